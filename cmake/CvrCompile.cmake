@@ -1,0 +1,15 @@
+# The compile options that everything here is built with.
+add_library(cvr_compile INTERFACE)
+target_compile_definitions(cvr_compile INTERFACE _POSIX_C_SOURCE=200809L)
+target_compile_options(cvr_compile INTERFACE
+  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wformat=2
+  $<$<BOOL:${CVR_WERROR}>:-Werror> -fno-strict-aliasing -ffp-contract=off -fno-math-errno)
+if(CVR_SANITIZE STREQUAL "address")
+  target_compile_options(cvr_compile INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(cvr_compile INTERFACE -fsanitize=address,undefined)
+elseif(CVR_SANITIZE STREQUAL "thread")
+  target_compile_options(cvr_compile INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_link_options(cvr_compile INTERFACE -fsanitize=thread)
+elseif(CVR_SANITIZE)
+  message(FATAL_ERROR "CVR_SANITIZE is '${CVR_SANITIZE}'; use address or thread")
+endif()

@@ -1,0 +1,38 @@
+# cvr_add_plugin(NAME source... [LIBS library...] [OPTIONS compile-option...])
+#
+# Builds lib/cvrun/NAME.so from the sources and lists it in lib/cvrun/plugins.ini. What the plugin provides is read from the
+# plugin itself by `cvr-manifest`, so that there is nothing to keep in step. Works inside the tree and, from an installed
+# package (find_package(cvrun)), outside it.
+set(CVR_PLUGIN_MAP ${CMAKE_CURRENT_LIST_DIR}/plugin.map)
+
+function(cvr_add_plugin name)
+  cmake_parse_arguments(PARSE_ARGV 1 P "" "" "LIBS;OPTIONS")
+  add_library(plugin_${name} MODULE ${P_UNPARSED_ARGUMENTS})
+  target_link_libraries(plugin_${name} PRIVATE cvr::plugin ${P_LIBS} m)
+  if(TARGET cvr_compile)
+    target_link_libraries(plugin_${name} PRIVATE cvr_compile)
+  endif()
+  target_compile_options(plugin_${name} PRIVATE ${P_OPTIONS})
+  target_link_options(plugin_${name} PRIVATE -Wl,--version-script=${CVR_PLUGIN_MAP})
+  if(NOT CVR_SANITIZE)
+    target_link_options(plugin_${name} PRIVATE -Wl,-z,defs)
+  endif()
+  set_target_properties(plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME ${name} C_VISIBILITY_PRESET hidden
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/cvrun)
+  set_property(GLOBAL APPEND PROPERTY CVR_PLUGINS plugin_${name})
+  install(TARGETS plugin_${name} LIBRARY DESTINATION lib/cvrun)
+endfunction()
+
+# Writes lib/cvrun/plugins.ini for every plugin added so far.
+function(cvr_write_manifest)
+  get_property(plugins GLOBAL PROPERTY CVR_PLUGINS)
+  set(files)
+  foreach(plugin ${plugins})
+    list(APPEND files $<TARGET_FILE:${plugin}>)
+  endforeach()
+  set(manifest ${CMAKE_BINARY_DIR}/lib/cvrun/plugins.ini)
+  add_custom_command(OUTPUT ${manifest} COMMAND cvr::manifest ${manifest} ${files} DEPENDS ${plugins} cvr::manifest
+    COMMENT "Listing the plugins in plugins.ini" VERBATIM)
+  add_custom_target(cvr_manifest_file ALL DEPENDS ${manifest})
+  install(FILES ${manifest} DESTINATION lib/cvrun)
+endfunction()

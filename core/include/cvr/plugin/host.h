@@ -1,0 +1,108 @@
+/*
+ * What the host does for a plugin. A plugin never links against libcvr: everything comes through these tables.
+ */
+#ifndef CVR_PLUGIN_HOST_H
+#define CVR_PLUGIN_HOST_H
+
+#include "abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CVR_LOG_ERROR 0u
+#define CVR_LOG_WARNING 1u
+#define CVR_LOG_INFO 2u
+#define CVR_LOG_DEBUG 3u
+
+/* Lives as long as the process. Every function may be called from any thread. */
+typedef struct cvr_host {
+    uint64_t struct_size;
+    void *ctx;
+    /* One line of text, no newline at its end. */
+    void (*log)(const struct cvr_host *host, uint32_t level, const char *text);
+    /* `align` is a power of two; NULL when memory is out. Not zeroed. */
+    void *(*alloc)(const struct cvr_host *host, uint64_t bytes, uint64_t align);
+    void (*free)(const struct cvr_host *host, void *p);
+    /* A service by its name ("cvr.host.threadpool/1"), or NULL where this host has none of that name. */
+    const void *(*get)(const struct cvr_host *host, const char *service);
+} cvr_host;
+
+/*
+ * "cvr.host.threadpool/1": run() calls fn(ctx, task, worker) once for every task in [0, n_tasks) and returns when all
+ * are done. `worker` < n_workers names the thread, for scratch memory; results must never depend on it, nor on
+ * n_workers. Cut the work by its shape. run() inside a task runs the inner tasks in the caller's thread.
+ */
+typedef void (*cvr_task_fn)(void *ctx, uint64_t task, uint32_t worker);
+
+#define CVR_SERVICE_THREADPOOL "cvr.host.threadpool/1"
+typedef struct cvr_threadpool {
+    uint64_t struct_size;
+    void *ctx;
+    uint32_t n_workers;
+    uint32_t reserved;
+    void (*run)(const struct cvr_threadpool *pool, uint64_t n_tasks, cvr_task_fn fn, void *task_ctx);
+} cvr_threadpool;
+
+/* Pixels in memory: 8 bits a channel, interleaved (H, W, C), rows dense. `data` belongs to whoever made the image. */
+typedef struct cvr_image {
+    uint64_t struct_size;
+    int64_t width, height, channels;
+    uint8_t *data;
+} cvr_image;
+
+/*
+ * "cvr.host.image/1": pictures by whichever codec knows their first bytes.
+ * decode: `channels` is 1 (grey, ITU-R 601-2 luma), 3 (RGB) or 0 (grey stays grey, all else is RGB). `alloc` gives the
+ * memory for the pixels. Alpha is dropped, palettes are applied, 16 bits become 8 by their high byte, EXIF orientation
+ * is applied. encode: `format` is a codec's name ("png"); the bytes go to `sink`, which returns a status.
+ */
+typedef void *(*cvr_alloc_fn)(void *ctx, uint64_t bytes);
+typedef int32_t (*cvr_sink_fn)(void *ctx, const void *bytes, uint64_t n, cvr_error *err);
+
+#define CVR_SERVICE_IMAGE "cvr.host.image/1"
+typedef struct cvr_image_service {
+    uint64_t struct_size;
+    void *ctx;
+    int32_t (*decode)(const struct cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
+                      cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err);
+    int32_t (*encode)(const struct cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink,
+                      void *sink_ctx, cvr_error *err);
+} cvr_image_service;
+
+/*
+ * "cvr.host.config/1": the effective settings. get() returns the text of a key, or NULL; `origin` (may be NULL) gets
+ * where it was set ("default", "recipe.ini:12", "command line").
+ */
+#define CVR_SERVICE_CONFIG "cvr.host.config/1"
+typedef struct cvr_config_service {
+    uint64_t struct_size;
+    void *ctx;
+    const char *(*get)(const struct cvr_config_service *s, const char *section, const char *key, const char **origin);
+} cvr_config_service;
+
+/*
+ * "cvr.host.profiler/1": a backend brackets each launch with these while `enabled` says so. `node` is the launch's
+ * number in the recorded list, `recording` the id that the backend was given with it.
+ */
+#define CVR_SERVICE_PROFILER "cvr.host.profiler/1"
+typedef struct cvr_profiler {
+    uint64_t struct_size;
+    void *ctx;
+    int32_t (*enabled)(const struct cvr_profiler *p);
+    void (*begin)(const struct cvr_profiler *p, uint64_t recording, uint64_t node);
+    void (*end)(const struct cvr_profiler *p, uint64_t recording, uint64_t node);
+} cvr_profiler;
+
+#ifdef __cplusplus
+}
+#endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_host) == 48, "cvr_host has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_threadpool) == 32, "cvr_threadpool has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_image) == 40, "cvr_image has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 32, "cvr_image_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 40, "cvr_profiler has padding");
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * "cvr.kernel/1": one way to compute one op on one backend. The core keeps them all, keyed by (op, version, backend);
+ * load order does not matter, and a kernel for a backend that is not there lies dormant.
+ *
+ * The backend name "reference" is for the plain, readable kernel that every op has: what the op means, what all others
+ * are tested against, and what runs on the host where a backend has nothing of its own.
+ */
+#ifndef CVR_PLUGIN_KERNEL_H
+#define CVR_PLUGIN_KERNEL_H
+
+#include "host.h"
+#include "op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CVR_KERNEL_DETERMINISTIC 1u /* same inputs, same bits, whatever the number of threads */
+#define CVR_KERNEL_RECORDABLE 2u    /* may be replayed without coming back to the host */
+#define CVR_KERNEL_STRIDED 4u       /* takes rank-4 tensors whose pixel_stride exceeds C */
+
+/* What is known before launch: tensors whose `data` is NULL. Absent inputs are NULL. */
+typedef struct cvr_signature {
+    uint64_t struct_size;
+    const void *attrs;
+    const cvr_tensor *const *inputs;
+    const cvr_tensor *const *outputs;
+    uint32_t n_inputs;
+    uint32_t n_outputs;
+    uint32_t n_workers; /* threads of the pool that the kernel will get: scratch may be sized by it, results may not
+                           depend on it */
+    uint32_t reserved;
+} cvr_signature;
+
+typedef struct cvr_kernel_args {
+    uint64_t struct_size;
+    const void *attrs;
+    const cvr_tensor *const *inputs; /* NULL where absent */
+    cvr_tensor *const *outputs;
+    void *workspace; /* 64-byte aligned, `workspace_size` bytes, not zeroed */
+    uint64_t workspace_size;
+    const cvr_threadpool *pool;
+    void *stream; /* the backend's own; NULL on the host */
+    uint32_t n_inputs;
+    uint32_t n_outputs;
+} cvr_kernel_args;
+
+/* Payload "cpu.fn/1". */
+typedef struct cvr_cpu_fn {
+    uint64_t struct_size;
+    int32_t (*run)(const cvr_kernel_args *a, cvr_error *err);
+} cvr_cpu_fn;
+#define CVR_PAYLOAD_CPU_FN "cpu.fn/1"
+
+typedef struct cvr_kernel_desc {
+    uint64_t struct_size;
+    const char *op;
+    const char *backend;
+    const char *payload_kind;
+    const void *payload;
+    const char *isa; /* CPU features it needs, "avx2 fma"; "" or NULL: none */
+    uint32_t op_version;
+    int32_t priority; /* the highest that the machine and `supports` allow wins; equal: the first by plugin id */
+    uint32_t flags;
+    uint32_t reserved;
+    /* Bit i: output 0 may share input i's memory, if both have the same size and nobody needs the input any more. */
+    uint64_t inplace;
+    /* Pure. CVR_OK, or CVR_ERR_UNSUPPORTED with the reason. NULL: supports all that `infer` allows. */
+    int32_t (*supports)(const cvr_signature *sig, cvr_error *reason);
+    /* Bytes of workspace. NULL: none. */
+    uint64_t (*workspace)(const cvr_signature *sig);
+} cvr_kernel_desc;
+
+#ifdef __cplusplus
+}
+#endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_signature) == 48, "cvr_signature has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_kernel_args) == 72, "cvr_kernel_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_cpu_fn) == 16, "cvr_cpu_fn has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_kernel_desc) == 88, "cvr_kernel_desc has padding");
+
+#endif

@@ -1,0 +1,120 @@
+/*
+ * "cvr.reporter/1": writes what a run leaves behind for people: tables, curves, pictures. Reporters see, they never
+ * steer.
+ */
+#ifndef CVR_PLUGIN_REPORTER_H
+#define CVR_PLUGIN_REPORTER_H
+
+#include "host.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Borrowed for the call of `open`. */
+typedef struct cvr_run_info {
+    uint64_t struct_size;
+    const cvr_host *host;
+    const char *folder; /* absolute; files go below it */
+    const char *task;
+    const char *model;
+    const char *backend;
+    const char *precision;
+    const char *version;
+    const char *best_metric;
+    int64_t params; /* trainable numbers */
+    int64_t epochs;
+    int64_t steps_per_epoch;
+    uint64_t seed;
+    uint64_t planned_memory_bytes;
+    int64_t n_classes;
+    const char *const *class_names;
+    const double *mean; /* of the channels, to show a picture as it was before `(x - mean) / std` */
+    const double *std;
+    int64_t n_channels;
+    /* -1, or the last step that counts: rows of later steps and epochs, left by a run that was cut off, are to be
+     * removed. */
+    int64_t resume_step;
+    int64_t resume_epoch; /* epochs that are complete at resume_step */
+} cvr_run_info;
+
+typedef struct cvr_step_event {
+    uint64_t struct_size;
+    int64_t step;  /* from 1 */
+    int64_t epoch; /* from 1 */
+    double loss;
+    double lr;
+    double images_per_s;
+    double data_wait_fraction;
+} cvr_step_event;
+
+/* Metrics are fractions; names as in summary.json, "train_loss" first. */
+typedef struct cvr_epoch_event {
+    uint64_t struct_size;
+    int64_t epoch; /* from 1 */
+    int64_t step;  /* from 1: the last of the epoch */
+    double seconds;
+    double images_per_s;
+    double lr;
+    double data_wait_fraction;
+    uint32_t n_metrics;
+    uint32_t is_best; /* 1 where this epoch is the best so far */
+    const char *const *names;
+    const double *values;
+    const uint64_t *matrix; /* confusion matrix of the validation, rows the truth; NULL: none */
+} cvr_epoch_event;
+
+/* The first batch of a split, as the network sees it: (N, H, W, C) f32, normalised. */
+typedef struct cvr_batch_event {
+    uint64_t struct_size;
+    const char *name; /* "train_batch0" */
+    int64_t n, height, width, channels;
+    const float *pixels;
+    const int64_t *labels;      /* NULL: none */
+    const int64_t *predictions; /* NULL: none */
+} cvr_batch_event;
+
+typedef struct cvr_end_event {
+    uint64_t struct_size;
+    int64_t epochs; /* done */
+    int64_t steps;
+    double train_seconds;
+    double images_per_second;
+    double data_wait_fraction;
+    uint64_t peak_memory_bytes;
+    const char *best_metric;
+    double best_value;
+    int64_t best_epoch; /* 0: none */
+    uint32_t n_metrics;
+    uint32_t finished; /* 0: interrupted */
+    const char *const *names;
+    const double *values;
+} cvr_end_event;
+
+/* Every callback but open and close may be NULL. Rows are whole or absent on disk after each call. */
+typedef struct cvr_reporter_desc {
+    uint64_t struct_size;
+    const char *name;
+    const char *doc;
+    int32_t (*open)(const cvr_run_info *info, void **self, cvr_error *err);
+    int32_t (*step)(void *self, const cvr_step_event *e, cvr_error *err);
+    int32_t (*epoch)(void *self, const cvr_epoch_event *e, cvr_error *err);
+    int32_t (*batch)(void *self, const cvr_batch_event *e, cvr_error *err);
+    /* Before each checkpoint: what was told so far must be on disk. */
+    int32_t (*flush)(void *self, cvr_error *err);
+    int32_t (*end)(void *self, const cvr_end_event *e, cvr_error *err);
+    void (*close)(void *self);
+} cvr_reporter_desc;
+
+#ifdef __cplusplus
+}
+#endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 168, "cvr_run_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 56, "cvr_step_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 88, "cvr_epoch_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 72, "cvr_batch_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 104, "cvr_end_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_reporter_desc) == 80, "cvr_reporter_desc has padding");
+
+#endif
