@@ -1,0 +1,62 @@
+/*
+ * What the CPU's kernel files share: tables of kernels, and how a pack registers them.
+ *
+ * Every file here is compiled once a pack (cpu_base, cpu_avx2, cpu_avx512: see backends/CMakeLists.txt), with nothing
+ * different but the compiler's flags. To add kernels: write `const cpu_kernel_table cpu_FAMILY_kernels` at the end of a
+ * file, declare it below, list it in pack.c, and add the file to CPU_KERNEL_FILES in backends/CMakeLists.txt.
+ */
+#ifndef CVR_BACKENDS_CPU_KERNELS_H
+#define CVR_BACKENDS_CPU_KERNELS_H
+
+#include <cvr/plugin/plugin.h>
+
+/* One kernel; the pack adds the backend's name, its instruction set and its priority. */
+typedef struct cpu_kernel {
+    const char *op;
+    int32_t (*run)(const cvr_kernel_args *a, cvr_error *err);
+    uint64_t (*workspace)(const cvr_signature *sig);                  /* NULL: none */
+    int32_t (*supports)(const cvr_signature *sig, cvr_error *reason); /* NULL: all that infer allows */
+    uint64_t inplace;                                                 /* as in cvr_kernel_desc */
+    uint32_t flags;      /* CPU_KERNEL_FLAGS, or fewer where one does not hold */
+    uint32_t op_version; /* 0 stands for 1 */
+} cpu_kernel;
+
+#define CPU_KERNEL_FLAGS (CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE)
+
+typedef struct cpu_kernel_table {
+    const cpu_kernel *kernels;
+    uint64_t n_kernels;
+} cpu_kernel_table;
+
+/* One table a family of ops; pack.c registers all that stand here. */
+extern const cpu_kernel_table cpu_conv_kernels;
+extern const cpu_kernel_table cpu_linear_kernels;
+extern const cpu_kernel_table cpu_pool_kernels;
+extern const cpu_kernel_table cpu_resize_kernels;
+
+/* Floats of a cache line: shared scratch is cut at multiples of it, so that two workers never write one line. */
+#define CPU_LINE_FLOATS 16
+
+static inline int64_t cpu_min(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static inline int64_t cpu_max(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static inline int64_t cpu_ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* n rounded up to whole cache lines of floats. */
+static inline int64_t cpu_line_up(int64_t n) {
+    return cpu_ceil_div(n, CPU_LINE_FLOATS) * CPU_LINE_FLOATS;
+}
+
+/* First element of part i when n elements are cut into `parts` nearly equal parts. */
+static inline int64_t cpu_part(int64_t n, int64_t parts, int64_t i) {
+    return n / parts * i + cpu_min(i, n % parts);
+}
+
+#endif

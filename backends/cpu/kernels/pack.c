@@ -1,0 +1,67 @@
+/*
+ * A pack of CPU kernels: the plugin that registers every table of this folder, compiled for one instruction set.
+ *
+ * CVR_PACK_NAME, CVR_PACK_ISA and CVR_PACK_PRIORITY come from the build. The core picks, kernel by kernel, the pack of
+ * the highest priority whose instruction set the machine has.
+ */
+#include "kernels.h"
+
+#include <cblas.h>
+
+/* To add a family, list its table here (kernels.h says what else). */
+static const cpu_kernel_table *const tables[] = {
+    &cpu_conv_kernels,
+    &cpu_linear_kernels,
+    &cpu_pool_kernels,
+    &cpu_resize_kernels,
+};
+
+static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error *err) {
+    const cvr_cpu_fn payload = {.struct_size = sizeof payload, .run = k->run};
+    const cvr_kernel_desc desc = {
+        .struct_size = sizeof desc,
+        .op = k->op,
+        .backend = "cpu",
+        .payload_kind = CVR_PAYLOAD_CPU_FN,
+        .payload = &payload,
+        .isa = CVR_PACK_ISA,
+        .op_version = k->op_version ? k->op_version : 1,
+        .priority = CVR_PACK_PRIORITY,
+        .flags = k->flags,
+        .inplace = k->inplace,
+        .supports = k->supports,
+        .workspace = k->workspace,
+    };
+    return r->add(r, CVR_KIND_KERNEL, &desc, err);
+}
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    /* Kernels call OpenBLAS from the host's pool; threads of its own would fight with it, and change results. */
+    openblas_set_num_threads(1);
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (uint64_t i = 0; i < tables[t]->n_kernels; i++) {
+            const int32_t status = add_kernel(r, &tables[t]->kernels[i], err);
+            if (status != CVR_OK) return status;
+        }
+    return CVR_OK;
+}
+
+static const cvr_plugin plugin = {
+    .magic = CVR_PLUGIN_MAGIC,
+    .struct_size = sizeof plugin,
+    .abi_major = CVR_ABI_MAJOR,
+    .abi_minor = CVR_ABI_MINOR,
+    .min_host_minor = CVR_ABI_MINOR,
+    .id = CVR_PACK_NAME,
+    .version = "0.1.0",
+    .sanitizer = CVR_SANITIZER,
+    .requires_ = "",
+    .load = load,
+};
+
+const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major;
+    (void)host_minor;
+    return &plugin;
+}
