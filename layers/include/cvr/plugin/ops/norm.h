@@ -1,0 +1,77 @@
+/*
+ * Attributes of the normalisation ops, version 1 (plugin "layer_norm"). All tensors are f32 unless said otherwise,
+ * shapes are logical. Semantics: torch.nn.functional.batch_norm, layer_norm and group_norm, and torchvision's
+ * LayerNorm2d. The variance of a set is its mean squared distance from the mean (biased), invstd = 1 / sqrt(var + eps).
+ *
+ * batch_norm2d            x (N,C,H,W), [weight (C)], [bias (C)], [running_mean (C)], [running_var (C)],
+ *                         [num_batches_tracked () i64] -> y (N,C,H,W), mean (C), invstd (C)
+ *     mean, var over n,h,w (M = N*H*W > 1 elements); y = (x - mean[c]) * invstd[c] * weight[c] + bias[c]
+ *     In place: running_mean = (1-momentum) * running_mean + momentum * mean,
+ *     running_var = (1-momentum) * running_var + momentum * var * M / (M-1), num_batches_tracked += 1
+ * batch_norm2d_backward   x, grad (N,C,H,W), [weight (C)], mean (C), invstd (C) -> dx (N,C,H,W), dweight (C), dbias (C)
+ *     xhat = (x - mean[c]) * invstd[c], dbias = sum of grad, dweight = sum of grad * xhat, over n,h,w
+ *     dx = weight[c] * invstd[c] * (grad - dbias[c] / M - xhat * dweight[c] / M); no attributes
+ *
+ * batch_norm2d_inference  x (N,C,H,W), [weight (C)], [bias (C)], running_mean (C), running_var (C) -> y (N,C,H,W)
+ *     y = (x - running_mean[c]) / sqrt(running_var[c] + eps) * weight[c] + bias[c]
+ * batch_norm2d_inference_backward  x, grad (N,C,H,W), [weight (C)], running_mean (C), running_var (C)
+ *                         -> dx (N,C,H,W), dweight (C), dbias (C)
+ *     dx = grad * weight[c] / sqrt(running_var[c] + eps); dweight, dbias as above
+ *
+ * layer_norm              x, [weight], [bias] -> y like x, mean (G), invstd (G); cvr_layer_norm_attrs
+ *     mean, var over the axes from `begin` up to but without `end`; the others make G groups, numbered row-major in
+ *     their logical order. weight and bias have the shape of the axes begin..end-1, row-major (rank 4: as abi.h says).
+ *     y = (x - mean[g]) * invstd[g] * weight + bias
+ * layer_norm_backward     x, grad, [weight], mean (G), invstd (G) -> dx, dweight, dbias; cvr_layer_norm_attrs
+ *     With xhat = (x - mean) * invstd and e = grad * weight, over the D elements of a group:
+ *     dx = invstd * (e - sum(e) / D - xhat * sum(e * xhat) / D); dweight = sum over groups of grad * xhat, dbias of
+ * grad
+ *
+ * group_norm              x (N,C,...), [weight (C)], [bias (C)] -> y like x, mean (N,G), invstd (N,G)
+ *     mean, var over the C/G channels of group g and all positions; y = (x - mean[n,g]) * invstd[n,g] * weight[c] +
+ *     bias[c]
+ * group_norm_backward     x, grad, [weight (C)], mean (N,G), invstd (N,G) -> dx, dweight (C), dbias (C)
+ *     as layer_norm_backward, with dweight and dbias summed over n and all positions
+ */
+#ifndef CVR_PLUGIN_OPS_NORM_H
+#define CVR_PLUGIN_OPS_NORM_H
+
+#include <cvr/plugin/abi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cvr_batch_norm2d_attrs {
+    double momentum;
+    double eps;
+} cvr_batch_norm2d_attrs;
+
+/* batch_norm2d_inference and its backward. */
+typedef struct cvr_batch_norm2d_inference_attrs {
+    double eps;
+} cvr_batch_norm2d_inference_attrs;
+
+/* layer_norm and its backward. 0 <= begin < end <= rank. */
+typedef struct cvr_layer_norm_attrs {
+    int64_t begin;
+    int64_t end;
+    double eps;
+} cvr_layer_norm_attrs;
+
+/* group_norm and its backward. */
+typedef struct cvr_group_norm_attrs {
+    int64_t num_groups;
+    double eps;
+} cvr_group_norm_attrs;
+
+#ifdef __cplusplus
+}
+#endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_attrs) == 16, "cvr_batch_norm2d_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_inference_attrs) == 8, "cvr_batch_norm2d_inference_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_layer_norm_attrs) == 24, "cvr_layer_norm_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_group_norm_attrs) == 16, "cvr_group_norm_attrs has padding");
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * Attributes of the ops that move elements without changing them, version 1 (plugin "layer_shape"). Any element type.
+ * Semantics: torch.reshape, permute, cat and Python's slicing, all on logical axes in logical order.
+ *
+ * No kernel (CVR_OP_ALIAS):
+ * flatten         x (N,C,H,W) -> (N,C*H*W), tagged with the order (C,H,W) unless C = 1 or H = W = 1, where memory order
+ *                 and logical order are one; no attributes
+ * unflatten       x (N,C*H*W), in the order that `flatten` gives -> (N,C,H,W); cvr_unflatten_attrs
+ * view            x -> y of another shape with as many elements, where neither has rank 4 with C > 1 and H*W > 1;
+ *                 cvr_reshape_attrs
+ *
+ * Copies:
+ * reshape         x -> y: element i of x in logical row-major order is element i of y; cvr_reshape_attrs
+ * to_logical      x (N,C*H*W,...) with the order (C,H,W) -> the same values with no order; no attributes
+ *     y[n,(c*H+h)*W+w,...] = x[n,(h*W+w)*C+c,...], both as they lie in memory
+ * from_logical    the inverse; cvr_unflatten_attrs
+ * permute         x -> y[i_0,...]: axis a of y is axis dims[a] of x; cvr_permute_attrs
+ * concat          1 to 64 tensors, of the same shape but for axis dim -> one; cvr_concat_attrs
+ * slice           x -> y: on axis dim, y[i] = x[start + i * step], i < length; cvr_slice_attrs
+ * slice_backward  grad -> dx: zero but for dx[start + i * step] = grad[i]; axis dim has `size` elements;
+ *                 cvr_slice_attrs
+ */
+#ifndef CVR_PLUGIN_OPS_SHAPE_H
+#define CVR_PLUGIN_OPS_SHAPE_H
+
+#include <cvr/plugin/abi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* unflatten and from_logical: C, H, W. */
+typedef struct cvr_unflatten_attrs {
+    int64_t chw[3];
+} cvr_unflatten_attrs;
+
+/* view and reshape: the whole shape, no -1. */
+typedef struct cvr_reshape_attrs {
+    int64_t rank;
+    int64_t shape[CVR_MAX_RANK];
+} cvr_reshape_attrs;
+
+typedef struct cvr_permute_attrs {
+    int64_t rank;
+    int64_t dims[CVR_MAX_RANK];
+} cvr_permute_attrs;
+
+typedef struct cvr_concat_attrs {
+    int64_t dim;
+} cvr_concat_attrs;
+
+/* slice and slice_backward: 0 <= start, 1 <= step, start + (length - 1) * step < size. */
+typedef struct cvr_slice_attrs {
+    int64_t dim;
+    int64_t start;
+    int64_t step;
+    int64_t length;
+    int64_t size;
+} cvr_slice_attrs;
+
+#ifdef __cplusplus
+}
+#endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_unflatten_attrs) == 24, "cvr_unflatten_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_reshape_attrs) == 56, "cvr_reshape_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_permute_attrs) == 56, "cvr_permute_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_concat_attrs) == 8, "cvr_concat_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_slice_attrs) == 40, "cvr_slice_attrs has padding");
+
+#endif
