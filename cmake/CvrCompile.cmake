@@ -1,6 +1,6 @@
 # The compile options that everything here is built with.
 add_library(cvr_compile INTERFACE)
-target_compile_definitions(cvr_compile INTERFACE _POSIX_C_SOURCE=200809L)
+target_compile_definitions(cvr_compile INTERFACE _POSIX_C_SOURCE=200809L _XOPEN_SOURCE=700)
 target_compile_options(cvr_compile INTERFACE
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wformat=2
   $<$<BOOL:${CVR_WERROR}>:-Werror> -fno-strict-aliasing -ffp-contract=off -fno-math-errno)

@@ -1,0 +1,132 @@
+/* Strings that grow, the log, and the nearest match for a misspelt word. */
+#include <cvr/base.h>
+
+static bool text_reserve(cvr_text *t, size_t more) {
+    if (t->failed) return false;
+    if (t->capacity - t->n > more) return true;
+    size_t wanted = t->capacity ? t->capacity : 64;
+    while (wanted - t->n <= more) {
+        if (wanted > SIZE_MAX / 2) return !(t->failed = true);
+        wanted *= 2;
+    }
+    char *s = cvr_calloc(wanted, 1);
+    if (!s) return !(t->failed = true);
+    if (t->n) memcpy(s, t->s, t->n);
+    cvr_free(t->s);
+    t->s = s;
+    t->capacity = wanted;
+    return true;
+}
+
+void cvr_text_add_bytes(cvr_text *t, const void *bytes, size_t n) {
+    if (!text_reserve(t, n)) return;
+    memcpy(t->s + t->n, bytes, n);
+    t->n += n;
+    t->s[t->n] = '\0';
+}
+
+void cvr_text_add(cvr_text *t, const char *format, ...) {
+    va_list ap;
+    va_start(ap, format);
+    const int n = vsnprintf(NULL, 0, format, ap);
+    va_end(ap);
+    if (n < 0 || !text_reserve(t, (size_t)n)) return;
+    va_start(ap, format);
+    (void)vsnprintf(t->s + t->n, t->capacity - t->n, format, ap);
+    va_end(ap);
+    t->n += (size_t)n;
+}
+
+/* Bytes of the UTF-8 sequence at `s`, or 0 where there is none (RFC 3629). */
+static size_t utf8_length(const unsigned char *s) {
+    static const struct {
+        unsigned char mask, lead;
+        uint32_t least;
+    } form[] = {{0xE0, 0xC0, 0x80}, {0xF0, 0xE0, 0x800}, {0xF8, 0xF0, 0x10000}};
+    if (s[0] < 0x80) return 1;
+    for (size_t f = 0; f < 3; f++) {
+        if ((s[0] & form[f].mask) != form[f].lead) continue;
+        uint32_t code = s[0] & (unsigned char)~form[f].mask;
+        for (size_t i = 1; i <= f + 1; i++) {
+            if ((s[i] & 0xC0) != 0x80) return 0;
+            code = code << 6 | (s[i] & 0x3Fu);
+        }
+        const bool valid = code >= form[f].least && code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF);
+        return valid ? f + 2 : 0;
+    }
+    return 0;
+}
+
+void cvr_text_add_json(cvr_text *t, const char *s) {
+    cvr_text_add(t, "\"");
+    for (const unsigned char *p = (const unsigned char *)s; *p;) {
+        const size_t n = utf8_length(p);
+        if (n == 0) {
+            cvr_text_add(t, "\\ufffd");
+            p++;
+        } else if (*p == '"' || *p == '\\') {
+            cvr_text_add(t, "\\%c", *p++);
+        } else if (*p < 0x20) {
+            cvr_text_add(t, "\\u%04x", *p++);
+        } else {
+            cvr_text_add_bytes(t, p, n);
+            p += n;
+        }
+    }
+    cvr_text_add(t, "\"");
+}
+
+void cvr_text_clear(cvr_text *t) {
+    cvr_free(t->s);
+    memset(t, 0, sizeof *t);
+}
+
+/* Levenshtein's distance with one row; words longer than 63 bytes are nobody's misspelling. */
+static size_t edit_distance(const char *a, const char *b) {
+    size_t row[64];
+    const size_t na = strlen(a), nb = strlen(b);
+    if (na > 63 || nb > 63) return 64;
+    for (size_t j = 0; j <= nb; j++) row[j] = j;
+    for (size_t i = 1; i <= na; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= nb; j++) {
+            const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            const size_t shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            row[j] = replaced < shorter ? replaced : shorter;
+        }
+    }
+    return row[nb];
+}
+
+const char *cvr_nearest(const char *word, const char *const *candidates, size_t n) {
+    const char *best = NULL;
+    size_t best_distance = strlen(word) / 3 + 1;
+    for (size_t i = 0; i < n; i++) {
+        const size_t d = edit_distance(word, candidates[i]);
+        if (d < best_distance || (d == best_distance && !best)) {
+            best = candidates[i];
+            best_distance = d;
+        }
+    }
+    return best;
+}
+
+static cvr_log_fn log_fn;
+static void *log_ctx;
+
+void cvr_set_log(cvr_log_fn fn, void *ctx) {
+    log_fn = fn;
+    log_ctx = ctx;
+}
+
+void cvr_log(uint32_t level, const char *format, ...) {
+    char line[2048];
+    if (!log_fn) return;
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    log_fn(log_ctx, level, line);
+}

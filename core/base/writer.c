@@ -1,0 +1,113 @@
+/* A file that appears whole or not at all: write to a temporary, sync, rename, sync the folder. */
+#include <cvr/base.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define WRITER_BUFFER (1u << 20)
+
+static int32_t writer_error(cvr_writer *w, const char *what, cvr_error *err) {
+    const int code = errno;
+    cvr_fail(err, CVR_ERR_IO, "%s: %s; what was saved before is whole", what, strerror(code));
+    return cvr_fail_at(err, w->path, 0, CVR_ERR_IO);
+}
+
+int32_t cvr_writer_open(cvr_writer *w, const char *path, cvr_error *err) {
+    memset(w, 0, sizeof *w);
+    w->fd = -1;
+    cvr_text tmp = {0};
+    cvr_text_add(&tmp, "%s.tmp", path);
+    w->tmp = tmp.s;
+    w->path = cvr_strdup(path);
+    w->buffer = cvr_alloc_aligned(WRITER_BUFFER, 64);
+    if (tmp.failed || !w->path || !w->buffer) {
+        cvr_writer_abandon(w);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory writing %s", path);
+    }
+    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd >= 0) return CVR_OK;
+    const int32_t status = writer_error(w, "cannot write it", err);
+    cvr_writer_abandon(w);
+    return status;
+}
+
+static int32_t writer_flush(cvr_writer *w, cvr_error *err) {
+    for (size_t done = 0; done < w->used;) {
+        const ssize_t n = write(w->fd, w->buffer + done, w->used - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return writer_error(w, "cannot write it", err);
+        done += (size_t)n;
+    }
+    w->used = 0;
+    return CVR_OK;
+}
+
+int32_t cvr_writer_put(cvr_writer *w, const void *bytes, uint64_t n, cvr_error *err) {
+    const uint8_t *p = bytes;
+    while (n) {
+        const size_t room = WRITER_BUFFER - w->used, part = n < room ? (size_t)n : room;
+        memcpy(w->buffer + w->used, p, part);
+        w->used += part;
+        p += part;
+        n -= part;
+        if (w->used == WRITER_BUFFER) {
+            const int32_t status = writer_flush(w, err);
+            if (status != CVR_OK) return status;
+        }
+    }
+    return CVR_OK;
+}
+
+/* A rename is only durable when its folder is. */
+static int32_t sync_folder(cvr_writer *w, cvr_error *err) {
+    char *folder = cvr_fs_dirname(w->path);
+    if (!folder) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory writing %s", w->path);
+    const int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    int32_t status = CVR_OK;
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) status = writer_error(w, "cannot sync its folder", err);
+    if (fd >= 0) close(fd);
+    cvr_free(folder);
+    return status;
+}
+
+static int32_t keep_previous(cvr_writer *w, cvr_error *err) {
+    cvr_text previous = {0};
+    cvr_text_add(&previous, "%s.1", w->path);
+    int32_t status = CVR_OK;
+    if (previous.failed) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory writing %s", w->path);
+    else if (rename(w->path, previous.s) != 0 && errno != ENOENT) status = writer_error(w, "cannot keep the old one", err);
+    cvr_text_clear(&previous);
+    return status;
+}
+
+int32_t cvr_writer_commit(cvr_writer *w, bool keep, cvr_error *err) {
+    int32_t status = writer_flush(w, err);
+    if (status == CVR_OK && fsync(w->fd) != 0) status = writer_error(w, "cannot write it", err);
+    if (close(w->fd) != 0 && status == CVR_OK) status = writer_error(w, "cannot write it", err);
+    w->fd = -1;
+    if (status == CVR_OK && keep) status = keep_previous(w, err);
+    if (status == CVR_OK && rename(w->tmp, w->path) != 0) status = writer_error(w, "cannot put it in place", err);
+    if (status == CVR_OK) status = sync_folder(w, err);
+    cvr_writer_abandon(w);
+    return status;
+}
+
+void cvr_writer_abandon(cvr_writer *w) {
+    if (w->fd >= 0) close(w->fd);
+    if (w->tmp) unlink(w->tmp);
+    cvr_free(w->tmp);
+    cvr_free(w->path);
+    cvr_free(w->buffer);
+    memset(w, 0, sizeof *w);
+    w->fd = -1;
+}
+
+int32_t cvr_fs_write(const char *path, const void *bytes, uint64_t n, cvr_error *err) {
+    cvr_writer w;
+    int32_t status = cvr_writer_open(&w, path, err);
+    if (status != CVR_OK) return status;
+    status = cvr_writer_put(&w, bytes, n, err);
+    if (status == CVR_OK) return cvr_writer_commit(&w, false, err);
+    cvr_writer_abandon(&w);
+    return status;
+}

@@ -1,0 +1,100 @@
+/*
+ * Reverse-mode differentiation: nodes are visited from the last to the first, each op's own `grad` adds the nodes of its gradient,
+ * and gradients that meet in one value are added up in the order in which they come.
+ */
+#include "ir.h"
+
+static int32_t accumulate(cvr_graph *g, cvr_value v, cvr_value gradient, const ir_node *by, cvr_error *err) {
+    ir_value *value = g->values[v];
+    if (gradient >= g->n_values || !same_shape(&value->type, &g->values[gradient]->type)) {
+        char want[160], have[160] = "nothing";
+        print_shape(&value->type, want, sizeof want);
+        if (gradient < g->n_values) print_shape(&g->values[gradient]->type, have, sizeof have);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the gradient of %s has shape %s for an input of shape %s", by->name, have, want);
+    }
+    int32_t status = graph_reorder(g, gradient, &value->type, &gradient, err);
+    if (status != CVR_OK || value->gradient == CVR_NONE) {
+        value->gradient = gradient;
+        return status;
+    }
+    const cvr_value both[2] = {value->gradient, gradient};
+    return cvr_emit(&g->builder, "add", NULL, 0, both, 2, &value->gradient, err);
+}
+
+static int32_t node_gradient(cvr_graph *g, const ir_node *n, cvr_error *err) {
+    cvr_value grad_out[CVR_MAX_IO], grad_in[CVR_MAX_IO] = {CVR_NONE};
+    uint32_t needs[CVR_MAX_IO];
+    bool any_out = false, any_in = false;
+    for (uint32_t i = 0; i < n->n_outputs; i++) {
+        grad_out[i] = g->values[n->outputs[i]]->gradient;
+        any_out = any_out || grad_out[i];
+    }
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        needs[i] = n->inputs[i] && g->values[n->inputs[i]]->needs_gradient;
+        any_in = any_in || needs[i];
+    }
+    if (!any_out || !any_in || !n->op->grad) return CVR_OK;
+    cvr_grad_args args = {sizeof args, n->attrs, n->inputs, n->outputs, grad_out, needs, grad_in, n->n_inputs, n->n_outputs};
+    int32_t status = n->op->grad(&g->builder, &args, err);
+    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
+        if (needs[i] && grad_in[i]) status = accumulate(g, n->inputs[i], grad_in[i], n, err);
+    }
+    return status;
+}
+
+/* Gradient nodes are named after the layer that they differentiate. */
+static bool enter_scope(cvr_graph *g, const char *name) {
+    const char *slash = strchr(name, '/');
+    g->scope.n = 0;
+    if (g->scope.s) g->scope.s[0] = '\0';
+    cvr_text_add_bytes(&g->scope, name, slash ? (size_t)(slash - name) : 0);
+    return !g->scope.failed;
+}
+
+int32_t cvr_graph_backward_from(cvr_graph *g, cvr_value v, cvr_value gradient, cvr_error *err) {
+    int32_t status = CVR_OK;
+    g->values[v]->gradient = gradient;
+    g->in_backward = true;
+    for (size_t i = g->n_nodes; i-- > 0 && status == CVR_OK;) {
+        if (!enter_scope(g, g->nodes[i]->name)) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        else status = node_gradient(g, g->nodes[i], err);
+    }
+    enter_scope(g, "");
+    return status;
+}
+
+int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err) {
+    const cvr_type *t = &g->values[loss]->type;
+    if (t->rank != 0 || t->dtype != CVR_F32) {
+        char shape[160];
+        print_shape(t, shape, sizeof shape);
+        return cvr_fail(err, CVR_ERR_INVALID, "the loss has shape %s; it must be one f32 number", shape);
+    }
+    cvr_value seed;
+    const int32_t status = g->builder.scalar(&g->builder, "loss_scale", &seed, err);
+    return status == CVR_OK ? cvr_graph_backward_from(g, loss, seed, err) : status;
+}
+
+static double decay_of(const cvr_update_policy *p, uint32_t flags) {
+    if (flags & CVR_PARAM_NORM) return p->norm_weight_decay;
+    return flags & CVR_PARAM_BIAS ? p->bias_weight_decay : p->weight_decay;
+}
+
+int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err) {
+    cvr_value lr, step;
+    int32_t status = g->builder.scalar(&g->builder, "lr", &lr, err);
+    if (status == CVR_OK) status = g->builder.scalar(&g->builder, "step", &step, err);
+    g->in_backward = true;
+    const size_t n = g->n_values;
+    for (size_t i = 1; i < n && status == CVR_OK; i++) {
+        const ir_value *v = g->values[i];
+        if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;
+        const cvr_store_entry *e = cvr_store_get(g->store, v->store_index);
+        const cvr_update_args args = {sizeof args, policy->attrs, (cvr_value)i, v->gradient, lr, step, decay_of(policy, e->flags)};
+        g->scope.n = 0;
+        cvr_text_add(&g->scope, "%s", e->name);
+        status = policy->optimizer->emit(&g->builder, &args, err);
+    }
+    enter_scope(g, "");
+    return status;
+}

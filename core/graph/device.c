@@ -1,0 +1,45 @@
+/* An open backend. The core knows no backend by name: it finds the descriptor and talks to its table. */
+#include "ir.h"
+
+int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index, const cvr_threadpool *pool,
+                        cvr_error *err) {
+    const void *desc;
+    *out = NULL;
+    int32_t status = cvr_plugins_find(plugins, CVR_KIND_BACKEND, backend, &desc, err);
+    if (status != CVR_OK) return status;
+    cvr_device *d = cvr_calloc(1, sizeof *d);
+    if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    d->plugins = plugins;
+    d->backend = desc;
+    cvr_plugins_offer(plugins, CVR_SERVICE_THREADPOOL, pool);
+    const cvr_host *host = cvr_plugins_host(plugins);
+    const int64_t count = d->backend->device_count(host);
+    if (index < 0 || index >= count) {
+        status = cvr_fail(err, CVR_ERR_USAGE, "backend %s has %lld device%s here; backend.device=%lld is none of them", backend,
+                          (long long)count, count == 1 ? "" : "s", (long long)index);
+    } else {
+        status = d->backend->open(host, index, &d->self, err);
+    }
+    if (status == CVR_OK) *out = d;
+    else cvr_free(d);
+    return status;
+}
+
+void cvr_device_close(cvr_device **d) {
+    if (!*d) return;
+    (*d)->backend->close((*d)->self);
+    cvr_free(*d);
+    *d = NULL;
+}
+
+const cvr_backend_desc *cvr_device_backend(const cvr_device *d) { return d->backend; }
+
+void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size) { d->backend->describe(d->self, buf, size); }
+
+int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err) {
+    return d->backend->alloc(d->self, bytes ? bytes : 64, address, err);
+}
+
+void cvr_device_free(cvr_device *d, void *address) {
+    if (d && address) d->backend->free(d->self, address);
+}

@@ -1,0 +1,279 @@
+/* The graph: values, nodes, and the builder through which plugins add to it. Shapes are inferred as nodes are added. */
+#include "ir.h"
+
+int32_t graph_add_value(cvr_graph *g, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err) {
+    ir_value **more = cvr_grow(g->values, g->n_values, &g->values_capacity, sizeof *more);
+    if (more) g->values = more;
+    ir_value *v = cvr_calloc(1, sizeof *v);
+    if (!more || !v) {
+        cvr_free(v);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    v->type = *type;
+    v->type.struct_size = sizeof v->type;
+    for (uint32_t i = type->rank; i < CVR_MAX_RANK; i++) v->type.shape[i] = 1;
+    v->kind = kind;
+    *out = (cvr_value)g->n_values;
+    more[g->n_values++] = v;
+    return CVR_OK;
+}
+
+static const cvr_type *builder_type(const cvr_builder *b, cvr_value v) {
+    const cvr_graph *g = b->ctx;
+    return v != CVR_NONE && v < g->n_values ? &g->values[v]->type : NULL;
+}
+
+static const char *builder_scope(const cvr_builder *b) {
+    const cvr_graph *g = b->ctx;
+    return g->scope.s ? g->scope.s : "";
+}
+
+static uint32_t builder_param_flags(const cvr_builder *b, cvr_value v) {
+    const cvr_graph *g = b->ctx;
+    if (v == CVR_NONE || v >= g->n_values || g->values[v]->kind != VALUE_STORED) return 0;
+    return cvr_store_get(g->store, g->values[v]->store_index)->flags;
+}
+
+/* ---- adding a node ---- */
+
+void graph_free_node(ir_node *n) {
+    if (!n) return;
+    cvr_free(n->attrs);
+    cvr_free(n->name);
+    cvr_free(n->inputs);
+    cvr_free(n);
+}
+
+static ir_node *new_node(const cvr_graph *g, const cvr_op_desc *op, const cvr_op_call *call) {
+    ir_node *n = cvr_calloc(1, sizeof *n);
+    if (!n) return NULL;
+    cvr_text name = {0};
+    const char *scope = builder_scope(&g->builder);
+    cvr_text_add(&name, "%s%s%s", scope, *scope ? "/" : "", op->name);
+    n->op = op;
+    n->name = name.s;
+    n->n_inputs = call->n_inputs;
+    n->n_outputs = op->n_outputs;
+    n->backward = g->in_backward;
+    n->attrs_size = call->attrs_size;
+    n->inputs = cvr_calloc((size_t)call->n_inputs + op->n_outputs + 1, sizeof *n->inputs);
+    n->attrs = cvr_calloc(1, call->attrs_size + 8);
+    if (!n->name || !n->inputs || !n->attrs) {
+        graph_free_node(n);
+        return NULL;
+    }
+    n->outputs = n->inputs + call->n_inputs;
+    if (call->n_inputs) memcpy(n->inputs, call->inputs, call->n_inputs * sizeof *n->inputs);
+    if (call->attrs_size) memcpy(n->attrs, call->attrs, call->attrs_size);
+    return n;
+}
+
+static int32_t check_call(const cvr_graph *g, const cvr_op_desc *op, const cvr_op_call *call, cvr_error *err) {
+    const cvr_schema schema = {op->attrs, op->n_attrs};
+    const uint64_t size = cvr_schema_size(&schema, err);
+    if (call->attrs_size != size) {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: given %llu bytes of attributes, its schema has %llu", op->name,
+                        (unsigned long long)call->attrs_size, (unsigned long long)size);
+    }
+    if (call->n_inputs < op->min_inputs || call->n_inputs > op->max_inputs || call->n_inputs > CVR_MAX_IO) {
+        return cvr_fail(err, CVR_ERR_INVALID, "op %s: %u inputs; it takes %u to %u", op->name, call->n_inputs, op->min_inputs, op->max_inputs);
+    }
+    if (call->n_outputs > op->n_outputs || op->n_outputs > CVR_MAX_IO) {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: %u outputs wanted; it has %u", op->name, call->n_outputs, op->n_outputs);
+    }
+    for (uint32_t i = 0; i < call->n_inputs; i++) {
+        const cvr_value v = call->inputs[i];
+        if (v >= g->n_values || (v == CVR_NONE && !(op->optional >> i & 1))) {
+            return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: input %u is missing", op->name, i);
+        }
+        if ((op->mutates >> i & 1) && v != CVR_NONE && g->values[v]->kind != VALUE_STORED) {
+            return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: input %u is updated in place and must be a parameter or state", op->name, i);
+        }
+    }
+    return CVR_OK;
+}
+
+/* Brings inputs whose elements lie in another order than the op can take into one that it can. */
+static int32_t settle_order(cvr_graph *g, ir_node *n, cvr_error *err) {
+    if (n->op->flags & (CVR_OP_ORDER_AWARE | CVR_OP_ALIAS)) return CVR_OK;
+    bool agree = (n->op->flags & CVR_OP_ORDER_FREE) != 0;
+    const cvr_type *first = n->n_inputs ? builder_type(&g->builder, n->inputs[0]) : NULL;
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        const cvr_type *t = builder_type(&g->builder, n->inputs[i]);
+        if (agree && t && cvr_numel(t->rank, t->shape) != 1 && !same_order(t, first)) agree = false;
+    }
+    if (agree) return CVR_OK;
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        const cvr_type *t = builder_type(&g->builder, n->inputs[i]);
+        if (!t || !has_order(t)) continue;
+        const int32_t status = graph_reorder(g, n->inputs[i], NULL, &n->inputs[i], err);
+        if (status != CVR_OK) return status;
+    }
+    return CVR_OK;
+}
+
+static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) {
+    const cvr_type *in[CVR_MAX_IO];
+    cvr_type *out[CVR_MAX_IO];
+    for (uint32_t i = 0; i < n->n_inputs; i++) in[i] = builder_type(&g->builder, n->inputs[i]);
+    for (uint32_t i = 0; i < n->n_outputs; i++) {
+        out[i] = &types[i];
+        memset(out[i], 0, sizeof *out[i]);
+        out[i]->struct_size = sizeof *out[i];
+    }
+    const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
+    int32_t status = n->op->infer(&args, err);
+    if ((n->op->flags & CVR_OP_ORDER_FREE) && n->n_outputs && in[0]) memcpy(types[0].order, in[0]->order, sizeof types[0].order);
+    for (uint32_t i = 0; status == CVR_OK && i < n->n_outputs; i++) status = check_type(&types[i], n->op->name, err);
+    return status;
+}
+
+static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_error *err) {
+    ir_node **more = cvr_grow(g->nodes, g->n_nodes, &g->nodes_capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    g->nodes = more;
+    bool needs = false;
+    for (uint32_t i = 0; i < n->n_inputs; i++) needs = needs || (n->inputs[i] && g->values[n->inputs[i]]->needs_gradient);
+    for (uint32_t i = 0; i < n->n_outputs; i++) {
+        const int32_t status = graph_add_value(g, &types[i], VALUE_TEMP, &n->outputs[i], err);
+        if (status != CVR_OK) return status;
+        g->values[n->outputs[i]]->needs_gradient = needs && n->op->grad && !g->in_backward;
+    }
+    g->nodes[g->n_nodes++] = n;
+    return CVR_OK;
+}
+
+static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_error *err) {
+    cvr_graph *g = b->ctx;
+    const void *found;
+    cvr_type types[CVR_MAX_IO];
+    int32_t status = cvr_plugins_find(g->plugins, CVR_KIND_OP, call->op, &found, err);
+    if (status == CVR_OK) status = check_call(g, found, call, err);
+    if (status != CVR_OK) return status;
+    ir_node *n = new_node(g, found, call);
+    if (!n) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    status = settle_order(g, n, err);
+    if (status == CVR_OK) status = infer(g, n, types, err);
+    if (status == CVR_OK) status = push_node(g, n, types, err);
+    if (status != CVR_OK) {
+        graph_free_node(n);
+        return status;
+    }
+    memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
+    return CVR_OK;
+}
+
+int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value *out, cvr_error *err) {
+    const cvr_type *t = builder_type(&g->builder, v);
+    *out = v;
+    if (like && same_order(t, like)) return CVR_OK;
+    if (has_order(t)) {
+        const int32_t status = cvr_emit(&g->builder, "to_logical", NULL, 0, &v, 1, out, err);
+        if (status != CVR_OK || !like || !has_order(like)) return status;
+        v = *out;
+    }
+    if (!like || !has_order(like)) return CVR_OK;
+    return cvr_emit(&g->builder, "from_logical", like->order, sizeof like->order, &v, 1, out, err);
+}
+
+/* ---- the graph itself ---- */
+
+int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store, bool training, cvr_error *err) {
+    cvr_graph *g = cvr_calloc(1, sizeof *g);
+    if (!g) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    g->builder = (cvr_builder){.struct_size = sizeof g->builder,
+                               .ctx = g,
+                               .training = training,
+                               .type = builder_type,
+                               .emit = builder_emit,
+                               .layer = builder_layer,
+                               .param = builder_param,
+                               .slot = builder_slot,
+                               .scalar = builder_scalar,
+                               .scope = builder_scope,
+                               .param_flags = builder_param_flags};
+    g->plugins = plugins;
+    g->store = store;
+    g->values = cvr_grow(NULL, 0, &g->values_capacity, sizeof *g->values);
+    g->n_values = 1;
+    if (!g->values) cvr_graph_destroy(&g);
+    *out = g;
+    return g ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+void cvr_graph_destroy(cvr_graph **graph) {
+    cvr_graph *g = *graph;
+    if (!g) return;
+    for (size_t i = 1; g->values && i < g->n_values; i++) {
+        cvr_free(g->values[i]->name);
+        cvr_free(g->values[i]);
+    }
+    for (size_t i = 0; i < g->n_nodes; i++) graph_free_node(g->nodes[i]);
+    for (size_t i = 0; i < g->n_outputs; i++) cvr_free(g->outputs[i].name);
+    cvr_free(g->values);
+    cvr_free(g->nodes);
+    cvr_free(g->outputs);
+    cvr_text_clear(&g->scope);
+    cvr_free(g);
+    *graph = NULL;
+}
+
+const cvr_builder *cvr_graph_builder(const cvr_graph *g) { return &g->builder; }
+
+static int32_t add_named(cvr_graph *g, const char *name, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err) {
+    int32_t status = check_type(type, name, err);
+    if (status == CVR_OK) status = graph_add_value(g, type, kind, out, err);
+    if (status != CVR_OK) return status;
+    g->values[*out]->name = cvr_strdup(name);
+    return g->values[*out]->name ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err) {
+    return add_named(g, name, type, VALUE_INPUT, out, err);
+}
+
+int32_t builder_scalar(const cvr_builder *b, const char *name, cvr_value *out, cvr_error *err) {
+    cvr_graph *g = b->ctx;
+    static const struct {
+        const char *name;
+        uint32_t dtype;
+    } known[] = {{"lr", CVR_F32}, {"step", CVR_I64}, {"seed", CVR_I64}, {"loss_scale", CVR_F32}};
+    for (size_t i = 1; i < g->n_values; i++) {
+        if (g->values[i]->kind == VALUE_SCALAR && strcmp(g->values[i]->name, name) == 0) {
+            *out = (cvr_value)i;
+            return CVR_OK;
+        }
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) != 0) continue;
+        cvr_type type;
+        cvr_type_set(&type, known[i].dtype, 0, NULL);
+        return add_named(g, name, &type, VALUE_SCALAR, out, err);
+    }
+    return cvr_fail(err, CVR_ERR_PLUGIN, "there is no scalar `%s`; the host has lr, step, seed and loss_scale", name);
+}
+
+int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
+    ir_output *more = cvr_grow(g->outputs, g->n_outputs, &g->outputs_capacity, sizeof *more);
+    if (more) g->outputs = more;
+    char *copy = cvr_strdup(name);
+    if (!more || !copy) {
+        cvr_free(copy);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    g->values[v]->kept = true;
+    more[g->n_outputs++] = (ir_output){copy, v};
+    return CVR_OK;
+}
+
+cvr_value cvr_graph_gradient(const cvr_graph *g, cvr_value v) { return g->values[v]->gradient; }
+
+void cvr_graph_wants_gradient(cvr_graph *g, cvr_value v) { g->values[v]->needs_gradient = true; }
+
+cvr_value cvr_graph_param(const cvr_graph *g, const char *name) {
+    for (size_t i = 1; i < g->n_values; i++) {
+        const ir_value *v = g->values[i];
+        if (v->kind == VALUE_STORED && strcmp(cvr_store_get(g->store, v->store_index)->name, name) == 0) return (cvr_value)i;
+    }
+    return CVR_NONE;
+}

@@ -1,0 +1,85 @@
+/* Values and nodes: what the files of core/graph share. */
+#ifndef CVR_IR_H
+#define CVR_IR_H
+
+#include <cvr/program.h>
+
+typedef enum value_kind { VALUE_TEMP, VALUE_INPUT, VALUE_SCALAR, VALUE_STORED } value_kind;
+
+typedef struct ir_value {
+    cvr_type type;
+    value_kind kind;
+    size_t store_index; /* VALUE_STORED */
+    char *name;         /* inputs, scalars */
+    cvr_value gradient;
+    bool needs_gradient;
+    bool kept; /* an output of the program */
+} ir_value;
+
+typedef struct ir_node {
+    const cvr_op_desc *op;
+    void *attrs;
+    uint64_t attrs_size;
+    char *name;
+    uint32_t n_inputs, n_outputs;
+    bool backward;
+    cvr_value *inputs, *outputs; /* one block */
+} ir_node;
+
+typedef struct ir_output {
+    char *name;
+    cvr_value value;
+} ir_output;
+
+struct cvr_graph {
+    cvr_builder builder;
+    cvr_plugins *plugins;
+    cvr_store *store;
+    ir_value **values; /* [0] is NULL: CVR_NONE */
+    size_t n_values, values_capacity;
+    ir_node **nodes;
+    size_t n_nodes, nodes_capacity;
+    ir_output *outputs;
+    size_t n_outputs, outputs_capacity;
+    cvr_text scope;
+    uint32_t depth; /* of layers within layers */
+    bool in_backward;
+};
+
+int32_t graph_add_value(cvr_graph *g, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err);
+/* Bytes of a value; checked when it was made. */
+uint64_t type_bytes(const cvr_type *t);
+bool same_shape(const cvr_type *a, const cvr_type *b);
+bool same_order(const cvr_type *a, const cvr_type *b);
+bool has_order(const cvr_type *t);
+void print_shape(const cvr_type *t, char *buf, size_t size);
+int32_t check_type(const cvr_type *t, const char *what, cvr_error *err);
+/* A value with its elements in logical order, by the op "to_logical" where needed; or in the order of `like`, by "from_logical". */
+int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value *out, cvr_error *err);
+void graph_free_node(ir_node *n);
+/* A tensor of this type without memory. */
+cvr_tensor tensor_of(const cvr_type *t);
+
+/* Stored entries as the builder makes and the program uses them. */
+typedef struct store_request {
+    const char *name;
+    cvr_type type;
+    uint32_t kind, flags;
+    cvr_init init;
+} store_request;
+int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
+void *store_address(const cvr_store *s, size_t i);
+
+struct cvr_device {
+    cvr_plugins *plugins;
+    const cvr_backend_desc *backend;
+    void *self;
+};
+
+/* The builder's callbacks that deal with layers and parameters. */
+int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_error *err);
+int32_t builder_param(const cvr_builder *b, const cvr_param_decl *decl, cvr_value *out, cvr_error *err);
+int32_t builder_slot(const cvr_builder *b, cvr_value param, const cvr_param_decl *decl, cvr_value *out, cvr_error *err);
+int32_t builder_scalar(const cvr_builder *b, const char *name, cvr_value *out, cvr_error *err);
+
+#endif

@@ -1,0 +1,224 @@
+/*
+ * The memory plan. Nodes run in the order in which they were added; a value lives from the node that makes it to the last that
+ * reads it. Views share their input's block, and so does a result that its kernel may write over a dying input. Blocks are then
+ * placed, largest first, at the lowest offset where nothing alive at the same time lies.
+ */
+#include "plan.h"
+
+/* ---- which nodes run ---- */
+
+static int32_t live_nodes(plan *p, const cvr_graph *g, cvr_error *err) {
+    bool *needed = cvr_calloc(g->n_values, sizeof *needed);
+    bool *runs = cvr_calloc(g->n_nodes + 1, sizeof *runs);
+    p->nodes = cvr_calloc(g->n_nodes + 1, sizeof *p->nodes);
+    if (!needed || !runs || !p->nodes) {
+        cvr_free(needed);
+        cvr_free(runs);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < g->n_outputs; i++) needed[g->outputs[i].value] = true;
+    for (size_t i = g->n_nodes; i-- > 0;) {
+        const ir_node *n = g->nodes[i];
+        runs[i] = n->op->mutates != 0;
+        for (uint32_t k = 0; k < n->n_outputs; k++) runs[i] = runs[i] || needed[n->outputs[k]];
+        for (uint32_t k = 0; runs[i] && k < n->n_inputs; k++) needed[n->inputs[k]] = true;
+    }
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        if (runs[i]) p->nodes[p->n++] = (plan_node){.node = g->nodes[i], .workspace_block = -1};
+    }
+    cvr_free(needed);
+    cvr_free(runs);
+    return CVR_OK;
+}
+
+/* ---- which kernels ---- */
+
+/* Any backend's kernel that is a plain function of the host will do. */
+static const char *const host_kernels[] = {NULL};
+
+static uint64_t workspace_of(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k) {
+    if (!k->workspace) return 0;
+    cvr_tensor tensors[2 * CVR_MAX_IO];
+    const cvr_tensor *pointers[2 * CVR_MAX_IO];
+    for (uint32_t i = 0; i < n->n_inputs + n->n_outputs; i++) {
+        const cvr_value v = i < n->n_inputs ? n->inputs[i] : n->outputs[i - n->n_inputs];
+        pointers[i] = v ? &tensors[i] : NULL;
+        if (v) tensors[i] = tensor_of(&r->graph->values[v]->type);
+    }
+    const cvr_signature sig = {sizeof sig, n->attrs, pointers, pointers + n->n_inputs, n->n_inputs, n->n_outputs, r->n_workers, 0};
+    return k->workspace(&sig);
+}
+
+static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, cvr_error *err) {
+    const cvr_backend_desc *backend = r->device->backend;
+    for (size_t i = 0; i < p->n; i++) {
+        plan_node *n = &p->nodes[i];
+        cvr_text why = {0};
+        if (n->node->op->flags & CVR_OP_ALIAS) continue;
+        int32_t status = resolve_kernel(r, n->node, backend->runs, backend->n_runs, &n->kernel, &why, err);
+        if (status == CVR_OK && !n->kernel) {
+            cvr_text_add(table, "\n  %-28s %s", n->node->name, why.s ? why.s : "");
+            n->on_host = !(backend->flags & CVR_BACKEND_HOST_VISIBLE);
+            status = resolve_kernel(r, n->node, host_kernels, 1, &n->kernel, &why, err);
+            if (status == CVR_OK && !n->kernel) {
+                status = cvr_fail(err, CVR_ERR_UNSUPPORTED, "nothing can compute %s: %s", n->node->name, why.s ? why.s : "no kernel");
+            }
+            n->why = why.s;
+        } else {
+            cvr_text_clear(&why);
+        }
+        if (status != CVR_OK) return status;
+        n->workspace = workspace_of(r, n->node, n->kernel);
+    }
+    return table->failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
+}
+
+static int32_t tell_fallbacks(const plan_request *r, const cvr_text *table, cvr_error *err) {
+    const char *backend = r->device->backend->name;
+    if (!table->n || r->fallback == CVR_FALLBACK_ALLOW) return CVR_OK;
+    if (r->fallback == CVR_FALLBACK_ERROR) {
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "backend %s cannot run all nodes (set backend.fallback=warn to run them on the host):%.600s", backend, table->s);
+    }
+    cvr_log(CVR_LOG_WARNING, "backend %s leaves these nodes to the host:%s", backend, table->s);
+    return CVR_OK;
+}
+
+/* ---- who shares memory with whom ---- */
+
+static int32_t new_block(plan *p, size_t *capacity, uint64_t bytes, size_t at, int64_t *out, cvr_error *err) {
+    plan_block *more = cvr_grow(p->blocks, p->n_blocks, capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    p->blocks = more;
+    more[p->n_blocks] = (plan_block){(bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN, 0, at, at};
+    *out = (int64_t)p->n_blocks++;
+    return CVR_OK;
+}
+
+/* Last node that reads each value, counting what its views' readers read. */
+static int32_t last_uses(const plan *p, const cvr_graph *g, size_t **out, cvr_error *err) {
+    size_t *last = cvr_calloc(g->n_values, sizeof *last);
+    if (!last) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < p->n; i++) {
+        const ir_node *n = p->nodes[i].node;
+        for (uint32_t k = 0; k < n->n_inputs; k++) last[n->inputs[k]] = i;
+        for (uint32_t k = 0; k < n->n_outputs; k++) last[n->outputs[k]] = i;
+    }
+    for (size_t i = 0; i < g->n_outputs; i++) last[g->outputs[i].value] = p->n;
+    for (size_t i = p->n; i-- > 0;) {
+        const ir_node *n = p->nodes[i].node;
+        if (!(n->op->flags & CVR_OP_ALIAS)) continue;
+        if (last[n->outputs[0]] > last[n->inputs[0]]) last[n->inputs[0]] = last[n->outputs[0]];
+    }
+    *out = last;
+    return CVR_OK;
+}
+
+/* The input whose memory output 0 may take over, or -1: it dies here, has the same size, and nothing else lives in its block. */
+static int64_t inplace_input(const plan *p, const cvr_graph *g, const plan_node *n, size_t at) {
+    const ir_node *node = n->node;
+    if (!n->kernel || n->on_host || node->n_outputs == 0) return -1;
+    for (uint32_t k = 0; k < node->n_inputs && k < 64; k++) {
+        const cvr_value v = node->inputs[k];
+        if (!(n->kernel->inplace >> k & 1) || !v || p->block_of[v] < 0) continue;
+        const plan_block *b = &p->blocks[p->block_of[v]];
+        bool repeated = false;
+        for (uint32_t j = 0; j < node->n_inputs; j++) repeated = repeated || (j != k && node->inputs[j] && p->block_of[node->inputs[j]] == p->block_of[v]);
+        if (b->last == at && !repeated && type_bytes(&g->values[v]->type) == type_bytes(&g->values[node->outputs[0]]->type)) return (int64_t)k;
+    }
+    return -1;
+}
+
+static int32_t assign_blocks(plan *p, const cvr_graph *g, const size_t *last, cvr_error *err) {
+    size_t capacity = 0;
+    int32_t status = CVR_OK;
+    p->block_of = cvr_calloc(g->n_values, sizeof *p->block_of);
+    if (!p->block_of) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t v = 0; v < g->n_values; v++) p->block_of[v] = -1;
+    for (size_t v = 1; v < g->n_values && status == CVR_OK; v++) {
+        const value_kind kind = g->values[v]->kind;
+        if (kind != VALUE_INPUT && kind != VALUE_SCALAR) continue;
+        status = new_block(p, &capacity, type_bytes(&g->values[v]->type), 0, &p->block_of[v], err);
+        if (status == CVR_OK) p->blocks[p->block_of[v]].last = kind == VALUE_SCALAR ? p->n : last[v]; /* scalars are not written anew for every run */
+    }
+    for (size_t i = 0; i < p->n && status == CVR_OK; i++) {
+        plan_node *n = &p->nodes[i];
+        const ir_node *node = n->node;
+        const bool view = (node->op->flags & CVR_OP_ALIAS) != 0;
+        const int64_t over = view ? 0 : inplace_input(p, g, n, i);
+        for (uint32_t k = 0; k < node->n_outputs && status == CVR_OK; k++) {
+            const cvr_value v = node->outputs[k];
+            if (k == 0 && over >= 0) {
+                p->block_of[v] = p->block_of[node->inputs[over]];
+            } else {
+                status = new_block(p, &capacity, type_bytes(&g->values[v]->type), i, &p->block_of[v], err);
+            }
+            if (status == CVR_OK && p->block_of[v] >= 0 && last[v] > p->blocks[p->block_of[v]].last) p->blocks[p->block_of[v]].last = last[v];
+        }
+        if (status == CVR_OK && n->workspace && !n->on_host) status = new_block(p, &capacity, n->workspace, i, &n->workspace_block, err);
+    }
+    return status;
+}
+
+/* ---- where each block lies ---- */
+
+static bool overlaps_in_time(const plan_block *a, const plan_block *b) { return a->first <= b->last && b->first <= a->last; }
+
+/* Lowest offset at which `b` fits beside those placed already (`placed`, sorted by offset). */
+static uint64_t lowest_fit(const plan *p, const size_t *placed, size_t n, const plan_block *b) {
+    uint64_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        const plan_block *other = &p->blocks[placed[i]];
+        if (!overlaps_in_time(b, other) || other->offset + other->bytes <= at) continue;
+        if (other->offset >= at + b->bytes) break;
+        at = other->offset + other->bytes;
+    }
+    return at;
+}
+
+static int32_t place_blocks(plan *p, cvr_error *err) {
+    size_t *order = cvr_calloc(p->n_blocks + 1, sizeof *order), *placed = cvr_calloc(p->n_blocks + 1, sizeof *placed), n = 0;
+    if (!order || !placed) {
+        cvr_free(order);
+        cvr_free(placed);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < p->n_blocks; i++) { /* insertion sort: largest first, equal in order of birth */
+        size_t at = i;
+        for (; at > 0 && p->blocks[order[at - 1]].bytes < p->blocks[i].bytes; at--) order[at] = order[at - 1];
+        order[at] = i;
+    }
+    for (size_t i = 0; i < p->n_blocks; i++) {
+        plan_block *b = &p->blocks[order[i]];
+        b->offset = lowest_fit(p, placed, n, b);
+        if (b->offset + b->bytes > p->bytes) p->bytes = b->offset + b->bytes;
+        size_t at = n++;
+        for (; at > 0 && p->blocks[placed[at - 1]].offset > b->offset; at--) placed[at] = placed[at - 1];
+        placed[at] = order[i];
+    }
+    cvr_free(order);
+    cvr_free(placed);
+    return CVR_OK;
+}
+
+int32_t plan_make(plan *p, const plan_request *r, cvr_error *err) {
+    cvr_text table = {0};
+    size_t *last = NULL;
+    int32_t status = lower_graph(r->graph, r->device, err);
+    if (status == CVR_OK) status = live_nodes(p, r->graph, err);
+    if (status == CVR_OK) status = choose_kernels(p, r, &table, err);
+    if (status == CVR_OK) status = tell_fallbacks(r, &table, err);
+    if (status == CVR_OK) status = last_uses(p, r->graph, &last, err);
+    if (status == CVR_OK) status = assign_blocks(p, r->graph, last, err);
+    if (status == CVR_OK) status = place_blocks(p, err);
+    cvr_text_clear(&table);
+    cvr_free(last);
+    return status;
+}
+
+void plan_clear(plan *p) {
+    for (size_t i = 0; p->nodes && i < p->n; i++) cvr_free(p->nodes[i].why);
+    cvr_free(p->nodes);
+    cvr_free(p->block_of);
+    cvr_free(p->blocks);
+    memset(p, 0, sizeof *p);
+}

@@ -1,0 +1,48 @@
+/* A plan: which kernel runs each node, and where each value lies. Made by plan.c, run by program.c. */
+#ifndef CVR_PLAN_H
+#define CVR_PLAN_H
+
+#include "ir.h"
+
+#define ARENA_ALIGN 64u
+
+/* A block of the arena: one value, or several that share memory (views, in-place results), or a workspace. */
+typedef struct plan_block {
+    uint64_t bytes, offset;
+    size_t first, last; /* first and last node, inclusive, that need it */
+} plan_block;
+
+typedef struct plan_node {
+    const ir_node *node;
+    const cvr_kernel_desc *kernel; /* NULL: a view, nothing runs */
+    bool on_host;                  /* with copies, because the device cannot */
+    char *why;                     /* reasons, where the kernel is not the device's own */
+    uint64_t workspace;
+    int64_t workspace_block;
+} plan_node;
+
+typedef struct plan {
+    plan_node *nodes;
+    size_t n;
+    int64_t *block_of; /* by value; -1: stored, or not in this program */
+    plan_block *blocks;
+    size_t n_blocks;
+    uint64_t bytes;
+} plan;
+
+typedef struct plan_request {
+    cvr_graph *graph;
+    cvr_device *device;
+    uint32_t n_workers;
+    uint32_t fallback;
+} plan_request;
+
+int32_t plan_make(plan *p, const plan_request *r, cvr_error *err);
+void plan_clear(plan *p);
+/* Replaces nodes that the device has no kernel for, but that mean something in other ops. */
+int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err);
+/* The best kernel for a node on the device, or NULL with the reasons in `why`. */
+int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
+                       const cvr_kernel_desc **out, cvr_text *why, cvr_error *err);
+
+#endif

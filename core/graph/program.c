@@ -1,0 +1,270 @@
+/*
+ * A program: a plan with memory, recorded once and replayed. Runs of nodes that the device can record make segments; a node that
+ * must run on the host, with copies, stands between two of them.
+ */
+#include "plan.h"
+
+typedef struct bound_node {
+    plan_node *plan;
+    cvr_tensor tensors[2]; /* the usual few; `more` where a node has more */
+    cvr_tensor *all;
+    const cvr_tensor **in;
+    cvr_tensor **out;
+    cvr_kernel_args args;
+    cvr_launch launch;
+} bound_node;
+
+typedef struct segment {
+    size_t first, n;  /* nodes */
+    void *recording;  /* NULL: one node on the host */
+} segment;
+
+struct cvr_program {
+    cvr_graph *graph;
+    cvr_device *device;
+    const cvr_threadpool *pool;
+    plan plan;
+    char *arena;
+    bound_node *nodes;
+    const cvr_launch **launches;
+    segment *segments;
+    size_t n_segments;
+    char *staging; /* host memory of nodes on the host */
+    uint64_t staging_bytes;
+    uint64_t id;
+    cvr_value *slots;
+    size_t n_slots;
+    const char **slot_names;
+};
+
+static uint64_t rounded(uint64_t bytes) { return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN; }
+
+/* ---- slots ---- */
+
+static int32_t collect_slots(cvr_program *p, cvr_error *err) {
+    const cvr_graph *g = p->graph;
+    p->slots = cvr_calloc(g->n_values + g->n_outputs, sizeof *p->slots);
+    p->slot_names = cvr_calloc(g->n_values + g->n_outputs, sizeof *p->slot_names);
+    if (!p->slots || !p->slot_names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 1; i < g->n_values; i++) {
+        if (!g->values[i]->name) continue;
+        p->slot_names[p->n_slots] = g->values[i]->name;
+        p->slots[p->n_slots++] = (cvr_value)i;
+    }
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        p->slot_names[p->n_slots] = g->outputs[i].name;
+        p->slots[p->n_slots++] = g->outputs[i].value;
+    }
+    return CVR_OK;
+}
+
+int32_t cvr_program_slot(const cvr_program *p, const char *name) {
+    for (size_t i = 0; i < p->n_slots; i++) {
+        if (strcmp(p->slot_names[i], name) == 0) return (int32_t)i;
+    }
+    return -1;
+}
+
+const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot) { return &p->graph->values[p->slots[slot]]->type; }
+
+static void *value_address(const cvr_program *p, cvr_value v) {
+    const ir_value *value = p->graph->values[v];
+    if (value->kind == VALUE_STORED) return store_address(p->graph->store, value->store_index);
+    const int64_t block = p->plan.block_of[v];
+    return block < 0 ? NULL : p->arena + p->plan.blocks[block].offset;
+}
+
+/* A view of stored memory has no block of its own: it lies where its root lies. */
+static void *root_address(const cvr_program *p, cvr_value v) {
+    void *address = value_address(p, v);
+    for (size_t i = 0; !address && i < p->plan.n; i++) {
+        const ir_node *n = p->plan.nodes[i].node;
+        if ((n->op->flags & CVR_OP_ALIAS) && n->outputs[0] == v) return root_address(p, n->inputs[0]);
+    }
+    return address;
+}
+
+int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_error *err) {
+    const cvr_value v = p->slots[slot];
+    const uint64_t n = type_bytes(&p->graph->values[v]->type);
+    return n ? p->device->backend->upload(p->device->self, value_address(p, v), bytes, n, err) : CVR_OK;
+}
+
+int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *err) {
+    const cvr_value v = p->slots[slot];
+    const uint64_t n = type_bytes(&p->graph->values[v]->type);
+    return n ? p->device->backend->download(p->device->self, bytes, root_address(p, v), n, err) : CVR_OK;
+}
+
+/* ---- planning ---- */
+
+/* Host memory that a node on the host needs for copies of its values, and its workspace. */
+static uint64_t staging_need(const cvr_graph *g, const plan_node *n) {
+    uint64_t bytes = rounded(n->workspace);
+    for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) bytes += n->node->inputs[k] ? rounded(type_bytes(&g->values[n->node->inputs[k]]->type)) : 0;
+    return bytes;
+}
+
+int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback, cvr_error *err) {
+    static uint64_t programs;
+    cvr_program *p = cvr_calloc(1, sizeof *p);
+    *out = NULL;
+    if (!p) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    p->graph = g;
+    p->device = d;
+    p->pool = pool;
+    p->id = ++programs;
+    const plan_request r = {g, d, pool->n_workers, fallback};
+    int32_t status = plan_make(&p->plan, &r, err);
+    if (status == CVR_OK) status = collect_slots(p, err);
+    for (size_t i = 0; status == CVR_OK && i < p->plan.n; i++) {
+        const uint64_t need = p->plan.nodes[i].on_host ? staging_need(g, &p->plan.nodes[i]) : 0;
+        if (need > p->staging_bytes) p->staging_bytes = need;
+    }
+    if (status != CVR_OK) cvr_program_destroy(&p);
+    *out = p;
+    return status;
+}
+
+uint64_t cvr_program_arena_bytes(const cvr_program *p) { return p->plan.bytes; }
+uint64_t cvr_program_id(const cvr_program *p) { return p->id; }
+
+/* ---- binding ---- */
+
+static int32_t bind_node(cvr_program *p, bound_node *b, plan_node *n, size_t index, cvr_error *err) {
+    const ir_node *node = n->node;
+    const uint32_t total = node->n_inputs + node->n_outputs;
+    char *host = p->staging;
+    b->plan = n;
+    b->all = total <= 2 ? b->tensors : cvr_calloc(total, sizeof *b->all);
+    b->in = cvr_calloc((size_t)total + 1, sizeof *b->in);
+    if (!b->all || !b->in) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    b->out = (cvr_tensor **)(void *)(b->in + node->n_inputs);
+    for (uint32_t k = 0; k < total; k++) {
+        const cvr_value v = node->inputs[k]; /* outputs follow the inputs in one block */
+        if (v == CVR_NONE) continue;
+        b->all[k] = tensor_of(&p->graph->values[v]->type);
+        b->all[k].data = n->on_host ? host : root_address(p, v);
+        if (n->on_host) host += rounded(type_bytes(&p->graph->values[v]->type));
+        b->in[k] = &b->all[k];
+    }
+    b->args = (cvr_kernel_args){.struct_size = sizeof b->args,
+                                .attrs = node->attrs,
+                                .inputs = b->in,
+                                .outputs = b->out,
+                                .workspace = n->on_host ? host : NULL,
+                                .workspace_size = n->workspace,
+                                .pool = p->pool,
+                                .n_inputs = node->n_inputs,
+                                .n_outputs = node->n_outputs};
+    if (n->workspace_block >= 0) b->args.workspace = p->arena + p->plan.blocks[n->workspace_block].offset;
+    b->launch = (cvr_launch){sizeof b->launch, n->kernel, &b->args, node->name, index};
+    return CVR_OK;
+}
+
+static bool must_stand_alone(const plan_node *n) { return n->on_host; }
+
+static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
+    p->segments = cvr_calloc(n + 1, sizeof *p->segments);
+    p->launches = cvr_calloc(n + 1, sizeof *p->launches);
+    if (!p->segments || !p->launches) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) p->launches[i] = &p->nodes[i].launch;
+    for (size_t i = 0; i < n;) {
+        segment *s = &p->segments[p->n_segments++];
+        *s = (segment){i, 1, NULL};
+        if (must_stand_alone(p->nodes[i++].plan)) continue;
+        for (; i < n && !must_stand_alone(p->nodes[i].plan); i++) s->n++;
+        const cvr_backend_desc *backend = p->device->backend;
+        const int32_t status = backend->record(p->device->self, p->launches + s->first, s->n, p->id, &s->recording, err);
+        if (status != CVR_OK) return status;
+    }
+    return CVR_OK;
+}
+
+int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
+    size_t n = 0;
+    int32_t status = CVR_OK;
+    p->arena = arena;
+    p->nodes = cvr_calloc(p->plan.n + 1, sizeof *p->nodes);
+    if (p->staging_bytes) p->staging = cvr_alloc_aligned(p->staging_bytes, ARENA_ALIGN);
+    if (!p->nodes || (p->staging_bytes && !p->staging)) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < p->plan.n && status == CVR_OK; i++) {
+        if (!p->plan.nodes[i].kernel) continue; /* a view */
+        status = bind_node(p, &p->nodes[n], &p->plan.nodes[i], i, err);
+        n++;
+    }
+    return status == CVR_OK ? record_segments(p, n, err) : status;
+}
+
+void cvr_program_destroy(cvr_program **program) {
+    cvr_program *p = *program;
+    if (!p) return;
+    for (size_t i = 0; i < p->n_segments; i++) {
+        if (p->segments[i].recording) p->device->backend->discard(p->device->self, p->segments[i].recording);
+    }
+    for (size_t i = 0; p->nodes && i < p->plan.n; i++) {
+        if (p->nodes[i].all != p->nodes[i].tensors) cvr_free(p->nodes[i].all);
+        cvr_free((void *)(uintptr_t)p->nodes[i].in);
+    }
+    cvr_free(p->nodes);
+    cvr_free((void *)(uintptr_t)p->launches);
+    cvr_free(p->segments);
+    cvr_free(p->staging);
+    cvr_free(p->slots);
+    cvr_free((void *)(uintptr_t)p->slot_names);
+    plan_clear(&p->plan);
+    cvr_free(p);
+    *program = NULL;
+}
+
+/* ---- running ---- */
+
+/* A node that the device cannot run: its inputs come to the host, its results and what it updated go back. */
+static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
+    const cvr_backend_desc *backend = p->device->backend;
+    const ir_node *n = b->plan->node;
+    const cvr_cpu_fn *fn = b->plan->kernel->payload;
+    int32_t status = backend->sync(p->device->self, err);
+    for (uint32_t k = 0; k < n->n_inputs && status == CVR_OK; k++) {
+        const uint64_t bytes = n->inputs[k] ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
+        if (bytes) status = backend->download(p->device->self, b->all[k].data, root_address(p, n->inputs[k]), bytes, err);
+    }
+    if (status == CVR_OK) status = fn->run(&b->args, err);
+    for (uint32_t k = 0; k < n->n_inputs + n->n_outputs && status == CVR_OK; k++) {
+        const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
+        const uint64_t bytes = n->inputs[k] && changed ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
+        if (bytes) status = backend->upload(p->device->self, root_address(p, n->inputs[k]), b->all[k].data, bytes, err);
+    }
+    return status;
+}
+
+int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
+    const cvr_backend_desc *backend = p->device->backend;
+    for (size_t i = 0; i < p->n_segments; i++) {
+        segment *s = &p->segments[i];
+        const int32_t status = s->recording ? backend->replay(p->device->self, s->recording, err) : run_on_host(p, &p->nodes[s->first], err);
+        if (status != CVR_OK) return status;
+    }
+    return backend->sync(p->device->self, err);
+}
+
+size_t cvr_program_nodes(const cvr_program *p) { return p->plan.n; }
+
+void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info) {
+    const plan_node *n = &p->plan.nodes[i];
+    const cvr_type *in[CVR_MAX_IO];
+    cvr_type *out[CVR_MAX_IO];
+    *info = (cvr_node_info){.name = n->node->name, .op = n->node->op->name, .backend = "view", .isa = "", .why = n->why ? n->why : "", .backward = n->node->backward};
+    for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) {
+        const cvr_value v = n->node->inputs[k];
+        cvr_type *t = v ? &p->graph->values[v]->type : NULL;
+        if (k < n->node->n_inputs) in[k] = t;
+        else out[k - n->node->n_inputs] = t;
+        if (t && n->kernel) info->bytes += type_bytes(t);
+    }
+    if (n->node->n_outputs) info->output = out[0];
+    if (n->kernel) info->backend = n->kernel->backend;
+    if (n->kernel && n->kernel->isa) info->isa = n->kernel->isa;
+    const cvr_infer_args args = {sizeof args, n->node->attrs, in, out, n->node->n_inputs, n->node->n_outputs};
+    if (n->node->op->flops) info->flops = n->node->op->flops(&args);
+}

@@ -1,0 +1,109 @@
+/*
+ * What the rest of libcvr stands on: the allocator table, text buffers, the log, files.
+ *
+ * libcvr never prints, exits or calls malloc by itself: memory and messages go through the tables here, so that an application
+ * decides where they go and a test can make them fail.
+ */
+#ifndef CVR_BASE_H
+#define CVR_BASE_H
+
+#include <cvr/plugin/plugin.h>
+#include <stdbool.h>
+
+#pragma GCC visibility push(default)
+
+/* ---- memory ---- */
+
+/* `alloc` gives memory aligned to `align` (a power of two >= 8) or NULL. Both may be called from any thread. */
+typedef struct cvr_allocator {
+    void *ctx;
+    void *(*alloc)(void *ctx, size_t bytes, size_t align);
+    void (*free)(void *ctx, void *p);
+} cvr_allocator;
+
+/* Replaces the allocator; NULL brings the C library's back. Call before anything else of libcvr is in use. */
+void cvr_set_allocator(const cvr_allocator *a);
+/* Allocations made so far, for tests that count them. */
+uint64_t cvr_alloc_count(void);
+/* `n * size` bytes, zeroed; NULL when that overflows or memory is out. */
+void *cvr_calloc(size_t n, size_t size);
+/* Not zeroed. */
+void *cvr_alloc_aligned(size_t bytes, size_t align);
+void cvr_free(void *p);
+/* A copy of the first `n` bytes of `s`, ended by a NUL. NULL when memory is out. */
+char *cvr_strndup(const char *s, size_t n);
+char *cvr_strdup(const char *s);
+/* Makes room for one more element in an array that doubles: returns the array (old contents kept) or NULL, which leaves it as it was. */
+void *cvr_grow(void *array, size_t count, size_t *capacity, size_t element_size);
+
+/* ---- text ---- */
+
+/* A string that grows. `failed` is set when memory ran out; `s` is never NULL after the first append that worked. */
+typedef struct cvr_text {
+    char *s;
+    size_t n, capacity;
+    bool failed;
+} cvr_text;
+
+void cvr_text_add(cvr_text *t, const char *format, ...) CVR_PRINTF(2, 3);
+void cvr_text_add_bytes(cvr_text *t, const void *bytes, size_t n);
+/* A JSON string, quotes included; bytes that are not UTF-8 become U+FFFD. */
+void cvr_text_add_json(cvr_text *t, const char *s);
+void cvr_text_clear(cvr_text *t);
+
+/* The candidate nearest to `word` (edit distance, at most a third of its length), or NULL. */
+const char *cvr_nearest(const char *word, const char *const *candidates, size_t n);
+
+/* ---- log ---- */
+
+typedef void (*cvr_log_fn)(void *ctx, uint32_t level, const char *text);
+void cvr_set_log(cvr_log_fn fn, void *ctx);
+void cvr_log(uint32_t level, const char *format, ...) CVR_PRINTF(2, 3);
+
+/* ---- files ---- */
+
+/* The whole file, NUL-terminated past its end, at most `max` bytes. Free with cvr_free. */
+int32_t cvr_fs_read(const char *path, uint64_t max, uint8_t **bytes, uint64_t *n, cvr_error *err);
+/* A file mapped for reading. An empty file has bytes == NULL. */
+typedef struct cvr_mapping {
+    const uint8_t *bytes;
+    uint64_t n;
+} cvr_mapping;
+int32_t cvr_fs_map(const char *path, cvr_mapping *m, cvr_error *err);
+void cvr_fs_unmap(cvr_mapping *m);
+/* Folder and all that lead to it. */
+int32_t cvr_fs_mkdirs(const char *path, cvr_error *err);
+bool cvr_fs_exists(const char *path);
+bool cvr_fs_is_folder(const char *path);
+/* `path` seen from folder `base`, absolute, without "." and "..". Free with cvr_free. NULL when memory is out. */
+char *cvr_fs_absolute(const char *base, const char *path);
+/* Folder part of a path. Free with cvr_free. */
+char *cvr_fs_dirname(const char *path);
+char *cvr_fs_join(const char *folder, const char *name);
+
+/*
+ * A file that appears whole or not at all: bytes go to PATH.tmp; commit() syncs it, renames it over PATH and syncs the folder.
+ * With `keep`, the file that was there stays as PATH.1. Exactly one of commit and abandon ends it.
+ */
+typedef struct cvr_writer {
+    char *path, *tmp;
+    int fd;
+    size_t used;
+    uint8_t *buffer;
+} cvr_writer;
+int32_t cvr_writer_open(cvr_writer *w, const char *path, cvr_error *err);
+int32_t cvr_writer_put(cvr_writer *w, const void *bytes, uint64_t n, cvr_error *err);
+int32_t cvr_writer_commit(cvr_writer *w, bool keep, cvr_error *err);
+void cvr_writer_abandon(cvr_writer *w);
+/* All at once. */
+int32_t cvr_fs_write(const char *path, const void *bytes, uint64_t n, cvr_error *err);
+
+/* Seconds of a clock that only goes forward. */
+double cvr_now(void);
+/* Peak resident memory of the process, bytes; 0 where the system does not tell. */
+uint64_t cvr_peak_memory(void);
+/* Names of CPU features that this machine (and its kernel) has: true where every word of `isa` is one. */
+bool cvr_cpu_has(const char *isa, const char **missing);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,75 @@
+/*
+ * Settings: strict INI files, recipes with the origin of every value, and attributes packed from text.
+ */
+#ifndef CVR_CONFIG_H
+#define CVR_CONFIG_H
+
+#include <cvr/base.h>
+
+#pragma GCC visibility push(default)
+
+/* ---- INI ---- */
+
+/* One `key = value` of `section`, at `line` of the file. A status other than CVR_OK stops the reading. */
+typedef int32_t (*cvr_ini_fn)(void *ctx, const char *section, const char *key, const char *value, uint32_t line, cvr_error *err);
+
+/* Reads an INI file with inih, and refuses, naming the line, what inih would silently cut or misread. */
+int32_t cvr_ini_read(const char *path, cvr_ini_fn each, void *ctx, cvr_error *err);
+
+/* ---- attributes ---- */
+
+/* `key` NULL: a positional value. `base` is the folder that a CVR_ATTR_PATH is relative to. */
+typedef struct cvr_setting {
+    const char *key;
+    const char *value;
+    const char *base;
+    const char *file; /* NULL: no place to name */
+    uint32_t line;
+    bool claimed;
+    const char *section;
+} cvr_setting;
+
+typedef struct cvr_schema {
+    const cvr_attr_desc *const *attrs;
+    uint32_t n;
+} cvr_schema;
+
+/* Packs settings after the schema, defaults filled in. `what` names the thing in messages ("layer conv2d"). One block: free with cvr_free. */
+int32_t cvr_attrs_pack(const cvr_schema *schema, const cvr_setting *settings, size_t n, const char *what, void **packed,
+                       cvr_error *err);
+/* The same from one line of text: "64 kernel_size=3". Keys in `except` (NULL-terminated, may be NULL) are left for the caller: see cvr_line_key. */
+int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *const *except, const char *what, void **packed,
+                        cvr_error *err);
+/* Value of `key` in such a line, or NULL. Free with cvr_free. */
+char *cvr_line_key(const char *text, const char *key);
+/* Bytes of a schema's packed struct; 0 where the schema is broken, and `err` says how. */
+uint64_t cvr_schema_size(const cvr_schema *schema, cvr_error *err);
+/* Text of attribute `i` of a packed struct, as it would stand in a recipe. */
+void cvr_attr_print(const cvr_schema *schema, uint32_t i, const void *packed, cvr_text *out);
+
+/* ---- recipes ---- */
+
+typedef struct cvr_config cvr_config;
+
+/* Reads a recipe. Only its form and section names are judged here; keys are judged when they are bound. */
+int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err);
+void cvr_config_destroy(cvr_config **c);
+/* One `section.key=value` or `key=value` of the command line; paths in it are relative to the current folder. */
+int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err);
+/* The path of the recipe. */
+const char *cvr_config_path(const cvr_config *c);
+bool cvr_config_has_section(const cvr_config *c, const char *section);
+/* Packs the keys of `section` that the schema names, and claims them. The block belongs to the config. */
+int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed, cvr_error *err);
+/* The lines of a section whose keys are names (net, augment), in order; claims them. */
+size_t cvr_config_lines(cvr_config *c, const char *section, const cvr_setting *const **lines);
+/* An error for the first setting that nobody claimed, with the nearest key that somebody would have. */
+int32_t cvr_config_finish(const cvr_config *c, cvr_error *err);
+/* Every effective setting: as config.ini (origins = false), or a line each with its origin. */
+void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out);
+void cvr_config_print_json(const cvr_config *c, cvr_text *out);
+/* Text and origin of one effective setting, or NULL; lives as long as the config. */
+const char *cvr_config_get(cvr_config *c, const char *section, const char *key, const char **origin);
+
+#pragma GCC visibility pop
+#endif

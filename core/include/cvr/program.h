@@ -1,0 +1,135 @@
+/*
+ * From layers to a running step: a graph is built by layers, given gradients and updates, planned for a device, and replayed.
+ *
+ *   store    parameters, buffers and optimizer state, by name; they outlive graphs and move between devices
+ *   device   an open backend
+ *   graph    values and nodes
+ *   program  a graph planned for a device: kernels chosen, memory laid out, launches recorded
+ */
+#ifndef CVR_PROGRAM_H
+#define CVR_PROGRAM_H
+
+#include <cvr/config.h>
+#include <cvr/plugins.h>
+
+#pragma GCC visibility push(default)
+
+/* ---- device ---- */
+
+typedef struct cvr_device cvr_device;
+
+int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index, const cvr_threadpool *pool,
+                        cvr_error *err);
+void cvr_device_close(cvr_device **d);
+const cvr_backend_desc *cvr_device_backend(const cvr_device *d);
+void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size);
+/* Device memory: one block. */
+int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err);
+void cvr_device_free(cvr_device *d, void *address);
+
+/* ---- store ---- */
+
+typedef struct cvr_store cvr_store;
+
+#define CVR_STORE_PARAM 1u  /* trained, saved with the weights */
+#define CVR_STORE_BUFFER 2u /* not trained, saved with the weights: running statistics */
+#define CVR_STORE_SLOT 3u   /* optimizer state, in checkpoints only */
+
+typedef struct cvr_store_entry {
+    const char *name;
+    cvr_type type;
+    uint32_t kind;
+    uint32_t flags; /* CVR_PARAM_* */
+    uint64_t bytes;
+} cvr_store_entry;
+
+/* `seed` decides the initial values, each parameter's by its own name. */
+int32_t cvr_store_create(cvr_store **out, uint64_t seed, cvr_error *err);
+void cvr_store_destroy(cvr_store **s);
+/*
+ * Puts every entry on a device: those that were on another are moved, new ones get their initial values. On failure everything
+ * stays where it was.
+ */
+int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err);
+uint64_t cvr_store_bytes(const cvr_store *s);
+size_t cvr_store_count(const cvr_store *s);
+const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i);
+/* Index of a name, or -1. */
+int64_t cvr_store_find(const cvr_store *s, const char *name);
+/* Elements in logical order, row-major. The entry must have been placed. */
+int32_t cvr_store_read(cvr_store *s, size_t i, void *out, cvr_error *err);
+int32_t cvr_store_write(cvr_store *s, size_t i, const void *in, cvr_error *err);
+
+/* Between the order in memory (abi.h, cvr_type) and logical row-major order. */
+void cvr_to_logical(const cvr_type *t, const void *memory, void *logical);
+void cvr_from_logical(const cvr_type *t, const void *logical, void *memory);
+
+/* ---- graph ---- */
+
+typedef struct cvr_graph cvr_graph;
+
+int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store, bool training, cvr_error *err);
+void cvr_graph_destroy(cvr_graph **g);
+const cvr_builder *cvr_graph_builder(const cvr_graph *g);
+/* A value that is written before each run: an image, a target. */
+int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
+/* Keeps a value to be read after each run, under a name. */
+int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
+/* Builds the layers of a recipe's [net]; the output is the last line's. */
+int32_t cvr_graph_net(cvr_graph *g, const cvr_setting *const *lines, size_t n, cvr_value image, cvr_value *out, cvr_error *err);
+/* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */
+int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err);
+/* The same from a gradient that is given for one value, for tests. */
+int32_t cvr_graph_backward_from(cvr_graph *g, cvr_value v, cvr_value gradient, cvr_error *err);
+/* After backward: the gradient of a value, or CVR_NONE. */
+cvr_value cvr_graph_gradient(const cvr_graph *g, cvr_value v);
+/* Asks for gradients of an input, for tests. Before anything is built on it. */
+void cvr_graph_wants_gradient(cvr_graph *g, cvr_value v);
+/* The value of a stored parameter in this graph, or CVR_NONE. */
+cvr_value cvr_graph_param(const cvr_graph *g, const char *name);
+
+typedef struct cvr_update_policy {
+    const cvr_optimizer_desc *optimizer;
+    const void *attrs;
+    double weight_decay, norm_weight_decay, bias_weight_decay;
+} cvr_update_policy;
+/* Adds the update of every parameter that has a gradient. */
+int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err);
+
+/* ---- program ---- */
+
+typedef struct cvr_program cvr_program;
+
+#define CVR_FALLBACK_ERROR 0u
+#define CVR_FALLBACK_WARN 1u
+#define CVR_FALLBACK_ALLOW 2u
+
+/* Chooses kernels and lays out memory. The store must have been placed on the device. The graph must outlive the program. */
+int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback, cvr_error *err);
+/* Bytes of arena that this program needs; several programs may share one, the largest need decides. */
+uint64_t cvr_program_arena_bytes(const cvr_program *p);
+/* Gives the program its memory and records its launches. */
+int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err);
+void cvr_program_destroy(cvr_program **p);
+/* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs'. */
+int32_t cvr_program_slot(const cvr_program *p, const char *name);
+const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
+int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
+int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
+int32_t cvr_program_run(cvr_program *p, cvr_error *err);
+uint64_t cvr_program_id(const cvr_program *p);
+
+/* What was planned for one node. */
+typedef struct cvr_node_info {
+    const char *name, *op, *backend, *isa;
+    const char *why; /* why it is not on the device; "" where it is */
+    double flops;
+    uint64_t bytes; /* read and written */
+    const cvr_type *output;
+    bool backward;
+} cvr_node_info;
+size_t cvr_program_nodes(const cvr_program *p);
+void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info);
+
+#pragma GCC visibility pop
+#endif

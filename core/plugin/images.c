@@ -1,0 +1,53 @@
+/* "cvr.host.image/1": pictures by whichever codec knows their first bytes. */
+#include "loader.h"
+
+typedef struct images {
+    cvr_image_service table;
+    const cvr_host *host;
+    size_t n;
+    const cvr_codec_desc *codecs[];
+} images;
+
+static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
+                             void *alloc_ctx, cvr_image *out, cvr_error *err) {
+    const images *im = s->ctx;
+    if (n == 0) return cvr_fail(err, CVR_ERR_FORMAT, "the file is empty; remove it or put the picture back");
+    for (size_t i = 0; i < im->n; i++) {
+        if (im->codecs[i]->probe(bytes, n < 64 ? n : 64)) {
+            return im->codecs[i]->decode(im->host, bytes, n, channels, alloc, alloc_ctx, out, err);
+        }
+    }
+    return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows (PNG, JPEG); remove it or convert it");
+}
+
+static int32_t images_encode(const cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink, void *sink_ctx,
+                             cvr_error *err) {
+    const images *im = s->ctx;
+    for (size_t i = 0; i < im->n; i++) {
+        if (strcmp(im->codecs[i]->name, format) == 0 && im->codecs[i]->encode) {
+            return im->codecs[i]->encode(im->host, image, sink, sink_ctx, err);
+        }
+    }
+    return cvr_fail(err, CVR_ERR_NOTFOUND, "no codec writes `%s` pictures; is its plugin in the manifest?", format);
+}
+
+int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out, cvr_error *err) {
+    *out = cvr_plugins_host(p)->get(cvr_plugins_host(p), CVR_SERVICE_IMAGE);
+    if (*out) return CVR_OK;
+    size_t n = 0;
+    while (cvr_plugins_name(p, CVR_KIND_CODEC, n)) n++;
+    images *im = cvr_calloc(1, sizeof *im + n * sizeof *im->codecs);
+    if (!im) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    im->table = (cvr_image_service){sizeof im->table, im, images_decode, images_encode};
+    im->host = cvr_plugins_host(p);
+    plugins_own(p, im);
+    for (size_t i = 0; i < n; i++) {
+        const void *desc;
+        const int32_t status = cvr_plugins_find(p, CVR_KIND_CODEC, cvr_plugins_name(p, CVR_KIND_CODEC, i), &desc, err);
+        if (status != CVR_OK) return status;
+        im->codecs[im->n++] = desc;
+    }
+    cvr_plugins_offer(p, CVR_SERVICE_IMAGE, &im->table);
+    *out = &im->table;
+    return CVR_OK;
+}

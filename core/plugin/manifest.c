@@ -1,0 +1,153 @@
+/*
+ * Manifests: strict, versioned INI. [manifest] has the version; every other section is a plugin with `file`, `provides`, `requires`
+ * and `isa`. provides and requires may stand on several lines. Paths are relative to the manifest and stay inside its folder, and
+ * neither the file nor its folder may be writable by others.
+ */
+#include "loader.h"
+#include <cvr/config.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+typedef struct manifest_state {
+    cvr_plugins *p;
+    const char *path;
+    char *root;
+    bool has_version;
+    size_t first; /* candidate of this manifest */
+} manifest_state;
+
+bool has_token(const char *list, const char *token, size_t n) {
+    for (const char *p = list; p && *p;) {
+        p += strspn(p, " ");
+        const size_t length = strcspn(p, " ");
+        if (length == n && n && memcmp(p, token, n) == 0) return true;
+        p += length;
+    }
+    return false;
+}
+
+static candidate *current(manifest_state *s, const char *id) {
+    for (size_t i = s->first; i < s->p->n; i++) {
+        if (strcmp(s->p->candidates[i].id, id) == 0) return &s->p->candidates[i];
+    }
+    return NULL;
+}
+
+static int32_t add_candidate(manifest_state *s, const char *id, uint32_t line, candidate **out, cvr_error *err) {
+    for (size_t i = 0; i < s->p->n; i++) {
+        if (strcmp(s->p->candidates[i].id, id) != 0) continue;
+        return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` is listed twice (also in %s:%u); remove one", id,
+                        s->p->candidates[i].manifest, s->p->candidates[i].info.line);
+    }
+    candidate *more = cvr_grow(s->p->candidates, s->p->n, &s->p->capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    s->p->candidates = more;
+    candidate *c = &more[s->p->n++];
+    memset(c, 0, sizeof *c);
+    c->id = cvr_strdup(id);
+    c->manifest = cvr_strdup(s->path);
+    c->root = cvr_strdup(s->root);
+    c->version = cvr_strdup("");
+    c->info.line = line;
+    *out = c;
+    return c->id && c->manifest && c->root && c->version ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+/* Every token must be KIND:NAME. */
+static int32_t add_tokens(cvr_text *list, const char *value, cvr_error *err) {
+    for (const char *p = value; *p;) {
+        p += strspn(p, " ");
+        const size_t n = strcspn(p, " ");
+        if (n == 0) break;
+        const char *colon = memchr(p, ':', n);
+        if (!colon || !kind_of_word(p, (size_t)(colon - p)) || colon + 1 == p + n) {
+            return cvr_fail(err, CVR_ERR_PLUGIN, "`%.*s` is not KIND:NAME, such as layer:conv2d", (int)n, p);
+        }
+        if (has_token(list->s, p, n)) return cvr_fail(err, CVR_ERR_PLUGIN, "`%.*s` is listed twice", (int)n, p);
+        cvr_text_add(list, "%s%.*s", list->n ? " " : "", (int)n, p);
+        p += n;
+    }
+    return list->failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
+}
+
+static int32_t set_file(candidate *c, const char *value, cvr_error *err) {
+    if (c->file) return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` has two files; keep one", c->id);
+    if (!*value || value[0] == '/') {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "file = %s: must be a path relative to this manifest, inside its folder", value);
+    }
+    c->file = cvr_fs_join(c->root, value);
+    return c->file ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+static int32_t on_manifest_line(void *ctx, const char *section, const char *key, const char *value, uint32_t line, cvr_error *err) {
+    manifest_state *s = ctx;
+    if (strcmp(section, "manifest") == 0) {
+        if (strcmp(key, "version") != 0) return cvr_fail(err, CVR_ERR_PLUGIN, "unknown key `%s`; [manifest] has `version`", key);
+        if (strcmp(value, "1") != 0) return cvr_fail(err, CVR_ERR_PLUGIN, "manifest version %s; this core reads version 1", value);
+        s->has_version = true;
+        return CVR_OK;
+    }
+    if (!s->has_version) return cvr_fail(err, CVR_ERR_PLUGIN, "a manifest starts with [manifest] and `version = 1`");
+    candidate *c = current(s, section);
+    if (!c) {
+        const int32_t status = add_candidate(s, section, line, &c, err);
+        if (status != CVR_OK) return status;
+    }
+    if (strcmp(key, "file") == 0) return set_file(c, value, err);
+    if (strcmp(key, "provides") == 0) return add_tokens(&c->provides, value, err);
+    if (strcmp(key, "requires") == 0) return add_tokens(&c->requires_, value, err);
+    if (strcmp(key, "isa") == 0) {
+        cvr_text_clear(&c->isa);
+        cvr_text_add(&c->isa, "%s", value);
+        return CVR_OK;
+    }
+    return cvr_fail(err, CVR_ERR_PLUGIN, "unknown key `%s`; a plugin has file, provides, requires and isa", key);
+}
+
+/* realpath that reports; free with cvr_free. */
+static int32_t real_path(const char *path, char **out, cvr_error *err) {
+    char *real = realpath(path, NULL);
+    if (!real) {
+        cvr_fail(err, CVR_ERR_IO, "%s", strerror(errno));
+        return cvr_fail_at(err, path, 0, CVR_ERR_IO);
+    }
+    *out = cvr_strdup(real);
+    free(real);
+    return *out ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+static int32_t check_writable(const char *path, cvr_error *err) {
+    struct stat st;
+    if (stat(path, &st) != 0) return cvr_fail(err, CVR_ERR_IO, "%s: %s", path, strerror(errno));
+    if (st.st_mode & S_IWOTH) {
+        cvr_fail(err, CVR_ERR_PLUGIN, "anyone may write here, so anyone could put code in; run chmod o-w on it");
+        return cvr_fail_at(err, path, 0, CVR_ERR_PLUGIN);
+    }
+    return CVR_OK;
+}
+
+int32_t manifest_read(cvr_plugins *p, const char *path, cvr_error *err) {
+    manifest_state s = {.p = p, .first = p->n};
+    char *real = NULL;
+    int32_t status = real_path(path, &real, err);
+    if (status == CVR_OK) {
+        s.path = real;
+        s.root = cvr_fs_dirname(real);
+        status = s.root ? check_writable(real, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    if (status == CVR_OK) status = check_writable(s.root, err);
+    if (status == CVR_OK) status = cvr_ini_read(real, on_manifest_line, &s, err);
+    for (size_t i = s.first; status == CVR_OK && i < p->n; i++) {
+        if (p->candidates[i].file) continue;
+        cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` has no `file`", p->candidates[i].id);
+        status = cvr_fail_at(err, real, p->candidates[i].info.line, CVR_ERR_PLUGIN);
+    }
+    if (status == CVR_OK && !s.has_version) {
+        cvr_fail(err, CVR_ERR_PLUGIN, "a manifest starts with [manifest] and `version = 1`");
+        status = cvr_fail_at(err, real, 0, CVR_ERR_PLUGIN);
+    }
+    cvr_free(s.root);
+    cvr_free(real);
+    return status;
+}

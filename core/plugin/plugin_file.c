@@ -1,0 +1,110 @@
+/*
+ * From a file to a plugin: everything that can be told without running its code is checked first (regular file, not writable by
+ * others, ELF of this machine), so that a refusal says what is wrong instead of what dlopen makes of it.
+ */
+#include "loader.h"
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define THIS_MACHINE EM_X86_64
+#elif defined(__aarch64__)
+#define THIS_MACHINE EM_AARCH64
+#else
+#error "teach plugin_file.c the ELF machine of this processor"
+#endif
+
+static int32_t check_mode(const char *file, const struct stat *st, cvr_error *err) {
+    struct stat folder;
+    char *dir = cvr_fs_dirname(file);
+    if (!dir) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const bool open_folder = stat(dir, &folder) == 0 && (folder.st_mode & S_IWOTH);
+    cvr_free(dir);
+    if (!S_ISREG(st->st_mode)) return cvr_fail(err, CVR_ERR_PLUGIN, "is not a regular file");
+    if (st->st_mode & S_IWOTH) return cvr_fail(err, CVR_ERR_PLUGIN, "anyone may write to it; run chmod o-w on it");
+    if (open_folder) return cvr_fail(err, CVR_ERR_PLUGIN, "anyone may write to its folder; run chmod o-w on that");
+    return CVR_OK;
+}
+
+static int32_t check_elf(int fd, cvr_error *err) {
+    Elf64_Ehdr h;
+    const ssize_t n = pread(fd, &h, sizeof h, 0);
+    if (n != (ssize_t)sizeof h || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0) {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (no ELF header); build it again");
+    }
+    if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != THIS_MACHINE) {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "is built for another machine (ELF machine %u, here %u); build it for this one",
+                        (unsigned)h.e_machine, (unsigned)THIS_MACHINE);
+    }
+    if (h.e_type != ET_DYN) return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (ELF type %u); link it with -shared", (unsigned)h.e_type);
+    return CVR_OK;
+}
+
+static int32_t check_header(const cvr_plugin *p, cvr_error *err) {
+    if (!p || p->magic != CVR_PLUGIN_MAGIC || p->struct_size < sizeof(cvr_plugin) || !p->id || !p->version || !p->sanitizer ||
+        !p->requires_ || !p->load) {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s gave no proper header", CVR_PLUGIN_SYMBOL);
+    }
+    if (p->abi_major != CVR_ABI_MAJOR || p->abi_minor != CVR_ABI_MINOR) {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s %s needs ABI %u.%u; this core has %u.%u; build it against these headers", p->id,
+                        p->version, p->abi_major, p->abi_minor, CVR_ABI_MAJOR, CVR_ABI_MINOR);
+    }
+    if (strcmp(p->sanitizer, CVR_SANITIZER) != 0) {
+        return cvr_fail(err, CVR_ERR_PLUGIN, "is built with sanitizer `%s`, this core with `%s`; build both alike", p->sanitizer, CVR_SANITIZER);
+    }
+    return CVR_OK;
+}
+
+int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err) {
+    struct stat st;
+    const int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int32_t status = CVR_OK;
+    if (fd < 0 || fstat(fd, &st) != 0) status = cvr_fail(err, CVR_ERR_PLUGIN, "cannot open it: %s", strerror(errno));
+    if (status == CVR_OK) status = check_mode(file, &st, err);
+    if (status == CVR_OK) status = check_elf(fd, err);
+    if (fd >= 0) close(fd);
+    if (status != CVR_OK) return cvr_fail_at(err, file, 0, status);
+
+    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!handle) {
+        cvr_fail(err, CVR_ERR_PLUGIN, "cannot be loaded: %s", dlerror());
+        return cvr_fail_at(err, file, 0, CVR_ERR_PLUGIN);
+    }
+    const cvr_plugin *(*query)(uint32_t, uint32_t);
+    void *symbol = dlsym(handle, CVR_PLUGIN_SYMBOL);
+    if (!symbol) {
+        cvr_fail(err, CVR_ERR_PLUGIN, "does not export %s; it is not a cvrun plugin", CVR_PLUGIN_SYMBOL);
+        dlclose(handle);
+        return cvr_fail_at(err, file, 0, CVR_ERR_PLUGIN);
+    }
+    memcpy(&query, &symbol, sizeof query); /* POSIX allows the conversion, ISO C has no cast for it */
+    *out = query(CVR_ABI_MAJOR, CVR_ABI_MINOR);
+    status = check_header(*out, err);
+    dlclose(handle); /* RTLD_NODELETE: only the count goes down */
+    return status == CVR_OK ? CVR_OK : cvr_fail_at(err, file, 0, status);
+}
+
+typedef struct staging {
+    registry *staged;
+    const char *owner;
+    int32_t status; /* the first failure, which `load` may not hide */
+} staging;
+
+static int32_t stage(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
+    staging *s = r->ctx;
+    const int32_t status = desc ? registry_add(s->staged, s->owner, kind, desc, err) : cvr_fail(err, CVR_ERR_PLUGIN, "registers nothing");
+    if (s->status == CVR_OK) s->status = status;
+    return status;
+}
+
+int32_t plugin_load(const cvr_host *host, const cvr_plugin *plugin, registry *staged, cvr_error *err) {
+    staging s = {staged, plugin->id, CVR_OK};
+    const cvr_registrar r = {sizeof r, &s, stage};
+    const int32_t status = plugin->load(host, &r, err);
+    if (status == CVR_OK && s.status != CVR_OK) return cvr_fail(err, CVR_ERR_PLUGIN, "a registration failed, but `load` said that all is well");
+    return status;
+}

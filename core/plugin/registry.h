@@ -1,0 +1,32 @@
+/* The registry: what plugins have registered, as deep copies. Internal to core/plugin. */
+#ifndef CVR_REGISTRY_H
+#define CVR_REGISTRY_H
+
+#include <cvr/plugins.h>
+
+typedef struct registry_entry {
+    const char *kind;  /* CVR_KIND_* */
+    const char *name;  /* for kernels: BACKEND/OP */
+    const char *owner; /* id of the plugin */
+    void *desc;
+} registry_entry;
+
+typedef struct registry {
+    registry_entry *entries;
+    size_t n, capacity;
+} registry;
+
+/* Checks a descriptor and appends a deep copy. */
+int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err);
+const registry_entry *registry_find(const registry *r, const char *kind, const char *name);
+/* Moves all of `staged` into `r`, or nothing: a name that is taken is an error. */
+int32_t registry_commit(registry *r, registry *staged, cvr_error *err);
+void registry_clear(registry *r);
+/* "cvr.op/1" -> "op", as manifests write it; NULL for a kind that is not known. */
+const char *kind_word(const char *kind);
+const char *kind_of_word(const char *word, size_t n);
+
+/* The ops that belong to the core: add, copy, cast, fill. */
+int32_t core_ops_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err);
+
+#endif

@@ -1,0 +1,137 @@
+/*
+ * The host's thread pool. Tasks are handed out by a counter, so that a slow thread gets fewer; a worker that wakes too late for a
+ * job simply misses it, so that nobody waits for a thread that has nothing to do.
+ */
+#include <cvr/plugins.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define POOL_MOST_WORKERS 256u
+#define POOL_SPINS 4000
+
+typedef struct pool {
+    cvr_threadpool table; /* first: the table's ctx leads back here */
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    atomic_uint_fast64_t generation; /* of jobs; changes under the lock */
+    atomic_uint inside;              /* workers at work on the job; rises under the lock */
+    atomic_uint_fast64_t next;
+    uint64_t n_tasks;
+    cvr_task_fn fn;
+    void *task_ctx;
+    bool open, stop;
+    uint32_t sleeping, n_threads;
+    pthread_t threads[POOL_MOST_WORKERS];
+} pool;
+
+typedef struct worker_start {
+    pool *p;
+    uint32_t worker;
+} worker_start;
+
+static _Thread_local bool inside_task;
+
+static inline void pause_cpu(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void work(pool *p, uint32_t worker) {
+    inside_task = true;
+    for (;;) {
+        const uint64_t task = atomic_fetch_add(&p->next, 1);
+        if (task >= p->n_tasks) break;
+        p->fn(p->task_ctx, task, worker);
+    }
+    inside_task = false;
+}
+
+static void *worker_main(void *arg) {
+    const worker_start start = *(worker_start *)arg;
+    pool *p = start.p;
+    cvr_free(arg);
+    uint64_t seen = 0;
+    for (;;) {
+        for (int i = 0; i < POOL_SPINS && atomic_load(&p->generation) == seen; i++) pause_cpu();
+        pthread_mutex_lock(&p->lock);
+        while (!p->stop && !(p->open && atomic_load(&p->generation) != seen)) {
+            p->sleeping++;
+            pthread_cond_wait(&p->wake, &p->lock);
+            p->sleeping--;
+        }
+        if (p->stop) break;
+        seen = atomic_load(&p->generation);
+        atomic_fetch_add(&p->inside, 1);
+        pthread_mutex_unlock(&p->lock);
+        work(p, start.worker);
+        if (atomic_fetch_sub(&p->inside, 1) == 1) {
+            pthread_mutex_lock(&p->lock);
+            pthread_cond_signal(&p->done);
+            pthread_mutex_unlock(&p->lock);
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+static void pool_run(const cvr_threadpool *table, uint64_t n_tasks, cvr_task_fn fn, void *task_ctx) {
+    pool *p = table->ctx;
+    if (n_tasks <= 1 || inside_task || p->n_threads == 0) {
+        for (uint64_t i = 0; i < n_tasks; i++) fn(task_ctx, i, 0);
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    p->fn = fn;
+    p->task_ctx = task_ctx;
+    p->n_tasks = n_tasks;
+    atomic_store(&p->next, 0);
+    p->open = true;
+    atomic_fetch_add(&p->generation, 1);
+    if (p->sleeping) pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+    work(p, 0);
+    for (int i = 0; i < POOL_SPINS && atomic_load(&p->inside); i++) pause_cpu();
+    pthread_mutex_lock(&p->lock);
+    p->open = false;
+    while (atomic_load(&p->inside)) pthread_cond_wait(&p->done, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
+int32_t cvr_pool_create(cvr_threadpool **out, uint32_t n_workers, cvr_error *err) {
+    if (n_workers < 1) n_workers = 1;
+    if (n_workers > POOL_MOST_WORKERS) n_workers = POOL_MOST_WORKERS;
+    pool *p = cvr_calloc(1, sizeof *p);
+    if (!p) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    p->table = (cvr_threadpool){sizeof p->table, p, n_workers, 0, pool_run};
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    pthread_cond_init(&p->done, NULL);
+    *out = &p->table;
+    for (uint32_t i = 1; i < n_workers; i++) {
+        worker_start *start = cvr_calloc(1, sizeof *start);
+        if (start) *start = (worker_start){p, i};
+        if (!start || pthread_create(&p->threads[p->n_threads], NULL, worker_main, start) != 0) {
+            cvr_free(start);
+            cvr_pool_destroy(out);
+            return cvr_fail(err, CVR_ERR_NOMEM, "cannot start thread %u of %u; lower backend.threads", i + 1, n_workers);
+        }
+        p->n_threads++;
+    }
+    return CVR_OK;
+}
+
+void cvr_pool_destroy(cvr_threadpool **table) {
+    if (!*table) return;
+    pool *p = (*table)->ctx;
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+    for (uint32_t i = 0; i < p->n_threads; i++) pthread_join(p->threads[i], NULL);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->wake);
+    pthread_cond_destroy(&p->done);
+    cvr_free(p);
+    *table = NULL;
+}
