@@ -1,0 +1,32 @@
+/* Convolution layers: what the files of this folder share. See <cvr/plugin/ops/conv.h> for the ops. */
+#ifndef CVR_LAYERS_CONV_H
+#define CVR_LAYERS_CONV_H
+
+#include <cvr/plugin/ops/check.h>
+#include <cvr/plugin/ops/conv.h>
+#include <cvr/plugin/plugin.h>
+
+/* conv2d, conv2d_backward_*, conv_transpose2d, conv_transpose2d_backward_input */
+#define CONV_OPS 6
+extern const cvr_op_desc *const conv_ops[CONV_OPS];
+extern const cvr_kernel_desc *const conv_reference_kernels[CONV_OPS];
+/* conv2d, conv_transpose2d */
+#define CONV_LAYERS 2
+extern const cvr_layer_desc *const conv_layers[CONV_LAYERS];
+
+/* The schema of cvr_conv2d_attrs, shared by ops and layers. */
+extern const cvr_attr_desc conv_stride, conv_padding, conv_dilation, conv_groups;
+
+/* The window of one axis (0: height, 1: width) of a kernel of that size. */
+static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_t kernel) {
+    return (cvr_window){kernel, a->stride[axis], a->padding[axis], a->dilation[axis], 0};
+}
+
+int32_t conv2d_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t conv2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t conv2d_backward_weight_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t conv2d_backward_bias_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t conv_transpose2d_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t conv_transpose2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err);
+
+#endif

@@ -1,0 +1,135 @@
+/* Convolution as its formulas say it (<cvr/plugin/ops/conv.h>), summed in double: what all other kernels are tested
+ * against. */
+#include "conv.h"
+
+/* Element (n,c,h,w) of a dense rank-4 tensor, or of a weight (o,i,r,s). */
+static float *at(const cvr_tensor *t, int64_t n, int64_t c, int64_t h, int64_t w) {
+    return (float *)t->data + ((n * t->shape[2] + h) * t->shape[3] + w) * t->shape[1] + c;
+}
+
+static int inside(const cvr_tensor *t, int64_t h, int64_t w) {
+    return h >= 0 && h < t->shape[2] && w >= 0 && w < t->shape[3];
+}
+
+static double bias_of(const cvr_kernel_args *a, int64_t k) {
+    return a->n_inputs > 2 && a->inputs[2] ? (double)((const float *)a->inputs[2]->data)[k] : 0.0;
+}
+
+/* y[n,k,p,q] = bias[k] + sum over c,r,s of x[n,c,p*sh-ph+r*dh,q*sw-pw+s*dw] * weight[k,c,r,s] */
+static double forward_at(const cvr_kernel_args *a, int64_t n, int64_t k, int64_t p, int64_t q) {
+    const cvr_conv2d_attrs *attrs = a->attrs;
+    const cvr_tensor *x = a->inputs[0], *weight = a->inputs[1];
+    const int64_t group = k / (weight->shape[0] / attrs->groups);
+    double sum = bias_of(a, k);
+    for (int64_t r = 0; r < weight->shape[2]; r++)
+        for (int64_t s = 0; s < weight->shape[3]; s++) {
+            const int64_t h = p * attrs->stride[0] - attrs->padding[0] + r * attrs->dilation[0];
+            const int64_t w = q * attrs->stride[1] - attrs->padding[1] + s * attrs->dilation[1];
+            if (!inside(x, h, w)) continue;
+            for (int64_t c = 0; c < weight->shape[1]; c++)
+                sum += (double)*at(x, n, group * weight->shape[1] + c, h, w) * (double)*at(weight, k, c, r, s);
+        }
+    return sum;
+}
+
+/*
+ * dx[n,c,h,w] = sum over k,r,s with h = p*sh-ph+r*dh, w = q*sw-pw+s*dw of grad[n,k,p,q] * weight[k,c,r,s], which is
+ * also conv_transpose2d with x in the place of grad, plus its bias.
+ */
+static double transposed_at(const cvr_kernel_args *a, int64_t n, int64_t c, int64_t h, int64_t w) {
+    const cvr_conv2d_attrs *attrs = a->attrs;
+    const cvr_tensor *grad = a->inputs[0], *weight = a->inputs[1];
+    const int64_t group = c / weight->shape[1], k_group = weight->shape[0] / attrs->groups;
+    double sum = bias_of(a, c);
+    for (int64_t r = 0; r < weight->shape[2]; r++)
+        for (int64_t s = 0; s < weight->shape[3]; s++) {
+            const int64_t y = h + attrs->padding[0] - r * attrs->dilation[0];
+            const int64_t x = w + attrs->padding[1] - s * attrs->dilation[1];
+            if (y % attrs->stride[0] != 0 || x % attrs->stride[1] != 0) continue;
+            const int64_t p = y / attrs->stride[0], q = x / attrs->stride[1];
+            if (!inside(grad, p, q)) continue;
+            for (int64_t k = group * k_group; k < (group + 1) * k_group; k++)
+                sum += (double)*at(grad, n, k, p, q) * (double)*at(weight, k, c % weight->shape[1], r, s);
+        }
+    return sum;
+}
+
+/* dweight[k,c,r,s] = sum over n,p,q of grad[n,k,p,q] * x[n,c,p*sh-ph+r*dh,q*sw-pw+s*dw] */
+static double weight_at(const cvr_kernel_args *a, int64_t k, int64_t c, int64_t r, int64_t s) {
+    const cvr_conv2d_attrs *attrs = a->attrs;
+    const cvr_tensor *x = a->inputs[0], *grad = a->inputs[1], *dweight = a->outputs[0];
+    const int64_t group = k / (dweight->shape[0] / attrs->groups);
+    double sum = 0;
+    for (int64_t n = 0; n < grad->shape[0]; n++)
+        for (int64_t p = 0; p < grad->shape[2]; p++)
+            for (int64_t q = 0; q < grad->shape[3]; q++) {
+                const int64_t h = p * attrs->stride[0] - attrs->padding[0] + r * attrs->dilation[0];
+                const int64_t w = q * attrs->stride[1] - attrs->padding[1] + s * attrs->dilation[1];
+                if (inside(x, h, w))
+                    sum += (double)*at(grad, n, k, p, q) * (double)*at(x, n, group * dweight->shape[1] + c, h, w);
+            }
+    return sum;
+}
+
+typedef double (*element_fn)(const cvr_kernel_args *a, int64_t n, int64_t c, int64_t h, int64_t w);
+
+/* Every element of output 0 by itself. */
+static int32_t each_element(const cvr_kernel_args *a, element_fn element) {
+    const cvr_tensor *out = a->outputs[0];
+    for (int64_t n = 0; n < out->shape[0]; n++)
+        for (int64_t h = 0; h < out->shape[2]; h++)
+            for (int64_t w = 0; w < out->shape[3]; w++)
+                for (int64_t c = 0; c < out->shape[1]; c++) *at(out, n, c, h, w) = (float)element(a, n, c, h, w);
+    return CVR_OK;
+}
+
+static int32_t forward(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return each_element(a, forward_at);
+}
+
+static int32_t transposed(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return each_element(a, transposed_at);
+}
+
+static int32_t backward_weight(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return each_element(a, weight_at);
+}
+
+/* dbias[k] = sum over n,p,q of grad[n,k,p,q] */
+static int32_t backward_bias(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_tensor *grad = a->inputs[0];
+    const int64_t pixels = grad->shape[0] * grad->shape[2] * grad->shape[3];
+    (void)err;
+    for (int64_t k = 0; k < grad->shape[1]; k++) {
+        double sum = 0;
+        for (int64_t i = 0; i < pixels; i++) sum += (double)((const float *)grad->data)[i * grad->shape[1] + k];
+        ((float *)a->outputs[0]->data)[k] = (float)sum;
+    }
+    return CVR_OK;
+}
+
+static const cvr_cpu_fn forward_fn = {sizeof(cvr_cpu_fn), forward};
+static const cvr_cpu_fn transposed_fn = {sizeof(cvr_cpu_fn), transposed};
+static const cvr_cpu_fn weight_fn = {sizeof(cvr_cpu_fn), backward_weight};
+static const cvr_cpu_fn bias_fn = {sizeof(cvr_cpu_fn), backward_bias};
+
+/* What all reference kernels have in common. */
+#define REFERENCE(op_name, fn)                                                                                         \
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_kernel_desc), .op = op_name, .backend = "reference",                                 \
+        .payload_kind = CVR_PAYLOAD_CPU_FN, .payload = &(fn), .isa = "", .op_version = 1,                              \
+        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE                                                      \
+    }
+
+static const cvr_kernel_desc conv2d = REFERENCE("conv2d", forward_fn);
+static const cvr_kernel_desc conv2d_input = REFERENCE("conv2d_backward_input", transposed_fn);
+static const cvr_kernel_desc conv2d_weight = REFERENCE("conv2d_backward_weight", weight_fn);
+static const cvr_kernel_desc conv2d_bias = REFERENCE("conv2d_backward_bias", bias_fn);
+static const cvr_kernel_desc transpose = REFERENCE("conv_transpose2d", transposed_fn);
+static const cvr_kernel_desc transpose_input = REFERENCE("conv_transpose2d_backward_input", forward_fn);
+
+const cvr_kernel_desc *const conv_reference_kernels[CONV_OPS] = {&conv2d,      &conv2d_input, &conv2d_weight,
+                                                                 &conv2d_bias, &transpose,    &transpose_input};

@@ -1,0 +1,99 @@
+/* The plugin "layer_linear": dense ops, their reference kernels, and the layer torch.nn.Linear. */
+#include "linear.h"
+
+static const cvr_attr_desc out_features = {sizeof(cvr_attr_desc),
+                                           "out_features",
+                                           CVR_ATTR_INT,
+                                           1,
+                                           CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                           0,
+                                           NULL,
+                                           NULL,
+                                           1,
+                                           1073741824.0,
+                                           "features of the output"};
+static const cvr_attr_desc bias = {
+    sizeof(cvr_attr_desc), "bias", CVR_ATTR_BOOL, 1, 0, 0, "yes", NULL, 0, 0, "add a learned number to every feature"};
+static const cvr_attr_desc *const linear_attrs[] = {&out_features, &bias};
+
+typedef struct linear_settings {
+    int64_t out_features;
+    int64_t bias;
+} linear_settings;
+
+/*
+ * weight (out,in) and bias (out), both uniform in +-1/sqrt(in) as torch.nn.Linear has them. A flattened picture keeps
+ * its order in memory: the weight is declared in the same order, so that nothing has to be transposed.
+ */
+static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,
+                     cvr_value *outputs, cvr_error *err) {
+    const linear_settings *s = attrs;
+    const cvr_type *x = b->type(b, inputs[0]);
+    cvr_value args[3] = {inputs[0]};
+    (void)n_inputs;
+    if (x->rank < 2 || x->rank == 4)
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "linear needs an input of 2, 3, 5 or 6 axes; this one is %s: put a flatten "
+                        "before it",
+                        cvr_shape_of(x).text);
+    const int64_t in = x->shape[x->rank - 1];
+    const double bound = 1.0 / sqrt((double)in);
+    const cvr_init init = {sizeof init, CVR_INIT_UNIFORM, 0, -bound, bound};
+    cvr_param_decl decl = {.struct_size = sizeof decl,
+                           .name = "weight",
+                           .dtype = CVR_F32,
+                           .rank = 2,
+                           .shape = {s->out_features, in, 1, 1, 1, 1},
+                           .flags = CVR_PARAM_TRAINABLE,
+                           .init = &init};
+    if (x->rank == 2) memcpy(decl.order, x->order, sizeof decl.order);
+    int32_t status = b->param(b, &decl, &args[1], err);
+    if (status == CVR_OK && s->bias) {
+        decl.name = "bias";
+        decl.rank = 1;
+        decl.shape[1] = 1;
+        decl.flags |= CVR_PARAM_BIAS;
+        memset(decl.order, 0, sizeof decl.order);
+        status = b->param(b, &decl, &args[2], err);
+    }
+    if (status != CVR_OK) return status;
+    return cvr_emit(b, "linear", NULL, 0, args, s->bias ? 3 : 2, outputs, err);
+}
+
+static const cvr_layer_desc linear_layer = {.struct_size = sizeof(cvr_layer_desc),
+                                            .name = "linear",
+                                            .doc = "dense layer over the last axis (torch.nn.Linear)",
+                                            .n_attrs = sizeof linear_attrs / sizeof *linear_attrs,
+                                            .min_inputs = 1,
+                                            .max_inputs = 1,
+                                            .n_outputs = 1,
+                                            .attrs = linear_attrs,
+                                            .build = build};
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    int32_t status = CVR_OK;
+    (void)host;
+    for (int i = 0; status == CVR_OK && i < LINEAR_OPS; i++) status = r->add(r, CVR_KIND_OP, linear_ops[i], err);
+    for (int i = 0; status == CVR_OK && i < LINEAR_OPS; i++)
+        status = r->add(r, CVR_KIND_KERNEL, linear_reference_kernels[i], err);
+    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &linear_layer, err) : status;
+}
+
+static const cvr_plugin plugin = {
+    .magic = CVR_PLUGIN_MAGIC,
+    .struct_size = sizeof plugin,
+    .abi_major = CVR_ABI_MAJOR,
+    .abi_minor = CVR_ABI_MINOR,
+    .min_host_minor = CVR_ABI_MINOR,
+    .id = "layer_linear",
+    .version = "0.1.0",
+    .sanitizer = CVR_SANITIZER,
+    .requires_ = "",
+    .load = load,
+};
+
+const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major;
+    (void)host_minor;
+    return &plugin;
+}
