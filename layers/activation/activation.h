@@ -1,0 +1,40 @@
+/* What the files of the plugin "layer_activation" share: ops with their reference kernels, and layers. */
+#ifndef CVR_LAYERS_ACTIVATION_H
+#define CVR_LAYERS_ACTIVATION_H
+
+#include <cvr/plugin/ops/activation.h>
+#include <cvr/plugin/plugin.h>
+
+/* An op, its reference kernel, and the inputs that the kernel may overwrite (bit i: input i). */
+typedef struct activation_op {
+    cvr_op_desc op;
+    cvr_cpu_fn reference;
+    uint64_t inplace;
+} activation_op;
+
+extern const activation_op activation_unary_ops[];
+extern const uint32_t activation_n_unary_ops;
+extern const activation_op activation_softmax_ops[];
+extern const uint32_t activation_n_softmax_ops;
+
+extern const cvr_layer_desc activation_unary_layers[];
+extern const uint32_t activation_n_unary_layers;
+extern const cvr_layer_desc activation_softmax_layers[];
+extern const uint32_t activation_n_softmax_layers;
+
+extern const cvr_attr_desc *const activation_slope_attrs[];
+extern const cvr_attr_desc *const activation_gelu_attrs[];
+
+int32_t activation_infer(const cvr_infer_args *a, cvr_error *err);          /* x -> y alike */
+int32_t activation_backward_infer(const cvr_infer_args *a, cvr_error *err); /* saved, grad -> dx alike */
+int32_t activation_relu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_relu6_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_leaky_relu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_sigmoid_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_tanh_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_hardsigmoid_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_hardswish_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_silu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+
+#endif

@@ -1,0 +1,50 @@
+/* The plugin "layer_activation". */
+#include "activation.h"
+
+static int32_t add_ops(const cvr_registrar *r, const activation_op *ops, uint32_t n, cvr_error *err) {
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < n && status == CVR_OK; i++) {
+        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
+                                        .op = ops[i].op.name,
+                                        .backend = "reference",
+                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
+                                        .payload = &ops[i].reference,
+                                        .op_version = ops[i].op.version,
+                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
+                                        .inplace = ops[i].inplace};
+        status = r->add(r, CVR_KIND_OP, &ops[i].op, err);
+        if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+    }
+    return status;
+}
+
+static int32_t add_layers(const cvr_registrar *r, const cvr_layer_desc *layers, uint32_t n, cvr_error *err) {
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < n && status == CVR_OK; i++) status = r->add(r, CVR_KIND_LAYER, &layers[i], err);
+    return status;
+}
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    int32_t status = add_ops(r, activation_unary_ops, activation_n_unary_ops, err);
+    if (status == CVR_OK) status = add_ops(r, activation_softmax_ops, activation_n_softmax_ops, err);
+    if (status == CVR_OK) status = add_layers(r, activation_unary_layers, activation_n_unary_layers, err);
+    if (status == CVR_OK) status = add_layers(r, activation_softmax_layers, activation_n_softmax_layers, err);
+    return status;
+}
+
+static const cvr_plugin plugin = {.magic = CVR_PLUGIN_MAGIC,
+                                  .struct_size = sizeof plugin,
+                                  .abi_major = CVR_ABI_MAJOR,
+                                  .abi_minor = CVR_ABI_MINOR,
+                                  .min_host_minor = CVR_ABI_MINOR,
+                                  .id = "layer_activation",
+                                  .version = "0.1.0",
+                                  .sanitizer = CVR_SANITIZER,
+                                  .requires_ = "",
+                                  .load = load};
+
+const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major, (void)host_minor;
+    return &plugin;
+}
