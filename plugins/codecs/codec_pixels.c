@@ -1,0 +1,33 @@
+/*
+ * Grey and RGB, and the sizes that a codec believes.
+ */
+#include "codec_pixels.h"
+
+void codec_luma(uint8_t *grey, const uint8_t *rgb, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t r = rgb[3 * i], g = rgb[3 * i + 1], b = rgb[3 * i + 2];
+        grey[i] = (uint8_t)((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16);
+    }
+}
+
+void codec_repeat(uint8_t *rgb, const uint8_t *grey, int64_t n) {
+    for (int64_t i = 0; i < n; i++) rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = grey[i];
+}
+
+int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, uint64_t bytes, int64_t ratio,
+                         cvr_error *err) {
+    if (width < 1 || height < 1 || width > CODEC_MAX_SIDE || height > CODEC_MAX_SIDE) {
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                        "%s: a picture of %lld x %lld; sides of 1 to %d are read, scale it down", codec,
+                        (long long)width, (long long)height, CODEC_MAX_SIDE);
+    }
+    /* Divided rather than multiplied, so that nothing overflows. */
+    if ((uint64_t)(raw / ratio) > bytes) {
+        return cvr_fail(
+            err, CVR_ERR_FORMAT,
+            "%s: %llu bytes cannot hold the %lld x %lld picture that they declare; the file is damaged or made "
+            "to do harm, remove it",
+            codec, (unsigned long long)bytes, (long long)width, (long long)height);
+    }
+    return CVR_OK;
+}

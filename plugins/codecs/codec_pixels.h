@@ -1,0 +1,22 @@
+/*
+ * What the picture codecs share: the limits on a picture's size and the conversion between grey and RGB.
+ */
+#ifndef CVR_CODEC_PIXELS_H
+#define CVR_CODEC_PIXELS_H
+
+#include <cvr/plugin/plugin.h>
+
+/* The most that a JPEG may have along a side (libjpeg's limit); PNG is held to the same. */
+#define CODEC_MAX_SIDE 65500
+
+/* ITU-R 601-2 luma in 16-bit fixed point, rounded: (19595 R + 38470 G + 7471 B + 2^15) / 2^16, as PIL's convert("L").
+ * rgb: (n,3) u8, grey: (n) u8 */
+void codec_luma(uint8_t *grey, const uint8_t *rgb, int64_t n);
+/* grey: (n) u8, rgb: (n,3) u8 */
+void codec_repeat(uint8_t *rgb, const uint8_t *grey, int64_t n);
+
+/* Both sides in [1, CODEC_MAX_SIDE], and no more raw bytes than `bytes` of the file could hold at `ratio` to one. */
+int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, uint64_t bytes, int64_t ratio,
+                         cvr_error *err);
+
+#endif

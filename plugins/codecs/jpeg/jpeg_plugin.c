@@ -1,0 +1,40 @@
+/*
+ * The codec "jpeg".
+ */
+#include "jpeg_codec.h"
+
+static int32_t probe(const uint8_t *bytes, uint64_t n) {
+    return n >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
+}
+
+static const cvr_codec_desc codec = {
+    .struct_size = sizeof codec,
+    .name = "jpeg",
+    .doc = "JPEG, grey, YCbCr, CMYK and YCCK, baseline and progressive; EXIF orientation is applied",
+    .probe = probe,
+    .decode = jpeg_codec_decode,
+};
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    return r->add(r, CVR_KIND_CODEC, &codec, err);
+}
+
+static const cvr_plugin plugin = {
+    .magic = CVR_PLUGIN_MAGIC,
+    .struct_size = sizeof plugin,
+    .abi_major = CVR_ABI_MAJOR,
+    .abi_minor = CVR_ABI_MINOR,
+    .min_host_minor = CVR_ABI_MINOR,
+    .id = "codec_jpeg",
+    .version = "0.1.0",
+    .sanitizer = CVR_SANITIZER,
+    .requires_ = "",
+    .load = load,
+};
+
+CVR_EXPORT const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major;
+    (void)host_minor;
+    return &plugin;
+}
