@@ -1,0 +1,232 @@
+/*
+ * Batch normalisation (Ioffe and Szegedy, 2015) over the channels of pictures: torch.nn.BatchNorm2d.
+ * Ops, gradients and the layer; formulas in ops/norm.h.
+ */
+#include "norm.h"
+
+static const cvr_attr_desc momentum_attr = {.struct_size = sizeof momentum_attr,
+                                            .name = "momentum",
+                                            .kind = CVR_ATTR_FLOAT,
+                                            .count = 1,
+                                            .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                            .default_text = "0.1",
+                                            .min = 0,
+                                            .max = 1,
+                                            .doc = "weight of a batch's statistics in the running ones"};
+static const cvr_attr_desc track_attr = {.struct_size = sizeof track_attr,
+                                         .name = "track_running_stats",
+                                         .kind = CVR_ATTR_BOOL,
+                                         .count = 1,
+                                         .default_text = "yes",
+                                         .doc = "keep running statistics and use them for evaluation"};
+
+static const cvr_attr_desc *const train_attrs[] = {&momentum_attr, &norm_eps_attr};
+static const cvr_attr_desc *const inference_attrs[] = {&norm_eps_attr};
+static const cvr_attr_desc *const layer_attrs[] = {&norm_eps_attr, &momentum_attr, &norm_affine_attr, &track_attr};
+
+/* As layer_attrs packs it. */
+typedef struct batch_norm2d_layer {
+    double eps;
+    double momentum;
+    int64_t affine;
+    int64_t track_running_stats;
+} batch_norm2d_layer;
+
+/* x (N,C,H,W), and vectors (C) at the inputs from `first` on */
+static int32_t check_inputs(const char *op, const cvr_infer_args *a, uint32_t first, uint32_t last, cvr_error *err) {
+    const cvr_type *x = a->inputs[0];
+    int32_t status = norm_check_f32(op, x, err);
+    if (status == CVR_OK && x->rank != 4)
+        return cvr_fail(err, CVR_ERR_INVALID, "%s: the input has %u axes; it must have 4 (N, C, H, W)", op, x->rank);
+    for (uint32_t i = first; i <= last && i < a->n_inputs && status == CVR_OK; i++)
+        status = norm_check_vector(op, "a scale, shift or statistic", a->inputs[i], x->shape[1], err);
+    return status;
+}
+
+/* Output i: (C) f32 */
+static void set_vector(const cvr_infer_args *a, uint32_t i) {
+    cvr_type_set(a->outputs[i], CVR_F32, 1, &a->inputs[0]->shape[1]);
+}
+
+static int32_t train_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *x = a->inputs[0];
+    const int32_t status = check_inputs("batch_norm2d", a, 1, 4, err);
+    if (status != CVR_OK) return status;
+    if (x->shape[0] * x->shape[2] * x->shape[3] < 2)
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "batch_norm2d: training needs more than one value per channel, but N*H*W is %lld; use a larger "
+                        "batch or picture",
+                        (long long)(x->shape[0] * x->shape[2] * x->shape[3]));
+    if (a->n_inputs > 5 && a->inputs[5] && (a->inputs[5]->dtype != CVR_I64 || a->inputs[5]->rank != 0))
+        return cvr_fail(err, CVR_ERR_INVALID, "batch_norm2d: num_batches_tracked must be a scalar i64");
+    *a->outputs[0] = *x;
+    set_vector(a, 1);
+    set_vector(a, 2);
+    return CVR_OK;
+}
+
+static int32_t inference_infer(const cvr_infer_args *a, cvr_error *err) {
+    *a->outputs[0] = *a->inputs[0];
+    return check_inputs("batch_norm2d_inference", a, 1, 4, err);
+}
+
+static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
+    int32_t status = check_inputs("batch_norm2d_backward", a, 2, 4, err);
+    if (status == CVR_OK) status = norm_check_like("batch_norm2d_backward", a->inputs[0], a->inputs[1], err);
+    *a->outputs[0] = *a->inputs[0];
+    set_vector(a, 1);
+    set_vector(a, 2);
+    return status;
+}
+
+/* op(x, grad, weight, mean, scale) -> dx, dweight, dbias */
+static int32_t emit_backward(const cvr_builder *b, cvr_grad_args *a, const char *op, uint64_t attrs_size,
+                             const cvr_value statistics[2], cvr_error *err) {
+    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
+    const cvr_value inputs[5] = {a->inputs[0], a->grad_outputs[0], a->inputs[1], statistics[0], statistics[1]};
+    cvr_value outputs[3];
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = op,
+                              .attrs = attrs_size ? a->attrs : NULL,
+                              .attrs_size = attrs_size,
+                              .inputs = inputs,
+                              .outputs = outputs,
+                              .n_inputs = 5,
+                              .n_outputs = 3};
+    const int32_t status = b->emit(b, &call, err);
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = outputs[i];
+    return status;
+}
+
+static int32_t train_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    return emit_backward(b, a, "batch_norm2d_backward", 0, &a->outputs[1], err);
+}
+
+static int32_t inference_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    return emit_backward(b, a, "batch_norm2d_inference_backward", sizeof(cvr_batch_norm2d_inference_attrs),
+                         &a->inputs[3], err);
+}
+
+/* ---- the layer ---- */
+
+/* running_mean (C) = 0, running_var (C) = 1, num_batches_tracked () = 0: kept with the weights, not trained */
+static int32_t add_buffers(const cvr_builder *b, int64_t channels, cvr_value out[3], cvr_error *err) {
+    static const char *const names[3] = {"running_mean", "running_var", "num_batches_tracked"};
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < 3 && status == CVR_OK; i++) {
+        const cvr_init init = {.struct_size = sizeof init, .kind = CVR_INIT_CONSTANT, .a = i == 1 ? 1 : 0};
+        const cvr_param_decl decl = {.struct_size = sizeof decl,
+                                     .name = names[i],
+                                     .dtype = i < 2 ? CVR_F32 : CVR_I64,
+                                     .rank = i < 2 ? 1 : 0,
+                                     .shape = {i < 2 ? channels : 1, 1, 1, 1, 1, 1},
+                                     .init = &init};
+        status = b->param(b, &decl, &out[i], err);
+    }
+    return status;
+}
+
+static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,
+                     cvr_value *outputs, cvr_error *err) {
+    (void)n_inputs;
+    const batch_norm2d_layer *layer = attrs;
+    const cvr_type *x = b->type(b, inputs[0]);
+    const int64_t channels = x->shape[1];
+    cvr_value in[6] = {inputs[0]}, out[3];
+    int32_t status = CVR_OK;
+    if (x->rank != 4)
+        return cvr_fail(err, CVR_ERR_INVALID, "the input has %u axes; it must have 4 (N, C, H, W)", x->rank);
+    if (layer->affine) {
+        status = norm_param(b, "weight", 1, 1, &channels, &in[1], err);
+        if (status == CVR_OK) status = norm_param(b, "bias", 0, 1, &channels, &in[2], err);
+    }
+    if (status == CVR_OK && layer->track_running_stats) status = add_buffers(b, channels, &in[3], err);
+    if (status != CVR_OK) return status;
+    if (!b->training && layer->track_running_stats) {
+        const cvr_batch_norm2d_inference_attrs call = {layer->eps};
+        return cvr_emit(b, "batch_norm2d_inference", &call, sizeof call, in, 5, outputs, err);
+    }
+    const cvr_batch_norm2d_attrs call = {layer->momentum, layer->eps};
+    status = cvr_emit(b, "batch_norm2d", &call, sizeof call, in, 6, out, err);
+    outputs[0] = out[0];
+    return status;
+}
+
+/* A pass for the statistics (3 operations an element), one for the output (2). */
+static double train_flops(const cvr_infer_args *a) {
+    return 5.0 * (double)cvr_numel(4, a->inputs[0]->shape);
+}
+
+static const norm_op ops[] = {
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d",
+      .version = 1,
+      .min_inputs = 1,
+      .max_inputs = 6,
+      .n_outputs = 3,
+      .n_attrs = 2,
+      .attrs = train_attrs,
+      .mutates = 1u << 3 | 1u << 4 | 1u << 5,
+      .optional = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5,
+      .infer = train_infer,
+      .grad = train_grad,
+      .flops = train_flops,
+      .doc = "y = (x - mean) / sqrt(var + eps) * weight + bias, by the batch's statistics (Ioffe and Szegedy, 2015)"},
+     {sizeof(cvr_cpu_fn), norm_batch_run},
+     0},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_backward",
+      .version = 1,
+      .min_inputs = 5,
+      .max_inputs = 5,
+      .n_outputs = 3,
+      .optional = 1u << 2,
+      .infer = backward_infer,
+      .flops = train_flops,
+      .doc = "dx = weight * invstd * (grad - mean(grad) - xhat * mean(grad * xhat))"},
+     {sizeof(cvr_cpu_fn), norm_batch_backward_run},
+     3},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_inference",
+      .version = 1,
+      .min_inputs = 5,
+      .max_inputs = 5,
+      .n_outputs = 1,
+      .n_attrs = 1,
+      .attrs = inference_attrs,
+      .optional = 1u << 1 | 1u << 2,
+      .infer = inference_infer,
+      .grad = inference_grad,
+      .flops = train_flops,
+      .doc = "y = (x - running_mean) / sqrt(running_var + eps) * weight + bias"},
+     {sizeof(cvr_cpu_fn), norm_batch_inference_run},
+     1},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_inference_backward",
+      .version = 1,
+      .min_inputs = 5,
+      .max_inputs = 5,
+      .n_outputs = 3,
+      .n_attrs = 1,
+      .attrs = inference_attrs,
+      .optional = 1u << 2,
+      .infer = backward_infer,
+      .flops = train_flops,
+      .doc = "dx = grad * weight / sqrt(running_var + eps)"},
+     {sizeof(cvr_cpu_fn), norm_batch_inference_backward_run},
+     3},
+};
+
+static const cvr_layer_desc layers[] = {
+    {.struct_size = sizeof(cvr_layer_desc),
+     .name = "batch_norm2d",
+     .doc = "normalises each channel over the batch, then scales and shifts it",
+     .n_attrs = 4,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .n_outputs = 1,
+     .attrs = layer_attrs,
+     .build = build},
+};
+
+const norm_family norm_batch = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

@@ -1,0 +1,109 @@
+/* Batch normalisation, plainly: a channel at a time, sums in double (formulas in ops/norm.h). */
+#include "norm.h"
+
+/* x (N,C,H,W) in memory: `pixels` = N*H*W rows of `channels` */
+typedef struct plane {
+    int64_t pixels, channels;
+} plane;
+
+static plane plane_of(const cvr_tensor *x) {
+    return (plane){x->shape[0] * x->shape[2] * x->shape[3], x->shape[1]};
+}
+
+/* mean and biased variance of channel c */
+static void moments(const float *x, plane p, int64_t c, double *mean, double *var) {
+    double sum = 0, square = 0;
+    for (int64_t i = 0; i < p.pixels; i++) sum += x[i * p.channels + c];
+    *mean = sum / (double)p.pixels;
+    for (int64_t i = 0; i < p.pixels; i++) {
+        const double d = x[i * p.channels + c] - *mean;
+        square += d * d;
+    }
+    *var = square / (double)p.pixels;
+}
+
+/* y = (x - mean) * invstd * weight + bias */
+static void normalise(const cvr_kernel_args *a, int64_t c, double mean, double invstd) {
+    const plane p = plane_of(a->inputs[0]);
+    const float *x = a->inputs[0]->data, *weight = norm_in(a, 1), *bias = norm_in(a, 2);
+    float *y = a->outputs[0]->data;
+    for (int64_t i = c; i < p.pixels * p.channels; i += p.channels)
+        y[i] = (float)((x[i] - mean) * invstd * (weight ? weight[c] : 1) + (bias ? bias[c] : 0));
+}
+
+int32_t norm_batch_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_attrs *attrs = a->attrs;
+    const plane p = plane_of(a->inputs[0]);
+    float *running_mean = a->n_inputs > 3 && a->inputs[3] ? a->inputs[3]->data : NULL;
+    float *running_var = a->n_inputs > 4 && a->inputs[4] ? a->inputs[4]->data : NULL;
+    const double m = attrs->momentum, n = (double)p.pixels;
+    for (int64_t c = 0; c < p.channels; c++) {
+        double mean, var;
+        moments(a->inputs[0]->data, p, c, &mean, &var);
+        const double invstd = 1 / sqrt(var + attrs->eps);
+        normalise(a, c, mean, invstd);
+        ((float *)a->outputs[1]->data)[c] = (float)mean;
+        ((float *)a->outputs[2]->data)[c] = (float)invstd;
+        if (running_mean) running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean);
+        if (running_var) running_var[c] = (float)((1 - m) * running_var[c] + m * var * n / (n - 1));
+    }
+    if (a->n_inputs > 5 && a->inputs[5]) *(int64_t *)a->inputs[5]->data += 1;
+    return CVR_OK;
+}
+
+int32_t norm_batch_inference_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_inference_attrs *attrs = a->attrs;
+    const float *mean = norm_in(a, 3), *var = norm_in(a, 4);
+    for (int64_t c = 0; c < a->inputs[0]->shape[1]; c++) normalise(a, c, mean[c], 1 / sqrt(var[c] + attrs->eps));
+    return CVR_OK;
+}
+
+/* sum of grad and sum of grad * xhat, xhat = (x - mean) * invstd */
+static void gradient_sums(const cvr_kernel_args *a, int64_t c, double mean, double invstd, double sums[2]) {
+    const plane p = plane_of(a->inputs[0]);
+    const float *x = a->inputs[0]->data, *grad = a->inputs[1]->data;
+    sums[0] = sums[1] = 0;
+    for (int64_t i = c; i < p.pixels * p.channels; i += p.channels) {
+        sums[0] += grad[i];
+        sums[1] += grad[i] * ((x[i] - mean) * invstd);
+    }
+    ((float *)a->outputs[1]->data)[c] = (float)sums[1];
+    ((float *)a->outputs[2]->data)[c] = (float)sums[0];
+}
+
+/* dx = weight * invstd * (grad - sum(grad) / M - xhat * sum(grad * xhat) / M) */
+int32_t norm_batch_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const plane p = plane_of(a->inputs[0]);
+    const float *x = a->inputs[0]->data, *grad = a->inputs[1]->data, *weight = norm_in(a, 2);
+    const float *means = norm_in(a, 3), *invstds = norm_in(a, 4);
+    float *dx = a->outputs[0]->data;
+    for (int64_t c = 0; c < p.channels; c++) {
+        const double mean = means[c], invstd = invstds[c], scale = invstd * (weight ? weight[c] : 1);
+        double sums[2];
+        gradient_sums(a, c, mean, invstd, sums);
+        for (int64_t i = c; i < p.pixels * p.channels; i += p.channels) {
+            const double xhat = (x[i] - mean) * invstd;
+            dx[i] = (float)(scale * (grad[i] - (sums[0] + xhat * sums[1]) / (double)p.pixels));
+        }
+    }
+    return CVR_OK;
+}
+
+/* dx = grad * weight / sqrt(running_var + eps) */
+int32_t norm_batch_inference_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_inference_attrs *attrs = a->attrs;
+    const plane p = plane_of(a->inputs[0]);
+    const float *grad = a->inputs[1]->data, *weight = norm_in(a, 2), *mean = norm_in(a, 3), *var = norm_in(a, 4);
+    float *dx = a->outputs[0]->data;
+    for (int64_t c = 0; c < p.channels; c++) {
+        const double invstd = 1 / sqrt(var[c] + attrs->eps), scale = invstd * (weight ? weight[c] : 1);
+        double sums[2];
+        gradient_sums(a, c, mean[c], invstd, sums);
+        for (int64_t i = c; i < p.pixels * p.channels; i += p.channels) dx[i] = (float)(grad[i] * scale);
+    }
+    return CVR_OK;
+}

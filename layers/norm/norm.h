@@ -1,0 +1,51 @@
+/* What the files of the plugin "layer_norm" share: ops with their reference kernels, and layers. */
+#ifndef CVR_LAYERS_NORM_H
+#define CVR_LAYERS_NORM_H
+
+#include <cvr/plugin/ops/norm.h>
+#include <cvr/plugin/plugin.h>
+
+#include <math.h>
+
+/* An op, its reference kernel, and the inputs that the kernel may overwrite (bit i: input i). */
+typedef struct norm_op {
+    cvr_op_desc op;
+    cvr_cpu_fn reference;
+    uint64_t inplace;
+} norm_op;
+
+/* What one file adds. */
+typedef struct norm_family {
+    const norm_op *ops;
+    const cvr_layer_desc *layers;
+    uint32_t n_ops;
+    uint32_t n_layers;
+} norm_family;
+
+extern const norm_family norm_batch;
+extern const norm_family norm_layer;
+extern const norm_family norm_group;
+
+int32_t norm_batch_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t norm_batch_backward_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t norm_batch_inference_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t norm_batch_inference_backward_run(const cvr_kernel_args *a, cvr_error *err);
+
+extern const cvr_attr_desc norm_eps_attr;    /* eps = 1e-05 */
+extern const cvr_attr_desc norm_affine_attr; /* affine = yes */
+
+int32_t norm_check_f32(const char *op, const cvr_type *x, cvr_error *err);
+/* An optional vector of `n` f32 (rank 1). */
+int32_t norm_check_vector(const char *op, const char *what, const cvr_type *v, int64_t n, cvr_error *err);
+int32_t norm_check_like(const char *op, const cvr_type *x, const cvr_type *grad, cvr_error *err);
+
+/* A scale (`weight`, starts at 1) or shift (`bias`, starts at 0) of this shape. */
+int32_t norm_param(const cvr_builder *b, const char *name, double start, uint32_t rank, const int64_t *shape,
+                   cvr_value *out, cvr_error *err);
+
+/* Input i's numbers, or NULL where it is absent. */
+static inline const float *norm_in(const cvr_kernel_args *a, uint32_t i) {
+    return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* Checks and parameters that the normalisation layers have in common. */
+#include "norm.h"
+
+const cvr_attr_desc norm_eps_attr = {.struct_size = sizeof norm_eps_attr,
+                                     .name = "eps",
+                                     .kind = CVR_ATTR_FLOAT,
+                                     .count = 1,
+                                     .flags = CVR_ATTR_MIN,
+                                     .default_text = "1e-05",
+                                     .min = 0,
+                                     .doc = "added to the variance"};
+const cvr_attr_desc norm_affine_attr = {.struct_size = sizeof norm_affine_attr,
+                                        .name = "affine",
+                                        .kind = CVR_ATTR_BOOL,
+                                        .count = 1,
+                                        .default_text = "yes",
+                                        .doc = "learn a scale and a shift of each channel"};
+
+int32_t norm_check_f32(const char *op, const cvr_type *x, cvr_error *err) {
+    if (x->dtype == CVR_F32) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: the input is %s; it must be f32", op, cvr_dtype_name(x->dtype));
+}
+
+int32_t norm_check_vector(const char *op, const char *what, const cvr_type *v, int64_t n, cvr_error *err) {
+    if (!v || (v->dtype == CVR_F32 && v->rank == 1 && v->shape[0] == n)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: %s must be a vector of %lld f32", op, what, (long long)n);
+}
+
+int32_t norm_check_like(const char *op, const cvr_type *x, const cvr_type *grad, cvr_error *err) {
+    if (grad->dtype == CVR_F32 && grad->rank == x->rank && memcmp(grad->shape, x->shape, sizeof x->shape) == 0)
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: the gradient must have the input's shape, f32", op);
+}
+
+int32_t norm_param(const cvr_builder *b, const char *name, double start, uint32_t rank, const int64_t *shape,
+                   cvr_value *out, cvr_error *err) {
+    const cvr_init init = {.struct_size = sizeof init, .kind = CVR_INIT_CONSTANT, .a = start};
+    cvr_param_decl decl = {.struct_size = sizeof decl,
+                           .name = name,
+                           .dtype = CVR_F32,
+                           .rank = rank,
+                           .flags = CVR_PARAM_TRAINABLE | CVR_PARAM_NORM,
+                           .init = &init};
+    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) decl.shape[i] = i < rank ? shape[i] : 1;
+    return b->param(b, &decl, out, err);
+}
