@@ -7,7 +7,7 @@
 
 #define CHUNKS_MAX 32
 #define CHUNKS_MIN 2
-#define PARTIAL_FLOATS 4194304 /* of all chunks together (16 MiB), as far as CHUNKS_MIN allows */
+#define PARTIAL_FLOATS 1048576 /* of all chunks together (4 MiB), about, as far as CHUNKS_MIN allows */
 #define CHUNK_PIXELS 256       /* a chunk is no smaller */
 #define BLOCK_OUTPUTS 128      /* output channels of a task, where the weight is big */
 #define REDUCE_FLOATS 4096     /* elements of a task of the final sum */
@@ -33,7 +33,9 @@ static void weight_plan(weight_job *job, const conv_job *conv) {
     job->row = job->taps * conv->src_c;
     job->weight_floats = conv->groups * conv->dst_c * job->row;
     job->partial_stride = cpu_line_up(job->weight_floats);
-    job->chunks = cpu_max(CHUNKS_MIN, cpu_min(CHUNKS_MAX, PARTIAL_FLOATS / cpu_max(job->partial_stride, 1)));
+    /* A power of two: as many for each of two, four, ... cores. */
+    job->chunks = CHUNKS_MIN;
+    while (job->chunks < CHUNKS_MAX && job->chunks * job->partial_stride < PARTIAL_FLOATS) job->chunks *= 2;
     job->chunks = cpu_max(1, cpu_min(job->chunks, job->pixels / CHUNK_PIXELS));
     job->blocks = job->chunks < CHUNKS_MAX ? cpu_max(1, conv->dst_c / BLOCK_OUTPUTS) : 1;
     if (conv->depthwise) job->blocks = 1;

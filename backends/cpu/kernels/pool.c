@@ -45,10 +45,9 @@ typedef struct pool_job {
 static inline void take_max(float *restrict best, int32_t *restrict at, const float *restrict x, int32_t tap,
                             int64_t n) {
     for (int64_t c = 0; c < n; c++) {
-        const int take = !(x[c] <= best[c]); /* greater, or either is NaN */
-        const int both = take && !(best[c] != best[c] && x[c] == x[c]);
-        best[c] = both ? x[c] : best[c];
-        at[c] = both ? tap : at[c];
+        const int take = (x[c] > best[c]) | (x[c] != x[c]);
+        best[c] = take ? x[c] : best[c];
+        at[c] = take ? tap : at[c];
     }
 }
 
