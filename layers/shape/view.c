@@ -1,0 +1,277 @@
+/*
+ * Changes of shape that keep the logical order of elements: torch.flatten, torch.reshape. They cost nothing where the
+ * order in memory stays, too.
+ */
+#include "shape.h"
+
+static const cvr_attr_desc chw_attr = {
+    .struct_size = sizeof chw_attr, .name = "chw", .kind = CVR_ATTR_INT, .count = 3, .doc = "channels, height, width"};
+static const cvr_attr_desc *const unflatten_attrs[] = {&chw_attr};
+
+static const cvr_attr_desc shape_attr = {.struct_size = sizeof shape_attr,
+                                         .name = "shape",
+                                         .kind = CVR_ATTR_INTS,
+                                         .count = CVR_MAX_RANK,
+                                         .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
+                                         .min = -1,
+                                         .doc = "the new shape; one -1 stands for what is left"};
+static const cvr_attr_desc *const reshape_attrs[] = {&shape_attr};
+
+static const cvr_attr_desc start_attr = {.struct_size = sizeof start_attr,
+                                         .name = "start_dim",
+                                         .kind = CVR_ATTR_INT,
+                                         .count = 1,
+                                         .flags = CVR_ATTR_POSITIONAL,
+                                         .default_text = "1",
+                                         .doc = "first axis to flatten"};
+static const cvr_attr_desc end_attr = {.struct_size = sizeof end_attr,
+                                       .name = "end_dim",
+                                       .kind = CVR_ATTR_INT,
+                                       .count = 1,
+                                       .flags = CVR_ATTR_POSITIONAL,
+                                       .default_text = "-1",
+                                       .doc = "last axis to flatten"};
+static const cvr_attr_desc *const flatten_attrs[] = {&start_attr, &end_attr};
+
+/* As flatten_attrs packs it. */
+typedef struct flatten_layer {
+    int64_t start_dim;
+    int64_t end_dim;
+} flatten_layer;
+
+/* Whether memory order and logical order of (N,C,H,W) are one. */
+static int orders_agree(const int64_t *shape) {
+    return shape[1] == 1 || shape[2] * shape[3] == 1;
+}
+
+static int is_plain(uint32_t rank, const int64_t *shape) {
+    return rank != 4 || orders_agree(shape);
+}
+
+/* ---- ops ---- */
+
+/* (N,C,H,W) -> (N,C*H*W) with order (C,H,W) */
+static int32_t flatten_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *x = a->inputs[0];
+    if (x->rank != 4) return cvr_fail(err, CVR_ERR_INVALID, "flatten: an input with %u axes; it must have 4", x->rank);
+    const int64_t shape[2] = {x->shape[0], x->shape[1] * x->shape[2] * x->shape[3]};
+    cvr_type_set(a->outputs[0], x->dtype, 2, shape);
+    if (shape[1] > 0 && !orders_agree(x->shape)) memcpy(a->outputs[0]->order, &x->shape[1], sizeof x->order);
+    return CVR_OK;
+}
+
+static int32_t flatten_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_type *x = b->type(b, a->inputs[0]), *y = b->type(b, a->outputs[0]);
+    const cvr_unflatten_attrs attrs = {{x->shape[1], x->shape[2], x->shape[3]}};
+    cvr_value grad = a->grad_outputs[0];
+    int32_t status = CVR_OK;
+    if (y->order[0] != 0 && b->type(b, grad)->order[0] == 0)
+        status = cvr_emit(b, "from_logical", &attrs, sizeof attrs, &grad, 1, &grad, err);
+    if (status != CVR_OK) return status;
+    return cvr_emit(b, "unflatten", &attrs, sizeof attrs, &grad, 1, &a->grad_inputs[0], err);
+}
+
+static int32_t unflatten_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_unflatten_attrs *attrs = a->attrs;
+    const cvr_type *x = a->inputs[0];
+    const int64_t shape[4] = {x->shape[0], attrs->chw[0], attrs->chw[1], attrs->chw[2]};
+    const int tagged = memcmp(x->order, attrs->chw, sizeof x->order) == 0;
+    if (x->rank != 2 || shape[1] * shape[2] * shape[3] != x->shape[1])
+        return cvr_fail(err, CVR_ERR_INVALID, "unflatten: the input does not have (N, C*H*W) elements");
+    if (!tagged && (x->order[0] != 0 || (x->shape[1] > 0 && !orders_agree(shape))))
+        return cvr_fail(err, CVR_ERR_INVALID, "unflatten: the input's elements lie in another order than (H, W, C)");
+    cvr_type_set(a->outputs[0], x->dtype, 4, shape);
+    return CVR_OK;
+}
+
+static int32_t unflatten_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    return cvr_emit(b, "flatten", NULL, 0, &a->grad_outputs[0], 1, &a->grad_inputs[0], err);
+}
+
+static int32_t reshape_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_reshape_attrs *attrs = a->attrs;
+    const cvr_type *x = a->inputs[0];
+    cvr_type *y = a->outputs[0];
+    if (attrs->rank < 0 || attrs->rank > (int64_t)CVR_MAX_RANK)
+        return cvr_fail(err, CVR_ERR_INVALID, "reshape: %lld axes", (long long)attrs->rank);
+    cvr_type_set(y, x->dtype, (uint32_t)attrs->rank, attrs->shape);
+    int64_t n = 1;
+    for (uint32_t i = 0; i < y->rank; i++)
+        if (y->shape[i] < 0 || __builtin_mul_overflow(n, y->shape[i], &n))
+            return cvr_fail(err, CVR_ERR_INVALID, "reshape: size %lld on axis %u", (long long)y->shape[i], i);
+    if (n == cvr_numel(x->rank, x->shape)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "reshape: a shape of %lld elements for an input of %lld", (long long)n,
+                    (long long)cvr_numel(x->rank, x->shape));
+}
+
+static int32_t view_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_reshape_attrs *attrs = a->attrs;
+    const cvr_type *x = a->inputs[0];
+    const int32_t status = reshape_infer(a, err);
+    if (status != CVR_OK) return status;
+    if (x->order[0] == 0 && is_plain(x->rank, x->shape) && is_plain((uint32_t)attrs->rank, attrs->shape)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "view: the elements would have to move; use reshape");
+}
+
+/* Emits whichever of view and reshape it takes. */
+static int32_t emit_reshape(const cvr_builder *b, cvr_value x, const cvr_reshape_attrs *attrs, cvr_value *y,
+                            cvr_error *err) {
+    const int32_t status = shape_plain(b, &x, err);
+    if (status != CVR_OK) return status;
+    const cvr_type *t = b->type(b, x);
+    const int stays = is_plain(t->rank, t->shape) && is_plain((uint32_t)attrs->rank, attrs->shape);
+    return cvr_emit(b, stays ? "view" : "reshape", attrs, sizeof *attrs, &x, 1, y, err);
+}
+
+/* dx = grad in x's shape */
+static int32_t reshape_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_type *x = b->type(b, a->inputs[0]);
+    cvr_reshape_attrs attrs = {.rank = x->rank};
+    memcpy(attrs.shape, x->shape, sizeof attrs.shape);
+    return emit_reshape(b, a->grad_outputs[0], &attrs, &a->grad_inputs[0], err);
+}
+
+/* y[i] = x[i], i counted in logical order */
+static int32_t reshape_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_tensor *x = a->inputs[0], *y = a->outputs[0];
+    const size_t size = cvr_dtype_size(x->dtype);
+    int64_t x_step[CVR_MAX_RANK], y_step[CVR_MAX_RANK];
+    shape_steps(x->rank, x->shape, x_step);
+    shape_steps(y->rank, y->shape, y_step);
+    const int64_t n = cvr_numel(x->rank, x->shape);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t from = shape_at(x->rank, x->shape, x_step, i), to = shape_at(y->rank, y->shape, y_step, i);
+        memcpy((char *)y->data + (size_t)to * size, (const char *)x->data + (size_t)from * size, size);
+    }
+    return CVR_OK;
+}
+
+/* ---- layers ---- */
+
+static int32_t build_flatten(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in,
+                             cvr_value *out, cvr_error *err) {
+    (void)n_in;
+    const flatten_layer *layer = attrs;
+    const cvr_type *x = b->type(b, in[0]);
+    int64_t start, end;
+    int32_t status = shape_axis(layer->start_dim, x->rank, &start, err);
+    if (status == CVR_OK) status = shape_axis(layer->end_dim, x->rank, &end, err);
+    if (status != CVR_OK) return status;
+    if (start > end)
+        return cvr_fail(err, CVR_ERR_INVALID, "start_dim %lld comes after end_dim %lld", (long long)layer->start_dim,
+                        (long long)layer->end_dim);
+    if (start == end) {
+        out[0] = in[0];
+        return CVR_OK;
+    }
+    if (x->rank == 4 && start == 1 && end == 3) return cvr_emit(b, "flatten", NULL, 0, in, 1, out, err);
+    cvr_reshape_attrs call = {.rank = (int64_t)x->rank - (end - start)};
+    for (int64_t i = 0; i < (int64_t)CVR_MAX_RANK; i++) call.shape[i] = 1;
+    for (int64_t i = 0; i < (int64_t)x->rank; i++)
+        call.shape[i <= start ? i : i <= end ? start : i - (end - start)] *= x->shape[i];
+    return emit_reshape(b, in[0], &call, out, err);
+}
+
+/* Puts what is left in the place of a -1. */
+static int32_t fill_in(cvr_reshape_attrs *attrs, int64_t numel, cvr_error *err) {
+    int64_t known = 1, unknown = -1;
+    for (int64_t i = 0; i < attrs->rank; i++) {
+        if (attrs->shape[i] < 0 && unknown >= 0)
+            return cvr_fail(err, CVR_ERR_INVALID, "only one size of `shape` may be -1");
+        if (attrs->shape[i] < 0)
+            unknown = i;
+        else if (__builtin_mul_overflow(known, attrs->shape[i], &known))
+            return cvr_fail(err, CVR_ERR_INVALID, "the sizes of `shape` are too large");
+    }
+    if (unknown < 0) return CVR_OK;
+    if (known == 0 || numel % known != 0)
+        return cvr_fail(err, CVR_ERR_INVALID, "the input's %lld elements do not fit `shape`", (long long)numel);
+    attrs->shape[unknown] = numel / known;
+    return CVR_OK;
+}
+
+static int32_t build_reshape(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in,
+                             cvr_value *out, cvr_error *err) {
+    (void)n_in;
+    cvr_reshape_attrs call = *(const cvr_reshape_attrs *)attrs;
+    const cvr_type *x = b->type(b, in[0]);
+    for (int64_t i = call.rank; i < (int64_t)CVR_MAX_RANK; i++) call.shape[i] = 1;
+    const int32_t status = fill_in(&call, cvr_numel(x->rank, x->shape), err);
+    return status == CVR_OK ? emit_reshape(b, in[0], &call, out, err) : status;
+}
+
+static const shape_op ops[] = {
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "flatten",
+      .version = 1,
+      .flags = CVR_OP_ALIAS,
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .n_outputs = 1,
+      .infer = flatten_infer,
+      .grad = flatten_grad,
+      .doc = "(N,C,H,W) as (N,C*H*W), in place"},
+     {0, NULL}},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "unflatten",
+      .version = 1,
+      .flags = CVR_OP_ALIAS,
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .n_outputs = 1,
+      .n_attrs = 1,
+      .attrs = unflatten_attrs,
+      .infer = unflatten_infer,
+      .grad = unflatten_grad,
+      .doc = "(N,C*H*W), as flatten leaves it, as (N,C,H,W), in place"},
+     {0, NULL}},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "view",
+      .version = 1,
+      .flags = CVR_OP_ALIAS,
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .n_outputs = 1,
+      .n_attrs = 1,
+      .attrs = reshape_attrs,
+      .infer = view_infer,
+      .grad = reshape_grad,
+      .doc = "another shape for the same memory"},
+     {0, NULL}},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "reshape",
+      .version = 1,
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .n_outputs = 1,
+      .n_attrs = 1,
+      .attrs = reshape_attrs,
+      .infer = reshape_infer,
+      .grad = reshape_grad,
+      .doc = "another shape for the same elements in logical order"},
+     {sizeof(cvr_cpu_fn), reshape_run}},
+};
+
+static const cvr_layer_desc layers[] = {
+    {.struct_size = sizeof(cvr_layer_desc),
+     .name = "flatten",
+     .doc = "makes one axis of the axes start_dim to end_dim",
+     .n_attrs = 2,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .n_outputs = 1,
+     .attrs = flatten_attrs,
+     .build = build_flatten},
+    {.struct_size = sizeof(cvr_layer_desc),
+     .name = "reshape",
+     .doc = "another shape for the same elements in logical order",
+     .n_attrs = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .n_outputs = 1,
+     .attrs = reshape_attrs,
+     .build = build_reshape},
+};
+
+const shape_family shape_view = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};
