@@ -166,6 +166,15 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
     return status;
 }
 
+void cvr_store_retreat(cvr_store *s, cvr_device *from, cvr_device *to) {
+    if (!from || s->device != from) return;
+    if (to && cvr_store_place(s, to, NULL) == CVR_OK) return;
+    cvr_device_free(s->device, s->memory);
+    s->device = NULL;
+    s->memory = NULL;
+    for (size_t i = 0; i < s->n; i++) s->entries[i].placed = false;
+}
+
 int32_t cvr_store_read(cvr_store *s, size_t i, void *out, cvr_error *err) {
     const stored *e = &s->entries[i];
     if (!e->placed) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);

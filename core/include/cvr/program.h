@@ -51,6 +51,8 @@ void cvr_store_destroy(cvr_store **s);
  * stays where it was.
  */
 int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err);
+/* Leaves device `from`, if the store is there: back to `to`, or (NULL) to nowhere, as before the first placing. */
+void cvr_store_retreat(cvr_store *s, cvr_device *from, cvr_device *to);
 uint64_t cvr_store_bytes(const cvr_store *s);
 size_t cvr_store_count(const cvr_store *s);
 const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i);

@@ -1,0 +1,156 @@
+/*
+ * A session: a recipe brought to life. It holds the plugins, the data, the network on a device, and can train, evaluate and predict.
+ */
+#ifndef CVR_SESSION_H
+#define CVR_SESSION_H
+
+#include <cvr/batches.h>
+#include <cvr/program.h>
+#include <signal.h>
+
+#pragma GCC visibility push(default)
+
+typedef struct cvr_session cvr_session;
+
+/* What the session is for decides what it opens. */
+#define CVR_FOR_TRAINING 1u  /* training data, optimizer, training graph; validation data where the recipe validates */
+#define CVR_FOR_EVALUATION 2u /* validation data and graph */
+#define CVR_FOR_PREDICTION 4u /* no data; classes come from the recipe or the run folder */
+#define CVR_FOR_SETTINGS 8u   /* only settings: nothing but plugins is opened */
+
+typedef struct cvr_session_options {
+    const char *path; /* a recipe, or a run folder */
+    const char *const *overrides;
+    size_t n_overrides;
+    uint32_t purpose; /* CVR_FOR_* */
+} cvr_session_options;
+
+int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_error *err);
+void cvr_session_close(cvr_session **s);
+cvr_config *cvr_session_config(cvr_session *s);
+cvr_plugins *cvr_session_plugins(cvr_session *s);
+
+/* What was planned; valid until the session changes its backend. */
+typedef struct cvr_session_info {
+    const char *task, *model, *backend, *precision;
+    char device[160];
+    int64_t params; /* trainable numbers */
+    int64_t n_classes;
+    const char *const *class_names;
+    int64_t batch, channels, height, width;
+    int64_t epochs, steps_per_epoch, train_samples, val_samples;
+    uint64_t planned_bytes; /* parameters, state and arena */
+    uint64_t store_bytes, arena_bytes;
+    uint32_t threads;
+    double data_seconds; /* spent opening and reading data before the first step */
+    const cvr_program *train_program, *eval_program; /* whole batches; NULL where there is none */
+    cvr_store *store;
+} cvr_session_info;
+void cvr_session_describe(cvr_session *s, cvr_session_info *info);
+
+/* Moves everything to another backend; on failure the session stays as it was. */
+int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err);
+
+/* ---- training ---- */
+
+typedef struct cvr_train_step {
+    int64_t step, epoch, step_in_epoch; /* from 1 */
+    double loss, lr, images_per_s, data_wait_fraction;
+    double seconds_left; /* of the epoch */
+} cvr_train_step;
+
+typedef struct cvr_train_epoch {
+    int64_t epoch;
+    double seconds, train_loss, images_per_s, data_wait_fraction, lr;
+    bool validated, is_best;
+    uint32_t n_metrics;
+    const char *const *names;
+    const double *values;
+} cvr_train_epoch;
+
+typedef struct cvr_swap {
+    const char *backend;
+    int64_t step; /* before the step after this many */
+} cvr_swap;
+
+typedef struct cvr_train_options {
+    const char *run_folder; /* go on in this folder; NULL: make a new one */
+    const cvr_swap *swaps;
+    size_t n_swaps;
+    const volatile sig_atomic_t *stop; /* not 0: save and return CVR_ERR_INTERRUPTED */
+    double started; /* cvr_now() when the program began */
+    void *ctx; /* of the callbacks; each may be NULL */
+    void (*on_start)(void *ctx, const char *folder, const cvr_session_info *info, int64_t from_step);
+    void (*on_step)(void *ctx, const cvr_train_step *step);
+    void (*on_epoch)(void *ctx, const cvr_train_epoch *epoch);
+    void (*on_validate)(void *ctx, int64_t done, int64_t total);
+} cvr_train_options;
+
+typedef struct cvr_train_result {
+    char folder[1024];
+    int64_t epochs, steps;
+    double seconds, images_per_second, best_value;
+    int64_t best_epoch;
+    char best_metric[32];
+    bool already_finished;
+} cvr_train_result;
+
+int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *result, cvr_error *err);
+
+/* ---- evaluation and prediction ---- */
+
+typedef struct cvr_metrics {
+    uint32_t n;
+    const char *names[16];
+    double values[16];
+    int64_t samples, skipped;
+    double seconds;
+} cvr_metrics;
+
+typedef void (*cvr_progress_fn)(void *ctx, int64_t done, int64_t total);
+int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress, void *ctx, cvr_error *err);
+
+typedef struct cvr_predict_options {
+    const cvr_prediction_sink *sink;
+    /* Called before the sink gets a file's prediction. */
+    void (*begin)(void *ctx, const char *path, int64_t width, int64_t height);
+    /* The network's raw output for this file, logical order; may be NULL. */
+    void (*raw)(void *ctx, const cvr_type *type, const float *output);
+    void *ctx;
+} cvr_predict_options;
+int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_options *o, cvr_error *err);
+
+/* ---- weights ---- */
+
+/* Loads every parameter and buffer; missing, unexpected and misshapen tensors are an error that lists them. */
+int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err);
+int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *err);
+
+/* Every sample of the session's data is read; each bad one is told. Returns how many were bad, or a negative status. */
+typedef void (*cvr_bad_fn)(void *ctx, const char *name, const char *why);
+int64_t cvr_session_check_data(cvr_session *s, cvr_bad_fn bad, cvr_progress_fn progress, void *ctx, cvr_error *err);
+
+/* What steps cost, node by node: a training step (or evaluation) on one batch, timed by the profiler. */
+typedef struct cvr_bench_node {
+    cvr_node_info info;
+    double seconds; /* of one run, the median */
+} cvr_bench_node;
+typedef struct cvr_bench {
+    cvr_bench_node *nodes;
+    size_t n;
+    double step_seconds; /* median of the whole step, profiler off */
+    double images_per_s;
+    int64_t batch;
+} cvr_bench;
+int32_t cvr_session_bench(cvr_session *s, bool training, int64_t steps, cvr_bench *out, cvr_error *err);
+void cvr_bench_free(cvr_bench *b);
+
+/* Where predictions go: [predict] of the session's recipe. */
+typedef struct cvr_predict_settings {
+    const char *source, *out;
+    int64_t raw;
+} cvr_predict_settings;
+const cvr_predict_settings *cvr_session_predict_settings(const cvr_session *s);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,117 @@
+/*
+ * The network on a backend: one graph and program for whole batches and one for the last of an epoch, for training and for
+ * evaluation. All are planned before the first step, and the largest decides the arena.
+ */
+#include "session.h"
+
+static int32_t build_network(cvr_session *s, cvr_graph *g, cvr_value image, cvr_value *output, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(g);
+    if (s->n_net) return cvr_graph_net(g, s->net, s->n_net, image, output, err);
+    const cvr_model_args args = {sizeof args, s->model_attrs, s->task_info.n_classes, s->in_channels};
+    return s->model_desc->build(b, &args, image, output, err);
+}
+
+/* image -> output [-> loss [-> gradients -> updates]] */
+static int32_t build_graph(cvr_session *s, bool training, int64_t batch, int64_t height, int64_t width, cvr_graph **out, cvr_error *err) {
+    cvr_value image, output = CVR_NONE, target, loss;
+    cvr_type type, target_type;
+    const int64_t shape[4] = {batch, s->in_channels, height, width};
+    int32_t status = cvr_graph_create(out, s->plugins, s->store, training, err);
+    if (status != CVR_OK) return status;
+    cvr_graph *g = *out;
+    const cvr_builder *b = cvr_graph_builder(g);
+    cvr_type_set(&type, CVR_F32, 4, shape);
+    status = cvr_graph_input(g, "image", &type, &image, err);
+    if (status == CVR_OK) status = build_network(s, g, image, &output, err);
+    if (status == CVR_OK) status = cvr_graph_output(g, "output", output, err);
+    if (status != CVR_OK || (s->purpose & CVR_FOR_PREDICTION)) return status;
+    memset(&target_type, 0, sizeof target_type);
+    target_type.struct_size = sizeof target_type;
+    status = s->task->target(&s->task_info, b->type(b, output), &target_type, err);
+    if (status == CVR_OK) status = cvr_graph_input(g, "target", &target_type, &target, err);
+    if (status == CVR_OK) status = s->task->loss(b, &s->task_info, output, target, &loss, err);
+    if (status == CVR_OK) status = cvr_graph_output(g, "loss", loss, err);
+    if (status == CVR_OK && training) status = cvr_graph_backward(g, loss, err);
+    if (status == CVR_OK && training) status = cvr_graph_update(g, &s->policy, err);
+    return status;
+}
+
+static int32_t build_entry(cvr_session *s, entry *e, bool training, int64_t batch, cvr_error *err) {
+    int64_t shape[4] = {batch, s->in_channels, s->height, s->width};
+    const split *sp = &s->splits[training ? CVR_SPLIT_TRAIN : CVR_SPLIT_VAL];
+    if (batch == 0) return CVR_OK;
+    if (sp->batches) cvr_batches_shape(sp->batches, shape);
+    e->batch = batch;
+    return build_graph(s, training, batch, shape[2], shape[3], &e->graph, err);
+}
+
+static int32_t plan_entry(cvr_session *s, machine *m, entry *e, cvr_error *err) {
+    if (!e->graph) return CVR_OK;
+    const int32_t status = cvr_program_plan(&e->program, e->graph, m->device, s->pool, (uint32_t)s->backend->fallback, err);
+    if (status != CVR_OK) return status;
+    if (cvr_program_arena_bytes(e->program) > m->arena_bytes) m->arena_bytes = cvr_program_arena_bytes(e->program);
+    const struct {
+        int32_t *slot;
+        const char *name;
+    } slots[] = {{&e->image, "image"}, {&e->target, "target"}, {&e->lr, "lr"},     {&e->step, "step"},
+                 {&e->seed, "seed"},   {&e->loss, "loss"},     {&e->output, "output"}, {&e->loss_scale, "loss_scale"}};
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) *slots[i].slot = cvr_program_slot(e->program, slots[i].name);
+    return CVR_OK;
+}
+
+/* Batch sizes that the session's data asks for: whole, and the last of an epoch. */
+static void batch_sizes(const cvr_session *s, uint32_t which, int64_t sizes[2]) {
+    const cvr_batches *b = s->splits[which].batches;
+    sizes[0] = sizes[1] = 0;
+    if (b && cvr_batches_samples(b) >= s->train->batch) sizes[0] = s->train->batch;
+    if (b) sizes[1] = cvr_batches_remainder(b);
+}
+
+int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error *err) {
+    entry *all[4] = {&m->train[0], &m->train[1], &m->eval[0], &m->eval[1]};
+    int64_t train_sizes[2], eval_sizes[2];
+    batch_sizes(s, CVR_SPLIT_TRAIN, train_sizes);
+    batch_sizes(s, CVR_SPLIT_VAL, eval_sizes);
+    if (s->purpose & CVR_FOR_PREDICTION) eval_sizes[0] = 1;
+    memset(m, 0, sizeof *m);
+    int32_t status = cvr_device_open(&m->device, s->plugins, backend, s->backend->device, s->pool, err);
+    for (int i = 0; i < 4 && status == CVR_OK; i++) status = build_entry(s, all[i], i < 2, i < 2 ? train_sizes[i] : eval_sizes[i - 2], err);
+    for (int i = 0; i < 4 && status == CVR_OK; i++) status = plan_entry(s, m, all[i], err);
+    if (status == CVR_OK) status = cvr_device_alloc(m->device, m->arena_bytes, &m->arena, err);
+    if (status == CVR_OK) status = cvr_store_place(s->store, m->device, err);
+    for (int i = 0; i < 4 && status == CVR_OK; i++) {
+        if (all[i]->program) status = cvr_program_bind(all[i]->program, m->arena, err);
+    }
+    if (status == CVR_OK) return CVR_OK;
+    cvr_store_retreat(s->store, m->device, s->machine.device);
+    machine_clear(m);
+    return status;
+}
+
+void machine_clear(machine *m) {
+    entry *all[4] = {&m->train[0], &m->train[1], &m->eval[0], &m->eval[1]};
+    for (int i = 0; i < 4; i++) {
+        cvr_program_destroy(&all[i]->program);
+        cvr_graph_destroy(&all[i]->graph);
+    }
+    cvr_device_free(m->device, m->arena);
+    cvr_device_close(&m->device);
+    memset(m, 0, sizeof *m);
+}
+
+entry *machine_entry(entry pair[2], int64_t n) { return pair[0].batch == n ? &pair[0] : pair[1].batch == n ? &pair[1] : NULL; }
+
+int32_t entry_step(entry *e, const entry_run *r, cvr_error *err) {
+    const float lr = (float)r->lr, one = 1.0f;
+    const struct {
+        int32_t slot;
+        const void *bytes;
+    } writes[] = {{e->image, r->images}, {e->target, r->target}, {e->lr, &lr}, {e->step, &r->step}, {e->seed, &r->seed}, {e->loss_scale, &one}};
+    int32_t status = CVR_OK;
+    for (size_t i = 0; i < sizeof writes / sizeof *writes && status == CVR_OK; i++) {
+        if (writes[i].slot >= 0 && writes[i].bytes) status = cvr_program_write(e->program, writes[i].slot, writes[i].bytes, err);
+    }
+    if (status == CVR_OK) status = cvr_program_run(e->program, err);
+    if (status == CVR_OK && r->loss && e->loss >= 0) status = cvr_program_read(e->program, e->loss, r->loss, err);
+    return status;
+}
