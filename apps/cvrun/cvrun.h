@@ -1,0 +1,63 @@
+/* What the subcommands share. One file a subcommand. */
+#ifndef CVRUN_H
+#define CVRUN_H
+
+#include <cvr/session.h>
+
+#define EXIT_OK 0
+#define EXIT_FAILED 1
+#define EXIT_USAGE 2
+#define EXIT_INTERRUPTED 75
+
+/* The words after the subcommand. */
+typedef struct arguments {
+    const char *path;           /* the first word that is neither an option nor a setting */
+    const char *settings[128];  /* key=value */
+    size_t n_settings;
+    const char *resume;         /* --resume RUN_DIR */
+    const char *swap_to[16];    /* --swap-to BACKEND@STEP */
+    size_t n_swaps;
+    bool json, verbose;
+} arguments;
+
+typedef struct command {
+    const char *name;
+    const char *usage;
+    const char *summary;
+    const char *help; /* the rest of its help page */
+    int (*run)(const arguments *a);
+    bool needs_path;
+} command;
+
+extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command, bench_command, plugins_command;
+extern const command *const commands[];
+extern const size_t n_commands;
+
+/* When the program began, for the time to the first step. */
+extern double program_start;
+
+/* Prints `cvrun: error: FILE:LINE: ...` and returns the exit status that fits. */
+int report_error(const cvr_error *err);
+/* Opens a session from the path and settings; on failure prints why and returns the exit status. */
+int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
+
+/* "1.2 kB", "3.4 MB" */
+const char *human_bytes(uint64_t bytes, char buf[32]);
+/* "1,234,567" */
+const char *human_count(int64_t n, char buf[32]);
+/* "59 s", "2 min 05 s", "1 h 02 min" */
+const char *human_seconds(double s, char buf[32]);
+
+/* A bar on a terminal, nothing elsewhere. At most ten times a second. */
+typedef struct progress {
+    double shown;
+    bool terminal, open;
+} progress;
+void progress_start(progress *p);
+bool progress_due(progress *p, bool last);
+void progress_show(progress *p, double fraction, const char *text);
+void progress_clear(progress *p);
+/* cvr_progress_fn over a progress. */
+void progress_count(void *ctx, int64_t done, int64_t total);
+
+#endif

@@ -1,0 +1,135 @@
+/* cvrun: the command line. Words are read here, subcommands do the rest. */
+#include "cvrun.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CVRUN_VERSION "0.1.0"
+
+double program_start;
+
+const command *const commands[] = {&train_command, &val_command, &predict_command, &info_command, &cfg_command, &check_command, &bench_command, &plugins_command};
+const size_t n_commands = sizeof commands / sizeof *commands;
+
+static void print_log(void *ctx, uint32_t level, const char *text) {
+    static const char *const names[] = {"error: ", "warning: ", "", "debug: "};
+    (void)ctx;
+    if (level == CVR_LOG_DEBUG && !getenv("CVRUN_DEBUG")) return;
+    if (isatty(2)) fprintf(stderr, "\r\033[K");
+    fprintf(stderr, "cvrun: %s%s\n", names[level <= CVR_LOG_DEBUG ? level : CVR_LOG_DEBUG], text);
+}
+
+int report_error(const cvr_error *err) {
+    if (isatty(2)) fprintf(stderr, "\r\033[K");
+    const char *what = err->code == CVR_ERR_INTERRUPTED ? "" : "error: ";
+    if (err->file[0] && err->line) fprintf(stderr, "cvrun: %s%s:%u: %s\n", what, err->file, err->line, err->message);
+    else if (err->file[0]) fprintf(stderr, "cvrun: %s%s: %s\n", what, err->file, err->message);
+    else fprintf(stderr, "cvrun: %s%s\n", what, err->message);
+    if (err->code == CVR_ERR_INTERRUPTED) return EXIT_INTERRUPTED;
+    return err->code == CVR_ERR_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
+int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
+    cvr_error err;
+    cvr_error_init(&err);
+    const cvr_session_options o = {a->path, a->settings, a->n_settings, purpose};
+    return cvr_session_open(out, &o, &err) == CVR_OK ? EXIT_OK : report_error(&err);
+}
+
+static void print_usage(FILE *to) {
+    fprintf(to, "cvrun trains, runs and examines computer-vision networks.\n\n");
+    for (size_t i = 0; i < n_commands; i++) fprintf(to, "  cvrun %-8s %-44s %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
+    fprintf(to, "  cvrun %-8s %-44s %s\n", "help", "[COMMAND]", "this, or a command's page");
+    fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
+}
+
+static const command *find_command(const char *name) {
+    for (size_t i = 0; i < n_commands; i++) {
+        if (strcmp(commands[i]->name, name) == 0) return commands[i];
+    }
+    return NULL;
+}
+
+static int unknown(const char *what, const char *word, const char *const *known, size_t n) {
+    const char *nearest = cvr_nearest(word, known, n);
+    fprintf(stderr, "cvrun: error: unknown %s `%s`; ", what, word);
+    if (nearest) fprintf(stderr, "did you mean `%s`?\n", nearest);
+    else fprintf(stderr, "`cvrun help` lists what there is\n");
+    return EXIT_USAGE;
+}
+
+static int unknown_command(const char *word) {
+    const char *names[32] = {"help"};
+    for (size_t i = 0; i < n_commands; i++) names[i + 1] = commands[i]->name;
+    return unknown("command", word, names, n_commands + 1);
+}
+
+static int help(const char *topic) {
+    if (!topic) {
+        print_usage(stdout);
+        return EXIT_OK;
+    }
+    const command *c = find_command(topic);
+    if (!c) return unknown_command(topic);
+    printf("cvrun %s %s\n\n%s.\n\n%s", c->name, c->usage, c->summary, c->help);
+    return EXIT_OK;
+}
+
+/* An option and, for those that have one, its value. Returns words used, or 0. */
+static int read_option(arguments *a, char **words, int n) {
+    if (strcmp(words[0], "--json") == 0) a->json = true;
+    else if (strcmp(words[0], "-v") == 0 || strcmp(words[0], "--verbose") == 0) a->verbose = true;
+    else if (strcmp(words[0], "--resume") == 0 && n > 1) a->resume = words[1];
+    else if (strcmp(words[0], "--swap-to") == 0 && n > 1 && a->n_swaps < 16) a->swap_to[a->n_swaps++] = words[1];
+    else return 0;
+    return words[0][1] == '-' && (words[0][2] == 'r' || words[0][2] == 's') ? 2 : 1;
+}
+
+static int read_arguments(arguments *a, const command *c, char **words, int n) {
+    static const char *const options[] = {"--json", "--verbose", "--resume", "--swap-to"};
+    for (int i = 0; i < n; i++) {
+        if (words[i][0] == '-') {
+            const int used = read_option(a, words + i, n - i);
+            if (used == 0) return unknown("option", words[i], options, 4);
+            i += used - 1;
+        } else if (strchr(words[i], '=') && strchr(words[i], '=') != words[i] && !cvr_fs_exists(words[i])) {
+            if (a->n_settings == 128) {
+                fprintf(stderr, "cvrun: error: more than 128 settings; write them into the recipe\n");
+                return EXIT_USAGE;
+            }
+            a->settings[a->n_settings++] = words[i];
+        } else if (!a->path) {
+            a->path = words[i];
+        } else {
+            fprintf(stderr, "cvrun: error: `%s` is one word too many; settings are written key=value\n", words[i]);
+            return EXIT_USAGE;
+        }
+    }
+    if (a->resume && !a->path) a->path = a->resume;
+    if (!a->path && c->needs_path) {
+        fprintf(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s\n", c->name, c->name, c->usage);
+        return EXIT_USAGE;
+    }
+    return EXIT_OK;
+}
+
+int main(int argc, char **argv) {
+    arguments a = {0};
+    program_start = cvr_now();
+    cvr_set_log(print_log, NULL);
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return help(argc > 2 ? argv[2] : NULL);
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("cvrun %s (plugin ABI %u.%u)\n", CVRUN_VERSION, CVR_ABI_MAJOR, CVR_ABI_MINOR);
+        return EXIT_OK;
+    }
+    const command *c = find_command(argv[1]);
+    if (!c) return unknown_command(argv[1]);
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help(c->name);
+    }
+    const int status = read_arguments(&a, c, argv + 2, argc - 2);
+    return status == EXIT_OK ? c->run(&a) : status;
+}

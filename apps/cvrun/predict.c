@@ -1,0 +1,245 @@
+/* cvrun predict: pictures in, predictions.json and predictions.csv out. */
+#include "cvrun.h"
+#include <ctype.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+typedef struct file_list {
+    char **paths;
+    size_t n, capacity;
+} file_list;
+
+typedef struct prediction {
+    cvr_prediction_sink sink;
+    cvr_text json, csv;
+    size_t n;
+    const char *path;
+    int64_t width, height;
+    bool quiet;
+    float *raw; /* all outputs, one after the other */
+    size_t raw_n, raw_row;
+    cvr_type raw_type;
+    bool raw_failed;
+} prediction;
+
+/* ---- which files ---- */
+
+static bool looks_like_picture(const char *name) {
+    const char *dot = strrchr(name, '.');
+    char ending[8] = "";
+    for (size_t i = 0; dot && dot[i] && i < sizeof ending - 1; i++) ending[i] = (char)tolower((unsigned char)dot[i]);
+    return strcmp(ending, ".png") == 0 || strcmp(ending, ".jpg") == 0 || strcmp(ending, ".jpeg") == 0;
+}
+
+static bool add_path(file_list *l, char *path) {
+    char **more = cvr_grow(l->paths, l->n, &l->capacity, sizeof *more);
+    if (!more || !path) {
+        cvr_free(path);
+        return false;
+    }
+    l->paths = more;
+    more[l->n++] = path;
+    return true;
+}
+
+static bool add_folder(file_list *l, const char *folder, int depth) {
+    DIR *d = depth < 64 ? opendir(folder) : NULL;
+    bool good = true;
+    if (!d) return depth < 64 ? false : true;
+    for (struct dirent *e; good && (e = readdir(d));) {
+        if (e->d_name[0] == '.') continue;
+        char *path = cvr_fs_join(folder, e->d_name);
+        if (path && cvr_fs_is_folder(path)) {
+            good = add_folder(l, path, depth + 1);
+            cvr_free(path);
+        } else if (looks_like_picture(e->d_name)) {
+            good = add_path(l, path);
+        } else {
+            cvr_free(path);
+        }
+    }
+    closedir(d);
+    return good;
+}
+
+static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static int32_t list_files(file_list *l, const char *source, cvr_error *err) {
+    if (!*source) return cvr_fail(err, CVR_ERR_USAGE, "what shall I look at? Give predict.source=PATH, a picture or a folder");
+    const bool folder = cvr_fs_is_folder(source);
+    if (!(folder ? add_folder(l, source, 0) : add_path(l, cvr_strdup(source)))) return cvr_fail(err, CVR_ERR_IO, "cannot list %s", source);
+    if (l->n) qsort(l->paths, l->n, sizeof *l->paths, by_bytes);
+    return l->n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture (png, jpg, jpeg) in %s", source);
+}
+
+/* ---- what comes out ---- */
+
+static void on_begin(void *ctx, const char *path, int64_t width, int64_t height) {
+    prediction *p = ctx;
+    p->path = path;
+    p->width = width;
+    p->height = height;
+}
+
+static void on_json(const cvr_prediction_sink *s, const char *text) {
+    prediction *p = s->ctx;
+    cvr_text_add(&p->json, "%s\n  {\"file\": ", p->n++ ? "," : "");
+    cvr_text_add_json(&p->json, p->path);
+    cvr_text_add(&p->json, ", \"width\": %lld, \"height\": %lld, %s}", (long long)p->width, (long long)p->height, text);
+}
+
+/* Quoted as RFC 4180 has it. */
+static void on_csv(const cvr_prediction_sink *s, const char *text) {
+    prediction *p = s->ctx;
+    cvr_text_add(&p->csv, "\"");
+    for (const char *c = p->path; *c; c++) cvr_text_add(&p->csv, *c == '"' ? "\"\"" : "%c", *c);
+    cvr_text_add(&p->csv, "\",%lld,%lld,%s\n", (long long)p->width, (long long)p->height, text);
+}
+
+static void on_text(const cvr_prediction_sink *s, const char *text) {
+    prediction *p = s->ctx;
+    if (!p->quiet) printf("%s: %s\n", p->path, text);
+}
+
+static void on_raw(void *ctx, const cvr_type *type, const float *output) {
+    prediction *p = ctx;
+    const size_t n = (size_t)cvr_numel(type->rank, type->shape);
+    float *more = cvr_calloc(p->raw_n + n, sizeof *more);
+    if (!more || (p->raw_n && n != p->raw_row)) {
+        cvr_free(more);
+        p->raw_failed = true;
+        return;
+    }
+    if (p->raw_n) memcpy(more, p->raw, p->raw_n * sizeof *more);
+    memcpy(more + p->raw_n, output, n * sizeof *more);
+    cvr_free(p->raw);
+    p->raw = more;
+    p->raw_n += n;
+    p->raw_row = n;
+    p->raw_type = *type;
+}
+
+static int32_t to_writer(void *ctx, const void *bytes, uint64_t n, cvr_error *err) { return cvr_writer_put(ctx, bytes, n, err); }
+
+/* raw.safetensors: `output`, f32, logical order, in the order of the files. */
+static int32_t write_raw(cvr_session *s, const prediction *p, const char *folder, cvr_error *err) {
+    const void *desc;
+    cvr_writer w;
+    cvr_weight all = {.struct_size = sizeof all, .name = "output", .dtype = CVR_F32, .rank = p->raw_type.rank, .data = p->raw, .bytes = p->raw_n * sizeof(float)};
+    const cvr_weight *one = &all;
+    if (p->raw_failed) return cvr_fail(err, CVR_ERR_INVALID, "the outputs differ in size, so they fit in no one tensor; set val.crop_size");
+    for (uint32_t i = 1; i < all.rank; i++) all.shape[i] = p->raw_type.shape[i];
+    all.shape[0] = (int64_t)(p->raw_n / p->raw_row);
+    char *path = cvr_fs_join(folder, "raw.safetensors");
+    int32_t status = path ? cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (status == CVR_OK) status = cvr_writer_open(&w, path, err);
+    if (status == CVR_OK) {
+        const cvr_weights_desc *format = desc;
+        status = format->write(cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w, err);
+        if (status == CVR_OK) status = cvr_writer_commit(&w, false, err);
+        else cvr_writer_abandon(&w);
+    }
+    cvr_free(path);
+    return status;
+}
+
+static int32_t write_file(const char *folder, const char *name, const cvr_text *text, cvr_error *err) {
+    char *path = cvr_fs_join(folder, name);
+    if (!path || text->failed) {
+        cvr_free(path);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    const int32_t status = cvr_fs_write(path, text->s, text->n, err);
+    cvr_free(path);
+    return status;
+}
+
+/* predict.out, or runs/predict/NAME with the first number that is free. */
+static int32_t make_folder(const char *out, const char *name, char *folder, size_t size, cvr_error *err) {
+    if (*out) {
+        (void)snprintf(folder, size, "%s", out);
+        return cvr_fs_mkdirs(out, err);
+    }
+    for (int i = 1; i < 100000; i++) {
+        if (i == 1) (void)snprintf(folder, size, "runs/predict/%s", name);
+        else (void)snprintf(folder, size, "runs/predict/%s%d", name, i);
+        if (!cvr_fs_exists(folder)) return cvr_fs_mkdirs(folder, err);
+    }
+    return cvr_fail(err, CVR_ERR_IO, "runs/predict is full of %s; clear it out, or give predict.out=DIR", name);
+}
+
+static int32_t write_all(cvr_session *s, prediction *p, const char *folder, cvr_error *err) {
+    cvr_text_add(&p->json, "\n]\n");
+    int32_t status = write_file(folder, "predictions.json", &p->json, err);
+    if (status == CVR_OK) status = write_file(folder, "predictions.csv", &p->csv, err);
+    if (status == CVR_OK && cvr_session_predict_settings(s)->raw && p->raw) status = write_raw(s, p, folder, err);
+    return status;
+}
+
+static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad, cvr_error *err) {
+    const cvr_predict_settings *settings = cvr_session_predict_settings(s);
+    file_list files = {0};
+    char name[128];
+    const char *slash = strrchr(a->path, '/'), *base = slash && slash[1] ? slash + 1 : a->path;
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "./"), *base == '.' || *base == '/' ? "predict" : base);
+    const cvr_predict_options o = {.sink = &p->sink, .begin = on_begin, .raw = settings->raw ? on_raw : NULL, .ctx = p};
+    int32_t status = list_files(&files, settings->source, err);
+    if (status == CVR_OK) status = make_folder(settings->out, *name ? name : "predict", folder, size, err);
+    for (size_t i = 0; i < files.n && status == CVR_OK; i++) {
+        cvr_error one;
+        cvr_error_init(&one);
+        const int32_t rc = cvr_predict_file(s, files.paths[i], &o, &one);
+        if (rc != CVR_OK && (rc == CVR_ERR_NOMEM || (i == 0 && rc != CVR_ERR_FORMAT && rc != CVR_ERR_IO))) {
+            *err = one;
+            status = rc;
+        } else if (rc != CVR_OK) {
+            (void)report_error(&one);
+            ++*bad;
+        }
+    }
+    if (status == CVR_OK) status = write_all(s, p, folder, err);
+    for (size_t i = 0; i < files.n; i++) cvr_free(files.paths[i]);
+    cvr_free(files.paths);
+    return status;
+}
+
+static int run_predict(const arguments *a) {
+    cvr_error err;
+    cvr_session *session;
+    arguments settings = *a;
+    char folder[1024], source[1100];
+    size_t bad = 0;
+    for (size_t i = 0; i < settings.n_settings; i++) { /* source=PATH is short for predict.source=PATH */
+        if (strncmp(settings.settings[i], "source=", 7) != 0) continue;
+        (void)snprintf(source, sizeof source, "predict.%s", settings.settings[i]);
+        settings.settings[i] = source;
+    }
+    int status = open_session(&settings, CVR_FOR_PREDICTION, &session);
+    if (status != EXIT_OK) return status;
+    prediction p = {.quiet = a->json};
+    p.sink = (cvr_prediction_sink){sizeof p.sink, &p, on_json, on_csv, on_text};
+    cvr_error_init(&err);
+    cvr_text_add(&p.json, "[");
+    cvr_text_add(&p.csv, "file,width,height,index,name,prob\n");
+    if (predict(session, a, &p, folder, sizeof folder, &bad, &err) != CVR_OK) status = report_error(&err);
+    else if (a->json) fputs(p.json.s, stdout);
+    else printf("%zu pictures; predictions are in %s\n", p.n, folder);
+    if (status == EXIT_OK && bad) status = EXIT_FAILED;
+    cvr_text_clear(&p.json);
+    cvr_text_clear(&p.csv);
+    cvr_free(p.raw);
+    cvr_session_close(&session);
+    return status;
+}
+
+const command predict_command = {
+    .name = "predict",
+    .usage = "RECIPE.ini|RUN_DIR source=PATH [key=value ...]",
+    .summary = "look at pictures, or folders of them",
+    .help = "Writes predictions.json and predictions.csv to runs/predict/NAME or predict.out=DIR, and prints where.\n"
+            "predict.raw=yes also writes the network's raw outputs to raw.safetensors. A run folder stands for its best weights.\n"
+            "A picture that cannot be read is named and passed over; the exit status is then 1. --json prints predictions.json.\n",
+    .run = run_predict,
+    .needs_path = true,
+};

@@ -1,0 +1,77 @@
+/* Numbers and progress as people like to read them. */
+#include "cvrun.h"
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+const char *human_bytes(uint64_t bytes, char buf[32]) {
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    double v = (double)bytes;
+    size_t u = 0;
+    while (v >= 999.5 && u < 4) {
+        v /= 1000;
+        u++;
+    }
+    (void)snprintf(buf, 32, u && v < 99.95 ? "%.1f %s" : "%.0f %s", v, units[u]);
+    return buf;
+}
+
+const char *human_count(int64_t n, char buf[32]) {
+    char digits[24];
+    const int length = snprintf(digits, sizeof digits, "%lld", (long long)n);
+    int at = 0;
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0 && digits[i - 1] != '-') buf[at++] = ',';
+        buf[at++] = digits[i];
+    }
+    buf[at] = '\0';
+    return buf;
+}
+
+const char *human_seconds(double s, char buf[32]) {
+    const long long t = (long long)(s + 0.5);
+    if (s < 9.95) (void)snprintf(buf, 32, "%.1f s", s);
+    else if (t < 60) (void)snprintf(buf, 32, "%lld s", t);
+    else if (t < 3600) (void)snprintf(buf, 32, "%lld min %02lld s", t / 60, t % 60);
+    else (void)snprintf(buf, 32, "%lld h %02lld min", t / 3600, t / 60 % 60);
+    return buf;
+}
+
+void progress_start(progress *p) {
+    p->shown = 0;
+    p->open = false;
+    p->terminal = isatty(2) == 1;
+}
+
+bool progress_due(progress *p, bool last) {
+    const double now = cvr_now();
+    if (!p->terminal || (!last && now - p->shown < 0.1)) return false;
+    p->shown = now;
+    return true;
+}
+
+static int terminal_width(void) {
+    struct winsize size;
+    return ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+}
+
+void progress_show(progress *p, double fraction, const char *text) {
+    const int width = 24, filled = (int)(fraction * width + 0.5), room = terminal_width() - width - 10;
+    fprintf(stderr, "\r\033[K%3.0f %% [", 100 * fraction);
+    for (int i = 0; i < width; i++) fputs(i < filled ? "=" : i == filled ? ">" : " ", stderr);
+    fprintf(stderr, "] %.*s", room > 0 ? room : 0, text);
+    fflush(stderr);
+    p->open = true;
+}
+
+void progress_clear(progress *p) {
+    if (p->open) fprintf(stderr, "\r\033[K");
+    p->open = false;
+}
+
+void progress_count(void *ctx, int64_t done, int64_t total) {
+    progress *p = ctx;
+    char text[80], a[32], b[32];
+    if (total <= 0 || !progress_due(p, done >= total)) return;
+    (void)snprintf(text, sizeof text, "%s of %s", human_count(done, a), human_count(total, b));
+    progress_show(p, (double)done / (double)total, text);
+}

@@ -1,0 +1,37 @@
+/* cvrun val */
+#include "cvrun.h"
+
+static int run_val(const arguments *a) {
+    cvr_error err;
+    cvr_session *session;
+    cvr_metrics m;
+    progress bar;
+    int status = open_session(a, CVR_FOR_EVALUATION, &session);
+    if (status != EXIT_OK) return status;
+    cvr_error_init(&err);
+    progress_start(&bar);
+    const int32_t rc = cvr_evaluate(session, &m, progress_count, &bar, &err);
+    progress_clear(&bar);
+    if (rc != CVR_OK) {
+        status = report_error(&err);
+    } else if (a->json) {
+        printf("{\"samples\": %lld, \"skipped\": %lld, \"seconds\": %.3f", (long long)m.samples, (long long)m.skipped, m.seconds);
+        for (uint32_t i = 0; i < m.n; i++) printf(", \"%s\": %.9g", m.names[i], m.values[i]);
+        printf("}\n");
+    } else {
+        for (uint32_t i = 0; i < m.n; i++) printf("%-8s %.4f\n", m.names[i], m.values[i]);
+        printf("%lld pictures, %.0f images/s\n", (long long)m.samples, m.seconds > 0 ? (double)m.samples / m.seconds : 0);
+        if (m.skipped) printf("%lld bad pictures were skipped\n", (long long)m.skipped);
+    }
+    cvr_session_close(&session);
+    return status;
+}
+
+const command val_command = {
+    .name = "val",
+    .usage = "RECIPE.ini|RUN_DIR [key=value ...]",
+    .summary = "evaluate weights on the validation split",
+    .help = "A run folder stands for its best weights, else its last. weights=FILE gives others. --json prints JSON.\n",
+    .run = run_val,
+    .needs_path = true,
+};
