@@ -1,0 +1,134 @@
+/*
+ * Dropout (Srivastava et al., 2014), torch.nn.Dropout, by counter-based random numbers: the plugin "layer_dropout".
+ * The mask is a function of (seed, layer, step, element), so backward makes it again instead of keeping it.
+ */
+#include <cvr/plugin/ops/dropout.h>
+#include <cvr/plugin/plugin.h>
+
+static const cvr_attr_desc p_attr = {.struct_size = sizeof p_attr,
+                                     .name = "p",
+                                     .kind = CVR_ATTR_FLOAT,
+                                     .count = 1,
+                                     .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                     .default_text = "0.5",
+                                     .min = 0,
+                                     .max = 1,
+                                     .doc = "probability that an element becomes 0"};
+static const cvr_attr_desc key_attr = {.struct_size = sizeof key_attr,
+                                       .name = "key",
+                                       .kind = CVR_ATTR_INT,
+                                       .count = 1,
+                                       .doc = "tells this layer's numbers from another's"};
+static const cvr_attr_desc *const op_attrs[] = {&p_attr, &key_attr};
+static const cvr_attr_desc *const layer_attrs[] = {&p_attr};
+
+/* x, seed, step -> y */
+static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_dropout_attrs *attrs = a->attrs;
+    *a->outputs[0] = *a->inputs[0];
+    if (a->inputs[0]->dtype != CVR_F32) return cvr_fail(err, CVR_ERR_INVALID, "dropout: the input must be f32");
+    for (uint32_t i = 1; i < 3; i++)
+        if (a->inputs[i]->dtype != CVR_I64 || a->inputs[i]->rank != 0)
+            return cvr_fail(err, CVR_ERR_INVALID, "dropout: seed and step must be i64 scalars");
+    if (attrs->p >= 0 && attrs->p <= 1) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "dropout: p is %g; it must be in 0..1", attrs->p);
+}
+
+/* dx = grad under the same mask */
+static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_value inputs[3] = {a->grad_outputs[0], a->inputs[1], a->inputs[2]};
+    return cvr_emit(b, "dropout", a->attrs, sizeof(cvr_dropout_attrs), inputs, 3, &a->grad_inputs[0], err);
+}
+
+/* y[i] = r_i < floor(p * 2^32) ? 0 : x[i] / (1 - p) */
+static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_dropout_attrs *attrs = a->attrs;
+    const float *x = a->inputs[0]->data;
+    float *y = a->outputs[0]->data;
+    const uint64_t seed = (uint64_t) * (const int64_t *)a->inputs[1]->data;
+    const uint64_t step = (uint64_t) * (const int64_t *)a->inputs[2]->data;
+    const uint64_t key = cvr_rng_mix(seed, (uint64_t)attrs->key), threshold = (uint64_t)(attrs->p * 4294967296.0);
+    const float scale = attrs->p < 1 ? (float)(1 / (1 - attrs->p)) : 0;
+    const int64_t n = cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    for (int64_t i = 0; i < n; i += 4) {
+        uint32_t r[4];
+        cvr_philox(key, step, (uint64_t)i / 4, r);
+        for (int64_t k = i; k < n && k < i + 4; k++) y[k] = r[k - i] < threshold ? 0 : x[k] * scale;
+    }
+    return CVR_OK;
+}
+
+/* The identity in evaluation, and where p is 0. */
+static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                     cvr_error *err) {
+    (void)n_in;
+    const double p = *(const double *)attrs;
+    const cvr_dropout_attrs call = {p, (int64_t)cvr_hash(b->scope(b))};
+    cvr_value inputs[3] = {in[0], CVR_NONE, CVR_NONE};
+    out[0] = in[0];
+    if (!b->training || p == 0) return CVR_OK;
+    int32_t status = b->scalar(b, "seed", &inputs[1], err);
+    if (status == CVR_OK) status = b->scalar(b, "step", &inputs[2], err);
+    return status == CVR_OK ? cvr_emit(b, "dropout", &call, sizeof call, inputs, 3, out, err) : status;
+}
+
+/* Ten rounds for four elements, about 8 operations each. */
+static double flops(const cvr_infer_args *a) {
+    return 20.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static const cvr_op_desc op = {.struct_size = sizeof op,
+                               .name = "dropout",
+                               .version = 1,
+                               .flags = CVR_OP_ORDER_FREE,
+                               .min_inputs = 3,
+                               .max_inputs = 3,
+                               .n_outputs = 1,
+                               .n_attrs = 2,
+                               .attrs = op_attrs,
+                               .infer = infer,
+                               .grad = grad,
+                               .flops = flops,
+                               .doc = "y = 0 with probability p, else x / (1 - p) (Srivastava et al., 2014)"};
+static const cvr_cpu_fn reference = {sizeof reference, run};
+static const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
+                                       .op = "dropout",
+                                       .backend = "reference",
+                                       .payload_kind = CVR_PAYLOAD_CPU_FN,
+                                       .payload = &reference,
+                                       .op_version = 1,
+                                       .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
+                                       .inplace = 1};
+static const cvr_layer_desc layer = {.struct_size = sizeof layer,
+                                     .name = "dropout",
+                                     .doc = "in training, sets elements to 0 with probability p",
+                                     .n_attrs = 1,
+                                     .min_inputs = 1,
+                                     .max_inputs = 1,
+                                     .n_outputs = 1,
+                                     .attrs = layer_attrs,
+                                     .build = build};
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    int32_t status = r->add(r, CVR_KIND_OP, &op, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
+}
+
+static const cvr_plugin plugin = {.magic = CVR_PLUGIN_MAGIC,
+                                  .struct_size = sizeof plugin,
+                                  .abi_major = CVR_ABI_MAJOR,
+                                  .abi_minor = CVR_ABI_MINOR,
+                                  .min_host_minor = CVR_ABI_MINOR,
+                                  .id = "layer_dropout",
+                                  .version = "0.1.0",
+                                  .sanitizer = CVR_SANITIZER,
+                                  .requires_ = "",
+                                  .load = load};
+
+const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major, (void)host_minor;
+    return &plugin;
+}

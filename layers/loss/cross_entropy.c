@@ -1,0 +1,133 @@
+/* Cross entropy of class scores with class indices: torch.nn.CrossEntropyLoss. Formulas in ops/loss.h. */
+#include "loss.h"
+
+static const cvr_attr_desc smoothing_attr = {.struct_size = sizeof smoothing_attr,
+                                             .name = "label_smoothing",
+                                             .kind = CVR_ATTR_FLOAT,
+                                             .count = 1,
+                                             .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                             .default_text = "0",
+                                             .min = 0,
+                                             .max = 1,
+                                             .doc = "share of the target that is spread over all classes"};
+static const cvr_attr_desc ignore_attr = {.struct_size = sizeof ignore_attr,
+                                          .name = "ignore_index",
+                                          .kind = CVR_ATTR_INT,
+                                          .count = 1,
+                                          .default_text = "-100",
+                                          .doc = "a target that counts for nothing"};
+static const cvr_attr_desc *const attrs_[] = {&smoothing_attr, &ignore_attr, &loss_reduction_attr};
+
+/* x (N,C,...), target (N,...) i64, [weight (C)] */
+static int32_t check(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *x = a->inputs[0], *target = a->inputs[1], *weight = a->n_inputs > 2 ? a->inputs[2] : NULL;
+    if (x->dtype != CVR_F32 || x->rank < 2 || x->shape[1] < 1)
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "cross_entropy: the input must be f32, (N, classes) or (N, classes, ...)");
+    int fits = target->dtype == CVR_I64 && target->rank + 1 == x->rank && target->shape[0] == x->shape[0];
+    for (uint32_t i = 2; fits && i < x->rank; i++) fits = target->shape[i - 1] == x->shape[i];
+    if (!fits)
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "cross_entropy: the target must be i64 with the input's shape without its axis of classes");
+    if (!weight || (weight->dtype == CVR_F32 && weight->rank == 1 && weight->shape[0] == x->shape[1])) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "cross_entropy: the weight must have one f32 for each of the %lld classes",
+                    (long long)x->shape[1]);
+}
+
+static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *target = a->inputs[1];
+    const int32_t status = check(a, err);
+    if (status != CVR_OK) return status;
+    cvr_type_set(a->outputs[0], CVR_F32, 0, NULL);
+    cvr_type_set(a->outputs[1], CVR_F32, target->rank, target->shape);
+    cvr_type_set(a->outputs[2], CVR_F32, 0, NULL);
+    return CVR_OK;
+}
+
+/* x, target, [weight], lse, norm, grad */
+static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *target = a->inputs[1], *lse = a->inputs[3];
+    int32_t status = check(a, err);
+    if (status == CVR_OK) status = loss_check_scalar(a->inputs[4], err);
+    if (status == CVR_OK) status = loss_check_scalar(a->inputs[5], err);
+    if (status != CVR_OK) return status;
+    *a->outputs[0] = *a->inputs[0];
+    if (lse->dtype == CVR_F32 && lse->rank == target->rank && memcmp(lse->shape, target->shape, sizeof lse->shape) == 0)
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "cross_entropy_backward: lse must have the target's shape, f32");
+}
+
+static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
+    const cvr_value weight = a->n_inputs > 2 ? a->inputs[2] : CVR_NONE;
+    const cvr_value inputs[6] = {a->inputs[0], a->inputs[1], weight, a->outputs[1], a->outputs[2], a->grad_outputs[0]};
+    return cvr_emit(b, "cross_entropy_backward", a->attrs, sizeof(cvr_cross_entropy_attrs), inputs, 6,
+                    &a->grad_inputs[0], err);
+}
+
+static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                     cvr_error *err) {
+    cvr_value values[3];
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = "cross_entropy",
+                              .attrs = attrs,
+                              .attrs_size = sizeof(cvr_cross_entropy_attrs),
+                              .inputs = in,
+                              .outputs = values,
+                              .n_inputs = n_in,
+                              .n_outputs = 3};
+    const int32_t status = b->emit(b, &call, err);
+    out[0] = values[0];
+    return status;
+}
+
+/* An exponential, two additions and a subtraction an element. */
+static double flops(const cvr_infer_args *a) {
+    return 4.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static const loss_op ops[] = {
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "cross_entropy",
+      .version = 1,
+      .min_inputs = 2,
+      .max_inputs = 3,
+      .n_outputs = 3,
+      .n_attrs = 3,
+      .attrs = attrs_,
+      .optional = 4,
+      .infer = infer,
+      .grad = grad,
+      .flops = flops,
+      .doc = "mean or sum of -log softmax(x)[target], with class weights and label smoothing"},
+     {sizeof(cvr_cpu_fn), loss_cross_entropy_run},
+     0},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "cross_entropy_backward",
+      .version = 1,
+      .min_inputs = 6,
+      .max_inputs = 6,
+      .n_outputs = 1,
+      .n_attrs = 3,
+      .attrs = attrs_,
+      .optional = 4,
+      .infer = backward_infer,
+      .flops = flops,
+      .doc = "dx = grad / norm * (softmax(x) - one_hot(target)), with class weights and label smoothing"},
+     {sizeof(cvr_cpu_fn), loss_cross_entropy_backward_run},
+     1},
+};
+
+static const cvr_layer_desc layers[] = {
+    {.struct_size = sizeof(cvr_layer_desc),
+     .name = "cross_entropy",
+     .doc = "inputs: scores (N, C, ...), class indices (N, ...), optionally a weight for each class",
+     .n_attrs = 3,
+     .min_inputs = 2,
+     .max_inputs = 3,
+     .n_outputs = 1,
+     .attrs = attrs_,
+     .build = build},
+};
+
+const loss_family loss_cross_entropy = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

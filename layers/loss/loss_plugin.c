@@ -1,0 +1,45 @@
+/* The plugin "layer_loss". */
+#include "loss.h"
+
+static int32_t add_family(const cvr_registrar *r, const loss_family *f, cvr_error *err) {
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < f->n_ops && status == CVR_OK; i++) {
+        const loss_op *o = &f->ops[i];
+        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
+                                        .op = o->op.name,
+                                        .backend = "reference",
+                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
+                                        .payload = &o->reference,
+                                        .op_version = o->op.version,
+                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
+                                        .inplace = o->inplace};
+        status = r->add(r, CVR_KIND_OP, &o->op, err);
+        if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+    }
+    for (uint32_t i = 0; i < f->n_layers && status == CVR_OK; i++)
+        status = r->add(r, CVR_KIND_LAYER, &f->layers[i], err);
+    return status;
+}
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    int32_t status = add_family(r, &loss_cross_entropy, err);
+    if (status == CVR_OK) status = add_family(r, &loss_bce, err);
+    return status == CVR_OK ? add_family(r, &loss_distance, err) : status;
+}
+
+static const cvr_plugin plugin = {.magic = CVR_PLUGIN_MAGIC,
+                                  .struct_size = sizeof plugin,
+                                  .abi_major = CVR_ABI_MAJOR,
+                                  .abi_minor = CVR_ABI_MINOR,
+                                  .min_host_minor = CVR_ABI_MINOR,
+                                  .id = "layer_loss",
+                                  .version = "0.1.0",
+                                  .sanitizer = CVR_SANITIZER,
+                                  .requires_ = "",
+                                  .load = load};
+
+const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major, (void)host_minor;
+    return &plugin;
+}
