@@ -1,0 +1,13 @@
+# find_package(cvrun): the plugin headers (cvr::plugin), the library for applications (cvr::cvr) and cvr_add_plugin().
+# Every path is taken from where this file lies, so an installed tree may be moved.
+get_filename_component(CVR_PREFIX "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+if(NOT TARGET cvr::plugin)
+  add_library(cvr::plugin INTERFACE IMPORTED)
+  set_target_properties(cvr::plugin PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${CVR_PREFIX}/include")
+  add_library(cvr::cvr SHARED IMPORTED)
+  set_target_properties(cvr::cvr PROPERTIES IMPORTED_LOCATION "${CVR_PREFIX}/lib/libcvr.so.0"
+    INTERFACE_INCLUDE_DIRECTORIES "${CVR_PREFIX}/include")
+  add_executable(cvr::manifest IMPORTED)
+  set_target_properties(cvr::manifest PROPERTIES IMPORTED_LOCATION "${CVR_PREFIX}/bin/cvr-manifest")
+endif()
+include("${CMAKE_CURRENT_LIST_DIR}/CvrPlugin.cmake")
