@@ -1,0 +1,149 @@
+/*
+ * The data set "fake" (torchvision FakeData): pictures of random pixels with random labels, made in memory from the
+ * seed and the index, for trying a model's speed.
+ */
+#include <cvr/plugin/plugin.h>
+
+typedef struct fake_attrs {
+    int64_t size, classes;
+} fake_attrs;
+
+typedef struct fake {
+    const cvr_host *host;
+    fake_attrs attrs;
+    uint64_t key;
+    int64_t side, channels;
+    char (*names)[24];
+} fake;
+
+static void close_fake(void *self) {
+    fake *const f = self;
+    if (!f) return;
+    if (f->names) f->host->free(f->host, f->names);
+    f->host->free(f->host, f);
+}
+
+static int32_t open_fake(const cvr_dataset_args *args, void **self, cvr_error *err) {
+    const fake_attrs *const a = args->attrs;
+    const int64_t side = args->img_size ? args->img_size : 224;
+    *self = NULL;
+    if (side < 1 || side > 65500) {
+        return cvr_fail(err, CVR_ERR_USAGE, "data.img_size = %lld; give 1 to 65500", (long long)side);
+    }
+    fake *const f = args->host->alloc(args->host, sizeof *f, 16);
+    if (!f) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the fake data set");
+    *f =
+        (fake){.host = args->host, .attrs = *a, .side = side, .channels = args->channels ? (int64_t)args->channels : 3};
+    f->key = cvr_rng_mix(args->seed, args->split);
+    f->names = args->host->alloc(args->host, (uint64_t)a->classes * sizeof *f->names, 8);
+    if (!f->names) {
+        close_fake(f);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for %lld class names", (long long)a->classes);
+    }
+    for (int64_t i = 0; i < a->classes; i++) (void)snprintf(f->names[i], sizeof f->names[i], "%lld", (long long)i);
+    *self = f;
+    return CVR_OK;
+}
+
+static int64_t count(const void *self) {
+    return ((const fake *)self)->attrs.size;
+}
+
+static int64_t n_classes(const void *self) {
+    return ((const fake *)self)->attrs.classes;
+}
+
+static const char *class_name(const void *self, int64_t i) {
+    return ((const fake *)self)->names[i];
+}
+
+/* The label is the first draw of a sample's stream, the pixels follow. */
+static int64_t draw_label(const fake *f, int64_t index, cvr_rng *rng) {
+    cvr_rng_start(rng, f->key, (uint64_t)index);
+    return (int64_t)cvr_rng_below(rng, (uint64_t)f->attrs.classes);
+}
+
+static int64_t label(const void *self, int64_t index) {
+    cvr_rng rng;
+    return draw_label(self, index, &rng);
+}
+
+static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr_error *err) {
+    const fake *const f = self;
+    cvr_rng rng;
+    const int64_t y = draw_label(f, index, &rng), n = f->side * f->side * f->channels;
+    cvr_field image = {sizeof image, "image", CVR_FIELD_IMAGE, CVR_U8, 3, 0, {f->side, f->side, f->channels, 1}, NULL};
+    cvr_field target = {sizeof target, "label", CVR_FIELD_LABEL, CVR_I64, 0, 0, {1, 1, 1, 1}, NULL};
+    cvr_field *field = NULL;
+    int32_t status = out->add(out, &image, &field, err);
+    if (status != CVR_OK) return status;
+    uint8_t *const pixels = field->data; /* (H,W,C) */
+    for (int64_t i = 0; i < n; i += 4) {
+        const uint32_t four = cvr_rng_u32(&rng);
+        for (int64_t k = i; k < n && k < i + 4; k++) pixels[k] = (uint8_t)(four >> 8 * (k - i));
+    }
+    status = out->add(out, &target, &field, err);
+    if (status == CVR_OK) *(int64_t *)field->data = y;
+    return status;
+}
+
+static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
+    (void)self;
+    (void)snprintf(buf, size, "fake[%lld]", (long long)index);
+}
+
+static const cvr_attr_desc size_attr = {sizeof size_attr,
+                                        "size",
+                                        CVR_ATTR_INT,
+                                        1,
+                                        CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                        0,
+                                        "1000",
+                                        NULL,
+                                        1,
+                                        1e12,
+                                        "number of pictures in each split"};
+static const cvr_attr_desc classes_attr = {
+    sizeof classes_attr, "classes", CVR_ATTR_INT, 1, CVR_ATTR_MIN | CVR_ATTR_MAX, 0, "10", NULL, 1, 1e6,
+    "number of classes"};
+static const cvr_attr_desc *const attrs[] = {&size_attr, &classes_attr};
+
+static const cvr_dataset_desc dataset = {
+    .struct_size = sizeof dataset,
+    .name = "fake",
+    .doc = "Random pictures made in memory, for trying a model's speed",
+    .n_attrs = sizeof attrs / sizeof attrs[0],
+    .attrs = attrs,
+    .open = open_fake,
+    .close = close_fake,
+    .count = count,
+    .n_classes = n_classes,
+    .class_name = class_name,
+    .read = read_sample,
+    .describe = describe,
+    .label = label,
+};
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    return r->add(r, CVR_KIND_DATASET, &dataset, err);
+}
+
+static const cvr_plugin plugin = {
+    .magic = CVR_PLUGIN_MAGIC,
+    .struct_size = sizeof plugin,
+    .abi_major = CVR_ABI_MAJOR,
+    .abi_minor = CVR_ABI_MINOR,
+    .min_host_minor = CVR_ABI_MINOR,
+    .id = "dataset_fake",
+    .version = "0.1.0",
+    .sanitizer = CVR_SANITIZER,
+    .requires_ = "",
+    .load = load,
+};
+
+CVR_EXPORT const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major;
+    (void)host_minor;
+    return &plugin;
+}

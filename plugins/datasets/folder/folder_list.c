@@ -1,0 +1,266 @@
+/*
+ * Listing class folders (torchvision ImageFolder: byte order of folders, then of names; links are followed).
+ */
+#include "folder_list.h"
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#define MAX_DEPTH 64
+#define MAX_PATH_BYTES 4096
+
+/* The folders that lead to where we are, so that a link back to one of them is noticed. */
+typedef struct level {
+    const struct level *up;
+    dev_t dev;
+    ino_t ino;
+    int depth;
+} level;
+
+void folder_list_free(folder_list *l) {
+    if (l->text) l->host->free(l->host, l->text);
+    if (l->items) l->host->free(l->host, l->items);
+    if (l->classes) l->host->free(l->host, l->classes);
+    memset(l, 0, sizeof *l);
+}
+
+int32_t folder_exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Room for `more` elements behind the `n` that are there; NULL when memory is out, and then the old stays. */
+static void *grow(const cvr_host *host, void *old, uint64_t n, uint64_t more, uint64_t *room, uint64_t size) {
+    if (n + more <= *room) return old;
+    const uint64_t bigger = (n + more) * 2 + 64;
+    void *const p = host->alloc(host, bigger * size, 16);
+    if (!p) return NULL;
+    if (n) memcpy(p, old, n * size);
+    if (old) host->free(host, old);
+    *room = bigger;
+    return p;
+}
+
+static int32_t out_of_memory(cvr_error *err) {
+    return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
+}
+
+int32_t folder_fail_at(cvr_error *err, const char *path, int32_t code) {
+    if (err && err->file[0] == '\0') (void)snprintf(err->file, sizeof err->file, "%.511s", path);
+    return code;
+}
+
+static int32_t fail_path(const char *path, cvr_error *err, const char *what) {
+    (void)cvr_fail(err, CVR_ERR_IO, "%s", what);
+    return folder_fail_at(err, path, CVR_ERR_IO);
+}
+
+static int32_t fail_system(const char *path, cvr_error *err) {
+    (void)cvr_fail(err, CVR_ERR_IO, "cannot list the folder: %s; check the path and its permissions", strerror(errno));
+    return folder_fail_at(err, path, CVR_ERR_IO);
+}
+
+static int32_t add_text(folder_list *l, const char *s, uint64_t *at, cvr_error *err) {
+    const uint64_t n = strlen(s) + 1;
+    char *const text = grow(l->host, l->text, l->text_n, n, &l->text_room, 1);
+    if (!text) return out_of_memory(err);
+    l->text = text;
+    *at = l->text_n;
+    memcpy(text + l->text_n, s, n);
+    l->text_n += n;
+    return CVR_OK;
+}
+
+static int32_t add_item(folder_list *l, const char *path, uint64_t dir_length, int64_t label, cvr_error *err) {
+    folder_item item = {0, 0, label};
+    folder_item *const items = grow(l->host, l->items, l->n, 1, &l->room, sizeof *items);
+    if (!items) return out_of_memory(err);
+    l->items = items;
+    const int32_t status = add_text(l, path, &item.path, err);
+    if (status != CVR_OK) return status;
+    item.name = item.path + dir_length + 1;
+    l->items[l->n++] = item;
+    return CVR_OK;
+}
+
+static int32_t is_picture(const char *name) {
+    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+    const size_t n = strlen(name);
+    for (int i = 0; i < 3; i++) {
+        const size_t e = strlen(endings[i]);
+        if (n > e && strcasecmp(name + n - e, endings[i]) == 0) return 1;
+    }
+    return 0;
+}
+
+static int32_t walk(folder_list *l, char *path, int64_t label, const level *up, cvr_error *err);
+
+/* One entry of a folder; `path` is the folder's and is put back. */
+static int32_t visit(folder_list *l, char *path, const char *name, int64_t label, const level *up, cvr_error *err) {
+    struct stat st;
+    const size_t n = strlen(path), len = strlen(name);
+    int32_t status = CVR_OK;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return CVR_OK;
+    if (n + 1 + len >= MAX_PATH_BYTES)
+        return fail_path(path, err, "a path of over 4095 bytes in this folder; move the data");
+    path[n] = '/';
+    memcpy(path + n + 1, name, len + 1);
+    /* What vanished since the folder was read, or is a dangling link, is no picture. */
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode))
+            status = walk(l, path, label, up, err);
+        else if (S_ISREG(st.st_mode) && is_picture(name))
+            status = add_item(l, path, n, label, err);
+    }
+    path[n] = '\0';
+    return status;
+}
+
+static int32_t walk(folder_list *l, char *path, int64_t label, const level *up, cvr_error *err) {
+    struct stat st;
+    int32_t status = CVR_OK;
+    DIR *const dir = opendir(path);
+    if (!dir) return fail_system(path, err);
+    if (stat(path, &st) != 0) status = fail_system(path, err);
+    const level here = {up, st.st_dev, st.st_ino, up ? up->depth + 1 : 0};
+    for (const level *u = up; u && status == CVR_OK; u = u->up) {
+        if (u->dev == here.dev && u->ino == here.ino)
+            status = fail_path(path, err, "a link to a folder above; remove it");
+    }
+    if (status == CVR_OK && here.depth > MAX_DEPTH) status = fail_path(path, err, "folders too deep; move the data");
+    while (status == CVR_OK) {
+        errno = 0;
+        const struct dirent *const e = readdir(dir);
+        if (!e) {
+            if (errno) status = fail_system(path, err);
+            break;
+        }
+        status = visit(l, path, e->d_name, label, &here, err);
+    }
+    (void)closedir(dir);
+    return status;
+}
+
+/* A sort key that stands alone, because qsort passes no context. */
+typedef struct sort_key {
+    const char *dir, *name;
+    uint64_t dir_length;
+    folder_item item;
+} sort_key;
+
+static int by_folder_and_name(const void *a, const void *b) {
+    const sort_key *const x = a, *const y = b;
+    const uint64_t n = x->dir_length < y->dir_length ? x->dir_length : y->dir_length;
+    const int c = memcmp(x->dir, y->dir, n);
+    if (c) return c;
+    if (x->dir_length != y->dir_length) return x->dir_length < y->dir_length ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static int32_t sort_items(folder_list *l, uint64_t first, cvr_error *err) {
+    const uint64_t n = l->n - first;
+    sort_key *const keys = l->host->alloc(l->host, n * sizeof *keys, 16);
+    if (!keys) return out_of_memory(err);
+    for (uint64_t i = 0; i < n; i++) {
+        const folder_item item = l->items[first + i];
+        keys[i] = (sort_key){l->text + item.path, l->text + item.name, item.name - item.path, item};
+    }
+    qsort(keys, n, sizeof *keys, by_folder_and_name);
+    for (uint64_t i = 0; i < n; i++) l->items[first + i] = keys[i].item;
+    l->host->free(l->host, keys);
+    return CVR_OK;
+}
+
+int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_error *err) {
+    char path[MAX_PATH_BYTES];
+    const uint64_t first = l->n;
+    const int n = snprintf(path, sizeof path, "%s/%s", root, l->text + l->classes[label]);
+    if (n < 0 || n >= MAX_PATH_BYTES) return fail_path(root, err, "a path of over 4095 bytes; move the data");
+    const int32_t status = walk(l, path, label, NULL, err);
+    if (status != CVR_OK) return status;
+    if (l->n == first) {
+        return fail_path(path, err, "a class folder without pictures (.jpg .jpeg .png); fill it or remove it");
+    }
+    return sort_items(l, first, err);
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* `l->text` holds only names of classes so far; sorts where they lie. */
+static int32_t sort_classes(folder_list *l, cvr_error *err) {
+    if (l->n_classes < 2) return CVR_OK;
+    const char **const names = l->host->alloc(l->host, l->n_classes * sizeof *names, sizeof *names);
+    if (!names) return out_of_memory(err);
+    for (uint64_t i = 0; i < l->n_classes; i++) names[i] = l->text + l->classes[i];
+    qsort(names, l->n_classes, sizeof *names, by_text);
+    for (uint64_t i = 0; i < l->n_classes; i++) l->classes[i] = (uint64_t)(names[i] - l->text);
+    l->host->free(l->host, names);
+    return CVR_OK;
+}
+
+static int32_t add_class(folder_list *l, const char *root, const char *name, cvr_error *err) {
+    char path[MAX_PATH_BYTES];
+    const int n = snprintf(path, sizeof path, "%s/%s", root, name);
+    if (name[0] == '.' || n < 0 || n >= MAX_PATH_BYTES || !folder_exists(path)) return CVR_OK;
+    uint64_t *const classes = grow(l->host, l->classes, l->n_classes, 1, &l->classes_room, sizeof *classes);
+    if (!classes) return out_of_memory(err);
+    l->classes = classes;
+    const int32_t status = add_text(l, name, &classes[l->n_classes], err);
+    if (status == CVR_OK) l->n_classes++;
+    return status;
+}
+
+int32_t folder_list_classes(folder_list *l, const char *root, cvr_error *err) {
+    int32_t status = CVR_OK;
+    DIR *const dir = opendir(root);
+    if (!dir) return fail_system(root, err);
+    while (status == CVR_OK) {
+        errno = 0;
+        const struct dirent *const e = readdir(dir);
+        if (!e) {
+            if (errno) status = fail_system(root, err);
+            break;
+        }
+        status = add_class(l, root, e->d_name, err);
+    }
+    (void)closedir(dir);
+    if (status == CVR_OK && l->n_classes == 0) status = fail_path(root, err, "no class folders here; make one a class");
+    return status == CVR_OK ? sort_classes(l, err) : status;
+}
+
+/* Marks `n_val` of the `n` pictures of one class, drawn without replacement (Knuth, algorithm S). */
+static void draw(uint8_t *in_val, uint64_t n, uint64_t n_val, uint64_t key, uint64_t stream) {
+    cvr_rng rng;
+    cvr_rng_start(&rng, key, stream);
+    for (uint64_t i = 0; i < n; i++) {
+        in_val[i] = cvr_rng_below(&rng, n - i) < n_val;
+        n_val -= in_val[i];
+    }
+}
+
+int32_t folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed, cvr_error *err) {
+    uint8_t *const in_val = l->host->alloc(l->host, l->n + 1, 1);
+    uint64_t kept = 0;
+    if (!in_val) return out_of_memory(err);
+    for (uint64_t first = 0, last; first < l->n; first = last) {
+        for (last = first; last < l->n && l->items[last].label == l->items[first].label;) last++;
+        const uint64_t n = last - first;
+        uint64_t n_val = (uint64_t)floor((double)n * val_split + 0.5);
+        /* A class stays in both splits where it has pictures enough. */
+        if (n_val == 0 && n > 1) n_val = 1;
+        if (n_val == n) n_val = n - 1;
+        const char *const name = l->text + l->classes[l->items[first].label];
+        draw(in_val + first, n, n_val, cvr_rng_mix(seed, 0x73706c6974ull), cvr_hash(name));
+    }
+    for (uint64_t i = 0; i < l->n; i++) {
+        if (in_val[i] == (split == CVR_SPLIT_VAL)) l->items[kept++] = l->items[i];
+    }
+    l->n = kept;
+    l->host->free(l->host, in_val);
+    return CVR_OK;
+}

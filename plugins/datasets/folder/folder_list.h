@@ -1,0 +1,40 @@
+/*
+ * The pictures of a tree of class folders, as torchvision's ImageFolder lists them.
+ */
+#ifndef CVR_FOLDER_LIST_H
+#define CVR_FOLDER_LIST_H
+
+#include <cvr/plugin/plugin.h>
+
+/* One picture. `path` lies in the list's text, from its start: folder and name, NUL-terminated. */
+typedef struct folder_item {
+    uint64_t path;
+    uint64_t name; /* where the file's own name begins, in the same text */
+    int64_t label;
+} folder_item;
+
+/* Things that grow; all memory is the host's. */
+typedef struct folder_list {
+    const cvr_host *host;
+    char *text;
+    uint64_t text_n, text_room;
+    folder_item *items;
+    uint64_t n, room;
+    uint64_t *classes; /* where each class's name lies in `text`; byte order */
+    uint64_t n_classes, classes_room;
+} folder_list;
+
+void folder_list_free(folder_list *l);
+/* 1 where `path` is a folder. */
+int32_t folder_exists(const char *path);
+/* The folders in `root`, each a class; names that begin with a dot are not. */
+int32_t folder_list_classes(folder_list *l, const char *root, cvr_error *err);
+/* Adds the pictures under root/CLASS, sorted by folder and then by name. A class without pictures is an error. */
+int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_error *err);
+/* Keeps, of every class, the part that a seeded draw gives to this split. */
+int32_t folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed, cvr_error *err);
+
+/* As cvr_fail_at; a path that does not fit is cut. Returns `code`. */
+int32_t folder_fail_at(cvr_error *err, const char *path, int32_t code);
+
+#endif
