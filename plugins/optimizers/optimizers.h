@@ -1,0 +1,53 @@
+/* What the files of the plugin "optimizers" share: an update op with its reference kernel, and optimizers that emit it.
+ */
+#ifndef CVR_PLUGINS_OPTIMIZERS_H
+#define CVR_PLUGINS_OPTIMIZERS_H
+
+#include <cvr/plugin/ops/optim.h>
+#include <cvr/plugin/plugin.h>
+
+#include <math.h>
+
+/* What one file adds. */
+typedef struct optimizer_family {
+    cvr_op_desc op;
+    cvr_cpu_fn reference;
+    uint32_t n_optimizers;
+    uint32_t reserved;
+    const cvr_optimizer_desc *const *optimizers;
+} optimizer_family;
+
+extern const optimizer_family optimizer_sgd;
+extern const optimizer_family optimizer_adam;
+extern const optimizer_family optimizer_rmsprop;
+
+/* The inputs of every update op, before its state. */
+enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };
+
+/* param, grad and state: f32 of one shape and order; lr () f32, step () i64. */
+int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err);
+
+/* State of the parameter's shape and order that starts at zero. */
+int32_t optimizer_state(const cvr_builder *b, cvr_value param, const char *name, cvr_value *out, cvr_error *err);
+
+/* Adds the op: param, grad, lr, step, then n_state values. */
+int32_t optimizer_emit(const cvr_builder *b, const cvr_update_args *args, const char *op, const void *attrs,
+                       uint64_t attrs_size, const cvr_value *state, uint32_t n_state, cvr_error *err);
+
+static inline float *optimizer_data(const cvr_kernel_args *a, uint32_t i) {
+    return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
+}
+
+static inline double optimizer_lr(const cvr_kernel_args *a) {
+    return *(const float *)a->inputs[IN_LR]->data;
+}
+
+static inline int64_t optimizer_step(const cvr_kernel_args *a) {
+    return *(const int64_t *)a->inputs[IN_STEP]->data;
+}
+
+static inline int64_t optimizer_numel(const cvr_kernel_args *a) {
+    return cvr_numel(a->inputs[IN_PARAM]->rank, a->inputs[IN_PARAM]->shape);
+}
+
+#endif

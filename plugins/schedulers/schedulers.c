@@ -1,0 +1,148 @@
+/*
+ * Learning rates over a run: torch.optim.lr_scheduler's StepLR, MultiStepLR, ExponentialLR (by whole epochs),
+ * CosineAnnealingLR (Loshchilov and Hutter, 2017) and PolynomialLR (by steps). The plugin "schedulers".
+ */
+#include <cvr/plugin/plugin.h>
+
+#include <math.h>
+
+#define MAX_MILESTONES 64
+
+static const cvr_attr_desc step_size_attr = {.struct_size = sizeof step_size_attr,
+                                             .name = "steps",
+                                             .kind = CVR_ATTR_INT,
+                                             .count = 1,
+                                             .flags = CVR_ATTR_MIN,
+                                             .min = 1,
+                                             .doc = "epochs from one drop to the next"};
+static const cvr_attr_desc milestones_attr = {.struct_size = sizeof milestones_attr,
+                                              .name = "steps",
+                                              .kind = CVR_ATTR_INTS,
+                                              .count = MAX_MILESTONES,
+                                              .flags = CVR_ATTR_MIN,
+                                              .min = 0,
+                                              .doc = "epochs at which the rate drops"};
+static const cvr_attr_desc drop_attr = {.struct_size = sizeof drop_attr,
+                                        .name = "gamma",
+                                        .kind = CVR_ATTR_FLOAT,
+                                        .count = 1,
+                                        .default_text = "0.1",
+                                        .doc = "what the rate is multiplied with at a drop"};
+static const cvr_attr_desc gamma_attr = {.struct_size = sizeof gamma_attr,
+                                         .name = "gamma",
+                                         .kind = CVR_ATTR_FLOAT,
+                                         .count = 1,
+                                         .doc = "what the rate is multiplied with each epoch"};
+static const cvr_attr_desc power_attr = {.struct_size = sizeof power_attr,
+                                         .name = "power",
+                                         .kind = CVR_ATTR_FLOAT,
+                                         .count = 1,
+                                         .default_text = "1",
+                                         .doc = "exponent of the share of the run that is left"};
+static const cvr_attr_desc *const step_attrs[] = {&step_size_attr, &drop_attr};
+static const cvr_attr_desc *const multistep_attrs[] = {&milestones_attr, &drop_attr};
+static const cvr_attr_desc *const exponential_attrs[] = {&gamma_attr};
+static const cvr_attr_desc *const poly_attrs[] = {&power_attr};
+
+/* As the lists above pack them. */
+typedef struct step_settings {
+    int64_t steps;
+    double gamma;
+} step_settings;
+
+typedef struct multistep_settings {
+    int64_t n;
+    int64_t steps[MAX_MILESTONES];
+    double gamma;
+} multistep_settings;
+
+/* Epochs that are complete. */
+static int64_t epoch_of(const cvr_sched_args *a) {
+    return a->steps_per_epoch > 0 ? a->step / a->steps_per_epoch : 0;
+}
+
+/* The share of the run that is done, 0 to 1. */
+static double progress(const cvr_sched_args *a) {
+    if (a->total_steps <= 0 || a->step >= a->total_steps) return 1;
+    return a->step <= 0 ? 0 : (double)a->step / (double)a->total_steps;
+}
+
+/* From 1 to lr_min_factor as `share` goes from 1 to 0. */
+static double above_min(const cvr_sched_args *a, double share) {
+    return a->lr_min_factor + (1 - a->lr_min_factor) * share;
+}
+
+static double constant_factor(const cvr_sched_args *a) {
+    (void)a;
+    return 1;
+}
+
+/* gamma ^ floor(epoch / steps) */
+static double step_factor(const cvr_sched_args *a) {
+    const step_settings *s = a->attrs;
+    return pow(s->gamma, (double)(epoch_of(a) / s->steps));
+}
+
+/* gamma ^ (milestones that are reached) */
+static double multistep_factor(const cvr_sched_args *a) {
+    const multistep_settings *s = a->attrs;
+    int64_t reached = 0;
+    for (int64_t i = 0; i < s->n; i++) reached += epoch_of(a) >= s->steps[i];
+    return pow(s->gamma, (double)reached);
+}
+
+/* gamma ^ epoch */
+static double exponential_factor(const cvr_sched_args *a) {
+    const double *gamma = a->attrs;
+    return pow(*gamma, (double)epoch_of(a));
+}
+
+/* min + (1 - min) * (1 + cos(pi * step / total)) / 2 */
+static double cosine_factor(const cvr_sched_args *a) {
+    return above_min(a, 0.5 * (1 + cos(3.14159265358979323846 * progress(a))));
+}
+
+/* min + (1 - min) * (1 - step / total) ^ power */
+static double poly_factor(const cvr_sched_args *a) {
+    const double *power = a->attrs;
+    return above_min(a, pow(1 - progress(a), *power));
+}
+
+#define SCHEDULER(name_, n_attrs_, attrs_, factor_, doc_)                                                              \
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_scheduler_desc), .name = name_, .doc = doc_, .n_attrs = n_attrs_, .attrs = attrs_,   \
+        .factor = factor_                                                                                              \
+    }
+
+static const cvr_scheduler_desc schedulers[] = {
+    SCHEDULER("constant", 0, NULL, constant_factor, "lr stays as it is"),
+    SCHEDULER("step", 2, step_attrs, step_factor, "lr * gamma every `steps` epochs"),
+    SCHEDULER("multistep", 2, multistep_attrs, multistep_factor, "lr * gamma at each epoch in `steps`"),
+    SCHEDULER("exponential", 1, exponential_attrs, exponential_factor, "lr * gamma every epoch"),
+    SCHEDULER("cosine", 0, NULL, cosine_factor, "half a cosine from lr to lr_min, step by step"),
+    SCHEDULER("poly", 1, poly_attrs, poly_factor, "from lr to lr_min as (1 - progress) ^ power, step by step"),
+};
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < sizeof schedulers / sizeof *schedulers && status == CVR_OK; i++)
+        status = r->add(r, CVR_KIND_SCHEDULER, &schedulers[i], err);
+    return status;
+}
+
+static const cvr_plugin plugin = {.magic = CVR_PLUGIN_MAGIC,
+                                  .struct_size = sizeof plugin,
+                                  .abi_major = CVR_ABI_MAJOR,
+                                  .abi_minor = CVR_ABI_MINOR,
+                                  .min_host_minor = CVR_ABI_MINOR,
+                                  .id = "schedulers",
+                                  .version = "0.1.0",
+                                  .sanitizer = CVR_SANITIZER,
+                                  .requires_ = "",
+                                  .load = load};
+
+const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
+    (void)host_major, (void)host_minor;
+    return &plugin;
+}
