@@ -23,7 +23,9 @@ static size_t add_up(const cvr_bench *b, bench_row *rows) {
         const cvr_node_info *node = &b->nodes[i].info;
         const size_t length = strcspn(node->name, "/");
         size_t k = 0;
-        while (k < n && !(rows[k].backward == node->backward && strlen(rows[k].name) == length && strncmp(rows[k].name, node->name, length) == 0)) k++;
+        while (k < n && !(rows[k].backward == node->backward && strlen(rows[k].name) == length &&
+                          strncmp(rows[k].name, node->name, length) == 0))
+            k++;
         if (k == n) {
             n++;
             (void)snprintf(rows[k].name, sizeof rows[k].name, "%.*s", (int)length, node->name);
@@ -44,18 +46,24 @@ static void print_table(const cvr_bench *b, const bench_row *rows, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const bench_row *r = &rows[i];
         const double s = r->seconds > 0 ? r->seconds : 1e-12;
-        printf("%-28s %-9s %10.3f %5.1f %% %10.1f %9.1f\n", r->name, r->backward ? "backward" : "forward", 1e3 * r->seconds, sum > 0 ? 100 * r->seconds / sum : 0, r->flops / s * 1e-9, (double)r->bytes / s * 1e-9);
+        printf("%-28s %-9s %10.3f %5.1f %% %10.1f %9.1f\n", r->name, r->backward ? "backward" : "forward",
+               1e3 * r->seconds, sum > 0 ? 100 * r->seconds / sum : 0, r->flops / s * 1e-9,
+               (double)r->bytes / s * 1e-9);
     }
-    printf("\na step of %lld pictures takes %.2f ms: %.0f images/s\n", (long long)b->batch, 1e3 * b->step_seconds, b->images_per_s);
+    printf("\na step of %lld pictures takes %.2f ms: %.0f images/s\n", (long long)b->batch, 1e3 * b->step_seconds,
+           b->images_per_s);
 }
 
 static void print_json(const cvr_bench *b, const bench_row *rows, size_t n) {
     cvr_text t = {0};
-    cvr_text_add(&t, "{\"batch\": %lld, \"step_seconds\": %.9g, \"images_per_s\": %.6g, \"layers\": [", (long long)b->batch, b->step_seconds, b->images_per_s);
+    cvr_text_add(&t, "{\"batch\": %lld, \"step_seconds\": %.9g, \"images_per_s\": %.6g, \"layers\": [",
+                 (long long)b->batch, b->step_seconds, b->images_per_s);
     for (size_t i = 0; i < n; i++) {
         cvr_text_add(&t, "%s\n  {\"name\": ", i ? "," : "");
         cvr_text_add_json(&t, rows[i].name);
-        cvr_text_add(&t, ", \"phase\": \"%s\", \"seconds\": %.9g, \"flops\": %.0f, \"bytes\": %llu}", rows[i].backward ? "backward" : "forward", rows[i].seconds, rows[i].flops, (unsigned long long)rows[i].bytes);
+        cvr_text_add(&t, ", \"phase\": \"%s\", \"seconds\": %.9g, \"flops\": %.0f, \"bytes\": %llu}",
+                     rows[i].backward ? "backward" : "forward", rows[i].seconds, rows[i].flops,
+                     (unsigned long long)rows[i].bytes);
     }
     cvr_text_add(&t, "\n]}\n");
     fputs(t.s ? t.s : "", stdout);
@@ -74,8 +82,10 @@ static int run_bench(const arguments *a) {
         status = report_error(&err);
     } else if ((rows = cvr_calloc(bench.n + 1, sizeof *rows))) {
         const size_t n = add_up(&bench, rows);
-        if (a->json) print_json(&bench, rows, n);
-        else print_table(&bench, rows, n);
+        if (a->json)
+            print_json(&bench, rows, n);
+        else
+            print_table(&bench, rows, n);
     }
     cvr_free(rows);
     cvr_bench_free(&bench);
@@ -87,7 +97,8 @@ const command bench_command = {
     .name = "bench",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "speed of a training step, layer by layer",
-    .help = "Medians of 20 steps on the first batch. A layer's time is that of its nodes; the step's is measured apart, without the\n"
+    .help = "Medians of 20 steps on the first batch. A layer's time is that of its nodes; the step's is measured "
+            "apart, without the\n"
             "profiler. --json prints JSON.\n",
     .run = run_bench,
     .needs_path = true,

@@ -6,8 +6,10 @@ static int run_cfg(const arguments *a) {
     cvr_text text = {0};
     const int status = open_session(a, CVR_FOR_SETTINGS, &session);
     if (status != EXIT_OK) return status;
-    if (a->json) cvr_config_print_json(cvr_session_config(session), &text);
-    else cvr_config_print(cvr_session_config(session), true, &text);
+    if (a->json)
+        cvr_config_print_json(cvr_session_config(session), &text);
+    else
+        cvr_config_print(cvr_session_config(session), true, &text);
     fputs(text.s ? text.s : "", stdout);
     cvr_text_clear(&text);
     cvr_session_close(&session);

@@ -21,7 +21,8 @@ static int run_check(const arguments *a) {
     } else {
         cvr_session_info i;
         cvr_session_describe(session, &i);
-        printf("%s: %lld training and %lld validation pictures, %lld classes: %lld bad\n", a->path, (long long)i.train_samples, (long long)i.val_samples, (long long)i.n_classes, (long long)bad);
+        printf("%s: %lld training and %lld validation pictures, %lld classes: %lld bad\n", a->path,
+               (long long)i.train_samples, (long long)i.val_samples, (long long)i.n_classes, (long long)bad);
         if (bad) status = EXIT_FAILED;
     }
     cvr_session_close(&session);

@@ -11,11 +11,11 @@
 
 /* The words after the subcommand. */
 typedef struct arguments {
-    const char *path;           /* the first word that is neither an option nor a setting */
-    const char *settings[128];  /* key=value */
+    const char *path;          /* the first word that is neither an option nor a setting */
+    const char *settings[128]; /* key=value */
     size_t n_settings;
-    const char *resume;         /* --resume RUN_DIR */
-    const char *swap_to[16];    /* --swap-to BACKEND@STEP */
+    const char *resume;      /* --resume RUN_DIR */
+    const char *swap_to[16]; /* --swap-to BACKEND@STEP */
     size_t n_swaps;
     bool json, verbose;
 } arguments;
@@ -29,7 +29,8 @@ typedef struct command {
     bool needs_path;
 } command;
 
-extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command, bench_command, plugins_command;
+extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
+    bench_command, plugins_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 

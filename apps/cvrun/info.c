@@ -12,7 +12,8 @@ typedef struct layer_row {
 static void shape_text(const cvr_type *t, char *buf, size_t size) {
     size_t n = 0;
     buf[0] = '\0';
-    for (uint32_t i = 0; t && i < t->rank && n < size; i++) n += (size_t)snprintf(buf + n, size - n, "%s%lld", i ? " x " : "", (long long)t->shape[i]);
+    for (uint32_t i = 0; t && i < t->rank && n < size; i++)
+        n += (size_t)snprintf(buf + n, size - n, "%s%lld", i ? " x " : "", (long long)t->shape[i]);
 }
 
 static int64_t params_of(const cvr_store *s, const char *layer) {
@@ -20,7 +21,9 @@ static int64_t params_of(const cvr_store *s, const char *layer) {
     int64_t sum = 0;
     for (size_t i = 0; i < cvr_store_count(s); i++) {
         const cvr_store_entry *e = cvr_store_get(s, i);
-        if (e->kind == CVR_STORE_PARAM && strncmp(e->name, layer, n) == 0 && e->name[n] == '.' && !strchr(e->name + n + 1, '.')) sum += cvr_numel(e->type.rank, e->type.shape);
+        if (e->kind == CVR_STORE_PARAM && strncmp(e->name, layer, n) == 0 && e->name[n] == '.' &&
+            !strchr(e->name + n + 1, '.'))
+            sum += cvr_numel(e->type.rank, e->type.shape);
     }
     return sum;
 }
@@ -35,7 +38,10 @@ static layer_row *make_rows(const cvr_session_info *i, size_t *n_rows) {
         cvr_program_node(p, k, &node);
         if (node.backward) continue;
         const size_t length = strcspn(node.name, "/");
-        layer_row *row = *n_rows && strlen(rows[*n_rows - 1].name) == length && strncmp(rows[*n_rows - 1].name, node.name, length) == 0 ? &rows[*n_rows - 1] : NULL;
+        layer_row *row = *n_rows && strlen(rows[*n_rows - 1].name) == length &&
+                                 strncmp(rows[*n_rows - 1].name, node.name, length) == 0
+                             ? &rows[*n_rows - 1]
+                             : NULL;
         if (!row) {
             row = &rows[(*n_rows)++];
             (void)snprintf(row->name, sizeof row->name, "%.*s", (int)length, node.name);
@@ -43,7 +49,8 @@ static layer_row *make_rows(const cvr_session_info *i, size_t *n_rows) {
         }
         row->flops += node.flops;
         shape_text(node.output, row->shape, sizeof row->shape);
-        (void)snprintf(row->kernel, sizeof row->kernel, "%s:%s%s%s", node.backend, node.op, *node.isa ? " " : "", node.isa);
+        (void)snprintf(row->kernel, sizeof row->kernel, "%s:%s%s%s", node.backend, node.op, *node.isa ? " " : "",
+                       node.isa);
     }
     return rows;
 }
@@ -54,18 +61,23 @@ static void print_table(const cvr_session_info *i, const layer_row *rows, size_t
     printf("%-28s %-22s %12s %14s  %s\n", "layer", "output", "parameters", "MFLOP", "kernel");
     for (size_t k = 0; k < n; k++) {
         flops += rows[k].flops;
-        printf("%-28s %-22s %12s %14.2f  %s\n", rows[k].name, rows[k].shape, human_count(rows[k].params, a), rows[k].flops * 1e-6, rows[k].kernel);
+        printf("%-28s %-22s %12s %14.2f  %s\n", rows[k].name, rows[k].shape, human_count(rows[k].params, a),
+               rows[k].flops * 1e-6, rows[k].kernel);
     }
-    printf("\n%s parameters, %.2f MFLOP forward for a batch, %.2f for a picture\n", human_count(i->params, a), flops * 1e-6, flops * 1e-6 / (double)i->batch);
+    printf("\n%s parameters, %.2f MFLOP forward for a batch, %.2f for a picture\n", human_count(i->params, a),
+           flops * 1e-6, flops * 1e-6 / (double)i->batch);
     printf("backend %s: %s\n", i->backend, i->device);
-    printf("planned memory: %s (parameters and state %s, arena %s)\n", human_bytes(i->planned_bytes, a), human_bytes(i->store_bytes, b), human_bytes(i->arena_bytes, c));
+    printf("planned memory: %s (parameters and state %s, arena %s)\n", human_bytes(i->planned_bytes, a),
+           human_bytes(i->store_bytes, b), human_bytes(i->arena_bytes, c));
 }
 
 static void print_json(const cvr_session_info *i, const layer_row *rows, size_t n) {
     cvr_text t = {0};
     cvr_text_add(&t, "{\"params\": %lld, \"backend\": ", (long long)i->params);
     cvr_text_add_json(&t, i->backend);
-    cvr_text_add(&t, ", \"planned_memory_bytes\": %llu, \"store_bytes\": %llu, \"arena_bytes\": %llu, \"layers\": [", (unsigned long long)i->planned_bytes, (unsigned long long)i->store_bytes, (unsigned long long)i->arena_bytes);
+    cvr_text_add(&t, ", \"planned_memory_bytes\": %llu, \"store_bytes\": %llu, \"arena_bytes\": %llu, \"layers\": [",
+                 (unsigned long long)i->planned_bytes, (unsigned long long)i->store_bytes,
+                 (unsigned long long)i->arena_bytes);
     for (size_t k = 0; k < n; k++) {
         cvr_text_add(&t, "%s\n  {\"name\": ", k ? "," : "");
         cvr_text_add_json(&t, rows[k].name);
@@ -88,8 +100,10 @@ static int run_info(const arguments *a) {
     if (status != EXIT_OK) return status;
     cvr_session_describe(session, &i);
     layer_row *rows = make_rows(&i, &n);
-    if (rows && a->json) print_json(&i, rows, n);
-    else if (rows) print_table(&i, rows, n);
+    if (rows && a->json)
+        print_json(&i, rows, n);
+    else if (rows)
+        print_table(&i, rows, n);
     cvr_free(rows);
     cvr_session_close(&session);
     return EXIT_OK;
@@ -99,7 +113,8 @@ const command info_command = {
     .name = "info",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "every layer: shape, parameters, cost, kernel",
-    .help = "Planned memory is that of training. One multiply-accumulate is two floating-point operations. --json prints JSON.\n",
+    .help = "Planned memory is that of training. One multiply-accumulate is two floating-point operations. --json "
+            "prints JSON.\n",
     .run = run_info,
     .needs_path = true,
 };

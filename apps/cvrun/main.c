@@ -7,7 +7,8 @@
 
 double program_start;
 
-const command *const commands[] = {&train_command, &val_command, &predict_command, &info_command, &cfg_command, &check_command, &bench_command, &plugins_command};
+const command *const commands[] = {&train_command, &val_command,   &predict_command, &info_command,
+                                   &cfg_command,   &check_command, &bench_command,   &plugins_command};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 static void print_log(void *ctx, uint32_t level, const char *text) {
@@ -21,9 +22,12 @@ static void print_log(void *ctx, uint32_t level, const char *text) {
 int report_error(const cvr_error *err) {
     if (isatty(2)) fprintf(stderr, "\r\033[K");
     const char *what = err->code == CVR_ERR_INTERRUPTED ? "" : "error: ";
-    if (err->file[0] && err->line) fprintf(stderr, "cvrun: %s%s:%u: %s\n", what, err->file, err->line, err->message);
-    else if (err->file[0]) fprintf(stderr, "cvrun: %s%s: %s\n", what, err->file, err->message);
-    else fprintf(stderr, "cvrun: %s%s\n", what, err->message);
+    if (err->file[0] && err->line)
+        fprintf(stderr, "cvrun: %s%s:%u: %s\n", what, err->file, err->line, err->message);
+    else if (err->file[0])
+        fprintf(stderr, "cvrun: %s%s: %s\n", what, err->file, err->message);
+    else
+        fprintf(stderr, "cvrun: %s%s\n", what, err->message);
     if (err->code == CVR_ERR_INTERRUPTED) return EXIT_INTERRUPTED;
     return err->code == CVR_ERR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
@@ -37,7 +41,8 @@ int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
 
 static void print_usage(FILE *to) {
     fprintf(to, "cvrun trains, runs and examines computer-vision networks.\n\n");
-    for (size_t i = 0; i < n_commands; i++) fprintf(to, "  cvrun %-8s %-44s %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
+    for (size_t i = 0; i < n_commands; i++)
+        fprintf(to, "  cvrun %-8s %-44s %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
     fprintf(to, "  cvrun %-8s %-44s %s\n", "help", "[COMMAND]", "this, or a command's page");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
 }
@@ -52,8 +57,10 @@ static const command *find_command(const char *name) {
 static int unknown(const char *what, const char *word, const char *const *known, size_t n) {
     const char *nearest = cvr_nearest(word, known, n);
     fprintf(stderr, "cvrun: error: unknown %s `%s`; ", what, word);
-    if (nearest) fprintf(stderr, "did you mean `%s`?\n", nearest);
-    else fprintf(stderr, "`cvrun help` lists what there is\n");
+    if (nearest)
+        fprintf(stderr, "did you mean `%s`?\n", nearest);
+    else
+        fprintf(stderr, "`cvrun help` lists what there is\n");
     return EXIT_USAGE;
 }
 
@@ -76,11 +83,16 @@ static int help(const char *topic) {
 
 /* An option and, for those that have one, its value. Returns words used, or 0. */
 static int read_option(arguments *a, char **words, int n) {
-    if (strcmp(words[0], "--json") == 0) a->json = true;
-    else if (strcmp(words[0], "-v") == 0 || strcmp(words[0], "--verbose") == 0) a->verbose = true;
-    else if (strcmp(words[0], "--resume") == 0 && n > 1) a->resume = words[1];
-    else if (strcmp(words[0], "--swap-to") == 0 && n > 1 && a->n_swaps < 16) a->swap_to[a->n_swaps++] = words[1];
-    else return 0;
+    if (strcmp(words[0], "--json") == 0)
+        a->json = true;
+    else if (strcmp(words[0], "-v") == 0 || strcmp(words[0], "--verbose") == 0)
+        a->verbose = true;
+    else if (strcmp(words[0], "--resume") == 0 && n > 1)
+        a->resume = words[1];
+    else if (strcmp(words[0], "--swap-to") == 0 && n > 1 && a->n_swaps < 16)
+        a->swap_to[a->n_swaps++] = words[1];
+    else
+        return 0;
     return words[0][1] == '-' && (words[0][2] == 'r' || words[0][2] == 's') ? 2 : 1;
 }
 
@@ -120,7 +132,8 @@ int main(int argc, char **argv) {
         print_usage(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return help(argc > 2 ? argv[2] : NULL);
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return help(argc > 2 ? argv[2] : NULL);
     if (strcmp(argv[1], "--version") == 0) {
         printf("cvrun %s (plugin ABI %u.%u)\n", CVRUN_VERSION, CVR_ABI_MAJOR, CVR_ABI_MINOR);
         return EXIT_OK;

@@ -37,7 +37,10 @@ static void print_json(const cvr_plugins *plugins) {
         const cvr_plugin_info *p = cvr_plugins_info(plugins, i);
         const struct {
             const char *key, *value;
-        } members[] = {{"id", p->id}, {"version", p->version}, {"state", states[p->state]}, {"reason", p->reason}, {"file", p->file}, {"manifest", p->manifest}, {"provides", p->provides}, {"requires", p->requires_}, {"isa", p->isa}};
+        } members[] = {
+            {"id", p->id},     {"version", p->version},   {"state", states[p->state]}, {"reason", p->reason},
+            {"file", p->file}, {"manifest", p->manifest}, {"provides", p->provides},   {"requires", p->requires_},
+            {"isa", p->isa}};
         cvr_text_add(&t, "%s\n  {", i ? "," : "");
         for (size_t k = 0; k < sizeof members / sizeof *members; k++) {
             cvr_text_add(&t, "%s\"%s\": ", k ? ", " : "", members[k].key);
@@ -56,7 +59,8 @@ static int run_plugins(const arguments *a) {
     cvr_error_init(&err);
     if (cvr_plugins_open(&plugins, NULL, 0, &err) != CVR_OK) return report_error(&err);
     cvr_plugins_load_all(plugins);
-    for (size_t i = 0; !a->json && i < cvr_plugins_count(plugins); i++) print_plugin(cvr_plugins_info(plugins, i), a->verbose);
+    for (size_t i = 0; !a->json && i < cvr_plugins_count(plugins); i++)
+        print_plugin(cvr_plugins_info(plugins, i), a->verbose);
     if (a->json) print_json(plugins);
     cvr_plugins_close(&plugins);
     return EXIT_OK;
@@ -66,7 +70,8 @@ const command plugins_command = {
     .name = "plugins",
     .usage = "[-v] [--json]",
     .summary = "every plugin found, loaded or refused, and why",
-    .help = "Manifests: plugins.ini beside the library, then those in CVR_PLUGIN_PATH (files or folders, separated by `:`).\n"
+    .help = "Manifests: plugins.ini beside the library, then those in CVR_PLUGIN_PATH (files or folders, separated by "
+            "`:`).\n"
             "-v also prints what each provides and where it was found.\n",
     .run = run_plugins,
 };

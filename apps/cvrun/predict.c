@@ -63,12 +63,16 @@ static bool add_folder(file_list *l, const char *folder, int depth) {
     return good;
 }
 
-static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static int32_t list_files(file_list *l, const char *source, cvr_error *err) {
-    if (!*source) return cvr_fail(err, CVR_ERR_USAGE, "what shall I look at? Give predict.source=PATH, a picture or a folder");
+    if (!*source)
+        return cvr_fail(err, CVR_ERR_USAGE, "what shall I look at? Give predict.source=PATH, a picture or a folder");
     const bool folder = cvr_fs_is_folder(source);
-    if (!(folder ? add_folder(l, source, 0) : add_path(l, cvr_strdup(source)))) return cvr_fail(err, CVR_ERR_IO, "cannot list %s", source);
+    if (!(folder ? add_folder(l, source, 0) : add_path(l, cvr_strdup(source))))
+        return cvr_fail(err, CVR_ERR_IO, "cannot list %s", source);
     if (l->n) qsort(l->paths, l->n, sizeof *l->paths, by_bytes);
     return l->n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture (png, jpg, jpeg) in %s", source);
 }
@@ -120,25 +124,37 @@ static void on_raw(void *ctx, const cvr_type *type, const float *output) {
     p->raw_type = *type;
 }
 
-static int32_t to_writer(void *ctx, const void *bytes, uint64_t n, cvr_error *err) { return cvr_writer_put(ctx, bytes, n, err); }
+static int32_t to_writer(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
+    return cvr_writer_put(ctx, bytes, n, err);
+}
 
 /* raw.safetensors: `output`, f32, logical order, in the order of the files. */
 static int32_t write_raw(cvr_session *s, const prediction *p, const char *folder, cvr_error *err) {
     const void *desc;
     cvr_writer w;
-    cvr_weight all = {.struct_size = sizeof all, .name = "output", .dtype = CVR_F32, .rank = p->raw_type.rank, .data = p->raw, .bytes = p->raw_n * sizeof(float)};
+    cvr_weight all = {.struct_size = sizeof all,
+                      .name = "output",
+                      .dtype = CVR_F32,
+                      .rank = p->raw_type.rank,
+                      .data = p->raw,
+                      .bytes = p->raw_n * sizeof(float)};
     const cvr_weight *one = &all;
-    if (p->raw_failed) return cvr_fail(err, CVR_ERR_INVALID, "the outputs differ in size, so they fit in no one tensor; set val.crop_size");
+    if (p->raw_failed)
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "the outputs differ in size, so they fit in no one tensor; set val.crop_size");
     for (uint32_t i = 1; i < all.rank; i++) all.shape[i] = p->raw_type.shape[i];
     all.shape[0] = (int64_t)(p->raw_n / p->raw_row);
     char *path = cvr_fs_join(folder, "raw.safetensors");
-    int32_t status = path ? cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status = path ? cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err)
+                          : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (status == CVR_OK) status = cvr_writer_open(&w, path, err);
     if (status == CVR_OK) {
         const cvr_weights_desc *format = desc;
         status = format->write(cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w, err);
-        if (status == CVR_OK) status = cvr_writer_commit(&w, false, err);
-        else cvr_writer_abandon(&w);
+        if (status == CVR_OK)
+            status = cvr_writer_commit(&w, false, err);
+        else
+            cvr_writer_abandon(&w);
     }
     cvr_free(path);
     return status;
@@ -162,8 +178,10 @@ static int32_t make_folder(const char *out, const char *name, char *folder, size
         return cvr_fs_mkdirs(out, err);
     }
     for (int i = 1; i < 100000; i++) {
-        if (i == 1) (void)snprintf(folder, size, "runs/predict/%s", name);
-        else (void)snprintf(folder, size, "runs/predict/%s%d", name, i);
+        if (i == 1)
+            (void)snprintf(folder, size, "runs/predict/%s", name);
+        else
+            (void)snprintf(folder, size, "runs/predict/%s%d", name, i);
         if (!cvr_fs_exists(folder)) return cvr_fs_mkdirs(folder, err);
     }
     return cvr_fail(err, CVR_ERR_IO, "runs/predict is full of %s; clear it out, or give predict.out=DIR", name);
@@ -177,12 +195,14 @@ static int32_t write_all(cvr_session *s, prediction *p, const char *folder, cvr_
     return status;
 }
 
-static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad, cvr_error *err) {
+static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad,
+                       cvr_error *err) {
     const cvr_predict_settings *settings = cvr_session_predict_settings(s);
     file_list files = {0};
     char name[128];
     const char *slash = strrchr(a->path, '/'), *base = slash && slash[1] ? slash + 1 : a->path;
-    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "./"), *base == '.' || *base == '/' ? "predict" : base);
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "./"),
+                   *base == '.' || *base == '/' ? "predict" : base);
     const cvr_predict_options o = {.sink = &p->sink, .begin = on_begin, .raw = settings->raw ? on_raw : NULL, .ctx = p};
     int32_t status = list_files(&files, settings->source, err);
     if (status == CVR_OK) status = make_folder(settings->out, *name ? name : "predict", folder, size, err);
@@ -222,9 +242,12 @@ static int run_predict(const arguments *a) {
     cvr_error_init(&err);
     cvr_text_add(&p.json, "[");
     cvr_text_add(&p.csv, "file,width,height,index,name,prob\n");
-    if (predict(session, a, &p, folder, sizeof folder, &bad, &err) != CVR_OK) status = report_error(&err);
-    else if (a->json) fputs(p.json.s, stdout);
-    else printf("%zu pictures; predictions are in %s\n", p.n, folder);
+    if (predict(session, a, &p, folder, sizeof folder, &bad, &err) != CVR_OK)
+        status = report_error(&err);
+    else if (a->json)
+        fputs(p.json.s, stdout);
+    else
+        printf("%zu pictures; predictions are in %s\n", p.n, folder);
     if (status == EXIT_OK && bad) status = EXIT_FAILED;
     cvr_text_clear(&p.json);
     cvr_text_clear(&p.csv);
@@ -238,8 +261,10 @@ const command predict_command = {
     .usage = "RECIPE.ini|RUN_DIR source=PATH [key=value ...]",
     .summary = "look at pictures, or folders of them",
     .help = "Writes predictions.json and predictions.csv to runs/predict/NAME or predict.out=DIR, and prints where.\n"
-            "predict.raw=yes also writes the network's raw outputs to raw.safetensors. A run folder stands for its best weights.\n"
-            "A picture that cannot be read is named and passed over; the exit status is then 1. --json prints predictions.json.\n",
+            "predict.raw=yes also writes the network's raw outputs to raw.safetensors. A run folder stands for its "
+            "best weights.\n"
+            "A picture that cannot be read is named and passed over; the exit status is then 1. --json prints "
+            "predictions.json.\n",
     .run = run_predict,
     .needs_path = true,
 };

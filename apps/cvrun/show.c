@@ -29,10 +29,14 @@ const char *human_count(int64_t n, char buf[32]) {
 
 const char *human_seconds(double s, char buf[32]) {
     const long long t = (long long)(s + 0.5);
-    if (s < 9.95) (void)snprintf(buf, 32, "%.1f s", s);
-    else if (t < 60) (void)snprintf(buf, 32, "%lld s", t);
-    else if (t < 3600) (void)snprintf(buf, 32, "%lld min %02lld s", t / 60, t % 60);
-    else (void)snprintf(buf, 32, "%lld h %02lld min", t / 3600, t / 60 % 60);
+    if (s < 9.95)
+        (void)snprintf(buf, 32, "%.1f s", s);
+    else if (t < 60)
+        (void)snprintf(buf, 32, "%lld s", t);
+    else if (t < 3600)
+        (void)snprintf(buf, 32, "%lld min %02lld s", t / 60, t % 60);
+    else
+        (void)snprintf(buf, 32, "%lld h %02lld min", t / 3600, t / 60 % 60);
     return buf;
 }
 

@@ -1,6 +1,6 @@
 /*
- * A device that is far away, on a machine that has none: its memory is pages that nobody may touch except inside its own kernels and
- * copies. Code that takes a device address for a host address dies at once. Runs the CPU's kernels.
+ * A device that is far away, on a machine that has none: its memory is pages that nobody may touch except inside its
+ * own kernels and copies. Code that takes a device address for a host address dies at once. Runs the CPU's kernels.
  */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "../host/host_backend.h"
@@ -52,9 +52,11 @@ static void far_describe(const void *self, char *buf, uint64_t size) {
 static int32_t far_alloc(void *self, uint64_t bytes, void **address, cvr_error *err) {
     far_device *d = (far_device *)self;
     const uint64_t whole = (bytes + d->page - 1) / d->page * d->page;
-    if (d->n == FAR_MOST_REGIONS) return cvr_fail(err, CVR_ERR_NOMEM, "more than %u blocks of device memory", FAR_MOST_REGIONS);
+    if (d->n == FAR_MOST_REGIONS)
+        return cvr_fail(err, CVR_ERR_NOMEM, "more than %u blocks of device memory", FAR_MOST_REGIONS);
     void *p = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) return cvr_fail(err, CVR_ERR_NOMEM, "%.1f MB of device memory: %s", (double)bytes * 1e-6, strerror(errno));
+    if (p == MAP_FAILED)
+        return cvr_fail(err, CVR_ERR_NOMEM, "%.1f MB of device memory: %s", (double)bytes * 1e-6, strerror(errno));
     d->regions[d->n++] = (far_region){p, whole};
     *address = p;
     return CVR_OK;
@@ -87,7 +89,8 @@ static int32_t far_copy(void *self, void *to, const void *from, uint64_t bytes, 
     return status == CVR_OK ? closed : status;
 }
 
-static int32_t far_record(void *self, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording, cvr_error *err) {
+static int32_t far_record(void *self, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording,
+                          cvr_error *err) {
     return host_record(((far_device *)self)->host, launches, n, id, recording, err);
 }
 
@@ -101,7 +104,9 @@ static int32_t far_replay(void *self, void *recording, cvr_error *err) {
     return status;
 }
 
-static void far_discard(void *self, void *recording) { host_discard(((far_device *)self)->host, recording); }
+static void far_discard(void *self, void *recording) {
+    host_discard(((far_device *)self)->host, recording);
+}
 
 static int32_t far_sync(void *self, cvr_error *err) {
     (void)self, (void)err;
@@ -134,18 +139,4 @@ static int32_t far_load(const cvr_host *host, const cvr_registrar *r, cvr_error 
     return r->add(r, CVR_KIND_BACKEND, &far_backend, err);
 }
 
-static const cvr_plugin far_plugin = {.magic = CVR_PLUGIN_MAGIC,
-                                      .struct_size = sizeof far_plugin,
-                                      .abi_major = CVR_ABI_MAJOR,
-                                      .abi_minor = CVR_ABI_MINOR,
-                                      .min_host_minor = CVR_ABI_MINOR,
-                                      .id = "far",
-                                      .version = "0.1.0",
-                                      .sanitizer = CVR_SANITIZER,
-                                      .requires_ = "",
-                                      .load = far_load};
-
-const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
-    (void)host_major, (void)host_minor;
-    return &far_plugin;
-}
+CVR_DEFINE_PLUGIN("far", "0.1.0", "", far_load)

@@ -1,10 +1,12 @@
 /* Recording and replaying on the host. */
 #include "host_backend.h"
 
-int32_t host_record(const cvr_host *host, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording, cvr_error *err) {
+int32_t host_record(const cvr_host *host, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording,
+                    cvr_error *err) {
     for (uint64_t i = 0; i < n; i++) {
         if (strcmp(launches[i]->kernel->payload_kind, CVR_PAYLOAD_CPU_FN) != 0) {
-            return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%s: a kernel of kind %s cannot run on the host", launches[i]->name, launches[i]->kernel->payload_kind);
+            return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%s: a kernel of kind %s cannot run on the host",
+                            launches[i]->name, launches[i]->kernel->payload_kind);
         }
     }
     host_recording *r = (host_recording *)host->alloc(host, sizeof *r, 16);
@@ -36,7 +38,9 @@ int32_t host_replay(const void *recording, const char *backend, cvr_error *err) 
     return CVR_OK;
 }
 
-void host_discard(const cvr_host *host, void *recording) { host->free(host, recording); }
+void host_discard(const cvr_host *host, void *recording) {
+    host->free(host, recording);
+}
 
 void host_describe(const cvr_host *host, char *buf, uint64_t size) {
     char line[256], model[128] = "CPU";

@@ -11,7 +11,8 @@ typedef struct host_recording {
     const cvr_launch *const *launches;
 } host_recording;
 
-int32_t host_record(const cvr_host *host, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording, cvr_error *err);
+int32_t host_record(const cvr_host *host, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording,
+                    cvr_error *err);
 int32_t host_replay(const void *recording, const char *backend, cvr_error *err);
 void host_discard(const cvr_host *host, void *recording);
 /* "AMD EPYC", or "CPU" where the system does not tell; with the number of the pool's threads. */

@@ -1,6 +1,6 @@
 /*
- * The host in its own memory. Compiled twice: as `cpu`, which runs the kernel packs, and as `reference`, which runs the layers' own
- * plain kernels. PLAIN_NAME, PLAIN_DOC and PLAIN_FLAGS say which.
+ * The host in its own memory. Compiled twice: as `cpu`, which runs the kernel packs, and as `reference`, which runs the
+ * layers' own plain kernels. PLAIN_NAME, PLAIN_DOC and PLAIN_FLAGS say which.
  */
 #include "../host/host_backend.h"
 
@@ -27,13 +27,16 @@ static void plain_close(void *self) {
     d->host->free(d->host, d);
 }
 
-static void plain_describe(const void *self, char *buf, uint64_t size) { host_describe(((const plain_device *)self)->host, buf, size); }
+static void plain_describe(const void *self, char *buf, uint64_t size) {
+    host_describe(((const plain_device *)self)->host, buf, size);
+}
 
 static int32_t plain_alloc(void *self, uint64_t bytes, void **address, cvr_error *err) {
     const cvr_host *host = ((plain_device *)self)->host;
     *address = host->alloc(host, bytes, 64);
     if (*address) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_NOMEM, "out of memory: %.1f MB wanted; lower train.batch or data.img_size", (double)bytes * 1e-6);
+    return cvr_fail(err, CVR_ERR_NOMEM, "out of memory: %.1f MB wanted; lower train.batch or data.img_size",
+                    (double)bytes * 1e-6);
 }
 
 static void plain_free(void *self, void *address) {
@@ -47,7 +50,8 @@ static int32_t plain_upload(void *self, void *to, const void *from, uint64_t byt
     return CVR_OK;
 }
 
-static int32_t plain_record(void *self, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording, cvr_error *err) {
+static int32_t plain_record(void *self, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **recording,
+                            cvr_error *err) {
     return host_record(((plain_device *)self)->host, launches, n, id, recording, err);
 }
 
@@ -56,7 +60,9 @@ static int32_t plain_replay(void *self, void *recording, cvr_error *err) {
     return host_replay(recording, PLAIN_NAME, err);
 }
 
-static void plain_discard(void *self, void *recording) { host_discard(((plain_device *)self)->host, recording); }
+static void plain_discard(void *self, void *recording) {
+    host_discard(((plain_device *)self)->host, recording);
+}
 
 static int32_t plain_sync(void *self, cvr_error *err) {
     (void)self, (void)err;
@@ -66,41 +72,27 @@ static int32_t plain_sync(void *self, cvr_error *err) {
 static const char *const plain_runs[] = {PLAIN_NAME};
 
 static const cvr_backend_desc plain_backend = {.struct_size = sizeof plain_backend,
-                                            .name = PLAIN_NAME,
-                                            .doc = PLAIN_DOC,
-                                            .flags = PLAIN_FLAGS,
-                                            .n_runs = 1,
-                                            .runs = plain_runs,
-                                            .device_count = plain_device_count,
-                                            .open = plain_open,
-                                            .close = plain_close,
-                                            .describe = plain_describe,
-                                            .alloc = plain_alloc,
-                                            .free = plain_free,
-                                            .upload = plain_upload,
-                                            .download = plain_upload,
-                                            .record = plain_record,
-                                            .replay = plain_replay,
-                                            .discard = plain_discard,
-                                            .sync = plain_sync};
+                                               .name = PLAIN_NAME,
+                                               .doc = PLAIN_DOC,
+                                               .flags = PLAIN_FLAGS,
+                                               .n_runs = 1,
+                                               .runs = plain_runs,
+                                               .device_count = plain_device_count,
+                                               .open = plain_open,
+                                               .close = plain_close,
+                                               .describe = plain_describe,
+                                               .alloc = plain_alloc,
+                                               .free = plain_free,
+                                               .upload = plain_upload,
+                                               .download = plain_upload,
+                                               .record = plain_record,
+                                               .replay = plain_replay,
+                                               .discard = plain_discard,
+                                               .sync = plain_sync};
 
 static int32_t plain_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
     return r->add(r, CVR_KIND_BACKEND, &plain_backend, err);
 }
 
-static const cvr_plugin plain_plugin = {.magic = CVR_PLUGIN_MAGIC,
-                                     .struct_size = sizeof plain_plugin,
-                                     .abi_major = CVR_ABI_MAJOR,
-                                     .abi_minor = CVR_ABI_MINOR,
-                                     .min_host_minor = CVR_ABI_MINOR,
-                                     .id = PLAIN_NAME,
-                                     .version = "0.1.0",
-                                     .sanitizer = CVR_SANITIZER,
-                                     .requires_ = "",
-                                     .load = plain_load};
-
-const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
-    (void)host_major, (void)host_minor;
-    return &plain_plugin;
-}
+CVR_DEFINE_PLUGIN(PLAIN_NAME, "0.1.0", "", plain_load)

@@ -75,8 +75,10 @@ int32_t cvr_fs_map(const char *path, cvr_mapping *m, cvr_error *err) {
     if (status != CVR_OK) return status;
     if (m->n) {
         void *p = mmap(NULL, m->n, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) status = io_error(err, path, "cannot map it");
-        else m->bytes = p;
+        if (p == MAP_FAILED)
+            status = io_error(err, path, "cannot map it");
+        else
+            m->bytes = p;
     }
     close(fd);
     return status;
@@ -87,7 +89,9 @@ void cvr_fs_unmap(cvr_mapping *m) {
     memset(m, 0, sizeof *m);
 }
 
-bool cvr_fs_exists(const char *path) { return access(path, F_OK) == 0; }
+bool cvr_fs_exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
 
 bool cvr_fs_is_folder(const char *path) {
     struct stat st;

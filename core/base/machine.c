@@ -1,7 +1,7 @@
 /* What machine this is: clock, memory, CPU features (CPUID and XGETBV, so that the system's support counts too). */
 #include <cvr/base.h>
-#include <time.h>
 #include <stdlib.h>
+#include <time.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -78,7 +78,9 @@ static bool has_word(const cpu_leaf *l, const char *word, size_t n) {
 }
 #else
 typedef int cpu_leaf;
-static cpu_leaf read_leaves(void) { return 0; }
+static cpu_leaf read_leaves(void) {
+    return 0;
+}
 static bool has_word(const cpu_leaf *l, const char *word, size_t n) {
     (void)l, (void)word, (void)n;
     return false;

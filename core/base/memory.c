@@ -18,9 +18,13 @@ static const cvr_allocator libc_allocator = {NULL, libc_alloc, libc_free};
 static cvr_allocator current = {NULL, libc_alloc, libc_free};
 static atomic_uint_fast64_t count;
 
-void cvr_set_allocator(const cvr_allocator *a) { current = a ? *a : libc_allocator; }
+void cvr_set_allocator(const cvr_allocator *a) {
+    current = a ? *a : libc_allocator;
+}
 
-uint64_t cvr_alloc_count(void) { return atomic_load_explicit(&count, memory_order_relaxed); }
+uint64_t cvr_alloc_count(void) {
+    return atomic_load_explicit(&count, memory_order_relaxed);
+}
 
 void *cvr_alloc_aligned(size_t bytes, size_t align) {
     atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
@@ -44,7 +48,9 @@ char *cvr_strndup(const char *s, size_t n) {
     return copy;
 }
 
-char *cvr_strdup(const char *s) { return cvr_strndup(s, strlen(s)); }
+char *cvr_strdup(const char *s) {
+    return cvr_strndup(s, strlen(s));
+}
 
 void *cvr_grow(void *array, size_t n, size_t *capacity, size_t element_size) {
     if (n < *capacity) return array;

@@ -74,8 +74,10 @@ static int32_t keep_previous(cvr_writer *w, cvr_error *err) {
     cvr_text previous = {0};
     cvr_text_add(&previous, "%s.1", w->path);
     int32_t status = CVR_OK;
-    if (previous.failed) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory writing %s", w->path);
-    else if (rename(w->path, previous.s) != 0 && errno != ENOENT) status = writer_error(w, "cannot keep the old one", err);
+    if (previous.failed)
+        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory writing %s", w->path);
+    else if (rename(w->path, previous.s) != 0 && errno != ENOENT)
+        status = writer_error(w, "cannot keep the old one", err);
     cvr_text_clear(&previous);
     return status;
 }

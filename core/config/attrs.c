@@ -1,6 +1,6 @@
 /*
- * Attributes from text: one schema, one packed struct of 8-byte cells, whoever declared it. Strings live in the same block, after
- * the cells.
+ * Attributes from text: one schema, one packed struct of 8-byte cells, whoever declared it. Strings live in the same
+ * block, after the cells.
  */
 #include <cvr/config.h>
 #include <errno.h>
@@ -50,8 +50,10 @@ static bool parse_number(const cvr_attr_desc *a, const char *text, size_t n, cel
         memcpy(word, text, n);
         word[n] = '\0';
         errno = 0;
-        if (integer) out->i = strtoll(word, &end, 10);
-        else out->f = strtod(word, &end);
+        if (integer)
+            out->i = strtoll(word, &end, 10);
+        else
+            out->f = strtod(word, &end);
         if (end != word && *end == '\0' && errno == 0 && (integer || isfinite(out->f))) {
             return check_bounds(a, integer ? (double)out->i : out->f, err);
         }
@@ -117,7 +119,8 @@ static bool parse_value(const cvr_attr_desc *a, const char *text, cell *out, cvr
     if (n == 1) {
         for (uint32_t i = 1; i < a->count; i++) out[i] = out[0];
     } else if (n >= 0 && n != (int64_t)a->count) {
-        cvr_fail(err, CVR_ERR_USAGE, "%s = %s: give %s%u numbers", a->name, text, a->count > 1 ? "1 or " : "", a->count);
+        cvr_fail(err, CVR_ERR_USAGE, "%s = %s: give %s%u numbers", a->name, text, a->count > 1 ? "1 or " : "",
+                 a->count);
         return false;
     }
     return n >= 0;
@@ -125,7 +128,9 @@ static bool parse_value(const cvr_attr_desc *a, const char *text, cell *out, cvr
 
 /* ---- a schema ---- */
 
-static bool is_text(const cvr_attr_desc *a) { return a->kind == CVR_ATTR_STRING || a->kind == CVR_ATTR_PATH; }
+static bool is_text(const cvr_attr_desc *a) {
+    return a->kind == CVR_ATTR_STRING || a->kind == CVR_ATTR_PATH;
+}
 
 /* The text to keep for a string or path. Free with cvr_free. */
 static char *final_text(const cvr_attr_desc *a, const cvr_setting *s, const char *text) {
@@ -145,7 +150,8 @@ static const cvr_setting *find_setting(const cvr_attr_desc *a, const cvr_setting
     return found;
 }
 
-static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings, size_t n, const char *what, cvr_error *err) {
+static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings, size_t n, const char *what,
+                          cvr_error *err) {
     const char *names[256];
     size_t n_names = 0, places = 0, positional = 0;
     for (uint32_t i = 0; i < schema->n; i++) {
@@ -158,15 +164,19 @@ static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings,
         for (size_t k = 0; s->key && k < n_names && !known; k++) known = strcmp(names[k], s->key) == 0;
         if (known) continue;
         const char *nearest = s->key ? cvr_nearest(s->key, names, n_names) : NULL;
-        if (!s->key) cvr_fail(err, CVR_ERR_USAGE, "%s: `%s` is one value too many; name it key=value", what, s->value);
-        else if (nearest) cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; did you mean `%s`?", what, s->key, nearest);
-        else cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; remove it", what, s->key);
+        if (!s->key)
+            cvr_fail(err, CVR_ERR_USAGE, "%s: `%s` is one value too many; name it key=value", what, s->value);
+        else if (nearest)
+            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; did you mean `%s`?", what, s->key, nearest);
+        else
+            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; remove it", what, s->key);
         return s->file ? cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE) : CVR_ERR_USAGE;
     }
     return CVR_OK;
 }
 
-static int32_t pack_one(const cvr_attr_desc *a, const cvr_setting *s, cell *out, char **text, const char *what, cvr_error *err) {
+static int32_t pack_one(const cvr_attr_desc *a, const cvr_setting *s, cell *out, char **text, const char *what,
+                        cvr_error *err) {
     const char *value = s ? s->value : a->default_text;
     bool good = value != NULL;
     if (!value) {
@@ -219,7 +229,8 @@ int32_t cvr_attrs_pack(const cvr_schema *schema, const cvr_setting *settings, si
         status = pack_one(a, s, cells + at, &texts[i], what, err);
         at += cvr_attr_cells(a);
     }
-    if (status == CVR_OK && !(*packed = join_block(schema, cells, size, texts))) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (status == CVR_OK && !(*packed = join_block(schema, cells, size, texts)))
+        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (uint32_t i = 0; texts && i < schema->n; i++) cvr_free(texts[i]);
     cvr_free(texts);
     cvr_free(cells);
@@ -235,8 +246,8 @@ static bool is_excepted(const char *key, const char *const *except) {
     return false;
 }
 
-int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *const *except, const char *what, void **packed,
-                        cvr_error *err) {
+int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *const *except, const char *what,
+                        void **packed, cvr_error *err) {
     size_t n = 0, capacity = 0;
     cvr_setting *settings = NULL;
     int32_t status = CVR_OK;
@@ -305,8 +316,10 @@ void cvr_attr_print(const cvr_schema *schema, uint32_t i, const void *packed, cv
     }
     for (int64_t k = 0; k < n; k++) {
         if (k) cvr_text_add(out, ",");
-        if (a->kind == CVR_ATTR_INT || a->kind == CVR_ATTR_INTS) cvr_text_add(out, "%lld", (long long)c[k].i);
-        else print_float(c[k].f, out);
+        if (a->kind == CVR_ATTR_INT || a->kind == CVR_ATTR_INTS)
+            cvr_text_add(out, "%lld", (long long)c[k].i);
+        else
+            print_float(c[k].f, out);
     }
     cvr_text_add(out, "%s", "");
 }

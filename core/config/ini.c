@@ -1,9 +1,9 @@
 /*
- * INI files by inih. Debian's inih tells no line numbers, cuts lines over 199 bytes and names over 49, and takes an indented line
- * for another value of the key above. So it is fed through a reader that counts lines and refuses those.
+ * INI files by inih. Debian's inih tells no line numbers, cuts lines over 199 bytes and names over 49, and takes an
+ * indented line for another value of the key above. So it is fed through a reader that counts lines and refuses those.
  */
-#include <cvr/config.h>
 #include <ctype.h>
+#include <cvr/config.h>
 #include <ini.h>
 
 #define INI_LONGEST_LINE 198

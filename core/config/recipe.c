@@ -1,6 +1,6 @@
 /*
- * Recipes: the settings of a run, each with its origin. Keys are judged when someone who knows them binds them, so that a section
- * takes its common keys and those of the plugin that it chose, and nothing else.
+ * Recipes: the settings of a run, each with its origin. Keys are judged when someone who knows them binds them, so that
+ * a section takes its common keys and those of the plugin that it chose, and nothing else.
  */
 #include <cvr/config.h>
 #include <unistd.h>
@@ -30,9 +30,9 @@ static const char *const sections[] = {"run",   "backend", "model", "net", "data
 static const struct {
     const char *key, *section, *full;
 } bare_keys[] = {
-    {"epochs", "train", "epochs"}, {"batch", "train", "batch"}, {"imgsz", "data", "img_size"},
+    {"epochs", "train", "epochs"}, {"batch", "train", "batch"},     {"imgsz", "data", "img_size"},
     {"lr", "optim", "lr"},         {"device", "backend", "device"}, {"workers", "data", "workers"},
-    {"name", "run", "name"},       {"seed", "run", "seed"},     {"weights", "model", "weights"},
+    {"name", "run", "name"},       {"seed", "run", "seed"},         {"weights", "model", "weights"},
 };
 #define N_BARE (sizeof bare_keys / sizeof *bare_keys)
 
@@ -43,11 +43,14 @@ static const char *known_section(const char *name) {
     return NULL;
 }
 
-static bool may_repeat(const char *section) { return strcmp(section, "augment") == 0; }
+static bool may_repeat(const char *section) {
+    return strcmp(section, "augment") == 0;
+}
 
 static cvr_setting *find(const cvr_config *c, const char *section, const char *key) {
     for (size_t i = 0; i < c->n; i++) {
-        if (strcmp(c->settings[i].section, section) == 0 && strcmp(c->settings[i].key, key) == 0) return &c->settings[i];
+        if (strcmp(c->settings[i].section, section) == 0 && strcmp(c->settings[i].key, key) == 0)
+            return &c->settings[i];
     }
     return NULL;
 }
@@ -69,15 +72,18 @@ static int32_t unknown_section(const char *section, cvr_error *err) {
     return cvr_fail(err, CVR_ERR_USAGE, "unknown section [%s]; `cvrun help train` lists the sections", section);
 }
 
-static int32_t on_line(void *ctx, const char *section, const char *key, const char *value, uint32_t line, cvr_error *err) {
+static int32_t on_line(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
+                       cvr_error *err) {
     cvr_config *c = ctx;
     const char *known = known_section(section);
     if (!known) return unknown_section(section, err);
     const cvr_setting *before = find(c, known, key);
     if (before && !may_repeat(known)) {
-        return cvr_fail(err, CVR_ERR_USAGE, "`%s` of [%s] is set twice (first in line %u); keep one", key, section, before->line);
+        return cvr_fail(err, CVR_ERR_USAGE, "`%s` of [%s] is set twice (first in line %u); keep one", key, section,
+                        before->line);
     }
-    const cvr_setting s = {.section = known, .key = key, .value = value, .base = c->folder, .file = c->path, .line = line};
+    const cvr_setting s = {
+        .section = known, .key = key, .value = value, .base = c->folder, .file = c->path, .line = line};
     return append(c, &s, err);
 }
 
@@ -86,7 +92,8 @@ int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err) {
     if (!c) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     c->path = cvr_strdup(path);
     c->folder = cvr_fs_dirname(path);
-    int32_t status = c->path && c->folder ? cvr_ini_read(path, on_line, c, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status =
+        c->path && c->folder ? cvr_ini_read(path, on_line, c, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (status == CVR_OK && c->n == 0) {
         cvr_fail(err, CVR_ERR_USAGE, "is empty; a recipe has sections such as [data] and [train]");
         status = cvr_fail_at(err, path, 0, CVR_ERR_USAGE);
@@ -114,7 +121,9 @@ void cvr_config_destroy(cvr_config **config) {
     *config = NULL;
 }
 
-const char *cvr_config_path(const cvr_config *c) { return c->path; }
+const char *cvr_config_path(const cvr_config *c) {
+    return c->path;
+}
 
 /* Splits "section.key" or a bare key. */
 static int32_t split_key(char *text, const char **section, const char **key, cvr_error *err) {
@@ -136,7 +145,8 @@ static int32_t split_key(char *text, const char **section, const char **key, cvr
     }
     const char *nearest = cvr_nearest(text, names, N_BARE);
     if (nearest) return cvr_fail(err, CVR_ERR_USAGE, "unknown setting `%s`; did you mean `%s`?", text, nearest);
-    return cvr_fail(err, CVR_ERR_USAGE, "unknown setting `%s`; write section.key=value, such as optim.momentum=0.9", text);
+    return cvr_fail(err, CVR_ERR_USAGE, "unknown setting `%s`; write section.key=value, such as optim.momentum=0.9",
+                    text);
 }
 
 int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
@@ -151,8 +161,10 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
         cvr_setting *before = find(c, section, key);
         if (before) {
             char *value = cvr_strdup(equals + 1);
-            if (!value) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-            else cvr_free((void *)(uintptr_t)before->value);
+            if (!value)
+                status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+            else
+                cvr_free((void *)(uintptr_t)before->value);
             if (value) *before = (cvr_setting){.section = section, .key = before->key, .value = value, .base = "."};
         } else {
             const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = "."};
@@ -170,7 +182,8 @@ bool cvr_config_has_section(const cvr_config *c, const char *section) {
     return false;
 }
 
-int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed, cvr_error *err) {
+int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed,
+                        cvr_error *err) {
     cvr_setting *mine = cvr_calloc(schema->n + 1, sizeof *mine);
     binding *more = cvr_grow(c->bindings, c->n_bindings, &c->bindings_capacity, sizeof *more);
     if (more) c->bindings = more;
@@ -220,11 +233,15 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
         size_t n = 0;
         for (size_t b = 0; b < c->n_bindings; b++) {
             if (strcmp(c->bindings[b].section, s->section) != 0) continue;
-            for (uint32_t k = 0; k < c->bindings[b].schema.n && n < 512; k++) names[n++] = c->bindings[b].schema.attrs[k]->name;
+            for (uint32_t k = 0; k < c->bindings[b].schema.n && n < 512; k++)
+                names[n++] = c->bindings[b].schema.attrs[k]->name;
         }
         const char *nearest = cvr_nearest(s->key, names, n);
-        if (nearest) cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; did you mean `%s`?", s->key, s->section, nearest);
-        else cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; `cvrun cfg` lists those that are there", s->key, s->section);
+        if (nearest)
+            cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; did you mean `%s`?", s->key, s->section, nearest);
+        else
+            cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; `cvrun cfg` lists those that are there", s->key,
+                     s->section);
         if (s->file) cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE);
         return CVR_ERR_USAGE;
     }
@@ -234,9 +251,12 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
 /* ---- printing ---- */
 
 static void set_origin(const cvr_setting *s, char *buf, size_t size) {
-    if (!s) (void)snprintf(buf, size, "default");
-    else if (s->file) (void)snprintf(buf, size, "%s:%u", s->file, s->line);
-    else (void)snprintf(buf, size, "command line");
+    if (!s)
+        (void)snprintf(buf, size, "default");
+    else if (s->file)
+        (void)snprintf(buf, size, "%s:%u", s->file, s->line);
+    else
+        (void)snprintf(buf, size, "command line");
 }
 
 typedef void (*print_fn)(void *ctx, const char *section, const char *key, const char *value, const char *origin);
@@ -274,8 +294,10 @@ static void print_ini(void *ctx, const char *section, const char *key, const cha
     printer *p = ctx;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
-    if (p->origins) cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, value, origin);
-    else cvr_text_add(p->out, "%s = %s\n", key, value);
+    if (p->origins)
+        cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, value, origin);
+    else
+        cvr_text_add(p->out, "%s = %s\n", key, value);
 }
 
 static void print_json(void *ctx, const char *section, const char *key, const char *value, const char *origin) {

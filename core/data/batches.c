@@ -1,6 +1,6 @@
 /*
- * Batches made ahead of the step: a ring of slots, filled in order of position by threads that take a few samples at a time. The
- * position alone decides what a batch holds.
+ * Batches made ahead of the step: a ring of slots, filled in order of position by threads that take a few samples at a
+ * time. The position alone decides what a batch holds.
  */
 #include "sample.h"
 #include <pthread.h>
@@ -36,8 +36,8 @@ struct cvr_batches {
     arena_sample *scratch[MOST_WORKERS + 1];
     uint32_t n_threads;
     bool stop;
-    int64_t next, end;    /* positions: the caller's next, and where making stops */
-    int64_t busy;         /* threads at work */
+    int64_t next, end; /* positions: the caller's next, and where making stops */
+    int64_t busy;      /* threads at work */
     atomic_int_fast64_t skipped;
 };
 
@@ -81,8 +81,9 @@ static int32_t check_size(const cvr_batches *b, const cvr_field *f, int64_t inde
     if (f->shape[0] == b->height && f->shape[1] == b->width && f->shape[2] == b->channels) return CVR_OK;
     char name[512];
     b->o.dataset->describe(b->o.self, index, name, sizeof name);
-    cvr_fail(err, CVR_ERR_INVALID, "the picture is %lldx%lld with %lld channels, the first was %lldx%lld with %lld; %s", (long long)f->shape[1],
-             (long long)f->shape[0], (long long)f->shape[2], (long long)b->width, (long long)b->height, (long long)b->channels, b->o.size_hint);
+    cvr_fail(err, CVR_ERR_INVALID, "the picture is %lldx%lld with %lld channels, the first was %lldx%lld with %lld; %s",
+             (long long)f->shape[1], (long long)f->shape[0], (long long)f->shape[2], (long long)b->width,
+             (long long)b->height, (long long)b->channels, b->o.size_hint);
     return cvr_fail_at(err, name, 0, CVR_ERR_INVALID);
 }
 
@@ -100,7 +101,8 @@ static int32_t make_one(cvr_batches *b, arena_sample *s, slot *to, int64_t i, cv
         index = (index + 1) % count;
     }
     if (status != CVR_OK) return status;
-    const cvr_field *image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE), *label = cvr_sample_find(&s->sample, CVR_FIELD_LABEL);
+    const cvr_field *image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE),
+                    *label = cvr_sample_find(&s->sample, CVR_FIELD_LABEL);
     status = check_size(b, image, index, err);
     if (status != CVR_OK) return status;
     sample_normalise(image, &b->o, to->images + i * b->height * b->width * b->channels);
@@ -162,8 +164,10 @@ static void *make_batches(void *arg) {
     pthread_mutex_lock(&a.b->lock);
     while (!a.b->stop) {
         slot *s = find_work(a.b);
-        if (s) do_work(a.b, s, a.worker);
-        else pthread_cond_wait(&a.b->work, &a.b->lock);
+        if (s)
+            do_work(a.b, s, a.worker);
+        else
+            pthread_cond_wait(&a.b->work, &a.b->lock);
     }
     pthread_mutex_unlock(&a.b->lock);
     return NULL;
@@ -199,7 +203,9 @@ int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err) {
 }
 
 int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_error *err) {
-    if (epoch < 0 || first < 0 || first > b->per_epoch) return cvr_fail(err, CVR_ERR_INVALID, "batch %lld of epoch %lld does not exist", (long long)first, (long long)epoch);
+    if (epoch < 0 || first < 0 || first > b->per_epoch)
+        return cvr_fail(err, CVR_ERR_INVALID, "batch %lld of epoch %lld does not exist", (long long)first,
+                        (long long)epoch);
     pthread_mutex_lock(&b->lock);
     b->next = b->end = 0; /* nothing new is begun while the old is let go */
     while (b->busy) pthread_cond_wait(&b->ready, &b->lock);
@@ -221,7 +227,9 @@ static int32_t allocate(cvr_batches *b, cvr_error *err) {
         s->images = cvr_alloc_aligned((size_t)b->o.batch * picture * sizeof(float), 64);
         s->labels = cvr_calloc((size_t)b->o.batch, sizeof *s->labels);
         s->indices = cvr_calloc((size_t)b->o.batch, sizeof *s->indices);
-        if (!s->images || !s->labels || !s->indices) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for batches of %lld; lower train.batch", (long long)b->o.batch);
+        if (!s->images || !s->labels || !s->indices)
+            return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for batches of %lld; lower train.batch",
+                            (long long)b->o.batch);
     }
     for (int i = 0; i < 2; i++) {
         b->orders[i].epoch = -1;
@@ -283,8 +291,11 @@ int32_t cvr_batches_create(cvr_batches **out, const cvr_batches_options *o, cvr_
     b->n_samples = o->limit > 0 && o->limit < count ? o->limit : count;
     b->per_epoch = o->drop_last ? b->n_samples / o->batch : (b->n_samples + o->batch - 1) / o->batch;
     int32_t status = CVR_OK;
-    if (b->n_samples == 0) status = cvr_fail(err, CVR_ERR_INVALID, "there is not one picture in the data; check data.root");
-    else if (b->per_epoch == 0) status = cvr_fail(err, CVR_ERR_USAGE, "drop_last leaves no batch of %lld from %lld pictures; lower train.batch", (long long)o->batch, (long long)b->n_samples);
+    if (b->n_samples == 0)
+        status = cvr_fail(err, CVR_ERR_INVALID, "there is not one picture in the data; check data.root");
+    else if (b->per_epoch == 0)
+        status = cvr_fail(err, CVR_ERR_USAGE, "drop_last leaves no batch of %lld from %lld pictures; lower train.batch",
+                          (long long)o->batch, (long long)b->n_samples);
     if (status == CVR_OK) status = learn_size(b, err);
     if (status == CVR_OK) status = allocate(b, err);
     if (status == CVR_OK) status = start_workers(b, err);
@@ -325,7 +336,15 @@ void cvr_batches_shape(const cvr_batches *b, int64_t shape[4]) {
     shape[3] = b->width;
 }
 
-int64_t cvr_batches_samples(const cvr_batches *b) { return b->n_samples; }
-int64_t cvr_batches_per_epoch(const cvr_batches *b) { return b->per_epoch; }
-int64_t cvr_batches_remainder(const cvr_batches *b) { return b->o.drop_last ? 0 : b->n_samples % b->o.batch; }
-int64_t cvr_batches_skipped(const cvr_batches *b) { return atomic_load(&((cvr_batches *)(uintptr_t)b)->skipped); }
+int64_t cvr_batches_samples(const cvr_batches *b) {
+    return b->n_samples;
+}
+int64_t cvr_batches_per_epoch(const cvr_batches *b) {
+    return b->per_epoch;
+}
+int64_t cvr_batches_remainder(const cvr_batches *b) {
+    return b->o.drop_last ? 0 : b->n_samples % b->o.batch;
+}
+int64_t cvr_batches_skipped(const cvr_batches *b) {
+    return atomic_load(&((cvr_batches *)(uintptr_t)b)->skipped);
+}

@@ -24,9 +24,11 @@ static void *sample_alloc(cvr_sample *sample, uint64_t bytes) {
 static int32_t sample_add(cvr_sample *sample, const cvr_field *like, cvr_field **out, cvr_error *err) {
     arena_sample *s = sample->ctx;
     uint64_t bytes = cvr_dtype_size(like->dtype);
-    if (sample->n_fields == SAMPLE_MOST_FIELDS || like->rank > 4 || !bytes) return cvr_fail(err, CVR_ERR_PLUGIN, "a field `%s` that no sample can have", like->name);
+    if (sample->n_fields == SAMPLE_MOST_FIELDS || like->rank > 4 || !bytes)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "a field `%s` that no sample can have", like->name);
     for (uint32_t i = 0; i < like->rank; i++) {
-        if (like->shape[i] < 0 || __builtin_mul_overflow(bytes, (uint64_t)like->shape[i], &bytes)) return cvr_fail(err, CVR_ERR_FORMAT, "field `%s` is too large", like->name);
+        if (like->shape[i] < 0 || __builtin_mul_overflow(bytes, (uint64_t)like->shape[i], &bytes))
+            return cvr_fail(err, CVR_ERR_FORMAT, "field `%s` is too large", like->name);
     }
     cvr_field *f = &s->fields[sample->n_fields];
     *f = *like;
@@ -61,7 +63,8 @@ int32_t sample_transform(arena_sample *s, const cvr_batches_options *o, sample_p
         const cvr_transform *t = &o->transforms[i];
         double params[CVR_AUGMENT_PARAMS] = {0};
         cvr_rng rng;
-        cvr_rng_start(&rng, cvr_rng_mix(cvr_rng_mix(o->seed, 0x61756767ull), (uint64_t)at.epoch), cvr_rng_mix((uint64_t)at.index, i));
+        cvr_rng_start(&rng, cvr_rng_mix(cvr_rng_mix(o->seed, 0x61756767ull), (uint64_t)at.epoch),
+                      cvr_rng_mix((uint64_t)at.index, i));
         int32_t status = t->desc->make_params ? t->desc->make_params(t->attrs, &s->sample, &rng, params, err) : CVR_OK;
         if (status == CVR_OK) status = t->desc->apply(t->attrs, params, &s->sample, err);
         if (status == CVR_OK) continue;
@@ -77,7 +80,8 @@ int32_t sample_transform(arena_sample *s, const cvr_batches_options *o, sample_p
 
 static int32_t check_picture(const arena_sample *s, cvr_error *err) {
     const cvr_field *f = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE);
-    if (!f || f->rank != 3 || (f->dtype != CVR_U8 && f->dtype != CVR_F32) || f->shape[2] < 1 || f->shape[2] > 4 || f->shape[0] < 1 || f->shape[1] < 1) {
+    if (!f || f->rank != 3 || (f->dtype != CVR_U8 && f->dtype != CVR_F32) || f->shape[2] < 1 || f->shape[2] > 4 ||
+        f->shape[0] < 1 || f->shape[1] < 1) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "the transforms left no picture of 1 to 4 channels");
     }
     return CVR_OK;
@@ -114,7 +118,12 @@ void sample_normalise(const cvr_field *image, const cvr_batches_options *o, floa
 
 int32_t cvr_picture_load(const cvr_batches_options *o, const cvr_image *image, cvr_batch *out, cvr_error *err) {
     arena_sample s;
-    cvr_field like = {.name = "image", .kind = CVR_FIELD_IMAGE, .dtype = CVR_U8, .rank = 3, .shape = {image->height, image->width, image->channels, 1}}, *f;
+    cvr_field like = {.name = "image",
+                      .kind = CVR_FIELD_IMAGE,
+                      .dtype = CVR_U8,
+                      .rank = 3,
+                      .shape = {image->height, image->width, image->channels, 1}},
+              *f;
     sample_init(&s);
     int32_t status = s.sample.add(&s.sample, &like, &f, err);
     if (status == CVR_OK) {
@@ -125,9 +134,12 @@ int32_t cvr_picture_load(const cvr_batches_options *o, const cvr_image *image, c
     if (status == CVR_OK) {
         f = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE);
         float *pixels = cvr_alloc_aligned((size_t)(f->shape[0] * f->shape[1] * f->shape[2]) * sizeof(float), 64);
-        *out = (cvr_batch){.n = 1, .height = f->shape[0], .width = f->shape[1], .channels = f->shape[2], .images = pixels};
-        if (pixels) sample_normalise(f, o, pixels);
-        else status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        *out =
+            (cvr_batch){.n = 1, .height = f->shape[0], .width = f->shape[1], .channels = f->shape[2], .images = pixels};
+        if (pixels)
+            sample_normalise(f, o, pixels);
+        else
+            status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     sample_free(&s);
     return status;

@@ -1,6 +1,6 @@
 /*
- * Reverse-mode differentiation: nodes are visited from the last to the first, each op's own `grad` adds the nodes of its gradient,
- * and gradients that meet in one value are added up in the order in which they come.
+ * Reverse-mode differentiation: nodes are visited from the last to the first, each op's own `grad` adds the nodes of
+ * its gradient, and gradients that meet in one value are added up in the order in which they come.
  */
 #include "ir.h"
 
@@ -10,7 +10,8 @@ static int32_t accumulate(cvr_graph *g, cvr_value v, cvr_value gradient, const i
         char want[160], have[160] = "nothing";
         print_shape(&value->type, want, sizeof want);
         if (gradient < g->n_values) print_shape(&g->values[gradient]->type, have, sizeof have);
-        return cvr_fail(err, CVR_ERR_PLUGIN, "the gradient of %s has shape %s for an input of shape %s", by->name, have, want);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the gradient of %s has shape %s for an input of shape %s", by->name, have,
+                        want);
     }
     int32_t status = graph_reorder(g, gradient, &value->type, &gradient, err);
     if (status != CVR_OK || value->gradient == CVR_NONE) {
@@ -34,7 +35,8 @@ static int32_t node_gradient(cvr_graph *g, const ir_node *n, cvr_error *err) {
         any_in = any_in || needs[i];
     }
     if (!any_out || !any_in || !n->op->grad) return CVR_OK;
-    cvr_grad_args args = {sizeof args, n->attrs, n->inputs, n->outputs, grad_out, needs, grad_in, n->n_inputs, n->n_outputs};
+    cvr_grad_args args = {sizeof args, n->attrs, n->inputs,   n->outputs,  grad_out,
+                          needs,       grad_in,  n->n_inputs, n->n_outputs};
     int32_t status = n->op->grad(&g->builder, &args, err);
     for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
         if (needs[i] && grad_in[i]) status = accumulate(g, n->inputs[i], grad_in[i], n, err);
@@ -56,8 +58,10 @@ int32_t cvr_graph_backward_from(cvr_graph *g, cvr_value v, cvr_value gradient, c
     g->values[v]->gradient = gradient;
     g->in_backward = true;
     for (size_t i = g->n_nodes; i-- > 0 && status == CVR_OK;) {
-        if (!enter_scope(g, g->nodes[i]->name)) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        else status = node_gradient(g, g->nodes[i], err);
+        if (!enter_scope(g, g->nodes[i]->name))
+            status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        else
+            status = node_gradient(g, g->nodes[i], err);
     }
     enter_scope(g, "");
     return status;
@@ -90,7 +94,8 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
         const ir_value *v = g->values[i];
         if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;
         const cvr_store_entry *e = cvr_store_get(g->store, v->store_index);
-        const cvr_update_args args = {sizeof args, policy->attrs, (cvr_value)i, v->gradient, lr, step, decay_of(policy, e->flags)};
+        const cvr_update_args args = {
+            sizeof args, policy->attrs, (cvr_value)i, v->gradient, lr, step, decay_of(policy, e->flags)};
         g->scope.n = 0;
         cvr_text_add(&g->scope, "%s", e->name);
         status = policy->optimizer->emit(&g->builder, &args, err);

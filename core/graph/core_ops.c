@@ -1,13 +1,14 @@
 /*
- * The one op that belongs to the core: `add`, because autodiff needs it where gradients meet. Its kernel here is the reference;
- * backends bring their own.
+ * The one op that belongs to the core: `add`, because autodiff needs it where gradients meet. Its kernel here is the
+ * reference; backends bring their own.
  */
 #include "../plugin/registry.h"
 
 /* c = a + b; a, b, c: one shape, f32 */
 static int32_t add_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0], *y = a->inputs[1];
-    if (x->dtype != CVR_F32 || y->dtype != CVR_F32 || x->rank != y->rank || memcmp(x->shape, y->shape, sizeof x->shape) != 0) {
+    if (x->dtype != CVR_F32 || y->dtype != CVR_F32 || x->rank != y->rank ||
+        memcmp(x->shape, y->shape, sizeof x->shape) != 0) {
         return cvr_fail(err, CVR_ERR_INVALID, "add: the two inputs must be f32 and of one shape");
     }
     *a->outputs[0] = *x;
@@ -21,7 +22,9 @@ static int32_t add_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) 
     return CVR_OK;
 }
 
-static double add_flops(const cvr_infer_args *a) { return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape); }
+static double add_flops(const cvr_infer_args *a) {
+    return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
 
 static int32_t add_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;

@@ -1,8 +1,8 @@
 /* An open backend. The core knows no backend by name: it finds the descriptor and talks to its table. */
 #include "ir.h"
 
-int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index, const cvr_threadpool *pool,
-                        cvr_error *err) {
+int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index,
+                        const cvr_threadpool *pool, cvr_error *err) {
     const void *desc;
     *out = NULL;
     int32_t status = cvr_plugins_find(plugins, CVR_KIND_BACKEND, backend, &desc, err);
@@ -15,13 +15,15 @@ int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *back
     const cvr_host *host = cvr_plugins_host(plugins);
     const int64_t count = d->backend->device_count(host);
     if (index < 0 || index >= count) {
-        status = cvr_fail(err, CVR_ERR_USAGE, "backend %s has %lld device%s here; backend.device=%lld is none of them", backend,
-                          (long long)count, count == 1 ? "" : "s", (long long)index);
+        status = cvr_fail(err, CVR_ERR_USAGE, "backend %s has %lld device%s here; backend.device=%lld is none of them",
+                          backend, (long long)count, count == 1 ? "" : "s", (long long)index);
     } else {
         status = d->backend->open(host, index, &d->self, err);
     }
-    if (status == CVR_OK) *out = d;
-    else cvr_free(d);
+    if (status == CVR_OK)
+        *out = d;
+    else
+        cvr_free(d);
     return status;
 }
 
@@ -32,9 +34,13 @@ void cvr_device_close(cvr_device **d) {
     *d = NULL;
 }
 
-const cvr_backend_desc *cvr_device_backend(const cvr_device *d) { return d->backend; }
+const cvr_backend_desc *cvr_device_backend(const cvr_device *d) {
+    return d->backend;
+}
 
-void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size) { d->backend->describe(d->self, buf, size); }
+void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size) {
+    d->backend->describe(d->self, buf, size);
+}
 
 int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err) {
     return d->backend->alloc(d->self, bytes ? bytes : 64, address, err);

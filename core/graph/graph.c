@@ -76,10 +76,12 @@ static int32_t check_call(const cvr_graph *g, const cvr_op_desc *op, const cvr_o
                         (unsigned long long)call->attrs_size, (unsigned long long)size);
     }
     if (call->n_inputs < op->min_inputs || call->n_inputs > op->max_inputs || call->n_inputs > CVR_MAX_IO) {
-        return cvr_fail(err, CVR_ERR_INVALID, "op %s: %u inputs; it takes %u to %u", op->name, call->n_inputs, op->min_inputs, op->max_inputs);
+        return cvr_fail(err, CVR_ERR_INVALID, "op %s: %u inputs; it takes %u to %u", op->name, call->n_inputs,
+                        op->min_inputs, op->max_inputs);
     }
     if (call->n_outputs > op->n_outputs || op->n_outputs > CVR_MAX_IO) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: %u outputs wanted; it has %u", op->name, call->n_outputs, op->n_outputs);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: %u outputs wanted; it has %u", op->name, call->n_outputs,
+                        op->n_outputs);
     }
     for (uint32_t i = 0; i < call->n_inputs; i++) {
         const cvr_value v = call->inputs[i];
@@ -87,7 +89,8 @@ static int32_t check_call(const cvr_graph *g, const cvr_op_desc *op, const cvr_o
             return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: input %u is missing", op->name, i);
         }
         if ((op->mutates >> i & 1) && v != CVR_NONE && g->values[v]->kind != VALUE_STORED) {
-            return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: input %u is updated in place and must be a parameter or state", op->name, i);
+            return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: input %u is updated in place and must be a parameter or state",
+                            op->name, i);
         }
     }
     return CVR_OK;
@@ -123,7 +126,8 @@ static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) 
     }
     const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
     int32_t status = n->op->infer(&args, err);
-    if ((n->op->flags & CVR_OP_ORDER_FREE) && n->n_outputs && in[0]) memcpy(types[0].order, in[0]->order, sizeof types[0].order);
+    if ((n->op->flags & CVR_OP_ORDER_FREE) && n->n_outputs && in[0])
+        memcpy(types[0].order, in[0]->order, sizeof types[0].order);
     for (uint32_t i = 0; status == CVR_OK && i < n->n_outputs; i++) status = check_type(&types[i], n->op->name, err);
     return status;
 }
@@ -133,7 +137,8 @@ static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_er
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     g->nodes = more;
     bool needs = false;
-    for (uint32_t i = 0; i < n->n_inputs; i++) needs = needs || (n->inputs[i] && g->values[n->inputs[i]]->needs_gradient);
+    for (uint32_t i = 0; i < n->n_inputs; i++)
+        needs = needs || (n->inputs[i] && g->values[n->inputs[i]]->needs_gradient);
     for (uint32_t i = 0; i < n->n_outputs; i++) {
         const int32_t status = graph_add_value(g, &types[i], VALUE_TEMP, &n->outputs[i], err);
         if (status != CVR_OK) return status;
@@ -218,9 +223,12 @@ void cvr_graph_destroy(cvr_graph **graph) {
     *graph = NULL;
 }
 
-const cvr_builder *cvr_graph_builder(const cvr_graph *g) { return &g->builder; }
+const cvr_builder *cvr_graph_builder(const cvr_graph *g) {
+    return &g->builder;
+}
 
-static int32_t add_named(cvr_graph *g, const char *name, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err) {
+static int32_t add_named(cvr_graph *g, const char *name, const cvr_type *type, value_kind kind, cvr_value *out,
+                         cvr_error *err) {
     int32_t status = check_type(type, name, err);
     if (status == CVR_OK) status = graph_add_value(g, type, kind, out, err);
     if (status != CVR_OK) return status;
@@ -266,14 +274,19 @@ int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error 
     return CVR_OK;
 }
 
-cvr_value cvr_graph_gradient(const cvr_graph *g, cvr_value v) { return g->values[v]->gradient; }
+cvr_value cvr_graph_gradient(const cvr_graph *g, cvr_value v) {
+    return g->values[v]->gradient;
+}
 
-void cvr_graph_wants_gradient(cvr_graph *g, cvr_value v) { g->values[v]->needs_gradient = true; }
+void cvr_graph_wants_gradient(cvr_graph *g, cvr_value v) {
+    g->values[v]->needs_gradient = true;
+}
 
 cvr_value cvr_graph_param(const cvr_graph *g, const char *name) {
     for (size_t i = 1; i < g->n_values; i++) {
         const ir_value *v = g->values[i];
-        if (v->kind == VALUE_STORED && strcmp(cvr_store_get(g->store, v->store_index)->name, name) == 0) return (cvr_value)i;
+        if (v->kind == VALUE_STORED && strcmp(cvr_store_get(g->store, v->store_index)->name, name) == 0)
+            return (cvr_value)i;
     }
     return CVR_NONE;
 }

@@ -54,7 +54,8 @@ bool same_order(const cvr_type *a, const cvr_type *b);
 bool has_order(const cvr_type *t);
 void print_shape(const cvr_type *t, char *buf, size_t size);
 int32_t check_type(const cvr_type *t, const char *what, cvr_error *err);
-/* A value with its elements in logical order, by the op "to_logical" where needed; or in the order of `like`, by "from_logical". */
+/* A value with its elements in logical order, by the op "to_logical" where needed; or in the order of `like`, by
+ * "from_logical". */
 int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value *out, cvr_error *err);
 void graph_free_node(ir_node *n);
 /* A tensor of this type without memory. */

@@ -18,20 +18,23 @@ static int32_t build_layer(cvr_graph *g, const cvr_layer_desc *layer, const cvr_
     void *attrs = NULL;
     char what[120];
     if (call->n_inputs < layer->min_inputs || call->n_inputs > layer->max_inputs) {
-        return cvr_fail(err, CVR_ERR_USAGE, "it has %u inputs; it takes %u to %u", call->n_inputs, layer->min_inputs, layer->max_inputs);
+        return cvr_fail(err, CVR_ERR_USAGE, "it has %u inputs; it takes %u to %u", call->n_inputs, layer->min_inputs,
+                        layer->max_inputs);
     }
     if (call->n_outputs > layer->n_outputs || layer->n_outputs > CVR_MAX_IO) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "%u outputs wanted; it has %u", call->n_outputs, layer->n_outputs);
     }
     for (uint32_t i = 0; i < call->n_inputs; i++) {
-        if (call->inputs[i] == CVR_NONE || call->inputs[i] >= g->n_values) return cvr_fail(err, CVR_ERR_PLUGIN, "input %u is missing", i);
+        if (call->inputs[i] == CVR_NONE || call->inputs[i] >= g->n_values)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "input %u is missing", i);
     }
     (void)snprintf(what, sizeof what, "%s", layer->name);
     int32_t status = cvr_attrs_parse(&schema, call->settings ? call->settings : "", NULL, what, &attrs, err);
     if (status == CVR_OK) status = layer->build(&g->builder, attrs, call->inputs, call->n_inputs, outputs, err);
     cvr_free(attrs);
     for (uint32_t i = 0; status == CVR_OK && i < call->n_outputs; i++) {
-        if (outputs[i] == CVR_NONE || outputs[i] >= g->n_values) return cvr_fail(err, CVR_ERR_PLUGIN, "its `build` left output %u out", i);
+        if (outputs[i] == CVR_NONE || outputs[i] >= g->n_values)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "its `build` left output %u out", i);
         call->outputs[i] = outputs[i];
     }
     return status;
@@ -41,7 +44,9 @@ int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_erro
     cvr_graph *g = b->ctx;
     const void *layer;
     const size_t before = g->scope.n;
-    if (g->depth == DEEPEST_LAYER) return cvr_fail(err, CVR_ERR_PLUGIN, "layer %s: more than %u layers within each other", call->name, DEEPEST_LAYER);
+    if (g->depth == DEEPEST_LAYER)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "layer %s: more than %u layers within each other", call->name,
+                        DEEPEST_LAYER);
     int32_t status = cvr_plugins_find(g->plugins, CVR_KIND_LAYER, call->layer, &layer, err);
     if (status != CVR_OK) return status;
     cvr_text_add(&g->scope, "%s%s", before ? "." : "", call->name);
@@ -74,8 +79,10 @@ static int32_t stored_value(cvr_graph *g, const store_request *r, cvr_value *out
     return CVR_OK;
 }
 
-static int32_t declare(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t kind, cvr_value *out, cvr_error *err) {
-    if (!decl->name || !decl->init || decl->rank > CVR_MAX_RANK) return cvr_fail(err, CVR_ERR_PLUGIN, "a parameter without name, shape or init");
+static int32_t declare(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t kind, cvr_value *out,
+                       cvr_error *err) {
+    if (!decl->name || !decl->init || decl->rank > CVR_MAX_RANK)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "a parameter without name, shape or init");
     cvr_text name = {0};
     cvr_text_add(&name, "%s%s%s", prefix, *prefix ? "." : "", decl->name);
     if (name.failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -93,10 +100,12 @@ int32_t builder_param(const cvr_builder *b, const cvr_param_decl *decl, cvr_valu
     return declare(g, b->scope(b), decl, kind, out, err);
 }
 
-int32_t builder_slot(const cvr_builder *b, cvr_value param, const cvr_param_decl *decl, cvr_value *out, cvr_error *err) {
+int32_t builder_slot(const cvr_builder *b, cvr_value param, const cvr_param_decl *decl, cvr_value *out,
+                     cvr_error *err) {
     cvr_graph *g = b->ctx;
     if (param >= g->n_values || param == CVR_NONE || g->values[param]->kind != VALUE_STORED) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "optimizer state `%s` is asked for something that is no parameter", decl->name);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "optimizer state `%s` is asked for something that is no parameter",
+                        decl->name);
     }
     return declare(g, cvr_store_get(g->store, g->values[param]->store_index)->name, decl, CVR_STORE_SLOT, out, err);
 }

@@ -1,7 +1,7 @@
 /*
- * The memory plan. Nodes run in the order in which they were added; a value lives from the node that makes it to the last that
- * reads it. Views share their input's block, and so does a result that its kernel may write over a dying input. Blocks are then
- * placed, largest first, at the lowest offset where nothing alive at the same time lies.
+ * The memory plan. Nodes run in the order in which they were added; a value lives from the node that makes it to the
+ * last that reads it. Views share their input's block, and so does a result that its kernel may write over a dying
+ * input. Blocks are then placed, largest first, at the lowest offset where nothing alive at the same time lies.
  */
 #include "plan.h"
 
@@ -45,7 +45,8 @@ static uint64_t workspace_of(const plan_request *r, const ir_node *n, const cvr_
         pointers[i] = v ? &tensors[i] : NULL;
         if (v) tensors[i] = tensor_of(&r->graph->values[v]->type);
     }
-    const cvr_signature sig = {sizeof sig, n->attrs, pointers, pointers + n->n_inputs, n->n_inputs, n->n_outputs, r->n_workers, 0};
+    const cvr_signature sig = {sizeof sig,  n->attrs,     pointers,     pointers + n->n_inputs,
+                               n->n_inputs, n->n_outputs, r->n_workers, 0};
     return k->workspace(&sig);
 }
 
@@ -61,7 +62,8 @@ static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, c
             n->on_host = !(backend->flags & CVR_BACKEND_HOST_VISIBLE);
             status = resolve_kernel(r, n->node, host_kernels, 1, &n->kernel, &why, err);
             if (status == CVR_OK && !n->kernel) {
-                status = cvr_fail(err, CVR_ERR_UNSUPPORTED, "nothing can compute %s: %s", n->node->name, why.s ? why.s : "no kernel");
+                status = cvr_fail(err, CVR_ERR_UNSUPPORTED, "nothing can compute %s: %s", n->node->name,
+                                  why.s ? why.s : "no kernel");
             }
             n->why = why.s;
         } else {
@@ -77,7 +79,9 @@ static int32_t tell_fallbacks(const plan_request *r, const cvr_text *table, cvr_
     const char *backend = r->device->backend->name;
     if (!table->n || r->fallback == CVR_FALLBACK_ALLOW) return CVR_OK;
     if (r->fallback == CVR_FALLBACK_ERROR) {
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "backend %s cannot run all nodes (set backend.fallback=warn to run them on the host):%.600s", backend, table->s);
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                        "backend %s cannot run all nodes (set backend.fallback=warn to run them on the host):%.600s",
+                        backend, table->s);
     }
     cvr_log(CVR_LOG_WARNING, "backend %s leaves these nodes to the host:%s", backend, table->s);
     return CVR_OK;
@@ -113,7 +117,8 @@ static int32_t last_uses(const plan *p, const cvr_graph *g, size_t **out, cvr_er
     return CVR_OK;
 }
 
-/* The input whose memory output 0 may take over, or -1: it dies here, has the same size, and nothing else lives in its block. */
+/* The input whose memory output 0 may take over, or -1: it dies here, has the same size, and nothing else lives in its
+ * block. */
 static int64_t inplace_input(const plan *p, const cvr_graph *g, const plan_node *n, size_t at) {
     const ir_node *node = n->node;
     if (!n->kernel || n->on_host || node->n_outputs == 0) return -1;
@@ -122,8 +127,11 @@ static int64_t inplace_input(const plan *p, const cvr_graph *g, const plan_node 
         if (!(n->kernel->inplace >> k & 1) || !v || p->block_of[v] < 0) continue;
         const plan_block *b = &p->blocks[p->block_of[v]];
         bool repeated = false;
-        for (uint32_t j = 0; j < node->n_inputs; j++) repeated = repeated || (j != k && node->inputs[j] && p->block_of[node->inputs[j]] == p->block_of[v]);
-        if (b->last == at && !repeated && type_bytes(&g->values[v]->type) == type_bytes(&g->values[node->outputs[0]]->type)) return (int64_t)k;
+        for (uint32_t j = 0; j < node->n_inputs; j++)
+            repeated = repeated || (j != k && node->inputs[j] && p->block_of[node->inputs[j]] == p->block_of[v]);
+        if (b->last == at && !repeated &&
+            type_bytes(&g->values[v]->type) == type_bytes(&g->values[node->outputs[0]]->type))
+            return (int64_t)k;
     }
     return -1;
 }
@@ -138,7 +146,9 @@ static int32_t assign_blocks(plan *p, const cvr_graph *g, const size_t *last, cv
         const value_kind kind = g->values[v]->kind;
         if (kind != VALUE_INPUT && kind != VALUE_SCALAR) continue;
         status = new_block(p, &capacity, type_bytes(&g->values[v]->type), 0, &p->block_of[v], err);
-        if (status == CVR_OK) p->blocks[p->block_of[v]].last = kind == VALUE_SCALAR ? p->n : last[v]; /* scalars are not written anew for every run */
+        if (status == CVR_OK)
+            p->blocks[p->block_of[v]].last =
+                kind == VALUE_SCALAR ? p->n : last[v]; /* scalars are not written anew for every run */
     }
     for (size_t i = 0; i < p->n && status == CVR_OK; i++) {
         plan_node *n = &p->nodes[i];
@@ -152,16 +162,20 @@ static int32_t assign_blocks(plan *p, const cvr_graph *g, const size_t *last, cv
             } else {
                 status = new_block(p, &capacity, type_bytes(&g->values[v]->type), i, &p->block_of[v], err);
             }
-            if (status == CVR_OK && p->block_of[v] >= 0 && last[v] > p->blocks[p->block_of[v]].last) p->blocks[p->block_of[v]].last = last[v];
+            if (status == CVR_OK && p->block_of[v] >= 0 && last[v] > p->blocks[p->block_of[v]].last)
+                p->blocks[p->block_of[v]].last = last[v];
         }
-        if (status == CVR_OK && n->workspace && !n->on_host) status = new_block(p, &capacity, n->workspace, i, &n->workspace_block, err);
+        if (status == CVR_OK && n->workspace && !n->on_host)
+            status = new_block(p, &capacity, n->workspace, i, &n->workspace_block, err);
     }
     return status;
 }
 
 /* ---- where each block lies ---- */
 
-static bool overlaps_in_time(const plan_block *a, const plan_block *b) { return a->first <= b->last && b->first <= a->last; }
+static bool overlaps_in_time(const plan_block *a, const plan_block *b) {
+    return a->first <= b->last && b->first <= a->last;
+}
 
 /* Lowest offset at which `b` fits beside those placed already (`placed`, sorted by offset). */
 static uint64_t lowest_fit(const plan *p, const size_t *placed, size_t n, const plan_block *b) {
@@ -176,7 +190,8 @@ static uint64_t lowest_fit(const plan *p, const size_t *placed, size_t n, const 
 }
 
 static int32_t place_blocks(plan *p, cvr_error *err) {
-    size_t *order = cvr_calloc(p->n_blocks + 1, sizeof *order), *placed = cvr_calloc(p->n_blocks + 1, sizeof *placed), n = 0;
+    size_t *order = cvr_calloc(p->n_blocks + 1, sizeof *order), *placed = cvr_calloc(p->n_blocks + 1, sizeof *placed),
+           n = 0;
     if (!order || !placed) {
         cvr_free(order);
         cvr_free(placed);

@@ -1,6 +1,6 @@
 /*
- * A program: a plan with memory, recorded once and replayed. Runs of nodes that the device can record make segments; a node that
- * must run on the host, with copies, stands between two of them.
+ * A program: a plan with memory, recorded once and replayed. Runs of nodes that the device can record make segments; a
+ * node that must run on the host, with copies, stands between two of them.
  */
 #include "plan.h"
 
@@ -15,8 +15,8 @@ typedef struct bound_node {
 } bound_node;
 
 typedef struct segment {
-    size_t first, n;  /* nodes */
-    void *recording;  /* NULL: one node on the host */
+    size_t first, n; /* nodes */
+    void *recording; /* NULL: one node on the host */
 } segment;
 
 struct cvr_program {
@@ -37,7 +37,9 @@ struct cvr_program {
     const char **slot_names;
 };
 
-static uint64_t rounded(uint64_t bytes) { return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN; }
+static uint64_t rounded(uint64_t bytes) {
+    return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+}
 
 /* ---- slots ---- */
 
@@ -65,7 +67,9 @@ int32_t cvr_program_slot(const cvr_program *p, const char *name) {
     return -1;
 }
 
-const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot) { return &p->graph->values[p->slots[slot]]->type; }
+const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot) {
+    return &p->graph->values[p->slots[slot]]->type;
+}
 
 static void *value_address(const cvr_program *p, cvr_value v) {
     const ir_value *value = p->graph->values[v];
@@ -101,11 +105,13 @@ int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *e
 /* Host memory that a node on the host needs for copies of its values, and its workspace. */
 static uint64_t staging_need(const cvr_graph *g, const plan_node *n) {
     uint64_t bytes = rounded(n->workspace);
-    for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) bytes += n->node->inputs[k] ? rounded(type_bytes(&g->values[n->node->inputs[k]]->type)) : 0;
+    for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++)
+        bytes += n->node->inputs[k] ? rounded(type_bytes(&g->values[n->node->inputs[k]]->type)) : 0;
     return bytes;
 }
 
-int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback, cvr_error *err) {
+int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback,
+                         cvr_error *err) {
     static uint64_t programs;
     cvr_program *p = cvr_calloc(1, sizeof *p);
     *out = NULL;
@@ -126,8 +132,12 @@ int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const c
     return status;
 }
 
-uint64_t cvr_program_arena_bytes(const cvr_program *p) { return p->plan.bytes; }
-uint64_t cvr_program_id(const cvr_program *p) { return p->id; }
+uint64_t cvr_program_arena_bytes(const cvr_program *p) {
+    return p->plan.bytes;
+}
+uint64_t cvr_program_id(const cvr_program *p) {
+    return p->id;
+}
 
 /* ---- binding ---- */
 
@@ -162,7 +172,9 @@ static int32_t bind_node(cvr_program *p, bound_node *b, plan_node *n, size_t ind
     return CVR_OK;
 }
 
-static bool must_stand_alone(const plan_node *n) { return n->on_host; }
+static bool must_stand_alone(const plan_node *n) {
+    return n->on_host;
+}
 
 static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
     p->segments = cvr_calloc(n + 1, sizeof *p->segments);
@@ -175,7 +187,8 @@ static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
         if (must_stand_alone(p->nodes[i++].plan)) continue;
         for (; i < n && !must_stand_alone(p->nodes[i].plan); i++) s->n++;
         const cvr_backend_desc *backend = p->device->backend;
-        const int32_t status = backend->record(p->device->self, p->launches + s->first, s->n, p->id, &s->recording, err);
+        const int32_t status =
+            backend->record(p->device->self, p->launches + s->first, s->n, p->id, &s->recording, err);
         if (status != CVR_OK) return status;
     }
     return CVR_OK;
@@ -227,7 +240,8 @@ static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
     int32_t status = backend->sync(p->device->self, err);
     for (uint32_t k = 0; k < n->n_inputs && status == CVR_OK; k++) {
         const uint64_t bytes = n->inputs[k] ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
-        if (bytes) status = backend->download(p->device->self, b->all[k].data, root_address(p, n->inputs[k]), bytes, err);
+        if (bytes)
+            status = backend->download(p->device->self, b->all[k].data, root_address(p, n->inputs[k]), bytes, err);
     }
     if (status == CVR_OK) status = fn->run(&b->args, err);
     for (uint32_t k = 0; k < n->n_inputs + n->n_outputs && status == CVR_OK; k++) {
@@ -242,24 +256,34 @@ int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
     const cvr_backend_desc *backend = p->device->backend;
     for (size_t i = 0; i < p->n_segments; i++) {
         segment *s = &p->segments[i];
-        const int32_t status = s->recording ? backend->replay(p->device->self, s->recording, err) : run_on_host(p, &p->nodes[s->first], err);
+        const int32_t status = s->recording ? backend->replay(p->device->self, s->recording, err)
+                                            : run_on_host(p, &p->nodes[s->first], err);
         if (status != CVR_OK) return status;
     }
     return backend->sync(p->device->self, err);
 }
 
-size_t cvr_program_nodes(const cvr_program *p) { return p->plan.n; }
+size_t cvr_program_nodes(const cvr_program *p) {
+    return p->plan.n;
+}
 
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info) {
     const plan_node *n = &p->plan.nodes[i];
     const cvr_type *in[CVR_MAX_IO];
     cvr_type *out[CVR_MAX_IO];
-    *info = (cvr_node_info){.name = n->node->name, .op = n->node->op->name, .backend = "view", .isa = "", .why = n->why ? n->why : "", .backward = n->node->backward};
+    *info = (cvr_node_info){.name = n->node->name,
+                            .op = n->node->op->name,
+                            .backend = "view",
+                            .isa = "",
+                            .why = n->why ? n->why : "",
+                            .backward = n->node->backward};
     for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) {
         const cvr_value v = n->node->inputs[k];
         cvr_type *t = v ? &p->graph->values[v]->type : NULL;
-        if (k < n->node->n_inputs) in[k] = t;
-        else out[k - n->node->n_inputs] = t;
+        if (k < n->node->n_inputs)
+            in[k] = t;
+        else
+            out[k - n->node->n_inputs] = t;
         if (t && n->kernel) info->bytes += type_bytes(t);
     }
     if (n->node->n_outputs) info->output = out[0];

@@ -1,6 +1,6 @@
 /*
- * Which kernel runs a node: the device's own, else the op's meaning in other ops, else a kernel on the host. Everything is settled
- * before the first step.
+ * Which kernel runs a node: the device's own, else the op's meaning in other ops, else a kernel on the host. Everything
+ * is settled before the first step.
  */
 #include "plan.h"
 
@@ -16,7 +16,8 @@ static void make_signature(signature *s, const cvr_graph *g, const ir_node *n, u
         s->pointers[i] = v ? &s->tensors[i] : NULL;
         if (v) s->tensors[i] = tensor_of(&g->values[v]->type);
     }
-    s->sig = (cvr_signature){sizeof s->sig, n->attrs, s->pointers, s->pointers + n->n_inputs, n->n_inputs, n->n_outputs, n_workers, 0};
+    s->sig = (cvr_signature){sizeof s->sig, n->attrs,     s->pointers, s->pointers + n->n_inputs,
+                             n->n_inputs,   n->n_outputs, n_workers,   0};
 }
 
 int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
@@ -33,8 +34,10 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
         for (size_t i = 0; i < count && !*out; i++) {
             cvr_error reason;
             cvr_error_init(&reason);
-            if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK) *out = kernels[i];
-            else cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);
+            if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
+                *out = kernels[i];
+            else
+                cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);
         }
         cvr_free((void *)(uintptr_t)kernels);
     }
@@ -82,7 +85,8 @@ static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth,
     if (g->scope.s) g->scope.s[0] = '\0';
     for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
         if (outputs[i] == CVR_NONE || !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type)) {
-            return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name, i);
+            return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
+                            i);
         }
         if (n->outputs[i] < l->n_before) l->renamed[n->outputs[i]] = outputs[i];
         if (g->values[n->outputs[i]]->kept) g->values[outputs[i]]->kept = true;

@@ -1,6 +1,6 @@
 /*
- * The store: everything that outlives a step, by name. Entries are declared while graphs are built, then placed on a device as one
- * block; placing them again on another device moves them.
+ * The store: everything that outlives a step, by name. Entries are declared while graphs are built, then placed on a
+ * device as one block; placing them again on another device moves them.
  */
 #include "ir.h"
 
@@ -38,9 +38,13 @@ void cvr_store_destroy(cvr_store **store) {
     *store = NULL;
 }
 
-size_t cvr_store_count(const cvr_store *s) { return s->n; }
+size_t cvr_store_count(const cvr_store *s) {
+    return s->n;
+}
 
-const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i) { return &s->entries[i].entry; }
+const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i) {
+    return &s->entries[i].entry;
+}
 
 int64_t cvr_store_find(const cvr_store *s, const char *name) {
     for (size_t i = 0; i < s->n; i++) {
@@ -49,17 +53,22 @@ int64_t cvr_store_find(const cvr_store *s, const char *name) {
     return -1;
 }
 
-void *store_address(const cvr_store *s, size_t i) { return s->memory + s->entries[i].offset; }
+void *store_address(const cvr_store *s, size_t i) {
+    return s->memory + s->entries[i].offset;
+}
 
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err) {
     const int64_t before = cvr_store_find(s, r->name);
     if (before >= 0) {
         const stored *e = &s->entries[before];
-        if (!same_shape(&e->entry.type, &r->type) || !same_order(&e->entry.type, &r->type) || e->entry.kind != r->kind) {
+        if (!same_shape(&e->entry.type, &r->type) || !same_order(&e->entry.type, &r->type) ||
+            e->entry.kind != r->kind) {
             char was[160], is[160];
             print_shape(&e->entry.type, was, sizeof was);
             print_shape(&r->type, is, sizeof is);
-            return cvr_fail(err, CVR_ERR_INVALID, "parameter %s has shape %s in one place and %s in another; use two names", r->name, was, is);
+            return cvr_fail(err, CVR_ERR_INVALID,
+                            "parameter %s has shape %s in one place and %s in another; use two names", r->name, was,
+                            is);
         }
         *index = (size_t)before;
         return CVR_OK;
@@ -89,7 +98,9 @@ static uint64_t layout(const cvr_store *s, uint64_t *offsets) {
     return at;
 }
 
-uint64_t cvr_store_bytes(const cvr_store *s) { return layout(s, NULL); }
+uint64_t cvr_store_bytes(const cvr_store *s) {
+    return layout(s, NULL);
+}
 
 /* ---- initial values ---- */
 
@@ -118,8 +129,8 @@ static int32_t initial(const cvr_store *s, const stored *e, void *logical, cvr_e
         int64_t *k = logical;
         for (int64_t i = 0; i < n; i++) k[i] = (int64_t)draw(&e->init, &r);
     } else {
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "parameter %s has type %s; f32 and i64 can be initialised", e->entry.name,
-                        cvr_dtype_name(e->entry.type.dtype));
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "parameter %s has type %s; f32 and i64 can be initialised",
+                        e->entry.name, cvr_dtype_name(e->entry.type.dtype));
     }
     return CVR_OK;
 }
@@ -128,7 +139,8 @@ static int32_t initial(const cvr_store *s, const stored *e, void *logical, cvr_e
 
 /* Fills `host` with an entry's bytes in memory order: its present value, or its initial one. */
 static int32_t present_bytes(cvr_store *s, stored *e, void *host, void *scratch, cvr_error *err) {
-    if (e->placed) return s->device->backend->download(s->device->self, host, s->memory + e->offset, e->entry.bytes, err);
+    if (e->placed)
+        return s->device->backend->download(s->device->self, host, s->memory + e->offset, e->entry.bytes, err);
     const int32_t status = initial(s, e, scratch, err);
     if (status == CVR_OK) cvr_from_logical(&e->entry.type, scratch, host);
     return status;
@@ -138,7 +150,8 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
     uint64_t largest = 64, *offsets = cvr_calloc(s->n + 1, sizeof *offsets);
     void *memory = NULL, *host = NULL, *scratch = NULL;
     int32_t status = offsets ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < s->n; i++) largest = s->entries[i].entry.bytes > largest ? s->entries[i].entry.bytes : largest;
+    for (size_t i = 0; i < s->n; i++)
+        largest = s->entries[i].entry.bytes > largest ? s->entries[i].entry.bytes : largest;
     if (status == CVR_OK) status = cvr_device_alloc(d, layout(s, offsets), &memory, err);
     host = cvr_alloc_aligned(largest, 64);
     scratch = cvr_alloc_aligned(largest, 64);
@@ -147,7 +160,8 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
         stored *e = &s->entries[i];
         if (e->entry.bytes == 0) continue;
         status = present_bytes(s, e, host, scratch, err);
-        if (status == CVR_OK) status = d->backend->upload(d->self, (char *)memory + offsets[i], host, e->entry.bytes, err);
+        if (status == CVR_OK)
+            status = d->backend->upload(d->self, (char *)memory + offsets[i], host, e->entry.bytes, err);
     }
     if (status == CVR_OK) {
         cvr_device_free(s->device, s->memory);
@@ -180,7 +194,8 @@ int32_t cvr_store_read(cvr_store *s, size_t i, void *out, cvr_error *err) {
     if (!e->placed) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
     if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const int32_t status = s->device->backend->download(s->device->self, host, s->memory + e->offset, e->entry.bytes, err);
+    const int32_t status =
+        s->device->backend->download(s->device->self, host, s->memory + e->offset, e->entry.bytes, err);
     if (status == CVR_OK) cvr_to_logical(&e->entry.type, host, out);
     cvr_free(host);
     return status;
@@ -192,7 +207,8 @@ int32_t cvr_store_write(cvr_store *s, size_t i, const void *in, cvr_error *err) 
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
     if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     cvr_from_logical(&e->entry.type, in, host);
-    const int32_t status = s->device->backend->upload(s->device->self, s->memory + e->offset, host, e->entry.bytes, err);
+    const int32_t status =
+        s->device->backend->upload(s->device->self, s->memory + e->offset, host, e->entry.bytes, err);
     cvr_free(host);
     return status;
 }

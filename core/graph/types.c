@@ -1,15 +1,21 @@
 /* Shapes, and the two orders of elements: in memory (channels last) and logical (as PyTorch numbers axes). */
 #include "ir.h"
 
-uint64_t type_bytes(const cvr_type *t) { return (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype); }
+uint64_t type_bytes(const cvr_type *t) {
+    return (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
+}
 
 bool same_shape(const cvr_type *a, const cvr_type *b) {
     return a->dtype == b->dtype && a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
 }
 
-bool same_order(const cvr_type *a, const cvr_type *b) { return memcmp(a->order, b->order, sizeof a->order) == 0; }
+bool same_order(const cvr_type *a, const cvr_type *b) {
+    return memcmp(a->order, b->order, sizeof a->order) == 0;
+}
 
-bool has_order(const cvr_type *t) { return t->order[0] != 0; }
+bool has_order(const cvr_type *t) {
+    return t->order[0] != 0;
+}
 
 void print_shape(const cvr_type *t, char *buf, size_t size) {
     size_t n = (size_t)snprintf(buf, size, "(");
@@ -75,13 +81,17 @@ static bool planes(const cvr_type *t, int64_t *outer, int64_t *channels, int64_t
 void cvr_to_logical(const cvr_type *t, const void *memory, void *logical) {
     int64_t outer, channels, pixels;
     size_t element;
-    if (planes(t, &outer, &channels, &pixels, &element)) transpose(logical, memory, outer, pixels, channels, element);
-    else memcpy(logical, memory, type_bytes(t));
+    if (planes(t, &outer, &channels, &pixels, &element))
+        transpose(logical, memory, outer, pixels, channels, element);
+    else
+        memcpy(logical, memory, type_bytes(t));
 }
 
 void cvr_from_logical(const cvr_type *t, const void *logical, void *memory) {
     int64_t outer, channels, pixels;
     size_t element;
-    if (planes(t, &outer, &channels, &pixels, &element)) transpose(memory, logical, outer, channels, pixels, element);
-    else memcpy(memory, logical, type_bytes(t));
+    if (planes(t, &outer, &channels, &pixels, &element))
+        transpose(memory, logical, outer, channels, pixels, element);
+    else
+        memcpy(memory, logical, type_bytes(t));
 }

@@ -8,8 +8,8 @@ typedef struct images {
     const cvr_codec_desc *codecs[];
 } images;
 
-static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                             void *alloc_ctx, cvr_image *out, cvr_error *err) {
+static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
+                             cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
     const images *im = s->ctx;
     if (n == 0) return cvr_fail(err, CVR_ERR_FORMAT, "the file is empty; remove it or put the picture back");
     for (size_t i = 0; i < im->n; i++) {
@@ -20,8 +20,8 @@ static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, u
     return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows (PNG, JPEG); remove it or convert it");
 }
 
-static int32_t images_encode(const cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink, void *sink_ctx,
-                             cvr_error *err) {
+static int32_t images_encode(const cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink,
+                             void *sink_ctx, cvr_error *err) {
     const images *im = s->ctx;
     for (size_t i = 0; i < im->n; i++) {
         if (strcmp(im->codecs[i]->name, format) == 0 && im->codecs[i]->encode) {

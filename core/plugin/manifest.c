@@ -1,7 +1,7 @@
 /*
- * Manifests: strict, versioned INI. [manifest] has the version; every other section is a plugin with `file`, `provides`, `requires`
- * and `isa`. provides and requires may stand on several lines. Paths are relative to the manifest and stay inside its folder, and
- * neither the file nor its folder may be writable by others.
+ * Manifests: strict, versioned INI. [manifest] has the version; every other section is a plugin with `file`,
+ * `provides`, `requires` and `isa`. provides and requires may stand on several lines. Paths are relative to the
+ * manifest and stay inside its folder, and neither the file nor its folder may be writable by others.
  */
 #include "loader.h"
 #include <cvr/config.h>
@@ -74,17 +74,21 @@ static int32_t add_tokens(cvr_text *list, const char *value, cvr_error *err) {
 static int32_t set_file(candidate *c, const char *value, cvr_error *err) {
     if (c->file) return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` has two files; keep one", c->id);
     if (!*value || value[0] == '/') {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "file = %s: must be a path relative to this manifest, inside its folder", value);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "file = %s: must be a path relative to this manifest, inside its folder",
+                        value);
     }
     c->file = cvr_fs_join(c->root, value);
     return c->file ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 
-static int32_t on_manifest_line(void *ctx, const char *section, const char *key, const char *value, uint32_t line, cvr_error *err) {
+static int32_t on_manifest_line(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
+                                cvr_error *err) {
     manifest_state *s = ctx;
     if (strcmp(section, "manifest") == 0) {
-        if (strcmp(key, "version") != 0) return cvr_fail(err, CVR_ERR_PLUGIN, "unknown key `%s`; [manifest] has `version`", key);
-        if (strcmp(value, "1") != 0) return cvr_fail(err, CVR_ERR_PLUGIN, "manifest version %s; this core reads version 1", value);
+        if (strcmp(key, "version") != 0)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "unknown key `%s`; [manifest] has `version`", key);
+        if (strcmp(value, "1") != 0)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "manifest version %s; this core reads version 1", value);
         s->has_version = true;
         return CVR_OK;
     }

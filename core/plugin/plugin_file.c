@@ -1,6 +1,6 @@
 /*
- * From a file to a plugin: everything that can be told without running its code is checked first (regular file, not writable by
- * others, ELF of this machine), so that a refusal says what is wrong instead of what dlopen makes of it.
+ * From a file to a plugin: everything that can be told without running its code is checked first (regular file, not
+ * writable by others, ELF of this machine), so that a refusal says what is wrong instead of what dlopen makes of it.
  */
 #include "loader.h"
 #include <dlfcn.h>
@@ -37,24 +37,29 @@ static int32_t check_elf(int fd, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (no ELF header); build it again");
     }
     if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != THIS_MACHINE) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "is built for another machine (ELF machine %u, here %u); build it for this one",
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "is built for another machine (ELF machine %u, here %u); build it for this one",
                         (unsigned)h.e_machine, (unsigned)THIS_MACHINE);
     }
-    if (h.e_type != ET_DYN) return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (ELF type %u); link it with -shared", (unsigned)h.e_type);
+    if (h.e_type != ET_DYN)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (ELF type %u); link it with -shared",
+                        (unsigned)h.e_type);
     return CVR_OK;
 }
 
 static int32_t check_header(const cvr_plugin *p, cvr_error *err) {
-    if (!p || p->magic != CVR_PLUGIN_MAGIC || p->struct_size < sizeof(cvr_plugin) || !p->id || !p->version || !p->sanitizer ||
-        !p->requires_ || !p->load) {
+    if (!p || p->magic != CVR_PLUGIN_MAGIC || p->struct_size < sizeof(cvr_plugin) || !p->id || !p->version ||
+        !p->sanitizer || !p->requires_ || !p->load) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s gave no proper header", CVR_PLUGIN_SYMBOL);
     }
     if (p->abi_major != CVR_ABI_MAJOR || p->abi_minor != CVR_ABI_MINOR) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "%s %s needs ABI %u.%u; this core has %u.%u; build it against these headers", p->id,
-                        p->version, p->abi_major, p->abi_minor, CVR_ABI_MAJOR, CVR_ABI_MINOR);
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "%s %s needs ABI %u.%u; this core has %u.%u; build it against these headers", p->id, p->version,
+                        p->abi_major, p->abi_minor, CVR_ABI_MAJOR, CVR_ABI_MINOR);
     }
     if (strcmp(p->sanitizer, CVR_SANITIZER) != 0) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "is built with sanitizer `%s`, this core with `%s`; build both alike", p->sanitizer, CVR_SANITIZER);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "is built with sanitizer `%s`, this core with `%s`; build both alike",
+                        p->sanitizer, CVR_SANITIZER);
     }
     return CVR_OK;
 }
@@ -96,7 +101,8 @@ typedef struct staging {
 
 static int32_t stage(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
     staging *s = r->ctx;
-    const int32_t status = desc ? registry_add(s->staged, s->owner, kind, desc, err) : cvr_fail(err, CVR_ERR_PLUGIN, "registers nothing");
+    const int32_t status =
+        desc ? registry_add(s->staged, s->owner, kind, desc, err) : cvr_fail(err, CVR_ERR_PLUGIN, "registers nothing");
     if (s->status == CVR_OK) s->status = status;
     return status;
 }
@@ -105,6 +111,7 @@ int32_t plugin_load(const cvr_host *host, const cvr_plugin *plugin, registry *st
     staging s = {staged, plugin->id, CVR_OK};
     const cvr_registrar r = {sizeof r, &s, stage};
     const int32_t status = plugin->load(host, &r, err);
-    if (status == CVR_OK && s.status != CVR_OK) return cvr_fail(err, CVR_ERR_PLUGIN, "a registration failed, but `load` said that all is well");
+    if (status == CVR_OK && s.status != CVR_OK)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "a registration failed, but `load` said that all is well");
     return status;
 }

@@ -1,6 +1,6 @@
 /*
- * Plugins on demand: manifests say who provides what, a name that is asked for loads its plugin, and what a plugin registers takes
- * effect as a whole or not at all.
+ * Plugins on demand: manifests say who provides what, a name that is asked for loads its plugin, and what a plugin
+ * registers takes effect as a whole or not at all.
  */
 #define _GNU_SOURCE /* dladdr, secure_getenv */
 #include "loader.h"
@@ -33,7 +33,9 @@ static const void *host_get(const cvr_host *host, const char *service) {
     return NULL;
 }
 
-const cvr_host *cvr_plugins_host(const cvr_plugins *p) { return &p->host; }
+const cvr_host *cvr_plugins_host(const cvr_plugins *p) {
+    return &p->host;
+}
 
 void cvr_plugins_offer(cvr_plugins *p, const char *service, const void *table) {
     size_t i = 0;
@@ -44,7 +46,9 @@ void cvr_plugins_offer(cvr_plugins *p, const char *service, const void *table) {
     if (i == p->n_services) p->n_services++;
 }
 
-void plugins_own(cvr_plugins *p, void *block) { p->owned[p->n_owned++] = block; }
+void plugins_own(cvr_plugins *p, void *block) {
+    p->owned[p->n_owned++] = block;
+}
 
 /* ---- manifests ---- */
 
@@ -70,14 +74,17 @@ static int32_t read_path(cvr_plugins *p, const char *path, cvr_error *err) {
 
 static int32_t read_defaults(cvr_plugins *p, cvr_error *err) {
     char *manifest = default_manifest();
-    int32_t status = manifest ? manifest_read(p, manifest, err) : cvr_fail(err, CVR_ERR_IO, "cannot tell where libcvr.so lies");
+    int32_t status =
+        manifest ? manifest_read(p, manifest, err) : cvr_fail(err, CVR_ERR_IO, "cannot tell where libcvr.so lies");
     cvr_free(manifest);
     const char *more = secure_getenv("CVR_PLUGIN_PATH");
     while (status == CVR_OK && more && *more) {
         const size_t n = strcspn(more, ":");
         char *path = cvr_strndup(more, n);
-        if (!path) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        else if (n) status = read_path(p, path, err);
+        if (!path)
+            status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        else if (n)
+            status = read_path(p, path, err);
         cvr_free(path);
         more += n + (more[n] == ':');
     }
@@ -139,7 +146,9 @@ static bool provided_by_anyone(const cvr_plugins *p, const char *token, size_t n
     for (size_t i = 0; colon && i < p->registry.n; i++) {
         const registry_entry *e = &p->registry.entries[i];
         const size_t length = n - (size_t)(colon + 1 - token);
-        if (kind_of_word(token, (size_t)(colon - token)) == e->kind && strlen(e->name) == length && memcmp(e->name, colon + 1, length) == 0) return true;
+        if (kind_of_word(token, (size_t)(colon - token)) == e->kind && strlen(e->name) == length &&
+            memcmp(e->name, colon + 1, length) == 0)
+            return true;
     }
     return false;
 }
@@ -149,7 +158,8 @@ static int32_t check_requires(const cvr_plugins *p, const char *list, cvr_error 
         t += strspn(t, " ");
         const size_t n = strcspn(t, " ");
         if (n && !provided_by_anyone(p, t, n)) {
-            return cvr_fail(err, CVR_ERR_PLUGIN, "needs %.*s, which no manifest provides; add the plugin that has it", (int)n, t);
+            return cvr_fail(err, CVR_ERR_PLUGIN, "needs %.*s, which no manifest provides; add the plugin that has it",
+                            (int)n, t);
         }
         t += n;
     }
@@ -167,7 +177,9 @@ static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
     const size_t n = strlen(c->root);
     const bool inside = strncmp(real, c->root, n) == 0 && (real[n] == '/' || n == 1);
     free(real);
-    if (!inside) return cvr_fail(err, CVR_ERR_PLUGIN, "lies outside the manifest's folder %s; plugins must be inside it", c->root);
+    if (!inside)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "lies outside the manifest's folder %s; plugins must be inside it",
+                        c->root);
     c->device = st.st_dev;
     c->inode = st.st_ino;
     for (size_t i = 0; i < p->n; i++) {
@@ -183,9 +195,11 @@ static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
 static int32_t check_provides(const candidate *c, const registry *staged, cvr_error *err) {
     for (size_t i = 0; i < staged->n; i++) {
         char token[160];
-        const int n = snprintf(token, sizeof token, "%s:%s", kind_word(staged->entries[i].kind), staged->entries[i].name);
+        const int n =
+            snprintf(token, sizeof token, "%s:%s", kind_word(staged->entries[i].kind), staged->entries[i].name);
         if (!has_token(c->provides.s, token, (size_t)n)) {
-            return cvr_fail(err, CVR_ERR_PLUGIN, "registers %s, which the manifest does not list; run cvr-manifest again", token);
+            return cvr_fail(err, CVR_ERR_PLUGIN,
+                            "registers %s, which the manifest does not list; run cvr-manifest again", token);
         }
     }
     for (const char *t = c->provides.s; t && *t;) {
@@ -194,10 +208,13 @@ static int32_t check_provides(const candidate *c, const registry *staged, cvr_er
         bool found = false;
         for (size_t i = 0; i < staged->n && !found; i++) {
             char token[160];
-            const int length = snprintf(token, sizeof token, "%s:%s", kind_word(staged->entries[i].kind), staged->entries[i].name);
+            const int length =
+                snprintf(token, sizeof token, "%s:%s", kind_word(staged->entries[i].kind), staged->entries[i].name);
             found = (size_t)length == n && memcmp(token, t, n) == 0;
         }
-        if (n && !found) return cvr_fail(err, CVR_ERR_PLUGIN, "does not register %.*s, which the manifest promises; run cvr-manifest again", (int)n, t);
+        if (n && !found)
+            return cvr_fail(err, CVR_ERR_PLUGIN,
+                            "does not register %.*s, which the manifest promises; run cvr-manifest again", (int)n, t);
         t += n;
     }
     return CVR_OK;
@@ -223,11 +240,14 @@ static int32_t load_into(cvr_plugins *p, candidate *c, registry *staged, cvr_err
     if (status == CVR_OK) status = check_requires(p, c->requires_.s, err);
     if (status == CVR_OK && !isa_allowed(p, c->isa.s, &missing)) {
         const size_t n = strcspn(missing, " ");
-        status = cvr_fail(err, CVR_ERR_UNSUPPORTED, "needs the CPU feature %.*s, which this machine lacks or backend.isa leaves out", (int)n, missing);
+        status =
+            cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                     "needs the CPU feature %.*s, which this machine lacks or backend.isa leaves out", (int)n, missing);
     }
     if (status == CVR_OK) status = plugin_open(c->file, &c->plugin, err);
     if (status == CVR_OK && strcmp(c->plugin->id, c->id) != 0) {
-        status = cvr_fail(err, CVR_ERR_PLUGIN, "calls itself `%s`, the manifest calls it `%s`; correct the manifest", c->plugin->id, c->id);
+        status = cvr_fail(err, CVR_ERR_PLUGIN, "calls itself `%s`, the manifest calls it `%s`; correct the manifest",
+                          c->plugin->id, c->id);
     }
     if (status == CVR_OK) status = check_requires(p, c->plugin->requires_, err);
     if (status == CVR_OK) status = plugin_load(&p->host, c->plugin, staged, err);
@@ -239,7 +259,8 @@ static int32_t load_into(cvr_plugins *p, candidate *c, registry *staged, cvr_err
 /* Loads a candidate once; afterwards says the same as the first time. */
 static int32_t load(cvr_plugins *p, candidate *c, cvr_error *err) {
     if (c->info.state == CVR_PLUGIN_LOADED) return CVR_OK;
-    if (c->info.state == CVR_PLUGIN_REFUSED) return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` was refused: %s", c->id, c->reason.s);
+    if (c->info.state == CVR_PLUGIN_REFUSED)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` was refused: %s", c->id, c->reason.s);
     cvr_error local;
     cvr_error_init(&local);
     registry staged = {0};
@@ -279,8 +300,11 @@ static int32_t not_found(cvr_plugins *p, const char *kind, const char *name, cvr
         if (copy) names[n++] = copy;
     }
     const char *nearest = cvr_nearest(name, names, n);
-    if (nearest) cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; did you mean `%s`?", kind_word(kind), name, nearest);
-    else cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; `cvrun plugins` lists what there is", kind_word(kind), name);
+    if (nearest)
+        cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; did you mean `%s`?", kind_word(kind), name, nearest);
+    else
+        cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; `cvrun plugins` lists what there is", kind_word(kind),
+                 name);
     for (size_t i = 0; i < n; i++) cvr_free((void *)(uintptr_t)names[i]);
     return CVR_ERR_NOTFOUND;
 }
@@ -295,7 +319,8 @@ int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, con
             candidate *c = &p->candidates[i];
             if (!has_token(c->provides.s, token, (size_t)n)) continue;
             if (found) {
-                return cvr_fail(err, CVR_ERR_PLUGIN, "%s is provided by `%s` (%s) and by `%s` (%s); take one out of its manifest", token,
+                return cvr_fail(err, CVR_ERR_PLUGIN,
+                                "%s is provided by `%s` (%s) and by `%s` (%s); take one out of its manifest", token,
                                 found->id, found->file, c->id, c->file);
             }
             found = c;
@@ -309,7 +334,8 @@ int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, con
     return CVR_OK;
 }
 
-/* Higher priority first; equal: by plugin id, so that load order never matters. The reference is everybody's last resort. */
+/* Higher priority first; equal: by plugin id, so that load order never matters. The reference is everybody's last
+ * resort. */
 static bool goes_before(const registry_entry *a, const registry_entry *b) {
     const cvr_kernel_desc *ka = a->desc, *kb = b->desc;
     const bool ra = strcmp(ka->backend, "reference") == 0, rb = strcmp(kb->backend, "reference") == 0;
@@ -347,8 +373,8 @@ static void load_kernels(cvr_plugins *p, const char *backend, const char *op) {
     }
 }
 
-int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend, const cvr_kernel_desc *const **kernels, size_t *n,
-                            cvr_error *err) {
+int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend,
+                            const cvr_kernel_desc *const **kernels, size_t *n, cvr_error *err) {
     *n = 0;
     load_kernels(p, backend, op->name);
     const registry_entry **found = cvr_calloc(p->registry.n + 1, sizeof *found);
@@ -357,7 +383,8 @@ int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *b
         const registry_entry *e = &p->registry.entries[i];
         const cvr_kernel_desc *k = e->desc;
         const char *missing;
-        if (strcmp(e->kind, CVR_KIND_KERNEL) != 0 || !is_kernel_of(e->name, strlen(e->name), backend, op->name)) continue;
+        if (strcmp(e->kind, CVR_KIND_KERNEL) != 0 || !is_kernel_of(e->name, strlen(e->name), backend, op->name))
+            continue;
         if (!backend && strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) != 0) continue;
         if (k->op_version != op->version || !isa_allowed(p, k->isa, &missing)) continue;
         size_t at = (*n)++;
@@ -391,7 +418,8 @@ const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t index) {
                 }
                 t += n + strspn(t + n, " ");
             }
-            if (e && strcmp(e->kind, kind) == 0 && strcmp(e->name, before) > 0 && (!next || strcmp(e->name, next) < 0)) {
+            if (e && strcmp(e->kind, kind) == 0 && strcmp(e->name, before) > 0 &&
+                (!next || strcmp(e->name, next) < 0)) {
                 cvr_free(next);
                 next = cvr_strdup(e->name);
             }
@@ -406,7 +434,9 @@ const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t index) {
     return best;
 }
 
-size_t cvr_plugins_count(const cvr_plugins *p) { return p->n; }
+size_t cvr_plugins_count(const cvr_plugins *p) {
+    return p->n;
+}
 
 const cvr_plugin_info *cvr_plugins_info(const cvr_plugins *p, size_t i) {
     candidate *c = &p->candidates[i];

@@ -1,6 +1,6 @@
 /*
- * The registry. One table says, for every kind, where its descriptor has names, attribute lists and callbacks; checking and deep
- * copying are the same code for all of them.
+ * The registry. One table says, for every kind, where its descriptor has names, attribute lists and callbacks; checking
+ * and deep copying are the same code for all of them.
  */
 #include "registry.h"
 #include <ctype.h>
@@ -21,12 +21,10 @@ static const desc_field op_fields[] = {{TEXT, AT(cvr_op_desc, name), 0},
                                        {ATTRS, AT(cvr_op_desc, attrs), AT(cvr_op_desc, n_attrs)},
                                        {FUNCTION, AT(cvr_op_desc, infer), 0},
                                        {END, 0, 0}};
-static const desc_field kernel_fields[] = {{TEXT, AT(cvr_kernel_desc, op), 0},
-                                           {TEXT, AT(cvr_kernel_desc, backend), 0},
-                                           {TEXT, AT(cvr_kernel_desc, payload_kind), 0},
-                                           {TEXT_OR_NULL, AT(cvr_kernel_desc, isa), 0},
-                                           {PAYLOAD, AT(cvr_kernel_desc, payload), 0},
-                                           {END, 0, 0}};
+static const desc_field kernel_fields[] = {
+    {TEXT, AT(cvr_kernel_desc, op), 0},           {TEXT, AT(cvr_kernel_desc, backend), 0},
+    {TEXT, AT(cvr_kernel_desc, payload_kind), 0}, {TEXT_OR_NULL, AT(cvr_kernel_desc, isa), 0},
+    {PAYLOAD, AT(cvr_kernel_desc, payload), 0},   {END, 0, 0}};
 static const desc_field layer_fields[] = {{TEXT, AT(cvr_layer_desc, name), 0},
                                           {TEXT_OR_NULL, AT(cvr_layer_desc, doc), 0},
                                           {ATTRS, AT(cvr_layer_desc, attrs), AT(cvr_layer_desc, n_attrs)},
@@ -166,7 +164,8 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *ki
     memcpy(&pointer, desc + f->offset, sizeof pointer);
     if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, desc + f->count_offset, sizeof n);
     const bool needed = f->kind == TEXT || f->kind == FUNCTION || f->kind == PAYLOAD || n > 0;
-    if (needed && !pointer) return cvr_fail(err, CVR_ERR_PLUGIN, "%s: the pointer at byte %u is missing", kind, f->offset);
+    if (needed && !pointer)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s: the pointer at byte %u is missing", kind, f->offset);
     if (f->kind != ATTRS) return CVR_OK;
     const cvr_schema schema = {(const cvr_attr_desc *const *)pointer, n};
     return n == 0 || cvr_schema_size(&schema, err) ? CVR_OK : CVR_ERR_PLUGIN;
@@ -196,7 +195,8 @@ static cvr_attr_desc *copy_attr(const cvr_attr_desc *a) {
     copy->default_text = a->default_text ? cvr_strdup(a->default_text) : NULL;
     copy->choices = a->choices ? cvr_strdup(a->choices) : NULL;
     copy->doc = a->doc ? cvr_strdup(a->doc) : NULL;
-    const bool whole = copy->name && !copy->default_text == !a->default_text && !copy->choices == !a->choices && !copy->doc == !a->doc;
+    const bool whole =
+        copy->name && !copy->default_text == !a->default_text && !copy->choices == !a->choices && !copy->doc == !a->doc;
     if (whole) return copy;
     free_attr(copy);
     return NULL;
@@ -223,8 +223,10 @@ static void free_field(const desc_field *f, char *desc) {
         memcpy(&n, desc + f->count_offset, sizeof n);
         void **list = pointer;
         for (uint32_t i = 0; i < n; i++) {
-            if (f->kind == ATTRS) free_attr(list[i]);
-            else cvr_free(list[i]);
+            if (f->kind == ATTRS)
+                free_attr(list[i]);
+            else
+                cvr_free(list[i]);
         }
     }
     cvr_free(pointer);
@@ -261,17 +263,21 @@ static char *entry_name(const char *kind, const void *desc) {
         return t.s;
     }
     const char *name;
-    memcpy(&name, (const char *)desc + offsetof(cvr_op_desc, name), sizeof name); /* every other kind has its name there */
+    memcpy(&name, (const char *)desc + offsetof(cvr_op_desc, name),
+           sizeof name); /* every other kind has its name there */
     return cvr_strdup(name);
 }
 
 int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err) {
     const size_t k = kind ? kind_index(kind) : N_KINDS;
-    if (k == N_KINDS) return cvr_fail(err, CVR_ERR_PLUGIN, "registers the kind `%s`, which this core does not have", kind ? kind : "?");
+    if (k == N_KINDS)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "registers the kind `%s`, which this core does not have",
+                        kind ? kind : "?");
     uint64_t size;
     memcpy(&size, desc, sizeof size);
     if (size != kinds[k].size) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "%s: its descriptor has %llu bytes, this core's has %llu; rebuild the plugin", kind,
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "%s: its descriptor has %llu bytes, this core's has %llu; rebuild the plugin", kind,
                         (unsigned long long)size, (unsigned long long)kinds[k].size);
     }
     for (const desc_field *f = kinds[k].fields; f->kind != END; f++) {
@@ -280,7 +286,8 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
     }
     const cvr_kernel_desc *kernel = strcmp(kind, CVR_KIND_KERNEL) == 0 ? desc : NULL;
     if (kernel && strcmp(kernel->payload_kind, CVR_PAYLOAD_CPU_FN) != 0) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has the payload `%s`, which this core does not know", kernel->op, kernel->payload_kind);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has the payload `%s`, which this core does not know",
+                        kernel->op, kernel->payload_kind);
     }
     char *name = entry_name(kind, desc);
     registry_entry *more = cvr_grow(r->entries, r->n, &r->capacity, sizeof *more);
@@ -291,8 +298,9 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
         more[r->n++] = (registry_entry){kinds[k].kind, name, owner, copy};
         return CVR_OK;
     }
-    const int32_t status = good ? cvr_fail(err, CVR_ERR_PLUGIN, "%s: `%s` is not a name; use letters, digits, _ . -", kind, name)
-                                : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status =
+        good ? cvr_fail(err, CVR_ERR_PLUGIN, "%s: `%s` is not a name; use letters, digits, _ . -", kind, name)
+             : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (copy) free_desc(kinds[k].kind, copy);
     cvr_free(name);
     return status;
@@ -310,11 +318,13 @@ int32_t registry_commit(registry *r, registry *staged, cvr_error *err) {
         const registry_entry *e = &staged->entries[i], *before = NULL;
         if (strcmp(e->kind, CVR_KIND_KERNEL) == 0) continue; /* there may be many for one op and backend */
         for (size_t k = 0; k < i && !before; k++) {
-            if (strcmp(staged->entries[k].kind, e->kind) == 0 && strcmp(staged->entries[k].name, e->name) == 0) before = &staged->entries[k];
+            if (strcmp(staged->entries[k].kind, e->kind) == 0 && strcmp(staged->entries[k].name, e->name) == 0)
+                before = &staged->entries[k];
         }
         if (!before) before = registry_find(r, e->kind, e->name);
         if (before) {
-            return cvr_fail(err, CVR_ERR_PLUGIN, "registers %s:%s, which plugin `%s` has registered already; names must differ",
+            return cvr_fail(err, CVR_ERR_PLUGIN,
+                            "registers %s:%s, which plugin `%s` has registered already; names must differ",
                             kind_word(e->kind), e->name, before->owner);
         }
     }

@@ -1,6 +1,6 @@
 /*
- * The host's thread pool. Tasks are handed out by a counter, so that a slow thread gets fewer; a worker that wakes too late for a
- * job simply misses it, so that nobody waits for a thread that has nothing to do.
+ * The host's thread pool. Tasks are handed out by a counter, so that a slow thread gets fewer; a worker that wakes too
+ * late for a job simply misses it, so that nobody waits for a thread that has nothing to do.
  */
 #include <cvr/plugins.h>
 #include <pthread.h>
@@ -114,7 +114,8 @@ int32_t cvr_pool_create(cvr_threadpool **out, uint32_t n_workers, cvr_error *err
         if (!start || pthread_create(&p->threads[p->n_threads], NULL, worker_main, start) != 0) {
             cvr_free(start);
             cvr_pool_destroy(out);
-            return cvr_fail(err, CVR_ERR_NOMEM, "cannot start thread %u of %u; lower backend.threads", i + 1, n_workers);
+            return cvr_fail(err, CVR_ERR_NOMEM, "cannot start thread %u of %u; lower backend.threads", i + 1,
+                            n_workers);
         }
         p->n_threads++;
     }

@@ -4,13 +4,15 @@
 
 typedef struct stopwatch {
     cvr_profiler table;
-    uint64_t id; /* of the program that is watched; 0: nobody */
+    uint64_t id;             /* of the program that is watched; 0: nobody */
     double *started, *times; /* times: nodes x steps */
     size_t n_nodes;
     int64_t step, n_steps;
 } stopwatch;
 
-static int32_t watch_enabled(const cvr_profiler *p) { return ((stopwatch *)p->ctx)->id != 0; }
+static int32_t watch_enabled(const cvr_profiler *p) {
+    return ((stopwatch *)p->ctx)->id != 0;
+}
 
 static void watch_begin(const cvr_profiler *p, uint64_t recording, uint64_t node) {
     stopwatch *w = p->ctx;
@@ -19,7 +21,8 @@ static void watch_begin(const cvr_profiler *p, uint64_t recording, uint64_t node
 
 static void watch_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
     stopwatch *w = p->ctx;
-    if (recording == w->id && node < w->n_nodes) w->times[node * (size_t)w->n_steps + (size_t)w->step] = cvr_now() - w->started[node];
+    if (recording == w->id && node < w->n_nodes)
+        w->times[node * (size_t)w->n_steps + (size_t)w->step] = cvr_now() - w->started[node];
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -33,7 +36,8 @@ static double median(double *v, int64_t n) {
 }
 
 /* The recordings learn of the profiler when they are made, so the machine is built anew with it in place. */
-static int32_t watched_run(cvr_session *s, entry *e, const cvr_batch *b, stopwatch *w, int64_t steps, double *whole, cvr_error *err) {
+static int32_t watched_run(cvr_session *s, entry *e, const cvr_batch *b, stopwatch *w, int64_t steps, double *whole,
+                           cvr_error *err) {
     int32_t status = CVR_OK;
     for (int64_t i = -3; i < 2 * steps && status == CVR_OK; i++) {
         float loss;
@@ -71,7 +75,8 @@ int32_t cvr_session_bench(cvr_session *s, bool training, int64_t steps, cvr_benc
         watch->started = cvr_calloc(watch->n_nodes + 1, sizeof *watch->started);
         watch->times = cvr_calloc(watch->n_nodes + 1, (size_t)steps * sizeof *watch->times);
         out->nodes = cvr_calloc(watch->n_nodes + 1, sizeof *out->nodes);
-        status = watch->started && watch->times && out->nodes ? watched_run(s, e, &b, watch, steps, whole, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        status = watch->started && watch->times && out->nodes ? watched_run(s, e, &b, watch, steps, whole, err)
+                                                              : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     for (size_t i = 0; status == CVR_OK && e && i < out->n; i++) {
         cvr_program_node(e->program, i, &out->nodes[i].info);

@@ -3,8 +3,9 @@
  *
  *   "CVRSTAT1"   u64 length of the header   header   tensors, one after the other   u64 hash of all before
  *
- * The header is text: `key value` lines, numbers with a fraction in hexadecimal, then `tensor DTYPE BYTES NAME` lines. The tensors
- * are in logical order, so that another backend can go on. The file before stays as last.state.1; the newest valid one counts.
+ * The header is text: `key value` lines, numbers with a fraction in hexadecimal, then `tensor DTYPE BYTES NAME` lines.
+ * The tensors are in logical order, so that another backend can go on. The file before stays as last.state.1; the
+ * newest valid one counts.
  */
 #include "session.h"
 #include <stdlib.h>
@@ -55,8 +56,10 @@ static int32_t put(cvr_writer *w, uint64_t *hash, const void *bytes, uint64_t n,
 static void make_header(const cvr_session *s, const train_state *state, cvr_text *t) {
     for (size_t i = 0; i < N_FIELDS; i++) {
         const char *field = (const char *)state + state_fields[i].offset;
-        if (state_fields[i].real) cvr_text_add(t, "%s %a\n", state_fields[i].key, *(const double *)(const void *)field);
-        else cvr_text_add(t, "%s %lld\n", state_fields[i].key, (long long)*(const int64_t *)(const void *)field);
+        if (state_fields[i].real)
+            cvr_text_add(t, "%s %a\n", state_fields[i].key, *(const double *)(const void *)field);
+        else
+            cvr_text_add(t, "%s %lld\n", state_fields[i].key, (long long)*(const int64_t *)(const void *)field);
     }
     for (size_t i = 0; i < cvr_store_count(s->store); i++) {
         const cvr_store_entry *e = cvr_store_get(s->store, i);
@@ -75,7 +78,8 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
     }
     void *host = cvr_alloc_aligned(largest, 64);
     make_header(s, state, &header);
-    int32_t status = path && host && !header.failed ? cvr_writer_open(&w, path, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status =
+        path && host && !header.failed ? cvr_writer_open(&w, path, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     const bool opened = status == CVR_OK;
     const uint64_t length = header.n;
     if (status == CVR_OK) status = put(&w, &hash, STATE_MAGIC, 8, err);
@@ -86,8 +90,10 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
         if (status == CVR_OK) status = put(&w, &hash, host, cvr_store_get(s->store, i)->bytes, err);
     }
     if (status == CVR_OK) status = cvr_writer_put(&w, &hash, 8, err);
-    if (status == CVR_OK) status = cvr_writer_commit(&w, true, err);
-    else if (opened) cvr_writer_abandon(&w);
+    if (status == CVR_OK)
+        status = cvr_writer_commit(&w, true, err);
+    else if (opened)
+        cvr_writer_abandon(&w);
     cvr_text_clear(&header);
     cvr_free(host);
     cvr_free(path);
@@ -118,8 +124,10 @@ static int32_t open_state(const char *path, state_file *f, cvr_error *err) {
     } else {
         memcpy(&length, f->map.bytes + 8, 8);
         memcpy(&hash, f->map.bytes + n - 8, 8);
-        if (length > LARGEST_HEADER || length > n - 24) status = bad_state(path, "is cut short", err);
-        else if (hash_bytes(0xcbf29ce484222325ull, f->map.bytes, n - 8) != hash) status = bad_state(path, "is damaged or cut short", err);
+        if (length > LARGEST_HEADER || length > n - 24)
+            status = bad_state(path, "is cut short", err);
+        else if (hash_bytes(0xcbf29ce484222325ull, f->map.bytes, n - 8) != hash)
+            status = bad_state(path, "is damaged or cut short", err);
     }
     if (status != CVR_OK) {
         cvr_fs_unmap(&f->map);
@@ -137,23 +145,29 @@ static bool read_field(train_state *state, const char *line) {
         const size_t n = strlen(state_fields[i].key);
         char *field = (char *)state + state_fields[i].offset, *end;
         if (strncmp(line, state_fields[i].key, n) != 0 || line[n] != ' ') continue;
-        if (state_fields[i].real) *(double *)(void *)field = strtod(line + n + 1, &end);
-        else *(int64_t *)(void *)field = strtoll(line + n + 1, &end, 10);
+        if (state_fields[i].real)
+            *(double *)(void *)field = strtod(line + n + 1, &end);
+        else
+            *(int64_t *)(void *)field = strtoll(line + n + 1, &end, 10);
         return end != line + n + 1 && *end == '\0';
     }
     return false;
 }
 
 /* One tensor of the file into the store. */
-static int32_t read_tensor(cvr_session *s, const state_file *f, const char *line, uint64_t *at, size_t *count, const char *path, cvr_error *err) {
+static int32_t read_tensor(cvr_session *s, const state_file *f, const char *line, uint64_t *at, size_t *count,
+                           const char *path, cvr_error *err) {
     char dtype[8], why[1200];
     unsigned long long bytes;
     int used = 0;
-    if (sscanf(line, "tensor %7s %llu %n", dtype, &bytes, &used) != 2 || !used) return bad_state(path, "has a header that cannot be read", err);
+    if (sscanf(line, "tensor %7s %llu %n", dtype, &bytes, &used) != 2 || !used)
+        return bad_state(path, "has a header that cannot be read", err);
     const int64_t i = cvr_store_find(s->store, line + used);
     const cvr_store_entry *e = i < 0 ? NULL : cvr_store_get(s->store, (size_t)i);
     if (!e || e->bytes != bytes || strcmp(dtype, cvr_dtype_name(e->type.dtype)) != 0) {
-        (void)snprintf(why, sizeof why, "has the tensor %.900s, which this network does not have so; the recipe was changed since", line + used);
+        (void)snprintf(why, sizeof why,
+                       "has the tensor %.900s, which this network does not have so; the recipe was changed since",
+                       line + used);
         return bad_state(path, why, err);
     }
     if (bytes > f->map.n - 8 - *at) return bad_state(path, "is cut short", err);
@@ -171,14 +185,16 @@ static int32_t read_state(cvr_session *s, const char *path, train_state *state, 
     char *header = cvr_strndup(f.header, f.header_bytes), *save = NULL;
     uint64_t at = f.data;
     if (!header) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (char *line = header ? strtok_r(header, "\n", &save) : NULL; line && status == CVR_OK; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = header ? strtok_r(header, "\n", &save) : NULL; line && status == CVR_OK;
+         line = strtok_r(NULL, "\n", &save)) {
         if (strncmp(line, "tensor ", 7) != 0) {
             if (!read_field(state, line)) status = bad_state(path, "has a header that cannot be read", err);
         } else if (s) {
             status = read_tensor(s, &f, line, &at, &count, path, err);
         }
     }
-    if (status == CVR_OK && s && count != cvr_store_count(s->store)) status = bad_state(path, "lacks tensors of this network; the recipe was changed since", err);
+    if (status == CVR_OK && s && count != cvr_store_count(s->store))
+        status = bad_state(path, "lacks tensors of this network; the recipe was changed since", err);
     cvr_free(header);
     cvr_fs_unmap(&f.map);
     return status;
@@ -195,11 +211,13 @@ static int32_t newest(cvr_session *s, const char *folder, train_state *state, cv
         if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
         memset(state, 0, sizeof *state);
         status = read_state(s, path, state, i == 0 ? err : &second);
-        if (i == 1 && status == CVR_OK) cvr_log(CVR_LOG_WARNING, "%s: %s; going on from the checkpoint before it", err->file, err->message);
+        if (i == 1 && status == CVR_OK)
+            cvr_log(CVR_LOG_WARNING, "%s: %s; going on from the checkpoint before it", err->file, err->message);
         cvr_free(path);
     }
     return status == CVR_OK ? CVR_OK : CVR_ERR_FORMAT;
 }
 
-int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, cvr_error *err) { return newest(s, folder, state, err); }
-
+int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, cvr_error *err) {
+    return newest(s, folder, state, err);
+}

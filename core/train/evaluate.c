@@ -3,13 +3,19 @@
 
 /* A tensor in host memory, as the network left it. */
 static cvr_tensor host_tensor(const cvr_type *t, void *data) {
-    cvr_tensor x = {.struct_size = sizeof x, .dtype = t->dtype, .rank = t->rank, .pixel_stride = t->rank == 4 ? t->shape[1] : 0, .data = data};
+    cvr_tensor x = {.struct_size = sizeof x,
+                    .dtype = t->dtype,
+                    .rank = t->rank,
+                    .pixel_stride = t->rank == 4 ? t->shape[1] : 0,
+                    .data = data};
     memcpy(x.shape, t->shape, sizeof x.shape);
     memcpy(x.order, t->order, sizeof x.order);
     return x;
 }
 
-static uint64_t bytes_of(const cvr_type *t) { return (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype); }
+static uint64_t bytes_of(const cvr_type *t) {
+    return (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
+}
 
 typedef struct evaluation {
     void *metrics, *output;
@@ -48,10 +54,12 @@ int32_t session_evaluate(cvr_session *s, const evaluate_options *o, cvr_metrics 
     memset(out, 0, sizeof *out);
     for (int i = 0; i < 2; i++) {
         const entry *e = &s->machine.eval[i];
-        if (e->program && bytes_of(cvr_program_slot_type(e->program, e->output)) > largest) largest = bytes_of(cvr_program_slot_type(e->program, e->output));
+        if (e->program && bytes_of(cvr_program_slot_type(e->program, e->output)) > largest)
+            largest = bytes_of(cvr_program_slot_type(e->program, e->output));
     }
     ev.output = cvr_alloc_aligned(largest, 64);
-    int32_t status = ev.output ? s->task->metrics_open(&s->task_info, &ev.metrics, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status = ev.output ? s->task->metrics_open(&s->task_info, &ev.metrics, err)
+                               : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (status == CVR_OK) status = cvr_batches_begin(val->batches, 0, 0, err);
     while (status == CVR_OK && (status = cvr_batches_next(val->batches, &b, err)) == CVR_OK && b.n) {
         const bool first = ev.samples == 0;
@@ -124,7 +132,9 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
     session_batch_options(s, CVR_SPLIT_VAL, &options);
     int32_t status = cvr_plugins_image_service(s->plugins, &images, err);
     if (status == CVR_OK) status = cvr_fs_map(path, &map, err);
-    if (status == CVR_OK) status = images->decode(images, map.bytes, map.n, (uint32_t)s->in_channels, picture_alloc, &pixels, &image, err);
+    if (status == CVR_OK)
+        status =
+            images->decode(images, map.bytes, map.n, (uint32_t)s->in_channels, picture_alloc, &pixels, &image, err);
     if (status == CVR_OK) status = cvr_picture_load(&options, &image, &b, err);
     if (status == CVR_OK) o->begin(o->ctx, path, image.width, image.height);
     if (status == CVR_OK) status = predict_pixels(s, &b, o, err);

@@ -1,18 +1,20 @@
 /*
- * The network on a backend: one graph and program for whole batches and one for the last of an epoch, for training and for
- * evaluation. All are planned before the first step, and the largest decides the arena.
+ * The network on a backend: one graph and program for whole batches and one for the last of an epoch, for training and
+ * for evaluation. All are planned before the first step, and the largest decides the arena.
  */
 #include "session.h"
 
 static int32_t build_network(cvr_session *s, cvr_graph *g, cvr_value image, cvr_value *output, cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(g);
-    if (s->n_net) return cvr_graph_net(g, s->net, s->n_net, image, output, err);
+    const cvr_net net = {s->net, s->n_net, s->task_info.n_classes};
+    if (net.n) return cvr_graph_net(g, &net, image, output, err);
     const cvr_model_args args = {sizeof args, s->model_attrs, s->task_info.n_classes, s->in_channels};
     return s->model_desc->build(b, &args, image, output, err);
 }
 
 /* image -> output [-> loss [-> gradients -> updates]] */
-static int32_t build_graph(cvr_session *s, bool training, int64_t batch, int64_t height, int64_t width, cvr_graph **out, cvr_error *err) {
+static int32_t build_graph(cvr_session *s, bool training, int64_t batch, int64_t height, int64_t width, cvr_graph **out,
+                           cvr_error *err) {
     cvr_value image, output = CVR_NONE, target, loss;
     cvr_type type, target_type;
     const int64_t shape[4] = {batch, s->in_channels, height, width};
@@ -45,17 +47,22 @@ static int32_t build_entry(cvr_session *s, entry *e, bool training, int64_t batc
     return build_graph(s, training, batch, shape[2], shape[3], &e->graph, err);
 }
 
+/* Warnings about nodes that the backend leaves to the host are given for the first program only: the others have the
+ * same nodes. */
 static int32_t plan_entry(cvr_session *s, machine *m, entry *e, cvr_error *err) {
     if (!e->graph) return CVR_OK;
-    const int32_t status = cvr_program_plan(&e->program, e->graph, m->device, s->pool, (uint32_t)s->backend->fallback, err);
+    const uint32_t asked = (uint32_t)s->backend->fallback,
+                   fallback = asked == CVR_FALLBACK_WARN && m->arena_bytes ? CVR_FALLBACK_ALLOW : asked;
+    const int32_t status = cvr_program_plan(&e->program, e->graph, m->device, s->pool, fallback, err);
     if (status != CVR_OK) return status;
     if (cvr_program_arena_bytes(e->program) > m->arena_bytes) m->arena_bytes = cvr_program_arena_bytes(e->program);
     const struct {
         int32_t *slot;
         const char *name;
-    } slots[] = {{&e->image, "image"}, {&e->target, "target"}, {&e->lr, "lr"},     {&e->step, "step"},
+    } slots[] = {{&e->image, "image"}, {&e->target, "target"}, {&e->lr, "lr"},         {&e->step, "step"},
                  {&e->seed, "seed"},   {&e->loss, "loss"},     {&e->output, "output"}, {&e->loss_scale, "loss_scale"}};
-    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) *slots[i].slot = cvr_program_slot(e->program, slots[i].name);
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+        *slots[i].slot = cvr_program_slot(e->program, slots[i].name);
     return CVR_OK;
 }
 
@@ -75,7 +82,8 @@ int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error
     if (s->purpose & CVR_FOR_PREDICTION) eval_sizes[0] = 1;
     memset(m, 0, sizeof *m);
     int32_t status = cvr_device_open(&m->device, s->plugins, backend, s->backend->device, s->pool, err);
-    for (int i = 0; i < 4 && status == CVR_OK; i++) status = build_entry(s, all[i], i < 2, i < 2 ? train_sizes[i] : eval_sizes[i - 2], err);
+    for (int i = 0; i < 4 && status == CVR_OK; i++)
+        status = build_entry(s, all[i], i < 2, i < 2 ? train_sizes[i] : eval_sizes[i - 2], err);
     for (int i = 0; i < 4 && status == CVR_OK; i++) status = plan_entry(s, m, all[i], err);
     if (status == CVR_OK) status = cvr_device_alloc(m->device, m->arena_bytes, &m->arena, err);
     if (status == CVR_OK) status = cvr_store_place(s->store, m->device, err);
@@ -99,17 +107,21 @@ void machine_clear(machine *m) {
     memset(m, 0, sizeof *m);
 }
 
-entry *machine_entry(entry pair[2], int64_t n) { return pair[0].batch == n ? &pair[0] : pair[1].batch == n ? &pair[1] : NULL; }
+entry *machine_entry(entry pair[2], int64_t n) {
+    return pair[0].batch == n ? &pair[0] : pair[1].batch == n ? &pair[1] : NULL;
+}
 
 int32_t entry_step(entry *e, const entry_run *r, cvr_error *err) {
     const float lr = (float)r->lr, one = 1.0f;
     const struct {
         int32_t slot;
         const void *bytes;
-    } writes[] = {{e->image, r->images}, {e->target, r->target}, {e->lr, &lr}, {e->step, &r->step}, {e->seed, &r->seed}, {e->loss_scale, &one}};
+    } writes[] = {{e->image, r->images}, {e->target, r->target}, {e->lr, &lr},
+                  {e->step, &r->step},   {e->seed, &r->seed},    {e->loss_scale, &one}};
     int32_t status = CVR_OK;
     for (size_t i = 0; i < sizeof writes / sizeof *writes && status == CVR_OK; i++) {
-        if (writes[i].slot >= 0 && writes[i].bytes) status = cvr_program_write(e->program, writes[i].slot, writes[i].bytes, err);
+        if (writes[i].slot >= 0 && writes[i].bytes)
+            status = cvr_program_write(e->program, writes[i].slot, writes[i].bytes, err);
     }
     if (status == CVR_OK) status = cvr_program_run(e->program, err);
     if (status == CVR_OK && r->loss && e->loss >= 0) status = cvr_program_read(e->program, e->loss, r->loss, err);

@@ -1,4 +1,5 @@
-/* Tells every reporter that there is. The first that fails stops the telling: a full disk should be heard of at once. */
+/* Tells every reporter that there is. The first that fails stops the telling: a full disk should be heard of at once.
+ */
 #include "reporters.h"
 
 int32_t reporters_open(reporters *r, cvr_session *s, const cvr_run_info *info, cvr_error *err) {

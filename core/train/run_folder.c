@@ -17,22 +17,30 @@ static char *default_name(const cvr_session *s) {
     return cvr_strndup(base, dot && dot != base ? (size_t)(dot - base) : strlen(base));
 }
 
-static bool good_name(const char *name) { return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0; }
+static bool good_name(const char *name) {
+    return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
 
 int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err) {
     char *name = *s->run->name ? cvr_strdup(s->run->name) : default_name(s);
-    char *project = cvr_fs_absolute(".", s->run->project), *parent = project ? cvr_fs_join(project, s->run->task) : NULL;
+    char *project = cvr_fs_absolute(".", s->run->project),
+         *parent = project ? cvr_fs_join(project, s->run->task) : NULL;
     int32_t status = name && parent ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && !good_name(name)) status = cvr_fail(err, CVR_ERR_USAGE, "run.name = %s: must be the name of a folder, without a path", name);
+    if (status == CVR_OK && !good_name(name))
+        status = cvr_fail(err, CVR_ERR_USAGE, "run.name = %s: must be the name of a folder, without a path", name);
     if (status == CVR_OK) status = cvr_fs_mkdirs(parent, err);
     for (int i = 1; status == CVR_OK; i++) {
         int n = i == 1 ? snprintf(path, size, "%s/%s", parent, name) : snprintf(path, size, "%s/%s%d", parent, name, i);
-        if (n < 0 || (size_t)n >= size) status = cvr_fail(err, CVR_ERR_USAGE, "the run folder's path is too long; shorten run.project or run.name");
-        else if (mkdir(path, 0777) == 0) break;
-        else if (errno != EEXIST || i == 100000) status = folder_error(path, "cannot make the run folder", err);
+        if (n < 0 || (size_t)n >= size)
+            status = cvr_fail(err, CVR_ERR_USAGE, "the run folder's path is too long; shorten run.project or run.name");
+        else if (mkdir(path, 0777) == 0)
+            break;
+        else if (errno != EEXIST || i == 100000)
+            status = folder_error(path, "cannot make the run folder", err);
     }
     char *weights = status == CVR_OK ? cvr_fs_join(path, "weights") : NULL;
-    if (status == CVR_OK) status = weights ? cvr_fs_mkdirs(weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (status == CVR_OK)
+        status = weights ? cvr_fs_mkdirs(weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     cvr_free(weights);
     cvr_free(parent);
     cvr_free(project);
@@ -73,7 +81,8 @@ int32_t run_folder_write_start(cvr_session *s, const char *folder, cvr_error *er
     char device[160] = "";
     cvr_config_print(s->config, false, &config);
     cvr_device_describe(s->machine.device, device, sizeof device);
-    cvr_text_add(&env, "cvrun 0.1.0, ABI %u.%u, compiler %s\nbackend %s: %s\n", CVR_ABI_MAJOR, CVR_ABI_MINOR, __VERSION__, s->backend_name, device);
+    cvr_text_add(&env, "cvrun 0.1.0, ABI %u.%u, compiler %s\nbackend %s: %s\n", CVR_ABI_MAJOR, CVR_ABI_MINOR,
+                 __VERSION__, s->backend_name, device);
     if (uname(&system) == 0) cvr_text_add(&env, "%s %s %s\n", system.sysname, system.release, system.machine);
     for (size_t i = 0; i < cvr_plugins_count(s->plugins); i++) {
         const cvr_plugin_info *p = cvr_plugins_info(s->plugins, i);

@@ -1,4 +1,5 @@
-/* A session is opened in the order in which things depend on each other: settings, plugins, data, classes, network, backend. */
+/* A session is opened in the order in which things depend on each other: settings, plugins, data, classes, network,
+ * backend. */
 #include "session.h"
 #include <unistd.h>
 
@@ -22,8 +23,8 @@ static int32_t bind_common(cvr_session *s, cvr_error *err) {
 }
 
 /* A plugin that the recipe names: its keys join the section's. */
-static int32_t bind_plugin(cvr_session *s, const char *kind, const char *name, const char *section, const void **desc, const void **attrs,
-                           cvr_error *err) {
+static int32_t bind_plugin(cvr_session *s, const char *kind, const char *name, const char *section, const void **desc,
+                           const void **attrs, cvr_error *err) {
     int32_t status = cvr_plugins_find(s->plugins, kind, name, desc, err);
     if (status == CVR_ERR_NOTFOUND) return cvr_fail_at(err, s->recipe, 0, CVR_ERR_USAGE);
     if (status != CVR_OK) return status;
@@ -52,12 +53,19 @@ static int32_t bind_optimizer(cvr_session *s, cvr_error *err) {
     if (status != CVR_OK) return status;
     p->optimizer = desc;
     status = parse_optional("optim.lr", s->optim->lr, p->optimizer->default_lr, &s->lr, err);
-    if (status == CVR_OK) status = parse_optional("optim.weight_decay", s->optim->weight_decay, p->optimizer->default_weight_decay, &decay, err);
-    if (status == CVR_OK) status = parse_optional("optim.norm_weight_decay", s->optim->norm_weight_decay, decay, &p->norm_weight_decay, err);
-    if (status == CVR_OK) status = parse_optional("optim.bias_weight_decay", s->optim->bias_weight_decay, decay, &p->bias_weight_decay, err);
+    if (status == CVR_OK)
+        status = parse_optional("optim.weight_decay", s->optim->weight_decay, p->optimizer->default_weight_decay,
+                                &decay, err);
+    if (status == CVR_OK)
+        status =
+            parse_optional("optim.norm_weight_decay", s->optim->norm_weight_decay, decay, &p->norm_weight_decay, err);
+    if (status == CVR_OK)
+        status =
+            parse_optional("optim.bias_weight_decay", s->optim->bias_weight_decay, decay, &p->bias_weight_decay, err);
     if (status != CVR_OK) return status;
     p->weight_decay = decay;
-    if (s->lr < 0) return cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name);
+    if (s->lr < 0)
+        return cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name);
     status = bind_plugin(s, CVR_KIND_SCHEDULER, s->sched->name, "sched", &desc, &s->sched_attrs, err);
     s->scheduler = desc;
     return status;
@@ -69,7 +77,8 @@ static int32_t bind_network(cvr_session *s, cvr_error *err) {
     const cvr_setting *const *lines;
     s->n_net = cvr_config_lines(s->config, "net", &lines);
     if (*s->model->name && s->n_net) {
-        return cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other", s->model->name);
+        return cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other",
+                        s->model->name);
     }
     if (*s->model->name) {
         const int32_t status = bind_plugin(s, CVR_KIND_MODEL, s->model->name, "model", &desc, &s->model_attrs, err);
@@ -91,9 +100,13 @@ static int32_t parse_numbers(cvr_session *s, cvr_error *err) {
     if (status == CVR_OK) status = parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err);
     if (status == CVR_OK) status = parse_channels("std", s->data->std, imagenet_std, s->std, err);
     for (int i = 0; i < 4 && status == CVR_OK; i++) {
-        if (s->std[i] <= 0) status = cvr_fail(err, CVR_ERR_USAGE, "data.std has %g; every channel must be divided by more than 0", s->std[i]);
+        if (s->std[i] <= 0)
+            status = cvr_fail(err, CVR_ERR_USAGE, "data.std has %g; every channel must be divided by more than 0",
+                              s->std[i]);
     }
-    if (s->model->in_channels > 4) status = cvr_fail(err, CVR_ERR_USAGE, "model.in_channels = %lld; pictures have 1 to 4", (long long)s->model->in_channels);
+    if (s->model->in_channels > 4)
+        status = cvr_fail(err, CVR_ERR_USAGE, "model.in_channels = %lld; pictures have 1 to 4",
+                          (long long)s->model->in_channels);
     s->in_channels = s->model->in_channels;
     return status;
 }
@@ -122,7 +135,8 @@ static int32_t choose_backend(cvr_session *s, cvr_error *err) {
         const cvr_backend_desc *b = desc;
         if ((b->flags & CVR_BACKEND_HOST_VISIBLE) && !(b->flags & CVR_BACKEND_TEST)) return CVR_OK;
     }
-    return cvr_fail(err, CVR_ERR_NOTFOUND, "no backend for this machine's own processor is installed; set backend.name");
+    return cvr_fail(err, CVR_ERR_NOTFOUND,
+                    "no backend for this machine's own processor is installed; set backend.name");
 }
 
 /* A run folder stands for its config.ini and its weights. */
@@ -141,7 +155,8 @@ static int32_t open_config(cvr_session *s, const cvr_session_options *o, cvr_err
     if (!s->recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     status = cvr_config_load(&s->config, s->recipe, err);
     if (status == CVR_ERR_IO) status = CVR_ERR_USAGE;
-    for (size_t i = 0; i < o->n_overrides && status == CVR_OK; i++) status = cvr_config_override(s->config, o->overrides[i], err);
+    for (size_t i = 0; i < o->n_overrides && status == CVR_OK; i++)
+        status = cvr_config_override(s->config, o->overrides[i], err);
     return status;
 }
 
@@ -150,8 +165,10 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     char *path = NULL;
     int32_t status = CVR_OK;
     const char *origin;
-    const bool given = strcmp(cvr_config_get(s->config, "model", "weights", &origin), "") != 0 && (strcmp(origin, "command line") == 0 || !s->run_folder);
-    if (given) status = cvr_session_load_weights(s, s->model->weights, err);
+    const bool given = strcmp(cvr_config_get(s->config, "model", "weights", &origin), "") != 0 &&
+                       (strcmp(origin, "command line") == 0 || !s->run_folder);
+    if (given)
+        status = cvr_session_load_weights(s, s->model->weights, err);
     else if (s->run_folder && !(s->purpose & CVR_FOR_TRAINING)) {
         status = run_folder_weights(s->run_folder, &path, err);
         if (status == CVR_OK) status = cvr_session_load_weights(s, path, err);
@@ -179,7 +196,8 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
     if (status == CVR_OK) status = bind_common(s, err);
     if (status == CVR_OK) status = parse_numbers(s, err);
     if (status == CVR_OK) status = open_plugins(s, err);
-    if (status == CVR_OK) status = bind_plugin(s, CVR_KIND_TASK, s->run->task, "train", &task, &s->task_info.attrs, err);
+    if (status == CVR_OK)
+        status = bind_plugin(s, CVR_KIND_TASK, s->run->task, "train", &task, &s->task_info.attrs, err);
     if (status == CVR_OK) s->task = task;
     if (status == CVR_OK) status = bind_optimizer(s, err);
     if (status == CVR_OK) status = bind_network(s, err);
@@ -188,7 +206,8 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
     if (status == CVR_OK && s->purpose == CVR_FOR_PREDICTION) {
         s->in_channels = s->in_channels ? s->in_channels : 3;
     }
-    if (status == CVR_OK && (s->purpose & (CVR_FOR_TRAINING | CVR_FOR_EVALUATION))) status = session_open_network(s, err);
+    if (status == CVR_OK && (s->purpose & (CVR_FOR_TRAINING | CVR_FOR_EVALUATION)))
+        status = session_open_network(s, err);
     if (status != CVR_OK) cvr_session_close(out);
     return status;
 }
@@ -210,9 +229,15 @@ void cvr_session_close(cvr_session **session) {
     *session = NULL;
 }
 
-cvr_config *cvr_session_config(cvr_session *s) { return s->config; }
-cvr_plugins *cvr_session_plugins(cvr_session *s) { return s->plugins; }
-const cvr_predict_settings *cvr_session_predict_settings(const cvr_session *s) { return s->predict; }
+cvr_config *cvr_session_config(cvr_session *s) {
+    return s->config;
+}
+cvr_plugins *cvr_session_plugins(cvr_session *s) {
+    return s->plugins;
+}
+const cvr_predict_settings *cvr_session_predict_settings(const cvr_session *s) {
+    return s->predict;
+}
 
 void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     *info = (cvr_session_info){.task = s->task->name,
@@ -259,6 +284,7 @@ int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {
 double session_lr(const cvr_session *s, int64_t step, int64_t steps_per_epoch, int64_t total_steps) {
     const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)steps_per_epoch + 0.5);
     if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
-    const cvr_sched_args args = {sizeof args, s->sched_attrs, step - warmup, total_steps - warmup, steps_per_epoch, s->lr > 0 ? s->sched->lr_min / s->lr : 0};
+    const cvr_sched_args args = {sizeof args,          s->sched_attrs,  step - warmup,
+                                 total_steps - warmup, steps_per_epoch, s->lr > 0 ? s->sched->lr_min / s->lr : 0};
     return s->lr * s->scheduler->factor(&args);
 }

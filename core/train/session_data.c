@@ -4,7 +4,8 @@
 
 /* ---- transforms ---- */
 
-static int32_t add_transform(cvr_session *s, split *to, const char *name, const cvr_setting *settings, size_t n, cvr_error *err) {
+static int32_t add_transform(cvr_session *s, split *to, const char *name, const cvr_setting *settings, size_t n,
+                             cvr_error *err) {
     const void *desc;
     void *attrs = NULL;
     if (to->n_transforms == MOST_TRANSFORMS || s->n_blocks == sizeof s->blocks / sizeof *s->blocks) {
@@ -31,8 +32,9 @@ int32_t session_val_transforms(cvr_session *s, split *to, cvr_error *err) {
     int32_t status = CVR_OK;
     if (resize > 0) {
         (void)snprintf(text, sizeof text, "%lld", (long long)resize);
-        const cvr_setting settings[] = {{.key = "size", .value = text},
-                                        {.key = "interpolation", .value = s->val->interpolation ? "bilinear" : "nearest"}};
+        const cvr_setting settings[] = {
+            {.key = "size", .value = text},
+            {.key = "interpolation", .value = s->val->interpolation ? "bilinear" : "nearest"}};
         status = add_transform(s, to, "resize", settings, 2, err);
     }
     if (status == CVR_OK && crop > 0) {
@@ -52,7 +54,8 @@ static int32_t train_transforms(cvr_session *s, split *to, cvr_error *err) {
         const cvr_setting one = {.key = NULL, .value = lines[i]->value};
         int32_t status = add_transform(s, to, lines[i]->key, &one, 1, err);
         if (status == CVR_OK && normalises && strcmp(lines[i]->key, "normalize") == 0) {
-            status = cvr_fail(err, CVR_ERR_USAGE, "pictures are normalised by data.mean and data.std already; remove one of the two");
+            status = cvr_fail(err, CVR_ERR_USAGE,
+                              "pictures are normalised by data.mean and data.std already; remove one of the two");
         }
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
@@ -92,7 +95,8 @@ void session_batch_options(const cvr_session *s, uint32_t which, cvr_batches_opt
                                .run_ahead = which == CVR_SPLIT_TRAIN,
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
-                               .size_hint = s->data->img_size ? "add a resize or crop to [augment]" : "set data.img_size, so that all are made alike"};
+                               .size_hint = s->data->img_size ? "add a resize or crop to [augment]"
+                                                              : "set data.img_size, so that all are made alike"};
     memcpy(o->mean, s->mean, sizeof o->mean);
     memcpy(o->std, s->std, sizeof o->std);
 }
@@ -129,7 +133,9 @@ static int32_t split_names(const char *text, char **names, int64_t n, cvr_error 
         p += length;
         if (!*p) break;
     }
-    return i == n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "data.names has %lld names for %lld classes", (long long)i, (long long)n);
+    return i == n
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_USAGE, "data.names has %lld names for %lld classes", (long long)i, (long long)n);
 }
 
 /* classes.txt of a run folder: a name a line. */
@@ -173,12 +179,16 @@ int32_t session_open_classes(cvr_session *s, cvr_error *err) {
         if (*s->data->names) status = split_names(s->data->names, names, n, err);
     }
     cvr_free(path);
-    if (status == CVR_OK && !names) status = cvr_fail(err, CVR_ERR_USAGE, "how many classes are there? Set model.num_classes, or predict with a run folder");
+    if (status == CVR_OK && !names)
+        status = cvr_fail(err, CVR_ERR_USAGE,
+                          "how many classes are there? Set model.num_classes, or predict with a run folder");
     const int32_t set = set_classes(s, names, names ? n : 0, err);
     if (status == CVR_OK) status = set;
-    if (status == CVR_OK && from && s->splits[1].present && from != &s->splits[1] && s->splits[1].desc->n_classes(s->splits[1].self) != n) {
-        status = cvr_fail(err, CVR_ERR_FORMAT, "the training data has %lld classes, the validation data %lld; they must be the same", (long long)n,
-                          (long long)s->splits[1].desc->n_classes(s->splits[1].self));
+    if (status == CVR_OK && from && s->splits[1].present && from != &s->splits[1] &&
+        s->splits[1].desc->n_classes(s->splits[1].self) != n) {
+        status = cvr_fail(err, CVR_ERR_FORMAT,
+                          "the training data has %lld classes, the validation data %lld; they must be the same",
+                          (long long)n, (long long)s->splits[1].desc->n_classes(s->splits[1].self));
     }
     return status;
 }
@@ -186,7 +196,8 @@ int32_t session_open_classes(cvr_session *s, cvr_error *err) {
 int32_t session_open_data(cvr_session *s, cvr_error *err) {
     const cvr_image_service *images;
     const void *desc, *attrs;
-    const bool trains = s->purpose & CVR_FOR_TRAINING, validates = (s->purpose & CVR_FOR_EVALUATION) || (trains && s->val->interval > 0);
+    const bool trains = s->purpose & CVR_FOR_TRAINING,
+               validates = (s->purpose & CVR_FOR_EVALUATION) || (trains && s->val->interval > 0);
     int32_t status = cvr_plugins_find(s->plugins, CVR_KIND_DATASET, s->data->format, &desc, err);
     if (status == CVR_ERR_NOTFOUND) status = CVR_ERR_USAGE;
     if (status != CVR_OK) return status;
@@ -212,7 +223,10 @@ int32_t session_open_data(cvr_session *s, cvr_error *err) {
         s->width = shape[3];
         if (trains && validates) {
             cvr_batches_shape(s->splits[1].batches, other);
-            if (other[1] != shape[1]) status = cvr_fail(err, CVR_ERR_INVALID, "training pictures have %lld channels, validation's %lld; set model.in_channels", (long long)shape[1], (long long)other[1]);
+            if (other[1] != shape[1])
+                status = cvr_fail(err, CVR_ERR_INVALID,
+                                  "training pictures have %lld channels, validation's %lld; set model.in_channels",
+                                  (long long)shape[1], (long long)other[1]);
         }
     }
     s->data_seconds = cvr_now() - start;

@@ -3,17 +3,20 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define KEY(kind_, name_, default_, doc_) \
-    &(const cvr_attr_desc) { \
-        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = kind_, .count = 1, .default_text = default_, .doc = doc_ \
+#define KEY(kind_, name_, default_, doc_)                                                                              \
+    &(const cvr_attr_desc) {                                                                                           \
+        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = kind_, .count = 1, .default_text = default_,      \
+        .doc = doc_                                                                                                    \
     }
-#define KEY_MIN(kind_, name_, default_, min_, doc_) \
-    &(const cvr_attr_desc) { \
-        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = kind_, .count = 1, .flags = CVR_ATTR_MIN, .default_text = default_, .min = min_, .doc = doc_ \
+#define KEY_MIN(kind_, name_, default_, min_, doc_)                                                                    \
+    &(const cvr_attr_desc) {                                                                                           \
+        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = kind_, .count = 1, .flags = CVR_ATTR_MIN,         \
+        .default_text = default_, .min = min_, .doc = doc_                                                             \
     }
-#define KEY_CHOICE(name_, default_, choices_, doc_) \
-    &(const cvr_attr_desc) { \
-        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = CVR_ATTR_CHOICE, .count = 1, .default_text = default_, .choices = choices_, .doc = doc_ \
+#define KEY_CHOICE(name_, default_, choices_, doc_)                                                                    \
+    &(const cvr_attr_desc) {                                                                                           \
+        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = CVR_ATTR_CHOICE, .count = 1,                      \
+        .default_text = default_, .choices = choices_, .doc = doc_                                                     \
     }
 #define SCHEMA(name_) const cvr_schema name_##_schema = {name_##_keys, sizeof name_##_keys / sizeof *name_##_keys}
 
@@ -22,7 +25,8 @@ static const cvr_attr_desc *const run_keys[] = {
     KEY(CVR_ATTR_PATH, "project", "runs", "folder that run folders go to"),
     KEY(CVR_ATTR_STRING, "name", "", "name of the run folder; default: the recipe's"),
     KEY_MIN(CVR_ATTR_INT, "seed", "0", 0, "decides everything that is random"),
-    KEY(CVR_ATTR_STRING, "save_every", "1 epoch", "how often the checkpoint is written: `50 steps`, `5 min`, `1 epoch`"),
+    KEY(CVR_ATTR_STRING, "save_every", "1 epoch",
+        "how often the checkpoint is written: `50 steps`, `5 min`, `1 epoch`"),
     KEY_MIN(CVR_ATTR_INT, "patience", "0", 0, "stop after this many epochs without a better metric; 0: never"),
     KEY_MIN(CVR_ATTR_FLOAT, "max_hours", "0", 0, "stop after this time; 0: never"),
 };
@@ -107,9 +111,12 @@ int32_t parse_save_every(const char *text, save_interval *out, cvr_error *err) {
     unit += strspn(unit, " ");
     memset(out, 0, sizeof *out);
     if (unit != text && n >= 1 && n < 1e9) {
-        if (strcmp(unit, "step") == 0 || strcmp(unit, "steps") == 0) out->steps = (int64_t)n;
-        else if (strcmp(unit, "epoch") == 0 || strcmp(unit, "epochs") == 0) out->epochs = (int64_t)n;
-        else if (strcmp(unit, "min") == 0) out->seconds = n * 60;
+        if (strcmp(unit, "step") == 0 || strcmp(unit, "steps") == 0)
+            out->steps = (int64_t)n;
+        else if (strcmp(unit, "epoch") == 0 || strcmp(unit, "epochs") == 0)
+            out->epochs = (int64_t)n;
+        else if (strcmp(unit, "min") == 0)
+            out->seconds = n * 60;
         if (out->steps || out->epochs || out->seconds > 0) return CVR_OK;
     }
     return cvr_fail(err, CVR_ERR_USAGE, "run.save_every = %s: write `50 steps`, `5 min` or `1 epoch`", text);
@@ -133,7 +140,8 @@ int32_t parse_channels(const char *key, const char *text, const double imagenet[
     const int64_t n = packed->n;
     for (int i = 0; i < 4; i++) out[i] = n == 1 ? packed->v[0] : packed->v[i];
     cvr_free(packed);
-    return n > 0 ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "data.%s is empty; write one number, or one for each channel", key);
+    return n > 0 ? CVR_OK
+                 : cvr_fail(err, CVR_ERR_USAGE, "data.%s is empty; write one number, or one for each channel", key);
 }
 
 int32_t parse_optional(const char *key, const char *text, double otherwise, double *out, cvr_error *err) {

@@ -50,8 +50,8 @@ typedef struct val_settings {
     int64_t resize_size, crop_size, interpolation;
 } val_settings;
 
-extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema, val_schema,
-    predict_schema;
+extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
+    val_schema, predict_schema;
 
 #define PRECISION_NAMES "f32"
 

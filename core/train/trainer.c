@@ -1,6 +1,6 @@
 /*
- * Training. A step is one replay of the program for its batch; everything else here happens between steps: learning rate, events,
- * checkpoints, validation, swaps of the backend.
+ * Training. A step is one replay of the program for its batch; everything else here happens between steps: learning
+ * rate, events, checkpoints, validation, swaps of the backend.
  */
 #include "reporters.h"
 #include <math.h>
@@ -22,9 +22,13 @@ typedef struct trainer {
     bool first_step_done;
 } trainer;
 
-static double elapsed(const trainer *t) { return t->before + cvr_now() - t->session_start; }
+static double elapsed(const trainer *t) {
+    return t->before + cvr_now() - t->session_start;
+}
 
-static const char *best_metric(const trainer *t) { return *t->s->val->metric ? t->s->val->metric : t->s->task->best_metric; }
+static const char *best_metric(const trainer *t) {
+    return *t->s->val->metric ? t->s->val->metric : t->s->task->best_metric;
+}
 
 /* ---- saving ---- */
 
@@ -60,25 +64,49 @@ static int32_t loss_not_finite(const trainer *t, const cvr_batch *b, float loss,
         train->desc->describe(train->self, b->indices[i], one, sizeof one);
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%.100s", i ? ", " : "", one);
     }
-    return cvr_fail(err, CVR_ERR_NUMERIC, "the loss is %f at step %lld (epoch %lld); lower optim.lr, or look at this batch's %lld samples: %s%s", (double)loss,
-                    (long long)t->state.step + 1, (long long)t->state.epoch + 1, (long long)b->n, names, b->n > 6 ? ", ..." : "");
+    return cvr_fail(
+        err, CVR_ERR_NUMERIC,
+        "the loss is %f at step %lld (epoch %lld); lower optim.lr, or look at this batch's %lld samples: %s%s",
+        (double)loss, (long long)t->state.step + 1, (long long)t->state.epoch + 1, (long long)b->n, names,
+        b->n > 6 ? ", ..." : "");
 }
 
 static int32_t tell_step(trainer *t, const cvr_batch *b, double loss, double lr, double seconds, cvr_error *err) {
     const double wait = seconds > 0 ? b->wait_seconds / seconds : 0, speed = seconds > 0 ? (double)b->n / seconds : 0;
-    const cvr_step_event e = {.struct_size = sizeof e, .step = t->state.step, .epoch = t->state.epoch + 1, .loss = loss, .lr = lr, .images_per_s = speed, .data_wait_fraction = wait < 1 ? wait : 1};
+    const cvr_step_event e = {.struct_size = sizeof e,
+                              .step = t->state.step,
+                              .epoch = t->state.epoch + 1,
+                              .loss = loss,
+                              .lr = lr,
+                              .images_per_s = speed,
+                              .data_wait_fraction = wait < 1 ? wait : 1};
     const int32_t status = reporters_step(&t->reporters, &e, err);
     if (status != CVR_OK || !t->o->on_step) return status;
     const int64_t done = t->state.batch;
-    const cvr_train_step shown = {.step = t->state.step, .epoch = t->state.epoch + 1, .step_in_epoch = done, .loss = t->state.loss_sum / (double)t->state.epoch_samples, .lr = lr,
-                                  .images_per_s = (double)t->state.epoch_samples / t->state.epoch_seconds, .data_wait_fraction = t->state.epoch_wait / t->state.epoch_seconds,
-                                  .seconds_left = t->state.epoch_seconds / (double)done * (double)(t->steps_per_epoch - done)};
+    const cvr_train_step shown = {.step = t->state.step,
+                                  .epoch = t->state.epoch + 1,
+                                  .step_in_epoch = done,
+                                  .loss = t->state.loss_sum / (double)t->state.epoch_samples,
+                                  .lr = lr,
+                                  .images_per_s = (double)t->state.epoch_samples / t->state.epoch_seconds,
+                                  .data_wait_fraction = t->state.epoch_wait / t->state.epoch_seconds,
+                                  .seconds_left =
+                                      t->state.epoch_seconds / (double)done * (double)(t->steps_per_epoch - done)};
     t->o->on_step(t->o->ctx, &shown);
     return CVR_OK;
 }
 
-static int32_t show_batch(trainer *t, const char *name, const cvr_batch *b, const int64_t *predictions, cvr_error *err) {
-    const cvr_batch_event e = {.struct_size = sizeof e, .name = name, .n = b->n, .height = b->height, .width = b->width, .channels = b->channels, .pixels = b->images, .labels = b->labels, .predictions = predictions};
+static int32_t show_batch(trainer *t, const char *name, const cvr_batch *b, const int64_t *predictions,
+                          cvr_error *err) {
+    const cvr_batch_event e = {.struct_size = sizeof e,
+                               .name = name,
+                               .n = b->n,
+                               .height = b->height,
+                               .width = b->width,
+                               .channels = b->channels,
+                               .pixels = b->images,
+                               .labels = b->labels,
+                               .predictions = predictions};
     return reporters_batch(&t->reporters, &e, err);
 }
 
@@ -108,7 +136,8 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     t->state.wait_seconds += b.wait_seconds;
     if (!t->first_step_done) {
         t->first_step_done = true;
-        cvr_log(CVR_LOG_INFO, "first step done %.0f ms after the start, %.0f ms of it spent on reading data", 1e3 * (cvr_now() - t->o->started), 1e3 * (s->data_seconds + b.wait_seconds));
+        cvr_log(CVR_LOG_INFO, "first step done %.0f ms after the start, %.0f ms of it spent on reading data",
+                1e3 * (cvr_now() - t->o->started), 1e3 * (s->data_seconds + b.wait_seconds));
     }
     return tell_step(t, &b, loss, lr, seconds, err);
 }
@@ -155,20 +184,37 @@ static void tell_epoch(void *ctx, const uint64_t *matrix, const cvr_metrics *m) 
     if (m) t->metrics = *m;
 }
 
-static void validation_batch(void *ctx, const cvr_batch *b, const void *output) { first_val_batch(((epoch_report *)ctx)->t, b, output); }
+static void validation_batch(void *ctx, const cvr_batch *b, const void *output) {
+    first_val_batch(((epoch_report *)ctx)->t, b, output);
+}
 
 static int32_t end_epoch(trainer *t, cvr_error *err) {
     train_state *st = &t->state;
     const int64_t epoch = st->epoch + 1;
     const double lr = session_lr(t->s, st->step - 1, t->steps_per_epoch, t->total_steps);
-    cvr_train_epoch shown = {.epoch = epoch, .seconds = st->epoch_seconds, .train_loss = st->loss_sum / (double)st->epoch_samples, .images_per_s = (double)st->epoch_samples / st->epoch_seconds, .data_wait_fraction = st->epoch_wait / st->epoch_seconds, .lr = lr};
-    cvr_epoch_event event = {.struct_size = sizeof event, .epoch = epoch, .step = st->step, .seconds = shown.seconds, .images_per_s = shown.images_per_s, .lr = lr, .data_wait_fraction = shown.data_wait_fraction};
+    cvr_train_epoch shown = {.epoch = epoch,
+                             .seconds = st->epoch_seconds,
+                             .train_loss = st->loss_sum / (double)st->epoch_samples,
+                             .images_per_s = (double)st->epoch_samples / st->epoch_seconds,
+                             .data_wait_fraction = st->epoch_wait / st->epoch_seconds,
+                             .lr = lr};
+    cvr_epoch_event event = {.struct_size = sizeof event,
+                             .epoch = epoch,
+                             .step = st->step,
+                             .seconds = shown.seconds,
+                             .images_per_s = shown.images_per_s,
+                             .lr = lr,
+                             .data_wait_fraction = shown.data_wait_fraction};
     epoch_report report = {t, &shown, &event, err, CVR_OK, 0};
     const int64_t interval = t->s->val->interval;
     int32_t status = CVR_OK;
     shown.validated = interval > 0 && (epoch % interval == 0 || epoch == t->s->train->epochs);
     if (shown.validated) {
-        const evaluate_options o = {.progress = t->o->on_validate, .progress_ctx = t->o->ctx, .on_batch = validation_batch, .on_matrix = tell_epoch, .ctx = &report};
+        const evaluate_options o = {.progress = t->o->on_validate,
+                                    .progress_ctx = t->o->ctx,
+                                    .on_batch = validation_batch,
+                                    .on_matrix = tell_epoch,
+                                    .ctx = &report};
         cvr_metrics m;
         status = session_evaluate(t->s, &o, &m, err);
         if (status == CVR_OK && t->pictures.code != CVR_OK) {
@@ -194,7 +240,8 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
 static bool time_to_stop(const trainer *t) {
     const run_settings *run = t->s->run;
     if (run->patience && t->state.best_epoch && t->state.epoch - t->state.best_epoch >= run->patience) {
-        cvr_log(CVR_LOG_INFO, "no better %s for %lld epochs; stopping (run.patience)", best_metric(t), (long long)run->patience);
+        cvr_log(CVR_LOG_INFO, "no better %s for %lld epochs; stopping (run.patience)", best_metric(t),
+                (long long)run->patience);
         return true;
     }
     if (run->max_hours > 0 && elapsed(t) > run->max_hours * 3600) {
@@ -212,7 +259,8 @@ static int32_t swap_if_due(trainer *t, cvr_error *err) {
         const double start = cvr_now();
         const int32_t status = cvr_session_swap(t->s, t->o->swaps[i].backend, err);
         if (status != CVR_OK) return status;
-        cvr_log(CVR_LOG_INFO, "moved to backend %s after step %lld in %.0f ms", t->o->swaps[i].backend, (long long)t->state.step, 1e3 * (cvr_now() - start));
+        cvr_log(CVR_LOG_INFO, "moved to backend %s after step %lld in %.0f ms", t->o->swaps[i].backend,
+                (long long)t->state.step, 1e3 * (cvr_now() - start));
     }
     return CVR_OK;
 }
@@ -221,7 +269,9 @@ static int32_t stopped(trainer *t, cvr_error *err) {
     int32_t status = save_weights(t, "last", err);
     if (status == CVR_OK) status = save_state(t, err);
     if (status != CVR_OK) return status;
-    return cvr_fail(err, CVR_ERR_INTERRUPTED, "interrupted after step %lld, everything is saved; go on with: cvrun train --resume %s", (long long)t->state.step, t->folder);
+    return cvr_fail(err, CVR_ERR_INTERRUPTED,
+                    "interrupted after step %lld, everything is saved; go on with: cvrun train --resume %s",
+                    (long long)t->state.step, t->folder);
 }
 
 static int32_t train_loop(trainer *t, cvr_error *err) {
@@ -279,7 +329,12 @@ static int32_t tell_end(trainer *t, cvr_train_result *r, cvr_error *err) {
     const train_state *st = &t->state;
     double loop = 0;
     loop = elapsed(t);
-    *r = (cvr_train_result){.epochs = st->epoch, .steps = st->step, .seconds = loop, .images_per_second = loop > 0 ? (double)st->images / loop : 0, .best_value = st->best_value, .best_epoch = st->best_epoch};
+    *r = (cvr_train_result){.epochs = st->epoch,
+                            .steps = st->step,
+                            .seconds = loop,
+                            .images_per_second = loop > 0 ? (double)st->images / loop : 0,
+                            .best_value = st->best_value,
+                            .best_epoch = st->best_epoch};
     (void)snprintf(r->folder, sizeof r->folder, "%s", t->folder);
     (void)snprintf(r->best_metric, sizeof r->best_metric, "%s", best_metric(t));
     const cvr_end_event e = {.struct_size = sizeof e,
@@ -318,8 +373,10 @@ static int32_t begin(trainer *t, bool *done, cvr_error *err) {
     const bool any = newer && older && (cvr_fs_exists(newer) || cvr_fs_exists(older));
     cvr_free(newer);
     cvr_free(older);
-    if (any) status = checkpoint_load(t->s, t->folder, &t->state, err);
-    else cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
+    if (any)
+        status = checkpoint_load(t->s, t->folder, &t->state, err);
+    else
+        cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
     *done = status == CVR_OK && t->state.finished && t->state.epoch >= t->s->train->epochs;
     if (status == CVR_OK && !*done) {
         t->state.finished = 0;

@@ -1,8 +1,8 @@
 /*
  * What the rest of libcvr stands on: the allocator table, text buffers, the log, files.
  *
- * libcvr never prints, exits or calls malloc by itself: memory and messages go through the tables here, so that an application
- * decides where they go and a test can make them fail.
+ * libcvr never prints, exits or calls malloc by itself: memory and messages go through the tables here, so that an
+ * application decides where they go and a test can make them fail.
  */
 #ifndef CVR_BASE_H
 #define CVR_BASE_H
@@ -33,7 +33,8 @@ void cvr_free(void *p);
 /* A copy of the first `n` bytes of `s`, ended by a NUL. NULL when memory is out. */
 char *cvr_strndup(const char *s, size_t n);
 char *cvr_strdup(const char *s);
-/* Makes room for one more element in an array that doubles: returns the array (old contents kept) or NULL, which leaves it as it was. */
+/* Makes room for one more element in an array that doubles: returns the array (old contents kept) or NULL, which leaves
+ * it as it was. */
 void *cvr_grow(void *array, size_t count, size_t *capacity, size_t element_size);
 
 /* ---- text ---- */
@@ -82,8 +83,8 @@ char *cvr_fs_dirname(const char *path);
 char *cvr_fs_join(const char *folder, const char *name);
 
 /*
- * A file that appears whole or not at all: bytes go to PATH.tmp; commit() syncs it, renames it over PATH and syncs the folder.
- * With `keep`, the file that was there stays as PATH.1. Exactly one of commit and abandon ends it.
+ * A file that appears whole or not at all: bytes go to PATH.tmp; commit() syncs it, renames it over PATH and syncs the
+ * folder. With `keep`, the file that was there stays as PATH.1. Exactly one of commit and abandon ends it.
  */
 typedef struct cvr_writer {
     char *path, *tmp;

@@ -1,6 +1,6 @@
 /*
- * Batches: samples of a data set, through the transforms, into the memory that a step reads. Threads make them ahead of the step.
- * What a batch holds depends on the seed, the epoch and its place only, never on the threads.
+ * Batches: samples of a data set, through the transforms, into the memory that a step reads. Threads make them ahead of
+ * the step. What a batch holds depends on the seed, the epoch and its place only, never on the threads.
  */
 #ifndef CVR_BATCHES_H
 #define CVR_BATCHES_H
@@ -17,25 +17,25 @@ typedef struct cvr_transform {
 
 typedef struct cvr_batches_options {
     const cvr_dataset_desc *dataset;
-    const void *self;              /* the open data set */
+    const void *self; /* the open data set */
     const cvr_transform *transforms;
     size_t n_transforms;
-    int64_t batch;                 /* samples of a batch; the last may have fewer */
-    int64_t limit;                 /* use only this many samples, evenly spread; 0: all */
+    int64_t batch; /* samples of a batch; the last may have fewer */
+    int64_t limit; /* use only this many samples, evenly spread; 0: all */
     bool shuffle, drop_last, skip_bad;
-    bool run_ahead;                /* go on into the next epoch */
-    uint32_t workers;              /* 0: made when asked for, by the caller */
+    bool run_ahead;   /* go on into the next epoch */
+    uint32_t workers; /* 0: made when asked for, by the caller */
     uint64_t seed;
-    double mean[4], std[4];        /* of the channels */
-    const char *size_hint;         /* what to do when pictures differ in size, for the message */
+    double mean[4], std[4]; /* of the channels */
+    const char *size_hint;  /* what to do when pictures differ in size, for the message */
 } cvr_batches_options;
 
 typedef struct cvr_batch {
     int64_t n, height, width, channels;
-    const float *images;     /* (n, height, width, channels), normalised */
-    const int64_t *labels;   /* n */
-    const int64_t *indices;  /* n: samples of the data set */
-    double wait_seconds;     /* how long the caller was kept waiting */
+    const float *images;    /* (n, height, width, channels), normalised */
+    const int64_t *labels;  /* n */
+    const int64_t *indices; /* n: samples of the data set */
+    double wait_seconds;    /* how long the caller was kept waiting */
 } cvr_batch;
 
 typedef struct cvr_batches cvr_batches;
@@ -57,7 +57,8 @@ int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err);
 int64_t cvr_batches_skipped(const cvr_batches *b);
 /* Makes one sample and throws it away: is it good? */
 int32_t cvr_batches_try(const cvr_batches_options *o, int64_t index, cvr_error *err);
-/* One picture through transforms, outside any batch: (height, width, channels) f32, normalised, in memory of cvr_alloc. */
+/* One picture through transforms, outside any batch: (height, width, channels) f32, normalised, in memory of cvr_alloc.
+ */
 int32_t cvr_picture_load(const cvr_batches_options *o, const cvr_image *image, cvr_batch *out, cvr_error *err);
 
 #pragma GCC visibility pop

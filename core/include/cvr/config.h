@@ -11,7 +11,8 @@
 /* ---- INI ---- */
 
 /* One `key = value` of `section`, at `line` of the file. A status other than CVR_OK stops the reading. */
-typedef int32_t (*cvr_ini_fn)(void *ctx, const char *section, const char *key, const char *value, uint32_t line, cvr_error *err);
+typedef int32_t (*cvr_ini_fn)(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
+                              cvr_error *err);
 
 /* Reads an INI file with inih, and refuses, naming the line, what inih would silently cut or misread. */
 int32_t cvr_ini_read(const char *path, cvr_ini_fn each, void *ctx, cvr_error *err);
@@ -34,12 +35,14 @@ typedef struct cvr_schema {
     uint32_t n;
 } cvr_schema;
 
-/* Packs settings after the schema, defaults filled in. `what` names the thing in messages ("layer conv2d"). One block: free with cvr_free. */
+/* Packs settings after the schema, defaults filled in. `what` names the thing in messages ("layer conv2d"). One block:
+ * free with cvr_free. */
 int32_t cvr_attrs_pack(const cvr_schema *schema, const cvr_setting *settings, size_t n, const char *what, void **packed,
                        cvr_error *err);
-/* The same from one line of text: "64 kernel_size=3". Keys in `except` (NULL-terminated, may be NULL) are left for the caller: see cvr_line_key. */
-int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *const *except, const char *what, void **packed,
-                        cvr_error *err);
+/* The same from one line of text: "64 kernel_size=3". Keys in `except` (NULL-terminated, may be NULL) are left for the
+ * caller: see cvr_line_key. */
+int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *const *except, const char *what,
+                        void **packed, cvr_error *err);
 /* Value of `key` in such a line, or NULL. Free with cvr_free. */
 char *cvr_line_key(const char *text, const char *key);
 /* Bytes of a schema's packed struct; 0 where the schema is broken, and `err` says how. */
@@ -60,7 +63,8 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err);
 const char *cvr_config_path(const cvr_config *c);
 bool cvr_config_has_section(const cvr_config *c, const char *section);
 /* Packs the keys of `section` that the schema names, and claims them. The block belongs to the config. */
-int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed, cvr_error *err);
+int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed,
+                        cvr_error *err);
 /* The lines of a section whose keys are names (net, augment), in order; claims them. */
 size_t cvr_config_lines(cvr_config *c, const char *section, const cvr_setting *const **lines);
 /* An error for the first setting that nobody claimed, with the nearest key that somebody would have. */

@@ -25,21 +25,23 @@ typedef struct cvr_plugin_info {
 } cvr_plugin_info;
 
 /*
- * Reads the manifests. `manifests` NULL: plugins.ini in the folder `cvrun` beside libcvr.so, then those that the environment's
- * CVR_PLUGIN_PATH lists (files, or folders that hold a plugins.ini; set-user-id programs ignore it). Loads nothing yet.
+ * Reads the manifests. `manifests` NULL: plugins.ini in the folder `cvrun` beside libcvr.so, then those that the
+ * environment's CVR_PLUGIN_PATH lists (files, or folders that hold a plugins.ini; set-user-id programs ignore it).
+ * Loads nothing yet.
  */
 int32_t cvr_plugins_open(cvr_plugins **out, const char *const *manifests, size_t n, cvr_error *err);
 /* Shuts the plugins down in reverse order of loading. Their code stays mapped. */
 void cvr_plugins_close(cvr_plugins **p);
 
-/* The descriptor of `name`, of kind CVR_KIND_*; loads the plugin that provides it. The error names the nearest match. */
+/* The descriptor of `name`, of kind CVR_KIND_*; loads the plugin that provides it. The error names the nearest match.
+ */
 int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, const void **desc, cvr_error *err);
 /*
- * Kernels of an op for a backend, best first: those whose plugin loads and whose ISA this machine has. `backend` NULL: all that are
- * plain functions of the host (payload cpu.fn/1), whoever they were made for. Free with cvr_free.
+ * Kernels of an op for a backend, best first: those whose plugin loads and whose ISA this machine has. `backend` NULL:
+ * all that are plain functions of the host (payload cpu.fn/1), whoever they were made for. Free with cvr_free.
  */
-int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend, const cvr_kernel_desc *const **kernels,
-                            size_t *n, cvr_error *err);
+int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend,
+                            const cvr_kernel_desc *const **kernels, size_t *n, cvr_error *err);
 /* The i-th name of this kind that any manifest or the core provides, in byte order; NULL past the end. */
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t i);
 /* Tries every plugin listed, so that `cvrun plugins -v` can tell which load. */
@@ -51,7 +53,8 @@ const cvr_plugin_info *cvr_plugins_info(const cvr_plugins *p, size_t i);
 const cvr_host *cvr_plugins_host(const cvr_plugins *p);
 void cvr_plugins_offer(cvr_plugins *p, const char *service, const void *table);
 
-/* Kernels that need more than this are passed over: "base" (no CPU feature), a list such as "avx2 fma", or NULL for all that there is. */
+/* Kernels that need more than this are passed over: "base" (no CPU feature), a list such as "avx2 fma", or NULL for all
+ * that there is. */
 void cvr_plugins_limit_isa(cvr_plugins *p, const char *isa);
 
 /* The manifest section of a plugin file, made by loading it: what cvr-manifest writes. */

@@ -1,5 +1,6 @@
 /*
- * From layers to a running step: a graph is built by layers, given gradients and updates, planned for a device, and replayed.
+ * From layers to a running step: a graph is built by layers, given gradients and updates, planned for a device, and
+ * replayed.
  *
  *   store    parameters, buffers and optimizer state, by name; they outlive graphs and move between devices
  *   device   an open backend
@@ -18,8 +19,8 @@
 
 typedef struct cvr_device cvr_device;
 
-int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index, const cvr_threadpool *pool,
-                        cvr_error *err);
+int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index,
+                        const cvr_threadpool *pool, cvr_error *err);
 void cvr_device_close(cvr_device **d);
 const cvr_backend_desc *cvr_device_backend(const cvr_device *d);
 void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size);
@@ -47,8 +48,8 @@ typedef struct cvr_store_entry {
 int32_t cvr_store_create(cvr_store **out, uint64_t seed, cvr_error *err);
 void cvr_store_destroy(cvr_store **s);
 /*
- * Puts every entry on a device: those that were on another are moved, new ones get their initial values. On failure everything
- * stays where it was.
+ * Puts every entry on a device: those that were on another are moved, new ones get their initial values. On failure
+ * everything stays where it was.
  */
 int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err);
 /* Leaves device `from`, if the store is there: back to `to`, or (NULL) to nowhere, as before the first placing. */
@@ -77,8 +78,14 @@ const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
 /* Keeps a value to be read after each run, under a name. */
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
-/* Builds the layers of a recipe's [net]; the output is the last line's. */
-int32_t cvr_graph_net(cvr_graph *g, const cvr_setting *const *lines, size_t n, cvr_value image, cvr_value *out, cvr_error *err);
+/* A recipe's [net]. The word num_classes in a line stands for the number. */
+typedef struct cvr_net {
+    const cvr_setting *const *lines;
+    size_t n;
+    int64_t num_classes;
+} cvr_net;
+/* Builds the layers; the output is the last line's. */
+int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_value *out, cvr_error *err);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */
 int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err);
 /* The same from a gradient that is given for one value, for tests. */
@@ -106,8 +113,10 @@ typedef struct cvr_program cvr_program;
 #define CVR_FALLBACK_WARN 1u
 #define CVR_FALLBACK_ALLOW 2u
 
-/* Chooses kernels and lays out memory. The store must have been placed on the device. The graph must outlive the program. */
-int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback, cvr_error *err);
+/* Chooses kernels and lays out memory. The store must have been placed on the device. The graph must outlive the
+ * program. */
+int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback,
+                         cvr_error *err);
 /* Bytes of arena that this program needs; several programs may share one, the largest need decides. */
 uint64_t cvr_program_arena_bytes(const cvr_program *p);
 /* Gives the program its memory and records its launches. */

@@ -1,5 +1,6 @@
 /*
- * A session: a recipe brought to life. It holds the plugins, the data, the network on a device, and can train, evaluate and predict.
+ * A session: a recipe brought to life. It holds the plugins, the data, the network on a device, and can train, evaluate
+ * and predict.
  */
 #ifndef CVR_SESSION_H
 #define CVR_SESSION_H
@@ -13,7 +14,7 @@
 typedef struct cvr_session cvr_session;
 
 /* What the session is for decides what it opens. */
-#define CVR_FOR_TRAINING 1u  /* training data, optimizer, training graph; validation data where the recipe validates */
+#define CVR_FOR_TRAINING 1u   /* training data, optimizer, training graph; validation data where the recipe validates */
 #define CVR_FOR_EVALUATION 2u /* validation data and graph */
 #define CVR_FOR_PREDICTION 4u /* no data; classes come from the recipe or the run folder */
 #define CVR_FOR_SETTINGS 8u   /* only settings: nothing but plugins is opened */
@@ -42,7 +43,7 @@ typedef struct cvr_session_info {
     uint64_t planned_bytes; /* parameters, state and arena */
     uint64_t store_bytes, arena_bytes;
     uint32_t threads;
-    double data_seconds; /* spent opening and reading data before the first step */
+    double data_seconds;                             /* spent opening and reading data before the first step */
     const cvr_program *train_program, *eval_program; /* whole batches; NULL where there is none */
     cvr_store *store;
 } cvr_session_info;
@@ -78,8 +79,8 @@ typedef struct cvr_train_options {
     const cvr_swap *swaps;
     size_t n_swaps;
     const volatile sig_atomic_t *stop; /* not 0: save and return CVR_ERR_INTERRUPTED */
-    double started; /* cvr_now() when the program began */
-    void *ctx; /* of the callbacks; each may be NULL */
+    double started;                    /* cvr_now() when the program began */
+    void *ctx;                         /* of the callbacks; each may be NULL */
     void (*on_start)(void *ctx, const char *folder, const cvr_session_info *info, int64_t from_step);
     void (*on_step)(void *ctx, const cvr_train_step *step);
     void (*on_epoch)(void *ctx, const cvr_train_epoch *epoch);

@@ -1,6 +1,6 @@
 /*
- * Task "classify": one class for each picture. Loss: cross entropy with label smoothing (Szegedy et al., "Rethinking the Inception
- * Architecture for Computer Vision", 2016). Metrics: top1, top5, and the confusion matrix.
+ * Task "classify": one class for each picture. Loss: cross entropy with label smoothing (Szegedy et al., "Rethinking
+ * the Inception Architecture for Computer Vision", 2016). Metrics: top1, top5, and the confusion matrix.
  */
 #include <cvr/plugin/plugin.h>
 #include <math.h>
@@ -21,20 +21,26 @@ typedef struct classify_metrics {
 /* output: (N, n_classes) f32 -> target: (N) i64 */
 static int32_t classify_target(const cvr_task_info *info, const cvr_type *output, cvr_type *target, cvr_error *err) {
     if (output->rank != 2 || output->dtype != CVR_F32) {
-        return cvr_fail(err, CVR_ERR_INVALID, "the network's output has rank %u; classification needs (N, classes): end it with flatten and linear", output->rank);
+        return cvr_fail(
+            err, CVR_ERR_INVALID,
+            "the network's output has rank %u; classification needs (N, classes): end it with flatten and linear",
+            output->rank);
     }
     if (output->shape[1] != info->n_classes) {
-        return cvr_fail(err, CVR_ERR_INVALID, "the network's output has %lld numbers a picture for %lld classes; change its last layer", (long long)output->shape[1],
-                        (long long)info->n_classes);
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "the network's output has %lld numbers a picture for %lld classes; change its last layer",
+                        (long long)output->shape[1], (long long)info->n_classes);
     }
     cvr_type_set(target, CVR_I64, 1, output->shape);
     return CVR_OK;
 }
 
-static int32_t classify_loss(const cvr_builder *b, const cvr_task_info *info, cvr_value output, cvr_value target, cvr_value *loss, cvr_error *err) {
+static int32_t classify_loss(const cvr_builder *b, const cvr_task_info *info, cvr_value output, cvr_value target,
+                             cvr_value *loss, cvr_error *err) {
     const classify_attrs *a = (const classify_attrs *)info->attrs;
     char settings[64] = "";
-    if (a->label_smoothing > 0 && b->training) (void)snprintf(settings, sizeof settings, "label_smoothing=%.17g", a->label_smoothing);
+    if (a->label_smoothing > 0 && b->training)
+        (void)snprintf(settings, sizeof settings, "label_smoothing=%.17g", a->label_smoothing);
     const cvr_value in[2] = {output, target};
     const cvr_layer_call call = {sizeof call, "cross_entropy", "loss", settings, in, loss, 2, 1};
     return b->layer(b, &call, err);
@@ -42,9 +48,13 @@ static int32_t classify_loss(const cvr_builder *b, const cvr_task_info *info, cv
 
 static int32_t classify_open(const cvr_task_info *info, void **self, cvr_error *err) {
     const uint64_t n = (uint64_t)info->n_classes, cells = n * n;
-    if (n > 65536) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%lld classes; at most 65536 can be counted", (long long)info->n_classes);
+    if (n > 65536)
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%lld classes; at most 65536 can be counted",
+                        (long long)info->n_classes);
     classify_metrics *m = (classify_metrics *)info->host->alloc(info->host, sizeof *m + cells * sizeof *m->matrix, 64);
-    if (!m) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix of %lld classes", (long long)info->n_classes);
+    if (!m)
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix of %lld classes",
+                        (long long)info->n_classes);
     memset(m, 0, sizeof *m + cells * sizeof *m->matrix);
     m->host = info->host;
     m->n_classes = info->n_classes;
@@ -80,7 +90,9 @@ static int32_t classify_update(void *self, const cvr_tensor *output, const cvr_t
     for (int64_t i = 0; i < n; i++) {
         const float *logits = (const float *)output->data + i * classes;
         const int64_t truth = ((const int64_t *)target->data)[i];
-        if (truth < 0 || truth >= classes) return cvr_fail(err, CVR_ERR_INVALID, "label %lld; there are %lld classes", (long long)truth, (long long)classes);
+        if (truth < 0 || truth >= classes)
+            return cvr_fail(err, CVR_ERR_INVALID, "label %lld; there are %lld classes", (long long)truth,
+                            (long long)classes);
         const int64_t rank = rank_of(logits, classes, truth);
         m->samples++;
         m->top1 += rank == 0;
@@ -97,7 +109,9 @@ static void classify_result(const void *self, cvr_metric_fn each, void *ctx) {
     each(ctx, "top5", (double)m->top5 / n);
 }
 
-static const uint64_t *classify_matrix(const void *self) { return ((const classify_metrics *)self)->matrix; }
+static const uint64_t *classify_matrix(const void *self) {
+    return ((const classify_metrics *)self)->matrix;
+}
 
 /* ---- prediction ---- */
 
@@ -132,20 +146,25 @@ static int64_t top_classes(const float *logits, int64_t n, top_class *top) {
     return shown;
 }
 
-static int32_t classify_predict(const cvr_task_info *info, const cvr_tensor *output, int64_t row, const cvr_prediction_sink *sink, cvr_error *err) {
+static int32_t classify_predict(const cvr_task_info *info, const cvr_tensor *output, int64_t row,
+                                const cvr_prediction_sink *sink, cvr_error *err) {
     const int64_t n = output->shape[1];
     const float *logits = (const float *)output->data + row * n;
     top_class top[SHOWN_CLASSES] = {{0, 0}};
     char text[8192], name[1200];
-    if (n != info->n_classes) return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs for %lld classes", (long long)n, (long long)info->n_classes);
+    if (n != info->n_classes)
+        return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs for %lld classes", (long long)n,
+                        (long long)info->n_classes);
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(logits[i])) return cvr_fail(err, CVR_ERR_NUMERIC, "the network's output is not finite; its weights are broken");
+        if (!isfinite(logits[i]))
+            return cvr_fail(err, CVR_ERR_NUMERIC, "the network's output is not finite; its weights are broken");
     }
     const int64_t shown = top_classes(logits, n, top);
     size_t at = (size_t)snprintf(text, sizeof text, "\"top\": [");
     for (int64_t i = 0; i < shown; i++) {
         json_name(name, sizeof name, info->class_names[top[i].index]);
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s{\"index\": %lld, \"name\": %s, \"prob\": %.6f}", i ? ", " : "", (long long)top[i].index, name, top[i].prob);
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s{\"index\": %lld, \"name\": %s, \"prob\": %.6f}",
+                               i ? ", " : "", (long long)top[i].index, name, top[i].prob);
     }
     (void)snprintf(text + at, sizeof text - at, "]");
     sink->json(sink, text);
@@ -154,7 +173,8 @@ static int32_t classify_predict(const cvr_task_info *info, const cvr_tensor *out
     sink->csv(sink, text);
     at = 0;
     for (int64_t i = 0; i < shown && i < 3; i++) {
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s%.200s %.1f %%", i ? ", " : "", info->class_names[top[i].index], 100 * top[i].prob);
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%.200s %.1f %%", i ? ", " : "",
+                               info->class_names[top[i].index], 100 * top[i].prob);
     }
     sink->line(sink, text);
     return CVR_OK;
@@ -193,18 +213,4 @@ static int32_t classify_load(const cvr_host *host, const cvr_registrar *r, cvr_e
     return r->add(r, CVR_KIND_TASK, &classify_task, err);
 }
 
-static const cvr_plugin classify_plugin = {.magic = CVR_PLUGIN_MAGIC,
-                                           .struct_size = sizeof classify_plugin,
-                                           .abi_major = CVR_ABI_MAJOR,
-                                           .abi_minor = CVR_ABI_MINOR,
-                                           .min_host_minor = CVR_ABI_MINOR,
-                                           .id = "task_classify",
-                                           .version = "0.1.0",
-                                           .sanitizer = CVR_SANITIZER,
-                                           .requires_ = "layer:cross_entropy",
-                                           .load = classify_load};
-
-const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
-    (void)host_major, (void)host_minor;
-    return &classify_plugin;
-}
+CVR_DEFINE_PLUGIN("task_classify", "0.1.0", "layer:cross_entropy", classify_load)

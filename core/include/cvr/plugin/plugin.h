@@ -87,6 +87,20 @@ typedef struct cvr_plugin {
 
 CVR_EXPORT const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor);
 
+/*
+ * Defines the header and the one symbol of a plugin that has nothing to shut down: the last line of its file.
+ *     CVR_DEFINE_PLUGIN("com.acme.swish", "1.0.0", "layer:conv2d", load)
+ */
+#define CVR_DEFINE_PLUGIN(id_, version_, requires_text, load_)                                                         \
+    static const cvr_plugin cvr_this_plugin = {                                                                        \
+        CVR_PLUGIN_MAGIC, sizeof(cvr_plugin), CVR_ABI_MAJOR, CVR_ABI_MINOR, CVR_ABI_MINOR, 0, id_,                     \
+        version_,         CVR_SANITIZER,      requires_text, load_,         NULL};                                     \
+    const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {                                     \
+        (void)host_major;                                                                                              \
+        (void)host_minor;                                                                                              \
+        return &cvr_this_plugin;                                                                                       \
+    }
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A stranger's plugins, built against an installed cvrun that was moved after installing, train on every backend.
+. "$(dirname "$0")/lib.sh"
+: "${BUILD_DIR:?set BUILD_DIR to the build to install}"
+consumer=$here/../consumer
+cmake --install "$BUILD_DIR" --prefix "$work/first" >install.txt || { cat install.txt; fail "install"; }
+mv first moved
+[ "$(wc -l <"$consumer/block.c")" -le 40 ] || fail "the composed layer takes more than 40 lines"
+cmake -S "$consumer" -B built -DCMAKE_PREFIX_PATH="$work/moved" ${CVR_SANITIZE:+-DCMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -DCVR_SANITIZE=$CVR_SANITIZE} >build.txt 2>&1 &&
+  cmake --build built >>build.txt 2>&1 || { cat build.txt; fail "the consumer does not build"; }
+
+# every public header compiles alone, as C17 and as C++17
+for header in moved/include/cvr/plugin/*.h moved/include/cvr/plugin/ops/*.h; do
+  gcc -std=c17 -pedantic -Wall -Wextra -Werror -fsyntax-only -Imoved/include -x c "$header" || fail "$header as C17"
+  g++ -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -Imoved/include -x c++ "$header" || fail "$header as C++17"
+  checks=$((checks + 1))
+done
+
+CVRUN=$work/moved/bin/cvrun
+export CVR_PLUGIN_PATH=$work/built/lib/cvrun
+"$CVRUN" plugins -v >plugins.txt
+grep -q 'com.acme.block *1.0.0 *loaded' plugins.txt && grep -q 'com.acme.swish *1.0.0 *loaded' plugins.txt || { cat plugins.txt; fail "not loaded"; }
+if grep -q 'refused' plugins.txt; then grep -A1 refused plugins.txt; fail "a plugin was refused"; fi
+
+recipe small.ini
+sed -i -e 's/^r1 = relu/r1 = acme.swish 1.5/' -e 's/^p1 = .*/block = acme.block\np1 = max_pool2d 2/' small.ini
+for backend in cpu far reference; do
+  "$CVRUN" train small.ini name=$backend backend.name=$backend >log.txt 2>&1 || { cat log.txt; fail "training on $backend"; }
+  checks=$((checks + 1))
+done
+grep -q 'acme.swish_backward' log.txt && fail "the reference has this kernel itself"
+same runs/classify/cpu/weights/last.safetensors runs/classify/far/weights/last.safetensors
+paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/reference/steps.csv) | tail -n +2 |
+  awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and reference differ"
+expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error
+"$CVRUN" info small.ini | grep -q 'block.conv1' || fail "info does not show the inside of the block"
+done_with consumer_test

@@ -1,0 +1,61 @@
+# What the command-line tests share. CVRUN is the program under test; everything happens in a folder of its own that goes away.
+set -euo pipefail
+: "${CVRUN:?set CVRUN to the cvrun to test}"
+CVRUN=$(realpath "$CVRUN")
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
+cd "$work"
+checks=0
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# recipe FILE: a small run on made-up pictures, with augmentation, dropout, batch norm, momentum and two data threads
+recipe() {
+  cat >"$1" <<'INI'
+[run]
+name = small
+seed = 7
+[data]
+format = fake
+size = 50
+classes = 3
+img_size = 12
+workers = 2
+[augment]
+random_horizontal_flip = p=0.5
+random_rotation = degrees=10
+[net]
+c1 = conv2d 6 kernel_size=3 padding=1
+b1 = batch_norm2d
+r1 = relu
+p1 = max_pool2d 2
+f = flatten
+d = dropout 0.2
+fc = linear num_classes
+[train]
+epochs = 3
+batch = 8
+[optim]
+name = sgd
+lr = 0.05
+momentum = 0.9
+weight_decay = 1e-4
+[sched]
+name = cosine
+warmup_epochs = 0.5
+INI
+}
+
+# expect STATUS TEXT command...: the exit status, and one line on stderr that holds TEXT
+expect() {
+  local want=$1 text=$2 got=0; shift 2
+  timeout 60 "$@" >out.txt 2>err.txt || got=$?
+  [ "$got" -eq "$want" ] || { cat err.txt >&2; fail "status $got instead of $want: $*"; }
+  grep -qF -- "$text" err.txt || { cat err.txt >&2; fail "stderr lacks \`$text\`: $*"; }
+  [ "$want" -eq 0 ] || [ "$(grep -c 'cvrun: error: ' err.txt)" -eq 1 ] || { cat err.txt >&2; fail "not one error line: $*"; }
+  checks=$((checks + 1))
+}
+
+same() { cmp -s "$1" "$2" || fail "$1 and $2 differ"; checks=$((checks + 1)); }
+done_with() { echo "$1: $checks checks passed"; [ "$checks" -gt 0 ]; }

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Interrupt, resume, extend, workers, threads, damage: the same bits every time.
+. "$(dirname "$0")/lib.sh"
+recipe small.ini
+train() { "$CVRUN" train "$@" >>log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
+
+train small.ini name=whole
+for workers in 0 1 2 8; do
+  train small.ini name="w$workers" workers=$workers
+  same runs/classify/w$workers/weights/last.safetensors runs/classify/whole/weights/last.safetensors
+done
+for threads in 1 2 3; do
+  train small.ini name="t$threads" backend.threads=$threads
+  same runs/classify/t$threads/weights/last.safetensors runs/classify/whole/weights/last.safetensors
+done
+
+# SIGTERM saves and leaves with 75; the resumed run ends in the same bits
+status=0
+"$CVRUN" train small.ini name=term train.epochs=400 >>log.txt 2>&1 & pid=$!
+sleep 1; kill -TERM $pid; wait $pid || status=$?
+[ $status -eq 75 ] || fail "SIGTERM gave status $status"
+step=$(tail -n 1 runs/classify/term/steps.csv | cut -d, -f1)
+[ "$step" -gt 0 ] || fail "no step before SIGTERM"
+
+# a finished run says so; more epochs extend it
+expect 0 "" "$CVRUN" train --resume runs/classify/whole
+grep -q 'finished' out.txt || fail "a finished run does not say so"
+train small.ini name=short train.epochs=2 sched.name=constant
+train --resume runs/classify/short train.epochs=3
+train small.ini name=long train.epochs=3 sched.name=constant
+same runs/classify/short/weights/last.safetensors runs/classify/long/weights/last.safetensors
+
+# a damaged checkpoint: the one before it counts
+train small.ini name=hurt "run.save_every=1 epoch"
+head -c 1000 runs/classify/hurt/weights/last.state >cut && cp cut runs/classify/hurt/weights/last.state
+"$CVRUN" train --resume runs/classify/hurt >out.txt 2>err.txt || { cat err.txt; fail "resume from the older checkpoint"; }
+grep -q 'going on from the checkpoint before' err.txt || fail "the damaged checkpoint is not told of"
+same runs/classify/hurt/weights/last.safetensors runs/classify/whole/weights/last.safetensors
+cp cut runs/classify/hurt/weights/last.state; cp cut runs/classify/hurt/weights/last.state.1
+expect 1 "last.state: is damaged or cut short" "$CVRUN" train --resume runs/classify/hurt
+
+# a folder is locked while it trains
+"$CVRUN" train small.ini name=locked train.epochs=4000 >>log.txt 2>&1 & pid=$!
+while [ ! -f runs/classify/locked/steps.csv ] && [ ! -f runs/classify/locked/env.txt ]; do sleep 0.05; done
+expect 1 "another cvrun trains in this folder" "$CVRUN" train --resume runs/classify/locked
+kill -TERM $pid; wait $pid || true
+
+# config.ini repeats the run
+train runs/classify/whole/config.ini name=again
+same runs/classify/again/weights/last.safetensors runs/classify/whole/weights/last.safetensors
+done_with resume_test

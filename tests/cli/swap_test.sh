@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# A run moves cpu -> far -> reference in one process and ends, to rounding, where an unswapped run ends.
+. "$(dirname "$0")/lib.sh"
+recipe small.ini
+train() { "$CVRUN" train "$@" >>log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
+train small.ini name=stay
+train small.ini name=move --swap-to far@10 --swap-to reference@15
+for backend in cpu far reference; do
+  grep -q "moved to backend $backend after step" log.txt || [ $backend = cpu ] || fail "no move to $backend"
+done
+train small.ini name=far backend.name=far
+same runs/classify/far/weights/last.safetensors runs/classify/stay/weights/last.safetensors
+# losses agree to rounding, step by step
+paste -d, <(cut -d, -f1,3 runs/classify/stay/steps.csv) <(cut -d, -f3 runs/classify/move/steps.csv) | tail -n +2 |
+  awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print "step " $1 ": " $2 " and " $3; bad = 1} n++} END {exit bad || n < 15}' ||
+  fail "the swapped run left the unswapped one"
+checks=$((checks + 1))
+# a target that cannot be opened: one line, and the run stays whole on disk
+expect 1 "there is no backend \`nowhere\`" "$CVRUN" train small.ini name=lost --swap-to nowhere@5
+expect 2 "--swap-to far: write BACKEND@STEP" "$CVRUN" train small.ini --swap-to far
+done_with swap_test

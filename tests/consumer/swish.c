@@ -1,0 +1,154 @@
+/*
+ * acme.swish: an op of one's own, with its gradient, a reference kernel, a kernel for the cpu backend, and the layer
+ * that uses it. y = x * sigmoid(beta x)   (Ramachandran, Zoph, Le: "Searching for Activation Functions", 2017)
+ */
+#include <cvr/plugin/plugin.h>
+#include <math.h>
+
+typedef struct swish_attrs {
+    double beta;
+} swish_attrs;
+
+/* ---- what the ops mean ---- */
+
+/* x -> y, and (dy, x) -> dx: all of one shape, f32 */
+static int32_t swish_infer(const cvr_infer_args *a, cvr_error *err) {
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
+        if (a->inputs[i]->dtype != CVR_F32) return cvr_fail(err, CVR_ERR_INVALID, "acme.swish: the input must be f32");
+    }
+    *a->outputs[0] = *a->inputs[0];
+    return CVR_OK;
+}
+
+static int32_t swish_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_value in[2] = {a->grad_outputs[0], a->inputs[0]};
+    return cvr_emit(b, "acme.swish_backward", a->attrs, sizeof(swish_attrs), in, 2, &a->grad_inputs[0], err);
+}
+
+static inline float swish(float x, float beta) {
+    return x / (1.0f + expf(-beta * x));
+}
+
+/* dL/dx = dL/dy * (s + beta x s (1 - s)), s = sigmoid(beta x) */
+static inline float swish_slope(float x, float beta) {
+    const float s = 1.0f / (1.0f + expf(-beta * x));
+    return s + beta * x * s * (1.0f - s);
+}
+
+/* ---- reference: plain loops ---- */
+
+static int32_t reference_forward(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const float beta = (float)((const swish_attrs *)a->attrs)->beta, *x = a->inputs[0]->data;
+    float *y = a->outputs[0]->data;
+    const int64_t n = cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    for (int64_t i = 0; i < n; i++) y[i] = swish(x[i], beta);
+    return CVR_OK;
+}
+
+static int32_t reference_backward(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const float beta = (float)((const swish_attrs *)a->attrs)->beta, *dy = a->inputs[0]->data, *x = a->inputs[1]->data;
+    float *dx = a->outputs[0]->data;
+    const int64_t n = cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * swish_slope(x[i], beta);
+    return CVR_OK;
+}
+
+/* ---- cpu: the same in the host's thread pool, work cut by shape ---- */
+
+#define ELEMENTS_A_TASK 16384
+
+static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
+    const cvr_kernel_args *a = ctx;
+    (void)worker;
+    const int64_t n = cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape), first = (int64_t)task * ELEMENTS_A_TASK;
+    const int64_t last = first + ELEMENTS_A_TASK < n ? first + ELEMENTS_A_TASK : n;
+    const float beta = (float)((const swish_attrs *)a->attrs)->beta, *x = a->inputs[0]->data;
+    float *y = a->outputs[0]->data;
+    for (int64_t i = first; i < last; i++) y[i] = swish(x[i], beta);
+}
+
+static int32_t cpu_forward(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const int64_t n = cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    a->pool->run(a->pool, (uint64_t)(n + ELEMENTS_A_TASK - 1) / ELEMENTS_A_TASK, forward_task, (void *)(uintptr_t)a);
+    return CVR_OK;
+}
+
+/* ---- the layer ---- */
+
+static int32_t swish_build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                           cvr_error *err) {
+    return cvr_emit(b, "acme.swish", attrs, sizeof(swish_attrs), in, n_in, out, err);
+}
+
+/* ---- descriptors ---- */
+
+static const cvr_attr_desc beta = {.struct_size = sizeof beta,
+                                   .name = "beta",
+                                   .kind = CVR_ATTR_FLOAT,
+                                   .count = 1,
+                                   .flags = CVR_ATTR_POSITIONAL,
+                                   .default_text = "1",
+                                   .doc = "steepness"};
+static const cvr_attr_desc *const attrs[] = {&beta};
+
+static const cvr_op_desc op = {.struct_size = sizeof op,
+                               .name = "acme.swish",
+                               .version = 1,
+                               .flags = CVR_OP_ORDER_FREE,
+                               .min_inputs = 1,
+                               .max_inputs = 1,
+                               .n_outputs = 1,
+                               .n_attrs = 1,
+                               .attrs = attrs,
+                               .infer = swish_infer,
+                               .grad = swish_grad,
+                               .doc = "x sigmoid(beta x)"};
+static const cvr_op_desc backward_op = {.struct_size = sizeof backward_op,
+                                        .name = "acme.swish_backward",
+                                        .version = 1,
+                                        .flags = CVR_OP_ORDER_FREE,
+                                        .min_inputs = 2,
+                                        .max_inputs = 2,
+                                        .n_outputs = 1,
+                                        .n_attrs = 1,
+                                        .attrs = attrs,
+                                        .infer = swish_infer,
+                                        .doc = "dy (s + beta x s (1 - s))"};
+static const cvr_layer_desc layer = {.struct_size = sizeof layer,
+                                     .name = "acme.swish",
+                                     .doc = "swish",
+                                     .n_attrs = 1,
+                                     .min_inputs = 1,
+                                     .max_inputs = 1,
+                                     .n_outputs = 1,
+                                     .attrs = attrs,
+                                     .build = swish_build};
+
+static const cvr_cpu_fn reference_forward_fn = {sizeof reference_forward_fn, reference_forward};
+static const cvr_cpu_fn reference_backward_fn = {sizeof reference_backward_fn, reference_backward};
+static const cvr_cpu_fn cpu_forward_fn = {sizeof cpu_forward_fn, cpu_forward};
+#define KERNEL(op_, backend_, fn_)                                                                                     \
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_kernel_desc), .op = op_, .backend = backend_, .payload_kind = CVR_PAYLOAD_CPU_FN,    \
+        .payload = &fn_, .op_version = 1, .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE, .inplace = 1      \
+    }
+static const cvr_kernel_desc kernels[] = {
+    KERNEL("acme.swish", "reference", reference_forward_fn),
+    KERNEL("acme.swish_backward", "reference",
+           reference_backward_fn), /* the cpu backend has none: the host runs this one */
+    KERNEL("acme.swish", "cpu", cpu_forward_fn),
+};
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    int32_t status = r->add(r, CVR_KIND_OP, &op, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &backward_op, err);
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels && status == CVR_OK; i++)
+        status = r->add(r, CVR_KIND_KERNEL, &kernels[i], err);
+    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
+}
+
+CVR_DEFINE_PLUGIN("com.acme.swish", "1.0.0", "", load)
