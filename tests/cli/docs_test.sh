@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The code in docs/ is what it says it is: it is taken out of the pages, built against an installed cvrun, and used.
+. "$(dirname "$0")/lib.sh"
+: "${BUILD_DIR:?set BUILD_DIR to the build to install}"
+docs=$here/../../docs
+cmake --install "$BUILD_DIR" --prefix "$work/cvr" >install.txt || { cat install.txt; fail "install"; }
+# ```c FILE ... ``` goes to FILE, in order
+for page in add-a-layer add-an-augmentation; do
+  mkdir "$page"
+  awk -v dir="$page" '/^```[a-z]+ [^ ]+$/ {file = dir "/" $2; next} /^```/ {file = ""; next} file {print > file}' "$docs/$page.md"
+  cmake -S "$page" -B "$page/build" -DCMAKE_PREFIX_PATH="$work/cvr" -DCMAKE_C_STANDARD=17 ${CVR_SANITIZE:+-DCMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -DCVR_SANITIZE=$CVR_SANITIZE} >build.txt 2>&1 &&
+    cmake --build "$page/build" >>build.txt 2>&1 || { cat build.txt; fail "the code of docs/$page.md does not build"; }
+  checks=$((checks + 1))
+done
+CVRUN=$work/cvr/bin/cvrun
+export CVR_PLUGIN_PATH=$work/add-a-layer/build/lib/cvrun:$work/add-an-augmentation/build/lib/cvrun
+recipe small.ini
+sed -i -e 's/^r1 = relu/r1 = acme.shrink 0.1/' -e 's/^random_rotation.*/acme.solarize = threshold=128/' small.ini
+"$CVRUN" train small.ini >log.txt 2>&1 || { cat log.txt; fail "training with the plugins of the docs"; }
+[ -f runs/classify/small/weights/last.safetensors ] || fail "no weights"
+checks=$((checks + 1))
+done_with docs_test
