@@ -1,0 +1,143 @@
+/*
+ * random_resized_crop (torchvision v2 RandomResizedCrop; Szegedy et al., "Going Deeper with Convolutions", 2015): a
+ * crop of random area and aspect ratio, resized. params: [0] top, [1] left, [2] height, [3] width.
+ */
+#include "../transforms.h"
+#include <math.h>
+
+typedef struct attrs {
+    size_attr size;
+    double scale[2], ratio[2];
+    int64_t interpolation, antialias;
+} attrs;
+
+static int32_t check(const void *self, cvr_error *err) {
+    const attrs *const a = self;
+    if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: give size");
+    if (a->scale[0] > a->scale[1] || a->ratio[0] > a->ratio[1]) {
+        return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: scale and ratio are min,max");
+    }
+    if (a->ratio[0] <= 0) return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: ratio must be above 0");
+    return CVR_OK;
+}
+
+static void put_box(double *params, int64_t top, int64_t left, int64_t h, int64_t w) {
+    params[0] = (double)top;
+    params[1] = (double)left;
+    params[2] = (double)h;
+    params[3] = (double)w;
+}
+
+/* After ten draws that do not fit: the largest central crop whose ratio is allowed. */
+static void central(const attrs *a, const image *im, double *params) {
+    const double in_ratio = (double)im->w / (double)im->h;
+    int64_t w = im->w, h = im->h;
+    if (in_ratio < a->ratio[0])
+        h = (int64_t)rint((double)w / a->ratio[0]);
+    else if (in_ratio > a->ratio[1])
+        w = (int64_t)rint((double)h * a->ratio[1]);
+    /* A strip thinner than the ratio rounds to nothing. */
+    if (h < 1) h = 1;
+    if (w < 1) w = 1;
+    put_box(params, (im->h - h) / 2, (im->w - w) / 2, h, w);
+}
+
+static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
+    const attrs *const a = self;
+    image im;
+    const int32_t status = image_get(s, &im, NULL, err);
+    if (status != CVR_OK) return status;
+    for (int tries = 0; tries < 10; tries++) {
+        const double area = (double)im.h * (double)im.w * draw_between(rng, a->scale[0], a->scale[1]);
+        const double ratio = exp(draw_between(rng, log(a->ratio[0]), log(a->ratio[1])));
+        const int64_t w = (int64_t)rint(sqrt(area * ratio)), h = (int64_t)rint(sqrt(area / ratio));
+        if (w <= 0 || h <= 0 || w > im.w || h > im.h) continue;
+        const int64_t top = (int64_t)cvr_rng_below(rng, (uint64_t)(im.h - h + 1));
+        put_box(params, top, (int64_t)cvr_rng_below(rng, (uint64_t)(im.w - w + 1)), h, w);
+        return CVR_OK;
+    }
+    central(a, &im, params);
+    return CVR_OK;
+}
+
+static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
+    const attrs *const a = self;
+    image im, out;
+    cvr_field *field = NULL;
+    int32_t status = image_get(s, &im, &field, err);
+    if (status != CVR_OK) return status;
+    const image part = image_part(&im, (int64_t)params[0], (int64_t)params[1], (int64_t)params[2], (int64_t)params[3]);
+    const image_resize how = {a->size.x[0], a->size.x[a->size.n - 1], a->interpolation, a->antialias};
+    status = image_resample(s, &part, &how, &out, err);
+    if (status == CVR_OK) image_set(field, &out);
+    return status;
+}
+
+static const cvr_attr_desc size = {sizeof size,
+                                   "size",
+                                   CVR_ATTR_INTS,
+                                   2,
+                                   CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                   0,
+                                   NULL,
+                                   NULL,
+                                   1,
+                                   65500,
+                                   "side of the square, or height,width"};
+static const cvr_attr_desc scale = {sizeof scale,
+                                    "scale",
+                                    CVR_ATTR_FLOAT,
+                                    2,
+                                    CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                    0,
+                                    "0.08,1",
+                                    NULL,
+                                    0,
+                                    1,
+                                    "share of the picture's area, min,max"};
+static const cvr_attr_desc ratio = {sizeof ratio,
+                                    "ratio",
+                                    CVR_ATTR_FLOAT,
+                                    2,
+                                    CVR_ATTR_MIN,
+                                    0,
+                                    "0.75,1.3333333333333333",
+                                    NULL,
+                                    0,
+                                    0,
+                                    "width to height, min,max"};
+static const cvr_attr_desc interpolation = {sizeof interpolation,
+                                            "interpolation",
+                                            CVR_ATTR_CHOICE,
+                                            1,
+                                            0,
+                                            0,
+                                            "bilinear",
+                                            INTERPOLATION_MODES,
+                                            0,
+                                            0,
+                                            "how pixels are found between pixels"};
+static const cvr_attr_desc antialias = {sizeof antialias,
+                                        "antialias",
+                                        CVR_ATTR_BOOL,
+                                        1,
+                                        0,
+                                        0,
+                                        "yes",
+                                        NULL,
+                                        0,
+                                        0,
+                                        "bilinear: average over all pixels that an output pixel covers"};
+static const cvr_attr_desc *const schema[] = {&size, &scale, &ratio, &interpolation, &antialias};
+
+const cvr_augment_desc transform_random_resized_crop = {
+    .struct_size = sizeof transform_random_resized_crop,
+    .name = "random_resized_crop",
+    .doc = "A crop of random area and aspect ratio, resized",
+    .n_attrs = sizeof schema / sizeof schema[0],
+    .n_params = 4,
+    .attrs = schema,
+    .check = check,
+    .make_params = make_params,
+    .apply = apply,
+};

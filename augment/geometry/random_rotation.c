@@ -1,0 +1,242 @@
+/*
+ * random_rotation (torchvision v2 RandomRotation, rotate_image): anticlockwise, about the centre, through an affine
+ * grid in float as grid_sample takes it. params: [0] angle in degrees.
+ */
+#include "../transforms.h"
+#include <math.h>
+
+typedef struct pair_attr {
+    int64_t n;
+    double x[2];
+} pair_attr;
+
+typedef struct attrs {
+    pair_attr degrees;
+    int64_t interpolation;
+    int64_t expand;
+    pair_attr center; /* x, y in pixels; none: the middle */
+    fill_attr fill;
+} attrs;
+
+static int32_t check(const void *self, cvr_error *err) {
+    const attrs *const a = self;
+    if (a->degrees.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: give degrees");
+    if (a->degrees.n == 1 && a->degrees.x[0] < 0) {
+        return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: degrees = %g is one number and must not be negative",
+                        a->degrees.x[0]);
+    }
+    if (a->degrees.n == 2 && a->degrees.x[0] > a->degrees.x[1]) {
+        return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: degrees = %g,%g must be min,max", a->degrees.x[0],
+                        a->degrees.x[1]);
+    }
+    if (a->center.n == 1) return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: center takes two numbers, x,y");
+    if (a->fill.n == 0)
+        return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: fill is empty; give one number, or one a channel");
+    return CVR_OK;
+}
+
+static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
+    const pair_attr *const d = &((const attrs *)self)->degrees;
+    (void)s;
+    (void)err;
+    params[0] = draw_between(rng, d->n == 1 ? -d->x[0] : d->x[0], d->x[d->n - 1]);
+    return CVR_OK;
+}
+
+/* Quarter turns anticlockwise, without arithmetic on pixels. */
+static void turn(const image *out, const image *im, int32_t quarters) {
+    const uint64_t p = image_pixel_bytes(im);
+    for (int64_t y = 0; y < out->h; y++) {
+        for (int64_t x = 0; x < out->w; x++) {
+            const int64_t sy = quarters == 1 ? x : quarters == 2 ? im->h - 1 - y : im->h - 1 - x;
+            const int64_t sx = quarters == 1 ? im->w - 1 - y : quarters == 2 ? im->w - 1 - x : y;
+            memcpy((char *)out->data + (uint64_t)(y * out->w + x) * p,
+                   (const char *)im->data + (uint64_t)(sy * im->w + sx) * p, p);
+        }
+    }
+}
+
+/* Output to input: (x', y') = (m0 x + m1 y + m2, m3 x + m4 y + m5), the origin in the middle of either picture. */
+static void inverse_matrix(const attrs *a, const image *im, double angle, float m[6]) {
+    const double r = -angle * (3.14159265358979323846 / 180), c = cos(r), s = sin(r);
+    const double cx = a->center.n ? a->center.x[0] - (double)im->w * 0.5 : 0;
+    const double cy = a->center.n ? a->center.x[1] - (double)im->h * 0.5 : 0;
+    m[0] = (float)c;
+    m[1] = (float)s;
+    m[2] = (float)(cx - c * cx - s * cy);
+    m[3] = (float)-s;
+    m[4] = (float)c;
+    m[5] = (float)(cy + s * cx - c * cy);
+}
+
+/* How far the turned corners reach along one axis, as PIL counts pixels: tenths of thousandths are cut off. */
+static int64_t reach(float half_w, float half_h, float half, float a, float b, float c) {
+    const float xs[4] = {-half_w, -half_w, half_w, half_w}, ys[4] = {-half_h, half_h, half_h, -half_h};
+    float lo = INFINITY, hi = -INFINITY;
+    for (int i = 0; i < 4; i++) {
+        const float v = xs[i] * a + ys[i] * b + c;
+        lo = fminf(lo, v);
+        hi = fmaxf(hi, v);
+    }
+    return (int64_t)(ceilf(truncf((hi + half) * 10000.0f) * 1e-4f) - floorf(truncf((lo + half) * 10000.0f) * 1e-4f));
+}
+
+static float pixel_at(const image *im, int64_t x, int64_t y, int64_t c) {
+    const int64_t i = y * im->row + x * im->c + c;
+    return im->dtype == CVR_U8 ? (float)((const uint8_t *)im->data)[i] : ((const float *)im->data)[i];
+}
+
+static int32_t inside(const image *im, int64_t x, int64_t y) {
+    return x >= 0 && y >= 0 && x < im->w && y < im->h;
+}
+
+/* out: (C) in the picture's type */
+static void put(const image *im, void *out, int64_t c, float v) {
+    if (im->dtype == CVR_U8)
+        ((uint8_t *)out)[c] = (uint8_t)rintf(v);
+    else
+        ((float *)out)[c] = v;
+}
+
+static void sample_nearest(const image *im, float x, float y, const fill_attr *fill, void *out) {
+    const int64_t ix = (int64_t)rintf(x), iy = (int64_t)rintf(y);
+    const int32_t in = inside(im, ix, iy);
+    for (int64_t c = 0; c < im->c; c++) put(im, out, c, in ? pixel_at(im, ix, iy, c) : (float)image_fill_of(fill, c));
+}
+
+/*
+ * torchvision samples the picture and a mask of ones, both with zeros outside, and gives mask * (value - fill) + fill.
+ */
+static void sample_bilinear(const image *im, float x, float y, const fill_attr *fill, void *out) {
+    const float fx = floorf(x), fy = floorf(y), dx = x - fx, dy = y - fy;
+    const int64_t ix = (int64_t)fx, iy = (int64_t)fy;
+    const float w[4] = {(1 - dx) * (1 - dy), dx * (1 - dy), (1 - dx) * dy, dx * dy};
+    for (int64_t c = 0; c < im->c; c++) {
+        const float f = (float)image_fill_of(fill, c);
+        float value = 0, mask = 0;
+        for (int k = 0; k < 4; k++) {
+            const int64_t px = ix + k % 2, py = iy + k / 2;
+            if (!inside(im, px, py)) continue;
+            value += w[k] * pixel_at(im, px, py, c);
+            mask += w[k];
+        }
+        put(im, out, c, mask * (value - f) + f);
+    }
+}
+
+static void rotate(const image *out, const image *im, const attrs *a, const float m[6]) {
+    const float half_w = (float)(0.5 * (double)im->w), half_h = (float)(0.5 * (double)im->h);
+    const uint64_t p = image_pixel_bytes(im);
+    char *to = out->data;
+    for (int64_t y = 0; y < out->h; y++) {
+        for (int64_t x = 0; x < out->w; x++, to += p) {
+            const float bx = (float)x - (float)(out->w - 1) * 0.5f, by = (float)y - (float)(out->h - 1) * 0.5f;
+            /* The grid in -1..1, then in pixels: the roundings of the original are part of the result. */
+            const float gx = bx * (m[0] / half_w) + by * (m[1] / half_w) + m[2] / half_w;
+            const float gy = bx * (m[3] / half_h) + by * (m[4] / half_h) + m[5] / half_h;
+            const float sx = ((gx + 1) * (float)im->w - 1) / 2, sy = ((gy + 1) * (float)im->h - 1) / 2;
+            if (a->interpolation == INTERPOLATION_NEAREST)
+                sample_nearest(im, sx, sy, &a->fill, to);
+            else
+                sample_bilinear(im, sx, sy, &a->fill, to);
+        }
+    }
+}
+
+/* 1 to 3 quarter turns where torchvision turns without arithmetic, 0 where the picture stays, -1 for all else. */
+static int32_t quarters_of(const attrs *a, const image *im, double angle) {
+    if (a->center.n) return -1;
+    if (angle == 0) return 0;
+    if (angle == 180) return 2;
+    if (!a->expand && im->h != im->w) return -1;
+    return angle == 90 ? 1 : angle == 270 ? 3 : -1;
+}
+
+static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
+    const attrs *const a = self;
+    image im, out;
+    cvr_field *field = NULL;
+    float m[6];
+    int32_t status = image_get(s, &im, &field, err);
+    if (status == CVR_OK) status = image_check_fill(&im, &a->fill, err);
+    if (status != CVR_OK) return status;
+    double angle = fmod(params[0], 360);
+    if (angle < 0) angle += 360;
+    const int32_t quarters = quarters_of(a, &im, angle);
+    if (quarters == 0) return CVR_OK;
+    int64_t h = quarters == 1 || quarters == 3 ? im.w : im.h, w = quarters == 1 || quarters == 3 ? im.h : im.w;
+    inverse_matrix(a, &im, angle, m);
+    if (quarters < 0 && a->expand) {
+        const float half_w = 0.5f * (float)im.w, half_h = 0.5f * (float)im.h;
+        w = reach(half_w, half_h, half_w, m[0], m[1], m[2]);
+        h = reach(half_w, half_h, half_h, m[3], m[4], m[5]);
+    }
+    status = image_new(s, &im, h, w, im.c, &out, err);
+    if (status != CVR_OK) return status;
+    if (quarters > 0)
+        turn(&out, &im, quarters);
+    else
+        rotate(&out, &im, a, m);
+    image_set(field, &out);
+    return CVR_OK;
+}
+
+static const cvr_attr_desc degrees = {sizeof degrees,
+                                      "degrees",
+                                      CVR_ATTR_FLOATS,
+                                      2,
+                                      CVR_ATTR_POSITIONAL,
+                                      0,
+                                      NULL,
+                                      NULL,
+                                      0,
+                                      0,
+                                      "a number d for -d..d, or min,max"};
+static const cvr_attr_desc interpolation = {sizeof interpolation,
+                                            "interpolation",
+                                            CVR_ATTR_CHOICE,
+                                            1,
+                                            0,
+                                            0,
+                                            "nearest",
+                                            INTERPOLATION_MODES,
+                                            0,
+                                            0,
+                                            "how pixels are found between pixels"};
+static const cvr_attr_desc expand = {sizeof expand,
+                                     "expand",
+                                     CVR_ATTR_BOOL,
+                                     1,
+                                     0,
+                                     0,
+                                     "no",
+                                     NULL,
+                                     0,
+                                     0,
+                                     "make the picture large enough to hold all of the turned one"};
+static const cvr_attr_desc center = {
+    sizeof center, "center", CVR_ATTR_FLOATS, 2, 0, 0, "", NULL, 0, 0, "x,y in pixels; empty: the middle"};
+static const cvr_attr_desc fill = {sizeof fill,
+                                   "fill",
+                                   CVR_ATTR_FLOATS,
+                                   4,
+                                   0,
+                                   0,
+                                   "0",
+                                   NULL,
+                                   0,
+                                   0,
+                                   "what lies outside the picture; one number, or one a channel"};
+static const cvr_attr_desc *const schema[] = {&degrees, &interpolation, &expand, &center, &fill};
+
+const cvr_augment_desc transform_random_rotation = {
+    .struct_size = sizeof transform_random_rotation,
+    .name = "random_rotation",
+    .doc = "Turned by a random angle",
+    .n_attrs = sizeof schema / sizeof schema[0],
+    .n_params = 1,
+    .attrs = schema,
+    .check = check,
+    .make_params = make_params,
+    .apply = apply,
+};

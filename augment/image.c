@@ -1,0 +1,115 @@
+/*
+ * The picture of a sample, and the settings that several transforms have.
+ */
+#include "image.h"
+
+/* Far more than any picture; so that products of sides stay far below 2^63. */
+#define MAX_SIDE 1000000
+#define MAX_BYTES ((uint64_t)1 << 40)
+
+int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error *err) {
+    cvr_field *const f = cvr_sample_find(s, CVR_FIELD_IMAGE);
+    if (!f) return cvr_fail(err, CVR_ERR_INVALID, "the sample has no picture");
+    if (f->rank != 3 || (f->dtype != CVR_U8 && f->dtype != CVR_F32)) {
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                        "a picture of type %s and rank %u; transforms take (H, W, C) of u8 or f32",
+                        cvr_dtype_name(f->dtype), (unsigned)f->rank);
+    }
+    if (f->shape[0] < 1 || f->shape[1] < 1 || f->shape[2] < 1) {
+        return cvr_fail(err, CVR_ERR_INVALID, "an empty picture: %lld x %lld", (long long)f->shape[1],
+                        (long long)f->shape[0]);
+    }
+    *out = (image){f->shape[0], f->shape[1], f->shape[2], f->shape[1] * f->shape[2], f->dtype, 0, f->data};
+    if (field) *field = f;
+    return CVR_OK;
+}
+
+int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_t c, image *out, cvr_error *err) {
+    const uint64_t size = cvr_dtype_size(like->dtype);
+    if (h < 1 || w < 1 || h > MAX_SIDE || w > MAX_SIDE ||
+        (uint64_t)h * (uint64_t)w > MAX_BYTES / ((uint64_t)c * size)) {
+        return cvr_fail(err, CVR_ERR_INVALID, "a picture would become %lld x %lld; change size or padding",
+                        (long long)w, (long long)h);
+    }
+    *out = (image){h, w, c, w * c, like->dtype, 0, s->alloc(s, (uint64_t)(h * w * c) * size)};
+    return out->data
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a picture of %lld x %lld", (long long)w, (long long)h);
+}
+
+void image_set(cvr_field *field, const image *im) {
+    field->dtype = im->dtype;
+    field->shape[0] = im->h;
+    field->shape[1] = im->w;
+    field->shape[2] = im->c;
+    field->data = im->data;
+}
+
+image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w) {
+    image part = *im;
+    part.h = h;
+    part.w = w;
+    part.data = (char *)im->data + (uint64_t)(top * im->row + left * im->c) * cvr_dtype_size(im->dtype);
+    return part;
+}
+
+uint64_t image_pixel_bytes(const image *im) {
+    return (uint64_t)im->c * cvr_dtype_size(im->dtype);
+}
+
+void image_reverse_row(void *to, const void *from, int64_t n, uint64_t pixel_bytes) {
+    uint8_t *t = to;
+    const uint8_t *f = (const uint8_t *)from + (uint64_t)(n - 1) * pixel_bytes;
+    if (pixel_bytes == 1) {
+        for (int64_t i = 0; i < n; i++) t[i] = *f--;
+        return;
+    }
+    for (int64_t i = 0; i < n; i++, t += pixel_bytes, f -= pixel_bytes) {
+        if (pixel_bytes == 3)
+            memcpy(t, f, 3);
+        else
+            memcpy(t, f, pixel_bytes);
+    }
+}
+
+int32_t image_check_fill(const image *im, const fill_attr *fill, cvr_error *err) {
+    if (fill->n != 1 && fill->n != im->c) {
+        return cvr_fail(err, CVR_ERR_USAGE, "fill has %lld numbers for %lld channels; give one, or one a channel",
+                        (long long)fill->n, (long long)im->c);
+    }
+    for (int64_t i = 0; i < fill->n && im->dtype == CVR_U8; i++) {
+        if (!(fill->x[i] >= 0 && fill->x[i] <= 255)) {
+            return cvr_fail(err, CVR_ERR_USAGE, "fill = %g on a picture of 0 to 255", fill->x[i]);
+        }
+    }
+    return CVR_OK;
+}
+
+double image_fill_of(const fill_attr *fill, int64_t channel) {
+    return fill->x[fill->n == 1 ? 0 : channel];
+}
+
+int32_t image_parse_padding(const padding_attr *padding, int64_t sides[4], cvr_error *err) {
+    const int64_t *const x = padding->x;
+    for (int i = 0; i < 4; i++) sides[i] = 0;
+    switch (padding->n) {
+    case 0: return CVR_OK;
+    case 1: sides[0] = sides[1] = sides[2] = sides[3] = x[0]; return CVR_OK;
+    case 2:
+        sides[0] = sides[2] = x[0];
+        sides[1] = sides[3] = x[1];
+        return CVR_OK;
+    case 4: memcpy(sides, x, 4 * sizeof *sides); return CVR_OK;
+    default:
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "padding takes 1, 2 or 4 numbers: all, left/right,top/bottom or left,top,right,bottom");
+    }
+}
+
+double draw_between(cvr_rng *rng, double a, double b) {
+    return a + (b - a) * cvr_rng_uniform(rng);
+}
+
+int32_t draw_chance(cvr_rng *rng, double p) {
+    return cvr_rng_uniform(rng) < p;
+}

@@ -1,0 +1,85 @@
+/*
+ * What the transforms share: the picture of a sample as (H, W, C) pixels of u8 or f32, windows of it, and resampling.
+ */
+#ifndef CVR_AUGMENT_IMAGE_H
+#define CVR_AUGMENT_IMAGE_H
+
+#include <cvr/plugin/plugin.h>
+
+/* (H,W,C), C innermost; u8 or f32. `row` is the distance between rows in elements: w * c, or more for a part of a
+ * larger picture. */
+typedef struct image {
+    int64_t h, w, c, row;
+    uint32_t dtype;
+    uint32_t reserved;
+    void *data;
+} image;
+
+/* The picture of the sample, with its field. Fails where there is none, or of a type that no transform knows. */
+int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error *err);
+/* A dense picture in the sample's memory, not yet filled; sides and channels are checked. */
+int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_t c, image *out, cvr_error *err);
+/* Makes `im` (dense) the sample's picture. */
+void image_set(cvr_field *field, const image *im);
+/* The part of `im` that begins at (top, left); shares its memory. */
+image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w);
+/* Bytes of a pixel. */
+uint64_t image_pixel_bytes(const image *im);
+/* Copies `n` pixels in reverse order. */
+void image_reverse_row(void *to, const void *from, int64_t n, uint64_t pixel_bytes);
+
+/* torchvision's `fill`: one number for all channels, or one a channel. Numbers are on the picture's own scale. */
+typedef struct fill_attr {
+    int64_t n;
+    double x[4];
+} fill_attr;
+int32_t image_check_fill(const image *im, const fill_attr *fill, cvr_error *err);
+double image_fill_of(const fill_attr *fill, int64_t channel);
+
+/* torchvision's `size`: one number or (height, width). */
+typedef struct size_attr {
+    int64_t n;
+    int64_t x[2];
+} size_attr;
+
+/* torchvision's `padding`: nothing, one number for all sides, (left/right, top/bottom), or (left, top, right, bottom).
+ */
+typedef struct padding_attr {
+    int64_t n;
+    int64_t x[4];
+} padding_attr;
+/* sides: left, top, right, bottom. Three numbers are an error. */
+int32_t image_parse_padding(const padding_attr *padding, int64_t sides[4], cvr_error *err);
+
+#define PADDING_CONSTANT 0
+#define PADDING_EDGE 1
+#define PADDING_REFLECT 2
+#define PADDING_SYMMETRIC 3
+#define PADDING_MODES "constant|edge|reflect|symmetric"
+
+/* A window of a picture that was padded (left, top, right, bottom): pad and crop in one copy. */
+typedef struct image_window {
+    int64_t pad[4];
+    int64_t top, left, h, w; /* in the padded picture */
+    int64_t mode;            /* PADDING_* */
+    fill_attr fill;
+} image_window;
+int32_t image_copy_window(cvr_sample *s, const image *im, const image_window *win, image *out, cvr_error *err);
+
+#define INTERPOLATION_NEAREST 0
+#define INTERPOLATION_BILINEAR 1
+#define INTERPOLATION_MODES "nearest|bilinear"
+
+/* torch.nn.functional.interpolate to (h, w), as torchvision v2 calls it for u8 and for f32 tensors. */
+typedef struct image_resize {
+    int64_t h, w;
+    int64_t interpolation, antialias;
+} image_resize;
+int32_t image_resample(cvr_sample *s, const image *im, const image_resize *how, image *out, cvr_error *err);
+
+/* Uniform in [a, b). */
+double draw_between(cvr_rng *rng, double a, double b);
+/* 1 with probability p. */
+int32_t draw_chance(cvr_rng *rng, double p);
+
+#endif

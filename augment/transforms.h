@@ -1,0 +1,23 @@
+/*
+ * The transforms, each in a file of its own; a plugin registers a family of them.
+ */
+#ifndef CVR_AUGMENT_TRANSFORMS_H
+#define CVR_AUGMENT_TRANSFORMS_H
+
+#include "image.h"
+
+extern const cvr_augment_desc transform_resize;
+extern const cvr_augment_desc transform_center_crop;
+extern const cvr_augment_desc transform_pad;
+extern const cvr_augment_desc transform_to_tensor;
+extern const cvr_augment_desc transform_normalize;
+extern const cvr_augment_desc transform_random_horizontal_flip;
+extern const cvr_augment_desc transform_random_vertical_flip;
+extern const cvr_augment_desc transform_random_rotation;
+extern const cvr_augment_desc transform_random_resized_crop;
+extern const cvr_augment_desc transform_random_crop;
+extern const cvr_augment_desc transform_color_jitter;
+extern const cvr_augment_desc transform_grayscale;
+extern const cvr_augment_desc transform_random_erasing;
+
+#endif
