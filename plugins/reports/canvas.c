@@ -1,0 +1,105 @@
+/*
+ * Pixels, lines and text of the canvas. A line covers a pixel by the distance of the pixel's centre from it.
+ */
+#include "canvas.h"
+#include <math.h>
+
+int32_t canvas_open(canvas *c, const cvr_host *host, int64_t width, int64_t height, cvr_error *err) {
+    const uint64_t bytes = (uint64_t)(width * height * 3);
+    c->host = host;
+    c->image = (cvr_image){sizeof c->image, width, height, 3, host->alloc(host, bytes, 64)};
+    if (!c->image.data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a picture of the report");
+    memset(c->image.data, 255, bytes);
+    return CVR_OK;
+}
+
+void canvas_close(canvas *c) {
+    if (c->image.data) c->host->free(c->host, c->image.data);
+    c->image.data = NULL;
+}
+
+static uint8_t mix(uint8_t below, uint8_t above, double alpha) {
+    return (uint8_t)(below + (above - below) * alpha + 0.5);
+}
+
+void canvas_blend(canvas *c, int64_t x, int64_t y, colour ink, double alpha) {
+    if (x < 0 || y < 0 || x >= c->image.width || y >= c->image.height || !(alpha > 0)) return;
+    uint8_t *const p = c->image.data + (y * c->image.width + x) * 3;
+    const double a = alpha < 1 ? alpha : 1;
+    p[0] = mix(p[0], ink.r, a);
+    p[1] = mix(p[1], ink.g, a);
+    p[2] = mix(p[2], ink.b, a);
+}
+
+void canvas_fill(canvas *c, box area, colour ink) {
+    for (int64_t y = area.y; y < area.y + area.height; y++) {
+        for (int64_t x = area.x; x < area.x + area.width; x++) canvas_blend(c, x, y, ink, 1);
+    }
+}
+
+void canvas_frame(canvas *c, box area, colour ink) {
+    canvas_fill(c, (box){area.x, area.y, area.width, 1}, ink);
+    canvas_fill(c, (box){area.x, area.y + area.height - 1, area.width, 1}, ink);
+    canvas_fill(c, (box){area.x, area.y + 1, 1, area.height - 2}, ink);
+    canvas_fill(c, (box){area.x + area.width - 1, area.y + 1, 1, area.height - 2}, ink);
+}
+
+static int64_t within(double v, int64_t end) {
+    if (!(v > 0)) return 0;
+    return v < (double)end ? (int64_t)v : end;
+}
+
+/* Distance of p from the segment a-b. */
+static double distance(point p, point a, point b) {
+    const double dx = b.x - a.x, dy = b.y - a.y, length2 = dx * dx + dy * dy;
+    double t = length2 > 0 ? ((p.x - a.x) * dx + (p.y - a.y) * dy) / length2 : 0;
+    t = t < 0 ? 0 : t > 1 ? 1 : t;
+    return hypot(p.x - a.x - t * dx, p.y - a.y - t * dy);
+}
+
+void canvas_line(canvas *c, point a, point b, double width, colour ink) {
+    const double reach = width / 2 + 0.5;
+    const int64_t top = within(fmin(a.y, b.y) - reach, c->image.height);
+    const int64_t bottom = within(fmax(a.y, b.y) + reach + 1, c->image.height);
+    const int64_t left = within(fmin(a.x, b.x) - reach, c->image.width);
+    const int64_t right = within(fmax(a.x, b.x) + reach + 1, c->image.width);
+    for (int64_t y = top; y < bottom; y++) {
+        for (int64_t x = left; x < right; x++) {
+            canvas_blend(c, x, y, ink, reach - distance((point){(double)x + 0.5, (double)y + 0.5}, a, b));
+        }
+    }
+}
+
+void canvas_disc(canvas *c, point centre, double radius, colour ink) {
+    canvas_line(c, centre, centre, 2 * radius, ink);
+}
+
+void canvas_text(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_style style) {
+    for (int64_t at = 0; *text; text++, at += CANVAS_LETTER_WIDTH) {
+        for (int32_t row = 0; row < CANVAS_FONT_ROWS; row++) {
+            for (int32_t column = 0; column < CANVAS_LETTER_WIDTH - 1; column++) {
+                if (!canvas_font_dot(*text, column, row)) continue;
+                const int64_t along = at + column;
+                if (style.upwards) {
+                    canvas_blend(c, x + row, y - along, style.ink, 1);
+                } else {
+                    canvas_blend(c, x + along, y + row, style.ink, 1);
+                    if (style.bold) canvas_blend(c, x + along + 1, y + row, style.ink, 1);
+                }
+            }
+        }
+    }
+}
+
+int64_t canvas_text_width(const char *text) {
+    const int64_t n = (int64_t)strlen(text);
+    return n > 0 ? n * CANVAS_LETTER_WIDTH - 1 : 0;
+}
+
+void canvas_cut(char *out, const char *text, int64_t letters) {
+    const int64_t n = (int64_t)strlen(text);
+    const int64_t kept = n <= letters ? n : letters > 2 ? letters - 2 : letters;
+    memcpy(out, text, (size_t)kept);
+    if (n > letters && letters > 2) memcpy(out + kept, "..", 2);
+    out[n <= letters ? n : letters] = '\0';
+}

@@ -1,0 +1,138 @@
+/*
+ * The reporter "curves": results.png (losses, metrics, learning rate and speed over the epochs) and the confusion
+ * matrix of the last validation.
+ */
+#include "confusion.h"
+#include "plot.h"
+#include "reports.h"
+#include "results_table.h"
+
+#define WIDTH 1200
+#define HEIGHT 800
+
+typedef struct curves {
+    const cvr_host *host;
+    results_table results;
+    report_classes classes;
+    uint64_t *matrix; /* of the last epoch that had one, classes.n squared; NULL: none yet */
+    int64_t matrix_epoch;
+    int32_t results_changed, matrix_changed;
+} curves;
+
+static const colour palette[PLOT_SERIES] = {{31, 110, 196}, {232, 119, 34}, {34, 150, 94},
+                                            {176, 62, 120}, {120, 90, 190}, {90, 100, 110}};
+
+static void curves_close(void *self) {
+    curves *const t = self;
+    const cvr_host *const host = t->host;
+    results_close(&t->results);
+    report_classes_free(&t->classes, host);
+    if (t->matrix) host->free(host, t->matrix);
+    host->free(host, t);
+}
+
+static int32_t curves_open(const cvr_run_info *info, void **self, cvr_error *err) {
+    curves *const t = report_calloc(info->host, sizeof *t);
+    if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
+    t->host = info->host;
+    int32_t status = results_open(&t->results, info, err);
+    if (status == CVR_OK) {
+        status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
+    }
+    if (status != CVR_OK) {
+        curves_close(t);
+        return status;
+    }
+    *self = t;
+    return CVR_OK;
+}
+
+static int32_t curves_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
+    curves *const t = self;
+    const int32_t status = results_add(&t->results, e, err);
+    t->results_changed = 1;
+    if (status != CVR_OK || !e->matrix || t->classes.n == 0) return status;
+    const uint64_t n = (uint64_t)t->classes.n;
+    if (n > UINT32_MAX / 8) return cvr_fail(err, CVR_ERR_INVALID, "too many classes for a confusion matrix");
+    if (!t->matrix) t->matrix = t->host->alloc(t->host, n * n * sizeof *t->matrix, 64);
+    if (!t->matrix) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix");
+    memcpy(t->matrix, e->matrix, n * n * sizeof *t->matrix);
+    t->matrix_epoch = e->epoch;
+    t->matrix_changed = 1;
+    return CVR_OK;
+}
+
+/* The column of a name; RESULTS_COLUMNS where there is none. */
+static uint32_t find_column(const results_table *t, const char *name) {
+    for (uint32_t i = 0; i < t->n_columns; i++) {
+        if (strcmp(t->columns[i], name) == 0) return i;
+    }
+    return RESULTS_COLUMNS;
+}
+
+static void add_series(const results_table *t, plot *p, uint32_t column, const char *name) {
+    if (column == RESULTS_COLUMNS || p->n_series == PLOT_SERIES) return;
+    p->series[p->n_series] = (plot_series){name, t->cells + column, palette[p->n_series]};
+    p->n_series++;
+}
+
+/* What is not a loss is a metric. */
+static int32_t is_loss(const char *name) {
+    const size_t n = strlen(name);
+    return n >= 4 && strcmp(name + n - 4, "loss") == 0;
+}
+
+static int32_t draw_results(const curves *t, cvr_error *err) {
+    const results_table *const r = &t->results;
+    const int64_t w = WIDTH / 2, h = HEIGHT / 2;
+    plot panels[4] = {{.area = {0, 0, w, h}, .title = "Loss"},
+                      {.area = {w, 0, w, h}, .title = "Metrics"},
+                      {.area = {0, h, w, h}, .title = "Learning rate"},
+                      {.area = {w, h, w, h}, .title = "Images per second"}};
+    canvas c;
+    int32_t status = canvas_open(&c, t->host, WIDTH, HEIGHT, err);
+    if (status != CVR_OK) return status;
+    add_series(r, &panels[0], find_column(r, "train_loss"), "training");
+    add_series(r, &panels[0], find_column(r, "loss"), "validation");
+    for (uint32_t i = RESULTS_FIXED; i < r->n_columns; i++) {
+        if (!is_loss(r->columns[i])) add_series(r, &panels[1], i, r->columns[i]);
+    }
+    add_series(r, &panels[2], RESULTS_LR, "lr");
+    add_series(r, &panels[3], RESULTS_SPEED, "training");
+    for (size_t i = 0; i < 4; i++) {
+        panels[i].x = r->cells + RESULTS_EPOCH;
+        panels[i].n = r->n_rows;
+        panels[i].stride = RESULTS_COLUMNS;
+        plot_draw(&c, &panels[i]);
+    }
+    status = report_save_png(&c, r->folder, "results", err);
+    canvas_close(&c);
+    return status;
+}
+
+static int32_t curves_flush(void *self, cvr_error *err) {
+    curves *const t = self;
+    const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch};
+    int32_t status = CVR_OK;
+    if (t->results_changed) status = draw_results(t, err);
+    if (status == CVR_OK && t->matrix_changed) status = confusion_write_csv(&m, err);
+    if (status == CVR_OK && t->matrix_changed) status = confusion_write_png(&m, err);
+    if (status == CVR_OK) t->results_changed = t->matrix_changed = 0;
+    return status;
+}
+
+static int32_t curves_end(void *self, const cvr_end_event *e, cvr_error *err) {
+    (void)e;
+    return curves_flush(self, err);
+}
+
+const cvr_reporter_desc reports_curves = {
+    .struct_size = sizeof reports_curves,
+    .name = "curves",
+    .doc = "results.png, confusion_matrix.png and confusion_matrix.csv",
+    .open = curves_open,
+    .epoch = curves_epoch,
+    .flush = curves_flush,
+    .end = curves_end,
+    .close = curves_close,
+};

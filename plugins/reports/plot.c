@@ -1,0 +1,158 @@
+/*
+ * Drawing a panel of curves. The ticks are the "nice numbers" 1, 2, 5 x 10^k (Heckbert, Graphics Gems, 1990).
+ */
+#include "plot.h"
+#include <math.h>
+
+/* Room around the axes for labels. */
+#define MARGIN_LEFT 70
+#define MARGIN_RIGHT 20
+#define MARGIN_TOP 44
+#define MARGIN_BOTTOM 44
+#define MARKED_POINTS 40 /* up to so many points get a dot each */
+
+plot_axis plot_choose_axis(double low, double high, uint32_t wanted, double least_step) {
+    plot_axis a = {low, high, 0, 0, 0};
+    const double most = 1e300; /* beyond, differences are no numbers any more */
+    a.begin = fmax(fmin(low, most), -most);
+    a.end = fmax(fmin(high, most), -most);
+    /* A constant still gets a scale, wide enough for its digits to tell the ticks apart. */
+    const double least = fmax(fabs(a.begin) * 1e-6, fmax(least_step, 1e-300));
+    if (a.end - a.begin < least) {
+        const double pad = fmax(least_step, fabs(a.begin) > 0 ? fabs(a.begin) * 0.1 : 0.1);
+        a.begin -= pad;
+        a.end += pad;
+    }
+    const double rough = a.end / wanted - a.begin / wanted;
+    const double power = pow(10, floor(log10(rough)));
+    const double fraction = rough / power;
+    a.step = fmax((fraction <= 1 ? 1 : fraction <= 2 ? 2 : fraction <= 5 ? 5 : 10) * power, least_step);
+    a.first = ceil(a.begin / a.step - 1e-9) * a.step;
+    a.n = (uint32_t)(floor((a.end - a.first) / a.step + 1e-9) + 1);
+    return a;
+}
+
+/* As many decimals as the step has; very large and very small numbers with an exponent. */
+void plot_tick_label(char label[32], double value, double step) {
+    const double size = fmax(fabs(value), fabs(step));
+    const int decimals = (int)fmax(0, -floor(log10(step) + 1e-9));
+    if (fabs(value) < step / 2) {
+        (void)snprintf(label, 32, "0");
+    } else if (size >= 1e5 || decimals > 4) {
+        (void)snprintf(label, 32, "%.3g", value);
+    } else {
+        (void)snprintf(label, 32, "%.*f", decimals, value);
+    }
+}
+
+typedef struct frame {
+    box inner;
+    plot_axis x, y;
+} frame;
+
+static point place(const frame *f, double x, double y) {
+    return (point){(double)f->inner.x + (x - f->x.begin) / (f->x.end - f->x.begin) * (double)f->inner.width,
+                   (double)(f->inner.y + f->inner.height) -
+                       (y - f->y.begin) / (f->y.end - f->y.begin) * (double)f->inner.height};
+}
+
+static double value_of(const plot *p, uint32_t s, uint64_t i) {
+    const double v = p->series[s].y[i * p->stride];
+    return isfinite(v) ? fmax(fmin(v, 1e300), -1e300) : NAN;
+}
+
+/* A little air above and below, unless that would cross zero. */
+static frame choose_frame(const plot *p) {
+    double low = INFINITY, high = -INFINITY;
+    for (uint32_t s = 0; s < p->n_series; s++) {
+        for (uint64_t i = 0; i < p->n; i++) {
+            low = fmin(low, value_of(p, s, i)); /* fmin and fmax pass over NAN */
+            high = fmax(high, value_of(p, s, i));
+        }
+    }
+    if (low > high) low = 0, high = 1;
+    const double air = (high - low) * 0.05;
+    const double bottom = low >= 0 && low - air < 0 ? 0 : low - air;
+    frame f = {.inner = {p->area.x + MARGIN_LEFT, p->area.y + MARGIN_TOP, p->area.width - MARGIN_LEFT - MARGIN_RIGHT,
+                         p->area.height - MARGIN_TOP - MARGIN_BOTTOM}};
+    f.x = plot_choose_axis(p->n ? p->x[0] : 0, p->n ? p->x[(p->n - 1) * p->stride] : 1, 8, 1);
+    f.y = plot_choose_axis(bottom, high + air, 5, 0);
+    return f;
+}
+
+static void draw_axes(canvas *c, const frame *f) {
+    const box in = f->inner;
+    char label[32];
+    for (uint32_t i = 0; i < f->x.n; i++) {
+        const double value = f->x.first + i * f->x.step;
+        const int64_t x = (int64_t)place(f, value, f->y.begin).x;
+        canvas_fill(c, (box){x, in.y, 1, in.height}, CANVAS_GRID);
+        canvas_fill(c, (box){x, in.y + in.height, 1, 4}, CANVAS_FAINT);
+        plot_tick_label(label, value, f->x.step);
+        canvas_text(c, x - canvas_text_width(label) / 2, in.y + in.height + 8, label,
+                    (canvas_text_style){CANVAS_FAINT, 0, 0});
+    }
+    for (uint32_t i = 0; i < f->y.n; i++) {
+        const double value = f->y.first + i * f->y.step;
+        const int64_t y = (int64_t)place(f, f->x.begin, value).y;
+        canvas_fill(c, (box){in.x, y, in.width, 1}, CANVAS_GRID);
+        canvas_fill(c, (box){in.x - 4, y, 4, 1}, CANVAS_FAINT);
+        plot_tick_label(label, value, f->y.step);
+        canvas_text(c, in.x - 8 - canvas_text_width(label), y - CANVAS_CAPITAL / 2, label,
+                    (canvas_text_style){CANVAS_FAINT, 0, 0});
+    }
+    canvas_fill(c, (box){in.x, in.y, 1, in.height}, CANVAS_FAINT);
+    canvas_fill(c, (box){in.x, in.y + in.height, in.width, 1}, CANVAS_FAINT);
+    canvas_text(c, in.x + (in.width - canvas_text_width("epoch")) / 2, in.y + in.height + 26, "epoch",
+                (canvas_text_style){CANVAS_FAINT, 0, 0});
+}
+
+static void draw_series(canvas *c, const plot *p, const frame *f, uint32_t s) {
+    const colour ink = p->series[s].ink;
+    point last = {0, 0};
+    uint64_t drawn = 0;
+    for (uint64_t i = 0; i < p->n; i++) {
+        const double y = value_of(p, s, i);
+        if (isnan(y)) continue;
+        const point at = place(f, p->x[i * p->stride], y);
+        if (drawn++ > 0) canvas_line(c, last, at, 1.8, ink);
+        if (p->n <= MARKED_POINTS) canvas_disc(c, at, 3, ink);
+        last = at;
+    }
+    if (drawn == 1) canvas_disc(c, last, 3, ink);
+}
+
+/* From the right edge leftwards, in the order of the series, each with its last value. */
+static void draw_legend(canvas *c, const plot *p, const frame *f) {
+    int64_t x = f->inner.x + f->inner.width;
+    for (uint32_t s = p->n_series; s-- > 0;) {
+        char label[96];
+        double last = NAN;
+        for (uint64_t i = 0; i < p->n; i++) {
+            const double v = value_of(p, s, i);
+            if (!isnan(v)) last = v;
+        }
+        if (isnan(last)) continue;
+        (void)snprintf(label, sizeof label, "%.24s %.4g", p->series[s].name, last);
+        x -= canvas_text_width(label);
+        canvas_text(c, x, p->area.y + 20, label, (canvas_text_style){CANVAS_INK, 0, 0});
+        const double y = (double)p->area.y + 25;
+        canvas_line(c, (point){(double)x - 24, y}, (point){(double)x - 8, y}, 3, p->series[s].ink);
+        x -= 44;
+    }
+}
+
+void plot_draw(canvas *c, const plot *p) {
+    const frame f = choose_frame(p);
+    int32_t anything = 0;
+    draw_axes(c, &f);
+    for (uint32_t s = 0; s < p->n_series; s++) {
+        draw_series(c, p, &f, s);
+        for (uint64_t i = 0; i < p->n && !anything; i++) anything = !isnan(value_of(p, s, i));
+    }
+    canvas_text(c, f.inner.x, p->area.y + 20, p->title, (canvas_text_style){CANVAS_INK, 0, 1});
+    draw_legend(c, p, &f);
+    if (anything) return;
+    canvas_text(c, f.inner.x + (f.inner.width - canvas_text_width("no values yet")) / 2, f.inner.y + f.inner.height / 2,
+                "no values yet", (canvas_text_style){CANVAS_FAINT, 0, 0});
+}

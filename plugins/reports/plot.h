@@ -1,0 +1,39 @@
+/*
+ * One panel of curves: title, legend, axes with ticks, grid, lines.
+ */
+#ifndef CVR_REPORTS_PLOT_H
+#define CVR_REPORTS_PLOT_H
+
+#include "canvas.h"
+
+#define PLOT_SERIES 6
+
+/* y[i * stride] over x[i * stride]; a y that is not finite is a gap that the line crosses. */
+typedef struct plot_series {
+    const char *name;
+    const double *y;
+    colour ink;
+} plot_series;
+
+typedef struct plot {
+    box area; /* of the canvas, the labels included */
+    const char *title;
+    const double *x;
+    uint64_t n, stride;
+    uint32_t n_series;
+    plot_series series[PLOT_SERIES];
+} plot;
+
+void plot_draw(canvas *c, const plot *p);
+
+/* Ticks of an axis: `first` + i * `step` for i < n, all within the axis's begin..end. */
+typedef struct plot_axis {
+    double begin, end, first, step;
+    uint32_t n;
+} plot_axis;
+
+/* An axis that holds low..high, with about `wanted` ticks at multiples of 1, 2 or 5 times a power of ten. */
+plot_axis plot_choose_axis(double low, double high, uint32_t wanted, double least_step);
+void plot_tick_label(char label[32], double value, double step);
+
+#endif

@@ -1,0 +1,11 @@
+/* The reporters of this plugin. */
+#ifndef CVR_REPORTS_REPORTS_H
+#define CVR_REPORTS_REPORTS_H
+
+#include <cvr/plugin/reporter.h>
+
+extern const cvr_reporter_desc reports_tables;
+extern const cvr_reporter_desc reports_curves;
+extern const cvr_reporter_desc reports_pictures;
+
+#endif

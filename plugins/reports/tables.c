@@ -1,0 +1,225 @@
+/*
+ * The reporter "tables": results.csv (a row an epoch), steps.csv (a row a step), summary.json. steps.csv grows at its
+ * end; a run that resumes cuts it back to the step that it goes on from.
+ */
+#include "reports.h"
+#include "results_table.h"
+#include <math.h>
+#include <stdlib.h>
+
+#define STEPS_HEADER "step,epoch,loss,lr,images_per_s,data_wait_fraction\n"
+#define STEPS_BUFFER (1u << 20) /* rows wait for a flush up to this many bytes */
+
+typedef struct tables {
+    const cvr_host *host;
+    results_table results;
+    int32_t results_changed;
+    char steps_path[REPORT_PATH], summary_path[REPORT_PATH];
+    text steps;          /* rows that are not in the file yet */
+    uint64_t steps_size; /* of the file, up to its last whole row */
+    char *task, *model, *backend, *precision, *version;
+    int64_t params;
+    uint64_t seed, planned_memory_bytes;
+} tables;
+
+static void tables_close(void *self) {
+    tables *const t = self;
+    const cvr_host *const host = t->host;
+    char *const texts[] = {t->task, t->model, t->backend, t->precision, t->version};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (texts[i]) host->free(host, texts[i]);
+    }
+    results_close(&t->results);
+    text_close(&t->steps);
+    host->free(host, t);
+}
+
+/* Where the rows of the steps up to `last` end: whole lines that begin with a number. */
+static uint64_t kept_bytes(const text *file, int64_t last) {
+    uint64_t at = sizeof STEPS_HEADER - 1;
+    while (at < file->n) {
+        const char *const row = file->bytes + at;
+        const char *const newline = memchr(row, '\n', file->n - at);
+        if (!newline || *row < '1' || *row > '9' || strtoll(row, NULL, 10) > last) break;
+        at += (uint64_t)(newline - row) + 1;
+    }
+    return at;
+}
+
+/* Cutting is one call that needs no room, so that it also works on a full disk. */
+static int32_t cut_steps(tables *t, int64_t last, cvr_error *err) {
+    text file;
+    int32_t exists;
+    text_open(&file, t->host);
+    int32_t status = report_read(t->steps_path, &file, &exists, err);
+    if (status == CVR_OK && file.n >= sizeof STEPS_HEADER - 1) {
+        if (memcmp(file.bytes, STEPS_HEADER, sizeof STEPS_HEADER - 1) == 0) {
+            t->steps_size = kept_bytes(&file, last);
+        } else {
+            status =
+                cvr_fail(err, CVR_ERR_FORMAT, "not a table of steps that cvrun wrote; move it away and resume again");
+            status = report_fail_at(err, t->steps_path, status);
+        }
+    }
+    if (status == CVR_OK && exists && t->steps_size < file.n) status = report_cut(t->steps_path, t->steps_size, err);
+    text_close(&file);
+    return status;
+}
+
+static int32_t keep_info(tables *t, const cvr_run_info *info, cvr_error *err) {
+    t->task = report_copy(t->host, info->task);
+    t->model = report_copy(t->host, info->model);
+    t->backend = report_copy(t->host, info->backend);
+    t->precision = report_copy(t->host, info->precision);
+    t->version = report_copy(t->host, info->version);
+    t->params = info->params;
+    t->seed = info->seed;
+    t->planned_memory_bytes = info->planned_memory_bytes;
+    if (!t->task || !t->model || !t->backend || !t->precision || !t->version) {
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
+    }
+    return CVR_OK;
+}
+
+static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err) {
+    tables *const t = report_calloc(info->host, sizeof *t);
+    if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
+    t->host = info->host;
+    text_open(&t->steps, info->host);
+    int32_t status = results_open(&t->results, info, err);
+    if (status == CVR_OK) status = report_path(t->steps_path, info->folder, "steps.csv", err);
+    if (status == CVR_OK) status = report_path(t->summary_path, info->folder, "summary.json", err);
+    if (status == CVR_OK) status = keep_info(t, info, err);
+    if (status == CVR_OK && info->resume_step >= 0) status = cut_steps(t, info->resume_step, err);
+    if (status == CVR_OK && info->resume_step >= 0) status = results_write(&t->results, err);
+    if (status != CVR_OK) {
+        tables_close(t);
+        return status;
+    }
+    if (t->steps_size == 0) text_put(&t->steps, STEPS_HEADER);
+    *self = t;
+    return CVR_OK;
+}
+
+static int32_t write_steps(tables *t, cvr_error *err) {
+    if (t->steps.n == 0) return text_check(&t->steps, err);
+    const int32_t status = report_append(t->steps_path, t->steps_size, &t->steps, err);
+    if (status != CVR_OK) return status;
+    t->steps_size += t->steps.n;
+    t->steps.n = 0;
+    return CVR_OK;
+}
+
+static int32_t tables_step(void *self, const cvr_step_event *e, cvr_error *err) {
+    tables *const t = self;
+    const double numbers[] = {e->loss, e->lr, e->images_per_s, e->data_wait_fraction};
+    text_int(&t->steps, e->step);
+    text_put(&t->steps, ",");
+    text_int(&t->steps, e->epoch);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        text_put(&t->steps, ",");
+        text_number(&t->steps, numbers[i]);
+    }
+    text_put(&t->steps, "\n");
+    return t->steps.n < STEPS_BUFFER ? text_check(&t->steps, err) : write_steps(t, err);
+}
+
+static int32_t tables_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
+    tables *const t = self;
+    t->results_changed = 1;
+    return results_add(&t->results, e, err);
+}
+
+static int32_t tables_flush(void *self, cvr_error *err) {
+    tables *const t = self;
+    int32_t status = write_steps(t, err);
+    if (status == CVR_OK && t->results_changed) {
+        status = results_write(&t->results, err);
+        if (status == CVR_OK) t->results_changed = 0;
+    }
+    return status;
+}
+
+static void put_key(text *s, const char *key) {
+    text_put(s, s->n > 0 ? ",\n  " : "{\n  ");
+    text_json(s, key);
+    text_put(s, ": ");
+}
+
+static void put_text_field(text *s, const char *key, const char *value) {
+    put_key(s, key);
+    text_json(s, value);
+}
+
+static void put_number_field(text *s, const char *key, double value) {
+    put_key(s, key);
+    text_json_number(s, value);
+}
+
+static void put_count_field(text *s, const char *key, uint64_t value) {
+    char digits[32];
+    (void)snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    put_key(s, key);
+    text_put(s, digits);
+}
+
+static void put_metrics(text *s, const cvr_end_event *e) {
+    put_key(s, "metrics");
+    text_put(s, "{");
+    for (uint32_t i = 0; i < e->n_metrics; i++) {
+        if (i > 0) text_put(s, ", ");
+        text_json(s, e->names[i]);
+        text_put(s, ": ");
+        text_json_number(s, e->values[i]);
+    }
+    text_put(s, "}");
+    put_key(s, "best");
+    text_put(s, "{\"metric\": ");
+    text_json(s, e->best_metric ? e->best_metric : "");
+    text_put(s, ", \"value\": ");
+    text_json_number(s, e->best_epoch > 0 ? e->best_value : NAN);
+    text_put(s, ", \"epoch\": ");
+    text_json_number(s, e->best_epoch > 0 ? (double)e->best_epoch : NAN);
+    text_put(s, "}");
+}
+
+static int32_t write_summary(const tables *t, const cvr_end_event *e, cvr_error *err) {
+    text s;
+    text_open(&s, t->host);
+    put_text_field(&s, "task", t->task);
+    put_text_field(&s, "model", t->model);
+    put_count_field(&s, "params", (uint64_t)t->params);
+    put_count_field(&s, "epochs", (uint64_t)e->epochs);
+    put_count_field(&s, "steps", (uint64_t)e->steps);
+    put_metrics(&s, e);
+    put_number_field(&s, "train_seconds", e->train_seconds);
+    put_number_field(&s, "images_per_second", e->images_per_second);
+    put_number_field(&s, "data_wait_fraction", e->data_wait_fraction);
+    put_count_field(&s, "planned_memory_bytes", t->planned_memory_bytes);
+    put_count_field(&s, "peak_memory_bytes", e->peak_memory_bytes);
+    put_text_field(&s, "backend", t->backend);
+    put_text_field(&s, "precision", t->precision);
+    put_count_field(&s, "seed", t->seed);
+    put_text_field(&s, "version", t->version);
+    text_put(&s, "\n}\n");
+    const int32_t status = report_replace(t->summary_path, &s, err);
+    text_close(&s);
+    return status;
+}
+
+static int32_t tables_end(void *self, const cvr_end_event *e, cvr_error *err) {
+    const int32_t status = tables_flush(self, err);
+    return status == CVR_OK ? write_summary(self, e, err) : status;
+}
+
+const cvr_reporter_desc reports_tables = {
+    .struct_size = sizeof reports_tables,
+    .name = "tables",
+    .doc = "results.csv, steps.csv and summary.json",
+    .open = tables_open,
+    .step = tables_step,
+    .epoch = tables_epoch,
+    .flush = tables_flush,
+    .end = tables_end,
+    .close = tables_close,
+};
