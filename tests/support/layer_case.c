@@ -1,0 +1,439 @@
+/* Builds one layer into a graph, with its gradients, and runs it. */
+#include "layer_case.h"
+#include <math.h>
+#include <stdlib.h>
+
+#define SCOPE "t"
+#define GUARD_BYTES 4096u
+#define GUARD_VALUE 0xA5
+
+struct case_run {
+    const case_machine *machine;
+    cvr_store *store;
+    cvr_graph *graph;
+    cvr_program *program;
+    uint8_t *block; /* device address: guard, arena, guard */
+    uint64_t arena_bytes;
+    uint32_t n_outputs;
+    cvr_value inputs[CASE_MOST_IO], outputs[CASE_MOST_IO];
+};
+
+/* ---- machines ---- */
+
+static const cvr_plugin_info *find_pack(const cvr_plugins *plugins, const char *id) {
+    for (size_t i = 0; i < cvr_plugins_count(plugins); i++) {
+        const cvr_plugin_info *info = cvr_plugins_info(plugins, i);
+        if (strcmp(info->id, id) == 0) return info;
+    }
+    return NULL;
+}
+
+int32_t machine_open(case_machine *m, const char *backend, const char *isa, uint32_t threads, cvr_error *err) {
+    memset(m, 0, sizeof *m);
+    (void)snprintf(m->label, sizeof m->label, "%s%s%s/%u", backend, isa ? "/" : "", isa ? isa : "", threads);
+    int32_t status = cvr_plugins_open(&m->plugins, NULL, 0, err);
+    if (status == CVR_OK && isa) {
+        const cvr_plugin_info *pack = find_pack(m->plugins, isa);
+        if (strcmp(isa, "base") != 0 && !pack) {
+            status = cvr_fail(err, CVR_ERR_NOTFOUND, "there is no kernel pack %s", isa);
+        } else {
+            cvr_plugins_limit_isa(m->plugins, pack ? pack->isa : "base");
+        }
+    }
+    if (status == CVR_OK) status = cvr_pool_create(&m->pool, threads, err);
+    if (status == CVR_OK) status = cvr_device_open(&m->device, m->plugins, backend, 0, m->pool, err);
+    if (status != CVR_OK) machine_close(m);
+    return status;
+}
+
+void machine_close(case_machine *m) {
+    cvr_device_close(&m->device);
+    cvr_plugins_close(&m->plugins);
+    if (m->pool) cvr_pool_destroy(&m->pool);
+}
+
+bool machine_has_pack(const char *pack) {
+    cvr_plugins *plugins;
+    const char *missing;
+    if (strcmp(pack, "base") == 0) return true;
+    if (cvr_plugins_open(&plugins, NULL, 0, NULL) != CVR_OK) return false;
+    const cvr_plugin_info *info = find_pack(plugins, pack);
+    const bool has = info && cvr_cpu_has(info->isa, &missing);
+    cvr_plugins_close(&plugins);
+    return has;
+}
+
+/* ---- tensors ---- */
+
+size_t case_bytes(const cvr_type *t) {
+    return (size_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
+}
+
+bool case_tensor_set(case_tensor *t, const char *name, const cvr_type *type, const void *data) {
+    const size_t bytes = case_bytes(type);
+    memset(t, 0, sizeof *t);
+    (void)snprintf(t->name, sizeof t->name, "%s", name);
+    t->type = *type;
+    t->data = calloc(1, bytes + 1);
+    if (t->data && data) memcpy(t->data, data, bytes);
+    return t->data != NULL;
+}
+
+void layer_case_clear(layer_case *c) {
+    for (uint32_t i = 0; i < CASE_MOST_IO; i++) {
+        free(c->inputs[i].data);
+        free(c->gradients[i].data);
+    }
+    for (uint32_t i = 0; i < CASE_MOST_PARAMS; i++) free(c->params[i].data);
+    memset(c, 0, sizeof *c);
+}
+
+void case_result_clear(case_result *r) {
+    for (uint32_t i = 0; i < r->n; i++) free(r->all[i].data);
+    memset(r, 0, sizeof *r);
+}
+
+const case_tensor *case_result_find(const case_result *r, const char *name) {
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (strcmp(r->all[i].name, name) == 0) return &r->all[i];
+    }
+    return NULL;
+}
+
+double case_distance(const case_tensor *a, const case_tensor *b, double relative) {
+    const size_t bytes = case_bytes(&b->type);
+    if (a->type.dtype != b->type.dtype || case_bytes(&a->type) != bytes) return INFINITY;
+    if (b->type.dtype != CVR_F32) return memcmp(a->data, b->data, bytes) == 0 ? 0 : INFINITY;
+    const float *x = a->data, *y = b->data;
+    double largest = 0, worst = 0;
+    for (size_t i = 0; i < bytes / sizeof *y; i++) {
+        if (isfinite(y[i]) && fabs((double)y[i]) > largest) largest = fabs((double)y[i]);
+    }
+    for (size_t i = 0; i < bytes / sizeof *y; i++) {
+        if ((isnan(x[i]) && isnan(y[i])) || x[i] == y[i]) continue;
+        const double far = fabs((double)x[i] - y[i]) / (relative * (fabs((double)y[i]) + largest));
+        if (!(far <= worst)) worst = isnan(far) ? INFINITY : far;
+    }
+    return worst;
+}
+
+/* ---- building ---- */
+
+static bool wants_gradient(const layer_case *c, uint32_t i) {
+    return c->backward && c->inputs[i].type.dtype == CVR_F32 && !c->inputs[i].constant;
+}
+
+static int32_t call_layer(case_run *r, const char *layer, const char *name, const cvr_value *in, uint32_t n,
+                          cvr_value *out, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(r->graph);
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = layer,
+                                 .name = name,
+                                 .settings = "",
+                                 .inputs = in,
+                                 .outputs = out,
+                                 .n_inputs = n,
+                                 .n_outputs = 1};
+    return b->layer(b, &call, err);
+}
+
+static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(r->graph);
+    const void *found;
+    char name[32];
+    int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_LAYER, c->layer, &found, err);
+    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+        (void)snprintf(name, sizeof name, "in%u", i);
+        status = cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err);
+        if (status == CVR_OK && wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
+    }
+    if (status != CVR_OK) return status;
+    r->n_outputs = ((const cvr_layer_desc *)found)->n_outputs;
+    if (r->n_outputs > CASE_MOST_IO) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "more outputs than the tests take");
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = c->layer,
+                                 .name = SCOPE,
+                                 .settings = c->settings,
+                                 .inputs = r->inputs,
+                                 .outputs = r->outputs,
+                                 .n_inputs = c->n_inputs,
+                                 .n_outputs = r->n_outputs};
+    status = b->layer(b, &call, err);
+    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+        (void)snprintf(name, sizeof name, "out%u", i);
+        status = cvr_graph_output(r->graph, name, r->outputs[i], err);
+    }
+    for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs && status == CVR_OK; i++) {
+        (void)snprintf(name, sizeof name, "kept%u", i);
+        status = cvr_graph_output(r->graph, name, r->inputs[i], err);
+    }
+    return status;
+}
+
+/* loss = sum over outputs of sum(out * gradient): the way in for several gradients at once */
+static int32_t joined_loss(case_run *r, const cvr_value *gradients, cvr_value *loss, cvr_error *err) {
+    int32_t status = CVR_OK;
+    *loss = CVR_NONE;
+    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+        cvr_value pair[2] = {r->outputs[i], gradients[i]}, product, sums[2] = {*loss, CVR_NONE};
+        char name[32];
+        if (!gradients[i]) continue;
+        (void)snprintf(name, sizeof name, "join%u", i);
+        status = call_layer(r, "mul", name, pair, 2, &product, err);
+        if (status == CVR_OK) status = call_layer(r, "sum", name, &product, 1, &sums[1], err);
+        if (status == CVR_OK && *loss)
+            status = call_layer(r, "add", name, sums, 2, loss, err);
+        else
+            *loss = sums[1];
+    }
+    return status;
+}
+
+static int32_t build_backward(case_run *r, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(r->graph);
+    cvr_value gradients[CASE_MOST_IO] = {CVR_NONE};
+    uint32_t n = 0;
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+        const cvr_type type = *b->type(b, r->outputs[i]);
+        char name[32];
+        if (type.dtype != CVR_F32) continue;
+        (void)snprintf(name, sizeof name, "gout%u", i);
+        status = cvr_graph_input(r->graph, name, &type, &gradients[i], err);
+        n++;
+    }
+    if (status != CVR_OK) return status;
+    if (r->n_outputs == 1 && n == 1) return cvr_graph_backward_from(r->graph, r->outputs[0], gradients[0], err);
+    cvr_value loss;
+    status = joined_loss(r, gradients, &loss, err);
+    return status == CVR_OK ? cvr_graph_backward(r->graph, loss, err) : status;
+}
+
+static int32_t keep_gradients(case_run *r, const layer_case *c, cvr_error *err) {
+    int32_t status = CVR_OK;
+    char name[120];
+    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+        const cvr_value g = wants_gradient(c, i) ? cvr_graph_gradient(r->graph, r->inputs[i]) : CVR_NONE;
+        (void)snprintf(name, sizeof name, "gin%u", i);
+        if (g) status = cvr_graph_output(r->graph, name, g, err);
+    }
+    for (size_t i = 0; i < cvr_store_count(r->store) && status == CVR_OK; i++) {
+        const cvr_store_entry *e = cvr_store_get(r->store, i);
+        const cvr_value g = cvr_graph_gradient(r->graph, cvr_graph_param(r->graph, e->name));
+        (void)snprintf(name, sizeof name, "gparam.%.100s", e->name + strlen(SCOPE "."));
+        if (g) status = cvr_graph_output(r->graph, name, g, err);
+    }
+    return status;
+}
+
+/* ---- planning ---- */
+
+/* Guard bytes lie where the host may look. */
+static bool is_guarded(const case_run *r) {
+    return (cvr_device_backend(r->machine->device)->flags & CVR_BACKEND_HOST_VISIBLE) != 0;
+}
+
+static int32_t check_guards(const case_run *r, cvr_error *err) {
+    const uint8_t *before = r->block, *after = r->block + GUARD_BYTES + r->arena_bytes;
+    for (uint32_t i = 0; is_guarded(r) && i < GUARD_BYTES; i++) {
+        if (before[i] == GUARD_VALUE && after[i] == GUARD_VALUE) continue;
+        return cvr_fail(err, CVR_ERR_PLUGIN, "something wrote outside the arena, %s it",
+                        before[i] == GUARD_VALUE ? "past" : "before");
+    }
+    return CVR_OK;
+}
+
+static int32_t plan(case_run *r, cvr_error *err) {
+    cvr_device *d = r->machine->device;
+    int32_t status = cvr_store_place(r->store, d, err);
+    if (status == CVR_OK)
+        status = cvr_program_plan(&r->program, r->graph, d, r->machine->pool, CVR_FALLBACK_ALLOW, err);
+    if (status != CVR_OK) return status;
+    r->arena_bytes = cvr_program_arena_bytes(r->program);
+    void *block;
+    status = cvr_device_alloc(d, r->arena_bytes + 2 * GUARD_BYTES, &block, err);
+    if (status != CVR_OK) return status;
+    r->block = block;
+    if (is_guarded(r)) {
+        /* What a kernel leaves out is NaN. */
+        memset(r->block + GUARD_BYTES, 0xFF, r->arena_bytes);
+        memset(r->block, GUARD_VALUE, GUARD_BYTES);
+        memset(r->block + GUARD_BYTES + r->arena_bytes, GUARD_VALUE, GUARD_BYTES);
+    }
+    return cvr_program_bind(r->program, r->block + GUARD_BYTES, err);
+}
+
+int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cvr_error *err) {
+    case_run *r = calloc(1, sizeof *r);
+    *out = NULL;
+    if (!r) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    r->machine = m;
+    int32_t status = cvr_store_create(&r->store, 1, err);
+    if (status == CVR_OK) status = cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err);
+    if (status == CVR_OK) status = build_forward(r, c, err);
+    if (status == CVR_OK && c->backward) status = build_backward(r, err);
+    if (status == CVR_OK && c->backward) status = keep_gradients(r, c, err);
+    if (status == CVR_OK) status = plan(r, err);
+    if (status == CVR_OK)
+        *out = r;
+    else
+        case_close(&r);
+    return status;
+}
+
+void case_close(case_run **run) {
+    case_run *r = *run;
+    if (!r) return;
+    cvr_program_destroy(&r->program);
+    cvr_device_free(r->machine->device, r->block);
+    cvr_graph_destroy(&r->graph);
+    cvr_store_destroy(&r->store);
+    free(r);
+    *run = NULL;
+}
+
+uint32_t case_outputs(const case_run *run) {
+    return run->n_outputs;
+}
+
+const cvr_type *case_output_type(const case_run *run, uint32_t i) {
+    const cvr_builder *b = cvr_graph_builder(run->graph);
+    return b->type(b, run->outputs[i]);
+}
+
+cvr_store *case_store(const case_run *run) {
+    return run->store;
+}
+const cvr_program *case_program(const case_run *run) {
+    return run->program;
+}
+
+/* ---- running ---- */
+
+static int32_t write_slot(case_run *r, const char *name, const void *logical, cvr_error *err) {
+    const int32_t slot = cvr_program_slot(r->program, name);
+    if (slot < 0) return CVR_OK;
+    const cvr_type *t = cvr_program_slot_type(r->program, slot);
+    void *memory = calloc(1, case_bytes(t) + 1);
+    if (!memory) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_from_logical(t, logical, memory);
+    const int32_t status = cvr_program_write(r->program, slot, memory, err);
+    free(memory);
+    return status;
+}
+
+static int32_t write_all(case_run *r, const layer_case *c, cvr_error *err) {
+    static const int64_t seed = 1234567, step = 3;
+    static const float scale = 1.0f;
+    char name[100];
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+        (void)snprintf(name, sizeof name, "in%u", i);
+        status = write_slot(r, name, c->inputs[i].data, err);
+    }
+    for (uint32_t i = 0; i < c->n_gradients && c->backward && status == CVR_OK; i++) {
+        if (!c->gradients[i].data) continue;
+        (void)snprintf(name, sizeof name, "gout%u", i);
+        if (case_bytes(&c->gradients[i].type) != case_bytes(case_output_type(r, i)))
+            return cvr_fail(err, CVR_ERR_INVALID, "the gradient given for output %u has another size", i);
+        status = write_slot(r, name, c->gradients[i].data, err);
+    }
+    if (status == CVR_OK) status = write_slot(r, "seed", &seed, err);
+    if (status == CVR_OK) status = write_slot(r, "step", &step, err);
+    if (status == CVR_OK) status = write_slot(r, "loss_scale", &scale, err);
+    for (uint32_t i = 0; i < c->n_params && status == CVR_OK; i++) {
+        (void)snprintf(name, sizeof name, SCOPE ".%s", c->params[i].name);
+        const int64_t at = cvr_store_find(r->store, name);
+        if (at < 0) return cvr_fail(err, CVR_ERR_NOTFOUND, "the layer has no parameter %s", c->params[i].name);
+        const cvr_store_entry *e = cvr_store_get(r->store, (size_t)at);
+        if (e->bytes != case_bytes(&c->params[i].type) || e->type.dtype != c->params[i].type.dtype)
+            return cvr_fail(err, CVR_ERR_INVALID, "parameter %s has another size or type", c->params[i].name);
+        status = cvr_store_write(r->store, (size_t)at, c->params[i].data, err);
+    }
+    return status;
+}
+
+static int32_t add_result(case_result *out, const char *name, const cvr_type *type, cvr_error *err) {
+    cvr_type plain = *type;
+    memset(plain.order, 0, sizeof plain.order); /* read back in logical order */
+    if (out->n == CASE_MOST_RESULTS || !case_tensor_set(&out->all[out->n], name, &plain, NULL))
+        return cvr_fail(err, CVR_ERR_NOMEM, "too many results");
+    out->n++;
+    return CVR_OK;
+}
+
+static int32_t read_slot(case_run *r, const char *name, case_result *out, cvr_error *err) {
+    const int32_t slot = cvr_program_slot(r->program, name);
+    if (slot < 0) return CVR_OK;
+    const cvr_type *t = cvr_program_slot_type(r->program, slot);
+    int32_t status = add_result(out, name, t, err);
+    if (status != CVR_OK) return status;
+    void *memory = calloc(1, case_bytes(t) + 1);
+    if (!memory) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    status = cvr_program_read(r->program, slot, memory, err);
+    if (status == CVR_OK) cvr_to_logical(t, memory, out->all[out->n - 1].data);
+    free(memory);
+    return status;
+}
+
+static int32_t read_all(case_run *r, case_result *out, cvr_error *err) {
+    static const char *const kinds[] = {"out", "gin", "kept"};
+    char name[120];
+    int32_t status = CVR_OK;
+    for (size_t k = 0; k < 3; k++) {
+        for (uint32_t i = 0; i < CASE_MOST_IO && status == CVR_OK; i++) {
+            (void)snprintf(name, sizeof name, "%s%u", kinds[k], i);
+            status = read_slot(r, name, out, err);
+        }
+    }
+    for (size_t i = 0; i < cvr_store_count(r->store) && status == CVR_OK; i++) {
+        const cvr_store_entry *e = cvr_store_get(r->store, i);
+        (void)snprintf(name, sizeof name, "gparam.%.100s", e->name + strlen(SCOPE "."));
+        status = read_slot(r, name, out, err);
+        if (status != CVR_OK) break;
+        (void)snprintf(name, sizeof name, "after.%.100s", e->name + strlen(SCOPE "."));
+        status = add_result(out, name, &e->type, err);
+        if (status == CVR_OK) status = cvr_store_read(r->store, i, out->all[out->n - 1].data, err);
+    }
+    return status;
+}
+
+/* What the plan promised to keep, and parameters (not buffers), must be as they were given. */
+static int32_t check_unchanged(const layer_case *c, const case_run *r, const case_result *out, cvr_error *err) {
+    char name[100];
+    for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs; i++) {
+        (void)snprintf(name, sizeof name, "kept%u", i);
+        const case_tensor *kept = case_result_find(out, name);
+        if (!kept || memcmp(kept->data, c->inputs[i].data, case_bytes(&kept->type)) != 0)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "input %u was kept, and yet it changed", i);
+    }
+    for (uint32_t i = 0; i < c->n_params; i++) {
+        (void)snprintf(name, sizeof name, SCOPE ".%s", c->params[i].name);
+        const cvr_store_entry *e = cvr_store_get(r->store, (size_t)cvr_store_find(r->store, name));
+        (void)snprintf(name, sizeof name, "after.%s", c->params[i].name);
+        const case_tensor *after = case_result_find(out, name);
+        if (e->kind == CVR_STORE_PARAM && memcmp(after->data, c->params[i].data, case_bytes(&after->type)) != 0)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "parameter %s changed, though nothing updates it", c->params[i].name);
+    }
+    return CVR_OK;
+}
+
+int32_t case_execute(case_run *run, const layer_case *c, case_result *out, cvr_error *err) {
+    memset(out, 0, sizeof *out);
+    int32_t status = write_all(run, c, err);
+    if (status == CVR_OK) status = cvr_program_run(run->program, err);
+    if (status == CVR_OK) status = read_all(run, out, err);
+    if (status == CVR_OK) status = check_guards(run, err);
+    if (status == CVR_OK) status = check_unchanged(c, run, out, err);
+    if (status != CVR_OK) case_result_clear(out);
+    return status;
+}
+
+int32_t case_result_of(const case_machine *m, const layer_case *c, case_result *out, cvr_error *err) {
+    case_run *run;
+    memset(out, 0, sizeof *out);
+    int32_t status = case_open(&run, m, c, err);
+    if (status == CVR_OK) status = case_execute(run, c, out, err);
+    case_close(&run);
+    return status;
+}
