@@ -28,7 +28,8 @@ static void to_rgb(hsv x, float out[3]) {
     const float v = x.v, q = unit((1.0f - sf) * v), t = unit((sf + rest) * v), p = unit(rest * v);
     /* Red, green and blue in each sixth of the circle. */
     const float table[6][3] = {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}};
-    memcpy(out, table[(int)i % 6], sizeof table[0]);
+    /* Numbers that are none, from a picture with such, count as the first. */
+    memcpy(out, table[i >= 0 && i < 7 ? (int)i % 6 : 0], sizeof table[0]);
 }
 
 static void turn(float rgb[3], float factor) {

@@ -1,0 +1,148 @@
+"""Expected pictures for the transforms, from torchvision v2 on uint8 (and float) tensors.
+
+Writes tests/golden/augment.safetensors. Needs torch, torchvision and safetensors. A case NAME has the fields
+  NAME/transform  text   name of the transform
+  NAME/settings   text   its settings, as in a recipe
+  NAME/params     text   what make_params would have drawn, space-separated; the transform's source says what they mean
+  NAME/in         u8 or f32 (H, W, C)
+  NAME/out        u8 or f32 (H, W, C)
+  NAME/tol        i64    largest difference allowed: levels of u8, or units of 2^-20 of f32
+"""
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from torchvision.transforms import v2
+
+torch.manual_seed(0)
+out = {}
+
+
+def text(s):
+    return torch.tensor(list(s.encode()), dtype=torch.uint8)
+
+
+def picture(h, w, c, dtype=torch.uint8):
+    """Smooth and rough at once: gradients with noise, so that edges and roundings both show."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, h), torch.linspace(0, 1, w), indexing="ij")
+    base = torch.stack([(0.5 + 0.5 * torch.sin(5 * x + 3 * y + k)) for k in range(c)])
+    noisy = (base * 200 + torch.rand(c, h, w) * 56).clamp(0, 255)
+    return noisy.to(torch.uint8) if dtype == torch.uint8 else (noisy / 255).float()
+
+
+def case(name, transform, settings, t, image, drawn=None, params=(), tol=0):
+    """`t`: the torchvision transform; `drawn`: its params dict; `params`: the same as cvrun has them."""
+    result = t.transform(image, drawn or {}) if drawn is not None or isinstance(t, v2.Transform) else t(image)
+    assert name + "/in" not in out, name
+    out[name + "/transform"] = text(transform)
+    out[name + "/settings"] = text(settings + " ")
+    out[name + "/params"] = text(" ".join("%.17g" % p for p in params) + " ")
+    out[name + "/in"] = image.permute(1, 2, 0).contiguous()
+    out[name + "/out"] = result.permute(1, 2, 0).contiguous()
+    out[name + "/tol"] = torch.tensor([tol], dtype=torch.int64)
+
+
+F32 = torch.float32
+
+# resize
+for k, (h, w, c, size) in enumerate([(19, 31, 3, (8, 12)), (19, 31, 1, (40, 37)), (30, 17, 3, (11, 40)),
+                                     (16, 16, 3, (16, 9)), (16, 16, 2, (5, 16)), (64, 48, 3, (3, 2)),
+                                     (5, 7, 3, (15, 21)), (9, 9, 4, (4, 13)), (33, 1, 3, (10, 5)), (1, 1, 3, (4, 3))]):
+    for antialias in (True, False):
+        word = "yes" if antialias else "no"
+        settings = f"size={size[0]},{size[1]} antialias={word}"
+        case(f"resize_{k}_{word}", "resize", settings, v2.Resize(size, antialias=antialias), picture(h, w, c))
+    case(f"resize_{k}_f32", "resize", f"size={size[0]},{size[1]}", v2.Resize(size), picture(h, w, c, F32), tol=4)
+    case(f"resize_{k}_nearest", "resize", f"{size[0]},{size[1]} interpolation=nearest",
+         v2.Resize(size, interpolation=v2.InterpolationMode.NEAREST), picture(h, w, c))
+case("resize_f32_plain", "resize", "10,30 antialias=no", v2.Resize((10, 30), antialias=False), picture(23, 19, 3, F32),
+     tol=16)
+for k, (h, w, size, most) in enumerate([(31, 20, 13, None), (20, 31, 13, None), (20, 31, 13, 15), (41, 20, 7, 14),
+                                        (10, 10, 6, 9), (29, 37, None, 17), (37, 29, None, 16)]):
+    settings = "size=" + (str(size) if size else "") + (f" max_size={most}" if most else "")
+    case(f"resize_short_{k}", "resize", settings, v2.Resize(size, max_size=most), picture(h, w, 3))
+
+# crops and padding
+for k, (h, w, size) in enumerate([(20, 23, (9, 12)), (20, 23, (21, 10)), (7, 8, (12, 15)), (7, 9, (12, 5)), (8, 8, (8, 8)),
+                                  (11, 14, (4, 5)), (10, 13, (4, 4))]):
+    case(f"center_crop_{k}", "center_crop", f"{size[0]},{size[1]}", v2.CenterCrop(size), picture(h, w, 3))
+case("center_crop_one", "center_crop", "size=6", v2.CenterCrop(6), picture(11, 12, 1, F32))
+for mode in ("constant", "edge", "reflect", "symmetric"):
+    case(f"pad_{mode}", "pad", f"padding=1,2,3,4 padding_mode={mode}", v2.Pad([1, 2, 3, 4], padding_mode=mode),
+         picture(6, 7, 3))
+    case(f"pad_{mode}_f32", "pad", f"2,5 padding_mode={mode}", v2.Pad([2, 5], padding_mode=mode), picture(6, 7, 1, F32))
+case("pad_fill", "pad", "padding=2 fill=77", v2.Pad(2, fill=77), picture(5, 4, 3))
+case("pad_fills", "pad", "padding=2,1 fill=10,20,30", v2.Pad([2, 1], fill=[10, 20, 30]), picture(5, 4, 3))
+for k, (settings, t, pad, top, left) in enumerate([
+        ("size=6,7", v2.RandomCrop((6, 7)), [0, 0, 0, 0], 3, 2),
+        ("size=8 padding=4", v2.RandomCrop(8, padding=4), [4, 4, 4, 4], 1, 9),
+        ("size=9,10 padding=1,2 padding_mode=reflect", v2.RandomCrop((9, 10), padding=[1, 2], padding_mode="reflect"),
+         [1, 2, 1, 2], 4, 0),
+        ("size=20 pad_if_needed=yes fill=9", v2.RandomCrop(20, pad_if_needed=True, fill=9), [8, 10, 8, 10], 5, 7)]):
+    h, w = 10, 12
+    drawn = dict(needs_crop=True, top=top, left=left, height=t.size[0], width=t.size[1], needs_pad=any(pad), padding=pad)
+    case(f"random_crop_{k}", "random_crop", settings, t, picture(h, w, 3), drawn, pad + [top, left])
+for k, (settings, t, box) in enumerate([
+        ("size=8", v2.RandomResizedCrop(8), (3, 2, 11, 14)),
+        ("size=17,9", v2.RandomResizedCrop((17, 9)), (0, 0, 20, 25)),
+        ("size=7 antialias=no", v2.RandomResizedCrop(7, antialias=False), (4, 5, 12, 13)),
+        ("size=6 interpolation=nearest", v2.RandomResizedCrop(6, interpolation=v2.InterpolationMode.NEAREST), (1, 6, 9, 8)),
+        ("size=5,8", v2.RandomResizedCrop((5, 8)), (2, 3, 5, 8))]):
+    drawn = dict(zip(("top", "left", "height", "width"), box))
+    case(f"random_resized_crop_{k}", "random_resized_crop", settings, t, picture(20, 25, 3), drawn, box)
+
+# flips and turns
+for c in (1, 2, 3):
+    case(f"hflip_{c}", "random_horizontal_flip", "p=1", v2.RandomHorizontalFlip(1), picture(5, 6, c), {}, [1])
+    case(f"vflip_{c}", "random_vertical_flip", "", v2.RandomVerticalFlip(), picture(5, 6, c), {}, [1])
+case("hflip_f32", "random_horizontal_flip", "", v2.RandomHorizontalFlip(), picture(5, 7, 3, F32), {}, [1])
+for k, (h, w, angle, options) in enumerate([
+        (11, 11, 17.3, {}), (11, 16, -41.7, {}), (11, 16, 90, {}), (11, 11, 90, {}), (11, 16, 90, dict(expand=True)),
+        (11, 16, 270, dict(expand=True)), (11, 16, 180, {}), (11, 16, -360, {}), (11, 16, 33.3, dict(expand=True)),
+        (11, 16, 133.3, dict(expand=True)), (11, 16, 12.9, dict(center=[3.0, 4.5])), (11, 16, 61.1, dict(fill=99)),
+        (11, 16, 61.1, dict(fill=[9.0, 99.0, 199.0]))]):
+    words = dict(expand=lambda v: "yes", center=lambda v: "%g,%g" % tuple(v),
+                 fill=lambda v: ",".join("%g" % x for x in (v if isinstance(v, list) else [v])))
+    settings = "degrees=180" + "".join(f" {k}={words[k](v)}" for k, v in options.items())
+    for mode in ("nearest", "bilinear"):
+        t = v2.RandomRotation(180, interpolation=v2.InterpolationMode(mode), **options)
+        case(f"rotation_{k}_{mode}", "random_rotation", f"{settings} interpolation={mode}", t, picture(h, w, 3),
+             dict(angle=float(angle)), [angle], tol=1 if mode == "bilinear" else 0)
+case("rotation_f32", "random_rotation", "degrees=-10,50 interpolation=bilinear",
+     v2.RandomRotation([-10, 50], interpolation=v2.InterpolationMode.BILINEAR), picture(13, 14, 1, F32),
+     dict(angle=23.0), [23], tol=64)
+
+# types and colours
+case("normalize", "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225",
+     v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), picture(6, 5, 3, F32), tol=1)
+case("normalize_one", "normalize", "0.5 0.25", v2.Normalize([0.5], [0.25]), picture(6, 5, 1, F32), tol=1)
+image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+case("to_tensor", "to_tensor", "", lambda x: x.float().div(255), image)
+for c, n in ((3, 1), (3, 3), (1, 1), (1, 3)):
+    case(f"grayscale_{c}_{n}", "grayscale", f"{n}", v2.Grayscale(n), picture(12, 11, c))
+case("grayscale_f32", "grayscale", "", v2.Grayscale(), picture(12, 11, 3, F32), tol=1)
+names = ("brightness", "contrast", "saturation", "hue")
+for k, (order, factors, c, dtype) in enumerate([
+        ((0, 1, 2, 3), (1.3, None, None, None), 3, torch.uint8), ((0, 1, 2, 3), (0.4, None, None, None), 1, torch.uint8),
+        ((0, 1, 2, 3), (None, 1.7, None, None), 3, torch.uint8), ((0, 1, 2, 3), (None, 0.3, None, None), 1, torch.uint8),
+        ((0, 1, 2, 3), (None, None, 1.9, None), 3, torch.uint8), ((0, 1, 2, 3), (None, None, 0.1, None), 3, torch.uint8),
+        ((0, 1, 2, 3), (None, None, 1.9, 0.2), 1, torch.uint8), ((0, 1, 2, 3), (None, None, None, 0.13), 3, torch.uint8),
+        ((0, 1, 2, 3), (None, None, None, -0.37), 3, torch.uint8), ((3, 1, 0, 2), (1.2, 0.7, 1.4, 0.05), 3, torch.uint8),
+        ((2, 0, 3, 1), (0.8, 1.3, 0.5, -0.1), 3, torch.uint8), ((1, 2, 3, 0), (1.1, 1.2, 1.3, 0.21), 3, F32)]):
+    keys = {n: (0.5 if n == "hue" else 2.0) for n, f in zip(names, factors) if f is not None}
+    drawn = dict(fn_idx=torch.tensor(order), **{n + "_factor": f for n, f in zip(names, factors)})
+    params = list(order) + [f if f is not None else (0 if n == "hue" else 1) for n, f in zip(names, factors)]
+    several = sum(f is not None for f in factors) > 1
+    case(f"color_jitter_{k}", "color_jitter", " ".join(f"{n}={v}" for n, v in keys.items()), v2.ColorJitter(**keys),
+         picture(12, 13, c, dtype), drawn, params, tol=(64 if dtype == F32 else 1 if several else 0))
+for k, (value, word, box, c, dtype) in enumerate([([0.0], "0", (2, 3, 4, 5), 3, torch.uint8),
+                                                  ([0.5, 0.25, 0.125], "0.5,0.25,0.125", (0, 0, 7, 3), 3, F32),
+                                                  ([77.9], "77.9", (1, 1, 1, 1), 1, torch.uint8)]):
+    i, j, h, w = box
+    drawn = dict(i=i, j=j, h=h, w=w, v=torch.tensor(value)[:, None, None])
+    case(f"random_erasing_{k}", "random_erasing", f"p=1 value={word}", v2.RandomErasing(1), picture(8, 9, c, dtype), drawn,
+         [1, i, j, h, w, 0, 0])
+
+path = pathlib.Path(__file__).resolve().parent.parent / "golden" / "augment.safetensors"
+save_file({k: v.clone() for k, v in out.items()}, path)
+print(path, len(out) // 6, "cases,", path.stat().st_size, "bytes")

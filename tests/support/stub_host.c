@@ -1,0 +1,216 @@
+/*
+ * The stub host. What goes wrong in it is the test's failure, said by Criterion.
+ */
+#include "stub_host.h"
+#include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+
+static void stub_log(const cvr_host *host, uint32_t level, const char *text) {
+    stub_host *const h = host->ctx;
+    (void)level;
+    h->n_logs++;
+    (void)snprintf(h->last_log, sizeof h->last_log, "%s", text);
+}
+
+static void *stub_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
+    stub_host *const h = host->ctx;
+    void *p = NULL;
+    if (bytes > h->most) h->most = bytes;
+    /* More than any test needs: a size that was believed shows itself. */
+    if (bytes > (uint64_t)1 << 30) return NULL;
+    if (posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, bytes ? bytes : 1) != 0) return NULL;
+    h->live++;
+    return p;
+}
+
+static void stub_free(const cvr_host *host, void *p) {
+    stub_host *const h = host->ctx;
+    if (!p) return;
+    h->live--;
+    free(p);
+}
+
+static const void *stub_get(const cvr_host *host, const char *service) {
+    const stub_host *const h = host->ctx;
+    return h->offer_images && strcmp(service, CVR_SERVICE_IMAGE) == 0 ? &h->image : NULL;
+}
+
+static int32_t stub_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
+                           cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
+    const stub_host *const h = s->ctx;
+    for (uint32_t i = 0; i < h->n_entries; i++) {
+        const cvr_codec_desc *const codec = h->entries[i].desc;
+        if (strcmp(h->entries[i].kind, CVR_KIND_CODEC) != 0 || !codec->probe(bytes, n < 64 ? n : 64)) continue;
+        return codec->decode(&h->host, bytes, n, channels, alloc, alloc_ctx, out, err);
+    }
+    return cvr_fail(err, CVR_ERR_FORMAT, "no codec knows these bytes");
+}
+
+void stub_host_init(stub_host *h) {
+    memset(h, 0, sizeof *h);
+    h->host = (cvr_host){sizeof h->host, h, stub_log, stub_alloc, stub_free, stub_get};
+    h->image.struct_size = sizeof h->image;
+    h->image.ctx = h;
+    h->image.decode = stub_decode;
+}
+
+static int32_t stub_add(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
+    stub_host *const h = r->ctx;
+    if (h->n_entries == STUB_MOST) return cvr_fail(err, CVR_ERR_INVALID, "too many for the stub");
+    h->entries[h->n_entries].kind = kind;
+    h->entries[h->n_entries++].desc = desc;
+    return CVR_OK;
+}
+
+void stub_host_load(stub_host *h, const char *name) {
+    char path[4096];
+    const cvr_plugin *(*query)(uint32_t, uint32_t) = NULL;
+    const cvr_registrar r = {sizeof r, h, stub_add};
+    cvr_error err;
+    cvr_error_init(&err);
+    (void)snprintf(path, sizeof path, "%s/%s.so", CVR_PLUGIN_DIR, name);
+    void *const so = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    cr_assert(so, "%s", dlerror());
+    void *const symbol = dlsym(so, CVR_PLUGIN_SYMBOL);
+    cr_assert(symbol, "%s: no %s", path, CVR_PLUGIN_SYMBOL);
+    memcpy(&query, &symbol, sizeof query);
+    const cvr_plugin *const p = query(CVR_ABI_MAJOR, CVR_ABI_MINOR);
+    cr_assert(p && p->magic == CVR_PLUGIN_MAGIC && strcmp(p->id, name) == 0, "%s is not the plugin %s", path, name);
+    cr_assert_eq(p->load(&h->host, &r, &err), CVR_OK, "%s: %s", path, err.message);
+}
+
+const void *stub_host_find(const stub_host *h, const char *kind, const char *name) {
+    for (uint32_t i = 0; i < h->n_entries; i++) {
+        /* Every descriptor begins with its size and its name. */
+        const cvr_codec_desc *const any = h->entries[i].desc;
+        if (strcmp(h->entries[i].kind, kind) == 0 && strcmp(any->name, name) == 0) return any;
+    }
+    cr_assert_fail("nobody registered %s %s", kind, name);
+    return NULL;
+}
+
+static void *sample_alloc(cvr_sample *sample, uint64_t bytes) {
+    stub_sample *const s = sample->ctx;
+    void *p = NULL;
+    if (s->n_blocks == s->room) {
+        s->room = s->room * 2 + 16;
+        s->blocks = realloc(s->blocks, s->room * sizeof *s->blocks);
+        cr_assert(s->blocks);
+    }
+    if (bytes > (uint64_t)1 << 30 || posix_memalign(&p, 64, bytes ? bytes : 1) != 0) return NULL;
+    s->blocks[s->n_blocks++] = p;
+    return p;
+}
+
+static int32_t sample_add(cvr_sample *sample, const cvr_field *like, cvr_field **out, cvr_error *err) {
+    stub_sample *const s = sample->ctx;
+    uint64_t n = cvr_dtype_size(like->dtype);
+    if (sample->n_fields == 8) return cvr_fail(err, CVR_ERR_INVALID, "too many fields for the stub");
+    for (uint32_t i = 0; i < like->rank; i++) n *= (uint64_t)like->shape[i];
+    cvr_field *const f = &s->fields[sample->n_fields];
+    *f = *like;
+    f->data = sample_alloc(sample, n);
+    if (!f->data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    s->pointers[sample->n_fields++] = f;
+    *out = f;
+    return CVR_OK;
+}
+
+void stub_sample_init(stub_sample *s) {
+    memset(s, 0, sizeof *s);
+    s->sample = (cvr_sample){sizeof s->sample, s, 0, 0, s->pointers, sample_alloc, sample_add};
+}
+
+void stub_sample_free(stub_sample *s) {
+    for (uint64_t i = 0; i < s->n_blocks; i++) free(s->blocks[i]);
+    free(s->blocks);
+    stub_sample_init(s);
+}
+
+void stub_sample_image(stub_sample *s, uint32_t dtype, int64_t h, int64_t w, int64_t c, const void *pixels) {
+    const cvr_field like = {sizeof like, "image", CVR_FIELD_IMAGE, dtype, 3, 0, {h, w, c, 1}, NULL};
+    cvr_field *f = NULL;
+    cr_assert_eq(s->sample.add(&s->sample, &like, &f, NULL), CVR_OK);
+    memcpy(f->data, pixels, (uint64_t)(h * w * c) * cvr_dtype_size(dtype));
+}
+
+int32_t stub_bytes_sink(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
+    stub_bytes *const b = ctx;
+    (void)err;
+    b->bytes = realloc(b->bytes, b->n + n + 1);
+    cr_assert(b->bytes);
+    memcpy(b->bytes + b->n, bytes, n);
+    b->n += n;
+    return CVR_OK;
+}
+
+void stub_bytes_free(stub_bytes *b) {
+    free(b->bytes);
+    *b = (stub_bytes){NULL, 0};
+}
+
+void *stub_alloc_one(void *ctx, uint64_t bytes) {
+    void **const p = ctx;
+    free(*p);
+    *p = bytes > (uint64_t)1 << 30 ? NULL : malloc(bytes ? bytes : 1);
+    return *p;
+}
+
+static int32_t keep_tensor(void *ctx, const cvr_weight *w, cvr_error *err) {
+    stub_tensors *const t = ctx;
+    (void)err;
+    t->w = realloc(t->w, (t->n + 1) * sizeof *t->w);
+    cr_assert(t->w);
+    t->w[t->n] = *w;
+    t->w[t->n++].name = strdup(w->name);
+    return CVR_OK;
+}
+
+void stub_tensors_read(stub_tensors *t, stub_host *h, const char *path) {
+    cvr_error err;
+    cvr_error_init(&err);
+    memset(t, 0, sizeof *t);
+    t->file = stub_read_file(path, &t->n_file);
+    const cvr_weights_desc *const d = stub_host_find(h, CVR_KIND_WEIGHTS, "safetensors");
+    cr_assert_eq(d->read(&h->host, t->file, t->n_file, keep_tensor, t, &err), CVR_OK, "%s: %s", path, err.message);
+}
+
+const cvr_weight *stub_tensors_get(const stub_tensors *t, const char *name, const char *field) {
+    const size_t n = strlen(name);
+    for (uint64_t i = 0; i < t->n; i++) {
+        const char *const s = t->w[i].name;
+        if (strncmp(s, name, n) == 0 && s[n] == '/' && strcmp(s + n + 1, field) == 0) return &t->w[i];
+    }
+    return NULL;
+}
+
+void stub_tensors_free(stub_tensors *t) {
+    for (uint64_t i = 0; i < t->n; i++) {
+        void *name = NULL;
+        memcpy(&name, &t->w[i].name, sizeof name);
+        free(name);
+    }
+    free(t->w);
+    free(t->file);
+}
+
+uint8_t *stub_read_file(const char *path, uint64_t *n) {
+    FILE *const f = fopen(path, "rb");
+    cr_assert(f, "cannot open %s", path);
+    cr_assert_eq(fseek(f, 0, SEEK_END), 0);
+    *n = (uint64_t)ftell(f);
+    rewind(f);
+    uint8_t *const bytes = malloc(*n + 1);
+    cr_assert(bytes);
+    cr_assert_eq(fread(bytes, 1, *n, f), *n);
+    (void)fclose(f);
+    return bytes;
+}
+
+void stub_write_file(const char *path, const void *bytes, uint64_t n) {
+    FILE *const f = fopen(path, "wb");
+    cr_assert(f, "cannot make %s", path);
+    cr_assert_eq(fwrite(bytes, 1, n, f), n);
+    cr_assert_eq(fclose(f), 0);
+}
