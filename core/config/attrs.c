@@ -134,7 +134,7 @@ static bool is_text(const cvr_attr_desc *a) {
 
 /* The text to keep for a string or path. Free with cvr_free. */
 static char *final_text(const cvr_attr_desc *a, const cvr_setting *s, const char *text) {
-    if (a->kind == CVR_ATTR_PATH && *text && s && s->base) return cvr_fs_absolute(s->base, text);
+    if (a->kind == CVR_ATTR_PATH && *text) return cvr_fs_absolute(s && s->base ? s->base : ".", text);
     return cvr_strdup(text);
 }
 

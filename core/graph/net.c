@@ -81,6 +81,7 @@ static int32_t net_layer(cvr_graph *g, const cvr_net *net, net_line *lines, size
     }
     cvr_free(layer);
     cvr_free(settings);
+    if (status == CVR_ERR_NOTFOUND || status == CVR_ERR_INVALID) status = cvr_fail_as(err, CVR_ERR_USAGE);
     if (status != CVR_OK && s->file) cvr_fail_at(err, s->file, s->line, status);
     return status;
 }

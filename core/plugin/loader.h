@@ -10,7 +10,6 @@ typedef struct candidate {
     char *id, *file, *manifest, *root, *version;
     cvr_text provides, requires_, isa, reason;
     const cvr_plugin *plugin; /* once loaded */
-    uint64_t device, inode;
 } candidate;
 
 struct cvr_plugins {

@@ -30,21 +30,30 @@ static int32_t check_mode(const char *file, const struct stat *st, cvr_error *er
     return CVR_OK;
 }
 
-static int32_t check_elf(int fd, cvr_error *err) {
+/* Every part that the loader would map must be in the file: a file that was cut short would end in SIGBUS. */
+static int32_t check_segments(int fd, const Elf64_Ehdr *h, uint64_t size, cvr_error *err) {
+    for (uint64_t i = 0; i < h->e_phnum; i++) {
+        Elf64_Phdr p;
+        const uint64_t at = h->e_phoff + i * sizeof p;
+        const bool whole = h->e_phentsize == sizeof p && h->e_phoff < size && at + sizeof p <= size &&
+                           pread(fd, &p, sizeof p, (off_t)at) == (ssize_t)sizeof p && p.p_offset <= size && p.p_filesz <= size - p.p_offset;
+        if (!whole) return cvr_fail(err, CVR_ERR_PLUGIN, "cannot be loaded: the file is cut short; build it again");
+    }
+    return CVR_OK;
+}
+
+static int32_t check_elf(int fd, uint64_t size, cvr_error *err) {
     Elf64_Ehdr h;
     const ssize_t n = pread(fd, &h, sizeof h, 0);
     if (n != (ssize_t)sizeof h || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (no ELF header); build it again");
     }
     if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != THIS_MACHINE) {
-        return cvr_fail(err, CVR_ERR_PLUGIN,
-                        "is built for another machine (ELF machine %u, here %u); build it for this one",
-                        (unsigned)h.e_machine, (unsigned)THIS_MACHINE);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "is built for another machine (ELF machine %u, here %u); build it for this one", (unsigned)h.e_machine,
+                        (unsigned)THIS_MACHINE);
     }
-    if (h.e_type != ET_DYN)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (ELF type %u); link it with -shared",
-                        (unsigned)h.e_type);
-    return CVR_OK;
+    if (h.e_type != ET_DYN) return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (ELF type %u); link it with -shared", (unsigned)h.e_type);
+    return check_segments(fd, &h, size, err);
 }
 
 static int32_t check_header(const cvr_plugin *p, cvr_error *err) {
@@ -70,7 +79,7 @@ int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err) {
     int32_t status = CVR_OK;
     if (fd < 0 || fstat(fd, &st) != 0) status = cvr_fail(err, CVR_ERR_PLUGIN, "cannot open it: %s", strerror(errno));
     if (status == CVR_OK) status = check_mode(file, &st, err);
-    if (status == CVR_OK) status = check_elf(fd, err);
+    if (status == CVR_OK) status = check_elf(fd, (uint64_t)st.st_size, err);
     if (fd >= 0) close(fd);
     if (status != CVR_OK) return cvr_fail_at(err, file, 0, status);
 

@@ -180,11 +180,10 @@ static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
     if (!inside)
         return cvr_fail(err, CVR_ERR_PLUGIN, "lies outside the manifest's folder %s; plugins must be inside it",
                         c->root);
-    c->device = st.st_dev;
-    c->inode = st.st_ino;
     for (size_t i = 0; i < p->n; i++) {
         const candidate *other = &p->candidates[i];
-        if (other != c && other->inode == c->inode && other->device == c->device) {
+        struct stat twin;
+        if (other != c && stat(other->file, &twin) == 0 && twin.st_ino == st.st_ino && twin.st_dev == st.st_dev) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "is the same file as plugin `%s`; list it once", other->id);
         }
     }

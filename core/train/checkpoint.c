@@ -25,6 +25,8 @@ static uint64_t hash_bytes(uint64_t h, const uint8_t *p, uint64_t n) {
     return h;
 }
 
+static uint64_t padded(uint64_t n) { return (n + 7) / 8 * 8; }
+
 static const struct {
     const char *key;
     size_t offset;
@@ -76,18 +78,20 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
         const uint64_t bytes = cvr_store_get(s->store, i)->bytes;
         largest = bytes > largest ? bytes : largest;
     }
-    void *host = cvr_alloc_aligned(largest, 64);
+    void *host = cvr_calloc(padded(largest), 1); /* zeroed: the padding is written too */
     make_header(s, state, &header);
     int32_t status =
         path && host && !header.failed ? cvr_writer_open(&w, path, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     const bool opened = status == CVR_OK;
+    while (header.n % 8) cvr_text_add(&header, "\n");
     const uint64_t length = header.n;
     if (status == CVR_OK) status = put(&w, &hash, STATE_MAGIC, 8, err);
     if (status == CVR_OK) status = put(&w, &hash, &length, 8, err);
     if (status == CVR_OK) status = put(&w, &hash, header.s, length, err);
     for (size_t i = 0; i < cvr_store_count(s->store) && status == CVR_OK; i++) {
+        memset((char *)host + cvr_store_get(s->store, i)->bytes, 0, padded(cvr_store_get(s->store, i)->bytes) - cvr_store_get(s->store, i)->bytes);
         status = cvr_store_read(s->store, i, host, err);
-        if (status == CVR_OK) status = put(&w, &hash, host, cvr_store_get(s->store, i)->bytes, err);
+        if (status == CVR_OK) status = put(&w, &hash, host, padded(cvr_store_get(s->store, i)->bytes), err);
     }
     if (status == CVR_OK) status = cvr_writer_put(&w, &hash, 8, err);
     if (status == CVR_OK)
@@ -170,9 +174,9 @@ static int32_t read_tensor(cvr_session *s, const state_file *f, const char *line
                        line + used);
         return bad_state(path, why, err);
     }
-    if (bytes > f->map.n - 8 - *at) return bad_state(path, "is cut short", err);
+    if (bytes > f->map.n || padded(bytes) > f->map.n - 8 - *at) return bad_state(path, "is cut short", err);
     const int32_t status = cvr_store_write(s->store, (size_t)i, f->map.bytes + *at, err);
-    *at += bytes;
+    *at += padded(bytes);
     ++*count;
     return status;
 }

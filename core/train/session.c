@@ -26,7 +26,7 @@ static int32_t bind_common(cvr_session *s, cvr_error *err) {
 static int32_t bind_plugin(cvr_session *s, const char *kind, const char *name, const char *section, const void **desc,
                            const void **attrs, cvr_error *err) {
     int32_t status = cvr_plugins_find(s->plugins, kind, name, desc, err);
-    if (status == CVR_ERR_NOTFOUND) return cvr_fail_at(err, s->recipe, 0, CVR_ERR_USAGE);
+    if (status == CVR_ERR_NOTFOUND) return cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
     if (status != CVR_OK) return status;
     cvr_schema schema = {NULL, 0};
     if (strcmp(kind, CVR_KIND_TASK) == 0) {
@@ -154,7 +154,7 @@ static int32_t open_config(cvr_session *s, const cvr_session_options *o, cvr_err
     }
     if (!s->recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     status = cvr_config_load(&s->config, s->recipe, err);
-    if (status == CVR_ERR_IO) status = CVR_ERR_USAGE;
+    if (status == CVR_ERR_IO) status = cvr_fail_as(err, CVR_ERR_USAGE);
     for (size_t i = 0; i < o->n_overrides && status == CVR_OK; i++)
         status = cvr_config_override(s->config, o->overrides[i], err);
     return status;
@@ -182,7 +182,9 @@ int32_t session_open_network(cvr_session *s, cvr_error *err) {
     if (status == CVR_OK) status = choose_backend(s, err);
     if (status == CVR_OK) status = machine_build(s, s->backend_name, &s->machine, err);
     if (status == CVR_OK) status = load_start_weights(s, err);
-    if (status == CVR_ERR_INVALID) cvr_fail_at(err, s->recipe, 0, status);
+    if (status == CVR_ERR_INVALID || status == CVR_ERR_NOTFOUND) {
+        status = cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
+    }
     return status;
 }
 

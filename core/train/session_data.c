@@ -12,7 +12,7 @@ static int32_t add_transform(cvr_session *s, split *to, const char *name, const 
         return cvr_fail(err, CVR_ERR_USAGE, "more than %u transforms", MOST_TRANSFORMS);
     }
     int32_t status = cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, name, &desc, err);
-    if (status != CVR_OK) return status == CVR_ERR_NOTFOUND ? CVR_ERR_USAGE : status;
+    if (status != CVR_OK) return status == CVR_ERR_NOTFOUND ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
     const cvr_augment_desc *augment = desc;
     const cvr_schema schema = {augment->attrs, augment->n_attrs};
     status = n == 1 && !settings->key ? cvr_attrs_parse(&schema, settings->value, NULL, name, &attrs, err)
@@ -199,7 +199,7 @@ int32_t session_open_data(cvr_session *s, cvr_error *err) {
     const bool trains = s->purpose & CVR_FOR_TRAINING,
                validates = (s->purpose & CVR_FOR_EVALUATION) || (trains && s->val->interval > 0);
     int32_t status = cvr_plugins_find(s->plugins, CVR_KIND_DATASET, s->data->format, &desc, err);
-    if (status == CVR_ERR_NOTFOUND) status = CVR_ERR_USAGE;
+    if (status == CVR_ERR_NOTFOUND) status = cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
     if (status != CVR_OK) return status;
     const cvr_dataset_desc *dataset = desc;
     const cvr_schema schema = {dataset->attrs, dataset->n_attrs};

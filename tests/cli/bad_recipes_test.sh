@@ -5,8 +5,8 @@ recipe good.ini
 edit() { sed "$1" good.ini >bad.ini; }
 wrong() { expect 2 "$1" "$CVRUN" train bad.ini; }
 
-edit 's/^epochs/epoch/';                    wrong 'bad.ini:24: unknown key `epoch` in [train]; did you mean `epochs`?'
-edit 's/^epochs = 3/epochs = three/';       wrong 'bad.ini:24: epochs = three: not a whole number'
+edit 's/^epochs/epoch/';                    wrong 'bad.ini:22: unknown key `epoch` in [train]; did you mean `epochs`?'
+edit 's/^epochs = 3/epochs = three/';       wrong 'bad.ini:22: epochs = three: not a whole number'
 edit 's/^epochs = 3/epochs = -1/';          wrong 'epochs is -1; it must be at least 0'
 edit 's/^epochs = 3/epochs = 99999999999999999999/'; wrong 'not a whole number'
 edit 's/^batch = 8/batch = 0/';             wrong 'batch is 0; it must be at least 1'
@@ -35,17 +35,17 @@ printf '[run]\nname = \xff\xfe\0x\n' >bad.ini; wrong 'a NUL byte'
 
 # networks
 net() { expect "${2:-2}" "$1" "$CVRUN" train bad.ini; }
-edit 's/^c1 = conv2d 6/c1 = conv2d/';       net 'bad.ini:13: layer c1 (conv2d): conv2d needs `out_channels`'
-edit 's/^c1 = conv2d/c1 = conv2b/';         net 'there is no layer `conv2b`; did you mean `conv2d`?' 1
+edit 's/^c1 = conv2d 6/c1 = conv2d/';       net 'bad.ini:14: layer c1 (conv2d): conv2d needs `out_channels`'
+edit 's/^c1 = conv2d/c1 = conv2b/';         net 'there is no layer `conv2b`; did you mean `conv2d`?'
 edit 's/kernel_size=3/kernal_size=3/';      net 'conv2d has no setting `kernal_size`; did you mean `kernel_size`?'
 edit 's/^c1 = conv2d 6/c1 = conv2d 6 3 1 1 1 1 1 1 1/'; net 'is one value too many'
-edit 's/kernel_size=3 padding=1/kernel_size=30/'; net 'layer c1 (conv2d)' 1
+edit 's/kernel_size=3 padding=1/kernel_size=30/'; net 'layer c1 (conv2d)'
 edit 's/^f = flatten/f = flatten from=p2/'; net 'from=p2: no line above has this name; did you mean `p1`?'
-edit 's/^d = dropout 0.2/d = add from=f,c1/'; net 'layer d (add)' 1
-edit 's/^f = flatten/f = linear 5/';        net 'layer f (linear)' 1
+edit 's/^d = dropout 0.2/d = add from=f,c1/'; net 'layer d (add)'
+edit 's/^f = flatten/f = linear 5/';        net 'layer f (linear)'
 edit 's/^fc = linear num_classes/fc = linear 7/'; net "the network's output has 7 numbers a picture for 3 classes" 1
-edit 's/^c1 = conv2d 6/c1 = conv2d 2000000000/'; net 'layer c1' 1
-edit 's/^c1 = conv2d 6/c1 = conv2d 99999999999/'; net 'layer c1' 1
+edit 's/^c1 = conv2d 6/c1 = conv2d 2000000000/'; net 'layer c1'
+edit 's/^c1 = conv2d 6/c1 = conv2d 99999999999/'; net 'layer c1'
 
 # the command line
 expect 2 'unknown command `tarin`; did you mean `train`?' "$CVRUN" tarin good.ini

@@ -4,31 +4,33 @@
 kills=${KILLS:-10}
 RANDOM=${KILL_SEED:-12345}
 recipe small.ini
-settings="train.epochs=12 data.size=160 run.save_every=3 steps"
-run() { "$CVRUN" train "$@" >>log.txt 2>&1; }
-run small.ini name=whole train.epochs=12 data.size=160 "run.save_every=3 steps" || { cat log.txt; fail "the untouched run"; }
-[ -n "$settings" ]
+settings=(train.epochs=60 data.size=400 "run.save_every=3 steps")
+"$CVRUN" train small.ini name=whole "${settings[@]}" >>log.txt 2>&1 || { cat log.txt; fail "the untouched run"; }
 whole=$(grep -c . runs/classify/whole/steps.csv)
 
-started=0 round=0 dir=
-while [ "$started" -lt "$kills" ]; do
+# pid of a cvrun in the background, so that the signal reaches it and no shell around it
+killed=0 round=0
+while [ "$killed" -lt "$kills" ]; do
   round=$((round + 1))
-  run small.ini name="cut$round" train.epochs=12 data.size=160 "run.save_every=3 steps" & pid=$!
   dir=runs/classify/cut$round
-  while :; do
-    sleep "0.$(printf %03d $((RANDOM % 400)))"
-    if kill -KILL "$pid" 2>/dev/null; then started=$((started + 1)); fi
-    wait "$pid" 2>/dev/null && break
-    [ -d "$dir" ] && [ -f "$dir/config.ini" ] || { rm -rf "$dir"; break; }
-    run --resume "$dir" & pid=$!
-    if [ "$started" -ge "$kills" ]; then wait "$pid" || { tail -n 5 log.txt; fail "the last resume"; }; break; fi
+  "$CVRUN" train small.ini name="cut$round" "${settings[@]}" >>log.txt 2>&1 & pid=$!
+  for ((cuts = 0; cuts < 8; cuts++)); do
+    sleep "0.$(printf %03d $((20 + RANDOM % 250)))"
+    if kill -KILL "$pid" 2>/dev/null; then killed=$((killed + 1)); fi
+    status=0; wait "$pid" 2>/dev/null || status=$?
+    [ $status -ne 0 ] || break
+    [ $status -eq 137 ] || { tail -n 5 log.txt; fail "status $status"; }
+    [ -f "$dir/classes.txt" ] || break
+    "$CVRUN" train --resume "$dir" >>log.txt 2>&1 & pid=$!
   done
-  [ -d "$dir" ] || continue
-  [ -f "$dir/weights/last.safetensors" ] || { tail -n 5 log.txt; fail "$dir has no weights"; }
+  wait "$pid" 2>/dev/null || true
+  [ -f "$dir/classes.txt" ] || continue # killed before there was anything to resume
+  "$CVRUN" train --resume "$dir" >>log.txt 2>&1 || { tail -n 5 log.txt; fail "the last resume of $dir"; }
   same "$dir/weights/last.safetensors" runs/classify/whole/weights/last.safetensors
-  cut -d, -f1-4 "$dir/steps.csv" >a.csv; cut -d, -f1-4 runs/classify/whole/steps.csv >b.csv
+  cut -d, -f1-4 "$dir/steps.csv" >a.csv
+  cut -d, -f1-4 runs/classify/whole/steps.csv >b.csv
   same a.csv b.csv
-  [ "$(grep -c . "$dir/steps.csv")" -eq "$whole" ] || fail "steps.csv has other rows"
+  [ "$(grep -c . "$dir/steps.csv")" -eq "$whole" ] || fail "steps.csv of $dir has other rows"
 done
-echo "$started kills in $round runs"
+echo "$killed kills in $round runs"
 done_with kill_test

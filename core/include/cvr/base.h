@@ -37,6 +37,14 @@ char *cvr_strdup(const char *s);
  * it as it was. */
 void *cvr_grow(void *array, size_t count, size_t *capacity, size_t element_size);
 
+/* ---- errors ---- */
+
+/* The same error as another kind: what a plugin calls not found or invalid is, in a recipe, the user's setting (CVR_ERR_USAGE). */
+static inline int32_t cvr_fail_as(cvr_error *err, int32_t code) {
+    if (err) err->code = code;
+    return code;
+}
+
 /* ---- text ---- */
 
 /* A string that grows. `failed` is set when memory ran out; `s` is never NULL after the first append that worked. */
