@@ -74,8 +74,14 @@ void canvas_disc(canvas *c, point centre, double radius, colour ink) {
     canvas_line(c, centre, centre, 2 * radius, ink);
 }
 
+/* A gap of one pixel on the right, which bold ink would close: the legs of an m. */
+static int32_t is_narrow(char letter, int32_t x, int32_t y) {
+    return x + 2 < CANVAS_LETTER_WIDTH - 1 && !canvas_font_dot(letter, x + 1, y) && canvas_font_dot(letter, x + 2, y);
+}
+
 void canvas_text(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_style style) {
-    for (int64_t at = 0; *text; text++, at += CANVAS_LETTER_WIDTH) {
+    const int64_t advance = CANVAS_LETTER_WIDTH + (style.bold ? 1 : 0);
+    for (int64_t at = 0; *text; text++, at += advance) {
         for (int32_t row = 0; row < CANVAS_FONT_ROWS; row++) {
             for (int32_t column = 0; column < CANVAS_LETTER_WIDTH - 1; column++) {
                 if (!canvas_font_dot(*text, column, row)) continue;
@@ -84,7 +90,9 @@ void canvas_text(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_
                     canvas_blend(c, x + row, y - along, style.ink, 1);
                 } else {
                     canvas_blend(c, x + along, y + row, style.ink, 1);
-                    if (style.bold) canvas_blend(c, x + along + 1, y + row, style.ink, 1);
+                    if (style.bold && !is_narrow(*text, column, row)) {
+                        canvas_blend(c, x + along + 1, y + row, style.ink, 1);
+                    }
                 }
             }
         }

@@ -73,13 +73,13 @@ static double row_sum(const confusion *m, int64_t row) {
     return sum;
 }
 
-/* Small enough for its cell: 12345, then 123k, 12M. */
+/* Small enough for its cell: 12345, then 123k, 1.2M. */
 static void count_label(char label[32], uint64_t count, int64_t room) {
     static const char *const units[] = {"", "k", "M", "G", "T", "P", "E"};
     uint32_t unit = 0;
     double shown = (double)count;
     do {
-        (void)snprintf(label, 32, "%.0f%s", shown, units[unit]);
+        (void)snprintf(label, 32, "%.*f%s", unit > 0 && shown < 10 ? 1 : 0, shown, units[unit]);
         shown /= 1000;
     } while (canvas_text_width(label) > room && ++unit < sizeof units / sizeof *units);
 }

@@ -32,14 +32,14 @@ plot_axis plot_choose_axis(double low, double high, uint32_t wanted, double leas
     return a;
 }
 
-/* As many decimals as the step has; very large and very small numbers with an exponent. */
+/* As many digits as tell the ticks apart; very large and very small numbers with an exponent. */
 void plot_tick_label(char label[32], double value, double step) {
-    const double size = fmax(fabs(value), fabs(step));
-    const int decimals = (int)fmax(0, -floor(log10(step) + 1e-9));
+    const double size = fmax(fabs(value), fabs(step)), place_of_step = floor(log10(step) + 1e-9);
+    const int decimals = (int)fmax(0, -place_of_step);
     if (fabs(value) < step / 2) {
         (void)snprintf(label, 32, "0");
     } else if (size >= 1e5 || decimals > 4) {
-        (void)snprintf(label, 32, "%.3g", value);
+        (void)snprintf(label, 32, "%.*g", (int)fmin(floor(log10(size) + 1e-9) - place_of_step + 1, 8), value);
     } else {
         (void)snprintf(label, 32, "%.*f", decimals, value);
     }
