@@ -33,6 +33,18 @@ extern const cpu_kernel_table cpu_conv_kernels;
 extern const cpu_kernel_table cpu_linear_kernels;
 extern const cpu_kernel_table cpu_pool_kernels;
 extern const cpu_kernel_table cpu_resize_kernels;
+extern const cpu_kernel_table cpu_activation_unary_kernels;
+extern const cpu_kernel_table cpu_activation_softmax_kernels;
+extern const cpu_kernel_table cpu_norm_batch_kernels;
+extern const cpu_kernel_table cpu_norm_rows_kernels;
+extern const cpu_kernel_table cpu_norm_group_kernels;
+extern const cpu_kernel_table cpu_shape_kernels;
+extern const cpu_kernel_table cpu_arith_broadcast_kernels;
+extern const cpu_kernel_table cpu_arith_reduce_kernels;
+extern const cpu_kernel_table cpu_dropout_kernels;
+extern const cpu_kernel_table cpu_loss_entropy_kernels;
+extern const cpu_kernel_table cpu_loss_pointwise_kernels;
+extern const cpu_kernel_table cpu_optim_kernels;
 
 /* Floats of a cache line: shared scratch is cut at multiples of it, so that two workers never write one line. */
 #define CPU_LINE_FLOATS 16

@@ -1,0 +1,320 @@
+/* Elementwise activations on the CPU (see <cvr/plugin/ops/activation.h>): spans of the flat array as tasks. */
+#include "cpu_loops.h"
+#include "cpu_math.h"
+
+#include <cvr/plugin/ops/activation.h>
+
+/* y[i] = f(x[i]), or dx[i] = f(saved[i], grad[i]); n elements */
+typedef void (*span_fn)(const void *attrs, const float *x, const float *grad, float *y, int64_t n);
+
+typedef struct span_job {
+    const void *attrs;
+    const float *x, *grad;
+    float *y;
+    int64_t n;
+    span_fn fn;
+} span_job;
+
+static void span_task(void *ctx, uint64_t task, uint32_t worker) {
+    (void)worker;
+    const span_job *job = ctx;
+    const int64_t first = (int64_t)task * CPU_SPAN;
+    job->fn(job->attrs, job->x + first, job->grad + first, job->y + first, cpu_min(CPU_SPAN, job->n - first));
+}
+
+static int32_t spans(const cvr_kernel_args *a, span_fn fn) {
+    const float *grad = a->n_inputs > 1 ? a->inputs[1]->data : a->inputs[0]->data;
+    span_job job = {a->attrs, a->inputs[0]->data, grad, a->outputs[0]->data, cpu_numel(a->inputs[0]), fn};
+    cpu_run(a->pool, cpu_spans(job.n), span_task, &job);
+    return CVR_OK;
+}
+
+/* Comparisons are written so that NaN passes through. */
+static inline float clamp_six(float x) {
+    const float low = x < 0 ? 0 : x;
+    return low > 6 ? 6 : low;
+}
+
+static void relu(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+static void relu_back(const void *attrs, const float *y, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i];
+        dx[i] = y[i] > 0 ? g : 0;
+    }
+}
+
+static void relu6(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) y[i] = clamp_six(x[i]);
+}
+
+static void relu6_back(const void *attrs, const float *y, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i], low = y[i] > 0 ? g : 0;
+        dx[i] = y[i] < 6 ? low : 0;
+    }
+}
+
+static void leaky_relu(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)unused;
+    const float slope = (float)((const cvr_leaky_relu_attrs *)attrs)->negative_slope;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i], low = slope * v;
+        y[i] = v > 0 ? v : low;
+    }
+}
+
+static void leaky_relu_back(const void *attrs, const float *x, const float *grad, float *dx, int64_t n) {
+    const float slope = (float)((const cvr_leaky_relu_attrs *)attrs)->negative_slope;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i], low = slope * g;
+        dx[i] = x[i] > 0 ? g : low;
+    }
+}
+
+static void sigmoid(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) y[i] = cpu_sigmoid(x[i]);
+}
+
+static void sigmoid_back(const void *attrs, const float *y, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) dx[i] = grad[i] * y[i] * (1 - y[i]);
+}
+
+static void tanh_(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) y[i] = cpu_tanh(x[i]);
+}
+
+static void tanh_back(const void *attrs, const float *y, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) dx[i] = grad[i] * (1 - y[i] * y[i]);
+}
+
+static void hardsigmoid(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) y[i] = clamp_six(x[i] + 3) / 6;
+}
+
+static void hardsigmoid_back(const void *attrs, const float *y, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i] / 6, low = y[i] > 0 ? g : 0;
+        dx[i] = y[i] < 1 ? low : 0;
+    }
+}
+
+static void hardswish(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] * clamp_six(x[i] + 3) / 6;
+}
+
+static void hardswish_back(const void *attrs, const float *x, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i], middle = g * (x[i] / 3 + 0.5f), high = x[i] < 3 ? middle : g;
+        dx[i] = x[i] <= -3 ? 0 : high;
+    }
+}
+
+static void silu(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] * cpu_sigmoid(x[i]);
+}
+
+static void silu_back(const void *attrs, const float *x, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float s = cpu_sigmoid(x[i]);
+        dx[i] = grad[i] * s * (1 + x[i] * (1 - s));
+    }
+}
+
+#define SQRT_2_OVER_PI 0.797884561f
+#define GELU_CUBE 0.044715f
+
+static void gelu_exact(const float *x, float *y, int64_t n) {
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        float bell;
+        y[i] = x[i] * cpu_normal_cdf(x[i], &bell);
+    }
+}
+
+/* (1 + tanh(u)) / 2 = sigmoid(2u), which keeps its precision where tanh nears -1 */
+static void gelu_tanh(const float *x, float *y, int64_t n) {
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] * cpu_sigmoid(2 * SQRT_2_OVER_PI * (x[i] + GELU_CUBE * x[i] * x[i] * x[i]));
+}
+
+static void gelu_exact_back(const float *x, const float *grad, float *dx, int64_t n) {
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        float bell;
+        const float p = cpu_normal_cdf(x[i], &bell);
+        dx[i] = grad[i] * (p + x[i] * (0.5f * SQRT_2_OVER_PI) * bell);
+    }
+}
+
+/* d/dx x * s(2u) = s + x * 2 * s * (1-s) * u' */
+static void gelu_tanh_back(const float *x, const float *grad, float *dx, int64_t n) {
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i], s = cpu_sigmoid(2 * SQRT_2_OVER_PI * (v + GELU_CUBE * v * v * v));
+        const float slope = 2 * SQRT_2_OVER_PI * (1 + 3 * GELU_CUBE * v * v);
+        dx[i] = grad[i] * (s + v * s * (1 - s) * slope);
+    }
+}
+
+static void gelu(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)unused;
+    if (((const cvr_gelu_attrs *)attrs)->approximate == CVR_GELU_TANH)
+        gelu_tanh(x, y, n);
+    else
+        gelu_exact(x, y, n);
+}
+
+static void gelu_back(const void *attrs, const float *x, const float *grad, float *dx, int64_t n) {
+    if (((const cvr_gelu_attrs *)attrs)->approximate == CVR_GELU_TANH)
+        gelu_tanh_back(x, grad, dx, n);
+    else
+        gelu_exact_back(x, grad, dx, n);
+}
+
+/* ---- kernels ---- */
+
+static int32_t relu_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, relu);
+}
+
+static int32_t relu_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, relu_back);
+}
+
+static int32_t relu6_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, relu6);
+}
+
+static int32_t relu6_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, relu6_back);
+}
+
+static int32_t leaky_relu_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, leaky_relu);
+}
+
+static int32_t leaky_relu_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, leaky_relu_back);
+}
+
+static int32_t sigmoid_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, sigmoid);
+}
+
+static int32_t sigmoid_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, sigmoid_back);
+}
+
+static int32_t tanh_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, tanh_);
+}
+
+static int32_t tanh_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, tanh_back);
+}
+
+static int32_t hardsigmoid_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, hardsigmoid);
+}
+
+static int32_t hardsigmoid_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, hardsigmoid_back);
+}
+
+static int32_t hardswish_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, hardswish);
+}
+
+static int32_t hardswish_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, hardswish_back);
+}
+
+static int32_t silu_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, silu);
+}
+
+static int32_t silu_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, silu_back);
+}
+
+static int32_t gelu_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, gelu);
+}
+
+static int32_t gelu_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, gelu_back);
+}
+
+static const cpu_kernel kernels[] = {
+    {"relu", relu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"relu_backward", relu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"relu6", relu6_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"relu6_backward", relu6_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"leaky_relu", leaky_relu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"leaky_relu_backward", leaky_relu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"sigmoid", sigmoid_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"sigmoid_backward", sigmoid_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"tanh", tanh_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"tanh_backward", tanh_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"hardsigmoid", hardsigmoid_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"hardsigmoid_backward", hardsigmoid_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"hardswish", hardswish_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"hardswish_backward", hardswish_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"silu", silu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"silu_backward", silu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"gelu", gelu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"gelu_backward", gelu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+};
+const cpu_kernel_table cpu_activation_unary_kernels = {kernels, sizeof kernels / sizeof *kernels};

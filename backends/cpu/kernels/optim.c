@@ -1,0 +1,163 @@
+/* Updates of parameters on the CPU (see <cvr/plugin/ops/optim.h>): spans of the flat parameter as tasks. */
+#include "cpu_loops.h"
+
+#include <cvr/plugin/ops/optim.h>
+#include <math.h>
+
+enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };
+
+typedef struct update_job update_job;
+struct update_job {
+    void (*fn)(const update_job *job, int64_t first, int64_t n);
+    const void *attrs;
+    float *param;
+    const float *grad;
+    float *state[3]; /* NULL where absent */
+    int64_t n, step;
+    double lr;
+};
+
+static void update_task(void *ctx, uint64_t task, uint32_t worker) {
+    (void)worker;
+    const update_job *job = ctx;
+    const int64_t first = (int64_t)task * CPU_SPAN;
+    job->fn(job, first, cpu_min(CPU_SPAN, job->n - first));
+}
+
+static int32_t update(const cvr_kernel_args *a, void (*fn)(const update_job *job, int64_t first, int64_t n)) {
+    update_job job = {.fn = fn, .attrs = a->attrs, .param = a->inputs[IN_PARAM]->data, .grad = cpu_floats(a, IN_GRAD)};
+    for (uint32_t i = 0; i < 3; i++) job.state[i] = cpu_floats(a, IN_STATE + i);
+    job.n = cpu_numel(a->inputs[IN_PARAM]);
+    job.lr = (double)*(const float *)a->inputs[IN_LR]->data;
+    memcpy(&job.step, a->inputs[IN_STEP]->data, sizeof job.step);
+    cpu_run(a->pool, cpu_spans(job.n), update_task, &job);
+    return CVR_OK;
+}
+
+/* param -= lr * (grad + weight_decay * param) */
+static void sgd_plain(float *restrict param, const float *restrict grad, int64_t n, float lr, float decay) {
+    for (int64_t i = 0; i < n; i++) param[i] -= lr * (grad[i] + decay * param[i]);
+}
+
+/* buf = keep * buf + take * g; param -= lr * (along * g + ahead * buf): along, ahead = 1, momentum for Nesterov, else
+ * 0, 1 */
+static void sgd_momentum(const cvr_sgd_update_attrs *s, int first, float lr, float *restrict param,
+                         const float *restrict grad, float *restrict buf, int64_t n) {
+    const float decay = (float)s->weight_decay, momentum = (float)s->momentum;
+    const float keep = first ? 0 : momentum, take = first ? 1 : (float)(1 - s->dampening);
+    const float along = s->nesterov ? 1 : 0, ahead = s->nesterov ? momentum : 1;
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i] + decay * param[i], v = keep * buf[i] + take * g;
+        buf[i] = v;
+        param[i] -= lr * (along * g + ahead * v);
+    }
+}
+
+static void sgd(const update_job *job, int64_t first, int64_t n) {
+    const cvr_sgd_update_attrs *s = job->attrs;
+    const float lr = (float)job->lr;
+    float *param = job->param + first;
+    if (job->state[0])
+        sgd_momentum(s, job->step == 0, lr, param, job->grad + first, job->state[0] + first, n);
+    else
+        sgd_plain(param, job->grad + first, n, lr, (float)s->weight_decay);
+}
+
+/* The numbers of a step that all elements share. */
+typedef struct adam_step {
+    float shrink, decay; /* of the parameter; into the gradient */
+    float take_avg;      /* 1 - beta1 */
+    float keep_square, take_square;
+    float size, root, eps; /* lr / (1 - beta1^t), sqrt(1 - beta2^t) */
+} adam_step;
+
+static void adam_span(const adam_step *s, float *restrict param, const float *restrict grad, float *restrict avg,
+                      float *restrict square, int64_t n) {
+    const adam_step c = *s;
+    for (int64_t i = 0; i < n; i++) {
+        const float p = param[i] * c.shrink, g = grad[i] + c.decay * p;
+        const float m = avg[i] + c.take_avg * (g - avg[i]);
+        const float v = c.keep_square * square[i] + c.take_square * g * g;
+        avg[i] = m;
+        square[i] = v;
+        param[i] = p - c.size * m / (sqrtf(v) / c.root + c.eps);
+    }
+}
+
+static void adam(const update_job *job, int64_t first, int64_t n) {
+    const cvr_adam_update_attrs *a = job->attrs;
+    const double t = (double)job->step + 1;
+    const adam_step s = {
+        .shrink = a->decoupled ? (float)(1 - job->lr * a->weight_decay) : 1,
+        .decay = a->decoupled ? 0 : (float)a->weight_decay,
+        .take_avg = (float)(1 - a->betas[0]),
+        .keep_square = (float)a->betas[1],
+        .take_square = (float)(1 - a->betas[1]),
+        .size = (float)(job->lr / (1 - pow(a->betas[0], t))),
+        .root = (float)sqrt(1 - pow(a->betas[1], t)),
+        .eps = (float)a->eps,
+    };
+    adam_span(&s, job->param + first, job->grad + first, job->state[0] + first, job->state[1] + first, n);
+}
+
+/* g / (sqrt(v) + eps), v the mean square, or less the square of the mean; goes to `out` */
+static void rmsprop_direction(const cvr_rmsprop_update_attrs *s, const float *param, const float *grad, float *square,
+                              float *mean, float *restrict out, int64_t n) {
+    const float decay = (float)s->weight_decay, alpha = (float)s->alpha, take = (float)(1 - s->alpha);
+    const float eps = (float)s->eps;
+    if (mean) {
+        CPU_INDEPENDENT
+        for (int64_t i = 0; i < n; i++) {
+            const float g = grad[i] + decay * param[i], v = alpha * square[i] + take * g * g;
+            const float m = mean[i] + take * (g - mean[i]);
+            square[i] = v;
+            mean[i] = m;
+            out[i] = g / (sqrtf(v - m * m) + eps);
+        }
+    } else {
+        CPU_INDEPENDENT
+        for (int64_t i = 0; i < n; i++) {
+            const float g = grad[i] + decay * param[i], v = alpha * square[i] + take * g * g;
+            square[i] = v;
+            out[i] = g / (sqrtf(v) + eps);
+        }
+    }
+}
+
+#define RMSPROP_BLOCK 1024
+
+static void rmsprop(const update_job *job, int64_t first, int64_t n) {
+    const cvr_rmsprop_update_attrs *s = job->attrs;
+    const float lr = (float)job->lr, momentum = (float)s->momentum;
+    float direction[RMSPROP_BLOCK];
+    for (int64_t b = first; b < first + n; b += RMSPROP_BLOCK) {
+        const int64_t m = cpu_min(RMSPROP_BLOCK, first + n - b);
+        float *param = job->param + b, *buf = job->state[1] ? job->state[1] + b : NULL;
+        rmsprop_direction(s, param, job->grad + b, job->state[0] + b, job->state[2] ? job->state[2] + b : NULL,
+                          direction, m);
+        for (int64_t i = 0; buf && i < m; i++) direction[i] = buf[i] = momentum * buf[i] + direction[i];
+        for (int64_t i = 0; i < m; i++) param[i] -= lr * direction[i];
+    }
+}
+
+static int32_t sgd_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update(a, sgd);
+}
+
+static int32_t adam_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update(a, adam);
+}
+
+static int32_t rmsprop_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update(a, rmsprop);
+}
+
+static const cpu_kernel kernels[] = {
+    {"sgd_update", sgd_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"adam_update", adam_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"rmsprop_update", rmsprop_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+};
+const cpu_kernel_table cpu_optim_kernels = {kernels, sizeof kernels / sizeof *kernels};
