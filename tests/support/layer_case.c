@@ -29,10 +29,19 @@ static const cvr_plugin_info *find_pack(const cvr_plugins *plugins, const char *
 }
 
 int32_t machine_open(case_machine *m, const char *backend, const char *isa, uint32_t threads, cvr_error *err) {
+    cvr_plugins *plugins;
     memset(m, 0, sizeof *m);
+    const int32_t status = cvr_plugins_open(&plugins, NULL, 0, err);
+    return status == CVR_OK ? machine_open_on(m, plugins, backend, isa, threads, err) : status;
+}
+
+int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backend, const char *isa, uint32_t threads,
+                        cvr_error *err) {
+    int32_t status = CVR_OK;
+    memset(m, 0, sizeof *m);
+    m->plugins = plugins;
     (void)snprintf(m->label, sizeof m->label, "%s%s%s/%u", backend, isa ? "/" : "", isa ? isa : "", threads);
-    int32_t status = cvr_plugins_open(&m->plugins, NULL, 0, err);
-    if (status == CVR_OK && isa) {
+    if (isa) {
         const cvr_plugin_info *pack = find_pack(m->plugins, isa);
         if (strcmp(isa, "base") != 0 && !pack) {
             status = cvr_fail(err, CVR_ERR_NOTFOUND, "there is no kernel pack %s", isa);

@@ -49,6 +49,9 @@ typedef struct case_machine {
 /* `isa` NULL: all that this machine has; "base"; or the id of a kernel pack ("cpu_avx2"), whose features are the limit.
  */
 int32_t machine_open(case_machine *m, const char *backend, const char *isa, uint32_t threads, cvr_error *err);
+/* The same on plugins that the caller opened (and offered services to); they are the machine's from here on. */
+int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backend, const char *isa, uint32_t threads,
+                        cvr_error *err);
 void machine_close(case_machine *m);
 /* False where the pack needs a CPU feature that this machine lacks. */
 bool machine_has_pack(const char *pack);

@@ -1,0 +1,215 @@
+/*
+ * Analytic gradients against central differences on the reference backend, along two directions for every f32 input and
+ * parameter: d_i = g_i u_i with u in [0.5, 1.5), where g is the analytic gradient (so that no part of the sum cancels
+ * and a factor of 1.01 shows as 1 %), and a normal direction (which sees what g lacks). Both are scaled to max |d| = 1.
+ *
+ * L = sum out * gout, its difference summed in double; D(e) = L(x + e d) - L(x - e d), with the displacement that f32
+ * left. Steps e shrink by 2 from 1/64. A numeric value counts where three steps in a row agree among themselves to
+ * 0.1 %, which is judged without a look at the analytic value: this tells a kink or a curve within the step from a
+ * wrong gradient. Where it differs from the analytic value, smaller steps are tried for as long as rounding of the f32
+ * outputs explains less than 0.2 %: a pair of nearly equal maxima comes apart there, a wrong gradient stays wrong.
+ * Allowed: 0.4 % of sum |g d| (first direction) or of 4 |g d|_2 (second), plus what rounding explains. Every input and
+ * parameter of a layer must once have been checked where rounding explains less than 0.2 %, else the test fails as too
+ * weak.
+ */
+#include "support/draw.h"
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define MOST_CHECKED 256u
+
+typedef struct checked {
+    char name[130]; /* "conv2d gparam.weight" */
+    bool strong;
+} checked;
+
+typedef struct ledger {
+    const case_machine *machine;
+    checked all[MOST_CHECKED];
+    uint32_t n;
+} ledger;
+
+typedef struct probe {
+    case_run *run;
+    const layer_case *c;
+    float *x;       /* what is moved: inside *c */
+    const float *g; /* analytic gradient */
+    double *d;
+    float *start;
+    int64_t n;
+    double sum_abs, sum_squares; /* of g d */
+} probe;
+
+static double uniform_about_one(cvr_rng *r) {
+    return 0.5 + cvr_rng_uniform(r);
+}
+
+static bool aim(probe *p, bool along_gradient, cvr_rng *rng) {
+    double largest = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        p->d[i] = along_gradient ? p->g[i] * uniform_about_one(rng) : cvr_rng_normal(rng);
+        if (fabs(p->d[i]) > largest) largest = fabs(p->d[i]);
+    }
+    p->sum_abs = p->sum_squares = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        if (largest > 0) p->d[i] /= largest;
+        p->sum_abs += fabs(p->d[i] * p->g[i]);
+        p->sum_squares += p->d[i] * p->g[i] * p->d[i] * p->g[i];
+    }
+    return largest > 0;
+}
+
+static bool forward(probe *p, double step, case_result *r, cvr_error *err) {
+    for (int64_t i = 0; i < p->n; i++) p->x[i] = (float)(p->start[i] + step * p->d[i]);
+    const int32_t status = case_execute(p->run, p->c, r, err);
+    memcpy(p->x, p->start, (size_t)p->n * sizeof *p->x);
+    return status == CVR_OK;
+}
+
+/* The numeric derivative less the analytic one, both per unit of step; `noise` is what rounding of the outputs
+ * explains. */
+static bool difference(probe *p, double step, double *numeric, double *analytic, double *noise, cvr_error *err) {
+    case_result up, down;
+    char name[16];
+    double l = 0, rounding = 0, a = 0;
+    if (!forward(p, step, &up, err)) return false;
+    if (!forward(p, -step, &down, err)) {
+        case_result_clear(&up);
+        return false;
+    }
+    for (uint32_t k = 0; k < p->c->n_gradients; k++) {
+        const float *w = p->c->gradients[k].data;
+        if (!w) continue;
+        (void)snprintf(name, sizeof name, "out%u", k);
+        const case_tensor *u = case_result_find(&up, name), *v = case_result_find(&down, name);
+        const int64_t n = cvr_numel(u->type.rank, u->type.shape);
+        for (int64_t i = 0; i < n; i++) {
+            const double hi = ((const float *)u->data)[i], lo = ((const float *)v->data)[i];
+            l += w[i] * (hi - lo);
+            rounding += w[i] * hi * w[i] * hi + w[i] * lo * w[i] * lo;
+        }
+    }
+    for (int64_t i = 0; i < p->n; i++) {
+        const float hi = (float)(p->start[i] + step * p->d[i]), lo = (float)(p->start[i] - step * p->d[i]);
+        a += p->g[i] * ((double)hi - lo);
+    }
+    case_result_clear(&up);
+    case_result_clear(&down);
+    *numeric = l / (2 * step);
+    *analytic = a / (2 * step);
+    *noise = ldexp(4 * sqrt(rounding), -23) / (2 * step);
+    return true;
+}
+
+/* Empty `why`: passed. *strong: rounding could not have hidden a factor of 1.01. */
+static void check_direction(probe *p, bool along_gradient, bool *strong, char *why, size_t size) {
+    const double spread = along_gradient ? p->sum_abs : 4 * sqrt(p->sum_squares);
+    double last = NAN, before = NAN, numeric = NAN, analytic = NAN, noise = 0;
+    cvr_error err;
+    cvr_error_init(&err);
+    (void)snprintf(why, size, "no step gives a settled difference");
+    for (double step = 1.0 / 64; step > 1.0 / 20000; step /= 2) {
+        if (!difference(p, step, &numeric, &analytic, &noise, &err)) {
+            (void)snprintf(why, size, "%.350s", err.message);
+            return;
+        }
+        const double near = 0.001 * spread + noise;
+        const bool settled = fabs(numeric - last) <= near && fabs(last - before) <= near;
+        const bool precise = noise < 0.002 * spread;
+        before = last;
+        last = numeric;
+        if (!settled) continue;
+        if (fabs(numeric - analytic) <= 0.004 * spread + noise) {
+            *strong = *strong || (along_gradient && precise);
+            *why = '\0';
+            return;
+        }
+        (void)snprintf(why, size, "analytic %.9g, numeric %.9g, %s (step %g, allowed %.3g + %.3g)", analytic, numeric,
+                       along_gradient ? "along the gradient" : "along a random direction", step, 0.004 * spread, noise);
+        if (!precise) return;
+    }
+}
+
+static checked *entry(ledger *l, const char *layer, const char *what) {
+    char name[130];
+    (void)snprintf(name, sizeof name, "%.40s %.80s", layer, what);
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (strcmp(l->all[i].name, name) == 0) return &l->all[i];
+    }
+    cr_assert_lt(l->n, MOST_CHECKED);
+    memcpy(l->all[l->n].name, name, sizeof name);
+    return &l->all[l->n++];
+}
+
+static void check_tensor(ledger *l, case_run *run, const layer_case *c, const case_tensor *x, const case_tensor *g,
+                         char *why, size_t size) {
+    const int64_t n = cvr_numel(x->type.rank, x->type.shape);
+    const size_t bytes = case_bytes(&x->type);
+    probe p = {.run = run, .c = c, .x = x->data, .g = g->data, .n = n};
+    checked *e = entry(l, c->layer, g->name);
+    cvr_rng rng;
+    p.d = calloc((size_t)n + 1, sizeof *p.d);
+    p.start = malloc(bytes + 1);
+    cr_assert(p.d && p.start);
+    memcpy(p.start, x->data, bytes);
+    cvr_rng_start(&rng, cvr_hash(c->label), cvr_hash(g->name));
+    for (int along = 1; along >= 0 && !*why; along--) {
+        char text[400] = "";
+        if (aim(&p, along, &rng)) check_direction(&p, along, &e->strong, text, sizeof text);
+        if (*text) (void)snprintf(why, size, "%s: %s", g->name, text);
+    }
+    free(p.d);
+    free(p.start);
+}
+
+static void check_case(void *ctx, layer_case *c, char *why, size_t size) {
+    ledger *l = ctx;
+    case_run *run;
+    case_result analytic;
+    cvr_error err;
+    char name[100];
+    cvr_error_init(&err);
+    if (case_result_of(l->machine, c, &analytic, &err) != CVR_OK) {
+        (void)snprintf(why, size, "%.350s", err.message);
+        return;
+    }
+    c->backward = false;
+    if (case_open(&run, l->machine, c, &err) != CVR_OK) (void)snprintf(why, size, "%.350s", err.message);
+    for (uint32_t i = 0; i < c->n_inputs && !*why; i++) {
+        (void)snprintf(name, sizeof name, "gin%u", i);
+        const case_tensor *g = case_result_find(&analytic, name);
+        if (c->inputs[i].constant) continue;
+        if (g)
+            check_tensor(l, run, c, &c->inputs[i], g, why, size);
+        else
+            (void)snprintf(why, size, "input %u has no gradient", i);
+    }
+    for (uint32_t i = 0; i < c->n_params && !*why; i++) {
+        (void)snprintf(name, sizeof name, "gparam.%s", c->params[i].name);
+        const case_tensor *g = case_result_find(&analytic, name);
+        if (g) check_tensor(l, run, c, &c->params[i], g, why, size);
+    }
+    case_close(&run);
+    case_result_clear(&analytic);
+}
+
+Test(gradients, central_differences) {
+    static ledger l;
+    case_machine m;
+    cvr_error err;
+    uint32_t weak = 0;
+    cvr_error_init(&err);
+    cr_assert_eq(machine_open(&m, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
+    l.machine = &m;
+    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", &m, check_case, &l);
+    machine_close(&m);
+    for (uint32_t i = 0; i < l.n; i++) {
+        if (l.all[i].strong) continue;
+        weak++;
+        cr_log_error("%s: no draw is precise enough to tell a wrong factor of 1.01", l.all[i].name);
+    }
+    cr_assert_gt(l.n, 0);
+    cr_assert_eq(complaints, 0, "%zu draws fail", complaints);
+    cr_assert_eq(weak, 0);
+}

@@ -1,0 +1,282 @@
+/* Draws cases from templates. */
+#include "draw.h"
+#include "golden.h"
+#include <criterion/criterion.h>
+#include <ctype.h>
+#include <stdlib.h>
+
+#define MOST_NAMES 16u
+
+typedef struct binding {
+    char name[16];
+    char value[32];
+} binding;
+
+typedef struct drawing {
+    cvr_rng rng;
+    binding names[MOST_NAMES];
+    uint32_t n;
+    char text[1024];
+    size_t used;
+    char *why;
+    size_t why_size;
+} drawing;
+
+static bool wrong(drawing *d, const char *what, const char *where) {
+    (void)snprintf(d->why, d->why_size, "%s: `%s`", what, where);
+    return false;
+}
+
+static bool append(drawing *d, const char *s, size_t n) {
+    if (d->used + n + 1 > sizeof d->text) return wrong(d, "the drawn line is too long", s);
+    memcpy(d->text + d->used, s, n);
+    d->used += n;
+    d->text[d->used] = '\0';
+    return true;
+}
+
+/* ---- templates ---- */
+
+static bool pick_word(drawing *d, const char *body, char *value, size_t size) {
+    uint64_t n = 1;
+    for (const char *c = body; *c; c++) n += *c == '|';
+    uint64_t which = cvr_rng_below(&d->rng, n);
+    for (; which; which--) body = strchr(body, '|') + 1;
+    const size_t length = strcspn(body, "|");
+    if (length >= size) return wrong(d, "a word that is too long", body);
+    memcpy(value, body, length);
+    value[length] = '\0';
+    return true;
+}
+
+static bool pick_number(drawing *d, const char *body, char *value, size_t size) {
+    char *end;
+    const long low = strtol(body, &end, 10);
+    if (end == body || *end != '-') return wrong(d, "neither a range nor a name that was drawn before", body);
+    const char *second = end + 1;
+    const long high = strtol(second, &end, 10);
+    if (end == second || *end || high < low) return wrong(d, "not a range", body);
+    (void)snprintf(value, size, "%ld", low + (long)cvr_rng_below(&d->rng, (uint64_t)(high - low) + 1));
+    return true;
+}
+
+/* One {...}, without its braces. */
+static bool expand(drawing *d, const char *body) {
+    char value[32];
+    const char *equals = strchr(body, '=');
+    for (uint32_t i = 0; i < d->n && !equals; i++) {
+        if (strcmp(d->names[i].name, body) == 0) return append(d, d->names[i].value, strlen(d->names[i].value));
+    }
+    const char *what = equals ? equals + 1 : body;
+    const bool drawn =
+        strchr(what, '|') ? pick_word(d, what, value, sizeof value) : pick_number(d, what, value, sizeof value);
+    if (!drawn) return false;
+    if (equals) {
+        const size_t length = (size_t)(equals - body);
+        if (d->n == MOST_NAMES || length == 0 || length >= sizeof d->names[0].name)
+            return wrong(d, "too many names, or one that is too long", body);
+        memcpy(d->names[d->n].name, body, length);
+        memcpy(d->names[d->n++].value, value, sizeof value);
+    }
+    return append(d, value, strlen(value));
+}
+
+static bool expand_line(drawing *d, const char *text) {
+    while (*text) {
+        const size_t plain = strcspn(text, "{}");
+        if (!append(d, text, plain)) return false;
+        text += plain;
+        if (!*text) break;
+        const char *close = strchr(text, '}');
+        char body[128];
+        if (*text != '{' || !close || (size_t)(close - text) > sizeof body)
+            return wrong(d, "braces do not match", text);
+        const size_t n = (size_t)(close - text) - 1;
+        memcpy(body, text + 1, n);
+        body[n] = '\0';
+        if (!expand(d, body)) return false;
+        text = close + 1;
+    }
+    return true;
+}
+
+/* ---- inputs ---- */
+
+static char *trimmed(char *s) {
+    while (isspace((unsigned char)*s)) s++;
+    for (size_t n = strlen(s); n && isspace((unsigned char)s[n - 1]); n--) s[n - 1] = '\0';
+    return s;
+}
+
+static bool parse_shape(drawing *d, const char *s, uint32_t dtype, cvr_type *t) {
+    int64_t shape[CVR_MAX_RANK] = {0};
+    uint32_t rank = 0;
+    for (char *end; *s; s = end) {
+        if (rank == CVR_MAX_RANK) return wrong(d, "too many axes", s);
+        shape[rank] = strtol(s, &end, 10);
+        if (end == s || shape[rank] < 0 || (*end && *end != ',')) return wrong(d, "not a shape", s);
+        rank++;
+        if (*end == ',' && !*++end) return wrong(d, "not a shape", s);
+    }
+    cvr_type_set(t, dtype, rank, shape);
+    return true;
+}
+
+static void fill(case_tensor *t, cvr_rng *rng, bool uniform, uint64_t below) {
+    const int64_t n = cvr_numel(t->type.rank, t->type.shape);
+    for (int64_t i = 0; i < n; i++) {
+        if (below)
+            ((int64_t *)t->data)[i] = (int64_t)cvr_rng_below(rng, below);
+        else
+            ((float *)t->data)[i] = (float)(uniform ? cvr_rng_uniform(rng) : cvr_rng_normal(rng));
+    }
+}
+
+static bool draw_input(drawing *d, char *text, case_tensor *t) {
+    char *s = trimmed(text);
+    uint64_t below = 0;
+    bool uniform = false, constant = false;
+    cvr_type type;
+    const size_t n = strlen(s);
+    if (n && s[n - 1] == '!') {
+        constant = true;
+        s[n - 1] = '\0';
+        s = trimmed(s);
+    }
+    if (strncmp(s, "u01:", 4) == 0) {
+        uniform = true;
+        s += 4;
+    } else if (strncmp(s, "i64<", 4) == 0) {
+        char *end;
+        below = strtoull(s + 4, &end, 10);
+        if (!below || strncmp(end, ">:", 2) != 0) return wrong(d, "not i64<K>:SHAPE", s);
+        s = end + 2;
+    }
+    if (!parse_shape(d, s, below ? CVR_I64 : CVR_F32, &type)) return false;
+    if (!case_tensor_set(t, "in", &type, NULL)) return wrong(d, "out of memory", s);
+    t->constant = constant || below;
+    fill(t, &d->rng, uniform, below);
+    return true;
+}
+
+bool draw_case(const case_line *line, uint64_t draw, layer_case *c, char *why, size_t why_size) {
+    drawing d = {.why = why, .why_size = why_size};
+    memset(c, 0, sizeof *c);
+    cvr_rng_start(&d.rng, cvr_hash(line->text), draw);
+    if (!expand_line(&d, line->text)) return false;
+    (void)snprintf(c->label, sizeof c->label, "%s draw %llu", line->place, (unsigned long long)draw);
+    char *bar = strrchr(d.text, '|'), *save = NULL;
+    if (!bar) return wrong(&d, "no `|` before the inputs", d.text);
+    *bar = '\0';
+    char *head = trimmed(d.text);
+    const size_t word = strcspn(head, " \t");
+    if (!word || word >= sizeof c->layer || strlen(head) >= sizeof c->settings) return wrong(&d, "no layer", head);
+    memcpy(c->layer, head, word);
+    (void)snprintf(c->settings, sizeof c->settings, "%s", trimmed(head + word));
+    for (char *s = strtok_r(bar + 1, ";", &save); s; s = strtok_r(NULL, ";", &save)) {
+        if (c->n_inputs == CASE_MOST_IO) return wrong(&d, "too many inputs", s);
+        if (!draw_input(&d, s, &c->inputs[c->n_inputs++])) return false;
+    }
+    c->training = c->backward = true;
+    return c->n_inputs > 0 || wrong(&d, "no input", line->text);
+}
+
+void draw_rest(layer_case *c, const case_run *run, uint64_t seed) {
+    cvr_store *store = case_store(run);
+    cvr_rng rng;
+    cvr_rng_start(&rng, 0x72657374, seed);
+    for (size_t i = 0; i < cvr_store_count(store) && c->n_params < CASE_MOST_PARAMS; i++) {
+        const cvr_store_entry *e = cvr_store_get(store, i);
+        case_tensor *p = &c->params[c->n_params];
+        if (e->type.dtype != CVR_F32 || !case_tensor_set(p, strchr(e->name, '.') + 1, &e->type, NULL)) continue;
+        c->n_params++;
+        fill(p, &rng, e->kind == CVR_STORE_BUFFER, 0);
+        /* buffers are running statistics: a variance stays well above 0 */
+        const int64_t n = cvr_numel(e->type.rank, e->type.shape);
+        for (int64_t k = 0; k < n; k++) {
+            float *x = (float *)p->data + k;
+            *x = e->kind == CVR_STORE_BUFFER ? 0.5f + *x : 0.5f * *x;
+        }
+    }
+    c->n_gradients = case_outputs(run);
+    for (uint32_t i = 0; i < c->n_gradients; i++) {
+        const cvr_type *t = case_output_type(run, i);
+        if (t->dtype == CVR_F32 && case_tensor_set(&c->gradients[i], "gout", t, NULL))
+            fill(&c->gradients[i], &rng, false, 0);
+    }
+}
+
+/* ---- files ---- */
+
+static void read_lines(const char *path, case_line **lines, size_t *n) {
+    char text[512];
+    FILE *f = fopen(path, "r");
+    if (!f) abort();
+    for (unsigned line = 1; fgets(text, sizeof text, f); line++) {
+        if (!strchr(text, '\n') && !feof(f)) abort();
+        text[strcspn(text, "#\n")] = '\0';
+        const char *s = trimmed(text);
+        if (!*s) continue;
+        *lines = realloc(*lines, (*n + 1) * sizeof **lines);
+        if (!*lines) abort();
+        case_line *l = &(*lines)[(*n)++];
+        (void)snprintf(l->place, sizeof l->place, "%.70s:%u", strrchr(path, '/') + 1, line);
+        (void)snprintf(l->text, sizeof l->text, "%s", s);
+    }
+    fclose(f);
+}
+
+case_line *case_lines(const char *folder, size_t *n_files, size_t *n) {
+    case_line *lines = NULL;
+    char **paths = files_like(folder, "", ".cases", n_files);
+    *n = 0;
+    for (size_t i = 0; i < *n_files; i++) {
+        read_lines(paths[i], &lines, n);
+        free(paths[i]);
+    }
+    free(paths);
+    return lines;
+}
+
+uint64_t draws_wanted(void) {
+    const char *text = getenv("CVR_TEST_DRAWS");
+    const uint64_t n = text ? strtoull(text, NULL, 10) : 0;
+    return n ? n : 6;
+}
+
+/* ---- all of them ---- */
+
+static bool complete(const case_machine *m, layer_case *c, uint64_t seed, char *why, size_t why_size) {
+    case_run *run;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (case_open(&run, m, c, &err) != CVR_OK) {
+        (void)snprintf(why, why_size, "cannot be built: %.500s", err.message);
+        return false;
+    }
+    draw_rest(c, run, seed);
+    case_close(&run);
+    return true;
+}
+
+size_t for_each_draw(const char *folder, const case_machine *m, draw_fn fn, void *ctx) {
+    size_t n_files, n, complaints = 0;
+    case_line *lines = case_lines(folder, &n_files, &n);
+    cr_assert(n_files > 0 && n > 0, "no cases in %s", folder);
+    for (size_t i = 0; i < n; i++) {
+        for (uint64_t draw = 0; draw < draws_wanted(); draw++) {
+            layer_case c;
+            char why[600] = "";
+            if (draw_case(&lines[i], draw, &c, why, sizeof why) && complete(m, &c, draw, why, sizeof why))
+                fn(ctx, &c, why, sizeof why);
+            if (*why) {
+                complaints++;
+                cr_log_error("%s draw %llu: %s %s: %s", lines[i].place, (unsigned long long)draw, c.layer, c.settings,
+                             why);
+            }
+            layer_case_clear(&c);
+        }
+    }
+    free(lines);
+    return complaints;
+}
