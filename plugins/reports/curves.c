@@ -6,9 +6,11 @@
 #include "plot.h"
 #include "reports.h"
 #include "results_table.h"
+#include <time.h>
 
 #define WIDTH 1200
 #define HEIGHT 800
+#define PAUSE 2.0 /* seconds between drawings, so that short epochs do not wait for pictures */
 
 typedef struct curves {
     const cvr_host *host;
@@ -16,14 +18,14 @@ typedef struct curves {
     report_classes classes;
     uint64_t *matrix; /* of the last epoch that had one, classes.n squared; NULL: none yet */
     int64_t matrix_epoch;
-    int32_t results_changed, matrix_changed;
+    int32_t results_changed, matrix_changed, failed;
+    double drawn; /* when, in seconds; 0: not yet */
 } curves;
 
 static const colour palette[PLOT_SERIES] = {{31, 110, 196}, {232, 119, 34}, {34, 150, 94},
                                             {176, 62, 120}, {120, 90, 190}, {90, 100, 110}};
 
-static void curves_close(void *self) {
-    curves *const t = self;
+static void curves_free(curves *t) {
     const cvr_host *const host = t->host;
     results_close(&t->results);
     report_classes_free(&t->classes, host);
@@ -40,7 +42,7 @@ static int32_t curves_open(const cvr_run_info *info, void **self, cvr_error *err
         status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
     }
     if (status != CVR_OK) {
-        curves_close(t);
+        curves_free(t);
         return status;
     }
     *self = t;
@@ -110,20 +112,42 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
     return status;
 }
 
-static int32_t curves_flush(void *self, cvr_error *err) {
-    curves *const t = self;
+static double now(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int32_t draw(curves *t, cvr_error *err) {
     const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch};
     int32_t status = CVR_OK;
     if (t->results_changed) status = draw_results(t, err);
     if (status == CVR_OK && t->matrix_changed) status = confusion_write_csv(&m, err);
     if (status == CVR_OK && t->matrix_changed) status = confusion_write_png(&m, err);
-    if (status == CVR_OK) t->results_changed = t->matrix_changed = 0;
+    t->failed = status != CVR_OK;
+    if (!t->failed) t->results_changed = t->matrix_changed = 0;
+    t->drawn = now();
     return status;
+}
+
+/* Pictures that wait are drawn by a later call; a run that goes on has the rows of the curves in results.csv. */
+static int32_t curves_flush(void *self, cvr_error *err) {
+    curves *const t = self;
+    return t->drawn > 0 && now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
 }
 
 static int32_t curves_end(void *self, const cvr_end_event *e, cvr_error *err) {
     (void)e;
-    return curves_flush(self, err);
+    return draw(self, err);
+}
+
+/* A run that was interrupted has no end, but may have pictures that wait. */
+static void curves_close(void *self) {
+    curves *const t = self;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (t->drawn > 0 && !t->failed && draw(t, &err) != CVR_OK) t->host->log(t->host, CVR_LOG_WARNING, err.message);
+    curves_free(t);
 }
 
 const cvr_reporter_desc reports_curves = {

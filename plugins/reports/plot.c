@@ -133,7 +133,8 @@ static void draw_legend(canvas *c, const plot *p, const frame *f) {
             if (!isnan(v)) last = v;
         }
         if (isnan(last)) continue;
-        (void)snprintf(label, sizeof label, "%.24s %.4g", p->series[s].name, last);
+        const int whole = fabs(last) >= 1000 && fabs(last) < 1e7; /* rather 74630 than 7.463e+04 */
+        (void)snprintf(label, sizeof label, whole ? "%.24s %.0f" : "%.24s %.4g", p->series[s].name, last);
         x -= canvas_text_width(label);
         canvas_text(c, x, p->area.y + 20, label, (canvas_text_style){CANVAS_INK, 0, 0});
         const double y = (double)p->area.y + 25;

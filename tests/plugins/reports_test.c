@@ -363,7 +363,7 @@ Test(reports, rows_stay_whole_when_space_runs_out) {
     void *const self = open_reporter(r, &info);
     tell_range(r, self, 1, 2);
     cr_assert_eq(r->flush(self, &error), CVR_OK);
-    size_t n_steps, n_results;
+    size_t n_steps = 0, n_results = 0;
     char *const steps = slurp("steps.csv", &n_steps), *const results = slurp("results.csv", &n_results);
     tell_range(r, self, 3, 8);
     limit_files(n_steps + 30);
@@ -476,7 +476,7 @@ static void *plain_alloc(void *ctx, uint64_t bytes) {
 
 /* The caller frees its data. */
 static cvr_image picture(const char *name) {
-    size_t n;
+    size_t n = 0;
     char *const bytes = slurp(name, &n);
     cvr_image image = {.struct_size = sizeof image};
     cr_assert(bytes, "%s was not written", name);
@@ -603,7 +603,7 @@ Test(reports, curves_of_a_resumed_run_are_whole) {
     const cvr_reporter_desc *const tables = reporter("tables"), *const curves = reporter("curves");
     whole_run(tables);
     whole_run(curves);
-    size_t n, again;
+    size_t n = 0, again = 0;
     char *const wanted = slurp("results.png", &n);
     const cvr_run_info info = run_info(4, 2);
     void *const self = open_reporter(curves, &info);
@@ -614,6 +614,28 @@ Test(reports, curves_of_a_resumed_run_are_whole) {
     cr_expect(n == again && memcmp(wanted, got, n) == 0, "the picture differs from that of a run that was not cut off");
     free(wanted);
     free(got);
+}
+
+/* Pictures may wait while epochs are short; they are there once the run has ended, or was interrupted. */
+Test(reports, curves_are_up_to_date_in_the_end) {
+    const cvr_reporter_desc *const r = reporter("curves");
+    whole_run(r);
+    size_t n = 0, again = 0;
+    char *const wanted = slurp("results.png", &n);
+    for (int32_t ended = 0; ended < 2; ended++) {
+        const cvr_run_info info = run_info(-1, -1);
+        void *const self = open_reporter(r, &info);
+        for (int64_t epoch = 1; epoch <= 4; epoch++) {
+            cr_assert_eq(tell_epoch(r, self, epoch, 3, NULL), CVR_OK);
+            cr_assert_eq(r->flush(self, &error), CVR_OK);
+        }
+        if (ended) cr_assert_eq(tell_end(r, self, "top1", 0.5, 1), CVR_OK);
+        r->close(self);
+        char *const got = slurp("results.png", &again);
+        cr_expect(n == again && memcmp(wanted, got, n) == 0, "%d", ended);
+        free(got);
+    }
+    free(wanted);
 }
 
 Test(reports, curves_of_any_numbers) {
