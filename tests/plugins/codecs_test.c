@@ -1,0 +1,306 @@
+/*
+ * The codecs: pixels against PIL's (tests/parity/codecs.py), and files that are damaged or made to do harm.
+ */
+#include "../support/stub_host.h"
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+static stub_host host;
+static stub_tensors golden;
+
+static void load(void) {
+    stub_host_init(&host);
+    stub_host_load(&host, "weights_safetensors");
+    stub_host_load(&host, "codec_png");
+    stub_host_load(&host, "codec_jpeg");
+    stub_tensors_read(&golden, &host, CVR_GOLDEN_DIR "/codecs.safetensors");
+    host.most = 0;
+}
+
+static void unload(void) {
+    stub_tensors_free(&golden);
+    cr_expect_eq(host.live, 0, "memory was left behind");
+}
+
+TestSuite(codecs, .init = load, .fini = unload);
+
+typedef struct decoded {
+    cvr_image image;
+    void *memory;
+    cvr_error err;
+    int32_t status;
+} decoded;
+
+/* Decodes a copy that ends where the file does, so that a step too far is seen by the address sanitizer. */
+static decoded decode(const void *bytes, uint64_t n, uint32_t channels) {
+    decoded d;
+    memset(&d, 0, sizeof d);
+    d.image.struct_size = sizeof d.image;
+    cvr_error_init(&d.err);
+    uint8_t *const copy = malloc(n ? n : 1);
+    memcpy(copy, bytes, n);
+    d.status = host.image.decode(&host.image, copy, n, channels, stub_alloc_one, &d.memory, &d.image, &d.err);
+    free(copy);
+    return d;
+}
+
+/* What every case of the golden file is run through. */
+typedef void (*case_fn)(const char *name, const cvr_weight *file);
+
+static uint32_t each_case(case_fn fn) {
+    uint32_t n = 0;
+    for (uint64_t i = 0; i < golden.n; i++) {
+        const char *const slash = strrchr(golden.w[i].name, '/');
+        char name[128];
+        if (!slash || strcmp(slash, "/file") != 0) continue;
+        (void)snprintf(name, sizeof name, "%.*s", (int)(slash - golden.w[i].name), golden.w[i].name);
+        fn(name, &golden.w[i]);
+        n++;
+    }
+    return n;
+}
+
+static void expect_pixels(const char *name, const cvr_weight *file, uint32_t channels, const char *field) {
+    const cvr_weight *const want = stub_tensors_get(&golden, name, field);
+    decoded d = decode(file->data, file->bytes, channels);
+    cr_assert_eq(d.status, CVR_OK, "%s: %s", name, d.err.message);
+    cr_assert(d.image.height == want->shape[0] && d.image.width == want->shape[1] && d.image.channels == want->shape[2],
+              "%s: %lld x %lld x %lld", name, (long long)d.image.height, (long long)d.image.width,
+              (long long)d.image.channels);
+    uint64_t wrong = 0;
+    for (uint64_t i = 0; i < want->bytes; i++) wrong += d.image.data[i] != ((const uint8_t *)want->data)[i];
+    cr_expect_eq(wrong, 0u, "%s/%s: %llu of %llu values differ", name, field, (unsigned long long)wrong,
+                 (unsigned long long)want->bytes);
+    free(d.memory);
+}
+
+static void same_as_pil(const char *name, const cvr_weight *file) {
+    int64_t own = 0;
+    memcpy(&own, stub_tensors_get(&golden, name, "own")->data, sizeof own);
+    expect_pixels(name, file, 3, "rgb");
+    expect_pixels(name, file, 1, "grey");
+    expect_pixels(name, file, 0, own == 1 ? "grey" : "rgb");
+}
+
+Test(codecs, same_pixels_as_pil) {
+    cr_expect_gt(each_case(same_as_pil), 35u);
+    cr_expect_eq(host.n_logs, 0u, "%s", host.last_log);
+}
+
+static void cut_everywhere(const char *name, const cvr_weight *file) {
+    for (uint64_t cut = 0; cut < file->bytes; cut++) {
+        decoded d = decode(file->data, cut, 3);
+        cr_assert_neq(d.status, CVR_OK, "%s cut at %llu of %llu was taken", name, (unsigned long long)cut,
+                      (unsigned long long)file->bytes);
+        cr_assert(d.err.message[0]);
+        free(d.memory);
+    }
+}
+
+Test(codecs, every_truncation_is_an_error, .timeout = 300) {
+    (void)each_case(cut_everywhere);
+}
+
+static void flip_bytes(const char *name, const cvr_weight *file) {
+    uint8_t *const bad = malloc(file->bytes);
+    cvr_rng rng;
+    cvr_rng_start(&rng, 5, cvr_hash(name));
+    for (int i = 0; i < 300; i++) {
+        memcpy(bad, file->data, file->bytes);
+        for (uint64_t k = 1 + cvr_rng_below(&rng, 6); k > 0; k--) {
+            bad[cvr_rng_below(&rng, file->bytes)] = (uint8_t)cvr_rng_u32(&rng);
+        }
+        decoded d = decode(bad, file->bytes, i % 2 ? 1 : 3);
+        free(d.memory);
+        cr_assert_eq(host.live, 0, "%s: memory was left behind", name);
+    }
+    free(bad);
+}
+
+Test(codecs, flipped_bytes_do_no_harm, .timeout = 300) {
+    (void)each_case(flip_bytes);
+}
+
+/* PNG checks its chunks: with the sums put right, what is behind them is reached. */
+static void mend_sums(uint8_t *file, uint64_t n) {
+    for (uint64_t at = 8; at + 12 <= n;) {
+        const uint64_t len =
+            (uint64_t)file[at] << 24 | (uint64_t)file[at + 1] << 16 | (uint64_t)file[at + 2] << 8 | file[at + 3];
+        if (len > n - at - 12) return;
+        const uLong crc = crc32(0, file + at + 4, (uInt)len + 4);
+        for (int i = 0; i < 4; i++) file[at + 8 + len + (uint64_t)i] = (uint8_t)(crc >> 8 * (3 - i));
+        at += 12 + len;
+    }
+}
+
+static void flip_png(const char *name, const cvr_weight *file) {
+    uint8_t *const bad = malloc(file->bytes);
+    cvr_rng rng;
+    cvr_rng_start(&rng, 6, cvr_hash(name));
+    for (int i = 0; i < 300 && strncmp(name, "png", 3) == 0; i++) {
+        memcpy(bad, file->data, file->bytes);
+        for (uint64_t k = 1 + cvr_rng_below(&rng, 3); k > 0; k--) {
+            bad[8 + cvr_rng_below(&rng, file->bytes - 8)] = (uint8_t)cvr_rng_u32(&rng);
+        }
+        mend_sums(bad, file->bytes);
+        decoded d = decode(bad, file->bytes, i % 2 ? 0 : 3);
+        free(d.memory);
+        cr_assert_eq(host.live, 0, "%s: memory was left behind", name);
+    }
+    free(bad);
+}
+
+Test(codecs, png_with_good_sums_and_bad_contents_does_no_harm, .timeout = 300) {
+    (void)each_case(flip_png);
+}
+
+static const cvr_weight *file_of(const char *name) {
+    const cvr_weight *const w = stub_tensors_get(&golden, name, "file");
+    cr_assert(w, "%s", name);
+    return w;
+}
+
+/* A tiny file that declares a huge picture costs no memory. */
+Test(codecs, declared_size_is_not_believed) {
+    static const uint32_t sizes[][2] = {{65000, 65000}, {0x7fffffff, 0x7fffffff}, {65501, 1}, {1, 65501}, {0, 5},
+                                        {60000, 2000}};
+    const cvr_weight *const p = file_of("png_rgb"), *const j = file_of("jpeg_444");
+    uint8_t *const png = malloc(p->bytes), *const jpeg = malloc(j->bytes);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        memcpy(png, p->data, p->bytes);
+        for (int k = 0; k < 8; k++) png[16 + k] = (uint8_t)(sizes[i][k / 4] >> 8 * (3 - k % 4));
+        mend_sums(png, p->bytes);
+        decoded d = decode(png, p->bytes, 3);
+        cr_expect_neq(d.status, CVR_OK, "PNG of %u x %u was taken", sizes[i][0], sizes[i][1]);
+        cr_expect(d.err.message[0] && !d.memory, "memory was asked for");
+    }
+    memcpy(jpeg, j->data, j->bytes);
+    uint64_t at = 2;
+    while (jpeg[at + 1] != 0xc0) at += 2 + ((uint64_t)jpeg[at + 2] << 8 | jpeg[at + 3]);
+    for (int k = 0; k < 4; k++) jpeg[at + 5 + (uint64_t)k] = 0xf0;
+    decoded d = decode(jpeg, j->bytes, 3);
+    cr_expect_eq(d.status, CVR_ERR_FORMAT);
+    cr_expect(strstr(d.err.message, "cannot hold") && !d.memory, "%s", d.err.message);
+    cr_expect_lt(host.most, 1u << 20, "%llu bytes were asked for", (unsigned long long)host.most);
+    free(png);
+    free(jpeg);
+}
+
+/* An EXIF block that is not well formed leaves the picture as it is stored. */
+Test(codecs, damaged_exif_is_no_orientation) {
+    const cvr_weight *const w = file_of("jpeg_exif6");
+    uint8_t *const bad = malloc(w->bytes);
+    uint64_t tiff = 0;
+    for (uint64_t i = 0; i + 6 < w->bytes && !tiff; i++) {
+        if (memcmp((const uint8_t *)w->data + i, "Exif\0\0", 6) == 0) tiff = i + 6;
+    }
+    cr_assert(tiff);
+    for (uint64_t at = 0; at < 26; at++) {
+        for (int v = 0; v < 256; v++) {
+            memcpy(bad, w->data, w->bytes);
+            bad[tiff + at] = (uint8_t)v;
+            decoded d = decode(bad, w->bytes, 3);
+            cr_assert_eq(d.status, CVR_OK, "%s", d.err.message);
+            free(d.memory);
+        }
+    }
+    memcpy(bad, w->data, w->bytes);
+    memset(bad + tiff + 4, 0xff, 4);
+    decoded d = decode(bad, w->bytes, 3);
+    cr_expect(d.status == CVR_OK && d.image.width == 9 && d.image.height == 5);
+    free(d.memory);
+    free(bad);
+}
+
+/* What libjpeg can go on after is logged once and is no error. */
+Test(codecs, jpeg_warning_is_logged_once) {
+    const cvr_weight *const w = file_of("jpeg_444");
+    uint8_t *const bad = calloc(1, w->bytes + 6);
+    memcpy(bad, w->data, w->bytes - 2);
+    memcpy(bad + w->bytes - 2, "\x12\x34\x56\x78\x9a", 5); /* bytes that belong to nothing, before the end marker */
+    memcpy(bad + w->bytes + 3, "\xff\xd9", 2);
+    decoded d = decode(bad, w->bytes + 5, 3);
+    cr_expect_eq(d.status, CVR_OK, "%s", d.err.message);
+    cr_expect_eq(host.n_logs, 1u);
+    cr_expect(strncmp(host.last_log, "jpeg: ", 6) == 0, "%s", host.last_log);
+    free(d.memory);
+    free(bad);
+}
+
+/* A picture whose data stop half-way, with the end marker put behind them, is not whole. */
+Test(codecs, jpeg_that_stops_early_is_an_error_even_with_an_end_marker) {
+    const cvr_weight *const w = file_of("jpeg_444");
+    uint8_t *const bad = malloc(w->bytes);
+    memcpy(bad, w->data, w->bytes);
+    memcpy(bad + w->bytes - 302, "\xff\xd9", 2);
+    decoded d = decode(bad, w->bytes - 300, 3);
+    cr_expect_eq(d.status, CVR_ERR_FORMAT);
+    cr_expect(strstr(d.err.message, "ends too early"), "%s", d.err.message);
+    free(d.memory);
+    free(bad);
+}
+
+static int32_t full_disk(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
+    (void)ctx;
+    (void)bytes;
+    (void)n;
+    return cvr_fail(err, CVR_ERR_IO, "disk full");
+}
+
+Test(codecs, png_round_trip) {
+    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+    for (int64_t channels = 1; channels <= 3; channels += 2) {
+        uint8_t pixels[7 * 5 * 3];
+        cvr_rng rng;
+        cvr_error err;
+        stub_bytes a = {NULL, 0}, b = {NULL, 0};
+        cvr_rng_start(&rng, 3, 0);
+        cvr_error_init(&err);
+        for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)cvr_rng_u32(&rng);
+        const cvr_image image = {sizeof image, 5, 7, channels, pixels};
+        cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &a, &err), CVR_OK, "%s", err.message);
+        cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &b, &err), CVR_OK, "%s", err.message);
+        cr_expect(a.n == b.n && memcmp(a.bytes, b.bytes, a.n) == 0, "the same pixels gave other bytes");
+        decoded d = decode(a.bytes, a.n, 0);
+        cr_assert_eq(d.status, CVR_OK, "%s", d.err.message);
+        cr_expect(d.image.width == 5 && d.image.height == 7 && d.image.channels == channels);
+        cr_expect_eq(memcmp(d.image.data, pixels, (size_t)(35 * channels)), 0);
+        cr_expect_eq(png->encode(&host.host, &image, full_disk, NULL, &err), CVR_ERR_IO);
+        cr_expect_str_eq(err.message, "disk full");
+        free(d.memory);
+        stub_bytes_free(&a);
+        stub_bytes_free(&b);
+    }
+}
+
+Test(codecs, png_encoder_refuses_other_channels) {
+    uint8_t pixels[8] = {0};
+    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+    const cvr_image two = {sizeof two, 2, 2, 2, pixels}, none = {sizeof none, 0, 2, 1, pixels};
+    stub_bytes a = {NULL, 0};
+    cvr_error err;
+    cvr_error_init(&err);
+    cr_expect_eq(png->encode(&host.host, &two, stub_bytes_sink, &a, &err), CVR_ERR_UNSUPPORTED);
+    cr_expect_eq(png->encode(&host.host, &none, stub_bytes_sink, &a, &err), CVR_ERR_UNSUPPORTED);
+    stub_bytes_free(&a);
+}
+
+static void *no_memory(void *ctx, uint64_t bytes) {
+    (void)ctx;
+    (void)bytes;
+    return NULL;
+}
+
+static void decode_without_memory(const char *name, const cvr_weight *file) {
+    cvr_image image = {.struct_size = sizeof image};
+    cvr_error err;
+    cvr_error_init(&err);
+    cr_expect_eq(host.image.decode(&host.image, file->data, file->bytes, 3, no_memory, NULL, &image, &err),
+                 CVR_ERR_NOMEM, "%s: %s", name, err.message);
+    cr_expect_eq(host.live, 0);
+}
+
+Test(codecs, out_of_memory_is_said) {
+    (void)each_case(decode_without_memory);
+}
