@@ -142,6 +142,7 @@ int32_t manifest_read(cvr_plugins *p, const char *path, cvr_error *err) {
     }
     if (status == CVR_OK) status = check_writable(s.root, err);
     if (status == CVR_OK) status = cvr_ini_read(real, on_manifest_line, &s, err);
+    if (status == CVR_ERR_USAGE) status = cvr_fail_as(err, CVR_ERR_PLUGIN); /* nobody's setting */
     for (size_t i = s.first; status == CVR_OK && i < p->n; i++) {
         if (p->candidates[i].file) continue;
         cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` has no `file`", p->candidates[i].id);

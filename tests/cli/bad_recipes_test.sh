@@ -43,7 +43,7 @@ edit 's/kernel_size=3 padding=1/kernel_size=30/'; net 'layer c1 (conv2d)'
 edit 's/^f = flatten/f = flatten from=p2/'; net 'from=p2: no line above has this name; did you mean `p1`?'
 edit 's/^d = dropout 0.2/d = add from=f,c1/'; net 'layer d (add)'
 edit 's/^f = flatten/f = linear 5/';        net 'layer f (linear)'
-edit 's/^fc = linear num_classes/fc = linear 7/'; net "the network's output has 7 numbers a picture for 3 classes" 1
+edit 's/^fc = linear num_classes/fc = linear 7/'; net "the network's output has 7 numbers a picture for 3 classes"
 edit 's/^c1 = conv2d 6/c1 = conv2d 2000000000/'; net 'layer c1'
 edit 's/^c1 = conv2d 6/c1 = conv2d 99999999999/'; net 'layer c1'
 
