@@ -18,12 +18,13 @@ static const cvr_attr_desc ignore_attr = {.struct_size = sizeof ignore_attr,
                                           .doc = "a target that counts for nothing"};
 static const cvr_attr_desc *const attrs_[] = {&smoothing_attr, &ignore_attr, &loss_reduction_attr};
 
-/* x (N,C,...), target (N,...) i64, [weight (C)] */
+/* x (N,C,...) of rank 2 to 4, target (N,...) i64, [weight (C)] */
 static int32_t check(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0], *target = a->inputs[1], *weight = a->n_inputs > 2 ? a->inputs[2] : NULL;
-    if (x->dtype != CVR_F32 || x->rank < 2 || x->shape[1] < 1)
-        return cvr_fail(err, CVR_ERR_INVALID,
-                        "cross_entropy: the input must be f32, (N, classes) or (N, classes, ...)");
+    if (x->dtype != CVR_F32 || x->rank < 2 || x->rank > 4 || x->shape[1] < 1)
+        return cvr_fail(
+            err, CVR_ERR_INVALID,
+            "cross_entropy: the input must be f32, (N, C), (N, C, L) or (N, C, H, W), with at least one class");
     int fits = target->dtype == CVR_I64 && target->rank + 1 == x->rank && target->shape[0] == x->shape[0];
     for (uint32_t i = 2; fits && i < x->rank; i++) fits = target->shape[i - 1] == x->shape[i];
     if (!fits)

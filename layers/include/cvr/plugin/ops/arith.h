@@ -8,8 +8,9 @@
  * mul_broadcast   a, b -> a * b
  * sum_to          a, [b like a] -> y: a (or a * b), summed over the axes along which `shape` would broadcast to a's;
  *                 cvr_sum_to_attrs
- * expand          x -> y of `shape`: scale * x, repeated; cvr_expand_attrs. x has the axes of `shape` with the full
- * size or 1 each, or has all of them but those in `dim`, which are then the repeated ones
+ * expand          x -> y of `shape`: scale * x, repeated; cvr_expand_attrs
+ *                 x has the axes of `shape` with the full size or 1 each, or has all of them but those in `dim`, which
+ *                 are then the repeated ones
  *
  * sum, mean, amax x -> y: over the axes in `dim` (none named: over all), which stay with size 1 if keepdim, else go;
  *                 cvr_reduce_attrs

@@ -4,10 +4,10 @@
  *
  * cross_entropy           x (N,C,...), target (N,...) i64, [weight (C)] -> loss (), lse (N,...), norm ();
  *                         cvr_cross_entropy_attrs
- *     At a position with class t = target, s = label_smoothing, w = weight (1 where absent), over the classes c:
- *     lse = log(sum of exp(x_c)); l = (1-s) * w_t * (lse - x_t) + s / C * sum of w_c * (lse - x_c)
- *     Positions with target = ignore_index count for nothing. loss = sum(l) / norm,
- *     norm = sum of w_t (mean; 0 / 0 is NaN, as in PyTorch) or 1 (sum)
+ *     x has rank 2 to 4. At a position with class t = target, over the classes c, with s = label_smoothing and
+ *     w = weight (1 where absent): lse = log(sum of exp(x_c))
+ *     l = (1-s) * w_t * (lse - x_t) + s / C * sum of w_c * (lse - x_c); 0 where target = ignore_index
+ *     loss = sum(l) / norm, norm = sum of the w_t that count (mean; 0 / 0 is NaN, as in PyTorch) or 1 (sum)
  *     A target that is neither ignore_index nor in [0, C) is an error that names it.
  * cross_entropy_backward  x, target, [weight], lse, norm, grad () -> dx like x; cvr_cross_entropy_attrs
  *     dx_c = grad / norm * (exp(x_c - lse) * ((1-s) * w_t + s / C * sum of w) - (1-s) * w_t * [c = t] - s / C * w_c)

@@ -24,8 +24,8 @@
  *     y = (x - mean[g]) * invstd[g] * weight + bias
  * layer_norm_backward     x, grad, [weight], mean (G), invstd (G) -> dx, dweight, dbias; cvr_layer_norm_attrs
  *     With xhat = (x - mean) * invstd and e = grad * weight, over the D elements of a group:
- *     dx = invstd * (e - sum(e) / D - xhat * sum(e * xhat) / D); dweight = sum over groups of grad * xhat, dbias of
- * grad
+ *     dx = invstd * (e - sum(e) / D - xhat * sum(e * xhat) / D)
+ *     dweight = sum over groups of grad * xhat, dbias = sum over groups of grad
  *
  * group_norm              x (N,C,...), [weight (C)], [bias (C)] -> y like x, mean (N,G), invstd (N,G)
  *     mean, var over the C/G channels of group g and all positions; y = (x - mean[n,g]) * invstd[n,g] * weight[c] +

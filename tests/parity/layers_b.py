@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+"""Numbers from PyTorch for the layers of normalisation, activation, shape, arithmetic, dropout and loss.
+
+Writes tests/golden/layers_{norm,activation,shape,arith,dropout,loss}.safetensors, next to this script's folder. Needs
+torch, numpy and safetensors. The same versions give the same bytes. Fields of a case CASE:
+  CASE/layer, CASE/settings        text, u8: the layer and its settings as a recipe has them
+  CASE/in0, in1, ...               the inputs, logical NCHW; CASE/param.NAME parameters and buffers before
+  CASE/train                       1: the graph of a training step; 0: of evaluation
+  CASE/out0, CASE/gout0            the output, and the gradient that is fed in for it
+  CASE/gin0, ..., CASE/gparam.NAME the gradients; CASE/after.NAME the buffers afterwards
+"""
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save_file
+from torch import nn
+
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
+
+
+def text(s):
+    return np.frombuffer(s.encode(), dtype=np.uint8).copy()
+
+
+class Family:
+    """All cases of one file."""
+
+    def __init__(self, name):
+        self.name = name
+        self.tensors = {}
+        self.generator = torch.Generator().manual_seed(sum(map(ord, name)))
+
+    def randn(self, *shape):
+        return torch.randn(shape, generator=self.generator)
+
+    def rand(self, *shape):
+        return torch.rand(shape, generator=self.generator)
+
+    def add(self, case, layer, settings, module, *inputs, train=True, const=()):
+        """Runs the module forward and backward and keeps everything. `const`: numbers of f32 inputs without gradient."""
+
+        def put(field, t):
+            t = t.detach().numpy() if isinstance(t, torch.Tensor) else t
+            self.tensors[f"{case}/{field}"] = np.array(t, order="C", copy=True)
+
+        assert f"{case}/layer" not in self.tensors, case
+        parameters, buffers = {}, {}
+        if isinstance(module, nn.Module):
+            module.train(train)
+            parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+            with torch.no_grad():
+                for p in parameters.values():
+                    p.copy_(self.randn(*p.shape) * 0.5)
+                for name, b in buffers.items():
+                    if b.is_floating_point():
+                        b.copy_(self.rand(*b.shape) + 0.5 if name == "running_var" else self.randn(*b.shape))
+                    else:
+                        b.fill_(7)
+        for name, t in [*parameters.items(), *buffers.items()]:
+            put(f"param.{name}", t)
+        xs = [x.clone() for x in inputs]
+        wanted = [i for i, x in enumerate(xs) if x.is_floating_point() and i not in const]
+        for i in wanted:
+            xs[i].requires_grad_(True)
+        y = module(*xs)
+        gy = self.randn(*y.shape)
+        y.backward(gy)
+        put("layer", text(layer))
+        put("settings", text(settings))
+        put("train", np.array(int(train), dtype=np.int64))
+        for i, x in enumerate(xs):
+            put(f"in{i}", x)
+        put("out0", y)
+        put("gout0", gy)
+        for i in wanted:
+            put(f"gin{i}", xs[i].grad)
+        for name, p in parameters.items():
+            if train:
+                put(f"gparam.{name}", p.grad)
+        for name, b in buffers.items():
+            put(f"after.{name}", b)
+
+    def write(self):
+        path = GOLDEN / f"layers_{self.name}.safetensors"
+        save_file({k: self.tensors[k] for k in sorted(self.tensors)}, path)
+        print(f"{path.name}: {len({k.split('/')[0] for k in self.tensors})} cases, {path.stat().st_size} bytes")
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """As torchvision's convnext has it: over the channels of each pixel."""
+
+    def forward(self, x):
+        x = x.permute(0, 2, 3, 1)
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
+def norm():
+    f = Family("norm")
+    bn = nn.BatchNorm2d
+    f.add("bn_train", "batch_norm2d", "", bn(5), f.randn(3, 5, 4, 7))
+    f.add("bn_one_channel", "batch_norm2d", "", bn(1), f.randn(2, 1, 9, 5))
+    f.add("bn_wide", "batch_norm2d", "", bn(70), f.randn(3, 70, 2, 3))
+    f.add("bn_one_pixel", "batch_norm2d", "", bn(3), f.randn(4, 3, 1, 1))
+    f.add("bn_far_mean", "batch_norm2d", "", bn(4), f.randn(2, 4, 5, 5) * 0.5 + 20)
+    f.add("bn_settings", "batch_norm2d", "eps=0.001 momentum=0.03", bn(6, eps=0.001, momentum=0.03), f.randn(2, 6, 5, 3))
+    f.add("bn_no_affine", "batch_norm2d", "affine=no", bn(3, affine=False), f.randn(2, 3, 5, 5))
+    f.add("bn_no_running", "batch_norm2d", "track_running_stats=no", bn(3, track_running_stats=False), f.randn(2, 3, 4, 4))
+    f.add("bn_eval", "batch_norm2d", "", bn(5), f.randn(2, 5, 3, 4), train=False)
+    f.add("bn_eval_one_pixel", "batch_norm2d", "", bn(5), f.randn(1, 5, 1, 1), train=False)
+    f.add("bn_eval_no_affine", "batch_norm2d", "affine=no eps=0.01", bn(3, affine=False, eps=0.01), f.randn(2, 3, 5, 5), train=False)
+    f.add("bn_eval_no_running", "batch_norm2d", "track_running_stats=no", bn(3, track_running_stats=False), f.randn(2, 3, 4, 4), train=False)
+    ln = nn.LayerNorm
+    f.add("ln_rank2", "layer_norm", "10", ln(10), f.randn(4, 10))
+    f.add("ln_rank3", "layer_norm", "33 eps=1e-06", ln(33, eps=1e-6), f.randn(2, 5, 33))
+    f.add("ln_two_axes", "layer_norm", "5,6", ln((5, 6)), f.randn(3, 5, 6))
+    f.add("ln_no_bias", "layer_norm", "8 bias=no", ln(8, bias=False), f.randn(3, 2, 8))
+    f.add("ln_no_affine", "layer_norm", "8 elementwise_affine=no", ln(8, elementwise_affine=False), f.randn(3, 8))
+    f.add("ln_chw", "layer_norm", "3,4,5", ln((3, 4, 5)), f.randn(2, 3, 4, 5))
+    f.add("ln_hw", "layer_norm", "4,5", ln((4, 5)), f.randn(2, 3, 4, 5))
+    f.add("ln_w", "layer_norm", "5", ln(5), f.randn(2, 3, 4, 5))
+    f.add("ln_nchw", "layer_norm", "2,3,4,5", ln((2, 3, 4, 5)), f.randn(2, 3, 4, 5))
+    f.add("ln_rank5", "layer_norm", "3,2", ln((3, 2)), f.randn(2, 2, 2, 3, 2))
+    f.add("ln2d", "layer_norm2d", "eps=1e-06", LayerNorm2d(12, eps=1e-6), f.randn(2, 12, 3, 5))
+    f.add("ln2d_plain", "layer_norm2d", "elementwise_affine=no", LayerNorm2d(7, elementwise_affine=False), f.randn(2, 7, 2, 3))
+    gn = nn.GroupNorm
+    f.add("gn", "group_norm", "3", gn(3, 12), f.randn(2, 12, 4, 5))
+    f.add("gn_one", "group_norm", "1 eps=0.001", gn(1, 6, eps=0.001), f.randn(3, 6, 3, 3))
+    f.add("gn_each", "group_norm", "5", gn(5, 5), f.randn(2, 5, 4, 4))
+    f.add("gn_no_affine", "group_norm", "2 affine=no", gn(2, 4, affine=False), f.randn(2, 4, 3, 2))
+    f.add("gn_wide", "group_norm", "32", gn(32, 96), f.randn(1, 96, 3, 3))
+    f.add("gn_rank2", "group_norm", "2", gn(2, 8), f.randn(3, 8))
+    f.add("gn_rank3", "group_norm", "4", gn(4, 8), f.randn(2, 8, 9))
+    f.write()
+
+
+def activation():
+    f = Family("activation")
+    edges = torch.tensor([-120.0, -88.0, -20.0, -9.1, -6.0, -3.0, -1.0, -1e-3, -0.0, 0.0, 1e-6, 0.5, 3.0, 6.0, 9.1, 20.0, 88.0, 120.0])
+    modules = {
+        "relu": ("", nn.ReLU()),
+        "relu6": ("", nn.ReLU6()),
+        "leaky_relu": ("", nn.LeakyReLU()),
+        "leaky_relu_slope": ("0.3", nn.LeakyReLU(0.3)),
+        "leaky_relu_negative": ("negative_slope=-0.5", nn.LeakyReLU(-0.5)),
+        "gelu": ("", nn.GELU()),
+        "gelu_tanh": ("approximate=tanh", nn.GELU(approximate="tanh")),
+        "silu": ("", nn.SiLU()),
+        "hardswish": ("", nn.Hardswish()),
+        "hardsigmoid": ("", nn.Hardsigmoid()),
+        "sigmoid": ("", nn.Sigmoid()),
+        "tanh": ("", nn.Tanh()),
+    }
+    layer_of = {"leaky_relu_slope": "leaky_relu", "leaky_relu_negative": "leaky_relu", "gelu_tanh": "gelu"}
+    for name, (settings, module) in modules.items():
+        layer = layer_of.get(name, name)
+        f.add(name, layer, settings, module, f.randn(2, 3, 5, 7) * 3)
+        f.add(f"{name}_edges", layer, settings, module, edges)
+        f.add(f"{name}_scalar", layer, settings, module, f.randn())
+    for name, module in (("softmax", nn.Softmax), ("log_softmax", nn.LogSoftmax)):
+        for dim in (0, 1, 2, -1):
+            f.add(f"{name}_rank4_{dim}", name, f"dim={dim}", module(dim), f.randn(3, 5, 4, 6) * 2)
+        f.add(f"{name}_rank2", name, "1", module(1), f.randn(4, 10) * 10)
+        f.add(f"{name}_rank2_0", name, "0", module(0), f.randn(4, 10))
+        f.add(f"{name}_rank3", name, "dim=1", module(1), f.randn(2, 7, 3))
+        f.add(f"{name}_far", name, "dim=-1", module(-1), f.randn(2, 3, 9) * 50 + 1000)
+        f.add(f"{name}_one", name, "0", module(0), f.randn(1))
+        f.add(f"{name}_long", name, "-1", module(-1), f.randn(2, 1500))
+    f.write()
+
+
+def shape():
+    f = Family("shape")
+    f.add("flatten", "flatten", "", nn.Flatten(), f.randn(2, 3, 4, 5))
+    f.add("flatten_one_channel", "flatten", "", nn.Flatten(), f.randn(2, 1, 4, 5))
+    f.add("flatten_pooled", "flatten", "", nn.Flatten(), f.randn(2, 7, 1, 1))
+    f.add("flatten_all", "flatten", "start_dim=0", nn.Flatten(0), f.randn(2, 3, 4, 5))
+    f.add("flatten_hw", "flatten", "2", nn.Flatten(2), f.randn(2, 3, 4, 5))
+    f.add("flatten_ch", "flatten", "1 2", nn.Flatten(1, 2), f.randn(2, 3, 4, 5))
+    f.add("flatten_nothing", "flatten", "1 1", nn.Flatten(1, 1), f.randn(2, 3, 4, 5))
+    f.add("flatten_rank2", "flatten", "", nn.Flatten(), f.randn(3, 4))
+    f.add("flatten_rank5", "flatten", "start_dim=-3 end_dim=-2", nn.Flatten(-3, -2), f.randn(2, 3, 2, 2, 3))
+    for name, start, to in (
+        ("4_to_2", (2, 3, 4, 5), (2, -1)),
+        ("4_to_4", (2, 3, 4, 5), (3, 2, 5, 4)),
+        ("2_to_4", (4, 30), (4, 5, -1, 3)),
+        ("3_to_2", (2, 3, 4), (6, 4)),
+        ("4_to_1", (2, 3, 2, 2), (-1,)),
+        ("1_to_4", (24,), (2, 3, 2, 2)),
+        ("plain_4", (2, 6, 1, 1), (2, 2, 3)),
+        ("to_6", (2, 3, 4, 5), (2, 3, 2, 2, 5, 1)),
+    ):
+        settings = ",".join(map(str, to))
+        f.add(f"reshape_{name}", "reshape", f"shape={settings}", lambda x, to=to: x.reshape(to), f.randn(*start))
+    for start, dims in (
+        ((2, 3, 4, 5), (0, 2, 3, 1)),
+        ((2, 3, 4, 5), (3, 2, 1, 0)),
+        ((2, 3, 4, 5), (1, 0, 3, 2)),
+        ((2, 3, 4, 5), (0, 1, 2, 3)),
+        ((2, 3, 4), (2, 0, 1)),
+        ((3, 5), (1, 0)),
+        ((2, 1, 3, 2, 2), (4, -3, 0, 1, 3)),
+        ((1, 2, 3, 2, 1, 2), (5, 4, 3, 2, 1, 0)),
+    ):
+        name = "".join(str(d % len(dims)) for d in dims)
+        settings = ",".join(map(str, dims))
+        f.add(f"permute_{name}", "permute", settings, lambda x, dims=dims: x.permute(dims), f.randn(*start))
+    cat = lambda dim: lambda *xs: torch.cat(xs, dim)
+    f.add("concat_channels", "concat", "dim=1", cat(1), f.randn(2, 3, 4, 5), f.randn(2, 1, 4, 5), f.randn(2, 4, 4, 5))
+    f.add("concat_batch", "concat", "", cat(0), f.randn(2, 3, 4, 5), f.randn(1, 3, 4, 5))
+    f.add("concat_height", "concat", "2", cat(2), f.randn(2, 3, 4, 5), f.randn(2, 3, 1, 5))
+    f.add("concat_width", "concat", "dim=-1", cat(-1), f.randn(2, 3, 4, 5), f.randn(2, 3, 4, 2))
+    f.add("concat_rank2", "concat", "1", cat(1), f.randn(3, 4), f.randn(3, 2), f.randn(3, 1), f.randn(3, 5))
+    f.add("concat_one", "concat", "1", cat(1), f.randn(3, 4))
+    f.add("slice_channels", "slice", "1 start=1 end=3", lambda x: x[:, 1:3], f.randn(2, 5, 3, 4))
+    f.add("slice_step", "slice", "dim=3 start=1 step=2", lambda x: x[..., 1::2], f.randn(2, 3, 4, 7))
+    f.add("slice_negative", "slice", "dim=-2 start=-3 end=-1", lambda x: x[:, :, -3:-1], f.randn(2, 3, 5, 2))
+    f.add("slice_batch", "slice", "end=2", lambda x: x[:2], f.randn(4, 3))
+    f.add("slice_past_end", "slice", "1 start=-100 end=100 step=3", lambda x: x[:, -100:100:3], f.randn(2, 8))
+    f.add("slice_all", "slice", "2", lambda x: x, f.randn(2, 3, 4))
+    f.write()
+
+
+def arith():
+    f = Family("arith")
+    pairs = {
+        "same": ((2, 3, 4, 5), (2, 3, 4, 5)),
+        "same_rank2": ((3, 7), (3, 7)),
+        "scalar": ((2, 3, 4, 5), ()),
+        "gate": ((2, 6, 3, 4), (2, 6, 1, 1)),
+        "channel": ((2, 6, 3, 4), (6, 1, 1)),
+        "width": ((2, 3, 4, 5), (5,)),
+        "plane": ((2, 3, 4, 5), (4, 5)),
+        "picture": ((3, 4, 5), (2, 3, 4, 5)),
+        "both": ((3, 1, 5), (4, 1)),
+        "rows": ((4, 1), (1, 5)),
+        "batch": ((1, 3, 4, 5), (2, 3, 1, 5)),
+        "rank5": ((2, 1, 3, 1, 2), (3, 2, 1)),
+    }
+    for name, (a, b) in pairs.items():
+        f.add(f"add_{name}", "add", "", torch.add, f.randn(*a), f.randn(*b))
+        f.add(f"mul_{name}", "mul", "", torch.mul, f.randn(*a), f.randn(*b))
+    ties = lambda *shape: torch.round(f.randn(*shape) * 1.5)
+    for shape, dim in (
+        ((2, 3, 4, 5), (2, 3)),
+        ((2, 3, 4, 5), (1,)),
+        ((2, 3, 4, 5), (0, 2, 3)),
+        ((2, 3, 4, 5), (0,)),
+        ((2, 3, 4, 5), (-1,)),
+        ((2, 3, 4, 5), (1, 3)),
+        ((2, 3, 4, 5), ()),
+        ((6, 9), (1,)),
+        ((6, 9), (0,)),
+        ((2, 5, 4), (1,)),
+        ((2, 3, 2, 2, 3), (1, 3)),
+        ((7,), (0,)),
+        ((1500,), ()),
+    ):
+        for keep in (False, True):
+            name = f"{len(shape)}_{'n' if not dim else ''.join(str(d % len(shape)) for d in dim)}{'k' if keep else ''}"
+            if shape == (1500,):
+                name = f"long{'k' if keep else ''}"
+            settings = f"{','.join(map(str, dim))}{' keepdim=yes' if keep else ''}".strip()
+            axes = dim or tuple(range(len(shape)))
+            f.add(f"sum_{name}", "sum", settings, lambda x, d=axes, k=keep: x.sum(d, k), f.randn(*shape))
+            f.add(f"mean_{name}", "mean", settings, lambda x, d=axes, k=keep: x.mean(d, k), f.randn(*shape))
+            f.add(f"amax_{name}", "amax", settings, lambda x, d=axes, k=keep: x.amax(d, k), ties(*shape))
+    f.write()
+
+
+def dropout():
+    """Only what does not depend on PyTorch's own random numbers."""
+    f = Family("dropout")
+    f.add("eval", "dropout", "p=0.4", nn.Dropout(0.4), f.randn(2, 3, 4, 5), train=False)
+    f.add("none", "dropout", "0", nn.Dropout(0), f.randn(2, 7))
+    f.add("all", "dropout", "1", nn.Dropout(1), f.randn(2, 7))
+    f.write()
+
+
+def loss():
+    f = Family("loss")
+    classes = lambda n, *shape: torch.randint(0, n, shape, generator=f.generator)
+
+    def ce(case, x, target, weight=None, scale=3.0, **kw):
+        words = " ".join(f"{k}={v}" for k, v in kw.items())
+        extra = () if weight is None else (weight,)
+        module = lambda p, t, w=None: F.cross_entropy(p, t, w, **kw)
+        f.add(case, "cross_entropy", words, module, x * scale, target, *extra, const=(2,))
+
+    ce("ce", f.randn(6, 10), classes(10, 6))
+    ce("ce_sum", f.randn(6, 10), classes(10, 6), reduction="sum")
+    ce("ce_smooth", f.randn(5, 7), classes(7, 5), label_smoothing=0.1)
+    ce("ce_smooth_all", f.randn(5, 7), classes(7, 5), label_smoothing=1.0)
+    ce("ce_weight", f.randn(5, 7), classes(7, 5), f.rand(7) + 0.1)
+    ce("ce_weight_sum", f.randn(5, 7), classes(7, 5), f.rand(7), reduction="sum")
+    ce("ce_weight_smooth", f.randn(5, 7), classes(7, 5), f.rand(7), label_smoothing=0.2)
+    ce("ce_ignore", f.randn(5, 4), torch.tensor([1, -100, 3, -100, 0]))
+    ce("ce_ignore_index", f.randn(5, 4), torch.tensor([1, 2, 3, 2, 0]), ignore_index=2)
+    ce("ce_ignore_smooth", f.randn(5, 4), torch.tensor([1, 2, 3, 2, 0]), f.rand(4), ignore_index=2, label_smoothing=0.3)
+    ce("ce_far", f.randn(4, 9), classes(9, 4), scale=200.0)
+    ce("ce_two", f.randn(3, 2), classes(2, 3))
+    ce("ce_one_class", f.randn(3, 1), classes(1, 3))
+    ce("ce_many", f.randn(2, 1100), classes(1100, 2))
+    ce("ce_pixels", f.randn(2, 5, 3, 4), classes(5, 2, 3, 4))
+    ce("ce_pixels_all", f.randn(2, 5, 3, 4), classes(5, 2, 3, 4), f.rand(5), ignore_index=1, label_smoothing=0.1)
+    ce("ce_rank3", f.randn(2, 5, 6), classes(5, 2, 6), f.rand(5), label_smoothing=0.1)
+
+    bce = lambda kind: lambda x, y, w=None: F.binary_cross_entropy_with_logits(x, y, pos_weight=w, reduction=kind)
+    f.add("bce", "bce_with_logits", "", bce("mean"), f.randn(4, 5) * 4, f.rand(4, 5), const=(1,))
+    f.add("bce_sum", "bce_with_logits", "reduction=sum", bce("sum"), f.randn(2, 3, 4, 5), f.rand(2, 3, 4, 5).round(), const=(1,))
+    f.add("bce_far", "bce_with_logits", "", bce("mean"), f.randn(30) * 60, f.rand(30).round(), const=(1,))
+    f.add("bce_pos_weight", "bce_with_logits", "", bce("mean"), f.randn(4, 5), f.rand(4, 5), f.rand(5) * 3, const=(1, 2))
+    f.add("bce_pos_weight_one", "bce_with_logits", "", bce("mean"), f.randn(4, 5), f.rand(4, 5), f.rand(1) * 3, const=(1, 2))
+    f.add("bce_pos_weight_4", "bce_with_logits", "", bce("mean"), f.randn(2, 3, 4, 5), f.rand(2, 3, 4, 5), f.rand(3, 1, 1) * 3, const=(1, 2))
+    f.add("bce_long", "bce_with_logits", "", bce("mean"), f.randn(3, 700), f.rand(3, 700), f.rand(700), const=(1, 2))
+
+    distances = {
+        "mse": ("mse", "", F.mse_loss),
+        "l1": ("l1", "", F.l1_loss),
+        "smooth_l1": ("smooth_l1", "", F.smooth_l1_loss),
+        "smooth_l1_beta": ("smooth_l1", "beta=0.3", lambda x, y, reduction="mean": F.smooth_l1_loss(x, y, reduction=reduction, beta=0.3)),
+        "smooth_l1_zero": ("smooth_l1", "beta=0", lambda x, y, reduction="mean": F.smooth_l1_loss(x, y, reduction=reduction, beta=0.0)),
+    }
+    for name, (layer, settings, fn) in distances.items():
+        total = lambda x, y, fn=fn: fn(x, y, reduction="sum")
+        f.add(name, layer, settings, fn, f.randn(2, 3, 4, 5), f.randn(2, 3, 4, 5))
+        f.add(f"{name}_sum", layer, f"{settings} reduction=sum".strip(), total, f.randn(6, 5), f.randn(6, 5))
+        y = f.randn(9)
+        f.add(f"{name}_equal", layer, settings, fn, torch.cat([y[:4], f.randn(5)]), y)
+    f.write()
+
+
+if __name__ == "__main__":
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
+    norm()
+    activation()
+    shape()
+    arith()
+    dropout()
+    loss()
