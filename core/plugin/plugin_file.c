@@ -36,7 +36,8 @@ static int32_t check_segments(int fd, const Elf64_Ehdr *h, uint64_t size, cvr_er
         Elf64_Phdr p;
         const uint64_t at = h->e_phoff + i * sizeof p;
         const bool whole = h->e_phentsize == sizeof p && h->e_phoff < size && at + sizeof p <= size &&
-                           pread(fd, &p, sizeof p, (off_t)at) == (ssize_t)sizeof p && p.p_offset <= size && p.p_filesz <= size - p.p_offset;
+                           pread(fd, &p, sizeof p, (off_t)at) == (ssize_t)sizeof p && p.p_offset <= size &&
+                           p.p_filesz <= size - p.p_offset;
         if (!whole) return cvr_fail(err, CVR_ERR_PLUGIN, "cannot be loaded: the file is cut short; build it again");
     }
     return CVR_OK;
@@ -49,10 +50,13 @@ static int32_t check_elf(int fd, uint64_t size, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (no ELF header); build it again");
     }
     if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != THIS_MACHINE) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "is built for another machine (ELF machine %u, here %u); build it for this one", (unsigned)h.e_machine,
-                        (unsigned)THIS_MACHINE);
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "is built for another machine (ELF machine %u, here %u); build it for this one",
+                        (unsigned)h.e_machine, (unsigned)THIS_MACHINE);
     }
-    if (h.e_type != ET_DYN) return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (ELF type %u); link it with -shared", (unsigned)h.e_type);
+    if (h.e_type != ET_DYN)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "is not a shared object (ELF type %u); link it with -shared",
+                        (unsigned)h.e_type);
     return check_segments(fd, &h, size, err);
 }
 

@@ -25,7 +25,9 @@ static uint64_t hash_bytes(uint64_t h, const uint8_t *p, uint64_t n) {
     return h;
 }
 
-static uint64_t padded(uint64_t n) { return (n + 7) / 8 * 8; }
+static uint64_t padded(uint64_t n) {
+    return (n + 7) / 8 * 8;
+}
 
 static const struct {
     const char *key;
@@ -89,7 +91,8 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
     if (status == CVR_OK) status = put(&w, &hash, &length, 8, err);
     if (status == CVR_OK) status = put(&w, &hash, header.s, length, err);
     for (size_t i = 0; i < cvr_store_count(s->store) && status == CVR_OK; i++) {
-        memset((char *)host + cvr_store_get(s->store, i)->bytes, 0, padded(cvr_store_get(s->store, i)->bytes) - cvr_store_get(s->store, i)->bytes);
+        memset((char *)host + cvr_store_get(s->store, i)->bytes, 0,
+               padded(cvr_store_get(s->store, i)->bytes) - cvr_store_get(s->store, i)->bytes);
         status = cvr_store_read(s->store, i, host, err);
         if (status == CVR_OK) status = put(&w, &hash, host, padded(cvr_store_get(s->store, i)->bytes), err);
     }

@@ -1,6 +1,7 @@
 /*
- * The binary layout of the plugin ABI, field by field. A change here is a change of the ABI: it must be meant, it must follow the
- * rules of docs/abi.md, and tests/golden/abi_offsets.txt must be written anew (run this test with CVR_WRITE_GOLDEN=1).
+ * The binary layout of the plugin ABI, field by field. A change here is a change of the ABI: it must be meant, it must
+ * follow the rules of docs/abi.md, and tests/golden/abi_offsets.txt must be written anew (run this test with
+ * CVR_WRITE_GOLDEN=1).
  */
 #include <criterion/criterion.h>
 #include <cvr/base.h>
@@ -11,7 +12,8 @@ typedef struct abi_row {
     size_t offset, size, whole;
 } abi_row;
 
-#define ROW(type, field) {#type, #field, offsetof(type, field), sizeof(((type *)0)->field), sizeof(type)}
+#define ROW(type, field)                                                                                               \
+    { #type, #field, offsetof(type, field), sizeof(((type *)0)->field), sizeof(type) }
 
 /* clang-format off */
 static const abi_row rows[] = {
@@ -453,8 +455,11 @@ Test(abi, has_no_padding_and_is_listed_whole) {
         const bool first = i == 0 || strcmp(rows[i - 1].type, rows[i].type) != 0;
         const bool last = i + 1 == N_ROWS || strcmp(rows[i + 1].type, rows[i].type) != 0;
         const size_t begins = first ? 0 : rows[i - 1].offset + rows[i - 1].size;
-        cr_assert_eq(rows[i].offset, begins, "%s.%s begins at %zu, not %zu", rows[i].type, rows[i].field, rows[i].offset, begins);
-        if (last) cr_assert_eq(rows[i].offset + rows[i].size, rows[i].whole, "%s has a tail that is not listed", rows[i].type);
+        cr_assert_eq(rows[i].offset, begins, "%s.%s begins at %zu, not %zu", rows[i].type, rows[i].field,
+                     rows[i].offset, begins);
+        if (last)
+            cr_assert_eq(rows[i].offset + rows[i].size, rows[i].whole, "%s has a tail that is not listed",
+                         rows[i].type);
     }
 }
 
@@ -465,9 +470,12 @@ Test(abi, has_not_changed_by_accident) {
     uint64_t n = 0;
     cvr_error_init(&err);
     cvr_text_add(&now, "ABI %u.%u\n", CVR_ABI_MAJOR, CVR_ABI_MINOR);
-    for (size_t i = 0; i < N_ROWS; i++) cvr_text_add(&now, "%s.%s %zu %zu\n", rows[i].type, rows[i].field, rows[i].offset, rows[i].size);
-    if (getenv("CVR_WRITE_GOLDEN")) cr_assert_eq(cvr_fs_write(CVR_GOLDEN_DIR "/abi_offsets.txt", now.s, now.n, &err), CVR_OK, "%s", err.message);
-    cr_assert_eq(cvr_fs_read(CVR_GOLDEN_DIR "/abi_offsets.txt", 1u << 20, &golden, &n, &err), CVR_OK, "%s", err.message);
+    for (size_t i = 0; i < N_ROWS; i++)
+        cvr_text_add(&now, "%s.%s %zu %zu\n", rows[i].type, rows[i].field, rows[i].offset, rows[i].size);
+    if (getenv("CVR_WRITE_GOLDEN"))
+        cr_assert_eq(cvr_fs_write(CVR_GOLDEN_DIR "/abi_offsets.txt", now.s, now.n, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_fs_read(CVR_GOLDEN_DIR "/abi_offsets.txt", 1u << 20, &golden, &n, &err), CVR_OK, "%s",
+                 err.message);
     cr_assert_eq(n, now.n, "the table has another length");
     cr_assert_eq(memcmp(golden, now.s, n), 0, "the ABI's layout changed; see docs/abi.md");
     cvr_free(golden);

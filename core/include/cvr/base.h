@@ -39,7 +39,8 @@ void *cvr_grow(void *array, size_t count, size_t *capacity, size_t element_size)
 
 /* ---- errors ---- */
 
-/* The same error as another kind: what a plugin calls not found or invalid is, in a recipe, the user's setting (CVR_ERR_USAGE). */
+/* The same error as another kind: what a plugin calls not found or invalid is, in a recipe, the user's setting
+ * (CVR_ERR_USAGE). */
 static inline int32_t cvr_fail_as(cvr_error *err, int32_t code) {
     if (err) err->code = code;
     return code;
