@@ -19,7 +19,7 @@ typedef struct shape_family {
     uint32_t n_layers;
 } shape_family;
 
-extern const shape_family shape_view;   /* flatten, unflatten, view, reshape */
+extern const shape_family shape_view;   /* flatten, unflatten, view */
 extern const shape_family shape_order;  /* to_logical, from_logical */
 extern const shape_family shape_move;   /* permute */
 extern const shape_family shape_pieces; /* concat, slice */

@@ -15,7 +15,7 @@ static const cvr_attr_desc shape_attr = {.struct_size = sizeof shape_attr,
                                          .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
                                          .min = -1,
                                          .doc = "the new shape; one -1 stands for what is left"};
-static const cvr_attr_desc *const reshape_attrs[] = {&shape_attr};
+static const cvr_attr_desc *const view_attrs[] = {&shape_attr};
 
 static const cvr_attr_desc start_attr = {.struct_size = sizeof start_attr,
                                          .name = "start_dim",
@@ -45,7 +45,7 @@ static int orders_agree(const int64_t *shape) {
 }
 
 static int is_plain(uint32_t rank, const int64_t *shape) {
-    return rank != 4 || orders_agree(shape);
+    return rank != 4 || orders_agree(shape) || cvr_numel(rank, shape) == 0;
 }
 
 /* ---- ops ---- */
@@ -88,63 +88,63 @@ static int32_t unflatten_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error 
     return cvr_emit(b, "flatten", NULL, 0, &a->grad_outputs[0], 1, &a->grad_inputs[0], err);
 }
 
-static int32_t reshape_infer(const cvr_infer_args *a, cvr_error *err) {
-    const cvr_reshape_attrs *attrs = a->attrs;
+static int32_t view_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_view_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0];
     cvr_type *y = a->outputs[0];
     if (attrs->rank < 0 || attrs->rank > (int64_t)CVR_MAX_RANK)
-        return cvr_fail(err, CVR_ERR_INVALID, "reshape: %lld axes", (long long)attrs->rank);
+        return cvr_fail(err, CVR_ERR_INVALID, "view: %lld axes", (long long)attrs->rank);
     cvr_type_set(y, x->dtype, (uint32_t)attrs->rank, attrs->shape);
     int64_t n = 1;
     for (uint32_t i = 0; i < y->rank; i++)
         if (y->shape[i] < 0 || __builtin_mul_overflow(n, y->shape[i], &n))
-            return cvr_fail(err, CVR_ERR_INVALID, "reshape: size %lld on axis %u", (long long)y->shape[i], i);
-    if (n == cvr_numel(x->rank, x->shape)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "reshape: a shape of %lld elements for an input of %lld", (long long)n,
-                    (long long)cvr_numel(x->rank, x->shape));
+            return cvr_fail(err, CVR_ERR_INVALID, "view: size %lld on axis %u", (long long)y->shape[i], i);
+    if (n != cvr_numel(x->rank, x->shape))
+        return cvr_fail(err, CVR_ERR_INVALID, "a shape of %lld elements for an input of %lld", (long long)n,
+                        (long long)cvr_numel(x->rank, x->shape));
+    if (x->order[0] == 0 && is_plain(x->rank, x->shape) && is_plain(y->rank, y->shape)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "view: the elements would have to move");
 }
 
-static int32_t view_infer(const cvr_infer_args *a, cvr_error *err) {
-    const cvr_reshape_attrs *attrs = a->attrs;
-    const cvr_type *x = a->inputs[0];
-    const int32_t status = reshape_infer(a, err);
-    if (status != CVR_OK) return status;
-    if (x->order[0] == 0 && is_plain(x->rank, x->shape) && is_plain((uint32_t)attrs->rank, attrs->shape)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "view: the elements would have to move; use reshape");
+/* x as (N, C*H*W) in logical order, where its memory has it in another one. */
+static int32_t make_plain(const cvr_builder *b, cvr_value *x, cvr_error *err) {
+    const cvr_type *t = b->type(b, *x);
+    const cvr_value in = *x;
+    if (!is_plain(t->rank, t->shape)) {
+        const int32_t status = cvr_emit(b, "flatten", NULL, 0, &in, 1, x, err);
+        if (status != CVR_OK) return status;
+    }
+    return shape_plain(b, x, err);
 }
 
-/* Emits whichever of view and reshape it takes. */
-static int32_t emit_reshape(const cvr_builder *b, cvr_value x, const cvr_reshape_attrs *attrs, cvr_value *y,
-                            cvr_error *err) {
-    const int32_t status = shape_plain(b, &x, err);
-    if (status != CVR_OK) return status;
+static int32_t emit_view(const cvr_builder *b, cvr_value x, const cvr_view_attrs *attrs, cvr_value *y, cvr_error *err) {
     const cvr_type *t = b->type(b, x);
-    const int stays = is_plain(t->rank, t->shape) && is_plain((uint32_t)attrs->rank, attrs->shape);
-    return cvr_emit(b, stays ? "view" : "reshape", attrs, sizeof *attrs, &x, 1, y, err);
+    if ((int64_t)t->rank == attrs->rank && memcmp(t->shape, attrs->shape, t->rank * sizeof *t->shape) == 0) {
+        *y = x;
+        return CVR_OK;
+    }
+    return cvr_emit(b, "view", attrs, sizeof *attrs, &x, 1, y, err);
+}
+
+/* Out of the one memory order that is not logical, a view, into the one again: at most two copies, mostly none. */
+static int32_t emit_reshape(const cvr_builder *b, cvr_value x, const cvr_view_attrs *attrs, cvr_value *y,
+                            cvr_error *err) {
+    int32_t status = make_plain(b, &x, err);
+    if (status != CVR_OK) return status;
+    if (is_plain((uint32_t)attrs->rank, attrs->shape)) return emit_view(b, x, attrs, y, err);
+    const cvr_unflatten_attrs chw = {{attrs->shape[1], attrs->shape[2], attrs->shape[3]}};
+    const cvr_view_attrs flat = {2, {attrs->shape[0], chw.chw[0] * chw.chw[1] * chw.chw[2], 1, 1, 1, 1}};
+    status = emit_view(b, x, &flat, &x, err);
+    if (status == CVR_OK) status = cvr_emit(b, "from_logical", &chw, sizeof chw, &x, 1, &x, err);
+    return status == CVR_OK ? cvr_emit(b, "unflatten", &chw, sizeof chw, &x, 1, y, err) : status;
 }
 
 /* dx = grad in x's shape */
-static int32_t reshape_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+static int32_t view_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     const cvr_type *x = b->type(b, a->inputs[0]);
-    cvr_reshape_attrs attrs = {.rank = x->rank};
+    cvr_view_attrs attrs = {.rank = x->rank};
     memcpy(attrs.shape, x->shape, sizeof attrs.shape);
     return emit_reshape(b, a->grad_outputs[0], &attrs, &a->grad_inputs[0], err);
-}
-
-/* y[i] = x[i], i counted in logical order */
-static int32_t reshape_run(const cvr_kernel_args *a, cvr_error *err) {
-    (void)err;
-    const cvr_tensor *x = a->inputs[0], *y = a->outputs[0];
-    const size_t size = cvr_dtype_size(x->dtype);
-    int64_t x_step[CVR_MAX_RANK], y_step[CVR_MAX_RANK];
-    shape_steps(x->rank, x->shape, x_step);
-    shape_steps(y->rank, y->shape, y_step);
-    const int64_t n = cvr_numel(x->rank, x->shape);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t from = shape_at(x->rank, x->shape, x_step, i), to = shape_at(y->rank, y->shape, y_step, i);
-        memcpy((char *)y->data + (size_t)to * size, (const char *)x->data + (size_t)from * size, size);
-    }
-    return CVR_OK;
 }
 
 /* ---- layers ---- */
@@ -166,7 +166,7 @@ static int32_t build_flatten(const cvr_builder *b, const void *attrs, const cvr_
         return CVR_OK;
     }
     if (x->rank == 4 && start == 1 && end == 3) return cvr_emit(b, "flatten", NULL, 0, in, 1, out, err);
-    cvr_reshape_attrs call = {.rank = (int64_t)x->rank - (end - start)};
+    cvr_view_attrs call = {.rank = (int64_t)x->rank - (end - start)};
     for (int64_t i = 0; i < (int64_t)CVR_MAX_RANK; i++) call.shape[i] = 1;
     for (int64_t i = 0; i < (int64_t)x->rank; i++)
         call.shape[i <= start ? i : i <= end ? start : i - (end - start)] *= x->shape[i];
@@ -174,7 +174,7 @@ static int32_t build_flatten(const cvr_builder *b, const void *attrs, const cvr_
 }
 
 /* Puts what is left in the place of a -1. */
-static int32_t fill_in(cvr_reshape_attrs *attrs, int64_t numel, cvr_error *err) {
+static int32_t fill_in(cvr_view_attrs *attrs, int64_t numel, cvr_error *err) {
     int64_t known = 1, unknown = -1;
     for (int64_t i = 0; i < attrs->rank; i++) {
         if (attrs->shape[i] < 0 && unknown >= 0)
@@ -194,7 +194,7 @@ static int32_t fill_in(cvr_reshape_attrs *attrs, int64_t numel, cvr_error *err) 
 static int32_t build_reshape(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in,
                              cvr_value *out, cvr_error *err) {
     (void)n_in;
-    cvr_reshape_attrs call = *(const cvr_reshape_attrs *)attrs;
+    cvr_view_attrs call = *(const cvr_view_attrs *)attrs;
     const cvr_type *x = b->type(b, in[0]);
     for (int64_t i = call.rank; i < (int64_t)CVR_MAX_RANK; i++) call.shape[i] = 1;
     const int32_t status = fill_in(&call, cvr_numel(x->rank, x->shape), err);
@@ -234,23 +234,11 @@ static const shape_op ops[] = {
       .max_inputs = 1,
       .n_outputs = 1,
       .n_attrs = 1,
-      .attrs = reshape_attrs,
+      .attrs = view_attrs,
       .infer = view_infer,
-      .grad = reshape_grad,
+      .grad = view_grad,
       .doc = "another shape for the same memory"},
      {0, NULL}},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "reshape",
-      .version = 1,
-      .min_inputs = 1,
-      .max_inputs = 1,
-      .n_outputs = 1,
-      .n_attrs = 1,
-      .attrs = reshape_attrs,
-      .infer = reshape_infer,
-      .grad = reshape_grad,
-      .doc = "another shape for the same elements in logical order"},
-     {sizeof(cvr_cpu_fn), reshape_run}},
 };
 
 static const cvr_layer_desc layers[] = {
@@ -270,7 +258,7 @@ static const cvr_layer_desc layers[] = {
      .min_inputs = 1,
      .max_inputs = 1,
      .n_outputs = 1,
-     .attrs = reshape_attrs,
+     .attrs = view_attrs,
      .build = build_reshape},
 };
 

@@ -83,39 +83,6 @@ static int32_t from_logical_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* Between (N,C,H,W) in memory and in logical order, one way or the other. */
-static void reorder(const cvr_kernel_args *a, copy_job *job, const cvr_tensor *t, int from_memory) {
-    const int64_t hw = t->shape[2] * t->shape[3], c = t->shape[1];
-    const int64_t shape[3] = {t->shape[0], c, hw}, memory[3] = {c * hw, 1, c}, logical[3] = {c * hw, hw, 1};
-    copy_all(a, job, 3, shape, from_memory ? logical : memory, from_memory ? memory : logical);
-}
-
-/* At least one side has rank 4; where both have, logical order lies between them in the workspace. */
-static int32_t reshape_run(const cvr_kernel_args *a, cvr_error *err) {
-    (void)err;
-    const cvr_tensor *x = a->inputs[0], *y = a->outputs[0];
-    copy_job job = job_of(a);
-    if (x->rank == 4 && y->rank == 4) {
-        job.to = a->workspace;
-        reorder(a, &job, x, 1);
-        job.from = a->workspace;
-        job.to = y->data;
-        reorder(a, &job, y, 0);
-    } else if (x->rank == 4) {
-        reorder(a, &job, x, 1);
-    } else if (y->rank == 4) {
-        reorder(a, &job, y, 0);
-    } else {
-        memcpy(job.to, job.from, (size_t)cpu_numel(x) * job.size);
-    }
-    return CVR_OK;
-}
-
-static uint64_t reshape_workspace(const cvr_signature *sig) {
-    const cvr_tensor *x = sig->inputs[0];
-    return x->rank == 4 && sig->outputs[0]->rank == 4 ? (uint64_t)cpu_numel(x) * cvr_dtype_size(x->dtype) : 0;
-}
-
 /* Copies between `part` and the elements of `whole` that it stands for on axis dim. */
 static void copy_part(const cvr_kernel_args *a, const cvr_tensor *part, const cvr_tensor *whole,
                       const cvr_slice_attrs *s, int into) {
@@ -165,7 +132,6 @@ static const cpu_kernel kernels[] = {
     {"permute", permute_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"to_logical", to_logical_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"from_logical", from_logical_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"reshape", reshape_run, reshape_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"concat", concat_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"slice", slice_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"slice_backward", slice_backward_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},

@@ -7,10 +7,9 @@
  *                 and logical order are one; no attributes
  * unflatten       x (N,C*H*W), in the order that `flatten` gives -> (N,C,H,W); cvr_unflatten_attrs
  * view            x -> y of another shape with as many elements, where neither has rank 4 with C > 1 and H*W > 1;
- *                 cvr_reshape_attrs
+ *                 cvr_view_attrs
  *
- * Copies:
- * reshape         x -> y: element i of x in logical row-major order is element i of y; cvr_reshape_attrs
+ * Copies (a reshape that moves elements is flatten, to_logical, view, from_logical, unflatten, or a part of these):
  * to_logical      x (N,C*H*W,...) with the order (C,H,W) -> the same values with no order; no attributes
  *     y[n,(c*H+h)*W+w,...] = x[n,(h*W+w)*C+c,...], both as they lie in memory
  * from_logical    the inverse; cvr_unflatten_attrs
@@ -34,11 +33,11 @@ typedef struct cvr_unflatten_attrs {
     int64_t chw[3];
 } cvr_unflatten_attrs;
 
-/* view and reshape: the whole shape, no -1. */
-typedef struct cvr_reshape_attrs {
+/* The whole shape, no -1. */
+typedef struct cvr_view_attrs {
     int64_t rank;
     int64_t shape[CVR_MAX_RANK];
-} cvr_reshape_attrs;
+} cvr_view_attrs;
 
 typedef struct cvr_permute_attrs {
     int64_t rank;
@@ -63,7 +62,7 @@ typedef struct cvr_slice_attrs {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_unflatten_attrs) == 24, "cvr_unflatten_attrs has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_reshape_attrs) == 56, "cvr_reshape_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_view_attrs) == 56, "cvr_view_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_permute_attrs) == 56, "cvr_permute_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_concat_attrs) == 8, "cvr_concat_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_slice_attrs) == 40, "cvr_slice_attrs has padding");
