@@ -1,0 +1,275 @@
+/*
+ * Optimizers and schedulers against torch.optim's numbers (tests/golden/optim.safetensors, schedulers.safetensors), on
+ * the reference and on every instruction set; and, on a parameter of several tasks, the CPU's kernels against the
+ * reference, with the same bits from one thread and from three.
+ *
+ * Tolerance: |a - b| <= 2e-6 (|b| + max |b|): five updates, each a few roundings of f32.
+ */
+#include "support/golden.h"
+#include <criterion/criterion.h>
+#include <cvr/plugin/rng.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define RELATIVE 2e-6
+#define STEPS 5
+#define LONG_PARAM 40000
+
+/* One parameter and its update, planned. */
+typedef struct trainer {
+    const case_machine *machine;
+    cvr_store *store;
+    cvr_graph *graph;
+    cvr_program *program;
+    void *arena, *attrs;
+} trainer;
+
+typedef struct update_case {
+    char optimizer[64], settings[200];
+    double weight_decay;
+    float lr;
+    cvr_type type;
+} update_case;
+
+static int32_t build(trainer *t, const update_case *c, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(t->graph);
+    const cvr_init zero = {.struct_size = sizeof zero, .kind = CVR_INIT_CONSTANT};
+    cvr_param_decl decl = {.struct_size = sizeof decl,
+                           .name = "p",
+                           .dtype = CVR_F32,
+                           .rank = c->type.rank,
+                           .flags = CVR_PARAM_TRAINABLE,
+                           .init = &zero};
+    const void *found;
+    cvr_value p, g;
+    memcpy(decl.shape, c->type.shape, sizeof decl.shape);
+    int32_t status = cvr_plugins_find(t->machine->plugins, CVR_KIND_OPTIMIZER, c->optimizer, &found, err);
+    if (status != CVR_OK) return status;
+    const cvr_optimizer_desc *optimizer = found;
+    const cvr_schema schema = {optimizer->attrs, optimizer->n_attrs};
+    status = cvr_attrs_parse(&schema, c->settings, NULL, c->optimizer, &t->attrs, err);
+    if (status == CVR_OK) status = b->param(b, &decl, &p, err);
+    if (status == CVR_OK) status = cvr_graph_input(t->graph, "g", &c->type, &g, err);
+    if (status == CVR_OK) status = cvr_graph_backward_from(t->graph, p, g, err);
+    if (status != CVR_OK) return status;
+    const cvr_update_policy policy = {optimizer, t->attrs, c->weight_decay, c->weight_decay, c->weight_decay};
+    return cvr_graph_update(t->graph, &policy, err);
+}
+
+static void trainer_close(trainer *t) {
+    cvr_program_destroy(&t->program);
+    if (t->arena) cvr_device_free(t->machine->device, t->arena);
+    cvr_graph_destroy(&t->graph);
+    cvr_store_destroy(&t->store);
+    cvr_free(t->attrs);
+}
+
+static int32_t trainer_open(trainer *t, const case_machine *m, const update_case *c, cvr_error *err) {
+    memset(t, 0, sizeof *t);
+    t->machine = m;
+    int32_t status = cvr_store_create(&t->store, 1, err);
+    if (status == CVR_OK) status = cvr_graph_create(&t->graph, m->plugins, t->store, true, err);
+    if (status == CVR_OK) status = build(t, c, err);
+    if (status == CVR_OK) status = cvr_store_place(t->store, m->device, err);
+    if (status == CVR_OK) status = cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err);
+    if (status == CVR_OK)
+        status = cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err);
+    return status == CVR_OK ? cvr_program_bind(t->program, t->arena, err) : status;
+}
+
+static int32_t write_named(trainer *t, const char *name, const void *data, cvr_error *err) {
+    const int32_t slot = cvr_program_slot(t->program, name);
+    return slot < 0 ? CVR_OK : cvr_program_write(t->program, slot, data, err);
+}
+
+static int32_t step(trainer *t, const update_case *c, int64_t number, const void *gradient, void *after,
+                    cvr_error *err) {
+    int32_t status = write_named(t, "g", gradient, err);
+    if (status == CVR_OK) status = write_named(t, "lr", &c->lr, err);
+    if (status == CVR_OK) status = write_named(t, "step", &number, err);
+    if (status == CVR_OK) status = cvr_program_run(t->program, err);
+    return status == CVR_OK ? cvr_store_read(t->store, (size_t)cvr_store_find(t->store, "p"), after, err) : status;
+}
+
+/* ---- against PyTorch ---- */
+
+static const golden_tensor *need(golden *g, const char *label, const char *field) {
+    const golden_tensor *t = golden_find(g, label, field);
+    cr_assert_not_null(t, "case %s has no field %s", label, field);
+    return t;
+}
+
+static void take_text(golden *g, const char *label, const char *field, char *out, size_t size) {
+    const golden_tensor *t = need(g, label, field);
+    cr_assert_lt(t->bytes, size);
+    memcpy(out, t->data, t->bytes);
+    out[t->bytes] = '\0';
+}
+
+static float take_f32(golden *g, const char *label, const char *field) {
+    float v;
+    memcpy(&v, need(g, label, field)->data, sizeof v);
+    return v;
+}
+
+static int64_t take_i64(golden *g, const char *label, const char *field) {
+    int64_t v;
+    memcpy(&v, need(g, label, field)->data, sizeof v);
+    return v;
+}
+
+static update_case take_case(golden *g, const char *label) {
+    update_case c = {.weight_decay = take_f32(g, label, "weight_decay"), .lr = take_f32(g, label, "lr")};
+    take_text(g, label, "optimizer", c.optimizer, sizeof c.optimizer);
+    take_text(g, label, "settings", c.settings, sizeof c.settings);
+    c.type = need(g, label, "p0")->type;
+    return c;
+}
+
+static void check_case(const case_machine *m, golden *g, const char *label) {
+    const update_case c = take_case(g, label);
+    trainer t;
+    cvr_error err;
+    char field[8];
+    cvr_error_init(&err);
+    case_tensor after;
+    cr_assert(case_tensor_set(&after, "p", &c.type, NULL));
+    cr_assert_eq(trainer_open(&t, m, &c, &err), CVR_OK, "%s on %s: %s", label, m->label, err.message);
+    const size_t at = (size_t)cvr_store_find(t.store, "p");
+    cr_assert_eq(cvr_store_write(t.store, at, need(g, label, "p0")->data, &err), CVR_OK, "%s", err.message);
+    for (int64_t i = 0; i < STEPS; i++) {
+        (void)snprintf(field, sizeof field, "g%d", (int)i);
+        const void *gradient = need(g, label, field)->data;
+        cr_assert_eq(step(&t, &c, i, gradient, after.data, &err), CVR_OK, "%s on %s: %s", label, m->label, err.message);
+        (void)snprintf(field, sizeof field, "p%d", (int)i + 1);
+        const golden_tensor *want = need(g, label, field);
+        const case_tensor expected = {.type = want->type, .data = want->data};
+        const double far = case_distance(&after, &expected, RELATIVE);
+        cr_expect_leq(far, 1, "%s on %s: %s is %.3g times what is allowed off", label, m->label, field, far);
+    }
+    free(after.data);
+    trainer_close(&t);
+}
+
+static void check_all(const char *backend, const char *isa) {
+    case_machine m;
+    golden g;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (isa && !machine_has_pack(isa)) {
+        cr_log_warn("%s: this machine cannot run it", isa);
+        return;
+    }
+    cr_assert_eq(machine_open(&m, backend, isa, 2, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(golden_open(&g, m.plugins, CVR_GOLDEN_DIR "/optim.safetensors", &err), CVR_OK, "%s", err.message);
+    cr_assert_gt(g.n_cases, 0);
+    for (size_t i = 0; i < g.n_cases; i++) check_case(&m, &g, g.cases[i]);
+    golden_close(&g);
+    machine_close(&m);
+}
+
+Test(optim, reference) {
+    check_all("reference", NULL);
+}
+Test(optim, cpu_base) {
+    check_all("cpu", "base");
+}
+Test(optim, cpu_avx2) {
+    check_all("cpu", "cpu_avx2");
+}
+Test(optim, cpu_avx512) {
+    check_all("cpu", "cpu_avx512");
+}
+
+/* ---- a parameter of several tasks ---- */
+
+static void fill(float *x, uint64_t stream) {
+    cvr_rng r;
+    cvr_rng_start(&r, 11, stream);
+    for (int64_t i = 0; i < LONG_PARAM; i++) x[i] = (float)cvr_rng_normal(&r);
+}
+
+static void train_long(const case_machine *m, const update_case *c, case_tensor *after) {
+    float *gradient = calloc(LONG_PARAM, sizeof *gradient);
+    trainer t;
+    cvr_error err;
+    cvr_error_init(&err);
+    cr_assert(gradient && case_tensor_set(after, "p", &c->type, NULL));
+    cr_assert_eq(trainer_open(&t, m, c, &err), CVR_OK, "%s: %s", m->label, err.message);
+    fill(gradient, 99);
+    cr_assert_eq(cvr_store_write(t.store, (size_t)cvr_store_find(t.store, "p"), gradient, &err), CVR_OK);
+    for (int64_t i = 0; i < STEPS; i++) {
+        fill(gradient, (uint64_t)i);
+        cr_assert_eq(step(&t, c, i, gradient, after->data, &err), CVR_OK, "%s: %s", m->label, err.message);
+    }
+    free(gradient);
+    trainer_close(&t);
+}
+
+Test(optim, several_tasks) {
+    static const struct {
+        const char *backend;
+        uint32_t threads;
+    } kinds[3] = {{"reference", 1}, {"cpu", 1}, {"cpu", 3}};
+    case_machine machines[3];
+    golden g;
+    cvr_error err;
+    cvr_error_init(&err);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(machine_open(&machines[i], kinds[i].backend, NULL, kinds[i].threads, &err), CVR_OK, "%s",
+                     err.message);
+    cr_assert_eq(golden_open(&g, machines[0].plugins, CVR_GOLDEN_DIR "/optim.safetensors", &err), CVR_OK);
+    for (size_t k = 0; k < g.n_cases; k++) {
+        update_case c = take_case(&g, g.cases[k]);
+        const int64_t shape[1] = {LONG_PARAM};
+        case_tensor after[3];
+        cvr_type_set(&c.type, CVR_F32, 1, shape);
+        for (int i = 0; i < 3; i++) train_long(&machines[i], &c, &after[i]);
+        const double far = case_distance(&after[1], &after[0], RELATIVE);
+        cr_expect_leq(far, 1, "%s: the CPU is %.3g times what is allowed off", g.cases[k], far);
+        cr_expect_eq(memcmp(after[1].data, after[2].data, case_bytes(&c.type)), 0,
+                     "%s: three threads give other bits than one", g.cases[k]);
+        for (int i = 0; i < 3; i++) free(after[i].data);
+    }
+    golden_close(&g);
+    for (int i = 0; i < 3; i++) machine_close(&machines[i]);
+}
+
+/* ---- schedulers ---- */
+
+static void check_schedule(cvr_plugins *plugins, golden *g, const char *label) {
+    char name[64], settings[200];
+    cvr_error err;
+    const void *found;
+    void *attrs;
+    cvr_error_init(&err);
+    take_text(g, label, "scheduler", name, sizeof name);
+    take_text(g, label, "settings", settings, sizeof settings);
+    const golden_tensor *lrs = need(g, label, "lrs");
+    const int64_t per_epoch = take_i64(g, label, "steps_per_epoch"), n = take_i64(g, label, "epochs") * per_epoch;
+    const double lr = take_f32(g, label, "lr"), lr_min = take_f32(g, label, "lr_min");
+    cr_assert_eq(cvr_plugins_find(plugins, CVR_KIND_SCHEDULER, name, &found, &err), CVR_OK, "%s", err.message);
+    const cvr_scheduler_desc *scheduler = found;
+    const cvr_schema schema = {scheduler->attrs, scheduler->n_attrs};
+    cr_assert_eq(cvr_attrs_parse(&schema, settings, NULL, name, &attrs, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(lrs->bytes, (uint64_t)n * sizeof(float));
+    for (int64_t i = 0; i < n; i++) {
+        const cvr_sched_args args = {sizeof args, attrs, i, n, per_epoch, lr_min / lr};
+        const double have = lr * scheduler->factor(&args), want = ((const float *)lrs->data)[i];
+        cr_expect_leq(fabs(have - want), 1e-6 * lr, "%s: step %d has lr %.9g, PyTorch %.9g", label, (int)i, have, want);
+    }
+    cvr_free(attrs);
+}
+
+Test(schedulers, as_pytorch) {
+    cvr_plugins *plugins;
+    golden g;
+    cvr_error err;
+    cvr_error_init(&err);
+    cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(golden_open(&g, plugins, CVR_GOLDEN_DIR "/schedulers.safetensors", &err), CVR_OK, "%s", err.message);
+    cr_assert_gt(g.n_cases, 0);
+    for (size_t i = 0; i < g.n_cases; i++) check_schedule(plugins, &g, g.cases[i]);
+    golden_close(&g);
+    cvr_plugins_close(&plugins);
+}
