@@ -110,13 +110,20 @@ static int32_t show_batch(trainer *t, const char *name, const cvr_batch *b, cons
     return reporters_batch(&t->reporters, &e, err);
 }
 
+static void tell_first_step(trainer *t, const cvr_batch *b) {
+    if (t->first_step_done) return;
+    t->first_step_done = true;
+    const double reading = t->s->data_seconds + b->wait_seconds, all = cvr_now() - t->o->started;
+    cvr_log(CVR_LOG_INFO, "first step done %.0f ms after the start, and %.0f ms for reading data",
+            1e3 * (all - reading), 1e3 * reading);
+}
+
 static int32_t train_step(trainer *t, cvr_error *err) {
     cvr_session *s = t->s;
     cvr_batch b;
     float loss;
     const double start = cvr_now();
     int32_t status = cvr_batches_next(s->splits[CVR_SPLIT_TRAIN].batches, &b, err);
-    if (status == CVR_OK && t->state.step == 0) status = show_batch(t, "train_batch0", &b, NULL, err);
     if (status != CVR_OK) return status;
     entry *e = machine_entry(s->machine.train, b.n);
     if (!e) return cvr_fail(err, CVR_ERR_INVALID, "no program was planned for a batch of %lld", (long long)b.n);
@@ -126,6 +133,9 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     if (status != CVR_OK) return status;
     if (!isfinite(loss)) return loss_not_finite(t, &b, loss, err);
     const double seconds = cvr_now() - start;
+    tell_first_step(t, &b);
+    if (t->state.step == 0) status = show_batch(t, "train_batch0", &b, NULL, err);
+    if (status != CVR_OK) return status;
     t->state.step++;
     t->state.batch++;
     t->state.images += b.n;
@@ -134,11 +144,6 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     t->state.epoch_seconds += seconds;
     t->state.epoch_wait += b.wait_seconds;
     t->state.wait_seconds += b.wait_seconds;
-    if (!t->first_step_done) {
-        t->first_step_done = true;
-        cvr_log(CVR_LOG_INFO, "first step done %.0f ms after the start, %.0f ms of it spent on reading data",
-                1e3 * (cvr_now() - t->o->started), 1e3 * (s->data_seconds + b.wait_seconds));
-    }
     return tell_step(t, &b, loss, lr, seconds, err);
 }
 

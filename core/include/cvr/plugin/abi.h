@@ -86,7 +86,7 @@ static inline int32_t cvr_fail(cvr_error *err, int32_t code, const char *format,
  * there. */
 static inline int32_t cvr_fail_at(cvr_error *err, const char *file, uint32_t line, int32_t code) {
     if (err && err->file[0] == '\0') {
-        (void)snprintf(err->file, sizeof err->file, "%s", file);
+        (void)snprintf(err->file, sizeof err->file, "%.511s", file);
         err->line = line;
     }
     return code;

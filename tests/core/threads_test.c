@@ -1,0 +1,187 @@
+/* The pool and the batches under many threads: every task once, the same batches whatever the number of workers. */
+#include <criterion/criterion.h>
+#include <cvr/batches.h>
+#include <cvr/config.h>
+#include <cvr/plugins.h>
+#include <stdatomic.h>
+
+static cvr_error err;
+
+static void good(int32_t status) {
+    cr_assert_eq(status, CVR_OK, "%s", err.message);
+}
+
+/* ---- pool ---- */
+
+typedef struct tally {
+    const cvr_threadpool *pool;
+    atomic_int runs[1000];
+    atomic_int inner;
+    int64_t sum[8];
+} tally;
+
+static void inner_task(void *ctx, uint64_t task, uint32_t worker) {
+    (void)task, (void)worker;
+    atomic_fetch_add(&((tally *)ctx)->inner, 1);
+}
+
+static void count_task(void *ctx, uint64_t task, uint32_t worker) {
+    tally *t = ctx;
+    cr_assert_lt(worker, t->pool->n_workers);
+    atomic_fetch_add(&t->runs[task], 1);
+    t->sum[worker] += (int64_t)task; /* each worker has its own */
+    if (task % 100 == 0) t->pool->run(t->pool, 3, inner_task, t);
+}
+
+Test(pool, runs_every_task_once) {
+    cvr_error_init(&err);
+    for (uint32_t workers = 1; workers <= 8; workers++) {
+        cvr_threadpool *pool;
+        good(cvr_pool_create(&pool, workers, &err));
+        for (int round = 0; round < 50; round++) {
+            tally t = {.pool = pool};
+            const uint64_t n = (uint64_t)(round * 20 + 1);
+            int64_t sum = 0;
+            pool->run(pool, n, count_task, &t);
+            for (uint64_t i = 0; i < 1000; i++) cr_assert_eq(atomic_load(&t.runs[i]), i < n, "task %d", (int)i);
+            for (int w = 0; w < 8; w++) sum += t.sum[w];
+            cr_assert_eq(sum, (int64_t)(n * (n - 1) / 2));
+            cr_assert_eq(atomic_load(&t.inner), (int)((n + 99) / 100) * 3);
+        }
+        cvr_pool_destroy(&pool);
+        cr_assert_null(pool);
+    }
+}
+
+/* ---- batches ---- */
+
+typedef struct source {
+    cvr_plugins *plugins;
+    const cvr_dataset_desc *dataset;
+    void *self, *attrs, *turn_attrs, *erase_attrs;
+    cvr_transform transforms[2];
+} source;
+
+static void *parse(const cvr_attr_desc *const *attrs, uint32_t n, const char *text) {
+    const cvr_schema schema = {attrs, n};
+    void *packed;
+    good(cvr_attrs_parse(&schema, text, NULL, "test", &packed, &err));
+    return packed;
+}
+
+static void open_source(source *s) {
+    const void *desc;
+    cvr_error_init(&err);
+    good(cvr_plugins_open(&s->plugins, NULL, 0, &err));
+    good(cvr_plugins_find(s->plugins, CVR_KIND_DATASET, "fake", &desc, &err));
+    s->dataset = desc;
+    s->attrs = parse(s->dataset->attrs, s->dataset->n_attrs, "size=101 classes=4");
+    const cvr_dataset_args args = {.struct_size = sizeof args,
+                                   .host = cvr_plugins_host(s->plugins),
+                                   .attrs = s->attrs,
+                                   .root = "",
+                                   .train = "",
+                                   .val = "",
+                                   .channels = 3,
+                                   .img_size = 12,
+                                   .seed = 5};
+    good(s->dataset->open(&args, &s->self, &err));
+    good(cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, "random_rotation", &desc, &err));
+    s->transforms[0].desc = desc;
+    s->transforms[0].attrs = s->turn_attrs =
+        parse(s->transforms[0].desc->attrs, s->transforms[0].desc->n_attrs, "degrees=20");
+    good(cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, "random_erasing", &desc, &err));
+    s->transforms[1].desc = desc;
+    s->transforms[1].attrs = s->erase_attrs = parse(s->transforms[1].desc->attrs, s->transforms[1].desc->n_attrs, "");
+}
+
+static void close_source(source *s) {
+    s->dataset->close(s->self);
+    cvr_free(s->attrs);
+    cvr_free(s->turn_attrs);
+    cvr_free(s->erase_attrs);
+    cvr_plugins_close(&s->plugins);
+}
+
+static uint64_t hash(uint64_t h, const void *bytes, size_t n) {
+    for (const uint8_t *p = bytes; n; n--) h = (h ^ *p++) * 0x100000001b3ull;
+    return h;
+}
+
+/* Hashes of `n` batches from a place on. */
+static void hash_batches(const source *s, uint32_t workers, int64_t first, int64_t n, uint64_t *hashes) {
+    const cvr_batches_options o = {.dataset = s->dataset,
+                                   .self = s->self,
+                                   .transforms = s->transforms,
+                                   .n_transforms = 2,
+                                   .batch = 8,
+                                   .shuffle = true,
+                                   .run_ahead = true,
+                                   .workers = workers,
+                                   .seed = 9,
+                                   .std = {1, 1, 1, 1},
+                                   .size_hint = ""};
+    cvr_batches *b;
+    cvr_batch batch;
+    good(cvr_batches_create(&b, &o, &err));
+    const int64_t per_epoch = cvr_batches_per_epoch(b);
+    good(cvr_batches_begin(b, first / per_epoch, first % per_epoch, &err));
+    for (int64_t i = 0; i < n; i++) {
+        good(cvr_batches_next(b, &batch, &err));
+        cr_assert_eq(batch.n, (first + i) % per_epoch == per_epoch - 1 ? cvr_batches_remainder(b) : 8);
+        hashes[i] =
+            hash(hash(7, batch.images, (size_t)(batch.n * batch.height * batch.width * batch.channels) * sizeof(float)),
+                 batch.labels, (size_t)batch.n * sizeof(int64_t));
+    }
+    cvr_batches_destroy(&b);
+}
+
+Test(batches, are_the_same_for_any_number_of_workers) {
+    static const uint32_t workers[] = {1, 2, 8};
+    source s;
+    uint64_t wanted[40], got[40];
+    open_source(&s);
+    hash_batches(&s, 0, 0, 40, wanted);
+    for (size_t w = 0; w < 3; w++) {
+        hash_batches(&s, workers[w], 0, 40, got);
+        for (int i = 0; i < 40; i++) cr_assert_eq(got[i], wanted[i], "batch %d with %u workers", i, workers[w]);
+    }
+    hash_batches(&s, 2, 17, 20, got); /* begun in mid-epoch, as a resumed run does */
+    for (int i = 0; i < 20; i++) cr_assert_eq(got[i], wanted[17 + i], "batch %d, begun at 17", 17 + i);
+    cr_assert_neq(wanted[0], wanted[13], "two epochs have the same order");
+    close_source(&s);
+}
+
+/* Starting over while threads are at work. */
+Test(batches, can_be_begun_again_at_any_moment) {
+    source s;
+    uint64_t wanted[1];
+    open_source(&s);
+    hash_batches(&s, 0, 26, 1, wanted);
+    const cvr_batches_options o = {.dataset = s.dataset,
+                                   .self = s.self,
+                                   .transforms = s.transforms,
+                                   .n_transforms = 2,
+                                   .batch = 8,
+                                   .shuffle = true,
+                                   .run_ahead = true,
+                                   .workers = 4,
+                                   .seed = 9,
+                                   .std = {1, 1, 1, 1},
+                                   .size_hint = ""};
+    cvr_batches *b;
+    cvr_batch batch;
+    good(cvr_batches_create(&b, &o, &err));
+    for (int i = 0; i < 30; i++) {
+        good(cvr_batches_begin(b, i % 3, i % 5, &err));
+        for (int k = 0; k < i % 4; k++) good(cvr_batches_next(b, &batch, &err));
+    }
+    good(cvr_batches_begin(b, 2, 0, &err));
+    good(cvr_batches_next(b, &batch, &err));
+    const uint64_t got =
+        hash(hash(7, batch.images, (size_t)(batch.n * batch.height * batch.width * batch.channels) * sizeof(float)),
+             batch.labels, (size_t)batch.n * sizeof(int64_t));
+    cr_assert_eq(got, wanted[0]);
+    cvr_batches_destroy(&b);
+    close_source(&s);
+}
