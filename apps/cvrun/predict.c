@@ -210,7 +210,7 @@ static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *
         cvr_error one;
         cvr_error_init(&one);
         const int32_t rc = cvr_predict_file(s, files.paths[i], &o, &one);
-        if (rc != CVR_OK && (rc == CVR_ERR_NOMEM || (i == 0 && rc != CVR_ERR_FORMAT && rc != CVR_ERR_IO))) {
+        if (rc != CVR_OK && rc != CVR_ERR_FORMAT && rc != CVR_ERR_IO) {
             *err = one;
             status = rc;
         } else if (rc != CVR_OK) {

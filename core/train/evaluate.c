@@ -103,6 +103,8 @@ static int32_t prepare_network(cvr_session *s, const cvr_batch *b, cvr_error *er
 
 static int32_t predict_pixels(cvr_session *s, const cvr_batch *b, const cvr_predict_options *o, cvr_error *err) {
     int32_t status = prepare_network(s, b, err);
+    if (status == CVR_ERR_FORMAT || status == CVR_ERR_IO)
+        status = cvr_fail_as(err, CVR_ERR_INVALID); /* not the picture's fault */
     if (status != CVR_OK) return status;
     entry *e = &s->machine.eval[0];
     const cvr_type *type = cvr_program_slot_type(e->program, e->output);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 static int32_t bind_common(cvr_session *s, cvr_error *err) {
+    const void *model = NULL;
     const struct {
         const char *section;
         const cvr_schema *schema;
@@ -13,12 +14,13 @@ static int32_t bind_common(cvr_session *s, cvr_error *err) {
         {"data", &data_schema, (const void **)&s->data},    {"train", &train_schema, (const void **)&s->train},
         {"optim", &optim_schema, (const void **)&s->optim}, {"sched", &sched_schema, (const void **)&s->sched},
         {"val", &val_schema, (const void **)&s->val},       {"predict", &predict_schema, (const void **)&s->predict},
-        {"model", &model_schema, (const void **)&s->model},
+        {"model", &model_schema, (const void **)&model},
     };
     int32_t status = CVR_OK;
     for (size_t i = 0; i < sizeof common / sizeof *common && status == CVR_OK; i++) {
         status = cvr_config_bind(s->config, common[i].section, common[i].schema, common[i].to, err);
     }
+    s->model = (model_settings *)(uintptr_t)model; /* the block is the config's, and its text is printed from it */
     return status;
 }
 
@@ -182,6 +184,10 @@ int32_t session_open_network(cvr_session *s, cvr_error *err) {
     if (status == CVR_OK) status = choose_backend(s, err);
     if (status == CVR_OK) status = machine_build(s, s->backend_name, &s->machine, err);
     if (status == CVR_OK) status = load_start_weights(s, err);
+    if (status != CVR_OK) {
+        cvr_store_destroy(&s->store);
+        machine_clear(&s->machine);
+    }
     if (status == CVR_ERR_INVALID || status == CVR_ERR_NOTFOUND) {
         status = cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
     }
@@ -205,8 +211,10 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
     if (status == CVR_OK) status = bind_network(s, err);
     if (status == CVR_OK) status = session_open_data(s, err);
     if (status == CVR_OK && s->purpose != CVR_FOR_SETTINGS) status = session_open_classes(s, err);
-    if (status == CVR_OK && s->purpose == CVR_FOR_PREDICTION) {
-        s->in_channels = s->in_channels ? s->in_channels : 3;
+    if (status == CVR_OK && s->purpose == CVR_FOR_PREDICTION && !s->in_channels) s->in_channels = 3;
+    if (status == CVR_OK && s->purpose != CVR_FOR_SETTINGS) { /* so that config.ini says what `0` stood for */
+        s->model->num_classes = s->task_info.n_classes;
+        s->model->in_channels = s->in_channels;
     }
     if (status == CVR_OK && (s->purpose & (CVR_FOR_TRAINING | CVR_FOR_EVALUATION)))
         status = session_open_network(s, err);

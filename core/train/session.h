@@ -41,7 +41,7 @@ struct cvr_session {
     cvr_threadpool *pool;
     const run_settings *run;
     const backend_settings *backend;
-    const model_settings *model;
+    model_settings *model; /* num_classes and in_channels are settled once the data is known */
     const data_settings *data;
     const train_settings *train;
     const optim_settings *optim;
