@@ -2,19 +2,8 @@
  * Resizing as torch.nn.functional.interpolate does it on the CPU: separable, columns first. u8 works in Pillow's scheme
  * of 16-bit fixed-point weights with rounding to u8 between the passes, f32 in float.
  */
-#include "image.h"
+#include "image_axis.h"
 #include <math.h>
-
-/* The weights of one axis. Output i is the sum over k < count[i] of weight[i * taps + k] * input[first[i] + k]. */
-typedef struct axis {
-    int64_t in, out, taps;
-    int64_t *first, *count; /* (out) */
-    double *exact;          /* (out, taps), every row sums to 1 */
-    int16_t *fixed;         /* the same times 2^bits */
-    float *real;
-    int32_t bits;
-    int32_t reserved;
-} axis;
 
 static int32_t out_of_memory(cvr_error *err) {
     return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for resizing a picture");
@@ -27,7 +16,7 @@ static double hat(double x) {
 }
 
 /* With antialias the triangle is as wide as the step between outputs, where that is more than a pixel. */
-static void antialias_row(axis *a, int64_t i) {
+static void antialias_row(image_axis *a, int64_t i) {
     const double scale = (double)a->in / (double)a->out, support = scale >= 1 ? scale : 1,
                  center = scale * ((double)i + 0.5);
     double *const w = a->exact + i * a->taps;
@@ -43,7 +32,7 @@ static void antialias_row(axis *a, int64_t i) {
 }
 
 /* Without: the two neighbours of the centre, held inside the picture. */
-static void linear_row(axis *a, int64_t i) {
+static void linear_row(image_axis *a, int64_t i) {
     const double scale = (double)a->in / (double)a->out, at = fmax(scale * ((double)i + 0.5) - 0.5, 0);
     const int64_t lo = (int64_t)at < a->in - 1 ? (int64_t)at : a->in - 1;
     const double right = fmin(at - (double)lo, 1);
@@ -55,7 +44,7 @@ static void linear_row(axis *a, int64_t i) {
 }
 
 /* As many fractional bits as keep the largest weight within 16 bits; as Pillow, and torch after it, choose them. */
-static void make_fixed(axis *a) {
+static void make_fixed(image_axis *a) {
     double top = 0;
     for (int64_t i = 0; i < a->out; i++) {
         for (int64_t k = 0; k < a->count[i]; k++) top = fmax(top, a->exact[i * a->taps + k]);
@@ -70,12 +59,12 @@ static void make_fixed(axis *a) {
     }
 }
 
-static int32_t make_axis(cvr_sample *s, axis *a, int64_t in, int64_t out, int64_t antialias, uint32_t dtype,
+static int32_t make_axis(cvr_sample *s, image_axis *a, int64_t in, int64_t out, int64_t antialias, uint32_t dtype,
                          cvr_error *err) {
     const double scale = (double)in / (double)out;
     a->in = in;
     a->out = out;
-    a->taps = antialias && scale >= 1 ? 2 * (int64_t)ceil(scale) + 1 : 3;
+    a->taps = antialias && scale >= 1 ? 2 * (int64_t)ceil(scale) + 2 : 4;
     const uint64_t n = (uint64_t)out, m = n * (uint64_t)a->taps;
     a->first = s->alloc(s, n * sizeof *a->first);
     a->count = s->alloc(s, n * sizeof *a->count);
@@ -90,47 +79,13 @@ static int32_t make_axis(cvr_sample *s, axis *a, int64_t in, int64_t out, int64_
             linear_row(a, i);
         for (int64_t k = 0; k < a->count[i]; k++) a->real[i * a->taps + k] = (float)a->exact[i * a->taps + k];
     }
+    memset(a->fixed, 0, m * sizeof *a->fixed);
     if (dtype == CVR_U8) make_fixed(a);
     return CVR_OK;
 }
 
-static uint8_t to_u8(int32_t v, int32_t bits) {
-    v >>= bits;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
-
-/* from: (W,3) u8, to: (w,3) u8 */
-static void columns_rgb(uint8_t *to, const uint8_t *from, const axis *a) {
-    for (int64_t x = 0; x < a->out; x++) {
-        const int16_t *const w = a->fixed + x * a->taps;
-        const uint8_t *p = from + 3 * a->first[x];
-        int32_t r = 1 << (a->bits - 1), g = r, b = r;
-        for (int64_t k = 0; k < a->count[x]; k++, p += 3) {
-            r += w[k] * p[0];
-            g += w[k] * p[1];
-            b += w[k] * p[2];
-        }
-        to[3 * x] = to_u8(r, a->bits);
-        to[3 * x + 1] = to_u8(g, a->bits);
-        to[3 * x + 2] = to_u8(b, a->bits);
-    }
-}
-
-/* from: (W,C) u8, to: (w,C) u8 */
-static void columns_u8(uint8_t *to, const uint8_t *from, int64_t channels, const axis *a) {
-    for (int64_t x = 0; x < a->out; x++) {
-        const int16_t *const w = a->fixed + x * a->taps;
-        for (int64_t c = 0; c < channels; c++) {
-            const uint8_t *const p = from + a->first[x] * channels + c;
-            int32_t sum = 1 << (a->bits - 1);
-            for (int64_t k = 0; k < a->count[x]; k++) sum += w[k] * p[k * channels];
-            to[x * channels + c] = to_u8(sum, a->bits);
-        }
-    }
-}
-
 /* from: (W,C) f32, to: (w,C) f32 */
-static void columns_f32(float *to, const float *from, int64_t channels, const axis *a) {
+static void columns_f32(float *to, const float *from, int64_t channels, const image_axis *a) {
     for (int64_t x = 0; x < a->out; x++) {
         const float *const w = a->real + x * a->taps;
         for (int64_t c = 0; c < channels; c++) {
@@ -139,29 +94,6 @@ static void columns_f32(float *to, const float *from, int64_t channels, const ax
             for (int64_t k = 0; k < a->count[x]; k++) sum += w[k] * p[k * channels];
             to[x * channels + c] = sum;
         }
-    }
-}
-
-/* Elements of a row that are summed at a time: the sums stay in the first cache. */
-#define STRIP 512
-
-/* One output row from `count` input rows. from: (count, row) u8, to: (n) u8 */
-static void rows_u8(uint8_t *to, const uint8_t *from, int64_t row, int64_t n, const int16_t *w, int64_t count,
-                    int32_t bits) {
-    int32_t sum[STRIP];
-    for (int64_t at = 0; at < n; at += STRIP) {
-        const int64_t m = n - at < STRIP ? n - at : STRIP;
-        const uint8_t *p = from + at;
-        int64_t k = 0;
-        for (int64_t i = 0; i < m; i++) sum[i] = 1 << (bits - 1);
-        for (; k + 1 < count; k += 2, p += 2 * row) {
-            const int16_t w0 = w[k], w1 = w[k + 1];
-            for (int64_t i = 0; i < m; i++) sum[i] += (int16_t)p[i] * w0 + (int16_t)p[row + i] * w1;
-        }
-        for (; k < count; k++, p += row) {
-            for (int64_t i = 0; i < m; i++) sum[i] += (int16_t)p[i] * w[k];
-        }
-        for (int64_t i = 0; i < m; i++) to[at + i] = to_u8(sum[i], bits);
     }
 }
 
@@ -174,34 +106,33 @@ static void rows_f32(float *to, const float *from, int64_t row, int64_t n, const
 }
 
 /* from: (H,W,C), to: (H,w,C) */
-static void resize_columns(const image *to, const image *from, const axis *a) {
+static void resize_columns(const image *to, const image *from, const image_axis *a) {
     for (int64_t y = 0; y < from->h; y++) {
         if (from->dtype == CVR_F32) {
             columns_f32((float *)to->data + y * to->row, (const float *)from->data + y * from->row, from->c, a);
-        } else if (from->c == 3) {
-            columns_rgb((uint8_t *)to->data + y * to->row, (const uint8_t *)from->data + y * from->row, a);
         } else {
-            columns_u8((uint8_t *)to->data + y * to->row, (const uint8_t *)from->data + y * from->row, from->c, a);
+            image_columns_u8((uint8_t *)to->data + y * to->row, (const uint8_t *)from->data + y * from->row, from->c,
+                             a);
         }
     }
 }
 
 /* from: (H,W,C), to: (h,W,C) */
-static void resize_rows(const image *to, const image *from, const axis *a) {
+static void resize_rows(const image *to, const image *from, const image_axis *a) {
     for (int64_t y = 0; y < to->h; y++) {
         const int64_t first = a->first[y] * from->row, n = to->w * to->c;
         if (from->dtype == CVR_F32) {
             rows_f32((float *)to->data + y * to->row, (const float *)from->data + first, from->row, n,
                      a->real + y * a->taps, a->count[y]);
         } else {
-            rows_u8((uint8_t *)to->data + y * to->row, (const uint8_t *)from->data + first, from->row, n,
-                    a->fixed + y * a->taps, a->count[y], a->bits);
+            const image_rows r = {a->fixed + y * a->taps, a->count[y], from->row, n, a->bits};
+            image_rows_u8((uint8_t *)to->data + y * to->row, (const uint8_t *)from->data + first, &r);
         }
     }
 }
 
 static int32_t bilinear(cvr_sample *s, const image *im, const image_resize *how, image *out, cvr_error *err) {
-    axis across = {0}, down = {0};
+    image_axis across = {0}, down = {0};
     image narrow = *im;
     int32_t status = make_axis(s, &across, im->w, how->w, how->antialias, im->dtype, err);
     if (status == CVR_OK) status = make_axis(s, &down, im->h, how->h, how->antialias, im->dtype, err);
