@@ -1,9 +1,12 @@
 /* Between the order in which `flatten` leaves elements, (H, W, C), and logical order, (C, H, W). */
 #include "shape.h"
 
-static const cvr_attr_desc chw_attr = {
-    .struct_size = sizeof chw_attr, .name = "chw", .kind = CVR_ATTR_INT, .count = 3, .doc = "channels, height, width"};
-static const cvr_attr_desc *const from_attrs[] = {&chw_attr};
+static const cvr_attr_desc order_attr = {.struct_size = sizeof order_attr,
+                                         .name = "order",
+                                         .kind = CVR_ATTR_INT,
+                                         .count = 3,
+                                         .doc = "channels, height, width"};
+static const cvr_attr_desc *const from_attrs[] = {&order_attr};
 
 int32_t shape_plain(const cvr_builder *b, cvr_value *x, cvr_error *err) {
     const cvr_value in = *x;

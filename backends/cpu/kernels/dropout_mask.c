@@ -3,7 +3,7 @@
 
 #include <cvr/plugin/ops/dropout.h>
 
-#define LANES 16 /* counters at once: four elements each */
+#define LANES 128 /* counters at once: four elements each */
 
 typedef struct dropout_job {
     const float *x;
@@ -13,26 +13,47 @@ typedef struct dropout_job {
     float scale;
 } dropout_job;
 
-/* The words of cvr_philox(key, step, counter + k) for k < LANES, four arrays of LANES. */
-static void philox_lanes(uint64_t key, uint64_t step, uint64_t counter, uint32_t c[4][LANES]) {
+/* Words 0 to 3 of LANES counters. */
+typedef struct philox_words {
+    uint32_t c[4][LANES];
+} philox_words;
+
+/* One round of all lanes. */
+static void philox_round(uint32_t *restrict c0, uint32_t *restrict c1, uint32_t *restrict c2, uint32_t *restrict c3,
+                         uint32_t k0, uint32_t k1) {
+    for (int k = 0; k < LANES; k++) {
+        const uint64_t p0 = (uint64_t)0xD2511F53u * c0[k], p1 = (uint64_t)0xCD9E8D57u * c2[k];
+        const uint32_t d0 = (uint32_t)(p1 >> 32) ^ c1[k] ^ k0, d2 = (uint32_t)(p0 >> 32) ^ c3[k] ^ k1;
+        c0[k] = d0;
+        c1[k] = (uint32_t)p1;
+        c2[k] = d2;
+        c3[k] = (uint32_t)p0;
+    }
+}
+
+/* The words of cvr_philox(key, step, counter + k) for k < LANES. */
+static void philox_lanes(uint64_t key, uint64_t step, uint64_t counter, philox_words *w) {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     for (uint64_t k = 0; k < LANES; k++) {
-        c[0][k] = (uint32_t)(counter + k);
-        c[1][k] = (uint32_t)((counter + k) >> 32);
-        c[2][k] = (uint32_t)step;
-        c[3][k] = (uint32_t)(step >> 32);
+        w->c[0][k] = (uint32_t)(counter + k);
+        w->c[1][k] = (uint32_t)((counter + k) >> 32);
+        w->c[2][k] = (uint32_t)step;
+        w->c[3][k] = (uint32_t)(step >> 32);
     }
     for (int round = 0; round < 10; round++) {
-        for (int k = 0; k < LANES; k++) {
-            const uint64_t p0 = (uint64_t)0xD2511F53u * c[0][k], p1 = (uint64_t)0xCD9E8D57u * c[2][k];
-            const uint32_t d0 = (uint32_t)(p1 >> 32) ^ c[1][k] ^ k0, d2 = (uint32_t)(p0 >> 32) ^ c[3][k] ^ k1;
-            c[0][k] = d0;
-            c[1][k] = (uint32_t)p1;
-            c[2][k] = d2;
-            c[3][k] = (uint32_t)p0;
-        }
+        philox_round(w->c[0], w->c[1], w->c[2], w->c[3], k0, k1);
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
+    }
+}
+
+/* 0 or the scale, for 4 * LANES elements. `threshold` < 2^32. */
+static void factors(const philox_words *w, uint32_t threshold, float scale, float *restrict factor) {
+    for (int64_t k = 0; k < LANES; k++) {
+        factor[4 * k] = w->c[0][k] < threshold ? 0 : scale;
+        factor[4 * k + 1] = w->c[1][k] < threshold ? 0 : scale;
+        factor[4 * k + 2] = w->c[2][k] < threshold ? 0 : scale;
+        factor[4 * k + 3] = w->c[3][k] < threshold ? 0 : scale;
     }
 }
 
@@ -40,15 +61,18 @@ static void dropout_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const dropout_job *job = ctx;
     const int64_t first = (int64_t)task * CPU_SPAN, end = cpu_min(first + CPU_SPAN, job->n);
+    if (job->threshold > UINT32_MAX) { /* p = 1 */
+        memset(job->y + first, 0, (size_t)(end - first) * sizeof *job->y);
+        return;
+    }
     for (int64_t i = first; i < end; i += 4 * LANES) {
-        uint32_t words[4][LANES];
+        philox_words words;
         float factor[4 * LANES];
         const int64_t n = cpu_min(4 * LANES, end - i);
-        philox_lanes(job->key, job->step, (uint64_t)i / 4, words);
-        for (int64_t k = 0; k < LANES; k++)
-            for (int w = 0; w < 4; w++) factor[4 * k + w] = words[w][k] < job->threshold ? 0 : job->scale;
         const float *x = job->x + i;
         float *y = job->y + i;
+        philox_lanes(job->key, job->step, (uint64_t)i / 4, &words);
+        factors(&words, (uint32_t)job->threshold, job->scale, factor);
         CPU_INDEPENDENT
         for (int64_t k = 0; k < n; k++) {
             const float kept = x[k] * factor[k];
