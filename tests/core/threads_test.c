@@ -1,9 +1,12 @@
-/* The pool and the batches under many threads: every task once, the same batches whatever the number of workers. */
-#include <criterion/criterion.h>
+/*
+ * The pool and the batches under many threads: every task once, the same batches whatever the number of workers. A
+ * plain program, because Criterion does not start under the thread sanitizer, and that is where this test matters most.
+ */
 #include <cvr/batches.h>
 #include <cvr/config.h>
 #include <cvr/plugins.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 static cvr_error err;
 
@@ -27,13 +30,13 @@ static void inner_task(void *ctx, uint64_t task, uint32_t worker) {
 
 static void count_task(void *ctx, uint64_t task, uint32_t worker) {
     tally *t = ctx;
-    cr_assert_lt(worker, t->pool->n_workers);
+    check(worker < t->pool->n_workers, "a worker that is none", worker);
     atomic_fetch_add(&t->runs[task], 1);
     t->sum[worker] += (int64_t)task; /* each worker has its own */
     if (task % 100 == 0) t->pool->run(t->pool, 3, inner_task, t);
 }
 
-Test(pool, runs_every_task_once) {
+static void pool_runs_every_task_once(void) {
     cvr_error_init(&err);
     for (uint32_t workers = 1; workers <= 8; workers++) {
         cvr_threadpool *pool;
@@ -43,13 +46,14 @@ Test(pool, runs_every_task_once) {
             const uint64_t n = (uint64_t)(round * 20 + 1);
             int64_t sum = 0;
             pool->run(pool, n, count_task, &t);
-            for (uint64_t i = 0; i < 1000; i++) cr_assert_eq(atomic_load(&t.runs[i]), i < n, "task %d", (int)i);
+            for (uint64_t i = 0; i < 1000; i++)
+                check(atomic_load(&t.runs[i]) == (i < n), "a task ran not once", (int64_t)i);
             for (int w = 0; w < 8; w++) sum += t.sum[w];
-            cr_assert_eq(sum, (int64_t)(n * (n - 1) / 2));
-            cr_assert_eq(atomic_load(&t.inner), (int)((n + 99) / 100) * 3);
+            check(sum == (int64_t)(n * (n - 1) / 2), "the workers' sums", sum);
+            check(atomic_load(&t.inner) == (int)((n + 99) / 100) * 3, "tasks within tasks", (int64_t)n);
         }
         cvr_pool_destroy(&pool);
-        cr_assert_null(pool);
+        check(pool == NULL, "destroy does not null", workers);
     }
 }
 
@@ -128,7 +132,8 @@ static void hash_batches(const source *s, uint32_t workers, int64_t first, int64
     good(cvr_batches_begin(b, first / per_epoch, first % per_epoch, &err));
     for (int64_t i = 0; i < n; i++) {
         good(cvr_batches_next(b, &batch, &err));
-        cr_assert_eq(batch.n, (first + i) % per_epoch == per_epoch - 1 ? cvr_batches_remainder(b) : 8);
+        check(batch.n == ((first + i) % per_epoch == per_epoch - 1 ? cvr_batches_remainder(b) : 8),
+              "the size of a batch", i);
         hashes[i] =
             hash(hash(7, batch.images, (size_t)(batch.n * batch.height * batch.width * batch.channels) * sizeof(float)),
                  batch.labels, (size_t)batch.n * sizeof(int64_t));
@@ -136,7 +141,7 @@ static void hash_batches(const source *s, uint32_t workers, int64_t first, int64
     cvr_batches_destroy(&b);
 }
 
-Test(batches, are_the_same_for_any_number_of_workers) {
+static void batches_are_the_same_for_any_number_of_workers(void) {
     static const uint32_t workers[] = {1, 2, 8};
     source s;
     uint64_t wanted[40], got[40];
@@ -144,16 +149,16 @@ Test(batches, are_the_same_for_any_number_of_workers) {
     hash_batches(&s, 0, 0, 40, wanted);
     for (size_t w = 0; w < 3; w++) {
         hash_batches(&s, workers[w], 0, 40, got);
-        for (int i = 0; i < 40; i++) cr_assert_eq(got[i], wanted[i], "batch %d with %u workers", i, workers[w]);
+        for (int i = 0; i < 40; i++) check(got[i] == wanted[i], "a batch depends on the workers", i);
     }
     hash_batches(&s, 2, 17, 20, got); /* begun in mid-epoch, as a resumed run does */
-    for (int i = 0; i < 20; i++) cr_assert_eq(got[i], wanted[17 + i], "batch %d, begun at 17", 17 + i);
-    cr_assert_neq(wanted[0], wanted[13], "two epochs have the same order");
+    for (int i = 0; i < 20; i++) check(got[i] == wanted[17 + i], "a batch depends on where it was begun", i);
+    check(wanted[0] != wanted[13], "two epochs have the same order", 0);
     close_source(&s);
 }
 
 /* Starting over while threads are at work. */
-Test(batches, can_be_begun_again_at_any_moment) {
+static void batches_can_be_begun_again_at_any_moment(void) {
     source s;
     uint64_t wanted[1];
     open_source(&s);
@@ -181,7 +186,15 @@ Test(batches, can_be_begun_again_at_any_moment) {
     const uint64_t got =
         hash(hash(7, batch.images, (size_t)(batch.n * batch.height * batch.width * batch.channels) * sizeof(float)),
              batch.labels, (size_t)batch.n * sizeof(int64_t));
-    cr_assert_eq(got, wanted[0]);
+    check(got == wanted[0], "a batch after many beginnings", 0);
     cvr_batches_destroy(&b);
     close_source(&s);
+}
+
+int main(void) {
+    pool_runs_every_task_once();
+    batches_are_the_same_for_any_number_of_workers();
+    batches_can_be_begun_again_at_any_moment();
+    printf("3 passed, 0 failed\n");
+    return 0;
 }
