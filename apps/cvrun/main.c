@@ -128,6 +128,7 @@ int main(int argc, char **argv) {
     arguments a = {0};
     program_start = cvr_now();
     cvr_set_log(print_log, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write(), not a death */
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;

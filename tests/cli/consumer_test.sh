@@ -34,4 +34,13 @@ paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classi
   awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and reference differ"
 expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error
 "$CVRUN" info small.ini | grep -q 'block.conv1' || fail "info does not show the inside of the block"
+# an op with nothing but a decomposition, in the middle and as the last thing before the loss; x + x by hand gives the same bits
+sed -e 's/^f = flatten/t = acme.twice\nf = flatten/' -e 's/^fc = .*/fc = linear num_classes\nlast = acme.twice/' small.ini >twice.ini
+sed -e 's/^t = acme.twice/t = add from=p1,p1/' -e 's/^last = .*/last = add from=fc,fc/' twice.ini >hand.ini
+for backend in cpu far reference; do
+  for name in twice hand; do
+    "$CVRUN" train $name.ini name=$name-$backend backend.name=$backend >log.txt 2>&1 || { cat log.txt; fail "$name on $backend"; }
+  done
+  same runs/classify/twice-$backend/weights/last.safetensors runs/classify/hand-$backend/weights/last.safetensors
+done
 done_with consumer_test
