@@ -138,7 +138,7 @@ int32_t parse_channels(const char *key, const char *text, const double imagenet[
     const int32_t status = cvr_attrs_pack(&schema, &s, 1, "[data]", (void **)&packed, err);
     if (status != CVR_OK) return status;
     const int64_t n = packed->n;
-    for (int i = 0; i < 4; i++) out[i] = n == 1 ? packed->v[0] : packed->v[i];
+    for (int i = 0; i < 4 && n > 0; i++) out[i] = packed->v[i < n ? i : n - 1];
     cvr_free(packed);
     return n > 0 ? CVR_OK
                  : cvr_fail(err, CVR_ERR_USAGE, "data.%s is empty; write one number, or one for each channel", key);

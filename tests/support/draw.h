@@ -3,8 +3,9 @@
  *
  *   LAYER settings... | input0 ; input1
  *
- * {a-b} draws an integer, {n=a-b} draws and names it, {x|y|z} picks a word, {n=x|y} picks and names it, {n} uses it
- * again. An input is a shape "2,3,4" (f32, normal), u01:SHAPE (f32, uniform in 0..1) or i64<K>:SHAPE (integers in
+ * ` > LAYER settings` goes on from the first output of what stands before it; `op:NAME settings` is an op without
+ * layer. {a-b} draws an integer, {n=a-b} draws and names it, {x|y|z} picks a word, {n=x|y} picks and names it, {n} uses
+ * it again. An input is a shape "2,3,4" (f32, normal), u01:SHAPE (f32, uniform in 0..1) or i64<K>:SHAPE (integers in
  * [0, K)); one that ends in `!` has no gradient. # starts a comment.
  */
 #ifndef CVR_TEST_DRAW_H

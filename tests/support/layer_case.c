@@ -146,28 +146,81 @@ static int32_t call_layer(case_run *r, const char *layer, const char *name, cons
     return b->layer(b, &call, err);
 }
 
-static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
+/* One op, its settings packed after its own schema; as many outputs as it has. */
+static int32_t call_op(case_run *r, const char *op, const char *settings, const cvr_value *in, uint32_t n,
+                       cvr_value *out, cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(r->graph);
     const void *found;
+    void *attrs = NULL;
+    int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, op, &found, err);
+    if (status != CVR_OK) return status;
+    const cvr_op_desc *desc = found;
+    const cvr_schema schema = {desc->attrs, desc->n_attrs};
+    status = cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err);
+    r->n_outputs = desc->n_outputs;
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = op,
+                              .attrs = attrs,
+                              .attrs_size = cvr_schema_size(&schema, err),
+                              .inputs = in,
+                              .outputs = out,
+                              .n_inputs = n,
+                              .n_outputs = r->n_outputs};
+    if (status == CVR_OK) status = b->emit(b, &call, err);
+    cvr_free(attrs);
+    return status;
+}
+
+/* "LAYER settings" or "op:NAME settings" */
+static int32_t build_step(case_run *r, char *step, const char *scope, const cvr_value *in, uint32_t n, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(r->graph);
+    const void *found;
+    step += strspn(step, " ");
+    char *settings = step + strcspn(step, " ");
+    if (*settings) *settings++ = '\0';
+    if (strncmp(step, "op:", 3) == 0) return call_op(r, step + 3, settings, in, n, r->outputs, err);
+    const int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_LAYER, step, &found, err);
+    if (status != CVR_OK) return status;
+    r->n_outputs = ((const cvr_layer_desc *)found)->n_outputs;
+    if (r->n_outputs > CASE_MOST_IO) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "more outputs than the tests take");
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = step,
+                                 .name = scope,
+                                 .settings = settings,
+                                 .inputs = in,
+                                 .outputs = r->outputs,
+                                 .n_inputs = n,
+                                 .n_outputs = r->n_outputs};
+    return b->layer(b, &call, err);
+}
+
+/* The first step takes the inputs, those after a ` > ` the first output of the one before. */
+static int32_t build_steps(case_run *r, const layer_case *c, cvr_error *err) {
+    char text[sizeof c->layer + sizeof c->settings + 2], scope[32] = SCOPE;
+    (void)snprintf(text, sizeof text, "%s %s", c->layer, c->settings);
+    char *step = text, *next = strstr(step, " > ");
+    if (next) *next = '\0';
+    int32_t status = build_step(r, step, scope, r->inputs, c->n_inputs, err);
+    for (uint32_t i = 1; next && status == CVR_OK; i++) {
+        const cvr_value in = r->outputs[0];
+        step = next + 3;
+        next = strstr(step, " > ");
+        if (next) *next = '\0';
+        (void)snprintf(scope, sizeof scope, SCOPE ".s%u", i);
+        status = build_step(r, step, scope, &in, 1, err);
+    }
+    return status;
+}
+
+static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     char name[32];
-    int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_LAYER, c->layer, &found, err);
+    int32_t status = CVR_OK;
     for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
         status = cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err);
         if (status == CVR_OK && wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
     }
-    if (status != CVR_OK) return status;
-    r->n_outputs = ((const cvr_layer_desc *)found)->n_outputs;
-    if (r->n_outputs > CASE_MOST_IO) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "more outputs than the tests take");
-    const cvr_layer_call call = {.struct_size = sizeof call,
-                                 .layer = c->layer,
-                                 .name = SCOPE,
-                                 .settings = c->settings,
-                                 .inputs = r->inputs,
-                                 .outputs = r->outputs,
-                                 .n_inputs = c->n_inputs,
-                                 .n_outputs = r->n_outputs};
-    status = b->layer(b, &call, err);
+    if (status == CVR_OK) status = build_steps(r, c, err);
     for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "out%u", i);
         status = cvr_graph_output(r->graph, name, r->outputs[i], err);
