@@ -131,18 +131,4 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     return status;
 }
 
-static const cvr_plugin plugin = {.magic = CVR_PLUGIN_MAGIC,
-                                  .struct_size = sizeof plugin,
-                                  .abi_major = CVR_ABI_MAJOR,
-                                  .abi_minor = CVR_ABI_MINOR,
-                                  .min_host_minor = CVR_ABI_MINOR,
-                                  .id = "schedulers",
-                                  .version = "0.1.0",
-                                  .sanitizer = CVR_SANITIZER,
-                                  .requires_ = "",
-                                  .load = load};
-
-const cvr_plugin *cvr_plugin_query(uint32_t host_major, uint32_t host_minor) {
-    (void)host_major, (void)host_minor;
-    return &plugin;
-}
+CVR_DEFINE_PLUGIN("schedulers", "0.1.0", "", load)
