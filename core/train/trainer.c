@@ -355,7 +355,8 @@ static int32_t tell_end(trainer *t, cvr_train_result *r, cvr_error *err) {
                              .n_metrics = t->metrics.n,
                              .finished = (uint32_t)st->finished,
                              .names = t->metrics.names,
-                             .values = t->metrics.values};
+                             .values = t->metrics.values,
+                             .backend = t->s->backend_name};
     return reporters_end(&t->reporters, &e, err);
 }
 

@@ -17,7 +17,7 @@ typedef struct tables {
     char steps_path[REPORT_PATH], summary_path[REPORT_PATH];
     text steps;          /* rows that are not in the file yet */
     uint64_t steps_size; /* of the file, up to its last whole row */
-    char *task, *model, *backend, *precision, *version;
+    char *task, *model, *precision, *version;
     int64_t params;
     uint64_t seed, planned_memory_bytes;
 } tables;
@@ -25,7 +25,7 @@ typedef struct tables {
 static void tables_close(void *self) {
     tables *const t = self;
     const cvr_host *const host = t->host;
-    char *const texts[] = {t->task, t->model, t->backend, t->precision, t->version};
+    char *const texts[] = {t->task, t->model, t->precision, t->version};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (texts[i]) host->free(host, texts[i]);
     }
@@ -69,13 +69,12 @@ static int32_t cut_steps(tables *t, int64_t last, cvr_error *err) {
 static int32_t keep_info(tables *t, const cvr_run_info *info, cvr_error *err) {
     t->task = report_copy(t->host, info->task);
     t->model = report_copy(t->host, info->model);
-    t->backend = report_copy(t->host, info->backend);
     t->precision = report_copy(t->host, info->precision);
     t->version = report_copy(t->host, info->version);
     t->params = info->params;
     t->seed = info->seed;
     t->planned_memory_bytes = info->planned_memory_bytes;
-    if (!t->task || !t->model || !t->backend || !t->precision || !t->version) {
+    if (!t->task || !t->model || !t->precision || !t->version) {
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     }
     return CVR_OK;
@@ -197,7 +196,7 @@ static int32_t write_summary(const tables *t, const cvr_end_event *e, cvr_error 
     put_number_field(&s, "data_wait_fraction", e->data_wait_fraction);
     put_count_field(&s, "planned_memory_bytes", t->planned_memory_bytes);
     put_count_field(&s, "peak_memory_bytes", e->peak_memory_bytes);
-    put_text_field(&s, "backend", t->backend);
+    put_text_field(&s, "backend", e->backend ? e->backend : "");
     put_text_field(&s, "precision", t->precision);
     put_count_field(&s, "seed", t->seed);
     put_text_field(&s, "version", t->version);

@@ -8,6 +8,7 @@ train small.ini name=move --swap-to far@10 --swap-to reference@15
 for backend in cpu far reference; do
   grep -q "moved to backend $backend after step" log.txt || [ $backend = cpu ] || fail "no move to $backend"
 done
+grep -q '"backend": "reference"' runs/classify/move/summary.json || fail "summary.json does not say where the run ended"
 train small.ini name=far backend.name=far
 same runs/classify/far/weights/last.safetensors runs/classify/stay/weights/last.safetensors
 # losses agree to rounding, step by step

@@ -420,6 +420,7 @@ static const abi_row rows[] = {
     ROW(cvr_end_event, finished),
     ROW(cvr_end_event, names),
     ROW(cvr_end_event, values),
+    ROW(cvr_end_event, backend),
     ROW(cvr_reporter_desc, struct_size),
     ROW(cvr_reporter_desc, name),
     ROW(cvr_reporter_desc, doc),

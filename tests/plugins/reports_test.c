@@ -132,6 +132,7 @@ static int32_t tell_epoch(const cvr_reporter_desc *r, void *self, int64_t epoch,
 
 static int32_t tell_end(const cvr_reporter_desc *r, void *self, const char *metric, double value, int64_t best_epoch) {
     const cvr_end_event e = {.struct_size = sizeof e,
+                             .backend = "cpu",
                              .epochs = 4,
                              .steps = 8,
                              .train_seconds = 12.5,

@@ -55,6 +55,7 @@ typedef struct cvr_decompose_args {
     uint32_t n_outputs;
 } cvr_decompose_args;
 
+/* An op may have no output: an optimizer's update only mutates. */
 typedef struct cvr_op_desc {
     uint64_t struct_size;
     const char *name; /* built-ins have plain names, others a prefix of their own: "acme.swish" */

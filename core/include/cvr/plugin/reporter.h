@@ -89,6 +89,7 @@ typedef struct cvr_end_event {
     uint32_t finished; /* 0: interrupted */
     const char *const *names;
     const double *values;
+    const char *backend; /* where the run ended; it may have moved since it began */
 } cvr_end_event;
 
 /* Every callback but open and close may be NULL. Rows are whole or absent on disk after each call. */
@@ -114,7 +115,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 168, "cvr_run_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 56, "cvr_step_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 88, "cvr_epoch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 72, "cvr_batch_event has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 104, "cvr_end_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 112, "cvr_end_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_reporter_desc) == 80, "cvr_reporter_desc has padding");
 
 #endif
