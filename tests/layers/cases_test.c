@@ -2,7 +2,7 @@
  * Random cases of every layer: the CPU's kernels against the reference, for each instruction set; the same bits from
  * one thread and from three; the same bits whether or not results are computed in place.
  *
- * Tolerance: |a - b| <= 1e-5 (|b| + max |b|), as in golden_test.c.
+ * Tolerance: |a - b| <= 1e-5 (|b| + max |b|), as in golden_test.c, and what case_distance_in adds.
  */
 #include "support/draw.h"
 #include <criterion/criterion.h>
@@ -20,14 +20,14 @@ static bool is_kept(const char *name) {
 }
 
 /* Every result of `want` must be in `have`, within `relative` (0: bit for bit). */
-static bool alike(const case_result *have, const case_result *want, double relative, const char *what, char *why,
-                  size_t size) {
+static bool alike(const layer_case *c, const case_result *have, const case_result *want, double relative,
+                  const char *what, char *why, size_t size) {
     for (uint32_t i = 0; i < want->n; i++) {
         const case_tensor *w = &want->all[i], *h = case_result_find(have, w->name);
         double far = INFINITY;
         if (is_kept(w->name)) continue;
         if (h && relative > 0)
-            far = case_distance(h, w, relative);
+            far = case_distance_in(c, h, w, relative);
         else if (h && case_bytes(&h->type) == case_bytes(&w->type))
             far = memcmp(h->data, w->data, case_bytes(&w->type)) == 0 ? 0 : INFINITY;
         if (far <= 1) continue;
@@ -49,11 +49,11 @@ static bool run_on(const case_machine *m, const layer_case *c, case_result *r, c
 static void same_bits(const bench *b, layer_case *c, const case_result *one, char *why, size_t size) {
     case_result other;
     if (!run_on(&b->three, c, &other, why, size)) return;
-    const bool same = alike(&other, one, 0, "three threads against one", why, size);
+    const bool same = alike(c, &other, one, 0, "three threads against one", why, size);
     case_result_clear(&other);
     c->keep_inputs = true;
     if (!same || !run_on(&b->one, c, &other, why, size)) return;
-    (void)alike(&other, one, 0, "inputs kept against in place", why, size);
+    (void)alike(c, &other, one, 0, "inputs kept against in place", why, size);
     case_result_clear(&other);
     c->keep_inputs = false;
 }
@@ -63,7 +63,7 @@ static void agree(void *ctx, layer_case *c, char *why, size_t size) {
     case_result reference, one;
     if (!run_on(&b->reference, c, &reference, why, size)) return;
     if (run_on(&b->one, c, &one, why, size)) {
-        if (alike(&one, &reference, RELATIVE, "against the reference", why, size)) same_bits(b, c, &one, why, size);
+        if (alike(c, &one, &reference, RELATIVE, "against the reference", why, size)) same_bits(b, c, &one, why, size);
         case_result_clear(&one);
     }
     case_result_clear(&reference);
@@ -71,7 +71,7 @@ static void agree(void *ctx, layer_case *c, char *why, size_t size) {
     c->training = c->backward = false;
     if (!run_on(&b->reference, c, &reference, why, size)) return;
     if (run_on(&b->one, c, &one, why, size)) {
-        (void)alike(&one, &reference, RELATIVE, "evaluation, against the reference", why, size);
+        (void)alike(c, &one, &reference, RELATIVE, "evaluation, against the reference", why, size);
         case_result_clear(&one);
     }
     case_result_clear(&reference);

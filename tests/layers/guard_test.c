@@ -51,7 +51,7 @@ static void guard_case(void *ctx, layer_case *c, char *why, size_t size) {
     } else {
         for (uint32_t i = 0; i < plain.n && !*why; i++) {
             const case_tensor *g = case_result_find(&guarded, plain.all[i].name);
-            if (!g || !(case_distance(g, &plain.all[i], RELATIVE) <= 1))
+            if (!g || !(case_distance_in(c, g, &plain.all[i], RELATIVE) <= 1))
                 (void)snprintf(why, size, "%s differs between guard pages", plain.all[i].name);
         }
         case_result_clear(&guarded);

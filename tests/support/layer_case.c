@@ -109,7 +109,8 @@ const case_tensor *case_result_find(const case_result *r, const char *name) {
     return NULL;
 }
 
-double case_distance(const case_tensor *a, const case_tensor *b, double relative) {
+/* Units of relative * (|b| + max |b|) + absolute. */
+static double distance(const case_tensor *a, const case_tensor *b, double relative, double absolute) {
     const size_t bytes = case_bytes(&b->type);
     if (a->type.dtype != b->type.dtype || case_bytes(&a->type) != bytes) return INFINITY;
     if (b->type.dtype != CVR_F32) return memcmp(a->data, b->data, bytes) == 0 ? 0 : INFINITY;
@@ -120,10 +121,27 @@ double case_distance(const case_tensor *a, const case_tensor *b, double relative
     }
     for (size_t i = 0; i < bytes / sizeof *y; i++) {
         if ((isnan(x[i]) && isnan(y[i])) || x[i] == y[i]) continue;
-        const double far = fabs((double)x[i] - y[i]) / (relative * (fabs((double)y[i]) + largest));
+        const double far = fabs((double)x[i] - y[i]) / (relative * (fabs((double)y[i]) + largest) + absolute);
         if (!(far <= worst)) worst = isnan(far) ? INFINITY : far;
     }
     return worst;
+}
+
+double case_distance(const case_tensor *a, const case_tensor *b, double relative) {
+    return distance(a, b, relative, 0);
+}
+
+double case_distance_in(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative) {
+    double largest = 0;
+    int64_t terms = 0;
+    if (strncmp(b->name, "gparam.", 7) != 0) return distance(a, b, relative, 0);
+    for (uint32_t k = 0; k < c->n_gradients; k++) {
+        const float *g = c->gradients[k].data;
+        const int64_t n = g ? cvr_numel(c->gradients[k].type.rank, c->gradients[k].type.shape) : 0;
+        for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)g[i]));
+        terms += n;
+    }
+    return distance(a, b, relative, ldexp(sqrt((double)terms) * largest, -22));
 }
 
 /* ---- building ---- */

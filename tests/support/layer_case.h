@@ -80,5 +80,10 @@ int32_t case_result_of(const case_machine *m, const layer_case *c, case_result *
 /* The largest |a - b| in units of what is allowed, `relative` * (|b| + max |b|); NaN equals NaN. Not f32: 0 or
  * infinity. */
 double case_distance(const case_tensor *a, const case_tensor *b, double relative);
+/*
+ * The same for a random case, whose parameter gradients are sums over all of the output gradient that may cancel: there
+ * the rounding of such a sum is allowed besides, 2^-22 sqrt(n) max |gradient|.
+ */
+double case_distance_in(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative);
 
 #endif
