@@ -54,9 +54,9 @@ static bool enter_scope(cvr_graph *g, const char *name) {
 }
 
 int32_t cvr_graph_backward_from(cvr_graph *g, cvr_value v, cvr_value gradient, cvr_error *err) {
-    int32_t status = CVR_OK;
-    g->values[v]->gradient = gradient;
     g->in_backward = true;
+    int32_t status = graph_reorder(g, gradient, &g->values[v]->type, &gradient, err);
+    g->values[v]->gradient = gradient;
     for (size_t i = g->n_nodes; i-- > 0 && status == CVR_OK;) {
         if (!enter_scope(g, g->nodes[i]->name))
             status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

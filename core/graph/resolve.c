@@ -56,6 +56,7 @@ typedef struct lowering {
 
 static int32_t keep_node(lowering *l, ir_node *n, cvr_error *err) {
     ir_node **more = cvr_grow(l->nodes, l->n, &l->capacity, sizeof *more);
+    if (!more) graph_free_node(n);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     l->nodes = more;
     for (uint32_t i = 0; i < n->n_inputs; i++) {
@@ -67,23 +68,10 @@ static int32_t keep_node(lowering *l, ir_node *n, cvr_error *err) {
 
 static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err);
 
-/* Lets the op say what it means; the nodes that it emits take this node's place. */
-static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
-    cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
+/* The decomposition's outputs take the names of the node's. */
+static int32_t rename_outputs(lowering *l, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
     cvr_graph *g = l->g;
-    const size_t first = g->n_nodes;
-    if (depth > 16) return cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        if (n->inputs[i] < l->n_before) n->inputs[i] = l->renamed[n->inputs[i]];
-    }
-    cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
-    g->in_backward = n->backward;
-    g->scope.n = 0;
-    cvr_text_add(&g->scope, "%.*s", (int)strcspn(n->name, "/"), n->name);
-    int32_t status = n->op->decompose(&g->builder, &args, err);
-    g->scope.n = 0;
-    if (g->scope.s) g->scope.s[0] = '\0';
-    for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < n->n_outputs; i++) {
         if (outputs[i] == CVR_NONE || !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type)) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
                             i);
@@ -91,11 +79,35 @@ static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth,
         if (n->outputs[i] < l->n_before) l->renamed[n->outputs[i]] = outputs[i];
         if (g->values[n->outputs[i]]->kept) g->values[outputs[i]]->kept = true;
     }
+    return CVR_OK;
+}
+
+/* Lets the op say what it means; the nodes that it emits take this node's place. Takes the node over. */
+static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
+    cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
+    cvr_graph *g = l->g;
+    const size_t first = g->n_nodes;
+    const char *slash = strchr(n->name, '/');
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        if (n->inputs[i] < l->n_before) n->inputs[i] = l->renamed[n->inputs[i]];
+    }
+    cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
+    g->in_backward = n->backward;
+    g->scope.n = 0;
+    cvr_text_add(&g->scope, "%.*s", slash ? (int)(slash - n->name) : 0, n->name);
+    int32_t status = depth > 16 ? cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name)
+                                : n->op->decompose(&g->builder, &args, err);
+    g->scope.n = 0;
+    if (g->scope.s) g->scope.s[0] = '\0';
+    if (status == CVR_OK) status = rename_outputs(l, n, outputs, err);
     const size_t last = g->n_nodes;
-    for (size_t i = first; i < last && status == CVR_OK; i++) {
+    for (size_t i = first; i < last; i++) {
         ir_node *part = g->nodes[i];
         g->nodes[i] = NULL;
-        status = lower_node(l, d, part, depth + 1, err);
+        if (status == CVR_OK)
+            status = lower_node(l, d, part, depth + 1, err);
+        else
+            graph_free_node(part);
     }
     graph_free_node(n);
     return status;
@@ -108,6 +120,7 @@ static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth
     cvr_text why = {0};
     const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);
     cvr_text_clear(&why);
+    if (status != CVR_OK) graph_free_node(n);
     if (status != CVR_OK) return status;
     return kernel ? keep_node(l, n, err) : decompose(l, d, n, depth, err);
 }
