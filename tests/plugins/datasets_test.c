@@ -451,7 +451,7 @@ Test(datasets, cifar_damage_is_named) {
     uint64_t n = 0, packed = 0;
     uint8_t *const file = make_records(2, 1, 10, &n);
     uint8_t *const z = gzip(file, n, &packed);
-    for (uint64_t cut = 0; cut < n; cut += cut < 8 || cut > n - 8 || (cut > 3065 && cut < 3080) ? 1 : 97) {
+    for (uint64_t cut = 0; cut < n; cut++) {
         if (cut == 3073) continue; /* a file of one record is whole */
         stub_write_file(in_root("test_batch.bin"), file, cut);
         const opened o = open_cifar(CVR_SPLIT_VAL, 3, &fine);
