@@ -43,6 +43,8 @@ build build-tsan -DCVR_SANITIZE=thread
 say "loader, pool and data path under the thread sanitizer"
 (cd build-tsan && ctest --output-on-failure -j 2 -L 'threads')
 if [ -n "$all" ]; then
+  say "slow tests under the address and undefined-behaviour sanitizers"
+  (cd build-asan && ctest --output-on-failure -L 'slow')
   say "build: clang, -Werror"
   CC=clang build build-clang
   (cd build-clang && ctest --output-on-failure -j 2)

@@ -113,9 +113,17 @@ static int32_t parse_numbers(cvr_session *s, cvr_error *err) {
     return status;
 }
 
+/* "cvr.host.config/1" */
+static const char *service_get(const cvr_config_service *service, const char *section, const char *key,
+                               const char **origin) {
+    return cvr_config_get(service->ctx, section, key, origin);
+}
+
 static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     int32_t status = cvr_plugins_open(&s->plugins, NULL, 0, err);
     if (status != CVR_OK) return status;
+    s->config_service = (cvr_config_service){sizeof s->config_service, s->config, service_get};
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_CONFIG, &s->config_service);
     const char *isa = s->backend->isa;
     if (strcmp(isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(isa, "base") == 0 ? "" : isa);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -39,6 +39,7 @@ struct cvr_session {
     cvr_config *config;
     cvr_plugins *plugins;
     cvr_threadpool *pool;
+    cvr_config_service config_service;
     const run_settings *run;
     const backend_settings *backend;
     model_settings *model; /* num_classes and in_channels are settled once the data is known */

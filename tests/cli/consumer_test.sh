@@ -28,6 +28,7 @@ for backend in cpu far reference; do
   "$CVRUN" train small.ini name=$backend backend.name=$backend >log.txt 2>&1 || { cat log.txt; fail "training on $backend"; }
   checks=$((checks + 1))
 done
+grep -q 'acme.swish is here for 3 epochs (small.ini:' log.txt || { cat log.txt; fail "the plugin does not see the recipe's settings"; }
 grep -q 'acme.swish_backward' log.txt && fail "the reference has this kernel itself"
 same runs/classify/cpu/weights/last.safetensors runs/classify/far/weights/last.safetensors
 paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/reference/steps.csv) | tail -n +2 |

@@ -142,8 +142,17 @@ static const cvr_kernel_desc kernels[] = {
     KERNEL("acme.swish", "cpu", cpu_forward_fn),
 };
 
+/* The recipe's settings are there for whoever wants them; a plugin loaded by `cvrun plugins` has no recipe. */
+static void greet(const cvr_host *host) {
+    const cvr_config_service *config = host->get(host, CVR_SERVICE_CONFIG);
+    const char *origin = "", *epochs = config ? config->get(config, "train", "epochs", &origin) : NULL;
+    char text[160];
+    (void)snprintf(text, sizeof text, "acme.swish is here for %s epochs (%s)", epochs ? epochs : "no", origin);
+    host->log(host, CVR_LOG_INFO, text);
+}
+
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    (void)host;
+    greet(host);
     int32_t status = r->add(r, CVR_KIND_OP, &op, err);
     if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &backward_op, err);
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels && status == CVR_OK; i++)
