@@ -172,10 +172,6 @@ static int32_t bind_node(cvr_program *p, bound_node *b, plan_node *n, size_t ind
     return CVR_OK;
 }
 
-static bool must_stand_alone(const plan_node *n) {
-    return n->on_host;
-}
-
 static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
     p->segments = cvr_calloc(n + 1, sizeof *p->segments);
     p->launches = cvr_calloc(n + 1, sizeof *p->launches);
@@ -184,8 +180,8 @@ static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
     for (size_t i = 0; i < n;) {
         segment *s = &p->segments[p->n_segments++];
         *s = (segment){i, 1, NULL};
-        if (must_stand_alone(p->nodes[i++].plan)) continue;
-        for (; i < n && !must_stand_alone(p->nodes[i].plan); i++) s->n++;
+        if (p->nodes[i++].plan->on_host) continue;
+        for (; i < n && !p->nodes[i].plan->on_host; i++) s->n++;
         const cvr_backend_desc *backend = p->device->backend;
         const int32_t status =
             backend->record(p->device->self, p->launches + s->first, s->n, p->id, &s->recording, err);

@@ -149,12 +149,6 @@ static int32_t train_step(trainer *t, cvr_error *err) {
 
 /* ---- validation and the end of an epoch ---- */
 
-static void first_val_batch(void *ctx, const cvr_batch *b, const void *output) {
-    trainer *t = ctx;
-    (void)output;
-    if (t->state.epoch == 0 && t->pictures.code == CVR_OK) (void)show_batch(t, "val_batch0", b, NULL, &t->pictures);
-}
-
 typedef struct epoch_report {
     trainer *t;
     cvr_train_epoch *shown;
@@ -190,7 +184,9 @@ static void tell_epoch(void *ctx, const uint64_t *matrix, const cvr_metrics *m) 
 }
 
 static void validation_batch(void *ctx, const cvr_batch *b, const void *output) {
-    first_val_batch(((epoch_report *)ctx)->t, b, output);
+    trainer *t = ((epoch_report *)ctx)->t;
+    (void)output;
+    if (t->state.epoch == 0 && t->pictures.code == CVR_OK) (void)show_batch(t, "val_batch0", b, NULL, &t->pictures);
 }
 
 static int32_t end_epoch(trainer *t, cvr_error *err) {
@@ -332,8 +328,7 @@ static int32_t open_reporters(trainer *t, bool resumed, cvr_error *err) {
 
 static int32_t tell_end(trainer *t, cvr_train_result *r, cvr_error *err) {
     const train_state *st = &t->state;
-    double loop = 0;
-    loop = elapsed(t);
+    const double loop = elapsed(t);
     *r = (cvr_train_result){.epochs = st->epoch,
                             .steps = st->step,
                             .seconds = loop,
