@@ -17,7 +17,16 @@ static void make_signature(signature *s, const cvr_graph *g, const ir_node *n, u
         if (v) s->tensors[i] = tensor_of(&g->values[v]->type);
     }
     s->sig = (cvr_signature){sizeof s->sig, n->attrs,     s->pointers, s->pointers + n->n_inputs,
-                             n->n_inputs,   n->n_outputs, n_workers,   0};
+                             n->n_inputs,   n->n_outputs, n_workers,   g->math};
+}
+
+/* A kernel that is not flagged for it never sees another floating-point type than f32. */
+static bool fits_precision(const cvr_kernel_desc *k, const signature *s) {
+    if (k->flags & CVR_KERNEL_LOW_PRECISION) return true;
+    for (uint32_t i = 0; i < s->sig.n_inputs + s->sig.n_outputs; i++) {
+        if (s->pointers[i] && (s->tensors[i].dtype == CVR_BF16 || s->tensors[i].dtype == CVR_F16)) return false;
+    }
+    return true;
 }
 
 int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
@@ -34,7 +43,9 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
         for (size_t i = 0; i < count && !*out; i++) {
             cvr_error reason;
             cvr_error_init(&reason);
-            if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
+            if (!fits_precision(kernels[i], &s))
+                cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", kernels[i]->backend);
+            else if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
                 *out = kernels[i];
             else
                 cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);
@@ -48,20 +59,33 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
 
 typedef struct lowering {
     cvr_graph *g;
-    cvr_value *renamed; /* by value number before lowering */
-    size_t n_before;
+    cvr_value *renamed; /* by value number; 0: as it was */
+    size_t n_renamed, renamed_capacity;
     ir_node **nodes;
     size_t n, capacity;
 } lowering;
+
+static cvr_value new_name(const lowering *l, cvr_value v) {
+    return v < l->n_renamed && l->renamed[v] ? l->renamed[v] : v;
+}
+
+static int32_t rename_value(lowering *l, cvr_value from, cvr_value to, cvr_error *err) {
+    while (l->n_renamed <= from) {
+        cvr_value *more = cvr_grow(l->renamed, l->n_renamed, &l->renamed_capacity, sizeof *more);
+        if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        l->renamed = more;
+        more[l->n_renamed++] = CVR_NONE;
+    }
+    l->renamed[from] = to;
+    return CVR_OK;
+}
 
 static int32_t keep_node(lowering *l, ir_node *n, cvr_error *err) {
     ir_node **more = cvr_grow(l->nodes, l->n, &l->capacity, sizeof *more);
     if (!more) graph_free_node(n);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     l->nodes = more;
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        if (n->inputs[i] < l->n_before) n->inputs[i] = l->renamed[n->inputs[i]];
-    }
+    for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = new_name(l, n->inputs[i]);
     more[l->n++] = n;
     return CVR_OK;
 }
@@ -76,27 +100,53 @@ static int32_t rename_outputs(lowering *l, const ir_node *n, const cvr_value *ou
             return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
                             i);
         }
-        if (n->outputs[i] < l->n_before) l->renamed[n->outputs[i]] = outputs[i];
+        const int32_t status = rename_value(l, n->outputs[i], outputs[i], err);
+        if (status != CVR_OK) return status;
         if (g->values[n->outputs[i]]->kept) g->values[outputs[i]]->kept = true;
     }
     return CVR_OK;
 }
 
-/* Lets the op say what it means; the nodes that it emits take this node's place. Takes the node over. */
+/* What a node of low precision means where no kernel takes that: the same in f32, between casts. */
+static int32_t fence(cvr_graph *g, const ir_node *n, cvr_value *outputs, cvr_error *err) {
+    cvr_value inputs[CVR_MAX_IO];
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
+        const uint32_t dtype = n->inputs[i] ? g->values[n->inputs[i]]->type.dtype : 0;
+        inputs[i] = n->inputs[i];
+        if (dtype == CVR_BF16 || dtype == CVR_F16) status = graph_cast(g, inputs[i], CVR_F32, &inputs[i], err);
+    }
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = n->op->name,
+                              .attrs = n->attrs,
+                              .attrs_size = n->attrs_size,
+                              .inputs = inputs,
+                              .outputs = outputs,
+                              .n_inputs = n->n_inputs,
+                              .n_outputs = n->n_outputs};
+    if (status == CVR_OK) status = g->builder.emit(&g->builder, &call, err);
+    for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
+        const uint32_t was = g->values[n->outputs[i]]->type.dtype;
+        if (g->values[outputs[i]]->type.dtype != was) status = graph_cast(g, outputs[i], was, &outputs[i], err);
+    }
+    return status;
+}
+
+/* Lets the op say what it means, or fences it; the nodes that are emitted take this node's place. Takes the node over.
+ */
 static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
     cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
     cvr_graph *g = l->g;
     const size_t first = g->n_nodes;
     const char *slash = strchr(n->name, '/');
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        if (n->inputs[i] < l->n_before) n->inputs[i] = l->renamed[n->inputs[i]];
-    }
+    for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = new_name(l, n->inputs[i]);
     cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
     g->in_backward = n->backward;
     g->scope.n = 0;
     cvr_text_add(&g->scope, "%.*s", slash ? (int)(slash - n->name) : 0, n->name);
-    int32_t status = depth > 16 ? cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name)
-                                : n->op->decompose(&g->builder, &args, err);
+    int32_t status = depth > 16         ? cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name)
+                     : n->op->decompose ? n->op->decompose(&g->builder, &args, err)
+                                        : fence(g, n, outputs, err);
     g->scope.n = 0;
     if (g->scope.s) g->scope.s[0] = '\0';
     if (status == CVR_OK) status = rename_outputs(l, n, outputs, err);
@@ -114,7 +164,9 @@ static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth,
 }
 
 static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
-    if (!n->op->decompose) return keep_node(l, n, err);
+    const bool fenced = node_low_precision(l->g, n) != 0;
+    if ((!n->op->decompose && !fenced) || (n->op->flags & CVR_OP_ALIAS) || strcmp(n->op->name, "cast") == 0)
+        return keep_node(l, n, err);
     const plan_request r = {l->g, d, 1, 0};
     const cvr_kernel_desc *kernel;
     cvr_text why = {0};
@@ -126,13 +178,7 @@ static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth
 }
 
 int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err) {
-    bool any = false;
-    for (size_t i = 0; i < g->n_nodes; i++) any = any || g->nodes[i]->op->decompose;
-    if (!any) return CVR_OK;
-    lowering l = {.g = g, .n_before = g->n_values};
-    l.renamed = cvr_calloc(g->n_values, sizeof *l.renamed);
-    if (!l.renamed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < g->n_values; i++) l.renamed[i] = (cvr_value)i;
+    lowering l = {.g = g};
     int32_t status = CVR_OK;
     const size_t n = g->n_nodes;
     for (size_t i = 0; i < n && status == CVR_OK; i++) {
@@ -140,9 +186,8 @@ int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err) {
         g->nodes[i] = NULL;
         status = lower_node(&l, d, node, 0, err);
     }
-    for (size_t i = 0; i < g->n_outputs && status == CVR_OK; i++) {
-        if (g->outputs[i].value < l.n_before) g->outputs[i].value = l.renamed[g->outputs[i].value];
-    }
+    for (size_t i = 0; i < g->n_outputs && status == CVR_OK; i++)
+        g->outputs[i].value = new_name(&l, g->outputs[i].value);
     if (status == CVR_OK) {
         cvr_free(g->nodes);
         g->nodes = l.nodes;

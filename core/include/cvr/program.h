@@ -73,6 +73,8 @@ typedef struct cvr_graph cvr_graph;
 
 int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store, bool training, cvr_error *err);
 void cvr_graph_destroy(cvr_graph **g);
+/* How f32 products may be computed: CVR_MATH_*; f32 unless told. */
+void cvr_graph_math(cvr_graph *g, uint32_t math);
 const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 /* A value that is written before each run: an image, a target. */
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);

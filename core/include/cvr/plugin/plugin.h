@@ -12,6 +12,7 @@
 #include "abi.h"
 #include "attr.h"
 #include "backend.h"
+#include "bf16.h"
 #include "codec.h"
 #include "data.h"
 #include "graph.h"
