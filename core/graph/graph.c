@@ -328,6 +328,13 @@ int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error 
     return CVR_OK;
 }
 
+cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name) {
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        if (strcmp(g->outputs[i].name, name) == 0) return g->outputs[i].value;
+    }
+    return CVR_NONE;
+}
+
 cvr_value cvr_graph_gradient(const cvr_graph *g, cvr_value v) {
     return g->values[v]->gradient;
 }

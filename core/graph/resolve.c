@@ -3,6 +3,7 @@
  * is settled before the first step.
  */
 #include "plan.h"
+#include "rewrite.h"
 
 typedef struct signature {
     cvr_signature sig;
@@ -57,54 +58,20 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
 
 /* ---- lowering ---- */
 
-typedef struct lowering {
-    cvr_graph *g;
-    cvr_value *renamed; /* by value number; 0: as it was */
-    size_t n_renamed, renamed_capacity;
-    ir_node **nodes;
-    size_t n, capacity;
-} lowering;
+static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err);
 
-static cvr_value new_name(const lowering *l, cvr_value v) {
-    return v < l->n_renamed && l->renamed[v] ? l->renamed[v] : v;
-}
-
-static int32_t rename_value(lowering *l, cvr_value from, cvr_value to, cvr_error *err) {
-    while (l->n_renamed <= from) {
-        cvr_value *more = cvr_grow(l->renamed, l->n_renamed, &l->renamed_capacity, sizeof *more);
-        if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        l->renamed = more;
-        more[l->n_renamed++] = CVR_NONE;
-    }
-    l->renamed[from] = to;
-    return CVR_OK;
-}
-
-static int32_t keep_node(lowering *l, ir_node *n, cvr_error *err) {
-    ir_node **more = cvr_grow(l->nodes, l->n, &l->capacity, sizeof *more);
-    if (!more) graph_free_node(n);
-    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    l->nodes = more;
-    for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = new_name(l, n->inputs[i]);
-    more[l->n++] = n;
-    return CVR_OK;
-}
-
-static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err);
-
-/* The decomposition's outputs take the names of the node's. */
-static int32_t rename_outputs(lowering *l, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
-    cvr_graph *g = l->g;
-    for (uint32_t i = 0; i < n->n_outputs; i++) {
+/* The decomposition's outputs take the place of the node's. */
+static int32_t replace_outputs(rewrite *w, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
+    const cvr_graph *g = w->g;
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
         if (outputs[i] == CVR_NONE || !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type)) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
                             i);
         }
-        const int32_t status = rename_value(l, n->outputs[i], outputs[i], err);
-        if (status != CVR_OK) return status;
-        if (g->values[n->outputs[i]]->kept) g->values[outputs[i]]->kept = true;
+        status = rewrite_replace(w, n->outputs[i], outputs[i], err);
     }
-    return CVR_OK;
+    return status;
 }
 
 /* What a node of low precision means where no kernel takes that: the same in f32, between casts. */
@@ -134,28 +101,27 @@ static int32_t fence(cvr_graph *g, const ir_node *n, cvr_value *outputs, cvr_err
 
 /* Lets the op say what it means, or fences it; the nodes that are emitted take this node's place. Takes the node over.
  */
-static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
+static int32_t decompose(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
     cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
-    cvr_graph *g = l->g;
+    cvr_graph *g = w->g;
     const size_t first = g->n_nodes;
-    const char *slash = strchr(n->name, '/');
-    for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = new_name(l, n->inputs[i]);
+    for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = rewrite_current(w, n->inputs[i]);
     cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
-    g->in_backward = n->backward;
-    g->scope.n = 0;
-    cvr_text_add(&g->scope, "%.*s", slash ? (int)(slash - n->name) : 0, n->name);
-    int32_t status = depth > 16         ? cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name)
-                     : n->op->decompose ? n->op->decompose(&g->builder, &args, err)
-                                        : fence(g, n, outputs, err);
-    g->scope.n = 0;
-    if (g->scope.s) g->scope.s[0] = '\0';
-    if (status == CVR_OK) status = rename_outputs(l, n, outputs, err);
+    int32_t status = rewrite_enter(g, n, err);
+    if (status == CVR_OK && depth > 16)
+        status = cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
+    else if (status == CVR_OK && n->op->decompose)
+        status = n->op->decompose(&g->builder, &args, err);
+    else if (status == CVR_OK)
+        status = fence(g, n, outputs, err);
+    rewrite_leave(g);
+    if (status == CVR_OK) status = replace_outputs(w, n, outputs, err);
     const size_t last = g->n_nodes;
     for (size_t i = first; i < last; i++) {
         ir_node *part = g->nodes[i];
         g->nodes[i] = NULL;
         if (status == CVR_OK)
-            status = lower_node(l, d, part, depth + 1, err);
+            status = lower_node(w, d, part, depth + 1, err);
         else
             graph_free_node(part);
     }
@@ -163,40 +129,29 @@ static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth,
     return status;
 }
 
-static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
-    const bool fenced = node_low_precision(l->g, n) != 0;
+static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
+    const bool fenced = node_low_precision(w->g, n) != 0;
     if ((!n->op->decompose && !fenced) || (n->op->flags & CVR_OP_ALIAS) || strcmp(n->op->name, "cast") == 0)
-        return keep_node(l, n, err);
-    const plan_request r = {l->g, d, 1, 0};
+        return rewrite_keep(w, n, err);
+    const plan_request r = {w->g, d, 1, 0};
     const cvr_kernel_desc *kernel;
     cvr_text why = {0};
     const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);
     cvr_text_clear(&why);
     if (status != CVR_OK) graph_free_node(n);
     if (status != CVR_OK) return status;
-    return kernel ? keep_node(l, n, err) : decompose(l, d, n, depth, err);
+    return kernel ? rewrite_keep(w, n, err) : decompose(w, d, n, depth, err);
 }
 
 int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err) {
-    lowering l = {.g = g};
+    rewrite w = {.g = g};
     int32_t status = CVR_OK;
     const size_t n = g->n_nodes;
     for (size_t i = 0; i < n && status == CVR_OK; i++) {
         ir_node *node = g->nodes[i];
         g->nodes[i] = NULL;
-        status = lower_node(&l, d, node, 0, err);
+        status = lower_node(&w, d, node, 0, err);
     }
-    for (size_t i = 0; i < g->n_outputs && status == CVR_OK; i++)
-        g->outputs[i].value = new_name(&l, g->outputs[i].value);
-    if (status == CVR_OK) {
-        cvr_free(g->nodes);
-        g->nodes = l.nodes;
-        g->n_nodes = l.n;
-        g->nodes_capacity = l.capacity;
-    } else {
-        for (size_t i = 0; i < l.n; i++) graph_free_node(l.nodes[i]);
-        cvr_free(l.nodes);
-    }
-    cvr_free(l.renamed);
+    rewrite_finish(&w, status);
     return status;
 }

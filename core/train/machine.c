@@ -39,6 +39,8 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     if (status == CVR_OK) status = build_network(s, g, image, &output, err);
     if (status == CVR_OK) status = cast_to(b, CVR_F32, &output, err);
     if (status == CVR_OK) status = cvr_graph_output(g, "output", output, err);
+    if (status == CVR_OK && (s->purpose & CVR_FOR_PREDICTION))
+        status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
     if (status != CVR_OK || (s->purpose & CVR_FOR_PREDICTION)) return status;
     memset(&target_type, 0, sizeof target_type);
     target_type.struct_size = sizeof target_type;
@@ -46,9 +48,11 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     if (status == CVR_OK) status = cvr_graph_input(g, "target", &target_type, &target, err);
     if (status == CVR_OK) status = s->task->loss(b, &s->task_info, output, target, &loss, err);
     if (status == CVR_OK) status = cvr_graph_output(g, "loss", loss, err);
-    if (status == CVR_OK && training) status = cvr_graph_backward(g, loss, err);
-    if (status == CVR_OK && training) status = cvr_graph_update(g, &s->policy, err);
-    return status;
+    if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
+    if (status != CVR_OK || !training) return status;
+    status = cvr_graph_backward(g, cvr_graph_output_value(g, "loss"), err);
+    if (status == CVR_OK) status = cvr_graph_update(g, &s->policy, err);
+    return status == CVR_OK ? cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err) : status;
 }
 
 static int32_t build_entry(cvr_session *s, const machine *m, entry *e, bool training, int64_t batch, cvr_error *err) {

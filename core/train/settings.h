@@ -16,6 +16,7 @@ typedef struct backend_settings {
     const char *name;
     int64_t device, fallback, threads;
     const char *isa;
+    const char *passes;
     int64_t precision;
 } backend_settings;
 

@@ -88,6 +88,10 @@ typedef struct cvr_net {
 } cvr_net;
 /* Builds the layers; the output is the last line's. */
 int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_value *out, cvr_error *err);
+/* Runs the registered passes of a stage (CVR_PASS_*): all ("auto"), "none", or those that a list names. */
+int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
+/* The value that is kept under a name, or CVR_NONE; passes may have changed it. */
+cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */
 int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err);
 /* The same from a gradient that is given for one value, for tests. */
