@@ -2,7 +2,8 @@
 #include "rewrite.h"
 
 cvr_value rewrite_current(const rewrite *r, cvr_value v) {
-    return v < r->n_replaced && r->replaced[v] ? r->replaced[v] : v;
+    while (v < r->n_replaced && r->replaced[v]) v = r->replaced[v]; /* what replaced it may have been replaced */
+    return v;
 }
 
 int32_t rewrite_replace(rewrite *r, cvr_value from, cvr_value to, cvr_error *err) {

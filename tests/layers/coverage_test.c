@@ -87,7 +87,7 @@ Test(coverage, every_layer_and_every_gradient) {
     size_t missing = 0;
     const char *name;
     cvr_error_init(&err);
-    cr_assert_eq(machine_open(&m, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(machine_open(&m, "cpu", NULL, 1, &err), CVR_OK, "%s", err.message);
     s.machine = &m;
     const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", &m, note_case, &s);
     note_golden(m.plugins, &golden_layers);

@@ -143,6 +143,8 @@ static bool draw_input(drawing *d, char *text, case_tensor *t) {
         s[n - 1] = '\0';
         s = trimmed(s);
     }
+    t->constant = true;
+    if (strcmp(s, "-") == 0) return true; /* absent: a tensor without a type */
     if (strncmp(s, "u01:", 4) == 0) {
         uniform = true;
         s += 4;

@@ -91,7 +91,7 @@ static int32_t call_layer(case_run *r, const char *layer, const char *name, cons
     return b->layer(b, &call, err);
 }
 
-/* One op, its settings packed after its own schema; as many outputs as it has. */
+/* One op, its settings packed after its own schema; its first output is the result. */
 static int32_t call_op(case_run *r, const char *op, const char *settings, const cvr_value *in, uint32_t n,
                        cvr_value *out, cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(r->graph);
@@ -102,16 +102,18 @@ static int32_t call_op(case_run *r, const char *op, const char *settings, const 
     const cvr_op_desc *desc = found;
     const cvr_schema schema = {desc->attrs, desc->n_attrs};
     status = cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err);
-    r->n_outputs = desc->n_outputs;
+    cvr_value all[CVR_MAX_IO];
+    r->n_outputs = 1;
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = op,
                               .attrs = attrs,
                               .attrs_size = cvr_schema_size(&schema, err),
                               .inputs = in,
-                              .outputs = out,
+                              .outputs = all,
                               .n_inputs = n,
-                              .n_outputs = r->n_outputs};
+                              .n_outputs = desc->n_outputs};
     if (status == CVR_OK) status = b->emit(b, &call, err);
+    *out = all[0];
     cvr_free(attrs);
     return status;
 }
@@ -170,6 +172,7 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     int32_t status = CVR_OK;
     for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
+        if (!c->inputs[i].type.dtype) continue; /* absent */
         status = cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err);
         if (status == CVR_OK && wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
     }
@@ -187,7 +190,7 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     }
     for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "kept%u", i);
-        status = cvr_graph_output(r->graph, name, r->inputs[i], err);
+        if (r->inputs[i]) status = cvr_graph_output(r->graph, name, r->inputs[i], err);
     }
     return status;
 }
@@ -351,7 +354,7 @@ static int32_t write_all(case_run *r, const layer_case *c, cvr_error *err) {
     int32_t status = CVR_OK;
     for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
-        status = write_slot(r, name, c->inputs[i].data, err);
+        if (c->inputs[i].data) status = write_slot(r, name, c->inputs[i].data, err);
     }
     for (uint32_t i = 0; i < c->n_gradients && c->backward && status == CVR_OK; i++) {
         if (!c->gradients[i].data) continue;
@@ -426,6 +429,7 @@ static int32_t check_unchanged(const layer_case *c, const case_run *r, const cas
     for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs; i++) {
         (void)snprintf(name, sizeof name, "kept%u", i);
         const case_tensor *kept = case_result_find(out, name);
+        if (!c->inputs[i].data) continue;
         if (!kept || memcmp(kept->data, c->inputs[i].data, case_bytes(&kept->type)) != 0)
             return cvr_fail(err, CVR_ERR_PLUGIN, "input %u was kept, and yet it changed", i);
     }
