@@ -15,8 +15,8 @@ static int32_t images_decode_part(const cvr_image_service *s, const cvr_picture_
         const cvr_codec_desc *codec = im->codecs[i];
         if (!codec->probe(job->bytes, job->n < 64 ? job->n : 64)) continue;
         if (job->request && codec->decode_part) return codec->decode_part(im->host, job, err);
-        return codec->decode(im->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx, job->out,
-                             err);
+        return codec->decode(im->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx,
+                             job->out, err);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows (PNG, JPEG); remove it or convert it");
 }

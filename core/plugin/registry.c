@@ -271,10 +271,10 @@ static char *entry_name(const char *kind, const void *desc) {
 /* What the table of fields cannot say. */
 static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
     const int n = !!d->part_size + !!d->part_source + !!d->part_apply;
-    return n == 0 || n == 3 ? CVR_OK
-                            : cvr_fail(err, CVR_ERR_PLUGIN,
-                                       "augment: `%s` has some of part_size, part_source and part_apply; all or none",
-                                       d->name);
+    return n == 0 || n == 3
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_PLUGIN,
+                          "augment: `%s` has some of part_size, part_source and part_apply; all or none", d->name);
 }
 
 int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err) {

@@ -119,7 +119,8 @@ static int32_t out_of_memory(const jpeg_job *job) {
     return cvr_fail(job->err, CVR_ERR_NOMEM, "jpeg: out of memory for a picture");
 }
 
-/* Rows [output_scanline, last) of what libjpeg makes now. pixels: (last - output_scanline, output_width, channels) u8 */
+/* Rows [output_scanline, last) of what libjpeg makes now. pixels: (last - output_scanline, output_width, channels) u8
+ */
 static void read_rows(jpeg_job *job, uint8_t *pixels, int64_t last, int64_t channels) {
     struct jpeg_decompress_struct *const c = &job->cinfo;
     const int64_t width = c->output_width, first = c->output_scanline;
@@ -170,7 +171,7 @@ static int32_t read_part(jpeg_job *job, int64_t channels, int32_t turn) {
     cvr_image *const out = job->asked->out;
     (void)jpeg_start_decompress(c);
 #if CAN_SKIP
-    if (turn == 1 && (p->rows < p->height || p->columns < p->width)) {
+    if (p->rows < p->height || p->columns < p->width) {
         const int64_t left =
             skip_to_part(job, top, p->left / p->reduce, cvr_part_reduced(p->left, p->columns, p->reduce));
         p->left = left * p->reduce;
@@ -197,8 +198,13 @@ static int32_t read_part(jpeg_job *job, int64_t channels, int32_t turn) {
     return CVR_OK;
 }
 
-/* Asks which part is wanted, where someone wants to be asked. Pictures that are to be turned, and those of several
- * scans, which must all be read, are decoded whole. */
+/* Whether libjpeg can leave something out: not where a picture is to be turned, nor where it has several scans, which
+ * must all be read; and libjpeg-turbo 2.1 gets columns wrong where it reduces chroma of a quarter of the width. */
+static int32_t can_skip(struct jpeg_decompress_struct *c, int32_t turn, int64_t reduce) {
+    return CAN_SKIP && turn == 1 && !jpeg_has_multiple_scans(c) && (reduce == 1 || c->max_h_samp_factor <= 2);
+}
+
+/* Asks which part is wanted, where someone wants to be asked. */
 static int32_t choose_part(jpeg_job *job, int64_t channels, int32_t turn) {
     struct jpeg_decompress_struct *const c = &job->cinfo;
     const cvr_part_request *const r = job->asked->request;
@@ -212,7 +218,7 @@ static int32_t choose_part(jpeg_job *job, int64_t channels, int32_t turn) {
     if (p->height != height || p->width != width || !cvr_part_valid(p))
         return cvr_fail(job->err, CVR_ERR_PLUGIN, "jpeg: asked for a part that the picture does not have");
     const int64_t reduce = p->reduce;
-    if (turn != 1 || jpeg_has_multiple_scans(c) || !CAN_SKIP) cvr_part_whole(p, height, width);
+    if (!can_skip(c, turn, reduce)) cvr_part_whole(p, height, width);
     p->reduce = reduce;
     c->scale_num = 1;
     c->scale_denom = (unsigned)reduce;

@@ -40,8 +40,8 @@ typedef struct cvr_sample {
     void *(*alloc)(struct cvr_sample *s, uint64_t bytes);
     /* Adds a field of this name with dense memory, which the caller then fills. `name` must outlive the sample. */
     int32_t (*add)(struct cvr_sample *s, const cvr_field *like, cvr_field **out, cvr_error *err);
-    /* Where the transforms need only a part of the picture: for a data set that decodes pictures to hand on to the image
-     * service's decode_part, and else to leave alone. NULL: the whole picture is wanted. */
+    /* Where the transforms need only a part of the picture: for a data set that decodes pictures to hand on to the
+     * image service's decode_part, and else to leave alone. NULL: the whole picture is wanted. */
     const cvr_part_request *request;
 } cvr_sample;
 

@@ -124,7 +124,8 @@ typedef struct cvr_picture_job {
  * "cvr.host.image/1": pictures by whichever codec knows their first bytes.
  * decode: `channels` is 1 (grey, ITU-R 601-2 luma), 3 (RGB) or 0 (grey stays grey, all else is RGB). `alloc` gives the
  * memory for the pixels. Alpha is dropped, palettes are applied, 16 bits become 8 by their high byte, EXIF orientation
- * is applied. decode_part: the same, of the part that the request asks for. encode: `format` is a codec's name ("png"); the bytes go to `sink`, which returns a status.
+ * is applied. decode_part: the same, of the part that the request asks for. encode: `format` is a codec's name ("png");
+ * the bytes go to `sink`, which returns a status.
  */
 typedef int32_t (*cvr_sink_fn)(void *ctx, const void *bytes, uint64_t n, cvr_error *err);
 
