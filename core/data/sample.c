@@ -121,21 +121,37 @@ int32_t sample_make(arena_sample *s, const cvr_batches_options *o, sample_place 
     return cvr_fail_at(err, name, 0, status);
 }
 
-void sample_normalise(const cvr_field *image, const cvr_batches_options *o, float *out) {
-    const int64_t channels = image->shape[2], pixels = image->shape[0] * image->shape[1];
-    const uint8_t *bytes = image->dtype == CVR_U8 ? image->data : NULL;
-    const float *floats = image->data;
-    float mean[4], scale[4], table[4][256];
+/* u8 has 256 levels: each is normalised once, and the rest is looking up. from, to: (pixels, channels) */
+static void normalise_u8(float *to, const uint8_t *from, int64_t pixels, int64_t channels,
+                         const cvr_batches_options *o) {
+    float table[4][256];
     for (int64_t c = 0; c < channels; c++) {
-        mean[c] = (float)o->mean[c];
-        scale[c] = (float)o->std[c];
-        for (int k = 0; bytes && k < 256; k++) table[c][k] = ((float)k / 255.0f - mean[c]) / scale[c];
+        const float mean = (float)o->mean[c], std = (float)o->std[c];
+        for (int k = 0; k < 256; k++) table[c][k] = ((float)k / 255.0f - mean) / std;
+    }
+    if (channels == 3) {
+        for (int64_t p = 0; p < pixels; p++, from += 3, to += 3) {
+            to[0] = table[0][from[0]];
+            to[1] = table[1][from[1]];
+            to[2] = table[2][from[2]];
+        }
+        return;
     }
     for (int64_t p = 0; p < pixels; p++) {
-        for (int64_t c = 0; c < channels; c++) {
-            const int64_t i = p * channels + c;
-            out[i] = bytes ? table[c][bytes[i]] : (floats[i] - mean[c]) / scale[c];
-        }
+        for (int64_t c = 0; c < channels; c++) *to++ = table[c][*from++];
+    }
+}
+
+void sample_normalise(const cvr_field *image, const cvr_batches_options *o, float *out) {
+    const int64_t channels = image->shape[2], pixels = image->shape[0] * image->shape[1];
+    const float *from = image->data;
+    if (image->dtype == CVR_U8) {
+        normalise_u8(out, image->data, pixels, channels, o);
+        return;
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        const float mean = (float)o->mean[c], std = (float)o->std[c];
+        for (int64_t i = c; i < pixels * channels; i += channels) out[i] = (from[i] - mean) / std;
     }
 }
 
