@@ -40,36 +40,32 @@ def data(kind, geometry):
     return ImageFolder(folder, transform=v2.Compose(geometry + [FLOAT, NORMAL]), loader=tensor_loader)
 
 
-def ours(workers, *words):
+def one(kind, workers):
+    """Images per second of a DataLoader: whole epochs for at least `seconds`, after one that warms up."""
+    torch.set_num_threads(1)
+    geometry = [v2.RandomResizedCrop(224), v2.RandomHorizontalFlip()]
+    loader = DataLoader(data(kind, geometry), batch_size=64, shuffle=True, num_workers=workers,
+                        persistent_workers=workers > 0)
+
+    def epoch():
+        return sum(len(labels) for _, labels in loader)
+
+    epoch()
+    n, start = 0, time.perf_counter()
+    while n == 0 or time.perf_counter() - start < seconds:
+        n += epoch()
+    print(n / (time.perf_counter() - start))
+
+
+def rate(kind, workers):
+    """Measured in a process of its own, so that no side finds memory or files as another has left them."""
     cores = {sorted(os.sched_getaffinity(0))[-1]} if workers == 0 else os.sched_getaffinity(0)
-    out = subprocess.run([bench, folder, str(workers), str(seconds), *words], check=True, capture_output=True, text=True,
+    command = [bench, folder, str(workers), str(seconds)]
+    if kind != "cvrun":
+        command = [sys.executable, __file__, bench, folder, str(rounds), str(seconds), kind, str(workers)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True,
                          preexec_fn=lambda: os.sched_setaffinity(0, cores))
     return float(out.stdout)
-
-
-class Theirs:
-    """One DataLoader, whose workers live on from round to round."""
-
-    def __init__(self, kind, workers):
-        self.workers = workers
-        geometry = [v2.RandomResizedCrop(224), v2.RandomHorizontalFlip()]
-        self.loader = DataLoader(data(kind, geometry), batch_size=64, shuffle=True, num_workers=workers,
-                                 persistent_workers=workers > 0)
-
-    def epoch(self):
-        return sum(len(labels) for _, labels in self.loader)
-
-    def __call__(self):
-        cores = os.sched_getaffinity(0)
-        if self.workers == 0:
-            os.sched_setaffinity(0, {sorted(cores)[-1]})
-        self.epoch()
-        n, start = 0, time.perf_counter()
-        while n == 0 or time.perf_counter() - start < seconds:
-            n += self.epoch()
-        rate = n / (time.perf_counter() - start)
-        os.sched_setaffinity(0, cores)
-        return rate
 
 
 def compare_pictures():
@@ -87,15 +83,16 @@ def compare_pictures():
 
 
 def main():
-    torch.set_num_threads(1)
+    if len(sys.argv) > 6:
+        one(sys.argv[5], int(sys.argv[6]))
+        return
     compare_pictures()
     print(f"{'workers':8} {'':8} {'images/s':>9} {'spread':>15} {'per core':>9} {'cvrun is':>9} {'spread':>13}")
     for workers in (0, 2):
-        runs = {"pil": Theirs("pil", workers), "tensor": Theirs("tensor", workers), "cvrun": lambda: ours(workers)}
-        rates = {k: [] for k in runs}
+        rates = {"pil": [], "tensor": [], "cvrun": []}
         for _ in range(rounds):
-            for k, run in runs.items():
-                rates[k].append(run())
+            for k, r in rates.items():
+                r.append(rate(k, workers))
         for k, r in rates.items():
             m = statistics.median(r)
             ratio = [a / b for a, b in zip(rates["cvrun"], r)]
