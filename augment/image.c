@@ -45,6 +45,20 @@ void image_set(cvr_field *field, const image *im) {
     field->data = im->data;
 }
 
+int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_error *err) {
+    image dense = *im;
+    const uint64_t size = cvr_dtype_size(im->dtype), row = (uint64_t)(im->w * im->c) * size;
+    if (im->row != im->w * im->c) {
+        const int32_t status = image_new(s, im, im->h, im->w, im->c, &dense, err);
+        if (status != CVR_OK) return status;
+        for (int64_t y = 0; y < im->h; y++)
+            memcpy((char *)dense.data + (uint64_t)y * row, (const char *)im->data + (uint64_t)(y * im->row) * size,
+                   row);
+    }
+    image_set(field, &dense);
+    return CVR_OK;
+}
+
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w) {
     image part = *im;
     part.h = h;
@@ -55,21 +69,6 @@ image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t 
 
 uint64_t image_pixel_bytes(const image *im) {
     return (uint64_t)im->c * cvr_dtype_size(im->dtype);
-}
-
-void image_reverse_row(void *to, const void *from, int64_t n, uint64_t pixel_bytes) {
-    uint8_t *t = to;
-    const uint8_t *f = (const uint8_t *)from + (uint64_t)(n - 1) * pixel_bytes;
-    if (pixel_bytes == 1) {
-        for (int64_t i = 0; i < n; i++) t[i] = *f--;
-        return;
-    }
-    for (int64_t i = 0; i < n; i++, t += pixel_bytes, f -= pixel_bytes) {
-        if (pixel_bytes == 3)
-            memcpy(t, f, 3);
-        else
-            memcpy(t, f, pixel_bytes);
-    }
 }
 
 int32_t image_check_fill(const image *im, const fill_attr *fill, cvr_error *err) {

@@ -21,13 +21,12 @@ int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error 
 int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_t c, image *out, cvr_error *err);
 /* Makes `im` (dense) the sample's picture. */
 void image_set(cvr_field *field, const image *im);
+/* The same with any `im`: copied where its rows are apart. */
+int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_error *err);
 /* The part of `im` that begins at (top, left); shares its memory. */
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w);
 /* Bytes of a pixel. */
 uint64_t image_pixel_bytes(const image *im);
-/* Copies `n` pixels in reverse order. */
-void image_reverse_row(void *to, const void *from, int64_t n, uint64_t pixel_bytes);
-
 /* torchvision's `fill`: one number for all channels, or one a channel. Numbers are on the picture's own scale. */
 typedef struct fill_attr {
     int64_t n;
@@ -70,12 +69,39 @@ int32_t image_copy_window(cvr_sample *s, const image *im, const image_window *wi
 #define INTERPOLATION_BILINEAR 1
 #define INTERPOLATION_MODES "nearest|bilinear"
 
-/* torch.nn.functional.interpolate to (h, w), as torchvision v2 calls it for u8 and for f32 tensors. */
+/* One side of a resampling: `in` pixels, of which `length` from `start` on (0 and `in`, but where a picture was
+ * reduced), become `out`. Of these, `n` from `from` on are wanted. Pixel 0 lies at `at` in memory: below 0 where it is
+ * not there. */
+typedef struct image_span {
+    double start, length;
+    int64_t in, at, out, from, n;
+} image_span;
+/* All of `in` pixels to all of `out`. */
+image_span image_span_all(int64_t in, int64_t out);
+
+/* torch.nn.functional.interpolate, as torchvision v2 calls it for u8 and for f32 tensors. */
 typedef struct image_resize {
-    int64_t h, w;
+    image_span down, across;
     int64_t interpolation, antialias;
 } image_resize;
 int32_t image_resample(cvr_sample *s, const image *im, const image_resize *how, image *out, cvr_error *err);
+/* The pixels [*lo, *hi) of the side's `in` that the wanted ones are made from. */
+void image_span_source(const image_span *span, int64_t interpolation, int64_t antialias, int64_t *lo, int64_t *hi);
+
+/* A crop that is resized to step->out's size: the part of the input that it needs, and the doing. See cvr_augment_desc.
+ */
+typedef struct image_crop {
+    int64_t top, left, h, w;
+    int64_t interpolation, antialias;
+} image_crop;
+int32_t image_crop_source(const image_crop *c, const cvr_part_step *step, cvr_error *err);
+int32_t image_crop_apply(const image_crop *c, const cvr_part_step *step, cvr_sample *s, cvr_error *err);
+/* The same for a window; win->h and win->w do not count. One that is padded needs all of its input. */
+void image_window_source(const image_window *win, const cvr_part_step *step);
+int32_t image_window_apply(const image_window *win, const cvr_part_step *step, cvr_sample *s, cvr_error *err);
+/* The whole output from the whole input: `apply` of a transform that works part by part. */
+int32_t image_apply_whole(const cvr_augment_desc *d, const void *attrs, const double *params, cvr_sample *s,
+                          cvr_error *err);
 
 /* Uniform in [a, b). */
 double draw_between(cvr_rng *rng, double a, double b);

@@ -1,16 +1,16 @@
 /*
- * One axis of a resampling: which inputs make each output, and with what weights; and the loops for u8 over it.
+ * One axis of a resampling: which inputs make each output, and with what weights.
  */
 #ifndef CVR_AUGMENT_IMAGE_AXIS_H
 #define CVR_AUGMENT_IMAGE_AXIS_H
 
 #include "image.h"
 
-/* Output i is the sum over k < count[i] of weight[i * taps + k] * input[first[i] + k]. `taps` is even, and the weights
- * at and past count[i] are 0, so that they can be taken in pairs. */
+/* Output i is the sum over k < count[i] of weight[i * taps + k] * input[first[i] + k]. `taps` is a multiple of four,
+ * and the weights of `fixed` at and past count[i] are 0, so that they can be taken in pairs and fours. */
 typedef struct image_axis {
-    int64_t in, out, taps;
-    int64_t *first, *count; /* (out) */
+    int64_t out, taps;      /* outputs that are wanted */
+    int64_t *first, *count; /* (out); `first` counts from where memory begins */
     double *exact;          /* (out, taps), every row sums to 1 */
     int16_t *fixed;         /* the same times 2^bits */
     float *real;
@@ -18,16 +18,9 @@ typedef struct image_axis {
     int32_t reserved;
 } image_axis;
 
-/* from: (in,C) u8, to: (out,C) u8 */
-void image_columns_u8(uint8_t *to, const uint8_t *from, int64_t channels, const image_axis *a);
-
-/* One output row of `n` values from `count` input rows that lie `row` apart, with weights w and 2^bits.
- * from: (count, row) u8, to: (n) u8 */
-typedef struct image_rows {
-    const int16_t *w;
-    int64_t count, row, n;
-    int32_t bits;
-} image_rows;
-void image_rows_u8(uint8_t *to, const uint8_t *from, const image_rows *r);
+int32_t image_axis_make(cvr_sample *s, const image_span *span, int64_t antialias, uint32_t dtype, image_axis *a,
+                        cvr_error *err);
+/* floor(i * in / out) in float, as torch's "nearest" has it. */
+int64_t image_nearest(int64_t i, int64_t in, int64_t out);
 
 #endif

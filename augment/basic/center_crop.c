@@ -16,26 +16,43 @@ static int64_t at_least(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
-    const int64_t h = a->size.x[0], w = a->size.x[a->size.n - 1];
-    image im, out;
-    cvr_field *field = NULL;
-    (void)params;
-    int32_t status = image_get(s, &im, &field, err);
-    if (status != CVR_OK) return status;
-    image_window win = {.h = h, .w = w, .mode = PADDING_CONSTANT, .fill = {1, {0}}};
+static image_window window_of(const cvr_part_step *step) {
+    const attrs *const a = step->attrs;
+    const int64_t h = a->size.x[0], w = a->size.x[a->size.n - 1], in_h = step->in->height, in_w = step->in->width;
+    image_window win = {.mode = PADDING_CONSTANT, .fill = {1, {0}}};
     /* The odd pixel of padding goes to the right and to the bottom. */
-    win.pad[0] = at_least(w - im.w, 0) / 2;
-    win.pad[1] = at_least(h - im.h, 0) / 2;
-    win.pad[2] = (at_least(w - im.w, 0) + 1) / 2;
-    win.pad[3] = (at_least(h - im.h, 0) + 1) / 2;
+    win.pad[0] = at_least(w - in_w, 0) / 2;
+    win.pad[1] = at_least(h - in_h, 0) / 2;
+    win.pad[2] = (at_least(w - in_w, 0) + 1) / 2;
+    win.pad[3] = (at_least(h - in_h, 0) + 1) / 2;
     /* Half to even, as Python rounds. */
-    win.top = (int64_t)rint((double)at_least(im.h - h, 0) / 2);
-    win.left = (int64_t)rint((double)at_least(im.w - w, 0) / 2);
-    status = image_copy_window(s, &im, &win, &out, err);
-    if (status == CVR_OK) image_set(field, &out);
-    return status;
+    win.top = (int64_t)rint((double)at_least(in_h - h, 0) / 2);
+    win.left = (int64_t)rint((double)at_least(in_w - w, 0) / 2);
+    return win;
+}
+
+static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
+    const attrs *const a = step->attrs;
+    (void)err;
+    step->out->height = a->size.x[0];
+    step->out->width = a->size.x[a->size.n - 1];
+    return CVR_OK;
+}
+
+static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
+    const image_window win = window_of(step);
+    (void)err;
+    image_window_source(&win, step);
+    return CVR_OK;
+}
+
+static int32_t part_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    const image_window win = window_of(step);
+    return image_window_apply(&win, step, s, err);
+}
+
+static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
+    return image_apply_whole(&transform_center_crop, self, params, s, err);
 }
 
 static const cvr_attr_desc size = {sizeof size,
@@ -59,4 +76,7 @@ const cvr_augment_desc transform_center_crop = {
     .attrs = schema,
     .check = check,
     .apply = apply,
+    .part_size = part_size,
+    .part_source = part_source,
+    .part_apply = part_apply,
 };

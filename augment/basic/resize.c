@@ -28,12 +28,17 @@ static int64_t scaled(int64_t a, int64_t b, int64_t c) {
     return (int64_t)((double)(a * b) / (double)c);
 }
 
-static void target_size(const attrs *a, const image *im, image_resize *how) {
-    const int64_t narrow = im->w <= im->h, shorter = narrow ? im->w : im->h, longer = narrow ? im->h : im->w;
+static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
+    const attrs *const a = step->attrs;
+    const cvr_part *const in = step->in;
+    cvr_part *const out = step->out;
+    const int64_t narrow = in->width <= in->height, shorter = narrow ? in->width : in->height,
+                  longer = narrow ? in->height : in->width;
+    (void)err;
     if (a->size.n == 2) {
-        how->h = a->size.x[0];
-        how->w = a->size.x[1];
-        return;
+        out->height = a->size.x[0];
+        out->width = a->size.x[1];
+        return CVR_OK;
     }
     int64_t to_short = a->size.n ? a->size.x[0] : scaled(a->max_size, shorter, longer);
     int64_t to_long = a->size.n ? scaled(to_short, longer, shorter) : a->max_size;
@@ -41,23 +46,28 @@ static void target_size(const attrs *a, const image *im, image_resize *how) {
         to_short = scaled(a->max_size, to_short, to_long);
         to_long = a->max_size;
     }
-    how->w = narrow ? to_short : to_long;
-    how->h = narrow ? to_long : to_short;
+    out->width = narrow ? to_short : to_long;
+    out->height = narrow ? to_long : to_short;
+    return CVR_OK;
+}
+
+static image_crop crop_of(const cvr_part_step *step) {
+    const attrs *const a = step->attrs;
+    return (image_crop){0, 0, step->in->height, step->in->width, a->interpolation, a->antialias};
+}
+
+static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
+    const image_crop crop = crop_of(step);
+    return image_crop_source(&crop, step, err);
+}
+
+static int32_t part_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    const image_crop crop = crop_of(step);
+    return image_crop_apply(&crop, step, s, err);
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
-    image im, out;
-    cvr_field *field = NULL;
-    (void)params;
-    int32_t status = image_get(s, &im, &field, err);
-    if (status != CVR_OK) return status;
-    image_resize how = {0, 0, a->interpolation, a->antialias};
-    target_size(a, &im, &how);
-    if (how.h == im.h && how.w == im.w) return CVR_OK;
-    status = image_resample(s, &im, &how, &out, err);
-    if (status == CVR_OK) image_set(field, &out);
-    return status;
+    return image_apply_whole(&transform_resize, self, params, s, err);
 }
 
 static const cvr_attr_desc size = {sizeof size,
@@ -114,4 +124,7 @@ const cvr_augment_desc transform_resize = {
     .attrs = schema,
     .check = check,
     .apply = apply,
+    .part_size = part_size,
+    .part_source = part_source,
+    .part_apply = part_apply,
 };

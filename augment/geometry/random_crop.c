@@ -52,20 +52,36 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
     return CVR_OK;
 }
 
+static image_window window_of(const cvr_part_step *step) {
+    const attrs *const a = step->attrs;
+    const double *const p = step->params;
+    image_window win = {.top = (int64_t)p[4], .left = (int64_t)p[5], .mode = a->padding_mode, .fill = a->fill};
+    for (int i = 0; i < 4; i++) win.pad[i] = (int64_t)p[i];
+    return win;
+}
+
+static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
+    const attrs *const a = step->attrs;
+    (void)err;
+    step->out->height = a->size.x[0];
+    step->out->width = a->size.x[a->size.n - 1];
+    return CVR_OK;
+}
+
+static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
+    const image_window win = window_of(step);
+    (void)err;
+    image_window_source(&win, step);
+    return CVR_OK;
+}
+
+static int32_t part_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    const image_window win = window_of(step);
+    return image_window_apply(&win, step, s, err);
+}
+
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
-    image im, out;
-    cvr_field *field = NULL;
-    image_window win = {
-        .top = (int64_t)params[4], .left = (int64_t)params[5], .mode = a->padding_mode, .fill = a->fill};
-    win.h = a->size.x[0];
-    win.w = a->size.x[a->size.n - 1];
-    for (int i = 0; i < 4; i++) win.pad[i] = (int64_t)params[i];
-    int32_t status = image_get(s, &im, &field, err);
-    if (status != CVR_OK) return status;
-    status = image_copy_window(s, &im, &win, &out, err);
-    if (status == CVR_OK) image_set(field, &out);
-    return status;
+    return image_apply_whole(&transform_random_crop, self, params, s, err);
 }
 
 static const cvr_attr_desc size = {sizeof size,
@@ -127,4 +143,7 @@ const cvr_augment_desc transform_random_crop = {
     .check = check,
     .make_params = make_params,
     .apply = apply,
+    .part_size = part_size,
+    .part_source = part_source,
+    .part_apply = part_apply,
 };

@@ -1,6 +1,7 @@
 /*
  * random_horizontal_flip and random_vertical_flip (torchvision v2). params: [0] 1 where the picture is flipped.
  */
+#include "../image_kernels.h"
 #include "../transforms.h"
 
 typedef struct attrs {
@@ -14,34 +15,73 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
     return CVR_OK;
 }
 
-static int32_t flip(const double *params, cvr_sample *s, int32_t vertical, cvr_error *err) {
+static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
+    (void)err;
+    step->out->height = step->in->height;
+    step->out->width = step->in->width;
+    return CVR_OK;
+}
+
+/* The input's part that `out` is made of: the same one, or its mirror image. */
+static void source_of(const cvr_part_step *step, int32_t vertical, cvr_part *in) {
+    const int32_t flips = step->params[0] != 0;
+    *in = *step->out;
+    if (flips && vertical) in->top = in->height - in->top - in->rows;
+    if (flips && !vertical) in->left = in->width - in->left - in->columns;
+}
+
+static int32_t source_horizontal(const cvr_part_step *step, cvr_error *err) {
+    (void)err;
+    source_of(step, 0, step->in);
+    return CVR_OK;
+}
+
+static int32_t source_vertical(const cvr_part_step *step, cvr_error *err) {
+    (void)err;
+    source_of(step, 1, step->in);
+    return CVR_OK;
+}
+
+static int32_t flip(const cvr_part_step *step, cvr_sample *s, int32_t vertical, cvr_error *err) {
+    const image_kernels *const k = image_kernels_best();
     image im, out;
     cvr_field *field = NULL;
+    cvr_part from;
     int32_t status = image_get(s, &im, &field, err);
-    if (status != CVR_OK || params[0] == 0) return status;
+    if (status != CVR_OK) return status;
+    source_of(step, vertical, &from);
+    im = image_part(&im, from.top - step->in->top, from.left - step->in->left, from.rows, from.columns);
+    if (step->params[0] == 0) return image_set_dense(s, field, &im, err);
     status = image_new(s, &im, im.h, im.w, im.c, &out, err);
     if (status != CVR_OK) return status;
-    const uint64_t pixel = image_pixel_bytes(&im), row = pixel * (uint64_t)im.w;
+    const uint64_t pixel = image_pixel_bytes(&im), row = pixel * (uint64_t)im.w,
+                   step_bytes = (uint64_t)im.row * cvr_dtype_size(im.dtype);
     for (int64_t y = 0; y < im.h; y++) {
-        const char *const from = (const char *)im.data + row * (uint64_t)(vertical ? im.h - 1 - y : y);
-        char *const to = (char *)out.data + row * (uint64_t)y;
+        const uint8_t *const line = (const uint8_t *)im.data + step_bytes * (uint64_t)(vertical ? im.h - 1 - y : y);
+        uint8_t *const to = (uint8_t *)out.data + row * (uint64_t)y;
         if (vertical)
-            memcpy(to, from, row);
+            memcpy(to, line, row);
         else
-            image_reverse_row(to, from, im.w, pixel);
+            k->reverse(to, line, im.w, pixel);
     }
     image_set(field, &out);
     return CVR_OK;
 }
 
+static int32_t flip_horizontal(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    return flip(step, s, 0, err);
+}
+
+static int32_t flip_vertical(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    return flip(step, s, 1, err);
+}
+
 static int32_t apply_horizontal(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    (void)self;
-    return flip(params, s, 0, err);
+    return image_apply_whole(&transform_random_horizontal_flip, self, params, s, err);
 }
 
 static int32_t apply_vertical(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    (void)self;
-    return flip(params, s, 1, err);
+    return image_apply_whole(&transform_random_vertical_flip, self, params, s, err);
 }
 
 static const cvr_attr_desc p_attr = {sizeof p_attr,
@@ -66,6 +106,9 @@ const cvr_augment_desc transform_random_horizontal_flip = {
     .attrs = schema,
     .make_params = make_params,
     .apply = apply_horizontal,
+    .part_size = part_size,
+    .part_source = source_horizontal,
+    .part_apply = flip_horizontal,
 };
 
 const cvr_augment_desc transform_random_vertical_flip = {
@@ -77,4 +120,7 @@ const cvr_augment_desc transform_random_vertical_flip = {
     .attrs = schema,
     .make_params = make_params,
     .apply = apply_vertical,
+    .part_size = part_size,
+    .part_source = source_vertical,
+    .part_apply = flip_vertical,
 };

@@ -60,17 +60,32 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
     return CVR_OK;
 }
 
+static image_crop crop_of(const cvr_part_step *step) {
+    const attrs *const a = step->attrs;
+    const double *const p = step->params;
+    return (image_crop){(int64_t)p[0], (int64_t)p[1], (int64_t)p[2], (int64_t)p[3], a->interpolation, a->antialias};
+}
+
+static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
+    const attrs *const a = step->attrs;
+    (void)err;
+    step->out->height = a->size.x[0];
+    step->out->width = a->size.x[a->size.n - 1];
+    return CVR_OK;
+}
+
+static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
+    const image_crop crop = crop_of(step);
+    return image_crop_source(&crop, step, err);
+}
+
+static int32_t part_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    const image_crop crop = crop_of(step);
+    return image_crop_apply(&crop, step, s, err);
+}
+
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
-    image im, out;
-    cvr_field *field = NULL;
-    int32_t status = image_get(s, &im, &field, err);
-    if (status != CVR_OK) return status;
-    const image part = image_part(&im, (int64_t)params[0], (int64_t)params[1], (int64_t)params[2], (int64_t)params[3]);
-    const image_resize how = {a->size.x[0], a->size.x[a->size.n - 1], a->interpolation, a->antialias};
-    status = image_resample(s, &part, &how, &out, err);
-    if (status == CVR_OK) image_set(field, &out);
-    return status;
+    return image_apply_whole(&transform_random_resized_crop, self, params, s, err);
 }
 
 static const cvr_attr_desc size = {sizeof size,
@@ -140,4 +155,7 @@ const cvr_augment_desc transform_random_resized_crop = {
     .check = check,
     .make_params = make_params,
     .apply = apply,
+    .part_size = part_size,
+    .part_source = part_source,
+    .part_apply = part_apply,
 };

@@ -155,7 +155,8 @@ static void do_work(cvr_batches *b, slot *s, uint32_t worker) {
     }
     s->done += last - first;
     b->busy--;
-    pthread_cond_broadcast(&b->ready);
+    /* Only what someone may wait for: a whole batch, or that all threads are idle. */
+    if (s->done == s->n || b->busy == 0) pthread_cond_broadcast(&b->ready);
 }
 
 static void *make_batches(void *arg) {

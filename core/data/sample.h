@@ -28,8 +28,10 @@ typedef struct sample_place {
 } sample_place;
 /* Reads a sample and applies the transforms. The error names the sample. */
 int32_t sample_make(arena_sample *s, const cvr_batches_options *o, sample_place at, cvr_error *err);
-/* Only the transforms. */
-int32_t sample_transform(arena_sample *s, const cvr_batches_options *o, sample_place at, cvr_error *err);
+/* The random numbers of a transform: by seed, epoch, sample and place in the pipeline. */
+void sample_rng(cvr_rng *rng, const cvr_batches_options *o, sample_place at, size_t place);
+/* Puts the transform's name before its message; returns `status`. */
+int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err);
 /* The picture as f32, normalised: (H, W, C). */
 void sample_normalise(const cvr_field *image, const cvr_batches_options *o, float *out);
 

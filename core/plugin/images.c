@@ -8,16 +8,23 @@ typedef struct images {
     const cvr_codec_desc *codecs[];
 } images;
 
-static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
-                             cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
+static int32_t images_decode_part(const cvr_image_service *s, const cvr_picture_job *job, cvr_error *err) {
     const images *im = s->ctx;
-    if (n == 0) return cvr_fail(err, CVR_ERR_FORMAT, "the file is empty; remove it or put the picture back");
+    if (job->n == 0) return cvr_fail(err, CVR_ERR_FORMAT, "the file is empty; remove it or put the picture back");
     for (size_t i = 0; i < im->n; i++) {
-        if (im->codecs[i]->probe(bytes, n < 64 ? n : 64)) {
-            return im->codecs[i]->decode(im->host, bytes, n, channels, alloc, alloc_ctx, out, err);
-        }
+        const cvr_codec_desc *codec = im->codecs[i];
+        if (!codec->probe(job->bytes, job->n < 64 ? job->n : 64)) continue;
+        if (job->request && codec->decode_part) return codec->decode_part(im->host, job, err);
+        return codec->decode(im->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx,
+                             job->out, err);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows (PNG, JPEG); remove it or convert it");
+}
+
+static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
+                             cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
+    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out};
+    return images_decode_part(s, &job, err);
 }
 
 static int32_t images_encode(const cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink,
@@ -38,7 +45,7 @@ int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out,
     while (cvr_plugins_name(p, CVR_KIND_CODEC, n)) n++;
     images *im = cvr_calloc(1, sizeof *im + n * sizeof *im->codecs);
     if (!im) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    im->table = (cvr_image_service){sizeof im->table, im, images_decode, images_encode};
+    im->table = (cvr_image_service){sizeof im->table, im, images_decode, images_encode, images_decode_part};
     im->host = cvr_plugins_host(p);
     plugins_own(p, im);
     for (size_t i = 0; i < n; i++) {

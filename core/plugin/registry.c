@@ -273,6 +273,15 @@ static char *entry_name(const char *kind, const void *desc) {
     return cvr_strdup(name);
 }
 
+/* What the table of fields cannot say. */
+static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
+    const int n = !!d->part_size + !!d->part_source + !!d->part_apply;
+    return n == 0 || n == 3
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_PLUGIN,
+                          "augment: `%s` has some of part_size, part_source and part_apply; all or none", d->name);
+}
+
 int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err) {
     const size_t k = kind ? kind_index(kind) : N_KINDS;
     if (k == N_KINDS)
@@ -289,6 +298,7 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
         const int32_t status = check_field(f, desc, kind, err);
         if (status != CVR_OK) return status;
     }
+    if (strcmp(kind, CVR_KIND_AUGMENT) == 0 && check_augment(desc, err) != CVR_OK) return CVR_ERR_PLUGIN;
     const cvr_kernel_desc *kernel = strcmp(kind, CVR_KIND_KERNEL) == 0 ? desc : NULL;
     if (kernel && strcmp(kernel->payload_kind, CVR_PAYLOAD_CPU_FN) != 0) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has the payload `%s`, which this core does not know",

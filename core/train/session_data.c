@@ -93,6 +93,7 @@ void session_batch_options(const cvr_session *s, uint32_t which, cvr_batches_opt
                                .drop_last = which == CVR_SPLIT_TRAIN && s->data->drop_last,
                                .skip_bad = s->data->on_error == 1,
                                .run_ahead = which == CVR_SPLIT_TRAIN,
+                               .reduced = s->data->decode == 1,
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
                                .size_hint = s->data->img_size ? "add a resize or crop to [augment]"

@@ -67,6 +67,8 @@ static const cvr_attr_desc *const data_keys[] = {
     KEY_MIN(CVR_ATTR_INT, "limit", "0", 0, "use only this many pictures; 0: all"),
     KEY_MIN(CVR_ATTR_INT, "workers", "2", 0, "threads that make batches; 0: none but the main one"),
     KEY_CHOICE("on_error", "fail", "fail|skip", "what to do about a bad file"),
+    KEY_CHOICE("decode", "exact", "exact|reduced",
+               "reduced: JPEGs that are scaled down by 2 or more are decoded at 1/2, 1/4 or 1/8; other pixels"),
 };
 SCHEMA(data);
 

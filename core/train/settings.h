@@ -29,7 +29,7 @@ typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
     int64_t img_size;
     const char *mean, *std;
-    int64_t shuffle, drop_last, limit, workers, on_error;
+    int64_t shuffle, drop_last, limit, workers, on_error, decode;
 } data_settings;
 
 typedef struct train_settings {

@@ -36,15 +36,23 @@ static const void *stub_get(const cvr_host *host, const char *service) {
     return h->offer_images && strcmp(service, CVR_SERVICE_IMAGE) == 0 ? &h->image : NULL;
 }
 
-static int32_t stub_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
-                           cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
+static int32_t stub_decode_part(const cvr_image_service *s, const cvr_picture_job *job, cvr_error *err) {
     const stub_host *const h = s->ctx;
     for (uint32_t i = 0; i < h->n_entries; i++) {
         const cvr_codec_desc *const codec = h->entries[i].desc;
-        if (strcmp(h->entries[i].kind, CVR_KIND_CODEC) != 0 || !codec->probe(bytes, n < 64 ? n : 64)) continue;
-        return codec->decode(&h->host, bytes, n, channels, alloc, alloc_ctx, out, err);
+        if (strcmp(h->entries[i].kind, CVR_KIND_CODEC) != 0 || !codec->probe(job->bytes, job->n < 64 ? job->n : 64))
+            continue;
+        if (job->request && codec->decode_part) return codec->decode_part(&h->host, job, err);
+        return codec->decode(&h->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx, job->out,
+                             err);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "no codec knows these bytes");
+}
+
+static int32_t stub_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
+                           cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
+    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out};
+    return stub_decode_part(s, &job, err);
 }
 
 void stub_host_init(stub_host *h) {
@@ -53,6 +61,7 @@ void stub_host_init(stub_host *h) {
     h->image.struct_size = sizeof h->image;
     h->image.ctx = h;
     h->image.decode = stub_decode;
+    h->image.decode_part = stub_decode_part;
 }
 
 static int32_t stub_add(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
@@ -119,7 +128,7 @@ static int32_t sample_add(cvr_sample *sample, const cvr_field *like, cvr_field *
 
 void stub_sample_init(stub_sample *s) {
     memset(s, 0, sizeof *s);
-    s->sample = (cvr_sample){sizeof s->sample, s, 0, 0, s->pointers, sample_alloc, sample_add};
+    s->sample = (cvr_sample){sizeof s->sample, s, 0, 0, s->pointers, sample_alloc, sample_add, NULL};
 }
 
 void stub_sample_free(stub_sample *s) {

@@ -24,6 +24,8 @@ typedef struct cvr_batches_options {
     int64_t limit; /* use only this many samples, evenly spread; 0: all */
     bool shuffle, drop_last, skip_bad;
     bool run_ahead;   /* go on into the next epoch */
+    bool whole;       /* decode whole pictures, also where a part would do: finds damage anywhere in a file */
+    bool reduced;     /* let decoders shrink pictures that a transform shrinks anyway: faster, other pixels */
     uint32_t workers; /* 0: made when asked for, by the caller */
     uint64_t seed;
     double mean[4], std[4]; /* of the channels */
@@ -55,7 +57,7 @@ int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_erro
 int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err);
 /* Bad samples left out so far. */
 int64_t cvr_batches_skipped(const cvr_batches *b);
-/* Makes one sample and throws it away: is it good? */
+/* Makes one sample, from the whole of its picture, and throws it away: is it good? */
 int32_t cvr_batches_try(const cvr_batches_options *o, int64_t index, cvr_error *err);
 /* One picture through transforms, outside any batch: (height, width, channels) f32, normalised, in memory of cvr_alloc.
  */

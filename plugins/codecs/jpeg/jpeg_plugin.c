@@ -13,6 +13,7 @@ static const cvr_codec_desc codec = {
     .doc = "JPEG, grey, YCbCr, CMYK and YCCK, baseline and progressive; EXIF orientation is applied",
     .probe = probe,
     .decode = jpeg_codec_decode,
+    .decode_part = jpeg_codec_decode_part,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

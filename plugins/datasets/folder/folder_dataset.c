@@ -154,8 +154,8 @@ static int32_t fail_read(const char *path, const char *what, cvr_error *err) {
     return folder_fail_at(err, path, CVR_ERR_IO);
 }
 
-/* The file's bytes, in the host's memory, for the caller to free. */
-static int32_t slurp(const folder *d, const char *path, uint8_t **bytes, uint64_t *n, cvr_error *err) {
+/* The file's bytes, in the sample's memory. */
+static int32_t slurp(cvr_sample *s, const char *path, uint8_t **bytes, uint64_t *n, cvr_error *err) {
     struct stat st;
     int32_t status = CVR_OK;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -165,7 +165,7 @@ static int32_t slurp(const folder *d, const char *path, uint8_t **bytes, uint64_
     else if (!S_ISREG(st.st_mode))
         status = fail_read(path, "not a file", err);
     *n = status == CVR_OK ? (uint64_t)st.st_size : 0;
-    if (status == CVR_OK) *bytes = d->host->alloc(d->host, *n + 1, 64);
+    if (status == CVR_OK) *bytes = s->alloc(s, *n + 1);
     if (status == CVR_OK && !*bytes) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory for reading %s", path);
     for (uint64_t at = 0; at < *n && status == CVR_OK;) {
         const ssize_t got = read(fd, *bytes + at, *n - at);
@@ -205,12 +205,12 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
     cvr_field *target = NULL;
     uint8_t *bytes = NULL;
     uint64_t n = 0;
-    int32_t status = slurp(d, path, &bytes, &n, err);
+    int32_t status = slurp(out, path, &bytes, &n, err);
     if (status == CVR_OK) {
-        status = d->image->decode(d->image, bytes, n, d->channels, sample_alloc, out, &pixels, err);
+        const cvr_picture_job job = {sizeof job, bytes, n, d->channels, sample_alloc, out, out->request, &pixels};
+        status = d->image->decode_part(d->image, &job, err);
         if (status != CVR_OK) (void)folder_fail_at(err, path, status);
     }
-    if (bytes) d->host->free(d->host, bytes);
     if (status == CVR_OK) status = add_image(out, &pixels, err);
     if (status == CVR_OK) status = out->add(out, &like, &target, err);
     if (status == CVR_OK) *(int64_t *)target->data = label(self, index);

@@ -23,12 +23,15 @@ typedef struct cvr_codec_desc {
                       void *alloc_ctx, cvr_image *out, cvr_error *err);
     /* NULL: this codec only reads. 1 or 3 channels. The same pixels always give the same bytes. */
     int32_t (*encode)(const cvr_host *host, const cvr_image *image, cvr_sink_fn sink, void *sink_ctx, cvr_error *err);
+    /* As decode, of the part that job->request asks for, once the size is known. NULL: this codec reads whole pictures.
+     */
+    int32_t (*decode_part)(const cvr_host *host, const cvr_picture_job *job, cvr_error *err);
 } cvr_codec_desc;
 
 #ifdef __cplusplus
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_codec_desc) == 48, "cvr_codec_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_codec_desc) == 56, "cvr_codec_desc has padding");
 
 #endif

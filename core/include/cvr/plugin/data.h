@@ -40,6 +40,9 @@ typedef struct cvr_sample {
     void *(*alloc)(struct cvr_sample *s, uint64_t bytes);
     /* Adds a field of this name with dense memory, which the caller then fills. `name` must outlive the sample. */
     int32_t (*add)(struct cvr_sample *s, const cvr_field *like, cvr_field **out, cvr_error *err);
+    /* Where the transforms need only a part of the picture: for a data set that decodes pictures to hand on to the
+     * image service's decode_part, and else to leave alone. NULL: the whole picture is wanted. */
+    const cvr_part_request *request;
 } cvr_sample;
 
 /* The first field of this kind, or NULL. */
@@ -94,6 +97,18 @@ typedef struct cvr_dataset_desc {
 #define CVR_AUGMENT_PARAMS 32u
 
 /*
+ * A transform of geometry, seen part by part. A chain of them is asked from its end: which part of your input makes the
+ * part of your output that is wanted? So a decoder decodes no more than is looked at. `in` and `out` are the whole
+ * pictures' sizes and the parts of them.
+ */
+typedef struct cvr_part_step {
+    uint64_t struct_size;
+    const void *attrs;
+    const double *params;
+    cvr_part *in, *out;
+} cvr_part_step;
+
+/*
  * As in torchvision v2, drawing and doing are apart: `make_params` draws everything that is random, `apply` is a pure
  * function of what was drawn. Both are called by several threads at once.
  */
@@ -109,6 +124,16 @@ typedef struct cvr_augment_desc {
     /* NULL where nothing is random. */
     int32_t (*make_params)(const void *attrs, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err);
     int32_t (*apply)(const void *attrs, const double *params, cvr_sample *s, cvr_error *err);
+    /*
+     * All three or none. A transform that has them only moves pixels of the image, and its make_params looks at the
+     * image's shape alone: it may be called before there are pixels (data is NULL).
+     * part_size: out's height and width from in's. part_source: the part of the input that `out` is made from, and how
+     * far it may be reduced. part_apply: the sample's image holds `in`, which covers what part_source said and may be
+     * more; it is to hold `out` (never reduced), with the pixels that apply() would have put there.
+     */
+    int32_t (*part_size)(const cvr_part_step *step, cvr_error *err);
+    int32_t (*part_source)(const cvr_part_step *step, cvr_error *err);
+    int32_t (*part_apply)(const cvr_part_step *step, cvr_sample *s, cvr_error *err);
 } cvr_augment_desc;
 
 #ifdef __cplusplus
@@ -116,9 +141,10 @@ typedef struct cvr_augment_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_field) == 72, "cvr_field has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_sample) == 48, "cvr_sample has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_sample) == 56, "cvr_sample has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_dataset_args) == 72, "cvr_dataset_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_dataset_desc) == 104, "cvr_dataset_desc has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_augment_desc) == 64, "cvr_augment_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_part_step) == 40, "cvr_part_step has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_augment_desc) == 88, "cvr_augment_desc has padding");
 
 #endif

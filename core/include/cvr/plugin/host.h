@@ -51,13 +51,82 @@ typedef struct cvr_image {
     uint8_t *data;
 } cvr_image;
 
+/* Gives the memory for something; it belongs to whoever passed the function. NULL when memory is out. */
+typedef void *(*cvr_alloc_fn)(void *ctx, uint64_t bytes);
+
+/*
+ * A rectangle of a picture, in pixels of the whole, upright picture. What is in memory may be smaller by `reduce`, a
+ * power of two from 1 to 8: the whole picture is then ceil(height / reduce) by ceil(width / reduce), and the part is
+ * rows top / reduce to ceil((top + rows) / reduce) of it, columns likewise. `top` and `left` are multiples of `reduce`.
+ */
+typedef struct cvr_part {
+    uint64_t struct_size;
+    int64_t height, width; /* of the whole picture */
+    int64_t top, left, rows, columns;
+    int64_t reduce;
+} cvr_part;
+
+static inline void cvr_part_whole(cvr_part *p, int64_t height, int64_t width) {
+    p->struct_size = sizeof *p;
+    p->height = p->rows = height;
+    p->width = p->columns = width;
+    p->top = p->left = 0;
+    p->reduce = 1;
+}
+
+/* Rows and columns in memory of the stretch [at, at + n). */
+static inline int64_t cvr_part_reduced(int64_t at, int64_t n, int64_t reduce) {
+    return (at + n + reduce - 1) / reduce - at / reduce;
+}
+
+/* Whether `p` lies inside a picture of its size, and is not empty. */
+static inline int32_t cvr_part_valid(const cvr_part *p) {
+    const int64_t r = p->reduce;
+    return (r == 1 || r == 2 || r == 4 || r == 8) && p->top >= 0 && p->left >= 0 && p->rows >= 1 && p->columns >= 1 &&
+           p->rows <= p->height && p->columns <= p->width && p->top <= p->height - p->rows &&
+           p->left <= p->width - p->columns && p->top % r == 0 && p->left % r == 0;
+}
+
+/* Whether all of `inner` is in `outer`, at the same size. */
+static inline int32_t cvr_part_covers(const cvr_part *outer, const cvr_part *inner) {
+    return outer->height == inner->height && outer->width == inner->width && outer->top <= inner->top &&
+           outer->left <= inner->left && outer->top + outer->rows >= inner->top + inner->rows &&
+           outer->left + outer->columns >= inner->left + inner->columns;
+}
+
+/*
+ * How a decoder learns which part of a picture is wanted. Once it knows the size it calls choose(), once, and decodes
+ * at least what choose() put into `want`, at a reduction of want->reduce or less. It then says in `given` what it has
+ * decoded; pixels outside of `want` may be anything. Inside of it they are those of the whole picture, bit for bit,
+ * where given->reduce is 1. A decoder that does not care never calls choose().
+ */
+typedef struct cvr_part_request {
+    uint64_t struct_size;
+    void *ctx;
+    int32_t (*choose)(const struct cvr_part_request *r, int64_t height, int64_t width, int64_t channels, cvr_part *want,
+                      cvr_error *err);
+    cvr_part *given;
+} cvr_part_request;
+
+/* The arguments of decode_part(); `request` may be NULL: the whole picture. */
+typedef struct cvr_picture_job {
+    uint64_t struct_size;
+    const uint8_t *bytes;
+    uint64_t n;
+    uint64_t channels;
+    cvr_alloc_fn alloc;
+    void *alloc_ctx;
+    const cvr_part_request *request;
+    cvr_image *out;
+} cvr_picture_job;
+
 /*
  * "cvr.host.image/1": pictures by whichever codec knows their first bytes.
  * decode: `channels` is 1 (grey, ITU-R 601-2 luma), 3 (RGB) or 0 (grey stays grey, all else is RGB). `alloc` gives the
  * memory for the pixels. Alpha is dropped, palettes are applied, 16 bits become 8 by their high byte, EXIF orientation
- * is applied. encode: `format` is a codec's name ("png"); the bytes go to `sink`, which returns a status.
+ * is applied. decode_part: the same, of the part that the request asks for. encode: `format` is a codec's name ("png");
+ * the bytes go to `sink`, which returns a status.
  */
-typedef void *(*cvr_alloc_fn)(void *ctx, uint64_t bytes);
 typedef int32_t (*cvr_sink_fn)(void *ctx, const void *bytes, uint64_t n, cvr_error *err);
 
 #define CVR_SERVICE_IMAGE "cvr.host.image/1"
@@ -68,6 +137,7 @@ typedef struct cvr_image_service {
                       cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err);
     int32_t (*encode)(const struct cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink,
                       void *sink_ctx, cvr_error *err);
+    int32_t (*decode_part)(const struct cvr_image_service *s, const cvr_picture_job *job, cvr_error *err);
 } cvr_image_service;
 
 /*
@@ -102,7 +172,10 @@ typedef struct cvr_profiler {
 CVR_STATIC_ASSERT(sizeof(cvr_host) == 48, "cvr_host has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_threadpool) == 32, "cvr_threadpool has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_image) == 40, "cvr_image has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 32, "cvr_image_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 40, "cvr_image_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 64, "cvr_picture_job has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 40, "cvr_profiler has padding");
 
