@@ -305,14 +305,24 @@ static int32_t inference_backward_run(const cvr_kernel_args *a, cvr_error *err) 
     return CVR_OK;
 }
 
+/* Pictures are all f32 or all bf16; vectors are f32. */
+static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
+    for (uint32_t i = 0; i < sig->n_inputs; i++) {
+        const cvr_tensor *t = sig->inputs[i];
+        if (t && t->dtype != (t->rank == 4 ? sig->inputs[0]->dtype : t->rank == 1 ? CVR_F32 : CVR_I64))
+            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s", i, cvr_dtype_name(t->dtype));
+    }
+    return CVR_OK;
+}
+
 #define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"batch_norm2d", batch_run, batch_workspace, NULL, 0, NORM_FLAGS, 1},
-    {"batch_norm2d_backward", backward_run, batch_workspace, NULL, 3, NORM_FLAGS, 1},
-    {"batch_norm2d_inference", inference_run, batch_workspace, NULL, 1, NORM_FLAGS, 1},
-    {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, NULL, 3, NORM_FLAGS, 1},
-    {"batch_norm2d_act", act_run, batch_workspace, NULL, 1u << 6, NORM_FLAGS, 1},
-    {"batch_norm2d_act_backward", act_backward_run, batch_workspace, NULL, 3 | 1u << 5, NORM_FLAGS, 1},
-    {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, NULL, 3 | 1u << 5, NORM_FLAGS, 1},
+    {"batch_norm2d", batch_run, batch_workspace, supports, 0, NORM_FLAGS, 1},
+    {"batch_norm2d_backward", backward_run, batch_workspace, supports, 3, NORM_FLAGS, 1},
+    {"batch_norm2d_inference", inference_run, batch_workspace, supports, 1, NORM_FLAGS, 1},
+    {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, supports, 3, NORM_FLAGS, 1},
+    {"batch_norm2d_act", act_run, batch_workspace, supports, 1u << 6, NORM_FLAGS, 1},
+    {"batch_norm2d_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, 1},
+    {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, 1},
 };
 const cpu_kernel_table cpu_norm_batch_kernels = {kernels, sizeof kernels / sizeof *kernels};
