@@ -21,6 +21,8 @@ int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error 
 int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_t c, image *out, cvr_error *err);
 /* Makes `im` (dense) the sample's picture. */
 void image_set(cvr_field *field, const image *im);
+/* CVR_ERR_UNSUPPORTED where the sample has a mask: for transforms that would move its picture away from under it. */
+int32_t image_has_no_mask(const cvr_sample *s, cvr_error *err);
 /* The part of `im` that begins at (top, left); shares its memory. */
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w);
 /* Bytes of a pixel. */

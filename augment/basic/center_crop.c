@@ -24,6 +24,9 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     (void)params;
     int32_t status = image_get(s, &im, &field, err);
     if (status != CVR_OK) return status;
+    if (h == im.h && w == im.w) return CVR_OK;
+    status = image_has_no_mask(s, err);
+    if (status != CVR_OK) return status;
     image_window win = {.h = h, .w = w, .mode = PADDING_CONSTANT, .fill = {1, {0}}};
     /* The odd pixel of padding goes to the right and to the bottom. */
     win.pad[0] = at_least(w - im.w, 0) / 2;

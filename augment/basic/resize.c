@@ -55,7 +55,8 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     image_resize how = {0, 0, a->interpolation, a->antialias};
     target_size(a, &im, &how);
     if (how.h == im.h && how.w == im.w) return CVR_OK;
-    status = image_resample(s, &im, &how, &out, err);
+    status = image_has_no_mask(s, err);
+    if (status == CVR_OK) status = image_resample(s, &im, &how, &out, err);
     if (status == CVR_OK) image_set(field, &out);
     return status;
 }

@@ -62,6 +62,7 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     win.w = a->size.x[a->size.n - 1];
     for (int i = 0; i < 4; i++) win.pad[i] = (int64_t)params[i];
     int32_t status = image_get(s, &im, &field, err);
+    if (status == CVR_OK) status = image_has_no_mask(s, err);
     if (status != CVR_OK) return status;
     status = image_copy_window(s, &im, &win, &out, err);
     if (status == CVR_OK) image_set(field, &out);

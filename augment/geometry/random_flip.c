@@ -19,7 +19,8 @@ static int32_t flip(const double *params, cvr_sample *s, int32_t vertical, cvr_e
     cvr_field *field = NULL;
     int32_t status = image_get(s, &im, &field, err);
     if (status != CVR_OK || params[0] == 0) return status;
-    status = image_new(s, &im, im.h, im.w, im.c, &out, err);
+    status = image_has_no_mask(s, err);
+    if (status == CVR_OK) status = image_new(s, &im, im.h, im.w, im.c, &out, err);
     if (status != CVR_OK) return status;
     const uint64_t pixel = image_pixel_bytes(&im), row = pixel * (uint64_t)im.w;
     for (int64_t y = 0; y < im.h; y++) {

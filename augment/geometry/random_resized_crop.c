@@ -65,6 +65,7 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     image im, out;
     cvr_field *field = NULL;
     int32_t status = image_get(s, &im, &field, err);
+    if (status == CVR_OK) status = image_has_no_mask(s, err);
     if (status != CVR_OK) return status;
     const image part = image_part(&im, (int64_t)params[0], (int64_t)params[1], (int64_t)params[2], (int64_t)params[3]);
     const image_resize how = {a->size.x[0], a->size.x[a->size.n - 1], a->interpolation, a->antialias};
