@@ -37,16 +37,18 @@ cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const c
     return n->status == CVR_OK ? out : x;
 }
 
-static void declare(net *n, const cvr_param_decl *decl) {
-    cvr_value unused;
-    if (n->status == CVR_OK) n->status = n->b->param(n->b, decl, &unused, n->err);
+static cvr_value declare(net *n, const cvr_param_decl *decl) {
+    cvr_value value = CVR_NONE;
+    if (n->status == CVR_OK) n->status = n->b->param(n->b, decl, &value, n->err);
+    return value;
 }
 
-void net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags, const cvr_init *init) {
+cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
+                      const cvr_init *init) {
     cvr_param_decl d = {.struct_size = sizeof d, .name = name, .dtype = CVR_F32, .rank = rank, .init = init};
     d.flags = CVR_PARAM_TRAINABLE | flags;
     for (uint32_t i = 0; i < CVR_MAX_RANK; i++) d.shape[i] = i < rank ? shape[i] : 1;
-    declare(n, &d);
+    return declare(n, &d);
 }
 
 /* fan_in is axis 1, fan_out axis 0, each times the kernel, whatever the groups. */
@@ -76,8 +78,8 @@ static void start(net *n, const char *name, const net_start *s, const cvr_type *
                         .init = &init};
     memcpy(d.shape, weight->shape, sizeof d.shape);
     memcpy(d.order, weight->order, sizeof d.order);
-    declare(n, &d);
-    if (bias) net_declare(n, names[1].s, 1, weight->shape, CVR_PARAM_BIAS, &bias_init);
+    (void)declare(n, &d);
+    if (bias) (void)net_declare(n, names[1].s, 1, weight->shape, CVR_PARAM_BIAS, &bias_init);
 }
 
 cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {

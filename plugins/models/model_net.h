@@ -50,8 +50,9 @@ cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c);
 /* x: (..., I) -> (..., out_features); starts as n->linear says */
 cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features);
 
-/* Declares a parameter before its layer does. `shape` has `rank` axes. */
-void net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags, const cvr_init *init);
+/* A parameter of the model's own, or one that a layer will find. `shape` has `rank` axes. CVR_NONE after a failure. */
+cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
+                      const cvr_init *init);
 
 /* The logical shape of a value. */
 const int64_t *net_shape(const net *n, cvr_value x);
