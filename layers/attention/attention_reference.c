@@ -66,34 +66,40 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* What backward reads and writes beside q, k and v: rows of d floats, too; lse dense. */
+/* What backward reads and writes beside q, k and v: rows of d floats, too. */
 typedef struct head_back {
-    const float *y, *lse, *grad;
+    const float *grad;
     float *dq, *dk, *dv;
+    double *p, *t; /* (L,S) */
 } head_back;
 
-/* t[l,j] = p[l,j] * (grad[l] . v[j] - grad[l] . y[l]) * scale; *p gets p[l,j] */
-static double score_gradient(const head *t, const head_back *b, int64_t l, int64_t j, double *p) {
-    const float *grad = b->grad + l * t->d;
-    *p = exp(score(t, l, j) - b->lse[l]);
-    return *p * (dot(grad, t->v + j * t->d, t->e) - dot(grad, b->y + l * t->d, t->e)) * t->scale;
+/* p, and t[l,j] = p[l,j] * (g[l,j] - d[l]) * scale with g = grad v^T, d[l] = sum over j of p[l,j] * g[l,j] */
+static void score_gradients(const head *t, const head_back *b) {
+    for (int64_t l = 0; l < t->l; l++) {
+        const double whole = log_sum_exp(t, l);
+        double *p = b->p + l * t->s, *g = b->t + l * t->s, d = 0;
+        for (int64_t j = 0; j < t->s; j++) {
+            p[j] = exp(score(t, l, j) - whole);
+            g[j] = dot(b->grad + l * t->d, t->v + j * t->d, t->e);
+            d += p[j] * g[j];
+        }
+        for (int64_t j = 0; j < t->s; j++) g[j] = p[j] * (g[j] - d) * t->scale;
+    }
 }
 
 static void backward_head(const head *t, const head_back *b) {
-    double p;
-    for (int64_t l = 0; l < t->l; l++) {
-        for (int64_t e = 0; e < t->e; e++) {
+    score_gradients(t, b);
+    for (int64_t e = 0; e < t->e; e++) {
+        for (int64_t l = 0; l < t->l; l++) {
             double dq = 0;
-            for (int64_t j = 0; j < t->s; j++) dq += score_gradient(t, b, l, j, &p) * t->k[j * t->d + e];
+            for (int64_t j = 0; j < t->s; j++) dq += b->t[l * t->s + j] * t->k[j * t->d + e];
             b->dq[l * t->d + e] = (float)dq;
         }
-    }
-    for (int64_t j = 0; j < t->s; j++) {
-        for (int64_t e = 0; e < t->e; e++) {
+        for (int64_t j = 0; j < t->s; j++) {
             double dk = 0, dv = 0;
             for (int64_t l = 0; l < t->l; l++) {
-                dk += score_gradient(t, b, l, j, &p) * t->q[l * t->d + e];
-                dv += p * b->grad[l * t->d + e];
+                dk += b->t[l * t->s + j] * t->q[l * t->d + e];
+                dv += b->p[l * t->s + j] * b->grad[l * t->d + e];
             }
             b->dk[j * t->d + e] = (float)dk;
             b->dv[j * t->d + e] = (float)dv;
@@ -107,12 +113,21 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     for (int64_t i = 0; i < a->inputs[0]->shape[0] * heads; i++) {
         const head t = head_of(a, i / heads, i % heads);
         const int64_t rows = i / heads * t.l * t.d + i % heads * t.e, keys = i / heads * t.s * t.d + i % heads * t.e;
-        const head_back b = {(const float *)a->inputs[3]->data + rows, (const float *)a->inputs[4]->data + i * t.l,
-                             (const float *)a->inputs[5]->data + rows, (float *)a->outputs[0]->data + rows,
-                             (float *)a->outputs[1]->data + keys,      (float *)a->outputs[2]->data + keys};
+        double *p = a->workspace;
+        const head_back b = {(const float *)a->inputs[5]->data + rows,
+                             (float *)a->outputs[0]->data + rows,
+                             (float *)a->outputs[1]->data + keys,
+                             (float *)a->outputs[2]->data + keys,
+                             p,
+                             p + t.l * t.s};
         backward_head(&t, &b);
     }
     return CVR_OK;
+}
+
+/* p and t of one head. */
+static uint64_t backward_workspace(const cvr_signature *sig) {
+    return 2 * (uint64_t)sig->inputs[0]->shape[1] * (uint64_t)sig->inputs[1]->shape[1] * sizeof(double);
 }
 
 static const cvr_cpu_fn forward_fn = {sizeof forward_fn, forward_run};
@@ -130,5 +145,6 @@ static const cvr_kernel_desc backward_kernel = {.struct_size = sizeof backward_k
                                                 .payload_kind = CVR_PAYLOAD_CPU_FN,
                                                 .payload = &backward_fn,
                                                 .op_version = 1,
-                                                .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
+                                                .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
+                                                .workspace = backward_workspace};
 const cvr_kernel_desc *const attention_reference_kernels[ATTENTION_OPS] = {&forward_kernel, &backward_kernel};

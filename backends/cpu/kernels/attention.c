@@ -93,7 +93,8 @@ static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
     weigh(j, p, j->v + keys, rows, j->out[0] + at);
 }
 
-/* p = exp(s - lse), t = p * (t - d) * scale with t = grad v^T at entry; `at` is the first query's place */
+/* p = exp(s - lse), t = p * (t - d) * scale with t = grad v^T at entry; `at` is the first query's place. The share
+ * of a single key is always 1: t is 0, and no rounding may say otherwise. */
 static void score_gradients(const attention_job *j, const float *lse, int64_t at, int64_t rows, float *p, float *t) {
     for (int64_t r = 0; r < rows; r++) {
         float *x = p + r * j->s, *g = t + r * j->s;
@@ -104,6 +105,7 @@ static void score_gradients(const attention_job *j, const float *lse, int64_t at
             x[k] = cpu_exp(x[k] * scale - whole);
             g[k] = x[k] * (g[k] - d) * scale;
         }
+        if (j->s == 1) g[0] = 0;
     }
 }
 
