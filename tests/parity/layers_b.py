@@ -361,7 +361,7 @@ def attention():
 
 
 def stochastic_depth():
-    """What does not depend on the random numbers; these are in tests/models/models_test.c."""
+    """What does not depend on the random numbers; tests/layers/cases holds those of the backends against each other."""
     f = Family("stochastic_depth")
     for case, p, mode, train in (("none", 0.0, "row", True), ("all", 1.0, "row", True), ("all_batch", 1.0, "batch", True), ("eval", 0.7, "row", False)):
         f.add(case, "stochastic_depth", f"{p} {mode}", StochasticDepth(p, mode), f.randn(3, 4, 2, 5), train=train)

@@ -6,6 +6,7 @@ For each model PyTorch draws seeded weights, with batch statistics that are not 
 `predict` and PyTorch look at the same pictures: logits must agree to 1e-4 of the largest. Then both do one plain SGD step on them:
 the change of every parameter and running statistic must agree to 2e-3 (L2, relative; what a change is smaller than one part in
 10^4 of the largest is not told apart from rounding). Dropout and stochastic depth are off. PyTorch computes in double.
+What the weights start from is compared as well: constants, and deviations of what is drawn.
 --write makes tests/golden/models.safetensors from narrow versions of the models, which tests/models/models_test.c reads.
 Needs torch, torchvision, numpy and safetensors.
 """
@@ -36,6 +37,9 @@ class NarrowResNet(resnet.ResNet):
         for i in range(4):
             stage = self._make_layer(block, width << i, layers[i], stride=1 if i == 0 else 2) if i < len(layers) else nn.Identity()
             setattr(self, f"layer{i + 1}", stage)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.fc = nn.Linear((width << (len(layers) - 1)) * block.expansion, num_classes)
 
 
@@ -112,16 +116,16 @@ def cases():
     full["vit_b_16"] = (functools.partial(torchvision.models.vit_b_16, image_size=64, num_classes=CLASSES), [], 64, 4)
     full["unet"] = (UNet, [], 32, 4)
 
-    narrow["resnet18"] = (functools.partial(NarrowResNet, resnet.BasicBlock, [1, 1], 4, False), ["layers=1,1", "width=4"], 24, 3)
-    narrow["resnet50_cifar"] = (functools.partial(NarrowResNet, resnet.Bottleneck, [1, 2], 2, True), ["layers=1,2", "width=2"], 12, 3)
+    narrow["resnet18"] = (functools.partial(NarrowResNet, resnet.BasicBlock, [1, 1], 4, False), ["layers=1,1", "width=4"], 24, 4)
+    narrow["resnet50_cifar"] = (functools.partial(NarrowResNet, resnet.Bottleneck, [1, 2], 2, True), ["layers=1,2", "width=2"], 12, 4)
     for name, bn in (("vgg11", False), ("vgg11_bn", True)):
-        narrow[name] = (functools.partial(narrow_vgg, bn), ["layers=1,2", "width=3", "classifier_width=8", "dropout=0"], 16, 3)
-    narrow["mobilenet_v2"] = (narrow_mobilenet, ["width_mult=0.1", "round_nearest=2", "last_channel=24", "dropout=0"], 40, 3)
-    narrow["convnext_tiny"] = (functools.partial(convnext, [1, 2], 6), ["layers=1,2", "width=6", "drop_path=0"], 24, 3)
+        narrow[name] = (functools.partial(narrow_vgg, bn), ["layers=1,2", "width=3", "classifier_width=8", "dropout=0"], 16, 4)
+    narrow["mobilenet_v2"] = (narrow_mobilenet, ["width_mult=0.1", "round_nearest=2", "last_channel=24", "dropout=0"], 40, 4)
+    narrow["convnext_tiny"] = (functools.partial(convnext, [1, 2], 6), ["layers=1,2", "width=6", "drop_path=0"], 24, 4)
     vit = dict(image_size=16, patch_size=4, num_layers=2, num_heads=3, hidden_dim=12, mlp_dim=20)
-    narrow["vit_b_16"] = (functools.partial(torchvision.models.VisionTransformer, num_classes=CLASSES, **vit), [f"{k}={v}" for k, v in vit.items() if k != "image_size"], 16, 3)
+    narrow["vit_b_16"] = (functools.partial(torchvision.models.VisionTransformer, num_classes=CLASSES, **vit), [f"{k}={v}" for k, v in vit.items() if k != "image_size"], 16, 4)
     for name, bn in (("unet", True), ("unet_plain", False)):
-        narrow[name] = (functools.partial(UNet, 3, 2, bn), ["width=3", "depth=2", f"batch_norm={'yes' if bn else 'no'}"], 12, 3)
+        narrow[name] = (functools.partial(UNet, 3, 2, bn), ["width=3", "depth=2", f"batch_norm={'yes' if bn else 'no'}"], 12, 4)
     return full, narrow
 
 
@@ -131,6 +135,8 @@ def seeded(make, seed):
     torch.manual_seed(seed)
     net = make()
     for module in net.modules():
+        if isinstance(net, torchvision.models.ConvNeXt) and isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight)  # with its own 0.02 gradients are so small that rounding hides them
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 1.5)
@@ -257,26 +263,57 @@ def worst_change(theirs, mine):
 
 
 def compare(cvrun, name, case, seed):
+    """Error of the logits, of the changes, whose that is, and what the golden file keeps."""
     make, settings, size, n = case
     net = seeded(make, seed)
-    x, y = batch(size, n, seed, name == "unet")
+    model = name.removesuffix("_plain")
+    x, y = batch(size, n, seed, model == "unet")
     with tempfile.TemporaryDirectory() as folder:
-        logits, after = ours(cvrun, name, settings, net, x, y, seed, pathlib.Path(folder))
+        logits, after = ours(cvrun, model, settings, net, x, y, seed, pathlib.Path(folder))
     expected, before, expected_after = oracle(net, x, y)
+    theirs = changes(before, expected_after)
     error = ((logits - expected).abs().max() / expected.abs().max()).item()
-    return error, *worst_change(changes(before, expected_after), changes(before, after))
+    text = lambda t: torch.tensor(list(t.encode()), dtype=torch.uint8)
+    golden = {"model": text(model), "settings": text(" ".join(settings)), "image": x.float() / 255, "target": y, "logits": expected.float(), "lr": torch.tensor(LR)}
+    golden |= {f"param.{k}": v for k, v in net.state_dict().items()} | {f"change.{k}": v.float() for k, v in theirs.items()}
+    return error, *worst_change(theirs, changes(before, after)), {f"{name}/{k}": v.contiguous() for k, v in golden.items()}
 
 
 def check(cvrun, name, case):
     """A ReLU whose gradient rounding turns on or off is seen in a deep stage of few pixels (PyTorch's f32 leaves its f64 so, too).
-    Such a chance is gone with other weights, an error is not: up to three seeds are tried."""
+    Such a chance is gone with other weights, an error is not: up to three seeds are tried. Returns the golden tensors, or None."""
     for seed in (7, 8, 9):
-        error, worst, whose = compare(cvrun, name, case, seed)
-        good = error <= 1e-4 and worst <= 2e-3
+        error, worst, whose, golden = compare(cvrun, name, case, seed)
         print(f"{name:16} {case[2]:4} {seed:4} {error:10.1e} {worst:10.1e}  {whose}", flush=True)
-        if good:
-            return True
-    return False
+        if error <= 1e-4 and worst <= 2e-3:
+            return golden
+    return None
+
+
+def kind(t):
+    """A number, or a distribution: of more than 2000 numbers the largest of uniform ones is 1.73 deviations away."""
+    deviation = t.std().item() if t.numel() > 1 else 0.0
+    return ("constant", t.flatten()[0].item()) if deviation == 0 else ("uniform" if t.abs().max() < 1.8 * deviation else "normal", deviation)
+
+
+def check_start(cvrun, name, case):
+    """What the weights start from: the same constants, the same distributions with the same deviation."""
+    torch.manual_seed(0)
+    theirs = case[0]().state_dict()
+    with tempfile.TemporaryDirectory() as folder:
+        task = ["run.task=segment", "data.masks=yes"] if name == "unet" else []
+        recipe = pathlib.Path(folder) / "recipe.ini"
+        recipe.write_text(f"[run]\nname = start\n[model]\nname = {name}\n[data]\nformat = fake\nsize = 2\nclasses = {CLASSES}\nimg_size = {case[2]}\n")
+        run = [cvrun, "train", recipe, f"run.project={folder}", "epochs=0", "val.interval=0", "batch=2", *task, *(f"model.{s}" for s in case[1])]
+        subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
+        mine = load_file(next(pathlib.Path(folder).glob("*/start/weights/last.safetensors")))
+    for key, t in theirs.items():
+        (a, p), (b, q) = kind(t.double()), kind(mine[key].double())
+        few = t.numel() <= 2000
+        if (a == "constant") != (b == "constant") or not few and a != b or abs(p - q) > (0 if a == "constant" else 5 * abs(p) / t.numel() ** 0.5):
+            print(f"{name}: {key} starts {b} {q}; torchvision's {a} {p}")
+            return False
+    return True
 
 
 def main():
@@ -284,10 +321,16 @@ def main():
     full, narrow = cases()
     torch.set_num_threads(2)
     print(f"{'model':16} size seed {'logits':>10} {'change':>10}  of")
-    good = True
+    good, golden = True, {}
+    for name, case in narrow.items() if "--write" in sys.argv else ():
+        found = check(cvrun, name, case)
+        good &= found is not None
+        golden |= found or {}
+    if golden:
+        save_file(golden, ROOT / "tests/golden/models.safetensors")
     for name, case in full.items():
         if not wanted or name in wanted:
-            good &= check(cvrun, name, case)
+            good &= check(cvrun, name, case) is not None and check_start(cvrun, name, case)
     sys.exit(not good)
 
 
