@@ -6,6 +6,11 @@
 
 static int32_t accumulate(cvr_graph *g, cvr_value v, cvr_value gradient, const ir_node *by, cvr_error *err) {
     ir_value *value = g->values[v];
+    const bool floats = gradient < g->n_values && value->type.dtype != CVR_I64 && value->type.dtype != CVR_I32;
+    if (floats) {
+        const int32_t status = graph_cast(g, gradient, value->type.dtype, &gradient, err);
+        if (status != CVR_OK) return status;
+    }
     if (gradient >= g->n_values || !same_shape(&value->type, &g->values[gradient]->type)) {
         char want[160], have[160] = "nothing";
         print_shape(&value->type, want, sizeof want);

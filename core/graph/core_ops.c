@@ -1,8 +1,9 @@
 /*
- * The one op that belongs to the core: `add`, because autodiff needs it where gradients meet. Its kernel here is the
- * reference; backends bring their own.
+ * The ops that belong to the core: `add`, because autodiff needs it where gradients meet, and `cast`, because programs
+ * of low precision need it where precisions meet. Their kernels here are the reference; backends bring their own.
  */
 #include "../plugin/registry.h"
+#include "ir.h"
 
 /* c = a + b; a, b, c: one shape, f32 */
 static int32_t add_infer(const cvr_infer_args *a, cvr_error *err) {
@@ -57,8 +58,78 @@ static const cvr_kernel_desc add_kernel = {.struct_size = sizeof add_kernel,
                                            .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
                                            .inplace = 3};
 
+/* ---- cast ---- */
+
+static const cvr_attr_desc dtype_attr = {
+    .struct_size = sizeof dtype_attr, .name = "dtype", .kind = CVR_ATTR_INT, .count = 1, .doc = "CVR_F32 or CVR_BF16"};
+static const cvr_attr_desc *const cast_attrs[] = {&dtype_attr};
+
+/* y = x in another element type; `infer` cannot see x's own, so it cannot refuse what the kernel would */
+static int32_t cast_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_cast_attrs *attrs = a->attrs;
+    *a->outputs[0] = *a->inputs[0];
+    a->outputs[0]->dtype = (uint32_t)attrs->dtype;
+    if (a->inputs[0]->dtype == CVR_F32 && (attrs->dtype == CVR_F32 || attrs->dtype == CVR_BF16)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "cast: between f32 and bf16 only");
+}
+
+static int32_t cast_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_cast_attrs attrs = {b->type(b, a->inputs[0])->dtype};
+    return cvr_emit(b, "cast", &attrs, sizeof attrs, &a->grad_outputs[0], 1, &a->grad_inputs[0], err);
+}
+
+static int32_t cast_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_tensor *x = a->inputs[0], *y = a->outputs[0];
+    const int64_t n = cvr_numel(x->rank, x->shape);
+    const float *from = x->data;
+    float *to = y->data;
+    const uint16_t *low = x->data;
+    uint16_t *low_to = y->data;
+    if (x->dtype == y->dtype) memcpy(y->data, x->data, (size_t)n * cvr_dtype_size(x->dtype));
+    for (int64_t i = 0; i < n && x->dtype != y->dtype; i++) {
+        if (y->dtype == CVR_F32)
+            to[i] = cvr_f32_of_bf16(low[i]);
+        else
+            low_to[i] = cvr_bf16_of_f32(from[i]);
+    }
+    return CVR_OK;
+}
+
+static const cvr_op_desc cast_op = {.struct_size = sizeof cast_op,
+                                    .name = "cast",
+                                    .version = 1,
+                                    .flags = CVR_OP_ORDER_AWARE | CVR_OP_LOW_PRECISION,
+                                    .min_inputs = 1,
+                                    .max_inputs = 1,
+                                    .n_outputs = 1,
+                                    .n_attrs = 1,
+                                    .attrs = cast_attrs,
+                                    .infer = cast_infer,
+                                    .grad = cast_grad,
+                                    .doc = "y = x as dtype; to bf16 to the nearest, ties to even"};
+
+static const cvr_cpu_fn cast_fn = {sizeof cast_fn, cast_run};
+static const cvr_kernel_desc cast_kernel = {.struct_size = sizeof cast_kernel,
+                                            .op = "cast",
+                                            .backend = "reference",
+                                            .payload_kind = CVR_PAYLOAD_CPU_FN,
+                                            .payload = &cast_fn,
+                                            .op_version = 1,
+                                            .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE |
+                                                     CVR_KERNEL_LOW_PRECISION};
+
+int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cvr_error *err) {
+    const cvr_cast_attrs attrs = {dtype};
+    *out = v;
+    if (g->values[v]->type.dtype == dtype) return CVR_OK;
+    return cvr_emit(&g->builder, "cast", &attrs, sizeof attrs, &v, 1, out, err);
+}
+
 int32_t core_ops_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    const int32_t status = r->add(r, CVR_KIND_OP, &add_op, err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_KERNEL, &add_kernel, err) : status;
+    int32_t status = r->add(r, CVR_KIND_OP, &add_op, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &add_kernel, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &cast_op, err);
+    return status == CVR_OK ? r->add(r, CVR_KIND_KERNEL, &cast_kernel, err) : status;
 }

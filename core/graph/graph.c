@@ -115,10 +115,53 @@ static int32_t settle_order(cvr_graph *g, ir_node *n, cvr_error *err) {
     return CVR_OK;
 }
 
+static bool is_low(uint32_t dtype) {
+    return dtype == CVR_BF16 || dtype == CVR_F16;
+}
+
+uint32_t node_low_precision(const cvr_graph *g, const ir_node *n) {
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        if (n->inputs[i] && is_low(g->values[n->inputs[i]]->type.dtype)) return g->values[n->inputs[i]]->type.dtype;
+    }
+    return 0;
+}
+
+/* Which outputs have the activations' element type; 0 where the op knows nothing of low precision. */
+static bool takes_low(const cvr_op_desc *op, uint64_t *follows) {
+    *follows = op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS) ? op->follows | 1 : op->follows;
+    return (op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS | CVR_OP_LOW_PRECISION)) != 0;
+}
+
+/* Fences an op that cannot be in a program of low precision: its inputs become f32. `low`: what its output returns to,
+ * or 0. */
+static int32_t settle_precision(cvr_graph *g, ir_node *n, uint32_t *low, cvr_error *err) {
+    uint64_t follows;
+    *low = node_low_precision(g, n);
+    if (*low == 0 || takes_low(n->op, &follows)) {
+        *low = 0;
+        return CVR_OK;
+    }
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
+        if (n->inputs[i] && is_low(g->values[n->inputs[i]]->type.dtype))
+            status = graph_cast(g, n->inputs[i], CVR_F32, &n->inputs[i], err);
+    }
+    return status;
+}
+
 static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) {
     const cvr_type *in[CVR_MAX_IO];
-    cvr_type *out[CVR_MAX_IO];
-    for (uint32_t i = 0; i < n->n_inputs; i++) in[i] = builder_type(&g->builder, n->inputs[i]);
+    cvr_type *out[CVR_MAX_IO], plain[CVR_MAX_IO];
+    const uint32_t low = node_low_precision(g, n);
+    uint64_t follows;
+    takes_low(n->op, &follows);
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        in[i] = builder_type(&g->builder, n->inputs[i]);
+        if (!in[i] || !is_low(in[i]->dtype)) continue;
+        plain[i] = *in[i];
+        plain[i].dtype = CVR_F32;
+        in[i] = &plain[i];
+    }
     for (uint32_t i = 0; i < n->n_outputs; i++) {
         out[i] = &types[i];
         memset(out[i], 0, sizeof *out[i]);
@@ -128,6 +171,9 @@ static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) 
     int32_t status = n->op->infer(&args, err);
     if ((n->op->flags & CVR_OP_ORDER_FREE) && n->n_outputs && in[0])
         memcpy(types[0].order, in[0]->order, sizeof types[0].order);
+    for (uint32_t i = 0; low && i < n->n_outputs; i++) {
+        if ((follows >> i & 1) && types[i].dtype == CVR_F32) types[i].dtype = low;
+    }
     for (uint32_t i = 0; status == CVR_OK && i < n->n_outputs; i++) status = check_type(&types[i], n->op->name, err);
     return status;
 }
@@ -157,7 +203,9 @@ static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_e
     if (status != CVR_OK) return status;
     ir_node *n = new_node(g, found, call);
     if (!n) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    uint32_t low;
     status = settle_order(g, n, err);
+    if (status == CVR_OK) status = settle_precision(g, n, &low, err);
     if (status == CVR_OK) status = infer(g, n, types, err);
     if (status == CVR_OK) status = push_node(g, n, types, err);
     if (status != CVR_OK) {
@@ -165,7 +213,9 @@ static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_e
         return status;
     }
     memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
-    return CVR_OK;
+    if (low && call->n_outputs && types[0].dtype == CVR_F32)
+        status = graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
+    return status;
 }
 
 int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value *out, cvr_error *err) {
@@ -223,6 +273,10 @@ void cvr_graph_destroy(cvr_graph **graph) {
     *graph = NULL;
 }
 
+void cvr_graph_math(cvr_graph *g, uint32_t math) {
+    g->math = math;
+}
+
 const cvr_builder *cvr_graph_builder(const cvr_graph *g) {
     return &g->builder;
 }
@@ -272,6 +326,13 @@ int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error 
     g->values[v]->kept = true;
     more[g->n_outputs++] = (ir_output){copy, v};
     return CVR_OK;
+}
+
+cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name) {
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        if (strcmp(g->outputs[i].name, name) == 0) return g->outputs[i].value;
+    }
+    return CVR_NONE;
 }
 
 cvr_value cvr_graph_gradient(const cvr_graph *g, cvr_value v) {

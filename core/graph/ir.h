@@ -44,6 +44,7 @@ struct cvr_graph {
     cvr_text scope;
     uint32_t depth; /* of layers within layers */
     bool in_backward;
+    uint32_t math; /* CVR_MATH_* */
 };
 
 int32_t graph_add_value(cvr_graph *g, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err);
@@ -57,6 +58,10 @@ int32_t check_type(const cvr_type *t, const char *what, cvr_error *err);
 /* A value with its elements in logical order, by the op "to_logical" where needed; or in the order of `like`, by
  * "from_logical". */
 int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value *out, cvr_error *err);
+/* The value in another element type, by the op "cast" where needed. */
+int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cvr_error *err);
+/* The element type of the node's low-precision inputs, or 0 where it has none. */
+uint32_t node_low_precision(const cvr_graph *g, const ir_node *n);
 void graph_free_node(ir_node *n);
 /* A tensor of this type without memory. */
 cvr_tensor tensor_of(const cvr_type *t);

@@ -46,7 +46,7 @@ static uint64_t workspace_of(const plan_request *r, const ir_node *n, const cvr_
         if (v) tensors[i] = tensor_of(&r->graph->values[v]->type);
     }
     const cvr_signature sig = {sizeof sig,  n->attrs,     pointers,     pointers + n->n_inputs,
-                               n->n_inputs, n->n_outputs, r->n_workers, 0};
+                               n->n_inputs, n->n_outputs, r->n_workers, r->graph->math};
     return k->workspace(&sig);
 }
 

@@ -3,6 +3,7 @@
  * is settled before the first step.
  */
 #include "plan.h"
+#include "rewrite.h"
 
 typedef struct signature {
     cvr_signature sig;
@@ -17,7 +18,16 @@ static void make_signature(signature *s, const cvr_graph *g, const ir_node *n, u
         if (v) s->tensors[i] = tensor_of(&g->values[v]->type);
     }
     s->sig = (cvr_signature){sizeof s->sig, n->attrs,     s->pointers, s->pointers + n->n_inputs,
-                             n->n_inputs,   n->n_outputs, n_workers,   0};
+                             n->n_inputs,   n->n_outputs, n_workers,   g->math};
+}
+
+/* A kernel that is not flagged for it never sees another floating-point type than f32. */
+static bool fits_precision(const cvr_kernel_desc *k, const signature *s) {
+    if (k->flags & CVR_KERNEL_LOW_PRECISION) return true;
+    for (uint32_t i = 0; i < s->sig.n_inputs + s->sig.n_outputs; i++) {
+        if (s->pointers[i] && (s->tensors[i].dtype == CVR_BF16 || s->tensors[i].dtype == CVR_F16)) return false;
+    }
+    return true;
 }
 
 int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
@@ -34,7 +44,9 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
         for (size_t i = 0; i < count && !*out; i++) {
             cvr_error reason;
             cvr_error_init(&reason);
-            if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
+            if (!fits_precision(kernels[i], &s))
+                cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", kernels[i]->backend);
+            else if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
                 *out = kernels[i];
             else
                 cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);
@@ -46,66 +58,70 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
 
 /* ---- lowering ---- */
 
-typedef struct lowering {
-    cvr_graph *g;
-    cvr_value *renamed; /* by value number before lowering */
-    size_t n_before;
-    ir_node **nodes;
-    size_t n, capacity;
-} lowering;
+static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err);
 
-static int32_t keep_node(lowering *l, ir_node *n, cvr_error *err) {
-    ir_node **more = cvr_grow(l->nodes, l->n, &l->capacity, sizeof *more);
-    if (!more) graph_free_node(n);
-    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    l->nodes = more;
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        if (n->inputs[i] < l->n_before) n->inputs[i] = l->renamed[n->inputs[i]];
-    }
-    more[l->n++] = n;
-    return CVR_OK;
-}
-
-static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err);
-
-/* The decomposition's outputs take the names of the node's. */
-static int32_t rename_outputs(lowering *l, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
-    cvr_graph *g = l->g;
-    for (uint32_t i = 0; i < n->n_outputs; i++) {
+/* The decomposition's outputs take the place of the node's. */
+static int32_t replace_outputs(rewrite *w, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
+    const cvr_graph *g = w->g;
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
         if (outputs[i] == CVR_NONE || !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type)) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
                             i);
         }
-        if (n->outputs[i] < l->n_before) l->renamed[n->outputs[i]] = outputs[i];
-        if (g->values[n->outputs[i]]->kept) g->values[outputs[i]]->kept = true;
+        status = rewrite_replace(w, n->outputs[i], outputs[i], err);
     }
-    return CVR_OK;
+    return status;
 }
 
-/* Lets the op say what it means; the nodes that it emits take this node's place. Takes the node over. */
-static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
-    cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
-    cvr_graph *g = l->g;
-    const size_t first = g->n_nodes;
-    const char *slash = strchr(n->name, '/');
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        if (n->inputs[i] < l->n_before) n->inputs[i] = l->renamed[n->inputs[i]];
+/* What a node of low precision means where no kernel takes that: the same in f32, between casts. */
+static int32_t fence(cvr_graph *g, const ir_node *n, cvr_value *outputs, cvr_error *err) {
+    cvr_value inputs[CVR_MAX_IO];
+    int32_t status = CVR_OK;
+    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
+        const uint32_t dtype = n->inputs[i] ? g->values[n->inputs[i]]->type.dtype : 0;
+        inputs[i] = n->inputs[i];
+        if (dtype == CVR_BF16 || dtype == CVR_F16) status = graph_cast(g, inputs[i], CVR_F32, &inputs[i], err);
     }
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = n->op->name,
+                              .attrs = n->attrs,
+                              .attrs_size = n->attrs_size,
+                              .inputs = inputs,
+                              .outputs = outputs,
+                              .n_inputs = n->n_inputs,
+                              .n_outputs = n->n_outputs};
+    if (status == CVR_OK) status = g->builder.emit(&g->builder, &call, err);
+    for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
+        const uint32_t was = g->values[n->outputs[i]]->type.dtype;
+        if (g->values[outputs[i]]->type.dtype != was) status = graph_cast(g, outputs[i], was, &outputs[i], err);
+    }
+    return status;
+}
+
+/* Lets the op say what it means, or fences it; the nodes that are emitted take this node's place. Takes the node over.
+ */
+static int32_t decompose(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
+    cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
+    cvr_graph *g = w->g;
+    const size_t first = g->n_nodes;
+    for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = rewrite_current(w, n->inputs[i]);
     cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
-    g->in_backward = n->backward;
-    g->scope.n = 0;
-    cvr_text_add(&g->scope, "%.*s", slash ? (int)(slash - n->name) : 0, n->name);
-    int32_t status = depth > 16 ? cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name)
-                                : n->op->decompose(&g->builder, &args, err);
-    g->scope.n = 0;
-    if (g->scope.s) g->scope.s[0] = '\0';
-    if (status == CVR_OK) status = rename_outputs(l, n, outputs, err);
+    int32_t status = rewrite_enter(g, n, err);
+    if (status == CVR_OK && depth > 16)
+        status = cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
+    else if (status == CVR_OK && n->op->decompose)
+        status = n->op->decompose(&g->builder, &args, err);
+    else if (status == CVR_OK)
+        status = fence(g, n, outputs, err);
+    rewrite_leave(g);
+    if (status == CVR_OK) status = replace_outputs(w, n, outputs, err);
     const size_t last = g->n_nodes;
     for (size_t i = first; i < last; i++) {
         ir_node *part = g->nodes[i];
         g->nodes[i] = NULL;
         if (status == CVR_OK)
-            status = lower_node(l, d, part, depth + 1, err);
+            status = lower_node(w, d, part, depth + 1, err);
         else
             graph_free_node(part);
     }
@@ -113,45 +129,29 @@ static int32_t decompose(lowering *l, cvr_device *d, ir_node *n, uint32_t depth,
     return status;
 }
 
-static int32_t lower_node(lowering *l, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
-    if (!n->op->decompose) return keep_node(l, n, err);
-    const plan_request r = {l->g, d, 1, 0};
+static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
+    const bool fenced = node_low_precision(w->g, n) != 0;
+    if ((!n->op->decompose && !fenced) || (n->op->flags & CVR_OP_ALIAS) || strcmp(n->op->name, "cast") == 0)
+        return rewrite_keep(w, n, err);
+    const plan_request r = {w->g, d, 1, 0};
     const cvr_kernel_desc *kernel;
     cvr_text why = {0};
     const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);
     cvr_text_clear(&why);
     if (status != CVR_OK) graph_free_node(n);
     if (status != CVR_OK) return status;
-    return kernel ? keep_node(l, n, err) : decompose(l, d, n, depth, err);
+    return kernel ? rewrite_keep(w, n, err) : decompose(w, d, n, depth, err);
 }
 
 int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err) {
-    bool any = false;
-    for (size_t i = 0; i < g->n_nodes; i++) any = any || g->nodes[i]->op->decompose;
-    if (!any) return CVR_OK;
-    lowering l = {.g = g, .n_before = g->n_values};
-    l.renamed = cvr_calloc(g->n_values, sizeof *l.renamed);
-    if (!l.renamed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < g->n_values; i++) l.renamed[i] = (cvr_value)i;
+    rewrite w = {.g = g};
     int32_t status = CVR_OK;
     const size_t n = g->n_nodes;
     for (size_t i = 0; i < n && status == CVR_OK; i++) {
         ir_node *node = g->nodes[i];
         g->nodes[i] = NULL;
-        status = lower_node(&l, d, node, 0, err);
+        status = lower_node(&w, d, node, 0, err);
     }
-    for (size_t i = 0; i < g->n_outputs && status == CVR_OK; i++) {
-        if (g->outputs[i].value < l.n_before) g->outputs[i].value = l.renamed[g->outputs[i].value];
-    }
-    if (status == CVR_OK) {
-        cvr_free(g->nodes);
-        g->nodes = l.nodes;
-        g->n_nodes = l.n;
-        g->nodes_capacity = l.capacity;
-    } else {
-        for (size_t i = 0; i < l.n; i++) graph_free_node(l.nodes[i]);
-        cvr_free(l.nodes);
-    }
-    cvr_free(l.renamed);
+    rewrite_finish(&w, status);
     return status;
 }

@@ -342,13 +342,13 @@ static bool goes_before(const registry_entry *a, const registry_entry *b) {
     return ka->priority != kb->priority ? ka->priority > kb->priority : strcmp(a->owner, b->owner) < 0;
 }
 
-/* True where `name`, BACKEND/OP, is for this op and (unless NULL) this backend. */
+/* True where `name`, BACKEND/OP, is for this op and this backend; NULL stands for any. */
 static bool is_kernel_of(const char *name, size_t n, const char *backend, const char *op) {
     const char *slash = memchr(name, '/', n);
     if (!slash) return false;
     const size_t b = (size_t)(slash - name), rest = n - b - 1;
     if (backend && (strlen(backend) != b || memcmp(backend, name, b) != 0)) return false;
-    return strlen(op) == rest && memcmp(op, slash + 1, rest) == 0;
+    return !op || (strlen(op) == rest && memcmp(op, slash + 1, rest) == 0);
 }
 
 static bool provides_kernel(const char *list, const char *backend, const char *op) {
@@ -375,17 +375,17 @@ static void load_kernels(cvr_plugins *p, const char *backend, const char *op) {
 int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend,
                             const cvr_kernel_desc *const **kernels, size_t *n, cvr_error *err) {
     *n = 0;
-    load_kernels(p, backend, op->name);
+    const char *name = op ? op->name : NULL;
+    load_kernels(p, backend, name);
     const registry_entry **found = cvr_calloc(p->registry.n + 1, sizeof *found);
     if (!found) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < p->registry.n; i++) {
         const registry_entry *e = &p->registry.entries[i];
         const cvr_kernel_desc *k = e->desc;
         const char *missing;
-        if (strcmp(e->kind, CVR_KIND_KERNEL) != 0 || !is_kernel_of(e->name, strlen(e->name), backend, op->name))
-            continue;
+        if (strcmp(e->kind, CVR_KIND_KERNEL) != 0 || !is_kernel_of(e->name, strlen(e->name), backend, name)) continue;
         if (!backend && strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) != 0) continue;
-        if (k->op_version != op->version || !isa_allowed(p, k->isa, &missing)) continue;
+        if ((op && k->op_version != op->version) || !isa_allowed(p, k->isa, &missing)) continue;
         size_t at = (*n)++;
         for (; at > 0 && goes_before(e, found[at - 1]); at--) found[at] = found[at - 1];
         found[at] = e;
@@ -393,6 +393,22 @@ int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *b
     const cvr_kernel_desc **list = (const cvr_kernel_desc **)(void *)found;
     for (size_t i = 0; i < *n; i++) list[i] = found[i]->desc;
     *kernels = list;
+    return CVR_OK;
+}
+
+int32_t cvr_plugins_fast_bf16(cvr_plugins *p, const cvr_backend_desc *backend, const cvr_kernel_desc **out,
+                              cvr_error *err) {
+    *out = NULL;
+    for (uint32_t b = 0; b < backend->n_runs && !*out; b++) {
+        const cvr_kernel_desc *const *kernels;
+        size_t n;
+        const int32_t status = cvr_plugins_kernels(p, NULL, backend->runs[b], &kernels, &n, err);
+        if (status != CVR_OK) return status;
+        for (size_t i = 0; i < n && !*out; i++) {
+            if (kernels[i]->flags & CVR_KERNEL_FAST_BF16) *out = kernels[i];
+        }
+        cvr_free((void *)(uintptr_t)kernels);
+    }
     return CVR_OK;
 }
 

@@ -12,20 +12,35 @@ static int32_t build_network(cvr_session *s, cvr_graph *g, cvr_value image, cvr_
     return s->model_desc->build(b, &args, image, output, err);
 }
 
+/* The element type that activations have inside the network. */
+static uint32_t activation_dtype(const machine *m) {
+    return m->precision == PRECISION_BF16 ? CVR_BF16 : CVR_F32;
+}
+
+static int32_t cast_to(const cvr_builder *b, uint32_t dtype, cvr_value *v, cvr_error *err) {
+    const cvr_cast_attrs attrs = {dtype};
+    if (b->type(b, *v)->dtype == dtype) return CVR_OK;
+    return cvr_emit(b, "cast", &attrs, sizeof attrs, v, 1, v, err);
+}
+
 /* image -> output [-> loss [-> gradients -> updates]] */
-static int32_t build_graph(cvr_session *s, bool training, int64_t batch, int64_t height, int64_t width, cvr_graph **out,
+static int32_t build_graph(cvr_session *s, const machine *m, bool training, const int64_t shape[4], cvr_graph **out,
                            cvr_error *err) {
     cvr_value image, output = CVR_NONE, target, loss;
     cvr_type type, target_type;
-    const int64_t shape[4] = {batch, s->in_channels, height, width};
     int32_t status = cvr_graph_create(out, s->plugins, s->store, training, err);
     if (status != CVR_OK) return status;
     cvr_graph *g = *out;
     const cvr_builder *b = cvr_graph_builder(g);
     cvr_type_set(&type, CVR_F32, 4, shape);
     status = cvr_graph_input(g, "image", &type, &image, err);
+    cvr_graph_math(g, m->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
+    if (status == CVR_OK) status = cast_to(b, activation_dtype(m), &image, err);
     if (status == CVR_OK) status = build_network(s, g, image, &output, err);
+    if (status == CVR_OK) status = cast_to(b, CVR_F32, &output, err);
     if (status == CVR_OK) status = cvr_graph_output(g, "output", output, err);
+    if (status == CVR_OK && (s->purpose & CVR_FOR_PREDICTION))
+        status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
     if (status != CVR_OK || (s->purpose & CVR_FOR_PREDICTION)) return status;
     memset(&target_type, 0, sizeof target_type);
     target_type.struct_size = sizeof target_type;
@@ -33,18 +48,20 @@ static int32_t build_graph(cvr_session *s, bool training, int64_t batch, int64_t
     if (status == CVR_OK) status = cvr_graph_input(g, "target", &target_type, &target, err);
     if (status == CVR_OK) status = s->task->loss(b, &s->task_info, output, target, &loss, err);
     if (status == CVR_OK) status = cvr_graph_output(g, "loss", loss, err);
-    if (status == CVR_OK && training) status = cvr_graph_backward(g, loss, err);
-    if (status == CVR_OK && training) status = cvr_graph_update(g, &s->policy, err);
-    return status;
+    if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
+    if (status != CVR_OK || !training) return status;
+    status = cvr_graph_backward(g, cvr_graph_output_value(g, "loss"), err);
+    if (status == CVR_OK) status = cvr_graph_update(g, &s->policy, err);
+    return status == CVR_OK ? cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err) : status;
 }
 
-static int32_t build_entry(cvr_session *s, entry *e, bool training, int64_t batch, cvr_error *err) {
+static int32_t build_entry(cvr_session *s, const machine *m, entry *e, bool training, int64_t batch, cvr_error *err) {
     int64_t shape[4] = {batch, s->in_channels, s->height, s->width};
     const split *sp = &s->splits[training ? CVR_SPLIT_TRAIN : CVR_SPLIT_VAL];
     if (batch == 0) return CVR_OK;
     if (sp->batches) cvr_batches_shape(sp->batches, shape);
     e->batch = batch;
-    return build_graph(s, training, batch, shape[2], shape[3], &e->graph, err);
+    return build_graph(s, m, training, shape, &e->graph, err);
 }
 
 /* Warnings about nodes that the backend leaves to the host are given for the first program only: the others have the
@@ -74,6 +91,27 @@ static void batch_sizes(const cvr_session *s, uint32_t which, int64_t sizes[2]) 
     if (b) sizes[1] = cvr_batches_remainder(b);
 }
 
+/* `auto`: bf16 where a kernel of the device's says that this machine is faster in it. */
+static int32_t choose_precision(const cvr_session *s, machine *m, cvr_error *err) {
+    m->precision = s->backend->precision;
+    if (m->precision != PRECISION_AUTO) return CVR_OK;
+    const cvr_kernel_desc *fast;
+    const int32_t status = cvr_plugins_fast_bf16(s->plugins, cvr_device_backend(m->device), &fast, err);
+    if (status != CVR_OK) return status;
+    m->precision = fast ? PRECISION_BF16 : PRECISION_F32;
+    if (fast)
+        cvr_log(CVR_LOG_INFO, "precision=auto: bf16, since this machine multiplies it faster (%s)",
+                fast->isa && *fast->isa ? fast->isa : fast->backend);
+    else
+        cvr_log(CVR_LOG_INFO, "precision=auto: f32, since this machine has no faster products in bf16");
+    return CVR_OK;
+}
+
+const char *machine_precision(const machine *m) {
+    static const char *const names[] = {"f32", "bf16", "bf16x3"};
+    return names[m->precision];
+}
+
 int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error *err) {
     entry *all[4] = {&m->train[0], &m->train[1], &m->eval[0], &m->eval[1]};
     int64_t train_sizes[2], eval_sizes[2];
@@ -82,8 +120,9 @@ int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error
     if (s->purpose & CVR_FOR_PREDICTION) eval_sizes[0] = 1;
     memset(m, 0, sizeof *m);
     int32_t status = cvr_device_open(&m->device, s->plugins, backend, s->backend->device, s->pool, err);
+    if (status == CVR_OK) status = choose_precision(s, m, err);
     for (int i = 0; i < 4 && status == CVR_OK; i++)
-        status = build_entry(s, all[i], i < 2, i < 2 ? train_sizes[i] : eval_sizes[i - 2], err);
+        status = build_entry(s, m, all[i], i < 2, i < 2 ? train_sizes[i] : eval_sizes[i - 2], err);
     for (int i = 0; i < 4 && status == CVR_OK; i++) status = plan_entry(s, m, all[i], err);
     if (status == CVR_OK) status = cvr_device_alloc(m->device, m->arena_bytes, &m->arena, err);
     if (status == CVR_OK) status = cvr_store_place(s->store, m->device, err);

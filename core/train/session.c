@@ -261,7 +261,7 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     *info = (cvr_session_info){.task = s->task->name,
                                .model = *s->model->name ? s->model->name : "net",
                                .backend = s->backend_name,
-                               .precision = PRECISION_NAMES,
+                               .precision = machine_precision(&s->machine),
                                .n_classes = s->task_info.n_classes,
                                .class_names = s->task_info.class_names,
                                .batch = s->train->batch,

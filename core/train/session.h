@@ -30,6 +30,7 @@ typedef struct machine {
     cvr_device *device;
     void *arena;
     uint64_t arena_bytes;
+    int64_t precision;       /* PRECISION_*, settled */
     entry train[2], eval[2]; /* whole batches, and the last of an epoch */
 } machine;
 
@@ -81,6 +82,7 @@ void session_batch_options(const cvr_session *s, uint32_t which, cvr_batches_opt
 /* machine.c: graphs and programs on a backend. */
 int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error *err);
 void machine_clear(machine *m);
+const char *machine_precision(const machine *m);
 /* The entry for a batch of n; NULL where there is none. */
 entry *machine_entry(entry pair[2], int64_t n);
 

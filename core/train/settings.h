@@ -16,6 +16,7 @@ typedef struct backend_settings {
     const char *name;
     int64_t device, fallback, threads;
     const char *isa;
+    const char *passes;
     int64_t precision;
 } backend_settings;
 
@@ -53,7 +54,8 @@ typedef struct val_settings {
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
     val_schema, predict_schema;
 
-#define PRECISION_NAMES "f32"
+#define PRECISION_NAMES "f32|bf16|bf16x3|auto"
+enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
 
 /* "50 steps", "5 min", "1 epoch". */
 typedef struct save_interval {

@@ -4,15 +4,15 @@
  */
 #include "norm.h"
 
-static const cvr_attr_desc momentum_attr = {.struct_size = sizeof momentum_attr,
-                                            .name = "momentum",
-                                            .kind = CVR_ATTR_FLOAT,
-                                            .count = 1,
-                                            .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                            .default_text = "0.1",
-                                            .min = 0,
-                                            .max = 1,
-                                            .doc = "weight of a batch's statistics in the running ones"};
+const cvr_attr_desc norm_momentum_attr = {.struct_size = sizeof norm_momentum_attr,
+                                          .name = "momentum",
+                                          .kind = CVR_ATTR_FLOAT,
+                                          .count = 1,
+                                          .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                          .default_text = "0.1",
+                                          .min = 0,
+                                          .max = 1,
+                                          .doc = "weight of a batch's statistics in the running ones"};
 static const cvr_attr_desc track_attr = {.struct_size = sizeof track_attr,
                                          .name = "track_running_stats",
                                          .kind = CVR_ATTR_BOOL,
@@ -20,9 +20,9 @@ static const cvr_attr_desc track_attr = {.struct_size = sizeof track_attr,
                                          .default_text = "yes",
                                          .doc = "keep running statistics and use them for evaluation"};
 
-static const cvr_attr_desc *const train_attrs[] = {&momentum_attr, &norm_eps_attr};
+static const cvr_attr_desc *const train_attrs[] = {&norm_momentum_attr, &norm_eps_attr};
 static const cvr_attr_desc *const inference_attrs[] = {&norm_eps_attr};
-static const cvr_attr_desc *const layer_attrs[] = {&norm_eps_attr, &momentum_attr, &norm_affine_attr, &track_attr};
+static const cvr_attr_desc *const layer_attrs[] = {&norm_eps_attr, &norm_momentum_attr, &norm_affine_attr, &track_attr};
 
 /* As layer_attrs packs it. */
 typedef struct batch_norm2d_layer {
@@ -48,7 +48,7 @@ static void set_vector(const cvr_infer_args *a, uint32_t i) {
     cvr_type_set(a->outputs[i], CVR_F32, 1, &a->inputs[0]->shape[1]);
 }
 
-static int32_t train_infer(const cvr_infer_args *a, cvr_error *err) {
+int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
     const int32_t status = check_inputs("batch_norm2d", a, 1, 4, err);
     if (status != CVR_OK) return status;
@@ -70,7 +70,7 @@ static int32_t inference_infer(const cvr_infer_args *a, cvr_error *err) {
     return check_inputs("batch_norm2d_inference", a, 1, 4, err);
 }
 
-static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
+int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     int32_t status = check_inputs("batch_norm2d_backward", a, 2, 4, err);
     if (status == CVR_OK) status = norm_check_like("batch_norm2d_backward", a->inputs[0], a->inputs[1], err);
     *a->outputs[0] = *a->inputs[0];
@@ -153,7 +153,7 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
 }
 
 /* A pass for the statistics (3 operations an element), one for the output (2). */
-static double train_flops(const cvr_infer_args *a) {
+double norm_batch_flops(const cvr_infer_args *a) {
     return 5.0 * (double)cvr_numel(4, a->inputs[0]->shape);
 }
 
@@ -161,6 +161,8 @@ static const norm_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d",
       .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .follows = 1,
       .min_inputs = 1,
       .max_inputs = 6,
       .n_outputs = 3,
@@ -168,27 +170,31 @@ static const norm_op ops[] = {
       .attrs = train_attrs,
       .mutates = 1u << 3 | 1u << 4 | 1u << 5,
       .optional = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5,
-      .infer = train_infer,
+      .infer = norm_batch_infer,
       .grad = train_grad,
-      .flops = train_flops,
+      .flops = norm_batch_flops,
       .doc = "y = (x - mean) / sqrt(var + eps) * weight + bias, by the batch's statistics (Ioffe and Szegedy, 2015)"},
      {sizeof(cvr_cpu_fn), norm_batch_run},
      0},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_backward",
       .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .follows = 1,
       .min_inputs = 5,
       .max_inputs = 5,
       .n_outputs = 3,
       .optional = 1u << 2,
-      .infer = backward_infer,
-      .flops = train_flops,
+      .infer = norm_batch_backward_infer,
+      .flops = norm_batch_flops,
       .doc = "dx = weight * invstd * (grad - mean(grad) - xhat * mean(grad * xhat))"},
      {sizeof(cvr_cpu_fn), norm_batch_backward_run},
      3},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_inference",
       .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .follows = 1,
       .min_inputs = 5,
       .max_inputs = 5,
       .n_outputs = 1,
@@ -197,21 +203,23 @@ static const norm_op ops[] = {
       .optional = 1u << 1 | 1u << 2,
       .infer = inference_infer,
       .grad = inference_grad,
-      .flops = train_flops,
+      .flops = norm_batch_flops,
       .doc = "y = (x - running_mean) / sqrt(running_var + eps) * weight + bias"},
      {sizeof(cvr_cpu_fn), norm_batch_inference_run},
      1},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_inference_backward",
       .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .follows = 1,
       .min_inputs = 5,
       .max_inputs = 5,
       .n_outputs = 3,
       .n_attrs = 1,
       .attrs = inference_attrs,
       .optional = 1u << 2,
-      .infer = backward_infer,
-      .flops = train_flops,
+      .infer = norm_batch_backward_infer,
+      .flops = norm_batch_flops,
       .doc = "dx = grad * weight / sqrt(running_var + eps)"},
      {sizeof(cvr_cpu_fn), norm_batch_inference_backward_run},
      3},

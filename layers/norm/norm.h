@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-/* An op, its reference kernel, and the inputs that the kernel may overwrite (bit i: input i). */
+/* An op, its reference kernel (none where it decomposes), and the inputs that the kernel may overwrite (bit i: input
+ * i). */
 typedef struct norm_op {
     cvr_op_desc op;
     cvr_cpu_fn reference;
@@ -23,6 +24,7 @@ typedef struct norm_family {
 } norm_family;
 
 extern const norm_family norm_batch;
+extern const norm_family norm_batch_act;
 extern const norm_family norm_layer;
 extern const norm_family norm_group;
 
@@ -30,6 +32,12 @@ int32_t norm_batch_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_backward_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_inference_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_inference_backward_run(const cvr_kernel_args *a, cvr_error *err);
+
+/* What the fused ops share with batch_norm2d and its backward. */
+int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err);
+double norm_batch_flops(const cvr_infer_args *a);
+extern const cvr_attr_desc norm_momentum_attr; /* momentum = 0.1 */
 
 extern const cvr_attr_desc norm_eps_attr;    /* eps = 1e-05 */
 extern const cvr_attr_desc norm_affine_attr; /* affine = yes */

@@ -14,7 +14,7 @@ static int32_t add_family(const cvr_registrar *r, const norm_family *f, cvr_erro
                                         .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
                                         .inplace = o->inplace};
         status = r->add(r, CVR_KIND_OP, &o->op, err);
-        if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+        if (status == CVR_OK && o->reference.run) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
     }
     for (uint32_t i = 0; i < f->n_layers && status == CVR_OK; i++)
         status = r->add(r, CVR_KIND_LAYER, &f->layers[i], err);
@@ -24,8 +24,9 @@ static int32_t add_family(const cvr_registrar *r, const norm_family *f, cvr_erro
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
     int32_t status = add_family(r, &norm_batch, err);
+    if (status == CVR_OK) status = add_family(r, &norm_batch_act, err);
     if (status == CVR_OK) status = add_family(r, &norm_layer, err);
     return status == CVR_OK ? add_family(r, &norm_group, err) : status;
 }
 
-CVR_DEFINE_PLUGIN("layer_norm", "0.1.0", "", load)
+CVR_DEFINE_PLUGIN("layer_norm", "0.1.0", "op:relu op:relu6", load)

@@ -42,9 +42,10 @@ static void note_case(void *ctx, layer_case *c, char *why, size_t size) {
     cvr_error err;
     cvr_error_init(&err);
     add(&s->layers, c->layer);
-    for (int training = 1; training >= 0; training--) {
+    for (int kind = 0; kind < 3; kind++) {
         case_run *run;
-        c->training = training;
+        c->low = kind == 1;
+        c->training = kind != 2;
         if (case_open(&run, s->machine, c, &err) != CVR_OK) {
             (void)snprintf(why, size, "%.350s", err.message);
             return;

@@ -157,6 +157,14 @@ static int32_t build_steps(case_run *r, const layer_case *c, cvr_error *err) {
     return status;
 }
 
+static int32_t cast_to(case_run *r, uint32_t dtype, cvr_value *v, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(r->graph);
+    const cvr_cast_attrs attrs = {dtype};
+    const uint32_t has = b->type(b, *v)->dtype;
+    if (has == dtype || (has != CVR_F32 && has != CVR_BF16)) return CVR_OK;
+    return cvr_emit(b, "cast", &attrs, sizeof attrs, v, 1, v, err);
+}
+
 static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     char name[32];
     int32_t status = CVR_OK;
@@ -165,10 +173,17 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
         status = cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err);
         if (status == CVR_OK && wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
     }
+    cvr_value given[CASE_MOST_IO];
+    memcpy(given, r->inputs, sizeof given);
+    for (uint32_t i = 0; i < c->n_inputs && c->low && status == CVR_OK; i++) {
+        if (!c->inputs[i].constant) status = cast_to(r, CVR_BF16, &r->inputs[i], err);
+    }
     if (status == CVR_OK) status = build_steps(r, c, err);
+    memcpy(r->inputs, given, sizeof given);
     for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "out%u", i);
-        status = cvr_graph_output(r->graph, name, r->outputs[i], err);
+        if (c->low) status = cast_to(r, CVR_F32, &r->outputs[i], err);
+        if (status == CVR_OK) status = cvr_graph_output(r->graph, name, r->outputs[i], err);
     }
     for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "kept%u", i);

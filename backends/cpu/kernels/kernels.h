@@ -38,6 +38,7 @@ extern const cpu_kernel_table cpu_activation_softmax_kernels;
 extern const cpu_kernel_table cpu_norm_batch_kernels;
 extern const cpu_kernel_table cpu_norm_rows_kernels;
 extern const cpu_kernel_table cpu_norm_group_kernels;
+extern const cpu_kernel_table cpu_cast_kernels;
 extern const cpu_kernel_table cpu_shape_kernels;
 extern const cpu_kernel_table cpu_arith_broadcast_kernels;
 extern const cpu_kernel_table cpu_arith_reduce_kernels;

@@ -1,10 +1,16 @@
-/* Batch normalisation on the CPU (see <cvr/plugin/ops/norm.h>): one pass for the sums, one for the output. */
+/*
+ * Batch normalisation on the CPU, alone and fused with a residual and an activation (see <cvr/plugin/ops/norm.h>): one
+ * pass for the sums, one for the output. Rows of bf16 are widened into a buffer, a chunk of columns at a time; f32 is
+ * read and written where it is.
+ */
 #include "norm_columns.h"
 
 #include <cvr/plugin/ops/norm.h>
 #include <math.h>
 
-#define TABLES 4
+/* Per-channel numbers. Forward: y = (x - mean) * scale + shift; backward: dx = grad * own + (x - mean) * slope + level.
+ */
+enum { MEAN, SCALE, SHIFT, OWN, SLOPE, LEVEL, TABLES };
 
 /* Workspace: partial sums, two doubles a channel, then tables of floats, narrow and wide. */
 typedef struct batch_work {
@@ -32,50 +38,186 @@ static batch_work batch_open(const cvr_kernel_args *a) {
     return w;
 }
 
+/* Activations are cuts: relu is [0, inf), relu6 [0, 6]. */
+typedef struct cut {
+    float low, high;
+} cut;
+
+static cut cut_of(int64_t activation) {
+    return (cut){activation == CVR_ACTIVATION_NONE ? -INFINITY : 0, activation == CVR_ACTIVATION_RELU6 ? 6 : INFINITY};
+}
+
 typedef struct batch_job {
-    const float *x, *grad;
-    float *y;
-    const float *tables; /* (TABLES, width): mean, scale, shift; or mean, own, slope, level */
+    const void *x, *residual, *grad;
+    const void *y; /* given where the mask cannot be told from x: a residual was added */
+    void *masked;  /* where grad * mask goes and is read again; NULL: made anew */
+    void *out;
+    int bf16;
+    cut cut;
+    int cuts; /* there is an activation */
+    const float *tables;
     int64_t width;
 } batch_job;
 
-/* y = (x - mean) * scale + shift */
-static void scale_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
-    (void)segment;
-    const batch_job *job = ctx;
-    const float *mean = job->tables, *scale = mean + job->width, *shift = scale + job->width, *x = job->x + at;
-    float *y = job->y + at;
-    CPU_INDEPENDENT
-    for (int64_t k = 0; k < n; k++) y[k] = (x[k] - mean[k]) * scale[k] + shift[k];
+static const float *table(const batch_job *job, int which, int64_t column) {
+    return job->tables + which * job->width + column;
 }
 
-static void run_scale(const cvr_kernel_args *a, const batch_work *w) {
-    batch_job job = {a->inputs[0]->data, NULL, a->outputs[0]->data, w->wide, w->c.width};
-    columns_widen(&w->c, w->narrow, TABLES - 1, w->wide);
-    columns_apply(&w->c, a->pool, scale_row, &job);
+/* Where a result is computed: in place, or in a buffer that store_row() then narrows. */
+static float *row_space(const batch_job *job, void *data, int64_t at, float *buffer) {
+    return job->bf16 ? buffer : (float *)data + at;
+}
+
+static void store_row(const batch_job *job, void *data, int64_t at, int64_t n, const float *row) {
+    uint16_t *half = (uint16_t *)data + at;
+    for (int64_t k = 0; job->bf16 && k < n; k++) half[k] = cvr_bf16_of_f32(row[k]);
+}
+
+/* y = cut((x - mean) * scale + shift + residual); a NaN stays one */
+static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
+    float buffers[3][COLUMN_CHUNK];
+    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
+    const float *shift = table(job, SHIFT, column);
+    const float *x = columns_floats(job->x, job->bf16, at, n, buffers[0]);
+    float *y = row_space(job, job->out, at, buffers[2]);
+    const cut limit = job->cut;
+    if (job->residual) {
+        const float *z = columns_floats(job->residual, job->bf16, at, n, buffers[1]);
+        CPU_INDEPENDENT
+        for (int64_t k = 0; k < n; k++) {
+            const float v = (x[k] - mean[k]) * scale[k] + shift[k] + z[k];
+            y[k] = v < limit.low ? limit.low : v > limit.high ? limit.high : v;
+        }
+    } else {
+        CPU_INDEPENDENT
+        for (int64_t k = 0; k < n; k++) {
+            const float v = (x[k] - mean[k]) * scale[k] + shift[k];
+            y[k] = v < limit.low ? limit.low : v > limit.high ? limit.high : v;
+        }
+    }
+    store_row(job, job->out, at, n, y);
+}
+
+/* One row's gradient before the activation: grad where low < y < high, else 0. */
+static const float *masked_gradient(const batch_job *job, const float *x, int64_t at, int64_t column, int64_t n,
+                                    float *buffer) {
+    float ys[COLUMN_CHUNK], gs[COLUMN_CHUNK];
+    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
+    const float *shift = table(job, SHIFT, column);
+    const float *g = columns_floats(job->grad, job->bf16, at, n, gs);
+    const cut limit = job->cut;
+    if (!job->cuts) {
+        memcpy(buffer, g, (size_t)n * sizeof *buffer);
+    } else if (job->y) {
+        const float *y = columns_floats(job->y, job->bf16, at, n, ys);
+        for (int64_t k = 0; k < n; k++) buffer[k] = y[k] > limit.low && y[k] < limit.high ? g[k] : 0;
+    } else {
+        for (int64_t k = 0; k < n; k++) {
+            const float v = (x[k] - mean[k]) * scale[k] + shift[k];
+            buffer[k] = v > limit.low && v < limit.high ? g[k] : 0;
+        }
+    }
+    return buffer;
+}
+
+/* The first pass over x and grad; leaves the masked gradient where the second will look for it. */
+static void gradient_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out) {
+    const batch_job *job = ctx;
+    out->x = columns_floats(job->x, job->bf16, at, n, out->x_buffer);
+    if (!job->cuts && !job->masked) {
+        out->grad = columns_floats(job->grad, job->bf16, at, n, out->grad_buffer);
+        return;
+    }
+    out->grad = masked_gradient(job, out->x, at, column, n, out->grad_buffer);
+    if (job->masked && job->bf16)
+        store_row(job, job->masked, at, n, out->grad);
+    else if (job->masked)
+        memcpy((float *)job->masked + at, out->grad, (size_t)n * sizeof *out->grad);
+}
+
+/* dx = grad * own + (x - mean) * slope + level */
+static void backward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
+    float buffers[3][COLUMN_CHUNK];
+    const float *mean = table(job, MEAN, column), *own = table(job, OWN, column);
+    const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
+    const float *x = columns_floats(job->x, job->bf16, at, n, buffers[0]), *g;
+    float *dx = row_space(job, job->out, at, buffers[2]);
+    if (job->masked)
+        g = columns_floats(job->masked, job->bf16, at, n, buffers[1]);
+    else if (job->cuts)
+        g = masked_gradient(job, x, at, column, n, buffers[1]);
+    else
+        g = columns_floats(job->grad, job->bf16, at, n, buffers[1]);
+    CPU_INDEPENDENT
+    for (int64_t k = 0; k < n; k++) dx[k] = g[k] * own[k] + (x[k] - mean[k]) * slope[k] + level[k];
+    store_row(job, job->out, at, n, dx);
+}
+
+static void forward_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
+    (void)segment;
+    for (int64_t k = 0; k < n; k += COLUMN_CHUNK) forward_chunk(ctx, at + k, k, cpu_min(COLUMN_CHUNK, n - k));
+}
+
+static void backward_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
+    (void)segment;
+    for (int64_t k = 0; k < n; k += COLUMN_CHUNK) backward_chunk(ctx, at + k, k, cpu_min(COLUMN_CHUNK, n - k));
+}
+
+static batch_job job_of(const cvr_kernel_args *a, const batch_work *w, int64_t activation) {
+    return (batch_job){.x = a->inputs[0]->data,
+                       .out = a->outputs[0]->data,
+                       .bf16 = a->inputs[0]->dtype == CVR_BF16,
+                       .cut = cut_of(activation),
+                       .cuts = activation != CVR_ACTIVATION_NONE,
+                       .tables = w->wide,
+                       .width = w->c.width};
+}
+
+static float *narrow(const batch_work *w, int which) {
+    return w->narrow + which * w->c.channels;
+}
+
+/* ---- forward ---- */
+
+typedef struct norm_numbers {
+    double momentum, eps;
+    int64_t activation;
+} norm_numbers;
+
+static void train(const cvr_kernel_args *a, norm_numbers p) {
+    const batch_work w = batch_open(a);
+    const float *weight = cpu_floats(a, 1), *bias = cpu_floats(a, 2);
+    float *running_mean = cpu_floats(a, 3), *running_var = cpu_floats(a, 4);
+    float *save_mean = a->outputs[1]->data, *save_invstd = a->outputs[2]->data;
+    const double m = p.momentum, n = (double)w.c.rows;
+    columns_moments(&w.c, a->pool, a->inputs[0], w.partial, w.first, w.second);
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        const double mean = w.first[c], var = w.second[c], invstd = 1 / sqrt(var + p.eps);
+        save_mean[c] = narrow(&w, MEAN)[c] = (float)mean;
+        save_invstd[c] = (float)invstd;
+        narrow(&w, SCALE)[c] = (float)invstd * (weight ? weight[c] : 1);
+        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
+        if (running_mean) running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean);
+        if (running_var) running_var[c] = (float)((1 - m) * running_var[c] + m * var * n / (n - 1));
+    }
+    if (a->n_inputs > 5 && a->inputs[5]) *(int64_t *)a->inputs[5]->data += 1;
+    batch_job job = job_of(a, &w, p.activation);
+    job.residual = cpu_floats(a, 6);
+    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    columns_apply(&w.c, a->pool, forward_row, &job);
 }
 
 static int32_t batch_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_attrs *attrs = a->attrs;
-    const batch_work w = batch_open(a);
-    const float *weight = cpu_floats(a, 1), *bias = cpu_floats(a, 2);
-    float *running_mean = cpu_floats(a, 3), *running_var = cpu_floats(a, 4);
-    float *save_mean = a->outputs[1]->data, *save_invstd = a->outputs[2]->data;
-    const double m = attrs->momentum, n = (double)w.c.rows;
-    const int64_t channels = w.c.channels;
-    columns_moments(&w.c, a->pool, a->inputs[0]->data, w.partial, w.first, w.second);
-    for (int64_t c = 0; c < channels; c++) {
-        const double mean = w.first[c], var = w.second[c], invstd = 1 / sqrt(var + attrs->eps);
-        save_mean[c] = w.narrow[c] = (float)mean;
-        save_invstd[c] = (float)invstd;
-        w.narrow[channels + c] = (float)(invstd * (weight ? weight[c] : 1));
-        w.narrow[2 * channels + c] = bias ? bias[c] : 0;
-        if (running_mean) running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean);
-        if (running_var) running_var[c] = (float)((1 - m) * running_var[c] + m * var * n / (n - 1));
-    }
-    if (a->n_inputs > 5 && a->inputs[5]) *(int64_t *)a->inputs[5]->data += 1;
-    run_scale(a, &w);
+    train(a, (norm_numbers){attrs->momentum, attrs->eps, CVR_ACTIVATION_NONE});
+    return CVR_OK;
+}
+
+static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
+    train(a, (norm_numbers){attrs->momentum, attrs->eps, attrs->activation});
     return CVR_OK;
 }
 
@@ -84,52 +226,59 @@ static int32_t inference_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_batch_norm2d_inference_attrs *attrs = a->attrs;
     const batch_work w = batch_open(a);
     const float *weight = cpu_floats(a, 1), *bias = cpu_floats(a, 2), *mean = cpu_floats(a, 3), *var = cpu_floats(a, 4);
-    const int64_t channels = w.c.channels;
-    for (int64_t c = 0; c < channels; c++) {
-        w.narrow[c] = mean[c];
-        w.narrow[channels + c] = (float)((weight ? weight[c] : 1) / sqrt(var[c] + attrs->eps));
-        w.narrow[2 * channels + c] = bias ? bias[c] : 0;
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        narrow(&w, MEAN)[c] = mean[c];
+        narrow(&w, SCALE)[c] = (float)((weight ? weight[c] : 1) / sqrt(var[c] + attrs->eps));
+        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
     }
-    run_scale(a, &w);
+    batch_job job = job_of(a, &w, CVR_ACTIVATION_NONE);
+    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    columns_apply(&w.c, a->pool, forward_row, &job);
     return CVR_OK;
 }
 
-/* dx = grad * own + (x - mean) * slope + level */
-static void gradient_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
-    (void)segment;
-    const batch_job *job = ctx;
-    const float *mean = job->tables, *own = mean + job->width, *slope = own + job->width, *level = slope + job->width;
-    const float *x = job->x + at, *g = job->grad + at;
-    float *dx = job->y + at;
-    CPU_INDEPENDENT
-    for (int64_t k = 0; k < n; k++) dx[k] = g[k] * own[k] + (x[k] - mean[k]) * slope[k] + level[k];
-}
-
-static void run_gradient(const cvr_kernel_args *a, const batch_work *w) {
-    batch_job job = {a->inputs[0]->data, a->inputs[1]->data, a->outputs[0]->data, w->wide, w->c.width};
-    columns_widen(&w->c, w->narrow, TABLES, w->wide);
-    columns_apply(&w->c, a->pool, gradient_row, &job);
-}
+/* ---- backward: x, grad, weight, mean, invstd, [y, bias] ---- */
 
 /* dx = weight * invstd * (grad - sum(grad) / M - xhat * sum(grad * xhat) / M), xhat = (x - mean) * invstd */
-static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
-    (void)err;
+static void train_backward(const cvr_kernel_args *a, int64_t activation) {
     const batch_work w = batch_open(a);
     const float *weight = cpu_floats(a, 2), *means = cpu_floats(a, 3), *invstds = cpu_floats(a, 4);
+    const float *bias = cpu_floats(a, 6);
     float *dweight = a->outputs[1]->data, *dbias = a->outputs[2]->data;
-    const int64_t channels = w.c.channels;
-    columns_products(&w.c, a->pool, a->inputs[0]->data, a->inputs[1]->data, means, w.partial, w.first, w.second);
-    for (int64_t c = 0; c < channels; c++) {
+    batch_job job = job_of(a, &w, activation);
+    job.grad = a->inputs[1]->data;
+    job.masked = a->n_outputs > 3 ? a->outputs[3]->data : NULL;
+    job.y = job.masked ? a->inputs[5]->data : NULL;
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        narrow(&w, MEAN)[c] = means[c];
+        narrow(&w, SCALE)[c] = invstds[c] * (weight ? weight[c] : 1);
+        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
+    }
+    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    columns_products(&w.c, a->pool, gradient_row, &job, means, w.partial, w.first, w.second);
+    for (int64_t c = 0; c < w.c.channels; c++) {
         const double invstd = invstds[c], m = (double)w.c.rows;
-        const double own = invstd * (weight ? weight[c] : 1), slope = -own * invstd * invstd * w.second[c] / m;
+        const double own = invstd * (weight ? weight[c] : 1);
         dbias[c] = (float)w.first[c];
         dweight[c] = (float)(w.second[c] * invstd);
-        w.narrow[c] = means[c];
-        w.narrow[channels + c] = (float)own;
-        w.narrow[2 * channels + c] = (float)slope;
-        w.narrow[3 * channels + c] = (float)(-own * w.first[c] / m);
+        narrow(&w, OWN)[c] = (float)own;
+        narrow(&w, SLOPE)[c] = (float)(-own * invstd * invstd * w.second[c] / m);
+        narrow(&w, LEVEL)[c] = (float)(-own * w.first[c] / m);
     }
-    run_gradient(a, &w);
+    columns_widen(&w.c, w.narrow, TABLES, w.wide);
+    columns_apply(&w.c, a->pool, backward_row, &job);
+}
+
+static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    train_backward(a, CVR_ACTIVATION_NONE);
+    return CVR_OK;
+}
+
+static int32_t act_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
+    train_backward(a, attrs->activation);
     return CVR_OK;
 }
 
@@ -140,25 +289,30 @@ static int32_t inference_backward_run(const cvr_kernel_args *a, cvr_error *err) 
     const batch_work w = batch_open(a);
     const float *weight = cpu_floats(a, 2), *mean = cpu_floats(a, 3), *var = cpu_floats(a, 4);
     float *dweight = a->outputs[1]->data, *dbias = a->outputs[2]->data;
-    const int64_t channels = w.c.channels;
-    columns_products(&w.c, a->pool, a->inputs[0]->data, a->inputs[1]->data, mean, w.partial, w.first, w.second);
-    for (int64_t c = 0; c < channels; c++) {
+    batch_job job = job_of(a, &w, CVR_ACTIVATION_NONE);
+    job.grad = a->inputs[1]->data;
+    columns_products(&w.c, a->pool, gradient_row, &job, mean, w.partial, w.first, w.second);
+    for (int64_t c = 0; c < w.c.channels; c++) {
         const double invstd = 1 / sqrt(var[c] + attrs->eps);
         dbias[c] = (float)w.first[c];
         dweight[c] = (float)(w.second[c] * invstd);
-        w.narrow[c] = mean[c];
-        w.narrow[channels + c] = (float)(invstd * (weight ? weight[c] : 1));
-        w.narrow[2 * channels + c] = 0;
-        w.narrow[3 * channels + c] = 0;
+        narrow(&w, MEAN)[c] = mean[c];
+        narrow(&w, SCALE)[c] = narrow(&w, SHIFT)[c] = narrow(&w, SLOPE)[c] = narrow(&w, LEVEL)[c] = 0;
+        narrow(&w, OWN)[c] = (float)(invstd * (weight ? weight[c] : 1));
     }
-    run_gradient(a, &w);
+    columns_widen(&w.c, w.narrow, TABLES, w.wide);
+    columns_apply(&w.c, a->pool, backward_row, &job);
     return CVR_OK;
 }
 
+#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"batch_norm2d", batch_run, batch_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"batch_norm2d_backward", backward_run, batch_workspace, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"batch_norm2d_inference", inference_run, batch_workspace, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"batch_norm2d", batch_run, batch_workspace, NULL, 0, NORM_FLAGS, 1},
+    {"batch_norm2d_backward", backward_run, batch_workspace, NULL, 3, NORM_FLAGS, 1},
+    {"batch_norm2d_inference", inference_run, batch_workspace, NULL, 1, NORM_FLAGS, 1},
+    {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, NULL, 3, NORM_FLAGS, 1},
+    {"batch_norm2d_act", act_run, batch_workspace, NULL, 1u << 6, NORM_FLAGS, 1},
+    {"batch_norm2d_act_backward", act_backward_run, batch_workspace, NULL, 3 | 1u << 5, NORM_FLAGS, 1},
+    {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, NULL, 3 | 1u << 5, NORM_FLAGS, 1},
 };
 const cpu_kernel_table cpu_norm_batch_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -25,7 +25,11 @@ typedef struct tile {
 
 typedef struct columns_job {
     const columns *c;
-    const float *x, *grad, *mean;
+    const void *x;
+    int low;
+    columns_row_fn row;
+    const void *row_ctx;
+    const float *mean;
     double *partial;
     columns_fn fn;
     void *ctx;
@@ -67,15 +71,12 @@ static void add_squares(const float *x, int64_t rows, int64_t stride, int64_t n,
         for (int64_t k = 0; k < n; k++) sum[k] += (x[r * stride + k] - mean[k]) * (x[r * stride + k] - mean[k]);
 }
 
-/* sum += g, product += g * (x - mean) */
-static void add_products(const float *x, const float *g, int64_t rows, int64_t stride, int64_t n,
-                         const float *restrict mean, float *restrict sum, float *restrict product) {
-    for (int64_t r = 0; r < rows; r++) {
-        const float *xr = x + r * stride, *gr = g + r * stride;
-        for (int64_t k = 0; k < n; k++) {
-            sum[k] += gr[k];
-            product[k] += gr[k] * (xr[k] - mean[k]);
-        }
+/* sum += g, product += g * (x - mean), of one row */
+static void add_products(const float *x, const float *g, int64_t n, const float *restrict mean, float *restrict sum,
+                         float *restrict product) {
+    for (int64_t k = 0; k < n; k++) {
+        sum[k] += g[k];
+        product[k] += g[k] * (x[k] - mean[k]);
     }
 }
 
@@ -91,6 +92,32 @@ static int64_t column_count(const tile *t, int64_t k) {
     return t->rows + (k < t->tail);
 }
 
+/* sum += x, or (x - mean)^2 where there are means, over rows from element `at` on */
+static void add_group(const columns_job *job, int64_t at, int64_t rows, int64_t stride, int64_t n, const float *mean,
+                      float *sum) {
+    float buffer[COLUMN_CHUNK];
+    const int64_t once = job->low ? 1 : rows; /* bf16 is widened row by row */
+    for (int64_t r = 0; r < rows; r += once) {
+        const float *x = columns_floats(job->x, job->low, at + r * stride, n, buffer);
+        if (mean)
+            add_squares(x, once, stride, n, mean, sum);
+        else
+            add_rows(x, once, stride, n, sum);
+    }
+}
+
+/* total = sums over a tile, as above */
+static void add_tile(const columns_job *job, const tile *t, const float *mean, double *total) {
+    float part[COLUMN_CHUNK] = {0};
+    memset(total, 0, (size_t)t->n * sizeof *total);
+    for (int64_t r = 0; r < t->rows; r += COLUMN_GROUP) {
+        add_group(job, t->at + r * t->stride, cpu_min(COLUMN_GROUP, t->rows - r), t->stride, t->n, mean, part);
+        spill(total, part, t->n);
+    }
+    add_group(job, t->at + t->rows * t->stride, t->tail > 0, t->stride, t->tail, mean, part);
+    spill(total, part, t->n);
+}
+
 /* partial[0]: sum of x; partial[1]: sum of (x - mean of this tile's column)^2 */
 static void moments_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
@@ -98,24 +125,11 @@ static void moments_task(void *ctx, uint64_t task, uint32_t worker) {
     const columns *c = job->c;
     const int64_t chunk = (int64_t)task % c->chunks, block = (int64_t)task / c->chunks;
     const tile t = tile_of(c, block / c->blocks, block % c->blocks, chunk);
-    const float *x = job->x + t.at;
     double *sum = job->partial + block * 2 * c->width + chunk * COLUMN_CHUNK, *square = sum + c->width;
-    float part[COLUMN_CHUNK] = {0}, mean[COLUMN_CHUNK] = {0};
-    memset(sum, 0, (size_t)t.n * sizeof *sum);
-    memset(square, 0, (size_t)t.n * sizeof *square);
-    for (int64_t r = 0; r < t.rows; r += COLUMN_GROUP) {
-        add_rows(x + r * t.stride, cpu_min(COLUMN_GROUP, t.rows - r), t.stride, t.n, part);
-        spill(sum, part, t.n);
-    }
-    add_rows(x + t.rows * t.stride, t.tail > 0, t.stride, t.tail, part);
-    spill(sum, part, t.n);
+    float mean[COLUMN_CHUNK] = {0};
+    add_tile(job, &t, NULL, sum);
     for (int64_t k = 0; k < t.n; k++) mean[k] = (float)(sum[k] / (double)cpu_max(1, column_count(&t, k)));
-    for (int64_t r = 0; r < t.rows; r += COLUMN_GROUP) {
-        add_squares(x + r * t.stride, cpu_min(COLUMN_GROUP, t.rows - r), t.stride, t.n, mean, part);
-        spill(square, part, t.n);
-    }
-    add_squares(x + t.rows * t.stride, t.tail > 0, t.stride, t.tail, mean, part);
-    spill(square, part, t.n);
+    add_tile(job, &t, mean, square);
 }
 
 /* Joins a part of n elements to (count, mean, m2): Chan, Golub, LeVeque, 1979. */
@@ -142,13 +156,20 @@ static void join_channel(const columns *c, const double *partial, int64_t segmen
     *var = count > 0 ? m2 / count : 0;
 }
 
-void columns_moments(const columns *c, const cvr_threadpool *pool, const float *x, double *partial, double *mean,
+void columns_moments(const columns *c, const cvr_threadpool *pool, const cvr_tensor *x, double *partial, double *mean,
                      double *var) {
-    columns_job job = {.c = c, .x = x, .partial = partial};
+    columns_job job = {.c = c, .x = x->data, .low = x->dtype == CVR_BF16, .partial = partial};
     cpu_run(pool, c->segments * c->blocks * c->chunks, moments_task, &job);
     for (int64_t s = 0; s < c->segments; s++)
         for (int64_t k = 0; k < c->channels; k++)
             join_channel(c, partial, s, k, &mean[s * c->channels + k], &var[s * c->channels + k]);
+}
+
+void columns_plain_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out) {
+    const columns_plain *p = ctx;
+    (void)column, (void)n;
+    out->x = p->x + at;
+    out->grad = p->grad + at;
 }
 
 /* partial[0]: sum of grad; partial[1]: sum of grad * (x - mean) */
@@ -157,28 +178,27 @@ static void products_task(void *ctx, uint64_t task, uint32_t worker) {
     const columns_job *job = ctx;
     const columns *c = job->c;
     const int64_t chunk = (int64_t)task % c->chunks, block = (int64_t)task / c->chunks, segment = block / c->blocks;
+    const int64_t column = chunk * COLUMN_CHUNK;
     const tile t = tile_of(c, segment, block % c->blocks, chunk);
-    const float *x = job->x + t.at, *g = job->grad + t.at;
-    double *sum = job->partial + block * 2 * c->width + chunk * COLUMN_CHUNK, *product = sum + c->width;
+    double *sum = job->partial + block * 2 * c->width + column, *product = sum + c->width;
     float parts[2][COLUMN_CHUNK] = {{0}}, mean[COLUMN_CHUNK] = {0};
+    columns_row row;
     memset(sum, 0, (size_t)t.n * sizeof *sum);
     memset(product, 0, (size_t)t.n * sizeof *product);
-    for (int64_t k = 0; k < t.n; k++)
-        mean[k] = job->mean[segment * c->channels + (chunk * COLUMN_CHUNK + k) % c->channels];
-    for (int64_t r = 0; r < t.rows; r += COLUMN_GROUP) {
-        const int64_t rows = cpu_min(COLUMN_GROUP, t.rows - r);
-        add_products(x + r * t.stride, g + r * t.stride, rows, t.stride, t.n, mean, parts[0], parts[1]);
+    for (int64_t k = 0; k < t.n; k++) mean[k] = job->mean[segment * c->channels + (column + k) % c->channels];
+    for (int64_t r = 0; r < t.rows + (t.tail > 0); r++) {
+        const int64_t n = r < t.rows ? t.n : t.tail;
+        job->row(job->row_ctx, t.at + r * t.stride, column, n, &row);
+        add_products(row.x, row.grad, n, mean, parts[0], parts[1]);
+        if (r % COLUMN_GROUP != COLUMN_GROUP - 1 && r + 1 < t.rows + (t.tail > 0)) continue;
         spill(sum, parts[0], t.n);
         spill(product, parts[1], t.n);
     }
-    add_products(x + t.rows * t.stride, g + t.rows * t.stride, t.tail > 0, t.stride, t.tail, mean, parts[0], parts[1]);
-    spill(sum, parts[0], t.n);
-    spill(product, parts[1], t.n);
 }
 
-void columns_products(const columns *c, const cvr_threadpool *pool, const float *x, const float *grad,
+void columns_products(const columns *c, const cvr_threadpool *pool, columns_row_fn row, const void *ctx,
                       const float *mean, double *partial, double *sum_grad, double *sum_product) {
-    columns_job job = {.c = c, .x = x, .grad = grad, .mean = mean, .partial = partial};
+    columns_job job = {.c = c, .row = row, .row_ctx = ctx, .mean = mean, .partial = partial};
     cpu_run(pool, c->segments * c->blocks * c->chunks, products_task, &job);
     for (int64_t s = 0; s < c->segments; s++)
         for (int64_t channel = 0; channel < c->channels; channel++) {

@@ -23,13 +23,37 @@ columns columns_of(int64_t segments, int64_t rows, int64_t channels);
 /* Bytes for the partial sums: two doubles for each block and column. */
 uint64_t columns_workspace(const columns *c);
 
-/* Mean and biased variance of each channel of each segment: `mean`, `var`: (segments, channels). */
-void columns_moments(const columns *c, const cvr_threadpool *pool, const float *x, double *partial, double *mean,
+/* Mean and biased variance of each channel of each segment of x, f32 or bf16: `mean`, `var`: (segments, channels). */
+void columns_moments(const columns *c, const cvr_threadpool *pool, const cvr_tensor *x, double *partial, double *mean,
                      double *var);
 
+/*
+ * Where a row's x and gradient come from: `n` <= COLUMN_CHUNK elements from element `at` on, which stand in the columns
+ * from `column` on. They may be put into the buffers, or stay where they are.
+ */
+typedef struct columns_row {
+    const float *x, *grad;
+    float x_buffer[COLUMN_CHUNK], grad_buffer[COLUMN_CHUNK];
+} columns_row;
+typedef void (*columns_row_fn)(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out);
+
 /* sum of grad, and of grad * (x - mean), of each channel of each segment. `mean`: (segments, channels). */
-void columns_products(const columns *c, const cvr_threadpool *pool, const float *x, const float *grad,
+void columns_products(const columns *c, const cvr_threadpool *pool, columns_row_fn row, const void *ctx,
                       const float *mean, double *partial, double *sum_grad, double *sum_product);
+
+/* A row_fn for two f32 tensors as they are. */
+typedef struct columns_plain {
+    const float *x, *grad;
+} columns_plain;
+void columns_plain_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out);
+
+/* n elements of a tensor from element `at` on, as f32: in place where they are that, else in the buffer. */
+static inline const float *columns_floats(const void *data, int low, int64_t at, int64_t n, float *buffer) {
+    const uint16_t *half = (const uint16_t *)data + at;
+    if (!low) return (const float *)data + at;
+    for (int64_t k = 0; k < n; k++) buffer[k] = cvr_f32_of_bf16(half[k]);
+    return buffer;
+}
 
 /* Per-channel numbers (n_tables tables of segments x channels), repeated to (n_tables, segments, width). */
 void columns_widen(const columns *c, const float *narrow, int n_tables, float *wide);

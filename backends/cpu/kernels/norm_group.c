@@ -81,7 +81,7 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
     const group_work w = group_open(a);
     const float *weight = cpu_floats(a, 1), *bias = cpu_floats(a, 2);
     const int64_t all = w.n * w.channels, per_group = w.channels / w.groups;
-    columns_moments(&w.c, a->pool, a->inputs[0]->data, w.partial, w.first, w.second);
+    columns_moments(&w.c, a->pool, a->inputs[0], w.partial, w.first, w.second);
     for (int64_t g = 0; g < w.n * w.groups; g++) {
         double mean, var;
         join_group(&w, g * per_group, &mean, &var);
@@ -135,7 +135,8 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const float *weight = cpu_floats(a, 2), *means = cpu_floats(a, 3), *invstds = cpu_floats(a, 4);
     const int64_t all = w.n * w.channels, per_group = w.channels / w.groups;
     for (int64_t k = 0; k < all; k++) w.narrow[k] = means[k / per_group];
-    columns_products(&w.c, a->pool, a->inputs[0]->data, a->inputs[1]->data, w.narrow, w.partial, w.first, w.second);
+    const columns_plain plain = {a->inputs[0]->data, a->inputs[1]->data};
+    columns_products(&w.c, a->pool, columns_plain_row, &plain, w.narrow, w.partial, w.first, w.second);
     parameter_gradients(a, &w);
     for (int64_t g = 0; g < w.n * w.groups; g++) {
         const double invstd = invstds[g], size = (double)(per_group * w.positions);

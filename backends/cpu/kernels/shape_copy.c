@@ -128,12 +128,22 @@ static int32_t slice_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Bytes are copied as they are: all tensors must have one element type. */
+static int32_t one_type(const cvr_signature *sig, cvr_error *reason) {
+    for (uint32_t i = 0; i < sig->n_inputs; i++) {
+        if (sig->inputs[i] && sig->inputs[i]->dtype != sig->outputs[0]->dtype)
+            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "inputs of several element types");
+    }
+    return CVR_OK;
+}
+
+#define COPY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"permute", permute_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"to_logical", to_logical_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"from_logical", from_logical_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"concat", concat_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"slice", slice_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"slice_backward", slice_backward_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"permute", permute_run, NULL, one_type, 0, COPY_FLAGS, 1},
+    {"to_logical", to_logical_run, NULL, one_type, 0, COPY_FLAGS, 1},
+    {"from_logical", from_logical_run, NULL, one_type, 0, COPY_FLAGS, 1},
+    {"concat", concat_run, NULL, one_type, 0, COPY_FLAGS, 1},
+    {"slice", slice_run, NULL, one_type, 0, COPY_FLAGS, 1},
+    {"slice_backward", slice_backward_run, NULL, one_type, 0, COPY_FLAGS, 1},
 };
 const cpu_kernel_table cpu_shape_kernels = {kernels, sizeof kernels / sizeof *kernels};

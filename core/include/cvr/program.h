@@ -73,6 +73,8 @@ typedef struct cvr_graph cvr_graph;
 
 int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store, bool training, cvr_error *err);
 void cvr_graph_destroy(cvr_graph **g);
+/* How f32 products may be computed: CVR_MATH_*; f32 unless told. */
+void cvr_graph_math(cvr_graph *g, uint32_t math);
 const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 /* A value that is written before each run: an image, a target. */
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
@@ -86,6 +88,10 @@ typedef struct cvr_net {
 } cvr_net;
 /* Builds the layers; the output is the last line's. */
 int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_value *out, cvr_error *err);
+/* Runs the registered passes of a stage (CVR_PASS_*): all ("auto"), "none", or those that a list names. */
+int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
+/* The value that is kept under a name, or CVR_NONE; passes may have changed it. */
+cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */
 int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err);
 /* The same from a gradient that is given for one value, for tests. */

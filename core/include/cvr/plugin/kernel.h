@@ -17,7 +17,13 @@ extern "C" {
 
 #define CVR_KERNEL_DETERMINISTIC 1u /* same inputs, same bits, whatever the number of threads */
 #define CVR_KERNEL_RECORDABLE 2u    /* may be replayed without coming back to the host */
+#define CVR_KERNEL_LOW_PRECISION 8u /* takes bf16 where the op's activations are; without it, f32 alone */
+#define CVR_KERNEL_FAST_BF16 16u    /* its bf16 products are faster than f32's: `precision=auto` looks for this */
 #define CVR_KERNEL_STRIDED 4u       /* takes rank-4 tensors whose pixel_stride exceeds C */
+
+/* How a program's f32 products may be computed. */
+#define CVR_MATH_F32 0u    /* in f32 */
+#define CVR_MATH_BF16X3 1u /* each operand as the sum of two bf16, three products: about 16 bits of mantissa */
 
 /* What is known before launch: tensors whose `data` is NULL. Absent inputs are NULL. */
 typedef struct cvr_signature {
@@ -29,7 +35,7 @@ typedef struct cvr_signature {
     uint32_t n_outputs;
     uint32_t n_workers; /* threads of the pool that the kernel will get: scratch may be sized by it, results may not
                            depend on it */
-    uint32_t reserved;
+    uint32_t math;      /* CVR_MATH_* */
 } cvr_signature;
 
 typedef struct cvr_kernel_args {

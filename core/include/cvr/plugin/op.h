@@ -17,9 +17,15 @@ extern "C" {
 #define CVR_OP_ORDER_AWARE 2u
 /* Output 0 is input 0's memory under another shape: no kernel runs. Implies that `infer` sets `order`. */
 #define CVR_OP_ALIAS 4u
+/*
+ * The op may stand in a program of low precision, where activations are bf16: `follows` says which outputs then have
+ * the activations' element type. ORDER_FREE and ALIAS imply this flag, and that output 0 follows. An op without it gets
+ * its inputs cast to f32, and output 0 is cast back.
+ */
+#define CVR_OP_LOW_PRECISION 8u
 
 /* `inputs[i]` is NULL where input i is absent. `infer` fills every output (dtype, rank, shape; `order` if the flags say
- * so). */
+ * so). A low-precision input is shown as f32: shape rules need not know of precisions. */
 typedef struct cvr_infer_args {
     uint64_t struct_size;
     const void *attrs;
@@ -55,6 +61,11 @@ typedef struct cvr_decompose_args {
     uint32_t n_outputs;
 } cvr_decompose_args;
 
+/* The attributes of "cast", which the core owns. */
+typedef struct cvr_cast_attrs {
+    int64_t dtype;
+} cvr_cast_attrs;
+
 /* An op may have no output: an optimizer's update only mutates. */
 typedef struct cvr_op_desc {
     uint64_t struct_size;
@@ -77,6 +88,8 @@ typedef struct cvr_op_desc {
     /* Floating-point operations of one run, for `info` and `bench`; NULL: counted as 0. */
     double (*flops)(const cvr_infer_args *a);
     const char *doc; /* formula and source */
+    /* With CVR_OP_LOW_PRECISION. Bit i: output i, f32 by `infer`, is bf16 where an input is. */
+    uint64_t follows;
 } cvr_op_desc;
 
 #ifdef __cplusplus
@@ -86,6 +99,6 @@ typedef struct cvr_op_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_infer_args) == 40, "cvr_infer_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_grad_args) == 64, "cvr_grad_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_decompose_args) == 40, "cvr_decompose_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 104, "cvr_op_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 112, "cvr_op_desc has padding");
 
 #endif

@@ -12,6 +12,7 @@
 #include "abi.h"
 #include "attr.h"
 #include "backend.h"
+#include "bf16.h"
 #include "codec.h"
 #include "data.h"
 #include "graph.h"
@@ -20,6 +21,7 @@
 #include "layer.h"
 #include "op.h"
 #include "optimizer.h"
+#include "pass.h"
 #include "reporter.h"
 #include "rng.h"
 #include "task.h"
@@ -40,6 +42,7 @@ extern "C" {
 #define CVR_KIND_TASK "cvr.task/1"           /* cvr_task_desc */
 #define CVR_KIND_OPTIMIZER "cvr.optimizer/1" /* cvr_optimizer_desc */
 #define CVR_KIND_SCHEDULER "cvr.scheduler/1" /* cvr_scheduler_desc */
+#define CVR_KIND_PASS "cvr.pass/1"           /* cvr_pass_desc */
 #define CVR_KIND_AUGMENT "cvr.augment/1"     /* cvr_augment_desc */
 #define CVR_KIND_DATASET "cvr.dataset/1"     /* cvr_dataset_desc */
 #define CVR_KIND_CODEC "cvr.codec/1"         /* cvr_codec_desc */

@@ -18,6 +18,14 @@
  *                         -> dx (N,C,H,W), dweight (C), dbias (C)
  *     dx = grad * weight[c] / sqrt(running_var[c] + eps); dweight, dbias as above
  *
+ * Fused, by passes; activation a is none, relu or relu6 (CVR_ACTIVATION_*), cvr_batch_norm2d_act_attrs for all three:
+ * batch_norm2d_act        the inputs of batch_norm2d, [residual (N,C,H,W)] -> y (N,C,H,W), mean (C), invstd (C)
+ *     y = a(batch_norm2d(x) + residual)
+ * batch_norm2d_act_backward  x, grad (N,C,H,W), [weight (C)], mean (C), invstd (C), y (N,C,H,W), [bias (C)]
+ *                         -> dx (N,C,H,W), dweight (C), dbias (C): batch_norm2d_backward of a_backward(y, grad)
+ *     Without a residual y is what x, mean, invstd, weight and bias make; a kernel may make it anew and not read it.
+ * batch_norm2d_add_act_backward  the same inputs, with the y of a sum -> dx, dweight, dbias, dresidual (N,C,H,W)
+ *
  * layer_norm              x, [weight], [bias] -> y like x, mean (G), invstd (G); cvr_layer_norm_attrs
  *     mean, var over the axes from `begin` up to but without `end`; the others make G groups, numbered row-major in
  *     their logical order. weight and bias have the shape of the axes begin..end-1, row-major (rank 4: as abi.h says).
@@ -47,6 +55,16 @@ typedef struct cvr_batch_norm2d_attrs {
     double eps;
 } cvr_batch_norm2d_attrs;
 
+#define CVR_ACTIVATION_NONE 0
+#define CVR_ACTIVATION_RELU 1
+#define CVR_ACTIVATION_RELU6 2
+
+typedef struct cvr_batch_norm2d_act_attrs {
+    double momentum;
+    double eps;
+    int64_t activation; /* CVR_ACTIVATION_* */
+} cvr_batch_norm2d_act_attrs;
+
 /* batch_norm2d_inference and its backward. */
 typedef struct cvr_batch_norm2d_inference_attrs {
     double eps;
@@ -70,6 +88,7 @@ typedef struct cvr_group_norm_attrs {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_attrs) == 16, "cvr_batch_norm2d_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_act_attrs) == 24, "cvr_batch_norm2d_act_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_inference_attrs) == 8, "cvr_batch_norm2d_inference_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_layer_norm_attrs) == 24, "cvr_layer_norm_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_group_norm_attrs) == 16, "cvr_group_norm_attrs has padding");

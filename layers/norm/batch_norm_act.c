@@ -1,0 +1,164 @@
+/*
+ * Batch normalisation with what follows it, as passes fuse it: an optional residual to add, then an activation. One
+ * pass over memory in place of three, and nothing kept but the input (compare Jung et al., "Restructuring Batch
+ * Normalization to Accelerate CNN Training", 2019). Formulas in ops/norm.h; each op means what its decomposition says.
+ */
+#include "norm.h"
+
+#include <stdbool.h>
+
+static const cvr_attr_desc activation_attr = {.struct_size = sizeof activation_attr,
+                                              .name = "activation",
+                                              .kind = CVR_ATTR_CHOICE,
+                                              .count = 1,
+                                              .default_text = "relu",
+                                              .choices = "none|relu|relu6",
+                                              .doc = "what is applied last"};
+static const cvr_attr_desc *const act_attrs[] = {&norm_momentum_attr, &norm_eps_attr, &activation_attr};
+
+/* NULL: none */
+static const char *const forward_ops[] = {NULL, "relu", "relu6"};
+static const char *const backward_ops[] = {NULL, "relu_backward", "relu6_backward"};
+
+static int32_t check_activation(const char *op, const cvr_infer_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
+    if (attrs->activation >= CVR_ACTIVATION_NONE && attrs->activation <= CVR_ACTIVATION_RELU6) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: activation %lld is none of none, relu, relu6", op,
+                    (long long)attrs->activation);
+}
+
+static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
+    int32_t status = norm_batch_infer(a, err);
+    if (status == CVR_OK && a->n_inputs > 6 && a->inputs[6])
+        status = norm_check_like("batch_norm2d_act", a->inputs[0], a->inputs[6], err);
+    return status == CVR_OK ? check_activation("batch_norm2d_act", a, err) : status;
+}
+
+/* x, grad, weight, mean, invstd, y, bias */
+static int32_t act_backward_infer(const cvr_infer_args *a, cvr_error *err) {
+    int32_t status = norm_batch_backward_infer(a, err);
+    if (status == CVR_OK) status = norm_check_like("batch_norm2d_act_backward", a->inputs[0], a->inputs[5], err);
+    if (status == CVR_OK && a->n_inputs > 6)
+        status = norm_check_vector("batch_norm2d_act_backward", "the shift", a->inputs[6], a->inputs[0]->shape[1], err);
+    if (status == CVR_OK && a->n_outputs > 3) *a->outputs[3] = *a->inputs[0];
+    return status == CVR_OK ? check_activation("batch_norm2d_act_backward", a, err) : status;
+}
+
+static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const bool residual = a->n_inputs > 6 && a->inputs[6];
+    const cvr_value in[7] = {
+        a->inputs[0],  a->grad_outputs[0], a->n_inputs > 1 ? a->inputs[1] : CVR_NONE, a->outputs[1],
+        a->outputs[2], a->outputs[0],      a->n_inputs > 2 ? a->inputs[2] : CVR_NONE};
+    cvr_value out[4] = {CVR_NONE};
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = residual ? "batch_norm2d_add_act_backward" : "batch_norm2d_act_backward",
+                              .attrs = a->attrs,
+                              .attrs_size = sizeof(cvr_batch_norm2d_act_attrs),
+                              .inputs = in,
+                              .outputs = out,
+                              .n_inputs = 7,
+                              .n_outputs = residual ? 4 : 3};
+    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
+    const int32_t status = b->emit(b, &call, err);
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = out[i];
+    if (residual) a->grad_inputs[6] = out[3];
+    return status;
+}
+
+/* y = a(batch_norm2d(x) + residual) */
+static int32_t act_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
+    const cvr_batch_norm2d_attrs norm = {attrs->momentum, attrs->eps};
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = "batch_norm2d",
+                              .attrs = &norm,
+                              .attrs_size = sizeof norm,
+                              .inputs = a->inputs,
+                              .outputs = a->outputs,
+                              .n_inputs = a->n_inputs > 6 ? 6 : a->n_inputs,
+                              .n_outputs = 3};
+    int32_t status = b->emit(b, &call, err);
+    const cvr_value sum[2] = {a->outputs[0], a->n_inputs > 6 ? a->inputs[6] : CVR_NONE};
+    if (status == CVR_OK && sum[1]) status = cvr_emit(b, "add", NULL, 0, sum, 2, &a->outputs[0], err);
+    const char *op = forward_ops[attrs->activation];
+    const cvr_value before = a->outputs[0];
+    if (status == CVR_OK && op) status = cvr_emit(b, op, NULL, 0, &before, 1, &a->outputs[0], err);
+    return status;
+}
+
+/* dx, dweight, dbias of the normalisation by g = a_backward(y, grad), which is dresidual */
+static int32_t act_backward_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
+    const char *op = backward_ops[attrs->activation];
+    const cvr_value pair[2] = {a->inputs[5], a->inputs[1]};
+    cvr_value in[5] = {a->inputs[0], a->inputs[1], a->inputs[2], a->inputs[3], a->inputs[4]};
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = "batch_norm2d_backward",
+                              .inputs = in,
+                              .outputs = a->outputs,
+                              .n_inputs = 5,
+                              .n_outputs = 3};
+    int32_t status = CVR_OK;
+    if (op) status = cvr_emit(b, op, NULL, 0, pair, 2, &in[1], err);
+    if (status == CVR_OK) status = b->emit(b, &call, err);
+    if (a->n_outputs > 3) a->outputs[3] = in[1];
+    return status;
+}
+
+static const norm_op ops[] = {
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_act",
+      .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .min_inputs = 1,
+      .max_inputs = 7,
+      .n_outputs = 3,
+      .n_attrs = 3,
+      .attrs = act_attrs,
+      .mutates = 1u << 3 | 1u << 4 | 1u << 5,
+      .optional = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6,
+      .infer = act_infer,
+      .grad = act_grad,
+      .decompose = act_decompose,
+      .flops = norm_batch_flops,
+      .doc = "y = activation(batch_norm2d(x) + residual)",
+      .follows = 1},
+     {0},
+     0},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_act_backward",
+      .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .min_inputs = 6,
+      .max_inputs = 7,
+      .n_outputs = 3,
+      .n_attrs = 3,
+      .attrs = act_attrs,
+      .optional = 1u << 2 | 1u << 6,
+      .infer = act_backward_infer,
+      .decompose = act_backward_decompose,
+      .flops = norm_batch_flops,
+      .doc = "batch_norm2d_backward of the activation's backward",
+      .follows = 1},
+     {0},
+     0},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_add_act_backward",
+      .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .min_inputs = 6,
+      .max_inputs = 7,
+      .n_outputs = 4,
+      .n_attrs = 3,
+      .attrs = act_attrs,
+      .optional = 1u << 2 | 1u << 6,
+      .infer = act_backward_infer,
+      .decompose = act_backward_decompose,
+      .flops = norm_batch_flops,
+      .doc = "the same where a residual was added; its gradient is the activation's",
+      .follows = 1 | 1u << 3},
+     {0},
+     0},
+};
+
+const norm_family norm_batch_act = {ops, NULL, sizeof ops / sizeof *ops, 0};
