@@ -71,6 +71,27 @@ static void gather(const attention_job *j, const float *p, const float *a, int64
     cpu_gemm_run(&g);
 }
 
+/* x: n scores, not yet scaled -> their softmax; returns the logarithm of its sum. */
+static float softmax_row(float *x, int64_t n, float scale) {
+    for (int64_t k = 0; k < n; k++) x[k] *= scale;
+    const float max = cpu_max_of(x, n);
+    CPU_INDEPENDENT
+    for (int64_t k = 0; k < n; k++) x[k] = cpu_exp(x[k] - max);
+    const double sum = cpu_sum(x, n);
+    const float share = (float)(1 / sum);
+    for (int64_t k = 0; k < n; k++) x[k] *= share;
+    return (float)(max + log(sum));
+}
+
+/* x: n scores -> p = exp(scale * x - lse), g -> p * (g - d) * scale */
+static void gradient_row(float *x, float *g, int64_t n, float scale, float lse, float d) {
+    CPU_INDEPENDENT
+    for (int64_t k = 0; k < n; k++) {
+        x[k] = cpu_exp(x[k] * scale - lse);
+        g[k] = x[k] * (g[k] - d) * scale;
+    }
+}
+
 /* A task is a block of queries of one head of one sample. */
 static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
     const attention_job *j = ctx;
@@ -80,15 +101,7 @@ static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
     float *p = j->scratch + worker * j->scratch_floats; /* (rows,S) */
     scores_of(j, j->q + at, j->k + keys, rows, p);
     for (int64_t r = 0; r < rows; r++) {
-        float *x = p + r * j->s;
-        for (int64_t k = 0; k < j->s; k++) x[k] *= j->scale;
-        const float max = cpu_max_of(x, j->s);
-        CPU_INDEPENDENT
-        for (int64_t k = 0; k < j->s; k++) x[k] = cpu_exp(x[k] - max);
-        const double sum = cpu_sum(x, j->s);
-        const float share = (float)(1 / sum);
-        for (int64_t k = 0; k < j->s; k++) x[k] *= share;
-        j->out_lse[i * j->l + first + r] = (float)(max + log(sum));
+        j->out_lse[i * j->l + first + r] = softmax_row(p + r * j->s, j->s, j->scale);
     }
     weigh(j, p, j->v + keys, rows, j->out[0] + at);
 }
@@ -98,13 +111,8 @@ static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
 static void score_gradients(const attention_job *j, const float *lse, int64_t at, int64_t rows, float *p, float *t) {
     for (int64_t r = 0; r < rows; r++) {
         float *x = p + r * j->s, *g = t + r * j->s;
-        const float whole = lse[r], scale = j->scale;
         const float d = (float)cpu_dot(j->grad + at + r * j->d, j->y + at + r * j->d, j->e);
-        CPU_INDEPENDENT
-        for (int64_t k = 0; k < j->s; k++) {
-            x[k] = cpu_exp(x[k] * scale - whole);
-            g[k] = x[k] * (g[k] - d) * scale;
-        }
+        gradient_row(x, g, j->s, j->scale, lse[r], d);
         if (j->s == 1) g[0] = 0;
     }
 }
