@@ -59,6 +59,13 @@ int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_er
     return CVR_OK;
 }
 
+int32_t image_has_no_mask(const cvr_sample *s, cvr_error *err) {
+    if (!cvr_sample_find(s, CVR_FIELD_MASK)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                    "it does not move the pixels of a mask with the picture's; leave it out, "
+                    "or make the data in this size");
+}
+
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w) {
     image part = *im;
     part.h = h;

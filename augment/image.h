@@ -23,6 +23,8 @@ int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_
 void image_set(cvr_field *field, const image *im);
 /* The same with any `im`: copied where its rows are apart. */
 int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_error *err);
+/* CVR_ERR_UNSUPPORTED where the sample has a mask: for transforms that would move its picture away from under it. */
+int32_t image_has_no_mask(const cvr_sample *s, cvr_error *err);
 /* The part of `im` that begins at (top, left); shares its memory. */
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w);
 /* Bytes of a pixel. */

@@ -71,6 +71,10 @@ int32_t image_crop_apply(const image_crop *c, const cvr_part_step *step, cvr_sam
     cvr_field *field = NULL;
     image_resize how;
     int32_t status = image_get(s, &im, &field, err);
+    const cvr_part *const in = step->in;
+    const int32_t moves = c->top != 0 || c->left != 0 || c->h != in->height || c->w != in->width ||
+                          step->out->height != in->height || step->out->width != in->width;
+    if (status == CVR_OK && moves) status = image_has_no_mask(s, err);
     if (status != CVR_OK) return status;
     spans_of(c, step, step->in->reduce, &how);
     status = image_resample(s, &im, &how, &out, err);
@@ -98,6 +102,9 @@ int32_t image_window_apply(const image_window *win, const cvr_part_step *step, c
     cvr_field *field = NULL;
     image_window here = *win;
     int32_t status = image_get(s, &im, &field, err);
+    const int32_t moves = win->top != 0 || win->left != 0 || win->pad[0] != 0 || win->pad[1] != 0 ||
+                          part->height != in->height || part->width != in->width;
+    if (status == CVR_OK && moves) status = image_has_no_mask(s, err);
     if (status != CVR_OK) return status;
     here.top += part->top - in->top;
     here.left += part->left - in->left;

@@ -24,6 +24,7 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     (void)params;
     image_window win = {.mode = a->padding_mode, .fill = a->fill};
     int32_t status = image_get(s, &im, &field, err);
+    if (status == CVR_OK) status = image_has_no_mask(s, err);
     if (status == CVR_OK) status = image_parse_padding(&a->padding, win.pad, err);
     if (status != CVR_OK) return status;
     win.h = im.h + win.pad[1] + win.pad[3];

@@ -48,6 +48,7 @@ static int32_t flip(const cvr_part_step *step, cvr_sample *s, int32_t vertical, 
     cvr_field *field = NULL;
     cvr_part from;
     int32_t status = image_get(s, &im, &field, err);
+    if (status == CVR_OK && step->params[0] != 0) status = image_has_no_mask(s, err);
     if (status != CVR_OK) return status;
     source_of(step, vertical, &from);
     im = image_part(&im, from.top - step->in->top, from.left - step->in->left, from.rows, from.columns);

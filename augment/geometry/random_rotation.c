@@ -164,6 +164,8 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     if (angle < 0) angle += 360;
     const int32_t quarters = quarters_of(a, &im, angle);
     if (quarters == 0) return CVR_OK;
+    status = image_has_no_mask(s, err);
+    if (status != CVR_OK) return status;
     int64_t h = quarters == 1 || quarters == 3 ? im.w : im.h, w = quarters == 1 || quarters == 3 ? im.h : im.w;
     inverse_matrix(a, &im, angle, m);
     if (quarters < 0 && a->expand) {

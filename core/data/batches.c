@@ -28,6 +28,7 @@ typedef struct permutation {
 struct cvr_batches {
     cvr_batches_options o;
     int64_t n_samples, per_epoch, height, width, channels;
+    int64_t target_size; /* numbers of a sample's target: 1, or height * width */
     slot slots[RING_DEPTH];
     permutation orders[2];
     pthread_mutex_t lock;
@@ -87,6 +88,30 @@ static int32_t check_size(const cvr_batches *b, const cvr_field *f, int64_t inde
     return cvr_fail_at(err, name, 0, CVR_ERR_INVALID);
 }
 
+/* The sample's target as i64: its label (-1: it has none), or its mask. */
+static int32_t copy_target(const cvr_batches *b, const arena_sample *s, int64_t index, int64_t *to, cvr_error *err) {
+    if (b->o.target_kind != CVR_FIELD_MASK) {
+        const cvr_field *label = cvr_sample_find(&s->sample, CVR_FIELD_LABEL);
+        *to = label && label->dtype == CVR_I64 ? *(const int64_t *)label->data : -1;
+        return CVR_OK;
+    }
+    const cvr_field *mask = cvr_sample_find(&s->sample, CVR_FIELD_MASK); /* (H, W) */
+    if (mask && mask->dtype == CVR_U8 && mask->rank == 2 && mask->shape[0] == b->height && mask->shape[1] == b->width) {
+        const uint8_t *classes = mask->data;
+        for (int64_t i = 0; i < b->target_size; i++) to[i] = classes[i];
+        return CVR_OK;
+    }
+    char name[512];
+    b->o.dataset->describe(b->o.self, index, name, sizeof name);
+    if (mask)
+        cvr_fail(err, CVR_ERR_INVALID, "the mask has not the size of its picture, %lldx%lld", (long long)b->width,
+                 (long long)b->height);
+    else
+        cvr_fail(err, CVR_ERR_INVALID,
+                 "there is no mask: this task needs one for each picture; choose another data.format");
+    return cvr_fail_at(err, name, 0, CVR_ERR_INVALID);
+}
+
 /* Makes sample `i` of a slot. With skip_bad, a bad one's place is taken by the next good one of the data set. */
 static int32_t make_one(cvr_batches *b, arena_sample *s, slot *to, int64_t i, cvr_error *err) {
     const int64_t epoch = to->position / b->per_epoch, count = b->o.dataset->count(b->o.self);
@@ -101,12 +126,11 @@ static int32_t make_one(cvr_batches *b, arena_sample *s, slot *to, int64_t i, cv
         index = (index + 1) % count;
     }
     if (status != CVR_OK) return status;
-    const cvr_field *image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE),
-                    *label = cvr_sample_find(&s->sample, CVR_FIELD_LABEL);
+    const cvr_field *image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE);
     status = check_size(b, image, index, err);
+    if (status == CVR_OK) status = copy_target(b, s, index, to->labels + i * b->target_size, err);
     if (status != CVR_OK) return status;
     sample_normalise(image, &b->o, to->images + i * b->height * b->width * b->channels);
-    to->labels[i] = label && label->dtype == CVR_I64 ? *(const int64_t *)label->data : -1;
     to->indices[i] = index;
     return CVR_OK;
 }
@@ -226,7 +250,7 @@ static int32_t allocate(cvr_batches *b, cvr_error *err) {
         slot *s = &b->slots[i];
         s->position = -1;
         s->images = cvr_alloc_aligned((size_t)b->o.batch * picture * sizeof(float), 64);
-        s->labels = cvr_calloc((size_t)b->o.batch, sizeof *s->labels);
+        s->labels = cvr_calloc((size_t)(b->o.batch * b->target_size), sizeof *s->labels);
         s->indices = cvr_calloc((size_t)b->o.batch, sizeof *s->indices);
         if (!s->images || !s->labels || !s->indices)
             return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for batches of %lld; lower train.batch",
@@ -273,6 +297,7 @@ static int32_t learn_size(cvr_batches *b, cvr_error *err) {
     b->height = f->shape[0];
     b->width = f->shape[1];
     b->channels = f->shape[2];
+    b->target_size = b->o.target_kind == CVR_FIELD_MASK ? b->height * b->width : 1;
     return CVR_OK;
 }
 

@@ -95,6 +95,7 @@ void session_batch_options(const cvr_session *s, uint32_t which, cvr_batches_opt
                                .run_ahead = which == CVR_SPLIT_TRAIN,
                                .reduced = s->data->decode == 1,
                                .workers = (uint32_t)s->data->workers,
+                               .target_kind = s->task->target_kind,
                                .seed = (uint64_t)s->run->seed,
                                .size_hint = s->data->img_size ? "add a resize or crop to [augment]"
                                                               : "set data.img_size, so that all are made alike"};

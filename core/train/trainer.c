@@ -105,7 +105,7 @@ static int32_t show_batch(trainer *t, const char *name, const cvr_batch *b, cons
                                .width = b->width,
                                .channels = b->channels,
                                .pixels = b->images,
-                               .labels = b->labels,
+                               .labels = t->s->task->target_kind == CVR_FIELD_LABEL ? b->labels : NULL,
                                .predictions = predictions};
     return reporters_batch(&t->reporters, &e, err);
 }

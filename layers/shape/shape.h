@@ -22,6 +22,7 @@ typedef struct shape_family {
 extern const shape_family shape_view;   /* flatten, unflatten, view */
 extern const shape_family shape_order;  /* to_logical, from_logical */
 extern const shape_family shape_move;   /* permute */
+extern const shape_family shape_tokens; /* to_tokens, from_tokens */
 extern const shape_family shape_pieces; /* concat, slice */
 
 /* Steps in memory, in elements, along each logical axis: rank 4 lies as (N, H, W, C), all else row-major. */

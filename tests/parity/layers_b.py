@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Numbers from PyTorch for the layers of normalisation, activation, shape, arithmetic, dropout and loss.
+"""Numbers from PyTorch for the layers of normalisation, activation, shape, arithmetic, dropout, loss and attention.
 
-Writes tests/golden/layers_{norm,activation,shape,arith,dropout,loss}.safetensors, next to this script's folder. Needs
-torch, numpy and safetensors. The same versions give the same bytes. Fields of a case CASE:
+Writes tests/golden/layers_{norm,activation,shape,arith,dropout,loss,attention,stochastic_depth,tokens}.safetensors, next to this script's folder. Needs
+torch, torchvision, numpy and safetensors. The same versions give the same bytes. Fields of a case CASE:
   CASE/layer, CASE/settings        text, u8: the layer and its settings as a recipe has them
   CASE/in0, in1, ...               the inputs, logical NCHW; CASE/param.NAME parameters and buffers before
   CASE/train                       1: the graph of a training step; 0: of evaluation
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 
@@ -331,6 +332,50 @@ def loss():
     f.write()
 
 
+class Attention(nn.MultiheadAttention):
+    """Of one sequence with itself, or of query, key and value."""
+
+    def __init__(self, dim, heads, **kwargs):
+        super().__init__(dim, heads, batch_first=True, **kwargs)
+
+    def forward(self, q, k=None, v=None):
+        return super().forward(q, q if k is None else k, q if v is None else v, need_weights=False)[0]
+
+
+def attention():
+    f = Family("attention")
+
+    def sdpa(heads):
+        split = lambda x: x.unflatten(2, (heads, -1)).transpose(1, 2)
+        return lambda q, k, v: F.scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).flatten(2)
+
+    for case, heads, n, l, s, d in (("sdpa", 2, 2, 5, 7, 6), ("sdpa_one_head", 1, 1, 4, 4, 5), ("sdpa_one_key", 3, 2, 3, 1, 3), ("sdpa_blocks", 1, 1, 70, 66, 4)):
+        f.add(case, "scaled_dot_product_attention", str(heads), sdpa(heads), f.randn(n, l, d), f.randn(n, s, d), f.randn(n, s, d))
+    f.add("sdpa_far", "scaled_dot_product_attention", "2", sdpa(2), 4 * f.randn(1, 5, 6), 4 * f.randn(1, 7, 6), f.randn(1, 7, 6))
+    f.add("mha", "multi_head_attention", "3", Attention(6, 3), f.randn(2, 5, 6))
+    f.add("mha_plain", "multi_head_attention", "1 bias=no", Attention(4, 1, bias=False), f.randn(1, 3, 4))
+    f.add("mha_qkv", "multi_head_attention", "2", Attention(4, 2), f.randn(2, 3, 4), f.randn(2, 5, 4), f.randn(2, 5, 4))
+    f.add("mha_qkv_plain", "multi_head_attention", "2 bias=no", Attention(4, 2, bias=False), f.randn(2, 3, 4), f.randn(2, 5, 4), f.randn(2, 5, 4))
+    f.add("mha_eval", "multi_head_attention", "2", Attention(4, 2), f.randn(2, 3, 4), train=False)
+    f.write()
+
+
+def stochastic_depth():
+    """What does not depend on the random numbers; tests/layers/cases holds those of the backends against each other."""
+    f = Family("stochastic_depth")
+    for case, p, mode, train in (("none", 0.0, "row", True), ("all", 1.0, "row", True), ("all_batch", 1.0, "batch", True), ("eval", 0.7, "row", False)):
+        f.add(case, "stochastic_depth", f"{p} {mode}", StochasticDepth(p, mode), f.randn(3, 4, 2, 5), train=train)
+    f.write()
+
+
+def tokens():
+    f = Family("tokens")
+    f.add("to", "to_tokens", "", lambda x: x.flatten(2).transpose(1, 2), f.randn(2, 5, 3, 4))
+    f.add("to_grey", "to_tokens", "", lambda x: x.flatten(2).transpose(1, 2), f.randn(2, 1, 3, 4))
+    f.add("from", "from_tokens", "3,4", lambda x: x.transpose(1, 2).unflatten(2, (3, 4)), f.randn(2, 12, 5))
+    f.write()
+
+
 if __name__ == "__main__":
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
@@ -340,3 +385,6 @@ if __name__ == "__main__":
     arith()
     dropout()
     loss()
+    attention()
+    stochastic_depth()
+    tokens()

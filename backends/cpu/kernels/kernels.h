@@ -43,6 +43,8 @@ extern const cpu_kernel_table cpu_shape_kernels;
 extern const cpu_kernel_table cpu_arith_broadcast_kernels;
 extern const cpu_kernel_table cpu_arith_reduce_kernels;
 extern const cpu_kernel_table cpu_dropout_kernels;
+extern const cpu_kernel_table cpu_stochastic_depth_kernels;
+extern const cpu_kernel_table cpu_attention_kernels;
 extern const cpu_kernel_table cpu_loss_entropy_kernels;
 extern const cpu_kernel_table cpu_loss_pointwise_kernels;
 extern const cpu_kernel_table cpu_optim_kernels;

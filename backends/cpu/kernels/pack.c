@@ -27,6 +27,8 @@ static const cpu_kernel_table *const tables[] = {
     &cpu_loss_entropy_kernels,
     &cpu_loss_pointwise_kernels,
     &cpu_optim_kernels,
+    &cpu_stochastic_depth_kernels,
+    &cpu_attention_kernels,
 };
 
 static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error *err) {

@@ -27,6 +27,7 @@ typedef struct cvr_batches_options {
     bool whole;       /* decode whole pictures, also where a part would do: finds damage anywhere in a file */
     bool reduced;     /* let decoders shrink pictures that a transform shrinks anyway: faster, other pixels */
     uint32_t workers; /* 0: made when asked for, by the caller */
+    uint32_t target_kind; /* the field that is the target: CVR_FIELD_LABEL (also 0) or CVR_FIELD_MASK */
     uint64_t seed;
     double mean[4], std[4]; /* of the channels */
     const char *size_hint;  /* what to do when pictures differ in size, for the message */
@@ -35,7 +36,7 @@ typedef struct cvr_batches_options {
 typedef struct cvr_batch {
     int64_t n, height, width, channels;
     const float *images;    /* (n, height, width, channels), normalised */
-    const int64_t *labels;  /* n */
+    const int64_t *labels;  /* (n), or masks: (n, height, width) */
     const int64_t *indices; /* n: samples of the data set */
     double wait_seconds;    /* how long the caller was kept waiting */
 } cvr_batch;

@@ -5,7 +5,7 @@
 #include <cvr/plugin/plugin.h>
 
 typedef struct fake_attrs {
-    int64_t size, classes;
+    int64_t size, classes, masks;
 } fake_attrs;
 
 typedef struct fake {
@@ -27,6 +27,8 @@ static int32_t open_fake(const cvr_dataset_args *args, void **self, cvr_error *e
     const fake_attrs *const a = args->attrs;
     const int64_t side = args->img_size ? args->img_size : 224;
     *self = NULL;
+    if (a->masks && a->classes > 255)
+        return cvr_fail(err, CVR_ERR_USAGE, "data.classes = %lld; masks can tell 255 apart", (long long)a->classes);
     if (side < 1 || side > 65500) {
         return cvr_fail(err, CVR_ERR_USAGE, "data.img_size = %lld; give 1 to 65500", (long long)side);
     }
@@ -68,6 +70,26 @@ static int64_t label(const void *self, int64_t index) {
     return draw_label(self, index, &rng);
 }
 
+/* Blocks of 8 x 8 pixels of one class each, drawn row by row; one in 16 counts as none. */
+static int32_t add_mask(const fake *f, int64_t index, cvr_sample *out, cvr_error *err) {
+    const cvr_field mask = {sizeof mask, "mask", CVR_FIELD_MASK, CVR_U8, 2, 0, {f->side, f->side, 1, 1}, NULL};
+    cvr_field *field = NULL;
+    cvr_rng rng;
+    const int32_t status = out->add(out, &mask, &field, err);
+    if (status != CVR_OK) return status;
+    uint8_t *const classes = field->data; /* (H,W) */
+    cvr_rng_start(&rng, cvr_rng_mix(f->key, CVR_FIELD_MASK), (uint64_t)index);
+    for (int64_t y = 0; y < f->side; y += 8) {
+        for (int64_t x = 0; x < f->side; x += 8) {
+            const uint8_t k =
+                cvr_rng_below(&rng, 16) == 0 ? 255 : (uint8_t)cvr_rng_below(&rng, (uint64_t)f->attrs.classes);
+            for (int64_t i = y; i < f->side && i < y + 8; i++)
+                memset(classes + i * f->side + x, k, (size_t)(f->side - x < 8 ? f->side - x : 8));
+        }
+    }
+    return CVR_OK;
+}
+
 static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr_error *err) {
     const fake *const f = self;
     cvr_rng rng;
@@ -84,7 +106,7 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
     }
     status = out->add(out, &target, &field, err);
     if (status == CVR_OK) *(int64_t *)field->data = y;
-    return status;
+    return status == CVR_OK && f->attrs.masks ? add_mask(f, index, out, err) : status;
 }
 
 static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
@@ -106,7 +128,9 @@ static const cvr_attr_desc size_attr = {sizeof size_attr,
 static const cvr_attr_desc classes_attr = {
     sizeof classes_attr, "classes", CVR_ATTR_INT, 1, CVR_ATTR_MIN | CVR_ATTR_MAX, 0, "10", NULL, 1, 1e6,
     "number of classes"};
-static const cvr_attr_desc *const attrs[] = {&size_attr, &classes_attr};
+static const cvr_attr_desc masks_attr = {
+    sizeof masks_attr, "masks", CVR_ATTR_BOOL, 1, 0, 0, "no", NULL, 0, 0, "also a class for every pixel"};
+static const cvr_attr_desc *const attrs[] = {&size_attr, &classes_attr, &masks_attr};
 
 static const cvr_dataset_desc dataset = {
     .struct_size = sizeof dataset,

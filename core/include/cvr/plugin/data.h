@@ -14,6 +14,7 @@ extern "C" {
 
 #define CVR_FIELD_IMAGE 1u /* (H, W, C) interleaved, u8 in 0..255, or f32 in 0..1 (as torchvision's float images) */
 #define CVR_FIELD_LABEL 2u /* rank 0, i64: index of the class */
+#define CVR_FIELD_MASK 3u  /* (H, W), u8: class of each pixel of the picture; 255: none, it does not count */
 
 typedef struct cvr_field {
     uint64_t struct_size;

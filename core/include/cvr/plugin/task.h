@@ -36,8 +36,9 @@ typedef struct cvr_task_desc {
     uint64_t struct_size;
     const char *name;
     const char *doc;
-    uint32_t n_attrs;     /* keys of [train] */
-    uint32_t target_kind; /* the field of a sample that is the target: CVR_FIELD_LABEL */
+    uint32_t n_attrs; /* keys of [train] */
+    uint32_t
+        target_kind; /* CVR_FIELD_LABEL or CVR_FIELD_MASK: the field of a sample that is the target, i64 in a batch */
     const cvr_attr_desc *const *attrs;
     /* Element type and shape of the target of a whole batch, given the network's output. */
     int32_t (*target)(const cvr_task_info *info, const cvr_type *output, cvr_type *target, cvr_error *err);

@@ -8,6 +8,8 @@
  * unflatten       x (N,C*H*W), in the order that `flatten` gives -> (N,C,H,W); cvr_unflatten_attrs
  * view            x -> y of another shape with as many elements, where neither has rank 4 with C > 1 and H*W > 1;
  *                 cvr_view_attrs
+ * to_tokens       x (N,C,H,W) -> (N,H*W,C); no attributes
+ * from_tokens     x (N,H*W,C) -> (N,C,H,W), H and W from `size`; cvr_tokens_attrs
  *
  * Copies (a reshape that moves elements is flatten, to_logical, view, from_logical, unflatten, or a part of these):
  * to_logical      x (N,C*H*W,...) with the order (C,H,W) -> the same values with no order; no attributes
@@ -39,6 +41,11 @@ typedef struct cvr_view_attrs {
     int64_t shape[CVR_MAX_RANK];
 } cvr_view_attrs;
 
+/* Height, width. */
+typedef struct cvr_tokens_attrs {
+    int64_t size[2];
+} cvr_tokens_attrs;
+
 typedef struct cvr_permute_attrs {
     int64_t rank;
     int64_t dims[CVR_MAX_RANK];
@@ -63,6 +70,7 @@ typedef struct cvr_slice_attrs {
 
 CVR_STATIC_ASSERT(sizeof(cvr_unflatten_attrs) == 24, "cvr_unflatten_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_view_attrs) == 56, "cvr_view_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_tokens_attrs) == 16, "cvr_tokens_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_permute_attrs) == 56, "cvr_permute_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_concat_attrs) == 8, "cvr_concat_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_slice_attrs) == 40, "cvr_slice_attrs has padding");

@@ -1,0 +1,129 @@
+/*
+ * Stochastic depth (Huang et al., "Deep Networks with Stochastic Depth", 2016), torchvision.ops.StochasticDepth: in
+ * training, whole samples become 0 with probability p. The plugin "layer_stochastic_depth". Formula in
+ * ops/stochastic_depth.h.
+ */
+#include <cvr/plugin/ops/stochastic_depth.h>
+#include <cvr/plugin/plugin.h>
+
+static const cvr_attr_desc p_attr = {.struct_size = sizeof p_attr,
+                                     .name = "p",
+                                     .kind = CVR_ATTR_FLOAT,
+                                     .count = 1,
+                                     .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                     .min = 0,
+                                     .max = 1,
+                                     .doc = "probability that a sample becomes 0"};
+static const cvr_attr_desc mode_attr = {.struct_size = sizeof mode_attr,
+                                        .name = "mode",
+                                        .kind = CVR_ATTR_CHOICE,
+                                        .count = 1,
+                                        .flags = CVR_ATTR_POSITIONAL,
+                                        .default_text = "row",
+                                        .choices = "row|batch",
+                                        .doc = "drawn for each sample, or once for the batch"};
+static const cvr_attr_desc key_attr = {.struct_size = sizeof key_attr,
+                                       .name = "key",
+                                       .kind = CVR_ATTR_INT,
+                                       .count = 1,
+                                       .doc = "tells this layer's numbers from another's"};
+static const cvr_attr_desc *const op_attrs[] = {&p_attr, &mode_attr, &key_attr};
+static const cvr_attr_desc *const layer_attrs[] = {&p_attr, &mode_attr};
+
+/* As layer_attrs packs it. */
+typedef struct stochastic_depth_layer {
+    double p;
+    int64_t mode;
+} stochastic_depth_layer;
+
+/* x, seed, step -> y */
+static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_stochastic_depth_attrs *attrs = a->attrs;
+    *a->outputs[0] = *a->inputs[0];
+    if (a->inputs[0]->dtype != CVR_F32 || a->inputs[0]->rank < 1)
+        return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth: the input must be f32, (N, ...)");
+    for (uint32_t i = 1; i < 3; i++)
+        if (a->inputs[i]->dtype != CVR_I64 || a->inputs[i]->rank != 0)
+            return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth: seed and step must be i64 scalars");
+    if (attrs->p >= 0 && attrs->p <= 1) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth: p is %g; it must be in 0..1", attrs->p);
+}
+
+/* dx = grad with the same samples dropped */
+static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_value inputs[3] = {a->grad_outputs[0], a->inputs[1], a->inputs[2]};
+    return cvr_emit(b, "stochastic_depth", a->attrs, sizeof(cvr_stochastic_depth_attrs), inputs, 3, &a->grad_inputs[0],
+                    err);
+}
+
+static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_tensor *x = a->inputs[0];
+    const int64_t samples = x->shape[0], n = samples ? cvr_numel(x->rank, x->shape) / samples : 0;
+    const int64_t seed = *(const int64_t *)a->inputs[1]->data, step = *(const int64_t *)a->inputs[2]->data;
+    for (int64_t i = 0; i < samples; i++) {
+        const float scale = cvr_stochastic_depth_scale(a->attrs, seed, step, i), *from = (float *)x->data + i * n;
+        float *to = (float *)a->outputs[0]->data + i * n;
+        for (int64_t k = 0; k < n; k++) to[k] = scale == 0 ? 0 : from[k] * scale;
+    }
+    return CVR_OK;
+}
+
+/* The identity in evaluation, and where p is 0. */
+static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                     cvr_error *err) {
+    (void)n_in;
+    const stochastic_depth_layer *layer = attrs;
+    const cvr_stochastic_depth_attrs call = {layer->p, layer->mode, (int64_t)cvr_hash(b->scope(b))};
+    cvr_value inputs[3] = {in[0], CVR_NONE, CVR_NONE};
+    out[0] = in[0];
+    if (!b->training || layer->p == 0) return CVR_OK;
+    int32_t status = b->scalar(b, "seed", &inputs[1], err);
+    if (status == CVR_OK) status = b->scalar(b, "step", &inputs[2], err);
+    return status == CVR_OK ? cvr_emit(b, "stochastic_depth", &call, sizeof call, inputs, 3, out, err) : status;
+}
+
+static double flops(const cvr_infer_args *a) {
+    return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static const cvr_op_desc op = {.struct_size = sizeof op,
+                               .name = "stochastic_depth",
+                               .version = 1,
+                               .flags = CVR_OP_ORDER_FREE,
+                               .min_inputs = 3,
+                               .max_inputs = 3,
+                               .n_outputs = 1,
+                               .n_attrs = 3,
+                               .attrs = op_attrs,
+                               .infer = infer,
+                               .grad = grad,
+                               .flops = flops,
+                               .doc = "a sample becomes 0 with probability p, else x / (1 - p) (Huang et al., 2016)"};
+static const cvr_cpu_fn reference = {sizeof reference, run};
+static const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
+                                       .op = "stochastic_depth",
+                                       .backend = "reference",
+                                       .payload_kind = CVR_PAYLOAD_CPU_FN,
+                                       .payload = &reference,
+                                       .op_version = 1,
+                                       .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
+                                       .inplace = 1};
+static const cvr_layer_desc layer = {.struct_size = sizeof layer,
+                                     .name = "stochastic_depth",
+                                     .doc = "in training, sets whole samples to 0 with probability p",
+                                     .n_attrs = 2,
+                                     .min_inputs = 1,
+                                     .max_inputs = 1,
+                                     .n_outputs = 1,
+                                     .attrs = layer_attrs,
+                                     .build = build};
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    int32_t status = r->add(r, CVR_KIND_OP, &op, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
+}
+
+CVR_DEFINE_PLUGIN("layer_stochastic_depth", "0.1.0", "", load)

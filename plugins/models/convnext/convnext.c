@@ -1,0 +1,115 @@
+/*
+ * ConvNeXt (Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: "A ConvNet for the 2020s", 2022) as torchvision has it. Names
+ * and initialisation are torchvision's (its trunc_normal_ is cut at -2 and 2, far outside of a deviation of 0.02).
+ */
+#include "../model_net.h"
+
+typedef struct convnext_attrs {
+    int64_t n_layers;
+    int64_t layers[4];
+    int64_t width;
+    double layer_scale;
+    double drop_path;
+} convnext_attrs;
+
+/* x: (N, C, H, W) -> the same: x + drop(layer_scale * MLP(norm(7x7 depthwise convolution of x))) */
+static cvr_value block(net *n, const char *name, double layer_scale, double drop, cvr_value x) {
+    const int64_t *shape = net_shape(n, x), channels = shape[1], scale_shape[3] = {channels, 1, 1};
+    const net_conv2d depthwise = {channels, 7, 1, 3, channels, 1};
+    const net_text size = net_print("%lld,%lld", (long long)shape[2], (long long)shape[3]);
+    const cvr_init init = {sizeof init, CVR_INIT_CONSTANT, 0, layer_scale, 0};
+    cvr_value y = net_conv(n, x, net_print("%s.block.0", name).s, &depthwise);
+    y = net_layer(n, y, net_print("%s.block.1", name).s, "to_tokens", "");
+    y = net_layer(n, y, net_print("%s.block.2", name).s, "layer_norm",
+                  net_print("%lld eps=1e-6", (long long)channels).s);
+    y = net_linear(n, y, net_print("%s.block.3", name).s, 4 * channels);
+    y = net_layer(n, y, net_print("%s.block.4", name).s, "gelu", "");
+    y = net_linear(n, y, net_print("%s.block.5", name).s, channels);
+    y = net_layer(n, y, net_print("%s.block.6", name).s, "from_tokens", size.s);
+    const cvr_value scale = net_declare(n, net_print("%s.layer_scale", name).s, 3, scale_shape, 0, &init);
+    y = net_layer2(n, scale, y, net_print("%s.scaled", name).s, "mul", "");
+    y = net_layer(n, y, net_print("%s.stochastic_depth", name).s, "stochastic_depth", net_print("%.17g", drop).s);
+    return net_layer2(n, y, x, net_print("%s.add", name).s, "add", "");
+}
+
+/* image: (N, C, H, W) -> logits: (N, num_classes) */
+static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
+                              cvr_error *err) {
+    const convnext_attrs *a = (const convnext_attrs *)args->attrs;
+    const net_start start = {NET_START_NORMAL, 0.02, 0};
+    const net_conv2d stem = {a->width, 4, 4, 0, 1, 1};
+    net n = {.b = b, .err = err, .conv = start, .linear = start};
+    int64_t total = 0, id = 0;
+    for (int64_t i = 0; i < a->n_layers; i++) total += a->layers[i];
+    cvr_value x = net_conv(&n, image, "features.0.0", &stem);
+    x = net_layer(&n, x, "features.0.1", "layer_norm2d", "eps=1e-6");
+    for (int64_t stage = 0; stage < a->n_layers; stage++) {
+        for (int64_t i = 0; i < a->layers[stage] && n.status == CVR_OK; i++, id++) {
+            const double drop = total > 1 ? a->drop_path * (double)id / ((double)total - 1) : 0;
+            x = block(&n, net_print("features.%lld.%lld", 2 * (long long)stage + 1, (long long)i).s, a->layer_scale,
+                      drop, x);
+        }
+        if (stage + 1 == a->n_layers) break;
+        const net_conv2d down = {a->width << (stage + 1), 2, 2, 0, 1, 1};
+        const net_text name = net_print("features.%lld", 2 * (long long)stage + 2);
+        x = net_layer(&n, x, net_print("%s.0", name.s).s, "layer_norm2d", "eps=1e-6");
+        x = net_conv(&n, x, net_print("%s.1", name.s).s, &down);
+    }
+    x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
+    x = net_layer(&n, x, "classifier.0", "layer_norm2d", "eps=1e-6");
+    x = net_layer(&n, x, "classifier.1", "flatten", "");
+    *output = net_linear(&n, x, "classifier.2", args->num_classes);
+    return n.status;
+}
+
+static const cvr_attr_desc layers = {.struct_size = sizeof layers,
+                                     .name = "layers",
+                                     .kind = CVR_ATTR_INTS,
+                                     .count = 4,
+                                     .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                     .default_text = "3,3,9,3",
+                                     .min = 1,
+                                     .max = 1000,
+                                     .doc = "blocks of each stage"};
+static const cvr_attr_desc width = {.struct_size = sizeof width,
+                                    .name = "width",
+                                    .kind = CVR_ATTR_INT,
+                                    .count = 1,
+                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                    .default_text = "96",
+                                    .min = 1,
+                                    .max = 4096,
+                                    .doc = "channels of the first stage; each after it doubles them"};
+static const cvr_attr_desc layer_scale = {.struct_size = sizeof layer_scale,
+                                          .name = "layer_scale",
+                                          .kind = CVR_ATTR_FLOAT,
+                                          .count = 1,
+                                          .default_text = "1e-6",
+                                          .doc = "what the blocks' layer scales start from"};
+static const cvr_attr_desc drop_path = {.struct_size = sizeof drop_path,
+                                        .name = "drop_path",
+                                        .kind = CVR_ATTR_FLOAT,
+                                        .count = 1,
+                                        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                        .default_text = "0.1",
+                                        .min = 0,
+                                        .max = 1,
+                                        .doc = "stochastic depth of the last block; it rises from 0 at the first"};
+static const cvr_attr_desc *const schema[] = {&layers, &width, &layer_scale, &drop_path};
+
+static const cvr_model_desc convnext_tiny = {.struct_size = sizeof convnext_tiny,
+                                             .name = "convnext_tiny",
+                                             .doc = "Liu et al. 2022, as in torchvision",
+                                             .n_attrs = sizeof schema / sizeof *schema,
+                                             .attrs = schema,
+                                             .build = convnext_build};
+
+static int32_t convnext_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    return r->add(r, CVR_KIND_MODEL, &convnext_tiny, err);
+}
+
+CVR_DEFINE_PLUGIN("model_convnext", "0.1.0",
+                  "layer:conv2d layer:layer_norm2d layer:layer_norm layer:to_tokens layer:from_tokens layer:linear "
+                  "layer:gelu layer:mul layer:stochastic_depth layer:add layer:adaptive_avg_pool2d layer:flatten",
+                  convnext_load)

@@ -1,0 +1,129 @@
+/*
+ * MobileNetV2 (Sandler, Howard, Zhu, Zhmoginov, Chen: "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018)
+ * as torchvision has it. Names and initialisation are torchvision's.
+ */
+#include "../model_net.h"
+
+typedef struct mobilenet_attrs {
+    double width_mult;
+    int64_t round_nearest;
+    int64_t last_channel;
+    double dropout;
+} mobilenet_attrs;
+
+/* The paper's table 2: expansion factor t, channels c, repeats n, stride of the first s. */
+typedef struct setting {
+    int64_t t, c, n, s;
+} setting;
+static const setting settings[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
+                                   {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
+
+/* To the nearest multiple of the divisor, at least one of them, and not below 90 % (the authors' _make_divisible). */
+static int64_t make_divisible(double v, int64_t divisor) {
+    int64_t channels = (int64_t)(v + (double)divisor / 2) / divisor * divisor;
+    if (channels < divisor) channels = divisor;
+    return (double)channels < 0.9 * v ? channels + divisor : channels;
+}
+
+/* ReLU6(BatchNorm(convolution)), named NAME.0 and NAME.1 */
+static cvr_value conv_norm_relu6(net *n, const char *name, const net_conv2d *c, cvr_value x) {
+    x = net_conv(n, x, net_print("%s.0", name).s, c);
+    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", "");
+    return net_layer(n, x, net_print("%s.2", name).s, "relu6", "");
+}
+
+/* x: (N, C, H, W) -> (N, out, H / stride, W / stride) by way of C * t channels */
+static cvr_value inverted_residual(net *n, const char *name, const setting *s, cvr_value x) {
+    const int64_t in = net_shape(n, x)[1], hidden = in * s->t;
+    const net_conv2d expand = {hidden, 1, 1, 0, 1, 0}, depthwise = {hidden, 3, s->s, 1, hidden, 0},
+                     project = {s->c, 1, 1, 0, 1, 0};
+    cvr_value y = x;
+    int i = 0;
+    if (s->t != 1) y = conv_norm_relu6(n, net_print("%s.conv.%d", name, i++).s, &expand, y);
+    y = conv_norm_relu6(n, net_print("%s.conv.%d", name, i++).s, &depthwise, y);
+    y = net_conv(n, y, net_print("%s.conv.%d", name, i++).s, &project);
+    y = net_layer(n, y, net_print("%s.conv.%d", name, i).s, "batch_norm2d", "");
+    return s->s == 1 && in == s->c ? net_layer2(n, x, y, net_print("%s.add", name).s, "add", "") : y;
+}
+
+/* image: (N, C, H, W) -> logits: (N, num_classes) */
+static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
+                               cvr_error *err) {
+    const mobilenet_attrs *a = (const mobilenet_attrs *)args->attrs;
+    const double m = a->width_mult;
+    const net_conv2d stem = {make_divisible(32 * m, a->round_nearest), 3, 2, 1, 1, 0},
+                     last = {
+                         make_divisible((double)a->last_channel * (m > 1 ? m : 1), a->round_nearest), 1, 1, 0, 1, 0};
+    net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
+    cvr_value x = conv_norm_relu6(&n, "features.0", &stem, image);
+    int block = 1;
+    for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
+        for (int64_t i = 0; i < settings[k].n && n.status == CVR_OK; i++) {
+            const setting s = {settings[k].t, make_divisible((double)settings[k].c * m, a->round_nearest), 1,
+                               i == 0 ? settings[k].s : 1};
+            x = inverted_residual(&n, net_print("features.%d", block++).s, &s, x);
+        }
+    }
+    x = conv_norm_relu6(&n, net_print("features.%d", block).s, &last, x);
+    x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
+    x = net_layer(&n, x, "flatten", "flatten", "");
+    x = net_layer(&n, x, "classifier.0", "dropout", net_print("%.17g", a->dropout).s);
+    *output = net_linear(&n, x, "classifier.1", args->num_classes);
+    return n.status;
+}
+
+static const cvr_attr_desc width_mult = {.struct_size = sizeof width_mult,
+                                         .name = "width_mult",
+                                         .kind = CVR_ATTR_FLOAT,
+                                         .count = 1,
+                                         .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                         .default_text = "1",
+                                         .min = 0.01,
+                                         .max = 100,
+                                         .doc = "multiplies the channels of every layer"};
+static const cvr_attr_desc round_nearest = {.struct_size = sizeof round_nearest,
+                                            .name = "round_nearest",
+                                            .kind = CVR_ATTR_INT,
+                                            .count = 1,
+                                            .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                            .default_text = "8",
+                                            .min = 1,
+                                            .max = 1024,
+                                            .doc = "channels are a multiple of it"};
+static const cvr_attr_desc last_channel = {.struct_size = sizeof last_channel,
+                                           .name = "last_channel",
+                                           .kind = CVR_ATTR_INT,
+                                           .count = 1,
+                                           .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                           .default_text = "1280",
+                                           .min = 1,
+                                           .max = 65536,
+                                           .doc =
+                                               "channels of the last convolution; a width_mult above 1 multiplies it"};
+static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
+                                      .name = "dropout",
+                                      .kind = CVR_ATTR_FLOAT,
+                                      .count = 1,
+                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                      .default_text = "0.2",
+                                      .min = 0,
+                                      .max = 1,
+                                      .doc = "probability before the last layer"};
+static const cvr_attr_desc *const schema[] = {&width_mult, &round_nearest, &last_channel, &dropout};
+
+static const cvr_model_desc mobilenet_v2 = {.struct_size = sizeof mobilenet_v2,
+                                            .name = "mobilenet_v2",
+                                            .doc = "Sandler et al. 2018, as in torchvision",
+                                            .n_attrs = sizeof schema / sizeof *schema,
+                                            .attrs = schema,
+                                            .build = mobilenet_build};
+
+static int32_t mobilenet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    return r->add(r, CVR_KIND_MODEL, &mobilenet_v2, err);
+}
+
+CVR_DEFINE_PLUGIN("model_mobilenet_v2", "0.1.0",
+                  "layer:conv2d layer:batch_norm2d layer:relu6 layer:add layer:adaptive_avg_pool2d layer:flatten "
+                  "layer:dropout layer:linear",
+                  mobilenet_load)

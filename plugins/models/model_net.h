@@ -1,0 +1,63 @@
+/*
+ * What models are written with: layers by name, one after the other, and how their parameters start. A failure sticks:
+ * after it every call does nothing, so that a network reads as its layers and is checked once, at the end.
+ *
+ * Where a network starts from other numbers than torch.nn's layers do, its parameter is declared before the layer that
+ * uses it: the first declaration of a name says how it starts, the layer's own then only finds it.
+ */
+#ifndef CVR_MODEL_NET_H
+#define CVR_MODEL_NET_H
+
+#include <cvr/plugin/plugin.h>
+
+/* How weights start; a bias starts at 0 but for NET_START_TORCH. */
+#define NET_START_TORCH 0   /* as the layer has it: uniform in +-1/sqrt(fan_in), bias too */
+#define NET_START_KAIMING 1 /* torch.nn.init.kaiming_normal_, mode fan_out, relu: std sqrt(2 / (out * kH * kW)) */
+#define NET_START_NORMAL 2  /* standard deviation `std` */
+#define NET_START_ZERO 3
+#define NET_START_XAVIER 4 /* torch.nn.init.xavier_uniform_: +-sqrt(6 / (fan_in + fan_out)) */
+
+typedef struct net_start {
+    int64_t kind;
+    double std;
+    double bias_std; /* of a linear layer; 0: the bias starts at 0 */
+} net_start;
+
+typedef struct net {
+    const cvr_builder *b;
+    cvr_error *err;
+    int32_t status;
+    net_start conv, linear;
+} net;
+
+/* A name or settings, made as printf does; too long a one is a failure of the layer's. */
+typedef struct net_text {
+    char s[160];
+} net_text;
+net_text net_print(const char *format, ...) CVR_PRINTF(1, 2);
+
+/* A layer of one input and one output. Returns `x` after a failure. */
+cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, const char *settings);
+/* A layer of two inputs: add, mul, concat. */
+cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings);
+
+/* Square kernels; 0 stands for stride 1 and groups 1. */
+typedef struct net_conv2d {
+    int64_t out_channels, kernel_size, stride, padding, groups, bias;
+} net_conv2d;
+/* x: (N, C, H, W) -> (N, out_channels, P, Q); starts as n->conv says */
+cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c);
+/* x: (..., I) -> (..., out_features); starts as n->linear says */
+cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features);
+
+/* A parameter of the model's own, or one that a layer will find. `shape` has `rank` axes. CVR_NONE after a failure. */
+cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
+                      const cvr_init *init);
+
+/* The logical shape of a value. */
+const int64_t *net_shape(const net *n, cvr_value x);
+
+/* Registers `count` models. */
+int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err);
+
+#endif

@@ -1,0 +1,131 @@
+/*
+ * Vision Transformer (Dosovitskiy et al.: "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+ * 2021) as torchvision has it. Names and initialisation are torchvision's (its trunc_normal_ is cut at -2 and 2,
+ * outside of what a patch's deviation makes likely). The head starts at 0, as torchvision's does: so do the first
+ * logits.
+ */
+#include "../model_net.h"
+#include <cvr/plugin/ops/arith.h>
+#include <math.h>
+
+typedef struct vit_attrs {
+    int64_t patch_size;
+    int64_t num_layers;
+    int64_t num_heads;
+    int64_t hidden_dim;
+    int64_t mlp_dim;
+    double dropout;
+} vit_attrs;
+
+static cvr_value drop(net *n, const char *name, const vit_attrs *a, cvr_value x) {
+    return net_layer(n, x, name, "dropout", net_print("%.17g", a->dropout).s);
+}
+
+static cvr_value norm(net *n, const char *name, const vit_attrs *a, cvr_value x) {
+    return net_layer(n, x, name, "layer_norm", net_print("%lld eps=1e-6", (long long)a->hidden_dim).s);
+}
+
+/* x: (N, L, D) -> the same: x += attention(norm(x)), x += MLP(norm(x)) */
+static cvr_value encoder_block(net *n, const char *name, const vit_attrs *a, cvr_value x) {
+    cvr_value y = norm(n, net_print("%s.ln_1", name).s, a, x);
+    y = net_layer(n, y, net_print("%s.self_attention", name).s, "multi_head_attention",
+                  net_print("%lld", (long long)a->num_heads).s);
+    y = drop(n, net_print("%s.dropout", name).s, a, y);
+    x = net_layer2(n, y, x, net_print("%s.add_1", name).s, "add", "");
+    y = norm(n, net_print("%s.ln_2", name).s, a, x);
+    y = net_linear(n, y, net_print("%s.mlp.0", name).s, a->mlp_dim);
+    y = net_layer(n, y, net_print("%s.mlp.1", name).s, "gelu", "");
+    y = drop(n, net_print("%s.mlp.2", name).s, a, y);
+    y = net_linear(n, y, net_print("%s.mlp.3", name).s, a->hidden_dim);
+    y = drop(n, net_print("%s.mlp.4", name).s, a, y);
+    return net_layer2(n, x, y, net_print("%s.add_2", name).s, "add", "");
+}
+
+/* x: (N, L, D) -> (N, 1 + L, D): the class token before each sequence */
+static cvr_value with_class_token(net *n, cvr_value x) {
+    const int64_t *shape = net_shape(n, x), token_shape[3] = {1, 1, shape[2]};
+    const cvr_init zero = {sizeof zero, CVR_INIT_CONSTANT, 0, 0, 0};
+    const cvr_expand_attrs repeat = {.rank = 3, .shape = {shape[0], 1, shape[2], 1, 1, 1}, .scale = 1};
+    const cvr_value token = net_declare(n, "class_token", 3, token_shape, 0, &zero);
+    cvr_value tokens = x;
+    if (n->status == CVR_OK) n->status = cvr_emit(n->b, "expand", &repeat, sizeof repeat, &token, 1, &tokens, n->err);
+    return net_layer2(n, tokens, x, "concat", "concat", "1");
+}
+
+static int32_t check_size(const vit_attrs *a, const int64_t *shape, cvr_error *err) {
+    if (shape[2] % a->patch_size == 0 && shape[3] % a->patch_size == 0 && a->hidden_dim % a->num_heads == 0)
+        return CVR_OK;
+    if (a->hidden_dim % a->num_heads != 0)
+        return cvr_fail(err, CVR_ERR_INVALID, "model.num_heads = %lld does not divide model.hidden_dim = %lld",
+                        (long long)a->num_heads, (long long)a->hidden_dim);
+    return cvr_fail(
+        err, CVR_ERR_INVALID,
+        "pictures of %lldx%lld; their sides must be multiples of model.patch_size = %lld: set data.img_size",
+        (long long)shape[3], (long long)shape[2], (long long)a->patch_size);
+}
+
+/* image: (N, C, H, W) -> logits: (N, num_classes) */
+static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
+                         cvr_error *err) {
+    const vit_attrs *a = (const vit_attrs *)args->attrs;
+    const net_conv2d patches = {a->hidden_dim, a->patch_size, a->patch_size, 0, 1, 1};
+    net n = {.b = b, .err = err, .linear = {NET_START_XAVIER, 0, 1e-6}};
+    const int64_t *shape = net_shape(&n, image);
+    n.status = check_size(a, shape, err);
+    if (n.status != CVR_OK) return n.status;
+    n.conv = (net_start){NET_START_NORMAL, 1 / sqrt((double)(shape[1] * a->patch_size * a->patch_size)), 0};
+    cvr_value x = net_conv(&n, image, "conv_proj", &patches);
+    x = net_layer(&n, x, "tokens", "to_tokens", "");
+    x = with_class_token(&n, x);
+    const int64_t position_shape[3] = {1, net_shape(&n, x)[1], a->hidden_dim};
+    const cvr_init position = {sizeof position, CVR_INIT_NORMAL, 0, 0, 0.02};
+    const cvr_value embedding = net_declare(&n, "encoder.pos_embedding", 3, position_shape, 0, &position);
+    x = net_layer2(&n, x, embedding, "encoder.add", "add", "");
+    x = drop(&n, "encoder.dropout", a, x);
+    for (int64_t i = 0; i < a->num_layers && n.status == CVR_OK; i++)
+        x = encoder_block(&n, net_print("encoder.layers.encoder_layer_%lld", (long long)i).s, a, x);
+    x = norm(&n, "encoder.ln", a, x);
+    x = net_layer(&n, x, "token", "slice", "1 start=0 end=1");
+    x = net_layer(&n, x, "flatten", "flatten", "");
+    n.linear = (net_start){NET_START_ZERO, 0, 0};
+    *output = net_linear(&n, x, "heads.head", args->num_classes);
+    return n.status;
+}
+
+#define SIZE(name_, default_, max_, doc_)                                                                              \
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = CVR_ATTR_INT, .count = 1,                         \
+        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX, .default_text = default_, .min = 1, .max = max_, .doc = doc_             \
+    }
+static const cvr_attr_desc patch_size = SIZE("patch_size", "16", 1024, "pixels of a patch's side"),
+                           num_layers = SIZE("num_layers", "12", 1000, "encoder blocks"),
+                           num_heads = SIZE("num_heads", "12", 1024, "heads of the attention"),
+                           hidden_dim = SIZE("hidden_dim", "768", 65536, "features of a token"),
+                           mlp_dim = SIZE("mlp_dim", "3072", 262144, "features within a block's MLP");
+static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
+                                      .name = "dropout",
+                                      .kind = CVR_ATTR_FLOAT,
+                                      .count = 1,
+                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                      .default_text = "0",
+                                      .min = 0,
+                                      .max = 1,
+                                      .doc = "probability after embedding, attention and MLP"};
+static const cvr_attr_desc *const schema[] = {&patch_size, &num_layers, &num_heads, &hidden_dim, &mlp_dim, &dropout};
+
+static const cvr_model_desc vit_b_16 = {.struct_size = sizeof vit_b_16,
+                                        .name = "vit_b_16",
+                                        .doc = "Dosovitskiy et al. 2021, as in torchvision",
+                                        .n_attrs = sizeof schema / sizeof *schema,
+                                        .attrs = schema,
+                                        .build = vit_build};
+
+static int32_t vit_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    return r->add(r, CVR_KIND_MODEL, &vit_b_16, err);
+}
+
+CVR_DEFINE_PLUGIN("model_vit", "0.1.0",
+                  "layer:conv2d layer:to_tokens op:expand layer:concat layer:add layer:dropout layer:layer_norm "
+                  "layer:multi_head_attention layer:linear layer:gelu layer:slice layer:flatten",
+                  vit_load)

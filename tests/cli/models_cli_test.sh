@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Models by name: torchvision's numbers of parameters, keys of [model], and U-Net on masks from the first step to a prediction.
+. "$(dirname "$0")/lib.sh"
+
+# model NAME SETTINGS...: a recipe of one model on made-up pictures
+model() {
+  local name=$1; shift
+  { printf '[run]\nname = m\n[model]\nname = %s\n' "$name"
+    printf '[data]\nformat = fake\nsize = 6\nclasses = 1000\nworkers = 0\n[train]\nbatch = 2\nepochs = 1\n[val]\ninterval = 0\n'; } >m.ini
+}
+
+# what torchvision's pages say: 1000 classes
+while read -r name size params; do
+  model "$name"
+  "$CVRUN" info m.ini "data.img_size=$size" >info.txt 2>err.txt || { cat err.txt >&2; fail "info of $name"; }
+  grep -qF "$params" info.txt || { cat info.txt >&2; fail "$name does not have $params parameters"; }
+  checks=$((checks + 1))
+done <<'LIST'
+resnet18 64 11,689,512
+resnet50 64 25,557,032
+mobilenet_v2 64 3,504,872
+convnext_tiny 64 28,589,128
+vit_b_16 224 86,567,656
+LIST
+
+# keys of a model, and what it cannot take
+model convnext_tiny
+expect 0 "" "$CVRUN" train m.ini data.img_size=16 data.classes=3 model.width=4 model.layers=1,1 model.drop_path=0.5 name=a
+expect 0 "" "$CVRUN" train m.ini data.img_size=16 data.classes=3 model.width=4 model.layers=1,1 model.drop_path=0.5 name=b backend.threads=1
+same runs/classify/a/weights/last.safetensors runs/classify/b/weights/last.safetensors
+expect 0 "" "$CVRUN" train m.ini data.img_size=16 data.classes=3 model.width=4 model.layers=1,1 model.drop_path=0 name=c
+! cmp -s runs/classify/a/weights/last.safetensors runs/classify/c/weights/last.safetensors || fail "drop_path does nothing"
+expect 2 "drop_path" "$CVRUN" train m.ini model.drop_paths=0.5
+model vit_b_16
+expect 2 "model.patch_size" "$CVRUN" train m.ini data.img_size=20
+expect 2 "does not divide model.hidden_dim" "$CVRUN" train m.ini data.img_size=32 model.num_heads=7
+model unet
+expect 2 "multiples of 16" "$CVRUN" train m.ini run.task=segment data.masks=yes data.classes=3 data.img_size=24
+
+# U-Net on masks
+unet=(train m.ini run.task=segment data.masks=yes data.classes=3 data.img_size=16 model.width=4 model.depth=2 val.interval=1)
+expect 0 "" "$CVRUN" "${unet[@]}" name=two epochs=2
+head -n 1 runs/segment/two/results.csv | grep -q "loss.*pixel_accuracy.*miou" || fail "results.csv lacks a metric"
+grep -q '"metric": "miou"' runs/segment/two/summary.json || fail "the best epoch is not chosen by miou"
+expect 0 "" "$CVRUN" "${unet[@]}" name=one epochs=1
+expect 0 "" "$CVRUN" train --resume runs/segment/one epochs=2
+same runs/segment/one/weights/last.safetensors runs/segment/two/weights/last.safetensors
+expect 0 "" "$CVRUN" predict runs/segment/two source=runs/segment/two/results.png predict.out=p
+grep -q '"classes": \[{"index": ' p/predictions.json || fail "predictions.json lacks the classes' shares"
+printf '[augment]\nrandom_horizontal_flip = p=1\n' >>m.ini
+expect 1 "random_horizontal_flip: it does not move the pixels of a mask" "$CVRUN" "${unet[@]}" name=flip
+model unet
+expect 1 "there is no mask" "$CVRUN" "${unet[@]}" name=none data.masks=no
+done_with models_cli_test
