@@ -43,6 +43,10 @@ typedef struct cpu_micro_table {
     void (*by_row)(const cpu_tile *t);
     /* A_s[i,k] = a[steps[s].a + i + k * a_k]: a transposed operand. */
     void (*by_column)(const cpu_tile *t);
+    /* A panel of B: `to` is (k, columns), zero past the n-th column. to[c,j] = from[j * from_step + c]. */
+    void (*pack_transposed)(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    /* to[c,j] = from[c * from_step + j] */
+    void (*pack_rows)(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
 } cpu_micro_table;
 
 extern const cpu_micro_table cpu_micro;
@@ -56,5 +60,9 @@ static inline int64_t cpu_tiles(int64_t n) {
 static inline int64_t cpu_panels(int64_t n) {
     return cpu_ceil_div(n, cpu_micro.columns);
 }
+
+/* The panels of f32 operands, for the tables. */
+void cpu_pack_transposed(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_pack_rows(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
 
 #endif

@@ -1,40 +1,4 @@
 /* The micro-kernels of AVX-512: up to 14 x 32, 28 accumulators, two vectors of B and one broadcast element of A. */
-#include "gemm.h"
-
-#include <immintrin.h>
-
-#define VEC 16
-typedef __m512 vec;
-typedef __mmask16 vec_part;
-
-static inline vec_part vec_part_of(int64_t n) {
-    return (vec_part)(0xFFFFu >> (16 - n));
-}
-static inline vec vec_zero(void) {
-    return _mm512_setzero_ps();
-}
-static inline vec vec_load(const float *p) {
-    return _mm512_loadu_ps(p);
-}
-static inline vec vec_load_part(const float *p, vec_part part) {
-    return _mm512_maskz_loadu_ps(part, p);
-}
-static inline vec vec_set1(const float *p) {
-    return _mm512_set1_ps(*p);
-}
-static inline vec vec_add(vec a, vec b) {
-    return _mm512_add_ps(a, b);
-}
-static inline vec vec_fma(vec a, vec b, vec c) {
-    return _mm512_fmadd_ps(a, b, c);
-}
-static inline void vec_store(float *p, vec a) {
-    _mm512_storeu_ps(p, a);
-}
-static inline void vec_store_part(float *p, vec a, vec_part part) {
-    _mm512_mask_storeu_ps(p, part, a);
-}
-
 #include "gemm_tile.h"
 
 TILE_HEIGHT(1)
@@ -72,4 +36,4 @@ static void by_column(const cpu_tile *t) {
     tile_of[1][t->n > VEC][t->m - 1](t);
 }
 
-const cpu_micro_table cpu_micro = {14, 2 * VEC, sizeof(float), by_row, by_column};
+const cpu_micro_table cpu_micro = {14, 2 * VEC, sizeof(float), by_row, by_column, cpu_pack_transposed, cpu_pack_rows};

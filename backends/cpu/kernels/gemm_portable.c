@@ -2,45 +2,6 @@
  * The micro-kernels in plain C with vectors of four floats, which gcc and clang bring to any machine: up to 6 x 8, for
  * sixteen registers. Compiled with -ffp-contract=fast, so that machines that have a fused multiply-add use it.
  */
-#include "gemm.h"
-
-#define VEC 4
-typedef float vec __attribute__((vector_size(16)));
-typedef int64_t vec_part;
-
-static inline vec_part vec_part_of(int64_t n) {
-    return n;
-}
-static inline vec vec_zero(void) {
-    return (vec){0, 0, 0, 0};
-}
-static inline vec vec_load(const float *p) {
-    vec v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline vec vec_load_part(const float *p, vec_part part) {
-    return (vec){p[0], part > 1 ? p[1] : 0, part > 2 ? p[2] : 0, part > 3 ? p[3] : 0};
-}
-static inline vec vec_set1(const float *p) {
-    return (vec){*p, *p, *p, *p};
-}
-static inline vec vec_add(vec a, vec b) {
-    return a + b;
-}
-static inline vec vec_fma(vec a, vec b, vec c) {
-    return a * b + c;
-}
-static inline void vec_store(float *p, vec a) {
-    memcpy(p, &a, sizeof a);
-}
-static inline void vec_store_part(float *p, vec a, vec_part part) {
-    p[0] = a[0];
-    if (part > 1) p[1] = a[1];
-    if (part > 2) p[2] = a[2];
-    if (part > 3) p[3] = a[3];
-}
-
 #include "gemm_tile.h"
 
 TILE_HEIGHT(1)
@@ -66,4 +27,4 @@ static void by_column(const cpu_tile *t) {
     tile_of[1][t->n > VEC][t->m - 1](t);
 }
 
-const cpu_micro_table cpu_micro = {6, 2 * VEC, sizeof(float), by_row, by_column};
+const cpu_micro_table cpu_micro = {6, 2 * VEC, sizeof(float), by_row, by_column, cpu_pack_transposed, cpu_pack_rows};

@@ -1,11 +1,11 @@
 /*
- * The body of every micro-kernel (see gemm.h), for files that define a vector of VEC floats first: `vec`, vec_zero,
- * vec_load, vec_set1, vec_fma, vec_store, and vec_load_part and vec_store_part which touch only the first `n` of them.
- * `m` and `vectors` are constants wherever it is inlined, so that the accumulators are registers.
+ * The body of every micro-kernel (see gemm.h), on the vectors of cpu_vec.h. `m` and `vectors` are constants wherever it
+ * is inlined, so that the accumulators are registers.
  */
 #ifndef CVR_BACKENDS_CPU_GEMM_TILE_H
 #define CVR_BACKENDS_CPU_GEMM_TILE_H
 
+#include "cpu_vec.h"
 #include "gemm.h"
 
 #define TILE_INLINE static inline __attribute__((always_inline))
