@@ -1,77 +1,119 @@
-/* Depthwise convolution: no matrices, a loop over channels, which NHWC keeps together. */
+/*
+ * Depthwise convolution, forward and backward-input: no matrices, vectors of channels, which NHWC keeps together.
+ * Several pixels of a row at once share each tap's weights; pixels near an edge go one by one, with the taps that are
+ * inside.
+ */
 #include "conv2d.h"
+#include "cpu_vec.h"
 
-#define CHANNELS 64 /* accumulated at once, in registers */
+#define PIXELS 8          /* of a tile: accumulators in registers */
+#define TASK_FLOATS 16384 /* of the destination, about */
 
-/* The source pixel (y, x) of image n, or NULL outside of it. */
-static inline const float *source_pixel(const conv_job *job, int64_t n, int64_t y, int64_t x) {
-    if (y < 0 || y >= job->src_size[0] || x < 0 || x >= job->src_size[1]) return NULL;
-    return job->src + ((n * job->src_size[0] + y) * job->src_size[1] + x) * job->groups;
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* A grid row of a phase. */
+typedef struct depthwise_row {
+    const conv_job *job;
+    const float *weight; /* (h.taps, w.taps, groups) */
+    const float *src;    /* of the image */
+    float *dst;          /* the row's first pixel of this phase */
+    int64_t y;           /* source row of tap 0 */
+    conv_axis h, w;
+} depthwise_row;
+
+/* What is constant where a tile is inlined. */
+typedef struct tile_kind {
+    int pixels;
+    int whole; /* all VEC channels */
+    int edge;  /* taps may lie outside of the row */
+} tile_kind;
+
+ALWAYS_INLINE vec load(const float *p, tile_kind kind, vec_part part) {
+    return kind.whole ? vec_load(p) : vec_load_part(p, part);
 }
 
-/* sum[c] += a[c] * b[c] for `n` <= CHANNELS channels. */
-static inline void multiply_add(float *restrict sum, const float *restrict a, const float *restrict b, int64_t n) {
-    if (n == CHANNELS)
-        for (int c = 0; c < CHANNELS; c++) sum[c] += a[c] * b[c];
-    else
-        for (int64_t c = 0; c < n; c++) sum[c] += a[c] * b[c];
-}
-
-void conv_depthwise_tile(const conv_job *job, const conv_axis *h, const conv_axis *w, const float *weight,
-                         int64_t first, int64_t end) {
-    for (int64_t t = first; t < end; t++) {
-        const int64_t j = t % w->grid, i = t / w->grid % h->grid, n = t / w->grid / h->grid;
-        const int64_t y = h->dst_off + i * h->dst_step, x = w->dst_off + j * w->dst_step;
-        float *out = job->dst + ((n * job->dst_size[0] + y) * job->dst_size[1] + x) * job->groups;
-        for (int64_t c0 = 0; c0 < job->groups; c0 += CHANNELS) {
-            const int64_t width = cpu_min(CHANNELS, job->groups - c0);
-            float sum[CHANNELS] = {0};
-            if (job->bias) memcpy(sum, job->bias + c0, (size_t)width * sizeof(float));
-            for (int64_t a = 0; a < h->taps; a++)
-                for (int64_t b = 0; b < w->taps; b++) {
-                    const float *p = source_pixel(job, n, i * h->src_step + h->base + a * h->inc,
-                                                  j * w->src_step + w->base + b * w->inc);
-                    if (p) multiply_add(sum, p + c0, weight + (a * w->taps + b) * job->groups + c0, width);
-                }
-            memcpy(out + c0, sum, (size_t)width * sizeof(float));
+/* dst = bias + sum over taps, at kind.pixels pixels from grid column j on, and up to VEC channels from c on. */
+ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, vec_part part) {
+    const conv_shape *s = &r->job->shape;
+    const int64_t groups = s->groups, step = r->w.src_step * groups;
+    const vec first = r->job->bias ? load(r->job->bias + c, kind, part) : vec_zero();
+    vec sum[PIXELS];
+    for (int p = 0; p < kind.pixels; p++) sum[p] = first;
+    for (int64_t a = 0; a < r->h.taps; a++) {
+        const int64_t y = r->y + a * r->h.inc;
+        if (y < 0 || y >= s->src_size[0]) continue;
+        int64_t x = j * r->w.src_step + r->w.base;
+        for (int64_t b = 0; b < r->w.taps; b++, x += r->w.inc) {
+            if (kind.edge && (x < 0 || x >= s->src_size[1])) continue;
+            const float *from = r->src + (y * s->src_size[1] + x) * groups + c;
+            const vec k = load(r->weight + (a * r->w.taps + b) * groups + c, kind, part);
+            for (int p = 0; p < kind.pixels; p++) sum[p] = vec_fma(load(from + p * step, kind, part), k, sum[p]);
         }
     }
-}
-
-/* One grid row's share of one tap: sum[c] += x * grad over the columns [j0, j1) whose source column is inside. */
-static void tap_row(const conv_job *job, const conv_axis *w, const float *row, const float *grad, int64_t b,
-                    const int64_t j0_j1[2], int64_t width, float *restrict sum) {
-    for (int64_t j = j0_j1[0]; j < j0_j1[1]; j++) {
-        const int64_t x = j * w->src_step + w->base + b * w->inc;
-        if (x < 0 || x >= job->src_size[1]) continue;
-        multiply_add(sum, row + x * job->groups, grad + (j - j0_j1[0]) * job->groups, width);
+    for (int p = 0; p < kind.pixels; p++) {
+        float *to = r->dst + (j + p) * r->w.dst_step * groups + c;
+        if (kind.whole)
+            vec_store(to, sum[p]);
+        else
+            vec_store_part(to, sum[p], part);
     }
 }
 
-/* Adds the part of one grid row that lies in a chunk; `t` is its first pixel. */
-static void weight_row(const conv_job *job, const conv_axis *h, const conv_axis *w, const float *grad, int64_t t,
-                       int64_t pixels, float *partial) {
-    const int64_t j = t % w->grid, i = t / w->grid % h->grid, n = t / w->grid / h->grid;
-    for (int64_t c0 = 0; c0 < job->groups; c0 += CHANNELS) {
-        const int64_t width = cpu_min(CHANNELS, job->groups - c0);
-        for (int64_t a = 0; a < h->taps; a++) {
-            const float *row = source_pixel(job, n, i * h->src_step + h->base + a * h->inc, 0);
-            if (!row) continue;
-            for (int64_t b = 0; b < w->taps; b++) {
-                float *to = partial + (a * w->taps + b) * job->groups + c0;
-                float sum[CHANNELS] = {0};
-                tap_row(job, w, row + c0, grad + t * job->groups + c0, b, (const int64_t[]){j, j + pixels}, width, sum);
-                for (int64_t c = 0; c < width; c++) to[c] += sum[c];
-            }
-        }
+ALWAYS_INLINE void tile_channels(const depthwise_row *r, int64_t j, int pixels, int edge) {
+    const int64_t groups = r->job->shape.groups;
+    int64_t c = 0;
+    for (; c + VEC <= groups; c += VEC) tile(r, j, c, (tile_kind){pixels, 1, edge}, vec_part_of(VEC));
+    if (c < groups) tile(r, j, c, (tile_kind){pixels, 0, edge}, vec_part_of(groups - c));
+}
+
+static void eight_pixels(const depthwise_row *r, int64_t j) {
+    tile_channels(r, j, PIXELS, 0);
+}
+
+static void one_pixel(const depthwise_row *r, int64_t j) {
+    tile_channels(r, j, 1, 1);
+}
+
+static void run_row(const depthwise_row *r) {
+    const conv_axis *w = &r->w;
+    const int64_t size = r->job->shape.src_size[1], last = w->base + (w->taps - 1) * w->inc;
+    const int64_t lo = cpu_min(w->grid, w->base < 0 ? cpu_ceil_div(-w->base, w->src_step) : 0);
+    const int64_t hi = last < size ? cpu_min(w->grid, cpu_ceil_div(size - last, w->src_step)) : 0;
+    int64_t j = 0;
+    for (; j < lo; j++) one_pixel(r, j);
+    for (; j + PIXELS <= hi; j += PIXELS) eight_pixels(r, j);
+    for (; j < w->grid; j++) one_pixel(r, j);
+}
+
+typedef struct depthwise_job {
+    const conv_job *job;
+    int64_t rows, tasks; /* rows of a task; tasks of a phase */
+} depthwise_job;
+
+static void depthwise_task(void *ctx, uint64_t task, uint32_t worker) {
+    const depthwise_job *d = ctx;
+    const conv_shape *s = &d->job->shape;
+    const int64_t phase = (int64_t)task / d->tasks, part = (int64_t)task % d->tasks;
+    depthwise_row r = {.job = d->job};
+    (void)worker;
+    conv_axis_of(&r.h, s, 0, phase / s->phases[1]);
+    conv_axis_of(&r.w, s, 1, phase % s->phases[1]);
+    r.weight = d->job->packed + conv_taps_before(s, &r.h, phase / s->phases[1], phase % s->phases[1]) * s->groups;
+    const int64_t end = cpu_min((part + 1) * d->rows, s->n * r.h.grid);
+    for (int64_t t = part * d->rows; t < end; t++) {
+        const int64_t n = t / r.h.grid, i = t % r.h.grid;
+        r.y = i * r.h.src_step + r.h.base;
+        r.src = d->job->src + n * s->src_size[0] * s->src_size[1] * s->groups;
+        r.dst = d->job->dst +
+                ((n * s->dst_size[0] + r.h.dst_off + i * r.h.dst_step) * s->dst_size[1] + r.w.dst_off) * s->groups;
+        run_row(&r);
     }
 }
 
-void conv_depthwise_weight_tile(const conv_job *job, const conv_axis *h, const conv_axis *w, const float *grad,
-                                int64_t first, int64_t end, float *partial) {
-    for (int64_t t = first; t < end;) {
-        const int64_t pixels = cpu_min(w->grid - t % w->grid, end - t);
-        weight_row(job, h, w, grad, t, pixels, partial);
-        t += pixels;
-    }
+void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool) {
+    const conv_shape *s = &job->shape;
+    const int64_t row = cpu_ceil_div(s->dst_size[1], s->phases[1]) * s->groups;
+    depthwise_job d = {.job = job, .rows = cpu_max(1, TASK_FLOATS / cpu_max(1, row))};
+    d.tasks = cpu_ceil_div(s->n * cpu_ceil_div(s->dst_size[0], s->phases[0]), d.rows);
+    if (d.tasks > 0) pool->run(pool, (uint64_t)(d.tasks * s->phases[0] * s->phases[1]), depthwise_task, &d);
 }

@@ -1,177 +1,196 @@
 /*
- * The geometry of the gather (see conv2d.h), and im2col: Chellapilla, Puri, Simard, "High Performance Convolutional
- * Neural Networks for Document Processing", 2006, by tiles that stay in the cache.
+ * Convolution forward and backward-input by tiles (see conv2d.h). A task is a phase, a range of images, a range of grid
+ * rows and a range of panels of destination channels. Within it the source's channels go block by block; each block is
+ * brought into scratch where it has to be, and then every panel of weights, which stays in the second-level cache,
+ * meets every tile of pixels. Tiles run over the images of the task, so that rows of 7 pixels fill tiles of 14, and yet
+ * all pixels of a tile stand in the same row of their pictures: what that row's taps would read outside is left out.
  */
 #include "conv2d.h"
 
-/* A tile's matrix has about this many floats (256 KiB), within these numbers of pixels. */
-#define TILE_FLOATS 65536
-#define TILE_MIN 192
-#define TILE_MAX 1024
-/* Tiles shrink, down to this, to give many cores something to do. */
-#define TILE_SMALL 64
-#define TILES_WANTED 32
-/* Weights up to this size are transposed first: OpenBLAS is faster on (k,n) than on (n,k) where n and k are small. */
-#define PACK_FORWARD_FLOATS 65536
+#define STEPS_KEPT 128 /* steps of one call; a kernel with more taps takes several */
 
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b) {
-        const int64_t r = a % b;
-        a = b;
-        b = r;
+/* A task, and where its source lies: element (image, grid row, grid column, tap a, tap b) is at
+ * at + image * image_step + row * row_step + a * row_inc + column * column_step + b * column_inc. */
+typedef struct gather_view {
+    const conv_job *job;
+    conv_axis h, w;
+    const float *weight; /* of the phase and group */
+    float *dst;          /* of the group */
+    const float *bias;   /* of the group, or NULL */
+    int64_t group, image0, images, row0, rows;
+    int64_t channel, channels; /* of the block */
+    int inside;
+    const float *at;
+    int64_t image_step, row_step, row_inc, column_step, column_inc;
+} gather_view;
+
+static void view_in_place(gather_view *v) {
+    const conv_shape *s = &v->job->shape;
+    const int64_t c = s->groups * s->src_c, row = s->src_size[1] * c;
+    v->at = v->job->src + v->image0 * s->src_size[0] * row + (v->row0 * v->h.src_step + v->h.base) * row +
+            v->w.base * c + v->group * s->src_c + v->channel;
+    v->image_step = s->src_size[0] * row;
+    v->row_step = v->h.src_step * row;
+    v->row_inc = v->h.inc * row;
+    v->column_step = v->w.src_step * c;
+    v->column_inc = v->w.inc * c;
+}
+
+/* One source row of one image: to (columns, pixel) = every unit-th pixel from column base on, 0 outside. */
+static void copy_row(const gather_view *v, float *to, const float *row, int64_t columns, int64_t unit) {
+    const conv_shape *s = &v->job->shape;
+    const int64_t c = s->groups * s->src_c, pixel = v->job->pixel;
+    const size_t bytes = (size_t)v->channels * sizeof(float);
+    row += v->group * s->src_c + v->channel;
+    int64_t j = 0, x = v->w.base;
+    for (; j < columns && x < 0; j++, x += unit) memset(to + j * pixel, 0, bytes);
+    if (unit == 1 && c == pixel && v->channels == pixel && j < columns && x < s->src_size[1]) {
+        const int64_t n = cpu_min(columns - j, s->src_size[1] - x);
+        memcpy(to + j * pixel, row + x * c, (size_t)(n * pixel) * sizeof(float));
+        j += n;
+        x += n;
     }
-    return a;
+    for (; j < columns && x < s->src_size[1]; j++, x += unit) memcpy(to + j * pixel, row + x * c, bytes);
+    for (; j < columns; j++) memset(to + j * pixel, 0, bytes);
 }
 
-static void axis_forward(conv_axis *out, const conv_job *job, int axis) {
-    *out = (conv_axis){.grid = job->dst_size[axis],
-                       .dst_step = 1,
-                       .src_step = job->stride[axis],
-                       .base = -job->padding[axis],
-                       .inc = job->dilation[axis],
-                       .taps = job->kernel[axis],
-                       .tap_step = 1};
+/* The block's part of the source, with zeros beside it; rows outside of it are never read, and stay as they are. */
+static void view_copy(gather_view *v, float *scratch) {
+    const conv_shape *s = &v->job->shape;
+    const int64_t unit_h = conv_axis_unit(&v->h), unit_w = conv_axis_unit(&v->w);
+    const int64_t rows = conv_axis_extent(&v->h, v->rows), columns = conv_axis_extent(&v->w, v->w.grid);
+    const int64_t row = columns * v->job->pixel, c = s->groups * s->src_c;
+    for (int64_t n = 0; n < v->images; n++)
+        for (int64_t i = 0; i < rows; i++) {
+            const int64_t y = v->row0 * v->h.src_step + v->h.base + i * unit_h;
+            if (y < 0 || y >= s->src_size[0]) continue;
+            copy_row(v, scratch + (n * rows + i) * row,
+                     v->job->src + ((v->image0 + n) * s->src_size[0] + y) * s->src_size[1] * c, columns, unit_w);
+        }
+    v->at = scratch;
+    v->image_step = rows * row;
+    v->row_step = v->h.src_step / unit_h * row;
+    v->row_inc = v->h.inc / unit_h * row;
+    v->column_step = v->w.src_step / unit_w * v->job->pixel;
+    v->column_inc = v->w.inc / unit_w * v->job->pixel;
 }
 
-/*
- * Row h = phase + i * s of the destination sees kernel row r from source row (h + p - r * d) / s, where that divides.
- * The r that do are s / gcd(s, d) apart.
- */
-static void axis_transposed(conv_axis *out, const conv_job *job, int axis, int64_t phase) {
-    const int64_t s = job->stride[axis], d = job->dilation[axis], at = phase + job->padding[axis];
-    const int64_t step = s / gcd(s, d);
-    int64_t r = 0;
-    while (r < job->kernel[axis] && r < step && (at - r * d) % s != 0) r++;
-    *out = (conv_axis){.grid = phase < job->dst_size[axis] ? cpu_ceil_div(job->dst_size[axis] - phase, s) : 0,
-                       .dst_off = phase,
-                       .dst_step = s,
-                       .src_step = 1,
-                       .base = (at - r * d) / s,
-                       .inc = -(step * d / s),
-                       .taps = r < job->kernel[axis] && r < step ? cpu_ceil_div(job->kernel[axis] - r, step) : 0,
-                       .tap0 = r,
-                       .tap_step = step};
+/* Whether some pixel of the grid has its tap b inside. */
+static int column_seen(const gather_view *v, int64_t b) {
+    const int64_t x = v->w.base + b * v->w.inc;
+    return x + (v->w.grid - 1) * v->w.src_step >= 0 && x < v->job->shape.src_size[1];
 }
 
-void conv_axis_of(conv_axis *out, const conv_job *job, int axis, int64_t phase) {
-    if (job->transposed)
-        axis_transposed(out, job, axis, phase);
-    else
-        axis_forward(out, job, axis);
-}
-
-int64_t conv_taps_before(const conv_job *job, const conv_axis *h, int64_t phase_h, int64_t phase_w) {
-    int64_t rows = 0, columns = 0, all_columns = 0;
-    conv_axis a;
-    for (int64_t u = 0; u < phase_h; u++) {
-        conv_axis_of(&a, job, 0, u);
-        rows += a.taps;
+/* The steps of grid row `i` from tap number *tap on, STEPS_KEPT at most; taps of a row that lie end to end are one. */
+static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step *steps) {
+    const int64_t width = cpu_micro.columns, across = v->w.taps, all = v->h.taps * across;
+    const int joined = v->column_inc == v->channels;
+    int64_t n = 0;
+    for (; *tap < all && n < STEPS_KEPT; *tap += joined ? across : 1) {
+        const int64_t a = *tap / across, b = *tap % across;
+        const int64_t y = i * v->h.src_step + v->h.base + a * v->h.inc;
+        if (y < 0 || y >= v->job->shape.src_size[0]) continue;
+        if (!joined && !column_seen(v, b)) continue;
+        steps[n++] = (cpu_step){.a = a * v->row_inc + b * v->column_inc,
+                                .b = *tap * v->channels * width,
+                                .k = joined ? across * v->channels : v->channels};
     }
-    for (int64_t v = 0; v < job->phases[1]; v++) {
-        conv_axis_of(&a, job, 1, v);
-        if (v < phase_w) columns += a.taps;
-        all_columns += a.taps;
-    }
-    return rows * all_columns + h->taps * columns;
+    return n;
 }
 
-static int64_t tile_pixels(int64_t pixels, int64_t row_floats) {
-    int64_t tile = cpu_max(TILE_MIN, cpu_min(TILE_MAX, TILE_FLOATS / cpu_max(row_floats, 1)));
-    tile = cpu_min(tile, cpu_max(TILE_SMALL, cpu_ceil_div(pixels, TILES_WANTED)));
-    return cpu_ceil_div(tile, 16) * 16;
-}
-
-void conv_job_plan(conv_job *job, const cvr_conv2d_attrs *attrs, const cvr_tensor *src, const cvr_tensor *weight,
-                   const cvr_tensor *dst, int64_t transposed) {
-    memset(job, 0, sizeof *job);
-    job->n = src->shape[0];
-    job->groups = attrs->groups;
-    job->src_c = src->shape[1] / job->groups;
-    job->dst_c = dst->shape[1] / job->groups;
-    job->transposed = transposed;
-    int unit = 1, one_by_one = 1;
-    int64_t pixels = job->n, taps = 1;
-    for (int i = 0; i < 2; i++) {
-        job->src_size[i] = src->shape[2 + i];
-        job->dst_size[i] = dst->shape[2 + i];
-        job->kernel[i] = weight->shape[2 + i];
-        job->stride[i] = attrs->stride[i];
-        job->padding[i] = attrs->padding[i];
-        job->dilation[i] = attrs->dilation[i];
-        job->phases[i] = transposed ? cpu_min(job->stride[i], job->dst_size[i]) : 1;
-        unit = unit && job->stride[i] == 1 && job->padding[i] == 0 && job->src_size[i] == job->dst_size[i];
-        one_by_one = one_by_one && job->kernel[i] == 1;
-        pixels *= transposed ? cpu_ceil_div(job->dst_size[i], job->stride[i]) : job->dst_size[i];
-        taps *= transposed ? cpu_ceil_div(job->kernel[i], job->stride[i] / gcd(job->stride[i], job->dilation[i]))
-                           : job->kernel[i];
-        job->scatter_pixels |= transposed && job->stride[i] > 1;
-    }
-    const int64_t weight_floats = cvr_numel(4, weight->shape);
-    job->depthwise = job->groups > 1 && job->src_c == 1 && job->dst_c == 1;
-    job->gather_pixels = !(unit && one_by_one);
-    if (job->depthwise)
-        job->pack_weights = 1;
-    else if (transposed)
-        job->pack_weights = !one_by_one;
-    else
-        job->pack_weights = weight_floats <= PACK_FORWARD_FLOATS;
-    job->tile = tile_pixels(pixels, taps * job->src_c);
-    job->tiles = cpu_ceil_div(pixels, job->tile);
-    job->packed_floats = job->pack_weights ? cpu_line_up(weight_floats) : 0;
-    if (!job->depthwise) {
-        job->scratch_floats += job->gather_pixels ? cpu_line_up(job->tile * taps * job->src_c) : 0;
-        job->scratch_floats += job->scatter_pixels ? cpu_line_up(job->tile * job->groups * job->dst_c) : 0;
+/* One grid row of all images of the task, one panel. */
+static void row_tiles(const gather_view *v, int64_t i, int64_t panel, const cpu_tile *like) {
+    const conv_shape *s = &v->job->shape;
+    const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid, tiles = cpu_tiles(pixels);
+    const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
+    int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX], n = 0, j = 0;
+    cpu_tile t = *like;
+    t.a = v->at + (i - v->row0) * v->row_step;
+    t.c = v->dst + v->image0 * image + ((v->h.dst_off + i * v->h.dst_step) * s->dst_size[1] + v->w.dst_off) * dst_c +
+          panel * cpu_micro.columns;
+    t.a_rows = a_rows;
+    t.c_rows = c_rows;
+    for (int64_t tile = 0; tile < tiles; tile++) {
+        t.m = cpu_part(pixels, tiles, tile + 1) - cpu_part(pixels, tiles, tile);
+        for (int64_t p = 0; p < t.m; p++) {
+            a_rows[p] = n * v->image_step + j * v->column_step;
+            c_rows[p] = n * image + j * column;
+            if (++j == v->w.grid) {
+                j = 0;
+                n++;
+            }
+        }
+        cpu_micro.by_row(&t);
     }
 }
 
-uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
-    return ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(float);
+/* Every tile of one panel, for one block of source channels. */
+static void panel_tiles(const gather_view *v, int64_t panel) {
+    const conv_shape *s = &v->job->shape;
+    const int64_t width = cpu_micro.columns, taps = v->h.taps * v->w.taps;
+    cpu_step steps[STEPS_KEPT];
+    cpu_tile t = {.b = v->weight + (panel * s->src_c + v->channel) * taps * width,
+                  .steps = steps,
+                  .init = v->bias ? v->bias + panel * width : NULL,
+                  .a_k = 1,
+                  .b_k = width,
+                  .n = cpu_min(width, s->dst_c - panel * width)};
+    for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
+        int64_t tap = 0;
+        t.add = v->channel > 0;
+        do {
+            t.n_steps = row_steps(v, i, &tap, steps);
+            if (t.n_steps > 0 || !t.add) row_tiles(v, i, panel, &t);
+            t.add = 1;
+        } while (tap < taps);
+    }
 }
 
-/* A copy that is inlined where calling memcpy would cost more than the copy. */
-static inline void copy_floats(float *restrict to, const float *restrict from, int64_t n) {
-    if (n <= 16)
-        for (int64_t i = 0; i < n; i++) to[i] = from[i];
-    else
-        memcpy(to, from, (size_t)n * sizeof(float));
+static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
+    const conv_job *job = ctx;
+    const conv_shape *s = &job->shape;
+    int64_t t = (int64_t)task;
+    const int64_t part = t % job->panel_parts, group = t / job->panel_parts % s->groups;
+    t /= job->panel_parts * s->groups;
+    const int64_t rows = t % job->row_parts, images = t / job->row_parts % job->image_parts;
+    t /= job->row_parts * job->image_parts;
+    gather_view v = {.job = job, .group = group};
+    conv_axis_of(&v.h, s, 0, t / s->phases[1]);
+    conv_axis_of(&v.w, s, 1, t % s->phases[1]);
+    const int64_t before = conv_taps_before(s, &v.h, t / s->phases[1], t % s->phases[1]);
+    const int64_t panel_floats = s->src_c * cpu_micro.columns;
+    v.weight = job->packed + (before * s->groups + group * v.h.taps * v.w.taps) * job->panels * panel_floats;
+    v.dst = job->dst + group * s->dst_c;
+    v.bias = job->bias ? job->bias + group * s->dst_c : NULL;
+    v.image0 = cpu_part(s->n, job->image_parts, images);
+    v.images = cpu_part(s->n, job->image_parts, images + 1) - v.image0;
+    v.row0 = cpu_part(v.h.grid, job->row_parts, rows);
+    v.rows = cpu_part(v.h.grid, job->row_parts, rows + 1) - v.row0;
+    if (v.rows == 0 || v.w.grid == 0) return;
+    v.inside = !job->spread && conv_axis_inside(&v.h, s->src_size[0]) && conv_axis_inside(&v.w, s->src_size[1]);
+    const int64_t end = cpu_part(job->panels, job->panel_parts, part + 1);
+    const int empty = v.h.taps == 0 || v.w.taps == 0;
+    for (; v.channel < s->src_c; v.channel += job->block_c) {
+        v.channels = cpu_min(job->block_c, s->src_c - v.channel);
+        if (v.inside || empty)
+            view_in_place(&v);
+        else
+            view_copy(&v, job->scratch + worker * job->scratch_floats);
+        for (int64_t panel = cpu_part(job->panels, job->panel_parts, part); panel < end; panel++)
+            panel_tiles(&v, panel);
+    }
 }
 
-static inline void zero_floats(float *to, int64_t n) {
-    memset(to, 0, (size_t)n * sizeof(float));
-}
-
-/* One kernel row at one pixel: cols (w.taps, channels) from source columns x0, x0 + inc, ... of the row at `row`. */
-static inline void gather_row(const conv_cols *c, const float *row, int64_t x0, const conv_axis *w, float *cols) {
-    const int64_t x_last = x0 + (w->taps - 1) * w->inc;
-    if (w->inc == 1 && c->channels == c->src_stride && x0 >= 0 && x_last < c->src_size[1]) {
-        copy_floats(cols, row + x0 * c->src_stride, w->taps * c->channels);
+void conv_job_run(conv_job *job, const cvr_threadpool *pool, float *workspace) {
+    const conv_shape *s = &job->shape;
+    job->packed = workspace;
+    job->scratch = workspace + job->packed_floats;
+    conv_pack(job, pool);
+    if (conv_is_depthwise(s)) {
+        conv_depthwise_run(job, pool);
         return;
     }
-    for (int64_t b = 0; b < w->taps; b++, cols += c->channels) {
-        const int64_t x = x0 + b * w->inc;
-        if (x < 0 || x >= c->src_size[1])
-            zero_floats(cols, c->channels);
-        else
-            copy_floats(cols, row + x * c->src_stride + c->channel, c->channels);
-    }
-}
-
-void conv_im2col(const conv_cols *c, const conv_axis *h, const conv_axis *w, float *cols) {
-    const int64_t row_floats = w->taps * c->channels;
-    int64_t j = c->first % w->grid, i = c->first / w->grid % h->grid, n = c->first / w->grid / h->grid;
-    for (int64_t t = c->first; t < c->end; t++) {
-        const float *image = c->src + n * c->src_size[0] * c->src_size[1] * c->src_stride;
-        for (int64_t a = 0; a < h->taps; a++, cols += row_floats) {
-            const int64_t y = i * h->src_step + h->base + a * h->inc;
-            if (y < 0 || y >= c->src_size[0])
-                zero_floats(cols, row_floats);
-            else
-                gather_row(c, image + y * c->src_size[1] * c->src_stride, j * w->src_step + w->base, w, cols);
-        }
-        if (++j < w->grid) continue;
-        j = 0;
-        if (++i < h->grid) continue;
-        i = 0;
-        n++;
-    }
+    const int64_t tasks =
+        s->phases[0] * s->phases[1] * s->groups * job->image_parts * job->row_parts * job->panel_parts;
+    if (tasks > 0) pool->run(pool, (uint64_t)tasks, gather_task, job);
 }

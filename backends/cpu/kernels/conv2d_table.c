@@ -1,33 +1,22 @@
 /* The CPU's kernels of the convolution ops: from ops to jobs (see conv2d.h and <cvr/plugin/ops/conv.h>). */
+#include "blas.h"
 #include "conv2d.h"
 
-/* Widest matrix that OpenBLAS sees: a whole weight, or a pixel's channels. */
-static int32_t fits(const cvr_signature *sig, const cvr_tensor *weight, cvr_error *reason) {
-    if (!cpu_fits_blas(cvr_numel(4, weight->shape)) || !cpu_fits_blas(sig->inputs[0]->shape[1]) ||
-        !cpu_fits_blas(sig->outputs[0]->shape[1]))
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "more than 2^31 elements in a weight: too many for 32-bit BLAS");
-    return CVR_OK;
-}
-
-static int32_t gather_supports(const cvr_signature *sig, cvr_error *reason) {
-    return fits(sig, sig->inputs[1], reason);
-}
-
-static int32_t weight_supports(const cvr_signature *sig, cvr_error *reason) {
-    return fits(sig, sig->outputs[0], reason);
-}
-
 static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
+    conv_shape shape;
     conv_job job;
-    conv_job_plan(&job, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
+    conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
+    conv_job_plan(&job, &shape);
     return conv_job_workspace(&job, sig->n_workers);
 }
 
 /* Bias: input 2, where the op has one. */
 static int32_t gather_run(const cvr_kernel_args *a, int64_t transposed) {
     const cvr_tensor *bias = a->n_inputs > 2 ? a->inputs[2] : NULL;
+    conv_shape shape;
     conv_job job;
-    conv_job_plan(&job, a->attrs, a->inputs[0], a->inputs[1], a->outputs[0], transposed);
+    conv_shape_of(&shape, a->attrs, a->inputs[0], a->inputs[1], a->outputs[0], transposed);
+    conv_job_plan(&job, &shape);
     job.src = a->inputs[0]->data;
     job.weight = a->inputs[1]->data;
     job.bias = bias ? bias->data : NULL;
@@ -60,17 +49,17 @@ static int32_t transposed_run(const cvr_kernel_args *a, cvr_error *err) {
 
 /* conv2d_backward_weight: x (N,C,H,W), grad (N,K,P,Q) -> (K,C/g,R,S) */
 static uint64_t weight_workspace(const cvr_signature *sig) {
-    conv_job job;
-    conv_job_plan(&job, sig->attrs, sig->inputs[0], sig->outputs[0], sig->inputs[1], 0);
-    return conv_weight_workspace(&job, sig->n_workers);
+    conv_shape shape;
+    conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->outputs[0], sig->inputs[1], 0);
+    return conv_weight_workspace(&shape, sig->n_workers);
 }
 
 static int32_t weight_run(const cvr_kernel_args *a, cvr_error *err) {
-    conv_job job;
+    conv_shape shape;
     (void)err;
-    conv_job_plan(&job, a->attrs, a->inputs[0], a->outputs[0], a->inputs[1], 0);
-    job.src = a->inputs[0]->data;
-    conv_weight_run(&job, a->pool, a->inputs[1]->data, a->outputs[0]->data, a->workspace);
+    conv_shape_of(&shape, a->attrs, a->inputs[0], a->outputs[0], a->inputs[1], 0);
+    const conv_weight_args args = {&shape, a->inputs[0]->data, a->inputs[1]->data, a->outputs[0]->data};
+    conv_weight_run(&args, a->pool, a->workspace);
     return CVR_OK;
 }
 
@@ -91,11 +80,11 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"conv2d", forward_run, forward_workspace, gather_supports, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv2d_backward_input", transposed_run, transposed_workspace, gather_supports, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv2d_backward_weight", weight_run, weight_workspace, weight_supports, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d_backward_input", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d_backward_weight", weight_run, weight_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"conv2d_backward_bias", bias_run, bias_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv_transpose2d", transposed_run, transposed_workspace, gather_supports, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv_transpose2d_backward_input", forward_run, forward_workspace, gather_supports, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv_transpose2d", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv_transpose2d_backward_input", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
 };
 const cpu_kernel_table cpu_conv_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -1,0 +1,143 @@
+/*
+ * Depthwise backward-weight: dweight[c,r,s] = sum over pixels of grad[pixel,c] * x[pixel under tap (r,s),c], vectors of
+ * channels, several taps at once in registers. Grid rows are cut into chunks by shape; each has a partial sum of its
+ * own, (taps, channels), and chunks are added in order, in double.
+ */
+#include "conv2d.h"
+#include "cpu_vec.h"
+
+#define CHUNKS_MAX 32
+#define CHUNK_FLOATS 16384 /* of grad */
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+typedef struct depthwise_job {
+    const conv_weight_args *args;
+    float *partial;
+    int64_t taps, chunks, stride;
+} depthwise_job;
+
+/* One grid row, and the kernel row that it meets. */
+typedef struct row_pair {
+    const conv_shape *shape;
+    const float *x, *grad; /* first pixels of both rows */
+    float *sum;            /* (kernel columns, channels): added to */
+} row_pair;
+
+/* sum[tap0 + b] += grad[q] x[q under tap0 + b], b < taps, for q in [lo, hi), where all of these taps are inside. */
+ALWAYS_INLINE void columns(const row_pair *r, int64_t tap0, int taps, int64_t lo, int64_t hi, int64_t c,
+                           vec_part part) {
+    const conv_shape *s = r->shape;
+    const int64_t groups = s->groups, step = s->stride[1] * groups, tap = s->dilation[1] * groups;
+    const float *x = r->x + (lo * s->stride[1] + tap0 * s->dilation[1] - s->padding[1]) * groups + c;
+    vec sum[8];
+    for (int b = 0; b < taps; b++) sum[b] = vec_zero();
+    for (int64_t q = lo; q < hi; q++, x += step) {
+        const vec g = vec_load_part(r->grad + q * groups + c, part);
+        for (int b = 0; b < taps; b++) sum[b] = vec_fma(vec_load_part(x + b * tap, part), g, sum[b]);
+    }
+    for (int b = 0; b < taps; b++) {
+        float *to = r->sum + (tap0 + b) * groups + c;
+        vec_store_part(to, vec_add(vec_load_part(to, part), sum[b]), part);
+    }
+}
+
+/* Output columns whose tap b is inside the source's row. */
+static void inside(const conv_shape *s, int64_t b, int64_t *lo, int64_t *hi) {
+    const int64_t x0 = b * s->dilation[1] - s->padding[1], size = s->src_size[1], step = s->stride[1];
+    *lo = cpu_min(s->dst_size[1], x0 < 0 ? cpu_ceil_div(-x0, step) : 0);
+    *hi = x0 < size ? cpu_min(s->dst_size[1], cpu_ceil_div(size - x0, step)) : 0;
+}
+
+/* Taps [tap0, tap0 + taps) together over the columns that all of them see, and each alone over its own others. */
+ALWAYS_INLINE void taps_together(const row_pair *r, int64_t tap0, int taps) {
+    const int64_t groups = r->shape->groups;
+    int64_t lo[8], hi[8], all_lo = 0, all_hi = r->shape->dst_size[1];
+    for (int b = 0; b < taps; b++) {
+        inside(r->shape, tap0 + b, &lo[b], &hi[b]);
+        all_lo = cpu_max(all_lo, lo[b]);
+        all_hi = cpu_min(all_hi, hi[b]);
+    }
+    all_hi = cpu_max(all_lo, all_hi);
+    for (int64_t c = 0; c < groups; c += VEC) {
+        const vec_part part = vec_part_of(cpu_min(VEC, groups - c));
+        columns(r, tap0, taps, all_lo, all_hi, c, part);
+        for (int b = 0; b < taps && taps > 1; b++) {
+            columns(r, tap0 + b, 1, lo[b], cpu_min(all_lo, hi[b]), c, part);
+            columns(r, tap0 + b, 1, cpu_max(all_hi, lo[b]), hi[b], c, part);
+        }
+    }
+}
+
+static void one_tap(const row_pair *r, int64_t tap0) {
+    taps_together(r, tap0, 1);
+}
+static void three_taps(const row_pair *r, int64_t tap0) {
+    taps_together(r, tap0, 3);
+}
+static void five_taps(const row_pair *r, int64_t tap0) {
+    taps_together(r, tap0, 5);
+}
+static void seven_taps(const row_pair *r, int64_t tap0) {
+    taps_together(r, tap0, 7);
+}
+
+static void row_taps(const row_pair *r) {
+    const int64_t taps = r->shape->kernel[1];
+    for (int64_t b = 0; b < taps;) {
+        const int64_t left = taps - b, now = left >= 7 ? 7 : left >= 5 ? 5 : left >= 3 ? 3 : 1;
+        (now == 7 ? seven_taps : now == 5 ? five_taps : now == 3 ? three_taps : one_tap)(r, b);
+        b += now;
+    }
+}
+
+static void chunk_task(void *ctx, uint64_t chunk, uint32_t worker) {
+    const depthwise_job *d = ctx;
+    const conv_shape *s = d->args->shape;
+    const int64_t rows = s->n * s->dst_size[0], end = cpu_part(rows, d->chunks, (int64_t)chunk + 1);
+    float *partial = d->partial + (int64_t)chunk * d->stride;
+    (void)worker;
+    memset(partial, 0, (size_t)(d->taps * s->groups) * sizeof(float));
+    for (int64_t t = cpu_part(rows, d->chunks, (int64_t)chunk); t < end; t++)
+        for (int64_t a = 0; a < s->kernel[0]; a++) {
+            const int64_t n = t / s->dst_size[0];
+            const int64_t y = t % s->dst_size[0] * s->stride[0] - s->padding[0] + a * s->dilation[0];
+            if (y < 0 || y >= s->src_size[0]) continue;
+            const row_pair r = {.shape = s,
+                                .x = d->args->src + (n * s->src_size[0] + y) * s->src_size[1] * s->groups,
+                                .grad = d->args->grad + t * s->dst_size[1] * s->groups,
+                                .sum = partial + a * s->kernel[1] * s->groups};
+            row_taps(&r);
+        }
+}
+
+static void depthwise_plan(depthwise_job *d, const conv_weight_args *args) {
+    const conv_shape *s = args->shape;
+    const int64_t rows = s->n * s->dst_size[0];
+    d->args = args;
+    d->taps = s->kernel[0] * s->kernel[1];
+    d->stride = cpu_line_up(d->taps * s->groups);
+    d->chunks = cpu_min(CHUNKS_MAX, rows * s->dst_size[1] * s->groups / CHUNK_FLOATS);
+    d->chunks = cpu_max(1, cpu_min(d->chunks, rows));
+}
+
+uint64_t conv_depthwise_weight_workspace(const conv_shape *shape) {
+    const conv_weight_args args = {.shape = shape};
+    depthwise_job d;
+    depthwise_plan(&d, &args);
+    return (uint64_t)(d.chunks * d.stride) * sizeof(float);
+}
+
+void conv_depthwise_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace) {
+    const conv_shape *s = args->shape;
+    depthwise_job d;
+    depthwise_plan(&d, args);
+    d.partial = workspace;
+    pool->run(pool, (uint64_t)d.chunks, chunk_task, &d);
+    for (int64_t c = 0; c < s->groups; c++)
+        for (int64_t tap = 0; tap < d.taps; tap++) {
+            double sum = 0;
+            for (int64_t i = 0; i < d.chunks; i++) sum += (double)workspace[i * d.stride + tap * s->groups + c];
+            args->dweight[c * d.taps + tap] = (float)sum;
+        }
+}

@@ -1,0 +1,123 @@
+/* How a convolution's gather is cut (see conv2d.h): by its shape and the sizes of caches, never by threads. */
+#include "conv2d.h"
+
+/* A panel of weights, and a task's part of the source, as they should be to live together in a second-level cache. */
+#define PANEL_FLOATS 65536
+#define SOURCE_FLOATS 81920
+#define BLOCK_CHANNELS 512
+#define TASKS_WANTED 32
+/* Pixels of a task: few enough to give many cores work; and fewer only when panels cannot be cut any more. */
+#define PIXELS_SMALL 112
+#define PIXELS_LEAST 28
+/* taps * destination channels of a task that copies its source: fewer would make the copy cost over a fiftieth. */
+#define COPY_PAYS 400
+/* Pixels that are a multiple of this apart (in bytes) compete for few sets of a first-level cache. */
+#define BAD_STEP 2048
+
+/* Largest of the phases. */
+typedef struct plan_sizes {
+    int64_t taps;
+    int64_t grid[2];
+    int64_t extent[2]; /* source rows or columns that the whole grid sees, as they are copied */
+    int padded;
+} plan_sizes;
+
+/* Source rows or columns that up to `points` points of a phase's grid see, at most. */
+static int64_t extent_of(const conv_shape *s, int axis, int64_t points) {
+    int64_t extent = 0;
+    for (int64_t phase = 0; phase < s->phases[axis]; phase++) {
+        conv_axis a;
+        conv_axis_of(&a, s, axis, phase);
+        if (a.grid > 0 && a.taps > 0) extent = cpu_max(extent, conv_axis_extent(&a, cpu_min(points, a.grid)));
+    }
+    return extent;
+}
+
+static void sizes_of(plan_sizes *out, const conv_shape *s) {
+    memset(out, 0, sizeof *out);
+    out->taps = 1;
+    for (int axis = 0; axis < 2; axis++) {
+        int64_t taps = 1;
+        for (int64_t phase = 0; phase < s->phases[axis]; phase++) {
+            conv_axis a;
+            conv_axis_of(&a, s, axis, phase);
+            out->grid[axis] = cpu_max(out->grid[axis], a.grid);
+            taps = cpu_max(taps, a.taps);
+            out->padded |= !conv_axis_inside(&a, s->src_size[axis]);
+        }
+        out->extent[axis] = extent_of(s, axis, out->grid[axis]);
+        out->taps *= taps;
+    }
+}
+
+/* Channels summed at once: all of them, or even parts. */
+static void plan_blocks(conv_job *job, const plan_sizes *z) {
+    const conv_shape *s = &job->shape;
+    const int64_t most = cpu_max(16, cpu_min(BLOCK_CHANNELS, PANEL_FLOATS / (z->taps * cpu_micro.columns)));
+    job->blocks = cpu_ceil_div(s->src_c, most);
+    job->block_c = s->src_c;
+    if (job->blocks > 1) job->block_c = cpu_line_up(cpu_ceil_div(s->src_c, job->blocks));
+    job->blocks = cpu_ceil_div(s->src_c, job->block_c);
+    job->pixel = job->block_c % 128 == 0 ? job->block_c + CPU_LINE_FLOATS : job->block_c;
+}
+
+static int64_t tasks_of(conv_job *job, const plan_sizes *z) {
+    const conv_shape *s = &job->shape;
+    job->image_parts = cpu_ceil_div(s->n, job->images);
+    job->row_parts = cpu_ceil_div(z->grid[0], job->rows);
+    job->panel_parts = cpu_ceil_div(job->panels, job->part_panels);
+    return s->phases[0] * s->phases[1] * s->groups * job->image_parts * job->row_parts * job->panel_parts;
+}
+
+/* Images and rows that fit a cache, then fewer, then fewer panels, until there are enough tasks. */
+static void plan_parts(conv_job *job, const plan_sizes *z) {
+    const conv_shape *s = &job->shape;
+    const int64_t image = z->extent[0] * z->extent[1] * job->pixel, width = cpu_max(1, z->grid[1]);
+    const int copies = z->padded || job->spread;
+    const int64_t pays = cpu_ceil_div(COPY_PAYS, z->taps * cpu_micro.columns);
+    const int64_t least = cpu_min(job->panels, copies ? pays : 1);
+    job->rows = cpu_max(1, z->grid[0]);
+    job->images = 1;
+    if (image <= SOURCE_FLOATS)
+        job->images = cpu_max(1, cpu_min(s->n, SOURCE_FLOATS / cpu_max(1, image)));
+    else
+        job->rows = cpu_max(1, SOURCE_FLOATS * job->rows / image);
+    job->part_panels = job->panels;
+    while (tasks_of(job, z) < TASKS_WANTED) {
+        const int64_t pixels = job->images * job->rows * width;
+        if (pixels / 2 < PIXELS_SMALL && job->part_panels > least)
+            job->part_panels = cpu_max(least, cpu_ceil_div(job->part_panels, 2));
+        else if (pixels / 2 >= PIXELS_LEAST && job->images > 1)
+            job->images = cpu_ceil_div(job->images, 2);
+        else if (pixels / 2 >= PIXELS_LEAST && job->rows > 1)
+            job->rows = cpu_ceil_div(job->rows, 2);
+        else
+            break;
+    }
+}
+
+void conv_job_plan(conv_job *job, const conv_shape *shape) {
+    plan_sizes z;
+    memset(job, 0, sizeof *job);
+    job->shape = *shape;
+    const int64_t taps = shape->kernel[0] * shape->kernel[1];
+    if (conv_is_depthwise(shape)) {
+        job->packed_floats = cpu_line_up(taps * shape->groups);
+        return;
+    }
+    sizes_of(&z, shape);
+    job->panels = cpu_panels(shape->dst_c);
+    plan_blocks(job, &z);
+    const int64_t step = shape->transposed ? 1 : shape->stride[1];
+    job->spread = job->panels > 1 && shape->groups * shape->src_c * step * (int64_t)sizeof(float) % BAD_STEP == 0;
+    plan_parts(job, &z);
+    job->packed_floats = cpu_line_up(shape->groups * job->panels * taps * shape->src_c * cpu_micro.columns);
+    if (z.padded || job->spread) {
+        const int64_t rows = extent_of(shape, 0, job->rows);
+        job->scratch_floats = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
+    }
+}
+
+uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
+    return ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(float);
+}

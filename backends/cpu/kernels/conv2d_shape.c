@@ -1,0 +1,101 @@
+/* The geometry of the gather (see conv2d.h): phases, axes, and where a phase's taps lie. */
+#include "conv2d.h"
+
+static int64_t gcd(int64_t a, int64_t b) {
+    while (b) {
+        const int64_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a;
+}
+
+static void axis_forward(conv_axis *out, const conv_shape *shape, int axis) {
+    *out = (conv_axis){.grid = shape->dst_size[axis],
+                       .dst_step = 1,
+                       .src_step = shape->stride[axis],
+                       .base = -shape->padding[axis],
+                       .inc = shape->dilation[axis],
+                       .taps = shape->kernel[axis],
+                       .tap_step = 1};
+}
+
+/*
+ * Row h = phase + i * s of the destination sees kernel row r from source row (h + p - r * d) / s, where that divides.
+ * The r that do are s / gcd(s, d) apart; they are taken from the last to the first, so that source rows ascend.
+ */
+static void axis_transposed(conv_axis *out, const conv_shape *shape, int axis, int64_t phase) {
+    const int64_t s = shape->stride[axis], d = shape->dilation[axis], at = phase + shape->padding[axis];
+    const int64_t step = s / gcd(s, d), size = shape->dst_size[axis];
+    int64_t r = 0;
+    while (r < shape->kernel[axis] && r < step && (at - r * d) % s != 0) r++;
+    const int any = r < shape->kernel[axis] && r < step;
+    const int64_t taps = any ? cpu_ceil_div(shape->kernel[axis] - r, step) : 0;
+    const int64_t last = any ? r + (taps - 1) * step : 0;
+    *out = (conv_axis){.grid = phase < size ? cpu_ceil_div(size - phase, s) : 0,
+                       .dst_off = phase,
+                       .dst_step = s,
+                       .src_step = 1,
+                       .base = any ? (at - last * d) / s : 0,
+                       .inc = step * d / s,
+                       .taps = taps,
+                       .tap0 = last,
+                       .tap_step = -step};
+}
+
+void conv_axis_of(conv_axis *out, const conv_shape *shape, int axis, int64_t phase) {
+    if (shape->transposed)
+        axis_transposed(out, shape, axis, phase);
+    else
+        axis_forward(out, shape, axis);
+}
+
+int64_t conv_axis_unit(const conv_axis *a) {
+    return a->taps > 1 ? gcd(a->src_step, a->inc) : a->src_step;
+}
+
+int64_t conv_taps_before(const conv_shape *shape, const conv_axis *h, int64_t phase_h, int64_t phase_w) {
+    int64_t rows = 0, columns = 0, all_columns = 0;
+    conv_axis a;
+    for (int64_t u = 0; u < phase_h; u++) {
+        conv_axis_of(&a, shape, 0, u);
+        rows += a.taps;
+    }
+    for (int64_t v = 0; v < shape->phases[1]; v++) {
+        conv_axis_of(&a, shape, 1, v);
+        if (v < phase_w) columns += a.taps;
+        all_columns += a.taps;
+    }
+    return rows * all_columns + h->taps * columns;
+}
+
+/* A 1x1 convolution that touches each pixel once has no geometry: its pixels are pictures of their own. */
+static void flatten(conv_shape *s) {
+    for (int i = 0; i < 2; i++) {
+        s->n *= s->src_size[i];
+        s->src_size[i] = s->dst_size[i] = 1;
+    }
+}
+
+void conv_shape_of(conv_shape *out, const cvr_conv2d_attrs *attrs, const cvr_tensor *src, const cvr_tensor *weight,
+                   const cvr_tensor *dst, int64_t transposed) {
+    int flat = 1;
+    memset(out, 0, sizeof *out);
+    out->n = src->shape[0];
+    out->groups = attrs->groups;
+    out->src_c = src->shape[1] / out->groups;
+    out->dst_c = dst->shape[1] / out->groups;
+    out->transposed = transposed;
+    for (int i = 0; i < 2; i++) {
+        out->src_size[i] = src->shape[2 + i];
+        out->dst_size[i] = dst->shape[2 + i];
+        out->kernel[i] = weight->shape[2 + i];
+        out->stride[i] = attrs->stride[i];
+        out->padding[i] = attrs->padding[i];
+        out->dilation[i] = attrs->dilation[i];
+        out->phases[i] = transposed ? cpu_min(out->stride[i], out->dst_size[i]) : 1;
+        flat = flat && out->kernel[i] == 1 && out->stride[i] == 1 && out->padding[i] == 0 &&
+               out->src_size[i] == out->dst_size[i];
+    }
+    if (flat) flatten(out);
+}

@@ -1,0 +1,68 @@
+/*
+ * The micro-kernel family that convolution and dense layers stand on: a batch-reduce GEMM of one register tile,
+ * c (m,n) = [init +] sum over steps s, k of A_s (m,k) B_s (k,n) (Georganas et al., "High-Performance Deep Learning via
+ * a Single Building Block", 2019). A convolution's tile is one call: its taps are the steps, so no im2col exists.
+ *
+ * Elements of A are broadcast, rows of B are loaded as vectors. The rows of A and c lie wherever a table of offsets
+ * says, so that a tile of pixels may run over image rows, over images, or over every second pixel; this costs a few
+ * scalar loads beside the m*n/16 multiply-adds of each k, and no one has to copy what is already there.
+ *
+ * Every pack of kernels has one table, `cpu_micro`, from gemm_avx512.c, gemm_avx2.c or gemm_portable.c; what calls it
+ * (conv2d_*.c, dense.c) knows nothing of instruction sets. Operands are `void *` in units of the table's element type.
+ */
+#ifndef CVR_BACKENDS_CPU_GEMM_H
+#define CVR_BACKENDS_CPU_GEMM_H
+
+#include "kernels.h"
+
+#define CPU_TILE_ROWS_MAX 14
+#define CPU_TILE_COLUMNS_MAX 32
+
+/* One A_s and B_s: offsets from the tile's a and b in elements, and how many k. */
+typedef struct cpu_step {
+    int64_t a, b, k;
+} cpu_step;
+
+typedef struct cpu_tile {
+    const void *a, *b;
+    float *c;
+    const int64_t *a_rows; /* (m): offset of each row of A; by_row only */
+    const int64_t *c_rows; /* (m): offset of each row of c */
+    const cpu_step *steps;
+    const float *init; /* (n): what every row of c starts from; NULL: 0 */
+    int64_t n_steps;
+    int64_t a_k, b_k; /* elements from one k to the next; by_row has a_k = 1 */
+    int64_t m, n;     /* 1 <= m <= rows, 1 <= n <= columns of the table */
+    int64_t add;      /* 1: to what c holds (init is then not looked at) */
+} cpu_tile;
+
+typedef struct cpu_micro_table {
+    int64_t rows, columns; /* of the largest tile */
+    int64_t element;       /* bytes of an operand's element */
+    /* A_s[i,k] = a[steps[s].a + a_rows[i] + k]. */
+    void (*by_row)(const cpu_tile *t);
+    /* A_s[i,k] = a[steps[s].a + i + k * a_k]: a transposed operand. */
+    void (*by_column)(const cpu_tile *t);
+    /* A panel of B: `to` is (k, columns), zero past the n-th column. to[c,j] = from[j * from_step + c]. */
+    void (*pack_transposed)(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    /* to[c,j] = from[c * from_step + j] */
+    void (*pack_rows)(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+} cpu_micro_table;
+
+extern const cpu_micro_table cpu_micro;
+
+/* Tiles that `n` rows are split into, evenly: 32 rows at most 14 high are 11 + 11 + 10. */
+static inline int64_t cpu_tiles(int64_t n) {
+    return cpu_ceil_div(n, cpu_micro.rows);
+}
+
+/* Panels of columns, the last one perhaps narrower. */
+static inline int64_t cpu_panels(int64_t n) {
+    return cpu_ceil_div(n, cpu_micro.columns);
+}
+
+/* The panels of f32 operands, for the tables. */
+void cpu_pack_transposed(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_pack_rows(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+
+#endif

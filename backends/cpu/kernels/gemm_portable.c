@@ -1,0 +1,30 @@
+/*
+ * The micro-kernels in plain C with vectors of four floats, which gcc and clang bring to any machine: up to 6 x 8, for
+ * sixteen registers. Compiled with -ffp-contract=fast, so that machines that have a fused multiply-add use it.
+ */
+#include "gemm_tile.h"
+
+TILE_HEIGHT(1)
+TILE_HEIGHT(2)
+TILE_HEIGHT(3)
+TILE_HEIGHT(4)
+TILE_HEIGHT(5)
+TILE_HEIGHT(6)
+
+/* [by_column][vectors - 1][m - 1] */
+static void (*const tile_of[2][2][6])(const cpu_tile *t) = {
+    {{tile_1x1_0, tile_2x1_0, tile_3x1_0, tile_4x1_0, tile_5x1_0, tile_6x1_0},
+     {tile_1x2_0, tile_2x2_0, tile_3x2_0, tile_4x2_0, tile_5x2_0, tile_6x2_0}},
+    {{tile_1x1_1, tile_2x1_1, tile_3x1_1, tile_4x1_1, tile_5x1_1, tile_6x1_1},
+     {tile_1x2_1, tile_2x2_1, tile_3x2_1, tile_4x2_1, tile_5x2_1, tile_6x2_1}},
+};
+
+static void by_row(const cpu_tile *t) {
+    tile_of[0][t->n > VEC][t->m - 1](t);
+}
+
+static void by_column(const cpu_tile *t) {
+    tile_of[1][t->n > VEC][t->m - 1](t);
+}
+
+const cpu_micro_table cpu_micro = {6, 2 * VEC, sizeof(float), by_row, by_column, cpu_pack_transposed, cpu_pack_rows};

@@ -1,0 +1,104 @@
+/*
+ * The body of every micro-kernel (see gemm.h), on the vectors of cpu_vec.h. `m` and `vectors` are constants wherever it
+ * is inlined, so that the accumulators are registers.
+ */
+#ifndef CVR_BACKENDS_CPU_GEMM_TILE_H
+#define CVR_BACKENDS_CPU_GEMM_TILE_H
+
+#include "cpu_vec.h"
+#include "gemm.h"
+
+#define TILE_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define TILE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TILE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* What is constant in an instance. */
+typedef struct tile_kind {
+    int m, vectors;
+    int by_column; /* layout of A */
+    int part;      /* the last vector may have fewer than VEC columns */
+} tile_kind;
+
+TILE_INLINE vec tile_b(const float *b, int v, tile_kind kind, vec_part tail) {
+    return kind.part && v == kind.vectors - 1 ? vec_load_part(b + v * VEC, tail) : vec_load(b + v * VEC);
+}
+
+/* acc += A[:,k] B[k,:] */
+TILE_INLINE void tile_rank1(vec acc[][2], const cpu_tile *t, const float *a, const float *b, tile_kind kind,
+                            vec_part tail) {
+    vec bv[2];
+    TILE_UNROLL
+    for (int v = 0; v < kind.vectors; v++) bv[v] = tile_b(b, v, kind, tail);
+    TILE_UNROLL
+    for (int i = 0; i < kind.m; i++) {
+        const vec x = vec_set1(kind.by_column ? a + i : a + t->a_rows[i]);
+        TILE_UNROLL
+        for (int v = 0; v < kind.vectors; v++) acc[i][v] = vec_fma(x, bv[v], acc[i][v]);
+    }
+}
+
+TILE_INLINE void tile_sum(vec acc[][2], const cpu_tile *t, tile_kind kind, vec_part tail) {
+    const int64_t a_k = kind.by_column ? t->a_k : 1, b_k = t->b_k;
+    for (int64_t s = 0; s < t->n_steps; s++) {
+        const float *a = (const float *)t->a + t->steps[s].a, *b = (const float *)t->b + t->steps[s].b;
+        int64_t k = t->steps[s].k;
+        for (; k >= 4; k -= 4) {
+            TILE_UNROLL
+            for (int u = 0; u < 4; u++) tile_rank1(acc, t, a + u * a_k, b + u * b_k, kind, tail);
+            a += 4 * a_k;
+            b += 4 * b_k;
+        }
+        for (; k > 0; k--) {
+            tile_rank1(acc, t, a, b, kind, tail);
+            a += a_k;
+            b += b_k;
+        }
+    }
+}
+
+TILE_INLINE void tile_run(const cpu_tile *t, tile_kind kind) {
+    vec acc[CPU_TILE_ROWS_MAX][2];
+    const vec_part tail = vec_part_of(t->n - (kind.vectors - 1) * VEC);
+    TILE_UNROLL
+    for (int v = 0; v < kind.vectors; v++) {
+        const int cut = kind.part && v == kind.vectors - 1;
+        vec first = vec_zero();
+        if (!t->add && t->init) first = cut ? vec_load_part(t->init + v * VEC, tail) : vec_load(t->init + v * VEC);
+        TILE_UNROLL
+        for (int i = 0; i < kind.m; i++) acc[i][v] = first;
+    }
+    tile_sum(acc, t, kind, tail);
+    TILE_UNROLL
+    for (int i = 0; i < kind.m; i++) {
+        float *c = t->c + t->c_rows[i];
+        TILE_UNROLL
+        for (int v = 0; v < kind.vectors; v++, c += VEC) {
+            const int cut = kind.part && v == kind.vectors - 1;
+            if (t->add) acc[i][v] = vec_add(acc[i][v], cut ? vec_load_part(c, tail) : vec_load(c));
+            if (cut)
+                vec_store_part(c, acc[i][v], tail);
+            else
+                vec_store(c, acc[i][v]);
+        }
+    }
+}
+
+/* Whole vectors need no masks, which cost something without AVX-512. */
+TILE_INLINE void tile_pick(const cpu_tile *t, int m, int vectors, int by_column) {
+    if (t->n == vectors * VEC)
+        tile_run(t, (tile_kind){m, vectors, by_column, 0});
+    else
+        tile_run(t, (tile_kind){m, vectors, by_column, 1});
+}
+
+/* The one-line functions of a height: TILE_HEIGHT(7) makes tile_7x1_0, tile_7x2_0 (by row), tile_7x1_1, tile_7x2_1. */
+#define TILE_ONE(m, vectors, by_column)                                                                                \
+    static void tile_##m##x##vectors##_##by_column(const cpu_tile *t) {                                                \
+        tile_pick(t, m, vectors, by_column);                                                                           \
+    }
+#define TILE_HEIGHT(m) TILE_ONE(m, 1, 0) TILE_ONE(m, 2, 0) TILE_ONE(m, 1, 1) TILE_ONE(m, 2, 1)
+
+#endif

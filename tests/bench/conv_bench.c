@@ -1,0 +1,304 @@
+/*
+ * How fast the convolutions of ResNet-50 are (He et al., 2016, with the stride in the 3x3 as torchvision has it): each
+ * of its 23 shapes, forward, data gradient and weight gradient, against the machine's peak as a loop of multiply-adds
+ * measures it in the same run.
+ *
+ *     conv_bench [--batch 8] [--threads 1] [--isa cpu_avx2] [--seconds 0.3] [--shape 3x3] [--json]
+ */
+#include "support/layer_case.h"
+#include <cvr/plugin/ops/conv.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* f32 is the only precision so far; the next one is another line here and another column in the table. */
+typedef struct precision {
+    const char *name;
+    uint32_t dtype;
+} precision;
+static const precision precisions[] = {{"f32", CVR_F32}};
+
+typedef struct shape {
+    int64_t c, k, kernel, stride, size; /* channels in and out, input height and width */
+    int64_t times;                      /* in one network */
+} shape;
+static const shape shapes[] = {
+    {3, 64, 7, 2, 224, 1},     {64, 64, 1, 1, 56, 1},    {64, 64, 3, 1, 56, 3},    {64, 256, 1, 1, 56, 4},
+    {256, 64, 1, 1, 56, 2},    {256, 128, 1, 1, 56, 1},  {128, 128, 3, 2, 56, 1},  {128, 512, 1, 1, 28, 4},
+    {256, 512, 1, 2, 56, 1},   {512, 128, 1, 1, 28, 3},  {128, 128, 3, 1, 28, 3},  {512, 256, 1, 1, 28, 1},
+    {256, 256, 3, 2, 28, 1},   {256, 1024, 1, 1, 14, 6}, {512, 1024, 1, 2, 28, 1}, {1024, 256, 1, 1, 14, 5},
+    {256, 256, 3, 1, 14, 5},   {1024, 512, 1, 1, 14, 1}, {512, 512, 3, 2, 14, 1},  {512, 2048, 1, 1, 7, 3},
+    {1024, 2048, 1, 2, 14, 1}, {2048, 512, 1, 1, 7, 2},  {512, 512, 3, 1, 7, 2},
+};
+#define SHAPES (sizeof shapes / sizeof *shapes)
+
+#define DIRECTIONS 3
+static const char *const directions[DIRECTIONS] = {"forward", "data", "weight"};
+static const char *const ops[DIRECTIONS] = {"conv2d", "conv2d_backward_input", "conv2d_backward_weight"};
+
+typedef struct options {
+    int64_t batch;
+    uint32_t threads;
+    const char *isa, *only;
+    double seconds;
+    bool json;
+} options;
+
+static double now(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void fail(const char *what) {
+    (void)fprintf(stderr, "conv_bench: %s\n", what);
+    exit(1);
+}
+
+/* ---- the machine's peak ---- */
+
+typedef float lanes __attribute__((vector_size(64)));
+#define CHAINS 12
+#define LINKS 20000
+
+/* CHAINS independent chains of multiply-adds, for each instruction set that the machine may have. */
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "arch=haswell", "default"), optimize("fp-contract=fast")))
+#endif
+static float
+chains(float by) {
+    lanes sum[CHAINS], factor = by - (lanes){0}, add = factor;
+    float out = 0;
+    for (int i = 0; i < CHAINS; i++) sum[i] = factor * (float)i;
+    for (int k = 0; k < LINKS; k++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < CHAINS; i++) sum[i] = sum[i] * factor + add;
+    }
+    for (int i = 0; i < CHAINS; i++) out += sum[i][0];
+    return out;
+}
+
+static void chains_task(void *ctx, uint64_t task, uint32_t worker) {
+    volatile float *sink = ctx;
+    (void)worker;
+    for (int i = 0; i < 8; i++) sink[task * 16] = chains(0.5f);
+}
+
+/* Multiply-adds a second of all threads, times two. */
+static double peak_of(const cvr_threadpool *pool) {
+    float sink[64 * 16];
+    const uint32_t n = pool->n_workers < 64 ? pool->n_workers : 64;
+    double best = 0;
+    for (int i = 0; i < 20; i++) {
+        const double start = now();
+        pool->run(pool, n, chains_task, sink);
+        const double speed = 2.0 * 16 * CHAINS * LINKS * 8 * n / (now() - start);
+        if (speed > best) best = speed;
+    }
+    return best;
+}
+
+/* ---- one kernel ---- */
+
+static void *memory(uint64_t bytes) {
+    void *p = NULL;
+    if (posix_memalign(&p, 64, bytes + 64) != 0) fail("out of memory");
+    memset(p, 0, bytes);
+    return p;
+}
+
+static void tensor_make(cvr_tensor *t, uint32_t dtype, const int64_t *dims) {
+    *t = (cvr_tensor){.struct_size = sizeof *t, .dtype = dtype, .rank = 4, .pixel_stride = dims[1]};
+    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) t->shape[i] = i < 4 ? dims[i] : 1;
+    const int64_t n = cvr_numel(4, dims);
+    float *data = memory((uint64_t)n * cvr_dtype_size(dtype));
+    uint32_t state = 1;
+    for (int64_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        data[i] = (float)(state >> 8) * (1.0f / 8388608.0f) - 1.0f;
+    }
+    t->data = data;
+}
+
+/* Seconds of the fastest call: what others do on the machine can only make it slower. */
+static double time_of(const cvr_kernel_desc *kernel, const cvr_kernel_args *args, double seconds) {
+    const cvr_cpu_fn *fn = kernel->payload;
+    double best = 0;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (fn->run(args, &err) != CVR_OK) fail(err.message);
+    const double start = now();
+    for (int n = 0; n < 5 || now() - start < seconds; n++) {
+        const double t = now();
+        (void)fn->run(args, &err);
+        const double took = now() - t;
+        if (n == 0 || took < best) best = took;
+    }
+    return best;
+}
+
+static const cvr_kernel_desc *kernel_of(const case_machine *m, const char *name) {
+    const void *op;
+    const cvr_kernel_desc *const *kernels;
+    size_t n;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (cvr_plugins_find(m->plugins, CVR_KIND_OP, name, &op, &err) != CVR_OK) fail(err.message);
+    if (cvr_plugins_kernels(m->plugins, op, "cpu", &kernels, &n, &err) != CVR_OK) fail(err.message);
+    if (n == 0) fail("the cpu backend has no such kernel");
+    const cvr_kernel_desc *best = kernels[0];
+    cvr_free((void *)(uintptr_t)kernels);
+    return best;
+}
+
+/* Seconds of one call of a shape in one direction. */
+static double bench(const case_machine *m, const options *o, const shape *s, int direction, const precision *p) {
+    const int64_t padding = s->kernel / 2, out = (s->size + 2 * padding - s->kernel) / s->stride + 1;
+    cvr_tensor x, w, y;
+    tensor_make(&x, p->dtype, (const int64_t[]){o->batch, s->c, s->size, s->size});
+    tensor_make(&w, p->dtype, (const int64_t[]){s->k, s->c, s->kernel, s->kernel});
+    tensor_make(&y, p->dtype, (const int64_t[]){o->batch, s->k, out, out});
+    const cvr_conv2d_attrs conv = {{s->stride, s->stride}, {padding, padding}, {1, 1}, 1};
+    const cvr_conv2d_backward_input_attrs data = {conv, {s->size, s->size}};
+    const cvr_conv2d_backward_weight_attrs weight = {conv, {s->kernel, s->kernel}};
+    const void *const attrs[DIRECTIONS] = {&conv, &data, &weight};
+    cvr_tensor *const first[DIRECTIONS] = {&x, &y, &x}, *const second[DIRECTIONS] = {&w, &w, &y},
+                      *const results[DIRECTIONS] = {&y, &x, &w};
+    const cvr_tensor *inputs[2] = {first[direction], second[direction]};
+    cvr_tensor *outputs[1] = {results[direction]};
+    const cvr_kernel_desc *kernel = kernel_of(m, ops[direction]);
+    const cvr_signature sig = {.struct_size = sizeof sig,
+                               .attrs = attrs[direction],
+                               .inputs = inputs,
+                               .outputs = (const cvr_tensor *const *)outputs,
+                               .n_inputs = 2,
+                               .n_outputs = 1,
+                               .n_workers = m->pool->n_workers};
+    cvr_kernel_args args = {.struct_size = sizeof args,
+                            .attrs = attrs[direction],
+                            .inputs = inputs,
+                            .outputs = outputs,
+                            .pool = m->pool,
+                            .n_inputs = 2,
+                            .n_outputs = 1};
+    args.workspace_size = kernel->workspace ? kernel->workspace(&sig) : 0;
+    args.workspace = memory(args.workspace_size);
+    const double seconds = time_of(kernel, &args, o->seconds);
+    free(args.workspace);
+    free(x.data);
+    free(w.data);
+    free(y.data);
+    return seconds;
+}
+
+static double flops_of(const shape *s, int64_t batch) {
+    const int64_t out = (s->size + 2 * (s->kernel / 2) - s->kernel) / s->stride + 1;
+    return 2.0 * (double)(batch * out * out) * (double)(s->c * s->k * s->kernel * s->kernel);
+}
+
+/* ---- report ---- */
+
+typedef struct line {
+    char name[64];
+    double flops, seconds[DIRECTIONS];
+} line;
+
+static void print_table(const line *lines, const options *o, double peak, const char *precision_name) {
+    double flops = 0, seconds[DIRECTIONS] = {0};
+    size_t weakest[DIRECTIONS] = {0};
+    for (size_t i = 0; i < SHAPES; i++)
+        for (int d = 0; d < DIRECTIONS; d++) {
+            const line *l = &lines[i], *w = &lines[weakest[d]];
+            if (l->flops > 0 && (w->flops == 0 || l->flops / l->seconds[d] < w->flops / w->seconds[d])) weakest[d] = i;
+        }
+    (void)printf("%s, batch %lld, %u threads, peak %.1f GFLOP/s; * is the weakest\n%-26s %7s", precision_name,
+                 (long long)o->batch, o->threads, peak * 1e-9, "shape", "GFLOP");
+    for (int d = 0; d < DIRECTIONS; d++) (void)printf(" | %8s ms GFLOP/s  peak ", directions[d]);
+    (void)printf("\n");
+    for (size_t i = 0; i < SHAPES; i++) {
+        const line *l = &lines[i];
+        if (l->flops == 0) continue;
+        (void)printf("%-26s %7.3f", l->name, l->flops * 1e-9);
+        for (int d = 0; d < DIRECTIONS; d++) {
+            (void)printf(" | %11.3f %7.1f %4.0f%%%c", l->seconds[d] * 1e3, l->flops / l->seconds[d] * 1e-9,
+                         100 * l->flops / l->seconds[d] / peak, weakest[d] == i ? '*' : ' ');
+            seconds[d] += l->seconds[d] * (double)shapes[i].times;
+        }
+        flops += l->flops * (double)shapes[i].times;
+        (void)printf("\n");
+    }
+    (void)printf("%-26s %7.1f", "all, as often as they occur", flops * 1e-9);
+    for (int d = 0; d < DIRECTIONS; d++)
+        (void)printf(" | %11.3f %7.1f %4.0f%% ", seconds[d] * 1e3, flops / seconds[d] * 1e-9,
+                     100 * flops / seconds[d] / peak);
+    (void)printf("\n");
+}
+
+static void print_json(const line *lines, const options *o, double peak, const char *precision_name) {
+    const char *comma = "";
+    (void)printf("{\"precision\": \"%s\", \"batch\": %lld, \"threads\": %u, \"peak\": %.6g, \"shapes\": [",
+                 precision_name, (long long)o->batch, o->threads, peak);
+    for (size_t i = 0; i < SHAPES; i++) {
+        if (lines[i].flops == 0) continue;
+        (void)printf("%s\n  {\"shape\": \"%s\", \"times\": %lld, \"flop\": %.6g", comma, lines[i].name,
+                     (long long)shapes[i].times, lines[i].flops);
+        for (int d = 0; d < DIRECTIONS; d++) (void)printf(", \"%s_s\": %.6g", directions[d], lines[i].seconds[d]);
+        (void)printf("}");
+        comma = ",";
+    }
+    (void)printf("\n]}\n");
+}
+
+static options options_of(int argc, char **argv) {
+    options o = {.batch = 8, .threads = 1, .seconds = 0.3, .only = ""};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            o.json = true;
+            continue;
+        }
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!value)
+            fail("usage: conv_bench [--batch N] [--threads N] [--isa PACK] [--seconds S] [--shape TEXT] [--json]");
+        if (strcmp(argv[i], "--batch") == 0)
+            o.batch = strtoll(value, NULL, 10);
+        else if (strcmp(argv[i], "--threads") == 0)
+            o.threads = (uint32_t)strtoul(value, NULL, 10);
+        else if (strcmp(argv[i], "--isa") == 0)
+            o.isa = value;
+        else if (strcmp(argv[i], "--seconds") == 0)
+            o.seconds = strtod(value, NULL);
+        else if (strcmp(argv[i], "--shape") == 0)
+            o.only = value;
+        else
+            fail("an unknown option");
+        i++;
+    }
+    if (o.batch < 1 || o.threads < 1) fail("--batch and --threads are at least 1");
+    return o;
+}
+
+int main(int argc, char **argv) {
+    const options o = options_of(argc, argv);
+    case_machine m;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (machine_open(&m, "cpu", o.isa, o.threads, &err) != CVR_OK) fail(err.message);
+    for (size_t p = 0; p < sizeof precisions / sizeof *precisions; p++) {
+        line lines[SHAPES];
+        memset(lines, 0, sizeof lines);
+        double peak = peak_of(m.pool);
+        for (size_t i = 0; i < SHAPES; i++) {
+            const shape *s = &shapes[i];
+            (void)snprintf(lines[i].name, sizeof lines[i].name, "%lldx%lld/%lld %lld->%lld @%lld", (long long)s->kernel,
+                           (long long)s->kernel, (long long)s->stride, (long long)s->c, (long long)s->k,
+                           (long long)s->size);
+            if (!strstr(lines[i].name, o.only)) continue;
+            lines[i].flops = flops_of(s, o.batch);
+            for (int d = 0; d < DIRECTIONS; d++) lines[i].seconds[d] = bench(&m, &o, s, d, &precisions[p]);
+            const double again = peak_of(m.pool);
+            if (again > peak) peak = again;
+        }
+        (o.json ? print_json : print_table)(lines, &o, peak, precisions[p].name);
+    }
+    machine_close(&m);
+    return 0;
+}
