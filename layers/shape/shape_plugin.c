@@ -22,7 +22,8 @@ static int32_t add_family(const cvr_registrar *r, const shape_family *f, cvr_err
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    static const shape_family *const families[] = {&shape_view, &shape_order, &shape_move, &shape_pieces, &shape_tokens};
+    static const shape_family *const families[] = {&shape_view, &shape_order, &shape_move, &shape_pieces,
+                                                   &shape_tokens};
     int32_t status = CVR_OK;
     for (uint32_t i = 0; i < sizeof families / sizeof *families && status == CVR_OK; i++)
         status = add_family(r, families[i], err);

@@ -43,8 +43,8 @@ static int32_t stub_decode_part(const cvr_image_service *s, const cvr_picture_jo
         if (strcmp(h->entries[i].kind, CVR_KIND_CODEC) != 0 || !codec->probe(job->bytes, job->n < 64 ? job->n : 64))
             continue;
         if (job->request && codec->decode_part) return codec->decode_part(&h->host, job, err);
-        return codec->decode(&h->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx, job->out,
-                             err);
+        return codec->decode(&h->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx,
+                             job->out, err);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "no codec knows these bytes");
 }

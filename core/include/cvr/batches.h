@@ -23,10 +23,10 @@ typedef struct cvr_batches_options {
     int64_t batch; /* samples of a batch; the last may have fewer */
     int64_t limit; /* use only this many samples, evenly spread; 0: all */
     bool shuffle, drop_last, skip_bad;
-    bool run_ahead;   /* go on into the next epoch */
-    bool whole;       /* decode whole pictures, also where a part would do: finds damage anywhere in a file */
-    bool reduced;     /* let decoders shrink pictures that a transform shrinks anyway: faster, other pixels */
-    uint32_t workers; /* 0: made when asked for, by the caller */
+    bool run_ahead;       /* go on into the next epoch */
+    bool whole;           /* decode whole pictures, also where a part would do: finds damage anywhere in a file */
+    bool reduced;         /* let decoders shrink pictures that a transform shrinks anyway: faster, other pixels */
+    uint32_t workers;     /* 0: made when asked for, by the caller */
     uint32_t target_kind; /* the field that is the target: CVR_FIELD_LABEL (also 0) or CVR_FIELD_MASK */
     uint64_t seed;
     double mean[4], std[4]; /* of the channels */
