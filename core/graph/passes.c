@@ -151,13 +151,29 @@ static bool listed(const char *list, const char *name) {
     return false;
 }
 
+/* Every word of a list must be a pass. */
+static int32_t check_list(cvr_plugins *plugins, const char *list, cvr_error *err) {
+    if (strcmp(list, "auto") == 0) return CVR_OK;
+    for (const char *t = list; *t; t += strspn(t, ", ")) {
+        const void *desc;
+        const size_t n = strcspn(t, ", ");
+        char *name = cvr_strndup(t, n);
+        if (!name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        const int32_t status = n ? cvr_plugins_find(plugins, CVR_KIND_PASS, name, &desc, err) : CVR_OK;
+        cvr_free(name);
+        if (status != CVR_OK) return status == CVR_ERR_NOTFOUND ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
+        t += n;
+    }
+    return CVR_OK;
+}
+
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err) {
     const cvr_pass_desc **passes = NULL;
     const char *name;
     size_t n = 0, capacity = 0;
-    int32_t status = CVR_OK;
+    int32_t status = strcmp(list, "none") == 0 ? CVR_OK : check_list(g->plugins, list, err);
     const bool was_backward = g->in_backward;
-    if (strcmp(list, "none") == 0) return CVR_OK;
+    if (strcmp(list, "none") == 0 || status != CVR_OK) return status;
     for (size_t i = 0; status == CVR_OK && (name = cvr_plugins_name(g->plugins, CVR_KIND_PASS, i)); i++) {
         const void *desc;
         char copy[128];
