@@ -637,7 +637,7 @@ Test(datasets, folder_bad_pictures_are_named) {
 /* ---- fake ---- */
 
 typedef struct fake_attrs {
-    int64_t size, classes;
+    int64_t size, classes, masks;
 } fake_attrs;
 
 static void read_fake(opened o, int64_t index, uint8_t *pixels, uint64_t n) {
@@ -650,7 +650,7 @@ static void read_fake(opened o, int64_t index, uint8_t *pixels, uint64_t n) {
 }
 
 Test(datasets, fake_depends_on_seed_split_and_index_only) {
-    const fake_attrs attrs = {1000, 4};
+    const fake_attrs attrs = {1000, 4, 0};
     uint8_t pictures[5][7 * 7 * 3];
     int counts[4] = {0};
     double sum = 0;
