@@ -1,6 +1,6 @@
 /* The CPU's kernels of the convolution ops: from ops to jobs (see conv2d.h and <cvr/plugin/ops/conv.h>). */
-#include "blas.h"
 #include "conv2d.h"
+#include "dense.h"
 
 static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
     conv_shape shape;

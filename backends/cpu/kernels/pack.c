@@ -6,8 +6,6 @@
  */
 #include "kernels.h"
 
-#include <cblas.h>
-
 /* To add a family, list its table here (kernels.h says what else). */
 static const cpu_kernel_table *const tables[] = {
     &cpu_conv_kernels,       &cpu_linear_kernels,           &cpu_pool_kernels,
@@ -39,8 +37,6 @@ static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    /* Kernels call OpenBLAS from the host's pool; threads of its own would fight with it, and change results. */
-    openblas_set_num_threads(1);
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (uint64_t i = 0; i < tables[t]->n_kernels; i++) {
             const int32_t status = add_kernel(r, &tables[t]->kernels[i], err);
