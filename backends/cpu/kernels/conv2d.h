@@ -37,6 +37,7 @@ typedef struct conv_shape {
     int64_t kernel[2], stride[2], padding[2], dilation[2];
     int64_t transposed;
     int64_t phases[2];
+    int64_t flat; /* 1x1 that touches each pixel once: the n pictures are single pixels */
 } conv_shape;
 
 void conv_shape_of(conv_shape *out, const cvr_conv2d_attrs *attrs, const cvr_tensor *src, const cvr_tensor *weight,

@@ -73,8 +73,9 @@ int64_t conv_taps_before(const conv_shape *shape, const conv_axis *h, int64_t ph
 static void flatten(conv_shape *s) {
     for (int i = 0; i < 2; i++) {
         s->n *= s->src_size[i];
-        s->src_size[i] = s->dst_size[i] = 1;
+        s->src_size[i] = s->dst_size[i] = s->stride[i] = s->phases[i] = 1;
     }
+    s->flat = 1;
 }
 
 void conv_shape_of(conv_shape *out, const cvr_conv2d_attrs *attrs, const cvr_tensor *src, const cvr_tensor *weight,
@@ -94,8 +95,8 @@ void conv_shape_of(conv_shape *out, const cvr_conv2d_attrs *attrs, const cvr_ten
         out->padding[i] = attrs->padding[i];
         out->dilation[i] = attrs->dilation[i];
         out->phases[i] = transposed ? cpu_min(out->stride[i], out->dst_size[i]) : 1;
-        flat = flat && out->kernel[i] == 1 && out->stride[i] == 1 && out->padding[i] == 0 &&
-               out->src_size[i] == out->dst_size[i];
+        flat = flat && out->kernel[i] == 1 && out->padding[i] == 0 && out->src_size[i] == out->dst_size[i] &&
+               (out->stride[i] == 1 || out->dst_size[i] == 1);
     }
     if (flat) flatten(out);
 }

@@ -27,7 +27,7 @@
 typedef struct weight_job {
     const conv_weight_args *args;
     float *partial, *scratch;
-    int64_t flat, swapped, joined;
+    int64_t swapped, joined;
     int64_t units, block; /* of all pixels; of a block */
     int64_t m, n;         /* channels of a group along c's rows and columns; joined: kernel columns * channels */
     int64_t taps;         /* products: kernel rows * columns, or kernel rows where joined */
@@ -63,8 +63,7 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     const int64_t pixels = s->n * s->dst_size[0] * s->dst_size[1];
     memset(job, 0, sizeof *job);
     job->args = args;
-    job->flat = s->kernel[0] * s->kernel[1] * s->src_size[0] * s->src_size[1] * s->dst_size[0] * s->dst_size[1] == 1;
-    job->units = job->flat ? cpu_ceil_div(pixels, FLAT_UNIT) : s->n * s->dst_size[0];
+    job->units = s->flat ? cpu_ceil_div(pixels, FLAT_UNIT) : s->n * s->dst_size[0];
     job->swapped = s->src_c <= cpu_micro.columns / 2 && s->dst_c > s->src_c;
     job->joined =
         job->swapped && s->src_c <= JOIN_CHANNELS && s->groups == 1 && s->dilation[1] == 1 && s->kernel[1] > 1;
@@ -73,7 +72,7 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     job->n = job->swapped ? s->dst_c : s->src_c;
     job->group_floats = job->taps * job->m * job->n;
     plan_parts(job, pixels);
-    const int64_t unit_pixels = job->flat ? FLAT_UNIT : s->dst_size[1];
+    const int64_t unit_pixels = s->flat ? FLAT_UNIT : s->dst_size[1];
     const int64_t channels = cpu_ceil_div(job->m, job->m_parts) + cpu_ceil_div(job->n, job->n_parts);
     job->padded_row = ((s->dst_size[1] - 1) * s->stride[1] + s->kernel[1]) * s->src_c;
     const int64_t unit_floats =
@@ -99,7 +98,7 @@ static int64_t tap_steps(const weight_block *b, int64_t r, int64_t column, cpu_s
     const conv_shape *s = b->job->args->shape;
     const int64_t height = s->dst_size[0], width = s->dst_size[1];
     int64_t n = 0;
-    if (b->job->flat) {
+    if (s->flat) {
         const int64_t first = b->first * FLAT_UNIT, end = cpu_min(b->end * FLAT_UNIT, s->n);
         steps[0] = (cpu_step){first, first, end - first};
         return 1;
