@@ -22,6 +22,10 @@ typedef struct cpu_gemm {
 uint64_t cpu_gemm_workspace(const cpu_gemm *g, uint32_t n_workers);
 void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, float *workspace);
 
+/* Products of few rows by dot products: dense_dots.c. */
+int dense_wants_dots(const cpu_gemm *g);
+void dense_dots_run(const cpu_gemm *g, const cvr_threadpool *pool);
+
 /* out[j] = sum over i of x[i,j], x (rows,n) f32 dense: float sums of up to 64 rows, doubles across them. */
 uint64_t cpu_column_sum_workspace(int64_t rows, int64_t n);
 void cpu_column_sum(const cvr_threadpool *pool, const float *x, int64_t rows, int64_t n, float *out, double *workspace);
