@@ -2,9 +2,9 @@
  * Attention on the CPU (see <cvr/plugin/ops/attention.h>): a block of queries at a time against all keys, by matrix
  * products; the scores of a block are the only ones that ever exist (Dao et al., "FlashAttention", 2022).
  */
-#include "blas.h"
 #include "cpu_loops.h"
 #include "cpu_math.h"
+#include "dense.h"
 
 #include <cvr/plugin/ops/attention.h>
 
@@ -20,13 +20,8 @@ typedef struct attention_job {
     float scale;
 } attention_job;
 
-static attention_job job_of(const cvr_kernel_args *a) {
-    const cvr_tensor *q = a->inputs[0];
-    attention_job j = {.q = q->data, .k = a->inputs[1]->data, .v = a->inputs[2]->data, .scratch = a->workspace};
-    j.heads = ((const cvr_attention_attrs *)a->attrs)->num_heads;
-    j.n = q->shape[0];
-    j.l = q->shape[1];
-    j.s = a->inputs[1]->shape[1];
+static attention_job shape_of(const cvr_attention_attrs *attrs, const cvr_tensor *q, const cvr_tensor *k) {
+    attention_job j = {.heads = attrs->num_heads, .n = q->shape[0], .l = q->shape[1], .s = k->shape[1]};
     j.d = q->shape[2];
     j.e = j.d / j.heads;
     j.blocks = cpu_ceil_div(j.l, ROWS);
@@ -34,41 +29,56 @@ static attention_job job_of(const cvr_kernel_args *a) {
     return j;
 }
 
+static attention_job job_of(const cvr_kernel_args *a) {
+    attention_job j = shape_of(a->attrs, a->inputs[0], a->inputs[1]);
+    j.q = a->inputs[0]->data;
+    j.k = a->inputs[1]->data;
+    j.v = a->inputs[2]->data;
+    j.scratch = a->workspace;
+    return j;
+}
+
 /* scores (rows,S) = a (rows,E) b (S,E)^T, where a and b are rows of d floats */
-static void scores_of(const attention_job *j, const float *a, const float *b, int64_t rows, float *scores) {
-    const cpu_gemm g = {.m = rows,
-                        .n = j->s,
-                        .k = j->e,
-                        .a = a,
-                        .b = b,
-                        .c = scores,
-                        .lda = j->d,
-                        .ldb = j->d,
-                        .ldc = j->s,
-                        .trans_b = 1};
-    cpu_gemm_run(&g);
+static cpu_gemm scores_of(const attention_job *j, int64_t rows) {
+    return (cpu_gemm){.m = rows, .n = j->s, .k = j->e, .lda = j->d, .ldb = j->d, .ldc = j->s, .batch = 1, .trans_b = 1};
 }
 
 /* y (rows,E) = p (rows,S) b (S,E) */
-static void weigh(const attention_job *j, const float *p, const float *b, int64_t rows, float *y) {
-    const cpu_gemm g = {.m = rows, .n = j->e, .k = j->s, .a = p, .b = b, .c = y, .lda = j->s, .ldb = j->d, .ldc = j->d};
-    cpu_gemm_run(&g);
+static cpu_gemm weighed(const attention_job *j, int64_t rows) {
+    return (cpu_gemm){.m = rows, .n = j->e, .k = j->s, .lda = j->s, .ldb = j->d, .ldc = j->d, .batch = 1};
 }
 
 /* y (S,E) += p (rows,S)^T a (rows,E); the first block of queries sets it */
-static void gather(const attention_job *j, const float *p, const float *a, int64_t rows, int first, float *y) {
-    const cpu_gemm g = {.m = j->s,
-                        .n = j->e,
-                        .k = rows,
-                        .a = p,
-                        .b = a,
-                        .c = y,
-                        .lda = j->s,
-                        .ldb = j->d,
-                        .ldc = j->d,
-                        .beta = first ? 0.0f : 1.0f,
-                        .trans_a = 1};
-    cpu_gemm_run(&g);
+static cpu_gemm gathered(const attention_job *j, int64_t rows, int first) {
+    return (cpu_gemm){.m = j->s,
+                      .n = j->e,
+                      .k = rows,
+                      .lda = j->s,
+                      .ldb = j->d,
+                      .ldc = j->d,
+                      .batch = 1,
+                      .trans_a = 1,
+                      .add = !first};
+}
+
+static void product(cpu_gemm g, const float *a, const float *b, float *c, float *scratch) {
+    g.a = a;
+    g.b = b;
+    g.c = c;
+    cpu_gemm_run(&g, NULL, scratch);
+}
+
+/* Floats of a worker: `n` matrices of scores, then what any of the products needs. */
+static int64_t scratch_of(const attention_job *j, int64_t n) {
+    uint64_t most = 0;
+    for (int64_t rows = 1; rows <= cpu_min(ROWS, j->l); rows++) { /* the last block has fewer than the others */
+        const cpu_gemm all[] = {scores_of(j, rows), weighed(j, rows), gathered(j, rows, 1)};
+        for (int i = 0; i < 3; i++) {
+            const uint64_t bytes = cpu_gemm_workspace(&all[i], 1);
+            most = bytes > most ? bytes : most;
+        }
+    }
+    return cpu_line_up(n * cpu_line_up(ROWS * j->s) + (int64_t)(most / sizeof(float)));
 }
 
 /* x: n scores, not yet scaled -> their softmax; returns the logarithm of its sum. */
@@ -99,11 +109,12 @@ static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t rows = cpu_min(ROWS, j->l - first), column = i % j->heads * j->e;
     const int64_t at = (i / j->heads * j->l + first) * j->d + column, keys = i / j->heads * j->s * j->d + column;
     float *p = j->scratch + worker * j->scratch_floats; /* (rows,S) */
-    scores_of(j, j->q + at, j->k + keys, rows, p);
+    float *rest = p + cpu_line_up(ROWS * j->s);
+    product(scores_of(j, rows), j->q + at, j->k + keys, p, rest);
     for (int64_t r = 0; r < rows; r++) {
         j->out_lse[i * j->l + first + r] = softmax_row(p + r * j->s, j->s, j->scale);
     }
-    weigh(j, p, j->v + keys, rows, j->out[0] + at);
+    product(weighed(j, rows), p, j->v + keys, j->out[0] + at, rest);
 }
 
 /* p = exp(s - lse), t = p * (t - d) * scale with t = grad v^T at entry; `at` is the first query's place. The share
@@ -121,15 +132,16 @@ static void score_gradients(const attention_job *j, const float *lse, int64_t at
 static void backward_task(void *ctx, uint64_t task, uint32_t worker) {
     const attention_job *j = ctx;
     const int64_t i = (int64_t)task, column = i % j->heads * j->e, keys = i / j->heads * j->s * j->d + column;
-    float *p = j->scratch + worker * j->scratch_floats, *t = p + ROWS * j->s; /* (rows,S) each */
+    float *p = j->scratch + worker * j->scratch_floats, *t = p + cpu_line_up(ROWS * j->s); /* (rows,S) each */
+    float *rest = t + cpu_line_up(ROWS * j->s);
     for (int64_t first = 0; first < j->l; first += ROWS) {
         const int64_t rows = cpu_min(ROWS, j->l - first), at = (i / j->heads * j->l + first) * j->d + column;
-        scores_of(j, j->q + at, j->k + keys, rows, p);
-        scores_of(j, j->grad + at, j->v + keys, rows, t);
+        product(scores_of(j, rows), j->q + at, j->k + keys, p, rest);
+        product(scores_of(j, rows), j->grad + at, j->v + keys, t, rest);
         score_gradients(j, j->lse + i * j->l + first, at, rows, p, t);
-        weigh(j, t, j->k + keys, rows, j->out[0] + at);
-        gather(j, t, j->q + at, rows, first == 0, j->out[1] + keys);
-        gather(j, p, j->grad + at, rows, first == 0, j->out[2] + keys);
+        product(weighed(j, rows), t, j->k + keys, j->out[0] + at, rest);
+        product(gathered(j, rows, first == 0), t, j->q + at, j->out[1] + keys, rest);
+        product(gathered(j, rows, first == 0), p, j->grad + at, j->out[2] + keys, rest);
     }
 }
 
@@ -138,7 +150,7 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
     attention_job j = job_of(a);
     j.out[0] = a->outputs[0]->data;
     j.out_lse = a->outputs[1]->data;
-    j.scratch_floats = cpu_line_up(ROWS * j.s);
+    j.scratch_floats = scratch_of(&j, 1);
     cpu_run(a->pool, j.n * j.heads * j.blocks, forward_task, &j);
     return CVR_OK;
 }
@@ -150,7 +162,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     j.lse = a->inputs[4]->data;
     j.grad = a->inputs[5]->data;
     for (int i = 0; i < 3; i++) j.out[i] = a->outputs[i]->data;
-    j.scratch_floats = cpu_line_up(2 * ROWS * j.s);
+    j.scratch_floats = scratch_of(&j, 2);
     if (j.l == 0) { /* no query: nothing is asked of any key */
         for (int i = 1; i < 3; i++) memset(j.out[i], 0, (size_t)cpu_numel(a->outputs[i]) * sizeof(float));
         return CVR_OK;
@@ -160,20 +172,17 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static uint64_t forward_workspace(const cvr_signature *sig) {
-    return sig->n_workers * (uint64_t)cpu_line_up(ROWS * sig->inputs[1]->shape[1]) * sizeof(float);
+    const attention_job j = shape_of(sig->attrs, sig->inputs[0], sig->inputs[1]);
+    return sig->n_workers * (uint64_t)scratch_of(&j, 1) * sizeof(float);
 }
 
 static uint64_t backward_workspace(const cvr_signature *sig) {
-    return sig->n_workers * (uint64_t)cpu_line_up(2 * ROWS * sig->inputs[1]->shape[1]) * sizeof(float);
-}
-
-static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
-    if (cpu_fits_blas(sig->inputs[1]->shape[1]) && cpu_fits_blas(sig->inputs[0]->shape[2])) return CVR_OK;
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "sizes past 2^31");
+    const attention_job j = shape_of(sig->attrs, sig->inputs[0], sig->inputs[1]);
+    return sig->n_workers * (uint64_t)scratch_of(&j, 2) * sizeof(float);
 }
 
 static const cpu_kernel kernels[] = {
-    {"scaled_dot_product_attention", forward_run, forward_workspace, supports, 0, CPU_KERNEL_FLAGS, 1},
-    {"scaled_dot_product_attention_backward", backward_run, backward_workspace, supports, 0, CPU_KERNEL_FLAGS, 1},
+    {"scaled_dot_product_attention", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"scaled_dot_product_attention_backward", backward_run, backward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
 };
 const cpu_kernel_table cpu_attention_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -64,12 +64,31 @@ int64_t conv_taps_before(const conv_shape *shape, const conv_axis *h, int64_t ph
 
 /* ---- forward and backward-input: conv2d_gather.c, conv2d_pack.c, conv2d_depthwise.c ---- */
 
+/* What the source's pixels become as they are copied: clamp(scale * x + shift, lo, hi), channel by channel; padding
+ * stays 0. This is relu(batch_norm(x)) of whoever made x. Not where depthwise. */
+typedef struct conv_prologue {
+    const float *scale, *shift; /* (groups * src_c) */
+    float lo, hi;
+} conv_prologue;
+
+/* What becomes of the results: clamp(scale * y + shift + residual, lo, hi); and their mean and biased variance over all
+ * pixels. Not where depthwise. */
+typedef struct conv_epilogue {
+    const float *scale, *shift; /* (groups * dst_c); NULL: 1, 0 */
+    const float *residual;      /* as dst; NULL: 0 */
+    double *mean, *var;         /* (groups * dst_c); NULL: not wanted */
+    int32_t clamp, reserved;    /* 0: lo and hi are not looked at */
+    float lo, hi;
+} conv_epilogue;
+
 typedef struct conv_job {
     conv_shape shape;
-    const float *src;    /* (n, src_size[0], src_size[1], groups * src_c) */
-    const float *weight; /* (O, kernel[0], kernel[1], I): O runs over the conv2d's output channels */
-    const float *bias;   /* (groups * dst_c), or NULL */
-    float *dst;          /* (n, dst_size[0], dst_size[1], groups * dst_c) */
+    const float *src;              /* (n, src_size[0], src_size[1], groups * src_c) */
+    const float *weight;           /* (O, kernel[0], kernel[1], I): O runs over the conv2d's output channels */
+    const float *bias;             /* (groups * dst_c), or NULL */
+    float *dst;                    /* (n, dst_size[0], dst_size[1], groups * dst_c) */
+    const conv_prologue *prologue; /* NULL: none; known before conv_job_plan, as is: */
+    const conv_epilogue *epilogue; /* NULL: none */
     /* What follows is derived by conv_job_plan. */
     int64_t panels;          /* of a group's destination channels */
     int64_t block_c, blocks; /* source channels that are summed at once, and how many times that is */
@@ -81,16 +100,23 @@ typedef struct conv_job {
     int64_t packed_floats;  /* shared workspace, first */
     int64_t scratch_floats; /* of each worker, after it */
     float *packed, *scratch;
+    double *moments; /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
 } conv_job;
 
-/* Fills `job` but for its pointers. `src` and `dst` are rank 4; the kernel's size is the weight's. */
-void conv_job_plan(conv_job *job, const conv_shape *shape);
+/* Fills the rest of a `job` that has its shape, prologue and epilogue. */
+void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);
 /* Runs the job; pointers to the tensors are set, `workspace` has conv_job_workspace bytes. */
 void conv_job_run(conv_job *job, const cvr_threadpool *pool, float *workspace);
 /* packed = the weight in panels: (phase, group, panel, block, tap a, tap b, channels of the block, cpu_micro.columns),
  * or (taps by phase, groups) where depthwise. */
 void conv_pack(const conv_job *job, const cvr_threadpool *pool);
+/* Statistics: a slot is a phase, a range of images and one of rows. */
+int64_t conv_slots(const conv_job *job);
+int64_t conv_slot_pixels(const conv_job *job, int64_t slot);
+/* A finished tile at `channel`; `moments` are its slot's, of `before` pixels so far. */
+void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, int64_t before, double *moments);
+void conv_combine_moments(const conv_job *job);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
 

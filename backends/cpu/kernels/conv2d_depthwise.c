@@ -6,7 +6,7 @@
 #include "conv2d.h"
 #include "cpu_vec.h"
 
-#define PIXELS 8          /* of a tile: accumulators in registers */
+#define MOST 8            /* pixels * vectors of a tile: accumulators in registers */
 #define TASK_FLOATS 16384 /* of the destination, about */
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -23,22 +23,24 @@ typedef struct depthwise_row {
 
 /* What is constant where a tile is inlined. */
 typedef struct tile_kind {
-    int pixels;
-    int whole; /* all VEC channels */
-    int edge;  /* taps may lie outside of the row */
+    int pixels, vectors; /* of channels */
+    int whole;           /* all vectors have VEC channels; else there is one */
+    int edge;            /* taps may lie outside of the row */
 } tile_kind;
 
 ALWAYS_INLINE vec load(const float *p, tile_kind kind, vec_part part) {
     return kind.whole ? vec_load(p) : vec_load_part(p, part);
 }
 
-/* dst = bias + sum over taps, at kind.pixels pixels from grid column j on, and up to VEC channels from c on. */
+/* dst = bias + sum over taps, at kind.pixels pixels from grid column j on, and up to kind.vectors * VEC channels from c
+ * on. */
 ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, vec_part part) {
     const conv_shape *s = &r->job->shape;
     const int64_t groups = s->groups, step = r->w.src_step * groups;
-    const vec first = r->job->bias ? load(r->job->bias + c, kind, part) : vec_zero();
-    vec sum[PIXELS];
-    for (int p = 0; p < kind.pixels; p++) sum[p] = first;
+    vec sum[MOST];
+    for (int v = 0; v < kind.vectors; v++)
+        for (int p = 0; p < kind.pixels; p++)
+            sum[v * kind.pixels + p] = r->job->bias ? load(r->job->bias + c + v * VEC, kind, part) : vec_zero();
     for (int64_t a = 0; a < r->h.taps; a++) {
         const int64_t y = r->y + a * r->h.inc;
         if (y < 0 || y >= s->src_size[0]) continue;
@@ -46,28 +48,38 @@ ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind 
         for (int64_t b = 0; b < r->w.taps; b++, x += r->w.inc) {
             if (kind.edge && (x < 0 || x >= s->src_size[1])) continue;
             const float *from = r->src + (y * s->src_size[1] + x) * groups + c;
-            const vec k = load(r->weight + (a * r->w.taps + b) * groups + c, kind, part);
-            for (int p = 0; p < kind.pixels; p++) sum[p] = vec_fma(load(from + p * step, kind, part), k, sum[p]);
+            const float *weight = r->weight + (a * r->w.taps + b) * groups + c;
+            for (int v = 0; v < kind.vectors; v++, from += VEC) {
+                const vec k = load(weight + v * VEC, kind, part);
+                vec *to = sum + v * kind.pixels;
+                for (int p = 0; p < kind.pixels; p++) to[p] = vec_fma(load(from + p * step, kind, part), k, to[p]);
+            }
         }
     }
-    for (int p = 0; p < kind.pixels; p++) {
-        float *to = r->dst + (j + p) * r->w.dst_step * groups + c;
-        if (kind.whole)
-            vec_store(to, sum[p]);
-        else
-            vec_store_part(to, sum[p], part);
-    }
+    for (int v = 0; v < kind.vectors; v++)
+        for (int p = 0; p < kind.pixels; p++) {
+            float *to = r->dst + (j + p) * r->w.dst_step * groups + c + v * VEC;
+            if (kind.whole)
+                vec_store(to, sum[v * kind.pixels + p]);
+            else
+                vec_store_part(to, sum[v * kind.pixels + p], part);
+        }
 }
 
 ALWAYS_INLINE void tile_channels(const depthwise_row *r, int64_t j, int pixels, int edge) {
-    const int64_t groups = r->job->shape.groups;
+    const int64_t groups = r->job->shape.groups, step = MOST / pixels * VEC;
     int64_t c = 0;
-    for (; c + VEC <= groups; c += VEC) tile(r, j, c, (tile_kind){pixels, 1, edge}, vec_part_of(VEC));
-    if (c < groups) tile(r, j, c, (tile_kind){pixels, 0, edge}, vec_part_of(groups - c));
+    for (; c + step <= groups; c += step) tile(r, j, c, (tile_kind){pixels, MOST / pixels, 1, edge}, vec_part_of(VEC));
+    for (; c + VEC <= groups; c += VEC) tile(r, j, c, (tile_kind){pixels, 1, 1, edge}, vec_part_of(VEC));
+    if (c < groups) tile(r, j, c, (tile_kind){pixels, 1, 0, edge}, vec_part_of(groups - c));
 }
 
 static void eight_pixels(const depthwise_row *r, int64_t j) {
-    tile_channels(r, j, PIXELS, 0);
+    tile_channels(r, j, 8, 0);
+}
+
+static void four_pixels(const depthwise_row *r, int64_t j) {
+    tile_channels(r, j, 4, 0);
 }
 
 static void one_pixel(const depthwise_row *r, int64_t j) {
@@ -81,7 +93,8 @@ static void run_row(const depthwise_row *r) {
     const int64_t hi = last < size ? cpu_min(w->grid, cpu_ceil_div(size - last, w->src_step)) : 0;
     int64_t j = 0;
     for (; j < lo; j++) one_pixel(r, j);
-    for (; j + PIXELS <= hi; j += PIXELS) eight_pixels(r, j);
+    for (; j + 8 <= hi; j += 8) eight_pixels(r, j);
+    for (; j + 4 <= hi; j += 4) four_pixels(r, j);
     for (; j < w->grid; j++) one_pixel(r, j);
 }
 

@@ -24,47 +24,50 @@ typedef struct row_pair {
     float *sum;            /* (kernel columns, channels): added to */
 } row_pair;
 
-/* sum[tap0 + b] += grad[q] x[q under tap0 + b], b < taps, for q in [lo, hi), where all of these taps are inside. */
-ALWAYS_INLINE void columns(const row_pair *r, int64_t tap0, int taps, int64_t lo, int64_t hi, int64_t c,
-                           vec_part part) {
+/* Output columns [lo, hi) that a tap sees. */
+typedef struct span {
+    int64_t lo, hi;
+} span;
+
+/* sum[b] += grad[q] x[q under tap0 + b] for taps b < taps and q in [lo, hi), where all of these taps are inside. */
+ALWAYS_INLINE void columns(const row_pair *r, int64_t tap0, int taps, span q, int64_t c, vec_part part, vec *sum) {
     const conv_shape *s = r->shape;
     const int64_t groups = s->groups, step = s->stride[1] * groups, tap = s->dilation[1] * groups;
-    const float *x = r->x + (lo * s->stride[1] + tap0 * s->dilation[1] - s->padding[1]) * groups + c;
-    vec sum[8];
-    for (int b = 0; b < taps; b++) sum[b] = vec_zero();
-    for (int64_t q = lo; q < hi; q++, x += step) {
-        const vec g = vec_load_part(r->grad + q * groups + c, part);
+    if (q.lo >= q.hi) return;
+    const float *x = r->x + (q.lo * s->stride[1] + tap0 * s->dilation[1] - s->padding[1]) * groups + c;
+    for (; q.lo < q.hi; q.lo++, x += step) {
+        const vec g = vec_load_part(r->grad + q.lo * groups + c, part);
         for (int b = 0; b < taps; b++) sum[b] = vec_fma(vec_load_part(x + b * tap, part), g, sum[b]);
-    }
-    for (int b = 0; b < taps; b++) {
-        float *to = r->sum + (tap0 + b) * groups + c;
-        vec_store_part(to, vec_add(vec_load_part(to, part), sum[b]), part);
     }
 }
 
-/* Output columns whose tap b is inside the source's row. */
-static void inside(const conv_shape *s, int64_t b, int64_t *lo, int64_t *hi) {
+static span inside(const conv_shape *s, int64_t b) {
     const int64_t x0 = b * s->dilation[1] - s->padding[1], size = s->src_size[1], step = s->stride[1];
-    *lo = cpu_min(s->dst_size[1], x0 < 0 ? cpu_ceil_div(-x0, step) : 0);
-    *hi = x0 < size ? cpu_min(s->dst_size[1], cpu_ceil_div(size - x0, step)) : 0;
+    return (span){cpu_min(s->dst_size[1], x0 < 0 ? cpu_ceil_div(-x0, step) : 0),
+                  x0 < size ? cpu_min(s->dst_size[1], cpu_ceil_div(size - x0, step)) : 0};
 }
 
 /* Taps [tap0, tap0 + taps) together over the columns that all of them see, and each alone over its own others. */
 ALWAYS_INLINE void taps_together(const row_pair *r, int64_t tap0, int taps) {
     const int64_t groups = r->shape->groups;
-    int64_t lo[8], hi[8], all_lo = 0, all_hi = r->shape->dst_size[1];
+    span own[8], all = {0, r->shape->dst_size[1]};
     for (int b = 0; b < taps; b++) {
-        inside(r->shape, tap0 + b, &lo[b], &hi[b]);
-        all_lo = cpu_max(all_lo, lo[b]);
-        all_hi = cpu_min(all_hi, hi[b]);
+        own[b] = inside(r->shape, tap0 + b);
+        all = (span){cpu_max(all.lo, own[b].lo), cpu_min(all.hi, own[b].hi)};
     }
-    all_hi = cpu_max(all_lo, all_hi);
+    all.hi = cpu_max(all.lo, all.hi);
     for (int64_t c = 0; c < groups; c += VEC) {
         const vec_part part = vec_part_of(cpu_min(VEC, groups - c));
-        columns(r, tap0, taps, all_lo, all_hi, c, part);
+        vec sum[8];
+        for (int b = 0; b < taps; b++) sum[b] = vec_zero();
         for (int b = 0; b < taps && taps > 1; b++) {
-            columns(r, tap0 + b, 1, lo[b], cpu_min(all_lo, hi[b]), c, part);
-            columns(r, tap0 + b, 1, cpu_max(all_hi, lo[b]), hi[b], c, part);
+            columns(r, tap0 + b, 1, (span){own[b].lo, cpu_min(all.lo, own[b].hi)}, c, part, &sum[b]);
+            columns(r, tap0 + b, 1, (span){cpu_max(all.hi, own[b].lo), own[b].hi}, c, part, &sum[b]);
+        }
+        columns(r, tap0, taps, all, c, part, sum);
+        for (int b = 0; b < taps; b++) {
+            float *to = r->sum + (tap0 + b) * groups + c;
+            vec_store_part(to, vec_add(vec_load_part(to, part), sum[b]), part);
         }
     }
 }

@@ -19,6 +19,7 @@ typedef struct gather_view {
     const float *bias;   /* of the group, or NULL */
     int64_t group, image0, images, row0, rows;
     int64_t channel, channels; /* of the block */
+    double *moments;           /* of the slot, or NULL */
     int inside;
     const float *at;
     int64_t image_step, row_step, row_inc, column_step, column_inc;
@@ -36,21 +37,35 @@ static void view_in_place(gather_view *v) {
     v->column_inc = v->w.inc * c;
 }
 
+/* `n` channels from `channel` on, as the prologue wants them. */
+static void copy_pixel(const conv_prologue *p, float *restrict to, const float *restrict from, int64_t channel,
+                       int64_t n) {
+    if (!p) {
+        memcpy(to, from, (size_t)n * sizeof(float));
+        return;
+    }
+    for (int64_t c = 0; c < n; c++) {
+        const float y = from[c] * p->scale[channel + c] + p->shift[channel + c];
+        const float low = y < p->lo ? p->lo : y;
+        to[c] = low > p->hi ? p->hi : low;
+    }
+}
+
 /* One source row of one image: to (columns, pixel) = every unit-th pixel from column base on, 0 outside. */
 static void copy_row(const gather_view *v, float *to, const float *row, int64_t columns, int64_t unit) {
     const conv_shape *s = &v->job->shape;
-    const int64_t c = s->groups * s->src_c, pixel = v->job->pixel;
+    const int64_t c = s->groups * s->src_c, pixel = v->job->pixel, first = v->group * s->src_c + v->channel;
     const size_t bytes = (size_t)v->channels * sizeof(float);
-    row += v->group * s->src_c + v->channel;
     int64_t j = 0, x = v->w.base;
     for (; j < columns && x < 0; j++, x += unit) memset(to + j * pixel, 0, bytes);
-    if (unit == 1 && c == pixel && v->channels == pixel && j < columns && x < s->src_size[1]) {
+    if (!v->job->prologue && unit == 1 && c == pixel && v->channels == pixel && j < columns && x < s->src_size[1]) {
         const int64_t n = cpu_min(columns - j, s->src_size[1] - x);
         memcpy(to + j * pixel, row + x * c, (size_t)(n * pixel) * sizeof(float));
         j += n;
         x += n;
     }
-    for (; j < columns && x < s->src_size[1]; j++, x += unit) memcpy(to + j * pixel, row + x * c, bytes);
+    for (; j < columns && x < s->src_size[1]; j++, x += unit)
+        copy_pixel(v->job->prologue, to + j * pixel, row + x * c + first, first, v->channels);
     for (; j < columns; j++) memset(to + j * pixel, 0, bytes);
 }
 
@@ -98,8 +113,9 @@ static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step
     return n;
 }
 
-/* One grid row of all images of the task, one panel. */
-static void row_tiles(const gather_view *v, int64_t i, int64_t panel, const cpu_tile *like) {
+/* One grid row of all images of the task, one panel. `seen`: its pixels that were finished before, -1 where this is not
+ * the last of its sums. */
+static void row_tiles(const gather_view *v, int64_t i, int64_t panel, int64_t seen, const cpu_tile *like) {
     const conv_shape *s = &v->job->shape;
     const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid, tiles = cpu_tiles(pixels);
     const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
@@ -121,6 +137,9 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, const cpu_
             }
         }
         cpu_micro.by_row(&t);
+        if (seen < 0) continue;
+        conv_finish_tile(v->job, &t, v->group * s->dst_c + panel * cpu_micro.columns, seen, v->moments);
+        seen += t.m;
     }
 }
 
@@ -140,7 +159,9 @@ static void panel_tiles(const gather_view *v, int64_t panel) {
         t.add = v->channel > 0;
         do {
             t.n_steps = row_steps(v, i, &tap, steps);
-            if (t.n_steps > 0 || !t.add) row_tiles(v, i, panel, &t);
+            const int last = v->job->epilogue && tap >= taps && v->channel + v->channels == s->src_c;
+            const int64_t seen = last ? (i - v->row0) * v->images * v->w.grid : -1;
+            if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, seen, &t);
             t.add = 1;
         } while (tap < taps);
     }
@@ -162,12 +183,15 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     v.weight = job->packed + (before * s->groups + group * v.h.taps * v.w.taps) * job->panels * panel_floats;
     v.dst = job->dst + group * s->dst_c;
     v.bias = job->bias ? job->bias + group * s->dst_c : NULL;
+    if (job->moments)
+        v.moments = job->moments + (int64_t)task / job->panel_parts / s->groups * 2 * s->groups * s->dst_c;
     v.image0 = cpu_part(s->n, job->image_parts, images);
     v.images = cpu_part(s->n, job->image_parts, images + 1) - v.image0;
     v.row0 = cpu_part(v.h.grid, job->row_parts, rows);
     v.rows = cpu_part(v.h.grid, job->row_parts, rows + 1) - v.row0;
     if (v.rows == 0 || v.w.grid == 0) return;
-    v.inside = !job->spread && conv_axis_inside(&v.h, s->src_size[0]) && conv_axis_inside(&v.w, s->src_size[1]);
+    v.inside = !job->spread && !job->prologue && conv_axis_inside(&v.h, s->src_size[0]) &&
+               conv_axis_inside(&v.w, s->src_size[1]);
     const int64_t end = cpu_part(job->panels, job->panel_parts, part + 1);
     const int empty = v.h.taps == 0 || v.w.taps == 0;
     for (; v.channel < s->src_c; v.channel += job->block_c) {
@@ -190,7 +214,9 @@ void conv_job_run(conv_job *job, const cvr_threadpool *pool, float *workspace) {
         conv_depthwise_run(job, pool);
         return;
     }
-    const int64_t tasks =
-        s->phases[0] * s->phases[1] * s->groups * job->image_parts * job->row_parts * job->panel_parts;
+    const int wanted = job->epilogue && job->epilogue->mean;
+    job->moments = wanted ? (double *)(void *)(job->scratch + job->scratch_floats * pool->n_workers) : NULL;
+    const int64_t tasks = conv_slots(job) * s->groups * job->panel_parts;
     if (tasks > 0) pool->run(pool, (uint64_t)tasks, gather_task, job);
+    if (wanted) conv_combine_moments(job);
 }

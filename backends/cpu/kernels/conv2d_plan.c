@@ -12,7 +12,7 @@
 /* taps * destination channels of a task that copies its source: fewer would make the copy cost over a fiftieth. */
 #define COPY_PAYS 400
 /* Pixels that are a multiple of this apart (in bytes) compete for few sets of a first-level cache. */
-#define BAD_STEP 2048
+#define BAD_STEP 1024
 
 /* Largest of the phases. */
 typedef struct plan_sizes {
@@ -73,7 +73,7 @@ static int64_t tasks_of(conv_job *job, const plan_sizes *z) {
 static void plan_parts(conv_job *job, const plan_sizes *z) {
     const conv_shape *s = &job->shape;
     const int64_t image = z->extent[0] * z->extent[1] * job->pixel, width = cpu_max(1, z->grid[1]);
-    const int copies = z->padded || job->spread;
+    const int copies = z->padded || job->spread || job->prologue;
     const int64_t pays = cpu_ceil_div(COPY_PAYS, z->taps * cpu_micro.columns);
     const int64_t least = cpu_min(job->panels, copies ? pays : 1);
     job->rows = cpu_max(1, z->grid[0]);
@@ -96,10 +96,9 @@ static void plan_parts(conv_job *job, const plan_sizes *z) {
     }
 }
 
-void conv_job_plan(conv_job *job, const conv_shape *shape) {
+void conv_job_plan(conv_job *job) {
+    const conv_shape *shape = &job->shape;
     plan_sizes z;
-    memset(job, 0, sizeof *job);
-    job->shape = *shape;
     const int64_t taps = shape->kernel[0] * shape->kernel[1];
     if (conv_is_depthwise(shape)) {
         job->packed_floats = cpu_line_up(taps * shape->groups);
@@ -112,12 +111,30 @@ void conv_job_plan(conv_job *job, const conv_shape *shape) {
     job->spread = job->panels > 1 && shape->groups * shape->src_c * step * (int64_t)sizeof(float) % BAD_STEP == 0;
     plan_parts(job, &z);
     job->packed_floats = cpu_line_up(shape->groups * job->panels * taps * shape->src_c * cpu_micro.columns);
-    if (z.padded || job->spread) {
+    if (z.padded || job->spread || job->prologue) {
         const int64_t rows = extent_of(shape, 0, job->rows);
         job->scratch_floats = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
     }
 }
 
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
-    return ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(float);
+    uint64_t bytes = ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(float);
+    if (job->epilogue && job->epilogue->mean)
+        bytes += (uint64_t)(conv_slots(job) * 2 * job->shape.groups * job->shape.dst_c) * sizeof(double);
+    return bytes;
+}
+
+int64_t conv_slots(const conv_job *job) {
+    return job->shape.phases[0] * job->shape.phases[1] * job->image_parts * job->row_parts;
+}
+
+int64_t conv_slot_pixels(const conv_job *job, int64_t slot) {
+    const conv_shape *s = &job->shape;
+    const int64_t rows = slot % job->row_parts, images = slot / job->row_parts % job->image_parts;
+    const int64_t phase = slot / job->row_parts / job->image_parts;
+    conv_axis h, w;
+    conv_axis_of(&h, s, 0, phase / s->phases[1]);
+    conv_axis_of(&w, s, 1, phase % s->phases[1]);
+    return (cpu_part(s->n, job->image_parts, images + 1) - cpu_part(s->n, job->image_parts, images)) *
+           (cpu_part(h.grid, job->row_parts, rows + 1) - cpu_part(h.grid, job->row_parts, rows)) * w.grid;
 }

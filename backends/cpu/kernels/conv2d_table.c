@@ -1,22 +1,20 @@
 /* The CPU's kernels of the convolution ops: from ops to jobs (see conv2d.h and <cvr/plugin/ops/conv.h>). */
-#include "blas.h"
 #include "conv2d.h"
+#include "dense.h"
 
 static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
-    conv_shape shape;
-    conv_job job;
-    conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
-    conv_job_plan(&job, &shape);
+    conv_job job = {.epilogue = NULL};
+    conv_shape_of(&job.shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
+    conv_job_plan(&job);
     return conv_job_workspace(&job, sig->n_workers);
 }
 
 /* Bias: input 2, where the op has one. */
 static int32_t gather_run(const cvr_kernel_args *a, int64_t transposed) {
     const cvr_tensor *bias = a->n_inputs > 2 ? a->inputs[2] : NULL;
-    conv_shape shape;
-    conv_job job;
-    conv_shape_of(&shape, a->attrs, a->inputs[0], a->inputs[1], a->outputs[0], transposed);
-    conv_job_plan(&job, &shape);
+    conv_job job = {.epilogue = NULL};
+    conv_shape_of(&job.shape, a->attrs, a->inputs[0], a->inputs[1], a->outputs[0], transposed);
+    conv_job_plan(&job);
     job.src = a->inputs[0]->data;
     job.weight = a->inputs[1]->data;
     job.bias = bias ? bias->data : NULL;

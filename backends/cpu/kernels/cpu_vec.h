@@ -40,6 +40,9 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 static inline void vec_store(float *p, vec a) {
     _mm512_storeu_ps(p, a);
 }
+static inline float vec_sum(vec a) {
+    return _mm512_reduce_add_ps(a);
+}
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm512_mask_storeu_ps(p, part, a);
 }
@@ -73,6 +76,11 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 }
 static inline void vec_store(float *p, vec a) {
     _mm256_storeu_ps(p, a);
+}
+static inline float vec_sum(vec a) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm256_maskstore_ps(p, part, a);
@@ -108,6 +116,9 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 }
 static inline void vec_store(float *p, vec a) {
     memcpy(p, &a, sizeof a);
+}
+static inline float vec_sum(vec a) {
+    return (a[0] + a[1]) + (a[2] + a[3]);
 }
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     p[0] = a[0];

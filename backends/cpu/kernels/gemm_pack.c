@@ -29,8 +29,11 @@ static inline void transpose4(float *to, int64_t step, const float *from, int64_
 
 void cpu_pack_transposed(float *to, const float *from, int64_t from_step, int64_t k, int64_t n) {
     const int64_t width = cpu_micro.columns, n4 = n & ~INT64_C(3), k4 = k & ~INT64_C(3);
-    for (int64_t c = 0; c < k4; c += 4)
-        for (int64_t j = 0; j < n4; j += 4) transpose4(to + c * width + j, width, from + j * from_step + c, from_step);
+    /* Cache line by cache line: rows that are a power of two apart would drive each other out of the cache. */
+    for (int64_t c0 = 0; c0 < k4; c0 += CPU_LINE_FLOATS)
+        for (int64_t j = 0; j < n4; j += 4)
+            for (int64_t c = c0; c < cpu_min(c0 + CPU_LINE_FLOATS, k4); c += 4)
+                transpose4(to + c * width + j, width, from + j * from_step + c, from_step);
     for (int64_t c = 0; c < k; c++)
         for (int64_t j = c < k4 ? n4 : 0; j < width; j++) to[c * width + j] = j < n ? from[j * from_step + c] : 0;
 }

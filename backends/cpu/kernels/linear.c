@@ -1,6 +1,5 @@
 /* Dense products on the CPU: linear, its gradients, and batched matmul (see <cvr/plugin/ops/linear.h>). */
-#include "blas.h"
-#include "kernels.h"
+#include "dense.h"
 
 #include <cvr/plugin/ops/linear.h>
 
@@ -13,74 +12,68 @@ static int64_t columns_of(const cvr_tensor *t) {
     return t->shape[t->rank - 1];
 }
 
-static int32_t fits(const cvr_signature *sig, cvr_error *reason) {
-    for (uint32_t i = 0; i < sig->n_inputs + sig->n_outputs; i++) {
-        const cvr_tensor *t = i < sig->n_inputs ? sig->inputs[i] : sig->outputs[i - sig->n_inputs];
-        if (t && t->rank > 1 && (!cpu_fits_blas(rows_of(t)) || !cpu_fits_blas(columns_of(t))))
-            return cvr_fail(reason, CVR_ERR_UNSUPPORTED,
-                            "a matrix has more than 2^31 rows or columns: too many for "
-                            "32-bit BLAS");
-    }
-    return CVR_OK;
+/* x (...,I), weight (O,I), [bias (O)] -> y (...,O):  y = x weight^T + bias */
+static cpu_gemm forward_of(const cvr_tensor *x, const cvr_tensor *weight) {
+    const int64_t in = weight->shape[1], out = weight->shape[0];
+    return (cpu_gemm){.m = rows_of(x), .n = out, .k = in, .lda = in, .ldb = in, .ldc = out, .batch = 1, .trans_b = 1};
 }
 
-/* x (...,I), weight (O,I), [bias (O)] -> y (...,O):  y = x weight^T + bias */
+static uint64_t forward_workspace(const cvr_signature *sig) {
+    const cpu_gemm g = forward_of(sig->inputs[0], sig->inputs[1]);
+    return cpu_gemm_workspace(&g, sig->n_workers);
+}
+
 static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_tensor *x = a->inputs[0], *weight = a->inputs[1], *bias = a->n_inputs > 2 ? a->inputs[2] : NULL;
-    const int64_t in = weight->shape[1], out = weight->shape[0];
-    const cpu_gemm_batch b = {.one = {.m = rows_of(x),
-                                      .n = out,
-                                      .k = in,
-                                      .a = x->data,
-                                      .b = weight->data,
-                                      .c = a->outputs[0]->data,
-                                      .lda = in,
-                                      .ldb = in,
-                                      .ldc = out,
-                                      .trans_b = 1},
-                              .batch = 1,
-                              .bias = bias ? bias->data : NULL};
+    const cvr_tensor *bias = a->n_inputs > 2 ? a->inputs[2] : NULL;
+    cpu_gemm g = forward_of(a->inputs[0], a->inputs[1]);
     (void)err;
-    cpu_gemm_batch_run(a->pool, &b);
+    g.a = a->inputs[0]->data;
+    g.b = a->inputs[1]->data;
+    g.c = a->outputs[0]->data;
+    g.bias = bias ? bias->data : NULL;
+    cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
 
 /* grad (...,O), weight (O,I) -> dx (...,I):  dx = grad weight */
-static int32_t backward_input_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_tensor *grad = a->inputs[0], *weight = a->inputs[1];
+static cpu_gemm backward_input_of(const cvr_tensor *grad, const cvr_tensor *weight) {
     const int64_t in = weight->shape[1], out = weight->shape[0];
-    const cpu_gemm_batch b = {.one = {.m = rows_of(grad),
-                                      .n = in,
-                                      .k = out,
-                                      .a = grad->data,
-                                      .b = weight->data,
-                                      .c = a->outputs[0]->data,
-                                      .lda = out,
-                                      .ldb = in,
-                                      .ldc = in},
-                              .batch = 1};
+    return (cpu_gemm){.m = rows_of(grad), .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .batch = 1};
+}
+
+static uint64_t backward_input_workspace(const cvr_signature *sig) {
+    const cpu_gemm g = backward_input_of(sig->inputs[0], sig->inputs[1]);
+    return cpu_gemm_workspace(&g, sig->n_workers);
+}
+
+static int32_t backward_input_run(const cvr_kernel_args *a, cvr_error *err) {
+    cpu_gemm g = backward_input_of(a->inputs[0], a->inputs[1]);
     (void)err;
-    cpu_gemm_batch_run(a->pool, &b);
+    g.a = a->inputs[0]->data;
+    g.b = a->inputs[1]->data;
+    g.c = a->outputs[0]->data;
+    cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
 
 /* x (...,I), grad (...,O) -> dweight (O,I):  dweight = grad^T x */
-static int32_t backward_weight_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_tensor *x = a->inputs[0], *grad = a->inputs[1];
+static cpu_gemm backward_weight_of(const cvr_tensor *x, const cvr_tensor *grad) {
     const int64_t in = columns_of(x), out = columns_of(grad);
-    const cpu_gemm_batch b = {.one = {.m = out,
-                                      .n = in,
-                                      .k = rows_of(x),
-                                      .a = grad->data,
-                                      .b = x->data,
-                                      .c = a->outputs[0]->data,
-                                      .lda = out,
-                                      .ldb = in,
-                                      .ldc = in,
-                                      .trans_a = 1},
-                              .batch = 1};
+    return (cpu_gemm){.m = out, .n = in, .k = rows_of(x), .lda = out, .ldb = in, .ldc = in, .batch = 1, .trans_a = 1};
+}
+
+static uint64_t backward_weight_workspace(const cvr_signature *sig) {
+    const cpu_gemm g = backward_weight_of(sig->inputs[0], sig->inputs[1]);
+    return cpu_gemm_workspace(&g, sig->n_workers);
+}
+
+static int32_t backward_weight_run(const cvr_kernel_args *a, cvr_error *err) {
+    cpu_gemm g = backward_weight_of(a->inputs[0], a->inputs[1]);
     (void)err;
-    cpu_gemm_batch_run(a->pool, &b);
+    g.a = a->inputs[1]->data;
+    g.b = a->inputs[0]->data;
+    g.c = a->outputs[0]->data;
+    cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
 
@@ -97,36 +90,44 @@ static int32_t backward_bias_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* a (...,M,K) or (...,K,M), b (...,K,N) or (...,N,K) -> (...,M,N) */
-static int32_t matmul_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_matmul_attrs *attrs = a->attrs;
-    const cvr_tensor *x = a->inputs[0], *w = a->inputs[1], *y = a->outputs[0];
+static cpu_gemm matmul_of(const cvr_matmul_attrs *attrs, const cvr_tensor *x, const cvr_tensor *w,
+                          const cvr_tensor *y) {
     const int64_t m = y->shape[y->rank - 2], n = columns_of(y);
     const int64_t k = attrs->transpose_a ? x->shape[x->rank - 2] : columns_of(x);
-    const cpu_gemm_batch b = {.one = {.m = m,
-                                      .n = n,
-                                      .k = k,
-                                      .a = x->data,
-                                      .b = w->data,
-                                      .c = y->data,
-                                      .lda = columns_of(x),
-                                      .ldb = columns_of(w),
-                                      .ldc = n,
-                                      .trans_a = attrs->transpose_a != 0,
-                                      .trans_b = attrs->transpose_b != 0},
-                              .batch = cvr_numel(y->rank - 2, y->shape),
-                              .stride_a = m * k,
-                              .stride_b = k * n,
-                              .stride_c = m * n};
+    return (cpu_gemm){.m = m,
+                      .n = n,
+                      .k = k,
+                      .lda = columns_of(x),
+                      .ldb = columns_of(w),
+                      .ldc = n,
+                      .batch = cvr_numel(y->rank - 2, y->shape),
+                      .stride_a = m * k,
+                      .stride_b = k * n,
+                      .stride_c = m * n,
+                      .trans_a = attrs->transpose_a != 0,
+                      .trans_b = attrs->transpose_b != 0};
+}
+
+static uint64_t matmul_workspace(const cvr_signature *sig) {
+    const cpu_gemm g = matmul_of(sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0]);
+    return cpu_gemm_workspace(&g, sig->n_workers);
+}
+
+static int32_t matmul_run(const cvr_kernel_args *a, cvr_error *err) {
+    cpu_gemm g = matmul_of(a->attrs, a->inputs[0], a->inputs[1], a->outputs[0]);
     (void)err;
-    cpu_gemm_batch_run(a->pool, &b);
+    g.a = a->inputs[0]->data;
+    g.b = a->inputs[1]->data;
+    g.c = a->outputs[0]->data;
+    cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
 
 static const cpu_kernel kernels[] = {
-    {"linear", forward_run, NULL, fits, 0, CPU_KERNEL_FLAGS, 1},
-    {"linear_backward_input", backward_input_run, NULL, fits, 0, CPU_KERNEL_FLAGS, 1},
-    {"linear_backward_weight", backward_weight_run, NULL, fits, 0, CPU_KERNEL_FLAGS, 1},
-    {"linear_backward_bias", backward_bias_run, bias_workspace, fits, 0, CPU_KERNEL_FLAGS, 1},
-    {"matmul", matmul_run, NULL, fits, 0, CPU_KERNEL_FLAGS, 1},
+    {"linear", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"linear_backward_input", backward_input_run, backward_input_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"linear_backward_weight", backward_weight_run, backward_weight_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"linear_backward_bias", backward_bias_run, bias_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"matmul", matmul_run, matmul_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
 };
 const cpu_kernel_table cpu_linear_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -1,35 +1,10 @@
 /*
- * A pack of CPU kernels: the plugin that registers every table of this folder, compiled for one instruction set.
+ * A pack of CPU kernels: the plugin that registers cpu_pack_tables, compiled for one instruction set.
  *
  * CVR_PACK_NAME, CVR_PACK_ISA and CVR_PACK_PRIORITY come from the build. The core picks, kernel by kernel, the pack of
  * the highest priority whose instruction set the machine has.
  */
 #include "kernels.h"
-
-#include <cblas.h>
-
-/* To add a family, list its table here (kernels.h says what else). */
-static const cpu_kernel_table *const tables[] = {
-    &cpu_conv_kernels,
-    &cpu_linear_kernels,
-    &cpu_pool_kernels,
-    &cpu_resize_kernels,
-    &cpu_activation_unary_kernels,
-    &cpu_activation_softmax_kernels,
-    &cpu_norm_batch_kernels,
-    &cpu_norm_rows_kernels,
-    &cpu_norm_group_kernels,
-    &cpu_cast_kernels,
-    &cpu_shape_kernels,
-    &cpu_arith_broadcast_kernels,
-    &cpu_arith_reduce_kernels,
-    &cpu_dropout_kernels,
-    &cpu_loss_entropy_kernels,
-    &cpu_loss_pointwise_kernels,
-    &cpu_optim_kernels,
-    &cpu_stochastic_depth_kernels,
-    &cpu_attention_kernels,
-};
 
 static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error *err) {
     const cvr_cpu_fn payload = {.struct_size = sizeof payload, .run = k->run};
@@ -52,11 +27,9 @@ static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    /* Kernels call OpenBLAS from the host's pool; threads of its own would fight with it, and change results. */
-    openblas_set_num_threads(1);
-    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
-        for (uint64_t i = 0; i < tables[t]->n_kernels; i++) {
-            const int32_t status = add_kernel(r, &tables[t]->kernels[i], err);
+    for (const cpu_kernel_table *const *t = cpu_pack_tables; *t; t++)
+        for (uint64_t i = 0; i < (*t)->n_kernels; i++) {
+            const int32_t status = add_kernel(r, &(*t)->kernels[i], err);
             if (status != CVR_OK) return status;
         }
     return CVR_OK;
