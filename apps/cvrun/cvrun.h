@@ -18,6 +18,7 @@ typedef struct arguments {
     const char *swap_to[16]; /* --swap-to BACKEND@STEP */
     size_t n_swaps;
     bool json, verbose;
+    bool inference; /* bench: --inference */
 } arguments;
 
 typedef struct command {
