@@ -97,9 +97,10 @@ const command bench_command = {
     .name = "bench",
     .usage = "RECIPE.ini [--inference] [key=value ...]",
     .summary = "speed of a training step or of inference, layer by layer",
-    .help = "Medians of 20 steps on the first batch. A layer's time is that of its nodes; the step's is measured "
-            "apart, without the\n"
-            "profiler. --inference takes the network as validation runs it, on a validation batch. --json prints JSON.\n",
+    .help =
+        "Medians of 20 steps on the first batch. A layer's time is that of its nodes; the step's is measured "
+        "apart, without the\n"
+        "profiler. --inference takes the network as validation runs it, on a validation batch. --json prints JSON.\n",
     .run = run_bench,
     .needs_path = true,
 };
