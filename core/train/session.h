@@ -51,6 +51,7 @@ struct cvr_session {
     const optim_settings *optim;
     const sched_settings *sched;
     const val_settings *val;
+    const log_settings *log;
     const cvr_predict_settings *predict;
     const cvr_task_desc *task;
     const cvr_model_desc *model_desc;

@@ -80,6 +80,11 @@ static const cvr_attr_desc *const train_keys[] = {
 };
 SCHEMA(train);
 
+static const cvr_attr_desc *const log_keys[] = {
+    KEY(CVR_ATTR_PATH, "trace", "", "file for a trace of every node of every step, for chrome://tracing or Perfetto"),
+};
+SCHEMA(log);
+
 static const cvr_attr_desc *const optim_keys[] = {
     KEY(CVR_ATTR_STRING, "name", "sgd", "optimizer plugin"),
     KEY(CVR_ATTR_STRING, "lr", "", "learning rate; default: PyTorch's for this optimizer"),

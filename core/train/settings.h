@@ -52,8 +52,12 @@ typedef struct val_settings {
     int64_t resize_size, crop_size, interpolation;
 } val_settings;
 
-extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
-    val_schema, predict_schema;
+typedef struct log_settings {
+    const char *trace;
+} log_settings;
+
+extern const cvr_schema log_schema, run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema,
+    sched_schema, val_schema, predict_schema;
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
