@@ -54,7 +54,8 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     status = cvr_graph_backward(g, cvr_graph_output_value(g, "loss"), err);
     if (status == CVR_OK) status = cvr_graph_update(g, &s->policy, err);
     if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err);
-    return status == CVR_OK ? cvr_graph_recompute(g, m->recompute, &e->recompute, err) : status;
+    if (status == CVR_OK) status = cvr_graph_recompute(g, m->recompute, &e->recompute, err);
+    return status == CVR_OK ? cvr_graph_schedule(g, err) : status;
 }
 
 static int32_t build_entry(cvr_session *s, const machine *m, entry *e, bool training, int64_t batch, cvr_error *err) {

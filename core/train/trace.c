@@ -15,7 +15,6 @@ struct trace {
     FILE *file;
     const char *path; /* the setting's */
     double opened, started;
-    const cvr_program *program; /* of the last event: launches come in runs */
     size_t n_events;
 };
 
@@ -38,14 +37,13 @@ void trace_span(trace *t, const char *name, double start, double end) {
     cvr_text_clear(&text);
 }
 
-static const cvr_program *find_program(trace *t, uint64_t id) {
+/* Programs come and go with swaps of the backend. */
+static const cvr_program *find_program(const trace *t, uint64_t id) {
     const machine *m = &t->session->machine;
     const entry *all[4] = {&m->train[0], &m->train[1], &m->eval[0], &m->eval[1]};
-    if (t->program && cvr_program_id(t->program) == id) return t->program;
-    t->program = NULL;
     for (int i = 0; i < 4; i++)
-        if (all[i]->program && cvr_program_id(all[i]->program) == id) t->program = all[i]->program;
-    return t->program;
+        if (all[i]->program && cvr_program_id(all[i]->program) == id) return all[i]->program;
+    return NULL;
 }
 
 static int32_t trace_enabled(const cvr_profiler *p) {

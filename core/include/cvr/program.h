@@ -97,6 +97,8 @@ typedef struct cvr_recompute {
 } cvr_recompute;
 /* Drops up to `most` values, those that save the most for the least time first. Gradients and updates must be there. */
 int32_t cvr_graph_recompute(cvr_graph *g, size_t most, cvr_recompute *out, cvr_error *err);
+/* Moves updates up, to where their gradients are made. After everything else. */
+int32_t cvr_graph_schedule(cvr_graph *g, cvr_error *err);
 /* The value that is kept under a name, or CVR_NONE; passes may have changed it. */
 cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */
