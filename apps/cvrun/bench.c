@@ -1,4 +1,4 @@
-/* cvrun bench: where a training step's time goes. */
+/* cvrun bench: where the time of a training step, or of inference, goes. */
 #include "cvrun.h"
 #include <stdlib.h>
 
@@ -50,8 +50,8 @@ static void print_table(const cvr_bench *b, const bench_row *rows, size_t n) {
                1e3 * r->seconds, sum > 0 ? 100 * r->seconds / sum : 0, r->flops / s * 1e-9,
                (double)r->bytes / s * 1e-9);
     }
-    printf("\na step of %lld pictures takes %.2f ms: %.0f images/s\n", (long long)b->batch, 1e3 * b->step_seconds,
-           b->images_per_s);
+    printf("\na step of %lld picture%s takes %.2f ms: %.4g images/s\n", (long long)b->batch, b->batch == 1 ? "" : "s",
+           1e3 * b->step_seconds, b->images_per_s);
 }
 
 static void print_json(const cvr_bench *b, const bench_row *rows, size_t n) {
@@ -78,7 +78,7 @@ static int run_bench(const arguments *a) {
     if (status != EXIT_OK) return status;
     cvr_error_init(&err);
     bench_row *rows = NULL;
-    if (cvr_session_bench(session, true, BENCH_STEPS, &bench, &err) != CVR_OK) {
+    if (cvr_session_bench(session, !a->inference, BENCH_STEPS, &bench, &err) != CVR_OK) {
         status = report_error(&err);
     } else if ((rows = cvr_calloc(bench.n + 1, sizeof *rows))) {
         const size_t n = add_up(&bench, rows);
@@ -95,11 +95,12 @@ static int run_bench(const arguments *a) {
 
 const command bench_command = {
     .name = "bench",
-    .usage = "RECIPE.ini [key=value ...]",
-    .summary = "speed of a training step, layer by layer",
-    .help = "Medians of 20 steps on the first batch. A layer's time is that of its nodes; the step's is measured "
-            "apart, without the\n"
-            "profiler. --json prints JSON.\n",
+    .usage = "RECIPE.ini [--inference] [key=value ...]",
+    .summary = "speed of a training step or of inference, layer by layer",
+    .help =
+        "Medians of 20 steps on the first batch. A layer's time is that of its nodes; the step's is measured "
+        "apart, without the\n"
+        "profiler. --inference takes the network as validation runs it, on a validation batch. --json prints JSON.\n",
     .run = run_bench,
     .needs_path = true,
 };

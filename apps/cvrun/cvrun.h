@@ -18,6 +18,7 @@ typedef struct arguments {
     const char *swap_to[16]; /* --swap-to BACKEND@STEP */
     size_t n_swaps;
     bool json, verbose;
+    bool inference; /* bench: --inference */
 } arguments;
 
 typedef struct command {
@@ -42,8 +43,6 @@ int report_error(const cvr_error *err);
 /* Opens a session from the path and settings; on failure prints why and returns the exit status. */
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
 
-/* "1.2 kB", "3.4 MB" */
-const char *human_bytes(uint64_t bytes, char buf[32]);
 /* "1,234,567" */
 const char *human_count(int64_t n, char buf[32]);
 /* "59 s", "2 min 05 s", "1 h 02 min" */

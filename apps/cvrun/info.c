@@ -67,8 +67,8 @@ static void print_table(const cvr_session_info *i, const layer_row *rows, size_t
     printf("\n%s parameters, %.2f MFLOP forward for a batch, %.2f for a picture\n", human_count(i->params, a),
            flops * 1e-6, flops * 1e-6 / (double)i->batch);
     printf("backend %s: %s\n", i->backend, i->device);
-    printf("planned memory: %s (parameters and state %s, arena %s)\n", human_bytes(i->planned_bytes, a),
-           human_bytes(i->store_bytes, b), human_bytes(i->arena_bytes, c));
+    printf("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i->planned_bytes, a),
+           cvr_bytes_text(i->store_bytes, b), cvr_bytes_text(i->arena_bytes, c));
 }
 
 static void print_json(const cvr_session_info *i, const layer_row *rows, size_t n) {

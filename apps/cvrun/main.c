@@ -85,6 +85,8 @@ static int help(const char *topic) {
 static int read_option(arguments *a, char **words, int n) {
     if (strcmp(words[0], "--json") == 0)
         a->json = true;
+    else if (strcmp(words[0], "--inference") == 0)
+        a->inference = true;
     else if (strcmp(words[0], "-v") == 0 || strcmp(words[0], "--verbose") == 0)
         a->verbose = true;
     else if (strcmp(words[0], "--resume") == 0 && n > 1)
@@ -97,11 +99,11 @@ static int read_option(arguments *a, char **words, int n) {
 }
 
 static int read_arguments(arguments *a, const command *c, char **words, int n) {
-    static const char *const options[] = {"--json", "--verbose", "--resume", "--swap-to"};
+    static const char *const options[] = {"--json", "--verbose", "--inference", "--resume", "--swap-to"};
     for (int i = 0; i < n; i++) {
         if (words[i][0] == '-') {
             const int used = read_option(a, words + i, n - i);
-            if (used == 0) return unknown("option", words[i], options, 4);
+            if (used == 0) return unknown("option", words[i], options, sizeof options / sizeof *options);
             i += used - 1;
         } else if (strchr(words[i], '=') && strchr(words[i], '=') != words[i] && !cvr_fs_exists(words[i])) {
             if (a->n_settings == 128) {

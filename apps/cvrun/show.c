@@ -3,18 +3,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-const char *human_bytes(uint64_t bytes, char buf[32]) {
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
-    double v = (double)bytes;
-    size_t u = 0;
-    while (v >= 999.5 && u < 4) {
-        v /= 1000;
-        u++;
-    }
-    (void)snprintf(buf, 32, u && v < 99.95 ? "%.1f %s" : "%.0f %s", v, units[u]);
-    return buf;
-}
-
 const char *human_count(int64_t n, char buf[32]) {
     char digits[24];
     const int length = snprintf(digits, sizeof digits, "%lld", (long long)n);

@@ -35,8 +35,8 @@ static void on_start(void *ctx, const char *folder, const cvr_session_info *i, i
            human_count(i->train_samples, a), human_count(i->val_samples, b), (long long)i->epochs,
            (long long)i->steps_per_epoch, (long long)i->batch);
     printf("backend %s: %s; %s\n", i->backend, i->device, i->precision);
-    printf("planned memory: %s (parameters and state %s, arena %s)\n", human_bytes(i->planned_bytes, a),
-           human_bytes(i->store_bytes, b), human_bytes(i->arena_bytes, c));
+    printf("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i->planned_bytes, a),
+           cvr_bytes_text(i->store_bytes, b), cvr_bytes_text(i->arena_bytes, c));
     printf("run folder: %s\n", folder);
     if (from_step) printf("going on after step %s\n", human_count(from_step, d));
     fflush(stdout);

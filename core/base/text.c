@@ -130,3 +130,15 @@ void cvr_log(uint32_t level, const char *format, ...) {
     va_end(ap);
     log_fn(log_ctx, level, line);
 }
+
+const char *cvr_bytes_text(uint64_t bytes, char buf[32]) {
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    double v = (double)bytes;
+    size_t u = 0;
+    while (v >= 999.5 && u < 4) {
+        v /= 1000;
+        u++;
+    }
+    (void)snprintf(buf, 32, u && v < 99.95 ? "%.1f %s" : "%.0f %s", v, units[u]);
+    return buf;
+}

@@ -22,8 +22,8 @@ struct cvr_config {
     char origin[600];
 };
 
-static const char *const sections[] = {"run",   "backend", "model", "net", "data",   "augment",
-                                       "train", "optim",   "sched", "val", "predict"};
+static const char *const sections[] = {"run",   "backend", "model", "net", "data",    "augment",
+                                       "train", "optim",   "sched", "val", "predict", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
 /* Settings that need no section on the command line. */

@@ -24,8 +24,9 @@ static int32_t cast_to(const cvr_builder *b, uint32_t dtype, cvr_value *v, cvr_e
 }
 
 /* image -> output [-> loss [-> gradients -> updates]] */
-static int32_t build_graph(cvr_session *s, const machine *m, bool training, const int64_t shape[4], cvr_graph **out,
+static int32_t build_graph(cvr_session *s, const machine *m, bool training, const int64_t shape[4], entry *e,
                            cvr_error *err) {
+    cvr_graph **out = &e->graph;
     cvr_value image, output = CVR_NONE, target, loss;
     cvr_type type, target_type;
     int32_t status = cvr_graph_create(out, s->plugins, s->store, training, err);
@@ -52,7 +53,9 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     if (status != CVR_OK || !training) return status;
     status = cvr_graph_backward(g, cvr_graph_output_value(g, "loss"), err);
     if (status == CVR_OK) status = cvr_graph_update(g, &s->policy, err);
-    return status == CVR_OK ? cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err) : status;
+    if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err);
+    if (status == CVR_OK) status = cvr_graph_recompute(g, m->recompute, &e->recompute, err);
+    return status == CVR_OK ? cvr_graph_schedule(g, err) : status;
 }
 
 static int32_t build_entry(cvr_session *s, const machine *m, entry *e, bool training, int64_t batch, cvr_error *err) {
@@ -61,7 +64,7 @@ static int32_t build_entry(cvr_session *s, const machine *m, entry *e, bool trai
     if (batch == 0) return CVR_OK;
     if (sp->batches) cvr_batches_shape(sp->batches, shape);
     e->batch = batch;
-    return build_graph(s, m, training, shape, &e->graph, err);
+    return build_graph(s, m, training, shape, e, err);
 }
 
 /* Warnings about nodes that the backend leaves to the host are given for the first program only: the others have the
@@ -107,6 +110,55 @@ static int32_t choose_precision(const cvr_session *s, machine *m, cvr_error *err
     return CVR_OK;
 }
 
+/* ---- train.memory ---- */
+
+/* Planned bytes of the first training program where `most` values are made again; the program is gone afterwards. */
+static int32_t probe_memory(cvr_session *s, machine *m, size_t most, uint64_t *bytes, cvr_recompute *r,
+                            cvr_error *err) {
+    entry e = {0};
+    const uint64_t arena = m->arena_bytes;
+    m->recompute = most;
+    m->arena_bytes = 0;
+    int32_t status = build_entry(s, m, &e, true, s->train->batch, err);
+    if (status == CVR_OK) status = plan_entry(s, m, &e, err);
+    *bytes = m->arena_bytes + cvr_store_bytes(s->store);
+    *r = e.recompute;
+    m->arena_bytes = arena;
+    cvr_program_destroy(&e.program);
+    cvr_graph_destroy(&e.graph);
+    return status;
+}
+
+/* The fewest values whose being made again brings the plan below train.memory. */
+static int32_t fit_memory(cvr_session *s, machine *m, cvr_error *err) {
+    uint64_t budget, kept, bytes;
+    char a[32], b[32];
+    cvr_recompute r;
+    int32_t status = parse_bytes("train.memory", s->train->memory, &budget, err);
+    m->recompute = 0;
+    if (status != CVR_OK || !budget) return status;
+    status = probe_memory(s, m, 0, &kept, &r, err);
+    if (status != CVR_OK || kept <= budget) return status;
+    size_t low = 0, high = r.candidates; /* low does not fit */
+    status = probe_memory(s, m, high, &bytes, &r, err);
+    if (status == CVR_OK && bytes > budget)
+        return cvr_fail(
+            err, CVR_ERR_USAGE,
+            "train.memory = %s: this step needs at least %lluM (%s without computing anything twice); lower "
+            "train.batch or data.img_size",
+            s->train->memory, (unsigned long long)((bytes + 999999) / 1000000), cvr_bytes_text(kept, b));
+    while (status == CVR_OK && high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        status = probe_memory(s, m, middle, &bytes, &r, err);
+        *(bytes <= budget ? &high : &low) = middle;
+    }
+    if (status == CVR_OK) status = probe_memory(s, m, high, &bytes, &r, err);
+    if (status == CVR_OK)
+        cvr_log(CVR_LOG_INFO, "train.memory: %zu of %zu activations are computed twice: %s in place of %s", r.dropped,
+                r.candidates, cvr_bytes_text(bytes, a), cvr_bytes_text(kept, b));
+    return status;
+}
+
 const char *machine_precision(const machine *m) {
     static const char *const names[] = {"f32", "bf16", "bf16x3"};
     return names[m->precision];
@@ -121,6 +173,7 @@ int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error
     memset(m, 0, sizeof *m);
     int32_t status = cvr_device_open(&m->device, s->plugins, backend, s->backend->device, s->pool, err);
     if (status == CVR_OK) status = choose_precision(s, m, err);
+    if (status == CVR_OK && train_sizes[0]) status = fit_memory(s, m, err);
     for (int i = 0; i < 4 && status == CVR_OK; i++)
         status = build_entry(s, m, all[i], i < 2, i < 2 ? train_sizes[i] : eval_sizes[i - 2], err);
     for (int i = 0; i < 4 && status == CVR_OK; i++) status = plan_entry(s, m, all[i], err);

@@ -14,7 +14,7 @@ static int32_t bind_common(cvr_session *s, cvr_error *err) {
         {"data", &data_schema, (const void **)&s->data},    {"train", &train_schema, (const void **)&s->train},
         {"optim", &optim_schema, (const void **)&s->optim}, {"sched", &sched_schema, (const void **)&s->sched},
         {"val", &val_schema, (const void **)&s->val},       {"predict", &predict_schema, (const void **)&s->predict},
-        {"model", &model_schema, (const void **)&model},
+        {"model", &model_schema, (const void **)&model},    {"log", &log_schema, (const void **)&s->log},
     };
     int32_t status = CVR_OK;
     for (size_t i = 0; i < sizeof common / sizeof *common && status == CVR_OK; i++) {

@@ -22,6 +22,7 @@ typedef struct entry {
     cvr_graph *graph;
     cvr_program *program;
     int64_t batch; /* 0: not there */
+    cvr_recompute recompute;
     int32_t image, target, lr, step, seed, loss_scale, loss, output;
 } entry;
 
@@ -31,6 +32,7 @@ typedef struct machine {
     void *arena;
     uint64_t arena_bytes;
     int64_t precision;       /* PRECISION_*, settled */
+    size_t recompute;        /* values of a training step to make again, at most */
     entry train[2], eval[2]; /* whole batches, and the last of an epoch */
 } machine;
 
@@ -49,6 +51,7 @@ struct cvr_session {
     const optim_settings *optim;
     const sched_settings *sched;
     const val_settings *val;
+    const log_settings *log;
     const cvr_predict_settings *predict;
     const cvr_task_desc *task;
     const cvr_model_desc *model_desc;

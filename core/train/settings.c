@@ -75,8 +75,15 @@ SCHEMA(data);
 static const cvr_attr_desc *const train_keys[] = {
     KEY_MIN(CVR_ATTR_INT, "epochs", "10", 0, "how often all training pictures are seen"),
     KEY_MIN(CVR_ATTR_INT, "batch", "32", 1, "pictures of an optimizer step"),
+    KEY(CVR_ATTR_STRING, "memory", "",
+        "what the planned memory may come to, 2G or 800M: activations are then computed twice as needed"),
 };
 SCHEMA(train);
+
+static const cvr_attr_desc *const log_keys[] = {
+    KEY(CVR_ATTR_PATH, "trace", "", "file for a trace of every node of every step, for chrome://tracing or Perfetto"),
+};
+SCHEMA(log);
 
 static const cvr_attr_desc *const optim_keys[] = {
     KEY(CVR_ATTR_STRING, "name", "sgd", "optimizer plugin"),
@@ -156,4 +163,19 @@ int32_t parse_optional(const char *key, const char *text, double otherwise, doub
     *out = strtod(text, &end);
     if (*end == '\0' && isfinite(*out) && *out >= 0) return CVR_OK;
     return cvr_fail(err, CVR_ERR_USAGE, "%s = %s: not a number from 0 up", key, text);
+}
+
+int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error *err) {
+    static const char units[] = "KMGT";
+    char *end;
+    *out = 0;
+    if (!*text) return CVR_OK;
+    double value = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    for (const char *u = units; unit && u <= unit; u++) value *= 1000;
+    if (end > text && end[unit != NULL] == '\0' && value >= 1 && value < 0x1p62) {
+        *out = (uint64_t)value;
+        return CVR_OK;
+    }
+    return cvr_fail(err, CVR_ERR_USAGE, "%s = %s: not an amount of memory; write 2G, 1.5G or 800M", key, text);
 }

@@ -34,6 +34,7 @@ typedef struct data_settings {
 
 typedef struct train_settings {
     int64_t epochs, batch;
+    const char *memory;
 } train_settings;
 
 typedef struct optim_settings {
@@ -51,8 +52,12 @@ typedef struct val_settings {
     int64_t resize_size, crop_size, interpolation;
 } val_settings;
 
-extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
-    val_schema, predict_schema;
+typedef struct log_settings {
+    const char *trace;
+} log_settings;
+
+extern const cvr_schema log_schema, run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema,
+    sched_schema, val_schema, predict_schema;
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
@@ -65,6 +70,8 @@ typedef struct save_interval {
 int32_t parse_save_every(const char *text, save_interval *out, cvr_error *err);
 /* "0.5", "0.1,0.2,0.3" or "imagenet"; one number stands for all channels. */
 int32_t parse_channels(const char *key, const char *text, const double imagenet[3], double out[4], cvr_error *err);
+/* "2G", "1.5G", "800M", "512K", bytes; "" gives 0. */
+int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error *err);
 /* "" gives `otherwise`. */
 int32_t parse_optional(const char *key, const char *text, double otherwise, double *out, cvr_error *err);
 

@@ -3,6 +3,7 @@
  * rate, events, checkpoints, validation, swaps of the backend.
  */
 #include "reporters.h"
+#include "trace.h"
 #include <math.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ typedef struct trainer {
     const uint64_t *matrix;
     cvr_error pictures; /* first trouble with the validation's pictures */
     bool first_step_done;
+    trace *trace; /* NULL: none */
 } trainer;
 
 static double elapsed(const trainer *t) {
@@ -132,7 +134,9 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     status = entry_step(e, &run, err);
     if (status != CVR_OK) return status;
     if (!isfinite(loss)) return loss_not_finite(t, &b, loss, err);
-    const double seconds = cvr_now() - start;
+    const double end = cvr_now(), seconds = end - start;
+    trace_span(t->trace, "wait for data", start, start + b.wait_seconds);
+    trace_span(t->trace, "step", start + b.wait_seconds, end);
     tell_first_step(t, &b);
     if (t->state.step == 0) status = show_batch(t, "train_batch0", &b, NULL, err);
     if (status != CVR_OK) return status;
@@ -406,6 +410,7 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
         cvr_session_describe(s, &info);
         status = open_reporters(&t, o->run_folder != NULL, err);
         if (status == CVR_OK && o->on_start) o->on_start(o->ctx, t.folder, &info, t.state.step);
+        if (status == CVR_OK) status = trace_open(&t.trace, s->log->trace, s, err);
         if (status == CVR_OK) status = train_loop(&t, err);
         if (status == CVR_OK || status == CVR_ERR_INTERRUPTED) {
             cvr_error later;
@@ -417,6 +422,8 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
             }
         }
     }
+    const int32_t traced = trace_close(t.trace, status == CVR_OK ? err : NULL);
+    if (status == CVR_OK) status = traced;
     reporters_close(&t.reporters);
     if (t.lock >= 0) close(t.lock);
     return status;

@@ -22,6 +22,10 @@ static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_
     return (cvr_window){kernel, a->stride[axis], a->padding[axis], a->dilation[axis], 0};
 }
 
+/* Fused, by decomposition: conv_act.c */
+extern const cvr_op_desc conv_act_op;
+double conv_flops_by_output(const cvr_infer_args *a);
+
 int32_t conv2d_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t conv2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t conv2d_backward_weight_infer(const cvr_infer_args *a, cvr_error *err);

@@ -123,7 +123,7 @@ static double gemm_flops(const cvr_type *pixels, const cvr_type *weight) {
            (double)cvr_numel(4, weight->shape);
 }
 
-static double flops_by_output(const cvr_infer_args *a) { /* conv2d, conv_transpose2d_backward_input */
+double conv_flops_by_output(const cvr_infer_args *a) { /* conv2d, conv_transpose2d_backward_input */
     return gemm_flops(a->outputs[0], a->inputs[1]);
 }
 
@@ -152,7 +152,7 @@ static const cvr_op_desc conv2d = {.struct_size = sizeof(cvr_op_desc),
                                    .optional = 4,
                                    .infer = conv2d_infer,
                                    .grad = conv2d_grad,
-                                   .flops = flops_by_output,
+                                   .flops = conv_flops_by_output,
                                    .doc = "y[n,k,p,q] = bias[k] + sum of x[n,c,p*s-pad+r*d,...] * weight[k,c,r,s] "
                                           "(torch.nn.functional.conv2d)"};
 
@@ -223,7 +223,7 @@ static const cvr_op_desc transpose_backward_input = {
     .n_attrs = 5,
     .attrs = backward_input_attrs,
     .infer = conv_transpose2d_backward_input_infer,
-    .flops = flops_by_output,
+    .flops = conv_flops_by_output,
     .doc = "gradient of conv_transpose2d with respect to x: conv2d of grad, cut to input_size"};
 
 const cvr_op_desc *const conv_ops[CONV_OPS] = {&conv2d,        &backward_input,   &backward_weight,

@@ -107,6 +107,21 @@ static int32_t inference_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error 
                          &a->inputs[3], err);
 }
 
+int32_t norm_batch_again(const cvr_builder *b, cvr_decompose_args *a, int64_t activation, cvr_error *err) {
+    const cvr_batch_norm2d_apply_attrs attrs = {activation};
+    const cvr_value in[6] = {a->inputs[0],
+                             a->n_inputs > 1 ? a->inputs[1] : CVR_NONE,
+                             a->n_inputs > 2 ? a->inputs[2] : CVR_NONE,
+                             a->outputs[1],
+                             a->outputs[2],
+                             a->n_inputs > 6 ? a->inputs[6] : CVR_NONE};
+    return cvr_emit(b, "batch_norm2d_apply", &attrs, sizeof attrs, in, 6, a->outputs, err);
+}
+
+static int32_t train_again(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return norm_batch_again(b, a, CVR_ACTIVATION_NONE, err);
+}
+
 /* ---- the layer ---- */
 
 /* running_mean (C) = 0, running_var (C) = 1, num_batches_tracked () = 0: kept with the weights, not trained */
@@ -173,7 +188,8 @@ static const norm_op ops[] = {
       .infer = norm_batch_infer,
       .grad = train_grad,
       .flops = norm_batch_flops,
-      .doc = "y = (x - mean) / sqrt(var + eps) * weight + bias, by the batch's statistics (Ioffe and Szegedy, 2015)"},
+      .doc = "y = (x - mean) / sqrt(var + eps) * weight + bias, by the batch's statistics (Ioffe and Szegedy, 2015)",
+      .again = train_again},
      {sizeof(cvr_cpu_fn), norm_batch_run},
      0},
     {{.struct_size = sizeof(cvr_op_desc),

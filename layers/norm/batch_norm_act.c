@@ -16,32 +16,60 @@ static const cvr_attr_desc activation_attr = {.struct_size = sizeof activation_a
                                               .doc = "what is applied last"};
 static const cvr_attr_desc *const act_attrs[] = {&norm_momentum_attr, &norm_eps_attr, &activation_attr};
 
+static const cvr_attr_desc *const apply_attrs[] = {&activation_attr};
+
 /* NULL: none */
 static const char *const forward_ops[] = {NULL, "relu", "relu6"};
 static const char *const backward_ops[] = {NULL, "relu_backward", "relu6_backward"};
 
-static int32_t check_activation(const char *op, const cvr_infer_args *a, cvr_error *err) {
-    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
-    if (attrs->activation >= CVR_ACTIVATION_NONE && attrs->activation <= CVR_ACTIVATION_RELU6) return CVR_OK;
+static int32_t check_activation(const char *op, int64_t activation, cvr_error *err) {
+    if (activation >= CVR_ACTIVATION_NONE && activation <= CVR_ACTIVATION_RELU6) return CVR_OK;
     return cvr_fail(err, CVR_ERR_INVALID, "%s: activation %lld is none of none, relu, relu6", op,
-                    (long long)attrs->activation);
+                    (long long)activation);
 }
 
 static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
     int32_t status = norm_batch_infer(a, err);
     if (status == CVR_OK && a->n_inputs > 6 && a->inputs[6])
         status = norm_check_like("batch_norm2d_act", a->inputs[0], a->inputs[6], err);
-    return status == CVR_OK ? check_activation("batch_norm2d_act", a, err) : status;
+    return status == CVR_OK ? check_activation("batch_norm2d_act", attrs->activation, err) : status;
 }
 
 /* x, grad, weight, mean, invstd, y, bias */
 static int32_t act_backward_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
     int32_t status = norm_batch_backward_infer(a, err);
     if (status == CVR_OK) status = norm_check_like("batch_norm2d_act_backward", a->inputs[0], a->inputs[5], err);
     if (status == CVR_OK && a->n_inputs > 6)
         status = norm_check_vector("batch_norm2d_act_backward", "the shift", a->inputs[6], a->inputs[0]->shape[1], err);
     if (status == CVR_OK && a->n_outputs > 3) *a->outputs[3] = *a->inputs[0];
-    return status == CVR_OK ? check_activation("batch_norm2d_act_backward", a, err) : status;
+    return status == CVR_OK ? check_activation("batch_norm2d_act_backward", attrs->activation, err) : status;
+}
+
+/* x, weight, bias, mean, invstd, residual */
+static int32_t apply_infer(const cvr_infer_args *a, cvr_error *err) {
+    static const char *const vectors[5] = {NULL, "the scale", "the shift", "the mean", "1 / the standard deviation"};
+    const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
+    int32_t status = norm_check_f32("batch_norm2d_apply", a->inputs[0], err);
+    if (status == CVR_OK && a->inputs[0]->rank != 4)
+        status = cvr_fail(err, CVR_ERR_INVALID,
+                          "batch_norm2d_apply: the input has %u axes; it must have 4 (N, C, H, W)", a->inputs[0]->rank);
+    for (uint32_t i = 1; i < 5 && status == CVR_OK; i++)
+        status = norm_check_vector("batch_norm2d_apply", vectors[i], a->inputs[i], a->inputs[0]->shape[1], err);
+    if (status == CVR_OK && a->n_inputs > 5 && a->inputs[5])
+        status = norm_check_like("batch_norm2d_apply", a->inputs[0], a->inputs[5], err);
+    *a->outputs[0] = *a->inputs[0];
+    return status == CVR_OK ? check_activation("batch_norm2d_apply", attrs->activation, err) : status;
+}
+
+static int32_t act_again(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return norm_batch_again(b, a, ((const cvr_batch_norm2d_act_attrs *)a->attrs)->activation, err);
+}
+
+/* A multiplication and two additions. */
+static double apply_flops(const cvr_infer_args *a) {
+    return 3.0 * (double)cvr_numel(4, a->inputs[0]->shape);
 }
 
 static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
@@ -122,9 +150,26 @@ static const norm_op ops[] = {
       .decompose = act_decompose,
       .flops = norm_batch_flops,
       .doc = "y = activation(batch_norm2d(x) + residual)",
-      .follows = 1},
+      .follows = 1,
+      .again = act_again},
      {0},
      0},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_apply",
+      .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .min_inputs = 5,
+      .max_inputs = 6,
+      .n_outputs = 1,
+      .n_attrs = 1,
+      .attrs = apply_attrs,
+      .optional = 1u << 1 | 1u << 2 | 1u << 5,
+      .infer = apply_infer,
+      .flops = apply_flops,
+      .doc = "y of batch_norm2d_act, from the statistics that it left",
+      .follows = 1},
+     {sizeof(cvr_cpu_fn), norm_batch_apply_run},
+     1},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_act_backward",
       .version = 1,

@@ -42,13 +42,29 @@ int32_t norm_batch_run(const cvr_kernel_args *a, cvr_error *err) {
         double mean, var;
         moments(a->inputs[0]->data, p, c, &mean, &var);
         const double invstd = 1 / sqrt(var + attrs->eps);
-        normalise(a, c, mean, invstd);
+        normalise(a, c, (float)mean, (float)invstd); /* the numbers that it leaves: batch_norm2d_apply has no others */
         ((float *)a->outputs[1]->data)[c] = (float)mean;
         ((float *)a->outputs[2]->data)[c] = (float)invstd;
         if (running_mean) running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean);
         if (running_var) running_var[c] = (float)((1 - m) * running_var[c] + m * var * n / (n - 1));
     }
     if (a->n_inputs > 5 && a->inputs[5]) *(int64_t *)a->inputs[5]->data += 1;
+    return CVR_OK;
+}
+
+/* y = a(normalise(x) + residual) */
+int32_t norm_batch_apply_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
+    const float *mean = norm_in(a, 3), *invstd = norm_in(a, 4), *residual = norm_in(a, 5);
+    const int64_t n = cvr_numel(4, a->outputs[0]->shape);
+    float *y = a->outputs[0]->data;
+    for (int64_t c = 0; c < a->inputs[0]->shape[1]; c++) normalise(a, c, mean[c], invstd[c]);
+    for (int64_t i = 0; i < n; i++) {
+        if (residual) y[i] += residual[i];
+        if (attrs->activation != CVR_ACTIVATION_NONE && y[i] < 0) y[i] = 0;
+        if (attrs->activation == CVR_ACTIVATION_RELU6 && y[i] > 6) y[i] = 6;
+    }
     return CVR_OK;
 }
 

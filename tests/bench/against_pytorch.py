@@ -1,4 +1,4 @@
-"""Training steps of cvrun and of PyTorch in turn, as a table of ratios; see the script against_pytorch.
+"""Training steps, or inference, of cvrun and of PyTorch in turn, as a table of ratios; see the script against_pytorch.
 
 Every measurement is a process of its own: cvrun on its random pictures (data.format=fake), PyTorch on one random batch
 in each of its modes, the best of which counts. Speed is the median over the steps after the first ones; memory is the
@@ -30,12 +30,14 @@ MODES = {"f32": ["nchw", "channels_last", "compile"], "bf16": ["nchw", "channels
 SKIPPED = 3  # first steps, which warm up
 
 
-def recipe(case, precision, steps, folder):
-    model, settings, _, batch, size, channels = CASES[case]
+def recipe(case, options, precision, folder):
+    model, settings, _, _, size, channels = CASES[case]
+    batch = options.batch or CASES[case][3]
     text = f"[run]\ntask = classify\nproject = {folder}\n[backend]\nprecision = {precision}\n"
     text += f"[model]\nin_channels = {channels}\n" + (f"name = {model}\n{settings}" if model else SMALL_CNN)
-    text += f"[data]\nformat = fake\nsize = {batch * steps}\nimg_size = {size}\n"
-    return text + f"[train]\nepochs = 1\nbatch = {batch}\n[val]\ninterval = 0\n[optim]\nname = sgd\nlr = 0.01\nmomentum = 0.9\n"
+    text += f"[data]\nformat = fake\nsize = {batch * options.steps}\nimg_size = {size}\n"
+    text += f"[train]\nepochs = 1\nbatch = {batch}\nmemory = {options.memory}\n"
+    return text + f"[val]\ninterval = {int(options.inference)}\n[optim]\nname = sgd\nlr = 0.01\nmomentum = 0.9\n"
 
 
 def run_child(command):
@@ -50,17 +52,22 @@ def run_child(command):
     return text, usage.ru_maxrss * 1024
 
 
-def ours(cvrun, case, precision, steps):
+def ours(case, options, precision):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "recipe.ini")
-        path.write_text(recipe(case, precision, steps, folder))
-        _, peak = run_child([cvrun, "train", str(path)])
+        path.write_text(recipe(case, options, precision, folder))
+        if options.inference:
+            text, peak = run_child([options.cvrun, "bench", str(path), "--inference", "--json"])
+            return json.loads(text[text.index("{"):])["images_per_s"], peak
+        _, peak = run_child([options.cvrun, "train", str(path)])
         rows = list(csv.DictReader(open(next(pathlib.Path(folder).rglob("steps.csv")))))
     return statistics.median(float(r["images_per_s"]) for r in rows[SKIPPED:]), peak
 
 
-def theirs(case, precision, mode, steps):
-    text, peak = run_child([sys.executable, __file__, "--child", case, precision, mode, str(steps)])
+def theirs(case, options, precision, mode):
+    batch = options.batch or CASES[case][3]
+    words = [case, precision, mode, str(options.steps), str(batch), str(int(options.inference))]
+    text, peak = run_child([sys.executable, __file__, "--child", *words])
     return json.loads(text.splitlines()[-1])["images_per_s"], peak
 
 
@@ -78,10 +85,10 @@ def torch_model(name, classes):
     return model
 
 
-def child(case, precision, mode, steps):
+def child(case, precision, mode, steps, batch, inference):
     import torch
 
-    _, _, name, batch, size, channels = CASES[case]
+    _, _, name, _, size, channels = CASES[case]
     torch.set_num_threads(os.cpu_count())
     torch.set_flush_denormal(True)
     layout = torch.contiguous_format if mode == "nchw" else torch.channels_last
@@ -91,8 +98,15 @@ def child(case, precision, mode, steps):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     forward = torch.compile(model) if mode == "compile" else model
     times = []
+    if inference:
+        model.eval()
     for _ in range(steps):
         start = time.perf_counter()
+        if inference:
+            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+                forward(x)
+            times.append(time.perf_counter() - start)
+            continue
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
             loss = torch.nn.functional.cross_entropy(forward(x), y)
         optimizer.zero_grad()
@@ -102,13 +116,13 @@ def child(case, precision, mode, steps):
     print(json.dumps({"images_per_s": batch / statistics.median(times[SKIPPED:])}))
 
 
-def compare(cvrun, case, precision, rounds, steps):
+def compare(case, options, precision):
     mine, other, memory = [], {m: [] for m in MODES[precision]}, {}
-    for _ in range(rounds):
-        speed, memory["cvrun"] = ours(cvrun, case, precision, steps)
+    for _ in range(options.rounds):
+        speed, memory["cvrun"] = ours(case, options, precision)
         mine.append(speed)
         for mode in other:
-            speed, memory[mode] = theirs(case, precision, mode, steps)
+            speed, memory[mode] = theirs(case, options, precision, mode)
             other[mode].append(speed)
     best = max(other, key=lambda m: statistics.median(other[m]))
     ratios = sorted(a / b for a, b in zip(mine, other[best]))
@@ -119,14 +133,19 @@ def compare(cvrun, case, precision, rounds, steps):
 
 def main():
     if len(sys.argv) > 1 and sys.argv[1] == "--child":
-        return child(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
+        return child(*sys.argv[2:5], *map(int, sys.argv[5:8]))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cvrun")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--precision", choices=["f32", "bf16"])
+    parser.add_argument("--batch", type=int, help="in place of the case's own")
+    parser.add_argument("--memory", default="", help="train.memory, such as 1.7G: activations are computed twice")
+    parser.add_argument("--inference", action="store_true", help="the network as evaluation runs it")
     parser.add_argument("cases", nargs="*", metavar="CASE")
     args = parser.parse_intermixed_args()
+    if args.steps <= SKIPPED:
+        parser.error(f"--steps {args.steps}: the first {SKIPPED} only warm up; give more")
     for case in args.cases:
         if case not in CASES:
             parser.error(f"no case {case}; there are {', '.join(CASES)}")
@@ -134,7 +153,7 @@ def main():
     print("case             prec      cvrun   PyTorch, its best mode    median (range)      cvrun  PyTorch memory")
     for case in args.cases or CASES:
         for precision in [args.precision] if args.precision else ["f32", "bf16"]:
-            compare(args.cvrun, case, precision, args.rounds, args.steps)
+            compare(case, args, precision)
 
 
 if __name__ == "__main__":

@@ -19,4 +19,11 @@ checks=$((checks + 1))
 # a target that cannot be opened: one line, and the run stays whole on disk
 expect 1 "there is no backend \`nowhere\`" "$CVRUN" train small.ini name=lost --swap-to nowhere@5
 expect 2 "--swap-to far: write BACKEND@STEP" "$CVRUN" train small.ini --swap-to far
+# a trace has every step, and nodes of both backends; it changes nothing
+train small.ini name=traced log.trace=trace.json --swap-to far@10 --swap-to reference@15
+same runs/classify/traced/weights/last.safetensors runs/classify/move/weights/last.safetensors
+[ "$(head -c 1 trace.json)$(tail -n 1 trace.json)" = "[]" ] || fail "the trace is not a JSON array"
+[ "$(grep -c '"name": "step"' trace.json)" = "$(tail -n +2 runs/classify/traced/steps.csv | wc -l)" ] || fail "the trace does not have every step"
+grep -q '"kernel": "reference"' trace.json || fail "the trace ends with the first backend"
+expect 1 "nowhere/t.json: No such file or directory" "$CVRUN" train small.ini name=untraced log.trace=nowhere/t.json
 done_with swap_test

@@ -179,6 +179,7 @@ static const abi_row rows[] = {
     ROW(cvr_op_desc, flops),
     ROW(cvr_op_desc, doc),
     ROW(cvr_op_desc, follows),
+    ROW(cvr_op_desc, again),
     ROW(cvr_signature, struct_size),
     ROW(cvr_signature, attrs),
     ROW(cvr_signature, inputs),

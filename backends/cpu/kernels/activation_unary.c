@@ -1,6 +1,6 @@
 /* Elementwise activations on the CPU (see <cvr/plugin/ops/activation.h>): spans of the flat array as tasks. */
-#include "cpu_loops.h"
 #include "cpu_math.h"
+#include "cpu_rows.h"
 
 #include <cvr/plugin/ops/activation.h>
 
@@ -9,22 +9,34 @@ typedef void (*span_fn)(const void *attrs, const float *x, const float *grad, fl
 
 typedef struct span_job {
     const void *attrs;
-    const float *x, *grad;
-    float *y;
+    const void *x, *grad;
+    void *y;
     int64_t n;
+    int bf16;
     span_fn fn;
 } span_job;
 
 static void span_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const span_job *job = ctx;
-    const int64_t first = (int64_t)task * CPU_SPAN;
-    job->fn(job->attrs, job->x + first, job->grad + first, job->y + first, cpu_min(CPU_SPAN, job->n - first));
+    const int64_t first = (int64_t)task * CPU_SPAN, end = cpu_min(first + CPU_SPAN, job->n);
+    const int64_t most = job->bf16 ? CPU_ROW : CPU_SPAN;
+    float buffers[3][CPU_ROW];
+    for (int64_t at = first; at < end; at += most) {
+        const int64_t n = cpu_min(most, end - at);
+        const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]);
+        const float *grad = job->grad ? cpu_row_read(job->grad, job->bf16, at, n, buffers[1]) : x;
+        float *y = cpu_row_space(job->y, job->bf16, at, buffers[2]);
+        job->fn(job->attrs, x, grad, y, n);
+        cpu_row_store(job->y, job->bf16, at, n, y);
+    }
 }
 
 static int32_t spans(const cvr_kernel_args *a, span_fn fn) {
-    const float *grad = a->n_inputs > 1 ? a->inputs[1]->data : a->inputs[0]->data;
-    span_job job = {a->attrs, a->inputs[0]->data, grad, a->outputs[0]->data, cpu_numel(a->inputs[0]), fn};
+    span_job job = {.attrs = a->attrs, .x = a->inputs[0]->data, .y = a->outputs[0]->data, .fn = fn};
+    job.grad = a->n_inputs > 1 ? a->inputs[1]->data : NULL;
+    job.n = cpu_numel(a->inputs[0]);
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
     cpu_run(a->pool, cpu_spans(job.n), span_task, &job);
     return CVR_OK;
 }
@@ -297,24 +309,25 @@ static int32_t gelu_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return spans(a, gelu_back);
 }
 
+#define UNARY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"relu", relu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"relu_backward", relu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"relu6", relu6_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"relu6_backward", relu6_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"leaky_relu", leaky_relu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"leaky_relu_backward", leaky_relu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"sigmoid", sigmoid_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"sigmoid_backward", sigmoid_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"tanh", tanh_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"tanh_backward", tanh_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"hardsigmoid", hardsigmoid_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"hardsigmoid_backward", hardsigmoid_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"hardswish", hardswish_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"hardswish_backward", hardswish_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"silu", silu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"silu_backward", silu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"gelu", gelu_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"gelu_backward", gelu_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"relu", relu_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"relu_backward", relu_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"relu6", relu6_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"relu6_backward", relu6_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"leaky_relu", leaky_relu_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"leaky_relu_backward", leaky_relu_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"sigmoid", sigmoid_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"sigmoid_backward", sigmoid_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"tanh", tanh_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"tanh_backward", tanh_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"hardsigmoid", hardsigmoid_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"hardsigmoid_backward", hardsigmoid_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"hardswish", hardswish_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"hardswish_backward", hardswish_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"silu", silu_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"silu_backward", silu_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
+    {"gelu", gelu_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, 1},
+    {"gelu_backward", gelu_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, 1},
 };
 const cpu_kernel_table cpu_activation_unary_kernels = {kernels, sizeof kernels / sizeof *kernels};

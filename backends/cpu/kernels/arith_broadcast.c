@@ -1,5 +1,5 @@
 /* a + b, a * b and repetition on the CPU, with NumPy's broadcasting (see <cvr/plugin/ops/arith.h>). */
-#include "cpu_loops.h"
+#include "cpu_rows.h"
 
 #include <cvr/plugin/ops/arith.h>
 
@@ -12,41 +12,59 @@ typedef struct pair_job {
 
 /* ---- equal shapes ---- */
 
-static void add_task(void *ctx, uint64_t task, uint32_t worker) {
-    (void)worker;
-    const pair_job *job = ctx;
-    const int64_t first = (int64_t)task * CPU_SPAN, n = cpu_min(CPU_SPAN, job->n - first);
-    const float *x = job->x + first, *y = job->y + first;
-    float *z = job->z + first;
+/* z = x op y; n elements */
+typedef void (*pair_fn)(const float *x, const float *y, float *z, int64_t n);
+
+typedef struct same_job {
+    const void *x, *y;
+    void *z;
+    int64_t n;
+    int bf16;
+    pair_fn fn;
+} same_job;
+
+static void add_span(const float *x, const float *y, float *z, int64_t n) {
     CPU_INDEPENDENT
     for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
 }
 
-static void mul_task(void *ctx, uint64_t task, uint32_t worker) {
-    (void)worker;
-    const pair_job *job = ctx;
-    const int64_t first = (int64_t)task * CPU_SPAN, n = cpu_min(CPU_SPAN, job->n - first);
-    const float *x = job->x + first, *y = job->y + first;
-    float *z = job->z + first;
+static void mul_span(const float *x, const float *y, float *z, int64_t n) {
     CPU_INDEPENDENT
     for (int64_t i = 0; i < n; i++) z[i] = x[i] * y[i];
 }
 
-static int32_t same_shape(const cvr_kernel_args *a, cvr_task_fn task) {
-    pair_job job = {.x = a->inputs[0]->data, .y = a->inputs[1]->data, .z = a->outputs[0]->data};
+static void same_task(void *ctx, uint64_t task, uint32_t worker) {
+    (void)worker;
+    const same_job *job = ctx;
+    const int64_t first = (int64_t)task * CPU_SPAN, end = cpu_min(first + CPU_SPAN, job->n);
+    const int64_t most = job->bf16 ? CPU_ROW : CPU_SPAN;
+    float buffers[3][CPU_ROW];
+    for (int64_t at = first; at < end; at += most) {
+        const int64_t n = cpu_min(most, end - at);
+        const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]);
+        const float *y = cpu_row_read(job->y, job->bf16, at, n, buffers[1]);
+        float *z = cpu_row_space(job->z, job->bf16, at, buffers[2]);
+        job->fn(x, y, z, n);
+        cpu_row_store(job->z, job->bf16, at, n, z);
+    }
+}
+
+static int32_t same_shape(const cvr_kernel_args *a, pair_fn fn) {
+    same_job job = {.x = a->inputs[0]->data, .y = a->inputs[1]->data, .z = a->outputs[0]->data, .fn = fn};
     job.n = cpu_numel(a->inputs[0]);
-    cpu_run(a->pool, cpu_spans(job.n), task, &job);
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
+    cpu_run(a->pool, cpu_spans(job.n), same_task, &job);
     return CVR_OK;
 }
 
 static int32_t add_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    return same_shape(a, add_task);
+    return same_shape(a, add_span);
 }
 
 static int32_t mul_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    return same_shape(a, mul_task);
+    return same_shape(a, mul_span);
 }
 
 /* ---- broadcasting: both ops are commutative, so a repeated operand is always the second ---- */
@@ -153,9 +171,10 @@ static int32_t expand_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+#define SAME_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"add", add_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"mul", mul_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"add", add_run, NULL, cpu_rows_supports, 3, SAME_FLAGS, 1},
+    {"mul", mul_run, NULL, cpu_rows_supports, 3, SAME_FLAGS, 1},
     {"add_broadcast", add_broadcast_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"mul_broadcast", mul_broadcast_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
     {"expand", expand_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},

@@ -34,6 +34,7 @@ extern const cpu_kernel_table *const cpu_pack_tables[];
 
 /* One table a family of ops. */
 extern const cpu_kernel_table cpu_conv_kernels;
+extern const cpu_kernel_table cpu_conv_act_kernels;
 extern const cpu_kernel_table cpu_linear_kernels;
 extern const cpu_kernel_table cpu_pool_kernels;
 extern const cpu_kernel_table cpu_resize_kernels;

@@ -221,6 +221,25 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* The same numbers as train() has them. */
+static int32_t apply_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
+    const batch_work w = batch_open(a);
+    const float *weight = cpu_floats(a, 1), *bias = cpu_floats(a, 2), *mean = cpu_floats(a, 3),
+                *invstd = cpu_floats(a, 4);
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        narrow(&w, MEAN)[c] = mean[c];
+        narrow(&w, SCALE)[c] = invstd[c] * (weight ? weight[c] : 1);
+        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
+    }
+    batch_job job = job_of(a, &w, attrs->activation);
+    job.residual = cpu_floats(a, 5);
+    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    columns_apply(&w.c, a->pool, forward_row, &job);
+    return CVR_OK;
+}
+
 static int32_t inference_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_inference_attrs *attrs = a->attrs;
@@ -322,6 +341,7 @@ static const cpu_kernel kernels[] = {
     {"batch_norm2d_inference", inference_run, batch_workspace, supports, 1, NORM_FLAGS, 1},
     {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, supports, 3, NORM_FLAGS, 1},
     {"batch_norm2d_act", act_run, batch_workspace, supports, 1u << 6, NORM_FLAGS, 1},
+    {"batch_norm2d_apply", apply_run, batch_workspace, supports, 1 | 1u << 5, NORM_FLAGS, 1},
     {"batch_norm2d_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, 1},
     {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, 1},
 };

@@ -59,6 +59,8 @@ void cvr_text_add(cvr_text *t, const char *format, ...) CVR_PRINTF(2, 3);
 void cvr_text_add_bytes(cvr_text *t, const void *bytes, size_t n);
 /* A JSON string, quotes included; bytes that are not UTF-8 become U+FFFD. */
 void cvr_text_add_json(cvr_text *t, const char *s);
+/* "1.5 GB": powers of 1000. */
+const char *cvr_bytes_text(uint64_t bytes, char buf[32]);
 void cvr_text_clear(cvr_text *t);
 
 /* The candidate nearest to `word` (edit distance, at most a third of its length), or NULL. */

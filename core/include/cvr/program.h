@@ -90,6 +90,15 @@ typedef struct cvr_net {
 int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_value *out, cvr_error *err);
 /* Runs the registered passes of a stage (CVR_PASS_*): all ("auto"), "none", or those that a list names. */
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
+/* Values of the forward pass that are made again in the backward pass instead of being kept for it. */
+typedef struct cvr_recompute {
+    size_t candidates, dropped; /* that could be, and that are */
+    uint64_t bytes;             /* of those that are */
+} cvr_recompute;
+/* Drops up to `most` values, those that save the most for the least time first. Gradients and updates must be there. */
+int32_t cvr_graph_recompute(cvr_graph *g, size_t most, cvr_recompute *out, cvr_error *err);
+/* Moves updates up, to where their gradients are made. After everything else. */
+int32_t cvr_graph_schedule(cvr_graph *g, cvr_error *err);
 /* The value that is kept under a name, or CVR_NONE; passes may have changed it. */
 cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */

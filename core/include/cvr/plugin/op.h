@@ -23,6 +23,9 @@ extern "C" {
  * its inputs cast to f32, and output 0 is cast back.
  */
 #define CVR_OP_LOW_PRECISION 8u
+/* The op itself may run once more in the backward pass, in place of keeping output 0 until then: it takes little more
+ * time than to read its inputs and write its outputs, and gives the same bits. Not with `mutates`. */
+#define CVR_OP_AGAIN 16u
 
 /* `inputs[i]` is NULL where input i is absent. `infer` fills every output (dtype, rank, shape; `order` if the flags say
  * so). A low-precision input is shown as f32: shape rules need not know of precisions. */
@@ -90,6 +93,10 @@ typedef struct cvr_op_desc {
     const char *doc; /* formula and source */
     /* With CVR_OP_LOW_PRECISION. Bit i: output i, f32 by `infer`, is bf16 where an input is. */
     uint64_t follows;
+    /* What CVR_OP_AGAIN says of ops for which it is true as they are, for others: emits nodes that make output 0 once
+     * more, to the bit, from the inputs that it does not mutate and the other outputs (`outputs` has them; [0] is to be
+     * set). NULL: output 0 is kept. */
+    int32_t (*again)(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err);
 } cvr_op_desc;
 
 #ifdef __cplusplus
@@ -99,6 +106,6 @@ typedef struct cvr_op_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_infer_args) == 40, "cvr_infer_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_grad_args) == 64, "cvr_grad_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_decompose_args) == 40, "cvr_decompose_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 112, "cvr_op_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 120, "cvr_op_desc has padding");
 
 #endif

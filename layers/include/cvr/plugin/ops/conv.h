@@ -21,6 +21,11 @@
  * conv_transpose2d_backward_input  grad (N,K,P,Q), weight (C,K/groups,R,S) -> (N,C,H,W), H and W from `input_size`
  *     dx[n,c,h,w] = sum over k,r,s of grad[n,k,h*sh-ph+r*dh,w*sw-pw+s*dw] * weight[c,k,r,s]: a conv2d, cut to (H,W)
  * The weight's gradient is conv2d_backward_weight(x = grad, grad = x), the bias's is conv2d_backward_bias(grad).
+ *
+ * Fused, by passes, in evaluation:
+ * conv2d_act              x, weight, [bias (K)], [scale (K)], [shift (K)], [mean (K), var (K)], [residual (N,K,P,Q)]
+ *                         -> y (N,K,P,Q); cvr_conv2d_act_attrs; scale and shift only with mean and var
+ *     y = a((conv2d(x) - mean[k]) / sqrt(var[k] + eps) * scale[k] + shift[k] + residual), a as in ops/norm.h
  */
 #ifndef CVR_PLUGIN_OPS_CONV_H
 #define CVR_PLUGIN_OPS_CONV_H
@@ -55,6 +60,12 @@ typedef struct cvr_conv_transpose2d_attrs {
     int64_t output_padding[2];
 } cvr_conv_transpose2d_attrs;
 
+typedef struct cvr_conv2d_act_attrs {
+    cvr_conv2d_attrs conv;
+    double eps;
+    int64_t activation; /* CVR_ACTIVATION_* of ops/norm.h */
+} cvr_conv2d_act_attrs;
+
 #ifdef __cplusplus
 }
 #endif
@@ -62,6 +73,7 @@ typedef struct cvr_conv_transpose2d_attrs {
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_attrs) == 56, "cvr_conv2d_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_backward_input_attrs) == 72, "cvr_conv2d_backward_input_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_backward_weight_attrs) == 72, "cvr_conv2d_backward_weight_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_conv2d_act_attrs) == 72, "cvr_conv2d_act_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv_transpose2d_attrs) == 72, "cvr_conv_transpose2d_attrs has padding");
 
 #endif

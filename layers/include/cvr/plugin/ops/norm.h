@@ -26,6 +26,11 @@
  *     Without a residual y is what x, mean, invstd, weight and bias make; a kernel may make it anew and not read it.
  * batch_norm2d_add_act_backward  the same inputs, with the y of a sum -> dx, dweight, dbias, dresidual (N,C,H,W)
  *
+ * batch_norm2d_apply      x (N,C,H,W), [weight (C)], [bias (C)], mean (C), invstd (C), [residual (N,C,H,W)]
+ *                         -> y (N,C,H,W); cvr_batch_norm2d_apply_attrs
+ *     y = a((x - mean[c]) * (invstd[c] * weight[c]) + bias[c] + residual): what batch_norm2d and batch_norm2d_act gave,
+ *     to the bit, from the numbers that they left.
+ *
  * layer_norm              x, [weight], [bias] -> y like x, mean (G), invstd (G); cvr_layer_norm_attrs
  *     mean, var over the axes from `begin` up to but without `end`; the others make G groups, numbered row-major in
  *     their logical order. weight and bias have the shape of the axes begin..end-1, row-major (rank 4: as abi.h says).
@@ -65,6 +70,10 @@ typedef struct cvr_batch_norm2d_act_attrs {
     int64_t activation; /* CVR_ACTIVATION_* */
 } cvr_batch_norm2d_act_attrs;
 
+typedef struct cvr_batch_norm2d_apply_attrs {
+    int64_t activation; /* CVR_ACTIVATION_* */
+} cvr_batch_norm2d_apply_attrs;
+
 /* batch_norm2d_inference and its backward. */
 typedef struct cvr_batch_norm2d_inference_attrs {
     double eps;
@@ -89,6 +98,7 @@ typedef struct cvr_group_norm_attrs {
 
 CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_attrs) == 16, "cvr_batch_norm2d_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_act_attrs) == 24, "cvr_batch_norm2d_act_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_apply_attrs) == 8, "cvr_batch_norm2d_apply_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_inference_attrs) == 8, "cvr_batch_norm2d_inference_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_layer_norm_attrs) == 24, "cvr_layer_norm_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_group_norm_attrs) == 16, "cvr_group_norm_attrs has padding");

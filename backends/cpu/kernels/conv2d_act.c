@@ -1,0 +1,71 @@
+/* conv2d_act on the CPU: batch norm, residual and activation in the convolution's epilogue (see conv2d.h). */
+#include "conv2d.h"
+
+#include <cvr/plugin/ops/norm.h>
+#include <math.h>
+
+enum { X, WEIGHT, BIAS, SCALE, SHIFT, MEAN, VAR, RESIDUAL };
+
+static const float *floats(const cvr_kernel_args *a, uint32_t i) {
+    return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
+}
+
+static int64_t vector_floats(const cvr_tensor *y) {
+    return cpu_line_up(y->shape[1]);
+}
+
+/* Workspace: scale and shift of the epilogue, then the convolution's. */
+static uint64_t act_workspace(const cvr_signature *sig) {
+    const conv_epilogue epilogue = {.mean = NULL};
+    const cvr_conv2d_act_attrs *attrs = sig->attrs;
+    conv_job job = {.epilogue = &epilogue};
+    conv_shape_of(&job.shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
+    conv_job_plan(&job);
+    return 2 * (uint64_t)vector_floats(sig->outputs[0]) * sizeof(float) + conv_job_workspace(&job, sig->n_workers);
+}
+
+/* (y - mean) / sqrt(var + eps) * weight + bias as scale * y + shift */
+static void norm_numbers(const cvr_kernel_args *a, double eps, float *scale, float *shift) {
+    const float *weight = floats(a, SCALE), *bias = floats(a, SHIFT), *mean = floats(a, MEAN), *var = floats(a, VAR);
+    for (int64_t c = 0; c < a->outputs[0]->shape[1]; c++) {
+        const double s = (weight ? weight[c] : 1) / sqrt(var[c] + eps);
+        scale[c] = (float)s;
+        shift[c] = (float)((bias ? bias[c] : 0) - mean[c] * s);
+    }
+}
+
+static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_conv2d_act_attrs *attrs = a->attrs;
+    float *scale = a->workspace, *shift = scale + vector_floats(a->outputs[0]);
+    conv_epilogue epilogue = {.residual = floats(a, RESIDUAL),
+                              .clamp = attrs->activation != CVR_ACTIVATION_NONE,
+                              .hi = attrs->activation == CVR_ACTIVATION_RELU6 ? 6 : INFINITY};
+    (void)err;
+    if (floats(a, MEAN)) {
+        norm_numbers(a, attrs->eps, scale, shift);
+        epilogue.scale = scale;
+        epilogue.shift = shift;
+    }
+    conv_job job = {.epilogue = &epilogue};
+    conv_shape_of(&job.shape, &attrs->conv, a->inputs[X], a->inputs[WEIGHT], a->outputs[0], 0);
+    conv_job_plan(&job);
+    job.src = a->inputs[X]->data;
+    job.weight = a->inputs[WEIGHT]->data;
+    job.bias = floats(a, BIAS);
+    job.dst = a->outputs[0]->data;
+    conv_job_run(&job, a->pool, shift + vector_floats(a->outputs[0]));
+    return CVR_OK;
+}
+
+static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
+    const cvr_conv2d_act_attrs *attrs = sig->attrs;
+    conv_shape shape;
+    conv_shape_of(&shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
+    if (!conv_is_depthwise(&shape)) return CVR_OK;
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
+}
+
+static const cpu_kernel kernels[] = {
+    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_KERNEL_FLAGS, 1},
+};
+const cpu_kernel_table cpu_conv_act_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -1,0 +1,82 @@
+/*
+ * A convolution with what follows it in evaluation, as passes fuse it: batch norm by running statistics, a residual, an
+ * activation. Formulas in ops/conv.h; the op means what its decomposition says, and has no gradient.
+ */
+#include "conv.h"
+
+#include <cvr/plugin/ops/norm.h>
+
+static const cvr_attr_desc eps = {
+    sizeof(cvr_attr_desc), "eps", CVR_ATTR_FLOAT, 1, CVR_ATTR_MIN, 0, "1e-05", NULL, 0, 0, "added to the variance"};
+static const cvr_attr_desc activation = {.struct_size = sizeof(cvr_attr_desc),
+                                         .name = "activation",
+                                         .kind = CVR_ATTR_CHOICE,
+                                         .count = 1,
+                                         .default_text = "relu",
+                                         .choices = "none|relu|relu6",
+                                         .doc = "what is applied last"};
+static const cvr_attr_desc *const attrs_of[] = {&conv_stride, &conv_padding, &conv_dilation,
+                                                &conv_groups, &eps,          &activation};
+
+enum { X, WEIGHT, BIAS, SCALE, SHIFT, MEAN, VAR, RESIDUAL, INPUTS };
+
+static int32_t check_vector(const cvr_infer_args *a, uint32_t i, int64_t channels, cvr_error *err) {
+    const cvr_type *v = i < a->n_inputs ? a->inputs[i] : NULL;
+    if (!v || (v->dtype == CVR_F32 && v->rank == 1 && v->shape[0] == channels)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: input %u must be %lld f32", i, (long long)channels);
+}
+
+static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_conv2d_act_attrs *attrs = a->attrs;
+    const cvr_infer_args conv = {
+        sizeof conv, &attrs->conv, a->inputs, a->outputs, a->n_inputs < 3 ? a->n_inputs : 3, 1};
+    int32_t status = conv2d_infer(&conv, err);
+    const cvr_type *y = a->outputs[0], *residual = a->n_inputs > RESIDUAL ? a->inputs[RESIDUAL] : NULL;
+    for (uint32_t i = SCALE; i <= VAR && status == CVR_OK; i++) status = check_vector(a, i, y->shape[1], err);
+    if (status != CVR_OK) return status;
+    if ((a->n_inputs > MEAN && a->inputs[MEAN]) != (a->n_inputs > VAR && a->inputs[VAR]))
+        return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: mean and variance come together");
+    if (residual && (residual->dtype != CVR_F32 || residual->rank != 4 ||
+                     memcmp(residual->shape, y->shape, 4 * sizeof *y->shape) != 0))
+        return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: the residual %s does not have the shape of the result %s",
+                        cvr_shape_of(residual).text, cvr_shape_of(y).text);
+    if (attrs->activation >= CVR_ACTIVATION_NONE && attrs->activation <= CVR_ACTIVATION_RELU6) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: activation %lld is none of none, relu, relu6",
+                    (long long)attrs->activation);
+}
+
+/* y = a(batch_norm2d_inference(conv2d(x)) + residual) */
+static int32_t act_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    static const char *const ops[] = {NULL, "relu", "relu6"};
+    const cvr_conv2d_act_attrs *attrs = a->attrs;
+    cvr_value in[INPUTS] = {CVR_NONE}, *y = &a->outputs[0];
+    for (uint32_t i = 0; i < a->n_inputs; i++) in[i] = a->inputs[i];
+    int32_t status = cvr_emit(b, "conv2d", &attrs->conv, sizeof attrs->conv, in, 3, y, err);
+    if (status == CVR_OK && in[MEAN]) {
+        const cvr_batch_norm2d_inference_attrs norm = {attrs->eps};
+        const cvr_value vectors[5] = {*y, in[SCALE], in[SHIFT], in[MEAN], in[VAR]};
+        status = cvr_emit(b, "batch_norm2d_inference", &norm, sizeof norm, vectors, 5, y, err);
+    }
+    const cvr_value sum[2] = {*y, in[RESIDUAL]};
+    if (status == CVR_OK && in[RESIDUAL]) status = cvr_emit(b, "add", NULL, 0, sum, 2, y, err);
+    const cvr_value before = *y;
+    if (status == CVR_OK && ops[attrs->activation])
+        status = cvr_emit(b, ops[attrs->activation], NULL, 0, &before, 1, y, err);
+    return status;
+}
+
+const cvr_op_desc conv_act_op = {.struct_size = sizeof(cvr_op_desc),
+                                 .name = "conv2d_act",
+                                 .version = 1,
+                                 .flags = CVR_OP_LOW_PRECISION,
+                                 .follows = 1,
+                                 .min_inputs = 2,
+                                 .max_inputs = INPUTS,
+                                 .n_outputs = 1,
+                                 .n_attrs = 6,
+                                 .attrs = attrs_of,
+                                 .optional = 0xFC,
+                                 .infer = act_infer,
+                                 .decompose = act_decompose,
+                                 .flops = conv_flops_by_output,
+                                 .doc = "activation(batch_norm2d_inference(conv2d(x)) + residual)"};

@@ -1,0 +1,96 @@
+/* Finds chains and puts one op in the place of each (see chain.h). */
+#include "chain.h"
+
+static int is_op(const cvr_node_view *n, const char *name) {
+    return strcmp(n->op->name, name) == 0;
+}
+
+/* The node that alone reads v, or CVR_NO_NODE. */
+static uint64_t only_reader(const cvr_rewriter *r, cvr_value v, cvr_node_view *out) {
+    uint64_t first;
+    if (r->uses(r, v, &first) != 1 || first == CVR_NO_NODE) return CVR_NO_NODE;
+    r->node(r, first, out);
+    return first;
+}
+
+static int64_t activation_of(const cvr_node_view *n) {
+    return is_op(n, "relu") ? CVR_ACTIVATION_RELU : is_op(n, "relu6") ? CVR_ACTIVATION_RELU6 : CVR_ACTIVATION_NONE;
+}
+
+/* What follows node i, the head. A sum that is part of another chain ends this one: a sum of two is the first one's. */
+static chain follow(const cvr_rewriter *r, const chain_rule *rule, uint64_t i, const cvr_node_view *head,
+                    const chain *chains) {
+    chain c = {i, CVR_NO_NODE, CVR_NO_NODE, CVR_NO_NODE, i, CVR_NONE, CVR_ACTIVATION_NONE};
+    cvr_node_view next;
+    cvr_value y = head->outputs[0];
+    uint64_t at = only_reader(r, y, &next);
+    if (at != CVR_NO_NODE && rule->norm && is_op(&next, rule->norm) && next.inputs[0] == y) {
+        c.norm = c.last = at;
+        y = next.outputs[0];
+        at = only_reader(r, y, &next);
+    }
+    if (at != CVR_NO_NODE && is_op(&next, "add")) {
+        if (chains[at].last != CVR_NO_NODE) return c;
+        c.add = c.last = at;
+        c.residual = next.inputs[next.inputs[0] == y ? 1 : 0];
+        y = next.outputs[0];
+        at = only_reader(r, y, &next);
+    }
+    if (at != CVR_NO_NODE && activation_of(&next) != CVR_ACTIVATION_NONE) {
+        c.act = c.last = at;
+        c.activation = activation_of(&next);
+    }
+    return c;
+}
+
+/* Notes the chain that starts at node i, the head; 0 where nothing follows that could be fused. */
+static int start_chain(const cvr_rewriter *r, const chain_rule *rule, uint64_t i, const cvr_node_view *head,
+                       chain *chains) {
+    const chain c = follow(r, rule, i, head, chains);
+    const uint64_t parts[] = {c.norm, c.add, c.act};
+    if (c.last == i) return 0;
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+        if (parts[k] != CVR_NO_NODE) chains[parts[k]] = c;
+    return 1;
+}
+
+static int32_t put(const cvr_rewriter *r, const chain_rule *rule, const chain *c, cvr_error *err) {
+    cvr_node_view end;
+    cvr_value out = CVR_NONE;
+    r->node(r, c->last, &end);
+    int32_t status = r->enter(r, c->head, err);
+    if (status == CVR_OK) status = rule->fuse(r, c, &out, err);
+    return status == CVR_OK ? r->replace(r, end.outputs[0], out, err) : status;
+}
+
+/* `chains` by the nodes that are part of one, the heads aside. */
+static int32_t fuse_all(const cvr_rewriter *r, const chain_rule *rule, chain *chains, cvr_error *err) {
+    int32_t status = CVR_OK;
+    for (uint64_t i = 0; i < r->n_nodes; i++) chains[i].last = CVR_NO_NODE;
+    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
+        cvr_node_view n;
+        r->node(r, i, &n);
+        if (chains[i].last == i) status = put(r, rule, &chains[i], err);
+        if (chains[i].last != CVR_NO_NODE || (is_op(&n, rule->head) && start_chain(r, rule, i, &n, chains)))
+            r->drop(r, i);
+        else if (status == CVR_OK)
+            status = r->keep(r, i, err);
+    }
+    return status;
+}
+
+int32_t chain_run(const cvr_rewriter *r, const chain_rule *rule, cvr_error *err) {
+    chain *chains = (chain *)r->host->alloc(r->host, (r->n_nodes + 1) * sizeof *chains, 16);
+    if (!chains) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status = fuse_all(r, rule, chains, err);
+    r->host->free(r->host, chains);
+    return status;
+}
+
+static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    (void)host;
+    const int32_t status = r->add(r, CVR_KIND_PASS, &fuse_norm_pass, err);
+    return status == CVR_OK ? r->add(r, CVR_KIND_PASS, &fuse_conv_pass, err) : status;
+}
+
+CVR_DEFINE_PLUGIN("pass_fuse", "0.1.0", "op:batch_norm2d_act op:conv2d_act", load)

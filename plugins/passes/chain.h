@@ -1,0 +1,26 @@
+/* Chains of ops that become one: head -> [norm] -> [add] -> [relu or relu6], where nobody else reads what lies between.
+ */
+#ifndef CVR_PASSES_CHAIN_H
+#define CVR_PASSES_CHAIN_H
+
+#include <cvr/plugin/ops/norm.h>
+#include <cvr/plugin/plugin.h>
+
+/* Node numbers; CVR_NO_NODE: not there. `last` is where all inputs are known. */
+typedef struct chain {
+    uint64_t head, norm, add, act, last;
+    cvr_value residual;
+    int64_t activation; /* CVR_ACTIVATION_* */
+} chain;
+
+typedef struct chain_rule {
+    const char *head, *norm; /* ops; norm NULL: none between head and add */
+    /* Emits the op that stands for the chain; *out takes the place of its last output. */
+    int32_t (*fuse)(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_error *err);
+} chain_rule;
+
+int32_t chain_run(const cvr_rewriter *r, const chain_rule *rule, cvr_error *err);
+
+extern const cvr_pass_desc fuse_norm_pass, fuse_conv_pass;
+
+#endif
