@@ -1,6 +1,5 @@
 /* The CPU's kernels of the convolution ops: from ops to jobs (see conv2d.h and <cvr/plugin/ops/conv.h>). */
 #include "conv2d.h"
-#include "conv2d_winograd.h"
 #include "dense.h"
 
 static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
@@ -78,69 +77,12 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* Winograd, for conv2d and conv2d_backward_input, where it is the faster one. */
-static int32_t winograd_supports(const cvr_signature *sig, int64_t transposed, cvr_error *reason) {
-    conv_shape shape;
-    conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
-    if (wino_can(&shape) && wino_pays(&shape)) return CVR_OK;
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "no shape for Winograd; the direct kernel takes it");
-}
-
-static int32_t winograd_forward_supports(const cvr_signature *sig, cvr_error *reason) {
-    return winograd_supports(sig, 0, reason);
-}
-
-static int32_t winograd_transposed_supports(const cvr_signature *sig, cvr_error *reason) {
-    return winograd_supports(sig, 1, reason);
-}
-
-static uint64_t winograd_workspace(const cvr_signature *sig, int64_t transposed) {
-    wino_job job;
-    conv_shape_of(&job.shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
-    wino_plan(&job);
-    return wino_workspace(&job, sig->n_workers);
-}
-
-static uint64_t winograd_forward_workspace(const cvr_signature *sig) {
-    return winograd_workspace(sig, 0);
-}
-
-static uint64_t winograd_transposed_workspace(const cvr_signature *sig) {
-    return winograd_workspace(sig, 1);
-}
-
-static int32_t winograd_run(const cvr_kernel_args *a, int64_t transposed) {
-    const cvr_tensor *bias = a->n_inputs > 2 ? a->inputs[2] : NULL;
-    wino_job job;
-    conv_shape_of(&job.shape, a->attrs, a->inputs[0], a->inputs[1], a->outputs[0], transposed);
-    wino_plan(&job);
-    job.src = a->inputs[0]->data;
-    job.weight = a->inputs[1]->data;
-    job.bias = bias ? bias->data : NULL;
-    job.dst = a->outputs[0]->data;
-    wino_run(&job, a->pool, a->workspace);
-    return CVR_OK;
-}
-
-static int32_t winograd_forward_run(const cvr_kernel_args *a, cvr_error *err) {
-    (void)err;
-    return winograd_run(a, 0);
-}
-
-static int32_t winograd_transposed_run(const cvr_kernel_args *a, cvr_error *err) {
-    (void)err;
-    return winograd_run(a, 1);
-}
-
 static const cpu_kernel kernels[] = {
-    {"conv2d", winograd_forward_run, winograd_forward_workspace, winograd_forward_supports, 0, CPU_KERNEL_FLAGS, 1, 1},
-    {"conv2d_backward_input", winograd_transposed_run, winograd_transposed_workspace, winograd_transposed_supports, 0,
-     CPU_KERNEL_FLAGS, 1, 1},
-    {"conv2d", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1, 0},
-    {"conv2d_backward_input", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1, 0},
-    {"conv2d_backward_weight", weight_run, weight_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1, 0},
-    {"conv2d_backward_bias", bias_run, bias_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1, 0},
-    {"conv_transpose2d", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1, 0},
-    {"conv_transpose2d_backward_input", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1, 0},
+    {"conv2d", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d_backward_input", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d_backward_weight", weight_run, weight_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d_backward_bias", bias_run, bias_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv_transpose2d", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv_transpose2d_backward_input", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
 };
 const cpu_kernel_table cpu_conv_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -32,7 +32,7 @@ static void weight_vector(float *to, int64_t to_step, const float *from, int64_t
 /* A task is PACK_CHANNELS source channels of a panel. */
 static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     const wino_job *job = ctx;
-    const conv_shape *s = &job->shape;
+    const conv_shape *s = &job->conv->shape;
     const int64_t width = cpu_micro.columns, parts = cpu_ceil_div(s->src_c, PACK_CHANNELS);
     const int64_t panel = (int64_t)task / parts, c0 = (int64_t)task % parts * PACK_CHANNELS, j0 = panel * width;
     const int64_t channels = cpu_min(PACK_CHANNELS, s->src_c - c0), n = cpu_min(width, s->dst_c - j0);
@@ -41,9 +41,11 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     for (int64_t t = 0; t < TAPS; t++) {
         float *to = taps + t * channels * width;
         if (s->transposed) /* weight: (source, 3, 3, destination), flipped */
-            cpu_micro.pack_rows(to, job->weight + (c0 * TAPS + 8 - t) * s->dst_c + j0, TAPS * s->dst_c, channels, n);
+            cpu_micro.pack_rows(to, job->conv->weight + (c0 * TAPS + 8 - t) * s->dst_c + j0, TAPS * s->dst_c, channels,
+                                n);
         else /* weight: (destination, 3, 3, source) */
-            cpu_micro.pack_transposed(to, job->weight + (j0 * TAPS + t) * s->src_c + c0, TAPS * s->src_c, channels, n);
+            cpu_micro.pack_transposed(to, job->conv->weight + (j0 * TAPS + t) * s->src_c + c0, TAPS * s->src_c,
+                                      channels, n);
     }
     float *to = job->packed + (panel * WINO_POINTS * s->src_c + c0) * width;
     for (int64_t i = 0; i < channels * width; i += VEC)
@@ -51,6 +53,6 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 void wino_pack(const wino_job *job, const cvr_threadpool *pool) {
-    const int64_t tasks = job->panels * cpu_ceil_div(job->shape.src_c, PACK_CHANNELS);
+    const int64_t tasks = job->panels * cpu_ceil_div(job->conv->shape.src_c, PACK_CHANNELS);
     pool->run(pool, (uint64_t)tasks, pack_task, (void *)(uintptr_t)job);
 }

@@ -19,7 +19,6 @@ typedef struct cpu_kernel {
     uint64_t inplace;                                                 /* as in cvr_kernel_desc */
     uint32_t flags;      /* CPU_KERNEL_FLAGS, or fewer where one does not hold */
     uint32_t op_version; /* 0 stands for 1 */
-    int32_t above;       /* added to the pack's priority (less than what lies between packs) */
 } cpu_kernel;
 
 #define CPU_KERNEL_FLAGS (CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE)

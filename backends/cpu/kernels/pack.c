@@ -16,7 +16,7 @@ static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error
         .payload = &payload,
         .isa = CVR_PACK_ISA,
         .op_version = k->op_version ? k->op_version : 1,
-        .priority = CVR_PACK_PRIORITY + k->above,
+        .priority = CVR_PACK_PRIORITY,
         .flags = k->flags,
         .inplace = k->inplace,
         .supports = k->supports,
