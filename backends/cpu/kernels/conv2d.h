@@ -90,6 +90,7 @@ typedef struct conv_job {
     const conv_prologue *prologue; /* NULL: none; known before conv_job_plan, as is: */
     const conv_epilogue *epilogue; /* NULL: none */
     /* What follows is derived by conv_job_plan. */
+    int64_t winograd;        /* 1: by conv2d_winograd.c, and nothing of the rest is looked at */
     int64_t panels;          /* of a group's destination channels */
     int64_t block_c, blocks; /* source channels that are summed at once, and how many times that is */
     int64_t images, rows;    /* of a task, on the grid of a phase */
@@ -117,8 +118,14 @@ int64_t conv_slot_pixels(const conv_job *job, int64_t slot);
 /* A finished tile at `channel`; `moments` are its slot's, of `before` pixels so far. */
 void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, int64_t before, double *moments);
 void conv_combine_moments(const conv_job *job);
+/* What the epilogue does to n results of one pixel that begin at `channel`. */
+void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
+/* Whether Winograd's way is the faster one for a shape, in any direction. */
+int conv_winograd_pays(const conv_shape *shape);
+uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
+void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace);
 
 /* ---- backward-weight ---- */
 
@@ -132,6 +139,8 @@ typedef struct conv_weight_args {
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers);
 void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace);
 
+uint64_t conv_winograd_weight_workspace(const conv_shape *shape);
+void conv_winograd_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace);
 uint64_t conv_depthwise_weight_workspace(const conv_shape *shape);
 void conv_depthwise_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace);
 

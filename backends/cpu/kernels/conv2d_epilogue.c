@@ -22,6 +22,11 @@ static void finish_row(const conv_epilogue *e, float *restrict y, const float *r
         }
 }
 
+void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n) {
+    const conv_epilogue *e = job->epilogue;
+    finish_row(e, y, e->residual ? e->residual + (y - job->dst) : NULL, channel, n);
+}
+
 /* A rounded mean, the sum of the differences from it, and that of their squares, of the columns of a tile. */
 static void tile_moments(const cpu_tile *t, float *restrict mean, float *restrict rest, float *restrict square) {
     for (int64_t j = 0; j < t->n; j++) mean[j] = rest[j] = square[j] = 0;

@@ -207,6 +207,10 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
 
 void conv_job_run(conv_job *job, const cvr_threadpool *pool, float *workspace) {
     const conv_shape *s = &job->shape;
+    if (job->winograd) {
+        conv_winograd_run(job, pool, workspace);
+        return;
+    }
     job->packed = workspace;
     job->scratch = workspace + job->packed_floats;
     conv_pack(job, pool);

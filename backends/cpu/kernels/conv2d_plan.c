@@ -104,6 +104,8 @@ void conv_job_plan(conv_job *job) {
         job->packed_floats = cpu_line_up(taps * shape->groups);
         return;
     }
+    job->winograd = !job->prologue && !(job->epilogue && job->epilogue->mean) && conv_winograd_pays(shape);
+    if (job->winograd) return;
     sizes_of(&z, shape);
     job->panels = cpu_panels(shape->dst_c);
     plan_blocks(job, &z);
@@ -118,6 +120,7 @@ void conv_job_plan(conv_job *job) {
 }
 
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
+    if (job->winograd) return conv_winograd_workspace(job, n_workers);
     uint64_t bytes = ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(float);
     if (job->epilogue && job->epilogue->mean)
         bytes += (uint64_t)(conv_slots(job) * 2 * job->shape.groups * job->shape.dst_c) * sizeof(double);

@@ -1,0 +1,59 @@
+/*
+ * Winograd convolution F(4x4, 3x3) in f32 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016):
+ * 36 multiplications where a direct 3x3 convolution has 144. For 3x3, stride 1, dilation 1, groups 1.
+ *
+ * Y = A^T [ (G g G^T) . (B^T d B) ] A for each tile of 4x4 results, with the points 0, 1, -1, 2, -2 and infinity.
+ * Backward-input is a forward convolution with flipped weights and padding 2 - p. Backward-weight is the derivative by
+ * g of the same form: dg = G^T [ sum over tiles (A dY A^T) . (B^T d B) ] G.
+ */
+#ifndef CVR_BACKENDS_CPU_CONV2D_WINOGRAD_H
+#define CVR_BACKENDS_CPU_CONV2D_WINOGRAD_H
+
+#include "conv2d.h"
+
+#define WINO_TILE 4  /* results along an axis */
+#define WINO_PATCH 6 /* pixels that they see */
+#define WINO_POINTS (WINO_PATCH * WINO_PATCH)
+
+/* The tiles of all pictures, those of a picture row by row. */
+typedef struct wino_tiles {
+    const conv_shape *shape;
+    int64_t before[2]; /* rows and columns of padding before the source */
+    int64_t grid[2];   /* tiles of a picture */
+    int64_t n;
+} wino_tiles;
+
+void wino_tiles_of(wino_tiles *out, const conv_shape *shape);
+/* Where tile `tile` begins on the destination: picture, row, column. */
+static inline void wino_tile_at(const wino_tiles *t, int64_t tile, int64_t at[3]) {
+    at[0] = tile / (t->grid[0] * t->grid[1]);
+    at[1] = tile / t->grid[1] % t->grid[0] * WINO_TILE;
+    at[2] = tile % t->grid[1] * WINO_TILE;
+}
+/* to[point * plane + channel] = B^T d B of one tile's patch of the source */
+void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float *to, int64_t plane);
+/* to[point * plane + channel] = A dY A^T of one tile of the destination's gradient */
+void wino_grad_tile(const wino_tiles *t, const float *grad, int64_t tile, float *to, int64_t plane);
+
+/* Floats of a transformed tile at one point: a line more than needed, as rows a power of two apart would share a set of
+ * the first-level cache. */
+static inline int64_t wino_row(int64_t channels) {
+    return cpu_line_up(channels) + CPU_LINE_FLOATS;
+}
+
+/* ---- forward and backward-input: conv2d_winograd.c, conv2d_winograd_pack.c ---- */
+
+typedef struct wino_job {
+    const conv_job *conv;
+    wino_tiles tiles;
+    int64_t blocks, block_tiles; /* tasks that the tiles are cut into; tiles of a task, at most */
+    int64_t panels, row, plane;  /* of destination channels; of a task's transformed tiles: at one point */
+    int64_t packed_floats, scratch_floats;
+    float *packed;  /* (panels, 36, source channels, cpu_micro.columns) */
+    float *scratch; /* of each worker: (36, plane) of the source, (36, block_tiles, columns) of one panel's results */
+} wino_job;
+
+/* packed = G g G^T in panels */
+void wino_pack(const wino_job *job, const cvr_threadpool *pool);
+
+#endif

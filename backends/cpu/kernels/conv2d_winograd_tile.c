@@ -1,0 +1,98 @@
+/* Winograd's transformed tiles of the source and of the destination's gradient (see conv2d_winograd.h). */
+#include "conv2d_winograd.h"
+#include "cpu_vec.h"
+
+void wino_tiles_of(wino_tiles *out, const conv_shape *s) {
+    *out = (wino_tiles){.shape = s, .n = s->n};
+    for (int i = 0; i < 2; i++) {
+        out->before[i] = s->transposed ? 2 - s->padding[i] : s->padding[i];
+        out->grid[i] = cpu_ceil_div(s->dst_size[i], WINO_TILE);
+        out->n *= out->grid[i];
+    }
+}
+
+/* ---- B^T d B ---- */
+
+static inline void source_axis(vec *to, const vec *d, int64_t step) {
+    const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+    const vec even = d4 - d2 * 4.0f, odd = d3 - d1 * 4.0f, even2 = d4 - d2, odd2 = (d3 - d1) * 2.0f;
+    to[0] = d0 * 4.0f - d2 * 5.0f + d4;
+    to[step] = even + odd;
+    to[2 * step] = even - odd;
+    to[3 * step] = even2 + odd2;
+    to[4 * step] = even2 - odd2;
+    to[5 * step] = d1 * 4.0f - d3 * 5.0f + d5;
+}
+
+static inline void source_transform(float *to, int64_t plane, vec *d) {
+    for (int i = 0; i < WINO_PATCH; i++) source_axis(d + i, d + i, WINO_PATCH);
+    for (int i = 0; i < WINO_PATCH; i++) {
+        source_axis(d + i * WINO_PATCH, d + i * WINO_PATCH, 1);
+        for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, d[i * WINO_PATCH + j]);
+    }
+}
+
+/* A pixel of padding is read from `zeros`, at every channel the same. */
+void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float *to, int64_t plane) {
+    static const float zeros[VEC];
+    const conv_shape *s = t->shape;
+    const float *from[WINO_POINTS];
+    int64_t mask[WINO_POINTS], at[3], c = 0;
+    vec d[WINO_POINTS];
+    wino_tile_at(t, tile, at);
+    for (int64_t i = 0; i < WINO_POINTS; i++) {
+        const int64_t y = at[1] - t->before[0] + i / WINO_PATCH, x = at[2] - t->before[1] + i % WINO_PATCH;
+        const int inside = y >= 0 && x >= 0 && y < s->src_size[0] && x < s->src_size[1];
+        from[i] = inside ? src + ((at[0] * s->src_size[0] + y) * s->src_size[1] + x) * s->src_c : zeros;
+        mask[i] = inside ? -1 : 0;
+    }
+    for (; c + VEC <= s->src_c; c += VEC) {
+        for (int i = 0; i < WINO_POINTS; i++) d[i] = vec_load(from[i] + (c & mask[i]));
+        source_transform(to + c, plane, d);
+    }
+    if (c == s->src_c) return;
+    const vec_part part = vec_part_of(s->src_c - c);
+    for (int i = 0; i < WINO_POINTS; i++) d[i] = vec_load_part(from[i] + (c & mask[i]), part);
+    source_transform(to + c, plane, d);
+}
+
+/* ---- A dY A^T ---- */
+
+static inline void grad_axis(vec *to, const vec *y, int64_t step) {
+    const vec even = y[0] + y[2 * step], odd = y[step] + y[3 * step];
+    const vec even2 = y[0] + y[2 * step] * 4.0f, odd2 = y[step] * 2.0f + y[3 * step] * 8.0f;
+    to[0] = y[0];
+    to[step] = even + odd;
+    to[2 * step] = even - odd;
+    to[3 * step] = even2 + odd2;
+    to[4 * step] = even2 - odd2;
+    to[5 * step] = y[3 * step];
+}
+
+/* d: the first 4 of 6 rows and columns, row by row, are the gradient. */
+static inline void grad_transform(float *to, int64_t plane, vec *d) {
+    for (int i = 0; i < WINO_TILE; i++) grad_axis(d + i, d + i, WINO_PATCH);
+    for (int i = 0; i < WINO_PATCH; i++) {
+        grad_axis(d + i * WINO_PATCH, d + i * WINO_PATCH, 1);
+        for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, d[i * WINO_PATCH + j]);
+    }
+}
+
+/* A tile that hangs over the edge has gradients of 0 there. */
+void wino_grad_tile(const wino_tiles *t, const float *grad, int64_t tile, float *to, int64_t plane) {
+    const conv_shape *s = t->shape;
+    vec d[WINO_POINTS];
+    int64_t at[3];
+    wino_tile_at(t, tile, at);
+    const int64_t rows = cpu_min(WINO_TILE, s->dst_size[0] - at[1]), row = s->dst_size[1] * s->dst_c;
+    const int64_t columns = cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
+    const float *from = grad + ((at[0] * s->dst_size[0] + at[1]) * s->dst_size[1] + at[2]) * s->dst_c;
+    for (int64_t c = 0; c < s->dst_c; c += VEC) {
+        const vec_part part = vec_part_of(cpu_min(VEC, s->dst_c - c));
+        for (int64_t i = 0; i < WINO_TILE; i++)
+            for (int64_t j = 0; j < WINO_TILE; j++)
+                d[i * WINO_PATCH + j] =
+                    i < rows && j < columns ? vec_load_part(from + i * row + j * s->dst_c + c, part) : vec_zero();
+        grad_transform(to + c, plane, d);
+    }
+}
