@@ -59,14 +59,14 @@ void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float
 /* ---- A dY A^T ---- */
 
 static inline void grad_axis(vec *to, const vec *y, int64_t step) {
-    const vec even = y[0] + y[2 * step], odd = y[step] + y[3 * step];
-    const vec even2 = y[0] + y[2 * step] * 4.0f, odd2 = y[step] * 2.0f + y[3 * step] * 8.0f;
-    to[0] = y[0];
+    const vec y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
+    const vec even = y0 + y2, odd = y1 + y3, even2 = y0 + y2 * 4.0f, odd2 = y1 * 2.0f + y3 * 8.0f;
+    to[0] = y0;
     to[step] = even + odd;
     to[2 * step] = even - odd;
     to[3 * step] = even2 + odd2;
     to[4 * step] = even2 - odd2;
-    to[5 * step] = y[3 * step];
+    to[5 * step] = y3;
 }
 
 /* d: the first 4 of 6 rows and columns, row by row, are the gradient. */
