@@ -39,6 +39,7 @@ void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float
     const float *from[WINO_POINTS];
     int64_t mask[WINO_POINTS], at[3], c = 0;
     vec d[WINO_POINTS];
+    const int64_t next = WINO_TILE * s->src_c;
     wino_tile_at(t, tile, at);
     for (int64_t i = 0; i < WINO_POINTS; i++) {
         const int64_t y = at[1] - t->before[0] + i / WINO_PATCH, x = at[2] - t->before[1] + i % WINO_PATCH;
@@ -47,7 +48,11 @@ void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float
         mask[i] = inside ? -1 : 0;
     }
     for (; c + VEC <= s->src_c; c += VEC) {
-        for (int i = 0; i < WINO_POINTS; i++) d[i] = vec_load(from[i] + (c & mask[i]));
+        for (int i = 0; i < WINO_POINTS; i++) {
+            d[i] = vec_load(from[i] + (c & mask[i]));
+            /* The next tile's pixels: short runs, of which the processor sees no pattern. */
+            if (i % WINO_PATCH >= WINO_PATCH - WINO_TILE) __builtin_prefetch(from[i] + (c & mask[i]) + next);
+        }
         source_transform(to + c, plane, d);
     }
     if (c == s->src_c) return;

@@ -6,7 +6,7 @@
 #include "conv2d_winograd.h"
 #include "cpu_vec.h"
 
-#define BLOCK_FLOATS 6291456 /* of V and Z together: within a third-level cache */
+#define BLOCK_FLOATS 2097152 /* of V and Z together: within a third-level cache; as many as U where that is more */
 #define PART_TILES 16        /* of a task that transforms */
 #define PART_CHANNELS 128    /* destination channels of a task that multiplies, about */
 
@@ -22,7 +22,8 @@ static void weight_plan(wino_weight *job, const conv_weight_args *args) {
     const conv_shape *s = args->shape;
     *job = (wino_weight){.args = args, .v_row = wino_row(s->src_c), .z_row = wino_row(s->dst_c)};
     wino_tiles_of(&job->tiles, s);
-    const int64_t most = cpu_max(1, BLOCK_FLOATS / (WINO_POINTS * (job->v_row + job->z_row)));
+    const int64_t floats = cpu_max(BLOCK_FLOATS, WINO_POINTS * s->src_c * s->dst_c);
+    const int64_t most = cpu_max(1, floats / (WINO_POINTS * (job->v_row + job->z_row)));
     job->block_tiles = cpu_ceil_div(job->tiles.n, cpu_ceil_div(job->tiles.n, most));
     job->v_plane = job->block_tiles * job->v_row + CPU_LINE_FLOATS;
     job->z_plane = job->block_tiles * job->z_row + CPU_LINE_FLOATS;
