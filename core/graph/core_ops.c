@@ -39,7 +39,7 @@ static int32_t add_run(const cvr_kernel_args *a, cvr_error *err) {
 static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .name = "add",
                                    .version = 1,
-                                   .flags = CVR_OP_ORDER_FREE,
+                                   .flags = CVR_OP_ORDER_FREE | CVR_OP_AGAIN,
                                    .min_inputs = 2,
                                    .max_inputs = 2,
                                    .n_outputs = 1,

@@ -236,7 +236,7 @@ static double unary_flops(const cvr_infer_args *a) {
         {.struct_size = sizeof(cvr_op_desc),                                                                           \
          .name = name_,                                                                                                \
          .version = 1,                                                                                                 \
-         .flags = CVR_OP_ORDER_FREE,                                                                                   \
+         .flags = CVR_OP_ORDER_FREE | CVR_OP_AGAIN,                                                                    \
          .min_inputs = 1,                                                                                              \
          .max_inputs = 1,                                                                                              \
          .n_outputs = 1,                                                                                               \

@@ -78,6 +78,8 @@ static double backward_flops(const cvr_infer_args *a) {
 
 static const cvr_op_desc forward_op = {.struct_size = sizeof forward_op,
                                        .name = "scaled_dot_product_attention",
+                                       .flags = CVR_OP_LOW_PRECISION,
+                                       .follows = 1,
                                        .version = 1,
                                        .min_inputs = 3,
                                        .max_inputs = 3,
@@ -90,6 +92,8 @@ static const cvr_op_desc forward_op = {.struct_size = sizeof forward_op,
                                        .doc = "y = softmax(q k^T / sqrt(E)) v for each head (Vaswani et al., 2017)"};
 static const cvr_op_desc backward_op = {.struct_size = sizeof backward_op,
                                         .name = "scaled_dot_product_attention_backward",
+                                        .flags = CVR_OP_LOW_PRECISION,
+                                        .follows = 7,
                                         .version = 1,
                                         .min_inputs = 6,
                                         .max_inputs = 6,

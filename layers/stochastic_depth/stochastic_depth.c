@@ -90,7 +90,7 @@ static double flops(const cvr_infer_args *a) {
 static const cvr_op_desc op = {.struct_size = sizeof op,
                                .name = "stochastic_depth",
                                .version = 1,
-                               .flags = CVR_OP_ORDER_FREE,
+                               .flags = CVR_OP_ORDER_FREE | CVR_OP_AGAIN,
                                .min_inputs = 3,
                                .max_inputs = 3,
                                .n_outputs = 1,

@@ -42,4 +42,16 @@ for backend in cpu reference; do
     same runs/classify/all-$backend-$precision/weights/last.safetensors runs/classify/less-$backend-$precision/weights/last.safetensors
   done
 done
+# a transformer: layer norms, gelu, sums and dropout are what is cheap there
+vit=(net.ini model.name=vit_b_16 model.patch_size=4 model.num_layers=4 model.num_heads=2 model.hidden_dim=64 model.mlp_dim=256 model.dropout=0.1 data.limit=32 train.batch=16 backend.name=cpu)
+for precision in f32 bf16; do
+  whole=$(planned "${vit[@]}" backend.precision=$precision)
+  least=$("$CVRUN" info "${vit[@]}" backend.precision=$precision train.memory=1K 2>&1 | grep -o 'at least [0-9]*M' | grep -o '[0-9]*' || true)
+  [ $((least * 1000000 * 10)) -lt $((whole * 9)) ] || fail "a transformer in $precision needs ${least}M, of $whole bytes without a limit"
+  checks=$((checks + 1))
+  "$CVRUN" train "${vit[@]}" backend.precision=$precision run.name=vit-all-$precision >log.txt 2>&1 || { cat log.txt >&2; fail "train a transformer"; }
+  "$CVRUN" train "${vit[@]}" backend.precision=$precision run.name=vit-less-$precision train.memory=${least}M >log.txt 2>&1 || { cat log.txt >&2; fail "train a transformer with ${least}M"; }
+  grep -q "activations are computed twice" log.txt || fail "nothing of a transformer was computed twice in $precision"
+  same runs/classify/vit-all-$precision/weights/last.safetensors runs/classify/vit-less-$precision/weights/last.safetensors
+done
 done_with memory_test

@@ -3,13 +3,6 @@
 
 #include <cvr/plugin/ops/arith.h>
 
-typedef struct pair_job {
-    const float *x, *y;
-    float *z;
-    int64_t x_step, y_step, n; /* steps of the innermost loop: 0, 1 or more */
-    float scale;
-} pair_job;
-
 /* ---- equal shapes ---- */
 
 /* z = x op y; n elements */
@@ -67,57 +60,96 @@ static int32_t mul_run(const cvr_kernel_args *a, cvr_error *err) {
     return same_shape(a, mul_span);
 }
 
-/* ---- broadcasting: both ops are commutative, so a repeated operand is always the second ---- */
+/* ---- broadcasting ---- */
 
-static void order_operands(const pair_job *job, const int64_t *at, const float **x, const float **y, int64_t step[2]) {
-    const int turn = job->x_step == 0;
-    *x = turn ? job->y + at[2] : job->x + at[1];
-    *y = turn ? job->x + at[1] : job->y + at[2];
-    step[0] = turn ? job->y_step : job->x_step;
-    step[1] = turn ? job->x_step : job->y_step;
+/* An operand's innermost loop, f32 or bf16; `step`: 0, 1 or more. */
+typedef struct operand {
+    const void *data;
+    int64_t step;
+    int bf16;
+} operand;
+
+/* z[i] = x[i * step[0]] op y[i * step[1]]; n elements */
+typedef void (*row_fn)(const float *x, const float *y, const int64_t step[2], float scale, float *restrict z,
+                       int64_t n);
+
+typedef struct row_job {
+    operand x, y; /* y: no data where there is only x */
+    void *z;
+    int bf16; /* z is */
+    float scale;
+    row_fn fn;
+} row_job;
+
+/* Element `at` of an operand and what follows, n elements and `step` apart in what is returned. */
+static const float *operand_row(const operand *o, int64_t at, int64_t n, float *buffer, int64_t *step) {
+    const uint16_t *half = (const uint16_t *)o->data + at;
+    *step = o->step;
+    if (!o->bf16) return (const float *)o->data + at;
+    *step = o->step != 0;
+    if (*step == o->step) return cpu_row_read(o->data, 1, at, o->step == 0 ? 1 : n, buffer);
+    for (int64_t i = 0; i < n; i++) buffer[i] = cvr_f32_of_bf16(half[i * o->step]);
+    return buffer;
 }
 
-static void add_row(void *ctx, const int64_t at[CPU_NEST_OPERANDS], int64_t n) {
-    const pair_job *job = ctx;
-    float *restrict z = job->z + at[0];
-    const float *x, *y;
-    int64_t step[2];
-    order_operands(job, at, &x, &y, step);
+/* A run of the innermost loop, which is as long as it likes: bf16 goes through the buffers in rows. */
+static void each_row(void *ctx, const int64_t at[CPU_NEST_OPERANDS], int64_t n) {
+    const row_job *job = ctx;
+    const int64_t most = job->bf16 || job->x.bf16 || job->y.bf16 ? CPU_ROW : n;
+    float buffers[3][CPU_ROW];
+    for (int64_t i = 0; i < n; i += most) {
+        const int64_t some = cpu_min(most, n - i);
+        int64_t step[2] = {0, 0};
+        const float *x = operand_row(&job->x, at[1] + i * job->x.step, some, buffers[0], &step[0]), *y = x;
+        float *z = cpu_row_space(job->z, job->bf16, at[0] + i, buffers[2]);
+        if (job->y.data) y = operand_row(&job->y, at[2] + i * job->y.step, some, buffers[1], &step[1]);
+        job->fn(x, y, step, job->scale, z, some);
+        cpu_row_store(job->z, job->bf16, at[0] + i, some, z);
+    }
+}
+
+/* Both ops are commutative, so that a repeated operand can always be the second. */
+static void add_row(const float *x, const float *y, const int64_t step[2], float scale, float *restrict z, int64_t n) {
+    (void)scale;
     if (step[0] == 1 && step[1] == 1)
         for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
     else if (step[0] == 1 && step[1] == 0)
         for (int64_t i = 0; i < n; i++) z[i] = x[i] + *y;
+    else if (step[0] == 0 && step[1] == 1)
+        for (int64_t i = 0; i < n; i++) z[i] = y[i] + *x;
     else
         for (int64_t i = 0; i < n; i++) z[i] = x[i * step[0]] + y[i * step[1]];
 }
 
-static void mul_row(void *ctx, const int64_t at[CPU_NEST_OPERANDS], int64_t n) {
-    const pair_job *job = ctx;
-    float *restrict z = job->z + at[0];
-    const float *x, *y;
-    int64_t step[2];
-    order_operands(job, at, &x, &y, step);
+static void mul_row(const float *x, const float *y, const int64_t step[2], float scale, float *restrict z, int64_t n) {
+    (void)scale;
     if (step[0] == 1 && step[1] == 1)
         for (int64_t i = 0; i < n; i++) z[i] = x[i] * y[i];
     else if (step[0] == 1 && step[1] == 0)
         for (int64_t i = 0; i < n; i++) z[i] = x[i] * *y;
+    else if (step[0] == 0 && step[1] == 1)
+        for (int64_t i = 0; i < n; i++) z[i] = y[i] * *x;
     else
         for (int64_t i = 0; i < n; i++) z[i] = x[i * step[0]] * y[i * step[1]];
 }
 
-static int32_t broadcast(const cvr_kernel_args *a, cpu_row_fn row) {
-    const cvr_tensor *out = a->outputs[0];
-    pair_job job = {.x = a->inputs[0]->data, .y = a->inputs[1]->data, .z = out->data};
+static operand operand_of(const cvr_tensor *t, int64_t step) {
+    return (operand){t->data, step, t->dtype == CVR_BF16};
+}
+
+static int32_t broadcast(const cvr_kernel_args *a, row_fn fn) {
+    const cvr_tensor *x = a->inputs[0], *y = a->inputs[1], *out = a->outputs[0];
     int64_t x_step[CVR_MAX_RANK], y_step[CVR_MAX_RANK], z_step[CVR_MAX_RANK];
     const int64_t *const steps[3] = {z_step, x_step, y_step};
+    row_job job = {.z = out->data, .bf16 = out->dtype == CVR_BF16, .scale = 1, .fn = fn};
     cpu_nest nest;
     cpu_steps(out->rank, out->shape, z_step);
-    cpu_broadcast_steps(a->inputs[0], out->rank, x_step);
-    cpu_broadcast_steps(a->inputs[1], out->rank, y_step);
+    cpu_broadcast_steps(x, out->rank, x_step);
+    cpu_broadcast_steps(y, out->rank, y_step);
     cpu_nest_init(&nest, out->rank, out->shape, steps, 3, 0);
-    job.x_step = nest.step[1][nest.n - 1];
-    job.y_step = nest.step[2][nest.n - 1];
-    cpu_nest_run(&nest, a->pool, row, &job);
+    job.x = operand_of(x, nest.step[1][nest.n - 1]);
+    job.y = operand_of(y, nest.step[2][nest.n - 1]);
+    cpu_nest_run(&nest, a->pool, each_row, &job);
     return CVR_OK;
 }
 
@@ -133,17 +165,16 @@ static int32_t mul_broadcast_run(const cvr_kernel_args *a, cvr_error *err) {
 
 /* ---- expand ---- */
 
-static void expand_row(void *ctx, const int64_t at[CPU_NEST_OPERANDS], int64_t n) {
-    const pair_job *job = ctx;
-    float *restrict z = job->z + at[0];
-    const float *x = job->x + at[1], scale = job->scale;
-    if (job->x_step == 0) {
+static void expand_row(const float *x, const float *unused, const int64_t step[2], float scale, float *restrict z,
+                       int64_t n) {
+    (void)unused;
+    if (step[0] == 0) {
         const float v = *x * scale;
         for (int64_t i = 0; i < n; i++) z[i] = v;
-    } else if (job->x_step == 1) {
+    } else if (step[0] == 1) {
         for (int64_t i = 0; i < n; i++) z[i] = x[i] * scale;
     } else {
-        for (int64_t i = 0; i < n; i++) z[i] = x[i * job->x_step] * scale;
+        for (int64_t i = 0; i < n; i++) z[i] = x[i * step[0]] * scale;
     }
 }
 
@@ -151,7 +182,7 @@ static int32_t expand_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_expand_attrs *attrs = a->attrs;
     const cvr_tensor *x = a->inputs[0], *out = a->outputs[0];
-    pair_job job = {.x = x->data, .z = out->data, .scale = (float)attrs->scale};
+    row_job job = {.z = out->data, .bf16 = out->dtype == CVR_BF16, .scale = (float)attrs->scale, .fn = expand_row};
     int64_t own[CVR_MAX_RANK], x_step[CVR_MAX_RANK], z_step[CVR_MAX_RANK], lacks = 0;
     const int64_t *const steps[2] = {z_step, x_step};
     cpu_nest nest;
@@ -166,17 +197,25 @@ static int32_t expand_run(const cvr_kernel_args *a, cvr_error *err) {
         next++;
     }
     cpu_nest_init(&nest, out->rank, out->shape, steps, 2, 0);
-    job.x_step = nest.step[1][nest.n - 1];
-    cpu_nest_run(&nest, a->pool, expand_row, &job);
+    job.x = operand_of(x, nest.step[1][nest.n - 1]);
+    cpu_nest_run(&nest, a->pool, each_row, &job);
     return CVR_OK;
 }
 
-#define SAME_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+/* Each operand may be of the one type or the other: parameters stay f32 where activations are bf16. */
+static int32_t mixed_supports(const cvr_signature *sig, cvr_error *reason) {
+    int fits = sig->outputs[0]->dtype == CVR_F32 || sig->outputs[0]->dtype == CVR_BF16;
+    for (uint32_t i = 0; i < sig->n_inputs; i++)
+        fits = fits && (sig->inputs[i]->dtype == CVR_F32 || sig->inputs[i]->dtype == CVR_BF16);
+    return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors that are neither f32 nor bf16");
+}
+
+#define ARITH_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"add", add_run, NULL, cpu_rows_supports, 3, SAME_FLAGS, 1},
-    {"mul", mul_run, NULL, cpu_rows_supports, 3, SAME_FLAGS, 1},
-    {"add_broadcast", add_broadcast_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"mul_broadcast", mul_broadcast_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"expand", expand_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"add", add_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, 1},
+    {"mul", mul_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, 1},
+    {"add_broadcast", add_broadcast_run, NULL, mixed_supports, 0, ARITH_FLAGS, 1},
+    {"mul_broadcast", mul_broadcast_run, NULL, mixed_supports, 0, ARITH_FLAGS, 1},
+    {"expand", expand_run, NULL, mixed_supports, 0, ARITH_FLAGS, 1},
 };
 const cpu_kernel_table cpu_arith_broadcast_kernels = {kernels, sizeof kernels / sizeof *kernels};

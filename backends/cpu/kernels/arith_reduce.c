@@ -3,7 +3,7 @@
  * loop is reduced, runs of it are summed in lanes; where it is kept, rows of it are added. With few outputs, the
  * outermost reduced loop is cut into parts, whose sums combine in their order.
  */
-#include "cpu_loops.h"
+#include "cpu_rows.h"
 
 #include <cvr/plugin/ops/arith.h>
 #include <math.h>
@@ -24,9 +24,10 @@ typedef struct reduction {
 
 typedef struct reduce_job {
     const reduction *r;
-    const float *x, *times; /* times: NULL, or factors of x */
-    double *partial;        /* (parts, lines, width) */
-    int largest;            /* amax instead of a sum */
+    const void *x, *times; /* times: NULL, or factors of x */
+    int x_bf16, times_bf16;
+    double *partial; /* (parts, lines, width) */
+    int largest;     /* amax instead of a sum */
 } reduce_job;
 
 /* Bit i of `mask`: axis i is reduced. `out_step`: of the output along x's axes. */
@@ -80,20 +81,40 @@ static uint64_t reduction_bytes(const reduction *r) {
 
 /* ---- one output: runs of the innermost loop ---- */
 
+/* One run, in pieces that leave the lanes as they are: cpu_sum() begins anew after as many. */
+static double sum_run_at(const reduce_job *job, int64_t at, int64_t n) {
+    const int64_t most = job->x_bf16 || job->times_bf16 ? CPU_SUM_BLOCK : n;
+    float buffers[2][CPU_SUM_BLOCK];
+    double total = 0;
+    for (int64_t i = 0; i < n; i += most) {
+        const int64_t some = cpu_min(most, n - i);
+        const float *x = cpu_row_read(job->x, job->x_bf16, at + i, some, buffers[0]);
+        if (job->times)
+            total += cpu_dot(x, cpu_row_read(job->times, job->times_bf16, at + i, some, buffers[1]), some);
+        else
+            total += cpu_sum(x, some);
+    }
+    return total;
+}
+
+static double max_run_at(const reduce_job *job, int64_t at, int64_t n, double best) {
+    for (int64_t k = 0; k < n; k++) {
+        const double x = cpu_row_at(job->x, job->x_bf16, at + k);
+        best = x > best || isnan(x) ? x : best;
+    }
+    return best;
+}
+
 static double reduce_runs(const reduce_job *job, int64_t at, int64_t first, int64_t end) {
     const reduction *r = job->r;
     double total = job->largest ? -INFINITY : 0;
     for (int64_t i = first; i < end; i++) {
         int64_t offset[CPU_NEST_OPERANDS];
         cpu_nest_at(&r->gone, r->gone.n, i, offset);
-        const float *x = job->x + at + offset[0];
-        if (job->largest) {
-            for (int64_t k = 0; k < r->run; k++) total = x[k] > total || isnan(x[k]) ? x[k] : total;
-        } else if (job->times) {
-            total += cpu_dot(x, job->times + at + offset[0], r->run);
-        } else {
-            total += cpu_sum(x, r->run);
-        }
+        if (job->largest)
+            total = max_run_at(job, at + offset[0], r->run, total);
+        else
+            total += sum_run_at(job, at + offset[0], r->run);
     }
     return total;
 }
@@ -116,16 +137,18 @@ static void max_row(const float *x, int64_t n, double *restrict best) {
 
 static void reduce_rows(const reduce_job *job, int64_t at, int64_t first, int64_t end, int64_t n, double *total) {
     const reduction *r = job->r;
-    float sum[CHUNK] = {0};
+    float sum[CHUNK] = {0}, buffers[2][CHUNK];
     for (int64_t k = 0; k < n; k++) total[k] = job->largest ? -INFINITY : 0;
     for (int64_t i = first; i < end; i++) {
         int64_t offset[CPU_NEST_OPERANDS];
         cpu_nest_at(&r->gone, r->gone.n, i, offset);
-        const float *x = job->x + at + offset[0];
+        const int64_t from = at + offset[0];
+        const float *x = cpu_row_read(job->x, job->x_bf16, from, n, buffers[0]), *times = NULL;
+        if (job->times) times = cpu_row_read(job->times, job->times_bf16, from, n, buffers[1]);
         if (job->largest)
             max_row(x, n, total);
         else
-            add_row(x, job->times ? job->times + at + offset[0] : NULL, n, sum);
+            add_row(x, times, n, sum);
         if ((i - first) % GROUP == GROUP - 1 || i == end - 1)
             for (int64_t k = 0; k < n && !job->largest; k++) {
                 total[k] += (double)sum[k];
@@ -151,7 +174,7 @@ static void reduce_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 /* y = factor * the parts together */
-static void finish(const reduce_job *job, float *y, double factor) {
+static void finish(const reduce_job *job, const cvr_tensor *y, double factor) {
     const reduction *r = job->r;
     for (int64_t line = 0; line < r->lines; line++) {
         int64_t at[CPU_NEST_OPERANDS];
@@ -166,7 +189,7 @@ static void finish(const reduce_job *job, float *y, double factor) {
                 else if (*part > total || isnan(*part))
                     total = *part;
             }
-            y[at[1] + k * r->out_step] = (float)(total * factor);
+            cpu_row_put(y->data, y->dtype == CVR_BF16, at[1] + k * r->out_step, (float)(total * factor));
         }
     }
 }
@@ -219,14 +242,18 @@ static uint64_t sum_to_workspace(const cvr_signature *sig) {
     return reduction_bytes(&r);
 }
 
-static int32_t reduce(const cvr_kernel_args *a, const reduction *r, const float *times, int largest, double factor) {
-    float *y = a->outputs[0]->data;
+static int32_t reduce(const cvr_kernel_args *a, const reduction *r, const cvr_tensor *times, int largest,
+                      double factor) {
+    const cvr_tensor *y = a->outputs[0];
     if (cpu_numel(a->inputs[0]) == 0) {
         for (int64_t i = 0; i < cpu_numel(a->outputs[0]); i++)
-            y[i] = (float)(0 * factor); /* the mean of nothing: NaN */
+            cpu_row_put(y->data, y->dtype == CVR_BF16, i, (float)(0 * factor)); /* the mean of nothing: NaN */
         return CVR_OK;
     }
-    reduce_job job = {.r = r, .x = a->inputs[0]->data, .times = times, .partial = a->workspace, .largest = largest};
+    reduce_job job = {.r = r, .x = a->inputs[0]->data, .partial = a->workspace, .largest = largest};
+    job.x_bf16 = a->inputs[0]->dtype == CVR_BF16;
+    if (times) job.times = times->data;
+    job.times_bf16 = times && times->dtype == CVR_BF16;
     cpu_run(a->pool, r->parts * r->lines * r->chunks, reduce_task, &job);
     finish(&job, y, factor);
     return CVR_OK;
@@ -263,15 +290,16 @@ static int32_t amax_run(const cvr_kernel_args *a, cvr_error *err) {
 static int32_t sum_to_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const reduction r = by_shape(a->inputs[0], a->outputs[0]);
-    return reduce(a, &r, cpu_floats(a, 1), 0, 1);
+    return reduce(a, &r, a->n_inputs > 1 ? a->inputs[1] : NULL, 0, 1);
 }
 
 /* ---- amax_backward: dx = grad / (how many x equal y) where x = y ---- */
 
 typedef struct ties_job {
     cpu_nest kept, gone;
-    const float *x, *y, *grad;
-    float *dx;
+    const void *x, *y, *grad;
+    void *dx;
+    int bf16;
     int64_t inner;
 } ties_job;
 
@@ -280,15 +308,16 @@ static void ties_task(void *ctx, uint64_t task, uint32_t worker) {
     const ties_job *job = ctx;
     int64_t at[CPU_NEST_OPERANDS], offset[CPU_NEST_OPERANDS], equal = 0;
     cpu_nest_at(&job->kept, job->kept.n, (int64_t)task, at);
-    const float y = job->y[at[1]];
+    const float y = cpu_row_at(job->y, job->bf16, at[1]);
     for (int64_t i = 0; i < job->inner; i++) {
         cpu_nest_at(&job->gone, job->gone.n, i, offset);
-        equal += job->x[at[0] + offset[0]] == y;
+        equal += cpu_row_at(job->x, job->bf16, at[0] + offset[0]) == y;
     }
-    const float share = equal > 0 ? job->grad[at[1]] / (float)equal : 0;
+    const float share = equal > 0 ? cpu_row_at(job->grad, job->bf16, at[1]) / (float)equal : 0;
     for (int64_t i = 0; i < job->inner; i++) {
         cpu_nest_at(&job->gone, job->gone.n, i, offset);
-        job->dx[at[0] + offset[0]] = job->x[at[0] + offset[0]] == y ? share : 0;
+        const float x = cpu_row_at(job->x, job->bf16, at[0] + offset[0]);
+        cpu_row_put(job->dx, job->bf16, at[0] + offset[0], x == y ? share : 0);
     }
 }
 
@@ -298,6 +327,7 @@ static int32_t amax_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *x = a->inputs[0], *y = a->inputs[1];
     const uint32_t mask = reduced_axes(attrs, x->rank);
     ties_job job = {.x = x->data, .y = y->data, .grad = a->inputs[2]->data, .dx = a->outputs[0]->data, .inner = 1};
+    job.bf16 = x->dtype == CVR_BF16;
     int64_t step[CVR_MAX_RANK], out_step[CVR_MAX_RANK], kept[CVR_MAX_RANK], gone[CVR_MAX_RANK], outputs = 1;
     const int64_t *const steps[2] = {step, out_step};
     cpu_steps(x->rank, x->shape, step);
@@ -314,11 +344,20 @@ static int32_t amax_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* x, and its factors, may be of the one type or the other. */
+static int32_t sum_supports(const cvr_signature *sig, cvr_error *reason) {
+    int fits = sig->outputs[0]->dtype == CVR_F32 || sig->outputs[0]->dtype == CVR_BF16;
+    for (uint32_t i = 0; i < sig->n_inputs; i++)
+        fits = fits && (!sig->inputs[i] || sig->inputs[i]->dtype == CVR_F32 || sig->inputs[i]->dtype == CVR_BF16);
+    return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors that are neither f32 nor bf16");
+}
+
+#define REDUCE_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"sum", sum_run, reduce_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"mean", mean_run, reduce_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"amax", amax_run, reduce_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"amax_backward", amax_backward_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
-    {"sum_to", sum_to_run, sum_to_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"sum", sum_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
+    {"mean", mean_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
+    {"amax", amax_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
+    {"amax_backward", amax_backward_run, NULL, cpu_rows_supports, 1, REDUCE_FLAGS, 1},
+    {"sum_to", sum_to_run, sum_to_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
 };
 const cpu_kernel_table cpu_arith_reduce_kernels = {kernels, sizeof kernels / sizeof *kernels};

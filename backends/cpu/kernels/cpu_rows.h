@@ -27,11 +27,33 @@ static inline void cpu_row_store(void *data, int bf16, int64_t at, int64_t n, co
     for (int64_t k = 0; bf16 && k < n; k++) half[k] = cvr_bf16_of_f32(row[k]);
 }
 
+/* A single element. */
+static inline float cpu_row_at(const void *data, int bf16, int64_t at) {
+    return bf16 ? cvr_f32_of_bf16(((const uint16_t *)data)[at]) : ((const float *)data)[at];
+}
+
+static inline void cpu_row_put(void *data, int bf16, int64_t at, float value) {
+    if (bf16)
+        ((uint16_t *)data)[at] = cvr_bf16_of_f32(value);
+    else
+        ((float *)data)[at] = value;
+}
+
 /* All inputs and output 0 have one floating-point type, f32 or bf16. */
 static inline int32_t cpu_rows_supports(const cvr_signature *sig, cvr_error *reason) {
     const uint32_t dtype = sig->outputs[0]->dtype;
     int one = dtype == CVR_F32 || dtype == CVR_BF16;
     for (uint32_t i = 0; i < sig->n_inputs; i++) one = one && sig->inputs[i]->dtype == dtype;
+    return one ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors of other or several element types");
+}
+
+/* The first n inputs and output 0 have one floating-point type, f32 or bf16; the other inputs, where present, are f32.
+ */
+static inline int32_t cpu_rows_first_supports(const cvr_signature *sig, uint32_t n, cvr_error *reason) {
+    const uint32_t dtype = sig->outputs[0]->dtype;
+    int one = dtype == CVR_F32 || dtype == CVR_BF16;
+    for (uint32_t i = 0; i < sig->n_inputs; i++)
+        one = one && (!sig->inputs[i] || sig->inputs[i]->dtype == (i < n ? dtype : (uint32_t)CVR_F32));
     return one ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors of other or several element types");
 }
 

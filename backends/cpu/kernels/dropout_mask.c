@@ -1,14 +1,15 @@
 /* Dropout on the CPU (see <cvr/plugin/ops/dropout.h>): LANES counters of Philox side by side. */
-#include "cpu_loops.h"
+#include "cpu_rows.h"
 
 #include <cvr/plugin/ops/dropout.h>
 
 #define LANES 128 /* counters at once: four elements each */
 
 typedef struct dropout_job {
-    const float *x;
-    float *y;
+    const void *x;
+    void *y;
     int64_t n;
+    int bf16;
     uint64_t key, step, threshold;
     float scale;
 } dropout_job;
@@ -62,15 +63,16 @@ static void dropout_task(void *ctx, uint64_t task, uint32_t worker) {
     const dropout_job *job = ctx;
     const int64_t first = (int64_t)task * CPU_SPAN, end = cpu_min(first + CPU_SPAN, job->n);
     if (job->threshold > UINT32_MAX) { /* p = 1 */
-        memset(job->y + first, 0, (size_t)(end - first) * sizeof *job->y);
+        const size_t size = job->bf16 ? sizeof(uint16_t) : sizeof(float);
+        memset((char *)job->y + (size_t)first * size, 0, (size_t)(end - first) * size);
         return;
     }
     for (int64_t i = first; i < end; i += 4 * LANES) {
         philox_words words;
-        float factor[4 * LANES];
+        float factor[4 * LANES], buffers[2][4 * LANES];
         const int64_t n = cpu_min(4 * LANES, end - i);
-        const float *x = job->x + i;
-        float *y = job->y + i;
+        const float *x = cpu_row_read(job->x, job->bf16, i, n, buffers[0]);
+        float *y = cpu_row_space(job->y, job->bf16, i, buffers[1]);
         philox_lanes(job->key, job->step, (uint64_t)i / 4, &words);
         factors(&words, (uint32_t)job->threshold, job->scale, factor);
         CPU_INDEPENDENT
@@ -78,6 +80,7 @@ static void dropout_task(void *ctx, uint64_t task, uint32_t worker) {
             const float kept = x[k] * factor[k];
             y[k] = factor[k] == 0 ? 0 : kept;
         }
+        cpu_row_store(job->y, job->bf16, i, n, y);
     }
 }
 
@@ -86,6 +89,7 @@ static int32_t dropout_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_dropout_attrs *attrs = a->attrs;
     int64_t seed;
     dropout_job job = {.x = a->inputs[0]->data, .y = a->outputs[0]->data, .n = cpu_numel(a->inputs[0])};
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
     memcpy(&seed, a->inputs[1]->data, sizeof seed);
     memcpy(&job.step, a->inputs[2]->data, sizeof job.step);
     job.key = cvr_rng_mix((uint64_t)seed, (uint64_t)attrs->key);
@@ -96,6 +100,6 @@ static int32_t dropout_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"dropout", dropout_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"dropout", dropout_run, NULL, NULL, 1, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, 1},
 };
 const cpu_kernel_table cpu_dropout_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -63,26 +63,16 @@ static const float *table(const batch_job *job, int which, int64_t column) {
     return job->tables + which * job->width + column;
 }
 
-/* Where a result is computed: in place, or in a buffer that store_row() then narrows. */
-static float *row_space(const batch_job *job, void *data, int64_t at, float *buffer) {
-    return job->bf16 ? buffer : (float *)data + at;
-}
-
-static void store_row(const batch_job *job, void *data, int64_t at, int64_t n, const float *row) {
-    uint16_t *half = (uint16_t *)data + at;
-    for (int64_t k = 0; job->bf16 && k < n; k++) half[k] = cvr_bf16_of_f32(row[k]);
-}
-
 /* y = cut((x - mean) * scale + shift + residual); a NaN stays one */
 static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
     float buffers[3][COLUMN_CHUNK];
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
-    const float *x = columns_floats(job->x, job->bf16, at, n, buffers[0]);
-    float *y = row_space(job, job->out, at, buffers[2]);
+    const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]);
+    float *y = cpu_row_space(job->out, job->bf16, at, buffers[2]);
     const cut limit = job->cut;
     if (job->residual) {
-        const float *z = columns_floats(job->residual, job->bf16, at, n, buffers[1]);
+        const float *z = cpu_row_read(job->residual, job->bf16, at, n, buffers[1]);
         CPU_INDEPENDENT
         for (int64_t k = 0; k < n; k++) {
             const float v = (x[k] - mean[k]) * scale[k] + shift[k] + z[k];
@@ -95,7 +85,7 @@ static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int6
             y[k] = v < limit.low ? limit.low : v > limit.high ? limit.high : v;
         }
     }
-    store_row(job, job->out, at, n, y);
+    cpu_row_store(job->out, job->bf16, at, n, y);
 }
 
 /* One row's gradient before the activation: grad where low < y < high, else 0. */
@@ -104,12 +94,12 @@ static const float *masked_gradient(const batch_job *job, const float *x, int64_
     float ys[COLUMN_CHUNK], gs[COLUMN_CHUNK];
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
-    const float *g = columns_floats(job->grad, job->bf16, at, n, gs);
+    const float *g = cpu_row_read(job->grad, job->bf16, at, n, gs);
     const cut limit = job->cut;
     if (!job->cuts) {
         memcpy(buffer, g, (size_t)n * sizeof *buffer);
     } else if (job->y) {
-        const float *y = columns_floats(job->y, job->bf16, at, n, ys);
+        const float *y = cpu_row_read(job->y, job->bf16, at, n, ys);
         for (int64_t k = 0; k < n; k++) buffer[k] = y[k] > limit.low && y[k] < limit.high ? g[k] : 0;
     } else {
         for (int64_t k = 0; k < n; k++) {
@@ -123,14 +113,14 @@ static const float *masked_gradient(const batch_job *job, const float *x, int64_
 /* The first pass over x and grad; leaves the masked gradient where the second will look for it. */
 static void gradient_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out) {
     const batch_job *job = ctx;
-    out->x = columns_floats(job->x, job->bf16, at, n, out->x_buffer);
+    out->x = cpu_row_read(job->x, job->bf16, at, n, out->x_buffer);
     if (!job->cuts && !job->masked) {
-        out->grad = columns_floats(job->grad, job->bf16, at, n, out->grad_buffer);
+        out->grad = cpu_row_read(job->grad, job->bf16, at, n, out->grad_buffer);
         return;
     }
     out->grad = masked_gradient(job, out->x, at, column, n, out->grad_buffer);
     if (job->masked && job->bf16)
-        store_row(job, job->masked, at, n, out->grad);
+        cpu_row_store(job->masked, 1, at, n, out->grad);
     else if (job->masked)
         memcpy((float *)job->masked + at, out->grad, (size_t)n * sizeof *out->grad);
 }
@@ -140,17 +130,17 @@ static void backward_chunk(const batch_job *job, int64_t at, int64_t column, int
     float buffers[3][COLUMN_CHUNK];
     const float *mean = table(job, MEAN, column), *own = table(job, OWN, column);
     const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
-    const float *x = columns_floats(job->x, job->bf16, at, n, buffers[0]), *g;
-    float *dx = row_space(job, job->out, at, buffers[2]);
+    const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]), *g;
+    float *dx = cpu_row_space(job->out, job->bf16, at, buffers[2]);
     if (job->masked)
-        g = columns_floats(job->masked, job->bf16, at, n, buffers[1]);
+        g = cpu_row_read(job->masked, job->bf16, at, n, buffers[1]);
     else if (job->cuts)
         g = masked_gradient(job, x, at, column, n, buffers[1]);
     else
-        g = columns_floats(job->grad, job->bf16, at, n, buffers[1]);
+        g = cpu_row_read(job->grad, job->bf16, at, n, buffers[1]);
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) dx[k] = g[k] * own[k] + (x[k] - mean[k]) * slope[k] + level[k];
-    store_row(job, job->out, at, n, dx);
+    cpu_row_store(job->out, job->bf16, at, n, dx);
 }
 
 static void forward_row(void *ctx, int64_t segment, int64_t at, int64_t n) {

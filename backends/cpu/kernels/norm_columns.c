@@ -98,7 +98,7 @@ static void add_group(const columns_job *job, int64_t at, int64_t rows, int64_t 
     float buffer[COLUMN_CHUNK];
     const int64_t once = job->low ? 1 : rows; /* bf16 is widened row by row */
     for (int64_t r = 0; r < rows; r += once) {
-        const float *x = columns_floats(job->x, job->low, at + r * stride, n, buffer);
+        const float *x = cpu_row_read(job->x, job->low, at + r * stride, n, buffer);
         if (mean)
             add_squares(x, once, stride, n, mean, sum);
         else
@@ -167,9 +167,9 @@ void columns_moments(const columns *c, const cvr_threadpool *pool, const cvr_ten
 
 void columns_plain_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out) {
     const columns_plain *p = ctx;
-    (void)column, (void)n;
-    out->x = p->x + at;
-    out->grad = p->grad + at;
+    (void)column;
+    out->x = cpu_row_read(p->x, p->bf16, at, n, out->x_buffer);
+    out->grad = cpu_row_read(p->grad, p->bf16, at, n, out->grad_buffer);
 }
 
 /* partial[0]: sum of grad; partial[1]: sum of grad * (x - mean) */

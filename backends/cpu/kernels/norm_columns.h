@@ -6,7 +6,7 @@
 #ifndef CVR_BACKENDS_CPU_NORM_COLUMNS_H
 #define CVR_BACKENDS_CPU_NORM_COLUMNS_H
 
-#include "cpu_loops.h"
+#include "cpu_rows.h"
 
 #define COLUMN_CHUNK 256 /* columns of a task */
 #define COLUMN_GROUP 32
@@ -41,19 +41,12 @@ typedef void (*columns_row_fn)(const void *ctx, int64_t at, int64_t column, int6
 void columns_products(const columns *c, const cvr_threadpool *pool, columns_row_fn row, const void *ctx,
                       const float *mean, double *partial, double *sum_grad, double *sum_product);
 
-/* A row_fn for two f32 tensors as they are. */
+/* A row_fn for two tensors, both f32 or both bf16, as they are. */
 typedef struct columns_plain {
-    const float *x, *grad;
+    const void *x, *grad;
+    int bf16;
 } columns_plain;
 void columns_plain_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out);
-
-/* n elements of a tensor from element `at` on, as f32: in place where they are that, else in the buffer. */
-static inline const float *columns_floats(const void *data, int low, int64_t at, int64_t n, float *buffer) {
-    const uint16_t *half = (const uint16_t *)data + at;
-    if (!low) return (const float *)data + at;
-    for (int64_t k = 0; k < n; k++) buffer[k] = cvr_f32_of_bf16(half[k]);
-    return buffer;
-}
 
 /* Per-channel numbers (n_tables tables of segments x channels), repeated to (n_tables, segments, width). */
 void columns_widen(const columns *c, const float *narrow, int n_tables, float *wide);

@@ -49,20 +49,31 @@ static group_work group_open(const cvr_kernel_args *a) {
 }
 
 typedef struct group_job {
-    const float *x, *grad;
-    float *y;
+    const void *x, *grad;
+    void *y;
+    int bf16;
     const float *tables; /* (TABLES, segments, width) */
     int64_t width, table;
 } group_job;
 
-/* y = (x - mean) * scale + shift */
-static void scale_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
-    const group_job *job = ctx;
-    const float *mean = job->tables + segment * job->width, *scale = mean + job->table, *shift = scale + job->table;
-    const float *x = job->x + at;
-    float *y = job->y + at;
+static const float *table(const group_job *job, int which, int64_t segment, int64_t column) {
+    return job->tables + which * job->table + segment * job->width + column;
+}
+
+/* y = (x - mean) * scale + shift; `at` is where the row begins, whose columns [k0, k0 + n) are done */
+static void scale_chunk(const group_job *job, int64_t segment, int64_t at, int64_t k0, int64_t n) {
+    float buffers[2][COLUMN_CHUNK];
+    const float *mean = table(job, 0, segment, k0), *scale = table(job, 1, segment, k0);
+    const float *shift = table(job, 2, segment, k0);
+    const float *x = cpu_row_read(job->x, job->bf16, at + k0, n, buffers[0]);
+    float *y = cpu_row_space(job->y, job->bf16, at + k0, buffers[1]);
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) y[k] = (x[k] - mean[k]) * scale[k] + shift[k];
+    cpu_row_store(job->y, job->bf16, at + k0, n, y);
+}
+
+static void scale_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
+    for (int64_t k = 0; k < n; k += COLUMN_CHUNK) scale_chunk(ctx, segment, at, k, cpu_min(COLUMN_CHUNK, n - k));
 }
 
 /* Mean and variance of a group, from those of its channels, which have equally many elements each. */
@@ -95,6 +106,7 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
         }
     }
     group_job job = {.x = a->inputs[0]->data, .y = a->outputs[0]->data, .tables = w.wide};
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
     job.width = w.c.width;
     job.table = w.c.segments * w.c.width;
     columns_widen(&w.c, w.narrow, TABLES - 1, w.wide);
@@ -103,14 +115,20 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* dx = grad * own + (x - mean) * slope + level */
-static void gradient_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
-    const group_job *job = ctx;
-    const float *mean = job->tables + segment * job->width, *own = mean + job->table, *slope = own + job->table;
-    const float *level = slope + job->table;
-    const float *x = job->x + at, *g = job->grad + at;
-    float *dx = job->y + at;
+static void gradient_chunk(const group_job *job, int64_t segment, int64_t at, int64_t k0, int64_t n) {
+    float buffers[3][COLUMN_CHUNK];
+    const float *mean = table(job, 0, segment, k0), *own = table(job, 1, segment, k0);
+    const float *slope = table(job, 2, segment, k0), *level = table(job, 3, segment, k0);
+    const float *x = cpu_row_read(job->x, job->bf16, at + k0, n, buffers[0]);
+    const float *g = cpu_row_read(job->grad, job->bf16, at + k0, n, buffers[1]);
+    float *dx = cpu_row_space(job->y, job->bf16, at + k0, buffers[2]);
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) dx[k] = g[k] * own[k] + (x[k] - mean[k]) * slope[k] + level[k];
+    cpu_row_store(job->y, job->bf16, at + k0, n, dx);
+}
+
+static void gradient_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
+    for (int64_t k = 0; k < n; k += COLUMN_CHUNK) gradient_chunk(ctx, segment, at, k, cpu_min(COLUMN_CHUNK, n - k));
 }
 
 /* dweight = sum of grad * xhat, dbias = sum of grad, from the sums of each picture */
@@ -135,7 +153,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const float *weight = cpu_floats(a, 2), *means = cpu_floats(a, 3), *invstds = cpu_floats(a, 4);
     const int64_t all = w.n * w.channels, per_group = w.channels / w.groups;
     for (int64_t k = 0; k < all; k++) w.narrow[k] = means[k / per_group];
-    const columns_plain plain = {a->inputs[0]->data, a->inputs[1]->data};
+    const columns_plain plain = {a->inputs[0]->data, a->inputs[1]->data, a->inputs[0]->dtype == CVR_BF16};
     columns_products(&w.c, a->pool, columns_plain_row, &plain, w.narrow, w.partial, w.first, w.second);
     parameter_gradients(a, &w);
     for (int64_t g = 0; g < w.n * w.groups; g++) {
@@ -154,6 +172,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
         }
     }
     group_job job = {.x = a->inputs[0]->data, .grad = a->inputs[1]->data, .y = a->outputs[0]->data, .tables = w.wide};
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
     job.width = w.c.width;
     job.table = w.c.segments * w.c.width;
     columns_widen(&w.c, w.narrow, TABLES, w.wide);
@@ -161,8 +180,18 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* x, and backward its gradient, are f32 or bf16 alike; all else is f32. */
+static int32_t forward_supports(const cvr_signature *sig, cvr_error *reason) {
+    return cpu_rows_first_supports(sig, 1, reason);
+}
+
+static int32_t backward_supports(const cvr_signature *sig, cvr_error *reason) {
+    return cpu_rows_first_supports(sig, 2, reason);
+}
+
+#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"group_norm", forward_run, group_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"group_norm_backward", backward_run, group_workspace, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"group_norm", forward_run, group_workspace, forward_supports, 0, NORM_FLAGS, 1},
+    {"group_norm_backward", backward_run, group_workspace, backward_supports, 3, NORM_FLAGS, 1},
 };
 const cpu_kernel_table cpu_norm_group_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -1,5 +1,5 @@
 /* Layer normalisation on the CPU (see <cvr/plugin/ops/norm.h>), where a group is a row in memory. */
-#include "cpu_loops.h"
+#include "cpu_rows.h"
 
 #include <cvr/plugin/ops/norm.h>
 #include <math.h>
@@ -27,24 +27,38 @@ static int rows_of(const cvr_tensor *x, const cvr_layer_norm_attrs *attrs, rows 
     return pixel || tail;
 }
 
-static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
+/* `n`: inputs of the activations' type, f32 or bf16 */
+static int32_t supports(const cvr_signature *sig, uint32_t n, cvr_error *reason) {
     rows r;
-    if (rows_of(sig->inputs[0], sig->attrs, &r)) return CVR_OK;
+    if (rows_of(sig->inputs[0], sig->attrs, &r)) return cpu_rows_first_supports(sig, n, reason);
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "the normalised axes are not innermost in memory (N, H, W, C)");
 }
 
-/* weight and bias in x's order */
+static int32_t forward_supports(const cvr_signature *sig, cvr_error *reason) {
+    return supports(sig, 1, reason);
+}
+
+static int32_t backward_supports(const cvr_signature *sig, cvr_error *reason) {
+    return supports(sig, 2, reason);
+}
+
+/* Bytes for `n` rows of floats a worker, where rows of bf16 are widened. */
+static uint64_t wide_bytes(const cvr_signature *sig, const rows *r, uint64_t n) {
+    return sig->inputs[0]->dtype == CVR_BF16 ? sig->n_workers * n * (uint64_t)r->size * sizeof(float) : 0;
+}
+
+/* weight and bias in x's order, then a row */
 static uint64_t forward_workspace(const cvr_signature *sig) {
     rows r;
     (void)rows_of(sig->inputs[0], sig->attrs, &r);
-    return r.pixels > 0 ? (uint64_t)r.size * 2 * sizeof(float) : 0;
+    return (r.pixels > 0 ? (uint64_t)r.size * 2 * sizeof(float) : 0) + wide_bytes(sig, &r, 1);
 }
 
-/* Sums for dweight and dbias of each block of rows, then weight in x's order. */
+/* Sums for dweight and dbias of each block of rows, then weight in x's order, then two rows. */
 static uint64_t backward_workspace(const cvr_signature *sig) {
     rows r;
     (void)rows_of(sig->inputs[0], sig->attrs, &r);
-    return (uint64_t)r.size * ((uint64_t)r.blocks * 2 * sizeof(double) + sizeof(float));
+    return (uint64_t)r.size * ((uint64_t)r.blocks * 2 * sizeof(double) + sizeof(float)) + wide_bytes(sig, &r, 2);
 }
 
 /* Where element i of a weight lies in a row of x. */
@@ -60,8 +74,12 @@ static const float *in_row_order(const rows *r, const float *weight, float *room
 
 typedef struct rows_job {
     rows r;
-    const float *x, *grad, *weight, *bias;
-    float *y, *mean, *invstd;
+    const void *x, *grad;
+    void *y;
+    const float *weight, *bias;
+    float *mean, *invstd;
+    float *wide; /* rows of each worker */
+    int bf16;
     double *partial;
     double eps;
 } rows_job;
@@ -85,14 +103,16 @@ static void normalise_row(const rows_job *job, const float *x, float *y, float m
 }
 
 static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
-    (void)worker;
     const rows_job *job = ctx;
     const int64_t n = job->r.size, first = (int64_t)task * job->r.block;
     const int64_t end = cpu_min(first + job->r.block, job->r.groups);
+    float *wide = job->bf16 ? job->wide + worker * n : NULL;
     for (int64_t g = first; g < end; g++) {
-        const float *x = job->x + g * n, mean = (float)(cpu_sum(x, n) / (double)n);
+        const float *x = cpu_row_read(job->x, job->bf16, g * n, n, wide), mean = (float)(cpu_sum(x, n) / (double)n);
         const float invstd = (float)(1 / sqrt(cpu_sum_square(x, mean, n) / (double)n + job->eps));
-        normalise_row(job, x, job->y + g * n, mean, invstd);
+        float *y = cpu_row_space(job->y, job->bf16, g * n, wide);
+        normalise_row(job, x, y, mean, invstd);
+        cpu_row_store(job->y, job->bf16, g * n, n, y);
         job->mean[g] = mean;
         job->invstd[g] = invstd;
     }
@@ -106,6 +126,8 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)rows_of(a->inputs[0], attrs, &job.r);
     job.weight = in_row_order(&job.r, cpu_floats(a, 1), room);
     job.bias = in_row_order(&job.r, cpu_floats(a, 2), room + job.r.size);
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
+    if (job.bf16) job.wide = room + (job.r.pixels > 0 ? 2 * job.r.size : 0);
     job.mean = a->outputs[1]->data;
     job.invstd = a->outputs[2]->data;
     cpu_run(a->pool, job.r.blocks, forward_task, &job);
@@ -145,14 +167,16 @@ static void row_gradient(const rows_job *job, const float *x, const float *g, fl
 }
 
 static void backward_task(void *ctx, uint64_t task, uint32_t worker) {
-    (void)worker;
     const rows_job *job = ctx;
     const int64_t n = job->r.size, first = (int64_t)task * job->r.block;
     const int64_t end = cpu_min(first + job->r.block, job->r.groups);
+    float *wide = job->bf16 ? job->wide + 2 * worker * n : NULL, *wide_grad = job->bf16 ? wide + n : NULL;
     double *restrict dweight = job->partial + (int64_t)task * 2 * n, *restrict dbias = dweight + n;
     memset(dweight, 0, 2 * (size_t)n * sizeof *dweight);
     for (int64_t r = first; r < end; r++) {
-        const float *x = job->x + r * n, *g = job->grad + r * n, mean = job->mean[r], invstd = job->invstd[r];
+        const float *x = cpu_row_read(job->x, job->bf16, r * n, n, wide), mean = job->mean[r];
+        const float *g = cpu_row_read(job->grad, job->bf16, r * n, n, wide_grad), invstd = job->invstd[r];
+        float *dx = cpu_row_space(job->y, job->bf16, r * n, wide);
         double sums[2];
         row_sums(job, x, g, mean, invstd, sums);
         const float scalars[4] = {mean, invstd, (float)(sums[0] / (double)n), (float)(sums[1] / (double)n)};
@@ -160,7 +184,8 @@ static void backward_task(void *ctx, uint64_t task, uint32_t worker) {
             dweight[i] += (double)(g[i] * ((x[i] - mean) * invstd));
             dbias[i] += (double)g[i];
         }
-        row_gradient(job, x, g, job->y + r * n, scalars);
+        row_gradient(job, x, g, dx, scalars);
+        cpu_row_store(job->y, job->bf16, r * n, n, dx);
     }
 }
 
@@ -171,7 +196,9 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)rows_of(a->inputs[0], a->attrs, &job.r);
     const rows *r = &job.r;
     job.partial = a->workspace;
-    job.weight = in_row_order(r, cpu_floats(a, 2), (float *)(job.partial + r->blocks * 2 * r->size));
+    job.wide = (float *)(job.partial + r->blocks * 2 * r->size) + r->size;
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
+    job.weight = in_row_order(r, cpu_floats(a, 2), job.wide - r->size);
     job.mean = cpu_floats(a, 3);
     job.invstd = cpu_floats(a, 4);
     cpu_run(a->pool, r->blocks, backward_task, &job);
@@ -188,8 +215,9 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"layer_norm", forward_run, forward_workspace, supports, 0, CPU_KERNEL_FLAGS, 1},
-    {"layer_norm_backward", backward_run, backward_workspace, supports, 3, CPU_KERNEL_FLAGS, 1},
+    {"layer_norm", forward_run, forward_workspace, forward_supports, 0, NORM_FLAGS, 1},
+    {"layer_norm_backward", backward_run, backward_workspace, backward_supports, 3, NORM_FLAGS, 1},
 };
 const cpu_kernel_table cpu_norm_rows_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -1,9 +1,14 @@
-/* Pooling on the CPU: rows of output pixels as tasks, channels in the inner loop (see <cvr/plugin/ops/pool.h>). */
-#include "kernels.h"
+/*
+ * Pooling on the CPU: rows of pixels of what is written as tasks, channels in the inner loop (see
+ * <cvr/plugin/ops/pool.h>). A gradient is gathered: each pixel of dx adds up the windows that it lies in, in their
+ * order, so that it is written once and no two tasks meet.
+ */
+#include "cpu_rows.h"
 
 #include <cvr/plugin/ops/pool.h>
 
 #define CHANNELS 64 /* worked on at once */
+#define GROUP 32    /* pixels that floats add up before a double takes over */
 
 /* How the windows of an average lie: fixed ones, or adaptive ones where `stride` is 0. Pairs are (height, width). */
 typedef struct windows {
@@ -36,8 +41,21 @@ typedef struct pool_job {
     const void *attrs;
     const cvr_tensor *a, *b; /* x; or grad and index */
     cvr_tensor *y, *index;   /* y and index; or dx */
+    int bf16;
     windows w;
 } pool_job;
+
+static pool_job job_of(const cvr_kernel_args *a) {
+    return (pool_job){
+        .attrs = a->attrs, .a = a->inputs[0], .y = a->outputs[0], .bf16 = a->inputs[0]->dtype == CVR_BF16};
+}
+
+static void store_pixel(const pool_job *job, int64_t at, const float *pixel, int64_t n) {
+    if (job->bf16)
+        cpu_row_store(job->y->data, 1, at, n, pixel);
+    else
+        memcpy((float *)job->y->data + at, pixel, (size_t)n * sizeof *pixel);
+}
 
 /* ---- max ---- */
 
@@ -62,8 +80,8 @@ static void store_index(const cvr_tensor *index, int64_t at, const int32_t *tap,
 static void max_pixel(const pool_job *job, int64_t n, int64_t p, int64_t q, int64_t c0, int64_t width) {
     const cvr_max_pool2d_attrs *attrs = job->attrs;
     const int64_t channels = job->a->shape[1], rows = job->a->shape[2], columns = job->a->shape[3];
-    const float *x = (const float *)job->a->data + n * rows * columns * channels + c0;
-    float best[CHANNELS];
+    const int64_t image = n * rows * columns * channels + c0;
+    float best[CHANNELS], buffer[CHANNELS];
     int32_t at[CHANNELS];
     int first = 1;
     for (int64_t r = 0; r < attrs->kernel_size[0]; r++) {
@@ -72,7 +90,8 @@ static void max_pixel(const pool_job *job, int64_t n, int64_t p, int64_t q, int6
         for (int64_t s = 0; s < attrs->kernel_size[1]; s++) {
             const int64_t j = q * attrs->stride[1] - attrs->padding[1] + s * attrs->dilation[1];
             if (j < 0 || j >= columns) continue;
-            const float *from = x + (i * columns + j) * channels;
+            const int64_t pixel = image + (i * columns + j) * channels;
+            const float *from = cpu_row_read(job->a->data, job->bf16, pixel, width, buffer);
             const int32_t tap = (int32_t)(r * attrs->kernel_size[1] + s);
             if (first) {
                 memcpy(best, from, (size_t)width * sizeof *best);
@@ -89,7 +108,7 @@ static void max_pixel(const pool_job *job, int64_t n, int64_t p, int64_t q, int6
             at[c] = 0;
         }
     const int64_t to = ((n * job->y->shape[2] + p) * job->y->shape[3] + q) * channels + c0;
-    memcpy((float *)job->y->data + to, best, (size_t)width * sizeof *best);
+    store_pixel(job, to, best, width);
     store_index(job->index, to, at, width);
 }
 
@@ -105,8 +124,9 @@ static void max_task(void *ctx, uint64_t task, uint32_t worker) {
 
 /* x (N,C,H,W) -> y, index (N,C,P,Q) */
 static int32_t max_run(const cvr_kernel_args *a, cvr_error *err) {
-    pool_job job = {.attrs = a->attrs, .a = a->inputs[0], .y = a->outputs[0], .index = a->outputs[1]};
+    pool_job job = job_of(a);
     (void)err;
+    job.index = a->outputs[1];
     a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * job.y->shape[2]), max_task, &job);
     return CVR_OK;
 }
@@ -121,6 +141,52 @@ static inline void add_where_i32(float *restrict dx, const float *restrict grad,
                                  int32_t tap, int64_t n) {
     for (int64_t c = 0; c < n; c++) dx[c] += index[c] == tap ? grad[c] : 0.0f;
 }
+
+/* The window along an axis whose tap r is pixel i, or -1. */
+static int64_t window_of(const cvr_max_pool2d_attrs *attrs, int axis, int64_t count, int64_t i, int64_t r) {
+    const int64_t start = i + attrs->padding[axis] - r * attrs->dilation[axis];
+    if (start < 0 || start % attrs->stride[axis] != 0) return -1;
+    return start / attrs->stride[axis] < count ? start / attrs->stride[axis] : -1;
+}
+
+/* dx += the gradient of the window at `from`, elements of grad, where it chose `tap`. */
+static void add_window(const pool_job *job, float *dx, int64_t from, int64_t tap, int64_t width) {
+    float buffer[CHANNELS];
+    const float *grad = cpu_row_read(job->a->data, job->bf16, from, width, buffer);
+    if (job->b->dtype == CVR_U8)
+        add_where_u8(dx, grad, (const uint8_t *)job->b->data + from, (uint8_t)tap, width);
+    else
+        add_where_i32(dx, grad, (const int32_t *)job->b->data + from, (int32_t)tap, width);
+}
+
+/* One pixel (n, i, j) of dx, channels [c0, c0 + width); the last tap belongs to the first window. */
+static void max_back_pixel(const pool_job *job, int64_t row, int64_t j, int64_t c0, int64_t width) {
+    const cvr_max_pool2d_attrs *attrs = job->attrs;
+    const cvr_tensor *grad = job->a, *dx = job->y;
+    const int64_t n = row / dx->shape[2], i = row % dx->shape[2], kernel = attrs->kernel_size[1];
+    float sum[CHANNELS] = {0};
+    for (int64_t r = attrs->kernel_size[0] - 1; r >= 0; r--) {
+        const int64_t p = window_of(attrs, 0, grad->shape[2], i, r);
+        for (int64_t s = kernel - 1; s >= 0 && p >= 0; s--) {
+            const int64_t q = window_of(attrs, 1, grad->shape[3], j, s);
+            const int64_t from = ((n * grad->shape[2] + p) * grad->shape[3] + q) * grad->shape[1] + c0;
+            if (q >= 0) add_window(job, sum, from, r * kernel + s, width);
+        }
+    }
+    store_pixel(job, (row * dx->shape[3] + j) * dx->shape[1] + c0, sum, width);
+}
+
+/* Task: one row of dx. */
+static void max_backward_task(void *ctx, uint64_t task, uint32_t worker) {
+    const pool_job *job = ctx;
+    const int64_t channels = job->y->shape[1];
+    (void)worker;
+    for (int64_t j = 0; j < job->y->shape[3]; j++)
+        for (int64_t c0 = 0; c0 < channels; c0 += CHANNELS)
+            max_back_pixel(job, (int64_t)task, j, c0, cpu_min(CHANNELS, channels - c0));
+}
+
+/* ---- f32: dx is there to add to, window by window, which takes less time ---- */
 
 /* Adds one window's gradient: pixel `from` (in elements, with the channel) of grad to all of dx's pixels in the window.
  */
@@ -151,7 +217,7 @@ static void clear_block(const cvr_tensor *dx, float *at, int64_t width) {
 }
 
 /* Task: a block of channels of one image, so that overlapping windows add in one order. */
-static void max_backward_task(void *ctx, uint64_t task, uint32_t worker) {
+static void max_scatter_task(void *ctx, uint64_t task, uint32_t worker) {
     const pool_job *job = ctx;
     const cvr_tensor *dx = job->y, *grad = job->a;
     const int64_t channels = dx->shape[1], blocks = cpu_ceil_div(channels, CHANNELS);
@@ -167,10 +233,14 @@ static void max_backward_task(void *ctx, uint64_t task, uint32_t worker) {
 
 /* grad, index (N,C,P,Q) -> dx (N,C,H,W) */
 static int32_t max_backward_run(const cvr_kernel_args *a, cvr_error *err) {
-    pool_job job = {.attrs = a->attrs, .a = a->inputs[0], .b = a->inputs[1], .y = a->outputs[0]};
+    pool_job job = job_of(a);
     (void)err;
+    job.b = a->inputs[1];
     const int64_t blocks = cpu_ceil_div(job.y->shape[1], CHANNELS);
-    a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * blocks), max_backward_task, &job);
+    if (job.bf16)
+        a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * job.y->shape[2]), max_backward_task, &job);
+    else
+        a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * blocks), max_scatter_task, &job);
     return CVR_OK;
 }
 
@@ -180,20 +250,24 @@ static int32_t max_backward_run(const cvr_kernel_args *a, cvr_error *err) {
 static void average_pixel(const pool_job *job, int64_t n, int64_t p, int64_t q, int64_t c0, int64_t width) {
     const windows *w = &job->w;
     const span h = window_span(w, 0, p), v = window_span(w, 1, q);
-    const int64_t channels = job->a->shape[1];
-    const float *x = (const float *)job->a->data + n * w->in[0] * w->in[1] * channels + c0;
+    const int64_t channels = job->a->shape[1], image = n * w->in[0] * w->in[1] * channels + c0;
+    const int64_t across = v.hi - v.lo, pixels = cpu_max(0, h.hi - h.lo) * cpu_max(0, across);
     const float divisor = window_divisor(w, h, v);
-    float *y = (float *)job->y->data + ((n * w->out[0] + p) * w->out[1] + q) * channels + c0;
-    double total[CHANNELS] = {0};
-    for (int64_t i = h.lo; i < h.hi; i++) {
-        float sum[CHANNELS] = {0};
-        for (int64_t j = v.lo; j < v.hi; j++) {
-            const float *from = x + (i * w->in[1] + j) * channels;
-            for (int64_t c = 0; c < width; c++) sum[c] += from[c];
+    float sum[CHANNELS] = {0}, buffer[CHANNELS];
+    double total[CHANNELS];
+    if (pixels > GROUP) memset(total, 0, sizeof total);
+    for (int64_t k = 0; k < pixels; k++) {
+        const int64_t at = image + ((h.lo + k / across) * w->in[1] + v.lo + k % across) * channels;
+        const float *from = cpu_row_read(job->a->data, job->bf16, at, width, buffer);
+        for (int64_t c = 0; c < width; c++) sum[c] += from[c];
+        if (pixels <= GROUP || (k % GROUP != GROUP - 1 && k != pixels - 1)) continue;
+        for (int64_t c = 0; c < width; c++) {
+            total[c] += (double)sum[c];
+            sum[c] = 0;
         }
-        for (int64_t c = 0; c < width; c++) total[c] += (double)sum[c];
     }
-    for (int64_t c = 0; c < width; c++) y[c] = (float)total[c] / divisor;
+    for (int64_t c = 0; c < width; c++) sum[c] = (pixels > GROUP ? (float)total[c] : sum[c]) / divisor;
+    store_pixel(job, ((n * w->out[0] + p) * w->out[1] + q) * channels + c0, sum, width);
 }
 
 static void average_task(void *ctx, uint64_t task, uint32_t worker) {
@@ -205,29 +279,38 @@ static void average_task(void *ctx, uint64_t task, uint32_t worker) {
             average_pixel(job, n, p, q, c0, cpu_min(CHANNELS, job->y->shape[1] - c0));
 }
 
-/* Adds grad / divisor to every pixel of every window, one image, a block of channels. */
+/* The windows [lo, hi) along an axis that pixel i lies in. */
+static span windows_of(const windows *w, int axis, int64_t i) {
+    const int64_t in = w->in[axis], out = w->out[axis], stride = w->stride[axis];
+    if (stride == 0) return (span){i * out / in, cpu_ceil_div((i + 1) * out, in), 0};
+    const int64_t at = i + w->padding[axis], before = at - w->kernel[axis];
+    return (span){before < 0 ? 0 : before / stride + 1, cpu_min(at / stride + 1, out), 0};
+}
+
+/* One pixel of dx: the sum of grad / divisor over its windows. */
+static void average_back_pixel(const pool_job *job, int64_t row, int64_t j, int64_t c0, int64_t width) {
+    const windows *w = &job->w;
+    const int64_t channels = job->y->shape[1], n = row / w->in[0];
+    const span ps = windows_of(w, 0, row % w->in[0]), qs = windows_of(w, 1, j);
+    float sum[CHANNELS] = {0}, buffer[CHANNELS];
+    for (int64_t p = ps.lo; p < ps.hi; p++)
+        for (int64_t q = qs.lo; q < qs.hi; q++) {
+            const int64_t from = ((n * w->out[0] + p) * w->out[1] + q) * channels + c0;
+            const float *grad = cpu_row_read(job->a->data, job->bf16, from, width, buffer);
+            const float divisor = window_divisor(w, window_span(w, 0, p), window_span(w, 1, q));
+            for (int64_t c = 0; c < width; c++) sum[c] += grad[c] / divisor;
+        }
+    store_pixel(job, (row * w->in[1] + j) * channels + c0, sum, width);
+}
+
+/* Task: one row of dx. */
 static void average_backward_task(void *ctx, uint64_t task, uint32_t worker) {
     const pool_job *job = ctx;
-    const windows *w = &job->w;
-    const int64_t channels = job->y->shape[1], blocks = cpu_ceil_div(channels, CHANNELS);
-    const int64_t n = (int64_t)task / blocks, c0 = (int64_t)task % blocks * CHANNELS;
-    const int64_t width = cpu_min(CHANNELS, channels - c0);
-    float *dx = (float *)job->y->data + n * w->in[0] * w->in[1] * channels + c0;
+    const int64_t channels = job->y->shape[1];
     (void)worker;
-    clear_block(job->y, dx, width);
-    for (int64_t p = 0; p < w->out[0]; p++)
-        for (int64_t q = 0; q < w->out[1]; q++) {
-            const span h = window_span(w, 0, p), v = window_span(w, 1, q);
-            const float *grad = (const float *)job->a->data + ((n * w->out[0] + p) * w->out[1] + q) * channels + c0;
-            const float divisor = window_divisor(w, h, v);
-            float share[CHANNELS];
-            for (int64_t c = 0; c < width; c++) share[c] = grad[c] / divisor;
-            for (int64_t i = h.lo; i < h.hi; i++)
-                for (int64_t j = v.lo; j < v.hi; j++) {
-                    float *restrict to = dx + (i * w->in[1] + j) * channels;
-                    for (int64_t c = 0; c < width; c++) to[c] += share[c];
-                }
-        }
+    for (int64_t j = 0; j < job->w.in[1]; j++)
+        for (int64_t c0 = 0; c0 < channels; c0 += CHANNELS)
+            average_back_pixel(job, (int64_t)task, j, c0, cpu_min(CHANNELS, channels - c0));
 }
 
 static void sizes(windows *w, const cvr_tensor *in, const cvr_tensor *out) {
@@ -249,12 +332,11 @@ static void fixed_windows(windows *w, const cvr_avg_pool2d_attrs *attrs) {
 }
 
 static int32_t average(const cvr_kernel_args *a, int fixed, int backward) {
-    pool_job job = {.a = a->inputs[0], .y = a->outputs[0]};
+    pool_job job = job_of(a);
     sizes(&job.w, backward ? job.y : job.a, backward ? job.a : job.y);
     if (fixed) fixed_windows(&job.w, a->attrs);
-    const int64_t blocks = cpu_ceil_div(job.y->shape[1], CHANNELS);
     if (backward)
-        a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * blocks), average_backward_task, &job);
+        a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * job.w.in[0]), average_backward_task, &job);
     else
         a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * job.w.out[0]), average_task, &job);
     return CVR_OK;
@@ -280,12 +362,20 @@ static int32_t adaptive_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return average(a, 0, 1);
 }
 
+/* The pictures are all f32 or all bf16; only max_pool2d's index, the backward pass's input 1, is neither. */
+static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
+    const uint32_t dtype = sig->inputs[0]->dtype;
+    if ((dtype == CVR_F32 || dtype == CVR_BF16) && sig->outputs[0]->dtype == dtype) return CVR_OK;
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "pictures of other or several element types");
+}
+
+#define POOL_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"max_pool2d", max_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"max_pool2d_backward", max_backward_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"avg_pool2d", avg_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"avg_pool2d_backward", avg_backward_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"adaptive_avg_pool2d", adaptive_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"adaptive_avg_pool2d_backward", adaptive_backward_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"max_pool2d", max_run, NULL, supports, 0, POOL_FLAGS, 1},
+    {"max_pool2d_backward", max_backward_run, NULL, supports, 0, POOL_FLAGS, 1},
+    {"avg_pool2d", avg_run, NULL, supports, 0, POOL_FLAGS, 1},
+    {"avg_pool2d_backward", avg_backward_run, NULL, supports, 0, POOL_FLAGS, 1},
+    {"adaptive_avg_pool2d", adaptive_run, NULL, supports, 0, POOL_FLAGS, 1},
+    {"adaptive_avg_pool2d_backward", adaptive_backward_run, NULL, supports, 0, POOL_FLAGS, 1},
 };
 const cpu_kernel_table cpu_pool_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -1,12 +1,13 @@
 /* stochastic_depth on the CPU (see <cvr/plugin/ops/stochastic_depth.h>): spans of a sample's elements are tasks. */
-#include "cpu_loops.h"
+#include "cpu_rows.h"
 
 #include <cvr/plugin/ops/stochastic_depth.h>
 
 typedef struct depth_job {
     const cvr_stochastic_depth_attrs *attrs;
-    const float *x;
-    float *y;
+    const void *x;
+    void *y;
+    int bf16;
     int64_t n, spans; /* elements and spans of a sample */
     int64_t seed, step;
 } depth_job;
@@ -17,20 +18,28 @@ static void depth_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t sample = (int64_t)task / job->spans, first = (int64_t)task % job->spans * CPU_SPAN;
     const int64_t n = cpu_min(CPU_SPAN, job->n - first);
     const float scale = cvr_stochastic_depth_scale(job->attrs, job->seed, job->step, sample);
-    const float *x = job->x + sample * job->n + first;
-    float *y = job->y + sample * job->n + first;
+    const int64_t start = sample * job->n + first, most = job->bf16 ? CPU_ROW : CPU_SPAN;
+    float buffers[2][CPU_ROW];
     if (scale == 0) {
-        memset(y, 0, (size_t)n * sizeof *y);
+        const size_t size = job->bf16 ? sizeof(uint16_t) : sizeof(float);
+        memset((char *)job->y + (size_t)start * size, 0, (size_t)n * size);
         return;
     }
-    CPU_INDEPENDENT
-    for (int64_t k = 0; k < n; k++) y[k] = x[k] * scale;
+    for (int64_t at = start; at < start + n; at += most) {
+        const int64_t row = cpu_min(most, start + n - at);
+        const float *x = cpu_row_read(job->x, job->bf16, at, row, buffers[0]);
+        float *y = cpu_row_space(job->y, job->bf16, at, buffers[1]);
+        CPU_INDEPENDENT
+        for (int64_t k = 0; k < row; k++) y[k] = x[k] * scale;
+        cpu_row_store(job->y, job->bf16, at, row, y);
+    }
 }
 
 static int32_t depth_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const int64_t samples = a->inputs[0]->shape[0];
     depth_job job = {.attrs = a->attrs, .x = a->inputs[0]->data, .y = a->outputs[0]->data};
+    job.bf16 = a->inputs[0]->dtype == CVR_BF16;
     job.n = samples ? cpu_numel(a->inputs[0]) / samples : 0;
     job.spans = cpu_spans(job.n);
     memcpy(&job.seed, a->inputs[1]->data, sizeof job.seed);
@@ -40,6 +49,6 @@ static int32_t depth_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"stochastic_depth", depth_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"stochastic_depth", depth_run, NULL, NULL, 1, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, 1},
 };
 const cpu_kernel_table cpu_stochastic_depth_kernels = {kernels, sizeof kernels / sizeof *kernels};
