@@ -30,6 +30,7 @@ typedef struct weight_job {
     int64_t bands, band;    /* of an image; units of the largest */
     int64_t block;          /* bands of a block */
     int64_t chunks, m_parts, n_parts;
+    int64_t direct; /* a single chunk: c is a worker's own, and goes to the weight from there */
     int64_t taps, group_floats, partial_stride;
     int64_t depth;             /* k of a unit: pixels, even */
     int64_t residues, columns; /* of the planes' rows: remainders by the stride, pixels of one */
@@ -89,12 +90,14 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     job->band =
         cpu_max(1, cpu_min(cpu_min(BLOCK_UNITS, job->height), (BLOCK_ELEMENTS - more * row) / cpu_max(1, unit)));
     job->bands = cpu_max(cpu_ceil_div(job->height, job->band), cpu_ceil_div(job->chunks, cpu_max(1, job->images)));
-    job->band = cpu_ceil_div(job->height, cpu_max(1, job->bands));
+    job->band = cpu_max(1, cpu_ceil_div(job->height, job->bands));
     job->rows = (job->band - 1) * step + more + 1;
     job->band_step = job->rows * job->residues * job->columns;
     const int64_t band = job->band_step * m + job->band * job->depth * n;
     job->block = cpu_max(1, cpu_min(BLOCK_UNITS / job->band, BLOCK_ELEMENTS / cpu_max(1, band)));
     job->block = cpu_min(job->block, cpu_max(1, cpu_ceil_div(job->images * job->bands, job->chunks)));
+    job->direct = job->chunks == 1;
+    if (job->direct) job->partial_stride = cpu_line_up(job->taps * m * n);
     job->plane = odd_lines(job->block * job->band_step + CPU_PAIR);
     job->grad_step = job->depth * cpu_micro.columns;
     job->scratch_elements = m * job->plane + job->block * job->band * job->depth * n;
@@ -106,7 +109,8 @@ typedef struct weight_block {
     int64_t group, first, end; /* bands of all images */
     int64_t m0, m1, n0, n1;
     uint16_t *planes, *pairs; /* (channels, bands, rows, residues, columns); (panels, units, depth / 2, columns, 2) */
-    float *c;                 /* of the group */
+    float *c;                 /* the task's first row and column */
+    int64_t c_step, c_tap;    /* floats of a row, of a tap */
     int64_t add;
 } weight_block;
 
@@ -194,7 +198,7 @@ static void block_tiles(const weight_block *b, const cpu_step *steps, int64_t un
                   .c_float = 1};
     for (int64_t n = b->n0; n < b->n1; n += cpu_micro.columns) {
         t.b = b->pairs + (n - b->n0) / cpu_micro.columns * units * job->grad_step;
-        t.c = b->c + n;
+        t.c = b->c + n - b->n0;
         t.n = cpu_min(cpu_micro.columns, b->n1 - n);
         for (int64_t tile = 0; tile < tiles; tile++) {
             const int64_t i0 = cpu_part(rows, tiles, tile);
@@ -204,7 +208,7 @@ static void block_tiles(const weight_block *b, const cpu_step *steps, int64_t un
                 const int64_t r = tap / s->kernel[1] * s->dilation[0] / job->row_unit;
                 const int64_t x = tap % s->kernel[1] * s->dilation[1];
                 a_rows[i] = c * job->plane + (r * job->residues + x % job->residues) * job->columns + x / job->residues;
-                c_rows[i] = (tap * s->src_c + b->m0 + c) * s->dst_c;
+                c_rows[i] = tap * b->c_tap + c * b->c_step;
             }
             cpu_micro.by_row(&t);
         }
@@ -231,6 +235,21 @@ static void run_block(const weight_block *b) {
     block_tiles(b, steps, units);
 }
 
+/* dweight (groups, dst_c, taps * src_c) of c (taps, channels, dst_c of the task), a cache line at a time. */
+static void store_direct(const weight_block *b) {
+    const weight_job *job = b->job;
+    const conv_shape *s = job->args->shape;
+    const int64_t m = b->m1 - b->m0, row = job->taps * s->src_c;
+    for (int64_t tap = 0; tap < job->taps; tap++)
+        for (int64_t i0 = 0; i0 < m; i0 += REDUCE_ROWS) {
+            const float *from = b->c + tap * b->c_tap + i0 * b->c_step;
+            const int64_t rows = cpu_min(REDUCE_ROWS, m - i0);
+            float *to = job->args->dweight + b->group * job->group_floats + b->n0 * row + tap * s->src_c + b->m0 + i0;
+            for (int64_t j = 0; j < b->n1 - b->n0; j++, to += row)
+                for (int64_t i = 0; i < rows; i++) to[i] = from[i * b->c_step + j];
+        }
+}
+
 /* Task (chunk, group, part of the input channels, part of the output's). */
 static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
     const weight_job *job = ctx;
@@ -247,14 +266,19 @@ static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
     b.n1 = cpu_min(s->dst_c, cpu_part(panels, job->n_parts, n_part + 1) * cpu_micro.columns);
     b.planes = job->scratch + worker * job->scratch_elements;
     b.pairs = b.planes + cpu_ceil_div(s->src_c, job->m_parts) * job->plane;
-    b.c = job->partial + chunk * job->partial_stride + b.group * job->group_floats;
+    b.c_step = job->direct ? b.n1 - b.n0 : s->dst_c;
+    b.c_tap = (job->direct ? b.m1 - b.m0 : s->src_c) * b.c_step;
+    b.c = job->direct
+              ? job->partial + worker * job->partial_stride
+              : job->partial + chunk * job->partial_stride + b.group * job->group_floats + b.m0 * b.c_step + b.n0;
     b.first = cpu_part(bands, job->chunks, chunk);
-    if (b.first == end) memset(b.c, 0, (size_t)job->group_floats * sizeof(float));
     for (; b.first < end; b.first = b.end) {
         b.end = cpu_min(end, b.first + job->block);
         run_block(&b);
         b.add = 1;
     }
+    if (!b.add) memset(b.c, 0, (size_t)(job->direct ? job->partial_stride : 0) * sizeof(float));
+    if (job->direct) store_direct(&b);
 }
 
 /* dweight (groups, dst_c, taps * src_c) = the sum of the chunks, which are (groups, taps * src_c, dst_c). */
@@ -283,7 +307,7 @@ uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers) {
     const conv_weight_args args = {.shape = shape};
     weight_job job;
     weight_plan(&job, &args);
-    return (uint64_t)(job.chunks * job.partial_stride) * sizeof(float) +
+    return (uint64_t)((job.direct ? (int64_t)n_workers : job.chunks) * job.partial_stride) * sizeof(float) +
            (uint64_t)job.scratch_elements * n_workers * sizeof(uint16_t);
 }
 
@@ -292,7 +316,9 @@ void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, v
     weight_job job;
     weight_plan(&job, args);
     job.partial = workspace;
-    job.scratch = (uint16_t *)(void *)(job.partial + job.chunks * job.partial_stride);
+    job.scratch =
+        (uint16_t *)(void *)(job.partial + (job.direct ? (int64_t)pool->n_workers : job.chunks) * job.partial_stride);
     pool->run(pool, (uint64_t)(job.chunks * s->groups * job.m_parts * job.n_parts), weight_task, &job);
-    pool->run(pool, (uint64_t)(s->groups * cpu_ceil_div(job.taps * s->src_c, REDUCE_ROWS)), reduce_task, &job);
+    if (!job.direct)
+        pool->run(pool, (uint64_t)(s->groups * cpu_ceil_div(job.taps * s->src_c, REDUCE_ROWS)), reduce_task, &job);
 }
