@@ -7,7 +7,8 @@
  * says, so that a tile of pixels may run over image rows, over images, or over every second pixel; this costs a few
  * scalar loads beside the m*n/16 multiply-adds of each k, and no one has to copy what is already there.
  *
- * Every pack of kernels has one table, `cpu_micro`, from gemm_avx512.c, gemm_avx2.c or gemm_portable.c; what calls it
+ * Every pack of kernels has one table, `cpu_micro`, from gemm_avx512.c, gemm_avx2.c, gemm_portable.c or, in pairs of k,
+ * gemm_avx512_bf16.c; what calls it
  * (conv2d_*.c, dense.c) knows nothing of instruction sets. Operands are `void *` in units of the table's element type.
  */
 #ifndef CVR_BACKENDS_CPU_GEMM_H
