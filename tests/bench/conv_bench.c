@@ -3,19 +3,23 @@
  * of its 23 shapes, forward, data gradient and weight gradient, against the machine's peak as a loop of multiply-adds
  * measures it in the same run.
  *
- *     conv_bench [--batch 8] [--threads 1] [--isa cpu_avx2] [--seconds 0.3] [--shape 3x3] [--json]
+ *     conv_bench [--batch 8] [--threads 1] [--isa cpu_avx2] [--seconds 0.3] [--shape 3x3] [--precision bf16] [--json]
  */
 #include "support/layer_case.h"
+#include <cvr/plugin/bf16.h>
 #include <cvr/plugin/ops/conv.h>
 #include <stdlib.h>
 #include <time.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
-/* f32 is the only precision so far; the next one is another line here and another column in the table. */
+/* Weights are f32 in any. */
 typedef struct precision {
     const char *name;
-    uint32_t dtype;
+    uint32_t dtype; /* of activations and their gradients */
 } precision;
-static const precision precisions[] = {{"f32", CVR_F32}};
+static const precision precisions[] = {{"f32", CVR_F32}, {"bf16", CVR_BF16}};
 
 typedef struct shape {
     int64_t c, k, kernel, stride, size; /* channels in and out, input height and width */
@@ -39,6 +43,7 @@ typedef struct options {
     int64_t batch;
     uint32_t threads;
     const char *isa, *only;
+    const precision *precision;
     double seconds;
     bool json;
 } options;
@@ -77,6 +82,33 @@ chains(float by) {
     return out;
 }
 
+/* The same of vdpbf16ps, twice the multiply-adds. */
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512bf16"))) static float low_chains(float by) {
+    __m512 sum[CHAINS];
+    const __m512bh factor = (__m512bh)_mm512_castps_si512(_mm512_set1_ps(by));
+    float out = 0;
+    for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_set1_ps((float)i);
+    for (int k = 0; k < LINKS; k++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_dpbf16_ps(sum[i], factor, factor);
+    }
+    for (int i = 0; i < CHAINS; i++) out += sum[i][0];
+    return out;
+}
+#endif
+
+static void low_chains_task(void *ctx, uint64_t task, uint32_t worker) {
+    volatile float *sink = ctx;
+    (void)worker;
+    (void)task;
+    (void)sink;
+#if defined(__x86_64__)
+    volatile float by = 0.5f; /* or one call would do for all */
+    for (int i = 0; i < 8; i++) sink[task * 16] = low_chains(by);
+#endif
+}
+
 static void chains_task(void *ctx, uint64_t task, uint32_t worker) {
     volatile float *sink = ctx;
     (void)worker;
@@ -84,14 +116,16 @@ static void chains_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 /* Multiply-adds a second of all threads, times two. */
-static double peak_of(const cvr_threadpool *pool) {
+static double peak_of(const cvr_threadpool *pool, const precision *p) {
+    const char *missing;
+    const bool low = p->dtype == CVR_BF16 && cvr_cpu_has("avx512f avx512_bf16", &missing);
     float sink[64 * 16];
     const uint32_t n = pool->n_workers < 64 ? pool->n_workers : 64;
     double best = 0;
     for (int i = 0; i < 20; i++) {
         const double start = now();
-        pool->run(pool, n, chains_task, sink);
-        const double speed = 2.0 * 16 * CHAINS * LINKS * 8 * n / (now() - start);
+        pool->run(pool, n, low ? low_chains_task : chains_task, sink);
+        const double speed = (low ? 4.0 : 2.0) * 16 * CHAINS * LINKS * 8 * n / (now() - start);
         if (speed > best) best = speed;
     }
     return best;
@@ -110,11 +144,15 @@ static void tensor_make(cvr_tensor *t, uint32_t dtype, const int64_t *dims) {
     *t = (cvr_tensor){.struct_size = sizeof *t, .dtype = dtype, .rank = 4, .pixel_stride = dims[1]};
     for (uint32_t i = 0; i < CVR_MAX_RANK; i++) t->shape[i] = i < 4 ? dims[i] : 1;
     const int64_t n = cvr_numel(4, dims);
-    float *data = memory((uint64_t)n * cvr_dtype_size(dtype));
+    void *data = memory((uint64_t)n * cvr_dtype_size(dtype));
     uint32_t state = 1;
     for (int64_t i = 0; i < n; i++) {
         state = state * 1664525u + 1013904223u;
-        data[i] = (float)(state >> 8) * (1.0f / 8388608.0f) - 1.0f;
+        const float value = (float)(state >> 8) * (1.0f / 8388608.0f) - 1.0f;
+        if (dtype == CVR_BF16)
+            ((uint16_t *)data)[i] = cvr_bf16_of_f32(value);
+        else
+            ((float *)data)[i] = value;
     }
     t->data = data;
 }
@@ -136,7 +174,8 @@ static double time_of(const cvr_kernel_desc *kernel, const cvr_kernel_args *args
     return best;
 }
 
-static const cvr_kernel_desc *kernel_of(const case_machine *m, const char *name) {
+/* The first that takes the signature, as a plan takes it. */
+static const cvr_kernel_desc *kernel_of(const case_machine *m, const char *name, const cvr_signature *sig) {
     const void *op;
     const cvr_kernel_desc *const *kernels;
     size_t n;
@@ -144,8 +183,13 @@ static const cvr_kernel_desc *kernel_of(const case_machine *m, const char *name)
     cvr_error_init(&err);
     if (cvr_plugins_find(m->plugins, CVR_KIND_OP, name, &op, &err) != CVR_OK) fail(err.message);
     if (cvr_plugins_kernels(m->plugins, op, "cpu", &kernels, &n, &err) != CVR_OK) fail(err.message);
-    if (n == 0) fail("the cpu backend has no such kernel");
-    const cvr_kernel_desc *best = kernels[0];
+    const cvr_kernel_desc *best = NULL;
+    const bool low = sig->inputs[0]->dtype == CVR_BF16;
+    for (size_t i = 0; i < n && !best; i++) {
+        const bool takes = !low || (kernels[i]->flags & CVR_KERNEL_LOW_PRECISION);
+        if (takes && (!kernels[i]->supports || kernels[i]->supports(sig, &err) == CVR_OK)) best = kernels[i];
+    }
+    if (!best) fail("the cpu backend has no such kernel");
     cvr_free((void *)(uintptr_t)kernels);
     return best;
 }
@@ -155,7 +199,7 @@ static double bench(const case_machine *m, const options *o, const shape *s, int
     const int64_t padding = s->kernel / 2, out = (s->size + 2 * padding - s->kernel) / s->stride + 1;
     cvr_tensor x, w, y;
     tensor_make(&x, p->dtype, (const int64_t[]){o->batch, s->c, s->size, s->size});
-    tensor_make(&w, p->dtype, (const int64_t[]){s->k, s->c, s->kernel, s->kernel});
+    tensor_make(&w, CVR_F32, (const int64_t[]){s->k, s->c, s->kernel, s->kernel});
     tensor_make(&y, p->dtype, (const int64_t[]){o->batch, s->k, out, out});
     const cvr_conv2d_attrs conv = {{s->stride, s->stride}, {padding, padding}, {1, 1}, 1};
     const cvr_conv2d_backward_input_attrs data = {conv, {s->size, s->size}};
@@ -165,7 +209,6 @@ static double bench(const case_machine *m, const options *o, const shape *s, int
                       *const results[DIRECTIONS] = {&y, &x, &w};
     const cvr_tensor *inputs[2] = {first[direction], second[direction]};
     cvr_tensor *outputs[1] = {results[direction]};
-    const cvr_kernel_desc *kernel = kernel_of(m, ops[direction]);
     const cvr_signature sig = {.struct_size = sizeof sig,
                                .attrs = attrs[direction],
                                .inputs = inputs,
@@ -173,6 +216,7 @@ static double bench(const case_machine *m, const options *o, const shape *s, int
                                .n_inputs = 2,
                                .n_outputs = 1,
                                .n_workers = m->pool->n_workers};
+    const cvr_kernel_desc *kernel = kernel_of(m, ops[direction], &sig);
     cvr_kernel_args args = {.struct_size = sizeof args,
                             .attrs = attrs[direction],
                             .inputs = inputs,
@@ -248,8 +292,15 @@ static void print_json(const line *lines, const options *o, double peak, const c
     (void)printf("\n]}\n");
 }
 
+static const precision *precision_of(const char *name) {
+    for (size_t p = 0; p < sizeof precisions / sizeof *precisions; p++)
+        if (strcmp(name, precisions[p].name) == 0) return &precisions[p];
+    fail("--precision is f32 or bf16");
+    return NULL;
+}
+
 static options options_of(int argc, char **argv) {
-    options o = {.batch = 8, .threads = 1, .seconds = 0.3, .only = ""};
+    options o = {.batch = 8, .threads = 1, .seconds = 0.3, .only = "", .precision = &precisions[0]};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             o.json = true;
@@ -257,13 +308,16 @@ static options options_of(int argc, char **argv) {
         }
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!value)
-            fail("usage: conv_bench [--batch N] [--threads N] [--isa PACK] [--seconds S] [--shape TEXT] [--json]");
+            fail("usage: conv_bench [--batch N] [--threads N] [--isa PACK] [--seconds S] [--shape TEXT] "
+                 "[--precision f32|bf16] [--json]");
         if (strcmp(argv[i], "--batch") == 0)
             o.batch = strtoll(value, NULL, 10);
         else if (strcmp(argv[i], "--threads") == 0)
             o.threads = (uint32_t)strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "--isa") == 0)
             o.isa = value;
+        else if (strcmp(argv[i], "--precision") == 0)
+            o.precision = precision_of(value);
         else if (strcmp(argv[i], "--seconds") == 0)
             o.seconds = strtod(value, NULL);
         else if (strcmp(argv[i], "--shape") == 0)
@@ -282,23 +336,21 @@ int main(int argc, char **argv) {
     cvr_error err;
     cvr_error_init(&err);
     if (machine_open(&m, "cpu", o.isa, o.threads, &err) != CVR_OK) fail(err.message);
-    for (size_t p = 0; p < sizeof precisions / sizeof *precisions; p++) {
-        line lines[SHAPES];
-        memset(lines, 0, sizeof lines);
-        double peak = peak_of(m.pool);
-        for (size_t i = 0; i < SHAPES; i++) {
-            const shape *s = &shapes[i];
-            (void)snprintf(lines[i].name, sizeof lines[i].name, "%lldx%lld/%lld %lld->%lld @%lld", (long long)s->kernel,
-                           (long long)s->kernel, (long long)s->stride, (long long)s->c, (long long)s->k,
-                           (long long)s->size);
-            if (!strstr(lines[i].name, o.only)) continue;
-            lines[i].flops = flops_of(s, o.batch);
-            for (int d = 0; d < DIRECTIONS; d++) lines[i].seconds[d] = bench(&m, &o, s, d, &precisions[p]);
-            const double again = peak_of(m.pool);
-            if (again > peak) peak = again;
-        }
-        (o.json ? print_json : print_table)(lines, &o, peak, precisions[p].name);
+    line lines[SHAPES];
+    memset(lines, 0, sizeof lines);
+    double peak = peak_of(m.pool, o.precision);
+    for (size_t i = 0; i < SHAPES; i++) {
+        const shape *s = &shapes[i];
+        (void)snprintf(lines[i].name, sizeof lines[i].name, "%lldx%lld/%lld %lld->%lld @%lld", (long long)s->kernel,
+                       (long long)s->kernel, (long long)s->stride, (long long)s->c, (long long)s->k,
+                       (long long)s->size);
+        if (!strstr(lines[i].name, o.only)) continue;
+        lines[i].flops = flops_of(s, o.batch);
+        for (int d = 0; d < DIRECTIONS; d++) lines[i].seconds[d] = bench(&m, &o, s, d, o.precision);
+        const double again = peak_of(m.pool, o.precision);
+        if (again > peak) peak = again;
     }
+    (o.json ? print_json : print_table)(lines, &o, peak, o.precision->name);
     machine_close(&m);
     return 0;
 }

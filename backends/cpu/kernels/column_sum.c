@@ -6,7 +6,7 @@
 #define SUM_FLOAT_ROWS 64
 
 typedef struct sum_job {
-    const float *x;
+    const cpu_element *x;
     int64_t rows, n, tasks;
     float *out;
     double *partial; /* (tasks, n) */
@@ -24,8 +24,8 @@ static void sum_task(void *ctx, uint64_t task, uint32_t worker) {
         for (int64_t i0 = first; i0 < end; i0 += SUM_FLOAT_ROWS) {
             float sum[64] = {0};
             for (int64_t i = i0; i < cpu_min(i0 + SUM_FLOAT_ROWS, end); i++) {
-                const float *row = job->x + i * job->n + j0;
-                for (int64_t j = 0; j < width; j++) sum[j] += row[j];
+                const cpu_element *row = job->x + i * job->n + j0;
+                for (int64_t j = 0; j < width; j++) sum[j] += cpu_float(row[j]);
             }
             for (int64_t j = 0; j < width; j++) partial[j0 + j] += (double)sum[j];
         }
@@ -36,7 +36,7 @@ uint64_t cpu_column_sum_workspace(int64_t rows, int64_t n) {
     return (uint64_t)cpu_ceil_div(rows, SUM_TASK_ROWS) * (uint64_t)n * sizeof(double);
 }
 
-void cpu_column_sum(const cvr_threadpool *pool, const float *x, int64_t rows, int64_t n, float *out,
+void cpu_column_sum(const cvr_threadpool *pool, const cpu_element *x, int64_t rows, int64_t n, float *out,
                     double *workspace) {
     sum_job job = {x, rows, n, cpu_ceil_div(rows, SUM_TASK_ROWS), out, workspace};
     if (job.tasks > 0) pool->run(pool, (uint64_t)job.tasks, sum_task, &job);

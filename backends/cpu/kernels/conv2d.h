@@ -19,6 +19,9 @@
 
 #include <cvr/plugin/ops/conv.h>
 
+/* Taps that are summed in registers, by one call of a micro-kernel. In bf16 a kernel may have no more. */
+#define CONV_TAPS_KEPT 128
+
 /*
  * One axis of one phase. Grid point i is the destination's row dst_off + i * dst_step; its tap a is the source's row
  * i * src_step + base + a * inc, times the kernel's row tap0 + a * tap_step. inc > 0.
@@ -74,19 +77,19 @@ typedef struct conv_prologue {
 /* What becomes of the results: clamp(scale * y + shift + residual, lo, hi); and their mean and biased variance over all
  * pixels. Not where depthwise. */
 typedef struct conv_epilogue {
-    const float *scale, *shift; /* (groups * dst_c); NULL: 1, 0 */
-    const float *residual;      /* as dst; NULL: 0 */
-    double *mean, *var;         /* (groups * dst_c); NULL: not wanted */
-    int32_t clamp, reserved;    /* 0: lo and hi are not looked at */
+    const float *scale, *shift;  /* (groups * dst_c); NULL: 1, 0 */
+    const cpu_element *residual; /* as dst; NULL: 0 */
+    double *mean, *var;          /* (groups * dst_c); NULL: not wanted */
+    int32_t clamp, reserved;     /* 0: lo and hi are not looked at */
     float lo, hi;
 } conv_epilogue;
 
 typedef struct conv_job {
     conv_shape shape;
-    const float *src;              /* (n, src_size[0], src_size[1], groups * src_c) */
+    const cpu_element *src;        /* (n, src_size[0], src_size[1], groups * src_c) */
     const float *weight;           /* (O, kernel[0], kernel[1], I): O runs over the conv2d's output channels */
     const float *bias;             /* (groups * dst_c), or NULL */
-    float *dst;                    /* (n, dst_size[0], dst_size[1], groups * dst_c) */
+    cpu_element *dst;              /* (n, dst_size[0], dst_size[1], groups * dst_c) */
     const conv_prologue *prologue; /* NULL: none; known before conv_job_plan, as is: */
     const conv_epilogue *epilogue; /* NULL: none */
     /* What follows is derived by conv_job_plan. */
@@ -98,9 +101,9 @@ typedef struct conv_job {
     int64_t image_parts, row_parts, panel_parts;
     int64_t pixel;          /* elements of a scratch pixel */
     int64_t spread;         /* 1: pixels are copied, as they lie badly in the cache */
-    int64_t packed_floats;  /* shared workspace, first */
+    int64_t packed_floats;  /* shared workspace, first; in elements, as the next */
     int64_t scratch_floats; /* of each worker, after it */
-    float *packed, *scratch;
+    cpu_element *packed, *scratch;
     double *moments; /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
 } conv_job;
 
@@ -108,7 +111,7 @@ typedef struct conv_job {
 void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);
 /* Runs the job; pointers to the tensors are set, `workspace` has conv_job_workspace bytes. */
-void conv_job_run(conv_job *job, const cvr_threadpool *pool, float *workspace);
+void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace);
 /* packed = the weight in panels: (phase, group, panel, block, tap a, tap b, channels of the block, cpu_micro.columns),
  * or (taps by phase, groups) where depthwise. */
 void conv_pack(const conv_job *job, const cvr_threadpool *pool);
@@ -118,6 +121,8 @@ int64_t conv_slot_pixels(const conv_job *job, int64_t slot);
 /* A finished tile at `channel`; `moments` are its slot's, of `before` pixels so far. */
 void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, int64_t before, double *moments);
 void conv_combine_moments(const conv_job *job);
+/* In bf16: runs the tile of `t` and finishes it before it is rounded. No statistics, and nothing was added before. */
+void conv_finish_low(const conv_job *job, const cpu_tile *t, int64_t channel);
 /* What the epilogue does to n results of one pixel that begin at `channel`. */
 void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n);
 /* Where depthwise: conv_job_run after the packing. */
@@ -127,17 +132,21 @@ int conv_winograd_pays(const conv_shape *shape);
 uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
 void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace);
 
-/* ---- backward-weight ---- */
+/* `supports` of the bf16 pack: conv2d_bf16.c. */
+int32_t conv_supports_gather(const cvr_signature *sig, cvr_error *reason);
+int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason);
+
+/* ---- backward-weight: conv2d_weight.c; in bf16 conv2d_weight_bf16.c ---- */
 
 /* conv2d_backward_weight. `shape` is the forward one; src is (n, src_size, groups * src_c), grad (n, dst_size, groups *
  * dst_c). */
 typedef struct conv_weight_args {
     const conv_shape *shape;
-    const float *src, *grad;
+    const cpu_element *src, *grad;
     float *dweight;
 } conv_weight_args;
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers);
-void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace);
+void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace);
 
 uint64_t conv_winograd_weight_workspace(const conv_shape *shape);
 void conv_winograd_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace);

@@ -37,7 +37,8 @@ static void norm_numbers(const cvr_kernel_args *a, double eps, float *scale, flo
 static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_conv2d_act_attrs *attrs = a->attrs;
     float *scale = a->workspace, *shift = scale + vector_floats(a->outputs[0]);
-    conv_epilogue epilogue = {.residual = floats(a, RESIDUAL),
+    conv_epilogue epilogue = {.residual =
+                                  a->n_inputs > RESIDUAL && a->inputs[RESIDUAL] ? a->inputs[RESIDUAL]->data : NULL,
                               .clamp = attrs->activation != CVR_ACTIVATION_NONE,
                               .hi = attrs->activation == CVR_ACTIVATION_RELU6 ? 6 : INFINITY};
     (void)err;
@@ -58,6 +59,12 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
+    if (CPU_BF16) {
+        const cvr_tensor *residual = sig->n_inputs > RESIDUAL ? sig->inputs[RESIDUAL] : NULL;
+        if (residual && residual->dtype != CVR_BF16)
+            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a residual that is not bf16");
+        return conv_supports_gather(sig, reason);
+    }
     const cvr_conv2d_act_attrs *attrs = sig->attrs;
     conv_shape shape;
     conv_shape_of(&shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
@@ -66,6 +73,6 @@ static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS, 1},
 };
 const cpu_kernel_table cpu_conv_act_kernels = {kernels, sizeof kernels / sizeof *kernels};

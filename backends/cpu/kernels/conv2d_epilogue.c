@@ -5,15 +5,17 @@
  * digits.
  */
 #include "conv2d.h"
+#include "gemm_bf16.h"
 
 /* y = clamp(scale * y + shift + residual, lo, hi) for one row of a tile. */
-static void finish_row(const conv_epilogue *e, float *restrict y, const float *residual, int64_t channel, int64_t n) {
+static void finish_row(const conv_epilogue *e, float *restrict y, const cpu_element *residual, int64_t channel,
+                       int64_t n) {
     if (e->scale)
         for (int64_t j = 0; j < n; j++) y[j] *= e->scale[channel + j];
     if (e->shift)
         for (int64_t j = 0; j < n; j++) y[j] += e->shift[channel + j];
     if (residual)
-        for (int64_t j = 0; j < n; j++) y[j] += residual[j];
+        for (int64_t j = 0; j < n; j++) y[j] += cpu_float(residual[j]);
     if (e->clamp)
         for (int64_t j = 0; j < n; j++) {
             /* Written so that a NaN stays one. */
@@ -22,6 +24,7 @@ static void finish_row(const conv_epilogue *e, float *restrict y, const float *r
         }
 }
 
+#if !CPU_BF16
 void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n) {
     const conv_epilogue *e = job->epilogue;
     finish_row(e, y, e->residual ? e->residual + (y - job->dst) : NULL, channel, n);
@@ -29,13 +32,14 @@ void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n) 
 
 /* A rounded mean, the sum of the differences from it, and that of their squares, of the columns of a tile. */
 static void tile_moments(const cpu_tile *t, float *restrict mean, float *restrict rest, float *restrict square) {
+    const float *c = t->c;
     for (int64_t j = 0; j < t->n; j++) mean[j] = rest[j] = square[j] = 0;
     for (int64_t i = 0; i < t->m; i++)
-        for (int64_t j = 0; j < t->n; j++) mean[j] += t->c[t->c_rows[i] + j];
+        for (int64_t j = 0; j < t->n; j++) mean[j] += c[t->c_rows[i] + j];
     for (int64_t j = 0; j < t->n; j++) mean[j] *= 1.0f / (float)t->m;
     for (int64_t i = 0; i < t->m; i++)
         for (int64_t j = 0; j < t->n; j++) {
-            const float d = t->c[t->c_rows[i] + j] - mean[j];
+            const float d = c[t->c_rows[i] + j] - mean[j];
             rest[j] += d;
             square[j] += d * d;
         }
@@ -44,10 +48,11 @@ static void tile_moments(const cpu_tile *t, float *restrict mean, float *restric
 void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, int64_t before, double *moments) {
     const conv_epilogue *e = job->epilogue;
     const int64_t channels = job->shape.groups * job->shape.dst_c;
-    const float *residual = e->residual ? e->residual + (t->c - job->dst) : NULL;
+    float *c = t->c;
+    const float *residual = e->residual ? e->residual + (c - job->dst) : NULL;
     if (e->scale || e->shift || residual || e->clamp)
         for (int64_t i = 0; i < t->m; i++)
-            finish_row(e, t->c + t->c_rows[i], residual ? residual + t->c_rows[i] : NULL, channel, t->n);
+            finish_row(e, c + t->c_rows[i], residual ? residual + t->c_rows[i] : NULL, channel, t->n);
     if (!e->mean) return;
     float mean[CPU_TILE_COLUMNS_MAX], rest[CPU_TILE_COLUMNS_MAX], square[CPU_TILE_COLUMNS_MAX];
     tile_moments(t, mean, rest, square);
@@ -60,6 +65,25 @@ void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, i
         all_square[j] = (before ? all_square[j] : 0) + ((double)square[j] - drift * drift * m) + far * far * both;
     }
 }
+#else
+void conv_finish_low(const conv_job *job, const cpu_tile *t, int64_t channel) {
+    const conv_epilogue *e = job->epilogue;
+    uint16_t *c = t->c;
+    const uint16_t *residual = e->residual ? e->residual + (c - job->dst) : NULL;
+    float y[CPU_TILE_ROWS_MAX * CPU_TILE_COLUMNS_MAX];
+    int64_t rows[CPU_TILE_ROWS_MAX];
+    cpu_tile wide = *t;
+    for (int64_t i = 0; i < t->m; i++) rows[i] = i * CPU_TILE_COLUMNS_MAX;
+    wide.c = y;
+    wide.c_rows = rows;
+    wide.c_float = 1;
+    cpu_micro.by_row(&wide);
+    for (int64_t i = 0; i < t->m; i++) {
+        finish_row(e, y + rows[i], residual ? residual + t->c_rows[i] : NULL, channel, t->n);
+        cpu_bf16_round(c + t->c_rows[i], y + rows[i], t->n);
+    }
+}
+#endif
 
 /* Slots in their order: each has `pixels` of its own. */
 void conv_combine_moments(const conv_job *job) {

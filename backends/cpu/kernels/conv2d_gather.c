@@ -7,21 +7,23 @@
  */
 #include "conv2d.h"
 
-#define STEPS_KEPT 128 /* steps of one call; a kernel with more taps takes several */
+#define STEPS_KEPT CONV_TAPS_KEPT /* steps of one call; a kernel with more taps takes several */
+#define FEW_CHANNELS 5            /* fewer are not worth a call that copies them */
 
 /* A task, and where its source lies: element (image, grid row, grid column, tap a, tap b) is at
  * at + image * image_step + row * row_step + a * row_inc + column * column_step + b * column_inc. */
 typedef struct gather_view {
     const conv_job *job;
     conv_axis h, w;
-    const float *weight; /* of the phase and group */
-    float *dst;          /* of the group */
-    const float *bias;   /* of the group, or NULL */
+    const cpu_element *weight; /* of the phase and group */
+    cpu_element *dst;          /* of the group */
+    const float *bias;         /* of the group, or NULL */
     int64_t group, image0, images, row0, rows;
     int64_t channel, channels; /* of the block */
+    int64_t depth;             /* channels of the block as they are packed and copied */
     double *moments;           /* of the slot, or NULL */
     int inside;
-    const float *at;
+    const cpu_element *at;
     int64_t image_step, row_step, row_inc, column_step, column_inc;
 } gather_view;
 
@@ -38,39 +40,42 @@ static void view_in_place(gather_view *v) {
 }
 
 /* `n` channels from `channel` on, as the prologue wants them. */
-static void copy_pixel(const conv_prologue *p, float *restrict to, const float *restrict from, int64_t channel,
-                       int64_t n) {
-    if (!p) {
-        memcpy(to, from, (size_t)n * sizeof(float));
+static void copy_pixel(const conv_prologue *p, cpu_element *restrict to, const cpu_element *restrict from,
+                       int64_t channel, int64_t n) {
+    if (!p && n >= FEW_CHANNELS) {
+        memcpy(to, from, (size_t)n * sizeof *to);
         return;
     }
-    for (int64_t c = 0; c < n; c++) {
-        const float y = from[c] * p->scale[channel + c] + p->shift[channel + c];
+    for (int64_t c = 0; !p && c < n; c++) to[c] = from[c];
+    for (int64_t c = 0; p && c < n; c++) {
+        const float y = cpu_float(from[c]) * p->scale[channel + c] + p->shift[channel + c];
         const float low = y < p->lo ? p->lo : y;
-        to[c] = low > p->hi ? p->hi : low;
+        to[c] = cpu_rounded(low > p->hi ? p->hi : low);
     }
 }
 
 /* One source row of one image: to (columns, pixel) = every unit-th pixel from column base on, 0 outside. */
-static void copy_row(const gather_view *v, float *to, const float *row, int64_t columns, int64_t unit) {
+static void copy_row(const gather_view *v, cpu_element *to, const cpu_element *row, int64_t columns, int64_t unit) {
     const conv_shape *s = &v->job->shape;
     const int64_t c = s->groups * s->src_c, pixel = v->job->pixel, first = v->group * s->src_c + v->channel;
-    const size_t bytes = (size_t)v->channels * sizeof(float);
+    const size_t bytes = (size_t)v->depth * sizeof *to;
     int64_t j = 0, x = v->w.base;
     for (; j < columns && x < 0; j++, x += unit) memset(to + j * pixel, 0, bytes);
     if (!v->job->prologue && unit == 1 && c == pixel && v->channels == pixel && j < columns && x < s->src_size[1]) {
         const int64_t n = cpu_min(columns - j, s->src_size[1] - x);
-        memcpy(to + j * pixel, row + x * c, (size_t)(n * pixel) * sizeof(float));
+        memcpy(to + j * pixel, row + x * c, (size_t)(n * pixel) * sizeof *to);
         j += n;
         x += n;
     }
-    for (; j < columns && x < s->src_size[1]; j++, x += unit)
+    for (; j < columns && x < s->src_size[1]; j++, x += unit) {
         copy_pixel(v->job->prologue, to + j * pixel, row + x * c + first, first, v->channels);
+        if (v->depth > v->channels) to[j * pixel + v->channels] = 0;
+    }
     for (; j < columns; j++) memset(to + j * pixel, 0, bytes);
 }
 
 /* The block's part of the source, with zeros beside it; rows outside of it are never read, and stay as they are. */
-static void view_copy(gather_view *v, float *scratch) {
+static void view_copy(gather_view *v, cpu_element *scratch) {
     const conv_shape *s = &v->job->shape;
     const int64_t unit_h = conv_axis_unit(&v->h), unit_w = conv_axis_unit(&v->w);
     const int64_t rows = conv_axis_extent(&v->h, v->rows), columns = conv_axis_extent(&v->w, v->w.grid);
@@ -99,7 +104,7 @@ static int column_seen(const gather_view *v, int64_t b) {
 /* The steps of grid row `i` from tap number *tap on, STEPS_KEPT at most; taps of a row that lie end to end are one. */
 static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step *steps) {
     const int64_t width = cpu_micro.columns, across = v->w.taps, all = v->h.taps * across;
-    const int joined = v->column_inc == v->channels;
+    const int joined = v->column_inc == v->depth;
     int64_t n = 0;
     for (; *tap < all && n < STEPS_KEPT; *tap += joined ? across : 1) {
         const int64_t a = *tap / across, b = *tap % across;
@@ -107,8 +112,8 @@ static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step
         if (y < 0 || y >= v->job->shape.src_size[0]) continue;
         if (!joined && !column_seen(v, b)) continue;
         steps[n++] = (cpu_step){.a = a * v->row_inc + b * v->column_inc,
-                                .b = *tap * v->channels * width,
-                                .k = joined ? across * v->channels : v->channels};
+                                .b = *tap * v->depth * width,
+                                .k = joined ? across * v->depth : v->depth};
     }
     return n;
 }
@@ -122,8 +127,10 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, int64_t se
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX], n = 0, j = 0;
     cpu_tile t = *like;
     t.a = v->at + (i - v->row0) * v->row_step;
-    t.c = v->dst + v->image0 * image + ((v->h.dst_off + i * v->h.dst_step) * s->dst_size[1] + v->w.dst_off) * dst_c +
-          panel * cpu_micro.columns;
+    cpu_element *c = v->dst + v->image0 * image +
+                     ((v->h.dst_off + i * v->h.dst_step) * s->dst_size[1] + v->w.dst_off) * dst_c +
+                     panel * cpu_micro.columns;
+    t.c = c;
     t.a_rows = a_rows;
     t.c_rows = c_rows;
     for (int64_t tile = 0; tile < tiles; tile++) {
@@ -136,8 +143,12 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, int64_t se
                 n++;
             }
         }
+        if (CPU_BF16 && seen >= 0) {
+            conv_finish_low(v->job, &t, v->group * s->dst_c + panel * cpu_micro.columns);
+            continue;
+        }
         cpu_micro.by_row(&t);
-        if (seen < 0) continue;
+        if (CPU_BF16 || seen < 0) continue;
         conv_finish_tile(v->job, &t, v->group * s->dst_c + panel * cpu_micro.columns, seen, v->moments);
         seen += t.m;
     }
@@ -148,7 +159,7 @@ static void panel_tiles(const gather_view *v, int64_t panel) {
     const conv_shape *s = &v->job->shape;
     const int64_t width = cpu_micro.columns, taps = v->h.taps * v->w.taps;
     cpu_step steps[STEPS_KEPT];
-    cpu_tile t = {.b = v->weight + (panel * s->src_c + v->channel) * taps * width,
+    cpu_tile t = {.b = v->weight + (panel * cpu_depth(s->src_c) + v->channel) * taps * width,
                   .steps = steps,
                   .init = v->bias ? v->bias + panel * width : NULL,
                   .a_k = 1,
@@ -179,7 +190,7 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     conv_axis_of(&v.h, s, 0, t / s->phases[1]);
     conv_axis_of(&v.w, s, 1, t % s->phases[1]);
     const int64_t before = conv_taps_before(s, &v.h, t / s->phases[1], t % s->phases[1]);
-    const int64_t panel_floats = s->src_c * cpu_micro.columns;
+    const int64_t panel_floats = cpu_depth(s->src_c) * cpu_micro.columns;
     v.weight = job->packed + (before * s->groups + group * v.h.taps * v.w.taps) * job->panels * panel_floats;
     v.dst = job->dst + group * s->dst_c;
     v.bias = job->bias ? job->bias + group * s->dst_c : NULL;
@@ -196,6 +207,7 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     const int empty = v.h.taps == 0 || v.w.taps == 0;
     for (; v.channel < s->src_c; v.channel += job->block_c) {
         v.channels = cpu_min(job->block_c, s->src_c - v.channel);
+        v.depth = cpu_depth(v.channels);
         if (v.inside || empty)
             view_in_place(&v);
         else
@@ -205,16 +217,16 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     }
 }
 
-void conv_job_run(conv_job *job, const cvr_threadpool *pool, float *workspace) {
+void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace) {
     const conv_shape *s = &job->shape;
-    if (job->winograd) {
+    if (!CPU_BF16 && job->winograd) {
         conv_winograd_run(job, pool, workspace);
         return;
     }
     job->packed = workspace;
-    job->scratch = workspace + job->packed_floats;
+    job->scratch = job->packed + job->packed_floats;
     conv_pack(job, pool);
-    if (conv_is_depthwise(s)) {
+    if (!CPU_BF16 && conv_is_depthwise(s)) {
         conv_depthwise_run(job, pool);
         return;
     }

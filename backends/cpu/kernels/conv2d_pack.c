@@ -15,14 +15,14 @@ static int64_t tap_place(const conv_shape *shape, int axis, int64_t r, conv_axis
 }
 
 /* One tap of a panel, block after block; `to` is the panel's first place, `taps` and `place` the phase's. */
-static void pack_tap(const conv_job *job, int64_t g, int64_t panel, int64_t tap, float *to, int64_t taps,
+static void pack_tap(const conv_job *job, int64_t g, int64_t panel, int64_t tap, cpu_element *to, int64_t taps,
                      int64_t place) {
     const conv_shape *s = &job->shape;
     const int64_t all = s->kernel[0] * s->kernel[1], width = cpu_micro.columns, first = panel * width;
     const int64_t n = cpu_min(width, s->dst_c - first);
     for (int64_t c = 0; c < s->src_c; c += job->block_c) {
         const int64_t k = cpu_min(job->block_c, s->src_c - c);
-        float *block = to + (taps * c + place * k) * width;
+        cpu_element *block = to + (taps * c + place * cpu_depth(k)) * width;
         if (s->transposed)
             cpu_micro.pack_rows(block, job->weight + ((g * s->src_c + c) * all + tap) * s->dst_c + first,
                                 all * s->dst_c, k, n);
@@ -44,20 +44,20 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     if (a < 0 || b < 0) return;
     const int64_t place = a * w.taps + b, before = conv_taps_before(shape, &h, phase_h, phase_w);
-    if (conv_is_depthwise(shape)) {
-        float *to = job->packed + (before + place) * shape->groups;
-        for (int64_t c = 0; c < shape->groups; c++) to[c] = job->weight[c * all + t];
+    if (!CPU_BF16 && conv_is_depthwise(shape)) {
+        cpu_element *to = job->packed + (before + place) * shape->groups;
+        for (int64_t c = 0; c < shape->groups; c++) to[c] = cpu_rounded(job->weight[c * all + t]);
         return;
     }
     const int64_t g = (int64_t)task / all / job->panels, panel = (int64_t)task / all % job->panels;
-    const int64_t tap_floats = shape->src_c * cpu_micro.columns;
+    const int64_t tap_floats = cpu_depth(shape->src_c) * cpu_micro.columns;
     const int64_t panels_before = before * shape->groups * job->panels + (g * job->panels + panel) * h.taps * w.taps;
     pack_tap(job, g, panel, t, job->packed + panels_before * tap_floats, h.taps * w.taps, place);
 }
 
 void conv_pack(const conv_job *job, const cvr_threadpool *pool) {
     const conv_shape *s = &job->shape;
-    const int64_t panels = conv_is_depthwise(s) ? 1 : s->groups * job->panels;
+    const int64_t panels = !CPU_BF16 && conv_is_depthwise(s) ? 1 : s->groups * job->panels;
     conv_job copy = *job;
     pool->run(pool, (uint64_t)(panels * s->kernel[0] * s->kernel[1]), pack_task, &copy);
 }

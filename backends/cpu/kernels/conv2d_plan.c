@@ -3,8 +3,9 @@
 
 /* A panel of weights, and a task's part of the source, as they should be to live together in a second-level cache. */
 #define PANEL_FLOATS 65536
-#define SOURCE_FLOATS 81920
+#define SOURCE_FLOATS (81920 * 4 / (int64_t)sizeof(cpu_element))
 #define BLOCK_CHANNELS 512
+#define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_element))
 #define TASKS_WANTED 32
 /* Pixels of a task: few enough to give many cores work; and fewer only when panels cannot be cut any more. */
 #define PIXELS_SMALL 112
@@ -54,11 +55,12 @@ static void sizes_of(plan_sizes *out, const conv_shape *s) {
 static void plan_blocks(conv_job *job, const plan_sizes *z) {
     const conv_shape *s = &job->shape;
     const int64_t most = cpu_max(16, cpu_min(BLOCK_CHANNELS, PANEL_FLOATS / (z->taps * cpu_micro.columns)));
-    job->blocks = cpu_ceil_div(s->src_c, most);
+    /* bf16 would be rounded between blocks. */
+    job->blocks = CPU_BF16 ? 1 : cpu_ceil_div(s->src_c, most);
     job->block_c = s->src_c;
     if (job->blocks > 1) job->block_c = cpu_line_up(cpu_ceil_div(s->src_c, job->blocks));
     job->blocks = cpu_ceil_div(s->src_c, job->block_c);
-    job->pixel = job->block_c % 128 == 0 ? job->block_c + CPU_LINE_FLOATS : job->block_c;
+    job->pixel = job->block_c % 128 == 0 ? job->block_c + CPU_LINE_ELEMENTS : cpu_depth(job->block_c);
 }
 
 static int64_t tasks_of(conv_job *job, const plan_sizes *z) {
@@ -100,19 +102,20 @@ void conv_job_plan(conv_job *job) {
     const conv_shape *shape = &job->shape;
     plan_sizes z;
     const int64_t taps = shape->kernel[0] * shape->kernel[1];
-    if (conv_is_depthwise(shape)) {
+    if (!CPU_BF16 && conv_is_depthwise(shape)) {
         job->packed_floats = cpu_line_up(taps * shape->groups);
         return;
     }
-    job->winograd = !job->prologue && !(job->epilogue && job->epilogue->mean) && conv_winograd_pays(shape);
+    job->winograd = !CPU_BF16 && !job->prologue && !(job->epilogue && job->epilogue->mean) && conv_winograd_pays(shape);
     if (job->winograd) return;
     sizes_of(&z, shape);
     job->panels = cpu_panels(shape->dst_c);
     plan_blocks(job, &z);
     const int64_t step = shape->transposed ? 1 : shape->stride[1];
-    job->spread = job->panels > 1 && shape->groups * shape->src_c * step * (int64_t)sizeof(float) % BAD_STEP == 0;
+    job->spread = job->panels > 1 && shape->groups * shape->src_c * step * (int64_t)sizeof(cpu_element) % BAD_STEP == 0;
+    job->spread = job->spread || cpu_depth(shape->src_c) != shape->src_c;
     plan_parts(job, &z);
-    job->packed_floats = cpu_line_up(shape->groups * job->panels * taps * shape->src_c * cpu_micro.columns);
+    job->packed_floats = cpu_line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);
     if (z.padded || job->spread || job->prologue) {
         const int64_t rows = extent_of(shape, 0, job->rows);
         job->scratch_floats = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
@@ -120,8 +123,8 @@ void conv_job_plan(conv_job *job) {
 }
 
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
-    if (job->winograd) return conv_winograd_workspace(job, n_workers);
-    uint64_t bytes = ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(float);
+    if (!CPU_BF16 && job->winograd) return conv_winograd_workspace(job, n_workers);
+    uint64_t bytes = ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(cpu_element);
     if (job->epilogue && job->epilogue->mean)
         bytes += (uint64_t)(conv_slots(job) * 2 * job->shape.groups * job->shape.dst_c) * sizeof(double);
     return bytes;

@@ -78,11 +78,16 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"conv2d", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv2d_backward_input", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv2d_backward_weight", weight_run, weight_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv2d_backward_bias", bias_run, bias_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv_transpose2d", transposed_run, transposed_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"conv_transpose2d_backward_input", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"conv2d", forward_run, forward_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0, CPU_PRODUCT_FLAGS, 1},
+    {"conv2d_backward_input", transposed_run, transposed_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0,
+     CPU_PRODUCT_FLAGS, 1},
+    {"conv2d_backward_weight", weight_run, weight_workspace, CPU_LOW_SUPPORTS(conv_supports_weight), 0,
+     CPU_PRODUCT_FLAGS, 1},
+    {"conv2d_backward_bias", bias_run, bias_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_sum), 0, CPU_PRODUCT_FLAGS,
+     1},
+    {"conv_transpose2d", transposed_run, transposed_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0,
+     CPU_PRODUCT_FLAGS, 1},
+    {"conv_transpose2d_backward_input", forward_run, forward_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0,
+     CPU_PRODUCT_FLAGS, 1},
 };
 const cpu_kernel_table cpu_conv_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -248,7 +248,7 @@ uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers) {
     return (uint64_t)(job.chunks * job.partial_stride + job.scratch_floats * n_workers) * sizeof(float);
 }
 
-void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace) {
+void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace) {
     const conv_shape *s = args->shape;
     weight_job job;
     if (conv_is_depthwise(s)) {
@@ -261,7 +261,7 @@ void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, f
     }
     weight_plan(&job, args);
     job.partial = workspace;
-    job.scratch = workspace + job.chunks * job.partial_stride;
+    job.scratch = job.partial + job.chunks * job.partial_stride;
     pool->run(pool, (uint64_t)(job.chunks * s->groups * job.m_parts * job.n_parts), weight_task, &job);
     if (job.partial_stride)
         pool->run(pool, (uint64_t)cpu_ceil_div(s->groups * job.group_floats, REDUCE_FLOATS), reduce_task, &job);

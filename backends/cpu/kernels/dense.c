@@ -157,7 +157,7 @@ uint64_t cpu_gemm_workspace(const cpu_gemm *g, uint32_t n_workers) {
     return (uint64_t)job.scratch_floats * n_workers * sizeof(float);
 }
 
-void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, float *workspace) {
+void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, void *workspace) {
     gemm_job job;
     if (g->batch == 0 || g->m == 0 || g->n == 0) return;
     if (dense_wants_dots(g)) {

@@ -11,19 +11,21 @@
  */
 typedef struct cpu_gemm {
     int64_t m, n, k;
-    const float *a, *b, *bias;
-    float *c;
+    const cpu_element *a, *b;
+    const float *bias;
+    cpu_element *c;
     int64_t lda, ldb, ldc;
     int64_t batch, stride_a, stride_b, stride_c;
     int32_t trans_a, trans_b;
-    int32_t add; /* 1: to what c holds; without bias */
+    int32_t add;              /* 1: to what c holds; without bias */
+    int32_t b_float, c_float; /* bf16 pack: b, or c, is f32 nevertheless */
     int32_t reserved;
 } cpu_gemm;
 
 /* Bytes; the pointers in `g` are not looked at. */
 uint64_t cpu_gemm_workspace(const cpu_gemm *g, uint32_t n_workers);
 /* Without a pool (NULL): in the caller's thread, with the workspace of one worker. */
-void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, float *workspace);
+void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, void *workspace);
 
 /* Tasks on the pool, or one after another without it. */
 void cpu_gemm_tasks(const cvr_threadpool *pool, int64_t n, cvr_task_fn fn, void *job);
@@ -32,8 +34,9 @@ void cpu_gemm_tasks(const cvr_threadpool *pool, int64_t n, cvr_task_fn fn, void 
 int dense_wants_dots(const cpu_gemm *g);
 void dense_dots_run(const cpu_gemm *g, const cvr_threadpool *pool);
 
-/* out[j] = sum over i of x[i,j], x (rows,n) f32 dense: float sums of up to 64 rows, doubles across them. */
+/* out[j] = sum over i of x[i,j], x (rows,n) dense: float sums of up to 64 rows, doubles across them. */
 uint64_t cpu_column_sum_workspace(int64_t rows, int64_t n);
-void cpu_column_sum(const cvr_threadpool *pool, const float *x, int64_t rows, int64_t n, float *out, double *workspace);
+void cpu_column_sum(const cvr_threadpool *pool, const cpu_element *x, int64_t rows, int64_t n, float *out,
+                    double *workspace);
 
 #endif

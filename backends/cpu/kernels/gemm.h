@@ -7,13 +7,44 @@
  * says, so that a tile of pixels may run over image rows, over images, or over every second pixel; this costs a few
  * scalar loads beside the m*n/16 multiply-adds of each k, and no one has to copy what is already there.
  *
- * Every pack of kernels has one table, `cpu_micro`, from gemm_avx512.c, gemm_avx2.c or gemm_portable.c; what calls it
+ * Every pack of kernels has one table, `cpu_micro`, from gemm_avx512.c, gemm_avx2.c, gemm_portable.c or, in pairs of k,
+ * gemm_avx512_bf16.c; what calls it
  * (conv2d_*.c, dense.c) knows nothing of instruction sets. Operands are `void *` in units of the table's element type.
  */
 #ifndef CVR_BACKENDS_CPU_GEMM_H
 #define CVR_BACKENDS_CPU_GEMM_H
 
 #include "kernels.h"
+
+#include <cvr/plugin/bf16.h>
+
+/* What activations are made of: the pack cpu_avx512_bf16 has bf16, all others f32. Weights are f32 in either. */
+#ifdef CVR_PACK_BF16
+#define CPU_BF16 1
+typedef uint16_t cpu_element;
+static inline float cpu_float(cpu_element x) {
+    return cvr_f32_of_bf16(x);
+}
+static inline cpu_element cpu_rounded(float x) {
+    return cvr_bf16_of_f32(x);
+}
+#define CPU_PRODUCT_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION | CVR_KERNEL_FAST_BF16)
+#define CPU_LOW_SUPPORTS(f) f
+#else
+#define CPU_PRODUCT_FLAGS CPU_KERNEL_FLAGS
+#define CPU_LOW_SUPPORTS(f) NULL
+#define CPU_BF16 0
+typedef float cpu_element;
+static inline float cpu_float(cpu_element x) {
+    return x;
+}
+static inline cpu_element cpu_rounded(float x) {
+    return x;
+}
+#endif
+/* `supports` of the bf16 pack: which types operands have. */
+int32_t cpu_bf16_supports_sum(const cvr_signature *sig, cvr_error *reason);
+int32_t cpu_bf16_supports_dense(const cvr_signature *sig, cvr_error *reason);
 
 #define CPU_TILE_ROWS_MAX 14
 #define CPU_TILE_COLUMNS_MAX 32
@@ -25,7 +56,7 @@ typedef struct cpu_step {
 
 typedef struct cpu_tile {
     const void *a, *b;
-    float *c;
+    void *c;
     const int64_t *a_rows; /* (m): offset of each row of A; by_row only */
     const int64_t *c_rows; /* (m): offset of each row of c */
     const cpu_step *steps;
@@ -34,6 +65,7 @@ typedef struct cpu_tile {
     int64_t a_k, b_k; /* elements from one k to the next; by_row has a_k = 1 */
     int64_t m, n;     /* 1 <= m <= rows, 1 <= n <= columns of the table */
     int64_t add;      /* 1: to what c holds (init is then not looked at) */
+    int64_t c_float;  /* 1: c is f32 in a bf16 pack too, as it has to be with `add` */
 } cpu_tile;
 
 typedef struct cpu_micro_table {
@@ -41,12 +73,12 @@ typedef struct cpu_micro_table {
     int64_t element;       /* bytes of an operand's element */
     /* A_s[i,k] = a[steps[s].a + a_rows[i] + k]. */
     void (*by_row)(const cpu_tile *t);
-    /* A_s[i,k] = a[steps[s].a + i + k * a_k]: a transposed operand. */
+    /* A_s[i,k] = a[steps[s].a + i + k * a_k]: a transposed operand. Not in bf16, where pairs of k lie together. */
     void (*by_column)(const cpu_tile *t);
     /* A panel of B: `to` is (k, columns), zero past the n-th column. to[c,j] = from[j * from_step + c]. */
-    void (*pack_transposed)(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    void (*pack_transposed)(cpu_element *to, const float *from, int64_t from_step, int64_t k, int64_t n);
     /* to[c,j] = from[c * from_step + j] */
-    void (*pack_rows)(float *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    void (*pack_rows)(cpu_element *to, const float *from, int64_t from_step, int64_t k, int64_t n);
 } cpu_micro_table;
 
 extern const cpu_micro_table cpu_micro;
@@ -59,6 +91,11 @@ static inline int64_t cpu_tiles(int64_t n) {
 /* Panels of columns, the last one perhaps narrower. */
 static inline int64_t cpu_panels(int64_t n) {
     return cpu_ceil_div(n, cpu_micro.columns);
+}
+
+/* k of a panel, as it is packed: pairs in bf16. */
+static inline int64_t cpu_depth(int64_t k) {
+    return CPU_BF16 ? (k + 1) & ~INT64_C(1) : k;
 }
 
 /* The panels of f32 operands, for the tables. */

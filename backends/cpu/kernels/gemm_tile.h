@@ -73,7 +73,7 @@ TILE_INLINE void tile_run(const cpu_tile *t, tile_kind kind) {
     tile_sum(acc, t, kind, tail);
     TILE_UNROLL
     for (int i = 0; i < kind.m; i++) {
-        float *c = t->c + t->c_rows[i];
+        float *c = (float *)t->c + t->c_rows[i];
         TILE_UNROLL
         for (int v = 0; v < kind.vectors; v++, c += VEC) {
             const int cut = kind.part && v == kind.vectors - 1;

@@ -12,6 +12,14 @@ static int64_t columns_of(const cvr_tensor *t) {
     return t->shape[t->rank - 1];
 }
 
+/* Which operands of the bf16 pack are f32: weights, and their gradients. */
+static void set_types(cpu_gemm *g, const cvr_tensor *b, const cvr_tensor *c) {
+    g->b = b->data;
+    g->c = c->data;
+    g->b_float = CPU_BF16 && b->dtype == CVR_F32;
+    g->c_float = CPU_BF16 && c->dtype == CVR_F32;
+}
+
 /* x (...,I), weight (O,I), [bias (O)] -> y (...,O):  y = x weight^T + bias */
 static cpu_gemm forward_of(const cvr_tensor *x, const cvr_tensor *weight) {
     const int64_t in = weight->shape[1], out = weight->shape[0];
@@ -19,7 +27,8 @@ static cpu_gemm forward_of(const cvr_tensor *x, const cvr_tensor *weight) {
 }
 
 static uint64_t forward_workspace(const cvr_signature *sig) {
-    const cpu_gemm g = forward_of(sig->inputs[0], sig->inputs[1]);
+    cpu_gemm g = forward_of(sig->inputs[0], sig->inputs[1]);
+    set_types(&g, sig->inputs[1], sig->outputs[0]);
     return cpu_gemm_workspace(&g, sig->n_workers);
 }
 
@@ -28,9 +37,8 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
     cpu_gemm g = forward_of(a->inputs[0], a->inputs[1]);
     (void)err;
     g.a = a->inputs[0]->data;
-    g.b = a->inputs[1]->data;
-    g.c = a->outputs[0]->data;
     g.bias = bias ? bias->data : NULL;
+    set_types(&g, a->inputs[1], a->outputs[0]);
     cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
@@ -42,7 +50,8 @@ static cpu_gemm backward_input_of(const cvr_tensor *grad, const cvr_tensor *weig
 }
 
 static uint64_t backward_input_workspace(const cvr_signature *sig) {
-    const cpu_gemm g = backward_input_of(sig->inputs[0], sig->inputs[1]);
+    cpu_gemm g = backward_input_of(sig->inputs[0], sig->inputs[1]);
+    set_types(&g, sig->inputs[1], sig->outputs[0]);
     return cpu_gemm_workspace(&g, sig->n_workers);
 }
 
@@ -50,8 +59,7 @@ static int32_t backward_input_run(const cvr_kernel_args *a, cvr_error *err) {
     cpu_gemm g = backward_input_of(a->inputs[0], a->inputs[1]);
     (void)err;
     g.a = a->inputs[0]->data;
-    g.b = a->inputs[1]->data;
-    g.c = a->outputs[0]->data;
+    set_types(&g, a->inputs[1], a->outputs[0]);
     cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
@@ -63,7 +71,8 @@ static cpu_gemm backward_weight_of(const cvr_tensor *x, const cvr_tensor *grad) 
 }
 
 static uint64_t backward_weight_workspace(const cvr_signature *sig) {
-    const cpu_gemm g = backward_weight_of(sig->inputs[0], sig->inputs[1]);
+    cpu_gemm g = backward_weight_of(sig->inputs[0], sig->inputs[1]);
+    set_types(&g, sig->inputs[0], sig->outputs[0]);
     return cpu_gemm_workspace(&g, sig->n_workers);
 }
 
@@ -71,8 +80,7 @@ static int32_t backward_weight_run(const cvr_kernel_args *a, cvr_error *err) {
     cpu_gemm g = backward_weight_of(a->inputs[0], a->inputs[1]);
     (void)err;
     g.a = a->inputs[1]->data;
-    g.b = a->inputs[0]->data;
-    g.c = a->outputs[0]->data;
+    set_types(&g, a->inputs[0], a->outputs[0]);
     cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
@@ -109,7 +117,8 @@ static cpu_gemm matmul_of(const cvr_matmul_attrs *attrs, const cvr_tensor *x, co
 }
 
 static uint64_t matmul_workspace(const cvr_signature *sig) {
-    const cpu_gemm g = matmul_of(sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0]);
+    cpu_gemm g = matmul_of(sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0]);
+    set_types(&g, sig->inputs[1], sig->outputs[0]);
     return cpu_gemm_workspace(&g, sig->n_workers);
 }
 
@@ -117,17 +126,19 @@ static int32_t matmul_run(const cvr_kernel_args *a, cvr_error *err) {
     cpu_gemm g = matmul_of(a->attrs, a->inputs[0], a->inputs[1], a->outputs[0]);
     (void)err;
     g.a = a->inputs[0]->data;
-    g.b = a->inputs[1]->data;
-    g.c = a->outputs[0]->data;
+    set_types(&g, a->inputs[1], a->outputs[0]);
     cpu_gemm_run(&g, a->pool, a->workspace);
     return CVR_OK;
 }
 
 static const cpu_kernel kernels[] = {
-    {"linear", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"linear_backward_input", backward_input_run, backward_input_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"linear_backward_weight", backward_weight_run, backward_weight_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"linear_backward_bias", backward_bias_run, bias_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"matmul", matmul_run, matmul_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"linear", forward_run, forward_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, 1},
+    {"linear_backward_input", backward_input_run, backward_input_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense),
+     0, CPU_PRODUCT_FLAGS, 1},
+    {"linear_backward_weight", backward_weight_run, backward_weight_workspace,
+     CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, 1},
+    {"linear_backward_bias", backward_bias_run, bias_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_sum), 0,
+     CPU_PRODUCT_FLAGS, 1},
+    {"matmul", matmul_run, matmul_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, 1},
 };
 const cpu_kernel_table cpu_linear_kernels = {kernels, sizeof kernels / sizeof *kernels};

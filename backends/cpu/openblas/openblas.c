@@ -75,7 +75,7 @@ uint64_t cpu_gemm_workspace(const cpu_gemm *g, uint32_t n_workers) {
     return 0;
 }
 
-void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, float *workspace) {
+void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, void *workspace) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     blas_job job = {.g = g, .rows = BLOCK_ROWS, .columns = BLOCK_COLUMNS};
     (void)workspace;

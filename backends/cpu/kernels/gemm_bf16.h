@@ -1,0 +1,21 @@
+/* What the bf16 pack packs operands with, beside cpu_micro (gemm.h): its kernels multiply pairs of neighbours in k. */
+#ifndef CVR_BACKENDS_CPU_GEMM_BF16_H
+#define CVR_BACKENDS_CPU_GEMM_BF16_H
+
+#include "gemm.h"
+
+/* A panel of B is (k/2, columns, 2), zeros past the n-th column and beside an odd last k. */
+#define CPU_PAIR 2
+
+/* Rows of a transposition: one at a time is a vector of bf16. */
+#define CPU_TRANSPOSE_ROWS 32
+
+/* to[c * to_step + t] = rows[t][c] for `n` <= CPU_TRANSPOSE_ROWS rows and c < columns. */
+void cpu_bf16_transpose(uint16_t *to, int64_t to_step, const uint16_t *const *rows, int64_t n, int64_t columns);
+/* cpu_micro.pack_rows and pack_transposed, from bf16. */
+void cpu_bf16_pack_rows(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_bf16_pack_transposed(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n);
+/* to[j] = from[j], rounded to nearest even. */
+void cpu_bf16_round(uint16_t *to, const float *from, int64_t n);
+
+#endif

@@ -1,0 +1,9 @@
+/* The tables of the bf16 pack: products alone. Other kernels that take bf16 are in the packs of tables.c. */
+#include "kernels.h"
+
+const cpu_kernel_table *const cpu_pack_tables[] = {
+    &cpu_conv_kernels,
+    &cpu_conv_act_kernels,
+    &cpu_linear_kernels,
+    NULL,
+};
