@@ -49,12 +49,12 @@ uint64_t conv_winograd_workspace(const conv_job *conv, uint32_t n_workers) {
 /* ---- Y = A^T m A ---- */
 
 static inline void result_axis(vec *to, int64_t to_step, const vec *m, int64_t step) {
-    const vec sum = m[step] + m[2 * step], far = m[step] - m[2 * step];
-    const vec sum2 = m[3 * step] + m[4 * step], far2 = m[3 * step] - m[4 * step];
-    to[0] = m[0] + sum + sum2;
-    to[to_step] = far + far2 * 2.0f;
-    to[2 * to_step] = sum + sum2 * 4.0f;
-    to[3 * to_step] = far + far2 * 8.0f + m[5 * step];
+    const vec near_sum = m[step] + m[2 * step], near_odd = (m[step] - m[2 * step]) * WINO_NEAR;
+    const vec far_sum = m[3 * step] + m[4 * step], far_odd = (m[3 * step] - m[4 * step]) * WINO_FAR;
+    to[0] = m[0] + near_sum + far_sum;
+    to[to_step] = near_odd + far_odd;
+    to[2 * to_step] = near_sum * 0.5f + far_sum * 2.0f;
+    to[3 * to_step] = near_odd * 0.5f + far_odd * 2.0f + m[5 * step];
 }
 
 /* n <= VEC channels of a tile's rows x columns results. m: (36, ...) with m_step between points; bias: NULL: 0. */

@@ -6,15 +6,15 @@
 #define PACK_CHANNELS 16
 #define COLUMNS_MAX CPU_TILE_COLUMNS_MAX
 
-/* to = G g along one axis; 1/24, 1/12, 1/6 are those of the points 2 and -2. */
+/* to = G g along one axis */
 static inline void weight_axis(vec *to, int64_t step, vec g0, vec g1, vec g2) {
-    const vec even = (g0 + g2) * (-1.0f / 6), odd = g1 * (1.0f / 6);
-    const vec even2 = g0 * (1.0f / 24) + g2 * (1.0f / 6), odd2 = g1 * (1.0f / 12);
-    to[0] = g0 * 0.25f;
-    to[step] = even - odd;
-    to[2 * step] = even + odd;
-    to[3 * step] = even2 + odd2;
-    to[4 * step] = even2 - odd2;
+    const vec near_even = (g0 + g2 * 0.5f) * (-2.0f / 3), near_odd = g1 * (-2.0f / 3 * WINO_NEAR);
+    const vec far_even = (g0 + g2 * 2.0f) * (1.0f / 6), far_odd = g1 * (1.0f / 6 * WINO_FAR);
+    to[0] = g0;
+    to[step] = near_even + near_odd;
+    to[2 * step] = near_even - near_odd;
+    to[3 * step] = far_even + far_odd;
+    to[4 * step] = far_even - far_odd;
     to[5 * step] = g2;
 }
 

@@ -15,13 +15,14 @@ void wino_tiles_of(wino_tiles *out, const conv_shape *s) {
 
 static inline void source_axis(vec *to, const vec *d, int64_t step) {
     const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-    const vec even = d4 - d2 * 4.0f, odd = d3 - d1 * 4.0f, even2 = d4 - d2, odd2 = (d3 - d1) * 2.0f;
-    to[0] = d0 * 4.0f - d2 * 5.0f + d4;
-    to[step] = even + odd;
-    to[2 * step] = even - odd;
-    to[3 * step] = even2 + odd2;
-    to[4 * step] = even2 - odd2;
-    to[5 * step] = d1 * 4.0f - d3 * 5.0f + d5;
+    const vec near_even = d4 - d2 * 2.0f, near_odd = (d3 - d1 * 2.0f) * WINO_NEAR;
+    const vec far_even = d4 - d2 * 0.5f, far_odd = (d3 - d1 * 0.5f) * WINO_FAR;
+    to[0] = d0 + d4 - d2 * 2.5f;
+    to[step] = near_even + near_odd;
+    to[2 * step] = near_even - near_odd;
+    to[3 * step] = far_even + far_odd;
+    to[4 * step] = far_even - far_odd;
+    to[5 * step] = d1 + d5 - d3 * 2.5f;
 }
 
 static inline void source_transform(float *to, int64_t plane, vec *d) {
@@ -65,12 +66,13 @@ void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float
 
 static inline void grad_axis(vec *to, const vec *y, int64_t step) {
     const vec y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
-    const vec even = y0 + y2, odd = y1 + y3, even2 = y0 + y2 * 4.0f, odd2 = y1 * 2.0f + y3 * 8.0f;
+    const vec near_even = y0 + y2 * 0.5f, near_odd = (y1 + y3 * 0.5f) * WINO_NEAR;
+    const vec far_even = y0 + y2 * 2.0f, far_odd = (y1 + y3 * 2.0f) * WINO_FAR;
     to[0] = y0;
-    to[step] = even + odd;
-    to[2 * step] = even - odd;
-    to[3 * step] = even2 + odd2;
-    to[4 * step] = even2 - odd2;
+    to[step] = near_even + near_odd;
+    to[2 * step] = near_even - near_odd;
+    to[3 * step] = far_even + far_odd;
+    to[4 * step] = far_even - far_odd;
     to[5 * step] = y3;
 }
 

@@ -75,10 +75,11 @@ static void product_task(void *ctx, uint64_t task, uint32_t worker) {
 
 /* to = G^T u along one axis */
 static inline void weight_axis(vec *to, int64_t to_step, const vec *u, int64_t step) {
-    const vec sum = (u[step] + u[2 * step]) * (1.0f / 6), sum2 = u[3 * step] + u[4 * step];
-    to[0] = u[0] * 0.25f - sum + sum2 * (1.0f / 24);
-    to[to_step] = (u[2 * step] - u[step]) * (1.0f / 6) + (u[3 * step] - u[4 * step]) * (1.0f / 12);
-    to[2 * to_step] = sum2 * (1.0f / 6) - sum + u[5 * step];
+    const vec near_sum = (u[step] + u[2 * step]) * (-2.0f / 3), far_sum = (u[3 * step] + u[4 * step]) * (1.0f / 6);
+    const vec near_odd = (u[step] - u[2 * step]) * (-2.0f / 3), far_odd = (u[3 * step] - u[4 * step]) * (1.0f / 6);
+    to[0] = u[0] + near_sum + far_sum;
+    to[to_step] = near_odd * WINO_NEAR + far_odd * WINO_FAR;
+    to[2 * to_step] = near_sum * 0.5f + far_sum * 2.0f + u[5 * step];
 }
 
 /* A task is a destination channel. */
