@@ -104,6 +104,7 @@ typedef struct conv_job {
     int64_t packed_floats;  /* shared workspace, first; in elements, as the next */
     int64_t scratch_floats; /* of each worker, after it */
     cpu_element *packed, *scratch;
+    int64_t stream;  /* 1: results go past the caches (cpu_stream.h) */
     double *moments; /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
 } conv_job;
 

@@ -6,6 +6,7 @@
  * all pixels of a tile stand in the same row of their pictures: what that row's taps would read outside is left out.
  */
 #include "conv2d.h"
+#include "cpu_stream.h"
 
 #define STEPS_KEPT CONV_TAPS_KEPT /* steps of one call; a kernel with more taps takes several */
 #define FEW_CHANNELS 5            /* fewer are not worth a call that copies them */
@@ -172,6 +173,7 @@ static void panel_tiles(const gather_view *v, int64_t panel) {
             t.n_steps = row_steps(v, i, &tap, steps);
             const int last = v->job->epilogue && tap >= taps && v->channel + v->channels == s->src_c;
             const int64_t seen = last ? (i - v->row0) * v->images * v->w.grid : -1;
+            t.stream = v->job->stream && !t.add && tap >= taps && v->channels == s->src_c;
             if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, seen, &t);
             t.add = 1;
         } while (tap < taps);
@@ -215,10 +217,20 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
         for (int64_t panel = cpu_part(job->panels, job->panel_parts, part); panel < end; panel++)
             panel_tiles(&v, panel);
     }
+    if (job->stream) cpu_stream_end();
+}
+
+/* Whether all results are whole lines that are written once. */
+static int job_streams(const conv_job *job) {
+    const conv_shape *s = &job->shape;
+    const int64_t pixel = s->groups * s->dst_c * (int64_t)sizeof *job->dst;
+    return !job->epilogue && s->dst_c * (int64_t)sizeof *job->dst % CPU_STREAM_LINE == 0 &&
+           cpu_streams(job->dst, s->n * s->dst_size[0] * s->dst_size[1] * pixel);
 }
 
 void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace) {
     const conv_shape *s = &job->shape;
+    job->stream = job_streams(job);
     if (!CPU_BF16 && job->winograd) {
         conv_winograd_run(job, pool, workspace);
         return;

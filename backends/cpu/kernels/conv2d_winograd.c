@@ -5,7 +5,7 @@
  * has written them.
  */
 #include "conv2d_winograd.h"
-#include "cpu_vec.h"
+#include "cpu_stream.h"
 
 #define BLOCK_TILES 56       /* of a task, so that V stays near the second-level cache ... */
 #define BLOCK_TILES_DEEP 112 /* ... unless the weights are what streams through it */
@@ -71,7 +71,9 @@ static void result_vector(const wino_job *job, float *dst, const float *m, int64
         for (int64_t j = 0; j < columns; j++) {
             float *to = dst + (i * job->conv->shape.dst_size[1] + j) * dst_c;
             const vec y = out[i * WINO_TILE + j] + b;
-            if (n == VEC)
+            if (job->conv->stream)
+                vec_stream(to, y);
+            else if (n == VEC)
                 vec_store(to, y);
             else
                 vec_store_part(to, y, part);
@@ -142,6 +144,7 @@ static void block_task(void *ctx, uint64_t task, uint32_t worker) {
         panel_products(job, tiles, panel, v, m);
         result_panel(job, first, tiles, panel, m);
     }
+    if (job->conv->stream) cpu_stream_end();
 }
 
 void conv_winograd_run(const conv_job *conv, const cvr_threadpool *pool, float *workspace) {

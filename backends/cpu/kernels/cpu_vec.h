@@ -1,7 +1,7 @@
 /*
  * A vector of VEC floats on whatever instruction set this pack is compiled for; the last section is plain C that gcc
  * and clang bring to any machine. `part` stands for the first n of a vector: what lies past them is not touched, and
- * reads as zero.
+ * reads as zero. vec_stream() wants alignment, and what cpu_stream.h says.
  */
 #ifndef CVR_BACKENDS_CPU_VEC_H
 #define CVR_BACKENDS_CPU_VEC_H
@@ -40,6 +40,9 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 static inline void vec_store(float *p, vec a) {
     _mm512_storeu_ps(p, a);
 }
+static inline void vec_stream(float *p, vec a) {
+    _mm512_stream_ps(p, a);
+}
 static inline float vec_sum(vec a) {
     return _mm512_reduce_add_ps(a);
 }
@@ -76,6 +79,9 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 }
 static inline void vec_store(float *p, vec a) {
     _mm256_storeu_ps(p, a);
+}
+static inline void vec_stream(float *p, vec a) {
+    _mm256_stream_ps(p, a);
 }
 static inline float vec_sum(vec a) {
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -116,6 +122,9 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 }
 static inline void vec_store(float *p, vec a) {
     memcpy(p, &a, sizeof a);
+}
+static inline void vec_stream(float *p, vec a) {
+    vec_store(p, a);
 }
 static inline float vec_sum(vec a) {
     return (a[0] + a[1]) + (a[2] + a[3]);

@@ -66,6 +66,7 @@ typedef struct cpu_tile {
     int64_t m, n;     /* 1 <= m <= rows, 1 <= n <= columns of the table */
     int64_t add;      /* 1: to what c holds (init is then not looked at) */
     int64_t c_float;  /* 1: c is f32 in a bf16 pack too, as it has to be with `add` */
+    int64_t stream;   /* 1: whole vectors of c, which are aligned, go past the caches (cpu_stream.h) */
 } cpu_tile;
 
 typedef struct cpu_micro_table {

@@ -61,6 +61,13 @@ TILE_INLINE void tile_sum(vec acc[][2], const cpu_tile *t, tile_kind kind, vec_p
 
 TILE_INLINE void tile_run(const cpu_tile *t, tile_kind kind) {
     vec acc[CPU_TILE_ROWS_MAX][2];
+    if (!t->stream) {
+        TILE_UNROLL
+        for (int i = 0; i < kind.m; i++) {
+            TILE_UNROLL
+            for (int v = 0; v < kind.vectors; v++) __builtin_prefetch((float *)t->c + t->c_rows[i] + v * VEC, 1);
+        }
+    }
     const vec_part tail = vec_part_of(t->n - (kind.vectors - 1) * VEC);
     TILE_UNROLL
     for (int v = 0; v < kind.vectors; v++) {
@@ -80,6 +87,8 @@ TILE_INLINE void tile_run(const cpu_tile *t, tile_kind kind) {
             if (t->add) acc[i][v] = vec_add(acc[i][v], cut ? vec_load_part(c, tail) : vec_load(c));
             if (cut)
                 vec_store_part(c, acc[i][v], tail);
+            else if (t->stream)
+                vec_stream(c, acc[i][v]);
             else
                 vec_store(c, acc[i][v]);
         }

@@ -3,6 +3,7 @@
  * pass for the sums, one for the output. Rows of bf16 are widened into a buffer, a chunk of columns at a time; f32 is
  * read and written where it is.
  */
+#include "cpu_stream.h"
 #include "norm_columns.h"
 
 #include <cvr/plugin/ops/norm.h>
@@ -53,6 +54,7 @@ typedef struct batch_job {
     void *masked;  /* where grad * mask goes and is read again; NULL: made anew */
     void *out;
     int bf16;
+    int stream; /* results go past the caches: see cpu_stream.h */
     cut cut;
     int cuts; /* there is an activation */
     const float *tables;
@@ -63,13 +65,30 @@ static const float *table(const batch_job *job, int which, int64_t column) {
     return job->tables + which * job->width + column;
 }
 
+/* As cpu_row_space() and cpu_row_store(). */
+static float *out_space(const batch_job *job, int64_t at, float *buffer) {
+    return cpu_row_space(job->out, job->bf16 || job->stream, at, buffer);
+}
+
+static void out_store(const batch_job *job, int64_t at, int64_t n, const float *row) {
+    uint16_t half[COLUMN_CHUNK];
+    if (!job->stream) {
+        cpu_row_store(job->out, job->bf16, at, n, row);
+    } else if (job->bf16) {
+        cpu_row_store(half, 1, 0, n, row);
+        cpu_stream_copy((uint16_t *)job->out + at, half, n * (int64_t)sizeof *half);
+    } else {
+        cpu_stream_copy((float *)job->out + at, row, n * (int64_t)sizeof *row);
+    }
+}
+
 /* y = cut((x - mean) * scale + shift + residual); a NaN stays one */
 static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
     float buffers[3][COLUMN_CHUNK];
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
     const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]);
-    float *y = cpu_row_space(job->out, job->bf16, at, buffers[2]);
+    float *y = out_space(job, at, buffers[2]);
     const cut limit = job->cut;
     if (job->residual) {
         const float *z = cpu_row_read(job->residual, job->bf16, at, n, buffers[1]);
@@ -85,7 +104,7 @@ static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int6
             y[k] = v < limit.low ? limit.low : v > limit.high ? limit.high : v;
         }
     }
-    cpu_row_store(job->out, job->bf16, at, n, y);
+    out_store(job, at, n, y);
 }
 
 /* One row's gradient before the activation: grad where low < y < high, else 0. */
@@ -131,7 +150,7 @@ static void backward_chunk(const batch_job *job, int64_t at, int64_t column, int
     const float *mean = table(job, MEAN, column), *own = table(job, OWN, column);
     const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
     const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]), *g;
-    float *dx = cpu_row_space(job->out, job->bf16, at, buffers[2]);
+    float *dx = out_space(job, at, buffers[2]);
     if (job->masked)
         g = cpu_row_read(job->masked, job->bf16, at, n, buffers[1]);
     else if (job->cuts)
@@ -140,7 +159,7 @@ static void backward_chunk(const batch_job *job, int64_t at, int64_t column, int
         g = cpu_row_read(job->grad, job->bf16, at, n, buffers[1]);
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) dx[k] = g[k] * own[k] + (x[k] - mean[k]) * slope[k] + level[k];
-    cpu_row_store(job->out, job->bf16, at, n, dx);
+    out_store(job, at, n, dx);
 }
 
 static void forward_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
@@ -153,10 +172,19 @@ static void backward_row(void *ctx, int64_t segment, int64_t at, int64_t n) {
     for (int64_t k = 0; k < n; k += COLUMN_CHUNK) backward_chunk(ctx, at + k, k, cpu_min(COLUMN_CHUNK, n - k));
 }
 
+/* Not in place, where lines are in the cache already. */
+static int streams(const cvr_kernel_args *a) {
+    const cvr_tensor *out = a->outputs[0];
+    for (uint32_t i = 0; i < a->n_inputs; i++)
+        if (a->inputs[i] && a->inputs[i]->data == out->data) return 0;
+    return cpu_streams(out->data, cpu_numel(out) * (int64_t)cvr_dtype_size(out->dtype));
+}
+
 static batch_job job_of(const cvr_kernel_args *a, const batch_work *w, int64_t activation) {
     return (batch_job){.x = a->inputs[0]->data,
                        .out = a->outputs[0]->data,
                        .bf16 = a->inputs[0]->dtype == CVR_BF16,
+                       .stream = streams(a),
                        .cut = cut_of(activation),
                        .cuts = activation != CVR_ACTIVATION_NONE,
                        .tables = w->wide,

@@ -1,5 +1,6 @@
 /* Sums over pixels for each channel (see norm_columns.h). */
 #include "norm_columns.h"
+#include "cpu_stream.h"
 
 #define WIDE 64 /* columns that few channels are widened to, at least */
 
@@ -228,6 +229,7 @@ static void apply_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t n = cpu_min(c->block, c->rows - first) * c->channels;
     const int64_t at = (segment * c->rows + first) * c->channels;
     for (int64_t i = 0; i < n; i += c->width) job->fn(job->ctx, segment, at + i, cpu_min(c->width, n - i));
+    cpu_stream_end();
 }
 
 void columns_apply(const columns *c, const cvr_threadpool *pool, columns_fn fn, void *ctx) {
