@@ -19,8 +19,8 @@
 
 #include <cvr/plugin/ops/conv.h>
 
-/* Taps that are summed in registers, by one call of a micro-kernel. In bf16 a kernel may have no more. */
-#define CONV_TAPS_KEPT 128
+/* Steps that are summed in registers, by one call of a micro-kernel. In bf16 a convolution may have no more. */
+#define CONV_STEPS_KEPT 128
 
 /*
  * One axis of one phase. Grid point i is the destination's row dst_off + i * dst_step; its tap a is the source's row
@@ -92,6 +92,7 @@ typedef struct conv_job {
     cpu_element *dst;              /* (n, dst_size[0], dst_size[1], groups * dst_c) */
     const conv_prologue *prologue; /* NULL: none; known before conv_job_plan, as is: */
     const conv_epilogue *epilogue; /* NULL: none */
+    int64_t low;                   /* 1: depthwise, and src and dst are bf16 in a pack of f32; known before, too */
     /* What follows is derived by conv_job_plan. */
     int64_t winograd;        /* 1: by conv2d_winograd.c, and nothing of the rest is looked at */
     int64_t panels;          /* of a group's destination channels */
@@ -114,7 +115,7 @@ uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);
 /* Runs the job; pointers to the tensors are set, `workspace` has conv_job_workspace bytes. */
 void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace);
 /* packed = the weight in panels: (phase, group, panel, block, tap a, tap b, channels of the block, cpu_micro.columns),
- * or (taps by phase, groups) where depthwise. */
+ * or (taps by phase, channels as conv2d_depthwise.h has them) where depthwise; there the bias is last if it is bf16. */
 void conv_pack(const conv_job *job, const cvr_threadpool *pool);
 /* Statistics: a slot is a phase, a range of images and one of rows. */
 int64_t conv_slots(const conv_job *job);
@@ -133,9 +134,19 @@ int conv_winograd_pays(const conv_shape *shape);
 uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
 void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace);
 
+#if CPU_BF16
 /* `supports` of the bf16 pack: conv2d_bf16.c. */
-int32_t conv_supports_gather(const cvr_signature *sig, cvr_error *reason);
+int32_t conv_supports_forward(const cvr_signature *sig, cvr_error *reason);
+int32_t conv_supports_transposed(const cvr_signature *sig, cvr_error *reason);
 int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason);
+#endif
+/* Elements from one tap of a row to the next, in the source itself (`inside`) or in the copy of it. Where these are a
+ * block's channels, a row of taps is one step. */
+static inline int64_t conv_column_inc(const conv_job *job, const conv_axis *w, int inside) {
+    return inside ? w->inc * job->shape.groups * job->shape.src_c : w->inc / conv_axis_unit(w) * job->pixel;
+}
+/* Steps of a micro-kernel's call that all taps of a pixel take, at most. */
+int64_t conv_most_steps(const conv_job *job);
 
 /* ---- backward-weight: conv2d_weight.c; in bf16 conv2d_weight_bf16.c ---- */
 
@@ -145,6 +156,7 @@ typedef struct conv_weight_args {
     const conv_shape *shape;
     const cpu_element *src, *grad;
     float *dweight;
+    int64_t low; /* 1: depthwise, and src and grad are bf16 in a pack of f32 */
 } conv_weight_args;
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers);
 void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace);

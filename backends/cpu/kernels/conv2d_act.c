@@ -59,17 +59,18 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
-    if (CPU_BF16) {
-        const cvr_tensor *residual = sig->n_inputs > RESIDUAL ? sig->inputs[RESIDUAL] : NULL;
-        if (residual && residual->dtype != CVR_BF16)
-            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a residual that is not bf16");
-        return conv_supports_gather(sig, reason);
-    }
+#if CPU_BF16
+    const cvr_tensor *residual = sig->n_inputs > RESIDUAL ? sig->inputs[RESIDUAL] : NULL;
+    if (residual && residual->dtype != CVR_BF16)
+        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a residual that is not bf16");
+    return conv_supports_forward(sig, reason);
+#else
     const cvr_conv2d_act_attrs *attrs = sig->attrs;
     conv_shape shape;
     conv_shape_of(&shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     if (!conv_is_depthwise(&shape)) return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
+#endif
 }
 
 static const cpu_kernel kernels[] = {

@@ -11,17 +11,28 @@ static int32_t types(int fit, cvr_error *reason) {
 }
 
 /* Activations, weight, vectors (f32), all of `conv`'s direction. */
-int32_t conv_supports_gather(const cvr_signature *sig, cvr_error *reason) {
+static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr_error *reason) {
     const cvr_conv2d_attrs *attrs = sig->attrs; /* the first attributes of all these ops */
     const cvr_tensor *x = sig->inputs[0], *weight = sig->inputs[1], *y = sig->outputs[0];
     int fit = is(x, CVR_BF16) && is(weight, CVR_F32) && is(y, CVR_BF16);
     for (uint32_t i = 2; i < sig->n_inputs; i++)
         fit = fit && (!sig->inputs[i] || sig->inputs[i]->rank == 4 || is(sig->inputs[i], CVR_F32));
-    if (fit && attrs->groups > 1 && attrs->groups == x->shape[1] && attrs->groups == y->shape[1])
+    if (!fit) return types(0, reason);
+    conv_job job = {.epilogue = NULL};
+    conv_shape_of(&job.shape, attrs, x, weight, y, transposed);
+    if (conv_is_depthwise(&job.shape))
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise: no sums over channels to pair");
-    if (fit && weight->shape[2] * weight->shape[3] > CONV_TAPS_KEPT)
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "over %d taps would be rounded in between", CONV_TAPS_KEPT);
-    return types(fit, reason);
+    conv_job_plan(&job);
+    if (conv_most_steps(&job) <= CONV_STEPS_KEPT) return CVR_OK;
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "sums of over %d steps would be rounded in between", CONV_STEPS_KEPT);
+}
+
+int32_t conv_supports_forward(const cvr_signature *sig, cvr_error *reason) {
+    return supports_gather(sig, 0, reason);
+}
+
+int32_t conv_supports_transposed(const cvr_signature *sig, cvr_error *reason) {
+    return supports_gather(sig, 1, reason);
 }
 
 int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason) {

@@ -1,30 +1,30 @@
 /*
  * Depthwise convolution, forward and backward-input: no matrices, vectors of channels, which NHWC keeps together.
  * Several pixels of a row at once share each tap's weights; pixels near an edge go one by one, with the taps that are
- * inside.
+ * inside. bf16 is widened in registers, in pairs of vectors (conv2d_depthwise.h), and rounded once.
  */
-#include "conv2d.h"
-#include "cpu_vec.h"
+#include "conv2d_depthwise.h"
 
-#define MOST 8            /* pixels * vectors of a tile: accumulators in registers */
-#define TASK_FLOATS 16384 /* of the destination, about */
+#define MOST 8                      /* pixels * vectors of a tile: accumulators in registers */
+#define MOST_LOW (VEC > 8 ? 16 : 8) /* the same, where every second one shares its load */
+#define TASK_FLOATS 16384           /* of the destination, about */
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* A grid row of a phase. */
 typedef struct depthwise_row {
     const conv_job *job;
-    const float *weight; /* (h.taps, w.taps, groups) */
-    const float *src;    /* of the image */
-    float *dst;          /* the row's first pixel of this phase */
+    const float *weight; /* (h.taps, w.taps, places) */
+    int64_t places;      /* floats of a tap's weights */
+    int64_t src, dst;    /* elements before the image, and before the row's first pixel of this phase */
     int64_t y;           /* source row of tap 0 */
     conv_axis h, w;
 } depthwise_row;
 
 /* What is constant where a tile is inlined. */
 typedef struct tile_kind {
-    int pixels, vectors; /* of channels */
-    int whole;           /* all vectors have VEC channels; else there is one */
+    int pixels, vectors; /* of channels; in bf16 pairs of vectors */
+    int whole;           /* all vectors are full; else there is one */
     int edge;            /* taps may lie outside of the row */
 } tile_kind;
 
@@ -37,6 +37,8 @@ ALWAYS_INLINE vec load(const float *p, tile_kind kind, vec_part part) {
 ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, vec_part part) {
     const conv_shape *s = &r->job->shape;
     const int64_t groups = s->groups, step = r->w.src_step * groups;
+    const float *src = r->job->src + r->src;
+    float *dst = r->job->dst + r->dst;
     vec sum[MOST];
     for (int v = 0; v < kind.vectors; v++)
         for (int p = 0; p < kind.pixels; p++)
@@ -47,7 +49,7 @@ ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind 
         int64_t x = j * r->w.src_step + r->w.base;
         for (int64_t b = 0; b < r->w.taps; b++, x += r->w.inc) {
             if (kind.edge && (x < 0 || x >= s->src_size[1])) continue;
-            const float *from = r->src + (y * s->src_size[1] + x) * groups + c;
+            const float *from = src + (y * s->src_size[1] + x) * groups + c;
             const float *weight = r->weight + (a * r->w.taps + b) * groups + c;
             for (int v = 0; v < kind.vectors; v++, from += VEC) {
                 const vec k = load(weight + v * VEC, kind, part);
@@ -58,7 +60,7 @@ ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind 
     }
     for (int v = 0; v < kind.vectors; v++)
         for (int p = 0; p < kind.pixels; p++) {
-            float *to = r->dst + (j + p) * r->w.dst_step * groups + c + v * VEC;
+            float *to = dst + (j + p) * r->w.dst_step * groups + c + v * VEC;
             if (kind.whole)
                 vec_store(to, sum[v * kind.pixels + p]);
             else
@@ -74,6 +76,60 @@ ALWAYS_INLINE void tile_channels(const depthwise_row *r, int64_t j, int pixels, 
     if (c < groups) tile(r, j, c, (tile_kind){pixels, 1, 0, edge}, vec_part_of(groups - c));
 }
 
+/* As tile(), in bf16; `n` channels of the last words where they are not whole. The bias stands behind the weights. */
+ALWAYS_INLINE void tile_low(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, int64_t n) {
+    const conv_shape *s = &r->job->shape;
+    const int64_t groups = s->groups, step = r->w.src_step * groups;
+    const uint16_t *src = (const uint16_t *)(const void *)r->job->src + r->src;
+    const float *bias = r->job->packed + s->kernel[0] * s->kernel[1] * r->places + c;
+    vec sum[2 * MOST_LOW];
+    for (int v = 0; v < kind.vectors; v++)
+        for (int p = 0; p < kind.pixels; p++)
+            for (int odd = 0; odd < 2; odd++)
+                sum[2 * (v * kind.pixels + p) + odd] = vec_load(bias + (2 * v + odd) * VEC);
+    for (int64_t a = 0; a < r->h.taps; a++) {
+        const int64_t y = r->y + a * r->h.inc;
+        if (y < 0 || y >= s->src_size[0]) continue;
+        int64_t x = j * r->w.src_step + r->w.base;
+        for (int64_t b = 0; b < r->w.taps; b++, x += r->w.inc) {
+            if (kind.edge && (x < 0 || x >= s->src_size[1])) continue;
+            const uint16_t *from = src + (y * s->src_size[1] + x) * groups + c;
+            const float *weight = r->weight + (a * r->w.taps + b) * r->places + c;
+            for (int v = 0; v < kind.vectors; v++, from += 2 * VEC, weight += 2 * VEC) {
+                const vec even = vec_load(weight), odd = vec_load(weight + VEC);
+                vec *to = sum + 2 * v * kind.pixels;
+                for (int p = 0; p < kind.pixels; p++) {
+                    const words w = kind.whole ? words_load(from + p * step) : words_load_part(from + p * step, n);
+                    to[2 * p] = vec_fma(words_even(w), even, to[2 * p]);
+                    to[2 * p + 1] = vec_fma(words_odd(w), odd, to[2 * p + 1]);
+                }
+            }
+        }
+    }
+    for (int v = 0; v < kind.vectors; v++)
+        for (int p = 0; p < kind.pixels; p++) {
+            uint16_t *to =
+                (uint16_t *)(void *)r->job->dst + r->dst + (j + p) * r->w.dst_step * groups + c + v * 2 * VEC;
+            const vec *both = sum + 2 * (v * kind.pixels + p);
+            if (kind.whole)
+                words_store(to, words_join(both[0], both[1]));
+            else
+                words_store_part(to, words_join(both[0], both[1]), n);
+        }
+}
+
+ALWAYS_INLINE void tile_channels_low(const depthwise_row *r, int64_t j, int pixels, int edge) {
+    const int64_t groups = r->job->shape.groups;
+    const int pairs = MOST_LOW / 2 / pixels;
+    int64_t c = 0;
+    for (; c + 2 * VEC * pairs <= groups; c += 2 * VEC * pairs)
+        tile_low(r, j, c, (tile_kind){pixels, pairs, 1, edge}, 0);
+    for (; c + 2 * VEC <= groups; c += 2 * VEC) tile_low(r, j, c, (tile_kind){pixels, 1, 1, edge}, 0);
+    if (c < groups) tile_low(r, j, c, (tile_kind){pixels, 1, 0, edge}, groups - c);
+}
+
+typedef void (*pixels_fn)(const depthwise_row *r, int64_t j);
+
 static void eight_pixels(const depthwise_row *r, int64_t j) {
     tile_channels(r, j, 8, 0);
 }
@@ -86,16 +142,36 @@ static void one_pixel(const depthwise_row *r, int64_t j) {
     tile_channels(r, j, 1, 1);
 }
 
+static void four_pixels_low(const depthwise_row *r, int64_t j) {
+    tile_channels_low(r, j, 4, 0);
+}
+
+static void eight_pixels_low(const depthwise_row *r, int64_t j) {
+#if VEC > 8
+    tile_channels_low(r, j, 8, 0);
+#else
+    four_pixels_low(r, j);
+    four_pixels_low(r, j + 4);
+#endif
+}
+
+static void one_pixel_low(const depthwise_row *r, int64_t j) {
+    tile_channels_low(r, j, 1, 1);
+}
+
 static void run_row(const depthwise_row *r) {
+    const int low = r->job->low != 0;
+    const pixels_fn eight = low ? eight_pixels_low : eight_pixels, four = low ? four_pixels_low : four_pixels;
+    const pixels_fn one = low ? one_pixel_low : one_pixel;
     const conv_axis *w = &r->w;
     const int64_t size = r->job->shape.src_size[1], last = w->base + (w->taps - 1) * w->inc;
     const int64_t lo = cpu_min(w->grid, w->base < 0 ? cpu_ceil_div(-w->base, w->src_step) : 0);
     const int64_t hi = last < size ? cpu_min(w->grid, cpu_ceil_div(size - last, w->src_step)) : 0;
     int64_t j = 0;
-    for (; j < lo; j++) one_pixel(r, j);
-    for (; j + 8 <= hi; j += 8) eight_pixels(r, j);
-    for (; j + 4 <= hi; j += 4) four_pixels(r, j);
-    for (; j < w->grid; j++) one_pixel(r, j);
+    for (; j < lo; j++) one(r, j);
+    for (; j + 8 <= hi; j += 8) eight(r, j);
+    for (; j + 4 <= hi; j += 4) four(r, j);
+    for (; j < w->grid; j++) one(r, j);
 }
 
 typedef struct depthwise_job {
@@ -111,16 +187,24 @@ static void depthwise_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     conv_axis_of(&r.h, s, 0, phase / s->phases[1]);
     conv_axis_of(&r.w, s, 1, phase % s->phases[1]);
-    r.weight = d->job->packed + conv_taps_before(s, &r.h, phase / s->phases[1], phase % s->phases[1]) * s->groups;
+    r.places = depthwise_places(s->groups, d->job->low);
+    r.weight = d->job->packed + conv_taps_before(s, &r.h, phase / s->phases[1], phase % s->phases[1]) * r.places;
     const int64_t end = cpu_min((part + 1) * d->rows, s->n * r.h.grid);
     for (int64_t t = part * d->rows; t < end; t++) {
         const int64_t n = t / r.h.grid, i = t % r.h.grid;
         r.y = i * r.h.src_step + r.h.base;
-        r.src = d->job->src + n * s->src_size[0] * s->src_size[1] * s->groups;
-        r.dst = d->job->dst +
-                ((n * s->dst_size[0] + r.h.dst_off + i * r.h.dst_step) * s->dst_size[1] + r.w.dst_off) * s->groups;
+        r.src = n * s->src_size[0] * s->src_size[1] * s->groups;
+        r.dst = ((n * s->dst_size[0] + r.h.dst_off + i * r.h.dst_step) * s->dst_size[1] + r.w.dst_off) * s->groups;
         run_row(&r);
     }
+}
+
+static void place_bias(const conv_job *job) {
+    const conv_shape *s = &job->shape;
+    const int64_t places = depthwise_places(s->groups, 1);
+    float *to = job->packed + s->kernel[0] * s->kernel[1] * places;
+    memset(to, 0, (size_t)places * sizeof *to);
+    for (int64_t c = 0; job->bias && c < s->groups; c++) to[depthwise_place(c, 1)] = job->bias[c];
 }
 
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool) {
@@ -128,5 +212,6 @@ void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool) {
     const int64_t row = cpu_ceil_div(s->dst_size[1], s->phases[1]) * s->groups;
     depthwise_job d = {.job = job, .rows = cpu_max(1, TASK_FLOATS / cpu_max(1, row))};
     d.tasks = cpu_ceil_div(s->n * cpu_ceil_div(s->dst_size[0], s->phases[0]), d.rows);
+    if (job->low) place_bias(job);
     if (d.tasks > 0) pool->run(pool, (uint64_t)(d.tasks * s->phases[0] * s->phases[1]), depthwise_task, &d);
 }

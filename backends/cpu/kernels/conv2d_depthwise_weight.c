@@ -1,10 +1,9 @@
 /*
  * Depthwise backward-weight: dweight[c,r,s] = sum over pixels of grad[pixel,c] * x[pixel under tap (r,s),c], vectors of
  * channels, several taps at once in registers. Grid rows are cut into chunks by shape; each has a partial sum of its
- * own, (taps, channels), and chunks are added in order, in double.
+ * own, (taps, channels as conv2d_depthwise.h has them), and chunks are added in order, in double.
  */
-#include "conv2d.h"
-#include "cpu_vec.h"
+#include "conv2d_depthwise.h"
 
 #define CHUNKS_MAX 32
 #define CHUNK_FLOATS 16384 /* of grad */
@@ -14,14 +13,16 @@
 typedef struct depthwise_job {
     const conv_weight_args *args;
     float *partial;
-    int64_t taps, chunks, stride;
+    int64_t taps, places, chunks, stride;
 } depthwise_job;
 
 /* One grid row, and the kernel row that it meets. */
 typedef struct row_pair {
     const conv_shape *shape;
-    const float *x, *grad; /* first pixels of both rows */
-    float *sum;            /* (kernel columns, channels): added to */
+    const cpu_element *src, *of_grad; /* the pictures, f32 or bf16 */
+    int64_t x, grad;                  /* elements before the first pixels of both rows */
+    float *sum;                       /* (kernel columns, places): added to */
+    int64_t places;
 } row_pair;
 
 /* Output columns [lo, hi) that a tap sees. */
@@ -34,10 +35,30 @@ ALWAYS_INLINE void columns(const row_pair *r, int64_t tap0, int taps, span q, in
     const conv_shape *s = r->shape;
     const int64_t groups = s->groups, step = s->stride[1] * groups, tap = s->dilation[1] * groups;
     if (q.lo >= q.hi) return;
-    const float *x = r->x + (q.lo * s->stride[1] + tap0 * s->dilation[1] - s->padding[1]) * groups + c;
-    for (; q.lo < q.hi; q.lo++, x += step) {
-        const vec g = vec_load_part(r->grad + q.lo * groups + c, part);
+    const float *grad = r->of_grad + r->grad + q.lo * groups + c;
+    const float *x = r->src + r->x + (q.lo * s->stride[1] + tap0 * s->dilation[1] - s->padding[1]) * groups + c;
+    for (; q.lo < q.hi; q.lo++, x += step, grad += groups) {
+        const vec g = vec_load_part(grad, part);
         for (int b = 0; b < taps; b++) sum[b] = vec_fma(vec_load_part(x + b * tap, part), g, sum[b]);
+    }
+}
+
+/* As columns(), in bf16, of n channels; sum[2 * b] has the even ones of tap b, the next the odd ones. */
+ALWAYS_INLINE void columns_low(const row_pair *r, int64_t tap0, int taps, span q, int64_t c, int64_t n, vec *sum) {
+    const conv_shape *s = r->shape;
+    const int64_t groups = s->groups, step = s->stride[1] * groups, tap = s->dilation[1] * groups;
+    if (q.lo >= q.hi) return;
+    const uint16_t *grad = (const uint16_t *)(const void *)r->of_grad + r->grad + q.lo * groups + c;
+    const uint16_t *x = (const uint16_t *)(const void *)r->src + r->x +
+                        (q.lo * s->stride[1] + tap0 * s->dilation[1] - s->padding[1]) * groups + c;
+    for (; q.lo < q.hi; q.lo++, x += step, grad += groups) {
+        const words g = n == 2 * VEC ? words_load(grad) : words_load_part(grad, n);
+        const vec even = words_even(g), odd = words_odd(g);
+        for (int b = 0; b < taps; b++) {
+            const words w = n == 2 * VEC ? words_load(x + b * tap) : words_load_part(x + b * tap, n);
+            sum[2 * b] = vec_fma(words_even(w), even, sum[2 * b]);
+            sum[2 * b + 1] = vec_fma(words_odd(w), odd, sum[2 * b + 1]);
+        }
     }
 }
 
@@ -47,30 +68,65 @@ static span inside(const conv_shape *s, int64_t b) {
                   x0 < size ? cpu_min(s->dst_size[1], cpu_ceil_div(size - x0, step)) : 0};
 }
 
+/* The columns that each of some taps sees, and those that all of them see. */
+typedef struct tap_spans {
+    span own[8], all;
+} tap_spans;
+
+ALWAYS_INLINE tap_spans spans_of(const row_pair *r, int64_t tap0, int taps) {
+    tap_spans s = {.all = {0, r->shape->dst_size[1]}};
+    for (int b = 0; b < taps; b++) {
+        s.own[b] = inside(r->shape, tap0 + b);
+        s.all = (span){cpu_max(s.all.lo, s.own[b].lo), cpu_min(s.all.hi, s.own[b].hi)};
+    }
+    s.all.hi = cpu_max(s.all.lo, s.all.hi);
+    return s;
+}
+
 /* Taps [tap0, tap0 + taps) together over the columns that all of them see, and each alone over its own others. */
 ALWAYS_INLINE void taps_together(const row_pair *r, int64_t tap0, int taps) {
     const int64_t groups = r->shape->groups;
-    span own[8], all = {0, r->shape->dst_size[1]};
-    for (int b = 0; b < taps; b++) {
-        own[b] = inside(r->shape, tap0 + b);
-        all = (span){cpu_max(all.lo, own[b].lo), cpu_min(all.hi, own[b].hi)};
-    }
-    all.hi = cpu_max(all.lo, all.hi);
+    const tap_spans s = spans_of(r, tap0, taps);
     for (int64_t c = 0; c < groups; c += VEC) {
         const vec_part part = vec_part_of(cpu_min(VEC, groups - c));
         vec sum[8];
         for (int b = 0; b < taps; b++) sum[b] = vec_zero();
         for (int b = 0; b < taps && taps > 1; b++) {
-            columns(r, tap0 + b, 1, (span){own[b].lo, cpu_min(all.lo, own[b].hi)}, c, part, &sum[b]);
-            columns(r, tap0 + b, 1, (span){cpu_max(all.hi, own[b].lo), own[b].hi}, c, part, &sum[b]);
+            columns(r, tap0 + b, 1, (span){s.own[b].lo, cpu_min(s.all.lo, s.own[b].hi)}, c, part, &sum[b]);
+            columns(r, tap0 + b, 1, (span){cpu_max(s.all.hi, s.own[b].lo), s.own[b].hi}, c, part, &sum[b]);
         }
-        columns(r, tap0, taps, all, c, part, sum);
+        columns(r, tap0, taps, s.all, c, part, sum);
         for (int b = 0; b < taps; b++) {
-            float *to = r->sum + (tap0 + b) * groups + c;
+            float *to = r->sum + (tap0 + b) * r->places + c;
             vec_store_part(to, vec_add(vec_load_part(to, part), sum[b]), part);
         }
     }
 }
+
+/* As taps_together(), in bf16, for up to 2 * VEC channels. */
+ALWAYS_INLINE void words_together(const row_pair *r, int64_t tap0, int taps, const tap_spans *s, int64_t c, int64_t n) {
+    vec sum[16];
+    for (int b = 0; b < 2 * taps; b++) sum[b] = vec_zero();
+    for (int b = 0; b < taps && taps > 1; b++) {
+        columns_low(r, tap0 + b, 1, (span){s->own[b].lo, cpu_min(s->all.lo, s->own[b].hi)}, c, n, &sum[2 * b]);
+        columns_low(r, tap0 + b, 1, (span){cpu_max(s->all.hi, s->own[b].lo), s->own[b].hi}, c, n, &sum[2 * b]);
+    }
+    columns_low(r, tap0, taps, s->all, c, n, sum);
+    for (int b = 0; b < 2 * taps; b++) {
+        float *to = r->sum + (tap0 + b / 2) * r->places + c + b % 2 * VEC;
+        vec_store(to, vec_add(vec_load(to), sum[b]));
+    }
+}
+
+ALWAYS_INLINE void taps_together_low(const row_pair *r, int64_t tap0, int taps) {
+    const int64_t groups = r->shape->groups;
+    const tap_spans s = spans_of(r, tap0, taps);
+    int64_t c = 0;
+    for (; c + 2 * VEC <= groups; c += 2 * VEC) words_together(r, tap0, taps, &s, c, 2 * VEC);
+    if (c < groups) words_together(r, tap0, taps, &s, c, groups - c);
+}
+
+typedef void (*taps_fn)(const row_pair *r, int64_t tap0);
 
 static void one_tap(const row_pair *r, int64_t tap0) {
     taps_together(r, tap0, 1);
@@ -84,12 +140,26 @@ static void five_taps(const row_pair *r, int64_t tap0) {
 static void seven_taps(const row_pair *r, int64_t tap0) {
     taps_together(r, tap0, 7);
 }
+static void one_tap_low(const row_pair *r, int64_t tap0) {
+    taps_together_low(r, tap0, 1);
+}
+static void three_taps_low(const row_pair *r, int64_t tap0) {
+    taps_together_low(r, tap0, 3);
+}
+static void five_taps_low(const row_pair *r, int64_t tap0) {
+    taps_together_low(r, tap0, 5);
+}
+static void seven_taps_low(const row_pair *r, int64_t tap0) {
+    taps_together_low(r, tap0, 7);
+}
 
-static void row_taps(const row_pair *r) {
+static void row_taps(const row_pair *r, int64_t low) {
+    static const taps_fn by_count[2][4] = {{one_tap, three_taps, five_taps, seven_taps},
+                                           {one_tap_low, three_taps_low, five_taps_low, seven_taps_low}};
     const int64_t taps = r->shape->kernel[1];
     for (int64_t b = 0; b < taps;) {
         const int64_t left = taps - b, now = left >= 7 ? 7 : left >= 5 ? 5 : left >= 3 ? 3 : 1;
-        (now == 7 ? seven_taps : now == 5 ? five_taps : now == 3 ? three_taps : one_tap)(r, b);
+        by_count[low != 0][now / 2](r, b);
         b += now;
     }
 }
@@ -100,17 +170,20 @@ static void chunk_task(void *ctx, uint64_t chunk, uint32_t worker) {
     const int64_t rows = s->n * s->dst_size[0], end = cpu_part(rows, d->chunks, (int64_t)chunk + 1);
     float *partial = d->partial + (int64_t)chunk * d->stride;
     (void)worker;
-    memset(partial, 0, (size_t)(d->taps * s->groups) * sizeof(float));
+    memset(partial, 0, (size_t)(d->taps * d->places) * sizeof(float));
     for (int64_t t = cpu_part(rows, d->chunks, (int64_t)chunk); t < end; t++)
         for (int64_t a = 0; a < s->kernel[0]; a++) {
             const int64_t n = t / s->dst_size[0];
             const int64_t y = t % s->dst_size[0] * s->stride[0] - s->padding[0] + a * s->dilation[0];
             if (y < 0 || y >= s->src_size[0]) continue;
             const row_pair r = {.shape = s,
-                                .x = d->args->src + (n * s->src_size[0] + y) * s->src_size[1] * s->groups,
-                                .grad = d->args->grad + t * s->dst_size[1] * s->groups,
-                                .sum = partial + a * s->kernel[1] * s->groups};
-            row_taps(&r);
+                                .src = d->args->src,
+                                .of_grad = d->args->grad,
+                                .x = (n * s->src_size[0] + y) * s->src_size[1] * s->groups,
+                                .grad = t * s->dst_size[1] * s->groups,
+                                .sum = partial + a * s->kernel[1] * d->places,
+                                .places = d->places};
+            row_taps(&r, d->args->low);
         }
 }
 
@@ -119,13 +192,14 @@ static void depthwise_plan(depthwise_job *d, const conv_weight_args *args) {
     const int64_t rows = s->n * s->dst_size[0];
     d->args = args;
     d->taps = s->kernel[0] * s->kernel[1];
-    d->stride = cpu_line_up(d->taps * s->groups);
+    d->places = depthwise_places(s->groups, args->low);
+    d->stride = cpu_line_up(d->taps * d->places);
     d->chunks = cpu_min(CHUNKS_MAX, rows * s->dst_size[1] * s->groups / CHUNK_FLOATS);
     d->chunks = cpu_max(1, cpu_min(d->chunks, rows));
 }
 
 uint64_t conv_depthwise_weight_workspace(const conv_shape *shape) {
-    const conv_weight_args args = {.shape = shape};
+    const conv_weight_args args = {.shape = shape, .low = 1}; /* which takes more */
     depthwise_job d;
     depthwise_plan(&d, &args);
     return (uint64_t)(d.chunks * d.stride) * sizeof(float);
@@ -137,10 +211,12 @@ void conv_depthwise_weight_run(const conv_weight_args *args, const cvr_threadpoo
     depthwise_plan(&d, args);
     d.partial = workspace;
     pool->run(pool, (uint64_t)d.chunks, chunk_task, &d);
-    for (int64_t c = 0; c < s->groups; c++)
+    for (int64_t c = 0; c < s->groups; c++) {
+        const int64_t place = depthwise_place(c, args->low);
         for (int64_t tap = 0; tap < d.taps; tap++) {
             double sum = 0;
-            for (int64_t i = 0; i < d.chunks; i++) sum += (double)workspace[i * d.stride + tap * s->groups + c];
+            for (int64_t i = 0; i < d.chunks; i++) sum += (double)workspace[i * d.stride + tap * d.places + place];
             args->dweight[c * d.taps + tap] = (float)sum;
         }
+    }
 }

@@ -8,8 +8,7 @@
 #include "conv2d.h"
 #include "cpu_stream.h"
 
-#define STEPS_KEPT CONV_TAPS_KEPT /* steps of one call; a kernel with more taps takes several */
-#define FEW_CHANNELS 5            /* fewer are not worth a call that copies them */
+#define FEW_CHANNELS 5 /* fewer are not worth a call that copies them */
 
 /* A task, and where its source lies: element (image, grid row, grid column, tap a, tap b) is at
  * at + image * image_step + row * row_step + a * row_inc + column * column_step + b * column_inc. */
@@ -37,7 +36,7 @@ static void view_in_place(gather_view *v) {
     v->row_step = v->h.src_step * row;
     v->row_inc = v->h.inc * row;
     v->column_step = v->w.src_step * c;
-    v->column_inc = v->w.inc * c;
+    v->column_inc = conv_column_inc(v->job, &v->w, 1);
 }
 
 /* `n` channels from `channel` on, as the prologue wants them. */
@@ -93,7 +92,7 @@ static void view_copy(gather_view *v, cpu_element *scratch) {
     v->row_step = v->h.src_step / unit_h * row;
     v->row_inc = v->h.inc / unit_h * row;
     v->column_step = v->w.src_step / unit_w * v->job->pixel;
-    v->column_inc = v->w.inc / unit_w * v->job->pixel;
+    v->column_inc = conv_column_inc(v->job, &v->w, 0);
 }
 
 /* Whether some pixel of the grid has its tap b inside. */
@@ -102,12 +101,13 @@ static int column_seen(const gather_view *v, int64_t b) {
     return x + (v->w.grid - 1) * v->w.src_step >= 0 && x < v->job->shape.src_size[1];
 }
 
-/* The steps of grid row `i` from tap number *tap on, STEPS_KEPT at most; taps of a row that lie end to end are one. */
+/* The steps of grid row `i` from tap number *tap on, CONV_STEPS_KEPT at most; taps of a row that lie end to end are
+ * one. */
 static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step *steps) {
     const int64_t width = cpu_micro.columns, across = v->w.taps, all = v->h.taps * across;
     const int joined = v->column_inc == v->depth;
     int64_t n = 0;
-    for (; *tap < all && n < STEPS_KEPT; *tap += joined ? across : 1) {
+    for (; *tap < all && n < CONV_STEPS_KEPT; *tap += joined ? across : 1) {
         const int64_t a = *tap / across, b = *tap % across;
         const int64_t y = i * v->h.src_step + v->h.base + a * v->h.inc;
         if (y < 0 || y >= v->job->shape.src_size[0]) continue;
@@ -159,7 +159,7 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, int64_t se
 static void panel_tiles(const gather_view *v, int64_t panel) {
     const conv_shape *s = &v->job->shape;
     const int64_t width = cpu_micro.columns, taps = v->h.taps * v->w.taps;
-    cpu_step steps[STEPS_KEPT];
+    cpu_step steps[CONV_STEPS_KEPT];
     cpu_tile t = {.b = v->weight + (panel * cpu_depth(s->src_c) + v->channel) * taps * width,
                   .steps = steps,
                   .init = v->bias ? v->bias + panel * width : NULL,

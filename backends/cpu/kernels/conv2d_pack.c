@@ -2,7 +2,7 @@
  * Weights in panels for the tiles of conv2d_gather.c: cpu_micro.columns destination channels side by side, zeros past
  * the last one, so that a tile reads its B from one end to the other. Depthwise weights: channels together.
  */
-#include "conv2d.h"
+#include "conv2d_depthwise.h"
 
 /* Where kernel row or column r stands: its phase, and its place among the taps of that phase. */
 static int64_t tap_place(const conv_shape *shape, int axis, int64_t r, conv_axis *out, int64_t *phase) {
@@ -45,8 +45,9 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     if (a < 0 || b < 0) return;
     const int64_t place = a * w.taps + b, before = conv_taps_before(shape, &h, phase_h, phase_w);
     if (!CPU_BF16 && conv_is_depthwise(shape)) {
-        cpu_element *to = job->packed + (before + place) * shape->groups;
-        for (int64_t c = 0; c < shape->groups; c++) to[c] = cpu_rounded(job->weight[c * all + t]);
+        cpu_element *to = job->packed + (before + place) * depthwise_places(shape->groups, job->low);
+        for (int64_t c = 0; c < shape->groups; c++)
+            to[depthwise_place(c, job->low)] = cpu_rounded(job->weight[c * all + t]);
         return;
     }
     const int64_t g = (int64_t)task / all / job->panels, panel = (int64_t)task / all % job->panels;

@@ -1,5 +1,5 @@
 /* How a convolution's gather is cut (see conv2d.h): by its shape and the sizes of caches, never by threads. */
-#include "conv2d.h"
+#include "conv2d_depthwise.h"
 
 /* A panel of weights, and a task's part of the source, as they should be to live together in a second-level cache. */
 #define PANEL_FLOATS 65536
@@ -103,7 +103,7 @@ void conv_job_plan(conv_job *job) {
     plan_sizes z;
     const int64_t taps = shape->kernel[0] * shape->kernel[1];
     if (!CPU_BF16 && conv_is_depthwise(shape)) {
-        job->packed_floats = cpu_line_up(taps * shape->groups);
+        job->packed_floats = cpu_line_up((taps + job->low) * depthwise_places(shape->groups, job->low));
         return;
     }
     job->winograd = !CPU_BF16 && !job->prologue && !(job->epilogue && job->epilogue->mean) && conv_winograd_pays(shape);
@@ -120,6 +120,21 @@ void conv_job_plan(conv_job *job) {
         const int64_t rows = extent_of(shape, 0, job->rows);
         job->scratch_floats = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
     }
+}
+
+int64_t conv_most_steps(const conv_job *job) {
+    const conv_shape *s = &job->shape;
+    const int copies = job->spread || job->prologue;
+    int64_t most = 0;
+    for (int64_t phase = 0; phase < s->phases[0] * s->phases[1]; phase++) {
+        conv_axis h, w;
+        conv_axis_of(&h, s, 0, phase / s->phases[1]);
+        conv_axis_of(&w, s, 1, phase % s->phases[1]);
+        const int inside = !copies && conv_axis_inside(&h, s->src_size[0]) && conv_axis_inside(&w, s->src_size[1]);
+        const int joined = conv_column_inc(job, &w, inside) == cpu_depth(job->block_c);
+        most = cpu_max(most, h.taps * (joined ? 1 : w.taps));
+    }
+    return most;
 }
 
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {

@@ -2,8 +2,13 @@
 #include "conv2d.h"
 #include "dense.h"
 
+/* In a pack of f32, depthwise convolutions take bf16 too. */
+static int64_t is_low(const cvr_tensor *x) {
+    return !CPU_BF16 && x->dtype == CVR_BF16;
+}
+
 static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
-    conv_job job = {.epilogue = NULL};
+    conv_job job = {.low = is_low(sig->inputs[0])};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
     conv_job_plan(&job);
     return conv_job_workspace(&job, sig->n_workers);
@@ -12,7 +17,7 @@ static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
 /* Bias: input 2, where the op has one. */
 static int32_t gather_run(const cvr_kernel_args *a, int64_t transposed) {
     const cvr_tensor *bias = a->n_inputs > 2 ? a->inputs[2] : NULL;
-    conv_job job = {.epilogue = NULL};
+    conv_job job = {.low = is_low(a->inputs[0])};
     conv_shape_of(&job.shape, a->attrs, a->inputs[0], a->inputs[1], a->outputs[0], transposed);
     conv_job_plan(&job);
     job.src = a->inputs[0]->data;
@@ -56,7 +61,8 @@ static int32_t weight_run(const cvr_kernel_args *a, cvr_error *err) {
     conv_shape shape;
     (void)err;
     conv_shape_of(&shape, a->attrs, a->inputs[0], a->outputs[0], a->inputs[1], 0);
-    const conv_weight_args args = {&shape, a->inputs[0]->data, a->inputs[1]->data, a->outputs[0]->data};
+    const conv_weight_args args = {&shape, a->inputs[0]->data, a->inputs[1]->data, a->outputs[0]->data,
+                                   is_low(a->inputs[0])};
     conv_weight_run(&args, a->pool, a->workspace);
     return CVR_OK;
 }
@@ -77,17 +83,37 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+#if CPU_BF16
+#define CONV_FLAGS CPU_PRODUCT_FLAGS
+#else
+#define CONV_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+
+/* Two pictures: all f32, or bf16 where depthwise. What else there is is f32. */
+static int32_t fits(const cvr_signature *sig, const cvr_tensor *a, const cvr_tensor *b, cvr_error *reason) {
+    const cvr_conv2d_attrs *attrs = sig->attrs; /* the first attributes of all these ops */
+    const int depthwise = attrs->groups > 1 && attrs->groups == a->shape[1] && attrs->groups == b->shape[1];
+    if (a->dtype == b->dtype && (a->dtype == CVR_F32 || (a->dtype == CVR_BF16 && depthwise))) return CVR_OK;
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not depthwise");
+}
+
+static int32_t conv_supports_forward(const cvr_signature *sig, cvr_error *reason) {
+    return fits(sig, sig->inputs[0], sig->outputs[0], reason);
+}
+
+#define conv_supports_transposed conv_supports_forward
+
+static int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason) {
+    return fits(sig, sig->inputs[0], sig->inputs[1], reason);
+}
+#endif
+
 static const cpu_kernel kernels[] = {
-    {"conv2d", forward_run, forward_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0, CPU_PRODUCT_FLAGS, 1},
-    {"conv2d_backward_input", transposed_run, transposed_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0,
-     CPU_PRODUCT_FLAGS, 1},
-    {"conv2d_backward_weight", weight_run, weight_workspace, CPU_LOW_SUPPORTS(conv_supports_weight), 0,
-     CPU_PRODUCT_FLAGS, 1},
+    {"conv2d", forward_run, forward_workspace, conv_supports_forward, 0, CONV_FLAGS, 1},
+    {"conv2d_backward_input", transposed_run, transposed_workspace, conv_supports_transposed, 0, CONV_FLAGS, 1},
+    {"conv2d_backward_weight", weight_run, weight_workspace, conv_supports_weight, 0, CONV_FLAGS, 1},
     {"conv2d_backward_bias", bias_run, bias_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_sum), 0, CPU_PRODUCT_FLAGS,
      1},
-    {"conv_transpose2d", transposed_run, transposed_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0,
-     CPU_PRODUCT_FLAGS, 1},
-    {"conv_transpose2d_backward_input", forward_run, forward_workspace, CPU_LOW_SUPPORTS(conv_supports_gather), 0,
-     CPU_PRODUCT_FLAGS, 1},
+    {"conv_transpose2d", transposed_run, transposed_workspace, conv_supports_transposed, 0, CONV_FLAGS, 1},
+    {"conv_transpose2d_backward_input", forward_run, forward_workspace, conv_supports_forward, 0, CONV_FLAGS, 1},
 };
 const cpu_kernel_table cpu_conv_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -2,6 +2,9 @@
  * A vector of VEC floats on whatever instruction set this pack is compiled for; the last section is plain C that gcc
  * and clang bring to any machine. `part` stands for the first n of a vector: what lies past them is not touched, and
  * reads as zero. vec_stream() wants alignment, and what cpu_stream.h says.
+ *
+ * bf16 comes in `words`, 2 * VEC elements as they lie, which are two vectors: the elements of even and those of odd
+ * index. Both are a single operation away, where elements in their order would have to cross the register.
  */
 #ifndef CVR_BACKENDS_CPU_VEC_H
 #define CVR_BACKENDS_CPU_VEC_H
@@ -49,6 +52,41 @@ static inline float vec_sum(vec a) {
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm512_mask_storeu_ps(p, part, a);
 }
+
+typedef __m512i words;
+#define WORDS_HIGH _mm512_set1_epi32((int)0xFFFF0000u)
+
+static inline words words_load(const uint16_t *p) {
+    return _mm512_loadu_si512(p);
+}
+/* 1 <= n <= 2 * VEC elements */
+static inline words words_load_part(const uint16_t *p, int64_t n) {
+    return _mm512_maskz_loadu_epi16(0xFFFFFFFFu >> (32 - n), p);
+}
+static inline void words_store(uint16_t *p, words a) {
+    _mm512_storeu_si512(p, a);
+}
+static inline void words_store_part(uint16_t *p, words a, int64_t n) {
+    _mm512_mask_storeu_epi16(p, 0xFFFFFFFFu >> (32 - n), a);
+}
+static inline vec words_even(words a) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(a, 16));
+}
+static inline vec words_odd(words a) {
+    return _mm512_castsi512_ps(_mm512_and_si512(a, WORDS_HIGH));
+}
+/* Rounds in the upper half, as cvr_bf16_of_f32 does; the lower half is of no account. */
+static inline words words_round(vec a) {
+    const __m512i bits = _mm512_castps_si512(a), one = _mm512_set1_epi32(1);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
+    const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+    return _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x400000));
+}
+static inline words words_join(vec even, vec odd) {
+    const __m512i low = _mm512_srli_epi32(words_round(even), 16);
+    return _mm512_or_si512(low, _mm512_and_si512(words_round(odd), WORDS_HIGH));
+}
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 
@@ -90,6 +128,33 @@ static inline float vec_sum(vec a) {
 }
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm256_maskstore_ps(p, part, a);
+}
+
+typedef __m256i words;
+#define WORDS_HIGH _mm256_set1_epi32((int)0xFFFF0000u)
+
+static inline words words_load(const uint16_t *p) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+static inline vec words_even(words a) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16));
+}
+static inline vec words_odd(words a) {
+    return _mm256_castsi256_ps(_mm256_and_si256(a, WORDS_HIGH));
+}
+static inline words words_round(vec a) {
+    const __m256i bits = _mm256_castps_si256(a), one = _mm256_set1_epi32(1);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), one);
+    const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    return _mm256_blendv_epi8(up, quiet, _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+}
+static inline words words_join(vec even, vec odd) {
+    const __m256i low = _mm256_srli_epi32(words_round(even), 16);
+    return _mm256_or_si256(low, _mm256_and_si256(words_round(odd), WORDS_HIGH));
+}
+static inline void words_store(uint16_t *p, words a) {
+    _mm256_storeu_si256((__m256i *)(void *)p, a);
 }
 #else
 
@@ -134,6 +199,45 @@ static inline void vec_store_part(float *p, vec a, vec_part part) {
     if (part > 1) p[1] = a[1];
     if (part > 2) p[2] = a[2];
     if (part > 3) p[3] = a[3];
+}
+
+/* A word is two elements, the one of even index in its lower half: little-endian, as all that cvrun runs on. */
+typedef uint32_t words __attribute__((vector_size(16)));
+
+static inline words words_load(const uint16_t *p) {
+    words v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline vec words_even(words a) {
+    return (vec)(a << 16);
+}
+static inline vec words_odd(words a) {
+    return (vec)(a & 0xFFFF0000u);
+}
+static inline words words_round(vec a) {
+    const words bits = (words)a, nan = (words)(a != a);
+    return (nan & (bits | 0x400000u)) | (~nan & (bits + 0x7FFFu + (bits >> 16 & 1u)));
+}
+static inline words words_join(vec even, vec odd) {
+    return words_round(even) >> 16 | (words_round(odd) & 0xFFFF0000u);
+}
+static inline void words_store(uint16_t *p, words a) {
+    memcpy(p, &a, sizeof a);
+}
+#endif
+
+#if !defined(__AVX512F__)
+/* 1 <= n <= 2 * VEC elements */
+static inline words words_load_part(const uint16_t *p, int64_t n) {
+    uint16_t all[2 * VEC] = {0};
+    memcpy(all, p, (size_t)n * sizeof *p);
+    return words_load(all);
+}
+static inline void words_store_part(uint16_t *p, words a, int64_t n) {
+    uint16_t all[2 * VEC];
+    words_store(all, a);
+    memcpy(p, all, (size_t)n * sizeof *p);
 }
 #endif
 
