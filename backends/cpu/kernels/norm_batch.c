@@ -1,7 +1,6 @@
 /*
  * Batch normalisation on the CPU, alone and fused with a residual and an activation (see <cvr/plugin/ops/norm.h>): one
- * pass for the sums, one for the output. Rows of bf16 are widened into a buffer, a chunk of columns at a time; f32 is
- * read and written where it is.
+ * pass for the sums, one for the output. Loops over bf16 are their own, and widen and round on the way.
  */
 #include "cpu_stream.h"
 #include "norm_columns.h"
@@ -65,60 +64,79 @@ static const float *table(const batch_job *job, int which, int64_t column) {
     return job->tables + which * job->width + column;
 }
 
-/* As cpu_row_space() and cpu_row_store(). */
-static float *out_space(const batch_job *job, int64_t at, float *buffer) {
-    return cpu_row_space(job->out, job->bf16 || job->stream, at, buffer);
+static char *out_at(const batch_job *job, int64_t at) {
+    return (char *)job->out + at * (job->bf16 ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(float));
 }
 
-static void out_store(const batch_job *job, int64_t at, int64_t n, const float *row) {
-    uint16_t half[COLUMN_CHUNK];
-    if (!job->stream) {
-        cpu_row_store(job->out, job->bf16, at, n, row);
-    } else if (job->bf16) {
-        cpu_row_store(half, 1, 0, n, row);
-        cpu_stream_copy((uint16_t *)job->out + at, half, n * (int64_t)sizeof *half);
-    } else {
-        cpu_stream_copy((float *)job->out + at, row, n * (int64_t)sizeof *row);
-    }
+/* Where to write the result: in its place, or into a buffer that out_store() streams there. */
+static void *out_space(const batch_job *job, int64_t at, float *buffer) {
+    return job->stream ? (char *)buffer : out_at(job, at);
 }
 
-/* y = cut((x - mean) * scale + shift + residual); a NaN stays one */
-static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
-    float buffers[3][COLUMN_CHUNK];
+static void out_store(const batch_job *job, int64_t at, int64_t n, const void *row) {
+    if (job->stream) cpu_stream_copy(out_at(job, at), row, out_at(job, at + n) - out_at(job, at));
+}
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* y = cut((x - mean) * scale + shift + residual); a NaN stays one. In bf16, in one loop: buffers between several would
+ * cost more than they do. */
+ALWAYS_INLINE void forward_values(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds,
+                                  uint16_t *restrict y) {
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
-    const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]);
-    float *y = out_space(job, at, buffers[2]);
-    const cut limit = job->cut;
-    if (job->residual) {
-        const float *z = cpu_row_read(job->residual, job->bf16, at, n, buffers[1]);
-        CPU_INDEPENDENT
-        for (int64_t k = 0; k < n; k++) {
-            const float v = (x[k] - mean[k]) * scale[k] + shift[k] + z[k];
-            y[k] = v < limit.low ? limit.low : v > limit.high ? limit.high : v;
-        }
-    } else {
-        CPU_INDEPENDENT
-        for (int64_t k = 0; k < n; k++) {
-            const float v = (x[k] - mean[k]) * scale[k] + shift[k];
-            y[k] = v < limit.low ? limit.low : v > limit.high ? limit.high : v;
-        }
+    const uint16_t *x = (const uint16_t *)job->x + at, *z = adds ? (const uint16_t *)job->residual + at : x;
+    const float low = job->cut.low, high = job->cut.high;
+    CPU_INDEPENDENT
+    for (int64_t k = 0; k < n; k++) {
+        float v = (cvr_f32_of_bf16(x[k]) - mean[k]) * scale[k] + shift[k];
+        if (adds) v += cvr_f32_of_bf16(z[k]);
+        v = v < low ? low : v;
+        y[k] = cvr_bf16_of_f32(v > high ? high : v);
     }
+}
+
+ALWAYS_INLINE void forward_floats(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds,
+                                  float *restrict y) {
+    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
+    const float *shift = table(job, SHIFT, column);
+    const float *x = (const float *)job->x + at, *z = adds ? (const float *)job->residual + at : x;
+    const float low = job->cut.low, high = job->cut.high;
+    CPU_INDEPENDENT
+    for (int64_t k = 0; k < n; k++) {
+        float v = (x[k] - mean[k]) * scale[k] + shift[k];
+        if (adds) v += z[k];
+        v = v < low ? low : v;
+        y[k] = v > high ? high : v;
+    }
+}
+
+/* The same in either type. */
+static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
+    float buffer[COLUMN_CHUNK];
+    void *y = out_space(job, at, buffer);
+    if (job->bf16 && job->residual)
+        forward_values(job, at, column, n, 1, y);
+    else if (job->bf16)
+        forward_values(job, at, column, n, 0, y);
+    else if (job->residual)
+        forward_floats(job, at, column, n, 1, y);
+    else
+        forward_floats(job, at, column, n, 0, y);
     out_store(job, at, n, y);
 }
 
-/* One row's gradient before the activation: grad where low < y < high, else 0. */
+/* In f32: one row's gradient before the activation: grad where low < y < high, else 0. */
 static const float *masked_gradient(const batch_job *job, const float *x, int64_t at, int64_t column, int64_t n,
                                     float *buffer) {
-    float ys[COLUMN_CHUNK], gs[COLUMN_CHUNK];
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
-    const float *g = cpu_row_read(job->grad, job->bf16, at, n, gs);
+    const float *g = (const float *)job->grad + at;
     const cut limit = job->cut;
     if (!job->cuts) {
         memcpy(buffer, g, (size_t)n * sizeof *buffer);
     } else if (job->y) {
-        const float *y = cpu_row_read(job->y, job->bf16, at, n, ys);
+        const float *y = (const float *)job->y + at;
         for (int64_t k = 0; k < n; k++) buffer[k] = y[k] > limit.low && y[k] < limit.high ? g[k] : 0;
     } else {
         for (int64_t k = 0; k < n; k++) {
@@ -129,36 +147,92 @@ static const float *masked_gradient(const batch_job *job, const float *x, int64_
     return buffer;
 }
 
+/* Where a gradient's mask comes from. */
+enum { MASK_NONE, MASK_X, MASK_Y };
+
+/* In bf16, x and the masked gradient of one row. `masks`: one of the above, a constant. */
+ALWAYS_INLINE void gradient_values(const batch_job *job, int64_t at, int64_t column, int64_t n, int masks,
+                                   float *restrict xs, float *restrict gs) {
+    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
+    const float *shift = table(job, SHIFT, column);
+    const uint16_t *x = (const uint16_t *)job->x + at, *grad = (const uint16_t *)job->grad + at;
+    const uint16_t *y = masks == MASK_Y ? (const uint16_t *)job->y + at : x;
+    const float low = job->cut.low, high = job->cut.high;
+    for (int64_t k = 0; k < n; k++) {
+        const float xk = cvr_f32_of_bf16(x[k]), g = cvr_f32_of_bf16(grad[k]);
+        const float v = masks == MASK_Y ? cvr_f32_of_bf16(y[k]) : (xk - mean[k]) * scale[k] + shift[k];
+        const int kept = masks == MASK_NONE || ((v > low) & (v < high));
+        xs[k] = xk;
+        gs[k] = kept ? g : 0;
+    }
+}
+
+static void gradient_low(const batch_job *job, int64_t at, int64_t column, int64_t n, columns_row *out) {
+    if (!job->cuts)
+        gradient_values(job, at, column, n, MASK_NONE, out->x_buffer, out->grad_buffer);
+    else if (job->y)
+        gradient_values(job, at, column, n, MASK_Y, out->x_buffer, out->grad_buffer);
+    else
+        gradient_values(job, at, column, n, MASK_X, out->x_buffer, out->grad_buffer);
+    out->x = out->x_buffer;
+    out->grad = out->grad_buffer;
+    if (job->masked) cpu_row_store(job->masked, 1, at, n, out->grad_buffer);
+}
+
 /* The first pass over x and grad; leaves the masked gradient where the second will look for it. */
 static void gradient_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out) {
     const batch_job *job = ctx;
-    out->x = cpu_row_read(job->x, job->bf16, at, n, out->x_buffer);
-    if (!job->cuts && !job->masked) {
-        out->grad = cpu_row_read(job->grad, job->bf16, at, n, out->grad_buffer);
+    if (job->bf16) {
+        gradient_low(job, at, column, n, out);
         return;
     }
+    out->x = (const float *)job->x + at;
+    out->grad = (const float *)job->grad + at;
+    if (!job->cuts && !job->masked) return;
     out->grad = masked_gradient(job, out->x, at, column, n, out->grad_buffer);
-    if (job->masked && job->bf16)
-        cpu_row_store(job->masked, 1, at, n, out->grad);
-    else if (job->masked)
-        memcpy((float *)job->masked + at, out->grad, (size_t)n * sizeof *out->grad);
+    if (job->masked) memcpy((float *)job->masked + at, out->grad, (size_t)n * sizeof *out->grad);
 }
 
-/* dx = grad * own + (x - mean) * slope + level */
-static void backward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
-    float buffers[3][COLUMN_CHUNK];
+/* dx = grad * own + (x - mean) * slope + level, in bf16, where `grad` has been masked, or is to be. */
+ALWAYS_INLINE void backward_values(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n,
+                                   int masks, uint16_t *restrict dx) {
+    const float *mean = table(job, MEAN, column), *own = table(job, OWN, column), *scale = table(job, SCALE, column);
+    const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
+    const float *shift = table(job, SHIFT, column);
+    const uint16_t *x = (const uint16_t *)job->x + at, *grads = (const uint16_t *)grad + at;
+    const float low = job->cut.low, high = job->cut.high;
+    CPU_INDEPENDENT
+    for (int64_t k = 0; k < n; k++) {
+        const float far = cvr_f32_of_bf16(x[k]) - mean[k], g = cvr_f32_of_bf16(grads[k]);
+        const float v = far * scale[k] + shift[k];
+        const int kept = masks == MASK_NONE || ((v > low) & (v < high));
+        dx[k] = cvr_bf16_of_f32((kept ? g : 0) * own[k] + far * slope[k] + level[k]);
+    }
+}
+
+static void backward_floats(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n, int masks,
+                            float *restrict dx) {
+    float buffer[COLUMN_CHUNK];
     const float *mean = table(job, MEAN, column), *own = table(job, OWN, column);
     const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
-    const float *x = cpu_row_read(job->x, job->bf16, at, n, buffers[0]), *g;
-    float *dx = out_space(job, at, buffers[2]);
-    if (job->masked)
-        g = cpu_row_read(job->masked, job->bf16, at, n, buffers[1]);
-    else if (job->cuts)
-        g = masked_gradient(job, x, at, column, n, buffers[1]);
-    else
-        g = cpu_row_read(job->grad, job->bf16, at, n, buffers[1]);
+    const float *x = (const float *)job->x + at, *g = (const float *)grad + at;
+    if (masks) g = masked_gradient(job, x, at, column, n, buffer);
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) dx[k] = g[k] * own[k] + (x[k] - mean[k]) * slope[k] + level[k];
+}
+
+/* The same in either type. */
+static void backward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
+    const void *grad = job->masked ? job->masked : job->grad;
+    const int masks = job->cuts && !job->masked;
+    float buffer[COLUMN_CHUNK];
+    void *dx = out_space(job, at, buffer);
+    if (!job->bf16)
+        backward_floats(job, grad, at, column, n, masks, dx);
+    else if (masks)
+        backward_values(job, grad, at, column, n, MASK_X, dx);
+    else
+        backward_values(job, grad, at, column, n, MASK_NONE, dx);
     out_store(job, at, n, dx);
 }
 

@@ -72,6 +72,36 @@ static void add_squares(const float *x, int64_t rows, int64_t stride, int64_t n,
         for (int64_t k = 0; k < n; k++) sum[k] += (x[r * stride + k] - mean[k]) * (x[r * stride + k] - mean[k]);
 }
 
+/* The same two of bf16, which is widened on its way: the sums are those of f32 rows with these values. */
+static void add_rows_low(const uint16_t *x, int64_t rows, int64_t stride, int64_t n, float *restrict sum) {
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+        const uint16_t *x0 = x + r * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+        for (int64_t k = 0; k < n; k++)
+            sum[k] +=
+                (cvr_f32_of_bf16(x0[k]) + cvr_f32_of_bf16(x1[k])) + (cvr_f32_of_bf16(x2[k]) + cvr_f32_of_bf16(x3[k]));
+    }
+    for (; r < rows; r++)
+        for (int64_t k = 0; k < n; k++) sum[k] += cvr_f32_of_bf16(x[r * stride + k]);
+}
+
+static void add_squares_low(const uint16_t *x, int64_t rows, int64_t stride, int64_t n, const float *restrict mean,
+                            float *restrict sum) {
+    int64_t r = 0;
+    for (; r + 2 <= rows; r += 2) {
+        const uint16_t *x0 = x + r * stride, *x1 = x0 + stride;
+        for (int64_t k = 0; k < n; k++) {
+            const float d0 = cvr_f32_of_bf16(x0[k]) - mean[k], d1 = cvr_f32_of_bf16(x1[k]) - mean[k];
+            sum[k] += d0 * d0 + d1 * d1;
+        }
+    }
+    for (; r < rows; r++)
+        for (int64_t k = 0; k < n; k++) {
+            const float d = cvr_f32_of_bf16(x[r * stride + k]) - mean[k];
+            sum[k] += d * d;
+        }
+}
+
 /* sum += g, product += g * (x - mean), of one row */
 static void add_products(const float *x, const float *g, int64_t n, const float *restrict mean, float *restrict sum,
                          float *restrict product) {
@@ -96,15 +126,16 @@ static int64_t column_count(const tile *t, int64_t k) {
 /* sum += x, or (x - mean)^2 where there are means, over rows from element `at` on */
 static void add_group(const columns_job *job, int64_t at, int64_t rows, int64_t stride, int64_t n, const float *mean,
                       float *sum) {
-    float buffer[COLUMN_CHUNK];
-    const int64_t once = job->low ? 1 : rows; /* bf16 is widened row by row */
-    for (int64_t r = 0; r < rows; r += once) {
-        const float *x = cpu_row_read(job->x, job->low, at + r * stride, n, buffer);
-        if (mean)
-            add_squares(x, once, stride, n, mean, sum);
-        else
-            add_rows(x, once, stride, n, sum);
-    }
+    const uint16_t *low = (const uint16_t *)job->x + at;
+    const float *x = (const float *)job->x + at;
+    if (job->low && mean)
+        add_squares_low(low, rows, stride, n, mean, sum);
+    else if (job->low)
+        add_rows_low(low, rows, stride, n, sum);
+    else if (mean)
+        add_squares(x, rows, stride, n, mean, sum);
+    else
+        add_rows(x, rows, stride, n, sum);
 }
 
 /* total = sums over a tile, as above */
