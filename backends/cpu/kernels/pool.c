@@ -1,7 +1,7 @@
 /*
  * Pooling on the CPU: rows of pixels of what is written as tasks, channels in the inner loop (see
- * <cvr/plugin/ops/pool.h>). A gradient is gathered: each pixel of dx adds up the windows that it lies in, in their
- * order, so that it is written once and no two tasks meet.
+ * <cvr/plugin/ops/pool.h>). A gradient is gathered, row by row or pixel by pixel: each row of dx adds up the windows
+ * that it lies in, in their order, so that it is written once and no two tasks meet.
  */
 #include "cpu_rows.h"
 
@@ -43,6 +43,7 @@ typedef struct pool_job {
     cvr_tensor *y, *index;   /* y and index; or dx */
     int bf16;
     windows w;
+    float *scratch; /* max_pool2d_backward in bf16: a row of dx in f32, of each worker */
 } pool_job;
 
 static pool_job job_of(const cvr_kernel_args *a) {
@@ -131,7 +132,7 @@ static int32_t max_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* dx[c] += grad[c] where the winner is this tap. */
+/* dx[c] += grad[c] where the winner is this tap: n channels of an index of bytes or of ints. */
 static inline void add_where_u8(float *restrict dx, const float *restrict grad, const uint8_t *restrict index,
                                 uint8_t tap, int64_t n) {
     for (int64_t c = 0; c < n; c++) dx[c] += index[c] == tap ? grad[c] : 0.0f;
@@ -142,93 +143,66 @@ static inline void add_where_i32(float *restrict dx, const float *restrict grad,
     for (int64_t c = 0; c < n; c++) dx[c] += index[c] == tap ? grad[c] : 0.0f;
 }
 
-/* The window along an axis whose tap r is pixel i, or -1. */
-static int64_t window_of(const cvr_max_pool2d_attrs *attrs, int axis, int64_t count, int64_t i, int64_t r) {
-    const int64_t start = i + attrs->padding[axis] - r * attrs->dilation[axis];
-    if (start < 0 || start % attrs->stride[axis] != 0) return -1;
-    return start / attrs->stride[axis] < count ? start / attrs->stride[axis] : -1;
-}
-
-/* dx += the gradient of the window at `from`, elements of grad, where it chose `tap`. */
-static void add_window(const pool_job *job, float *dx, int64_t from, int64_t tap, int64_t width) {
-    float buffer[CHANNELS];
-    const float *grad = cpu_row_read(job->a->data, job->bf16, from, width, buffer);
-    if (job->b->dtype == CVR_U8)
-        add_where_u8(dx, grad, (const uint8_t *)job->b->data + from, (uint8_t)tap, width);
-    else
-        add_where_i32(dx, grad, (const int32_t *)job->b->data + from, (int32_t)tap, width);
-}
-
-/* One pixel (n, i, j) of dx, channels [c0, c0 + width); the last tap belongs to the first window. */
-static void max_back_pixel(const pool_job *job, int64_t row, int64_t j, int64_t c0, int64_t width) {
-    const cvr_max_pool2d_attrs *attrs = job->attrs;
-    const cvr_tensor *grad = job->a, *dx = job->y;
-    const int64_t n = row / dx->shape[2], i = row % dx->shape[2], kernel = attrs->kernel_size[1];
-    float sum[CHANNELS] = {0};
-    for (int64_t r = attrs->kernel_size[0] - 1; r >= 0; r--) {
-        const int64_t p = window_of(attrs, 0, grad->shape[2], i, r);
-        for (int64_t s = kernel - 1; s >= 0 && p >= 0; s--) {
-            const int64_t q = window_of(attrs, 1, grad->shape[3], j, s);
-            const int64_t from = ((n * grad->shape[2] + p) * grad->shape[3] + q) * grad->shape[1] + c0;
-            if (q >= 0) add_window(job, sum, from, r * kernel + s, width);
-        }
+static inline void add_where_low(float *restrict dx, const uint16_t *restrict grad, const uint8_t *restrict index,
+                                 uint8_t tap, int64_t n) {
+    for (int64_t c = 0; c < n; c++) {
+        const float g = cvr_f32_of_bf16(grad[c]);
+        dx[c] += index[c] == tap ? g : 0.0f;
     }
-    store_pixel(job, (row * dx->shape[3] + j) * dx->shape[1] + c0, sum, width);
 }
 
-/* Task: one row of dx. */
+/* The window along the height whose tap r is row i, or -1. */
+static int64_t window_of(const cvr_max_pool2d_attrs *attrs, int64_t count, int64_t i, int64_t r) {
+    const int64_t start = i + attrs->padding[0] - r * attrs->dilation[0];
+    if (start < 0 || start % attrs->stride[0] != 0) return -1;
+    return start / attrs->stride[0] < count ? start / attrs->stride[0] : -1;
+}
+
+/* One window's gradient, `width` channels at element `from` of grad, into the taps of kernel row r; dx is a row's first
+ * pixel, with the channel, and the window's first tap is its pixel j. */
+static void scatter_window(const pool_job *job, float *dx, int64_t r, int64_t j, int64_t from, int64_t width) {
+    const cvr_max_pool2d_attrs *attrs = job->attrs;
+    const int64_t channels = job->y->shape[1], columns = job->y->shape[3], across = attrs->kernel_size[1];
+    float buffer[CHANNELS];
+    const int bytes = job->b->dtype == CVR_U8, low = job->bf16 && bytes;
+    const float *grad = low ? NULL : cpu_row_read(job->a->data, job->bf16, from, width, buffer);
+    for (int64_t s = 0; s < across; s++, j += attrs->dilation[1]) {
+        if (j < 0 || j >= columns) continue;
+        if (low)
+            add_where_low(dx + j * channels, (const uint16_t *)job->a->data + from,
+                          (const uint8_t *)job->b->data + from, (uint8_t)(r * across + s), width);
+        else if (bytes)
+            add_where_u8(dx + j * channels, grad, (const uint8_t *)job->b->data + from, (uint8_t)(r * across + s),
+                         width);
+        else
+            add_where_i32(dx + j * channels, grad, (const int32_t *)job->b->data + from, (int32_t)(r * across + s),
+                          width);
+    }
+}
+
+/* Task: one row of dx; the last kernel row belongs to the first window. */
 static void max_backward_task(void *ctx, uint64_t task, uint32_t worker) {
     const pool_job *job = ctx;
-    const int64_t channels = job->y->shape[1];
-    (void)worker;
-    for (int64_t j = 0; j < job->y->shape[3]; j++)
-        for (int64_t c0 = 0; c0 < channels; c0 += CHANNELS)
-            max_back_pixel(job, (int64_t)task, j, c0, cpu_min(CHANNELS, channels - c0));
-}
-
-/* ---- f32: dx is there to add to, window by window, which takes less time ---- */
-
-/* Adds one window's gradient: pixel `from` (in elements, with the channel) of grad to all of dx's pixels in the window.
- */
-static void max_scatter(const pool_job *job, float *dx, int64_t p, int64_t q, int64_t from, int64_t width) {
     const cvr_max_pool2d_attrs *attrs = job->attrs;
-    const float *grad = (const float *)job->a->data + from;
-    const int64_t channels = job->y->shape[1], rows = job->y->shape[2], columns = job->y->shape[3];
-    for (int64_t r = 0; r < attrs->kernel_size[0]; r++) {
-        const int64_t i = p * attrs->stride[0] - attrs->padding[0] + r * attrs->dilation[0];
-        if (i < 0 || i >= rows) continue;
-        for (int64_t s = 0; s < attrs->kernel_size[1]; s++) {
-            const int64_t j = q * attrs->stride[1] - attrs->padding[1] + s * attrs->dilation[1];
-            if (j < 0 || j >= columns) continue;
-            const int64_t tap = r * attrs->kernel_size[1] + s;
-            float *to = dx + (i * columns + j) * channels;
-            if (job->b->dtype == CVR_U8)
-                add_where_u8(to, grad, (const uint8_t *)job->b->data + from, (uint8_t)tap, width);
-            else
-                add_where_i32(to, grad, (const int32_t *)job->b->data + from, (int32_t)tap, width);
-        }
+    const cvr_tensor *grad = job->a;
+    const int64_t channels = job->y->shape[1], rows = job->y->shape[2], row = job->y->shape[3] * channels;
+    float *dx = cpu_row_space(job->y->data, job->bf16, (int64_t)task * row, job->scratch + worker * cpu_line_up(row));
+    memset(dx, 0, (size_t)row * sizeof *dx);
+    for (int64_t r = attrs->kernel_size[0] - 1; r >= 0; r--) {
+        const int64_t p = window_of(attrs, grad->shape[2], (int64_t)task % rows, r);
+        const int64_t first = ((int64_t)task / rows * grad->shape[2] + p) * grad->shape[3];
+        for (int64_t q = 0; q < grad->shape[3] && p >= 0; q++)
+            for (int64_t c = 0; c < channels; c += CHANNELS)
+                scatter_window(job, dx + c, r, q * attrs->stride[1] - attrs->padding[1], (first + q) * channels + c,
+                               cpu_min(CHANNELS, channels - c));
     }
+    cpu_row_store(job->y->data, job->bf16, (int64_t)task * row, row, dx);
 }
 
-/* dx (H,W, channels [c0, c0 + width)) of one image = 0 */
-static void clear_block(const cvr_tensor *dx, float *at, int64_t width) {
-    for (int64_t i = 0; i < dx->shape[2] * dx->shape[3]; i++)
-        memset(at + i * dx->shape[1], 0, (size_t)width * sizeof *at);
-}
-
-/* Task: a block of channels of one image, so that overlapping windows add in one order. */
-static void max_scatter_task(void *ctx, uint64_t task, uint32_t worker) {
-    const pool_job *job = ctx;
-    const cvr_tensor *dx = job->y, *grad = job->a;
-    const int64_t channels = dx->shape[1], blocks = cpu_ceil_div(channels, CHANNELS);
-    const int64_t n = (int64_t)task / blocks, c0 = (int64_t)task % blocks * CHANNELS;
-    const int64_t width = cpu_min(CHANNELS, channels - c0);
-    float *to = (float *)dx->data + n * dx->shape[2] * dx->shape[3] * channels + c0;
-    (void)worker;
-    clear_block(dx, to, width);
-    for (int64_t p = 0; p < grad->shape[2]; p++)
-        for (int64_t q = 0; q < grad->shape[3]; q++)
-            max_scatter(job, to, p, q, ((n * grad->shape[2] + p) * grad->shape[3] + q) * channels + c0, width);
+static uint64_t max_backward_workspace(const cvr_signature *sig) {
+    const cvr_tensor *dx = sig->outputs[0];
+    const int64_t row = dx->dtype == CVR_BF16 ? cpu_line_up(dx->shape[3] * dx->shape[1]) : 0;
+    return (uint64_t)row * sig->n_workers * sizeof(float);
 }
 
 /* grad, index (N,C,P,Q) -> dx (N,C,H,W) */
@@ -236,11 +210,8 @@ static int32_t max_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     pool_job job = job_of(a);
     (void)err;
     job.b = a->inputs[1];
-    const int64_t blocks = cpu_ceil_div(job.y->shape[1], CHANNELS);
-    if (job.bf16)
-        a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * job.y->shape[2]), max_backward_task, &job);
-    else
-        a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * blocks), max_scatter_task, &job);
+    job.scratch = a->workspace;
+    a->pool->run(a->pool, (uint64_t)(job.y->shape[0] * job.y->shape[2]), max_backward_task, &job);
     return CVR_OK;
 }
 
@@ -303,14 +274,22 @@ static void average_back_pixel(const pool_job *job, int64_t row, int64_t j, int6
     store_pixel(job, (row * w->in[1] + j) * channels + c0, sum, width);
 }
 
-/* Task: one row of dx. */
+/* Task: one row of dx. A pixel of the same windows as the one before it is the same. */
 static void average_backward_task(void *ctx, uint64_t task, uint32_t worker) {
     const pool_job *job = ctx;
     const int64_t channels = job->y->shape[1];
+    const size_t bytes = (size_t)channels * (job->bf16 ? sizeof(uint16_t) : sizeof(float));
+    char *dx = (char *)job->y->data + task * (uint64_t)job->w.in[1] * bytes;
+    span before = {-1, -1, 0};
     (void)worker;
-    for (int64_t j = 0; j < job->w.in[1]; j++)
-        for (int64_t c0 = 0; c0 < channels; c0 += CHANNELS)
+    for (int64_t j = 0; j < job->w.in[1]; j++, dx += bytes) {
+        const span now = windows_of(&job->w, 1, j);
+        const int same = now.lo == before.lo && now.hi == before.hi;
+        before = now;
+        if (same) memcpy(dx, dx - bytes, bytes);
+        for (int64_t c0 = 0; !same && c0 < channels; c0 += CHANNELS)
             average_back_pixel(job, (int64_t)task, j, c0, cpu_min(CHANNELS, channels - c0));
+    }
 }
 
 static void sizes(windows *w, const cvr_tensor *in, const cvr_tensor *out) {
@@ -372,7 +351,7 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
 #define POOL_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
     {"max_pool2d", max_run, NULL, supports, 0, POOL_FLAGS, 1},
-    {"max_pool2d_backward", max_backward_run, NULL, supports, 0, POOL_FLAGS, 1},
+    {"max_pool2d_backward", max_backward_run, max_backward_workspace, supports, 0, POOL_FLAGS, 1},
     {"avg_pool2d", avg_run, NULL, supports, 0, POOL_FLAGS, 1},
     {"avg_pool2d_backward", avg_backward_run, NULL, supports, 0, POOL_FLAGS, 1},
     {"adaptive_avg_pool2d", adaptive_run, NULL, supports, 0, POOL_FLAGS, 1},
