@@ -133,9 +133,10 @@ static double peak_of(const cvr_threadpool *pool, const precision *p) {
 
 /* ---- one kernel ---- */
 
+/* As a program gets it: in huge pages where it is large. */
 static void *memory(uint64_t bytes) {
-    void *p = NULL;
-    if (posix_memalign(&p, 64, bytes + 64) != 0) fail("out of memory");
+    void *p = cvr_alloc_aligned(bytes + 64, 64);
+    if (!p) fail("out of memory");
     memset(p, 0, bytes);
     return p;
 }
@@ -227,10 +228,10 @@ static double bench(const case_machine *m, const options *o, const shape *s, int
     args.workspace_size = kernel->workspace ? kernel->workspace(&sig) : 0;
     args.workspace = memory(args.workspace_size);
     const double seconds = time_of(kernel, &args, o->seconds);
-    free(args.workspace);
-    free(x.data);
-    free(w.data);
-    free(y.data);
+    cvr_free(args.workspace);
+    cvr_free(x.data);
+    cvr_free(w.data);
+    cvr_free(y.data);
     return seconds;
 }
 

@@ -113,7 +113,13 @@ Test(cases, cpu_avx2) {
 Test(cases, cpu_avx512) {
     run_all("cpu", "cpu_avx512", false);
 }
-/* With all that the machine has. */
+/* Pictures in bf16, without an instruction for their products, and with all that the machine has. */
+Test(cases, cpu_base_bf16) {
+    run_all("cpu", "base", true);
+}
+Test(cases, cpu_avx2_bf16) {
+    run_all("cpu", "cpu_avx2", true);
+}
 Test(cases, cpu_bf16) {
     run_all("cpu", NULL, true);
 }

@@ -92,7 +92,7 @@ typedef struct conv_job {
     cpu_element *dst;              /* (n, dst_size[0], dst_size[1], groups * dst_c) */
     const conv_prologue *prologue; /* NULL: none; known before conv_job_plan, as is: */
     const conv_epilogue *epilogue; /* NULL: none */
-    int64_t low;                   /* 1: depthwise, and src and dst are bf16 in a pack of f32; known before, too */
+    int64_t low; /* 1: src and dst are bf16 in a pack of f32: depthwise, or by Winograd; known before, too */
     /* What follows is derived by conv_job_plan. */
     int64_t winograd;        /* 1: by conv2d_winograd.c, and nothing of the rest is looked at */
     int64_t panels;          /* of a group's destination channels */
@@ -127,10 +127,12 @@ void conv_combine_moments(const conv_job *job);
 void conv_finish_low(const conv_job *job, const cpu_tile *t, int64_t channel);
 /* What the epilogue does to n results of one pixel that begin at `channel`. */
 void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n);
+/* The same where the tensors are bf16 in a pack of f32: y is rounded to `to`, in dst. */
+void conv_finish_low_row(const conv_job *job, uint16_t *to, float *y, int64_t channel, int64_t n);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
-/* Whether Winograd's way is the faster one for a shape, in any direction. */
-int conv_winograd_pays(const conv_shape *shape);
+/* Whether Winograd's way is the faster one for a shape, in any direction. `low`: of bf16 tensors. */
+int conv_winograd_pays(const conv_shape *shape, int64_t low);
 uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
 void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace);
 
@@ -156,7 +158,7 @@ typedef struct conv_weight_args {
     const conv_shape *shape;
     const cpu_element *src, *grad;
     float *dweight;
-    int64_t low; /* 1: depthwise, and src and grad are bf16 in a pack of f32 */
+    int64_t low; /* 1: src and grad are bf16 in a pack of f32: depthwise, or by Winograd */
 } conv_weight_args;
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers);
 void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace);

@@ -10,6 +10,11 @@ static const float *floats(const cvr_kernel_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
 }
 
+/* In a pack of f32, what Winograd does takes bf16 too. */
+static int64_t is_low(const cvr_tensor *x) {
+    return !CPU_BF16 && x->dtype == CVR_BF16;
+}
+
 static int64_t vector_floats(const cvr_tensor *y) {
     return cpu_line_up(y->shape[1]);
 }
@@ -18,7 +23,7 @@ static int64_t vector_floats(const cvr_tensor *y) {
 static uint64_t act_workspace(const cvr_signature *sig) {
     const conv_epilogue epilogue = {.mean = NULL};
     const cvr_conv2d_act_attrs *attrs = sig->attrs;
-    conv_job job = {.epilogue = &epilogue};
+    conv_job job = {.epilogue = &epilogue, .low = is_low(sig->inputs[X])};
     conv_shape_of(&job.shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     conv_job_plan(&job);
     return 2 * (uint64_t)vector_floats(sig->outputs[0]) * sizeof(float) + conv_job_workspace(&job, sig->n_workers);
@@ -47,7 +52,7 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
         epilogue.scale = scale;
         epilogue.shift = shift;
     }
-    conv_job job = {.epilogue = &epilogue};
+    conv_job job = {.epilogue = &epilogue, .low = is_low(a->inputs[X])};
     conv_shape_of(&job.shape, &attrs->conv, a->inputs[X], a->inputs[WEIGHT], a->outputs[0], 0);
     conv_job_plan(&job);
     job.src = a->inputs[X]->data;
@@ -66,14 +71,20 @@ static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
     return conv_supports_forward(sig, reason);
 #else
     const cvr_conv2d_act_attrs *attrs = sig->attrs;
+    const uint32_t dtype = sig->inputs[X]->dtype;
     conv_shape shape;
     conv_shape_of(&shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
+    for (uint32_t i = 0; i < sig->n_inputs; i++)
+        if (sig->inputs[i] && sig->inputs[i]->dtype != (i == X || i == RESIDUAL ? dtype : CVR_F32))
+            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s", i, cvr_dtype_name(sig->inputs[i]->dtype));
+    if (dtype == CVR_BF16 && !conv_winograd_pays(&shape, 1))
+        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not by Winograd");
     if (!conv_is_depthwise(&shape)) return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
 #endif
 }
 
 static const cpu_kernel kernels[] = {
-    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS, 1},
+    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_LOW_PRECISION, 1},
 };
 const cpu_kernel_table cpu_conv_act_kernels = {kernels, sizeof kernels / sizeof *kernels};

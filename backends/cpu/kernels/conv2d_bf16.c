@@ -10,6 +10,17 @@ static int32_t types(int fit, cvr_error *reason) {
     return fit ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "activations that are not bf16, or weights not f32");
 }
 
+/* What the packs of f32 do with bf16 pictures, and do faster. */
+static int better_here(const conv_shape *shape, cvr_error *reason) {
+    if (conv_is_depthwise(shape))
+        (void)cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise: no sums over channels to pair");
+    else if (conv_winograd_pays(shape, 1))
+        (void)cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a quarter of the products, in f32, take less time");
+    else
+        return 1;
+    return 0;
+}
+
 /* Activations, weight, vectors (f32), all of `conv`'s direction. */
 static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr_error *reason) {
     const cvr_conv2d_attrs *attrs = sig->attrs; /* the first attributes of all these ops */
@@ -20,8 +31,7 @@ static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr
     if (!fit) return types(0, reason);
     conv_job job = {.epilogue = NULL};
     conv_shape_of(&job.shape, attrs, x, weight, y, transposed);
-    if (conv_is_depthwise(&job.shape))
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise: no sums over channels to pair");
+    if (!better_here(&job.shape, reason)) return CVR_ERR_UNSUPPORTED;
     conv_job_plan(&job);
     if (conv_most_steps(&job) <= CONV_STEPS_KEPT) return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "sums of over %d steps would be rounded in between", CONV_STEPS_KEPT);
@@ -36,12 +46,11 @@ int32_t conv_supports_transposed(const cvr_signature *sig, cvr_error *reason) {
 }
 
 int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason) {
-    const cvr_conv2d_attrs *attrs = sig->attrs;
     const cvr_tensor *x = sig->inputs[0], *grad = sig->inputs[1];
-    const int fit = is(x, CVR_BF16) && is(grad, CVR_BF16) && is(sig->outputs[0], CVR_F32);
-    if (fit && attrs->groups > 1 && attrs->groups == x->shape[1] && attrs->groups == grad->shape[1])
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise: its products are no matrices");
-    return types(fit, reason);
+    if (!is(x, CVR_BF16) || !is(grad, CVR_BF16) || !is(sig->outputs[0], CVR_F32)) return types(0, reason);
+    conv_shape shape;
+    conv_shape_of(&shape, sig->attrs, x, sig->outputs[0], grad, 0);
+    return better_here(&shape, reason) ? CVR_OK : CVR_ERR_UNSUPPORTED;
 }
 
 int32_t cpu_bf16_supports_sum(const cvr_signature *sig, cvr_error *reason) {

@@ -15,8 +15,7 @@ static inline int64_t depthwise_places(int64_t channels, int64_t low) {
 }
 
 static inline int64_t depthwise_place(int64_t channel, int64_t low) {
-    const int64_t at = channel % (2 * VEC);
-    return low ? channel - at + at % 2 * VEC + at / 2 : channel;
+    return low ? words_place(channel) : channel;
 }
 
 #endif

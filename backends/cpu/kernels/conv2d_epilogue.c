@@ -30,6 +30,16 @@ void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n) 
     finish_row(e, y, e->residual ? e->residual + (y - job->dst) : NULL, channel, n);
 }
 
+void conv_finish_low_row(const conv_job *job, uint16_t *to, float *y, int64_t channel, int64_t n) {
+    const conv_epilogue *e = job->epilogue;
+    const int64_t at = to - (const uint16_t *)(const void *)job->dst;
+    float residual[CPU_TILE_COLUMNS_MAX] = {0};
+    for (int64_t j = 0; e->residual && j < n; j++)
+        residual[j] = cvr_f32_of_bf16(((const uint16_t *)(const void *)e->residual)[at + j]);
+    finish_row(e, y, e->residual ? residual : NULL, channel, n);
+    for (int64_t j = 0; j < n; j++) to[j] = cvr_bf16_of_f32(y[j]);
+}
+
 /* A rounded mean, the sum of the differences from it, and that of their squares, of the columns of a tile. */
 static void tile_moments(const cpu_tile *t, float *restrict mean, float *restrict rest, float *restrict square) {
     const float *c = t->c;

@@ -223,8 +223,9 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
 /* Whether all results are whole lines that are written once. */
 static int job_streams(const conv_job *job) {
     const conv_shape *s = &job->shape;
-    const int64_t pixel = s->groups * s->dst_c * (int64_t)sizeof *job->dst;
-    return !job->epilogue && s->dst_c * (int64_t)sizeof *job->dst % CPU_STREAM_LINE == 0 &&
+    const int64_t element = job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;
+    const int64_t pixel = s->groups * s->dst_c * element;
+    return !job->epilogue && s->dst_c * element % CPU_STREAM_LINE == 0 &&
            cpu_streams(job->dst, s->n * s->dst_size[0] * s->dst_size[1] * pixel);
 }
 

@@ -106,7 +106,8 @@ void conv_job_plan(conv_job *job) {
         job->packed_floats = cpu_line_up((taps + job->low) * depthwise_places(shape->groups, job->low));
         return;
     }
-    job->winograd = !CPU_BF16 && !job->prologue && !(job->epilogue && job->epilogue->mean) && conv_winograd_pays(shape);
+    job->winograd =
+        !CPU_BF16 && !job->prologue && !(job->epilogue && job->epilogue->mean) && conv_winograd_pays(shape, job->low);
     if (job->winograd) return;
     sizes_of(&z, shape);
     job->panels = cpu_panels(shape->dst_c);

@@ -1,5 +1,6 @@
 /* The geometry of the gather (see conv2d.h): phases, axes, and where a phase's taps lie. */
 #include "conv2d.h"
+#include "cpu_vec.h"
 
 static int64_t gcd(int64_t a, int64_t b) {
     while (b) {
@@ -99,4 +100,23 @@ void conv_shape_of(conv_shape *out, const cvr_conv2d_attrs *attrs, const cvr_ten
                (out->stride[i] == 1 || out->dst_size[i] == 1);
     }
     if (flat) flatten(out);
+}
+
+#define WINOGRAD_CHANNELS 32  /* narrower layers would spend their time on transforms */
+#define WINOGRAD_TILES 32     /* fewer would not pay for the transform of the weights */
+#define WINOGRAD_TILES_LOW 80 /* nor those in bf16, whose direct products are twice as fast */
+#define WINOGRAD_TILE 4
+
+int conv_winograd_pays(const conv_shape *s, int64_t low) {
+    int64_t tiles = s->n;
+    if (s->groups != 1 || s->src_c < WINOGRAD_CHANNELS || s->dst_c < WINOGRAD_CHANNELS) return 0;
+    if (low && (s->src_c % (2 * VEC) != 0 || s->dst_c % (2 * VEC) != 0)) return 0;
+    for (int i = 0; i < 2; i++) {
+        if (s->kernel[i] != 3 || s->stride[i] != 1 || s->dilation[i] != 1) return 0;
+        tiles *= cpu_ceil_div(s->dst_size[i], WINOGRAD_TILE);
+    }
+    const int64_t results = s->n * s->dst_size[0] * s->dst_size[1];
+    /* Of ragged pictures' results too many would be wanted by nobody. */
+    return tiles >= (low ? WINOGRAD_TILES_LOW : WINOGRAD_TILES) &&
+           results * 10 >= tiles * WINOGRAD_TILE * WINOGRAD_TILE * 7;
 }

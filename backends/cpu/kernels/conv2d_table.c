@@ -2,7 +2,7 @@
 #include "conv2d.h"
 #include "dense.h"
 
-/* In a pack of f32, depthwise convolutions take bf16 too. */
+/* In a pack of f32, some convolutions take bf16 too. */
 static int64_t is_low(const cvr_tensor *x) {
     return !CPU_BF16 && x->dtype == CVR_BF16;
 }
@@ -88,22 +88,32 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
 #else
 #define CONV_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 
-/* Two pictures: all f32, or bf16 where depthwise. What else there is is f32. */
-static int32_t fits(const cvr_signature *sig, const cvr_tensor *a, const cvr_tensor *b, cvr_error *reason) {
-    const cvr_conv2d_attrs *attrs = sig->attrs; /* the first attributes of all these ops */
-    const int depthwise = attrs->groups > 1 && attrs->groups == a->shape[1] && attrs->groups == b->shape[1];
-    if (a->dtype == b->dtype && (a->dtype == CVR_F32 || (a->dtype == CVR_BF16 && depthwise))) return CVR_OK;
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not depthwise");
+/* Two pictures: all f32, or bf16 where depthwise or by Winograd. What else there is is f32. */
+static int32_t fits(const conv_shape *shape, const cvr_tensor *a, const cvr_tensor *b, cvr_error *reason) {
+    if (a->dtype == CVR_F32 && b->dtype == CVR_F32) return CVR_OK;
+    if (a->dtype == CVR_BF16 && b->dtype == CVR_BF16 && (conv_is_depthwise(shape) || conv_winograd_pays(shape, 1)))
+        return CVR_OK;
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and neither depthwise nor by Winograd");
+}
+
+static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr_error *reason) {
+    conv_shape shape;
+    conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
+    return fits(&shape, sig->inputs[0], sig->outputs[0], reason);
 }
 
 static int32_t conv_supports_forward(const cvr_signature *sig, cvr_error *reason) {
-    return fits(sig, sig->inputs[0], sig->outputs[0], reason);
+    return supports_gather(sig, 0, reason);
 }
 
-#define conv_supports_transposed conv_supports_forward
+static int32_t conv_supports_transposed(const cvr_signature *sig, cvr_error *reason) {
+    return supports_gather(sig, 1, reason);
+}
 
 static int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason) {
-    return fits(sig, sig->inputs[0], sig->inputs[1], reason);
+    conv_shape shape;
+    conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->outputs[0], sig->inputs[1], 0);
+    return fits(&shape, sig->inputs[0], sig->inputs[1], reason);
 }
 #endif
 

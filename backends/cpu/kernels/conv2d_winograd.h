@@ -5,6 +5,10 @@
  * Y = A^T [ (G g G^T) . (B^T d B) ] A for each tile of 4x4 results, with the points 0, sqrt(1/2), -sqrt(1/2), sqrt(2),
  * -sqrt(2) and infinity: of all tried the most exact, with half the rounding error of the usual 0, 1, -1, 2, -2
  * (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020, on why points matter).
+ * bf16 tensors are widened as tiles are transformed and rounded once, as results: the products stay f32, which on
+ * a machine with vectors of bf16 alone (no tiles of them) is faster than four times as many products of bf16, and more
+ * exact. Channels then stand in the order of words_place() in all transformed tiles and weights.
+ *
  * Backward-input is a forward convolution with flipped weights and padding 2 - p. Backward-weight is the derivative by
  * g of the same form: dg = G^T [ sum over tiles (A dY A^T) . (B^T d B) ] G.
  */
@@ -22,12 +26,13 @@
 /* The tiles of all pictures, those of a picture row by row. */
 typedef struct wino_tiles {
     const conv_shape *shape;
+    int64_t low;       /* 1: source and destination are bf16 */
     int64_t before[2]; /* rows and columns of padding before the source */
     int64_t grid[2];   /* tiles of a picture */
     int64_t n;
 } wino_tiles;
 
-void wino_tiles_of(wino_tiles *out, const conv_shape *shape);
+void wino_tiles_of(wino_tiles *out, const conv_shape *shape, int64_t low);
 /* Where tile `tile` begins on the destination: picture, row, column. */
 static inline void wino_tile_at(const wino_tiles *t, int64_t tile, int64_t at[3]) {
     at[0] = tile / (t->grid[0] * t->grid[1]);
@@ -35,9 +40,9 @@ static inline void wino_tile_at(const wino_tiles *t, int64_t tile, int64_t at[3]
     at[2] = tile % t->grid[1] * WINO_TILE;
 }
 /* to[point * plane + channel] = B^T d B of one tile's patch of the source */
-void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float *to, int64_t plane);
+void wino_source_tile(const wino_tiles *t, const void *src, int64_t tile, float *to, int64_t plane);
 /* to[point * plane + channel] = A dY A^T of one tile of the destination's gradient */
-void wino_grad_tile(const wino_tiles *t, const float *grad, int64_t tile, float *to, int64_t plane);
+void wino_grad_tile(const wino_tiles *t, const void *grad, int64_t tile, float *to, int64_t plane);
 
 /* Floats of a transformed tile at one point: a line more than needed, as rows a power of two apart would share a set of
  * the first-level cache. */
@@ -47,17 +52,30 @@ static inline int64_t wino_row(int64_t channels) {
 
 /* ---- forward and backward-input: conv2d_winograd.c, conv2d_winograd_pack.c ---- */
 
+/*
+ * V of few tiles is made once and kept, and a task is a panel of the results, whose U it makes itself; or a task is a
+ * block of tiles with a V of its own, and all of U is made before.
+ */
 typedef struct wino_job {
     const conv_job *conv;
     wino_tiles tiles;
-    int64_t blocks, block_tiles; /* tasks that the tiles are cut into; tiles of a task, at most */
-    int64_t panels, row, plane;  /* of destination channels; of a task's transformed tiles: at one point */
-    int64_t packed_floats, scratch_floats;
-    float *packed;  /* (panels, 36, source channels, cpu_micro.columns) */
-    float *scratch; /* of each worker: (36, plane) of the source, (36, block_tiles, columns) of one panel's results */
+    int64_t shared;              /* 1: V is kept */
+    int64_t blocks, block_tiles; /* that the tiles are cut into, and tiles of one, at most */
+    int64_t parts;               /* where V is kept: tasks of a panel */
+    int64_t panels, row, plane;  /* of destination channels; floats of V: of a tile, of all tiles, at one point */
+    int64_t shared_floats, scratch_floats;
+    float *u;       /* (panels, 36, source channels, cpu_micro.columns), or of each worker for one panel */
+    float *v;       /* (36, plane), or of each worker */
+    float *scratch; /* of each worker: V or U, then (36, block_tiles, columns) of one panel's results */
 } wino_job;
 
-/* packed = G g G^T in panels */
+/* U = G g G^T of a panel */
+void wino_pack_panel(const wino_job *job, int64_t panel, float *to);
+/* of all panels, to job->u */
 void wino_pack(const wino_job *job, const cvr_threadpool *pool);
+/* Floats of a panel's U. */
+static inline int64_t wino_panel_floats(const conv_shape *s) {
+    return WINO_POINTS * s->src_c * cpu_micro.columns;
+}
 
 #endif

@@ -29,15 +29,18 @@ static void weight_vector(float *to, int64_t to_step, const float *from, int64_t
     for (int i = 0; i < WINO_POINTS; i++) vec_store(to + i * to_step, full[i]);
 }
 
-/* A task is PACK_CHANNELS source channels of a panel. */
-static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
-    const wino_job *job = ctx;
+/* A panel's columns in the order of words_place(). */
+static void split_row(float *row) {
+    float was[COLUMNS_MAX];
+    const int64_t width = cpu_micro.columns;
+    memcpy(was, row, (size_t)width * sizeof *row);
+    for (int64_t j = 0; j < width; j++) row[words_place(j)] = was[j];
+}
+
+/* taps (9, channels, columns) of some source channels, from c0 on, and destination channels, from j0 on */
+static void gather_taps(const wino_job *job, int64_t c0, int64_t channels, int64_t j0, float *taps) {
     const conv_shape *s = &job->conv->shape;
-    const int64_t width = cpu_micro.columns, parts = cpu_ceil_div(s->src_c, PACK_CHANNELS);
-    const int64_t panel = (int64_t)task / parts, c0 = (int64_t)task % parts * PACK_CHANNELS, j0 = panel * width;
-    const int64_t channels = cpu_min(PACK_CHANNELS, s->src_c - c0), n = cpu_min(width, s->dst_c - j0);
-    float taps[TAPS * PACK_CHANNELS * COLUMNS_MAX];
-    (void)worker;
+    const int64_t width = cpu_micro.columns, n = cpu_min(width, s->dst_c - j0);
     for (int64_t t = 0; t < TAPS; t++) {
         float *to = taps + t * channels * width;
         if (s->transposed) /* weight: (source, 3, 3, destination), flipped */
@@ -47,9 +50,31 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
             cpu_micro.pack_transposed(to, job->conv->weight + (j0 * TAPS + t) * s->src_c + c0, TAPS * s->src_c,
                                       channels, n);
     }
-    float *to = job->packed + (panel * WINO_POINTS * s->src_c + c0) * width;
-    for (int64_t i = 0; i < channels * width; i += VEC)
-        weight_vector(to + i, s->src_c * width, taps + i, channels * width);
+    for (int64_t i = 0; i < TAPS * channels && job->tiles.low; i++) split_row(taps + i * width);
+}
+
+/* PACK_CHANNELS source channels of a panel, from c0 on. */
+static void pack_part(const wino_job *job, int64_t panel, int64_t c0, float *u) {
+    const conv_shape *s = &job->conv->shape;
+    const int64_t width = cpu_micro.columns, channels = cpu_min(PACK_CHANNELS, s->src_c - c0);
+    float taps[TAPS * PACK_CHANNELS * COLUMNS_MAX];
+    gather_taps(job, c0, channels, panel * width, taps);
+    for (int64_t c = 0; c < channels; c++) {
+        float *to = u + (job->tiles.low ? words_place(c0 + c) : c0 + c) * width;
+        for (int64_t j = 0; j < width; j += VEC)
+            weight_vector(to + j, s->src_c * width, taps + c * width + j, channels * width);
+    }
+}
+
+void wino_pack_panel(const wino_job *job, int64_t panel, float *to) {
+    for (int64_t c = 0; c < job->conv->shape.src_c; c += PACK_CHANNELS) pack_part(job, panel, c, to);
+}
+
+static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
+    const wino_job *job = ctx;
+    const int64_t parts = cpu_ceil_div(job->conv->shape.src_c, PACK_CHANNELS), panel = (int64_t)task / parts;
+    (void)worker;
+    pack_part(job, panel, (int64_t)task % parts * PACK_CHANNELS, job->u + panel * wino_panel_floats(&job->conv->shape));
 }
 
 void wino_pack(const wino_job *job, const cvr_threadpool *pool) {

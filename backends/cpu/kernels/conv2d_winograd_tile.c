@@ -2,8 +2,8 @@
 #include "conv2d_winograd.h"
 #include "cpu_vec.h"
 
-void wino_tiles_of(wino_tiles *out, const conv_shape *s) {
-    *out = (wino_tiles){.shape = s, .n = s->n};
+void wino_tiles_of(wino_tiles *out, const conv_shape *s, int64_t low) {
+    *out = (wino_tiles){.shape = s, .low = low, .n = s->n};
     for (int i = 0; i < 2; i++) {
         out->before[i] = s->transposed ? 2 - s->padding[i] : s->padding[i];
         out->grid[i] = cpu_ceil_div(s->dst_size[i], WINO_TILE);
@@ -33,26 +33,39 @@ static inline void source_transform(float *to, int64_t plane, vec *d) {
     }
 }
 
-/* A pixel of padding is read from `zeros`, at every channel the same. */
-void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float *to, int64_t plane) {
-    static const float zeros[VEC];
+/* Elements before each pixel of a tile's patch, -1 where it is padding. */
+static void patch_at(const wino_tiles *t, int64_t tile, int64_t pixel[WINO_POINTS]) {
     const conv_shape *s = t->shape;
-    const float *from[WINO_POINTS];
-    int64_t mask[WINO_POINTS], at[3], c = 0;
-    vec d[WINO_POINTS];
-    const int64_t next = WINO_TILE * s->src_c;
+    int64_t at[3];
     wino_tile_at(t, tile, at);
     for (int64_t i = 0; i < WINO_POINTS; i++) {
         const int64_t y = at[1] - t->before[0] + i / WINO_PATCH, x = at[2] - t->before[1] + i % WINO_PATCH;
         const int inside = y >= 0 && x >= 0 && y < s->src_size[0] && x < s->src_size[1];
-        from[i] = inside ? src + ((at[0] * s->src_size[0] + y) * s->src_size[1] + x) * s->src_c : zeros;
-        mask[i] = inside ? -1 : 0;
+        pixel[i] = inside ? ((at[0] * s->src_size[0] + y) * s->src_size[1] + x) * s->src_c : -1;
+    }
+}
+
+/* The next tile's pixels are fetched: short runs, of which the processor sees no pattern. */
+static inline int is_next(int i) {
+    return i % WINO_PATCH >= WINO_PATCH - WINO_TILE;
+}
+
+/* A pixel of padding is read from `zeros`, at every channel the same. */
+static void source_floats(const wino_tiles *t, const float *src, int64_t tile, float *to, int64_t plane) {
+    static const float zeros[VEC];
+    const conv_shape *s = t->shape;
+    const float *from[WINO_POINTS];
+    int64_t mask[WINO_POINTS], pixel[WINO_POINTS], c = 0;
+    vec d[WINO_POINTS];
+    patch_at(t, tile, pixel);
+    for (int i = 0; i < WINO_POINTS; i++) {
+        from[i] = pixel[i] < 0 ? zeros : src + pixel[i];
+        mask[i] = pixel[i] < 0 ? 0 : -1;
     }
     for (; c + VEC <= s->src_c; c += VEC) {
         for (int i = 0; i < WINO_POINTS; i++) {
             d[i] = vec_load(from[i] + (c & mask[i]));
-            /* The next tile's pixels: short runs, of which the processor sees no pattern. */
-            if (i % WINO_PATCH >= WINO_PATCH - WINO_TILE) __builtin_prefetch(from[i] + (c & mask[i]) + next);
+            if (is_next(i)) __builtin_prefetch(from[i] + (c & mask[i]) + WINO_TILE * s->src_c);
         }
         source_transform(to + c, plane, d);
     }
@@ -60,6 +73,35 @@ void wino_source_tile(const wino_tiles *t, const float *src, int64_t tile, float
     const vec_part part = vec_part_of(s->src_c - c);
     for (int i = 0; i < WINO_POINTS; i++) d[i] = vec_load_part(from[i] + (c & mask[i]), part);
     source_transform(to + c, plane, d);
+}
+
+static void source_low(const wino_tiles *t, const uint16_t *src, int64_t tile, float *to, int64_t plane) {
+    static const uint16_t zeros[2 * VEC];
+    const conv_shape *s = t->shape;
+    const uint16_t *from[WINO_POINTS];
+    int64_t mask[WINO_POINTS], pixel[WINO_POINTS];
+    vec d[WINO_POINTS];
+    patch_at(t, tile, pixel);
+    for (int i = 0; i < WINO_POINTS; i++) {
+        from[i] = pixel[i] < 0 ? zeros : src + pixel[i];
+        mask[i] = pixel[i] < 0 ? 0 : -1;
+    }
+    for (int64_t c = 0; c < s->src_c; c += 2 * VEC) {
+        for (int i = 0; i < WINO_POINTS; i++) {
+            d[i] = words_even(words_load(from[i] + (c & mask[i])));
+            if (is_next(i)) __builtin_prefetch(from[i] + (c & mask[i]) + WINO_TILE * s->src_c);
+        }
+        source_transform(to + c, plane, d);
+        for (int i = 0; i < WINO_POINTS; i++) d[i] = words_odd(words_load(from[i] + (c & mask[i])));
+        source_transform(to + c + VEC, plane, d);
+    }
+}
+
+void wino_source_tile(const wino_tiles *t, const void *src, int64_t tile, float *to, int64_t plane) {
+    if (t->low)
+        source_low(t, src, tile, to, plane);
+    else
+        source_floats(t, src, tile, to, plane);
 }
 
 /* ---- A dY A^T ---- */
@@ -85,21 +127,56 @@ static inline void grad_transform(float *to, int64_t plane, vec *d) {
     }
 }
 
-/* A tile that hangs over the edge has gradients of 0 there. */
-void wino_grad_tile(const wino_tiles *t, const float *grad, int64_t tile, float *to, int64_t plane) {
+/* Elements before the tile's first gradient; count: its rows and columns inside. */
+static int64_t grad_at(const wino_tiles *t, int64_t tile, int64_t count[2]) {
     const conv_shape *s = t->shape;
-    vec d[WINO_POINTS];
     int64_t at[3];
     wino_tile_at(t, tile, at);
-    const int64_t rows = cpu_min(WINO_TILE, s->dst_size[0] - at[1]), row = s->dst_size[1] * s->dst_c;
-    const int64_t columns = cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
-    const float *from = grad + ((at[0] * s->dst_size[0] + at[1]) * s->dst_size[1] + at[2]) * s->dst_c;
+    count[0] = cpu_min(WINO_TILE, s->dst_size[0] - at[1]);
+    count[1] = cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
+    return ((at[0] * s->dst_size[0] + at[1]) * s->dst_size[1] + at[2]) * s->dst_c;
+}
+
+/* A tile that hangs over the edge has gradients of 0 there. */
+static void grad_floats(const wino_tiles *t, const float *grad, int64_t tile, float *to, int64_t plane) {
+    const conv_shape *s = t->shape;
+    const int64_t row = s->dst_size[1] * s->dst_c;
+    int64_t count[2];
+    vec d[WINO_POINTS];
+    const float *from = grad + grad_at(t, tile, count);
     for (int64_t c = 0; c < s->dst_c; c += VEC) {
         const vec_part part = vec_part_of(cpu_min(VEC, s->dst_c - c));
         for (int64_t i = 0; i < WINO_TILE; i++)
             for (int64_t j = 0; j < WINO_TILE; j++)
                 d[i * WINO_PATCH + j] =
-                    i < rows && j < columns ? vec_load_part(from + i * row + j * s->dst_c + c, part) : vec_zero();
+                    i < count[0] && j < count[1] ? vec_load_part(from + i * row + j * s->dst_c + c, part) : vec_zero();
         grad_transform(to + c, plane, d);
+    }
+}
+
+/* `odd`, a constant: which of each word's two vectors. */
+static inline void grad_low(const wino_tiles *t, const uint16_t *from, const int64_t count[2], int odd, float *to,
+                            int64_t plane) {
+    const int64_t pixel = t->shape->dst_c, row = t->shape->dst_size[1] * pixel;
+    vec d[WINO_POINTS];
+    for (int64_t i = 0; i < WINO_TILE; i++)
+        for (int64_t j = 0; j < WINO_TILE; j++) {
+            const int inside = i < count[0] && j < count[1];
+            const words w = words_load(from + (inside ? i * row + j * pixel : 0));
+            d[i * WINO_PATCH + j] = !inside ? vec_zero() : odd ? words_odd(w) : words_even(w);
+        }
+    grad_transform(to, plane, d);
+}
+
+void wino_grad_tile(const wino_tiles *t, const void *grad, int64_t tile, float *to, int64_t plane) {
+    if (!t->low) {
+        grad_floats(t, grad, tile, to, plane);
+        return;
+    }
+    int64_t count[2];
+    const uint16_t *from = (const uint16_t *)grad + grad_at(t, tile, count);
+    for (int64_t c = 0; c < t->shape->dst_c; c += 2 * VEC) {
+        grad_low(t, from + c, count, 0, to + c, plane);
+        grad_low(t, from + c, count, 1, to + c + VEC, plane);
     }
 }

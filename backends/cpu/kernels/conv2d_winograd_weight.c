@@ -21,7 +21,7 @@ typedef struct wino_weight {
 static void weight_plan(wino_weight *job, const conv_weight_args *args) {
     const conv_shape *s = args->shape;
     *job = (wino_weight){.args = args, .v_row = wino_row(s->src_c), .z_row = wino_row(s->dst_c)};
-    wino_tiles_of(&job->tiles, s);
+    wino_tiles_of(&job->tiles, s, args->low);
     const int64_t floats = cpu_max(BLOCK_FLOATS, WINO_POINTS * s->src_c * s->dst_c);
     const int64_t most = cpu_max(1, floats / (WINO_POINTS * (job->v_row + job->z_row)));
     job->block_tiles = cpu_ceil_div(job->tiles.n, cpu_ceil_div(job->tiles.n, most));
@@ -82,19 +82,42 @@ static inline void weight_axis(vec *to, int64_t to_step, const vec *u, int64_t s
     to[2 * to_step] = near_sum * 0.5f + far_sum * 2.0f + u[5 * step];
 }
 
+/* out (9): the taps of one vector of source channels; u (36, ...) with `point` floats between points. */
+static inline void weight_taps(vec *out, const float *u, int64_t point, vec_part part) {
+    vec in[WINO_POINTS], half[3 * WINO_PATCH];
+    for (int i = 0; i < WINO_POINTS; i++) in[i] = vec_load_part(u + i * point, part);
+    for (int j = 0; j < WINO_PATCH; j++) weight_axis(half + j, WINO_PATCH, in + j, WINO_PATCH);
+    for (int i = 0; i < 3; i++) weight_axis(out + i * 3, 1, half + i * WINO_PATCH, 1);
+}
+
+/* to (2 * VEC) = the vectors of even and of odd channels, in order */
+static void store_pairs(float *restrict to, vec even, vec odd) {
+    float both[2][VEC];
+    vec_store(both[0], even);
+    vec_store(both[1], odd);
+    for (int64_t k = 0; k < VEC; k++) {
+        to[2 * k] = both[0][k];
+        to[2 * k + 1] = both[1][k];
+    }
+}
+
 /* A task is a destination channel. */
 static void finish_task(void *ctx, uint64_t task, uint32_t worker) {
     const wino_weight *job = ctx;
     const int64_t channels = job->args->shape->src_c, point = job->args->shape->dst_c * channels;
-    const float *u = job->u + (int64_t)task * channels;
+    const int64_t low = job->args->low, place = low ? words_place((int64_t)task) : (int64_t)task;
+    const float *u = job->u + place * channels;
     float *to = job->args->dweight + (int64_t)task * 9 * channels;
+    vec out[9], odd[9];
     (void)worker;
-    for (int64_t c = 0; c < channels; c += VEC) {
+    for (int64_t c = 0; low && c < channels; c += 2 * VEC) {
+        weight_taps(out, u + c, point, vec_part_of(VEC));
+        weight_taps(odd, u + c + VEC, point, vec_part_of(VEC));
+        for (int i = 0; i < 9; i++) store_pairs(to + i * channels + c, out[i], odd[i]);
+    }
+    for (int64_t c = 0; !low && c < channels; c += VEC) {
         const vec_part part = vec_part_of(cpu_min(VEC, channels - c));
-        vec in[WINO_POINTS], half[3 * WINO_PATCH], out[9];
-        for (int i = 0; i < WINO_POINTS; i++) in[i] = vec_load_part(u + i * point + c, part);
-        for (int j = 0; j < WINO_PATCH; j++) weight_axis(half + j, WINO_PATCH, in + j, WINO_PATCH);
-        for (int i = 0; i < 3; i++) weight_axis(out + i * 3, 1, half + i * WINO_PATCH, 1);
+        weight_taps(out, u + c, point, part);
         for (int i = 0; i < 9; i++) vec_store_part(to + i * channels + c, out[i], part);
     }
 }

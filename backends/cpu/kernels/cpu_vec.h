@@ -66,6 +66,9 @@ static inline words words_load_part(const uint16_t *p, int64_t n) {
 static inline void words_store(uint16_t *p, words a) {
     _mm512_storeu_si512(p, a);
 }
+static inline void words_stream(uint16_t *p, words a) {
+    _mm512_stream_si512((__m512i *)(void *)p, a);
+}
 static inline void words_store_part(uint16_t *p, words a, int64_t n) {
     _mm512_mask_storeu_epi16(p, 0xFFFFFFFFu >> (32 - n), a);
 }
@@ -156,6 +159,9 @@ static inline words words_join(vec even, vec odd) {
 static inline void words_store(uint16_t *p, words a) {
     _mm256_storeu_si256((__m256i *)(void *)p, a);
 }
+static inline void words_stream(uint16_t *p, words a) {
+    _mm256_stream_si256((__m256i *)(void *)p, a);
+}
 #else
 
 #define VEC 4
@@ -225,7 +231,16 @@ static inline words words_join(vec even, vec odd) {
 static inline void words_store(uint16_t *p, words a) {
     memcpy(p, &a, sizeof a);
 }
+static inline void words_stream(uint16_t *p, words a) {
+    words_store(p, a);
+}
 #endif
+
+/* Where element `i` of a row stands once each of the row's words has become its two vectors. */
+static inline int64_t words_place(int64_t i) {
+    const int64_t at = i % (2 * VEC);
+    return i - at + at % 2 * VEC + at / 2;
+}
 
 #if !defined(__AVX512F__)
 /* 1 <= n <= 2 * VEC elements */
