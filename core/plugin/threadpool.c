@@ -1,6 +1,11 @@
 /*
- * The host's thread pool. Tasks are handed out by a counter, so that a slow thread gets fewer; a worker that wakes too
- * late for a job simply misses it, so that nobody waits for a thread that has nothing to do.
+ * The host's thread pool. Every worker has a share of a job's tasks, one after the other, and helps the next worker
+ * when it is through with its own: kernels number their tasks along the memory, so that what a worker wrote in one job
+ * it finds in its own caches in the next, and yet a slow thread does not keep the others waiting. A worker that wakes
+ * too late for a job simply misses it.
+ *
+ * Shares are gone through upwards and downwards by turns: what is larger than the caches is then found there in part,
+ * as a job begins where the one before it ended. No result may depend on any of this.
  */
 #include <cvr/plugins.h>
 #include <pthread.h>
@@ -9,14 +14,21 @@
 #define POOL_MOST_WORKERS 256u
 #define POOL_SPINS 4000
 
+/* How many of a worker's tasks have been taken; each in a cache line of its own. */
+typedef struct pool_share {
+    atomic_uint_fast64_t taken;
+    uint64_t unused[7];
+} pool_share;
+
 typedef struct pool {
     cvr_threadpool table; /* first: the table's ctx leads back here */
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     atomic_uint_fast64_t generation; /* of jobs; changes under the lock */
     atomic_uint inside;              /* workers at work on the job; rises under the lock */
-    atomic_uint_fast64_t next;
+    pool_share shares[POOL_MOST_WORKERS];
     uint64_t n_tasks;
+    bool down;
     cvr_task_fn fn;
     void *task_ctx;
     bool open, stop;
@@ -37,13 +49,20 @@ static inline void pause_cpu(void) {
 #endif
 }
 
+/* What is left of the `owner`'s share. */
+static void work_on(pool *p, uint32_t owner, uint32_t worker) {
+    const uint64_t each = p->n_tasks / p->table.n_workers, more = p->n_tasks % p->table.n_workers;
+    const uint64_t first = owner * each + (owner < more ? owner : more), n = each + (owner < more);
+    for (;;) {
+        const uint64_t k = atomic_fetch_add(&p->shares[owner].taken, 1);
+        if (k >= n) return;
+        p->fn(p->task_ctx, first + (p->down ? n - 1 - k : k), worker);
+    }
+}
+
 static void work(pool *p, uint32_t worker) {
     inside_task = true;
-    for (;;) {
-        const uint64_t task = atomic_fetch_add(&p->next, 1);
-        if (task >= p->n_tasks) break;
-        p->fn(p->task_ctx, task, worker);
-    }
+    for (uint32_t i = 0; i < p->table.n_workers; i++) work_on(p, (worker + i) % p->table.n_workers, worker);
     inside_task = false;
 }
 
@@ -85,7 +104,8 @@ static void pool_run(const cvr_threadpool *table, uint64_t n_tasks, cvr_task_fn 
     p->fn = fn;
     p->task_ctx = task_ctx;
     p->n_tasks = n_tasks;
-    atomic_store(&p->next, 0);
+    p->down = !p->down;
+    for (uint32_t i = 0; i < table->n_workers; i++) atomic_store(&p->shares[i].taken, 0);
     p->open = true;
     atomic_fetch_add(&p->generation, 1);
     if (p->sleeping) pthread_cond_broadcast(&p->wake);

@@ -105,7 +105,7 @@ typedef struct conv_job {
     int64_t packed_floats;  /* shared workspace, first; in elements, as the next */
     int64_t scratch_floats; /* of each worker, after it */
     cpu_element *packed, *scratch;
-    int64_t stream;  /* 1: results go past the caches (cpu_stream.h) */
+    int64_t stream;  /* images, the first ones, whose results go past the caches (cpu_stream.h) */
     double *moments; /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
 } conv_job;
 
@@ -163,7 +163,7 @@ typedef struct conv_weight_args {
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers);
 void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace);
 
-uint64_t conv_winograd_weight_workspace(const conv_shape *shape);
+uint64_t conv_winograd_weight_workspace(const conv_shape *shape, uint32_t n_workers);
 void conv_winograd_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace);
 uint64_t conv_depthwise_weight_workspace(const conv_shape *shape);
 void conv_depthwise_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace);

@@ -173,7 +173,7 @@ static void panel_tiles(const gather_view *v, int64_t panel) {
             t.n_steps = row_steps(v, i, &tap, steps);
             const int last = v->job->epilogue && tap >= taps && v->channel + v->channels == s->src_c;
             const int64_t seen = last ? (i - v->row0) * v->images * v->w.grid : -1;
-            t.stream = v->job->stream && !t.add && tap >= taps && v->channels == s->src_c;
+            t.stream = v->image0 + v->images <= v->job->stream && !t.add && tap >= taps && v->channels == s->src_c;
             if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, seen, &t);
             t.add = 1;
         } while (tap < taps);
@@ -220,18 +220,20 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     if (job->stream) cpu_stream_end();
 }
 
-/* Whether all results are whole lines that are written once. */
-static int job_streams(const conv_job *job) {
+/* Results that are whole lines, written once, go past the caches, but for the last: whoever reads them next may well
+ * begin there, as batch norm does. */
+static int64_t streamed_images(const conv_job *job) {
     const conv_shape *s = &job->shape;
     const int64_t element = job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;
     const int64_t pixel = s->groups * s->dst_c * element;
-    return !job->epilogue && s->dst_c * element % CPU_STREAM_LINE == 0 &&
-           cpu_streams(job->dst, s->n * s->dst_size[0] * s->dst_size[1] * pixel);
+    const int64_t image = s->dst_size[0] * s->dst_size[1] * pixel;
+    if (job->epilogue || s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image)) return 0;
+    return s->n - CPU_STREAM_BYTES / image;
 }
 
 void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace) {
     const conv_shape *s = &job->shape;
-    job->stream = job_streams(job);
+    job->stream = streamed_images(job);
     if (!CPU_BF16 && job->winograd) {
         conv_winograd_run(job, pool, workspace);
         return;

@@ -71,7 +71,7 @@ static inline void result_transform(vec *out, const float *m, int64_t m_step) {
 
 /* n <= VEC channels of a tile's rows x columns results. bias: NULL: 0. */
 static void result_vector(const wino_job *job, float *dst, const float *m, int64_t m_step, const float *bias,
-                          const int64_t count[3]) {
+                          const int64_t count[3], int stream) {
     const int64_t rows = count[0], columns = count[1], n = count[2], dst_c = job->conv->shape.dst_c;
     const vec_part part = vec_part_of(n);
     vec out[WINO_TILE * WINO_TILE];
@@ -81,7 +81,7 @@ static void result_vector(const wino_job *job, float *dst, const float *m, int64
         for (int64_t j = 0; j < columns; j++) {
             float *to = dst + (i * job->conv->shape.dst_size[1] + j) * dst_c;
             const vec y = out[i * WINO_TILE + j] + b;
-            if (job->conv->stream)
+            if (stream)
                 vec_stream(to, y);
             else if (n == VEC)
                 vec_store(to, y);
@@ -100,7 +100,8 @@ static void result_floats(const wino_job *job, const int64_t at[3], int64_t k0, 
     const int64_t columns = cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
     for (int64_t v = 0; v < n; v += VEC) {
         const int64_t count[3] = {rows, columns, cpu_min(VEC, n - v)};
-        result_vector(job, dst + v, m + v, job->block_tiles * width, conv->bias ? conv->bias + k0 + v : NULL, count);
+        result_vector(job, dst + v, m + v, job->block_tiles * width, conv->bias ? conv->bias + k0 + v : NULL, count,
+                      at[0] < conv->stream);
     }
     for (int64_t i = 0; i < rows && conv->epilogue; i++)
         for (int64_t j = 0; j < columns; j++) conv_finish_row(conv, dst + (i * s->dst_size[1] + j) * s->dst_c, k0, n);
@@ -135,7 +136,7 @@ static void result_low(const wino_job *job, const int64_t at[3], int64_t k0, con
             const vec even = out[0][i * WINO_TILE + j] + bias[0], odd = out[1][i * WINO_TILE + j] + bias[1];
             if (conv->epilogue)
                 finish_low(conv, to, k0, even, odd);
-            else if (conv->stream)
+            else if (at[0] < conv->stream)
                 words_stream(to, words_join(even, odd));
             else
                 words_store(to, words_join(even, odd));

@@ -150,6 +150,10 @@ static void add_tile(const columns_job *job, const tile *t, const float *mean, d
     spill(total, part, t->n);
 }
 
+static int64_t tile_tasks(const columns *c) {
+    return c->segments * c->blocks * c->chunks;
+}
+
 /* partial[0]: sum of x; partial[1]: sum of (x - mean of this tile's column)^2 */
 static void moments_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
@@ -191,7 +195,7 @@ static void join_channel(const columns *c, const double *partial, int64_t segmen
 void columns_moments(const columns *c, const cvr_threadpool *pool, const cvr_tensor *x, double *partial, double *mean,
                      double *var) {
     columns_job job = {.c = c, .x = x->data, .low = x->dtype == CVR_BF16, .partial = partial};
-    cpu_run(pool, c->segments * c->blocks * c->chunks, moments_task, &job);
+    cpu_run(pool, tile_tasks(c), moments_task, &job);
     for (int64_t s = 0; s < c->segments; s++)
         for (int64_t k = 0; k < c->channels; k++)
             join_channel(c, partial, s, k, &mean[s * c->channels + k], &var[s * c->channels + k]);
@@ -209,7 +213,8 @@ static void products_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const columns_job *job = ctx;
     const columns *c = job->c;
-    const int64_t chunk = (int64_t)task % c->chunks, block = (int64_t)task / c->chunks, segment = block / c->blocks;
+    const int64_t chunk = (int64_t)task % c->chunks, block = (int64_t)task / c->chunks;
+    const int64_t segment = block / c->blocks;
     const int64_t column = chunk * COLUMN_CHUNK;
     const tile t = tile_of(c, segment, block % c->blocks, chunk);
     double *sum = job->partial + block * 2 * c->width + column, *product = sum + c->width;
@@ -231,7 +236,7 @@ static void products_task(void *ctx, uint64_t task, uint32_t worker) {
 void columns_products(const columns *c, const cvr_threadpool *pool, columns_row_fn row, const void *ctx,
                       const float *mean, double *partial, double *sum_grad, double *sum_product) {
     columns_job job = {.c = c, .row = row, .row_ctx = ctx, .mean = mean, .partial = partial};
-    cpu_run(pool, c->segments * c->blocks * c->chunks, products_task, &job);
+    cpu_run(pool, tile_tasks(c), products_task, &job);
     for (int64_t s = 0; s < c->segments; s++)
         for (int64_t channel = 0; channel < c->channels; channel++) {
             double sum[2] = {0, 0};
