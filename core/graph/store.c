@@ -2,7 +2,7 @@
  * The store: everything that outlives a step, by name. Entries are declared while graphs are built, then placed on a
  * device as one block; placing them again on another device moves them.
  */
-#include "ir.h"
+#include "initial.h"
 
 #define STORE_ALIGN 64u
 
@@ -104,30 +104,16 @@ uint64_t cvr_store_bytes(const cvr_store *s) {
 
 /* ---- initial values ---- */
 
-static double draw(const cvr_init *init, cvr_rng *r) {
-    double z;
-    switch (init->kind) {
-    case CVR_INIT_UNIFORM: return init->a + (init->b - init->a) * cvr_rng_uniform(r);
-    case CVR_INIT_NORMAL: return init->a + init->b * cvr_rng_normal(r);
-    case CVR_INIT_TRUNC_NORMAL:
-        do z = cvr_rng_normal(r);
-        while (z < -2 || z > 2);
-        return init->a + init->b * z;
-    default: return init->a;
-    }
-}
-
 /* Drawn in logical order, so that the numbers do not depend on how the memory is laid out. */
-static int32_t initial(const cvr_store *s, const stored *e, void *logical, cvr_error *err) {
+static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d, void *logical, cvr_error *err) {
     const int64_t n = cvr_numel(e->entry.type.rank, e->entry.type.shape);
-    cvr_rng r;
-    cvr_rng_start(&r, cvr_rng_mix(s->seed, cvr_hash(e->entry.name)), 0);
+    const cvr_host *host = cvr_plugins_host(d->plugins);
     if (e->entry.type.dtype == CVR_F32) {
-        float *f = logical;
-        for (int64_t i = 0; i < n; i++) f[i] = (float)draw(&e->init, &r);
+        initial_floats(&e->init, cvr_rng_mix(s->seed, cvr_hash(e->entry.name)),
+                       (const cvr_threadpool *)host->get(host, CVR_SERVICE_THREADPOOL), logical, n);
     } else if (e->entry.type.dtype == CVR_I64) {
         int64_t *k = logical;
-        for (int64_t i = 0; i < n; i++) k[i] = (int64_t)draw(&e->init, &r);
+        for (int64_t i = 0; i < n; i++) k[i] = (int64_t)e->init.a;
     } else {
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "parameter %s has type %s; f32 and i64 can be initialised",
                         e->entry.name, cvr_dtype_name(e->entry.type.dtype));
@@ -138,10 +124,10 @@ static int32_t initial(const cvr_store *s, const stored *e, void *logical, cvr_e
 /* ---- placing ---- */
 
 /* Fills `host` with an entry's bytes in memory order: its present value, or its initial one. */
-static int32_t present_bytes(cvr_store *s, stored *e, void *host, void *scratch, cvr_error *err) {
+static int32_t present_bytes(cvr_store *s, stored *e, const cvr_device *d, void *host, void *scratch, cvr_error *err) {
     if (e->placed)
         return s->device->backend->download(s->device->self, host, s->memory + e->offset, e->entry.bytes, err);
-    const int32_t status = initial(s, e, scratch, err);
+    const int32_t status = initial(s, e, d, scratch, err);
     if (status == CVR_OK) cvr_from_logical(&e->entry.type, scratch, host);
     return status;
 }
@@ -159,7 +145,7 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
     for (size_t i = 0; i < s->n && status == CVR_OK; i++) {
         stored *e = &s->entries[i];
         if (e->entry.bytes == 0) continue;
-        status = present_bytes(s, e, host, scratch, err);
+        status = present_bytes(s, e, d, host, scratch, err);
         if (status == CVR_OK)
             status = d->backend->upload(d->self, (char *)memory + offsets[i], host, e->entry.bytes, err);
     }

@@ -51,15 +51,27 @@ cvr_tensor tensor_of(const cvr_type *t) {
     return x;
 }
 
+#define TRANSPOSE_COLS 16 /* of a strip: as many lines that are written at once */
+
+/* One matrix of elements of a size that is a constant where this is inlined; strip by strip, which keeps to few lines.
+ */
+static inline void transpose_one(uint8_t *to, const uint8_t *from, int64_t rows, int64_t cols, size_t element) {
+    for (int64_t c0 = 0; c0 < cols; c0 += TRANSPOSE_COLS) {
+        const int64_t end = c0 + TRANSPOSE_COLS < cols ? c0 + TRANSPOSE_COLS : cols;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = c0; c < end; c++)
+                memcpy(to + (size_t)(c * rows + r) * element, from + (size_t)(r * cols + c) * element, element);
+    }
+}
+
 /* Copies a block of `outer` matrices, each (rows, cols), transposed. */
 static void transpose(uint8_t *to, const uint8_t *from, int64_t outer, int64_t rows, int64_t cols, size_t element) {
     const size_t plane = (size_t)(rows * cols) * element;
     for (int64_t o = 0; o < outer; o++, to += plane, from += plane) {
-        for (int64_t r = 0; r < rows; r++) {
-            for (int64_t c = 0; c < cols; c++) {
-                memcpy(to + (size_t)(c * rows + r) * element, from + (size_t)(r * cols + c) * element, element);
-            }
-        }
+        if (element == sizeof(uint32_t))
+            transpose_one(to, from, rows, cols, sizeof(uint32_t));
+        else
+            transpose_one(to, from, rows, cols, element);
     }
 }
 

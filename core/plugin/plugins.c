@@ -219,12 +219,20 @@ static int32_t check_provides(const candidate *c, const registry *staged, cvr_er
     return CVR_OK;
 }
 
+/* Whether this machine has a CPU feature that may be used. */
+static bool has_feature(const cvr_plugins *p, const char *name, size_t n) {
+    char word[64];
+    const char *missing;
+    const int length = snprintf(word, sizeof word, "%.*s", (int)n, name);
+    return length < (int)sizeof word && cvr_cpu_has(word, &missing) &&
+           (!p->isa_limit || has_token(p->isa_limit, name, n));
+}
+
+/* Whether the machine has all features of `isa`, and none with a "!" before it. */
 static bool isa_allowed(const cvr_plugins *p, const char *isa, const char **missing) {
-    if (!isa || !*isa) return true;
-    if (!cvr_cpu_has(isa, missing)) return false;
-    for (const char *t = isa; p->isa_limit && *t;) {
-        const size_t n = strcspn(t, " ");
-        if (n && !has_token(p->isa_limit, t, n)) {
+    for (const char *t = isa ? isa : ""; *t;) {
+        const size_t n = strcspn(t, " "), without = *t == '!';
+        if (n && has_feature(p, t + without, n - without) == (without == 1)) {
             *missing = t;
             return false;
         }
@@ -233,16 +241,19 @@ static bool isa_allowed(const cvr_plugins *p, const char *isa, const char **miss
     return true;
 }
 
+static int32_t isa_refused(const char *missing, cvr_error *err) {
+    const int n = (int)strcspn(missing, " ");
+    if (*missing == '!')
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "is for machines without the CPU feature %.*s", n - 1, missing + 1);
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                    "needs the CPU feature %.*s, which this machine lacks or backend.isa leaves out", n, missing);
+}
+
 static int32_t load_into(cvr_plugins *p, candidate *c, registry *staged, cvr_error *err) {
     const char *missing = NULL;
     int32_t status = check_place(p, c, err);
     if (status == CVR_OK) status = check_requires(p, c->requires_.s, err);
-    if (status == CVR_OK && !isa_allowed(p, c->isa.s, &missing)) {
-        const size_t n = strcspn(missing, " ");
-        status =
-            cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                     "needs the CPU feature %.*s, which this machine lacks or backend.isa leaves out", (int)n, missing);
-    }
+    if (status == CVR_OK && !isa_allowed(p, c->isa.s, &missing)) status = isa_refused(missing, err);
     if (status == CVR_OK) status = plugin_open(c->file, &c->plugin, err);
     if (status == CVR_OK && strcmp(c->plugin->id, c->id) != 0) {
         status = cvr_fail(err, CVR_ERR_PLUGIN, "calls itself `%s`, the manifest calls it `%s`; correct the manifest",

@@ -158,7 +158,7 @@ const char *kind_of_word(const char *word, size_t n) {
 static bool valid_name(const char *s) {
     if (!*s || strlen(s) > 96) return false;
     for (; *s; s++) {
-        if (!isalnum((unsigned char)*s) && !strchr("._-/ +", *s)) return false;
+        if (!isalnum((unsigned char)*s) && !strchr("._-/ +!", *s)) return false;
     }
     return true;
 }

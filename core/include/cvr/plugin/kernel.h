@@ -64,7 +64,7 @@ typedef struct cvr_kernel_desc {
     const char *backend;
     const char *payload_kind;
     const void *payload;
-    const char *isa; /* CPU features it needs, "avx2 fma"; "" or NULL: none */
+    const char *isa; /* CPU features it needs, "avx2 fma", or "!avx2", must not have; "" or NULL: none */
     uint32_t op_version;
     int32_t priority; /* the highest that the machine and `supports` allow wins; equal: the first by plugin id */
     uint32_t flags;
