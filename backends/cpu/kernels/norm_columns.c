@@ -2,13 +2,16 @@
 #include "norm_columns.h"
 #include "cpu_stream.h"
 
-#define WIDE 64 /* columns that few channels are widened to, at least */
+#define WIDE 64                   /* columns that few channels are widened to, at least */
+#define BLOCK_SPAN (8 * CPU_SPAN) /* elements of a block, about, where there are ... */
+#define BLOCKS_WANTED 64          /* ... so many */
 
 columns columns_of(int64_t segments, int64_t rows, int64_t channels) {
     columns c = {.segments = segments, .rows = rows, .channels = channels, .repeat = 1};
     if (channels > 0 && channels < WIDE) c.repeat = cpu_max(1, cpu_min(cpu_ceil_div(WIDE, channels), rows));
     c.width = c.repeat * channels;
-    const int64_t tall = cpu_max(CPU_SPAN / cpu_max(c.width, 1), 2 * COLUMN_GROUP) * c.repeat;
+    const int64_t span = cpu_max(CPU_SPAN, cpu_min(BLOCK_SPAN, rows * channels / BLOCKS_WANTED));
+    const int64_t tall = cpu_max(span / cpu_max(c.width, 1), 2 * COLUMN_GROUP) * c.repeat;
     c.block = cpu_max(cpu_min(tall, rows), 1);
     c.blocks = cpu_ceil_div(rows, c.block);
     c.chunks = cpu_ceil_div(c.width, COLUMN_CHUNK);
@@ -32,6 +35,7 @@ typedef struct columns_job {
     const void *row_ctx;
     const float *mean;
     double *partial;
+    double *first, *second; /* results, of each channel of each segment */
     columns_fn fn;
     void *ctx;
 } columns_job;
@@ -46,60 +50,41 @@ static tile tile_of(const columns *c, int64_t segment, int64_t block, int64_t ch
     return t;
 }
 
-/* sum += x over rows of n */
-static void add_rows(const float *x, int64_t rows, int64_t stride, int64_t n, float *restrict sum) {
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) {
-        const float *x0 = x + r * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-        for (int64_t k = 0; k < n; k++) sum[k] += (x0[k] + x1[k]) + (x2[k] + x3[k]);
-    }
-    for (; r < rows; r++)
-        for (int64_t k = 0; k < n; k++) sum[k] += x[r * stride + k];
+#define PIVOT_ROWS 8
+#define PIVOT_FAR 16 /* variances that a pivot's squared distance from the mean may be */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* An element; `low`, a constant: bf16, which is widened on its way. */
+ALWAYS_INLINE float value_at(const void *x, int low, int64_t at) {
+    return low ? cvr_f32_of_bf16(((const uint16_t *)x)[at]) : ((const float *)x)[at];
 }
 
-/* sum += (x - mean)^2 */
-static void add_squares(const float *x, int64_t rows, int64_t stride, int64_t n, const float *restrict mean,
-                        float *restrict sum) {
+/* sum += x - pivot, square += (x - pivot)^2, over rows from element `at` on */
+ALWAYS_INLINE void add_rows_of(const void *x, int low, int64_t at, int64_t rows, int64_t stride, int64_t n,
+                               const float *restrict pivot, float *restrict sum, float *restrict square) {
     int64_t r = 0;
-    for (; r + 2 <= rows; r += 2) {
-        const float *x0 = x + r * stride, *x1 = x0 + stride;
+    for (; r + 4 <= rows; r += 4, at += 4 * stride)
         for (int64_t k = 0; k < n; k++) {
-            const float d0 = x0[k] - mean[k], d1 = x1[k] - mean[k];
-            sum[k] += d0 * d0 + d1 * d1;
+            const float a = value_at(x, low, at + k) - pivot[k], b = value_at(x, low, at + stride + k) - pivot[k];
+            const float c = value_at(x, low, at + 2 * stride + k) - pivot[k];
+            const float d = value_at(x, low, at + 3 * stride + k) - pivot[k];
+            sum[k] += (a + b) + (c + d);
+            square[k] += (a * a + b * b) + (c * c + d * d);
         }
-    }
-    for (; r < rows; r++)
-        for (int64_t k = 0; k < n; k++) sum[k] += (x[r * stride + k] - mean[k]) * (x[r * stride + k] - mean[k]);
+    for (; r < rows; r++, at += stride)
+        for (int64_t k = 0; k < n; k++) {
+            const float a = value_at(x, low, at + k) - pivot[k];
+            sum[k] += a;
+            square[k] += a * a;
+        }
 }
 
-/* The same two of bf16, which is widened on its way: the sums are those of f32 rows with these values. */
-static void add_rows_low(const uint16_t *x, int64_t rows, int64_t stride, int64_t n, float *restrict sum) {
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) {
-        const uint16_t *x0 = x + r * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-        for (int64_t k = 0; k < n; k++)
-            sum[k] +=
-                (cvr_f32_of_bf16(x0[k]) + cvr_f32_of_bf16(x1[k])) + (cvr_f32_of_bf16(x2[k]) + cvr_f32_of_bf16(x3[k]));
-    }
-    for (; r < rows; r++)
-        for (int64_t k = 0; k < n; k++) sum[k] += cvr_f32_of_bf16(x[r * stride + k]);
-}
-
-static void add_squares_low(const uint16_t *x, int64_t rows, int64_t stride, int64_t n, const float *restrict mean,
-                            float *restrict sum) {
-    int64_t r = 0;
-    for (; r + 2 <= rows; r += 2) {
-        const uint16_t *x0 = x + r * stride, *x1 = x0 + stride;
-        for (int64_t k = 0; k < n; k++) {
-            const float d0 = cvr_f32_of_bf16(x0[k]) - mean[k], d1 = cvr_f32_of_bf16(x1[k]) - mean[k];
-            sum[k] += d0 * d0 + d1 * d1;
-        }
-    }
-    for (; r < rows; r++)
-        for (int64_t k = 0; k < n; k++) {
-            const float d = cvr_f32_of_bf16(x[r * stride + k]) - mean[k];
-            sum[k] += d * d;
-        }
+static void add_rows(const columns_job *job, int64_t at, int64_t rows, int64_t stride, int64_t n, const float *pivot,
+                     float *sum, float *square) {
+    if (job->low)
+        add_rows_of(job->x, 1, at, rows, stride, n, pivot, sum, square);
+    else
+        add_rows_of(job->x, 0, at, rows, stride, n, pivot, sum, square);
 }
 
 /* sum += g, product += g * (x - mean), of one row */
@@ -123,31 +108,41 @@ static int64_t column_count(const tile *t, int64_t k) {
     return t->rows + (k < t->tail);
 }
 
-/* sum += x, or (x - mean)^2 where there are means, over rows from element `at` on */
-static void add_group(const columns_job *job, int64_t at, int64_t rows, int64_t stride, int64_t n, const float *mean,
-                      float *sum) {
-    const uint16_t *low = (const uint16_t *)job->x + at;
-    const float *x = (const float *)job->x + at;
-    if (job->low && mean)
-        add_squares_low(low, rows, stride, n, mean, sum);
-    else if (job->low)
-        add_rows_low(low, rows, stride, n, sum);
-    else if (mean)
-        add_squares(x, rows, stride, n, mean, sum);
-    else
-        add_rows(x, rows, stride, n, sum);
+/* sum = of x - pivot, square = of its square, over a tile */
+static void add_tile(const columns_job *job, const tile *t, const float *pivot, double *sum, double *square) {
+    float sums[COLUMN_CHUNK] = {0}, squares[COLUMN_CHUNK] = {0};
+    memset(sum, 0, (size_t)t->n * sizeof *sum);
+    memset(square, 0, (size_t)t->n * sizeof *square);
+    for (int64_t r = 0; r < t->rows; r += COLUMN_GROUP) {
+        add_rows(job, t->at + r * t->stride, cpu_min(COLUMN_GROUP, t->rows - r), t->stride, t->n, pivot, sums, squares);
+        spill(sum, sums, t->n);
+        spill(square, squares, t->n);
+    }
+    add_rows(job, t->at + t->rows * t->stride, t->tail > 0, t->stride, t->tail, pivot, sums, squares);
+    spill(sum, sums, t->n);
+    spill(square, squares, t->n);
 }
 
-/* total = sums over a tile, as above */
-static void add_tile(const columns_job *job, const tile *t, const float *mean, double *total) {
-    float part[COLUMN_CHUNK] = {0};
-    memset(total, 0, (size_t)t->n * sizeof *total);
-    for (int64_t r = 0; r < t->rows; r += COLUMN_GROUP) {
-        add_group(job, t->at + r * t->stride, cpu_min(COLUMN_GROUP, t->rows - r), t->stride, t->n, mean, part);
-        spill(total, part, t->n);
+/* The mean of the tile's first rows: near enough to the tile's own, most of the time, that squares lose no digits. */
+static void first_pivot(const columns_job *job, const tile *t, float *pivot) {
+    static const float zeros[COLUMN_CHUNK];
+    float squares[COLUMN_CHUNK] = {0};
+    const int64_t rows = cpu_min(PIVOT_ROWS, t->rows);
+    memset(pivot, 0, COLUMN_CHUNK * sizeof *pivot);
+    add_rows(job, t->at, rows, t->stride, t->n, zeros, pivot, squares);
+    for (int64_t k = 0; k < t->n; k++) pivot[k] = rows > 0 ? pivot[k] / (float)rows : 0;
+}
+
+/* partial[0] = sum of x, partial[1] = sum of (x - mean)^2, from those of x - pivot; 0 where a pivot was too far off. */
+static int moments_of(const tile *t, const float *pivot, double *sum, double *square) {
+    int all_near = 1;
+    for (int64_t k = 0; k < t->n; k++) {
+        const double n = (double)cpu_max(1, column_count(t, k)), shift = sum[k] * sum[k] / n, m2 = square[k] - shift;
+        all_near = all_near && shift <= PIVOT_FAR * m2;
+        sum[k] += (double)column_count(t, k) * (double)pivot[k];
+        square[k] = m2 < 0 ? 0 : m2;
     }
-    add_group(job, t->at + t->rows * t->stride, t->tail > 0, t->stride, t->tail, mean, part);
-    spill(total, part, t->n);
+    return all_near;
 }
 
 static int64_t tile_tasks(const columns *c) {
@@ -162,43 +157,109 @@ static void moments_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t chunk = (int64_t)task % c->chunks, block = (int64_t)task / c->chunks;
     const tile t = tile_of(c, block / c->blocks, block % c->blocks, chunk);
     double *sum = job->partial + block * 2 * c->width + chunk * COLUMN_CHUNK, *square = sum + c->width;
-    float mean[COLUMN_CHUNK] = {0};
-    add_tile(job, &t, NULL, sum);
-    for (int64_t k = 0; k < t.n; k++) mean[k] = (float)(sum[k] / (double)cpu_max(1, column_count(&t, k)));
-    add_tile(job, &t, mean, square);
+    float pivot[COLUMN_CHUNK];
+    first_pivot(job, &t, pivot);
+    add_tile(job, &t, pivot, sum, square);
+    if (moments_of(&t, pivot, sum, square)) return;
+    for (int64_t k = 0; k < t.n; k++) pivot[k] = (float)(sum[k] / (double)cpu_max(1, column_count(&t, k)));
+    add_tile(job, &t, pivot, sum, square);
+    (void)moments_of(&t, pivot, sum, square);
 }
 
-/* Joins a part of n elements to (count, mean, m2): Chan, Golub, LeVeque, 1979. */
-static void join(double *count, double *mean, double *m2, double n, double sum, double square) {
-    if (n == 0) return;
-    const double d = sum / n - *mean, total = *count + n;
-    *m2 += square + d * d * *count * n / total;
-    *mean += d * n / total;
-    *count = total;
+/* What is left of tiles: sums over blocks, block by block, for the columns of a task at once. */
+typedef struct column_sums {
+    double first[COLUMN_CHUNK], second[COLUMN_CHUNK], mean[COLUMN_CHUNK];
+} column_sums;
+
+/* A column's two partial sums in one block, from `column` on. */
+static const double *partial_at(const columns_job *job, int64_t segment, int64_t block, int64_t column) {
+    return job->partial + (segment * job->c->blocks + block) * 2 * job->c->width + column;
 }
 
-/* One channel of one segment, over its blocks and, within them, its repeats. */
-static void join_channel(const columns *c, const double *partial, int64_t segment, int64_t channel, double *mean,
-                         double *var) {
-    double count = 0, m2 = 0;
-    *mean = 0;
-    for (int64_t block = 0; block < c->blocks; block++) {
-        const double *sum = partial + (segment * c->blocks + block) * 2 * c->width, *square = sum + c->width;
-        for (int64_t k = channel; k < c->width; k += c->channels) {
-            const tile t = tile_of(c, segment, block, k / COLUMN_CHUNK);
-            join(&count, mean, &m2, (double)column_count(&t, k % COLUMN_CHUNK), sum[k], square[k]);
+/* first = of the first partial sums, second = of the second ones, over all blocks */
+static void sum_blocks(const columns_job *job, int64_t segment, int64_t column, int64_t n, column_sums *s) {
+    memset(s->first, 0, (size_t)n * sizeof *s->first);
+    memset(s->second, 0, (size_t)n * sizeof *s->second);
+    for (int64_t block = 0; block < job->c->blocks; block++) {
+        const double *one = partial_at(job, segment, block, column), *two = one + job->c->width;
+        for (int64_t k = 0; k < n; k++) {
+            s->first[k] += one[k];
+            s->second[k] += two[k];
         }
     }
-    *var = count > 0 ? m2 / count : 0;
+}
+
+/* second += count * (mean - the tile's mean)^2 over all tiles (Chan, Golub, LeVeque, 1979) */
+static void add_between(const columns_job *job, int64_t segment, int64_t chunk, int64_t n, column_sums *s) {
+    for (int64_t block = 0; block < job->c->blocks; block++) {
+        const tile t = tile_of(job->c, segment, block, chunk);
+        const double *sum = partial_at(job, segment, block, chunk * COLUMN_CHUNK);
+        const double rows = (double)t.rows, inverse = t.rows > 0 ? 1 / rows : 0;
+        for (int64_t k = t.tail; k < n; k++) {
+            const double off = sum[k] * inverse - s->mean[k];
+            s->second[k] += rows * off * off;
+        }
+        for (int64_t k = 0; k < t.tail; k++) {
+            const double off = sum[k] / (rows + 1) - s->mean[k];
+            s->second[k] += (rows + 1) * off * off;
+        }
+    }
+}
+
+/* v[channel] += of the columns that are the same channel; they stand in one chunk. */
+static void fold(double *v, int64_t n, int64_t channels) {
+    for (int64_t k = channels; k < n; k++) v[k % channels] += v[k];
+}
+
+/* Where a chunk's channels go, and how many they are. */
+static int64_t chunk_channels(const columns *c, int64_t chunk, int64_t *n) {
+    *n = cpu_min(COLUMN_CHUNK, c->width - chunk * COLUMN_CHUNK);
+    return cpu_min(*n, c->channels - chunk * COLUMN_CHUNK);
+}
+
+static void join_moments(void *ctx, uint64_t task, uint32_t worker) {
+    const columns_job *job = ctx;
+    const columns *c = job->c;
+    const int64_t chunk = (int64_t)task % c->chunks, segment = (int64_t)task / c->chunks;
+    const int64_t at = segment * c->channels + chunk * COLUMN_CHUNK;
+    const double rows = (double)cpu_max(1, c->rows);
+    int64_t n;
+    const int64_t channels = chunk_channels(c, chunk, &n);
+    column_sums s;
+    (void)worker;
+    sum_blocks(job, segment, chunk * COLUMN_CHUNK, n, &s);
+    fold(s.first, n, channels);
+    for (int64_t k = 0; k < n; k++) s.mean[k] = s.first[k % channels] / rows;
+    add_between(job, segment, chunk, n, &s);
+    fold(s.second, n, channels);
+    for (int64_t k = 0; k < channels; k++) {
+        job->first[at + k] = s.mean[k];
+        job->second[at + k] = s.second[k] / rows;
+    }
+}
+
+static void join_products(void *ctx, uint64_t task, uint32_t worker) {
+    const columns_job *job = ctx;
+    const columns *c = job->c;
+    const int64_t chunk = (int64_t)task % c->chunks, segment = (int64_t)task / c->chunks;
+    const int64_t at = segment * c->channels + chunk * COLUMN_CHUNK;
+    int64_t n;
+    const int64_t channels = chunk_channels(c, chunk, &n);
+    column_sums s;
+    (void)worker;
+    sum_blocks(job, segment, chunk * COLUMN_CHUNK, n, &s);
+    fold(s.first, n, channels);
+    fold(s.second, n, channels);
+    memcpy(job->first + at, s.first, (size_t)channels * sizeof *s.first);
+    memcpy(job->second + at, s.second, (size_t)channels * sizeof *s.second);
 }
 
 void columns_moments(const columns *c, const cvr_threadpool *pool, const cvr_tensor *x, double *partial, double *mean,
                      double *var) {
-    columns_job job = {.c = c, .x = x->data, .low = x->dtype == CVR_BF16, .partial = partial};
+    columns_job job = {
+        .c = c, .x = x->data, .low = x->dtype == CVR_BF16, .partial = partial, .first = mean, .second = var};
     cpu_run(pool, tile_tasks(c), moments_task, &job);
-    for (int64_t s = 0; s < c->segments; s++)
-        for (int64_t k = 0; k < c->channels; k++)
-            join_channel(c, partial, s, k, &mean[s * c->channels + k], &var[s * c->channels + k]);
+    cpu_run(pool, c->segments * c->chunks, join_moments, &job);
 }
 
 void columns_plain_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out) {
@@ -235,21 +296,10 @@ static void products_task(void *ctx, uint64_t task, uint32_t worker) {
 
 void columns_products(const columns *c, const cvr_threadpool *pool, columns_row_fn row, const void *ctx,
                       const float *mean, double *partial, double *sum_grad, double *sum_product) {
-    columns_job job = {.c = c, .row = row, .row_ctx = ctx, .mean = mean, .partial = partial};
+    columns_job job = {
+        .c = c, .row = row, .row_ctx = ctx, .mean = mean, .partial = partial, .first = sum_grad, .second = sum_product};
     cpu_run(pool, tile_tasks(c), products_task, &job);
-    for (int64_t s = 0; s < c->segments; s++)
-        for (int64_t channel = 0; channel < c->channels; channel++) {
-            double sum[2] = {0, 0};
-            for (int64_t block = 0; block < c->blocks; block++) {
-                const double *part = partial + (s * c->blocks + block) * 2 * c->width;
-                for (int64_t k = channel; k < c->width; k += c->channels) {
-                    sum[0] += part[k];
-                    sum[1] += part[c->width + k];
-                }
-            }
-            sum_grad[s * c->channels + channel] = sum[0];
-            sum_product[s * c->channels + channel] = sum[1];
-        }
+    cpu_run(pool, c->segments * c->chunks, join_products, &job);
 }
 
 void columns_widen(const columns *c, const float *narrow, int n_tables, float *wide) {
