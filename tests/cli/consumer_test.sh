@@ -20,7 +20,8 @@ CVRUN=$work/moved/bin/cvrun
 export CVR_PLUGIN_PATH=$work/built/lib/cvrun
 "$CVRUN" plugins -v >plugins.txt
 grep -q 'com.acme.block *1.0.0 *loaded' plugins.txt && grep -q 'com.acme.swish *1.0.0 *loaded' plugins.txt || { cat plugins.txt; fail "not loaded"; }
-if grep -q 'refused' plugins.txt; then grep -A1 refused plugins.txt; fail "a plugin was refused"; fi
+# Kernel packs for other processors are refused, and rightly.
+if grep '    refused:' plugins.txt | grep -v 'needs the CPU feature'; then fail "a plugin was refused"; fi
 
 recipe small.ini
 sed -i -e 's/^r1 = relu/r1 = acme.swish 1.5/' -e 's/^p1 = .*/block = acme.block\np1 = max_pool2d 2/' small.ini

@@ -179,7 +179,7 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     cvr_value given[CASE_MOST_IO];
     memcpy(given, r->inputs, sizeof given);
     for (uint32_t i = 0; i < c->n_inputs && c->low && status == CVR_OK; i++) {
-        if (!c->inputs[i].constant) status = cast_to(r, CVR_BF16, &r->inputs[i], err);
+        if (!c->inputs[i].constant || c->inputs[i].activation) status = cast_to(r, CVR_BF16, &r->inputs[i], err);
     }
     if (status == CVR_OK) status = build_steps(r, c, err);
     memcpy(r->inputs, given, sizeof given);

@@ -16,7 +16,8 @@ typedef struct case_tensor {
     char name[64];
     cvr_type type;
     void *data;
-    bool constant; /* no gradient is asked for */
+    bool constant;   /* no gradient is asked for */
+    bool activation; /* constant, and yet cast to bf16 in a program of low precision */
 } case_tensor;
 
 typedef struct layer_case {

@@ -1,4 +1,5 @@
-/* Which signatures the bf16 pack takes: bf16 activations and gradients, f32 weights, biases and gradients of weights.
+/* Which signatures the packs of bf16 take: bf16 activations and gradients, f32 weights, biases and gradients of
+ * weights.
  */
 #include "conv2d.h"
 
@@ -7,7 +8,8 @@ static int is(const cvr_tensor *t, uint32_t dtype) {
 }
 
 static int32_t types(int fit, cvr_error *reason) {
-    return fit ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "activations that are not bf16, or weights not f32");
+    if (!fit) return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "activations that are not bf16, or weights not f32");
+    return cpu_micro_works(reason);
 }
 
 /* Activations, weight, vectors (f32), all of `conv`'s direction. */
@@ -23,7 +25,7 @@ static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr
     if (conv_is_depthwise(&job.shape))
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise: no sums over channels to pair");
     conv_job_plan(&job);
-    if (conv_most_steps(&job) <= CONV_STEPS_KEPT) return CVR_OK;
+    if (conv_most_steps(&job) <= CONV_STEPS_KEPT) return types(1, reason);
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "sums of over %d steps would be rounded in between", CONV_STEPS_KEPT);
 }
 

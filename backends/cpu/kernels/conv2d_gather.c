@@ -217,6 +217,7 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
         for (int64_t panel = cpu_part(job->panels, job->panel_parts, part); panel < end; panel++)
             panel_tiles(&v, panel);
     }
+    cpu_tiles_done();
     if (job->stream) cpu_stream_end();
 }
 

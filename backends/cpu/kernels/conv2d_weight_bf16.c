@@ -1,6 +1,6 @@
 /*
  * Convolution backward-weight in bf16: dweight[o,r,s,c] = sum over pixels of grad[pixel,o] * x[pixel under tap
- * (r,s),c]. k are the pixels of an output row, and vdpbf16ps wants pairs of them. The gradient is packed in pairs, as
+ * (r,s),c]. k are the pixels of an output row, and the tiles want pairs of them. The gradient is packed in pairs, as
  * B; the source is transposed into a plane a channel, as A, where a row's pixels lie end to end: a tap is an offset
  * into it, odd or even. With a stride, a row's columns are sorted by their remainder. Padding is zeros in the planes.
  *
@@ -277,6 +277,7 @@ static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
         run_block(&b);
         b.add = 1;
     }
+    cpu_tiles_done();
     if (!b.add) memset(b.c, 0, (size_t)(job->direct ? job->partial_stride : 0) * sizeof(float));
     if (job->direct) store_direct(&b);
 }

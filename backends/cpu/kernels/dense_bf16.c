@@ -153,6 +153,7 @@ static void gemm_task(void *ctx, uint64_t task, uint32_t worker) {
         block_tiles(&b);
         b.k0 += b.k;
     } while (b.k0 < g->k);
+    cpu_tiles_done();
     const int64_t j0 = b.panel0 * cpu_micro.columns, j1 = cpu_min(g->n, b.panel1 * cpu_micro.columns);
     for (int64_t i = b.m0; b.sums && i < b.m1; i++)
         cpu_bf16_round(g->c + b.product * g->stride_c + i * g->ldc + j0, b.sums + (i - b.m0) * job->c_step, j1 - j0);

@@ -8,8 +8,8 @@
  * scalar loads beside the m*n/16 multiply-adds of each k, and no one has to copy what is already there.
  *
  * Every pack of kernels has one table, `cpu_micro`, from gemm_avx512.c, gemm_avx2.c, gemm_portable.c or, in pairs of k,
- * gemm_avx512_bf16.c; what calls it
- * (conv2d_*.c, dense.c) knows nothing of instruction sets. Operands are `void *` in units of the table's element type.
+ * gemm_avx512_bf16.c and gemm_amx.c; what calls it (conv2d_*.c, dense.c) knows nothing of instruction sets. Operands
+ * are `void *` in units of the table's element type.
  */
 #ifndef CVR_BACKENDS_CPU_GEMM_H
 #define CVR_BACKENDS_CPU_GEMM_H
@@ -18,7 +18,8 @@
 
 #include <cvr/plugin/bf16.h>
 
-/* What activations are made of: the pack cpu_avx512_bf16 has bf16, all others f32. Weights are f32 in either. */
+/* What activations are made of: the packs cpu_avx512_bf16 and cpu_amx_bf16 have bf16, all others f32. Weights are f32
+ * in either. */
 #ifdef CVR_PACK_BF16
 #define CPU_BF16 1
 typedef uint16_t cpu_element;
@@ -46,7 +47,12 @@ static inline cpu_element cpu_rounded(float x) {
 int32_t cpu_bf16_supports_sum(const cvr_signature *sig, cvr_error *reason);
 int32_t cpu_bf16_supports_dense(const cvr_signature *sig, cvr_error *reason);
 
+/* Of the largest tile of any table that this pack may have. */
+#ifdef CVR_PACK_AMX
+#define CPU_TILE_ROWS_MAX 32
+#else
 #define CPU_TILE_ROWS_MAX 14
+#endif
 #define CPU_TILE_COLUMNS_MAX 32
 
 /* One A_s and B_s: offsets from the tile's a and b in elements, and how many k. */
@@ -80,11 +86,31 @@ typedef struct cpu_micro_table {
     void (*pack_transposed)(cpu_element *to, const float *from, int64_t from_step, int64_t k, int64_t n);
     /* to[c,j] = from[c * from_step + j] */
     void (*pack_rows)(cpu_element *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    /* What a thread's tiles hold on to is let go; NULL: nothing. */
+    void (*done)(void);
 } cpu_micro_table;
 
 extern const cpu_micro_table cpu_micro;
 
-/* Tiles that `n` rows are split into, evenly: 32 rows at most 14 high are 11 + 11 + 10. */
+/* The end of a task that ran tiles. */
+static inline void cpu_tiles_done(void) {
+    if (cpu_micro.done) cpu_micro.done();
+}
+
+/* CVR_OK, or why the table must not be used on this machine: where few machines could test it, it tests itself. */
+#ifdef CVR_PACK_AMX
+int32_t cpu_micro_works(cvr_error *reason);
+#else
+static inline int32_t cpu_micro_works(cvr_error *reason) {
+    (void)reason;
+    return CVR_OK;
+}
+#endif
+
+/*
+ * Tiles that `n` rows are split into, evenly: 32 rows at most 14 high are 11 + 11 + 10. For AMX, too: its time goes by
+ * rows, and by the wait for the sum before where a tile has few, so that 20 + 20 rows are not slower than 32 + 8.
+ */
 static inline int64_t cpu_tiles(int64_t n) {
     return cpu_ceil_div(n, cpu_micro.rows);
 }
