@@ -12,6 +12,7 @@
 
 #define SKIPPED 77
 #define BF16_SHIM "cpu_amx_bf16_shim"
+#define BF16X3_SHIM "cpu_amx_bf16x3_shim"
 
 static const char *const families[] = {"conv", "linear"};
 
@@ -25,6 +26,7 @@ typedef struct counting {
     const case_machine *machine;
     const char *isa; /* the shim's, which no other pack has in this order */
     bool low;
+    uint32_t math;
     op_count ops[9];
 } counting;
 
@@ -47,6 +49,7 @@ static void count_nodes(void *ctx, layer_case *c, char *why, size_t size) {
     cvr_error err;
     cvr_error_init(&err);
     c->low = k->low;
+    c->math = k->math;
     for (int evaluation = 0; evaluation < 2 && !*why; evaluation++) {
         c->training = c->backward = !evaluation;
         if (case_open(&run, k->machine, c, &err) == CVR_OK)
@@ -58,8 +61,9 @@ static void count_nodes(void *ctx, layer_case *c, char *why, size_t size) {
 }
 
 /* Without this, a pack that says no to everything would pass. */
-static void ours_are_used(const char *pack, bool low) {
+static void ours_are_used(const char *pack, bool low, uint32_t math) {
     counting k = {.low = low,
+                  .math = math,
                   .ops = {{"conv2d", 0, 0},
                           {"conv2d_backward_input", 0, 0},
                           {"conv2d_backward_weight", 0, 0},
@@ -87,29 +91,41 @@ static void ours_are_used(const char *pack, bool low) {
     machine_close(&m);
 }
 
-static void agree_in(bool guarded, bool low, double relative) {
+static void agree_in(agree_what what) {
+    const bool guarded = strcmp(what.backend, "guard_cpu") == 0;
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-        const agree_what what = {guarded ? "guard_cpu" : "cpu", NULL, families[i], low, relative};
+        what.family = families[i];
         const size_t complaints = guarded ? guarded_all(&what) : agree_all(&what);
         cr_expect_eq(complaints, 0, "%s: %zu draws fail", families[i], complaints);
     }
 }
 
 Test(amx_bf16, is_used) {
-    ours_are_used(BF16_SHIM, true);
+    ours_are_used(BF16_SHIM, true, CVR_MATH_F32);
 }
 Test(amx_bf16, agrees) {
-    agree_in(false, true, AGREE_LOW);
+    agree_in((agree_what){.backend = "cpu", .low = true, .relative = AGREE_LOW});
 }
 Test(amx_bf16, guards) {
-    agree_in(true, true, AGREE_LOW);
+    agree_in((agree_what){.backend = "guard_cpu", .low = true, .relative = AGREE_LOW});
+}
+
+Test(amx_bf16x3, is_used) {
+    ours_are_used(BF16X3_SHIM, false, CVR_MATH_BF16X3);
+}
+Test(amx_bf16x3, agrees) {
+    agree_in((agree_what){.backend = "cpu", .math = CVR_MATH_BF16X3, .relative = AGREE_BF16X3, .by_terms = true});
+}
+Test(amx_bf16x3, guards) {
+    agree_in((agree_what){.backend = "guard_cpu", .math = CVR_MATH_BF16X3, .relative = AGREE_LOW});
 }
 
 /* Criterion finds main by its name as it starts a process for each test. */
 __attribute__((visibility("default"))) int main(int argc, char **argv) {
     (void)setenv("CVR_PLUGIN_PATH", CVR_AMX_PLUGINS ":" CVR_TEST_PLUGINS, 1);
-    if (!machine_has_pack(BF16_SHIM)) {
-        fprintf(stderr, "amx_test: skipped, since this machine lacks AVX-512 with BF16\n");
+    const char *missing = "";
+    if (!cvr_cpu_has(CVR_AMX_NEEDS, &missing)) {
+        fprintf(stderr, "amx_test: skipped, since this machine lacks %.*s\n", (int)strcspn(missing, " "), missing);
         return SKIPPED;
     }
     struct criterion_test_set *tests = criterion_initialize();

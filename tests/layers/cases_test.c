@@ -3,7 +3,8 @@
 #include <criterion/criterion.h>
 
 static void run_all(const char *backend, const char *isa, bool low) {
-    const agree_what what = {backend, isa, "", low, low ? AGREE_LOW : AGREE_F32};
+    const agree_what what = {
+        .backend = backend, .isa = isa, .family = "", .low = low, .relative = low ? AGREE_LOW : AGREE_F32};
     if (isa && !machine_has_pack(isa)) {
         cr_log_warn("%s: this machine cannot run it", isa);
         return;

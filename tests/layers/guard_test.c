@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 static void run_all(const char *backend, const char *isa) {
-    const agree_what what = {backend, isa, "", false, AGREE_F32};
+    const agree_what what = {.backend = backend, .isa = isa, .family = "", .relative = AGREE_F32};
     if (isa && !machine_has_pack(isa)) {
         cr_log_warn("%s: this machine cannot run it", isa);
         return;

@@ -12,14 +12,17 @@ static bool is_kept(const char *name) {
     return strncmp(name, "kept", 4) == 0;
 }
 
-/* Every result of `want` must be in `have`, within `relative` (0: bit for bit). */
-static bool alike(const layer_case *c, const case_result *have, const case_result *want, double relative,
-                  const char *what, char *why, size_t size) {
+/* Every result of `want` must be in `have`, within `relative` (0: bit for bit); of `terms` where they are given. */
+static bool alike(const layer_case *c, const case_result *have, const case_result *want, const case_result *terms,
+                  double relative, const char *what, char *why, size_t size) {
     for (uint32_t i = 0; i < want->n; i++) {
         const case_tensor *w = &want->all[i], *h = case_result_find(have, w->name);
         double far = INFINITY;
         if (is_kept(w->name)) continue;
-        if (h && relative > 0)
+        const case_tensor *sum = terms ? case_result_find(terms, w->name) : NULL;
+        if (h && sum)
+            far = case_distance_by_terms(h, w, sum, relative);
+        else if (h && relative > 0)
             far = case_distance_in(c, h, w, relative);
         else if (h && case_bytes(&h->type) == case_bytes(&w->type))
             far = memcmp(h->data, w->data, case_bytes(&w->type)) == 0 ? 0 : INFINITY;
@@ -42,34 +45,68 @@ static bool run_on(const case_machine *m, const layer_case *c, case_result *r, c
 static void same_bits(const bench *b, layer_case *c, const case_result *one, char *why, size_t size) {
     case_result other;
     if (!run_on(&b->three, c, &other, why, size)) return;
-    const bool same = alike(c, &other, one, 0, "three threads against one", why, size);
+    const bool same = alike(c, &other, one, NULL, 0, "three threads against one", why, size);
     case_result_clear(&other);
     c->keep_inputs = true;
     if (!same || !run_on(&b->one, c, &other, why, size)) return;
-    (void)alike(c, &other, one, 0, "inputs kept against in place", why, size);
+    (void)alike(c, &other, one, NULL, 0, "inputs kept against in place", why, size);
     case_result_clear(&other);
     c->keep_inputs = false;
 }
 
+/* An input of conv2d_act. */
+#define ACT_MEAN 5
+
+static void drop_signs(case_tensor *t, float sign) {
+    const size_t n = t->data && t->type.dtype == CVR_F32 ? case_bytes(&t->type) / sizeof(float) : 0;
+    for (size_t i = 0; i < n; i++) ((float *)t->data)[i] = sign * fabsf(((float *)t->data)[i]);
+}
+
+/* What an op of products gives for numbers without signs, and without activation: the sum of |a||b| of each result. */
+static bool run_terms(const bench *b, const layer_case *c, case_result *r, char *why, size_t size) {
+    layer_case copy = *c;
+    case_tensor *const groups[] = {copy.inputs, copy.params, copy.gradients};
+    const uint32_t counts[] = {c->n_inputs, c->n_params, c->n_gradients};
+    char *activation = strstr(copy.settings, "activation=");
+    bool good = true;
+    if (activation) *activation = '\0';
+    for (size_t g = 0; g < 3; g++)
+        for (uint32_t i = 0; i < counts[g]; i++) {
+            case_tensor *t = &groups[g][i];
+            const case_tensor was = *t;
+            if (!was.data) continue;
+            good = case_tensor_set(t, was.name, &was.type, was.data) && good;
+            t->constant = was.constant;
+            /* The mean that conv2d_act subtracts is to add. */
+            drop_signs(t, g == 0 && i == ACT_MEAN && strcmp(c->layer, "op:conv2d_act") == 0 ? -1 : 1);
+        }
+    good = good && run_on(&b->reference, &copy, r, why, size);
+    layer_case_clear(&copy);
+    return good;
+}
+
+static void agree_once(const bench *b, layer_case *c, bool bits, const char *what, char *why, size_t size) {
+    case_result reference, one, terms;
+    const bool by_terms = b->what->by_terms;
+    memset(&terms, 0, sizeof terms);
+    if (!run_on(&b->reference, c, &reference, why, size)) return;
+    if ((!by_terms || run_terms(b, c, &terms, why, size)) && run_on(&b->one, c, &one, why, size)) {
+        if (alike(c, &one, &reference, by_terms ? &terms : NULL, b->what->relative, what, why, size) && bits)
+            same_bits(b, c, &one, why, size);
+        case_result_clear(&one);
+    }
+    case_result_clear(&terms);
+    case_result_clear(&reference);
+}
+
 static void agree(void *ctx, layer_case *c, char *why, size_t size) {
     const bench *b = ctx;
-    case_result reference, one;
-    const double relative = b->what->relative;
     c->low = b->what->low;
-    if (!run_on(&b->reference, c, &reference, why, size)) return;
-    if (run_on(&b->one, c, &one, why, size)) {
-        if (alike(c, &one, &reference, relative, "against the reference", why, size)) same_bits(b, c, &one, why, size);
-        case_result_clear(&one);
-    }
-    case_result_clear(&reference);
+    c->math = b->what->math;
+    agree_once(b, c, true, "against the reference", why, size);
     if (*why) return;
     c->training = c->backward = false;
-    if (!run_on(&b->reference, c, &reference, why, size)) return;
-    if (run_on(&b->one, c, &one, why, size)) {
-        (void)alike(c, &one, &reference, relative, "evaluation, against the reference", why, size);
-        case_result_clear(&one);
-    }
-    case_result_clear(&reference);
+    agree_once(b, c, false, "evaluation, against the reference", why, size);
 }
 
 size_t agree_all(const agree_what *what) {

@@ -98,15 +98,27 @@ static inline float shim_bf16(const uint8_t *at) {
     return shim_flushed(x);
 }
 
+#define SHIM_COLUMNS (SHIM_ROW_BYTES / 4)
+
+/* A register's pairs as numbers: of row k, the first of each pair, then the second. */
+typedef struct shim_pairs {
+    float of[SHIM_ROWS][2][SHIM_COLUMNS];
+} shim_pairs;
+
+static inline void shim_pairs_of(shim_pairs *to, const shim_register *r) {
+    for (int k = 0; k < r->rows; k++)
+        for (int half = 0; half < 2; half++)
+            for (int n = 0; n < SHIM_COLUMNS; n++) to->of[k][half][n] = shim_bf16(r->data[k] + 4 * n + 2 * half);
+}
+
 /* One row of TDPBF16PS: the first of each pair and the second are summed apart, by fused multiply-adds, then added. */
-static inline void shim_dot_row(float *c, int columns, const uint8_t *a, int pairs, const shim_register *b) {
-    float sums[2][SHIM_ROW_BYTES / 4] = {{0}};
+static inline void shim_dot_row(float *c, int columns, const uint8_t *a, int pairs, const shim_pairs *b) {
+    float sums[2][SHIM_COLUMNS] = {{0}};
     for (int k = 0; k < pairs; k++)
         for (int half = 0; half < 2; half++) {
             const float x = shim_bf16(a + 4 * k + 2 * half);
-            for (int n = 0; n < columns; n++)
-                sums[half][n] =
-                    shim_flushed(__builtin_fmaf(x, shim_bf16(b->data[k] + 4 * n + 2 * half), sums[half][n]));
+            for (int n = 0; n < SHIM_COLUMNS; n++)
+                sums[half][n] = shim_flushed(__builtin_fmaf(x, b->of[k][half][n], sums[half][n]));
         }
     for (int n = 0; n < columns; n++) c[n] = shim_flushed(shim_flushed(c[n]) + shim_flushed(sums[0][n] + sums[1][n]));
 }
@@ -119,8 +131,10 @@ static inline void shim_dpbf16ps(int to, int first, int second) {
     shim_need(c->rows == a->rows, "sums and first operand differ in rows");
     shim_need(c->row_bytes == b->row_bytes, "sums and second operand differ in columns");
     shim_need(a->row_bytes / 4 == b->rows, "pairs of the first operand differ from rows of the second");
+    shim_pairs pairs;
+    shim_pairs_of(&pairs, b);
     for (int m = 0; m < c->rows; m++)
-        shim_dot_row((float *)(void *)c->data[m], c->row_bytes / 4, a->data[m], a->row_bytes / 4, b);
+        shim_dot_row((float *)(void *)c->data[m], c->row_bytes / 4, a->data[m], a->row_bytes / 4, &pairs);
 }
 
 #undef _tile_loadconfig

@@ -295,6 +295,7 @@ int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cv
     r->machine = m;
     int32_t status = cvr_store_create(&r->store, 1, err);
     if (status == CVR_OK) status = cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err);
+    if (status == CVR_OK) cvr_graph_math(r->graph, c->math);
     if (status == CVR_OK) status = build_forward(r, c, err);
     if (status == CVR_OK && c->backward) status = build_backward(r, err);
     if (status == CVR_OK && c->backward) status = keep_gradients(r, c, err);

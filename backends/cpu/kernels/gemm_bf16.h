@@ -20,12 +20,20 @@
 
 /* to[c * to_step + t] = rows[t][c] for `n` <= CPU_TRANSPOSE_ROWS rows and c < columns. */
 void cpu_bf16_transpose(uint16_t *to, int64_t to_step, const uint16_t *const *rows, int64_t n, int64_t columns);
-/* What every table has as pack_rows and pack_transposed; and the same from bf16. */
-void cpu_bf16_pack_rows_f32(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
-void cpu_bf16_pack_transposed_f32(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+/* Panels as gemm.h has them: from bf16; */
 void cpu_bf16_pack_rows(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n);
 void cpu_bf16_pack_transposed(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n);
-/* to[j] = from[j], rounded to nearest even. */
-void cpu_bf16_round(uint16_t *to, const float *from, int64_t n);
+
+/* From f32, rounded to nearest even: the high part. */
+void cpu_high_transpose(uint16_t *to, int64_t to_step, const float *const *rows, int64_t n, int64_t columns);
+void cpu_high_pack_rows(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_high_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_high_copy(uint16_t *to, const float *from, int64_t n);
+
+/* From f32, what the high part leaves: the low part. Of what is not finite it is a NaN. */
+void cpu_low_transpose(uint16_t *to, int64_t to_step, const float *const *rows, int64_t n, int64_t columns);
+void cpu_low_pack_rows(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_low_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_low_copy(uint16_t *to, const float *from, int64_t n);
 
 #endif
