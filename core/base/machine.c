@@ -1,4 +1,6 @@
-/* What machine this is: clock, memory, CPU features (CPUID and XGETBV, so that the system's support counts too). */
+/* What machine this is: clock, memory, CPU features (CPUID and XGETBV, so that the system's support counts too; for AMX
+ * its permission as well). */
+#define _DEFAULT_SOURCE /* syscall */
 #include <cvr/base.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -6,6 +8,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 double cvr_now(void) {
@@ -66,6 +70,15 @@ static cpu_leaf read_leaves(void) {
     return answer;
 }
 
+/*
+ * Linux gives a process the 8 KiB of AMX's tile registers on request (Documentation/arch/x86/xstate.rst); without it,
+ * the first tile instruction is a SIGILL. Asking again is harmless. What it costs comes with the first use.
+ */
+static bool tiles_permitted(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
 static bool has_word(const cpu_leaf *l, const char *word, size_t n) {
     const bool ymm = (l->xcr0 & 0x6) == 0x6, zmm = (l->xcr0 & 0xE6) == 0xE6, amx = (l->xcr0 & 0x60000) == 0x60000;
     const struct {
@@ -86,7 +99,8 @@ static bool has_word(const cpu_leaf *l, const char *word, size_t n) {
         {"amx_bf16", amx && (l->d7 & (1u << 22))},
     };
     for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
-        if (strlen(features[i].name) == n && memcmp(features[i].name, word, n) == 0) return features[i].has;
+        if (strlen(features[i].name) != n || memcmp(features[i].name, word, n) != 0) continue;
+        return features[i].has && (strncmp(features[i].name, "amx_", 4) != 0 || tiles_permitted());
     }
     return false;
 }

@@ -110,6 +110,42 @@ static int32_t choose_precision(const cvr_session *s, machine *m, cvr_error *err
     return CVR_OK;
 }
 
+/* Nodes that two programs run on different kernels. */
+static size_t nodes_apart(const cvr_program *a, const cvr_program *b) {
+    size_t apart = 0;
+    for (size_t i = 0; i < cvr_program_nodes(a); i++) {
+        cvr_node_info x, y = {.isa = NULL};
+        cvr_program_node(a, i, &x);
+        if (i < cvr_program_nodes(b)) cvr_program_node(b, i, &y);
+        apart += !y.isa || strcmp(x.op, y.op) != 0 || strcmp(x.isa, y.isa) != 0 || strcmp(x.backend, y.backend) != 0;
+    }
+    return apart;
+}
+
+/*
+ * bf16x3 is what kernels may do, not what they must: says how many nodes of the program do. They are those that run on
+ * another kernel in f32. Where there are none the machine's precision is f32, and that is said.
+ */
+static int32_t explain_bf16x3(cvr_session *s, machine *m, const entry *e, bool training, cvr_error *err) {
+    machine plain = *m;
+    entry in_f32 = {0};
+    plain.precision = PRECISION_F32;
+    int32_t status = build_entry(s, &plain, &in_f32, training, e->batch, err);
+    if (status == CVR_OK) status = plan_entry(s, &plain, &in_f32, err);
+    if (status == CVR_OK) {
+        const size_t n = nodes_apart(e->program, in_f32.program);
+        if (n)
+            cvr_log(CVR_LOG_INFO, "precision=bf16x3: so do %zu nodes of %zu multiply; the rest is in f32", n,
+                    cvr_program_nodes(e->program));
+        else
+            cvr_log(CVR_LOG_WARNING, "precision=bf16x3: no kernel for this machine multiplies so; it computes in f32");
+        if (!n) m->precision = PRECISION_F32;
+    }
+    cvr_program_destroy(&in_f32.program);
+    cvr_graph_destroy(&in_f32.graph);
+    return status;
+}
+
 /* ---- train.memory ---- */
 
 /* Planned bytes of the first training program where `most` values are made again; the program is gone afterwards. */
@@ -177,6 +213,10 @@ int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error
     for (int i = 0; i < 4 && status == CVR_OK; i++)
         status = build_entry(s, m, all[i], i < 2, i < 2 ? train_sizes[i] : eval_sizes[i - 2], err);
     for (int i = 0; i < 4 && status == CVR_OK; i++) status = plan_entry(s, m, all[i], err);
+    int first = 0;
+    while (first < 4 && !all[first]->program) first++;
+    if (status == CVR_OK && first < 4 && m->precision == PRECISION_BF16X3)
+        status = explain_bf16x3(s, m, all[first], first < 2, err);
     if (status == CVR_OK) status = cvr_device_alloc(m->device, m->arena_bytes, &m->arena, err);
     if (status == CVR_OK) status = cvr_store_place(s->store, m->device, err);
     for (int i = 0; i < 4 && status == CVR_OK; i++) {

@@ -41,7 +41,8 @@ static const cvr_attr_desc *const backend_keys[] = {
     KEY(CVR_ATTR_STRING, "passes", "auto", "graph passes that run: auto (all), none, or a list of names"),
     KEY_CHOICE("precision", "f32", PRECISION_NAMES,
                "f32; bf16: activations and products in bf16, weights and sums in f32; bf16x3: f32 "
-               "with products by three of bf16; auto: bf16 where the machine is faster at it"),
+               "with products by three of bf16, where the machine is faster at that; auto: bf16 where the machine is "
+               "faster at it"),
 };
 SCHEMA(backend);
 

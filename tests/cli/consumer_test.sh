@@ -20,6 +20,7 @@ CVRUN=$work/moved/bin/cvrun
 export CVR_PLUGIN_PATH=$work/built/lib/cvrun
 "$CVRUN" plugins -v >plugins.txt
 grep -q 'com.acme.block *1.0.0 *loaded' plugins.txt && grep -q 'com.acme.swish *1.0.0 *loaded' plugins.txt || { cat plugins.txt; fail "not loaded"; }
+# Kernel packs for other processors are refused, and rightly.
 if grep 'refused:' plugins.txt | grep -v 'CPU feature'; then fail "a plugin was refused"; fi
 
 recipe small.ini

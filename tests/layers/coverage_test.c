@@ -89,7 +89,7 @@ Test(coverage, every_layer_and_every_gradient) {
     cvr_error_init(&err);
     cr_assert_eq(machine_open(&m, "cpu", NULL, 1, &err), CVR_OK, "%s", err.message);
     s.machine = &m;
-    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", &m, note_case, &s);
+    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", "", &m, note_case, &s);
     note_golden(m.plugins, &golden_layers);
     for (size_t i = 0; (name = cvr_plugins_name(m.plugins, CVR_KIND_LAYER, i)); i++) {
         if (!has(&s.layers, name)) cr_log_error("layer %s has no line in tests/layers/cases", name), missing++;

@@ -219,7 +219,7 @@ Test(gradients, central_differences) {
     cvr_error_init(&err);
     cr_assert_eq(machine_open(&m, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
     l.machine = &m;
-    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", &m, check_case, &l);
+    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", "", &m, check_case, &l);
     machine_close(&m);
     for (uint32_t i = 0; i < l.n; i++) {
         if (l.all[i].strong) continue;

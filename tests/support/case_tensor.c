@@ -56,6 +56,20 @@ static double distance(const case_tensor *a, const case_tensor *b, double relati
     return worst;
 }
 
+double case_distance_by_terms(const case_tensor *a, const case_tensor *b, const case_tensor *sum, double relative) {
+    const size_t bytes = case_bytes(&b->type);
+    const float *x = a->data, *y = b->data, *s = sum->data;
+    double worst = 0;
+    if (b->type.dtype != CVR_F32) return distance(a, b, relative, 0);
+    if (a->type.dtype != CVR_F32 || case_bytes(&a->type) != bytes || case_bytes(&sum->type) != bytes) return INFINITY;
+    for (size_t i = 0; i < bytes / sizeof *y; i++) {
+        if (x[i] == y[i]) continue;
+        const double far = fabs((double)x[i] - y[i]) / (relative * fabs((double)s[i]));
+        if (!(far <= worst)) worst = isnan(far) ? INFINITY : far;
+    }
+    return worst;
+}
+
 double case_distance(const case_tensor *a, const case_tensor *b, double relative) {
     return distance(a, b, relative, 0);
 }

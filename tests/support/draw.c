@@ -135,11 +135,12 @@ static void fill(case_tensor *t, cvr_rng *rng, bool uniform, uint64_t below) {
 static bool draw_input(drawing *d, char *text, case_tensor *t) {
     char *s = trimmed(text);
     uint64_t below = 0;
-    bool uniform = false, constant = false;
+    bool uniform = false, constant = false, activation = false;
     cvr_type type;
     const size_t n = strlen(s);
-    if (n && s[n - 1] == '!') {
+    if (n && (s[n - 1] == '!' || s[n - 1] == '~')) {
         constant = true;
+        activation = s[n - 1] == '~';
         s[n - 1] = '\0';
         s = trimmed(s);
     }
@@ -157,6 +158,7 @@ static bool draw_input(drawing *d, char *text, case_tensor *t) {
     if (!parse_shape(d, s, below ? CVR_I64 : CVR_F32, &type)) return false;
     if (!case_tensor_set(t, "in", &type, NULL)) return wrong(d, "out of memory", s);
     t->constant = constant || below;
+    t->activation = activation;
     fill(t, &d->rng, uniform, below);
     return true;
 }
@@ -228,9 +230,9 @@ static void read_lines(const char *path, case_line **lines, size_t *n) {
     fclose(f);
 }
 
-case_line *case_lines(const char *folder, size_t *n_files, size_t *n) {
+case_line *case_lines(const char *folder, const char *family, size_t *n_files, size_t *n) {
     case_line *lines = NULL;
-    char **paths = files_like(folder, "", ".cases", n_files);
+    char **paths = files_like(folder, family, ".cases", n_files);
     *n = 0;
     for (size_t i = 0; i < *n_files; i++) {
         read_lines(paths[i], &lines, n);
@@ -261,10 +263,10 @@ static bool complete(const case_machine *m, layer_case *c, uint64_t seed, char *
     return true;
 }
 
-size_t for_each_draw(const char *folder, const case_machine *m, draw_fn fn, void *ctx) {
+size_t for_each_draw(const char *folder, const char *family, const case_machine *m, draw_fn fn, void *ctx) {
     size_t n_files, n, complaints = 0;
-    case_line *lines = case_lines(folder, &n_files, &n);
-    cr_assert(n_files > 0 && n > 0, "no cases in %s", folder);
+    case_line *lines = case_lines(folder, family, &n_files, &n);
+    cr_assert(n_files > 0 && n > 0, "no cases in %s/%s*", folder, family);
     for (size_t i = 0; i < n; i++) {
         for (uint64_t draw = 0; draw < draws_wanted(); draw++) {
             layer_case c;

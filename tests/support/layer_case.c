@@ -179,7 +179,7 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     cvr_value given[CASE_MOST_IO];
     memcpy(given, r->inputs, sizeof given);
     for (uint32_t i = 0; i < c->n_inputs && c->low && status == CVR_OK; i++) {
-        if (!c->inputs[i].constant) status = cast_to(r, CVR_BF16, &r->inputs[i], err);
+        if (!c->inputs[i].constant || c->inputs[i].activation) status = cast_to(r, CVR_BF16, &r->inputs[i], err);
     }
     if (status == CVR_OK) status = build_steps(r, c, err);
     memcpy(r->inputs, given, sizeof given);
@@ -295,6 +295,7 @@ int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cv
     r->machine = m;
     int32_t status = cvr_store_create(&r->store, 1, err);
     if (status == CVR_OK) status = cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err);
+    if (status == CVR_OK) cvr_graph_math(r->graph, c->math);
     if (status == CVR_OK) status = build_forward(r, c, err);
     if (status == CVR_OK && c->backward) status = build_backward(r, err);
     if (status == CVR_OK && c->backward) status = keep_gradients(r, c, err);

@@ -16,7 +16,8 @@ typedef struct case_tensor {
     char name[64];
     cvr_type type;
     void *data;
-    bool constant; /* no gradient is asked for */
+    bool constant;   /* no gradient is asked for */
+    bool activation; /* constant, and yet cast to bf16 in a program of low precision */
 } case_tensor;
 
 typedef struct layer_case {
@@ -27,6 +28,7 @@ typedef struct layer_case {
     bool backward;
     bool low;         /* a program of low precision: f32 inputs are cast to bf16, outputs back */
     bool keep_inputs; /* inputs are outputs too, so that nothing is computed in place of them */
+    uint32_t math;    /* CVR_MATH_* */
     uint32_t n_inputs, n_params, n_gradients;
     case_tensor inputs[CASE_MOST_IO];
     case_tensor params[CASE_MOST_PARAMS]; /* "weight", "running_mean": what the store starts with */
@@ -81,6 +83,8 @@ int32_t case_result_of(const case_machine *m, const layer_case *c, case_result *
 /* The largest |a - b| in units of what is allowed, `relative` * (|b| + max |b|); NaN equals NaN. Not f32: 0 or
  * infinity. */
 double case_distance(const case_tensor *a, const case_tensor *b, double relative);
+/* The same in units of relative * sum, a tensor of what each element's terms add up to without their signs. */
+double case_distance_by_terms(const case_tensor *a, const case_tensor *b, const case_tensor *sum, double relative);
 /*
  * The same for a random case, whose parameter gradients are sums over all of the output gradient that may cancel: there
  * the rounding of such a sum is allowed besides, 2^-22 sqrt(n) max |gradient|.

@@ -19,7 +19,8 @@
 
 #include <cvr/plugin/ops/conv.h>
 
-/* Steps that are summed in registers, by one call of a micro-kernel. In bf16 a convolution may have no more. */
+/* Steps that are summed in registers, by one call of a micro-kernel. Where results are bf16, a convolution may have no
+ * more. */
 #define CONV_STEPS_KEPT 128
 
 /*
@@ -104,9 +105,10 @@ typedef struct conv_job {
     int64_t spread;         /* 1: pixels are copied, as they lie badly in the cache */
     int64_t packed_floats;  /* shared workspace, first; in elements, as the next */
     int64_t scratch_floats; /* of each worker, after it */
-    cpu_element *packed, *scratch;
-    int64_t stream;  /* images, the first ones, whose results go past the caches (cpu_stream.h) */
-    double *moments; /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
+    cpu_operand *packed, *scratch;
+    int64_t packed_low, scratch_low; /* elements from the high to the low part */
+    int64_t stream;                  /* images, the first ones, whose results go past the caches (cpu_stream.h) */
+    double *moments;                 /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
 } conv_job;
 
 /* Fills the rest of a `job` that has its shape, prologue and epilogue. */
@@ -123,7 +125,8 @@ int64_t conv_slot_pixels(const conv_job *job, int64_t slot);
 /* A finished tile at `channel`; `moments` are its slot's, of `before` pixels so far. */
 void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, int64_t before, double *moments);
 void conv_combine_moments(const conv_job *job);
-/* In bf16: runs the tile of `t` and finishes it before it is rounded. No statistics, and nothing was added before. */
+/* Where activations are bf16: runs the tile of `t` and finishes it before it is rounded. No statistics, and nothing was
+ * added before. */
 void conv_finish_low(const conv_job *job, const cpu_tile *t, int64_t channel);
 /* What the epilogue does to n results of one pixel that begin at `channel`. */
 void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n);
@@ -137,7 +140,7 @@ uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
 void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace);
 
 #if CPU_BF16
-/* `supports` of the bf16 pack: conv2d_bf16.c. */
+/* `supports` of the packs of bf16 products: conv2d_bf16.c. */
 int32_t conv_supports_forward(const cvr_signature *sig, cvr_error *reason);
 int32_t conv_supports_transposed(const cvr_signature *sig, cvr_error *reason);
 int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason);

@@ -66,8 +66,8 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
 static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
 #if CPU_BF16
     const cvr_tensor *residual = sig->n_inputs > RESIDUAL ? sig->inputs[RESIDUAL] : NULL;
-    if (residual && residual->dtype != CVR_BF16)
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a residual that is not bf16");
+    if (residual && residual->dtype != CPU_TYPE)
+        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a residual of another type than the result");
     return conv_supports_forward(sig, reason);
 #else
     const cvr_conv2d_act_attrs *attrs = sig->attrs;

@@ -24,7 +24,7 @@ static void finish_row(const conv_epilogue *e, float *restrict y, const cpu_elem
         }
 }
 
-#if !CPU_BF16
+#if !CPU_LOW
 void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n) {
     const conv_epilogue *e = job->epilogue;
     finish_row(e, y, e->residual ? e->residual + (y - job->dst) : NULL, channel, n);
@@ -90,7 +90,7 @@ void conv_finish_low(const conv_job *job, const cpu_tile *t, int64_t channel) {
     cpu_micro.by_row(&wide);
     for (int64_t i = 0; i < t->m; i++) {
         finish_row(e, y + rows[i], residual ? residual + t->c_rows[i] : NULL, channel, t->n);
-        cpu_bf16_round(c + t->c_rows[i], y + rows[i], t->n);
+        cpu_high_copy(c + t->c_rows[i], y + rows[i], t->n);
     }
 }
 #endif

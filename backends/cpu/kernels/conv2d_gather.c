@@ -6,6 +6,7 @@
  * all pixels of a tile stand in the same row of their pictures: what that row's taps would read outside is left out.
  */
 #include "conv2d.h"
+#include "cpu_operand.h"
 #include "cpu_stream.h"
 
 #define FEW_CHANNELS 5 /* fewer are not worth a call that copies them */
@@ -15,7 +16,7 @@
 typedef struct gather_view {
     const conv_job *job;
     conv_axis h, w;
-    const cpu_element *weight; /* of the phase and group */
+    const cpu_operand *weight; /* of the phase and group */
     cpu_element *dst;          /* of the group */
     const float *bias;         /* of the group, or NULL */
     int64_t group, image0, images, row0, rows;
@@ -23,15 +24,16 @@ typedef struct gather_view {
     int64_t depth;             /* channels of the block as they are packed and copied */
     double *moments;           /* of the slot, or NULL */
     int inside;
-    const cpu_element *at;
+    const cpu_operand *at;
     int64_t image_step, row_step, row_inc, column_step, column_inc;
 } gather_view;
 
+/* In two parts there is no source in place, and this is for a phase that reads nothing. */
 static void view_in_place(gather_view *v) {
     const conv_shape *s = &v->job->shape;
     const int64_t c = s->groups * s->src_c, row = s->src_size[1] * c;
-    v->at = v->job->src + v->image0 * s->src_size[0] * row + (v->row0 * v->h.src_step + v->h.base) * row +
-            v->w.base * c + v->group * s->src_c + v->channel;
+    v->at = (const cpu_operand *)(const void *)v->job->src + v->image0 * s->src_size[0] * row +
+            (v->row0 * v->h.src_step + v->h.base) * row + v->w.base * c + v->group * s->src_c + v->channel;
     v->image_step = s->src_size[0] * row;
     v->row_step = v->h.src_step * row;
     v->row_inc = v->h.inc * row;
@@ -40,42 +42,42 @@ static void view_in_place(gather_view *v) {
 }
 
 /* `n` channels from `channel` on, as the prologue wants them. */
-static void copy_pixel(const conv_prologue *p, cpu_element *restrict to, const cpu_element *restrict from,
-                       int64_t channel, int64_t n) {
+static void copy_pixel(const conv_prologue *p, cpu_operand *restrict to, int64_t to_low,
+                       const cpu_element *restrict from, int64_t channel, int64_t n) {
     if (!p && n >= FEW_CHANNELS) {
-        memcpy(to, from, (size_t)n * sizeof *to);
+        operand_copy(to, to_low, from, n);
         return;
     }
-    for (int64_t c = 0; !p && c < n; c++) to[c] = from[c];
+    if (!p) operand_copy_few(to, to_low, from, n);
     for (int64_t c = 0; p && c < n; c++) {
         const float y = cpu_float(from[c]) * p->scale[channel + c] + p->shift[channel + c];
         const float low = y < p->lo ? p->lo : y;
-        to[c] = cpu_rounded(low > p->hi ? p->hi : low);
+        operand_set(to + c, to_low, low > p->hi ? p->hi : low);
     }
 }
 
 /* One source row of one image: to (columns, pixel) = every unit-th pixel from column base on, 0 outside. */
-static void copy_row(const gather_view *v, cpu_element *to, const cpu_element *row, int64_t columns, int64_t unit) {
+static void copy_row(const gather_view *v, cpu_operand *to, const cpu_element *row, int64_t columns, int64_t unit) {
     const conv_shape *s = &v->job->shape;
     const int64_t c = s->groups * s->src_c, pixel = v->job->pixel, first = v->group * s->src_c + v->channel;
-    const size_t bytes = (size_t)v->depth * sizeof *to;
+    const int64_t low = v->job->scratch_low;
     int64_t j = 0, x = v->w.base;
-    for (; j < columns && x < 0; j++, x += unit) memset(to + j * pixel, 0, bytes);
+    for (; j < columns && x < 0; j++, x += unit) operand_zero(to + j * pixel, low, v->depth);
     if (!v->job->prologue && unit == 1 && c == pixel && v->channels == pixel && j < columns && x < s->src_size[1]) {
         const int64_t n = cpu_min(columns - j, s->src_size[1] - x);
-        memcpy(to + j * pixel, row + x * c, (size_t)(n * pixel) * sizeof *to);
+        operand_copy(to + j * pixel, low, row + x * c, n * pixel);
         j += n;
         x += n;
     }
     for (; j < columns && x < s->src_size[1]; j++, x += unit) {
-        copy_pixel(v->job->prologue, to + j * pixel, row + x * c + first, first, v->channels);
-        if (v->depth > v->channels) to[j * pixel + v->channels] = 0;
+        copy_pixel(v->job->prologue, to + j * pixel, low, row + x * c + first, first, v->channels);
+        if (v->depth > v->channels) operand_zero(to + j * pixel + v->channels, low, 1);
     }
-    for (; j < columns; j++) memset(to + j * pixel, 0, bytes);
+    for (; j < columns; j++) operand_zero(to + j * pixel, low, v->depth);
 }
 
 /* The block's part of the source, with zeros beside it; rows outside of it are never read, and stay as they are. */
-static void view_copy(gather_view *v, cpu_element *scratch) {
+static void view_copy(gather_view *v, cpu_operand *scratch) {
     const conv_shape *s = &v->job->shape;
     const int64_t unit_h = conv_axis_unit(&v->h), unit_w = conv_axis_unit(&v->w);
     const int64_t rows = conv_axis_extent(&v->h, v->rows), columns = conv_axis_extent(&v->w, v->w.grid);
@@ -107,14 +109,15 @@ static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step
     const int64_t width = cpu_micro.columns, across = v->w.taps, all = v->h.taps * across;
     const int joined = v->column_inc == v->depth;
     int64_t n = 0;
-    for (; *tap < all && n < CONV_STEPS_KEPT; *tap += joined ? across : 1) {
+    for (; *tap < all && n + CPU_PRODUCTS <= CONV_STEPS_KEPT; *tap += joined ? across : 1) {
         const int64_t a = *tap / across, b = *tap % across;
         const int64_t y = i * v->h.src_step + v->h.base + a * v->h.inc;
         if (y < 0 || y >= v->job->shape.src_size[0]) continue;
         if (!joined && !column_seen(v, b)) continue;
-        steps[n++] = (cpu_step){.a = a * v->row_inc + b * v->column_inc,
-                                .b = *tap * v->depth * width,
-                                .k = joined ? across * v->depth : v->depth};
+        const cpu_step step = {.a = a * v->row_inc + b * v->column_inc,
+                               .b = *tap * v->depth * width,
+                               .k = joined ? across * v->depth : v->depth};
+        n += cpu_product(steps + n, step, v->job->scratch_low, v->job->packed_low);
     }
     return n;
 }
@@ -144,12 +147,12 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, int64_t se
                 n++;
             }
         }
-        if (CPU_BF16 && seen >= 0) {
+        if (CPU_LOW && seen >= 0) {
             conv_finish_low(v->job, &t, v->group * s->dst_c + panel * cpu_micro.columns);
             continue;
         }
         cpu_micro.by_row(&t);
-        if (CPU_BF16 || seen < 0) continue;
+        if (CPU_LOW || seen < 0) continue;
         conv_finish_tile(v->job, &t, v->group * s->dst_c + panel * cpu_micro.columns, seen, v->moments);
         seen += t.m;
     }
@@ -165,7 +168,8 @@ static void panel_tiles(const gather_view *v, int64_t panel) {
                   .init = v->bias ? v->bias + panel * width : NULL,
                   .a_k = 1,
                   .b_k = width,
-                  .n = cpu_min(width, s->dst_c - panel * width)};
+                  .n = cpu_min(width, s->dst_c - panel * width),
+                  .c_float = !CPU_LOW};
     for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
         int64_t tap = 0;
         t.add = v->channel > 0;
@@ -217,6 +221,7 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
         for (int64_t panel = cpu_part(job->panels, job->panel_parts, part); panel < end; panel++)
             panel_tiles(&v, panel);
     }
+    cpu_tiles_done();
     if (job->stream) cpu_stream_end();
 }
 

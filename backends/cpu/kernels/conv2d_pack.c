@@ -3,6 +3,7 @@
  * the last one, so that a tile reads its B from one end to the other. Depthwise weights: channels together.
  */
 #include "conv2d_depthwise.h"
+#include "cpu_operand.h"
 
 /* Where kernel row or column r stands: its phase, and its place among the taps of that phase. */
 static int64_t tap_place(const conv_shape *shape, int axis, int64_t r, conv_axis *out, int64_t *phase) {
@@ -15,20 +16,18 @@ static int64_t tap_place(const conv_shape *shape, int axis, int64_t r, conv_axis
 }
 
 /* One tap of a panel, block after block; `to` is the panel's first place, `taps` and `place` the phase's. */
-static void pack_tap(const conv_job *job, int64_t g, int64_t panel, int64_t tap, cpu_element *to, int64_t taps,
+static void pack_tap(const conv_job *job, int64_t g, int64_t panel, int64_t tap, cpu_operand *to, int64_t taps,
                      int64_t place) {
     const conv_shape *s = &job->shape;
     const int64_t all = s->kernel[0] * s->kernel[1], width = cpu_micro.columns, first = panel * width;
     const int64_t n = cpu_min(width, s->dst_c - first);
     for (int64_t c = 0; c < s->src_c; c += job->block_c) {
         const int64_t k = cpu_min(job->block_c, s->src_c - c);
-        cpu_element *block = to + (taps * c + place * cpu_depth(k)) * width;
-        if (s->transposed)
-            cpu_micro.pack_rows(block, job->weight + ((g * s->src_c + c) * all + tap) * s->dst_c + first,
-                                all * s->dst_c, k, n);
-        else
-            cpu_micro.pack_transposed(block, job->weight + ((g * s->dst_c + first) * all + tap) * s->src_c + c,
-                                      all * s->src_c, k, n);
+        cpu_operand *block = to + (taps * c + place * cpu_depth(k)) * width;
+        const float *from = job->weight + (s->transposed ? ((g * s->src_c + c) * all + tap) * s->dst_c + first
+                                                         : ((g * s->dst_c + first) * all + tap) * s->src_c + c);
+        operand_pack_weight(block, job->packed_low, from, all * (s->transposed ? s->dst_c : s->src_c), k, n,
+                            !s->transposed);
     }
 }
 
@@ -45,7 +44,7 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     if (a < 0 || b < 0) return;
     const int64_t place = a * w.taps + b, before = conv_taps_before(shape, &h, phase_h, phase_w);
     if (!CPU_BF16 && conv_is_depthwise(shape)) {
-        cpu_element *to = job->packed + (before + place) * depthwise_places(shape->groups, job->low);
+        cpu_operand *to = job->packed + (before + place) * depthwise_places(shape->groups, job->low);
         for (int64_t c = 0; c < shape->groups; c++)
             to[depthwise_place(c, job->low)] = cpu_rounded(job->weight[c * all + t]);
         return;

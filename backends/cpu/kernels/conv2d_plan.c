@@ -3,9 +3,9 @@
 
 /* A panel of weights, and a task's part of the source, as they should be to live together in a second-level cache. */
 #define PANEL_FLOATS 65536
-#define SOURCE_FLOATS (81920 * 4 / (int64_t)sizeof(cpu_element))
+#define SOURCE_FLOATS (81920 * 4 / (CPU_PARTS * (int64_t)sizeof(cpu_operand)))
 #define BLOCK_CHANNELS 512
-#define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_element))
+#define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_operand))
 #define TASKS_WANTED 32
 /* Pixels of a task: few enough to give many cores work; and fewer only when panels cannot be cut any more. */
 #define PIXELS_SMALL 112
@@ -56,7 +56,7 @@ static void plan_blocks(conv_job *job, const plan_sizes *z) {
     const conv_shape *s = &job->shape;
     const int64_t most = cpu_max(16, cpu_min(BLOCK_CHANNELS, PANEL_FLOATS / (z->taps * cpu_micro.columns)));
     /* bf16 would be rounded between blocks. */
-    job->blocks = CPU_BF16 ? 1 : cpu_ceil_div(s->src_c, most);
+    job->blocks = CPU_LOW ? 1 : cpu_ceil_div(s->src_c, most);
     job->block_c = s->src_c;
     if (job->blocks > 1) job->block_c = cpu_line_up(cpu_ceil_div(s->src_c, job->blocks));
     job->blocks = cpu_ceil_div(s->src_c, job->block_c);
@@ -114,12 +114,14 @@ void conv_job_plan(conv_job *job) {
     plan_blocks(job, &z);
     const int64_t step = shape->transposed ? 1 : shape->stride[1];
     job->spread = job->panels > 1 && shape->groups * shape->src_c * step * (int64_t)sizeof(cpu_element) % BAD_STEP == 0;
-    job->spread = job->spread || cpu_depth(shape->src_c) != shape->src_c;
+    job->spread = job->spread || cpu_depth(shape->src_c) != shape->src_c || CPU_PARTS > 1;
     plan_parts(job, &z);
-    job->packed_floats = cpu_line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);
+    job->packed_low = cpu_line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);
+    job->packed_floats = CPU_PARTS * job->packed_low;
     if (z.padded || job->spread || job->prologue) {
         const int64_t rows = extent_of(shape, 0, job->rows);
-        job->scratch_floats = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
+        job->scratch_low = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
+        job->scratch_floats = CPU_PARTS * job->scratch_low;
     }
 }
 
@@ -140,7 +142,7 @@ int64_t conv_most_steps(const conv_job *job) {
 
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
     if (!CPU_BF16 && job->winograd) return conv_winograd_workspace(job, n_workers);
-    uint64_t bytes = ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(cpu_element);
+    uint64_t bytes = ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(cpu_operand);
     if (job->epilogue && job->epilogue->mean)
         bytes += (uint64_t)(conv_slots(job) * 2 * job->shape.groups * job->shape.dst_c) * sizeof(double);
     return bytes;

@@ -1,21 +1,21 @@
 /*
- * Convolution backward-weight in bf16: dweight[o,r,s,c] = sum over pixels of grad[pixel,o] * x[pixel under tap
- * (r,s),c]. k are the pixels of an output row, and vdpbf16ps wants pairs of them. The gradient is packed in pairs, as
- * B; the source is transposed into a plane a channel, as A, where a row's pixels lie end to end: a tap is an offset
+ * Convolution backward-weight by products of bf16: dweight[o,r,s,c] = sum over pixels of grad[pixel,o] * x[pixel under
+ * tap (r,s),c]. k are the pixels of an output row, and the tiles want pairs of them. The gradient is packed in pairs,
+ * as B; the source is transposed into a plane a channel, as A, where a row's pixels lie end to end: a tap is an offset
  * into it, odd or even. With a stride, a row's columns are sorted by their remainder. Padding is zeros in the planes.
  *
  * Rows of the product are (tap, input channel), so that three channels fill tiles too; its columns are output channels.
  * Pixels are cut into chunks by shape; each has an f32 partial sum, and chunks are added in order, in double.
  */
 #include "conv2d.h"
-#include "gemm_bf16.h"
+#include "cpu_operand.h"
 
 #define TASKS_WANTED 32
 #define CHUNKS_MAX 32
 #define CHUNK_PIXELS 256
-#define PARTIAL_FLOATS 1572864 /* of all chunks together, about */
-#define PART_CHANNELS 256      /* of a task, at most */
-#define BLOCK_ELEMENTS 229376  /* of both operands, summed over before c is touched again */
+#define PARTIAL_FLOATS 1572864              /* of all chunks together, about */
+#define PART_CHANNELS 256                   /* of a task, at most */
+#define BLOCK_ELEMENTS (229376 / CPU_PARTS) /* of both operands, summed over before c is touched again */
 #define BLOCK_UNITS 128
 #define FLAT_UNIT 64   /* pixels */
 #define REDUCE_ROWS 16 /* of a task of the final sum: a cache line of the weight */
@@ -36,7 +36,8 @@ typedef struct weight_job {
     int64_t residues, columns; /* of the planes' rows: remainders by the stride, pixels of one */
     int64_t row_unit, rows;    /* source rows per plane row; plane rows of a band */
     int64_t band_step, plane;  /* elements of a band of a plane, of a whole plane */
-    int64_t grad_step, scratch_elements;
+    int64_t grad_step;
+    int64_t planes_low, pairs_low, scratch_elements; /* from high to low parts; of a worker */
 } weight_job;
 
 static void plan_parts(weight_job *job, int64_t pixels) {
@@ -100,7 +101,9 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     if (job->direct) job->partial_stride = cpu_line_up(job->taps * m * n);
     job->plane = odd_lines(job->block * job->band_step + CPU_PAIR);
     job->grad_step = job->depth * cpu_micro.columns;
-    job->scratch_elements = m * job->plane + job->block * job->band * job->depth * n;
+    job->planes_low = m * job->plane;
+    job->pairs_low = job->block * job->band * job->depth * n;
+    job->scratch_elements = CPU_PARTS * (job->planes_low + job->pairs_low);
 }
 
 /* A block of a task. */
@@ -122,19 +125,19 @@ static int64_t band_units(const weight_job *job, int64_t band, int64_t *image, i
 }
 
 /* One row of all planes: `n` pixels that are `step` pixels apart, zeros where they lie outside of [0, size). */
-static void copy_plane_row(const weight_block *b, uint16_t *to, const uint16_t *row, int64_t x, int64_t step,
+static void copy_plane_row(const weight_block *b, uint16_t *to, const cpu_element *row, int64_t x, int64_t step,
                            int64_t size) {
-    static const uint16_t nothing[PART_CHANNELS];
+    static const cpu_element nothing[PART_CHANNELS];
     const conv_shape *s = b->job->args->shape;
     const int64_t pixel = s->groups * s->src_c;
     for (int64_t t0 = 0; t0 < b->job->columns; t0 += CPU_TRANSPOSE_ROWS) {
-        const uint16_t *rows[CPU_TRANSPOSE_ROWS];
+        const cpu_element *rows[CPU_TRANSPOSE_ROWS];
         const int64_t n = cpu_min(CPU_TRANSPOSE_ROWS, b->job->columns - t0);
         for (int64_t t = 0; t < n; t++) {
             const int64_t at = x + (t0 + t) * step;
             rows[t] = at < 0 || at >= size ? nothing : row + at * pixel;
         }
-        cpu_bf16_transpose(to + t0, b->job->plane, rows, n, b->m1 - b->m0);
+        operand_transpose(to + t0, b->job->planes_low, b->job->plane, rows, n, b->m1 - b->m0);
     }
 }
 
@@ -142,7 +145,7 @@ static void copy_source(const weight_block *b, int64_t band, uint16_t *to) {
     const weight_job *job = b->job;
     const conv_shape *s = job->args->shape;
     const int64_t pixel = s->groups * s->src_c, step = s->stride[0] / job->row_unit;
-    const uint16_t *src = job->args->src + b->group * s->src_c + b->m0;
+    const cpu_element *src = job->args->src + b->group * s->src_c + b->m0;
     int64_t image, y0;
     const int64_t units = band_units(job, band, &image, &y0);
     if (s->flat) {
@@ -154,7 +157,7 @@ static void copy_source(const weight_block *b, int64_t band, uint16_t *to) {
     for (int64_t i = 0; i < rows; i++) {
         const int64_t y = y0 * s->stride[0] - s->padding[0] + i * job->row_unit;
         const int inside = y >= 0 && y < s->src_size[0];
-        const uint16_t *row = src + (inside ? (image * s->src_size[0] + y) * s->src_size[1] * pixel : 0);
+        const cpu_element *row = src + (inside ? (image * s->src_size[0] + y) * s->src_size[1] * pixel : 0);
         for (int64_t q = 0; q < job->residues; q++)
             copy_plane_row(b, to + (i * job->residues + q) * job->columns, row, q - s->padding[1], s->stride[1],
                            inside ? s->src_size[1] : 0);
@@ -173,10 +176,10 @@ static void copy_grad(const weight_block *b, int64_t band, int64_t at, int64_t a
         for (int64_t u = 0; u < units; u++, to += job->grad_step) {
             const int64_t first = (image * job->height + y0 + u) * width;
             const int64_t k = s->flat ? cpu_min(width, s->n - first) : width;
-            cpu_bf16_pack_rows(to, job->args->grad + first * pixel + b->group * s->dst_c + n, pixel, k,
-                               cpu_min(cpu_micro.columns, b->n1 - n));
+            operand_pack(to, job->pairs_low, job->args->grad + first * pixel + b->group * s->dst_c + n, pixel, k,
+                         cpu_min(cpu_micro.columns, b->n1 - n), 0);
             const int64_t packed = cpu_depth(k) * cpu_micro.columns;
-            memset(to + packed, 0, (size_t)(job->grad_step - packed) * sizeof *to);
+            operand_zero(to + packed, job->pairs_low, job->grad_step - packed);
         }
     }
 }
@@ -191,7 +194,7 @@ static void block_tiles(const weight_block *b, const cpu_step *steps, int64_t un
                   .a_rows = a_rows,
                   .c_rows = c_rows,
                   .steps = steps,
-                  .n_steps = units,
+                  .n_steps = units * CPU_PRODUCTS,
                   .a_k = 1,
                   .b_k = cpu_micro.columns,
                   .add = b->add,
@@ -219,14 +222,16 @@ static void run_block(const weight_block *b) {
     const weight_job *job = b->job;
     const conv_shape *s = job->args->shape;
     const int64_t step = s->flat ? 1 : s->stride[0] / job->row_unit;
-    cpu_step steps[BLOCK_UNITS];
+    cpu_step steps[BLOCK_UNITS * CPU_PRODUCTS];
     int64_t units = 0, image, y, at = 0;
     for (int64_t band = b->first; band < b->end; band++) {
         const int64_t here = band_units(job, band, &image, &y);
         copy_source(b, band, b->planes + (band - b->first) * job->band_step);
-        for (int64_t u = 0; u < here; u++, units++)
-            steps[units] = (cpu_step){(band - b->first) * job->band_step + u * step * job->residues * job->columns,
-                                      units * job->grad_step, job->depth};
+        for (int64_t u = 0; u < here; u++, units++) {
+            const cpu_step row = {(band - b->first) * job->band_step + u * step * job->residues * job->columns,
+                                  units * job->grad_step, job->depth};
+            (void)cpu_product(steps + units * CPU_PRODUCTS, row, job->planes_low, job->pairs_low);
+        }
     }
     for (int64_t band = b->first; band < b->end; band++) {
         copy_grad(b, band, at, units);
@@ -265,7 +270,7 @@ static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
     b.n0 = cpu_part(panels, job->n_parts, n_part) * cpu_micro.columns;
     b.n1 = cpu_min(s->dst_c, cpu_part(panels, job->n_parts, n_part + 1) * cpu_micro.columns);
     b.planes = job->scratch + worker * job->scratch_elements;
-    b.pairs = b.planes + cpu_ceil_div(s->src_c, job->m_parts) * job->plane;
+    b.pairs = b.planes + CPU_PARTS * job->planes_low;
     b.c_step = job->direct ? b.n1 - b.n0 : s->dst_c;
     b.c_tap = (job->direct ? b.m1 - b.m0 : s->src_c) * b.c_step;
     b.c = job->direct
@@ -277,6 +282,7 @@ static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
         run_block(&b);
         b.add = 1;
     }
+    cpu_tiles_done();
     if (!b.add) memset(b.c, 0, (size_t)(job->direct ? job->partial_stride : 0) * sizeof(float));
     if (job->direct) store_direct(&b);
 }

@@ -18,7 +18,7 @@ typedef struct cpu_gemm {
     int64_t batch, stride_a, stride_b, stride_c;
     int32_t trans_a, trans_b;
     int32_t add;              /* 1: to what c holds; without bias */
-    int32_t b_float, c_float; /* bf16 pack: b, or c, is f32 nevertheless */
+    int32_t b_float, c_float; /* products of bf16: b, or c, is f32 nevertheless */
     int32_t reserved;
 } cpu_gemm;
 

@@ -1,10 +1,10 @@
 /*
- * Matrix products in bf16 (dense.h), as dense.c has them in f32: a task is a block of one product's c and walks along
- * k. b is packed in pairs, from f32 or bf16; a is read where it lies, or copied, transposed or because its rows lie
- * badly in the cache. Sums of several stretches of k stay f32 until the last.
+ * Matrix products by products of bf16 (dense.h), as dense.c has them in f32: a task is a block of one product's c and
+ * walks along k. b is packed in pairs, from f32 or bf16; a is read where it lies, or copied: transposed, in two parts,
+ * or because its rows lie badly in the cache. Sums of several stretches of k stay f32 until the last.
  */
+#include "cpu_operand.h"
 #include "dense.h"
-#include "gemm_bf16.h"
 
 #define BLOCK_K 512
 #define BLOCK_ROWS 224
@@ -20,7 +20,8 @@ typedef struct gemm_job {
     int64_t panels, m_parts, n_parts; /* of one product */
     int64_t rows, part_panels;        /* of a task, at most */
     int64_t copy_a, a_step, panel_elements;
-    int64_t c_step; /* floats of a row of sums; 0: c itself is written */
+    int64_t c_step;       /* floats of a row of sums; 0: c itself is written */
+    int64_t a_low, b_low; /* from high to low parts */
     int64_t a_at, c_at, scratch_elements;
     uint16_t *scratch;
 } gemm_job;
@@ -44,12 +45,15 @@ static void gemm_plan(gemm_job *job, const cpu_gemm *g) {
             break;
     }
     const int64_t k = cpu_min(BLOCK_K, g->k);
-    job->copy_a = g->trans_a || (g->lda * (int64_t)sizeof(uint16_t) % BAD_STEP == 0 && job->part_panels >= COPY_PANELS);
+    const int bad = g->lda * (int64_t)sizeof(uint16_t) % BAD_STEP == 0 && job->part_panels >= COPY_PANELS;
+    job->copy_a = g->trans_a || CPU_PARTS > 1 || bad;
     job->a_step = (cpu_ceil_div(k, 32) | 1) * 32;
     job->panel_elements = cpu_depth(k) * cpu_micro.columns;
     if (!g->c_float && g->k > BLOCK_K) job->c_step = job->part_panels * cpu_micro.columns;
-    job->a_at = job->panel_elements * job->part_panels;
-    job->c_at = job->a_at + (job->copy_a ? job->rows * job->a_step : 0);
+    job->b_low = job->panel_elements * job->part_panels;
+    job->a_low = job->copy_a ? job->rows * job->a_step : 0;
+    job->a_at = CPU_PARTS * job->b_low;
+    job->c_at = job->a_at + CPU_PARTS * job->a_low;
     job->scratch_elements = cpu_line_up(job->c_at + job->rows * job->c_step * 2) + 32;
 }
 
@@ -63,17 +67,17 @@ typedef struct gemm_block {
 
 static void copy_a(const gemm_block *b) {
     const cpu_gemm *g = b->job->g;
-    const uint16_t *a = g->a + b->product * g->stride_a;
+    const cpu_element *a = g->a + b->product * g->stride_a;
     if (!g->trans_a) {
         for (int64_t i = b->m0; i < b->m1; i++)
-            memcpy(b->a_copy + (i - b->m0) * b->job->a_step, a + i * g->lda + b->k0, (size_t)b->k * sizeof *a);
+            operand_copy(b->a_copy + (i - b->m0) * b->job->a_step, b->job->a_low, a + i * g->lda + b->k0, b->k);
         return;
     }
     for (int64_t k = 0; k < b->k; k += CPU_TRANSPOSE_ROWS) {
-        const uint16_t *rows[CPU_TRANSPOSE_ROWS];
+        const cpu_element *rows[CPU_TRANSPOSE_ROWS];
         const int64_t n = cpu_min(CPU_TRANSPOSE_ROWS, b->k - k);
         for (int64_t t = 0; t < n; t++) rows[t] = a + (b->k0 + k + t) * g->lda + b->m0;
-        cpu_bf16_transpose(b->a_copy + k, b->job->a_step, rows, n, b->m1 - b->m0);
+        operand_transpose(b->a_copy + k, b->job->a_low, b->job->a_step, rows, n, b->m1 - b->m0);
     }
 }
 
@@ -84,10 +88,9 @@ static void pack_b(const gemm_block *b) {
         const int64_t j = panel * cpu_micro.columns, n = cpu_min(cpu_micro.columns, g->n - j);
         const int64_t at = b->product * g->stride_b + (g->trans_b ? j * g->ldb + b->k0 : b->k0 * g->ldb + j);
         if (g->b_float)
-            (g->trans_b ? cpu_micro.pack_transposed : cpu_micro.pack_rows)(to, (const float *)(const void *)g->b + at,
-                                                                           g->ldb, b->k, n);
+            operand_pack_weight(to, b->job->b_low, (const float *)(const void *)g->b + at, g->ldb, b->k, n, g->trans_b);
         else
-            (g->trans_b ? cpu_bf16_pack_transposed : cpu_bf16_pack_rows)(to, g->b + at, g->ldb, b->k, n);
+            operand_pack(to, b->job->b_low, g->b + at, g->ldb, b->k, n, g->trans_b);
     }
 }
 
@@ -103,12 +106,12 @@ static void block_tiles(const gemm_block *b) {
     const gemm_job *job = b->job;
     const cpu_gemm *g = job->g;
     const int64_t tiles = cpu_tiles(b->m1 - b->m0), a_step = b->a_copy ? job->a_step : g->lda;
-    const cpu_step step = {0, 0, b->k};
+    cpu_step steps[CPU_PRODUCTS];
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX];
     cpu_tile t = {.a_rows = a_rows,
                   .c_rows = c_rows,
-                  .steps = &step,
-                  .n_steps = 1,
+                  .steps = steps,
+                  .n_steps = cpu_product(steps, (cpu_step){0, 0, b->k}, job->a_low, job->b_low),
                   .a_k = 1,
                   .b_k = cpu_micro.columns,
                   .add = b->k0 > 0 || g->add,
@@ -120,7 +123,8 @@ static void block_tiles(const gemm_block *b) {
     for (int64_t tile = 0; tile < tiles; tile++) {
         const int64_t i = b->m0 + cpu_part(b->m1 - b->m0, tiles, tile);
         t.m = b->m0 + cpu_part(b->m1 - b->m0, tiles, tile + 1) - i;
-        t.a = b->a_copy ? b->a_copy + (i - b->m0) * a_step : g->a + b->product * g->stride_a + i * a_step + b->k0;
+        t.a = b->a_copy ? (const void *)(b->a_copy + (i - b->m0) * a_step)
+                        : (const void *)(g->a + b->product * g->stride_a + i * a_step + b->k0);
         for (int64_t panel = b->panel0; panel < b->panel1; panel++) {
             const int64_t j = panel * cpu_micro.columns;
             t.b = b->packed + (panel - b->panel0) * job->panel_elements;
@@ -153,9 +157,11 @@ static void gemm_task(void *ctx, uint64_t task, uint32_t worker) {
         block_tiles(&b);
         b.k0 += b.k;
     } while (b.k0 < g->k);
+    cpu_tiles_done();
     const int64_t j0 = b.panel0 * cpu_micro.columns, j1 = cpu_min(g->n, b.panel1 * cpu_micro.columns);
     for (int64_t i = b.m0; b.sums && i < b.m1; i++)
-        cpu_bf16_round(g->c + b.product * g->stride_c + i * g->ldc + j0, b.sums + (i - b.m0) * job->c_step, j1 - j0);
+        cpu_high_copy((uint16_t *)(void *)g->c + b.product * g->stride_c + i * g->ldc + j0,
+                      b.sums + (i - b.m0) * job->c_step, j1 - j0);
 }
 
 uint64_t cpu_gemm_workspace(const cpu_gemm *g, uint32_t n_workers) {

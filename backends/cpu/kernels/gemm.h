@@ -8,8 +8,8 @@
  * scalar loads beside the m*n/16 multiply-adds of each k, and no one has to copy what is already there.
  *
  * Every pack of kernels has one table, `cpu_micro`, from gemm_avx512.c, gemm_avx2.c, gemm_portable.c or, in pairs of k,
- * gemm_avx512_bf16.c; what calls it
- * (conv2d_*.c, dense.c) knows nothing of instruction sets. Operands are `void *` in units of the table's element type.
+ * gemm_avx512_bf16.c and gemm_amx.c; what calls it (conv2d_*.c, dense.c) knows nothing of instruction sets. Operands
+ * are `void *` in units of the table's element type.
  */
 #ifndef CVR_BACKENDS_CPU_GEMM_H
 #define CVR_BACKENDS_CPU_GEMM_H
@@ -18,41 +18,92 @@
 
 #include <cvr/plugin/bf16.h>
 
-/* What activations are made of: the pack cpu_avx512_bf16 has bf16, all others f32. Weights are f32 in either. */
-#ifdef CVR_PACK_BF16
+/*
+ * What a pack's tensors are, and what it multiplies. Weights, biases and their gradients are f32 everywhere.
+ *
+ *                     activations   operands of a product (scratch, panels)
+ *                     f32           f32
+ *   CVR_PACK_BF16     bf16          bf16
+ *   CVR_PACK_BF16X3   f32           bf16 in two parts: high = bf16(x), low = bf16(x - high), which keep 16 bits of x.
+ *                                   A product is three: high high + high low + low high, each a step of its own.
+ *
+ * CPU_BF16: products of bf16. CPU_LOW: activations of bf16. CPU_PARTS: of an operand's element.
+ */
+#if defined(CVR_PACK_BF16)
 #define CPU_BF16 1
-typedef uint16_t cpu_element;
-static inline float cpu_float(cpu_element x) {
-    return cvr_f32_of_bf16(x);
-}
-static inline cpu_element cpu_rounded(float x) {
-    return cvr_bf16_of_f32(x);
-}
+#define CPU_LOW 1
+#define CPU_PARTS 1
+#define CPU_TYPE CVR_BF16
 #define CPU_PRODUCT_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION | CVR_KERNEL_FAST_BF16)
 #define CPU_LOW_SUPPORTS(f) f
+typedef uint16_t cpu_element, cpu_operand;
+#elif defined(CVR_PACK_BF16X3)
+#define CPU_BF16 1
+#define CPU_LOW 0
+#define CPU_PARTS 2
+#define CPU_TYPE CVR_F32
+#define CPU_PRODUCT_FLAGS CPU_KERNEL_FLAGS
+#define CPU_LOW_SUPPORTS(f) f
+typedef float cpu_element;
+typedef uint16_t cpu_operand;
 #else
+#define CPU_BF16 0
+#define CPU_LOW 0
+#define CPU_PARTS 1
+#define CPU_TYPE CVR_F32
 #define CPU_PRODUCT_FLAGS CPU_KERNEL_FLAGS
 #define CPU_LOW_SUPPORTS(f) NULL
-#define CPU_BF16 0
-typedef float cpu_element;
-static inline float cpu_float(cpu_element x) {
-    return x;
-}
-static inline cpu_element cpu_rounded(float x) {
-    return x;
-}
+typedef float cpu_element, cpu_operand;
 #endif
-/* `supports` of the bf16 pack: which types operands have. */
+
+/* An activation as a number. */
+static inline float cpu_float(cpu_element x) {
+#if CPU_LOW
+    return cvr_f32_of_bf16(x);
+#else
+    return x;
+#endif
+}
+
+/* A number as an operand; in two parts, the high one. */
+static inline cpu_operand cpu_rounded(float x) {
+#if CPU_BF16
+    return cvr_bf16_of_f32(x);
+#else
+    return x;
+#endif
+}
+
+/* `supports` of the packs of bf16 products: which types tensors have. */
 int32_t cpu_bf16_supports_sum(const cvr_signature *sig, cvr_error *reason);
 int32_t cpu_bf16_supports_dense(const cvr_signature *sig, cvr_error *reason);
 
+/* Of the largest tile of any table that this pack may have. */
+#ifdef CVR_PACK_AMX
+#define CPU_AMX 1
+#define CPU_TILE_ROWS_MAX 32
+#else
+#define CPU_AMX 0
 #define CPU_TILE_ROWS_MAX 14
+#endif
 #define CPU_TILE_COLUMNS_MAX 32
 
 /* One A_s and B_s: offsets from the tile's a and b in elements, and how many k. */
 typedef struct cpu_step {
     int64_t a, b, k;
 } cpu_step;
+
+/* Steps of one product. */
+#define CPU_PRODUCTS (CPU_PARTS > 1 ? 3 : 1)
+
+/* Writes a product's steps; a_low and b_low are where the low parts lie, relative to the high ones. */
+static inline int64_t cpu_product(cpu_step *to, cpu_step high, int64_t a_low, int64_t b_low) {
+    to[0] = high;
+    if (CPU_PARTS == 1) return CPU_PRODUCTS;
+    to[1] = (cpu_step){high.a, high.b + b_low, high.k};
+    to[2] = (cpu_step){high.a + a_low, high.b, high.k};
+    return CPU_PRODUCTS;
+}
 
 typedef struct cpu_tile {
     const void *a, *b;
@@ -65,7 +116,7 @@ typedef struct cpu_tile {
     int64_t a_k, b_k; /* elements from one k to the next; by_row has a_k = 1 */
     int64_t m, n;     /* 1 <= m <= rows, 1 <= n <= columns of the table */
     int64_t add;      /* 1: to what c holds (init is then not looked at) */
-    int64_t c_float;  /* 1: c is f32 in a bf16 pack too, as it has to be with `add` */
+    int64_t c_float;  /* 1: c is f32 where products are of bf16, too, as it has to be with `add` */
     int64_t stream;   /* 1: whole vectors of c, which are aligned, go past the caches (cpu_stream.h) */
 } cpu_tile;
 
@@ -76,15 +127,36 @@ typedef struct cpu_micro_table {
     void (*by_row)(const cpu_tile *t);
     /* A_s[i,k] = a[steps[s].a + i + k * a_k]: a transposed operand. Not in bf16, where pairs of k lie together. */
     void (*by_column)(const cpu_tile *t);
-    /* A panel of B: `to` is (k, columns), zero past the n-th column. to[c,j] = from[j * from_step + c]. */
-    void (*pack_transposed)(cpu_element *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    /* A panel of B: `to` is (k, columns), zero past the n-th column; the high part, where there are two. to[c,j] =
+     * from[j * from_step + c]. */
+    void (*pack_transposed)(cpu_operand *to, const float *from, int64_t from_step, int64_t k, int64_t n);
     /* to[c,j] = from[c * from_step + j] */
-    void (*pack_rows)(cpu_element *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    void (*pack_rows)(cpu_operand *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+    /* What a thread's tiles hold on to is let go; NULL: nothing. */
+    void (*done)(void);
 } cpu_micro_table;
 
 extern const cpu_micro_table cpu_micro;
 
-/* Tiles that `n` rows are split into, evenly: 32 rows at most 14 high are 11 + 11 + 10. */
+/* The end of a task that ran tiles. */
+static inline void cpu_tiles_done(void) {
+    if (cpu_micro.done) cpu_micro.done();
+}
+
+/* CVR_OK, or why the table must not be used on this machine: where few machines could test it, it tests itself. */
+#ifdef CVR_PACK_AMX
+int32_t cpu_micro_works(cvr_error *reason);
+#else
+static inline int32_t cpu_micro_works(cvr_error *reason) {
+    (void)reason;
+    return CVR_OK;
+}
+#endif
+
+/*
+ * Tiles that `n` rows are split into, evenly: 32 rows at most 14 high are 11 + 11 + 10. For AMX, too: its time goes by
+ * rows, and by the wait for the sum before where a tile has few, so that 20 + 20 rows are not slower than 32 + 8.
+ */
 static inline int64_t cpu_tiles(int64_t n) {
     return cpu_ceil_div(n, cpu_micro.rows);
 }

@@ -1,8 +1,16 @@
-/* What the bf16 pack packs operands with, beside cpu_micro (gemm.h): its kernels multiply pairs of neighbours in k. */
+/* What the packs of bf16 products prepare operands with, beside cpu_micro (gemm.h): tiles multiply pairs of neighbours
+ * in k. gemm_bf16_pack.c. */
 #ifndef CVR_BACKENDS_CPU_GEMM_BF16_H
 #define CVR_BACKENDS_CPU_GEMM_BF16_H
 
 #include "gemm.h"
+
+#define TILE_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define TILE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TILE_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /* A panel of B is (k/2, columns, 2), zeros past the n-th column and beside an odd last k. */
 #define CPU_PAIR 2
@@ -12,10 +20,20 @@
 
 /* to[c * to_step + t] = rows[t][c] for `n` <= CPU_TRANSPOSE_ROWS rows and c < columns. */
 void cpu_bf16_transpose(uint16_t *to, int64_t to_step, const uint16_t *const *rows, int64_t n, int64_t columns);
-/* cpu_micro.pack_rows and pack_transposed, from bf16. */
+/* Panels as gemm.h has them: from bf16; */
 void cpu_bf16_pack_rows(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n);
 void cpu_bf16_pack_transposed(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n);
-/* to[j] = from[j], rounded to nearest even. */
-void cpu_bf16_round(uint16_t *to, const float *from, int64_t n);
+
+/* From f32, rounded to nearest even: the high part. */
+void cpu_high_transpose(uint16_t *to, int64_t to_step, const float *const *rows, int64_t n, int64_t columns);
+void cpu_high_pack_rows(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_high_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_high_copy(uint16_t *to, const float *from, int64_t n);
+
+/* From f32, what the high part leaves: the low part. Of what is not finite it is a NaN. */
+void cpu_low_transpose(uint16_t *to, int64_t to_step, const float *const *rows, int64_t n, int64_t columns);
+void cpu_low_pack_rows(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_low_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
+void cpu_low_copy(uint16_t *to, const float *from, int64_t n);
 
 #endif

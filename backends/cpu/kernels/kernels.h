@@ -31,6 +31,9 @@ typedef struct cpu_kernel_table {
 /* What a pack registers, NULL at its end: tables.c has all that stand below. */
 extern const cpu_kernel_table *const cpu_pack_tables[];
 
+/* Whom to tell; set when the pack is loaded. */
+extern const cvr_host *cpu_pack_host;
+
 /* One table a family of ops. */
 extern const cpu_kernel_table cpu_conv_kernels;
 extern const cpu_kernel_table cpu_conv_act_kernels;

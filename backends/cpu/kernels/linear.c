@@ -12,7 +12,7 @@ static int64_t columns_of(const cvr_tensor *t) {
     return t->shape[t->rank - 1];
 }
 
-/* Which operands of the bf16 pack are f32: weights, and their gradients. */
+/* Which operands of a product of bf16 are f32: weights, and their gradients. */
 static void set_types(cpu_gemm *g, const cvr_tensor *b, const cvr_tensor *c) {
     g->b = b->data;
     g->c = c->data;

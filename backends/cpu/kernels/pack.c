@@ -25,8 +25,10 @@ static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error
     return r->add(r, CVR_KIND_KERNEL, &desc, err);
 }
 
+const cvr_host *cpu_pack_host;
+
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    (void)host;
+    cpu_pack_host = host;
     for (const cpu_kernel_table *const *t = cpu_pack_tables; *t; t++)
         for (uint64_t i = 0; i < (*t)->n_kernels; i++) {
             const int32_t status = add_kernel(r, &(*t)->kernels[i], err);

@@ -1,4 +1,5 @@
-/* The tables of the bf16 pack: products alone. Other kernels that take bf16 are in the packs of tables.c. */
+/* The tables of the packs of bf16 products: products alone. Other kernels that take bf16 are in the packs of tables.c.
+ */
 #include "kernels.h"
 
 const cpu_kernel_table *const cpu_pack_tables[] = {

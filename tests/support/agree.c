@@ -1,0 +1,124 @@
+/* See agree.h. */
+#include "agree.h"
+#include <criterion/criterion.h>
+#include <math.h>
+
+typedef struct bench {
+    case_machine reference, one, three;
+    const agree_what *what;
+} bench;
+
+static bool is_kept(const char *name) {
+    return strncmp(name, "kept", 4) == 0;
+}
+
+/* Every result of `want` must be in `have`, within `relative` (0: bit for bit); of `terms` where they are given. */
+static bool alike(const layer_case *c, const case_result *have, const case_result *want, const case_result *terms,
+                  double relative, const char *what, char *why, size_t size) {
+    for (uint32_t i = 0; i < want->n; i++) {
+        const case_tensor *w = &want->all[i], *h = case_result_find(have, w->name);
+        double far = INFINITY;
+        if (is_kept(w->name)) continue;
+        const case_tensor *sum = terms ? case_result_find(terms, w->name) : NULL;
+        if (h && sum)
+            far = case_distance_by_terms(h, w, sum, relative);
+        else if (h && relative > 0)
+            far = case_distance_in(c, h, w, relative);
+        else if (h && case_bytes(&h->type) == case_bytes(&w->type))
+            far = memcmp(h->data, w->data, case_bytes(&w->type)) == 0 ? 0 : INFINITY;
+        if (far <= 1) continue;
+        (void)snprintf(why, size, "%s: %s differs (%.3g times what is allowed)", what, w->name, far);
+        return false;
+    }
+    return true;
+}
+
+static bool run_on(const case_machine *m, const layer_case *c, case_result *r, char *why, size_t size) {
+    cvr_error err;
+    cvr_error_init(&err);
+    if (case_result_of(m, c, r, &err) == CVR_OK) return true;
+    (void)snprintf(why, size, "on %s: %.400s", m->label, err.message);
+    return false;
+}
+
+/* One thread and three, in place and not: no bit may differ. */
+static void same_bits(const bench *b, layer_case *c, const case_result *one, char *why, size_t size) {
+    case_result other;
+    if (!run_on(&b->three, c, &other, why, size)) return;
+    const bool same = alike(c, &other, one, NULL, 0, "three threads against one", why, size);
+    case_result_clear(&other);
+    c->keep_inputs = true;
+    if (!same || !run_on(&b->one, c, &other, why, size)) return;
+    (void)alike(c, &other, one, NULL, 0, "inputs kept against in place", why, size);
+    case_result_clear(&other);
+    c->keep_inputs = false;
+}
+
+/* An input of conv2d_act. */
+#define ACT_MEAN 5
+
+static void drop_signs(case_tensor *t, float sign) {
+    const size_t n = t->data && t->type.dtype == CVR_F32 ? case_bytes(&t->type) / sizeof(float) : 0;
+    for (size_t i = 0; i < n; i++) ((float *)t->data)[i] = sign * fabsf(((float *)t->data)[i]);
+}
+
+/* What an op of products gives for numbers without signs, and without activation: the sum of |a||b| of each result. */
+static bool run_terms(const bench *b, const layer_case *c, case_result *r, char *why, size_t size) {
+    layer_case copy = *c;
+    case_tensor *const groups[] = {copy.inputs, copy.params, copy.gradients};
+    const uint32_t counts[] = {c->n_inputs, c->n_params, c->n_gradients};
+    char *activation = strstr(copy.settings, "activation=");
+    bool good = true;
+    if (activation) *activation = '\0';
+    for (size_t g = 0; g < 3; g++)
+        for (uint32_t i = 0; i < counts[g]; i++) {
+            case_tensor *t = &groups[g][i];
+            const case_tensor was = *t;
+            if (!was.data) continue;
+            good = case_tensor_set(t, was.name, &was.type, was.data) && good;
+            t->constant = was.constant;
+            /* The mean that conv2d_act subtracts is to add. */
+            drop_signs(t, g == 0 && i == ACT_MEAN && strcmp(c->layer, "op:conv2d_act") == 0 ? -1 : 1);
+        }
+    good = good && run_on(&b->reference, &copy, r, why, size);
+    layer_case_clear(&copy);
+    return good;
+}
+
+static void agree_once(const bench *b, layer_case *c, bool bits, const char *what, char *why, size_t size) {
+    case_result reference, one, terms;
+    const bool by_terms = b->what->by_terms;
+    memset(&terms, 0, sizeof terms);
+    if (!run_on(&b->reference, c, &reference, why, size)) return;
+    if ((!by_terms || run_terms(b, c, &terms, why, size)) && run_on(&b->one, c, &one, why, size)) {
+        if (alike(c, &one, &reference, by_terms ? &terms : NULL, b->what->relative, what, why, size) && bits)
+            same_bits(b, c, &one, why, size);
+        case_result_clear(&one);
+    }
+    case_result_clear(&terms);
+    case_result_clear(&reference);
+}
+
+static void agree(void *ctx, layer_case *c, char *why, size_t size) {
+    const bench *b = ctx;
+    c->low = b->what->low;
+    c->math = b->what->math;
+    agree_once(b, c, true, "against the reference", why, size);
+    if (*why) return;
+    c->training = c->backward = false;
+    agree_once(b, c, false, "evaluation, against the reference", why, size);
+}
+
+size_t agree_all(const agree_what *what) {
+    bench b = {.what = what};
+    cvr_error err;
+    cvr_error_init(&err);
+    cr_assert_eq(machine_open(&b.reference, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(machine_open(&b.one, what->backend, what->isa, 1, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(machine_open(&b.three, what->backend, what->isa, 3, &err), CVR_OK, "%s", err.message);
+    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", what->family, &b.reference, agree, &b);
+    machine_close(&b.reference);
+    machine_close(&b.one);
+    machine_close(&b.three);
+    return complaints;
+}

@@ -1,0 +1,33 @@
+/*
+ * Random cases on two machines: a backend's kernels against the reference, the same bits from one thread and from
+ * three, and the same bits whether or not results are computed in place.
+ */
+#ifndef CVR_TEST_AGREE_H
+#define CVR_TEST_AGREE_H
+
+#include "draw.h"
+
+/*
+ * |a - b| <= relative (|b| + max |b|), as in golden_test.c, and what case_distance_in adds. In bf16 the reference
+ * rounds each node's result once, and AGREE_LOW is six units in the last place, of which kernels that round weights to
+ * bf16, as the reference does not, take two. bf16x3 leaves out low low, up to 2^-18 |a||b|, and rounds both low parts,
+ * up to 2^-18 |a||b| each; with sums in f32 it keeps AGREE_BF16X3 of the sum of |a||b|. One product is off by up to
+ * 2^-8.
+ */
+#define AGREE_F32 1e-5
+#define AGREE_LOW 0x1.8p-6
+#define AGREE_BF16X3 0x1p-15
+
+typedef struct agree_what {
+    const char *backend, *isa; /* as machine_open has them */
+    const char *family;        /* of cases: what their files' names begin with; "" is all */
+    bool low;                  /* bf16 programs */
+    uint32_t math;             /* CVR_MATH_* */
+    double relative;
+    bool by_terms; /* where results are sums of products: of the sum of |a||b|, element by element, in place of |b| */
+} agree_what;
+
+/* Every draw, training and evaluation; returns how many there was something to complain about. */
+size_t agree_all(const agree_what *what);
+
+#endif

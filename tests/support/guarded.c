@@ -1,0 +1,77 @@
+/* See guarded.h. */
+#define _DEFAULT_SOURCE
+#include "guarded.h"
+#include "guard.h"
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct bench {
+    case_machine plain, guarded;
+    const agree_what *what;
+} bench;
+
+static cvr_plugins *registry;
+static char running[700], kernel[400];
+
+static uint64_t mutates(const char *op) {
+    const void *desc;
+    return cvr_plugins_find(registry, CVR_KIND_OP, op, &desc, NULL) == CVR_OK ? ((const cvr_op_desc *)desc)->mutates
+                                                                              : 0;
+}
+
+static void entering(const char *node, const char *op, const char *isa) {
+    (void)snprintf(kernel, sizeof kernel, "node %.100s, op %.60s, isa `%.60s`\n", node, op, isa);
+}
+
+static void on_fault(int signal) {
+    static const char what[] = "out of bounds, or a write to an input: ";
+    if (write(2, what, sizeof what - 1) < 0 || write(2, running, strlen(running)) < 0) _exit(3);
+    if (write(2, kernel, strlen(kernel)) < 0) _exit(3);
+    _exit(signal);
+}
+
+static void guard_case(void *ctx, layer_case *c, char *why, size_t size) {
+    const bench *b = ctx;
+    case_result plain, guarded;
+    cvr_error err;
+    cvr_error_init(&err);
+    c->low = b->what->low;
+    c->math = b->what->math;
+    (void)snprintf(running, sizeof running, "%s: %s %s; ", c->label, c->layer, c->settings);
+    if (case_result_of(&b->plain, c, &plain, &err) != CVR_OK) {
+        (void)snprintf(why, size, "%.350s", err.message);
+        return;
+    }
+    if (case_result_of(&b->guarded, c, &guarded, &err) != CVR_OK) {
+        (void)snprintf(why, size, "%.350s", err.message);
+    } else {
+        for (uint32_t i = 0; i < plain.n && !*why; i++) {
+            const case_tensor *g = case_result_find(&guarded, plain.all[i].name);
+            if (!g || !(case_distance_in(c, g, &plain.all[i], b->what->relative) <= 1))
+                (void)snprintf(why, size, "%s differs between guard pages", plain.all[i].name);
+        }
+        case_result_clear(&guarded);
+    }
+    case_result_clear(&plain);
+}
+
+size_t guarded_all(const agree_what *what) {
+    static const guard_service service = {sizeof service, mutates, entering};
+    bench b = {.what = what};
+    cvr_error err;
+    cvr_error_init(&err);
+    (void)signal(SIGSEGV, on_fault);
+    (void)signal(SIGBUS, on_fault);
+    cr_assert_eq(machine_open(&b.plain, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
+    registry = b.plain.plugins;
+    cvr_plugins *plugins;
+    cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
+    cvr_plugins_offer(plugins, GUARD_SERVICE, &service);
+    cr_assert_eq(machine_open_on(&b.guarded, plugins, what->backend, what->isa, 2, &err), CVR_OK, "%s", err.message);
+    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", what->family, &b.plain, guard_case, &b);
+    machine_close(&b.guarded);
+    machine_close(&b.plain);
+    return complaints;
+}
