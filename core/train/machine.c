@@ -135,7 +135,7 @@ static int32_t explain_bf16x3(cvr_session *s, machine *m, const entry *e, bool t
     if (status == CVR_OK) {
         const size_t n = nodes_apart(e->program, in_f32.program);
         if (n)
-            cvr_log(CVR_LOG_INFO, "precision=bf16x3: so do %zu nodes of %zu multiply; the rest is in f32", n,
+            cvr_log(CVR_LOG_INFO, "precision=bf16x3: %zu of %zu nodes multiply so; the others compute in f32", n,
                     cvr_program_nodes(e->program));
         else
             cvr_log(CVR_LOG_WARNING, "precision=bf16x3: no kernel for this machine multiplies so; it computes in f32");
