@@ -38,9 +38,27 @@ TILE_INLINE void tile_sum(__m512 acc[][2], const cpu_tile *t, int m, int vectors
     }
 }
 
+/* A row's 32 columns are a cache line of bf16. */
+TILE_INLINE void store_lines(const cpu_tile *t, __m512 acc[][2], int m) {
+    TILE_UNROLL
+    for (int i = 0; i < m; i++) {
+        __m512i *c = (__m512i *)(void *)((uint16_t *)t->c + t->c_rows[i]);
+        const __m512i line = (__m512i)_mm512_cvtne2ps_pbh(acc[i][1], acc[i][0]);
+        if (t->stream)
+            _mm512_stream_si512(c, line);
+        else
+            _mm512_storeu_si512(c, line);
+    }
+}
+
 /* Panels have all their columns, so that only what lies beside them is masked: init and c. */
 TILE_INLINE void tile_run(const cpu_tile *t, int m, int vectors) {
     __m512 acc[CPU_TILE_ROWS_MAX][2];
+    const int lines = vectors == 2 && t->n == 2 * LANES && !t->c_float;
+    if (lines && !t->stream) {
+        TILE_UNROLL
+        for (int i = 0; i < m; i++) __builtin_prefetch((uint16_t *)t->c + t->c_rows[i], 1);
+    }
     const __mmask16 tail = (__mmask16)(0xFFFFu >> (LANES - (t->n - (vectors - 1) * LANES)));
     TILE_UNROLL
     for (int v = 0; v < vectors; v++) {
@@ -51,6 +69,10 @@ TILE_INLINE void tile_run(const cpu_tile *t, int m, int vectors) {
         for (int i = 0; i < m; i++) acc[i][v] = first;
     }
     tile_sum(acc, t, m, vectors);
+    if (lines) {
+        store_lines(t, acc, m);
+        return;
+    }
     TILE_UNROLL
     for (int i = 0; i < m; i++) {
         TILE_UNROLL
