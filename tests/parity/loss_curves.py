@@ -99,7 +99,7 @@ def compare(name, a, b, what, bound=None):
     every = differences(a, b)
     last = differences([statistics.mean(a[-10:])], [statistics.mean(b[-10:])])[0]
     good = bound is None or max(every) <= bound[0] and last <= bound[1]
-    limits = f"{bound[0]:8.0e} {bound[1]:8.0e}" if bound else " " * 17
+    limits = f"{bound[0]:8.1e} {bound[1]:8.1e}" if bound else " " * 17
     print(f"{name:15} {what:32} {len(a):5} {b[0]:8.4f} {b[-1]:8.4f} {max(every):9.1e} {last:9.1e} {limits}{'' if good else '  PARTED'}", flush=True)
     return good
 
