@@ -1,14 +1,16 @@
 """Training steps, or inference, of cvrun and of PyTorch in turn, as a table of ratios; see the script against_pytorch.
 
-Equality first: before a case is timed, both sides train on one small batch from the same weights. Where a step's loss differs by
-more than the bound of its precision, or than a third of what the loss moves by, the row is marked PARTED, and its speed does not count (the last column has the largest difference).
+Equality first: before a case is timed, both sides train on one small batch from the same weights. A row is marked PARTED, and its
+speed does not count, where a step's loss differs by more than the bound of its precision or a third of what the loss moves by; in
+bf16 twice what PyTorch in bf16 differs from itself in f32 is allowed where that is more. Where it is more than the loss moves by, no
+difference could show, and that is said. The last column has the largest difference.
 
 Every measurement is a process of its own: cvrun on its random pictures (data.format=fake), PyTorch on one random batch in each of its
 modes. The first round runs all modes; those within 15 % of the best run in the others too, and the best by its median counts. A mode
 that fails is told and does not count. Speed is the median over the steps after the first ones, the ratio that of a round: both
 sides one after the other. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
 the column "steps" less what there was before the first step."""
-import argparse, csv, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+import argparse, copy, csv, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "parity"))
@@ -26,7 +28,7 @@ CASES = {
     "small_cnn": dict(model="small_cnn", batch=128, size=28, channels=1, check=28, lr=0.01),
     "resnet18_cifar": dict(model="resnet18_cifar", batch=128, size=32, check=32),
     "resnet18": dict(model="resnet18", batch=32, size=224, check=64, lr=0.00005),
-    "resnet50": dict(model="resnet50", batch=32, size=224, check=64, lr=0.000005),
+    "resnet50": dict(model="resnet50", batch=32, size=224, check=64, lr=5e-8),
     "resnet50_infer_1": dict(model="resnet50", batch=1, size=224, inference=True),
     "resnet50_infer_32": dict(model="resnet50", batch=32, size=224, inference=True),
     "vgg16": dict(model="vgg16", batch=16, size=224, check=64, lr=0.01, plain="dropout = 0"),
@@ -199,9 +201,17 @@ def check(words):
         more = f"weights = {folder}/start.safetensors\n{case['plain']}\n"
         (folder / "recipe.ini").write_text(recipe(small, 1, precision, more=more))
         mine = step_losses(train(cvrun, folder / "recipe.ini", folder, "check", f"epochs={CHECK_STEPS}", f"lr={case['lr']}", "seed=0"))
-    optimizer = torch.optim.SGD(net.parameters(), lr=case["lr"], momentum=0.9)
-    other = torch_losses(net, optimizer, [(x.float() / 255, y)] * CHECK_STEPS, precision == "bf16")
-    print(json.dumps({"difference": max(differences(mine, other)), "moved": (max(other) - min(other)) / other[0]}))
+
+    def learn(low):
+        copied = copy.deepcopy(net)
+        optimizer = torch.optim.SGD(copied.parameters(), lr=case["lr"], momentum=0.9)
+        return torch_losses(copied, optimizer, [(x.float() / 255, y)] * CHECK_STEPS, low)
+
+    other, exact = learn(precision == "bf16"), learn(False)
+    found = {"difference": max(differences(mine, other)), "moved": (max(exact) - min(exact)) / exact[0]}
+    rounding = max(differences(other, exact))  # what bf16 alone makes of it in PyTorch; 0 in f32
+    bound = max(min(BOUNDS[precision], found["moved"] / 3), 2 * rounding)
+    print(json.dumps(found | {"rounding": rounding, "bound": bound}))
 
 
 def parting(case, options, precision):
@@ -270,8 +280,9 @@ def print_row(row):
         cells += ["-", "none ran"] + ["-"] * 8
     print_cells(*cells, "-" if difference is None else f"{difference:.1e}")
     if not row["counts"]:
-        bound = min(BOUNDS[row["precision"]], row["moved"] / 3)
-        print(f"  PARTED: the losses, which moved by {row['moved']:.1e}, differ by more than {bound:.0e}; the speed does not count", flush=True)
+        print(f"  PARTED: the losses, which moved by {row['moved']:.1e}, differ by more than {row['bound']:.1e}; the speed does not count", flush=True)
+    elif difference is not None and row["bound"] >= row["moved"]:
+        print(f"  the check says little: {row['bound']:.1e} is allowed, and the loss moves by {row['moved']:.1e}", flush=True)
     for mode, why in row["failed"].items():
         print(f"  {mode} failed: {why}", flush=True)
 
@@ -279,9 +290,9 @@ def print_row(row):
 def run_case(name, options, precision):
     case = case_of(name, options)
     checked = not (options.no_check or case["inference"])
-    equal = parting(case, options, precision) if checked else {"difference": None, "moved": None}
+    equal = parting(case, options, precision) if checked else {"difference": None}
     row = compare(name, options, precision) | equal
-    row["counts"] = not checked or equal["difference"] <= min(BOUNDS[precision], equal["moved"] / 3)
+    row["counts"] = not checked or equal["difference"] <= equal["bound"]
     print_row(row)
     return row
 
