@@ -53,6 +53,6 @@ done
 [ "$(awk '{print length}' out.txt | sort -n | tail -n 1)" -le 120 ] || fail "the table is wider than 120 columns"
 [ ! -e runs ] || fail "bench made a run folder"
 
-# a backend that leaves the calibration to the host has no shares, and says so
+# a backend that is not there
 expect 2 "no backend" "$CVRUN" bench net.ini backend.name=nobody
 done_with bench_test
