@@ -1,20 +1,44 @@
 """Training steps, or inference, of cvrun and of PyTorch in turn, as a table of ratios; see the script against_pytorch.
 
-Every measurement is a process of its own: cvrun on its random pictures (data.format=fake), PyTorch on one random batch
-in each of its modes, the best of which counts. Speed is the median over the steps after the first ones; memory is the
-process's peak. Whether both learn the same is what tests/parity/models.py and loss_curves.py show."""
-import argparse, csv, json, os, pathlib, statistics, subprocess, sys, tempfile, time
+Equality first: before a case is timed, both sides train on one small batch from the same weights. A row is marked PARTED, and its
+speed does not count, where a step's loss differs by more than the bound of its precision or a third of what the loss moves by; in
+bf16 twice what PyTorch in bf16 differs from itself in f32 is allowed where that is more. Where it is more than the loss moves by, no
+difference could show, and that is said. The last column has the largest difference.
 
-# name: (cvrun's model, its settings, torch's model, batch, picture size, channels)
+Every measurement is a process of its own: cvrun on its random pictures (data.format=fake), PyTorch on one random batch in each of its
+modes. The first round runs all modes; those within 15 % of the best run in the others too, and the best by its median counts. A mode
+that fails is told and does not count. Speed is the median over the steps after the first ones, the ratio that of a round: both
+sides one after the other. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
+the column "steps" less what there was before the first step."""
+import argparse, copy, csv, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "parity"))
+THREADS = 2
+SKIPPED = 3  # first steps, which warm up
+CLASSES = 10
+MODES = ["nchw", "channels_last", "compile"]
+CLOSE = 0.85  # of the best mode's speed: worth another round
+CHECK_BATCH, CHECK_STEPS = 8, 6
+BOUNDS = {"f32": 1e-3, "bf16": 2e-2}  # of a loss, relative; see tests/parity/loss_curves.py for longer curves
+
+# name: model, batch, picture size, and what differs from a training case of three channels. `check` is the size of the pictures
+# that both learn from first, `lr` at which rate (small enough for rounding not to be blown up), `plain` what turns chance off.
 CASES = {
-    "resnet50": ("resnet50", "", "resnet50", 32, 224, 3),
-    "resnet18_cifar": ("resnet18_cifar", "", "resnet18_cifar", 128, 32, 3),
-    "vgg16": ("vgg16", "", "vgg16", 16, 224, 3),
-    "small_cnn": (None, "", "small_cnn", 128, 28, 1),
-    "mobilenet_v2": ("mobilenet_v2", "", "mobilenet_v2", 32, 224, 3),
-    "vit_b_16": ("vit_b_16", "", "vit_b_16", 16, 224, 3),
-    "convnext_tiny": ("convnext_tiny", "", "convnext_tiny", 16, 224, 3),
+    "small_cnn": dict(model="small_cnn", batch=128, size=28, channels=1, check=28, lr=0.01),
+    "resnet18_cifar": dict(model="resnet18_cifar", batch=128, size=32, check=32),
+    "resnet18": dict(model="resnet18", batch=32, size=224, check=64, lr=0.00005),
+    "resnet50": dict(model="resnet50", batch=32, size=224, check=64, lr=5e-8),
+    "resnet50_infer_1": dict(model="resnet50", batch=1, size=224, inference=True),
+    "resnet50_infer_32": dict(model="resnet50", batch=32, size=224, inference=True),
+    "vgg16": dict(model="vgg16", batch=16, size=224, check=64, lr=0.01, plain="dropout = 0"),
+    "mobilenet_v2": dict(model="mobilenet_v2", batch=32, size=224, check=64, lr=0.000005, plain="dropout = 0"),
+    "vit_b_16": dict(model="vit_b_16", batch=16, size=224, check=64),
+    "convnext_tiny": dict(model="convnext_tiny", batch=16, size=224, check=64, plain="drop_path = 0"),
+    "unet": dict(model="unet", batch=8, size=128, check=64, task="segment"),
 }
+
+
 SMALL_CNN = """[net]
 c1 = conv2d 32 kernel_size=3
 r1 = relu
@@ -24,137 +48,342 @@ p = max_pool2d 2
 f = flatten
 l1 = linear 128
 r3 = relu
-l2 = linear 10
+l2 = linear num_classes
 """
-MODES = {"f32": ["nchw", "channels_last", "compile"], "bf16": ["nchw", "channels_last", "compile"]}
-SKIPPED = 3  # first steps, which warm up
 
 
-def recipe(case, options, precision, folder):
-    model, settings, _, _, size, channels = CASES[case]
-    batch = options.batch or CASES[case][3]
-    text = f"[run]\ntask = classify\nproject = {folder}\n[backend]\nprecision = {precision}\n"
-    text += f"[model]\nin_channels = {channels}\n" + (f"name = {model}\n{settings}" if model else SMALL_CNN)
-    text += f"[data]\nformat = fake\nsize = {batch * options.steps}\nimg_size = {size}\n"
-    text += f"[train]\nepochs = 1\nbatch = {batch}\nmemory = {options.memory}\n"
-    return text + f"[val]\ninterval = {int(options.inference)}\n[optim]\nname = sgd\nlr = 0.01\nmomentum = 0.9\n"
+def case_of(name, options):
+    case = {"channels": 3, "inference": False, "task": "classify", "plain": "", "check": 64, "lr": 0.0002, **CASES[name]}
+    case["batch"] = options.batch or case["batch"]
+    case["inference"] |= options.inference
+    return case
+
+
+# ---- processes ----
+
+
+class Failed(Exception):
+    pass
 
 
 def run_child(command):
     """The process's output and its peak memory in bytes."""
     with tempfile.TemporaryFile("w+") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        child = subprocess.Popen([str(word) for word in command], stdout=out, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         text = out.read()
     if status != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{text[-2000:]}")
+        raise Failed(text)
     return text, usage.ru_maxrss * 1024
 
 
+def time_to_first_step(command):
+    """Seconds from the process's start to the line that tells of its first step."""
+    start = time.perf_counter()
+    child = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    took, text = None, ""
+    for line in child.stdout:
+        text += line
+        if "first step done" in line and took is None:
+            took = time.perf_counter() - start
+    if child.wait() != 0 or took is None:
+        raise Failed(text)
+    return took
+
+
+# ---- cvrun ----
+
+
+def recipe(case, steps, precision, memory="", more=""):
+    model = "" if case["model"] == "small_cnn" else f"name = {case['model']}\n"
+    masks = "masks = yes\n" if case["task"] == "segment" else ""
+    text = f"[run]\ntask = {case['task']}\n[backend]\nprecision = {precision}\nthreads = {THREADS}\n"
+    text += f"[model]\nin_channels = {case['channels']}\n{model}{more}" + ("" if model else SMALL_CNN)
+    text += f"[data]\nformat = fake\nclasses = {CLASSES}\nsize = {case['batch'] * steps}\nimg_size = {case['size']}\n{masks}"
+    text += f"[train]\nepochs = 1\nbatch = {case['batch']}\nmemory = {memory}\n"
+    return text + f"[val]\ninterval = {int(case['inference'])}\n[optim]\nname = sgd\nlr = 0.01\nmomentum = 0.9\n"
+
+
 def ours(case, options, precision):
+    """images/s, peak memory, and what there was before the first step (a run of no epochs)."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "recipe.ini")
-        path.write_text(recipe(case, options, precision, folder))
-        if options.inference:
-            text, peak = run_child([options.cvrun, "bench", str(path), "--inference", "--json"])
-            return json.loads(text[text.index("{"):])["images_per_s"], peak
-        _, peak = run_child([options.cvrun, "train", str(path)])
-        rows = list(csv.DictReader(open(next(pathlib.Path(folder).rglob("steps.csv")))))
-    return statistics.median(float(r["images_per_s"]) for r in rows[SKIPPED:]), peak
+        path.write_text(recipe(case, options.steps, precision, options.memory))
+        if case["inference"]:
+            text, _ = run_child([options.cvrun, "bench", path, "--inference", "--json"])
+            found = json.loads(text[text.index("{"):])
+            return found["images_per_s"], found["peak_memory_bytes"], found["start_memory_bytes"]
+        run = [options.cvrun, "train", path, f"run.project={folder}"]
+        _, before = run_child([*run, "name=before", "epochs=0"])
+        _, peak = run_child([*run, "name=run"])
+        rows = list(csv.DictReader(open(next(pathlib.Path(folder).glob("*/run/steps.csv")))))
+    return statistics.median(float(r["images_per_s"]) for r in rows[SKIPPED:]), peak, before
 
 
-def theirs(case, options, precision, mode):
-    batch = options.batch or CASES[case][3]
-    words = [case, precision, mode, str(options.steps), str(batch), str(int(options.inference))]
-    text, peak = run_child([sys.executable, __file__, "--child", *words])
-    return json.loads(text.splitlines()[-1])["images_per_s"], peak
+# ---- PyTorch ----
 
 
-def torch_model(name, classes):
-    import torch, torchvision
-
-    if name == "small_cnn":
-        n = torch.nn
-        return n.Sequential(n.Conv2d(1, 32, 3), n.ReLU(), n.Conv2d(32, 64, 3), n.ReLU(), n.MaxPool2d(2), n.Flatten(),
-                            n.Linear(9216, 128), n.ReLU(), n.Linear(128, classes))
-    model = getattr(torchvision.models, name.removesuffix("_cifar"))(num_classes=classes)
-    if name.endswith("_cifar"):
-        model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-        model.maxpool = torch.nn.Identity()
-    return model
+def memory(key):
+    """Bytes of a line of /proc/self/status."""
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
 
 
-def child(case, precision, mode, steps, batch, inference):
+def child(words):
+    """One mode of one case, in this process: images/s, and memory before the first step."""
     import torch
+    from networks import make
 
-    _, _, name, _, size, channels = CASES[case]
-    torch.set_num_threads(os.cpu_count())
+    case, precision, mode, steps = json.loads(words[0]), words[1], words[2], int(words[3])
+    torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
     layout = torch.contiguous_format if mode == "nchw" else torch.channels_last
-    model = torch_model(name, 10).to(memory_format=layout)
-    x = torch.randn(batch, channels, size, size).to(memory_format=layout)
-    y = torch.randint(0, 10, (batch,))
+    model = make(case["model"], CLASSES, case["size"]).to(memory_format=layout)
+    x = torch.randn(case["batch"], case["channels"], case["size"], case["size"]).to(memory_format=layout)
+    y = torch.randint(0, CLASSES, (case["batch"], *([case["size"]] * 2 if case["task"] == "segment" else [])))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     forward = torch.compile(model) if mode == "compile" else model
-    times = []
-    if inference:
-        model.eval()
-    for _ in range(steps):
-        start = time.perf_counter()
-        if inference:
-            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-                forward(x)
-            times.append(time.perf_counter() - start)
-            continue
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+    low = lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+
+    def infer():
+        with torch.inference_mode(), low():
+            forward(x)
+
+    def learn():
+        with low():
             loss = torch.nn.functional.cross_entropy(forward(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+    model.train(not case["inference"])
+    before, times = memory("VmHWM"), []
+    for _ in range(steps):
+        start = time.perf_counter()
+        (infer if case["inference"] else learn)()
         times.append(time.perf_counter() - start)
-    print(json.dumps({"images_per_s": batch / statistics.median(times[SKIPPED:])}))
+        if len(times) == 1:
+            print("first step done", flush=True)
+    print(json.dumps({"images_per_s": case["batch"] / statistics.median(times[SKIPPED:] or times), "before": before}))
 
 
-def compare(case, options, precision):
-    mine, other, memory = [], {m: [] for m in MODES[precision]}, {}
+def child_command(case, precision, mode, steps):
+    return [sys.executable, __file__, "--child", json.dumps(case), precision, mode, steps]
+
+
+def theirs(case, options, precision, mode):
+    text, peak = run_child(child_command(case, precision, mode, options.steps))
+    found = json.loads(text.splitlines()[-1])
+    return found["images_per_s"], peak, found["before"]
+
+
+# ---- equality ----
+
+
+def check(words):
+    """The largest relative difference of a loss, and how much the loss moves, over a few steps of both from the same weights on the
+    same batch; in a process of its own, since a child's peak memory starts at what its parent has, and this one has PyTorch."""
+    import torch
+    from networks import make, without_chance
+    from side_by_side import differences, fake, save_weights, step_losses, torch_losses, train
+
+    cvrun, case, precision = words[0], json.loads(words[1]), words[2]
+    size, masks = case["check"], case["task"] == "segment"
+    small = {**case, "batch": CHECK_BATCH, "size": size, "inference": False}
+    torch.manual_seed(1)
+    torch.set_num_threads(THREADS)
+    net = without_chance(make(case["model"], CLASSES, size))
+    x, y = fake(size, CHECK_BATCH, 0, CLASSES, case["channels"], masks)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        save_weights(net, folder / "start.safetensors")
+        more = f"weights = {folder}/start.safetensors\n{case['plain']}\n"
+        (folder / "recipe.ini").write_text(recipe(small, 1, precision, more=more))
+        mine = step_losses(train(cvrun, folder / "recipe.ini", folder, "check", f"epochs={CHECK_STEPS}", f"lr={case['lr']}", "seed=0"))
+
+    def learn(low):
+        copied = copy.deepcopy(net)
+        optimizer = torch.optim.SGD(copied.parameters(), lr=case["lr"], momentum=0.9)
+        return torch_losses(copied, optimizer, [(x.float() / 255, y)] * CHECK_STEPS, low)
+
+    other, exact = learn(precision == "bf16"), learn(False)
+    found = {"difference": max(differences(mine, other)), "moved": (max(exact) - min(exact)) / exact[0]}
+    rounding = max(differences(other, exact))  # what bf16 alone makes of it in PyTorch; 0 in f32
+    bound = max(min(BOUNDS[precision], found["moved"] / 3), 2 * rounding)
+    print(json.dumps(found | {"rounding": rounding, "bound": bound}))
+
+
+def parting(case, options, precision):
+    return json.loads(run_child([sys.executable, __file__, "--check", options.cvrun, json.dumps(case), precision])[0].splitlines()[-1])
+
+
+# ---- a row ----
+
+
+def failure(error):
+    """The line of a traceback that says what is wrong, else the last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no output"]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Compiler|Failed)\w*: ", line)]
+    return (named or lines)[-1][:150]
+
+
+def compare(name, options, precision):
+    case, modes, failed = case_of(name, options), {m: [] for m in MODES}, {}
+    mine = []
     for _ in range(options.rounds):
-        speed, memory["cvrun"] = ours(case, options, precision)
-        mine.append(speed)
-        for mode in other:
-            speed, memory[mode] = theirs(case, options, precision, mode)
-            other[mode].append(speed)
-    best = max(other, key=lambda m: statistics.median(other[m]))
-    ratios = sorted(a / b for a, b in zip(mine, other[best]))
-    print(f"{case:16} {precision:5} {statistics.median(mine):9.2f} {statistics.median(other[best]):9.2f} {best:14}"
-          f" {statistics.median(ratios):6.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
-          f" {memory['cvrun'] / 1e6:8.0f} {memory[best] / 1e6:8.0f} {memory['cvrun'] / memory[best]:6.2f}", flush=True)
+        mine.append(ours(case, options, precision))
+        for mode in list(modes):
+            try:
+                modes[mode].append(theirs(case, options, precision, mode))
+            except Failed as error:
+                failed[mode] = failure(error)
+                del modes[mode]
+        fastest = max((statistics.median(r[0] for r in runs) for runs in modes.values()), default=0)
+        modes = {m: runs for m, runs in modes.items() if statistics.median(r[0] for r in runs) >= CLOSE * fastest}
+    row = {"case": name, "precision": precision, "batch": case["batch"], "size": case["size"], "inference": case["inference"], "failed": failed}
+    if modes:
+        best = max(modes, key=lambda m: statistics.median(r[0] for r in modes[m]))
+        ratios = sorted(a[0] / b[0] for a, b in zip(mine, modes[best]))
+        row |= {"mode": best, "ratios": ratios, "ratio": statistics.median(ratios)}
+    for side, runs in {"cvrun": mine, "pytorch": modes.get(row.get("mode"))}.items():
+        if runs:
+            speeds, peak, before = zip(*runs)
+            row[side] = {"images_per_s": list(speeds), "median": statistics.median(speeds), "peak_bytes": max(peak), "before_bytes": max(before)}
+    return row
+
+
+WIDTHS = [-17, -5, 9, 9, -14, 6, 14, 8, 8, 6, 8, 8, 6, 11]
+
+
+def print_cells(*cells):
+    print(" ".join(f"{c:<{-w}}" if w < 0 else f"{c:>{w}}" for c, w in zip(cells, WIDTHS)).rstrip(), flush=True)
+
+
+def print_head():
+    print_cells("", "", "images/s", "of", "", "ratio", "", "peak MB", "of", "", "steps' MB", "of", "", "largest")
+    print_cells("case", "prec", "cvrun", "PyTorch", "its best mode", "median", "range", *["cvrun", "PyTorch", "ratio"] * 2, "difference")
+
+
+def memory_cells(mine, other):
+    return [f"{mine / 1e6:.0f}", f"{other / 1e6:.0f}", f"{mine / other:.2f}" if other > 0 else "-"]
+
+
+def print_row(row):
+    mine, other, difference = row["cvrun"], row.get("pytorch"), row["difference"]
+    cells = [row["case"], row["precision"], f"{mine['median']:.2f}"]
+    if other:
+        steps = [side["peak_bytes"] - side["before_bytes"] for side in (mine, other)]
+        cells += [f"{other['median']:.2f}", row["mode"], f"{row['ratio']:.2f}", f"{row['ratios'][0]:.2f}..{row['ratios'][-1]:.2f}"]
+        cells += memory_cells(mine["peak_bytes"], other["peak_bytes"]) + memory_cells(*steps)
+    else:
+        cells += ["-", "none ran"] + ["-"] * 8
+    print_cells(*cells, "-" if difference is None else f"{difference:.1e}")
+    if not row["counts"]:
+        print(f"  PARTED: the losses, which moved by {row['moved']:.1e}, differ by more than {row['bound']:.1e}; the speed does not count", flush=True)
+    elif difference is not None and row["bound"] >= row["moved"]:
+        print(f"  the check says little: {row['bound']:.1e} is allowed, and the loss moves by {row['moved']:.1e}", flush=True)
+    for mode, why in row["failed"].items():
+        print(f"  {mode} failed: {why}", flush=True)
+
+
+def run_case(name, options, precision):
+    case = case_of(name, options)
+    checked = not (options.no_check or case["inference"])
+    equal = parting(case, options, precision) if checked else {"difference": None}
+    row = compare(name, options, precision) | equal
+    row["counts"] = not checked or equal["difference"] <= equal["bound"]
+    print_row(row)
+    return row
+
+
+# ---- the start, and the convolutions ----
+
+
+def run_start(options):
+    """From the process's start to the end of the first step, of ResNet-18 with CIFAR's stem: imports and compilation included."""
+    case = case_of("resnet18_cifar", options) | {"batch": 32}
+    mine, other = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "recipe.ini")
+        path.write_text(recipe(case, 1, "f32"))
+        for i in range(options.rounds):
+            mine.append(time_to_first_step([options.cvrun, "train", path, f"run.project={folder}", f"name=run{i}"]))
+            other.append(time_to_first_step(child_command(case, "f32", "nchw", 1)))
+    ratios = sorted(b / a for a, b in zip(mine, other))
+    print(f"\nstart to the end of the first step, ResNet-18 at 32 pixels, batch 32: cvrun {statistics.median(mine):.2f} s, PyTorch (eager) "
+          f"{statistics.median(other):.2f} s, {statistics.median(ratios):.1f} times as long ({ratios[0]:.1f}..{ratios[-1]:.1f})", flush=True)
+    return {"cvrun_s": mine, "pytorch_s": other, "ratios": ratios}
+
+
+DIRECTIONS = ("forward", "data", "weight")
+
+
+def conv_shares(options, precision):
+    """{shape: shares of the peak, forward, data gradient, weight gradient}, and conv_bench's own words."""
+    command = [options.cvrun.parent / "conv_bench", "--json", "--threads", THREADS, "--precision", precision, "--seconds", 0.15]
+    found = json.loads(run_child(command)[0])
+    return {s["shape"]: [s["flop"] / s[f"{d}_s"] / found["peak"] for d in DIRECTIONS] for s in found["shapes"]}, found
+
+
+def run_convs(options):
+    """Every convolution of ResNet-50 as a share of the measured peak: a row a shape, the one with the lowest share last."""
+    precisions = [options.precision] if options.precision else list(BOUNDS)
+    shares, words = {}, {}
+    for p in precisions:
+        shares[p], words[p] = conv_shares(options, p)
+    print("\nconvolutions of ResNet-50, % of the peak; * is the weakest of its column, the shape with the lowest share is last", flush=True)
+    print(f"{'':26}" + "".join(f" | {p:>5}, {words[p]['peak'] * 1e-9:7.1f} GFLOP/s " for p in precisions))
+    print(f"{'shape':26}" + "".join(" |" + "".join(f"{d:>8}" for d in DIRECTIONS) for p in precisions))
+    lowest = {p: [min(s[i] for s in shares[p].values()) for i in range(3)] for p in precisions}
+    for shape in sorted(shares[precisions[0]], key=lambda s: -min(min(shares[p][s]) for p in precisions)):
+        cells = [(" |" if i == 0 else "") + f"{100 * shares[p][shape][i]:7.0f}" + "* "[shares[p][shape][i] > lowest[p][i]]
+                 for p in precisions for i in range(3)]
+        print(f"{shape:26}" + "".join(cells), flush=True)
+    print("A 3x3 convolution in f32 passes 100 % by Winograd's method: FLOP are those of the direct one.", flush=True)
+    return words
 
 
 def main():
-    if len(sys.argv) > 1 and sys.argv[1] == "--child":
-        return child(*sys.argv[2:5], *map(int, sys.argv[5:8]))
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cvrun")
+    if sys.argv[1:2] in (["--child"], ["--check"]):
+        return {"--child": child, "--check": check}[sys.argv[1]](sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cvrun", type=pathlib.Path)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; none, and neither --start nor --convs: everything")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--precision", choices=["f32", "bf16"])
+    parser.add_argument("--precision", choices=list(BOUNDS))
     parser.add_argument("--batch", type=int, help="in place of the case's own")
     parser.add_argument("--memory", default="", help="train.memory, such as 1.7G: activations are computed twice")
-    parser.add_argument("--inference", action="store_true", help="the network as evaluation runs it")
-    parser.add_argument("cases", nargs="*", metavar="CASE")
+    parser.add_argument("--inference", action="store_true", help="every case as evaluation runs it")
+    parser.add_argument("--no-check", action="store_true", help="do not see first whether both learn the same")
+    parser.add_argument("--start", action="store_true", help="time from the process's start to the end of the first step")
+    parser.add_argument("--convs", action="store_true", help="ResNet-50's convolutions as shares of the machine's peak")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures")
     args = parser.parse_intermixed_args()
     if args.steps <= SKIPPED:
         parser.error(f"--steps {args.steps}: the first {SKIPPED} only warm up; give more")
     for case in args.cases:
         if case not in CASES:
             parser.error(f"no case {case}; there are {', '.join(CASES)}")
-    print("                           images/s of                       ratio of speed        peak MB of   ratio of")
-    print("case             prec      cvrun   PyTorch, its best mode    median (range)      cvrun  PyTorch memory")
-    for case in args.cases or CASES:
-        for precision in [args.precision] if args.precision else ["f32", "bf16"]:
-            compare(case, args, precision)
+    everything = not (args.cases or args.start or args.convs)
+    figures = {"threads": THREADS, "cases": []}
+    if everything or args.cases:
+        print_head()
+    for case in CASES if everything else args.cases:
+        for precision in [args.precision] if args.precision else BOUNDS:
+            figures["cases"].append(run_case(case, args, precision))
+    if everything or args.start:
+        figures["start"] = run_start(args)
+    if everything or args.convs:
+        figures["convolutions"] = run_convs(args)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    sys.exit(any(not row["counts"] for row in figures["cases"]))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as error:
+        sys.exit(f"a run failed:\n{str(error)[-2000:]}")

@@ -10,11 +10,13 @@ What the weights start from is compared as well: constants, and deviations of wh
 --write makes tests/golden/models.safetensors from narrow versions of the models, which tests/models/models_test.c reads.
 Needs torch, torchvision, numpy and safetensors.
 """
-import copy, functools, itertools, pathlib, subprocess, sys, tempfile
+import copy, functools, pathlib, subprocess, sys, tempfile
 import torch, torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models import resnet
+from networks import NarrowResNet, UNet
+from side_by_side import fake
 
 CLASSES = 4
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -22,25 +24,6 @@ LR = 1.0  # a change is linear in it, and must stand out of the rounding of the 
 
 
 # ---- the models, and their narrow versions ----
-
-
-class NarrowResNet(resnet.ResNet):
-    """torchvision's ResNet with another width, other stages, and CIFAR's stem on request."""
-
-    def __init__(self, block, layers, width, cifar, num_classes=CLASSES):
-        super().__init__(block, [1, 1, 1, 1], num_classes=num_classes)
-        self.inplanes = width
-        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False) if cifar else nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        if cifar:
-            self.maxpool = nn.Identity()
-        for i in range(4):
-            stage = self._make_layer(block, width << i, layers[i], stride=1 if i == 0 else 2) if i < len(layers) else nn.Identity()
-            setattr(self, f"layer{i + 1}", stage)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.fc = nn.Linear((width << (len(layers) - 1)) * block.expansion, num_classes)
 
 
 def convnext(layers, width):
@@ -63,61 +46,23 @@ def narrow_vgg(bn):
     return net
 
 
-class DoubleConv(nn.Module):
-    def __init__(self, c_in, c_out, bn):
-        super().__init__()
-        layers = []
-        for c in (c_in, c_out):
-            layers += [nn.Conv2d(c, c_out, 3, padding=1, bias=not bn), *([nn.BatchNorm2d(c_out)] if bn else []), nn.ReLU()]
-        self.double_conv = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return self.double_conv(x)
-
-
-class UNet(nn.Module):
-    """Ronneberger et al. 2015 with padding, under the usual names."""
-
-    def __init__(self, width=64, depth=4, bn=True):
-        super().__init__()
-        self.depth, self.inc = depth, DoubleConv(3, width, bn)
-        for i in range(1, depth + 1):
-            down, up, c = nn.Module(), nn.Module(), width << (depth - i)
-            down.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), DoubleConv(width << (i - 1), width << i, bn))
-            up.up, up.conv = nn.ConvTranspose2d(2 * c, c, 2, 2), DoubleConv(2 * c, c, bn)
-            setattr(self, f"down{i}", down)
-            setattr(self, f"up{i}", up)
-        self.outc = nn.Module()
-        self.outc.conv = nn.Conv2d(width, CLASSES, 1)
-
-    def forward(self, x):
-        skips = [self.inc(x)]
-        for i in range(1, self.depth + 1):
-            skips.append(getattr(self, f"down{i}").maxpool_conv(skips[-1]))
-        x = skips.pop()
-        for i in range(1, self.depth + 1):
-            up = getattr(self, f"up{i}")
-            x = up.conv(torch.cat([skips.pop(), up.up(x)], 1))
-        return self.outc.conv(x)
-
-
 def cases():
     """name: (module, settings of cvrun, size, batch)"""
     full, narrow = {}, {}
     for depth, layers in ((18, [2, 2, 2, 2]), (34, [3, 4, 6, 3]), (50, [3, 4, 6, 3]), (101, [3, 4, 23, 3]), (152, [3, 8, 36, 3])):
         block = resnet.BasicBlock if depth < 50 else resnet.Bottleneck
         full[f"resnet{depth}"] = (functools.partial(getattr(torchvision.models, f"resnet{depth}"), num_classes=CLASSES), [], 64, 8)
-        full[f"resnet{depth}_cifar"] = (functools.partial(NarrowResNet, block, layers, 64, True), [], 32 if depth < 101 else 24, 4)
+        full[f"resnet{depth}_cifar"] = (functools.partial(NarrowResNet, block, layers, 64, True, CLASSES), [], 32 if depth < 101 else 24, 4)
     for depth in (11, 13, 16, 19):
         for bn in ("", "_bn"):
             full[f"vgg{depth}{bn}"] = (functools.partial(getattr(torchvision.models, f"vgg{depth}{bn}"), num_classes=CLASSES), ["dropout=0"], 32, 4)
     full["mobilenet_v2"] = (functools.partial(torchvision.models.mobilenet_v2, num_classes=CLASSES), ["dropout=0"], 64, 8)
     full["convnext_tiny"] = (functools.partial(convnext, [3, 3, 9, 3], 96), ["drop_path=0"], 64, 4)
     full["vit_b_16"] = (functools.partial(torchvision.models.vit_b_16, image_size=64, num_classes=CLASSES), [], 64, 4)
-    full["unet"] = (UNet, [], 32, 4)
+    full["unet"] = (functools.partial(UNet, classes=CLASSES), [], 32, 4)
 
-    narrow["resnet18"] = (functools.partial(NarrowResNet, resnet.BasicBlock, [1, 1], 4, False), ["layers=1,1", "width=4"], 24, 4)
-    narrow["resnet50_cifar"] = (functools.partial(NarrowResNet, resnet.Bottleneck, [1, 2], 2, True), ["layers=1,2", "width=2"], 12, 4)
+    narrow["resnet18"] = (functools.partial(NarrowResNet, resnet.BasicBlock, [1, 1], 4, False, CLASSES), ["layers=1,1", "width=4"], 24, 4)
+    narrow["resnet50_cifar"] = (functools.partial(NarrowResNet, resnet.Bottleneck, [1, 2], 2, True, CLASSES), ["layers=1,2", "width=2"], 12, 4)
     for name, bn in (("vgg11", False), ("vgg11_bn", True)):
         narrow[name] = (functools.partial(narrow_vgg, bn), ["layers=1,2", "width=3", "classifier_width=8", "dropout=0"], 16, 4)
     narrow["mobilenet_v2"] = (narrow_mobilenet, ["width_mult=0.1", "round_nearest=2", "last_channel=24", "dropout=0"], 40, 4)
@@ -125,7 +70,7 @@ def cases():
     vit = dict(image_size=16, patch_size=4, num_layers=2, num_heads=3, hidden_dim=12, mlp_dim=20)
     narrow["vit_b_16"] = (functools.partial(torchvision.models.VisionTransformer, num_classes=CLASSES, **vit), [f"{k}={v}" for k, v in vit.items() if k != "image_size"], 16, 4)
     for name, bn in (("unet", True), ("unet_plain", False)):
-        narrow[name] = (functools.partial(UNet, 3, 2, bn), ["width=3", "depth=2", f"batch_norm={'yes' if bn else 'no'}"], 12, 4)
+        narrow[name] = (functools.partial(UNet, 3, 2, bn, CLASSES), ["width=3", "depth=2", f"batch_norm={'yes' if bn else 'no'}"], 12, 4)
     return full, narrow
 
 
@@ -161,7 +106,7 @@ def seeded(make, seed):
 def batch(size, n, seed, masks):
     """Pictures, and labels as a folder of them has them: in order. With masks, what cvrun's data set "fake" makes."""
     if masks:
-        return fake(size, n, seed)
+        return fake(size, n, seed, CLASSES, masks=True)
     torch.manual_seed(seed)
     return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8), torch.arange(n) * CLASSES // n
 
@@ -179,50 +124,6 @@ def oracle(net, x, y):
         for p in net.parameters():
             p -= LR * p.grad
     return logits, before, dict(net.state_dict())
-
-
-# ---- cvrun's fake pictures and masks: Philox4x32-10 (Salmon et al., 2011) ----
-
-
-def philox(key, high, low):
-    mask, c, k = 2**32 - 1, [low & 2**32 - 1, low >> 32, high & 2**32 - 1, high >> 32], [key & 2**32 - 1, key >> 32]
-    for _ in range(10):
-        p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [q >> 32 ^ c[1] ^ k[0], q & mask, p >> 32 ^ c[3] ^ k[1], p & mask]
-        k = [k[0] + 0x9E3779B9 & mask, k[1] + 0xBB67AE85 & mask]
-    return c
-
-
-def mix(a, b):
-    out = philox(a, 0x6376722D6D69780A, b)
-    return out[0] | out[1] << 32
-
-
-def words(key, stream):
-    for counter in itertools.count():
-        yield from philox(key, stream, counter)
-
-
-def below(rng, n):
-    while True:
-        x = next(rng) << 32 | next(rng)
-        if x >= 2**64 % n:
-            return x % n
-
-
-def fake(size, n, seed):
-    """data.format = fake with masks=yes, the training split."""
-    key, pixels, masks = mix(seed, 0), [], torch.empty(n, size, size, dtype=torch.int64)
-    for i in range(n):
-        rng = words(key, i)
-        below(rng, CLASSES)
-        four = [next(rng) for _ in range((size * size * 3 + 3) // 4)]
-        pixels.append([w >> 8 * k & 255 for w in four for k in range(4)][: size * size * 3])
-        rng = words(mix(key, 3), i)
-        for y in range(0, size, 8):
-            for x in range(0, size, 8):
-                masks[i, y : y + 8, x : x + 8] = 255 if below(rng, 16) == 0 else below(rng, CLASSES)
-    return torch.tensor(pixels, dtype=torch.uint8).reshape(n, size, size, 3).permute(0, 3, 1, 2), masks
 
 
 # ---- cvrun ----

@@ -55,6 +55,8 @@ extern const cpu_kernel_table cpu_attention_kernels;
 extern const cpu_kernel_table cpu_loss_entropy_kernels;
 extern const cpu_kernel_table cpu_loss_pointwise_kernels;
 extern const cpu_kernel_table cpu_optim_kernels;
+extern const cpu_kernel_table cpu_peak_kernels;
+extern const cpu_kernel_table cpu_peak_bf16_kernels;
 
 /* Floats of a cache line: shared scratch is cut at multiples of it, so that two workers never write one line. */
 #define CPU_LINE_FLOATS 16

@@ -22,5 +22,6 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_optim_kernels,
     &cpu_stochastic_depth_kernels,
     &cpu_attention_kernels,
+    &cpu_peak_kernels,
     NULL,
 };

@@ -157,5 +157,27 @@ typedef struct cvr_node_info {
 size_t cvr_program_nodes(const cvr_program *p);
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info);
 
+/* ---- what a device can do at most ---- */
+
+#define CVR_PEAK_F32 1u
+#define CVR_PEAK_BF16 2u
+#define CVR_PEAK_BANDWIDTH 4u
+
+typedef struct cvr_peak_request {
+    cvr_plugins *plugins;
+    cvr_device *device;
+    const cvr_threadpool *pool; /* all of its threads work */
+    uint32_t what;              /* CVR_PEAK_* */
+    double seconds;             /* for each */
+} cvr_peak_request;
+
+/* Multiply-adds count twice. 0 where it was not asked for, or the device has no kernel of its own for it. */
+typedef struct cvr_peaks {
+    double f32, bf16; /* operations a second from registers; bf16: products of bf16 that are added in f32 */
+    double bandwidth; /* bytes a second, read and written by a copy that is larger than the caches */
+} cvr_peaks;
+/* By the ops peak_multiply_add and peak_copy: the fastest run of each, since what others do only makes it slower. */
+int32_t cvr_device_peaks(const cvr_peak_request *r, cvr_peaks *out, cvr_error *err);
+
 #pragma GCC visibility pop
 #endif

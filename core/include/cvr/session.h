@@ -131,7 +131,8 @@ int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *er
 typedef void (*cvr_bad_fn)(void *ctx, const char *name, const char *why);
 int64_t cvr_session_check_data(cvr_session *s, cvr_bad_fn bad, cvr_progress_fn progress, void *ctx, cvr_error *err);
 
-/* What steps cost, node by node: a training step (or evaluation) on one batch, timed by the profiler. */
+/* What steps cost, node by node: a training step (or evaluation) on one batch, timed by the profiler; and what the
+ * machine can do at most, measured afterwards. */
 typedef struct cvr_bench_node {
     cvr_node_info info;
     double seconds; /* of one run, the median */
@@ -141,9 +142,15 @@ typedef struct cvr_bench {
     size_t n;
     double step_seconds; /* median of the whole step, profiler off */
     double images_per_s;
-    int64_t batch;
+    int64_t batch, steps; /* steps: how many the medians are of */
+    cvr_peaks peaks;
+    double peak;                                    /* operations a second in the session's precision; 0: not known */
+    double loader_images_per_s;                     /* batches made while nothing else runs */
+    uint64_t start_memory_bytes, peak_memory_bytes; /* the process's peak before the first step, and after the steps */
+    uint32_t workers;                               /* threads that make batches */
 } cvr_bench;
-int32_t cvr_session_bench(cvr_session *s, bool training, int64_t steps, cvr_bench *out, cvr_error *err);
+/* About 25 seconds, or 13 steps where those take longer. */
+int32_t cvr_session_bench(cvr_session *s, bool training, cvr_bench *out, cvr_error *err);
 void cvr_bench_free(cvr_bench *b);
 
 /* Where predictions go: [predict] of the session's recipe. */
