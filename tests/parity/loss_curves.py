@@ -24,8 +24,8 @@ RESNET = "[data]\nformat = idx\nmean = 0.286\nstd = 0.353\n[model]\nname = resne
 CASES = {
     "demo": dict(
         net=Demo, recipe=ROOT / "apps/recipes/fashion-mnist.ini", batch=128, size=28, channels=1, mean=0.286, std=0.353, smoothing=0.05, most=200,
-        settings=["optim.lr=0.002", "sched.name=constant", "sched.warmup_epochs=0"],
-        optim=lambda p: torch.optim.SGD(p, lr=0.002, momentum=0.9, nesterov=True, weight_decay=5e-4)),
+        settings=["optim.lr=0.001", "sched.name=constant", "sched.warmup_epochs=0"],
+        optim=lambda p: torch.optim.SGD(p, lr=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4)),
     "article": dict(
         net=Article, recipe=ROOT / "apps/recipes/article.ini", batch=32, size=224, channels=3, mean=0.0, std=1.0, smoothing=0.0, most=100,
         settings=["optim.lr=0.00005"], optim=lambda p: torch.optim.Adam(p, lr=0.00005)),
