@@ -52,21 +52,26 @@ uint64_t conv_winograd_workspace(const conv_job *conv, uint32_t n_workers) {
 
 /* ---- Y = A^T m A ---- */
 
-static inline void result_axis(vec *to, int64_t to_step, const vec *m, int64_t step) {
-    const vec near_sum = m[step] + m[2 * step], near_odd = (m[step] - m[2 * step]) * WINO_NEAR;
-    const vec far_sum = m[3 * step] + m[4 * step], far_odd = (m[3 * step] - m[4 * step]) * WINO_FAR;
+static inline void result_axis(vec *to, int64_t to_step, const vec *m) {
+    const vec near_sum = m[1] + m[2], near_odd = (m[1] - m[2]) * WINO_NEAR;
+    const vec far_sum = m[3] + m[4], far_odd = (m[3] - m[4]) * WINO_FAR;
     to[0] = m[0] + near_sum + far_sum;
     to[to_step] = near_odd + far_odd;
     to[2 * to_step] = near_sum * 0.5f + far_sum * 2.0f;
-    to[3 * to_step] = near_odd * 0.5f + far_odd * 2.0f + m[5 * step];
+    to[3 * to_step] = near_odd * 0.5f + far_odd * 2.0f + m[5];
 }
 
 /* out (4,4) of one vector of channels. m: (36, ...) with m_step floats between points. */
 static inline void result_transform(vec *out, const float *m, int64_t m_step) {
-    vec in[WINO_POINTS], half[WINO_TILE * WINO_PATCH];
-    for (int i = 0; i < WINO_POINTS; i++) in[i] = vec_load(m + i * m_step);
-    for (int j = 0; j < WINO_PATCH; j++) result_axis(half + j, WINO_PATCH, in + j, WINO_PATCH);
-    for (int i = 0; i < WINO_TILE; i++) result_axis(out + i * WINO_TILE, 1, half + i * WINO_PATCH, 1);
+    vec half[WINO_TILE * WINO_PATCH];
+    WINO_UNROLL
+    for (int j = 0; j < WINO_PATCH; j++) {
+        vec column[WINO_PATCH];
+        WINO_UNROLL
+        for (int i = 0; i < WINO_PATCH; i++) column[i] = vec_load(m + (i * WINO_PATCH + j) * m_step);
+        result_axis(half + j, WINO_PATCH, column);
+    }
+    for (int i = 0; i < WINO_TILE; i++) result_axis(out + i * WINO_TILE, 1, half + i * WINO_PATCH);
 }
 
 /* n <= VEC channels of a tile's rows x columns results. bias: NULL: 0. */

@@ -13,23 +13,24 @@ void wino_tiles_of(wino_tiles *out, const conv_shape *s, int64_t low) {
 
 /* ---- B^T d B ---- */
 
-static inline void source_axis(vec *to, const vec *d, int64_t step) {
-    const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-    const vec near_even = d4 - d2 * 2.0f, near_odd = (d3 - d1 * 2.0f) * WINO_NEAR;
-    const vec far_even = d4 - d2 * 0.5f, far_odd = (d3 - d1 * 0.5f) * WINO_FAR;
-    to[0] = d0 + d4 - d2 * 2.5f;
-    to[step] = near_even + near_odd;
-    to[2 * step] = near_even - near_odd;
-    to[3 * step] = far_even + far_odd;
-    to[4 * step] = far_even - far_odd;
-    to[5 * step] = d1 + d5 - d3 * 2.5f;
+static inline void source_axis(vec *to, int64_t to_step, const vec *d) {
+    const vec near_even = d[4] - d[2] * 2.0f, near_odd = (d[3] - d[1] * 2.0f) * WINO_NEAR;
+    const vec far_even = d[4] - d[2] * 0.5f, far_odd = (d[3] - d[1] * 0.5f) * WINO_FAR;
+    to[0] = d[0] + d[4] - d[2] * 2.5f;
+    to[to_step] = near_even + near_odd;
+    to[2 * to_step] = near_even - near_odd;
+    to[3 * to_step] = far_even + far_odd;
+    to[4 * to_step] = far_even - far_odd;
+    to[5 * to_step] = d[1] + d[5] - d[3] * 2.5f;
 }
 
-static inline void source_transform(float *to, int64_t plane, vec *d) {
-    for (int i = 0; i < WINO_PATCH; i++) source_axis(d + i, d + i, WINO_PATCH);
+/* The second axis: d (6,6), whose columns have been transformed. */
+static inline void source_rows(float *to, int64_t plane, const vec *d) {
     for (int i = 0; i < WINO_PATCH; i++) {
-        source_axis(d + i * WINO_PATCH, d + i * WINO_PATCH, 1);
-        for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, d[i * WINO_PATCH + j]);
+        vec row[WINO_PATCH];
+        source_axis(row, 1, d + i * WINO_PATCH);
+        WINO_UNROLL
+        for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, row[j]);
     }
 }
 
@@ -45,55 +46,81 @@ static void patch_at(const wino_tiles *t, int64_t tile, int64_t pixel[WINO_POINT
     }
 }
 
-/* The next tile's pixels are fetched: short runs, of which the processor sees no pattern. */
-static inline int is_next(int i) {
-    return i % WINO_PATCH >= WINO_PATCH - WINO_TILE;
+/* Pixel i's channels from `c` on; a pixel of padding is read from zeros, at every channel the same. The next tile's
+ * pixels are fetched: short runs, of which the processor sees no pattern. */
+typedef struct patch {
+    const void *from[WINO_POINTS];
+    int64_t mask[WINO_POINTS], next;
+} patch;
+
+static inline const float *patch_floats(const patch *p, int i, int64_t c) {
+    const float *at = (const float *)p->from[i] + (c & p->mask[i]);
+    if (i % WINO_PATCH >= WINO_PATCH - WINO_TILE) __builtin_prefetch(at + p->next);
+    return at;
 }
 
-/* A pixel of padding is read from `zeros`, at every channel the same. */
-static void source_floats(const wino_tiles *t, const float *src, int64_t tile, float *to, int64_t plane) {
+static inline const uint16_t *patch_words(const patch *p, int i, int64_t c, int fetch) {
+    const uint16_t *at = (const uint16_t *)p->from[i] + (c & p->mask[i]);
+    if (fetch && i % WINO_PATCH >= WINO_PATCH - WINO_TILE) __builtin_prefetch(at + p->next);
+    return at;
+}
+
+static void patch_of(patch *p, const wino_tiles *t, const void *src, int64_t tile) {
     static const float zeros[VEC];
-    const conv_shape *s = t->shape;
-    const float *from[WINO_POINTS];
-    int64_t mask[WINO_POINTS], pixel[WINO_POINTS], c = 0;
-    vec d[WINO_POINTS];
+    const int64_t element = t->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(float);
+    int64_t pixel[WINO_POINTS];
     patch_at(t, tile, pixel);
+    p->next = WINO_TILE * t->shape->src_c;
     for (int i = 0; i < WINO_POINTS; i++) {
-        from[i] = pixel[i] < 0 ? zeros : src + pixel[i];
-        mask[i] = pixel[i] < 0 ? 0 : -1;
+        p->from[i] = pixel[i] < 0 ? (const void *)zeros : (const char *)src + pixel[i] * element;
+        p->mask[i] = pixel[i] < 0 ? 0 : -1;
     }
-    for (; c + VEC <= s->src_c; c += VEC) {
-        for (int i = 0; i < WINO_POINTS; i++) {
-            d[i] = vec_load(from[i] + (c & mask[i]));
-            if (is_next(i)) __builtin_prefetch(from[i] + (c & mask[i]) + WINO_TILE * s->src_c);
+}
+
+static void source_floats(const wino_tiles *t, const float *src, int64_t tile, float *to, int64_t plane) {
+    const int64_t channels = t->shape->src_c;
+    vec d[WINO_POINTS];
+    patch p;
+    patch_of(&p, t, src, tile);
+    for (int64_t c = 0; c < channels; c += VEC) {
+        const int whole = c + VEC <= channels;
+        const vec_part part = vec_part_of(cpu_min(VEC, channels - c));
+        WINO_UNROLL
+        for (int j = 0; j < WINO_PATCH; j++) {
+            vec column[WINO_PATCH];
+            WINO_UNROLL
+            for (int i = 0; i < WINO_PATCH; i++) {
+                const float *from = patch_floats(&p, i * WINO_PATCH + j, c);
+                column[i] = whole ? vec_load(from) : vec_load_part(from, part);
+            }
+            source_axis(d + j, WINO_PATCH, column);
         }
-        source_transform(to + c, plane, d);
+        source_rows(to + c, plane, d);
     }
-    if (c == s->src_c) return;
-    const vec_part part = vec_part_of(s->src_c - c);
-    for (int i = 0; i < WINO_POINTS; i++) d[i] = vec_load_part(from[i] + (c & mask[i]), part);
-    source_transform(to + c, plane, d);
+}
+
+/* `odd`, a constant: which of each word's two vectors. */
+static inline void source_words(const patch *p, int64_t c, int odd, float *to, int64_t plane) {
+    vec d[WINO_POINTS];
+    WINO_UNROLL
+    for (int j = 0; j < WINO_PATCH; j++) {
+        vec column[WINO_PATCH];
+        WINO_UNROLL
+        for (int i = 0; i < WINO_PATCH; i++) {
+            const words w = words_load(patch_words(p, i * WINO_PATCH + j, c, odd));
+            column[i] = odd ? words_odd(w) : words_even(w);
+        }
+        source_axis(d + j, WINO_PATCH, column);
+    }
+    source_rows(to, plane, d);
 }
 
 static void source_low(const wino_tiles *t, const uint16_t *src, int64_t tile, float *to, int64_t plane) {
-    static const uint16_t zeros[2 * VEC];
-    const conv_shape *s = t->shape;
-    const uint16_t *from[WINO_POINTS];
-    int64_t mask[WINO_POINTS], pixel[WINO_POINTS];
-    vec d[WINO_POINTS];
-    patch_at(t, tile, pixel);
-    for (int i = 0; i < WINO_POINTS; i++) {
-        from[i] = pixel[i] < 0 ? zeros : src + pixel[i];
-        mask[i] = pixel[i] < 0 ? 0 : -1;
-    }
-    for (int64_t c = 0; c < s->src_c; c += 2 * VEC) {
-        for (int i = 0; i < WINO_POINTS; i++) {
-            d[i] = words_even(words_load(from[i] + (c & mask[i])));
-            if (is_next(i)) __builtin_prefetch(from[i] + (c & mask[i]) + WINO_TILE * s->src_c);
-        }
-        source_transform(to + c, plane, d);
-        for (int i = 0; i < WINO_POINTS; i++) d[i] = words_odd(words_load(from[i] + (c & mask[i])));
-        source_transform(to + c + VEC, plane, d);
+    patch p;
+    patch_of(&p, t, src, tile);
+    for (int64_t c = 0; c < t->shape->src_c; c += 2 * VEC) {
+        source_words(&p, c, 0, to + c, plane);
+        source_words(&p, c, 1, to + c + VEC, plane);
     }
 }
 
@@ -106,24 +133,24 @@ void wino_source_tile(const wino_tiles *t, const void *src, int64_t tile, float 
 
 /* ---- A dY A^T ---- */
 
-static inline void grad_axis(vec *to, const vec *y, int64_t step) {
-    const vec y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
-    const vec near_even = y0 + y2 * 0.5f, near_odd = (y1 + y3 * 0.5f) * WINO_NEAR;
-    const vec far_even = y0 + y2 * 2.0f, far_odd = (y1 + y3 * 2.0f) * WINO_FAR;
-    to[0] = y0;
-    to[step] = near_even + near_odd;
-    to[2 * step] = near_even - near_odd;
-    to[3 * step] = far_even + far_odd;
-    to[4 * step] = far_even - far_odd;
-    to[5 * step] = y3;
+static inline void grad_axis(vec *to, int64_t to_step, const vec *y) {
+    const vec near_even = y[0] + y[2] * 0.5f, near_odd = (y[1] + y[3] * 0.5f) * WINO_NEAR;
+    const vec far_even = y[0] + y[2] * 2.0f, far_odd = (y[1] + y[3] * 2.0f) * WINO_FAR;
+    to[0] = y[0];
+    to[to_step] = near_even + near_odd;
+    to[2 * to_step] = near_even - near_odd;
+    to[3 * to_step] = far_even + far_odd;
+    to[4 * to_step] = far_even - far_odd;
+    to[5 * to_step] = y[3];
 }
 
-/* d: the first 4 of 6 rows and columns, row by row, are the gradient. */
-static inline void grad_transform(float *to, int64_t plane, vec *d) {
-    for (int i = 0; i < WINO_TILE; i++) grad_axis(d + i, d + i, WINO_PATCH);
+/* The second axis: d (6,4), whose columns have been transformed. */
+static inline void grad_rows(float *to, int64_t plane, const vec *d) {
     for (int i = 0; i < WINO_PATCH; i++) {
-        grad_axis(d + i * WINO_PATCH, d + i * WINO_PATCH, 1);
-        for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, d[i * WINO_PATCH + j]);
+        vec row[WINO_PATCH];
+        grad_axis(row, 1, d + i * WINO_TILE);
+        WINO_UNROLL
+        for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, row[j]);
     }
 }
 
@@ -142,30 +169,40 @@ static void grad_floats(const wino_tiles *t, const float *grad, int64_t tile, fl
     const conv_shape *s = t->shape;
     const int64_t row = s->dst_size[1] * s->dst_c;
     int64_t count[2];
-    vec d[WINO_POINTS];
+    vec d[WINO_PATCH * WINO_TILE];
     const float *from = grad + grad_at(t, tile, count);
     for (int64_t c = 0; c < s->dst_c; c += VEC) {
         const vec_part part = vec_part_of(cpu_min(VEC, s->dst_c - c));
-        for (int64_t i = 0; i < WINO_TILE; i++)
-            for (int64_t j = 0; j < WINO_TILE; j++)
-                d[i * WINO_PATCH + j] =
+        WINO_UNROLL
+        for (int64_t j = 0; j < WINO_TILE; j++) {
+            vec column[WINO_TILE];
+            WINO_UNROLL
+            for (int64_t i = 0; i < WINO_TILE; i++)
+                column[i] =
                     i < count[0] && j < count[1] ? vec_load_part(from + i * row + j * s->dst_c + c, part) : vec_zero();
-        grad_transform(to + c, plane, d);
+            grad_axis(d + j, WINO_TILE, column);
+        }
+        grad_rows(to + c, plane, d);
     }
 }
 
-/* `odd`, a constant: which of each word's two vectors. */
-static inline void grad_low(const wino_tiles *t, const uint16_t *from, const int64_t count[2], int odd, float *to,
-                            int64_t plane) {
+/* `odd` as above. */
+static inline void grad_words(const wino_tiles *t, const uint16_t *from, const int64_t count[2], int odd, float *to,
+                              int64_t plane) {
     const int64_t pixel = t->shape->dst_c, row = t->shape->dst_size[1] * pixel;
-    vec d[WINO_POINTS];
-    for (int64_t i = 0; i < WINO_TILE; i++)
-        for (int64_t j = 0; j < WINO_TILE; j++) {
+    vec d[WINO_PATCH * WINO_TILE];
+    WINO_UNROLL
+    for (int64_t j = 0; j < WINO_TILE; j++) {
+        vec column[WINO_TILE];
+        WINO_UNROLL
+        for (int64_t i = 0; i < WINO_TILE; i++) {
             const int inside = i < count[0] && j < count[1];
             const words w = words_load(from + (inside ? i * row + j * pixel : 0));
-            d[i * WINO_PATCH + j] = !inside ? vec_zero() : odd ? words_odd(w) : words_even(w);
+            column[i] = !inside ? vec_zero() : odd ? words_odd(w) : words_even(w);
         }
-    grad_transform(to, plane, d);
+        grad_axis(d + j, WINO_TILE, column);
+    }
+    grad_rows(to, plane, d);
 }
 
 void wino_grad_tile(const wino_tiles *t, const void *grad, int64_t tile, float *to, int64_t plane) {
@@ -176,7 +213,7 @@ void wino_grad_tile(const wino_tiles *t, const void *grad, int64_t tile, float *
     int64_t count[2];
     const uint16_t *from = (const uint16_t *)grad + grad_at(t, tile, count);
     for (int64_t c = 0; c < t->shape->dst_c; c += 2 * VEC) {
-        grad_low(t, from + c, count, 0, to + c, plane);
-        grad_low(t, from + c, count, 1, to + c + VEC, plane);
+        grad_words(t, from + c, count, 0, to + c, plane);
+        grad_words(t, from + c, count, 1, to + c + VEC, plane);
     }
 }

@@ -14,7 +14,7 @@
 #define CHUNKS 8
 #define CHUNK_TILES_LEAST 16
 #define CHUNK_BLOCK 196608   /* floats of V and Z together, about: a second-level cache, less what else is in it */
-#define CHUNK_BLOCK_TILES 32 /* at least, or adding to U costs too much */
+#define CHUNK_BLOCK_TILES 64 /* at least, or adding to U costs too much */
 #define BLOCK_FLOATS 2097152 /* the same where there are no chunks: a third-level cache; as U where that is more */
 #define PART_TILES 16        /* of a task that transforms */
 #define PART_CHANNELS 128    /* destination channels of a task that multiplies, about */
