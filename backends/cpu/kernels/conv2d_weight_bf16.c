@@ -10,14 +10,14 @@
 #include "conv2d.h"
 #include "cpu_operand.h"
 
-#define TASKS_WANTED 32
+#define TASKS_WANTED 16
 #define CHUNKS_MAX 32
 #define CHUNK_PIXELS 256
 #define PARTIAL_FLOATS 1572864              /* of all chunks together, about */
 #define PART_CHANNELS 256                   /* of a task, at most */
 #define BLOCK_ELEMENTS (229376 / CPU_PARTS) /* of both operands, summed over before c is touched again */
 #define BLOCK_UNITS 128
-#define FLAT_UNIT 64   /* pixels */
+#define FLAT_UNIT 128  /* pixels */
 #define REDUCE_ROWS 16 /* of a task of the final sum: a cache line of the weight */
 #define REDUCE_COLUMNS 64
 
