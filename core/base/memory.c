@@ -5,11 +5,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/*
- * Large blocks ask for huge pages: a kernel that walks along many planes at once, as Winograd's do, would miss the
- * processor's table of small pages at every step (a weight gradient took three times as long). Where the system has
- * none to give, nothing is lost.
- */
+/* Large blocks ask for huge pages: fewer faults, and fewer misses of the processor's table of pages where a kernel
+ * walks along many planes at once, as Winograd's do. Where the system has none to give, nothing is lost. */
 #define HUGE_PAGE ((size_t)2 << 20)
 
 static void *libc_alloc(void *ctx, size_t bytes, size_t align) {

@@ -225,8 +225,8 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     if (job->stream) cpu_stream_end();
 }
 
-/* Results that are whole lines, written once, go past the caches, but for the last: whoever reads them next may well
- * begin there, as batch norm does. */
+/* Results that are whole lines, written once, go past the caches, but for the last: the pool's
+ * next job begins there, if it goes downwards. */
 static int64_t streamed_images(const conv_job *job) {
     const conv_shape *s = &job->shape;
     const int64_t element = job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;

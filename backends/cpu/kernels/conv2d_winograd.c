@@ -64,10 +64,10 @@ static inline void result_axis(vec *to, int64_t to_step, const vec *m) {
 /* out (4,4) of one vector of channels. m: (36, ...) with m_step floats between points. */
 static inline void result_transform(vec *out, const float *m, int64_t m_step) {
     vec half[WINO_TILE * WINO_PATCH];
-    WINO_UNROLL
+    TILE_UNROLL
     for (int j = 0; j < WINO_PATCH; j++) {
         vec column[WINO_PATCH];
-        WINO_UNROLL
+        TILE_UNROLL
         for (int i = 0; i < WINO_PATCH; i++) column[i] = vec_load(m + (i * WINO_PATCH + j) * m_step);
         result_axis(half + j, WINO_PATCH, column);
     }

@@ -23,13 +23,6 @@
 #define WINO_NEAR 0.70710678f /* the points 1 and 2 of an axis, +-sqrt(1/2) */
 #define WINO_FAR 1.41421356f  /* 3 and 4, +-sqrt(2) */
 
-/* Loops whose arrays are to be registers. */
-#if defined(__clang__)
-#define WINO_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define WINO_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 /* The tiles of all pictures, those of a picture row by row. */
 typedef struct wino_tiles {
     const conv_shape *shape;

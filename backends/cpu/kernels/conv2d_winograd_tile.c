@@ -29,7 +29,7 @@ static inline void source_rows(float *to, int64_t plane, const vec *d) {
     for (int i = 0; i < WINO_PATCH; i++) {
         vec row[WINO_PATCH];
         source_axis(row, 1, d + i * WINO_PATCH);
-        WINO_UNROLL
+        TILE_UNROLL
         for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, row[j]);
     }
 }
@@ -85,10 +85,10 @@ static void source_floats(const wino_tiles *t, const float *src, int64_t tile, f
     for (int64_t c = 0; c < channels; c += VEC) {
         const int whole = c + VEC <= channels;
         const vec_part part = vec_part_of(cpu_min(VEC, channels - c));
-        WINO_UNROLL
+        TILE_UNROLL
         for (int j = 0; j < WINO_PATCH; j++) {
             vec column[WINO_PATCH];
-            WINO_UNROLL
+            TILE_UNROLL
             for (int i = 0; i < WINO_PATCH; i++) {
                 const float *from = patch_floats(&p, i * WINO_PATCH + j, c);
                 column[i] = whole ? vec_load(from) : vec_load_part(from, part);
@@ -102,10 +102,10 @@ static void source_floats(const wino_tiles *t, const float *src, int64_t tile, f
 /* `odd`, a constant: which of each word's two vectors. */
 static inline void source_words(const patch *p, int64_t c, int odd, float *to, int64_t plane) {
     vec d[WINO_POINTS];
-    WINO_UNROLL
+    TILE_UNROLL
     for (int j = 0; j < WINO_PATCH; j++) {
         vec column[WINO_PATCH];
-        WINO_UNROLL
+        TILE_UNROLL
         for (int i = 0; i < WINO_PATCH; i++) {
             const words w = words_load(patch_words(p, i * WINO_PATCH + j, c, odd));
             column[i] = odd ? words_odd(w) : words_even(w);
@@ -149,7 +149,7 @@ static inline void grad_rows(float *to, int64_t plane, const vec *d) {
     for (int i = 0; i < WINO_PATCH; i++) {
         vec row[WINO_PATCH];
         grad_axis(row, 1, d + i * WINO_TILE);
-        WINO_UNROLL
+        TILE_UNROLL
         for (int j = 0; j < WINO_PATCH; j++) vec_store(to + (i * WINO_PATCH + j) * plane, row[j]);
     }
 }
@@ -173,10 +173,10 @@ static void grad_floats(const wino_tiles *t, const float *grad, int64_t tile, fl
     const float *from = grad + grad_at(t, tile, count);
     for (int64_t c = 0; c < s->dst_c; c += VEC) {
         const vec_part part = vec_part_of(cpu_min(VEC, s->dst_c - c));
-        WINO_UNROLL
+        TILE_UNROLL
         for (int64_t j = 0; j < WINO_TILE; j++) {
             vec column[WINO_TILE];
-            WINO_UNROLL
+            TILE_UNROLL
             for (int64_t i = 0; i < WINO_TILE; i++)
                 column[i] =
                     i < count[0] && j < count[1] ? vec_load_part(from + i * row + j * s->dst_c + c, part) : vec_zero();
@@ -191,10 +191,10 @@ static inline void grad_words(const wino_tiles *t, const uint16_t *from, const i
                               int64_t plane) {
     const int64_t pixel = t->shape->dst_c, row = t->shape->dst_size[1] * pixel;
     vec d[WINO_PATCH * WINO_TILE];
-    WINO_UNROLL
+    TILE_UNROLL
     for (int64_t j = 0; j < WINO_TILE; j++) {
         vec column[WINO_TILE];
-        WINO_UNROLL
+        TILE_UNROLL
         for (int64_t i = 0; i < WINO_TILE; i++) {
             const int inside = i < count[0] && j < count[1];
             const words w = words_load(from + (inside ? i * row + j * pixel : 0));

@@ -18,6 +18,14 @@
 
 #include <cvr/plugin/bf16.h>
 
+/* Loops whose arrays are to be registers; functions whose arguments are to be constants. */
+#define TILE_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define TILE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TILE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 /*
  * What a pack's tensors are, and what it multiplies. Weights, biases and their gradients are f32 everywhere.
  *

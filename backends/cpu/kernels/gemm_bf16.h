@@ -5,13 +5,6 @@
 
 #include "gemm.h"
 
-#define TILE_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define TILE_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TILE_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* A panel of B is (k/2, columns, 2), zeros past the n-th column and beside an odd last k. */
 #define CPU_PAIR 2
 

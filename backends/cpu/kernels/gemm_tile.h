@@ -8,13 +8,6 @@
 #include "cpu_vec.h"
 #include "gemm.h"
 
-#define TILE_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define TILE_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TILE_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* What is constant in an instance. */
 typedef struct tile_kind {
     int m, vectors;

@@ -81,8 +81,7 @@ static void out_store(const batch_job *job, int64_t at, int64_t n, const void *r
 
 /* y = cut((x - mean) * scale + shift + residual); a NaN stays one. In bf16, in one loop: buffers between several would
  * cost more than they do. */
-ALWAYS_INLINE void forward_values(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds,
-                                  uint16_t *restrict y) {
+ALWAYS_INLINE void forward_values(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds, uint16_t *y) {
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
     const uint16_t *x = (const uint16_t *)job->x + at, *z = adds ? (const uint16_t *)job->residual + at : x;
@@ -96,8 +95,7 @@ ALWAYS_INLINE void forward_values(const batch_job *job, int64_t at, int64_t colu
     }
 }
 
-ALWAYS_INLINE void forward_floats(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds,
-                                  float *restrict y) {
+ALWAYS_INLINE void forward_floats(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds, float *y) {
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
     const float *x = (const float *)job->x + at, *z = adds ? (const float *)job->residual + at : x;
@@ -195,7 +193,7 @@ static void gradient_row(const void *ctx, int64_t at, int64_t column, int64_t n,
 
 /* dx = grad * own + (x - mean) * slope + level, in bf16, where `grad` has been masked, or is to be. */
 ALWAYS_INLINE void backward_values(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n,
-                                   int masks, uint16_t *restrict dx) {
+                                   int masks, uint16_t *dx) {
     const float *mean = table(job, MEAN, column), *own = table(job, OWN, column), *scale = table(job, SCALE, column);
     const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
     const float *shift = table(job, SHIFT, column);
@@ -211,7 +209,7 @@ ALWAYS_INLINE void backward_values(const batch_job *job, const void *grad, int64
 }
 
 static void backward_floats(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n, int masks,
-                            float *restrict dx) {
+                            float *dx) {
     float buffer[COLUMN_CHUNK];
     const float *mean = table(job, MEAN, column), *own = table(job, OWN, column);
     const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
