@@ -9,7 +9,6 @@
 #include "support/amx_shim.h"
 #endif
 
-#define PAIRS (CVR_PEAK_DEPTH / 2)
 #define SUMS 4 /* an instruction waits for the one before it that adds to the same sums */
 #define REGISTERS 6
 #define A 4
@@ -57,37 +56,11 @@ static void multiply(float *sums, const int32_t *x, const int32_t *columns, int6
     __asm__ volatile("" : : "r"(sums) : "memory");
 }
 
-static void block_task(void *ctx, uint64_t task, uint32_t worker) {
-    (void)worker;
-    const cvr_kernel_args *a = ctx;
-    const int64_t links = ((const cvr_peak_multiply_add_attrs *)a->attrs)->links;
-    float *y = (float *)a->outputs[0]->data + task * CVR_PEAK_ROWS * CVR_PEAK_ROWS;
-    int32_t x[CVR_PEAK_ROWS * PAIRS], columns[PAIRS * CVR_PEAK_ROWS];
+void cpu_peak_block(float *y, const int32_t *x, const int32_t *columns, int64_t links) {
     float sums[SUMS * CVR_PEAK_ROWS * CVR_PEAK_ROWS];
-    memcpy(x, (const char *)a->inputs[0]->data + task * sizeof x, sizeof x);
-    for (int k = 0; k < PAIRS; k++)
-        for (int i = 0; i < CVR_PEAK_ROWS; i++) columns[k * CVR_PEAK_ROWS + i] = x[i * PAIRS + k];
     configure();
     multiply(sums, x, columns, links);
     _tile_release();
     for (int i = 0; i < CVR_PEAK_ROWS * CVR_PEAK_ROWS; i++)
         y[i] = (sums[i] + sums[256 + i]) + (sums[512 + i] + sums[768 + i]);
 }
-
-static int32_t multiply_add_run(const cvr_kernel_args *a, cvr_error *err) {
-    (void)err;
-    cvr_kernel_args copy = *a;
-    cpu_run(a->pool, a->inputs[0]->shape[0], block_task, &copy);
-    return CVR_OK;
-}
-
-static int32_t multiply_add_supports(const cvr_signature *sig, cvr_error *reason) {
-    if (sig->inputs[0]->dtype == CVR_BF16) return CVR_OK;
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "multiplies bf16 alone");
-}
-
-static const cpu_kernel kernels[] = {
-    {"peak_multiply_add", multiply_add_run, NULL, multiply_add_supports, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION,
-     1},
-};
-const cpu_kernel_table cpu_peak_bf16_kernels = {kernels, sizeof kernels / sizeof *kernels};
