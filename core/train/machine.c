@@ -63,7 +63,7 @@ static int32_t build_entry(cvr_session *s, const machine *m, entry *e, bool trai
     const split *sp = &s->splits[training ? CVR_SPLIT_TRAIN : CVR_SPLIT_VAL];
     if (batch == 0) return CVR_OK;
     if (sp->batches) cvr_batches_shape(sp->batches, shape);
-    e->batch = batch;
+    e->batch = shape[0] = batch; /* the last of an epoch is smaller than the others */
     return build_graph(s, m, training, shape, e, err);
 }
 

@@ -29,4 +29,9 @@ curve() { # NAME RECIPE BATCH setting...
 }
 curve demo fashion-mnist.ini 128 lr=0.001 sched.name=constant sched.warmup_epochs=0
 curve article article.ini 32 lr=0.00005
+# the last batch of an epoch has fewer pictures, and none is counted twice
+sed -e "s|^root = .*|root = $data|" "$recipes/fashion-mnist.ini" >last.ini
+"$CVRUN" train last.ini name=last epochs=1 batch=128 data.limit=300 >log.txt 2>&1 || { cat log.txt; fail "a last batch of 44"; }
+[ "$(awk -F, 'NR > 1 {for (i = 2; i <= NF; i++) n += $i} END {print n}' runs/classify/last/confusion_matrix.csv)" = 300 ] || fail "the confusion matrix does not count 300 pictures"
+checks=$((checks + 1))
 done_with curve_test
