@@ -75,11 +75,15 @@ typedef struct store_request {
 } store_request;
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
 void *store_address(const cvr_store *s, size_t i);
+/* What stored values were prepared into is out of date when this has gone up. */
+void store_changed(cvr_store *s);
+uint64_t store_changes(const cvr_store *s);
 
 struct cvr_device {
     cvr_plugins *plugins;
     const cvr_backend_desc *backend;
     void *self;
+    uint64_t last_program; /* whose data lies in the arena, which programs may share */
 };
 
 /* The builder's callbacks that deal with layers and parameters. */

@@ -24,10 +24,26 @@ static int32_t live_nodes(plan *p, const cvr_graph *g, cvr_error *err) {
         for (uint32_t k = 0; runs[i] && k < n->n_inputs; k++) needed[n->inputs[k]] = true;
     }
     for (size_t i = 0; i < g->n_nodes; i++) {
-        if (runs[i]) p->nodes[p->n++] = (plan_node){.node = g->nodes[i], .workspace_block = -1};
+        if (runs[i]) p->nodes[p->n++] = (plan_node){.node = g->nodes[i], .workspace_block = -1, .prepared_block = -1};
     }
     cvr_free(needed);
     cvr_free(runs);
+    return CVR_OK;
+}
+
+/* By value: whether it is stored, and stays as it is from run to run: nothing here updates it, and no gradient that
+ * another program would take reaches it. */
+static int32_t find_constants(const plan *p, const cvr_graph *g, bool **out, cvr_error *err) {
+    bool *constant = cvr_calloc(g->n_values, sizeof *constant);
+    if (!constant) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t v = 1; v < g->n_values; v++)
+        constant[v] = g->values[v]->kind == VALUE_STORED && !g->values[v]->needs_gradient;
+    for (size_t i = 0; i < p->n; i++) {
+        const ir_node *n = p->nodes[i].node;
+        for (uint32_t k = 0; k < n->n_inputs && k < 64; k++)
+            if (n->op->mutates >> k & 1) constant[n->inputs[k]] = false;
+    }
+    *out = constant;
     return CVR_OK;
 }
 
@@ -36,18 +52,19 @@ static int32_t live_nodes(plan *p, const cvr_graph *g, cvr_error *err) {
 /* Any backend's kernel that is a plain function of the host will do. */
 static const char *const host_kernels[] = {NULL};
 
-static uint64_t workspace_of(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k) {
-    if (!k->workspace) return 0;
-    cvr_tensor tensors[2 * CVR_MAX_IO];
-    const cvr_tensor *pointers[2 * CVR_MAX_IO];
-    for (uint32_t i = 0; i < n->n_inputs + n->n_outputs; i++) {
-        const cvr_value v = i < n->n_inputs ? n->inputs[i] : n->outputs[i - n->n_inputs];
-        pointers[i] = v ? &tensors[i] : NULL;
-        if (v) tensors[i] = tensor_of(&r->graph->values[v]->type);
-    }
-    const cvr_signature sig = {sizeof sig,  n->attrs,     pointers,     pointers + n->n_inputs,
-                               n->n_inputs, n->n_outputs, r->n_workers, r->graph->math};
-    return k->workspace(&sig);
+/* Workspace, and what is prepared. A node on the host runs on copies, which prepare nothing. */
+static int32_t size_node(const plan_request *r, plan_node *n, cvr_error *err) {
+    node_signature s;
+    make_signature(&s, r, n->node);
+    s.sig.prepared = !n->on_host && can_prepare(r, n->node, n->kernel);
+    if (n->kernel->workspace) n->workspace = n->kernel->workspace(&s.sig);
+    if (s.sig.prepared) n->prepared = n->kernel->prepared_size(&s.sig);
+    if (!n->prepared) return CVR_OK;
+    n->preparing = cvr_calloc(1, sizeof *n->preparing);
+    if (!n->preparing) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    *n->preparing = *n->kernel;
+    n->preparing->payload = n->kernel->prepare;
+    return CVR_OK;
 }
 
 static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, cvr_error *err) {
@@ -70,7 +87,8 @@ static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, c
             cvr_text_clear(&why);
         }
         if (status != CVR_OK) return status;
-        n->workspace = workspace_of(r, n->node, n->kernel);
+        status = size_node(r, n, err);
+        if (status != CVR_OK) return status;
     }
     return table->failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
 }
@@ -167,6 +185,10 @@ static int32_t assign_blocks(plan *p, const cvr_graph *g, const size_t *last, cv
         }
         if (status == CVR_OK && n->workspace && !n->on_host)
             status = new_block(p, &capacity, n->workspace, i, &n->workspace_block, err);
+        if (status == CVR_OK && n->prepared) {
+            status = new_block(p, &capacity, n->prepared, 0, &n->prepared_block, err);
+            if (status == CVR_OK) p->blocks[n->prepared_block].last = p->n;
+        }
     }
     return status;
 }
@@ -215,11 +237,16 @@ static int32_t place_blocks(plan *p, cvr_error *err) {
     return CVR_OK;
 }
 
-int32_t plan_make(plan *p, const plan_request *r, cvr_error *err) {
+int32_t plan_make(plan *p, const plan_request *request, cvr_error *err) {
     cvr_text table = {0};
     size_t *last = NULL;
+    bool *constant = NULL;
+    plan_request asked = *request;
+    const plan_request *r = &asked;
     int32_t status = lower_graph(r->graph, r->device, err);
     if (status == CVR_OK) status = live_nodes(p, r->graph, err);
+    if (status == CVR_OK) status = find_constants(p, r->graph, &constant, err);
+    asked.constant = constant;
     if (status == CVR_OK) status = choose_kernels(p, r, &table, err);
     if (status == CVR_OK) status = tell_fallbacks(r, &table, err);
     if (status == CVR_OK) status = last_uses(p, r->graph, &last, err);
@@ -227,11 +254,15 @@ int32_t plan_make(plan *p, const plan_request *r, cvr_error *err) {
     if (status == CVR_OK) status = place_blocks(p, err);
     cvr_text_clear(&table);
     cvr_free(last);
+    cvr_free(constant);
     return status;
 }
 
 void plan_clear(plan *p) {
-    for (size_t i = 0; p->nodes && i < p->n; i++) cvr_free(p->nodes[i].why);
+    for (size_t i = 0; p->nodes && i < p->n; i++) {
+        cvr_free(p->nodes[i].why);
+        cvr_free(p->nodes[i].preparing);
+    }
     cvr_free(p->nodes);
     cvr_free(p->block_of);
     cvr_free(p->blocks);

@@ -19,6 +19,9 @@ typedef struct plan_node {
     char *why;                     /* reasons, where the kernel is not the device's own */
     uint64_t workspace;
     int64_t workspace_block;
+    cvr_kernel_desc *preparing; /* the kernel's `prepare` as a kernel; NULL: nothing is prepared */
+    uint64_t prepared;          /* bytes */
+    int64_t prepared_block;
 } plan_node;
 
 typedef struct plan {
@@ -35,7 +38,18 @@ typedef struct plan_request {
     cvr_device *device;
     uint32_t n_workers;
     uint32_t fallback;
+    const bool *constant; /* by value: stored, and not trained; NULL: none is */
 } plan_request;
+
+/* What a kernel is asked about a node. */
+typedef struct node_signature {
+    cvr_signature sig;
+    cvr_tensor tensors[2 * CVR_MAX_IO];
+    const cvr_tensor *pointers[2 * CVR_MAX_IO];
+} node_signature;
+void make_signature(node_signature *s, const plan_request *r, const ir_node *n);
+/* Whether all inputs that the kernel prepares are constant. */
+bool can_prepare(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k);
 
 int32_t plan_make(plan *p, const plan_request *r, cvr_error *err);
 void plan_clear(plan *p);

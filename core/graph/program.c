@@ -29,6 +29,12 @@ struct cvr_program {
     const cvr_launch **launches;
     segment *segments;
     size_t n_segments;
+    cvr_launch *preparing; /* what kernels prepare, recorded apart */
+    const cvr_launch **prepare_launches;
+    size_t n_preparing;
+    void *prepare_recording;
+    uint64_t prepared_at; /* store_changes() + 1; 0: not */
+    bool changes_store;
     char *staging; /* host memory of nodes on the host */
     uint64_t staging_bytes;
     uint64_t id;
@@ -88,8 +94,15 @@ static void *root_address(const cvr_program *p, cvr_value v) {
     return address;
 }
 
+/* The arena may be another program's as well: what that one prepared is gone. */
+static void take_arena(cvr_program *p) {
+    if (p->device->last_program != p->id) p->prepared_at = 0;
+    p->device->last_program = p->id;
+}
+
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_error *err) {
     const cvr_value v = p->slots[slot];
+    take_arena(p);
     const uint64_t n = type_bytes(&p->graph->values[v]->type);
     return n ? p->device->backend->upload(p->device->self, value_address(p, v), bytes, n, err) : CVR_OK;
 }
@@ -120,12 +133,13 @@ int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const c
     p->device = d;
     p->pool = pool;
     p->id = ++programs;
-    const plan_request r = {g, d, pool->n_workers, fallback};
+    const plan_request r = {g, d, pool->n_workers, fallback, NULL};
     int32_t status = plan_make(&p->plan, &r, err);
     if (status == CVR_OK) status = collect_slots(p, err);
     for (size_t i = 0; status == CVR_OK && i < p->plan.n; i++) {
         const uint64_t need = p->plan.nodes[i].on_host ? staging_need(g, &p->plan.nodes[i]) : 0;
         if (need > p->staging_bytes) p->staging_bytes = need;
+        p->changes_store = p->changes_store || p->plan.nodes[i].node->op->mutates;
     }
     if (status != CVR_OK) cvr_program_destroy(&p);
     *out = p;
@@ -168,6 +182,8 @@ static int32_t bind_node(cvr_program *p, bound_node *b, plan_node *n, size_t ind
                                 .n_inputs = node->n_inputs,
                                 .n_outputs = node->n_outputs};
     if (n->workspace_block >= 0) b->args.workspace = p->arena + p->plan.blocks[n->workspace_block].offset;
+    if (n->prepared_block >= 0) b->args.prepared = p->arena + p->plan.blocks[n->prepared_block].offset;
+    b->args.prepared_size = n->prepared;
     b->launch = (cvr_launch){sizeof b->launch, n->kernel, &b->args, node->name, index};
     return CVR_OK;
 }
@@ -190,6 +206,23 @@ static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
     return CVR_OK;
 }
 
+/* The nodes that prepare something, as launches of their own. */
+static int32_t record_preparing(cvr_program *p, size_t n, cvr_error *err) {
+    const cvr_backend_desc *backend = p->device->backend;
+    p->preparing = cvr_calloc(n + 1, sizeof *p->preparing);
+    p->prepare_launches = cvr_calloc(n + 1, sizeof *p->prepare_launches);
+    if (!p->preparing || !p->prepare_launches) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        if (!p->nodes[i].plan->preparing) continue;
+        cvr_launch *l = &p->preparing[p->n_preparing];
+        *l = p->nodes[i].launch;
+        l->kernel = p->nodes[i].plan->preparing;
+        p->prepare_launches[p->n_preparing++] = l;
+    }
+    if (!p->n_preparing) return CVR_OK;
+    return backend->record(p->device->self, p->prepare_launches, p->n_preparing, p->id, &p->prepare_recording, err);
+}
+
 int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
     size_t n = 0;
     int32_t status = CVR_OK;
@@ -202,6 +235,7 @@ int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
         status = bind_node(p, &p->nodes[n], &p->plan.nodes[i], i, err);
         n++;
     }
+    if (status == CVR_OK) status = record_preparing(p, n, err);
     return status == CVR_OK ? record_segments(p, n, err) : status;
 }
 
@@ -215,6 +249,9 @@ void cvr_program_destroy(cvr_program **program) {
         if (p->nodes[i].all != p->nodes[i].tensors) cvr_free(p->nodes[i].all);
         cvr_free((void *)(uintptr_t)p->nodes[i].in);
     }
+    if (p->prepare_recording) p->device->backend->discard(p->device->self, p->prepare_recording);
+    cvr_free(p->preparing);
+    cvr_free((void *)(uintptr_t)p->prepare_launches);
     cvr_free(p->nodes);
     cvr_free((void *)(uintptr_t)p->launches);
     cvr_free(p->segments);
@@ -248,8 +285,27 @@ static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
     return status;
 }
 
+/* What kernels keep of stored values, if these may have changed since. */
+static int32_t prepare(cvr_program *p, cvr_error *err) {
+    take_arena(p);
+    const uint64_t now = store_changes(p->graph->store) + 1;
+    if (!p->prepare_recording || p->prepared_at == now) return CVR_OK;
+    const int32_t status = p->device->backend->replay(p->device->self, p->prepare_recording, err);
+    p->prepared_at = status == CVR_OK ? now : 0;
+    return status;
+}
+
+/* Others' preparations are out of date then, but not this program's: it prepares nothing that it changes. */
+static void change_store(cvr_program *p) {
+    store_changed(p->graph->store);
+    if (p->prepared_at) p->prepared_at = store_changes(p->graph->store) + 1;
+}
+
 int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
     const cvr_backend_desc *backend = p->device->backend;
+    const int32_t ready = prepare(p, err);
+    if (ready != CVR_OK) return ready;
+    if (p->changes_store) change_store(p);
     for (size_t i = 0; i < p->n_segments; i++) {
         segment *s = &p->segments[i];
         const int32_t status = s->recording ? backend->replay(p->device->self, s->recording, err)

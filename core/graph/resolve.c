@@ -5,24 +5,34 @@
 #include "plan.h"
 #include "rewrite.h"
 
-typedef struct signature {
-    cvr_signature sig;
-    cvr_tensor tensors[2 * CVR_MAX_IO];
-    const cvr_tensor *pointers[2 * CVR_MAX_IO];
-} signature;
-
-static void make_signature(signature *s, const cvr_graph *g, const ir_node *n, uint32_t n_workers) {
+void make_signature(node_signature *s, const plan_request *r, const ir_node *n) {
+    const cvr_graph *g = r->graph;
     for (uint32_t i = 0; i < n->n_inputs + n->n_outputs; i++) {
         const cvr_value v = i < n->n_inputs ? n->inputs[i] : n->outputs[i - n->n_inputs];
         s->pointers[i] = v ? &s->tensors[i] : NULL;
         if (v) s->tensors[i] = tensor_of(&g->values[v]->type);
     }
-    s->sig = (cvr_signature){sizeof s->sig, n->attrs,     s->pointers, s->pointers + n->n_inputs,
-                             n->n_inputs,   n->n_outputs, n_workers,   g->math};
+    s->sig = (cvr_signature){sizeof s->sig,
+                             n->attrs,
+                             s->pointers,
+                             s->pointers + n->n_inputs,
+                             n->n_inputs,
+                             n->n_outputs,
+                             r->n_workers,
+                             g->math,
+                             0,
+                             0};
+}
+
+bool can_prepare(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k) {
+    bool all = r->constant && k->prepares;
+    for (uint32_t i = 0; all && i < n->n_inputs && i < 64; i++)
+        all = !(k->prepares >> i & 1) || !n->inputs[i] || r->constant[n->inputs[i]];
+    return all;
 }
 
 /* A kernel that is not flagged for it never sees another floating-point type than f32. */
-static bool fits_precision(const cvr_kernel_desc *k, const signature *s) {
+static bool fits_precision(const cvr_kernel_desc *k, const node_signature *s) {
     if (k->flags & CVR_KERNEL_LOW_PRECISION) return true;
     for (uint32_t i = 0; i < s->sig.n_inputs + s->sig.n_outputs; i++) {
         if (s->pointers[i] && (s->tensors[i].dtype == CVR_BF16 || s->tensors[i].dtype == CVR_F16)) return false;
@@ -32,9 +42,9 @@ static bool fits_precision(const cvr_kernel_desc *k, const signature *s) {
 
 int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
                        const cvr_kernel_desc **out, cvr_text *why, cvr_error *err) {
-    signature s;
+    node_signature s;
     *out = NULL;
-    make_signature(&s, r->graph, n, r->n_workers);
+    make_signature(&s, r, n);
     for (uint32_t b = 0; b < n_backends && !*out; b++) {
         const cvr_kernel_desc *const *kernels;
         size_t count;
@@ -44,6 +54,7 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
         for (size_t i = 0; i < count && !*out; i++) {
             cvr_error reason;
             cvr_error_init(&reason);
+            s.sig.prepared = can_prepare(r, n, kernels[i]);
             if (!fits_precision(kernels[i], &s))
                 cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", kernels[i]->backend);
             else if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
@@ -133,7 +144,7 @@ static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth,
     const bool fenced = node_low_precision(w->g, n) != 0;
     if ((!n->op->decompose && !fenced) || (n->op->flags & CVR_OP_ALIAS) || strcmp(n->op->name, "cast") == 0)
         return rewrite_keep(w, n, err);
-    const plan_request r = {w->g, d, 1, 0};
+    const plan_request r = {w->g, d, 1, 0, NULL};
     const cvr_kernel_desc *kernel;
     cvr_text why = {0};
     const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);

@@ -19,6 +19,7 @@ struct cvr_store {
     size_t n, capacity;
     cvr_device *device;
     char *memory; /* device address */
+    uint64_t changes;
 };
 
 int32_t cvr_store_create(cvr_store **out, uint64_t seed, cvr_error *err) {
@@ -51,6 +52,14 @@ int64_t cvr_store_find(const cvr_store *s, const char *name) {
         if (strcmp(s->entries[i].entry.name, name) == 0) return (int64_t)i;
     }
     return -1;
+}
+
+void store_changed(cvr_store *s) {
+    s->changes++;
+}
+
+uint64_t store_changes(const cvr_store *s) {
+    return s->changes;
 }
 
 void *store_address(const cvr_store *s, size_t i) {
@@ -193,6 +202,7 @@ int32_t cvr_store_write(cvr_store *s, size_t i, const void *in, cvr_error *err) 
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
     if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     cvr_from_logical(&e->entry.type, in, host);
+    store_changed(s);
     const int32_t status =
         s->device->backend->upload(s->device->self, s->memory + e->offset, host, e->entry.bytes, err);
     cvr_free(host);

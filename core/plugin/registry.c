@@ -6,7 +6,7 @@
 #include <ctype.h>
 #include <cvr/config.h>
 
-typedef enum field_kind { END, TEXT, TEXT_OR_NULL, FUNCTION, ATTRS, TEXTS, PAYLOAD } field_kind;
+typedef enum field_kind { END, TEXT, TEXT_OR_NULL, FUNCTION, ATTRS, TEXTS, PAYLOAD, PAYLOAD_OR_NULL } field_kind;
 
 typedef struct desc_field {
     field_kind kind;
@@ -21,10 +21,13 @@ static const desc_field op_fields[] = {{TEXT, AT(cvr_op_desc, name), 0},
                                        {ATTRS, AT(cvr_op_desc, attrs), AT(cvr_op_desc, n_attrs)},
                                        {FUNCTION, AT(cvr_op_desc, infer), 0},
                                        {END, 0, 0}};
-static const desc_field kernel_fields[] = {
-    {TEXT, AT(cvr_kernel_desc, op), 0},           {TEXT, AT(cvr_kernel_desc, backend), 0},
-    {TEXT, AT(cvr_kernel_desc, payload_kind), 0}, {TEXT_OR_NULL, AT(cvr_kernel_desc, isa), 0},
-    {PAYLOAD, AT(cvr_kernel_desc, payload), 0},   {END, 0, 0}};
+static const desc_field kernel_fields[] = {{TEXT, AT(cvr_kernel_desc, op), 0},
+                                           {TEXT, AT(cvr_kernel_desc, backend), 0},
+                                           {TEXT, AT(cvr_kernel_desc, payload_kind), 0},
+                                           {TEXT_OR_NULL, AT(cvr_kernel_desc, isa), 0},
+                                           {PAYLOAD, AT(cvr_kernel_desc, payload), 0},
+                                           {PAYLOAD_OR_NULL, AT(cvr_kernel_desc, prepare), 0},
+                                           {END, 0, 0}};
 static const desc_field layer_fields[] = {{TEXT, AT(cvr_layer_desc, name), 0},
                                           {TEXT_OR_NULL, AT(cvr_layer_desc, doc), 0},
                                           {ATTRS, AT(cvr_layer_desc, attrs), AT(cvr_layer_desc, n_attrs)},
@@ -209,7 +212,7 @@ static cvr_attr_desc *copy_attr(const cvr_attr_desc *a) {
 
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
-    if (f->kind == PAYLOAD) return copy_bytes(pointer, sizeof(cvr_cpu_fn));
+    if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, sizeof(cvr_cpu_fn));
     if (f->kind == TEXT || f->kind == TEXT_OR_NULL) return cvr_strdup(pointer);
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;
@@ -282,6 +285,17 @@ static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
                           "augment: `%s` has some of part_size, part_source and part_apply; all or none", d->name);
 }
 
+static int32_t check_kernel(const cvr_kernel_desc *k, cvr_error *err) {
+    if (strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) != 0)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has the payload `%s`, which this core does not know",
+                        k->op, k->payload_kind);
+    const int n = !!k->prepares + !!k->prepared_size + !!k->prepare;
+    return n == 0 || n == 3
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_PLUGIN,
+                          "a kernel for %s has some of prepares, prepared_size and prepare; all or none", k->op);
+}
+
 int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err) {
     const size_t k = kind ? kind_index(kind) : N_KINDS;
     if (k == N_KINDS)
@@ -299,11 +313,7 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
         if (status != CVR_OK) return status;
     }
     if (strcmp(kind, CVR_KIND_AUGMENT) == 0 && check_augment(desc, err) != CVR_OK) return CVR_ERR_PLUGIN;
-    const cvr_kernel_desc *kernel = strcmp(kind, CVR_KIND_KERNEL) == 0 ? desc : NULL;
-    if (kernel && strcmp(kernel->payload_kind, CVR_PAYLOAD_CPU_FN) != 0) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has the payload `%s`, which this core does not know",
-                        kernel->op, kernel->payload_kind);
-    }
+    if (strcmp(kind, CVR_KIND_KERNEL) == 0 && check_kernel(desc, err) != CVR_OK) return CVR_ERR_PLUGIN;
     char *name = entry_name(kind, desc);
     registry_entry *more = cvr_grow(r->entries, r->n, &r->capacity, sizeof *more);
     if (more) r->entries = more;

@@ -144,7 +144,7 @@ static void run_shape(const shape *t, uint32_t parts, uint32_t n_workers) {
     conv_job_plan(&job);
     const uint64_t bytes = conv_job_workspace(&job, n_workers);
     float *workspace = numbers((int64_t)(bytes / sizeof(float)), 8, NAN);
-    conv_job_run(&job, &pool, workspace);
+    conv_job_run(&job, &pool, workspace, NULL);
     char what[100];
     (void)snprintf(what, sizeof what, "shape %d, parts %u, %u workers", (int)(t - shapes), parts, n_workers);
     check(&job, dst, what);

@@ -55,7 +55,7 @@ static void fence_free(fence *f) {
 /* ---- one launch ---- */
 
 typedef struct fenced {
-    fence fences[2 * CVR_MAX_IO + 1];
+    fence fences[2 * CVR_MAX_IO + 2]; /* the last two: workspace, what is prepared */
     cvr_tensor tensors[2 * CVR_MAX_IO];
     const cvr_tensor *inputs[CVR_MAX_IO];
     cvr_tensor *outputs[CVR_MAX_IO];
@@ -123,21 +123,29 @@ static int32_t run_fenced(const device *d, const cvr_launch *l, bool at_end, cvr
     fenced *f = (fenced *)d->host->alloc(d->host, sizeof *f, 16);
     if (!f) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     memset(f, 0, sizeof *f);
-    fence *workspace = &f->fences[2 * CVR_MAX_IO];
+    fence *workspace = &f->fences[2 * CVR_MAX_IO], *prepared = workspace + 1;
     int32_t status = fence_outputs(f, a, at_end, err);
     if (status == CVR_OK) status = fence_inputs(f, a, mutates, at_end, err);
     /* A workspace is 64-byte aligned, so its end may be short of the page. */
     if (status == CVR_OK) status = fence_make(workspace, (a->workspace_size + 63) / 64 * 64, at_end, err);
+    if (status == CVR_OK) status = fence_make(prepared, (a->prepared_size + 63) / 64 * 64, at_end, err);
+    const bool prepares = a->prepared && l->kernel->payload == l->kernel->prepare;
+    if (status == CVR_OK && a->prepared && !prepares) {
+        memcpy(prepared->data, a->prepared, a->prepared_size);
+        fence_close(prepared);
+    }
     if (status == CVR_OK) {
         cvr_kernel_args args = *a;
         args.inputs = f->inputs;
         args.outputs = f->outputs;
         args.workspace = a->workspace_size ? workspace->data : NULL;
+        args.prepared = a->prepared ? prepared->data : NULL;
         d->service->entering(l->name, l->kernel->op, l->kernel->isa ? l->kernel->isa : "");
         status = ((const cvr_cpu_fn *)l->kernel->payload)->run(&args, err);
     }
-    if (status == CVR_OK && !at_end) take_results(f, a, mutates);
-    for (uint32_t i = 0; i < 2 * CVR_MAX_IO + 1; i++) fence_free(&f->fences[i]);
+    if (status == CVR_OK && prepares) memcpy(a->prepared, prepared->data, a->prepared_size);
+    if (status == CVR_OK && !at_end && !prepares) take_results(f, a, mutates);
+    for (uint32_t i = 0; i < 2 * CVR_MAX_IO + 2; i++) fence_free(&f->fences[i]);
     d->host->free(d->host, f);
     return status;
 }

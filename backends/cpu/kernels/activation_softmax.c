@@ -229,9 +229,9 @@ static int32_t log_softmax_backward_run(const cvr_kernel_args *a, cvr_error *err
 
 #define SOFTMAX_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"softmax", softmax_run, softmax_workspace, cpu_rows_supports, 1, SOFTMAX_FLAGS, 1},
-    {"softmax_backward", softmax_backward_run, softmax_workspace, cpu_rows_supports, 3, SOFTMAX_FLAGS, 1},
-    {"log_softmax", log_softmax_run, softmax_workspace, cpu_rows_supports, 1, SOFTMAX_FLAGS, 1},
-    {"log_softmax_backward", log_softmax_backward_run, softmax_workspace, cpu_rows_supports, 3, SOFTMAX_FLAGS, 1},
+    {"softmax", softmax_run, softmax_workspace, cpu_rows_supports, 1, SOFTMAX_FLAGS, NULL},
+    {"softmax_backward", softmax_backward_run, softmax_workspace, cpu_rows_supports, 3, SOFTMAX_FLAGS, NULL},
+    {"log_softmax", log_softmax_run, softmax_workspace, cpu_rows_supports, 1, SOFTMAX_FLAGS, NULL},
+    {"log_softmax_backward", log_softmax_backward_run, softmax_workspace, cpu_rows_supports, 3, SOFTMAX_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_activation_softmax_kernels = {kernels, sizeof kernels / sizeof *kernels};

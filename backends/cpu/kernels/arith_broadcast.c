@@ -212,10 +212,10 @@ static int32_t mixed_supports(const cvr_signature *sig, cvr_error *reason) {
 
 #define ARITH_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"add", add_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, 1},
-    {"mul", mul_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, 1},
-    {"add_broadcast", add_broadcast_run, NULL, mixed_supports, 0, ARITH_FLAGS, 1},
-    {"mul_broadcast", mul_broadcast_run, NULL, mixed_supports, 0, ARITH_FLAGS, 1},
-    {"expand", expand_run, NULL, mixed_supports, 0, ARITH_FLAGS, 1},
+    {"add", add_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, NULL},
+    {"mul", mul_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, NULL},
+    {"add_broadcast", add_broadcast_run, NULL, mixed_supports, 0, ARITH_FLAGS, NULL},
+    {"mul_broadcast", mul_broadcast_run, NULL, mixed_supports, 0, ARITH_FLAGS, NULL},
+    {"expand", expand_run, NULL, mixed_supports, 0, ARITH_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_arith_broadcast_kernels = {kernels, sizeof kernels / sizeof *kernels};

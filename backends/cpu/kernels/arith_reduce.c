@@ -354,10 +354,10 @@ static int32_t sum_supports(const cvr_signature *sig, cvr_error *reason) {
 
 #define REDUCE_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"sum", sum_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
-    {"mean", mean_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
-    {"amax", amax_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
-    {"amax_backward", amax_backward_run, NULL, cpu_rows_supports, 1, REDUCE_FLAGS, 1},
-    {"sum_to", sum_to_run, sum_to_workspace, sum_supports, 0, REDUCE_FLAGS, 1},
+    {"sum", sum_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, NULL},
+    {"mean", mean_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, NULL},
+    {"amax", amax_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, NULL},
+    {"amax_backward", amax_backward_run, NULL, cpu_rows_supports, 1, REDUCE_FLAGS, NULL},
+    {"sum_to", sum_to_run, sum_to_workspace, sum_supports, 0, REDUCE_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_arith_reduce_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -267,7 +267,7 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
 
 #define ATTENTION_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"scaled_dot_product_attention", forward_run, forward_workspace, supports, 0, ATTENTION_FLAGS, 1},
-    {"scaled_dot_product_attention_backward", backward_run, backward_workspace, supports, 0, ATTENTION_FLAGS, 1},
+    {"scaled_dot_product_attention", forward_run, forward_workspace, supports, 0, ATTENTION_FLAGS, NULL},
+    {"scaled_dot_product_attention_backward", backward_run, backward_workspace, supports, 0, ATTENTION_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_attention_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -34,6 +34,6 @@ static int32_t cast_supports(const cvr_signature *sig, cvr_error *reason) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"cast", cast_run, NULL, cast_supports, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, 1},
+    {"cast", cast_run, NULL, cast_supports, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
 };
 const cpu_kernel_table cpu_cast_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -93,7 +93,8 @@ typedef struct conv_job {
     cpu_element *dst;              /* (n, dst_size[0], dst_size[1], groups * dst_c) */
     const conv_prologue *prologue; /* NULL: none; known before conv_job_plan, as is: */
     const conv_epilogue *epilogue; /* NULL: none */
-    int64_t low; /* 1: src and dst are bf16 in a pack of f32: depthwise, or by Winograd; known before, too */
+    int64_t low;  /* 1: src and dst are bf16 in a pack of f32: depthwise, or by Winograd; known before, too */
+    int64_t kept; /* 1: the weights were packed before, by conv_job_pack; known before, too; 0 after where depthwise */
     /* What follows is derived by conv_job_plan. */
     int64_t winograd;        /* 1: by conv2d_winograd.c, and nothing of the rest is looked at */
     int64_t panels;          /* of a group's destination channels */
@@ -103,7 +104,7 @@ typedef struct conv_job {
     int64_t image_parts, row_parts, panel_parts;
     int64_t pixel;          /* elements of a scratch pixel */
     int64_t spread;         /* 1: pixels are copied, as they lie badly in the cache */
-    int64_t packed_floats;  /* shared workspace, first; in elements, as the next */
+    int64_t packed_floats;  /* shared workspace, first, unless kept; in elements, as the next */
     int64_t scratch_floats; /* of each worker, after it */
     cpu_operand *packed, *scratch;
     int64_t packed_low, scratch_low; /* elements from the high to the low part */
@@ -114,8 +115,12 @@ typedef struct conv_job {
 /* Fills the rest of a `job` that has its shape, prologue and epilogue. */
 void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);
+/* Bytes of the packed weights, or of Winograd's transformed ones, where they are kept; 0 where they are not. */
+uint64_t conv_job_kept(const conv_job *job);
+/* Fills them from job->weight. */
+void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *kept);
 /* Runs the job; pointers to the tensors are set, `workspace` has conv_job_workspace bytes. */
-void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace);
+void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, void *kept);
 /* packed = the weight in panels: (phase, group, panel, block, tap a, tap b, channels of the block, cpu_micro.columns),
  * or (taps by phase, channels as conv2d_depthwise.h has them) where depthwise; there the bias is last if it is bf16. */
 void conv_pack(const conv_job *job, const cvr_threadpool *pool);
@@ -134,10 +139,13 @@ void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n);
 void conv_finish_low_row(const conv_job *job, uint16_t *to, float *y, int64_t channel, int64_t n);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
-/* Whether Winograd's way is the faster one for a shape, in any direction. `low`: of bf16 tensors. */
-int conv_winograd_pays(const conv_shape *shape, int64_t low);
+/* Whether Winograd's way is the faster one for a shape, in any direction. `low`: of bf16 tensors. `kept`: the weights
+ * need not be transformed. */
+int conv_winograd_pays(const conv_shape *shape, int64_t low, int64_t kept);
 uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
-void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace);
+uint64_t conv_winograd_kept(const conv_job *job);
+void conv_winograd_pack(const conv_job *job, const cvr_threadpool *pool, float *kept);
+void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace, float *kept);
 
 #if CPU_BF16
 /* `supports` of the packs of bf16 products: conv2d_bf16.c. */

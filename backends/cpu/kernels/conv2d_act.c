@@ -19,14 +19,45 @@ static int64_t vector_floats(const cvr_tensor *y) {
     return cpu_line_up(y->shape[1]);
 }
 
-/* Workspace: scale and shift of the epilogue, then the convolution's. */
-static uint64_t act_workspace(const cvr_signature *sig) {
-    const conv_epilogue epilogue = {.mean = NULL};
+static conv_job act_job(const cvr_signature *sig, const conv_epilogue *epilogue) {
     const cvr_conv2d_act_attrs *attrs = sig->attrs;
-    conv_job job = {.epilogue = &epilogue, .low = is_low(sig->inputs[X])};
+    conv_job job = {.epilogue = epilogue, .low = is_low(sig->inputs[X]), .kept = sig->prepared};
     conv_shape_of(&job.shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     conv_job_plan(&job);
+    return job;
+}
+
+static conv_job act_job_of(const cvr_kernel_args *a, const conv_epilogue *epilogue) {
+    const cvr_signature sig = {.attrs = a->attrs,
+                               .inputs = a->inputs,
+                               .outputs = (const cvr_tensor *const *)a->outputs,
+                               .prepared = a->prepared != NULL};
+    conv_job job = act_job(&sig, epilogue);
+    job.src = a->inputs[X]->data;
+    job.weight = a->inputs[WEIGHT]->data;
+    job.bias = floats(a, BIAS);
+    job.dst = a->outputs[0]->data;
+    return job;
+}
+
+static const conv_epilogue some_epilogue;
+
+/* Workspace: scale and shift of the epilogue, then the convolution's. */
+static uint64_t act_workspace(const cvr_signature *sig) {
+    const conv_job job = act_job(sig, &some_epilogue);
     return 2 * (uint64_t)vector_floats(sig->outputs[0]) * sizeof(float) + conv_job_workspace(&job, sig->n_workers);
+}
+
+static uint64_t act_kept(const cvr_signature *sig) {
+    const conv_job job = act_job(sig, &some_epilogue);
+    return conv_job_kept(&job);
+}
+
+static int32_t act_pack(const cvr_kernel_args *a, cvr_error *err) {
+    conv_job job = act_job_of(a, &some_epilogue);
+    (void)err;
+    conv_job_pack(&job, a->pool, a->prepared);
+    return CVR_OK;
 }
 
 /* (y - mean) / sqrt(var + eps) * weight + bias as scale * y + shift */
@@ -52,14 +83,8 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
         epilogue.scale = scale;
         epilogue.shift = shift;
     }
-    conv_job job = {.epilogue = &epilogue, .low = is_low(a->inputs[X])};
-    conv_shape_of(&job.shape, &attrs->conv, a->inputs[X], a->inputs[WEIGHT], a->outputs[0], 0);
-    conv_job_plan(&job);
-    job.src = a->inputs[X]->data;
-    job.weight = a->inputs[WEIGHT]->data;
-    job.bias = floats(a, BIAS);
-    job.dst = a->outputs[0]->data;
-    conv_job_run(&job, a->pool, shift + vector_floats(a->outputs[0]));
+    conv_job job = act_job_of(a, &epilogue);
+    conv_job_run(&job, a->pool, shift + vector_floats(a->outputs[0]), a->prepared);
     return CVR_OK;
 }
 
@@ -77,14 +102,15 @@ static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
     for (uint32_t i = 0; i < sig->n_inputs; i++)
         if (sig->inputs[i] && sig->inputs[i]->dtype != (i == X || i == RESIDUAL ? dtype : CVR_F32))
             return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s", i, cvr_dtype_name(sig->inputs[i]->dtype));
-    if (dtype == CVR_BF16 && !conv_winograd_pays(&shape, 1))
+    if (dtype == CVR_BF16 && !conv_winograd_pays(&shape, 1, sig->prepared))
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not by Winograd");
     if (!conv_is_depthwise(&shape)) return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
 #endif
 }
 
+static const cpu_preparation preparation = {1u << WEIGHT, act_kept, act_pack};
 static const cpu_kernel kernels[] = {
-    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_LOW_PRECISION, 1},
+    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_LOW_PRECISION, &preparation},
 };
 const cpu_kernel_table cpu_conv_act_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -18,10 +18,10 @@ static int32_t types(const cvr_signature *sig, int fit, cvr_error *reason) {
 }
 
 /* What the packs of f32 do with bf16 pictures, and do faster: AMX's tiles are faster still. */
-static int better_here(const conv_shape *shape, cvr_error *reason) {
+static int better_here(const conv_shape *shape, int64_t kept, cvr_error *reason) {
     if (conv_is_depthwise(shape))
         (void)cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise: no sums over channels to pair");
-    else if (!CPU_AMX && conv_winograd_pays(shape, 1))
+    else if (!CPU_AMX && conv_winograd_pays(shape, 1, kept))
         (void)cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a quarter of the products, in f32, take less time");
     else
         return 1;
@@ -38,7 +38,7 @@ static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr
     if (!fit) return types(sig, 0, reason);
     conv_job job = {.epilogue = NULL};
     conv_shape_of(&job.shape, attrs, x, weight, y, transposed);
-    if (!better_here(&job.shape, reason)) return CVR_ERR_UNSUPPORTED;
+    if (!better_here(&job.shape, sig->prepared, reason)) return CVR_ERR_UNSUPPORTED;
     conv_job_plan(&job);
     if (!CPU_LOW || conv_most_steps(&job) <= CONV_STEPS_KEPT) return types(sig, 1, reason);
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "sums of over %d steps would be rounded in between", CONV_STEPS_KEPT);
@@ -58,7 +58,7 @@ int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason) {
     conv_shape shape;
     conv_shape_of(&shape, sig->attrs, x, sig->outputs[0], grad, 0);
     const int32_t status = types(sig, 1, reason);
-    return status == CVR_OK && !better_here(&shape, reason) ? CVR_ERR_UNSUPPORTED : status;
+    return status == CVR_OK && !better_here(&shape, 0, reason) ? CVR_ERR_UNSUPPORTED : status;
 }
 
 int32_t cpu_bf16_supports_sum(const cvr_signature *sig, cvr_error *reason) {

@@ -236,16 +236,24 @@ static int64_t streamed_images(const conv_job *job) {
     return s->n - CPU_STREAM_BYTES / image;
 }
 
-void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace) {
+void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *kept) {
+    job->packed = kept;
+    if (!CPU_BF16 && job->winograd)
+        conv_winograd_pack(job, pool, kept);
+    else
+        conv_pack(job, pool);
+}
+
+void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, void *kept) {
     const conv_shape *s = &job->shape;
     job->stream = streamed_images(job);
     if (!CPU_BF16 && job->winograd) {
-        conv_winograd_run(job, pool, workspace);
+        conv_winograd_run(job, pool, workspace, kept);
         return;
     }
-    job->packed = workspace;
-    job->scratch = job->packed + job->packed_floats;
-    conv_pack(job, pool);
+    job->packed = job->kept ? kept : workspace;
+    job->scratch = (cpu_operand *)workspace + (job->kept ? 0 : job->packed_floats);
+    if (!job->kept) conv_pack(job, pool);
     if (!CPU_BF16 && conv_is_depthwise(s)) {
         conv_depthwise_run(job, pool);
         return;

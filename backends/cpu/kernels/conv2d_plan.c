@@ -103,11 +103,12 @@ void conv_job_plan(conv_job *job) {
     plan_sizes z;
     const int64_t taps = shape->kernel[0] * shape->kernel[1];
     if (!CPU_BF16 && conv_is_depthwise(shape)) {
+        job->kept = 0;
         job->packed_floats = cpu_line_up((taps + job->low) * depthwise_places(shape->groups, job->low));
         return;
     }
-    job->winograd =
-        !CPU_BF16 && !job->prologue && !(job->epilogue && job->epilogue->mean) && conv_winograd_pays(shape, job->low);
+    job->winograd = !CPU_BF16 && !job->prologue && !(job->epilogue && job->epilogue->mean) &&
+                    conv_winograd_pays(shape, job->low, job->kept);
     if (job->winograd) return;
     sizes_of(&z, shape);
     job->panels = cpu_panels(shape->dst_c);
@@ -142,10 +143,17 @@ int64_t conv_most_steps(const conv_job *job) {
 
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
     if (!CPU_BF16 && job->winograd) return conv_winograd_workspace(job, n_workers);
-    uint64_t bytes = ((uint64_t)job->packed_floats + (uint64_t)job->scratch_floats * n_workers) * sizeof(cpu_operand);
+    const int64_t packed = job->kept ? 0 : job->packed_floats;
+    uint64_t bytes = (uint64_t)(packed + job->scratch_floats * n_workers) * sizeof(cpu_operand);
     if (job->epilogue && job->epilogue->mean)
         bytes += (uint64_t)(conv_slots(job) * 2 * job->shape.groups * job->shape.dst_c) * sizeof(double);
     return bytes;
+}
+
+uint64_t conv_job_kept(const conv_job *job) {
+    if (!job->kept) return 0;
+    if (!CPU_BF16 && job->winograd) return conv_winograd_kept(job);
+    return (uint64_t)job->packed_floats * sizeof(cpu_operand);
 }
 
 int64_t conv_slots(const conv_job *job) {

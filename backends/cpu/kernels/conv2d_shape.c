@@ -102,12 +102,14 @@ void conv_shape_of(conv_shape *out, const cvr_conv2d_attrs *attrs, const cvr_ten
     if (flat) flatten(out);
 }
 
-#define WINOGRAD_CHANNELS 32  /* narrower layers would spend their time on transforms */
-#define WINOGRAD_TILES 32     /* fewer would not pay for the transform of the weights */
-#define WINOGRAD_TILES_LOW 80 /* nor those in bf16, whose direct products are twice as fast */
+#define WINOGRAD_CHANNELS 32   /* narrower layers would spend their time on transforms */
+#define WINOGRAD_TILES 32      /* fewer would not pay for the transform of the weights */
+#define WINOGRAD_TILES_LOW 80  /* nor those in bf16, whose direct products are twice as fast */
+#define WINOGRAD_TILES_KEPT 16 /* nor for reading them, four times as many as they were */
 #define WINOGRAD_TILE 4
 
-int conv_winograd_pays(const conv_shape *s, int64_t low) {
+int conv_winograd_pays(const conv_shape *s, int64_t low, int64_t kept) {
+    const int64_t least = low ? WINOGRAD_TILES_LOW : kept ? WINOGRAD_TILES_KEPT : WINOGRAD_TILES;
     int64_t tiles = s->n;
     if (s->groups != 1 || s->src_c < WINOGRAD_CHANNELS || s->dst_c < WINOGRAD_CHANNELS) return 0;
     if (low && (s->src_c % (2 * VEC) != 0 || s->dst_c % (2 * VEC) != 0)) return 0;
@@ -117,6 +119,5 @@ int conv_winograd_pays(const conv_shape *s, int64_t low) {
     }
     const int64_t results = s->n * s->dst_size[0] * s->dst_size[1];
     /* Of ragged pictures' results too many would be wanted by nobody. */
-    return tiles >= (low ? WINOGRAD_TILES_LOW : WINOGRAD_TILES) &&
-           results * 10 >= tiles * WINOGRAD_TILE * WINOGRAD_TILE * 7;
+    return tiles >= least && results * 10 >= tiles * WINOGRAD_TILE * WINOGRAD_TILE * 7;
 }

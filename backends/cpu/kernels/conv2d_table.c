@@ -7,24 +7,47 @@ static int64_t is_low(const cvr_tensor *x) {
     return !CPU_BF16 && x->dtype == CVR_BF16;
 }
 
-static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
-    conv_job job = {.low = is_low(sig->inputs[0])};
+static conv_job gather_job(const cvr_signature *sig, int64_t transposed) {
+    conv_job job = {.low = is_low(sig->inputs[0]), .kept = sig->prepared};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
     conv_job_plan(&job);
-    return conv_job_workspace(&job, sig->n_workers);
+    return job;
 }
 
 /* Bias: input 2, where the op has one. */
-static int32_t gather_run(const cvr_kernel_args *a, int64_t transposed) {
+static conv_job gather_job_of(const cvr_kernel_args *a, int64_t transposed) {
     const cvr_tensor *bias = a->n_inputs > 2 ? a->inputs[2] : NULL;
-    conv_job job = {.low = is_low(a->inputs[0])};
-    conv_shape_of(&job.shape, a->attrs, a->inputs[0], a->inputs[1], a->outputs[0], transposed);
-    conv_job_plan(&job);
+    const cvr_signature sig = {.attrs = a->attrs,
+                               .inputs = a->inputs,
+                               .outputs = (const cvr_tensor *const *)a->outputs,
+                               .prepared = a->prepared != NULL};
+    conv_job job = gather_job(&sig, transposed);
     job.src = a->inputs[0]->data;
     job.weight = a->inputs[1]->data;
     job.bias = bias ? bias->data : NULL;
     job.dst = a->outputs[0]->data;
-    conv_job_run(&job, a->pool, a->workspace);
+    return job;
+}
+
+static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
+    const conv_job job = gather_job(sig, transposed);
+    return conv_job_workspace(&job, sig->n_workers);
+}
+
+static uint64_t gather_kept(const cvr_signature *sig, int64_t transposed) {
+    const conv_job job = gather_job(sig, transposed);
+    return conv_job_kept(&job);
+}
+
+static int32_t gather_pack(const cvr_kernel_args *a, int64_t transposed) {
+    conv_job job = gather_job_of(a, transposed);
+    conv_job_pack(&job, a->pool, a->prepared);
+    return CVR_OK;
+}
+
+static int32_t gather_run(const cvr_kernel_args *a, int64_t transposed) {
+    conv_job job = gather_job_of(a, transposed);
+    conv_job_run(&job, a->pool, a->workspace, a->prepared);
     return CVR_OK;
 }
 
@@ -32,6 +55,15 @@ static int32_t gather_run(const cvr_kernel_args *a, int64_t transposed) {
  * gradient is x. */
 static uint64_t forward_workspace(const cvr_signature *sig) {
     return gather_workspace(sig, 0);
+}
+
+static uint64_t forward_kept(const cvr_signature *sig) {
+    return gather_kept(sig, 0);
+}
+
+static int32_t forward_pack(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return gather_pack(a, 0);
 }
 
 static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -43,6 +75,15 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
  * gradient is x. */
 static uint64_t transposed_workspace(const cvr_signature *sig) {
     return gather_workspace(sig, 1);
+}
+
+static uint64_t transposed_kept(const cvr_signature *sig) {
+    return gather_kept(sig, 1);
+}
+
+static int32_t transposed_pack(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return gather_pack(a, 1);
 }
 
 static int32_t transposed_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -89,9 +130,11 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
 #define CONV_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 
 /* Two pictures: all f32, or bf16 where depthwise or by Winograd. What else there is is f32. */
-static int32_t fits(const conv_shape *shape, const cvr_tensor *a, const cvr_tensor *b, cvr_error *reason) {
+static int32_t fits(const conv_shape *shape, const cvr_tensor *a, const cvr_tensor *b, int64_t kept,
+                    cvr_error *reason) {
     if (a->dtype == CVR_F32 && b->dtype == CVR_F32) return CVR_OK;
-    if (a->dtype == CVR_BF16 && b->dtype == CVR_BF16 && (conv_is_depthwise(shape) || conv_winograd_pays(shape, 1)))
+    if (a->dtype == CVR_BF16 && b->dtype == CVR_BF16 &&
+        (conv_is_depthwise(shape) || conv_winograd_pays(shape, 1, kept)))
         return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and neither depthwise nor by Winograd");
 }
@@ -99,7 +142,7 @@ static int32_t fits(const conv_shape *shape, const cvr_tensor *a, const cvr_tens
 static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr_error *reason) {
     conv_shape shape;
     conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
-    return fits(&shape, sig->inputs[0], sig->outputs[0], reason);
+    return fits(&shape, sig->inputs[0], sig->outputs[0], sig->prepared, reason);
 }
 
 static int32_t conv_supports_forward(const cvr_signature *sig, cvr_error *reason) {
@@ -113,17 +156,22 @@ static int32_t conv_supports_transposed(const cvr_signature *sig, cvr_error *rea
 static int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason) {
     conv_shape shape;
     conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->outputs[0], sig->inputs[1], 0);
-    return fits(&shape, sig->inputs[0], sig->inputs[1], reason);
+    return fits(&shape, sig->inputs[0], sig->inputs[1], 0, reason);
 }
 #endif
 
+static const cpu_preparation forward_preparation = {1u << 1, forward_kept, forward_pack};
+static const cpu_preparation transposed_preparation = {1u << 1, transposed_kept, transposed_pack};
 static const cpu_kernel kernels[] = {
-    {"conv2d", forward_run, forward_workspace, conv_supports_forward, 0, CONV_FLAGS, 1},
-    {"conv2d_backward_input", transposed_run, transposed_workspace, conv_supports_transposed, 0, CONV_FLAGS, 1},
-    {"conv2d_backward_weight", weight_run, weight_workspace, conv_supports_weight, 0, CONV_FLAGS, 1},
+    {"conv2d", forward_run, forward_workspace, conv_supports_forward, 0, CONV_FLAGS, &forward_preparation},
+    {"conv2d_backward_input", transposed_run, transposed_workspace, conv_supports_transposed, 0, CONV_FLAGS,
+     &transposed_preparation},
+    {"conv2d_backward_weight", weight_run, weight_workspace, conv_supports_weight, 0, CONV_FLAGS, NULL},
     {"conv2d_backward_bias", bias_run, bias_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_sum), 0, CPU_PRODUCT_FLAGS,
-     1},
-    {"conv_transpose2d", transposed_run, transposed_workspace, conv_supports_transposed, 0, CONV_FLAGS, 1},
-    {"conv_transpose2d_backward_input", forward_run, forward_workspace, conv_supports_forward, 0, CONV_FLAGS, 1},
+     NULL},
+    {"conv_transpose2d", transposed_run, transposed_workspace, conv_supports_transposed, 0, CONV_FLAGS,
+     &transposed_preparation},
+    {"conv_transpose2d_backward_input", forward_run, forward_workspace, conv_supports_forward, 0, CONV_FLAGS,
+     &forward_preparation},
 };
 const cpu_kernel_table cpu_conv_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -243,7 +243,7 @@ uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers) {
     const conv_weight_args args = {.shape = shape};
     weight_job job;
     if (conv_is_depthwise(shape)) return conv_depthwise_weight_workspace(shape);
-    if (conv_winograd_pays(shape, 0)) return conv_winograd_weight_workspace(shape, n_workers);
+    if (conv_winograd_pays(shape, 0, 0)) return conv_winograd_weight_workspace(shape, n_workers);
     weight_plan(&job, &args);
     return (uint64_t)(job.chunks * job.partial_stride + job.scratch_floats * n_workers) * sizeof(float);
 }
@@ -255,7 +255,7 @@ void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, v
         conv_depthwise_weight_run(args, pool, workspace);
         return;
     }
-    if (conv_winograd_pays(s, args->low)) {
+    if (conv_winograd_pays(s, args->low, 0)) {
         conv_winograd_weight_run(args, pool, workspace);
         return;
     }

@@ -19,7 +19,8 @@
 #define BLOCKS_EVEN 4
 
 static void plan_shared(wino_job *job, const conv_shape *s) {
-    const int64_t panel = wino_panel_floats(s), deep = s->src_c >= DEEP_CHANNELS ? BLOCK_TILES_DEEP : BLOCK_TILES;
+    const int64_t panel = job->conv->kept ? 0 : wino_panel_floats(s),
+                  deep = s->src_c >= DEEP_CHANNELS ? BLOCK_TILES_DEEP : BLOCK_TILES;
     job->parts = cpu_max(1, cpu_min(cpu_ceil_div(TASKS_WANTED, job->panels), job->tiles.n / PART_TILES_LEAST));
     job->block_tiles = cpu_min(deep, cpu_ceil_div(job->tiles.n, job->parts));
     job->plane = job->tiles.n * job->row + CPU_LINE_FLOATS;
@@ -32,7 +33,7 @@ static void plan_blocks(wino_job *job, const conv_shape *s) {
     if (job->blocks < BLOCKS_FEW) job->blocks = cpu_ceil_div(job->blocks, BLOCKS_EVEN) * BLOCKS_EVEN;
     job->block_tiles = cpu_ceil_div(job->tiles.n, job->blocks);
     job->plane = job->block_tiles * job->row + CPU_LINE_FLOATS;
-    job->shared_floats = cpu_line_up(job->panels * wino_panel_floats(s));
+    job->shared_floats = job->conv->kept ? 0 : cpu_line_up(job->panels * wino_panel_floats(s));
     job->scratch_floats = cpu_line_up(WINO_POINTS * (job->plane + job->block_tiles * cpu_micro.columns));
 }
 
@@ -223,8 +224,10 @@ static void panel_task(void *ctx, uint64_t task, uint32_t worker) {
     const wino_job *job = ctx;
     const int64_t panel = (int64_t)task / job->parts, part = (int64_t)task % job->parts;
     const int64_t end = cpu_part(job->tiles.n, job->parts, part + 1);
-    float *u = job->scratch + worker * job->scratch_floats, *m = u + wino_panel_floats(&job->conv->shape);
-    wino_pack_panel(job, panel, u);
+    const int64_t u_panel = wino_panel_floats(&job->conv->shape), kept = job->conv->kept;
+    float *scratch = job->scratch + worker * job->scratch_floats;
+    float *u = kept ? job->u + panel * u_panel : scratch, *m = scratch + (kept ? 0 : u_panel);
+    if (!kept) wino_pack_panel(job, panel, u);
     for (int64_t first = cpu_part(job->tiles.n, job->parts, part); first < end; first += job->block_tiles) {
         const int64_t tiles = cpu_min(job->block_tiles, end - first);
         panel_products(job, tiles, panel, job->v + first * job->row, u, m);
@@ -233,16 +236,30 @@ static void panel_task(void *ctx, uint64_t task, uint32_t worker) {
     if (job->conv->stream) cpu_stream_end();
 }
 
-void conv_winograd_run(const conv_job *conv, const cvr_threadpool *pool, float *workspace) {
+uint64_t conv_winograd_kept(const conv_job *conv) {
     wino_job job;
     wino_plan(&job, conv);
-    job.u = job.v = workspace;
+    return (uint64_t)(job.panels * wino_panel_floats(&conv->shape)) * sizeof(float);
+}
+
+void conv_winograd_pack(const conv_job *conv, const cvr_threadpool *pool, float *kept) {
+    wino_job job;
+    wino_plan(&job, conv);
+    job.u = kept;
+    wino_pack(&job, pool);
+}
+
+void conv_winograd_run(const conv_job *conv, const cvr_threadpool *pool, float *workspace, float *kept) {
+    wino_job job;
+    wino_plan(&job, conv);
+    job.u = conv->kept ? kept : workspace;
+    job.v = workspace;
     job.scratch = workspace + job.shared_floats;
     if (job.shared) {
         pool->run(pool, (uint64_t)cpu_ceil_div(job.tiles.n, PART_TILES), source_task, &job);
         pool->run(pool, (uint64_t)(job.panels * job.parts), panel_task, &job);
     } else {
-        wino_pack(&job, pool);
+        if (!conv->kept) wino_pack(&job, pool);
         pool->run(pool, (uint64_t)job.blocks, block_task, &job);
     }
 }

@@ -53,20 +53,21 @@ static inline int64_t wino_row(int64_t channels) {
 /* ---- forward and backward-input: conv2d_winograd.c, conv2d_winograd_pack.c ---- */
 
 /*
- * V of few tiles is made once and kept, and a task is a panel of the results, whose U it makes itself; or a task is a
- * block of tiles with a V of its own, and all of U is made before.
+ * V of few tiles is made once, and a task is a panel of the results, whose U it makes itself; or a task is a block of
+ * tiles with a V of its own, and all of U is made before. Where weights are kept (conv_job), U is there in both cases.
  */
 typedef struct wino_job {
     const conv_job *conv;
     wino_tiles tiles;
-    int64_t shared;              /* 1: V is kept */
+    int64_t shared;              /* 1: V of all tiles is made first */
     int64_t blocks, block_tiles; /* that the tiles are cut into, and tiles of one, at most */
-    int64_t parts;               /* where V is kept: tasks of a panel */
+    int64_t parts;               /* where V is shared: tasks of a panel */
     int64_t panels, row, plane;  /* of destination channels; floats of V: of a tile, of all tiles, at one point */
     int64_t shared_floats, scratch_floats;
     float *u;       /* (panels, 36, source channels, cpu_micro.columns), or of each worker for one panel */
     float *v;       /* (36, plane), or of each worker */
-    float *scratch; /* of each worker: V or U, then (36, block_tiles, columns) of one panel's results */
+    float *scratch; /* of each worker: V or U, where it has its own, then (36, block_tiles, columns) of one panel's
+                       results */
 } wino_job;
 
 /* U = G g G^T of a panel */

@@ -10,6 +10,13 @@
 
 #include <cvr/plugin/plugin.h>
 
+/* What a kernel keeps of some inputs, in the terms of cvr_kernel_desc. */
+typedef struct cpu_preparation {
+    uint64_t inputs;
+    uint64_t (*size)(const cvr_signature *sig);
+    int32_t (*run)(const cvr_kernel_args *a, cvr_error *err);
+} cpu_preparation;
+
 /* One kernel; the pack adds the backend's name, its instruction set and its priority. */
 typedef struct cpu_kernel {
     const char *op;
@@ -17,8 +24,8 @@ typedef struct cpu_kernel {
     uint64_t (*workspace)(const cvr_signature *sig);                  /* NULL: none */
     int32_t (*supports)(const cvr_signature *sig, cvr_error *reason); /* NULL: all that infer allows */
     uint64_t inplace;                                                 /* as in cvr_kernel_desc */
-    uint32_t flags;      /* CPU_KERNEL_FLAGS, or fewer where one does not hold */
-    uint32_t op_version; /* 0 stands for 1 */
+    uint32_t flags;                     /* CPU_KERNEL_FLAGS, or fewer where one does not hold */
+    const cpu_preparation *preparation; /* NULL: none */
 } cpu_kernel;
 
 #define CPU_KERNEL_FLAGS (CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE)

@@ -132,13 +132,13 @@ static int32_t matmul_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"linear", forward_run, forward_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, 1},
+    {"linear", forward_run, forward_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, NULL},
     {"linear_backward_input", backward_input_run, backward_input_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense),
-     0, CPU_PRODUCT_FLAGS, 1},
+     0, CPU_PRODUCT_FLAGS, NULL},
     {"linear_backward_weight", backward_weight_run, backward_weight_workspace,
-     CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, 1},
+     CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, NULL},
     {"linear_backward_bias", backward_bias_run, bias_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_sum), 0,
-     CPU_PRODUCT_FLAGS, 1},
-    {"matmul", matmul_run, matmul_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, 1},
+     CPU_PRODUCT_FLAGS, NULL},
+    {"matmul", matmul_run, matmul_workspace, CPU_LOW_SUPPORTS(cpu_bf16_supports_dense), 0, CPU_PRODUCT_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_linear_kernels = {kernels, sizeof kernels / sizeof *kernels};

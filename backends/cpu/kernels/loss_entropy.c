@@ -181,7 +181,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"cross_entropy", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"cross_entropy_backward", backward_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, 1},
+    {"cross_entropy", forward_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"cross_entropy_backward", backward_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_loss_entropy_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -211,13 +211,13 @@ static int32_t bce_backward_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"mse_loss", mse_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"mse_loss_backward", mse_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"l1_loss", l1_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"l1_loss_backward", l1_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"smooth_l1_loss", smooth_l1_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"smooth_l1_loss_backward", smooth_l1_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
-    {"bce_with_logits", bce_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"bce_with_logits_backward", bce_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, 1},
+    {"mse_loss", mse_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"mse_loss_backward", mse_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, NULL},
+    {"l1_loss", l1_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"l1_loss_backward", l1_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, NULL},
+    {"smooth_l1_loss", smooth_l1_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"smooth_l1_loss_backward", smooth_l1_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, NULL},
+    {"bce_with_logits", bce_run, forward_workspace, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"bce_with_logits_backward", bce_backward_run, NULL, NULL, 3, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_loss_pointwise_kernels = {kernels, sizeof kernels / sizeof *kernels};

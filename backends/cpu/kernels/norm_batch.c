@@ -426,13 +426,13 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
 
 #define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"batch_norm2d", batch_run, batch_workspace, supports, 0, NORM_FLAGS, 1},
-    {"batch_norm2d_backward", backward_run, batch_workspace, supports, 3, NORM_FLAGS, 1},
-    {"batch_norm2d_inference", inference_run, batch_workspace, supports, 1, NORM_FLAGS, 1},
-    {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, supports, 3, NORM_FLAGS, 1},
-    {"batch_norm2d_act", act_run, batch_workspace, supports, 1u << 6, NORM_FLAGS, 1},
-    {"batch_norm2d_apply", apply_run, batch_workspace, supports, 1 | 1u << 5, NORM_FLAGS, 1},
-    {"batch_norm2d_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, 1},
-    {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, 1},
+    {"batch_norm2d", batch_run, batch_workspace, supports, 0, NORM_FLAGS, NULL},
+    {"batch_norm2d_backward", backward_run, batch_workspace, supports, 3, NORM_FLAGS, NULL},
+    {"batch_norm2d_inference", inference_run, batch_workspace, supports, 1, NORM_FLAGS, NULL},
+    {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, supports, 3, NORM_FLAGS, NULL},
+    {"batch_norm2d_act", act_run, batch_workspace, supports, 1u << 6, NORM_FLAGS, NULL},
+    {"batch_norm2d_apply", apply_run, batch_workspace, supports, 1 | 1u << 5, NORM_FLAGS, NULL},
+    {"batch_norm2d_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, NULL},
+    {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_norm_batch_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -191,7 +191,7 @@ static int32_t backward_supports(const cvr_signature *sig, cvr_error *reason) {
 
 #define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"group_norm", forward_run, group_workspace, forward_supports, 0, NORM_FLAGS, 1},
-    {"group_norm_backward", backward_run, group_workspace, backward_supports, 3, NORM_FLAGS, 1},
+    {"group_norm", forward_run, group_workspace, forward_supports, 0, NORM_FLAGS, NULL},
+    {"group_norm_backward", backward_run, group_workspace, backward_supports, 3, NORM_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_norm_group_kernels = {kernels, sizeof kernels / sizeof *kernels};

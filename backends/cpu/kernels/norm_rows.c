@@ -217,7 +217,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
 
 #define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"layer_norm", forward_run, forward_workspace, forward_supports, 0, NORM_FLAGS, 1},
-    {"layer_norm_backward", backward_run, backward_workspace, backward_supports, 3, NORM_FLAGS, 1},
+    {"layer_norm", forward_run, forward_workspace, forward_supports, 0, NORM_FLAGS, NULL},
+    {"layer_norm_backward", backward_run, backward_workspace, backward_supports, 3, NORM_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_norm_rows_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -156,8 +156,8 @@ static int32_t rmsprop_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"sgd_update", sgd_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"adam_update", adam_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"rmsprop_update", rmsprop_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"sgd_update", sgd_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"adam_update", adam_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"rmsprop_update", rmsprop_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_optim_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -7,7 +7,10 @@
 #include "kernels.h"
 
 static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error *err) {
+    static const cpu_preparation nothing;
+    const cpu_preparation *kept = k->preparation ? k->preparation : &nothing;
     const cvr_cpu_fn payload = {.struct_size = sizeof payload, .run = k->run};
+    const cvr_cpu_fn prepare = {.struct_size = sizeof prepare, .run = kept->run};
     const cvr_kernel_desc desc = {
         .struct_size = sizeof desc,
         .op = k->op,
@@ -15,12 +18,15 @@ static int32_t add_kernel(const cvr_registrar *r, const cpu_kernel *k, cvr_error
         .payload_kind = CVR_PAYLOAD_CPU_FN,
         .payload = &payload,
         .isa = CVR_PACK_ISA,
-        .op_version = k->op_version ? k->op_version : 1,
+        .op_version = 1,
         .priority = CVR_PACK_PRIORITY,
         .flags = k->flags,
         .inplace = k->inplace,
         .supports = k->supports,
         .workspace = k->workspace,
+        .prepares = kept->inputs,
+        .prepared_size = kept->size,
+        .prepare = kept->run ? &prepare : NULL,
     };
     return r->add(r, CVR_KIND_KERNEL, &desc, err);
 }

@@ -94,7 +94,7 @@ static int32_t copy_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"peak_multiply_add", multiply_add_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
-    {"peak_copy", copy_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, 1},
+    {"peak_multiply_add", multiply_add_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"peak_copy", copy_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_peak_kernels = {kernels, sizeof kernels / sizeof *kernels};

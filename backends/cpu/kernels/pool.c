@@ -350,11 +350,11 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
 
 #define POOL_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"max_pool2d", max_run, NULL, supports, 0, POOL_FLAGS, 1},
-    {"max_pool2d_backward", max_backward_run, max_backward_workspace, supports, 0, POOL_FLAGS, 1},
-    {"avg_pool2d", avg_run, NULL, supports, 0, POOL_FLAGS, 1},
-    {"avg_pool2d_backward", avg_backward_run, NULL, supports, 0, POOL_FLAGS, 1},
-    {"adaptive_avg_pool2d", adaptive_run, NULL, supports, 0, POOL_FLAGS, 1},
-    {"adaptive_avg_pool2d_backward", adaptive_backward_run, NULL, supports, 0, POOL_FLAGS, 1},
+    {"max_pool2d", max_run, NULL, supports, 0, POOL_FLAGS, NULL},
+    {"max_pool2d_backward", max_backward_run, max_backward_workspace, supports, 0, POOL_FLAGS, NULL},
+    {"avg_pool2d", avg_run, NULL, supports, 0, POOL_FLAGS, NULL},
+    {"avg_pool2d_backward", avg_backward_run, NULL, supports, 0, POOL_FLAGS, NULL},
+    {"adaptive_avg_pool2d", adaptive_run, NULL, supports, 0, POOL_FLAGS, NULL},
+    {"adaptive_avg_pool2d_backward", adaptive_backward_run, NULL, supports, 0, POOL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_pool_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -139,11 +139,11 @@ static int32_t one_type(const cvr_signature *sig, cvr_error *reason) {
 
 #define COPY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 static const cpu_kernel kernels[] = {
-    {"permute", permute_run, NULL, one_type, 0, COPY_FLAGS, 1},
-    {"to_logical", to_logical_run, NULL, one_type, 0, COPY_FLAGS, 1},
-    {"from_logical", from_logical_run, NULL, one_type, 0, COPY_FLAGS, 1},
-    {"concat", concat_run, NULL, one_type, 0, COPY_FLAGS, 1},
-    {"slice", slice_run, NULL, one_type, 0, COPY_FLAGS, 1},
-    {"slice_backward", slice_backward_run, NULL, one_type, 0, COPY_FLAGS, 1},
+    {"permute", permute_run, NULL, one_type, 0, COPY_FLAGS, NULL},
+    {"to_logical", to_logical_run, NULL, one_type, 0, COPY_FLAGS, NULL},
+    {"from_logical", from_logical_run, NULL, one_type, 0, COPY_FLAGS, NULL},
+    {"concat", concat_run, NULL, one_type, 0, COPY_FLAGS, NULL},
+    {"slice", slice_run, NULL, one_type, 0, COPY_FLAGS, NULL},
+    {"slice_backward", slice_backward_run, NULL, one_type, 0, COPY_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_shape_kernels = {kernels, sizeof kernels / sizeof *kernels};

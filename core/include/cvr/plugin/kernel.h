@@ -36,6 +36,8 @@ typedef struct cvr_signature {
     uint32_t n_workers; /* threads of the pool that the kernel will get: scratch may be sized by it, results may not
                            depend on it */
     uint32_t math;      /* CVR_MATH_* */
+    uint32_t prepared;  /* 1: the inputs of `prepares` stay as they are, so `prepare` will have run */
+    uint32_t reserved;
 } cvr_signature;
 
 typedef struct cvr_kernel_args {
@@ -49,6 +51,8 @@ typedef struct cvr_kernel_args {
     void *stream; /* the backend's own; NULL on the host */
     uint32_t n_inputs;
     uint32_t n_outputs;
+    void *prepared; /* what `prepare` made, 64-byte aligned; NULL where it did not run */
+    uint64_t prepared_size;
 } cvr_kernel_args;
 
 /* Payload "cpu.fn/1". */
@@ -75,15 +79,25 @@ typedef struct cvr_kernel_desc {
     int32_t (*supports)(const cvr_signature *sig, cvr_error *reason);
     /* Bytes of workspace. NULL: none. */
     uint64_t (*workspace)(const cvr_signature *sig);
+    /*
+     * What a kernel makes of some of its inputs before it computes, weights in panels say, can be kept from one run to
+     * the next while these inputs stay as they are: in evaluation, in prediction, and where a layer is frozen. Bit i of
+     * `prepares`: input i is such a one; all of them have to be parameters or buffers that are not trained. Then
+     * signatures have `prepared` set, `prepare` runs whenever one of them may have changed, with the arguments of
+     * `run`, of which it reads these inputs and fills `prepared`, and `run` reads that. 0 bytes: nothing to keep.
+     */
+    uint64_t prepares;
+    uint64_t (*prepared_size)(const cvr_signature *sig);
+    const void *prepare; /* a payload of the same kind; NULL where `prepares` is 0 */
 } cvr_kernel_desc;
 
 #ifdef __cplusplus
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_signature) == 48, "cvr_signature has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_kernel_args) == 72, "cvr_kernel_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_signature) == 56, "cvr_signature has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_kernel_args) == 88, "cvr_kernel_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_cpu_fn) == 16, "cvr_cpu_fn has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_kernel_desc) == 88, "cvr_kernel_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_kernel_desc) == 112, "cvr_kernel_desc has padding");
 
 #endif
