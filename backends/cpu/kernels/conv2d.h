@@ -15,6 +15,7 @@
 #ifndef CVR_BACKENDS_CPU_CONV2D_H
 #define CVR_BACKENDS_CPU_CONV2D_H
 
+#include "cpu_vec.h"
 #include "gemm.h"
 
 #include <cvr/plugin/ops/conv.h>
@@ -68,13 +69,6 @@ int64_t conv_taps_before(const conv_shape *shape, const conv_axis *h, int64_t ph
 
 /* ---- forward and backward-input: conv2d_gather.c, conv2d_pack.c, conv2d_depthwise.c ---- */
 
-/* What the source's pixels become as they are copied: clamp(scale * x + shift, lo, hi), channel by channel; padding
- * stays 0. This is relu(batch_norm(x)) of whoever made x. Not where depthwise. */
-typedef struct conv_prologue {
-    const float *scale, *shift; /* (groups * src_c) */
-    float lo, hi;
-} conv_prologue;
-
 /* What becomes of the results: clamp(scale * y + shift + residual, lo, hi); and their mean and biased variance over all
  * pixels. Not where depthwise. */
 typedef struct conv_epilogue {
@@ -91,8 +85,7 @@ typedef struct conv_job {
     const float *weight;           /* (O, kernel[0], kernel[1], I): O runs over the conv2d's output channels */
     const float *bias;             /* (groups * dst_c), or NULL */
     cpu_element *dst;              /* (n, dst_size[0], dst_size[1], groups * dst_c) */
-    const conv_prologue *prologue; /* NULL: none; known before conv_job_plan, as is: */
-    const conv_epilogue *epilogue; /* NULL: none */
+    const conv_epilogue *epilogue; /* NULL: none; known before conv_job_plan, as is: */
     int64_t low;  /* 1: src and dst are bf16 in a pack of f32: depthwise, or by Winograd; known before, too */
     int64_t kept; /* 1: the weights were packed before, by conv_job_pack; known before, too; 0 after where depthwise */
     /* What follows is derived by conv_job_plan. */
@@ -109,10 +102,10 @@ typedef struct conv_job {
     cpu_operand *packed, *scratch;
     int64_t packed_low, scratch_low; /* elements from the high to the low part */
     int64_t stream;                  /* images, the first ones, whose results go past the caches (cpu_stream.h) */
-    double *moments;                 /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
+    double *moments;                 /* (slots, 2, conv_moments_step): mean, sum of squares; where they are wanted */
 } conv_job;
 
-/* Fills the rest of a `job` that has its shape, prologue and epilogue. */
+/* Fills the rest of a `job` that has its shape and epilogue. */
 void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);
 /* Bytes of the packed weights, or of Winograd's transformed ones, where they are kept; 0 where they are not. */
@@ -124,19 +117,47 @@ void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, vo
 /* packed = the weight in panels: (phase, group, panel, block, tap a, tap b, channels of the block, cpu_micro.columns),
  * or (taps by phase, channels as conv2d_depthwise.h has them) where depthwise; there the bias is last if it is bf16. */
 void conv_pack(const conv_job *job, const cvr_threadpool *pool);
-/* Statistics: a slot is a phase, a range of images and one of rows. */
+/* Statistics: a slot is a phase, a range of images and one of rows; by Winograd, a task's tiles. */
 int64_t conv_slots(const conv_job *job);
 int64_t conv_slot_pixels(const conv_job *job, int64_t slot);
-/* A finished tile at `channel`; `moments` are its slot's, of `before` pixels so far. */
-void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, int64_t before, double *moments);
-void conv_combine_moments(const conv_job *job);
-/* Where activations are bf16: runs the tile of `t` and finishes it before it is rounded. No statistics, and nothing was
- * added before. */
-void conv_finish_low(const conv_job *job, const cpu_tile *t, int64_t channel);
-/* What the epilogue does to n results of one pixel that begin at `channel`. */
-void conv_finish_row(const conv_job *job, float *y, int64_t channel, int64_t n);
-/* The same where the tensors are bf16 in a pack of f32: y is rounded to `to`, in dst. */
-void conv_finish_low_row(const conv_job *job, uint16_t *to, float *y, int64_t channel, int64_t n);
+
+/* ---- epilogues: conv2d_epilogue.c ---- */
+
+#define CONV_FINISH_WIDTH (2 * VEC) /* channels of a panel, which is what cpu_micro.columns is everywhere */
+
+/* The epilogue for the `n` channels of a panel; channels in the order of words_place() where the job is `low`. */
+typedef struct conv_finish {
+    const conv_job *job;
+    int64_t n, changes; /* 0: nothing but statistics */
+    float lo, hi;
+    float scale[CPU_TILE_COLUMNS_MAX], shift[CPU_TILE_COLUMNS_MAX];
+} conv_finish;
+
+/* Results of some pixels: y (m, CONV_FINISH_WIDTH), f32; past the n-th channel they may be anything. */
+typedef struct conv_pixels {
+    float *y;
+    void *c; /* where they go: the panel's first channel of pixel i is c_rows[i] elements from here */
+    const int64_t *c_rows;
+    int64_t m, stream;
+    int64_t before;  /* pixels that `moments` has */
+    double *moments; /* the panel's first channel in its slot; NULL: no statistics */
+} conv_pixels;
+
+void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_t n);
+/* Finishes, measures and stores. */
+void conv_finish_pixels(const conv_finish *f, const conv_pixels *p);
+/* Runs the tile and does that to it. */
+void conv_finish_tile(const conv_finish *f, const cpu_tile *t, int64_t before, double *moments);
+/* Doubles from a slot's means to its sums of squares. */
+static inline int64_t conv_moments_step(const conv_job *job) {
+    return job->shape.groups * cpu_panels(job->shape.dst_c) * cpu_micro.columns;
+}
+static inline uint64_t conv_moments_bytes(const conv_job *job, int64_t slots) {
+    return job->epilogue && job->epilogue->mean ? (uint64_t)(slots * 2 * conv_moments_step(job)) * sizeof(double) : 0;
+}
+/* mean and var of the epilogue, of `seen` pixels, take in a slot's of `pixels`; at the end var is still a sum. */
+void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen);
+void conv_end_moments(const conv_job *job, int64_t seen);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
 /* Whether Winograd's way is the faster one for a shape, in any direction. `low`: of bf16 tensors. `kept`: the weights
@@ -145,7 +166,7 @@ int conv_winograd_pays(const conv_shape *shape, int64_t low, int64_t kept);
 uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
 uint64_t conv_winograd_kept(const conv_job *job);
 void conv_winograd_pack(const conv_job *job, const cvr_threadpool *pool, float *kept);
-void conv_winograd_run(const conv_job *job, const cvr_threadpool *pool, float *workspace, float *kept);
+void conv_winograd_run(conv_job *job, const cvr_threadpool *pool, float *workspace, float *kept);
 
 #if CPU_BF16
 /* `supports` of the packs of bf16 products: conv2d_bf16.c. */

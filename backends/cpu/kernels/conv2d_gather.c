@@ -41,19 +41,11 @@ static void view_in_place(gather_view *v) {
     v->column_inc = conv_column_inc(v->job, &v->w, 1);
 }
 
-/* `n` channels from `channel` on, as the prologue wants them. */
-static void copy_pixel(const conv_prologue *p, cpu_operand *restrict to, int64_t to_low,
-                       const cpu_element *restrict from, int64_t channel, int64_t n) {
-    if (!p && n >= FEW_CHANNELS) {
+static void copy_pixel(cpu_operand *restrict to, int64_t to_low, const cpu_element *restrict from, int64_t n) {
+    if (n >= FEW_CHANNELS)
         operand_copy(to, to_low, from, n);
-        return;
-    }
-    if (!p) operand_copy_few(to, to_low, from, n);
-    for (int64_t c = 0; p && c < n; c++) {
-        const float y = cpu_float(from[c]) * p->scale[channel + c] + p->shift[channel + c];
-        const float low = y < p->lo ? p->lo : y;
-        operand_set(to + c, to_low, low > p->hi ? p->hi : low);
-    }
+    else
+        operand_copy_few(to, to_low, from, n);
 }
 
 /* One source row of one image: to (columns, pixel) = every unit-th pixel from column base on, 0 outside. */
@@ -63,14 +55,14 @@ static void copy_row(const gather_view *v, cpu_operand *to, const cpu_element *r
     const int64_t low = v->job->scratch_low;
     int64_t j = 0, x = v->w.base;
     for (; j < columns && x < 0; j++, x += unit) operand_zero(to + j * pixel, low, v->depth);
-    if (!v->job->prologue && unit == 1 && c == pixel && v->channels == pixel && j < columns && x < s->src_size[1]) {
+    if (unit == 1 && c == pixel && v->channels == pixel && j < columns && x < s->src_size[1]) {
         const int64_t n = cpu_min(columns - j, s->src_size[1] - x);
         operand_copy(to + j * pixel, low, row + x * c, n * pixel);
         j += n;
         x += n;
     }
     for (; j < columns && x < s->src_size[1]; j++, x += unit) {
-        copy_pixel(v->job->prologue, to + j * pixel, low, row + x * c + first, first, v->channels);
+        copy_pixel(to + j * pixel, low, row + x * c + first, v->channels);
         if (v->depth > v->channels) operand_zero(to + j * pixel + v->channels, low, 1);
     }
     for (; j < columns; j++) operand_zero(to + j * pixel, low, v->depth);
@@ -122,9 +114,10 @@ static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step
     return n;
 }
 
-/* One grid row of all images of the task, one panel. `seen`: its pixels that were finished before, -1 where this is not
- * the last of its sums. */
-static void row_tiles(const gather_view *v, int64_t i, int64_t panel, int64_t seen, const cpu_tile *like) {
+/* One grid row of all images of the task, one panel. `finish`: NULL where this is not the last of its sums, or there is
+ * no epilogue; `seen`: pixels that were finished before. */
+static void row_tiles(const gather_view *v, int64_t i, int64_t panel, const conv_finish *finish, int64_t seen,
+                      const cpu_tile *like) {
     const conv_shape *s = &v->job->shape;
     const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid, tiles = cpu_tiles(pixels);
     const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
@@ -147,13 +140,10 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, int64_t se
                 n++;
             }
         }
-        if (CPU_LOW && seen >= 0) {
-            conv_finish_low(v->job, &t, v->group * s->dst_c + panel * cpu_micro.columns);
-            continue;
-        }
-        cpu_micro.by_row(&t);
-        if (CPU_LOW || seen < 0) continue;
-        conv_finish_tile(v->job, &t, v->group * s->dst_c + panel * cpu_micro.columns, seen, v->moments);
+        if (finish)
+            conv_finish_tile(finish, &t, seen, v->moments ? v->moments + panel * cpu_micro.columns : NULL);
+        else
+            cpu_micro.by_row(&t);
         seen += t.m;
     }
 }
@@ -170,15 +160,18 @@ static void panel_tiles(const gather_view *v, int64_t panel) {
                   .b_k = width,
                   .n = cpu_min(width, s->dst_c - panel * width),
                   .c_float = !CPU_LOW};
+    conv_finish finish;
+    if (v->job->epilogue) conv_finish_of(&finish, v->job, v->group * s->dst_c + panel * width, t.n);
     for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
         int64_t tap = 0;
         t.add = v->channel > 0;
         do {
             t.n_steps = row_steps(v, i, &tap, steps);
             const int last = v->job->epilogue && tap >= taps && v->channel + v->channels == s->src_c;
-            const int64_t seen = last ? (i - v->row0) * v->images * v->w.grid : -1;
-            t.stream = v->image0 + v->images <= v->job->stream && !t.add && tap >= taps && v->channels == s->src_c;
-            if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, seen, &t);
+            const int64_t seen = (i - v->row0) * v->images * v->w.grid;
+            t.stream =
+                v->image0 + v->images <= v->job->stream && (!t.add || last) && tap >= taps && v->channels == s->src_c;
+            if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, last ? &finish : NULL, seen, &t);
             t.add = 1;
         } while (tap < taps);
     }
@@ -201,14 +194,14 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     v.dst = job->dst + group * s->dst_c;
     v.bias = job->bias ? job->bias + group * s->dst_c : NULL;
     if (job->moments)
-        v.moments = job->moments + (int64_t)task / job->panel_parts / s->groups * 2 * s->groups * s->dst_c;
+        v.moments = job->moments + (int64_t)task / job->panel_parts / s->groups * 2 * conv_moments_step(job) +
+                    group * job->panels * cpu_micro.columns;
     v.image0 = cpu_part(s->n, job->image_parts, images);
     v.images = cpu_part(s->n, job->image_parts, images + 1) - v.image0;
     v.row0 = cpu_part(v.h.grid, job->row_parts, rows);
     v.rows = cpu_part(v.h.grid, job->row_parts, rows + 1) - v.row0;
     if (v.rows == 0 || v.w.grid == 0) return;
-    v.inside = !job->spread && !job->prologue && conv_axis_inside(&v.h, s->src_size[0]) &&
-               conv_axis_inside(&v.w, s->src_size[1]);
+    v.inside = !job->spread && conv_axis_inside(&v.h, s->src_size[0]) && conv_axis_inside(&v.w, s->src_size[1]);
     const int64_t end = cpu_part(job->panels, job->panel_parts, part + 1);
     const int empty = v.h.taps == 0 || v.w.taps == 0;
     for (; v.channel < s->src_c; v.channel += job->block_c) {
@@ -232,8 +225,20 @@ static int64_t streamed_images(const conv_job *job) {
     const int64_t element = job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;
     const int64_t pixel = s->groups * s->dst_c * element;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * pixel;
-    if (job->epilogue || s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image)) return 0;
+    if ((CPU_LOW && job->epilogue) || s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image))
+        return 0;
     return s->n - CPU_STREAM_BYTES / image;
+}
+
+/* Slots in their order. */
+static void combine_moments(const conv_job *job) {
+    int64_t seen = 0;
+    for (int64_t slot = 0; slot < conv_slots(job); slot++) {
+        const int64_t pixels = conv_slot_pixels(job, slot);
+        if (pixels) conv_join_moments(job, job->moments + slot * 2 * conv_moments_step(job), pixels, seen);
+        seen += pixels;
+    }
+    conv_end_moments(job, seen);
 }
 
 void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *kept) {
@@ -262,5 +267,5 @@ void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, vo
     job->moments = wanted ? (double *)(void *)(job->scratch + job->scratch_floats * pool->n_workers) : NULL;
     const int64_t tasks = conv_slots(job) * s->groups * job->panel_parts;
     if (tasks > 0) pool->run(pool, (uint64_t)tasks, gather_task, job);
-    if (wanted) conv_combine_moments(job);
+    if (wanted) combine_moments(job);
 }

@@ -75,7 +75,7 @@ static int64_t tasks_of(conv_job *job, const plan_sizes *z) {
 static void plan_parts(conv_job *job, const plan_sizes *z) {
     const conv_shape *s = &job->shape;
     const int64_t image = z->extent[0] * z->extent[1] * job->pixel, width = cpu_max(1, z->grid[1]);
-    const int copies = z->padded || job->spread || job->prologue;
+    const int copies = z->padded || job->spread;
     const int64_t pays = cpu_ceil_div(COPY_PAYS, z->taps * cpu_micro.columns);
     const int64_t least = cpu_min(job->panels, copies ? pays : 1);
     job->rows = cpu_max(1, z->grid[0]);
@@ -107,8 +107,7 @@ void conv_job_plan(conv_job *job) {
         job->packed_floats = cpu_line_up((taps + job->low) * depthwise_places(shape->groups, job->low));
         return;
     }
-    job->winograd = !CPU_BF16 && !job->prologue && !(job->epilogue && job->epilogue->mean) &&
-                    conv_winograd_pays(shape, job->low, job->kept);
+    job->winograd = !CPU_BF16 && conv_winograd_pays(shape, job->low, job->kept);
     if (job->winograd) return;
     sizes_of(&z, shape);
     job->panels = cpu_panels(shape->dst_c);
@@ -119,7 +118,7 @@ void conv_job_plan(conv_job *job) {
     plan_parts(job, &z);
     job->packed_low = cpu_line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);
     job->packed_floats = CPU_PARTS * job->packed_low;
-    if (z.padded || job->spread || job->prologue) {
+    if (z.padded || job->spread) {
         const int64_t rows = extent_of(shape, 0, job->rows);
         job->scratch_low = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
         job->scratch_floats = CPU_PARTS * job->scratch_low;
@@ -128,13 +127,12 @@ void conv_job_plan(conv_job *job) {
 
 int64_t conv_most_steps(const conv_job *job) {
     const conv_shape *s = &job->shape;
-    const int copies = job->spread || job->prologue;
     int64_t most = 0;
     for (int64_t phase = 0; phase < s->phases[0] * s->phases[1]; phase++) {
         conv_axis h, w;
         conv_axis_of(&h, s, 0, phase / s->phases[1]);
         conv_axis_of(&w, s, 1, phase % s->phases[1]);
-        const int inside = !copies && conv_axis_inside(&h, s->src_size[0]) && conv_axis_inside(&w, s->src_size[1]);
+        const int inside = !job->spread && conv_axis_inside(&h, s->src_size[0]) && conv_axis_inside(&w, s->src_size[1]);
         const int joined = conv_column_inc(job, &w, inside) == cpu_depth(job->block_c);
         most = cpu_max(most, h.taps * (joined ? 1 : w.taps));
     }
@@ -144,10 +142,8 @@ int64_t conv_most_steps(const conv_job *job) {
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
     if (!CPU_BF16 && job->winograd) return conv_winograd_workspace(job, n_workers);
     const int64_t packed = job->kept ? 0 : job->packed_floats;
-    uint64_t bytes = (uint64_t)(packed + job->scratch_floats * n_workers) * sizeof(cpu_operand);
-    if (job->epilogue && job->epilogue->mean)
-        bytes += (uint64_t)(conv_slots(job) * 2 * job->shape.groups * job->shape.dst_c) * sizeof(double);
-    return bytes;
+    return (uint64_t)(packed + job->scratch_floats * n_workers) * sizeof(cpu_operand) +
+           conv_moments_bytes(job, conv_slots(job));
 }
 
 uint64_t conv_job_kept(const conv_job *job) {

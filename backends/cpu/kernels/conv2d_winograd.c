@@ -45,10 +45,16 @@ static void wino_plan(wino_job *job, const conv_job *conv) {
     (job->shared ? plan_shared : plan_blocks)(job, s);
 }
 
+/* Statistics have a slot a block, or a part. */
+static int64_t wino_slots(const wino_job *job) {
+    return job->shared ? job->parts : job->blocks;
+}
+
 uint64_t conv_winograd_workspace(const conv_job *conv, uint32_t n_workers) {
     wino_job job;
     wino_plan(&job, conv);
-    return (uint64_t)(job.shared_floats + job.scratch_floats * n_workers) * sizeof(float);
+    return (uint64_t)(job.shared_floats + job.scratch_floats * n_workers) * sizeof(float) +
+           conv_moments_bytes(conv, wino_slots(&job));
 }
 
 /* ---- Y = A^T m A ---- */
@@ -75,87 +81,120 @@ static inline void result_transform(vec *out, const float *m, int64_t m_step) {
     for (int i = 0; i < WINO_TILE; i++) result_axis(out + i * WINO_TILE, 1, half + i * WINO_PATCH);
 }
 
-/* n <= VEC channels of a tile's rows x columns results. bias: NULL: 0. */
-static void result_vector(const wino_job *job, float *dst, const float *m, int64_t m_step, const float *bias,
-                          const int64_t count[3], int stream) {
-    const int64_t rows = count[0], columns = count[1], n = count[2], dst_c = job->conv->shape.dst_c;
+/* What all tiles of a panel share. `moments`: of its slot; NULL: no statistics. */
+typedef struct wino_panel {
+    int64_t k0, n;       /* channels */
+    float bias[2 * VEC]; /* in the order of m */
+    conv_finish finish;  /* where there is an epilogue */
+    double *moments;
+    int64_t before; /* pixels that moments has */
+} wino_panel;
+
+static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_t slot) {
+    const conv_job *conv = job->conv;
+    const int64_t width = cpu_micro.columns, k0 = panel * width, n = cpu_min(width, conv->shape.dst_c - k0);
+    *p = (wino_panel){.k0 = k0, .n = n};
+    for (int64_t k = 0; conv->bias && k < n; k++) p->bias[conv->low ? words_place(k) : k] = conv->bias[k0 + k];
+    if (conv->epilogue) conv_finish_of(&p->finish, conv, k0, n);
+    if (conv->moments) p->moments = conv->moments + slot * 2 * conv_moments_step(conv) + k0;
+}
+
+/* out (4,4) of vector `v` of a panel, with its bias. */
+static inline void panel_vector(const wino_panel *p, vec *out, const float *m, int64_t m_step, int v) {
+    const vec bias = vec_load(p->bias + v * VEC);
+    result_transform(out, m + v * VEC, m_step);
+    TILE_UNROLL
+    for (int i = 0; i < WINO_TILE * WINO_TILE; i++) out[i] += bias;
+}
+
+/* A tile's place on the destination. */
+typedef struct wino_place {
+    int64_t first;         /* element of the destination */
+    int64_t rows, columns; /* that lie on it */
+    int64_t row, column;   /* elements from one to the next */
+    int stream;
+} wino_place;
+
+/* The last tiles of a ragged picture's rows and columns are cut. */
+static wino_place place_of(const wino_job *job, const wino_panel *p, int64_t tile) {
+    const conv_shape *s = &job->conv->shape;
+    int64_t at[3];
+    wino_tile_at(&job->tiles, tile, at);
+    return (wino_place){.first = ((at[0] * s->dst_size[0] + at[1]) * s->dst_size[1] + at[2]) * s->dst_c + p->k0,
+                        .rows = cpu_min(WINO_TILE, s->dst_size[0] - at[1]),
+                        .columns = cpu_min(WINO_TILE, s->dst_size[1] - at[2]),
+                        .row = s->dst_size[1] * s->dst_c,
+                        .column = s->dst_c,
+                        .stream = at[0] < job->conv->stream};
+}
+
+/* Vector `v` of a panel's channels. */
+static void result_vector(const wino_job *job, const wino_panel *p, const wino_place *at, const float *m, int v) {
+    const int64_t n = cpu_min(VEC, p->n - v * VEC);
     const vec_part part = vec_part_of(n);
     vec out[WINO_TILE * WINO_TILE];
-    const vec b = bias ? vec_load_part(bias, part) : vec_zero();
-    result_transform(out, m, m_step);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) {
-            float *to = dst + (i * job->conv->shape.dst_size[1] + j) * dst_c;
-            const vec y = out[i * WINO_TILE + j] + b;
-            if (stream)
-                vec_stream(to, y);
+    panel_vector(p, out, m, job->block_tiles * 2 * VEC, v);
+    for (int64_t i = 0; i < at->rows; i++)
+        for (int64_t j = 0; j < at->columns; j++) {
+            float *to = (float *)(void *)job->conv->dst + at->first + i * at->row + j * at->column + v * VEC;
+            if (at->stream)
+                vec_stream(to, out[i * WINO_TILE + j]);
             else if (n == VEC)
-                vec_store(to, y);
+                vec_store(to, out[i * WINO_TILE + j]);
             else
-                vec_store_part(to, y, part);
+                vec_store_part(to, out[i * WINO_TILE + j], part);
         }
 }
 
-/* A panel's channels of one tile. */
-static void result_floats(const wino_job *job, const int64_t at[3], int64_t k0, const float *m) {
-    const conv_job *conv = job->conv;
-    const conv_shape *s = &conv->shape;
-    const int64_t width = cpu_micro.columns, n = cpu_min(width, s->dst_c - k0);
-    float *dst = conv->dst + ((at[0] * s->dst_size[0] + at[1]) * s->dst_size[1] + at[2]) * s->dst_c + k0;
-    const int64_t rows = cpu_min(WINO_TILE, s->dst_size[0] - at[1]);
-    const int64_t columns = cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
-    for (int64_t v = 0; v < n; v += VEC) {
-        const int64_t count[3] = {rows, columns, cpu_min(VEC, n - v)};
-        result_vector(job, dst + v, m + v, job->block_tiles * width, conv->bias ? conv->bias + k0 + v : NULL, count,
-                      at[0] < conv->stream);
-    }
-    for (int64_t i = 0; i < rows && conv->epilogue; i++)
-        for (int64_t j = 0; j < columns; j++) conv_finish_row(conv, dst + (i * s->dst_size[1] + j) * s->dst_c, k0, n);
-}
-
-static void finish_low(const conv_job *conv, uint16_t *to, int64_t channel, vec even, vec odd) {
-    float both[2][VEC], y[2 * VEC];
-    vec_store(both[0], even);
-    vec_store(both[1], odd);
-    for (int64_t k = 0; k < 2 * VEC; k++) y[k] = both[k % 2][k / 2];
-    conv_finish_low_row(conv, to, y, channel, 2 * VEC);
+static void result_floats(const wino_job *job, const wino_panel *p, const wino_place *at, const float *m) {
+    result_vector(job, p, at, m, 0);
+    if (p->n > VEC) result_vector(job, p, at, m, 1);
 }
 
 /* The same in bf16: a panel is one vector of even channels and one of odd ones. */
-static void result_low(const wino_job *job, const int64_t at[3], int64_t k0, const float *m) {
-    const conv_job *conv = job->conv;
-    const conv_shape *s = &conv->shape;
-    const int64_t rows = cpu_min(WINO_TILE, s->dst_size[0] - at[1]), m_step = job->block_tiles * 2 * VEC;
-    const int64_t columns = cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
-    uint16_t *dst =
-        (uint16_t *)(void *)conv->dst + ((at[0] * s->dst_size[0] + at[1]) * s->dst_size[1] + at[2]) * s->dst_c + k0;
-    vec out[2][WINO_TILE * WINO_TILE], bias[2] = {vec_zero(), vec_zero()};
-    float split[2 * VEC];
-    for (int64_t k = 0; conv->bias && k < 2 * VEC; k++) split[words_place(k)] = conv->bias[k0 + k];
-    for (int odd = 0; odd < 2; odd++) {
-        if (conv->bias) bias[odd] = vec_load(split + odd * VEC);
-        result_transform(out[odd], m + odd * VEC, m_step);
-    }
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) {
-            uint16_t *to = dst + (i * s->dst_size[1] + j) * s->dst_c;
-            const vec even = out[0][i * WINO_TILE + j] + bias[0], odd = out[1][i * WINO_TILE + j] + bias[1];
-            if (conv->epilogue)
-                finish_low(conv, to, k0, even, odd);
-            else if (at[0] < conv->stream)
-                words_stream(to, words_join(even, odd));
+static void result_low(const wino_job *job, const wino_panel *p, const wino_place *at, const float *m) {
+    vec out[2][WINO_TILE * WINO_TILE];
+    for (int odd = 0; odd < 2; odd++) panel_vector(p, out[odd], m, job->block_tiles * 2 * VEC, odd);
+    for (int64_t i = 0; i < at->rows; i++)
+        for (int64_t j = 0; j < at->columns; j++) {
+            uint16_t *to = (uint16_t *)(void *)job->conv->dst + at->first + i * at->row + j * at->column;
+            const words both = words_join(out[0][i * WINO_TILE + j], out[1][i * WINO_TILE + j]);
+            if (at->stream)
+                words_stream(to, both);
             else
-                words_store(to, words_join(even, odd));
+                words_store(to, both);
         }
 }
 
-/* One panel of a block's results; m: (36, block_tiles, columns). */
-static void result_panel(const wino_job *job, int64_t first, int64_t tiles, int64_t panel, const float *m) {
-    const int64_t width = cpu_micro.columns;
+/* The same with an epilogue. */
+static void result_finished(const wino_job *job, wino_panel *p, const wino_place *at, const float *m) {
+    const conv_job *conv = job->conv;
+    const int64_t element = conv->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *conv->dst;
+    float y[WINO_TILE * WINO_TILE * 2 * VEC];
+    int64_t c_rows[WINO_TILE * WINO_TILE], pixels = 0;
+    for (int64_t i = 0; i < at->rows; i++)
+        for (int64_t j = 0; j < at->columns; j++) c_rows[pixels++] = i * at->row + j * at->column;
+    for (int v = 0; v < 2; v++) {
+        vec out[WINO_TILE * WINO_TILE];
+        float *to = y + v * VEC;
+        panel_vector(p, out, m, job->block_tiles * 2 * VEC, v);
+        for (int64_t i = 0; i < at->rows; i++)
+            for (int64_t j = 0; j < at->columns; j++, to += 2 * VEC) vec_store(to, out[i * WINO_TILE + j]);
+    }
+    conv_finish_pixels(&p->finish, &(conv_pixels){y, (char *)conv->dst + at->first * element, c_rows, pixels,
+                                                  at->stream, p->before, p->moments});
+    p->before += pixels;
+}
+
+/* A block's results of a panel; m: (36, block_tiles, columns). */
+static void result_panel(const wino_job *job, wino_panel *p, int64_t first, int64_t tiles, const float *m) {
     for (int64_t t = 0; t < tiles; t++) {
-        int64_t at[3];
-        wino_tile_at(&job->tiles, first + t, at);
-        (job->tiles.low ? result_low : result_floats)(job, at, panel * width, m + t * width);
+        const wino_place at = place_of(job, p, first + t);
+        const float *tile = m + t * cpu_micro.columns;
+        if (job->conv->epilogue)
+            result_finished(job, p, &at, tile);
+        else
+            (job->tiles.low ? result_low : result_floats)(job, p, &at, tile);
     }
 }
 
@@ -205,8 +244,10 @@ static void block_task(void *ctx, uint64_t task, uint32_t worker) {
     float *v = job->scratch + worker * job->scratch_floats, *m = v + WINO_POINTS * job->plane;
     source_tiles(job, first, tiles, v);
     for (int64_t panel = 0; panel < job->panels; panel++) {
+        wino_panel p;
+        panel_open(&p, job, panel, (int64_t)task);
         panel_products(job, tiles, panel, v, job->u + panel * u_panel, m);
-        result_panel(job, first, tiles, panel, m);
+        result_panel(job, &p, first, tiles, m);
     }
     if (job->conv->stream) cpu_stream_end();
 }
@@ -227,11 +268,13 @@ static void panel_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t u_panel = wino_panel_floats(&job->conv->shape), kept = job->conv->kept;
     float *scratch = job->scratch + worker * job->scratch_floats;
     float *u = kept ? job->u + panel * u_panel : scratch, *m = scratch + (kept ? 0 : u_panel);
+    wino_panel p;
+    panel_open(&p, job, panel, part);
     if (!kept) wino_pack_panel(job, panel, u);
     for (int64_t first = cpu_part(job->tiles.n, job->parts, part); first < end; first += job->block_tiles) {
         const int64_t tiles = cpu_min(job->block_tiles, end - first);
         panel_products(job, tiles, panel, job->v + first * job->row, u, m);
-        result_panel(job, first, tiles, panel, m);
+        result_panel(job, &p, first, tiles, m);
     }
     if (job->conv->stream) cpu_stream_end();
 }
@@ -249,12 +292,32 @@ void conv_winograd_pack(const conv_job *conv, const cvr_threadpool *pool, float 
     wino_pack(&job, pool);
 }
 
-void conv_winograd_run(const conv_job *conv, const cvr_threadpool *pool, float *workspace, float *kept) {
+/* Slots in their order. */
+static void combine_moments(const wino_job *job) {
+    const conv_job *conv = job->conv;
+    const conv_shape *s = &conv->shape;
+    int64_t seen = 0, at[3];
+    for (int64_t slot = 0; slot < wino_slots(job); slot++) {
+        int64_t pixels = 0;
+        for (int64_t t = cpu_part(job->tiles.n, wino_slots(job), slot);
+             t < cpu_part(job->tiles.n, wino_slots(job), slot + 1); t++) {
+            wino_tile_at(&job->tiles, t, at);
+            pixels += cpu_min(WINO_TILE, s->dst_size[0] - at[1]) * cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
+        }
+        conv_join_moments(conv, conv->moments + slot * 2 * conv_moments_step(conv), pixels, seen);
+        seen += pixels;
+    }
+    conv_end_moments(conv, seen);
+}
+
+void conv_winograd_run(conv_job *conv, const cvr_threadpool *pool, float *workspace, float *kept) {
     wino_job job;
     wino_plan(&job, conv);
     job.u = conv->kept ? kept : workspace;
     job.v = workspace;
     job.scratch = workspace + job.shared_floats;
+    const int wanted = conv->epilogue && conv->epilogue->mean;
+    conv->moments = wanted ? (double *)(void *)(job.scratch + job.scratch_floats * pool->n_workers) : NULL;
     if (job.shared) {
         pool->run(pool, (uint64_t)cpu_ceil_div(job.tiles.n, PART_TILES), source_task, &job);
         pool->run(pool, (uint64_t)(job.panels * job.parts), panel_task, &job);
@@ -262,4 +325,5 @@ void conv_winograd_run(const conv_job *conv, const cvr_threadpool *pool, float *
         if (!conv->kept) wino_pack(&job, pool);
         pool->run(pool, (uint64_t)job.blocks, block_task, &job);
     }
+    if (wanted) combine_moments(&job);
 }

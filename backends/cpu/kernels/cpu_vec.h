@@ -52,6 +52,9 @@ static inline float vec_sum(vec a) {
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm512_mask_storeu_ps(p, part, a);
 }
+static inline vec vec_clamp(vec a, float low, float high) { /* a NaN stays one: of two operands it is the second */
+    return _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), a));
+}
 
 typedef __m512i words;
 #define WORDS_HIGH _mm512_set1_epi32((int)0xFFFF0000u)
@@ -132,6 +135,9 @@ static inline float vec_sum(vec a) {
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm256_maskstore_ps(p, part, a);
 }
+static inline vec vec_clamp(vec a, float low, float high) { /* a NaN stays one: of two operands it is the second */
+    return _mm256_min_ps(_mm256_set1_ps(high), _mm256_max_ps(_mm256_set1_ps(low), a));
+}
 
 typedef __m256i words;
 #define WORDS_HIGH _mm256_set1_epi32((int)0xFFFF0000u)
@@ -205,6 +211,13 @@ static inline void vec_store_part(float *p, vec a, vec_part part) {
     if (part > 1) p[1] = a[1];
     if (part > 2) p[2] = a[2];
     if (part > 3) p[3] = a[3];
+}
+static inline vec vec_clamp(vec a, float low, float high) {
+    for (int i = 0; i < VEC; i++) { /* a NaN stays one */
+        a[i] = a[i] < low ? low : a[i];
+        a[i] = a[i] > high ? high : a[i];
+    }
+    return a;
 }
 
 /* A word is two elements, the one of even index in its lower half: little-endian, as all that cvrun runs on. */
