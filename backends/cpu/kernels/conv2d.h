@@ -136,7 +136,7 @@ typedef struct conv_finish {
 /* Results of some pixels: y (m, CONV_FINISH_WIDTH), f32; past the n-th channel they may be anything. */
 typedef struct conv_pixels {
     float *y;
-    void *c; /* where they go: the panel's first channel of pixel i is c_rows[i] elements from here */
+    int64_t at; /* where they go: the panel's first channel of pixel i is element at + c_rows[i] of dst */
     const int64_t *c_rows;
     int64_t m, stream;
     int64_t before;  /* pixels that `moments` has */

@@ -24,34 +24,52 @@ void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_
     }
 }
 
+#if CPU_LOW
+/* A panel's channels of a pixel are a line of bf16, and two vectors of f32. */
+static inline void widen_line(float *to, const uint16_t *from) {
+    const __m512i line = _mm512_loadu_si512(from);
+    const __m512i first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(line));
+    const __m512i second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(line, 1));
+    vec_store(to, _mm512_castsi512_ps(_mm512_slli_epi32(first, 16)));
+    vec_store(to + VEC, _mm512_castsi512_ps(_mm512_slli_epi32(second, 16)));
+}
+
+static inline void round_line(void *to, const float *from, int64_t stream) {
+    const __m512i line = (__m512i)_mm512_cvtne2ps_pbh(vec_load(from + VEC), vec_load(from));
+    if (stream)
+        _mm512_stream_si512(to, line);
+    else
+        _mm512_storeu_si512(to, line);
+}
+#endif
+
 /* ---- y = clamp(scale * y + shift + residual, lo, hi) ---- */
 
-/* A pixel's residual, in y's order; NULL: none. */
-static const float *residual_of(const conv_finish *f, const void *c, float *buffer) {
-    const conv_job *job = f->job;
-    if (!job->epilogue->residual) return NULL;
-    const size_t element = job->low ? sizeof(uint16_t) : sizeof(cpu_element);
-    const int64_t at = (int64_t)((size_t)((const char *)c - (const char *)job->dst) / element);
-    if (job->low) {
-        const words both = words_load((const uint16_t *)(const void *)job->epilogue->residual + at);
+/* The residual of the pixel at element `at`, in y's order. */
+static inline const float *residual_of(const conv_finish *f, int64_t at, float *buffer) {
+    const cpu_element *residual = f->job->epilogue->residual;
+    if (f->job->low) {
+        const words both = words_load((const uint16_t *)(const void *)residual + at);
         vec_store(buffer, words_even(both));
         vec_store(buffer + VEC, words_odd(both));
         return buffer;
     }
-    const cpu_element *residual = job->epilogue->residual + at;
 #if CPU_LOW
-    for (int64_t j = 0; j < f->n; j++) buffer[j] = cpu_float(residual[j]);
+    if (f->n == WIDTH)
+        widen_line(buffer, residual + at);
+    else
+        for (int64_t j = 0; j < f->n; j++) buffer[j] = cpu_float(residual[at + j]);
     return buffer;
 #else
-    if (f->n == WIDTH) return residual;
-    memcpy(buffer, residual, (size_t)f->n * sizeof *buffer);
+    if (f->n == WIDTH) return residual + at;
+    memcpy(buffer, residual + at, (size_t)f->n * sizeof *buffer);
     return buffer;
 #endif
 }
 
-static void finish_pixel(const conv_finish *f, float *y, const void *c) {
-    float buffer[WIDTH] = {0};
-    const float *residual = residual_of(f, c, buffer);
+static inline void finish_pixel(const conv_finish *f, float *y, int64_t at) {
+    float buffer[WIDTH];
+    const float *residual = f->job->epilogue->residual ? residual_of(f, at, buffer) : NULL;
     TILE_UNROLL
     for (int v = 0; v < WIDTH; v += VEC) {
         vec x = vec_fma(vec_load(y + v), vec_load(f->scale + v), vec_load(f->shift + v));
@@ -60,26 +78,30 @@ static void finish_pixel(const conv_finish *f, float *y, const void *c) {
     }
 }
 
-static void store_pixel(const conv_finish *f, void *c, const float *y, int64_t stream) {
+static inline void store_pixel(const conv_finish *f, int64_t at, const float *y, int64_t stream) {
+    cpu_element *c = f->job->dst + at;
     if (f->job->low) {
+        uint16_t *to = (uint16_t *)(void *)f->job->dst + at;
         const words both = words_join(vec_load(y), vec_load(y + VEC));
         if (stream)
-            words_stream(c, both);
+            words_stream(to, both);
         else
-            words_store(c, both);
+            words_store(to, both);
         return;
     }
 #if CPU_LOW
-    (void)stream;
-    cpu_high_copy(c, y, f->n);
+    if (f->n == WIDTH)
+        round_line(c, y, stream);
+    else
+        cpu_high_copy(c, y, f->n);
 #else
     for (int64_t v = 0; v < f->n; v += VEC) {
         if (f->n - v < VEC)
-            vec_store_part((float *)c + v, vec_load(y + v), vec_part_of(f->n - v));
+            vec_store_part(c + v, vec_load(y + v), vec_part_of(f->n - v));
         else if (stream)
-            vec_stream((float *)c + v, vec_load(y + v));
+            vec_stream(c + v, vec_load(y + v));
         else
-            vec_store((float *)c + v, vec_load(y + v));
+            vec_store(c + v, vec_load(y + v));
     }
 #endif
 }
@@ -118,17 +140,28 @@ static void add_moments(const float *y, int64_t m, int64_t before, double *momen
 }
 
 void conv_finish_pixels(const conv_finish *f, const conv_pixels *p) {
-    char *c = p->c;
-    const int64_t element = f->job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(cpu_element);
-    for (int64_t i = 0; i < p->m && f->changes; i++) finish_pixel(f, p->y + i * WIDTH, c + p->c_rows[i] * element);
+    for (int64_t i = 0; i < p->m && f->changes; i++) finish_pixel(f, p->y + i * WIDTH, p->at + p->c_rows[i]);
     if (p->moments) add_moments(p->y, p->m, p->before, p->moments, conv_moments_step(f->job));
-    for (int64_t i = 0; i < p->m; i++) store_pixel(f, c + p->c_rows[i] * element, p->y + i * WIDTH, p->stream);
+    for (int64_t i = 0; i < p->m; i++) store_pixel(f, p->at + p->c_rows[i], p->y + i * WIDTH, p->stream);
+}
+
+/* What finishing a tile will touch; it comes while the tile is computed. */
+static void prefetch_tile(const conv_finish *f, const cpu_tile *t) {
+    const conv_job *job = f->job;
+    cpu_element *c = t->c;
+    const cpu_element *residual = job->epilogue->residual ? job->epilogue->residual + (c - job->dst) : NULL;
+    for (int64_t i = 0; i < t->m; i++)
+        for (int64_t j = 0; j < t->n; j += 64 / (int64_t)sizeof *c) {
+            if (residual) __builtin_prefetch(residual + t->c_rows[i] + j);
+            if (!t->stream) __builtin_prefetch(c + t->c_rows[i] + j, 1);
+        }
 }
 
 void conv_finish_tile(const conv_finish *f, const cpu_tile *t, int64_t before, double *moments) {
     float y[CPU_TILE_ROWS_MAX * WIDTH];
     int64_t rows[CPU_TILE_ROWS_MAX];
     cpu_tile wide = *t;
+    prefetch_tile(f, t);
     for (int64_t i = 0; i < t->m; i++) rows[i] = i * WIDTH;
 #if !CPU_LOW
     for (int64_t i = 0; t->add && i < t->m; i++)
@@ -139,7 +172,8 @@ void conv_finish_tile(const conv_finish *f, const cpu_tile *t, int64_t before, d
     wide.c_float = 1;
     wide.stream = 0;
     cpu_micro.by_row(&wide);
-    conv_finish_pixels(f, &(conv_pixels){y, t->c, t->c_rows, t->m, t->stream, before, moments});
+    const int64_t at = (cpu_element *)t->c - f->job->dst;
+    conv_finish_pixels(f, &(conv_pixels){y, at, t->c_rows, t->m, t->stream, before, moments});
 }
 
 void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen) {

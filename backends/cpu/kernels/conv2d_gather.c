@@ -225,8 +225,7 @@ static int64_t streamed_images(const conv_job *job) {
     const int64_t element = job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;
     const int64_t pixel = s->groups * s->dst_c * element;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * pixel;
-    if ((CPU_LOW && job->epilogue) || s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image))
-        return 0;
+    if (s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image)) return 0;
     return s->n - CPU_STREAM_BYTES / image;
 }
 

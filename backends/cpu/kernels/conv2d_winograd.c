@@ -168,8 +168,6 @@ static void result_low(const wino_job *job, const wino_panel *p, const wino_plac
 
 /* The same with an epilogue. */
 static void result_finished(const wino_job *job, wino_panel *p, const wino_place *at, const float *m) {
-    const conv_job *conv = job->conv;
-    const int64_t element = conv->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *conv->dst;
     float y[WINO_TILE * WINO_TILE * 2 * VEC];
     int64_t c_rows[WINO_TILE * WINO_TILE], pixels = 0;
     for (int64_t i = 0; i < at->rows; i++)
@@ -181,8 +179,7 @@ static void result_finished(const wino_job *job, wino_panel *p, const wino_place
         for (int64_t i = 0; i < at->rows; i++)
             for (int64_t j = 0; j < at->columns; j++, to += 2 * VEC) vec_store(to, out[i * WINO_TILE + j]);
     }
-    conv_finish_pixels(&p->finish, &(conv_pixels){y, (char *)conv->dst + at->first * element, c_rows, pixels,
-                                                  at->stream, p->before, p->moments});
+    conv_finish_pixels(&p->finish, &(conv_pixels){y, at->first, c_rows, pixels, at->stream, p->before, p->moments});
     p->before += pixels;
 }
 

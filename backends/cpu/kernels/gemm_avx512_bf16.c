@@ -85,7 +85,10 @@ TILE_INLINE void tile_run(const cpu_tile *t, int m, int vectors) {
             }
             float *c = (float *)t->c + at;
             if (t->add) acc[i][v] = _mm512_add_ps(acc[i][v], _mm512_maskz_loadu_ps(part, c));
-            _mm512_mask_storeu_ps(c, part, acc[i][v]);
+            if (part == 0xFFFFu) /* who reads this next would wait for a store with a mask */
+                _mm512_storeu_ps(c, acc[i][v]);
+            else
+                _mm512_mask_storeu_ps(c, part, acc[i][v]);
         }
     }
 }
