@@ -24,6 +24,9 @@ static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_
 
 /* Fused, by decomposition: conv_act.c */
 extern const cvr_op_desc conv_act_op;
+/* the same: conv_stats.c */
+extern const cvr_op_desc conv_stats_op;
+int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 double conv_flops_by_output(const cvr_infer_args *a);
 
 int32_t conv2d_infer(const cvr_infer_args *a, cvr_error *err);

@@ -109,7 +109,7 @@ static int32_t conv_gradients(const cvr_builder *b, cvr_grad_args *a, const char
     return status;
 }
 
-static int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     return conv_gradients(b, a, "conv2d_backward_input", 0, err);
 }
 

@@ -65,6 +65,17 @@ int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+static int32_t stats_infer(const cvr_infer_args *a, cvr_error *err) {
+    set_vector(a, 0);
+    set_vector(a, 1);
+    return check_inputs("batch_norm2d_stats", a, 1, 0, err);
+}
+
+/* A sum, and a sum of squared distances. */
+static double stats_flops(const cvr_infer_args *a) {
+    return 3.0 * (double)cvr_numel(4, a->inputs[0]->shape);
+}
+
 static int32_t inference_infer(const cvr_infer_args *a, cvr_error *err) {
     *a->outputs[0] = *a->inputs[0];
     return check_inputs("batch_norm2d_inference", a, 1, 4, err);
@@ -206,6 +217,18 @@ static const norm_op ops[] = {
       .doc = "dx = weight * invstd * (grad - mean(grad) - xhat * mean(grad * xhat))"},
      {sizeof(cvr_cpu_fn), norm_batch_backward_run},
      3},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_stats",
+      .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .min_inputs = 1,
+      .max_inputs = 1,
+      .n_outputs = 2,
+      .infer = stats_infer,
+      .flops = stats_flops,
+      .doc = "mean and biased variance of each channel"},
+     {sizeof(cvr_cpu_fn), norm_batch_stats_run},
+     0},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_inference",
       .version = 1,

@@ -18,6 +18,8 @@ static const cvr_attr_desc *const act_attrs[] = {&norm_momentum_attr, &norm_eps_
 
 static const cvr_attr_desc *const apply_attrs[] = {&activation_attr};
 
+enum { MEAN = 7, VAR = 8 }; /* inputs of batch_norm2d_act */
+
 /* NULL: none */
 static const char *const forward_ops[] = {NULL, "relu", "relu6"};
 static const char *const backward_ops[] = {NULL, "relu_backward", "relu6_backward"};
@@ -30,9 +32,14 @@ static int32_t check_activation(const char *op, int64_t activation, cvr_error *e
 
 static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
+    const int given = (a->n_inputs > MEAN && a->inputs[MEAN]) + (a->n_inputs > VAR && a->inputs[VAR]);
     int32_t status = norm_batch_infer(a, err);
     if (status == CVR_OK && a->n_inputs > 6 && a->inputs[6])
         status = norm_check_like("batch_norm2d_act", a->inputs[0], a->inputs[6], err);
+    for (uint32_t i = MEAN; i <= VAR && i < a->n_inputs && status == CVR_OK; i++)
+        status = norm_check_vector("batch_norm2d_act", "a statistic", a->inputs[i], a->inputs[0]->shape[1], err);
+    if (status == CVR_OK && given == 1)
+        status = cvr_fail(err, CVR_ERR_INVALID, "batch_norm2d_act: mean and variance come together");
     return status == CVR_OK ? check_activation("batch_norm2d_act", attrs->activation, err) : status;
 }
 
@@ -139,12 +146,12 @@ static const norm_op ops[] = {
       .version = 1,
       .flags = CVR_OP_LOW_PRECISION,
       .min_inputs = 1,
-      .max_inputs = 7,
+      .max_inputs = 9,
       .n_outputs = 3,
       .n_attrs = 3,
       .attrs = act_attrs,
       .mutates = 1u << 3 | 1u << 4 | 1u << 5,
-      .optional = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6,
+      .optional = 0x1FE,
       .infer = act_infer,
       .grad = act_grad,
       .decompose = act_decompose,

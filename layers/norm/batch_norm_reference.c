@@ -52,6 +52,18 @@ int32_t norm_batch_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+int32_t norm_batch_stats_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const plane p = plane_of(a->inputs[0]);
+    for (int64_t c = 0; c < p.channels; c++) {
+        double mean, var;
+        moments(a->inputs[0]->data, p, c, &mean, &var);
+        ((float *)a->outputs[0]->data)[c] = (float)mean;
+        ((float *)a->outputs[1]->data)[c] = (float)var;
+    }
+    return CVR_OK;
+}
+
 /* y = a(normalise(x) + residual) */
 int32_t norm_batch_apply_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;

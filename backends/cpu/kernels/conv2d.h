@@ -130,8 +130,18 @@ typedef struct conv_finish {
     const conv_job *job;
     int64_t n, changes; /* 0: nothing but statistics */
     float lo, hi;
-    float scale[CPU_TILE_COLUMNS_MAX], shift[CPU_TILE_COLUMNS_MAX];
+    _Alignas(64) float scale[CPU_TILE_COLUMNS_MAX];
+    float shift[CPU_TILE_COLUMNS_MAX];
 } conv_finish;
+
+/* A panel's statistics as its pixels come. All zero but for where they go: the panel's first channel in its slot. */
+typedef struct conv_sums {
+    double *moments; /* (2, step) */
+    int64_t step;
+    int64_t seen, group; /* pixels in `moments`, and in what follows: sums of y - pivot, and of its square */
+    _Alignas(64) float pivot[CPU_TILE_COLUMNS_MAX];
+    float sum[CPU_TILE_COLUMNS_MAX], square[CPU_TILE_COLUMNS_MAX];
+} conv_sums;
 
 /* Results of some pixels: y (m, CONV_FINISH_WIDTH), f32; past the n-th channel they may be anything. */
 typedef struct conv_pixels {
@@ -139,15 +149,16 @@ typedef struct conv_pixels {
     int64_t at; /* where they go: the panel's first channel of pixel i is element at + c_rows[i] of dst */
     const int64_t *c_rows;
     int64_t m, stream;
-    int64_t before;  /* pixels that `moments` has */
-    double *moments; /* the panel's first channel in its slot; NULL: no statistics */
+    conv_sums *sums; /* NULL: no statistics */
 } conv_pixels;
 
 void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_t n);
 /* Finishes, measures and stores. */
 void conv_finish_pixels(const conv_finish *f, const conv_pixels *p);
 /* Runs the tile and does that to it. */
-void conv_finish_tile(const conv_finish *f, const cpu_tile *t, int64_t before, double *moments);
+void conv_finish_tile(const conv_finish *f, const cpu_tile *t, conv_sums *sums);
+/* After the last pixel. */
+void conv_sums_close(conv_sums *s);
 /* Doubles from a slot's means to its sums of squares. */
 static inline int64_t conv_moments_step(const conv_job *job) {
     return job->shape.groups * cpu_panels(job->shape.dst_c) * cpu_micro.columns;

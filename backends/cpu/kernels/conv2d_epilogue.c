@@ -1,8 +1,9 @@
 /*
  * What a convolution does to a few pixels of its results while they are in the first-level cache (conv_epilogue in
- * conv2d.h), and statistics for batch norm. Moments of tiles, of tasks and of all are combined as Chan, Golub, LeVeque,
- * "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979, so that a mean far from zero costs
- * no digits.
+ * conv2d.h), and statistics for batch norm. Groups of pixels add up floats around a pivot, the mean of the group before
+ * them (of the first: a pixel). Moments of groups, of tasks and of all are combined in double as Chan, Golub, LeVeque,
+ * "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. A mean far from zero costs no
+ * digits, nor does one that jumps: what a group far from its pivot loses, the jump itself adds to the variance.
  */
 #include "conv2d.h"
 #include "cpu_vec.h"
@@ -68,7 +69,7 @@ static inline const float *residual_of(const conv_finish *f, int64_t at, float *
 }
 
 static inline void finish_pixel(const conv_finish *f, float *y, int64_t at) {
-    float buffer[WIDTH];
+    _Alignas(64) float buffer[WIDTH];
     const float *residual = f->job->epilogue->residual ? residual_of(f, at, buffer) : NULL;
     TILE_UNROLL
     for (int v = 0; v < WIDTH; v += VEC) {
@@ -108,40 +109,46 @@ static inline void store_pixel(const conv_finish *f, int64_t at, const float *y,
 
 /* ---- statistics ---- */
 
-/* Mean, and sum of the squares of the distances from it, of each column of y (m, WIDTH). */
-static void pixel_moments(const float *y, int64_t m, float *mean, float *square) {
-    const float share = 1.0f / (float)m;
-    for (int v = 0; v < WIDTH; v += VEC) {
-        vec sum = vec_zero(), squares = vec_zero();
-        for (int64_t i = 0; i < m; i++) sum = vec_add(sum, vec_load(y + i * WIDTH + v));
-        const vec middle = sum * vec_set1(&share);
-        for (int64_t i = 0; i < m; i++) {
-            const vec far = vec_load(y + i * WIDTH + v) - middle;
-            squares = vec_fma(far, far, squares);
-        }
-        vec_store(mean + v, middle);
-        vec_store(square + v, squares);
-    }
-}
+#define GROUP_PIXELS 64 /* at least, of a group that is added up in floats */
 
-/* `moments` (2, step): mean and sum of squares of `before` pixels, then of m more. */
-static void add_moments(const float *y, int64_t m, int64_t before, double *moments, int64_t step) {
-    float mean[WIDTH], square[WIDTH];
-    double *all_mean = moments, *all_square = moments + step;
-    const double part = (double)m / (double)(before + m), both = (double)before * part;
-    pixel_moments(y, m, mean, square);
-    if (before == 0)
+void conv_sums_close(conv_sums *s) {
+    double *all_mean = s->moments, *all_square = s->moments + s->step;
+    if (s->group == 0) return;
+    const double n = (double)s->group, part = n / (double)(s->seen + s->group), both = (double)s->seen * part;
+    if (s->seen == 0)
         for (int64_t j = 0; j < WIDTH; j++) all_mean[j] = all_square[j] = 0;
     for (int64_t j = 0; j < WIDTH; j++) {
-        const double far = (double)mean[j] - all_mean[j];
+        const double off = (double)s->sum[j] / n, mean = (double)s->pivot[j] + off, far = mean - all_mean[j];
         all_mean[j] += far * part;
-        all_square[j] += (double)square[j] + far * far * both;
+        all_square[j] += ((double)s->square[j] - off * off * n) + far * far * both;
+        s->pivot[j] = (float)mean;
+        s->sum[j] = s->square[j] = 0;
     }
+    s->seen += s->group;
+    s->group = 0;
+}
+
+/* y (m, WIDTH) */
+static void add_pixels(conv_sums *s, const float *y, int64_t m) {
+    if (s->seen + s->group == 0) memcpy(s->pivot, y, sizeof s->pivot);
+    for (int v = 0; v < WIDTH; v += VEC) {
+        const vec pivot = vec_load(s->pivot + v);
+        vec sum = vec_load(s->sum + v), square = vec_load(s->square + v);
+        for (int64_t i = 0; i < m; i++) {
+            const vec far = vec_load(y + i * WIDTH + v) - pivot;
+            sum = vec_add(sum, far);
+            square = vec_fma(far, far, square);
+        }
+        vec_store(s->sum + v, sum);
+        vec_store(s->square + v, square);
+    }
+    s->group += m;
+    if (s->group >= GROUP_PIXELS) conv_sums_close(s);
 }
 
 void conv_finish_pixels(const conv_finish *f, const conv_pixels *p) {
     for (int64_t i = 0; i < p->m && f->changes; i++) finish_pixel(f, p->y + i * WIDTH, p->at + p->c_rows[i]);
-    if (p->moments) add_moments(p->y, p->m, p->before, p->moments, conv_moments_step(f->job));
+    if (p->sums) add_pixels(p->sums, p->y, p->m);
     for (int64_t i = 0; i < p->m; i++) store_pixel(f, p->at + p->c_rows[i], p->y + i * WIDTH, p->stream);
 }
 
@@ -157,8 +164,8 @@ static void prefetch_tile(const conv_finish *f, const cpu_tile *t) {
         }
 }
 
-void conv_finish_tile(const conv_finish *f, const cpu_tile *t, int64_t before, double *moments) {
-    float y[CPU_TILE_ROWS_MAX * WIDTH];
+void conv_finish_tile(const conv_finish *f, const cpu_tile *t, conv_sums *sums) {
+    _Alignas(64) float y[CPU_TILE_ROWS_MAX * WIDTH]; /* vectors that cross lines would cost more than all the rest */
     int64_t rows[CPU_TILE_ROWS_MAX];
     cpu_tile wide = *t;
     prefetch_tile(f, t);
@@ -173,7 +180,7 @@ void conv_finish_tile(const conv_finish *f, const cpu_tile *t, int64_t before, d
     wide.stream = 0;
     cpu_micro.by_row(&wide);
     const int64_t at = (cpu_element *)t->c - f->job->dst;
-    conv_finish_pixels(f, &(conv_pixels){y, at, t->c_rows, t->m, t->stream, before, moments});
+    conv_finish_pixels(f, &(conv_pixels){y, at, t->c_rows, t->m, t->stream, sums});
 }
 
 void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen) {

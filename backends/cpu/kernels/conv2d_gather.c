@@ -114,10 +114,15 @@ static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step
     return n;
 }
 
-/* One grid row of all images of the task, one panel. `finish`: NULL where this is not the last of its sums, or there is
- * no epilogue; `seen`: pixels that were finished before. */
-static void row_tiles(const gather_view *v, int64_t i, int64_t panel, const conv_finish *finish, int64_t seen,
-                      const cpu_tile *like) {
+/* A panel's epilogue; `sums`: NULL where no statistics are wanted. */
+typedef struct panel_end {
+    conv_finish finish;
+    conv_sums all, *sums;
+} panel_end;
+
+/* One grid row of all images of the task, one panel. `end`: NULL where this is not the last of its sums, or there is no
+ * epilogue. */
+static void row_tiles(const gather_view *v, int64_t i, int64_t panel, panel_end *end, const cpu_tile *like) {
     const conv_shape *s = &v->job->shape;
     const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid, tiles = cpu_tiles(pixels);
     const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
@@ -140,12 +145,18 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, const conv
                 n++;
             }
         }
-        if (finish)
-            conv_finish_tile(finish, &t, seen, v->moments ? v->moments + panel * cpu_micro.columns : NULL);
+        if (end)
+            conv_finish_tile(&end->finish, &t, end->sums);
         else
             cpu_micro.by_row(&t);
-        seen += t.m;
     }
+}
+
+static void panel_end_of(panel_end *end, const gather_view *v, int64_t panel, int64_t n) {
+    const int64_t first = panel * cpu_micro.columns;
+    conv_finish_of(&end->finish, v->job, v->group * v->job->shape.dst_c + first, n);
+    end->sums = v->moments ? &end->all : NULL;
+    if (v->moments) end->all = (conv_sums){.moments = v->moments + first, .step = conv_moments_step(v->job)};
 }
 
 /* Every tile of one panel, for one block of source channels. */
@@ -160,21 +171,21 @@ static void panel_tiles(const gather_view *v, int64_t panel) {
                   .b_k = width,
                   .n = cpu_min(width, s->dst_c - panel * width),
                   .c_float = !CPU_LOW};
-    conv_finish finish;
-    if (v->job->epilogue) conv_finish_of(&finish, v->job, v->group * s->dst_c + panel * width, t.n);
+    panel_end end;
+    if (v->job->epilogue) panel_end_of(&end, v, panel, t.n);
     for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
         int64_t tap = 0;
         t.add = v->channel > 0;
         do {
             t.n_steps = row_steps(v, i, &tap, steps);
             const int last = v->job->epilogue && tap >= taps && v->channel + v->channels == s->src_c;
-            const int64_t seen = (i - v->row0) * v->images * v->w.grid;
             t.stream =
                 v->image0 + v->images <= v->job->stream && (!t.add || last) && tap >= taps && v->channels == s->src_c;
-            if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, last ? &finish : NULL, seen, &t);
+            if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, last ? &end : NULL, &t);
             t.add = 1;
         } while (tap < taps);
     }
+    if (v->job->epilogue && end.sums && v->channel + v->channels == s->src_c) conv_sums_close(end.sums);
 }
 
 static void gather_task(void *ctx, uint64_t task, uint32_t worker) {

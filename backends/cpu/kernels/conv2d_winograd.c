@@ -81,13 +81,12 @@ static inline void result_transform(vec *out, const float *m, int64_t m_step) {
     for (int i = 0; i < WINO_TILE; i++) result_axis(out + i * WINO_TILE, 1, half + i * WINO_PATCH);
 }
 
-/* What all tiles of a panel share. `moments`: of its slot; NULL: no statistics. */
+/* What all tiles of a panel share. `sums`: NULL where no statistics are wanted. */
 typedef struct wino_panel {
     int64_t k0, n;       /* channels */
     float bias[2 * VEC]; /* in the order of m */
     conv_finish finish;  /* where there is an epilogue */
-    double *moments;
-    int64_t before; /* pixels that moments has */
+    conv_sums all, *sums;
 } wino_panel;
 
 static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_t slot) {
@@ -96,7 +95,10 @@ static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_
     *p = (wino_panel){.k0 = k0, .n = n};
     for (int64_t k = 0; conv->bias && k < n; k++) p->bias[conv->low ? words_place(k) : k] = conv->bias[k0 + k];
     if (conv->epilogue) conv_finish_of(&p->finish, conv, k0, n);
-    if (conv->moments) p->moments = conv->moments + slot * 2 * conv_moments_step(conv) + k0;
+    if (!conv->moments) return;
+    const int64_t step = conv_moments_step(conv);
+    p->all = (conv_sums){.moments = conv->moments + slot * 2 * step + k0, .step = step};
+    p->sums = &p->all;
 }
 
 /* out (4,4) of vector `v` of a panel, with its bias. */
@@ -168,7 +170,7 @@ static void result_low(const wino_job *job, const wino_panel *p, const wino_plac
 
 /* The same with an epilogue. */
 static void result_finished(const wino_job *job, wino_panel *p, const wino_place *at, const float *m) {
-    float y[WINO_TILE * WINO_TILE * 2 * VEC];
+    _Alignas(64) float y[WINO_TILE * WINO_TILE * 2 * VEC];
     int64_t c_rows[WINO_TILE * WINO_TILE], pixels = 0;
     for (int64_t i = 0; i < at->rows; i++)
         for (int64_t j = 0; j < at->columns; j++) c_rows[pixels++] = i * at->row + j * at->column;
@@ -179,8 +181,7 @@ static void result_finished(const wino_job *job, wino_panel *p, const wino_place
         for (int64_t i = 0; i < at->rows; i++)
             for (int64_t j = 0; j < at->columns; j++, to += 2 * VEC) vec_store(to, out[i * WINO_TILE + j]);
     }
-    conv_finish_pixels(&p->finish, &(conv_pixels){y, at->first, c_rows, pixels, at->stream, p->before, p->moments});
-    p->before += pixels;
+    conv_finish_pixels(&p->finish, &(conv_pixels){y, at->first, c_rows, pixels, at->stream, p->sums});
 }
 
 /* A block's results of a panel; m: (36, block_tiles, columns). */
@@ -245,6 +246,7 @@ static void block_task(void *ctx, uint64_t task, uint32_t worker) {
         panel_open(&p, job, panel, (int64_t)task);
         panel_products(job, tiles, panel, v, job->u + panel * u_panel, m);
         result_panel(job, &p, first, tiles, m);
+        if (p.sums) conv_sums_close(p.sums);
     }
     if (job->conv->stream) cpu_stream_end();
 }
@@ -273,6 +275,7 @@ static void panel_task(void *ctx, uint64_t task, uint32_t worker) {
         panel_products(job, tiles, panel, job->v + first * job->row, u, m);
         result_panel(job, &p, first, tiles, m);
     }
+    if (p.sums) conv_sums_close(p.sums);
     if (job->conv->stream) cpu_stream_end();
 }
 

@@ -280,7 +280,12 @@ static void train(const cvr_kernel_args *a, norm_numbers p) {
     float *running_mean = cpu_floats(a, 3), *running_var = cpu_floats(a, 4);
     float *save_mean = a->outputs[1]->data, *save_invstd = a->outputs[2]->data;
     const double m = p.momentum, n = (double)w.c.rows;
-    columns_moments(&w.c, a->pool, a->inputs[0], w.partial, w.first, w.second);
+    const float *mean_given = cpu_floats(a, 7), *var_given = cpu_floats(a, 8);
+    if (!mean_given) columns_moments(&w.c, a->pool, a->inputs[0], w.partial, w.first, w.second);
+    for (int64_t c = 0; mean_given && c < w.c.channels; c++) {
+        w.first[c] = mean_given[c];
+        w.second[c] = var_given[c];
+    }
     for (int64_t c = 0; c < w.c.channels; c++) {
         const double mean = w.first[c], var = w.second[c], invstd = 1 / sqrt(var + p.eps);
         save_mean[c] = narrow(&w, MEAN)[c] = (float)mean;
@@ -308,6 +313,18 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
     train(a, (norm_numbers){attrs->momentum, attrs->eps, attrs->activation});
+    return CVR_OK;
+}
+
+static int32_t stats_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const batch_work w = batch_open(a);
+    float *mean = a->outputs[0]->data, *var = a->outputs[1]->data;
+    columns_moments(&w.c, a->pool, a->inputs[0], w.partial, w.first, w.second);
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        mean[c] = (float)w.first[c];
+        var[c] = (float)w.second[c];
+    }
     return CVR_OK;
 }
 
@@ -431,6 +448,7 @@ static const cpu_kernel kernels[] = {
     {"batch_norm2d_inference", inference_run, batch_workspace, supports, 1, NORM_FLAGS, NULL},
     {"batch_norm2d_inference_backward", inference_backward_run, batch_workspace, supports, 3, NORM_FLAGS, NULL},
     {"batch_norm2d_act", act_run, batch_workspace, supports, 1u << 6, NORM_FLAGS, NULL},
+    {"batch_norm2d_stats", stats_run, batch_workspace, supports, 0, NORM_FLAGS, NULL},
     {"batch_norm2d_apply", apply_run, batch_workspace, supports, 1 | 1u << 5, NORM_FLAGS, NULL},
     {"batch_norm2d_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, NULL},
     {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, NULL},

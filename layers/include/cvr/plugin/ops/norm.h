@@ -19,12 +19,16 @@
  *     dx = grad * weight[c] / sqrt(running_var[c] + eps); dweight, dbias as above
  *
  * Fused, by passes; activation a is none, relu or relu6 (CVR_ACTIVATION_*), cvr_batch_norm2d_act_attrs for all three:
- * batch_norm2d_act        the inputs of batch_norm2d, [residual (N,C,H,W)] -> y (N,C,H,W), mean (C), invstd (C)
- *     y = a(batch_norm2d(x) + residual)
+ * batch_norm2d_act        the inputs of batch_norm2d, [residual (N,C,H,W)], [mean (C), var (C)]
+ *                         -> y (N,C,H,W), mean (C), invstd (C)
+ *     y = a(batch_norm2d(x) + residual); mean and var are x's, where whoever made x has them already (conv2d_stats):
+ *     no gradient flows to them, as x's gradient has their part in it
  * batch_norm2d_act_backward  x, grad (N,C,H,W), [weight (C)], mean (C), invstd (C), y (N,C,H,W), [bias (C)]
  *                         -> dx (N,C,H,W), dweight (C), dbias (C): batch_norm2d_backward of a_backward(y, grad)
  *     Without a residual y is what x, mean, invstd, weight and bias make; a kernel may make it anew and not read it.
  * batch_norm2d_add_act_backward  the same inputs, with the y of a sum -> dx, dweight, dbias, dresidual (N,C,H,W)
+ *
+ * batch_norm2d_stats      x (N,C,H,W) -> mean (C), var (C), over n,h,w; no attributes
  *
  * batch_norm2d_apply      x (N,C,H,W), [weight (C)], [bias (C)], mean (C), invstd (C), [residual (N,C,H,W)]
  *                         -> y (N,C,H,W); cvr_batch_norm2d_apply_attrs
