@@ -22,7 +22,7 @@
  *     dx[n,c,h,w] = sum over k,r,s of grad[n,k,h*sh-ph+r*dh,w*sw-pw+s*dw] * weight[c,k,r,s]: a conv2d, cut to (H,W)
  * The weight's gradient is conv2d_backward_weight(x = grad, grad = x), the bias's is conv2d_backward_bias(grad).
  *
- * Fused, by passes, in evaluation:
+ * Fused, by passes; has a gradient where it has no mean:
  * conv2d_act              x, weight, [bias (K)], [scale (K)], [shift (K)], [mean (K), var (K)], [residual (N,K,P,Q)]
  *                         -> y (N,K,P,Q); cvr_conv2d_act_attrs; scale and shift only with mean and var
  *     y = a((conv2d(x) - mean[k]) / sqrt(var[k] + eps) * scale[k] + shift[k] + residual), a as in ops/norm.h
