@@ -111,6 +111,12 @@ typedef struct conv_job {
     double *moments;                 /* (slots, mean and sum of squares, groups * dst_c) where statistics are wanted */
 } conv_job;
 
+/* Whether an activation is all that the epilogue does. */
+static inline int conv_only_clamps(const conv_job *job) {
+    const conv_epilogue *e = job->epilogue;
+    return e && e->clamp && !e->scale && !e->shift && !e->residual && !e->mean;
+}
+
 /* Fills the rest of a `job` that has its shape, prologue and epilogue. */
 void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);

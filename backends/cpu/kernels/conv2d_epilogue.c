@@ -5,6 +5,7 @@
  * digits.
  */
 #include "conv2d.h"
+#include "cpu_vec.h"
 #include "gemm_bf16.h"
 
 /* y = clamp(scale * y + shift + residual, lo, hi) for one row of a tile. */
@@ -55,12 +56,26 @@ static void tile_moments(const cpu_tile *t, float *restrict mean, float *restric
         }
 }
 
+/* A tile that is only clamped: its rows are too short for loops that look at each part of an epilogue. */
+static void clamp_tile(const conv_epilogue *e, const cpu_tile *t) {
+    const vec lo = vec_set1(&e->lo), hi = vec_set1(&e->hi);
+    const int64_t whole = t->n / VEC * VEC;
+    const vec_part part = vec_part_of(t->n - whole);
+    for (int64_t i = 0; i < t->m; i++) {
+        float *y = (float *)t->c + t->c_rows[i];
+        for (int64_t j = 0; j < whole; j += VEC) vec_store(y + j, vec_clamp(vec_load(y + j), lo, hi));
+        if (whole < t->n) vec_store_part(y + whole, vec_clamp(vec_load_part(y + whole, part), lo, hi), part);
+    }
+}
+
 void conv_finish_tile(const conv_job *job, const cpu_tile *t, int64_t channel, int64_t before, double *moments) {
     const conv_epilogue *e = job->epilogue;
     const int64_t channels = job->shape.groups * job->shape.dst_c;
     float *c = t->c;
     const float *residual = e->residual ? e->residual + (c - job->dst) : NULL;
-    if (e->scale || e->shift || residual || e->clamp)
+    if (conv_only_clamps(job))
+        clamp_tile(e, t);
+    else if (e->scale || e->shift || residual || e->clamp)
         for (int64_t i = 0; i < t->m; i++)
             finish_row(e, c + t->c_rows[i], residual ? residual + t->c_rows[i] : NULL, channel, t->n);
     if (!e->mean) return;

@@ -226,13 +226,14 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 /* Results that are whole lines, written once, go past the caches, but for the last: the pool's
- * next job begins there, if it goes downwards. */
+ * next job begins there, if it goes downwards. An epilogue reads them again, save for Winograd's way to clamp. */
 static int64_t streamed_images(const conv_job *job) {
     const conv_shape *s = &job->shape;
     const int64_t element = job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;
     const int64_t pixel = s->groups * s->dst_c * element;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * pixel;
-    if (job->epilogue || s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image)) return 0;
+    if (job->epilogue && !(job->winograd && conv_only_clamps(job))) return 0;
+    if (s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image)) return 0;
     return s->n - CPU_STREAM_BYTES / image;
 }
 

@@ -6,6 +6,8 @@
 #include "conv2d_winograd.h"
 #include "cpu_stream.h"
 
+#include <math.h>
+
 /* Up to here it is V that streams through the caches, once a panel; beyond, less is streamed if U does, once a block.
  */
 #define SHARED_TILES 192
@@ -80,12 +82,12 @@ static void result_vector(const wino_job *job, float *dst, const float *m, int64
     const int64_t rows = count[0], columns = count[1], n = count[2], dst_c = job->conv->shape.dst_c;
     const vec_part part = vec_part_of(n);
     vec out[WINO_TILE * WINO_TILE];
-    const vec b = bias ? vec_load_part(bias, part) : vec_zero();
+    const vec b = bias ? vec_load_part(bias, part) : vec_zero(), lo = vec_set1(&job->lo), hi = vec_set1(&job->hi);
     result_transform(out, m, m_step);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++) {
             float *to = dst + (i * job->conv->shape.dst_size[1] + j) * dst_c;
-            const vec y = out[i * WINO_TILE + j] + b;
+            const vec y = vec_clamp(out[i * WINO_TILE + j] + b, lo, hi);
             if (stream)
                 vec_stream(to, y);
             else if (n == VEC)
@@ -108,7 +110,7 @@ static void result_floats(const wino_job *job, const int64_t at[3], int64_t k0, 
         result_vector(job, dst + v, m + v, job->block_tiles * width, conv->bias ? conv->bias + k0 + v : NULL, count,
                       at[0] < conv->stream);
     }
-    for (int64_t i = 0; i < rows && conv->epilogue; i++)
+    for (int64_t i = 0; i < rows && job->finish; i++)
         for (int64_t j = 0; j < columns; j++) conv_finish_row(conv, dst + (i * s->dst_size[1] + j) * s->dst_c, k0, n);
 }
 
@@ -128,6 +130,7 @@ static void result_low(const wino_job *job, const int64_t at[3], int64_t k0, con
     const int64_t columns = cpu_min(WINO_TILE, s->dst_size[1] - at[2]);
     uint16_t *dst =
         (uint16_t *)(void *)conv->dst + ((at[0] * s->dst_size[0] + at[1]) * s->dst_size[1] + at[2]) * s->dst_c + k0;
+    const vec lo = vec_set1(&job->lo), hi = vec_set1(&job->hi);
     vec out[2][WINO_TILE * WINO_TILE], bias[2] = {vec_zero(), vec_zero()};
     float split[2 * VEC];
     for (int64_t k = 0; conv->bias && k < 2 * VEC; k++) split[words_place(k)] = conv->bias[k0 + k];
@@ -138,8 +141,9 @@ static void result_low(const wino_job *job, const int64_t at[3], int64_t k0, con
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++) {
             uint16_t *to = dst + (i * s->dst_size[1] + j) * s->dst_c;
-            const vec even = out[0][i * WINO_TILE + j] + bias[0], odd = out[1][i * WINO_TILE + j] + bias[1];
-            if (conv->epilogue)
+            const vec even = vec_clamp(out[0][i * WINO_TILE + j] + bias[0], lo, hi);
+            const vec odd = vec_clamp(out[1][i * WINO_TILE + j] + bias[1], lo, hi);
+            if (job->finish)
                 finish_low(conv, to, k0, even, odd);
             else if (at[0] < conv->stream)
                 words_stream(to, words_join(even, odd));
@@ -236,6 +240,10 @@ static void panel_task(void *ctx, uint64_t task, uint32_t worker) {
 void conv_winograd_run(const conv_job *conv, const cvr_threadpool *pool, float *workspace) {
     wino_job job;
     wino_plan(&job, conv);
+    const int clamps = conv_only_clamps(conv);
+    job.finish = clamps ? NULL : conv->epilogue;
+    job.lo = clamps ? conv->epilogue->lo : -INFINITY;
+    job.hi = clamps ? conv->epilogue->hi : INFINITY;
     job.u = job.v = workspace;
     job.scratch = workspace + job.shared_floats;
     if (job.shared) {

@@ -64,9 +64,11 @@ typedef struct wino_job {
     int64_t parts;               /* where V is kept: tasks of a panel */
     int64_t panels, row, plane;  /* of destination channels; floats of V: of a tile, of all tiles, at one point */
     int64_t shared_floats, scratch_floats;
-    float *u;       /* (panels, 36, source channels, cpu_micro.columns), or of each worker for one panel */
-    float *v;       /* (36, plane), or of each worker */
-    float *scratch; /* of each worker: V or U, then (36, block_tiles, columns) of one panel's results */
+    const conv_epilogue *finish; /* NULL: none, or clamping to lo..hi is all */
+    float lo, hi;                /* infinite where nothing is clamped */
+    float *u;                    /* (panels, 36, source channels, cpu_micro.columns), or of each worker for one panel */
+    float *v;                    /* (36, plane), or of each worker */
+    float *scratch;              /* of each worker: V or U, then (36, block_tiles, columns) of one panel's results */
 } wino_job;
 
 /* U = G g G^T of a panel */

@@ -40,6 +40,10 @@ static inline vec vec_add(vec a, vec b) {
 static inline vec vec_fma(vec a, vec b, vec c) {
     return _mm512_fmadd_ps(a, b, c);
 }
+/* A NaN stays one. */
+static inline vec vec_clamp(vec a, vec lo, vec hi) {
+    return _mm512_min_ps(hi, _mm512_max_ps(lo, a));
+}
 static inline void vec_store(float *p, vec a) {
     _mm512_storeu_ps(p, a);
 }
@@ -118,6 +122,9 @@ static inline vec vec_add(vec a, vec b) {
 static inline vec vec_fma(vec a, vec b, vec c) {
     return _mm256_fmadd_ps(a, b, c);
 }
+static inline vec vec_clamp(vec a, vec lo, vec hi) {
+    return _mm256_min_ps(hi, _mm256_max_ps(lo, a));
+}
 static inline void vec_store(float *p, vec a) {
     _mm256_storeu_ps(p, a);
 }
@@ -190,6 +197,13 @@ static inline vec vec_add(vec a, vec b) {
 }
 static inline vec vec_fma(vec a, vec b, vec c) {
     return a * b + c;
+}
+static inline vec vec_clamp(vec a, vec lo, vec hi) {
+    for (int i = 0; i < VEC; i++) {
+        a[i] = a[i] < lo[i] ? lo[i] : a[i];
+        a[i] = a[i] > hi[i] ? hi[i] : a[i];
+    }
+    return a;
 }
 static inline void vec_store(float *p, vec a) {
     memcpy(p, &a, sizeof a);
