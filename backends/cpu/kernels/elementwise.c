@@ -180,19 +180,28 @@ static int32_t sum_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* Input 0, which the result may be written over, has its type; others may be f32 where that is bf16, as parameters are.
- */
+/* The result may be written over any input, so what has as many bytes must lie as the result does: an f32 vector beside
+ * a result in bf16 may not. */
+static int may_lie_under(const cvr_tensor *x, const cvr_tensor *y) {
+    const int64_t x_bytes = cpu_numel(x) * (int64_t)cvr_dtype_size(x->dtype);
+    return x->dtype == y->dtype || x_bytes != cpu_numel(y) * (int64_t)cvr_dtype_size(y->dtype);
+}
+
+/* f32 or bf16; operands may be of the one type or the other, as parameters stay f32. */
 static int32_t program_supports(const cvr_signature *sig, cvr_error *reason) {
-    const uint32_t dtype = sig->outputs[0]->dtype;
-    int fits = (dtype == CVR_F32 || dtype == CVR_BF16) && sig->inputs[0]->dtype == dtype;
-    for (uint32_t i = 1; i < sig->n_inputs; i++)
-        fits = fits && (sig->inputs[i]->dtype == CVR_F32 || sig->inputs[i]->dtype == CVR_BF16);
-    return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors that are neither f32 nor bf16");
+    const cvr_tensor *y = sig->outputs[0];
+    int fits = y->dtype == CVR_F32 || y->dtype == CVR_BF16;
+    for (uint32_t i = 0; i < sig->n_inputs; i++) {
+        const cvr_tensor *x = sig->inputs[i];
+        fits = fits && (x->dtype == CVR_F32 || x->dtype == CVR_BF16) && may_lie_under(x, y);
+    }
+    return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "element types that do not go together");
 }
 
 #define PROGRAM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define ANY_INPUT ((1u << CVR_ELEMENTWISE_INPUTS) - 1)
 static const cpu_kernel kernels[] = {
-    {"elementwise", program_run, NULL, program_supports, 1, PROGRAM_FLAGS, 1},
-    {"elementwise_sum", sum_run, sum_workspace, program_supports, 1, PROGRAM_FLAGS, 1},
+    {"elementwise", program_run, NULL, program_supports, ANY_INPUT, PROGRAM_FLAGS, 1},
+    {"elementwise_sum", sum_run, sum_workspace, program_supports, ANY_INPUT, PROGRAM_FLAGS, 1},
 };
 const cpu_kernel_table cpu_elementwise_kernels = {kernels, sizeof kernels / sizeof *kernels};
