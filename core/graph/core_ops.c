@@ -46,7 +46,8 @@ static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .infer = add_infer,
                                    .grad = add_grad,
                                    .flops = add_flops,
-                                   .doc = "c = a + b, elementwise, one shape"};
+                                   .doc = "c = a + b, elementwise, one shape",
+                                   .step = CVR_STEP_ADD};
 
 static const cvr_cpu_fn add_fn = {sizeof add_fn, add_run};
 static const cvr_kernel_desc add_kernel = {.struct_size = sizeof add_kernel,

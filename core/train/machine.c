@@ -23,6 +23,12 @@ static int32_t cast_to(const cvr_builder *b, uint32_t dtype, cvr_value *v, cvr_e
     return cvr_emit(b, "cast", &attrs, sizeof attrs, v, 1, v, err);
 }
 
+/* Where there are no gradients between them. */
+static int32_t all_passes(const cvr_session *s, cvr_graph *g, cvr_error *err) {
+    const int32_t status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
+    return status == CVR_OK ? cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err) : status;
+}
+
 /* image -> output [-> loss [-> gradients -> updates]] */
 static int32_t build_graph(cvr_session *s, const machine *m, bool training, const int64_t shape[4], entry *e,
                            cvr_error *err) {
@@ -40,17 +46,17 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     if (status == CVR_OK) status = build_network(s, g, image, &output, err);
     if (status == CVR_OK) status = cast_to(b, CVR_F32, &output, err);
     if (status == CVR_OK) status = cvr_graph_output(g, "output", output, err);
-    if (status == CVR_OK && (s->purpose & CVR_FOR_PREDICTION))
-        status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
-    if (status != CVR_OK || (s->purpose & CVR_FOR_PREDICTION)) return status;
+    if (status == CVR_OK && (s->purpose & CVR_FOR_PREDICTION)) return all_passes(s, g, err);
+    if (status != CVR_OK) return status;
     memset(&target_type, 0, sizeof target_type);
     target_type.struct_size = sizeof target_type;
     status = s->task->target(&s->task_info, b->type(b, output), &target_type, err);
     if (status == CVR_OK) status = cvr_graph_input(g, "target", &target_type, &target, err);
     if (status == CVR_OK) status = s->task->loss(b, &s->task_info, output, target, &loss, err);
     if (status == CVR_OK) status = cvr_graph_output(g, "loss", loss, err);
+    if (status == CVR_OK && !training) return all_passes(s, g, err);
     if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
-    if (status != CVR_OK || !training) return status;
+    if (status != CVR_OK) return status;
     status = cvr_graph_backward(g, cvr_graph_output_value(g, "loss"), err);
     if (status == CVR_OK) status = cvr_graph_update(g, &s->policy, err);
     if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err);

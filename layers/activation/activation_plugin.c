@@ -28,6 +28,9 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     (void)host;
     int32_t status = add_ops(r, activation_unary_ops, activation_n_unary_ops, err);
     if (status == CVR_OK) status = add_ops(r, activation_softmax_ops, activation_n_softmax_ops, err);
+    for (int i = 0; i < ACTIVATION_PROGRAM_OPS && status == CVR_OK; i++)
+        status = r->add(r, CVR_KIND_OP, activation_program_ops[i], err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &activation_program_kernel, err);
     if (status == CVR_OK) status = add_layers(r, activation_unary_layers, activation_n_unary_layers, err);
     if (status == CVR_OK) status = add_layers(r, activation_softmax_layers, activation_n_softmax_layers, err);
     return status;

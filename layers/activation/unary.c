@@ -134,6 +134,25 @@ static double gelu_back(double x, double g, const void *attrs) {
     return g * (0.5 * (1 + t) + x * slope);
 }
 
+double activation_formula(uint64_t code, double a, double b, const void *attrs) {
+    static const struct {
+        forward_fn forward;
+        backward_fn backward;
+    } formulas[CVR_STEP_ACTIVATIONS] = {{relu, relu_back},
+                                        {relu6, relu6_back},
+                                        {leaky_relu, leaky_relu_back},
+                                        {sigmoid, sigmoid_back},
+                                        {tanh_, tanh_back},
+                                        {hardsigmoid, hardsigmoid_back},
+                                        {hardswish, hardswish_back},
+                                        {silu, silu_back},
+                                        {gelu, gelu_back},
+                                        {gelu, gelu_back}};
+    const uint64_t i = code - CVR_STEP_RELU;
+    if (i < CVR_STEP_ACTIVATIONS) return formulas[i].forward(a, attrs);
+    return formulas[i - CVR_STEP_ACTIVATIONS].backward(a, b, attrs);
+}
+
 /* ---- kernels ---- */
 
 static int32_t relu_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -231,7 +250,7 @@ static double unary_flops(const cvr_infer_args *a) {
 }
 
 /* In both kinds, output 0 may take the place of any input. */
-#define FORWARD(name_, grad_, run_, n_attrs_, attrs_, doc_)                                                            \
+#define FORWARD(name_, grad_, run_, n_attrs_, attrs_, step_, steps_, doc_)                                             \
     {                                                                                                                  \
         {.struct_size = sizeof(cvr_op_desc),                                                                           \
          .name = name_,                                                                                                \
@@ -245,10 +264,12 @@ static double unary_flops(const cvr_infer_args *a) {
          .infer = activation_infer,                                                                                    \
          .grad = grad_,                                                                                                \
          .flops = unary_flops,                                                                                         \
-         .doc = doc_},                                                                                                 \
+         .doc = doc_,                                                                                                  \
+         .step = step_,                                                                                                \
+         .steps = steps_},                                                                                             \
             {sizeof(cvr_cpu_fn), run_}, 1                                                                              \
     }
-#define BACKWARD(name_, run_, n_attrs_, attrs_, doc_)                                                                  \
+#define BACKWARD(name_, run_, n_attrs_, attrs_, step_, steps_, doc_)                                                   \
     {                                                                                                                  \
         {.struct_size = sizeof(cvr_op_desc),                                                                           \
          .name = name_,                                                                                                \
@@ -261,30 +282,43 @@ static double unary_flops(const cvr_infer_args *a) {
          .attrs = attrs_,                                                                                              \
          .infer = activation_backward_infer,                                                                           \
          .flops = unary_flops,                                                                                         \
-         .doc = doc_},                                                                                                 \
+         .doc = doc_,                                                                                                  \
+         .step = step_,                                                                                                \
+         .steps = steps_},                                                                                             \
             {sizeof(cvr_cpu_fn), run_}, 3                                                                              \
     }
 
 const activation_op activation_unary_ops[] = {
-    FORWARD("relu", activation_relu_grad, relu_run, 0, NULL, "y = max(x, 0)"),
-    BACKWARD("relu_backward", relu_backward_run, 0, NULL, "dx = y > 0 ? grad : 0"),
-    FORWARD("relu6", activation_relu6_grad, relu6_run, 0, NULL, "y = min(max(x, 0), 6)"),
-    BACKWARD("relu6_backward", relu6_backward_run, 0, NULL, "dx = 0 < y < 6 ? grad : 0"),
-    FORWARD("leaky_relu", activation_leaky_relu_grad, leaky_relu_run, 1, activation_slope_attrs,
-            "y = x > 0 ? x : negative_slope * x"),
-    BACKWARD("leaky_relu_backward", leaky_relu_backward_run, 1, activation_slope_attrs,
-             "dx = x > 0 ? grad : negative_slope * grad"),
-    FORWARD("sigmoid", activation_sigmoid_grad, sigmoid_run, 0, NULL, "y = 1 / (1 + exp(-x))"),
-    BACKWARD("sigmoid_backward", sigmoid_backward_run, 0, NULL, "dx = grad * y * (1 - y)"),
-    FORWARD("tanh", activation_tanh_grad, tanh_run, 0, NULL, "y = tanh(x)"),
-    BACKWARD("tanh_backward", tanh_backward_run, 0, NULL, "dx = grad * (1 - y * y)"),
-    FORWARD("hardsigmoid", activation_hardsigmoid_grad, hardsigmoid_run, 0, NULL, "y = relu6(x + 3) / 6"),
-    BACKWARD("hardsigmoid_backward", hardsigmoid_backward_run, 0, NULL, "dx = 0 < y < 1 ? grad / 6 : 0"),
-    FORWARD("hardswish", activation_hardswish_grad, hardswish_run, 0, NULL, "y = x * relu6(x + 3) / 6"),
-    BACKWARD("hardswish_backward", hardswish_backward_run, 0, NULL, "dx = grad * (x / 3 + 1 / 2) where |x| < 3"),
-    FORWARD("silu", activation_silu_grad, silu_run, 0, NULL, "y = x * sigmoid(x)"),
-    BACKWARD("silu_backward", silu_backward_run, 0, NULL, "dx = grad * s * (1 + x * (1 - s)), s = sigmoid(x)"),
-    FORWARD("gelu", activation_gelu_grad, gelu_run, 1, activation_gelu_attrs, "y = x * Phi(x)"),
-    BACKWARD("gelu_backward", gelu_backward_run, 1, activation_gelu_attrs, "dx = grad * (Phi(x) + x * phi(x))"),
+    FORWARD("relu", activation_relu_grad, relu_run, 0, NULL, CVR_STEP_RELU, NULL, "y = max(x, 0)"),
+    BACKWARD("relu_backward", relu_backward_run, 0, NULL, CVR_STEP_BACKWARD(CVR_STEP_RELU), NULL,
+             "dx = y > 0 ? grad : 0"),
+    FORWARD("relu6", activation_relu6_grad, relu6_run, 0, NULL, CVR_STEP_RELU6, NULL, "y = min(max(x, 0), 6)"),
+    BACKWARD("relu6_backward", relu6_backward_run, 0, NULL, CVR_STEP_BACKWARD(CVR_STEP_RELU6), NULL,
+             "dx = 0 < y < 6 ? grad : 0"),
+    FORWARD("leaky_relu", activation_leaky_relu_grad, leaky_relu_run, 1, activation_slope_attrs, 0,
+            activation_leaky_relu_steps, "y = x > 0 ? x : negative_slope * x"),
+    BACKWARD("leaky_relu_backward", leaky_relu_backward_run, 1, activation_slope_attrs, 0,
+             activation_leaky_relu_backward_steps, "dx = x > 0 ? grad : negative_slope * grad"),
+    FORWARD("sigmoid", activation_sigmoid_grad, sigmoid_run, 0, NULL, CVR_STEP_SIGMOID, NULL, "y = 1 / (1 + exp(-x))"),
+    BACKWARD("sigmoid_backward", sigmoid_backward_run, 0, NULL, CVR_STEP_BACKWARD(CVR_STEP_SIGMOID), NULL,
+             "dx = grad * y * (1 - y)"),
+    FORWARD("tanh", activation_tanh_grad, tanh_run, 0, NULL, CVR_STEP_TANH, NULL, "y = tanh(x)"),
+    BACKWARD("tanh_backward", tanh_backward_run, 0, NULL, CVR_STEP_BACKWARD(CVR_STEP_TANH), NULL,
+             "dx = grad * (1 - y * y)"),
+    FORWARD("hardsigmoid", activation_hardsigmoid_grad, hardsigmoid_run, 0, NULL, CVR_STEP_HARDSIGMOID, NULL,
+            "y = relu6(x + 3) / 6"),
+    BACKWARD("hardsigmoid_backward", hardsigmoid_backward_run, 0, NULL, CVR_STEP_BACKWARD(CVR_STEP_HARDSIGMOID), NULL,
+             "dx = 0 < y < 1 ? grad / 6 : 0"),
+    FORWARD("hardswish", activation_hardswish_grad, hardswish_run, 0, NULL, CVR_STEP_HARDSWISH, NULL,
+            "y = x * relu6(x + 3) / 6"),
+    BACKWARD("hardswish_backward", hardswish_backward_run, 0, NULL, CVR_STEP_BACKWARD(CVR_STEP_HARDSWISH), NULL,
+             "dx = grad * (x / 3 + 1 / 2) where |x| < 3"),
+    FORWARD("silu", activation_silu_grad, silu_run, 0, NULL, CVR_STEP_SILU, NULL, "y = x * sigmoid(x)"),
+    BACKWARD("silu_backward", silu_backward_run, 0, NULL, CVR_STEP_BACKWARD(CVR_STEP_SILU), NULL,
+             "dx = grad * s * (1 + x * (1 - s)), s = sigmoid(x)"),
+    FORWARD("gelu", activation_gelu_grad, gelu_run, 1, activation_gelu_attrs, 0, activation_gelu_steps,
+            "y = x * Phi(x)"),
+    BACKWARD("gelu_backward", gelu_backward_run, 1, activation_gelu_attrs, 0, activation_gelu_backward_steps,
+             "dx = grad * (Phi(x) + x * phi(x))"),
 };
 const uint32_t activation_n_unary_ops = sizeof activation_unary_ops / sizeof *activation_unary_ops;

@@ -29,6 +29,8 @@ extern const cvr_op_desc conv_stats_op;
 int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 double conv_flops_by_output(const cvr_infer_args *a);
 
+/* The attributes begin with cvr_conv2d_attrs. */
+int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 int32_t conv2d_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t conv2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t conv2d_backward_weight_infer(const cvr_infer_args *a, cvr_error *err);

@@ -1,6 +1,7 @@
 /*
- * A convolution with what follows it in evaluation, as passes fuse it: batch norm by running statistics, a residual, an
- * activation. Formulas in ops/conv.h; the op means what its decomposition says, and has no gradient.
+ * A convolution with what follows it, as passes fuse it: batch norm by running statistics, a residual, an activation.
+ * Formulas in ops/conv.h; the op means what its decomposition says. It has a gradient where it has no batch norm: that
+ * of relu and relu6 can be told from the result, so that what they are applied to is never needed again.
  */
 #include "conv.h"
 
@@ -65,6 +66,28 @@ static int32_t act_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_er
     return status;
 }
 
+/* g, the gradient of what the activation was applied to, which is also the residual's. */
+static int32_t before_activation(const cvr_builder *b, const cvr_grad_args *a, cvr_value *g, cvr_error *err) {
+    static const char *const ops[] = {NULL, "relu_backward", "relu6_backward"};
+    const char *op = ops[((const cvr_conv2d_act_attrs *)a->attrs)->activation];
+    const cvr_value pair[2] = {a->outputs[0], a->grad_outputs[0]};
+    *g = a->grad_outputs[0];
+    return op ? cvr_emit(b, op, NULL, 0, pair, 2, g, err) : CVR_OK;
+}
+
+static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    cvr_value g;
+    if (a->n_inputs > MEAN && a->inputs[MEAN])
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "conv2d_act: no gradient through running statistics");
+    int32_t status = before_activation(b, a, &g, err);
+    cvr_grad_args conv = *a;
+    conv.grad_outputs = &g;
+    conv.n_inputs = a->n_inputs < 3 ? a->n_inputs : 3;
+    if (status == CVR_OK) status = conv2d_grad(b, &conv, err);
+    if (a->n_inputs > RESIDUAL && a->needs[RESIDUAL]) a->grad_inputs[RESIDUAL] = g;
+    return status;
+}
+
 const cvr_op_desc conv_act_op = {.struct_size = sizeof(cvr_op_desc),
                                  .name = "conv2d_act",
                                  .version = 1,
@@ -77,6 +100,7 @@ const cvr_op_desc conv_act_op = {.struct_size = sizeof(cvr_op_desc),
                                  .attrs = attrs_of,
                                  .optional = 0xFC,
                                  .infer = act_infer,
+                                 .grad = act_grad,
                                  .decompose = act_decompose,
                                  .flops = conv_flops_by_output,
                                  .doc = "activation(batch_norm2d_inference(conv2d(x)) + residual)"};

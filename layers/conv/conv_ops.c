@@ -91,7 +91,7 @@ static int32_t weight_gradient(const cvr_builder *b, const cvr_conv2d_attrs *con
 /* Gradients of x by `input_op`, of the weight by its two images, of the bias by a sum. */
 static int32_t conv_gradients(const cvr_builder *b, cvr_grad_args *a, const char *input_op, int transposed,
                               cvr_error *err) {
-    const cvr_conv2d_attrs *conv = a->attrs; /* the first attributes of both ops */
+    const cvr_conv2d_attrs *conv = a->attrs; /* the first attributes of all of them */
     const cvr_value x = a->inputs[0], weight = a->inputs[1], grad = a->grad_outputs[0];
     int32_t status = CVR_OK;
     if (grad == CVR_NONE) return CVR_OK;
@@ -186,7 +186,7 @@ static const cvr_op_desc backward_weight = {.struct_size = sizeof(cvr_op_desc),
 static const cvr_op_desc backward_bias = {.struct_size = sizeof(cvr_op_desc),
                                           .name = "conv2d_backward_bias",
                                           .version = 1,
-                                          .flags = CVR_OP_LOW_PRECISION,
+                                          .flags = CVR_OP_LOW_PRECISION | CVR_OP_COLUMN_SUM,
                                           .min_inputs = 1,
                                           .max_inputs = 1,
                                           .n_outputs = 1,

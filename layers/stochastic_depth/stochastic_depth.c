@@ -27,7 +27,22 @@ static const cvr_attr_desc key_attr = {.struct_size = sizeof key_attr,
                                        .kind = CVR_ATTR_INT,
                                        .count = 1,
                                        .doc = "tells this layer's numbers from another's"};
+static const cvr_attr_desc samples_attr = {.struct_size = sizeof samples_attr,
+                                           .name = "samples",
+                                           .kind = CVR_ATTR_INT,
+                                           .count = 1,
+                                           .flags = CVR_ATTR_MIN,
+                                           .doc = "how many"};
+static const cvr_attr_desc rank_attr = {.struct_size = sizeof rank_attr,
+                                        .name = "rank",
+                                        .kind = CVR_ATTR_INT,
+                                        .count = 1,
+                                        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+                                        .min = 1,
+                                        .max = CVR_MAX_RANK,
+                                        .doc = "axes, all but the first of 1"};
 static const cvr_attr_desc *const op_attrs[] = {&p_attr, &mode_attr, &key_attr};
+static const cvr_attr_desc *const scale_attrs[] = {&p_attr, &mode_attr, &key_attr, &samples_attr, &rank_attr};
 static const cvr_attr_desc *const layer_attrs[] = {&p_attr, &mode_attr};
 
 /* As layer_attrs packs it. */
@@ -36,17 +51,45 @@ typedef struct stochastic_depth_layer {
     int64_t mode;
 } stochastic_depth_layer;
 
-/* x, seed, step -> y */
-static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
+/* Seed and step are the inputs from `first` on. */
+static int32_t check_draw(const cvr_infer_args *a, uint32_t first, cvr_error *err) {
     const cvr_stochastic_depth_attrs *attrs = a->attrs;
-    *a->outputs[0] = *a->inputs[0];
-    if (a->inputs[0]->dtype != CVR_F32 || a->inputs[0]->rank < 1)
-        return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth: the input must be f32, (N, ...)");
-    for (uint32_t i = 1; i < 3; i++)
+    for (uint32_t i = first; i < first + 2; i++)
         if (a->inputs[i]->dtype != CVR_I64 || a->inputs[i]->rank != 0)
             return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth: seed and step must be i64 scalars");
     if (attrs->p >= 0 && attrs->p <= 1) return CVR_OK;
     return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth: p is %g; it must be in 0..1", attrs->p);
+}
+
+/* x, seed, step -> y */
+static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
+    *a->outputs[0] = *a->inputs[0];
+    if (a->inputs[0]->dtype != CVR_F32 || a->inputs[0]->rank < 1)
+        return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth: the input must be f32, (N, ...)");
+    return check_draw(a, 1, err);
+}
+
+/* seed, step -> (N,1,...) */
+static int32_t scale_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_stochastic_depth_scale_attrs *attrs = a->attrs;
+    const int64_t shape[CVR_MAX_RANK] = {attrs->samples, 1, 1, 1, 1, 1};
+    if (attrs->samples < 0 || attrs->rank < 1 || attrs->rank > CVR_MAX_RANK)
+        return cvr_fail(err, CVR_ERR_INVALID, "stochastic_depth_scale: samples or rank make no sense");
+    cvr_type_set(a->outputs[0], CVR_F32, (uint32_t)attrs->rank, shape);
+    return check_draw(a, 0, err);
+}
+
+/* As a program: x * scale, and 0 where that is 0, also where x is not finite: relu_backward's way to choose. */
+static int32_t steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err) {
+    const cvr_type *x = b->type(b, a->inputs[0]);
+    const cvr_stochastic_depth_scale_attrs attrs = {*(const cvr_stochastic_depth_attrs *)a->attrs, x->shape[0],
+                                                    x->rank};
+    a->operands[0] = a->inputs[0];
+    a->n_operands = 2;
+    a->steps[0] = (cvr_step){CVR_STEP_MUL, 0, 1, 0, 0};
+    a->steps[1] = (cvr_step){CVR_STEP_BACKWARD(CVR_STEP_RELU), 1, CVR_STEP_RESULT, 0, 0};
+    a->n_steps = 2;
+    return cvr_emit(b, "stochastic_depth_scale", &attrs, sizeof attrs, a->inputs + 1, 2, &a->operands[1], err);
 }
 
 /* dx = grad with the same samples dropped */
@@ -66,6 +109,15 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
         float *to = (float *)a->outputs[0]->data + i * n;
         for (int64_t k = 0; k < n; k++) to[k] = scale == 0 ? 0 : from[k] * scale;
     }
+    return CVR_OK;
+}
+
+static int32_t scale_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_stochastic_depth_scale_attrs *attrs = a->attrs;
+    const int64_t seed = *(const int64_t *)a->inputs[0]->data, step = *(const int64_t *)a->inputs[1]->data;
+    for (int64_t i = 0; i < attrs->samples; i++)
+        ((float *)a->outputs[0]->data)[i] = cvr_stochastic_depth_scale(&attrs->depth, seed, step, i);
     return CVR_OK;
 }
 
@@ -99,8 +151,20 @@ static const cvr_op_desc op = {.struct_size = sizeof op,
                                .infer = infer,
                                .grad = grad,
                                .flops = flops,
-                               .doc = "a sample becomes 0 with probability p, else x / (1 - p) (Huang et al., 2016)"};
+                               .doc = "a sample becomes 0 with probability p, else x / (1 - p) (Huang et al., 2016)",
+                               .steps = steps};
+static const cvr_op_desc scale_op = {.struct_size = sizeof scale_op,
+                                     .name = "stochastic_depth_scale",
+                                     .version = 1,
+                                     .min_inputs = 2,
+                                     .max_inputs = 2,
+                                     .n_outputs = 1,
+                                     .n_attrs = 5,
+                                     .attrs = scale_attrs,
+                                     .infer = scale_infer,
+                                     .doc = "what stochastic_depth multiplies each sample with"};
 static const cvr_cpu_fn reference = {sizeof reference, run};
+static const cvr_cpu_fn scale_reference = {sizeof scale_reference, scale_run};
 static const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
                                        .op = "stochastic_depth",
                                        .backend = "reference",
@@ -109,6 +173,13 @@ static const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
                                        .op_version = 1,
                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
                                        .inplace = 1};
+static const cvr_kernel_desc scale_kernel = {.struct_size = sizeof scale_kernel,
+                                             .op = "stochastic_depth_scale",
+                                             .backend = "reference",
+                                             .payload_kind = CVR_PAYLOAD_CPU_FN,
+                                             .payload = &scale_reference,
+                                             .op_version = 1,
+                                             .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
 static const cvr_layer_desc layer = {.struct_size = sizeof layer,
                                      .name = "stochastic_depth",
                                      .doc = "in training, sets whole samples to 0 with probability p",
@@ -123,6 +194,8 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     (void)host;
     int32_t status = r->add(r, CVR_KIND_OP, &op, err);
     if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &scale_op, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &scale_kernel, err);
     return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
 }
 

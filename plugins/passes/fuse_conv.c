@@ -1,6 +1,7 @@
 /*
- * The pass "fuse_conv", for evaluation and prediction: conv2d -> [batch_norm2d_inference] -> [add] -> [relu or relu6]
- * becomes one op (see ops/conv.h), whose results never meet memory in between. A training step needs what lies between.
+ * The pass "fuse_conv": conv2d -> [batch_norm2d_inference] -> [add] -> [relu or relu6] becomes one op (see ops/conv.h),
+ * whose results never meet memory in between. A training step needs what lies before a batch norm, but nothing of what
+ * lies between a convolution and an activation.
  */
 #include "chain.h"
 
@@ -22,20 +23,14 @@ static int32_t fuse(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_e
     return cvr_emit(r->builder, "conv2d_act", &attrs, sizeof attrs, in, 8, out, err);
 }
 
-static int32_t keep_all(const cvr_rewriter *r, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) status = r->keep(r, i, err);
-    return status;
-}
-
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {
-    static const chain_rule rule = {"conv2d", "batch_norm2d_inference", fuse};
-    return r->builder->training ? keep_all(r, err) : chain_run(r, &rule, err);
+    static const chain_rule training = {"conv2d", NULL, fuse}, evaluation = {"conv2d", "batch_norm2d_inference", fuse};
+    return chain_run(r, r->builder->training ? &training : &evaluation, err);
 }
 
-const cvr_pass_desc fuse_conv_pass = {.struct_size = sizeof fuse_conv_pass,
-                                      .name = "fuse_conv",
-                                      .doc =
-                                          "convolution + batch norm + residual + activation as one op, not in training",
-                                      .stage = CVR_PASS_NETWORK,
-                                      .run = run};
+const cvr_pass_desc fuse_conv_pass = {
+    .struct_size = sizeof fuse_conv_pass,
+    .name = "fuse_conv",
+    .doc = "convolution + batch norm (not in training) + residual + activation as one op",
+    .stage = CVR_PASS_NETWORK,
+    .run = run};

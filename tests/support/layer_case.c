@@ -91,18 +91,22 @@ static int32_t call_layer(case_run *r, const char *layer, const char *name, cons
     return b->layer(b, &call, err);
 }
 
-/* One op, its settings packed after its own schema; its first output is the result. */
-static int32_t call_op(case_run *r, const char *op, const char *settings, const cvr_value *in, uint32_t n,
-                       cvr_value *out, cvr_error *err) {
+/* One op, its settings packed after its own schema; the result is its first output, or output K of `op@K`. */
+static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_value *in, uint32_t n, cvr_value *out,
+                       cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(r->graph);
     const void *found;
     void *attrs = NULL;
+    char *at = strchr(op, '@');
+    const unsigned long which = at ? strtoul(at + 1, NULL, 10) : 0;
+    if (at) *at = '\0';
     int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, op, &found, err);
     if (status != CVR_OK) return status;
     const cvr_op_desc *desc = found;
     const cvr_schema schema = {desc->attrs, desc->n_attrs};
     status = cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err);
     cvr_value all[CVR_MAX_IO];
+    if (which >= desc->n_outputs) return cvr_fail(err, CVR_ERR_INVALID, "op %s has no output %lu", op, which);
     r->n_outputs = 1;
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = op,
@@ -113,7 +117,7 @@ static int32_t call_op(case_run *r, const char *op, const char *settings, const 
                               .n_inputs = n,
                               .n_outputs = desc->n_outputs};
     if (status == CVR_OK) status = b->emit(b, &call, err);
-    *out = all[0];
+    *out = all[which];
     cvr_free(attrs);
     return status;
 }
@@ -191,6 +195,18 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs && status == CVR_OK; i++) {
         (void)snprintf(name, sizeof name, "kept%u", i);
         if (r->inputs[i]) status = cvr_graph_output(r->graph, name, r->inputs[i], err);
+    }
+    return status;
+}
+
+/* Passes may put other values in the places of the outputs. */
+static int32_t network_passes(case_run *r, const layer_case *c, cvr_error *err) {
+    char name[32];
+    if (!c->passes) return CVR_OK;
+    const int32_t status = cvr_graph_passes(r->graph, CVR_PASS_NETWORK, c->passes, err);
+    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+        (void)snprintf(name, sizeof name, "out%u", i);
+        r->outputs[i] = cvr_graph_output_value(r->graph, name);
     }
     return status;
 }
@@ -297,8 +313,10 @@ int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cv
     if (status == CVR_OK) status = cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err);
     if (status == CVR_OK) cvr_graph_math(r->graph, c->math);
     if (status == CVR_OK) status = build_forward(r, c, err);
+    if (status == CVR_OK) status = network_passes(r, c, err);
     if (status == CVR_OK && c->backward) status = build_backward(r, err);
     if (status == CVR_OK && c->backward) status = keep_gradients(r, c, err);
+    if (status == CVR_OK && c->passes) status = cvr_graph_passes(r->graph, CVR_PASS_STEP, c->passes, err);
     if (status == CVR_OK) status = plan(r, err);
     if (status == CVR_OK)
         *out = r;

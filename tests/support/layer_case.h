@@ -26,9 +26,10 @@ typedef struct layer_case {
     char settings[256];
     bool training;
     bool backward;
-    bool low;         /* a program of low precision: f32 inputs are cast to bf16, outputs back */
-    bool keep_inputs; /* inputs are outputs too, so that nothing is computed in place of them */
-    uint32_t math;    /* CVR_MATH_* */
+    bool low;           /* a program of low precision: f32 inputs are cast to bf16, outputs back */
+    bool keep_inputs;   /* inputs are outputs too, so that nothing is computed in place of them */
+    uint32_t math;      /* CVR_MATH_* */
+    const char *passes; /* as in backend.passes; NULL: none */
     uint32_t n_inputs, n_params, n_gradients;
     case_tensor inputs[CASE_MOST_IO];
     case_tensor params[CASE_MOST_PARAMS]; /* "weight", "running_mean": what the store starts with */

@@ -1,11 +1,8 @@
 /* Elementwise activations on the CPU (see <cvr/plugin/ops/activation.h>): spans of the flat array as tasks. */
 #include "cpu_math.h"
-#include "cpu_rows.h"
+#include "cpu_steps.h"
 
 #include <cvr/plugin/ops/activation.h>
-
-/* y[i] = f(x[i]), or dx[i] = f(saved[i], grad[i]); n elements */
-typedef void (*span_fn)(const void *attrs, const float *x, const float *grad, float *y, int64_t n);
 
 typedef struct span_job {
     const void *attrs;
@@ -13,7 +10,7 @@ typedef struct span_job {
     void *y;
     int64_t n;
     int bf16;
-    span_fn fn;
+    cpu_program_fn fn;
 } span_job;
 
 static void span_task(void *ctx, uint64_t task, uint32_t worker) {
@@ -32,7 +29,7 @@ static void span_task(void *ctx, uint64_t task, uint32_t worker) {
     }
 }
 
-static int32_t spans(const cvr_kernel_args *a, span_fn fn) {
+static int32_t spans(const cvr_kernel_args *a, cpu_program_fn fn) {
     span_job job = {.attrs = a->attrs, .x = a->inputs[0]->data, .y = a->outputs[0]->data, .fn = fn};
     job.grad = a->n_inputs > 1 ? a->inputs[1]->data : NULL;
     job.n = cpu_numel(a->inputs[0]);
@@ -216,6 +213,30 @@ static void gelu_back(const void *attrs, const float *x, const float *grad, floa
     else
         gelu_exact_back(x, grad, dx, n);
 }
+
+static const cvr_gelu_attrs gelu_none_attrs = {CVR_GELU_NONE}, gelu_tanh_attrs = {CVR_GELU_TANH};
+const cpu_program_step cpu_activation_steps[2 * CVR_STEP_ACTIVATIONS] = {
+    {relu, NULL},
+    {relu6, NULL},
+    {leaky_relu, NULL},
+    {sigmoid, NULL},
+    {tanh_, NULL},
+    {hardsigmoid, NULL},
+    {hardswish, NULL},
+    {silu, NULL},
+    {gelu, &gelu_none_attrs},
+    {gelu, &gelu_tanh_attrs},
+    {relu_back, NULL},
+    {relu6_back, NULL},
+    {leaky_relu_back, NULL},
+    {sigmoid_back, NULL},
+    {tanh_back, NULL},
+    {hardsigmoid_back, NULL},
+    {hardswish_back, NULL},
+    {silu_back, NULL},
+    {gelu_back, &gelu_none_attrs},
+    {gelu_back, &gelu_tanh_attrs},
+};
 
 /* ---- kernels ---- */
 

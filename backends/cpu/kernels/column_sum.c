@@ -1,10 +1,6 @@
 /* Sums of columns: the gradients of biases. Blocks of rows are tasks, and combine in their order, in double. */
 #include "dense.h"
 
-/* Rows that one task takes, and rows summed in float before they go to double. */
-#define SUM_TASK_ROWS 1024
-#define SUM_FLOAT_ROWS 64
-
 typedef struct sum_job {
     const cpu_element *x;
     int64_t rows, n, tasks;
@@ -15,15 +11,15 @@ typedef struct sum_job {
 /* partial[task,j] = sum of x[i,j] over the task's rows. */
 static void sum_task(void *ctx, uint64_t task, uint32_t worker) {
     const sum_job *job = ctx;
-    const int64_t first = (int64_t)task * SUM_TASK_ROWS, end = cpu_min(first + SUM_TASK_ROWS, job->rows);
+    const int64_t first = (int64_t)task * CPU_SUM_TASK_ROWS, end = cpu_min(first + CPU_SUM_TASK_ROWS, job->rows);
     double *partial = job->partial + (int64_t)task * job->n;
     (void)worker;
     for (int64_t j = 0; j < job->n; j++) partial[j] = 0;
     for (int64_t j0 = 0; j0 < job->n; j0 += 64) {
         const int64_t width = cpu_min(64, job->n - j0);
-        for (int64_t i0 = first; i0 < end; i0 += SUM_FLOAT_ROWS) {
+        for (int64_t i0 = first; i0 < end; i0 += CPU_SUM_FLOAT_ROWS) {
             float sum[64] = {0};
-            for (int64_t i = i0; i < cpu_min(i0 + SUM_FLOAT_ROWS, end); i++) {
+            for (int64_t i = i0; i < cpu_min(i0 + CPU_SUM_FLOAT_ROWS, end); i++) {
                 const cpu_element *row = job->x + i * job->n + j0;
                 for (int64_t j = 0; j < width; j++) sum[j] += cpu_float(row[j]);
             }
@@ -33,16 +29,20 @@ static void sum_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 uint64_t cpu_column_sum_workspace(int64_t rows, int64_t n) {
-    return (uint64_t)cpu_ceil_div(rows, SUM_TASK_ROWS) * (uint64_t)n * sizeof(double);
+    return (uint64_t)cpu_ceil_div(rows, CPU_SUM_TASK_ROWS) * (uint64_t)n * sizeof(double);
+}
+
+void cpu_column_combine(const double *partial, int64_t tasks, int64_t n, float *out) {
+    for (int64_t j = 0; j < n; j++) {
+        double sum = 0;
+        for (int64_t t = 0; t < tasks; t++) sum += partial[t * n + j];
+        out[j] = (float)sum;
+    }
 }
 
 void cpu_column_sum(const cvr_threadpool *pool, const cpu_element *x, int64_t rows, int64_t n, float *out,
                     double *workspace) {
-    sum_job job = {x, rows, n, cpu_ceil_div(rows, SUM_TASK_ROWS), out, workspace};
+    sum_job job = {x, rows, n, cpu_ceil_div(rows, CPU_SUM_TASK_ROWS), out, workspace};
     if (job.tasks > 0) pool->run(pool, (uint64_t)job.tasks, sum_task, &job);
-    for (int64_t j = 0; j < n; j++) {
-        double sum = 0;
-        for (int64_t t = 0; t < job.tasks; t++) sum += workspace[t * n + j];
-        out[j] = (float)sum;
-    }
+    cpu_column_combine(workspace, job.tasks, n, out);
 }

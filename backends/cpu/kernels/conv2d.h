@@ -105,6 +105,12 @@ typedef struct conv_job {
     double *moments;                 /* (slots, 2, conv_moments_step): mean, sum of squares; where they are wanted */
 } conv_job;
 
+/* Whether an activation is all that the epilogue does. */
+static inline int conv_only_clamps(const conv_job *job) {
+    const conv_epilogue *e = job->epilogue;
+    return e && e->clamp && !e->scale && !e->shift && !e->residual && !e->mean;
+}
+
 /* Fills the rest of a `job` that has its shape and epilogue. */
 void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);

@@ -9,6 +9,8 @@
 #include "cpu_vec.h"
 #include "gemm_bf16.h"
 
+#include <math.h>
+
 #define WIDTH CONV_FINISH_WIDTH
 
 void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_t n) {
@@ -75,7 +77,7 @@ static inline void finish_pixel(const conv_finish *f, float *y, int64_t at) {
     for (int v = 0; v < WIDTH; v += VEC) {
         vec x = vec_fma(vec_load(y + v), vec_load(f->scale + v), vec_load(f->shift + v));
         if (residual) x = vec_add(x, vec_load(residual + v));
-        vec_store(y + v, vec_clamp(x, f->lo, f->hi));
+        vec_store(y + v, vec_clamp(x, vec_set1(&f->lo), vec_set1(&f->hi)));
     }
 }
 

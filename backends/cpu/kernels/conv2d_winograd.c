@@ -6,6 +6,8 @@
 #include "conv2d_winograd.h"
 #include "cpu_stream.h"
 
+#include <math.h>
+
 /* Up to here it is V that streams through the caches, once a panel; beyond, less is streamed if U does, once a block.
  */
 #define SHARED_TILES 192
@@ -85,7 +87,9 @@ static inline void result_transform(vec *out, const float *m, int64_t m_step) {
 typedef struct wino_panel {
     int64_t k0, n;       /* channels */
     float bias[2 * VEC]; /* in the order of m */
-    conv_finish finish;  /* where there is an epilogue */
+    float lo, hi;        /* what results are clamped to, where that is all that the epilogue does */
+    int finishes;        /* 1: it does more: */
+    conv_finish finish;
     conv_sums all, *sums;
 } wino_panel;
 
@@ -94,7 +98,11 @@ static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_
     const int64_t width = cpu_micro.columns, k0 = panel * width, n = cpu_min(width, conv->shape.dst_c - k0);
     *p = (wino_panel){.k0 = k0, .n = n};
     for (int64_t k = 0; conv->bias && k < n; k++) p->bias[conv->low ? words_place(k) : k] = conv->bias[k0 + k];
-    if (conv->epilogue) conv_finish_of(&p->finish, conv, k0, n);
+    const int clamps = conv_only_clamps(conv);
+    p->lo = clamps ? conv->epilogue->lo : -INFINITY;
+    p->hi = clamps ? conv->epilogue->hi : INFINITY;
+    p->finishes = conv->epilogue && !clamps;
+    if (p->finishes) conv_finish_of(&p->finish, conv, k0, n);
     if (!conv->moments) return;
     const int64_t step = conv_moments_step(conv);
     p->all = (conv_sums){.moments = conv->moments + slot * 2 * step + k0, .step = step};
@@ -103,10 +111,10 @@ static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_
 
 /* out (4,4) of vector `v` of a panel, with its bias. */
 static inline void panel_vector(const wino_panel *p, vec *out, const float *m, int64_t m_step, int v) {
-    const vec bias = vec_load(p->bias + v * VEC);
+    const vec bias = vec_load(p->bias + v * VEC), lo = vec_set1(&p->lo), hi = vec_set1(&p->hi);
     result_transform(out, m + v * VEC, m_step);
     TILE_UNROLL
-    for (int i = 0; i < WINO_TILE * WINO_TILE; i++) out[i] += bias;
+    for (int i = 0; i < WINO_TILE * WINO_TILE; i++) out[i] = vec_clamp(out[i] + bias, lo, hi);
 }
 
 /* A tile's place on the destination. */
@@ -189,7 +197,7 @@ static void result_panel(const wino_job *job, wino_panel *p, int64_t first, int6
     for (int64_t t = 0; t < tiles; t++) {
         const wino_place at = place_of(job, p, first + t);
         const float *tile = m + t * cpu_micro.columns;
-        if (job->conv->epilogue)
+        if (p->finishes)
             result_finished(job, p, &at, tile);
         else
             (job->tiles.low ? result_low : result_floats)(job, p, &at, tile);

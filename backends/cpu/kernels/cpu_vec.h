@@ -40,6 +40,10 @@ static inline vec vec_add(vec a, vec b) {
 static inline vec vec_fma(vec a, vec b, vec c) {
     return _mm512_fmadd_ps(a, b, c);
 }
+/* A NaN stays one. */
+static inline vec vec_clamp(vec a, vec lo, vec hi) {
+    return _mm512_min_ps(hi, _mm512_max_ps(lo, a));
+}
 static inline void vec_store(float *p, vec a) {
     _mm512_storeu_ps(p, a);
 }
@@ -51,9 +55,6 @@ static inline float vec_sum(vec a) {
 }
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm512_mask_storeu_ps(p, part, a);
-}
-static inline vec vec_clamp(vec a, float low, float high) { /* a NaN stays one: of two operands it is the second */
-    return _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), a));
 }
 
 typedef __m512i words;
@@ -121,6 +122,9 @@ static inline vec vec_add(vec a, vec b) {
 static inline vec vec_fma(vec a, vec b, vec c) {
     return _mm256_fmadd_ps(a, b, c);
 }
+static inline vec vec_clamp(vec a, vec lo, vec hi) {
+    return _mm256_min_ps(hi, _mm256_max_ps(lo, a));
+}
 static inline void vec_store(float *p, vec a) {
     _mm256_storeu_ps(p, a);
 }
@@ -134,9 +138,6 @@ static inline float vec_sum(vec a) {
 }
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm256_maskstore_ps(p, part, a);
-}
-static inline vec vec_clamp(vec a, float low, float high) { /* a NaN stays one: of two operands it is the second */
-    return _mm256_min_ps(_mm256_set1_ps(high), _mm256_max_ps(_mm256_set1_ps(low), a));
 }
 
 typedef __m256i words;
@@ -197,6 +198,13 @@ static inline vec vec_add(vec a, vec b) {
 static inline vec vec_fma(vec a, vec b, vec c) {
     return a * b + c;
 }
+static inline vec vec_clamp(vec a, vec lo, vec hi) {
+    for (int i = 0; i < VEC; i++) {
+        a[i] = a[i] < lo[i] ? lo[i] : a[i];
+        a[i] = a[i] > hi[i] ? hi[i] : a[i];
+    }
+    return a;
+}
 static inline void vec_store(float *p, vec a) {
     memcpy(p, &a, sizeof a);
 }
@@ -211,13 +219,6 @@ static inline void vec_store_part(float *p, vec a, vec_part part) {
     if (part > 1) p[1] = a[1];
     if (part > 2) p[2] = a[2];
     if (part > 3) p[3] = a[3];
-}
-static inline vec vec_clamp(vec a, float low, float high) {
-    for (int i = 0; i < VEC; i++) { /* a NaN stays one */
-        a[i] = a[i] < low ? low : a[i];
-        a[i] = a[i] > high ? high : a[i];
-    }
-    return a;
 }
 
 /* A word is two elements, the one of even index in its lower half: little-endian, as all that cvrun runs on. */

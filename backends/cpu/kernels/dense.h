@@ -34,9 +34,15 @@ void cpu_gemm_tasks(const cvr_threadpool *pool, int64_t n, cvr_task_fn fn, void 
 int dense_wants_dots(const cpu_gemm *g);
 void dense_dots_run(const cpu_gemm *g, const cvr_threadpool *pool);
 
-/* out[j] = sum over i of x[i,j], x (rows,n) dense: float sums of up to 64 rows, doubles across them. */
+/* Rows that one task of a column sum takes, and rows summed in float before they go to double. */
+#define CPU_SUM_TASK_ROWS 1024
+#define CPU_SUM_FLOAT_ROWS 64
+
+/* out[j] = sum over i of x[i,j], x (rows,n) dense. */
 uint64_t cpu_column_sum_workspace(int64_t rows, int64_t n);
 void cpu_column_sum(const cvr_threadpool *pool, const cpu_element *x, int64_t rows, int64_t n, float *out,
                     double *workspace);
+/* Its end, for who made partial (tasks,n) in its workspace along with something else. */
+void cpu_column_combine(const double *partial, int64_t tasks, int64_t n, float *out);
 
 #endif

@@ -50,6 +50,7 @@ extern const cpu_kernel_table cpu_pool_kernels;
 extern const cpu_kernel_table cpu_resize_kernels;
 extern const cpu_kernel_table cpu_activation_unary_kernels;
 extern const cpu_kernel_table cpu_activation_softmax_kernels;
+extern const cpu_kernel_table cpu_elementwise_kernels;
 extern const cpu_kernel_table cpu_norm_batch_kernels;
 extern const cpu_kernel_table cpu_norm_rows_kernels;
 extern const cpu_kernel_table cpu_norm_group_kernels;

@@ -48,7 +48,19 @@ static int32_t depth_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+static int32_t scale_run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_stochastic_depth_scale_attrs *attrs = a->attrs;
+    int64_t seed, step;
+    (void)err;
+    memcpy(&seed, a->inputs[0]->data, sizeof seed);
+    memcpy(&step, a->inputs[1]->data, sizeof step);
+    for (int64_t i = 0; i < attrs->samples; i++)
+        ((float *)a->outputs[0]->data)[i] = cvr_stochastic_depth_scale(&attrs->depth, seed, step, i);
+    return CVR_OK;
+}
+
 static const cpu_kernel kernels[] = {
     {"stochastic_depth", depth_run, NULL, NULL, 1, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
+    {"stochastic_depth_scale", scale_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_stochastic_depth_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -10,6 +10,7 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_resize_kernels,
     &cpu_activation_unary_kernels,
     &cpu_activation_softmax_kernels,
+    &cpu_elementwise_kernels,
     &cpu_norm_batch_kernels,
     &cpu_norm_rows_kernels,
     &cpu_norm_group_kernels,

@@ -4,6 +4,7 @@
 #ifndef CVR_PLUGIN_OP_H
 #define CVR_PLUGIN_OP_H
 
+#include "elementwise.h"
 #include "graph.h"
 
 #ifdef __cplusplus
@@ -26,6 +27,8 @@ extern "C" {
 /* The op itself may run once more in the backward pass, in place of keeping output 0 until then: it takes little more
  * time than to read its inputs and write its outputs, and gives the same bits. Not with `mutates`. */
 #define CVR_OP_AGAIN 16u
+/* Output 0 (C) is the sum of input 0, the only one, over all elements that lie C apart in memory: a bias's gradient. */
+#define CVR_OP_COLUMN_SUM 32u
 
 /* `inputs[i]` is NULL where input i is absent. `infer` fills every output (dtype, rank, shape; `order` if the flags say
  * so). A low-precision input is shown as f32: shape rules need not know of precisions. */
@@ -97,6 +100,11 @@ typedef struct cvr_op_desc {
      * more, to the bit, from the inputs that it does not mutate and the other outputs (`outputs` has them; [0] is to be
      * set). NULL: output 0 is kept. */
     int32_t (*again)(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err);
+    /* What an elementwise op is as a program (elementwise.h): this step (CVR_STEP_*) with inputs 0 and 1 as operands; 0
+     * says nothing. */
+    uint64_t step;
+    /* The same for an op of several steps, or whose step depends on attributes; NULL: `step` says all. */
+    int32_t (*steps)(const cvr_builder *b, cvr_steps_args *a, cvr_error *err);
 } cvr_op_desc;
 
 #ifdef __cplusplus
@@ -106,6 +114,6 @@ typedef struct cvr_op_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_infer_args) == 40, "cvr_infer_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_grad_args) == 64, "cvr_grad_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_decompose_args) == 40, "cvr_decompose_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 120, "cvr_op_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 136, "cvr_op_desc has padding");
 
 #endif

@@ -18,7 +18,7 @@ extern "C" {
 #define CVR_PASS_NETWORK                                                                                               \
     1u                   /* on the network and its loss, before gradients: what is fused here has its own gradient     \
                           */
-#define CVR_PASS_STEP 2u /* on the whole step: gradients and updates are there */
+#define CVR_PASS_STEP 2u /* on all that will run: in training, gradients and updates are there */
 
 /* One node of the graph as it was. `outputs` are values; one that the node has but nobody reads is there too. */
 typedef struct cvr_node_view {

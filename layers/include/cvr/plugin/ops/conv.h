@@ -22,10 +22,10 @@
  *     dx[n,c,h,w] = sum over k,r,s of grad[n,k,h*sh-ph+r*dh,w*sw-pw+s*dw] * weight[c,k,r,s]: a conv2d, cut to (H,W)
  * The weight's gradient is conv2d_backward_weight(x = grad, grad = x), the bias's is conv2d_backward_bias(grad).
  *
- * Fused, by passes, in training:
+ * Fused, by passes:
  * conv2d_stats            the inputs of conv2d -> y (N,K,P,Q), mean (K), var (K); cvr_conv2d_attrs
- *     y = conv2d(x); mean, var = batch_norm2d_stats(y), for the batch norm that follows
- * in evaluation:
+ *     y = conv2d(x); mean, var = batch_norm2d_stats(y), for the batch norm that follows in training
+ * conv2d_act, below, has a gradient where it has no mean:
  * conv2d_act              x, weight, [bias (K)], [scale (K)], [shift (K)], [mean (K), var (K)], [residual (N,K,P,Q)]
  *                         -> y (N,K,P,Q); cvr_conv2d_act_attrs; scale and shift only with mean and var
  *     y = a((conv2d(x) - mean[k]) / sqrt(var[k] + eps) * scale[k] + shift[k] + residual), a as in ops/norm.h

@@ -5,6 +5,8 @@
  * stochastic_depth  x (N,...), seed () i64, step () i64 -> y like x
  *     Sample n gets the word r = cvr_philox(cvr_rng_mix(seed, key), step, i / 4)[i % 4] with i = n (mode row) or i = 0
  *     (mode batch), and y[n,...] = r < floor(p * 2^32) ? 0 : x[n,...] / (1 - p); y = 0 where p = 1.
+ * stochastic_depth_scale  seed () i64, step () i64 -> (N,1,...), as many axes as `rank`, f32; what stochastic_depth
+ *     multiplies each of `samples` with: 0 or 1 / (1 - p); cvr_stochastic_depth_scale_attrs
  * What is dropped is a pure function of (seed, key, step, n): the gradient is the same op on grad.
  */
 #ifndef CVR_PLUGIN_OPS_STOCHASTIC_DEPTH_H
@@ -25,6 +27,12 @@ typedef struct cvr_stochastic_depth_attrs {
     int64_t key;  /* cvr_hash of the layer's full name */
 } cvr_stochastic_depth_attrs;
 
+typedef struct cvr_stochastic_depth_scale_attrs {
+    cvr_stochastic_depth_attrs depth;
+    int64_t samples;
+    int64_t rank;
+} cvr_stochastic_depth_scale_attrs;
+
 /* What sample n is multiplied with: 0 or 1 / (1 - p). */
 static inline float cvr_stochastic_depth_scale(const cvr_stochastic_depth_attrs *a, int64_t seed, int64_t step,
                                                int64_t n) {
@@ -39,5 +47,6 @@ static inline float cvr_stochastic_depth_scale(const cvr_stochastic_depth_attrs 
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_stochastic_depth_attrs) == 24, "cvr_stochastic_depth_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_stochastic_depth_scale_attrs) == 40, "cvr_stochastic_depth_scale_attrs has padding");
 
 #endif

@@ -1,0 +1,207 @@
+/*
+ * Elementwise programs on the CPU (see <cvr/plugin/ops/elementwise.h>): every step runs over a block of elements that
+ * stays in the first-level cache, so that only inputs and the last result meet memory. The sums of the result's columns
+ * are taken in the same sweep, in column_sum.c's order.
+ */
+#include "cpu_steps.h"
+#include "dense.h"
+
+#include <cvr/plugin/ops/elementwise.h>
+
+/* An input: element i of the result is made of its element i / inner % size. */
+typedef struct operand {
+    const void *data;
+    int64_t inner, size;
+    int bf16, whole; /* whole: has the result's elements, one for one */
+} operand;
+
+typedef struct program {
+    const cvr_elementwise_attrs *attrs;
+    operand in[CVR_ELEMENTWISE_INPUTS];
+    uint32_t n_inputs;
+    int bf16; /* the result is */
+    void *y;
+    int64_t n, columns;
+    double *partial; /* (tasks, columns): sums */
+} program;
+
+/* Rows of a block: inputs that are not read in place, and results. */
+typedef struct block_rows {
+    float in[CVR_ELEMENTWISE_INPUTS][CPU_ROW];
+    float results[CVR_ELEMENTWISE_STEPS][CPU_ROW];
+} block_rows;
+
+/* ---- one block ---- */
+
+/* row[k] = the input's element for element at + k: runs of elements that lie side by side, or of one repeated. */
+static void repeat_row(const operand *o, int64_t at, int64_t n, float *row) {
+    for (int64_t k = 0; k < n;) {
+        const int64_t from = (at + k) / o->inner % o->size;
+        const int64_t run = o->inner == 1 ? o->size - from : o->inner - (at + k) % o->inner, end = cpu_min(n, k + run);
+        if (o->inner == 1) {
+            const float *x = cpu_row_read(o->data, o->bf16, from, end - k, row + k);
+            if (!o->bf16) memcpy(row + k, x, (size_t)(end - k) * sizeof *row);
+        } else {
+            const float x = cpu_row_at(o->data, o->bf16, from);
+            for (int64_t i = k; i < end; i++) row[i] = x;
+        }
+        k = end;
+    }
+}
+
+static const float *operand_row(const operand *o, int64_t at, int64_t n, float *row) {
+    if (o->whole) return cpu_row_read(o->data, o->bf16, at, n, row);
+    repeat_row(o, at, n, row);
+    return row;
+}
+
+static void add_step(const void *attrs, const float *x, const float *y, float *z, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
+}
+
+static void mul_step(const void *attrs, const float *x, const float *y, float *z, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) z[i] = x[i] * y[i];
+}
+
+static cpu_program_step step_of(int64_t code) {
+    static const cpu_program_step sums[] = {{add_step, NULL}, {mul_step, NULL}};
+    return code < CVR_STEP_RELU ? sums[code - CVR_STEP_ADD] : cpu_activation_steps[code - CVR_STEP_RELU];
+}
+
+/* Elements at..at+n-1 of the result, n <= CPU_ROW; returns where they are as f32. */
+static const float *run_block(const program *p, int64_t at, int64_t n, block_rows *rows) {
+    const cvr_elementwise_attrs *attrs = p->attrs;
+    const float *values[CVR_STEP_RESULT + CVR_ELEMENTWISE_STEPS];
+    const int64_t last = attrs->n_steps / 3 - 1;
+    float *y = cpu_row_space(p->y, p->bf16, at, rows->results[last]);
+    for (uint32_t i = 0; i < p->n_inputs; i++) values[i] = operand_row(&p->in[i], at, n, rows->in[i]);
+    for (int64_t k = 0; k <= last; k++) {
+        static const double zero;
+        const int64_t *s = attrs->steps + 3 * k;
+        const cpu_program_step step = step_of(s[0]);
+        const double *constant = k < attrs->n_constants ? &attrs->constants[k] : &zero;
+        float *to = k == last ? y : rows->results[k];
+        step.fn(step.attrs ? step.attrs : constant, values[s[1]], values[s[2]], to, n);
+        values[CVR_STEP_RESULT + k] = to;
+    }
+    cpu_row_store(p->y, p->bf16, at, n, y);
+    return y;
+}
+
+/* ---- all of them ---- */
+
+static void span_task(void *ctx, uint64_t task, uint32_t worker) {
+    const program *p = ctx;
+    const int64_t end = cpu_min(((int64_t)task + 1) * CPU_SPAN, p->n);
+    block_rows rows;
+    (void)worker;
+    for (int64_t at = (int64_t)task * CPU_SPAN; at < end; at += CPU_ROW)
+        (void)run_block(p, at, cpu_min(CPU_ROW, end - at), &rows);
+}
+
+/* sum[j] += the columns' elements of up to CPU_SUM_FLOAT_ROWS rows from `row` on, for columns first..first+width-1. */
+static void sum_rows(const program *p, int64_t row, int64_t end, int64_t first, int64_t width, float *sum,
+                     block_rows *rows) {
+    const int64_t most = width == p->columns ? CPU_ROW / width : 1; /* rows that lie side by side */
+    for (int64_t i = row; i < end; i += most) {
+        const int64_t some = cpu_min(most, end - i);
+        const float *y = run_block(p, i * p->columns + first, some * width, rows);
+        for (int64_t k = 0; k < some; k++, y += width)
+            for (int64_t j = 0; j < width; j++) sum[j] += y[j];
+    }
+}
+
+/* A task's rows, stripe by stripe of columns that fit into a block. */
+static void sum_task(void *ctx, uint64_t task, uint32_t worker) {
+    const program *p = ctx;
+    const int64_t start = (int64_t)task * CPU_SUM_TASK_ROWS;
+    const int64_t end = cpu_min(start + CPU_SUM_TASK_ROWS, p->n / p->columns);
+    double *partial = p->partial + (int64_t)task * p->columns;
+    block_rows rows;
+    (void)worker;
+    for (int64_t first = 0; first < p->columns; first += CPU_ROW) {
+        const int64_t width = cpu_min(CPU_ROW, p->columns - first);
+        for (int64_t j = 0; j < width; j++) partial[first + j] = 0;
+        for (int64_t row = start; row < end; row += CPU_SUM_FLOAT_ROWS) {
+            float sum[CPU_ROW] = {0};
+            sum_rows(p, row, cpu_min(row + CPU_SUM_FLOAT_ROWS, end), first, width, sum, &rows);
+            for (int64_t j = 0; j < width; j++) partial[first + j] += (double)sum[j];
+        }
+    }
+}
+
+static void program_of(program *p, const cvr_kernel_args *a) {
+    const cvr_tensor *y = a->outputs[0];
+    *p = (program){.attrs = a->attrs, .n_inputs = a->n_inputs, .bf16 = y->dtype == CVR_BF16, .y = y->data};
+    p->n = cpu_numel(y);
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
+        const cvr_tensor *x = a->inputs[i];
+        operand *o = &p->in[i];
+        o->data = x->data;
+        o->bf16 = x->dtype == CVR_BF16;
+        o->whole = cpu_numel(x) == p->n;
+        (void)cvr_elementwise_repeat(y->rank, y->shape, x->rank, x->shape, &o->inner, &o->size);
+    }
+}
+
+static int32_t program_run(const cvr_kernel_args *a, cvr_error *err) {
+    program p;
+    (void)err;
+    program_of(&p, a);
+    cpu_run(a->pool, cpu_spans(p.n), span_task, &p);
+    return CVR_OK;
+}
+
+static int64_t columns_of(const cvr_tensor *t) {
+    return t->shape[t->rank == 4 ? 1 : t->rank - 1];
+}
+
+static int64_t sum_tasks(const cvr_tensor *t) {
+    const int64_t columns = columns_of(t);
+    return columns ? cpu_ceil_div(cpu_numel(t) / columns, CPU_SUM_TASK_ROWS) : 0;
+}
+
+static uint64_t sum_workspace(const cvr_signature *sig) {
+    return (uint64_t)(sum_tasks(sig->inputs[0]) * columns_of(sig->inputs[0])) * sizeof(double);
+}
+
+static int32_t sum_run(const cvr_kernel_args *a, cvr_error *err) {
+    program p;
+    (void)err;
+    program_of(&p, a);
+    p.columns = columns_of(a->inputs[0]);
+    p.partial = a->workspace;
+    cpu_run(a->pool, sum_tasks(a->inputs[0]), sum_task, &p);
+    cpu_column_combine(p.partial, sum_tasks(a->inputs[0]), p.columns, a->outputs[1]->data);
+    return CVR_OK;
+}
+
+/* The result may be written over any input, so what has as many bytes must lie as the result does: an f32 vector beside
+ * a result in bf16 may not. */
+static int may_lie_under(const cvr_tensor *x, const cvr_tensor *y) {
+    const int64_t x_bytes = cpu_numel(x) * (int64_t)cvr_dtype_size(x->dtype);
+    return x->dtype == y->dtype || x_bytes != cpu_numel(y) * (int64_t)cvr_dtype_size(y->dtype);
+}
+
+/* f32 or bf16; operands may be of the one type or the other, as parameters stay f32. */
+static int32_t program_supports(const cvr_signature *sig, cvr_error *reason) {
+    const cvr_tensor *y = sig->outputs[0];
+    int fits = y->dtype == CVR_F32 || y->dtype == CVR_BF16;
+    for (uint32_t i = 0; i < sig->n_inputs; i++) {
+        const cvr_tensor *x = sig->inputs[i];
+        fits = fits && (x->dtype == CVR_F32 || x->dtype == CVR_BF16) && may_lie_under(x, y);
+    }
+    return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "element types that do not go together");
+}
+
+#define PROGRAM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define ANY_INPUT ((1u << CVR_ELEMENTWISE_INPUTS) - 1)
+static const cpu_kernel kernels[] = {
+    {"elementwise", program_run, NULL, program_supports, ANY_INPUT, PROGRAM_FLAGS, NULL},
+    {"elementwise_sum", sum_run, sum_workspace, program_supports, ANY_INPUT, PROGRAM_FLAGS, NULL},
+};
+const cpu_kernel_table cpu_elementwise_kernels = {kernels, sizeof kernels / sizeof *kernels};
