@@ -18,6 +18,7 @@ typedef struct desc_field {
 
 static const desc_field op_fields[] = {{TEXT, AT(cvr_op_desc, name), 0},
                                        {TEXT_OR_NULL, AT(cvr_op_desc, doc), 0},
+                                       {TEXT_OR_NULL, AT(cvr_op_desc, many), 0},
                                        {ATTRS, AT(cvr_op_desc, attrs), AT(cvr_op_desc, n_attrs)},
                                        {FUNCTION, AT(cvr_op_desc, infer), 0},
                                        {END, 0, 0}};

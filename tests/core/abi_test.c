@@ -180,6 +180,8 @@ static const abi_row rows[] = {
     ROW(cvr_op_desc, doc),
     ROW(cvr_op_desc, follows),
     ROW(cvr_op_desc, again),
+    ROW(cvr_op_desc, many),
+    ROW(cvr_op_desc, shared),
     ROW(cvr_signature, struct_size),
     ROW(cvr_signature, attrs),
     ROW(cvr_signature, inputs),

@@ -20,7 +20,7 @@ extern "C" {
 
 /* While the major is 0 the minor must match exactly; from 1.0 on, `min_host_minor <= host minor`. See docs/abi.md. */
 #define CVR_ABI_MAJOR 0u
-#define CVR_ABI_MINOR 1u
+#define CVR_ABI_MINOR 2u
 
 #if defined(__GNUC__)
 #define CVR_EXPORT __attribute__((visibility("default")))
