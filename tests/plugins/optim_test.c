@@ -333,23 +333,36 @@ static float *train_many(const case_machine *m, const update_case *c, const char
     return after;
 }
 
-static void check_many(const case_machine *m, const update_case *c, bool fused) {
-    size_t n[2], alone[2], many[2];
+/* How far `a` is from `b`, in units of what is allowed. */
+static double distance(const float *a, const float *b, size_t n) {
+    double most = 0, far = 0;
+    for (size_t i = 0; i < n; i++) most = fmax(most, fabs(b[i]));
+    for (size_t i = 0; i < n; i++) far = fmax(far, fabs(a[i] - b[i]) / (RELATIVE * (fabs(b[i]) + most)));
+    return far;
+}
+
+static void check_many(const case_machine *m, const case_machine *reference, const update_case *c) {
+    const bool fused = strcmp(cvr_device_backend(m->device)->name, "cpu") == 0;
+    size_t n[3], alone[2], many[2];
     float *one_by_one = train_many(m, c, "none", &n[0], alone),
-          *together = train_many(m, c, "batch_updates", &n[1], many);
-    cr_expect_eq(alone[0], N_MANY);
-    cr_expect_eq(alone[1], 0);
+          *together = train_many(m, c, "batch_updates", &n[1], many),
+          *expected = train_many(reference, c, "none", &n[2], alone);
+    cr_expect(alone[0] == (size_t)N_MANY && alone[1] == 0);
     if (fused) cr_expect(many[1] >= 2 && many[0] + many[1] < N_MANY / 2, "%s: %zu nodes", m->label, many[0] + many[1]);
-    cr_assert_eq(n[0], n[1]);
+    cr_assert(n[0] == n[1] && n[0] == n[2]);
     cr_expect_eq(memcmp(one_by_one, together, n[0] * sizeof *together), 0, "%s with %s on %s: other bits in one node",
                  c->optimizer, c->settings, m->label);
+    const double far = distance(together, expected, n[0]);
+    cr_expect_leq(far, 1, "%s with %s on %s is %.3g times what is allowed off", c->optimizer, c->settings, m->label,
+                  far);
     free(one_by_one);
     free(together);
+    free(expected);
 }
 
 /* The reference has no kernel for many: there the node is what it decomposes into. */
 static void check_all_many(const char *backend, const char *isa, uint32_t threads) {
-    case_machine m;
+    case_machine m, reference;
     golden g;
     cvr_error err;
     cvr_error_init(&err);
@@ -358,13 +371,15 @@ static void check_all_many(const char *backend, const char *isa, uint32_t thread
         return;
     }
     cr_assert_eq(machine_open(&m, backend, isa, threads, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(machine_open(&reference, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(golden_open(&g, m.plugins, CVR_GOLDEN_DIR "/optim.safetensors", &err), CVR_OK, "%s", err.message);
     cr_assert_gt(g.n_cases, 0);
     for (size_t i = 0; i < g.n_cases; i++) {
         const update_case c = take_case(&g, g.cases[i]);
-        check_many(&m, &c, strcmp(backend, "cpu") == 0);
+        check_many(&m, &reference, &c);
     }
     golden_close(&g);
+    machine_close(&reference);
     machine_close(&m);
 }
 
