@@ -1,4 +1,5 @@
-/* A file that appears whole or not at all: write to a temporary, sync, rename, sync the folder. */
+/* A file that appears whole or not at all: write to a temporary, sync, rename, sync the folder. Or sync later, where
+ * nothing depends on the file yet: a disk may take milliseconds for each. */
 #include <cvr/base.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -58,14 +59,21 @@ int32_t cvr_writer_put(cvr_writer *w, const void *bytes, uint64_t n, cvr_error *
     return CVR_OK;
 }
 
+/* Waits until a file, or a folder with the names in it, is on the disk. */
+static int sync_path(const char *path, int flags) {
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+    const int failed = fd < 0 || (fsync(fd) != 0 && errno != EINVAL);
+    const int code = errno;
+    if (fd >= 0) close(fd);
+    errno = code;
+    return failed;
+}
+
 /* A rename is only durable when its folder is. */
 static int32_t sync_folder(cvr_writer *w, cvr_error *err) {
     char *folder = cvr_fs_dirname(w->path);
     if (!folder) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory writing %s", w->path);
-    const int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-    int32_t status = CVR_OK;
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) status = writer_error(w, "cannot sync its folder", err);
-    if (fd >= 0) close(fd);
+    const int32_t status = sync_path(folder, O_DIRECTORY) ? writer_error(w, "cannot sync its folder", err) : CVR_OK;
     cvr_free(folder);
     return status;
 }
@@ -82,16 +90,20 @@ static int32_t keep_previous(cvr_writer *w, cvr_error *err) {
     return status;
 }
 
-int32_t cvr_writer_commit(cvr_writer *w, bool keep, cvr_error *err) {
+static int32_t commit(cvr_writer *w, bool keep, bool sync, cvr_error *err) {
     int32_t status = writer_flush(w, err);
-    if (status == CVR_OK && fsync(w->fd) != 0) status = writer_error(w, "cannot write it", err);
+    if (status == CVR_OK && sync && fsync(w->fd) != 0) status = writer_error(w, "cannot write it", err);
     if (close(w->fd) != 0 && status == CVR_OK) status = writer_error(w, "cannot write it", err);
     w->fd = -1;
     if (status == CVR_OK && keep) status = keep_previous(w, err);
     if (status == CVR_OK && rename(w->tmp, w->path) != 0) status = writer_error(w, "cannot put it in place", err);
-    if (status == CVR_OK) status = sync_folder(w, err);
+    if (status == CVR_OK && sync) status = sync_folder(w, err);
     cvr_writer_abandon(w);
     return status;
+}
+
+int32_t cvr_writer_commit(cvr_writer *w, bool keep, cvr_error *err) {
+    return commit(w, keep, true, err);
 }
 
 void cvr_writer_abandon(cvr_writer *w) {
@@ -104,12 +116,26 @@ void cvr_writer_abandon(cvr_writer *w) {
     w->fd = -1;
 }
 
-int32_t cvr_fs_write(const char *path, const void *bytes, uint64_t n, cvr_error *err) {
+static int32_t write_file(const char *path, const void *bytes, uint64_t n, bool sync, cvr_error *err) {
     cvr_writer w;
     int32_t status = cvr_writer_open(&w, path, err);
     if (status != CVR_OK) return status;
     status = cvr_writer_put(&w, bytes, n, err);
-    if (status == CVR_OK) return cvr_writer_commit(&w, false, err);
+    if (status == CVR_OK) return commit(&w, false, sync, err);
     cvr_writer_abandon(&w);
     return status;
+}
+
+int32_t cvr_fs_write(const char *path, const void *bytes, uint64_t n, cvr_error *err) {
+    return write_file(path, bytes, n, true, err);
+}
+
+int32_t cvr_fs_write_unsynced(const char *path, const void *bytes, uint64_t n, cvr_error *err) {
+    return write_file(path, bytes, n, false, err);
+}
+
+int32_t cvr_fs_sync(const char *path, bool folder, cvr_error *err) {
+    if (!sync_path(path, folder ? O_DIRECTORY : 0)) return CVR_OK;
+    cvr_fail(err, CVR_ERR_IO, "cannot sync it: %s", strerror(errno));
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
 }

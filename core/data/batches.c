@@ -3,6 +3,7 @@
  * time. The position alone decides what a batch holds.
  */
 #include "sample.h"
+#include <cvr/plugins.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -186,6 +187,7 @@ static void do_work(cvr_batches *b, slot *s, uint32_t worker) {
 static void *make_batches(void *arg) {
     const worker_arg a = *(worker_arg *)arg;
     cvr_free(arg);
+    cvr_thread_unpin();
     pthread_mutex_lock(&a.b->lock);
     while (!a.b->stop) {
         slot *s = find_work(a.b);

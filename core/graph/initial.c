@@ -6,7 +6,7 @@
 #include "initial.h"
 #include <math.h>
 
-#define SPAN ((int64_t)1 << 14) /* values of a task */
+#define SPAN ((int64_t)1 << 14) /* values of a task, about */
 #define LANES 64                /* Philox blocks at a time */
 #define VALUES (4 * LANES)
 #define TRUNCATE 2.0f /* standard deviations */
@@ -94,43 +94,69 @@ static float again(uint64_t key, int64_t at) {
     return x;
 }
 
+/* A tensor as rows, the parts of its first axis: memory order permutes elements within a row only. */
 typedef struct drawing {
-    const cvr_init *init;
-    float *out;
-    int64_t n;
-    uint64_t key;
+    const initial_request *r;
+    float *memory, *scratch; /* scratch: a task's values in logical order, for each worker */
+    int64_t rows, length, rows_per_task;
 } drawing;
 
+static bool is_random(const cvr_init *init) {
+    return init->kind == CVR_INIT_UNIFORM || init->kind == CVR_INIT_NORMAL || init->kind == CVR_INIT_TRUNC_NORMAL;
+}
+
 /* Values from `first` on, a multiple of VALUES. */
-static void draw_values(const drawing *d, int64_t first) {
-    const uint32_t kind = d->init->kind;
-    const int64_t n = d->n - first < VALUES ? d->n - first : VALUES;
-    const double low = d->init->a, scale = kind == CVR_INIT_UNIFORM ? d->init->b - d->init->a : d->init->b;
-    float values[VALUES];
+static void draw_block(const initial_request *r, int64_t first, float values[VALUES]) {
+    const uint32_t kind = r->init->kind;
+    const double low = r->init->a, scale = kind == CVR_INIT_UNIFORM ? r->init->b - r->init->a : r->init->b;
     if (kind == CVR_INIT_UNIFORM)
-        uniforms(d->key, (uint64_t)first / 4, values);
+        uniforms(r->key, (uint64_t)first / 4, values);
     else
-        normals(d->key, 0, (uint64_t)first / 4, values);
-    for (int64_t i = 0; kind == CVR_INIT_TRUNC_NORMAL && i < n; i++)
-        if (fabsf(values[i]) >= TRUNCATE) values[i] = again(d->key, first + i);
-    for (int64_t i = 0; i < n; i++) d->out[first + i] = (float)(low + scale * (double)values[i]);
+        normals(r->key, 0, (uint64_t)first / 4, values);
+    for (int64_t i = 0; kind == CVR_INIT_TRUNC_NORMAL && i < VALUES; i++)
+        if (fabsf(values[i]) >= TRUNCATE) values[i] = again(r->key, first + i);
+    for (int64_t i = 0; i < VALUES; i++) values[i] = (float)(low + scale * (double)values[i]);
+}
+
+/* out (n) = the values from `first` on */
+static void draw_values(const initial_request *r, int64_t first, int64_t n, float *out) {
+    float values[VALUES];
+    for (int64_t at = first - first % VALUES; at < first + n; at += VALUES) {
+        const int64_t from = at < first ? first : at, to = at + VALUES < first + n ? at + VALUES : first + n;
+        draw_block(r, at, values);
+        memcpy(out + (from - first), values + (from - at), (size_t)(to - from) * sizeof *out);
+    }
 }
 
 static void draw_task(void *ctx, uint64_t task, uint32_t worker) {
     const drawing *d = ctx;
-    const int64_t first = (int64_t)task * SPAN, end = d->n - first < SPAN ? d->n : first + SPAN;
-    (void)worker;
-    for (int64_t at = first; at < end; at += VALUES) draw_values(d, at);
+    const int64_t row = (int64_t)task * d->rows_per_task, left = d->rows - row;
+    const int64_t rows = left < d->rows_per_task ? left : d->rows_per_task, n = rows * d->length;
+    float *memory = d->memory + row * d->length, *logical = d->scratch + worker * d->rows_per_task * d->length;
+    if (!is_random(d->r->init)) {
+        for (int64_t i = 0; i < n; i++) memory[i] = (float)d->r->init->a;
+        return;
+    }
+    cvr_type part = *d->r->type;
+    if (part.rank) part.shape[0] = rows;
+    draw_values(d->r, row * d->length, n, logical);
+    cvr_from_logical(&part, logical, memory);
 }
 
-void initial_floats(const cvr_init *init, uint64_t key, const cvr_threadpool *pool, float *out, int64_t n) {
-    drawing d = {init, out, n, key};
-    const uint64_t tasks = (uint64_t)((n + SPAN - 1) / SPAN);
-    if (init->kind != CVR_INIT_UNIFORM && init->kind != CVR_INIT_NORMAL && init->kind != CVR_INIT_TRUNC_NORMAL) {
-        for (int64_t i = 0; i < n; i++) out[i] = (float)init->a;
-    } else if (pool) {
-        pool->run(pool, tasks, draw_task, &d);
-    } else {
+int32_t initial_values(const initial_request *r, float *memory, cvr_error *err) {
+    const int64_t n = cvr_numel(r->type->rank, r->type->shape), rows = r->type->rank ? r->type->shape[0] : 1;
+    if (n == 0) return CVR_OK;
+    drawing d = {.r = r, .memory = memory, .rows = rows, .length = n / rows};
+    d.rows_per_task = d.length < SPAN ? SPAN / d.length : 1;
+    if (d.rows_per_task > rows) d.rows_per_task = rows;
+    const uint64_t tasks = (uint64_t)((rows + d.rows_per_task - 1) / d.rows_per_task);
+    const uint32_t workers = r->pool ? r->pool->n_workers : 1;
+    d.scratch = cvr_alloc_aligned(workers * (size_t)(d.rows_per_task * d.length) * sizeof *d.scratch, 64);
+    if (!d.scratch) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (r->pool)
+        r->pool->run(r->pool, tasks, draw_task, &d);
+    else
         for (uint64_t i = 0; i < tasks; i++) draw_task(&d, i, 0);
-    }
+    cvr_free(d.scratch);
+    return CVR_OK;
 }

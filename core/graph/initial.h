@@ -4,7 +4,15 @@
 
 #include "ir.h"
 
-/* out (n) = values as `init` says, in order, of the stream that `key` names. pool: NULL: by the caller alone. */
-void initial_floats(const cvr_init *init, uint64_t key, const cvr_threadpool *pool, float *out, int64_t n);
+typedef struct initial_request {
+    const cvr_init *init;
+    const cvr_type *type;       /* f32 */
+    uint64_t key;               /* of the random stream */
+    const cvr_threadpool *pool; /* NULL: the caller alone */
+} initial_request;
+
+/* memory = values as `init` says, in memory order. Drawn in logical order, so that the numbers do not depend on how the
+ * memory is laid out, nor on the number of threads. */
+int32_t initial_values(const initial_request *r, float *memory, cvr_error *err);
 
 #endif

@@ -113,50 +113,51 @@ uint64_t cvr_store_bytes(const cvr_store *s) {
 
 /* ---- initial values ---- */
 
-/* Drawn in logical order, so that the numbers do not depend on how the memory is laid out. */
-static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d, void *logical, cvr_error *err) {
+/* Fills `host` with an entry's first value, in memory order. */
+static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d, void *host, cvr_error *err) {
     const int64_t n = cvr_numel(e->entry.type.rank, e->entry.type.shape);
-    const cvr_host *host = cvr_plugins_host(d->plugins);
+    const cvr_host *services = cvr_plugins_host(d->plugins);
     if (e->entry.type.dtype == CVR_F32) {
-        initial_floats(&e->init, cvr_rng_mix(s->seed, cvr_hash(e->entry.name)),
-                       (const cvr_threadpool *)host->get(host, CVR_SERVICE_THREADPOOL), logical, n);
-    } else if (e->entry.type.dtype == CVR_I64) {
-        int64_t *k = logical;
-        for (int64_t i = 0; i < n; i++) k[i] = (int64_t)e->init.a;
-    } else {
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "parameter %s has type %s; f32 and i64 can be initialised",
-                        e->entry.name, cvr_dtype_name(e->entry.type.dtype));
+        const initial_request r = {&e->init, &e->entry.type, cvr_rng_mix(s->seed, cvr_hash(e->entry.name)),
+                                   services->get(services, CVR_SERVICE_THREADPOOL)};
+        return initial_values(&r, host, err);
     }
-    return CVR_OK;
+    if (e->entry.type.dtype == CVR_I64) {
+        int64_t *k = host; /* all the same, so in whatever order */
+        for (int64_t i = 0; i < n; i++) k[i] = (int64_t)e->init.a;
+        return CVR_OK;
+    }
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "parameter %s has type %s; f32 and i64 can be initialised", e->entry.name,
+                    cvr_dtype_name(e->entry.type.dtype));
 }
 
 /* ---- placing ---- */
 
-/* Fills `host` with an entry's bytes in memory order: its present value, or its initial one. */
-static int32_t present_bytes(cvr_store *s, stored *e, const cvr_device *d, void *host, void *scratch, cvr_error *err) {
-    if (e->placed)
-        return s->device->backend->download(s->device->self, host, s->memory + e->offset, e->entry.bytes, err);
-    const int32_t status = initial(s, e, d, scratch, err);
-    if (status == CVR_OK) cvr_from_logical(&e->entry.type, scratch, host);
-    return status;
+/* Puts an entry's present value, or its initial one, at a device's `address`: without a detour by `host` where the host
+ * sees that memory, so that the threads that draw the values are the first to touch it. */
+static int32_t place(cvr_store *s, stored *e, const cvr_device *d, void *address, void *host, cvr_error *err) {
+    const bool direct = (d->backend->flags & CVR_BACKEND_HOST_VISIBLE) != 0;
+    void *to = direct ? address : host;
+    const int32_t status =
+        e->placed ? s->device->backend->download(s->device->self, to, s->memory + e->offset, e->entry.bytes, err)
+                  : initial(s, e, d, to, err);
+    if (status != CVR_OK || direct) return status;
+    return d->backend->upload(d->self, address, host, e->entry.bytes, err);
 }
 
 int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
     uint64_t largest = 64, *offsets = cvr_calloc(s->n + 1, sizeof *offsets);
-    void *memory = NULL, *host = NULL, *scratch = NULL;
+    void *memory = NULL, *host = NULL;
     int32_t status = offsets ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < s->n; i++)
         largest = s->entries[i].entry.bytes > largest ? s->entries[i].entry.bytes : largest;
     if (status == CVR_OK) status = cvr_device_alloc(d, layout(s, offsets), &memory, err);
     host = cvr_alloc_aligned(largest, 64);
-    scratch = cvr_alloc_aligned(largest, 64);
-    if (status == CVR_OK && (!host || !scratch)) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (status == CVR_OK && !host) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < s->n && status == CVR_OK; i++) {
         stored *e = &s->entries[i];
         if (e->entry.bytes == 0) continue;
-        status = present_bytes(s, e, d, host, scratch, err);
-        if (status == CVR_OK)
-            status = d->backend->upload(d->self, (char *)memory + offsets[i], host, e->entry.bytes, err);
+        status = place(s, e, d, (char *)memory + offsets[i], host, err);
     }
     if (status == CVR_OK) {
         cvr_device_free(s->device, s->memory);
@@ -170,7 +171,6 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
     }
     cvr_device_free(d, memory);
     cvr_free(host);
-    cvr_free(scratch);
     cvr_free(offsets);
     return status;
 }

@@ -10,6 +10,7 @@ typedef struct candidate {
     char *id, *file, *manifest, *root, *version;
     cvr_text provides, requires_, isa, reason;
     const cvr_plugin *plugin; /* once loaded */
+    uint64_t device, inode;   /* which file it is; inode 0: not looked up yet, or not there */
 } candidate;
 
 struct cvr_plugins {

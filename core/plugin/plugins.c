@@ -166,11 +166,20 @@ static int32_t check_requires(const cvr_plugins *p, const char *list, cvr_error 
     return CVR_OK;
 }
 
+/* Looked up once: every plugin that is loaded is compared with all the others. */
+static bool find_file(candidate *c) {
+    struct stat st;
+    if (!c->inode && stat(c->file, &st) == 0) {
+        c->device = st.st_dev;
+        c->inode = st.st_ino;
+    }
+    return c->inode != 0;
+}
+
 /* The file must lie inside the manifest's folder also after symbolic links are followed, and be no other plugin's. */
 static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
     char *real = realpath(c->file, NULL);
-    struct stat st;
-    if (!real || stat(real, &st) != 0) {
+    if (!real || !find_file(c)) {
         free(real);
         return cvr_fail(err, CVR_ERR_PLUGIN, "the file is not there; build the plugin or take it out of the manifest");
     }
@@ -181,9 +190,8 @@ static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "lies outside the manifest's folder %s; plugins must be inside it",
                         c->root);
     for (size_t i = 0; i < p->n; i++) {
-        const candidate *other = &p->candidates[i];
-        struct stat twin;
-        if (other != c && stat(other->file, &twin) == 0 && twin.st_ino == st.st_ino && twin.st_dev == st.st_dev) {
+        candidate *other = &p->candidates[i];
+        if (other != c && find_file(other) && other->inode == c->inode && other->device == c->device) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "is the same file as plugin `%s`; list it once", other->id);
         }
     }

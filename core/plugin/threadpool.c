@@ -7,8 +7,10 @@
  * Shares are gone through upwards and downwards by turns: what is larger than the caches is then found there in part,
  * as a job begins where the one before it ended. No result may depend on any of this.
  */
+#define _GNU_SOURCE /* cpu_set_t */
 #include <cvr/plugins.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define POOL_MOST_WORKERS 256u
@@ -32,6 +34,7 @@ typedef struct pool {
     cvr_task_fn fn;
     void *task_ctx;
     bool open, stop;
+    bool pinned;
     uint32_t sleeping, n_threads;
     pthread_t threads[POOL_MOST_WORKERS];
 } pool;
@@ -142,9 +145,49 @@ int32_t cvr_pool_create(cvr_threadpool **out, uint32_t n_workers, cvr_error *err
     return CVR_OK;
 }
 
+/* ---- pinning ---- */
+
+/* What the process could use before a pool was pinned: who starts a thread hands it its own one CPU. */
+static cpu_set_t free_cpus;
+static atomic_bool any_pinned;
+
+/* The k-th CPU of the set alone. */
+static cpu_set_t nth_cpu(const cpu_set_t *set, uint32_t k) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, set) && k-- == 0) CPU_SET(cpu, &one);
+    return one;
+}
+
+int32_t cvr_pool_pin(cvr_threadpool *table, cvr_error *err) {
+    pool *p = table->ctx;
+    if (atomic_load(&any_pinned)) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "another pool is pinned");
+    if (sched_getaffinity(0, sizeof free_cpus, &free_cpus) != 0)
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "the system does not tell which CPUs this process may use");
+    if ((uint32_t)CPU_COUNT(&free_cpus) < table->n_workers)
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%u threads, and %d CPUs that this process may use", table->n_workers,
+                        CPU_COUNT(&free_cpus));
+    for (uint32_t i = 0; i < table->n_workers; i++) {
+        const cpu_set_t one = nth_cpu(&free_cpus, i);
+        (void)pthread_setaffinity_np(i ? p->threads[i - 1] : pthread_self(), sizeof one, &one);
+    }
+    p->pinned = true;
+    atomic_store(&any_pinned, true);
+    return CVR_OK;
+}
+
+void cvr_thread_unpin(void) {
+    if (atomic_load(&any_pinned)) (void)pthread_setaffinity_np(pthread_self(), sizeof free_cpus, &free_cpus);
+}
+
 void cvr_pool_destroy(cvr_threadpool **table) {
     if (!*table) return;
     pool *p = (*table)->ctx;
+    if (p->pinned) {
+        cvr_thread_unpin();
+        atomic_store(&any_pinned, false);
+    }
     pthread_mutex_lock(&p->lock);
     p->stop = true;
     pthread_cond_broadcast(&p->wake);

@@ -70,9 +70,21 @@ static int32_t write_text(const char *folder, const char *name, const cvr_text *
         cvr_free(path);
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
-    const int32_t status = cvr_fs_write(path, t->s ? t->s : "", t->n, err);
+    const int32_t status = cvr_fs_write_unsynced(path, t->s ? t->s : "", t->n, err);
     cvr_free(path);
     return status;
+}
+
+static const char *const start_files[] = {"config.ini", "env.txt", "classes.txt"};
+
+int32_t run_folder_sync_start(const char *folder, cvr_error *err) {
+    int32_t status = CVR_OK;
+    for (size_t i = 0; i < sizeof start_files / sizeof *start_files && status == CVR_OK; i++) {
+        char *path = cvr_fs_join(folder, start_files[i]);
+        status = path ? cvr_fs_sync(path, false, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        cvr_free(path);
+    }
+    return status == CVR_OK ? cvr_fs_sync(folder, true, err) : status;
 }
 
 int32_t run_folder_write_start(cvr_session *s, const char *folder, cvr_error *err) {
@@ -91,9 +103,10 @@ int32_t run_folder_write_start(cvr_session *s, const char *folder, cvr_error *er
     for (int64_t i = 0; i < s->task_info.n_classes; i++) {
         cvr_text_add(&classes, "%.*s\n", (int)strcspn(s->class_names[i], "\r\n"), s->class_names[i]);
     }
-    int32_t status = write_text(folder, "config.ini", &config, err);
-    if (status == CVR_OK) status = write_text(folder, "env.txt", &env, err);
-    if (status == CVR_OK) status = write_text(folder, "classes.txt", &classes, err);
+    const cvr_text *texts[] = {&config, &env, &classes};
+    int32_t status = CVR_OK;
+    for (size_t i = 0; i < sizeof start_files / sizeof *start_files && status == CVR_OK; i++)
+        status = write_text(folder, start_files[i], texts[i], err);
     cvr_text_clear(&config);
     cvr_text_clear(&env);
     cvr_text_clear(&classes);

@@ -202,6 +202,14 @@ int32_t session_open_network(cvr_session *s, cvr_error *err) {
     return status;
 }
 
+/* Last, so that the threads that data and plugins have started by now keep all CPUs. */
+static void pin_threads(const cvr_session *s) {
+    cvr_error why;
+    cvr_error_init(&why);
+    if (s->backend->pin && cvr_pool_pin(s->pool, &why) != CVR_OK)
+        cvr_log(CVR_LOG_WARNING, "backend.pin: not done: %s", why.message);
+}
+
 int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_error *err) {
     const void *task;
     cvr_session *s = cvr_calloc(1, sizeof *s);
@@ -226,7 +234,10 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
     }
     if (status == CVR_OK && (s->purpose & (CVR_FOR_TRAINING | CVR_FOR_EVALUATION)))
         status = session_open_network(s, err);
-    if (status != CVR_OK) cvr_session_close(out);
+    if (status != CVR_OK)
+        cvr_session_close(out);
+    else
+        pin_threads(s);
     return status;
 }
 

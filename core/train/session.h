@@ -114,6 +114,8 @@ int32_t session_open_network(cvr_session *s, cvr_error *err);
 int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err);
 int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);
 int32_t run_folder_write_start(cvr_session *s, const char *folder, cvr_error *err);
+/* Waits until what that wrote is on the disk. */
+int32_t run_folder_sync_start(const char *folder, cvr_error *err);
 int32_t run_folder_weights(const char *folder, char **path, cvr_error *err);
 
 /* checkpoint.c: everything that a run needs to go on, in one file. */

@@ -43,6 +43,8 @@ static const cvr_attr_desc *const backend_keys[] = {
                "f32; bf16: activations and products in bf16, weights and sums in f32; bf16x3: f32 "
                "with products by three of bf16, where the machine is faster at that; auto: bf16 where the machine is "
                "faster at it"),
+    KEY(CVR_ATTR_BOOL, "pin", "no",
+        "tie each of the threads to a CPU of its own; for a machine that has nothing else to do"),
 };
 SCHEMA(backend);
 

@@ -20,7 +20,7 @@ typedef struct trainer {
     cvr_metrics metrics; /* of the last validation */
     const uint64_t *matrix;
     cvr_error pictures; /* first trouble with the validation's pictures */
-    bool first_step_done;
+    bool first_step_done, start_synced;
     trace *trace; /* NULL: none */
 } trainer;
 
@@ -40,10 +40,13 @@ static int32_t save_weights(trainer *t, const char *name, cvr_error *err) {
     return cvr_session_save_weights(t->s, path, err);
 }
 
-/* What reporters have told is on disk before the state that counts on it. */
+/* What reporters have told is on disk before the state that counts on it, and so are the run folder's first files,
+ * which a start does not wait for. */
 static int32_t save_state(trainer *t, cvr_error *err) {
     t->state.seconds = elapsed(t);
-    int32_t status = reporters_flush(&t->reporters, err);
+    int32_t status = t->start_synced ? CVR_OK : run_folder_sync_start(t->folder, err);
+    t->start_synced = status == CVR_OK;
+    if (status == CVR_OK) status = reporters_flush(&t->reporters, err);
     if (status == CVR_OK) status = checkpoint_save(t->s, t->folder, &t->state, err);
     t->last_save = cvr_now();
     return status;

@@ -77,8 +77,23 @@ static int32_t emit_adamw(const cvr_builder *b, const cvr_update_args *args, cvr
     return emit(b, args, 1, err);
 }
 
+#define FLOPS 14.0 /* of an element */
+#define OWN 4u     /* inputs of each of many parameters */
+
 static double flops(const cvr_infer_args *a) {
-    return 14.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static double many_flops(const cvr_infer_args *a) {
+    return optimizer_many_flops(a, OWN, FLOPS);
+}
+
+static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
+    return optimizer_many_infer(a, OWN, err);
+}
+
+static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return optimizer_many_decompose(b, a, "adam_update", sizeof(cvr_adam_update_attrs), OWN, err);
 }
 
 static const cvr_optimizer_desc adam = {.struct_size = sizeof adam,
@@ -109,8 +124,14 @@ const optimizer_family optimizer_adam = {
            .attrs = op_attrs,
            .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1),
            .infer = optimizer_infer,
+           .many = "adam_update_many",
+           .shared = OPTIMIZER_SHARED,
            .flops = flops,
            .doc = "param -= lr * m_hat / (sqrt(v_hat) + eps) (Kingma and Ba, 2015)"},
+    .many = {.infer = many_infer,
+             .decompose = many_decompose,
+             .flops = many_flops,
+             .doc = "adam_update of many parameters in one node"},
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 2,
     .optimizers = optimizers,

@@ -1,4 +1,4 @@
-/* What the optimizers have in common: the shape rule of an update, its state, its node. */
+/* What the optimizers have in common: the shape rule of an update, its state, its node, and the op that does many. */
 #include "optimizers.h"
 
 int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err) {
@@ -37,4 +37,69 @@ int32_t optimizer_emit(const cvr_builder *b, const cvr_update_args *args, const 
                               .outputs = outputs,
                               .n_inputs = IN_STATE + n_state};
     return b->emit(b, &call, err);
+}
+
+/* ---- many parameters in one node ---- */
+
+enum { MANY_LR, MANY_STEP, MANY_FIRST };
+
+/* Where input k of a parameter's own lies among the inputs of the op of one parameter. */
+static uint32_t place_of(uint32_t k) {
+    return k <= IN_GRAD ? k : k - IN_LR + IN_STATE;
+}
+
+cvr_op_desc optimizer_many(const optimizer_family *f) {
+    const uint32_t own = f->op.max_inputs - 2, most = (CVR_MAX_IO - MANY_FIRST) / own;
+    cvr_op_desc d = f->many;
+    d.struct_size = sizeof d;
+    d.name = f->op.many;
+    d.version = 1;
+    d.flags = CVR_OP_ORDER_AWARE; /* infer sees to it that a parameter and its gradient agree */
+    d.min_inputs = MANY_FIRST + own;
+    d.max_inputs = MANY_FIRST + own * most;
+    d.n_attrs = f->op.n_attrs;
+    d.attrs = f->op.attrs;
+    for (uint32_t i = 0; i < own * most; i++) {
+        d.mutates |= (f->op.mutates >> place_of(i % own) & 1) << (MANY_FIRST + i);
+        d.optional |= (f->op.optional >> place_of(i % own) & 1) << (MANY_FIRST + i);
+    }
+    return d;
+}
+
+int32_t optimizer_many_infer(const cvr_infer_args *a, uint32_t own, cvr_error *err) {
+    const cvr_type *in[CVR_MAX_IO] = {[IN_LR] = a->inputs[MANY_LR], [IN_STEP] = a->inputs[MANY_STEP]};
+    const cvr_infer_args one = {sizeof one, a->attrs, in, NULL, own + 2, 0};
+    int32_t status = (a->n_inputs - MANY_FIRST) % own == 0
+                         ? CVR_OK
+                         : cvr_fail(err, CVR_ERR_INVALID, "an update of many has %u inputs of each", own);
+    for (uint32_t i = MANY_FIRST; i < a->n_inputs && status == CVR_OK; i += own) {
+        for (uint32_t k = 0; k < own; k++) in[place_of(k)] = a->inputs[i + k];
+        status = optimizer_infer(&one, err);
+    }
+    return status;
+}
+
+int32_t optimizer_many_decompose(const cvr_builder *b, const cvr_decompose_args *a, const char *op, uint64_t attrs_size,
+                                 uint32_t own, cvr_error *err) {
+    cvr_value in[CVR_MAX_IO] = {[IN_LR] = a->inputs[MANY_LR], [IN_STEP] = a->inputs[MANY_STEP]}, none[1];
+    const cvr_op_call one = {.struct_size = sizeof one,
+                             .op = op,
+                             .attrs = a->attrs,
+                             .attrs_size = attrs_size,
+                             .inputs = in,
+                             .outputs = none,
+                             .n_inputs = own + 2};
+    int32_t status = CVR_OK;
+    for (uint32_t i = MANY_FIRST; i < a->n_inputs && status == CVR_OK; i += own) {
+        for (uint32_t k = 0; k < own; k++) in[place_of(k)] = a->inputs[i + k];
+        status = b->emit(b, &one, err);
+    }
+    return status;
+}
+
+double optimizer_many_flops(const cvr_infer_args *a, uint32_t own, double flops) {
+    double sum = 0;
+    for (uint32_t i = MANY_FIRST; i < a->n_inputs; i += own)
+        sum += flops * (double)cvr_numel(a->inputs[i]->rank, a->inputs[i]->shape);
+    return sum;
 }

@@ -8,9 +8,10 @@
 
 #include <math.h>
 
-/* What one file adds. */
+/* What one file adds. `many` is the rest of the op that op.many names: what optimizer_many() cannot tell from `op`. */
 typedef struct optimizer_family {
     cvr_op_desc op;
+    cvr_op_desc many;
     cvr_cpu_fn reference;
     uint32_t n_optimizers;
     uint32_t reserved;
@@ -21,8 +22,9 @@ extern const optimizer_family optimizer_sgd;
 extern const optimizer_family optimizer_adam;
 extern const optimizer_family optimizer_rmsprop;
 
-/* The inputs of every update op, before its state. */
+/* The inputs of every update op, before its state; lr and step are what the updates of many parameters share. */
 enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };
+#define OPTIMIZER_SHARED (1u << IN_LR | 1u << IN_STEP)
 
 /* param, grad and state: f32 of one shape and order; lr () f32, step () i64. */
 int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err);
@@ -33,6 +35,16 @@ int32_t optimizer_state(const cvr_builder *b, cvr_value param, const char *name,
 /* Adds the op: param, grad, lr, step, then n_state values. */
 int32_t optimizer_emit(const cvr_builder *b, const cvr_update_args *args, const char *op, const void *attrs,
                        uint64_t attrs_size, const cvr_value *state, uint32_t n_state, cvr_error *err);
+
+/*
+ * The op that updates many parameters: lr, step, then every parameter's `own` inputs (param, grad, state). It means
+ * what its decomposition says: the op of one parameter, once for each.
+ */
+cvr_op_desc optimizer_many(const optimizer_family *f);
+int32_t optimizer_many_infer(const cvr_infer_args *a, uint32_t own, cvr_error *err);
+int32_t optimizer_many_decompose(const cvr_builder *b, const cvr_decompose_args *a, const char *op, uint64_t attrs_size,
+                                 uint32_t own, cvr_error *err);
+double optimizer_many_flops(const cvr_infer_args *a, uint32_t own, double flops);
 
 static inline float *optimizer_data(const cvr_kernel_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;

@@ -9,7 +9,9 @@ static int32_t add_family(const cvr_registrar *r, const optimizer_family *f, cvr
                                     .payload = &f->reference,
                                     .op_version = f->op.version,
                                     .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
+    const cvr_op_desc many = optimizer_many(f);
     int32_t status = r->add(r, CVR_KIND_OP, &f->op, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &many, err);
     if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
     for (uint32_t i = 0; i < f->n_optimizers && status == CVR_OK; i++)
         status = r->add(r, CVR_KIND_OPTIMIZER, f->optimizers[i], err);

@@ -82,8 +82,23 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     return status == CVR_OK ? optimizer_emit(b, args, "rmsprop_update", &call, sizeof call, state, 3, err) : status;
 }
 
+#define FLOPS 14.0 /* of an element */
+#define OWN 5u     /* inputs of each of many parameters */
+
 static double flops(const cvr_infer_args *a) {
-    return 14.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static double many_flops(const cvr_infer_args *a) {
+    return optimizer_many_flops(a, OWN, FLOPS);
+}
+
+static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
+    return optimizer_many_infer(a, OWN, err);
+}
+
+static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return optimizer_many_decompose(b, a, "rmsprop_update", sizeof(cvr_rmsprop_update_attrs), OWN, err);
 }
 
 static const cvr_optimizer_desc rmsprop = {.struct_size = sizeof rmsprop,
@@ -107,8 +122,14 @@ const optimizer_family optimizer_rmsprop = {
            .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1) | 1u << (IN_STATE + 2),
            .optional = 1u << (IN_STATE + 1) | 1u << (IN_STATE + 2),
            .infer = optimizer_infer,
+           .many = "rmsprop_update_many",
+           .shared = OPTIMIZER_SHARED,
            .flops = flops,
            .doc = "param -= lr * g / (sqrt(mean of g^2) + eps), with momentum, centred or not"},
+    .many = {.infer = many_infer,
+             .decompose = many_decompose,
+             .flops = many_flops,
+             .doc = "rmsprop_update of many parameters in one node"},
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 1,
     .optimizers = optimizers,

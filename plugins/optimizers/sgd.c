@@ -66,8 +66,23 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     return optimizer_emit(b, args, "sgd_update", &call, sizeof call, &buffer, s->momentum != 0, err);
 }
 
+#define FLOPS 6.0 /* of an element */
+#define OWN 3u    /* inputs of each of many parameters */
+
 static double flops(const cvr_infer_args *a) {
-    return 6.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static double many_flops(const cvr_infer_args *a) {
+    return optimizer_many_flops(a, OWN, FLOPS);
+}
+
+static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
+    return optimizer_many_infer(a, OWN, err);
+}
+
+static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return optimizer_many_decompose(b, a, "sgd_update", sizeof(cvr_sgd_update_attrs), OWN, err);
 }
 
 static const cvr_optimizer_desc sgd = {.struct_size = sizeof sgd,
@@ -91,8 +106,14 @@ const optimizer_family optimizer_sgd = {
            .mutates = 1u << IN_PARAM | 1u << IN_STATE,
            .optional = 1u << IN_STATE,
            .infer = optimizer_infer,
+           .many = "sgd_update_many",
+           .shared = OPTIMIZER_SHARED,
            .flops = flops,
            .doc = "buf = momentum * buf + (1-dampening) * g; param -= lr * buf"},
+    .many = {.infer = many_infer,
+             .decompose = many_decompose,
+             .flops = many_flops,
+             .doc = "sgd_update of many parameters in one node"},
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 1,
     .optimizers = optimizers,

@@ -182,6 +182,8 @@ static const abi_row rows[] = {
     ROW(cvr_op_desc, again),
     ROW(cvr_op_desc, step),
     ROW(cvr_op_desc, steps),
+    ROW(cvr_op_desc, many),
+    ROW(cvr_op_desc, shared),
     ROW(cvr_step, code),
     ROW(cvr_step, a),
     ROW(cvr_step, b),

@@ -2,9 +2,12 @@
  * The pool and the batches under many threads: every task once, the same batches whatever the number of workers. A
  * plain program, because Criterion does not start under the thread sanitizer, and that is where this test matters most.
  */
+#define _GNU_SOURCE /* cpu_set_t */
 #include <cvr/batches.h>
 #include <cvr/config.h>
 #include <cvr/plugins.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -61,6 +64,52 @@ static void pool_runs_every_task_once(void) {
         cvr_pool_destroy(&pool);
         check(pool == NULL, "destroy does not null", workers);
     }
+}
+
+/* ---- pinning ---- */
+
+static int cpus_of_this_thread(void) {
+    cpu_set_t set;
+    check(sched_getaffinity(0, sizeof set, &set) == 0, "the system's affinity", 0);
+    return CPU_COUNT(&set);
+}
+
+static void count_cpus_task(void *ctx, uint64_t task, uint32_t worker) {
+    (void)task;
+    ((atomic_int *)ctx)[worker] = cpus_of_this_thread();
+}
+
+/* A thread that the pinned main one starts, as data threads are. */
+static void *count_free_cpus(void *out) {
+    ((int *)out)[0] = cpus_of_this_thread();
+    cvr_thread_unpin();
+    ((int *)out)[1] = cpus_of_this_thread();
+    return NULL;
+}
+
+static void pool_pins_and_lets_go(void) {
+    const int all = cpus_of_this_thread();
+    const uint32_t workers = all < 8 ? (uint32_t)all : 8;
+    cvr_threadpool *pool, *large;
+    atomic_int cpus[8] = {0};
+    int started[2];
+    pthread_t thread;
+    cvr_error_init(&err);
+    good(cvr_pool_create(&large, (uint32_t)all + 1, &err));
+    check(cvr_pool_pin(large, &err) == CVR_ERR_UNSUPPORTED, "pins more workers than there are CPUs", all);
+    check(cpus_of_this_thread() == all, "a refusal changes the CPUs", all);
+    cvr_pool_destroy(&large);
+    good(cvr_pool_create(&pool, workers, &err));
+    good(cvr_pool_pin(pool, &err));
+    for (int round = 0; round < 50; round++) pool->run(pool, 100, count_cpus_task, cpus);
+    for (uint32_t w = 0; w < workers; w++) /* one that came too late for every job has counted nothing */
+        check(cpus[w] <= 1, "a pinned worker's CPUs", cpus[w]);
+    check(cpus[0] == 1, "the main thread's CPUs", cpus[0]);
+    check(pthread_create(&thread, NULL, count_free_cpus, started) == 0, "a thread", 0);
+    check(pthread_join(thread, NULL) == 0, "its end", 0);
+    check(started[0] == 1 && started[1] == all, "a started thread's CPUs", started[1]);
+    cvr_pool_destroy(&pool);
+    check(cpus_of_this_thread() == all, "destroy gives the CPUs back", all);
 }
 
 /* ---- batches ---- */
@@ -199,6 +248,7 @@ static void batches_can_be_begun_again_at_any_moment(void) {
 
 int main(void) {
     pool_runs_every_task_once();
+    pool_pins_and_lets_go();
     batches_are_the_same_for_any_number_of_workers();
     batches_can_be_begun_again_at_any_moment();
     printf("3 passed, 0 failed\n");

@@ -1,7 +1,8 @@
 /*
  * Optimizers and schedulers against torch.optim's numbers (tests/golden/optim.safetensors, schedulers.safetensors), on
  * the reference and on every instruction set; and, on a parameter of several tasks, the CPU's kernels against the
- * reference, with the same bits from one thread and from three.
+ * reference, with the same bits from one thread and from three; and many parameters in one node (the pass
+ * "batch_updates") with the same bits as one by one.
  *
  * Tolerance: |a - b| <= 2e-6 (|b| + max |b|): five updates, each a few roundings of f32.
  */
@@ -233,6 +234,166 @@ Test(optim, several_tasks) {
     }
     golden_close(&g);
     for (int i = 0; i < 3; i++) machine_close(&machines[i]);
+}
+
+/* ---- many parameters in one node ---- */
+
+/* Elements: fewer than a line, tasks that end within a parameter, more than a node takes, some too large for one. What
+ * lies next to a parameter in the store is another one, so that a store too far shows. */
+static const int64_t many_sizes[] = {1,   64,   7,  16384, 100, 16383, 3,     16,   512, 9,  33, 16385, 2048, 5, 11000,
+                                     999, 4096, 17, 48,    12,  2,     30000, 8191, 31,  15, 1,  64,    64,   6, 300};
+#define N_MANY ((int)(sizeof many_sizes / sizeof *many_sizes))
+
+static int32_t add_param(trainer *t, int index, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(t->graph);
+    const cvr_init normal = {.struct_size = sizeof normal, .kind = CVR_INIT_NORMAL, .b = 1};
+    char name[16], gradient[16];
+    cvr_param_decl decl = {.struct_size = sizeof decl,
+                           .name = name,
+                           .dtype = CVR_F32,
+                           .rank = 2,
+                           .flags = CVR_PARAM_TRAINABLE | (index % 5 == 0 ? CVR_PARAM_BIAS : 0),
+                           .shape = {1, many_sizes[index]},
+                           .init = &normal};
+    cvr_type type;
+    cvr_value p, g;
+    (void)snprintf(name, sizeof name, "p%d", index);
+    (void)snprintf(gradient, sizeof gradient, "g%d", index);
+    cvr_type_set(&type, CVR_F32, 2, decl.shape);
+    if (many_sizes[index] == 12) memcpy(decl.order, (int64_t[3]){3, 2, 2}, 3 * sizeof *decl.order); /* as flattened */
+    int32_t status = b->param(b, &decl, &p, err);
+    if (status == CVR_OK) status = cvr_graph_input(t->graph, gradient, &type, &g, err);
+    return status == CVR_OK ? cvr_graph_backward_from(t->graph, p, g, err) : status;
+}
+
+/* Biases have a weight decay of their own. */
+static int32_t many_open(trainer *t, const case_machine *m, const update_case *c, const char *passes, cvr_error *err) {
+    const void *found;
+    memset(t, 0, sizeof *t);
+    t->machine = m;
+    int32_t status = cvr_plugins_find(m->plugins, CVR_KIND_OPTIMIZER, c->optimizer, &found, err);
+    if (status != CVR_OK) return status;
+    const cvr_optimizer_desc *optimizer = found;
+    const cvr_schema schema = {optimizer->attrs, optimizer->n_attrs};
+    status = cvr_attrs_parse(&schema, c->settings, NULL, c->optimizer, &t->attrs, err);
+    if (status == CVR_OK) status = cvr_store_create(&t->store, 1, err);
+    if (status == CVR_OK) status = cvr_graph_create(&t->graph, m->plugins, t->store, true, err);
+    for (int i = 0; i < N_MANY && status == CVR_OK; i++) status = add_param(t, i, err);
+    const cvr_update_policy policy = {optimizer, t->attrs, c->weight_decay, c->weight_decay, c->weight_decay + 0.125};
+    if (status == CVR_OK) status = cvr_graph_update(t->graph, &policy, err);
+    if (status == CVR_OK) status = cvr_graph_passes(t->graph, CVR_PASS_STEP, passes, err);
+    if (status == CVR_OK) status = cvr_graph_schedule(t->graph, err);
+    if (status == CVR_OK) status = cvr_store_place(t->store, m->device, err);
+    if (status == CVR_OK) status = cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err);
+    if (status == CVR_OK)
+        status = cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err);
+    return status == CVR_OK ? cvr_program_bind(t->program, t->arena, err) : status;
+}
+
+static int32_t many_step(trainer *t, const update_case *c, int64_t number, const float *gradient, cvr_error *err) {
+    char name[16];
+    int32_t status = write_named(t, "lr", &c->lr, err);
+    if (status == CVR_OK) status = write_named(t, "step", &number, err);
+    for (int i = 0; i < N_MANY && status == CVR_OK; i++) {
+        (void)snprintf(name, sizeof name, "g%d", i);
+        status = write_named(t, name, gradient + i, err);
+    }
+    return status == CVR_OK ? cvr_program_run(t->program, err) : status;
+}
+
+/* Everything that the store has after a few steps, entry by entry; how many updates the program has of each kind. */
+static float *train_many(const case_machine *m, const update_case *c, const char *passes, size_t *n, size_t nodes[2]) {
+    float *gradient = calloc(LONG_PARAM, sizeof *gradient), *after;
+    trainer t;
+    cvr_error err;
+    cvr_error_init(&err);
+    cr_assert(gradient);
+    cr_assert_eq(many_open(&t, m, c, passes, &err), CVR_OK, "%s: %s", m->label, err.message);
+    for (int64_t i = 0; i < STEPS; i++) {
+        fill(gradient, (uint64_t)i);
+        cr_assert_eq(many_step(&t, c, i, gradient, &err), CVR_OK, "%s: %s", m->label, err.message);
+    }
+    nodes[0] = nodes[1] = 0;
+    for (size_t i = 0; i < cvr_program_nodes(t.program); i++) {
+        cvr_node_info info;
+        cvr_program_node(t.program, i, &info);
+        if (strstr(info.op, "_update")) nodes[strstr(info.op, "_update_many") != NULL]++;
+    }
+    *n = 0;
+    for (size_t i = 0; i < cvr_store_count(t.store); i++) *n += cvr_store_get(t.store, i)->bytes / sizeof *after;
+    after = calloc(*n, sizeof *after);
+    cr_assert(after);
+    size_t at = 0;
+    for (size_t i = 0; i < cvr_store_count(t.store); i++) {
+        cr_assert_eq(cvr_store_read(t.store, i, after + at, &err), CVR_OK, "%s", err.message);
+        at += cvr_store_get(t.store, i)->bytes / sizeof *after;
+    }
+    free(gradient);
+    trainer_close(&t);
+    return after;
+}
+
+/* How far `a` is from `b`, in units of what is allowed. */
+static double distance(const float *a, const float *b, size_t n) {
+    double most = 0, far = 0;
+    for (size_t i = 0; i < n; i++) most = fmax(most, fabs(b[i]));
+    for (size_t i = 0; i < n; i++) far = fmax(far, fabs(a[i] - b[i]) / (RELATIVE * (fabs(b[i]) + most)));
+    return far;
+}
+
+static void check_many(const case_machine *m, const case_machine *reference, const update_case *c) {
+    const bool fused = strcmp(cvr_device_backend(m->device)->name, "cpu") == 0;
+    size_t n[3], alone[2], many[2];
+    float *one_by_one = train_many(m, c, "none", &n[0], alone),
+          *together = train_many(m, c, "batch_updates", &n[1], many),
+          *expected = train_many(reference, c, "none", &n[2], alone);
+    cr_expect(alone[0] == (size_t)N_MANY && alone[1] == 0);
+    if (fused) cr_expect(many[1] >= 2 && many[0] + many[1] < N_MANY / 2, "%s: %zu nodes", m->label, many[0] + many[1]);
+    cr_assert(n[0] == n[1] && n[0] == n[2]);
+    cr_expect_eq(memcmp(one_by_one, together, n[0] * sizeof *together), 0, "%s with %s on %s: other bits in one node",
+                 c->optimizer, c->settings, m->label);
+    const double far = distance(together, expected, n[0]);
+    cr_expect_leq(far, 1, "%s with %s on %s is %.3g times what is allowed off", c->optimizer, c->settings, m->label,
+                  far);
+    free(one_by_one);
+    free(together);
+    free(expected);
+}
+
+/* The reference has no kernel for many: there the node is what it decomposes into. */
+static void check_all_many(const char *backend, const char *isa, uint32_t threads) {
+    case_machine m, reference;
+    golden g;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (isa && !machine_has_pack(isa)) {
+        cr_log_warn("%s: this machine cannot run it", isa);
+        return;
+    }
+    cr_assert_eq(machine_open(&m, backend, isa, threads, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(machine_open(&reference, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(golden_open(&g, m.plugins, CVR_GOLDEN_DIR "/optim.safetensors", &err), CVR_OK, "%s", err.message);
+    cr_assert_gt(g.n_cases, 0);
+    for (size_t i = 0; i < g.n_cases; i++) {
+        const update_case c = take_case(&g, g.cases[i]);
+        check_many(&m, &reference, &c);
+    }
+    golden_close(&g);
+    machine_close(&reference);
+    machine_close(&m);
+}
+
+Test(many, reference) {
+    check_all_many("reference", NULL, 1);
+}
+Test(many, cpu_base) {
+    check_all_many("cpu", "base", 1);
+}
+Test(many, cpu_avx2) {
+    check_all_many("cpu", "cpu_avx2", 3);
+}
+Test(many, cpu_avx512) {
+    check_all_many("cpu", "cpu_avx512", 3);
 }
 
 /* ---- schedulers ---- */

@@ -1,37 +1,78 @@
-/* Updates of parameters on the CPU (see <cvr/plugin/ops/optim.h>): spans of the flat parameter as tasks. */
+/*
+ * Updates of parameters on the CPU (see <cvr/plugin/ops/optim.h>). The parameters of a node stand in a row, and spans
+ * of that row are the tasks: a large one makes many tasks, and many small ones make one. Elements do not depend on one
+ * another, so where the cuts are never shows in a result.
+ */
 #include "cpu_loops.h"
 
 #include <cvr/plugin/ops/optim.h>
 #include <math.h>
 
 enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };
+enum { MANY_LR, MANY_STEP, MANY_FIRST };
 
-typedef struct update_job update_job;
-struct update_job {
-    void (*fn)(const update_job *job, int64_t first, int64_t n);
-    const void *attrs;
+#define OWN_FEWEST 3 /* inputs of each of many parameters: param, grad, state */
+#define MOST_TENSORS ((CVR_MAX_IO - MANY_FIRST) / OWN_FEWEST)
+#define LINE 16 /* floats of a cache line: no two tasks write to one */
+
+typedef struct update_tensor {
     float *param;
     const float *grad;
-    float *state[3]; /* NULL where absent */
-    int64_t n, step;
+    float *state[3];  /* NULL where absent */
+    int64_t n, place; /* elements; where they stand in the row */
+} update_tensor;
+
+typedef struct update_job update_job;
+typedef void (*update_fn)(const update_job *job, const update_tensor *t, int64_t first, int64_t n);
+struct update_job {
+    update_fn fn;
+    const void *attrs;
+    update_tensor tensors[MOST_TENSORS];
+    int64_t n_tensors, n, step; /* n: of the row */
     double lr;
 };
 
 static void update_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const update_job *job = ctx;
-    const int64_t first = (int64_t)task * CPU_SPAN;
-    job->fn(job, first, cpu_min(CPU_SPAN, job->n - first));
+    const int64_t begin = (int64_t)task * CPU_SPAN, end = begin + CPU_SPAN;
+    for (int64_t i = 0; i < job->n_tensors; i++) {
+        const update_tensor *t = &job->tensors[i];
+        const int64_t first = cpu_max(begin - t->place, 0), last = cpu_min(end - t->place, t->n);
+        if (first < last) job->fn(job, t, first, last - first);
+    }
 }
 
-static int32_t update(const cvr_kernel_args *a, void (*fn)(const update_job *job, int64_t first, int64_t n)) {
-    update_job job = {.fn = fn, .attrs = a->attrs, .param = a->inputs[IN_PARAM]->data, .grad = cpu_floats(a, IN_GRAD)};
-    for (uint32_t i = 0; i < 3; i++) job.state[i] = cpu_floats(a, IN_STATE + i);
-    job.n = cpu_numel(a->inputs[IN_PARAM]);
-    job.lr = (double)*(const float *)a->inputs[IN_LR]->data;
-    memcpy(&job.step, a->inputs[IN_STEP]->data, sizeof job.step);
-    cpu_run(a->pool, cpu_spans(job.n), update_task, &job);
+/* Puts a parameter at the row's end; its gradient follows it among the inputs, its state is `state` to `end`. */
+static void add_tensor(update_job *job, const cvr_kernel_args *a, uint32_t param, uint32_t state, uint32_t end) {
+    update_tensor *t = &job->tensors[job->n_tensors++];
+    *t = (update_tensor){.param = a->inputs[param]->data,
+                         .grad = a->inputs[param + 1]->data,
+                         .n = cpu_numel(a->inputs[param]),
+                         .place = job->n};
+    for (uint32_t i = state; i < end; i++) t->state[i - state] = cpu_floats(a, i);
+    job->n += cpu_ceil_div(t->n, LINE) * LINE;
+}
+
+static int32_t run_job(update_job *job, const cvr_kernel_args *a, uint32_t lr, uint32_t step) {
+    job->attrs = a->attrs;
+    job->lr = (double)*(const float *)a->inputs[lr]->data;
+    memcpy(&job->step, a->inputs[step]->data, sizeof job->step);
+    cpu_run(a->pool, cpu_spans(job->n), update_task, job);
     return CVR_OK;
+}
+
+static int32_t update(const cvr_kernel_args *a, update_fn fn) {
+    update_job job = {.fn = fn};
+    add_tensor(&job, a, IN_PARAM, IN_STATE, a->n_inputs);
+    return run_job(&job, a, IN_LR, IN_STEP);
+}
+
+/* lr, step, then `own` inputs of each parameter */
+static int32_t update_many(const cvr_kernel_args *a, update_fn fn, uint32_t own) {
+    update_job job = {.fn = fn};
+    for (uint32_t i = MANY_FIRST; i < a->n_inputs; i += own) add_tensor(&job, a, i, i + 2, i + own);
+    return run_job(&job, a, MANY_LR, MANY_STEP);
 }
 
 /* param -= lr * (grad + weight_decay * param) */
@@ -53,14 +94,14 @@ static void sgd_momentum(const cvr_sgd_update_attrs *s, int first, float lr, flo
     }
 }
 
-static void sgd(const update_job *job, int64_t first, int64_t n) {
+static void sgd(const update_job *job, const update_tensor *t, int64_t first, int64_t n) {
     const cvr_sgd_update_attrs *s = job->attrs;
     const float lr = (float)job->lr;
-    float *param = job->param + first;
-    if (job->state[0])
-        sgd_momentum(s, job->step == 0, lr, param, job->grad + first, job->state[0] + first, n);
+    float *param = t->param + first;
+    if (t->state[0])
+        sgd_momentum(s, job->step == 0, lr, param, t->grad + first, t->state[0] + first, n);
     else
-        sgd_plain(param, job->grad + first, n, lr, (float)s->weight_decay);
+        sgd_plain(param, t->grad + first, n, lr, (float)s->weight_decay);
 }
 
 /* The numbers of a step that all elements share. */
@@ -84,20 +125,20 @@ static void adam_span(const adam_step *s, float *restrict param, const float *re
     }
 }
 
-static void adam(const update_job *job, int64_t first, int64_t n) {
+static void adam(const update_job *job, const update_tensor *t, int64_t first, int64_t n) {
     const cvr_adam_update_attrs *a = job->attrs;
-    const double t = (double)job->step + 1;
+    const double k = (double)job->step + 1; /* `t` of the paper */
     const adam_step s = {
         .shrink = a->decoupled ? (float)(1 - job->lr * a->weight_decay) : 1,
         .decay = a->decoupled ? 0 : (float)a->weight_decay,
         .take_avg = (float)(1 - a->betas[0]),
         .keep_square = (float)a->betas[1],
         .take_square = (float)(1 - a->betas[1]),
-        .size = (float)(job->lr / (1 - pow(a->betas[0], t))),
-        .root = (float)sqrt(1 - pow(a->betas[1], t)),
+        .size = (float)(job->lr / (1 - pow(a->betas[0], k))),
+        .root = (float)sqrt(1 - pow(a->betas[1], k)),
         .eps = (float)a->eps,
     };
-    adam_span(&s, job->param + first, job->grad + first, job->state[0] + first, job->state[1] + first, n);
+    adam_span(&s, t->param + first, t->grad + first, t->state[0] + first, t->state[1] + first, n);
 }
 
 /* g / (sqrt(v) + eps), v the mean square, or less the square of the mean; goes to `out` */
@@ -126,15 +167,14 @@ static void rmsprop_direction(const cvr_rmsprop_update_attrs *s, const float *pa
 
 #define RMSPROP_BLOCK 1024
 
-static void rmsprop(const update_job *job, int64_t first, int64_t n) {
+static void rmsprop(const update_job *job, const update_tensor *t, int64_t first, int64_t n) {
     const cvr_rmsprop_update_attrs *s = job->attrs;
     const float lr = (float)job->lr, momentum = (float)s->momentum;
     float direction[RMSPROP_BLOCK];
     for (int64_t b = first; b < first + n; b += RMSPROP_BLOCK) {
         const int64_t m = cpu_min(RMSPROP_BLOCK, first + n - b);
-        float *param = job->param + b, *buf = job->state[1] ? job->state[1] + b : NULL;
-        rmsprop_direction(s, param, job->grad + b, job->state[0] + b, job->state[2] ? job->state[2] + b : NULL,
-                          direction, m);
+        float *param = t->param + b, *buf = t->state[1] ? t->state[1] + b : NULL;
+        rmsprop_direction(s, param, t->grad + b, t->state[0] + b, t->state[2] ? t->state[2] + b : NULL, direction, m);
         for (int64_t i = 0; buf && i < m; i++) direction[i] = buf[i] = momentum * buf[i] + direction[i];
         for (int64_t i = 0; i < m; i++) param[i] -= lr * direction[i];
     }
@@ -155,9 +195,27 @@ static int32_t rmsprop_run(const cvr_kernel_args *a, cvr_error *err) {
     return update(a, rmsprop);
 }
 
+static int32_t sgd_many_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update_many(a, sgd, 3);
+}
+
+static int32_t adam_many_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update_many(a, adam, 4);
+}
+
+static int32_t rmsprop_many_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update_many(a, rmsprop, 5);
+}
+
 static const cpu_kernel kernels[] = {
     {"sgd_update", sgd_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"sgd_update_many", sgd_many_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"adam_update", adam_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"adam_update_many", adam_many_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"rmsprop_update", rmsprop_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"rmsprop_update_many", rmsprop_many_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_optim_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -109,6 +109,10 @@ int32_t cvr_writer_commit(cvr_writer *w, bool keep, cvr_error *err);
 void cvr_writer_abandon(cvr_writer *w);
 /* All at once. */
 int32_t cvr_fs_write(const char *path, const void *bytes, uint64_t n, cvr_error *err);
+/* The same without waiting for the disk: should the machine stop, the file may be missing or empty, until cvr_fs_sync()
+ * has returned for it and for its folder. */
+int32_t cvr_fs_write_unsynced(const char *path, const void *bytes, uint64_t n, cvr_error *err);
+int32_t cvr_fs_sync(const char *path, bool folder, cvr_error *err);
 
 /* Seconds of a clock that only goes forward. */
 double cvr_now(void);

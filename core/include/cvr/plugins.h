@@ -68,6 +68,11 @@ int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out,
 
 /* A thread pool of n workers, the calling thread among them. One thread at a time may call run(). */
 int32_t cvr_pool_create(cvr_threadpool **out, uint32_t n_workers, cvr_error *err);
+/* Ties each worker to a CPU of its own, the calling thread, too, until the pool is destroyed by it.
+ * CVR_ERR_UNSUPPORTED, and nothing changes, where the process may use fewer CPUs. */
+int32_t cvr_pool_pin(cvr_threadpool *pool, cvr_error *err);
+/* For a thread that a pinned one started: it may use again what the process could use before. */
+void cvr_thread_unpin(void);
 void cvr_pool_destroy(cvr_threadpool **pool);
 
 #pragma GCC visibility pop

@@ -105,6 +105,14 @@ typedef struct cvr_op_desc {
     uint64_t step;
     /* The same for an op of several steps, or whose step depends on attributes; NULL: `step` says all. */
     int32_t (*steps)(const cvr_builder *b, cvr_steps_args *a, cvr_error *err);
+    /*
+     * For an update of one parameter (inputs, no outputs): the op that does in one node what many nodes of this one do
+     * that have equal attributes. It has these attributes, too. Its inputs are those that `shared` names, which the
+     * nodes must have in common, then each node's others in turn, all that there may be: an absent one is CVR_NONE. It
+     * takes as many as fit into CVR_MAX_IO inputs. NULL: there is none.
+     */
+    const char *many;
+    uint64_t shared; /* bit i: input i, with `many` */
 } cvr_op_desc;
 
 #ifdef __cplusplus
@@ -114,6 +122,6 @@ typedef struct cvr_op_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_infer_args) == 40, "cvr_infer_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_grad_args) == 64, "cvr_grad_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_decompose_args) == 40, "cvr_decompose_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 136, "cvr_op_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 152, "cvr_op_desc has padding");
 
 #endif

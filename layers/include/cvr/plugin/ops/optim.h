@@ -18,6 +18,9 @@
  *     g /= sqrt(v) + eps
  *     momentum > 0 (where momentum_buffer is): buf = momentum * buf + g, g = buf
  *     param -= lr * g
+ *
+ * sgd_update_many, adam_update_many, rmsprop_update_many: the same of many parameters with equal attributes, in one
+ * node: lr, step, then for each param, grad and its state, as many inputs as it may have (absent ones, too).
  */
 #ifndef CVR_PLUGIN_OPS_OPTIM_H
 #define CVR_PLUGIN_OPS_OPTIM_H
