@@ -47,12 +47,12 @@ static attention_job job_of(const cvr_kernel_args *a) {
 /* scores (rows,S) = a (rows,E) b (S,E)^T, where a and b are rows, ld apart */
 static cpu_gemm scores_of(const attention_job *j, int64_t rows) {
     return (cpu_gemm){
-        .m = rows, .n = j->s, .k = j->e, .lda = j->ld, .ldb = j->ld, .ldc = j->s, .batch = 1, .trans_b = 1};
+        .m = rows, .n = j->s, .k = j->e, .lda = j->ld, .ldb = j->ld, .ldc = j->s, .batch = 1, .trans_b = 1, .alone = 1};
 }
 
 /* y (rows,E) = p (rows,S) b (S,E) */
 static cpu_gemm weighed(const attention_job *j, int64_t rows) {
-    return (cpu_gemm){.m = rows, .n = j->e, .k = j->s, .lda = j->s, .ldb = j->ld, .ldc = j->ld, .batch = 1};
+    return (cpu_gemm){.m = rows, .n = j->e, .k = j->s, .lda = j->s, .ldb = j->ld, .ldc = j->ld, .batch = 1, .alone = 1};
 }
 
 /* y (S,E) += p (rows,S)^T a (rows,E); the first block of queries sets it */
@@ -65,7 +65,8 @@ static cpu_gemm gathered(const attention_job *j, int64_t rows, int first) {
                       .ldc = j->ld,
                       .batch = 1,
                       .trans_a = 1,
-                      .add = !first};
+                      .add = !first,
+                      .alone = 1};
 }
 
 static void product(cpu_gemm g, const float *a, const float *b, float *c, float *scratch) {

@@ -56,6 +56,17 @@ static inline float vec_sum(vec a) {
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm512_mask_storeu_ps(p, part, a);
 }
+/* best, at = x, tap where x is larger or no number. */
+static inline void vec_take_larger(vec *best, vec *at, vec x, vec tap) {
+    const __mmask16 take = _mm512_cmp_ps_mask(x, *best, _CMP_GT_OQ) | _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    *best = _mm512_mask_mov_ps(*best, take, x);
+    *at = _mm512_mask_mov_ps(*at, take, tap);
+}
+/* x where its byte of `index` is `tap`, 0 elsewhere. */
+static inline vec vec_where(const uint8_t *index, uint8_t tap, vec x) {
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)index);
+    return _mm512_maskz_mov_ps(_mm_cmpeq_epi8_mask(bytes, _mm_set1_epi8((char)tap)), x);
+}
 
 typedef __m512i words;
 #define WORDS_HIGH _mm512_set1_epi32((int)0xFFFF0000u)
@@ -81,6 +92,10 @@ static inline vec words_even(words a) {
 }
 static inline vec words_odd(words a) {
     return _mm512_castsi512_ps(_mm512_and_si512(a, WORDS_HIGH));
+}
+static inline words words_where(const uint8_t *index, uint8_t tap, words x) {
+    const __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)index);
+    return _mm512_maskz_mov_epi16(_mm256_cmpeq_epi8_mask(bytes, _mm256_set1_epi8((char)tap)), x);
 }
 /* Rounds in the upper half, as cvr_bf16_of_f32 does; the lower half is of no account. */
 static inline words words_round(vec a) {
@@ -139,6 +154,15 @@ static inline float vec_sum(vec a) {
 static inline void vec_store_part(float *p, vec a, vec_part part) {
     _mm256_maskstore_ps(p, part, a);
 }
+static inline void vec_take_larger(vec *best, vec *at, vec x, vec tap) {
+    const vec take = _mm256_or_ps(_mm256_cmp_ps(x, *best, _CMP_GT_OQ), _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    *best = _mm256_blendv_ps(*best, x, take);
+    *at = _mm256_blendv_ps(*at, tap, take);
+}
+static inline vec vec_where(const uint8_t *index, uint8_t tap, vec x) {
+    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)index));
+    return _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(bytes, _mm256_set1_epi32(tap))), x);
+}
 
 typedef __m256i words;
 #define WORDS_HIGH _mm256_set1_epi32((int)0xFFFF0000u)
@@ -151,6 +175,10 @@ static inline vec words_even(words a) {
 }
 static inline vec words_odd(words a) {
     return _mm256_castsi256_ps(_mm256_and_si256(a, WORDS_HIGH));
+}
+static inline words words_where(const uint8_t *index, uint8_t tap, words x) {
+    const __m256i bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)index));
+    return _mm256_and_si256(_mm256_cmpeq_epi16(bytes, _mm256_set1_epi16(tap)), x);
 }
 static inline words words_round(vec a) {
     const __m256i bits = _mm256_castps_si256(a), one = _mm256_set1_epi32(1);
@@ -221,6 +249,18 @@ static inline void vec_store_part(float *p, vec a, vec_part part) {
     if (part > 3) p[3] = a[3];
 }
 
+static inline void vec_take_larger(vec *best, vec *at, vec x, vec tap) {
+    for (int i = 0; i < VEC; i++) {
+        const int take = (x[i] > (*best)[i]) | (x[i] != x[i]);
+        (*best)[i] = take ? x[i] : (*best)[i];
+        (*at)[i] = take ? tap[i] : (*at)[i];
+    }
+}
+static inline vec vec_where(const uint8_t *index, uint8_t tap, vec x) {
+    for (int i = 0; i < VEC; i++) x[i] = index[i] == tap ? x[i] : 0;
+    return x;
+}
+
 /* A word is two elements, the one of even index in its lower half: little-endian, as all that cvrun runs on. */
 typedef uint32_t words __attribute__((vector_size(16)));
 
@@ -234,6 +274,11 @@ static inline vec words_even(words a) {
 }
 static inline vec words_odd(words a) {
     return (vec)(a & 0xFFFF0000u);
+}
+static inline words words_where(const uint8_t *index, uint8_t tap, words x) {
+    for (int i = 0; i < VEC; i++)
+        x[i] &= (index[2 * i] == tap ? 0xFFFFu : 0) | (index[2 * i + 1] == tap ? 0xFFFF0000u : 0);
+    return x;
 }
 static inline words words_round(vec a) {
     const words bits = (words)a, nan = (words)(a != a);

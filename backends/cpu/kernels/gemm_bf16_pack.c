@@ -81,9 +81,24 @@ TILE_INLINE void store_pairs(uint16_t *to, __m512i a, __m512i b) {
     _mm512_storeu_si512(to + 32, _mm512_permutex2var_epi64(low, second, high));
 }
 
+/* Rows are too far apart for the processor to see what comes next: it is told, so many rows, or elements, ahead. */
+#define AHEAD_ROWS 8
+#define AHEAD 64
+
+/* The line of element `at`, and of f32, where 32 elements are two lines, the next one. */
+TILE_INLINE void fetch(const void *from, int64_t at, part p) {
+    if (p == BF16) {
+        __builtin_prefetch((const uint16_t *)from + at);
+        return;
+    }
+    __builtin_prefetch((const float *)from + at);
+    __builtin_prefetch((const float *)from + at + 16);
+}
+
 TILE_INLINE void pack_rows_of(uint16_t *to, const void *from, int64_t from_step, int64_t k, int64_t n, part p) {
     for (int64_t c = 0; c < k; c += CPU_PAIR, to += CPU_PAIR * 2 * LANES) {
         const __m512i a = load32(from, c * from_step, n, p);
+        for (int64_t i = 0; i < CPU_PAIR; i++) fetch(from, (c + i + AHEAD_ROWS) * from_step, p);
         store_pairs(to, a, c + 1 < k ? load32(from, (c + 1) * from_step, n, p) : _mm512_setzero_si512());
     }
 }
@@ -93,8 +108,10 @@ TILE_INLINE void pack_transposed_of(uint16_t *to, const void *from, int64_t from
     for (int64_t c = 0; c < k; c += 32)
         for (int64_t j = 0; j < 2 * LANES; j += LANES) {
             __m512i r[16];
-            for (int64_t i = 0; i < LANES; i++)
+            for (int64_t i = 0; i < LANES; i++) {
                 r[i] = j + i < n ? load32(from, (j + i) * from_step + c, k - c, p) : _mm512_setzero_si512();
+                if (j + i < n) fetch(from, (j + i) * from_step + c + AHEAD, p);
+            }
             transpose16(r);
             for (int64_t i = 0; i < 16 && c + i * CPU_PAIR < k; i++)
                 _mm512_storeu_si512(to + (c / CPU_PAIR + i) * width + j * CPU_PAIR, r[i]);

@@ -1,6 +1,10 @@
 /* Panels of B in f32 for the micro-kernels of gemm.h: rows as they lie, or transposed in blocks of 4 x 4. */
 #include "gemm.h"
 
+/* Rows are too far apart for the processor to see what comes next: it is told, so many rows, or floats, ahead. */
+#define AHEAD_ROWS 8
+#define AHEAD_FLOATS 32
+
 typedef float four __attribute__((vector_size(16)));
 typedef int32_t four_index __attribute__((vector_size(16)));
 
@@ -31,9 +35,11 @@ void cpu_pack_transposed(float *to, const float *from, int64_t from_step, int64_
     const int64_t width = cpu_micro.columns, n4 = n & ~INT64_C(3), k4 = k & ~INT64_C(3);
     /* Cache line by cache line: rows that are a power of two apart would drive each other out of the cache. */
     for (int64_t c0 = 0; c0 < k4; c0 += CPU_LINE_FLOATS)
-        for (int64_t j = 0; j < n4; j += 4)
+        for (int64_t j = 0; j < n4; j += 4) {
+            for (int64_t i = j; i < j + 4; i++) __builtin_prefetch(from + i * from_step + c0 + AHEAD_FLOATS);
             for (int64_t c = c0; c < cpu_min(c0 + CPU_LINE_FLOATS, k4); c += 4)
                 transpose4(to + c * width + j, width, from + j * from_step + c, from_step);
+        }
     for (int64_t c = 0; c < k; c++)
         for (int64_t j = c < k4 ? n4 : 0; j < width; j++) to[c * width + j] = j < n ? from[j * from_step + c] : 0;
 }
@@ -41,6 +47,7 @@ void cpu_pack_transposed(float *to, const float *from, int64_t from_step, int64_
 void cpu_pack_rows(float *to, const float *from, int64_t from_step, int64_t k, int64_t n) {
     const int64_t width = cpu_micro.columns;
     for (int64_t c = 0; c < k; c++, to += width) {
+        for (int64_t j = 0; j < n; j += CPU_LINE_FLOATS) __builtin_prefetch(from + (c + AHEAD_ROWS) * from_step + j);
         memcpy(to, from + c * from_step, (size_t)n * sizeof(float));
         if (n < width) memset(to + n, 0, (size_t)(width - n) * sizeof(float));
     }

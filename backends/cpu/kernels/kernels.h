@@ -47,6 +47,7 @@ extern const cpu_kernel_table cpu_conv_act_kernels;
 extern const cpu_kernel_table cpu_conv_stats_kernels;
 extern const cpu_kernel_table cpu_linear_kernels;
 extern const cpu_kernel_table cpu_pool_kernels;
+extern const cpu_kernel_table cpu_pool_max_kernels;
 extern const cpu_kernel_table cpu_resize_kernels;
 extern const cpu_kernel_table cpu_activation_unary_kernels;
 extern const cpu_kernel_table cpu_activation_softmax_kernels;

@@ -7,6 +7,7 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_conv_stats_kernels,
     &cpu_linear_kernels,
     &cpu_pool_kernels,
+    &cpu_pool_max_kernels,
     &cpu_resize_kernels,
     &cpu_activation_unary_kernels,
     &cpu_activation_softmax_kernels,
