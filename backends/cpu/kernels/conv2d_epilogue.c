@@ -1,9 +1,10 @@
 /*
  * What a convolution does to a few pixels of its results while they are in the first-level cache (conv_epilogue in
  * conv2d.h), and statistics for batch norm. Groups of pixels add up floats around a pivot, the mean of the group before
- * them (of the first: a pixel). Moments of groups, of tasks and of all are combined in double as Chan, Golub, LeVeque,
- * "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. A mean far from zero costs no
- * digits, nor does one that jumps: what a group far from its pivot loses, the jump itself adds to the variance.
+ * them (at first, of the first tile). Moments of groups, of tasks and of all are combined in double as Chan, Golub,
+ * LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. A mean far from zero
+ * costs no digits, nor does one that jumps: what a group far from its pivot loses, the jump itself adds to the
+ * variance.
  */
 #include "conv2d.h"
 #include "cpu_vec.h"
@@ -130,9 +131,19 @@ void conv_sums_close(conv_sums *s) {
     s->group = 0;
 }
 
+/* The pivot of the first group. */
+static void start_pivot(conv_sums *s, const float *y, int64_t m) {
+    const float share = 1.0f / (float)m;
+    for (int v = 0; v < WIDTH; v += VEC) {
+        vec sum = vec_zero();
+        for (int64_t i = 0; i < m; i++) sum = vec_add(sum, vec_load(y + i * WIDTH + v));
+        vec_store(s->pivot + v, sum * vec_set1(&share));
+    }
+}
+
 /* y (m, WIDTH) */
 static void add_pixels(conv_sums *s, const float *y, int64_t m) {
-    if (s->seen + s->group == 0) memcpy(s->pivot, y, sizeof s->pivot);
+    if (s->seen + s->group == 0) start_pivot(s, y, m);
     for (int v = 0; v < WIDTH; v += VEC) {
         const vec pivot = vec_load(s->pivot + v);
         vec sum = vec_load(s->sum + v), square = vec_load(s->square + v);
