@@ -22,7 +22,8 @@ typedef struct program {
     int bf16; /* the result is */
     void *y;
     int64_t n, columns;
-    double *partial; /* (tasks, columns): sums */
+    float *sums;     /* (workers, columns in whole lines): of a few rows */
+    double *partial; /* (tasks, columns): of a task's */
 } program;
 
 /* Rows of a block: inputs that are not read in place, and results. */
@@ -33,25 +34,31 @@ typedef struct block_rows {
 
 /* ---- one block ---- */
 
-/* row[k] = the input's element for element at + k: runs of elements that lie side by side, or of one repeated. */
-static void repeat_row(const operand *o, int64_t at, int64_t n, float *row) {
-    for (int64_t k = 0; k < n;) {
-        const int64_t from = (at + k) / o->inner % o->size;
-        const int64_t run = o->inner == 1 ? o->size - from : o->inner - (at + k) % o->inner, end = cpu_min(n, k + run);
-        if (o->inner == 1) {
-            const float *x = cpu_row_read(o->data, o->bf16, from, end - k, row + k);
-            if (!o->bf16) memcpy(row + k, x, (size_t)(end - k) * sizeof *row);
-        } else {
-            const float x = cpu_row_at(o->data, o->bf16, from);
-            for (int64_t i = k; i < end; i++) row[i] = x;
-        }
-        k = end;
+/* row[k] = x[(at + k) % size]: x again and again. */
+static void repeat_whole(const operand *o, int64_t at, int64_t n, float *row) {
+    int64_t from = at % o->size;
+    for (int64_t k = 0; k < n; from = 0) {
+        const int64_t run = cpu_min(o->size - from, n - k);
+        const float *x = cpu_row_read(o->data, o->bf16, from, run, row + k);
+        if (!o->bf16) memcpy(row + k, x, (size_t)run * sizeof *row);
+        k += run;
+    }
+}
+
+/* row[k] = x[(at + k) / inner % size]: each element `inner` times. */
+static void repeat_each(const operand *o, int64_t at, int64_t n, float *row) {
+    int64_t from = at / o->inner % o->size, left = o->inner - at % o->inner;
+    for (int64_t k = 0; k < n; left = o->inner) {
+        const int64_t end = k + cpu_min(left, n - k);
+        const float x = cpu_row_at(o->data, o->bf16, from);
+        for (; k < end; k++) row[k] = x;
+        from = from + 1 < o->size ? from + 1 : 0;
     }
 }
 
 static const float *operand_row(const operand *o, int64_t at, int64_t n, float *row) {
     if (o->whole) return cpu_row_read(o->data, o->bf16, at, n, row);
-    repeat_row(o, at, n, row);
+    (o->inner == 1 ? repeat_whole : repeat_each)(o, at, n, row);
     return row;
 }
 
@@ -103,34 +110,33 @@ static void span_task(void *ctx, uint64_t task, uint32_t worker) {
         (void)run_block(p, at, cpu_min(CPU_ROW, end - at), &rows);
 }
 
-/* sum[j] += the columns' elements of up to CPU_SUM_FLOAT_ROWS rows from `row` on, for columns first..first+width-1. */
-static void sum_rows(const program *p, int64_t row, int64_t end, int64_t first, int64_t width, float *sum,
-                     block_rows *rows) {
-    const int64_t most = width == p->columns ? CPU_ROW / width : 1; /* rows that lie side by side */
-    for (int64_t i = row; i < end; i += most) {
-        const int64_t some = cpu_min(most, end - i);
-        const float *y = run_block(p, i * p->columns + first, some * width, rows);
-        for (int64_t k = 0; k < some; k++, y += width)
-            for (int64_t j = 0; j < width; j++) sum[j] += y[j];
+/* sum[j] += the columns' elements of rows first..end-1. */
+static void sum_rows(const program *p, int64_t first, int64_t end, float *sum, block_rows *rows) {
+    const int64_t columns = p->columns, whole = CPU_ROW / columns; /* rows of a block, or 0 */
+    for (int64_t at = first * columns; at < end * columns;) {
+        const int64_t column = at % columns;
+        const int64_t n = whole ? cpu_min(whole * columns, end * columns - at) : cpu_min(CPU_ROW, columns - column);
+        const int64_t width = cpu_min(n, columns);
+        const float *y = run_block(p, at, n, rows);
+        for (const float *row = y; row < y + n; row += width)
+            for (int64_t j = 0; j < width; j++) sum[column + j] += row[j];
+        at += n;
     }
 }
 
-/* A task's rows, stripe by stripe of columns that fit into a block. */
+/* A task's rows, one after another: float sums of a few, then doubles. */
 static void sum_task(void *ctx, uint64_t task, uint32_t worker) {
     const program *p = ctx;
-    const int64_t start = (int64_t)task * CPU_SUM_TASK_ROWS;
-    const int64_t end = cpu_min(start + CPU_SUM_TASK_ROWS, p->n / p->columns);
-    double *partial = p->partial + (int64_t)task * p->columns;
+    const int64_t columns = p->columns, start = (int64_t)task * CPU_SUM_TASK_ROWS;
+    const int64_t end = cpu_min(start + CPU_SUM_TASK_ROWS, p->n / columns);
+    double *partial = p->partial + (int64_t)task * columns;
+    float *sum = p->sums + worker * cpu_line_up(columns);
     block_rows rows;
-    (void)worker;
-    for (int64_t first = 0; first < p->columns; first += CPU_ROW) {
-        const int64_t width = cpu_min(CPU_ROW, p->columns - first);
-        for (int64_t j = 0; j < width; j++) partial[first + j] = 0;
-        for (int64_t row = start; row < end; row += CPU_SUM_FLOAT_ROWS) {
-            float sum[CPU_ROW] = {0};
-            sum_rows(p, row, cpu_min(row + CPU_SUM_FLOAT_ROWS, end), first, width, sum, &rows);
-            for (int64_t j = 0; j < width; j++) partial[first + j] += (double)sum[j];
-        }
+    for (int64_t j = 0; j < columns; j++) partial[j] = 0;
+    for (int64_t row = start; row < end; row += CPU_SUM_FLOAT_ROWS) {
+        for (int64_t j = 0; j < columns; j++) sum[j] = 0;
+        sum_rows(p, row, cpu_min(row + CPU_SUM_FLOAT_ROWS, end), sum, &rows);
+        for (int64_t j = 0; j < columns; j++) partial[j] += (double)sum[j];
     }
 }
 
@@ -166,17 +172,21 @@ static int64_t sum_tasks(const cvr_tensor *t) {
 }
 
 static uint64_t sum_workspace(const cvr_signature *sig) {
-    return (uint64_t)(sum_tasks(sig->inputs[0]) * columns_of(sig->inputs[0])) * sizeof(double);
+    const int64_t columns = columns_of(sig->inputs[0]);
+    return (uint64_t)(cpu_line_up(columns) * sig->n_workers) * sizeof(float) +
+           (uint64_t)(sum_tasks(sig->inputs[0]) * columns) * sizeof(double);
 }
 
 static int32_t sum_run(const cvr_kernel_args *a, cvr_error *err) {
+    const int64_t tasks = sum_tasks(a->inputs[0]);
     program p;
     (void)err;
     program_of(&p, a);
     p.columns = columns_of(a->inputs[0]);
-    p.partial = a->workspace;
-    cpu_run(a->pool, sum_tasks(a->inputs[0]), sum_task, &p);
-    cpu_column_combine(p.partial, sum_tasks(a->inputs[0]), p.columns, a->outputs[1]->data);
+    p.sums = a->workspace;
+    p.partial = (double *)(void *)(p.sums + cpu_line_up(p.columns) * a->pool->n_workers);
+    cpu_run(a->pool, tasks, sum_task, &p);
+    cpu_column_combine(p.partial, tasks, p.columns, a->outputs[1]->data);
     return CVR_OK;
 }
 
