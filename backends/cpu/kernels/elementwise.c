@@ -26,10 +26,13 @@ typedef struct program {
     double *partial; /* (tasks, columns): of a task's */
 } program;
 
+/* Whole lines, and a line more than needed: rows a power of two apart would share a set of the first-level cache. */
+#define ROW_FLOATS (CPU_ROW + CPU_LINE_FLOATS)
+
 /* Rows of a block: inputs that are not read in place, and results. */
 typedef struct block_rows {
-    float in[CVR_ELEMENTWISE_INPUTS][CPU_ROW];
-    float results[CVR_ELEMENTWISE_STEPS][CPU_ROW];
+    _Alignas(CPU_LINE_FLOATS * sizeof(float)) float in[CVR_ELEMENTWISE_INPUTS][ROW_FLOATS];
+    float results[CVR_ELEMENTWISE_STEPS][ROW_FLOATS];
 } block_rows;
 
 /* ---- one block ---- */
