@@ -1,5 +1,8 @@
 """Training steps, or inference, of cvrun and of PyTorch in turn, as a table of ratios; see the script against_pytorch.
 
+Precisions: f32 and bf16 of both sides, and cvrun's bf16x3 against PyTorch's f32; where none is named, f32 and bf16, and bf16x3 too on a
+processor with AMX, which alone it is for.
+
 Equality first: before a case is timed, both sides train on one small batch from the same weights. A row is marked PARTED, and its
 speed does not count, where a step's loss differs by more than the bound of its precision or a third of what the loss moves by; in
 bf16 twice what PyTorch in bf16 differs from itself in f32 is allowed where that is more. Where it is more than the loss moves by, no
@@ -20,7 +23,7 @@ CLASSES = 10
 MODES = ["nchw", "channels_last", "compile"]
 CLOSE = 0.85  # of the best mode's speed: worth another round
 CHECK_BATCH, CHECK_STEPS = 8, 6
-BOUNDS = {"f32": 1e-3, "bf16": 2e-2}  # of a loss, relative; see tests/parity/loss_curves.py for longer curves
+BOUNDS = {"f32": 1e-3, "bf16": 2e-2, "bf16x3": 1e-3}  # of a loss, relative; see tests/parity/loss_curves.py for longer curves
 
 # name: model, batch, picture size, and what differs from a training case of three channels. `check` is the size of the pictures
 # that both learn from first, `lr` at which rate (small enough for rounding not to be blown up), `plain` what turns chance off.
@@ -50,6 +53,14 @@ l1 = linear 128
 r3 = relu
 l2 = linear num_classes
 """
+
+
+def has_amx():
+    return "amx_bf16" in pathlib.Path("/proc/cpuinfo").read_text().split()
+
+
+def precisions_of(options):
+    return [options.precision] if options.precision else [p for p in BOUNDS if p != "bf16x3" or has_amx()]
 
 
 def case_of(name, options):
@@ -253,7 +264,7 @@ def compare(name, options, precision):
     return row
 
 
-WIDTHS = [-17, -5, 9, 9, -14, 6, 14, 8, 8, 6, 8, 8, 6, 11]
+WIDTHS = [-17, -6, 9, 9, -14, 6, 14, 8, 8, 6, 8, 8, 6, 11]
 
 
 def print_cells(*cells):
@@ -328,12 +339,12 @@ def conv_shares(options, precision):
 
 def run_convs(options):
     """Every convolution of ResNet-50 as a share of the measured peak: a row a shape, the one with the lowest share last."""
-    precisions = [options.precision] if options.precision else list(BOUNDS)
+    precisions = precisions_of(options)
     shares, words = {}, {}
     for p in precisions:
         shares[p], words[p] = conv_shares(options, p)
     print("\nconvolutions of ResNet-50, % of the peak; * is the weakest of its column, the shape with the lowest share is last", flush=True)
-    print(f"{'':26}" + "".join(f" | {p:>5}, {words[p]['peak'] * 1e-9:7.1f} GFLOP/s " for p in precisions))
+    print(f"{'':26}" + "".join(f" | {p:>6}, {words[p]['peak'] * 1e-9:6.1f} GFLOP/s " for p in precisions))
     print(f"{'shape':26}" + "".join(" |" + "".join(f"{d:>8}" for d in DIRECTIONS) for p in precisions))
     lowest = {p: [min(s[i] for s in shares[p].values()) for i in range(3)] for p in precisions}
     for shape in sorted(shares[precisions[0]], key=lambda s: -min(min(shares[p][s]) for p in precisions)):
@@ -371,7 +382,7 @@ def main():
     if everything or args.cases:
         print_head()
     for case in CASES if everything else args.cases:
-        for precision in [args.precision] if args.precision else BOUNDS:
+        for precision in precisions_of(args):
             figures["cases"].append(run_case(case, args, precision))
     if everything or args.start:
         figures["start"] = run_start(args)

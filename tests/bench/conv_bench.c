@@ -8,6 +8,7 @@
 #include "support/layer_case.h"
 #include <cvr/plugin/bf16.h>
 #include <cvr/plugin/ops/conv.h>
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -15,8 +16,10 @@
 typedef struct precision {
     const char *name;
     uint32_t dtype; /* of activations and their gradients */
+    uint32_t math;  /* CVR_MATH_* that kernels may use */
 } precision;
-static const precision precisions[] = {{"f32", CVR_F32}, {"bf16", CVR_BF16}};
+static const precision precisions[] = {
+    {"f32", CVR_F32, 0}, {"bf16", CVR_BF16, 0}, {"bf16x3", CVR_F32, CVR_MATH_BF16X3}};
 
 typedef struct shape {
     int64_t c, k, kernel, stride, size; /* channels in and out, input height and width */
@@ -60,14 +63,15 @@ static void fail(const char *what) {
 
 #define PEAK_SECONDS 0.05 /* after every shape */
 
-/* Operations a second of all threads; f32's where there is no instruction for products of bf16. */
+/* Operations a second of all threads; f32's where there is no instruction for products of bf16, or three are slower. */
 static double peak_of(const case_machine *m, const precision *p) {
     cvr_peaks peaks;
     cvr_error err;
     const cvr_peak_request request = {m->plugins, m->device, m->pool, CVR_PEAK_F32 | CVR_PEAK_BF16, PEAK_SECONDS};
     cvr_error_init(&err);
     if (cvr_device_peaks(&request, &peaks, &err) != CVR_OK) fail(err.message);
-    return p->dtype == CVR_BF16 && peaks.bf16 > 0 ? peaks.bf16 : peaks.f32;
+    const double low = p->dtype == CVR_BF16 ? peaks.bf16 : p->math & CVR_MATH_BF16X3 ? peaks.bf16 / 3 : 0;
+    return p->dtype == CVR_BF16 && low > 0 ? low : fmax(low, peaks.f32);
 }
 
 /* ---- one kernel ---- */
@@ -155,7 +159,8 @@ static double bench(const case_machine *m, const options *o, const shape *s, int
                                .outputs = (const cvr_tensor *const *)outputs,
                                .n_inputs = 2,
                                .n_outputs = 1,
-                               .n_workers = m->pool->n_workers};
+                               .n_workers = m->pool->n_workers,
+                               .math = p->math};
     const cvr_kernel_desc *kernel = kernel_of(m, ops[direction], &sig);
     cvr_kernel_args args = {.struct_size = sizeof args,
                             .attrs = attrs[direction],
@@ -261,7 +266,7 @@ static void print_json(const line *lines, const options *o, double peak, const c
 static const precision *precision_of(const char *name) {
     for (size_t p = 0; p < sizeof precisions / sizeof *precisions; p++)
         if (strcmp(name, precisions[p].name) == 0) return &precisions[p];
-    fail("--precision is f32 or bf16");
+    fail("--precision is f32, bf16 or bf16x3");
     return NULL;
 }
 
@@ -275,7 +280,7 @@ static options options_of(int argc, char **argv) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!value)
             fail("usage: conv_bench [--batch N] [--threads N] [--isa PACK] [--seconds S] [--shape TEXT] "
-                 "[--precision f32|bf16] [--json]");
+                 "[--precision f32|bf16|bf16x3] [--json]");
         if (strcmp(argv[i], "--batch") == 0)
             o.batch = strtoll(value, NULL, 10);
         else if (strcmp(argv[i], "--threads") == 0)
