@@ -87,111 +87,146 @@ static void done(void) {
 typedef struct amx_rows {
     const int64_t *at; /* offsets of its rows */
     int64_t n;
-    int64_t step; /* elements from one to the next, where they are even */
-    int even;
+    int even; /* 1: as far apart from each other as the tile's first two */
 } amx_rows;
 
-/* Rows from the first on that are evenly spaced. */
-static int64_t even_run(const int64_t *at, int64_t n) {
-    int64_t i = 1;
-    while (i < n && at[i] - at[i - 1] == at[1] - at[0]) i++;
-    return i;
-}
-
-static amx_rows rows_of(const int64_t *at, int64_t n) {
-    return (amx_rows){at, n, n > 1 ? at[1] - at[0] : 0, n > 0 && even_run(at, n) == n};
+/* Bit i: offset i + 1 does not follow offset i as the second follows the first. */
+static uint32_t breaks_of(const int64_t *at, int64_t n) {
+    const __m512i first = _mm512_set1_epi64(n > 1 ? at[1] - at[0] : 0);
+    uint32_t breaks = 0;
+    for (int64_t i = 0; i < n - 1; i += 8) {
+        const __mmask8 part = (__mmask8)(0xFFu >> (8 - cpu_min(8, n - 1 - i)));
+        const __m512i here = _mm512_maskz_loadu_epi64(part, at + i), next = _mm512_maskz_loadu_epi64(part, at + i + 1);
+        breaks |= (uint32_t)_mm512_mask_cmpneq_epi64_mask(part, _mm512_sub_epi64(next, here), first) << i;
+    }
+    return breaks;
 }
 
 /* Two registers' rows: 16 and the rest; or split where even spacing ends, so that neither has to be copied. */
 static void split_rows(amx_rows half[2], const cpu_tile *t) {
-    int64_t first = cpu_min(HALF, even_run(t->a_rows, t->m));
+    const uint32_t breaks = breaks_of(t->a_rows, t->m);
+    int64_t first = cpu_min(HALF, t->m);
+    if (breaks) first = cpu_min(first, __builtin_ctz(breaks) + 1);
     if (t->m - first > HALF) first = HALF;
-    half[0] = rows_of(t->a_rows, first);
-    half[1] = rows_of(t->a_rows + first, t->m - first);
+    const uint32_t within_first = (UINT32_C(1) << (first - 1)) - 1;
+    half[0] = (amx_rows){t->a_rows, first, !(breaks & within_first)};
+    half[1] = (amx_rows){t->a_rows + first, t->m - first, !(breaks >> first)};
 }
 
 /* Pairs of a chunk: even parts of a step's k, where there are some that leave no rest. */
 static int64_t chunk_pairs(int64_t k) {
+    if (k > 0 && k % (PAIRS_MAX * CPU_PAIR) == 0) return PAIRS_MAX;
     const int64_t pairs = cpu_max(1, cpu_ceil_div(k, CPU_PAIR));
     const int64_t even = cpu_ceil_div(pairs, cpu_ceil_div(pairs, PAIRS_MAX));
     return pairs % even == 0 ? even : PAIRS_MAX;
 }
 
-/* What is copied of a chunk. */
-typedef struct amx_copy {
-    _Alignas(64) uint16_t a[2][HALF][PAIRS_MAX * CPU_PAIR];
-    _Alignas(64) uint16_t b[PAIRS_MAX][2 * B_HALF];
-} amx_copy;
-
-/* A chunk as the registers are loaded from it; steps in bytes. */
+/* A chunk as the registers are loaded from it; steps in bytes. The second register's rows lie `a_second` elements from
+ * the first one's. */
 typedef struct amx_chunk {
-    const uint16_t *a[2], *b;
-    int64_t a_step[2], b_step;
+    const uint16_t *a, *b;
+    int64_t a_second, a_step, b_step;
 } amx_chunk;
-
-/* `k` elements of each row, zeros beside them. */
-static void copy_a(uint16_t (*to)[PAIRS_MAX * CPU_PAIR], const amx_rows *rows, const uint16_t *a, int64_t k) {
-    const __mmask32 part = (__mmask32)(0xFFFFFFFFu >> (PAIRS_MAX * CPU_PAIR - k));
-    for (int64_t i = 0; i < rows->n; i++) _mm512_store_si512(to[i], _mm512_maskz_loadu_epi16(part, a + rows->at[i]));
-}
-
-static void copy_b(uint16_t (*to)[2 * B_HALF], const uint16_t *b, int64_t step, int64_t pairs) {
-    for (int64_t p = 0; p < PAIRS_MAX; p++)
-        for (int64_t j = 0; j < 2 * B_HALF; j += B_HALF)
-            _mm512_store_si512(to[p] + j, p < pairs ? _mm512_loadu_si512(b + p * step + j) : _mm512_setzero_si512());
-}
-
-/* The chunk of `k` elements from `a` and `b` on; `whole`: as many as the registers have. */
-static void chunk_of(amx_chunk *out, amx_copy *copy, const amx_rows half[2], const uint16_t *a, const uint16_t *b,
-                     int64_t b_step, int64_t k, int whole) {
-    for (int h = 0; h < 2 && half[h].n > 0; h++) {
-        out->a[h] = a + half[h].at[0];
-        out->a_step[h] = half[h].step * (int64_t)sizeof *a;
-        if (whole && half[h].even) continue;
-        copy_a(copy->a[h], &half[h], a, k);
-        out->a[h] = copy->a[h][0];
-        out->a_step[h] = sizeof copy->a[h][0];
-    }
-    out->b = b;
-    out->b_step = b_step * (int64_t)sizeof *b;
-    if (whole) return;
-    copy_b(copy->b, b, b_step, cpu_ceil_div(k, CPU_PAIR));
-    out->b = copy->b[0];
-    out->b_step = sizeof copy->b[0];
-}
 
 /* Sums += the chunk's product. `rows` and `columns`: registers of them, constants. */
 TILE_INLINE void multiply(const amx_chunk *c, int rows, int columns) {
     _tile_loadd(B_0, c->b, c->b_step);
-    _tile_loadd(A_0, c->a[0], c->a_step[0]);
+    _tile_loadd(A_0, c->a, c->a_step);
     _tile_dpbf16ps(C_00, A_0, B_0);
     if (columns > 1) {
         _tile_loadd(B_1, c->b + B_HALF, c->b_step);
         _tile_dpbf16ps(C_01, A_0, B_1);
     }
     if (rows > 1) {
-        _tile_loadd(A_1, c->a[1], c->a_step[1]);
+        _tile_loadd(A_1, c->a + c->a_second, c->a_step);
         _tile_dpbf16ps(C_10, A_1, B_0);
         if (columns > 1) _tile_dpbf16ps(C_11, A_1, B_1);
     }
 }
 
-TILE_INLINE void add_step(const cpu_tile *t, const cpu_step *s, const amx_rows half[2], int64_t pairs, amx_copy *copy,
-                          int rows, int columns) {
-    const uint16_t *a = (const uint16_t *)t->a + s->a, *b = (const uint16_t *)t->b + s->b;
-    const int64_t b_step = CPU_PAIR * t->b_k;
-    for (int64_t k = 0; k < s->k; k += pairs * CPU_PAIR) {
-        const int64_t here = cpu_min(pairs * CPU_PAIR, s->k - k);
-        amx_chunk chunk;
-        chunk_of(&chunk, copy, half, a + k, b + k / CPU_PAIR * b_step, b_step, here, here == pairs * CPU_PAIR);
-        settle(copy);
-        multiply(&chunk, rows, columns);
-        settle(copy);
+/* ---- chunks that cannot be loaded from where they lie ---- */
+
+/* What is copied of a chunk. */
+typedef struct amx_copy {
+    _Alignas(64) uint16_t a[2 * HALF][PAIRS_MAX * CPU_PAIR];
+    _Alignas(64) uint16_t b[PAIRS_MAX][2 * B_HALF];
+} amx_copy;
+
+/* `k` elements of each row, zeros beside them. */
+static void copy_a(amx_copy *to, const cpu_tile *t, const uint16_t *a, int64_t k) {
+    const __mmask32 part = (__mmask32)(0xFFFFFFFFu >> (PAIRS_MAX * CPU_PAIR - k));
+    for (int64_t i = 0; i < t->m; i++) _mm512_store_si512(to->a[i], _mm512_maskz_loadu_epi16(part, a + t->a_rows[i]));
+}
+
+static void copy_b(amx_copy *to, const uint16_t *b, int64_t step, int64_t pairs) {
+    for (int64_t p = 0; p < PAIRS_MAX; p++)
+        for (int64_t j = 0; j < 2 * B_HALF; j += B_HALF)
+            _mm512_store_si512(to->b[p] + j, p < pairs ? _mm512_loadu_si512(b + p * step + j) : _mm512_setzero_si512());
+}
+
+/* A step's `k` elements from `a` and `b` on, in copies: of the rows, and of what is less than a chunk. */
+TILE_INLINE void add_copied(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k, int64_t first,
+                            int64_t chunk, int rows, int columns) {
+    amx_copy copy;
+    for (; k > 0; k -= chunk, a += chunk, b += chunk * t->b_k) {
+        amx_chunk c = {copy.a[0], b, first * PAIRS_MAX * CPU_PAIR, sizeof copy.a[0], CPU_PAIR * t->b_k * 2};
+        copy_a(&copy, t, a, cpu_min(chunk, k));
+        if (k < chunk) {
+            copy_b(&copy, b, CPU_PAIR * t->b_k, cpu_ceil_div(k, CPU_PAIR));
+            c.b = copy.b[0];
+            c.b_step = sizeof copy.b[0];
+        }
+        settle(&copy);
+        multiply(&c, rows, columns);
+        settle(&copy);
     }
 }
 
-/* Every row of sums = `first` (32), or 0. A step of 0 bytes loads one row again and again. */
-TILE_INLINE void start(const float *first, int rows, int columns) {
+static __attribute__((noinline)) void add_copied_1x1(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
+                                                     int64_t first, int64_t chunk) {
+    add_copied(t, a, b, k, first, chunk, 1, 1);
+}
+static __attribute__((noinline)) void add_copied_1x2(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
+                                                     int64_t first, int64_t chunk) {
+    add_copied(t, a, b, k, first, chunk, 1, 2);
+}
+static __attribute__((noinline)) void add_copied_2x1(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
+                                                     int64_t first, int64_t chunk) {
+    add_copied(t, a, b, k, first, chunk, 2, 1);
+}
+static __attribute__((noinline)) void add_copied_2x2(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
+                                                     int64_t first, int64_t chunk) {
+    add_copied(t, a, b, k, first, chunk, 2, 2);
+}
+
+typedef void copied_fn(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k, int64_t first,
+                       int64_t chunk);
+
+/* ---- the sums ---- */
+
+/* All steps. The loop over chunks writes nothing: a load that has the low 12 bits of its address in common with a store
+ * not yet done waits for it, and a store is done only after all that is before it; registers would load one chunk at a
+ * time. */
+TILE_INLINE void add_steps(const cpu_tile *t, const amx_rows half[2], int64_t pairs, copied_fn *copied, int rows,
+                           int columns) {
+    const int64_t size = pairs * CPU_PAIR, b_chunk = pairs * CPU_PAIR * t->b_k;
+    const int even = half[0].even && (rows == 1 || half[1].even);
+    amx_chunk c = {.a_second = rows > 1 ? half[1].at[0] - half[0].at[0] : 0,
+                   .a_step = t->m > 1 ? (t->a_rows[1] - t->a_rows[0]) * (int64_t)sizeof *c.a : 0,
+                   .b_step = CPU_PAIR * t->b_k * (int64_t)sizeof *c.b};
+    for (int64_t s = 0; s < t->n_steps; s++) {
+        const uint16_t *a = (const uint16_t *)t->a + t->steps[s].a, *b = (const uint16_t *)t->b + t->steps[s].b;
+        int64_t k = t->steps[s].k;
+        c.a = a + half[0].at[0];
+        c.b = b;
+        for (; even && k >= size; k -= size, c.a += size, c.b += b_chunk) multiply(&c, rows, columns);
+        if (k > 0) copied(t, c.a - half[0].at[0], c.b, k, half[0].n, size);
+    }
+}
+
+/* Where the sums begin: at 0, at `first` (32) in every row, which a step of 0 bytes loads again and again, or at what c
+ * holds. */
+TILE_INLINE void start(const float *first, const float *second, int64_t step, int rows, int columns) {
     if (!first) {
         _tile_zero(C_00);
         if (columns > 1) _tile_zero(C_01);
@@ -199,50 +234,70 @@ TILE_INLINE void start(const float *first, int rows, int columns) {
         if (rows > 1 && columns > 1) _tile_zero(C_11);
         return;
     }
-    _tile_loadd(C_00, first, 0);
-    if (columns > 1) _tile_loadd(C_01, first + HALF, 0);
-    if (rows > 1) _tile_loadd(C_10, first, 0);
-    if (rows > 1 && columns > 1) _tile_loadd(C_11, first + HALF, 0);
+    _tile_loadd(C_00, first, step);
+    if (columns > 1) _tile_loadd(C_01, first + HALF, step);
+    if (rows > 1) _tile_loadd(C_10, second, step);
+    if (rows > 1 && columns > 1) _tile_loadd(C_11, second + HALF, step);
 }
 
-/* sums (m,32): the second half's rows follow the `m` of the first. */
-TILE_INLINE void take(float *sums, int64_t m, int rows, int columns) {
-    const int64_t step = CPU_TILE_COLUMNS_MAX * (int64_t)sizeof *sums;
-    float *second = sums + m * CPU_TILE_COLUMNS_MAX;
-    _tile_stored(C_00, sums, step);
-    if (columns > 1) _tile_stored(C_01, sums + HALF, step);
+TILE_INLINE void take(float *to, float *second, int64_t step, int rows, int columns) {
+    _tile_stored(C_00, to, step);
+    if (columns > 1) _tile_stored(C_01, to + HALF, step);
     if (rows > 1) _tile_stored(C_10, second, step);
     if (rows > 1 && columns > 1) _tile_stored(C_11, second + HALF, step);
 }
 
-TILE_INLINE void sum(float *sums, const cpu_tile *t, const float *first, const amx_rows half[2], int rows,
+/* What a tile begins with, and where its sums go; steps in bytes. */
+typedef struct amx_ends {
+    const float *from;
+    float *to;
+    int64_t from_step, to_step;
+} amx_ends;
+
+TILE_INLINE void sum(const cpu_tile *t, const amx_ends *e, const amx_rows half[2], copied_fn *copied, int rows,
                      int columns) {
-    amx_copy copy;
     const amx_shape shape = {{half[0].n, half[1].n}, chunk_pairs(t->n_steps ? t->steps[0].k : 1)};
+    const int64_t first = half[0].n;
     configure(&shape);
-    start(first, rows, columns);
-    for (int64_t s = 0; s < t->n_steps; s++) add_step(t, &t->steps[s], half, shape.pairs, &copy, rows, columns);
-    take(sums, half[0].n, rows, columns);
+    settle(e);
+    start(e->from, e->from + first * e->from_step / (int64_t)sizeof *e->from, e->from_step, rows, columns);
+    add_steps(t, half, shape.pairs, copied, rows, columns);
+    take(e->to, e->to + first * e->to_step / (int64_t)sizeof *e->to, e->to_step, rows, columns);
+    settle(e->to);
 }
 
-static void sum_1x1(float *sums, const cpu_tile *t, const float *first, const amx_rows half[2]) {
-    sum(sums, t, first, half, 1, 1);
+static void sum_1x1(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
+    sum(t, e, half, add_copied_1x1, 1, 1);
 }
-static void sum_1x2(float *sums, const cpu_tile *t, const float *first, const amx_rows half[2]) {
-    sum(sums, t, first, half, 1, 2);
+static void sum_1x2(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
+    sum(t, e, half, add_copied_1x2, 1, 2);
 }
-static void sum_2x1(float *sums, const cpu_tile *t, const float *first, const amx_rows half[2]) {
-    sum(sums, t, first, half, 2, 1);
+static void sum_2x1(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
+    sum(t, e, half, add_copied_2x1, 2, 1);
 }
-static void sum_2x2(float *sums, const cpu_tile *t, const float *first, const amx_rows half[2]) {
-    sum(sums, t, first, half, 2, 2);
+static void sum_2x2(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
+    sum(t, e, half, add_copied_2x2, 2, 2);
 }
 
 /* [registers of rows - 1][of columns - 1] */
-static void (*const sum_of[2][2])(float *sums, const cpu_tile *t, const float *first, const amx_rows half[2]) = {
+static void (*const sum_of[2][2])(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) = {
     {sum_1x1, sum_1x2},
     {sum_2x1, sum_2x2},
 };
+
+/* ---- c ---- */
+
+/* A row's 32 columns are a cache line of bf16. */
+static void put_lines(const cpu_tile *t, const float *sums) {
+    for (int64_t i = 0; i < t->m; i++, sums += 2 * HALF) {
+        __m512i *c = (__m512i *)(void *)((uint16_t *)t->c + t->c_rows[i]);
+        const __m512i line = (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(sums + HALF), _mm512_load_ps(sums));
+        if (t->stream)
+            _mm512_stream_si512(c, line);
+        else
+            _mm512_storeu_si512(c, line);
+    }
+}
 
 /* One row of c from its sums. */
 static void put_row(const cpu_tile *t, int64_t i, const float *sums) {
@@ -260,14 +315,35 @@ static void put_row(const cpu_tile *t, int64_t i, const float *sums) {
     }
 }
 
+/* Whole rows of f32 that are evenly spaced are loaded and stored as registers are. */
+static int c_in_place(const cpu_tile *t) {
+    return t->c_float && t->n % HALF == 0 && breaks_of(t->c_rows, t->m) == 0;
+}
+
 static void by_row(const cpu_tile *t) {
-    _Alignas(64) float sums[CPU_TILE_ROWS_MAX * CPU_TILE_COLUMNS_MAX], first[CPU_TILE_COLUMNS_MAX] = {0};
-    const int starts = !t->add && t->init;
+    _Alignas(64) float sums[CPU_TILE_ROWS_MAX * CPU_TILE_COLUMNS_MAX], first[CPU_TILE_COLUMNS_MAX];
+    const int in_place = c_in_place(t);
+    amx_ends e = {NULL, sums, 0, sizeof first};
     amx_rows half[2];
     split_rows(half, t);
-    if (starts) memcpy(first, t->init, (size_t)t->n * sizeof *first);
-    settle(first);
-    sum_of[half[1].n > 0][t->n > HALF](sums, t, starts ? first : NULL, half);
+    if (in_place) {
+        e.to = (float *)t->c + t->c_rows[0];
+        e.to_step = t->m > 1 ? (t->c_rows[1] - t->c_rows[0]) * (int64_t)sizeof *e.to : 0;
+    }
+    if (t->add && in_place) {
+        e.from = e.to;
+        e.from_step = e.to_step;
+    } else if (!t->add && t->init) {
+        memset(first, 0, sizeof first);
+        memcpy(first, t->init, (size_t)t->n * sizeof *first);
+        e.from = first;
+    }
+    sum_of[half[1].n > 0][t->n > HALF](t, &e, half);
+    if (in_place) return;
+    if (!t->c_float && t->n == 2 * HALF) {
+        put_lines(t, sums);
+        return;
+    }
     for (int64_t i = 0; i < t->m; i++) put_row(t, i, sums + i * CPU_TILE_COLUMNS_MAX);
 }
 
