@@ -120,11 +120,25 @@ typedef struct panel_end {
     conv_sums all, *sums;
 } panel_end;
 
+/* Pixels from which on a tile's rows are no longer evenly spaced: after a row of a picture, unless that is one pixel.
+ */
+static int64_t even_pixels(const gather_view *v) {
+    return v->w.grid > 1 ? v->w.grid : v->images;
+}
+
+/* Pixels of the tile that begins at `first` of `pixels`. Where a tile's halves should be evenly spaced, they are short
+ * rows, or the tile is a part of a long one. */
+static int64_t tile_pixels(const gather_view *v, int64_t first, int64_t pixels) {
+    const int64_t even = cpu_micro.run ? even_pixels(v) : pixels;
+    if (even <= cpu_micro.run) return cpu_min(2 * even, pixels - first);
+    return cpu_min(cpu_ceil_div(even, cpu_tiles(even)), even - first % even);
+}
+
 /* One grid row of all images of the task, one panel. `end`: NULL where this is not the last of its sums, or there is no
  * epilogue. */
 static void row_tiles(const gather_view *v, int64_t i, int64_t panel, panel_end *end, const cpu_tile *like) {
     const conv_shape *s = &v->job->shape;
-    const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid, tiles = cpu_tiles(pixels);
+    const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX], n = 0, j = 0;
     cpu_tile t = *like;
@@ -135,8 +149,8 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, panel_end 
     t.c = c;
     t.a_rows = a_rows;
     t.c_rows = c_rows;
-    for (int64_t tile = 0; tile < tiles; tile++) {
-        t.m = cpu_part(pixels, tiles, tile + 1) - cpu_part(pixels, tiles, tile);
+    for (int64_t first = 0; first < pixels; first += t.m) {
+        t.m = tile_pixels(v, first, pixels);
         for (int64_t p = 0; p < t.m; p++) {
             a_rows[p] = n * v->image_step + j * v->column_step;
             c_rows[p] = n * image + j * column;

@@ -3,16 +3,19 @@
 
 /* A panel of weights, and a task's part of the source, as they should be to live together in a second-level cache. */
 #define PANEL_FLOATS 65536
-#define SOURCE_FLOATS (81920 * 4 / (CPU_PARTS * (int64_t)sizeof(cpu_operand)))
+#define SOURCE_FLOATS ((CPU_AMX ? 3 : 1) * 81920 * 4 / (CPU_PARTS * (int64_t)sizeof(cpu_operand)))
 #define BLOCK_CHANNELS 512
 #define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_operand))
-#define TASKS_WANTED 32
+/* AMX multiplies so fast that the weights, which every task reads, have to meet more pixels. Its processors have 2 MiB.
+ */
+#define TASKS_WANTED (CPU_AMX ? 16 : 32)
 /* Pixels of a task: few enough to give many cores work; and fewer only when panels cannot be cut any more. */
-#define PIXELS_SMALL 112
+#define PIXELS_SMALL (CPU_AMX ? 448 : 112)
 #define PIXELS_LEAST 28
 /* taps * destination channels of a task that copies its source: fewer would make the copy cost over a fiftieth. */
 #define COPY_PAYS 400
-/* Pixels that are a multiple of this apart (in bytes) compete for few sets of a first-level cache. */
+/* Pixels that are a multiple of this apart (in bytes) compete for few sets of a first-level cache. AMX reads no pixel
+ * twice from there. */
 #define BAD_STEP 1024
 
 /* Largest of the phases. */
@@ -113,7 +116,8 @@ void conv_job_plan(conv_job *job) {
     job->panels = cpu_panels(shape->dst_c);
     plan_blocks(job, &z);
     const int64_t step = shape->transposed ? 1 : shape->stride[1];
-    job->spread = job->panels > 1 && shape->groups * shape->src_c * step * (int64_t)sizeof(cpu_element) % BAD_STEP == 0;
+    job->spread = !CPU_AMX && job->panels > 1 &&
+                  shape->groups * shape->src_c * step * (int64_t)sizeof(cpu_element) % BAD_STEP == 0;
     job->spread = job->spread || cpu_depth(shape->src_c) != shape->src_c || CPU_PARTS > 1;
     plan_parts(job, &z);
     job->packed_low = cpu_line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);

@@ -1,11 +1,17 @@
 /*
  * Convolution backward-weight by products of bf16: dweight[o,r,s,c] = sum over pixels of grad[pixel,o] * x[pixel under
- * tap (r,s),c]. k are the pixels of an output row, and the tiles want pairs of them. The gradient is packed in pairs,
- * as B; the source is transposed into a plane a channel, as A, where a row's pixels lie end to end: a tap is an offset
- * into it, odd or even. With a stride, a row's columns are sorted by their remainder. Padding is zeros in the planes.
+ * tap (r,s),c]. Rows of the product are output channels, columns input channels, so that results lie as the weight
+ * does. k are positions: the output's pixels one after the other, with a gap of zeros after each row and each image, as
+ * wide as the taps reach. A tap is then one offset for all positions, whatever row or image they are in, and a tile
+ * sums hundreds of them at once. Where the gaps would be more than the pixels (a large dilation), there are none, and
+ * every tap has the source prepared for itself.
  *
- * Rows of the product are (tap, input channel), so that three channels fill tiles too; its columns are output channels.
- * Pixels are cut into chunks by shape; each has an f32 partial sum, and chunks are added in order, in double.
+ * The gradient is transposed, a row a channel. The source is packed in pairs of positions (a weight_pack); from an odd
+ * offset on they are other pairs, so it may be packed twice. With a stride, it falls into planes by the remainders of
+ * row and column. Taps of a row that have few channels together (the three of a picture) are one tap with the channels
+ * of all.
+ *
+ * Positions are cut into chunks by shape; each has an f32 partial sum, and chunks are added in order, in double.
  */
 #include "conv2d.h"
 #include "cpu_operand.h"
@@ -13,51 +19,148 @@
 #define TASKS_WANTED 16
 #define CHUNKS_MAX 32
 #define CHUNK_PIXELS 256
-#define PARTIAL_FLOATS 1572864              /* of all chunks together, about */
-#define PART_CHANNELS 256                   /* of a task, at most */
-#define BLOCK_ELEMENTS (229376 / CPU_PARTS) /* of both operands, summed over before c is touched again */
+#define PARTIAL_FLOATS 1572864                                   /* of all chunks together, about */
+#define PART_CHANNELS (CPU_AMX ? 512 : 256)                      /* of a task, at most, */
+#define PART_FLOATS (CPU_AMX ? 262144 : 589824)                  /* and its sums, which every block reads and writes */
+#define PART_LEAST 64                                            /* channels that sums are not cut below */
+#define BLOCK_ELEMENTS ((CPU_AMX ? 524288 : 229376) / CPU_PARTS) /* of both operands */
 #define BLOCK_UNITS 128
-#define FLAT_UNIT 128  /* pixels */
-#define REDUCE_ROWS 16 /* of a task of the final sum: a cache line of the weight */
-#define REDUCE_COLUMNS 64
+#define UNIT CPU_TRANSPOSE_ROWS /* positions */
+#define JOIN_CHANNELS 32        /* fewer channels are joined */
+#define REDUCE_FLOATS 16384     /* of a task of the final sum */
+#define REDUCE_SOME 256
 
-/* A unit is a row of output pixels, or FLAT_UNIT pixels where the shape is flat. A band is some units of one image. */
+/* One axis: tap a of output i is source row i * stride + offset + a * inc, which is row i + shift of the plane of those
+ * rows y with y mod stride = residue. */
+typedef struct weight_axis {
+    int64_t taps, stride, offset, inc, source, points;
+    int64_t lo, hi, gap; /* of the shifts; what lies between two rows of positions */
+} weight_axis;
+
+/* The source in pairs, for some taps: position (i,j) is source pixel (i * stride + base[0], j * stride + base[1]). */
+typedef struct weight_pack {
+    int64_t base[2], lo, hi; /* offsets of the taps from a position, all even or all odd */
+} weight_pack;
+
+typedef struct weight_tap {
+    int64_t pack, offset;
+} weight_tap;
+
 typedef struct weight_job {
     const conv_weight_args *args;
     float *partial;
-    uint16_t *scratch;
-    int64_t images, height; /* units are (images, height) */
-    int64_t bands, band;    /* of an image; units of the largest */
-    int64_t block;          /* bands of a block */
+    weight_tap *taps;
+    weight_pack *packs;
+    cpu_operand *scratch;
+    weight_axis axis[2];
+    int64_t joined, channels;                         /* 1: a row's taps are one; source channels of a tap */
+    int64_t shared;                                   /* 1: with gaps, packs are for several taps */
+    int64_t n_taps, n_packs, pitch, image, positions; /* positions of a row, of an image, of all */
+    int64_t units, block;                             /* of all positions; of a block, at most */
     int64_t chunks, m_parts, n_parts;
-    int64_t direct; /* a single chunk: c is a worker's own, and goes to the weight from there */
-    int64_t taps, group_floats, partial_stride;
-    int64_t depth;             /* k of a unit: pixels, even */
-    int64_t residues, columns; /* of the planes' rows: remainders by the stride, pixels of one */
-    int64_t row_unit, rows;    /* source rows per plane row; plane rows of a band */
-    int64_t band_step, plane;  /* elements of a band of a plane, of a whole plane */
-    int64_t grad_step;
-    int64_t planes_low, pairs_low, scratch_elements; /* from high to low parts; of a worker */
+    int64_t group_floats, partial_stride;
+    int64_t plane, panel; /* elements of a transposed channel, of a panel of pairs */
+    int64_t planes_low, pairs_low;
+    int64_t padded_row;                          /* elements of a source row and its padding, where joined */
+    int64_t table_at, rows_at, scratch_elements; /* of a worker: pointers to positions, padded rows */
 } weight_job;
 
-static void plan_parts(weight_job *job, int64_t pixels) {
+static int64_t residue_of(const weight_axis *a, int64_t tap) {
+    const int64_t row = a->offset + tap * a->inc;
+    return (row % a->stride + a->stride) % a->stride;
+}
+
+static int64_t shift_of(const weight_axis *a, int64_t tap) {
+    return (a->offset + tap * a->inc - residue_of(a, tap)) / a->stride;
+}
+
+static void axis_plan(weight_axis *a, const conv_shape *s, int i, int64_t taps) {
+    *a = (weight_axis){.taps = taps,
+                       .stride = s->stride[i],
+                       .offset = -s->padding[i],
+                       .inc = s->dilation[i],
+                       .source = s->src_size[i],
+                       .points = s->dst_size[i]};
+    int more = 0; /* some plane goes on after the last point */
+    for (int64_t tap = 0; tap < taps; tap++) {
+        a->lo = cpu_min(a->lo, shift_of(a, tap));
+        a->hi = cpu_max(a->hi, shift_of(a, tap));
+        more |= residue_of(a, tap) + a->points * a->stride < a->source;
+    }
+    /* Zeros after one row are zeros before the next. */
+    a->gap = more ? a->hi - a->lo : cpu_max(a->hi, -a->lo);
+}
+
+/* ---- which taps read what ---- */
+
+static void tap_of(const weight_job *job, int64_t tap, weight_pack *pack) {
+    const weight_axis *h = &job->axis[0], *w = &job->axis[1];
+    const int64_t a = tap / w->taps, b = tap % w->taps;
+    *pack = (weight_pack){.base = {h->offset + a * h->inc, w->offset + b * w->inc}};
+    if (!job->shared) return;
+    pack->base[0] = residue_of(h, a);
+    pack->lo = shift_of(h, a) * job->pitch;
+    if (!job->joined) {
+        pack->base[1] = residue_of(w, b);
+        pack->lo += shift_of(w, b);
+    }
+    pack->hi = pack->lo;
+}
+
+static void list_taps(weight_job *job) {
+    job->n_packs = 0;
+    for (int64_t tap = 0; tap < job->n_taps; tap++) {
+        weight_pack mine, *p = job->packs, *end = job->packs + job->n_packs;
+        tap_of(job, tap, &mine);
+        while (p < end && (p->base[0] != mine.base[0] || p->base[1] != mine.base[1] || ((p->lo ^ mine.lo) & 1))) p++;
+        if (p == end) {
+            *p = mine;
+            job->n_packs++;
+        }
+        p->lo = cpu_min(p->lo, mine.lo);
+        p->hi = cpu_max(p->hi, mine.hi);
+        job->taps[tap] = (weight_tap){p - job->packs, mine.lo};
+    }
+}
+
+/* ---- plan ---- */
+
+static void plan_positions(weight_job *job) {
     const conv_shape *s = job->args->shape;
-    job->m_parts = cpu_ceil_div(s->src_c, PART_CHANNELS);
-    job->n_parts = cpu_ceil_div(s->dst_c, PART_CHANNELS);
-    const int64_t floats = s->groups * job->group_floats;
-    const int64_t most = cpu_min(cpu_min(CHUNKS_MAX, job->images * job->height),
-                                 cpu_min(pixels / CHUNK_PIXELS, PARTIAL_FLOATS / cpu_max(1, floats)));
+    weight_axis *h = &job->axis[0], *w = &job->axis[1];
+    job->joined = s->kernel[1] > 1 && s->src_c < JOIN_CHANNELS && s->groups == 1 && s->dilation[1] == 1;
+    job->channels = job->joined ? s->src_c * s->kernel[1] : s->src_c;
+    axis_plan(h, s, 0, s->kernel[0]);
+    axis_plan(w, s, 1, job->joined ? 1 : s->kernel[1]);
+    if (job->joined) w->lo = w->hi = w->gap = 0; /* rows have their padding */
+    job->n_taps = h->taps * w->taps;
+    job->shared = (h->points + h->gap) * (w->points + w->gap) <= 2 * h->points * w->points;
+    if (!job->shared) h->lo = h->hi = h->gap = w->lo = w->hi = w->gap = 0;
+    job->pitch = w->points + w->gap;
+    job->image = (h->points + h->gap) * job->pitch;
+    job->positions = s->n * job->image;
+    job->units = cpu_ceil_div(job->positions, UNIT);
+}
+
+static void plan_parts(weight_job *job) {
+    const conv_shape *s = job->args->shape;
+    const int64_t pixels = s->n * s->dst_size[0] * s->dst_size[1], floats = s->groups * job->group_floats;
+    job->m_parts = cpu_ceil_div(s->dst_c, PART_CHANNELS);
+    job->n_parts = cpu_ceil_div(job->channels, PART_CHANNELS);
+    for (;;) {
+        const int64_t m = cpu_ceil_div(s->dst_c, job->m_parts), n = cpu_ceil_div(job->channels, job->n_parts);
+        if (m * n * job->n_taps <= PART_FLOATS || cpu_max(m, n) <= PART_LEAST) break;
+        *(m >= n ? &job->m_parts : &job->n_parts) *= 2;
+    }
+    const int64_t most =
+        cpu_min(cpu_min(CHUNKS_MAX, job->units), cpu_min(pixels / CHUNK_PIXELS, PARTIAL_FLOATS / cpu_max(1, floats)));
     job->chunks = 1;
     while (job->chunks * 2 <= most && job->m_parts * job->n_parts * s->groups * job->chunks < TASKS_WANTED)
         job->chunks *= 2;
     while (job->m_parts * job->n_parts * s->groups * job->chunks < TASKS_WANTED) {
-        const int64_t m = s->src_c / job->m_parts, n = s->dst_c / job->n_parts;
-        if (n >= m && n >= 2 * cpu_micro.columns)
-            job->n_parts *= 2;
-        else if (m * job->taps >= 4 * cpu_micro.rows && m >= 2)
-            job->m_parts *= 2;
-        else
-            break;
+        const int64_t m = s->dst_c / job->m_parts, n = job->channels / job->n_parts;
+        if (cpu_max(m, n) < 2 * cpu_micro.columns) break;
+        *(m >= n ? &job->m_parts : &job->n_parts) *= 2;
     }
 }
 
@@ -69,262 +172,255 @@ static int64_t odd_lines(int64_t elements) {
 
 static void weight_plan(weight_job *job, const conv_weight_args *args) {
     const conv_shape *s = args->shape;
-    const int64_t pixels = s->n * s->dst_size[0] * s->dst_size[1];
     memset(job, 0, sizeof *job);
     job->args = args;
-    job->images = s->flat ? 1 : s->n;
-    job->height = s->flat ? cpu_ceil_div(pixels, FLAT_UNIT) : s->dst_size[0];
-    job->taps = s->kernel[0] * s->kernel[1];
-    job->group_floats = job->taps * s->src_c * s->dst_c;
+    plan_positions(job);
+    job->group_floats = s->dst_c * job->n_taps * job->channels;
     job->partial_stride = cpu_line_up(s->groups * job->group_floats);
-    plan_parts(job, pixels);
-    job->depth = cpu_depth(s->flat ? FLAT_UNIT : s->dst_size[1]);
-    job->residues = s->kernel[1] > 1 ? s->stride[1] : 1;
-    job->columns = job->depth + (s->kernel[1] - 1) * s->dilation[1] / job->residues;
-    if (s->kernel[1] == 1) job->columns = job->depth;
-    job->row_unit = s->kernel[0] > 1 ? 1 : s->stride[0];
-    const int64_t step = s->stride[0] / job->row_unit, more = (s->kernel[0] - 1) * s->dilation[0] / job->row_unit;
-    const int64_t m = cpu_ceil_div(s->src_c, job->m_parts);
-    const int64_t n = (cpu_ceil_div(cpu_panels(s->dst_c), job->n_parts)) * cpu_micro.columns;
-    const int64_t row = job->residues * job->columns * m, unit = step * row + job->depth * n;
-    /* Units of a band, then bands of a block. */
-    job->band =
-        cpu_max(1, cpu_min(cpu_min(BLOCK_UNITS, job->height), (BLOCK_ELEMENTS - more * row) / cpu_max(1, unit)));
-    job->bands = cpu_max(cpu_ceil_div(job->height, job->band), cpu_ceil_div(job->chunks, cpu_max(1, job->images)));
-    job->band = cpu_max(1, cpu_ceil_div(job->height, job->bands));
-    job->rows = (job->band - 1) * step + more + 1;
-    job->band_step = job->rows * job->residues * job->columns;
-    const int64_t band = job->band_step * m + job->band * job->depth * n;
-    job->block = cpu_max(1, cpu_min(BLOCK_UNITS / job->band, BLOCK_ELEMENTS / cpu_max(1, band)));
-    job->block = cpu_min(job->block, cpu_max(1, cpu_ceil_div(job->images * job->bands, job->chunks)));
-    job->direct = job->chunks == 1;
-    if (job->direct) job->partial_stride = cpu_line_up(job->taps * m * n);
-    job->plane = odd_lines(job->block * job->band_step + CPU_PAIR);
-    job->grad_step = job->depth * cpu_micro.columns;
+    plan_parts(job);
+    const weight_axis *h = &job->axis[0], *w = &job->axis[1];
+    const int64_t m = cpu_ceil_div(s->dst_c, job->m_parts);
+    const int64_t n = cpu_ceil_div(cpu_panels(job->channels), job->n_parts) * cpu_micro.columns;
+    const int64_t span = (h->hi - h->lo) * job->pitch + w->hi - w->lo + 1;
+    job->block = cpu_max(1, cpu_min(BLOCK_UNITS, (BLOCK_ELEMENTS - span * n) / ((m + n) * UNIT)));
+    job->block = cpu_min(job->block, cpu_max(1, cpu_ceil_div(job->units, job->chunks)));
+    const int64_t most = job->block * UNIT + cpu_ceil_div(span, UNIT) * UNIT; /* positions of a pack */
+    job->plane = odd_lines(job->block * UNIT);
+    job->panel = most * cpu_micro.columns;
     job->planes_low = m * job->plane;
-    job->pairs_low = job->block * job->band * job->depth * n;
-    job->scratch_elements = CPU_PARTS * (job->planes_low + job->pairs_low);
+    job->pairs_low = n / cpu_micro.columns * job->panel;
+    job->table_at = CPU_PARTS * (job->planes_low + job->pairs_low);
+    job->rows_at = job->table_at + cpu_line_up(most * (int64_t)(sizeof(void *) / sizeof(cpu_operand)));
+    job->scratch_elements = job->rows_at;
+    if (!job->joined) return;
+    job->padded_row = ((w->points - 1) * w->stride + s->kernel[1]) * s->src_c;
+    const int64_t rows = most / job->pitch + 2;
+    const int64_t bytes = rows * job->padded_row * (int64_t)sizeof(cpu_element);
+    job->scratch_elements += cpu_ceil_div(bytes, 64) * 64 / (int64_t)sizeof(cpu_operand);
 }
 
-/* A block of a task. */
+/* ---- a block: pointers to its positions, and what is made of them ---- */
+
+static const cpu_element nothing[PART_CHANNELS + JOIN_CHANNELS * JOIN_CHANNELS];
+
 typedef struct weight_block {
     const weight_job *job;
-    int64_t group, first, end; /* bands of all images */
-    int64_t m0, m1, n0, n1;
-    uint16_t *planes, *pairs; /* (channels, bands, rows, residues, columns); (panels, units, depth / 2, columns, 2) */
-    float *c;                 /* the task's first row and column */
-    int64_t c_step, c_tap;    /* floats of a row, of a tap */
+    int64_t group, first, n; /* positions */
+    int64_t m0, m1, n0, n1;  /* output channels; input channels */
+    cpu_operand *planes, *pairs;
+    const cpu_element **table;
+    cpu_element *rows;
+    float *c; /* of the group */
     int64_t add;
 } weight_block;
 
-/* The units of a band: from *y on; its image. */
-static int64_t band_units(const weight_job *job, int64_t band, int64_t *image, int64_t *y) {
-    *image = band / job->bands;
-    *y = cpu_part(job->height, job->bands, band % job->bands);
-    return cpu_part(job->height, job->bands, band % job->bands + 1) - *y;
+/* Where positions are: the gradient, or the source as a pack sees it. */
+typedef struct weight_source {
+    const cpu_element *at; /* of pixel (0,0) */
+    int64_t size[2], stride[2], base[2];
+    int64_t end[2]; /* of the points of an axis */
+    int64_t pixel, channel;
+    int64_t padded; /* 1: rows are copied, with zeros beside them */
+} weight_source;
+
+/* A source row with its padding, of which the taps of an output pixel lie end to end. */
+static void pad_row(const weight_job *job, cpu_element *to, const cpu_element *row) {
+    const conv_shape *s = job->args->shape;
+    const int64_t before = cpu_min(s->padding[1] * s->src_c, job->padded_row);
+    const int64_t n = cpu_min(s->src_size[1] * s->src_c, job->padded_row - before);
+    memset(to, 0, (size_t)before * sizeof *to);
+    memcpy(to + before, row, (size_t)n * sizeof *to);
+    memset(to + before + n, 0, (size_t)(job->padded_row - before - n) * sizeof *to);
 }
 
-/* One row of all planes: `n` pixels that are `step` pixels apart, zeros where they lie outside of [0, size). */
-static void copy_plane_row(const weight_block *b, uint16_t *to, const cpu_element *row, int64_t x, int64_t step,
-                           int64_t size) {
-    static const cpu_element nothing[PART_CHANNELS];
-    const conv_shape *s = b->job->args->shape;
-    const int64_t pixel = s->groups * s->src_c;
-    for (int64_t t0 = 0; t0 < b->job->columns; t0 += CPU_TRANSPOSE_ROWS) {
-        const cpu_element *rows[CPU_TRANSPOSE_ROWS];
-        const int64_t n = cpu_min(CPU_TRANSPOSE_ROWS, b->job->columns - t0);
-        for (int64_t t = 0; t < n; t++) {
-            const int64_t at = x + (t0 + t) * step;
-            rows[t] = at < 0 || at >= size ? nothing : row + at * pixel;
+/* to = pointers to points [j, end) of one row. */
+static void list_row(const cpu_element **to, const weight_source *src, const cpu_element *row, int64_t j, int64_t end) {
+    const int64_t size = src->padded ? INT64_MAX : src->size[1];
+    for (; j < end; j++) {
+        const int64_t x = j * src->stride[1] + src->base[1];
+        *to++ = j < src->end[1] && x >= 0 && x < size ? row + x * src->pixel : nothing;
+    }
+}
+
+/* table = pointers to `count` positions from `first` on, which may be negative; of what is no pixel, to zeros. */
+static void list_positions(const weight_block *b, const weight_source *src, int64_t first, int64_t count) {
+    const weight_job *job = b->job;
+    const int64_t before = first < 0 ? cpu_ceil_div(-first, job->image) : 0; /* images */
+    const int64_t from = first + before * job->image, height = job->image / job->pitch;
+    int64_t image = from / job->image - before, i = from % job->image / job->pitch, j = from % job->pitch;
+    cpu_element *padded = b->rows;
+    for (int64_t t = 0, n; t < count; t += n, j = 0) {
+        const int64_t y = i * src->stride[0] + src->base[0];
+        n = cpu_min(job->pitch - j, count - t);
+        if (image >= 0 && image < job->args->shape->n && i < src->end[0] && y >= 0 && y < src->size[0]) {
+            const cpu_element *row = src->at + (image * src->size[0] + y) * src->size[1] * src->pixel;
+            if (src->padded) {
+                pad_row(job, padded, row);
+                row = padded;
+                padded += job->padded_row;
+            }
+            list_row(b->table + t, src, row + src->channel, j, j + n);
+        } else {
+            for (int64_t k = 0; k < n; k++) b->table[t + k] = nothing;
         }
-        operand_transpose(to + t0, b->job->planes_low, b->job->plane, rows, n, b->m1 - b->m0);
-    }
-}
-
-static void copy_source(const weight_block *b, int64_t band, uint16_t *to) {
-    const weight_job *job = b->job;
-    const conv_shape *s = job->args->shape;
-    const int64_t pixel = s->groups * s->src_c, step = s->stride[0] / job->row_unit;
-    const cpu_element *src = job->args->src + b->group * s->src_c + b->m0;
-    int64_t image, y0;
-    const int64_t units = band_units(job, band, &image, &y0);
-    if (s->flat) {
-        for (int64_t u = 0; u < units; u++)
-            copy_plane_row(b, to + u * job->columns, src, (y0 + u) * FLAT_UNIT, 1, s->n);
-        return;
-    }
-    const int64_t rows = (units - 1) * step + (s->kernel[0] - 1) * s->dilation[0] / job->row_unit + 1;
-    for (int64_t i = 0; i < rows; i++) {
-        const int64_t y = y0 * s->stride[0] - s->padding[0] + i * job->row_unit;
-        const int inside = y >= 0 && y < s->src_size[0];
-        const cpu_element *row = src + (inside ? (image * s->src_size[0] + y) * s->src_size[1] * pixel : 0);
-        for (int64_t q = 0; q < job->residues; q++)
-            copy_plane_row(b, to + (i * job->residues + q) * job->columns, row, q - s->padding[1], s->stride[1],
-                           inside ? s->src_size[1] : 0);
-    }
-}
-
-/* Pairs of the gradient's rows; zeros past a row's last pixel. */
-static void copy_grad(const weight_block *b, int64_t band, int64_t at, int64_t all_units) {
-    const weight_job *job = b->job;
-    const conv_shape *s = job->args->shape;
-    const int64_t pixel = s->groups * s->dst_c, width = s->flat ? FLAT_UNIT : s->dst_size[1];
-    int64_t image, y0;
-    const int64_t units = band_units(job, band, &image, &y0);
-    for (int64_t n = b->n0; n < b->n1; n += cpu_micro.columns) {
-        uint16_t *to = b->pairs + ((n - b->n0) / cpu_micro.columns * all_units + at) * job->grad_step;
-        for (int64_t u = 0; u < units; u++, to += job->grad_step) {
-            const int64_t first = (image * job->height + y0 + u) * width;
-            const int64_t k = s->flat ? cpu_min(width, s->n - first) : width;
-            operand_pack(to, job->pairs_low, job->args->grad + first * pixel + b->group * s->dst_c + n, pixel, k,
-                         cpu_min(cpu_micro.columns, b->n1 - n), 0);
-            const int64_t packed = cpu_depth(k) * cpu_micro.columns;
-            operand_zero(to + packed, job->pairs_low, job->grad_step - packed);
+        if (++i == height) {
+            i = 0;
+            image++;
         }
     }
 }
 
-/* Every tile of (tap, channel) rows, for each panel of columns. */
-static void block_tiles(const weight_block *b, const cpu_step *steps, int64_t units) {
+static void transpose_grad(const weight_block *b) {
     const weight_job *job = b->job;
     const conv_shape *s = job->args->shape;
-    const int64_t m = b->m1 - b->m0, rows = job->taps * m, tiles = cpu_tiles(rows);
+    const weight_source src = {.at = job->args->grad,
+                               .size = {s->dst_size[0], s->dst_size[1]},
+                               .stride = {1, 1},
+                               .end = {s->dst_size[0], s->dst_size[1]},
+                               .pixel = s->groups * s->dst_c,
+                               .channel = b->group * s->dst_c + b->m0};
+    list_positions(b, &src, b->first, b->n);
+    for (int64_t t = 0; t < b->n; t += UNIT)
+        operand_transpose(b->planes + t, job->planes_low, job->plane, b->table + t, UNIT, b->m1 - b->m0);
+}
+
+static void pack_source(const weight_block *b, const weight_pack *p) {
+    const weight_job *job = b->job;
+    const conv_shape *s = job->args->shape;
+    const weight_axis *h = &job->axis[0], *w = &job->axis[1];
+    const int64_t count = b->n + p->hi - p->lo; /* even */
+    const weight_source src = {.at = job->args->src,
+                               .size = {s->src_size[0], s->src_size[1]},
+                               .stride = {h->stride, w->stride},
+                               .base = {p->base[0], job->joined ? 0 : p->base[1]},
+                               .end = {h->points + h->hi, w->points + w->hi},
+                               .pixel = s->groups * s->src_c,
+                               .channel = b->group * s->src_c + b->n0,
+                               .padded = job->joined};
+    list_positions(b, &src, b->first + p->lo, count);
+    for (int64_t t = 0; t < count; t += UNIT)
+        for (int64_t c = b->n0; c < b->n1; c += cpu_micro.columns)
+            operand_pack_listed(b->pairs + (c - b->n0) / cpu_micro.columns * job->panel + t * cpu_micro.columns,
+                                job->pairs_low, b->table + t, c - b->n0, cpu_min(UNIT, count - t),
+                                cpu_min(cpu_micro.columns, b->n1 - c));
+}
+
+/* Every tile of the taps of a pack. A tile's rows of A, and a panel, meet all of them before the next. */
+static void pack_tiles(const weight_block *b, int64_t pack) {
+    const weight_job *job = b->job;
+    const int64_t m = b->m1 - b->m0, tiles = cpu_tiles(m), row = job->n_taps * job->channels;
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX];
-    cpu_tile t = {.a = b->planes,
-                  .a_rows = a_rows,
+    cpu_step steps[CPU_PRODUCTS];
+    cpu_tile t = {.a_rows = a_rows,
                   .c_rows = c_rows,
                   .steps = steps,
-                  .n_steps = units * CPU_PRODUCTS,
+                  .n_steps = cpu_product(steps, (cpu_step){0, 0, b->n}, job->planes_low, job->pairs_low),
                   .a_k = 1,
                   .b_k = cpu_micro.columns,
                   .add = b->add,
                   .c_float = 1};
-    for (int64_t n = b->n0; n < b->n1; n += cpu_micro.columns) {
-        t.b = b->pairs + (n - b->n0) / cpu_micro.columns * units * job->grad_step;
-        t.c = b->c + n - b->n0;
-        t.n = cpu_min(cpu_micro.columns, b->n1 - n);
-        for (int64_t tile = 0; tile < tiles; tile++) {
-            const int64_t i0 = cpu_part(rows, tiles, tile);
-            t.m = cpu_part(rows, tiles, tile + 1) - i0;
-            for (int64_t i = 0; i < t.m; i++) {
-                const int64_t tap = (i0 + i) / m, c = (i0 + i) % m;
-                const int64_t r = tap / s->kernel[1] * s->dilation[0] / job->row_unit;
-                const int64_t x = tap % s->kernel[1] * s->dilation[1];
-                a_rows[i] = c * job->plane + (r * job->residues + x % job->residues) * job->columns + x / job->residues;
-                c_rows[i] = tap * b->c_tap + c * b->c_step;
+    for (int64_t i = 0; i < cpu_micro.rows; i++) {
+        a_rows[i] = i * job->plane;
+        c_rows[i] = i * row;
+    }
+    for (int64_t tile = 0; tile < tiles; tile++) {
+        const int64_t i = cpu_part(m, tiles, tile);
+        t.m = cpu_part(m, tiles, tile + 1) - i;
+        t.a = b->planes + i * job->plane;
+        for (int64_t c = b->n0; c < b->n1; c += cpu_micro.columns) {
+            const cpu_operand *panel = b->pairs + (c - b->n0) / cpu_micro.columns * job->panel;
+            t.n = cpu_min(cpu_micro.columns, b->n1 - c);
+            for (int64_t tap = 0; tap < job->n_taps; tap++) {
+                if (job->taps[tap].pack != pack) continue;
+                t.b = panel + (job->taps[tap].offset - job->packs[pack].lo) * cpu_micro.columns;
+                t.c = b->c + (b->m0 + i) * row + tap * job->channels + c;
+                cpu_micro.by_row(&t);
             }
-            cpu_micro.by_row(&t);
         }
     }
 }
 
-static void run_block(const weight_block *b) {
-    const weight_job *job = b->job;
-    const conv_shape *s = job->args->shape;
-    const int64_t step = s->flat ? 1 : s->stride[0] / job->row_unit;
-    cpu_step steps[BLOCK_UNITS * CPU_PRODUCTS];
-    int64_t units = 0, image, y, at = 0;
-    for (int64_t band = b->first; band < b->end; band++) {
-        const int64_t here = band_units(job, band, &image, &y);
-        copy_source(b, band, b->planes + (band - b->first) * job->band_step);
-        for (int64_t u = 0; u < here; u++, units++) {
-            const cpu_step row = {(band - b->first) * job->band_step + u * step * job->residues * job->columns,
-                                  units * job->grad_step, job->depth};
-            (void)cpu_product(steps + units * CPU_PRODUCTS, row, job->planes_low, job->pairs_low);
-        }
-    }
-    for (int64_t band = b->first; band < b->end; band++) {
-        copy_grad(b, band, at, units);
-        at += band_units(job, band, &image, &y);
-    }
-    block_tiles(b, steps, units);
-}
-
-/* dweight (groups, dst_c, taps * src_c) of c (taps, channels, dst_c of the task), a cache line at a time. */
-static void store_direct(const weight_block *b) {
-    const weight_job *job = b->job;
-    const conv_shape *s = job->args->shape;
-    const int64_t m = b->m1 - b->m0, row = job->taps * s->src_c;
-    for (int64_t tap = 0; tap < job->taps; tap++)
-        for (int64_t i0 = 0; i0 < m; i0 += REDUCE_ROWS) {
-            const float *from = b->c + tap * b->c_tap + i0 * b->c_step;
-            const int64_t rows = cpu_min(REDUCE_ROWS, m - i0);
-            float *to = job->args->dweight + b->group * job->group_floats + b->n0 * row + tap * s->src_c + b->m0 + i0;
-            for (int64_t j = 0; j < b->n1 - b->n0; j++, to += row)
-                for (int64_t i = 0; i < rows; i++) to[i] = from[i * b->c_step + j];
-        }
-}
-
-/* Task (chunk, group, part of the input channels, part of the output's). */
+/* Task (chunk, group, part of the output channels, part of the input's). */
 static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
     const weight_job *job = ctx;
     const conv_shape *s = job->args->shape;
     int64_t t = (int64_t)task;
     const int64_t n_part = t % job->n_parts, m_part = t / job->n_parts % job->m_parts;
     t /= job->n_parts * job->m_parts;
-    const int64_t chunk = t / s->groups, panels = cpu_panels(s->dst_c), bands = job->images * job->bands;
-    const int64_t end = cpu_part(bands, job->chunks, chunk + 1);
+    const int64_t chunk = t / s->groups, panels = cpu_panels(job->channels);
     weight_block b = {.job = job, .group = t % s->groups};
-    b.m0 = cpu_part(s->src_c, job->m_parts, m_part);
-    b.m1 = cpu_part(s->src_c, job->m_parts, m_part + 1);
+    b.m0 = cpu_part(s->dst_c, job->m_parts, m_part);
+    b.m1 = cpu_part(s->dst_c, job->m_parts, m_part + 1);
     b.n0 = cpu_part(panels, job->n_parts, n_part) * cpu_micro.columns;
-    b.n1 = cpu_min(s->dst_c, cpu_part(panels, job->n_parts, n_part + 1) * cpu_micro.columns);
+    b.n1 = cpu_min(job->channels, cpu_part(panels, job->n_parts, n_part + 1) * cpu_micro.columns);
     b.planes = job->scratch + worker * job->scratch_elements;
     b.pairs = b.planes + CPU_PARTS * job->planes_low;
-    b.c_step = job->direct ? b.n1 - b.n0 : s->dst_c;
-    b.c_tap = (job->direct ? b.m1 - b.m0 : s->src_c) * b.c_step;
-    b.c = job->direct
-              ? job->partial + worker * job->partial_stride
-              : job->partial + chunk * job->partial_stride + b.group * job->group_floats + b.m0 * b.c_step + b.n0;
-    b.first = cpu_part(bands, job->chunks, chunk);
-    for (; b.first < end; b.first = b.end) {
-        b.end = cpu_min(end, b.first + job->block);
-        run_block(&b);
+    b.table = (const cpu_element **)(void *)(b.planes + job->table_at);
+    b.rows = (cpu_element *)(void *)(b.planes + job->rows_at);
+    b.c = job->chunks > 1 ? job->partial + chunk * job->partial_stride : job->args->dweight;
+    b.c += b.group * job->group_floats;
+    const int64_t end = cpu_part(job->units, job->chunks, chunk + 1);
+    for (int64_t unit = cpu_part(job->units, job->chunks, chunk); unit < end; unit += job->block) {
+        b.first = unit * UNIT;
+        b.n = cpu_min(job->block, end - unit) * UNIT;
+        transpose_grad(&b);
+        for (int64_t pack = 0; pack < job->n_packs; pack++) {
+            pack_source(&b, &job->packs[pack]);
+            pack_tiles(&b, pack);
+        }
         b.add = 1;
     }
     cpu_tiles_done();
-    if (!b.add) memset(b.c, 0, (size_t)(job->direct ? job->partial_stride : 0) * sizeof(float));
-    if (job->direct) store_direct(&b);
 }
 
-/* dweight (groups, dst_c, taps * src_c) = the sum of the chunks, which are (groups, taps * src_c, dst_c). */
+/* dweight = the sum of the chunks. */
 static void reduce_task(void *ctx, uint64_t task, uint32_t worker) {
     const weight_job *job = ctx;
-    const conv_shape *s = job->args->shape;
-    const int64_t rows = job->taps * s->src_c, tasks = cpu_ceil_div(rows, REDUCE_ROWS);
-    const int64_t group = (int64_t)task / tasks, i0 = (int64_t)task % tasks * REDUCE_ROWS;
-    const int64_t m = cpu_min(REDUCE_ROWS, rows - i0), at = group * job->group_floats;
-    double sum[REDUCE_ROWS][REDUCE_COLUMNS];
+    const int64_t all = job->args->shape->groups * job->group_floats, first = (int64_t)task * REDUCE_FLOATS;
+    const int64_t end = cpu_min(all, first + REDUCE_FLOATS);
+    double sum[REDUCE_SOME];
     (void)worker;
-    for (int64_t j0 = 0; j0 < s->dst_c; j0 += REDUCE_COLUMNS) {
-        const int64_t n = cpu_min(REDUCE_COLUMNS, s->dst_c - j0);
+    for (int64_t at = first; at < end; at += REDUCE_SOME) {
+        const int64_t n = cpu_min(REDUCE_SOME, end - at);
         memset(sum, 0, sizeof sum);
-        for (int64_t c = 0; c < job->chunks; c++)
-            for (int64_t i = 0; i < m; i++) {
-                const float *partial = job->partial + c * job->partial_stride + at + (i0 + i) * s->dst_c + j0;
-                for (int64_t j = 0; j < n; j++) sum[i][j] += (double)partial[j];
-            }
-        for (int64_t j = 0; j < n; j++)
-            for (int64_t i = 0; i < m; i++) job->args->dweight[at + (j0 + j) * rows + i0 + i] = (float)sum[i][j];
+        for (int64_t c = 0; c < job->chunks; c++) {
+            const float *partial = job->partial + c * job->partial_stride + at;
+            for (int64_t j = 0; j < n; j++) sum[j] += (double)partial[j];
+        }
+        for (int64_t j = 0; j < n; j++) job->args->dweight[at + j] = (float)sum[j];
     }
+}
+
+/* Bytes of the lists of taps and packs; of the chunks' sums. */
+static uint64_t list_bytes(const weight_job *job) {
+    return ((uint64_t)job->n_taps * (sizeof *job->taps + sizeof *job->packs) + 63) & ~UINT64_C(63);
+}
+static uint64_t partial_bytes(const weight_job *job) {
+    return job->chunks > 1 ? (uint64_t)(job->chunks * job->partial_stride) * sizeof(float) : 0;
 }
 
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers) {
     const conv_weight_args args = {.shape = shape};
     weight_job job;
     weight_plan(&job, &args);
-    return (uint64_t)((job.direct ? (int64_t)n_workers : job.chunks) * job.partial_stride) * sizeof(float) +
-           (uint64_t)job.scratch_elements * n_workers * sizeof(uint16_t);
+    return partial_bytes(&job) + list_bytes(&job) + (uint64_t)job.scratch_elements * n_workers * sizeof(cpu_operand);
 }
 
 void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace) {
     const conv_shape *s = args->shape;
     weight_job job;
     weight_plan(&job, args);
+    if (job.units == 0) {
+        memset(args->dweight, 0, (size_t)(s->groups * job.group_floats) * sizeof *args->dweight);
+        return;
+    }
+    unsigned char *lists = (unsigned char *)workspace + partial_bytes(&job);
     job.partial = workspace;
-    job.scratch =
-        (uint16_t *)(void *)(job.partial + (job.direct ? (int64_t)pool->n_workers : job.chunks) * job.partial_stride);
+    job.packs = (weight_pack *)(void *)lists;
+    job.taps = (weight_tap *)(void *)(job.packs + job.n_taps);
+    job.scratch = (cpu_operand *)(void *)(lists + list_bytes(&job));
+    list_taps(&job);
     pool->run(pool, (uint64_t)(job.chunks * s->groups * job.m_parts * job.n_parts), weight_task, &job);
-    if (!job.direct)
-        pool->run(pool, (uint64_t)(s->groups * cpu_ceil_div(job.taps * s->src_c, REDUCE_ROWS)), reduce_task, &job);
+    if (job.chunks > 1)
+        pool->run(pool, (uint64_t)cpu_ceil_div(s->groups * job.group_floats, REDUCE_FLOATS), reduce_task, &job);
 }

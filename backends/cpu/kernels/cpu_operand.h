@@ -65,6 +65,18 @@ static inline void operand_pack(uint16_t *to, int64_t low, const cpu_element *fr
 #endif
 }
 
+/* A panel of columns from `at` on of rows that lie anywhere, an even number of them. */
+static inline void operand_pack_listed(uint16_t *to, int64_t low, const cpu_element *const *rows, int64_t at, int64_t k,
+                                       int64_t n) {
+#if CPU_LOW
+    (void)low;
+    cpu_bf16_pack_listed(to, rows, at, k, n);
+#else
+    cpu_high_pack_listed(to, rows, at, k, n);
+    cpu_low_pack_listed(to + low, rows, at, k, n);
+#endif
+}
+
 static inline void operand_transpose(uint16_t *to, int64_t low, int64_t to_step, const cpu_element *const *rows,
                                      int64_t n, int64_t columns) {
 #if CPU_LOW

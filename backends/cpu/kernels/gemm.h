@@ -131,6 +131,7 @@ typedef struct cpu_tile {
 typedef struct cpu_micro_table {
     int64_t rows, columns; /* of the largest tile */
     int64_t element;       /* bytes of an operand's element */
+    int64_t run;           /* rows of A that should be evenly spaced, in each half of a tile; 0: it does not matter */
     /* A_s[i,k] = a[steps[s].a + a_rows[i] + k]. */
     void (*by_row)(const cpu_tile *t);
     /* A_s[i,k] = a[steps[s].a + i + k * a_k]: a transposed operand. Not in bf16, where pairs of k lie together. */

@@ -348,4 +348,4 @@ static void by_row(const cpu_tile *t) {
 }
 
 const cpu_micro_table cpu_micro = {
-    2 * HALF, 2 * HALF, sizeof(uint16_t), by_row, NULL, cpu_high_pack_transposed, cpu_high_pack_rows, done};
+    2 * HALF, 2 * HALF, sizeof(uint16_t), HALF, by_row, NULL, cpu_high_pack_transposed, cpu_high_pack_rows, done};

@@ -25,5 +25,5 @@ static void by_column(const cpu_tile *t) {
     tile_of[1][t->n > VEC][t->m - 1](t);
 }
 
-const cpu_micro_table cpu_micro = {6,   2 * VEC, sizeof(float), by_row, by_column, cpu_pack_transposed, cpu_pack_rows,
-                                   NULL};
+const cpu_micro_table cpu_micro = {
+    6, 2 * VEC, sizeof(float), 0, by_row, by_column, cpu_pack_transposed, cpu_pack_rows, NULL};

@@ -127,4 +127,4 @@ static void by_row(const cpu_tile *t) {
 }
 
 const cpu_micro_table cpu_micro = {
-    14, 2 * LANES, sizeof(uint16_t), by_row, NULL, cpu_high_pack_transposed, cpu_high_pack_rows, NULL};
+    14, 2 * LANES, sizeof(uint16_t), 0, by_row, NULL, cpu_high_pack_transposed, cpu_high_pack_rows, NULL};

@@ -103,6 +103,11 @@ TILE_INLINE void pack_rows_of(uint16_t *to, const void *from, int64_t from_step,
     }
 }
 
+TILE_INLINE void pack_listed_of(uint16_t *to, const void *const *rows, int64_t at, int64_t k, int64_t n, part p) {
+    for (int64_t c = 0; c < k; c += CPU_PAIR, to += CPU_PAIR * 2 * LANES)
+        store_pairs(to, load32(rows[c], at, n, p), load32(rows[c + 1], at, n, p));
+}
+
 TILE_INLINE void pack_transposed_of(uint16_t *to, const void *from, int64_t from_step, int64_t k, int64_t n, part p) {
     const int64_t width = CPU_PAIR * 2 * LANES;
     for (int64_t c = 0; c < k; c += 32)
@@ -147,6 +152,9 @@ void cpu_bf16_transpose(uint16_t *to, int64_t to_step, const uint16_t *const *ro
 void cpu_bf16_pack_rows(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n) {
     pack_rows_of(to, from, from_step, k, n, BF16);
 }
+void cpu_bf16_pack_listed(uint16_t *to, const uint16_t *const *rows, int64_t at, int64_t k, int64_t n) {
+    pack_listed_of(to, (const void *const *)rows, at, k, n, BF16);
+}
 void cpu_bf16_pack_transposed(uint16_t *to, const uint16_t *from, int64_t from_step, int64_t k, int64_t n) {
     pack_transposed_of(to, from, from_step, k, n, BF16);
 }
@@ -156,6 +164,9 @@ void cpu_high_transpose(uint16_t *to, int64_t to_step, const float *const *rows,
 }
 void cpu_high_pack_rows(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n) {
     pack_rows_of(to, from, from_step, k, n, HIGH);
+}
+void cpu_high_pack_listed(uint16_t *to, const float *const *rows, int64_t at, int64_t k, int64_t n) {
+    pack_listed_of(to, (const void *const *)rows, at, k, n, HIGH);
 }
 void cpu_high_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n) {
     pack_transposed_of(to, from, from_step, k, n, HIGH);
@@ -169,6 +180,9 @@ void cpu_low_transpose(uint16_t *to, int64_t to_step, const float *const *rows, 
 }
 void cpu_low_pack_rows(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n) {
     pack_rows_of(to, from, from_step, k, n, LOW);
+}
+void cpu_low_pack_listed(uint16_t *to, const float *const *rows, int64_t at, int64_t k, int64_t n) {
+    pack_listed_of(to, (const void *const *)rows, at, k, n, LOW);
 }
 void cpu_low_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n) {
     pack_transposed_of(to, from, from_step, k, n, LOW);
