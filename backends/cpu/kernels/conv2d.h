@@ -24,6 +24,9 @@
  * more. */
 #define CONV_STEPS_KEPT 128
 
+/* Panels of weights that a tile of pixels meets before the next tile, at most. */
+#define CONV_PANELS_AT_ONCE 16
+
 /*
  * One axis of one phase. Grid point i is the destination's row dst_off + i * dst_step; its tap a is the source's row
  * i * src_step + base + a * inc, times the kernel's row tap0 + a * tap_step. inc > 0.
@@ -94,6 +97,7 @@ typedef struct conv_job {
     int64_t block_c, blocks; /* source channels that are summed at once, and how many times that is */
     int64_t images, rows;    /* of a task, on the grid of a phase */
     int64_t part_panels;     /* of a task */
+    int64_t panels_at_once;  /* that a tile of pixels meets */
     int64_t image_parts, row_parts, panel_parts;
     int64_t pixel;          /* elements of a scratch pixel */
     int64_t spread;         /* 1: pixels are copied, as they lie badly in the cache */

@@ -2,8 +2,9 @@
  * Convolution forward and backward-input by tiles (see conv2d.h). A task is a phase, a range of images, a range of grid
  * rows and a range of panels of destination channels. Within it the source's channels go block by block; each block is
  * brought into scratch where it has to be, and then every panel of weights, which stays in the second-level cache,
- * meets every tile of pixels. Tiles run over the images of the task, so that rows of 7 pixels fill tiles of 14, and yet
- * all pixels of a tile stand in the same row of their pictures: what that row's taps would read outside is left out.
+ * meets every tile of pixels; or several panels, where they fit, meet a tile before the next. Tiles run over the images
+ * of the task, so that rows of 7 pixels fill tiles of 14, and yet all pixels of a tile stand in the same row of their
+ * pictures: what that row's taps would read outside is left out.
  */
 #include "conv2d.h"
 #include "cpu_operand.h"
@@ -134,9 +135,32 @@ static int64_t tile_pixels(const gather_view *v, int64_t first, int64_t pixels) 
     return cpu_min(cpu_ceil_div(even, cpu_tiles(even)), even - first % even);
 }
 
-/* One grid row of all images of the task, one panel. `end`: NULL where this is not the last of its sums, or there is no
- * epilogue. */
-static void row_tiles(const gather_view *v, int64_t i, int64_t panel, panel_end *end, const cpu_tile *like) {
+/* Some panels of the destination's channels, with their epilogues. */
+typedef struct gather_panels {
+    int64_t first, n;
+    panel_end ends[CONV_PANELS_AT_ONCE]; /* where there is an epilogue */
+} gather_panels;
+
+/* A tile of pixels and each of the panels; `at`: the first panel's first channel of the tile's pixels. */
+static void tile_panels(const gather_view *v, gather_panels *p, int last, cpu_element *at, cpu_tile *t) {
+    const conv_shape *s = &v->job->shape;
+    const int64_t width = cpu_micro.columns, weights = cpu_depth(s->src_c) * v->h.taps * v->w.taps * width;
+    const cpu_operand *weight = v->weight + v->channel * v->h.taps * v->w.taps * width;
+    for (int64_t i = 0; i < p->n; i++) {
+        const int64_t panel = p->first + i;
+        t->b = weight + panel * weights;
+        t->c = at + i * width;
+        t->init = v->bias ? v->bias + panel * width : NULL;
+        t->n = cpu_min(width, s->dst_c - panel * width);
+        if (last)
+            conv_finish_tile(&p->ends[i].finish, t, p->ends[i].sums);
+        else
+            cpu_micro.by_row(t);
+    }
+}
+
+/* One grid row of all images of the task. `last`: of its sums, and there is an epilogue. */
+static void row_tiles(const gather_view *v, int64_t i, gather_panels *panels, int last, const cpu_tile *like) {
     const conv_shape *s = &v->job->shape;
     const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
@@ -145,8 +169,7 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, panel_end 
     t.a = v->at + (i - v->row0) * v->row_step;
     cpu_element *c = v->dst + v->image0 * image +
                      ((v->h.dst_off + i * v->h.dst_step) * s->dst_size[1] + v->w.dst_off) * dst_c +
-                     panel * cpu_micro.columns;
-    t.c = c;
+                     panels->first * cpu_micro.columns;
     t.a_rows = a_rows;
     t.c_rows = c_rows;
     for (int64_t first = 0; first < pixels; first += t.m) {
@@ -159,47 +182,40 @@ static void row_tiles(const gather_view *v, int64_t i, int64_t panel, panel_end 
                 n++;
             }
         }
-        if (end)
-            conv_finish_tile(&end->finish, &t, end->sums);
-        else
-            cpu_micro.by_row(&t);
+        tile_panels(v, panels, last, c, &t);
     }
 }
 
-static void panel_end_of(panel_end *end, const gather_view *v, int64_t panel, int64_t n) {
+static void panel_end_of(panel_end *end, const gather_view *v, int64_t panel) {
+    const conv_shape *s = &v->job->shape;
     const int64_t first = panel * cpu_micro.columns;
-    conv_finish_of(&end->finish, v->job, v->group * v->job->shape.dst_c + first, n);
+    conv_finish_of(&end->finish, v->job, v->group * s->dst_c + first, cpu_min(cpu_micro.columns, s->dst_c - first));
     end->sums = v->moments ? &end->all : NULL;
     if (v->moments) end->all = (conv_sums){.moments = v->moments + first, .step = conv_moments_step(v->job)};
 }
 
-/* Every tile of one panel, for one block of source channels. */
-static void panel_tiles(const gather_view *v, int64_t panel) {
+/* Every tile of some panels, for one block of source channels. */
+static void panels_tiles(const gather_view *v, gather_panels *panels) {
     const conv_shape *s = &v->job->shape;
-    const int64_t width = cpu_micro.columns, taps = v->h.taps * v->w.taps;
+    const int64_t taps = v->h.taps * v->w.taps;
+    const int last_block = v->channel + v->channels == s->src_c;
     cpu_step steps[CONV_STEPS_KEPT];
-    cpu_tile t = {.b = v->weight + (panel * cpu_depth(s->src_c) + v->channel) * taps * width,
-                  .steps = steps,
-                  .init = v->bias ? v->bias + panel * width : NULL,
-                  .a_k = 1,
-                  .b_k = width,
-                  .n = cpu_min(width, s->dst_c - panel * width),
-                  .c_float = !CPU_LOW};
-    panel_end end;
-    if (v->job->epilogue) panel_end_of(&end, v, panel, t.n);
+    cpu_tile t = {.steps = steps, .a_k = 1, .b_k = cpu_micro.columns, .c_float = !CPU_LOW};
+    for (int64_t i = 0; v->job->epilogue && i < panels->n; i++) panel_end_of(&panels->ends[i], v, panels->first + i);
     for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
         int64_t tap = 0;
         t.add = v->channel > 0;
         do {
             t.n_steps = row_steps(v, i, &tap, steps);
-            const int last = v->job->epilogue && tap >= taps && v->channel + v->channels == s->src_c;
+            const int last = v->job->epilogue && tap >= taps && last_block;
             t.stream =
                 v->image0 + v->images <= v->job->stream && (!t.add || last) && tap >= taps && v->channels == s->src_c;
-            if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panel, last ? &end : NULL, &t);
+            if (t.n_steps > 0 || !t.add || last) row_tiles(v, i, panels, last, &t);
             t.add = 1;
         } while (tap < taps);
     }
-    if (v->job->epilogue && end.sums && v->channel + v->channels == s->src_c) conv_sums_close(end.sums);
+    for (int64_t i = 0; v->job->epilogue && last_block && i < panels->n; i++)
+        if (panels->ends[i].sums) conv_sums_close(panels->ends[i].sums);
 }
 
 static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
@@ -229,6 +245,7 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     v.inside = !job->spread && conv_axis_inside(&v.h, s->src_size[0]) && conv_axis_inside(&v.w, s->src_size[1]);
     const int64_t end = cpu_part(job->panels, job->panel_parts, part + 1);
     const int empty = v.h.taps == 0 || v.w.taps == 0;
+    gather_panels p;
     for (; v.channel < s->src_c; v.channel += job->block_c) {
         v.channels = cpu_min(job->block_c, s->src_c - v.channel);
         v.depth = cpu_depth(v.channels);
@@ -236,8 +253,10 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
             view_in_place(&v);
         else
             view_copy(&v, job->scratch + worker * job->scratch_floats);
-        for (int64_t panel = cpu_part(job->panels, job->panel_parts, part); panel < end; panel++)
-            panel_tiles(&v, panel);
+        for (p.first = cpu_part(job->panels, job->panel_parts, part); p.first < end; p.first += p.n) {
+            p.n = cpu_min(job->panels_at_once, end - p.first);
+            panels_tiles(&v, &p);
+        }
     }
     cpu_tiles_done();
     if (job->stream) cpu_stream_end();

@@ -5,6 +5,9 @@
 #define PANEL_FLOATS 65536
 #define SOURCE_FLOATS ((CPU_AMX ? 3 : 1) * 81920 * 4 / (CPU_PARTS * (int64_t)sizeof(cpu_operand)))
 #define BLOCK_CHANNELS 512
+/* Weights that stay in a second-level cache while pixels pass by, of several panels. AMX is through with a panel before
+ * the next tile of pixels could be fetched, so that a tile meets as many as there is room for. */
+#define PASSED_ELEMENTS (CPU_AMX ? 524288 : 0)
 #define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_operand))
 /* AMX multiplies so fast that the weights, which every task reads, have to meet more pixels. Its processors have 2 MiB.
  */
@@ -101,6 +104,10 @@ static void plan_parts(conv_job *job, const plan_sizes *z) {
     }
 }
 
+static int64_t line_up(int64_t elements) {
+    return cpu_ceil_div(elements, CPU_LINE_ELEMENTS) * CPU_LINE_ELEMENTS;
+}
+
 void conv_job_plan(conv_job *job) {
     const conv_shape *shape = &job->shape;
     plan_sizes z;
@@ -120,11 +127,13 @@ void conv_job_plan(conv_job *job) {
                   shape->groups * shape->src_c * step * (int64_t)sizeof(cpu_element) % BAD_STEP == 0;
     job->spread = job->spread || cpu_depth(shape->src_c) != shape->src_c || CPU_PARTS > 1;
     plan_parts(job, &z);
-    job->packed_low = cpu_line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);
+    const int64_t panel = CPU_PARTS * taps * cpu_depth(shape->src_c) * cpu_micro.columns;
+    job->panels_at_once = cpu_max(1, cpu_min(CONV_PANELS_AT_ONCE, PASSED_ELEMENTS / cpu_max(1, panel)));
+    job->packed_low = line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);
     job->packed_floats = CPU_PARTS * job->packed_low;
     if (z.padded || job->spread) {
         const int64_t rows = extent_of(shape, 0, job->rows);
-        job->scratch_low = cpu_line_up(job->images * rows * z.extent[1] * job->pixel);
+        job->scratch_low = line_up(job->images * rows * z.extent[1] * job->pixel);
         job->scratch_floats = CPU_PARTS * job->scratch_low;
     }
 }
