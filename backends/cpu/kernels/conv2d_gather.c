@@ -218,6 +218,19 @@ static void panels_tiles(const gather_view *v, gather_panels *panels) {
         if (panels->ends[i].sums) conv_sums_close(panels->ends[i].sums);
 }
 
+/* Pixels that no tap reaches: between the strides of a transposed 1x1. */
+static void zero_pixels(const gather_view *v, int64_t first, int64_t end) {
+    const conv_shape *s = &v->job->shape;
+    const int64_t pixel = s->groups * s->dst_c, from = first * cpu_micro.columns;
+    const size_t bytes = (size_t)(cpu_min(s->dst_c, end * cpu_micro.columns) - from) * sizeof *v->dst;
+    for (int64_t n = v->image0; n < v->image0 + v->images; n++)
+        for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
+            const int64_t row = (n * s->dst_size[0] + v->h.dst_off + i * v->h.dst_step) * s->dst_size[1] + v->w.dst_off;
+            cpu_element *to = v->dst + row * pixel + from;
+            for (int64_t j = 0; j < v->w.grid; j++) memset(to + j * v->w.dst_step * pixel, 0, bytes);
+        }
+}
+
 static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     const conv_job *job = ctx;
     const conv_shape *s = &job->shape;
@@ -246,6 +259,10 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t end = cpu_part(job->panels, job->panel_parts, part + 1);
     const int empty = v.h.taps == 0 || v.w.taps == 0;
     gather_panels p;
+    if (empty && !job->bias && !job->epilogue) {
+        zero_pixels(&v, cpu_part(job->panels, job->panel_parts, part), end);
+        return;
+    }
     for (; v.channel < s->src_c; v.channel += job->block_c) {
         v.channels = cpu_min(job->block_c, s->src_c - v.channel);
         v.depth = cpu_depth(v.channels);

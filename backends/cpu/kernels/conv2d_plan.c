@@ -5,9 +5,10 @@
 #define PANEL_FLOATS 65536
 #define SOURCE_FLOATS ((CPU_AMX ? 3 : 1) * 81920 * 4 / (CPU_PARTS * (int64_t)sizeof(cpu_operand)))
 #define BLOCK_CHANNELS 512
-/* Weights that stay in a second-level cache while pixels pass by, of several panels. AMX is through with a panel before
- * the next tile of pixels could be fetched, so that a tile meets as many as there is room for. */
-#define PASSED_ELEMENTS (CPU_AMX ? 524288 : 0)
+/* Weights that stay in a second-level cache while pixels pass by, of several panels: a tile of pixels meets all of
+ * them, and a pixel's results are written together. AMX is also through with a panel before more pixels could be
+ * fetched. */
+#define PASSED_BYTES (CPU_AMX ? 1048576 : 196608)
 #define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_operand))
 /* AMX multiplies so fast that the weights, which every task reads, have to meet more pixels. Its processors have 2 MiB.
  */
@@ -127,8 +128,8 @@ void conv_job_plan(conv_job *job) {
                   shape->groups * shape->src_c * step * (int64_t)sizeof(cpu_element) % BAD_STEP == 0;
     job->spread = job->spread || cpu_depth(shape->src_c) != shape->src_c || CPU_PARTS > 1;
     plan_parts(job, &z);
-    const int64_t panel = CPU_PARTS * taps * cpu_depth(shape->src_c) * cpu_micro.columns;
-    job->panels_at_once = cpu_max(1, cpu_min(CONV_PANELS_AT_ONCE, PASSED_ELEMENTS / cpu_max(1, panel)));
+    const int64_t panel = CPU_PARTS * taps * cpu_depth(shape->src_c) * cpu_micro.columns * cpu_micro.element;
+    job->panels_at_once = cpu_max(1, cpu_min(CONV_PANELS_AT_ONCE, PASSED_BYTES / cpu_max(1, panel)));
     job->packed_low = line_up(shape->groups * job->panels * taps * cpu_depth(shape->src_c) * cpu_micro.columns);
     job->packed_floats = CPU_PARTS * job->packed_low;
     if (z.padded || job->spread) {

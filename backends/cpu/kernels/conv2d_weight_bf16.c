@@ -359,10 +359,12 @@ static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
     b.rows = (cpu_element *)(void *)(b.planes + job->rows_at);
     b.c = job->chunks > 1 ? job->partial + chunk * job->partial_stride : job->args->dweight;
     b.c += b.group * job->group_floats;
-    const int64_t end = cpu_part(job->units, job->chunks, chunk + 1);
-    for (int64_t unit = cpu_part(job->units, job->chunks, chunk); unit < end; unit += job->block) {
-        b.first = unit * UNIT;
-        b.n = cpu_min(job->block, end - unit) * UNIT;
+    const int64_t unit0 = cpu_part(job->units, job->chunks, chunk);
+    const int64_t units = cpu_part(job->units, job->chunks, chunk + 1) - unit0,
+                  blocks = cpu_ceil_div(units, job->block);
+    for (int64_t block = 0; block < blocks; block++) {
+        b.first = (unit0 + cpu_part(units, blocks, block)) * UNIT;
+        b.n = (unit0 + cpu_part(units, blocks, block + 1)) * UNIT - b.first;
         transpose_grad(&b);
         for (int64_t pack = 0; pack < job->n_packs; pack++) {
             pack_source(&b, &job->packs[pack]);
