@@ -8,7 +8,7 @@
 /* Weights that stay in a second-level cache while pixels pass by, of several panels: a tile of pixels meets all of
  * them, and a pixel's results are written together. AMX is also through with a panel before more pixels could be
  * fetched. */
-#define PASSED_BYTES (CPU_AMX ? 1048576 : 196608)
+#define PASSED_BYTES (CPU_AMX ? 524288 : 196608)
 #define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_operand))
 /* AMX multiplies so fast that the weights, which every task reads, have to meet more pixels. Its processors have 2 MiB.
  */

@@ -20,8 +20,7 @@ static inline void operand_set(cpu_operand *to, int64_t low, float x) {
 /* to[j] = from[j] */
 static inline void operand_copy(cpu_operand *to, int64_t low, const cpu_element *from, int64_t n) {
 #if CPU_PARTS > 1
-    cpu_high_copy(to, from, n);
-    cpu_low_copy(to + low, from, n);
+    cpu_split_copy(to, to + low, from, n);
 #else
     (void)low;
     memcpy(to, from, (size_t)n * sizeof *to);

@@ -30,6 +30,8 @@ void cpu_low_transpose(uint16_t *to, int64_t to_step, const float *const *rows, 
 void cpu_low_pack_rows(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
 void cpu_low_pack_listed(uint16_t *to, const float *const *rows, int64_t at, int64_t k, int64_t n);
 void cpu_low_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n);
-void cpu_low_copy(uint16_t *to, const float *from, int64_t n);
+
+/* Both parts at once. */
+void cpu_split_copy(uint16_t *high, uint16_t *low, const float *from, int64_t n);
 
 #endif

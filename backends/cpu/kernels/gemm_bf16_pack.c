@@ -142,8 +142,15 @@ TILE_INLINE void transpose_of(uint16_t *to, int64_t to_step, const void *const *
     }
 }
 
-TILE_INLINE void copy_of(uint16_t *to, const float *from, int64_t n, part p) {
-    for (int64_t j = 0; j < n; j += 32) _mm512_mask_storeu_epi16(to + j, first_bits(n - j), load32(from, j, n - j, p));
+/* 32 numbers from `from` on, those outside of the mask 0, in two parts. */
+TILE_INLINE void split32(__m512i *high, __m512i *low, const float *from, uint32_t mask) {
+    const __m512 first = _mm512_maskz_loadu_ps((__mmask16)mask, from);
+    const __m512 second = mask >> 16 ? _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), from + 16) : _mm512_setzero_ps();
+    *high = (__m512i)_mm512_cvtne2ps_pbh(second, first);
+    const __m512i a = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(*high)), 16);
+    const __m512i b = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(*high, 1)), 16);
+    *low = (__m512i)_mm512_cvtne2ps_pbh(_mm512_sub_ps(second, _mm512_castsi512_ps(b)),
+                                        _mm512_sub_ps(first, _mm512_castsi512_ps(a)));
 }
 
 void cpu_bf16_transpose(uint16_t *to, int64_t to_step, const uint16_t *const *rows, int64_t n, int64_t columns) {
@@ -172,7 +179,8 @@ void cpu_high_pack_transposed(uint16_t *to, const float *from, int64_t from_step
     pack_transposed_of(to, from, from_step, k, n, HIGH);
 }
 void cpu_high_copy(uint16_t *to, const float *from, int64_t n) {
-    copy_of(to, from, n, HIGH);
+    for (int64_t j = 0; j < n; j += 32)
+        _mm512_mask_storeu_epi16(to + j, first_bits(n - j), load32(from, j, n - j, HIGH));
 }
 
 void cpu_low_transpose(uint16_t *to, int64_t to_step, const float *const *rows, int64_t n, int64_t columns) {
@@ -187,6 +195,16 @@ void cpu_low_pack_listed(uint16_t *to, const float *const *rows, int64_t at, int
 void cpu_low_pack_transposed(uint16_t *to, const float *from, int64_t from_step, int64_t k, int64_t n) {
     pack_transposed_of(to, from, from_step, k, n, LOW);
 }
-void cpu_low_copy(uint16_t *to, const float *from, int64_t n) {
-    copy_of(to, from, n, LOW);
+void cpu_split_copy(uint16_t *high, uint16_t *low, const float *from, int64_t n) {
+    __m512i h, l;
+    int64_t j = 0;
+    for (; j + 32 <= n; j += 32) {
+        split32(&h, &l, from + j, 0xFFFFFFFFu);
+        _mm512_storeu_si512(high + j, h);
+        _mm512_storeu_si512(low + j, l);
+    }
+    if (j == n) return;
+    split32(&h, &l, from + j, first_bits(n - j));
+    _mm512_mask_storeu_epi16(high + j, first_bits(n - j), h);
+    _mm512_mask_storeu_epi16(low + j, first_bits(n - j), l);
 }
