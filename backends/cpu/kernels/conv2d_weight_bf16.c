@@ -19,11 +19,13 @@
 #define TASKS_WANTED 16
 #define CHUNKS_MAX 32
 #define CHUNK_PIXELS 256
-#define PARTIAL_FLOATS 1572864                                   /* of all chunks together, about */
-#define PART_CHANNELS (CPU_AMX ? 512 : 256)                      /* of a task, at most, */
-#define PART_FLOATS (CPU_AMX ? 262144 : 589824)                  /* and its sums, which every block reads and writes */
-#define PART_LEAST 64                                            /* channels that sums are not cut below */
-#define BLOCK_ELEMENTS ((CPU_AMX ? 524288 : 229376) / CPU_PARTS) /* of both operands */
+#define PARTIAL_FLOATS 1572864                  /* of all chunks together, about */
+#define PART_CHANNELS (CPU_AMX ? 512 : 256)     /* of a task, at most, */
+#define PART_FLOATS (CPU_AMX ? 262144 : 589824) /* and its sums, which every block reads and writes */
+#define PART_LEAST 64                           /* channels that sums are not cut below */
+#ifndef BLOCK_ELEMENTS                          /* both operands of a block; tests have many small blocks */
+#define BLOCK_ELEMENTS ((CPU_AMX ? 524288 : 229376) / CPU_PARTS)
+#endif
 #define BLOCK_UNITS 128
 #define UNIT CPU_TRANSPOSE_ROWS /* positions */
 #define JOIN_CHANNELS 32        /* fewer channels are joined */
@@ -125,7 +127,8 @@ static void list_taps(weight_job *job) {
 
 /* ---- plan ---- */
 
-static void plan_positions(weight_job *job) {
+/* `shared`: with gaps, where they are no more than the pixels. */
+static void plan_positions(weight_job *job, int shared) {
     const conv_shape *s = job->args->shape;
     weight_axis *h = &job->axis[0], *w = &job->axis[1];
     job->joined = s->kernel[1] > 1 && s->src_c < JOIN_CHANNELS && s->groups == 1 && s->dilation[1] == 1;
@@ -134,7 +137,7 @@ static void plan_positions(weight_job *job) {
     axis_plan(w, s, 1, job->joined ? 1 : s->kernel[1]);
     if (job->joined) w->lo = w->hi = w->gap = 0; /* rows have their padding */
     job->n_taps = h->taps * w->taps;
-    job->shared = (h->points + h->gap) * (w->points + w->gap) <= 2 * h->points * w->points;
+    job->shared = shared && (h->points + h->gap) * (w->points + w->gap) <= 2 * h->points * w->points;
     if (!job->shared) h->lo = h->hi = h->gap = w->lo = w->hi = w->gap = 0;
     job->pitch = w->points + w->gap;
     job->image = (h->points + h->gap) * job->pitch;
@@ -170,18 +173,31 @@ static int64_t odd_lines(int64_t elements) {
     return (lines | 1) * 32;
 }
 
+/* Input channels of a task, in whole panels. */
+static int64_t columns_of(const weight_job *job) {
+    return cpu_ceil_div(cpu_panels(job->channels), job->n_parts) * cpu_micro.columns;
+}
+
+/* Positions of a pack beyond those of a block, at most, and one. */
+static int64_t span_of(const weight_job *job) {
+    const weight_axis *h = &job->axis[0], *w = &job->axis[1];
+    return (h->hi - h->lo) * job->pitch + w->hi - w->lo + 1;
+}
+
 static void weight_plan(weight_job *job, const conv_weight_args *args) {
     const conv_shape *s = args->shape;
     memset(job, 0, sizeof *job);
     job->args = args;
-    plan_positions(job);
+    plan_positions(job, 1);
     job->group_floats = s->dst_c * job->n_taps * job->channels;
     job->partial_stride = cpu_line_up(s->groups * job->group_floats);
     plan_parts(job);
-    const weight_axis *h = &job->axis[0], *w = &job->axis[1];
-    const int64_t m = cpu_ceil_div(s->dst_c, job->m_parts);
-    const int64_t n = cpu_ceil_div(cpu_panels(job->channels), job->n_parts) * cpu_micro.columns;
-    const int64_t span = (h->hi - h->lo) * job->pitch + w->hi - w->lo + 1;
+    if (span_of(job) * columns_of(job) >
+        BLOCK_ELEMENTS / 2) { /* most of a block would be what the taps reach beyond it */
+        plan_positions(job, 0);
+        plan_parts(job);
+    }
+    const int64_t m = cpu_ceil_div(s->dst_c, job->m_parts), n = columns_of(job), span = span_of(job);
     job->block = cpu_max(1, cpu_min(BLOCK_UNITS, (BLOCK_ELEMENTS - span * n) / ((m + n) * UNIT)));
     job->block = cpu_min(job->block, cpu_max(1, cpu_ceil_div(job->units, job->chunks)));
     const int64_t most = job->block * UNIT + cpu_ceil_div(span, UNIT) * UNIT; /* positions of a pack */
@@ -193,6 +209,7 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     job->rows_at = job->table_at + cpu_line_up(most * (int64_t)(sizeof(void *) / sizeof(cpu_operand)));
     job->scratch_elements = job->rows_at;
     if (!job->joined) return;
+    const weight_axis *w = &job->axis[1];
     job->padded_row = ((w->points - 1) * w->stride + s->kernel[1]) * s->src_c;
     const int64_t rows = most / job->pitch + 2;
     const int64_t bytes = rows * job->padded_row * (int64_t)sizeof(cpu_element);
