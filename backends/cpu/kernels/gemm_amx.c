@@ -165,8 +165,8 @@ static void copy_b(amx_copy *to, const uint16_t *b, int64_t step, int64_t pairs)
 }
 
 /* A step's `k` elements from `a` and `b` on, in copies: of the rows, and of what is less than a chunk. */
-TILE_INLINE void add_copied(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k, int64_t first,
-                            int64_t chunk, int rows, int columns) {
+static __attribute__((noinline)) void add_copied(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
+                                                 int64_t first, int64_t chunk, int rows, int columns) {
     amx_copy copy;
     for (; k > 0; k -= chunk, a += chunk, b += chunk * t->b_k) {
         amx_chunk c = {copy.a[0], b, first * PAIRS_MAX * CPU_PAIR, sizeof copy.a[0], CPU_PAIR * t->b_k * 2};
@@ -182,33 +182,12 @@ TILE_INLINE void add_copied(const cpu_tile *t, const uint16_t *a, const uint16_t
     }
 }
 
-static __attribute__((noinline)) void add_copied_1x1(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
-                                                     int64_t first, int64_t chunk) {
-    add_copied(t, a, b, k, first, chunk, 1, 1);
-}
-static __attribute__((noinline)) void add_copied_1x2(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
-                                                     int64_t first, int64_t chunk) {
-    add_copied(t, a, b, k, first, chunk, 1, 2);
-}
-static __attribute__((noinline)) void add_copied_2x1(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
-                                                     int64_t first, int64_t chunk) {
-    add_copied(t, a, b, k, first, chunk, 2, 1);
-}
-static __attribute__((noinline)) void add_copied_2x2(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k,
-                                                     int64_t first, int64_t chunk) {
-    add_copied(t, a, b, k, first, chunk, 2, 2);
-}
-
-typedef void copied_fn(const cpu_tile *t, const uint16_t *a, const uint16_t *b, int64_t k, int64_t first,
-                       int64_t chunk);
-
 /* ---- the sums ---- */
 
 /* All steps. The loop over chunks writes nothing: a load that has the low 12 bits of its address in common with a store
  * not yet done waits for it, and a store is done only after all that is before it; registers would load one chunk at a
  * time. */
-TILE_INLINE void add_steps(const cpu_tile *t, const amx_rows half[2], int64_t pairs, copied_fn *copied, int rows,
-                           int columns) {
+TILE_INLINE void add_steps(const cpu_tile *t, const amx_rows half[2], int64_t pairs, int rows, int columns) {
     const int64_t size = pairs * CPU_PAIR, b_chunk = pairs * CPU_PAIR * t->b_k;
     const int even = half[0].even && (rows == 1 || half[1].even);
     amx_chunk c = {.a_second = rows > 1 ? half[1].at[0] - half[0].at[0] : 0,
@@ -220,7 +199,7 @@ TILE_INLINE void add_steps(const cpu_tile *t, const amx_rows half[2], int64_t pa
         c.a = a + half[0].at[0];
         c.b = b;
         for (; even && k >= size; k -= size, c.a += size, c.b += b_chunk) multiply(&c, rows, columns);
-        if (k > 0) copied(t, c.a - half[0].at[0], c.b, k, half[0].n, size);
+        if (k > 0) add_copied(t, c.a - half[0].at[0], c.b, k, half[0].n, size, rows, columns);
     }
 }
 
@@ -254,29 +233,28 @@ typedef struct amx_ends {
     int64_t from_step, to_step;
 } amx_ends;
 
-TILE_INLINE void sum(const cpu_tile *t, const amx_ends *e, const amx_rows half[2], copied_fn *copied, int rows,
-                     int columns) {
+TILE_INLINE void sum(const cpu_tile *t, const amx_ends *e, const amx_rows half[2], int rows, int columns) {
     const amx_shape shape = {{half[0].n, half[1].n}, chunk_pairs(t->n_steps ? t->steps[0].k : 1)};
     const int64_t first = half[0].n;
     configure(&shape);
     settle(e);
     start(e->from, e->from + first * e->from_step / (int64_t)sizeof *e->from, e->from_step, rows, columns);
-    add_steps(t, half, shape.pairs, copied, rows, columns);
+    add_steps(t, half, shape.pairs, rows, columns);
     take(e->to, e->to + first * e->to_step / (int64_t)sizeof *e->to, e->to_step, rows, columns);
     settle(e->to);
 }
 
 static void sum_1x1(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, add_copied_1x1, 1, 1);
+    sum(t, e, half, 1, 1);
 }
 static void sum_1x2(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, add_copied_1x2, 1, 2);
+    sum(t, e, half, 1, 2);
 }
 static void sum_2x1(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, add_copied_2x1, 2, 1);
+    sum(t, e, half, 2, 1);
 }
 static void sum_2x2(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, add_copied_2x2, 2, 2);
+    sum(t, e, half, 2, 2);
 }
 
 /* [registers of rows - 1][of columns - 1] */
