@@ -6,8 +6,7 @@
 #define SOURCE_FLOATS ((CPU_AMX ? 3 : 1) * 81920 * 4 / (CPU_PARTS * (int64_t)sizeof(cpu_operand)))
 #define BLOCK_CHANNELS 512
 /* Weights that stay in a second-level cache while pixels pass by, of several panels: a tile of pixels meets all of
- * them, and a pixel's results are written together. AMX is also through with a panel before more pixels could be
- * fetched. */
+ * them, and a pixel's results are written together. */
 #define PASSED_BYTES (CPU_AMX ? 524288 : 196608)
 #define CPU_LINE_ELEMENTS (64 / (int64_t)sizeof(cpu_operand))
 /* AMX multiplies so fast that the weights, which every task reads, have to meet more pixels. Its processors have 2 MiB.
@@ -18,8 +17,8 @@
 #define PIXELS_LEAST 28
 /* taps * destination channels of a task that copies its source: fewer would make the copy cost over a fiftieth. */
 #define COPY_PAYS 400
-/* Pixels that are a multiple of this apart (in bytes) compete for few sets of a first-level cache. AMX reads no pixel
- * twice from there. */
+/* Pixels that are a multiple of this apart (in bytes) compete for few sets of a first-level cache. By AMX, products
+ * took as long at any distance. */
 #define BAD_STEP 1024
 
 /* Largest of the phases. */

@@ -55,10 +55,10 @@ typedef struct weight_job {
     weight_pack *packs;
     cpu_operand *scratch;
     weight_axis axis[2];
-    int64_t joined, channels;                         /* 1: a row's taps are one; source channels of a tap */
-    int64_t shared;                                   /* 1: with gaps, packs are for several taps */
-    int64_t n_taps, n_packs, pitch, image, positions; /* positions of a row, of an image, of all */
-    int64_t units, block;                             /* of all positions; of a block, at most */
+    int64_t joined, channels;              /* 1: a row's taps are one; source channels of a tap */
+    int64_t shared;                        /* 1: with gaps, packs are for several taps */
+    int64_t n_taps, n_packs, pitch, image; /* positions of a row, of an image */
+    int64_t units, block;                  /* of all positions; of a block, at most */
     int64_t chunks, m_parts, n_parts;
     int64_t group_floats, partial_stride;
     int64_t plane, panel; /* elements of a transposed channel, of a panel of pairs */
@@ -141,8 +141,7 @@ static void plan_positions(weight_job *job, int shared) {
     if (!job->shared) h->lo = h->hi = h->gap = w->lo = w->hi = w->gap = 0;
     job->pitch = w->points + w->gap;
     job->image = (h->points + h->gap) * job->pitch;
-    job->positions = s->n * job->image;
-    job->units = cpu_ceil_div(job->positions, UNIT);
+    job->units = cpu_ceil_div(s->n * job->image, UNIT);
 }
 
 static void plan_parts(weight_job *job) {
@@ -192,8 +191,8 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     job->group_floats = s->dst_c * job->n_taps * job->channels;
     job->partial_stride = cpu_line_up(s->groups * job->group_floats);
     plan_parts(job);
-    if (span_of(job) * columns_of(job) >
-        BLOCK_ELEMENTS / 2) { /* most of a block would be what the taps reach beyond it */
+    /* Most of a block would be what the taps reach beyond it. */
+    if (span_of(job) * columns_of(job) > BLOCK_ELEMENTS / 2) {
         plan_positions(job, 0);
         plan_parts(job);
     }
@@ -287,12 +286,6 @@ static void list_positions(const weight_block *b, const weight_source *src, int6
     }
 }
 
-/* The `n` channels of a unit of positions come while the unit before is prepared: no processor sees 32 rows ahead. */
-static void fetch_unit(const weight_block *b, int64_t t, int64_t count, int64_t n) {
-    for (int64_t i = t; i < cpu_min(t + UNIT, count); i++)
-        for (int64_t c = 0; c < n; c += 64 / (int64_t)sizeof(cpu_element)) __builtin_prefetch(b->table[i] + c);
-}
-
 static void transpose_grad(const weight_block *b) {
     const weight_job *job = b->job;
     const conv_shape *s = job->args->shape;
@@ -303,10 +296,8 @@ static void transpose_grad(const weight_block *b) {
                                .pixel = s->groups * s->dst_c,
                                .channel = b->group * s->dst_c + b->m0};
     list_positions(b, &src, b->first, b->n);
-    for (int64_t t = 0; t < b->n; t += UNIT) {
-        fetch_unit(b, t + UNIT, b->n, b->m1 - b->m0);
+    for (int64_t t = 0; t < b->n; t += UNIT)
         operand_transpose(b->planes + t, job->planes_low, job->plane, b->table + t, UNIT, b->m1 - b->m0);
-    }
 }
 
 static void pack_source(const weight_block *b, const weight_pack *p) {
@@ -323,13 +314,11 @@ static void pack_source(const weight_block *b, const weight_pack *p) {
                                .channel = b->group * s->src_c + b->n0,
                                .padded = job->joined};
     list_positions(b, &src, b->first + p->lo, count);
-    for (int64_t t = 0; t < count; t += UNIT) {
-        fetch_unit(b, t + UNIT, count, b->n1 - b->n0);
+    for (int64_t t = 0; t < count; t += UNIT)
         for (int64_t c = b->n0; c < b->n1; c += cpu_micro.columns)
             operand_pack_listed(b->pairs + (c - b->n0) / cpu_micro.columns * job->panel + t * cpu_micro.columns,
                                 job->pairs_low, b->table + t, c - b->n0, cpu_min(UNIT, count - t),
                                 cpu_min(cpu_micro.columns, b->n1 - c));
-    }
 }
 
 /* Every tile of the taps of a pack. A tile's rows of A, and a panel, meet all of them before the next. */

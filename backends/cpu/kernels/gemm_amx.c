@@ -83,12 +83,11 @@ static void done(void) {
 
 /* ---- one call ---- */
 
-/* Rows of A that one register takes. */
-typedef struct amx_rows {
-    const int64_t *at; /* offsets of its rows */
-    int64_t n;
-    int even; /* 1: as far apart from each other as the tile's first two */
-} amx_rows;
+/* How a tile's rows of A fall to two registers. */
+typedef struct amx_split {
+    int64_t first, second; /* rows of each */
+    int even;              /* 1: within both they are as far apart as the tile's first two */
+} amx_split;
 
 /* Bit i: offset i + 1 does not follow offset i as the second follows the first. */
 static uint32_t breaks_of(const int64_t *at, int64_t n) {
@@ -102,15 +101,13 @@ static uint32_t breaks_of(const int64_t *at, int64_t n) {
     return breaks;
 }
 
-/* Two registers' rows: 16 and the rest; or split where even spacing ends, so that neither has to be copied. */
-static void split_rows(amx_rows half[2], const cpu_tile *t) {
+/* 16 rows and the rest; or split where even spacing ends, so that neither has to be copied. */
+static amx_split split_rows(const cpu_tile *t) {
     const uint32_t breaks = breaks_of(t->a_rows, t->m);
     int64_t first = cpu_min(HALF, t->m);
     if (breaks) first = cpu_min(first, __builtin_ctz(breaks) + 1);
     if (t->m - first > HALF) first = HALF;
-    const uint32_t within_first = (UINT32_C(1) << (first - 1)) - 1;
-    half[0] = (amx_rows){t->a_rows, first, !(breaks & within_first)};
-    half[1] = (amx_rows){t->a_rows + first, t->m - first, !(breaks >> first)};
+    return (amx_split){first, t->m - first, (breaks & ~(UINT32_C(1) << (first - 1))) == 0};
 }
 
 /* Pairs of a chunk: even parts of a step's k, where there are some that leave no rest. */
@@ -187,19 +184,17 @@ static __attribute__((noinline)) void add_copied(const cpu_tile *t, const uint16
 /* All steps. The loop over chunks writes nothing: a load that has the low 12 bits of its address in common with a store
  * not yet done waits for it, and a store is done only after all that is before it; registers would load one chunk at a
  * time. */
-TILE_INLINE void add_steps(const cpu_tile *t, const amx_rows half[2], int64_t pairs, int rows, int columns) {
+TILE_INLINE void add_steps(const cpu_tile *t, const amx_split *split, int64_t pairs, int rows, int columns) {
     const int64_t size = pairs * CPU_PAIR, b_chunk = pairs * CPU_PAIR * t->b_k;
-    const int even = half[0].even && (rows == 1 || half[1].even);
-    amx_chunk c = {.a_second = rows > 1 ? half[1].at[0] - half[0].at[0] : 0,
+    amx_chunk c = {.a_second = rows > 1 ? t->a_rows[split->first] - t->a_rows[0] : 0,
                    .a_step = t->m > 1 ? (t->a_rows[1] - t->a_rows[0]) * (int64_t)sizeof *c.a : 0,
                    .b_step = CPU_PAIR * t->b_k * (int64_t)sizeof *c.b};
     for (int64_t s = 0; s < t->n_steps; s++) {
-        const uint16_t *a = (const uint16_t *)t->a + t->steps[s].a, *b = (const uint16_t *)t->b + t->steps[s].b;
         int64_t k = t->steps[s].k;
-        c.a = a + half[0].at[0];
-        c.b = b;
-        for (; even && k >= size; k -= size, c.a += size, c.b += b_chunk) multiply(&c, rows, columns);
-        if (k > 0) add_copied(t, c.a - half[0].at[0], c.b, k, half[0].n, size, rows, columns);
+        c.a = (const uint16_t *)t->a + t->steps[s].a + t->a_rows[0];
+        c.b = (const uint16_t *)t->b + t->steps[s].b;
+        for (; split->even && k >= size; k -= size, c.a += size, c.b += b_chunk) multiply(&c, rows, columns);
+        if (k > 0) add_copied(t, c.a - t->a_rows[0], c.b, k, split->first, size, rows, columns);
     }
 }
 
@@ -233,32 +228,32 @@ typedef struct amx_ends {
     int64_t from_step, to_step;
 } amx_ends;
 
-TILE_INLINE void sum(const cpu_tile *t, const amx_ends *e, const amx_rows half[2], int rows, int columns) {
-    const amx_shape shape = {{half[0].n, half[1].n}, chunk_pairs(t->n_steps ? t->steps[0].k : 1)};
-    const int64_t first = half[0].n;
+TILE_INLINE void sum(const cpu_tile *t, const amx_ends *e, const amx_split *split, int rows, int columns) {
+    const amx_shape shape = {{split->first, split->second}, chunk_pairs(t->n_steps ? t->steps[0].k : 1)};
+    const int64_t first = split->first;
     configure(&shape);
     settle(e);
     start(e->from, e->from + first * e->from_step / (int64_t)sizeof *e->from, e->from_step, rows, columns);
-    add_steps(t, half, shape.pairs, rows, columns);
+    add_steps(t, split, shape.pairs, rows, columns);
     take(e->to, e->to + first * e->to_step / (int64_t)sizeof *e->to, e->to_step, rows, columns);
     settle(e->to);
 }
 
-static void sum_1x1(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, 1, 1);
+static void sum_1x1(const cpu_tile *t, const amx_ends *e, const amx_split *split) {
+    sum(t, e, split, 1, 1);
 }
-static void sum_1x2(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, 1, 2);
+static void sum_1x2(const cpu_tile *t, const amx_ends *e, const amx_split *split) {
+    sum(t, e, split, 1, 2);
 }
-static void sum_2x1(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, 2, 1);
+static void sum_2x1(const cpu_tile *t, const amx_ends *e, const amx_split *split) {
+    sum(t, e, split, 2, 1);
 }
-static void sum_2x2(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) {
-    sum(t, e, half, 2, 2);
+static void sum_2x2(const cpu_tile *t, const amx_ends *e, const amx_split *split) {
+    sum(t, e, split, 2, 2);
 }
 
 /* [registers of rows - 1][of columns - 1] */
-static void (*const sum_of[2][2])(const cpu_tile *t, const amx_ends *e, const amx_rows half[2]) = {
+static void (*const sum_of[2][2])(const cpu_tile *t, const amx_ends *e, const amx_split *split) = {
     {sum_1x1, sum_1x2},
     {sum_2x1, sum_2x2},
 };
@@ -302,8 +297,7 @@ static void by_row(const cpu_tile *t) {
     _Alignas(64) float sums[CPU_TILE_ROWS_MAX * CPU_TILE_COLUMNS_MAX], first[CPU_TILE_COLUMNS_MAX];
     const int in_place = c_in_place(t);
     amx_ends e = {NULL, sums, 0, sizeof first};
-    amx_rows half[2];
-    split_rows(half, t);
+    const amx_split split = split_rows(t);
     if (in_place) {
         e.to = (float *)t->c + t->c_rows[0];
         e.to_step = t->m > 1 ? (t->c_rows[1] - t->c_rows[0]) * (int64_t)sizeof *e.to : 0;
@@ -316,7 +310,7 @@ static void by_row(const cpu_tile *t) {
         memcpy(first, t->init, (size_t)t->n * sizeof *first);
         e.from = first;
     }
-    sum_of[half[1].n > 0][t->n > HALF](t, &e, half);
+    sum_of[split.second > 0][t->n > HALF](t, &e, &split);
     if (in_place) return;
     if (!t->c_float && t->n == 2 * HALF) {
         put_lines(t, sums);
