@@ -15,19 +15,17 @@ extern const cvr_kernel_desc *const conv_reference_kernels[CONV_OPS];
 extern const cvr_layer_desc *const conv_layers[CONV_LAYERS];
 
 /* The schema of cvr_conv2d_attrs, shared by ops and layers. */
-extern const cvr_attr_desc conv_stride, conv_padding, conv_dilation, conv_groups;
+extern const cvr_attr_desc conv_stride, conv_padding, conv_dilation, conv_groups, conv_input_size;
 
 /* The window of one axis (0: height, 1: width) of a kernel of that size. */
 static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_t kernel) {
     return (cvr_window){kernel, a->stride[axis], a->padding[axis], a->dilation[axis], 0};
 }
 
-/* Fused, by decomposition: conv_act.c */
-extern const cvr_op_desc conv_act_op;
-/* the same: conv_stats.c */
-extern const cvr_op_desc conv_stats_op;
-int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+/* Fused, by decomposition: conv_act.c, conv_stats.c, conv_norm.c */
+extern const cvr_op_desc conv_act_op, conv_stats_op, conv_norm_op;
 double conv_flops_by_output(const cvr_infer_args *a);
+double conv_flops_by_input(const cvr_infer_args *a);
 
 /* The attributes begin with cvr_conv2d_attrs. */
 int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);

@@ -47,17 +47,17 @@ const cvr_attr_desc conv_groups = {sizeof(cvr_attr_desc),
                                    1,
                                    SIZE_MAX_ATTR,
                                    "groups of channels that do not see each other"};
-static const cvr_attr_desc input_size = {sizeof(cvr_attr_desc),
-                                         "input_size",
-                                         CVR_ATTR_INT,
-                                         2,
-                                         CVR_ATTR_MIN,
-                                         0,
-                                         NULL,
-                                         NULL,
-                                         1,
-                                         0,
-                                         "height,width of the gradient that is made"};
+const cvr_attr_desc conv_input_size = {sizeof(cvr_attr_desc),
+                                       "input_size",
+                                       CVR_ATTR_INT,
+                                       2,
+                                       CVR_ATTR_MIN,
+                                       0,
+                                       NULL,
+                                       NULL,
+                                       1,
+                                       0,
+                                       "height,width of the gradient that is made"};
 static const cvr_attr_desc kernel_size = {
     sizeof(cvr_attr_desc),       "kernel_size", CVR_ATTR_INT, 2, CVR_ATTR_MIN, 0, NULL, NULL, 1, 0,
     "height,width of the kernel"};
@@ -75,7 +75,7 @@ static const cvr_attr_desc output_padding = {sizeof(cvr_attr_desc),
 
 static const cvr_attr_desc *const conv_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups};
 static const cvr_attr_desc *const backward_input_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups,
-                                                            &input_size};
+                                                            &conv_input_size};
 static const cvr_attr_desc *const backward_weight_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups,
                                                              &kernel_size};
 static const cvr_attr_desc *const transpose_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups,
@@ -127,7 +127,7 @@ double conv_flops_by_output(const cvr_infer_args *a) { /* conv2d, conv_transpose
     return gemm_flops(a->outputs[0], a->inputs[1]);
 }
 
-static double flops_by_input(const cvr_infer_args *a) { /* conv2d_backward_input, conv_transpose2d */
+double conv_flops_by_input(const cvr_infer_args *a) { /* conv2d_backward_input, conv_transpose2d */
     return gemm_flops(a->inputs[0], a->inputs[1]);
 }
 
@@ -167,7 +167,7 @@ static const cvr_op_desc backward_input = {.struct_size = sizeof(cvr_op_desc),
                                            .n_attrs = 5,
                                            .attrs = backward_input_attrs,
                                            .infer = conv2d_backward_input_infer,
-                                           .flops = flops_by_input,
+                                           .flops = conv_flops_by_input,
                                            .doc = "gradient of conv2d with respect to x, from grad and weight"};
 
 static const cvr_op_desc backward_weight = {.struct_size = sizeof(cvr_op_desc),
@@ -207,7 +207,7 @@ static const cvr_op_desc conv_transpose2d = {.struct_size = sizeof(cvr_op_desc),
                                              .optional = 4,
                                              .infer = conv_transpose2d_infer,
                                              .grad = conv_transpose2d_grad,
-                                             .flops = flops_by_input,
+                                             .flops = conv_flops_by_input,
                                              .doc = "conv2d's gradient with respect to its input, as a layer "
                                                     "(torch.nn.functional.conv_transpose2d)"};
 

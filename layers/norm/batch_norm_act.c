@@ -74,6 +74,33 @@ static int32_t act_again(const cvr_builder *b, cvr_decompose_args *a, cvr_error 
     return norm_batch_again(b, a, ((const cvr_batch_norm2d_act_attrs *)a->attrs)->activation, err);
 }
 
+/* x, grad, weight, mean, invstd, bias, y */
+static int32_t sums_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
+    int32_t status = norm_batch_backward_infer(a, err); /* of the inputs that it has too */
+    if (status == CVR_OK && a->n_inputs > 5)
+        status =
+            norm_check_vector("batch_norm2d_backward_sums", "the shift", a->inputs[5], a->inputs[0]->shape[1], err);
+    if (status == CVR_OK && a->n_inputs > 6 && a->inputs[6])
+        status = norm_check_like("batch_norm2d_backward_sums", a->inputs[0], a->inputs[6], err);
+    return status == CVR_OK ? check_activation("batch_norm2d_backward_sums", attrs->activation, err) : status;
+}
+
+/* x, g, weight, mean, invstd, dweight, dbias */
+static int32_t backward_apply_infer(const cvr_infer_args *a, cvr_error *err) {
+    int32_t status = norm_check_f32("batch_norm2d_backward_apply", a->inputs[0], err);
+    if (status == CVR_OK && a->inputs[0]->rank != 4)
+        status = cvr_fail(err, CVR_ERR_INVALID,
+                          "batch_norm2d_backward_apply: the input has %u axes; it must have 4 (N, C, H, W)",
+                          a->inputs[0]->rank);
+    if (status == CVR_OK) status = norm_check_like("batch_norm2d_backward_apply", a->inputs[0], a->inputs[1], err);
+    for (uint32_t i = 2; i < 7 && status == CVR_OK; i++)
+        status = norm_check_vector("batch_norm2d_backward_apply", "a scale, statistic or gradient", a->inputs[i],
+                                   a->inputs[0]->shape[1], err);
+    *a->outputs[0] = *a->inputs[0];
+    return status;
+}
+
 /* A multiplication and two additions. */
 static double apply_flops(const cvr_infer_args *a) {
     return 3.0 * (double)cvr_numel(4, a->inputs[0]->shape);
@@ -211,6 +238,36 @@ static const norm_op ops[] = {
       .follows = 1 | 1u << 3},
      {0},
      0},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_backward_sums",
+      .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .min_inputs = 5,
+      .max_inputs = 7,
+      .n_outputs = 3,
+      .n_attrs = 1,
+      .attrs = apply_attrs,
+      .optional = 1u << 2 | 1u << 5 | 1u << 6,
+      .infer = sums_infer,
+      .flops = apply_flops,
+      .doc = "the gradient before the activation, and of scale and shift",
+      .follows = 1},
+     {sizeof(cvr_cpu_fn), norm_batch_backward_sums_run},
+     1u << 1 | 1u << 6},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "batch_norm2d_backward_apply",
+      .version = 1,
+      .flags = CVR_OP_LOW_PRECISION,
+      .min_inputs = 7,
+      .max_inputs = 7,
+      .n_outputs = 1,
+      .optional = 1u << 2,
+      .infer = backward_apply_infer,
+      .flops = apply_flops,
+      .doc = "dx of batch_norm2d_backward, from the gradients of scale and shift",
+      .follows = 1},
+     {sizeof(cvr_cpu_fn), norm_batch_backward_apply_run},
+     3},
 };
 
 const norm_family norm_batch_act = {ops, NULL, sizeof ops / sizeof *ops, 0};

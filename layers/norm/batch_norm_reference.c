@@ -120,6 +120,46 @@ int32_t norm_batch_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* g = grad where the activation let its input through, as relu_backward and relu6_backward have it */
+int32_t norm_batch_backward_sums_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
+    const plane p = plane_of(a->inputs[0]);
+    const float *x = a->inputs[0]->data, *grad = a->inputs[1]->data, *weight = norm_in(a, 2), *bias = norm_in(a, 5);
+    const float *means = norm_in(a, 3), *invstds = norm_in(a, 4), *y = norm_in(a, 6);
+    float *g = a->outputs[0]->data;
+    for (int64_t c = 0; c < p.channels; c++) {
+        const double mean = means[c], invstd = invstds[c];
+        double sum = 0, product = 0;
+        for (int64_t i = c; i < p.pixels * p.channels; i += p.channels) {
+            const double xhat = (x[i] - mean) * invstd;
+            const float v = y ? y[i] : (float)(xhat * (weight ? weight[c] : 1) + (bias ? bias[c] : 0));
+            const int kept = attrs->activation == CVR_ACTIVATION_NONE ||
+                             (v > 0 && (attrs->activation == CVR_ACTIVATION_RELU || v < 6));
+            g[i] = kept ? grad[i] : 0;
+            sum += g[i];
+            product += g[i] * xhat;
+        }
+        ((float *)a->outputs[1]->data)[c] = (float)product;
+        ((float *)a->outputs[2]->data)[c] = (float)sum;
+    }
+    return CVR_OK;
+}
+
+int32_t norm_batch_backward_apply_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const plane p = plane_of(a->inputs[0]);
+    const float *x = a->inputs[0]->data, *g = a->inputs[1]->data, *weight = norm_in(a, 2);
+    const float *mean = norm_in(a, 3), *invstd = norm_in(a, 4), *dweight = norm_in(a, 5), *dbias = norm_in(a, 6);
+    float *dx = a->outputs[0]->data;
+    for (int64_t i = 0; i < p.pixels * p.channels; i++) {
+        const int64_t c = i % p.channels;
+        const double xhat = ((double)x[i] - mean[c]) * invstd[c], scale = invstd[c] * (weight ? weight[c] : 1.0);
+        dx[i] = (float)(scale * (g[i] - (dbias[c] + xhat * dweight[c]) / (double)p.pixels));
+    }
+    return CVR_OK;
+}
+
 /* dx = grad * weight / sqrt(running_var + eps) */
 int32_t norm_batch_inference_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;

@@ -32,6 +32,8 @@ int32_t norm_batch_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_backward_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_stats_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_apply_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t norm_batch_backward_sums_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t norm_batch_backward_apply_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_inference_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_inference_backward_run(const cvr_kernel_args *a, cvr_error *err);
 

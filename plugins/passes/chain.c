@@ -92,7 +92,11 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     int32_t status = r->add(r, CVR_KIND_PASS, &fuse_norm_pass, err);
     if (status == CVR_OK) status = r->add(r, CVR_KIND_PASS, &fuse_conv_pass, err);
     if (status == CVR_OK) status = r->add(r, CVR_KIND_PASS, &fuse_elementwise_pass, err);
+    if (status == CVR_OK) status = r->add(r, CVR_KIND_PASS, &fuse_grads_pass, err);
     return status == CVR_OK ? r->add(r, CVR_KIND_PASS, &fuse_stats_pass, err) : status;
 }
 
-CVR_DEFINE_PLUGIN("pass_fuse", "0.1.0", "op:batch_norm2d_act op:conv2d_act op:conv2d_stats op:elementwise", load)
+CVR_DEFINE_PLUGIN("pass_fuse", "0.1.0",
+                  "op:batch_norm2d_act op:batch_norm2d_backward_apply op:conv2d_act op:conv2d_backward_input_norm "
+                  "op:conv2d_stats op:elementwise",
+                  load)

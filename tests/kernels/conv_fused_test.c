@@ -73,6 +73,28 @@ static double plain(const conv_job *job, int64_t n, int64_t y, int64_t x, int64_
     return sum;
 }
 
+/* Whether a conv_norm lets result i of channel k through. */
+static int is_kept(const conv_norm *norm, int64_t i, int64_t k) {
+    double v = ((double)norm->x[i] - (double)norm->mean[k]) * (double)norm->scale[k] + (double)norm->shift[k];
+    if (norm->y) v = (double)norm->y[i];
+    return !norm->cuts || (v > (double)norm->lo && v < (double)norm->hi);
+}
+
+/* The sums of a conv_norm over the results of channel k, each about as far off as its terms are long. */
+static void check_sums(const conv_norm *norm, const float *got, int64_t k, int64_t k_all, int64_t pixels,
+                       const char *what) {
+    double sum = 0, product = 0, size = 0;
+    for (int64_t i = k; i < pixels * k_all; i += k_all) {
+        const double far = (double)norm->x[i] - (double)norm->mean[k];
+        sum += (double)got[i];
+        product += (double)got[i] * far;
+        size += fabs((double)got[i]) * (1 + fabs(far));
+    }
+    cr_assert(fabs(norm->sum[k] - sum) <= 1e-6 * size, "%s: sum %g, not %g", what, norm->sum[k], sum);
+    cr_assert(fabs(norm->product[k] - product) <= 1e-6 * size, "%s: product %g, not %g", what, norm->product[k],
+              product);
+}
+
 /* Compares all results, and the statistics, with the plain loops. */
 static void check(const conv_job *job, const float *got, const char *what) {
     const conv_shape *s = &job->shape;
@@ -87,11 +109,13 @@ static void check(const conv_job *job, const float *got, const char *what) {
             if (e && e->shift) want += (double)e->shift[k];
             if (e && e->residual) want += (double)e->residual[p * k_all + k];
             if (e && e->clamp) want = clamped(want, (double)e->lo, (double)e->hi);
+            if (e && e->norm && !is_kept(e->norm, p * k_all + k, k)) want = 0;
             const double far = fabs(want - (double)got[p * k_all + k]);
             cr_assert(far <= 1e-4 * (1 + fabs(want)), "%s: pixel %lld channel %lld: %g, not %g", what, (long long)p,
                       (long long)k, (double)got[p * k_all + k], want);
             sum += (double)got[p * k_all + k];
         }
+        if (e && e->norm) check_sums(e->norm, got, k, k_all, pixels, what);
         if (!e || !e->mean) continue;
         for (int64_t p = 0; p < pixels; p++)
             square += ((double)got[p * k_all + k] - sum / (double)pixels) *
@@ -101,6 +125,9 @@ static void check(const conv_job *job, const float *got, const char *what) {
                   "%s: variance %g, not %g", what, e->var[k], square / (double)pixels);
     }
 }
+
+/* Parts of an epilogue; the last two are a norm's. */
+enum { SCALE = 1, SHIFT = 2, RESIDUAL = 4, STATS = 8, CLAMP = 16, NORM = 32, CUTS = 64, GIVEN = 128 };
 
 static void run_shape(const shape *t, uint32_t parts, uint32_t n_workers) {
     const cvr_threadpool pool = {.struct_size = sizeof pool, .n_workers = n_workers, .run = run_tasks};
@@ -123,13 +150,25 @@ static void run_shape(const shape *t, uint32_t parts, uint32_t n_workers) {
     float *weight = numbers(t->c * t->k / t->groups * t->kernel * t->kernel, 2, 0);
     float *scale = numbers(t->k, 4, 1), *shift = numbers(t->k, 5, 0);
     float *residual = numbers(t->n * out * out * t->k, 6, 0), *dst = numbers(t->n * out * out * t->k, 7, NAN);
+    float *x = numbers(t->n * out * out * t->k, 9, 3), *y = numbers(t->n * out * out * t->k, 10, 1);
+    float *mean = numbers(t->k, 11, 3);
     double *stats = malloc((size_t)t->k * 2 * sizeof *stats);
-    const conv_epilogue epilogue = {.scale = parts & 1 ? scale : NULL,
-                                    .shift = parts & 2 ? shift : NULL,
-                                    .residual = parts & 4 ? residual : NULL,
-                                    .mean = parts & 8 ? stats : NULL,
+    const conv_norm norm = {.x = x,
+                            .y = parts & GIVEN ? y : NULL,
+                            .mean = mean,
+                            .scale = scale,
+                            .shift = shift,
+                            .sum = stats,
+                            .product = stats + t->k,
+                            .cuts = (parts & CUTS) != 0,
+                            .hi = 0.75f};
+    const conv_epilogue epilogue = {.scale = parts & SCALE ? scale : NULL,
+                                    .shift = parts & SHIFT ? shift : NULL,
+                                    .residual = parts & RESIDUAL ? residual : NULL,
+                                    .mean = parts & STATS ? stats : NULL,
                                     .var = stats + t->k,
-                                    .clamp = (parts & 16) != 0,
+                                    .norm = parts & NORM ? &norm : NULL,
+                                    .clamp = (parts & CLAMP) != 0,
                                     .lo = -0.5f,
                                     .hi = 90};
     job.epilogue = parts ? &epilogue : NULL;
@@ -151,11 +190,22 @@ static void run_shape(const shape *t, uint32_t parts, uint32_t n_workers) {
     free(shift);
     free(residual);
     free(dst);
+    free(x);
+    free(y);
+    free(mean);
     free(stats);
     free(workspace);
 }
 
 Test(conv_fused, every_combination) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (uint32_t parts = 0; parts < 32; parts++) run_shape(&shapes[i], parts, 1 + parts % 3);
+        for (uint32_t parts = 0; parts < NORM; parts++) run_shape(&shapes[i], parts, 1 + parts % 3);
+}
+
+Test(conv_fused, norms) {
+    static const uint32_t parts[] = {0, CUTS, CUTS | GIVEN};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (uint32_t k = 0; k < 3; k++)
+            for (uint32_t residual = 0; residual <= RESIDUAL; residual += RESIDUAL)
+                run_shape(&shapes[i], NORM | residual | parts[k], 1 + k);
 }

@@ -1,7 +1,7 @@
 /*
  * Passes change no result: every random case, and chains that are made for them, with passes and without. In f32 no bit
- * of what fuse_conv and fuse_elementwise make of a training step differs, gradients included; fuse_norm and fuse_stats
- * add up in another order.
+ * of what fuse_conv and fuse_elementwise make of a training step differs, gradients included; fuse_norm, fuse_stats
+ * and fuse_grads add up in another order.
  */
 #include "support/agree.h"
 #include "support/draw.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define EXACT "fuse_conv,fuse_elementwise"
-#define NORMS "fuse_norm,fuse_stats"
+#define NORMS "fuse_norm,fuse_stats,fuse_grads"
 #define NORM_FAR 2e-5 /* relative */
 
 typedef struct fused {
@@ -28,6 +28,7 @@ static void count_fused(fused *f, const layer_case *c) {
         cvr_node_info info;
         cvr_program_node(case_program(run), i, &info);
         f->nodes += strncmp(info.op, "elementwise", 11) == 0 || strcmp(info.op, "conv2d_act") == 0 ||
+                    strcmp(info.op, "conv2d_backward_input_norm") == 0 ||
                     (strcmp(info.op, "batch_norm2d_act") == 0 && !info.backward);
     }
     case_close(&run);
@@ -36,7 +37,7 @@ static void count_fused(fused *f, const layer_case *c) {
 /* bf16: what is no longer rounded in between; a sum that is 0 but for rounding is compared by its largest element. */
 static bool alike(const fused *f, const layer_case *c, const case_tensor *have, const case_tensor *want) {
     if (f->low) return case_distance(have, want, AGREE_LOW) <= 1;
-    if (strcmp(f->passes, NORMS) == 0) return case_distance_in(c, have, want, NORM_FAR) <= 1;
+    if (strcmp(f->passes, EXACT) != 0) return case_distance_in(c, have, want, NORM_FAR) <= 1;
     return case_bytes(&have->type) == case_bytes(&want->type) &&
            memcmp(have->data, want->data, case_bytes(&want->type)) == 0;
 }
@@ -93,6 +94,14 @@ Test(passes, chains_bf16) {
     size_t nodes;
     cr_assert_eq(compare_all(CVR_TEST_DIR "/plugins/cases", "passes", EXACT, true, &nodes), 0);
     cr_assert_gt(nodes, 0);
+}
+
+/* Every draw of every line has a batch norm whose gradient a convolution's data gradient sums up. */
+Test(passes, grads) {
+    size_t nodes, n_files, n_lines;
+    free(case_lines(CVR_TEST_DIR "/plugins/cases", "grads", &n_files, &n_lines));
+    cr_assert_eq(compare_all(CVR_TEST_DIR "/plugins/cases", "grads", "fuse_grads", false, &nodes), 0);
+    cr_assert_geq(nodes, n_lines * draws_wanted(), "%zu nodes are fused in %zu lines", nodes, n_lines);
 }
 
 /* Not in bf16, where statistics are of what was not rounded yet. */

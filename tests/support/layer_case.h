@@ -7,7 +7,7 @@
 
 #include <cvr/program.h>
 
-#define CASE_MOST_IO 8u
+#define CASE_MOST_IO 9u
 #define CASE_MOST_PARAMS 16u
 #define CASE_MOST_RESULTS 64u
 

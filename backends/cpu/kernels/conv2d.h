@@ -72,12 +72,24 @@ int64_t conv_taps_before(const conv_shape *shape, const conv_axis *h, int64_t ph
 
 /* ---- forward and backward-input: conv2d_gather.c, conv2d_pack.c, conv2d_depthwise.c ---- */
 
+/* The backward pass of the batch norm and the activation whose result the convolution read. Results become 0 where v =
+ * (x - mean) * scale + shift, or y where it is given, is not between lo and hi; then they, and they times x - mean, are
+ * summed over all pixels. Vectors: (groups * dst_c). */
+typedef struct conv_norm {
+    const cpu_element *x, *y; /* as dst */
+    const float *mean, *scale, *shift;
+    double *sum, *product;
+    int32_t cuts, reserved; /* 0: no activation: lo and hi are not looked at */
+    float lo, hi;
+} conv_norm;
+
 /* What becomes of the results: clamp(scale * y + shift + residual, lo, hi); and their mean and biased variance over all
  * pixels. Not where depthwise. */
 typedef struct conv_epilogue {
     const float *scale, *shift;  /* (groups * dst_c); NULL: 1, 0 */
     const cpu_element *residual; /* as dst; NULL: 0 */
     double *mean, *var;          /* (groups * dst_c); NULL: not wanted */
+    const conv_norm *norm;       /* NULL: none; else there is nothing else but a residual */
     int32_t clamp, reserved;     /* 0: lo and hi are not looked at */
     float lo, hi;
 } conv_epilogue;
@@ -109,10 +121,15 @@ typedef struct conv_job {
     double *moments;                 /* (slots, 2, conv_moments_step): mean, sum of squares; where they are wanted */
 } conv_job;
 
+/* Whether it takes sums over pixels. */
+static inline int conv_measures(const conv_job *job) {
+    return job->epilogue && (job->epilogue->mean || job->epilogue->norm);
+}
+
 /* Whether an activation is all that the epilogue does. */
 static inline int conv_only_clamps(const conv_job *job) {
     const conv_epilogue *e = job->epilogue;
-    return e && e->clamp && !e->scale && !e->shift && !e->residual && !e->mean;
+    return e && e->clamp && !e->scale && !e->shift && !e->residual && !conv_measures(job);
 }
 
 /* Fills the rest of a `job` that has its shape and epilogue. */
@@ -141,13 +158,14 @@ typedef struct conv_finish {
     int64_t n, changes; /* 0: nothing but statistics */
     float lo, hi;
     _Alignas(64) float scale[CPU_TILE_COLUMNS_MAX];
-    float shift[CPU_TILE_COLUMNS_MAX];
+    float shift[CPU_TILE_COLUMNS_MAX], mean[CPU_TILE_COLUMNS_MAX]; /* scale, shift and mean of a conv_norm, if any */
 } conv_finish;
 
-/* A panel's statistics as its pixels come. All zero but for where they go: the panel's first channel in its slot. */
+/* A panel's statistics as its pixels come: see conv_sums_of(). */
 typedef struct conv_sums {
     double *moments; /* (2, step) */
     int64_t step;
+    int64_t plain;       /* 1: sums of results, and of them times x - mean (conv_norm): */
     int64_t seen, group; /* pixels in `moments`, and in what follows: sums of y - pivot, and of its square */
     _Alignas(64) float pivot[CPU_TILE_COLUMNS_MAX];
     float sum[CPU_TILE_COLUMNS_MAX], square[CPU_TILE_COLUMNS_MAX];
@@ -163,6 +181,11 @@ typedef struct conv_pixels {
 } conv_pixels;
 
 void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_t n);
+/* None yet. `moments`: the panel's first channel in its slot. */
+conv_sums conv_sums_of(const conv_job *job, double *moments);
+/* Cache lines of other tensors that finishing these pixels will read, at most CONV_FINISH_LINES; returns how many. */
+#define CONV_FINISH_LINES (3 * 2 * 32 + CPU_AHEAD)
+int64_t conv_finish_lines(const conv_finish *f, int64_t at, const int64_t *c_rows, int64_t m, const void **lines);
 /* Finishes, measures and stores. */
 void conv_finish_pixels(const conv_finish *f, const conv_pixels *p);
 /* Runs the tile and does that to it. */
@@ -174,9 +197,10 @@ static inline int64_t conv_moments_step(const conv_job *job) {
     return job->shape.groups * cpu_panels(job->shape.dst_c) * cpu_micro.columns;
 }
 static inline uint64_t conv_moments_bytes(const conv_job *job, int64_t slots) {
-    return job->epilogue && job->epilogue->mean ? (uint64_t)(slots * 2 * conv_moments_step(job)) * sizeof(double) : 0;
+    return conv_measures(job) ? (uint64_t)(slots * 2 * conv_moments_step(job)) * sizeof(double) : 0;
 }
-/* mean and var of the epilogue, of `seen` pixels, take in a slot's of `pixels`; at the end var is still a sum. */
+/* mean and var of the epilogue, of `seen` pixels, take in a slot's of `pixels`; at the end var is still a sum. Or the
+ * sums of a conv_norm. */
 void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen);
 void conv_end_moments(const conv_job *job, int64_t seen);
 /* Where depthwise: conv_job_run after the packing. */

@@ -4,7 +4,7 @@
  * them (at first, of the first tile). Moments of groups, of tasks and of all are combined in double as Chan, Golub,
  * LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. A mean far from zero
  * costs no digits, nor does one that jumps: what a group far from its pivot loses, the jump itself adds to the
- * variance.
+ * variance. Sums for a batch norm's gradient are of floats within a group, and of doubles beyond it.
  */
 #include "conv2d.h"
 #include "cpu_vec.h"
@@ -18,13 +18,15 @@ void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_
     const conv_epilogue *e = job->epilogue;
     *f = (conv_finish){.job = job,
                        .n = n,
-                       .changes = e->scale || e->shift || e->residual || e->clamp,
+                       .changes = !e->norm && (e->scale || e->shift || e->residual || e->clamp),
                        .lo = e->clamp ? e->lo : -INFINITY,
                        .hi = e->clamp ? e->hi : INFINITY};
+    const float *scale = e->norm ? e->norm->scale : e->scale, *shift = e->norm ? e->norm->shift : e->shift;
     for (int64_t j = 0; j < n; j++) {
         const int64_t at = job->low ? words_place(j) : j;
-        f->scale[at] = e->scale ? e->scale[channel + j] : 1;
-        f->shift[at] = e->shift ? e->shift[channel + j] : 0;
+        f->scale[at] = scale ? scale[channel + j] : 1;
+        f->shift[at] = shift ? shift[channel + j] : 0;
+        f->mean[at] = e->norm ? e->norm->mean[channel + j] : 0;
     }
 }
 
@@ -49,31 +51,30 @@ static inline void round_line(void *to, const float *from, int64_t stream) {
 
 /* ---- y = clamp(scale * y + shift + residual, lo, hi) ---- */
 
-/* The residual of the pixel at element `at`, in y's order. */
-static inline const float *residual_of(const conv_finish *f, int64_t at, float *buffer) {
-    const cpu_element *residual = f->job->epilogue->residual;
+/* The pixel at element `at` of another tensor like the results, in y's order. */
+static inline const float *pixel_of(const conv_finish *f, const cpu_element *tensor, int64_t at, float *buffer) {
     if (f->job->low) {
-        const words both = words_load((const uint16_t *)(const void *)residual + at);
+        const words both = words_load((const uint16_t *)(const void *)tensor + at);
         vec_store(buffer, words_even(both));
         vec_store(buffer + VEC, words_odd(both));
         return buffer;
     }
 #if CPU_LOW
     if (f->n == WIDTH)
-        widen_line(buffer, residual + at);
+        widen_line(buffer, tensor + at);
     else
-        for (int64_t j = 0; j < f->n; j++) buffer[j] = cpu_float(residual[at + j]);
+        for (int64_t j = 0; j < f->n; j++) buffer[j] = cpu_float(tensor[at + j]);
     return buffer;
 #else
-    if (f->n == WIDTH) return residual + at;
-    memcpy(buffer, residual + at, (size_t)f->n * sizeof *buffer);
+    if (f->n == WIDTH) return tensor + at;
+    memcpy(buffer, tensor + at, (size_t)f->n * sizeof *buffer);
     return buffer;
 #endif
 }
 
 static inline void finish_pixel(const conv_finish *f, float *y, int64_t at) {
     _Alignas(64) float buffer[WIDTH];
-    const float *residual = f->job->epilogue->residual ? residual_of(f, at, buffer) : NULL;
+    const float *residual = f->job->epilogue->residual ? pixel_of(f, f->job->epilogue->residual, at, buffer) : NULL;
     TILE_UNROLL
     for (int v = 0; v < WIDTH; v += VEC) {
         vec x = vec_fma(vec_load(y + v), vec_load(f->scale + v), vec_load(f->shift + v));
@@ -114,9 +115,20 @@ static inline void store_pixel(const conv_finish *f, int64_t at, const float *y,
 
 #define GROUP_PIXELS 64 /* at least, of a group that is added up in floats */
 
-void conv_sums_close(conv_sums *s) {
+conv_sums conv_sums_of(const conv_job *job, double *moments) {
+    return (conv_sums){.moments = moments, .step = conv_moments_step(job), .plain = job->epilogue->norm != NULL};
+}
+
+static void close_plain(conv_sums *s) {
+    for (int64_t j = 0; j < WIDTH; j++) {
+        s->moments[j] = (s->seen ? s->moments[j] : 0) + (double)s->sum[j];
+        s->moments[s->step + j] = (s->seen ? s->moments[s->step + j] : 0) + (double)s->square[j];
+        s->sum[j] = s->square[j] = 0;
+    }
+}
+
+static void close_moments(conv_sums *s) {
     double *all_mean = s->moments, *all_square = s->moments + s->step;
-    if (s->group == 0) return;
     const double n = (double)s->group, part = n / (double)(s->seen + s->group), both = (double)s->seen * part;
     if (s->seen == 0)
         for (int64_t j = 0; j < WIDTH; j++) all_mean[j] = all_square[j] = 0;
@@ -127,6 +139,11 @@ void conv_sums_close(conv_sums *s) {
         s->pivot[j] = (float)mean;
         s->sum[j] = s->square[j] = 0;
     }
+}
+
+void conv_sums_close(conv_sums *s) {
+    if (s->group == 0) return;
+    (s->plain ? close_plain : close_moments)(s);
     s->seen += s->group;
     s->group = 0;
 }
@@ -159,29 +176,82 @@ static void add_pixels(conv_sums *s, const float *y, int64_t m) {
     if (s->group >= GROUP_PIXELS) conv_sums_close(s);
 }
 
+/* Residual, mask and sums of a conv_norm. */
+static void norm_pixels(const conv_finish *f, const conv_pixels *p) {
+    const conv_epilogue *e = f->job->epilogue;
+    const conv_norm *norm = e->norm;
+    _Alignas(64) float x_buffer[WIDTH] = {0}, y_buffer[WIDTH] = {0}, z_buffer[WIDTH] = {0};
+    const vec lo = vec_set1(&norm->lo), hi = vec_set1(&norm->hi);
+    vec sum[2], product[2];
+    for (int v = 0; v < 2; v++) {
+        sum[v] = vec_load(p->sums->sum + v * VEC);
+        product[v] = vec_load(p->sums->square + v * VEC);
+    }
+    for (int64_t i = 0; i < p->m; i++) {
+        const int64_t at = p->at + p->c_rows[i];
+        const float *x = pixel_of(f, norm->x, at, x_buffer);
+        const float *y = norm->y ? pixel_of(f, norm->y, at, y_buffer) : NULL;
+        const float *z = e->residual ? pixel_of(f, e->residual, at, z_buffer) : NULL;
+        TILE_UNROLL
+        for (int v = 0; v < 2; v++) {
+            vec g = vec_load(p->y + i * WIDTH + v * VEC);
+            const vec far = vec_load(x + v * VEC) - vec_load(f->mean + v * VEC);
+            if (z) g = vec_add(g, vec_load(z + v * VEC));
+            if (norm->cuts) {
+                const vec made = vec_fma(far, vec_load(f->scale + v * VEC), vec_load(f->shift + v * VEC));
+                g = vec_between(y ? vec_load(y + v * VEC) : made, lo, hi, g);
+            }
+            vec_store(p->y + i * WIDTH + v * VEC, g);
+            sum[v] = vec_add(sum[v], g);
+            product[v] = vec_fma(g, far, product[v]);
+        }
+    }
+    for (int v = 0; v < 2; v++) {
+        vec_store(p->sums->sum + v * VEC, sum[v]);
+        vec_store(p->sums->square + v * VEC, product[v]);
+    }
+    p->sums->group += p->m;
+    if (p->sums->group >= GROUP_PIXELS) conv_sums_close(p->sums);
+}
+
 void conv_finish_pixels(const conv_finish *f, const conv_pixels *p) {
     for (int64_t i = 0; i < p->m && f->changes; i++) finish_pixel(f, p->y + i * WIDTH, p->at + p->c_rows[i]);
-    if (p->sums) add_pixels(p->sums, p->y, p->m);
+    if (p->sums) (p->sums->plain ? norm_pixels(f, p) : add_pixels(p->sums, p->y, p->m));
     for (int64_t i = 0; i < p->m; i++) store_pixel(f, p->at + p->c_rows[i], p->y + i * WIDTH, p->stream);
 }
 
-/* What finishing a tile will touch; it comes while the tile is computed. */
-static void prefetch_tile(const conv_finish *f, const cpu_tile *t) {
-    const conv_job *job = f->job;
-    cpu_element *c = t->c;
-    const cpu_element *residual = job->epilogue->residual ? job->epilogue->residual + (c - job->dst) : NULL;
-    for (int64_t i = 0; i < t->m; i++)
-        for (int64_t j = 0; j < t->n; j += 64 / (int64_t)sizeof *c) {
-            if (residual) __builtin_prefetch(residual + t->c_rows[i] + j);
-            if (!t->stream) __builtin_prefetch(c + t->c_rows[i] + j, 1);
-        }
+int64_t conv_finish_lines(const conv_finish *f, int64_t at, const int64_t *c_rows, int64_t m, const void **lines) {
+    const conv_epilogue *e = f->job->epilogue;
+    const int64_t element = f->job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(cpu_element);
+    const void *const tensors[] = {e->residual, e->norm ? e->norm->x : NULL, e->norm ? e->norm->y : NULL};
+    int64_t n = 0;
+    for (size_t t = 0; t < sizeof tensors / sizeof *tensors; t++)
+        for (int64_t i = 0; tensors[t] && i < m; i++)
+            for (int64_t byte = 0; byte < f->n * element; byte += 64)
+                lines[n++] = (const char *)tensors[t] + (at + c_rows[i]) * element + byte;
+    return n;
+}
+
+/* What the next tile will read, as far as it lies as this one does; it comes while this one is computed. */
+static int64_t lines_ahead(const conv_finish *f, const cpu_tile *t, const void **lines) {
+    const int64_t at = (cpu_element *)t->c - f->job->dst;
+    if (t->m < 2) return 0;
+    const int64_t next = at - t->c_rows[0] + 2 * t->c_rows[t->m - 1] - t->c_rows[t->m - 2];
+    int64_t n = conv_finish_lines(f, next, t->c_rows, t->m, lines);
+    for (; n % CPU_AHEAD != 0; n++) lines[n] = lines[n - 1];
+    return n;
 }
 
 void conv_finish_tile(const conv_finish *f, const cpu_tile *t, conv_sums *sums) {
     _Alignas(64) float y[CPU_TILE_ROWS_MAX * WIDTH]; /* vectors that cross lines would cost more than all the rest */
     int64_t rows[CPU_TILE_ROWS_MAX];
     cpu_tile wide = *t;
-    prefetch_tile(f, t);
+    const void *lines[CONV_FINISH_LINES];
+    wide.ahead = lines;
+    wide.n_ahead = lines_ahead(f, t, lines);
+    for (int64_t i = 0; i < t->m && !t->stream; i++)
+        for (int64_t j = 0; j < t->n; j += 64 / (int64_t)sizeof(cpu_element))
+            __builtin_prefetch((cpu_element *)t->c + t->c_rows[i] + j, 1);
     for (int64_t i = 0; i < t->m; i++) rows[i] = i * WIDTH;
 #if !CPU_LOW
     for (int64_t i = 0; t->add && i < t->m; i++)
@@ -204,6 +274,11 @@ void conv_join_moments(const conv_job *job, const double *moments, int64_t pixel
     for (int64_t c = 0; c < s->groups * s->dst_c; c++) {
         const int64_t k = c % s->dst_c, place = job->low ? words_place(k % WIDTH) : k % WIDTH;
         const double *m = moments + (c / s->dst_c * panels + k / WIDTH) * WIDTH + place;
+        if (e->norm) {
+            e->norm->sum[c] = (seen ? e->norm->sum[c] : 0) + m[0];
+            e->norm->product[c] = (seen ? e->norm->product[c] : 0) + m[step];
+            continue;
+        }
         if (seen == 0) e->mean[c] = e->var[c] = 0;
         const double far = m[0] - e->mean[c];
         e->mean[c] += far * part;
@@ -212,5 +287,6 @@ void conv_join_moments(const conv_job *job, const double *moments, int64_t pixel
 }
 
 void conv_end_moments(const conv_job *job, int64_t seen) {
-    for (int64_t c = 0; c < job->shape.groups * job->shape.dst_c; c++) job->epilogue->var[c] /= (double)seen;
+    for (int64_t c = 0; !job->epilogue->norm && c < job->shape.groups * job->shape.dst_c; c++)
+        job->epilogue->var[c] /= (double)seen;
 }

@@ -191,7 +191,7 @@ static void panel_end_of(panel_end *end, const gather_view *v, int64_t panel) {
     const int64_t first = panel * cpu_micro.columns;
     conv_finish_of(&end->finish, v->job, v->group * s->dst_c + first, cpu_min(cpu_micro.columns, s->dst_c - first));
     end->sums = v->moments ? &end->all : NULL;
-    if (v->moments) end->all = (conv_sums){.moments = v->moments + first, .step = conv_moments_step(v->job)};
+    if (v->moments) end->all = conv_sums_of(v->job, v->moments + first);
 }
 
 /* Every tile of some panels, for one block of source channels. */
@@ -323,7 +323,7 @@ void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, vo
         conv_depthwise_run(job, pool);
         return;
     }
-    const int wanted = job->epilogue && job->epilogue->mean;
+    const int wanted = conv_measures(job);
     job->moments = wanted ? (double *)(void *)(job->scratch + job->scratch_floats * pool->n_workers) : NULL;
     const int64_t tasks = conv_slots(job) * s->groups * job->panel_parts;
     if (tasks > 0) pool->run(pool, (uint64_t)tasks, gather_task, job);

@@ -19,6 +19,7 @@
 #define DEEP_CHANNELS 256
 #define BLOCKS_FEW 32 /* of fewer, a multiple is made, so that no core waits long for another */
 #define BLOCKS_EVEN 4
+#define TILES_AHEAD 4 /* of one that is finished: what another will read is fetched */
 
 static void plan_shared(wino_job *job, const conv_shape *s) {
     const int64_t panel = job->conv->kept ? 0 : wino_panel_floats(s),
@@ -104,8 +105,7 @@ static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_
     p->finishes = conv->epilogue && !clamps;
     if (p->finishes) conv_finish_of(&p->finish, conv, k0, n);
     if (!conv->moments) return;
-    const int64_t step = conv_moments_step(conv);
-    p->all = (conv_sums){.moments = conv->moments + slot * 2 * step + k0, .step = step};
+    p->all = conv_sums_of(conv, conv->moments + slot * 2 * conv_moments_step(conv) + k0);
     p->sums = &p->all;
 }
 
@@ -176,12 +176,19 @@ static void result_low(const wino_job *job, const wino_panel *p, const wino_plac
         }
 }
 
+/* Where a tile's pixels go, from its first on; how many they are. */
+static int64_t tile_rows(const wino_place *at, int64_t c_rows[WINO_TILE * WINO_TILE]) {
+    int64_t pixels = 0;
+    for (int64_t i = 0; i < at->rows; i++)
+        for (int64_t j = 0; j < at->columns; j++) c_rows[pixels++] = i * at->row + j * at->column;
+    return pixels;
+}
+
 /* The same with an epilogue. */
 static void result_finished(const wino_job *job, wino_panel *p, const wino_place *at, const float *m) {
     _Alignas(64) float y[WINO_TILE * WINO_TILE * 2 * VEC];
-    int64_t c_rows[WINO_TILE * WINO_TILE], pixels = 0;
-    for (int64_t i = 0; i < at->rows; i++)
-        for (int64_t j = 0; j < at->columns; j++) c_rows[pixels++] = i * at->row + j * at->column;
+    int64_t c_rows[WINO_TILE * WINO_TILE];
+    const int64_t pixels = tile_rows(at, c_rows);
     for (int v = 0; v < 2; v++) {
         vec out[WINO_TILE * WINO_TILE];
         float *to = y + v * VEC;
@@ -192,10 +199,20 @@ static void result_finished(const wino_job *job, wino_panel *p, const wino_place
     conv_finish_pixels(&p->finish, &(conv_pixels){y, at->first, c_rows, pixels, at->stream, p->sums});
 }
 
+/* What finishing a tile will read. */
+static void fetch_tile(const wino_job *job, const wino_panel *p, int64_t tile) {
+    const wino_place at = place_of(job, p, tile);
+    int64_t c_rows[WINO_TILE * WINO_TILE];
+    const void *lines[CONV_FINISH_LINES];
+    const int64_t n = conv_finish_lines(&p->finish, at.first, c_rows, tile_rows(&at, c_rows), lines);
+    for (int64_t i = 0; i < n; i++) __builtin_prefetch(lines[i], 0, 2);
+}
+
 /* A block's results of a panel; m: (36, block_tiles, columns). */
 static void result_panel(const wino_job *job, wino_panel *p, int64_t first, int64_t tiles, const float *m) {
     for (int64_t t = 0; t < tiles; t++) {
         const wino_place at = place_of(job, p, first + t);
+        if (p->finishes && t + TILES_AHEAD < tiles) fetch_tile(job, p, first + t + TILES_AHEAD);
         const float *tile = m + t * cpu_micro.columns;
         if (p->finishes)
             result_finished(job, p, &at, tile);
@@ -324,7 +341,7 @@ void conv_winograd_run(conv_job *conv, const cvr_threadpool *pool, float *worksp
     job.u = conv->kept ? kept : workspace;
     job.v = workspace;
     job.scratch = workspace + job.shared_floats;
-    const int wanted = conv->epilogue && conv->epilogue->mean;
+    const int wanted = conv_measures(conv);
     conv->moments = wanted ? (double *)(void *)(job.scratch + job.scratch_floats * pool->n_workers) : NULL;
     if (job.shared) {
         pool->run(pool, (uint64_t)cpu_ceil_div(job.tiles.n, PART_TILES), source_task, &job);

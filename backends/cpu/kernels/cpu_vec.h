@@ -44,6 +44,10 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 static inline vec vec_clamp(vec a, vec lo, vec hi) {
     return _mm512_min_ps(hi, _mm512_max_ps(lo, a));
 }
+/* x where lo < a < hi, 0 elsewhere. */
+static inline vec vec_between(vec a, vec lo, vec hi, vec x) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, lo, _CMP_GT_OQ) & _mm512_cmp_ps_mask(a, hi, _CMP_LT_OQ), x);
+}
 static inline void vec_store(float *p, vec a) {
     _mm512_storeu_ps(p, a);
 }
@@ -140,6 +144,9 @@ static inline vec vec_fma(vec a, vec b, vec c) {
 static inline vec vec_clamp(vec a, vec lo, vec hi) {
     return _mm256_min_ps(hi, _mm256_max_ps(lo, a));
 }
+static inline vec vec_between(vec a, vec lo, vec hi, vec x) {
+    return _mm256_and_ps(_mm256_and_ps(_mm256_cmp_ps(a, lo, _CMP_GT_OQ), _mm256_cmp_ps(a, hi, _CMP_LT_OQ)), x);
+}
 static inline void vec_store(float *p, vec a) {
     _mm256_storeu_ps(p, a);
 }
@@ -232,6 +239,10 @@ static inline vec vec_clamp(vec a, vec lo, vec hi) {
         a[i] = a[i] > hi[i] ? hi[i] : a[i];
     }
     return a;
+}
+static inline vec vec_between(vec a, vec lo, vec hi, vec x) {
+    for (int i = 0; i < VEC; i++) x[i] = a[i] > lo[i] && a[i] < hi[i] ? x[i] : 0;
+    return x;
 }
 static inline void vec_store(float *p, vec a) {
     memcpy(p, &a, sizeof a);

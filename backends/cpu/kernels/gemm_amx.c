@@ -298,6 +298,7 @@ static void by_row(const cpu_tile *t) {
     const int in_place = c_in_place(t);
     amx_ends e = {NULL, sums, 0, sizeof first};
     const amx_split split = split_rows(t);
+    for (int64_t i = 0; i < t->n_ahead; i++) __builtin_prefetch(t->ahead[i], 0, 2);
     if (in_place) {
         e.to = (float *)t->c + t->c_rows[0];
         e.to_step = t->m > 1 ? (t->c_rows[1] - t->c_rows[0]) * (int64_t)sizeof *e.to : 0;

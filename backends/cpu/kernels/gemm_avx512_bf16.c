@@ -26,10 +26,16 @@ TILE_INLINE void tile_pair(__m512 acc[][2], const cpu_tile *t, const uint16_t *a
 
 TILE_INLINE void tile_sum(__m512 acc[][2], const cpu_tile *t, int m, int vectors) {
     const int64_t b_pair = CPU_PAIR * t->b_k;
+    const void *const *ahead = t->ahead, *const *end = ahead + t->n_ahead;
     for (int64_t s = 0; s < t->n_steps; s++) {
         const uint16_t *a = (const uint16_t *)t->a + t->steps[s].a, *b = (const uint16_t *)t->b + t->steps[s].b;
         int64_t k = t->steps[s].k;
         for (; k >= 4; k -= 4, a += 4, b += 2 * b_pair) {
+            if (ahead < end) {
+                TILE_UNROLL
+                for (int u = 0; u < CPU_AHEAD; u++) __builtin_prefetch(ahead[u], 0, 2);
+                ahead += CPU_AHEAD;
+            }
             tile_pair(acc, t, a, b, m, vectors, 0);
             tile_pair(acc, t, a + CPU_PAIR, b + b_pair, m, vectors, 0);
         }

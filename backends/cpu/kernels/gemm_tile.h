@@ -35,10 +35,16 @@ TILE_INLINE void tile_rank1(vec acc[][2], const cpu_tile *t, const float *a, con
 
 TILE_INLINE void tile_sum(vec acc[][2], const cpu_tile *t, tile_kind kind, vec_part tail) {
     const int64_t a_k = kind.by_column ? t->a_k : 1, b_k = t->b_k;
+    const void *const *ahead = t->ahead, *const *end = ahead + t->n_ahead;
     for (int64_t s = 0; s < t->n_steps; s++) {
         const float *a = (const float *)t->a + t->steps[s].a, *b = (const float *)t->b + t->steps[s].b;
         int64_t k = t->steps[s].k;
         for (; k >= 4; k -= 4) {
+            if (!kind.by_column && ahead < end) {
+                TILE_UNROLL
+                for (int u = 0; u < CPU_AHEAD; u++) __builtin_prefetch(ahead[u], 0, 2);
+                ahead += CPU_AHEAD;
+            }
             TILE_UNROLL
             for (int u = 0; u < 4; u++) tile_rank1(acc, t, a + u * a_k, b + u * b_k, kind, tail);
             a += 4 * a_k;

@@ -45,6 +45,7 @@ extern const cvr_host *cpu_pack_host;
 extern const cpu_kernel_table cpu_conv_kernels;
 extern const cpu_kernel_table cpu_conv_act_kernels;
 extern const cpu_kernel_table cpu_conv_stats_kernels;
+extern const cpu_kernel_table cpu_conv_norm_kernels;
 extern const cpu_kernel_table cpu_linear_kernels;
 extern const cpu_kernel_table cpu_pool_kernels;
 extern const cpu_kernel_table cpu_pool_max_kernels;

@@ -408,6 +408,53 @@ static int32_t act_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* x, grad, weight, mean, invstd, bias, y: the first pass of train_backward() alone */
+static int32_t backward_sums_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
+    const batch_work w = batch_open(a);
+    const float *weight = cpu_floats(a, 2), *mean = cpu_floats(a, 3), *invstd = cpu_floats(a, 4);
+    const float *bias = cpu_floats(a, 5);
+    float *dweight = a->outputs[1]->data, *dbias = a->outputs[2]->data;
+    batch_job job = job_of(a, &w, attrs->activation);
+    job.grad = a->inputs[1]->data;
+    job.masked = a->outputs[0]->data;
+    job.y = cpu_floats(a, 6);
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        narrow(&w, MEAN)[c] = mean[c];
+        narrow(&w, SCALE)[c] = invstd[c] * (weight ? weight[c] : 1);
+        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
+    }
+    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    columns_products(&w.c, a->pool, gradient_row, &job, mean, w.partial, w.first, w.second);
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        dbias[c] = (float)w.first[c];
+        dweight[c] = (float)(w.second[c] * invstd[c]);
+    }
+    return CVR_OK;
+}
+
+/* x, g, weight, mean, invstd, dweight, dbias: the second */
+static int32_t backward_apply_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const batch_work w = batch_open(a);
+    const float *weight = cpu_floats(a, 2), *mean = cpu_floats(a, 3), *invstds = cpu_floats(a, 4);
+    const float *dweight = cpu_floats(a, 5), *dbias = cpu_floats(a, 6);
+    batch_job job = job_of(a, &w, CVR_ACTIVATION_NONE);
+    job.grad = a->inputs[1]->data;
+    for (int64_t c = 0; c < w.c.channels; c++) {
+        const double invstd = invstds[c], own = invstd * (weight ? weight[c] : 1), m = (double)w.c.rows;
+        narrow(&w, MEAN)[c] = mean[c];
+        narrow(&w, SCALE)[c] = narrow(&w, SHIFT)[c] = 0;
+        narrow(&w, OWN)[c] = (float)own;
+        narrow(&w, SLOPE)[c] = (float)(-own * invstd * dweight[c] / m);
+        narrow(&w, LEVEL)[c] = (float)(-own * dbias[c] / m);
+    }
+    columns_widen(&w.c, w.narrow, TABLES, w.wide);
+    columns_apply(&w.c, a->pool, backward_row, &job);
+    return CVR_OK;
+}
+
 /* dx = grad * weight / sqrt(running_var + eps) */
 static int32_t inference_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
@@ -450,6 +497,8 @@ static const cpu_kernel kernels[] = {
     {"batch_norm2d_act", act_run, batch_workspace, supports, 1u << 6, NORM_FLAGS, NULL},
     {"batch_norm2d_stats", stats_run, batch_workspace, supports, 0, NORM_FLAGS, NULL},
     {"batch_norm2d_apply", apply_run, batch_workspace, supports, 1 | 1u << 5, NORM_FLAGS, NULL},
+    {"batch_norm2d_backward_sums", backward_sums_run, batch_workspace, supports, 1u << 1 | 1u << 6, NORM_FLAGS, NULL},
+    {"batch_norm2d_backward_apply", backward_apply_run, batch_workspace, supports, 3, NORM_FLAGS, NULL},
     {"batch_norm2d_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, NULL},
     {"batch_norm2d_add_act_backward", act_backward_run, batch_workspace, supports, 3 | 1u << 5, NORM_FLAGS, NULL},
 };

@@ -5,6 +5,7 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_conv_kernels,
     &cpu_conv_act_kernels,
     &cpu_conv_stats_kernels,
+    &cpu_conv_norm_kernels,
     &cpu_linear_kernels,
     &cpu_pool_kernels,
     &cpu_pool_max_kernels,

@@ -25,8 +25,12 @@
  * Fused, by passes:
  * conv2d_stats            the inputs of conv2d -> y (N,K,P,Q), mean (K), var (K); cvr_conv2d_attrs
  *     y = conv2d(x); mean, var = batch_norm2d_stats(y), for the batch norm that follows in training
- * conv2d_act, below, has a gradient where it has no mean:
- * conv2d_act              x, weight, [bias (K)], [scale (K)], [shift (K)], [mean (K), var (K)], [residual (N,K,P,Q)]
+ * conv2d_backward_input_norm  grad (N,K,P,Q), weight (K,C/groups,R,S), [other (N,C,H,W)], x (N,C,H,W), [scale (C)],
+ *                         mean (C), invstd (C), [shift (C)], [y (N,C,H,W)] -> g (N,C,H,W), dscale (C), dshift (C)
+ *     batch_norm2d_backward_sums of x and conv2d_backward_input(grad, weight) + other, for the batch norm (scale,
+ * shift) whose output the convolution read; cvr_conv2d_backward_input_norm_attrs conv2d_act, below, has a gradient
+ * where it has no mean: conv2d_act              x, weight, [bias (K)], [scale (K)], [shift (K)], [mean (K), var (K)],
+ * [residual (N,K,P,Q)]
  *                         -> y (N,K,P,Q); cvr_conv2d_act_attrs; scale and shift only with mean and var
  *     y = a((conv2d(x) - mean[k]) / sqrt(var[k] + eps) * scale[k] + shift[k] + residual), a as in ops/norm.h
  */
@@ -53,6 +57,11 @@ typedef struct cvr_conv2d_backward_input_attrs {
     int64_t input_size[2];
 } cvr_conv2d_backward_input_attrs;
 
+typedef struct cvr_conv2d_backward_input_norm_attrs {
+    cvr_conv2d_backward_input_attrs conv;
+    int64_t activation; /* CVR_ACTIVATION_* of ops/norm.h */
+} cvr_conv2d_backward_input_norm_attrs;
+
 typedef struct cvr_conv2d_backward_weight_attrs {
     cvr_conv2d_attrs conv;
     int64_t kernel_size[2];
@@ -75,6 +84,8 @@ typedef struct cvr_conv2d_act_attrs {
 
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_attrs) == 56, "cvr_conv2d_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_backward_input_attrs) == 72, "cvr_conv2d_backward_input_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_conv2d_backward_input_norm_attrs) == 80,
+                  "cvr_conv2d_backward_input_norm_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_backward_weight_attrs) == 72, "cvr_conv2d_backward_weight_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_act_attrs) == 72, "cvr_conv2d_act_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv_transpose2d_attrs) == 72, "cvr_conv_transpose2d_attrs has padding");

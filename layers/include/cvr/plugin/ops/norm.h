@@ -28,6 +28,14 @@
  *     Without a residual y is what x, mean, invstd, weight and bias make; a kernel may make it anew and not read it.
  * batch_norm2d_add_act_backward  the same inputs, with the y of a sum -> dx, dweight, dbias, dresidual (N,C,H,W)
  *
+ * batch_norm2d_backward_sums  x, grad (N,C,H,W), [weight (C)], mean (C), invstd (C), [bias (C)], [y (N,C,H,W)]
+ *                         -> g (N,C,H,W), dweight (C), dbias (C); cvr_batch_norm2d_apply_attrs
+ *     g = a_backward(y, grad), y where it is absent what batch_norm2d_apply makes; dbias = sum of g, dweight = sum of
+ *     g * xhat, over n,h,w
+ * batch_norm2d_backward_apply  x, g (N,C,H,W), [weight (C)], mean (C), invstd (C), dweight (C), dbias (C)
+ *                         -> dx (N,C,H,W) as batch_norm2d_backward; no attributes
+ *     Together these two are batch_norm2d_act_backward, or with y, batch_norm2d_add_act_backward, whose dresidual is g.
+ *
  * batch_norm2d_stats      x (N,C,H,W) -> mean (C), var (C), over n,h,w; no attributes
  *
  * batch_norm2d_apply      x (N,C,H,W), [weight (C)], [bias (C)], mean (C), invstd (C), [residual (N,C,H,W)]
@@ -74,6 +82,7 @@ typedef struct cvr_batch_norm2d_act_attrs {
     int64_t activation; /* CVR_ACTIVATION_* */
 } cvr_batch_norm2d_act_attrs;
 
+/* batch_norm2d_apply and batch_norm2d_backward_sums. */
 typedef struct cvr_batch_norm2d_apply_attrs {
     int64_t activation; /* CVR_ACTIVATION_* */
 } cvr_batch_norm2d_apply_attrs;

@@ -1,0 +1,85 @@
+/*
+ * The data gradient of a convolution with the sums that the batch norm before it needs, as the pass fuse_grads puts it:
+ * they are taken while results are in a cache, which saves the batch norm its first pass over memory and a sum of
+ * gradients one of its own (compare Jung et al., "Restructuring Batch Normalization to Accelerate CNN Training", 2019).
+ * Formulas in ops/conv.h; the op means what its decomposition says.
+ */
+#include "conv.h"
+
+#include <cvr/plugin/ops/norm.h>
+
+static const cvr_attr_desc activation = {.struct_size = sizeof(cvr_attr_desc),
+                                         .name = "activation",
+                                         .kind = CVR_ATTR_CHOICE,
+                                         .count = 1,
+                                         .default_text = "relu",
+                                         .choices = "none|relu|relu6",
+                                         .doc = "what followed the batch norm"};
+static const cvr_attr_desc *const attrs_of[] = {&conv_stride, &conv_padding,    &conv_dilation,
+                                                &conv_groups, &conv_input_size, &activation};
+
+enum { GRAD, WEIGHT, OTHER, X, SCALE, MEAN, INVSTD, SHIFT, Y, INPUTS };
+
+static int32_t check_like(const cvr_type *dx, const cvr_type *t, uint32_t i, cvr_error *err) {
+    if (!t || (t->dtype == CVR_F32 && t->rank == 4 && memcmp(t->shape, dx->shape, 4 * sizeof *t->shape) == 0))
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID,
+                    "conv2d_backward_input_norm: input %u %s does not have the shape of the result %s", i,
+                    cvr_shape_of(t).text, cvr_shape_of(dx).text);
+}
+
+static int32_t check_vector(const cvr_type *dx, const cvr_type *t, uint32_t i, cvr_error *err) {
+    if (!t || (t->dtype == CVR_F32 && t->rank == 1 && t->shape[0] == dx->shape[1])) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_backward_input_norm: input %u must be %lld f32", i,
+                    (long long)dx->shape[1]);
+}
+
+static int32_t norm_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_conv2d_backward_input_norm_attrs *attrs = a->attrs;
+    const cvr_infer_args conv = {sizeof conv, &attrs->conv, a->inputs, a->outputs, 2, 1};
+    const cvr_type *dx = a->outputs[0];
+    int32_t status = conv2d_backward_input_infer(&conv, err);
+    for (uint32_t i = OTHER; i < a->n_inputs && status == CVR_OK; i++)
+        status = (i == OTHER || i == X || i == Y ? check_like : check_vector)(dx, a->inputs[i], i, err);
+    for (uint32_t i = 1; i < 3 && status == CVR_OK; i++) cvr_type_set(a->outputs[i], CVR_F32, 1, &dx->shape[1]);
+    if (status != CVR_OK || (attrs->activation >= CVR_ACTIVATION_NONE && attrs->activation <= CVR_ACTIVATION_RELU6))
+        return status;
+    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_backward_input_norm: activation %lld is none of none, relu, relu6",
+                    (long long)attrs->activation);
+}
+
+static int32_t norm_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    const cvr_conv2d_backward_input_norm_attrs *attrs = a->attrs;
+    const cvr_batch_norm2d_apply_attrs act = {attrs->activation};
+    cvr_value in[INPUTS] = {CVR_NONE}, grad;
+    for (uint32_t i = 0; i < a->n_inputs; i++) in[i] = a->inputs[i];
+    int32_t status = cvr_emit(b, "conv2d_backward_input", &attrs->conv, sizeof attrs->conv, in, 2, &grad, err);
+    const cvr_value pair[2] = {grad, in[OTHER]};
+    if (status == CVR_OK && in[OTHER]) status = cvr_emit(b, "add", NULL, 0, pair, 2, &grad, err);
+    const cvr_value sums[7] = {in[X], grad, in[SCALE], in[MEAN], in[INVSTD], in[SHIFT], in[Y]};
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = "batch_norm2d_backward_sums",
+                              .attrs = &act,
+                              .attrs_size = sizeof act,
+                              .inputs = sums,
+                              .outputs = a->outputs,
+                              .n_inputs = 7,
+                              .n_outputs = 3};
+    return status == CVR_OK ? b->emit(b, &call, err) : status;
+}
+
+const cvr_op_desc conv_norm_op = {.struct_size = sizeof(cvr_op_desc),
+                                  .name = "conv2d_backward_input_norm",
+                                  .version = 1,
+                                  .flags = CVR_OP_LOW_PRECISION,
+                                  .follows = 1,
+                                  .min_inputs = 7,
+                                  .max_inputs = 9,
+                                  .n_outputs = 3,
+                                  .n_attrs = 6,
+                                  .attrs = attrs_of,
+                                  .optional = 1u << OTHER | 1u << SCALE | 1u << SHIFT | 1u << Y,
+                                  .infer = norm_infer,
+                                  .decompose = norm_decompose,
+                                  .flops = conv_flops_by_input,
+                                  .doc = "batch_norm2d_backward_sums of conv2d_backward_input + other"};
