@@ -247,8 +247,11 @@ void conv_finish_tile(const conv_finish *f, const cpu_tile *t, conv_sums *sums) 
     int64_t rows[CPU_TILE_ROWS_MAX];
     cpu_tile wide = *t;
     const void *lines[CONV_FINISH_LINES];
-    wide.ahead = lines;
-    wide.n_ahead = lines_ahead(f, t, lines);
+    const int64_t n_lines = lines_ahead(f, t, lines);
+    if (n_lines > 0) {
+        wide.ahead = lines;
+        wide.n_ahead = n_lines;
+    }
     for (int64_t i = 0; i < t->m && !t->stream; i++)
         for (int64_t j = 0; j < t->n; j += 64 / (int64_t)sizeof(cpu_element))
             __builtin_prefetch((cpu_element *)t->c + t->c_rows[i] + j, 1);

@@ -17,9 +17,9 @@
 #define PIXELS_LEAST 28
 /* taps * destination channels of a task that copies its source: fewer would make the copy cost over a fiftieth. */
 #define COPY_PAYS 400
-/* Pixels that are a multiple of this apart (in bytes) compete for few sets of a first-level cache. By AMX, products
- * took as long at any distance. */
-#define BAD_STEP 1024
+/* Pixels that are a multiple of this apart (in bytes) compete for one set of a first-level cache, which has fewer ways
+ * than a tile has rows; at half of it they share two, and fit. By AMX, products took as long at any distance. */
+#define BAD_STEP 4096
 
 /* Largest of the phases. */
 typedef struct plan_sizes {
