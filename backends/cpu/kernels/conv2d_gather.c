@@ -141,13 +141,11 @@ typedef struct gather_panels {
     panel_end ends[CONV_PANELS_AT_ONCE]; /* where there is an epilogue */
 } gather_panels;
 
-#define SOURCE_LINES 512 /* of the source that are asked for ahead of a tile, at most */
-
 /* The source of the next tile, as far as it lies as this one's does, for the tile's first panel to fetch: where it is
  * read in place, in rows of a pixel each, the processor does not see where it goes on. */
 static int64_t source_ahead(const gather_view *v, const cpu_tile *t, const void **lines) {
     const int64_t bytes = v->depth * (int64_t)sizeof(cpu_operand), row = cpu_ceil_div(bytes, 64);
-    if (!v->inside || v->h.taps * v->w.taps != 1 || t->m < 2 || t->m * row > SOURCE_LINES) return 0;
+    if (!v->inside || v->h.taps * v->w.taps != 1 || t->m < 2 || t->m * row > CPU_LINES_AHEAD) return 0;
     const cpu_operand *next =
         (const cpu_operand *)t->a + t->steps->a + 2 * t->a_rows[t->m - 1] - t->a_rows[t->m - 2] - t->a_rows[0];
     int64_t n = 0;
@@ -185,7 +183,7 @@ static void row_tiles(const gather_view *v, int64_t i, gather_panels *panels, in
     const int64_t dst_c = s->groups * s->dst_c, pixels = v->images * v->w.grid;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * dst_c, column = v->w.dst_step * dst_c;
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX], n = 0, j = 0;
-    const void *lines[SOURCE_LINES + CPU_AHEAD];
+    const void *lines[CPU_LINES_AHEAD + CPU_AHEAD];
     cpu_tile t = *like;
     t.ahead = lines;
     t.a = v->at + (i - v->row0) * v->row_step;

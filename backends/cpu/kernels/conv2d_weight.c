@@ -115,20 +115,42 @@ static int64_t tap_steps(const weight_block *b, int64_t r, int64_t column, cpu_s
     return n;
 }
 
+/* The lines, one of every k, of an operand that begins at `first`: A, or B. */
+static int64_t operand_ahead(const cpu_tile *t, int is_b, const float *first, const void **lines) {
+    int64_t n = 0;
+    for (int64_t s = 0; s < t->n_steps; s++)
+        for (int64_t k = 0; k < t->steps[s].k && n < CPU_LINES_AHEAD; k++)
+            lines[n++] = first + (is_b ? t->steps[s].b + k * t->b_k : t->steps[s].a + k * t->a_k);
+    return n / CPU_AHEAD * CPU_AHEAD;
+}
+
+/* What a tile asks for, since pixels are far apart in memory, where the processor does not see what comes next: the
+ * first panel, the next tile's A; the last tiles of others, the next panel, which is two lines wide. */
+static int64_t lines_ahead(const weight_block *b, const cpu_tile *t, int64_t tile, int64_t n, const void **lines) {
+    const int64_t m = b->m1 - b->m0, tiles = cpu_tiles(m), last_channel = b->m0 + cpu_part(m, tiles, tile + 2) - 1;
+    if (n == b->n0 && tile + 1 < tiles) return operand_ahead(t, 0, (const float *)t->a + last_channel, lines);
+    if (tile + 2 < tiles || n + cpu_micro.columns >= b->n1) return 0;
+    return operand_ahead(t, 1, (const float *)t->b + cpu_micro.columns + (tile + 1 < tiles ? CPU_LINE_FLOATS : 0),
+                         lines);
+}
+
 /* Where a tap's products go, and one tile after another. `t` has operands, steps and their distances. */
 static void tap_tiles(const weight_block *b, int64_t tap, int64_t n, const cpu_tile *like) {
     const weight_job *job = b->job;
     const int64_t row = job->swapped ? job->n : job->taps * job->n, tiles = cpu_tiles(b->m1 - b->m0);
     const char *a = like->a;
+    const void *lines[CPU_LINES_AHEAD];
     cpu_tile t = *like;
     int64_t c_rows[CPU_TILE_ROWS_MAX];
     for (int64_t i = 0; i < cpu_micro.rows; i++) c_rows[i] = i * row;
     t.c_rows = c_rows;
+    t.ahead = lines;
     t.n = cpu_min(cpu_micro.columns, b->n1 - n);
     float *c = b->c + (job->swapped ? tap * job->m * row : tap * job->n) + n;
     for (int64_t tile = 0; tile < tiles; tile++) {
         const int64_t m = b->m0 + cpu_part(b->m1 - b->m0, tiles, tile);
         t.m = b->m0 + cpu_part(b->m1 - b->m0, tiles, tile + 1) - m;
+        t.n_ahead = lines_ahead(b, like, tile, n, lines);
         t.a = a + m * cpu_micro.element;
         t.c = c + m * row;
         cpu_micro.by_column(&t);

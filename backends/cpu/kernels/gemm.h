@@ -113,7 +113,8 @@ static inline int64_t cpu_product(cpu_step *to, cpu_step high, int64_t a_low, in
     return CPU_PRODUCTS;
 }
 
-#define CPU_AHEAD 4 /* lines that are asked for together: many at once would keep the operands waiting */
+#define CPU_AHEAD 4         /* lines that are asked for together: many at once would keep the operands waiting */
+#define CPU_LINES_AHEAD 512 /* of an operand, at most */
 
 typedef struct cpu_tile {
     const void *a, *b;
@@ -128,7 +129,7 @@ typedef struct cpu_tile {
     int64_t add;              /* 1: to what c holds (init is then not looked at) */
     int64_t c_float;          /* 1: c is f32 where products are of bf16, too, as it has to be with `add` */
     int64_t stream;           /* 1: whole vectors of c, which are aligned, go past the caches (cpu_stream.h) */
-    const void *const *ahead; /* by_row: (n_ahead, a multiple of CPU_AHEAD) lines to fetch while products are made */
+    const void *const *ahead; /* (n_ahead, a multiple of CPU_AHEAD): lines to fetch while products are made */
     int64_t n_ahead;
 } cpu_tile;
 

@@ -40,7 +40,7 @@ TILE_INLINE void tile_sum(vec acc[][2], const cpu_tile *t, tile_kind kind, vec_p
         const float *a = (const float *)t->a + t->steps[s].a, *b = (const float *)t->b + t->steps[s].b;
         int64_t k = t->steps[s].k;
         for (; k >= 4; k -= 4) {
-            if (!kind.by_column && ahead < end) {
+            if (ahead < end) {
                 TILE_UNROLL
                 for (int u = 0; u < CPU_AHEAD; u++) __builtin_prefetch(ahead[u], 0, 2);
                 ahead += CPU_AHEAD;
