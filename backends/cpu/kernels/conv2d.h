@@ -121,6 +121,11 @@ typedef struct conv_job {
     double *moments;                 /* (slots, 2, conv_moments_step): mean, sum of squares; where they are wanted */
 } conv_job;
 
+/* In a pack of f32, depthwise convolutions and Winograd's take bf16 too. */
+static inline int64_t conv_is_low(const cvr_tensor *x) {
+    return !CPU_BF16 && x->dtype == CVR_BF16;
+}
+
 /* Whether it takes sums over pixels. */
 static inline int conv_measures(const conv_job *job) {
     return job->epilogue && (job->epilogue->mean || job->epilogue->norm);

@@ -10,18 +10,13 @@ static const float *floats(const cvr_kernel_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
 }
 
-/* In a pack of f32, what Winograd does takes bf16 too. */
-static int64_t is_low(const cvr_tensor *x) {
-    return !CPU_BF16 && x->dtype == CVR_BF16;
-}
-
 static int64_t vector_floats(const cvr_tensor *y) {
     return cpu_line_up(y->shape[1]);
 }
 
 static conv_job act_job(const cvr_signature *sig, const conv_epilogue *epilogue) {
     const cvr_conv2d_act_attrs *attrs = sig->attrs;
-    conv_job job = {.epilogue = epilogue, .low = is_low(sig->inputs[X]), .kept = sig->prepared};
+    conv_job job = {.epilogue = epilogue, .low = conv_is_low(sig->inputs[X]), .kept = sig->prepared};
     conv_shape_of(&job.shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     conv_job_plan(&job);
     return job;

@@ -142,10 +142,11 @@ typedef struct gather_panels {
 } gather_panels;
 
 /* The source of the next tile, as far as it lies as this one's does, for the tile's first panel to fetch: where it is
- * read in place, in rows of a pixel each, the processor does not see where it goes on. */
+ * read in place, in rows of a pixel each, the processor does not see where it goes on. Not by AMX, where that gained
+ * nothing. */
 static int64_t source_ahead(const gather_view *v, const cpu_tile *t, const void **lines) {
     const int64_t bytes = v->depth * (int64_t)sizeof(cpu_operand), row = cpu_ceil_div(bytes, 64);
-    if (!v->inside || v->h.taps * v->w.taps != 1 || t->m < 2 || t->m * row > CPU_LINES_AHEAD) return 0;
+    if (CPU_AMX || !v->inside || v->h.taps * v->w.taps != 1 || t->m < 2 || t->m * row > CPU_LINES_AHEAD) return 0;
     const cpu_operand *next =
         (const cpu_operand *)t->a + t->steps->a + 2 * t->a_rows[t->m - 1] - t->a_rows[t->m - 2] - t->a_rows[0];
     int64_t n = 0;

@@ -9,17 +9,12 @@
 
 enum { GRAD, WEIGHT, OTHER, X, SCALE, MEAN, INVSTD, SHIFT, Y };
 
-/* In a pack of f32, what Winograd does takes bf16 too. */
-static int64_t is_low(const cvr_tensor *x) {
-    return !CPU_BF16 && x->dtype == CVR_BF16;
-}
-
 static const void *data_of(const cvr_kernel_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
 }
 
 static conv_job norm_job(const cvr_signature *sig, const conv_epilogue *epilogue) {
-    conv_job job = {.epilogue = epilogue, .low = is_low(sig->inputs[GRAD])};
+    conv_job job = {.epilogue = epilogue, .low = conv_is_low(sig->inputs[GRAD])};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[GRAD], sig->inputs[WEIGHT], sig->outputs[0], 1);
     conv_job_plan(&job);
     return job;
@@ -79,7 +74,7 @@ static int32_t norm_supports(const cvr_signature *sig, cvr_error *reason) {
 #else
     conv_shape shape;
     conv_shape_of(&shape, sig->attrs, grad, sig->inputs[WEIGHT], dx, 1);
-    if (is_low(grad) && !conv_winograd_pays(&shape, 1, 0))
+    if (conv_is_low(grad) && !conv_winograd_pays(&shape, 1, 0))
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not by Winograd");
     if (!conv_is_depthwise(&shape)) return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");

@@ -3,13 +3,8 @@
 
 enum { X, WEIGHT, BIAS };
 
-/* In a pack of f32, what Winograd does takes bf16 too. */
-static int64_t is_low(const cvr_tensor *x) {
-    return !CPU_BF16 && x->dtype == CVR_BF16;
-}
-
 static conv_job stats_job(const cvr_signature *sig, const conv_epilogue *epilogue) {
-    conv_job job = {.epilogue = epilogue, .low = is_low(sig->inputs[X])};
+    conv_job job = {.epilogue = epilogue, .low = conv_is_low(sig->inputs[X])};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     conv_job_plan(&job);
     return job;
@@ -53,7 +48,7 @@ static int32_t stats_supports(const cvr_signature *sig, cvr_error *reason) {
     conv_shape_of(&shape, sig->attrs, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     if (sig->inputs[X]->dtype != sig->outputs[0]->dtype)
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "activations of two types");
-    if (is_low(sig->inputs[X]) && !conv_winograd_pays(&shape, 1, 0))
+    if (conv_is_low(sig->inputs[X]) && !conv_winograd_pays(&shape, 1, 0))
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not by Winograd");
     if (!conv_is_depthwise(&shape)) return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");

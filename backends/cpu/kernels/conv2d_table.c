@@ -2,13 +2,8 @@
 #include "conv2d.h"
 #include "dense.h"
 
-/* In a pack of f32, some convolutions take bf16 too. */
-static int64_t is_low(const cvr_tensor *x) {
-    return !CPU_BF16 && x->dtype == CVR_BF16;
-}
-
 static conv_job gather_job(const cvr_signature *sig, int64_t transposed) {
-    conv_job job = {.low = is_low(sig->inputs[0]), .kept = sig->prepared};
+    conv_job job = {.low = conv_is_low(sig->inputs[0]), .kept = sig->prepared};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
     conv_job_plan(&job);
     return job;
@@ -103,7 +98,7 @@ static int32_t weight_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     conv_shape_of(&shape, a->attrs, a->inputs[0], a->outputs[0], a->inputs[1], 0);
     const conv_weight_args args = {&shape, a->inputs[0]->data, a->inputs[1]->data, a->outputs[0]->data,
-                                   is_low(a->inputs[0])};
+                                   conv_is_low(a->inputs[0])};
     conv_weight_run(&args, a->pool, a->workspace);
     return CVR_OK;
 }
