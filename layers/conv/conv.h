@@ -16,6 +16,7 @@ extern const cvr_layer_desc *const conv_layers[CONV_LAYERS];
 
 /* The schema of cvr_conv2d_attrs, shared by ops and layers. */
 extern const cvr_attr_desc conv_stride, conv_padding, conv_dilation, conv_groups, conv_input_size;
+extern const cvr_attr_desc conv_activation; /* of the fused ops */
 
 /* The window of one axis (0: height, 1: width) of a kernel of that size. */
 static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_t kernel) {
@@ -24,6 +25,10 @@ static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_
 
 /* Fused, by decomposition: conv_act.c, conv_stats.c, conv_norm.c */
 extern const cvr_op_desc conv_act_op, conv_stats_op, conv_norm_op;
+/* Input i, where it is there, is a vector with the channels of `like`, or has its shape. */
+int32_t conv_check_vector(const char *op, const cvr_infer_args *a, uint32_t i, const cvr_type *like, cvr_error *err);
+int32_t conv_check_like(const char *op, const cvr_infer_args *a, uint32_t i, const cvr_type *like, cvr_error *err);
+int32_t conv_check_activation(const char *op, int64_t activation, cvr_error *err);
 double conv_flops_by_output(const cvr_infer_args *a);
 double conv_flops_by_input(const cvr_infer_args *a);
 

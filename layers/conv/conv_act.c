@@ -9,41 +9,23 @@
 
 static const cvr_attr_desc eps = {
     sizeof(cvr_attr_desc), "eps", CVR_ATTR_FLOAT, 1, CVR_ATTR_MIN, 0, "1e-05", NULL, 0, 0, "added to the variance"};
-static const cvr_attr_desc activation = {.struct_size = sizeof(cvr_attr_desc),
-                                         .name = "activation",
-                                         .kind = CVR_ATTR_CHOICE,
-                                         .count = 1,
-                                         .default_text = "relu",
-                                         .choices = "none|relu|relu6",
-                                         .doc = "what is applied last"};
 static const cvr_attr_desc *const attrs_of[] = {&conv_stride, &conv_padding, &conv_dilation,
-                                                &conv_groups, &eps,          &activation};
+                                                &conv_groups, &eps,          &conv_activation};
 
 enum { X, WEIGHT, BIAS, SCALE, SHIFT, MEAN, VAR, RESIDUAL, INPUTS };
-
-static int32_t check_vector(const cvr_infer_args *a, uint32_t i, int64_t channels, cvr_error *err) {
-    const cvr_type *v = i < a->n_inputs ? a->inputs[i] : NULL;
-    if (!v || (v->dtype == CVR_F32 && v->rank == 1 && v->shape[0] == channels)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: input %u must be %lld f32", i, (long long)channels);
-}
 
 static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_act_attrs *attrs = a->attrs;
     const cvr_infer_args conv = {
         sizeof conv, &attrs->conv, a->inputs, a->outputs, a->n_inputs < 3 ? a->n_inputs : 3, 1};
     int32_t status = conv2d_infer(&conv, err);
-    const cvr_type *y = a->outputs[0], *residual = a->n_inputs > RESIDUAL ? a->inputs[RESIDUAL] : NULL;
-    for (uint32_t i = SCALE; i <= VAR && status == CVR_OK; i++) status = check_vector(a, i, y->shape[1], err);
+    const cvr_type *y = a->outputs[0];
+    for (uint32_t i = SCALE; i <= VAR && status == CVR_OK; i++) status = conv_check_vector("conv2d_act", a, i, y, err);
     if (status != CVR_OK) return status;
     if ((a->n_inputs > MEAN && a->inputs[MEAN]) != (a->n_inputs > VAR && a->inputs[VAR]))
         return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: mean and variance come together");
-    if (residual && (residual->dtype != CVR_F32 || residual->rank != 4 ||
-                     memcmp(residual->shape, y->shape, 4 * sizeof *y->shape) != 0))
-        return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: the residual %s does not have the shape of the result %s",
-                        cvr_shape_of(residual).text, cvr_shape_of(y).text);
-    if (attrs->activation >= CVR_ACTIVATION_NONE && attrs->activation <= CVR_ACTIVATION_RELU6) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: activation %lld is none of none, relu, relu6",
-                    (long long)attrs->activation);
+    status = conv_check_like("conv2d_act", a, RESIDUAL, y, err);
+    return status == CVR_OK ? conv_check_activation("conv2d_act", attrs->activation, err) : status;
 }
 
 /* y = a(batch_norm2d_inference(conv2d(x)) + residual) */

@@ -1,6 +1,8 @@
 /* Shape rules of the convolution ops, torch.nn.functional.conv2d's and conv_transpose2d's. */
 #include "conv.h"
 
+#include <cvr/plugin/ops/norm.h>
+
 /* Input i is there, f32 and of that rank. */
 static int32_t check_input(const cvr_infer_args *a, uint32_t i, uint32_t rank, const char *what, cvr_error *err) {
     const cvr_type *t = i < a->n_inputs ? a->inputs[i] : NULL;
@@ -186,4 +188,26 @@ int32_t conv_transpose2d_backward_input_infer(const cvr_infer_args *a, cvr_error
         *size = attrs->input_size[i];
     }
     return CVR_OK;
+}
+
+/* ---- what the fused ops read besides ---- */
+
+int32_t conv_check_vector(const char *op, const cvr_infer_args *a, uint32_t i, const cvr_type *like, cvr_error *err) {
+    const cvr_type *v = i < a->n_inputs ? a->inputs[i] : NULL;
+    if (!v || (v->dtype == CVR_F32 && v->rank == 1 && v->shape[0] == like->shape[1])) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: input %u must be %lld f32", op, i, (long long)like->shape[1]);
+}
+
+int32_t conv_check_like(const char *op, const cvr_infer_args *a, uint32_t i, const cvr_type *like, cvr_error *err) {
+    const cvr_type *t = i < a->n_inputs ? a->inputs[i] : NULL;
+    if (!t || (t->dtype == CVR_F32 && t->rank == 4 && memcmp(t->shape, like->shape, 4 * sizeof *t->shape) == 0))
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: input %u %s does not have the shape of the result %s", op, i,
+                    cvr_shape_of(t).text, cvr_shape_of(like).text);
+}
+
+int32_t conv_check_activation(const char *op, int64_t activation, cvr_error *err) {
+    if (activation >= CVR_ACTIVATION_NONE && activation <= CVR_ACTIVATION_RELU6) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: activation %lld is none of none, relu, relu6", op,
+                    (long long)activation);
 }

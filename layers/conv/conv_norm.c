@@ -8,44 +8,21 @@
 
 #include <cvr/plugin/ops/norm.h>
 
-static const cvr_attr_desc activation = {.struct_size = sizeof(cvr_attr_desc),
-                                         .name = "activation",
-                                         .kind = CVR_ATTR_CHOICE,
-                                         .count = 1,
-                                         .default_text = "relu",
-                                         .choices = "none|relu|relu6",
-                                         .doc = "what followed the batch norm"};
 static const cvr_attr_desc *const attrs_of[] = {&conv_stride, &conv_padding,    &conv_dilation,
-                                                &conv_groups, &conv_input_size, &activation};
+                                                &conv_groups, &conv_input_size, &conv_activation};
 
 enum { GRAD, WEIGHT, OTHER, X, SCALE, MEAN, INVSTD, SHIFT, Y, INPUTS };
 
-static int32_t check_like(const cvr_type *dx, const cvr_type *t, uint32_t i, cvr_error *err) {
-    if (!t || (t->dtype == CVR_F32 && t->rank == 4 && memcmp(t->shape, dx->shape, 4 * sizeof *t->shape) == 0))
-        return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID,
-                    "conv2d_backward_input_norm: input %u %s does not have the shape of the result %s", i,
-                    cvr_shape_of(t).text, cvr_shape_of(dx).text);
-}
-
-static int32_t check_vector(const cvr_type *dx, const cvr_type *t, uint32_t i, cvr_error *err) {
-    if (!t || (t->dtype == CVR_F32 && t->rank == 1 && t->shape[0] == dx->shape[1])) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_backward_input_norm: input %u must be %lld f32", i,
-                    (long long)dx->shape[1]);
-}
-
 static int32_t norm_infer(const cvr_infer_args *a, cvr_error *err) {
+    static const char op[] = "conv2d_backward_input_norm";
     const cvr_conv2d_backward_input_norm_attrs *attrs = a->attrs;
     const cvr_infer_args conv = {sizeof conv, &attrs->conv, a->inputs, a->outputs, 2, 1};
     const cvr_type *dx = a->outputs[0];
     int32_t status = conv2d_backward_input_infer(&conv, err);
     for (uint32_t i = OTHER; i < a->n_inputs && status == CVR_OK; i++)
-        status = (i == OTHER || i == X || i == Y ? check_like : check_vector)(dx, a->inputs[i], i, err);
+        status = (i == OTHER || i == X || i == Y ? conv_check_like : conv_check_vector)(op, a, i, dx, err);
     for (uint32_t i = 1; i < 3 && status == CVR_OK; i++) cvr_type_set(a->outputs[i], CVR_F32, 1, &dx->shape[1]);
-    if (status != CVR_OK || (attrs->activation >= CVR_ACTIVATION_NONE && attrs->activation <= CVR_ACTIVATION_RELU6))
-        return status;
-    return cvr_fail(err, CVR_ERR_INVALID, "conv2d_backward_input_norm: activation %lld is none of none, relu, relu6",
-                    (long long)attrs->activation);
+    return status == CVR_OK ? conv_check_activation(op, attrs->activation, err) : status;
 }
 
 static int32_t norm_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {

@@ -73,6 +73,14 @@ static const cvr_attr_desc output_padding = {sizeof(cvr_attr_desc),
                                              SIZE_MAX_ATTR,
                                              "rows and columns added at the end of the output"};
 
+const cvr_attr_desc conv_activation = {.struct_size = sizeof(cvr_attr_desc),
+                                       .name = "activation",
+                                       .kind = CVR_ATTR_CHOICE,
+                                       .count = 1,
+                                       .default_text = "relu",
+                                       .choices = "none|relu|relu6",
+                                       .doc = "what is applied after all else"};
+
 static const cvr_attr_desc *const conv_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups};
 static const cvr_attr_desc *const backward_input_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups,
                                                             &conv_input_size};

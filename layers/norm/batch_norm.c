@@ -32,8 +32,7 @@ typedef struct batch_norm2d_layer {
     int64_t track_running_stats;
 } batch_norm2d_layer;
 
-/* x (N,C,H,W), and vectors (C) at the inputs from `first` on */
-static int32_t check_inputs(const char *op, const cvr_infer_args *a, uint32_t first, uint32_t last, cvr_error *err) {
+int32_t norm_batch_check(const char *op, const cvr_infer_args *a, uint32_t first, uint32_t last, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
     int32_t status = norm_check_f32(op, x, err);
     if (status == CVR_OK && x->rank != 4)
@@ -50,7 +49,7 @@ static void set_vector(const cvr_infer_args *a, uint32_t i) {
 
 int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
-    const int32_t status = check_inputs("batch_norm2d", a, 1, 4, err);
+    const int32_t status = norm_batch_check("batch_norm2d", a, 1, 4, err);
     if (status != CVR_OK) return status;
     if (x->shape[0] * x->shape[2] * x->shape[3] < 2)
         return cvr_fail(err, CVR_ERR_INVALID,
@@ -68,7 +67,7 @@ int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t stats_infer(const cvr_infer_args *a, cvr_error *err) {
     set_vector(a, 0);
     set_vector(a, 1);
-    return check_inputs("batch_norm2d_stats", a, 1, 0, err);
+    return norm_batch_check("batch_norm2d_stats", a, 1, 0, err);
 }
 
 /* A sum, and a sum of squared distances. */
@@ -78,11 +77,11 @@ static double stats_flops(const cvr_infer_args *a) {
 
 static int32_t inference_infer(const cvr_infer_args *a, cvr_error *err) {
     *a->outputs[0] = *a->inputs[0];
-    return check_inputs("batch_norm2d_inference", a, 1, 4, err);
+    return norm_batch_check("batch_norm2d_inference", a, 1, 4, err);
 }
 
 int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = check_inputs("batch_norm2d_backward", a, 2, 4, err);
+    int32_t status = norm_batch_check("batch_norm2d_backward", a, 2, 4, err);
     if (status == CVR_OK) status = norm_check_like("batch_norm2d_backward", a->inputs[0], a->inputs[1], err);
     *a->outputs[0] = *a->inputs[0];
     set_vector(a, 1);

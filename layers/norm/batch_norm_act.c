@@ -56,14 +56,8 @@ static int32_t act_backward_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* x, weight, bias, mean, invstd, residual */
 static int32_t apply_infer(const cvr_infer_args *a, cvr_error *err) {
-    static const char *const vectors[5] = {NULL, "the scale", "the shift", "the mean", "1 / the standard deviation"};
     const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
-    int32_t status = norm_check_f32("batch_norm2d_apply", a->inputs[0], err);
-    if (status == CVR_OK && a->inputs[0]->rank != 4)
-        status = cvr_fail(err, CVR_ERR_INVALID,
-                          "batch_norm2d_apply: the input has %u axes; it must have 4 (N, C, H, W)", a->inputs[0]->rank);
-    for (uint32_t i = 1; i < 5 && status == CVR_OK; i++)
-        status = norm_check_vector("batch_norm2d_apply", vectors[i], a->inputs[i], a->inputs[0]->shape[1], err);
+    int32_t status = norm_batch_check("batch_norm2d_apply", a, 1, 4, err);
     if (status == CVR_OK && a->n_inputs > 5 && a->inputs[5])
         status = norm_check_like("batch_norm2d_apply", a->inputs[0], a->inputs[5], err);
     *a->outputs[0] = *a->inputs[0];
@@ -88,17 +82,9 @@ static int32_t sums_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* x, g, weight, mean, invstd, dweight, dbias */
 static int32_t backward_apply_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = norm_check_f32("batch_norm2d_backward_apply", a->inputs[0], err);
-    if (status == CVR_OK && a->inputs[0]->rank != 4)
-        status = cvr_fail(err, CVR_ERR_INVALID,
-                          "batch_norm2d_backward_apply: the input has %u axes; it must have 4 (N, C, H, W)",
-                          a->inputs[0]->rank);
-    if (status == CVR_OK) status = norm_check_like("batch_norm2d_backward_apply", a->inputs[0], a->inputs[1], err);
-    for (uint32_t i = 2; i < 7 && status == CVR_OK; i++)
-        status = norm_check_vector("batch_norm2d_backward_apply", "a scale, statistic or gradient", a->inputs[i],
-                                   a->inputs[0]->shape[1], err);
+    const int32_t status = norm_batch_check("batch_norm2d_backward_apply", a, 2, 6, err);
     *a->outputs[0] = *a->inputs[0];
-    return status;
+    return status == CVR_OK ? norm_check_like("batch_norm2d_backward_apply", a->inputs[0], a->inputs[1], err) : status;
 }
 
 /* A multiplication and two additions. */

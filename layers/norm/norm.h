@@ -37,7 +37,9 @@ int32_t norm_batch_backward_apply_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_inference_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_inference_backward_run(const cvr_kernel_args *a, cvr_error *err);
 
-/* What the fused ops share with batch_norm2d and its backward. */
+/* What the fused ops share with batch_norm2d and its backward: input 0 is (N,C,H,W), inputs `first` to `last` are
+ * vectors (C), where they are there; */
+int32_t norm_batch_check(const char *op, const cvr_infer_args *a, uint32_t first, uint32_t last, cvr_error *err);
 int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err);
 /* `again` of both: inputs as batch_norm2d_act has them. */

@@ -1,10 +1,6 @@
 /* Finds chains and puts one op in the place of each (see chain.h). */
 #include "chain.h"
 
-static int is_op(const cvr_node_view *n, const char *name) {
-    return strcmp(n->op->name, name) == 0;
-}
-
 /* The node that alone reads v, or CVR_NO_NODE. */
 static uint64_t only_reader(const cvr_rewriter *r, cvr_value v, cvr_node_view *out) {
     uint64_t first;
@@ -14,7 +10,9 @@ static uint64_t only_reader(const cvr_rewriter *r, cvr_value v, cvr_node_view *o
 }
 
 static int64_t activation_of(const cvr_node_view *n) {
-    return is_op(n, "relu") ? CVR_ACTIVATION_RELU : is_op(n, "relu6") ? CVR_ACTIVATION_RELU6 : CVR_ACTIVATION_NONE;
+    return chain_is_op(n, "relu")    ? CVR_ACTIVATION_RELU
+           : chain_is_op(n, "relu6") ? CVR_ACTIVATION_RELU6
+                                     : CVR_ACTIVATION_NONE;
 }
 
 /* What follows node i, the head. A sum that is part of another chain ends this one: a sum of two is the first one's. */
@@ -24,12 +22,12 @@ static chain follow(const cvr_rewriter *r, const chain_rule *rule, uint64_t i, c
     cvr_node_view next;
     cvr_value y = head->outputs[0];
     uint64_t at = only_reader(r, y, &next);
-    if (at != CVR_NO_NODE && rule->norm && is_op(&next, rule->norm) && next.inputs[0] == y) {
+    if (at != CVR_NO_NODE && rule->norm && chain_is_op(&next, rule->norm) && next.inputs[0] == y) {
         c.norm = c.last = at;
         y = next.outputs[0];
         at = only_reader(r, y, &next);
     }
-    if (at != CVR_NO_NODE && is_op(&next, "add")) {
+    if (at != CVR_NO_NODE && chain_is_op(&next, "add")) {
         if (chains[at].last != CVR_NO_NODE) return c;
         c.add = c.last = at;
         c.residual = next.inputs[next.inputs[0] == y ? 1 : 0];
@@ -71,7 +69,7 @@ static int32_t fuse_all(const cvr_rewriter *r, const chain_rule *rule, chain *ch
         cvr_node_view n;
         r->node(r, i, &n);
         if (chains[i].last == i) status = put(r, rule, &chains[i], err);
-        if (chains[i].last != CVR_NO_NODE || (is_op(&n, rule->head) && start_chain(r, rule, i, &n, chains)))
+        if (chains[i].last != CVR_NO_NODE || (chain_is_op(&n, rule->head) && start_chain(r, rule, i, &n, chains)))
             r->drop(r, i);
         else if (status == CVR_OK)
             status = r->keep(r, i, err);

@@ -6,6 +6,14 @@
 #include <cvr/plugin/ops/norm.h>
 #include <cvr/plugin/plugin.h>
 
+static inline int chain_is_op(const cvr_node_view *n, const char *name) {
+    return strcmp(n->op->name, name) == 0;
+}
+
+static inline int chain_same_shape(const cvr_type *a, const cvr_type *b) {
+    return a->rank == b->rank && memcmp(a->shape, b->shape, sizeof a->shape) == 0;
+}
+
 /* Node numbers; CVR_NO_NODE: not there. `last` is where all inputs are known. */
 typedef struct chain {
     uint64_t head, norm, add, act, last;

@@ -36,10 +36,6 @@ static int is_number(const cvr_type *t) {
     return t->dtype == CVR_F32 || t->dtype == CVR_BF16;
 }
 
-static int same_shape(const cvr_type *a, const cvr_type *b) {
-    return a->rank == b->rank && memcmp(a->shape, b->shape, sizeof a->shape) == 0;
-}
-
 /* Whether the op says what it is, and its inputs repeat as a program's may. `whole` (may be NULL): one that does not.
  */
 static int is_elementwise(const fusion *f, const cvr_node_view *n, cvr_value *whole) {
@@ -52,7 +48,7 @@ static int is_elementwise(const fusion *f, const cvr_node_view *n, cvr_value *wh
         if (!x || (is_number(x) && x->order[0] != 0)) return 0;
         if (!is_number(x)) continue;
         if (!cvr_elementwise_repeat(y->rank, y->shape, x->rank, x->shape, &inner, &size)) return 0;
-        if (!same && same_shape(x, y) && x->dtype == y->dtype) same = n->inputs[k];
+        if (!same && chain_same_shape(x, y) && x->dtype == y->dtype) same = n->inputs[k];
     }
     if (whole) *whole = same;
     return same != CVR_NONE;
@@ -89,7 +85,7 @@ static int join(const fusion *f, group *g, uint64_t i, cvr_value from) {
     f->r->node(f->r, g->members[0], &head);
     if (f->taken[i] || n.backward != head.backward || !is_elementwise(f, &n, NULL) || !has_room(g, &n)) return 0;
     const cvr_type *y = type_of(f, n.outputs[0]), *first = type_of(f, head.outputs[0]);
-    if (!same_shape(y, first) || y->dtype != first->dtype) return 0;
+    if (!chain_same_shape(y, first) || y->dtype != first->dtype) return 0;
     for (uint32_t k = 0; k < n.n_inputs; k++)
         if (n.inputs[k] != from && !reachable(f, g, n.inputs[k])) return 0;
     if (!has_room(g, &n)) return 0;

@@ -21,16 +21,12 @@ typedef struct meeting {
     cvr_value grad, dweight, dbias; /* the new node's */
 } meeting;
 
-static int is_op(const cvr_node_view *n, const char *name) {
-    return strcmp(n->op->name, name) == 0;
-}
-
 static int is_sum(const cvr_node_view *n) {
-    return is_op(n, "batch_norm2d_add_act_backward");
+    return chain_is_op(n, "batch_norm2d_add_act_backward");
 }
 
 static int is_norm(const cvr_node_view *n) {
-    return is_sum(n) || is_op(n, "batch_norm2d_act_backward") || is_op(n, "batch_norm2d_backward");
+    return is_sum(n) || chain_is_op(n, "batch_norm2d_act_backward") || chain_is_op(n, "batch_norm2d_backward");
 }
 
 /* The convolution whose data gradient v is, where nobody else reads it; or CVR_NO_NODE. */
@@ -39,7 +35,7 @@ static uint64_t conv_of(const cvr_rewriter *r, cvr_value v) {
     cvr_node_view n;
     if (by == CVR_NO_NODE || r->uses(r, v, NULL) != 1) return CVR_NO_NODE;
     r->node(r, by, &n);
-    if (!is_op(&n, "conv2d_backward_input")) return CVR_NO_NODE;
+    if (!chain_is_op(&n, "conv2d_backward_input")) return CVR_NO_NODE;
     const cvr_type *weight = r->builder->type(r->builder, n.inputs[1]);
     const int64_t groups = ((const cvr_conv2d_backward_input_attrs *)n.attrs)->conv.groups;
     return groups > 1 && weight->shape[0] == groups && weight->shape[1] == 1 ? CVR_NO_NODE : by;
@@ -51,10 +47,6 @@ static int made_before(const cvr_rewriter *r, cvr_value v, uint64_t i) {
     return by == CVR_NO_NODE || by < i;
 }
 
-static int same_shape(const cvr_type *a, const cvr_type *b) {
-    return a->rank == b->rank && memcmp(a->shape, b->shape, sizeof a->shape) == 0;
-}
-
 /* What makes the gradient of a batch norm; conv CVR_NO_NODE: nothing that could be fused. */
 static meeting meet(const cvr_rewriter *r, uint64_t i, const cvr_node_view *norm) {
     meeting m = {i, conv_of(r, norm->inputs[GRAD]), CVR_NO_NODE, CVR_NONE, CVR_NONE, CVR_NONE, CVR_NONE};
@@ -62,12 +54,13 @@ static meeting meet(const cvr_rewriter *r, uint64_t i, const cvr_node_view *norm
     cvr_node_view add;
     if (m.conv != CVR_NO_NODE || by == CVR_NO_NODE || r->uses(r, norm->inputs[GRAD], NULL) != 1) return m;
     r->node(r, by, &add);
-    if (!is_op(&add, "add")) return m;
+    if (!chain_is_op(&add, "add")) return m;
     for (int k = 0; k < 2; k++) {
         const cvr_value other = add.inputs[1 - k];
         const uint64_t conv = conv_of(r, add.inputs[k]);
         if (conv == CVR_NO_NODE || !made_before(r, other, conv)) continue;
-        if (!same_shape(r->builder->type(r->builder, other), r->builder->type(r->builder, add.outputs[0]))) continue;
+        if (!chain_same_shape(r->builder->type(r->builder, other), r->builder->type(r->builder, add.outputs[0])))
+            continue;
         m.conv = conv;
         m.add = by;
         m.other = other;
@@ -76,7 +69,7 @@ static meeting meet(const cvr_rewriter *r, uint64_t i, const cvr_node_view *norm
 }
 
 static int64_t activation_of(const cvr_node_view *norm) {
-    if (is_op(norm, "batch_norm2d_backward")) return CVR_ACTIVATION_NONE;
+    if (chain_is_op(norm, "batch_norm2d_backward")) return CVR_ACTIVATION_NONE;
     return ((const cvr_batch_norm2d_act_attrs *)norm->attrs)->activation;
 }
 

@@ -11,12 +11,8 @@ typedef struct made_stats {
     cvr_value mean, var;
 } made_stats;
 
-static int is_op(const cvr_node_view *n, const char *name) {
-    return strcmp(n->op->name, name) == 0;
-}
-
 static int is_norm(const cvr_node_view *n) {
-    return is_op(n, "batch_norm2d") || is_op(n, "batch_norm2d_act");
+    return chain_is_op(n, "batch_norm2d") || chain_is_op(n, "batch_norm2d_act");
 }
 
 /* Whether the first that reads the convolution's results is a batch norm of them. */
@@ -52,7 +48,7 @@ static int32_t put_norm(const cvr_rewriter *r, uint64_t i, const cvr_node_view *
                         cvr_error *err) {
     const cvr_batch_norm2d_attrs *was = (const cvr_batch_norm2d_attrs *)norm->attrs; /* the first ones of both ops */
     cvr_batch_norm2d_act_attrs attrs = {was->momentum, was->eps, CVR_ACTIVATION_NONE};
-    if (is_op(norm, "batch_norm2d_act")) attrs = *(const cvr_batch_norm2d_act_attrs *)norm->attrs;
+    if (chain_is_op(norm, "batch_norm2d_act")) attrs = *(const cvr_batch_norm2d_act_attrs *)norm->attrs;
     cvr_value in[9] = {CVR_NONE}, out[3];
     for (uint32_t k = 0; k < norm->n_inputs; k++) in[k] = r->current(r, norm->inputs[k]);
     in[7] = stats->mean;
@@ -80,7 +76,7 @@ static int32_t fuse_all(const cvr_rewriter *r, made_stats *made, cvr_error *err)
         cvr_node_view n;
         r->node(r, i, &n);
         const uint64_t maker = is_norm(&n) ? r->producer(r, n.inputs[0]) : CVR_NO_NODE;
-        if (is_op(&n, "conv2d") && feeds_norm(r, &n))
+        if (chain_is_op(&n, "conv2d") && feeds_norm(r, &n))
             status = put_conv(r, i, &n, &made[i], err);
         else if (maker != CVR_NO_NODE && made[maker].mean != CVR_NONE)
             status = put_norm(r, i, &n, &made[maker], err);

@@ -189,7 +189,7 @@ void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_
 /* None yet. `moments`: the panel's first channel in its slot. */
 conv_sums conv_sums_of(const conv_job *job, double *moments);
 /* Cache lines of other tensors that finishing these pixels will read, at most CONV_FINISH_LINES; returns how many. */
-#define CONV_FINISH_LINES (3 * 2 * 32 + CPU_AHEAD)
+#define CONV_FINISH_LINES (3 * 2 * 32 + CPU_AHEAD) /* tensors, lines of a panel's pixel, pixels of a tile */
 int64_t conv_finish_lines(const conv_finish *f, int64_t at, const int64_t *c_rows, int64_t m, const void **lines);
 /* Finishes, measures and stores. */
 void conv_finish_pixels(const conv_finish *f, const conv_pixels *p);
@@ -208,6 +208,8 @@ static inline uint64_t conv_moments_bytes(const conv_job *job, int64_t slots) {
  * sums of a conv_norm. */
 void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen);
 void conv_end_moments(const conv_job *job, int64_t seen);
+/* `supports` of the ops with an epilogue: pictures are of one type, all else f32. */
+int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, cvr_error *reason);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
 /* Whether Winograd's way is the faster one for a shape, in any direction. `low`: of bf16 tensors. `kept`: the weights

@@ -84,24 +84,7 @@ static int32_t act_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
-#if CPU_BF16
-    const cvr_tensor *residual = sig->n_inputs > RESIDUAL ? sig->inputs[RESIDUAL] : NULL;
-    if (residual && residual->dtype != CPU_TYPE)
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a residual of another type than the result");
-    return conv_supports_forward(sig, reason);
-#else
-    const cvr_conv2d_act_attrs *attrs = sig->attrs;
-    const uint32_t dtype = sig->inputs[X]->dtype;
-    conv_shape shape;
-    conv_shape_of(&shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
-    for (uint32_t i = 0; i < sig->n_inputs; i++)
-        if (sig->inputs[i] && sig->inputs[i]->dtype != (i == X || i == RESIDUAL ? dtype : CVR_F32))
-            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s", i, cvr_dtype_name(sig->inputs[i]->dtype));
-    if (dtype == CVR_BF16 && !conv_winograd_pays(&shape, 1, sig->prepared))
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not by Winograd");
-    if (!conv_is_depthwise(&shape)) return CVR_OK;
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
-#endif
+    return conv_supports_epilogue(sig, 0, reason);
 }
 
 static const cpu_preparation preparation = {1u << WEIGHT, act_kept, act_pack};

@@ -62,23 +62,7 @@ static int32_t norm_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t norm_supports(const cvr_signature *sig, cvr_error *reason) {
-    const cvr_tensor *grad = sig->inputs[GRAD], *dx = sig->outputs[0];
-    for (uint32_t i = 0; i < sig->n_inputs; i++) {
-        const cvr_tensor *t = sig->inputs[i];
-        if (t && t->dtype != (t->rank == 4 && i != WEIGHT ? grad->dtype : CVR_F32))
-            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s", i, cvr_dtype_name(t->dtype));
-    }
-    if (dx->dtype != grad->dtype) return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "gradients of two types");
-#if CPU_BF16
-    return conv_supports_transposed(sig, reason);
-#else
-    conv_shape shape;
-    conv_shape_of(&shape, sig->attrs, grad, sig->inputs[WEIGHT], dx, 1);
-    if (conv_is_low(grad) && !conv_winograd_pays(&shape, 1, 0))
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not by Winograd");
-    if (!conv_is_depthwise(&shape)) return CVR_OK;
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
-#endif
+    return conv_supports_epilogue(sig, 1, reason);
 }
 
 static const cpu_kernel kernels[] = {

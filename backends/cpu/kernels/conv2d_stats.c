@@ -41,18 +41,7 @@ static int32_t stats_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static int32_t stats_supports(const cvr_signature *sig, cvr_error *reason) {
-#if CPU_BF16
-    return conv_supports_forward(sig, reason);
-#else
-    conv_shape shape;
-    conv_shape_of(&shape, sig->attrs, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
-    if (sig->inputs[X]->dtype != sig->outputs[0]->dtype)
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "activations of two types");
-    if (conv_is_low(sig->inputs[X]) && !conv_winograd_pays(&shape, 1, 0))
-        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and not by Winograd");
-    if (!conv_is_depthwise(&shape)) return CVR_OK;
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
-#endif
+    return conv_supports_epilogue(sig, 0, reason);
 }
 
 static const cpu_kernel kernels[] = {

@@ -155,6 +155,21 @@ static int32_t conv_supports_weight(const cvr_signature *sig, cvr_error *reason)
 }
 #endif
 
+int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, cvr_error *reason) {
+    const uint32_t dtype = sig->inputs[0]->dtype;
+    conv_shape shape;
+    for (uint32_t i = 0; i < sig->n_inputs; i++) {
+        const cvr_tensor *t = sig->inputs[i];
+        if (t && t->dtype != (t->rank == 4 && i != 1 ? dtype : CVR_F32))
+            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s", i, cvr_dtype_name(t->dtype));
+    }
+    if (sig->outputs[0]->dtype != dtype) return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "activations of two types");
+    conv_shape_of(&shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
+    if (conv_is_depthwise(&shape))
+        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise convolutions have no epilogue");
+    return transposed ? conv_supports_transposed(sig, reason) : conv_supports_forward(sig, reason);
+}
+
 static const cpu_preparation forward_preparation = {1u << 1, forward_kept, forward_pack};
 static const cpu_preparation transposed_preparation = {1u << 1, transposed_kept, transposed_pack};
 static const cpu_kernel kernels[] = {

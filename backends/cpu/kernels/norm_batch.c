@@ -267,6 +267,17 @@ static float *narrow(const batch_work *w, int which) {
     return w->narrow + which * w->c.channels;
 }
 
+/* What y was made with, or is: tables up to SHIFT. */
+static void forward_tables(const batch_work *w, const float *weight, const float *bias, const float *mean,
+                           const float *invstd) {
+    for (int64_t c = 0; c < w->c.channels; c++) {
+        narrow(w, MEAN)[c] = mean[c];
+        narrow(w, SCALE)[c] = invstd[c] * (weight ? weight[c] : 1);
+        narrow(w, SHIFT)[c] = bias ? bias[c] : 0;
+    }
+    columns_widen(&w->c, w->narrow, OWN, w->wide);
+}
+
 /* ---- forward ---- */
 
 typedef struct norm_numbers {
@@ -333,16 +344,9 @@ static int32_t apply_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
     const batch_work w = batch_open(a);
-    const float *weight = cpu_floats(a, 1), *bias = cpu_floats(a, 2), *mean = cpu_floats(a, 3),
-                *invstd = cpu_floats(a, 4);
-    for (int64_t c = 0; c < w.c.channels; c++) {
-        narrow(&w, MEAN)[c] = mean[c];
-        narrow(&w, SCALE)[c] = invstd[c] * (weight ? weight[c] : 1);
-        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
-    }
     batch_job job = job_of(a, &w, attrs->activation);
     job.residual = cpu_floats(a, 5);
-    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    forward_tables(&w, cpu_floats(a, 1), cpu_floats(a, 2), cpu_floats(a, 3), cpu_floats(a, 4));
     columns_apply(&w.c, a->pool, forward_row, &job);
     return CVR_OK;
 }
@@ -365,34 +369,41 @@ static int32_t inference_run(const cvr_kernel_args *a, cvr_error *err) {
 
 /* ---- backward: x, grad, weight, mean, invstd, [y, bias] ---- */
 
-/* dx = weight * invstd * (grad - sum(grad) / M - xhat * sum(grad * xhat) / M), xhat = (x - mean) * invstd */
+/* The first pass: sums of the masked gradient, and of it times xhat = (x - mean) * invstd. */
+static void gradient_sums(const cvr_kernel_args *a, const batch_work *w, const batch_job *job, const float *mean,
+                          const float *invstd) {
+    float *dweight = a->outputs[1]->data, *dbias = a->outputs[2]->data;
+    columns_products(&w->c, a->pool, gradient_row, job, mean, w->partial, w->first, w->second);
+    for (int64_t c = 0; c < w->c.channels; c++) {
+        w->second[c] *= (double)invstd[c];
+        dbias[c] = (float)w->first[c];
+        dweight[c] = (float)w->second[c];
+    }
+}
+
+/* The second: dx = weight * invstd * (grad - first / M - xhat * second / M) */
+static void gradient_apply(const cvr_kernel_args *a, const batch_work *w, batch_job *job, const float *weight,
+                           const float *invstds) {
+    for (int64_t c = 0; c < w->c.channels; c++) {
+        const double invstd = invstds[c], own = invstd * (weight ? weight[c] : 1), m = (double)w->c.rows;
+        narrow(w, OWN)[c] = (float)own;
+        narrow(w, SLOPE)[c] = (float)(-own * invstd * w->second[c] / m);
+        narrow(w, LEVEL)[c] = (float)(-own * w->first[c] / m);
+    }
+    columns_widen(&w->c, w->narrow, TABLES, w->wide);
+    columns_apply(&w->c, a->pool, backward_row, job);
+}
+
 static void train_backward(const cvr_kernel_args *a, int64_t activation) {
     const batch_work w = batch_open(a);
-    const float *weight = cpu_floats(a, 2), *means = cpu_floats(a, 3), *invstds = cpu_floats(a, 4);
-    const float *bias = cpu_floats(a, 6);
-    float *dweight = a->outputs[1]->data, *dbias = a->outputs[2]->data;
+    const float *weight = cpu_floats(a, 2), *mean = cpu_floats(a, 3), *invstd = cpu_floats(a, 4);
     batch_job job = job_of(a, &w, activation);
     job.grad = a->inputs[1]->data;
     job.masked = a->n_outputs > 3 ? a->outputs[3]->data : NULL;
     job.y = job.masked ? a->inputs[5]->data : NULL;
-    for (int64_t c = 0; c < w.c.channels; c++) {
-        narrow(&w, MEAN)[c] = means[c];
-        narrow(&w, SCALE)[c] = invstds[c] * (weight ? weight[c] : 1);
-        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
-    }
-    columns_widen(&w.c, w.narrow, OWN, w.wide);
-    columns_products(&w.c, a->pool, gradient_row, &job, means, w.partial, w.first, w.second);
-    for (int64_t c = 0; c < w.c.channels; c++) {
-        const double invstd = invstds[c], m = (double)w.c.rows;
-        const double own = invstd * (weight ? weight[c] : 1);
-        dbias[c] = (float)w.first[c];
-        dweight[c] = (float)(w.second[c] * invstd);
-        narrow(&w, OWN)[c] = (float)own;
-        narrow(&w, SLOPE)[c] = (float)(-own * invstd * invstd * w.second[c] / m);
-        narrow(&w, LEVEL)[c] = (float)(-own * w.first[c] / m);
-    }
-    columns_widen(&w.c, w.narrow, TABLES, w.wide);
-    columns_apply(&w.c, a->pool, backward_row, &job);
+    forward_tables(&w, weight, cpu_floats(a, 6), mean, invstd);
+    gradient_sums(a, &w, &job, mean, invstd);
+    gradient_apply(a, &w, &job, weight, invstd);
 }
 
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -408,29 +419,18 @@ static int32_t act_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* x, grad, weight, mean, invstd, bias, y: the first pass of train_backward() alone */
+/* x, grad, weight, mean, invstd, bias, y: the first pass alone */
 static int32_t backward_sums_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
     const batch_work w = batch_open(a);
-    const float *weight = cpu_floats(a, 2), *mean = cpu_floats(a, 3), *invstd = cpu_floats(a, 4);
-    const float *bias = cpu_floats(a, 5);
-    float *dweight = a->outputs[1]->data, *dbias = a->outputs[2]->data;
+    const float *mean = cpu_floats(a, 3), *invstd = cpu_floats(a, 4);
     batch_job job = job_of(a, &w, attrs->activation);
     job.grad = a->inputs[1]->data;
     job.masked = a->outputs[0]->data;
     job.y = cpu_floats(a, 6);
-    for (int64_t c = 0; c < w.c.channels; c++) {
-        narrow(&w, MEAN)[c] = mean[c];
-        narrow(&w, SCALE)[c] = invstd[c] * (weight ? weight[c] : 1);
-        narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
-    }
-    columns_widen(&w.c, w.narrow, OWN, w.wide);
-    columns_products(&w.c, a->pool, gradient_row, &job, mean, w.partial, w.first, w.second);
-    for (int64_t c = 0; c < w.c.channels; c++) {
-        dbias[c] = (float)w.first[c];
-        dweight[c] = (float)(w.second[c] * invstd[c]);
-    }
+    forward_tables(&w, cpu_floats(a, 2), cpu_floats(a, 5), mean, invstd);
+    gradient_sums(a, &w, &job, mean, invstd);
     return CVR_OK;
 }
 
@@ -438,20 +438,16 @@ static int32_t backward_sums_run(const cvr_kernel_args *a, cvr_error *err) {
 static int32_t backward_apply_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const batch_work w = batch_open(a);
-    const float *weight = cpu_floats(a, 2), *mean = cpu_floats(a, 3), *invstds = cpu_floats(a, 4);
+    const float *weight = cpu_floats(a, 2), *invstd = cpu_floats(a, 4);
     const float *dweight = cpu_floats(a, 5), *dbias = cpu_floats(a, 6);
     batch_job job = job_of(a, &w, CVR_ACTIVATION_NONE);
     job.grad = a->inputs[1]->data;
     for (int64_t c = 0; c < w.c.channels; c++) {
-        const double invstd = invstds[c], own = invstd * (weight ? weight[c] : 1), m = (double)w.c.rows;
-        narrow(&w, MEAN)[c] = mean[c];
-        narrow(&w, SCALE)[c] = narrow(&w, SHIFT)[c] = 0;
-        narrow(&w, OWN)[c] = (float)own;
-        narrow(&w, SLOPE)[c] = (float)(-own * invstd * dweight[c] / m);
-        narrow(&w, LEVEL)[c] = (float)(-own * dbias[c] / m);
+        w.first[c] = dbias[c];
+        w.second[c] = dweight[c];
     }
-    columns_widen(&w.c, w.narrow, TABLES, w.wide);
-    columns_apply(&w.c, a->pool, backward_row, &job);
+    forward_tables(&w, weight, NULL, cpu_floats(a, 3), invstd);
+    gradient_apply(a, &w, &job, weight, invstd);
     return CVR_OK;
 }
 
