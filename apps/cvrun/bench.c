@@ -18,7 +18,7 @@ typedef struct bench_report {
     const cvr_bench *bench;
     cvr_session_info session;
     bool inference;
-    bench_sum *layers, *kinds, all;
+    bench_sum *layers, *kinds, all, again; /* again: of all, what is computed a second time */
     size_t n_layers, n_kinds;
 } bench_report;
 
@@ -57,8 +57,8 @@ static bench_sum *find_sum(bench_sum *sums, size_t *n, const char *name, const c
 
 /* An update has no output. */
 static const char *phase_of(const cvr_node_info *info) {
-    static const char *const names[] = {"forward", "backward", "update"};
-    return names[!info->backward ? 0 : info->output ? 1 : 2];
+    static const char *const names[] = {"forward", "backward", "update", "again"};
+    return names[!info->backward ? 0 : info->again ? 3 : info->output ? 1 : 2];
 }
 
 /* The layer's name: a node's up to "/", an update's (which is its parameter's) up to the last dot. */
@@ -82,6 +82,7 @@ static void add_up(bench_report *r) {
         add_node(find_sum(r->layers, &r->n_layers, name, phase_of(info)), b, &b->nodes[i]);
         add_node(find_sum(r->kinds, &r->n_kinds, info->op, ""), b, &b->nodes[i]);
         add_node(&r->all, b, &b->nodes[i]);
+        if (info->again) add_node(&r->again, b, &b->nodes[i]);
     }
     qsort(r->layers, r->n_layers, sizeof *r->layers, by_time);
     qsort(r->kinds, r->n_kinds, sizeof *r->kinds, by_time);
@@ -92,8 +93,9 @@ static double roof_images_per_s(const bench_report *r) {
     return ratio((double)r->bench->batch, roof_seconds(r->bench, r->all.flops, r->all.bytes));
 }
 
+/* What is computed a second time is no work of the model's (Chowdhery et al., "PaLM", 2022, appendix B). */
 static double mfu(const bench_report *r) {
-    return ratio(r->all.flops / r->bench->step_seconds, r->bench->peak);
+    return ratio((r->all.flops - r->again.flops) / r->bench->step_seconds, r->bench->peak);
 }
 
 /* ---- the table ---- */
@@ -167,6 +169,9 @@ static void print_summary(const bench_report *r) {
     printf("memory    %s planned; the process's peak is %s", cvr_bytes_text(r->session.planned_bytes, text),
            cvr_bytes_text(b->peak_memory_bytes, other));
     printf(", %s before the first step\n", cvr_bytes_text(b->start_memory_bytes, text));
+    if (r->again.seconds > 0)
+        printf("again     %.1f %% of the time computes activations a second time, for train.memory\n",
+               100 * ratio(r->again.seconds, r->all.seconds));
     printf("loader    %s images/s alone, by %u thread%s: %s times as fast as the steps\n",
            rate(b->loader_images_per_s, text), b->workers ? b->workers : 1, b->workers > 1 ? "s" : "",
            rate(ratio(b->loader_images_per_s, b->images_per_s), other));
@@ -220,7 +225,8 @@ static void print_json(const bench_report *r) {
     cvr_text_add(&t, ",\n \"planned_memory_bytes\": %llu, \"start_memory_bytes\": %llu, \"peak_memory_bytes\": %llu",
                  (unsigned long long)r->session.planned_bytes, (unsigned long long)b->start_memory_bytes,
                  (unsigned long long)b->peak_memory_bytes);
-    cvr_text_add(&t, ", \"loader_images_per_s\": %.6g", b->loader_images_per_s);
+    cvr_text_add(&t, ", \"again_seconds\": %.9g, \"loader_images_per_s\": %.6g", r->again.seconds,
+                 b->loader_images_per_s);
     add_sums(&t, r, "layers", r->layers, r->n_layers);
     add_sums(&t, r, "kinds", r->kinds, r->n_kinds);
     cvr_text_add(&t, "}\n");
@@ -270,7 +276,7 @@ const command bench_command = {
         "In the same run all threads measure the machine's peaks: multiply-adds in f32, products of bf16 where there\n"
         "is an instruction for them, and memory bandwidth by a copy that is larger than the caches.\n"
         "  of roof   max(FLOP / peak, bytes / bandwidth) / time: 100 % is the best that the layer could do alone\n"
-        "  MFU       images/s x FLOP of an image / peak\n"
+        "  MFU       images/s x FLOP of an image / peak; what train.memory computes again is no part of it\n"
         "  roof      min(peak / FLOP, bandwidth / bytes) in images/s\n"
         "Bytes are what each node reads and writes. A layer passes 100 % where its values stay in a cache, and where\n"
         "a 3x3 convolution is computed by Winograd's method: FLOP are those of the direct one, up to 4 times as many.\n"

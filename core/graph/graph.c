@@ -55,6 +55,7 @@ static ir_node *new_node(const cvr_graph *g, const cvr_op_desc *op, const cvr_op
     n->n_inputs = call->n_inputs;
     n->n_outputs = op->n_outputs;
     n->backward = g->in_backward;
+    n->again = g->in_again;
     n->attrs_size = call->attrs_size;
     n->inputs = cvr_calloc((size_t)call->n_inputs + op->n_outputs + 1, sizeof *n->inputs);
     n->attrs = cvr_calloc(1, call->attrs_size + 8);
@@ -176,6 +177,15 @@ static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) 
     }
     for (uint32_t i = 0; status == CVR_OK && i < n->n_outputs; i++) status = check_type(&types[i], n->op->name, err);
     return status;
+}
+
+double node_flops(const cvr_graph *g, const ir_node *n) {
+    const cvr_type *in[CVR_MAX_IO];
+    cvr_type *out[CVR_MAX_IO];
+    for (uint32_t i = 0; i < n->n_inputs; i++) in[i] = builder_type(&g->builder, n->inputs[i]);
+    for (uint32_t i = 0; i < n->n_outputs; i++) out[i] = &g->values[n->outputs[i]]->type;
+    const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
+    return n->op->flops ? n->op->flops(&args) : 0;
 }
 
 static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_error *err) {

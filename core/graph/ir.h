@@ -22,7 +22,7 @@ typedef struct ir_node {
     uint64_t attrs_size;
     char *name;
     uint32_t n_inputs, n_outputs;
-    bool backward;
+    bool backward, again; /* again: it makes what a forward node made before */
     cvr_value *inputs, *outputs; /* one block */
 } ir_node;
 
@@ -43,7 +43,7 @@ struct cvr_graph {
     size_t n_outputs, outputs_capacity;
     cvr_text scope;
     uint32_t depth; /* of layers within layers */
-    bool in_backward;
+    bool in_backward, in_again; /* what nodes that are emitted belong to */
     uint32_t math; /* CVR_MATH_* */
 };
 
@@ -62,6 +62,8 @@ int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value
 int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cvr_error *err);
 /* The element type of the node's low-precision inputs, or 0 where it has none. */
 uint32_t node_low_precision(const cvr_graph *g, const ir_node *n);
+/* Floating-point operations of one run, as the op says. */
+double node_flops(const cvr_graph *g, const ir_node *n);
 void graph_free_node(ir_node *n);
 /* A tensor of this type without memory. */
 cvr_tensor tensor_of(const cvr_type *t);

@@ -321,26 +321,19 @@ size_t cvr_program_nodes(const cvr_program *p) {
 
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info) {
     const plan_node *n = &p->plan.nodes[i];
-    const cvr_type *in[CVR_MAX_IO];
-    cvr_type *out[CVR_MAX_IO];
     *info = (cvr_node_info){.name = n->node->name,
                             .op = n->node->op->name,
                             .backend = "view",
                             .isa = "",
                             .why = n->why ? n->why : "",
-                            .backward = n->node->backward};
+                            .backward = n->node->backward,
+                            .again = n->node->again};
     for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) {
-        const cvr_value v = n->node->inputs[k];
-        cvr_type *t = v ? &p->graph->values[v]->type : NULL;
-        if (k < n->node->n_inputs)
-            in[k] = t;
-        else
-            out[k - n->node->n_inputs] = t;
-        if (t && n->kernel) info->bytes += type_bytes(t);
+        const cvr_value v = n->node->inputs[k]; /* outputs follow the inputs in one block */
+        if (v && n->kernel) info->bytes += type_bytes(&p->graph->values[v]->type);
     }
-    if (n->node->n_outputs) info->output = out[0];
+    if (n->node->n_outputs) info->output = &p->graph->values[n->node->outputs[0]]->type;
     if (n->kernel) info->backend = n->kernel->backend;
     if (n->kernel && n->kernel->isa) info->isa = n->kernel->isa;
-    const cvr_infer_args args = {sizeof args, n->node->attrs, in, out, n->node->n_inputs, n->node->n_outputs};
-    if (n->node->op->flops) info->flops = n->node->op->flops(&args);
+    info->flops = node_flops(p->graph, n->node);
 }

@@ -1,23 +1,31 @@
 /*
- * Recompute: values that the backward pass reads, and that are cheap to make again, need not be kept until then (Chen
- * et al., "Training Deep Nets with Sublinear Memory Cost", 2016, for the cheap ops alone). A value is a candidate where
- * its op says how (CVR_OP_AGAIN, cvr_op_desc.again) from what is there in the backward pass anyway; what is not there
- * may be made again itself, so that a chain of residual sums goes back to the convolutions' outputs. The nodes that do
- * it stand just before the first node that reads the value.
+ * Recompute: values that the backward pass reads, and that can be made again, need not be kept until then (Chen et al.,
+ * "Training Deep Nets with Sublinear Memory Cost", 2016). A value is a candidate where its op says how (CVR_OP_AGAIN,
+ * cvr_op_desc.again) from what is there in the backward pass anyway; what is not there may be made again itself, so
+ * that a chain of residual sums goes back to the convolutions' outputs. The nodes that do it stand just before the
+ * first node that reads the value, and each value is made again once. Those that cost the least time a byte are dropped
+ * first: what only moves memory, then products, of which every second in a row is kept.
  */
 #include "rewrite.h"
 #include <stdlib.h>
 
 #define CHAIN_MOST 8u      /* nodes in a row, for one value */
+#define PRODUCTS_MOST 1u   /* of these, such as have more arithmetic than moving of memory */
+#define FLOPS_A_BYTE 8.0   /* that a processor does while it moves a byte: about a core's share, in f32 */
 #define SMALL_PART 8u      /* what has less than 1/8 of the value's bytes may as well be kept */
 #define LEAST_BYTES 65536u /* of a value that is worth the trouble */
 #define NOWHERE SIZE_MAX
 
 typedef struct candidate {
     cvr_value value;
-    uint64_t bytes;
-    uint32_t depth; /* nodes of its chain, if all candidates are dropped */
+    double cost; /* of making it again, for each of its bytes: the time of moving a byte is 1 */
 } candidate;
+
+/* How a value is made again. */
+typedef struct chain {
+    uint64_t query; /* for which the rest holds */
+    uint32_t length, products;
+} chain;
 
 typedef struct recompute {
     cvr_graph *g;
@@ -28,6 +36,9 @@ typedef struct recompute {
     size_t *first_back, *last_back; /* by value: backward nodes that read it; NOWHERE: none */
     bool *excluded;                 /* by value: read by a view, or an output */
     bool *dropped;                  /* by value */
+    bool *product;                  /* by node */
+    chain *chains;                  /* by value */
+    uint64_t query;
     candidate *candidates;
     size_t n;
 } recompute;
@@ -42,8 +53,11 @@ static int32_t index_values(recompute *r, cvr_error *err) {
     r->last_back = cvr_calloc(g->n_values, sizeof *r->last_back);
     r->excluded = cvr_calloc(g->n_values, sizeof *r->excluded);
     r->dropped = cvr_calloc(g->n_values, sizeof *r->dropped);
+    r->product = cvr_calloc(g->n_nodes + 1, sizeof *r->product);
+    r->chains = cvr_calloc(g->n_values, sizeof *r->chains);
     r->candidates = cvr_calloc(g->n_values, sizeof *r->candidates);
-    if (!r->nodes || !r->producer || !r->first_back || !r->last_back || !r->excluded || !r->dropped || !r->candidates)
+    if (!r->nodes || !r->producer || !r->first_back || !r->last_back || !r->excluded || !r->dropped || !r->product ||
+        !r->chains || !r->candidates)
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t v = 0; v < g->n_values; v++) r->producer[v] = r->first_back[v] = r->last_back[v] = NOWHERE;
     for (size_t i = 0; i < g->n_nodes; i++) {
@@ -68,45 +82,81 @@ static bool there(const recompute *r, cvr_value v, size_t at, uint64_t bytes) {
            (r->last_back[v] != NOWHERE && r->last_back[v] >= at);
 }
 
-/* Nodes that make v again at backward node `at` where all of `dropped` are gone, or 0 where that cannot be. */
-static uint32_t chain_length(const recompute *r, cvr_value v, size_t at, uint32_t depth) {
-    if (r->producer[v] == NOWHERE || depth >= CHAIN_MOST) return 0;
+static bool is_pure(const ir_node *n) {
+    return (n->op->flags & CVR_OP_AGAIN) && !n->op->mutates;
+}
+
+/* Whether `at`, a backward node, can have v again where all of `dropped` are gone; r->chains[v] then says how. */
+static bool find_chain(recompute *r, cvr_value v, size_t at, uint32_t most) {
+    chain *c = &r->chains[v];
+    if (c->query == r->query) return c->length <= most;
+    if (r->producer[v] == NOWHERE || most == 0) return false;
     const ir_node *n = r->nodes[r->producer[v]];
     const uint64_t bytes = type_bytes(&r->g->values[v]->type);
-    const bool pure = (n->op->flags & CVR_OP_AGAIN) && !n->op->mutates;
-    uint32_t length = 1;
-    if (n->outputs[0] != v || (!pure && !n->op->again)) return 0;
+    chain own = {r->query, 0, 0};
+    if (n->outputs[0] != v || (!is_pure(n) && !n->op->again)) return false;
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const cvr_value x = n->inputs[k];
         if (!x || (n->op->mutates >> k & 1) || (!r->dropped[x] && there(r, x, at, bytes))) continue;
-        const uint32_t more = chain_length(r, x, at, depth + 1);
-        if (!more) return 0;
-        length += more;
+        if (!find_chain(r, x, at, most - 1)) return false;
+        if (r->chains[x].length > own.length) own.length = r->chains[x].length;
+        if (r->chains[x].products > own.products) own.products = r->chains[x].products;
     }
-    return length <= CHAIN_MOST ? length : 0;
+    own.length++;
+    own.products += r->product[r->producer[v]];
+    *c = own;
+    return own.products <= PRODUCTS_MOST;
 }
 
-/* The shortest chains first, then the largest values: bytes for the least time. */
+static bool can_make_again(recompute *r, cvr_value v) {
+    r->query++;
+    return find_chain(r, v, r->first_back[v], CHAIN_MOST);
+}
+
+/* What making output 0 of node i again costs, in bytes that could be moved in that time. */
+static double cost_again(recompute *r, size_t i) {
+    const ir_node *n = r->nodes[i];
+    double bytes = (double)type_bytes(&r->g->values[n->outputs[0]]->type);
+    for (uint32_t k = 0; k < n->n_inputs; k++) {
+        const cvr_value x = n->inputs[k];
+        if (x && !(n->op->mutates >> k & 1)) bytes += (double)type_bytes(&r->g->values[x]->type);
+    }
+    const double flops = is_pure(n) ? node_flops(r->g, n) : 0; /* what `again` emits is not known, but cheap */
+    r->product[i] = flops > FLOPS_A_BYTE * bytes;
+    return bytes + flops / FLOPS_A_BYTE;
+}
+
 static int compare_candidates(const void *a, const void *b) {
     const candidate *x = a, *y = b;
-    if (x->depth != y->depth) return x->depth < y->depth ? -1 : 1;
-    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
     return x->value < y->value ? -1 : x->value > y->value;
 }
 
-/* In forward order, so that what a value's chain would pass through is settled before it. */
+/* A candidate is taken where all that were taken before it can still be made again. */
+static void take_candidates(recompute *r) {
+    const size_t n = r->n;
+    r->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const candidate c = r->candidates[i];
+        bool good = can_make_again(r, c.value);
+        r->dropped[c.value] = true;
+        for (size_t k = 0; k < r->n && good; k++) good = can_make_again(r, r->candidates[k].value);
+        r->dropped[c.value] = good;
+        if (good) r->candidates[r->n++] = c;
+    }
+}
+
 static void find_candidates(recompute *r) {
     for (size_t i = 0; i < r->n_nodes && !r->nodes[i]->backward; i++) {
         const ir_node *n = r->nodes[i];
         const cvr_value v = n->n_outputs ? n->outputs[0] : CVR_NONE;
-        if (!v || r->excluded[v] || r->first_back[v] == NOWHERE) continue;
-        const uint64_t bytes = type_bytes(&r->g->values[v]->type);
-        const uint32_t depth = bytes >= LEAST_BYTES ? chain_length(r, v, r->first_back[v], 0) : 0;
-        if (!depth) continue;
-        r->dropped[v] = true;
-        r->candidates[r->n++] = (candidate){v, bytes, depth};
+        if (!v || (!is_pure(n) && !n->op->again)) continue;
+        const double bytes = (double)type_bytes(&r->g->values[v]->type), cost = cost_again(r, i);
+        if (r->excluded[v] || r->first_back[v] == NOWHERE || bytes < LEAST_BYTES) continue;
+        r->candidates[r->n++] = (candidate){v, cost / bytes};
     }
     if (r->n > 1) qsort(r->candidates, r->n, sizeof *r->candidates, compare_candidates);
+    take_candidates(r);
 }
 
 /* Emits nodes that make v again at backward node `at`. */
@@ -123,7 +173,7 @@ static int32_t make_again(recompute *r, cvr_value v, size_t at, cvr_value *out, 
         status = make_again(r, x, at, &inputs[k], err);
     }
     if (status == CVR_OK) status = rewrite_enter(r->g, n, err);
-    r->g->in_backward = true;
+    r->g->in_backward = r->g->in_again = true;
     if (status != CVR_OK) return status;
     if (n->op->again) {
         cvr_decompose_args args = {sizeof args, n->attrs, inputs, outputs, n->n_inputs, n->n_outputs};
@@ -182,16 +232,18 @@ int32_t cvr_graph_recompute(cvr_graph *g, size_t most, cvr_recompute *out, cvr_e
     for (size_t i = 0; i < r.n; i++) {
         r.dropped[r.candidates[i].value] = i < most;
         out->dropped += i < most;
-        out->bytes += i < most ? r.candidates[i].bytes : 0;
     }
     if (status == CVR_OK && out->dropped) status = rewrite_nodes(&r, err);
     g->in_backward = was_backward;
+    g->in_again = false;
     cvr_free(r.nodes);
     cvr_free(r.producer);
     cvr_free(r.first_back);
     cvr_free(r.last_back);
     cvr_free(r.excluded);
     cvr_free(r.dropped);
+    cvr_free(r.product);
+    cvr_free(r.chains);
     cvr_free(r.candidates);
     return status;
 }

@@ -65,7 +65,10 @@ static void trace_end(const cvr_profiler *p, uint64_t recording, uint64_t node) 
     if (!program || node >= cvr_program_nodes(program)) return;
     cvr_program_node(program, (size_t)node, &info);
     add_head(&text, info.name, ROW_NODES, 1e6 * (t->started - t->opened), 1e6 * (end - t->started));
-    cvr_text_add(&text, ", \"cat\": \"%s\", \"args\": {\"op\": ", info.backward ? "backward" : "forward");
+    cvr_text_add(&text, ", \"cat\": \"%s\", \"args\": {\"op\": ",
+                 info.again      ? "again"
+                 : info.backward ? "backward"
+                                 : "forward");
     cvr_text_add_json(&text, info.op);
     cvr_text_add(&text, ", \"kernel\": ");
     cvr_text_add_json(&text, info.isa && *info.isa ? info.isa : info.backend);

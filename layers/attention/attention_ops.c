@@ -78,7 +78,7 @@ static double backward_flops(const cvr_infer_args *a) {
 
 static const cvr_op_desc forward_op = {.struct_size = sizeof forward_op,
                                        .name = "scaled_dot_product_attention",
-                                       .flags = CVR_OP_LOW_PRECISION,
+                                       .flags = CVR_OP_LOW_PRECISION | CVR_OP_AGAIN,
                                        .follows = 1,
                                        .version = 1,
                                        .min_inputs = 3,

@@ -73,7 +73,7 @@ static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) 
 const cvr_op_desc conv_act_op = {.struct_size = sizeof(cvr_op_desc),
                                  .name = "conv2d_act",
                                  .version = 1,
-                                 .flags = CVR_OP_LOW_PRECISION,
+                                 .flags = CVR_OP_LOW_PRECISION | CVR_OP_AGAIN,
                                  .follows = 1,
                                  .min_inputs = 2,
                                  .max_inputs = INPUTS,

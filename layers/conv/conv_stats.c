@@ -29,7 +29,7 @@ static int32_t stats_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_
 const cvr_op_desc conv_stats_op = {.struct_size = sizeof(cvr_op_desc),
                                    .name = "conv2d_stats",
                                    .version = 1,
-                                   .flags = CVR_OP_LOW_PRECISION,
+                                   .flags = CVR_OP_LOW_PRECISION | CVR_OP_AGAIN,
                                    .follows = 1,
                                    .min_inputs = 2,
                                    .max_inputs = 3,

@@ -93,9 +93,9 @@ int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_err
 /* Values of the forward pass that are made again in the backward pass instead of being kept for it. */
 typedef struct cvr_recompute {
     size_t candidates, dropped; /* that could be, and that are */
-    uint64_t bytes;             /* of those that are */
 } cvr_recompute;
-/* Drops up to `most` values, those that save the most for the least time first. Gradients and updates must be there. */
+/* Drops up to `most` values, those that cost the least time for their bytes first. Gradients and updates must be there.
+ */
 int32_t cvr_graph_recompute(cvr_graph *g, size_t most, cvr_recompute *out, cvr_error *err);
 /* Moves updates up, to where their gradients are made. After everything else. */
 int32_t cvr_graph_schedule(cvr_graph *g, cvr_error *err);
@@ -153,6 +153,7 @@ typedef struct cvr_node_info {
     uint64_t bytes; /* read and written */
     const cvr_type *output;
     bool backward;
+    bool again; /* computed a second time, in the backward pass */
 } cvr_node_info;
 size_t cvr_program_nodes(const cvr_program *p);
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info);

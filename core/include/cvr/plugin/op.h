@@ -24,8 +24,8 @@ extern "C" {
  * its inputs cast to f32, and output 0 is cast back.
  */
 #define CVR_OP_LOW_PRECISION 8u
-/* The op itself may run once more in the backward pass, in place of keeping output 0 until then: it takes little more
- * time than to read its inputs and write its outputs, and gives the same bits. Not with `mutates`. */
+/* The op itself may run once more in the backward pass, in place of keeping output 0 until then, and gives the same
+ * bits. What that costs is its `flops`, and to read its inputs and write its outputs. Not with `mutates`. */
 #define CVR_OP_AGAIN 16u
 /* Output 0 (C) is the sum of input 0, the only one, over all elements that lie C apart in memory: a bias's gradient. */
 #define CVR_OP_COLUMN_SUM 32u
