@@ -22,7 +22,7 @@ typedef struct ir_node {
     uint64_t attrs_size;
     char *name;
     uint32_t n_inputs, n_outputs;
-    bool backward, again; /* again: it makes what a forward node made before */
+    bool backward, again;        /* again: it makes what a forward node made before */
     cvr_value *inputs, *outputs; /* one block */
 } ir_node;
 
@@ -42,9 +42,9 @@ struct cvr_graph {
     ir_output *outputs;
     size_t n_outputs, outputs_capacity;
     cvr_text scope;
-    uint32_t depth; /* of layers within layers */
+    uint32_t depth;             /* of layers within layers */
     bool in_backward, in_again; /* what nodes that are emitted belong to */
-    uint32_t math; /* CVR_MATH_* */
+    uint32_t math;              /* CVR_MATH_* */
 };
 
 int32_t graph_add_value(cvr_graph *g, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err);
