@@ -11,6 +11,12 @@ static int inside(const cvr_tensor *t, int64_t h, int64_t w) {
     return h >= 0 && h < t->shape[2] && w >= 0 && w < t->shape[3];
 }
 
+/* sum + a[0] * b[0] + a[1] * b[b_step] + ... */
+static double add_products(double sum, const float *a, const float *b, int64_t b_step, int64_t n) {
+    for (int64_t i = 0; i < n; i++, b += b_step) sum += (double)a[i] * (double)*b;
+    return sum;
+}
+
 static double bias_of(const cvr_kernel_args *a, int64_t k) {
     return a->n_inputs > 2 && a->inputs[2] ? (double)((const float *)a->inputs[2]->data)[k] : 0.0;
 }
@@ -26,8 +32,8 @@ static double forward_at(const cvr_kernel_args *a, int64_t n, int64_t k, int64_t
             const int64_t h = p * attrs->stride[0] - attrs->padding[0] + r * attrs->dilation[0];
             const int64_t w = q * attrs->stride[1] - attrs->padding[1] + s * attrs->dilation[1];
             if (!inside(x, h, w)) continue;
-            for (int64_t c = 0; c < weight->shape[1]; c++)
-                sum += (double)*at(x, n, group * weight->shape[1] + c, h, w) * (double)*at(weight, k, c, r, s);
+            sum = add_products(sum, at(x, n, group * weight->shape[1], h, w), at(weight, k, 0, r, s), 1,
+                               weight->shape[1]);
         }
     return sum;
 }
@@ -40,6 +46,7 @@ static double transposed_at(const cvr_kernel_args *a, int64_t n, int64_t c, int6
     const cvr_conv2d_attrs *attrs = a->attrs;
     const cvr_tensor *grad = a->inputs[0], *weight = a->inputs[1];
     const int64_t group = c / weight->shape[1], k_group = weight->shape[0] / attrs->groups;
+    const int64_t k_step = weight->shape[1] * weight->shape[2] * weight->shape[3];
     double sum = bias_of(a, c);
     for (int64_t r = 0; r < weight->shape[2]; r++)
         for (int64_t s = 0; s < weight->shape[3]; s++) {
@@ -48,8 +55,8 @@ static double transposed_at(const cvr_kernel_args *a, int64_t n, int64_t c, int6
             if (y % attrs->stride[0] != 0 || x % attrs->stride[1] != 0) continue;
             const int64_t p = y / attrs->stride[0], q = x / attrs->stride[1];
             if (!inside(grad, p, q)) continue;
-            for (int64_t k = group * k_group; k < (group + 1) * k_group; k++)
-                sum += (double)*at(grad, n, k, p, q) * (double)*at(weight, k, c % weight->shape[1], r, s);
+            sum = add_products(sum, at(grad, n, group * k_group, p, q),
+                               at(weight, group * k_group, c % weight->shape[1], r, s), k_step, k_group);
         }
     return sum;
 }
@@ -61,13 +68,15 @@ static double weight_at(const cvr_kernel_args *a, int64_t k, int64_t c, int64_t 
     const int64_t group = k / (dweight->shape[0] / attrs->groups);
     double sum = 0;
     for (int64_t n = 0; n < grad->shape[0]; n++)
-        for (int64_t p = 0; p < grad->shape[2]; p++)
+        for (int64_t p = 0; p < grad->shape[2]; p++) {
+            const int64_t h = p * attrs->stride[0] - attrs->padding[0] + r * attrs->dilation[0];
+            if (!inside(x, h, 0)) continue;
+            const float *dy = at(grad, n, k, p, 0), *from = at(x, n, group * dweight->shape[1] + c, h, 0);
             for (int64_t q = 0; q < grad->shape[3]; q++) {
-                const int64_t h = p * attrs->stride[0] - attrs->padding[0] + r * attrs->dilation[0];
                 const int64_t w = q * attrs->stride[1] - attrs->padding[1] + s * attrs->dilation[1];
-                if (inside(x, h, w))
-                    sum += (double)*at(grad, n, k, p, q) * (double)*at(x, n, group * dweight->shape[1] + c, h, w);
+                if (inside(x, h, w)) sum += (double)dy[q * grad->shape[1]] * (double)from[w * x->shape[1]];
             }
+        }
     return sum;
 }
 

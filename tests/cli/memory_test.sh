@@ -43,24 +43,23 @@ for backend in cpu reference; do
   done
 done
 # Other families, each by its least: the trace shows that what it is to compute twice was computed twice.
-# Arguments: the op, what the least may be of the whole in percent, recipe, settings.
+# Arguments: the op, what the least may be of the whole in percent, precision, recipe, settings.
 by_its_least() {
-  local op=$1 percent=$2 recipe=$3 precision whole least
-  shift 3
-  for precision in f32 bf16; do
-    local args=(data.limit=16 train.batch=8 "$@" backend.name=cpu backend.precision=$precision)
-    whole=$(planned $recipe "${args[@]}")
-    least=$("$CVRUN" info $recipe "${args[@]}" train.memory=1K 2>&1 | grep -o 'at least [0-9]*M' | grep -o '[0-9]*' || true)
-    [ $((least * 1000000 * 100)) -lt $((whole * percent)) ] || fail "$* in $precision needs ${least}M, of $whole bytes without a limit"
-    checks=$((checks + 1))
-    rm -rf runs
-    "$CVRUN" train $recipe "${args[@]}" run.name=all >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }
-    "$CVRUN" train $recipe "${args[@]}" run.name=less train.memory=${least}M log.trace=trace.json >log.txt 2>&1 || { cat log.txt >&2; fail "train $* with ${least}M"; }
-    grep -q "\"cat\": \"again\".*\"op\": \"$op\"" trace.json || fail "no $op of $* was computed twice in $precision"
-    same runs/*/all/weights/last.safetensors runs/*/less/weights/last.safetensors
-  done
+  local op=$1 percent=$2 precision=$3 recipe=$4 whole least
+  shift 4
+  local args=(data.limit=16 train.batch=8 "$@" backend.name=cpu backend.precision=$precision)
+  whole=$(planned $recipe "${args[@]}")
+  least=$("$CVRUN" info $recipe "${args[@]}" train.memory=1K 2>&1 | grep -o 'at least [0-9]*M' | grep -o '[0-9]*' || true)
+  [ $((least * 1000000 * 100)) -lt $((whole * percent)) ] || fail "$* in $precision needs ${least}M, of $whole bytes without a limit"
+  checks=$((checks + 1))
+  rm -rf runs
+  "$CVRUN" train $recipe "${args[@]}" run.name=all >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }
+  "$CVRUN" train $recipe "${args[@]}" run.name=less train.memory=${least}M log.trace=trace.json >log.txt 2>&1 || { cat log.txt >&2; fail "train $* with ${least}M"; }
+  grep -q "\"cat\": \"again\".*\"op\": \"$op\"" trace.json || fail "no $op of $* was computed twice in $precision"
+  same runs/*/all/weights/last.safetensors runs/*/less/weights/last.safetensors
 }
-by_its_least conv2d_stats 60 net.ini model.name=resnet50_cifar model.width=16
+by_its_least conv2d_stats 60 f32 net.ini model.name=resnet50_cifar model.width=16
+by_its_least conv2d_stats 60 bf16 net.ini model.name=resnet50_cifar model.width=16
 sed '/^\[model\]/,/^name/d' net.ini >plain.ini
 cat >>plain.ini <<'INI'
 [net]
@@ -76,9 +75,9 @@ pool2 = max_pool2d 8
 flat = flatten
 out = linear num_classes
 INI
-by_its_least conv2d_act 90 plain.ini data.img_size=128
-by_its_least conv_transpose2d 90 plain.ini data.img_size=128
-by_its_least conv2d_stats 80 net.ini model.name=mobilenet_v2 model.width_mult=0.35 data.img_size=96
-by_its_least linear 80 net.ini model.name=convnext_tiny model.width=32 model.layers=3,3 data.img_size=64
-by_its_least layer_norm 90 net.ini model.name=vit_b_16 model.patch_size=4 model.num_layers=4 model.num_heads=2 model.hidden_dim=64 model.mlp_dim=256 model.dropout=0.1 data.limit=32 train.batch=16
+by_its_least conv2d_act 90 f32 plain.ini data.img_size=128
+by_its_least conv_transpose2d 90 bf16 plain.ini data.img_size=128
+by_its_least conv2d_stats 80 f32 net.ini model.name=mobilenet_v2 model.width_mult=0.35 data.img_size=96
+by_its_least linear 80 bf16 net.ini model.name=convnext_tiny model.width=32 model.layers=3,3 data.img_size=64
+by_its_least layer_norm 90 f32 net.ini model.name=vit_b_16 model.patch_size=4 model.num_layers=4 model.num_heads=2 model.hidden_dim=64 model.mlp_dim=256 model.dropout=0.1 data.limit=32 train.batch=16
 done_with memory_test

@@ -21,10 +21,15 @@ typedef struct shim_register {
     _Alignas(64) uint8_t data[SHIM_ROWS][SHIM_ROW_BYTES];
 } shim_register;
 
-static _Thread_local struct {
+typedef struct shim_unit {
     int configured;
     shim_register registers[SHIM_REGISTERS];
-} shim_state;
+} shim_unit;
+
+static _Thread_local shim_unit shim_state;
+
+/* What is slow under sanitizers, and stays within registers whose shapes are checked. */
+#define SHIM_PLAIN __attribute__((no_sanitize("address,undefined")))
 
 static inline void shim_need(int holds, const char *what) {
     if (holds) return;
@@ -57,14 +62,16 @@ static inline void shim_release(void) {
 }
 
 static inline shim_register *shim_get(int which) {
-    shim_need(shim_state.configured, "a tile instruction without a configuration");
+    shim_unit *const unit = &shim_state; /* once: a thread's data is looked up by a call */
+    shim_need(unit->configured, "a tile instruction without a configuration");
     shim_need(which >= 0 && which < SHIM_REGISTERS, "a register that does not exist");
-    shim_need(shim_state.registers[which].rows > 0, "a register without a shape");
-    return &shim_state.registers[which];
+    shim_need(unit->registers[which].rows > 0, "a register without a shape");
+    return &unit->registers[which];
 }
 
 static inline void shim_zero(int which) {
-    memset(shim_get(which)->data, 0, sizeof shim_state.registers[which].data);
+    shim_register *r = shim_get(which);
+    memset(r->data, 0, sizeof r->data);
 }
 
 /* Bytes and rows past the shape become 0. */
@@ -80,7 +87,7 @@ static inline void shim_stored(int which, void *to, long step) {
 }
 
 /* Denormals count as zeros, whatever the thread's mode. */
-static inline float shim_flushed(float x) {
+SHIM_PLAIN static inline float shim_flushed(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     bits = bits & 0x7F800000u ? bits : bits & 0x80000000u;
@@ -88,7 +95,7 @@ static inline float shim_flushed(float x) {
     return x;
 }
 
-static inline float shim_bf16(const uint8_t *at) {
+SHIM_PLAIN static inline float shim_bf16(const uint8_t *at) {
     uint16_t half;
     uint32_t bits;
     float x;
@@ -105,14 +112,14 @@ typedef struct shim_pairs {
     float of[SHIM_ROWS][2][SHIM_COLUMNS];
 } shim_pairs;
 
-static inline void shim_pairs_of(shim_pairs *to, const shim_register *r) {
+SHIM_PLAIN static inline void shim_pairs_of(shim_pairs *to, const shim_register *r) {
     for (int k = 0; k < r->rows; k++)
         for (int half = 0; half < 2; half++)
             for (int n = 0; n < SHIM_COLUMNS; n++) to->of[k][half][n] = shim_bf16(r->data[k] + 4 * n + 2 * half);
 }
 
 /* One row of TDPBF16PS: the first of each pair and the second are summed apart, by fused multiply-adds, then added. */
-static inline void shim_dot_row(float *c, int columns, const uint8_t *a, int pairs, const shim_pairs *b) {
+SHIM_PLAIN static inline void shim_dot_row(float *c, int columns, const uint8_t *a, int pairs, const shim_pairs *b) {
     float sums[2][SHIM_COLUMNS] = {{0}};
     for (int k = 0; k < pairs; k++)
         for (int half = 0; half < 2; half++) {
