@@ -21,7 +21,7 @@ name = sgd
 lr = 0.01
 momentum = 0.9
 INI
-planned() { "$CVRUN" info "$@" --json 2>/dev/null | grep -o '"planned_memory_bytes": [0-9]*' | grep -o '[0-9]*$'; }
+planned() { "$CVRUN" info "$@" --json 2>error.txt | grep -o '"planned_memory_bytes": [0-9]*' | grep -o '[0-9]*$' || { cat error.txt >&2; fail "no plan of $*"; }; }
 whole=$(planned net.ini)
 # the refusal names the least that is possible, and so much is enough
 expect 2 "this step needs at least" "$CVRUN" info net.ini train.memory=1M
@@ -79,5 +79,7 @@ by_its_least conv2d_act 90 f32 plain.ini data.img_size=128
 by_its_least conv_transpose2d 90 bf16 plain.ini data.img_size=128
 by_its_least conv2d_stats 80 f32 net.ini model.name=mobilenet_v2 model.width_mult=0.35 data.img_size=96
 by_its_least linear 80 bf16 net.ini model.name=convnext_tiny model.width=32 model.layers=3,3 data.img_size=64
-by_its_least layer_norm 90 f32 net.ini model.name=vit_b_16 model.patch_size=4 model.num_layers=4 model.num_heads=2 model.hidden_dim=64 model.mlp_dim=256 model.dropout=0.1 data.limit=32 train.batch=16
+vit=(net.ini model.name=vit_b_16 model.patch_size=4 model.num_layers=4 model.num_heads=2 model.hidden_dim=64 model.mlp_dim=256 model.dropout=0.1 data.limit=32 train.batch=16)
+by_its_least scaled_dot_product_attention 90 f32 "${vit[@]}"
+by_its_least layer_norm 90 bf16 "${vit[@]}"
 done_with memory_test

@@ -29,7 +29,7 @@ typedef struct shim_unit {
 static _Thread_local shim_unit shim_state;
 
 /* What is slow under sanitizers, and stays within registers whose shapes are checked. */
-#define SHIM_PLAIN __attribute__((no_sanitize("address,undefined")))
+#define SHIM_PLAIN __attribute__((no_sanitize("address", "undefined")))
 
 static inline void shim_need(int holds, const char *what) {
     if (holds) return;
