@@ -32,7 +32,7 @@ for share in 95 90; do
 done
 expect 2 "train.memory = lots: not an amount of memory" "$CVRUN" info net.ini train.memory=lots
 for backend in cpu reference; do
-  limit=$([ $backend = cpu ] && echo 40 || echo 4) size=$([ $backend = cpu ] && echo 32 || echo 16)
+  limit=$([ $backend = cpu ] && echo 16 || echo 4) size=$([ $backend = cpu ] && echo 32 || echo 16)
   for precision in f32 bf16; do
     [ $backend-$precision = reference-bf16 ] && continue # the same program in f32, between casts
     "$CVRUN" train net.ini run.name=all-$backend-$precision backend.name=$backend backend.precision=$precision data.img_size=$size data.limit=$limit train.batch=$((limit / 2)) >log.txt 2>&1 || { cat log.txt >&2; fail "train on $backend"; }
