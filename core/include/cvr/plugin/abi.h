@@ -20,7 +20,7 @@ extern "C" {
 
 /* While the major is 0 the minor must match exactly; from 1.0 on, `min_host_minor <= host minor`. See docs/abi.md. */
 #define CVR_ABI_MAJOR 0u
-#define CVR_ABI_MINOR 2u
+#define CVR_ABI_MINOR 3u
 
 #if defined(__GNUC__)
 #define CVR_EXPORT __attribute__((visibility("default")))
@@ -91,6 +91,23 @@ static inline int32_t cvr_fail_at(cvr_error *err, const char *file, uint32_t lin
     }
     return code;
 }
+
+/*
+ * The one idiom for leaving early. A function that does five things in order reads like five lines:
+ *     CVR_TRY(first(x, err));
+ *     CVR_TRY(second(x, err));
+ * Where something has to be given back on every way out, the function has `int32_t status` and one label `out`, and
+ * says CVR_TRY_OUT instead.
+ */
+#define CVR_TRY(call)                                                                                                  \
+    do {                                                                                                               \
+        const int32_t cvr_try_status = (call);                                                                         \
+        if (cvr_try_status != CVR_OK) return cvr_try_status;                                                           \
+    } while (0)
+#define CVR_TRY_OUT(call)                                                                                              \
+    do {                                                                                                               \
+        if ((status = (call)) != CVR_OK) goto out;                                                                     \
+    } while (0)
 
 /* Element types. */
 #define CVR_F32 1u
