@@ -62,7 +62,7 @@ typedef struct weight_job {
     int64_t chunks, m_parts, n_parts;
     int64_t group_floats, partial_stride;
     int64_t plane, panel; /* elements of a transposed channel, of a panel of pairs */
-    int64_t planes_low, pairs_low;
+    int64_t planes_bf16, pairs_bf16;
     int64_t padded_row;                          /* elements of a source row and its padding, where joined */
     int64_t table_at, rows_at, scratch_elements; /* of a worker: pointers to positions, padded rows */
 } weight_job;
@@ -202,9 +202,9 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     const int64_t most = job->block * UNIT + cpu_ceil_div(span, UNIT) * UNIT; /* positions of a pack */
     job->plane = odd_lines(job->block * UNIT);
     job->panel = most * cpu_micro.columns;
-    job->planes_low = m * job->plane;
-    job->pairs_low = n / cpu_micro.columns * job->panel;
-    job->table_at = CPU_PARTS * (job->planes_low + job->pairs_low);
+    job->planes_bf16 = m * job->plane;
+    job->pairs_bf16 = n / cpu_micro.columns * job->panel;
+    job->table_at = CPU_PARTS * (job->planes_bf16 + job->pairs_bf16);
     job->rows_at = job->table_at + cpu_line_up(most * (int64_t)(sizeof(void *) / sizeof(cpu_operand)));
     job->scratch_elements = job->rows_at;
     if (!job->joined) return;
@@ -297,7 +297,7 @@ static void transpose_grad(const weight_block *b) {
                                .channel = b->group * s->dst_c + b->m0};
     list_positions(b, &src, b->first, b->n);
     for (int64_t t = 0; t < b->n; t += UNIT)
-        operand_transpose(b->planes + t, job->planes_low, job->plane, b->table + t, UNIT, b->m1 - b->m0);
+        operand_transpose(b->planes + t, job->planes_bf16, job->plane, b->table + t, UNIT, b->m1 - b->m0);
 }
 
 static void pack_source(const weight_block *b, const weight_pack *p) {
@@ -317,7 +317,7 @@ static void pack_source(const weight_block *b, const weight_pack *p) {
     for (int64_t t = 0; t < count; t += UNIT)
         for (int64_t c = b->n0; c < b->n1; c += cpu_micro.columns)
             operand_pack_listed(b->pairs + (c - b->n0) / cpu_micro.columns * job->panel + t * cpu_micro.columns,
-                                job->pairs_low, b->table + t, c - b->n0, cpu_min(UNIT, count - t),
+                                job->pairs_bf16, b->table + t, c - b->n0, cpu_min(UNIT, count - t),
                                 cpu_min(cpu_micro.columns, b->n1 - c));
 }
 
@@ -330,7 +330,7 @@ static void pack_tiles(const weight_block *b, int64_t pack) {
     cpu_tile t = {.a_rows = a_rows,
                   .c_rows = c_rows,
                   .steps = steps,
-                  .n_steps = cpu_product(steps, (cpu_step){0, 0, b->n}, job->planes_low, job->pairs_low),
+                  .n_steps = cpu_product(steps, (cpu_step){0, 0, b->n}, job->planes_bf16, job->pairs_bf16),
                   .a_k = 1,
                   .b_k = cpu_micro.columns,
                   .add = b->add,
@@ -370,7 +370,7 @@ static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
     b.n0 = cpu_part(panels, job->n_parts, n_part) * cpu_micro.columns;
     b.n1 = cpu_min(job->channels, cpu_part(panels, job->n_parts, n_part + 1) * cpu_micro.columns);
     b.planes = job->scratch + worker * job->scratch_elements;
-    b.pairs = b.planes + CPU_PARTS * job->planes_low;
+    b.pairs = b.planes + CPU_PARTS * job->planes_bf16;
     b.table = (const cpu_element **)(void *)(b.planes + job->table_at);
     b.rows = (cpu_element *)(void *)(b.planes + job->rows_at);
     b.c = job->chunks > 1 ? job->partial + chunk * job->partial_stride : job->args->dweight;
