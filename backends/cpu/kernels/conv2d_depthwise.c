@@ -22,19 +22,19 @@ typedef struct depthwise_row {
 } depthwise_row;
 
 /* What is constant where a tile is inlined. */
-typedef struct tile_kind {
+typedef struct depthwise_tile_kind {
     int pixels, vectors; /* of channels; in bf16 pairs of vectors */
     int whole;           /* all vectors are full; else there is one */
     int edge;            /* taps may lie outside of the row */
-} tile_kind;
+} depthwise_tile_kind;
 
-ALWAYS_INLINE vec load(const float *p, tile_kind kind, vec_part part) {
+ALWAYS_INLINE vec load(const float *p, depthwise_tile_kind kind, vec_part part) {
     return kind.whole ? vec_load(p) : vec_load_part(p, part);
 }
 
 /* dst = bias + sum over taps, at kind.pixels pixels from grid column j on, and up to kind.vectors * VEC channels from c
  * on. */
-ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, vec_part part) {
+ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, depthwise_tile_kind kind, vec_part part) {
     const conv_shape *s = &r->job->shape;
     const int64_t groups = s->groups, step = r->w.src_step * groups;
     const float *src = r->job->src + r->src;
@@ -71,13 +71,14 @@ ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind 
 ALWAYS_INLINE void tile_channels(const depthwise_row *r, int64_t j, int pixels, int edge) {
     const int64_t groups = r->job->shape.groups, step = MOST / pixels * VEC;
     int64_t c = 0;
-    for (; c + step <= groups; c += step) tile(r, j, c, (tile_kind){pixels, MOST / pixels, 1, edge}, vec_part_of(VEC));
-    for (; c + VEC <= groups; c += VEC) tile(r, j, c, (tile_kind){pixels, 1, 1, edge}, vec_part_of(VEC));
-    if (c < groups) tile(r, j, c, (tile_kind){pixels, 1, 0, edge}, vec_part_of(groups - c));
+    for (; c + step <= groups; c += step)
+        tile(r, j, c, (depthwise_tile_kind){pixels, MOST / pixels, 1, edge}, vec_part_of(VEC));
+    for (; c + VEC <= groups; c += VEC) tile(r, j, c, (depthwise_tile_kind){pixels, 1, 1, edge}, vec_part_of(VEC));
+    if (c < groups) tile(r, j, c, (depthwise_tile_kind){pixels, 1, 0, edge}, vec_part_of(groups - c));
 }
 
 /* As tile(), in bf16; `n` channels of the last vector where they are not whole. The bias stands behind the weights. */
-ALWAYS_INLINE void tile_bf16(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, int64_t n) {
+ALWAYS_INLINE void tile_bf16(const depthwise_row *r, int64_t j, int64_t c, depthwise_tile_kind kind, int64_t n) {
     const conv_shape *s = &r->job->shape;
     const int64_t groups = s->groups, step = r->w.src_step * groups;
     const uint16_t *src = (const uint16_t *)(const void *)r->job->src + r->src;
@@ -123,9 +124,9 @@ ALWAYS_INLINE void tile_channels_bf16(const depthwise_row *r, int64_t j, int pix
     const int pairs = MOST_LOW / 2 / pixels;
     int64_t c = 0;
     for (; c + 2 * VEC * pairs <= groups; c += 2 * VEC * pairs)
-        tile_bf16(r, j, c, (tile_kind){pixels, pairs, 1, edge}, 0);
-    for (; c + 2 * VEC <= groups; c += 2 * VEC) tile_bf16(r, j, c, (tile_kind){pixels, 1, 1, edge}, 0);
-    if (c < groups) tile_bf16(r, j, c, (tile_kind){pixels, 1, 0, edge}, groups - c);
+        tile_bf16(r, j, c, (depthwise_tile_kind){pixels, pairs, 1, edge}, 0);
+    for (; c + 2 * VEC <= groups; c += 2 * VEC) tile_bf16(r, j, c, (depthwise_tile_kind){pixels, 1, 1, edge}, 0);
+    if (c < groups) tile_bf16(r, j, c, (depthwise_tile_kind){pixels, 1, 0, edge}, groups - c);
 }
 
 typedef void (*pixels_fn)(const depthwise_row *r, int64_t j);

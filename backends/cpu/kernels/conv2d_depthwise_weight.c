@@ -10,11 +10,11 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-typedef struct depthwise_job {
+typedef struct depthwise_weight_job {
     const conv_weight_args *args;
     float *partial;
     int64_t taps, places, chunks, stride;
-} depthwise_job;
+} depthwise_weight_job;
 
 /* One grid row, and the kernel row that it meets. */
 typedef struct row_pair {
@@ -26,12 +26,12 @@ typedef struct row_pair {
 } row_pair;
 
 /* Output columns [lo, hi) that a tap sees. */
-typedef struct span {
+typedef struct tap_span {
     int64_t lo, hi;
-} span;
+} tap_span;
 
 /* sum[b] += grad[q] x[q under tap0 + b] for taps b < taps and q in [lo, hi), where all of these taps are inside. */
-ALWAYS_INLINE void columns(const row_pair *r, int64_t tap0, int taps, span q, int64_t c, vec_part part, vec *sum) {
+ALWAYS_INLINE void columns(const row_pair *r, int64_t tap0, int taps, tap_span q, int64_t c, vec_part part, vec *sum) {
     const conv_shape *s = r->shape;
     const int64_t groups = s->groups, step = s->stride[1] * groups, tap = s->dilation[1] * groups;
     if (q.lo >= q.hi) return;
@@ -44,7 +44,7 @@ ALWAYS_INLINE void columns(const row_pair *r, int64_t tap0, int taps, span q, in
 }
 
 /* As columns(), in bf16, of n channels; sum[2 * b] has the even ones of tap b, the next the odd ones. */
-ALWAYS_INLINE void columns_bf16(const row_pair *r, int64_t tap0, int taps, span q, int64_t c, int64_t n, vec *sum) {
+ALWAYS_INLINE void columns_bf16(const row_pair *r, int64_t tap0, int taps, tap_span q, int64_t c, int64_t n, vec *sum) {
     const conv_shape *s = r->shape;
     const int64_t groups = s->groups, step = s->stride[1] * groups, tap = s->dilation[1] * groups;
     if (q.lo >= q.hi) return;
@@ -62,22 +62,22 @@ ALWAYS_INLINE void columns_bf16(const row_pair *r, int64_t tap0, int taps, span 
     }
 }
 
-static span inside(const conv_shape *s, int64_t b) {
+static tap_span inside(const conv_shape *s, int64_t b) {
     const int64_t x0 = b * s->dilation[1] - s->padding[1], size = s->src_size[1], step = s->stride[1];
-    return (span){cpu_min(s->dst_size[1], x0 < 0 ? cpu_ceil_div(-x0, step) : 0),
-                  x0 < size ? cpu_min(s->dst_size[1], cpu_ceil_div(size - x0, step)) : 0};
+    return (tap_span){cpu_min(s->dst_size[1], x0 < 0 ? cpu_ceil_div(-x0, step) : 0),
+                      x0 < size ? cpu_min(s->dst_size[1], cpu_ceil_div(size - x0, step)) : 0};
 }
 
 /* The columns that each of some taps sees, and those that all of them see. */
 typedef struct tap_spans {
-    span own[8], all;
+    tap_span own[8], all;
 } tap_spans;
 
 ALWAYS_INLINE tap_spans spans_of(const row_pair *r, int64_t tap0, int taps) {
     tap_spans s = {.all = {0, r->shape->dst_size[1]}};
     for (int b = 0; b < taps; b++) {
         s.own[b] = inside(r->shape, tap0 + b);
-        s.all = (span){cpu_max(s.all.lo, s.own[b].lo), cpu_min(s.all.hi, s.own[b].hi)};
+        s.all = (tap_span){cpu_max(s.all.lo, s.own[b].lo), cpu_min(s.all.hi, s.own[b].hi)};
     }
     s.all.hi = cpu_max(s.all.lo, s.all.hi);
     return s;
@@ -92,8 +92,8 @@ ALWAYS_INLINE void taps_together(const row_pair *r, int64_t tap0, int taps) {
         vec sum[8];
         for (int b = 0; b < taps; b++) sum[b] = vec_zero();
         for (int b = 0; b < taps && taps > 1; b++) {
-            columns(r, tap0 + b, 1, (span){s.own[b].lo, cpu_min(s.all.lo, s.own[b].hi)}, c, part, &sum[b]);
-            columns(r, tap0 + b, 1, (span){cpu_max(s.all.hi, s.own[b].lo), s.own[b].hi}, c, part, &sum[b]);
+            columns(r, tap0 + b, 1, (tap_span){s.own[b].lo, cpu_min(s.all.lo, s.own[b].hi)}, c, part, &sum[b]);
+            columns(r, tap0 + b, 1, (tap_span){cpu_max(s.all.hi, s.own[b].lo), s.own[b].hi}, c, part, &sum[b]);
         }
         columns(r, tap0, taps, s.all, c, part, sum);
         for (int b = 0; b < taps; b++) {
@@ -108,8 +108,8 @@ ALWAYS_INLINE void bf16v_together(const row_pair *r, int64_t tap0, int taps, con
     vec sum[16];
     for (int b = 0; b < 2 * taps; b++) sum[b] = vec_zero();
     for (int b = 0; b < taps && taps > 1; b++) {
-        columns_bf16(r, tap0 + b, 1, (span){s->own[b].lo, cpu_min(s->all.lo, s->own[b].hi)}, c, n, &sum[2 * b]);
-        columns_bf16(r, tap0 + b, 1, (span){cpu_max(s->all.hi, s->own[b].lo), s->own[b].hi}, c, n, &sum[2 * b]);
+        columns_bf16(r, tap0 + b, 1, (tap_span){s->own[b].lo, cpu_min(s->all.lo, s->own[b].hi)}, c, n, &sum[2 * b]);
+        columns_bf16(r, tap0 + b, 1, (tap_span){cpu_max(s->all.hi, s->own[b].lo), s->own[b].hi}, c, n, &sum[2 * b]);
     }
     columns_bf16(r, tap0, taps, s->all, c, n, sum);
     for (int b = 0; b < 2 * taps; b++) {
@@ -165,7 +165,7 @@ static void row_taps(const row_pair *r, int64_t bf16) {
 }
 
 static void chunk_task(void *ctx, uint64_t chunk, uint32_t worker) {
-    const depthwise_job *d = ctx;
+    const depthwise_weight_job *d = ctx;
     const conv_shape *s = d->args->shape;
     const int64_t rows = s->n * s->dst_size[0], end = cpu_part(rows, d->chunks, (int64_t)chunk + 1);
     float *partial = d->partial + (int64_t)chunk * d->stride;
@@ -187,7 +187,7 @@ static void chunk_task(void *ctx, uint64_t chunk, uint32_t worker) {
         }
 }
 
-static void depthwise_plan(depthwise_job *d, const conv_weight_args *args) {
+static void depthwise_plan(depthwise_weight_job *d, const conv_weight_args *args) {
     const conv_shape *s = args->shape;
     const int64_t rows = s->n * s->dst_size[0];
     d->args = args;
@@ -200,14 +200,14 @@ static void depthwise_plan(depthwise_job *d, const conv_weight_args *args) {
 
 uint64_t conv_depthwise_weight_workspace(const conv_shape *shape) {
     const conv_weight_args args = {.shape = shape, .bf16 = 1}; /* which takes more */
-    depthwise_job d;
+    depthwise_weight_job d;
     depthwise_plan(&d, &args);
     return (uint64_t)(d.chunks * d.stride) * sizeof(float);
 }
 
 void conv_depthwise_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, float *workspace) {
     const conv_shape *s = args->shape;
-    depthwise_job d;
+    depthwise_weight_job d;
     depthwise_plan(&d, args);
     d.partial = workspace;
     pool->run(pool, (uint64_t)d.chunks, chunk_task, &d);
