@@ -67,6 +67,7 @@ static void make_header(const cvr_session *s, const train_state *state, cvr_text
     }
     for (size_t i = 0; i < cvr_store_count(s->store); i++) {
         const cvr_store_entry *e = cvr_store_get(s->store, i);
+        if (!cvr_store_in_checkpoint(e)) continue;
         cvr_text_add(t, "tensor %s %llu %s\n", cvr_dtype_name(e->type.dtype), (unsigned long long)e->bytes, e->name);
     }
 }

@@ -187,8 +187,27 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     return status;
 }
 
+/* What the recipe says of parameters, by the model's stages and their names. */
+static int32_t set_param_rules(cvr_session *s, cvr_error *err) {
+    cvr_text lr = {0};
+    if (s->optim->backbone_lr_mult != 1) cvr_text_add(&lr, "backbone:%.17g,", s->optim->backbone_lr_mult);
+    if (s->optim->head_lr_mult != 1) cvr_text_add(&lr, "head:%.17g,", s->optim->head_lr_mult);
+    cvr_text_add(&lr, "%s", s->optim->param_lr_mult);
+    const cvr_param_rules rules = {.stages = s->model_desc ? s->model_desc->stages : NULL,
+                                   .n_stages = s->model_desc ? s->model_desc->n_stages : 0,
+                                   .freeze = s->model->freeze,
+                                   .train_frozen = !s->model->freeze_bn,
+                                   .lr_factors = lr.s,
+                                   .weight_decays = s->optim->param_weight_decay};
+    const int32_t status =
+        lr.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_store_rules(s->store, &rules, err);
+    cvr_text_clear(&lr);
+    return status;
+}
+
 int32_t session_open_network(cvr_session *s, cvr_error *err) {
     int32_t status = cvr_store_create(&s->store, (uint64_t)s->run->seed, err);
+    if (status == CVR_OK) status = set_param_rules(s, err);
     if (status == CVR_OK) status = choose_backend(s, err);
     if (status == CVR_OK) status = machine_build(s, s->backend_name, &s->machine, err);
     if (status == CVR_OK) status = load_start_weights(s, err);
@@ -196,9 +215,8 @@ int32_t session_open_network(cvr_session *s, cvr_error *err) {
         cvr_store_destroy(&s->store);
         machine_clear(&s->machine);
     }
-    if (status == CVR_ERR_INVALID || status == CVR_ERR_NOTFOUND) {
+    if (status == CVR_ERR_INVALID || status == CVR_ERR_NOTFOUND || status == CVR_ERR_USAGE)
         status = cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
-    }
     return status;
 }
 
@@ -286,7 +304,8 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     cvr_device_describe(s->machine.device, info->device, sizeof info->device);
     for (size_t i = 0; i < cvr_store_count(s->store); i++) {
         const cvr_store_entry *e = cvr_store_get(s->store, i);
-        if (e->kind == CVR_STORE_PARAM) info->params += cvr_numel(e->type.rank, e->type.shape);
+        if ((e->role == CVR_STORE_TRAINED || e->role == CVR_STORE_FROZEN) && !*e->network)
+            info->params += cvr_numel(e->type.rank, e->type.shape);
     }
     info->store_bytes = cvr_store_bytes(s->store);
     info->arena_bytes = s->machine.arena_bytes;

@@ -38,6 +38,9 @@ SCHEMA(backend);
 static const cvr_attr_desc *const model_keys[] = {
     CVR_ATTR(STRING, "name", "", "model plugin; or write the network in [net]"),
     CVR_ATTR(PATH, "weights", "", "file of weights to start from"),
+    CVR_ATTR(STRING, "freeze", "",
+             "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
+    CVR_ATTR(BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
     CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(INT, "in_channels", "0", "0: as many as the pictures have", CVR_ATTR_AT_LEAST(0)),
 };
@@ -82,6 +85,11 @@ static const cvr_attr_desc *const optim_keys[] = {
     CVR_ATTR(STRING, "weight_decay", "", "default: PyTorch's for this optimizer"),
     CVR_ATTR(STRING, "norm_weight_decay", "", "for normalisation layers; default: weight_decay"),
     CVR_ATTR(STRING, "bias_weight_decay", "", "for biases; default: weight_decay"),
+    CVR_ATTR(FLOAT, "backbone_lr_mult", "1", "what lr is multiplied with for the model's stages backbone.*",
+             CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "head_lr_mult", "1", "the same for its stage head", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(STRING, "param_lr_mult", "", "the same for stages and names: layer4.*:0.5, *.bias:2"),
+    CVR_ATTR(STRING, "param_weight_decay", "", "weight decay for stages and names: *.pos_embedding:0"),
 };
 SCHEMA(optim);
 

@@ -19,7 +19,7 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     loading *l = ctx;
     char why[400], have[160], want[160];
     const int64_t i = cvr_store_find(l->s->store, w->name);
-    if (i < 0 || cvr_store_get(l->s->store, (size_t)i)->kind == CVR_STORE_SLOT) {
+    if (i < 0 || !cvr_store_in_weights(cvr_store_get(l->s->store, (size_t)i))) {
         problem(l, "unexpected:", w->name);
         return CVR_OK;
     }
@@ -68,7 +68,7 @@ int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *er
     }
     for (size_t i = 0; status == CVR_OK && i < cvr_store_count(s->store); i++) {
         const cvr_store_entry *e = cvr_store_get(s->store, i);
-        if (!l.found[i] && e->kind != CVR_STORE_SLOT) problem(&l, "missing:", e->name);
+        if (!l.found[i] && cvr_store_in_weights(e)) problem(&l, "missing:", e->name);
     }
     if (status == CVR_OK && l.n_problems) {
         status = cvr_fail(err, CVR_ERR_FORMAT,
@@ -102,7 +102,7 @@ static int32_t gather(cvr_session *s, saving *to, cvr_error *err) {
     if (!to->weights || !to->pointers || !to->data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
         const cvr_store_entry *e = cvr_store_get(s->store, i);
-        if (e->kind == CVR_STORE_SLOT) continue;
+        if (!cvr_store_in_weights(e)) continue;
         cvr_weight *w = &to->weights[to->n];
         *w = (cvr_weight){.struct_size = sizeof *w,
                           .name = e->name,
