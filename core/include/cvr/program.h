@@ -179,11 +179,14 @@ int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const c
                          cvr_error *err);
 /* Bytes of arena that this program needs; several programs may share one, the largest need decides. */
 uint64_t cvr_program_arena_bytes(const cvr_program *p);
-/* Gives the program its memory and records its launches. */
+/* Gives the program its memory and records its launches; again, where it had memory before. */
 int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err);
 void cvr_program_destroy(cvr_program **p);
 /* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs'. */
 int32_t cvr_program_slot(const cvr_program *p, const char *name);
+const char *cvr_program_slot_name(const cvr_program *p, int32_t slot);
+/* The slot of the i-th input (cvr_graph_input), or -1 past the last. */
+int32_t cvr_program_input(const cvr_program *p, size_t i);
 /* The slot of a value that is an output (cvr_io_output.value), or -1. */
 int32_t cvr_program_slot_of(const cvr_program *p, cvr_value v);
 const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
@@ -204,28 +207,6 @@ typedef struct cvr_node_info {
 } cvr_node_info;
 size_t cvr_program_nodes(const cvr_program *p);
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info);
-
-/* ---- what a device can do at most ---- */
-
-#define CVR_PEAK_F32 1u
-#define CVR_PEAK_BF16 2u
-#define CVR_PEAK_BANDWIDTH 4u
-
-typedef struct cvr_peak_request {
-    cvr_plugins *plugins;
-    cvr_device *device;
-    const cvr_threadpool *pool; /* all of its threads work */
-    uint32_t what;              /* CVR_PEAK_* */
-    double seconds;             /* for each */
-} cvr_peak_request;
-
-/* Multiply-adds count twice. 0 where it was not asked for, or the device has no kernel of its own for it. */
-typedef struct cvr_peaks {
-    double f32, bf16; /* operations a second from registers; bf16: products of bf16 that are added in f32 */
-    double bandwidth; /* bytes a second, read and written by a copy that is larger than the caches */
-} cvr_peaks;
-/* By the ops peak_multiply_add and peak_copy: the fastest run of each, since what others do only makes it slower. */
-int32_t cvr_device_peaks(const cvr_peak_request *r, cvr_peaks *out, cvr_error *err);
 
 #pragma GCC visibility pop
 #endif
