@@ -2,7 +2,7 @@
 #include "settings.h"
 
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
-    if (status != CVR_ERR_INVALID && status != CVR_ERR_NOTFOUND) return status;
+    if (status != CVR_ERR_INVALID && status != CVR_ERR_NOTFOUND && status != CVR_ERR_USAGE) return status;
     return cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
 }
 
@@ -94,8 +94,8 @@ static int32_t bind_optimizer(settings *s, cvr_plugins *p, cvr_error *err) {
     const cvr_optimizer_desc *o = to->optimizer = desc;
     CVR_TRY(bind_keys(s, &optimizer, o->attrs, o->n_attrs, &to->attrs, err));
     CVR_TRY(parse_optional("optim.lr", s->optim->lr, o->default_lr, &s->lr, err));
-    CVR_TRY(parse_optional("optim.weight_decay", s->optim->weight_decay, o->default_weight_decay, &to->weight_decay,
-                           err));
+    CVR_TRY(
+        parse_optional("optim.weight_decay", s->optim->weight_decay, o->default_weight_decay, &to->weight_decay, err));
     CVR_TRY(parse_optional("optim.norm_weight_decay", s->optim->norm_weight_decay, to->weight_decay,
                            &to->norm_weight_decay, err));
     CVR_TRY(parse_optional("optim.bias_weight_decay", s->optim->bias_weight_decay, to->weight_decay,

@@ -129,8 +129,7 @@ int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_s
     } scalars[] = {{p->lr, &lr}, {p->step, &s->step}, {p->seed, &s->seed}, {p->loss_scale, &scale}};
     if (batch) CVR_TRY(write_inputs(p, batch, err));
     for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++)
-        if (scalars[i].slot >= 0)
-            CVR_TRY(cvr_program_write(p->program, scalars[i].slot, scalars[i].bytes, err));
+        if (scalars[i].slot >= 0) CVR_TRY(cvr_program_write(p->program, scalars[i].slot, scalars[i].bytes, err));
     return cvr_program_run(p->program, err);
 }
 
@@ -147,7 +146,7 @@ int32_t net_program_losses(net_program *p, double *total, cvr_error *err) {
     return CVR_OK;
 }
 
-int32_t net_program_results(net_program *p, int64_t samples, cvr_batch_view *out, cvr_error *err) {
+int32_t net_program_results(net_program *p, const cvr_batch_view *batch, cvr_batch_view *out, cvr_error *err) {
     for (size_t i = 0; i < p->n_results; i++) {
         program_output *r = &p->results[i];
         if (!r->host) r->host = cvr_alloc_aligned(bytes_of(r->type) + 8, 64);
@@ -156,8 +155,9 @@ int32_t net_program_results(net_program *p, int64_t samples, cvr_batch_view *out
         CVR_TRY(cvr_program_read(p->program, r->slot, r->host, err));
     }
     *out = (cvr_batch_view){.struct_size = sizeof *out,
-                            .n = samples,
+                            .n = batch->n,
                             .n_fields = (uint32_t)p->n_results,
-                            .fields = p->result_views};
+                            .fields = p->result_views,
+                            .origins = batch->origins};
     return CVR_OK;
 }

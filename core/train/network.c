@@ -6,6 +6,12 @@ static bool same_key(const program_key *a, const program_key *b) {
            a->canvas.width == b->canvas.width;
 }
 
+static net_program *find_program(const network *n, const program_key *key) {
+    for (size_t i = 0; i < n->n; i++)
+        if (same_key(&n->programs[i]->key, key)) return n->programs[i];
+    return NULL;
+}
+
 static int32_t add_program(network *n, net_program *p, cvr_error *err) {
     net_program **more = cvr_grow(n->programs, n->n, &n->capacity, sizeof *more);
     if (!more) {
@@ -66,11 +72,19 @@ int32_t network_bind_again(network *n, cvr_error *err) {
 
 static int32_t plan_programs(network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     for (size_t i = 0; i < n_keys; i++) {
-        net_program *p;
+        net_program *p = find_program(n, &keys[i]);
+        if (p) continue;
         CVR_TRY(net_program_plan(n, &keys[i], &p, err));
         CVR_TRY(add_program(n, p, err));
     }
     return CVR_OK;
+}
+
+/* Everything that a program without memory still needs. */
+static int32_t settle(network *n, cvr_error *err) {
+    CVR_TRY(grow_arena(n, err));
+    CVR_TRY(cvr_store_place(n->store, n->device, err));
+    return bind_programs(n, err);
 }
 
 /* ---- opening and closing ---- */
@@ -91,16 +105,36 @@ static void leave_device(network *n) {
     n->arena_bytes = 0;
 }
 
+/* What the recipe says of parameters, by the model's stages and their names. */
+static int32_t set_param_rules(const network *n, cvr_error *err) {
+    const settings *s = n->settings;
+    const cvr_model_desc *model = s->model_desc;
+    cvr_text lr = {0};
+    if (s->optim->backbone_lr_mult != 1) cvr_text_add(&lr, "backbone:%.17g,", s->optim->backbone_lr_mult);
+    if (s->optim->head_lr_mult != 1) cvr_text_add(&lr, "head:%.17g,", s->optim->head_lr_mult);
+    cvr_text_add(&lr, "%s", s->optim->param_lr_mult);
+    const cvr_param_rules rules = {.stages = model ? model->stages : NULL,
+                                   .n_stages = model ? model->n_stages : 0,
+                                   .freeze = s->model->freeze,
+                                   .train_frozen = !s->model->freeze_bn,
+                                   .lr_factors = lr.s,
+                                   .weight_decays = s->optim->param_weight_decay};
+    const int32_t status =
+        lr.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_store_rules(n->store, &rules, err);
+    cvr_text_clear(&lr);
+    return status;
+}
+
 int32_t network_open(network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
+    CVR_TRY(set_param_rules(n, err));
     CVR_TRY(open_device(n, err));
     CVR_TRY(network_settle_precision(n, err));
     if (n_keys && keys[0].purpose <= PROGRAM_ACCUMULATE) CVR_TRY(network_fit_memory(n, &keys[0], err));
     CVR_TRY(plan_programs(n, keys, n_keys, err));
+    CVR_TRY(cvr_store_check_rules(n->store, err));
     if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));
-    CVR_TRY(grow_arena(n, err));
-    CVR_TRY(cvr_store_place(n->store, n->device, err));
-    return bind_programs(n, err);
+    return settle(n, err);
 }
 
 void network_close(network *n) {
@@ -109,22 +143,17 @@ void network_close(network *n) {
 }
 
 int32_t network_program(network *n, const program_key *key, net_program **out, cvr_error *err) {
-    for (size_t i = 0; i < n->n; i++) {
-        *out = n->programs[i];
-        (*out)->used = same_key(&(*out)->key, key) ? ++n->uses : (*out)->used;
-        if (same_key(&(*out)->key, key) && (*out)->bound) return CVR_OK;
+    net_program *p = *out = find_program(n, key);
+    if (p) p->used = ++n->uses;
+    if (p && p->bound) return CVR_OK;
+    if (!p) {
+        if (key->purpose == PROGRAM_PREDICT) make_room(n);
+        CVR_TRY(plan_programs(n, key, 1, err));
+        *out = p = n->programs[n->n - 1];
+        p->used = ++n->uses;
     }
-    if (key->purpose == PROGRAM_PREDICT) make_room(n);
-    CVR_TRY(plan_programs(n, key, 1, err));
-    *out = n->programs[n->n - 1];
-    (*out)->used = ++n->uses;
-    int32_t status;
-    CVR_TRY_OUT(grow_arena(n, err));
-    CVR_TRY_OUT(cvr_store_place(n->store, n->device, err));
-    CVR_TRY_OUT(bind_programs(n, err));
-    return CVR_OK;
-out:
-    remove_program(n, n->n - 1);
+    const int32_t status = settle(n, err);
+    if (status != CVR_OK) remove_program(n, n->n - 1);
     return status;
 }
 
@@ -141,35 +170,35 @@ const char *network_precision(const network *n) {
 
 /* ---- moving ---- */
 
-static int32_t settle_there(const network *n, network *next, cvr_error *err) {
-    CVR_TRY(open_device(next, err));
-    for (size_t i = 0; i < n->n; i++) CVR_TRY(plan_programs(next, &n->programs[i]->key, 1, err));
-    CVR_TRY(grow_arena(next, err));
-    CVR_TRY(cvr_store_prepare(next->store, next->device, err));
-    return bind_programs(next, err);
+static int32_t settle_there(network *n, const network *before, cvr_error *err) {
+    CVR_TRY(open_device(n, err));
+    for (size_t i = 0; i < before->n; i++) CVR_TRY(plan_programs(n, &before->programs[i]->key, 1, err));
+    CVR_TRY(grow_arena(n, err));
+    CVR_TRY(cvr_store_prepare(n->store, n->device, err));
+    return bind_programs(n, err);
 }
 
-int32_t network_move(network *n, const char *backend, network *next, cvr_error *err) {
-    *next = *n;
-    next->device = NULL;
-    next->arena = NULL;
-    next->arena_bytes = 0;
-    next->programs = NULL;
-    next->n = next->capacity = 0;
-    next->told = false;
-    (void)snprintf(next->backend, sizeof next->backend, "%s", backend);
-    const int32_t status = settle_there(n, next, err);
-    if (status != CVR_OK) network_return(n, next);
+int32_t network_move(network *n, const char *backend, network *before, cvr_error *err) {
+    *before = *n;
+    n->device = NULL;
+    n->arena = NULL;
+    n->arena_bytes = 0;
+    n->programs = NULL;
+    n->n = n->capacity = 0;
+    n->told = false;
+    (void)snprintf(n->backend, sizeof n->backend, "%s", backend);
+    const int32_t status = settle_there(n, before, err);
+    if (status != CVR_OK) network_return(n, before);
     return status;
 }
 
-void network_keep(network *n, network *next) {
+void network_keep(network *n, network *before) {
     cvr_store_commit(n->store);
-    leave_device(n);
-    *n = *next;
+    leave_device(before);
 }
 
-void network_return(network *n, network *next) {
+void network_return(network *n, network *before) {
     cvr_store_rollback(n->store);
-    leave_device(next);
+    leave_device(n);
+    *n = *before;
 }

@@ -89,12 +89,12 @@ int32_t network_bind_again(network *n, cvr_error *err);
 const char *network_precision(const network *n);
 
 /*
- * Moving to another backend, in two phases. `next` becomes the same network there, with the store in both places; then
- * either keep gives up the old one, or return_to does the new one, and all is as it was.
+ * Moving to another backend, in two phases. After the first the network is there, with the store in both places, and
+ * `before` is what it was; then either keep gives that up, or return goes back, and all is as it was.
  */
-int32_t network_move(network *n, const char *backend, network *next, cvr_error *err);
-void network_keep(network *n, network *next);
-void network_return(network *n, network *next);
+int32_t network_move(network *n, const char *backend, network *before, cvr_error *err);
+void network_keep(network *n, network *before);
+void network_return(network *n, network *before);
 
 /* Builds and plans, without memory. */
 int32_t net_program_plan(network *n, const program_key *key, net_program **out, cvr_error *err);
@@ -120,6 +120,6 @@ int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_s
 /* After a run: the sum of all losses; each by itself is then in p->losses. 0 where there are none. */
 int32_t net_program_losses(net_program *p, double *total, cvr_error *err);
 /* After a run: the results, in host memory until the next time. */
-int32_t net_program_results(net_program *p, int64_t samples, cvr_batch_view *out, cvr_error *err);
+int32_t net_program_results(net_program *p, const cvr_batch_view *batch, cvr_batch_view *out, cvr_error *err);
 
 #endif

@@ -15,7 +15,7 @@ typedef struct split {
 } split;
 
 typedef struct run_data {
-    split splits[2]; /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
+    split splits[2];       /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
     cvr_batches *pictures; /* for prediction; NULL: none */
     cvr_task_info task;
     char **class_names;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 static int32_t folder_error(const char *path, const char *what, cvr_error *err) {
@@ -12,7 +11,7 @@ static int32_t folder_error(const char *path, const char *what, cvr_error *err) 
 }
 
 /* The recipe's file name without its ending. Free with cvr_free. */
-static char *default_name(const cvr_session *s) {
+static char *default_name(const settings *s) {
     const char *slash = strrchr(s->recipe, '/'), *base = slash ? slash + 1 : s->recipe, *dot = strrchr(base, '.');
     return cvr_strndup(base, dot && dot != base ? (size_t)(dot - base) : strlen(base));
 }
@@ -21,7 +20,7 @@ static bool good_name(const char *name) {
     return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err) {
+int32_t run_folder_make(const settings *s, char *path, size_t size, cvr_error *err) {
     char *name = *s->run->name ? cvr_strdup(s->run->name) : default_name(s);
     char *project = cvr_fs_absolute(".", s->run->project),
          *parent = project ? cvr_fs_join(project, s->run->task) : NULL;
@@ -75,41 +74,31 @@ static int32_t write_text(const char *folder, const char *name, const cvr_text *
     return status;
 }
 
-static const char *const start_files[] = {"config.ini", "env.txt", "classes.txt"};
+/* config.ini repeats the run; classes.txt is what predictions name their classes by. */
+static const char *const start_files[] = {"config.ini", "classes.txt"};
+#define N_START_FILES (sizeof start_files / sizeof *start_files)
 
 int32_t run_folder_sync_start(const char *folder, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (size_t i = 0; i < sizeof start_files / sizeof *start_files && status == CVR_OK; i++) {
+    for (size_t i = 0; i < N_START_FILES; i++) {
         char *path = cvr_fs_join(folder, start_files[i]);
-        status = path ? cvr_fs_sync(path, false, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        const int32_t status = path ? cvr_fs_sync(path, false, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
         cvr_free(path);
+        CVR_TRY(status);
     }
-    return status == CVR_OK ? cvr_fs_sync(folder, true, err) : status;
+    return cvr_fs_sync(folder, true, err);
 }
 
-int32_t run_folder_write_start(cvr_session *s, const char *folder, cvr_error *err) {
-    cvr_text config = {0}, env = {0}, classes = {0};
-    struct utsname system;
-    char device[160] = "";
-    cvr_config_print(s->config, false, &config);
-    cvr_device_describe(s->machine.device, device, sizeof device);
-    cvr_text_add(&env, "cvrun 0.1.0, ABI %u.%u, compiler %s\nbackend %s: %s\n", CVR_ABI_MAJOR, CVR_ABI_MINOR,
-                 __VERSION__, s->backend_name, device);
-    if (uname(&system) == 0) cvr_text_add(&env, "%s %s %s\n", system.sysname, system.release, system.machine);
-    for (size_t i = 0; i < cvr_plugins_count(s->plugins); i++) {
-        const cvr_plugin_info *p = cvr_plugins_info(s->plugins, i);
-        if (p->state == CVR_PLUGIN_LOADED) cvr_text_add(&env, "plugin %s %s %s\n", p->id, p->version, p->file);
-    }
-    for (int64_t i = 0; i < s->task_info.n_classes; i++) {
-        cvr_text_add(&classes, "%.*s\n", (int)strcspn(s->class_names[i], "\r\n"), s->class_names[i]);
-    }
-    const cvr_text *texts[] = {&config, &env, &classes};
+int32_t run_folder_write_start(const cvr_session *s, const char *folder, cvr_error *err) {
+    cvr_text texts[N_START_FILES] = {{0}};
+    const cvr_task_info *task = &s->data.task;
     int32_t status = CVR_OK;
-    for (size_t i = 0; i < sizeof start_files / sizeof *start_files && status == CVR_OK; i++)
-        status = write_text(folder, start_files[i], texts[i], err);
-    cvr_text_clear(&config);
-    cvr_text_clear(&env);
-    cvr_text_clear(&classes);
+    cvr_config_print(s->set.config, false, &texts[0]);
+    for (int64_t i = 0; i < task->n_classes; i++)
+        cvr_text_add(&texts[1], "%.*s\n", (int)strcspn(task->class_names[i], "\r\n"), task->class_names[i]);
+    for (size_t i = 0; i < N_START_FILES; i++) {
+        if (status == CVR_OK) status = write_text(folder, start_files[i], &texts[i], err);
+        cvr_text_clear(&texts[i]);
+    }
     return status;
 }
 

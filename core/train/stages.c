@@ -39,8 +39,7 @@ static int32_t stage_network(building *w, cvr_error *err) {
     const settings *s = w->net->settings;
     const cvr_io *io = cvr_graph_io(w->graph);
     if (s->model_desc) {
-        const cvr_model_args args = {sizeof args, s->model_attrs, w->net->data->task.n_classes,
-                                     w->net->data->channels};
+        const cvr_model_args args = {sizeof args, s->model_attrs, w->net->data->task.n_classes, w->net->data->channels};
         CVR_TRY(s->model_desc->build(w->b, &args, io, err));
     } else {
         const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, w->net->data->task.n_classes};

@@ -1,6 +1,6 @@
 /*
- * Which transforms make the pictures of a split. Validation's, and the one that normalises, are the task's choice; those
- * of training are the lines of [augment] around it, or where there are none the same as validation's.
+ * Which transforms make the pictures of a split. Validation's, and the one that normalises, are the task's choice;
+ * those of training are the lines of [augment] around it, or where there are none the same as validation's.
  */
 #include "run_data.h"
 
@@ -44,12 +44,12 @@ typedef struct filling {
     bool normaliser_only; /* the rest is what [augment] stands for */
 } filling;
 
-static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char *settings, cvr_error *err) {
+static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char *text, cvr_error *err) {
     const filling *f = p->ctx;
     const void *desc;
     CVR_TRY(cvr_plugins_find(f->plugins, CVR_KIND_AUGMENT, name, &desc, err));
     const bool normalises = ((const cvr_augment_desc *)desc)->stage == CVR_STAGE_NORMALISE;
-    return f->normaliser_only && !normalises ? CVR_OK : add_transform(f->to, f->plugins, name, settings, err);
+    return f->normaliser_only && !normalises ? CVR_OK : add_transform(f->to, f->plugins, name, text, err);
 }
 
 static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filling *f, cvr_error *err) {
@@ -75,8 +75,7 @@ static int32_t add_line(split *to, const settings *s, cvr_plugins *p, const cvr_
     const bool normalised = strcmp(s->data->mean, "0") != 0 || strcmp(s->data->std, "1") != 0;
     CVR_TRY(add_transform(to, p, line->key, line->value, err));
     if (normalisers(to) == 0 || (!normalised && normalisers(to) == 1)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_USAGE,
-                    "pictures are normalised %s already; remove one of the two",
+    return cvr_fail(err, CVR_ERR_USAGE, "pictures are normalised %s already; remove one of the two",
                     normalised ? "by data.mean and data.std" : "by a line above");
 }
 

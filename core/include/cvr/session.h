@@ -75,15 +75,14 @@ int32_t cvr_session_record(cvr_session *s, cvr_error *err);
  * before the session. */
 int32_t cvr_session_batches(cvr_session *s, uint32_t split, uint32_t workers, cvr_batches **out, cvr_error *err);
 /* One optimizer step on a whole batch, at the recipe's learning rate; or its evaluation. `loss`: 0 without targets. */
-int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss,
-                         cvr_error *err);
+int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss, cvr_error *err);
 
 /* ---- training ---- */
 
 typedef struct cvr_train_step {
     int64_t step, epoch, step_in_epoch; /* from 1 */
     double loss, lr, images_per_s, data_wait_fraction;
-    double seconds_left;                  /* of the epoch */
+    double seconds_left;                 /* of the epoch */
     double started, data_seconds, ended; /* this step alone: cvr_now() when it began, how long it waited for its batch,
                                             cvr_now() when it was done */
 } cvr_train_step;

@@ -4,19 +4,9 @@
  * trace began.
  */
 #include "trace.h"
-#include "session.h"
 #include <errno.h>
 
 enum { ROW_STEPS = 1, ROW_NODES };
-
-struct trace {
-    cvr_profiler table;
-    cvr_session *session;
-    FILE *file;
-    const char *path; /* the setting's */
-    double opened, started;
-    size_t n_events;
-};
 
 static void add_event(trace *t, const char *json) {
     fprintf(t->file, "%s\n%s", t->n_events++ ? "," : "[", json);
@@ -30,20 +20,11 @@ static void add_head(cvr_text *text, const char *name, int row, double start_us,
 
 void trace_span(trace *t, const char *name, double start, double end) {
     cvr_text text = {0};
-    if (!t || end <= start) return;
+    if (!t->file || end <= start) return;
     add_head(&text, name, ROW_STEPS, 1e6 * (start - t->opened), 1e6 * (end - start));
     cvr_text_add(&text, "}");
     if (!text.failed) add_event(t, text.s);
     cvr_text_clear(&text);
-}
-
-/* Programs come and go with swaps of the backend. */
-static const cvr_program *find_program(const trace *t, uint64_t id) {
-    const machine *m = &t->session->machine;
-    const entry *all[4] = {&m->train[0], &m->train[1], &m->eval[0], &m->eval[1]};
-    for (int i = 0; i < 4; i++)
-        if (all[i]->program && cvr_program_id(all[i]->program) == id) return all[i]->program;
-    return NULL;
 }
 
 static int32_t trace_enabled(const cvr_profiler *p) {
@@ -59,7 +40,7 @@ static void trace_begin(const cvr_profiler *p, uint64_t recording, uint64_t node
 static void trace_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
     trace *t = p->ctx;
     const double end = cvr_now();
-    const cvr_program *program = find_program(t, recording);
+    const cvr_program *program = cvr_session_program(t->session, recording);
     cvr_node_info info;
     cvr_text text = {0};
     if (!program || node >= cvr_program_nodes(program)) return;
@@ -77,39 +58,31 @@ static void trace_end(const cvr_profiler *p, uint64_t recording, uint64_t node) 
     cvr_text_clear(&text);
 }
 
-int32_t trace_open(trace **out, const char *path, cvr_session *s, cvr_error *err) {
-    *out = NULL;
+int32_t trace_open(trace *t, const char *path, cvr_session *s, cvr_error *err) {
+    memset(t, 0, sizeof *t);
     if (!*path) return CVR_OK;
-    trace *t = cvr_calloc(1, sizeof *t);
-    if (!t || s->n_blocks == sizeof s->blocks / sizeof *s->blocks) {
-        cvr_free(t);
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    s->blocks[s->n_blocks++] = t; /* recordings keep a pointer to it */
     t->path = path;
     t->file = fopen(path, "we");
     if (!t->file) return cvr_fail(err, CVR_ERR_IO, "log.trace: cannot write %s: %s", path, strerror(errno));
     t->session = s;
     t->opened = cvr_now();
     t->table = (cvr_profiler){sizeof t->table, t, trace_enabled, trace_begin, trace_end};
-    cvr_plugins_offer(s->plugins, CVR_SERVICE_PROFILER, &t->table);
+    cvr_plugins_offer(cvr_session_plugins(s), CVR_SERVICE_PROFILER, &t->table);
     fprintf(t->file,
             "[\n{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, \"args\": {\"name\": "
             "\"steps\"}},\n{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, \"args\": "
             "{\"name\": \"layers\"}}",
             ROW_STEPS, ROW_NODES);
     t->n_events = 2;
-    *out = t;
-    return cvr_session_swap(s, s->backend_name, err); /* recordings learn of the profiler when they are made */
+    return cvr_session_record(s, err);
 }
 
 int32_t trace_close(trace *t, cvr_error *err) {
-    if (!t || !t->file) return CVR_OK;
+    if (!t->file) return CVR_OK;
     fprintf(t->file, "\n]\n");
-    const bool bad = ferror(t->file) != 0;
-    const bool lost = fclose(t->file) != 0;
-    t->file = NULL;
-    cvr_plugins_offer(t->session->plugins, CVR_SERVICE_PROFILER, NULL);
+    const bool bad = ferror(t->file) != 0, lost = fclose(t->file) != 0;
+    t->file = NULL; /* recordings may still ask */
+    cvr_plugins_offer(cvr_session_plugins(t->session), CVR_SERVICE_PROFILER, NULL);
     if (!bad && !lost) return CVR_OK;
     return cvr_fail(err, CVR_ERR_IO, "log.trace: writing %s failed; is the disk full?", t->path);
 }
