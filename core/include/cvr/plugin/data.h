@@ -240,10 +240,12 @@ typedef struct cvr_augment_desc {
      */
     const char *const *kinds;
     uint32_t moves;   /* 1: pixels move, so that other fields with places in them must move along */
-    uint32_t softens; /* 1: a label becomes a share for each class, (classes) f32 */
+    /* 1: a label becomes a share for each class, (classes) f32. In a batch it is that already, before the transform. */
+    uint32_t softens;
     /* What the schema cannot say (min <= max); NULL: nothing. */
     int32_t (*check)(const void *attrs, cvr_error *err);
-    /* NULL where nothing is random. For CVR_STAGE_BATCH `s` is NULL. */
+    /* NULL where nothing is random. For CVR_STAGE_BATCH `s` has the image field alone: the shape that each picture of
+     * the batch has, and no pixels (data is NULL). */
     int32_t (*make_params)(const void *attrs, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err);
     /* One sample: NULL where one of the next two is there. */
     int32_t (*apply)(const void *attrs, const double *params, cvr_sample *s, cvr_error *err);
