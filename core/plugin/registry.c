@@ -195,10 +195,12 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *ki
     const bool needed = f->kind == TEXT || f->kind == FUNCTION || f->kind == PAYLOAD || n > 0;
     if (needed && !pointer)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: the pointer at byte %u is missing", kind, f->offset);
-    for (uint32_t i = 0; f->kind == STAGES && i < n; i++) {
-        const cvr_stage *stage = ((const cvr_stage *const *)pointer)[i];
-        if (!stage || !stage->name || !stage->globs)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: stage %u has no name, or no globs", kind, i);
+    for (uint32_t i = 0; (f->kind == STAGES || f->kind == WANTS) && i < n; i++) {
+        const char *texts[2] = {NULL, NULL}, *item = ((const char *const *)pointer)[i]; /* both begin with two texts */
+        if (item) memcpy(texts, item + offsetof(cvr_stage, name), sizeof texts);
+        if (!texts[0] || !texts[1])
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: element %u of its list at byte %u lacks a text", kind, i,
+                            f->offset);
     }
     if (f->kind != ATTRS) return CVR_OK;
     const cvr_schema schema = {(const cvr_attr_desc *const *)pointer, n};
