@@ -121,13 +121,22 @@ static int32_t profiled_steps(bench_run *r, measurement *out, cvr_error *err) {
 
 /* ---- batches ---- */
 
+static int32_t open_batches(cvr_session *s, uint32_t split, uint32_t workers, cvr_batches **out, cvr_error *err) {
+    cvr_batches_options o;
+    if (!cvr_session_batch_options(s, split, &o))
+        return cvr_fail(err, CVR_ERR_USAGE, "the recipe has no %s data", split ? "validation" : "training");
+    o.run_ahead = false;
+    o.workers = workers;
+    return cvr_batches_create(out, &o, err);
+}
+
 /* How fast the session's loader is while nothing else runs. */
 static int32_t time_loader(cvr_session *s, uint32_t split, uint32_t workers, double *images_per_s, cvr_error *err) {
     cvr_batches *batches;
     int64_t images = 0;
     double took = 0;
     int32_t status;
-    CVR_TRY(cvr_session_batches(s, split, workers, &batches, err));
+    CVR_TRY(open_batches(s, split, workers, &batches, err));
     const double start = cvr_now();
     CVR_TRY_OUT(cvr_batches_begin(batches, 0, 0, err));
     while (took < LOADER_SECONDS) {
@@ -186,7 +195,7 @@ int32_t measure_session(cvr_session *s, bool training, measurement *out, cvr_err
     cvr_session_describe(s, &info);
     run.program = training ? info.train_program : info.eval_program;
     CVR_TRY(time_loader(s, split, info.workers, &out->loader_images_per_s, err));
-    CVR_TRY(cvr_session_batches(s, split, 0, &batches, err));
+    CVR_TRY(open_batches(s, split, 0, &batches, err));
     const int32_t status = measure_on(&run, batches, out, err);
     out->peak = peak_of(info.precision, &out->peaks);
     cvr_batches_destroy(&batches);

@@ -8,8 +8,17 @@
 
 enum { ROW_STEPS = 1, ROW_NODES };
 
-static void add_event(trace *t, const char *json) {
-    fprintf(t->file, "%s\n%s", t->n_events++ ? "," : "[", json);
+static struct {
+    cvr_profiler table;
+    cvr_session *session;
+    FILE *file; /* NULL: closed */
+    const char *path;
+    double opened, started;
+    size_t n_events;
+} trace;
+
+static void add_event(const char *json) {
+    fprintf(trace.file, "%s\n%s", trace.n_events++ ? "," : "[", json);
 }
 
 static void add_head(cvr_text *text, const char *name, int row, double start_us, double us) {
@@ -18,34 +27,39 @@ static void add_head(cvr_text *text, const char *name, int row, double start_us,
     cvr_text_add(text, ", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, \"ts\": %.3f, \"dur\": %.3f", row, start_us, us);
 }
 
-void trace_span(trace *t, const char *name, double start, double end) {
+/* A stretch of the main thread. */
+static void add_span(const char *name, double start, double end) {
     cvr_text text = {0};
-    if (!t->file || end <= start) return;
-    add_head(&text, name, ROW_STEPS, 1e6 * (start - t->opened), 1e6 * (end - start));
+    if (end <= start) return;
+    add_head(&text, name, ROW_STEPS, 1e6 * (start - trace.opened), 1e6 * (end - start));
     cvr_text_add(&text, "}");
-    if (!text.failed) add_event(t, text.s);
+    if (!text.failed) add_event(text.s);
     cvr_text_clear(&text);
 }
 
-static int32_t trace_enabled(const cvr_profiler *p) {
-    return ((trace *)p->ctx)->file != NULL;
+/* ---- the profiler ---- */
+
+static int32_t is_enabled(const cvr_profiler *p) {
+    (void)p;
+    return trace.file != NULL;
 }
 
-static void trace_begin(const cvr_profiler *p, uint64_t recording, uint64_t node) {
+static void on_begin(const cvr_profiler *p, uint64_t recording, uint64_t node) {
+    (void)p;
     (void)recording;
     (void)node;
-    ((trace *)p->ctx)->started = cvr_now();
+    trace.started = cvr_now();
 }
 
-static void trace_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
-    trace *t = p->ctx;
+static void on_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
     const double end = cvr_now();
-    const cvr_program *program = cvr_session_program(t->session, recording);
+    const cvr_program *program = cvr_session_program(trace.session, recording);
     cvr_node_info info;
     cvr_text text = {0};
+    (void)p;
     if (!program || node >= cvr_program_nodes(program)) return;
     cvr_program_node(program, (size_t)node, &info);
-    add_head(&text, info.name, ROW_NODES, 1e6 * (t->started - t->opened), 1e6 * (end - t->started));
+    add_head(&text, info.name, ROW_NODES, 1e6 * (trace.started - trace.opened), 1e6 * (end - trace.started));
     cvr_text_add(&text, ", \"cat\": \"%s\", \"args\": {\"op\": ",
                  info.again      ? "again"
                  : info.backward ? "backward"
@@ -54,35 +68,69 @@ static void trace_end(const cvr_profiler *p, uint64_t recording, uint64_t node) 
     cvr_text_add(&text, ", \"kernel\": ");
     cvr_text_add_json(&text, info.isa && *info.isa ? info.isa : info.backend);
     cvr_text_add(&text, ", \"flop\": %.0f, \"bytes\": %llu}}", info.flops, (unsigned long long)info.bytes);
-    if (!text.failed) add_event(t, text.s);
+    if (!text.failed) add_event(text.s);
     cvr_text_clear(&text);
 }
 
-int32_t trace_open(trace *t, const char *path, cvr_session *s, cvr_error *err) {
-    memset(t, 0, sizeof *t);
-    if (!*path) return CVR_OK;
-    t->path = path;
-    t->file = fopen(path, "we");
-    if (!t->file) return cvr_fail(err, CVR_ERR_IO, "log.trace: cannot write %s: %s", path, strerror(errno));
-    t->session = s;
-    t->opened = cvr_now();
-    t->table = (cvr_profiler){sizeof t->table, t, trace_enabled, trace_begin, trace_end};
-    cvr_plugins_offer(cvr_session_plugins(s), CVR_SERVICE_PROFILER, &t->table);
-    fprintf(t->file,
+/* ---- the reporter ---- */
+
+static int32_t trace_open(const cvr_run_info *info, void **self, cvr_error *err) {
+    (void)info;
+    *self = &trace;
+    trace.file = fopen(trace.path, "we");
+    if (!trace.file) return cvr_fail(err, CVR_ERR_IO, "log.trace: cannot write %s: %s", trace.path, strerror(errno));
+    trace.opened = cvr_now();
+    fprintf(trace.file,
             "[\n{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, \"args\": {\"name\": "
             "\"steps\"}},\n{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, \"args\": "
             "{\"name\": \"layers\"}}",
             ROW_STEPS, ROW_NODES);
-    t->n_events = 2;
-    return cvr_session_record(s, err);
+    trace.n_events = 2;
+    trace.table = (cvr_profiler){sizeof trace.table, NULL, is_enabled, on_begin, on_end};
+    cvr_plugins_offer(cvr_session_plugins(trace.session), CVR_SERVICE_PROFILER, &trace.table);
+    return cvr_session_record(trace.session, err);
 }
 
-int32_t trace_close(trace *t, cvr_error *err) {
-    if (!t->file) return CVR_OK;
-    fprintf(t->file, "\n]\n");
-    const bool bad = ferror(t->file) != 0, lost = fclose(t->file) != 0;
-    t->file = NULL; /* recordings may still ask */
-    cvr_plugins_offer(cvr_session_plugins(t->session), CVR_SERVICE_PROFILER, NULL);
+static int32_t trace_step(void *self, const cvr_step_event *e, cvr_error *err) {
+    const double end = cvr_now(), start = end - e->seconds, computing = start + e->data_seconds;
+    (void)self;
+    (void)err;
+    add_span("wait for data", start, computing);
+    add_span("step", computing, end);
+    return CVR_OK;
+}
+
+/* Recordings may still ask: they find the file closed. */
+static int32_t finish(cvr_error *err) {
+    if (!trace.file) return CVR_OK;
+    fprintf(trace.file, "\n]\n");
+    const bool bad = ferror(trace.file) != 0, lost = fclose(trace.file) != 0;
+    trace.file = NULL;
     if (!bad && !lost) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_IO, "log.trace: writing %s failed; is the disk full?", t->path);
+    return cvr_fail(err, CVR_ERR_IO, "log.trace: writing %s failed; is the disk full?", trace.path);
+}
+
+static int32_t trace_end(void *self, const cvr_end_event *e, cvr_error *err) {
+    (void)self;
+    (void)e;
+    return finish(err);
+}
+
+static void trace_close(void *self) {
+    (void)self;
+    (void)finish(NULL);
+    cvr_plugins_offer(cvr_session_plugins(trace.session), CVR_SERVICE_PROFILER, NULL);
+}
+
+const cvr_reporter_desc *trace_reporter(cvr_session *s, const char *path) {
+    static const cvr_reporter_desc reporter = {.struct_size = sizeof reporter,
+                                               .name = "trace",
+                                               .doc = "every node of every step",
+                                               .open = trace_open,
+                                               .step = trace_step,
+                                               .end = trace_end,
+                                               .close = trace_close};
+    trace.session = s;
+    trace.path = path;
+    return &reporter;
 }

@@ -4,20 +4,8 @@
 
 #include <cvr/session.h>
 
-typedef struct trace {
-    cvr_profiler table;
-    cvr_session *session;
-    FILE *file; /* NULL: no trace */
-    const char *path;
-    double opened, started;
-    size_t n_events;
-} trace;
-
-/* Begins a trace: every program of the session's is recorded anew, so that it tells. "": none. */
-int32_t trace_open(trace *t, const char *path, cvr_session *s, cvr_error *err);
-/* A stretch of the main thread: "wait for data". Times by cvr_now(). */
-void trace_span(trace *t, const char *name, double start, double end);
-/* Ends the file, before the session is closed. */
-int32_t trace_close(trace *t, cvr_error *err);
+/* Writes the trace of a run of this session. It has to live longer than the session, whose recordings know it: one at a
+ * time. */
+const cvr_reporter_desc *trace_reporter(cvr_session *s, const char *path);
 
 #endif

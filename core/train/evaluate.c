@@ -193,26 +193,3 @@ out:
     evaluation_end(s, &e);
     return status;
 }
-
-/* ---- the files ---- */
-
-int64_t cvr_session_check_data(cvr_session *s, cvr_bad_fn bad, cvr_progress_fn progress, void *ctx, cvr_error *err) {
-    int64_t n_bad = 0, done = 0, total = 0;
-    const cvr_dataset_desc *dataset = s->set.dataset;
-    for (int i = 0; i < 2; i++) total += s->data.splits[i].present ? dataset->count(s->data.splits[i].self) : 0;
-    for (uint32_t which = 0; which < 2; which++) {
-        cvr_batches_options o;
-        data_batch_options(&s->data, &s->set, s->plugins, which, &o);
-        for (int64_t i = 0; s->data.splits[which].present && i < dataset->count(o.self); i++) {
-            cvr_error why = CVR_ERROR_INIT;
-            const int32_t status = cvr_batches_try(&o, i, &why);
-            if (status == CVR_ERR_NOMEM) return -(int64_t)cvr_fail(err, status, "%s", why.message);
-            if (status != CVR_OK) {
-                n_bad++;
-                bad(ctx, why.file, why.message);
-            }
-            if (progress) progress(ctx, ++done, total);
-        }
-    }
-    return n_bad;
-}

@@ -37,6 +37,18 @@ static int32_t choose_backend(cvr_session *s, cvr_error *err) {
     return CVR_OK;
 }
 
+static int32_t folder_weights(const char *folder, char **path, cvr_error *err) {
+    static const char *const names[] = {"weights/best.safetensors", "weights/last.safetensors"};
+    for (size_t i = 0; i < 2; i++) {
+        *path = cvr_fs_join(folder, names[i]);
+        if (*path && cvr_fs_exists(*path)) return CVR_OK;
+        cvr_free(*path);
+    }
+    *path = NULL;
+    cvr_fail(err, CVR_ERR_NOTFOUND, "has no weights yet; train it with cvrun train --resume %s", folder);
+    return cvr_fail_at(err, folder, 0, CVR_ERR_NOTFOUND);
+}
+
 /* The weights that a session starts from: the recipe's, or for evaluation and prediction a run folder's own. */
 static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     char *path = NULL;
@@ -45,7 +57,7 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
                        (strcmp(origin, "command line") == 0 || !s->set.run_folder);
     if (given) return cvr_session_load_weights(s, s->set.model->weights, err);
     if (!s->set.run_folder || (s->purpose & CVR_FOR_TRAINING)) return CVR_OK;
-    CVR_TRY(run_folder_weights(s->set.run_folder, &path, err));
+    CVR_TRY(folder_weights(s->set.run_folder, &path, err));
     const int32_t status = cvr_session_load_weights(s, path, err);
     cvr_free(path);
     return status;
@@ -235,14 +247,9 @@ int32_t cvr_session_record(cvr_session *s, cvr_error *err) {
     return network_bind_again(&s->net, err);
 }
 
-int32_t cvr_session_batches(cvr_session *s, uint32_t which, uint32_t workers, cvr_batches **out, cvr_error *err) {
-    cvr_batches_options o;
-    if (which > CVR_SPLIT_VAL || !s->data.splits[which].batches)
-        return cvr_fail(err, CVR_ERR_USAGE, "the recipe has no %s data", which ? "validation" : "training");
-    data_batch_options(&s->data, &s->set, s->plugins, which, &o);
-    o.run_ahead = false;
-    o.workers = workers;
-    return cvr_batches_create(out, &o, err);
+bool cvr_session_batch_options(cvr_session *s, uint32_t which, cvr_batches_options *o) {
+    data_batch_options(&s->data, &s->set, s->plugins, which, o);
+    return s->data.splits[which].present;
 }
 
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {

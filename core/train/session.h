@@ -56,14 +56,6 @@ int32_t metrics_add(cvr_metrics *m, const char *name, double value);
 /* An error where the task has no metric of this name. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err);
 
-/* run_folder.c */
-int32_t run_folder_make(const settings *s, char *path, size_t size, cvr_error *err);
-int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);
-int32_t run_folder_write_start(const cvr_session *s, const char *folder, cvr_error *err);
-/* Waits until what that wrote is on the disk. */
-int32_t run_folder_sync_start(const char *folder, cvr_error *err);
-int32_t run_folder_weights(const char *folder, char **path, cvr_error *err);
-
 /* checkpoint.c: everything that a run needs to go on, in one file. */
 typedef struct train_state {
     int64_t step, epoch, batch; /* done steps; the epoch (from 0) and batch in it that come next */

@@ -4,7 +4,6 @@
  */
 #include "trainer.h"
 #include <math.h>
-#include <unistd.h>
 
 double trainer_elapsed(const trainer *t) {
     return t->before + cvr_now() - t->session_start;
@@ -18,18 +17,15 @@ const char *trainer_best_metric(const trainer *t) {
 
 static int32_t save_weights(trainer *t, const char *name, cvr_error *err) {
     char path[1100];
-    (void)snprintf(path, sizeof path, "%s/weights/%s.safetensors", t->folder, name);
+    (void)snprintf(path, sizeof path, "%s/weights/%s.safetensors", t->o->folder, name);
     return cvr_session_save_weights(t->s, path, err);
 }
 
-/* What reporters have told is on disk before the state that counts on it, and so are the run folder's first files,
- * which a start does not wait for. */
+/* What reporters have told is on disk before the state that counts on it. */
 static int32_t save_state(trainer *t, cvr_error *err) {
     t->state.seconds = trainer_elapsed(t);
-    if (!t->start_synced) CVR_TRY(run_folder_sync_start(t->folder, err));
-    t->start_synced = true;
-    CVR_TRY(reporters_flush(&t->reporters, err));
-    CVR_TRY(checkpoint_save(t->s, t->folder, &t->state, err));
+    CVR_TRY(tell_flush(t, err));
+    CVR_TRY(checkpoint_save(t->s, t->o->folder, &t->state, err));
     t->last_save = cvr_now();
     return CVR_OK;
 }
@@ -61,13 +57,13 @@ static int32_t loss_not_finite(const trainer *t, const cvr_batch_view *b, cvr_er
 
 static void count_step(train_state *st, const step_done *d, double loss) {
     const int64_t n = d->batch->view.n;
-    const double seconds = d->ended - d->started, wait = d->batch->wait_seconds;
+    const double wait = d->batch->wait_seconds;
     st->step++;
     st->batch++;
     st->images += n;
     st->epoch_samples += n;
     st->loss_sum += loss * (double)n;
-    st->epoch_seconds += seconds;
+    st->epoch_seconds += d->seconds;
     st->epoch_wait += wait;
     st->wait_seconds += wait;
 }
@@ -75,12 +71,13 @@ static void count_step(train_state *st, const step_done *d, double loss) {
 static int32_t train_step(trainer *t, cvr_error *err) {
     cvr_session *s = t->s;
     cvr_batch b;
-    step_done done = {.batch = &b, .started = cvr_now()};
+    step_done done = {.batch = &b};
+    const double start = cvr_now();
     CVR_TRY(cvr_batches_next(s->data.splits[CVR_SPLIT_TRAIN].batches, &b, err));
     done.lr = settings_lr(&s->set, t->state.step, t->steps_per_epoch);
     CVR_TRY(session_train_step(s, &b, done.lr, t->state.step, err));
     if (!isfinite(s->losses.total)) return loss_not_finite(t, &b.view, err);
-    done.ended = cvr_now();
+    done.seconds = cvr_now() - start;
     if (t->state.step == 0) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
     count_step(&t->state, &done, s->losses.total);
     return tell_step(t, &done, err);
@@ -198,7 +195,7 @@ static int32_t stopped(trainer *t, cvr_error *err) {
     CVR_TRY(save_state(t, err));
     return cvr_fail(err, CVR_ERR_INTERRUPTED,
                     "interrupted after step %lld, everything is saved; go on with: cvrun train --resume %s",
-                    (long long)t->state.step, t->folder);
+                    (long long)t->state.step, t->o->folder);
 }
 
 static int32_t train_loop(trainer *t, cvr_error *err) {
@@ -236,33 +233,19 @@ static bool has_checkpoint(const char *folder) {
     return cvr_fs_exists(path);
 }
 
-/* A new folder, or the state of an old one. `done`: the old one has finished and nothing more was asked for. */
-static int32_t begin(trainer *t, bool *done, cvr_error *err) {
-    if (!t->o->run_folder) {
-        CVR_TRY(run_folder_make(&t->s->set, t->folder, sizeof t->folder, err));
-        CVR_TRY(run_folder_lock(t->folder, &t->lock, err));
-        return run_folder_write_start(t->s, t->folder, err);
-    }
-    char *folder = cvr_fs_absolute(".", t->o->run_folder);
-    if (!folder) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    (void)snprintf(t->folder, sizeof t->folder, "%s", folder);
-    cvr_free(folder);
-    CVR_TRY(run_folder_lock(t->folder, &t->lock, err));
-    if (has_checkpoint(t->folder))
-        CVR_TRY(checkpoint_load(t->s, t->folder, &t->state, err));
-    else
-        cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
-    *done = t->state.finished && t->state.epoch >= t->s->set.train->epochs;
-    t->state.finished = *done;
-    return *done ? CVR_OK : run_folder_write_start(t->s, t->folder, err);
+static int32_t load_state(trainer *t, cvr_error *err) {
+    if (has_checkpoint(t->o->folder)) return checkpoint_load(t->s, t->o->folder, &t->state, err);
+    cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
+    return CVR_OK;
 }
 
 /* The end is told also where the run was interrupted. */
 static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
+    t->state.finished = 0;
     t->before = t->state.seconds;
     t->session_start = t->last_save = cvr_now();
-    CVR_TRY(tell_start(t, t->o->run_folder != NULL, err));
+    CVR_TRY(tell_start(t, err));
     const int32_t status = train_loop(t, err);
     if (status != CVR_OK && status != CVR_ERR_INTERRUPTED) return status;
     const int32_t ended = tell_end(t, result, &later);
@@ -272,23 +255,16 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
 }
 
 int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *result, cvr_error *err) {
-    trainer t = {.s = s, .o = o, .lock = -1};
-    bool done = false;
-    int32_t status;
+    trainer t = {.s = s, .o = o};
     memset(result, 0, sizeof *result);
     t.steps_per_epoch = cvr_batches_per_epoch(s->data.splits[CVR_SPLIT_TRAIN].batches);
-    CVR_TRY_OUT(begin(&t, &done, err));
-    if (done) {
-        result->already_finished = true;
-        result->epochs = t.state.epoch;
-        (void)snprintf(result->folder, sizeof result->folder, "%s", t.folder);
-    } else {
-        CVR_TRY_OUT(train_and_tell(&t, result, err));
-    }
-out:
+    if (o->resume) CVR_TRY(load_state(&t, err));
+    result->epochs = t.state.epoch;
+    result->already_finished = t.state.finished && t.state.epoch >= s->set.train->epochs;
+    if (result->already_finished) return CVR_OK;
+    const int32_t status = train_and_tell(&t, result, err);
     settle_move(&t, status);
-    reporters_close(&t.reporters);
+    tell_close(&t);
     cvr_metrics_clear(&t.metrics);
-    if (t.lock >= 0) close(t.lock);
     return status;
 }

@@ -71,55 +71,39 @@ int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err);
 const cvr_program *cvr_session_program(const cvr_session *s, uint64_t id);
 /* Records every program anew, on the same device and memory: recordings learn of a profiler when they are made. */
 int32_t cvr_session_record(cvr_session *s, cvr_error *err);
-/* Batches of a split (CVR_SPLIT_*) beside the session's own, by this many threads (0: the caller). To be destroyed
- * before the session. */
-int32_t cvr_session_batches(cvr_session *s, uint32_t split, uint32_t workers, cvr_batches **out, cvr_error *err);
+/* What the batches of a split (CVR_SPLIT_*) are made by, for others beside the session's own, which must be gone before
+ * it is. False where the session has no such data. */
+bool cvr_session_batch_options(cvr_session *s, uint32_t split, cvr_batches_options *o);
 /* One optimizer step on a whole batch, at the recipe's learning rate; or its evaluation. `loss`: 0 without targets. */
 int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss, cvr_error *err);
 
 /* ---- training ---- */
-
-typedef struct cvr_train_step {
-    int64_t step, epoch, step_in_epoch; /* from 1 */
-    double loss, lr, images_per_s, data_wait_fraction;
-    double seconds_left;                 /* of the epoch */
-    double started, data_seconds, ended; /* this step alone: cvr_now() when it began, how long it waited for its batch,
-                                            cvr_now() when it was done */
-} cvr_train_step;
-
-typedef struct cvr_train_epoch {
-    int64_t epoch;
-    double seconds, train_loss, images_per_s, data_wait_fraction, lr;
-    bool validated, is_best;
-    size_t n_metrics;
-    const char *const *names;
-    const double *values;
-} cvr_train_epoch;
 
 typedef struct cvr_swap {
     const char *backend;
     int64_t step; /* before the step after this many */
 } cvr_swap;
 
+typedef void (*cvr_progress_fn)(void *ctx, int64_t done, int64_t total);
+
 typedef struct cvr_train_options {
-    const char *run_folder; /* go on in this folder; NULL: make a new one */
+    const char *folder; /* of the run, with a folder `weights` in it; nobody else's meanwhile */
+    bool resume;        /* go on from its checkpoint, where it has one */
     const cvr_swap *swaps;
     size_t n_swaps;
     const volatile sig_atomic_t *stop; /* not 0: save and return CVR_ERR_INTERRUPTED */
-    double started;                    /* cvr_now() when the program began */
-    void *ctx;                         /* of the callbacks; each may be NULL */
-    void (*on_start)(void *ctx, const char *folder, const cvr_session_info *info, int64_t from_step);
-    void (*on_step)(void *ctx, const cvr_train_step *step);
-    void (*on_epoch)(void *ctx, const cvr_train_epoch *epoch);
-    void (*on_validate)(void *ctx, int64_t done, int64_t total);
+    /* Who is told: an application's own may be among them. In this order; the first that fails ends the run. */
+    const cvr_reporter_desc *const *reporters;
+    size_t n_reporters;
+    cvr_progress_fn on_validate; /* may be NULL */
+    void *ctx;                   /* of on_validate */
 } cvr_train_options;
 
 typedef struct cvr_train_result {
-    char folder[1024];
     int64_t epochs, steps;
     double seconds, images_per_second, best_value;
-    int64_t best_epoch;
-    char best_metric[32];
+    int64_t best_epoch; /* 0: none */
+    char best_metric[64];
     bool already_finished;
 } cvr_train_result;
 
@@ -141,7 +125,6 @@ typedef struct cvr_metrics {
 } cvr_metrics;
 void cvr_metrics_clear(cvr_metrics *m);
 
-typedef void (*cvr_progress_fn)(void *ctx, int64_t done, int64_t total);
 /* On the validation split. `out` is to be cleared. */
 int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress, void *ctx, cvr_error *err);
 
@@ -160,10 +143,6 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
 /* Loads every parameter and buffer; missing, unexpected and misshapen tensors are an error that lists them. */
 int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err);
 int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *err);
-
-/* Every sample of the session's data is read; each bad one is told. Returns how many were bad, or a negative status. */
-typedef void (*cvr_bad_fn)(void *ctx, const char *name, const char *why);
-int64_t cvr_session_check_data(cvr_session *s, cvr_bad_fn bad, cvr_progress_fn progress, void *ctx, cvr_error *err);
 
 #pragma GCC visibility pop
 #endif
