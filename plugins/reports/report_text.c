@@ -2,7 +2,6 @@
  * The growing text of the reports, and its numbers, CSV cells (RFC 4180) and JSON strings (RFC 8259).
  */
 #include "report_file.h"
-#include <cvr/plugin/text.h>
 #include <math.h>
 
 void text_open(text *t, const cvr_host *host) {
