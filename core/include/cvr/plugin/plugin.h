@@ -25,6 +25,7 @@
 #include "reporter.h"
 #include "rng.h"
 #include "task.h"
+#include "text.h"
 #include "weights.h"
 
 #ifdef __cplusplus
@@ -45,6 +46,7 @@ extern "C" {
 #define CVR_KIND_PASS "cvr.pass/1"           /* cvr_pass_desc */
 #define CVR_KIND_AUGMENT "cvr.augment/1"     /* cvr_augment_desc */
 #define CVR_KIND_DATASET "cvr.dataset/1"     /* cvr_dataset_desc */
+#define CVR_KIND_FIELD "cvr.field/1"         /* cvr_field_kind */
 #define CVR_KIND_CODEC "cvr.codec/1"         /* cvr_codec_desc */
 #define CVR_KIND_WEIGHTS "cvr.weights/1"     /* cvr_weights_desc */
 #define CVR_KIND_REPORTER "cvr.reporter/1"   /* cvr_reporter_desc */
