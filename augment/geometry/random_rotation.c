@@ -173,7 +173,8 @@ static int32_t rotate_pixels(const void *how, cvr_sample *s, const image *im, co
     return CVR_OK;
 }
 
-/* The box around the four turned corners, held inside the picture. */
+/* The box around the four turned corners, held inside the picture. (With `expand` torchvision's boxes are held inside a
+ * size that it computes once more, with other roundings: often a pixel more or less than the picture's.) */
 static void rotate_box(const void *how, float *box) {
     const rotation *const r = how;
     const float *const m = r->forward;
@@ -193,7 +194,7 @@ static void rotate_box(const void *how, float *box) {
 }
 
 /* For boxes: about the centre. With `expand` the turned picture's corner becomes the new origin; its size is rounded,
- * so that pixels may lie up to half a pixel beside their boxes, as in torchvision. */
+ * so that pixels may lie up to a pixel beside their boxes, as in torchvision. */
 static void forward_matrix(const attrs *a, const image *im, double angle, float m[6]) {
     const double r = -angle * (PI / 180), c = cos(r), s = sin(r);
     const double cx = a->center.n ? a->center.x[0] : (double)im->w * 0.5;

@@ -17,6 +17,7 @@ static void load_all(void) {
     stub_host_load(&host, "augment_geometry");
     stub_host_load(&host, "augment_colour");
     stub_host_load(&host, "augment_erase");
+    stub_host_load(&host, "augment_mix");
 }
 
 TestSuite(augment, .init = load_all);
@@ -60,61 +61,167 @@ static double distance(const cvr_weight *want, const cvr_field *got) {
     return most;
 }
 
-static void run_case(const stub_tensors *t, const char *name) {
-    char word[64], text[256], drawn[512];
-    double params[CVR_AUGMENT_PARAMS] = {0};
-    cvr_error err;
-    cvr_error_init(&err);
-    text_of(t, name, "transform", word, sizeof word);
-    text_of(t, name, "settings", text, sizeof text);
-    text_of(t, name, "params", drawn, sizeof drawn);
-    const cvr_weight *const in = stub_tensors_get(t, name, "in"), *const want = stub_tensors_get(t, name, "out");
-    const cvr_weight *const tol = stub_tensors_get(t, name, "tol");
-    cr_assert(in && want && tol, "%s is incomplete", name);
-    const cvr_augment_desc *const d = transform(word);
+/* `got` is what the case says, in type and shape, and as near as its field `tol` allows. */
+static void expect_field(const stub_tensors *t, const char *name, const char *field, const char *tol,
+                         const cvr_field *got) {
+    const cvr_weight *const want = stub_tensors_get(t, name, field), *const most = stub_tensors_get(t, name, tol);
+    int64_t allowed = 0;
+    cr_assert(want && got, "%s: no %s", name, field);
+    cr_assert_eq(got->dtype, want->dtype, "%s: type of %s", name, field);
+    cr_assert_eq(got->rank, want->rank, "%s: rank of %s", name, field);
+    for (uint32_t i = 0; i < got->rank; i++)
+        cr_assert_eq(got->shape[i], want->shape[i], "%s: %s has %lld, not %lld, along axis %u", name, field,
+                     (long long)got->shape[i], (long long)want->shape[i], i);
+    if (most) memcpy(&allowed, most->data, sizeof allowed);
+    const double d = distance(want, got);
+    cr_expect(d <= (double)allowed, "%s: %s is off by %g, %lld allowed", name, field, d, (long long)allowed);
+}
+
+static uint32_t numbers_of(const stub_tensors *t, const char *name, double *params) {
+    char drawn[512];
     uint32_t n = 0;
+    text_of(t, name, "params", drawn, sizeof drawn);
     for (char *at = drawn, *end; n < CVR_AUGMENT_PARAMS; at = end) {
         params[n] = strtod(at, &end);
         if (end == at) break;
         n++;
     }
-    cr_expect(n == d->n_params || n == 0, "%s: %u params for %u", name, n, d->n_params);
-    void *const attrs = settings_of(d, text, &err);
+    return n;
+}
+
+/* The settings of the case. */
+static void *attrs_of(const stub_tensors *t, const char *name, const cvr_augment_desc **d) {
+    char word[64], settings[256];
+    cvr_error err;
+    cvr_error_init(&err);
+    text_of(t, name, "transform", word, sizeof word);
+    text_of(t, name, "settings", settings, sizeof settings);
+    *d = transform(word);
+    void *const attrs = settings_of(*d, settings, &err);
     cr_assert(attrs, "%s: %s", name, err.message);
+    return attrs;
+}
+
+/* Where the sample's matrix takes the corners of a box, clipped to the picture where `clips`: so boxes and matrix tell
+ * of the same motion, up to `far` pixels. */
+static void expect_matrix(const char *name, const cvr_sample *s, const float *was, double far, int clips) {
+    const cvr_field *const boxes = cvr_sample_find(s, CVR_FIELD_BOXES), *const picture = s->fields[0];
+    const double *const m = s->origin->geometry;
+    for (int64_t i = 0; i < boxes->shape[0]; i++) {
+        const float *const b = was + 4 * i, *const now = (const float *)boxes->data + 4 * i;
+        double lo[2] = {INFINITY, INFINITY}, hi[2] = {-INFINITY, -INFINITY};
+        for (int k = 0; k < 8; k++) {
+            const double x = b[k / 2 % 2 * 2], y = b[k / 4 * 2 + 1],
+                         v = m[k % 2 * 3] * x + m[k % 2 * 3 + 1] * y + m[k % 2 * 3 + 2];
+            lo[k % 2] = fmin(lo[k % 2], v);
+            hi[k % 2] = fmax(hi[k % 2], v);
+        }
+        for (int k = 0; k < 2; k++) {
+            const double side = (double)picture->shape[1 - k];
+            const double from = clips ? fmin(fmax(lo[k], 0), side) : lo[k],
+                         to = clips ? fmin(fmax(hi[k], 0), side) : hi[k];
+            cr_expect_float_eq(now[k], from, far, "%s: box %d begins at %g, its matrix says %g", name, (int)i, now[k],
+                               from);
+            cr_expect_float_eq(now[k + 2], to, far, "%s: box %d ends at %g, its matrix says %g", name, (int)i,
+                               now[k + 2], to);
+        }
+    }
+}
+
+static const char *const placed[] = {CVR_FIELD_MASK, CVR_FIELD_BOXES, CVR_FIELD_MASKS};
+
+static void run_case(const stub_tensors *t, const char *name) {
+    double params[CVR_AUGMENT_PARAMS] = {0};
+    const cvr_augment_desc *d;
+    const cvr_weight *const in = stub_tensors_get(t, name, "in"), *fields[3];
+    char field[32];
     stub_sample s;
+    cvr_error err;
+    cvr_error_init(&err);
+    void *const attrs = attrs_of(t, name, &d);
+    const uint32_t n = numbers_of(t, name, params);
+    cr_expect(n == d->n_params || n == 0, "%s: %u params for %u", name, n, d->n_params);
     stub_sample_init(&s);
     stub_sample_image(&s, in->dtype, in->shape[0], in->shape[1], in->shape[2], in->data);
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(field, sizeof field, "in_%s", placed[i]);
+        fields[i] = stub_tensors_get(t, name, field);
+        if (fields[i])
+            (void)stub_sample_add(&s, placed[i], fields[i]->dtype, fields[i]->rank, fields[i]->shape, fields[i]->data);
+    }
     cr_assert_eq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s: %s", name, err.message);
-    const cvr_field *const f = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE);
-    cr_expect_eq(f->dtype, want->dtype, "%s: type", name);
-    const int same = f->shape[0] == want->shape[0] && f->shape[1] == want->shape[1] && f->shape[2] == want->shape[2];
-    cr_expect(same, "%s: %lld x %lld x %lld instead of %lld x %lld x %lld", name, (long long)f->shape[0],
-              (long long)f->shape[1], (long long)f->shape[2], (long long)want->shape[0], (long long)want->shape[1],
-              (long long)want->shape[2]);
-    if (same && f->dtype == want->dtype) {
-        int64_t allowed = 0;
-        memcpy(&allowed, tol->data, sizeof allowed);
-        const double most = distance(want, f);
-        cr_expect(most <= (double)allowed, "%s: off by %g, %lld allowed", name, most, (long long)allowed);
+    expect_field(t, name, "out", "tol", s.sample.fields[0]);
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(field, sizeof field, "out_%s", placed[i]);
+        if (fields[i]) expect_field(t, name, field, i == 1 ? "box_tol" : "none", cvr_sample_find(&s.sample, placed[i]));
+    }
+    if (fields[1]) {
+        float was[4 * 6];
+        cr_assert_eq(fields[1]->bytes, sizeof was);
+        memcpy(was, fields[1]->data, sizeof was);
+        /* An expanded picture's size is rounded; resizes and flips do not clip. */
+        char settings[256];
+        text_of(t, name, "settings", settings, sizeof settings);
+        expect_matrix(name, &s.sample, was, strstr(settings, "expand=yes") ? 1 : 1e-4,
+                      strcmp(d->name, "resize") != 0 && !strstr(d->name, "flip"));
     }
     stub_sample_free(&s);
     cvr_free(attrs);
 }
 
-Test(augment, same_pictures_as_torchvision) {
+static void run_batch(const stub_tensors *t, const char *name) {
+    double params[CVR_AUGMENT_PARAMS] = {0};
+    const cvr_augment_desc *d;
+    const cvr_weight *const in = stub_tensors_get(t, name, "batch"), *const labels =
+                                                                         stub_tensors_get(t, name, "labels");
+    const int64_t *const s = in->shape, k = labels->shape[1];
+    cvr_named_tensor image = {
+        sizeof image, "image", CVR_FIELD_IMAGE, {.dtype = CVR_F32, .rank = 4, .pixel_stride = s[3]}, NULL};
+    cvr_named_tensor label = {
+        sizeof label, "label", CVR_FIELD_LABEL, {.dtype = CVR_F32, .rank = 2, .shape = {s[0], k, 1, 1, 1, 1}}, NULL};
+    const cvr_named_tensor *const fields[2] = {&image, &label};
+    cvr_error err;
+    cvr_error_init(&err);
+    void *const attrs = attrs_of(t, name, &d);
+    cr_assert_eq(numbers_of(t, name, params), d->n_params, "%s", name);
+    memcpy(image.tensor.shape, (const int64_t[6]){s[0], s[3], s[1], s[2], 1, 1}, sizeof image.tensor.shape);
+    image.tensor.data = memcpy(malloc(in->bytes), in->data, in->bytes);
+    label.tensor.data = memcpy(malloc(labels->bytes), labels->data, labels->bytes);
+    const cvr_batch_view view = {sizeof view, s[0], 2, 0, fields, NULL};
+    const cvr_augment_batch batch = {sizeof batch, &view, k};
+    cr_assert_eq(d->apply_batch(attrs, params, &batch, &err), CVR_OK, "%s: %s", name, err.message);
+    const cvr_field got = {sizeof got, "out", "", CVR_F32, 4, {s[0], s[1], s[2], s[3]}, image.tensor.data};
+    const cvr_field shares = {sizeof shares, "out", "", CVR_F32, 2, {s[0], k, 1, 1}, label.tensor.data};
+    expect_field(t, name, "out", "none", &got);
+    expect_field(t, name, "out_labels", "none", &shares);
+    free(image.tensor.data);
+    free(label.tensor.data);
+    cvr_free(attrs);
+}
+
+/* Runs each case that has this field; returns their number. */
+static uint32_t each_case(const char *field, void (*run)(const stub_tensors *t, const char *name)) {
     stub_tensors t;
     uint32_t n = 0;
     stub_tensors_read(&t, &host, CVR_GOLDEN_DIR "/augment.safetensors");
     for (uint64_t i = 0; i < t.n; i++) {
         const char *const slash = strrchr(t.w[i].name, '/');
         char name[128];
-        if (!slash || strcmp(slash, "/in") != 0) continue;
+        if (!slash || strcmp(slash + 1, field) != 0) continue;
         (void)snprintf(name, sizeof name, "%.*s", (int)(slash - t.w[i].name), t.w[i].name);
-        run_case(&t, name);
+        run(&t, name);
         n++;
     }
-    cr_expect_gt(n, 100);
     stub_tensors_free(&t);
+    return n;
+}
+
+Test(augment, same_pictures_masks_and_boxes_as_torchvision) {
+    cr_expect_gt(each_case("in", run_case), 150u);
+}
+
+Test(augment, same_batches_as_torchvision) {
+    cr_expect_gt(each_case("batch", run_batch), 7u);
 }
 
 #define DRAWS 10000
@@ -322,6 +429,9 @@ static const char *const refused[][2] = {
     {"random_erasing", "value=noise"},
     {"random_erasing", "value=1,,2"},
     {"random_erasing", "scale=0.5,1.2"},
+    {"mixup", "0"},
+    {"cutmix", "alpha=-1"},
+    {"pad", "1 mask_fill=256"},
 };
 
 Test(augment, refuses_settings_that_make_no_sense) {
@@ -336,29 +446,33 @@ Test(augment, refuses_settings_that_make_no_sense) {
 }
 
 /* Pictures that a transform cannot take end in an error that says so. */
-static const char *const misfits[][2] = {
-    {"normalize", "0.5 0.5"},                  /* u8 */
-    {"pad", "padding=1 fill=1,2"},             /* two fills for three channels */
-    {"pad", "padding=1 fill=300"},             /* no level of u8 */
-    {"pad", "padding=9 padding_mode=reflect"}, /* as wide as the picture */
-    {"random_erasing", "p=1 value=1,2"},       /* two values for three channels */
-    {"random_rotation", "5 fill=1,2"},
-    {"pad", "padding=1 fill=1,2,3 padding_mode=edge"},
+static const struct misfit {
+    uint32_t dtype;
+    const char *name, *settings;
+} misfits[] = {
+    {CVR_U8, "normalize", "0.5,0.5 0.5"},              /* two means for three channels */
+    {CVR_U8, "pad", "padding=1 fill=1,2"},             /* two fills for three channels */
+    {CVR_U8, "pad", "padding=1 fill=300"},             /* no level of u8 */
+    {CVR_U8, "pad", "padding=9 padding_mode=reflect"}, /* as wide as the picture */
+    {CVR_U8, "random_erasing", "p=1"},                 /* not normalised */
+    {CVR_F32, "random_erasing", "p=1 value=1,2"},      /* two values for three channels */
+    {CVR_U8, "random_rotation", "5 fill=1,2"},
+    {CVR_U8, "pad", "padding=1 fill=1,2,3 padding_mode=edge"},
 };
 
 Test(augment, refuses_pictures_that_do_not_fit) {
-    static const uint8_t pixels[4 * 5 * 3];
+    static const float pixels[4 * 5 * 3];
     const double params[CVR_AUGMENT_PARAMS] = {1, 0, 0, 1, 1};
     for (size_t i = 0; i < sizeof misfits / sizeof misfits[0]; i++) {
-        const cvr_augment_desc *const d = transform(misfits[i][0]);
+        const cvr_augment_desc *const d = transform(misfits[i].name);
         cvr_error err;
         stub_sample s;
         cvr_error_init(&err);
-        void *const attrs = settings_of(d, misfits[i][1], &err);
-        cr_assert(attrs, "%s: %s", misfits[i][0], err.message);
+        void *const attrs = settings_of(d, misfits[i].settings, &err);
+        cr_assert(attrs, "%s: %s", misfits[i].name, err.message);
         stub_sample_init(&s);
-        stub_sample_image(&s, CVR_U8, 4, 5, 3, pixels);
-        cr_expect_neq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s %s", misfits[i][0], misfits[i][1]);
+        stub_sample_image(&s, misfits[i].dtype, 4, 5, 3, pixels);
+        cr_expect_neq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s %s", misfits[i].name, misfits[i].settings);
         cr_expect(err.message[0], "no message");
         stub_sample_free(&s);
         cvr_free(attrs);
@@ -381,4 +495,260 @@ Test(augment, crop_larger_than_the_picture_says_so) {
     cr_expect(strstr(err.message, "pad_if_needed"));
     stub_sample_free(&s);
     cvr_free(attrs);
+}
+
+/* Fields that cannot belong to a picture of 4 x 5. */
+static const struct stray {
+    const char *kind;
+    uint32_t dtype, rank;
+    int64_t shape[3];
+    const char *name, *settings, *message;
+} strays[] = {
+    {CVR_FIELD_MASK, CVR_U8, 2, {4, 4}, "random_horizontal_flip", "p=1", "'mask' is 4 x 4, its picture is 5 x 4"},
+    {CVR_FIELD_MASK, CVR_I64, 2, {4, 5}, "random_horizontal_flip", "p=1", "its kind is u8"},
+    {CVR_FIELD_MASKS, CVR_U8, 3, {2, 5, 4}, "resize", "8,8", "'masks' is 4 x 5"},
+    {CVR_FIELD_MASKS, CVR_U8, 2, {4, 5}, "pad", "1", "rank 3"},
+    {CVR_FIELD_BOXES, CVR_F32, 2, {3, 5}, "center_crop", "2", "a box has 4"},
+    {CVR_FIELD_BOXES, CVR_F32, 2, {1, 4}, "pad", "1 padding_mode=edge", "padding_mode=constant"},
+    {CVR_FIELD_IMAGE, CVR_U8, 3, {3, 5, 1}, "random_rotation", "9", "'image' is 5 x 3"},
+};
+
+Test(augment, refuses_fields_that_do_not_fit_the_picture) {
+    static const uint8_t nothing[4 * 5 * 3 * 8];
+    const double params[CVR_AUGMENT_PARAMS] = {1};
+    for (size_t i = 0; i < sizeof strays / sizeof strays[0]; i++) {
+        const struct stray *const x = &strays[i];
+        const cvr_augment_desc *const d = transform(x->name);
+        cvr_error err;
+        stub_sample s;
+        cvr_error_init(&err);
+        void *const attrs = settings_of(d, x->settings, &err);
+        cr_assert(attrs, "%s: %s", x->name, err.message);
+        stub_sample_init(&s);
+        stub_sample_image(&s, CVR_U8, 4, 5, 3, nothing);
+        (void)stub_sample_add(&s, x->kind, x->dtype, x->rank, x->shape, nothing);
+        cr_expect_neq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s with %s", x->name, x->kind);
+        cr_expect(strstr(err.message, x->message), "%s with %s: %s", x->name, x->kind, err.message);
+        stub_sample_free(&s);
+        cvr_free(attrs);
+    }
+}
+
+/* Samples without objects, and with a second picture. */
+Test(augment, moves_nothing_and_several) {
+    static const uint8_t pixels[4 * 5 * 3] = {1, 2, 3}, second[4 * 5] = {7};
+    const cvr_augment_desc *const d = transform("random_vertical_flip");
+    const double params[CVR_AUGMENT_PARAMS] = {1};
+    cvr_error err;
+    stub_sample s;
+    cvr_error_init(&err);
+    void *const attrs = settings_of(d, "", &err);
+    stub_sample_init(&s);
+    stub_sample_image(&s, CVR_U8, 4, 5, 3, pixels);
+    cvr_field *const other = stub_sample_add(&s, CVR_FIELD_IMAGE, CVR_U8, 3, (const int64_t[]){4, 5, 1}, second);
+    cvr_field *const masks = stub_sample_add(&s, CVR_FIELD_MASKS, CVR_U8, 3, (const int64_t[]){0, 4, 5}, second);
+    cvr_field *const boxes = stub_sample_add(&s, CVR_FIELD_BOXES, CVR_F32, 2, (const int64_t[]){0, 4}, second);
+    cr_assert_eq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s", err.message);
+    cr_expect_eq(((const uint8_t *)other->data)[15], 7);
+    cr_expect_eq(((const uint8_t *)s.sample.fields[0]->data)[47], 3);
+    cr_expect(masks->shape[0] == 0 && masks->shape[1] == 4 && masks->shape[2] == 5 && boxes->shape[0] == 0);
+    stub_sample_free(&s);
+    cvr_free(attrs);
+}
+
+/* Part by part: the same pixels, and the same matrix, as of the whole picture. */
+static const struct parted {
+    const char *name, *settings;
+    double params[6];
+} parted[] = {
+    {"resize", "9,14", {0}},
+    {"center_crop", "8,11", {0}},
+    {"center_crop", "30", {0}},
+    {"random_crop", "6,9", {0, 0, 0, 0, 3, 5}},
+    {"random_crop", "6,9 padding=2", {2, 2, 2, 2, 0, 5}},
+    {"random_resized_crop", "7,8", {2, 3, 11, 13}},
+    {"random_horizontal_flip", "", {1}},
+    {"random_vertical_flip", "", {1}},
+    {"random_vertical_flip", "", {0}},
+};
+
+static void run_part(const struct parted *x, const uint8_t *pixels, int64_t h, int64_t w) {
+    const cvr_augment_desc *const d = transform(x->name);
+    cvr_part in, out = {.struct_size = sizeof out};
+    cvr_error err;
+    stub_sample whole, part;
+    cvr_error_init(&err);
+    void *const attrs = settings_of(d, x->settings, &err);
+    cr_assert(attrs, "%s: %s", x->name, err.message);
+    const cvr_part_step step = {sizeof step, attrs, x->params, &in, &out};
+    stub_sample_init(&whole);
+    stub_sample_init(&part);
+    stub_sample_image(&whole, CVR_U8, h, w, 3, pixels);
+    cr_assert_eq(d->apply(attrs, x->params, &whole.sample, &err), CVR_OK, "%s", err.message);
+    cvr_part_whole(&in, h, w);
+    cr_assert_eq(d->part_size(&step, &err), CVR_OK);
+    cvr_part_whole(&out, out.height, out.width);
+    out.top = 2;
+    out.left = 3;
+    out.rows = 3;
+    out.columns = 4;
+    cr_assert_eq(d->part_source(&step, &err), CVR_OK);
+    in.reduce = 1;
+    uint8_t *const some = malloc((size_t)(in.rows * in.columns * 3));
+    for (int64_t y = 0; y < in.rows; y++)
+        memcpy(some + y * in.columns * 3, pixels + ((in.top + y) * w + in.left) * 3, (size_t)in.columns * 3);
+    stub_sample_image(&part, CVR_U8, in.rows, in.columns, 3, some);
+    cr_assert_eq(d->part_apply(&step, &part.sample, &err), CVR_OK, "%s", err.message);
+    const cvr_field *const a = whole.sample.fields[0], *const b = part.sample.fields[0];
+    cr_assert(b->shape[0] == 3 && b->shape[1] == 4, "%s", x->name);
+    for (int64_t y = 0; y < 3; y++)
+        cr_expect_arr_eq((const uint8_t *)b->data + y * 12, (const uint8_t *)a->data + ((2 + y) * a->shape[1] + 3) * 3,
+                         12, "%s: row %d", x->name, (int)y);
+    cr_expect_arr_eq(whole.origin.geometry, part.origin.geometry, sizeof part.origin.geometry, "%s", x->name);
+    free(some);
+    stub_sample_free(&whole);
+    stub_sample_free(&part);
+    cvr_free(attrs);
+}
+
+Test(augment, parts_are_parts_of_the_whole) {
+    static uint8_t pixels[17 * 21 * 3];
+    cvr_rng rng;
+    cvr_rng_start(&rng, 5, 5);
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)cvr_rng_u32(&rng);
+    for (size_t i = 0; i < sizeof parted / sizeof parted[0]; i++) run_part(&parted[i], pixels, 17, 21);
+}
+
+/* What moves pixels says so, and names every kind that it moves along. */
+Test(augment, says_what_it_moves) {
+    static const char *const kinds[] = {CVR_FIELD_LABEL, CVR_FIELD_MASK, CVR_FIELD_BOXES, CVR_FIELD_BOX_LABELS,
+                                        CVR_FIELD_MASKS};
+    uint32_t moving = 0;
+    for (uint32_t i = 0; i < host.n_entries; i++) {
+        const cvr_augment_desc *const d = host.entries[i].desc;
+        if (strcmp(host.entries[i].kind, CVR_KIND_AUGMENT) != 0 || !d->moves || d->stage != CVR_STAGE_SAMPLE) continue;
+        moving++;
+        cr_assert_eq(d->n_kinds, 5u, "%s", d->name);
+        for (int k = 0; k < 5; k++) cr_expect_str_eq(d->kinds[k], kinds[k], "%s", d->name);
+    }
+    cr_expect_eq(moving, 8u);
+    cr_expect(transform("random_erasing")->stage == CVR_STAGE_NORMALISED && !transform("random_erasing")->moves);
+    cr_expect(transform("normalize")->stage == CVR_STAGE_NORMALISE && transform("normalize")->emit);
+    cr_expect(transform("mixup")->stage == CVR_STAGE_BATCH && transform("mixup")->softens &&
+              transform("mixup")->n_kinds == 1);
+}
+
+/* Moments of Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)). */
+Test(augment, lambda_is_from_beta) {
+    static const double alphas[] = {1e-4, 0.2, 0.5, 1, 3, 40};
+    for (size_t i = 0; i < sizeof alphas / sizeof alphas[0]; i++) {
+        char text[32];
+        double squares = 0;
+        (void)snprintf(text, sizeof text, "%g", alphas[i]);
+        draw("mixup", text, 4, 4, drawn);
+        for (int k = 0; k < DRAWS; k++) {
+            cr_assert(drawn[k][0] == 0 && drawn[k][1] >= 0 && drawn[k][1] <= 1, "alpha=%g gives %g", alphas[i],
+                      drawn[k][1]);
+            squares += (drawn[k][1] - 0.5) * (drawn[k][1] - 0.5);
+        }
+        const double variance = 1 / (4 * (2 * alphas[i] + 1));
+        cr_expect_float_eq(mean_of(1), 0.5, 4 * sqrt(variance / DRAWS), "alpha=%g: mean %g", alphas[i], mean_of(1));
+        cr_expect_float_eq(squares / DRAWS, variance, 0.04 * variance, "alpha=%g: variance %g", alphas[i],
+                           squares / DRAWS);
+    }
+    draw("mixup", "", 4, 4, drawn);
+    expect_uniform(1, 0, 1, "alpha=1");
+    /* Beta(2, 2) has the distribution function 3 x^2 - 2 x^3. */
+    draw("mixup", "2", 4, 4, drawn);
+    for (int k = 0; k < DRAWS; k++) drawn[k][1] = drawn[k][1] * drawn[k][1] * (3 - 2 * drawn[k][1]);
+    expect_uniform(1, 0, 1, "alpha=2");
+}
+
+Test(augment, cutmix_box_and_lambda_agree) {
+    double sum = 0;
+    draw("cutmix", "", 60, 90, drawn);
+    for (int k = 0; k < DRAWS; k++) {
+        const double *const p = drawn[k], h = p[4] - p[2], w = p[5] - p[3];
+        cr_assert(p[0] == 1 && p[2] >= 0 && p[3] >= 0 && h >= 0 && w >= 0 && p[4] <= 60 && p[5] <= 90,
+                  "outside the picture");
+        cr_assert_float_eq(p[1], 1 - h * w / 5400, 1e-12);
+        sum += p[1];
+    }
+    /* Clipping leaves more than the half that Beta(1, 1) would. */
+    cr_expect(sum / DRAWS > 0.55 && sum / DRAWS < 0.75, "mean %g", sum / DRAWS);
+}
+
+Test(augment, mixing_wants_shares) {
+    int64_t labels[2] = {1, 2};
+    float pixels[2 * 4] = {0};
+    cvr_named_tensor label = {
+        sizeof label, "label", CVR_FIELD_LABEL, {.dtype = CVR_I64, .rank = 1, .shape = {2}, .data = labels}, NULL};
+    cvr_named_tensor image = {sizeof image,
+                              "image",
+                              CVR_FIELD_IMAGE,
+                              {.dtype = CVR_U8, .rank = 4, .shape = {2, 1, 2, 2}, .pixel_stride = 1, .data = pixels},
+                              NULL};
+    const cvr_named_tensor *fields[1] = {&label};
+    const cvr_batch_view view = {sizeof view, 2, 1, 0, fields, NULL};
+    const cvr_augment_batch batch = {sizeof batch, &view, 5};
+    const double params[CVR_AUGMENT_PARAMS] = {0, 0.5};
+    cvr_error err;
+    cvr_error_init(&err);
+    void *const attrs = settings_of(transform("mixup"), "", &err);
+    cr_expect_neq(transform("mixup")->apply_batch(attrs, params, &batch, &err), CVR_OK);
+    cr_expect(strstr(err.message, "'label'"), "%s", err.message);
+    fields[0] = &image;
+    cr_expect_neq(transform("mixup")->apply_batch(attrs, params, &batch, &err), CVR_OK);
+    cr_expect(strstr(err.message, "normalised"), "%s", err.message);
+    cvr_free(attrs);
+}
+
+/* A builder that remembers the one op that a transform asks for. */
+typedef struct asked {
+    cvr_builder builder;
+    cvr_type type;
+    char op[32];
+    double attrs[8];
+    cvr_value inputs[2];
+    uint32_t n_inputs;
+} asked;
+
+static const cvr_type *asked_type(const cvr_builder *b, cvr_value v) {
+    (void)v;
+    return &((const asked *)b->ctx)->type;
+}
+
+static int32_t asked_emit(const cvr_builder *b, const cvr_op_call *call, cvr_error *err) {
+    asked *const a = b->ctx;
+    (void)err;
+    (void)snprintf(a->op, sizeof a->op, "%s", call->op);
+    cr_assert_leq(call->attrs_size, sizeof a->attrs);
+    if (call->attrs_size) memcpy(a->attrs, call->attrs, call->attrs_size);
+    a->n_inputs = call->n_inputs;
+    memcpy(a->inputs, call->inputs, call->n_inputs * sizeof *a->inputs);
+    call->outputs[0] = 9;
+    return CVR_OK;
+}
+
+Test(augment, device_gets_the_same_numbers) {
+    const int64_t shape[4] = {2, 3, 8, 8};
+    asked a = {.builder = {.struct_size = sizeof a.builder, .ctx = &a, .type = asked_type, .emit = asked_emit}};
+    cvr_error err;
+    cvr_value out = CVR_NONE;
+    cvr_error_init(&err);
+    cvr_type_set(&a.type, CVR_U8, 4, shape);
+    void *normalize = settings_of(transform("normalize"), "0.4,0.5,0.6 0.25", &err);
+    cr_assert_eq(transform("normalize")->emit(&a.builder, normalize, CVR_NONE, 4, &out, &err), CVR_OK, "%s",
+                 err.message);
+    cr_expect_str_eq(a.op, "normalize_pixels");
+    cr_expect(out == 9 && a.n_inputs == 1 && a.inputs[0] == 4);
+    cr_expect_arr_eq(a.attrs, ((const double[8]){0.4, 0.5, 0.6, 0, 0.25, 0.25, 0.25, 0.25}), sizeof a.attrs);
+    a.type.shape[1] = 4;
+    cr_expect_eq(transform("normalize")->emit(&a.builder, normalize, CVR_NONE, 4, &out, &err), CVR_ERR_USAGE);
+    cvr_free(normalize);
+    void *cutmix = settings_of(transform("cutmix"), "", &err);
+    cr_assert_eq(transform("cutmix")->emit(&a.builder, cutmix, 3, 4, &out, &err), CVR_OK);
+    cr_expect_str_eq(a.op, "batch_mix");
+    cr_expect(a.n_inputs == 2 && a.inputs[0] == 4 && a.inputs[1] == 3);
+    cvr_free(cutmix);
 }
