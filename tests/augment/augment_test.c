@@ -752,3 +752,57 @@ Test(augment, device_gets_the_same_numbers) {
     cr_expect(a.n_inputs == 2 && a.inputs[0] == 4 && a.inputs[1] == 3);
     cvr_free(cutmix);
 }
+
+/* The consumer's mosaic, which is linked to this test: four samples of other sizes and numbers of objects. */
+static void add_scene(stub_sample *s, int i) {
+    static const int64_t sizes[4][2] = {{8, 12}, {4, 6}, {16, 4}, {5, 5}};
+    const int64_t h = sizes[i][0], w = sizes[i][1];
+    const int64_t labels[3] = {10 * i, 10 * i + 1, 10 * i + 2};
+    uint8_t pixels[12 * 16 * 3], masks[3 * 12 * 16];
+    const float box[4] = {0, 0, (float)w, (float)h};
+    float boxes[3 * 4];
+    for (int k = 0; k < i; k++) memcpy(boxes + 4 * k, box, sizeof box);
+    memset(pixels, 50 + i, sizeof pixels);
+    memset(masks, 1, sizeof masks);
+    stub_sample_init(s);
+    stub_sample_image(s, CVR_U8, h, w, 3, pixels);
+    (void)stub_sample_add(s, CVR_FIELD_BOXES, CVR_F32, 2, (const int64_t[]){i, 4}, boxes);
+    (void)stub_sample_add(s, CVR_FIELD_BOX_LABELS, CVR_I64, 1, (const int64_t[]){i}, labels);
+    (void)stub_sample_add(s, CVR_FIELD_MASKS, CVR_U8, 3, (const int64_t[]){i, h, w}, masks);
+}
+
+Test(augment, mosaic_moves_the_objects_of_all) {
+    static const float want[4][4] = {{0, 0, 9, 2}, {9, 0, 12, 2}, {0, 2, 9, 8}, {9, 2, 12, 8}};
+    static const int owner[6] = {1, 2, 2, 3, 3, 3};
+    static const int64_t labels[6] = {10, 20, 21, 30, 31, 32};
+    const double params[CVR_AUGMENT_PARAMS] = {0.25, 0.75};
+    stub_sample s[4];
+    cvr_sample *samples[4];
+    cvr_error err;
+    cvr_error_init(&err);
+    stub_host_take(&host, cvr_plugin_query(CVR_ABI_MAJOR, CVR_ABI_MINOR));
+    for (int i = 0; i < 4; i++) {
+        add_scene(&s[i], i);
+        samples[i] = &s[i].sample;
+    }
+    cr_assert_eq(transform("acme.mosaic")->apply_many(NULL, params, samples, 4, &err), CVR_OK, "%s", err.message);
+    const uint8_t *const pixels = s[0].fields[0].data, *const masks = s[0].fields[3].data;
+    for (int y = 0; y < 8; y++) {
+        for (int x = 0; x < 12; x++)
+            cr_expect_eq(pixels[(y * 12 + x) * 3], 50 + (y >= 2) * 2 + (x >= 9), "at %d,%d", x, y);
+    }
+    for (int k = 1; k < 4; k++) cr_assert_eq(s[0].fields[k].shape[0], 6);
+    cr_expect_arr_eq(s[0].fields[2].data, labels, sizeof labels);
+    for (int k = 0; k < 6; k++) {
+        const float *const b = (const float *)s[0].fields[1].data + 4 * k, *const box = want[owner[k]];
+        cr_expect_arr_eq(b, box, sizeof want[0], "box %d: %g %g %g %g", k, b[0], b[1], b[2], b[3]);
+        for (int y = 0; y < 8; y++) {
+            for (int x = 0; x < 12; x++)
+                cr_expect_eq(masks[(k * 8 + y) * 12 + x],
+                             (float)y >= box[1] && (float)y < box[3] && (float)x >= box[0] && (float)x < box[2]);
+        }
+    }
+    cr_expect_eq(s[0].origin.geometry[0], 0.75);
+    cr_expect_eq(s[0].origin.geometry[4], 0.25);
+    for (int i = 0; i < 4; i++) stub_sample_free(&s[i]);
+}

@@ -72,12 +72,16 @@ static int32_t stub_add(const cvr_registrar *r, const char *kind, const void *de
     return CVR_OK;
 }
 
-void stub_host_load(stub_host *h, const char *name) {
-    char path[4096];
-    const cvr_plugin *(*query)(uint32_t, uint32_t) = NULL;
+void stub_host_take(stub_host *h, const cvr_plugin *p) {
     const cvr_registrar r = {sizeof r, h, stub_add};
     cvr_error err;
     cvr_error_init(&err);
+    cr_assert_eq(p->load(&h->host, &r, &err), CVR_OK, "%s: %s", p->id, err.message);
+}
+
+void stub_host_load(stub_host *h, const char *name) {
+    char path[4096];
+    const cvr_plugin *(*query)(uint32_t, uint32_t) = NULL;
     (void)snprintf(path, sizeof path, "%s/%s.so", CVR_PLUGIN_DIR, name);
     void *const so = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     cr_assert(so, "%s", dlerror());
@@ -86,7 +90,7 @@ void stub_host_load(stub_host *h, const char *name) {
     memcpy(&query, &symbol, sizeof query);
     const cvr_plugin *const p = query(CVR_ABI_MAJOR, CVR_ABI_MINOR);
     cr_assert(p && p->magic == CVR_PLUGIN_MAGIC && strcmp(p->id, name) == 0, "%s is not the plugin %s", path, name);
-    cr_assert_eq(p->load(&h->host, &r, &err), CVR_OK, "%s: %s", path, err.message);
+    stub_host_take(h, p);
 }
 
 const void *stub_host_find(const stub_host *h, const char *kind, const char *name) {
