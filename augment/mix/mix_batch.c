@@ -1,14 +1,14 @@
 /*
  * mixup (torchvision v2 MixUp; Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2017) and cutmix (CutMix; Yun
  * et al., 2019): each sample of a batch with the one before it, the first with the last; labels become shares of the
- * two classes. params, of both, as op batch_mix takes them: [0] 0 mixup, 1 cutmix, [1] lambda, the share that stays,
- * [2] to [5] top, left, bottom and right of what cutmix takes from the other picture.
+ * two classes. params, of both, as op batch_mix takes them: [0] 1 mixup, 2 cutmix (0: neither), [1] lambda, the share
+ * that stays, [2] to [5] top, left, bottom and right of what cutmix takes from the other picture.
  */
 #include "../transforms.h"
 #include <math.h>
 
-#define MIXUP 0
-#define CUTMIX 1
+#define MIXUP 1
+#define CUTMIX 2
 
 typedef struct attrs {
     double alpha;
