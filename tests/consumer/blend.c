@@ -40,15 +40,9 @@ static int32_t blend_batch(const void *attrs, const double *params, const cvr_au
     return CVR_OK;
 }
 
-static const cvr_attr_desc least = {.struct_size = sizeof least,
-                                    .name = "least",
-                                    .kind = CVR_ATTR_FLOAT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "0.5",
-                                    .max = 1,
-                                    .doc = "least share of a picture that stays"};
-static const cvr_attr_desc *const schema[] = {&least};
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(FLOAT, "least", "0.5", "least share of a picture that stays", CVR_ATTR_PLACE_BETWEEN(0, 1)),
+};
 static const char *const kinds[] = {CVR_FIELD_LABEL};
 
 static const cvr_augment_desc blend = {.struct_size = sizeof blend,

@@ -224,13 +224,13 @@ def mixed(name, t, drawn, params, images, labels):
 
 for k, (n, c, lam) in enumerate([(4, 3, 0.25), (3, 1, 0.87654321), (1, 2, 0.5)]):
     lam = float(torch.tensor(lam))
-    mixed(f"mixup_{k}", v2.MixUp(num_classes=5), dict(lam=lam), [0, lam, 0, 0, 0, 0], torch.randn(n, c, 11, 9), torch.randint(5, (n,)))
+    mixed(f"mixup_{k}", v2.MixUp(num_classes=5), dict(lam=lam), [1, lam, 0, 0, 0, 0], torch.randn(n, c, 11, 9), torch.randint(5, (n,)))
 for k, (n, c, h, (x1, y1, x2, y2)) in enumerate([(4, 3, 11, (2, 1, 8, 6)), (3, 1, 11, (0, 0, 9, 11)), (2, 2, 11, (4, 4, 4, 9)),
                                                   (3, 40, 3, (0, 1, 8, 3))]):
     lam = 1.0 - (x2 - x1) * (y2 - y1) / (9 * h)
-    mixed(f"cutmix_{k}", v2.CutMix(num_classes=5), dict(box=(x1, y1, x2, y2), lam_adjusted=lam), [1, lam, y1, x1, y2, x2],
+    mixed(f"cutmix_{k}", v2.CutMix(num_classes=5), dict(box=(x1, y1, x2, y2), lam_adjusted=lam), [2, lam, y1, x1, y2, x2],
           torch.randn(n, c, h, 9), torch.randint(5, (n,)))
-mixed("mixup_soft", v2.MixUp(), dict(lam=0.75), [0, 0.75, 0, 0, 0, 0], torch.randn(3, 1, 2, 2), torch.rand(3, 4).softmax(1))
+mixed("mixup_soft", v2.MixUp(), dict(lam=0.75), [1, 0.75, 0, 0, 0, 0], torch.randn(3, 1, 2, 2), torch.rand(3, 4).softmax(1))
 
 path = pathlib.Path(__file__).resolve().parent.parent / "golden" / "augment.safetensors"
 save_file({k: v.clone() for k, v in out.items()}, path)

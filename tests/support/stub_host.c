@@ -132,12 +132,29 @@ static int32_t sample_add(cvr_sample *sample, const cvr_field *like, cvr_field *
 
 /* cvrun's own kinds. */
 static const cvr_field_kind kinds[] = {
-    {sizeof *kinds, CVR_FIELD_IMAGE, "", 0, 3, NULL, 0, 0, 0},
-    {sizeof *kinds, CVR_FIELD_LABEL, "", 0, 0, NULL, CVR_NO_AXIS, 0, 0},
-    {sizeof *kinds, CVR_FIELD_MASK, "", CVR_U8, 2, NULL, 0, 0, 255},
-    {sizeof *kinds, CVR_FIELD_BOXES, "", CVR_F32, 2, "object", CVR_NO_AXIS, 0, 0},
-    {sizeof *kinds, CVR_FIELD_BOX_LABELS, "", CVR_I64, 1, "object", CVR_NO_AXIS, 0, 0},
-    {sizeof *kinds, CVR_FIELD_MASKS, "", CVR_U8, 3, "object", 1, 0, 0},
+    {.struct_size = sizeof *kinds, .name = CVR_FIELD_IMAGE, .rank = 3, .places = 1},
+    {.struct_size = sizeof *kinds, .name = CVR_FIELD_LABEL, .height_axis = CVR_NO_AXIS},
+    {.struct_size = sizeof *kinds, .name = CVR_FIELD_MASK, .dtype = CVR_U8, .rank = 2, .places = 1, .pad = 255},
+    {.struct_size = sizeof *kinds,
+     .name = CVR_FIELD_BOXES,
+     .dtype = CVR_F32,
+     .rank = 2,
+     .axis = "object",
+     .height_axis = CVR_NO_AXIS,
+     .places = 1},
+    {.struct_size = sizeof *kinds,
+     .name = CVR_FIELD_BOX_LABELS,
+     .dtype = CVR_I64,
+     .rank = 1,
+     .axis = "object",
+     .height_axis = CVR_NO_AXIS},
+    {.struct_size = sizeof *kinds,
+     .name = CVR_FIELD_MASKS,
+     .dtype = CVR_U8,
+     .rank = 3,
+     .axis = "object",
+     .height_axis = 1,
+     .places = 1},
 };
 
 static const cvr_field_kind *sample_kind(const cvr_sample *s, const char *kind) {
