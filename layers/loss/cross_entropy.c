@@ -81,22 +81,30 @@ static int32_t check_shares(const cvr_type *x, const cvr_type *target, const cvr
     return CVR_OK;
 }
 
+static int32_t to_f32(const cvr_builder *b, cvr_value v, cvr_value *out, cvr_error *err) {
+    const cvr_cast_attrs attrs = {CVR_F32};
+    *out = v;
+    return b->type(b, v)->dtype == CVR_F32 ? CVR_OK : cvr_emit(b, "cast", &attrs, sizeof attrs, &v, 1, out, err);
+}
+
 /* l = - sum over c of w_c * ((1-s) * t_c + s / C) * log_softmax(x)_c; the mean is over positions, whatever the weights
  */
 static int32_t build_shares(const cvr_builder *b, const cvr_cross_entropy_attrs *a, const cvr_value *in,
                             cvr_value weight, cvr_value *out, cvr_error *err) {
-    const cvr_type *x = b->type(b, in[0]);
     const cvr_softmax_attrs classes = {.dim = 1};
-    cvr_value log, weighted, even;
-    CVR_TRY(check_shares(x, b->type(b, in[1]), b->type(b, weight), err));
+    cvr_value scores, shares, log, weighted, even;
+    CVR_TRY(to_f32(b, in[0], &scores, err));
+    CVR_TRY(to_f32(b, in[1], &shares, err));
+    const cvr_type *x = b->type(b, scores);
+    CVR_TRY(check_shares(x, b->type(b, shares), b->type(b, weight), err));
     const double positions = (double)cvr_numel(x->rank, x->shape) / (double)x->shape[1];
     const double scale = a->reduction == CVR_LOSS_MEAN ? -1 / positions : -1;
-    CVR_TRY(cvr_emit(b, "log_softmax", &classes, sizeof classes, in, 1, &log, err));
+    CVR_TRY(cvr_emit(b, "log_softmax", &classes, sizeof classes, &scores, 1, &log, err));
     if (weight != CVR_NONE) {
         const cvr_value both[2] = {log, weight};
         CVR_TRY(cvr_emit(b, "mul_broadcast", NULL, 0, both, 2, &log, err));
     }
-    const cvr_value product[2] = {log, in[1]};
+    const cvr_value product[2] = {log, shares};
     CVR_TRY(cvr_emit(b, "mul", NULL, 0, product, 2, &weighted, err));
     CVR_TRY(scaled_sum(b, weighted, scale * (1 - a->label_smoothing), out, err));
     if (a->label_smoothing == 0) return CVR_OK;
@@ -109,7 +117,8 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
                      cvr_error *err) {
     cvr_value values[3];
     const cvr_type *target = b->type(b, in[1]);
-    if (target && target->dtype == CVR_F32) return build_shares(b, attrs, in, n_in > 2 ? in[2] : CVR_NONE, out, err);
+    if (target && (target->dtype == CVR_F32 || target->dtype == CVR_BF16))
+        return build_shares(b, attrs, in, n_in > 2 ? in[2] : CVR_NONE, out, err);
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = "cross_entropy",
                               .attrs = attrs,
