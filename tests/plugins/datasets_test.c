@@ -499,7 +499,7 @@ static const folder_attrs no_split = {0}, tenth = {0.1};
 /* A PNG of one pixel with this grey value. */
 static void make_picture(const char *name, uint8_t grey) {
     const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
-    const cvr_image image = {sizeof image, 1, 1, 1, &grey};
+    const cvr_image image = {sizeof image, 1, 1, 1, &grey, NULL};
     stub_bytes out = {NULL, 0};
     cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &out, NULL), CVR_OK);
     stub_write_file(in_root(name), out.bytes, out.n);
