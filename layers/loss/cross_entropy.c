@@ -1,21 +1,9 @@
 /* Cross entropy of class scores with class indices: torch.nn.CrossEntropyLoss. Formulas in ops/loss.h. */
 #include "loss.h"
 
-static const cvr_attr_desc smoothing_attr = {.struct_size = sizeof smoothing_attr,
-                                             .name = "label_smoothing",
-                                             .kind = CVR_ATTR_FLOAT,
-                                             .count = 1,
-                                             .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                             .default_text = "0",
-                                             .min = 0,
-                                             .max = 1,
-                                             .doc = "share of the target that is spread over all classes"};
-static const cvr_attr_desc ignore_attr = {.struct_size = sizeof ignore_attr,
-                                          .name = "ignore_index",
-                                          .kind = CVR_ATTR_INT,
-                                          .count = 1,
-                                          .default_text = "-100",
-                                          .doc = "a target that counts for nothing"};
+static const cvr_attr_desc smoothing_attr = CVR_ATTR_INIT(
+    FLOAT, "label_smoothing", "0", "share of the target that is spread over all classes", CVR_ATTR_BETWEEN(0, 1));
+static const cvr_attr_desc ignore_attr = CVR_ATTR_INIT(INT, "ignore_index", "-100", "a target that counts for nothing");
 static const cvr_attr_desc *const attrs_[] = {&smoothing_attr, &ignore_attr, &loss_reduction_attr};
 
 /* x (N,C,...) of rank 2 to 4, target (N,...) i64, [weight (C)] */

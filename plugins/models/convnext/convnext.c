@@ -62,39 +62,15 @@ static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, 
     return n.status;
 }
 
-static const cvr_attr_desc layers = {.struct_size = sizeof layers,
-                                     .name = "layers",
-                                     .kind = CVR_ATTR_INTS,
-                                     .count = 4,
-                                     .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     .default_text = "3,3,9,3",
-                                     .min = 1,
-                                     .max = 1000,
-                                     .doc = "blocks of each stage"};
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "96",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the first stage; each after it doubles them"};
-static const cvr_attr_desc layer_scale = {.struct_size = sizeof layer_scale,
-                                          .name = "layer_scale",
-                                          .kind = CVR_ATTR_FLOAT,
-                                          .count = 1,
-                                          .default_text = "1e-6",
-                                          .doc = "what the blocks' layer scales start from"};
-static const cvr_attr_desc drop_path = {.struct_size = sizeof drop_path,
-                                        .name = "drop_path",
-                                        .kind = CVR_ATTR_FLOAT,
-                                        .count = 1,
-                                        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                        .default_text = "0.1",
-                                        .min = 0,
-                                        .max = 1,
-                                        .doc = "stochastic depth of the last block; it rises from 0 at the first"};
+static const cvr_attr_desc layers =
+    CVR_ATTR_INIT(INTS, "layers", "3,3,9,3", "blocks of each stage", .count = 4, CVR_ATTR_BETWEEN(1, 1000));
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "96", "channels of the first stage; each after it doubles them", CVR_ATTR_BETWEEN(1, 4096));
+static const cvr_attr_desc layer_scale =
+    CVR_ATTR_INIT(FLOAT, "layer_scale", "1e-6", "what the blocks' layer scales start from");
+static const cvr_attr_desc drop_path =
+    CVR_ATTR_INIT(FLOAT, "drop_path", "0.1", "stochastic depth of the last block; it rises from 0 at the first",
+                  CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&layers, &width, &layer_scale, &drop_path};
 
 static const cvr_model_desc convnext_tiny = {.struct_size = sizeof convnext_tiny,

@@ -72,43 +72,15 @@ static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args,
     return n.status;
 }
 
-static const cvr_attr_desc width_mult = {.struct_size = sizeof width_mult,
-                                         .name = "width_mult",
-                                         .kind = CVR_ATTR_FLOAT,
-                                         .count = 1,
-                                         .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                         .default_text = "1",
-                                         .min = 0.01,
-                                         .max = 100,
-                                         .doc = "multiplies the channels of every layer"};
-static const cvr_attr_desc round_nearest = {.struct_size = sizeof round_nearest,
-                                            .name = "round_nearest",
-                                            .kind = CVR_ATTR_INT,
-                                            .count = 1,
-                                            .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                            .default_text = "8",
-                                            .min = 1,
-                                            .max = 1024,
-                                            .doc = "channels are a multiple of it"};
-static const cvr_attr_desc last_channel = {.struct_size = sizeof last_channel,
-                                           .name = "last_channel",
-                                           .kind = CVR_ATTR_INT,
-                                           .count = 1,
-                                           .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                           .default_text = "1280",
-                                           .min = 1,
-                                           .max = 65536,
-                                           .doc =
-                                               "channels of the last convolution; a width_mult above 1 multiplies it"};
-static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
-                                      .name = "dropout",
-                                      .kind = CVR_ATTR_FLOAT,
-                                      .count = 1,
-                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      .default_text = "0.2",
-                                      .min = 0,
-                                      .max = 1,
-                                      .doc = "probability before the last layer"};
+static const cvr_attr_desc width_mult =
+    CVR_ATTR_INIT(FLOAT, "width_mult", "1", "multiplies the channels of every layer", CVR_ATTR_BETWEEN(0.01, 100));
+static const cvr_attr_desc round_nearest =
+    CVR_ATTR_INIT(INT, "round_nearest", "8", "channels are a multiple of it", CVR_ATTR_BETWEEN(1, 1024));
+static const cvr_attr_desc last_channel =
+    CVR_ATTR_INIT(INT, "last_channel", "1280", "channels of the last convolution; a width_mult above 1 multiplies it",
+                  CVR_ATTR_BETWEEN(1, 65536));
+static const cvr_attr_desc dropout =
+    CVR_ATTR_INIT(FLOAT, "dropout", "0.2", "probability before the last layer", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&width_mult, &round_nearest, &last_channel, &dropout};
 
 static const cvr_model_desc mobilenet_v2 = {.struct_size = sizeof mobilenet_v2,

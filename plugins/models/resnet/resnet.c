@@ -76,15 +76,8 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cv
     return n.status;
 }
 
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "64",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the stem; each stage after the first doubles them"};
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "64", "channels of the stem; each stage after the first doubles them", CVR_ATTR_BETWEEN(1, 4096));
 
 /* What tells the members of the family apart: defaults. */
 #define LAYERS(default_)                                                                                               \

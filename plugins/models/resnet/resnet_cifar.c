@@ -68,24 +68,10 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cv
     return status == CVR_OK ? cvr_layer(b, "fc", "linear", settings, x, output, err) : status;
 }
 
-static const cvr_attr_desc depth = {.struct_size = sizeof depth,
-                                    .name = "depth",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "20",
-                                    .min = 8,
-                                    .max = 1202,
-                                    .doc = "layers with weights: 6 n + 2"};
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "16",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the first stage"};
+static const cvr_attr_desc depth =
+    CVR_ATTR_INIT(INT, "depth", "20", "layers with weights: 6 n + 2", CVR_ATTR_BETWEEN(8, 1202));
+static const cvr_attr_desc width =
+    CVR_ATTR_INIT(INT, "width", "16", "channels of the first stage", CVR_ATTR_BETWEEN(1, 4096));
 static const cvr_attr_desc *const resnet_schema[] = {&depth, &width};
 
 static const cvr_model_desc resnet_cifar = {.struct_size = sizeof resnet_cifar,

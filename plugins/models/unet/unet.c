@@ -63,30 +63,12 @@ static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, cvr_
     return n.status;
 }
 
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "64",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels at full size; each level below doubles them"};
-static const cvr_attr_desc depth = {.struct_size = sizeof depth,
-                                    .name = "depth",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "4",
-                                    .min = 1,
-                                    .max = MOST_DEPTH,
-                                    .doc = "how often the size is halved"};
-static const cvr_attr_desc batch_norm = {.struct_size = sizeof batch_norm,
-                                         .name = "batch_norm",
-                                         .kind = CVR_ATTR_BOOL,
-                                         .count = 1,
-                                         .default_text = "yes",
-                                         .doc = "normalise after every 3x3 convolution, which then has no bias"};
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "64", "channels at full size; each level below doubles them", CVR_ATTR_BETWEEN(1, 4096));
+static const cvr_attr_desc depth =
+    CVR_ATTR_INIT(INT, "depth", "4", "how often the size is halved", CVR_ATTR_BETWEEN(1, MOST_DEPTH));
+static const cvr_attr_desc batch_norm =
+    CVR_ATTR_INIT(BOOL, "batch_norm", "yes", "normalise after every 3x3 convolution, which then has no bias");
 static const cvr_attr_desc *const schema[] = {&width, &depth, &batch_norm};
 
 static const cvr_model_desc unet = {.struct_size = sizeof unet,

@@ -53,33 +53,12 @@ static int32_t vgg_build(const cvr_builder *b, const cvr_model_args *args, cvr_v
     return n.status;
 }
 
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "64",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the first stage; the next three double them"};
-static const cvr_attr_desc classifier_width = {.struct_size = sizeof classifier_width,
-                                               .name = "classifier_width",
-                                               .kind = CVR_ATTR_INT,
-                                               .count = 1,
-                                               .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                               .default_text = "4096",
-                                               .min = 1,
-                                               .max = 65536,
-                                               .doc = "features of the two hidden dense layers"};
-static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
-                                      .name = "dropout",
-                                      .kind = CVR_ATTR_FLOAT,
-                                      .count = 1,
-                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      .default_text = "0.5",
-                                      .min = 0,
-                                      .max = 1,
-                                      .doc = "probability after each hidden dense layer"};
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "64", "channels of the first stage; the next three double them", CVR_ATTR_BETWEEN(1, 4096));
+static const cvr_attr_desc classifier_width = CVR_ATTR_INIT(
+    INT, "classifier_width", "4096", "features of the two hidden dense layers", CVR_ATTR_BETWEEN(1, 65536));
+static const cvr_attr_desc dropout =
+    CVR_ATTR_INIT(FLOAT, "dropout", "0.5", "probability after each hidden dense layer", CVR_ATTR_BETWEEN(0, 1));
 
 /* What tells the members of the family apart: defaults. */
 #define LAYERS(default_)                                                                                               \

@@ -102,15 +102,8 @@ static const cvr_attr_desc patch_size = SIZE("patch_size", "16", 1024, "pixels o
                            num_heads = SIZE("num_heads", "12", 1024, "heads of the attention"),
                            hidden_dim = SIZE("hidden_dim", "768", 65536, "features of a token"),
                            mlp_dim = SIZE("mlp_dim", "3072", 262144, "features within a block's MLP");
-static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
-                                      .name = "dropout",
-                                      .kind = CVR_ATTR_FLOAT,
-                                      .count = 1,
-                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      .default_text = "0",
-                                      .min = 0,
-                                      .max = 1,
-                                      .doc = "probability after embedding, attention and MLP"};
+static const cvr_attr_desc dropout =
+    CVR_ATTR_INIT(FLOAT, "dropout", "0", "probability after embedding, attention and MLP", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&patch_size, &num_layers, &num_heads, &hidden_dim, &mlp_dim, &dropout};
 
 static const cvr_model_desc vit_b_16 = {.struct_size = sizeof vit_b_16,
