@@ -5,32 +5,48 @@
 #include "scenes.h"
 
 /* Around an item pictures are 0 but for traces that their making left. */
-#define DARK 16
+#define DARK 8
+/* Pixels that hang together but are fewer are such traces, too. */
+#define SPECK 8
 
-/* Spreads from pixel to pixel over what is not the item: everything dark that hangs together with the border. */
-static void flood(const uint8_t *value, uint8_t *inside) {
-    int16_t stack[CUT * CUT];
-    int32_t n = 0;
-    memset(inside, 1, CUT * CUT);
-    inside[0] = 0;
-    stack[n++] = 0;
-    while (n > 0) {
-        static const int steps[4] = {-CUT, -1, 1, CUT};
-        const int at = stack[--n], x = at % CUT;
+#define OUTSIDE 2
+#define ITEM 3
+
+/* Turns the pixels of value `from` that hang together with `start`, by their sides, into `to`. Returns how many. */
+static int32_t spread(uint8_t *map, int32_t start, uint8_t from, uint8_t to) {
+    static const int32_t steps[4] = {-CUT, -1, 1, CUT};
+    int16_t stack[CUT * CUT]; /* a pixel is pushed once, when it turns */
+    int32_t n = 0, count = 0;
+    map[start] = to;
+    stack[n++] = (int16_t)start;
+    for (; n > 0; count++) {
+        const int32_t at = stack[--n], x = at % CUT;
         for (int i = 0; i < 4; i++) {
-            const int to = at + steps[i], to_x = to % CUT;
-            if (to < 0 || to >= CUT * CUT || to_x - x > 1 || x - to_x > 1) continue;
-            if (!inside[to] || value[to] >= DARK) continue;
-            inside[to] = 0;
-            stack[n++] = (int16_t)to;
+            const int32_t next = at + steps[i];
+            if (next < 0 || next >= CUT * CUT || (x == 0 && i == 1) || (x == CUT - 1 && i == 2)) continue;
+            if (map[next] != from) continue;
+            map[next] = to;
+            stack[n++] = (int16_t)next;
         }
     }
+    return count;
+}
+
+/* What is dark and hangs together with the border is not the item; what is dark inside of it is. */
+static void find_inside(const uint8_t *value, uint8_t *inside) {
+    for (int i = 0; i < CUT * CUT; i++) inside[i] = value[i] >= DARK;
+    (void)spread(inside, 0, 0, OUTSIDE);
+    for (int i = 0; i < CUT * CUT; i++) inside[i] = inside[i] == OUTSIDE ? OUTSIDE : 1;
+    for (int32_t i = 0; i < CUT * CUT; i++) {
+        if (inside[i] == 1 && spread(inside, i, 1, ITEM) < SPECK) (void)spread(inside, i, ITEM, OUTSIDE);
+    }
+    for (int i = 0; i < CUT * CUT; i++) inside[i] = inside[i] == ITEM;
 }
 
 void scene_cut_out(const uint8_t *picture, cutout *c) {
     memset(c->value, 0, sizeof c->value);
     for (int y = 0; y < PICTURE; y++) memcpy(c->value + (y + 1) * CUT + 1, picture + y * PICTURE, PICTURE);
-    flood(c->value, c->inside);
+    find_inside(c->value, c->inside);
 }
 
 /* A walk over the patch: where its pixels lie in the cutout. `u` and `v` are those of the first pixel of a row. */
