@@ -19,6 +19,9 @@ extern "C" {
 /*
  * What a field means to transforms and to whoever stacks samples into a batch. These kinds are cvrun's own; a plugin
  * registers others under a name with its prefix, "acme.keypoints".
+ *
+ * A batch puts an axis for the samples in front. Fields of rank 3 whose axes 0 and 1 are the picture's are interleaved
+ * (H, W, C) and become (N, C, H, W); every other field keeps the order of its axes: masks become (N, object, H, W).
  */
 #define CVR_FIELD_IMAGE "image"           /* (H, W, C) interleaved, u8 in 0..255, or f32 */
 #define CVR_FIELD_LABEL "label"           /* (), i64: index of the class; or (classes), f32: a share for each class */
@@ -38,8 +41,8 @@ typedef struct cvr_field_kind {
     uint32_t rank;    /* of a sample's field; a batch has one axis more, in front */
     const char *axis; /* name of axis 0 where its length differs from sample to sample, "object"; NULL: it does not */
     uint32_t height_axis; /* axis that is the picture's height, its width is the next; CVR_NO_AXIS: none */
-    uint32_t reserved;
-    double pad; /* what rows and pixels hold that a batch adds */
+    uint32_t places;      /* 1: it says where something is in the picture, so that it must move with the pixels */
+    double pad;           /* what rows and pixels hold that a batch adds */
 } cvr_field_kind;
 
 typedef struct cvr_field {
@@ -57,7 +60,7 @@ typedef struct cvr_origin {
     uint64_t struct_size;
     int64_t index;         /* in the data set */
     int64_t id;            /* the data set's own number for it (COCO's image_id); the index where it has none */
-    const char *path;      /* of the picture's file; NULL: it has none of its own */
+    const char *path;      /* of the picture's file, lives as long as the data set; NULL: it has none of its own */
     int64_t height, width; /* of the picture as the data has it, upright */
     /* Row-major 3x3: takes (x, y, 1) of that picture, in pixels with the corner of the first at 0, to the same of the
      * sample's picture (homogeneous: divide by the third). */
@@ -212,8 +215,8 @@ typedef struct cvr_part_step {
     cvr_part *in, *out;
 } cvr_part_step;
 
-/* A batch that a transform may change in place: tensors of `fields` are writable. Sample i was drawn for the pair with
- * sample (i + n - 1) % n, as torchvision rolls a batch; `params` were drawn once for the batch. */
+/* A batch that a transform may change in place: tensors of `fields` are writable. Sample i goes with sample
+ * (i + n - 1) % n, as torchvision rolls a batch; `params` were drawn once for the batch. */
 typedef struct cvr_augment_batch {
     uint64_t struct_size;
     const cvr_batch_view *batch; /* without the image where the device does its part (`emit`) */
@@ -235,15 +238,19 @@ typedef struct cvr_augment_desc {
     uint32_t n_samples;  /* samples that apply_many takes, this one first; 0 or 1: apply takes one */
     uint32_t multiplies; /* a ragged axis has at most this many times the rows of the largest sample; 0: as many */
     uint32_t n_kinds;
-    /* Field kinds beside the image that it moves along, or leaves as they are and right. A sample with any other is
-     * refused in one line. n_kinds = 0 and no geometry (`moves` = 0): pixels change where they are, and all kinds go.
+    /*
+     * Field kinds beside the image that it moves along, or leaves as they are and right. A sample with any other is
+     * refused in one line, but for two cases. n_kinds = 0 and `moves` = 0: pixels change where they are, and all kinds
+     * go. One sample whose pixels move: kinds without places in the picture go.
      */
     const char *const *kinds;
     uint32_t moves;   /* 1: pixels move, so that other fields with places in them must move along */
-    uint32_t softens; /* 1: a label becomes a share for each class, (classes) f32 */
+    uint32_t softens; /* 1: fields of the kinds above that are one i64 are (classes) f32 in a batch: a share for each
+                         class, which apply_batch finds there already */
     /* What the schema cannot say (min <= max); NULL: nothing. */
     int32_t (*check)(const void *attrs, cvr_error *err);
-    /* NULL where nothing is random. For CVR_STAGE_BATCH `s` is NULL. */
+    /* NULL where nothing is random. For CVR_STAGE_BATCH `s` has the shape of the batch's pictures (H, W, C), and no
+     * pixels. */
     int32_t (*make_params)(const void *attrs, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err);
     /* One sample: NULL where one of the next two is there. */
     int32_t (*apply)(const void *attrs, const double *params, cvr_sample *s, cvr_error *err);
@@ -255,8 +262,10 @@ typedef struct cvr_augment_desc {
     int32_t (*apply_batch)(const void *attrs, const double *params, const cvr_augment_batch *batch, cvr_error *err);
     /*
      * After normalisation, the same on the device: what becomes of `image` (N, C, H, W) f32, of `params`, an f32 input
-     * of shape (N, n_params), or (n_params) for a batch. Where every transform after normalisation has it, pictures
-     * travel as u8. NULL: the host does it, and they travel as f32.
+     * of shape (N, n_params), or (n_params) for a batch; CVR_NONE where there are none. Where the one that normalises
+     * and every transform after it have it, pictures travel as u8. NULL: the host does it, and they travel as f32. Of
+     * several transforms of a batch one is chosen for each; the others get 0 for every number, which must leave the
+     * batch as it is.
      */
     int32_t (*emit)(const cvr_builder *b, const void *attrs, cvr_value params, cvr_value image, cvr_value *out,
                     cvr_error *err);

@@ -138,6 +138,8 @@ typedef struct cvr_image_service {
     int32_t (*encode)(const struct cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink,
                       void *sink_ctx, cvr_error *err);
     int32_t (*decode_part)(const struct cvr_image_service *s, const cvr_picture_job *job, cvr_error *err);
+    /* 1 where a file of this name ends as some codec's pictures do (".png", in any case). */
+    int32_t (*is_picture)(const struct cvr_image_service *s, const char *name);
 } cvr_image_service;
 
 /*
@@ -172,7 +174,7 @@ typedef struct cvr_profiler {
 CVR_STATIC_ASSERT(sizeof(cvr_host) == 48, "cvr_host has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_threadpool) == 32, "cvr_threadpool has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_image) == 40, "cvr_image has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 40, "cvr_image_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 48, "cvr_image_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 64, "cvr_picture_job has padding");

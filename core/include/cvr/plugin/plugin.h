@@ -25,6 +25,7 @@
 #include "reporter.h"
 #include "rng.h"
 #include "task.h"
+#include "text.h"
 #include "weights.h"
 
 #ifdef __cplusplus
