@@ -257,6 +257,7 @@ int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store
                                .scalar = builder_scalar,
                                .scope = builder_scope,
                                .param_flags = builder_param_flags};
+    graph_open_io(g);
     g->plugins = plugins;
     g->store = store;
     g->values = cvr_grow(NULL, 0, &g->values_capacity, sizeof *g->values);
@@ -275,6 +276,7 @@ void cvr_graph_destroy(cvr_graph **graph) {
     }
     for (size_t i = 0; i < g->n_nodes; i++) graph_free_node(g->nodes[i]);
     for (size_t i = 0; i < g->n_outputs; i++) cvr_free(g->outputs[i].name);
+    graph_close_io(g);
     cvr_free(g->values);
     cvr_free(g->nodes);
     cvr_free(g->outputs);

@@ -13,7 +13,8 @@ typedef struct ir_value {
     char *name;         /* inputs, scalars */
     cvr_value gradient;
     bool needs_gradient;
-    bool kept; /* an output of the program */
+    bool kept;          /* an output of the program */
+    cvr_value stand_in; /* VALUE_INPUT: what the network reads in its place, or CVR_NONE */
 } ir_value;
 
 typedef struct ir_node {
@@ -33,6 +34,7 @@ typedef struct ir_output {
 
 struct cvr_graph {
     cvr_builder builder;
+    cvr_io io;
     cvr_plugins *plugins;
     cvr_store *store;
     ir_value **values; /* [0] is NULL: CVR_NONE */
@@ -41,6 +43,8 @@ struct cvr_graph {
     size_t n_nodes, nodes_capacity;
     ir_output *outputs;
     size_t n_outputs, outputs_capacity;
+    cvr_io_output **ends; /* of the network, each at one address */
+    size_t n_ends, ends_capacity;
     cvr_text scope;
     uint32_t depth;             /* of layers within layers */
     bool in_backward, in_again; /* what nodes that are emitted belong to */
@@ -87,6 +91,9 @@ struct cvr_device {
     void *self;
     uint64_t last_program; /* whose data lies in the arena, which programs may share */
 };
+
+void graph_open_io(cvr_graph *g);
+void graph_close_io(cvr_graph *g);
 
 /* The builder's callbacks that deal with layers and parameters. */
 int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_error *err);

@@ -73,6 +73,13 @@ int32_t cvr_program_slot(const cvr_program *p, const char *name) {
     return -1;
 }
 
+int32_t cvr_program_slot_of(const cvr_program *p, cvr_value v) {
+    for (size_t i = p->n_slots; i-- > 0;) {
+        if (p->slots[i] == v) return (int32_t)i;
+    }
+    return -1;
+}
+
 const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot) {
     return &p->graph->values[p->slots[slot]]->type;
 }

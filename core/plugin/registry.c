@@ -6,12 +6,12 @@
 #include <ctype.h>
 #include <cvr/config.h>
 
-typedef enum field_kind { END, TEXT, TEXT_OR_NULL, FUNCTION, ATTRS, TEXTS, PAYLOAD, PAYLOAD_OR_NULL } field_kind;
+typedef enum field_kind { END, TEXT, TEXT_OR_NULL, FUNCTION, ATTRS, TEXTS, WANTS, PAYLOAD, PAYLOAD_OR_NULL } field_kind;
 
 typedef struct desc_field {
     field_kind kind;
     uint32_t offset;
-    uint32_t count_offset; /* of ATTRS and TEXTS */
+    uint32_t count_offset; /* of ATTRS, TEXTS and WANTS */
 } desc_field;
 
 #define AT(type, field) (uint32_t) offsetof(type, field)
@@ -40,8 +40,9 @@ static const desc_field model_fields[] = {{TEXT, AT(cvr_model_desc, name), 0},
 static const desc_field task_fields[] = {{TEXT, AT(cvr_task_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_task_desc, doc), 0},
                                          {ATTRS, AT(cvr_task_desc, attrs), AT(cvr_task_desc, n_attrs)},
-                                         {FUNCTION, AT(cvr_task_desc, target), 0},
-                                         {FUNCTION, AT(cvr_task_desc, loss), 0},
+                                         {WANTS, AT(cvr_task_desc, wants), AT(cvr_task_desc, n_wants)},
+                                         {FUNCTION, AT(cvr_task_desc, pipeline), 0},
+                                         {FUNCTION, AT(cvr_task_desc, losses), 0},
                                          {TEXT, AT(cvr_task_desc, best_metric), 0},
                                          {FUNCTION, AT(cvr_task_desc, metrics_open), 0},
                                          {FUNCTION, AT(cvr_task_desc, metrics_update), 0},
@@ -67,7 +68,7 @@ static const desc_field pass_fields[] = {{TEXT, AT(cvr_pass_desc, name), 0},
 static const desc_field augment_fields[] = {{TEXT, AT(cvr_augment_desc, name), 0},
                                             {TEXT_OR_NULL, AT(cvr_augment_desc, doc), 0},
                                             {ATTRS, AT(cvr_augment_desc, attrs), AT(cvr_augment_desc, n_attrs)},
-                                            {FUNCTION, AT(cvr_augment_desc, apply), 0},
+                                            {TEXTS, AT(cvr_augment_desc, kinds), AT(cvr_augment_desc, n_kinds)},
                                             {END, 0, 0}};
 static const desc_field dataset_fields[] = {{TEXT, AT(cvr_dataset_desc, name), 0},
                                             {TEXT_OR_NULL, AT(cvr_dataset_desc, doc), 0},
@@ -80,12 +81,16 @@ static const desc_field dataset_fields[] = {{TEXT, AT(cvr_dataset_desc, name), 0
                                             {FUNCTION, AT(cvr_dataset_desc, read), 0},
                                             {FUNCTION, AT(cvr_dataset_desc, describe), 0},
                                             {FUNCTION, AT(cvr_dataset_desc, label), 0},
+                                            {FUNCTION, AT(cvr_dataset_desc, kind), 0},
                                             {END, 0, 0}};
-static const desc_field codec_fields[] = {{TEXT, AT(cvr_codec_desc, name), 0},
-                                          {TEXT_OR_NULL, AT(cvr_codec_desc, doc), 0},
-                                          {FUNCTION, AT(cvr_codec_desc, probe), 0},
-                                          {FUNCTION, AT(cvr_codec_desc, decode), 0},
+static const desc_field field_fields[] = {{TEXT, AT(cvr_field_kind, name), 0},
+                                          {TEXT_OR_NULL, AT(cvr_field_kind, doc), 0},
+                                          {TEXT_OR_NULL, AT(cvr_field_kind, axis), 0},
                                           {END, 0, 0}};
+static const desc_field codec_fields[] = {
+    {TEXT, AT(cvr_codec_desc, name), 0},       {TEXT_OR_NULL, AT(cvr_codec_desc, doc), 0},
+    {TEXT, AT(cvr_codec_desc, extensions), 0}, {FUNCTION, AT(cvr_codec_desc, probe), 0},
+    {FUNCTION, AT(cvr_codec_desc, decode), 0}, {END, 0, 0}};
 static const desc_field weights_fields[] = {{TEXT, AT(cvr_weights_desc, name), 0},
                                             {TEXT, AT(cvr_weights_desc, extension), 0},
                                             {TEXT_OR_NULL, AT(cvr_weights_desc, doc), 0},
@@ -130,6 +135,7 @@ static const struct {
     {CVR_KIND_PASS, "pass", sizeof(cvr_pass_desc), pass_fields},
     {CVR_KIND_AUGMENT, "augment", sizeof(cvr_augment_desc), augment_fields},
     {CVR_KIND_DATASET, "dataset", sizeof(cvr_dataset_desc), dataset_fields},
+    {CVR_KIND_FIELD, "field", sizeof(cvr_field_kind), field_fields},
     {CVR_KIND_CODEC, "codec", sizeof(cvr_codec_desc), codec_fields},
     {CVR_KIND_WEIGHTS, "weights", sizeof(cvr_weights_desc), weights_fields},
     {CVR_KIND_REPORTER, "reporter", sizeof(cvr_reporter_desc), reporter_fields},
@@ -155,6 +161,10 @@ const char *kind_of_word(const char *word, size_t n) {
     return NULL;
 }
 
+static bool is_list(const desc_field *f) {
+    return f->kind == ATTRS || f->kind == TEXTS || f->kind == WANTS;
+}
+
 /* ---- checking ---- */
 
 static bool valid_name(const char *s) {
@@ -169,7 +179,7 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *ki
     void *pointer;
     uint32_t n = 0;
     memcpy(&pointer, desc + f->offset, sizeof pointer);
-    if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, desc + f->count_offset, sizeof n);
+    if (is_list(f)) memcpy(&n, desc + f->count_offset, sizeof n);
     const bool needed = f->kind == TEXT || f->kind == FUNCTION || f->kind == PAYLOAD || n > 0;
     if (needed && !pointer)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: the pointer at byte %u is missing", kind, f->offset);
@@ -209,6 +219,25 @@ static cvr_attr_desc *copy_attr(const cvr_attr_desc *a) {
     return NULL;
 }
 
+static void free_want(cvr_want *w) {
+    if (!w) return;
+    cvr_free((void *)(uintptr_t)w->field);
+    cvr_free((void *)(uintptr_t)w->kind);
+    cvr_free((void *)(uintptr_t)w->remedy);
+    cvr_free(w);
+}
+
+static cvr_want *copy_want(const cvr_want *w) {
+    cvr_want *copy = copy_bytes(w, sizeof *w);
+    if (!copy) return NULL;
+    copy->field = cvr_strdup(w->field);
+    copy->kind = cvr_strdup(w->kind);
+    copy->remedy = w->remedy ? cvr_strdup(w->remedy) : NULL;
+    if (copy->field && copy->kind && !copy->remedy == !w->remedy) return copy;
+    free_want(copy);
+    return NULL;
+}
+
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, sizeof(cvr_cpu_fn));
@@ -216,7 +245,9 @@ static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;
     for (uint32_t i = 0; copy && i < n; i++) {
-        copy[i] = f->kind == ATTRS ? (void *)copy_attr(from[i]) : (void *)cvr_strdup(from[i]);
+        copy[i] = f->kind == ATTRS   ? (void *)copy_attr(from[i])
+                  : f->kind == WANTS ? (void *)copy_want(from[i])
+                                     : (void *)cvr_strdup(from[i]);
     }
     return copy;
 }
@@ -226,12 +257,14 @@ static void free_field(const desc_field *f, char *desc) {
     uint32_t n = 0;
     memcpy(&pointer, desc + f->offset, sizeof pointer);
     if (!pointer || f->kind == FUNCTION) return;
-    if (f->kind == ATTRS || f->kind == TEXTS) {
+    if (is_list(f)) {
         memcpy(&n, desc + f->count_offset, sizeof n);
         void **list = pointer;
         for (uint32_t i = 0; i < n; i++) {
             if (f->kind == ATTRS)
                 free_attr(list[i]);
+            else if (f->kind == WANTS)
+                free_want(list[i]);
             else
                 cvr_free(list[i]);
         }
@@ -252,7 +285,7 @@ static bool deepen(const desc_field *fields, char *desc) {
         uint32_t n = 0;
         if (f->kind == FUNCTION) continue;
         memcpy(&pointer, desc + f->offset, sizeof pointer);
-        if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, desc + f->count_offset, sizeof n);
+        if (is_list(f)) memcpy(&n, desc + f->count_offset, sizeof n);
         if (!pointer) continue;
         void *copy = copy_field(f, pointer, n);
         good = good && copy;
@@ -278,6 +311,13 @@ static char *entry_name(const char *kind, const void *desc) {
 /* What the table of fields cannot say. */
 static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
     const int n = !!d->part_size + !!d->part_source + !!d->part_apply;
+    const bool batch = d->stage == CVR_STAGE_BATCH, many = d->n_samples > 1;
+    if (d->stage > CVR_STAGE_BATCH || d->n_params > CVR_AUGMENT_PARAMS || !d->apply != (batch || many) ||
+        !d->apply_many != !many || !d->apply_batch != !batch)
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "augment: `%s` needs a stage, at most %u numbers, and the one apply that goes with its stage "
+                        "and number of samples",
+                        d->name, CVR_AUGMENT_PARAMS);
     return n == 0 || n == 3
                ? CVR_OK
                : cvr_fail(err, CVR_ERR_PLUGIN,

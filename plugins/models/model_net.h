@@ -57,6 +57,9 @@ cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *sh
 /* The logical shape of a value. */
 const int64_t *net_shape(const net *n, cvr_value x);
 
+/* Hands the network's one result over, under the name "output", and returns what became of the whole. */
+int32_t net_result(net *n, const cvr_io *io, cvr_value x);
+
 /* Registers `count` models. */
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err);
 

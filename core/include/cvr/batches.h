@@ -94,7 +94,8 @@ int32_t cvr_batches_inputs(const cvr_batches *b, cvr_graph *g, const cvr_batch_i
 int32_t cvr_batches_try(const cvr_batches_options *o, int64_t index, cvr_error *err);
 /*
  * Pictures outside any data set, for prediction: batches without targets of one picture each, made by show(). The
- * options' data set is not looked at; `channels` is what pictures are decoded to.
+ * options' data set is not looked at; `channels` is what pictures are decoded to. Each picture has a canvas of its own;
+ * what the batches' inputs are is known once the first is shown.
  */
 int32_t cvr_batches_open_pictures(cvr_batches **out, const cvr_batches_options *o, int64_t channels, cvr_error *err);
 int32_t cvr_batches_show(cvr_batches *b, const cvr_image *image, const char *path, cvr_batch *out, cvr_error *err);

@@ -80,6 +80,13 @@ const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
 /* Keeps a value to be read after each run, under a name. */
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
+/* The named ends of the network in this graph: its inputs, and the outputs that models and tasks put, which are kept as
+ * those of cvr_graph_output are. Results of low precision become f32; auxiliary ones are kept in training only. */
+const cvr_io *cvr_graph_io(const cvr_graph *g);
+/* The value that the network reads for an input, or CVR_NONE: the input, or what stands in for it. */
+cvr_value cvr_graph_input_value(const cvr_graph *g, const char *name);
+/* From here on the network reads `v` for the input: a picture after what the device does to it. */
+int32_t cvr_graph_stand_in(cvr_graph *g, const char *input, cvr_value v, cvr_error *err);
 /* A recipe's [net]. The word num_classes in a line stands for the number. */
 typedef struct cvr_net {
     const cvr_setting *const *lines;
@@ -139,6 +146,8 @@ int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err);
 void cvr_program_destroy(cvr_program **p);
 /* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs'. */
 int32_t cvr_program_slot(const cvr_program *p, const char *name);
+/* The slot of a value that is an output (cvr_io_output.value), or -1. */
+int32_t cvr_program_slot_of(const cvr_program *p, cvr_value v);
 const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);

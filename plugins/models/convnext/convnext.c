@@ -32,13 +32,13 @@ static cvr_value block(net *n, const char *name, double layer_scale, double drop
     return net_layer2(n, y, x, net_print("%s.add", name).s, "add", "");
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                              cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const convnext_attrs *a = (const convnext_attrs *)args->attrs;
     const net_start start = {NET_START_NORMAL, 0.02, 0};
     const net_conv2d stem = {a->width, 4, 4, 0, 1, 1};
     net n = {.b = b, .err = err, .conv = start, .linear = start};
+    const cvr_value image = io->input(io, "image");
     int64_t total = 0, id = 0;
     for (int64_t i = 0; i < a->n_layers; i++) total += a->layers[i];
     cvr_value x = net_conv(&n, image, "features.0.0", &stem);
@@ -58,8 +58,7 @@ static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, 
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
     x = net_layer(&n, x, "classifier.0", "layer_norm2d", "eps=1e-6");
     x = net_layer(&n, x, "classifier.1", "flatten", "");
-    *output = net_linear(&n, x, "classifier.2", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "classifier.2", args->num_classes));
 }
 
 static const cvr_attr_desc layers =

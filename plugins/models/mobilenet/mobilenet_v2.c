@@ -46,15 +46,15 @@ static cvr_value inverted_residual(net *n, const char *name, const setting *s, c
     return s->s == 1 && in == s->c ? net_layer2(n, x, y, net_print("%s.add", name).s, "add", "") : y;
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                               cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const mobilenet_attrs *a = (const mobilenet_attrs *)args->attrs;
     const double m = a->width_mult;
     const net_conv2d stem = {make_divisible(32 * m, a->round_nearest), 3, 2, 1, 1, 0},
                      last = {
                          make_divisible((double)a->last_channel * (m > 1 ? m : 1), a->round_nearest), 1, 1, 0, 1, 0};
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
+    const cvr_value image = io->input(io, "image");
     cvr_value x = conv_norm_relu6(&n, "features.0", &stem, image);
     int block = 1;
     for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
@@ -68,8 +68,7 @@ static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args,
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
     x = net_layer(&n, x, "flatten", "flatten", "");
     x = net_layer(&n, x, "classifier.0", "dropout", net_print("%.17g", a->dropout).s);
-    *output = net_linear(&n, x, "classifier.1", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "classifier.1", args->num_classes));
 }
 
 static const cvr_attr_desc width_mult =

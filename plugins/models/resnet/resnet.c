@@ -53,12 +53,12 @@ static cvr_value residual(net *n, const resnet_block *k, cvr_value x) {
     return net_layer(n, y, net_print("%s.relu", k->name.s).s, "relu", "");
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                            cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const resnet_attrs *a = (const resnet_attrs *)args->attrs;
     const net_conv2d imagenet = {a->width, 7, 2, 3, 1, 0}, cifar = {a->width, 3, 1, 1, 1, 0};
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}};
+    const cvr_value image = io->input(io, "image");
     cvr_value x = net_conv(&n, image, "conv1", a->stem == STEM_IMAGENET ? &imagenet : &cifar);
     x = net_layer(&n, x, "bn1", "batch_norm2d", "");
     x = net_layer(&n, x, "relu", "relu", "");
@@ -72,8 +72,7 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cv
     }
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
     x = net_layer(&n, x, "flatten", "flatten", "");
-    *output = net_linear(&n, x, "fc", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "fc", args->num_classes));
 }
 
 static const cvr_attr_desc width = CVR_ATTR_INIT(

@@ -44,11 +44,11 @@ static int32_t basic_block(const cvr_builder *b, const char *name, int64_t chann
     return status == CVR_OK ? cvr_layer(b, conv[4], "relu", "", y, x, err) : status;
 }
 
-static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                            cvr_error *err) {
+/* image: (N, C, H, W) -> logits: (N, num_classes) */
+static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const resnet_attrs *a = (const resnet_attrs *)args->attrs;
     char settings[64], name[32];
-    cvr_value x = image;
+    cvr_value x = io->input(io, "image");
     if (a->depth % 6 != 2)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "model.depth = %lld; this family has 6 n + 2 layers: 8, 14, 20, 32, 44, 56, 110",
@@ -65,7 +65,8 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cv
     (void)snprintf(settings, sizeof settings, "%lld", (long long)args->num_classes);
     if (status == CVR_OK) status = cvr_layer(b, "avgpool", "adaptive_avg_pool2d", "1", x, &x, err);
     if (status == CVR_OK) status = cvr_layer(b, "flatten", "flatten", "", x, &x, err);
-    return status == CVR_OK ? cvr_layer(b, "fc", "linear", settings, x, output, err) : status;
+    if (status == CVR_OK) status = cvr_layer(b, "fc", "linear", settings, x, &x, err);
+    return status == CVR_OK ? io->put(io, "output", CVR_ROLE_RESULT, x, err) : status;
 }
 
 static const cvr_attr_desc depth =

@@ -38,12 +38,12 @@ static cvr_value up(net *n, int64_t i, int64_t norm, cvr_value x, cvr_value skip
     return double_conv(n, net_print("%s.conv", name.s).s, channels, norm, x);
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes, H, W) */
-static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                          cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes, H, W) */
+static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const unet_attrs *a = (const unet_attrs *)args->attrs;
     const net_conv2d last = {args->num_classes, 1, 1, 0, 1, 1};
     net n = {.b = b, .err = err};
+    const cvr_value image = io->input(io, "image");
     cvr_value skips[MOST_DEPTH], x;
     const int64_t *size = net_shape(&n, image), step = (int64_t)1 << a->depth;
     if (size[2] % step != 0 || size[3] % step != 0)
@@ -59,8 +59,7 @@ static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, cvr_
         x = double_conv(&n, net_print("%s.1", name.s).s, a->width << (i + 1), a->batch_norm, x);
     }
     for (int64_t i = a->depth; i-- > 0;) x = up(&n, a->depth - i, a->batch_norm, x, skips[i]);
-    *output = net_conv(&n, x, "outc.conv", &last);
-    return n.status;
+    return net_result(&n, io, net_conv(&n, x, "outc.conv", &last));
 }
 
 static const cvr_attr_desc width = CVR_ATTR_INIT(

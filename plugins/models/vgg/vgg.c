@@ -34,12 +34,12 @@ static cvr_value features(net *n, const vgg_attrs *a, cvr_value x) {
     return x;
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t vgg_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                         cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t vgg_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const vgg_attrs *a = (const vgg_attrs *)args->attrs;
     const net_text dropout = net_print("%.17g", a->dropout);
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
+    const cvr_value image = io->input(io, "image");
     cvr_value x = features(&n, a, image);
     int64_t i = 0;
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "7");
@@ -49,8 +49,7 @@ static int32_t vgg_build(const cvr_builder *b, const cvr_model_args *args, cvr_v
         x = net_layer(&n, x, numbered("classifier", &i).s, "relu", "");
         x = net_layer(&n, x, numbered("classifier", &i).s, "dropout", dropout.s);
     }
-    *output = net_linear(&n, x, numbered("classifier", &i).s, args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, numbered("classifier", &i).s, args->num_classes));
 }
 
 static const cvr_attr_desc width = CVR_ATTR_INIT(

@@ -64,12 +64,12 @@ static int32_t check_size(const vit_attrs *a, const int64_t *shape, cvr_error *e
         (long long)shape[3], (long long)shape[2], (long long)a->patch_size);
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                         cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const vit_attrs *a = (const vit_attrs *)args->attrs;
     const net_conv2d patches = {a->hidden_dim, a->patch_size, a->patch_size, 0, 1, 1};
     net n = {.b = b, .err = err, .linear = {NET_START_XAVIER, 0, 1e-6}};
+    const cvr_value image = io->input(io, "image");
     const int64_t *shape = net_shape(&n, image);
     n.status = check_size(a, shape, err);
     if (n.status != CVR_OK) return n.status;
@@ -88,8 +88,7 @@ static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, cvr_v
     x = net_layer(&n, x, "token", "slice", "1 start=0 end=1");
     x = net_layer(&n, x, "flatten", "flatten", "");
     n.linear = (net_start){NET_START_ZERO, 0, 0};
-    *output = net_linear(&n, x, "heads.head", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "heads.head", args->num_classes));
 }
 
 #define SIZE(name_, default_, max_, doc_)                                                                              \

@@ -49,6 +49,8 @@ typedef struct cvr_image {
     uint64_t struct_size;
     int64_t width, height, channels;
     uint8_t *data;
+    /* For encode, of pictures of 1 channel: 256 colours (R, G, B) that the pixels stand for. NULL: they are grey. */
+    const uint8_t *palette;
 } cvr_image;
 
 /* Gives the memory for something; it belongs to whoever passed the function. NULL when memory is out. */
@@ -173,7 +175,7 @@ typedef struct cvr_profiler {
 
 CVR_STATIC_ASSERT(sizeof(cvr_host) == 48, "cvr_host has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_threadpool) == 32, "cvr_threadpool has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_image) == 40, "cvr_image has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_image) == 48, "cvr_image has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 48, "cvr_image_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
