@@ -29,7 +29,7 @@ static bool is_softened(const pipeline *p, const cvr_field *f) {
 }
 
 static int32_t add_field(layout *l, const pipeline *p, const cvr_field *f, uint32_t dtype, cvr_error *err) {
-    column *c;
+    column *c = NULL;
     CVR_TRY(add_column(l, COLUMN_FIELD, l->n ? f->name : "image", &c, err));
     c->kind = pipeline_kind(p, f->kind);
     c->dtype = dtype ? dtype : f->dtype;
@@ -98,7 +98,7 @@ static int32_t most_rows(const pipeline *p, const char *axis, int64_t *most, cvr
 static int32_t add_count(layout *l, const pipeline *p, column *field, cvr_error *err) {
     const char *axis = field->kind->axis;
     char name[96];
-    column *c;
+    column *c = NULL;
     for (size_t i = l->n_fields; i < l->n && field->count < 0; i++) {
         if (strcmp(l->columns[i].axis, axis) == 0) field->count = (int32_t)i;
     }
@@ -119,7 +119,7 @@ static int32_t add_count(layout *l, const pipeline *p, column *field, cvr_error 
 static int32_t add_params(layout *l, const pipeline *p, cvr_error *err) {
     for (size_t i = p->normalises; i < p->o.n_transforms; i++) {
         const cvr_augment_desc *d = p->o.transforms[i].desc;
-        column *c;
+        column *c = NULL;
         char name[96];
         if (d->n_params == 0) continue;
         (void)snprintf(name, sizeof name, "%.64s_%zu", d->name, i);

@@ -26,6 +26,7 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_optim_kernels,
     &cpu_stochastic_depth_kernels,
     &cpu_attention_kernels,
+    &cpu_image_kernels,
     &cpu_peak_kernels,
     NULL,
 };
