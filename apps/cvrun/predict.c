@@ -17,6 +17,8 @@ typedef struct prediction {
     const char *path;
     int64_t width, height;
     bool quiet;
+    const char *folder;
+    char file[1024];
     float *raw; /* all outputs, one after the other */
     size_t raw_n, raw_row;
     cvr_type raw_type;
@@ -106,8 +108,21 @@ static void on_text(const cvr_prediction_sink *s, const char *text) {
     if (!p->quiet) printf("%s: %s\n", p->path, text);
 }
 
-static void on_raw(void *ctx, const cvr_type *type, const float *output) {
+static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const void *bytes, uint64_t n,
+                       const char **name, cvr_error *err) {
+    prediction *p = s->ctx;
+    const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path, *dot = strrchr(base, '.');
+    char path[2100];
+    (void)snprintf(p->file, sizeof p->file, "%.*s%s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base,
+                   suffix);
+    (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
+    if (name) *name = p->file;
+    return cvr_fs_write(path, bytes, n, err);
+}
+
+static void on_raw(void *ctx, const char *name, const cvr_type *type, const void *output) {
     prediction *p = ctx;
+    if (strcmp(name, "output") != 0 || type->dtype != CVR_F32) return;
     const size_t n = (size_t)cvr_numel(type->rank, type->shape);
     float *more = cvr_calloc(p->raw_n + n, sizeof *more);
     if (!more || (p->raw_n && n != p->raw_row)) {
@@ -191,13 +206,13 @@ static int32_t write_all(cvr_session *s, prediction *p, const char *folder, cvr_
     cvr_text_add(&p->json, "\n]\n");
     int32_t status = write_file(folder, "predictions.json", &p->json, err);
     if (status == CVR_OK) status = write_file(folder, "predictions.csv", &p->csv, err);
-    if (status == CVR_OK && cvr_session_predict_settings(s)->raw && p->raw) status = write_raw(s, p, folder, err);
+    if (status == CVR_OK && predict_section->raw && p->raw) status = write_raw(s, p, folder, err);
     return status;
 }
 
 static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad,
                        cvr_error *err) {
-    const cvr_predict_settings *settings = cvr_session_predict_settings(s);
+    const predict_settings *settings = predict_section;
     file_list files = {0};
     char name[128];
     const char *slash = strrchr(a->path, '/'), *base = slash && slash[1] ? slash + 1 : a->path;
@@ -206,6 +221,7 @@ static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *
     const cvr_predict_options o = {.sink = &p->sink, .begin = on_begin, .raw = settings->raw ? on_raw : NULL, .ctx = p};
     int32_t status = list_files(&files, settings->source, err);
     if (status == CVR_OK) status = make_folder(settings->out, *name ? name : "predict", folder, size, err);
+    p->folder = folder;
     for (size_t i = 0; i < files.n && status == CVR_OK; i++) {
         cvr_error one;
         cvr_error_init(&one);
@@ -238,10 +254,10 @@ static int run_predict(const arguments *a) {
     int status = open_session(&settings, CVR_FOR_PREDICTION, &session);
     if (status != EXIT_OK) return status;
     prediction p = {.quiet = a->json};
-    p.sink = (cvr_prediction_sink){sizeof p.sink, &p, on_json, on_csv, on_text};
+    p.sink = (cvr_prediction_sink){sizeof p.sink, &p, on_json, on_csv, on_text, on_file};
     cvr_error_init(&err);
     cvr_text_add(&p.json, "[");
-    cvr_text_add(&p.csv, "file,width,height,index,name,prob\n");
+    cvr_text_add(&p.csv, "file,width,height,%s\n", cvr_session_task(session)->csv_header);
     if (predict(session, a, &p, folder, sizeof folder, &bad, &err) != CVR_OK)
         status = report_error(&err);
     else if (a->json)

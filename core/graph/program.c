@@ -73,6 +73,16 @@ int32_t cvr_program_slot(const cvr_program *p, const char *name) {
     return -1;
 }
 
+const char *cvr_program_slot_name(const cvr_program *p, int32_t slot) {
+    return p->slot_names[slot];
+}
+
+int32_t cvr_program_input(const cvr_program *p, size_t i) {
+    for (size_t k = 0; k < p->n_slots; k++)
+        if (p->graph->values[p->slots[k]]->kind == VALUE_INPUT && i-- == 0) return (int32_t)k;
+    return -1;
+}
+
 int32_t cvr_program_slot_of(const cvr_program *p, cvr_value v) {
     for (size_t i = p->n_slots; i-- > 0;) {
         if (p->slots[i] == v) return (int32_t)i;
@@ -230,39 +240,52 @@ static int32_t record_preparing(cvr_program *p, size_t n, cvr_error *err) {
     return backend->record(p->device->self, p->prepare_launches, p->n_preparing, p->id, &p->prepare_recording, err);
 }
 
-int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
-    size_t n = 0;
-    int32_t status = CVR_OK;
-    p->arena = arena;
-    p->nodes = cvr_calloc(p->plan.n + 1, sizeof *p->nodes);
-    if (p->staging_bytes) p->staging = cvr_alloc_aligned(p->staging_bytes, ARENA_ALIGN);
-    if (!p->nodes || (p->staging_bytes && !p->staging)) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < p->plan.n && status == CVR_OK; i++) {
-        if (!p->plan.nodes[i].kernel) continue; /* a view */
-        status = bind_node(p, &p->nodes[n], &p->plan.nodes[i], i, err);
-        n++;
-    }
-    if (status == CVR_OK) status = record_preparing(p, n, err);
-    return status == CVR_OK ? record_segments(p, n, err) : status;
-}
-
-void cvr_program_destroy(cvr_program **program) {
-    cvr_program *p = *program;
-    if (!p) return;
-    for (size_t i = 0; i < p->n_segments; i++) {
-        if (p->segments[i].recording) p->device->backend->discard(p->device->self, p->segments[i].recording);
-    }
+/* Forgets recordings and addresses. */
+static void unbind(cvr_program *p) {
+    const cvr_backend_desc *backend = p->device->backend;
+    for (size_t i = 0; i < p->n_segments; i++)
+        if (p->segments[i].recording) backend->discard(p->device->self, p->segments[i].recording);
+    if (p->prepare_recording) backend->discard(p->device->self, p->prepare_recording);
     for (size_t i = 0; p->nodes && i < p->plan.n; i++) {
         if (p->nodes[i].all != p->nodes[i].tensors) cvr_free(p->nodes[i].all);
         cvr_free((void *)(uintptr_t)p->nodes[i].in);
     }
-    if (p->prepare_recording) p->device->backend->discard(p->device->self, p->prepare_recording);
     cvr_free(p->preparing);
     cvr_free((void *)(uintptr_t)p->prepare_launches);
     cvr_free(p->nodes);
     cvr_free((void *)(uintptr_t)p->launches);
     cvr_free(p->segments);
     cvr_free(p->staging);
+    p->preparing = NULL;
+    p->prepare_launches = p->launches = NULL;
+    p->nodes = NULL;
+    p->segments = NULL;
+    p->staging = NULL;
+    p->prepare_recording = NULL;
+    p->n_segments = p->n_preparing = 0;
+    p->prepared_at = 0;
+}
+
+int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
+    size_t n = 0;
+    unbind(p);
+    p->arena = arena;
+    p->nodes = cvr_calloc(p->plan.n + 1, sizeof *p->nodes);
+    if (p->staging_bytes) p->staging = cvr_alloc_aligned(p->staging_bytes, ARENA_ALIGN);
+    if (!p->nodes || (p->staging_bytes && !p->staging)) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < p->plan.n; i++) {
+        if (!p->plan.nodes[i].kernel) continue; /* a view */
+        CVR_TRY(bind_node(p, &p->nodes[n], &p->plan.nodes[i], i, err));
+        n++;
+    }
+    CVR_TRY(record_preparing(p, n, err));
+    return record_segments(p, n, err);
+}
+
+void cvr_program_destroy(cvr_program **program) {
+    cvr_program *p = *program;
+    if (!p) return;
+    unbind(p);
     cvr_free(p->slots);
     cvr_free((void *)(uintptr_t)p->slot_names);
     plan_clear(&p->plan);

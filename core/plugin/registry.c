@@ -6,12 +6,23 @@
 #include <ctype.h>
 #include <cvr/config.h>
 
-typedef enum field_kind { END, TEXT, TEXT_OR_NULL, FUNCTION, ATTRS, TEXTS, WANTS, PAYLOAD, PAYLOAD_OR_NULL } field_kind;
+typedef enum field_kind {
+    END,
+    TEXT,
+    TEXT_OR_NULL,
+    FUNCTION,
+    ATTRS,
+    TEXTS,
+    STAGES,
+    WANTS,
+    PAYLOAD,
+    PAYLOAD_OR_NULL
+} field_kind;
 
 typedef struct desc_field {
     field_kind kind;
     uint32_t offset;
-    uint32_t count_offset; /* of ATTRS, TEXTS and WANTS */
+    uint32_t count_offset; /* of lists: ATTRS, TEXTS, STAGES and WANTS */
 } desc_field;
 
 #define AT(type, field) (uint32_t) offsetof(type, field)
@@ -36,6 +47,7 @@ static const desc_field model_fields[] = {{TEXT, AT(cvr_model_desc, name), 0},
                                           {TEXT_OR_NULL, AT(cvr_model_desc, doc), 0},
                                           {ATTRS, AT(cvr_model_desc, attrs), AT(cvr_model_desc, n_attrs)},
                                           {FUNCTION, AT(cvr_model_desc, build), 0},
+                                          {STAGES, AT(cvr_model_desc, stages), AT(cvr_model_desc, n_stages)},
                                           {END, 0, 0}};
 static const desc_field task_fields[] = {{TEXT, AT(cvr_task_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_task_desc, doc), 0},
@@ -161,8 +173,8 @@ const char *kind_of_word(const char *word, size_t n) {
     return NULL;
 }
 
-static bool is_list(const desc_field *f) {
-    return f->kind == ATTRS || f->kind == TEXTS || f->kind == WANTS;
+static bool is_list(field_kind kind) {
+    return kind == ATTRS || kind == TEXTS || kind == STAGES || kind == WANTS;
 }
 
 /* ---- checking ---- */
@@ -179,10 +191,17 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *ki
     void *pointer;
     uint32_t n = 0;
     memcpy(&pointer, desc + f->offset, sizeof pointer);
-    if (is_list(f)) memcpy(&n, desc + f->count_offset, sizeof n);
+    if (is_list(f->kind)) memcpy(&n, desc + f->count_offset, sizeof n);
     const bool needed = f->kind == TEXT || f->kind == FUNCTION || f->kind == PAYLOAD || n > 0;
     if (needed && !pointer)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: the pointer at byte %u is missing", kind, f->offset);
+    for (uint32_t i = 0; (f->kind == STAGES || f->kind == WANTS) && i < n; i++) {
+        const char *texts[2] = {NULL, NULL}, *item = ((const char *const *)pointer)[i]; /* both begin with two texts */
+        if (item) memcpy(texts, item + offsetof(cvr_stage, name), sizeof texts);
+        if (!texts[0] || !texts[1])
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: element %u of its list at byte %u lacks a text", kind, i,
+                            f->offset);
+    }
     if (f->kind != ATTRS) return CVR_OK;
     const cvr_schema schema = {(const cvr_attr_desc *const *)pointer, n};
     return n == 0 || cvr_schema_size(&schema, err) ? CVR_OK : CVR_ERR_PLUGIN;
@@ -196,45 +215,50 @@ static void *copy_bytes(const void *p, uint64_t n) {
     return copy;
 }
 
-static void free_attr(cvr_attr_desc *a) {
-    if (!a) return;
-    cvr_free((void *)(uintptr_t)a->name);
-    cvr_free((void *)(uintptr_t)a->default_text);
-    cvr_free((void *)(uintptr_t)a->choices);
-    cvr_free((void *)(uintptr_t)a->doc);
-    cvr_free(a);
+/* Elements of a list: structs with texts in them, any of which may be NULL; a TEXTS list has the texts themselves. */
+typedef struct list_item {
+    field_kind kind;
+    uint32_t size, n_texts;
+    uint32_t texts[4];
+} list_item;
+static const list_item list_items[] = {
+    {ATTRS,
+     sizeof(cvr_attr_desc),
+     4,
+     {AT(cvr_attr_desc, name), AT(cvr_attr_desc, default_text), AT(cvr_attr_desc, choices), AT(cvr_attr_desc, doc)}},
+    {STAGES, sizeof(cvr_stage), 2, {AT(cvr_stage, name), AT(cvr_stage, globs)}},
+    {WANTS, sizeof(cvr_want), 3, {AT(cvr_want, field), AT(cvr_want, kind), AT(cvr_want, remedy)}},
+};
+
+static const list_item *item_of(field_kind kind) {
+    const list_item *l = list_items;
+    while (l->kind != kind) l++;
+    return l;
 }
 
-static cvr_attr_desc *copy_attr(const cvr_attr_desc *a) {
-    cvr_attr_desc *copy = copy_bytes(a, sizeof *a);
-    if (!copy) return NULL;
-    copy->name = cvr_strdup(a->name);
-    copy->default_text = a->default_text ? cvr_strdup(a->default_text) : NULL;
-    copy->choices = a->choices ? cvr_strdup(a->choices) : NULL;
-    copy->doc = a->doc ? cvr_strdup(a->doc) : NULL;
-    const bool whole =
-        copy->name && !copy->default_text == !a->default_text && !copy->choices == !a->choices && !copy->doc == !a->doc;
+static void free_item(field_kind kind, char *item) {
+    for (uint32_t i = 0; kind != TEXTS && item && i < item_of(kind)->n_texts; i++) {
+        char *text;
+        memcpy(&text, item + item_of(kind)->texts[i], sizeof text);
+        cvr_free(text);
+    }
+    cvr_free(item);
+}
+
+static void *copy_item(field_kind kind, const void *item) {
+    if (kind == TEXTS) return cvr_strdup(item);
+    const list_item *l = item_of(kind);
+    char *copy = copy_bytes(item, l->size);
+    bool whole = copy != NULL;
+    for (uint32_t i = 0; copy && i < l->n_texts; i++) {
+        const char *text;
+        memcpy(&text, copy + l->texts[i], sizeof text);
+        const char *own = text ? cvr_strdup(text) : NULL;
+        whole = whole && !own == !text;
+        memcpy(copy + l->texts[i], &own, sizeof own);
+    }
     if (whole) return copy;
-    free_attr(copy);
-    return NULL;
-}
-
-static void free_want(cvr_want *w) {
-    if (!w) return;
-    cvr_free((void *)(uintptr_t)w->field);
-    cvr_free((void *)(uintptr_t)w->kind);
-    cvr_free((void *)(uintptr_t)w->remedy);
-    cvr_free(w);
-}
-
-static cvr_want *copy_want(const cvr_want *w) {
-    cvr_want *copy = copy_bytes(w, sizeof *w);
-    if (!copy) return NULL;
-    copy->field = cvr_strdup(w->field);
-    copy->kind = cvr_strdup(w->kind);
-    copy->remedy = w->remedy ? cvr_strdup(w->remedy) : NULL;
-    if (copy->field && copy->kind && !copy->remedy == !w->remedy) return copy;
-    free_want(copy);
+    free_item(kind, copy);
     return NULL;
 }
 
@@ -244,11 +268,7 @@ static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     if (f->kind == TEXT || f->kind == TEXT_OR_NULL) return cvr_strdup(pointer);
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;
-    for (uint32_t i = 0; copy && i < n; i++) {
-        copy[i] = f->kind == ATTRS   ? (void *)copy_attr(from[i])
-                  : f->kind == WANTS ? (void *)copy_want(from[i])
-                                     : (void *)cvr_strdup(from[i]);
-    }
+    for (uint32_t i = 0; copy && i < n; i++) copy[i] = copy_item(f->kind, from[i]);
     return copy;
 }
 
@@ -257,17 +277,10 @@ static void free_field(const desc_field *f, char *desc) {
     uint32_t n = 0;
     memcpy(&pointer, desc + f->offset, sizeof pointer);
     if (!pointer || f->kind == FUNCTION) return;
-    if (is_list(f)) {
+    if (is_list(f->kind)) {
         memcpy(&n, desc + f->count_offset, sizeof n);
         void **list = pointer;
-        for (uint32_t i = 0; i < n; i++) {
-            if (f->kind == ATTRS)
-                free_attr(list[i]);
-            else if (f->kind == WANTS)
-                free_want(list[i]);
-            else
-                cvr_free(list[i]);
-        }
+        for (uint32_t i = 0; i < n; i++) free_item(f->kind, list[i]);
     }
     cvr_free(pointer);
 }
@@ -285,7 +298,7 @@ static bool deepen(const desc_field *fields, char *desc) {
         uint32_t n = 0;
         if (f->kind == FUNCTION) continue;
         memcpy(&pointer, desc + f->offset, sizeof pointer);
-        if (is_list(f)) memcpy(&n, desc + f->count_offset, sizeof n);
+        if (is_list(f->kind)) memcpy(&n, desc + f->count_offset, sizeof n);
         if (!pointer) continue;
         void *copy = copy_field(f, pointer, n);
         good = good && copy;

@@ -65,8 +65,9 @@ static void make_header(const cvr_session *s, const train_state *state, cvr_text
         else
             cvr_text_add(t, "%s %lld\n", state_fields[i].key, (long long)*(const int64_t *)(const void *)field);
     }
-    for (size_t i = 0; i < cvr_store_count(s->store); i++) {
-        const cvr_store_entry *e = cvr_store_get(s->store, i);
+    for (size_t i = 0; i < cvr_store_count(s->net.store); i++) {
+        const cvr_store_entry *e = cvr_store_get(s->net.store, i);
+        if (!cvr_store_in_checkpoint(e)) continue;
         cvr_text_add(t, "tensor %s %llu %s\n", cvr_dtype_name(e->type.dtype), (unsigned long long)e->bytes, e->name);
     }
 }
@@ -76,8 +77,8 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
     cvr_text header = {0};
     uint64_t hash = 0xcbf29ce484222325ull, largest = 8;
     char *path = cvr_fs_join(folder, "weights/last.state");
-    for (size_t i = 0; i < cvr_store_count(s->store); i++) {
-        const uint64_t bytes = cvr_store_get(s->store, i)->bytes;
+    for (size_t i = 0; i < cvr_store_count(s->net.store); i++) {
+        const uint64_t bytes = cvr_store_get(s->net.store, i)->bytes;
         largest = bytes > largest ? bytes : largest;
     }
     void *host = cvr_calloc(padded(largest), 1); /* zeroed: the padding is written too */
@@ -90,11 +91,11 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
     if (status == CVR_OK) status = put(&w, &hash, STATE_MAGIC, 8, err);
     if (status == CVR_OK) status = put(&w, &hash, &length, 8, err);
     if (status == CVR_OK) status = put(&w, &hash, header.s, length, err);
-    for (size_t i = 0; i < cvr_store_count(s->store) && status == CVR_OK; i++) {
-        memset((char *)host + cvr_store_get(s->store, i)->bytes, 0,
-               padded(cvr_store_get(s->store, i)->bytes) - cvr_store_get(s->store, i)->bytes);
-        status = cvr_store_read(s->store, i, host, err);
-        if (status == CVR_OK) status = put(&w, &hash, host, padded(cvr_store_get(s->store, i)->bytes), err);
+    for (size_t i = 0; i < cvr_store_count(s->net.store) && status == CVR_OK; i++) {
+        memset((char *)host + cvr_store_get(s->net.store, i)->bytes, 0,
+               padded(cvr_store_get(s->net.store, i)->bytes) - cvr_store_get(s->net.store, i)->bytes);
+        status = cvr_store_read(s->net.store, i, host, err);
+        if (status == CVR_OK) status = put(&w, &hash, host, padded(cvr_store_get(s->net.store, i)->bytes), err);
     }
     if (status == CVR_OK) status = cvr_writer_put(&w, &hash, 8, err);
     if (status == CVR_OK)
@@ -169,8 +170,8 @@ static int32_t read_tensor(cvr_session *s, const state_file *f, const char *line
     int used = 0;
     if (sscanf(line, "tensor %7s %llu %n", dtype, &bytes, &used) != 2 || !used)
         return bad_state(path, "has a header that cannot be read", err);
-    const int64_t i = cvr_store_find(s->store, line + used);
-    const cvr_store_entry *e = i < 0 ? NULL : cvr_store_get(s->store, (size_t)i);
+    const int64_t i = cvr_store_find(s->net.store, line + used);
+    const cvr_store_entry *e = i < 0 ? NULL : cvr_store_get(s->net.store, (size_t)i);
     if (!e || e->bytes != bytes || strcmp(dtype, cvr_dtype_name(e->type.dtype)) != 0) {
         (void)snprintf(why, sizeof why,
                        "has the tensor %.900s, which this network does not have so; the recipe was changed since",
@@ -178,7 +179,7 @@ static int32_t read_tensor(cvr_session *s, const state_file *f, const char *line
         return bad_state(path, why, err);
     }
     if (bytes > f->map.n || padded(bytes) > f->map.n - 8 - *at) return bad_state(path, "is cut short", err);
-    const int32_t status = cvr_store_write(s->store, (size_t)i, f->map.bytes + *at, err);
+    const int32_t status = cvr_store_write(s->net.store, (size_t)i, f->map.bytes + *at, err);
     *at += padded(bytes);
     ++*count;
     return status;
@@ -200,7 +201,7 @@ static int32_t read_state(cvr_session *s, const char *path, train_state *state, 
             status = read_tensor(s, &f, line, &at, &count, path, err);
         }
     }
-    if (status == CVR_OK && s && count != cvr_store_count(s->store))
+    if (status == CVR_OK && s && count != cvr_store_count(s->net.store))
         status = bad_state(path, "lacks tensors of this network; the recipe was changed since", err);
     cvr_free(header);
     cvr_fs_unmap(&f.map);

@@ -18,16 +18,16 @@ static void problem(loading *l, const char *what, const char *name) {
 static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     loading *l = ctx;
     char why[400], have[160], want[160];
-    const int64_t i = cvr_store_find(l->s->store, w->name);
-    if (i < 0 || cvr_store_get(l->s->store, (size_t)i)->kind == CVR_STORE_SLOT) {
+    const int64_t i = cvr_store_find(l->s->net.store, w->name);
+    if (i < 0 || !cvr_store_in_weights(cvr_store_get(l->s->net.store, (size_t)i))) {
         problem(l, "unexpected:", w->name);
         return CVR_OK;
     }
-    const cvr_store_entry *e = cvr_store_get(l->s->store, (size_t)i);
+    const cvr_store_entry *e = cvr_store_get(l->s->net.store, (size_t)i);
     l->found[i] = true;
     if (w->dtype == e->type.dtype && w->rank == e->type.rank &&
         memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0) {
-        return cvr_store_write(l->s->store, (size_t)i, w->data, err);
+        return cvr_store_write(l->s->net.store, (size_t)i, w->data, err);
     }
     size_t n = (size_t)snprintf(have, sizeof have, "(");
     for (uint32_t k = 0; k < w->rank && n < sizeof have; k++)
@@ -57,7 +57,7 @@ static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m) {
 
 int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err) {
     cvr_mapping map;
-    loading l = {.s = s, .found = cvr_calloc(cvr_store_count(s->store) + 1, sizeof *l.found)};
+    loading l = {.s = s, .found = cvr_calloc(cvr_store_count(s->net.store) + 1, sizeof *l.found)};
     if (!l.found) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     int32_t status = cvr_fs_map(path, &map, err);
     if (status == CVR_OK) {
@@ -66,9 +66,9 @@ int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *er
                         : cvr_fail(err, CVR_ERR_FORMAT,
                                    "is no file of weights that any plugin knows (safetensors); give another file");
     }
-    for (size_t i = 0; status == CVR_OK && i < cvr_store_count(s->store); i++) {
-        const cvr_store_entry *e = cvr_store_get(s->store, i);
-        if (!l.found[i] && e->kind != CVR_STORE_SLOT) problem(&l, "missing:", e->name);
+    for (size_t i = 0; status == CVR_OK && i < cvr_store_count(s->net.store); i++) {
+        const cvr_store_entry *e = cvr_store_get(s->net.store, i);
+        if (!l.found[i] && cvr_store_in_weights(e)) problem(&l, "missing:", e->name);
     }
     if (status == CVR_OK && l.n_problems) {
         status = cvr_fail(err, CVR_ERR_FORMAT,
@@ -94,15 +94,15 @@ typedef struct saving {
 
 static int32_t gather(cvr_session *s, saving *to, cvr_error *err) {
     uint64_t bytes = 0, at = 0;
-    const size_t count = cvr_store_count(s->store);
-    for (size_t i = 0; i < count; i++) bytes += (cvr_store_get(s->store, i)->bytes + 7) / 8 * 8;
+    const size_t count = cvr_store_count(s->net.store);
+    for (size_t i = 0; i < count; i++) bytes += (cvr_store_get(s->net.store, i)->bytes + 7) / 8 * 8;
     to->weights = cvr_calloc(count + 1, sizeof *to->weights);
     to->pointers = cvr_calloc(count + 1, sizeof *to->pointers);
     to->data = cvr_alloc_aligned(bytes + 8, 64);
     if (!to->weights || !to->pointers || !to->data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
-        const cvr_store_entry *e = cvr_store_get(s->store, i);
-        if (e->kind == CVR_STORE_SLOT) continue;
+        const cvr_store_entry *e = cvr_store_get(s->net.store, i);
+        if (!cvr_store_in_weights(e)) continue;
         cvr_weight *w = &to->weights[to->n];
         *w = (cvr_weight){.struct_size = sizeof *w,
                           .name = e->name,
@@ -111,7 +111,7 @@ static int32_t gather(cvr_session *s, saving *to, cvr_error *err) {
                           .data = to->data + at,
                           .bytes = e->bytes};
         for (uint32_t k = 0; k < e->type.rank; k++) w->shape[k] = e->type.shape[k];
-        const int32_t status = cvr_store_read(s->store, i, to->data + at, err);
+        const int32_t status = cvr_store_read(s->net.store, i, to->data + at, err);
         if (status != CVR_OK) return status;
         to->pointers[to->n++] = w;
         at += (e->bytes + 7) / 8 * 8;

@@ -58,6 +58,15 @@ typedef struct cvr_model_args {
     int64_t in_channels;
 } cvr_model_args;
 
+/* A part of the network, for those who freeze it, train it slower or leave it out of a file: "backbone.layer4", "head".
+ */
+typedef struct cvr_stage {
+    uint64_t struct_size;
+    const char
+        *name; /* of the last layers, whose shape the number of classes decides, "head"; of others "backbone.*" */
+    const char *globs; /* of the parameters' names, with * and ?: "layer4.*,bn4.*" */
+} cvr_stage;
+
 typedef struct cvr_model_desc {
     uint64_t struct_size;
     const char *name;
@@ -69,6 +78,9 @@ typedef struct cvr_model_desc {
     /* Reads io's inputs and puts at least one result. A model that has losses of its own, as detectors have, reads the
      * targets in training and puts the losses. Classification: the result is logits (N, num_classes). */
     int32_t (*build)(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err);
+    uint32_t n_stages;
+    uint32_t reserved2;
+    const cvr_stage *const *stages; /* the first that fits a parameter's name is its stage */
 } cvr_model_desc;
 
 #ifdef __cplusplus
@@ -79,6 +91,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_layer_desc) == 56, "cvr_layer_desc has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_io_output) == 24, "cvr_io_output has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_io) == 40, "cvr_io has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_args) == 32, "cvr_model_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 48, "cvr_model_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_stage) == 24, "cvr_stage has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 64, "cvr_model_desc has padding");
 
 #endif

@@ -19,6 +19,7 @@ typedef struct cvr_update_args {
     cvr_value lr;   /* f32 scalar */
     cvr_value step; /* i64 scalar, 0 at the first */
     double weight_decay;
+    double lr_factor; /* of this parameter: what lr is multiplied with, 1 where nothing else is asked for */
 } cvr_update_args;
 
 typedef struct cvr_optimizer_desc {
@@ -58,7 +59,7 @@ typedef struct cvr_scheduler_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_update_args) == 40, "cvr_update_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_update_args) == 48, "cvr_update_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_optimizer_desc) == 64, "cvr_optimizer_desc has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_sched_args) == 48, "cvr_sched_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_scheduler_desc) == 48, "cvr_scheduler_desc has padding");

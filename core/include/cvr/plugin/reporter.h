@@ -50,6 +50,9 @@ typedef struct cvr_step_event {
     uint32_t reserved;
     const char *const *loss_names;
     const double *losses;
+    int64_t samples;
+    double seconds; /* that the step took, now that it is done; of these it waited for its batch: */
+    double data_seconds;
 } cvr_step_event;
 
 /* Metrics are fractions; names as in summary.json, "train_loss" first. */
@@ -119,7 +122,7 @@ typedef struct cvr_reporter_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 168, "cvr_run_info has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 80, "cvr_step_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 104, "cvr_step_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 112, "cvr_epoch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 32, "cvr_batch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 112, "cvr_end_event has padding");

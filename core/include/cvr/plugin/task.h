@@ -16,6 +16,15 @@ typedef void (*cvr_metric_fn)(void *ctx, const char *name, double value);
 /* A metric of one class; `name` is the column of per_class.csv. A value that does not exist for the class is NaN. */
 typedef void (*cvr_class_metric_fn)(void *ctx, int64_t klass, const char *name, double value);
 
+/* The output of this name and role, or NULL. */
+static inline const cvr_io_output *cvr_io_find(const cvr_io *io, const char *name, uint32_t role) {
+    const cvr_io_output *o;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
+        if (o->role == role && strcmp(o->name, name) == 0) return o;
+    }
+    return NULL;
+}
+
 /* A field of the samples that the task wants in its batches. The batch has it under the same name, stacked. */
 typedef struct cvr_want {
     uint64_t struct_size;
@@ -67,6 +76,28 @@ typedef struct cvr_pipeline {
     int32_t (*add)(const struct cvr_pipeline *p, const char *transform, const char *settings, cvr_error *err);
 } cvr_pipeline;
 
+/* Most tasks' normalisation: (x / 255 - mean) / std. */
+static inline int32_t cvr_pipeline_normalise(const cvr_pipeline *p, cvr_error *err) {
+    char text[256];
+    (void)snprintf(text, sizeof text, "mean=%.17g,%.17g,%.17g,%.17g std=%.17g,%.17g,%.17g,%.17g", p->mean[0],
+                   p->mean[1], p->mean[2], p->mean[3], p->std[0], p->std[1], p->std[2], p->std[3]);
+    return p->add(p, "normalize", text, err);
+}
+
+/* Most tasks' pictures: the shorter side to resize_size, the middle crop_size of it, normalised. */
+static inline int32_t cvr_pipeline_usual(const cvr_pipeline *p, cvr_error *err) {
+    char text[128];
+    if (p->resize_size > 0) {
+        (void)snprintf(text, sizeof text, "%lld interpolation=%.64s", (long long)p->resize_size, p->interpolation);
+        CVR_TRY(p->add(p, "resize", text, err));
+    }
+    if (p->crop_size > 0) {
+        (void)snprintf(text, sizeof text, "%lld", (long long)p->crop_size);
+        CVR_TRY(p->add(p, "center_crop", text, err));
+    }
+    return cvr_pipeline_normalise(p, err);
+}
+
 typedef struct cvr_task_desc {
     uint64_t struct_size;
     const char *name;
@@ -80,8 +111,9 @@ typedef struct cvr_task_desc {
     int32_t (*pipeline)(const cvr_task_info *info, const cvr_pipeline *p, cvr_error *err);
     /*
      * Looks at the network's results (io->output with CVR_ROLE_RESULT), refuses what it cannot use, and adds a loss
-     * (rank 0, f32, the mean over the batch) for each that has none, by io->put with CVR_ROLE_LOSS. What is trained is
-     * the sum of all losses. Not called where there are no targets. `b->training` tells training from evaluation.
+     * (rank 0, f32, the mean over the batch) for each that has none, by io->put with CVR_ROLE_LOSS: the loss of a
+     * result has its name. What is trained is the sum of all losses. Not called where there are no targets.
+     * `b->training` tells training from evaluation.
      */
     int32_t (*losses)(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err);
     const char *best_metric; /* whose best epoch is kept in best.safetensors: "top1" */

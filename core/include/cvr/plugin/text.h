@@ -12,56 +12,69 @@
 extern "C" {
 #endif
 
-/* Bytes (1 to 4) of the UTF-8 character (RFC 3629) that begins a NUL-terminated text; 0 where none begins, and at its
- * end. */
-static inline uint32_t cvr_utf8_length(const char *text) {
-    const unsigned char *const s = (const unsigned char *)text;
-    const uint32_t n = s[0] == 0     ? 0
-                       : s[0] < 0x80 ? 1
-                       : s[0] < 0xc2 ? 0
-                       : s[0] < 0xe0 ? 2
-                       : s[0] < 0xf0 ? 3
-                       : s[0] < 0xf5 ? 4
-                                     : 0;
-    if (n >= 2) {
-        /* Neither overlong forms, nor surrogates, nor numbers past U+10FFFF. */
-        const unsigned lowest = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-        const unsigned highest = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-        if (s[1] < lowest || s[1] > highest) return 0;
-    }
-    for (uint32_t i = 2; i < n; i++) {
+/* Bytes (1 to 4) of the UTF-8 character (RFC 3629) that begins the `n` bytes at `text`; 0 where none does. A text that
+ * ends with a NUL may be said to have 4 bytes. */
+static inline uint64_t cvr_utf8_length(const void *text, uint64_t n) {
+    const uint8_t *const s = (const uint8_t *)text;
+    const uint8_t lead = n ? s[0] : 0x80;
+    if (lead < 0x80) return 1;
+    const uint64_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    if (length == 0 || length > n) return 0;
+    for (uint64_t i = 1; i < length; i++) {
         if ((s[i] & 0xc0) != 0x80) return 0;
+    }
+    /* Overlong forms, surrogates, and what lies past U+10FFFF. */
+    const int32_t bad = (lead == 0xe0 && s[1] < 0xa0) || (lead == 0xed && s[1] > 0x9f) ||
+                        (lead == 0xf0 && s[1] < 0x90) || (lead == 0xf4 && s[1] > 0x8f);
+    return bad ? 0 : length;
+}
+
+/* The character at *text as a JSON string has it, at most 6 bytes, and their number; moves *text on. */
+static inline uint64_t cvr_json_char(char out[8], const char **text) {
+    const char c = **text;
+    uint64_t n = cvr_utf8_length(*text, 4);
+    if (n == 0) {
+        memcpy(out, "\\ufffd", n = 6);
+        ++*text;
+    } else if (c == '"' || c == '\\') {
+        out[0] = '\\';
+        out[1] = c;
+        n = 2;
+        ++*text;
+    } else if ((uint8_t)c < 0x20) {
+        n = (uint64_t)snprintf(out, 8, "\\u%04x", (unsigned)(uint8_t)c);
+        ++*text;
+    } else {
+        memcpy(out, *text, n);
+        *text += n;
     }
     return n;
 }
 
-/*
- * A JSON string, quotes included, NUL-terminated; bytes that are not UTF-8 become U+FFFD. A text that does not fit is
- * cut at a character. Returns its length. `size` is at least 3.
- */
+/* A JSON string (RFC 8259), quotes included; bytes that are not UTF-8 become U+FFFD. What does not fit into `size` >= 3
+ * bytes is cut off after a character. Returns its length. */
 static inline uint64_t cvr_json_string(char *out, uint64_t size, const char *text) {
     uint64_t n = 0;
+    char piece[8];
     out[n++] = '"';
     while (*text) {
-        char piece[8];
-        uint32_t length = cvr_utf8_length(text), from = length ? length : 1;
-        if (length == 0) {
-            memcpy(piece, "\xef\xbf\xbd", 3);
-            length = 3;
-        } else if (*text == '"' || *text == '\\') {
-            piece[0] = '\\';
-            piece[1] = *text;
-            length = 2;
-        } else if ((unsigned char)*text < 0x20) {
-            (void)snprintf(piece, sizeof piece, "\\u%04x", (unsigned)*text);
-            length = 6;
-        } else {
-            memcpy(piece, text, length);
-        }
-        if (n + length + 2 > size) break;
-        memcpy(out + n, piece, length);
-        n += length;
-        text += from;
+        const uint64_t more = cvr_json_char(piece, &text);
+        if (n + more + 2 > size) break;
+        memcpy(out + n, piece, more);
+        n += more;
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+    return n;
+}
+
+/* A CSV cell (RFC 4180) in quotes; the same otherwise. */
+static inline uint64_t cvr_csv_string(char *out, uint64_t size, const char *text) {
+    uint64_t n = 0;
+    out[n++] = '"';
+    for (; *text && n + 4 <= size; text++) {
+        if (*text == '"') out[n++] = '"';
+        out[n++] = *text;
     }
     out[n++] = '"';
     out[n] = '\0';

@@ -1,7 +1,8 @@
 /*
  * Attributes of the update ops, version 1 (plugin "optimizers"). All tensors are f32 and have the parameter's shape and
  * memory order, but for lr () f32 and step () i64 (0 at the first). No outputs: param and the state after `step` change
- * in place. Semantics: torch.optim, in its order of operations. g starts as grad.
+ * in place. Semantics: torch.optim, in its order of operations. g starts as grad; lr is the input times lr_factor, an
+ * attribute that every update op has second.
  *
  * sgd_update      param, grad, lr, step, [momentum_buffer]; cvr_sgd_update_attrs
  *     g += weight_decay * param
@@ -33,6 +34,7 @@ extern "C" {
 
 typedef struct cvr_sgd_update_attrs {
     double weight_decay;
+    double lr_factor;
     double momentum;
     double dampening;
     int64_t nesterov; /* 0 or 1 */
@@ -40,6 +42,7 @@ typedef struct cvr_sgd_update_attrs {
 
 typedef struct cvr_adam_update_attrs {
     double weight_decay;
+    double lr_factor;
     double betas[2];
     double eps;
     int64_t decoupled; /* 0 or 1 */
@@ -47,6 +50,7 @@ typedef struct cvr_adam_update_attrs {
 
 typedef struct cvr_rmsprop_update_attrs {
     double weight_decay;
+    double lr_factor;
     double alpha;
     double eps;
     double momentum;
@@ -56,8 +60,8 @@ typedef struct cvr_rmsprop_update_attrs {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_sgd_update_attrs) == 32, "cvr_sgd_update_attrs has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_adam_update_attrs) == 40, "cvr_adam_update_attrs has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_rmsprop_update_attrs) == 32, "cvr_rmsprop_update_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_sgd_update_attrs) == 40, "cvr_sgd_update_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_adam_update_attrs) == 48, "cvr_adam_update_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_rmsprop_update_attrs) == 40, "cvr_rmsprop_update_attrs has padding");
 
 #endif
