@@ -8,13 +8,15 @@ format = scenes
 train_size = 60
 val_size = 10
 objects = 0,5
+[net]
+fc = linear num_classes
 INI
 
 # labels: a folder a class, which data.format=folder reads back with the same pixels under the same classes
-printf '[data]\nformat = fake\nsize = 40\nclasses = 3\nimg_size = 9\nnames = one/two,.b,c\n' >fake.ini
+printf '[data]\nformat = fake\nsize = 40\nclasses = 3\nimg_size = 9\nnames = one/two,.b,c\n[net]\nfc = linear num_classes\n' >fake.ini
 expect 0 "" "$CVRUN" pack fake.ini out=first
 grep -q "^first: 80 pictures as folder" out.txt || fail "it does not say what it wrote"
-printf '[data]\nformat = folder\nroot = first\n' >folder.ini
+printf '[data]\nformat = folder\nroot = first\n[net]\nfc = linear num_classes\n' >folder.ini
 expect 0 "" "$CVRUN" pack folder.ini out=second
 pixels() { (cd "$1" && find . -name '*.png' -exec sha256sum {} + | sed 's,[0-9]*\.png$,,' | sort); }
 [ "$(pixels first | wc -l)" -eq 80 ] || fail "80 pictures were to be written"

@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import COCOeval
 from torchvision.datasets import CocoDetection, ImageFolder
 
-RECIPE = "[run]\nname = packed\n[data]\nformat = scenes\ntrain_size = 60\nval_size = 30\nobjects = 0,8\n"
+RECIPE = "[run]\nname = packed\n[data]\nformat = scenes\ntrain_size = 60\nval_size = 30\nobjects = 0,8\n[net]\nfc = linear num_classes\n"
 SIZES = {"train": 60, "val": 30}
 
 
