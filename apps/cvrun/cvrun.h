@@ -33,7 +33,7 @@ typedef struct command {
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
-    bench_command, plugins_command;
+    bench_command, pack_command, plugins_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 

@@ -2,10 +2,7 @@
  * The data set "idx": MNIST and what has its layout (http://yann.lecun.com/exdb/mnist), plain or gzip. The decompressed
  * bytes stay in memory.
  */
-#include "../dataset_file.h"
-
-#define MAGIC_IMAGES 0x00000803u /* u8, 3 dimensions */
-#define MAGIC_LABELS 0x00000801u /* u8, 1 dimension */
+#include "../idx_file.h"
 
 typedef struct idx_attrs {
     const char *train_images, *train_labels, *val_images, *val_labels;
@@ -21,70 +18,6 @@ typedef struct idx {
     char images_path[4096], labels_path[4096];
     char names[256][4];
 } idx;
-
-static uint32_t big_u32(const uint8_t *p) {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* What an IDX file declares. */
-typedef struct idx_header {
-    uint32_t magic;
-    uint32_t rank;
-    int64_t shape[3];
-} idx_header;
-
-/* Reads the header and makes sure that the file could hold what it declares, before anything is allocated. */
-static int32_t read_header(dataset_file *f, idx_header *h, cvr_error *err) {
-    uint8_t raw[16];
-    uint64_t got = 0, total = 1;
-    const uint64_t size = 4 + 4 * (uint64_t)h->rank;
-    int32_t status = dataset_file_read(f, raw, size, &got, err);
-    if (status != CVR_OK) return status;
-    if (got < size) return dataset_file_fail(f, err, "too short for an IDX file; download it again");
-    if (big_u32(raw) != h->magic) {
-        char what[160];
-        (void)snprintf(what, sizeof what,
-                       "not an IDX file of %s: it begins with 0x%08x, 0x%08x is expected; check the path",
-                       h->rank == 3 ? "pictures" : "labels", (unsigned)big_u32(raw), (unsigned)h->magic);
-        return dataset_file_fail(f, err, what);
-    }
-    for (uint32_t i = 0; i < h->rank; i++) {
-        h->shape[i] = big_u32(raw + 4 + 4 * i);
-        if (h->shape[i] == 0) return dataset_file_fail(f, err, "it declares that it is empty; download it again");
-        /* Three numbers of 32 bits overflow 64: divide. */
-        if ((uint64_t)h->shape[i] > dataset_file_limit(f) / total) {
-            return dataset_file_fail(f, err, "it declares more than it could hold; download it again");
-        }
-        total *= (uint64_t)h->shape[i];
-    }
-    return CVR_OK;
-}
-
-/* The whole of one IDX file; `h` says what is expected and gets the shape. */
-static int32_t read_idx(const cvr_host *host, const char *path, idx_header *h, uint8_t **out, cvr_error *err) {
-    dataset_file *f = NULL;
-    uint64_t got = 0, rest = 0, total = 1;
-    uint8_t extra;
-    int32_t status = dataset_file_open(host, path, &f, err);
-    if (status == CVR_OK) status = read_header(f, h, err);
-    for (uint32_t i = 0; i < h->rank && status == CVR_OK; i++) total *= (uint64_t)h->shape[i];
-    if (status == CVR_OK) {
-        *out = host->alloc(host, total, 64);
-        if (!*out)
-            status =
-                cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the %llu bytes of %s", (unsigned long long)total, path);
-    }
-    if (status == CVR_OK) status = dataset_file_read(f, *out, total, &got, err);
-    if (status == CVR_OK) status = dataset_file_read(f, &extra, 1, &rest, err);
-    if (status == CVR_OK && got < total) {
-        status = dataset_file_fail(f, err, "it ends before what it declares; download it again");
-    }
-    if (status == CVR_OK && rest > 0) {
-        status = dataset_file_fail(f, err, "it goes on after what it declares; download it again");
-    }
-    dataset_file_close(f);
-    return status;
-}
 
 /* The path of one of the four files: the recipe's own, else the usual name in data.root. */
 static int32_t locate(const cvr_dataset_args *args, const char *given, const char *usual, char *buf, uint64_t size,
@@ -102,27 +35,21 @@ static int32_t locate(const cvr_dataset_args *args, const char *given, const cha
     return cvr_fail_at(err, args->root, 0, CVR_ERR_IO);
 }
 
-static int64_t highest(const uint8_t *labels, int64_t n) {
-    int64_t top = 0;
-    for (int64_t i = 0; i < n; i++) top = labels[i] > top ? labels[i] : top;
-    return top;
-}
-
 /* Classes are counted over both splits, so that training and validation agree. The other split may be absent. */
 static int32_t count_classes(idx *d, const cvr_dataset_args *args, cvr_error *err) {
     const idx_attrs *const a = args->attrs;
     const int32_t train = args->split == CVR_SPLIT_TRAIN;
-    int64_t top = highest(d->labels, d->n);
+    int64_t top = idx_file_highest(d->labels, d->n);
     char path[4096];
-    idx_header h = {MAGIC_LABELS, 1, {0, 0, 0}};
+    idx_header h = {IDX_MAGIC_LABELS, 1, {0, 0, 0}};
     uint8_t *labels = NULL;
     d->classes = a->classes;
     if (a->classes > 0) return CVR_OK;
     const char *const given = train ? a->val_labels : a->train_labels;
     if (locate(args, given, train ? "t10k-labels-idx1-ubyte" : "train-labels-idx1-ubyte", path, sizeof path, NULL) ==
         CVR_OK) {
-        const int32_t status = read_idx(args->host, path, &h, &labels, err);
-        if (status == CVR_OK && highest(labels, h.shape[0]) > top) top = highest(labels, h.shape[0]);
+        const int32_t status = idx_file_read(args->host, path, &h, &labels, err);
+        if (status == CVR_OK && idx_file_highest(labels, h.shape[0]) > top) top = idx_file_highest(labels, h.shape[0]);
         if (labels) args->host->free(args->host, labels);
         if (status != CVR_OK) return status;
     }
@@ -145,7 +72,7 @@ static int32_t check_labels(const idx *d, cvr_error *err) {
 static int32_t read_files(idx *d, const cvr_dataset_args *args, cvr_error *err) {
     const idx_attrs *const a = args->attrs;
     const int32_t train = args->split == CVR_SPLIT_TRAIN;
-    idx_header images = {MAGIC_IMAGES, 3, {0, 0, 0}}, labels = {MAGIC_LABELS, 1, {0, 0, 0}};
+    idx_header images = {IDX_MAGIC_IMAGES, 3, {0, 0, 0}}, labels = {IDX_MAGIC_LABELS, 1, {0, 0, 0}};
     int32_t status = locate(args, train ? a->train_images : a->val_images,
                             train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte", d->images_path,
                             sizeof d->images_path, err);
@@ -154,8 +81,8 @@ static int32_t read_files(idx *d, const cvr_dataset_args *args, cvr_error *err) 
                         train ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte", d->labels_path,
                         sizeof d->labels_path, err);
     }
-    if (status == CVR_OK) status = read_idx(args->host, d->images_path, &images, &d->images, err);
-    if (status == CVR_OK) status = read_idx(args->host, d->labels_path, &labels, &d->labels, err);
+    if (status == CVR_OK) status = idx_file_read(args->host, d->images_path, &images, &d->images, err);
+    if (status == CVR_OK) status = idx_file_read(args->host, d->labels_path, &labels, &d->labels, err);
     if (status != CVR_OK) return status;
     if (images.shape[0] != labels.shape[0]) {
         char what[160];
