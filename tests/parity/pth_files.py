@@ -115,7 +115,7 @@ views = collections.OrderedDict(
     expanded=base[3:4].expand(2, 5), scalar=base[7], permuted=base.view(2, 3, 4).permute(2, 0, 1))
 both("views", views, views)
 
-net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 2), torch.nn.BatchNorm2d(2))
+net = torch.nn.Sequential(collections.OrderedDict(conv=torch.nn.Conv2d(3, 2, 2), bn=torch.nn.BatchNorm2d(2)))
 both("network", net.state_dict(), net.state_dict())
 both("parameters", dict(net.named_parameters()), dict(net.named_parameters()))
 

@@ -46,7 +46,7 @@ static void check_type(const char *file, const cvr_weight *w) {
                  {"i8", "I8", CVR_I8},
                  {"u8", "U8", CVR_U8},
                  {"bool", "BOOL", CVR_FILE_BOOL},
-                 {"1.num_batches_tracked", "I64", CVR_I64},
+                 {"bn.num_batches_tracked", "I64", CVR_I64},
                  {NULL, "F32", CVR_F32}};
     size_t i = 0;
     while (known[i].name && strcmp(known[i].name, w->name) != 0) i++;
