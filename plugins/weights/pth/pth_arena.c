@@ -4,7 +4,7 @@
 #include "pth.h"
 
 /* A byte of a pickle makes at most a few values of 16 bytes; honest files stay far below this. */
-#define BYTES_PER_FILE_BYTE 64u
+#define BYTES_PER_FILE_BYTE 32u
 #define LEAST_LIMIT (1ull << 20)
 #define LARGEST_LIMIT (1ull << 32)
 #define LEAST_CHUNK (16u << 10)
