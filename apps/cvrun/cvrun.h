@@ -14,6 +14,7 @@
 /* The words after the subcommand. */
 typedef struct arguments {
     const char *path;          /* the first word that is neither an option nor a setting */
+    const char *output;        /* the second such word, for commands that need one */
     const char *settings[128]; /* key=value */
     size_t n_settings;
     const char *resume;      /* --resume RUN_DIR */
@@ -30,10 +31,11 @@ typedef struct command {
     const char *help; /* the rest of its help page */
     int (*run)(const arguments *a);
     bool needs_path;
+    bool needs_output; /* a second path */
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
-    bench_command, pack_command, plugins_command;
+    bench_command, pack_command, plugins_command, convert_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 

@@ -6,7 +6,8 @@
 double program_start;
 
 const command *const commands[] = {&train_command, &val_command,   &predict_command, &info_command,   &cfg_command,
-                                   &check_command, &bench_command, &pack_command,    &plugins_command};
+                                    &check_command, &bench_command, &pack_command,    &plugins_command,
+                                    &convert_command};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 static void print_log(void *ctx, uint32_t level, const char *text) {
@@ -133,13 +134,15 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
             a->settings[a->n_settings++] = words[i];
         } else if (!a->path) {
             a->path = words[i];
+        } else if (!a->output && c->needs_output) {
+            a->output = words[i];
         } else {
             fprintf(stderr, "cvrun: error: `%s` is one word too many; settings are written key=value\n", words[i]);
             return EXIT_USAGE;
         }
     }
     if (a->resume && !a->path) a->path = a->resume;
-    if (!a->path && c->needs_path) {
+    if ((!a->path && c->needs_path) || (!a->output && c->needs_output)) {
         fprintf(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s\n", c->name, c->name, c->usage);
         return EXIT_USAGE;
     }

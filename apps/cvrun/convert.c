@@ -1,0 +1,163 @@
+/* cvrun convert: a file of weights into another format. */
+#include "cvrun.h"
+#include <ctype.h>
+
+/* The tensors of a file, held until all of them are written. */
+typedef struct tensor_list {
+    cvr_weight *weights;
+    size_t n, capacity;
+    uint64_t bytes;
+} tensor_list;
+
+static void free_list(tensor_list *l) {
+    for (size_t i = 0; i < l->n; i++) {
+        cvr_free((void *)(uintptr_t)l->weights[i].name);
+        cvr_free((void *)(uintptr_t)l->weights[i].data);
+    }
+    cvr_free(l->weights);
+}
+
+/* cvr_weight_fn: what the plugin lends is copied. */
+static int32_t keep(void *ctx, const cvr_weight *w, cvr_error *err) {
+    tensor_list *l = ctx;
+    const size_t n_name = strlen(w->name) + 1;
+    if (w->dtype == 0)
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "tensor `%.160s` is %s, a type that cvrun has not; leave it out",
+                        w->name, w->source_dtype ? w->source_dtype : "of no known type");
+    cvr_weight *more = cvr_grow(l->weights, l->n, &l->capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    l->weights = more;
+    char *name = cvr_calloc(n_name, 1), *data = cvr_alloc_aligned(w->bytes + 1, 64);
+    more[l->n] = *w;
+    more[l->n].name = name;
+    more[l->n].data = data;
+    more[l->n].source_dtype = NULL;
+    l->n++;
+    if (!name || !data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for tensor `%.160s`", w->name);
+    memcpy(name, w->name, n_name);
+    if (w->bytes) memcpy(data, w->data, w->bytes);
+    l->bytes += w->bytes;
+    return CVR_OK;
+}
+
+static bool ends_with(const char *path, const char *ending) {
+    const size_t n = strlen(path), k = strlen(ending);
+    if (n < k) return false;
+    for (size_t i = 0; i < k; i++) {
+        if (tolower((unsigned char)path[n - k + i]) != tolower((unsigned char)ending[i])) return false;
+    }
+    return true;
+}
+
+/* The format of a file's first bytes (`m`), or else of its name's ending; NULL where no plugin knows it. */
+static const cvr_weights_desc *find_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_text *known) {
+    const char *name;
+    for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++) {
+        char copy[128];
+        const void *desc;
+        (void)snprintf(copy, sizeof copy, "%s", name);
+        if (cvr_plugins_find(p, CVR_KIND_WEIGHTS, copy, &desc, NULL) != CVR_OK) continue;
+        const cvr_weights_desc *w = desc;
+        if (m ? w->probe(m->bytes, m->n < 64 ? m->n : 64, m->n) : ends_with(path, w->extension)) return w;
+        cvr_text_add(known, "%s%s", known->n ? ", " : "", w->extension);
+    }
+    return NULL;
+}
+
+static int32_t read_all(cvr_plugins *p, const char *path, tensor_list *l, cvr_error *err) {
+    cvr_mapping map;
+    cvr_text known = {0};
+    int32_t status = cvr_fs_map(path, &map, err);
+    if (status == CVR_OK) {
+        const cvr_weights_desc *format = find_format(p, &map, NULL, &known);
+        status = format ? format->read(cvr_plugins_host(p), map.bytes, map.n, keep, l, err)
+                        : cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s)",
+                                   known.s ? known.s : "there is none");
+    }
+    cvr_fs_unmap(&map);
+    cvr_text_clear(&known);
+    return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
+}
+
+static int32_t to_writer(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
+    return cvr_writer_put(ctx, bytes, n, err);
+}
+
+static int32_t write_list(cvr_plugins *p, const cvr_weights_desc *format, const char *path, const tensor_list *l,
+                          cvr_error *err) {
+    static const char *const metadata[] = {"format", "pt"};
+    cvr_writer w;
+    const cvr_weight **pointers = cvr_calloc(l->n + 1, sizeof *pointers);
+    if (!pointers) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < l->n; i++) pointers[i] = &l->weights[i];
+    int32_t status = cvr_writer_open(&w, path, err);
+    if (status == CVR_OK) {
+        status = format->write(cvr_plugins_host(p), pointers, l->n, metadata, 1, to_writer, &w, err);
+        if (status == CVR_OK)
+            status = cvr_writer_commit(&w, false, err);
+        else
+            cvr_writer_abandon(&w);
+    }
+    cvr_free((void *)(uintptr_t)pointers);
+    return status;
+}
+
+static int32_t write_all(cvr_plugins *p, const char *path, const tensor_list *l, cvr_error *err) {
+    cvr_text known = {0};
+    const cvr_weights_desc *format = find_format(p, NULL, path, &known);
+    const int32_t status = format ? write_list(p, format, path, l, err)
+                                  : cvr_fail(err, CVR_ERR_USAGE, "its ending is none of a format of weights (%s)",
+                                             known.s ? known.s : "there is none");
+    cvr_text_clear(&known);
+    return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
+}
+
+/* force=yes is the one setting. */
+static int32_t read_settings(const arguments *a, bool *force, cvr_error *err) {
+    *force = false;
+    for (size_t i = 0; i < a->n_settings; i++) {
+        if (strcmp(a->settings[i], "force=yes") == 0)
+            *force = true;
+        else if (strcmp(a->settings[i], "force=no") == 0)
+            *force = false;
+        else
+            return cvr_fail(err, CVR_ERR_USAGE, "`%s`: convert has one setting, force=yes|no", a->settings[i]);
+    }
+    return CVR_OK;
+}
+
+static int32_t convert(cvr_plugins *p, const arguments *a, tensor_list *l, cvr_error *err) {
+    bool force;
+    char size[32];
+    CVR_TRY(read_settings(a, &force, err));
+    if (!force && cvr_fs_exists(a->output))
+        return cvr_fail_at(err, a->output, 0,
+                           cvr_fail(err, CVR_ERR_USAGE, "is there already; give force=yes to replace it"));
+    CVR_TRY(read_all(p, a->path, l, err));
+    CVR_TRY(write_all(p, a->output, l, err));
+    printf("%s: %zu tensors, %s\n", a->output, l->n, cvr_bytes_text(l->bytes, size));
+    return CVR_OK;
+}
+
+static int run_convert(const arguments *a) {
+    cvr_error err;
+    cvr_plugins *plugins;
+    tensor_list l = {0};
+    cvr_error_init(&err);
+    if (cvr_plugins_open(&plugins, NULL, 0, &err) != CVR_OK) return report_error(&err);
+    const int32_t status = convert(plugins, a, &l, &err);
+    free_list(&l);
+    cvr_plugins_close(&plugins);
+    return status == CVR_OK ? EXIT_OK : report_error(&err);
+}
+
+const command convert_command = {
+    .name = "convert",
+    .usage = "IN OUT [force=yes]",
+    .summary = "a file of weights into another format",
+    .help = "IN is known by its first bytes (PyTorch's .pth and .pt, safetensors), OUT by its ending (.safetensors). "
+            "Nothing in\nIN is run. A file that is there is kept, unless force=yes.\n",
+    .run = run_convert,
+    .needs_path = true,
+    .needs_output = true,
+};
