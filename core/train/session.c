@@ -124,6 +124,9 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     if (status != CVR_OK) return status;
     s->config_service = (cvr_config_service){sizeof s->config_service, s->config, service_get};
     cvr_plugins_offer(s->plugins, CVR_SERVICE_CONFIG, &s->config_service);
+    plugin_state_open(&s->plugin_state);
+    if (s->run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->run_folder);
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
     const char *isa = s->backend->isa;
     if (strcmp(isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(isa, "base") == 0 ? "" : isa);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -266,6 +269,7 @@ void cvr_session_close(cvr_session **session) {
     cvr_store_destroy(&s->store);
     machine_clear(&s->machine);
     cvr_plugins_close(&s->plugins);
+    plugin_state_clear(&s->plugin_state);
     cvr_pool_destroy(&s->pool);
     for (size_t i = 0; i < s->n_blocks; i++) cvr_free(s->blocks[i]);
     cvr_free((void *)(uintptr_t)s->net);
@@ -329,10 +333,20 @@ int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {
     return CVR_OK;
 }
 
-double session_lr(const cvr_session *s, int64_t step, int64_t steps_per_epoch, int64_t total_steps) {
+double session_lr(const cvr_session *s, const train_state *state, int64_t step, int64_t steps_per_epoch,
+                  int64_t total_steps) {
     const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)steps_per_epoch + 0.5);
+    const char *metric = *s->val->metric ? s->val->metric : s->task->best_metric;
     if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
-    const cvr_sched_args args = {sizeof args,          s->sched_attrs,  step - warmup,
-                                 total_steps - warmup, steps_per_epoch, s->lr > 0 ? s->sched->lr_min / s->lr : 0};
+    const cvr_sched_args args = {.struct_size = sizeof args,
+                                 .attrs = s->sched_attrs,
+                                 .step = step - warmup,
+                                 .total_steps = total_steps - warmup,
+                                 .steps_per_epoch = steps_per_epoch,
+                                 .lr_min_factor = s->lr > 0 ? s->sched->lr_min / s->lr : 0,
+                                 .lr = s->lr,
+                                 .history = state->history,
+                                 .n_history = state->n_history,
+                                 .lower_is_better = strcmp(metric, "loss") == 0};
     return s->lr * s->scheduler->factor(&args);
 }

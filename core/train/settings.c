@@ -51,6 +51,9 @@ SCHEMA(backend);
 static const cvr_attr_desc *const model_keys[] = {
     KEY(CVR_ATTR_STRING, "name", "", "model plugin; or write the network in [net]"),
     KEY(CVR_ATTR_PATH, "weights", "", "file of weights to start from"),
+    KEY_CHOICE("head", "auto", "auto|keep|new",
+               "the last layers: loaded with the weights; auto: made new for training where their shape is another"),
+    KEY(CVR_ATTR_BOOL, "strict", "yes", "no: weights may lack parameters of the network, and have others"),
     KEY(CVR_ATTR_STRING, "freeze", "",
         "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
     KEY(CVR_ATTR_BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),

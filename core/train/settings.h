@@ -22,7 +22,9 @@ typedef struct backend_settings {
 } backend_settings;
 
 typedef struct model_settings {
-    const char *name, *weights, *freeze;
+    const char *name, *weights;
+    int64_t head, strict;
+    const char *freeze;
     int64_t freeze_bn, num_classes, in_channels;
 } model_settings;
 
