@@ -559,3 +559,106 @@ Test(batches, single_pictures_are_shown) {
     }
     cvr_batches_destroy(&b);
 }
+
+/* ---- the device's part ---- */
+
+static const void *find_transform(const char *name, const char *settings, void **attrs) {
+    const void *desc;
+    cvr_error err = CVR_ERROR_INIT;
+    cr_assert_eq(cvr_plugins_find(plugins, CVR_KIND_AUGMENT, name, &desc, &err), CVR_OK, "%s", err.message);
+    const cvr_augment_desc *d = desc;
+    const cvr_schema schema = {d->attrs, d->n_attrs};
+    cr_assert_eq(cvr_attrs_parse(&schema, settings, NULL, "test", attrs, &err), CVR_OK, "%s", err.message);
+    return d;
+}
+
+/* A program that only makes what the network would read of a batch. */
+typedef struct machine {
+    cvr_store *store;
+    cvr_device *device;
+    cvr_threadpool *pool;
+    cvr_graph *graph;
+    cvr_program *program;
+    void *arena;
+} machine;
+
+static void open_machine(machine *m, const cvr_batches *b, const char *backend, int64_t n, cvr_canvas canvas) {
+    cvr_error err = CVR_ERROR_INIT;
+    cvr_value image;
+    const cvr_batch_inputs what = {.n = n, .canvas = canvas};
+    cr_assert_eq(cvr_pool_create(&m->pool, 2, &err), CVR_OK);
+    cr_assert_eq(cvr_store_create(&m->store, 1, &err), CVR_OK);
+    cr_assert_eq(cvr_device_open(&m->device, plugins, backend, 0, m->pool, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_graph_create(&m->graph, plugins, m->store, false, &err), CVR_OK);
+    cr_assert_eq(cvr_batches_inputs(b, m->graph, &what, &image, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_graph_output(m->graph, "seen", image, &err), CVR_OK);
+    cr_assert_eq(cvr_store_place(m->store, m->device, &err), CVR_OK);
+    cr_assert_eq(cvr_program_plan(&m->program, m->graph, m->device, m->pool, CVR_FALLBACK_ERROR, &err), CVR_OK, "%s",
+                 err.message);
+    cr_assert_eq(cvr_device_alloc(m->device, cvr_program_arena_bytes(m->program), &m->arena, &err), CVR_OK);
+    cr_assert_eq(cvr_program_bind(m->program, m->arena, &err), CVR_OK);
+}
+
+static void close_machine(machine *m) {
+    cvr_program_destroy(&m->program);
+    cvr_graph_destroy(&m->graph);
+    cvr_store_destroy(&m->store);
+    cvr_device_free(m->device, m->arena);
+    cvr_device_close(&m->device);
+    cvr_pool_destroy(&m->pool);
+}
+
+/* What the device makes of u8 and the numbers that were drawn is, bit for bit, what the host makes. */
+static void compare_with_host(const char *backend, const char *isa) {
+    void *attrs[3];
+    cvr_augment_desc host[3];
+    const char *const names[] = {"normalize", "mixup", "cutmix"}, *const settings[] = {
+                                                                      "mean=0.485,0.456,0.406 std=0.229,0.224,0.225",
+                                                                      "0.4", "1"};
+    cvr_transform device_side[3], host_side[3];
+    int modes[3] = {0};
+    cvr_plugins_limit_isa(plugins, isa);
+    for (int i = 0; i < 3; i++) {
+        const cvr_augment_desc *d = find_transform(names[i], settings[i], &attrs[i]);
+        host[i] = *d;
+        host[i].emit = NULL;
+        device_side[i] = (cvr_transform){d, attrs[i]};
+        host_side[i] = (cvr_transform){&host[i], attrs[i]};
+    }
+    cvr_batches_options o = options(&plain, device_side, 3), p = options(&plain, host_side, 3);
+    o.run_ahead = p.run_ahead = true;
+    o.batch = p.batch = 5;
+    cvr_batches *a = open_batches(&o), *b = open_batches(&p);
+    machine m;
+    open_machine(&m, a, backend, 5, (cvr_canvas){4, 5});
+    float seen[5 * 4 * 5 * 3];
+    for (int i = 0; i < 12; i++) {
+        cvr_error err = CVR_ERROR_INIT;
+        const cvr_batch x = next(a), y = next(b);
+        for (uint32_t k = 0; k < x.view.n_fields; k++) {
+            const int32_t slot = cvr_program_slot(m.program, x.view.fields[k]->name);
+            cr_assert_geq(slot, 0);
+            cr_assert_eq(cvr_program_write(m.program, slot, x.view.fields[k]->tensor.data, &err), CVR_OK);
+        }
+        cr_assert_eq(cvr_program_run(m.program, &err), CVR_OK, "%s", err.message);
+        cr_assert_eq(cvr_program_read(m.program, cvr_program_slot(m.program, "seen"), seen, &err), CVR_OK);
+        cr_expect(memcmp(seen, tensor(&y, "image")->data, sizeof seen) == 0, "batch %d on %s %s", i, backend, isa);
+        modes[(int)*(const float *)tensor(&x, "mixup_1")->data + (int)*(const float *)tensor(&x, "cutmix_2")->data]++;
+    }
+    cr_expect(modes[1] > 0 && modes[2] > 0, "%d mixed, %d cut", modes[1], modes[2]);
+    close_machine(&m);
+    cvr_batches_destroy(&a);
+    cvr_batches_destroy(&b);
+    for (int i = 0; i < 3; i++) cvr_free(attrs[i]);
+}
+
+Test(batches, the_device_makes_the_bits_of_the_host) {
+    static const char *const isas[] = {"base", "avx2 fma", NULL};
+    compare_with_host("reference", NULL);
+    compare_with_host("far", NULL);
+    for (int i = 0; i < 3; i++) {
+        const char *missing;
+        if (isas[i] && strcmp(isas[i], "base") != 0 && !cvr_cpu_has(isas[i], &missing)) continue;
+        compare_with_host("cpu", isas[i]);
+    }
+}

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <strings.h>
 
 static void stub_log(const cvr_host *host, uint32_t level, const char *text) {
     stub_host *const h = host->ctx;
@@ -55,6 +56,12 @@ static int32_t stub_decode(const cvr_image_service *s, const uint8_t *bytes, uin
     return stub_decode_part(s, &job, err);
 }
 
+static int32_t stub_is_picture(const cvr_image_service *s, const char *name) {
+    const char *const dot = strrchr(name, '.');
+    (void)s;
+    return dot && (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
+}
+
 void stub_host_init(stub_host *h) {
     memset(h, 0, sizeof *h);
     h->host = (cvr_host){sizeof h->host, h, stub_log, stub_alloc, stub_free, stub_get};
@@ -62,6 +69,7 @@ void stub_host_init(stub_host *h) {
     h->image.ctx = h;
     h->image.decode = stub_decode;
     h->image.decode_part = stub_decode_part;
+    h->image.is_picture = stub_is_picture;
 }
 
 static int32_t stub_add(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
