@@ -129,44 +129,19 @@ void workbench_free(workbench *w) {
         cvr_free(w->samples[i]);
     }
     cvr_free(w->samples);
-    *w = (workbench){0};
+    sample_free(&w->header);
 }
 
-static void *header_alloc(cvr_sample *s, uint64_t bytes) {
-    (void)s, (void)bytes;
-    return NULL;
-}
-
-static int32_t header_add(cvr_sample *s, const cvr_field *like, cvr_field **out, cvr_error *err) {
-    (void)s, (void)out;
-    return cvr_fail(err, CVR_ERR_PLUGIN, "make_params adds a field `%s`; it may only look", like->name);
-}
-
-static int32_t header_filter(cvr_sample *s, const char *axis, const uint8_t *keep, int64_t n, cvr_error *err) {
-    (void)s, (void)keep, (void)n;
-    return cvr_fail(err, CVR_ERR_PLUGIN, "make_params filters `%s`; it may only look", axis);
-}
-
-static const cvr_field_kind *header_kind(const cvr_sample *s, const char *kind) {
-    (void)s, (void)kind;
-    return NULL;
-}
-
-void header_init(header_sample *h, int64_t height, int64_t width, int64_t channels) {
-    *h = (header_sample){.image = {.struct_size = sizeof h->image,
-                                   .name = "image",
-                                   .kind = CVR_FIELD_IMAGE,
-                                   .dtype = CVR_U8,
-                                   .rank = 3,
-                                   .shape = {height, width, channels, 1}},
-                         .fields = {&h->image},
-                         .origin = {.struct_size = sizeof h->origin, .height = height, .width = width}};
-    h->sample = (cvr_sample){.struct_size = sizeof h->sample,
-                             .n_fields = 1,
-                             .fields = h->fields,
-                             .origin = &h->origin,
-                             .alloc = header_alloc,
-                             .add = header_add,
-                             .filter = header_filter,
-                             .kind = header_kind};
+cvr_sample *workbench_header(workbench *w, int64_t height, int64_t width, int64_t channels) {
+    arena_sample *h = &w->header;
+    if (!h->pipeline) sample_init(h, w->pipeline);
+    sample_reset(h, 0);
+    h->fields[0] = (cvr_field){.struct_size = sizeof h->fields[0],
+                               .name = "image",
+                               .kind = CVR_FIELD_IMAGE,
+                               .dtype = CVR_U8,
+                               .rank = 3,
+                               .shape = {height, width, channels, 1}};
+    h->sample.n_fields = 1;
+    return &h->sample;
 }

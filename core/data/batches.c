@@ -109,7 +109,7 @@ static void do_work(cvr_batches *b, slot *s, uint32_t worker) {
     if (s->done == s->n) {
         if (s->error_at == s->n) {
             pthread_mutex_unlock(&b->lock);
-            const int32_t status = slot_finish(s, &b->layout, &b->pipeline, epoch, position, &err);
+            const int32_t status = slot_finish(s, &b->layout, &b->benches[worker], epoch, position, &err);
             pthread_mutex_lock(&b->lock);
             if (status != CVR_OK) failed_at(s, 0, &err);
         }
@@ -375,7 +375,7 @@ int32_t cvr_batches_show(cvr_batches *b, const cvr_image *image, const char *pat
     CVR_TRY(slot_allocate(s, l, 1, err));
     s->n = 1;
     CVR_TRY(slot_put(s, l, w, from, 0, 0, err));
-    CVR_TRY(slot_finish(s, l, &b->pipeline, 0, 0, err));
+    CVR_TRY(slot_finish(s, l, w, 0, 0, err));
     *out = (cvr_batch){.wait_seconds = 0};
     slot_view(s, l, out);
     return CVR_OK;

@@ -76,16 +76,15 @@ static bool sizes_follow(const pipeline *p, bool *random) {
     return p->o.dataset->size != NULL;
 }
 
-static int32_t follow_size(const layout *l, const pipeline *p, sample_place at, cvr_canvas *c, cvr_error *err) {
+static int32_t follow_size(const layout *l, workbench *w, sample_place at, cvr_canvas *c, cvr_error *err) {
+    const pipeline *p = w->pipeline;
     CVR_TRY(p->o.dataset->size(p->o.self, at.index, &c->height, &c->width, err));
     for (size_t i = 0; i < p->normalises; i++) {
         const cvr_transform *t = &p->o.transforms[i];
         double params[CVR_AUGMENT_PARAMS];
         cvr_part in, out;
-        header_sample header;
         if (!t->desc->part_size) continue;
-        header_init(&header, c->height, c->width, l->channels);
-        CVR_TRY(sample_draw(p, &header.sample, at, i, params, err));
+        CVR_TRY(sample_draw(p, workbench_header(w, c->height, c->width, l->channels), at, i, params, err));
         cvr_part_whole(&in, c->height, c->width);
         out = in;
         const cvr_part_step step = {sizeof step, t->attrs, params, &in, &out};
@@ -116,7 +115,7 @@ static int32_t collect(sizes *z, const layout *l, workbench *w, cvr_error *err) 
         for (int64_t epoch = 0; epoch < (follow && random ? DRAWS : 1); epoch++) {
             const sample_place at = {index, epoch, 0};
             cvr_canvas c;
-            const int32_t status = follow ? follow_size(l, p, at, &c, err) : learn_size(w, at, &c, err);
+            const int32_t status = follow ? follow_size(l, w, at, &c, err) : learn_size(w, at, &c, err);
             if (status != CVR_OK && p->o.skip_bad) continue;
             if (status != CVR_OK) return pipeline_fail_at(p, index, status, err);
             c = canvas_of(&p->o, c.height, c.width);

@@ -3,37 +3,28 @@
 
 /* ---- one row ---- */
 
-static double load(uint32_t dtype, const void *p, int64_t i) {
-    switch (dtype) {
-    case CVR_U8: return ((const uint8_t *)p)[i];
-    case CVR_I8: return ((const int8_t *)p)[i];
-    case CVR_I32: return ((const int32_t *)p)[i];
-    case CVR_I64: return (double)((const int64_t *)p)[i];
-    default: return ((const float *)p)[i];
-    }
-}
-
-static void store(uint32_t dtype, void *p, int64_t i, double x) {
-    switch (dtype) {
-    case CVR_U8: ((uint8_t *)p)[i] = (uint8_t)x; break;
-    case CVR_I8: ((int8_t *)p)[i] = (int8_t)x; break;
-    case CVR_I32: ((int32_t *)p)[i] = (int32_t)x; break;
-    case CVR_I64: ((int64_t *)p)[i] = (int64_t)x; break;
-    default: ((float *)p)[i] = (float)x; break;
-    }
-}
-
+/* Numbers of a field may be kept as they are, or become f32 or i64. */
 static bool converts(uint32_t from, uint32_t to) {
-    return from == to || (from != CVR_F16 && from != CVR_BF16 && to != CVR_F16 && to != CVR_BF16);
+    return from == to || ((from == CVR_U8 || from == CVR_I64 || from == CVR_F32) && (to == CVR_I64 || to == CVR_F32));
+}
+
+static void put(uint32_t dtype, void *to, int64_t i, double x) {
+    if (dtype == CVR_U8) ((uint8_t *)to)[i] = (uint8_t)x;
+    if (dtype == CVR_I64) ((int64_t *)to)[i] = (int64_t)x;
+    if (dtype == CVR_F32) ((float *)to)[i] = (float)x;
 }
 
 static void convert(uint32_t to_type, void *to, uint32_t from_type, const void *from, int64_t n) {
     if (to_type == from_type) {
         if (n) memcpy(to, from, (size_t)n * cvr_dtype_size(to_type));
-    } else if (to_type == CVR_I64 && from_type == CVR_U8) { /* masks of classes */
+    } else if (from_type == CVR_U8 && to_type == CVR_I64) { /* masks of classes */
         for (int64_t i = 0; i < n; i++) ((int64_t *)to)[i] = ((const uint8_t *)from)[i];
+    } else if (from_type == CVR_U8) {
+        for (int64_t i = 0; i < n; i++) put(to_type, to, i, ((const uint8_t *)from)[i]);
+    } else if (from_type == CVR_I64) {
+        for (int64_t i = 0; i < n; i++) put(to_type, to, i, (double)((const int64_t *)from)[i]);
     } else {
-        for (int64_t i = 0; i < n; i++) store(to_type, to, i, load(from_type, from, i));
+        for (int64_t i = 0; i < n; i++) put(to_type, to, i, ((const float *)from)[i]);
     }
 }
 
@@ -92,7 +83,7 @@ static void fill(const layout *l, const column *c, char *to) {
     const bool picture = c == l->columns && c->dtype == CVR_U8, flat = e.height * e.width == 1;
     const int64_t n = flat ? (int64_t)(c->bytes / cvr_dtype_size(c->dtype)) : e.width * e.inner;
     const uint64_t row = (uint64_t)n * cvr_dtype_size(c->dtype);
-    for (int64_t i = 0; i < n; i++) store(c->dtype, to, i, picture ? l->pad[i % l->channels] : c->kind->pad);
+    for (int64_t i = 0; i < n; i++) put(c->dtype, to, i, picture ? l->pad[i % l->channels] : c->kind->pad);
     for (uint64_t at = row; at < c->bytes; at += row) memcpy(to + at, to, row);
 }
 

@@ -20,9 +20,8 @@ static cvr_part_step step_of(part_plan *p, size_t i) {
 static int32_t forward(part_plan *p, int64_t channels, cvr_error *err) {
     for (size_t i = 0; i < p->n; i++) {
         cvr_part *const out = &p->parts[i + 1];
-        header_sample header;
-        header_init(&header, p->parts[i].height, p->parts[i].width, channels);
-        CVR_TRY(sample_draw(p->p, &header.sample, p->at, i, p->params[i], err));
+        const cvr_sample *header = workbench_header(p->w, p->parts[i].height, p->parts[i].width, channels);
+        CVR_TRY(sample_draw(p->p, header, p->at, i, p->params[i], err));
         const cvr_part_step step = step_of(p, i);
         const int32_t status = p->p->o.transforms[i].desc->part_size(&step, err);
         if (status != CVR_OK) return transform_failed(&p->p->o.transforms[i], status, err);
@@ -70,7 +69,8 @@ static int32_t choose(const cvr_part_request *r, int64_t height, int64_t width, 
     return CVR_OK;
 }
 
-void parts_begin(part_plan *p, arena_sample *s, sample_place at, size_t end) {
+void parts_begin(part_plan *p, workbench *w, arena_sample *s, sample_place at, size_t end) {
+    p->w = w;
     p->s = s;
     p->p = s->pipeline;
     p->at = at;

@@ -104,7 +104,7 @@ static int32_t make_once(workbench *w, arena_sample *s, sample_place at, size_t 
     const pipeline *p = w->pipeline;
     part_plan plan;
     sample_reset(s, at.index);
-    parts_begin(&plan, s, at, end);
+    parts_begin(&plan, w, s, at, end);
     s->sample.request = plan.n ? &plan.request : NULL;
     const int32_t status = p->o.dataset->read(p->o.self, at.index, &s->sample, err);
     s->sample.request = NULL;

@@ -53,12 +53,14 @@ void sample_free(arena_sample *s);
 /* One thread's samples: the first `used` are being made, one for the sake of the other. */
 typedef struct workbench {
     pipeline *pipeline;
-    arena_sample **samples;
+    arena_sample header, **samples;
     size_t n, used, capacity;
     bool looks; /* it makes samples to look at them: those that are bad are neither counted nor told */
 } workbench;
 void workbench_free(workbench *w);
 int32_t workbench_take(workbench *w, arena_sample **out, cvr_error *err);
+/* A sample with a picture of this shape and no pixels, until the next: for make_params, which only looks. */
+cvr_sample *workbench_header(workbench *w, int64_t height, int64_t width, int64_t channels);
 
 /* Which sample is made. `branch` is 0, or tells the partners of samples apart: their random numbers are their own. */
 typedef struct sample_place {
@@ -82,13 +84,6 @@ int32_t sample_draw(const pipeline *p, const cvr_sample *s, sample_place at, siz
 /* The same for a whole batch, by seed, epoch, position in it and place. */
 int32_t batch_draw(const pipeline *p, const cvr_sample *s, int64_t epoch, int64_t position, size_t place,
                    double *params, cvr_error *err);
-/* A sample without memory that has a picture of this shape and no pixels: for those who only look at the shape. */
-typedef struct header_sample {
-    cvr_sample sample;
-    cvr_field image, *fields[1];
-    cvr_origin origin;
-} header_sample;
-void header_init(header_sample *h, int64_t height, int64_t width, int64_t channels);
 /* Puts the transform's name before its message; returns `status`. */
 int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err);
 

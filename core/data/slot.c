@@ -79,18 +79,18 @@ static void set_tensors(slot *s, const layout *l) {
 }
 
 /* One of the transforms of whole batches. The others' numbers are 0. */
-static int32_t transform_batch(slot *s, const layout *l, const pipeline *p, int64_t epoch, int64_t position,
+static int32_t transform_batch(slot *s, const layout *l, workbench *w, int64_t epoch, int64_t position,
                                cvr_error *err) {
+    const pipeline *p = w->pipeline;
     const size_t n = p->o.n_transforms - p->batch_first;
     double params[CVR_AUGMENT_PARAMS] = {0};
-    header_sample header;
     cvr_rng r;
     if (n == 0) return CVR_OK;
     cvr_rng_start(&r, cvr_rng_mix(cvr_rng_mix(p->o.seed, 0x63686f69ull), (uint64_t)epoch), (uint64_t)position);
     const size_t place = p->batch_first + (n > 1 ? cvr_rng_below(&r, n) : 0);
     const cvr_transform *t = &p->o.transforms[place];
-    header_init(&header, s->canvas.height, s->canvas.width, l->channels);
-    CVR_TRY(batch_draw(p, &header.sample, epoch, position, place, params, err));
+    const cvr_sample *header = workbench_header(w, s->canvas.height, s->canvas.width, l->channels);
+    CVR_TRY(batch_draw(p, header, epoch, position, place, params, err));
     for (size_t k = l->n_fields; k < l->n; k++) {
         static const double zeros[CVR_AUGMENT_PARAMS];
         const column *c = &l->columns[k];
@@ -107,7 +107,7 @@ static int32_t transform_batch(slot *s, const layout *l, const pipeline *p, int6
     return status == CVR_OK ? CVR_OK : transform_failed(t, status, err);
 }
 
-int32_t slot_finish(slot *s, const layout *l, const pipeline *p, int64_t epoch, int64_t position, cvr_error *err) {
+int32_t slot_finish(slot *s, const layout *l, workbench *w, int64_t epoch, int64_t position, cvr_error *err) {
     cvr_canvas all = {0, 0};
     for (int64_t i = 0; i < s->n; i++) {
         if (s->sizes[i].height > all.height) all.height = s->sizes[i].height;
@@ -116,7 +116,7 @@ int32_t slot_finish(slot *s, const layout *l, const pipeline *p, int64_t epoch, 
     s->canvas = *layout_canvas(l, all.height, all.width);
     collate_canvas(l, s->n, s->canvas, s->memory);
     set_tensors(s, l);
-    return transform_batch(s, l, p, epoch, position, err);
+    return transform_batch(s, l, w, epoch, position, err);
 }
 
 void slot_view(const slot *s, const layout *l, cvr_batch *out) {

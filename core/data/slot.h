@@ -29,7 +29,7 @@ int32_t slot_make(slot *s, const layout *l, workbench *w, int64_t i, int64_t epo
 int32_t slot_put(slot *s, const layout *l, workbench *w, const arena_sample *from, int64_t i, int64_t epoch,
                  cvr_error *err);
 /* When all samples are there: the canvas, the tensors, and the transforms of whole batches. */
-int32_t slot_finish(slot *s, const layout *l, const pipeline *p, int64_t epoch, int64_t position, cvr_error *err);
+int32_t slot_finish(slot *s, const layout *l, workbench *w, int64_t epoch, int64_t position, cvr_error *err);
 /* The batch for whoever asked. */
 void slot_view(const slot *s, const layout *l, cvr_batch *out);
 
