@@ -129,8 +129,10 @@ uint32_t node_low_precision(const cvr_graph *g, const ir_node *n) {
 
 /* Which outputs have the activations' element type; 0 where the op knows nothing of low precision. */
 static bool takes_low(const cvr_op_desc *op, uint64_t *follows) {
-    *follows = op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS) ? op->follows | 1 : op->follows;
-    return (op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS | CVR_OP_LOW_PRECISION)) != 0;
+    const bool alike = (op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS)) != 0;
+    const cvr_precision_trait *t = cvr_op_trait(op, CVR_TRAIT_PRECISION);
+    *follows = (t ? t->follows : 0) | alike;
+    return alike || t;
 }
 
 /* Fences an op that cannot be in a program of low precision: its inputs become f32. `low`: what its output returns to,

@@ -16,10 +16,11 @@ typedef struct desc_field {
 
 #define AT(type, field) (uint32_t) offsetof(type, field)
 
-static const desc_field op_fields[] = {
-    {TEXT, AT(cvr_op_desc, name), 0},         {TEXT_OR_NULL, AT(cvr_op_desc, doc), 0},
-    {TEXT_OR_NULL, AT(cvr_op_desc, many), 0}, {ATTRS, AT(cvr_op_desc, attrs), AT(cvr_op_desc, n_attrs)},
-    {FUNCTION, AT(cvr_op_desc, infer), 0},    {END, 0, 0}};
+static const desc_field op_fields[] = {{TEXT, AT(cvr_op_desc, name), 0},
+                                       {TEXT_OR_NULL, AT(cvr_op_desc, doc), 0},
+                                       {ATTRS, AT(cvr_op_desc, attrs), AT(cvr_op_desc, n_attrs)},
+                                       {FUNCTION, AT(cvr_op_desc, infer), 0},
+                                       {END, 0, 0}};
 static const desc_field kernel_fields[] = {{TEXT, AT(cvr_kernel_desc, op), 0},
                                            {TEXT, AT(cvr_kernel_desc, backend), 0},
                                            {TEXT, AT(cvr_kernel_desc, payload_kind), 0},

@@ -45,4 +45,16 @@ for backend in cpu far reference; do
   done
   same runs/classify/twice-$backend/weights/last.safetensors runs/classify/hand-$backend/weights/last.safetensors
 done
+# an activation without a kernel, a program by its own word: it runs on every backend without falling back, becomes one op with the sum after it, and
+# whether it does or not, the bits are the same
+sed -e 's/^r1 = acme.swish.*/r1 = relu/' -e 's/^t = acme.twice/t = acme.mish\nu = add from=t,p1/' -e '/^last = /d' twice.ini >mish.ini
+for backend in cpu far reference; do
+  for passes in none fuse_elementwise; do
+    "$CVRUN" train mish.ini name=mish-$passes-$backend backend.name=$backend backend.passes=$passes backend.fallback=error log.trace=$passes.json >log.txt 2>&1 ||
+      { cat log.txt; fail "an activation without a kernel on $backend, passes $passes"; }
+  done
+  same runs/classify/mish-none-$backend/weights/last.safetensors runs/classify/mish-fuse_elementwise-$backend/weights/last.safetensors
+done
+grep -q "u/add" none.json || fail "no sum where nothing is fused"
+grep -q '"op": "elementwise"' fuse_elementwise.json && ! grep -q "u/add" fuse_elementwise.json || fail "the sum after the activation is not part of it"
 done_with consumer_test

@@ -15,6 +15,7 @@
 #include "bf16.h"
 #include "codec.h"
 #include "data.h"
+#include "elementwise.h"
 #include "graph.h"
 #include "host.h"
 #include "kernel.h"
@@ -25,6 +26,7 @@
 #include "reporter.h"
 #include "rng.h"
 #include "task.h"
+#include "trait.h"
 #include "weights.h"
 
 #ifdef __cplusplus
