@@ -6,12 +6,22 @@
 #include <ctype.h>
 #include <cvr/config.h>
 
-typedef enum field_kind { END, TEXT, TEXT_OR_NULL, FUNCTION, ATTRS, TEXTS, PAYLOAD, PAYLOAD_OR_NULL } field_kind;
+typedef enum field_kind {
+    END,
+    TEXT,
+    TEXT_OR_NULL,
+    FUNCTION,
+    ATTRS,
+    TEXTS,
+    STAGES,
+    PAYLOAD,
+    PAYLOAD_OR_NULL
+} field_kind;
 
 typedef struct desc_field {
     field_kind kind;
     uint32_t offset;
-    uint32_t count_offset; /* of ATTRS and TEXTS */
+    uint32_t count_offset; /* of ATTRS, TEXTS and STAGES */
 } desc_field;
 
 #define AT(type, field) (uint32_t) offsetof(type, field)
@@ -37,6 +47,7 @@ static const desc_field model_fields[] = {{TEXT, AT(cvr_model_desc, name), 0},
                                           {TEXT_OR_NULL, AT(cvr_model_desc, doc), 0},
                                           {ATTRS, AT(cvr_model_desc, attrs), AT(cvr_model_desc, n_attrs)},
                                           {FUNCTION, AT(cvr_model_desc, build), 0},
+                                          {STAGES, AT(cvr_model_desc, stages), AT(cvr_model_desc, n_stages)},
                                           {END, 0, 0}};
 static const desc_field task_fields[] = {{TEXT, AT(cvr_task_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_task_desc, doc), 0},
@@ -61,6 +72,11 @@ static const desc_field scheduler_fields[] = {{TEXT, AT(cvr_scheduler_desc, name
                                               {ATTRS, AT(cvr_scheduler_desc, attrs), AT(cvr_scheduler_desc, n_attrs)},
                                               {FUNCTION, AT(cvr_scheduler_desc, factor), 0},
                                               {END, 0, 0}};
+static const desc_field gradient_fields[] = {{TEXT, AT(cvr_gradient_desc, name), 0},
+                                             {TEXT_OR_NULL, AT(cvr_gradient_desc, doc), 0},
+                                             {ATTRS, AT(cvr_gradient_desc, attrs), AT(cvr_gradient_desc, n_attrs)},
+                                             {FUNCTION, AT(cvr_gradient_desc, run), 0},
+                                             {END, 0, 0}};
 static const desc_field pass_fields[] = {{TEXT, AT(cvr_pass_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_pass_desc, doc), 0},
                                          {FUNCTION, AT(cvr_pass_desc, run), 0},
@@ -128,6 +144,7 @@ static const struct {
     {CVR_KIND_TASK, "task", sizeof(cvr_task_desc), task_fields},
     {CVR_KIND_OPTIMIZER, "optimizer", sizeof(cvr_optimizer_desc), optimizer_fields},
     {CVR_KIND_SCHEDULER, "scheduler", sizeof(cvr_scheduler_desc), scheduler_fields},
+    {CVR_KIND_GRADIENT, "gradient", sizeof(cvr_gradient_desc), gradient_fields},
     {CVR_KIND_PASS, "pass", sizeof(cvr_pass_desc), pass_fields},
     {CVR_KIND_AUGMENT, "augment", sizeof(cvr_augment_desc), augment_fields},
     {CVR_KIND_DATASET, "dataset", sizeof(cvr_dataset_desc), dataset_fields},
@@ -156,6 +173,10 @@ const char *kind_of_word(const char *word, size_t n) {
     return NULL;
 }
 
+static bool is_list(field_kind kind) {
+    return kind == ATTRS || kind == TEXTS || kind == STAGES;
+}
+
 /* ---- checking ---- */
 
 static bool valid_name(const char *s) {
@@ -170,10 +191,15 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *ki
     void *pointer;
     uint32_t n = 0;
     memcpy(&pointer, desc + f->offset, sizeof pointer);
-    if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, desc + f->count_offset, sizeof n);
+    if (is_list(f->kind)) memcpy(&n, desc + f->count_offset, sizeof n);
     const bool needed = f->kind == TEXT || f->kind == FUNCTION || f->kind == PAYLOAD || n > 0;
     if (needed && !pointer)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: the pointer at byte %u is missing", kind, f->offset);
+    for (uint32_t i = 0; f->kind == STAGES && i < n; i++) {
+        const cvr_stage *stage = ((const cvr_stage *const *)pointer)[i];
+        if (!stage || !stage->name || !stage->globs)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: stage %u has no name, or no globs", kind, i);
+    }
     if (f->kind != ATTRS) return CVR_OK;
     const cvr_schema schema = {(const cvr_attr_desc *const *)pointer, n};
     return n == 0 || cvr_schema_size(&schema, err) ? CVR_OK : CVR_ERR_PLUGIN;
@@ -218,6 +244,22 @@ static cvr_attr_desc *copy_attr(const cvr_attr_desc *a) {
     return NULL;
 }
 
+static void free_stage(cvr_stage *s) {
+    if (!s) return;
+    cvr_free((void *)(uintptr_t)s->name);
+    cvr_free((void *)(uintptr_t)s->globs);
+    cvr_free(s);
+}
+
+static cvr_stage *copy_stage(const cvr_stage *s) {
+    cvr_stage *copy = cvr_calloc(1, sizeof *copy);
+    if (!copy) return NULL;
+    *copy = (cvr_stage){sizeof *copy, cvr_strdup(s->name), cvr_strdup(s->globs)};
+    if (copy->name && copy->globs) return copy;
+    free_stage(copy);
+    return NULL;
+}
+
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, payload_size(pointer));
@@ -225,7 +267,9 @@ static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;
     for (uint32_t i = 0; copy && i < n; i++) {
-        copy[i] = f->kind == ATTRS ? (void *)copy_attr(from[i]) : (void *)cvr_strdup(from[i]);
+        copy[i] = f->kind == ATTRS    ? (void *)copy_attr(from[i])
+                  : f->kind == STAGES ? (void *)copy_stage(from[i])
+                                      : (void *)cvr_strdup(from[i]);
     }
     return copy;
 }
@@ -235,12 +279,14 @@ static void free_field(const desc_field *f, char *desc) {
     uint32_t n = 0;
     memcpy(&pointer, desc + f->offset, sizeof pointer);
     if (!pointer || f->kind == FUNCTION) return;
-    if (f->kind == ATTRS || f->kind == TEXTS) {
+    if (is_list(f->kind)) {
         memcpy(&n, desc + f->count_offset, sizeof n);
         void **list = pointer;
         for (uint32_t i = 0; i < n; i++) {
             if (f->kind == ATTRS)
                 free_attr(list[i]);
+            else if (f->kind == STAGES)
+                free_stage(list[i]);
             else
                 cvr_free(list[i]);
         }
@@ -261,7 +307,7 @@ static bool deepen(const desc_field *fields, char *desc) {
         uint32_t n = 0;
         if (f->kind == FUNCTION) continue;
         memcpy(&pointer, desc + f->offset, sizeof pointer);
-        if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, desc + f->count_offset, sizeof n);
+        if (is_list(f->kind)) memcpy(&n, desc + f->count_offset, sizeof n);
         if (!pointer) continue;
         void *copy = copy_field(f, pointer, n);
         good = good && copy;

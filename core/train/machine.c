@@ -224,12 +224,16 @@ int32_t machine_build(cvr_session *s, const char *backend, machine *m, cvr_error
     if (status == CVR_OK && first < 4 && m->precision == PRECISION_BF16X3)
         status = explain_bf16x3(s, m, all[first], first < 2, err);
     if (status == CVR_OK) status = cvr_device_alloc(m->device, m->arena_bytes, &m->arena, err);
-    if (status == CVR_OK) status = cvr_store_place(s->store, m->device, err);
+    if (status == CVR_OK) status = cvr_store_check_rules(s->store, err);
+    if (status == CVR_OK) status = cvr_store_prepare(s->store, m->device, err);
     for (int i = 0; i < 4 && status == CVR_OK; i++) {
         if (all[i]->program) status = cvr_program_bind(all[i]->program, m->arena, err);
     }
-    if (status == CVR_OK) return CVR_OK;
-    cvr_store_retreat(s->store, m->device, s->machine.device);
+    if (status == CVR_OK) {
+        cvr_store_commit(s->store);
+        return CVR_OK;
+    }
+    cvr_store_rollback(s->store);
     machine_clear(m);
     return status;
 }

@@ -124,6 +124,9 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     if (status != CVR_OK) return status;
     s->config_service = (cvr_config_service){sizeof s->config_service, s->config, service_get};
     cvr_plugins_offer(s->plugins, CVR_SERVICE_CONFIG, &s->config_service);
+    plugin_state_open(&s->plugin_state);
+    if (s->run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->run_folder);
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
     const char *isa = s->backend->isa;
     if (strcmp(isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(isa, "base") == 0 ? "" : isa);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -187,8 +190,27 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     return status;
 }
 
+/* What the recipe says of parameters, by the model's stages and their names. */
+static int32_t set_param_rules(cvr_session *s, cvr_error *err) {
+    cvr_text lr = {0};
+    if (s->optim->backbone_lr_mult != 1) cvr_text_add(&lr, "backbone:%.17g,", s->optim->backbone_lr_mult);
+    if (s->optim->head_lr_mult != 1) cvr_text_add(&lr, "head:%.17g,", s->optim->head_lr_mult);
+    cvr_text_add(&lr, "%s", s->optim->param_lr_mult);
+    const cvr_param_rules rules = {.stages = s->model_desc ? s->model_desc->stages : NULL,
+                                   .n_stages = s->model_desc ? s->model_desc->n_stages : 0,
+                                   .freeze = s->model->freeze,
+                                   .train_frozen = !s->model->freeze_bn,
+                                   .lr_factors = lr.s,
+                                   .weight_decays = s->optim->param_weight_decay};
+    const int32_t status =
+        lr.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_store_rules(s->store, &rules, err);
+    cvr_text_clear(&lr);
+    return status;
+}
+
 int32_t session_open_network(cvr_session *s, cvr_error *err) {
     int32_t status = cvr_store_create(&s->store, (uint64_t)s->run->seed, err);
+    if (status == CVR_OK) status = set_param_rules(s, err);
     if (status == CVR_OK) status = choose_backend(s, err);
     if (status == CVR_OK) status = machine_build(s, s->backend_name, &s->machine, err);
     if (status == CVR_OK) status = load_start_weights(s, err);
@@ -196,9 +218,8 @@ int32_t session_open_network(cvr_session *s, cvr_error *err) {
         cvr_store_destroy(&s->store);
         machine_clear(&s->machine);
     }
-    if (status == CVR_ERR_INVALID || status == CVR_ERR_NOTFOUND) {
+    if (status == CVR_ERR_INVALID || status == CVR_ERR_NOTFOUND || status == CVR_ERR_USAGE)
         status = cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
-    }
     return status;
 }
 
@@ -248,6 +269,7 @@ void cvr_session_close(cvr_session **session) {
     cvr_store_destroy(&s->store);
     machine_clear(&s->machine);
     cvr_plugins_close(&s->plugins);
+    plugin_state_clear(&s->plugin_state);
     cvr_pool_destroy(&s->pool);
     for (size_t i = 0; i < s->n_blocks; i++) cvr_free(s->blocks[i]);
     cvr_free((void *)(uintptr_t)s->net);
@@ -286,7 +308,8 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     cvr_device_describe(s->machine.device, info->device, sizeof info->device);
     for (size_t i = 0; i < cvr_store_count(s->store); i++) {
         const cvr_store_entry *e = cvr_store_get(s->store, i);
-        if (e->kind == CVR_STORE_PARAM) info->params += cvr_numel(e->type.rank, e->type.shape);
+        if ((e->role == CVR_STORE_TRAINED || e->role == CVR_STORE_FROZEN) && !*e->network)
+            info->params += cvr_numel(e->type.rank, e->type.shape);
     }
     info->store_bytes = cvr_store_bytes(s->store);
     info->arena_bytes = s->machine.arena_bytes;
@@ -310,10 +333,20 @@ int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {
     return CVR_OK;
 }
 
-double session_lr(const cvr_session *s, int64_t step, int64_t steps_per_epoch, int64_t total_steps) {
+double session_lr(const cvr_session *s, const train_state *state, int64_t step, int64_t steps_per_epoch,
+                  int64_t total_steps) {
     const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)steps_per_epoch + 0.5);
+    const char *metric = *s->val->metric ? s->val->metric : s->task->best_metric;
     if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
-    const cvr_sched_args args = {sizeof args,          s->sched_attrs,  step - warmup,
-                                 total_steps - warmup, steps_per_epoch, s->lr > 0 ? s->sched->lr_min / s->lr : 0};
+    const cvr_sched_args args = {.struct_size = sizeof args,
+                                 .attrs = s->sched_attrs,
+                                 .step = step - warmup,
+                                 .total_steps = total_steps - warmup,
+                                 .steps_per_epoch = steps_per_epoch,
+                                 .lr_min_factor = s->lr > 0 ? s->sched->lr_min / s->lr : 0,
+                                 .lr = s->lr,
+                                 .history = state->history,
+                                 .n_history = state->n_history,
+                                 .lower_is_better = strcmp(metric, "loss") == 0};
     return s->lr * s->scheduler->factor(&args);
 }

@@ -36,6 +36,21 @@ typedef struct machine {
     entry train[2], eval[2]; /* whole batches, and the last of an epoch */
 } machine;
 
+/* plugin_state.c: "cvr.host.state/1". */
+typedef struct plugin_blob {
+    char *name;
+    void *bytes;
+    uint64_t n;
+} plugin_blob;
+typedef struct plugin_state {
+    cvr_state_service service;
+    plugin_blob *blobs;
+    size_t n, capacity;
+} plugin_state;
+void plugin_state_open(plugin_state *s);
+int32_t plugin_state_put(plugin_state *s, const char *name, const void *bytes, uint64_t n, cvr_error *err);
+void plugin_state_clear(plugin_state *s);
+
 struct cvr_session {
     uint32_t purpose;
     char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
@@ -43,6 +58,7 @@ struct cvr_session {
     cvr_plugins *plugins;
     cvr_threadpool *pool;
     cvr_config_service config_service;
+    plugin_state plugin_state;
     const run_settings *run;
     const backend_settings *backend;
     model_settings *model; /* num_classes and in_channels are settled once the data is known */
@@ -110,6 +126,24 @@ int32_t session_evaluate(cvr_session *s, const evaluate_options *o, cvr_metrics 
 /* Builds the network on the backend and loads the weights to start from. */
 int32_t session_open_network(cvr_session *s, cvr_error *err);
 
+/* weights_io.c: the rules by which a file of weights may differ from a network. */
+#define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
+#define WEIGHTS_HEAD_KEEP 1u
+#define WEIGHTS_HEAD_NEW 2u
+typedef struct weights_rules {
+    const char *network; /* whose weights they are: "", or the scope of another (cvr_graph_enter) */
+    uint32_t head;
+    bool subset; /* parameters may be missing in the file, and the file may have others */
+} weights_rules;
+/* All or nothing: what does not fit is listed, and the store stays as it was. A prefix that all names of the file have
+ * and the network has not is left out; element types are cast; counters may be missing. */
+int32_t weights_load(cvr_plugins *plugins, cvr_store *store, const weights_rules *rules, const char *path,
+                     cvr_error *err);
+/* Running means stand for what they are the mean of. The format is what the path's extension says. */
+int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, cvr_error *err);
+/* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
+bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
+
 /* run_folder.c */
 int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err);
 int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);
@@ -124,11 +158,18 @@ typedef struct train_state {
     int64_t epoch_samples, images, best_epoch;
     double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
     int64_t finished;
+    double *history; /* the metric of each epoch that has ended; NaN: not validated */
+    size_t n_history, history_capacity;
 } train_state;
+int32_t train_state_remember(train_state *state, double metric, cvr_error *err);
+void train_state_clear(train_state *state);
 int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *state, cvr_error *err);
 int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, cvr_error *err);
+/* Only what plugins have put there: before they are asked for anything. No checkpoint, or a bad one: nothing. */
+void checkpoint_load_plugin_state(cvr_session *s, const char *folder);
 
 /* Learning rate of a step, from 0. */
-double session_lr(const cvr_session *s, int64_t step, int64_t steps_per_epoch, int64_t total_steps);
+double session_lr(const cvr_session *s, const train_state *state, int64_t step, int64_t steps_per_epoch,
+                  int64_t total_steps);
 
 #endif

@@ -51,6 +51,12 @@ SCHEMA(backend);
 static const cvr_attr_desc *const model_keys[] = {
     KEY(CVR_ATTR_STRING, "name", "", "model plugin; or write the network in [net]"),
     KEY(CVR_ATTR_PATH, "weights", "", "file of weights to start from"),
+    KEY_CHOICE("head", "auto", "auto|keep|new",
+               "the last layers: loaded with the weights; auto: made new for training where their shape is another"),
+    KEY(CVR_ATTR_BOOL, "strict", "yes", "no: weights may lack parameters of the network, and have others"),
+    KEY(CVR_ATTR_STRING, "freeze", "",
+        "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
+    KEY(CVR_ATTR_BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
     KEY_MIN(CVR_ATTR_INT, "num_classes", "0", 0, "0: as many as the data has"),
     KEY_MIN(CVR_ATTR_INT, "in_channels", "0", 0, "0: as many as the pictures have"),
 };
@@ -94,6 +100,10 @@ static const cvr_attr_desc *const optim_keys[] = {
     KEY(CVR_ATTR_STRING, "weight_decay", "", "default: PyTorch's for this optimizer"),
     KEY(CVR_ATTR_STRING, "norm_weight_decay", "", "for normalisation layers; default: weight_decay"),
     KEY(CVR_ATTR_STRING, "bias_weight_decay", "", "for biases; default: weight_decay"),
+    KEY_MIN(CVR_ATTR_FLOAT, "backbone_lr_mult", "1", 0, "what lr is multiplied with for the model's stages backbone.*"),
+    KEY_MIN(CVR_ATTR_FLOAT, "head_lr_mult", "1", 0, "the same for its stage head"),
+    KEY(CVR_ATTR_STRING, "param_lr_mult", "", "the same for stages and names: layer4.*:0.5, *.bias:2"),
+    KEY(CVR_ATTR_STRING, "param_weight_decay", "", "weight decay for stages and names: *.pos_embedding:0"),
 };
 SCHEMA(optim);
 

@@ -23,7 +23,9 @@ typedef struct backend_settings {
 
 typedef struct model_settings {
     const char *name, *weights;
-    int64_t num_classes, in_channels;
+    int64_t head, strict;
+    const char *freeze;
+    int64_t freeze_bn, num_classes, in_channels;
 } model_settings;
 
 typedef struct data_settings {
@@ -40,6 +42,8 @@ typedef struct train_settings {
 
 typedef struct optim_settings {
     const char *name, *lr, *weight_decay, *norm_weight_decay, *bias_weight_decay;
+    double backbone_lr_mult, head_lr_mult;
+    const char *param_lr_mult, *param_weight_decay;
 } optim_settings;
 
 typedef struct sched_settings {

@@ -132,7 +132,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     if (status != CVR_OK) return status;
     entry *e = machine_entry(s->machine.train, b.n);
     if (!e) return cvr_fail(err, CVR_ERR_INVALID, "no program was planned for a batch of %lld", (long long)b.n);
-    const double lr = session_lr(s, t->state.step, t->steps_per_epoch, t->total_steps);
+    const double lr = session_lr(s, &t->state, t->state.step, t->steps_per_epoch, t->total_steps);
     const entry_run run = {b.images, b.labels, lr, t->state.step, s->run->seed, &loss};
     status = entry_step(e, &run, err);
     if (status != CVR_OK) return status;
@@ -199,7 +199,7 @@ static void validation_batch(void *ctx, const cvr_batch *b, const void *output) 
 static int32_t end_epoch(trainer *t, cvr_error *err) {
     train_state *st = &t->state;
     const int64_t epoch = st->epoch + 1;
-    const double lr = session_lr(t->s, st->step - 1, t->steps_per_epoch, t->total_steps);
+    const double lr = session_lr(t->s, st, st->step - 1, t->steps_per_epoch, t->total_steps);
     cvr_train_epoch shown = {.epoch = epoch,
                              .seconds = st->epoch_seconds,
                              .train_loss = st->loss_sum / (double)st->epoch_samples,
@@ -213,7 +213,7 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
                              .images_per_s = shown.images_per_s,
                              .lr = lr,
                              .data_wait_fraction = shown.data_wait_fraction};
-    epoch_report report = {t, &shown, &event, err, CVR_OK, 0};
+    epoch_report report = {t, &shown, &event, err, CVR_OK, (double)NAN};
     const int64_t interval = t->s->val->interval;
     int32_t status = CVR_OK;
     shown.validated = interval > 0 && (epoch % interval == 0 || epoch == t->s->train->epochs);
@@ -233,6 +233,7 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
         tell_epoch(&report, NULL, NULL);
     }
     if (status == CVR_OK) status = report.status;
+    if (status == CVR_OK) status = train_state_remember(st, report.best, err);
     if (status == CVR_OK && shown.is_best) {
         st->best_value = report.best;
         st->best_epoch = epoch;
@@ -428,6 +429,7 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
     const int32_t traced = trace_close(t.trace, status == CVR_OK ? err : NULL);
     if (status == CVR_OK) status = traced;
     reporters_close(&t.reporters);
+    train_state_clear(&t.state);
     if (t.lock >= 0) close(t.lock);
     return status;
 }

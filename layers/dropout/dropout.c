@@ -57,8 +57,8 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     cvr_value inputs[3] = {in[0], CVR_NONE, CVR_NONE};
     out[0] = in[0];
     if (!b->training || p == 0) return CVR_OK;
-    int32_t status = b->scalar(b, "seed", &inputs[1], err);
-    if (status == CVR_OK) status = b->scalar(b, "step", &inputs[2], err);
+    int32_t status = b->scalar(b, "seed", CVR_I64, &inputs[1], err);
+    if (status == CVR_OK) status = b->scalar(b, "step", CVR_I64, &inputs[2], err);
     return status == CVR_OK ? cvr_emit(b, "dropout", &call, sizeof call, inputs, 3, out, err) : status;
 }
 

@@ -10,6 +10,13 @@
 
 #include <cvr/plugin/plugin.h>
 
+/* A stage of a model, for its list. */
+#define NET_STAGE(name_, globs_)                                                                                       \
+    &(const cvr_stage) {                                                                                               \
+        sizeof(cvr_stage), name_, globs_                                                                               \
+    }
+#define NET_COUNT(list_) (sizeof(list_) / sizeof *(list_))
+
 /* How weights start; a bias starts at 0 but for NET_START_TORCH. */
 #define NET_START_TORCH 0   /* as the layer has it: uniform in +-1/sqrt(fan_in), bias too */
 #define NET_START_KAIMING 1 /* torch.nn.init.kaiming_normal_, mode fan_out, relu: std sqrt(2 / (out * kH * kW)) */

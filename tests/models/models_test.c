@@ -197,7 +197,7 @@ static void check_step(const subject *s, const char *backend) {
     const double floor_ = 1e-4 * largest_change(s);
     cr_assert_gt(floor_, 0);
     for (size_t i = 0; i < cvr_store_count(s->store); i++) {
-        if (cvr_store_get(s->store, i)->kind != CVR_STORE_SLOT) check_change(s, i, floor_, backend);
+        if (cvr_store_in_weights(cvr_store_get(s->store, i))) check_change(s, i, floor_, backend);
     }
     cvr_graph_destroy(&g);
 }

@@ -73,12 +73,24 @@ static const cvr_attr_desc drop_path =
                   CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&layers, &width, &layer_scale, &drop_path};
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.stem", "features.0"),
+    NET_STAGE("backbone.stage1", "features.1"),
+    NET_STAGE("backbone.stage2", "features.2,features.3"),
+    NET_STAGE("backbone.stage3", "features.4,features.5"),
+    NET_STAGE("backbone.stage4", "features.6,features.7"),
+    NET_STAGE("backbone.norm", "classifier.0"),
+    NET_STAGE("head", "classifier"),
+};
+
 static const cvr_model_desc convnext_tiny = {.struct_size = sizeof convnext_tiny,
                                              .name = "convnext_tiny",
                                              .doc = "Liu et al. 2022, as in torchvision",
                                              .n_attrs = sizeof schema / sizeof *schema,
                                              .attrs = schema,
-                                             .build = convnext_build};
+                                             .build = convnext_build,
+                                             .n_stages = NET_COUNT(stages),
+                                             .stages = stages};
 
 static int32_t convnext_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -83,12 +83,23 @@ static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0.2", "probability before the last layer", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&width_mult, &round_nearest, &last_channel, &dropout};
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.stem", "features.0,features.1"),
+    NET_STAGE("backbone.stage2", "features.2,features.3"),
+    NET_STAGE("backbone.stage3", "features.4,features.5,features.6"),
+    NET_STAGE("backbone.stage4", "features.7,features.8,features.9,features.10,features.11,features.12,features.13"),
+    NET_STAGE("backbone.stage5", "features"),
+    NET_STAGE("head", "classifier"),
+};
+
 static const cvr_model_desc mobilenet_v2 = {.struct_size = sizeof mobilenet_v2,
                                             .name = "mobilenet_v2",
                                             .doc = "Sandler et al. 2018, as in torchvision",
                                             .n_attrs = sizeof schema / sizeof *schema,
                                             .attrs = schema,
-                                            .build = mobilenet_build};
+                                            .build = mobilenet_build,
+                                            .n_stages = NET_COUNT(stages),
+                                            .stages = stages};
 
 static int32_t mobilenet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -101,11 +101,17 @@ static const cvr_attr_desc imagenet = CHOICE("stem", "imagenet|cifar", "imagenet
                            cifar = CHOICE("stem", "imagenet|cifar", "cifar",
                                           "7x7 convolution of stride 2 and max pool, or 3x3 of stride 1");
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.stem", "conv1,bn1"), NET_STAGE("backbone.layer1", "layer1"),
+    NET_STAGE("backbone.layer2", "layer2"),  NET_STAGE("backbone.layer3", "layer3"),
+    NET_STAGE("backbone.layer4", "layer4"),  NET_STAGE("head", "fc"),
+};
+
 #define MODEL(name_, layers_, block_, stem_)                                                                           \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "He et al. 2016, as in torchvision",              \
         .n_attrs = 4, .attrs = (const cvr_attr_desc *const[]){&layers_, &block_, &stem_, &width},                      \
-        .build = resnet_build                                                                                          \
+        .build = resnet_build, .n_stages = NET_COUNT(stages), .stages = stages                                         \
     }
 
 static const cvr_model_desc *const models[] = {

@@ -74,12 +74,26 @@ static const cvr_attr_desc width =
     CVR_ATTR_INIT(INT, "width", "16", "channels of the first stage", CVR_ATTR_BETWEEN(1, 4096));
 static const cvr_attr_desc *const resnet_schema[] = {&depth, &width};
 
+#define STAGE(name_, globs_)                                                                                           \
+    &(const cvr_stage) {                                                                                               \
+        sizeof(cvr_stage), name_, globs_                                                                               \
+    }
+static const cvr_stage *const stages[] = {
+    STAGE("backbone.stem", "conv1,bn1"),
+    STAGE("backbone.layer1", "layer1"),
+    STAGE("backbone.layer2", "layer2"),
+    STAGE("backbone.layer3", "layer3"),
+    STAGE("head", "fc"),
+};
+
 static const cvr_model_desc resnet_cifar = {.struct_size = sizeof resnet_cifar,
                                             .name = "resnet_cifar",
                                             .doc = "He et al. 2016, section 4.2",
                                             .n_attrs = 2,
                                             .attrs = resnet_schema,
-                                            .build = resnet_build};
+                                            .build = resnet_build,
+                                            .n_stages = sizeof stages / sizeof *stages,
+                                            .stages = stages};
 
 static int32_t resnet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -71,12 +71,21 @@ static const cvr_attr_desc batch_norm =
     CVR_ATTR_INIT(BOOL, "batch_norm", "yes", "normalise after every 3x3 convolution, which then has no bias");
 static const cvr_attr_desc *const schema[] = {&width, &depth, &batch_norm};
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.inc", "inc"),     NET_STAGE("backbone.down1", "down1"),
+    NET_STAGE("backbone.down2", "down2"), NET_STAGE("backbone.down3", "down3"),
+    NET_STAGE("backbone.down4", "down4"), NET_STAGE("backbone.deeper", "down*"),
+    NET_STAGE("decoder", "up*"),          NET_STAGE("head", "outc"),
+};
+
 static const cvr_model_desc unet = {.struct_size = sizeof unet,
                                     .name = "unet",
                                     .doc = "Ronneberger et al. 2015, with padding",
                                     .n_attrs = sizeof schema / sizeof *schema,
                                     .attrs = schema,
-                                    .build = unet_build};
+                                    .build = unet_build,
+                                    .n_stages = NET_COUNT(stages),
+                                    .stages = stages};
 
 static int32_t unet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -76,11 +76,17 @@ static const cvr_attr_desc layers_11 = LAYERS("1,1,2,2,2"), layers_13 = LAYERS("
                            layers_16 = LAYERS("2,2,3,3,3"), layers_19 = LAYERS("2,2,4,4,4"), plain = BATCH_NORM("no"),
                            normed = BATCH_NORM("yes");
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.features", "features"),
+    NET_STAGE("head", "classifier.6"),
+    NET_STAGE("backbone.classifier", "classifier"),
+};
+
 #define MODEL(name_, layers_, norm_)                                                                                   \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Simonyan, Zisserman 2015, as in torchvision",    \
         .n_attrs = 5, .attrs = (const cvr_attr_desc *const[]){&layers_, &norm_, &width, &classifier_width, &dropout},  \
-        .build = vgg_build                                                                                             \
+        .build = vgg_build, .n_stages = NET_COUNT(stages), .stages = stages                                            \
     }
 
 static const cvr_model_desc *const models[] = {

@@ -106,12 +106,20 @@ static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0", "probability after embedding, attention and MLP", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&patch_size, &num_layers, &num_heads, &hidden_dim, &mlp_dim, &dropout};
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.embeddings", "conv_proj,class_token,encoder.pos_embedding"),
+    NET_STAGE("backbone.encoder", "encoder"),
+    NET_STAGE("head", "heads"),
+};
+
 static const cvr_model_desc vit_b_16 = {.struct_size = sizeof vit_b_16,
                                         .name = "vit_b_16",
                                         .doc = "Dosovitskiy et al. 2021, as in torchvision",
                                         .n_attrs = sizeof schema / sizeof *schema,
                                         .attrs = schema,
-                                        .build = vit_build};
+                                        .build = vit_build,
+                                        .n_stages = NET_COUNT(stages),
+                                        .stages = stages};
 
 static int32_t vit_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -34,6 +34,15 @@ typedef struct cvr_model_args {
     int64_t in_channels;
 } cvr_model_args;
 
+/* A part of the network, for those who freeze it, train it slower or leave it out of a file: "backbone.layer4", "head".
+ */
+typedef struct cvr_stage {
+    uint64_t struct_size;
+    const char
+        *name; /* of the last layers, whose shape the number of classes decides, "head"; of others "backbone.*" */
+    const char *globs; /* of the parameters' names, with * and ?: "layer4.*,bn4.*" */
+} cvr_stage;
+
 typedef struct cvr_model_desc {
     uint64_t struct_size;
     const char *name;
@@ -44,6 +53,9 @@ typedef struct cvr_model_desc {
     /* `image`: (N, in_channels, H, W) f32. Classification: one output, logits (N, num_classes). */
     int32_t (*build)(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
                      cvr_error *err);
+    uint32_t n_stages;
+    uint32_t reserved2;
+    const cvr_stage *const *stages; /* the first that fits a parameter's name is its stage */
 } cvr_model_desc;
 
 #ifdef __cplusplus
@@ -52,6 +64,7 @@ typedef struct cvr_model_desc {
 
 CVR_STATIC_ASSERT(sizeof(cvr_layer_desc) == 56, "cvr_layer_desc has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_args) == 32, "cvr_model_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 48, "cvr_model_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_stage) == 24, "cvr_stage has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 64, "cvr_model_desc has padding");
 
 #endif
