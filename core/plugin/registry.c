@@ -79,6 +79,7 @@ static const desc_field gradient_fields[] = {{TEXT, AT(cvr_gradient_desc, name),
                                              {END, 0, 0}};
 static const desc_field pass_fields[] = {{TEXT, AT(cvr_pass_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_pass_desc, doc), 0},
+                                         {ATTRS, AT(cvr_pass_desc, attrs), AT(cvr_pass_desc, n_attrs)},
                                          {FUNCTION, AT(cvr_pass_desc, run), 0},
                                          {END, 0, 0}};
 static const desc_field augment_fields[] = {{TEXT, AT(cvr_augment_desc, name), 0},

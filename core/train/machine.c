@@ -7,9 +7,12 @@
 static int32_t build_network(cvr_session *s, cvr_graph *g, cvr_value image, cvr_value *output, cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(g);
     const cvr_net net = {s->net, s->n_net, s->task_info.n_classes};
-    if (net.n) return cvr_graph_net(g, &net, image, output, err);
     const cvr_model_args args = {sizeof args, s->model_attrs, s->task_info.n_classes, s->in_channels};
-    return s->model_desc->build(b, &args, image, output, err);
+    const cvr_setting *const *layers;
+    const size_t n_layers = cvr_config_lines(s->config, "layers", &layers);
+    CVR_TRY(cvr_graph_override_layers(g, layers, n_layers, err));
+    CVR_TRY(net.n ? cvr_graph_net(g, &net, image, output, err) : s->model_desc->build(b, &args, image, output, err));
+    return cvr_graph_overrides_used(g, err);
 }
 
 /* The element type that activations have inside the network. */
@@ -23,10 +26,15 @@ static int32_t cast_to(const cvr_builder *b, uint32_t dtype, cvr_value *v, cvr_e
     return cvr_emit(b, "cast", &attrs, sizeof attrs, v, 1, v, err);
 }
 
+static int32_t passes(const cvr_session *s, cvr_graph *g, uint32_t stage, cvr_error *err) {
+    const int32_t status = cvr_graph_passes(g, stage, s->backend->passes, err);
+    return status == CVR_ERR_USAGE ? cvr_config_blame(s->config, "backend", "passes", status, err) : status;
+}
+
 /* Where there are no gradients between them. */
 static int32_t all_passes(const cvr_session *s, cvr_graph *g, cvr_error *err) {
-    const int32_t status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
-    return status == CVR_OK ? cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err) : status;
+    CVR_TRY(passes(s, g, CVR_PASS_NETWORK, err));
+    return passes(s, g, CVR_PASS_STEP, err);
 }
 
 /* image -> output [-> loss [-> gradients -> updates]] */
@@ -55,11 +63,11 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     if (status == CVR_OK) status = s->task->loss(b, &s->task_info, output, target, &loss, err);
     if (status == CVR_OK) status = cvr_graph_output(g, "loss", loss, err);
     if (status == CVR_OK && !training) return all_passes(s, g, err);
-    if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_NETWORK, s->backend->passes, err);
+    if (status == CVR_OK) status = passes(s, g, CVR_PASS_NETWORK, err);
     if (status != CVR_OK) return status;
     status = cvr_graph_backward(g, cvr_graph_output_value(g, "loss"), err);
     if (status == CVR_OK) status = cvr_graph_update(g, &s->policy, err);
-    if (status == CVR_OK) status = cvr_graph_passes(g, CVR_PASS_STEP, s->backend->passes, err);
+    if (status == CVR_OK) status = passes(s, g, CVR_PASS_STEP, err);
     if (status == CVR_OK) status = cvr_graph_recompute(g, m->recompute, &e->recompute, err);
     return status == CVR_OK ? cvr_graph_schedule(g, err) : status;
 }

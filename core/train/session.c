@@ -77,6 +77,7 @@ static int32_t bind_optimizer(cvr_session *s, cvr_error *err) {
 static int32_t bind_network(cvr_session *s, cvr_error *err) {
     const void *desc;
     const cvr_setting *const *lines;
+    (void)cvr_config_lines(s->config, "layers", &lines); /* claims them; graphs look at them */
     s->n_net = cvr_config_lines(s->config, "net", &lines);
     if (*s->model->name && s->n_net) {
         return cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other",

@@ -38,7 +38,7 @@ static const cvr_attr_desc *const backend_keys[] = {
     KEY_CHOICE("fallback", "warn", "error|warn|allow", "what to do about nodes that the backend cannot run"),
     KEY_MIN(CVR_ATTR_INT, "threads", "0", 0, "threads that compute; 0: as many as there are cores"),
     KEY(CVR_ATTR_STRING, "isa", "auto", "CPU features that kernels may use: auto, base, or a list such as `avx2 fma`"),
-    KEY(CVR_ATTR_STRING, "passes", "auto", "graph passes that run: auto (all), none, or a list of names"),
+    KEY(CVR_ATTR_STRING, "passes", "auto", "graph passes that run: auto (all but those that have to be named), none, or a list: auto, NAME(key=value)"),
     KEY_CHOICE("precision", "f32", PRECISION_NAMES,
                "f32; bf16: activations and products in bf16, weights and sums in f32; bf16x3: f32 "
                "with products by three of bf16, where the machine is faster at that; auto: bf16 where the machine is "

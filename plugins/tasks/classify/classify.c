@@ -42,7 +42,14 @@ static int32_t classify_loss(const cvr_builder *b, const cvr_task_info *info, cv
     if (a->label_smoothing > 0 && b->training)
         (void)snprintf(settings, sizeof settings, "label_smoothing=%.17g", a->label_smoothing);
     const cvr_value in[2] = {output, target};
-    const cvr_layer_call call = {sizeof call, "cross_entropy", "loss", settings, in, loss, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "cross_entropy",
+                                 .name = "loss",
+                                 .settings = settings,
+                                 .inputs = in,
+                                 .outputs = loss,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     return b->layer(b, &call, err);
 }
 

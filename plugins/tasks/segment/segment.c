@@ -37,7 +37,14 @@ static int32_t segment_loss(const cvr_builder *b, const cvr_task_info *info, cvr
                             cvr_value *loss, cvr_error *err) {
     (void)info;
     const cvr_value in[2] = {output, target};
-    const cvr_layer_call call = {sizeof call, "cross_entropy", "loss", "ignore_index=255", in, loss, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "cross_entropy",
+                                 .name = "loss",
+                                 .settings = "ignore_index=255",
+                                 .inputs = in,
+                                 .outputs = loss,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     return b->layer(b, &call, err);
 }
 
