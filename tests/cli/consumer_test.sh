@@ -94,4 +94,27 @@ same runs/classify/masked-far/weights/last.safetensors runs/classify/frozen/weig
 "$CVRUN" train --resume runs/classify/masked-cpu train.epochs=4 >log.txt 2>&1 || { cat log.txt; fail "going on"; }
 grep -q 'acme.guard was built [1-9][0-9]* times before' log.txt || { cat log.txt; fail "the state is lost"; }
 checks=$((checks + 1))
+# an activation without a kernel, a program by its own word: it runs on every backend without falling back, becomes one op with the sum after it, and
+# whether it does or not, the bits are the same
+sed -e 's/^r1 = acme.swish.*/r1 = relu/' -e 's/^t = acme.twice/t = acme.mish\nu = add from=t,p1/' -e '/^last = /d' twice.ini >mish.ini
+for backend in cpu far reference; do
+  for passes in none fuse_elementwise; do
+    "$CVRUN" train mish.ini name=mish-$passes-$backend backend.name=$backend backend.passes=$passes backend.fallback=error log.trace=$passes.json >log.txt 2>&1 ||
+      { cat log.txt; fail "an activation without a kernel on $backend, passes $passes"; }
+  done
+  same runs/classify/mish-none-$backend/weights/last.safetensors runs/classify/mish-fuse_elementwise-$backend/weights/last.safetensors
+done
+grep -q "u/add" none.json || fail "no sum where nothing is fused"
+grep -q '"op": "elementwise"' fuse_elementwise.json && ! grep -q "u/add" fuse_elementwise.json || fail "the sum after the activation is not part of it"
+# a pass that runs where it is named, with its settings, and adds an output: its node stays although nothing reads it
+for passes in auto 'auto, acme.watch(limit=1)' 'acme.watch(op=linear limit=3), fuse_conv'; do
+  "$CVRUN" train mish.ini name=watch "backend.passes=$passes" log.trace=watch.json >log.txt 2>&1 || { cat log.txt; fail "passes $passes"; }
+  grep -o '"name": "[a-z0-9]*/mean"' watch.json | sort -u >watched.txt || true
+  case $passes in auto) want= ;; *linear*) want=fc ;; *) want=c1 ;; esac
+  [ "$(cat watched.txt)" = "${want:+\"name\": \"$want/mean\"}" ] || { cat watched.txt; fail "what is watched by $passes"; }
+done
+printf '[backend]\npasses = auto, acme.watch(limit=0)\n' | cat mish.ini - >wrong.ini
+expect 2 "wrong.ini:$(wc -l <wrong.ini): limit is 0" "$CVRUN" train wrong.ini
+expect 2 "has no closing bracket" "$CVRUN" train mish.ini "backend.passes=acme.watch(limit=1"
+expect 2 "did you mean \`acme.watch\`" "$CVRUN" train mish.ini backend.passes=acme.wotch
 done_with consumer_test

@@ -14,7 +14,14 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     if (status == CVR_OK) status = cvr_layer(b, "relu1", "relu", "", x, &x, err);
     if (status == CVR_OK) status = cvr_layer(b, "conv2", "conv2d", conv, x, &x, err);
     if (status == CVR_OK) status = cvr_layer(b, "bn2", "batch_norm2d", "", x, &sum[1], err);
-    const cvr_layer_call add = {sizeof add, "add", "add", "", sum, &x, 2, 1};
+    const cvr_layer_call add = {.struct_size = sizeof add,
+                                .layer = "add",
+                                .name = "add",
+                                .settings = "",
+                                .inputs = sum,
+                                .outputs = &x,
+                                .n_inputs = 2,
+                                .n_outputs = 1};
     if (status == CVR_OK) status = b->layer(b, &add, err);
     return status == CVR_OK ? cvr_layer(b, "relu2", "relu", "", x, out, err) : status;
 }
