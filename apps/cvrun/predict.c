@@ -1,11 +1,11 @@
 /* cvrun predict: pictures in, predictions.json and predictions.csv out. */
 #include "cvrun.h"
-#include <ctype.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 typedef struct file_list {
+    const cvr_image_service *images; /* knows the endings of their names */
     char **paths;
     size_t n, capacity;
 } file_list;
@@ -26,13 +26,6 @@ typedef struct prediction {
 } prediction;
 
 /* ---- which files ---- */
-
-static bool looks_like_picture(const char *name) {
-    const char *dot = strrchr(name, '.');
-    char ending[8] = "";
-    for (size_t i = 0; dot && dot[i] && i < sizeof ending - 1; i++) ending[i] = (char)tolower((unsigned char)dot[i]);
-    return strcmp(ending, ".png") == 0 || strcmp(ending, ".jpg") == 0 || strcmp(ending, ".jpeg") == 0;
-}
 
 static bool add_path(file_list *l, char *path) {
     char **more = cvr_grow(l->paths, l->n, &l->capacity, sizeof *more);
@@ -55,7 +48,7 @@ static bool add_folder(file_list *l, const char *folder, int depth) {
         if (path && cvr_fs_is_folder(path)) {
             good = add_folder(l, path, depth + 1);
             cvr_free(path);
-        } else if (looks_like_picture(e->d_name)) {
+        } else if (l->images->is_picture(l->images, e->d_name)) {
             good = add_path(l, path);
         } else {
             cvr_free(path);
@@ -76,7 +69,7 @@ static int32_t list_files(file_list *l, const char *source, cvr_error *err) {
     if (!(folder ? add_folder(l, source, 0) : add_path(l, cvr_strdup(source))))
         return cvr_fail(err, CVR_ERR_IO, "cannot list %s", source);
     if (l->n) qsort(l->paths, l->n, sizeof *l->paths, by_bytes);
-    return l->n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture (png, jpg, jpeg) in %s", source);
+    return l->n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture in %s", source);
 }
 
 /* ---- what comes out ---- */
@@ -219,7 +212,8 @@ static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *
     (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "./"),
                    *base == '.' || *base == '/' ? "predict" : base);
     const cvr_predict_options o = {.sink = &p->sink, .begin = on_begin, .raw = settings->raw ? on_raw : NULL, .ctx = p};
-    int32_t status = list_files(&files, settings->source, err);
+    int32_t status = cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err);
+    if (status == CVR_OK) status = list_files(&files, settings->source, err);
     if (status == CVR_OK) status = make_folder(settings->out, *name ? name : "predict", folder, size, err);
     p->folder = folder;
     for (size_t i = 0; i < files.n && status == CVR_OK; i++) {

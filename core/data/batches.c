@@ -2,38 +2,9 @@
  * Batches made ahead of the step: a ring of slots, filled in order of position by threads that take a few samples at a
  * time. The position alone decides what a batch holds.
  */
-#include "slot.h"
-#include <pthread.h>
+#include "ring.h"
 
-#define RING_DEPTH 4
 #define SAMPLES_AT_A_TIME 8
-#define MOST_WORKERS 64u
-
-typedef struct permutation {
-    int64_t epoch;
-    int64_t *order;
-} permutation;
-
-struct cvr_batches {
-    pipeline pipeline;
-    layout layout;
-    int64_t per_epoch;
-    slot slots[RING_DEPTH];
-    permutation orders[2];
-    pthread_mutex_t lock;
-    pthread_cond_t work, ready;
-    pthread_t threads[MOST_WORKERS];
-    workbench benches[MOST_WORKERS + 1];
-    uint32_t n_threads;
-    bool stop;
-    int64_t next, end; /* positions: the caller's next, and where making stops */
-    int64_t busy;      /* threads at work */
-};
-
-typedef struct worker_arg {
-    cvr_batches *b;
-    uint32_t worker;
-} worker_arg;
 
 /* ---- which sample ---- */
 
@@ -92,7 +63,7 @@ static void failed_at(slot *s, int64_t i, const cvr_error *err) {
 }
 
 /* Makes some samples of a slot, and the whole of it after the last. Called and returns with the lock held. */
-static void do_work(cvr_batches *b, slot *s, uint32_t worker) {
+static void do_work(cvr_batches *b, slot *s, workbench *w) {
     const int64_t first = s->taken, last = first + SAMPLES_AT_A_TIME < s->n ? first + SAMPLES_AT_A_TIME : s->n;
     const int64_t epoch = s->position / b->per_epoch, position = s->position % b->per_epoch;
     cvr_error err = CVR_ERROR_INIT;
@@ -101,7 +72,7 @@ static void do_work(cvr_batches *b, slot *s, uint32_t worker) {
     b->busy++;
     pthread_mutex_unlock(&b->lock);
     for (int64_t i = first; i < last && failed < 0; i++) {
-        if (slot_make(s, &b->layout, &b->benches[worker], i, epoch, &err) != CVR_OK) failed = i;
+        if (slot_make(s, &b->layout, w, i, epoch, &err) != CVR_OK) failed = i;
     }
     pthread_mutex_lock(&b->lock);
     if (failed >= 0) failed_at(s, failed, &err);
@@ -109,7 +80,7 @@ static void do_work(cvr_batches *b, slot *s, uint32_t worker) {
     if (s->done == s->n) {
         if (s->error_at == s->n) {
             pthread_mutex_unlock(&b->lock);
-            const int32_t status = slot_finish(s, &b->layout, &b->benches[worker], epoch, position, &err);
+            const int32_t status = slot_finish(s, &b->layout, w, epoch, position, &err);
             pthread_mutex_lock(&b->lock);
             if (status != CVR_OK) failed_at(s, 0, &err);
         }
@@ -120,19 +91,19 @@ static void do_work(cvr_batches *b, slot *s, uint32_t worker) {
     if (s->whole || b->busy == 0) pthread_cond_broadcast(&b->ready);
 }
 
-static void *make_batches(void *arg) {
-    const worker_arg a = *(worker_arg *)arg;
-    cvr_free(arg);
+static void *make_batches(void *bench) {
+    workbench *w = bench;
+    cvr_batches *b = w->owner;
     cvr_thread_unpin();
-    pthread_mutex_lock(&a.b->lock);
-    while (!a.b->stop) {
-        slot *s = find_work(a.b);
+    pthread_mutex_lock(&b->lock);
+    while (!b->stop) {
+        slot *s = find_work(b);
         if (s)
-            do_work(a.b, s, a.worker);
+            do_work(b, s, w);
         else
-            pthread_cond_wait(&a.b->work, &a.b->lock);
+            pthread_cond_wait(&b->work, &b->lock);
     }
-    pthread_mutex_unlock(&a.b->lock);
+    pthread_mutex_unlock(&b->lock);
     return NULL;
 }
 
@@ -148,7 +119,7 @@ int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err) {
     while (s->position != b->next || !s->whole) {
         slot *mine = b->n_threads ? NULL : find_work(b);
         if (mine) {
-            do_work(b, mine, 0);
+            do_work(b, mine, &b->benches[0]);
         } else {
             pthread_cond_broadcast(&b->work);
             pthread_cond_wait(&b->ready, &b->lock);
@@ -196,25 +167,20 @@ static int32_t allocate(cvr_batches *b, cvr_error *err) {
 static int32_t start_workers(cvr_batches *b, cvr_error *err) {
     const uint32_t asked = b->pipeline.o.workers, wanted = asked < MOST_WORKERS ? asked : MOST_WORKERS;
     for (uint32_t i = 0; i < wanted; i++) {
-        worker_arg *a = cvr_calloc(1, sizeof *a);
-        if (!a) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        *a = (worker_arg){b, i + 1};
-        if (pthread_create(&b->threads[i], NULL, make_batches, a) != 0) {
-            cvr_free(a);
+        if (pthread_create(&b->threads[i], NULL, make_batches, &b->benches[i + 1]) != 0)
             return cvr_fail(err, CVR_ERR_NOMEM, "cannot start data thread %u; lower data.workers", i + 1);
-        }
         b->n_threads++;
     }
     return CVR_OK;
 }
 
-static int32_t new_batches(cvr_batches **out, cvr_error *err) {
+int32_t batches_new(cvr_batches **out, cvr_error *err) {
     cvr_batches *b = *out = cvr_calloc(1, sizeof *b);
     if (!b) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->work, NULL);
     pthread_cond_init(&b->ready, NULL);
-    for (size_t i = 0; i <= MOST_WORKERS; i++) b->benches[i].pipeline = &b->pipeline;
+    for (size_t i = 0; i <= MOST_WORKERS; i++) b->benches[i] = (workbench){.owner = b, .pipeline = &b->pipeline};
     for (int i = 0; i < RING_DEPTH; i++) b->slots[i].position = -1;
     return CVR_OK;
 }
@@ -231,7 +197,7 @@ static int32_t check_counts(cvr_batches *b, cvr_error *err) {
 
 int32_t cvr_batches_create(cvr_batches **out, const cvr_batches_options *o, cvr_error *err) {
     int32_t status;
-    CVR_TRY(new_batches(out, err));
+    CVR_TRY(batches_new(out, err));
     cvr_batches *b = *out;
     CVR_TRY_OUT(pipeline_open(&b->pipeline, o, err));
     CVR_TRY_OUT(check_counts(b, err));
@@ -283,100 +249,4 @@ int64_t cvr_batches_remainder(const cvr_batches *b) {
 }
 int64_t cvr_batches_skipped(const cvr_batches *b) {
     return atomic_load(&((cvr_batches *)(uintptr_t)b)->pipeline.skipped);
-}
-
-/* ---- the inputs of a program ---- */
-
-static int32_t add_input(const column *c, cvr_graph *g, const cvr_batch_inputs *what, cvr_value *out, cvr_error *err) {
-    cvr_type type;
-    column_type(c, what->n, what->canvas, &type);
-    return cvr_graph_input(g, c->name, &type, out, err);
-}
-
-/* What the device does of the transforms, each with the numbers that were drawn for it. */
-static int32_t emit_transforms(const cvr_batches *b, cvr_graph *g, const cvr_batch_inputs *what, cvr_value *image,
-                               cvr_error *err) {
-    const layout *l = &b->layout;
-    const cvr_builder *builder = cvr_graph_builder(g);
-    const cvr_batches_options *o = &b->pipeline.o;
-    size_t next = l->n_fields;
-    while (next < l->n && l->columns[next].is == COLUMN_COUNT) next++;
-    for (size_t i = b->pipeline.normalises; i < o->n_transforms; i++) {
-        const cvr_transform *t = &o->transforms[i];
-        cvr_value params = CVR_NONE;
-        if (next < l->n && l->columns[next].place == i) CVR_TRY(add_input(&l->columns[next++], g, what, &params, err));
-        const int32_t status = t->desc->emit(builder, t->attrs, params, *image, image, err);
-        if (status != CVR_OK) return transform_failed(t, status, err);
-    }
-    return CVR_OK;
-}
-
-int32_t cvr_batches_inputs(const cvr_batches *b, cvr_graph *g, const cvr_batch_inputs *what, cvr_value *image,
-                           cvr_error *err) {
-    const layout *l = &b->layout;
-    cvr_value ignored;
-    CVR_TRY(add_input(&l->columns[0], g, what, image, err));
-    for (size_t i = 1; what->with_targets && i < l->n && l->columns[i].is <= COLUMN_COUNT; i++)
-        CVR_TRY(add_input(&l->columns[i], g, what, &ignored, err));
-    return l->on_device ? emit_transforms(b, g, what, image, err) : CVR_OK;
-}
-
-/* ---- single samples ---- */
-
-int32_t cvr_batches_try(const cvr_batches_options *o, int64_t index, cvr_error *err) {
-    cvr_batches *b;
-    arena_sample *s;
-    cvr_batches_options all = *o;
-    int32_t status;
-    all.whole = true;
-    all.skip_bad = false;
-    CVR_TRY(new_batches(&b, err));
-    CVR_TRY_OUT(pipeline_open(&b->pipeline, &all, err));
-    CVR_TRY_OUT(workbench_take(&b->benches[0], &s, err));
-    CVR_TRY_OUT(sample_make(&b->benches[0], s, (sample_place){index, 0, 0}, b->pipeline.batch_first, err));
-out:
-    cvr_batches_destroy(&b);
-    return status;
-}
-
-int32_t cvr_batches_open_pictures(cvr_batches **out, const cvr_batches_options *o, int64_t channels, cvr_error *err) {
-    cvr_batches_options one = *o;
-    int32_t status;
-    one.dataset = NULL;
-    one.n_wants = 0;
-    one.batch = 1;
-    one.limit = 0;
-    CVR_TRY(new_batches(out, err));
-    cvr_batches *b = *out;
-    CVR_TRY_OUT(pipeline_open(&b->pipeline, &one, err));
-    b->layout.channels = channels;
-out:
-    if (status != CVR_OK) cvr_batches_destroy(out);
-    return status;
-}
-
-int32_t cvr_batches_show(cvr_batches *b, const cvr_image *image, const char *path, cvr_batch *out, cvr_error *err) {
-    workbench *w = &b->benches[0];
-    layout *l = &b->layout;
-    slot *s = &b->slots[0];
-    arena_sample *from;
-    w->used = 0;
-    b->pipeline.path = path;
-    CVR_TRY(workbench_take(w, &from, err));
-    CVR_TRY(sample_show(w, from, image, b->pipeline.normalises, err));
-    if (l->n == 0)
-        CVR_TRY(layout_learn(l, w, from, err));
-    else
-        CVR_TRY(sample_transform(w, from, (sample_place){0}, b->pipeline.normalises, l->end, err));
-    const cvr_field *f = cvr_sample_find(&from->sample, CVR_FIELD_IMAGE);
-    l->canvases[0] = canvas_of(&b->pipeline.o, f->shape[0], f->shape[1]);
-    l->n_canvases = 1;
-    CVR_TRY(layout_measure(l, l->canvases[0], err));
-    CVR_TRY(slot_allocate(s, l, 1, err));
-    s->n = 1;
-    CVR_TRY(slot_put(s, l, w, from, 0, 0, err));
-    CVR_TRY(slot_finish(s, l, w, 0, 0, err));
-    *out = (cvr_batch){.wait_seconds = 0};
-    slot_view(s, l, out);
-    return CVR_OK;
 }

@@ -52,6 +52,7 @@ void sample_free(arena_sample *s);
 
 /* One thread's samples: the first `used` are being made, one for the sake of the other. */
 typedef struct workbench {
+    cvr_batches *owner;
     pipeline *pipeline;
     arena_sample header, **samples;
     size_t n, used, capacity;
