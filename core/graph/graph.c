@@ -332,7 +332,15 @@ int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error 
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     g->values[v]->kept = true;
-    more[g->n_outputs++] = (ir_output){copy, v};
+    more[g->n_outputs++] = (ir_output){copy, v, false};
+    return CVR_OK;
+}
+
+int32_t cvr_graph_veto(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
+    if (v == CVR_NONE || v >= g->n_values || cvr_numel(g->values[v]->type.rank, g->values[v]->type.shape) != 1)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s: a veto is one number", name);
+    CVR_TRY(cvr_graph_output(g, name, v, err));
+    g->outputs[g->n_outputs - 1].veto = true;
     return CVR_OK;
 }
 

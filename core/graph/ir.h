@@ -30,6 +30,7 @@ typedef struct ir_node {
 typedef struct ir_output {
     char *name;
     cvr_value value;
+    bool veto; /* where it is not 0 after a run's first part, no update is done */
 } ir_output;
 
 struct cvr_graph {
@@ -73,6 +74,8 @@ int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cv
 uint32_t node_low_precision(const cvr_graph *g, const ir_node *n);
 /* Floating-point operations of one run, as the op says. */
 double node_flops(const cvr_graph *g, const ir_node *n);
+/* Whether the node changes stored values and does nothing else: an optimizer's update, a running mean. */
+bool node_is_update(const ir_node *n);
 void graph_free_node(ir_node *n);
 /* A tensor of this type without memory. */
 cvr_tensor tensor_of(const cvr_type *t);

@@ -73,6 +73,11 @@ static const desc_field scheduler_fields[] = {{TEXT, AT(cvr_scheduler_desc, name
                                               {ATTRS, AT(cvr_scheduler_desc, attrs), AT(cvr_scheduler_desc, n_attrs)},
                                               {FUNCTION, AT(cvr_scheduler_desc, factor), 0},
                                               {END, 0, 0}};
+static const desc_field gradient_fields[] = {{TEXT, AT(cvr_gradient_desc, name), 0},
+                                             {TEXT_OR_NULL, AT(cvr_gradient_desc, doc), 0},
+                                             {ATTRS, AT(cvr_gradient_desc, attrs), AT(cvr_gradient_desc, n_attrs)},
+                                             {FUNCTION, AT(cvr_gradient_desc, run), 0},
+                                             {END, 0, 0}};
 static const desc_field pass_fields[] = {{TEXT, AT(cvr_pass_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_pass_desc, doc), 0},
                                          {FUNCTION, AT(cvr_pass_desc, run), 0},
@@ -144,6 +149,7 @@ static const struct {
     {CVR_KIND_TASK, "task", sizeof(cvr_task_desc), task_fields},
     {CVR_KIND_OPTIMIZER, "optimizer", sizeof(cvr_optimizer_desc), optimizer_fields},
     {CVR_KIND_SCHEDULER, "scheduler", sizeof(cvr_scheduler_desc), scheduler_fields},
+    {CVR_KIND_GRADIENT, "gradient", sizeof(cvr_gradient_desc), gradient_fields},
     {CVR_KIND_PASS, "pass", sizeof(cvr_pass_desc), pass_fields},
     {CVR_KIND_AUGMENT, "augment", sizeof(cvr_augment_desc), augment_fields},
     {CVR_KIND_DATASET, "dataset", sizeof(cvr_dataset_desc), dataset_fields},

@@ -104,7 +104,8 @@ static int32_t bind_optimizer(settings *s, cvr_plugins *p, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name);
     CVR_TRY(find_plugin(s, p, &scheduler, &desc, err));
     s->scheduler = desc;
-    return bind_keys(s, &scheduler, s->scheduler->attrs, s->scheduler->n_attrs, &s->sched_attrs, err);
+    CVR_TRY(bind_keys(s, &scheduler, s->scheduler->attrs, s->scheduler->n_attrs, &s->sched_attrs, err));
+    return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
 }
 
 /* The network: a model plugin, or the lines of [net]. */
@@ -144,19 +145,8 @@ int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
 
 void settings_close(settings *s) {
     cvr_free(s->net);
+    cvr_free(s->gradient_plugins);
     cvr_config_destroy(&s->config);
     cvr_free(s->recipe);
     cvr_free(s->run_folder);
-}
-
-double settings_lr(const settings *s, int64_t step, int64_t steps_per_epoch) {
-    const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)steps_per_epoch + 0.5);
-    if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
-    const cvr_sched_args args = {.struct_size = sizeof args,
-                                 .attrs = s->sched_attrs,
-                                 .step = step - warmup,
-                                 .total_steps = steps_per_epoch * s->train->epochs - warmup,
-                                 .steps_per_epoch = steps_per_epoch,
-                                 .lr_min_factor = s->lr > 0 ? s->sched->lr_min / s->lr : 0};
-    return s->lr * s->scheduler->factor(&args);
 }

@@ -110,7 +110,8 @@ static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluat
     return CVR_OK;
 }
 
-/* "loss", then "loss_NAME" where it has several parts, then what the task counts. */
+/* "loss", then "loss_NAME" where it has several parts, then what the task counts; nothing where there are no targets.
+ */
 static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_error *err) {
     const cvr_task_desc *task = s->set.task;
     cvr_metrics *m = &e->metrics;
@@ -123,9 +124,9 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
         on_metric(&c, name, l->each[i] / n);
     }
     m->n_classes = s->data.task.n_classes;
-    task->metrics_result(e->self, on_metric, &c);
-    if (task->metrics_per_class) task->metrics_per_class(e->self, on_class_metric, &c);
-    if (task->metrics_matrix) e->matrix = task->metrics_matrix(e->self);
+    if (l->any) task->metrics_result(e->self, on_metric, &c);
+    if (l->any && task->metrics_per_class) task->metrics_per_class(e->self, on_class_metric, &c);
+    if (l->any && task->metrics_matrix) e->matrix = task->metrics_matrix(e->self);
     return c.status == CVR_OK ? CVR_OK : cvr_fail(err, c.status, "out of memory for metrics");
 }
 

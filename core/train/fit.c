@@ -2,7 +2,7 @@
 #include "network.h"
 
 /* `auto`: bf16 where a kernel of the device's says that this machine is faster in it. */
-int32_t network_settle_precision(network *n, cvr_error *err) {
+int32_t network_settle_precision(run_network *n, cvr_error *err) {
     const cvr_kernel_desc *fast;
     n->precision = n->settings->backend->precision;
     if (n->precision != PRECISION_AUTO) return CVR_OK;
@@ -29,7 +29,7 @@ static size_t nodes_apart(const cvr_program *a, const cvr_program *b) {
 }
 
 /* They are those that run on another kernel in f32. Where there are none the precision is f32, and that is said. */
-int32_t network_explain_bf16x3(network *n, const net_program *p, cvr_error *err) {
+int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *err) {
     net_program *plain;
     n->precision = PRECISION_F32;
     CVR_TRY(net_program_plan(n, &p->key, &plain, err));
@@ -47,7 +47,7 @@ int32_t network_explain_bf16x3(network *n, const net_program *p, cvr_error *err)
 /* ---- train.memory ---- */
 
 /* Planned bytes of a program where `most` values are made again. */
-static int32_t probe(network *n, const program_key *key, size_t most, uint64_t *bytes, cvr_recompute *r,
+static int32_t probe(run_network *n, const program_key *key, size_t most, uint64_t *bytes, cvr_recompute *r,
                      cvr_error *err) {
     net_program *p;
     n->recompute = most;
@@ -58,7 +58,7 @@ static int32_t probe(network *n, const program_key *key, size_t most, uint64_t *
     return CVR_OK;
 }
 
-int32_t network_fit_memory(network *n, const program_key *largest, cvr_error *err) {
+int32_t network_fit_memory(run_network *n, const program_key *largest, cvr_error *err) {
     const uint64_t budget = n->settings->memory;
     uint64_t kept, bytes;
     char a[32], b[32];

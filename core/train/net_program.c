@@ -55,13 +55,23 @@ static int32_t find_outputs(net_program *p, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Scalars, and where net_scalars has them. */
+static const struct {
+    const char *name;
+    size_t offset;
+    bool real; /* f32, from a double */
+} scalar_fields[] = {
+    {"lr", offsetof(net_scalars, lr), true},
+    {"loss_scale", offsetof(net_scalars, loss_scale), true},
+    {"average_weight", offsetof(net_scalars, average_weight), true},
+    {"step", offsetof(net_scalars, step), false},
+    {"micro_step", offsetof(net_scalars, micro_step), false},
+    {"seed", offsetof(net_scalars, seed), false},
+};
+#define N_SCALARS (sizeof scalar_fields / sizeof *scalar_fields)
+
 static int32_t find_slots(net_program *p, cvr_error *err) {
-    const struct {
-        int32_t *slot;
-        const char *name;
-    } slots[] = {{&p->lr, "lr"}, {&p->step, "step"}, {&p->seed, "seed"}, {&p->loss_scale, "loss_scale"}};
-    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
-        *slots[i].slot = cvr_program_slot(p->program, slots[i].name);
+    for (size_t i = 0; i < N_SCALARS; i++) p->scalars[i] = cvr_program_slot(p->program, scalar_fields[i].name);
     p->total = cvr_program_slot(p->program, "total loss");
     CVR_TRY(find_inputs(p, err));
     return find_outputs(p, err);
@@ -70,7 +80,7 @@ static int32_t find_slots(net_program *p, cvr_error *err) {
 /* ---- making ---- */
 
 /* Warnings about nodes that the device leaves to the host are given for the first program only. */
-static int32_t plan_program(network *n, net_program *p, cvr_error *err) {
+static int32_t plan_program(run_network *n, net_program *p, cvr_error *err) {
     const uint32_t asked = (uint32_t)n->settings->backend->fallback,
                    fallback = asked == CVR_FALLBACK_WARN && n->told ? CVR_FALLBACK_ALLOW : asked;
     CVR_TRY(net_program_build(n, p, err));
@@ -79,7 +89,7 @@ static int32_t plan_program(network *n, net_program *p, cvr_error *err) {
     return find_slots(p, err);
 }
 
-int32_t net_program_plan(network *n, const program_key *key, net_program **out, cvr_error *err) {
+int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err) {
     net_program *p = cvr_calloc(1, sizeof *p);
     if (!p) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     p->key = *key;
@@ -122,14 +132,15 @@ static int32_t write_inputs(net_program *p, const cvr_batch_view *batch, cvr_err
 }
 
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err) {
-    const float lr = (float)s->lr, scale = (float)s->loss_scale;
-    const struct {
-        int32_t slot;
-        const void *bytes;
-    } scalars[] = {{p->lr, &lr}, {p->step, &s->step}, {p->seed, &s->seed}, {p->loss_scale, &scale}};
     if (batch) CVR_TRY(write_inputs(p, batch, err));
-    for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++)
-        if (scalars[i].slot >= 0) CVR_TRY(cvr_program_write(p->program, scalars[i].slot, scalars[i].bytes, err));
+    for (size_t i = 0; i < N_SCALARS; i++) {
+        const char *field = (const char *)s + scalar_fields[i].offset;
+        float number = 0;
+        if (p->scalars[i] < 0) continue;
+        if (scalar_fields[i].real) number = (float)*(const double *)(const void *)field;
+        const void *bytes = scalar_fields[i].real ? (const void *)&number : field;
+        CVR_TRY(cvr_program_write(p->program, p->scalars[i], bytes, err));
+    }
     return cvr_program_run(p->program, err);
 }
 

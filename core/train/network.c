@@ -6,13 +6,13 @@ static bool same_key(const program_key *a, const program_key *b) {
            a->canvas.width == b->canvas.width;
 }
 
-static net_program *find_program(const network *n, const program_key *key) {
+static net_program *find_program(const run_network *n, const program_key *key) {
     for (size_t i = 0; i < n->n; i++)
         if (same_key(&n->programs[i]->key, key)) return n->programs[i];
     return NULL;
 }
 
-static int32_t add_program(network *n, net_program *p, cvr_error *err) {
+static int32_t add_program(run_network *n, net_program *p, cvr_error *err) {
     net_program **more = cvr_grow(n->programs, n->n, &n->capacity, sizeof *more);
     if (!more) {
         net_program_destroy(&p);
@@ -23,13 +23,13 @@ static int32_t add_program(network *n, net_program *p, cvr_error *err) {
     return CVR_OK;
 }
 
-static void remove_program(network *n, size_t i) {
+static void remove_program(run_network *n, size_t i) {
     net_program_destroy(&n->programs[i]);
     memmove(&n->programs[i], &n->programs[i + 1], (--n->n - i) * sizeof *n->programs);
 }
 
 /* Room for one more of the kind that is not known in advance: the one that was not used for longest goes. */
-static void make_room(network *n) {
+static void make_room(run_network *n) {
     size_t count = 0, oldest = 0;
     for (size_t i = 0; i < n->n; i++) {
         if (n->programs[i]->key.purpose != PROGRAM_PREDICT) continue;
@@ -41,7 +41,7 @@ static void make_room(network *n) {
 /* ---- memory ---- */
 
 /* The arena is as large as the largest program needs. What lies in it lasts no longer than a run. */
-static int32_t grow_arena(network *n, cvr_error *err) {
+static int32_t grow_arena(run_network *n, cvr_error *err) {
     uint64_t need = 0;
     for (size_t i = 0; i < n->n; i++) {
         const uint64_t bytes = cvr_program_arena_bytes(n->programs[i]->program);
@@ -56,7 +56,7 @@ static int32_t grow_arena(network *n, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t bind_programs(network *n, cvr_error *err) {
+static int32_t bind_programs(run_network *n, cvr_error *err) {
     for (size_t i = 0; i < n->n; i++) {
         net_program *p = n->programs[i];
         if (!p->bound) CVR_TRY(cvr_program_bind(p->program, n->arena, err));
@@ -65,12 +65,12 @@ static int32_t bind_programs(network *n, cvr_error *err) {
     return CVR_OK;
 }
 
-int32_t network_bind_again(network *n, cvr_error *err) {
+int32_t network_bind_again(run_network *n, cvr_error *err) {
     for (size_t i = 0; i < n->n; i++) n->programs[i]->bound = false;
     return bind_programs(n, err);
 }
 
-static int32_t plan_programs(network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+static int32_t plan_programs(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     for (size_t i = 0; i < n_keys; i++) {
         net_program *p = find_program(n, &keys[i]);
         if (p) continue;
@@ -81,7 +81,7 @@ static int32_t plan_programs(network *n, const program_key *keys, size_t n_keys,
 }
 
 /* Everything that a program without memory still needs. */
-static int32_t settle(network *n, cvr_error *err) {
+static int32_t settle(run_network *n, cvr_error *err) {
     CVR_TRY(grow_arena(n, err));
     CVR_TRY(cvr_store_place(n->store, n->device, err));
     return bind_programs(n, err);
@@ -89,12 +89,12 @@ static int32_t settle(network *n, cvr_error *err) {
 
 /* ---- opening and closing ---- */
 
-static int32_t open_device(network *n, cvr_error *err) {
+static int32_t open_device(run_network *n, cvr_error *err) {
     return cvr_device_open(&n->device, n->plugins, n->backend, n->settings->backend->device, n->pool, err);
 }
 
 /* Programs, arena and device; the store is no part of them. */
-static void leave_device(network *n) {
+static void leave_device(run_network *n) {
     while (n->n) remove_program(n, n->n - 1);
     cvr_free(n->programs);
     cvr_device_free(n->device, n->arena);
@@ -106,7 +106,7 @@ static void leave_device(network *n) {
 }
 
 /* What the recipe says of parameters, by the model's stages and their names. */
-static int32_t set_param_rules(const network *n, cvr_error *err) {
+static int32_t set_param_rules(const run_network *n, cvr_error *err) {
     const settings *s = n->settings;
     const cvr_model_desc *model = s->model_desc;
     cvr_text lr = {0};
@@ -125,7 +125,7 @@ static int32_t set_param_rules(const network *n, cvr_error *err) {
     return status;
 }
 
-int32_t network_open(network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
     CVR_TRY(set_param_rules(n, err));
     CVR_TRY(open_device(n, err));
@@ -137,12 +137,12 @@ int32_t network_open(network *n, const program_key *keys, size_t n_keys, cvr_err
     return settle(n, err);
 }
 
-void network_close(network *n) {
+void network_close(run_network *n) {
     cvr_store_destroy(&n->store);
     leave_device(n);
 }
 
-int32_t network_program(network *n, const program_key *key, net_program **out, cvr_error *err) {
+int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err) {
     net_program *p = *out = find_program(n, key);
     if (p) p->used = ++n->uses;
     if (p && p->bound) return CVR_OK;
@@ -157,20 +157,20 @@ int32_t network_program(network *n, const program_key *key, net_program **out, c
     return status;
 }
 
-const net_program *network_first(const network *n, int64_t purpose) {
+const net_program *network_first(const run_network *n, int64_t purpose) {
     for (size_t i = 0; i < n->n; i++)
         if (n->programs[i]->key.purpose == purpose) return n->programs[i];
     return NULL;
 }
 
-const char *network_precision(const network *n) {
+const char *network_precision(const run_network *n) {
     static const char *const names[] = {"f32", "bf16", "bf16x3"};
     return names[n->precision];
 }
 
 /* ---- moving ---- */
 
-static int32_t settle_there(network *n, const network *before, cvr_error *err) {
+static int32_t settle_there(run_network *n, const run_network *before, cvr_error *err) {
     CVR_TRY(open_device(n, err));
     for (size_t i = 0; i < before->n; i++) CVR_TRY(plan_programs(n, &before->programs[i]->key, 1, err));
     CVR_TRY(grow_arena(n, err));
@@ -178,7 +178,7 @@ static int32_t settle_there(network *n, const network *before, cvr_error *err) {
     return bind_programs(n, err);
 }
 
-int32_t network_move(network *n, const char *backend, network *before, cvr_error *err) {
+int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err) {
     *before = *n;
     n->device = NULL;
     n->arena = NULL;
@@ -192,12 +192,12 @@ int32_t network_move(network *n, const char *backend, network *before, cvr_error
     return status;
 }
 
-void network_keep(network *n, network *before) {
+void network_keep(run_network *n, run_network *before) {
     cvr_store_commit(n->store);
     leave_device(before);
 }
 
-void network_return(network *n, network *before) {
+void network_return(run_network *n, run_network *before) {
     cvr_store_rollback(n->store);
     leave_device(n);
     *n = *before;

@@ -46,10 +46,11 @@ typedef struct net_program {
     cvr_program *program;
     cvr_recompute recompute;
     bool bound;
-    uint64_t used; /* when last; see network.uses */
+    uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t lr, step, seed, loss_scale, total; /* total: the sum of all losses; -1: not there */
+    int32_t scalars[6]; /* of net_scalars; -1: not there */
+    int32_t total;      /* the sum of all losses, likewise */
     program_output *results;
     const cvr_named_tensor **result_views;
     size_t n_results;
@@ -59,7 +60,7 @@ typedef struct net_program {
     size_t n_losses;
 } net_program;
 
-typedef struct network {
+typedef struct run_network {
     const settings *settings;
     const run_data *data;
     cvr_plugins *plugins;
@@ -74,46 +75,47 @@ typedef struct network {
     net_program **programs;
     size_t n, capacity;
     uint64_t uses;
-    bool told; /* what the device leaves to the host was told: other programs have the same nodes */
-} network;
+    bool trains; /* its programs are for training, and for validation on the way */
+    bool told;   /* what the device leaves to the host was told: other programs have the same nodes */
+} run_network;
 
 /* Opens the device, settles precision and recomputation, plans the programs and then gives them memory. */
-int32_t network_open(network *n, const program_key *keys, size_t n_keys, cvr_error *err);
-void network_close(network *n);
+int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err);
+void network_close(run_network *n);
 /* The program for a key; makes it where it is not there yet. */
-int32_t network_program(network *n, const program_key *key, net_program **out, cvr_error *err);
+int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err);
 /* The first of this purpose, or NULL. */
-const net_program *network_first(const network *n, int64_t purpose);
+const net_program *network_first(const run_network *n, int64_t purpose);
 /* Records all programs anew, on the same device and memory. */
-int32_t network_bind_again(network *n, cvr_error *err);
-const char *network_precision(const network *n);
+int32_t network_bind_again(run_network *n, cvr_error *err);
+const char *network_precision(const run_network *n);
 
 /*
  * Moving to another backend, in two phases. After the first the network is there, with the store in both places, and
  * `before` is what it was; then either keep gives that up, or return goes back, and all is as it was.
  */
-int32_t network_move(network *n, const char *backend, network *before, cvr_error *err);
-void network_keep(network *n, network *before);
-void network_return(network *n, network *before);
+int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err);
+void network_keep(run_network *n, run_network *before);
+void network_return(run_network *n, run_network *before);
 
 /* Builds and plans, without memory. */
-int32_t net_program_plan(network *n, const program_key *key, net_program **out, cvr_error *err);
+int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err);
 void net_program_destroy(net_program **p);
 /* stages.c: the graph of a program. */
-int32_t net_program_build(const network *n, net_program *p, cvr_error *err);
+int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
 
 /* fit.c: what is settled once for a run. */
-int32_t network_settle_precision(network *n, cvr_error *err);
+int32_t network_settle_precision(run_network *n, cvr_error *err);
 /* The fewest values whose being made again brings the plan below train.memory. */
-int32_t network_fit_memory(network *n, const program_key *largest, cvr_error *err);
+int32_t network_fit_memory(run_network *n, const program_key *largest, cvr_error *err);
 /* bf16x3 is what kernels may do, not what they must: says how many nodes of the program do. */
-int32_t network_explain_bf16x3(network *n, const net_program *p, cvr_error *err);
+int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *err);
 
 /* ---- running ---- */
 
 typedef struct net_scalars {
-    double lr, loss_scale;
-    int64_t step, seed;
+    double lr, loss_scale, average_weight;
+    int64_t step, micro_step, seed; /* micro_step: the part of a batch */
 } net_scalars;
 /* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);

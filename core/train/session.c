@@ -13,6 +13,9 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
     s->config_service = (cvr_config_service){sizeof s->config_service, s->set.config, service_get};
     cvr_plugins_offer(s->plugins, CVR_SERVICE_CONFIG, &s->config_service);
+    plugin_state_open(&s->plugin_state);
+    if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
     if (strcmp(b->isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(b->isa, "base") == 0 ? "" : b->isa);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (cores < 1) cores = 1;
@@ -69,6 +72,7 @@ int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, 
     s->net.data = &s->data;
     s->net.plugins = s->plugins;
     s->net.pool = s->pool;
+    s->net.trains = (s->purpose & CVR_FOR_TRAINING) != 0;
     CVR_TRY_OUT(choose_backend(s, err));
     CVR_TRY_OUT(network_open(&s->net, keys, n, err));
     CVR_TRY_OUT(load_start_weights(s, err));
@@ -165,6 +169,7 @@ void cvr_session_close(cvr_session **session) {
     cvr_free(s->part);
     cvr_free(s->part_fields);
     cvr_plugins_close(&s->plugins);
+    plugin_state_clear(&s->plugin_state);
     cvr_pool_destroy(&s->pool);
     settings_close(&s->set);
     cvr_free(s);
@@ -205,7 +210,7 @@ static int64_t count_params(const cvr_store *store) {
 
 void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     const cvr_batches *train = s->data.splits[CVR_SPLIT_TRAIN].batches, *val = s->data.splits[CVR_SPLIT_VAL].batches;
-    const network *n = &s->net;
+    const run_network *n = &s->net;
     const net_program *step = network_first(n, PROGRAM_TRAIN), *eval = network_first(n, PROGRAM_EVAL);
     const cvr_canvas *canvas = NULL;
     if (!step) step = network_first(n, PROGRAM_ACCUMULATE);
@@ -253,7 +258,7 @@ bool cvr_session_batch_options(cvr_session *s, uint32_t which, cvr_batches_optio
 }
 
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {
-    network before;
+    run_network before;
     CVR_TRY(network_move(&s->net, backend, &before, err));
     network_keep(&s->net, &before);
     return CVR_OK;

@@ -5,6 +5,21 @@
 #include "network.h"
 #include <cvr/session.h>
 
+/* plugin_state.c: "cvr.host.state/1". */
+typedef struct plugin_blob {
+    char *name;
+    void *bytes;
+    uint64_t n;
+} plugin_blob;
+typedef struct plugin_state {
+    cvr_state_service service;
+    plugin_blob *blobs;
+    size_t n, capacity;
+} plugin_state;
+void plugin_state_open(plugin_state *s);
+int32_t plugin_state_put(plugin_state *s, const char *name, const void *bytes, uint64_t n, cvr_error *err);
+void plugin_state_clear(plugin_state *s);
+
 typedef struct step_losses {
     double total;
     size_t n; /* losses by name; more than one, or none are told: the total is the loss */
@@ -18,8 +33,9 @@ struct cvr_session {
     cvr_plugins *plugins;
     cvr_threadpool *pool;
     cvr_config_service config_service;
+    plugin_state plugin_state;
     run_data data;
-    network net;
+    run_network net;
     step_losses losses;     /* of the last training step */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
     const cvr_named_tensor **part_fields;
@@ -30,7 +46,7 @@ int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, 
 
 /* step.c: one optimizer step on a batch, in as many parts as train.grad_accum says; its losses are then in s->losses.
  */
-int32_t session_train_step(cvr_session *s, const cvr_batch *b, double lr, int64_t step, cvr_error *err);
+int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err);
 /* Adds the keys of the programs that training steps on batches of n run; returns the number of keys. */
 size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]);
 int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err);
@@ -56,14 +72,41 @@ int32_t metrics_add(cvr_metrics *m, const char *name, double value);
 /* An error where the task has no metric of this name. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err);
 
+/* weights_io.c: the rules by which a file of weights may differ from a network. */
+#define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
+#define WEIGHTS_HEAD_KEEP 1u
+#define WEIGHTS_HEAD_NEW 2u
+typedef struct weights_rules {
+    const char *network; /* whose weights they are: "", or the scope of another (cvr_graph_enter) */
+    uint32_t head;
+    bool subset; /* parameters may be missing in the file, and the file may have others */
+} weights_rules;
+/* All or nothing: what does not fit is listed, and the store stays as it was. A prefix that all names of the file have
+ * and the network has not is left out; element types are cast; counters may be missing. */
+int32_t weights_load(cvr_plugins *plugins, cvr_store *store, const weights_rules *rules, const char *path,
+                     cvr_error *err);
+/* Running means stand for what they are the mean of. The format is what the path's extension says. */
+int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, cvr_error *err);
+/* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
+bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
+
+/* ema.c: the weight of the parameters in their running means after step `step` (from 0) of epoch `epoch`. */
+double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step);
+
 /* checkpoint.c: everything that a run needs to go on, in one file. */
 typedef struct train_state {
     int64_t step, epoch, batch; /* done steps; the epoch (from 0) and batch in it that come next */
     int64_t epoch_samples, images, best_epoch;
     double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
     int64_t finished;
+    double *history; /* the metric of each epoch that has ended; NaN: not validated */
+    size_t n_history, history_capacity;
 } train_state;
+int32_t train_state_remember(train_state *state, double metric, cvr_error *err);
+void train_state_clear(train_state *state);
 int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *state, cvr_error *err);
 int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, cvr_error *err);
+/* Only what plugins have put there: before they are asked for anything. No checkpoint, or a bad one: nothing. */
+void checkpoint_load_plugin_state(cvr_session *s, const char *folder);
 
 #endif

@@ -38,6 +38,10 @@ SCHEMA(backend);
 static const cvr_attr_desc *const model_keys[] = {
     CVR_ATTR(STRING, "name", "", "model plugin; or write the network in [net]"),
     CVR_ATTR(PATH, "weights", "", "file of weights to start from"),
+    CVR_ATTR(CHOICE, "head", "auto",
+             "the last layers: loaded with the weights; auto: made new for training where their shape is another",
+             .choices = "auto|keep|new"),
+    CVR_ATTR(BOOL, "strict", "yes", "no: weights may lack parameters of the network, and have others"),
     CVR_ATTR(STRING, "freeze", "",
              "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
     CVR_ATTR(BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
@@ -76,6 +80,13 @@ static const cvr_attr_desc *const train_keys[] = {
              CVR_ATTR_AT_LEAST(1)),
     CVR_ATTR(STRING, "memory", "",
              "what the planned memory may come to, 2G or 800M: activations are then computed twice as needed"),
+    CVR_ATTR(BOOL, "ema", "no", "keep running means of the weights, which validation and the saved weights take"),
+    CVR_ATTR(
+        FLOAT, "ema_decay", "0.99998",
+        "share of the mean that an update keeps, before it is scaled by batch * ema_steps / epochs as torchvision's "
+        "references do",
+        CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "ema_steps", "32", "steps from one update of the means to the next", CVR_ATTR_AT_LEAST(1)),
 };
 SCHEMA(train);
 

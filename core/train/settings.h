@@ -26,7 +26,9 @@ typedef struct backend_settings {
 } backend_settings;
 
 typedef struct model_settings {
-    const char *name, *weights, *freeze;
+    const char *name, *weights;
+    int64_t head, strict;
+    const char *freeze;
     int64_t freeze_bn, num_classes, in_channels;
 } model_settings;
 
@@ -40,6 +42,9 @@ typedef struct data_settings {
 typedef struct train_settings {
     int64_t epochs, batch, grad_accum;
     const char *memory;
+    int64_t ema;
+    double ema_decay;
+    int64_t ema_steps;
 } train_settings;
 
 typedef struct optim_settings {
@@ -99,6 +104,8 @@ typedef struct settings {
     const cvr_dataset_desc *dataset;
     const void *dataset_attrs;
     cvr_update_policy policy;
+    cvr_gradient_plugin *gradient_plugins;
+    size_t n_gradient_plugins;
     const cvr_scheduler_desc *scheduler;
     const void *sched_attrs;
     double lr, mean[4], std[4];
@@ -113,7 +120,5 @@ int32_t settings_choose(settings *s, cvr_plugins *plugins, cvr_error *err);
 void settings_close(settings *s);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);
-/* Learning rate of a step, from 0. */
-double settings_lr(const settings *s, int64_t step, int64_t steps_per_epoch);
 
 #endif

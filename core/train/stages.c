@@ -5,7 +5,7 @@
 #include "network.h"
 
 typedef struct building {
-    const network *net;
+    const run_network *net;
     net_program *program;
     cvr_graph *graph;
     const cvr_builder *b;
@@ -28,6 +28,8 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
     const cvr_batch_inputs what = {key->batch, key->canvas, w->learns};
     const cvr_cast_attrs low = {CVR_BF16};
     cvr_value image;
+    if (w->program->key.purpose == PROGRAM_EVAL && w->net->trains && w->net->settings->train->ema)
+        cvr_graph_use_averages(w->graph);
     CVR_TRY(cvr_batches_inputs(batches_of(w), w->graph, &what, &image, err));
     cvr_graph_math(w->graph, w->net->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
     if (w->net->precision == PRECISION_BF16) CVR_TRY(cvr_emit(w->b, "cast", &low, sizeof low, &image, 1, &image, err));
@@ -82,8 +84,20 @@ static int32_t stage_gradients(building *w, cvr_error *err) {
     return cvr_graph_backward(w->graph, cvr_graph_output_value(w->graph, "total loss"), err);
 }
 
+static int32_t stage_accumulate(building *w, cvr_error *err) {
+    return cvr_graph_accumulate(w->graph, err);
+}
+
+static int32_t stage_take_gradients(building *w, cvr_error *err) {
+    return cvr_graph_take_gradients(w->graph, err);
+}
+
+/* Gradient plugins, updates, and the running means of what they leave. */
 static int32_t stage_updates(building *w, cvr_error *err) {
-    return cvr_graph_update(w->graph, &w->net->settings->policy, err);
+    const settings *s = w->net->settings;
+    CVR_TRY(cvr_graph_gradients(w->graph, s->gradient_plugins, s->n_gradient_plugins, err));
+    CVR_TRY(cvr_graph_update(w->graph, &s->policy, err));
+    return s->train->ema ? cvr_graph_average(w->graph, err) : CVR_OK;
 }
 
 static int32_t stage_step_passes(building *w, cvr_error *err) {
@@ -113,13 +127,15 @@ static const struct {
     {stage_total, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
     {stage_network_passes, FORWARD, false},
     {stage_gradients, FOR(TRAIN) | FOR(ACCUMULATE), true},
+    {stage_accumulate, FOR(ACCUMULATE), true},
+    {stage_take_gradients, FOR(APPLY), false},
     {stage_updates, FOR(TRAIN) | FOR(APPLY), false},
     {stage_step_passes, FORWARD | FOR(APPLY), false},
     {stage_recompute, FOR(TRAIN) | FOR(ACCUMULATE), false},
-    {stage_schedule, FOR(TRAIN), false},
+    {stage_schedule, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(APPLY), false},
 };
 
-int32_t net_program_build(const network *n, net_program *p, cvr_error *err) {
+int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err) {
     const int64_t purpose = p->key.purpose;
     building w = {.net = n, .program = p, .trains = purpose <= PROGRAM_APPLY};
     w.learns = purpose == PROGRAM_TRAIN || purpose == PROGRAM_ACCUMULATE ||

@@ -74,31 +74,28 @@ static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, int64
 }
 
 /* Each part is a step of its own to what is random in the network. */
-static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, double lr, int64_t step, cvr_error *err) {
+static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
     const int64_t parts = s->set.train->grad_accum, size = s->set.train->batch / parts;
     const program_key apply = {.purpose = PROGRAM_APPLY};
-    net_scalars scalars = {.lr = lr, .seed = s->set.run->seed};
+    net_scalars part = *at;
     net_program *p;
-    for (int64_t first = 0, i = 0; first < b->view.n; first += size, i++) {
+    for (int64_t first = 0; first < b->view.n; first += size, part.micro_step++) {
         const int64_t rest = b->view.n - first, n = rest < size ? rest : size;
-        scalars.step = step * parts + i;
-        scalars.loss_scale = (double)n / (double)b->view.n;
-        CVR_TRY(run_part(s, b, first, n, &scalars, err));
+        part.step = at->step * parts + part.micro_step;
+        part.loss_scale = (double)n / (double)b->view.n;
+        CVR_TRY(run_part(s, b, first, n, &part, err));
     }
-    scalars.step = step;
-    scalars.loss_scale = 1;
     CVR_TRY(network_program(&s->net, &apply, &p, err));
-    return net_program_run(p, NULL, &scalars, err);
+    return net_program_run(p, NULL, at, err);
 }
 
-int32_t session_train_step(cvr_session *s, const cvr_batch *b, double lr, int64_t step, cvr_error *err) {
+int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
     const program_key key = {PROGRAM_TRAIN, b->view.n, b->canvas};
-    const net_scalars scalars = {.lr = lr, .loss_scale = 1, .step = step, .seed = s->set.run->seed};
     net_program *p;
     clear_losses(&s->losses);
-    if (s->set.train->grad_accum > 1) return step_in_parts(s, b, lr, step, err);
+    if (s->set.train->grad_accum > 1) return step_in_parts(s, b, at, err);
     CVR_TRY(network_program(&s->net, &key, &p, err));
-    CVR_TRY(net_program_run(p, &b->view, &scalars, err));
+    CVR_TRY(net_program_run(p, &b->view, at, err));
     return add_losses(&s->losses, p, 1, err);
 }
 
@@ -112,9 +109,10 @@ int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, d
 
 int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss,
                          cvr_error *err) {
+    const net_scalars at = {.lr = s->set.lr, .loss_scale = 1, .step = step, .seed = s->set.run->seed};
     net_program *p;
     if (!training) return session_eval_step(s, b, &p, loss, err);
-    CVR_TRY(session_train_step(s, b, s->set.lr, step, err));
+    CVR_TRY(session_train_step(s, b, &at, err));
     *loss = s->losses.total;
     return CVR_OK;
 }

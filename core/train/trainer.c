@@ -13,6 +13,30 @@ const char *trainer_best_metric(const trainer *t) {
     return *t->s->set.val->metric ? t->s->set.val->metric : t->s->set.task->best_metric;
 }
 
+static bool lower_is_better(const trainer *t) {
+    const cvr_task_desc *task = t->s->set.task;
+    const char *best = trainer_best_metric(t);
+    return strncmp(best, "loss", 4) == 0 || (task->lower_is_better && strcmp(best, task->best_metric) == 0);
+}
+
+/* The learning rate of a step, from 0: warm-up, then what the scheduler makes of it. */
+double trainer_lr(const trainer *t, int64_t step) {
+    const settings *s = &t->s->set;
+    const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)t->steps_per_epoch + 0.5);
+    if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
+    const cvr_sched_args args = {.struct_size = sizeof args,
+                                 .attrs = s->sched_attrs,
+                                 .step = step - warmup,
+                                 .total_steps = t->steps_per_epoch * s->train->epochs - warmup,
+                                 .steps_per_epoch = t->steps_per_epoch,
+                                 .lr_min_factor = s->lr > 0 ? s->sched->lr_min / s->lr : 0,
+                                 .lr = s->lr,
+                                 .history = t->state.history,
+                                 .n_history = t->state.n_history,
+                                 .lower_is_better = lower_is_better(t)};
+    return s->lr * s->scheduler->factor(&args);
+}
+
 /* ---- saving ---- */
 
 static int32_t save_weights(trainer *t, const char *name, cvr_error *err) {
@@ -74,8 +98,14 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     step_done done = {.batch = &b};
     const double start = cvr_now();
     CVR_TRY(cvr_batches_next(s->data.splits[CVR_SPLIT_TRAIN].batches, &b, err));
-    done.lr = settings_lr(&s->set, t->state.step, t->steps_per_epoch);
-    CVR_TRY(session_train_step(s, &b, done.lr, t->state.step, err));
+    done.lr = trainer_lr(t, t->state.step);
+    const net_scalars at = {.lr = done.lr,
+                            .loss_scale = 1,
+                            .average_weight =
+                                ema_weight(s->set.train, s->set.sched->warmup_epochs, t->state.epoch, t->state.batch),
+                            .step = t->state.step,
+                            .seed = s->set.run->seed};
+    CVR_TRY(session_train_step(s, &b, &at, err));
     if (!isfinite(s->losses.total)) return loss_not_finite(t, &b.view, err);
     done.seconds = cvr_now() - start;
     if (t->state.step == 0) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
@@ -125,20 +155,19 @@ static int32_t gather_metrics(trainer *t, const cvr_metrics *of, cvr_error *err)
     return status == CVR_OK ? CVR_OK : cvr_fail(err, status, "out of memory for metrics");
 }
 
-/* Whether the validation is the best so far, by the metric that counts. */
-static bool note_best(trainer *t, const cvr_metrics *m) {
-    const cvr_task_desc *task = t->s->set.task;
-    const char *best = trainer_best_metric(t);
-    const bool lower = strncmp(best, "loss", 4) == 0 || (task->lower_is_better && strcmp(best, task->best_metric) == 0);
-    const double sign = lower ? -1 : 1;
-    for (size_t i = 0; i < m->n; i++) {
-        if (strcmp(m->names[i], best) != 0) continue;
-        if (t->state.best_epoch && !(sign * m->values[i] > sign * t->state.best_value)) return false;
-        t->state.best_value = m->values[i];
-        t->state.best_epoch = t->state.epoch + 1;
-        return true;
+/* Whether the validation is the best so far, by the metric that counts, which is remembered. */
+static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_error *err) {
+    train_state *st = &t->state;
+    const double sign = lower_is_better(t) ? -1 : 1;
+    double value = NAN;
+    for (size_t i = 0; m && i < m->n; i++)
+        if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
+    *is_best = !isnan(value) && (!st->best_epoch || sign * value > sign * st->best_value);
+    if (*is_best) {
+        st->best_value = value;
+        st->best_epoch = st->epoch + 1;
     }
-    return false;
+    return train_state_remember(st, value, err);
 }
 
 /* The metrics stay open until the epoch has been told: the matrix is theirs. */
@@ -149,7 +178,7 @@ static int32_t validate(trainer *t, bool *is_best, cvr_error *err) {
     int32_t status;
     CVR_TRY_OUT(evaluation_run(t->s, &o, &e, err));
     CVR_TRY_OUT(gather_metrics(t, &e.metrics, err));
-    *is_best = note_best(t, &e.metrics);
+    CVR_TRY_OUT(note_metric(t, &e.metrics, is_best, err));
     CVR_TRY_OUT(tell_epoch(t, &e, *is_best, err));
 out:
     evaluation_end(t->s, &e);
@@ -164,6 +193,7 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
         CVR_TRY(validate(t, &is_best, err));
     } else {
         CVR_TRY(gather_metrics(t, NULL, err));
+        CVR_TRY(note_metric(t, NULL, &is_best, err));
         CVR_TRY(tell_epoch(t, NULL, false, err));
     }
     if (is_best) CVR_TRY(save_weights(t, "best", err));
@@ -258,13 +288,13 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
     trainer t = {.s = s, .o = o};
     memset(result, 0, sizeof *result);
     t.steps_per_epoch = cvr_batches_per_epoch(s->data.splits[CVR_SPLIT_TRAIN].batches);
-    if (o->resume) CVR_TRY(load_state(&t, err));
+    int32_t status = o->resume ? load_state(&t, err) : CVR_OK;
     result->epochs = t.state.epoch;
     result->already_finished = t.state.finished && t.state.epoch >= s->set.train->epochs;
-    if (result->already_finished) return CVR_OK;
-    const int32_t status = train_and_tell(&t, result, err);
+    if (status == CVR_OK && !result->already_finished) status = train_and_tell(&t, result, err);
     settle_move(&t, status);
     tell_close(&t);
     cvr_metrics_clear(&t.metrics);
+    train_state_clear(&t.state);
     return status;
 }

@@ -12,9 +12,9 @@ typedef struct trainer {
     train_state state;
     double last_save, session_start, before; /* `before`: seconds of the sessions before this one */
     int64_t steps_per_epoch;
-    cvr_metrics metrics; /* "train_loss" and those of the last validation */
-    bool moved;          /* to another backend, and no step was done there yet */
-    network departed;    /* where it was, until then */
+    cvr_metrics metrics;  /* "train_loss" and those of the last validation */
+    bool moved;           /* to another backend, and no step was done there yet */
+    run_network departed; /* where it was, until then */
 } trainer;
 
 /* One step that is done. */
@@ -25,6 +25,7 @@ typedef struct step_done {
 
 double trainer_elapsed(const trainer *t);
 const char *trainer_best_metric(const trainer *t);
+double trainer_lr(const trainer *t, int64_t step);
 
 int32_t tell_start(trainer *t, cvr_error *err);
 int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err);

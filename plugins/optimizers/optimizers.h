@@ -22,6 +22,13 @@ extern const optimizer_family optimizer_sgd;
 extern const optimizer_family optimizer_adam;
 extern const optimizer_family optimizer_rmsprop;
 
+/* An op that stands beside the updates, with its reference. */
+typedef struct running_op {
+    cvr_op_desc op;
+    cvr_cpu_fn reference;
+} running_op;
+extern const running_op optimizer_running[2];
+
 /* The inputs of every update op, before its state; lr and step are what the updates of many parameters share. */
 enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };
 #define OPTIMIZER_SHARED (1u << IN_LR | 1u << IN_STEP)

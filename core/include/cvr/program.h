@@ -118,6 +118,9 @@ const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
 /* Keeps a value to be read after each run, under a name. */
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
+/* The same for one number that may veto updates: where it is not 0 (or is NaN) when all before the first update has
+ * run, the updates of this run are not done. What vetoes is made before any update. */
+int32_t cvr_graph_veto(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
 /* The named ends of the network in this graph: its inputs, and the outputs that models and tasks put, which are kept as
  * those of cvr_graph_output are. Results of low precision become f32; auxiliary ones are kept in training only. */
 const cvr_io *cvr_graph_io(const cvr_graph *g);
@@ -165,6 +168,49 @@ typedef struct cvr_update_policy {
 /* Adds the update of every parameter that has a gradient. */
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err);
 
+/* A gradient plugin with its settings. */
+typedef struct cvr_gradient_plugin {
+    const cvr_gradient_desc *desc;
+    const void *attrs;
+} cvr_gradient_plugin;
+/* All that are installed, in the order in which they run, with their keys of [train]. Free with cvr_free, also after a
+ * failure. */
+int32_t cvr_gradient_plugins(cvr_plugins *plugins, cvr_config *config, cvr_gradient_plugin **out, size_t *n,
+                             cvr_error *err);
+/* Lets them work on the gradients. Between backward (or take_gradients) and update. */
+int32_t cvr_graph_gradients(cvr_graph *g, const cvr_gradient_plugin *plugins, size_t n, cvr_error *err);
+
+/*
+ * A batch in parts. Where train.grad_accum is 1 there is one graph: network, losses, backward, gradients, update,
+ * average. Else there are two on one store:
+ *
+ *   accumulate  network, losses, cvr_graph_backward, cvr_graph_accumulate; run once a part, with the scalars
+ *               "micro_step" (i64: 0 at the first part of a batch, which starts the sums over) and "loss_scale" (f32:
+ *               samples of the part / samples of the batch, so that means over parts add up to the mean over the batch,
+ *               whatever the parts' sizes: a smaller last one is no exception)
+ *   apply       cvr_graph_take_gradients, gradients, update, average; run once a batch
+ *
+ * The sums are entries of the store (CVR_STORE_GRADIENT): programs may share an arena. Each needs its own cvr_program;
+ * parts of another size, one more accumulate. cvr_store_check_rules, place and bind come after all of them are built.
+ */
+int32_t cvr_graph_accumulate(cvr_graph *g, cvr_error *err);
+/* In a graph of its own, after that: the sums become the gradients of their parameters. */
+int32_t cvr_graph_take_gradients(cvr_graph *g, cvr_error *err);
+
+/*
+ * Running means (EMA) of all that is trained and of all buffers, as entries NAME.average: weight * value + (1 - weight)
+ * * mean, with the scalar "average_weight" (f32): 0 leaves them as they are and costs nothing, 1 copies. After update,
+ * in the graph that has it, when all graphs of the network have been built.
+ */
+int32_t cvr_graph_average(cvr_graph *g, cvr_error *err);
+/* Before the network is built, for evaluation: where there is a running mean, it is read in the parameter's stead. */
+void cvr_graph_use_averages(cvr_graph *g);
+
+/* What is built until leave() is another network (a teacher): in evaluation mode, frozen, its entries named
+ * NETWORK.name, their `network` set, in checkpoints but not in weights. */
+int32_t cvr_graph_enter(cvr_graph *g, const char *network, cvr_error *err);
+void cvr_graph_leave(cvr_graph *g);
+
 /* ---- program ---- */
 
 typedef struct cvr_program cvr_program;
@@ -182,7 +228,8 @@ uint64_t cvr_program_arena_bytes(const cvr_program *p);
 /* Gives the program its memory and records its launches; again, where it had memory before. */
 int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err);
 void cvr_program_destroy(cvr_program **p);
-/* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs'. */
+/* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs', as many as
+ * the graph has. Scalars wait on the host for the next run, which takes all of them at once; 0 until written. */
 int32_t cvr_program_slot(const cvr_program *p, const char *name);
 const char *cvr_program_slot_name(const cvr_program *p, int32_t slot);
 /* The slot of the i-th input (cvr_graph_input), or -1 past the last. */
@@ -193,6 +240,8 @@ const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
 int32_t cvr_program_run(cvr_program *p, cvr_error *err);
+/* Whether the last run left its updates out (cvr_graph_veto). */
+bool cvr_program_vetoed(const cvr_program *p);
 uint64_t cvr_program_id(const cvr_program *p);
 
 /* What was planned for one node. */

@@ -109,9 +109,9 @@ static int32_t classify_update(void *self, const cvr_task_batch *batch, cvr_erro
 /* Without labels there is nothing to say. */
 static void classify_result(const void *self, cvr_metric_fn each, void *ctx) {
     const classify_metrics *const m = self;
-    if (m->samples == 0) return;
-    each(ctx, "top1", (double)m->top1 / (double)m->samples);
-    each(ctx, "top5", (double)m->top5 / (double)m->samples);
+    const double n = m->samples ? (double)m->samples : 1;
+    each(ctx, "top1", (double)m->top1 / n);
+    each(ctx, "top5", (double)m->top5 / n);
 }
 
 static void classify_per_class(const void *self, cvr_class_metric_fn each, void *ctx) {

@@ -169,6 +169,23 @@ typedef struct cvr_profiler {
     void (*end)(const struct cvr_profiler *p, uint64_t recording, uint64_t node);
 } cvr_profiler;
 
+/*
+ * "cvr.host.state/1": what a plugin wants to find again when a run goes on: bytes by a name with a prefix of its own
+ * ("acme.scale"), kept in the checkpoint. put() copies (n 0: forgets the name); what is there when a checkpoint is
+ * written is in it. On resume all is back before any plugin is asked for anything but to load. get() gives the bytes,
+ * 8-byte aligned, which live until the next put() of that name, or NULL. At most CVR_STATE_NAMES names of
+ * CVR_STATE_BYTES bytes each. From the thread that called you.
+ */
+#define CVR_SERVICE_STATE "cvr.host.state/1"
+#define CVR_STATE_NAMES 256u
+#define CVR_STATE_BYTES (16u << 20)
+typedef struct cvr_state_service {
+    uint64_t struct_size;
+    void *ctx;
+    int32_t (*put)(const struct cvr_state_service *s, const char *name, const void *bytes, uint64_t n, cvr_error *err);
+    const void *(*get)(const struct cvr_state_service *s, const char *name, uint64_t *n);
+} cvr_state_service;
+
 #ifdef __cplusplus
 }
 #endif
@@ -181,6 +198,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 64, "cvr_picture_job has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_state_service) == 32, "cvr_state_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 40, "cvr_profiler has padding");
 
 #endif

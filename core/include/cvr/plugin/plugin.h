@@ -15,6 +15,7 @@
 #include "bf16.h"
 #include "codec.h"
 #include "data.h"
+#include "gradient.h"
 #include "graph.h"
 #include "host.h"
 #include "kernel.h"
@@ -43,6 +44,7 @@ extern "C" {
 #define CVR_KIND_TASK "cvr.task/1"           /* cvr_task_desc */
 #define CVR_KIND_OPTIMIZER "cvr.optimizer/1" /* cvr_optimizer_desc */
 #define CVR_KIND_SCHEDULER "cvr.scheduler/1" /* cvr_scheduler_desc */
+#define CVR_KIND_GRADIENT "cvr.gradient/1"   /* cvr_gradient_desc */
 #define CVR_KIND_PASS "cvr.pass/1"           /* cvr_pass_desc */
 #define CVR_KIND_AUGMENT "cvr.augment/1"     /* cvr_augment_desc */
 #define CVR_KIND_DATASET "cvr.dataset/1"     /* cvr_dataset_desc */

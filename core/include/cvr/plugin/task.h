@@ -122,6 +122,7 @@ typedef struct cvr_task_desc {
     /* Metrics over a whole split. */
     int32_t (*metrics_open)(const cvr_task_info *info, void **self, cvr_error *err);
     int32_t (*metrics_update)(void *self, const cvr_task_batch *batch, cvr_error *err);
+    /* Tells every metric there can be, by the same names whatever was counted. Asked of nothing, too, for the names. */
     void (*metrics_result)(const void *self, cvr_metric_fn each, void *ctx);
     /* NULL where there are none. */
     void (*metrics_per_class)(const void *self, cvr_class_metric_fn each, void *ctx);
