@@ -39,15 +39,7 @@ cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, co
 cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings) {
     const cvr_value in[2] = {x, y};
     cvr_value out = x;
-    const cvr_layer_call call = {.struct_size = sizeof call,
-                                 .layer = layer,
-                                 .name = name,
-                                 .settings = settings,
-                                 .inputs = in,
-                                 .outputs = &out,
-                                 .n_inputs = 2,
-                                 .n_outputs = 1};
-    call_layer(n, &call);
+    if (n->status == CVR_OK) n->status = cvr_layer2(n->b, name, layer, settings, in, &out, n->err);
     return n->status == CVR_OK ? out : x;
 }
 

@@ -14,10 +14,7 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     CVR_TRY(cvr_layer(b, "relu1", "relu", "", x, &x, err));
     CVR_TRY(cvr_layer(b, "conv2", "conv2d", conv, x, &x, err));
     CVR_TRY(cvr_layer(b, "bn2", "batch_norm2d", "", x, &sum[1], err));
-    cvr_layer_call add = {.struct_size = sizeof add, .layer = "add", .name = "add", .inputs = sum, .outputs = &x};
-    add.n_inputs = 2;
-    add.n_outputs = 1;
-    CVR_TRY(b->layer(b, &add, err));
+    CVR_TRY(cvr_layer2(b, "add", "add", "", sum, &x, err));
     return cvr_layer(b, "relu2", "relu", "", x, out, err);
 }
 

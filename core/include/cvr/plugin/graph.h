@@ -148,6 +148,22 @@ static inline int32_t cvr_layer(const cvr_builder *b, const char *name, const ch
     return b->layer(b, &call, err);
 }
 
+/* The same of two inputs: add, mul, concat. */
+static inline int32_t cvr_layer2(const cvr_builder *b, const char *name, const char *layer, const char *settings,
+                                 const cvr_value in[2], cvr_value *out, cvr_error *err) {
+    cvr_layer_call call;
+    memset(&call, 0, sizeof call);
+    call.struct_size = sizeof call;
+    call.layer = layer;
+    call.name = name;
+    call.settings = settings;
+    call.inputs = in;
+    call.outputs = out;
+    call.n_inputs = 2;
+    call.n_outputs = 1;
+    return b->layer(b, &call, err);
+}
+
 #ifdef __cplusplus
 }
 #endif
