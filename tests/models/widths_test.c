@@ -58,7 +58,7 @@ static int32_t build(cvr_plugins *plugins, const cvr_model_desc *model, const cv
     const cvr_schema schema = {model->attrs, model->n_attrs};
     cvr_store *store;
     cvr_graph *g;
-    cvr_value image, output;
+    cvr_value image;
     cvr_type type;
     void *attrs;
     cvr_error_init(&err);
@@ -73,7 +73,7 @@ static int32_t build(cvr_plugins *plugins, const cvr_model_desc *model, const cv
     current->recording = *current->real;
     current->recording.layer = record;
     current->n = current->n_sums = 0;
-    int32_t status = model->build(&current->recording, &args, image, &output, &err);
+    int32_t status = model->build(&current->recording, &args, cvr_graph_io(g), &err);
     if (status == CVR_OK) status = cvr_graph_overrides_used(g, &err);
     cvr_graph_destroy(&g);
     cvr_store_destroy(&store);
