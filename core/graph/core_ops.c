@@ -42,7 +42,8 @@ static void add_steps(const void *attrs, cvr_steps *s) {
 }
 
 static const cvr_elementwise_trait add_program = {sizeof add_program, add_steps, NULL};
-CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself})
+CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself},
+                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
 
 static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .name = "add",
@@ -104,11 +105,13 @@ static int32_t cast_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+CVR_DEFINE_TRAITS(cast_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+
 static const cvr_op_desc cast_op = {.struct_size = sizeof cast_op,
                                     .name = "cast",
                                     .version = 1,
                                     .flags = CVR_OP_ORDER_AWARE,
-                                    .trait = cvr_traits_mixed_f32,
+                                    .trait = cast_traits,
                                     .min_inputs = 1,
                                     .max_inputs = 1,
                                     .n_outputs = 1,

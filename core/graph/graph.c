@@ -214,27 +214,86 @@ static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_er
     return CVR_OK;
 }
 
+/* How the inputs of a node are padded. */
+typedef struct padding {
+    cvr_value counts;   /* CVR_NONE: none is */
+    uint32_t from_last; /* the axis, 1: the last */
+    const cvr_counts_trait *trait;
+} padding;
+
+/* Refuses an op that would take padding for what counts. */
+static int32_t settle_counts(const cvr_graph *g, const ir_node *n, padding *p, cvr_error *err) {
+    *p = (padding){.trait = cvr_op_trait(n->op, CVR_TRAIT_COUNTS)};
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        const ir_value *v = n->inputs[i] ? g->values[n->inputs[i]] : NULL;
+        if (!v || !v->counts) continue;
+        const uint32_t from_last = v->type.rank - v->counts_axis;
+        const char *layer = *n->scope ? "layer " : "", *after = *n->scope ? ": " : "";
+        if (!p->trait || !(p->trait->honours >> i & 1))
+            return cvr_fail(err, CVR_ERR_INVALID,
+                            "%s%s%sop %s: input %u is padded along axis %u, and the op does not honour counts", layer,
+                            n->scope, after, n->op->name, i, v->counts_axis);
+        if (p->counts && (p->counts != v->counts || p->from_last != from_last))
+            return cvr_fail(err, CVR_ERR_INVALID,
+                            "%s%s%sop %s: input %u is padded along axis %u by other counts than an input before", layer,
+                            n->scope, after, n->op->name, i, v->counts_axis);
+        p->counts = v->counts;
+        p->from_last = from_last;
+    }
+    return CVR_OK;
+}
+
+static void pad_outputs(const cvr_graph *g, const ir_node *n, const padding *p) {
+    for (uint32_t i = 0; p->counts && i < n->n_outputs; i++) {
+        ir_value *v = g->values[n->outputs[i]];
+        if (!(p->trait->padded >> i & 1) || v->type.rank < p->from_last) continue;
+        v->counts = p->counts;
+        v->counts_axis = v->type.rank - p->from_last;
+    }
+}
+
+static cvr_value builder_counts(const cvr_builder *b, cvr_value v, uint32_t *axis) {
+    const cvr_graph *g = b->ctx;
+    const ir_value *value = v && v < g->n_values ? g->values[v] : NULL;
+    if (axis) *axis = value && value->counts ? value->counts_axis : 0;
+    return value ? value->counts : CVR_NONE;
+}
+
+static int32_t builder_set_counts(const cvr_builder *b, cvr_value v, uint32_t axis, cvr_value counts, cvr_error *err) {
+    const cvr_graph *g = b->ctx;
+    const cvr_type *t = b->type(b, v), *c = b->type(b, counts);
+    if (!t || !c || axis == 0 || axis >= t->rank || c->rank != 1 || c->shape[0] != t->shape[0] ||
+        (c->dtype != CVR_I32 && c->dtype != CVR_I64))
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "counts are (N) i32 or i64, for an axis after the first of a value of N samples");
+    g->values[v]->counts = counts;
+    g->values[v]->counts_axis = axis;
+    return CVR_OK;
+}
+
 static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_error *err) {
     cvr_graph *g = b->ctx;
     const void *found;
     cvr_type types[CVR_MAX_IO];
-    int32_t status = cvr_plugins_find(g->plugins, CVR_KIND_OP, call->op, &found, err);
-    if (status == CVR_OK) status = check_call(g, found, call, err);
-    if (status != CVR_OK) return status;
+    padding padded;
+    uint32_t low;
+    int32_t status = CVR_OK;
+    CVR_TRY(cvr_plugins_find(g->plugins, CVR_KIND_OP, call->op, &found, err));
+    CVR_TRY(check_call(g, found, call, err));
     ir_node *n = new_node(g, found, call);
     if (!n) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    uint32_t low;
-    status = settle_order(g, n, err);
-    if (status == CVR_OK) status = settle_precision(g, n, &low, err);
-    if (status == CVR_OK) status = infer(g, n, types, err);
-    if (status == CVR_OK) status = push_node(g, n, types, err);
-    if (status != CVR_OK) {
-        graph_free_node(n);
-        return status;
-    }
+    CVR_TRY_OUT(settle_counts(g, n, &padded, err));
+    CVR_TRY_OUT(settle_order(g, n, err));
+    CVR_TRY_OUT(settle_precision(g, n, &low, err));
+    CVR_TRY_OUT(infer(g, n, types, err));
+    CVR_TRY_OUT(push_node(g, n, types, err));
+    pad_outputs(g, n, &padded);
     memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
     if (low && call->n_outputs && types[0].dtype == CVR_F32)
-        status = graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
+        return graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
+    return CVR_OK;
+out:
+    graph_free_node(n);
     return status;
 }
 
@@ -266,7 +325,9 @@ int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store
                                .slot = builder_slot,
                                .scalar = builder_scalar,
                                .scope = builder_scope,
-                               .param_flags = builder_param_flags};
+                               .param_flags = builder_param_flags,
+                               .counts = builder_counts,
+                               .set_counts = builder_set_counts};
     g->plugins = plugins;
     g->store = store;
     g->training = training;

@@ -12,6 +12,8 @@ typedef struct ir_value {
     size_t store_index; /* VALUE_STORED */
     char *name;         /* inputs, scalars */
     cvr_value gradient;
+    cvr_value counts; /* of its entries along `counts_axis`; CVR_NONE: it is not padded */
+    uint32_t counts_axis;
     bool needs_gradient;
     bool kept; /* an output of the program */
 } ir_value;
