@@ -140,8 +140,8 @@ int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cv
 
 int32_t core_ops_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = r->add(r, CVR_KIND_OP, &add_op, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &add_kernel, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &cast_op, err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_KERNEL, &cast_kernel, err) : status;
+    CVR_TRY(r->add(r, CVR_KIND_OP, &add_op, err));
+    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &add_kernel, err));
+    CVR_TRY(r->add(r, CVR_KIND_OP, &cast_op, err));
+    return r->add(r, CVR_KIND_KERNEL, &cast_kernel, err);
 }

@@ -118,8 +118,7 @@ static int32_t settle_order(cvr_graph *g, ir_node *n, cvr_error *err) {
     for (uint32_t i = 0; i < n->n_inputs; i++) {
         const cvr_type *t = builder_type(&g->builder, n->inputs[i]);
         if (!t || !has_order(t)) continue;
-        const int32_t status = graph_reorder(g, n->inputs[i], NULL, &n->inputs[i], err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(graph_reorder(g, n->inputs[i], NULL, &n->inputs[i], err));
     }
     return CVR_OK;
 }
@@ -152,12 +151,11 @@ static int32_t settle_precision(cvr_graph *g, ir_node *n, uint32_t *low, cvr_err
         *low = 0;
         return CVR_OK;
     }
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
         if (n->inputs[i] && is_low(g->values[n->inputs[i]]->type.dtype))
-            status = graph_cast(g, n->inputs[i], CVR_F32, &n->inputs[i], err);
+            CVR_TRY(graph_cast(g, n->inputs[i], CVR_F32, &n->inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) {
@@ -206,68 +204,10 @@ static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_er
     for (uint32_t i = 0; i < n->n_inputs; i++)
         needs = needs || (n->inputs[i] && g->values[n->inputs[i]]->needs_gradient);
     for (uint32_t i = 0; i < n->n_outputs; i++) {
-        const int32_t status = graph_add_value(g, &types[i], VALUE_TEMP, &n->outputs[i], err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(graph_add_value(g, &types[i], VALUE_TEMP, &n->outputs[i], err));
         g->values[n->outputs[i]]->needs_gradient = needs && n->op->grad && !g->in_backward;
     }
     g->nodes[g->n_nodes++] = n;
-    return CVR_OK;
-}
-
-/* How the inputs of a node are padded. */
-typedef struct padding {
-    cvr_value counts;   /* CVR_NONE: none is */
-    uint32_t from_last; /* the axis, 1: the last */
-    const cvr_counts_trait *trait;
-} padding;
-
-/* Refuses an op that would take padding for what counts. */
-static int32_t settle_counts(const cvr_graph *g, const ir_node *n, padding *p, cvr_error *err) {
-    *p = (padding){.trait = cvr_op_trait(n->op, CVR_TRAIT_COUNTS)};
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        const ir_value *v = n->inputs[i] ? g->values[n->inputs[i]] : NULL;
-        if (!v || !v->counts) continue;
-        const uint32_t from_last = v->type.rank - v->counts_axis;
-        const char *layer = *n->scope ? "layer " : "", *after = *n->scope ? ": " : "";
-        if (!p->trait || !(p->trait->honours >> i & 1))
-            return cvr_fail(err, CVR_ERR_INVALID,
-                            "%s%s%sop %s: input %u is padded along axis %u, and the op does not honour counts", layer,
-                            n->scope, after, n->op->name, i, v->counts_axis);
-        if (p->counts && (p->counts != v->counts || p->from_last != from_last))
-            return cvr_fail(err, CVR_ERR_INVALID,
-                            "%s%s%sop %s: input %u is padded along axis %u by other counts than an input before", layer,
-                            n->scope, after, n->op->name, i, v->counts_axis);
-        p->counts = v->counts;
-        p->from_last = from_last;
-    }
-    return CVR_OK;
-}
-
-static void pad_outputs(const cvr_graph *g, const ir_node *n, const padding *p) {
-    for (uint32_t i = 0; p->counts && i < n->n_outputs; i++) {
-        ir_value *v = g->values[n->outputs[i]];
-        if (!(p->trait->padded >> i & 1) || v->type.rank < p->from_last) continue;
-        v->counts = p->counts;
-        v->counts_axis = v->type.rank - p->from_last;
-    }
-}
-
-static cvr_value builder_counts(const cvr_builder *b, cvr_value v, uint32_t *axis) {
-    const cvr_graph *g = b->ctx;
-    const ir_value *value = v && v < g->n_values ? g->values[v] : NULL;
-    if (axis) *axis = value && value->counts ? value->counts_axis : 0;
-    return value ? value->counts : CVR_NONE;
-}
-
-static int32_t builder_set_counts(const cvr_builder *b, cvr_value v, uint32_t axis, cvr_value counts, cvr_error *err) {
-    const cvr_graph *g = b->ctx;
-    const cvr_type *t = b->type(b, v), *c = b->type(b, counts);
-    if (!t || !c || axis == 0 || axis >= t->rank || c->rank != 1 || c->shape[0] != t->shape[0] ||
-        (c->dtype != CVR_I32 && c->dtype != CVR_I64))
-        return cvr_fail(err, CVR_ERR_PLUGIN,
-                        "counts are (N) i32 or i64, for an axis after the first of a value of N samples");
-    g->values[v]->counts = counts;
-    g->values[v]->counts_axis = axis;
     return CVR_OK;
 }
 
@@ -282,12 +222,12 @@ static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_e
     CVR_TRY(check_call(g, found, call, err));
     ir_node *n = new_node(g, found, call);
     if (!n) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    CVR_TRY_OUT(settle_counts(g, n, &padded, err));
+    CVR_TRY_OUT(counts_settle(g, n, &padded, err));
     CVR_TRY_OUT(settle_order(g, n, err));
     CVR_TRY_OUT(settle_precision(g, n, &low, err));
     CVR_TRY_OUT(infer(g, n, types, err));
     CVR_TRY_OUT(push_node(g, n, types, err));
-    pad_outputs(g, n, &padded);
+    counts_set(g, n, &padded);
     memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
     if (low && call->n_outputs && types[0].dtype == CVR_F32)
         return graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
@@ -295,6 +235,12 @@ static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_e
 out:
     graph_free_node(n);
     return status;
+}
+
+int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err) {
+    const cvr_op_call call = {sizeof call, n->op->name, n->attrs,    n->attrs_size,
+                              inputs,      outputs,     n->n_inputs, n->n_outputs};
+    return g->builder.emit(&g->builder, &call, err);
 }
 
 int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value *out, cvr_error *err) {
@@ -368,9 +314,8 @@ const cvr_builder *cvr_graph_builder(const cvr_graph *g) {
 
 static int32_t add_named(cvr_graph *g, const char *name, const cvr_type *type, value_kind kind, cvr_value *out,
                          cvr_error *err) {
-    int32_t status = check_type(type, name, err);
-    if (status == CVR_OK) status = graph_add_value(g, type, kind, out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_type(type, name, err));
+    CVR_TRY(graph_add_value(g, type, kind, out, err));
     g->values[*out]->name = cvr_strdup(name);
     return g->values[*out]->name ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
