@@ -25,12 +25,25 @@ static int32_t emit_transforms(const cvr_batches *b, cvr_graph *g, const cvr_bat
     return CVR_OK;
 }
 
+/* Padded fields know the tensor that says how many of their rows count. */
+static int32_t name_counts(const layout *l, cvr_graph *g, cvr_error *err) {
+    const cvr_builder *builder = cvr_graph_builder(g);
+    for (size_t i = 1; i < l->n_fields; i++) {
+        const column *c = &l->columns[i];
+        if (c->count < 0) continue;
+        const cvr_value counts = cvr_graph_input_value(g, l->columns[c->count].name);
+        CVR_TRY(builder->set_counts(builder, cvr_graph_input_value(g, c->name), 1, counts, err));
+    }
+    return CVR_OK;
+}
+
 int32_t cvr_batches_inputs(const cvr_batches *b, cvr_graph *g, const cvr_batch_inputs *what, cvr_value *image,
                            cvr_error *err) {
     const layout *l = &b->layout;
-    cvr_value ignored;
+    cvr_value v;
     CVR_TRY(add_input(&l->columns[0], g, what, image, err));
     for (size_t i = 1; what->with_targets && i < l->n && l->columns[i].is <= COLUMN_COUNT; i++)
-        CVR_TRY(add_input(&l->columns[i], g, what, &ignored, err));
+        CVR_TRY(add_input(&l->columns[i], g, what, &v, err));
+    if (what->with_targets) CVR_TRY(name_counts(l, g, err));
     return l->on_device ? emit_transforms(b, g, what, image, err) : CVR_OK;
 }

@@ -151,6 +151,10 @@ static int32_t loss_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Both ops leave out what lies past the counts of input 1, the targets. */
+static const cvr_counts_trait counts_of_targets = {sizeof(cvr_counts_trait), 1u << 1, 0};
+CVR_DEFINE_TRAITS(loss_traits, {CVR_TRAIT_COUNTS, &counts_of_targets})
+
 static const cvr_op_desc loss_ops[] = {{.struct_size = sizeof(cvr_op_desc),
                                         .name = "acme.spot_loss",
                                         .version = 1,
@@ -158,14 +162,16 @@ static const cvr_op_desc loss_ops[] = {{.struct_size = sizeof(cvr_op_desc),
                                         .max_inputs = 3,
                                         .n_outputs = 1,
                                         .infer = loss_infer,
-                                        .grad = loss_grad},
+                                        .grad = loss_grad,
+                                        .trait = loss_traits},
                                        {.struct_size = sizeof(cvr_op_desc),
                                         .name = "acme.spot_loss_backward",
                                         .version = 1,
                                         .min_inputs = 4,
                                         .max_inputs = 4,
                                         .n_outputs = 1,
-                                        .infer = loss_infer}};
+                                        .infer = loss_infer,
+                                        .trait = loss_traits}};
 
 /* ---- the network: two results from one trunk ---- */
 
