@@ -678,6 +678,16 @@ static const abi_row rows[] = {
     ROW(cvr_plugin, requires_),
     ROW(cvr_plugin, load),
     ROW(cvr_plugin, shutdown),
+    ROW(cvr_update_args, struct_size),
+    ROW(cvr_update_args, attrs),
+    ROW(cvr_update_args, param),
+    ROW(cvr_update_args, grad),
+    ROW(cvr_update_args, lr),
+    ROW(cvr_update_args, step),
+    ROW(cvr_update_args, weight_decay),
+    ROW(cvr_update_args, lr_factor),
+    ROW(cvr_trait, name),
+    ROW(cvr_trait, value),
 };
 /* clang-format on */
 #define N_ROWS (sizeof rows / sizeof *rows)
