@@ -177,10 +177,8 @@ static void tell(const loading *l, const char *path, const char *format) {
 static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m, const char *path) {
     const char *name;
     for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++) {
-        char copy[128];
         const void *desc;
-        (void)snprintf(copy, sizeof copy, "%s", name);
-        if (cvr_plugins_find(p, CVR_KIND_WEIGHTS, copy, &desc, NULL) != CVR_OK) continue;
+        if (cvr_plugins_find(p, CVR_KIND_WEIGHTS, name, &desc, NULL) != CVR_OK) continue;
         const cvr_weights_desc *w = desc;
         const size_t n = strlen(path), length = strlen(w->extension);
         if (m ? w->probe(m->bytes, m->n < 64 ? m->n : 64, m->n) != 0
