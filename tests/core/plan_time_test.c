@@ -53,7 +53,7 @@ static void plan_once(const bench *b, size_t *nodes) {
     good(cvr_graph_input(g, "image", &type, &image, &err));
     const cvr_model_args args = {sizeof args, b->model_attrs, 1000, 3};
     good(b->model->build(builder, &args, cvr_graph_io(g), &err));
-    in[0] = cvr_graph_io(g)->output(cvr_graph_io(g), 0)->value;
+    in[0] = cvr_graph_output_value(g, "output");
     cvr_type_set(&type, CVR_I64, 1, labels);
     good(cvr_graph_input(g, "target", &type, &in[1], &err));
     const cvr_layer_call call = {.struct_size = sizeof call,
