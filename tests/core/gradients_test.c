@@ -6,7 +6,7 @@
  * Tolerance of parts: 2e-5 of the largest number, the rounding of sums in another order over three updates. Of the
  * rest: |a - b| <= 2e-6 (|b| + max |b|), a few roundings of f32.
  */
-#include "../core/train/session.h"
+#include "../apps/session/session_parts.h"
 #include "support/golden.h"
 #include "support/small_net.h"
 #include <criterion/criterion.h>

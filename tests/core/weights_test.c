@@ -1,5 +1,5 @@
 /* Files of weights: numbers of every type cast, all of f16; and the rules by which a file may differ from a network. */
-#include "../core/train/session.h"
+#include "../apps/session/session_parts.h"
 #include "support/small_net.h"
 #include <criterion/criterion.h>
 #include <math.h>

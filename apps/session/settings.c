@@ -1,5 +1,5 @@
 /* The recipe's common keys: names, defaults and meaning. `cvrun cfg` and `cvrun help` print from here. */
-#include "settings.h"
+#include "run_settings.h"
 #include <math.h>
 #include <stdlib.h>
 

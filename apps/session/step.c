@@ -3,7 +3,7 @@
  * after the other, and adds the gradients up, each with the part's share of the samples; then it applies them. So the
  * batch is the same whatever k is, and for networks without batch statistics so is the step, to rounding.
  */
-#include "session.h"
+#include "session_parts.h"
 
 size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]) {
     const int64_t parts = s->train->grad_accum, size = s->train->batch / parts;

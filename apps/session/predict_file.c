@@ -1,5 +1,5 @@
 /* Prediction of single pictures: a program for each size that comes, the last few of which are kept. */
-#include "session.h"
+#include "session_parts.h"
 
 static void *picture_alloc(void *ctx, uint64_t bytes) {
     void **to = ctx;

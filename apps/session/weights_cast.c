@@ -1,5 +1,5 @@
 /* Numbers of a file as the network has them: rounded to the nearest, as PyTorch's copy_ does it. */
-#include "session.h"
+#include "session_parts.h"
 #include <math.h>
 
 /* IEEE 754 half precision, all of it: subnormal numbers, infinities, NaN. */

@@ -2,7 +2,7 @@
 #ifndef CVR_RUN_DATA_H
 #define CVR_RUN_DATA_H
 
-#include "settings.h"
+#include "run_settings.h"
 #include <cvr/batches.h>
 
 /* One split of the data. */

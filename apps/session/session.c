@@ -1,5 +1,5 @@
 /* A session is opened in the order in which things depend on each other: settings, plugins, data, network. */
-#include "session.h"
+#include "session_parts.h"
 #include <unistd.h>
 
 /* "cvr.host.config/1" */

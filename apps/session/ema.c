@@ -5,7 +5,7 @@
  * are copied instead, and is put back to 0 in warm-up: so they are copied by each update in warm-up, and by the first
  * after it. All of that follows from the epoch and the step, so that nothing has to be kept for a resume.
  */
-#include "session.h"
+#include "session_parts.h"
 
 double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step) {
     if (step % t->ema_steps != 0) return 0;

@@ -1,5 +1,5 @@
 /* "cvr.host.state/1": bytes that plugins keep by name, which checkpoints have. */
-#include "session.h"
+#include "session_parts.h"
 
 static bool is_name(const char *s) {
     const size_t n = strlen(s);

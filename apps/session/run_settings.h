@@ -3,8 +3,8 @@
  * their own keys, and numbers that are written as text (bind.c). Nothing here changes after a session was opened, but
  * for what `0` stood for.
  */
-#ifndef CVR_SETTINGS_H
-#define CVR_SETTINGS_H
+#ifndef CVR_RUN_SETTINGS_H
+#define CVR_RUN_SETTINGS_H
 
 #include <cvr/program.h>
 

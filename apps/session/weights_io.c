@@ -2,7 +2,7 @@
  * Weights in files: every parameter and buffer under its name, in logical order, by whichever weights plugin knows the
  * format. A file is gone through three times: for its names, to see what fits, and to load it.
  */
-#include "session.h"
+#include "session_parts.h"
 
 #define MOST_PROBLEMS 12
 

@@ -2,7 +2,7 @@
 #ifndef CVR_TRAINER_H
 #define CVR_TRAINER_H
 
-#include "session.h"
+#include "session_parts.h"
 
 typedef struct trainer {
     cvr_session *s;

@@ -1,5 +1,5 @@
 /* Evaluation over the validation split: the task's metrics, and the losses where there are targets. */
-#include "session.h"
+#include "session_parts.h"
 #include <math.h>
 
 /* ---- metrics, as many as there are ---- */

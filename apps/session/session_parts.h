@@ -1,6 +1,6 @@
 /* A session from within: its parts, each with a file and a header of its own. */
-#ifndef CVR_TRAIN_SESSION_H
-#define CVR_TRAIN_SESSION_H
+#ifndef CVR_SESSION_PARTS_H
+#define CVR_SESSION_PARTS_H
 
 #include "network.h"
 #include <cvr/session.h>

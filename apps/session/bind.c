@@ -1,5 +1,5 @@
 /* From a recipe to settings: the keys are bound in the order in which others depend on them. */
-#include "settings.h"
+#include "run_settings.h"
 
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
     if (status != CVR_ERR_INVALID && status != CVR_ERR_NOTFOUND && status != CVR_ERR_USAGE) return status;

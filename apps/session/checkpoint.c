@@ -8,7 +8,7 @@
  * The tensors are in logical order, so that another backend can go on. The file before stays as last.state.1; the
  * newest valid one counts.
  */
-#include "session.h"
+#include "session_parts.h"
 #include <stdlib.h>
 
 #define STATE_MAGIC "CVRSTAT1"
