@@ -50,7 +50,7 @@ static int32_t parse_list(param_rule_list *l, const char *text, bool numbers, cv
         const char *colon = numbers ? memchr(word, ':', (size_t)(end - word)) : end;
         char *rest = (char *)(uintptr_t)end;
         const double value = numbers && colon ? strtod(colon + 1, &rest) : 0;
-        if (!colon || colon == word || rest != end || !isfinite(value) || value < 0)
+        if (!colon || colon == word || (numbers && rest == colon + 1) || rest != end || !isfinite(value) || value < 0)
             return cvr_fail(err, CVR_ERR_USAGE, "`%.*s`: write PATTERN:NUMBER, such as backbone:0.1", (int)(end - word),
                             word);
         param_rule *more = cvr_grow(l->rules, l->n, &l->capacity, sizeof *more);

@@ -122,7 +122,12 @@ typedef struct bench_run {
 
 static int32_t one_step(bench_run *r, double *took, cvr_error *err) {
     float loss;
-    const entry_run run = {r->batch->images, r->batch->labels, r->session->lr, r->done++, r->session->run->seed, &loss};
+    const entry_run run = {.images = r->batch->images,
+                           .target = r->batch->labels,
+                           .lr = r->session->lr,
+                           .step = r->done++,
+                           .seed = r->session->run->seed,
+                           .loss = &loss};
     const double start = cvr_now();
     const int32_t status = entry_step(r->entry, &run, err);
     *took = cvr_now() - start;

@@ -27,7 +27,7 @@ static int32_t evaluate_batch(cvr_session *s, evaluation *ev, const cvr_batch *b
     entry *e = machine_entry(s->machine.eval, b->n);
     float loss = 0;
     if (!e) return cvr_fail(err, CVR_ERR_INVALID, "no program was planned for a batch of %lld", (long long)b->n);
-    const entry_run run = {b->images, b->labels, 0, 0, s->run->seed, &loss};
+    const entry_run run = {.images = b->images, .target = b->labels, .seed = s->run->seed, .loss = &loss};
     int32_t status = entry_step(e, &run, err);
     if (status == CVR_OK) status = cvr_program_read(e->program, e->output, ev->output, err);
     if (status != CVR_OK) return status;
@@ -110,7 +110,7 @@ static int32_t predict_pixels(cvr_session *s, const cvr_batch *b, const cvr_pred
     const cvr_type *type = cvr_program_slot_type(e->program, e->output);
     void *output = cvr_alloc_aligned(bytes_of(type), 64), *logical = cvr_alloc_aligned(bytes_of(type), 64);
     if (!output || !logical) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const entry_run run = {b->images, NULL, 0, 0, s->run->seed, NULL};
+    const entry_run run = {.images = b->images, .seed = s->run->seed};
     if (status == CVR_OK) status = entry_step(e, &run, err);
     if (status == CVR_OK) status = cvr_program_read(e->program, e->output, output, err);
     if (status == CVR_OK) {

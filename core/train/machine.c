@@ -49,6 +49,7 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     const cvr_builder *b = cvr_graph_builder(g);
     cvr_type_set(&type, CVR_F32, 4, shape);
     status = cvr_graph_input(g, "image", &type, &image, err);
+    if (s->train->ema && !training && (s->purpose & CVR_FOR_TRAINING)) cvr_graph_use_averages(g);
     cvr_graph_math(g, m->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
     if (status == CVR_OK) status = cast_to(b, activation_dtype(m), &image, err);
     if (status == CVR_OK) status = build_network(s, g, image, &output, err);
@@ -66,7 +67,9 @@ static int32_t build_graph(cvr_session *s, const machine *m, bool training, cons
     if (status == CVR_OK) status = passes(s, g, CVR_PASS_NETWORK, err);
     if (status != CVR_OK) return status;
     status = cvr_graph_backward(g, cvr_graph_output_value(g, "loss"), err);
+    if (status == CVR_OK) status = cvr_graph_gradients(g, s->gradient_plugins, s->n_gradient_plugins, err);
     if (status == CVR_OK) status = cvr_graph_update(g, &s->policy, err);
+    if (status == CVR_OK && s->train->ema) status = cvr_graph_average(g, err);
     if (status == CVR_OK) status = passes(s, g, CVR_PASS_STEP, err);
     if (status == CVR_OK) status = cvr_graph_recompute(g, m->recompute, &e->recompute, err);
     return status == CVR_OK ? cvr_graph_schedule(g, err) : status;
@@ -93,8 +96,15 @@ static int32_t plan_entry(cvr_session *s, machine *m, entry *e, cvr_error *err) 
     const struct {
         int32_t *slot;
         const char *name;
-    } slots[] = {{&e->image, "image"}, {&e->target, "target"}, {&e->lr, "lr"},         {&e->step, "step"},
-                 {&e->seed, "seed"},   {&e->loss, "loss"},     {&e->output, "output"}, {&e->loss_scale, "loss_scale"}};
+    } slots[] = {{&e->image, "image"},
+                 {&e->target, "target"},
+                 {&e->lr, "lr"},
+                 {&e->step, "step"},
+                 {&e->seed, "seed"},
+                 {&e->loss, "loss"},
+                 {&e->output, "output"},
+                 {&e->loss_scale, "loss_scale"},
+                 {&e->average_weight, "average_weight"}};
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
         *slots[i].slot = cvr_program_slot(e->program, slots[i].name);
     return CVR_OK;
@@ -262,12 +272,13 @@ entry *machine_entry(entry pair[2], int64_t n) {
 }
 
 int32_t entry_step(entry *e, const entry_run *r, cvr_error *err) {
-    const float lr = (float)r->lr, one = 1.0f;
+    const float lr = (float)r->lr, one = 1.0f, average = (float)r->average_weight;
     const struct {
         int32_t slot;
         const void *bytes;
-    } writes[] = {{e->image, r->images}, {e->target, r->target}, {e->lr, &lr},
-                  {e->step, &r->step},   {e->seed, &r->seed},    {e->loss_scale, &one}};
+    } writes[] = {{e->image, r->images},        {e->target, r->target}, {e->lr, &lr},
+                  {e->step, &r->step},          {e->seed, &r->seed},    {e->loss_scale, &one},
+                  {e->average_weight, &average}};
     int32_t status = CVR_OK;
     for (size_t i = 0; i < sizeof writes / sizeof *writes && status == CVR_OK; i++) {
         if (writes[i].slot >= 0 && writes[i].bytes)

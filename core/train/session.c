@@ -70,7 +70,8 @@ static int32_t bind_optimizer(cvr_session *s, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name);
     status = bind_plugin(s, CVR_KIND_SCHEDULER, s->sched->name, "sched", &desc, &s->sched_attrs, err);
     s->scheduler = desc;
-    return status;
+    if (status != CVR_OK) return status;
+    return cvr_gradient_plugins(s->plugins, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
 }
 
 /* The network: a model plugin, or the lines of [net]. */
@@ -274,6 +275,7 @@ void cvr_session_close(cvr_session **session) {
     cvr_pool_destroy(&s->pool);
     for (size_t i = 0; i < s->n_blocks; i++) cvr_free(s->blocks[i]);
     cvr_free((void *)(uintptr_t)s->net);
+    cvr_free(s->gradient_plugins);
     cvr_config_destroy(&s->config);
     cvr_free(s->recipe);
     cvr_free(s->run_folder);

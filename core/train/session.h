@@ -23,7 +23,7 @@ typedef struct entry {
     cvr_program *program;
     int64_t batch; /* 0: not there */
     cvr_recompute recompute;
-    int32_t image, target, lr, step, seed, loss_scale, loss, output;
+    int32_t image, target, lr, step, seed, loss_scale, average_weight, loss, output;
 } entry;
 
 /* What depends on the backend. */
@@ -75,6 +75,8 @@ struct cvr_session {
     const cvr_setting *const *net; /* copies of the lines */
     size_t n_net;
     cvr_update_policy policy;
+    cvr_gradient_plugin *gradient_plugins;
+    size_t n_gradient_plugins;
     const cvr_scheduler_desc *scheduler;
     const void *sched_attrs;
     double lr;
@@ -105,10 +107,13 @@ const char *machine_precision(const machine *m);
 /* The entry for a batch of n; NULL where there is none. */
 entry *machine_entry(entry pair[2], int64_t n);
 
+/* ema.c: the weight of the parameters in their running means after step `step` (from 0) of epoch `epoch`. */
+double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step);
+
 /* One run of an entry: everything that it reads is written first. `target` and `loss` may be NULL. */
 typedef struct entry_run {
     const void *images, *target;
-    double lr;
+    double lr, average_weight;
     int64_t step, seed;
     float *loss;
 } entry_run;

@@ -86,6 +86,11 @@ static const cvr_attr_desc *const train_keys[] = {
     KEY_MIN(CVR_ATTR_INT, "batch", "32", 1, "pictures of an optimizer step"),
     KEY(CVR_ATTR_STRING, "memory", "",
         "what the planned memory may come to, 2G or 800M: activations are then computed twice as needed"),
+    KEY(CVR_ATTR_BOOL, "ema", "no", "keep running means of the weights, which validation and the saved weights take"),
+    KEY_MIN(CVR_ATTR_FLOAT, "ema_decay", "0.99998", 0,
+            "share of the mean that an update keeps, before it is scaled by "
+            "batch * ema_steps / epochs as torchvision's references do"),
+    KEY_MIN(CVR_ATTR_INT, "ema_steps", "32", 1, "steps from one update of the means to the next"),
 };
 SCHEMA(train);
 

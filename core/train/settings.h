@@ -38,6 +38,9 @@ typedef struct data_settings {
 typedef struct train_settings {
     int64_t epochs, batch;
     const char *memory;
+    int64_t ema;
+    double ema_decay;
+    int64_t ema_steps;
 } train_settings;
 
 typedef struct optim_settings {

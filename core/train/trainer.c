@@ -133,7 +133,8 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     entry *e = machine_entry(s->machine.train, b.n);
     if (!e) return cvr_fail(err, CVR_ERR_INVALID, "no program was planned for a batch of %lld", (long long)b.n);
     const double lr = session_lr(s, &t->state, t->state.step, t->steps_per_epoch, t->total_steps);
-    const entry_run run = {b.images, b.labels, lr, t->state.step, s->run->seed, &loss};
+    const double average = ema_weight(s->train, s->sched->warmup_epochs, t->state.epoch, t->state.batch);
+    const entry_run run = {b.images, b.labels, lr, average, t->state.step, s->run->seed, &loss};
     status = entry_step(e, &run, err);
     if (status != CVR_OK) return status;
     if (!isfinite(loss)) return loss_not_finite(t, &b, loss, err);

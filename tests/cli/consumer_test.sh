@@ -81,4 +81,20 @@ printf '[backend]\npasses = auto, acme.watch(limit=0)\n' | cat mish.ini - >wrong
 expect 2 "wrong.ini:$(wc -l <wrong.ini): limit is 0" "$CVRUN" train wrong.ini
 expect 2 "has no closing bracket" "$CVRUN" train mish.ini "backend.passes=acme.watch(limit=1"
 expect 2 "did you mean \`acme.watch\`" "$CVRUN" train mish.ini backend.passes=acme.wotch
+# gradients: a mask does what freezing does, to the bit; where every update is vetoed the weights stay as they were
+recipe plain.ini
+sed -i -e '/^b1 = /d' -e 's/^weight_decay = .*/weight_decay = 0/' plain.ini
+"$CVRUN" train plain.ini name=frozen model.freeze=fc >log.txt 2>&1 && "$CVRUN" train plain.ini name=start train.epochs=0 >log.txt 2>&1 || { cat log.txt; fail "freezing"; }
+for backend in cpu far reference; do
+  "$CVRUN" train plain.ini name=masked-$backend backend.name=$backend train.acme_mask=fc. >log.txt 2>&1 || { cat log.txt; fail "a mask on $backend"; }
+  grep -q 'acme.guard was built 0 times before' log.txt || { cat log.txt; fail "the guard was built before"; }
+  "$CVRUN" train plain.ini name=vetoed-$backend backend.name=$backend train.acme_skip=1000 >log.txt 2>&1 || { cat log.txt; fail "a veto on $backend"; }
+  same runs/classify/vetoed-$backend/weights/last.safetensors runs/classify/start/weights/last.safetensors
+done
+same runs/classify/masked-cpu/weights/last.safetensors runs/classify/frozen/weights/last.safetensors
+same runs/classify/masked-far/weights/last.safetensors runs/classify/frozen/weights/last.safetensors
+# what it keeps in the checkpoint is back when the run goes on
+"$CVRUN" train --resume runs/classify/masked-cpu train.epochs=4 >log.txt 2>&1 || { cat log.txt; fail "going on"; }
+grep -q 'acme.guard was built [1-9][0-9]* times before' log.txt || { cat log.txt; fail "the state is lost"; }
+checks=$((checks + 1))
 done_with consumer_test
