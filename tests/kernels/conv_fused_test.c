@@ -77,7 +77,7 @@ static double plain(const conv_job *job, int64_t n, int64_t y, int64_t x, int64_
 static int is_kept(const conv_norm *norm, int64_t i, int64_t k) {
     double v = ((double)norm->x[i] - (double)norm->mean[k]) * (double)norm->scale[k] + (double)norm->shift[k];
     if (norm->y) v = (double)norm->y[i];
-    return !norm->cuts || (v > (double)norm->lo && v < (double)norm->hi);
+    return !norm->clamps || (v > (double)norm->lo && v < (double)norm->hi);
 }
 
 /* The sums of a conv_norm over the results of channel k, each about as far off as its terms are long. */
@@ -127,7 +127,7 @@ static void check(const conv_job *job, const float *got, const char *what) {
 }
 
 /* Parts of an epilogue; the last two are a norm's. */
-enum { SCALE = 1, SHIFT = 2, RESIDUAL = 4, STATS = 8, CLAMP = 16, NORM = 32, CUTS = 64, GIVEN = 128 };
+enum { SCALE = 1, SHIFT = 2, RESIDUAL = 4, STATS = 8, CLAMP = 16, NORM = 32, CLAMPS = 64, GIVEN = 128 };
 
 static void run_shape(const shape *t, uint32_t parts, uint32_t n_workers) {
     const cvr_threadpool pool = {.struct_size = sizeof pool, .n_workers = n_workers, .run = run_tasks};
@@ -160,7 +160,7 @@ static void run_shape(const shape *t, uint32_t parts, uint32_t n_workers) {
                             .shift = shift,
                             .sum = stats,
                             .product = stats + t->k,
-                            .cuts = (parts & CUTS) != 0,
+                            .clamps = (parts & CLAMPS) != 0,
                             .hi = 0.75f};
     const conv_epilogue epilogue = {.scale = parts & SCALE ? scale : NULL,
                                     .shift = parts & SHIFT ? shift : NULL,
@@ -203,7 +203,7 @@ Test(conv_fused, every_combination) {
 }
 
 Test(conv_fused, norms) {
-    static const uint32_t parts[] = {0, CUTS, CUTS | GIVEN};
+    static const uint32_t parts[] = {0, CLAMPS, CLAMPS | GIVEN};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (uint32_t k = 0; k < 3; k++)
             for (uint32_t residual = 0; residual <= RESIDUAL; residual += RESIDUAL)

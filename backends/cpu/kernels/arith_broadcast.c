@@ -63,18 +63,18 @@ static int32_t mul_run(const cvr_kernel_args *a, cvr_error *err) {
 /* ---- broadcasting ---- */
 
 /* An operand's innermost loop, f32 or bf16; `step`: 0, 1 or more. */
-typedef struct operand {
+typedef struct broadcast_operand {
     const void *data;
     int64_t step;
     int bf16;
-} operand;
+} broadcast_operand;
 
 /* z[i] = x[i * step[0]] op y[i * step[1]]; n elements */
 typedef void (*row_fn)(const float *x, const float *y, const int64_t step[2], float scale, float *restrict z,
                        int64_t n);
 
 typedef struct row_job {
-    operand x, y; /* y: no data where there is only x */
+    broadcast_operand x, y; /* y: no data where there is only x */
     void *z;
     int bf16; /* z is */
     float scale;
@@ -82,7 +82,7 @@ typedef struct row_job {
 } row_job;
 
 /* Element `at` of an operand and what follows, n elements and `step` apart in what is returned. */
-static const float *operand_row(const operand *o, int64_t at, int64_t n, float *buffer, int64_t *step) {
+static const float *operand_row(const broadcast_operand *o, int64_t at, int64_t n, float *buffer, int64_t *step) {
     const uint16_t *half = (const uint16_t *)o->data + at;
     *step = o->step;
     if (!o->bf16) return (const float *)o->data + at;
@@ -133,8 +133,8 @@ static void mul_row(const float *x, const float *y, const int64_t step[2], float
         for (int64_t i = 0; i < n; i++) z[i] = x[i * step[0]] * y[i * step[1]];
 }
 
-static operand operand_of(const cvr_tensor *t, int64_t step) {
-    return (operand){t->data, step, t->dtype == CVR_BF16};
+static broadcast_operand operand_of(const cvr_tensor *t, int64_t step) {
+    return (broadcast_operand){t->data, step, t->dtype == CVR_BF16};
 }
 
 static int32_t broadcast(const cvr_kernel_args *a, row_fn fn) {

@@ -22,7 +22,7 @@
 
 /* Steps that are summed in registers, by one call of a micro-kernel. Where results are bf16, a convolution may have no
  * more. */
-#define CONV_STEPS_KEPT 128
+#define CONV_STEPS_IN_REGISTERS 128
 
 /* Panels of weights that a tile of pixels meets before the next tile, at most. */
 #define CONV_PANELS_AT_ONCE 16
@@ -79,7 +79,7 @@ typedef struct conv_norm {
     const cpu_element *x, *y; /* as dst */
     const float *mean, *scale, *shift;
     double *sum, *product;
-    int32_t cuts, reserved; /* 0: no activation: lo and hi are not looked at */
+    int32_t clamps, reserved; /* 0: no activation: lo and hi are not looked at */
     float lo, hi;
 } conv_norm;
 
@@ -101,8 +101,8 @@ typedef struct conv_job {
     const float *bias;             /* (groups * dst_c), or NULL */
     cpu_element *dst;              /* (n, dst_size[0], dst_size[1], groups * dst_c) */
     const conv_epilogue *epilogue; /* NULL: none; known before conv_job_plan, as is: */
-    int64_t low;  /* 1: src and dst are bf16 in a pack of f32: depthwise, or by Winograd; known before, too */
-    int64_t kept; /* 1: the weights were packed before, by conv_job_pack; known before, too; 0 after where depthwise */
+    int64_t bf16;      /* 1: src and dst are bf16 in a pack of f32: depthwise, or by Winograd; known before, too */
+    int64_t prepacked; /* 1: conv_job_pack packed the weights before; known before, too; 0 after where depthwise */
     /* What follows is derived by conv_job_plan. */
     int64_t winograd;        /* 1: by conv2d_winograd.c, and nothing of the rest is looked at */
     int64_t panels;          /* of a group's destination channels */
@@ -113,7 +113,7 @@ typedef struct conv_job {
     int64_t image_parts, row_parts, panel_parts;
     int64_t pixel;          /* elements of a scratch pixel */
     int64_t spread;         /* 1: pixels are copied, as they lie badly in the cache */
-    int64_t packed_floats;  /* shared workspace, first, unless kept; in elements, as the next */
+    int64_t packed_floats;  /* shared workspace, first, unless prepacked; in elements, as the next */
     int64_t scratch_floats; /* of each worker, after it */
     cpu_operand *packed, *scratch;
     int64_t packed_low, scratch_low; /* elements from the high to the low part */
@@ -122,7 +122,7 @@ typedef struct conv_job {
 } conv_job;
 
 /* In a pack of f32, depthwise convolutions and Winograd's take bf16 too. */
-static inline int64_t conv_is_low(const cvr_tensor *x) {
+static inline int64_t conv_is_bf16(const cvr_tensor *x) {
     return !CPU_BF16 && x->dtype == CVR_BF16;
 }
 
@@ -140,12 +140,12 @@ static inline int conv_only_clamps(const conv_job *job) {
 /* Fills the rest of a `job` that has its shape and epilogue. */
 void conv_job_plan(conv_job *job);
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers);
-/* Bytes of the packed weights, or of Winograd's transformed ones, where they are kept; 0 where they are not. */
-uint64_t conv_job_kept(const conv_job *job);
+/* Bytes of the packed weights, or of Winograd's transformed ones, where they are prepacked; 0 where they are not. */
+uint64_t conv_job_prepacked(const conv_job *job);
 /* Fills them from job->weight. */
-void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *kept);
+void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *prepacked);
 /* Runs the job; pointers to the tensors are set, `workspace` has conv_job_workspace bytes. */
-void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, void *kept);
+void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, void *prepacked);
 /* packed = the weight in panels: (phase, group, panel, block, tap a, tap b, channels of the block, cpu_micro.columns),
  * or (taps by phase, channels as conv2d_depthwise.h has them) where depthwise; there the bias is last if it is bf16. */
 void conv_pack(const conv_job *job, const cvr_threadpool *pool);
@@ -155,16 +155,16 @@ int64_t conv_slot_pixels(const conv_job *job, int64_t slot);
 
 /* ---- epilogues: conv2d_epilogue.c ---- */
 
-#define CONV_FINISH_WIDTH (2 * VEC) /* channels of a panel, which is what cpu_micro.columns is everywhere */
+#define CONV_EPILOGUE_WIDTH (2 * VEC) /* channels of a panel, which is what cpu_micro.columns is everywhere */
 
-/* The epilogue for the `n` channels of a panel; channels in the order of words_place() where the job is `low`. */
-typedef struct conv_finish {
+/* The epilogue for the `n` channels of a panel; channels in the order of bf16v_place() where the job is `bf16`. */
+typedef struct conv_epilogue_panel {
     const conv_job *job;
     int64_t n, changes; /* 0: nothing but statistics */
     float lo, hi;
     _Alignas(64) float scale[CPU_TILE_COLUMNS_MAX];
     float shift[CPU_TILE_COLUMNS_MAX], mean[CPU_TILE_COLUMNS_MAX]; /* scale, shift and mean of a conv_norm, if any */
-} conv_finish;
+} conv_epilogue_panel;
 
 /* A panel's statistics as its pixels come: see conv_sums_of(). */
 typedef struct conv_sums {
@@ -176,7 +176,7 @@ typedef struct conv_sums {
     float sum[CPU_TILE_COLUMNS_MAX], square[CPU_TILE_COLUMNS_MAX];
 } conv_sums;
 
-/* Results of some pixels: y (m, CONV_FINISH_WIDTH), f32; past the n-th channel they may be anything. */
+/* Results of some pixels: y (m, CONV_EPILOGUE_WIDTH), f32; past the n-th channel they may be anything. */
 typedef struct conv_pixels {
     float *y;
     int64_t at; /* where they go: the panel's first channel of pixel i is element at + c_rows[i] of dst */
@@ -185,16 +185,17 @@ typedef struct conv_pixels {
     conv_sums *sums; /* NULL: no statistics */
 } conv_pixels;
 
-void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_t n);
+void conv_epilogue_panel_of(conv_epilogue_panel *f, const conv_job *job, int64_t channel, int64_t n);
 /* None yet. `moments`: the panel's first channel in its slot. */
 conv_sums conv_sums_of(const conv_job *job, double *moments);
-/* Cache lines of other tensors that finishing these pixels will read, at most CONV_FINISH_LINES; returns how many. */
-#define CONV_FINISH_LINES (3 * 2 * 32 + CPU_AHEAD) /* tensors, lines of a panel's pixel, pixels of a tile */
-int64_t conv_finish_lines(const conv_finish *f, int64_t at, const int64_t *c_rows, int64_t m, const void **lines);
+/* Cache lines of other tensors that finishing these pixels will read, at most CONV_EPILOGUE_LINES; returns how many. */
+#define CONV_EPILOGUE_LINES (3 * 2 * 32 + CPU_AHEAD) /* tensors, lines of a panel's pixel, pixels of a tile */
+int64_t conv_epilogue_lines(const conv_epilogue_panel *f, int64_t at, const int64_t *c_rows, int64_t m,
+                            const void **lines);
 /* Finishes, measures and stores. */
-void conv_finish_pixels(const conv_finish *f, const conv_pixels *p);
+void conv_epilogue_pixels(const conv_epilogue_panel *f, const conv_pixels *p);
 /* Runs the tile and does that to it. */
-void conv_finish_tile(const conv_finish *f, const cpu_tile *t, conv_sums *sums);
+void conv_epilogue_tile(const conv_epilogue_panel *f, const cpu_tile *t, conv_sums *sums);
 /* After the last pixel. */
 void conv_sums_close(conv_sums *s);
 /* Doubles from a slot's means to its sums of squares. */
@@ -212,13 +213,13 @@ void conv_end_moments(const conv_job *job, int64_t seen);
 int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, cvr_error *reason);
 /* Where depthwise: conv_job_run after the packing. */
 void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool);
-/* Whether Winograd's way is the faster one for a shape, in any direction. `low`: of bf16 tensors. `kept`: the weights
- * need not be transformed. */
-int conv_winograd_pays(const conv_shape *shape, int64_t low, int64_t kept);
+/* Whether Winograd's way is the faster one for a shape, in any direction. `bf16`: of bf16 tensors. `prepacked`: the
+ * weights need not be transformed. */
+int conv_winograd_pays(const conv_shape *shape, int64_t bf16, int64_t prepacked);
 uint64_t conv_winograd_workspace(const conv_job *job, uint32_t n_workers);
-uint64_t conv_winograd_kept(const conv_job *job);
-void conv_winograd_pack(const conv_job *job, const cvr_threadpool *pool, float *kept);
-void conv_winograd_run(conv_job *job, const cvr_threadpool *pool, float *workspace, float *kept);
+uint64_t conv_winograd_prepacked(const conv_job *job);
+void conv_winograd_pack(const conv_job *job, const cvr_threadpool *pool, float *prepacked);
+void conv_winograd_run(conv_job *job, const cvr_threadpool *pool, float *workspace, float *prepacked);
 
 #if CPU_BF16
 /* `supports` of the packs of bf16 products: conv2d_bf16.c. */
@@ -242,7 +243,7 @@ typedef struct conv_weight_args {
     const conv_shape *shape;
     const cpu_element *src, *grad;
     float *dweight;
-    int64_t low; /* 1: src and grad are bf16 in a pack of f32: depthwise, or by Winograd */
+    int64_t bf16; /* 1: src and grad are bf16 in a pack of f32: depthwise, or by Winograd */
 } conv_weight_args;
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers);
 void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace);

@@ -16,7 +16,7 @@ static int64_t vector_floats(const cvr_tensor *y) {
 
 static conv_job act_job(const cvr_signature *sig, const conv_epilogue *epilogue) {
     const cvr_conv2d_act_attrs *attrs = sig->attrs;
-    conv_job job = {.epilogue = epilogue, .low = conv_is_low(sig->inputs[X]), .kept = sig->prepared};
+    conv_job job = {.epilogue = epilogue, .bf16 = conv_is_bf16(sig->inputs[X]), .prepacked = sig->prepared};
     conv_shape_of(&job.shape, &attrs->conv, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     conv_job_plan(&job);
     return job;
@@ -43,9 +43,9 @@ static uint64_t act_workspace(const cvr_signature *sig) {
     return 2 * (uint64_t)vector_floats(sig->outputs[0]) * sizeof(float) + conv_job_workspace(&job, sig->n_workers);
 }
 
-static uint64_t act_kept(const cvr_signature *sig) {
+static uint64_t act_prepacked(const cvr_signature *sig) {
     const conv_job job = act_job(sig, &some_epilogue);
-    return conv_job_kept(&job);
+    return conv_job_prepacked(&job);
 }
 
 static int32_t act_pack(const cvr_kernel_args *a, cvr_error *err) {
@@ -87,7 +87,7 @@ static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
     return conv_supports_epilogue(sig, 0, reason);
 }
 
-static const cpu_preparation preparation = {1u << WEIGHT, act_kept, act_pack};
+static const cpu_preparation preparation = {1u << WEIGHT, act_prepacked, act_pack};
 static const cpu_kernel kernels[] = {
     {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_LOW_PRECISION, &preparation},
 };

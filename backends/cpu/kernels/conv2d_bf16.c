@@ -18,10 +18,10 @@ static int32_t types(const cvr_signature *sig, int fit, cvr_error *reason) {
 }
 
 /* What the packs of f32 do with bf16 pictures, and do faster: AMX's tiles are faster still. */
-static int better_here(const conv_shape *shape, int64_t kept, cvr_error *reason) {
+static int better_here(const conv_shape *shape, int64_t prepacked, cvr_error *reason) {
     if (conv_is_depthwise(shape))
         (void)cvr_fail(reason, CVR_ERR_UNSUPPORTED, "depthwise: no sums over channels to pair");
-    else if (!CPU_AMX && conv_winograd_pays(shape, 1, kept))
+    else if (!CPU_AMX && conv_winograd_pays(shape, 1, prepacked))
         (void)cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a quarter of the products, in f32, take less time");
     else
         return 1;
@@ -40,8 +40,9 @@ static int32_t supports_gather(const cvr_signature *sig, int64_t transposed, cvr
     conv_shape_of(&job.shape, attrs, x, weight, y, transposed);
     if (!better_here(&job.shape, sig->prepared, reason)) return CVR_ERR_UNSUPPORTED;
     conv_job_plan(&job);
-    if (!CPU_LOW || conv_most_steps(&job) <= CONV_STEPS_KEPT) return types(sig, 1, reason);
-    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "sums of over %d steps would be rounded in between", CONV_STEPS_KEPT);
+    if (!CPU_LOW || conv_most_steps(&job) <= CONV_STEPS_IN_REGISTERS) return types(sig, 1, reason);
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "sums of over %d steps would be rounded in between",
+                    CONV_STEPS_IN_REGISTERS);
 }
 
 int32_t conv_supports_forward(const cvr_signature *sig, cvr_error *reason) {

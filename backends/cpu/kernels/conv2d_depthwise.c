@@ -22,19 +22,19 @@ typedef struct depthwise_row {
 } depthwise_row;
 
 /* What is constant where a tile is inlined. */
-typedef struct tile_kind {
+typedef struct depthwise_tile_kind {
     int pixels, vectors; /* of channels; in bf16 pairs of vectors */
     int whole;           /* all vectors are full; else there is one */
     int edge;            /* taps may lie outside of the row */
-} tile_kind;
+} depthwise_tile_kind;
 
-ALWAYS_INLINE vec load(const float *p, tile_kind kind, vec_part part) {
+ALWAYS_INLINE vec load(const float *p, depthwise_tile_kind kind, vec_part part) {
     return kind.whole ? vec_load(p) : vec_load_part(p, part);
 }
 
 /* dst = bias + sum over taps, at kind.pixels pixels from grid column j on, and up to kind.vectors * VEC channels from c
  * on. */
-ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, vec_part part) {
+ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, depthwise_tile_kind kind, vec_part part) {
     const conv_shape *s = &r->job->shape;
     const int64_t groups = s->groups, step = r->w.src_step * groups;
     const float *src = r->job->src + r->src;
@@ -71,13 +71,14 @@ ALWAYS_INLINE void tile(const depthwise_row *r, int64_t j, int64_t c, tile_kind 
 ALWAYS_INLINE void tile_channels(const depthwise_row *r, int64_t j, int pixels, int edge) {
     const int64_t groups = r->job->shape.groups, step = MOST / pixels * VEC;
     int64_t c = 0;
-    for (; c + step <= groups; c += step) tile(r, j, c, (tile_kind){pixels, MOST / pixels, 1, edge}, vec_part_of(VEC));
-    for (; c + VEC <= groups; c += VEC) tile(r, j, c, (tile_kind){pixels, 1, 1, edge}, vec_part_of(VEC));
-    if (c < groups) tile(r, j, c, (tile_kind){pixels, 1, 0, edge}, vec_part_of(groups - c));
+    for (; c + step <= groups; c += step)
+        tile(r, j, c, (depthwise_tile_kind){pixels, MOST / pixels, 1, edge}, vec_part_of(VEC));
+    for (; c + VEC <= groups; c += VEC) tile(r, j, c, (depthwise_tile_kind){pixels, 1, 1, edge}, vec_part_of(VEC));
+    if (c < groups) tile(r, j, c, (depthwise_tile_kind){pixels, 1, 0, edge}, vec_part_of(groups - c));
 }
 
-/* As tile(), in bf16; `n` channels of the last words where they are not whole. The bias stands behind the weights. */
-ALWAYS_INLINE void tile_low(const depthwise_row *r, int64_t j, int64_t c, tile_kind kind, int64_t n) {
+/* As tile(), in bf16; `n` channels of the last vector where they are not whole. The bias stands behind the weights. */
+ALWAYS_INLINE void tile_bf16(const depthwise_row *r, int64_t j, int64_t c, depthwise_tile_kind kind, int64_t n) {
     const conv_shape *s = &r->job->shape;
     const int64_t groups = s->groups, step = r->w.src_step * groups;
     const uint16_t *src = (const uint16_t *)(const void *)r->job->src + r->src;
@@ -99,9 +100,9 @@ ALWAYS_INLINE void tile_low(const depthwise_row *r, int64_t j, int64_t c, tile_k
                 const vec even = vec_load(weight), odd = vec_load(weight + VEC);
                 vec *to = sum + 2 * v * kind.pixels;
                 for (int p = 0; p < kind.pixels; p++) {
-                    const words w = kind.whole ? words_load(from + p * step) : words_load_part(from + p * step, n);
-                    to[2 * p] = vec_fma(words_even(w), even, to[2 * p]);
-                    to[2 * p + 1] = vec_fma(words_odd(w), odd, to[2 * p + 1]);
+                    const bf16v w = kind.whole ? bf16v_load(from + p * step) : bf16v_load_part(from + p * step, n);
+                    to[2 * p] = vec_fma(bf16v_even(w), even, to[2 * p]);
+                    to[2 * p + 1] = vec_fma(bf16v_odd(w), odd, to[2 * p + 1]);
                 }
             }
         }
@@ -112,20 +113,20 @@ ALWAYS_INLINE void tile_low(const depthwise_row *r, int64_t j, int64_t c, tile_k
                 (uint16_t *)(void *)r->job->dst + r->dst + (j + p) * r->w.dst_step * groups + c + v * 2 * VEC;
             const vec *both = sum + 2 * (v * kind.pixels + p);
             if (kind.whole)
-                words_store(to, words_join(both[0], both[1]));
+                bf16v_store(to, bf16v_join(both[0], both[1]));
             else
-                words_store_part(to, words_join(both[0], both[1]), n);
+                bf16v_store_part(to, bf16v_join(both[0], both[1]), n);
         }
 }
 
-ALWAYS_INLINE void tile_channels_low(const depthwise_row *r, int64_t j, int pixels, int edge) {
+ALWAYS_INLINE void tile_channels_bf16(const depthwise_row *r, int64_t j, int pixels, int edge) {
     const int64_t groups = r->job->shape.groups;
     const int pairs = MOST_LOW / 2 / pixels;
     int64_t c = 0;
     for (; c + 2 * VEC * pairs <= groups; c += 2 * VEC * pairs)
-        tile_low(r, j, c, (tile_kind){pixels, pairs, 1, edge}, 0);
-    for (; c + 2 * VEC <= groups; c += 2 * VEC) tile_low(r, j, c, (tile_kind){pixels, 1, 1, edge}, 0);
-    if (c < groups) tile_low(r, j, c, (tile_kind){pixels, 1, 0, edge}, groups - c);
+        tile_bf16(r, j, c, (depthwise_tile_kind){pixels, pairs, 1, edge}, 0);
+    for (; c + 2 * VEC <= groups; c += 2 * VEC) tile_bf16(r, j, c, (depthwise_tile_kind){pixels, 1, 1, edge}, 0);
+    if (c < groups) tile_bf16(r, j, c, (depthwise_tile_kind){pixels, 1, 0, edge}, groups - c);
 }
 
 typedef void (*pixels_fn)(const depthwise_row *r, int64_t j);
@@ -142,27 +143,27 @@ static void one_pixel(const depthwise_row *r, int64_t j) {
     tile_channels(r, j, 1, 1);
 }
 
-static void four_pixels_low(const depthwise_row *r, int64_t j) {
-    tile_channels_low(r, j, 4, 0);
+static void four_pixels_bf16(const depthwise_row *r, int64_t j) {
+    tile_channels_bf16(r, j, 4, 0);
 }
 
-static void eight_pixels_low(const depthwise_row *r, int64_t j) {
+static void eight_pixels_bf16(const depthwise_row *r, int64_t j) {
 #if VEC > 8
-    tile_channels_low(r, j, 8, 0);
+    tile_channels_bf16(r, j, 8, 0);
 #else
-    four_pixels_low(r, j);
-    four_pixels_low(r, j + 4);
+    four_pixels_bf16(r, j);
+    four_pixels_bf16(r, j + 4);
 #endif
 }
 
-static void one_pixel_low(const depthwise_row *r, int64_t j) {
-    tile_channels_low(r, j, 1, 1);
+static void one_pixel_bf16(const depthwise_row *r, int64_t j) {
+    tile_channels_bf16(r, j, 1, 1);
 }
 
 static void run_row(const depthwise_row *r) {
-    const int low = r->job->low != 0;
-    const pixels_fn eight = low ? eight_pixels_low : eight_pixels, four = low ? four_pixels_low : four_pixels;
-    const pixels_fn one = low ? one_pixel_low : one_pixel;
+    const int bf16 = r->job->bf16 != 0;
+    const pixels_fn eight = bf16 ? eight_pixels_bf16 : eight_pixels, four = bf16 ? four_pixels_bf16 : four_pixels;
+    const pixels_fn one = bf16 ? one_pixel_bf16 : one_pixel;
     const conv_axis *w = &r->w;
     const int64_t size = r->job->shape.src_size[1], last = w->base + (w->taps - 1) * w->inc;
     const int64_t lo = cpu_min(w->grid, w->base < 0 ? cpu_ceil_div(-w->base, w->src_step) : 0);
@@ -187,7 +188,7 @@ static void depthwise_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     conv_axis_of(&r.h, s, 0, phase / s->phases[1]);
     conv_axis_of(&r.w, s, 1, phase % s->phases[1]);
-    r.places = depthwise_places(s->groups, d->job->low);
+    r.places = depthwise_places(s->groups, d->job->bf16);
     r.weight = d->job->packed + conv_taps_before(s, &r.h, phase / s->phases[1], phase % s->phases[1]) * r.places;
     const int64_t end = cpu_min((part + 1) * d->rows, s->n * r.h.grid);
     for (int64_t t = part * d->rows; t < end; t++) {
@@ -212,6 +213,6 @@ void conv_depthwise_run(const conv_job *job, const cvr_threadpool *pool) {
     const int64_t row = cpu_ceil_div(s->dst_size[1], s->phases[1]) * s->groups;
     depthwise_job d = {.job = job, .rows = cpu_max(1, TASK_FLOATS / cpu_max(1, row))};
     d.tasks = cpu_ceil_div(s->n * cpu_ceil_div(s->dst_size[0], s->phases[0]), d.rows);
-    if (job->low) place_bias(job);
+    if (job->bf16) place_bias(job);
     if (d.tasks > 0) pool->run(pool, (uint64_t)(d.tasks * s->phases[0] * s->phases[1]), depthwise_task, &d);
 }

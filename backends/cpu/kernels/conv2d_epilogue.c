@@ -12,18 +12,18 @@
 
 #include <math.h>
 
-#define WIDTH CONV_FINISH_WIDTH
+#define WIDTH CONV_EPILOGUE_WIDTH
 
-void conv_finish_of(conv_finish *f, const conv_job *job, int64_t channel, int64_t n) {
+void conv_epilogue_panel_of(conv_epilogue_panel *f, const conv_job *job, int64_t channel, int64_t n) {
     const conv_epilogue *e = job->epilogue;
-    *f = (conv_finish){.job = job,
-                       .n = n,
-                       .changes = !e->norm && (e->scale || e->shift || e->residual || e->clamp),
-                       .lo = e->clamp ? e->lo : -INFINITY,
-                       .hi = e->clamp ? e->hi : INFINITY};
+    *f = (conv_epilogue_panel){.job = job,
+                               .n = n,
+                               .changes = !e->norm && (e->scale || e->shift || e->residual || e->clamp),
+                               .lo = e->clamp ? e->lo : -INFINITY,
+                               .hi = e->clamp ? e->hi : INFINITY};
     const float *scale = e->norm ? e->norm->scale : e->scale, *shift = e->norm ? e->norm->shift : e->shift;
     for (int64_t j = 0; j < n; j++) {
-        const int64_t at = job->low ? words_place(j) : j;
+        const int64_t at = job->bf16 ? bf16v_place(j) : j;
         f->scale[at] = scale ? scale[channel + j] : 1;
         f->shift[at] = shift ? shift[channel + j] : 0;
         f->mean[at] = e->norm ? e->norm->mean[channel + j] : 0;
@@ -52,11 +52,12 @@ static inline void round_line(void *to, const float *from, int64_t stream) {
 /* ---- y = clamp(scale * y + shift + residual, lo, hi) ---- */
 
 /* The pixel at element `at` of another tensor like the results, in y's order. */
-static inline const float *pixel_of(const conv_finish *f, const cpu_element *tensor, int64_t at, float *buffer) {
-    if (f->job->low) {
-        const words both = words_load((const uint16_t *)(const void *)tensor + at);
-        vec_store(buffer, words_even(both));
-        vec_store(buffer + VEC, words_odd(both));
+static inline const float *pixel_of(const conv_epilogue_panel *f, const cpu_element *tensor, int64_t at,
+                                    float *buffer) {
+    if (f->job->bf16) {
+        const bf16v both = bf16v_load((const uint16_t *)(const void *)tensor + at);
+        vec_store(buffer, bf16v_even(both));
+        vec_store(buffer + VEC, bf16v_odd(both));
         return buffer;
     }
 #if CPU_LOW
@@ -72,7 +73,7 @@ static inline const float *pixel_of(const conv_finish *f, const cpu_element *ten
 #endif
 }
 
-static inline void finish_pixel(const conv_finish *f, float *y, int64_t at) {
+static inline void epilogue_pixel(const conv_epilogue_panel *f, float *y, int64_t at) {
     _Alignas(64) float buffer[WIDTH];
     const float *residual = f->job->epilogue->residual ? pixel_of(f, f->job->epilogue->residual, at, buffer) : NULL;
     TILE_UNROLL
@@ -83,15 +84,15 @@ static inline void finish_pixel(const conv_finish *f, float *y, int64_t at) {
     }
 }
 
-static inline void store_pixel(const conv_finish *f, int64_t at, const float *y, int64_t stream) {
+static inline void store_pixel(const conv_epilogue_panel *f, int64_t at, const float *y, int64_t stream) {
     cpu_element *c = f->job->dst + at;
-    if (f->job->low) {
+    if (f->job->bf16) {
         uint16_t *to = (uint16_t *)(void *)f->job->dst + at;
-        const words both = words_join(vec_load(y), vec_load(y + VEC));
+        const bf16v both = bf16v_join(vec_load(y), vec_load(y + VEC));
         if (stream)
-            words_stream(to, both);
+            bf16v_stream(to, both);
         else
-            words_store(to, both);
+            bf16v_store(to, both);
         return;
     }
 #if CPU_LOW
@@ -177,7 +178,7 @@ static void add_pixels(conv_sums *s, const float *y, int64_t m) {
 }
 
 /* Residual, mask and sums of a conv_norm. */
-static void norm_pixels(const conv_finish *f, const conv_pixels *p) {
+static void norm_pixels(const conv_epilogue_panel *f, const conv_pixels *p) {
     const conv_epilogue *e = f->job->epilogue;
     const conv_norm *norm = e->norm;
     _Alignas(64) float x_buffer[WIDTH] = {0}, y_buffer[WIDTH] = {0}, z_buffer[WIDTH] = {0};
@@ -197,7 +198,7 @@ static void norm_pixels(const conv_finish *f, const conv_pixels *p) {
             vec g = vec_load(p->y + i * WIDTH + v * VEC);
             const vec far = vec_load(x + v * VEC) - vec_load(f->mean + v * VEC);
             if (z) g = vec_add(g, vec_load(z + v * VEC));
-            if (norm->cuts) {
+            if (norm->clamps) {
                 const vec made = vec_fma(far, vec_load(f->scale + v * VEC), vec_load(f->shift + v * VEC));
                 g = vec_between(y ? vec_load(y + v * VEC) : made, lo, hi, g);
             }
@@ -214,15 +215,16 @@ static void norm_pixels(const conv_finish *f, const conv_pixels *p) {
     if (p->sums->group >= GROUP_PIXELS) conv_sums_close(p->sums);
 }
 
-void conv_finish_pixels(const conv_finish *f, const conv_pixels *p) {
-    for (int64_t i = 0; i < p->m && f->changes; i++) finish_pixel(f, p->y + i * WIDTH, p->at + p->c_rows[i]);
+void conv_epilogue_pixels(const conv_epilogue_panel *f, const conv_pixels *p) {
+    for (int64_t i = 0; i < p->m && f->changes; i++) epilogue_pixel(f, p->y + i * WIDTH, p->at + p->c_rows[i]);
     if (p->sums) (p->sums->plain ? norm_pixels(f, p) : add_pixels(p->sums, p->y, p->m));
     for (int64_t i = 0; i < p->m; i++) store_pixel(f, p->at + p->c_rows[i], p->y + i * WIDTH, p->stream);
 }
 
-int64_t conv_finish_lines(const conv_finish *f, int64_t at, const int64_t *c_rows, int64_t m, const void **lines) {
+int64_t conv_epilogue_lines(const conv_epilogue_panel *f, int64_t at, const int64_t *c_rows, int64_t m,
+                            const void **lines) {
     const conv_epilogue *e = f->job->epilogue;
-    const int64_t element = f->job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(cpu_element);
+    const int64_t element = f->job->bf16 ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(cpu_element);
     const void *const tensors[] = {e->residual, e->norm ? e->norm->x : NULL, e->norm ? e->norm->y : NULL};
     int64_t n = 0;
     for (size_t t = 0; t < sizeof tensors / sizeof *tensors; t++)
@@ -233,20 +235,20 @@ int64_t conv_finish_lines(const conv_finish *f, int64_t at, const int64_t *c_row
 }
 
 /* What the next tile will read, as far as it lies as this one does; it comes while this one is computed. */
-static int64_t lines_ahead(const conv_finish *f, const cpu_tile *t, const void **lines) {
+static int64_t lines_ahead(const conv_epilogue_panel *f, const cpu_tile *t, const void **lines) {
     const int64_t at = (cpu_element *)t->c - f->job->dst;
     if (t->m < 2) return 0;
     const int64_t next = at - t->c_rows[0] + 2 * t->c_rows[t->m - 1] - t->c_rows[t->m - 2];
-    int64_t n = conv_finish_lines(f, next, t->c_rows, t->m, lines);
+    int64_t n = conv_epilogue_lines(f, next, t->c_rows, t->m, lines);
     for (; n % CPU_AHEAD != 0; n++) lines[n] = lines[n - 1];
     return n;
 }
 
-void conv_finish_tile(const conv_finish *f, const cpu_tile *t, conv_sums *sums) {
+void conv_epilogue_tile(const conv_epilogue_panel *f, const cpu_tile *t, conv_sums *sums) {
     _Alignas(64) float y[CPU_TILE_ROWS_MAX * WIDTH]; /* vectors that cross lines would cost more than all the rest */
     int64_t rows[CPU_TILE_ROWS_MAX];
     cpu_tile wide = *t;
-    const void *lines[CONV_FINISH_LINES];
+    const void *lines[CONV_EPILOGUE_LINES];
     const int64_t n_lines = lines_ahead(f, t, lines);
     if (n_lines > 0) {
         wide.ahead = lines;
@@ -266,7 +268,7 @@ void conv_finish_tile(const conv_finish *f, const cpu_tile *t, conv_sums *sums) 
     wide.stream = 0;
     cpu_micro.by_row(&wide);
     const int64_t at = (cpu_element *)t->c - f->job->dst;
-    conv_finish_pixels(f, &(conv_pixels){y, at, t->c_rows, t->m, t->stream, sums});
+    conv_epilogue_pixels(f, &(conv_pixels){y, at, t->c_rows, t->m, t->stream, sums});
 }
 
 void conv_join_moments(const conv_job *job, const double *moments, int64_t pixels, int64_t seen) {
@@ -275,7 +277,7 @@ void conv_join_moments(const conv_job *job, const double *moments, int64_t pixel
     const int64_t panels = cpu_ceil_div(s->dst_c, WIDTH), step = conv_moments_step(job);
     const double part = (double)pixels / (double)(seen + pixels), both = (double)seen * part;
     for (int64_t c = 0; c < s->groups * s->dst_c; c++) {
-        const int64_t k = c % s->dst_c, place = job->low ? words_place(k % WIDTH) : k % WIDTH;
+        const int64_t k = c % s->dst_c, place = job->bf16 ? bf16v_place(k % WIDTH) : k % WIDTH;
         const double *m = moments + (c / s->dst_c * panels + k / WIDTH) * WIDTH + place;
         if (e->norm) {
             e->norm->sum[c] = (seen ? e->norm->sum[c] : 0) + m[0];

@@ -96,13 +96,13 @@ static int column_seen(const gather_view *v, int64_t b) {
     return x + (v->w.grid - 1) * v->w.src_step >= 0 && x < v->job->shape.src_size[1];
 }
 
-/* The steps of grid row `i` from tap number *tap on, CONV_STEPS_KEPT at most; taps of a row that lie end to end are
- * one. */
+/* The steps of grid row `i` from tap number *tap on, CONV_STEPS_IN_REGISTERS at most; taps of a row that lie end to end
+ * are one. */
 static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step *steps) {
     const int64_t width = cpu_micro.columns, across = v->w.taps, all = v->h.taps * across;
     const int joined = v->column_inc == v->depth;
     int64_t n = 0;
-    for (; *tap < all && n + CPU_PRODUCTS <= CONV_STEPS_KEPT; *tap += joined ? across : 1) {
+    for (; *tap < all && n + CPU_PRODUCTS <= CONV_STEPS_IN_REGISTERS; *tap += joined ? across : 1) {
         const int64_t a = *tap / across, b = *tap % across;
         const int64_t y = i * v->h.src_step + v->h.base + a * v->h.inc;
         if (y < 0 || y >= v->job->shape.src_size[0]) continue;
@@ -117,7 +117,7 @@ static int64_t row_steps(const gather_view *v, int64_t i, int64_t *tap, cpu_step
 
 /* A panel's epilogue; `sums`: NULL where no statistics are wanted. */
 typedef struct panel_end {
-    conv_finish finish;
+    conv_epilogue_panel finish;
     conv_sums all, *sums;
 } panel_end;
 
@@ -171,7 +171,7 @@ static void tile_panels(const gather_view *v, gather_panels *p, int last, cpu_el
         t->init = v->bias ? v->bias + panel * width : NULL;
         t->n = cpu_min(width, s->dst_c - panel * width);
         if (last)
-            conv_finish_tile(&p->ends[i].finish, t, p->ends[i].sums);
+            conv_epilogue_tile(&p->ends[i].finish, t, p->ends[i].sums);
         else
             cpu_micro.by_row(t);
         t->n_ahead = 0;
@@ -211,7 +211,8 @@ static void row_tiles(const gather_view *v, int64_t i, gather_panels *panels, in
 static void panel_end_of(panel_end *end, const gather_view *v, int64_t panel) {
     const conv_shape *s = &v->job->shape;
     const int64_t first = panel * cpu_micro.columns;
-    conv_finish_of(&end->finish, v->job, v->group * s->dst_c + first, cpu_min(cpu_micro.columns, s->dst_c - first));
+    conv_epilogue_panel_of(&end->finish, v->job, v->group * s->dst_c + first,
+                           cpu_min(cpu_micro.columns, s->dst_c - first));
     end->sums = v->moments ? &end->all : NULL;
     if (v->moments) end->all = conv_sums_of(v->job, v->moments + first);
 }
@@ -221,7 +222,7 @@ static void panels_tiles(const gather_view *v, gather_panels *panels) {
     const conv_shape *s = &v->job->shape;
     const int64_t taps = v->h.taps * v->w.taps;
     const int last_block = v->channel + v->channels == s->src_c;
-    cpu_step steps[CONV_STEPS_KEPT];
+    cpu_step steps[CONV_STEPS_IN_REGISTERS];
     cpu_tile t = {.steps = steps, .a_k = 1, .b_k = cpu_micro.columns, .c_float = !CPU_LOW};
     for (int64_t i = 0; v->job->epilogue && i < panels->n; i++) panel_end_of(&panels->ends[i], v, panels->first + i);
     for (int64_t i = v->row0; i < v->row0 + v->rows; i++) {
@@ -305,7 +306,7 @@ static void gather_task(void *ctx, uint64_t task, uint32_t worker) {
  * next job begins there, if it goes downwards. */
 static int64_t streamed_images(const conv_job *job) {
     const conv_shape *s = &job->shape;
-    const int64_t element = job->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;
+    const int64_t element = job->bf16 ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof *job->dst;
     const int64_t pixel = s->groups * s->dst_c * element;
     const int64_t image = s->dst_size[0] * s->dst_size[1] * pixel;
     if (s->dst_c * element % CPU_STREAM_LINE != 0 || !cpu_streams(job->dst, s->n * image)) return 0;
@@ -323,24 +324,24 @@ static void combine_moments(const conv_job *job) {
     conv_end_moments(job, seen);
 }
 
-void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *kept) {
-    job->packed = kept;
+void conv_job_pack(conv_job *job, const cvr_threadpool *pool, void *prepacked) {
+    job->packed = prepacked;
     if (!CPU_BF16 && job->winograd)
-        conv_winograd_pack(job, pool, kept);
+        conv_winograd_pack(job, pool, prepacked);
     else
         conv_pack(job, pool);
 }
 
-void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, void *kept) {
+void conv_job_run(conv_job *job, const cvr_threadpool *pool, void *workspace, void *prepacked) {
     const conv_shape *s = &job->shape;
     job->stream = streamed_images(job);
     if (!CPU_BF16 && job->winograd) {
-        conv_winograd_run(job, pool, workspace, kept);
+        conv_winograd_run(job, pool, workspace, prepacked);
         return;
     }
-    job->packed = job->kept ? kept : workspace;
-    job->scratch = (cpu_operand *)workspace + (job->kept ? 0 : job->packed_floats);
-    if (!job->kept) conv_pack(job, pool);
+    job->packed = job->prepacked ? prepacked : workspace;
+    job->scratch = (cpu_operand *)workspace + (job->prepacked ? 0 : job->packed_floats);
+    if (!job->prepacked) conv_pack(job, pool);
     if (!CPU_BF16 && conv_is_depthwise(s)) {
         conv_depthwise_run(job, pool);
         return;

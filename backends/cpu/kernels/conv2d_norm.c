@@ -14,7 +14,7 @@ static const void *data_of(const cvr_kernel_args *a, uint32_t i) {
 }
 
 static conv_job norm_job(const cvr_signature *sig, const conv_epilogue *epilogue) {
-    conv_job job = {.epilogue = epilogue, .low = conv_is_low(sig->inputs[GRAD])};
+    conv_job job = {.epilogue = epilogue, .bf16 = conv_is_bf16(sig->inputs[GRAD])};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[GRAD], sig->inputs[WEIGHT], sig->outputs[0], 1);
     conv_job_plan(&job);
     return job;
@@ -44,7 +44,7 @@ static int32_t norm_run(const cvr_kernel_args *a, cvr_error *err) {
                             .shift = data_of(a, SHIFT),
                             .sum = sum,
                             .product = product,
-                            .cuts = attrs->activation != CVR_ACTIVATION_NONE,
+                            .clamps = attrs->activation != CVR_ACTIVATION_NONE,
                             .hi = attrs->activation == CVR_ACTIVATION_RELU6 ? 6 : INFINITY};
     const conv_epilogue epilogue = {.residual = data_of(a, OTHER), .norm = &norm};
     const cvr_signature sig = {

@@ -44,9 +44,9 @@ static void pack_task(void *ctx, uint64_t task, uint32_t worker) {
     if (a < 0 || b < 0) return;
     const int64_t place = a * w.taps + b, before = conv_taps_before(shape, &h, phase_h, phase_w);
     if (!CPU_BF16 && conv_is_depthwise(shape)) {
-        cpu_operand *to = job->packed + (before + place) * depthwise_places(shape->groups, job->low);
+        cpu_operand *to = job->packed + (before + place) * depthwise_places(shape->groups, job->bf16);
         for (int64_t c = 0; c < shape->groups; c++)
-            to[depthwise_place(c, job->low)] = cpu_rounded(job->weight[c * all + t]);
+            to[depthwise_place(c, job->bf16)] = cpu_rounded(job->weight[c * all + t]);
         return;
     }
     const int64_t g = (int64_t)task / all / job->panels, panel = (int64_t)task / all % job->panels;

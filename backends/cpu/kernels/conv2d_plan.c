@@ -113,11 +113,11 @@ void conv_job_plan(conv_job *job) {
     plan_sizes z;
     const int64_t taps = shape->kernel[0] * shape->kernel[1];
     if (!CPU_BF16 && conv_is_depthwise(shape)) {
-        job->kept = 0;
-        job->packed_floats = cpu_line_up((taps + job->low) * depthwise_places(shape->groups, job->low));
+        job->prepacked = 0;
+        job->packed_floats = cpu_line_up((taps + job->bf16) * depthwise_places(shape->groups, job->bf16));
         return;
     }
-    job->winograd = !CPU_BF16 && conv_winograd_pays(shape, job->low, job->kept);
+    job->winograd = !CPU_BF16 && conv_winograd_pays(shape, job->bf16, job->prepacked);
     if (job->winograd) return;
     sizes_of(&z, shape);
     job->panels = cpu_panels(shape->dst_c);
@@ -154,14 +154,14 @@ int64_t conv_most_steps(const conv_job *job) {
 
 uint64_t conv_job_workspace(const conv_job *job, uint32_t n_workers) {
     if (!CPU_BF16 && job->winograd) return conv_winograd_workspace(job, n_workers);
-    const int64_t packed = job->kept ? 0 : job->packed_floats;
+    const int64_t packed = job->prepacked ? 0 : job->packed_floats;
     return (uint64_t)(packed + job->scratch_floats * n_workers) * sizeof(cpu_operand) +
            conv_moments_bytes(job, conv_slots(job));
 }
 
-uint64_t conv_job_kept(const conv_job *job) {
-    if (!job->kept) return 0;
-    if (!CPU_BF16 && job->winograd) return conv_winograd_kept(job);
+uint64_t conv_job_prepacked(const conv_job *job) {
+    if (!job->prepacked) return 0;
+    if (!CPU_BF16 && job->winograd) return conv_winograd_prepacked(job);
     return (uint64_t)job->packed_floats * sizeof(cpu_operand);
 }
 

@@ -102,19 +102,19 @@ void conv_shape_of(conv_shape *out, const cvr_conv2d_attrs *attrs, const cvr_ten
     if (flat) flatten(out);
 }
 
-#define WINOGRAD_CHANNELS 32     /* narrower layers would spend their time on transforms */
-#define WINOGRAD_CHANNELS_LOW 64 /* nor in bf16 those whose gradient is narrower than this */
-#define WINOGRAD_TILES 32        /* fewer would not pay for the transform of the weights */
-#define WINOGRAD_TILES_LOW 80    /* nor those in bf16, whose direct products are twice as fast */
-#define WINOGRAD_TILES_KEPT 16   /* nor for reading them, four times as many as they were */
+#define WINOGRAD_CHANNELS 32        /* narrower layers would spend their time on transforms */
+#define WINOGRAD_CHANNELS_BF16 64   /* nor in bf16 those whose gradient is narrower than this */
+#define WINOGRAD_TILES 32           /* fewer would not pay for the transform of the weights */
+#define WINOGRAD_TILES_BF16 80      /* nor those in bf16, whose direct products are twice as fast */
+#define WINOGRAD_TILES_PREPACKED 16 /* nor for reading them, four times as many as they were */
 #define WINOGRAD_TILE 4
 
-int conv_winograd_pays(const conv_shape *s, int64_t low, int64_t kept) {
-    const int64_t least = low ? WINOGRAD_TILES_LOW : kept ? WINOGRAD_TILES_KEPT : WINOGRAD_TILES;
+int conv_winograd_pays(const conv_shape *s, int64_t bf16, int64_t prepacked) {
+    const int64_t least = bf16 ? WINOGRAD_TILES_BF16 : prepacked ? WINOGRAD_TILES_PREPACKED : WINOGRAD_TILES;
     int64_t tiles = s->n;
     if (s->groups != 1 || s->src_c < WINOGRAD_CHANNELS || s->dst_c < WINOGRAD_CHANNELS) return 0;
-    if (low && s->transposed && s->dst_c < WINOGRAD_CHANNELS_LOW) return 0;
-    if (low && (s->src_c % (2 * VEC) != 0 || s->dst_c % (2 * VEC) != 0)) return 0;
+    if (bf16 && s->transposed && s->dst_c < WINOGRAD_CHANNELS_BF16) return 0;
+    if (bf16 && (s->src_c % (2 * VEC) != 0 || s->dst_c % (2 * VEC) != 0)) return 0;
     for (int i = 0; i < 2; i++) {
         if (s->kernel[i] != 3 || s->stride[i] != 1 || s->dilation[i] != 1) return 0;
         tiles *= cpu_ceil_div(s->dst_size[i], WINOGRAD_TILE);

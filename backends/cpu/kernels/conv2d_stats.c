@@ -4,7 +4,7 @@
 enum { X, WEIGHT, BIAS };
 
 static conv_job stats_job(const cvr_signature *sig, const conv_epilogue *epilogue) {
-    conv_job job = {.epilogue = epilogue, .low = conv_is_low(sig->inputs[X])};
+    conv_job job = {.epilogue = epilogue, .bf16 = conv_is_bf16(sig->inputs[X])};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[X], sig->inputs[WEIGHT], sig->outputs[0], 0);
     conv_job_plan(&job);
     return job;

@@ -3,7 +3,7 @@
 #include "dense.h"
 
 static conv_job gather_job(const cvr_signature *sig, int64_t transposed) {
-    conv_job job = {.low = conv_is_low(sig->inputs[0]), .kept = sig->prepared};
+    conv_job job = {.bf16 = conv_is_bf16(sig->inputs[0]), .prepacked = sig->prepared};
     conv_shape_of(&job.shape, sig->attrs, sig->inputs[0], sig->inputs[1], sig->outputs[0], transposed);
     conv_job_plan(&job);
     return job;
@@ -29,9 +29,9 @@ static uint64_t gather_workspace(const cvr_signature *sig, int64_t transposed) {
     return conv_job_workspace(&job, sig->n_workers);
 }
 
-static uint64_t gather_kept(const cvr_signature *sig, int64_t transposed) {
+static uint64_t gather_prepacked(const cvr_signature *sig, int64_t transposed) {
     const conv_job job = gather_job(sig, transposed);
-    return conv_job_kept(&job);
+    return conv_job_prepacked(&job);
 }
 
 static int32_t gather_pack(const cvr_kernel_args *a, int64_t transposed) {
@@ -52,8 +52,8 @@ static uint64_t forward_workspace(const cvr_signature *sig) {
     return gather_workspace(sig, 0);
 }
 
-static uint64_t forward_kept(const cvr_signature *sig) {
-    return gather_kept(sig, 0);
+static uint64_t forward_prepacked(const cvr_signature *sig) {
+    return gather_prepacked(sig, 0);
 }
 
 static int32_t forward_pack(const cvr_kernel_args *a, cvr_error *err) {
@@ -72,8 +72,8 @@ static uint64_t transposed_workspace(const cvr_signature *sig) {
     return gather_workspace(sig, 1);
 }
 
-static uint64_t transposed_kept(const cvr_signature *sig) {
-    return gather_kept(sig, 1);
+static uint64_t transposed_prepacked(const cvr_signature *sig) {
+    return gather_prepacked(sig, 1);
 }
 
 static int32_t transposed_pack(const cvr_kernel_args *a, cvr_error *err) {
@@ -98,7 +98,7 @@ static int32_t weight_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     conv_shape_of(&shape, a->attrs, a->inputs[0], a->outputs[0], a->inputs[1], 0);
     const conv_weight_args args = {&shape, a->inputs[0]->data, a->inputs[1]->data, a->outputs[0]->data,
-                                   conv_is_low(a->inputs[0])};
+                                   conv_is_bf16(a->inputs[0])};
     conv_weight_run(&args, a->pool, a->workspace);
     return CVR_OK;
 }
@@ -125,11 +125,11 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
 #define CONV_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
 
 /* Two pictures: all f32, or bf16 where depthwise or by Winograd. What else there is is f32. */
-static int32_t fits(const conv_shape *shape, const cvr_tensor *a, const cvr_tensor *b, int64_t kept,
+static int32_t fits(const conv_shape *shape, const cvr_tensor *a, const cvr_tensor *b, int64_t prepacked,
                     cvr_error *reason) {
     if (a->dtype == CVR_F32 && b->dtype == CVR_F32) return CVR_OK;
     if (a->dtype == CVR_BF16 && b->dtype == CVR_BF16 &&
-        (conv_is_depthwise(shape) || conv_winograd_pays(shape, 1, kept)))
+        (conv_is_depthwise(shape) || conv_winograd_pays(shape, 1, prepacked)))
         return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "bf16, and neither depthwise nor by Winograd");
 }
@@ -170,8 +170,8 @@ int32_t conv_supports_epilogue(const cvr_signature *sig, int64_t transposed, cvr
     return transposed ? conv_supports_transposed(sig, reason) : conv_supports_forward(sig, reason);
 }
 
-static const cpu_preparation forward_preparation = {1u << 1, forward_kept, forward_pack};
-static const cpu_preparation transposed_preparation = {1u << 1, transposed_kept, transposed_pack};
+static const cpu_preparation forward_preparation = {1u << 1, forward_prepacked, forward_pack};
+static const cpu_preparation transposed_preparation = {1u << 1, transposed_prepacked, transposed_pack};
 static const cpu_kernel kernels[] = {
     {"conv2d", forward_run, forward_workspace, conv_supports_forward, 0, CONV_FLAGS, &forward_preparation},
     {"conv2d_backward_input", transposed_run, transposed_workspace, conv_supports_transposed, 0, CONV_FLAGS,

@@ -277,7 +277,7 @@ void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, v
         conv_depthwise_weight_run(args, pool, workspace);
         return;
     }
-    if (conv_winograd_pays(s, args->low, 0)) {
+    if (conv_winograd_pays(s, args->bf16, 0)) {
         conv_winograd_weight_run(args, pool, workspace);
         return;
     }

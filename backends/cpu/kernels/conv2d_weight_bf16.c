@@ -48,7 +48,7 @@ typedef struct weight_tap {
     int64_t pack, offset;
 } weight_tap;
 
-typedef struct weight_job {
+typedef struct weight_bf16_job {
     const conv_weight_args *args;
     float *partial;
     weight_tap *taps;
@@ -62,10 +62,10 @@ typedef struct weight_job {
     int64_t chunks, m_parts, n_parts;
     int64_t group_floats, partial_stride;
     int64_t plane, panel; /* elements of a transposed channel, of a panel of pairs */
-    int64_t planes_low, pairs_low;
+    int64_t planes_bf16, pairs_bf16;
     int64_t padded_row;                          /* elements of a source row and its padding, where joined */
     int64_t table_at, rows_at, scratch_elements; /* of a worker: pointers to positions, padded rows */
-} weight_job;
+} weight_bf16_job;
 
 static int64_t residue_of(const weight_axis *a, int64_t tap) {
     const int64_t row = a->offset + tap * a->inc;
@@ -95,7 +95,7 @@ static void axis_plan(weight_axis *a, const conv_shape *s, int i, int64_t taps) 
 
 /* ---- which taps read what ---- */
 
-static void tap_of(const weight_job *job, int64_t tap, weight_pack *pack) {
+static void tap_of(const weight_bf16_job *job, int64_t tap, weight_pack *pack) {
     const weight_axis *h = &job->axis[0], *w = &job->axis[1];
     const int64_t a = tap / w->taps, b = tap % w->taps;
     *pack = (weight_pack){.base = {h->offset + a * h->inc, w->offset + b * w->inc}};
@@ -109,7 +109,7 @@ static void tap_of(const weight_job *job, int64_t tap, weight_pack *pack) {
     pack->hi = pack->lo;
 }
 
-static void list_taps(weight_job *job) {
+static void list_taps(weight_bf16_job *job) {
     job->n_packs = 0;
     for (int64_t tap = 0; tap < job->n_taps; tap++) {
         weight_pack mine, *p = job->packs, *end = job->packs + job->n_packs;
@@ -128,7 +128,7 @@ static void list_taps(weight_job *job) {
 /* ---- plan ---- */
 
 /* `shared`: with gaps, where they are no more than the pixels. */
-static void plan_positions(weight_job *job, int shared) {
+static void plan_positions(weight_bf16_job *job, int shared) {
     const conv_shape *s = job->args->shape;
     weight_axis *h = &job->axis[0], *w = &job->axis[1];
     job->joined = s->kernel[1] > 1 && s->src_c < JOIN_CHANNELS && s->groups == 1 && s->dilation[1] == 1;
@@ -144,7 +144,7 @@ static void plan_positions(weight_job *job, int shared) {
     job->units = cpu_ceil_div(s->n * job->image, UNIT);
 }
 
-static void plan_parts(weight_job *job) {
+static void plan_parts(weight_bf16_job *job) {
     const conv_shape *s = job->args->shape;
     const int64_t pixels = s->n * s->dst_size[0] * s->dst_size[1], floats = s->groups * job->group_floats;
     job->m_parts = cpu_ceil_div(s->dst_c, PART_CHANNELS);
@@ -173,17 +173,17 @@ static int64_t odd_lines(int64_t elements) {
 }
 
 /* Input channels of a task, in whole panels. */
-static int64_t columns_of(const weight_job *job) {
+static int64_t columns_of(const weight_bf16_job *job) {
     return cpu_ceil_div(cpu_panels(job->channels), job->n_parts) * cpu_micro.columns;
 }
 
 /* Positions of a pack beyond those of a block, at most, and one. */
-static int64_t span_of(const weight_job *job) {
+static int64_t span_of(const weight_bf16_job *job) {
     const weight_axis *h = &job->axis[0], *w = &job->axis[1];
     return (h->hi - h->lo) * job->pitch + w->hi - w->lo + 1;
 }
 
-static void weight_plan(weight_job *job, const conv_weight_args *args) {
+static void weight_plan(weight_bf16_job *job, const conv_weight_args *args) {
     const conv_shape *s = args->shape;
     memset(job, 0, sizeof *job);
     job->args = args;
@@ -202,9 +202,9 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
     const int64_t most = job->block * UNIT + cpu_ceil_div(span, UNIT) * UNIT; /* positions of a pack */
     job->plane = odd_lines(job->block * UNIT);
     job->panel = most * cpu_micro.columns;
-    job->planes_low = m * job->plane;
-    job->pairs_low = n / cpu_micro.columns * job->panel;
-    job->table_at = CPU_PARTS * (job->planes_low + job->pairs_low);
+    job->planes_bf16 = m * job->plane;
+    job->pairs_bf16 = n / cpu_micro.columns * job->panel;
+    job->table_at = CPU_PARTS * (job->planes_bf16 + job->pairs_bf16);
     job->rows_at = job->table_at + cpu_line_up(most * (int64_t)(sizeof(void *) / sizeof(cpu_operand)));
     job->scratch_elements = job->rows_at;
     if (!job->joined) return;
@@ -219,8 +219,8 @@ static void weight_plan(weight_job *job, const conv_weight_args *args) {
 
 static const cpu_element nothing[PART_CHANNELS + JOIN_CHANNELS * JOIN_CHANNELS];
 
-typedef struct weight_block {
-    const weight_job *job;
+typedef struct weight_bf16_block {
+    const weight_bf16_job *job;
     int64_t group, first, n; /* positions */
     int64_t m0, m1, n0, n1;  /* output channels; input channels */
     cpu_operand *planes, *pairs;
@@ -228,7 +228,7 @@ typedef struct weight_block {
     cpu_element *rows;
     float *c; /* of the group */
     int64_t add;
-} weight_block;
+} weight_bf16_block;
 
 /* Where positions are: the gradient, or the source as a pack sees it. */
 typedef struct weight_source {
@@ -240,7 +240,7 @@ typedef struct weight_source {
 } weight_source;
 
 /* A source row with its padding, of which the taps of an output pixel lie end to end. */
-static void pad_row(const weight_job *job, cpu_element *to, const cpu_element *row) {
+static void pad_row(const weight_bf16_job *job, cpu_element *to, const cpu_element *row) {
     const conv_shape *s = job->args->shape;
     const int64_t before = cpu_min(s->padding[1] * s->src_c, job->padded_row);
     const int64_t n = cpu_min(s->src_size[1] * s->src_c, job->padded_row - before);
@@ -259,8 +259,8 @@ static void list_row(const cpu_element **to, const weight_source *src, const cpu
 }
 
 /* table = pointers to `count` positions from `first` on, which may be negative; of what is no pixel, to zeros. */
-static void list_positions(const weight_block *b, const weight_source *src, int64_t first, int64_t count) {
-    const weight_job *job = b->job;
+static void list_positions(const weight_bf16_block *b, const weight_source *src, int64_t first, int64_t count) {
+    const weight_bf16_job *job = b->job;
     const int64_t before = first < 0 ? cpu_ceil_div(-first, job->image) : 0; /* images */
     const int64_t from = first + before * job->image, height = job->image / job->pitch;
     int64_t image = from / job->image - before, i = from % job->image / job->pitch, j = from % job->pitch;
@@ -286,8 +286,8 @@ static void list_positions(const weight_block *b, const weight_source *src, int6
     }
 }
 
-static void transpose_grad(const weight_block *b) {
-    const weight_job *job = b->job;
+static void transpose_grad(const weight_bf16_block *b) {
+    const weight_bf16_job *job = b->job;
     const conv_shape *s = job->args->shape;
     const weight_source src = {.at = job->args->grad,
                                .size = {s->dst_size[0], s->dst_size[1]},
@@ -297,11 +297,11 @@ static void transpose_grad(const weight_block *b) {
                                .channel = b->group * s->dst_c + b->m0};
     list_positions(b, &src, b->first, b->n);
     for (int64_t t = 0; t < b->n; t += UNIT)
-        operand_transpose(b->planes + t, job->planes_low, job->plane, b->table + t, UNIT, b->m1 - b->m0);
+        operand_transpose(b->planes + t, job->planes_bf16, job->plane, b->table + t, UNIT, b->m1 - b->m0);
 }
 
-static void pack_source(const weight_block *b, const weight_pack *p) {
-    const weight_job *job = b->job;
+static void pack_source(const weight_bf16_block *b, const weight_pack *p) {
+    const weight_bf16_job *job = b->job;
     const conv_shape *s = job->args->shape;
     const weight_axis *h = &job->axis[0], *w = &job->axis[1];
     const int64_t count = b->n + p->hi - p->lo; /* even */
@@ -317,20 +317,20 @@ static void pack_source(const weight_block *b, const weight_pack *p) {
     for (int64_t t = 0; t < count; t += UNIT)
         for (int64_t c = b->n0; c < b->n1; c += cpu_micro.columns)
             operand_pack_listed(b->pairs + (c - b->n0) / cpu_micro.columns * job->panel + t * cpu_micro.columns,
-                                job->pairs_low, b->table + t, c - b->n0, cpu_min(UNIT, count - t),
+                                job->pairs_bf16, b->table + t, c - b->n0, cpu_min(UNIT, count - t),
                                 cpu_min(cpu_micro.columns, b->n1 - c));
 }
 
 /* Every tile of the taps of a pack. A tile's rows of A, and a panel, meet all of them before the next. */
-static void pack_tiles(const weight_block *b, int64_t pack) {
-    const weight_job *job = b->job;
+static void pack_tiles(const weight_bf16_block *b, int64_t pack) {
+    const weight_bf16_job *job = b->job;
     const int64_t m = b->m1 - b->m0, tiles = cpu_tiles(m), row = job->n_taps * job->channels;
     int64_t a_rows[CPU_TILE_ROWS_MAX], c_rows[CPU_TILE_ROWS_MAX];
     cpu_step steps[CPU_PRODUCTS];
     cpu_tile t = {.a_rows = a_rows,
                   .c_rows = c_rows,
                   .steps = steps,
-                  .n_steps = cpu_product(steps, (cpu_step){0, 0, b->n}, job->planes_low, job->pairs_low),
+                  .n_steps = cpu_product(steps, (cpu_step){0, 0, b->n}, job->planes_bf16, job->pairs_bf16),
                   .a_k = 1,
                   .b_k = cpu_micro.columns,
                   .add = b->add,
@@ -358,19 +358,19 @@ static void pack_tiles(const weight_block *b, int64_t pack) {
 
 /* Task (chunk, group, part of the output channels, part of the input's). */
 static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
-    const weight_job *job = ctx;
+    const weight_bf16_job *job = ctx;
     const conv_shape *s = job->args->shape;
     int64_t t = (int64_t)task;
     const int64_t n_part = t % job->n_parts, m_part = t / job->n_parts % job->m_parts;
     t /= job->n_parts * job->m_parts;
     const int64_t chunk = t / s->groups, panels = cpu_panels(job->channels);
-    weight_block b = {.job = job, .group = t % s->groups};
+    weight_bf16_block b = {.job = job, .group = t % s->groups};
     b.m0 = cpu_part(s->dst_c, job->m_parts, m_part);
     b.m1 = cpu_part(s->dst_c, job->m_parts, m_part + 1);
     b.n0 = cpu_part(panels, job->n_parts, n_part) * cpu_micro.columns;
     b.n1 = cpu_min(job->channels, cpu_part(panels, job->n_parts, n_part + 1) * cpu_micro.columns);
     b.planes = job->scratch + worker * job->scratch_elements;
-    b.pairs = b.planes + CPU_PARTS * job->planes_low;
+    b.pairs = b.planes + CPU_PARTS * job->planes_bf16;
     b.table = (const cpu_element **)(void *)(b.planes + job->table_at);
     b.rows = (cpu_element *)(void *)(b.planes + job->rows_at);
     b.c = job->chunks > 1 ? job->partial + chunk * job->partial_stride : job->args->dweight;
@@ -393,7 +393,7 @@ static void weight_task(void *ctx, uint64_t task, uint32_t worker) {
 
 /* dweight = the sum of the chunks. */
 static void reduce_task(void *ctx, uint64_t task, uint32_t worker) {
-    const weight_job *job = ctx;
+    const weight_bf16_job *job = ctx;
     const int64_t all = job->args->shape->groups * job->group_floats, first = (int64_t)task * REDUCE_FLOATS;
     const int64_t end = cpu_min(all, first + REDUCE_FLOATS);
     double sum[REDUCE_SOME];
@@ -410,23 +410,23 @@ static void reduce_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 /* Bytes of the lists of taps and packs; of the chunks' sums. */
-static uint64_t list_bytes(const weight_job *job) {
+static uint64_t list_bytes(const weight_bf16_job *job) {
     return ((uint64_t)job->n_taps * (sizeof *job->taps + sizeof *job->packs) + 63) & ~UINT64_C(63);
 }
-static uint64_t partial_bytes(const weight_job *job) {
+static uint64_t partial_bytes(const weight_bf16_job *job) {
     return job->chunks > 1 ? (uint64_t)(job->chunks * job->partial_stride) * sizeof(float) : 0;
 }
 
 uint64_t conv_weight_workspace(const conv_shape *shape, uint32_t n_workers) {
     const conv_weight_args args = {.shape = shape};
-    weight_job job;
+    weight_bf16_job job;
     weight_plan(&job, &args);
     return partial_bytes(&job) + list_bytes(&job) + (uint64_t)job.scratch_elements * n_workers * sizeof(cpu_operand);
 }
 
 void conv_weight_run(const conv_weight_args *args, const cvr_threadpool *pool, void *workspace) {
     const conv_shape *s = args->shape;
-    weight_job job;
+    weight_bf16_job job;
     weight_plan(&job, args);
     if (job.units == 0) {
         memset(args->dweight, 0, (size_t)(s->groups * job.group_floats) * sizeof *args->dweight);

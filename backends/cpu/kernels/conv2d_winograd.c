@@ -22,7 +22,7 @@
 #define TILES_AHEAD 4 /* of one that is finished: what another will read is fetched */
 
 static void plan_shared(wino_job *job, const conv_shape *s) {
-    const int64_t panel = job->conv->kept ? 0 : wino_panel_floats(s),
+    const int64_t panel = job->conv->prepacked ? 0 : wino_panel_floats(s),
                   deep = s->src_c >= DEEP_CHANNELS ? BLOCK_TILES_DEEP : BLOCK_TILES;
     job->parts = cpu_max(1, cpu_min(cpu_ceil_div(TASKS_WANTED, job->panels), job->tiles.n / PART_TILES_LEAST));
     job->block_tiles = cpu_min(deep, cpu_ceil_div(job->tiles.n, job->parts));
@@ -36,14 +36,14 @@ static void plan_blocks(wino_job *job, const conv_shape *s) {
     if (job->blocks < BLOCKS_FEW) job->blocks = cpu_ceil_div(job->blocks, BLOCKS_EVEN) * BLOCKS_EVEN;
     job->block_tiles = cpu_ceil_div(job->tiles.n, job->blocks);
     job->plane = job->block_tiles * job->row + CPU_LINE_FLOATS;
-    job->shared_floats = job->conv->kept ? 0 : cpu_line_up(job->panels * wino_panel_floats(s));
+    job->shared_floats = job->conv->prepacked ? 0 : cpu_line_up(job->panels * wino_panel_floats(s));
     job->scratch_floats = cpu_line_up(WINO_POINTS * (job->plane + job->block_tiles * cpu_micro.columns));
 }
 
 static void wino_plan(wino_job *job, const conv_job *conv) {
     const conv_shape *s = &conv->shape;
     *job = (wino_job){.conv = conv, .panels = cpu_panels(s->dst_c), .row = wino_row(s->src_c)};
-    wino_tiles_of(&job->tiles, s, conv->low);
+    wino_tiles_of(&job->tiles, s, conv->bf16);
     job->shared = job->tiles.n <= SHARED_TILES;
     (job->shared ? plan_shared : plan_blocks)(job, s);
 }
@@ -90,7 +90,7 @@ typedef struct wino_panel {
     float bias[2 * VEC]; /* in the order of m */
     float lo, hi;        /* what results are clamped to, where that is all that the epilogue does */
     int finishes;        /* 1: it does more: */
-    conv_finish finish;
+    conv_epilogue_panel finish;
     conv_sums all, *sums;
 } wino_panel;
 
@@ -98,12 +98,12 @@ static void panel_open(wino_panel *p, const wino_job *job, int64_t panel, int64_
     const conv_job *conv = job->conv;
     const int64_t width = cpu_micro.columns, k0 = panel * width, n = cpu_min(width, conv->shape.dst_c - k0);
     *p = (wino_panel){.k0 = k0, .n = n};
-    for (int64_t k = 0; conv->bias && k < n; k++) p->bias[conv->low ? words_place(k) : k] = conv->bias[k0 + k];
+    for (int64_t k = 0; conv->bias && k < n; k++) p->bias[conv->bf16 ? bf16v_place(k) : k] = conv->bias[k0 + k];
     const int clamps = conv_only_clamps(conv);
     p->lo = clamps ? conv->epilogue->lo : -INFINITY;
     p->hi = clamps ? conv->epilogue->hi : INFINITY;
     p->finishes = conv->epilogue && !clamps;
-    if (p->finishes) conv_finish_of(&p->finish, conv, k0, n);
+    if (p->finishes) conv_epilogue_panel_of(&p->finish, conv, k0, n);
     if (!conv->moments) return;
     p->all = conv_sums_of(conv, conv->moments + slot * 2 * conv_moments_step(conv) + k0);
     p->sums = &p->all;
@@ -162,17 +162,17 @@ static void result_floats(const wino_job *job, const wino_panel *p, const wino_p
 }
 
 /* The same in bf16: a panel is one vector of even channels and one of odd ones. */
-static void result_low(const wino_job *job, const wino_panel *p, const wino_place *at, const float *m) {
+static void result_bf16(const wino_job *job, const wino_panel *p, const wino_place *at, const float *m) {
     vec out[2][WINO_TILE * WINO_TILE];
     for (int odd = 0; odd < 2; odd++) panel_vector(p, out[odd], m, job->block_tiles * 2 * VEC, odd);
     for (int64_t i = 0; i < at->rows; i++)
         for (int64_t j = 0; j < at->columns; j++) {
             uint16_t *to = (uint16_t *)(void *)job->conv->dst + at->first + i * at->row + j * at->column;
-            const words both = words_join(out[0][i * WINO_TILE + j], out[1][i * WINO_TILE + j]);
+            const bf16v both = bf16v_join(out[0][i * WINO_TILE + j], out[1][i * WINO_TILE + j]);
             if (at->stream)
-                words_stream(to, both);
+                bf16v_stream(to, both);
             else
-                words_store(to, both);
+                bf16v_store(to, both);
         }
 }
 
@@ -196,15 +196,15 @@ static void result_finished(const wino_job *job, wino_panel *p, const wino_place
         for (int64_t i = 0; i < at->rows; i++)
             for (int64_t j = 0; j < at->columns; j++, to += 2 * VEC) vec_store(to, out[i * WINO_TILE + j]);
     }
-    conv_finish_pixels(&p->finish, &(conv_pixels){y, at->first, c_rows, pixels, at->stream, p->sums});
+    conv_epilogue_pixels(&p->finish, &(conv_pixels){y, at->first, c_rows, pixels, at->stream, p->sums});
 }
 
 /* What finishing a tile will read. */
 static void fetch_tile(const wino_job *job, const wino_panel *p, int64_t tile) {
     const wino_place at = place_of(job, p, tile);
     int64_t c_rows[WINO_TILE * WINO_TILE];
-    const void *lines[CONV_FINISH_LINES];
-    const int64_t n = conv_finish_lines(&p->finish, at.first, c_rows, tile_rows(&at, c_rows), lines);
+    const void *lines[CONV_EPILOGUE_LINES];
+    const int64_t n = conv_epilogue_lines(&p->finish, at.first, c_rows, tile_rows(&at, c_rows), lines);
     for (int64_t i = 0; i < n; i++) __builtin_prefetch(lines[i], 0, 2);
 }
 
@@ -217,7 +217,7 @@ static void result_panel(const wino_job *job, wino_panel *p, int64_t first, int6
         if (p->finishes)
             result_finished(job, p, &at, tile);
         else
-            (job->tiles.low ? result_low : result_floats)(job, p, &at, tile);
+            (job->tiles.bf16 ? result_bf16 : result_floats)(job, p, &at, tile);
     }
 }
 
@@ -276,7 +276,7 @@ static void block_task(void *ctx, uint64_t task, uint32_t worker) {
     if (job->conv->stream) cpu_stream_end();
 }
 
-/* Some tiles of the V that is kept. */
+/* Some tiles of the V that is prepacked. */
 static void source_task(void *ctx, uint64_t task, uint32_t worker) {
     const wino_job *job = ctx;
     const int64_t first = (int64_t)task * PART_TILES;
@@ -289,12 +289,12 @@ static void panel_task(void *ctx, uint64_t task, uint32_t worker) {
     const wino_job *job = ctx;
     const int64_t panel = (int64_t)task / job->parts, part = (int64_t)task % job->parts;
     const int64_t end = cpu_part(job->tiles.n, job->parts, part + 1);
-    const int64_t u_panel = wino_panel_floats(&job->conv->shape), kept = job->conv->kept;
+    const int64_t u_panel = wino_panel_floats(&job->conv->shape), prepacked = job->conv->prepacked;
     float *scratch = job->scratch + worker * job->scratch_floats;
-    float *u = kept ? job->u + panel * u_panel : scratch, *m = scratch + (kept ? 0 : u_panel);
+    float *u = prepacked ? job->u + panel * u_panel : scratch, *m = scratch + (prepacked ? 0 : u_panel);
     wino_panel p;
     panel_open(&p, job, panel, part);
-    if (!kept) wino_pack_panel(job, panel, u);
+    if (!prepacked) wino_pack_panel(job, panel, u);
     for (int64_t first = cpu_part(job->tiles.n, job->parts, part); first < end; first += job->block_tiles) {
         const int64_t tiles = cpu_min(job->block_tiles, end - first);
         panel_products(job, tiles, panel, job->v + first * job->row, u, m);
@@ -304,16 +304,16 @@ static void panel_task(void *ctx, uint64_t task, uint32_t worker) {
     if (job->conv->stream) cpu_stream_end();
 }
 
-uint64_t conv_winograd_kept(const conv_job *conv) {
+uint64_t conv_winograd_prepacked(const conv_job *conv) {
     wino_job job;
     wino_plan(&job, conv);
     return (uint64_t)(job.panels * wino_panel_floats(&conv->shape)) * sizeof(float);
 }
 
-void conv_winograd_pack(const conv_job *conv, const cvr_threadpool *pool, float *kept) {
+void conv_winograd_pack(const conv_job *conv, const cvr_threadpool *pool, float *prepacked) {
     wino_job job;
     wino_plan(&job, conv);
-    job.u = kept;
+    job.u = prepacked;
     wino_pack(&job, pool);
 }
 
@@ -335,10 +335,10 @@ static void combine_moments(const wino_job *job) {
     conv_end_moments(conv, seen);
 }
 
-void conv_winograd_run(conv_job *conv, const cvr_threadpool *pool, float *workspace, float *kept) {
+void conv_winograd_run(conv_job *conv, const cvr_threadpool *pool, float *workspace, float *prepacked) {
     wino_job job;
     wino_plan(&job, conv);
-    job.u = conv->kept ? kept : workspace;
+    job.u = conv->prepacked ? prepacked : workspace;
     job.v = workspace;
     job.scratch = workspace + job.shared_floats;
     const int wanted = conv_measures(conv);
@@ -347,7 +347,7 @@ void conv_winograd_run(conv_job *conv, const cvr_threadpool *pool, float *worksp
         pool->run(pool, (uint64_t)cpu_ceil_div(job.tiles.n, PART_TILES), source_task, &job);
         pool->run(pool, (uint64_t)(job.panels * job.parts), panel_task, &job);
     } else {
-        if (!conv->kept) wino_pack(&job, pool);
+        if (!conv->prepacked) wino_pack(&job, pool);
         pool->run(pool, (uint64_t)job.blocks, block_task, &job);
     }
     if (wanted) combine_moments(&job);

@@ -7,7 +7,7 @@
  * (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020, on why points matter).
  * bf16 tensors are widened as tiles are transformed and rounded once, as results: the products stay f32, which on
  * a machine with vectors of bf16 alone (no tiles of them) is faster than four times as many products of bf16, and more
- * exact. Channels then stand in the order of words_place() in all transformed tiles and weights.
+ * exact. Channels then stand in the order of bf16v_place() in all transformed tiles and weights.
  *
  * Backward-input is a forward convolution with flipped weights and padding 2 - p. Backward-weight is the derivative by
  * g of the same form: dg = G^T [ sum over tiles (A dY A^T) . (B^T d B) ] G.
@@ -26,13 +26,13 @@
 /* The tiles of all pictures, those of a picture row by row. */
 typedef struct wino_tiles {
     const conv_shape *shape;
-    int64_t low;       /* 1: source and destination are bf16 */
+    int64_t bf16;      /* 1: source and destination are bf16 */
     int64_t before[2]; /* rows and columns of padding before the source */
     int64_t grid[2];   /* tiles of a picture */
     int64_t n;
 } wino_tiles;
 
-void wino_tiles_of(wino_tiles *out, const conv_shape *shape, int64_t low);
+void wino_tiles_of(wino_tiles *out, const conv_shape *shape, int64_t bf16);
 /* Where tile `tile` begins on the destination: picture, row, column. */
 static inline void wino_tile_at(const wino_tiles *t, int64_t tile, int64_t at[3]) {
     at[0] = tile / (t->grid[0] * t->grid[1]);
@@ -54,7 +54,8 @@ static inline int64_t wino_row(int64_t channels) {
 
 /*
  * V of few tiles is made once, and a task is a panel of the results, whose U it makes itself; or a task is a block of
- * tiles with a V of its own, and all of U is made before. Where weights are kept (conv_job), U is there in both cases.
+ * tiles with a V of its own, and all of U is made before. Where weights are prepacked (conv_job), U is there in both
+ * cases.
  */
 typedef struct wino_job {
     const conv_job *conv;

@@ -29,12 +29,12 @@ static void weight_vector(float *to, int64_t to_step, const float *from, int64_t
     for (int i = 0; i < WINO_POINTS; i++) vec_store(to + i * to_step, full[i]);
 }
 
-/* A panel's columns in the order of words_place(). */
+/* A panel's columns in the order of bf16v_place(). */
 static void split_row(float *row) {
     float was[COLUMNS_MAX];
     const int64_t width = cpu_micro.columns;
     memcpy(was, row, (size_t)width * sizeof *row);
-    for (int64_t j = 0; j < width; j++) row[words_place(j)] = was[j];
+    for (int64_t j = 0; j < width; j++) row[bf16v_place(j)] = was[j];
 }
 
 /* taps (9, channels, columns) of some source channels, from c0 on, and destination channels, from j0 on */
@@ -50,7 +50,7 @@ static void gather_taps(const wino_job *job, int64_t c0, int64_t channels, int64
             cpu_micro.pack_transposed(to, job->conv->weight + (j0 * TAPS + t) * s->src_c + c0, TAPS * s->src_c,
                                       channels, n);
     }
-    for (int64_t i = 0; i < TAPS * channels && job->tiles.low; i++) split_row(taps + i * width);
+    for (int64_t i = 0; i < TAPS * channels && job->tiles.bf16; i++) split_row(taps + i * width);
 }
 
 /* PACK_CHANNELS source channels of a panel, from c0 on. */
@@ -60,7 +60,7 @@ static void pack_part(const wino_job *job, int64_t panel, int64_t c0, float *u) 
     float taps[TAPS * PACK_CHANNELS * COLUMNS_MAX];
     gather_taps(job, c0, channels, panel * width, taps);
     for (int64_t c = 0; c < channels; c++) {
-        float *to = u + (job->tiles.low ? words_place(c0 + c) : c0 + c) * width;
+        float *to = u + (job->tiles.bf16 ? bf16v_place(c0 + c) : c0 + c) * width;
         for (int64_t j = 0; j < width; j += VEC)
             weight_vector(to + j, s->src_c * width, taps + c * width + j, channels * width);
     }

@@ -2,8 +2,8 @@
 #include "conv2d_winograd.h"
 #include "cpu_vec.h"
 
-void wino_tiles_of(wino_tiles *out, const conv_shape *s, int64_t low) {
-    *out = (wino_tiles){.shape = s, .low = low, .n = s->n};
+void wino_tiles_of(wino_tiles *out, const conv_shape *s, int64_t bf16) {
+    *out = (wino_tiles){.shape = s, .bf16 = bf16, .n = s->n};
     for (int i = 0; i < 2; i++) {
         out->before[i] = s->transposed ? 2 - s->padding[i] : s->padding[i];
         out->grid[i] = cpu_ceil_div(s->dst_size[i], WINO_TILE);
@@ -59,7 +59,7 @@ static inline const float *patch_floats(const patch *p, int i, int64_t c) {
     return at;
 }
 
-static inline const uint16_t *patch_words(const patch *p, int i, int64_t c, int fetch) {
+static inline const uint16_t *patch_bf16(const patch *p, int i, int64_t c, int fetch) {
     const uint16_t *at = (const uint16_t *)p->from[i] + (c & p->mask[i]);
     if (fetch && i % WINO_PATCH >= WINO_PATCH - WINO_TILE) __builtin_prefetch(at + p->next);
     return at;
@@ -67,7 +67,7 @@ static inline const uint16_t *patch_words(const patch *p, int i, int64_t c, int 
 
 static void patch_of(patch *p, const wino_tiles *t, const void *src, int64_t tile) {
     static const float zeros[VEC];
-    const int64_t element = t->low ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(float);
+    const int64_t element = t->bf16 ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(float);
     int64_t pixel[WINO_POINTS];
     patch_at(t, tile, pixel);
     p->next = WINO_TILE * t->shape->src_c;
@@ -99,34 +99,34 @@ static void source_floats(const wino_tiles *t, const float *src, int64_t tile, f
     }
 }
 
-/* `odd`, a constant: which of each word's two vectors. */
-static inline void source_words(const patch *p, int64_t c, int odd, float *to, int64_t plane) {
+/* One of the two vectors of a bf16v. `odd`, a constant: which. */
+static inline void source_half(const patch *p, int64_t c, int odd, float *to, int64_t plane) {
     vec d[WINO_POINTS];
     TILE_UNROLL
     for (int j = 0; j < WINO_PATCH; j++) {
         vec column[WINO_PATCH];
         TILE_UNROLL
         for (int i = 0; i < WINO_PATCH; i++) {
-            const words w = words_load(patch_words(p, i * WINO_PATCH + j, c, odd));
-            column[i] = odd ? words_odd(w) : words_even(w);
+            const bf16v w = bf16v_load(patch_bf16(p, i * WINO_PATCH + j, c, odd));
+            column[i] = odd ? bf16v_odd(w) : bf16v_even(w);
         }
         source_axis(d + j, WINO_PATCH, column);
     }
     source_rows(to, plane, d);
 }
 
-static void source_low(const wino_tiles *t, const uint16_t *src, int64_t tile, float *to, int64_t plane) {
+static void source_bf16(const wino_tiles *t, const uint16_t *src, int64_t tile, float *to, int64_t plane) {
     patch p;
     patch_of(&p, t, src, tile);
     for (int64_t c = 0; c < t->shape->src_c; c += 2 * VEC) {
-        source_words(&p, c, 0, to + c, plane);
-        source_words(&p, c, 1, to + c + VEC, plane);
+        source_half(&p, c, 0, to + c, plane);
+        source_half(&p, c, 1, to + c + VEC, plane);
     }
 }
 
 void wino_source_tile(const wino_tiles *t, const void *src, int64_t tile, float *to, int64_t plane) {
-    if (t->low)
-        source_low(t, src, tile, to, plane);
+    if (t->bf16)
+        source_bf16(t, src, tile, to, plane);
     else
         source_floats(t, src, tile, to, plane);
 }
@@ -187,8 +187,8 @@ static void grad_floats(const wino_tiles *t, const float *grad, int64_t tile, fl
 }
 
 /* `odd` as above. */
-static inline void grad_words(const wino_tiles *t, const uint16_t *from, const int64_t count[2], int odd, float *to,
-                              int64_t plane) {
+static inline void grad_bf16(const wino_tiles *t, const uint16_t *from, const int64_t count[2], int odd, float *to,
+                             int64_t plane) {
     const int64_t pixel = t->shape->dst_c, row = t->shape->dst_size[1] * pixel;
     vec d[WINO_PATCH * WINO_TILE];
     TILE_UNROLL
@@ -197,8 +197,8 @@ static inline void grad_words(const wino_tiles *t, const uint16_t *from, const i
         TILE_UNROLL
         for (int64_t i = 0; i < WINO_TILE; i++) {
             const int inside = i < count[0] && j < count[1];
-            const words w = words_load(from + (inside ? i * row + j * pixel : 0));
-            column[i] = !inside ? vec_zero() : odd ? words_odd(w) : words_even(w);
+            const bf16v w = bf16v_load(from + (inside ? i * row + j * pixel : 0));
+            column[i] = !inside ? vec_zero() : odd ? bf16v_odd(w) : bf16v_even(w);
         }
         grad_axis(d + j, WINO_TILE, column);
     }
@@ -206,14 +206,14 @@ static inline void grad_words(const wino_tiles *t, const uint16_t *from, const i
 }
 
 void wino_grad_tile(const wino_tiles *t, const void *grad, int64_t tile, float *to, int64_t plane) {
-    if (!t->low) {
+    if (!t->bf16) {
         grad_floats(t, grad, tile, to, plane);
         return;
     }
     int64_t count[2];
     const uint16_t *from = (const uint16_t *)grad + grad_at(t, tile, count);
     for (int64_t c = 0; c < t->shape->dst_c; c += 2 * VEC) {
-        grad_words(t, from + c, count, 0, to + c, plane);
-        grad_words(t, from + c, count, 1, to + c + VEC, plane);
+        grad_bf16(t, from + c, count, 0, to + c, plane);
+        grad_bf16(t, from + c, count, 1, to + c + VEC, plane);
     }
 }

@@ -32,7 +32,7 @@ typedef struct wino_weight {
 static void weight_plan(wino_weight *job, const conv_weight_args *args) {
     const conv_shape *s = args->shape;
     *job = (wino_weight){.args = args, .v_row = wino_row(s->src_c), .z_row = wino_row(s->dst_c)};
-    wino_tiles_of(&job->tiles, s, args->low);
+    wino_tiles_of(&job->tiles, s, args->bf16);
     job->u_floats = WINO_POINTS * s->src_c * s->dst_c;
     job->chunks = job->u_floats > CHUNK_FLOATS ? 1 : cpu_max(1, cpu_min(CHUNKS, job->tiles.n / CHUNK_TILES_LEAST));
     const int64_t tile = WINO_POINTS * (job->v_row + job->z_row), tiles = cpu_ceil_div(job->tiles.n, job->chunks);
@@ -152,17 +152,17 @@ static void store_pairs(float *restrict to, vec even, vec odd) {
 static void finish_task(void *ctx, uint64_t task, uint32_t worker) {
     const wino_weight *job = ctx;
     const int64_t channels = job->args->shape->src_c;
-    const int64_t low = job->args->low, place = low ? words_place((int64_t)task) : (int64_t)task;
+    const int64_t bf16 = job->args->bf16, place = bf16 ? bf16v_place((int64_t)task) : (int64_t)task;
     const float *u = job->u + place * channels;
     float *to = job->args->dweight + (int64_t)task * 9 * channels;
     vec out[9], odd[9];
     (void)worker;
-    for (int64_t c = 0; low && c < channels; c += 2 * VEC) {
+    for (int64_t c = 0; bf16 && c < channels; c += 2 * VEC) {
         weight_taps(job, out, u + c, vec_part_of(VEC));
         weight_taps(job, odd, u + c + VEC, vec_part_of(VEC));
         for (int i = 0; i < 9; i++) store_pairs(to + i * channels + c, out[i], odd[i]);
     }
-    for (int64_t c = 0; !low && c < channels; c += VEC) {
+    for (int64_t c = 0; !bf16 && c < channels; c += VEC) {
         const vec_part part = vec_part_of(cpu_min(VEC, channels - c));
         weight_taps(job, out, u + c, part);
         for (int i = 0; i < 9; i++) vec_store_part(to + i * channels + c, out[i], part);

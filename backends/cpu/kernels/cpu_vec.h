@@ -3,7 +3,7 @@
  * and clang bring to any machine. `part` stands for the first n of a vector: what lies past them is not touched, and
  * reads as zero. vec_stream() wants alignment, and what cpu_stream.h says.
  *
- * bf16 comes in `words`, 2 * VEC elements as they lie, which are two vectors: the elements of even and those of odd
+ * bf16 comes in `bf16v`, 2 * VEC elements as they lie, which are two vectors: the elements of even and those of odd
  * index. Both are a single operation away, where elements in their order would have to cross the register.
  */
 #ifndef CVR_BACKENDS_CPU_VEC_H
@@ -72,46 +72,46 @@ static inline vec vec_where(const uint8_t *index, uint8_t tap, vec x) {
     return _mm512_maskz_mov_ps(_mm_cmpeq_epi8_mask(bytes, _mm_set1_epi8((char)tap)), x);
 }
 
-typedef __m512i words;
-#define WORDS_HIGH _mm512_set1_epi32((int)0xFFFF0000u)
+typedef __m512i bf16v;
+#define BF16V_HIGH _mm512_set1_epi32((int)0xFFFF0000u)
 
-static inline words words_load(const uint16_t *p) {
+static inline bf16v bf16v_load(const uint16_t *p) {
     return _mm512_loadu_si512(p);
 }
 /* 1 <= n <= 2 * VEC elements */
-static inline words words_load_part(const uint16_t *p, int64_t n) {
+static inline bf16v bf16v_load_part(const uint16_t *p, int64_t n) {
     return _mm512_maskz_loadu_epi16(0xFFFFFFFFu >> (32 - n), p);
 }
-static inline void words_store(uint16_t *p, words a) {
+static inline void bf16v_store(uint16_t *p, bf16v a) {
     _mm512_storeu_si512(p, a);
 }
-static inline void words_stream(uint16_t *p, words a) {
+static inline void bf16v_stream(uint16_t *p, bf16v a) {
     _mm512_stream_si512((__m512i *)(void *)p, a);
 }
-static inline void words_store_part(uint16_t *p, words a, int64_t n) {
+static inline void bf16v_store_part(uint16_t *p, bf16v a, int64_t n) {
     _mm512_mask_storeu_epi16(p, 0xFFFFFFFFu >> (32 - n), a);
 }
-static inline vec words_even(words a) {
+static inline vec bf16v_even(bf16v a) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(a, 16));
 }
-static inline vec words_odd(words a) {
-    return _mm512_castsi512_ps(_mm512_and_si512(a, WORDS_HIGH));
+static inline vec bf16v_odd(bf16v a) {
+    return _mm512_castsi512_ps(_mm512_and_si512(a, BF16V_HIGH));
 }
-static inline words words_where(const uint8_t *index, uint8_t tap, words x) {
+static inline bf16v bf16v_where(const uint8_t *index, uint8_t tap, bf16v x) {
     const __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)index);
     return _mm512_maskz_mov_epi16(_mm256_cmpeq_epi8_mask(bytes, _mm256_set1_epi8((char)tap)), x);
 }
 /* Rounds in the upper half, as cvr_bf16_of_f32 does; the lower half is of no account. */
-static inline words words_round(vec a) {
+static inline bf16v bf16v_round(vec a) {
     const __m512i bits = _mm512_castps_si512(a), one = _mm512_set1_epi32(1);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
     const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
     const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
     return _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x400000));
 }
-static inline words words_join(vec even, vec odd) {
-    const __m512i low = _mm512_srli_epi32(words_round(even), 16);
-    return _mm512_or_si512(low, _mm512_and_si512(words_round(odd), WORDS_HIGH));
+static inline bf16v bf16v_join(vec even, vec odd) {
+    const __m512i low = _mm512_srli_epi32(bf16v_round(even), 16);
+    return _mm512_or_si512(low, _mm512_and_si512(bf16v_round(odd), BF16V_HIGH));
 }
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -171,37 +171,37 @@ static inline vec vec_where(const uint8_t *index, uint8_t tap, vec x) {
     return _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(bytes, _mm256_set1_epi32(tap))), x);
 }
 
-typedef __m256i words;
-#define WORDS_HIGH _mm256_set1_epi32((int)0xFFFF0000u)
+typedef __m256i bf16v;
+#define BF16V_HIGH _mm256_set1_epi32((int)0xFFFF0000u)
 
-static inline words words_load(const uint16_t *p) {
+static inline bf16v bf16v_load(const uint16_t *p) {
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
-static inline vec words_even(words a) {
+static inline vec bf16v_even(bf16v a) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16));
 }
-static inline vec words_odd(words a) {
-    return _mm256_castsi256_ps(_mm256_and_si256(a, WORDS_HIGH));
+static inline vec bf16v_odd(bf16v a) {
+    return _mm256_castsi256_ps(_mm256_and_si256(a, BF16V_HIGH));
 }
-static inline words words_where(const uint8_t *index, uint8_t tap, words x) {
+static inline bf16v bf16v_where(const uint8_t *index, uint8_t tap, bf16v x) {
     const __m256i bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)index));
     return _mm256_and_si256(_mm256_cmpeq_epi16(bytes, _mm256_set1_epi16(tap)), x);
 }
-static inline words words_round(vec a) {
+static inline bf16v bf16v_round(vec a) {
     const __m256i bits = _mm256_castps_si256(a), one = _mm256_set1_epi32(1);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), one);
     const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
     const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
     return _mm256_blendv_epi8(up, quiet, _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
 }
-static inline words words_join(vec even, vec odd) {
-    const __m256i low = _mm256_srli_epi32(words_round(even), 16);
-    return _mm256_or_si256(low, _mm256_and_si256(words_round(odd), WORDS_HIGH));
+static inline bf16v bf16v_join(vec even, vec odd) {
+    const __m256i low = _mm256_srli_epi32(bf16v_round(even), 16);
+    return _mm256_or_si256(low, _mm256_and_si256(bf16v_round(odd), BF16V_HIGH));
 }
-static inline void words_store(uint16_t *p, words a) {
+static inline void bf16v_store(uint16_t *p, bf16v a) {
     _mm256_storeu_si256((__m256i *)(void *)p, a);
 }
-static inline void words_stream(uint16_t *p, words a) {
+static inline void bf16v_stream(uint16_t *p, bf16v a) {
     _mm256_stream_si256((__m256i *)(void *)p, a);
 }
 #else
@@ -273,55 +273,55 @@ static inline vec vec_where(const uint8_t *index, uint8_t tap, vec x) {
 }
 
 /* A word is two elements, the one of even index in its lower half: little-endian, as all that cvrun runs on. */
-typedef uint32_t words __attribute__((vector_size(16)));
+typedef uint32_t bf16v __attribute__((vector_size(16)));
 
-static inline words words_load(const uint16_t *p) {
-    words v;
+static inline bf16v bf16v_load(const uint16_t *p) {
+    bf16v v;
     memcpy(&v, p, sizeof v);
     return v;
 }
-static inline vec words_even(words a) {
+static inline vec bf16v_even(bf16v a) {
     return (vec)(a << 16);
 }
-static inline vec words_odd(words a) {
+static inline vec bf16v_odd(bf16v a) {
     return (vec)(a & 0xFFFF0000u);
 }
-static inline words words_where(const uint8_t *index, uint8_t tap, words x) {
+static inline bf16v bf16v_where(const uint8_t *index, uint8_t tap, bf16v x) {
     for (int i = 0; i < VEC; i++)
         x[i] &= (index[2 * i] == tap ? 0xFFFFu : 0) | (index[2 * i + 1] == tap ? 0xFFFF0000u : 0);
     return x;
 }
-static inline words words_round(vec a) {
-    const words bits = (words)a, nan = (words)(a != a);
+static inline bf16v bf16v_round(vec a) {
+    const bf16v bits = (bf16v)a, nan = (bf16v)(a != a);
     return (nan & (bits | 0x400000u)) | (~nan & (bits + 0x7FFFu + (bits >> 16 & 1u)));
 }
-static inline words words_join(vec even, vec odd) {
-    return words_round(even) >> 16 | (words_round(odd) & 0xFFFF0000u);
+static inline bf16v bf16v_join(vec even, vec odd) {
+    return bf16v_round(even) >> 16 | (bf16v_round(odd) & 0xFFFF0000u);
 }
-static inline void words_store(uint16_t *p, words a) {
+static inline void bf16v_store(uint16_t *p, bf16v a) {
     memcpy(p, &a, sizeof a);
 }
-static inline void words_stream(uint16_t *p, words a) {
-    words_store(p, a);
+static inline void bf16v_stream(uint16_t *p, bf16v a) {
+    bf16v_store(p, a);
 }
 #endif
 
-/* Where element `i` of a row stands once each of the row's words has become its two vectors. */
-static inline int64_t words_place(int64_t i) {
+/* Where element `i` of a row stands once each of the row's vectors has become its two vectors. */
+static inline int64_t bf16v_place(int64_t i) {
     const int64_t at = i % (2 * VEC);
     return i - at + at % 2 * VEC + at / 2;
 }
 
 #if !defined(__AVX512F__)
 /* 1 <= n <= 2 * VEC elements */
-static inline words words_load_part(const uint16_t *p, int64_t n) {
+static inline bf16v bf16v_load_part(const uint16_t *p, int64_t n) {
     uint16_t all[2 * VEC] = {0};
     memcpy(all, p, (size_t)n * sizeof *p);
-    return words_load(all);
+    return bf16v_load(all);
 }
-static inline void words_store_part(uint16_t *p, words a, int64_t n) {
+static inline void bf16v_store_part(uint16_t *p, bf16v a, int64_t n) {
     uint16_t all[2 * VEC];
-    words_store(all, a);
+    bf16v_store(all, a);
     memcpy(p, all, (size_t)n * sizeof *p);
 }
 #endif

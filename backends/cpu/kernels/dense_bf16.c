@@ -12,7 +12,7 @@
 #define BAD_STEP 2048 /* bytes */
 #define PACK_K 16     /* even: pairs */
 
-typedef struct gemm_job {
+typedef struct gemm_bf16_job {
     const cpu_gemm *g;
     dense_cut cut;
     int64_t copy_a, a_step, panel_elements;
@@ -21,9 +21,9 @@ typedef struct gemm_job {
     int64_t a_at, c_at, scratch_elements;
     uint16_t *scratch;
     float *sums; /* of the parts of k */
-} gemm_job;
+} gemm_bf16_job;
 
-static void gemm_plan(gemm_job *job, const cpu_gemm *g) {
+static void gemm_plan(gemm_bf16_job *job, const cpu_gemm *g) {
     memset(job, 0, sizeof *job);
     job->g = g;
     dense_cut_init(&job->cut, g, BLOCK_K);
@@ -41,17 +41,17 @@ static void gemm_plan(gemm_job *job, const cpu_gemm *g) {
 }
 
 /* A task's block of c, and a stretch of k. */
-typedef struct gemm_block {
-    const gemm_job *job;
+typedef struct gemm_bf16_block {
+    const gemm_bf16_job *job;
     dense_block at;
     int64_t k0, k;
     int64_t first;             /* c is not yet begun */
     uint16_t *packed, *a_copy; /* a_copy: NULL where a is read in place */
     float *sums;               /* rows of `step` floats from the block's first on; NULL: c itself */
     int64_t step;
-} gemm_block;
+} gemm_bf16_block;
 
-static void copy_a(const gemm_block *b) {
+static void copy_a(const gemm_bf16_block *b) {
     const cpu_gemm *g = b->job->g;
     const cpu_element *a = g->a + b->at.product * g->stride_a;
     if (!g->trans_a) {
@@ -68,7 +68,7 @@ static void copy_a(const gemm_block *b) {
 }
 
 /* Rows, or columns of a transposed b, [k, k + n_k) of a panel. */
-static void pack_panel(const gemm_block *b, int64_t panel, int64_t k, int64_t n_k) {
+static void pack_panel(const gemm_bf16_block *b, int64_t panel, int64_t k, int64_t n_k) {
     const cpu_gemm *g = b->job->g;
     const int64_t j = panel * cpu_micro.columns, n = cpu_min(cpu_micro.columns, g->n - j), row = b->k0 + k;
     const int64_t at = b->at.product * g->stride_b + (g->trans_b ? j * g->ldb + row : row * g->ldb + j);
@@ -80,7 +80,7 @@ static void pack_panel(const gemm_block *b, int64_t panel, int64_t k, int64_t n_
 }
 
 /* Some rows of all panels at a time, so that rows are read along. */
-static void pack_b(const gemm_block *b) {
+static void pack_b(const gemm_bf16_block *b) {
     const int64_t some = b->job->g->trans_b ? b->k : PACK_K;
     for (int64_t k = 0; k < b->k; k += some)
         for (int64_t panel = b->at.panel0; panel < b->at.panel1; panel++)
@@ -88,15 +88,15 @@ static void pack_b(const gemm_block *b) {
 }
 
 /* Where row `i`, column `j` of the block's results goes. */
-static void *place(const gemm_block *b, int64_t i, int64_t j) {
+static void *place(const gemm_bf16_block *b, int64_t i, int64_t j) {
     const cpu_gemm *g = b->job->g;
     const int64_t at = b->at.product * g->stride_c + i * g->ldc + j;
     if (b->sums) return b->sums + (i - b->at.m0) * b->step + j - b->at.panel0 * cpu_micro.columns;
     return g->c_float ? (void *)((float *)(void *)g->c + at) : (void *)(g->c + at);
 }
 
-static void block_tiles(const gemm_block *b) {
-    const gemm_job *job = b->job;
+static void block_tiles(const gemm_bf16_block *b) {
+    const gemm_bf16_job *job = b->job;
     const cpu_gemm *g = job->g;
     const int64_t tiles = cpu_tiles(b->at.m1 - b->at.m0), a_step = b->a_copy ? job->a_step : g->lda;
     cpu_step steps[CPU_PRODUCTS];
@@ -130,8 +130,8 @@ static void block_tiles(const gemm_block *b) {
 }
 
 /* Where the block's sums go, if not into c: to the task's own, or to the k part's. */
-static void place_sums(gemm_block *b) {
-    const gemm_job *job = b->job;
+static void place_sums(gemm_bf16_block *b) {
+    const gemm_bf16_job *job = b->job;
     b->step = job->c_step;
     if (job->c_step) b->sums = (float *)(void *)(b->packed + job->c_at);
     if (job->cut.k_parts == 1) return;
@@ -140,7 +140,7 @@ static void place_sums(gemm_block *b) {
 }
 
 /* The task's own sums, rounded to c. */
-static void sums_home(const gemm_block *b) {
+static void sums_home(const gemm_bf16_block *b) {
     const cpu_gemm *g = b->job->g;
     const int64_t j0 = b->at.panel0 * cpu_micro.columns, j1 = cpu_min(g->n, b->at.panel1 * cpu_micro.columns);
     for (int64_t i = b->at.m0; i < b->at.m1; i++)
@@ -149,10 +149,10 @@ static void sums_home(const gemm_block *b) {
 }
 
 static void gemm_task(void *ctx, uint64_t task, uint32_t worker) {
-    const gemm_job *job = ctx;
+    const gemm_bf16_job *job = ctx;
     const cpu_gemm *g = job->g;
     uint16_t *scratch = job->scratch + worker * job->scratch_elements;
-    gemm_block b = {.job = job, .at = dense_block_of(&job->cut, g, (int64_t)task), .packed = scratch};
+    gemm_bf16_block b = {.job = job, .at = dense_block_of(&job->cut, g, (int64_t)task), .packed = scratch};
     if (job->copy_a) b.a_copy = scratch + job->a_at;
     place_sums(&b);
     b.first = job->cut.k_parts > 1 || !g->add;
@@ -170,14 +170,14 @@ static void gemm_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 uint64_t cpu_gemm_workspace(const cpu_gemm *g, uint32_t n_workers) {
-    gemm_job job;
+    gemm_bf16_job job;
     gemm_plan(&job, g);
     return (uint64_t)job.scratch_elements * n_workers * sizeof(uint16_t) +
            (uint64_t)dense_sums_floats(&job.cut, g) * sizeof(float);
 }
 
 void cpu_gemm_run(const cpu_gemm *g, const cvr_threadpool *pool, void *workspace) {
-    gemm_job job;
+    gemm_bf16_job job;
     if (g->batch == 0 || g->m == 0 || g->n == 0) return;
     gemm_plan(&job, g);
     job.sums = workspace;

@@ -3,7 +3,7 @@
  *
  * Every file here is compiled once a pack (cpu_base, cpu_avx2, cpu_avx512: see backends/CMakeLists.txt), with nothing
  * different but the compiler's flags. To add kernels: write `const cpu_kernel_table cpu_FAMILY_kernels` at the end of a
- * file, declare it below, list it in tables.c, and add the file to CPU_KERNEL_FILES in backends/CMakeLists.txt.
+ * file, declare it below, list it in cpu_tables.c, and add the file to CPU_KERNEL_FILES in backends/CMakeLists.txt.
  */
 #ifndef CVR_BACKENDS_CPU_KERNELS_H
 #define CVR_BACKENDS_CPU_KERNELS_H
@@ -35,7 +35,7 @@ typedef struct cpu_kernel_table {
     uint64_t n_kernels;
 } cpu_kernel_table;
 
-/* What a pack registers, NULL at its end: tables.c has all that stand below. */
+/* What a pack registers, NULL at its end: cpu_tables.c has all that stand below. */
 extern const cpu_kernel_table *const cpu_pack_tables[];
 
 /* Whom to tell; set when the pack is loaded. */

@@ -1,6 +1,6 @@
 /*
  * Batch normalisation on the CPU, alone and fused with a residual and an activation (see <cvr/plugin/ops/norm.h>): one
- * pass for the sums, one for the output. Loops over bf16 are their own, and widen and round on the way.
+ * pass for the sums, one for the output. Loops over bf16 are their grad_scale, and widen and round on the way.
  */
 #include "cpu_stream.h"
 #include "norm_columns.h"
@@ -8,9 +8,10 @@
 #include <cvr/plugin/ops/norm.h>
 #include <math.h>
 
-/* Per-channel numbers. Forward: y = (x - mean) * scale + shift; backward: dx = grad * own + (x - mean) * slope + level.
+/* Per-channel numbers. Forward: y = (x - mean) * scale + shift; backward: dx = grad * grad_scale + (x - mean) * x_scale
+ * + offset.
  */
-enum { MEAN, SCALE, SHIFT, OWN, SLOPE, LEVEL, TABLES };
+enum { MEAN, SCALE, SHIFT, GRAD_SCALE, X_SCALE, OFFSET, TABLES };
 
 /* Workspace: partial sums, two doubles a channel, then tables of floats, narrow and wide. */
 typedef struct batch_work {
@@ -38,13 +39,14 @@ static batch_work batch_open(const cvr_kernel_args *a) {
     return w;
 }
 
-/* Activations are cuts: relu is [0, inf), relu6 [0, 6]. */
-typedef struct cut {
-    float low, high;
-} cut;
+/* Activations are clamps: relu is [0, inf), relu6 [0, 6]. */
+typedef struct clamp {
+    float lo, hi;
+} clamp;
 
-static cut cut_of(int64_t activation) {
-    return (cut){activation == CVR_ACTIVATION_NONE ? -INFINITY : 0, activation == CVR_ACTIVATION_RELU6 ? 6 : INFINITY};
+static clamp clamp_of(int64_t activation) {
+    return (clamp){activation == CVR_ACTIVATION_NONE ? -INFINITY : 0,
+                   activation == CVR_ACTIVATION_RELU6 ? 6 : INFINITY};
 }
 
 typedef struct batch_job {
@@ -54,8 +56,8 @@ typedef struct batch_job {
     void *out;
     int bf16;
     int stream; /* results go past the caches: see cpu_stream.h */
-    cut cut;
-    int cuts; /* there is an activation */
+    clamp clamp;
+    int clamps; /* there is an activation */
     const float *tables;
     int64_t width;
 } batch_job;
@@ -79,19 +81,19 @@ static void out_store(const batch_job *job, int64_t at, int64_t n, const void *r
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* y = cut((x - mean) * scale + shift + residual); a NaN stays one. In bf16, in one loop: buffers between several would
- * cost more than they do. */
+/* y = clamp((x - mean) * scale + shift + residual); a NaN stays one. In bf16, in one loop: buffers between several
+ * would cost more than they do. */
 ALWAYS_INLINE void forward_values(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds, uint16_t *y) {
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
     const uint16_t *x = (const uint16_t *)job->x + at, *z = adds ? (const uint16_t *)job->residual + at : x;
-    const float low = job->cut.low, high = job->cut.high;
+    const float lo = job->clamp.lo, hi = job->clamp.hi;
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) {
         float v = (cvr_f32_of_bf16(x[k]) - mean[k]) * scale[k] + shift[k];
         if (adds) v += cvr_f32_of_bf16(z[k]);
-        v = v < low ? low : v;
-        y[k] = cvr_bf16_of_f32(v > high ? high : v);
+        v = v < lo ? lo : v;
+        y[k] = cvr_bf16_of_f32(v > hi ? hi : v);
     }
 }
 
@@ -99,13 +101,13 @@ ALWAYS_INLINE void forward_floats(const batch_job *job, int64_t at, int64_t colu
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
     const float *x = (const float *)job->x + at, *z = adds ? (const float *)job->residual + at : x;
-    const float low = job->cut.low, high = job->cut.high;
+    const float lo = job->clamp.lo, hi = job->clamp.hi;
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) {
         float v = (x[k] - mean[k]) * scale[k] + shift[k];
         if (adds) v += z[k];
-        v = v < low ? low : v;
-        y[k] = v > high ? high : v;
+        v = v < lo ? lo : v;
+        y[k] = v > hi ? hi : v;
     }
 }
 
@@ -124,22 +126,22 @@ static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int6
     out_store(job, at, n, y);
 }
 
-/* In f32: one row's gradient before the activation: grad where low < y < high, else 0. */
+/* In f32: one row's gradient before the activation: grad where lo < y < hi, else 0. */
 static const float *masked_gradient(const batch_job *job, const float *x, int64_t at, int64_t column, int64_t n,
                                     float *buffer) {
     const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
     const float *shift = table(job, SHIFT, column);
     const float *g = (const float *)job->grad + at;
-    const cut limit = job->cut;
-    if (!job->cuts) {
+    const clamp limit = job->clamp;
+    if (!job->clamps) {
         memcpy(buffer, g, (size_t)n * sizeof *buffer);
     } else if (job->y) {
         const float *y = (const float *)job->y + at;
-        for (int64_t k = 0; k < n; k++) buffer[k] = y[k] > limit.low && y[k] < limit.high ? g[k] : 0;
+        for (int64_t k = 0; k < n; k++) buffer[k] = y[k] > limit.lo && y[k] < limit.hi ? g[k] : 0;
     } else {
         for (int64_t k = 0; k < n; k++) {
             const float v = (x[k] - mean[k]) * scale[k] + shift[k];
-            buffer[k] = v > limit.low && v < limit.high ? g[k] : 0;
+            buffer[k] = v > limit.lo && v < limit.hi ? g[k] : 0;
         }
     }
     return buffer;
@@ -155,18 +157,18 @@ ALWAYS_INLINE void gradient_values(const batch_job *job, int64_t at, int64_t col
     const float *shift = table(job, SHIFT, column);
     const uint16_t *x = (const uint16_t *)job->x + at, *grad = (const uint16_t *)job->grad + at;
     const uint16_t *y = masks == MASK_Y ? (const uint16_t *)job->y + at : x;
-    const float low = job->cut.low, high = job->cut.high;
+    const float lo = job->clamp.lo, hi = job->clamp.hi;
     for (int64_t k = 0; k < n; k++) {
         const float xk = cvr_f32_of_bf16(x[k]), g = cvr_f32_of_bf16(grad[k]);
         const float v = masks == MASK_Y ? cvr_f32_of_bf16(y[k]) : (xk - mean[k]) * scale[k] + shift[k];
-        const int kept = masks == MASK_NONE || ((v > low) & (v < high));
+        const int kept = masks == MASK_NONE || ((v > lo) & (v < hi));
         xs[k] = xk;
         gs[k] = kept ? g : 0;
     }
 }
 
 static void gradient_low(const batch_job *job, int64_t at, int64_t column, int64_t n, columns_row *out) {
-    if (!job->cuts)
+    if (!job->clamps)
         gradient_values(job, at, column, n, MASK_NONE, out->x_buffer, out->grad_buffer);
     else if (job->y)
         gradient_values(job, at, column, n, MASK_Y, out->x_buffer, out->grad_buffer);
@@ -186,43 +188,44 @@ static void gradient_row(const void *ctx, int64_t at, int64_t column, int64_t n,
     }
     out->x = (const float *)job->x + at;
     out->grad = (const float *)job->grad + at;
-    if (!job->cuts && !job->masked) return;
+    if (!job->clamps && !job->masked) return;
     out->grad = masked_gradient(job, out->x, at, column, n, out->grad_buffer);
     if (job->masked) memcpy((float *)job->masked + at, out->grad, (size_t)n * sizeof *out->grad);
 }
 
-/* dx = grad * own + (x - mean) * slope + level, in bf16, where `grad` has been masked, or is to be. */
+/* dx = grad * grad_scale + (x - mean) * x_scale + offset, in bf16, where `grad` has been masked, or is to be. */
 ALWAYS_INLINE void backward_values(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n,
                                    int masks, uint16_t *dx) {
-    const float *mean = table(job, MEAN, column), *own = table(job, OWN, column), *scale = table(job, SCALE, column);
-    const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
+    const float *mean = table(job, MEAN, column), *grad_scale = table(job, GRAD_SCALE, column),
+                *scale = table(job, SCALE, column);
+    const float *x_scale = table(job, X_SCALE, column), *offset = table(job, OFFSET, column);
     const float *shift = table(job, SHIFT, column);
     const uint16_t *x = (const uint16_t *)job->x + at, *grads = (const uint16_t *)grad + at;
-    const float low = job->cut.low, high = job->cut.high;
+    const float lo = job->clamp.lo, hi = job->clamp.hi;
     CPU_INDEPENDENT
     for (int64_t k = 0; k < n; k++) {
         const float far = cvr_f32_of_bf16(x[k]) - mean[k], g = cvr_f32_of_bf16(grads[k]);
         const float v = far * scale[k] + shift[k];
-        const int kept = masks == MASK_NONE || ((v > low) & (v < high));
-        dx[k] = cvr_bf16_of_f32((kept ? g : 0) * own[k] + far * slope[k] + level[k]);
+        const int kept = masks == MASK_NONE || ((v > lo) & (v < hi));
+        dx[k] = cvr_bf16_of_f32((kept ? g : 0) * grad_scale[k] + far * x_scale[k] + offset[k]);
     }
 }
 
 static void backward_floats(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n, int masks,
                             float *dx) {
     float buffer[COLUMN_CHUNK];
-    const float *mean = table(job, MEAN, column), *own = table(job, OWN, column);
-    const float *slope = table(job, SLOPE, column), *level = table(job, LEVEL, column);
+    const float *mean = table(job, MEAN, column), *grad_scale = table(job, GRAD_SCALE, column);
+    const float *x_scale = table(job, X_SCALE, column), *offset = table(job, OFFSET, column);
     const float *x = (const float *)job->x + at, *g = (const float *)grad + at;
     if (masks) g = masked_gradient(job, x, at, column, n, buffer);
     CPU_INDEPENDENT
-    for (int64_t k = 0; k < n; k++) dx[k] = g[k] * own[k] + (x[k] - mean[k]) * slope[k] + level[k];
+    for (int64_t k = 0; k < n; k++) dx[k] = g[k] * grad_scale[k] + (x[k] - mean[k]) * x_scale[k] + offset[k];
 }
 
 /* The same in either type. */
 static void backward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
     const void *grad = job->masked ? job->masked : job->grad;
-    const int masks = job->cuts && !job->masked;
+    const int masks = job->clamps && !job->masked;
     float buffer[COLUMN_CHUNK];
     void *dx = out_space(job, at, buffer);
     if (!job->bf16)
@@ -257,8 +260,8 @@ static batch_job job_of(const cvr_kernel_args *a, const batch_work *w, int64_t a
                        .out = a->outputs[0]->data,
                        .bf16 = a->inputs[0]->dtype == CVR_BF16,
                        .stream = streams(a),
-                       .cut = cut_of(activation),
-                       .cuts = activation != CVR_ACTIVATION_NONE,
+                       .clamp = clamp_of(activation),
+                       .clamps = activation != CVR_ACTIVATION_NONE,
                        .tables = w->wide,
                        .width = w->c.width};
 }
@@ -275,7 +278,7 @@ static void forward_tables(const batch_work *w, const float *weight, const float
         narrow(w, SCALE)[c] = invstd[c] * (weight ? weight[c] : 1);
         narrow(w, SHIFT)[c] = bias ? bias[c] : 0;
     }
-    columns_widen(&w->c, w->narrow, OWN, w->wide);
+    columns_widen(&w->c, w->narrow, GRAD_SCALE, w->wide);
 }
 
 /* ---- forward ---- */
@@ -309,7 +312,7 @@ static void train(const cvr_kernel_args *a, norm_numbers p) {
     if (a->n_inputs > 5 && a->inputs[5]) *(int64_t *)a->inputs[5]->data += 1;
     batch_job job = job_of(a, &w, p.activation);
     job.residual = cpu_floats(a, 6);
-    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    columns_widen(&w.c, w.narrow, GRAD_SCALE, w.wide);
     columns_apply(&w.c, a->pool, forward_row, &job);
 }
 
@@ -362,7 +365,7 @@ static int32_t inference_run(const cvr_kernel_args *a, cvr_error *err) {
         narrow(&w, SHIFT)[c] = bias ? bias[c] : 0;
     }
     batch_job job = job_of(a, &w, CVR_ACTIVATION_NONE);
-    columns_widen(&w.c, w.narrow, OWN, w.wide);
+    columns_widen(&w.c, w.narrow, GRAD_SCALE, w.wide);
     columns_apply(&w.c, a->pool, forward_row, &job);
     return CVR_OK;
 }
@@ -385,10 +388,10 @@ static void gradient_sums(const cvr_kernel_args *a, const batch_work *w, const b
 static void gradient_apply(const cvr_kernel_args *a, const batch_work *w, batch_job *job, const float *weight,
                            const float *invstds) {
     for (int64_t c = 0; c < w->c.channels; c++) {
-        const double invstd = invstds[c], own = invstd * (weight ? weight[c] : 1), m = (double)w->c.rows;
-        narrow(w, OWN)[c] = (float)own;
-        narrow(w, SLOPE)[c] = (float)(-own * invstd * w->second[c] / m);
-        narrow(w, LEVEL)[c] = (float)(-own * w->first[c] / m);
+        const double invstd = invstds[c], grad_scale = invstd * (weight ? weight[c] : 1), m = (double)w->c.rows;
+        narrow(w, GRAD_SCALE)[c] = (float)grad_scale;
+        narrow(w, X_SCALE)[c] = (float)(-grad_scale * invstd * w->second[c] / m);
+        narrow(w, OFFSET)[c] = (float)(-grad_scale * w->first[c] / m);
     }
     columns_widen(&w->c, w->narrow, TABLES, w->wide);
     columns_apply(&w->c, a->pool, backward_row, job);
@@ -466,8 +469,8 @@ static int32_t inference_backward_run(const cvr_kernel_args *a, cvr_error *err) 
         dbias[c] = (float)w.first[c];
         dweight[c] = (float)(w.second[c] * invstd);
         narrow(&w, MEAN)[c] = mean[c];
-        narrow(&w, SCALE)[c] = narrow(&w, SHIFT)[c] = narrow(&w, SLOPE)[c] = narrow(&w, LEVEL)[c] = 0;
-        narrow(&w, OWN)[c] = (float)(invstd * (weight ? weight[c] : 1));
+        narrow(&w, SCALE)[c] = narrow(&w, SHIFT)[c] = narrow(&w, X_SCALE)[c] = narrow(&w, OFFSET)[c] = 0;
+        narrow(&w, GRAD_SCALE)[c] = (float)(invstd * (weight ? weight[c] : 1));
     }
     columns_widen(&w.c, w.narrow, TABLES, w.wide);
     columns_apply(&w.c, a->pool, backward_row, &job);

@@ -30,7 +30,7 @@ typedef struct tile {
 typedef struct columns_job {
     const columns *c;
     const void *x;
-    int low;
+    int bf16;
     columns_row_fn row;
     const void *row_ctx;
     const float *mean;
@@ -54,26 +54,26 @@ static tile tile_of(const columns *c, int64_t segment, int64_t block, int64_t ch
 #define PIVOT_FAR 16 /* variances that a pivot's squared distance from the mean may be */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* An element; `low`, a constant: bf16, which is widened on its way. */
-ALWAYS_INLINE float value_at(const void *x, int low, int64_t at) {
-    return low ? cvr_f32_of_bf16(((const uint16_t *)x)[at]) : ((const float *)x)[at];
+/* An element; `bf16`, a constant: bf16, which is widened on its way. */
+ALWAYS_INLINE float value_at(const void *x, int bf16, int64_t at) {
+    return bf16 ? cvr_f32_of_bf16(((const uint16_t *)x)[at]) : ((const float *)x)[at];
 }
 
 /* sum += x - pivot, square += (x - pivot)^2, over rows from element `at` on */
-ALWAYS_INLINE void add_rows_of(const void *x, int low, int64_t at, int64_t rows, int64_t stride, int64_t n,
+ALWAYS_INLINE void add_rows_of(const void *x, int bf16, int64_t at, int64_t rows, int64_t stride, int64_t n,
                                const float *restrict pivot, float *restrict sum, float *restrict square) {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4, at += 4 * stride)
         for (int64_t k = 0; k < n; k++) {
-            const float a = value_at(x, low, at + k) - pivot[k], b = value_at(x, low, at + stride + k) - pivot[k];
-            const float c = value_at(x, low, at + 2 * stride + k) - pivot[k];
-            const float d = value_at(x, low, at + 3 * stride + k) - pivot[k];
+            const float a = value_at(x, bf16, at + k) - pivot[k], b = value_at(x, bf16, at + stride + k) - pivot[k];
+            const float c = value_at(x, bf16, at + 2 * stride + k) - pivot[k];
+            const float d = value_at(x, bf16, at + 3 * stride + k) - pivot[k];
             sum[k] += (a + b) + (c + d);
             square[k] += (a * a + b * b) + (c * c + d * d);
         }
     for (; r < rows; r++, at += stride)
         for (int64_t k = 0; k < n; k++) {
-            const float a = value_at(x, low, at + k) - pivot[k];
+            const float a = value_at(x, bf16, at + k) - pivot[k];
             sum[k] += a;
             square[k] += a * a;
         }
@@ -81,7 +81,7 @@ ALWAYS_INLINE void add_rows_of(const void *x, int low, int64_t at, int64_t rows,
 
 static void add_rows(const columns_job *job, int64_t at, int64_t rows, int64_t stride, int64_t n, const float *pivot,
                      float *sum, float *square) {
-    if (job->low)
+    if (job->bf16)
         add_rows_of(job->x, 1, at, rows, stride, n, pivot, sum, square);
     else
         add_rows_of(job->x, 0, at, rows, stride, n, pivot, sum, square);
@@ -257,7 +257,7 @@ static void join_products(void *ctx, uint64_t task, uint32_t worker) {
 void columns_moments(const columns *c, const cvr_threadpool *pool, const cvr_tensor *x, double *partial, double *mean,
                      double *var) {
     columns_job job = {
-        .c = c, .x = x->data, .low = x->dtype == CVR_BF16, .partial = partial, .first = mean, .second = var};
+        .c = c, .x = x->data, .bf16 = x->dtype == CVR_BF16, .partial = partial, .first = mean, .second = var};
     cpu_run(pool, tile_tasks(c), moments_task, &job);
     cpu_run(pool, c->segments * c->chunks, join_moments, &job);
 }

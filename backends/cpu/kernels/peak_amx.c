@@ -1,7 +1,7 @@
 /* Products of bf16 at most (cvr/plugin/ops/peak.h), by AMX: a block is a tile register, whose sums take turns in four.
  */
 #include "cpu_loops.h"
-#include "peak.h"
+#include "cpu_peak.h"
 
 #include <immintrin.h>
 

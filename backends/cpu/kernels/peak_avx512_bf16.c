@@ -1,6 +1,6 @@
 /* Products of bf16 at most (cvr/plugin/ops/peak.h), by vdpbf16ps: pairs of neighbours in a row, two products a lane. */
 #include "cpu_loops.h"
-#include "peak.h"
+#include "cpu_peak.h"
 
 #include <immintrin.h>
 

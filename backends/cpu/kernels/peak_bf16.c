@@ -1,6 +1,6 @@
 /* Products of bf16 at most (cvr/plugin/ops/peak.h): what the packs' own cpu_peak_block() is called for. */
 #include "cpu_loops.h"
-#include "peak.h"
+#include "cpu_peak.h"
 
 static void block_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;

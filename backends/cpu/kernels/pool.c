@@ -18,22 +18,22 @@ typedef struct windows {
 } windows;
 
 /* Elements [lo, hi) of an axis, and how many count towards the divisor. */
-typedef struct span {
+typedef struct pool_span {
     int64_t lo, hi, count;
-} span;
+} pool_span;
 
-static span window_span(const windows *w, int axis, int64_t i) {
+static pool_span window_span(const windows *w, int axis, int64_t i) {
     if (w->stride[axis] == 0) {
         const int64_t lo = i * w->in[axis] / w->out[axis], hi = cpu_ceil_div((i + 1) * w->in[axis], w->out[axis]);
-        return (span){lo, hi, hi - lo};
+        return (pool_span){lo, hi, hi - lo};
     }
     const int64_t start = i * w->stride[axis] - w->padding[axis];
     const int64_t end = cpu_min(start + w->kernel[axis], w->in[axis] + w->padding[axis]);
     const int64_t lo = cpu_max(start, 0), hi = cpu_min(end, w->in[axis]);
-    return (span){lo, hi, w->include_pad ? end - start : hi - lo};
+    return (pool_span){lo, hi, w->include_pad ? end - start : hi - lo};
 }
 
-static float window_divisor(const windows *w, span h, span v) {
+static float window_divisor(const windows *w, pool_span h, pool_span v) {
     return (float)(w->divisor ? w->divisor : h.count * v.count);
 }
 
@@ -58,7 +58,7 @@ static void store_pixel(const pool_job *job, int64_t at, const float *pixel, int
 /* y[c] = sum of x[c] over the window / divisor, one output pixel, channels [c0, c0 + width). */
 static void average_pixel(const pool_job *job, int64_t n, int64_t p, int64_t q, int64_t c0, int64_t width) {
     const windows *w = &job->w;
-    const span h = window_span(w, 0, p), v = window_span(w, 1, q);
+    const pool_span h = window_span(w, 0, p), v = window_span(w, 1, q);
     const int64_t channels = job->a->shape[1], image = n * w->in[0] * w->in[1] * channels + c0;
     const int64_t across = v.hi - v.lo, pixels = cpu_max(0, h.hi - h.lo) * cpu_max(0, across);
     const float divisor = window_divisor(w, h, v);
@@ -89,18 +89,18 @@ static void average_task(void *ctx, uint64_t task, uint32_t worker) {
 }
 
 /* The windows [lo, hi) along an axis that pixel i lies in. */
-static span windows_of(const windows *w, int axis, int64_t i) {
+static pool_span windows_of(const windows *w, int axis, int64_t i) {
     const int64_t in = w->in[axis], out = w->out[axis], stride = w->stride[axis];
-    if (stride == 0) return (span){i * out / in, cpu_ceil_div((i + 1) * out, in), 0};
+    if (stride == 0) return (pool_span){i * out / in, cpu_ceil_div((i + 1) * out, in), 0};
     const int64_t at = i + w->padding[axis], before = at - w->kernel[axis];
-    return (span){before < 0 ? 0 : before / stride + 1, cpu_min(at / stride + 1, out), 0};
+    return (pool_span){before < 0 ? 0 : before / stride + 1, cpu_min(at / stride + 1, out), 0};
 }
 
 /* One pixel of dx: the sum of grad / divisor over its windows. */
 static void average_back_pixel(const pool_job *job, int64_t row, int64_t j, int64_t c0, int64_t width) {
     const windows *w = &job->w;
     const int64_t channels = job->y->shape[1], n = row / w->in[0];
-    const span ps = windows_of(w, 0, row % w->in[0]), qs = windows_of(w, 1, j);
+    const pool_span ps = windows_of(w, 0, row % w->in[0]), qs = windows_of(w, 1, j);
     float sum[CHANNELS] = {0}, buffer[CHANNELS];
     for (int64_t p = ps.lo; p < ps.hi; p++)
         for (int64_t q = qs.lo; q < qs.hi; q++) {
@@ -118,10 +118,10 @@ static void average_backward_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t channels = job->y->shape[1];
     const size_t bytes = (size_t)channels * (job->bf16 ? sizeof(uint16_t) : sizeof(float));
     char *dx = (char *)job->y->data + task * (uint64_t)job->w.in[1] * bytes;
-    span before = {-1, -1, 0};
+    pool_span before = {-1, -1, 0};
     (void)worker;
     for (int64_t j = 0; j < job->w.in[1]; j++, dx += bytes) {
-        const span now = windows_of(&job->w, 1, j);
+        const pool_span now = windows_of(&job->w, 1, j);
         const int same = now.lo == before.lo && now.hi == before.hi;
         before = now;
         if (same) memcpy(dx, dx - bytes, bytes);

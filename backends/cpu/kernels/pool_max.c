@@ -124,11 +124,11 @@ static void scatter_window(const pool_max_job *job, float *dx, int64_t r, int64_
     const cvr_max_pool2d_attrs *attrs = job->attrs;
     const int64_t channels = job->y->shape[1], columns = job->y->shape[3], across = attrs->kernel_size[1];
     float buffer[CHANNELS];
-    const int bytes = job->b->dtype == CVR_U8, low = job->bf16 && bytes;
-    const float *grad = low ? NULL : cpu_row_read(job->a->data, job->bf16, from, width, buffer);
+    const int bytes = job->b->dtype == CVR_U8, bf16_indices = job->bf16 && bytes;
+    const float *grad = bf16_indices ? NULL : cpu_row_read(job->a->data, job->bf16, from, width, buffer);
     for (int64_t s = 0; s < across; s++, j += attrs->dilation[1]) {
         if (j < 0 || j >= columns) continue;
-        if (low)
+        if (bf16_indices)
             add_where_low(dx + j * channels, (const uint16_t *)job->a->data + from,
                           (const uint8_t *)job->b->data + from, (uint8_t)(r * across + s), width);
         else if (bytes)

@@ -1,6 +1,6 @@
 /*
  * Max pooling in lanes of channels: indices of a byte, and channels in whole blocks of two vectors, which stay in
- * registers over all taps of a window, or over all windows of a pixel of dx. In bf16 a block is the words of cpu_vec.h.
+ * registers over all taps of a window, or over all windows of a pixel of dx. In bf16 a block is the bf16v of cpu_vec.h.
  * Taps are counted in floats, since these are exact and selected as numbers are.
  */
 #include "cpu_vec.h"
@@ -17,14 +17,14 @@ typedef struct block {
 
 ALWAYS_INLINE block block_load(const void *data, int bf16, int64_t at) {
     if (!bf16) return (block){{vec_load((const float *)data + at), vec_load((const float *)data + at + VEC)}};
-    const words w = words_load((const uint16_t *)data + at);
-    return (block){{words_even(w), words_odd(w)}};
+    const bf16v w = bf16v_load((const uint16_t *)data + at);
+    return (block){{bf16v_even(w), bf16v_odd(w)}};
 }
 
 ALWAYS_INLINE void block_store(void *data, int bf16, int64_t at, block b) {
     if (bf16) {
         uint16_t *to = (uint16_t *)data + at;
-        words_store(to, words_join(b.v[0], b.v[1]));
+        bf16v_store(to, bf16v_join(b.v[0], b.v[1]));
         return;
     }
     float *to = (float *)data + at;
@@ -35,9 +35,9 @@ ALWAYS_INLINE void block_store(void *data, int bf16, int64_t at, block b) {
 /* index = taps of a byte, which bf16 holds, too */
 ALWAYS_INLINE void index_store(uint8_t *index, int bf16, block taps) {
     float wide[BLOCK];
-    uint16_t low[BLOCK];
-    block_store(bf16 ? (void *)low : (void *)wide, bf16, 0, taps);
-    for (int c = 0; c < BLOCK; c++) index[c] = (uint8_t)(int32_t)(bf16 ? cvr_f32_of_bf16(low[c]) : wide[c]);
+    uint16_t narrow[BLOCK];
+    block_store(bf16 ? (void *)narrow : (void *)wide, bf16, 0, taps);
+    for (int c = 0; c < BLOCK; c++) index[c] = (uint8_t)(int32_t)(bf16 ? cvr_f32_of_bf16(narrow[c]) : wide[c]);
 }
 
 int pool_max_fits(const pool_max_job *job, const cvr_tensor *index) {
@@ -135,8 +135,8 @@ ALWAYS_INLINE void gather_block(const pool_max_job *job, const pixel_windows *w,
         const uint8_t tap = w->tap[k];
         block x;
         if (bf16) {
-            const words grad = words_where(index + at, tap, words_load((const uint16_t *)job->a->data + at + c));
-            x = (block){{words_even(grad), words_odd(grad)}};
+            const bf16v grad = bf16v_where(index + at, tap, bf16v_load((const uint16_t *)job->a->data + at + c));
+            x = (block){{bf16v_even(grad), bf16v_odd(grad)}};
         } else {
             x = block_load(job->a->data, 0, at + c);
             x.v[0] = vec_where(index + at, tap, x.v[0]);

@@ -1,4 +1,5 @@
-/* The tables of the packs of bf16 products: products alone. Other kernels that take bf16 are in the packs of tables.c.
+/* The tables of the packs of bf16 products: products alone. Other kernels that take bf16 are in the packs of
+ * cpu_tables.c.
  */
 #include "kernels.h"
 

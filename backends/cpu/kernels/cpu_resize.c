@@ -67,18 +67,18 @@ static inline vec mix_vec(const vec w[4], vec a, vec b, vec c, vec d) {
 static void mix_low(const uint16_t *x, const int64_t at[4], lerp row, lerp col, uint16_t *y, int64_t n) {
     const float weights[4] = {row.w_lo * col.w_lo, row.w_lo * col.w_hi, row.w_hi * col.w_lo, row.w_hi * col.w_hi};
     vec w[4];
-    words p[4];
+    bf16v p[4];
     for (int k = 0; k < 4; k++) w[k] = vec_set1(weights + k);
     for (int64_t i = 0; i < n; i += 2 * VEC) {
         const int64_t left = n - i;
         for (int k = 0; k < 4; k++)
-            p[k] = left >= 2 * VEC ? words_load(x + at[k] + i) : words_load_part(x + at[k] + i, left);
-        const vec even = mix_vec(w, words_even(p[0]), words_even(p[1]), words_even(p[2]), words_even(p[3]));
-        const vec odd = mix_vec(w, words_odd(p[0]), words_odd(p[1]), words_odd(p[2]), words_odd(p[3]));
+            p[k] = left >= 2 * VEC ? bf16v_load(x + at[k] + i) : bf16v_load_part(x + at[k] + i, left);
+        const vec even = mix_vec(w, bf16v_even(p[0]), bf16v_even(p[1]), bf16v_even(p[2]), bf16v_even(p[3]));
+        const vec odd = mix_vec(w, bf16v_odd(p[0]), bf16v_odd(p[1]), bf16v_odd(p[2]), bf16v_odd(p[3]));
         if (left >= 2 * VEC)
-            words_store(y + i, words_join(even, odd));
+            bf16v_store(y + i, bf16v_join(even, odd));
         else
-            words_store_part(y + i, words_join(even, odd), left);
+            bf16v_store_part(y + i, bf16v_join(even, odd), left);
     }
 }
 

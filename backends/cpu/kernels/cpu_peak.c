@@ -1,5 +1,5 @@
 /* What this pack's instruction set can do at most (cvr/plugin/ops/peak.h): multiply-adds from registers, and a copy. */
-#include "peak.h"
+#include "cpu_peak.h"
 #include "cpu_loops.h"
 #include "cpu_stream.h"
 
