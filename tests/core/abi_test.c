@@ -6,6 +6,7 @@
  */
 #include "support/golden.h"
 #include <criterion/criterion.h>
+#include <ctype.h>
 #include <cvr/base.h>
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/arith.h>
@@ -22,7 +23,6 @@
 #include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/ops/shape.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
-#include <ctype.h>
 #include <stdlib.h>
 
 typedef struct abi_row {
@@ -656,7 +656,8 @@ Test(abi, has_not_changed_by_accident) {
                        "abi_test with CVR_WRITE_GOLDEN=1 (docs/abi.md)",
                        (int)strcspn(now, "\n"), now);
     } else {
-        cr_assert(!changed, "the table of tests/golden/abi_offsets.txt is that of %.*s, the headers are %.*s: run "
+        cr_assert(!changed,
+                  "the table of tests/golden/abi_offsets.txt is that of %.*s, the headers are %.*s: run "
                   "abi_test with CVR_WRITE_GOLDEN=1 (docs/abi.md)",
                   (int)strcspn((const char *)golden, "\n"), (const char *)golden, (int)strcspn(now, "\n"), now);
     }
