@@ -68,6 +68,8 @@ function(cvr_add_test name)
   add_executable(${name} ${T_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE cvr_test_support ${T_LIBS})
   add_dependencies(${name} cvr_manifest_file)
+  # What a test puts in place of the C library's must be seen by libcvr and plugins.
+  set_target_properties(${name} PROPERTIES C_VISIBILITY_PRESET default)
   cvr_register_test(${name} $<TARGET_FILE:${name}>)
   if(NOT TEST ${name})
     set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)

@@ -107,7 +107,7 @@ int unlink(const char *path) {
 
 static void leave(int code) {
     if (is_child) _exit(code);
-    if (!only) return;
+    if (!only || !watching) return;
     fprintf(stderr, "%s without its allocation %llu: %d\n", scenario, (unsigned long long)only, code);
     exit(code);
 }
