@@ -209,6 +209,8 @@ static cvr_attr_desc *copy_attr(const cvr_attr_desc *a) {
     return NULL;
 }
 
+static void free_field(const desc_field *f, void *pointer, uint32_t n);
+
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, sizeof(cvr_cpu_fn));
@@ -217,30 +219,33 @@ static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     const void *const *from = pointer;
     for (uint32_t i = 0; copy && i < n; i++) {
         copy[i] = f->kind == ATTRS ? (void *)copy_attr(from[i]) : (void *)cvr_strdup(from[i]);
+        if (copy[i]) continue;
+        free_field(f, copy, i);
+        return NULL;
     }
     return copy;
 }
 
-static void free_field(const desc_field *f, char *desc) {
-    void *pointer;
-    uint32_t n = 0;
-    memcpy(&pointer, desc + f->offset, sizeof pointer);
-    if (!pointer || f->kind == FUNCTION) return;
-    if (f->kind == ATTRS || f->kind == TEXTS) {
-        memcpy(&n, desc + f->count_offset, sizeof n);
-        void **list = pointer;
-        for (uint32_t i = 0; i < n; i++) {
-            if (f->kind == ATTRS)
-                free_attr(list[i]);
-            else
-                cvr_free(list[i]);
-        }
+static void free_field(const desc_field *f, void *pointer, uint32_t n) {
+    void **list = pointer;
+    for (uint32_t i = 0; pointer && i < n; i++) {
+        if (f->kind == ATTRS)
+            free_attr(list[i]);
+        else
+            cvr_free(list[i]);
     }
     cvr_free(pointer);
 }
 
 static void free_desc(const char *kind, void *desc) {
-    for (const desc_field *f = kinds[kind_index(kind)].fields; f->kind != END; f++) free_field(f, desc);
+    for (const desc_field *f = kinds[kind_index(kind)].fields; f->kind != END; f++) {
+        void *pointer;
+        uint32_t n = 0;
+        if (f->kind == FUNCTION) continue;
+        memcpy(&pointer, (char *)desc + f->offset, sizeof pointer);
+        if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, (char *)desc + f->count_offset, sizeof n);
+        free_field(f, pointer, n);
+    }
     cvr_free(desc);
 }
 
@@ -317,7 +322,7 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
     registry_entry *more = cvr_grow(r->entries, r->n, &r->capacity, sizeof *more);
     if (more) r->entries = more;
     void *copy = copy_bytes(desc, size);
-    const bool good = name && more && copy && deepen(kinds[k].fields, copy);
+    const bool good = copy && deepen(kinds[k].fields, copy) && name && more;
     if (good && valid_name(name)) {
         more[r->n++] = (registry_entry){kinds[k].kind, name, owner, copy};
         return CVR_OK;
