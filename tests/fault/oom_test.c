@@ -97,9 +97,14 @@ static void take(void *ctx, void *p) {
     free(p);
 }
 
-/* In place of the C library's: a child would take its parent's files away. */
+/*
+ * In place of the C library's: a child would take its parent's files away. It finds a file under the new name all the
+ * same.
+ */
 int rename(const char *from, const char *to) {
-    return is_child ? 0 : renameat(AT_FDCWD, from, AT_FDCWD, to);
+    if (!is_child) return renameat(AT_FDCWD, from, AT_FDCWD, to);
+    const int fd = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    return fd < 0 ? -1 : close(fd);
 }
 int unlink(const char *path) {
     return is_child ? 0 : unlinkat(AT_FDCWD, path, 0);
@@ -120,7 +125,10 @@ static void end_in_error(const cvr_error *err, int64_t before) {
     }
     if (only) fprintf(stderr, "%s\n", err->message);
     if (!err->message[0] || strchr(err->message, '\n')) leave(SAID_NOTHING);
-    if (!strstr(err->message, "memory")) leave(SAID_ELSE);
+    if (!strstr(err->message, "memory")) {
+        fprintf(stderr, "%s\n", err->message);
+        leave(SAID_ELSE);
+    }
     leave(live == before ? SAID_SO : LEAKED);
 }
 
