@@ -85,7 +85,7 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
     int32_t status =
         path && host && !header.failed ? cvr_writer_open(&w, path, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     const bool opened = status == CVR_OK;
-    while (header.n % 8) cvr_text_add(&header, "\n");
+    while (!header.failed && header.n % 8) cvr_text_add(&header, "\n");
     const uint64_t length = header.n;
     if (status == CVR_OK) status = put(&w, &hash, STATE_MAGIC, 8, err);
     if (status == CVR_OK) status = put(&w, &hash, &length, 8, err);
