@@ -1,5 +1,5 @@
 /*
- * The picture of a sample, and the settings that several transforms have.
+ * The picture of a sample.
  */
 #include "image.h"
 
@@ -7,9 +7,7 @@
 #define MAX_SIDE 1000000
 #define MAX_BYTES ((uint64_t)1 << 40)
 
-int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error *err) {
-    cvr_field *const f = cvr_sample_find(s, CVR_FIELD_IMAGE);
-    if (!f) return cvr_fail(err, CVR_ERR_INVALID, "the sample has no picture");
+int32_t image_of_field(const cvr_field *f, image *out, cvr_error *err) {
     if (f->rank != 3 || (f->dtype != CVR_U8 && f->dtype != CVR_F32)) {
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                         "a picture of type %s and rank %u; transforms take (H, W, C) of u8 or f32",
@@ -20,8 +18,14 @@ int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error 
                         (long long)f->shape[0]);
     }
     *out = (image){f->shape[0], f->shape[1], f->shape[2], f->shape[1] * f->shape[2], f->dtype, 0, f->data};
-    if (field) *field = f;
     return CVR_OK;
+}
+
+int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error *err) {
+    cvr_field *const f = cvr_sample_find(s, CVR_FIELD_IMAGE);
+    if (!f) return cvr_fail(err, CVR_ERR_INVALID, "the sample has no picture");
+    if (field) *field = f;
+    return image_of_field(f, out, err);
 }
 
 int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_t c, image *out, cvr_error *err) {
@@ -49,21 +53,13 @@ int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_er
     image dense = *im;
     const uint64_t size = cvr_dtype_size(im->dtype), row = (uint64_t)(im->w * im->c) * size;
     if (im->row != im->w * im->c) {
-        const int32_t status = image_new(s, im, im->h, im->w, im->c, &dense, err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(image_new(s, im, im->h, im->w, im->c, &dense, err));
         for (int64_t y = 0; y < im->h; y++)
             memcpy((char *)dense.data + (uint64_t)y * row, (const char *)im->data + (uint64_t)(y * im->row) * size,
                    row);
     }
     image_set(field, &dense);
     return CVR_OK;
-}
-
-int32_t image_has_no_mask(const cvr_sample *s, cvr_error *err) {
-    if (!cvr_sample_find(s, CVR_FIELD_MASK)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                    "it does not move the pixels of a mask with the picture's; leave it out, "
-                    "or make the data in this size");
 }
 
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w) {
@@ -76,40 +72,6 @@ image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t 
 
 uint64_t image_pixel_bytes(const image *im) {
     return (uint64_t)im->c * cvr_dtype_size(im->dtype);
-}
-
-int32_t image_check_fill(const image *im, const fill_attr *fill, cvr_error *err) {
-    if (fill->n != 1 && fill->n != im->c) {
-        return cvr_fail(err, CVR_ERR_USAGE, "fill has %lld numbers for %lld channels; give one, or one a channel",
-                        (long long)fill->n, (long long)im->c);
-    }
-    for (int64_t i = 0; i < fill->n && im->dtype == CVR_U8; i++) {
-        if (!(fill->x[i] >= 0 && fill->x[i] <= 255)) {
-            return cvr_fail(err, CVR_ERR_USAGE, "fill = %g on a picture of 0 to 255", fill->x[i]);
-        }
-    }
-    return CVR_OK;
-}
-
-double image_fill_of(const fill_attr *fill, int64_t channel) {
-    return fill->x[fill->n == 1 ? 0 : channel];
-}
-
-int32_t image_parse_padding(const padding_attr *padding, int64_t sides[4], cvr_error *err) {
-    const int64_t *const x = padding->x;
-    for (int i = 0; i < 4; i++) sides[i] = 0;
-    switch (padding->n) {
-    case 0: return CVR_OK;
-    case 1: sides[0] = sides[1] = sides[2] = sides[3] = x[0]; return CVR_OK;
-    case 2:
-        sides[0] = sides[2] = x[0];
-        sides[1] = sides[3] = x[1];
-        return CVR_OK;
-    case 4: memcpy(sides, x, 4 * sizeof *sides); return CVR_OK;
-    default:
-        return cvr_fail(err, CVR_ERR_USAGE,
-                        "padding takes 1, 2 or 4 numbers: all, left/right,top/bottom or left,top,right,bottom");
-    }
 }
 
 double draw_between(cvr_rng *rng, double a, double b) {

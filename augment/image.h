@@ -4,7 +4,7 @@
 #ifndef CVR_AUGMENT_IMAGE_H
 #define CVR_AUGMENT_IMAGE_H
 
-#include <cvr/plugin/plugin.h>
+#include "image_attrs.h"
 
 /* (H,W,C), C innermost; u8 or f32. `row` is the distance between rows in elements: w * c, or more for a part of a
  * larger picture. */
@@ -17,59 +17,27 @@ typedef struct image {
 
 /* The picture of the sample, with its field. Fails where there is none, or of a type that no transform knows. */
 int32_t image_get(const cvr_sample *s, image *out, cvr_field **field, cvr_error *err);
+/* The picture that a field holds. */
+int32_t image_of_field(const cvr_field *f, image *out, cvr_error *err);
 /* A dense picture in the sample's memory, not yet filled; sides and channels are checked. */
 int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_t c, image *out, cvr_error *err);
 /* Makes `im` (dense) the sample's picture. */
 void image_set(cvr_field *field, const image *im);
 /* The same with any `im`: copied where its rows are apart. */
 int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_error *err);
-/* CVR_ERR_UNSUPPORTED where the sample has a mask: for transforms that would move its picture away from under it. */
-int32_t image_has_no_mask(const cvr_sample *s, cvr_error *err);
 /* The part of `im` that begins at (top, left); shares its memory. */
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w);
 /* Bytes of a pixel. */
 uint64_t image_pixel_bytes(const image *im);
-/* torchvision's `fill`: one number for all channels, or one a channel. Numbers are on the picture's own scale. */
-typedef struct fill_attr {
-    int64_t n;
-    double x[4];
-} fill_attr;
-int32_t image_check_fill(const image *im, const fill_attr *fill, cvr_error *err);
-double image_fill_of(const fill_attr *fill, int64_t channel);
-
-/* torchvision's `size`: one number or (height, width). */
-typedef struct size_attr {
-    int64_t n;
-    int64_t x[2];
-} size_attr;
-
-/* torchvision's `padding`: nothing, one number for all sides, (left/right, top/bottom), or (left, top, right, bottom).
- */
-typedef struct padding_attr {
-    int64_t n;
-    int64_t x[4];
-} padding_attr;
-/* sides: left, top, right, bottom. Three numbers are an error. */
-int32_t image_parse_padding(const padding_attr *padding, int64_t sides[4], cvr_error *err);
-
-#define PADDING_CONSTANT 0
-#define PADDING_EDGE 1
-#define PADDING_REFLECT 2
-#define PADDING_SYMMETRIC 3
-#define PADDING_MODES "constant|edge|reflect|symmetric"
-
 /* A window of a picture that was padded (left, top, right, bottom): pad and crop in one copy. */
 typedef struct image_window {
     int64_t pad[4];
     int64_t top, left, h, w; /* in the padded picture */
     int64_t mode;            /* PADDING_* */
     fill_attr fill;
+    int64_t mask_fill;
 } image_window;
 int32_t image_copy_window(cvr_sample *s, const image *im, const image_window *win, image *out, cvr_error *err);
-
-#define INTERPOLATION_NEAREST 0
-#define INTERPOLATION_BILINEAR 1
-#define INTERPOLATION_MODES "nearest|bilinear"
 
 /* One side of a resampling: `in` pixels, of which `length` from `start` on (0 and `in`, but where a picture was
  * reduced), become `out`. Of these, `n` from `from` on are wanted. Pixel 0 lies at `at` in memory: below 0 where it is
@@ -95,12 +63,15 @@ void image_span_source(const image_span *span, int64_t interpolation, int64_t an
 typedef struct image_crop {
     int64_t top, left, h, w;
     int64_t interpolation, antialias;
+    int64_t clips; /* 1: boxes end where the crop ends */
 } image_crop;
 int32_t image_crop_source(const image_crop *c, const cvr_part_step *step, cvr_error *err);
 int32_t image_crop_apply(const image_crop *c, const cvr_part_step *step, cvr_sample *s, cvr_error *err);
 /* The same for a window; win->h and win->w do not count. One that is padded needs all of its input. */
 void image_window_source(const image_window *win, const cvr_part_step *step);
 int32_t image_window_apply(const image_window *win, const cvr_part_step *step, cvr_sample *s, cvr_error *err);
+/* The same where nothing moves: what is in memory and not in step->out is cut off. */
+int32_t image_stay_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *err);
 /* The whole output from the whole input: `apply` of a transform that works part by part. */
 int32_t image_apply_whole(const cvr_augment_desc *d, const void *attrs, const double *params, cvr_sample *s,
                           cvr_error *err);

@@ -72,15 +72,12 @@ static int32_t bilinear(cvr_sample *s, const image *rows, int64_t lo, const imag
                         cvr_error *err) {
     image_axis across, down;
     image narrow = *rows;
-    int32_t status = image_axis_make(s, &how->across, how->antialias, rows->dtype, &across, err);
-    if (status == CVR_OK) status = image_axis_make(s, &how->down, how->antialias, rows->dtype, &down, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_axis_make(s, &how->across, how->antialias, rows->dtype, &across, err));
+    CVR_TRY(image_axis_make(s, &how->down, how->antialias, rows->dtype, &down, err));
     if (!stays(&how->across)) {
         const uint64_t bytes = (uint64_t)((rows->h - 1) * rows->row + rows->w * rows->c);
-        status = image_new(s, rows, rows->h, how->across.n, rows->c, &narrow, err);
-        if (status == CVR_OK)
-            status = resize_columns(s, &narrow, rows, (const uint8_t *)rows->data + bytes, &across, err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(image_new(s, rows, rows->h, how->across.n, rows->c, &narrow, err));
+        CVR_TRY(resize_columns(s, &narrow, rows, (const uint8_t *)rows->data + bytes, &across, err));
     } else {
         narrow = image_part(rows, 0, how->across.at + how->across.from, rows->h, how->across.n);
     }
@@ -89,16 +86,15 @@ static int32_t bilinear(cvr_sample *s, const image *rows, int64_t lo, const imag
         return CVR_OK;
     }
     for (int64_t y = 0; y < down.out; y++) down.first[y] -= lo;
-    status = image_new(s, rows, how->down.n, narrow.w, rows->c, out, err);
-    if (status == CVR_OK) resize_rows(out, &narrow, &down);
-    return status;
+    CVR_TRY(image_new(s, rows, how->down.n, narrow.w, rows->c, out, err));
+    resize_rows(out, &narrow, &down);
+    return CVR_OK;
 }
 
 static int32_t nearest(cvr_sample *s, const image *im, const image_resize *how, image *out, cvr_error *err) {
     const uint64_t p = image_pixel_bytes(im), size = cvr_dtype_size(im->dtype);
     const image_span *const down = &how->down, *const across = &how->across;
-    const int32_t status = image_new(s, im, down->n, across->n, im->c, out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_new(s, im, down->n, across->n, im->c, out, err));
     for (int64_t y = 0; y < out->h; y++) {
         const int64_t row = down->at + image_nearest(down->from + y, down->in, down->out);
         const char *const from = (const char *)im->data + (uint64_t)(row * im->row) * size;
@@ -128,9 +124,8 @@ int32_t image_resample(cvr_sample *s, const image *im, const image_resize *how, 
     /* Sizes that make no sense fail before tables are made for them. */
     if (how->down.out < 1 || how->across.out < 1 || how->down.out > 1000000 || how->across.out > 1000000)
         return image_new(s, im, how->down.out, how->across.out, im->c, &checked, err);
-    int32_t status = find_source(&how->down, how, im->h, &top, &bottom, err);
-    if (status == CVR_OK) status = find_source(&how->across, how, im->w, &left, &right, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(find_source(&how->down, how, im->h, &top, &bottom, err));
+    CVR_TRY(find_source(&how->across, how, im->w, &left, &right, err));
     if (stays(&how->down) && stays(&how->across)) {
         *out = image_part(im, top, left, bottom - top, right - left);
         return CVR_OK;

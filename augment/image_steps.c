@@ -1,7 +1,7 @@
 /*
  * Transforms of geometry, part by part: cropping with resizing, and windows.
  */
-#include "image.h"
+#include "image_move.h"
 
 /* What becomes of one side of a crop. `at` and `n` are in pixels of the whole picture, memory begins at `memory`. */
 static image_span span_of(int64_t at, int64_t n, int64_t memory, int64_t reduce, int64_t out) {
@@ -66,19 +66,43 @@ int32_t image_crop_source(const image_crop *c, const cvr_part_step *step, cvr_er
     return CVR_OK;
 }
 
+typedef struct crop_step {
+    const image_crop *crop;
+    const cvr_part_step *step;
+} crop_step;
+
+static int32_t crop_pixels(const void *how, cvr_sample *s, const image *im, const fill_attr *classes, image *out,
+                           cvr_error *err) {
+    const crop_step *const c = how;
+    image_crop crop = *c->crop;
+    image_resize resize;
+    if (classes) crop.interpolation = INTERPOLATION_NEAREST;
+    spans_of(&crop, c->step, c->step->in->reduce, &resize);
+    return image_resample(s, im, &resize, out, err);
+}
+
+/* What is left of a box in the crop, in the ratio of the sizes. */
+static void crop_box(const void *how, float *box) {
+    const crop_step *const c = how;
+    const image_crop *const crop = c->crop;
+    const int64_t at[2] = {crop->left, crop->top}, in[2] = {crop->w, crop->h};
+    const int64_t out[2] = {c->step->out->width, c->step->out->height};
+    for (int i = 0; i < 4; i++) {
+        if (crop->clips) box[i] = image_clamp(box[i] - (float)at[i % 2], in[i % 2]);
+        box[i] *= (float)((double)out[i % 2] / (double)in[i % 2]);
+    }
+}
+
 int32_t image_crop_apply(const image_crop *c, const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
-    image im, out;
-    cvr_field *field = NULL;
-    image_resize how;
-    int32_t status = image_get(s, &im, &field, err);
-    const cvr_part *const in = step->in;
-    const int32_t moves = c->top != 0 || c->left != 0 || c->h != in->height || c->w != in->width ||
-                          step->out->height != in->height || step->out->width != in->width;
-    if (status == CVR_OK && moves) status = image_has_no_mask(s, err);
-    if (status != CVR_OK) return status;
-    spans_of(c, step, step->in->reduce, &how);
-    status = image_resample(s, &im, &how, &out, err);
-    return status == CVR_OK ? image_set_dense(s, field, &out, err) : status;
+    const crop_step how = {c, step};
+    const double across = (double)step->out->width / (double)c->w, down = (double)step->out->height / (double)c->h;
+    const image_motion m = {
+        .how = &how,
+        .pixels = crop_pixels,
+        .box = crop_box,
+        .matrix = {across, 0, -(double)c->left * across, 0, down, -(double)c->top * down, 0, 0, 1},
+    };
+    return image_move(s, &m, err);
 }
 
 static int32_t is_padded(const image_window *win) {
@@ -96,23 +120,53 @@ void image_window_source(const image_window *win, const cvr_part_step *step) {
     in->columns = out->columns;
 }
 
-int32_t image_window_apply(const image_window *win, const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
-    const cvr_part *const in = step->in, *const part = step->out;
-    image im, out;
-    cvr_field *field = NULL;
-    image_window here = *win;
-    int32_t status = image_get(s, &im, &field, err);
-    const int32_t moves = win->top != 0 || win->left != 0 || win->pad[0] != 0 || win->pad[1] != 0 ||
-                          part->height != in->height || part->width != in->width;
-    if (status == CVR_OK && moves) status = image_has_no_mask(s, err);
-    if (status != CVR_OK) return status;
+typedef struct window_step {
+    const image_window *win;
+    const cvr_part_step *step;
+} window_step;
+
+static int32_t window_pixels(const void *how, cvr_sample *s, const image *im, const fill_attr *classes, image *out,
+                             cvr_error *err) {
+    const window_step *const w = how;
+    const cvr_part *const in = w->step->in, *const part = w->step->out;
+    image_window here = *w->win;
     here.top += part->top - in->top;
     here.left += part->left - in->left;
     here.h = part->rows;
     here.w = part->columns;
-    status = image_copy_window(s, &im, &here, &out, err);
-    if (status == CVR_OK) image_set(field, &out);
-    return status;
+    if (classes) here.fill = *classes;
+    return image_copy_window(s, im, &here, out, err);
+}
+
+static void window_box(const void *how, float *box) {
+    const window_step *const w = how;
+    const int64_t pad[2] = {w->win->pad[0], w->win->pad[1]}, at[2] = {w->win->left, w->win->top};
+    const int64_t side[2] = {w->step->out->width, w->step->out->height};
+    for (int i = 0; i < 4; i++) box[i] = image_clamp(box[i] + (float)pad[i % 2] - (float)at[i % 2], side[i % 2]);
+}
+
+int32_t image_window_apply(const image_window *win, const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    const window_step how = {win, step};
+    const image_motion m = {
+        .how = &how,
+        .pixels = window_pixels,
+        .box = window_box,
+        .mask_fill = win->mask_fill,
+        .matrix = {1, 0, (double)(win->pad[0] - win->left), 0, 1, (double)(win->pad[1] - win->top), 0, 0, 1},
+    };
+    if (is_padded(win) && win->mode != PADDING_CONSTANT && cvr_sample_find(s, CVR_FIELD_BOXES)) {
+        return cvr_fail(err, CVR_ERR_USAGE, "objects in a mirrored border have no boxes; use padding_mode=constant");
+    }
+    return image_move(s, &m, err);
+}
+
+int32_t image_stay_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
+    const cvr_part *const in = step->in, *const out = step->out;
+    image im;
+    cvr_field *field = NULL;
+    CVR_TRY(image_get(s, &im, &field, err));
+    im = image_part(&im, out->top - in->top, out->left - in->left, out->rows, out->columns);
+    return image_set_dense(s, field, &im, err);
 }
 
 int32_t image_apply_whole(const cvr_augment_desc *d, const void *attrs, const double *params, cvr_sample *s,
@@ -120,11 +174,9 @@ int32_t image_apply_whole(const cvr_augment_desc *d, const void *attrs, const do
     cvr_part in, out = {.struct_size = sizeof out};
     const cvr_part_step step = {sizeof step, attrs, params, &in, &out};
     image im;
-    int32_t status = image_get(s, &im, NULL, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_get(s, &im, NULL, err));
     cvr_part_whole(&in, im.h, im.w);
-    status = d->part_size(&step, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(d->part_size(&step, err));
     cvr_part_whole(&out, out.height, out.width);
     return d->part_apply(&step, s, err);
 }

@@ -63,13 +63,11 @@ static void copy_row(char *to, const char *from, const int64_t *columns, int64_t
 
 int32_t image_copy_window(cvr_sample *s, const image *im, const image_window *win, image *out, cvr_error *err) {
     const uint64_t size = cvr_dtype_size(im->dtype);
-    int32_t status = check_sides(im, win, err);
-    if (status == CVR_OK && win->mode == PADDING_CONSTANT) status = image_check_fill(im, &win->fill, err);
-    if (status == CVR_OK && win->mode != PADDING_CONSTANT && win->fill.n > 1) {
-        status = cvr_fail(err, CVR_ERR_USAGE, "a fill for each channel goes with padding_mode=constant only");
-    }
-    if (status == CVR_OK) status = image_new(s, im, win->h, win->w, im->c, out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_sides(im, win, err));
+    if (win->mode == PADDING_CONSTANT) CVR_TRY(image_check_fill(im, &win->fill, err));
+    if (win->mode != PADDING_CONSTANT && win->fill.n > 1)
+        return cvr_fail(err, CVR_ERR_USAGE, "a fill for each channel goes with padding_mode=constant only");
+    CVR_TRY(image_new(s, im, win->h, win->w, im->c, out, err));
     int64_t *const columns = s->alloc(s, (uint64_t)win->w * sizeof *columns);
     if (!columns) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a picture");
     for (int64_t x = 0; x < win->w; x++) columns[x] = source_of(win->left + x, win->pad[0], im->w, win->mode);

@@ -19,5 +19,7 @@ extern const cvr_augment_desc transform_random_crop;
 extern const cvr_augment_desc transform_color_jitter;
 extern const cvr_augment_desc transform_grayscale;
 extern const cvr_augment_desc transform_random_erasing;
+extern const cvr_augment_desc transform_mixup;
+extern const cvr_augment_desc transform_cutmix;
 
 #endif

@@ -11,13 +11,14 @@ target_compile_options(cvr_test_compile INTERFACE -Wno-missing-prototypes -Wno-s
   $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 target_include_directories(cvr_test_compile INTERFACE ${CRITERION_INCLUDE} ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(cvr_test_compile INTERFACE
+  CVR_TEST_PLUGINS="${PROJECT_BINARY_DIR}/lib/cvrun-test"
   CVR_PLUGIN_DIR="${PROJECT_BINARY_DIR}/lib/cvrun"
   CVR_TEST_DIR="${CMAKE_CURRENT_SOURCE_DIR}"
   CVR_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")
 
 # What programs share. An archive: each takes what it uses.
 add_library(cvr_test_support STATIC support/agree.c support/case_tensor.c support/draw.c support/golden.c support/guarded.c
-  support/layer_case.c support/left_out.c support/pack_use.c support/stub_host.c)
+  support/layer_case.c support/left_out.c support/pack_use.c support/small_net.c support/stub_host.c)
 target_link_libraries(cvr_test_support PUBLIC cvr cvr_compile cvr_test_compile ${CRITERION_LIBRARY} ${CMAKE_DL_LIBS} m)
 
 # What measures a test. It has no sanitizer, so that a second is a second in every build.

@@ -1,6 +1,7 @@
 /* cvrun bench: where the time of a training step, or of inference, goes, and how far from the machine's best that is.
  */
 #include "cvrun.h"
+#include "measure.h"
 #include <stdlib.h>
 
 #define NEGLIGIBLE 0.005 /* of the time: folded into one line of the table */
@@ -15,19 +16,19 @@ typedef struct bench_sum {
 
 /* What is printed: sums by layer and phase, and by kind, largest first. */
 typedef struct bench_report {
-    const cvr_bench *bench;
+    const measurement *bench;
     cvr_session_info session;
     bool inference;
     bench_sum *layers, *kinds, all, again; /* again: of all, what is computed a second time */
     size_t n_layers, n_kinds;
 } bench_report;
 
-static bool has_roof(const cvr_bench *b) {
+static bool has_roof(const measurement *b) {
     return b->peak > 0 && b->peaks.bandwidth > 0;
 }
 
 /* Seconds at the machine's best: arithmetic at its peak or memory at its bandwidth, whichever takes longer. */
-static double roof_seconds(const cvr_bench *b, double flops, double bytes) {
+static double roof_seconds(const measurement *b, double flops, double bytes) {
     if (!has_roof(b)) return 0;
     const double compute = flops / b->peak, memory = bytes / b->peaks.bandwidth;
     return compute > memory ? compute : memory;
@@ -39,7 +40,7 @@ static double ratio(double a, double b) {
 
 /* ---- adding up ---- */
 
-static void add_node(bench_sum *to, const cvr_bench *b, const cvr_bench_node *node) {
+static void add_node(bench_sum *to, const measurement *b, const measured_node *node) {
     to->seconds += node->seconds;
     to->flops += node->info.flops;
     to->bytes += (double)node->info.bytes;
@@ -74,7 +75,7 @@ static int by_time(const void *a, const void *b) {
 }
 
 static void add_up(bench_report *r) {
-    const cvr_bench *b = r->bench;
+    const measurement *b = r->bench;
     for (size_t i = 0; i < b->n; i++) {
         const cvr_node_info *info = &b->nodes[i].info;
         char name[96];
@@ -135,7 +136,7 @@ static const char *rate(double v, char buf[32]) {
 }
 
 static void print_machine(const bench_report *r) {
-    const cvr_bench *b = r->bench;
+    const measurement *b = r->bench;
     char text[32];
     printf("machine   %s", r->session.device);
     if (b->peaks.f32 > 0) printf("; f32 %s GFLOP/s", rate(1e-9 * b->peaks.f32, text));
@@ -145,7 +146,7 @@ static void print_machine(const bench_report *r) {
 }
 
 static void print_roof(const bench_report *r) {
-    const cvr_bench *b = r->bench;
+    const measurement *b = r->bench;
     const double images = (double)b->batch, roof = roof_images_per_s(r);
     const bool arithmetic = r->all.flops / b->peak > r->all.bytes / b->peaks.bandwidth;
     char text[32];
@@ -159,7 +160,8 @@ static void print_roof(const bench_report *r) {
 }
 
 static void print_summary(const bench_report *r) {
-    const cvr_bench *b = r->bench;
+    const measurement *b = r->bench;
+    const uint32_t workers = r->session.workers;
     char text[32], other[32];
     printf("%-9s %s images/s in %s: %lld picture%s in %.4g ms, median of %lld steps\n",
            r->inference ? "inference" : "training", rate(b->images_per_s, text), r->session.precision,
@@ -173,7 +175,7 @@ static void print_summary(const bench_report *r) {
         printf("again     %.1f %% of the time computes activations a second time, for train.memory\n",
                100 * ratio(r->again.seconds, r->all.seconds));
     printf("loader    %s images/s alone, by %u thread%s: %s times as fast as the steps\n",
-           rate(b->loader_images_per_s, text), b->workers ? b->workers : 1, b->workers > 1 ? "s" : "",
+           rate(b->loader_images_per_s, text), workers ? workers : 1, workers > 1 ? "s" : "",
            rate(ratio(b->loader_images_per_s, b->images_per_s), other));
 }
 
@@ -202,7 +204,7 @@ static void add_sums(cvr_text *t, const bench_report *r, const char *what, const
 
 /* What was not measured is left out. */
 static void add_machine(cvr_text *t, const bench_report *r) {
-    const cvr_bench *b = r->bench;
+    const measurement *b = r->bench;
     cvr_text_add(t, ",\n \"backend\": ");
     cvr_text_add_json(t, r->session.backend);
     cvr_text_add(t, ", \"precision\": \"%s\", \"threads\": %u", r->session.precision, r->session.threads);
@@ -215,7 +217,7 @@ static void add_machine(cvr_text *t, const bench_report *r) {
 }
 
 static void print_json(const bench_report *r) {
-    const cvr_bench *b = r->bench;
+    const measurement *b = r->bench;
     cvr_text t = {0};
     cvr_text_add(&t, "{\"phase\": \"%s\", \"batch\": %lld, \"steps\": %lld, \"step_seconds\": %.9g, ",
                  r->inference ? "inference" : "training", (long long)b->batch, (long long)b->steps, b->step_seconds);
@@ -236,7 +238,7 @@ static void print_json(const bench_report *r) {
 
 /* ---- the command ---- */
 
-static int report(cvr_session *session, const cvr_bench *bench, const arguments *a) {
+static int report(cvr_session *session, const measurement *bench, const arguments *a) {
     bench_report r = {.bench = bench,
                       .inference = a->inference,
                       .layers = cvr_calloc(bench->n + 1, sizeof *r.layers),
@@ -253,13 +255,13 @@ static int report(cvr_session *session, const cvr_bench *bench, const arguments 
 static int run_bench(const arguments *a) {
     cvr_error err;
     cvr_session *session;
-    cvr_bench bench;
+    measurement bench;
     cvr_error_init(&err);
     int status = open_session(a, a->inference ? CVR_FOR_EVALUATION : CVR_FOR_TRAINING, &session);
     if (status != EXIT_OK) return status;
-    status = cvr_session_bench(session, !a->inference, &bench, &err) == CVR_OK ? report(session, &bench, a)
-                                                                               : report_error(&err);
-    cvr_bench_free(&bench);
+    status = measure_session(session, !a->inference, &bench, &err) == CVR_OK ? report(session, &bench, a)
+                                                                             : report_error(&err);
+    measurement_clear(&bench);
     cvr_session_close(&session);
     return status;
 }

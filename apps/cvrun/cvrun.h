@@ -4,6 +4,8 @@
 
 #include <cvr/session.h>
 
+#define CVRUN_VERSION "0.1.0"
+
 #define EXIT_OK 0
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
@@ -34,6 +36,17 @@ extern const command train_command, val_command, predict_command, info_command, 
     bench_command, plugins_command;
 extern const command *const commands[];
 extern const size_t n_commands;
+
+/* Sections of recipes that are cvrun's own; set once a session is open. */
+typedef struct predict_settings {
+    const char *source, *out;
+    int64_t raw;
+} predict_settings;
+typedef struct log_settings {
+    const char *trace;
+} log_settings;
+extern const predict_settings *predict_section;
+extern const log_settings *log_section;
 
 /* When the program began, for the time to the first step. */
 extern double program_start;

@@ -21,7 +21,7 @@ static int64_t params_of(const cvr_store *s, const char *layer) {
     int64_t sum = 0;
     for (size_t i = 0; i < cvr_store_count(s); i++) {
         const cvr_store_entry *e = cvr_store_get(s, i);
-        if (e->kind == CVR_STORE_PARAM && strncmp(e->name, layer, n) == 0 && e->name[n] == '.' &&
+        if (e->role <= CVR_STORE_FROZEN && strncmp(e->name, layer, n) == 0 && e->name[n] == '.' &&
             !strchr(e->name + n + 1, '.'))
             sum += cvr_numel(e->type.rank, e->type.shape);
     }

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CVRUN_VERSION "0.1.0"
-
 double program_start;
 
 const command *const commands[] = {&train_command, &val_command,   &predict_command, &info_command,
@@ -32,11 +30,33 @@ int report_error(const cvr_error *err) {
     return err->code == CVR_ERR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
 
+static const cvr_attr_desc *const predict_keys[] = {
+    CVR_ATTR(PATH, "source", "", "pictures, or folders of them"),
+    CVR_ATTR(PATH, "out", "", "where predictions go; default: runs/predict/NAME"),
+    CVR_ATTR(BOOL, "raw", "no", "also write the network's raw outputs"),
+};
+static const cvr_attr_desc *const log_keys[] = {
+    CVR_ATTR(PATH, "trace", "", "file for a trace of every node of every step, for chrome://tracing or Perfetto"),
+};
+static const cvr_schema predict_schema = {predict_keys, sizeof predict_keys / sizeof *predict_keys},
+                        log_schema = {log_keys, sizeof log_keys / sizeof *log_keys};
+const predict_settings *predict_section;
+const log_settings *log_section;
+
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
-    cvr_error err;
-    cvr_error_init(&err);
-    const cvr_session_options o = {a->path, a->settings, a->n_settings, purpose};
-    return cvr_session_open(out, &o, &err) == CVR_OK ? EXIT_OK : report_error(&err);
+    const void *predict, *log;
+    const cvr_app_section sections[] = {{"predict", &predict_schema, &predict}, {"log", &log_schema, &log}};
+    const cvr_session_options o = {.path = a->path,
+                                   .overrides = a->settings,
+                                   .n_overrides = a->n_settings,
+                                   .purpose = purpose,
+                                   .sections = sections,
+                                   .n_sections = sizeof sections / sizeof *sections};
+    cvr_error err = CVR_ERROR_INIT;
+    if (cvr_session_open(out, &o, &err) != CVR_OK) return report_error(&err);
+    predict_section = predict;
+    log_section = log;
+    return EXIT_OK;
 }
 
 static void print_usage(FILE *to) {

@@ -1,11 +1,11 @@
 /* cvrun predict: pictures in, predictions.json and predictions.csv out. */
 #include "cvrun.h"
-#include <ctype.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 typedef struct file_list {
+    const cvr_image_service *images; /* knows the endings of their names */
     char **paths;
     size_t n, capacity;
 } file_list;
@@ -17,6 +17,8 @@ typedef struct prediction {
     const char *path;
     int64_t width, height;
     bool quiet;
+    const char *folder;
+    char file[1024];
     float *raw; /* all outputs, one after the other */
     size_t raw_n, raw_row;
     cvr_type raw_type;
@@ -24,13 +26,6 @@ typedef struct prediction {
 } prediction;
 
 /* ---- which files ---- */
-
-static bool looks_like_picture(const char *name) {
-    const char *dot = strrchr(name, '.');
-    char ending[8] = "";
-    for (size_t i = 0; dot && dot[i] && i < sizeof ending - 1; i++) ending[i] = (char)tolower((unsigned char)dot[i]);
-    return strcmp(ending, ".png") == 0 || strcmp(ending, ".jpg") == 0 || strcmp(ending, ".jpeg") == 0;
-}
 
 static bool add_path(file_list *l, char *path) {
     char **more = cvr_grow(l->paths, l->n, &l->capacity, sizeof *more);
@@ -53,7 +48,7 @@ static bool add_folder(file_list *l, const char *folder, int depth) {
         if (path && cvr_fs_is_folder(path)) {
             good = add_folder(l, path, depth + 1);
             cvr_free(path);
-        } else if (looks_like_picture(e->d_name)) {
+        } else if (l->images->is_picture(l->images, e->d_name)) {
             good = add_path(l, path);
         } else {
             cvr_free(path);
@@ -74,7 +69,7 @@ static int32_t list_files(file_list *l, const char *source, cvr_error *err) {
     if (!(folder ? add_folder(l, source, 0) : add_path(l, cvr_strdup(source))))
         return cvr_fail(err, CVR_ERR_IO, "cannot list %s", source);
     if (l->n) qsort(l->paths, l->n, sizeof *l->paths, by_bytes);
-    return l->n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture (png, jpg, jpeg) in %s", source);
+    return l->n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture in %s", source);
 }
 
 /* ---- what comes out ---- */
@@ -106,8 +101,21 @@ static void on_text(const cvr_prediction_sink *s, const char *text) {
     if (!p->quiet) printf("%s: %s\n", p->path, text);
 }
 
-static void on_raw(void *ctx, const cvr_type *type, const float *output) {
+static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const void *bytes, uint64_t n,
+                       const char **name, cvr_error *err) {
+    prediction *p = s->ctx;
+    const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path, *dot = strrchr(base, '.');
+    char path[2100];
+    (void)snprintf(p->file, sizeof p->file, "%.*s%s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base,
+                   suffix);
+    (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
+    if (name) *name = p->file;
+    return cvr_fs_write(path, bytes, n, err);
+}
+
+static void on_raw(void *ctx, const char *name, const cvr_type *type, const void *output) {
     prediction *p = ctx;
+    if (strcmp(name, "output") != 0 || type->dtype != CVR_F32) return;
     const size_t n = (size_t)cvr_numel(type->rank, type->shape);
     float *more = cvr_calloc(p->raw_n + n, sizeof *more);
     if (!more || (p->raw_n && n != p->raw_row)) {
@@ -191,21 +199,23 @@ static int32_t write_all(cvr_session *s, prediction *p, const char *folder, cvr_
     cvr_text_add(&p->json, "\n]\n");
     int32_t status = write_file(folder, "predictions.json", &p->json, err);
     if (status == CVR_OK) status = write_file(folder, "predictions.csv", &p->csv, err);
-    if (status == CVR_OK && cvr_session_predict_settings(s)->raw && p->raw) status = write_raw(s, p, folder, err);
+    if (status == CVR_OK && predict_section->raw && p->raw) status = write_raw(s, p, folder, err);
     return status;
 }
 
 static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad,
                        cvr_error *err) {
-    const cvr_predict_settings *settings = cvr_session_predict_settings(s);
+    const predict_settings *settings = predict_section;
     file_list files = {0};
     char name[128];
     const char *slash = strrchr(a->path, '/'), *base = slash && slash[1] ? slash + 1 : a->path;
     (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "./"),
                    *base == '.' || *base == '/' ? "predict" : base);
     const cvr_predict_options o = {.sink = &p->sink, .begin = on_begin, .raw = settings->raw ? on_raw : NULL, .ctx = p};
-    int32_t status = list_files(&files, settings->source, err);
+    int32_t status = cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err);
+    if (status == CVR_OK) status = list_files(&files, settings->source, err);
     if (status == CVR_OK) status = make_folder(settings->out, *name ? name : "predict", folder, size, err);
+    p->folder = folder;
     for (size_t i = 0; i < files.n && status == CVR_OK; i++) {
         cvr_error one;
         cvr_error_init(&one);
@@ -238,10 +248,10 @@ static int run_predict(const arguments *a) {
     int status = open_session(&settings, CVR_FOR_PREDICTION, &session);
     if (status != EXIT_OK) return status;
     prediction p = {.quiet = a->json};
-    p.sink = (cvr_prediction_sink){sizeof p.sink, &p, on_json, on_csv, on_text};
+    p.sink = (cvr_prediction_sink){sizeof p.sink, &p, on_json, on_csv, on_text, on_file};
     cvr_error_init(&err);
     cvr_text_add(&p.json, "[");
-    cvr_text_add(&p.csv, "file,width,height,index,name,prob\n");
+    cvr_text_add(&p.csv, "file,width,height,%s\n", cvr_session_task(session)->csv_header);
     if (predict(session, a, &p, folder, sizeof folder, &bad, &err) != CVR_OK)
         status = report_error(&err);
     else if (a->json)

@@ -1,5 +1,8 @@
 /* cvrun train */
 #include "cvrun.h"
+#include "run_folder.h"
+#include "screen.h"
+#include "trace.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,61 +21,6 @@ static void catch_signals(void) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-typedef struct screen {
-    progress bar;
-    bool header_shown;
-    int64_t steps_per_epoch, epochs;
-} screen;
-
-static void on_start(void *ctx, const char *folder, const cvr_session_info *i, int64_t from_step) {
-    screen *s = ctx;
-    char a[32], b[32], c[32], d[32];
-    s->steps_per_epoch = i->steps_per_epoch;
-    s->epochs = i->epochs;
-    printf("%s: %s parameters, input %lld x %lld x %lld, %lld classes\n", i->model, human_count(i->params, a),
-           (long long)i->channels, (long long)i->height, (long long)i->width, (long long)i->n_classes);
-    printf("data: %s pictures to train on, %s to validate; %lld epochs of %lld steps, batch %lld\n",
-           human_count(i->train_samples, a), human_count(i->val_samples, b), (long long)i->epochs,
-           (long long)i->steps_per_epoch, (long long)i->batch);
-    printf("backend %s: %s; %s\n", i->backend, i->device, i->precision);
-    printf("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i->planned_bytes, a),
-           cvr_bytes_text(i->store_bytes, b), cvr_bytes_text(i->arena_bytes, c));
-    printf("run folder: %s\n", folder);
-    if (from_step) printf("going on after step %s\n", human_count(from_step, d));
-    fflush(stdout);
-}
-
-static void on_step(void *ctx, const cvr_train_step *e) {
-    screen *s = ctx;
-    char text[160], left[32];
-    if (!progress_due(&s->bar, false)) return;
-    (void)snprintf(text, sizeof text, "epoch %lld/%lld  loss %.4f  lr %.4g  %.0f images/s  data wait %.0f %%  %s left",
-                   (long long)e->epoch, (long long)s->epochs, e->loss, e->lr, e->images_per_s,
-                   100 * e->data_wait_fraction, human_seconds(e->seconds_left, left));
-    progress_show(&s->bar, (double)e->step_in_epoch / (double)s->steps_per_epoch, text);
-}
-
-static void on_validate(void *ctx, int64_t done, int64_t total) {
-    progress_count(&((screen *)ctx)->bar, done, total);
-}
-
-static void on_epoch(void *ctx, const cvr_train_epoch *e) {
-    screen *s = ctx;
-    char seconds[32];
-    progress_clear(&s->bar);
-    if (!s->header_shown) {
-        printf("\n%6s %12s", "epoch", e->names[0]);
-        for (uint32_t i = 1; i < e->n_metrics; i++) printf(" %9s", e->names[i]);
-        printf(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
-        s->header_shown = true;
-    }
-    printf("%6lld %12.4f", (long long)e->epoch, e->values[0]);
-    for (uint32_t i = 1; i < e->n_metrics; i++) printf(" %9.4f", e->values[i]);
-    printf(" %9.4g %9.0f %9.0f %% %10s%s\n", e->lr, e->images_per_s, 100 * e->data_wait_fraction,
-           human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
-    fflush(stdout);
-}
-
 static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[16][64]) {
     for (size_t i = 0; i < a->n_swaps; i++) {
         const char *at = strchr(a->swap_to[i], '@');
@@ -88,47 +36,104 @@ static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[16][64]) 
     return EXIT_OK;
 }
 
-static int run_train(const arguments *a) {
-    cvr_error err;
-    cvr_session *session;
-    cvr_swap swaps[16];
-    char names[16][64];
+/* ---- who is told ---- */
+
+typedef struct listeners {
+    const cvr_reporter_desc **all;
+    size_t n, capacity;
+} listeners;
+
+static int32_t add_listener(listeners *l, const cvr_reporter_desc *r, cvr_error *err) {
+    const cvr_reporter_desc **more = cvr_grow(l->all, l->n, &l->capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    l->all = more;
+    more[l->n++] = r;
+    return CVR_OK;
+}
+
+static int32_t add_plugin(listeners *l, cvr_plugins *p, const char *name, cvr_error *err) {
+    const void *desc;
+    CVR_TRY(cvr_plugins_find(p, CVR_KIND_REPORTER, name, &desc, err));
+    return add_listener(l, desc, err);
+}
+
+/* cvrun's own, then every reporter that a plugin brings. */
+static int32_t find_listeners(listeners *l, cvr_session *s, cvr_error *err) {
+    cvr_plugins *p = cvr_session_plugins(s);
+    const char *name;
+    CVR_TRY(add_listener(l, run_folder_reporter(s), err));
+    CVR_TRY(add_listener(l, screen_reporter(s), err));
+    if (*log_section->trace) CVR_TRY(add_listener(l, trace_reporter(s, log_section->trace), err));
+    for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_REPORTER, i)); i++) {
+        char *copy = cvr_strdup(name); /* the answer lasts until the next question */
+        const int32_t status = copy ? add_plugin(l, p, copy, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        cvr_free(copy);
+        CVR_TRY(status);
+    }
+    return CVR_OK;
+}
+
+/* ---- the command ---- */
+
+static void print_result(const cvr_train_result *r, const char *folder) {
+    char seconds[32];
+    if (r->already_finished) {
+        printf("%s has finished its %lld epochs already; train.epochs=N extends it\n", folder, (long long)r->epochs);
+        return;
+    }
+    printf("\n%lld epochs in %s, %.0f images/s", (long long)r->epochs, human_seconds(r->seconds, seconds),
+           r->images_per_second);
+    if (r->best_epoch) printf("; best %s %.4f in epoch %lld", r->best_metric, r->best_value, (long long)r->best_epoch);
+    printf("\nrun folder: %s\n", folder);
+}
+
+/* A new folder, or the one to go on in. Free with cvr_free. */
+static int32_t open_folder(cvr_session *s, const char *resume, char **folder, cvr_error *err) {
+    char made[1024];
+    if (!resume) CVR_TRY(run_folder_make(s, made, sizeof made, err));
+    *folder = cvr_fs_absolute(".", resume ? resume : made);
+    return *folder ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, cvr_error *err) {
+    listeners l = {0};
     cvr_train_result result;
-    screen s = {0};
-    int status = parse_swaps(a, swaps, names);
-    if (status != EXIT_OK) return status;
-    catch_signals();
-    arguments with_folder = *a;
-    if (a->resume) with_folder.path = a->resume;
-    status = open_session(&with_folder, CVR_FOR_TRAINING, &session);
-    if (status != EXIT_OK) return status;
-    progress_start(&s.bar);
-    const cvr_train_options o = {.run_folder = a->resume,
+    char *folder = NULL;
+    int lock = -1;
+    int32_t status;
+    CVR_TRY_OUT(find_listeners(&l, s, err));
+    CVR_TRY_OUT(open_folder(s, a->resume, &folder, err));
+    CVR_TRY_OUT(run_folder_lock(folder, &lock, err));
+    const cvr_train_options o = {.folder = folder,
+                                 .resume = a->resume != NULL,
                                  .swaps = swaps,
                                  .n_swaps = a->n_swaps,
                                  .stop = &stop_asked,
-                                 .started = program_start,
-                                 .ctx = &s,
-                                 .on_start = on_start,
-                                 .on_step = on_step,
-                                 .on_epoch = on_epoch,
-                                 .on_validate = on_validate};
-    cvr_error_init(&err);
-    const int32_t rc = cvr_train(session, &o, &result, &err);
-    progress_clear(&s.bar);
-    if (rc != CVR_OK) {
-        status = report_error(&err);
-    } else if (result.already_finished) {
-        printf("%s has finished its %lld epochs already; train.epochs=N extends it\n", result.folder,
-               (long long)result.epochs);
-    } else {
-        char seconds[32];
-        printf("\n%lld epochs in %s, %.0f images/s", (long long)result.epochs, human_seconds(result.seconds, seconds),
-               result.images_per_second);
-        if (result.best_epoch)
-            printf("; best %s %.4f in epoch %lld", result.best_metric, result.best_value, (long long)result.best_epoch);
-        printf("\nrun folder: %s\n", result.folder);
-    }
+                                 .reporters = l.all,
+                                 .n_reporters = l.n,
+                                 .on_validate = screen_validating};
+    CVR_TRY_OUT(cvr_train(s, &o, &result, err));
+    print_result(&result, folder);
+out:
+    if (lock >= 0) close(lock);
+    cvr_free(folder);
+    cvr_free(l.all);
+    return status;
+}
+
+static int run_train(const arguments *a) {
+    cvr_error err = CVR_ERROR_INIT;
+    cvr_session *session;
+    cvr_swap swaps[16];
+    char names[16][64];
+    arguments with_folder = *a;
+    int status = parse_swaps(a, swaps, names);
+    if (status != EXIT_OK) return status;
+    catch_signals();
+    if (a->resume) with_folder.path = a->resume;
+    status = open_session(&with_folder, CVR_FOR_TRAINING, &session);
+    if (status != EXIT_OK) return status;
+    if (train(a, session, swaps, &err) != CVR_OK) status = report_error(&err);
     cvr_session_close(&session);
     return status;
 }

@@ -17,14 +17,15 @@ static int run_val(const arguments *a) {
     } else if (a->json) {
         printf("{\"samples\": %lld, \"skipped\": %lld, \"seconds\": %.3f", (long long)m.samples, (long long)m.skipped,
                m.seconds);
-        for (uint32_t i = 0; i < m.n; i++) printf(", \"%s\": %.9g", m.names[i], m.values[i]);
+        for (size_t i = 0; i < m.n; i++) printf(", \"%s\": %.9g", m.names[i], m.values[i]);
         printf("}\n");
     } else {
-        for (uint32_t i = 0; i < m.n; i++) printf("%-8s %.4f\n", m.names[i], m.values[i]);
+        for (size_t i = 0; i < m.n; i++) printf("%-8s %.4f\n", m.names[i], m.values[i]);
         printf("%lld pictures, %.0f images/s\n", (long long)m.samples,
                m.seconds > 0 ? (double)m.samples / m.seconds : 0);
         if (m.skipped) printf("%lld bad pictures were skipped\n", (long long)m.skipped);
     }
+    cvr_metrics_clear(&m);
     cvr_session_close(&session);
     return status;
 }

@@ -7,12 +7,10 @@ static const cvr_augment_desc *const transforms[] = {&transform_resize, &transfo
                                                      &transform_to_tensor, &transform_normalize};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    int32_t status = CVR_OK;
     (void)host;
-    for (size_t i = 0; i < sizeof transforms / sizeof transforms[0] && status == CVR_OK; i++) {
-        status = r->add(r, CVR_KIND_AUGMENT, transforms[i], err);
-    }
-    return status;
+    for (size_t i = 0; i < sizeof transforms / sizeof transforms[0]; i++)
+        CVR_TRY(r->add(r, CVR_KIND_AUGMENT, transforms[i], err));
+    return CVR_OK;
 }
 
-CVR_DEFINE_PLUGIN("augment_basic", "0.1.0", "", load)
+CVR_DEFINE_PLUGIN("augment_basic", "0.1.0", "op:normalize_pixels", load)

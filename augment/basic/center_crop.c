@@ -1,6 +1,8 @@
 /*
- * center_crop (torchvision v2 CenterCrop): the middle, padded with 0 where the picture is smaller. params: none.
+ * center_crop (torchvision v2 CenterCrop): the middle, padded with 0 where the picture is smaller. params: none. Where
+ * an odd number of pixels is added, torchvision's boxes lie one pixel beside its pictures; here they do not.
  */
+#include "../image_move.h"
 #include "../transforms.h"
 #include <math.h>
 
@@ -55,18 +57,7 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_center_crop, self, params, s, err);
 }
 
-static const cvr_attr_desc size = {sizeof size,
-                                   "size",
-                                   CVR_ATTR_INTS,
-                                   2,
-                                   CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                   0,
-                                   NULL,
-                                   NULL,
-                                   1,
-                                   65500,
-                                   "side of the square, or height,width"};
-static const cvr_attr_desc *const schema[] = {&size};
+static const cvr_attr_desc *const schema[] = {&image_attr_size};
 
 const cvr_augment_desc transform_center_crop = {
     .struct_size = sizeof transform_center_crop,
@@ -74,6 +65,10 @@ const cvr_augment_desc transform_center_crop = {
     .doc = "The middle of the picture, padded with 0 where it is smaller",
     .n_attrs = sizeof schema / sizeof schema[0],
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .check = check,
     .apply = apply,
     .part_size = part_size,

@@ -1,65 +1,48 @@
 /*
  * pad (torchvision v2 Pad). params: none.
  */
+#include "../image_move.h"
 #include "../transforms.h"
 
 typedef struct attrs {
     padding_attr padding;
     fill_attr fill;
     int64_t padding_mode;
+    int64_t mask_fill;
 } attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
     const attrs *const a = self;
     int64_t sides[4];
     if (a->padding.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "pad: give padding");
-    if (a->fill.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "pad: fill is empty; give one number, or one a channel");
+    CVR_TRY(image_fill_given(&a->fill, "pad", err));
     return image_parse_padding(&a->padding, sides, err);
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
     const attrs *const a = self;
-    image im, out;
-    cvr_field *field = NULL;
-    (void)params;
-    image_window win = {.mode = a->padding_mode, .fill = a->fill};
-    int32_t status = image_get(s, &im, &field, err);
-    if (status == CVR_OK) status = image_has_no_mask(s, err);
-    if (status == CVR_OK) status = image_parse_padding(&a->padding, win.pad, err);
-    if (status != CVR_OK) return status;
-    win.h = im.h + win.pad[1] + win.pad[3];
-    win.w = im.w + win.pad[0] + win.pad[2];
-    status = image_copy_window(s, &im, &win, &out, err);
-    if (status == CVR_OK) image_set(field, &out);
-    return status;
+    cvr_part in, out;
+    const cvr_part_step step = {sizeof step, self, params, &in, &out};
+    image_window win = {.mode = a->padding_mode, .fill = a->fill, .mask_fill = a->mask_fill};
+    image im;
+    CVR_TRY(image_get(s, &im, NULL, err));
+    CVR_TRY(image_parse_padding(&a->padding, win.pad, err));
+    cvr_part_whole(&in, im.h, im.w);
+    cvr_part_whole(&out, im.h + win.pad[1] + win.pad[3], im.w + win.pad[0] + win.pad[2]);
+    return image_window_apply(&win, &step, s, err);
 }
 
-static const cvr_attr_desc padding = {sizeof padding,
-                                      "padding",
-                                      CVR_ATTR_INTS,
-                                      4,
-                                      CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      0,
-                                      NULL,
-                                      NULL,
-                                      0,
-                                      65500,
-                                      "all sides, or left/right,top/bottom, or left,top,right,bottom"};
-static const cvr_attr_desc fill = {sizeof fill,
-                                   "fill",
-                                   CVR_ATTR_FLOATS,
-                                   4,
-                                   0,
-                                   0,
-                                   "0",
-                                   NULL,
-                                   0,
-                                   0,
-                                   "what the border is filled with; one number, or one a channel"};
-static const cvr_attr_desc padding_mode = {
-    sizeof padding_mode,          "padding_mode", CVR_ATTR_CHOICE, 1, 0, 0, "constant", PADDING_MODES, 0, 0,
-    "where the border comes from"};
-static const cvr_attr_desc *const schema[] = {&padding, &fill, &padding_mode};
+static const cvr_attr_desc padding = {
+    .struct_size = sizeof padding,
+    .name = "padding",
+    .kind = CVR_ATTR_INTS,
+    .count = 4,
+    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .max = 65500,
+    .doc = "all sides, or left/right,top/bottom, or left,top,right,bottom",
+};
+static const cvr_attr_desc *const schema[] = {&padding, &image_attr_fill, &image_attr_padding_mode,
+                                              &image_attr_mask_fill};
 
 const cvr_augment_desc transform_pad = {
     .struct_size = sizeof transform_pad,
@@ -67,6 +50,10 @@ const cvr_augment_desc transform_pad = {
     .doc = "A border around the picture",
     .n_attrs = sizeof schema / sizeof schema[0],
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .check = check,
     .apply = apply,
 };

@@ -1,6 +1,7 @@
 /*
  * resize (torchvision v2 Resize). params: none.
  */
+#include "../image_move.h"
 #include "../transforms.h"
 
 typedef struct attrs {
@@ -53,7 +54,8 @@ static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
 
 static image_crop crop_of(const cvr_part_step *step) {
     const attrs *const a = step->attrs;
-    return (image_crop){0, 0, step->in->height, step->in->width, a->interpolation, a->antialias};
+    return (image_crop){
+        .h = step->in->height, .w = step->in->width, .interpolation = a->interpolation, .antialias = a->antialias};
 }
 
 static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
@@ -70,51 +72,27 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_resize, self, params, s, err);
 }
 
-static const cvr_attr_desc size = {sizeof size,
-                                   "size",
-                                   CVR_ATTR_INTS,
-                                   2,
-                                   CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                   0,
-                                   NULL,
-                                   NULL,
-                                   1,
-                                   65500,
-                                   "the shorter side, or height,width"};
-static const cvr_attr_desc interpolation = {sizeof interpolation,
-                                            "interpolation",
-                                            CVR_ATTR_CHOICE,
-                                            1,
-                                            0,
-                                            0,
-                                            "bilinear",
-                                            INTERPOLATION_MODES,
-                                            0,
-                                            0,
-                                            "how pixels are found between pixels"};
-static const cvr_attr_desc max_size = {sizeof max_size,
-                                       "max_size",
-                                       CVR_ATTR_INT,
-                                       1,
-                                       CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                       0,
-                                       "0",
-                                       NULL,
-                                       0,
-                                       65500,
-                                       "the most that the longer side may become; 0: no limit"};
-static const cvr_attr_desc antialias = {sizeof antialias,
-                                        "antialias",
-                                        CVR_ATTR_BOOL,
-                                        1,
-                                        0,
-                                        0,
-                                        "yes",
-                                        NULL,
-                                        0,
-                                        0,
-                                        "bilinear: average over all pixels that an output pixel covers"};
-static const cvr_attr_desc *const schema[] = {&size, &interpolation, &max_size, &antialias};
+static const cvr_attr_desc size = {
+    .struct_size = sizeof size,
+    .name = "size",
+    .kind = CVR_ATTR_INTS,
+    .count = 2,
+    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .min = 1,
+    .max = 65500,
+    .doc = "the shorter side, or height,width",
+};
+static const cvr_attr_desc max_size = {
+    .struct_size = sizeof max_size,
+    .name = "max_size",
+    .kind = CVR_ATTR_INT,
+    .count = 1,
+    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .default_text = "0",
+    .max = 65500,
+    .doc = "the most that the longer side may become; 0: no limit",
+};
+static const cvr_attr_desc *const schema[] = {&size, &image_attr_interpolation, &max_size, &image_attr_antialias};
 
 const cvr_augment_desc transform_resize = {
     .struct_size = sizeof transform_resize,
@@ -122,6 +100,10 @@ const cvr_augment_desc transform_resize = {
     .doc = "Resize to a size, or the shorter side to a length",
     .n_attrs = sizeof schema / sizeof schema[0],
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .check = check,
     .apply = apply,
     .part_size = part_size,

@@ -69,13 +69,11 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     const attrs *const a = self;
     image im, out;
     cvr_field *field = NULL;
-    int32_t status = image_get(s, &im, &field, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_get(s, &im, &field, err));
     if (im.c != 1 && im.c != 3) {
         return cvr_fail(err, CVR_ERR_USAGE, "color_jitter takes 1 or 3 channels, not %lld", (long long)im.c);
     }
-    status = image_new(s, &im, im.h, im.w, im.c, &out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_new(s, &im, im.h, im.w, im.c, &out, err));
     memcpy(out.data, im.data, image_pixel_bytes(&im) * (uint64_t)(im.h * im.w));
     for (int i = 0; i < 4; i++) {
         const int which = (int)params[i];
@@ -86,50 +84,38 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return CVR_OK;
 }
 
-static const cvr_attr_desc brightness = {sizeof brightness,
-                                         "brightness",
-                                         CVR_ATTR_FLOATS,
-                                         2,
-                                         0,
-                                         0,
-                                         "",
-                                         NULL,
-                                         0,
-                                         0,
-                                         "x for 1-x..1+x, or min,max; empty: as it is"};
-static const cvr_attr_desc contrast = {sizeof contrast,
-                                       "contrast",
-                                       CVR_ATTR_FLOATS,
-                                       2,
-                                       0,
-                                       0,
-                                       "",
-                                       NULL,
-                                       0,
-                                       0,
-                                       "x for 1-x..1+x, or min,max; empty: as it is"};
-static const cvr_attr_desc saturation = {sizeof saturation,
-                                         "saturation",
-                                         CVR_ATTR_FLOATS,
-                                         2,
-                                         0,
-                                         0,
-                                         "",
-                                         NULL,
-                                         0,
-                                         0,
-                                         "x for 1-x..1+x, or min,max; empty: as it is"};
-static const cvr_attr_desc hue = {sizeof hue,
-                                  "hue",
-                                  CVR_ATTR_FLOATS,
-                                  2,
-                                  0,
-                                  0,
-                                  "",
-                                  NULL,
-                                  0,
-                                  0,
-                                  "x for -x..x, or min,max, within -0.5..0.5; empty: as it is"};
+static const cvr_attr_desc brightness = {
+    .struct_size = sizeof brightness,
+    .name = "brightness",
+    .kind = CVR_ATTR_FLOATS,
+    .count = 2,
+    .default_text = "",
+    .doc = "x for 1-x..1+x, or min,max; empty: as it is",
+};
+static const cvr_attr_desc contrast = {
+    .struct_size = sizeof contrast,
+    .name = "contrast",
+    .kind = CVR_ATTR_FLOATS,
+    .count = 2,
+    .default_text = "",
+    .doc = "x for 1-x..1+x, or min,max; empty: as it is",
+};
+static const cvr_attr_desc saturation = {
+    .struct_size = sizeof saturation,
+    .name = "saturation",
+    .kind = CVR_ATTR_FLOATS,
+    .count = 2,
+    .default_text = "",
+    .doc = "x for 1-x..1+x, or min,max; empty: as it is",
+};
+static const cvr_attr_desc hue = {
+    .struct_size = sizeof hue,
+    .name = "hue",
+    .kind = CVR_ATTR_FLOATS,
+    .count = 2,
+    .default_text = "",
+    .doc = "x for -x..x, or min,max, within -0.5..0.5; empty: as it is",
+};
 static const cvr_attr_desc *const schema[] = {&brightness, &contrast, &saturation, &hue};
 
 const cvr_augment_desc transform_color_jitter = {
@@ -139,6 +125,7 @@ const cvr_augment_desc transform_color_jitter = {
     .n_attrs = sizeof schema / sizeof schema[0],
     .n_params = 8,
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
     .check = check,
     .make_params = make_params,
     .apply = apply,

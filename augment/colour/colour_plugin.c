@@ -6,12 +6,10 @@
 static const cvr_augment_desc *const transforms[] = {&transform_color_jitter, &transform_grayscale};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    int32_t status = CVR_OK;
     (void)host;
-    for (size_t i = 0; i < sizeof transforms / sizeof transforms[0] && status == CVR_OK; i++) {
-        status = r->add(r, CVR_KIND_AUGMENT, transforms[i], err);
-    }
-    return status;
+    for (size_t i = 0; i < sizeof transforms / sizeof transforms[0]; i++)
+        CVR_TRY(r->add(r, CVR_KIND_AUGMENT, transforms[i], err));
+    return CVR_OK;
 }
 
 CVR_DEFINE_PLUGIN("augment_colour", "0.1.0", "", load)

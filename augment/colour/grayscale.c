@@ -35,13 +35,11 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     image im, out;
     cvr_field *field = NULL;
     (void)params;
-    int32_t status = image_get(s, &im, &field, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_get(s, &im, &field, err));
     if (im.c != 1 && im.c != 3) {
         return cvr_fail(err, CVR_ERR_USAGE, "grayscale takes 1 or 3 channels, not %lld", (long long)im.c);
     }
-    status = image_new(s, &im, im.h, im.w, channels, &out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_new(s, &im, im.h, im.w, channels, &out, err));
     if (im.dtype == CVR_U8)
         grey_u8(out.data, im.data, im.h * im.w, im.c, channels);
     else
@@ -50,17 +48,17 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return CVR_OK;
 }
 
-static const cvr_attr_desc num_output_channels = {sizeof num_output_channels,
-                                                  "num_output_channels",
-                                                  CVR_ATTR_INT,
-                                                  1,
-                                                  CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                                  0,
-                                                  "1",
-                                                  NULL,
-                                                  1,
-                                                  3,
-                                                  "1, or 3 alike"};
+static const cvr_attr_desc num_output_channels = {
+    .struct_size = sizeof num_output_channels,
+    .name = "num_output_channels",
+    .kind = CVR_ATTR_INT,
+    .count = 1,
+    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .default_text = "1",
+    .min = 1,
+    .max = 3,
+    .doc = "1, or 3 alike",
+};
 static const cvr_attr_desc *const schema[] = {&num_output_channels};
 
 const cvr_augment_desc transform_grayscale = {
@@ -69,6 +67,7 @@ const cvr_augment_desc transform_grayscale = {
     .doc = "Colour to grey",
     .n_attrs = 1,
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
     .check = check,
     .apply = apply,
 };

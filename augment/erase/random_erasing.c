@@ -1,7 +1,8 @@
 /*
- * random_erasing (torchvision v2 RandomErasing; Zhong et al., "Random Erasing Data Augmentation", 2017). params: [0] 1
- * where something is erased, [1] top, [2] left, [3] height, [4] width, [5] and [6] the key of the noise, low and high
- * 32 bits.
+ * random_erasing (torchvision v2 RandomErasing; Zhong et al., "Random Erasing Data Augmentation", 2017). It runs after
+ * normalize, as in torchvision's reference recipes: 0 is the mean, and noise has the spread of pixels. Boxes and masks
+ * stay, for their objects are still where they were. params: [0] 1 where something is erased, [1] top, [2] left, [3]
+ * height, [4] width, [5] and [6] the key of the noise, low and high 32 bits.
  */
 #include "../transforms.h"
 #include <math.h>
@@ -65,8 +66,7 @@ static int32_t draw_box(const attrs *a, const image *im, cvr_rng *rng, double *p
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     const attrs *const a = self;
     image im;
-    const int32_t status = image_get(s, &im, NULL, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_get(s, &im, NULL, err));
     for (int i = 0; i < 7; i++) params[i] = 0;
     if (!draw_chance(rng, a->p)) return CVR_OK;
     params[0] = draw_box(a, &im, rng, params);
@@ -75,82 +75,69 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
     return CVR_OK;
 }
 
-/* A float to u8 as torch casts: cut towards zero, then the low eight bits. */
-static uint8_t cast_u8(double v) {
-    return (uint8_t)(int64_t)fmax(fmin(v, 1e15), -1e15);
-}
-
-/* A row of `w` pixels at element `at`: the value, or standard normal noise. */
-static void erase_row(const image *im, int64_t at, int64_t w, const erase_value *v, cvr_rng *noise) {
-    for (int64_t i = 0; i < w * im->c; i++) {
-        const double x = v->n == 0 ? cvr_rng_normal(noise) : v->x[v->n == 1 ? 0 : i % im->c];
-        if (im->dtype == CVR_U8)
-            ((uint8_t *)im->data)[at + i] = cast_u8(x);
-        else
-            ((float *)im->data)[at + i] = (float)x;
-    }
+/* A row of `w` pixels: the value, or standard normal noise. x: (w, C) */
+static void erase_row(float *x, int64_t w, int64_t channels, const erase_value *v, cvr_rng *noise) {
+    for (int64_t i = 0; i < w * channels; i++)
+        x[i] = (float)(v->n == 0 ? cvr_rng_normal(noise) : v->x[v->n == 1 ? 0 : i % channels]);
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
     const attrs *const a = self;
-    image im, out;
-    cvr_field *field = NULL;
+    image im;
     erase_value v;
     cvr_rng noise;
-    int32_t status = image_get(s, &im, &field, err);
-    if (status == CVR_OK) status = parse_value(a->value, &v, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_get(s, &im, NULL, err));
+    CVR_TRY(parse_value(a->value, &v, err));
+    if (im.dtype != CVR_F32) return cvr_fail(err, CVR_ERR_USAGE, "random_erasing takes pictures that are normalised");
     if (v.n > 1 && v.n != im.c) {
         return cvr_fail(err, CVR_ERR_USAGE,
                         "random_erasing: value has %lld numbers for %lld channels; give one, or one a channel",
                         (long long)v.n, (long long)im.c);
     }
     if (params[0] == 0) return CVR_OK;
-    status = image_new(s, &im, im.h, im.w, im.c, &out, err);
-    if (status != CVR_OK) return status;
-    memcpy(out.data, im.data, image_pixel_bytes(&im) * (uint64_t)(im.h * im.w));
     cvr_rng_start(&noise, (uint64_t)params[5] | (uint64_t)params[6] << 32, 0);
     const int64_t top = (int64_t)params[1], left = (int64_t)params[2], h = (int64_t)params[3], w = (int64_t)params[4];
-    for (int64_t y = top; y < top + h; y++) erase_row(&out, y * out.row + left * out.c, w, &v, &noise);
-    image_set(field, &out);
+    for (int64_t y = top; y < top + h; y++) erase_row((float *)im.data + y * im.row + left * im.c, w, im.c, &v, &noise);
     return CVR_OK;
 }
 
-static const cvr_attr_desc p_attr = {sizeof p_attr,
-                                     "p",
-                                     CVR_ATTR_FLOAT,
-                                     1,
-                                     CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     0,
-                                     "0.5",
-                                     NULL,
-                                     0,
-                                     1,
-                                     "probability of erasing"};
-static const cvr_attr_desc scale = {sizeof scale,
-                                    "scale",
-                                    CVR_ATTR_FLOAT,
-                                    2,
-                                    CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    0,
-                                    "0.02,0.33",
-                                    NULL,
-                                    0,
-                                    1,
-                                    "share of the picture's area, min,max"};
+static const cvr_attr_desc p_attr = {
+    .struct_size = sizeof p_attr,
+    .name = "p",
+    .kind = CVR_ATTR_FLOAT,
+    .count = 1,
+    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .default_text = "0.5",
+    .max = 1,
+    .doc = "probability of erasing",
+};
+static const cvr_attr_desc scale = {
+    .struct_size = sizeof scale,
+    .name = "scale",
+    .kind = CVR_ATTR_FLOAT,
+    .count = 2,
+    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .default_text = "0.02,0.33",
+    .max = 1,
+    .doc = "share of the picture's area, min,max",
+};
 static const cvr_attr_desc ratio = {
-    sizeof ratio, "ratio", CVR_ATTR_FLOAT, 2, CVR_ATTR_MIN, 0, "0.3,3.3", NULL, 0, 0, "height to width, min,max"};
-static const cvr_attr_desc value = {sizeof value,
-                                    "value",
-                                    CVR_ATTR_STRING,
-                                    1,
-                                    0,
-                                    0,
-                                    "0",
-                                    NULL,
-                                    0,
-                                    0,
-                                    "a number, one a channel (0.5,0.5,0.5), or random for normal noise"};
+    .struct_size = sizeof ratio,
+    .name = "ratio",
+    .kind = CVR_ATTR_FLOAT,
+    .count = 2,
+    .flags = CVR_ATTR_MIN,
+    .default_text = "0.3,3.3",
+    .doc = "height to width, min,max",
+};
+static const cvr_attr_desc value = {
+    .struct_size = sizeof value,
+    .name = "value",
+    .kind = CVR_ATTR_STRING,
+    .count = 1,
+    .default_text = "0",
+    .doc = "a number, one a channel (0.5,0.5,0.5), or random for normal noise; in normalised pixels",
+};
 static const cvr_attr_desc *const schema[] = {&p_attr, &scale, &ratio, &value};
 
 const cvr_augment_desc transform_random_erasing = {
@@ -160,6 +147,7 @@ const cvr_augment_desc transform_random_erasing = {
     .n_attrs = sizeof schema / sizeof schema[0],
     .n_params = 7,
     .attrs = schema,
+    .stage = CVR_STAGE_NORMALISED,
     .check = check,
     .make_params = make_params,
     .apply = apply,

@@ -2,6 +2,7 @@
  * random_crop (torchvision v2 RandomCrop): padding, then a crop at a random place. params: [0] to [3] padding (left,
  * top, right, bottom), [4] top, [5] left.
  */
+#include "../image_move.h"
 #include "../transforms.h"
 
 typedef struct attrs {
@@ -10,14 +11,14 @@ typedef struct attrs {
     int64_t pad_if_needed;
     fill_attr fill;
     int64_t padding_mode;
+    int64_t mask_fill;
 } attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
     const attrs *const a = self;
     int64_t sides[4];
     if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_crop: give size");
-    if (a->fill.n == 0)
-        return cvr_fail(err, CVR_ERR_USAGE, "random_crop: fill is empty; give one number, or one a channel");
+    CVR_TRY(image_fill_given(&a->fill, "random_crop", err));
     return image_parse_padding(&a->padding, sides, err);
 }
 
@@ -31,9 +32,8 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
     const int64_t h = a->size.x[0], w = a->size.x[a->size.n - 1];
     int64_t pad[4];
     image im;
-    int32_t status = image_get(s, &im, NULL, err);
-    if (status == CVR_OK) status = image_parse_padding(&a->padding, pad, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_get(s, &im, NULL, err));
+    CVR_TRY(image_parse_padding(&a->padding, pad, err));
     const int64_t more_h = lacking(a, im.h + pad[1] + pad[3], h), more_w = lacking(a, im.w + pad[0] + pad[2], w);
     pad[0] += more_w;
     pad[1] += more_h;
@@ -55,7 +55,11 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
 static image_window window_of(const cvr_part_step *step) {
     const attrs *const a = step->attrs;
     const double *const p = step->params;
-    image_window win = {.top = (int64_t)p[4], .left = (int64_t)p[5], .mode = a->padding_mode, .fill = a->fill};
+    image_window win = {.top = (int64_t)p[4],
+                        .left = (int64_t)p[5],
+                        .mode = a->padding_mode,
+                        .fill = a->fill,
+                        .mask_fill = a->mask_fill};
     for (int i = 0; i < 4; i++) win.pad[i] = (int64_t)p[i];
     return win;
 }
@@ -84,54 +88,26 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_random_crop, self, params, s, err);
 }
 
-static const cvr_attr_desc size = {sizeof size,
-                                   "size",
-                                   CVR_ATTR_INTS,
-                                   2,
-                                   CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                   0,
-                                   NULL,
-                                   NULL,
-                                   1,
-                                   65500,
-                                   "side of the square, or height,width"};
-static const cvr_attr_desc padding = {sizeof padding,
-                                      "padding",
-                                      CVR_ATTR_INTS,
-                                      4,
-                                      CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      0,
-                                      "",
-                                      NULL,
-                                      0,
-                                      65500,
-                                      "all sides, or left/right,top/bottom, or left,top,right,bottom; empty: none"};
-static const cvr_attr_desc pad_if_needed = {sizeof pad_if_needed,
-                                            "pad_if_needed",
-                                            CVR_ATTR_BOOL,
-                                            1,
-                                            0,
-                                            0,
-                                            "no",
-                                            NULL,
-                                            0,
-                                            0,
-                                            "pad a picture that is smaller than size"};
-static const cvr_attr_desc fill = {sizeof fill,
-                                   "fill",
-                                   CVR_ATTR_FLOATS,
-                                   4,
-                                   0,
-                                   0,
-                                   "0",
-                                   NULL,
-                                   0,
-                                   0,
-                                   "what the border is filled with; one number, or one a channel"};
-static const cvr_attr_desc padding_mode = {
-    sizeof padding_mode,          "padding_mode", CVR_ATTR_CHOICE, 1, 0, 0, "constant", PADDING_MODES, 0, 0,
-    "where the border comes from"};
-static const cvr_attr_desc *const schema[] = {&size, &padding, &pad_if_needed, &fill, &padding_mode};
+static const cvr_attr_desc padding = {
+    .struct_size = sizeof padding,
+    .name = "padding",
+    .kind = CVR_ATTR_INTS,
+    .count = 4,
+    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .default_text = "",
+    .max = 65500,
+    .doc = "all sides, or left/right,top/bottom, or left,top,right,bottom; empty: none",
+};
+static const cvr_attr_desc pad_if_needed = {
+    .struct_size = sizeof pad_if_needed,
+    .name = "pad_if_needed",
+    .kind = CVR_ATTR_BOOL,
+    .count = 1,
+    .default_text = "no",
+    .doc = "pad a picture that is smaller than size",
+};
+static const cvr_attr_desc *const schema[] = {
+    &image_attr_size, &padding, &pad_if_needed, &image_attr_fill, &image_attr_padding_mode, &image_attr_mask_fill};
 
 const cvr_augment_desc transform_random_crop = {
     .struct_size = sizeof transform_random_crop,
@@ -140,6 +116,10 @@ const cvr_augment_desc transform_random_crop = {
     .n_attrs = sizeof schema / sizeof schema[0],
     .n_params = 6,
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .check = check,
     .make_params = make_params,
     .apply = apply,

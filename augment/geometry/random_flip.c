@@ -2,6 +2,7 @@
  * random_horizontal_flip and random_vertical_flip (torchvision v2). params: [0] 1 where the picture is flipped.
  */
 #include "../image_kernels.h"
+#include "../image_move.h"
 #include "../transforms.h"
 
 typedef struct attrs {
@@ -42,31 +43,49 @@ static int32_t source_vertical(const cvr_part_step *step, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t flip(const cvr_part_step *step, cvr_sample *s, int32_t vertical, cvr_error *err) {
+typedef struct flip_step {
+    const cvr_part_step *step;
+    int32_t vertical;
+} flip_step;
+
+static int32_t flip_pixels(const void *how, cvr_sample *s, const image *all, const fill_attr *classes, image *out,
+                           cvr_error *err) {
     const image_kernels *const k = image_kernels_best();
-    image im, out;
-    cvr_field *field = NULL;
+    const flip_step *const f = how;
     cvr_part from;
-    int32_t status = image_get(s, &im, &field, err);
-    if (status == CVR_OK && step->params[0] != 0) status = image_has_no_mask(s, err);
-    if (status != CVR_OK) return status;
-    source_of(step, vertical, &from);
-    im = image_part(&im, from.top - step->in->top, from.left - step->in->left, from.rows, from.columns);
-    if (step->params[0] == 0) return image_set_dense(s, field, &im, err);
-    status = image_new(s, &im, im.h, im.w, im.c, &out, err);
-    if (status != CVR_OK) return status;
+    (void)classes;
+    source_of(f->step, f->vertical, &from);
+    const image im =
+        image_part(all, from.top - f->step->in->top, from.left - f->step->in->left, from.rows, from.columns);
+    CVR_TRY(image_new(s, &im, im.h, im.w, im.c, out, err));
     const uint64_t pixel = image_pixel_bytes(&im), row = pixel * (uint64_t)im.w,
                    step_bytes = (uint64_t)im.row * cvr_dtype_size(im.dtype);
     for (int64_t y = 0; y < im.h; y++) {
-        const uint8_t *const line = (const uint8_t *)im.data + step_bytes * (uint64_t)(vertical ? im.h - 1 - y : y);
-        uint8_t *const to = (uint8_t *)out.data + row * (uint64_t)y;
-        if (vertical)
+        const uint8_t *const line = (const uint8_t *)im.data + step_bytes * (uint64_t)(f->vertical ? im.h - 1 - y : y);
+        uint8_t *const to = (uint8_t *)out->data + row * (uint64_t)y;
+        if (f->vertical)
             memcpy(to, line, row);
         else
             k->reverse(to, line, im.w, pixel);
     }
-    image_set(field, &out);
     return CVR_OK;
+}
+
+static void flip_box(const void *how, float *box) {
+    const flip_step *const f = how;
+    const float side = (float)(f->vertical ? f->step->in->height : f->step->in->width);
+    float *const lo = &box[f->vertical], *const hi = lo + 2, was = *lo;
+    *lo = side - *hi;
+    *hi = side - was;
+}
+
+static int32_t flip(const cvr_part_step *step, cvr_sample *s, int32_t vertical, cvr_error *err) {
+    const flip_step how = {step, vertical};
+    image_motion m = {.how = &how, .pixels = flip_pixels, .box = flip_box, .matrix = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    if (step->params[0] == 0) return image_stay_apply(step, s, err);
+    m.matrix[vertical ? 4 : 0] = -1;
+    m.matrix[vertical ? 5 : 2] = (double)(vertical ? step->in->height : step->in->width);
+    return image_move(s, &m, err);
 }
 
 static int32_t flip_horizontal(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
@@ -85,17 +104,16 @@ static int32_t apply_vertical(const void *self, const double *params, cvr_sample
     return image_apply_whole(&transform_random_vertical_flip, self, params, s, err);
 }
 
-static const cvr_attr_desc p_attr = {sizeof p_attr,
-                                     "p",
-                                     CVR_ATTR_FLOAT,
-                                     1,
-                                     CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     0,
-                                     "0.5",
-                                     NULL,
-                                     0,
-                                     1,
-                                     "probability of a flip"};
+static const cvr_attr_desc p_attr = {
+    .struct_size = sizeof p_attr,
+    .name = "p",
+    .kind = CVR_ATTR_FLOAT,
+    .count = 1,
+    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .default_text = "0.5",
+    .max = 1,
+    .doc = "probability of a flip",
+};
 static const cvr_attr_desc *const schema[] = {&p_attr};
 
 const cvr_augment_desc transform_random_horizontal_flip = {
@@ -105,6 +123,10 @@ const cvr_augment_desc transform_random_horizontal_flip = {
     .n_attrs = 1,
     .n_params = 1,
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .make_params = make_params,
     .apply = apply_horizontal,
     .part_size = part_size,
@@ -119,6 +141,10 @@ const cvr_augment_desc transform_random_vertical_flip = {
     .n_attrs = 1,
     .n_params = 1,
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .make_params = make_params,
     .apply = apply_vertical,
     .part_size = part_size,

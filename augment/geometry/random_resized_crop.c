@@ -2,6 +2,7 @@
  * random_resized_crop (torchvision v2 RandomResizedCrop; Szegedy et al., "Going Deeper with Convolutions", 2015): a
  * crop of random area and aspect ratio, resized. params: [0] top, [1] left, [2] height, [3] width.
  */
+#include "../image_move.h"
 #include "../transforms.h"
 #include <math.h>
 
@@ -45,8 +46,7 @@ static void central(const attrs *a, const image *im, double *params) {
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     const attrs *const a = self;
     image im;
-    const int32_t status = image_get(s, &im, NULL, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(image_get(s, &im, NULL, err));
     for (int tries = 0; tries < 10; tries++) {
         const double area = (double)im.h * (double)im.w * draw_between(rng, a->scale[0], a->scale[1]);
         const double ratio = exp(draw_between(rng, log(a->ratio[0]), log(a->ratio[1])));
@@ -63,7 +63,7 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
 static image_crop crop_of(const cvr_part_step *step) {
     const attrs *const a = step->attrs;
     const double *const p = step->params;
-    return (image_crop){(int64_t)p[0], (int64_t)p[1], (int64_t)p[2], (int64_t)p[3], a->interpolation, a->antialias};
+    return (image_crop){(int64_t)p[0], (int64_t)p[1], (int64_t)p[2], (int64_t)p[3], a->interpolation, a->antialias, 1};
 }
 
 static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
@@ -88,62 +88,27 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_random_resized_crop, self, params, s, err);
 }
 
-static const cvr_attr_desc size = {sizeof size,
-                                   "size",
-                                   CVR_ATTR_INTS,
-                                   2,
-                                   CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                   0,
-                                   NULL,
-                                   NULL,
-                                   1,
-                                   65500,
-                                   "side of the square, or height,width"};
-static const cvr_attr_desc scale = {sizeof scale,
-                                    "scale",
-                                    CVR_ATTR_FLOAT,
-                                    2,
-                                    CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    0,
-                                    "0.08,1",
-                                    NULL,
-                                    0,
-                                    1,
-                                    "share of the picture's area, min,max"};
-static const cvr_attr_desc ratio = {sizeof ratio,
-                                    "ratio",
-                                    CVR_ATTR_FLOAT,
-                                    2,
-                                    CVR_ATTR_MIN,
-                                    0,
-                                    "0.75,1.3333333333333333",
-                                    NULL,
-                                    0,
-                                    0,
-                                    "width to height, min,max"};
-static const cvr_attr_desc interpolation = {sizeof interpolation,
-                                            "interpolation",
-                                            CVR_ATTR_CHOICE,
-                                            1,
-                                            0,
-                                            0,
-                                            "bilinear",
-                                            INTERPOLATION_MODES,
-                                            0,
-                                            0,
-                                            "how pixels are found between pixels"};
-static const cvr_attr_desc antialias = {sizeof antialias,
-                                        "antialias",
-                                        CVR_ATTR_BOOL,
-                                        1,
-                                        0,
-                                        0,
-                                        "yes",
-                                        NULL,
-                                        0,
-                                        0,
-                                        "bilinear: average over all pixels that an output pixel covers"};
-static const cvr_attr_desc *const schema[] = {&size, &scale, &ratio, &interpolation, &antialias};
+static const cvr_attr_desc scale = {
+    .struct_size = sizeof scale,
+    .name = "scale",
+    .kind = CVR_ATTR_FLOAT,
+    .count = 2,
+    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
+    .default_text = "0.08,1",
+    .max = 1,
+    .doc = "share of the picture's area, min,max",
+};
+static const cvr_attr_desc ratio = {
+    .struct_size = sizeof ratio,
+    .name = "ratio",
+    .kind = CVR_ATTR_FLOAT,
+    .count = 2,
+    .flags = CVR_ATTR_MIN,
+    .default_text = "0.75,1.3333333333333333",
+    .doc = "width to height, min,max",
+};
+static const cvr_attr_desc *const schema[] = {&image_attr_size, &scale, &ratio, &image_attr_interpolation,
+                                              &image_attr_antialias};
 
 const cvr_augment_desc transform_random_resized_crop = {
     .struct_size = sizeof transform_random_resized_crop,
@@ -152,6 +117,10 @@ const cvr_augment_desc transform_random_resized_crop = {
     .n_attrs = sizeof schema / sizeof schema[0],
     .n_params = 4,
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .check = check,
     .make_params = make_params,
     .apply = apply,

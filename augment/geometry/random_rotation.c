@@ -2,8 +2,11 @@
  * random_rotation (torchvision v2 RandomRotation, rotate_image): anticlockwise, about the centre, through an affine
  * grid in float as grid_sample takes it. params: [0] angle in degrees.
  */
+#include "../image_move.h"
 #include "../transforms.h"
 #include <math.h>
+
+#define PI 3.14159265358979323846
 
 typedef struct pair_attr {
     int64_t n;
@@ -16,6 +19,7 @@ typedef struct attrs {
     int64_t expand;
     pair_attr center; /* x, y in pixels; none: the middle */
     fill_attr fill;
+    int64_t mask_fill;
 } attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
@@ -30,9 +34,7 @@ static int32_t check(const void *self, cvr_error *err) {
                         a->degrees.x[1]);
     }
     if (a->center.n == 1) return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: center takes two numbers, x,y");
-    if (a->fill.n == 0)
-        return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: fill is empty; give one number, or one a channel");
-    return CVR_OK;
+    return image_fill_given(&a->fill, "random_rotation", err);
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
@@ -57,16 +59,12 @@ static void turn(const image *out, const image *im, int32_t quarters) {
 }
 
 /* Output to input: (x', y') = (m0 x + m1 y + m2, m3 x + m4 y + m5), the origin in the middle of either picture. */
-static void inverse_matrix(const attrs *a, const image *im, double angle, float m[6]) {
-    const double r = -angle * (3.14159265358979323846 / 180), c = cos(r), s = sin(r);
+static void inverse_matrix(const attrs *a, const image *im, double angle, double m[6]) {
+    const double r = -angle * (PI / 180), c = cos(r), s = sin(r);
     const double cx = a->center.n ? a->center.x[0] - (double)im->w * 0.5 : 0;
     const double cy = a->center.n ? a->center.x[1] - (double)im->h * 0.5 : 0;
-    m[0] = (float)c;
-    m[1] = (float)s;
-    m[2] = (float)(cx - c * cx - s * cy);
-    m[3] = (float)-s;
-    m[4] = (float)c;
-    m[5] = (float)(cy + s * cx - c * cy);
+    const double inverse[6] = {c, s, cx - c * cx - s * cy, -s, c, cy + s * cx - c * cy};
+    memcpy(m, inverse, sizeof inverse);
 }
 
 /* How far the turned corners reach along one axis, as PIL counts pixels: tenths of thousandths are cut off. */
@@ -124,7 +122,7 @@ static void sample_bilinear(const image *im, float x, float y, const fill_attr *
     }
 }
 
-static void rotate(const image *out, const image *im, const attrs *a, const float m[6]) {
+static void rotate(const image *out, const image *im, int64_t interpolation, const fill_attr *fill, const float m[6]) {
     const float half_w = (float)(0.5 * (double)im->w), half_h = (float)(0.5 * (double)im->h);
     const uint64_t p = image_pixel_bytes(im);
     char *to = out->data;
@@ -135,10 +133,10 @@ static void rotate(const image *out, const image *im, const attrs *a, const floa
             const float gx = bx * (m[0] / half_w) + by * (m[1] / half_w) + m[2] / half_w;
             const float gy = bx * (m[3] / half_h) + by * (m[4] / half_h) + m[5] / half_h;
             const float sx = ((gx + 1) * (float)im->w - 1) / 2, sy = ((gy + 1) * (float)im->h - 1) / 2;
-            if (a->interpolation == INTERPOLATION_NEAREST)
-                sample_nearest(im, sx, sy, &a->fill, to);
+            if (interpolation == INTERPOLATION_NEAREST)
+                sample_nearest(im, sx, sy, fill, to);
             else
-                sample_bilinear(im, sx, sy, &a->fill, to);
+                sample_bilinear(im, sx, sy, fill, to);
         }
     }
 }
@@ -152,84 +150,131 @@ static int32_t quarters_of(const attrs *a, const image *im, double angle) {
     return angle == 90 ? 1 : angle == 270 ? 3 : -1;
 }
 
-static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
-    image im, out;
-    cvr_field *field = NULL;
-    float m[6];
-    int32_t status = image_get(s, &im, &field, err);
-    if (status == CVR_OK) status = image_check_fill(&im, &a->fill, err);
-    if (status != CVR_OK) return status;
-    double angle = fmod(params[0], 360);
-    if (angle < 0) angle += 360;
-    const int32_t quarters = quarters_of(a, &im, angle);
-    if (quarters == 0) return CVR_OK;
-    status = image_has_no_mask(s, err);
-    if (status != CVR_OK) return status;
-    int64_t h = quarters == 1 || quarters == 3 ? im.w : im.h, w = quarters == 1 || quarters == 3 ? im.h : im.w;
-    inverse_matrix(a, &im, angle, m);
-    if (quarters < 0 && a->expand) {
-        const float half_w = 0.5f * (float)im.w, half_h = 0.5f * (float)im.h;
-        w = reach(half_w, half_h, half_w, m[0], m[1], m[2]);
-        h = reach(half_w, half_h, half_h, m[3], m[4], m[5]);
-    }
-    status = image_new(s, &im, h, w, im.c, &out, err);
-    if (status != CVR_OK) return status;
-    if (quarters > 0)
-        turn(&out, &im, quarters);
+typedef struct rotation {
+    const attrs *a;
+    int64_t w, h; /* of what comes out */
+    int32_t quarters;
+    float inverse[6]; /* for pixels: output to input, from the middles */
+    float forward[6]; /* for boxes: input to output, from the corners */
+} rotation;
+
+static int32_t rotate_pixels(const void *how, cvr_sample *s, const image *im, const fill_attr *classes, image *out,
+                             cvr_error *err) {
+    const rotation *const r = how;
+    *out = *im;
+    if (!classes) CVR_TRY(image_check_fill(im, &r->a->fill, err));
+    if (r->quarters == 0) return CVR_OK;
+    CVR_TRY(image_new(s, im, r->h, r->w, im->c, out, err));
+    if (r->quarters > 0)
+        turn(out, im, r->quarters);
     else
-        rotate(&out, &im, a, m);
-    image_set(field, &out);
+        rotate(out, im, classes ? INTERPOLATION_NEAREST : r->a->interpolation, classes ? classes : &r->a->fill,
+               r->inverse);
     return CVR_OK;
 }
 
-static const cvr_attr_desc degrees = {sizeof degrees,
-                                      "degrees",
-                                      CVR_ATTR_FLOATS,
-                                      2,
-                                      CVR_ATTR_POSITIONAL,
-                                      0,
-                                      NULL,
-                                      NULL,
-                                      0,
-                                      0,
-                                      "a number d for -d..d, or min,max"};
-static const cvr_attr_desc interpolation = {sizeof interpolation,
-                                            "interpolation",
-                                            CVR_ATTR_CHOICE,
-                                            1,
-                                            0,
-                                            0,
-                                            "nearest",
-                                            INTERPOLATION_MODES,
-                                            0,
-                                            0,
-                                            "how pixels are found between pixels"};
-static const cvr_attr_desc expand = {sizeof expand,
-                                     "expand",
-                                     CVR_ATTR_BOOL,
-                                     1,
-                                     0,
-                                     0,
-                                     "no",
-                                     NULL,
-                                     0,
-                                     0,
-                                     "make the picture large enough to hold all of the turned one"};
+/* The box around the four turned corners, held inside the picture. */
+static void rotate_box(const void *how, float *box) {
+    const rotation *const r = how;
+    const float *const m = r->forward;
+    float lo[2] = {INFINITY, INFINITY}, hi[2] = {-INFINITY, -INFINITY};
+    for (int i = 0; i < 4; i++) {
+        const float x = box[i % 2 * 2], y = box[i / 2 * 2 + 1];
+        for (int k = 0; k < 2; k++) {
+            const float v = x * m[3 * k] + y * m[3 * k + 1] + m[3 * k + 2];
+            lo[k] = fminf(lo[k], v);
+            hi[k] = fmaxf(hi[k], v);
+        }
+    }
+    for (int k = 0; k < 2; k++) {
+        box[k] = image_clamp(lo[k], k ? r->h : r->w);
+        box[k + 2] = image_clamp(hi[k], k ? r->h : r->w);
+    }
+}
+
+/* For boxes: about the centre. With `expand` the turned picture's corner becomes the new origin; its size is rounded,
+ * so that pixels may lie up to half a pixel beside their boxes, as in torchvision. */
+static void forward_matrix(const attrs *a, const image *im, double angle, float m[6]) {
+    const double r = -angle * (PI / 180), c = cos(r), s = sin(r);
+    const double cx = a->center.n ? a->center.x[0] : (double)im->w * 0.5;
+    const double cy = a->center.n ? a->center.x[1] : (double)im->h * 0.5;
+    const double forward[6] = {c, -s, cx - c * cx + s * cy, s, c, cy - s * cx - c * cy};
+    for (int i = 0; i < 6; i++) m[i] = (float)forward[i];
+    for (int k = 0; k < 2 && a->expand; k++) {
+        float *const row = m + 3 * k, x = row[0] * (float)im->w, y = row[1] * (float)im->h;
+        row[2] -= fminf(fminf(row[2], y + row[2]), fminf(x + y + row[2], x + row[2]));
+    }
+}
+
+/* Where the middle of the input's pixels goes, and the rest from there; quarters are exact. */
+static void geometry_of(const image *im, const rotation *r, const double inverse[6], double g[9]) {
+    static const double cosine[4] = {1, 0, -1, 0}, sine[4] = {0, -1, 0, 1};
+    const double c = r->quarters < 0 ? inverse[0] : cosine[r->quarters];
+    const double s = r->quarters < 0 ? inverse[1] : sine[r->quarters];
+    const double x = (double)im->w * 0.5 + inverse[2], y = (double)im->h * 0.5 + inverse[5];
+    const double matrix[9] = {
+        c, -s, (double)r->w * 0.5 - (c * x - s * y), s, c, (double)r->h * 0.5 - (s * x + c * y), 0, 0, 1};
+    memcpy(g, matrix, sizeof matrix);
+}
+
+static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
+    const attrs *const a = self;
+    rotation r = {.a = a};
+    image_motion m = {.how = &r, .pixels = rotate_pixels, .box = rotate_box, .mask_fill = a->mask_fill};
+    image im;
+    double inverse[6], angle = fmod(params[0], 360);
+    CVR_TRY(image_get(s, &im, NULL, err));
+    if (angle < 0) angle += 360;
+    r.quarters = quarters_of(a, &im, angle);
+    r.h = r.quarters == 1 || r.quarters == 3 ? im.w : im.h;
+    r.w = r.quarters == 1 || r.quarters == 3 ? im.h : im.w;
+    inverse_matrix(a, &im, angle, inverse);
+    for (int i = 0; i < 6; i++) r.inverse[i] = (float)inverse[i];
+    if (r.quarters < 0 && a->expand) {
+        const float half_w = 0.5f * (float)im.w, half_h = 0.5f * (float)im.h;
+        r.w = reach(half_w, half_h, half_w, r.inverse[0], r.inverse[1], r.inverse[2]);
+        r.h = reach(half_w, half_h, half_h, r.inverse[3], r.inverse[4], r.inverse[5]);
+    }
+    forward_matrix(a, &im, params[0], r.forward);
+    geometry_of(&im, &r, inverse, m.matrix);
+    return image_move(s, &m, err);
+}
+
+static const cvr_attr_desc degrees = {
+    .struct_size = sizeof degrees,
+    .name = "degrees",
+    .kind = CVR_ATTR_FLOATS,
+    .count = 2,
+    .flags = CVR_ATTR_POSITIONAL,
+    .doc = "a number d for -d..d, or min,max",
+};
+static const cvr_attr_desc interpolation = {
+    .struct_size = sizeof interpolation,
+    .name = "interpolation",
+    .kind = CVR_ATTR_CHOICE,
+    .count = 1,
+    .default_text = "nearest",
+    .choices = INTERPOLATION_MODES,
+    .doc = "how pixels are found between pixels",
+};
+static const cvr_attr_desc expand = {
+    .struct_size = sizeof expand,
+    .name = "expand",
+    .kind = CVR_ATTR_BOOL,
+    .count = 1,
+    .default_text = "no",
+    .doc = "make the picture large enough to hold all of the turned one",
+};
 static const cvr_attr_desc center = {
-    sizeof center, "center", CVR_ATTR_FLOATS, 2, 0, 0, "", NULL, 0, 0, "x,y in pixels; empty: the middle"};
-static const cvr_attr_desc fill = {sizeof fill,
-                                   "fill",
-                                   CVR_ATTR_FLOATS,
-                                   4,
-                                   0,
-                                   0,
-                                   "0",
-                                   NULL,
-                                   0,
-                                   0,
-                                   "what lies outside the picture; one number, or one a channel"};
-static const cvr_attr_desc *const schema[] = {&degrees, &interpolation, &expand, &center, &fill};
+    .struct_size = sizeof center,
+    .name = "center",
+    .kind = CVR_ATTR_FLOATS,
+    .count = 2,
+    .default_text = "",
+    .doc = "x,y in pixels; empty: the middle",
+};
+static const cvr_attr_desc *const schema[] = {&degrees, &interpolation,   &expand,
+                                              &center,  &image_attr_fill, &image_attr_mask_fill};
 
 const cvr_augment_desc transform_random_rotation = {
     .struct_size = sizeof transform_random_rotation,
@@ -238,6 +283,10 @@ const cvr_augment_desc transform_random_rotation = {
     .n_attrs = sizeof schema / sizeof schema[0],
     .n_params = 1,
     .attrs = schema,
+    .stage = CVR_STAGE_SAMPLE,
+    .n_kinds = IMAGE_N_MOVED,
+    .kinds = image_moved,
+    .moves = 1,
     .check = check,
     .make_params = make_params,
     .apply = apply,

@@ -37,41 +37,12 @@ void cvr_text_add(cvr_text *t, const char *format, ...) {
     t->n += (size_t)n;
 }
 
-/* Bytes of the UTF-8 sequence at `s`, or 0 where there is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *s) {
-    static const struct {
-        unsigned char mask, lead;
-        uint32_t least;
-    } form[] = {{0xE0, 0xC0, 0x80}, {0xF0, 0xE0, 0x800}, {0xF8, 0xF0, 0x10000}};
-    if (s[0] < 0x80) return 1;
-    for (size_t f = 0; f < 3; f++) {
-        if ((s[0] & form[f].mask) != form[f].lead) continue;
-        uint32_t code = s[0] & (unsigned char)~form[f].mask;
-        for (size_t i = 1; i <= f + 1; i++) {
-            if ((s[i] & 0xC0) != 0x80) return 0;
-            code = code << 6 | (s[i] & 0x3Fu);
-        }
-        const bool valid = code >= form[f].least && code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF);
-        return valid ? f + 2 : 0;
-    }
-    return 0;
-}
-
 void cvr_text_add_json(cvr_text *t, const char *s) {
+    char piece[8];
     cvr_text_add(t, "\"");
-    for (const unsigned char *p = (const unsigned char *)s; *p;) {
-        const size_t n = utf8_length(p);
-        if (n == 0) {
-            cvr_text_add(t, "\\ufffd");
-            p++;
-        } else if (*p == '"' || *p == '\\') {
-            cvr_text_add(t, "\\%c", *p++);
-        } else if (*p < 0x20) {
-            cvr_text_add(t, "\\u%04x", *p++);
-        } else {
-            cvr_text_add_bytes(t, p, n);
-            p += n;
-        }
+    while (*s) {
+        const uint64_t n = cvr_json_char(piece, &s);
+        cvr_text_add_bytes(t, piece, n);
     }
     cvr_text_add(t, "\"");
 }

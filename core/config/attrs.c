@@ -19,7 +19,7 @@ uint64_t cvr_schema_size(const cvr_schema *schema, cvr_error *err) {
     uint64_t cells = 0;
     for (uint32_t i = 0; i < schema->n; i++) {
         const cvr_attr_desc *a = schema->attrs[i];
-        if (!a || !a->name || !cvr_attr_cells(a) || a->count == 0 || a->count > LARGEST_SCHEMA ||
+        if (!a || !a->name || !cvr_attr_cells(a) || a->count > LARGEST_SCHEMA ||
             (a->kind == CVR_ATTR_CHOICE) != (a->choices != NULL)) {
             cvr_fail(err, CVR_ERR_PLUGIN, "attribute %u (%s) is badly declared", i, a && a->name ? a->name : "?");
             return 0;
@@ -71,8 +71,9 @@ static int64_t parse_numbers(const cvr_attr_desc *a, const char *text, cell *out
         size_t length = strcspn(p, ",");
         const char *next = p + length;
         while (length && p[length - 1] == ' ') length--;
-        if (n == (int64_t)a->count) {
-            cvr_fail(err, CVR_ERR_USAGE, "%s = %s: at most %u numbers may stand here", a->name, text, a->count);
+        if (n == (int64_t)cvr_attr_count(a)) {
+            cvr_fail(err, CVR_ERR_USAGE, "%s = %s: at most %u numbers may stand here", a->name, text,
+                     cvr_attr_count(a));
             return -1;
         }
         if (!parse_number(a, p, length, &out[n], err)) return -1;
@@ -117,10 +118,10 @@ static bool parse_value(const cvr_attr_desc *a, const char *text, cell *out, cvr
     }
     n = parse_numbers(a, text, out, err);
     if (n == 1) {
-        for (uint32_t i = 1; i < a->count; i++) out[i] = out[0];
-    } else if (n >= 0 && n != (int64_t)a->count) {
-        cvr_fail(err, CVR_ERR_USAGE, "%s = %s: give %s%u numbers", a->name, text, a->count > 1 ? "1 or " : "",
-                 a->count);
+        for (uint32_t i = 1; i < cvr_attr_count(a); i++) out[i] = out[0];
+    } else if (n >= 0 && n != (int64_t)cvr_attr_count(a)) {
+        cvr_fail(err, CVR_ERR_USAGE, "%s = %s: give %s%u numbers", a->name, text, cvr_attr_count(a) > 1 ? "1 or " : "",
+                 cvr_attr_count(a));
         return false;
     }
     return n >= 0;
@@ -304,7 +305,7 @@ void cvr_attr_print(const cvr_schema *schema, uint32_t i, const void *packed, cv
     const cell *c = packed;
     for (uint32_t k = 0; k < i; k++) c += cvr_attr_cells(schema->attrs[k]);
     const cvr_attr_desc *a = schema->attrs[i];
-    int64_t n = a->count;
+    int64_t n = cvr_attr_count(a);
     switch (a->kind) {
     case CVR_ATTR_BOOL: cvr_text_add(out, "%s", c->i ? "yes" : "no"); return;
     case CVR_ATTR_CHOICE: print_choice(a->choices, c->i, out); return;

@@ -9,8 +9,9 @@
 /* One sample's way from its whole picture to the last of the transforms that work part by part. Step i makes part i + 1
  * from part i; the last part is a whole picture, that the other transforms go on with. */
 typedef struct part_plan {
+    workbench *w;
     arena_sample *s;
-    const cvr_batches_options *o;
+    const pipeline *p;
     sample_place at;
     size_t n;    /* steps */
     bool chosen; /* whether the decoder has asked */
@@ -19,9 +20,11 @@ typedef struct part_plan {
     double params[PARTS_MOST_STEPS][CVR_AUGMENT_PARAMS];
 } part_plan;
 
-/* Counts the steps. 0: there is nothing to ask a decoder for. */
-void parts_begin(part_plan *p, arena_sample *s, const cvr_batches_options *o, sample_place at);
+/* Counts the steps, of the transforms before `end`. 0: there is nothing to ask a decoder for. */
+void parts_begin(part_plan *p, workbench *w, arena_sample *s, sample_place at, size_t end);
 /* The steps, on what the decoder gave. */
 int32_t parts_apply(part_plan *p, cvr_error *err);
+/* Fails where the transform does not know what to do with a field of this kind. */
+int32_t transform_takes(const cvr_transform *t, const cvr_field_kind *kind, cvr_error *err);
 
 #endif

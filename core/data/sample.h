@@ -1,15 +1,41 @@
-/* A sample and its arena; internal to core/data. */
+/* Samples on their way from the data set to a batch; internal to core/data. */
 #ifndef CVR_SAMPLE_H
 #define CVR_SAMPLE_H
 
 #include <cvr/batches.h>
+#include <stdatomic.h>
 
 #define SAMPLE_MOST_FIELDS 16u
 #define SAMPLE_MOST_BLOCKS 64u
+#define SAMPLE_MOST_KINDS 64u
+#define SAMPLE_MOST_PARTNERS 64u
+#define SAMPLE_MOST_TRIES 20
+
+/* What all samples of some batches have in common. It does not change once it is open. */
+typedef struct pipeline {
+    cvr_batches_options o;
+    const cvr_field_kind *kinds[SAMPLE_MOST_KINDS]; /* those of the data, the transforms and the wants */
+    size_t n_kinds;
+    size_t normalises, batch_first; /* places of the transform that normalises, and of the first for whole batches */
+    size_t parts;                   /* transforms at the beginning that work part by part */
+    int64_t n_samples;
+    const char *path; /* of a picture that is outside any data set */
+    atomic_int_fast64_t skipped;
+} pipeline;
+
+/* `o->dataset` NULL: pictures outside any data set. Refuses what can be known not to work. */
+int32_t pipeline_open(pipeline *p, const cvr_batches_options *o, cvr_error *err);
+/* Index in the data of the i-th sample that is used. */
+int64_t pipeline_sample(const pipeline *p, int64_t i);
+const cvr_field_kind *pipeline_kind(const pipeline *p, const char *name);
+/* Says in the error where sample `index` comes from; returns the error's code. */
+int32_t pipeline_fail_at(const pipeline *p, int64_t index, int32_t status, cvr_error *err);
 
 /* Memory is kept from sample to sample: after the first few, nothing is allocated. */
 typedef struct arena_sample {
     cvr_sample sample;
+    const pipeline *pipeline;
+    cvr_origin origin;
     cvr_field fields[SAMPLE_MOST_FIELDS];
     cvr_field *pointers[SAMPLE_MOST_FIELDS];
     struct {
@@ -19,20 +45,47 @@ typedef struct arena_sample {
     uint32_t n_blocks;
 } arena_sample;
 
-void sample_init(arena_sample *s);
-void sample_reset(arena_sample *s);
+/* arena.c */
+void sample_init(arena_sample *s, const pipeline *p);
+void sample_reset(arena_sample *s, int64_t index);
 void sample_free(arena_sample *s);
 
+/* One thread's samples: the first `used` are being made, one for the sake of the other. */
+typedef struct workbench {
+    cvr_batches *owner;
+    pipeline *pipeline;
+    arena_sample header, **samples;
+    size_t n, used, capacity;
+    bool looks; /* it makes samples to look at them: those that are bad are neither counted nor told */
+} workbench;
+void workbench_free(workbench *w);
+int32_t workbench_take(workbench *w, arena_sample **out, cvr_error *err);
+/* A sample with a picture of this shape and no pixels, until the next: for make_params, which only looks. */
+cvr_sample *workbench_header(workbench *w, int64_t height, int64_t width, int64_t channels);
+
+/* Which sample is made. `branch` is 0, or tells the partners of samples apart: their random numbers are their own. */
 typedef struct sample_place {
     int64_t index, epoch;
+    uint64_t branch;
 } sample_place;
-/* Reads a sample and applies the transforms. The error names the sample. */
-int32_t sample_make(arena_sample *s, const cvr_batches_options *o, sample_place at, cvr_error *err);
-/* The random numbers of a transform: by seed, epoch, sample and place in the pipeline. */
-void sample_rng(cvr_rng *rng, const cvr_batches_options *o, sample_place at, size_t place);
+/* Reads a sample and applies the transforms before `end`. With skip_bad, a bad one's place is taken by the next good
+ * one of the data set. The error names the sample. */
+int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err);
+/* The same with a picture from outside the data. */
+int32_t sample_show(workbench *w, arena_sample *s, const cvr_image *image, size_t end, cvr_error *err);
+/* The transforms from `first` to before `end`. */
+int32_t sample_transform(workbench *w, arena_sample *s, sample_place at, size_t first, size_t end, cvr_error *err);
+/* Fails unless a picture of 1 to 4 channels is there. */
+int32_t check_picture(const arena_sample *s, cvr_error *err);
+/* The field of this name, or NULL. */
+const cvr_field *sample_field(const arena_sample *s, const char *name);
+/* What the transform at `place` draws: by seed, epoch, sample and place. */
+int32_t sample_draw(const pipeline *p, const cvr_sample *s, sample_place at, size_t place, double *params,
+                    cvr_error *err);
+/* The same for a whole batch, by seed, epoch, position in it and place. */
+int32_t batch_draw(const pipeline *p, const cvr_sample *s, int64_t epoch, int64_t position, size_t place,
+                   double *params, cvr_error *err);
 /* Puts the transform's name before its message; returns `status`. */
 int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err);
-/* The picture as f32, normalised: (H, W, C). */
-void sample_normalise(const cvr_field *image, const cvr_batches_options *o, float *out);
 
 #endif

@@ -80,31 +80,43 @@ int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_INVALID, "the loss has shape %s; it must be one f32 number", shape);
     }
     cvr_value seed;
-    const int32_t status = g->builder.scalar(&g->builder, "loss_scale", &seed, err);
+    const int32_t status = g->builder.scalar(&g->builder, "loss_scale", CVR_F32, &seed, err);
     return status == CVR_OK ? cvr_graph_backward_from(g, loss, seed, err) : status;
 }
 
-static double decay_of(const cvr_update_policy *p, uint32_t flags) {
-    if (flags & CVR_PARAM_NORM) return p->norm_weight_decay;
-    return flags & CVR_PARAM_BIAS ? p->bias_weight_decay : p->weight_decay;
+static double decay_of(const cvr_update_policy *p, const cvr_store_entry *e) {
+    if (e->weight_decay >= 0) return e->weight_decay;
+    if (e->flags & CVR_PARAM_NORM) return p->norm_weight_decay;
+    return e->flags & CVR_PARAM_BIAS ? p->bias_weight_decay : p->weight_decay;
 }
 
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err) {
     cvr_value lr, step;
-    int32_t status = g->builder.scalar(&g->builder, "lr", &lr, err);
-    if (status == CVR_OK) status = g->builder.scalar(&g->builder, "step", &step, err);
+    int32_t status = CVR_OK;
+    CVR_TRY(g->builder.scalar(&g->builder, "lr", CVR_F32, &lr, err));
+    CVR_TRY(g->builder.scalar(&g->builder, "step", CVR_I64, &step, err));
     g->in_backward = true;
     const size_t n = g->n_values;
+    size_t n_updates = 0;
     for (size_t i = 1; i < n && status == CVR_OK; i++) {
         const ir_value *v = g->values[i];
         if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;
+        n_updates++;
         const cvr_store_entry *e = cvr_store_get(g->store, v->store_index);
-        const cvr_update_args args = {
-            sizeof args, policy->attrs, (cvr_value)i, v->gradient, lr, step, decay_of(policy, e->flags)};
+        const cvr_update_args args = {.struct_size = sizeof args,
+                                      .attrs = policy->attrs,
+                                      .param = (cvr_value)i,
+                                      .grad = v->gradient,
+                                      .lr = lr,
+                                      .step = step,
+                                      .weight_decay = decay_of(policy, e),
+                                      .lr_factor = e->lr_factor};
         g->scope.n = 0;
         cvr_text_add(&g->scope, "%s", e->name);
         status = policy->optimizer->emit(&g->builder, &args, err);
     }
     enter_scope(g, "");
+    if (status == CVR_OK && !n_updates)
+        status = cvr_fail(err, CVR_ERR_USAGE, "nothing is trained: every parameter that the loss depends on is frozen");
     return status;
 }

@@ -61,8 +61,7 @@ static const cvr_kernel_desc add_kernel = {.struct_size = sizeof add_kernel,
 
 /* ---- cast ---- */
 
-static const cvr_attr_desc dtype_attr = {
-    .struct_size = sizeof dtype_attr, .name = "dtype", .kind = CVR_ATTR_INT, .count = 1, .doc = "CVR_F32 or CVR_BF16"};
+static const cvr_attr_desc dtype_attr = CVR_ATTR_INIT(INT, "dtype", NULL, "CVR_F32 or CVR_BF16");
 static const cvr_attr_desc *const cast_attrs[] = {&dtype_attr};
 
 /* y = x in another element type; `infer` cannot see x's own, so it cannot refuse what the kernel would */

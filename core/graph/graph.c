@@ -257,8 +257,10 @@ int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store
                                .scalar = builder_scalar,
                                .scope = builder_scope,
                                .param_flags = builder_param_flags};
+    graph_open_io(g);
     g->plugins = plugins;
     g->store = store;
+    g->training = training;
     g->values = cvr_grow(NULL, 0, &g->values_capacity, sizeof *g->values);
     g->n_values = 1;
     if (!g->values) cvr_graph_destroy(&g);
@@ -275,6 +277,9 @@ void cvr_graph_destroy(cvr_graph **graph) {
     }
     for (size_t i = 0; i < g->n_nodes; i++) graph_free_node(g->nodes[i]);
     for (size_t i = 0; i < g->n_outputs; i++) cvr_free(g->outputs[i].name);
+    graph_close_io(g);
+    cvr_free(g->by_entry);
+    cvr_free(g->network);
     cvr_free(g->values);
     cvr_free(g->nodes);
     cvr_free(g->outputs);
@@ -304,25 +309,18 @@ int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cv
     return add_named(g, name, type, VALUE_INPUT, out, err);
 }
 
-int32_t builder_scalar(const cvr_builder *b, const char *name, cvr_value *out, cvr_error *err) {
+int32_t builder_scalar(const cvr_builder *b, const char *name, uint32_t dtype, cvr_value *out, cvr_error *err) {
     cvr_graph *g = b->ctx;
-    static const struct {
-        const char *name;
-        uint32_t dtype;
-    } known[] = {{"lr", CVR_F32}, {"step", CVR_I64}, {"seed", CVR_I64}, {"loss_scale", CVR_F32}};
+    cvr_type type;
     for (size_t i = 1; i < g->n_values; i++) {
-        if (g->values[i]->kind == VALUE_SCALAR && strcmp(g->values[i]->name, name) == 0) {
-            *out = (cvr_value)i;
-            return CVR_OK;
-        }
+        if (!g->values[i]->name || strcmp(g->values[i]->name, name) != 0) continue;
+        *out = (cvr_value)i;
+        if (g->values[i]->kind == VALUE_SCALAR && g->values[i]->type.dtype == dtype) return CVR_OK;
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the scalar `%s` is an input, or another %s, already", name,
+                        cvr_dtype_name(g->values[i]->type.dtype));
     }
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strcmp(known[i].name, name) != 0) continue;
-        cvr_type type;
-        cvr_type_set(&type, known[i].dtype, 0, NULL);
-        return add_named(g, name, &type, VALUE_SCALAR, out, err);
-    }
-    return cvr_fail(err, CVR_ERR_PLUGIN, "there is no scalar `%s`; the host has lr, step, seed and loss_scale", name);
+    cvr_type_set(&type, dtype, 0, NULL);
+    return add_named(g, name, &type, VALUE_SCALAR, out, err);
 }
 
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
@@ -334,7 +332,15 @@ int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error 
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     g->values[v]->kept = true;
-    more[g->n_outputs++] = (ir_output){copy, v};
+    more[g->n_outputs++] = (ir_output){copy, v, false};
+    return CVR_OK;
+}
+
+int32_t cvr_graph_veto(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
+    if (v == CVR_NONE || v >= g->n_values || cvr_numel(g->values[v]->type.rank, g->values[v]->type.shape) != 1)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s: a veto is one number", name);
+    CVR_TRY(cvr_graph_output(g, name, v, err));
+    g->outputs[g->n_outputs - 1].veto = true;
     return CVR_OK;
 }
 
@@ -354,10 +360,6 @@ void cvr_graph_wants_gradient(cvr_graph *g, cvr_value v) {
 }
 
 cvr_value cvr_graph_param(const cvr_graph *g, const char *name) {
-    for (size_t i = 1; i < g->n_values; i++) {
-        const ir_value *v = g->values[i];
-        if (v->kind == VALUE_STORED && strcmp(cvr_store_get(g->store, v->store_index)->name, name) == 0)
-            return (cvr_value)i;
-    }
-    return CVR_NONE;
+    const int64_t i = cvr_store_find(g->store, name);
+    return i >= 0 && (size_t)i < g->n_by_entry ? g->by_entry[i] : CVR_NONE;
 }

@@ -13,7 +13,8 @@ typedef struct ir_value {
     char *name;         /* inputs, scalars */
     cvr_value gradient;
     bool needs_gradient;
-    bool kept; /* an output of the program */
+    bool kept;          /* an output of the program */
+    cvr_value stand_in; /* VALUE_INPUT: what the network reads in its place, or CVR_NONE */
 } ir_value;
 
 typedef struct ir_node {
@@ -29,10 +30,12 @@ typedef struct ir_node {
 typedef struct ir_output {
     char *name;
     cvr_value value;
+    bool veto; /* where it is not 0 after a run's first part, no update is done */
 } ir_output;
 
 struct cvr_graph {
     cvr_builder builder;
+    cvr_io io;
     cvr_plugins *plugins;
     cvr_store *store;
     ir_value **values; /* [0] is NULL: CVR_NONE */
@@ -41,10 +44,17 @@ struct cvr_graph {
     size_t n_nodes, nodes_capacity;
     ir_output *outputs;
     size_t n_outputs, outputs_capacity;
+    cvr_io_output **ends; /* of the network, each at one address */
+    size_t n_ends, ends_capacity;
     cvr_text scope;
     uint32_t depth;             /* of layers within layers */
     bool in_backward, in_again; /* what nodes that are emitted belong to */
     uint32_t math;              /* CVR_MATH_* */
+    cvr_value *by_entry;        /* values of stored entries, by index in the store */
+    size_t n_by_entry, by_entry_capacity;
+    bool training;
+    bool averages; /* what has a running mean is read there */
+    char *network; /* scope of the one that is being built; NULL: the one that is trained */
 };
 
 int32_t graph_add_value(cvr_graph *g, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err);
@@ -64,18 +74,23 @@ int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cv
 uint32_t node_low_precision(const cvr_graph *g, const ir_node *n);
 /* Floating-point operations of one run, as the op says. */
 double node_flops(const cvr_graph *g, const ir_node *n);
+/* Whether the node changes stored values and does nothing else: an optimizer's update, a running mean. */
+bool node_is_update(const ir_node *n);
 void graph_free_node(ir_node *n);
 /* A tensor of this type without memory. */
 cvr_tensor tensor_of(const cvr_type *t);
 
 /* Stored entries as the builder makes and the program uses them. */
 typedef struct store_request {
-    const char *name;
+    const char *name, *network;
     cvr_type type;
-    uint32_t kind, flags;
+    uint32_t role, flags;
+    int64_t of; /* -1: none */
     cvr_init init;
 } store_request;
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
+/* Whether a layer of this name is built as in evaluation, since all of it is frozen. */
+bool store_freezes(const cvr_store *s, const char *scope);
 void *store_address(const cvr_store *s, size_t i);
 /* What stored values were prepared into is out of date when this has gone up. */
 void store_changed(cvr_store *s);
@@ -88,10 +103,17 @@ struct cvr_device {
     uint64_t last_program; /* whose data lies in the arena, which programs may share */
 };
 
+void graph_open_io(cvr_graph *g);
+void graph_close_io(cvr_graph *g);
+
 /* The builder's callbacks that deal with layers and parameters. */
 int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_error *err);
 int32_t builder_param(const cvr_builder *b, const cvr_param_decl *decl, cvr_value *out, cvr_error *err);
 int32_t builder_slot(const cvr_builder *b, cvr_value param, const cvr_param_decl *decl, cvr_value *out, cvr_error *err);
-int32_t builder_scalar(const cvr_builder *b, const char *name, cvr_value *out, cvr_error *err);
+int32_t builder_scalar(const cvr_builder *b, const char *name, uint32_t dtype, cvr_value *out, cvr_error *err);
+/* The value of a stored entry in this graph, made at need. */
+int32_t graph_stored(cvr_graph *g, size_t index, cvr_value *out, cvr_error *err);
+/* An entry of a role that belongs to another, OF.name, with its type, zeroed at first. */
+int32_t graph_companion(cvr_graph *g, size_t of, const char *name, uint32_t role, cvr_value *out, cvr_error *err);
 
 #endif

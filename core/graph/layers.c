@@ -52,7 +52,10 @@ int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_erro
     cvr_text_add(&g->scope, "%s%s", before ? "." : "", call->name);
     if (g->scope.failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     g->depth++;
+    const uint32_t training = g->builder.training;
+    if (training && store_freezes(g->store, g->scope.s)) g->builder.training = 0;
     status = build_layer(g, layer, call, err);
+    g->builder.training = training;
     g->depth--;
     if (status != CVR_OK) status = name_layer(g->scope.s, call->layer, status, err);
     g->scope.n = before;
@@ -60,44 +63,66 @@ int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_erro
     return status;
 }
 
-/* One value for each stored entry of a graph. */
-static int32_t stored_value(cvr_graph *g, const store_request *r, cvr_value *out, cvr_error *err) {
-    size_t index;
-    int32_t status = check_type(&r->type, r->name, err);
-    if (status == CVR_OK) status = store_declare(g->store, r, &index, err);
-    if (status != CVR_OK) return status;
-    for (size_t i = 1; i < g->n_values; i++) {
-        if (g->values[i]->kind == VALUE_STORED && g->values[i]->store_index == index) {
-            *out = (cvr_value)i;
-            return CVR_OK;
-        }
+int32_t graph_stored(cvr_graph *g, size_t index, cvr_value *out, cvr_error *err) {
+    while (g->n_by_entry <= index) {
+        cvr_value *more = cvr_grow(g->by_entry, g->n_by_entry, &g->by_entry_capacity, sizeof *more);
+        if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        g->by_entry = more;
+        more[g->n_by_entry++] = CVR_NONE;
     }
-    status = graph_add_value(g, &r->type, VALUE_STORED, out, err);
-    if (status != CVR_OK) return status;
+    *out = g->by_entry[index];
+    if (*out) return CVR_OK;
+    const cvr_store_entry *e = cvr_store_get(g->store, index);
+    CVR_TRY(graph_add_value(g, &e->type, VALUE_STORED, out, err));
+    g->by_entry[index] = *out;
     g->values[*out]->store_index = index;
-    g->values[*out]->needs_gradient = g->builder.training && (r->flags & CVR_PARAM_TRAINABLE);
+    g->values[*out]->needs_gradient = g->training && e->role == CVR_STORE_TRAINED;
     return CVR_OK;
 }
 
-static int32_t declare(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t kind, cvr_value *out,
+static int32_t declare(cvr_graph *g, store_request *r, const char *prefix, const char *name, cvr_value *out,
                        cvr_error *err) {
+    cvr_text full = {0};
+    size_t index;
+    cvr_text_add(&full, "%s%s%s", prefix, *prefix ? "." : "", name);
+    int32_t status = full.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
+    r->name = full.s;
+    r->network = g->network ? g->network : "";
+    if (status == CVR_OK) status = check_type(&r->type, r->name, err);
+    if (status == CVR_OK) status = store_declare(g->store, r, &index, err);
+    cvr_text_clear(&full);
+    return status == CVR_OK ? graph_stored(g, index, out, err) : status;
+}
+
+static int32_t declare_as(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t role, int64_t of,
+                          cvr_value *out, cvr_error *err) {
     if (!decl->name || !decl->init || decl->rank > CVR_MAX_RANK)
         return cvr_fail(err, CVR_ERR_PLUGIN, "a parameter without name, shape or init");
-    cvr_text name = {0};
-    cvr_text_add(&name, "%s%s%s", prefix, *prefix ? "." : "", decl->name);
-    if (name.failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    store_request r = {.name = name.s, .kind = kind, .flags = decl->flags, .init = *decl->init};
+    store_request r = {.role = role, .flags = decl->flags, .of = of, .init = *decl->init};
     cvr_type_set(&r.type, decl->dtype, decl->rank, decl->shape);
     memcpy(r.type.order, decl->order, sizeof r.type.order);
-    const int32_t status = stored_value(g, &r, out, err);
-    cvr_text_clear(&name);
-    return status;
+    return declare(g, &r, prefix, decl->name, out, err);
+}
+
+int32_t graph_companion(cvr_graph *g, size_t of, const char *name, uint32_t role, cvr_value *out, cvr_error *err) {
+    const cvr_store_entry *e = cvr_store_get(g->store, of);
+    store_request r = {.type = e->type,
+                       .role = role,
+                       .of = (int64_t)of,
+                       .init = {.struct_size = sizeof r.init, .kind = CVR_INIT_CONSTANT}};
+    return declare(g, &r, e->name, name, out, err);
 }
 
 int32_t builder_param(const cvr_builder *b, const cvr_param_decl *decl, cvr_value *out, cvr_error *err) {
     cvr_graph *g = b->ctx;
-    const uint32_t kind = decl->flags & CVR_PARAM_TRAINABLE ? CVR_STORE_PARAM : CVR_STORE_BUFFER;
-    return declare(g, b->scope(b), decl, kind, out, err);
+    uint32_t role = decl->flags & CVR_PARAM_TRAINABLE ? CVR_STORE_TRAINED : CVR_STORE_BUFFER;
+    if (decl->flags & CVR_PARAM_CONSTANT) role = CVR_STORE_CONSTANT;
+    if (g->network && role == CVR_STORE_TRAINED) role = CVR_STORE_FROZEN;
+    CVR_TRY(declare_as(g, b->scope(b), decl, role, -1, out, err));
+    if (!g->averages || role > CVR_STORE_BUFFER || g->network) return CVR_OK;
+    const size_t index = g->values[*out]->store_index;
+    if (cvr_store_get(g->store, index)->role == CVR_STORE_FROZEN) return CVR_OK; /* its mean is itself */
+    return graph_companion(g, index, "average", CVR_STORE_AVERAGE, out, err);
 }
 
 int32_t builder_slot(const cvr_builder *b, cvr_value param, const cvr_param_decl *decl, cvr_value *out,
@@ -107,5 +132,6 @@ int32_t builder_slot(const cvr_builder *b, cvr_value param, const cvr_param_decl
         return cvr_fail(err, CVR_ERR_PLUGIN, "optimizer state `%s` is asked for something that is no parameter",
                         decl->name);
     }
-    return declare(g, cvr_store_get(g->store, g->values[param]->store_index)->name, decl, CVR_STORE_SLOT, out, err);
+    const size_t of = g->values[param]->store_index;
+    return declare_as(g, cvr_store_get(g->store, of)->name, decl, CVR_STORE_OPTIMIZER, (int64_t)of, out, err);
 }

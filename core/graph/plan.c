@@ -47,6 +47,25 @@ static int32_t find_constants(const plan *p, const cvr_graph *g, bool **out, cvr
     return CVR_OK;
 }
 
+/* Where updates begin, if something may veto them. */
+static int32_t find_updates(plan *p, const cvr_graph *g, cvr_error *err) {
+    size_t first = p->n, vetoes = 0;
+    for (size_t i = p->n; i-- > 0;)
+        if (node_is_update(p->nodes[i].node)) first = i;
+    p->updates = p->n;
+    for (size_t k = 0; k < g->n_outputs; k++) vetoes += g->outputs[k].veto;
+    if (!vetoes) return CVR_OK;
+    for (size_t i = first; i < p->n; i++)
+        for (uint32_t o = 0; o < p->nodes[i].node->n_outputs; o++)
+            for (size_t k = 0; k < g->n_outputs; k++)
+                if (g->outputs[k].value == p->nodes[i].node->outputs[o])
+                    return cvr_fail(err, CVR_ERR_PLUGIN,
+                                    "%s, an output, is made after the first update, which `%s` may veto",
+                                    g->outputs[k].name, p->nodes[i].node->name);
+    p->updates = first;
+    return CVR_OK;
+}
+
 /* ---- which kernels ---- */
 
 /* Any backend's kernel that is a plain function of the host will do. */
@@ -154,43 +173,52 @@ static int64_t inplace_input(const plan *p, const cvr_graph *g, const plan_node 
     return -1;
 }
 
+/* Inputs have a block each. Scalars share one, which is written at once, and not anew for every run. */
+static int32_t assign_inputs(plan *p, const cvr_graph *g, const size_t *last, size_t *capacity, cvr_error *err) {
+    for (size_t v = 1; v < g->n_values; v++) {
+        if (g->values[v]->kind == VALUE_SCALAR) p->within[v] = p->n_scalars++;
+        if (g->values[v]->kind != VALUE_INPUT) continue;
+        CVR_TRY(new_block(p, capacity, type_bytes(&g->values[v]->type), 0, &p->block_of[v], err));
+        p->blocks[p->block_of[v]].last = last[v];
+    }
+    if (!p->n_scalars) return CVR_OK;
+    CVR_TRY(new_block(p, capacity, p->n_scalars * (uint64_t)ARENA_ALIGN, 0, &p->scalars, err));
+    p->blocks[p->scalars].last = p->n;
+    for (size_t v = 1; v < g->n_values; v++)
+        if (g->values[v]->kind == VALUE_SCALAR) p->block_of[v] = p->scalars;
+    return CVR_OK;
+}
+
+static int32_t assign_node(plan *p, const cvr_graph *g, const size_t *last, size_t i, size_t *capacity,
+                           cvr_error *err) {
+    plan_node *n = &p->nodes[i];
+    const ir_node *node = n->node;
+    const int64_t over = node->op->flags & CVR_OP_ALIAS ? 0 : inplace_input(p, g, n, i);
+    for (uint32_t k = 0; k < node->n_outputs; k++) {
+        const cvr_value v = node->outputs[k];
+        if (k == 0 && over >= 0)
+            p->block_of[v] = p->block_of[node->inputs[over]];
+        else
+            CVR_TRY(new_block(p, capacity, type_bytes(&g->values[v]->type), i, &p->block_of[v], err));
+        if (p->block_of[v] >= 0 && last[v] > p->blocks[p->block_of[v]].last) p->blocks[p->block_of[v]].last = last[v];
+    }
+    if (n->workspace && !n->on_host) CVR_TRY(new_block(p, capacity, n->workspace, i, &n->workspace_block, err));
+    if (!n->prepared) return CVR_OK;
+    CVR_TRY(new_block(p, capacity, n->prepared, 0, &n->prepared_block, err));
+    p->blocks[n->prepared_block].last = p->n;
+    return CVR_OK;
+}
+
 static int32_t assign_blocks(plan *p, const cvr_graph *g, const size_t *last, cvr_error *err) {
     size_t capacity = 0;
-    int32_t status = CVR_OK;
+    p->scalars = -1;
     p->block_of = cvr_calloc(g->n_values, sizeof *p->block_of);
-    if (!p->block_of) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    p->within = cvr_calloc(g->n_values, sizeof *p->within);
+    if (!p->block_of || !p->within) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t v = 0; v < g->n_values; v++) p->block_of[v] = -1;
-    for (size_t v = 1; v < g->n_values && status == CVR_OK; v++) {
-        const value_kind kind = g->values[v]->kind;
-        if (kind != VALUE_INPUT && kind != VALUE_SCALAR) continue;
-        status = new_block(p, &capacity, type_bytes(&g->values[v]->type), 0, &p->block_of[v], err);
-        if (status == CVR_OK)
-            p->blocks[p->block_of[v]].last =
-                kind == VALUE_SCALAR ? p->n : last[v]; /* scalars are not written anew for every run */
-    }
-    for (size_t i = 0; i < p->n && status == CVR_OK; i++) {
-        plan_node *n = &p->nodes[i];
-        const ir_node *node = n->node;
-        const bool view = (node->op->flags & CVR_OP_ALIAS) != 0;
-        const int64_t over = view ? 0 : inplace_input(p, g, n, i);
-        for (uint32_t k = 0; k < node->n_outputs && status == CVR_OK; k++) {
-            const cvr_value v = node->outputs[k];
-            if (k == 0 && over >= 0) {
-                p->block_of[v] = p->block_of[node->inputs[over]];
-            } else {
-                status = new_block(p, &capacity, type_bytes(&g->values[v]->type), i, &p->block_of[v], err);
-            }
-            if (status == CVR_OK && p->block_of[v] >= 0 && last[v] > p->blocks[p->block_of[v]].last)
-                p->blocks[p->block_of[v]].last = last[v];
-        }
-        if (status == CVR_OK && n->workspace && !n->on_host)
-            status = new_block(p, &capacity, n->workspace, i, &n->workspace_block, err);
-        if (status == CVR_OK && n->prepared) {
-            status = new_block(p, &capacity, n->prepared, 0, &n->prepared_block, err);
-            if (status == CVR_OK) p->blocks[n->prepared_block].last = p->n;
-        }
-    }
-    return status;
+    CVR_TRY(assign_inputs(p, g, last, &capacity, err));
+    for (size_t i = 0; i < p->n; i++) CVR_TRY(assign_node(p, g, last, i, &capacity, err));
+    return CVR_OK;
 }
 
 /* ---- where each block lies ---- */
@@ -243,15 +271,18 @@ int32_t plan_make(plan *p, const plan_request *request, cvr_error *err) {
     bool *constant = NULL;
     plan_request asked = *request;
     const plan_request *r = &asked;
-    int32_t status = lower_graph(r->graph, r->device, err);
-    if (status == CVR_OK) status = live_nodes(p, r->graph, err);
-    if (status == CVR_OK) status = find_constants(p, r->graph, &constant, err);
+    int32_t status;
+    CVR_TRY_OUT(lower_graph(r->graph, r->device, err));
+    CVR_TRY_OUT(live_nodes(p, r->graph, err));
+    CVR_TRY_OUT(find_updates(p, r->graph, err));
+    CVR_TRY_OUT(find_constants(p, r->graph, &constant, err));
     asked.constant = constant;
-    if (status == CVR_OK) status = choose_kernels(p, r, &table, err);
-    if (status == CVR_OK) status = tell_fallbacks(r, &table, err);
-    if (status == CVR_OK) status = last_uses(p, r->graph, &last, err);
-    if (status == CVR_OK) status = assign_blocks(p, r->graph, last, err);
-    if (status == CVR_OK) status = place_blocks(p, err);
+    CVR_TRY_OUT(choose_kernels(p, r, &table, err));
+    CVR_TRY_OUT(tell_fallbacks(r, &table, err));
+    CVR_TRY_OUT(last_uses(p, r->graph, &last, err));
+    CVR_TRY_OUT(assign_blocks(p, r->graph, last, err));
+    CVR_TRY_OUT(place_blocks(p, err));
+out:
     cvr_text_clear(&table);
     cvr_free(last);
     cvr_free(constant);
@@ -265,6 +296,7 @@ void plan_clear(plan *p) {
     }
     cvr_free(p->nodes);
     cvr_free(p->block_of);
+    cvr_free(p->within);
     cvr_free(p->blocks);
     memset(p, 0, sizeof *p);
 }

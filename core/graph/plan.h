@@ -28,6 +28,9 @@ typedef struct plan {
     plan_node *nodes;
     size_t n;
     int64_t *block_of; /* by value; -1: stored, or not in this program */
+    int64_t scalars;   /* the block of all scalars, each at `within` times ARENA_ALIGN; -1: there is none */
+    uint32_t *within, n_scalars;
+    size_t updates; /* nodes from here on are not run where an output vetoes them; n: there is no such output */
     plan_block *blocks;
     size_t n_blocks;
     uint64_t bytes;

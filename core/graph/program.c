@@ -34,7 +34,10 @@ struct cvr_program {
     size_t n_preparing;
     void *prepare_recording;
     uint64_t prepared_at; /* store_changes() + 1; 0: not */
-    bool changes_store;
+    bool changes_store, vetoed;
+    size_t updates; /* the first segment that a veto skips; n_segments: there is none */
+    char *scalars;  /* all of them as they are to be, on the host */
+    bool scalars_changed;
     char *staging; /* host memory of nodes on the host */
     uint64_t staging_bytes;
     uint64_t id;
@@ -73,6 +76,23 @@ int32_t cvr_program_slot(const cvr_program *p, const char *name) {
     return -1;
 }
 
+const char *cvr_program_slot_name(const cvr_program *p, int32_t slot) {
+    return p->slot_names[slot];
+}
+
+int32_t cvr_program_input(const cvr_program *p, size_t i) {
+    for (size_t k = 0; k < p->n_slots; k++)
+        if (p->graph->values[p->slots[k]]->kind == VALUE_INPUT && i-- == 0) return (int32_t)k;
+    return -1;
+}
+
+int32_t cvr_program_slot_of(const cvr_program *p, cvr_value v) {
+    for (size_t i = p->n_slots; i-- > 0;) {
+        if (p->slots[i] == v) return (int32_t)i;
+    }
+    return -1;
+}
+
 const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot) {
     return &p->graph->values[p->slots[slot]]->type;
 }
@@ -81,7 +101,7 @@ static void *value_address(const cvr_program *p, cvr_value v) {
     const ir_value *value = p->graph->values[v];
     if (value->kind == VALUE_STORED) return store_address(p->graph->store, value->store_index);
     const int64_t block = p->plan.block_of[v];
-    return block < 0 ? NULL : p->arena + p->plan.blocks[block].offset;
+    return block < 0 ? NULL : p->arena + p->plan.blocks[block].offset + p->plan.within[v] * (uint64_t)ARENA_ALIGN;
 }
 
 /* A view of stored memory has no block of its own: it lies where its root lies. */
@@ -94,23 +114,39 @@ static void *root_address(const cvr_program *p, cvr_value v) {
     return address;
 }
 
-/* The arena may be another program's as well: what that one prepared is gone. */
+/* The arena may be another program's as well: what this one prepared and wrote is gone. */
 static void take_arena(cvr_program *p) {
-    if (p->device->last_program != p->id) p->prepared_at = 0;
+    if (p->device->last_program != p->id) {
+        p->prepared_at = 0;
+        p->scalars_changed = true;
+    }
     p->device->last_program = p->id;
+}
+
+/* A scalar waits here for the next run, which takes all at once. */
+static void *scalar_address(const cvr_program *p, cvr_value v) {
+    return p->graph->values[v]->kind == VALUE_SCALAR ? p->scalars + p->plan.within[v] * (size_t)ARENA_ALIGN : NULL;
 }
 
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_error *err) {
     const cvr_value v = p->slots[slot];
-    take_arena(p);
     const uint64_t n = type_bytes(&p->graph->values[v]->type);
+    char *scalar = scalar_address(p, v);
+    if (scalar) {
+        memcpy(scalar, bytes, n);
+        p->scalars_changed = true;
+        return CVR_OK;
+    }
+    take_arena(p);
     return n ? p->device->backend->upload(p->device->self, value_address(p, v), bytes, n, err) : CVR_OK;
 }
 
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *err) {
     const cvr_value v = p->slots[slot];
     const uint64_t n = type_bytes(&p->graph->values[v]->type);
-    return n ? p->device->backend->download(p->device->self, bytes, root_address(p, v), n, err) : CVR_OK;
+    const char *scalar = scalar_address(p, v);
+    if (scalar) memcpy(bytes, scalar, n);
+    return n && !scalar ? p->device->backend->download(p->device->self, bytes, root_address(p, v), n, err) : CVR_OK;
 }
 
 /* ---- planning ---- */
@@ -136,6 +172,8 @@ int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const c
     const plan_request r = {g, d, pool->n_workers, fallback, NULL};
     int32_t status = plan_make(&p->plan, &r, err);
     if (status == CVR_OK) status = collect_slots(p, err);
+    p->scalars = cvr_calloc((size_t)p->plan.n_scalars + 1, ARENA_ALIGN);
+    if (status == CVR_OK && !p->scalars) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; status == CVR_OK && i < p->plan.n; i++) {
         const uint64_t need = p->plan.nodes[i].on_host ? staging_need(g, &p->plan.nodes[i]) : 0;
         if (need > p->staging_bytes) p->staging_bytes = need;
@@ -193,11 +231,14 @@ static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
     p->launches = cvr_calloc(n + 1, sizeof *p->launches);
     if (!p->segments || !p->launches) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) p->launches[i] = &p->nodes[i].launch;
+    const plan_node *updates = p->plan.nodes + p->plan.updates;
+    p->updates = SIZE_MAX;
     for (size_t i = 0; i < n;) {
         segment *s = &p->segments[p->n_segments++];
         *s = (segment){i, 1, NULL};
+        if (p->updates == SIZE_MAX && p->nodes[i].plan >= updates) p->updates = p->n_segments - 1;
         if (p->nodes[i++].plan->on_host) continue;
-        for (; i < n && !p->nodes[i].plan->on_host; i++) s->n++;
+        for (; i < n && !p->nodes[i].plan->on_host && p->nodes[i].plan != updates; i++) s->n++;
         const cvr_backend_desc *backend = p->device->backend;
         const int32_t status =
             backend->record(p->device->self, p->launches + s->first, s->n, p->id, &s->recording, err);
@@ -223,39 +264,53 @@ static int32_t record_preparing(cvr_program *p, size_t n, cvr_error *err) {
     return backend->record(p->device->self, p->prepare_launches, p->n_preparing, p->id, &p->prepare_recording, err);
 }
 
-int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
-    size_t n = 0;
-    int32_t status = CVR_OK;
-    p->arena = arena;
-    p->nodes = cvr_calloc(p->plan.n + 1, sizeof *p->nodes);
-    if (p->staging_bytes) p->staging = cvr_alloc_aligned(p->staging_bytes, ARENA_ALIGN);
-    if (!p->nodes || (p->staging_bytes && !p->staging)) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < p->plan.n && status == CVR_OK; i++) {
-        if (!p->plan.nodes[i].kernel) continue; /* a view */
-        status = bind_node(p, &p->nodes[n], &p->plan.nodes[i], i, err);
-        n++;
-    }
-    if (status == CVR_OK) status = record_preparing(p, n, err);
-    return status == CVR_OK ? record_segments(p, n, err) : status;
-}
-
-void cvr_program_destroy(cvr_program **program) {
-    cvr_program *p = *program;
-    if (!p) return;
-    for (size_t i = 0; i < p->n_segments; i++) {
-        if (p->segments[i].recording) p->device->backend->discard(p->device->self, p->segments[i].recording);
-    }
+/* Forgets recordings and addresses. */
+static void unbind(cvr_program *p) {
+    const cvr_backend_desc *backend = p->device->backend;
+    for (size_t i = 0; i < p->n_segments; i++)
+        if (p->segments[i].recording) backend->discard(p->device->self, p->segments[i].recording);
+    if (p->prepare_recording) backend->discard(p->device->self, p->prepare_recording);
     for (size_t i = 0; p->nodes && i < p->plan.n; i++) {
         if (p->nodes[i].all != p->nodes[i].tensors) cvr_free(p->nodes[i].all);
         cvr_free((void *)(uintptr_t)p->nodes[i].in);
     }
-    if (p->prepare_recording) p->device->backend->discard(p->device->self, p->prepare_recording);
     cvr_free(p->preparing);
     cvr_free((void *)(uintptr_t)p->prepare_launches);
     cvr_free(p->nodes);
     cvr_free((void *)(uintptr_t)p->launches);
     cvr_free(p->segments);
     cvr_free(p->staging);
+    p->preparing = NULL;
+    p->prepare_launches = p->launches = NULL;
+    p->nodes = NULL;
+    p->segments = NULL;
+    p->staging = NULL;
+    p->prepare_recording = NULL;
+    p->n_segments = p->n_preparing = 0;
+    p->prepared_at = 0;
+}
+
+int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
+    size_t n = 0;
+    unbind(p);
+    p->arena = arena;
+    p->nodes = cvr_calloc(p->plan.n + 1, sizeof *p->nodes);
+    if (p->staging_bytes) p->staging = cvr_alloc_aligned(p->staging_bytes, ARENA_ALIGN);
+    if (!p->nodes || (p->staging_bytes && !p->staging)) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < p->plan.n; i++) {
+        if (!p->plan.nodes[i].kernel) continue; /* a view */
+        CVR_TRY(bind_node(p, &p->nodes[n], &p->plan.nodes[i], i, err));
+        n++;
+    }
+    CVR_TRY(record_preparing(p, n, err));
+    return record_segments(p, n, err);
+}
+
+void cvr_program_destroy(cvr_program **program) {
+    cvr_program *p = *program;
+    if (!p) return;
+    unbind(p);
+    cvr_free(p->scalars);
     cvr_free(p->slots);
     cvr_free((void *)(uintptr_t)p->slot_names);
     plan_clear(&p->plan);
@@ -301,16 +356,46 @@ static void change_store(cvr_program *p) {
     if (p->prepared_at) p->prepared_at = store_changes(p->graph->store) + 1;
 }
 
+static int32_t write_scalars(cvr_program *p, cvr_error *err) {
+    if (!p->scalars_changed || !p->plan.n_scalars) return CVR_OK;
+    p->scalars_changed = false;
+    return p->device->backend->upload(p->device->self, p->arena + p->plan.blocks[p->plan.scalars].offset, p->scalars,
+                                      p->plan.n_scalars * (uint64_t)ARENA_ALIGN, err);
+}
+
+/* Whether an output that may says no to the updates that come next. */
+static int32_t ask_vetoes(cvr_program *p, cvr_error *err) {
+    const cvr_graph *g = p->graph;
+    CVR_TRY(p->device->backend->sync(p->device->self, err));
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const cvr_value v = g->outputs[i].value;
+        const cvr_type *t = &g->values[v]->type;
+        uint64_t bits = 0;
+        float number;
+        if (!g->outputs[i].veto) continue;
+        CVR_TRY(p->device->backend->download(p->device->self, &bits, root_address(p, v), type_bytes(t), err));
+        memcpy(&number, &bits, sizeof number);
+        p->vetoed = p->vetoed || (t->dtype == CVR_F32 ? number != 0 : bits != 0); /* NaN != 0 */
+    }
+    return CVR_OK;
+}
+
+bool cvr_program_vetoed(const cvr_program *p) {
+    return p->vetoed;
+}
+
 int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
     const cvr_backend_desc *backend = p->device->backend;
-    const int32_t ready = prepare(p, err);
-    if (ready != CVR_OK) return ready;
+    CVR_TRY(prepare(p, err));
+    CVR_TRY(write_scalars(p, err));
+    p->vetoed = false;
     if (p->changes_store) change_store(p);
     for (size_t i = 0; i < p->n_segments; i++) {
-        segment *s = &p->segments[i];
-        const int32_t status = s->recording ? backend->replay(p->device->self, s->recording, err)
-                                            : run_on_host(p, &p->nodes[s->first], err);
-        if (status != CVR_OK) return status;
+        const segment *s = &p->segments[i];
+        if (i == p->updates) CVR_TRY(ask_vetoes(p, err));
+        if (p->vetoed) break;
+        CVR_TRY(s->recording ? backend->replay(p->device->self, s->recording, err)
+                             : run_on_host(p, &p->nodes[s->first], err));
     }
     return backend->sync(p->device->self, err);
 }

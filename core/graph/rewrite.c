@@ -49,6 +49,8 @@ void rewrite_finish(rewrite *r, int32_t status) {
     for (size_t i = 0; i < g->n_nodes; i++) graph_free_node(g->nodes[i]);
     for (size_t i = 0; i < g->n_outputs && status == CVR_OK; i++)
         g->outputs[i].value = rewrite_current(r, g->outputs[i].value);
+    for (size_t i = 0; i < g->n_ends && status == CVR_OK; i++)
+        g->ends[i]->value = rewrite_current(r, g->ends[i]->value);
     if (status != CVR_OK) {
         for (size_t i = 0; i < r->n; i++) graph_free_node(r->nodes[i]);
         r->n = 0;

@@ -15,8 +15,18 @@ typedef struct schedule {
     ir_node **ordered;
 } schedule;
 
-static bool is_update(const ir_node *n) {
+bool node_is_update(const ir_node *n) {
     return n->backward && n->op->mutates != 0 && n->n_outputs == 0;
+}
+
+/* One past the last node that makes something which may veto updates: none may stand before it. */
+static size_t vetoes_made(const schedule *s) {
+    size_t last = 0;
+    for (size_t i = 0; i < s->g->n_outputs; i++) {
+        const size_t made = s->g->outputs[i].veto ? s->made[s->root[s->g->outputs[i].value]] : 0;
+        last = made > last ? made : last;
+    }
+    return last;
 }
 
 /* Each node's own place is behind its predecessors; an update's is behind what it depends on. */
@@ -25,15 +35,15 @@ static void find_places(schedule *s) {
     for (size_t v = 0; v < g->n_values; v++) s->root[v] = (cvr_value)v;
     for (size_t i = 0; i < g->n_nodes; i++) {
         const ir_node *n = g->nodes[i];
-        size_t place = 0;
+        size_t place = node_is_update(n) ? vetoes_made(s) : 0;
         for (uint32_t k = 0; k < n->n_inputs; k++) {
             const cvr_value v = s->root[n->inputs[k]];
             const size_t after = (n->op->mutates >> k & 1) ? s->seen[v] : s->made[v];
             if (v && after > place) place = after;
         }
         if (n->op->flags & CVR_OP_ALIAS) s->root[n->outputs[0]] = s->root[n->inputs[0]];
-        s->behind[i] = is_update(n) ? place : i;
-        const size_t after = is_update(n) ? place : i + 1;
+        s->behind[i] = node_is_update(n) ? place : i;
+        const size_t after = node_is_update(n) ? place : i + 1;
         for (uint32_t k = 0; k < n->n_inputs + n->n_outputs; k++) {
             const cvr_value v = s->root[n->inputs[k]]; /* outputs follow the inputs in one block */
             const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
@@ -50,13 +60,13 @@ static void put_in_order(schedule *s) {
     size_t *first = s->lists, *chain = s->lists + g->n_nodes + 1; /* updates by place */
     for (size_t i = 0; i <= g->n_nodes; i++) first[i] = SIZE_MAX;
     for (size_t i = g->n_nodes; i-- > 0;) {
-        if (!is_update(g->nodes[i])) continue;
+        if (!node_is_update(g->nodes[i])) continue;
         chain[i] = first[s->behind[i]];
         first[s->behind[i]] = i;
     }
     for (; next <= g->n_nodes; next++) {
         for (size_t i = first[next]; i != SIZE_MAX; i = chain[i]) s->ordered[n++] = g->nodes[i];
-        if (next < g->n_nodes && !is_update(g->nodes[next])) s->ordered[n++] = g->nodes[next];
+        if (next < g->n_nodes && !node_is_update(g->nodes[next])) s->ordered[n++] = g->nodes[next];
     }
     memcpy(g->nodes, s->ordered, n * sizeof *g->nodes);
 }

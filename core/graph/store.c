@@ -1,24 +1,36 @@
 /*
- * The store: everything that outlives a step, by name. Entries are declared while graphs are built, then placed on a
- * device as one block; placing them again on another device moves them.
+ * The store: everything that outlives a step, by name. Entries are declared while graphs are built, then get memory on
+ * a device, all that are new in one block. On another device they get new memory first and give up the old one later,
+ * so that there is a way back.
  */
 #include "initial.h"
+#include "param_rules.h"
 
 #define STORE_ALIGN 64u
 
 typedef struct stored {
     cvr_store_entry entry;
     cvr_init init;
-    uint64_t offset;
-    bool placed; /* has a value on the device */
+    char *address, *before; /* on the device; on the device before, while a move is open */
+    int64_t average;        /* the entry that is its running mean, or -1 */
 } stored;
+
+/* Memory on one device; addresses of entries lie in its blocks. */
+typedef struct store_home {
+    cvr_device *device;
+    void **blocks;
+    size_t n, capacity;
+} store_home;
 
 struct cvr_store {
     uint64_t seed;
     stored *entries;
     size_t n, capacity;
-    cvr_device *device;
-    char *memory; /* device address */
+    size_t *table, slots; /* by the hash of the name: index + 1, or 0; a power of two, at most half full */
+    param_rules rules;
+    store_home home, before;
+    bool open, moves; /* between prepare and what ends it; to another device */
+    size_t fresh;     /* entries from here on get their memory by it */
     uint64_t changes;
 };
 
@@ -29,11 +41,23 @@ int32_t cvr_store_create(cvr_store **out, uint64_t seed, cvr_error *err) {
     return CVR_OK;
 }
 
+static void leave_home(store_home *h) {
+    for (size_t i = 0; i < h->n; i++) cvr_device_free(h->device, h->blocks[i]);
+    cvr_free(h->blocks);
+    memset(h, 0, sizeof *h);
+}
+
 void cvr_store_destroy(cvr_store **store) {
     cvr_store *s = *store;
     if (!s) return;
-    for (size_t i = 0; i < s->n; i++) cvr_free((void *)(uintptr_t)s->entries[i].entry.name);
-    cvr_device_free(s->device, s->memory);
+    for (size_t i = 0; i < s->n; i++) {
+        cvr_free((void *)(uintptr_t)s->entries[i].entry.name);
+        cvr_free((void *)(uintptr_t)s->entries[i].entry.network);
+    }
+    leave_home(&s->home);
+    leave_home(&s->before);
+    param_rules_clear(&s->rules);
+    cvr_free(s->table);
     cvr_free(s->entries);
     cvr_free(s);
     *store = NULL;
@@ -47,11 +71,16 @@ const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i) {
     return &s->entries[i].entry;
 }
 
-int64_t cvr_store_find(const cvr_store *s, const char *name) {
-    for (size_t i = 0; i < s->n; i++) {
-        if (strcmp(s->entries[i].entry.name, name) == 0) return (int64_t)i;
-    }
-    return -1;
+int64_t cvr_store_average(const cvr_store *s, size_t i) {
+    return s->entries[i].average;
+}
+
+bool cvr_store_in_weights(const cvr_store_entry *e) {
+    return e->role <= CVR_STORE_BUFFER && !*e->network;
+}
+
+bool cvr_store_in_checkpoint(const cvr_store_entry *e) {
+    return e->role != CVR_STORE_CONSTANT && e->role != CVR_STORE_GRADIENT;
 }
 
 void store_changed(cvr_store *s) {
@@ -63,60 +92,116 @@ uint64_t store_changes(const cvr_store *s) {
 }
 
 void *store_address(const cvr_store *s, size_t i) {
-    return s->memory + s->entries[i].offset;
+    return s->entries[i].address;
+}
+
+int32_t cvr_store_rules(cvr_store *s, const cvr_param_rules *rules, cvr_error *err) {
+    param_rules_clear(&s->rules);
+    return param_rules_set(&s->rules, rules, err);
+}
+
+bool store_freezes(const cvr_store *s, const char *scope) {
+    return !s->rules.train_frozen && param_rules_freeze_scope(&s->rules, scope);
+}
+
+int32_t cvr_store_check_rules(const cvr_store *s, cvr_error *err) {
+    const char *unused = param_rules_unused(&s->rules), *known[512];
+    size_t n = 0;
+    if (!unused) return CVR_OK;
+    for (size_t i = 0; i < s->rules.n_stages && n < 512; i++) known[n++] = s->rules.stages[i].name;
+    for (size_t i = 0; i < s->n && n < 512; i++)
+        if (s->entries[i].entry.role <= CVR_STORE_FROZEN) known[n++] = s->entries[i].entry.name;
+    const char *nearest = cvr_nearest(unused, known, n);
+    return cvr_fail(err, CVR_ERR_USAGE, "`%s` fits no parameter and no stage of this network%s%s%s", unused,
+                    nearest ? "; did you mean `" : "; cvrun info shows the names", nearest ? nearest : "",
+                    nearest ? "`?" : "");
+}
+
+/* ---- entries by name ---- */
+
+/* Where the name's index is in the table, or where it would go. */
+static size_t find_slot(const cvr_store *s, const char *name) {
+    size_t at = (size_t)cvr_hash(name) & (s->slots - 1);
+    while (s->table[at] && strcmp(s->entries[s->table[at] - 1].entry.name, name) != 0) at = (at + 1) & (s->slots - 1);
+    return at;
+}
+
+int64_t cvr_store_find(const cvr_store *s, const char *name) {
+    return s->slots ? (int64_t)s->table[find_slot(s, name)] - 1 : -1;
+}
+
+static bool grow_table(cvr_store *s) {
+    if (2 * (s->n + 1) <= s->slots) return true;
+    const size_t slots = s->slots ? 2 * s->slots : 256;
+    size_t *table = cvr_calloc(slots, sizeof *table);
+    if (!table) return false;
+    cvr_free(s->table);
+    s->table = table;
+    s->slots = slots;
+    for (size_t i = 0; i < s->n; i++) table[find_slot(s, s->entries[i].entry.name)] = i + 1;
+    return true;
+}
+
+static int32_t check_again(const stored *e, const store_request *r, cvr_error *err) {
+    const bool alike = e->entry.role == r->role || (e->entry.role == CVR_STORE_FROZEN && r->role == CVR_STORE_TRAINED);
+    char was[160], is[160];
+    if (same_shape(&e->entry.type, &r->type) && same_order(&e->entry.type, &r->type) && alike) return CVR_OK;
+    print_shape(&e->entry.type, was, sizeof was);
+    print_shape(&r->type, is, sizeof is);
+    return cvr_fail(err, CVR_ERR_INVALID, "parameter %s has shape %s in one place and %s in another; use two names",
+                    r->name, was, is);
 }
 
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err) {
     const int64_t before = cvr_store_find(s, r->name);
-    if (before >= 0) {
-        const stored *e = &s->entries[before];
-        if (!same_shape(&e->entry.type, &r->type) || !same_order(&e->entry.type, &r->type) ||
-            e->entry.kind != r->kind) {
-            char was[160], is[160];
-            print_shape(&e->entry.type, was, sizeof was);
-            print_shape(&r->type, is, sizeof is);
-            return cvr_fail(err, CVR_ERR_INVALID,
-                            "parameter %s has shape %s in one place and %s in another; use two names", r->name, was,
-                            is);
-        }
-        *index = (size_t)before;
-        return CVR_OK;
-    }
+    *index = (size_t)before;
+    if (before >= 0) return check_again(&s->entries[before], r, err);
     stored *more = cvr_grow(s->entries, s->n, &s->capacity, sizeof *more);
     if (more) s->entries = more;
-    char *name = cvr_strdup(r->name);
-    if (!more || !name) {
+    char *name = cvr_strdup(r->name), *network = cvr_strdup(r->network);
+    if (!more || !name || !network || !grow_table(s)) {
         cvr_free(name);
+        cvr_free(network);
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     stored *e = &more[s->n];
-    memset(e, 0, sizeof *e);
-    e->entry = (cvr_store_entry){name, r->type, r->kind, r->flags, type_bytes(&r->type)};
+    *e = (stored){.entry = {.name = name,
+                            .stage = "",
+                            .network = network,
+                            .type = r->type,
+                            .role = r->role,
+                            .flags = r->flags,
+                            .of = r->of,
+                            .lr_factor = 1,
+                            .weight_decay = -1,
+                            .bytes = type_bytes(&r->type)},
+                  .init = r->init,
+                  .average = -1};
     e->entry.type.struct_size = sizeof e->entry.type;
-    e->init = r->init;
+    if (!*network && r->role <= CVR_STORE_CONSTANT) param_rules_apply(&s->rules, &e->entry);
+    if (r->role == CVR_STORE_AVERAGE) s->entries[r->of].average = (int64_t)s->n;
+    s->table[find_slot(s, name)] = s->n + 1;
     *index = s->n++;
     return CVR_OK;
 }
 
-static uint64_t layout(const cvr_store *s, uint64_t *offsets) {
-    uint64_t at = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        if (offsets) offsets[i] = at;
-        at += (s->entries[i].entry.bytes + STORE_ALIGN - 1) / STORE_ALIGN * STORE_ALIGN;
-    }
-    return at;
-}
-
 uint64_t cvr_store_bytes(const cvr_store *s) {
-    return layout(s, NULL);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < s->n; i++)
+        bytes += (s->entries[i].entry.bytes + STORE_ALIGN - 1) / STORE_ALIGN * STORE_ALIGN;
+    return bytes;
 }
 
 /* ---- initial values ---- */
 
-/* Fills `host` with an entry's first value, in memory order. */
+/* Fills `host` with an entry's first value, in memory order. A running mean starts as what it is the mean of. */
 static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d, void *host, cvr_error *err) {
     const int64_t n = cvr_numel(e->entry.type.rank, e->entry.type.shape);
     const cvr_host *services = cvr_plugins_host(d->plugins);
+    if (e->entry.role == CVR_STORE_AVERAGE) {
+        const stored *of = &s->entries[e->entry.of]; /* stands before it, and is there */
+        return d->backend->download(d->self, host, of->address, e->entry.bytes, err);
+    }
     if (e->entry.type.dtype == CVR_F32) {
         const initial_request r = {&e->init, &e->entry.type, cvr_rng_mix(s->seed, cvr_hash(e->entry.name)),
                                    services->get(services, CVR_SERVICE_THREADPOOL)};
@@ -133,78 +218,121 @@ static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d,
 
 /* ---- placing ---- */
 
-/* Puts an entry's present value, or its initial one, at a device's `address`: without a detour by `host` where the host
- * sees that memory, so that the threads that draw the values are the first to touch it. */
-static int32_t place(cvr_store *s, stored *e, const cvr_device *d, void *address, void *host, cvr_error *err) {
+/* Puts an entry's present value, which lies at `from`, or its initial one (NULL) where it has its address now: without
+ * a detour by `host` where the host sees that memory, so that the threads that draw the values touch it first. */
+static int32_t fill(cvr_store *s, const stored *e, const char *from, void *host, cvr_error *err) {
+    const cvr_device *d = s->home.device, *old = s->before.device ? s->before.device : d;
     const bool direct = (d->backend->flags & CVR_BACKEND_HOST_VISIBLE) != 0;
-    void *to = direct ? address : host;
-    const int32_t status =
-        e->placed ? s->device->backend->download(s->device->self, to, s->memory + e->offset, e->entry.bytes, err)
-                  : initial(s, e, d, to, err);
-    if (status != CVR_OK || direct) return status;
-    return d->backend->upload(d->self, address, host, e->entry.bytes, err);
+    void *to = direct ? e->address : host;
+    CVR_TRY(from ? old->backend->download(old->self, to, from, e->entry.bytes, err) : initial(s, e, d, to, err));
+    return direct ? CVR_OK : d->backend->upload(d->self, e->address, host, e->entry.bytes, err);
+}
+
+/* One block for all entries that have no address yet. */
+static int32_t give_addresses(cvr_store *s, cvr_error *err) {
+    uint64_t bytes = 0;
+    void *memory;
+    for (size_t i = 0; i < s->n; i++)
+        if (!s->entries[i].address) bytes += (s->entries[i].entry.bytes + STORE_ALIGN - 1) / STORE_ALIGN * STORE_ALIGN;
+    void **more = cvr_grow((void *)s->home.blocks, s->home.n, &s->home.capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    s->home.blocks = more;
+    CVR_TRY(cvr_device_alloc(s->home.device, bytes, &memory, err));
+    more[s->home.n++] = memory;
+    for (size_t i = 0, at = 0; i < s->n; i++) {
+        if (s->entries[i].address) continue;
+        s->entries[i].address = (char *)memory + at;
+        at += (s->entries[i].entry.bytes + STORE_ALIGN - 1) / STORE_ALIGN * STORE_ALIGN;
+    }
+    return CVR_OK;
+}
+
+static int32_t fill_all(cvr_store *s, size_t first, cvr_error *err) {
+    uint64_t largest = 64;
+    int32_t status = CVR_OK;
+    for (size_t i = first; i < s->n; i++)
+        largest = s->entries[i].entry.bytes > largest ? s->entries[i].entry.bytes : largest;
+    void *host = cvr_alloc_aligned(largest, 64);
+    if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t i = first; i < s->n && status == CVR_OK; i++)
+        if (s->entries[i].entry.bytes) status = fill(s, &s->entries[i], s->entries[i].before, host, err);
+    cvr_free(host);
+    return status;
+}
+
+int32_t cvr_store_prepare(cvr_store *s, cvr_device *d, cvr_error *err) {
+    if (s->open) return cvr_fail(err, CVR_ERR_INVALID, "the store is on its way to a device already");
+    s->fresh = 0;
+    while (s->home.device == d && s->fresh < s->n && s->entries[s->fresh].address) s->fresh++; /* new ones stand last */
+    s->open = true;
+    s->moves = s->home.device != d;
+    if (s->moves) {
+        s->before = s->home;
+        s->home = (store_home){.device = d};
+        for (size_t i = 0; i < s->n; i++) {
+            s->entries[i].before = s->entries[i].address;
+            s->entries[i].address = NULL;
+        }
+        store_changed(s);
+    }
+    if (s->fresh == s->n && s->n) return CVR_OK;
+    int32_t status = give_addresses(s, err);
+    if (status == CVR_OK) status = fill_all(s, s->fresh, err);
+    if (status != CVR_OK) cvr_store_rollback(s);
+    return status;
+}
+
+void cvr_store_commit(cvr_store *s) {
+    leave_home(&s->before);
+    for (size_t i = 0; i < s->n; i++) s->entries[i].before = NULL;
+    s->open = false;
+}
+
+void cvr_store_rollback(cvr_store *s) {
+    if (!s->open) return;
+    for (size_t i = s->fresh; i < s->n; i++) {
+        s->entries[i].address = s->entries[i].before;
+        s->entries[i].before = NULL;
+    }
+    if (s->moves) {
+        leave_home(&s->home);
+        s->home = s->before;
+        memset(&s->before, 0, sizeof s->before);
+        store_changed(s);
+    }
+    s->open = false; /* else the block that new entries had goes with the others */
 }
 
 int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
-    uint64_t largest = 64, *offsets = cvr_calloc(s->n + 1, sizeof *offsets);
-    void *memory = NULL, *host = NULL;
-    int32_t status = offsets ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < s->n; i++)
-        largest = s->entries[i].entry.bytes > largest ? s->entries[i].entry.bytes : largest;
-    if (status == CVR_OK) status = cvr_device_alloc(d, layout(s, offsets), &memory, err);
-    host = cvr_alloc_aligned(largest, 64);
-    if (status == CVR_OK && !host) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < s->n && status == CVR_OK; i++) {
-        stored *e = &s->entries[i];
-        if (e->entry.bytes == 0) continue;
-        status = place(s, e, d, (char *)memory + offsets[i], host, err);
-    }
-    if (status == CVR_OK) {
-        cvr_device_free(s->device, s->memory);
-        s->memory = memory;
-        s->device = d;
-        memory = NULL;
-        for (size_t i = 0; i < s->n; i++) {
-            s->entries[i].offset = offsets[i];
-            s->entries[i].placed = true;
-        }
-    }
-    cvr_device_free(d, memory);
-    cvr_free(host);
-    cvr_free(offsets);
-    return status;
+    CVR_TRY(cvr_store_prepare(s, d, err));
+    cvr_store_commit(s);
+    return CVR_OK;
 }
 
-void cvr_store_retreat(cvr_store *s, cvr_device *from, cvr_device *to) {
-    if (!from || s->device != from) return;
-    if (to && cvr_store_place(s, to, NULL) == CVR_OK) return;
-    cvr_device_free(s->device, s->memory);
-    s->device = NULL;
-    s->memory = NULL;
-    for (size_t i = 0; i < s->n; i++) s->entries[i].placed = false;
+/* ---- reading and writing ---- */
+
+static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in, cvr_error *err) {
+    const stored *e = &s->entries[i];
+    const cvr_device *d = s->home.device;
+    if (!e->address) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
+    void *host = cvr_alloc_aligned(e->entry.bytes, 64);
+    int32_t status = host ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (status == CVR_OK && in) {
+        cvr_from_logical(&e->entry.type, in, host);
+        store_changed(s);
+        status = d->backend->upload(d->self, e->address, host, e->entry.bytes, err);
+    } else if (status == CVR_OK) {
+        status = d->backend->download(d->self, host, e->address, e->entry.bytes, err);
+        if (status == CVR_OK) cvr_to_logical(&e->entry.type, host, out);
+    }
+    cvr_free(host);
+    return status;
 }
 
 int32_t cvr_store_read(cvr_store *s, size_t i, void *out, cvr_error *err) {
-    const stored *e = &s->entries[i];
-    if (!e->placed) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
-    void *host = cvr_alloc_aligned(e->entry.bytes, 64);
-    if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const int32_t status =
-        s->device->backend->download(s->device->self, host, s->memory + e->offset, e->entry.bytes, err);
-    if (status == CVR_OK) cvr_to_logical(&e->entry.type, host, out);
-    cvr_free(host);
-    return status;
+    return copy_out_or_in(s, i, out, NULL, err);
 }
 
 int32_t cvr_store_write(cvr_store *s, size_t i, const void *in, cvr_error *err) {
-    const stored *e = &s->entries[i];
-    if (!e->placed) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
-    void *host = cvr_alloc_aligned(e->entry.bytes, 64);
-    if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    cvr_from_logical(&e->entry.type, in, host);
-    store_changed(s);
-    const int32_t status =
-        s->device->backend->upload(s->device->self, s->memory + e->offset, host, e->entry.bytes, err);
-    cvr_free(host);
-    return status;
+    return copy_out_or_in(s, i, NULL, in, err);
 }

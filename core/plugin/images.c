@@ -1,5 +1,6 @@
 /* "cvr.host.image/1": pictures by whichever codec knows their first bytes. */
 #include "loader.h"
+#include <strings.h>
 
 typedef struct images {
     cvr_image_service table;
@@ -18,7 +19,7 @@ static int32_t images_decode_part(const cvr_image_service *s, const cvr_picture_
         return codec->decode(im->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx,
                              job->out, err);
     }
-    return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows (PNG, JPEG); remove it or convert it");
+    return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows; remove it or convert it");
 }
 
 static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
@@ -38,6 +39,20 @@ static int32_t images_encode(const cvr_image_service *s, const char *format, con
     return cvr_fail(err, CVR_ERR_NOTFOUND, "no codec writes `%s` pictures; is its plugin in the manifest?", format);
 }
 
+/* Endings stand one after the other, ".jpg.jpeg": one of them is a stretch that begins with a dot and ends before one.
+ */
+static int32_t images_is_picture(const cvr_image_service *s, const char *name) {
+    const images *im = s->ctx;
+    const char *ending = strrchr(name, '.');
+    const size_t n = ending && ending != name ? strlen(ending) : 0;
+    for (size_t i = 0; n > 1 && i < im->n; i++) {
+        for (const char *at = im->codecs[i]->extensions; *at; at++) {
+            if (strncasecmp(at, ending, n) == 0 && (at[n] == '.' || at[n] == '\0')) return 1;
+        }
+    }
+    return 0;
+}
+
 int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out, cvr_error *err) {
     *out = cvr_plugins_host(p)->get(cvr_plugins_host(p), CVR_SERVICE_IMAGE);
     if (*out) return CVR_OK;
@@ -45,7 +60,8 @@ int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out,
     while (cvr_plugins_name(p, CVR_KIND_CODEC, n)) n++;
     images *im = cvr_calloc(1, sizeof *im + n * sizeof *im->codecs);
     if (!im) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    im->table = (cvr_image_service){sizeof im->table, im, images_decode, images_encode, images_decode_part};
+    im->table =
+        (cvr_image_service){sizeof im->table, im, images_decode, images_encode, images_decode_part, images_is_picture};
     im->host = cvr_plugins_host(p);
     plugins_own(p, im);
     for (size_t i = 0; i < n; i++) {

@@ -6,12 +6,23 @@
 #include <ctype.h>
 #include <cvr/config.h>
 
-typedef enum field_kind { END, TEXT, TEXT_OR_NULL, FUNCTION, ATTRS, TEXTS, PAYLOAD, PAYLOAD_OR_NULL } field_kind;
+typedef enum field_kind {
+    END,
+    TEXT,
+    TEXT_OR_NULL,
+    FUNCTION,
+    ATTRS,
+    TEXTS,
+    STAGES,
+    WANTS,
+    PAYLOAD,
+    PAYLOAD_OR_NULL
+} field_kind;
 
 typedef struct desc_field {
     field_kind kind;
     uint32_t offset;
-    uint32_t count_offset; /* of ATTRS and TEXTS */
+    uint32_t count_offset; /* of lists: ATTRS, TEXTS, STAGES and WANTS */
 } desc_field;
 
 #define AT(type, field) (uint32_t) offsetof(type, field)
@@ -36,12 +47,14 @@ static const desc_field model_fields[] = {{TEXT, AT(cvr_model_desc, name), 0},
                                           {TEXT_OR_NULL, AT(cvr_model_desc, doc), 0},
                                           {ATTRS, AT(cvr_model_desc, attrs), AT(cvr_model_desc, n_attrs)},
                                           {FUNCTION, AT(cvr_model_desc, build), 0},
+                                          {STAGES, AT(cvr_model_desc, stages), AT(cvr_model_desc, n_stages)},
                                           {END, 0, 0}};
 static const desc_field task_fields[] = {{TEXT, AT(cvr_task_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_task_desc, doc), 0},
                                          {ATTRS, AT(cvr_task_desc, attrs), AT(cvr_task_desc, n_attrs)},
-                                         {FUNCTION, AT(cvr_task_desc, target), 0},
-                                         {FUNCTION, AT(cvr_task_desc, loss), 0},
+                                         {WANTS, AT(cvr_task_desc, wants), AT(cvr_task_desc, n_wants)},
+                                         {FUNCTION, AT(cvr_task_desc, pipeline), 0},
+                                         {FUNCTION, AT(cvr_task_desc, losses), 0},
                                          {TEXT, AT(cvr_task_desc, best_metric), 0},
                                          {FUNCTION, AT(cvr_task_desc, metrics_open), 0},
                                          {FUNCTION, AT(cvr_task_desc, metrics_update), 0},
@@ -60,6 +73,11 @@ static const desc_field scheduler_fields[] = {{TEXT, AT(cvr_scheduler_desc, name
                                               {ATTRS, AT(cvr_scheduler_desc, attrs), AT(cvr_scheduler_desc, n_attrs)},
                                               {FUNCTION, AT(cvr_scheduler_desc, factor), 0},
                                               {END, 0, 0}};
+static const desc_field gradient_fields[] = {{TEXT, AT(cvr_gradient_desc, name), 0},
+                                             {TEXT_OR_NULL, AT(cvr_gradient_desc, doc), 0},
+                                             {ATTRS, AT(cvr_gradient_desc, attrs), AT(cvr_gradient_desc, n_attrs)},
+                                             {FUNCTION, AT(cvr_gradient_desc, run), 0},
+                                             {END, 0, 0}};
 static const desc_field pass_fields[] = {{TEXT, AT(cvr_pass_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_pass_desc, doc), 0},
                                          {FUNCTION, AT(cvr_pass_desc, run), 0},
@@ -67,7 +85,7 @@ static const desc_field pass_fields[] = {{TEXT, AT(cvr_pass_desc, name), 0},
 static const desc_field augment_fields[] = {{TEXT, AT(cvr_augment_desc, name), 0},
                                             {TEXT_OR_NULL, AT(cvr_augment_desc, doc), 0},
                                             {ATTRS, AT(cvr_augment_desc, attrs), AT(cvr_augment_desc, n_attrs)},
-                                            {FUNCTION, AT(cvr_augment_desc, apply), 0},
+                                            {TEXTS, AT(cvr_augment_desc, kinds), AT(cvr_augment_desc, n_kinds)},
                                             {END, 0, 0}};
 static const desc_field dataset_fields[] = {{TEXT, AT(cvr_dataset_desc, name), 0},
                                             {TEXT_OR_NULL, AT(cvr_dataset_desc, doc), 0},
@@ -80,12 +98,16 @@ static const desc_field dataset_fields[] = {{TEXT, AT(cvr_dataset_desc, name), 0
                                             {FUNCTION, AT(cvr_dataset_desc, read), 0},
                                             {FUNCTION, AT(cvr_dataset_desc, describe), 0},
                                             {FUNCTION, AT(cvr_dataset_desc, label), 0},
+                                            {FUNCTION, AT(cvr_dataset_desc, kind), 0},
                                             {END, 0, 0}};
-static const desc_field codec_fields[] = {{TEXT, AT(cvr_codec_desc, name), 0},
-                                          {TEXT_OR_NULL, AT(cvr_codec_desc, doc), 0},
-                                          {FUNCTION, AT(cvr_codec_desc, probe), 0},
-                                          {FUNCTION, AT(cvr_codec_desc, decode), 0},
+static const desc_field field_fields[] = {{TEXT, AT(cvr_field_kind, name), 0},
+                                          {TEXT_OR_NULL, AT(cvr_field_kind, doc), 0},
+                                          {TEXT_OR_NULL, AT(cvr_field_kind, axis), 0},
                                           {END, 0, 0}};
+static const desc_field codec_fields[] = {
+    {TEXT, AT(cvr_codec_desc, name), 0},       {TEXT_OR_NULL, AT(cvr_codec_desc, doc), 0},
+    {TEXT, AT(cvr_codec_desc, extensions), 0}, {FUNCTION, AT(cvr_codec_desc, probe), 0},
+    {FUNCTION, AT(cvr_codec_desc, decode), 0}, {END, 0, 0}};
 static const desc_field weights_fields[] = {{TEXT, AT(cvr_weights_desc, name), 0},
                                             {TEXT, AT(cvr_weights_desc, extension), 0},
                                             {TEXT_OR_NULL, AT(cvr_weights_desc, doc), 0},
@@ -127,9 +149,11 @@ static const struct {
     {CVR_KIND_TASK, "task", sizeof(cvr_task_desc), task_fields},
     {CVR_KIND_OPTIMIZER, "optimizer", sizeof(cvr_optimizer_desc), optimizer_fields},
     {CVR_KIND_SCHEDULER, "scheduler", sizeof(cvr_scheduler_desc), scheduler_fields},
+    {CVR_KIND_GRADIENT, "gradient", sizeof(cvr_gradient_desc), gradient_fields},
     {CVR_KIND_PASS, "pass", sizeof(cvr_pass_desc), pass_fields},
     {CVR_KIND_AUGMENT, "augment", sizeof(cvr_augment_desc), augment_fields},
     {CVR_KIND_DATASET, "dataset", sizeof(cvr_dataset_desc), dataset_fields},
+    {CVR_KIND_FIELD, "field", sizeof(cvr_field_kind), field_fields},
     {CVR_KIND_CODEC, "codec", sizeof(cvr_codec_desc), codec_fields},
     {CVR_KIND_WEIGHTS, "weights", sizeof(cvr_weights_desc), weights_fields},
     {CVR_KIND_REPORTER, "reporter", sizeof(cvr_reporter_desc), reporter_fields},
@@ -155,6 +179,10 @@ const char *kind_of_word(const char *word, size_t n) {
     return NULL;
 }
 
+static bool is_list(field_kind kind) {
+    return kind == ATTRS || kind == TEXTS || kind == STAGES || kind == WANTS;
+}
+
 /* ---- checking ---- */
 
 static bool valid_name(const char *s) {
@@ -169,10 +197,17 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *ki
     void *pointer;
     uint32_t n = 0;
     memcpy(&pointer, desc + f->offset, sizeof pointer);
-    if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, desc + f->count_offset, sizeof n);
+    if (is_list(f->kind)) memcpy(&n, desc + f->count_offset, sizeof n);
     const bool needed = f->kind == TEXT || f->kind == FUNCTION || f->kind == PAYLOAD || n > 0;
     if (needed && !pointer)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: the pointer at byte %u is missing", kind, f->offset);
+    for (uint32_t i = 0; (f->kind == STAGES || f->kind == WANTS) && i < n; i++) {
+        const char *texts[2] = {NULL, NULL}, *item = ((const char *const *)pointer)[i]; /* both begin with two texts */
+        if (item) memcpy(texts, item + offsetof(cvr_stage, name), sizeof texts);
+        if (!texts[0] || !texts[1])
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: element %u of its list at byte %u lacks a text", kind, i,
+                            f->offset);
+    }
     if (f->kind != ATTRS) return CVR_OK;
     const cvr_schema schema = {(const cvr_attr_desc *const *)pointer, n};
     return n == 0 || cvr_schema_size(&schema, err) ? CVR_OK : CVR_ERR_PLUGIN;
@@ -186,30 +221,52 @@ static void *copy_bytes(const void *p, uint64_t n) {
     return copy;
 }
 
-static void free_attr(cvr_attr_desc *a) {
-    if (!a) return;
-    cvr_free((void *)(uintptr_t)a->name);
-    cvr_free((void *)(uintptr_t)a->default_text);
-    cvr_free((void *)(uintptr_t)a->choices);
-    cvr_free((void *)(uintptr_t)a->doc);
-    cvr_free(a);
+/* Elements of a list: structs with texts in them, any of which may be NULL; a TEXTS list has the texts themselves. */
+typedef struct list_item {
+    field_kind kind;
+    uint32_t size, n_texts;
+    uint32_t texts[4];
+} list_item;
+static const list_item list_items[] = {
+    {ATTRS,
+     sizeof(cvr_attr_desc),
+     4,
+     {AT(cvr_attr_desc, name), AT(cvr_attr_desc, default_text), AT(cvr_attr_desc, choices), AT(cvr_attr_desc, doc)}},
+    {STAGES, sizeof(cvr_stage), 2, {AT(cvr_stage, name), AT(cvr_stage, globs)}},
+    {WANTS, sizeof(cvr_want), 3, {AT(cvr_want, field), AT(cvr_want, kind), AT(cvr_want, remedy)}},
+};
+
+static const list_item *item_of(field_kind kind) {
+    const list_item *l = list_items;
+    while (l->kind != kind) l++;
+    return l;
 }
 
-static cvr_attr_desc *copy_attr(const cvr_attr_desc *a) {
-    cvr_attr_desc *copy = copy_bytes(a, sizeof *a);
-    if (!copy) return NULL;
-    copy->name = cvr_strdup(a->name);
-    copy->default_text = a->default_text ? cvr_strdup(a->default_text) : NULL;
-    copy->choices = a->choices ? cvr_strdup(a->choices) : NULL;
-    copy->doc = a->doc ? cvr_strdup(a->doc) : NULL;
-    const bool whole =
-        copy->name && !copy->default_text == !a->default_text && !copy->choices == !a->choices && !copy->doc == !a->doc;
+static void free_item(field_kind kind, char *item) {
+    for (uint32_t i = 0; kind != TEXTS && item && i < item_of(kind)->n_texts; i++) {
+        char *text;
+        memcpy(&text, item + item_of(kind)->texts[i], sizeof text);
+        cvr_free(text);
+    }
+    cvr_free(item);
+}
+
+static void *copy_item(field_kind kind, const void *item) {
+    if (kind == TEXTS) return cvr_strdup(item);
+    const list_item *l = item_of(kind);
+    char *copy = copy_bytes(item, l->size);
+    bool whole = copy != NULL;
+    for (uint32_t i = 0; copy && i < l->n_texts; i++) {
+        const char *text;
+        memcpy(&text, copy + l->texts[i], sizeof text);
+        const char *own = text ? cvr_strdup(text) : NULL;
+        whole = whole && !own == !text;
+        memcpy(copy + l->texts[i], &own, sizeof own);
+    }
     if (whole) return copy;
-    free_attr(copy);
+    free_item(kind, copy);
     return NULL;
 }
-
-static void free_field(const desc_field *f, void *pointer, uint32_t n);
 
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
@@ -217,35 +274,25 @@ static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     if (f->kind == TEXT || f->kind == TEXT_OR_NULL) return cvr_strdup(pointer);
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;
-    for (uint32_t i = 0; copy && i < n; i++) {
-        copy[i] = f->kind == ATTRS ? (void *)copy_attr(from[i]) : (void *)cvr_strdup(from[i]);
-        if (copy[i]) continue;
-        free_field(f, copy, i);
-        return NULL;
-    }
+    for (uint32_t i = 0; copy && i < n; i++) copy[i] = copy_item(f->kind, from[i]);
     return copy;
 }
 
-static void free_field(const desc_field *f, void *pointer, uint32_t n) {
-    void **list = pointer;
-    for (uint32_t i = 0; pointer && i < n; i++) {
-        if (f->kind == ATTRS)
-            free_attr(list[i]);
-        else
-            cvr_free(list[i]);
+static void free_field(const desc_field *f, char *desc) {
+    void *pointer;
+    uint32_t n = 0;
+    memcpy(&pointer, desc + f->offset, sizeof pointer);
+    if (!pointer || f->kind == FUNCTION) return;
+    if (is_list(f->kind)) {
+        memcpy(&n, desc + f->count_offset, sizeof n);
+        void **list = pointer;
+        for (uint32_t i = 0; i < n; i++) free_item(f->kind, list[i]);
     }
     cvr_free(pointer);
 }
 
 static void free_desc(const char *kind, void *desc) {
-    for (const desc_field *f = kinds[kind_index(kind)].fields; f->kind != END; f++) {
-        void *pointer;
-        uint32_t n = 0;
-        if (f->kind == FUNCTION) continue;
-        memcpy(&pointer, (char *)desc + f->offset, sizeof pointer);
-        if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, (char *)desc + f->count_offset, sizeof n);
-        free_field(f, pointer, n);
-    }
+    for (const desc_field *f = kinds[kind_index(kind)].fields; f->kind != END; f++) free_field(f, desc);
     cvr_free(desc);
 }
 
@@ -257,10 +304,11 @@ static bool deepen(const desc_field *fields, char *desc) {
         uint32_t n = 0;
         if (f->kind == FUNCTION) continue;
         memcpy(&pointer, desc + f->offset, sizeof pointer);
-        if (f->kind == ATTRS || f->kind == TEXTS) memcpy(&n, desc + f->count_offset, sizeof n);
+        if (is_list(f->kind)) memcpy(&n, desc + f->count_offset, sizeof n);
         if (!pointer) continue;
         void *copy = copy_field(f, pointer, n);
         good = good && copy;
+        for (uint32_t i = 0; i < n && good; i++) good = ((void **)copy)[i] != NULL;
         memcpy(desc + f->offset, &copy, sizeof copy);
     }
     return good;
@@ -283,6 +331,13 @@ static char *entry_name(const char *kind, const void *desc) {
 /* What the table of fields cannot say. */
 static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
     const int n = !!d->part_size + !!d->part_source + !!d->part_apply;
+    const bool batch = d->stage == CVR_STAGE_BATCH, many = d->n_samples > 1;
+    if (d->stage > CVR_STAGE_BATCH || d->n_params > CVR_AUGMENT_PARAMS || !d->apply != (batch || many) ||
+        !d->apply_many != !many || !d->apply_batch != !batch)
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "augment: `%s` needs a stage, at most %u numbers, and the one apply that goes with its stage "
+                        "and number of samples",
+                        d->name, CVR_AUGMENT_PARAMS);
     return n == 0 || n == 3
                ? CVR_OK
                : cvr_fail(err, CVR_ERR_PLUGIN,

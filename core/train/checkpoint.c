@@ -3,7 +3,8 @@
  *
  *   "CVRSTAT1"   u64 length of the header   header   tensors, one after the other   u64 hash of all before
  *
- * The header is text: `key value` lines, numbers with a fraction in hexadecimal, then `tensor DTYPE BYTES NAME` lines.
+ * The header is text: `key value` lines, numbers with a fraction in hexadecimal, a `metric` line for each epoch, then
+ * `tensor DTYPE BYTES NAME` lines, and `state BYTES NAME` lines for what plugins keep, whose bytes follow the tensors'.
  * The tensors are in logical order, so that another backend can go on. The file before stays as last.state.1; the
  * newest valid one counts.
  */
@@ -65,46 +66,83 @@ static void make_header(const cvr_session *s, const train_state *state, cvr_text
         else
             cvr_text_add(t, "%s %lld\n", state_fields[i].key, (long long)*(const int64_t *)(const void *)field);
     }
-    for (size_t i = 0; i < cvr_store_count(s->store); i++) {
-        const cvr_store_entry *e = cvr_store_get(s->store, i);
+    for (size_t i = 0; i < state->n_history; i++) cvr_text_add(t, "metric %a\n", state->history[i]);
+    for (size_t i = 0; i < cvr_store_count(s->net.store); i++) {
+        const cvr_store_entry *e = cvr_store_get(s->net.store, i);
+        if (!cvr_store_in_checkpoint(e)) continue;
         cvr_text_add(t, "tensor %s %llu %s\n", cvr_dtype_name(e->type.dtype), (unsigned long long)e->bytes, e->name);
     }
+    for (size_t i = 0; i < s->plugin_state.n; i++)
+        cvr_text_add(t, "state %llu %s\n", (unsigned long long)s->plugin_state.blobs[i].n,
+                     s->plugin_state.blobs[i].name);
+    while (t->n % 8 && !t->failed) cvr_text_add(t, "\n");
+}
+
+/* `n` bytes and zeros up to a multiple of 8. */
+static int32_t put_padded(cvr_writer *w, uint64_t *hash, const void *bytes, uint64_t n, cvr_error *err) {
+    const uint64_t whole = n / 8 * 8;
+    char rest[8] = {0};
+    CVR_TRY(put(w, hash, bytes, whole, err)); /* hashed by words of 8 bytes */
+    if (n == whole) return CVR_OK;
+    memcpy(rest, (const char *)bytes + whole, n - whole);
+    return put(w, hash, rest, 8, err);
+}
+
+static int32_t put_all(cvr_session *s, cvr_writer *w, const cvr_text *header, void *host, cvr_error *err) {
+    uint64_t hash = 0xcbf29ce484222325ull;
+    const uint64_t length = header->n;
+    CVR_TRY(put(w, &hash, STATE_MAGIC, 8, err));
+    CVR_TRY(put(w, &hash, &length, 8, err));
+    CVR_TRY(put(w, &hash, header->s, length, err));
+    for (size_t i = 0; i < cvr_store_count(s->net.store); i++) {
+        const cvr_store_entry *e = cvr_store_get(s->net.store, i);
+        if (!cvr_store_in_checkpoint(e)) continue;
+        CVR_TRY(cvr_store_read(s->net.store, i, host, err));
+        CVR_TRY(put_padded(w, &hash, host, e->bytes, err));
+    }
+    for (size_t i = 0; i < s->plugin_state.n; i++)
+        CVR_TRY(put_padded(w, &hash, s->plugin_state.blobs[i].bytes, s->plugin_state.blobs[i].n, err));
+    return cvr_writer_put(w, &hash, 8, err);
 }
 
 int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *state, cvr_error *err) {
     cvr_writer w;
     cvr_text header = {0};
-    uint64_t hash = 0xcbf29ce484222325ull, largest = 8;
+    uint64_t largest = 8;
     char *path = cvr_fs_join(folder, "weights/last.state");
-    for (size_t i = 0; i < cvr_store_count(s->store); i++) {
-        const uint64_t bytes = cvr_store_get(s->store, i)->bytes;
+    for (size_t i = 0; i < cvr_store_count(s->net.store); i++) {
+        const uint64_t bytes = cvr_store_get(s->net.store, i)->bytes;
         largest = bytes > largest ? bytes : largest;
     }
-    void *host = cvr_calloc(padded(largest), 1); /* zeroed: the padding is written too */
+    void *host = cvr_alloc_aligned(largest, 64);
     make_header(s, state, &header);
     int32_t status =
         path && host && !header.failed ? cvr_writer_open(&w, path, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const bool opened = status == CVR_OK;
-    while (!header.failed && header.n % 8) cvr_text_add(&header, "\n");
-    const uint64_t length = header.n;
-    if (status == CVR_OK) status = put(&w, &hash, STATE_MAGIC, 8, err);
-    if (status == CVR_OK) status = put(&w, &hash, &length, 8, err);
-    if (status == CVR_OK) status = put(&w, &hash, header.s, length, err);
-    for (size_t i = 0; i < cvr_store_count(s->store) && status == CVR_OK; i++) {
-        memset((char *)host + cvr_store_get(s->store, i)->bytes, 0,
-               padded(cvr_store_get(s->store, i)->bytes) - cvr_store_get(s->store, i)->bytes);
-        status = cvr_store_read(s->store, i, host, err);
-        if (status == CVR_OK) status = put(&w, &hash, host, padded(cvr_store_get(s->store, i)->bytes), err);
+    if (status == CVR_OK) {
+        status = put_all(s, &w, &header, host, err);
+        if (status == CVR_OK)
+            status = cvr_writer_commit(&w, true, err);
+        else
+            cvr_writer_abandon(&w);
     }
-    if (status == CVR_OK) status = cvr_writer_put(&w, &hash, 8, err);
-    if (status == CVR_OK)
-        status = cvr_writer_commit(&w, true, err);
-    else if (opened)
-        cvr_writer_abandon(&w);
     cvr_text_clear(&header);
     cvr_free(host);
     cvr_free(path);
     return status;
+}
+
+int32_t train_state_remember(train_state *state, double metric, cvr_error *err) {
+    double *more = cvr_grow(state->history, state->n_history, &state->history_capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    state->history = more;
+    more[state->n_history++] = metric;
+    return CVR_OK;
+}
+
+void train_state_clear(train_state *state) {
+    cvr_free(state->history);
+    state->history = NULL;
+    state->n_history = state->history_capacity = 0;
 }
 
 /* ---- reading ---- */
@@ -146,11 +184,16 @@ static int32_t open_state(const char *path, state_file *f, cvr_error *err) {
     return CVR_OK;
 }
 
-/* One `key value` line into the state; lines of tensors are passed over. */
-static bool read_field(train_state *state, const char *line) {
+/* One `key value` line into the state. */
+static bool read_field(train_state *state, const char *line, cvr_error *err) {
+    char *end;
+    if (strncmp(line, "metric ", 7) == 0) {
+        const double metric = strtod(line + 7, &end);
+        return end != line + 7 && *end == '\0' && train_state_remember(state, metric, err) == CVR_OK;
+    }
     for (size_t i = 0; i < N_FIELDS; i++) {
         const size_t n = strlen(state_fields[i].key);
-        char *field = (char *)state + state_fields[i].offset, *end;
+        char *field = (char *)state + state_fields[i].offset;
         if (strncmp(line, state_fields[i].key, n) != 0 || line[n] != ' ') continue;
         if (state_fields[i].real)
             *(double *)(void *)field = strtod(line + n + 1, &end);
@@ -161,64 +204,96 @@ static bool read_field(train_state *state, const char *line) {
     return false;
 }
 
+/* What a reading is for. */
+typedef struct state_reading {
+    cvr_session *s;
+    const char *path;
+    train_state *state;
+    bool plugins_only; /* the tensors are passed over */
+    state_file file;
+    uint64_t at;
+    size_t count;
+} state_reading;
+
+/* The bytes of the next tensor or blob, NULL where the file is too short for them. */
+static const uint8_t *take_bytes(state_reading *r, unsigned long long n) {
+    if (n > r->file.map.n || padded(n) > r->file.map.n - 8 - r->at) return NULL;
+    const uint8_t *bytes = r->file.map.bytes + r->at;
+    r->at += padded(n);
+    return bytes;
+}
+
 /* One tensor of the file into the store. */
-static int32_t read_tensor(cvr_session *s, const state_file *f, const char *line, uint64_t *at, size_t *count,
-                           const char *path, cvr_error *err) {
+static int32_t read_tensor(state_reading *r, const char *line, cvr_error *err) {
     char dtype[8], why[1200];
     unsigned long long bytes;
     int used = 0;
     if (sscanf(line, "tensor %7s %llu %n", dtype, &bytes, &used) != 2 || !used)
-        return bad_state(path, "has a header that cannot be read", err);
-    const int64_t i = cvr_store_find(s->store, line + used);
-    const cvr_store_entry *e = i < 0 ? NULL : cvr_store_get(s->store, (size_t)i);
-    if (!e || e->bytes != bytes || strcmp(dtype, cvr_dtype_name(e->type.dtype)) != 0) {
+        return bad_state(r->path, "has a header that cannot be read", err);
+    const uint8_t *data = take_bytes(r, bytes);
+    if (!data) return bad_state(r->path, "is cut short", err);
+    if (r->plugins_only) return CVR_OK;
+    const int64_t i = cvr_store_find(r->s->net.store, line + used);
+    const cvr_store_entry *e = i < 0 ? NULL : cvr_store_get(r->s->net.store, (size_t)i);
+    if (!e || !cvr_store_in_checkpoint(e) || e->bytes != bytes || strcmp(dtype, cvr_dtype_name(e->type.dtype)) != 0) {
         (void)snprintf(why, sizeof why,
                        "has the tensor %.900s, which this network does not have so; the recipe was changed since",
                        line + used);
-        return bad_state(path, why, err);
+        return bad_state(r->path, why, err);
     }
-    if (bytes > f->map.n || padded(bytes) > f->map.n - 8 - *at) return bad_state(path, "is cut short", err);
-    const int32_t status = cvr_store_write(s->store, (size_t)i, f->map.bytes + *at, err);
-    *at += padded(bytes);
-    ++*count;
-    return status;
+    r->count++;
+    return cvr_store_write(r->s->net.store, (size_t)i, data, err);
 }
 
-static int32_t read_state(cvr_session *s, const char *path, train_state *state, cvr_error *err) {
-    state_file f;
-    size_t count = 0;
-    int32_t status = open_state(path, &f, err);
-    if (status != CVR_OK) return status;
-    char *header = cvr_strndup(f.header, f.header_bytes), *save = NULL;
-    uint64_t at = f.data;
-    if (!header) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+static int32_t read_blob(state_reading *r, const char *line, cvr_error *err) {
+    unsigned long long bytes;
+    int used = 0;
+    if (sscanf(line, "state %llu %n", &bytes, &used) != 1 || !used)
+        return bad_state(r->path, "has a header that cannot be read", err);
+    const uint8_t *data = take_bytes(r, bytes);
+    if (!data) return bad_state(r->path, "is cut short", err);
+    const int32_t status = plugin_state_put(&r->s->plugin_state, line + used, data, bytes, err);
+    return status == CVR_OK ? CVR_OK : cvr_fail_at(err, r->path, 0, status);
+}
+
+static int32_t read_line(state_reading *r, const char *line, cvr_error *err) {
+    if (strncmp(line, "tensor ", 7) == 0) return read_tensor(r, line, err);
+    if (strncmp(line, "state ", 6) == 0) return read_blob(r, line, err);
+    return read_field(r->state, line, err) ? CVR_OK : bad_state(r->path, "has a header that cannot be read", err);
+}
+
+static int32_t read_state(state_reading *r, cvr_error *err) {
+    size_t expected = 0;
+    CVR_TRY(open_state(r->path, &r->file, err));
+    char *header = cvr_strndup(r->file.header, r->file.header_bytes), *save = NULL;
+    int32_t status = header ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    r->at = r->file.data;
+    r->count = 0;
     for (char *line = header ? strtok_r(header, "\n", &save) : NULL; line && status == CVR_OK;
-         line = strtok_r(NULL, "\n", &save)) {
-        if (strncmp(line, "tensor ", 7) != 0) {
-            if (!read_field(state, line)) status = bad_state(path, "has a header that cannot be read", err);
-        } else if (s) {
-            status = read_tensor(s, &f, line, &at, &count, path, err);
-        }
-    }
-    if (status == CVR_OK && s && count != cvr_store_count(s->store))
-        status = bad_state(path, "lacks tensors of this network; the recipe was changed since", err);
+         line = strtok_r(NULL, "\n", &save))
+        status = read_line(r, line, err);
+    for (size_t i = 0; !r->plugins_only && i < cvr_store_count(r->s->net.store); i++)
+        expected += cvr_store_in_checkpoint(cvr_store_get(r->s->net.store, i));
+    if (status == CVR_OK && r->count != expected)
+        status = bad_state(r->path, "lacks tensors of this network; the recipe was changed since", err);
     cvr_free(header);
-    cvr_fs_unmap(&f.map);
+    cvr_fs_unmap(&r->file.map);
     return status;
 }
 
 /* The newest of the two that is valid. */
-static int32_t newest(cvr_session *s, const char *folder, train_state *state, cvr_error *err) {
+static int32_t newest(state_reading *r, const char *folder, cvr_error *err) {
     static const char *const names[] = {"weights/last.state", "weights/last.state.1"};
-    cvr_error second;
-    cvr_error_init(&second);
+    cvr_error second = CVR_ERROR_INIT;
     int32_t status = CVR_ERR_NOTFOUND;
     for (int i = 0; i < 2 && status != CVR_OK; i++) {
         char *path = cvr_fs_join(folder, names[i]);
         if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        memset(state, 0, sizeof *state);
-        status = read_state(s, path, state, i == 0 ? err : &second);
-        if (i == 1 && status == CVR_OK)
+        r->path = path;
+        train_state_clear(r->state);
+        memset(r->state, 0, sizeof *r->state);
+        status = read_state(r, i == 0 ? err : &second);
+        if (i == 1 && status == CVR_OK && !r->plugins_only)
             cvr_log(CVR_LOG_WARNING, "%s: %s; going on from the checkpoint before it", err->file, err->message);
         cvr_free(path);
     }
@@ -226,5 +301,14 @@ static int32_t newest(cvr_session *s, const char *folder, train_state *state, cv
 }
 
 int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, cvr_error *err) {
-    return newest(s, folder, state, err);
+    state_reading r = {.s = s, .state = state};
+    return newest(&r, folder, err);
+}
+
+void checkpoint_load_plugin_state(cvr_session *s, const char *folder) {
+    cvr_error none = CVR_ERROR_INIT; /* who loads the rest will hear of it */
+    train_state state = {0};
+    state_reading r = {.s = s, .state = &state, .plugins_only = true};
+    (void)newest(&r, folder, &none);
+    train_state_clear(&state);
 }

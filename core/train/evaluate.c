@@ -1,169 +1,196 @@
-/* Evaluation over the validation split, and prediction of single pictures. */
+/* Evaluation over the validation split: the task's metrics, and the losses where there are targets. */
 #include "session.h"
+#include <math.h>
 
-/* A tensor in host memory, as the network left it. */
-static cvr_tensor host_tensor(const cvr_type *t, void *data) {
-    cvr_tensor x = {.struct_size = sizeof x,
-                    .dtype = t->dtype,
-                    .rank = t->rank,
-                    .pixel_stride = t->rank == 4 ? t->shape[1] : 0,
-                    .data = data};
-    memcpy(x.shape, t->shape, sizeof x.shape);
-    memcpy(x.order, t->order, sizeof x.order);
-    return x;
+/* ---- metrics, as many as there are ---- */
+
+/* Room for one more element in the array whose address is given. */
+static bool widen(void *address, size_t n, size_t size) {
+    void *old, *more = cvr_calloc(n + 1, size);
+    if (!more) return false;
+    memcpy(&old, address, sizeof old);
+    if (n) memcpy(more, old, n * size);
+    cvr_free(old);
+    memcpy(address, &more, sizeof more);
+    return true;
 }
 
-static uint64_t bytes_of(const cvr_type *t) {
-    return (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
+int32_t metrics_add(cvr_metrics *m, const char *name, double value) {
+    char *copy = cvr_strdup(name);
+    if (!copy || !widen(&m->names, m->n, sizeof *m->names) || !widen(&m->values, m->n, sizeof *m->values)) {
+        cvr_free(copy);
+        return CVR_ERR_NOMEM;
+    }
+    m->names[m->n] = copy;
+    m->values[m->n++] = value;
+    return CVR_OK;
 }
 
-typedef struct evaluation {
-    void *metrics, *output;
-    double loss_sum;
-    int64_t samples;
-} evaluation;
-
-static int32_t evaluate_batch(cvr_session *s, evaluation *ev, const cvr_batch *b, cvr_error *err) {
-    entry *e = machine_entry(s->machine.eval, b->n);
-    float loss = 0;
-    if (!e) return cvr_fail(err, CVR_ERR_INVALID, "no program was planned for a batch of %lld", (long long)b->n);
-    const entry_run run = {b->images, b->labels, 0, 0, s->run->seed, &loss};
-    int32_t status = entry_step(e, &run, err);
-    if (status == CVR_OK) status = cvr_program_read(e->program, e->output, ev->output, err);
-    if (status != CVR_OK) return status;
-    const cvr_tensor output = host_tensor(cvr_program_slot_type(e->program, e->output), ev->output);
-    const cvr_tensor target = host_tensor(cvr_program_slot_type(e->program, e->target), (void *)(uintptr_t)b->labels);
-    ev->loss_sum += (double)loss * (double)b->n;
-    ev->samples += b->n;
-    return s->task->metrics_update(ev->metrics, &output, &target, err);
+/* One column more, of values that do not exist yet. */
+static int32_t add_column(cvr_metrics *m, const char *name) {
+    const size_t n = m->n_columns;
+    double *cells = cvr_calloc((n + 1) * (size_t)m->n_classes + 1, sizeof *cells);
+    char *copy = cvr_strdup(name);
+    if (!cells || !copy || !widen(&m->columns, n, sizeof *m->columns)) {
+        cvr_free(cells);
+        cvr_free(copy);
+        return CVR_ERR_NOMEM;
+    }
+    for (size_t i = 0; i < (size_t)m->n_classes; i++)
+        for (size_t k = 0; k <= n; k++) cells[i * (n + 1) + k] = k < n ? m->per_class[i * n + k] : NAN;
+    cvr_free(m->per_class);
+    m->columns[m->n_columns++] = copy;
+    m->per_class = cells;
+    return CVR_OK;
 }
+
+void cvr_metrics_clear(cvr_metrics *m) {
+    for (size_t i = 0; i < m->n; i++) cvr_free((void *)(uintptr_t)m->names[i]);
+    for (size_t i = 0; i < m->n_columns; i++) cvr_free((void *)(uintptr_t)m->columns[i]);
+    cvr_free(m->names);
+    cvr_free(m->values);
+    cvr_free(m->columns);
+    cvr_free(m->per_class);
+    memset(m, 0, sizeof *m);
+}
+
+/* What the task tells, one call a number. */
+typedef struct collector {
+    cvr_metrics *to;
+    int32_t status;
+} collector;
 
 static void on_metric(void *ctx, const char *name, double value) {
-    cvr_metrics *m = ctx;
-    if (m->n == sizeof m->names / sizeof *m->names) return;
-    m->names[m->n] = name;
-    m->values[m->n++] = value;
+    collector *c = ctx;
+    if (c->status == CVR_OK) c->status = metrics_add(c->to, name, value);
 }
 
-int32_t session_evaluate(cvr_session *s, const evaluate_options *o, cvr_metrics *out, cvr_error *err) {
-    split *val = &s->splits[CVR_SPLIT_VAL];
-    evaluation ev = {0};
-    cvr_batch b;
+static void on_class_metric(void *ctx, int64_t klass, const char *name, double value) {
+    collector *c = ctx;
+    cvr_metrics *m = c->to;
+    size_t k = 0;
+    if (c->status != CVR_OK || klass < 0 || klass >= m->n_classes) return;
+    while (k < m->n_columns && strcmp(m->columns[k], name) != 0) k++;
+    if (k == m->n_columns) c->status = add_column(m, name);
+    if (c->status == CVR_OK) m->per_class[(size_t)klass * m->n_columns + k] = value;
+}
+
+/* ---- the split ---- */
+
+typedef struct loss_sums {
+    double total, *each;
+    const char *const *names;
+    size_t n;
+    bool any;
+} loss_sums;
+
+static int32_t add_losses(loss_sums *l, const net_program *p, double loss, int64_t samples, cvr_error *err) {
+    if (!l->each) l->each = cvr_calloc(p->n_losses + 1, sizeof *l->each);
+    if (!l->each) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    l->any = p->total >= 0;
+    l->n = p->n_losses;
+    l->names = p->loss_names;
+    l->total += loss * (double)samples;
+    for (size_t i = 0; i < l->n; i++) l->each[i] += (double)p->losses[i] * (double)samples;
+    return CVR_OK;
+}
+
+static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l,
+                              const cvr_batch *b, cvr_error *err) {
+    net_program *p;
+    double loss;
+    cvr_batch_view outputs;
+    CVR_TRY(session_eval_step(s, b, &p, &loss, err));
+    CVR_TRY(net_program_results(p, &b->view, &outputs, err));
+    CVR_TRY(add_losses(l, p, loss, b->view.n, err));
+    const cvr_task_batch batch = {sizeof batch, &outputs, &b->view};
+    CVR_TRY(s->set.task->metrics_update(e->self, &batch, err));
+    if (e->metrics.samples == 0 && o->on_batch) CVR_TRY(o->on_batch(o->ctx, b, &outputs, err));
+    e->metrics.samples += b->view.n;
+    return CVR_OK;
+}
+
+/* "loss", then "loss_NAME" where it has several parts, then what the task counts; nothing where there are no targets.
+ */
+static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_error *err) {
+    const cvr_task_desc *task = s->set.task;
+    cvr_metrics *m = &e->metrics;
+    collector c = {m, CVR_OK};
+    const double n = m->samples ? (double)m->samples : 1;
+    char name[128];
+    if (l->any) on_metric(&c, "loss", l->total / n);
+    for (size_t i = 0; l->n > 1 && i < l->n; i++) {
+        (void)snprintf(name, sizeof name, "loss_%s", l->names[i]);
+        on_metric(&c, name, l->each[i] / n);
+    }
+    m->n_classes = s->data.task.n_classes;
+    if (l->any) task->metrics_result(e->self, on_metric, &c);
+    if (l->any && task->metrics_per_class) task->metrics_per_class(e->self, on_class_metric, &c);
+    if (l->any && task->metrics_matrix) e->matrix = task->metrics_matrix(e->self);
+    return c.status == CVR_OK ? CVR_OK : cvr_fail(err, c.status, "out of memory for metrics");
+}
+
+static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l, cvr_error *err) {
+    cvr_batches *batches = s->data.splits[CVR_SPLIT_VAL].batches;
+    const int64_t all = cvr_batches_samples(batches);
     const double start = cvr_now();
-    uint64_t largest = 8;
+    cvr_batch b;
+    CVR_TRY(s->set.task->metrics_open(&s->data.task, &e->self, err));
+    CVR_TRY(cvr_batches_begin(batches, 0, 0, err));
+    for (;;) {
+        CVR_TRY(cvr_batches_next(batches, &b, err));
+        if (b.view.n == 0) break;
+        CVR_TRY(evaluate_batch(s, o, e, l, &b, err));
+        if (o->progress) o->progress(o->progress_ctx, e->metrics.samples, all);
+    }
+    e->metrics.skipped = cvr_batches_skipped(batches);
+    CVR_TRY(finish(s, e, l, err));
+    e->metrics.seconds = cvr_now() - start;
+    return CVR_OK;
+}
+
+int32_t evaluation_run(cvr_session *s, const evaluate_options *o, evaluation *out, cvr_error *err) {
+    loss_sums losses = {0};
     memset(out, 0, sizeof *out);
-    for (int i = 0; i < 2; i++) {
-        const entry *e = &s->machine.eval[i];
-        if (e->program && bytes_of(cvr_program_slot_type(e->program, e->output)) > largest)
-            largest = bytes_of(cvr_program_slot_type(e->program, e->output));
-    }
-    ev.output = cvr_alloc_aligned(largest, 64);
-    int32_t status = ev.output ? s->task->metrics_open(&s->task_info, &ev.metrics, err)
-                               : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) status = cvr_batches_begin(val->batches, 0, 0, err);
-    while (status == CVR_OK && (status = cvr_batches_next(val->batches, &b, err)) == CVR_OK && b.n) {
-        const bool first = ev.samples == 0;
-        status = evaluate_batch(s, &ev, &b, err);
-        if (status == CVR_OK && first && o->on_batch) o->on_batch(o->ctx, &b, ev.output);
-        if (o->progress) o->progress(o->progress_ctx, ev.samples, cvr_batches_samples(val->batches));
-    }
-    if (status == CVR_OK) {
-        on_metric(out, "loss", ev.loss_sum / (double)(ev.samples ? ev.samples : 1));
-        s->task->metrics_result(ev.metrics, on_metric, out);
-        out->samples = ev.samples;
-        out->skipped = cvr_batches_skipped(val->batches);
-        out->seconds = cvr_now() - start;
-        if (o->on_matrix && s->task->metrics_matrix) o->on_matrix(o->ctx, s->task->metrics_matrix(ev.metrics), out);
-    }
-    if (ev.metrics) s->task->metrics_close(ev.metrics);
-    cvr_free(ev.output);
+    const int32_t status = evaluate_split(s, o, out, &losses, err);
+    cvr_free(losses.each);
     return status;
+}
+
+void evaluation_end(const cvr_session *s, evaluation *e) {
+    if (e->self) s->set.task->metrics_close(e->self);
+    cvr_metrics_clear(&e->metrics);
+    memset(e, 0, sizeof *e);
 }
 
 int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress, void *ctx, cvr_error *err) {
     const evaluate_options o = {.progress = progress, .progress_ctx = ctx};
-    return session_evaluate(s, &o, out, err);
-}
-
-/* ---- prediction ---- */
-
-static void *picture_alloc(void *ctx, uint64_t bytes) {
-    void **to = ctx;
-    return *to = cvr_alloc_aligned(bytes, 64);
-}
-
-/* The first picture decides the network's input; one of another size needs another program. */
-static int32_t prepare_network(cvr_session *s, const cvr_batch *b, cvr_error *err) {
-    if (s->store && s->height == b->height && s->width == b->width) return CVR_OK;
-    const bool first = !s->store;
-    s->height = b->height;
-    s->width = b->width;
-    return first ? session_open_network(s, err) : cvr_session_swap(s, s->backend_name, err);
-}
-
-static int32_t predict_pixels(cvr_session *s, const cvr_batch *b, const cvr_predict_options *o, cvr_error *err) {
-    int32_t status = prepare_network(s, b, err);
-    if (status == CVR_ERR_FORMAT || status == CVR_ERR_IO)
-        status = cvr_fail_as(err, CVR_ERR_INVALID); /* not the picture's fault */
-    if (status != CVR_OK) return status;
-    entry *e = &s->machine.eval[0];
-    const cvr_type *type = cvr_program_slot_type(e->program, e->output);
-    void *output = cvr_alloc_aligned(bytes_of(type), 64), *logical = cvr_alloc_aligned(bytes_of(type), 64);
-    if (!output || !logical) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const entry_run run = {b->images, NULL, 0, 0, s->run->seed, NULL};
-    if (status == CVR_OK) status = entry_step(e, &run, err);
-    if (status == CVR_OK) status = cvr_program_read(e->program, e->output, output, err);
-    if (status == CVR_OK) {
-        const cvr_tensor x = host_tensor(type, output);
-        status = s->task->predict(&s->task_info, &x, 0, o->sink, err);
-        cvr_to_logical(type, output, logical);
-        if (status == CVR_OK && o->raw) o->raw(o->ctx, type, logical);
-    }
-    cvr_free(output);
-    cvr_free(logical);
+    evaluation e;
+    const int32_t status = evaluation_run(s, &o, &e, err);
+    *out = e.metrics;
+    memset(&e.metrics, 0, sizeof e.metrics);
+    evaluation_end(s, &e);
     return status;
 }
 
-int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_options *o, cvr_error *err) {
-    const cvr_image_service *images;
-    cvr_mapping map = {0};
-    cvr_image image = {.struct_size = sizeof image};
-    cvr_batches_options options;
-    cvr_batch b = {0};
-    void *pixels = NULL;
-    session_batch_options(s, CVR_SPLIT_VAL, &options);
-    int32_t status = cvr_plugins_image_service(s->plugins, &images, err);
-    if (status == CVR_OK) status = cvr_fs_map(path, &map, err);
-    if (status == CVR_OK)
-        status =
-            images->decode(images, map.bytes, map.n, (uint32_t)s->in_channels, picture_alloc, &pixels, &image, err);
-    if (status == CVR_OK) status = cvr_picture_load(&options, &image, &b, err);
-    if (status == CVR_OK) o->begin(o->ctx, path, image.width, image.height);
-    if (status == CVR_OK) status = predict_pixels(s, &b, o, err);
-    if (status != CVR_OK) cvr_fail_at(err, path, 0, status);
-    cvr_free((void *)(uintptr_t)b.images);
-    cvr_free(pixels);
-    cvr_fs_unmap(&map);
-    return status;
-}
-
-int64_t cvr_session_check_data(cvr_session *s, cvr_bad_fn bad, cvr_progress_fn progress, void *ctx, cvr_error *err) {
-    int64_t n_bad = 0, done = 0, total = 0;
-    for (int i = 0; i < 2; i++) total += s->splits[i].present ? s->splits[i].desc->count(s->splits[i].self) : 0;
-    for (uint32_t which = 0; which < 2; which++) {
-        cvr_batches_options o;
-        session_batch_options(s, which, &o);
-        for (int64_t i = 0; s->splits[which].present && i < o.dataset->count(o.self); i++) {
-            cvr_error why;
-            cvr_error_init(&why);
-            const int32_t status = cvr_batches_try(&o, i, &why);
-            if (status == CVR_ERR_NOMEM) return -(int64_t)cvr_fail(err, status, "%s", why.message);
-            if (status != CVR_OK) {
-                n_bad++;
-                bad(ctx, why.file, why.message);
-            }
-            if (progress) progress(ctx, ++done, total);
-        }
+/* The names are those of an evaluation of nothing. A loss by name is known only when the network is built. */
+int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err) {
+    evaluation e = {0};
+    const loss_sums none = {.any = true};
+    cvr_text known = {0};
+    int32_t status;
+    bool found = strncmp(name, "loss_", 5) == 0;
+    CVR_TRY_OUT(s->set.task->metrics_open(&s->data.task, &e.self, err));
+    CVR_TRY_OUT(finish(s, &e, &none, err));
+    for (size_t i = 0; i < e.metrics.n; i++) {
+        found = found || strcmp(e.metrics.names[i], name) == 0;
+        cvr_text_add(&known, "%s%s", i ? ", " : "", e.metrics.names[i]);
     }
-    return n_bad;
+    if (!found)
+        status = cvr_fail(err, CVR_ERR_USAGE, "val.metric = %s: task %s has no such metric; it has %s", name,
+                          s->set.task->name, known.s ? known.s : "none");
+out:
+    cvr_text_clear(&known);
+    evaluation_end(s, &e);
+    return status;
 }

@@ -1,117 +1,6 @@
-/* A session is opened in the order in which things depend on each other: settings, plugins, data, classes, network,
- * backend. */
+/* A session is opened in the order in which things depend on each other: settings, plugins, data, network. */
 #include "session.h"
 #include <unistd.h>
-
-static int32_t bind_common(cvr_session *s, cvr_error *err) {
-    const void *model = NULL;
-    const struct {
-        const char *section;
-        const cvr_schema *schema;
-        const void **to;
-    } common[] = {
-        {"run", &run_schema, (const void **)&s->run},       {"backend", &backend_schema, (const void **)&s->backend},
-        {"data", &data_schema, (const void **)&s->data},    {"train", &train_schema, (const void **)&s->train},
-        {"optim", &optim_schema, (const void **)&s->optim}, {"sched", &sched_schema, (const void **)&s->sched},
-        {"val", &val_schema, (const void **)&s->val},       {"predict", &predict_schema, (const void **)&s->predict},
-        {"model", &model_schema, (const void **)&model},    {"log", &log_schema, (const void **)&s->log},
-    };
-    int32_t status = CVR_OK;
-    for (size_t i = 0; i < sizeof common / sizeof *common && status == CVR_OK; i++) {
-        status = cvr_config_bind(s->config, common[i].section, common[i].schema, common[i].to, err);
-    }
-    s->model = (model_settings *)(uintptr_t)model; /* the block is the config's, and its text is printed from it */
-    return status;
-}
-
-/* A plugin that the recipe names: its keys join the section's. */
-static int32_t bind_plugin(cvr_session *s, const char *kind, const char *name, const char *section, const void **desc,
-                           const void **attrs, cvr_error *err) {
-    int32_t status = cvr_plugins_find(s->plugins, kind, name, desc, err);
-    if (status == CVR_ERR_NOTFOUND) return cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
-    if (status != CVR_OK) return status;
-    cvr_schema schema = {NULL, 0};
-    if (strcmp(kind, CVR_KIND_TASK) == 0) {
-        const cvr_task_desc *d = *desc;
-        schema = (cvr_schema){d->attrs, d->n_attrs};
-    } else if (strcmp(kind, CVR_KIND_OPTIMIZER) == 0) {
-        const cvr_optimizer_desc *d = *desc;
-        schema = (cvr_schema){d->attrs, d->n_attrs};
-    } else if (strcmp(kind, CVR_KIND_SCHEDULER) == 0) {
-        const cvr_scheduler_desc *d = *desc;
-        schema = (cvr_schema){d->attrs, d->n_attrs};
-    } else {
-        const cvr_model_desc *d = *desc;
-        schema = (cvr_schema){d->attrs, d->n_attrs};
-    }
-    return cvr_config_bind(s->config, section, &schema, attrs, err);
-}
-
-static int32_t bind_optimizer(cvr_session *s, cvr_error *err) {
-    const void *desc;
-    double decay;
-    cvr_update_policy *p = &s->policy;
-    int32_t status = bind_plugin(s, CVR_KIND_OPTIMIZER, s->optim->name, "optim", &desc, &p->attrs, err);
-    if (status != CVR_OK) return status;
-    p->optimizer = desc;
-    status = parse_optional("optim.lr", s->optim->lr, p->optimizer->default_lr, &s->lr, err);
-    if (status == CVR_OK)
-        status = parse_optional("optim.weight_decay", s->optim->weight_decay, p->optimizer->default_weight_decay,
-                                &decay, err);
-    if (status == CVR_OK)
-        status =
-            parse_optional("optim.norm_weight_decay", s->optim->norm_weight_decay, decay, &p->norm_weight_decay, err);
-    if (status == CVR_OK)
-        status =
-            parse_optional("optim.bias_weight_decay", s->optim->bias_weight_decay, decay, &p->bias_weight_decay, err);
-    if (status != CVR_OK) return status;
-    p->weight_decay = decay;
-    if (s->lr < 0)
-        return cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name);
-    status = bind_plugin(s, CVR_KIND_SCHEDULER, s->sched->name, "sched", &desc, &s->sched_attrs, err);
-    s->scheduler = desc;
-    return status;
-}
-
-/* The network: a model plugin, or the lines of [net]. */
-static int32_t bind_network(cvr_session *s, cvr_error *err) {
-    const void *desc;
-    const cvr_setting *const *lines;
-    s->n_net = cvr_config_lines(s->config, "net", &lines);
-    if (*s->model->name && s->n_net) {
-        return cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other",
-                        s->model->name);
-    }
-    if (*s->model->name) {
-        const int32_t status = bind_plugin(s, CVR_KIND_MODEL, s->model->name, "model", &desc, &s->model_attrs, err);
-        s->model_desc = desc;
-        return status;
-    }
-    if (!s->n_net) return cvr_fail(err, CVR_ERR_USAGE, "no network: set model.name, or write one in [net]");
-    const cvr_setting **copy = cvr_calloc(s->n_net, sizeof *copy);
-    if (!copy) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    memcpy(copy, lines, s->n_net * sizeof *copy);
-    s->net = copy;
-    return CVR_OK;
-}
-
-static int32_t parse_numbers(cvr_session *s, cvr_error *err) {
-    static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
-    save_interval every;
-    int32_t status = parse_save_every(s->run->save_every, &every, err);
-    if (status == CVR_OK) status = parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err);
-    if (status == CVR_OK) status = parse_channels("std", s->data->std, imagenet_std, s->std, err);
-    for (int i = 0; i < 4 && status == CVR_OK; i++) {
-        if (s->std[i] <= 0)
-            status = cvr_fail(err, CVR_ERR_USAGE, "data.std has %g; every channel must be divided by more than 0",
-                              s->std[i]);
-    }
-    if (s->model->in_channels > 4)
-        status = cvr_fail(err, CVR_ERR_USAGE, "model.in_channels = %lld; pictures have 1 to 4",
-                          (long long)s->model->in_channels);
-    s->in_channels = s->model->in_channels;
-    return status;
-}
 
 /* "cvr.host.config/1" */
 static const char *service_get(const cvr_config_service *service, const char *section, const char *key,
@@ -120,200 +9,257 @@ static const char *service_get(const cvr_config_service *service, const char *se
 }
 
 static int32_t open_plugins(cvr_session *s, cvr_error *err) {
-    int32_t status = cvr_plugins_open(&s->plugins, NULL, 0, err);
-    if (status != CVR_OK) return status;
-    s->config_service = (cvr_config_service){sizeof s->config_service, s->config, service_get};
+    const backend_settings *b = s->set.backend;
+    CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
+    s->config_service = (cvr_config_service){sizeof s->config_service, s->set.config, service_get};
     cvr_plugins_offer(s->plugins, CVR_SERVICE_CONFIG, &s->config_service);
-    const char *isa = s->backend->isa;
-    if (strcmp(isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(isa, "base") == 0 ? "" : isa);
+    plugin_state_open(&s->plugin_state);
+    if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
+    if (strcmp(b->isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(b->isa, "base") == 0 ? "" : b->isa);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (cores < 1) cores = 1;
-    return cvr_pool_create(&s->pool, s->backend->threads ? (uint32_t)s->backend->threads : (uint32_t)cores, err);
+    return cvr_pool_create(&s->pool, b->threads ? (uint32_t)b->threads : (uint32_t)cores, err);
 }
 
 /* `auto`: the first backend, in byte order of names, that is the host's own and not there for tests. */
 static int32_t choose_backend(cvr_session *s, cvr_error *err) {
-    const char *name;
-    if (strcmp(s->backend->name, "auto") != 0) {
-        (void)snprintf(s->backend_name, sizeof s->backend_name, "%s", s->backend->name);
-        return CVR_OK;
-    }
-    for (size_t i = 0; (name = cvr_plugins_name(s->plugins, CVR_KIND_BACKEND, i)); i++) {
+    char *to = s->net.backend;
+    const char *name = s->set.backend->name;
+    (void)snprintf(to, sizeof s->net.backend, "%s", name);
+    for (size_t i = 0; strcmp(s->set.backend->name, "auto") == 0; i++) {
         const void *desc;
-        (void)snprintf(s->backend_name, sizeof s->backend_name, "%s", name);
-        if (cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, s->backend_name, &desc, NULL) != CVR_OK) continue;
+        if (!(name = cvr_plugins_name(s->plugins, CVR_KIND_BACKEND, i)))
+            return cvr_fail(err, CVR_ERR_NOTFOUND,
+                            "no backend for this machine's own processor is installed; set backend.name");
+        (void)snprintf(to, sizeof s->net.backend, "%s", name);
+        if (cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, to, &desc, NULL) != CVR_OK) continue;
         const cvr_backend_desc *b = desc;
-        if ((b->flags & CVR_BACKEND_HOST_VISIBLE) && !(b->flags & CVR_BACKEND_TEST)) return CVR_OK;
+        if ((b->flags & CVR_BACKEND_HOST_VISIBLE) && !(b->flags & CVR_BACKEND_TEST)) break;
     }
-    return cvr_fail(err, CVR_ERR_NOTFOUND,
-                    "no backend for this machine's own processor is installed; set backend.name");
+    return CVR_OK;
 }
 
-/* A run folder stands for its config.ini and its weights. */
-static int32_t open_config(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
-    int32_t status = CVR_OK;
-    if (cvr_fs_is_folder(o->path)) {
-        s->run_folder = cvr_fs_absolute(".", o->path);
-        s->recipe = s->run_folder ? cvr_fs_join(s->run_folder, "config.ini") : NULL;
-        if (s->recipe && !cvr_fs_exists(s->recipe)) {
-            cvr_fail(err, CVR_ERR_USAGE, "is not a run folder: it has no config.ini");
-            return cvr_fail_at(err, o->path, 0, CVR_ERR_USAGE);
-        }
-    } else {
-        s->recipe = cvr_strdup(o->path);
+static int32_t folder_weights(const char *folder, char **path, cvr_error *err) {
+    static const char *const names[] = {"weights/best.safetensors", "weights/last.safetensors"};
+    for (size_t i = 0; i < 2; i++) {
+        *path = cvr_fs_join(folder, names[i]);
+        if (*path && cvr_fs_exists(*path)) return CVR_OK;
+        cvr_free(*path);
     }
-    if (!s->recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    status = cvr_config_load(&s->config, s->recipe, err);
-    if (status == CVR_ERR_IO) status = cvr_fail_as(err, CVR_ERR_USAGE);
-    for (size_t i = 0; i < o->n_overrides && status == CVR_OK; i++)
-        status = cvr_config_override(s->config, o->overrides[i], err);
-    return status;
+    *path = NULL;
+    cvr_fail(err, CVR_ERR_NOTFOUND, "has no weights yet; train it with cvrun train --resume %s", folder);
+    return cvr_fail_at(err, folder, 0, CVR_ERR_NOTFOUND);
 }
 
 /* The weights that a session starts from: the recipe's, or for evaluation and prediction a run folder's own. */
 static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     char *path = NULL;
-    int32_t status = CVR_OK;
     const char *origin;
-    const bool given = strcmp(cvr_config_get(s->config, "model", "weights", &origin), "") != 0 &&
-                       (strcmp(origin, "command line") == 0 || !s->run_folder);
-    if (given)
-        status = cvr_session_load_weights(s, s->model->weights, err);
-    else if (s->run_folder && !(s->purpose & CVR_FOR_TRAINING)) {
-        status = run_folder_weights(s->run_folder, &path, err);
-        if (status == CVR_OK) status = cvr_session_load_weights(s, path, err);
-    }
+    const bool given = strcmp(cvr_config_get(s->set.config, "model", "weights", &origin), "") != 0 &&
+                       (strcmp(origin, "command line") == 0 || !s->set.run_folder);
+    if (given) return cvr_session_load_weights(s, s->set.model->weights, err);
+    if (!s->set.run_folder || (s->purpose & CVR_FOR_TRAINING)) return CVR_OK;
+    CVR_TRY(folder_weights(s->set.run_folder, &path, err));
+    const int32_t status = cvr_session_load_weights(s, path, err);
     cvr_free(path);
     return status;
 }
 
-int32_t session_open_network(cvr_session *s, cvr_error *err) {
-    int32_t status = cvr_store_create(&s->store, (uint64_t)s->run->seed, err);
-    if (status == CVR_OK) status = choose_backend(s, err);
-    if (status == CVR_OK) status = machine_build(s, s->backend_name, &s->machine, err);
-    if (status == CVR_OK) status = load_start_weights(s, err);
-    if (status != CVR_OK) {
-        cvr_store_destroy(&s->store);
-        machine_clear(&s->machine);
+int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, cvr_error *err) {
+    int32_t status;
+    s->net.settings = &s->set;
+    s->net.data = &s->data;
+    s->net.plugins = s->plugins;
+    s->net.pool = s->pool;
+    s->net.trains = (s->purpose & CVR_FOR_TRAINING) != 0;
+    CVR_TRY_OUT(choose_backend(s, err));
+    CVR_TRY_OUT(network_open(&s->net, keys, n, err));
+    CVR_TRY_OUT(load_start_weights(s, err));
+out:
+    if (status != CVR_OK) network_close(&s->net);
+    return settings_blame(&s->set, status, err);
+}
+
+/* Programs for every size of batch that the data gives: whole ones, and the last of an epoch, on every canvas. */
+static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **keys, size_t *n, cvr_error *err) {
+    const cvr_batches *b = s->data.splits[which].batches;
+    const cvr_canvas *canvases;
+    const size_t n_canvases = b ? cvr_batches_canvases(b, &canvases) : 0;
+    const int64_t batch = s->set.train->batch;
+    const int64_t sizes[2] = {b && cvr_batches_samples(b) >= batch ? batch : 0, b ? cvr_batches_remainder(b) : 0};
+    program_key *more = cvr_calloc(*n + 6 * n_canvases + 1, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (*n) memcpy(more, *keys, *n * sizeof *more);
+    cvr_free(*keys);
+    *keys = more;
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < n_canvases && sizes[k]; i++) {
+            if (which == CVR_SPLIT_VAL)
+                more[(*n)++] = (program_key){PROGRAM_EVAL, sizes[k], canvases[i]};
+            else
+                *n += step_keys(&s->set, sizes[k], canvases[i], more + *n);
+        }
     }
-    if (status == CVR_ERR_INVALID || status == CVR_ERR_NOTFOUND) {
-        status = cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
-    }
+    return CVR_OK;
+}
+
+static int32_t plan_for_data(cvr_session *s, cvr_error *err) {
+    program_key *keys = NULL;
+    size_t n = 0;
+    int32_t status;
+    CVR_TRY_OUT(split_keys(s, CVR_SPLIT_TRAIN, &keys, &n, err));
+    CVR_TRY_OUT(split_keys(s, CVR_SPLIT_VAL, &keys, &n, err));
+    CVR_TRY_OUT(session_open_network(s, keys, n, err));
+out:
+    cvr_free(keys);
     return status;
 }
 
 /* Last, so that the threads that data and plugins have started by now keep all CPUs. */
 static void pin_threads(const cvr_session *s) {
-    cvr_error why;
-    cvr_error_init(&why);
-    if (s->backend->pin && cvr_pool_pin(s->pool, &why) != CVR_OK)
+    cvr_error why = CVR_ERROR_INIT;
+    if (s->set.backend->pin && cvr_pool_pin(s->pool, &why) != CVR_OK)
         cvr_log(CVR_LOG_WARNING, "backend.pin: not done: %s", why.message);
 }
 
+static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
+    CVR_TRY(settings_read(&s->set, o->path, o->overrides, o->n_overrides, err));
+    for (size_t i = 0; i < o->n_sections; i++) {
+        const cvr_app_section *own = &o->sections[i];
+        CVR_TRY(cvr_config_bind(s->set.config, own->section, own->schema, own->packed, err));
+    }
+    CVR_TRY(open_plugins(s, err));
+    CVR_TRY(settings_choose(&s->set, s->plugins, err));
+    CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
+    return cvr_config_finish(s->set.config, err);
+}
+
+static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
+    const bool trains = o->purpose & CVR_FOR_TRAINING, evaluates = o->purpose & CVR_FOR_EVALUATION;
+    CVR_TRY(open_settings(s, o, err));
+    if (o->purpose == CVR_FOR_SETTINGS) return CVR_OK;
+    if (trains || evaluates)
+        CVR_TRY(data_open(&s->data, &s->set, s->plugins, trains, evaluates, err));
+    else
+        CVR_TRY(data_open_pictures(&s->data, &s->set, s->plugins, err));
+    s->set.model->num_classes = s->data.task.n_classes; /* so that config.ini says what `0` stood for */
+    s->set.model->in_channels = s->data.channels;
+    if (trains && *s->set.val->metric) CVR_TRY(evaluation_check_metric(s, s->set.val->metric, err));
+    if (trains || evaluates) CVR_TRY(plan_for_data(s, err));
+    pin_threads(s);
+    return CVR_OK;
+}
+
 int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_error *err) {
-    const void *task;
-    cvr_session *s = cvr_calloc(1, sizeof *s);
-    *out = s;
+    cvr_session *s = *out = cvr_calloc(1, sizeof *s);
     if (!s) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     s->purpose = o->purpose;
-    int32_t status = open_config(s, o, err);
-    if (status == CVR_OK) status = bind_common(s, err);
-    if (status == CVR_OK) status = parse_numbers(s, err);
-    if (status == CVR_OK) status = open_plugins(s, err);
-    if (status == CVR_OK)
-        status = bind_plugin(s, CVR_KIND_TASK, s->run->task, "train", &task, &s->task_info.attrs, err);
-    if (status == CVR_OK) s->task = task;
-    if (status == CVR_OK) status = bind_optimizer(s, err);
-    if (status == CVR_OK) status = bind_network(s, err);
-    if (status == CVR_OK) status = session_open_data(s, err);
-    if (status == CVR_OK && s->purpose != CVR_FOR_SETTINGS) status = session_open_classes(s, err);
-    if (status == CVR_OK && s->purpose == CVR_FOR_PREDICTION && !s->in_channels) s->in_channels = 3;
-    if (status == CVR_OK && s->purpose != CVR_FOR_SETTINGS) { /* so that config.ini says what `0` stood for */
-        s->model->num_classes = s->task_info.n_classes;
-        s->model->in_channels = s->in_channels;
-    }
-    if (status == CVR_OK && (s->purpose & (CVR_FOR_TRAINING | CVR_FOR_EVALUATION)))
-        status = session_open_network(s, err);
-    if (status != CVR_OK)
-        cvr_session_close(out);
-    else
-        pin_threads(s);
+    const int32_t status = open_parts(s, o, err);
+    if (status != CVR_OK) cvr_session_close(out);
     return status;
 }
 
 void cvr_session_close(cvr_session **session) {
     cvr_session *s = *session;
     if (!s) return;
-    session_close_data(s);
-    cvr_store_destroy(&s->store);
-    machine_clear(&s->machine);
+    data_close(&s->data, &s->set);
+    network_close(&s->net);
+    cvr_free(s->losses.each);
+    cvr_free(s->part);
+    cvr_free(s->part_fields);
     cvr_plugins_close(&s->plugins);
+    plugin_state_clear(&s->plugin_state);
     cvr_pool_destroy(&s->pool);
-    for (size_t i = 0; i < s->n_blocks; i++) cvr_free(s->blocks[i]);
-    cvr_free((void *)(uintptr_t)s->net);
-    cvr_config_destroy(&s->config);
-    cvr_free(s->recipe);
-    cvr_free(s->run_folder);
+    settings_close(&s->set);
     cvr_free(s);
     *session = NULL;
 }
 
+/* ---- what others may see ---- */
+
 cvr_config *cvr_session_config(cvr_session *s) {
-    return s->config;
+    return s->set.config;
 }
+
 cvr_plugins *cvr_session_plugins(cvr_session *s) {
     return s->plugins;
 }
-const cvr_predict_settings *cvr_session_predict_settings(const cvr_session *s) {
-    return s->predict;
+
+const cvr_threadpool *cvr_session_pool(const cvr_session *s) {
+    return s->pool;
+}
+
+const cvr_task_desc *cvr_session_task(const cvr_session *s) {
+    return s->set.task;
+}
+
+cvr_device *cvr_session_device(cvr_session *s) {
+    return s->net.device;
+}
+
+static int64_t count_params(const cvr_store *store) {
+    int64_t n = 0;
+    for (size_t i = 0; i < cvr_store_count(store); i++) {
+        const cvr_store_entry *e = cvr_store_get(store, i);
+        if ((e->role == CVR_STORE_TRAINED || e->role == CVR_STORE_FROZEN) && !*e->network)
+            n += cvr_numel(e->type.rank, e->type.shape);
+    }
+    return n;
 }
 
 void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
-    *info = (cvr_session_info){.task = s->task->name,
-                               .model = *s->model->name ? s->model->name : "net",
-                               .backend = s->backend_name,
-                               .precision = machine_precision(&s->machine),
-                               .n_classes = s->task_info.n_classes,
-                               .class_names = s->task_info.class_names,
-                               .batch = s->train->batch,
-                               .channels = s->in_channels,
-                               .height = s->height,
-                               .width = s->width,
-                               .epochs = s->train->epochs,
+    const cvr_batches *train = s->data.splits[CVR_SPLIT_TRAIN].batches, *val = s->data.splits[CVR_SPLIT_VAL].batches;
+    const run_network *n = &s->net;
+    const net_program *step = network_first(n, PROGRAM_TRAIN), *eval = network_first(n, PROGRAM_EVAL);
+    const cvr_canvas *canvas = NULL;
+    if (!step) step = network_first(n, PROGRAM_ACCUMULATE);
+    (void)cvr_batches_canvases(train ? train : val, &canvas);
+    *info = (cvr_session_info){.task = s->set.task->name,
+                               .model = s->set.model_desc ? s->set.model_desc->name : "net",
+                               .backend = n->backend,
+                               .precision = network_precision(n),
+                               .params = count_params(n->store),
+                               .n_classes = s->data.task.n_classes,
+                               .class_names = s->data.task.class_names,
+                               .batch = s->set.train->batch,
+                               .channels = s->data.channels,
+                               .height = canvas->height,
+                               .width = canvas->width,
+                               .epochs = s->set.train->epochs,
+                               .steps_per_epoch = train ? cvr_batches_per_epoch(train) : 0,
+                               .train_samples = train ? cvr_batches_samples(train) : 0,
+                               .val_samples = val ? cvr_batches_samples(val) : 0,
+                               .store_bytes = cvr_store_bytes(n->store),
+                               .arena_bytes = n->arena_bytes,
+                               .planned_bytes = cvr_store_bytes(n->store) + n->arena_bytes,
                                .threads = s->pool->n_workers,
-                               .data_seconds = s->data_seconds,
-                               .store = s->store};
-    cvr_device_describe(s->machine.device, info->device, sizeof info->device);
-    for (size_t i = 0; i < cvr_store_count(s->store); i++) {
-        const cvr_store_entry *e = cvr_store_get(s->store, i);
-        if (e->kind == CVR_STORE_PARAM) info->params += cvr_numel(e->type.rank, e->type.shape);
-    }
-    info->store_bytes = cvr_store_bytes(s->store);
-    info->arena_bytes = s->machine.arena_bytes;
-    info->planned_bytes = info->store_bytes + info->arena_bytes;
-    const cvr_batches *train = s->splits[CVR_SPLIT_TRAIN].batches, *val = s->splits[CVR_SPLIT_VAL].batches;
-    if (train) info->steps_per_epoch = cvr_batches_per_epoch(train);
-    if (train) info->train_samples = cvr_batches_samples(train);
-    if (val) info->val_samples = cvr_batches_samples(val);
-    const machine *m = &s->machine;
-    info->train_program = m->train[0].program ? m->train[0].program : m->train[1].program;
-    info->eval_program = m->eval[0].program ? m->eval[0].program : m->eval[1].program;
+                               .workers = (uint32_t)s->set.data->workers,
+                               .data_seconds = s->data.seconds,
+                               .train_program = step ? step->program : NULL,
+                               .eval_program = eval ? eval->program : NULL,
+                               .store = n->store};
+    cvr_device_describe(n->device, info->device, sizeof info->device);
+}
+
+const cvr_program *cvr_session_program(const cvr_session *s, uint64_t id) {
+    for (size_t i = 0; i < s->net.n; i++)
+        if (cvr_program_id(s->net.programs[i]->program) == id) return s->net.programs[i]->program;
+    return NULL;
+}
+
+int32_t cvr_session_record(cvr_session *s, cvr_error *err) {
+    return network_bind_again(&s->net, err);
+}
+
+bool cvr_session_batch_options(cvr_session *s, uint32_t which, cvr_batches_options *o) {
+    data_batch_options(&s->data, &s->set, s->plugins, which, o);
+    return s->data.splits[which].present;
 }
 
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {
-    machine target;
-    const int32_t status = machine_build(s, backend, &target, err);
-    if (status != CVR_OK) return status;
-    machine_clear(&s->machine);
-    s->machine = target;
-    (void)snprintf(s->backend_name, sizeof s->backend_name, "%s", backend);
+    run_network before;
+    CVR_TRY(network_move(&s->net, backend, &before, err));
+    network_keep(&s->net, &before);
     return CVR_OK;
-}
-
-double session_lr(const cvr_session *s, int64_t step, int64_t steps_per_epoch, int64_t total_steps) {
-    const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)steps_per_epoch + 0.5);
-    if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
-    const cvr_sched_args args = {sizeof args,          s->sched_attrs,  step - warmup,
-                                 total_steps - warmup, steps_per_epoch, s->lr > 0 ? s->sched->lr_min / s->lr : 0};
-    return s->lr * s->scheduler->factor(&args);
 }

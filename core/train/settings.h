@@ -1,8 +1,12 @@
-/* The keys that recipes have whatever plugins they choose, as structs that attributes are packed into (see attr.h). */
+/*
+ * What a recipe says, bound to structs: the keys that every recipe has (settings.c), the plugins that it names with
+ * their own keys, and numbers that are written as text (bind.c). Nothing here changes after a session was opened, but
+ * for what `0` stood for.
+ */
 #ifndef CVR_SETTINGS_H
 #define CVR_SETTINGS_H
 
-#include <cvr/config.h>
+#include <cvr/program.h>
 
 typedef struct run_settings {
     const char *task, *project, *name;
@@ -23,23 +27,30 @@ typedef struct backend_settings {
 
 typedef struct model_settings {
     const char *name, *weights;
-    int64_t num_classes, in_channels;
+    int64_t head, strict;
+    const char *freeze;
+    int64_t freeze_bn, num_classes, in_channels;
 } model_settings;
 
 typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
-    int64_t img_size;
+    int64_t img_size, shapes, max_boxes;
     const char *mean, *std;
     int64_t shuffle, drop_last, limit, workers, on_error, decode;
 } data_settings;
 
 typedef struct train_settings {
-    int64_t epochs, batch;
+    int64_t epochs, batch, grad_accum;
     const char *memory;
+    int64_t ema;
+    double ema_decay;
+    int64_t ema_steps;
 } train_settings;
 
 typedef struct optim_settings {
     const char *name, *lr, *weight_decay, *norm_weight_decay, *bias_weight_decay;
+    double backbone_lr_mult, head_lr_mult;
+    const char *param_lr_mult, *param_weight_decay;
 } optim_settings;
 
 typedef struct sched_settings {
@@ -53,15 +64,12 @@ typedef struct val_settings {
     int64_t resize_size, crop_size, interpolation;
 } val_settings;
 
-typedef struct log_settings {
-    const char *trace;
-} log_settings;
-
-extern const cvr_schema log_schema, run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema,
-    sched_schema, val_schema, predict_schema;
+extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
+    val_schema;
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
+#define INTERPOLATION_NAMES "nearest|bilinear"
 
 /* "50 steps", "5 min", "1 epoch". */
 typedef struct save_interval {
@@ -75,5 +83,42 @@ int32_t parse_channels(const char *key, const char *text, const double imagenet[
 int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error *err);
 /* "" gives `otherwise`. */
 int32_t parse_optional(const char *key, const char *text, double otherwise, double *out, cvr_error *err);
+
+typedef struct settings {
+    char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
+    cvr_config *config;
+    const run_settings *run;
+    const backend_settings *backend;
+    model_settings *model; /* num_classes and in_channels are settled once the data is known */
+    const data_settings *data;
+    const train_settings *train;
+    const optim_settings *optim;
+    const sched_settings *sched;
+    const val_settings *val;
+    const cvr_task_desc *task;
+    const void *task_attrs;
+    const cvr_model_desc *model_desc; /* NULL: the lines of [net] */
+    const void *model_attrs;
+    const cvr_setting **net; /* copies of the pointers */
+    size_t n_net;
+    const cvr_dataset_desc *dataset;
+    const void *dataset_attrs;
+    cvr_update_policy policy;
+    cvr_gradient_plugin *gradient_plugins;
+    size_t n_gradient_plugins;
+    const cvr_scheduler_desc *scheduler;
+    const void *sched_attrs;
+    double lr, mean[4], std[4];
+    save_interval save_every;
+    uint64_t memory; /* train.memory in bytes; 0: no bound */
+} settings;
+
+/* Reads a recipe, or a run folder's config.ini, and binds the keys that every recipe has. */
+int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
+/* Finds the plugins that it names, and binds their keys. */
+int32_t settings_choose(settings *s, cvr_plugins *plugins, cvr_error *err);
+void settings_close(settings *s);
+/* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
+int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);
 
 #endif

@@ -5,17 +5,10 @@
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/elementwise.h>
 
-static const cvr_attr_desc steps_attr = {.struct_size = sizeof steps_attr,
-                                         .name = "steps",
-                                         .kind = CVR_ATTR_INTS,
-                                         .count = 3 * CVR_ELEMENTWISE_STEPS,
-                                         .doc = "code and two operands of each step"};
-static const cvr_attr_desc constants_attr = {.struct_size = sizeof constants_attr,
-                                             .name = "constants",
-                                             .kind = CVR_ATTR_FLOATS,
-                                             .count = CVR_ELEMENTWISE_STEPS,
-                                             .default_text = "",
-                                             .doc = "constant of each step"};
+static const cvr_attr_desc steps_attr =
+    CVR_ATTR_INIT(INTS, "steps", NULL, "code and two operands of each step", .count = 3 * CVR_ELEMENTWISE_STEPS);
+static const cvr_attr_desc constants_attr =
+    CVR_ATTR_INIT(FLOATS, "constants", "", "constant of each step", .count = CVR_ELEMENTWISE_STEPS);
 static const cvr_attr_desc *const attrs_of[] = {&steps_attr, &constants_attr};
 
 static cvr_step step_of(const cvr_elementwise_attrs *attrs, int64_t k) {

@@ -3,12 +3,8 @@
 
 #include <math.h>
 
-static const cvr_attr_desc dim_attr = {.struct_size = sizeof dim_attr,
-                                       .name = "dim",
-                                       .kind = CVR_ATTR_INT,
-                                       .count = 1,
-                                       .flags = CVR_ATTR_POSITIONAL,
-                                       .doc = "logical axis that sums to 1; negative counts from the last"};
+static const cvr_attr_desc dim_attr = CVR_ATTR_INIT(
+    INT, "dim", NULL, "logical axis that sums to 1; negative counts from the last", .flags = CVR_ATTR_POSITIONAL);
 static const cvr_attr_desc *const dim_attrs[] = {&dim_attr};
 
 static int32_t check_dim(const cvr_softmax_attrs *attrs, const cvr_type *x, cvr_error *err) {

@@ -2,23 +2,13 @@
  * what those with attributes are as programs (elementwise.h). */
 #include "activation.h"
 
-static const cvr_attr_desc negative_slope = {.struct_size = sizeof negative_slope,
-                                             .name = "negative_slope",
-                                             .kind = CVR_ATTR_FLOAT,
-                                             .count = 1,
-                                             .flags = CVR_ATTR_POSITIONAL,
-                                             .default_text = "0.01",
-                                             .doc = "slope for x < 0"};
+static const cvr_attr_desc negative_slope =
+    CVR_ATTR_INIT(FLOAT, "negative_slope", "0.01", "slope for x < 0", .flags = CVR_ATTR_POSITIONAL);
 const cvr_attr_desc *const activation_slope_attrs[] = {&negative_slope};
 
-static const cvr_attr_desc approximate = {.struct_size = sizeof approximate,
-                                          .name = "approximate",
-                                          .kind = CVR_ATTR_CHOICE,
-                                          .count = 1,
-                                          .flags = CVR_ATTR_POSITIONAL,
-                                          .default_text = "none",
-                                          .choices = "none|tanh",
-                                          .doc = "none: by the error function; tanh: its approximation"};
+static const cvr_attr_desc approximate =
+    CVR_ATTR_INIT(CHOICE, "approximate", "none", "none: by the error function; tanh: its approximation",
+                  .choices = "none|tanh", .flags = CVR_ATTR_POSITIONAL);
 const cvr_attr_desc *const activation_gelu_attrs[] = {&approximate};
 
 static int32_t check_f32(const cvr_type *t, cvr_error *err) {

@@ -1,18 +1,10 @@
 /* Broadcasting as an op of its own, and its transpose: `expand` repeats, `sum_to` adds what was repeated. */
 #include "arith.h"
 
-static const cvr_attr_desc shape_attr = {.struct_size = sizeof shape_attr,
-                                         .name = "shape",
-                                         .kind = CVR_ATTR_INTS,
-                                         .count = CVR_MAX_RANK,
-                                         .doc = "the output's shape"};
-static const cvr_attr_desc dim_attr = {.struct_size = sizeof dim_attr,
-                                       .name = "dim",
-                                       .kind = CVR_ATTR_INTS,
-                                       .count = CVR_MAX_RANK,
-                                       .doc = "axes that the input may lack"};
-static const cvr_attr_desc scale_attr = {
-    .struct_size = sizeof scale_attr, .name = "scale", .kind = CVR_ATTR_FLOAT, .count = 1, .doc = "factor"};
+static const cvr_attr_desc shape_attr = CVR_ATTR_INIT(INTS, "shape", NULL, "the output's shape", .count = CVR_MAX_RANK);
+static const cvr_attr_desc dim_attr =
+    CVR_ATTR_INIT(INTS, "dim", NULL, "axes that the input may lack", .count = CVR_MAX_RANK);
+static const cvr_attr_desc scale_attr = CVR_ATTR_INIT(FLOAT, "scale", NULL, "factor");
 static const cvr_attr_desc *const sum_to_attrs[] = {&shape_attr};
 static const cvr_attr_desc *const expand_attrs[] = {&shape_attr, &dim_attr, &scale_attr};
 

@@ -3,19 +3,10 @@
 
 #include <math.h>
 
-static const cvr_attr_desc dim_attr = {.struct_size = sizeof dim_attr,
-                                       .name = "dim",
-                                       .kind = CVR_ATTR_INTS,
-                                       .count = CVR_MAX_RANK,
-                                       .flags = CVR_ATTR_POSITIONAL,
-                                       .default_text = "",
-                                       .doc = "logical axes to reduce; none: all; negative ones count from the last"};
-static const cvr_attr_desc keepdim_attr = {.struct_size = sizeof keepdim_attr,
-                                           .name = "keepdim",
-                                           .kind = CVR_ATTR_BOOL,
-                                           .count = 1,
-                                           .default_text = "no",
-                                           .doc = "keep the reduced axes, with size 1"};
+static const cvr_attr_desc dim_attr =
+    CVR_ATTR_INIT(INTS, "dim", "", "logical axes to reduce; none: all; negative ones count from the last",
+                  .count = CVR_MAX_RANK, .flags = CVR_ATTR_POSITIONAL);
+static const cvr_attr_desc keepdim_attr = CVR_ATTR_INIT(BOOL, "keepdim", "no", "keep the reduced axes, with size 1");
 static const cvr_attr_desc *const reduce_attrs[] = {&dim_attr, &keepdim_attr};
 
 /* Bit i: axis i goes. */

@@ -5,12 +5,8 @@
 #include "attention.h"
 #include <cvr/plugin/ops/shape.h>
 
-static const cvr_attr_desc bias_attr = {.struct_size = sizeof bias_attr,
-                                        .name = "bias",
-                                        .kind = CVR_ATTR_BOOL,
-                                        .count = 1,
-                                        .default_text = "yes",
-                                        .doc = "add a learned number to every feature of the projections"};
+static const cvr_attr_desc bias_attr =
+    CVR_ATTR_INIT(BOOL, "bias", "yes", "add a learned number to every feature of the projections");
 static const cvr_attr_desc *const sdpa_attrs[] = {&attention_num_heads};
 static const cvr_attr_desc *const mha_attrs[] = {&attention_num_heads, &bias_attr};
 

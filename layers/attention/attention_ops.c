@@ -1,13 +1,8 @@
 /* scaled_dot_product_attention: shapes and gradient. Formulas in ops/attention.h. */
 #include "attention.h"
 
-const cvr_attr_desc attention_num_heads = {.struct_size = sizeof attention_num_heads,
-                                           .name = "num_heads",
-                                           .kind = CVR_ATTR_INT,
-                                           .count = 1,
-                                           .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
-                                           .min = 1,
-                                           .doc = "heads side by side in the last axis"};
+const cvr_attr_desc attention_num_heads =
+    CVR_ATTR_INIT(INT, "num_heads", NULL, "heads side by side in the last axis", CVR_ATTR_PLACE_AT_LEAST(1));
 static const cvr_attr_desc *const attrs_[] = {&attention_num_heads};
 
 /* q (N,L,D), k and v (N,S,D), f32 */

@@ -7,8 +7,7 @@
 
 #include <cvr/plugin/ops/norm.h>
 
-static const cvr_attr_desc eps = {
-    sizeof(cvr_attr_desc), "eps", CVR_ATTR_FLOAT, 1, CVR_ATTR_MIN, 0, "1e-05", NULL, 0, 0, "added to the variance"};
+static const cvr_attr_desc eps = CVR_ATTR_INIT(FLOAT, "eps", "1e-05", "added to the variance", CVR_ATTR_AT_LEAST(0));
 static const cvr_attr_desc *const attrs_of[] = {&conv_stride, &conv_padding, &conv_dilation,
                                                 &conv_groups, &eps,          &conv_activation};
 

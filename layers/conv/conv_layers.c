@@ -2,41 +2,15 @@
  */
 #include "conv.h"
 
-static const cvr_attr_desc out_channels = {sizeof(cvr_attr_desc),
-                                           "out_channels",
-                                           CVR_ATTR_INT,
-                                           1,
-                                           CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                           0,
-                                           NULL,
-                                           NULL,
-                                           1,
-                                           1073741824.0,
-                                           "channels of the output"};
-static const cvr_attr_desc kernel_size = {sizeof(cvr_attr_desc),
-                                          "kernel_size",
-                                          CVR_ATTR_INT,
-                                          2,
-                                          CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                          0,
-                                          NULL,
-                                          NULL,
-                                          1,
-                                          1048576.0,
-                                          "size of the kernel: both, or height,width"};
-static const cvr_attr_desc output_padding = {sizeof(cvr_attr_desc),
-                                             "output_padding",
-                                             CVR_ATTR_INT,
-                                             2,
-                                             CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                             0,
-                                             "0",
-                                             NULL,
-                                             0,
-                                             1073741824.0,
-                                             "rows and columns added at the end of the output"};
-static const cvr_attr_desc bias = {
-    sizeof(cvr_attr_desc), "bias", CVR_ATTR_BOOL, 1, 0, 0, "yes", NULL, 0, 0, "add a learned number to every channel"};
+static const cvr_attr_desc out_channels =
+    CVR_ATTR_INIT(INT, "out_channels", NULL, "channels of the output", CVR_ATTR_PLACE_BETWEEN(1, 1073741824.0));
+static const cvr_attr_desc kernel_size =
+    CVR_ATTR_INIT(INT, "kernel_size", NULL, "size of the kernel: both, or height,width", .count = 2,
+                  CVR_ATTR_PLACE_BETWEEN(1, 1048576.0));
+static const cvr_attr_desc output_padding =
+    CVR_ATTR_INIT(INT, "output_padding", "0", "rows and columns added at the end of the output", .count = 2,
+                  CVR_ATTR_BETWEEN(0, 1073741824.0));
+static const cvr_attr_desc bias = CVR_ATTR_INIT(BOOL, "bias", "yes", "add a learned number to every channel");
 
 typedef struct conv2d_settings {
     int64_t out_channels;

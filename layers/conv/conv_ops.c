@@ -3,83 +3,24 @@
 
 #define SIZE_MAX_ATTR 1073741824.0 /* 2^30: more than any axis */
 
-const cvr_attr_desc conv_stride = {sizeof(cvr_attr_desc),
-                                   "stride",
-                                   CVR_ATTR_INT,
-                                   2,
-                                   CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                   0,
-                                   "1",
-                                   NULL,
-                                   1,
-                                   SIZE_MAX_ATTR,
-                                   "step of the kernel: both, or height,width"};
-const cvr_attr_desc conv_padding = {sizeof(cvr_attr_desc),
-                                    "padding",
-                                    CVR_ATTR_INT,
-                                    2,
-                                    CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    0,
-                                    "0",
-                                    NULL,
-                                    0,
-                                    SIZE_MAX_ATTR,
-                                    "zeros on either side: both, or height,width"};
-const cvr_attr_desc conv_dilation = {sizeof(cvr_attr_desc),
-                                     "dilation",
-                                     CVR_ATTR_INT,
-                                     2,
-                                     CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     0,
-                                     "1",
-                                     NULL,
-                                     1,
-                                     SIZE_MAX_ATTR,
-                                     "distance between taps: both, or height,width"};
-const cvr_attr_desc conv_groups = {sizeof(cvr_attr_desc),
-                                   "groups",
-                                   CVR_ATTR_INT,
-                                   1,
-                                   CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                   0,
-                                   "1",
-                                   NULL,
-                                   1,
-                                   SIZE_MAX_ATTR,
-                                   "groups of channels that do not see each other"};
-const cvr_attr_desc conv_input_size = {sizeof(cvr_attr_desc),
-                                       "input_size",
-                                       CVR_ATTR_INT,
-                                       2,
-                                       CVR_ATTR_MIN,
-                                       0,
-                                       NULL,
-                                       NULL,
-                                       1,
-                                       0,
-                                       "height,width of the gradient that is made"};
-static const cvr_attr_desc kernel_size = {
-    sizeof(cvr_attr_desc),       "kernel_size", CVR_ATTR_INT, 2, CVR_ATTR_MIN, 0, NULL, NULL, 1, 0,
-    "height,width of the kernel"};
-static const cvr_attr_desc output_padding = {sizeof(cvr_attr_desc),
-                                             "output_padding",
-                                             CVR_ATTR_INT,
-                                             2,
-                                             CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                             0,
-                                             "0",
-                                             NULL,
-                                             0,
-                                             SIZE_MAX_ATTR,
-                                             "rows and columns added at the end of the output"};
+const cvr_attr_desc conv_stride = CVR_ATTR_INIT(INT, "stride", "1", "step of the kernel: both, or height,width",
+                                                .count = 2, CVR_ATTR_BETWEEN(1, SIZE_MAX_ATTR));
+const cvr_attr_desc conv_padding = CVR_ATTR_INIT(INT, "padding", "0", "zeros on either side: both, or height,width",
+                                                 .count = 2, CVR_ATTR_BETWEEN(0, SIZE_MAX_ATTR));
+const cvr_attr_desc conv_dilation = CVR_ATTR_INIT(INT, "dilation", "1", "distance between taps: both, or height,width",
+                                                  .count = 2, CVR_ATTR_BETWEEN(1, SIZE_MAX_ATTR));
+const cvr_attr_desc conv_groups = CVR_ATTR_INIT(INT, "groups", "1", "groups of channels that do not see each other",
+                                                CVR_ATTR_BETWEEN(1, SIZE_MAX_ATTR));
+const cvr_attr_desc conv_input_size = CVR_ATTR_INIT(
+    INT, "input_size", NULL, "height,width of the gradient that is made", .count = 2, CVR_ATTR_AT_LEAST(1));
+static const cvr_attr_desc kernel_size =
+    CVR_ATTR_INIT(INT, "kernel_size", NULL, "height,width of the kernel", .count = 2, CVR_ATTR_AT_LEAST(1));
+static const cvr_attr_desc output_padding =
+    CVR_ATTR_INIT(INT, "output_padding", "0", "rows and columns added at the end of the output", .count = 2,
+                  CVR_ATTR_BETWEEN(0, SIZE_MAX_ATTR));
 
-const cvr_attr_desc conv_activation = {.struct_size = sizeof(cvr_attr_desc),
-                                       .name = "activation",
-                                       .kind = CVR_ATTR_CHOICE,
-                                       .count = 1,
-                                       .default_text = "relu",
-                                       .choices = "none|relu|relu6",
-                                       .doc = "what is applied after all else"};
+const cvr_attr_desc conv_activation =
+    CVR_ATTR_INIT(CHOICE, "activation", "relu", "what is applied after all else", .choices = "none|relu|relu6");
 
 static const cvr_attr_desc *const conv_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups};
 static const cvr_attr_desc *const backward_input_attrs[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups,

@@ -5,20 +5,9 @@
 #include <cvr/plugin/ops/dropout.h>
 #include <cvr/plugin/plugin.h>
 
-static const cvr_attr_desc p_attr = {.struct_size = sizeof p_attr,
-                                     .name = "p",
-                                     .kind = CVR_ATTR_FLOAT,
-                                     .count = 1,
-                                     .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     .default_text = "0.5",
-                                     .min = 0,
-                                     .max = 1,
-                                     .doc = "probability that an element becomes 0"};
-static const cvr_attr_desc key_attr = {.struct_size = sizeof key_attr,
-                                       .name = "key",
-                                       .kind = CVR_ATTR_INT,
-                                       .count = 1,
-                                       .doc = "tells this layer's numbers from another's"};
+static const cvr_attr_desc p_attr =
+    CVR_ATTR_INIT(FLOAT, "p", "0.5", "probability that an element becomes 0", CVR_ATTR_PLACE_BETWEEN(0, 1));
+static const cvr_attr_desc key_attr = CVR_ATTR_INIT(INT, "key", NULL, "tells this layer's numbers from another's");
 static const cvr_attr_desc *const op_attrs[] = {&p_attr, &key_attr};
 static const cvr_attr_desc *const layer_attrs[] = {&p_attr};
 
@@ -68,8 +57,8 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     cvr_value inputs[3] = {in[0], CVR_NONE, CVR_NONE};
     out[0] = in[0];
     if (!b->training || p == 0) return CVR_OK;
-    int32_t status = b->scalar(b, "seed", &inputs[1], err);
-    if (status == CVR_OK) status = b->scalar(b, "step", &inputs[2], err);
+    int32_t status = b->scalar(b, "seed", CVR_I64, &inputs[1], err);
+    if (status == CVR_OK) status = b->scalar(b, "step", CVR_I64, &inputs[2], err);
     return status == CVR_OK ? cvr_emit(b, "dropout", &call, sizeof call, inputs, 3, out, err) : status;
 }
 

@@ -197,10 +197,8 @@ static double flops_of_matmul(const cvr_infer_args *a) {
     return 2.0 * numel(a->outputs[0]) * (double)x->shape[attrs->transpose_a ? x->rank - 2 : x->rank - 1];
 }
 
-static const cvr_attr_desc transpose_a = {
-    sizeof(cvr_attr_desc), "transpose_a", CVR_ATTR_BOOL, 1, 0, 0, "no", NULL, 0, 0, "swap the last two axes of a"};
-static const cvr_attr_desc transpose_b = {
-    sizeof(cvr_attr_desc), "transpose_b", CVR_ATTR_BOOL, 1, 0, 0, "no", NULL, 0, 0, "swap the last two axes of b"};
+static const cvr_attr_desc transpose_a = CVR_ATTR_INIT(BOOL, "transpose_a", "no", "swap the last two axes of a");
+static const cvr_attr_desc transpose_b = CVR_ATTR_INIT(BOOL, "transpose_b", "no", "swap the last two axes of b");
 static const cvr_attr_desc *const matmul_attrs[] = {&transpose_a, &transpose_b};
 
 static const cvr_op_desc linear = {.struct_size = sizeof(cvr_op_desc),

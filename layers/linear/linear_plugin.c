@@ -1,19 +1,9 @@
 /* The plugin "layer_linear": dense ops, their reference kernels, and the layer torch.nn.Linear. */
 #include "linear.h"
 
-static const cvr_attr_desc out_features = {sizeof(cvr_attr_desc),
-                                           "out_features",
-                                           CVR_ATTR_INT,
-                                           1,
-                                           CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                           0,
-                                           NULL,
-                                           NULL,
-                                           1,
-                                           1073741824.0,
-                                           "features of the output"};
-static const cvr_attr_desc bias = {
-    sizeof(cvr_attr_desc), "bias", CVR_ATTR_BOOL, 1, 0, 0, "yes", NULL, 0, 0, "add a learned number to every feature"};
+static const cvr_attr_desc out_features =
+    CVR_ATTR_INIT(INT, "out_features", NULL, "features of the output", CVR_ATTR_PLACE_BETWEEN(1, 1073741824.0));
+static const cvr_attr_desc bias = CVR_ATTR_INIT(BOOL, "bias", "yes", "add a learned number to every feature");
 static const cvr_attr_desc *const linear_attrs[] = {&out_features, &bias};
 
 typedef struct linear_settings {

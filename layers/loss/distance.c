@@ -1,14 +1,8 @@
 /* Losses of the distance of each element from its target: torch.nn.MSELoss, L1Loss, SmoothL1Loss (ops/loss.h). */
 #include "loss.h"
 
-static const cvr_attr_desc beta_attr = {.struct_size = sizeof beta_attr,
-                                        .name = "beta",
-                                        .kind = CVR_ATTR_FLOAT,
-                                        .count = 1,
-                                        .flags = CVR_ATTR_MIN,
-                                        .default_text = "1",
-                                        .min = 0,
-                                        .doc = "distance at which the square becomes a line"};
+static const cvr_attr_desc beta_attr =
+    CVR_ATTR_INIT(FLOAT, "beta", "1", "distance at which the square becomes a line", CVR_ATTR_AT_LEAST(0));
 static const cvr_attr_desc *const plain_attrs[] = {&loss_reduction_attr};
 static const cvr_attr_desc *const smooth_attrs[] = {&beta_attr, &loss_reduction_attr};
 

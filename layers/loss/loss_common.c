@@ -1,13 +1,8 @@
 /* Checks that the losses have in common. */
 #include "loss.h"
 
-const cvr_attr_desc loss_reduction_attr = {.struct_size = sizeof loss_reduction_attr,
-                                           .name = "reduction",
-                                           .kind = CVR_ATTR_CHOICE,
-                                           .count = 1,
-                                           .default_text = "mean",
-                                           .choices = "mean|sum",
-                                           .doc = "of the losses of all elements"};
+const cvr_attr_desc loss_reduction_attr =
+    CVR_ATTR_INIT(CHOICE, "reduction", "mean", "of the losses of all elements", .choices = "mean|sum");
 
 int32_t loss_check_pair(const cvr_type *x, const cvr_type *target, cvr_error *err) {
     if (x->dtype == CVR_F32 && target->dtype == CVR_F32 && x->rank == target->rank &&

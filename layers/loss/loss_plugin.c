@@ -28,4 +28,4 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     return status == CVR_OK ? add_family(r, &loss_distance, err) : status;
 }
 
-CVR_DEFINE_PLUGIN("layer_loss", "0.1.0", "", load)
+CVR_DEFINE_PLUGIN("layer_loss", "0.1.0", "op:log_softmax op:sum op:expand op:mul op:mul_broadcast", load)

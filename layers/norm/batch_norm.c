@@ -4,21 +4,10 @@
  */
 #include "norm.h"
 
-const cvr_attr_desc norm_momentum_attr = {.struct_size = sizeof norm_momentum_attr,
-                                          .name = "momentum",
-                                          .kind = CVR_ATTR_FLOAT,
-                                          .count = 1,
-                                          .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                          .default_text = "0.1",
-                                          .min = 0,
-                                          .max = 1,
-                                          .doc = "weight of a batch's statistics in the running ones"};
-static const cvr_attr_desc track_attr = {.struct_size = sizeof track_attr,
-                                         .name = "track_running_stats",
-                                         .kind = CVR_ATTR_BOOL,
-                                         .count = 1,
-                                         .default_text = "yes",
-                                         .doc = "keep running statistics and use them for evaluation"};
+const cvr_attr_desc norm_momentum_attr = CVR_ATTR_INIT(
+    FLOAT, "momentum", "0.1", "weight of a batch's statistics in the running ones", CVR_ATTR_BETWEEN(0, 1));
+static const cvr_attr_desc track_attr =
+    CVR_ATTR_INIT(BOOL, "track_running_stats", "yes", "keep running statistics and use them for evaluation");
 
 static const cvr_attr_desc *const train_attrs[] = {&norm_momentum_attr, &norm_eps_attr};
 static const cvr_attr_desc *const inference_attrs[] = {&norm_eps_attr};

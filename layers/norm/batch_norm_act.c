@@ -7,13 +7,8 @@
 
 #include <stdbool.h>
 
-static const cvr_attr_desc activation_attr = {.struct_size = sizeof activation_attr,
-                                              .name = "activation",
-                                              .kind = CVR_ATTR_CHOICE,
-                                              .count = 1,
-                                              .default_text = "relu",
-                                              .choices = "none|relu|relu6",
-                                              .doc = "what is applied last"};
+static const cvr_attr_desc activation_attr =
+    CVR_ATTR_INIT(CHOICE, "activation", "relu", "what is applied last", .choices = "none|relu|relu6");
 static const cvr_attr_desc *const act_attrs[] = {&norm_momentum_attr, &norm_eps_attr, &activation_attr};
 
 static const cvr_attr_desc *const apply_attrs[] = {&activation_attr};

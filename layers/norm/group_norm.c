@@ -1,13 +1,8 @@
 /* Group normalisation (Wu and He, 2018): torch.nn.GroupNorm. Formulas in ops/norm.h. */
 #include "norm.h"
 
-static const cvr_attr_desc groups_attr = {.struct_size = sizeof groups_attr,
-                                          .name = "num_groups",
-                                          .kind = CVR_ATTR_INT,
-                                          .count = 1,
-                                          .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
-                                          .min = 1,
-                                          .doc = "groups that the channels are cut into"};
+static const cvr_attr_desc groups_attr =
+    CVR_ATTR_INIT(INT, "num_groups", NULL, "groups that the channels are cut into", CVR_ATTR_PLACE_AT_LEAST(1));
 static const cvr_attr_desc *const op_attrs[] = {&groups_attr, &norm_eps_attr};
 static const cvr_attr_desc *const layer_attrs[] = {&groups_attr, &norm_eps_attr, &norm_affine_attr};
 

@@ -4,37 +4,16 @@
  */
 #include "norm.h"
 
-static const cvr_attr_desc begin_attr = {.struct_size = sizeof begin_attr,
-                                         .name = "begin",
-                                         .kind = CVR_ATTR_INT,
-                                         .count = 1,
-                                         .doc = "first axis that is normalised over"};
-static const cvr_attr_desc end_attr = {.struct_size = sizeof end_attr,
-                                       .name = "end",
-                                       .kind = CVR_ATTR_INT,
-                                       .count = 1,
-                                       .doc = "the axis after the last one"};
+static const cvr_attr_desc begin_attr = CVR_ATTR_INIT(INT, "begin", NULL, "first axis that is normalised over");
+static const cvr_attr_desc end_attr = CVR_ATTR_INIT(INT, "end", NULL, "the axis after the last one");
 static const cvr_attr_desc *const op_attrs[] = {&begin_attr, &end_attr, &norm_eps_attr};
 
-static const cvr_attr_desc shape_attr = {.struct_size = sizeof shape_attr,
-                                         .name = "normalized_shape",
-                                         .kind = CVR_ATTR_INTS,
-                                         .count = CVR_MAX_RANK,
-                                         .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
-                                         .min = 1,
-                                         .doc = "sizes of the last axes, which are normalised over"};
-static const cvr_attr_desc elementwise_attr = {.struct_size = sizeof elementwise_attr,
-                                               .name = "elementwise_affine",
-                                               .kind = CVR_ATTR_BOOL,
-                                               .count = 1,
-                                               .default_text = "yes",
-                                               .doc = "learn a scale (and a shift) of each element"};
-static const cvr_attr_desc bias_attr = {.struct_size = sizeof bias_attr,
-                                        .name = "bias",
-                                        .kind = CVR_ATTR_BOOL,
-                                        .count = 1,
-                                        .default_text = "yes",
-                                        .doc = "learn a shift, too"};
+static const cvr_attr_desc shape_attr =
+    CVR_ATTR_INIT(INTS, "normalized_shape", NULL, "sizes of the last axes, which are normalised over",
+                  .count = CVR_MAX_RANK, CVR_ATTR_PLACE_AT_LEAST(1));
+static const cvr_attr_desc elementwise_attr =
+    CVR_ATTR_INIT(BOOL, "elementwise_affine", "yes", "learn a scale (and a shift) of each element");
+static const cvr_attr_desc bias_attr = CVR_ATTR_INIT(BOOL, "bias", "yes", "learn a shift, too");
 static const cvr_attr_desc *const layer_attrs[] = {&shape_attr, &norm_eps_attr, &elementwise_attr, &bias_attr};
 static const cvr_attr_desc *const layer2d_attrs[] = {&norm_eps_attr, &elementwise_attr, &bias_attr};
 

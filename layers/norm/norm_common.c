@@ -1,20 +1,9 @@
 /* Checks and parameters that the normalisation layers have in common. */
 #include "norm.h"
 
-const cvr_attr_desc norm_eps_attr = {.struct_size = sizeof norm_eps_attr,
-                                     .name = "eps",
-                                     .kind = CVR_ATTR_FLOAT,
-                                     .count = 1,
-                                     .flags = CVR_ATTR_MIN,
-                                     .default_text = "1e-05",
-                                     .min = 0,
-                                     .doc = "added to the variance"};
-const cvr_attr_desc norm_affine_attr = {.struct_size = sizeof norm_affine_attr,
-                                        .name = "affine",
-                                        .kind = CVR_ATTR_BOOL,
-                                        .count = 1,
-                                        .default_text = "yes",
-                                        .doc = "learn a scale and a shift of each channel"};
+const cvr_attr_desc norm_eps_attr = CVR_ATTR_INIT(FLOAT, "eps", "1e-05", "added to the variance", CVR_ATTR_AT_LEAST(0));
+const cvr_attr_desc norm_affine_attr =
+    CVR_ATTR_INIT(BOOL, "affine", "yes", "learn a scale and a shift of each channel");
 
 int32_t norm_check_f32(const char *op, const cvr_type *x, cvr_error *err) {
     if (x->dtype == CVR_F32) return CVR_OK;

@@ -6,14 +6,8 @@
 #define ROWS CVR_PEAK_ROWS
 #define DEPTH CVR_PEAK_DEPTH
 
-static const cvr_attr_desc links_attr = {.struct_size = sizeof links_attr,
-                                         .name = "links",
-                                         .kind = CVR_ATTR_INT,
-                                         .count = 1,
-                                         .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
-                                         .default_text = "1",
-                                         .min = 1,
-                                         .doc = "products that are added up"};
+static const cvr_attr_desc links_attr =
+    CVR_ATTR_INIT(INT, "links", "1", "products that are added up", CVR_ATTR_PLACE_AT_LEAST(1));
 static const cvr_attr_desc *const multiply_add_attrs[] = {&links_attr};
 
 /* x (B,16,32) -> y (B,16,16) */

@@ -1,17 +1,9 @@
 /* The layers max_pool2d, avg_pool2d and adaptive_avg_pool2d: torch.nn's settings. */
 #include "pool.h"
 
-static const cvr_attr_desc stride = {sizeof(cvr_attr_desc),
-                                     "stride",
-                                     CVR_ATTR_INTS,
-                                     2,
-                                     CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     0,
-                                     "",
-                                     NULL,
-                                     1,
-                                     POOL_MAX,
-                                     "step of the window: both, or height,width; left out: kernel_size"};
+static const cvr_attr_desc stride =
+    CVR_ATTR_INIT(INTS, "stride", "", "step of the window: both, or height,width; left out: kernel_size", .count = 2,
+                  CVR_ATTR_PLACE_BETWEEN(1, POOL_MAX));
 
 /* torch's stride: nothing, one number or two. */
 typedef struct optional_pair {

@@ -1,88 +1,26 @@
 /* The pooling ops: attributes, shape rules, gradients, descriptors. Their meanings are in ops/pool.h. */
 #include "pool.h"
 
-const cvr_attr_desc pool_kernel_size = {sizeof(cvr_attr_desc),
-                                        "kernel_size",
-                                        CVR_ATTR_INT,
-                                        2,
-                                        CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                        0,
-                                        NULL,
-                                        NULL,
-                                        1,
-                                        32768.0,
-                                        "size of the window: both, or height,width"};
-static const cvr_attr_desc stride = {sizeof(cvr_attr_desc),
-                                     "stride",
-                                     CVR_ATTR_INT,
-                                     2,
-                                     CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     0,
-                                     NULL,
-                                     NULL,
-                                     1,
-                                     POOL_MAX,
-                                     "step of the window: both, or height,width"};
-const cvr_attr_desc pool_padding = {sizeof(cvr_attr_desc),
-                                    "padding",
-                                    CVR_ATTR_INT,
-                                    2,
-                                    CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    0,
-                                    "0",
-                                    NULL,
-                                    0,
-                                    POOL_MAX,
-                                    "at most half the window: both, or height,width"};
-const cvr_attr_desc pool_dilation = {sizeof(cvr_attr_desc),
-                                     "dilation",
-                                     CVR_ATTR_INT,
-                                     2,
-                                     CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     0,
-                                     "1",
-                                     NULL,
-                                     1,
-                                     POOL_MAX,
-                                     "distance between elements: both, or height,width"};
-const cvr_attr_desc pool_ceil_mode = {sizeof(cvr_attr_desc),     "ceil_mode", CVR_ATTR_BOOL, 1, 0, 0, "no", NULL, 0, 0,
-                                      "round the output size up"};
-const cvr_attr_desc pool_count_include_pad = {
-    sizeof(cvr_attr_desc),          "count_include_pad", CVR_ATTR_BOOL, 1, 0, 0, "yes", NULL, 0, 0,
-    "padding counts in the average"};
-const cvr_attr_desc pool_divisor_override = {sizeof(cvr_attr_desc),
-                                             "divisor_override",
-                                             CVR_ATTR_INT,
-                                             1,
-                                             CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                             0,
-                                             "0",
-                                             NULL,
-                                             0,
-                                             POOL_MAX,
-                                             "divide by this instead of the window's size; 0: off"};
-const cvr_attr_desc pool_output_size = {sizeof(cvr_attr_desc),
-                                        "output_size",
-                                        CVR_ATTR_INT,
-                                        2,
-                                        CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                        0,
-                                        NULL,
-                                        NULL,
-                                        1,
-                                        POOL_MAX,
-                                        "size of the output: both, or height,width"};
-static const cvr_attr_desc input_size = {sizeof(cvr_attr_desc),
-                                         "input_size",
-                                         CVR_ATTR_INT,
-                                         2,
-                                         CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                         0,
-                                         NULL,
-                                         NULL,
-                                         1,
-                                         POOL_MAX,
-                                         "height,width of the gradient that is made"};
+const cvr_attr_desc pool_kernel_size =
+    CVR_ATTR_INIT(INT, "kernel_size", NULL, "size of the window: both, or height,width", .count = 2,
+                  CVR_ATTR_PLACE_BETWEEN(1, 32768.0));
+static const cvr_attr_desc stride = CVR_ATTR_INIT(INT, "stride", NULL, "step of the window: both, or height,width",
+                                                  .count = 2, CVR_ATTR_BETWEEN(1, POOL_MAX));
+const cvr_attr_desc pool_padding = CVR_ATTR_INIT(INT, "padding", "0", "at most half the window: both, or height,width",
+                                                 .count = 2, CVR_ATTR_BETWEEN(0, POOL_MAX));
+const cvr_attr_desc pool_dilation =
+    CVR_ATTR_INIT(INT, "dilation", "1", "distance between elements: both, or height,width", .count = 2,
+                  CVR_ATTR_BETWEEN(1, POOL_MAX));
+const cvr_attr_desc pool_ceil_mode = CVR_ATTR_INIT(BOOL, "ceil_mode", "no", "round the output size up");
+const cvr_attr_desc pool_count_include_pad =
+    CVR_ATTR_INIT(BOOL, "count_include_pad", "yes", "padding counts in the average");
+const cvr_attr_desc pool_divisor_override = CVR_ATTR_INIT(
+    INT, "divisor_override", "0", "divide by this instead of the window's size; 0: off", CVR_ATTR_BETWEEN(0, POOL_MAX));
+const cvr_attr_desc pool_output_size =
+    CVR_ATTR_INIT(INT, "output_size", NULL, "size of the output: both, or height,width", .count = 2,
+                  CVR_ATTR_PLACE_BETWEEN(1, POOL_MAX));
+static const cvr_attr_desc input_size = CVR_ATTR_INIT(
+    INT, "input_size", NULL, "height,width of the gradient that is made", .count = 2, CVR_ATTR_BETWEEN(1, POOL_MAX));
 
 static const cvr_attr_desc *const max_attrs[] = {&pool_kernel_size, &stride,         &pool_padding,
                                                  &pool_dilation,    &pool_ceil_mode, &input_size};

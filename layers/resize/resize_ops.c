@@ -1,53 +1,17 @@
 /* The resize ops: attributes, shape rules, gradient, descriptors. Their meanings are in ops/resize.h. */
 #include "resize.h"
 
-static const cvr_attr_desc size = {
-    sizeof(cvr_attr_desc),       "size", CVR_ATTR_INT, 2, CVR_ATTR_MIN | CVR_ATTR_MAX, 0, NULL, NULL, 1, RESIZE_MAX,
-    "height,width of the output"};
-static const cvr_attr_desc scale_factor = {sizeof(cvr_attr_desc),
-                                           "scale_factor",
-                                           CVR_ATTR_FLOAT,
-                                           2,
-                                           CVR_ATTR_MIN,
-                                           0,
-                                           "0",
-                                           NULL,
-                                           0,
-                                           0,
-                                           "step between pixels, inverted; 0: the ratio of the sizes"};
-const cvr_attr_desc resize_mode = {sizeof(cvr_attr_desc),
-                                   "mode",
-                                   CVR_ATTR_CHOICE,
-                                   1,
-                                   0,
-                                   0,
-                                   "nearest",
-                                   "nearest|bilinear",
-                                   0,
-                                   0,
-                                   "how pixels between pixels are made"};
-const cvr_attr_desc resize_align_corners = {sizeof(cvr_attr_desc),
-                                            "align_corners",
-                                            CVR_ATTR_BOOL,
-                                            1,
-                                            0,
-                                            0,
-                                            "no",
-                                            NULL,
-                                            0,
-                                            0,
-                                            "corner pixels stay where they are (bilinear)"};
-static const cvr_attr_desc input_size = {sizeof(cvr_attr_desc),
-                                         "input_size",
-                                         CVR_ATTR_INT,
-                                         2,
-                                         CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                         0,
-                                         NULL,
-                                         NULL,
-                                         1,
-                                         RESIZE_MAX,
-                                         "height,width of the gradient that is made"};
+static const cvr_attr_desc size =
+    CVR_ATTR_INIT(INT, "size", NULL, "height,width of the output", .count = 2, CVR_ATTR_BETWEEN(1, RESIZE_MAX));
+static const cvr_attr_desc scale_factor =
+    CVR_ATTR_INIT(FLOAT, "scale_factor", "0", "step between pixels, inverted; 0: the ratio of the sizes", .count = 2,
+                  CVR_ATTR_AT_LEAST(0));
+const cvr_attr_desc resize_mode =
+    CVR_ATTR_INIT(CHOICE, "mode", "nearest", "how pixels between pixels are made", .choices = "nearest|bilinear");
+const cvr_attr_desc resize_align_corners =
+    CVR_ATTR_INIT(BOOL, "align_corners", "no", "corner pixels stay where they are (bilinear)");
+static const cvr_attr_desc input_size = CVR_ATTR_INIT(
+    INT, "input_size", NULL, "height,width of the gradient that is made", .count = 2, CVR_ATTR_BETWEEN(1, RESIZE_MAX));
 static const cvr_attr_desc *const upsample_attrs[] = {&size, &scale_factor, &resize_mode, &resize_align_corners,
                                                       &input_size};
 

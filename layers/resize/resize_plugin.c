@@ -1,28 +1,10 @@
 /* The plugin "layer_resize": the upsample op, its reference kernels, and the layer torch.nn.Upsample. */
 #include "resize.h"
 
-static const cvr_attr_desc size = {sizeof(cvr_attr_desc),
-                                   "size",
-                                   CVR_ATTR_INTS,
-                                   2,
-                                   CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                   0,
-                                   "",
-                                   NULL,
-                                   1,
-                                   RESIZE_MAX,
-                                   "size of the output: both, or height,width"};
-static const cvr_attr_desc scale_factor = {sizeof(cvr_attr_desc),
-                                           "scale_factor",
-                                           CVR_ATTR_FLOATS,
-                                           2,
-                                           CVR_ATTR_MIN,
-                                           0,
-                                           "",
-                                           NULL,
-                                           0,
-                                           0,
-                                           "instead of size: both, or height,width"};
+static const cvr_attr_desc size = CVR_ATTR_INIT(INTS, "size", "", "size of the output: both, or height,width",
+                                                .count = 2, CVR_ATTR_PLACE_BETWEEN(1, RESIZE_MAX));
+static const cvr_attr_desc scale_factor = CVR_ATTR_INIT(
+    FLOATS, "scale_factor", "", "instead of size: both, or height,width", .count = 2, CVR_ATTR_AT_LEAST(0));
 static const cvr_attr_desc *const layer_attrs[] = {&size, &scale_factor, &resize_mode, &resize_align_corners};
 
 typedef struct upsample_settings {

@@ -1,11 +1,7 @@
 /* Between the order in which `flatten` leaves elements, (H, W, C), and logical order, (C, H, W). */
 #include "shape.h"
 
-static const cvr_attr_desc order_attr = {.struct_size = sizeof order_attr,
-                                         .name = "order",
-                                         .kind = CVR_ATTR_INT,
-                                         .count = 3,
-                                         .doc = "channels, height, width"};
+static const cvr_attr_desc order_attr = CVR_ATTR_INIT(INT, "order", NULL, "channels, height, width", .count = 3);
 static const cvr_attr_desc *const from_attrs[] = {&order_attr};
 
 int32_t shape_plain(const cvr_builder *b, cvr_value *x, cvr_error *err) {

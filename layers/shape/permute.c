@@ -1,12 +1,8 @@
 /* torch.permute: axis a of the output is axis dims[a] of the input. */
 #include "shape.h"
 
-static const cvr_attr_desc dims_attr = {.struct_size = sizeof dims_attr,
-                                        .name = "dims",
-                                        .kind = CVR_ATTR_INTS,
-                                        .count = CVR_MAX_RANK,
-                                        .flags = CVR_ATTR_POSITIONAL,
-                                        .doc = "the input's axes, in the output's order"};
+static const cvr_attr_desc dims_attr = CVR_ATTR_INIT(INTS, "dims", NULL, "the input's axes, in the output's order",
+                                                     .count = CVR_MAX_RANK, .flags = CVR_ATTR_POSITIONAL);
 static const cvr_attr_desc *const attrs_[] = {&dims_attr};
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {

@@ -4,13 +4,8 @@
  */
 #include "shape.h"
 
-static const cvr_attr_desc size_attr = {.struct_size = sizeof size_attr,
-                                        .name = "size",
-                                        .kind = CVR_ATTR_INT,
-                                        .count = 2,
-                                        .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
-                                        .min = 1,
-                                        .doc = "height, width"};
+static const cvr_attr_desc size_attr =
+    CVR_ATTR_INIT(INT, "size", NULL, "height, width", .count = 2, CVR_ATTR_PLACE_AT_LEAST(1));
 static const cvr_attr_desc *const from_attrs[] = {&size_attr};
 
 /* (N,C,H,W) -> (N,H*W,C) */

@@ -4,33 +4,18 @@
  */
 #include "shape.h"
 
-static const cvr_attr_desc chw_attr = {
-    .struct_size = sizeof chw_attr, .name = "chw", .kind = CVR_ATTR_INT, .count = 3, .doc = "channels, height, width"};
+static const cvr_attr_desc chw_attr = CVR_ATTR_INIT(INT, "chw", NULL, "channels, height, width", .count = 3);
 static const cvr_attr_desc *const unflatten_attrs[] = {&chw_attr};
 
-static const cvr_attr_desc shape_attr = {.struct_size = sizeof shape_attr,
-                                         .name = "shape",
-                                         .kind = CVR_ATTR_INTS,
-                                         .count = CVR_MAX_RANK,
-                                         .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
-                                         .min = -1,
-                                         .doc = "the new shape; one -1 stands for what is left"};
+static const cvr_attr_desc shape_attr =
+    CVR_ATTR_INIT(INTS, "shape", NULL, "the new shape; one -1 stands for what is left", .count = CVR_MAX_RANK,
+                  CVR_ATTR_PLACE_AT_LEAST(-1));
 static const cvr_attr_desc *const view_attrs[] = {&shape_attr};
 
-static const cvr_attr_desc start_attr = {.struct_size = sizeof start_attr,
-                                         .name = "start_dim",
-                                         .kind = CVR_ATTR_INT,
-                                         .count = 1,
-                                         .flags = CVR_ATTR_POSITIONAL,
-                                         .default_text = "1",
-                                         .doc = "first axis to flatten"};
-static const cvr_attr_desc end_attr = {.struct_size = sizeof end_attr,
-                                       .name = "end_dim",
-                                       .kind = CVR_ATTR_INT,
-                                       .count = 1,
-                                       .flags = CVR_ATTR_POSITIONAL,
-                                       .default_text = "-1",
-                                       .doc = "last axis to flatten"};
+static const cvr_attr_desc start_attr =
+    CVR_ATTR_INIT(INT, "start_dim", "1", "first axis to flatten", .flags = CVR_ATTR_POSITIONAL);
+static const cvr_attr_desc end_attr =
+    CVR_ATTR_INIT(INT, "end_dim", "-1", "last axis to flatten", .flags = CVR_ATTR_POSITIONAL);
 static const cvr_attr_desc *const flatten_attrs[] = {&start_attr, &end_attr};
 
 /* As flatten_attrs packs it. */

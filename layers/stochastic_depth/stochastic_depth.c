@@ -6,41 +6,15 @@
 #include <cvr/plugin/ops/stochastic_depth.h>
 #include <cvr/plugin/plugin.h>
 
-static const cvr_attr_desc p_attr = {.struct_size = sizeof p_attr,
-                                     .name = "p",
-                                     .kind = CVR_ATTR_FLOAT,
-                                     .count = 1,
-                                     .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     .min = 0,
-                                     .max = 1,
-                                     .doc = "probability that a sample becomes 0"};
-static const cvr_attr_desc mode_attr = {.struct_size = sizeof mode_attr,
-                                        .name = "mode",
-                                        .kind = CVR_ATTR_CHOICE,
-                                        .count = 1,
-                                        .flags = CVR_ATTR_POSITIONAL,
-                                        .default_text = "row",
-                                        .choices = "row|batch",
-                                        .doc = "drawn for each sample, or once for the batch"};
-static const cvr_attr_desc key_attr = {.struct_size = sizeof key_attr,
-                                       .name = "key",
-                                       .kind = CVR_ATTR_INT,
-                                       .count = 1,
-                                       .doc = "tells this layer's numbers from another's"};
-static const cvr_attr_desc samples_attr = {.struct_size = sizeof samples_attr,
-                                           .name = "samples",
-                                           .kind = CVR_ATTR_INT,
-                                           .count = 1,
-                                           .flags = CVR_ATTR_MIN,
-                                           .doc = "how many"};
-static const cvr_attr_desc rank_attr = {.struct_size = sizeof rank_attr,
-                                        .name = "rank",
-                                        .kind = CVR_ATTR_INT,
-                                        .count = 1,
-                                        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                        .min = 1,
-                                        .max = CVR_MAX_RANK,
-                                        .doc = "axes, all but the first of 1"};
+static const cvr_attr_desc p_attr =
+    CVR_ATTR_INIT(FLOAT, "p", NULL, "probability that a sample becomes 0", CVR_ATTR_PLACE_BETWEEN(0, 1));
+static const cvr_attr_desc mode_attr =
+    CVR_ATTR_INIT(CHOICE, "mode", "row", "drawn for each sample, or once for the batch", .choices = "row|batch",
+                  .flags = CVR_ATTR_POSITIONAL);
+static const cvr_attr_desc key_attr = CVR_ATTR_INIT(INT, "key", NULL, "tells this layer's numbers from another's");
+static const cvr_attr_desc samples_attr = CVR_ATTR_INIT(INT, "samples", NULL, "how many", CVR_ATTR_AT_LEAST(0));
+static const cvr_attr_desc rank_attr =
+    CVR_ATTR_INIT(INT, "rank", NULL, "axes, all but the first of 1", CVR_ATTR_BETWEEN(1, CVR_MAX_RANK));
 static const cvr_attr_desc *const op_attrs[] = {&p_attr, &mode_attr, &key_attr};
 static const cvr_attr_desc *const scale_attrs[] = {&p_attr, &mode_attr, &key_attr, &samples_attr, &rank_attr};
 static const cvr_attr_desc *const layer_attrs[] = {&p_attr, &mode_attr};
@@ -130,8 +104,8 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     cvr_value inputs[3] = {in[0], CVR_NONE, CVR_NONE};
     out[0] = in[0];
     if (!b->training || layer->p == 0) return CVR_OK;
-    int32_t status = b->scalar(b, "seed", &inputs[1], err);
-    if (status == CVR_OK) status = b->scalar(b, "step", &inputs[2], err);
+    int32_t status = b->scalar(b, "seed", CVR_I64, &inputs[1], err);
+    if (status == CVR_OK) status = b->scalar(b, "step", CVR_I64, &inputs[2], err);
     return status == CVR_OK ? cvr_emit(b, "stochastic_depth", &call, sizeof call, inputs, 3, out, err) : status;
 }
 

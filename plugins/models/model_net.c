@@ -104,6 +104,10 @@ cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features
     return net_layer(n, x, name, "linear", net_print("%lld", (long long)out_features).s);
 }
 
+int32_t net_result(net *n, const cvr_io *io, cvr_value x) {
+    return n->status == CVR_OK ? io->put(io, "output", CVR_ROLE_RESULT, x, n->err) : n->status;
+}
+
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err) {
     int32_t status = CVR_OK;
     for (size_t i = 0; i < count && status == CVR_OK; i++) status = r->add(r, CVR_KIND_MODEL, models[i], err);

@@ -10,6 +10,13 @@
 
 #include <cvr/plugin/plugin.h>
 
+/* A stage of a model, for its list. */
+#define NET_STAGE(name_, globs_)                                                                                       \
+    &(const cvr_stage) {                                                                                               \
+        sizeof(cvr_stage), name_, globs_                                                                               \
+    }
+#define NET_COUNT(list_) (sizeof(list_) / sizeof *(list_))
+
 /* How weights start; a bias starts at 0 but for NET_START_TORCH. */
 #define NET_START_TORCH 0   /* as the layer has it: uniform in +-1/sqrt(fan_in), bias too */
 #define NET_START_KAIMING 1 /* torch.nn.init.kaiming_normal_, mode fan_out, relu: std sqrt(2 / (out * kH * kW)) */
@@ -56,6 +63,9 @@ cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *sh
 
 /* The logical shape of a value. */
 const int64_t *net_shape(const net *n, cvr_value x);
+
+/* Hands the network's one result over, under the name "output", and returns what became of the whole. */
+int32_t net_result(net *n, const cvr_io *io, cvr_value x);
 
 /* Registers `count` models. */
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err);

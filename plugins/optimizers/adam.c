@@ -1,11 +1,6 @@
 /* Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019): torch.optim. Formulas in ops/optim.h. */
 #include "optimizers.h"
 
-static const cvr_attr_desc decay_attr = {.struct_size = sizeof decay_attr,
-                                         .name = "weight_decay",
-                                         .kind = CVR_ATTR_FLOAT,
-                                         .count = 1,
-                                         .doc = "of this parameter"};
 static const cvr_attr_desc betas_attr = {.struct_size = sizeof betas_attr,
                                          .name = "betas",
                                          .kind = CVR_ATTR_FLOAT,
@@ -28,7 +23,8 @@ static const cvr_attr_desc decoupled_attr = {.struct_size = sizeof decoupled_att
                                              .kind = CVR_ATTR_BOOL,
                                              .count = 1,
                                              .doc = "weight decay acts on the parameter, not on the gradient"};
-static const cvr_attr_desc *const op_attrs[] = {&decay_attr, &betas_attr, &eps_attr, &decoupled_attr};
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &betas_attr, &eps_attr,
+                                                &decoupled_attr};
 static const cvr_attr_desc *const attrs_[] = {&betas_attr, &eps_attr};
 
 /* As attrs_ packs it. */
@@ -43,7 +39,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     float *param = optimizer_data(a, IN_PARAM), *avg = optimizer_data(a, IN_STATE);
     float *avg_sq = optimizer_data(a, IN_STATE + 1);
     const float *grad = optimizer_data(a, IN_GRAD);
-    const double lr = optimizer_lr(a), t = (double)optimizer_step(a) + 1;
+    const double lr = optimizer_lr(a) * s->lr_factor, t = (double)optimizer_step(a) + 1;
     const double correction[2] = {1 - pow(s->betas[0], t), 1 - pow(s->betas[1], t)};
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         double p = param[i], g = grad[i];
@@ -62,7 +58,8 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 
 static int32_t emit(const cvr_builder *b, const cvr_update_args *args, int64_t decoupled, cvr_error *err) {
     const adam_settings *s = args->attrs;
-    const cvr_adam_update_attrs call = {args->weight_decay, {s->betas[0], s->betas[1]}, s->eps, decoupled};
+    const cvr_adam_update_attrs call = {
+        args->weight_decay, args->lr_factor, {s->betas[0], s->betas[1]}, s->eps, decoupled};
     cvr_value state[2];
     int32_t status = optimizer_state(b, args->param, "exp_avg", &state[0], err);
     if (status == CVR_OK) status = optimizer_state(b, args->param, "exp_avg_sq", &state[1], err);
@@ -120,7 +117,7 @@ const optimizer_family optimizer_adam = {
            .flags = CVR_OP_ORDER_FREE,
            .min_inputs = 6,
            .max_inputs = 6,
-           .n_attrs = 4,
+           .n_attrs = 5,
            .attrs = op_attrs,
            .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1),
            .infer = optimizer_infer,

@@ -1,6 +1,10 @@
 /* What the optimizers have in common: the shape rule of an update, its state, its node, and the op that does many. */
 #include "optimizers.h"
 
+const cvr_attr_desc optimizer_decay_attr = CVR_ATTR_INIT(FLOAT, "weight_decay", NULL, "of this parameter");
+const cvr_attr_desc optimizer_factor_attr =
+    CVR_ATTR_INIT(FLOAT, "lr_factor", NULL, "what this parameter's lr is multiplied with");
+
 int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *param = a->inputs[IN_PARAM], *lr = a->inputs[IN_LR], *step = a->inputs[IN_STEP];
     if (lr->dtype != CVR_F32 || lr->rank != 0 || step->dtype != CVR_I64 || step->rank != 0)

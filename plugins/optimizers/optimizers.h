@@ -22,9 +22,19 @@ extern const optimizer_family optimizer_sgd;
 extern const optimizer_family optimizer_adam;
 extern const optimizer_family optimizer_rmsprop;
 
+/* An op that stands beside the updates, with its reference. */
+typedef struct running_op {
+    cvr_op_desc op;
+    cvr_cpu_fn reference;
+} running_op;
+extern const running_op optimizer_running[2];
+
 /* The inputs of every update op, before its state; lr and step are what the updates of many parameters share. */
 enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };
 #define OPTIMIZER_SHARED (1u << IN_LR | 1u << IN_STEP)
+
+/* The attributes that every update op has first. */
+extern const cvr_attr_desc optimizer_decay_attr, optimizer_factor_attr;
 
 /* param, grad and state: f32 of one shape and order; lr () f32, step () i64. */
 int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err);

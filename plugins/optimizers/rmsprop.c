@@ -1,11 +1,6 @@
 /* RMSprop (Hinton's lecture 6e, 2012; centred: Graves, 2013): torch.optim.RMSprop. Formulas in ops/optim.h. */
 #include "optimizers.h"
 
-static const cvr_attr_desc decay_attr = {.struct_size = sizeof decay_attr,
-                                         .name = "weight_decay",
-                                         .kind = CVR_ATTR_FLOAT,
-                                         .count = 1,
-                                         .doc = "of this parameter"};
 static const cvr_attr_desc alpha_attr = {.struct_size = sizeof alpha_attr,
                                          .name = "alpha",
                                          .kind = CVR_ATTR_FLOAT,
@@ -36,7 +31,8 @@ static const cvr_attr_desc centered_attr = {.struct_size = sizeof centered_attr,
                                             .count = 1,
                                             .default_text = "no",
                                             .doc = "divide by the standard deviation instead of the root mean square"};
-static const cvr_attr_desc *const op_attrs[] = {&decay_attr, &alpha_attr, &eps_attr, &momentum_attr};
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &alpha_attr, &eps_attr,
+                                                &momentum_attr};
 static const cvr_attr_desc *const attrs_[] = {&alpha_attr, &eps_attr, &momentum_attr, &centered_attr};
 
 /* As attrs_ packs it. */
@@ -51,7 +47,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     float *param = optimizer_data(a, IN_PARAM), *square = optimizer_data(a, IN_STATE);
     float *buf = optimizer_data(a, IN_STATE + 1), *mean = optimizer_data(a, IN_STATE + 2);
     const float *grad = optimizer_data(a, IN_GRAD);
-    const double lr = optimizer_lr(a);
+    const double lr = optimizer_lr(a) * s->lr_factor;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         const double g = grad[i] + s->weight_decay * param[i];
         double v = s->alpha * square[i] + (1 - s->alpha) * g * g;
@@ -73,7 +69,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 
 static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error *err) {
     const rmsprop_settings *s = args->attrs;
-    const cvr_rmsprop_update_attrs call = {args->weight_decay, s->alpha, s->eps, s->momentum};
+    const cvr_rmsprop_update_attrs call = {args->weight_decay, args->lr_factor, s->alpha, s->eps, s->momentum};
     cvr_value state[3] = {CVR_NONE, CVR_NONE, CVR_NONE};
     int32_t status = optimizer_state(b, args->param, "square_avg", &state[0], err);
     if (status == CVR_OK && s->momentum > 0)
@@ -117,7 +113,7 @@ const optimizer_family optimizer_rmsprop = {
            .flags = CVR_OP_ORDER_FREE,
            .min_inputs = 5,
            .max_inputs = 7,
-           .n_attrs = 4,
+           .n_attrs = 5,
            .attrs = op_attrs,
            .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1) | 1u << (IN_STATE + 2),
            .optional = 1u << (IN_STATE + 1) | 1u << (IN_STATE + 2),

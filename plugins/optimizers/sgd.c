@@ -1,11 +1,6 @@
 /* Stochastic gradient descent with momentum (Sutskever et al., 2013): torch.optim.SGD. Formulas in ops/optim.h. */
 #include "optimizers.h"
 
-static const cvr_attr_desc decay_attr = {.struct_size = sizeof decay_attr,
-                                         .name = "weight_decay",
-                                         .kind = CVR_ATTR_FLOAT,
-                                         .count = 1,
-                                         .doc = "of this parameter"};
 static const cvr_attr_desc momentum_attr = {.struct_size = sizeof momentum_attr,
                                             .name = "momentum",
                                             .kind = CVR_ATTR_FLOAT,
@@ -26,7 +21,8 @@ static const cvr_attr_desc nesterov_attr = {.struct_size = sizeof nesterov_attr,
                                             .count = 1,
                                             .default_text = "no",
                                             .doc = "look ahead along the momentum"};
-static const cvr_attr_desc *const op_attrs[] = {&decay_attr, &momentum_attr, &dampening_attr, &nesterov_attr};
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &momentum_attr,
+                                                &dampening_attr, &nesterov_attr};
 static const cvr_attr_desc *const attrs_[] = {&momentum_attr, &dampening_attr, &nesterov_attr};
 
 /* As attrs_ packs it. */
@@ -40,7 +36,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_sgd_update_attrs *s = a->attrs;
     float *param = optimizer_data(a, IN_PARAM), *buf = optimizer_data(a, IN_STATE);
     const float *grad = optimizer_data(a, IN_GRAD);
-    const double lr = optimizer_lr(a);
+    const double lr = optimizer_lr(a) * s->lr_factor;
     const int first = optimizer_step(a) == 0;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
         double g = grad[i] + s->weight_decay * param[i];
@@ -56,7 +52,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 
 static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error *err) {
     const sgd_settings *s = args->attrs;
-    const cvr_sgd_update_attrs call = {args->weight_decay, s->momentum, s->dampening, s->nesterov};
+    const cvr_sgd_update_attrs call = {args->weight_decay, args->lr_factor, s->momentum, s->dampening, s->nesterov};
     cvr_value buffer = CVR_NONE;
     int32_t status = CVR_OK;
     if (s->nesterov && (s->momentum <= 0 || s->dampening != 0))
@@ -101,7 +97,7 @@ const optimizer_family optimizer_sgd = {
            .flags = CVR_OP_ORDER_FREE,
            .min_inputs = 4,
            .max_inputs = 5,
-           .n_attrs = 4,
+           .n_attrs = 5,
            .attrs = op_attrs,
            .mutates = 1u << IN_PARAM | 1u << IN_STATE,
            .optional = 1u << IN_STATE,

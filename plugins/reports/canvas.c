@@ -7,7 +7,11 @@
 int32_t canvas_open(canvas *c, const cvr_host *host, int64_t width, int64_t height, cvr_error *err) {
     const uint64_t bytes = (uint64_t)(width * height * 3);
     c->host = host;
-    c->image = (cvr_image){sizeof c->image, width, height, 3, host->alloc(host, bytes, 64)};
+    c->image = (cvr_image){.struct_size = sizeof c->image,
+                           .width = width,
+                           .height = height,
+                           .channels = 3,
+                           .data = host->alloc(host, bytes, 64)};
     if (!c->image.data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a picture of the report");
     memset(c->image.data, 255, bytes);
     return CVR_OK;

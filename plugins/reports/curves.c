@@ -64,24 +64,24 @@ static int32_t curves_epoch(void *self, const cvr_epoch_event *e, cvr_error *err
     return CVR_OK;
 }
 
-/* The column of a name; RESULTS_COLUMNS where there is none. */
+/* The column of a name; n_columns where there is none. */
 static uint32_t find_column(const results_table *t, const char *name) {
     for (uint32_t i = 0; i < t->n_columns; i++) {
         if (strcmp(t->columns[i], name) == 0) return i;
     }
-    return RESULTS_COLUMNS;
+    return t->n_columns;
 }
 
 static void add_series(const results_table *t, plot *p, uint32_t column, const char *name) {
-    if (column == RESULTS_COLUMNS || p->n_series == PLOT_SERIES) return;
+    if (column == t->n_columns || p->n_series == PLOT_SERIES) return;
     p->series[p->n_series] = (plot_series){name, t->cells + column, palette[p->n_series]};
     p->n_series++;
 }
 
-/* What is not a loss is a metric. */
+/* What is not a loss ("train_loss", "loss_NAME") is a metric. */
 static int32_t is_loss(const char *name) {
     const size_t n = strlen(name);
-    return n >= 4 && strcmp(name + n - 4, "loss") == 0;
+    return (n >= 4 && strcmp(name + n - 4, "loss") == 0) || strncmp(name, "loss_", 5) == 0;
 }
 
 static int32_t draw_results(const curves *t, cvr_error *err) {
@@ -104,7 +104,7 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
     for (size_t i = 0; i < 4; i++) {
         panels[i].x = r->cells + RESULTS_EPOCH;
         panels[i].n = r->n_rows;
-        panels[i].stride = RESULTS_COLUMNS;
+        panels[i].stride = r->stride;
         plot_draw(&c, &panels[i]);
     }
     status = report_save_png(&c, r->folder, "results", err);

@@ -1,6 +1,7 @@
 /*
  * The reporter "pictures": a sheet of the first pictures of a batch, as they were before `(x - mean) / std`, each with
- * its class below it and, where the network has said one, its prediction: green when right, red when wrong.
+ * its class below it and, where the network has said one, its prediction: green when right, red when wrong. A class is
+ * a field of kind "label"; a prediction the largest of an output (N, classes).
  */
 #include "report_file.h"
 #include "reports.h"
@@ -59,9 +60,10 @@ static int32_t pictures_open(const cvr_run_info *info, void **self, cvr_error *e
 }
 
 typedef struct sheet {
-    const cvr_batch_event *e;
-    int64_t width, height; /* of a picture on the sheet */
-    int64_t tile;          /* width that a picture has to itself */
+    const cvr_tensor *image;          /* (N, C, H, W), in memory (N, H, W, C): u8, or f32 and normalised */
+    const cvr_tensor *label, *output; /* NULL: there is none */
+    int64_t width, height;            /* of a picture on the sheet */
+    int64_t tile;                     /* width that a picture has to itself */
     int64_t columns, n;
 } sheet;
 
@@ -69,58 +71,90 @@ static int64_t at_least(int64_t v, int64_t least) {
     return v > least ? v : least;
 }
 
-static sheet lay_out(const cvr_batch_event *e) {
-    const int64_t longer = at_least(e->width, e->height);
-    const int64_t factor = at_least(TILE_SMALL / longer, 1);
-    sheet s = {.e = e, .width = e->width * factor, .height = e->height * factor};
+static const cvr_tensor *find_kind(const cvr_batch_view *b, const char *kind) {
+    for (uint32_t i = 0; b && i < b->n_fields; i++) {
+        if (strcmp(b->fields[i]->kind, kind) == 0) return &b->fields[i]->tensor;
+    }
+    return NULL;
+}
+
+/* Class scores that go with the labels' pictures: (N, classes) f32. */
+static const cvr_tensor *find_scores(const pictures *t, const cvr_batch_view *outputs) {
+    for (uint32_t i = 0; outputs && i < outputs->n_fields; i++) {
+        const cvr_tensor *const x = &outputs->fields[i]->tensor;
+        if (x->dtype == CVR_F32 && x->rank == 2 && x->shape[1] == t->classes.n) return x;
+    }
+    return NULL;
+}
+
+static sheet lay_out(const pictures *t, const cvr_batch_event *e) {
+    sheet s = {.image = find_kind(e->batch, CVR_FIELD_IMAGE),
+               .label = find_kind(e->batch, CVR_FIELD_LABEL),
+               .output = find_scores(t, e->outputs)};
+    const cvr_tensor *const x = s.image;
+    if (!x || x->rank != 4 || (x->dtype != CVR_U8 && x->dtype != CVR_F32) || cvr_numel(4, x->shape) == 0) return s;
+    const int64_t height = x->shape[2], width = x->shape[3];
+    const int64_t longer = at_least(width, height), factor = at_least(TILE_SMALL / longer, 1);
+    s.width = width * factor;
+    s.height = height * factor;
     if (longer > TILE_LARGE) {
-        s.width = at_least((e->width * TILE_LARGE + longer / 2) / longer, 1);
-        s.height = at_least((e->height * TILE_LARGE + longer / 2) / longer, 1);
+        s.width = at_least((width * TILE_LARGE + longer / 2) / longer, 1);
+        s.height = at_least((height * TILE_LARGE + longer / 2) / longer, 1);
     }
     s.tile = at_least(s.width, TILE_LEAST);
     const int64_t most = at_least(s.width, s.height) <= TILE_SMALL ? 32 : 16;
-    s.n = e->n < most ? e->n : most;
+    s.n = x->shape[0] < most ? x->shape[0] : most;
     s.columns = most / 4;
     if (s.columns > s.n) s.columns = s.n;
     return s;
 }
 
+/* Row i's class, in either of the forms that a label or the network's scores have. */
+static int64_t class_at(const cvr_tensor *t, int64_t i) {
+    if (t->dtype == CVR_I64) return ((const int64_t *)t->data)[i];
+    return cvr_argmax((const float *)t->data + i * t->shape[1], t->shape[1]);
+}
+
+static double value_at(const cvr_tensor *x, int64_t i) {
+    return x->dtype == CVR_U8 ? (double)((const uint8_t *)x->data)[i] : (double)((const float *)x->data)[i];
+}
+
 /* Mean of a channel over the part of the picture that pixel (x, y) of the sheet shows. */
 static double area_mean(const sheet *s, int64_t i, int64_t channel, int64_t x, int64_t y) {
-    const cvr_batch_event *const e = s->e;
-    const double left = (double)x * (double)e->width / (double)s->width;
-    const double right = (double)(x + 1) * (double)e->width / (double)s->width;
-    const double top = (double)y * (double)e->height / (double)s->height;
-    const double bottom = (double)(y + 1) * (double)e->height / (double)s->height;
+    const int64_t channels = s->image->shape[1], height = s->image->shape[2], width = s->image->shape[3];
+    const double left = (double)x * (double)width / (double)s->width;
+    const double right = (double)(x + 1) * (double)width / (double)s->width;
+    const double top = (double)y * (double)height / (double)s->height;
+    const double bottom = (double)(y + 1) * (double)height / (double)s->height;
     double sum = 0, weight = 0;
-    for (int64_t v = (int64_t)top; v < e->height && (double)v < bottom; v++) {
+    for (int64_t v = (int64_t)top; v < height && (double)v < bottom; v++) {
         const double tall = ((double)(v + 1) < bottom ? (double)(v + 1) : bottom) - ((double)v > top ? (double)v : top);
-        for (int64_t u = (int64_t)left; u < e->width && (double)u < right; u++) {
+        for (int64_t u = (int64_t)left; u < width && (double)u < right; u++) {
             const double wide =
                 ((double)(u + 1) < right ? (double)(u + 1) : right) - ((double)u > left ? (double)u : left);
-            sum += tall * wide * (double)e->pixels[((i * e->height + v) * e->width + u) * e->channels + channel];
+            sum += tall * wide * value_at(s->image, ((i * height + v) * width + u) * channels + channel);
             weight += tall * wide;
         }
     }
     return weight > 0 ? sum / weight : 0;
 }
 
-static uint8_t to_byte(const pictures *t, int64_t channel, double v) {
-    const double x = channel < t->n_channels ? v * t->std[channel] + t->mean[channel] : v;
-    const double level = x * 255 + 0.5;
-    if (!(level > 0)) return 0; /* also what is not a number */
-    return level < 255 ? (uint8_t)level : 255;
+/* A level of 0..255: u8 has it, f32 is normalised. */
+static uint8_t to_byte(const pictures *t, const sheet *s, int64_t channel, double v) {
+    if (s->image->dtype == CVR_F32) v = 255 * (channel < t->n_channels ? v * t->std[channel] + t->mean[channel] : v);
+    if (!(v + 0.5 > 0)) return 0; /* also what is not a number */
+    return v + 0.5 < 255 ? (uint8_t)(v + 0.5) : 255;
 }
 
 /* Three channels are RGB; of any other number the first is shown, grey. */
 static void draw_picture(canvas *c, const pictures *t, const sheet *s, int64_t i, int64_t left, int64_t top) {
-    const int32_t rgb = s->e->channels == 3;
+    const int32_t rgb = s->image->shape[1] == 3;
     for (int64_t y = 0; y < s->height; y++) {
         for (int64_t x = 0; x < s->width; x++) {
-            const uint8_t red = to_byte(t, 0, area_mean(s, i, 0, x, y));
+            const uint8_t red = to_byte(t, s, 0, area_mean(s, i, 0, x, y));
             colour ink = {red, red, red};
-            if (rgb) ink.g = to_byte(t, 1, area_mean(s, i, 1, x, y));
-            if (rgb) ink.b = to_byte(t, 2, area_mean(s, i, 2, x, y));
+            if (rgb) ink.g = to_byte(t, s, 1, area_mean(s, i, 1, x, y));
+            if (rgb) ink.b = to_byte(t, s, 2, area_mean(s, i, 2, x, y));
             canvas_blend(c, left + x, top + y, ink, 1);
         }
     }
@@ -136,16 +170,16 @@ static void draw_name(canvas *c, const pictures *t, const sheet *s, int64_t clas
 
 static void draw_tile(canvas *c, const pictures *t, const sheet *s, int64_t i, int64_t left, int64_t top) {
     static const colour right = {24, 135, 70}, wrong = {205, 45, 50};
-    const cvr_batch_event *const e = s->e;
     point at = {(double)left, (double)(top + s->height + 4)};
     draw_picture(c, t, s, i, left + (s->tile - s->width) / 2, top);
-    if (e->labels) {
-        draw_name(c, t, s, e->labels[i], at, CANVAS_INK);
+    if (s->label) {
+        draw_name(c, t, s, class_at(s->label, i), at, CANVAS_INK);
         at.y += LINE;
     }
-    if (e->predictions) {
-        const int32_t hit = e->labels && e->labels[i] == e->predictions[i];
-        draw_name(c, t, s, e->predictions[i], at, !e->labels ? CANVAS_INK : hit ? right : wrong);
+    if (s->output) {
+        const int64_t said = class_at(s->output, i);
+        const int32_t hit = s->label && class_at(s->label, i) == said;
+        draw_name(c, t, s, said, at, !s->label ? CANVAS_INK : hit ? right : wrong);
     }
 }
 
@@ -160,9 +194,9 @@ static void file_name(char out[64], const char *name) {
 
 static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *err) {
     const pictures *const t = self;
-    if (e->n <= 0 || e->width <= 0 || e->height <= 0 || e->channels <= 0) return CVR_OK;
-    const sheet s = lay_out(e);
-    const int64_t lines = (e->labels ? 1 : 0) + (e->predictions ? 1 : 0);
+    const sheet s = lay_out(t, e);
+    if (s.n == 0) return CVR_OK;
+    const int64_t lines = (s.label ? 1 : 0) + (s.output ? 1 : 0);
     const int64_t across = s.tile + GAP, down = s.height + 4 + lines * LINE + GAP;
     char name[64];
     canvas c;

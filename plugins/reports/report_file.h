@@ -5,6 +5,7 @@
 #define CVR_REPORTS_REPORT_FILE_H
 
 #include "canvas.h"
+#include <cvr/plugin/text.h>
 
 #define REPORT_PATH 4096
 

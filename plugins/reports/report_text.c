@@ -64,35 +64,12 @@ void text_cell(text *t, const char *s) {
     text_put(t, "\"");
 }
 
-/* Bytes of the UTF-8 sequence at `s`, which ends with a zero; 0 where there is none (Unicode 15, table 3-7). */
-static uint64_t utf8_length(const uint8_t *s) {
-    const uint8_t a = s[0], b = a ? s[1] : 0;
-    if (a < 0x80) return 1;
-    const uint8_t low = a == 0xe0 ? 0xa0 : a == 0xf0 ? 0x90 : 0x80;
-    const uint8_t high = a == 0xed ? 0x9f : a == 0xf4 ? 0x8f : 0xbf;
-    const uint64_t n = a >= 0xc2 && a <= 0xdf ? 2 : (a & 0xf0) == 0xe0 ? 3 : a >= 0xf0 && a <= 0xf4 ? 4 : 0;
-    if (n == 0 || b < low || b > high) return 0;
-    for (uint64_t i = 2; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    }
-    return n;
-}
-
 void text_json(text *t, const char *s) {
+    char piece[8];
     text_put(t, "\"");
-    for (uint64_t n; *s; s += n ? n : 1) {
-        char escape[8];
-        n = utf8_length((const uint8_t *)s);
-        if (n == 0) {
-            text_put(t, "\\ufffd");
-        } else if (*s == '"' || *s == '\\') {
-            text_put(t, "\\");
-            text_add(t, s, 1);
-        } else if ((uint8_t)*s < 0x20) {
-            text_add(t, escape, (uint64_t)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)(uint8_t)*s));
-        } else {
-            text_add(t, s, n);
-        }
+    while (*s) {
+        const uint64_t n = cvr_json_char(piece, &s);
+        text_add(t, piece, n);
     }
     text_put(t, "\"");
 }

@@ -13,40 +13,52 @@ static const char *const fixed[RESULTS_FIXED] = {"epoch", "step",         "secon
                                                  "lr",    "images_per_s", "data_wait_fraction"};
 
 double results_cell(const results_table *t, uint64_t row, uint32_t column) {
-    return t->cells[row * RESULTS_COLUMNS + column];
+    return t->cells[row * t->stride + column];
 }
 
-/* The column of a name, a new one where there is none yet; RESULTS_COLUMNS where there is no room or the name is too
- * long. */
-static uint32_t column_of(results_table *t, const char *name, uint64_t length) {
-    for (uint32_t i = 0; i < t->n_columns; i++) {
-        if (strlen(t->columns[i]) == length && memcmp(t->columns[i], name, length) == 0) return i;
+/* Room for `rows` and `columns`; what is there stays, and all else is empty. */
+static int32_t make_room(results_table *t, uint64_t rows, uint32_t columns, cvr_error *err) {
+    double *const cells = t->host->alloc(t->host, rows * columns * sizeof *cells, 16);
+    char **const names = t->host->alloc(t->host, columns * sizeof *names, 16);
+    if (!cells || !names) {
+        if (cells) t->host->free(t->host, cells);
+        if (names) t->host->free(t->host, names);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the table of results");
     }
-    if (t->n_columns == RESULTS_COLUMNS || length == 0 || length >= sizeof t->columns[0]) return RESULTS_COLUMNS;
-    memcpy(t->columns[t->n_columns], name, length);
-    t->columns[t->n_columns][length] = '\0';
-    return t->n_columns++;
+    for (uint64_t i = 0; i < rows * columns; i++) cells[i] = NAN;
+    for (uint64_t r = 0; r < t->n_rows; r++)
+        memcpy(cells + r * columns, t->cells + r * t->stride, t->n_columns * sizeof *cells);
+    if (t->n_columns) memcpy(names, t->columns, t->n_columns * sizeof *names);
+    if (t->cells) t->host->free(t->host, t->cells);
+    if (t->columns) t->host->free(t->host, t->columns);
+    t->cells = cells;
+    t->columns = names;
+    t->room = rows;
+    t->stride = columns;
+    return CVR_OK;
+}
+
+/* The column of a name, a new one where there is none yet. */
+static int32_t column_of(results_table *t, const char *name, uint64_t length, uint32_t *column, cvr_error *err) {
+    for (*column = 0; *column < t->n_columns; ++*column) {
+        const char *const known = t->columns[*column];
+        if (strlen(known) == length && memcmp(known, name, length) == 0) return CVR_OK;
+    }
+    if (t->n_columns == t->stride) CVR_TRY(make_room(t, t->room ? t->room : 64, t->stride * 2 + 16, err));
+    char *const copy = t->host->alloc(t->host, length + 1, 1);
+    if (!copy) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the table of results");
+    memcpy(copy, name, length);
+    copy[length] = '\0';
+    t->columns[t->n_columns++] = copy;
+    return CVR_OK;
 }
 
 /* A row of empty cells at the end. */
-static double *new_row(results_table *t, cvr_error *err) {
-    if (t->n_rows == t->room) {
-        const uint64_t room = t->room * 2 + 64;
-        double *const bigger = t->host->alloc(t->host, room * RESULTS_COLUMNS * sizeof *bigger, 16);
-        if (!bigger) {
-            (void)cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the table of results");
-            return NULL;
-        }
-        if (t->cells) {
-            memcpy(bigger, t->cells, t->n_rows * RESULTS_COLUMNS * sizeof *bigger);
-            t->host->free(t->host, t->cells);
-        }
-        t->cells = bigger;
-        t->room = room;
-    }
-    double *const row = t->cells + t->n_rows++ * RESULTS_COLUMNS;
-    for (uint32_t i = 0; i < RESULTS_COLUMNS; i++) row[i] = NAN;
-    return row;
+static int32_t new_row(results_table *t, cvr_error *err) {
+    if (t->n_rows == t->room) CVR_TRY(make_room(t, t->room * 2 + 64, t->stride, err));
+    double *const row = t->cells + t->n_rows++ * t->stride;
+    for (uint32_t i = 0; i < t->stride; i++) row[i] = NAN;
+    return CVR_OK;
 }
 
 /* The next cell of a line, from `*at` on; moves `*at` past it and its comma. */
@@ -69,13 +81,20 @@ static int32_t parse_number(const char *s, uint64_t length, double *v) {
     return *end == '\0';
 }
 
-static int32_t parse_header(results_table *t, const char *at, const char *end) {
+/* It begins with the columns that every table has; names that are there twice are nobody's. */
+static int32_t parse_header(results_table *t, const char *at, const char *end, cvr_error *err) {
     for (uint32_t i = 0; at <= end; i++) {
         uint64_t length;
+        uint32_t column;
         const char *const cell = next_cell(&at, end, &length);
-        if (column_of(t, cell, length) != i) return 0;
+        const int32_t good =
+            length > 0 && (i >= RESULTS_FIXED || (strlen(fixed[i]) == length && memcmp(fixed[i], cell, length) == 0));
+        if (good) CVR_TRY(column_of(t, cell, length, &column, err));
+        if (!good || column != i || (at > end && i + 1 < RESULTS_FIXED))
+            return cvr_fail(err, CVR_ERR_FORMAT,
+                            "not a table of results that cvrun wrote; move it away and resume again");
     }
-    return t->n_columns >= RESULTS_FIXED && memcmp(t->columns[0], "epoch", 6) == 0;
+    return CVR_OK;
 }
 
 /* 1 where the line is a row; 0: it is damaged. */
@@ -95,13 +114,10 @@ static int32_t parse(results_table *t, const text *file, int64_t last_epoch, cvr
     const char *at = file->bytes, *const end = file->bytes + file->n;
     const char *newline = file->n ? memchr(at, '\n', file->n) : NULL;
     if (!newline) return CVR_OK; /* cut off in its header: no epoch was done */
-    t->n_columns = 0;
-    if (!parse_header(t, at, newline)) {
-        return cvr_fail(err, CVR_ERR_FORMAT, "not a table of results that cvrun wrote; move it away and resume again");
-    }
+    CVR_TRY(parse_header(t, at, newline, err));
     for (at = newline + 1; at < end && (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1) {
-        double *const row = new_row(t, err);
-        if (!row) return CVR_ERR_NOMEM;
+        CVR_TRY(new_row(t, err));
+        double *const row = t->cells + (t->n_rows - 1) * t->stride;
         if (!parse_row(t, row, at, newline) || row[RESULTS_EPOCH] > (double)last_epoch) {
             t->n_rows--;
             break;
@@ -137,35 +153,41 @@ int32_t results_open(results_table *t, const cvr_run_info *info, cvr_error *err)
     t->host = info->host;
     const int n = snprintf(t->folder, sizeof t->folder, "%s", info->folder);
     if (n < 0 || n >= REPORT_PATH) return cvr_fail(err, CVR_ERR_INVALID, "the path of the run folder is too long");
-    for (uint32_t i = 0; i < RESULTS_FIXED; i++) (void)column_of(t, fixed[i], strlen(fixed[i]));
-    if (info->resume_step < 0) return CVR_OK;
-    const int32_t status = read_back(t, info->resume_epoch, err);
+    int32_t status = CVR_OK;
+    uint32_t column;
+    for (uint32_t i = 0; i < RESULTS_FIXED && status == CVR_OK; i++)
+        status = column_of(t, fixed[i], strlen(fixed[i]), &column, err);
+    if (status == CVR_OK && info->resume_step >= 0) status = read_back(t, info->resume_epoch, err);
     if (status != CVR_OK) results_close(t);
     return status;
 }
 
 void results_close(results_table *t) {
+    for (uint32_t i = 0; i < t->n_columns; i++) t->host->free(t->host, t->columns[i]);
     if (t->cells) t->host->free(t->host, t->cells);
+    if (t->columns) t->host->free(t->host, t->columns);
     t->cells = NULL;
+    t->columns = NULL;
     t->n_rows = t->room = 0;
+    t->n_columns = t->stride = 0;
 }
 
 int32_t results_add(results_table *t, const cvr_epoch_event *e, cvr_error *err) {
     const double known[RESULTS_FIXED] = {(double)e->epoch, (double)e->step,      e->seconds, e->lr,
                                          e->images_per_s,  e->data_wait_fraction};
-    double *const row = new_row(t, err);
-    if (!row) return CVR_ERR_NOMEM;
-    memcpy(row, known, sizeof known);
+    CVR_TRY(new_row(t, err));
+    memcpy(t->cells + (t->n_rows - 1) * t->stride, known, sizeof known);
     for (uint32_t i = 0; i < e->n_metrics; i++) {
-        const uint32_t column = e->names[i][strcspn(e->names[i], ",\"\r\n")] == '\0'
-                                    ? column_of(t, e->names[i], strlen(e->names[i]))
-                                    : RESULTS_COLUMNS;
-        if (column == RESULTS_COLUMNS) {
+        const char *const name = e->names[i];
+        uint32_t column;
+        int32_t status = !*name || name[strcspn(name, ",\"\r\n")]
+                             ? cvr_fail(err, CVR_ERR_PLUGIN, "a metric cannot be called '%s'", name)
+                             : column_of(t, name, strlen(name), &column, err);
+        if (status != CVR_OK) {
             t->n_rows--;
-            return cvr_fail(err, CVR_ERR_PLUGIN, "the metric '%s' does not fit into " RESULTS_FILE "; shorten its name",
-                            e->names[i]);
+            return status;
         }
-        row[column] = e->values[i];
+        t->cells[(t->n_rows - 1) * t->stride + column] = e->values[i];
     }
     return CVR_OK;
 }

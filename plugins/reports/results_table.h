@@ -8,7 +8,6 @@
 #include "report_file.h"
 #include <cvr/plugin/reporter.h>
 
-#define RESULTS_COLUMNS 64
 /* Columns that every row has; metrics follow. */
 #define RESULTS_EPOCH 0
 #define RESULTS_LR 3
@@ -17,11 +16,11 @@
 
 typedef struct results_table {
     const cvr_host *host;
-    char folder[REPORT_PATH]; /* of the run */
-    uint32_t n_columns;
-    char columns[RESULTS_COLUMNS][64];
+    char folder[REPORT_PATH];   /* of the run */
+    uint32_t n_columns, stride; /* columns, and cells from row to row */
+    char **columns;
     uint64_t n_rows, room;
-    double *cells; /* RESULTS_COLUMNS a row; NAN: empty */
+    double *cells; /* NAN: empty */
 } results_table;
 
 /* Empty, or, where a run is resumed, the rows of results.csv up to resume_epoch. */

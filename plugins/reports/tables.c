@@ -1,22 +1,29 @@
 /*
- * The reporter "tables": results.csv (a row an epoch), steps.csv (a row a step), summary.json. steps.csv grows at its
- * end; a run that resumes cuts it back to the step that it goes on from.
+ * The reporter "tables": results.csv (a row an epoch), steps.csv (a row a step), per_class.csv (a row a class, of the
+ * last validation), summary.json. steps.csv grows at its end; a run that resumes cuts it back to the step that it goes
+ * on from.
  */
 #include "reports.h"
 #include "results_table.h"
 #include <math.h>
 #include <stdlib.h>
 
-#define STEPS_HEADER "step,epoch,loss,lr,images_per_s,data_wait_fraction\n"
+/* Between the two: a column for each named loss, where there are several. */
+#define STEPS_BEGIN "step,epoch,loss"
+#define STEPS_END ",lr,images_per_s,data_wait_fraction\n"
 #define STEPS_BUFFER (1u << 20) /* rows wait for a flush up to this many bytes */
 
 typedef struct tables {
     const cvr_host *host;
     results_table results;
-    int32_t results_changed;
+    int32_t results_changed, steps_begun;
     char steps_path[REPORT_PATH], summary_path[REPORT_PATH];
+    char class_path[REPORT_PATH];
+    text header;         /* of steps.csv; empty until the first step or what the file has */
     text steps;          /* rows that are not in the file yet */
     uint64_t steps_size; /* of the file, up to its last whole row */
+    text per_class;      /* the whole file; empty where there is nothing to write */
+    report_classes classes;
     char *task, *model, *precision, *version;
     int64_t params;
     uint64_t seed, planned_memory_bytes;
@@ -30,13 +37,15 @@ static void tables_close(void *self) {
         if (texts[i]) host->free(host, texts[i]);
     }
     results_close(&t->results);
+    text_close(&t->header);
     text_close(&t->steps);
+    text_close(&t->per_class);
+    report_classes_free(&t->classes, host);
     host->free(host, t);
 }
 
 /* Where the rows of the steps up to `last` end: whole lines that begin with a number. */
-static uint64_t kept_bytes(const text *file, int64_t last) {
-    uint64_t at = sizeof STEPS_HEADER - 1;
+static uint64_t kept_bytes(const text *file, uint64_t at, int64_t last) {
     while (at < file->n) {
         const char *const row = file->bytes + at;
         const char *const newline = memchr(row, '\n', file->n - at);
@@ -46,20 +55,36 @@ static uint64_t kept_bytes(const text *file, int64_t last) {
     return at;
 }
 
+/* Bytes of the header, with its end; 0 where it is not one that cvrun wrote. */
+static uint64_t header_bytes(const text *file) {
+    const char *const newline = memchr(file->bytes, '\n', file->n);
+    const uint64_t n = newline ? (uint64_t)(newline - file->bytes) + 1 : 0, begin = strlen(STEPS_BEGIN),
+                   end = strlen(STEPS_END);
+    return n >= begin + end && memcmp(file->bytes, STEPS_BEGIN, begin) == 0 &&
+                   memcmp(file->bytes + n - end, STEPS_END, end) == 0
+               ? n
+               : 0;
+}
+
+static int32_t is_cut_header(const text *file) {
+    const uint64_t begin = strlen(STEPS_BEGIN);
+    return !memchr(file->bytes, '\n', file->n) &&
+           memcmp(file->bytes, STEPS_BEGIN, file->n < begin ? file->n : begin) == 0;
+}
+
 /* Cutting is one call that needs no room, so that it also works on a full disk. */
 static int32_t cut_steps(tables *t, int64_t last, cvr_error *err) {
     text file;
     int32_t exists;
     text_open(&file, t->host);
     int32_t status = report_read(t->steps_path, &file, &exists, err);
-    if (status == CVR_OK && file.n >= sizeof STEPS_HEADER - 1) {
-        if (memcmp(file.bytes, STEPS_HEADER, sizeof STEPS_HEADER - 1) == 0) {
-            t->steps_size = kept_bytes(&file, last);
-        } else {
-            status =
-                cvr_fail(err, CVR_ERR_FORMAT, "not a table of steps that cvrun wrote; move it away and resume again");
-            status = report_fail_at(err, t->steps_path, status);
-        }
+    const uint64_t header = status == CVR_OK && file.n ? header_bytes(&file) : 0;
+    if (header) {
+        text_add(&t->header, file.bytes, header);
+        t->steps_size = kept_bytes(&file, header, last);
+    } else if (status == CVR_OK && file.n && !is_cut_header(&file)) {
+        status = cvr_fail(err, CVR_ERR_FORMAT, "not a table of steps that cvrun wrote; move it away and resume again");
+        status = report_fail_at(err, t->steps_path, status);
     }
     if (status == CVR_OK && exists && t->steps_size < file.n) status = report_cut(t->steps_path, t->steps_size, err);
     text_close(&file);
@@ -84,10 +109,14 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
     tables *const t = report_calloc(info->host, sizeof *t);
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
+    text_open(&t->header, info->host);
     text_open(&t->steps, info->host);
+    text_open(&t->per_class, info->host);
     int32_t status = results_open(&t->results, info, err);
     if (status == CVR_OK) status = report_path(t->steps_path, info->folder, "steps.csv", err);
     if (status == CVR_OK) status = report_path(t->summary_path, info->folder, "summary.json", err);
+    if (status == CVR_OK) status = report_path(t->class_path, info->folder, "per_class.csv", err);
+    if (status == CVR_OK) status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
     if (status == CVR_OK) status = keep_info(t, info, err);
     if (status == CVR_OK && info->resume_step >= 0) status = cut_steps(t, info->resume_step, err);
     if (status == CVR_OK && info->resume_step >= 0) status = results_write(&t->results, err);
@@ -95,7 +124,6 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
         tables_close(t);
         return status;
     }
-    if (t->steps_size == 0) text_put(&t->steps, STEPS_HEADER);
     *self = t;
     return CVR_OK;
 }
@@ -109,34 +137,83 @@ static int32_t write_steps(tables *t, cvr_error *err) {
     return CVR_OK;
 }
 
+/* The header once the losses are known; what a file has already must be the same. */
+static int32_t begin_steps(tables *t, const cvr_step_event *e, cvr_error *err) {
+    text header;
+    text_open(&header, t->host);
+    text_put(&header, STEPS_BEGIN);
+    for (uint32_t i = 0; i < e->n_losses && e->n_losses > 1; i++) {
+        text_put(&header, ",loss_");
+        text_put(&header, e->loss_names[i]);
+    }
+    text_put(&header, STEPS_END);
+    int32_t status = text_check(&header, err);
+    if (status == CVR_OK && t->header.n == 0) {
+        text_add(&t->header, header.bytes, header.n);
+        text_add(&t->steps, header.bytes, header.n);
+    } else if (status == CVR_OK && (t->header.n != header.n || memcmp(t->header.bytes, header.bytes, header.n) != 0)) {
+        status = cvr_fail(err, CVR_ERR_FORMAT, "it has other losses than this run; move it away and resume again");
+        status = report_fail_at(err, t->steps_path, status);
+    }
+    text_close(&header);
+    return status;
+}
+
+static void put_cell(text *t, double v) {
+    text_put(t, ",");
+    text_number(t, v);
+}
+
 static int32_t tables_step(void *self, const cvr_step_event *e, cvr_error *err) {
     tables *const t = self;
-    const double numbers[] = {e->loss, e->lr, e->images_per_s, e->data_wait_fraction};
+    if (!t->steps_begun) CVR_TRY(begin_steps(t, e, err));
+    t->steps_begun = 1;
     text_int(&t->steps, e->step);
     text_put(&t->steps, ",");
     text_int(&t->steps, e->epoch);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        text_put(&t->steps, ",");
-        text_number(&t->steps, numbers[i]);
-    }
+    put_cell(&t->steps, e->loss);
+    for (uint32_t i = 0; i < e->n_losses && e->n_losses > 1; i++) put_cell(&t->steps, e->losses[i]);
+    put_cell(&t->steps, e->lr);
+    put_cell(&t->steps, e->images_per_s);
+    put_cell(&t->steps, e->data_wait_fraction);
     text_put(&t->steps, "\n");
     return t->steps.n < STEPS_BUFFER ? text_check(&t->steps, err) : write_steps(t, err);
+}
+
+/* A row a class; what a class has not is an empty cell. */
+static void put_per_class(tables *t, const cvr_epoch_event *e) {
+    char name[REPORT_NAME];
+    t->per_class.n = 0;
+    text_put(&t->per_class, "class");
+    for (uint32_t k = 0; k < e->n_columns; k++) {
+        text_put(&t->per_class, ",");
+        text_cell(&t->per_class, e->columns[k]);
+    }
+    text_put(&t->per_class, "\n");
+    for (int64_t i = 0; i < t->classes.n; i++) {
+        report_class_name(&t->classes, i, name);
+        text_cell(&t->per_class, name);
+        for (uint32_t k = 0; k < e->n_columns; k++) put_cell(&t->per_class, e->per_class[i * e->n_columns + k]);
+        text_put(&t->per_class, "\n");
+    }
 }
 
 static int32_t tables_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
     tables *const t = self;
     t->results_changed = 1;
+    if (e->per_class) put_per_class(t, e);
     return results_add(&t->results, e, err);
 }
 
 static int32_t tables_flush(void *self, cvr_error *err) {
     tables *const t = self;
-    int32_t status = write_steps(t, err);
-    if (status == CVR_OK && t->results_changed) {
-        status = results_write(&t->results, err);
-        if (status == CVR_OK) t->results_changed = 0;
-    }
-    return status;
+    CVR_TRY(write_steps(t, err));
+    if (t->results_changed) CVR_TRY(results_write(&t->results, err));
+    t->results_changed = 0;
+    if (t->per_class.n == 0) return text_check(&t->per_class, err);
+    CVR_TRY(report_replace(t->class_path, &t->per_class, err));
+    t->per_class.n = 0;
+    return CVR_OK;
 }
 
 static void put_key(text *s, const char *key) {
@@ -214,7 +291,7 @@ static int32_t tables_end(void *self, const cvr_end_event *e, cvr_error *err) {
 const cvr_reporter_desc reports_tables = {
     .struct_size = sizeof reports_tables,
     .name = "tables",
-    .doc = "results.csv, steps.csv and summary.json",
+    .doc = "results.csv, steps.csv, per_class.csv and summary.json",
     .open = tables_open,
     .step = tables_step,
     .epoch = tables_epoch,

@@ -1,6 +1,7 @@
 /*
  * Learning rates over a run: torch.optim.lr_scheduler's StepLR, MultiStepLR, ExponentialLR (by whole epochs),
- * CosineAnnealingLR (Loshchilov and Hutter, 2017) and PolynomialLR (by steps). The plugin "schedulers".
+ * CosineAnnealingLR (Loshchilov and Hutter, 2017) and PolynomialLR (by steps), ReduceLROnPlateau (by the metric). The
+ * plugin "schedulers".
  */
 #include <cvr/plugin/plugin.h>
 
@@ -44,6 +45,15 @@ static const cvr_attr_desc *const multistep_attrs[] = {&milestones_attr, &drop_a
 static const cvr_attr_desc *const exponential_attrs[] = {&gamma_attr};
 static const cvr_attr_desc *const poly_attrs[] = {&power_attr};
 
+static const cvr_attr_desc *const plateau_attrs[] = {
+    CVR_ATTR(FLOAT, "factor", "0.1", "what the rate is multiplied with on a plateau", CVR_ATTR_BETWEEN(0, 1)),
+    CVR_ATTR(INT, "patience", "10", "epochs without a better metric that are let pass", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "threshold", "1e-4", "by how much a better metric must be better", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(CHOICE, "threshold_mode", "rel", "a share of the best, or as it is", .choices = "rel|abs"),
+    CVR_ATTR(INT, "cooldown", "0", "epochs after a drop that do not count", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "eps", "1e-8", "a smaller drop is none", CVR_ATTR_AT_LEAST(0)),
+};
+
 /* As the lists above pack them. */
 typedef struct step_settings {
     int64_t steps;
@@ -55,6 +65,15 @@ typedef struct multistep_settings {
     int64_t steps[MAX_MILESTONES];
     double gamma;
 } multistep_settings;
+
+typedef struct plateau_settings {
+    double factor;
+    int64_t patience;
+    double threshold;
+    int64_t absolute; /* threshold_mode */
+    int64_t cooldown;
+    double eps;
+} plateau_settings;
 
 /* Epochs that are complete. */
 static int64_t epoch_of(const cvr_sched_args *a) {
@@ -108,6 +127,37 @@ static double poly_factor(const cvr_sched_args *a) {
     return above_min(a, pow(1 - progress(a), *power));
 }
 
+static int is_better(const plateau_settings *s, const cvr_sched_args *a, double x, double best) {
+    const double margin = s->absolute ? s->threshold : s->threshold * best;
+    if (!isfinite(best)) return 1; /* the first */
+    return a->lower_is_better ? x < best - margin : x > best + margin;
+}
+
+/* The whole history anew, so that nothing has to be kept: epochs without a better metric are counted, and one more than
+ * `patience` of them make the rate drop, though not below lr_min. */
+static double plateau_factor(const cvr_sched_args *a) {
+    const plateau_settings *s = a->attrs;
+    double best = (double)INFINITY, lr = a->lr;
+    int64_t bad = 0, cooling = 0;
+    for (uint64_t i = 0; i < a->n_history; i++) {
+        const double x = a->history[i];
+        if (isnan(x)) continue;
+        const int better = is_better(s, a, x, best);
+        if (better) best = x;
+        bad = better ? 0 : bad + 1;
+        if (cooling > 0) {
+            cooling--;
+            bad = 0;
+        }
+        if (bad <= s->patience) continue;
+        const double lower = fmax(lr * s->factor, a->lr * a->lr_min_factor);
+        if (lr - lower > s->eps) lr = lower;
+        cooling = s->cooldown;
+        bad = 0;
+    }
+    return a->lr > 0 ? lr / a->lr : 1;
+}
+
 #define SCHEDULER(name_, n_attrs_, attrs_, factor_, doc_)                                                              \
     {                                                                                                                  \
         .struct_size = sizeof(cvr_scheduler_desc), .name = name_, .doc = doc_, .n_attrs = n_attrs_, .attrs = attrs_,   \
@@ -120,6 +170,7 @@ static const cvr_scheduler_desc schedulers[] = {
     SCHEDULER("multistep", 2, multistep_attrs, multistep_factor, "lr * gamma at each epoch in `steps`"),
     SCHEDULER("exponential", 1, exponential_attrs, exponential_factor, "lr * gamma every epoch"),
     SCHEDULER("cosine", 0, NULL, cosine_factor, "half a cosine from lr to lr_min, step by step"),
+    SCHEDULER("plateau", 6, plateau_attrs, plateau_factor, "lr * factor where the metric has stopped getting better"),
     SCHEDULER("poly", 1, poly_attrs, poly_factor, "from lr to lr_min as (1 - progress) ^ power, step by step"),
 };
 

@@ -45,4 +45,53 @@ for backend in cpu far reference; do
   done
   same runs/classify/twice-$backend/weights/last.safetensors runs/classify/hand-$backend/weights/last.safetensors
 done
+# a problem of one's own: its kind of field, data, loss, network with two results and task with two targets
+cat >spots.ini <<'INI'
+[run]
+task = acme.locate
+seed = 3
+[model]
+name = acme.two_heads
+[data]
+format = acme.scenes
+size = 96
+mean = 0.2
+std = 0.3
+[train]
+epochs = 20
+batch = 16
+[optim]
+name = adam
+lr = 0.01
+INI
+for backend in cpu far reference; do
+  "$CVRUN" train spots.ini name=$backend backend.name=$backend >log.txt 2>&1 || { cat log.txt; fail "two targets on $backend"; }
+  folder=runs/acme.locate/$backend
+  head -1 $folder/steps.csv | grep -q '^step,epoch,loss,loss_output,loss_spots,' || fail "the losses have no columns"
+  awk -F, 'NR > 1 {d = $3 - $4 - $5; if (d < 0) d = -d; if (d > 1e-4 * $3) bad = 1} END {exit bad}' $folder/steps.csv || fail "the losses do not add up"
+  head -1 $folder/per_class.csv | grep -q '^class,accuracy$' && [ "$(wc -l <$folder/per_class.csv)" -eq 4 ] || fail "per_class.csv"
+  awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "distance") c = i} NR == 2 {first = $c} END {exit !(c && $c < first / 2)}' \
+    $folder/results.csv || { cat $folder/results.csv; fail "it does not learn where the spots are"; }
+  checks=$((checks + 3))
+done
+same runs/acme.locate/cpu/weights/last.safetensors runs/acme.locate/far/weights/last.safetensors
+# a transform that would move the pixels from under them is refused, before anything is read
+printf '[augment]\nrandom_horizontal_flip = p=0.5\n' >>spots.ini
+expect 1 "acme.spots" "$CVRUN" train spots.ini name=flipped
+# gradients: a mask does what freezing does, to the bit; where every update is vetoed the weights stay as they were
+recipe plain.ini
+sed -i -e '/^b1 = /d' -e 's/^weight_decay = .*/weight_decay = 0/' plain.ini
+"$CVRUN" train plain.ini name=frozen model.freeze=fc >log.txt 2>&1 && "$CVRUN" train plain.ini name=start train.epochs=0 >log.txt 2>&1 || { cat log.txt; fail "freezing"; }
+for backend in cpu far reference; do
+  "$CVRUN" train plain.ini name=masked-$backend backend.name=$backend train.acme_mask=fc. >log.txt 2>&1 || { cat log.txt; fail "a mask on $backend"; }
+  grep -q 'acme.guard was built 0 times before' log.txt || { cat log.txt; fail "the guard was built before"; }
+  "$CVRUN" train plain.ini name=vetoed-$backend backend.name=$backend train.acme_skip=1000 >log.txt 2>&1 || { cat log.txt; fail "a veto on $backend"; }
+  same runs/classify/vetoed-$backend/weights/last.safetensors runs/classify/start/weights/last.safetensors
+done
+same runs/classify/masked-cpu/weights/last.safetensors runs/classify/frozen/weights/last.safetensors
+same runs/classify/masked-far/weights/last.safetensors runs/classify/frozen/weights/last.safetensors
+# what it keeps in the checkpoint is back when the run goes on
+"$CVRUN" train --resume runs/classify/masked-cpu train.epochs=4 >log.txt 2>&1 || { cat log.txt; fail "going on"; }
+grep -q 'acme.guard was built [1-9][0-9]* times before' log.txt || { cat log.txt; fail "the state is lost"; }
+checks=$((checks + 1))
 done_with consumer_test

@@ -85,13 +85,7 @@ static int32_t swish_build(const cvr_builder *b, const void *attrs, const cvr_va
 
 /* ---- descriptors ---- */
 
-static const cvr_attr_desc beta = {.struct_size = sizeof beta,
-                                   .name = "beta",
-                                   .kind = CVR_ATTR_FLOAT,
-                                   .count = 1,
-                                   .flags = CVR_ATTR_POSITIONAL,
-                                   .default_text = "1",
-                                   .doc = "steepness"};
+static const cvr_attr_desc beta = CVR_ATTR_INIT(FLOAT, "beta", "1", "steepness", .flags = CVR_ATTR_POSITIONAL);
 static const cvr_attr_desc *const attrs[] = {&beta};
 
 static const cvr_op_desc op = {.struct_size = sizeof op,

@@ -102,8 +102,8 @@ static const chain chains[] = {
 typedef struct setup {
     cvr_plugins *plugins;
     cvr_batches_options o;
-    cvr_transform transforms[MOST];
-    void *attrs[MOST + 1], *self;
+    cvr_transform transforms[MOST + 1];
+    void *attrs[MOST + 2], *self;
     cvr_error err;
 } setup;
 
@@ -114,19 +114,29 @@ static void *parse(setup *s, const cvr_attr_desc *const *attrs, uint32_t n, cons
     return packed;
 }
 
+static void add_transform(setup *s, const char *name, const char *settings) {
+    const void *desc;
+    cvr_transform *const t = &s->transforms[s->o.n_transforms];
+    cr_assert_eq(cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, name, &desc, &s->err), CVR_OK);
+    t->desc = desc;
+    t->attrs = parse(s, t->desc->attrs, t->desc->n_attrs, settings);
+    s->attrs[MOST + 1 - s->o.n_transforms++] = (void *)(uintptr_t)t->attrs;
+}
+
 static void set_up(setup *s, const chain *c) {
     const cvr_image_service *images;
     const void *desc;
-    *s = (setup){.o = {.batch = PICTURES, .seed = 3, .std = {1, 1, 1, 1}, .size_hint = ""}};
+    *s = (setup){.o = {.batch = PICTURES, .seed = 3, .size_hint = ""}};
     cvr_error_init(&s->err);
     cr_assert_eq(cvr_plugins_open(&s->plugins, NULL, 0, &s->err), CVR_OK, "%s", s->err.message);
     cr_assert_eq(cvr_plugins_image_service(s->plugins, &images, &s->err), CVR_OK);
     cr_assert_eq(cvr_plugins_find(s->plugins, CVR_KIND_DATASET, "folder", &desc, &s->err), CVR_OK);
     s->o.dataset = desc;
-    s->attrs[MOST] = parse(s, s->o.dataset->attrs, s->o.dataset->n_attrs, "");
+    s->o.plugins = s->plugins;
+    s->attrs[0] = parse(s, s->o.dataset->attrs, s->o.dataset->n_attrs, "");
     const cvr_dataset_args args = {.struct_size = sizeof args,
                                    .host = cvr_plugins_host(s->plugins),
-                                   .attrs = s->attrs[MOST],
+                                   .attrs = s->attrs[0],
                                    .root = "",
                                    .train = folder,
                                    .val = folder,
@@ -134,22 +144,18 @@ static void set_up(setup *s, const chain *c) {
     cr_assert_eq(s->o.dataset->open(&args, &s->self, &s->err), CVR_OK, "%s", s->err.message);
     s->o.self = s->self;
     s->o.transforms = s->transforms;
-    for (size_t i = 0; i < MOST && c->steps[i][0]; i++, s->o.n_transforms++) {
-        cr_assert_eq(cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, c->steps[i][0], &desc, &s->err), CVR_OK);
-        s->transforms[i].desc = desc;
-        s->transforms[i].attrs = s->attrs[i] =
-            parse(s, s->transforms[i].desc->attrs, s->transforms[i].desc->n_attrs, c->steps[i][1]);
-    }
+    for (size_t i = 0; i < MOST && c->steps[i][0]; i++) add_transform(s, c->steps[i][0], c->steps[i][1]);
+    add_transform(s, "normalize", "mean=0 std=1");
 }
 
 static void tear_down(setup *s) {
     s->o.dataset->close(s->self);
-    for (int i = 0; i <= MOST; i++) cvr_free(s->attrs[i]);
+    for (int i = 0; i < MOST + 2; i++) cvr_free(s->attrs[i]);
     cvr_plugins_close(&s->plugins);
 }
 
 /* The pixels of one epoch; free with free(). */
-static float *pixels_of(setup *s, bool whole, bool reduced, size_t *n) {
+static uint8_t *pixels_of(setup *s, bool whole, bool reduced, size_t *n) {
     cvr_batches *b;
     cvr_batch batch;
     s->o.whole = whole;
@@ -157,9 +163,11 @@ static float *pixels_of(setup *s, bool whole, bool reduced, size_t *n) {
     cr_assert_eq(cvr_batches_create(&b, &s->o, &s->err), CVR_OK, "%s", s->err.message);
     cr_assert_eq(cvr_batches_begin(b, 1, 0, &s->err), CVR_OK);
     cr_assert_eq(cvr_batches_next(b, &batch, &s->err), CVR_OK, "%s", s->err.message);
-    *n = (size_t)(batch.n * batch.height * batch.width * batch.channels);
-    float *const copy = malloc(*n * sizeof *copy);
-    memcpy(copy, batch.images, *n * sizeof *copy);
+    const cvr_tensor *const image = &batch.view.fields[0]->tensor;
+    cr_assert_eq(image->dtype, CVR_U8);
+    *n = (size_t)cvr_numel(image->rank, image->shape);
+    uint8_t *const copy = malloc(*n);
+    memcpy(copy, image->data, *n);
     cvr_batches_destroy(&b);
     return copy;
 }
@@ -169,7 +177,7 @@ Test(parts, make_the_batches_of_whole_pictures) {
         setup s;
         size_t n, m;
         set_up(&s, &chains[i]);
-        float *const want = pixels_of(&s, true, false, &n), *const got = pixels_of(&s, false, false, &m);
+        uint8_t *const want = pixels_of(&s, true, false, &n), *const got = pixels_of(&s, false, false, &m);
         cr_assert_eq(n, m);
         cr_expect_eq(memcmp(want, got, n * sizeof *want), 0, "chain %zu, that begins with %s", i,
                      chains[i].steps[0][0]);
@@ -186,10 +194,10 @@ Test(parts, reduced_pictures_are_near) {
     size_t n, m;
     double sum = 0, most = 0;
     set_up(&s, &small);
-    float *const want = pixels_of(&s, true, false, &n), *const got = pixels_of(&s, false, true, &m);
+    uint8_t *const want = pixels_of(&s, true, false, &n), *const got = pixels_of(&s, false, true, &m);
     cr_assert_eq(n, m);
     for (size_t i = 0; i < n; i++) {
-        const double d = fabs((double)want[i] - (double)got[i]) * 255;
+        const double d = fabs((double)want[i] - (double)got[i]);
         sum += d;
         if (d > most) most = d;
     }

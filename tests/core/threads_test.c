@@ -125,8 +125,8 @@ static void pool_pins_and_lets_go(void) {
 typedef struct source {
     cvr_plugins *plugins;
     const cvr_dataset_desc *dataset;
-    void *self, *attrs, *turn_attrs, *erase_attrs;
-    cvr_transform transforms[2];
+    void *self, *attrs, *turn_attrs, *normal_attrs, *erase_attrs, *mix_attrs;
+    cvr_transform transforms[4];
 } source;
 
 static void *parse(const cvr_attr_desc *const *attrs, uint32_t n, const char *text) {
@@ -134,6 +134,15 @@ static void *parse(const cvr_attr_desc *const *attrs, uint32_t n, const char *te
     void *packed;
     good(cvr_attrs_parse(&schema, text, NULL, "test", &packed, &err));
     return packed;
+}
+
+static void *add(source *s, int i, const char *name, const char *settings) {
+    const void *desc;
+    good(cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, name, &desc, &err));
+    s->transforms[i].desc = desc;
+    void *attrs = parse(s->transforms[i].desc->attrs, s->transforms[i].desc->n_attrs, settings);
+    s->transforms[i].attrs = attrs;
+    return attrs;
 }
 
 static void open_source(source *s) {
@@ -153,20 +162,19 @@ static void open_source(source *s) {
                                    .img_size = 12,
                                    .seed = 5};
     good(s->dataset->open(&args, &s->self, &err));
-    good(cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, "random_rotation", &desc, &err));
-    s->transforms[0].desc = desc;
-    s->transforms[0].attrs = s->turn_attrs =
-        parse(s->transforms[0].desc->attrs, s->transforms[0].desc->n_attrs, "degrees=20");
-    good(cvr_plugins_find(s->plugins, CVR_KIND_AUGMENT, "random_erasing", &desc, &err));
-    s->transforms[1].desc = desc;
-    s->transforms[1].attrs = s->erase_attrs = parse(s->transforms[1].desc->attrs, s->transforms[1].desc->n_attrs, "");
+    s->turn_attrs = add(s, 0, "random_rotation", "degrees=20");
+    s->normal_attrs = add(s, 1, "normalize", "mean=0.5 std=0.25");
+    s->erase_attrs = add(s, 2, "random_erasing", "value=random");
+    s->mix_attrs = add(s, 3, "mixup", "");
 }
 
 static void close_source(source *s) {
     s->dataset->close(s->self);
     cvr_free(s->attrs);
     cvr_free(s->turn_attrs);
+    cvr_free(s->normal_attrs);
     cvr_free(s->erase_attrs);
+    cvr_free(s->mix_attrs);
     cvr_plugins_close(&s->plugins);
 }
 
@@ -175,18 +183,33 @@ static uint64_t hash(uint64_t h, const void *bytes, size_t n) {
     return h;
 }
 
+static const cvr_want label = {.struct_size = sizeof label, .field = "label", .kind = CVR_FIELD_LABEL};
+static const cvr_want *const wants[] = {&label};
+
+static uint64_t hash_batch(const cvr_batch *b) {
+    uint64_t h = 7;
+    for (uint32_t i = 0; i < b->view.n_fields; i++) {
+        const cvr_tensor *t = &b->view.fields[i]->tensor;
+        h = hash(h, t->data, (size_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype));
+    }
+    return h;
+}
+
 /* Hashes of `n` batches from a place on. */
 static void hash_batches(const source *s, uint32_t workers, int64_t first, int64_t n, uint64_t *hashes) {
     const cvr_batches_options o = {.dataset = s->dataset,
                                    .self = s->self,
+                                   .plugins = s->plugins,
                                    .transforms = s->transforms,
-                                   .n_transforms = 2,
+                                   .n_transforms = 4,
+                                   .wants = wants,
+                                   .n_wants = 1,
+                                   .n_classes = 4,
                                    .batch = 8,
                                    .shuffle = true,
                                    .run_ahead = true,
                                    .workers = workers,
                                    .seed = 9,
-                                   .std = {1, 1, 1, 1},
                                    .size_hint = ""};
     cvr_batches *b;
     cvr_batch batch;
@@ -195,11 +218,9 @@ static void hash_batches(const source *s, uint32_t workers, int64_t first, int64
     good(cvr_batches_begin(b, first / per_epoch, first % per_epoch, &err));
     for (int64_t i = 0; i < n; i++) {
         good(cvr_batches_next(b, &batch, &err));
-        check(batch.n == ((first + i) % per_epoch == per_epoch - 1 ? cvr_batches_remainder(b) : 8),
+        check(batch.view.n == ((first + i) % per_epoch == per_epoch - 1 ? cvr_batches_remainder(b) : 8),
               "the size of a batch", i);
-        hashes[i] =
-            hash(hash(7, batch.images, (size_t)(batch.n * batch.height * batch.width * batch.channels) * sizeof(float)),
-                 batch.labels, (size_t)batch.n * sizeof(int64_t));
+        hashes[i] = hash_batch(&batch);
     }
     cvr_batches_destroy(&b);
 }
@@ -228,14 +249,17 @@ static void batches_can_be_begun_again_at_any_moment(void) {
     hash_batches(&s, 0, 26, 1, wanted);
     const cvr_batches_options o = {.dataset = s.dataset,
                                    .self = s.self,
+                                   .plugins = s.plugins,
                                    .transforms = s.transforms,
-                                   .n_transforms = 2,
+                                   .n_transforms = 4,
+                                   .wants = wants,
+                                   .n_wants = 1,
+                                   .n_classes = 4,
                                    .batch = 8,
                                    .shuffle = true,
                                    .run_ahead = true,
                                    .workers = 4,
                                    .seed = 9,
-                                   .std = {1, 1, 1, 1},
                                    .size_hint = ""};
     cvr_batches *b;
     cvr_batch batch;
@@ -246,9 +270,7 @@ static void batches_can_be_begun_again_at_any_moment(void) {
     }
     good(cvr_batches_begin(b, 2, 0, &err));
     good(cvr_batches_next(b, &batch, &err));
-    const uint64_t got =
-        hash(hash(7, batch.images, (size_t)(batch.n * batch.height * batch.width * batch.channels) * sizeof(float)),
-             batch.labels, (size_t)batch.n * sizeof(int64_t));
+    const uint64_t got = hash_batch(&batch);
     check(got == wanted[0], "a batch after many beginnings", 0);
     cvr_batches_destroy(&b);
     close_source(&s);

@@ -157,22 +157,60 @@ static int32_t open_for(cvr_session **s, uint32_t purpose, cvr_error *err) {
     return cvr_session_open(s, &o, err);
 }
 
-static void on_epoch(void *ctx, const cvr_train_epoch *e) {
-    *(double *)ctx = e->train_loss;
+/* A reporter of the test's own, which sees the loss, and all that plugins provide. */
+static double loss;
+
+static int32_t tell_open(const cvr_run_info *info, void **self, cvr_error *err) {
+    (void)info, (void)err;
+    *self = NULL;
+    return CVR_OK;
+}
+static int32_t tell_step(void *self, const cvr_step_event *e, cvr_error *err) {
+    (void)self, (void)err;
+    loss = e->loss;
+    return CVR_OK;
+}
+static void tell_close(void *self) {
+    (void)self;
+}
+static const cvr_reporter_desc tell = {.struct_size = sizeof tell,
+                                       .name = "tell",
+                                       .doc = "the loss",
+                                       .open = tell_open,
+                                       .step = tell_step,
+                                       .close = tell_close};
+
+#define MOST_REPORTERS 8u
+
+static int32_t find_reporters(cvr_plugins *plugins, const cvr_reporter_desc **all, size_t *n, cvr_error *err) {
+    const char *name;
+    all[0] = &tell;
+    *n = 1;
+    for (size_t i = 0; *n < MOST_REPORTERS && (name = cvr_plugins_name(plugins, CVR_KIND_REPORTER, i)); i++) {
+        const void *desc;
+        CVR_TRY(cvr_plugins_find(plugins, CVR_KIND_REPORTER, name, &desc, err));
+        all[(*n)++] = desc;
+    }
+    return CVR_OK;
+}
+
+static int32_t train(cvr_session **s, cvr_error *err) {
+    const cvr_reporter_desc *reporters[MOST_REPORTERS];
+    cvr_train_options o = {.folder = watching ? "second" : "first", .reporters = reporters};
+    cvr_train_result result;
+    CVR_TRY(open_for(s, CVR_FOR_TRAINING, err));
+    CVR_TRY(find_reporters(cvr_session_plugins(*s), reporters, &o.n_reporters, err));
+    return cvr_train(*s, &o, &result, err);
 }
 
 static void train_once(void) {
     static double wanted;
     const int64_t before = live;
-    double loss = 0;
     cvr_session *s = NULL;
-    cvr_train_result result;
     cvr_error err;
     cvr_error_init(&err);
-    const cvr_train_options o = {.ctx = &loss, .on_epoch = on_epoch};
     scenario = "training";
-    int32_t status = open_for(&s, CVR_FOR_TRAINING, &err);
-    if (status == CVR_OK) status = cvr_train(s, &o, &result, &err);
+    const int32_t status = train(&s, &err);
     cvr_session_close(&s);
     if (status != CVR_OK) end_in_error(&err, before);
     end_well(loss, &wanted, before);
@@ -197,7 +235,8 @@ static void predict_once(void) {
     cvr_session *s = NULL;
     cvr_error err;
     cvr_error_init(&err);
-    const cvr_prediction_sink sink = {sizeof sink, &sum, sink_text, sink_text, sink_text};
+    const cvr_prediction_sink sink = {
+        .struct_size = sizeof sink, .ctx = &sum, .json = sink_text, .csv = sink_text, .line = sink_text};
     const cvr_predict_options o = {.sink = &sink, .begin = on_picture, .ctx = &sum};
     scenario = "predicting";
     int32_t status = open_for(&s, CVR_FOR_PREDICTION, &err);
@@ -220,6 +259,7 @@ int main(void) {
     cvr_error_init(&err);
     only = at ? strtoull(at, NULL, 10) : 0;
     if (!mkdtemp(folder) || chdir(folder) != 0) return 1;
+    if (cvr_fs_mkdirs("first/weights", &err) != CVR_OK || cvr_fs_mkdirs("second/weights", &err) != CVR_OK) return 1;
     if (cvr_fs_write("oom.ini", recipe, strlen(recipe), &err) != CVR_OK) return 1;
     const struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) != 0) return 1;

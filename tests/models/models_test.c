@@ -58,9 +58,9 @@ static cvr_graph *graph_of(const subject *s, bool training) {
     const cvr_type *picture = &field(s, "image")->type;
     const cvr_model_args args = {sizeof args, attrs, field(s, "logits")->type.shape[1], picture->shape[1]};
     good(cvr_graph_input(g, "image", picture, &image, &err));
-    good(model->build(b, &args, image, &in[0], &err));
+    good(model->build(b, &args, cvr_graph_io(g), &err));
     cvr_free(attrs);
-    good(cvr_graph_output(g, "output", in[0], &err));
+    in[0] = cvr_graph_output_value(g, "output");
     if (!training) return g;
     good(cvr_graph_input(g, "target", &field(s, "target")->type, &in[1], &err));
     const cvr_layer_call call = {sizeof call, "cross_entropy", "loss", "ignore_index=255", in, &loss, 2, 1};
@@ -197,7 +197,7 @@ static void check_step(const subject *s, const char *backend) {
     const double floor_ = 1e-4 * largest_change(s);
     cr_assert_gt(floor_, 0);
     for (size_t i = 0; i < cvr_store_count(s->store); i++) {
-        if (cvr_store_get(s->store, i)->kind != CVR_STORE_SLOT) check_change(s, i, floor_, backend);
+        if (cvr_store_in_weights(cvr_store_get(s->store, i))) check_change(s, i, floor_, backend);
     }
     cvr_graph_destroy(&g);
 }

@@ -329,6 +329,21 @@ def loss():
         f.add(f"{name}_sum", layer, f"{settings} reduction=sum".strip(), total, f.randn(6, 5), f.randn(6, 5))
         y = f.randn(9)
         f.add(f"{name}_equal", layer, settings, fn, torch.cat([y[:4], f.randn(5)]), y)
+
+    shares = lambda *shape: torch.softmax(f.randn(*shape) * 2, 1)
+
+    def soft(case, x, target, weight=None, **kw):
+        words = " ".join(f"{k}={v}" for k, v in kw.items())
+        extra = () if weight is None else (weight,)
+        f.add(case, "cross_entropy", words, lambda p, t, w=None: F.cross_entropy(p, t, w, **kw), x * 3, target, *extra, const=(1, 2))
+
+    soft("ce_soft", f.randn(6, 10), shares(6, 10))
+    soft("ce_soft_one_hot", f.randn(6, 10), F.one_hot(classes(10, 6), 10).float())
+    soft("ce_soft_sum", f.randn(6, 10), shares(6, 10), reduction="sum")
+    soft("ce_soft_smooth", f.randn(5, 7), shares(5, 7), label_smoothing=0.1)
+    soft("ce_soft_smooth_all", f.randn(5, 7), shares(5, 7), label_smoothing=1.0)
+    soft("ce_soft_weight", f.randn(5, 7), shares(5, 7), f.rand(7), label_smoothing=0.2)
+    soft("ce_soft_pixels", f.randn(2, 5, 3, 4), shares(2, 5, 3, 4), label_smoothing=0.1)
     f.write()
 
 

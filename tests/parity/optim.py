@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Numbers from torch.optim: parameters over five updates, and learning rates over a run.
 
-Writes tests/golden/optim.safetensors and tests/golden/schedulers.safetensors, next to this script's folder. Needs torch,
+Writes tests/golden/optim.safetensors, schedulers.safetensors and running.safetensors, next to this script's folder. Needs torch,
 numpy and safetensors. The same versions give the same bytes.
 Fields of a case of optim: optimizer, settings (text), weight_decay, lr (f32 scalars), p0 (the parameter before), g0..g4
 (the gradients), p1..p5 (the parameter after each update).
 Fields of a case of schedulers: scheduler, settings (text), lr, lr_min (f32 scalars), epochs, steps_per_epoch (i64
-scalars), lrs (f32: the rate of each step).
+scalars), lrs (f32: the rate of each step); plateau's have metrics (f64: of each epoch) and lower (i64: less is better).
+Cases of running: `ema.*`, torchvision's loop over steps (fields batch, epochs, steps, warmup, ema_steps: i64; decay: f64;
+p, n: the parameter and the counter before each update of the means; average, counter: the means after it), and `clip.*`
+(max_norm; g0, g1, ...: gradients; c0, c1, ...: clipped; norm).
 """
 import pathlib
 
@@ -78,17 +81,20 @@ def optim():
 def schedulers():
     tensors = {}
 
-    def case(name, scheduler, make, settings="", lr=0.1, lr_min=0.0, epochs=9, steps_per_epoch=5, by_epoch=True):
+    def case(name, scheduler, make, settings="", lr=0.1, lr_min=0.0, epochs=9, steps_per_epoch=5, by_epoch=True,
+             metrics=None, lower=0):
         steps = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
         plan = make(steps) if make else None
         lrs = []
-        for _ in range(epochs):
+        for epoch in range(epochs):
             for _ in range(steps_per_epoch):
                 lrs.append(steps.param_groups[0]["lr"])
                 steps.step()
                 if plan and not by_epoch:
                     plan.step()
-            if plan and by_epoch:
+            if plan and metrics is not None:
+                plan.step(metrics[epoch])
+            elif plan and by_epoch:
                 plan.step()
         put = lambda field, t: tensors.__setitem__(f"{name}/{field}", np.array(t, order="C", copy=True))
         put("scheduler", text(scheduler))
@@ -98,6 +104,9 @@ def schedulers():
         put("epochs", np.int64(epochs))
         put("steps_per_epoch", np.int64(steps_per_epoch))
         put("lrs", np.array(lrs, dtype=np.float32))
+        if metrics is not None:
+            put("metrics", np.array(metrics, dtype=np.float64))
+            put("lower", np.int64(lower))
 
     case("constant", "constant", None)
     case("step", "step", lambda o: lr_scheduler.StepLR(o, 3), "steps=3")
@@ -110,10 +119,83 @@ def schedulers():
     case("poly", "poly", lambda o: lr_scheduler.PolynomialLR(o, 45), by_epoch=False)
     case("poly_power", "poly", lambda o: lr_scheduler.PolynomialLR(o, 45, 0.9), "power=0.9", by_epoch=False)
     case("one_step", "cosine", lambda o: lr_scheduler.CosineAnnealingLR(o, 1), epochs=1, steps_per_epoch=1, by_epoch=False)
+    wave = [0.1, 0.3, 0.3, 0.29, 0.30001, 0.31, 0.2, 0.2, 0.35, 0.35, 0.35, 0.34, 0.33, 0.33, 0.33, 0.33, 0.33, 0.33, 0.33, 0.33]
+
+    def plateau(name, settings, sign=1, lr_min=0.0, **more):
+        case(name, "plateau", lambda o: lr_scheduler.ReduceLROnPlateau(o, "max" if sign > 0 else "min", min_lr=lr_min, **more),
+             settings, lr_min=lr_min, epochs=len(wave), steps_per_epoch=2, metrics=[sign * x for x in wave], lower=int(sign < 0))
+
+    plateau("plateau", "")
+    plateau("plateau_two", "patience=2 factor=0.5", patience=2, factor=0.5)
+    plateau("plateau_min", "patience=1", sign=-1, patience=1)
+    plateau("plateau_abs", "patience=1 threshold=0.02 threshold_mode=abs", patience=1, threshold=0.02, threshold_mode="abs")
+    plateau("plateau_cooldown", "patience=0 cooldown=2 factor=0.5", patience=0, cooldown=2, factor=0.5)
+    plateau("plateau_floor", "patience=0 factor=0.3", lr_min=0.004, patience=0, factor=0.3)
+    plateau("plateau_eps", "patience=0 factor=0.5 eps=0.004", patience=0, factor=0.5, eps=0.004)
     write("schedulers", tensors)
+
+
+def running():
+    tensors = {}
+    generator = torch.Generator().manual_seed(6)
+
+    def ema(name, batch, epochs, steps, warmup, ema_steps, decay):
+        """The loop of references/classification/train.py around an ExponentialMovingAverage."""
+        put = lambda field, t: tensors.__setitem__(f"ema.{name}/{field}", np.array(t, order="C", copy=True))
+        model = torch.nn.Module()
+        model.p = torch.nn.Parameter(torch.randn(7, 5, generator=generator))
+        model.register_buffer("n", torch.tensor(0))
+        adjust = batch * ema_steps / epochs
+        alpha = min(1.0, (1.0 - decay) * adjust)
+        keep = 1.0 - alpha
+        means = torch.optim.swa_utils.AveragedModel(model, avg_fn=lambda a, m, n: keep * a + (1 - keep) * m, use_buffers=True)
+        p, n, average, counter = [], [], [], []
+        for epoch in range(epochs):
+            for i in range(steps):
+                with torch.no_grad():
+                    model.p += 0.1 * torch.randn(7, 5, generator=generator)
+                    model.n += 3
+                if i % ema_steps == 0:
+                    means.update_parameters(model)
+                    if epoch < warmup:
+                        means.n_averaged.fill_(0)
+                p.append(model.p.detach().clone())
+                n.append(int(model.n))
+                average.append(means.module.p.detach().clone())
+                counter.append(int(means.module.n))
+        for field, v in (("batch", batch), ("epochs", epochs), ("steps", steps), ("warmup", warmup), ("ema_steps", ema_steps)):
+            put(field, np.int64(v))
+        put("decay", np.float64(decay))
+        put("p", torch.stack(p).numpy())
+        put("n", np.array(n, dtype=np.int64))
+        put("average", torch.stack(average).numpy())
+        put("counter", np.array(counter, dtype=np.int64))
+
+    ema("plain", batch=8, epochs=4, steps=5, warmup=0, ema_steps=2, decay=0.98)
+    ema("warm", batch=8, epochs=5, steps=4, warmup=2, ema_steps=1, decay=0.95)
+    ema("copies", batch=32, epochs=2, steps=4, warmup=0, ema_steps=3, decay=0.9)
+    ema("torchvision", batch=128, epochs=90, steps=2, warmup=5, ema_steps=32, decay=0.99998)
+
+    def clip(name, max_norm, scale):
+        put = lambda field, t: tensors.__setitem__(f"clip.{name}/{field}", np.array(t, order="C", copy=True))
+        shapes = [(7, 5), (60, 40), (3,), (8, 3, 3, 3), (1,)]
+        params = [torch.nn.Parameter(torch.zeros(s)) for s in shapes]
+        for i, p in enumerate(params):
+            p.grad = scale * torch.randn(p.shape, generator=generator)
+            put(f"g{i}", p.grad.numpy())
+        put("norm", torch.nn.utils.clip_grad_norm_(params, max_norm).numpy())
+        put("max_norm", np.float64(max_norm))
+        for i, p in enumerate(params):
+            put(f"c{i}", p.grad.numpy())
+
+    clip("much", 1.0, 2.0)
+    clip("little", 40.0, 1.0)
+    clip("not", 1000.0, 1.0)
+    write("running", tensors)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     optim()
     schedulers()
+    running()

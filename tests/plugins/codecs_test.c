@@ -258,7 +258,7 @@ Test(codecs, png_round_trip) {
         cvr_rng_start(&rng, 3, 0);
         cvr_error_init(&err);
         for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)cvr_rng_u32(&rng);
-        const cvr_image image = {sizeof image, 5, 7, channels, pixels};
+        const cvr_image image = {sizeof image, 5, 7, channels, pixels, NULL};
         cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &a, &err), CVR_OK, "%s", err.message);
         cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &b, &err), CVR_OK, "%s", err.message);
         cr_expect(a.n == b.n && memcmp(a.bytes, b.bytes, a.n) == 0, "the same pixels gave other bytes");
@@ -274,10 +274,27 @@ Test(codecs, png_round_trip) {
     }
 }
 
+/* Pixels that stand for colours are read back as those colours. */
+Test(codecs, png_of_a_palette) {
+    uint8_t pixels[6] = {0, 1, 2, 255, 254, 1}, palette[768];
+    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+    const cvr_image image = {sizeof image, 3, 2, 1, pixels, palette};
+    stub_bytes a = {NULL, 0};
+    cvr_error err = CVR_ERROR_INIT;
+    for (int i = 0; i < 768; i++) palette[i] = (uint8_t)(i * 7 + i / 256);
+    cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &a, &err), CVR_OK, "%s", err.message);
+    cr_expect_eq(a.bytes[25], 3, "the colour type of a palette");
+    decoded d = decode(a.bytes, a.n, 3);
+    cr_assert_eq(d.status, CVR_OK, "%s", d.err.message);
+    for (int i = 0; i < 18; i++) cr_expect_eq(d.image.data[i], palette[3 * pixels[i / 3] + i % 3]);
+    free(d.memory);
+    stub_bytes_free(&a);
+}
+
 Test(codecs, png_encoder_refuses_other_channels) {
     uint8_t pixels[8] = {0};
     const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
-    const cvr_image two = {sizeof two, 2, 2, 2, pixels}, none = {sizeof none, 0, 2, 1, pixels};
+    const cvr_image two = {sizeof two, 2, 2, 2, pixels, NULL}, none = {sizeof none, 0, 2, 1, pixels, NULL};
     stub_bytes a = {NULL, 0};
     cvr_error err;
     cvr_error_init(&err);

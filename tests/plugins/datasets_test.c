@@ -97,6 +97,20 @@ static void expect_error(opened o, int32_t code, const char *file, const char *s
     if (o.self) o.d->close(o.self);
 }
 
+/* What a sample holds is what the data set said before it was read. */
+static void expect_as_told(opened o, int64_t index, const stub_sample *s) {
+    const cvr_origin *const origin = &s->origin;
+    const cvr_field *const image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE);
+    uint32_t n = 0;
+    int64_t height, width;
+    while (o.d->kind(o.self, n)) cr_expect(cvr_sample_find(&s->sample, o.d->kind(o.self, n++)));
+    cr_expect_eq(n, s->sample.n_fields);
+    if (!o.d->size) return;
+    cr_assert_eq(o.d->size(o.self, index, &height, &width, NULL), CVR_OK);
+    cr_expect(height == image->shape[0] && width == image->shape[1]);
+    cr_expect(height == origin->height && width == origin->width);
+}
+
 /* ---- idx ---- */
 
 typedef struct idx_attrs {
@@ -182,6 +196,7 @@ static void expect_idx(opened o, int64_t channels) {
             cr_assert_eq(((const uint8_t *)f->data)[k], (uint8_t)((i * HEIGHT * WIDTH + k / channels) * 37));
         }
         cr_expect(*(const int64_t *)y->data == i * 2 % 7 && o.d->label(o.self, i) == i * 2 % 7);
+        expect_as_told(o, i, &s);
         stub_sample_free(&s);
     }
 }
@@ -384,6 +399,7 @@ static void expect_rgb(opened o, int64_t index, int seed, int64_t label) {
     }
     cr_expect_eq(*(const int64_t *)cvr_sample_find(&s.sample, CVR_FIELD_LABEL)->data, label);
     cr_expect_eq(o.d->label(o.self, index), label);
+    expect_as_told(o, index, &s);
     stub_sample_free(&s);
 }
 
@@ -483,7 +499,7 @@ static const folder_attrs no_split = {0}, tenth = {0.1};
 /* A PNG of one pixel with this grey value. */
 static void make_picture(const char *name, uint8_t grey) {
     const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
-    const cvr_image image = {sizeof image, 1, 1, 1, &grey};
+    const cvr_image image = {sizeof image, 1, 1, 1, &grey, NULL};
     stub_bytes out = {NULL, 0};
     cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &out, NULL), CVR_OK);
     stub_write_file(in_root(name), out.bytes, out.n);
@@ -506,6 +522,8 @@ static void expect_picture(opened o, int64_t index, uint8_t grey, int64_t label,
     cr_expect_eq(*(const int64_t *)cvr_sample_find(&s.sample, CVR_FIELD_LABEL)->data, label);
     o.d->describe(o.self, index, name, sizeof name);
     cr_expect_str_eq(name, in_root(path));
+    cr_expect_str_eq(s.origin.path, in_root(path));
+    expect_as_told(o, index, &s);
     stub_sample_free(&s);
 }
 
@@ -646,6 +664,7 @@ static void read_fake(opened o, int64_t index, uint8_t *pixels, uint64_t n) {
     cr_assert_eq(o.d->read(o.self, index, &s.sample, NULL), CVR_OK);
     memcpy(pixels, cvr_sample_find(&s.sample, CVR_FIELD_IMAGE)->data, n);
     cr_expect_eq(*(const int64_t *)cvr_sample_find(&s.sample, CVR_FIELD_LABEL)->data, o.d->label(o.self, index));
+    expect_as_told(o, index, &s);
     stub_sample_free(&s);
 }
 

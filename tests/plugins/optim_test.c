@@ -409,8 +409,18 @@ static void check_schedule(cvr_plugins *plugins, golden *g, const char *label) {
     const cvr_schema schema = {scheduler->attrs, scheduler->n_attrs};
     cr_assert_eq(cvr_attrs_parse(&schema, settings, NULL, name, &attrs, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(lrs->bytes, (uint64_t)n * sizeof(float));
+    const golden_tensor *metrics = golden_find(g, label, "metrics"); /* of each epoch; NULL: none */
     for (int64_t i = 0; i < n; i++) {
-        const cvr_sched_args args = {sizeof args, attrs, i, n, per_epoch, lr_min / lr};
+        const cvr_sched_args args = {.struct_size = sizeof args,
+                                     .attrs = attrs,
+                                     .step = i,
+                                     .total_steps = n,
+                                     .steps_per_epoch = per_epoch,
+                                     .lr_min_factor = lr_min / lr,
+                                     .lr = lr,
+                                     .history = metrics ? (const double *)(const void *)metrics->data : NULL,
+                                     .n_history = metrics ? (uint64_t)(i / per_epoch) : 0,
+                                     .lower_is_better = metrics ? (uint32_t)take_i64(g, label, "lower") : 0};
         const double have = lr * scheduler->factor(&args), want = ((const float *)lrs->data)[i];
         cr_expect_leq(fabs(have - want), 1e-6 * lr, "%s: step %d has lr %.9g, PyTorch %.9g", label, (int)i, have, want);
     }

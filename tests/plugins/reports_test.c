@@ -35,7 +35,7 @@ static const char *path_of(const char *name) {
 static void finish(void) {
     static const char *const names[] = {
         "results.csv",          "steps.csv", "summary.json", "results.png", "confusion_matrix.png",
-        "confusion_matrix.csv", "batch.png"};
+        "confusion_matrix.csv", "batch.png", "per_class.csv"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) (void)unlink(path_of(names[i]));
     cr_expect_eq(rmdir(folder), 0, "something else was left in the run folder: %s", strerror(errno));
     cvr_plugins_close(&plugins);
@@ -108,7 +108,13 @@ static void *open_reporter(const cvr_reporter_desc *r, const cvr_run_info *info)
 }
 
 static int32_t tell_step(const cvr_reporter_desc *r, void *self, int64_t step) {
-    const cvr_step_event e = {sizeof e, step, (step + 1) / 2, 1.0 / (double)step, 0.1, 1000, 0.25};
+    const cvr_step_event e = {.struct_size = sizeof e,
+                              .step = step,
+                              .epoch = (step + 1) / 2,
+                              .loss = 1.0 / (double)step,
+                              .lr = 0.1,
+                              .images_per_s = 1000,
+                              .data_wait_fraction = 0.25};
     return r->step ? r->step(self, &e, &error) : CVR_OK;
 }
 
@@ -181,6 +187,82 @@ Test(reports, tables_hold_what_they_were_told) {
                                 "  \"version\": \"1.2.3\"\n}\n");
 }
 
+Test(reports, named_losses_have_columns_where_there_are_several) {
+    static const char *const names[] = {"boxes", "classes"};
+    static const double losses[] = {0.25, 0.5};
+    const cvr_reporter_desc *const r = reporter("tables");
+    cvr_run_info info = run_info(-1, -1);
+    cvr_step_event e = {.struct_size = sizeof e,
+                        .step = 1,
+                        .epoch = 1,
+                        .loss = 0.75,
+                        .lr = 0.1,
+                        .images_per_s = 1,
+                        .n_losses = 2,
+                        .loss_names = names,
+                        .losses = losses};
+    void *self = open_reporter(r, &info);
+    cr_assert_eq(r->step(self, &e, &error), CVR_OK, "%s", error.message);
+    cr_assert_eq(r->flush(self, &error), CVR_OK);
+    r->close(self);
+    info = run_info(1, 0);
+    self = open_reporter(r, &info);
+    e.step = 2;
+    cr_assert_eq(r->step(self, &e, &error), CVR_OK, "%s", error.message);
+    cr_assert_eq(r->flush(self, &error), CVR_OK);
+    r->close(self);
+    expect_text("steps.csv", "step,epoch,loss,loss_boxes,loss_classes,lr,images_per_s,data_wait_fraction\n"
+                             "1,1,0.75,0.25,0.5,0.1,1,0\n2,1,0.75,0.25,0.5,0.1,1,0\n");
+    self = open_reporter(r, &info);
+    e.n_losses = 1;
+    cr_expect_eq(r->step(self, &e, &error), CVR_ERR_FORMAT);
+    cr_expect(strstr(error.message, "other losses"), "%s", error.message);
+    r->close(self);
+}
+
+Test(reports, metrics_of_each_class_have_a_table) {
+    static const char *const columns[] = {"iou", "dice"}, *const classes[] = {"cat, black", "dog"};
+    static const double values[] = {0.5, 0.75, NAN, 1};
+    const cvr_reporter_desc *const r = reporter("tables");
+    cvr_run_info info = run_info(-1, -1);
+    info.n_classes = 2;
+    info.class_names = classes;
+    const cvr_epoch_event e = {
+        .struct_size = sizeof e, .epoch = 1, .step = 1, .columns = columns, .per_class = values, .n_columns = 2};
+    void *const self = open_reporter(r, &info);
+    cr_assert_eq(r->epoch(self, &e, &error), CVR_OK);
+    cr_assert_eq(r->flush(self, &error), CVR_OK);
+    r->close(self);
+    expect_text("per_class.csv", "class,iou,dice\n\"cat, black\",0.5,0.75\ndog,,1\n");
+}
+
+/* More metrics than anyone has, with names of any length. */
+Test(reports, metrics_have_no_limit) {
+    enum { N = 300 };
+    const cvr_reporter_desc *const r = reporter("tables");
+    const cvr_run_info info = run_info(-1, -1), again = run_info(1, 1);
+    char names[N][128];
+    const char *pointers[N];
+    double values[N];
+    for (int i = 0; i < N; i++) {
+        (void)snprintf(names[i], sizeof names[i], "%0*d_metric", 10 + i % 100, i);
+        pointers[i] = names[i];
+        values[i] = i;
+    }
+    const cvr_epoch_event e = {
+        .struct_size = sizeof e, .epoch = 1, .step = 1, .n_metrics = N, .names = pointers, .values = values};
+    void *self = open_reporter(r, &info);
+    cr_assert_eq(r->epoch(self, &e, &error), CVR_OK, "%s", error.message);
+    cr_assert_eq(r->flush(self, &error), CVR_OK);
+    r->close(self);
+    char *const text = slurp("results.csv", NULL);
+    for (int i = 0; i < N; i++) cr_expect(strstr(text, names[i]));
+    self = open_reporter(r, &again);
+    r->close(self);
+    expect_text("results.csv", text);
+    free(text);
+}
+
 Test(reports, every_float_survives_in_steps) {
     const cvr_reporter_desc *const r = reporter("tables");
     const cvr_run_info info = run_info(-1, -1);
@@ -191,7 +273,12 @@ Test(reports, every_float_survives_in_steps) {
     for (int64_t i = 0; i < N; i++) {
         state = state * 1664525u + 1013904223u;
         told[i] = ldexpf((float)(1 + (state >> 9)), (int)(state % 60) - 40);
-        const cvr_step_event e = {sizeof e, i + 1, 1, (double)told[i], (double)told[N - 1 - i] * 0 + 1e-3, 1, 0};
+        const cvr_step_event e = {.struct_size = sizeof e,
+                                  .step = i + 1,
+                                  .epoch = 1,
+                                  .loss = (double)told[i],
+                                  .lr = (double)told[N - 1 - i] * 0 + 1e-3,
+                                  .images_per_s = 1};
         cr_assert_eq(r->step(self, &e, &error), CVR_OK);
     }
     cr_assert_eq(r->flush(self, &error), CVR_OK);
@@ -430,16 +517,53 @@ static void *scarce_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) 
     return real->alloc(real, bytes, align);
 }
 
+/* A batch of pictures (n, height, width, channels) in memory, with what is known of them. */
+typedef struct shown_batch {
+    cvr_named_tensor image, label, scores;
+    const cvr_named_tensor *fields[2], *results[1];
+    cvr_batch_view batch, outputs;
+    float score[256];
+    cvr_batch_event e;
+} shown_batch;
+
+static cvr_tensor tensor_of(uint32_t dtype, uint32_t rank, const int64_t *shape, const void *data) {
+    cvr_tensor t = {.struct_size = sizeof t, .dtype = dtype, .rank = rank, .data = (void *)(uintptr_t)data};
+    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) t.shape[i] = i < rank ? shape[i] : 1;
+    t.pixel_stride = rank == 4 ? shape[1] : 0;
+    return t;
+}
+
+/* `predictions` become scores of two classes. */
+static const cvr_batch_event *batch_of(shown_batch *b, const int64_t s[4], uint32_t dtype, const void *pixels,
+                                       const int64_t *labels, const int64_t *predictions) {
+    const int64_t shape[4] = {s[0], s[3], s[1], s[2]}, scores[2] = {s[0], 2};
+    memset(b, 0, sizeof *b);
+    b->image = (cvr_named_tensor){sizeof b->image, "image", CVR_FIELD_IMAGE, tensor_of(dtype, 4, shape, pixels), NULL};
+    b->label = (cvr_named_tensor){sizeof b->label, "label", CVR_FIELD_LABEL, tensor_of(CVR_I64, 1, s, labels), NULL};
+    b->scores = (cvr_named_tensor){sizeof b->scores, "output", "", tensor_of(CVR_F32, 2, scores, b->score), NULL};
+    for (int64_t i = 0; predictions && i < s[0]; i++) b->score[2 * i + (predictions[i] == 1)] = 1;
+    b->fields[0] = &b->image;
+    b->fields[1] = &b->label;
+    b->results[0] = &b->scores;
+    b->batch = (cvr_batch_view){.struct_size = sizeof b->batch, .n = s[0], .n_fields = labels ? 2 : 1};
+    b->batch.fields = b->fields;
+    b->outputs = (cvr_batch_view){.struct_size = sizeof b->outputs, .n = s[0], .n_fields = 1};
+    b->outputs.fields = b->results;
+    b->e = (cvr_batch_event){sizeof b->e, "batch", &b->batch, predictions ? &b->outputs : NULL};
+    return &b->e;
+}
+
 /* One reporter through a whole run, up to its first failure. */
 static int32_t short_run(const cvr_reporter_desc *r, const cvr_run_info *info) {
     static const uint64_t matrix[4] = {5, 1, 2, 6};
     static const float pixels[2 * 3 * 3 * 3] = {0.5f};
     static const int64_t labels[2] = {0, 1};
-    const cvr_batch_event batch = {sizeof batch, "batch", 2, 3, 3, 3, pixels, labels, NULL};
+    shown_batch batch;
+    (void)batch_of(&batch, (int64_t[4]){2, 3, 3, 3}, CVR_F32, pixels, labels, NULL);
     void *self = NULL;
     int32_t status = r->open(info, &self, &error);
     if (status != CVR_OK) return status;
-    if (r->batch) status = r->batch(self, &batch, &error);
+    if (r->batch) status = r->batch(self, &batch.e, &error);
     if (status == CVR_OK) status = tell_step(r, self, 1);
     if (status == CVR_OK && r->epoch) status = tell_epoch(r, self, 1, 3, matrix);
     if (status == CVR_OK && r->flush) status = r->flush(self, &error);
@@ -499,7 +623,7 @@ static void show_batch(const cvr_run_info *info, const cvr_batch_event *e) {
 }
 
 /* Every level of every channel comes back from `(x - mean) / std`; `factor` is how much larger it is shown. */
-static void expect_shown(int64_t height, int64_t width, int64_t channels, int64_t factor) {
+static void expect_shown(int64_t height, int64_t width, int64_t channels, int64_t factor, bool u8) {
     static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};
     const int64_t n = height * width * channels;
     float *const pixels = malloc((size_t)n * sizeof *pixels);
@@ -512,8 +636,9 @@ static void expect_shown(int64_t height, int64_t width, int64_t channels, int64_
     info.n_channels = channels;
     info.mean = mean;
     info.std = std;
-    const cvr_batch_event e = {sizeof e, "batch", 1, height, width, channels, pixels, NULL, NULL};
-    show_batch(&info, &e);
+    shown_batch b;
+    show_batch(&info, batch_of(&b, (int64_t[4]){1, height, width, channels}, u8 ? CVR_U8 : CVR_F32,
+                               u8 ? (const void *)levels : pixels, NULL, NULL));
     cvr_image shown = picture("batch.png");
     cr_assert_geq(shown.width, width * factor + 24);
     for (int64_t y = 0; y < height * factor; y++) {
@@ -531,10 +656,12 @@ static void expect_shown(int64_t height, int64_t width, int64_t channels, int64_
 }
 
 Test(reports, pictures_are_as_they_were_before_normalisation) {
-    expect_shown(100, 110, 3, 1);
-    expect_shown(28, 28, 1, 4);
-    expect_shown(32, 20, 3, 4);
-    expect_shown(64, 64, 3, 2);
+    for (int u8 = 0; u8 < 2; u8++) {
+        expect_shown(100, 110, 3, 1, u8);
+        expect_shown(28, 28, 1, 4, u8);
+        expect_shown(32, 20, 3, 4, u8);
+        expect_shown(64, 64, 3, 2, u8);
+    }
 }
 
 Test(reports, large_pictures_become_smaller_by_area) {
@@ -543,8 +670,8 @@ Test(reports, large_pictures_become_smaller_by_area) {
     for (int64_t i = 0; i < SIDE * SIDE; i++) pixels[i] = (float)((i / SIDE % 2 * 2 + i % 2) * 40) / 255.0f;
     cvr_run_info info = run_info(-1, -1);
     info.n_channels = 1;
-    const cvr_batch_event e = {sizeof e, "batch", 1, SIDE, SIDE, 1, pixels, NULL, NULL};
-    show_batch(&info, &e);
+    shown_batch b;
+    show_batch(&info, batch_of(&b, (int64_t[4]){1, SIDE, SIDE, 1}, CVR_F32, pixels, NULL, NULL));
     cvr_image shown = picture("batch.png");
     cr_assert_eq(shown.width, 224 + 24);
     for (int64_t i = 0; i < 224 * 224; i++) cr_assert_eq(pixel(&shown, 12 + i % 224, 12 + i / 224)[0], 60);
@@ -568,8 +695,8 @@ Test(reports, predictions_are_green_when_right_and_red_when_wrong) {
     info.n_classes = 2;
     for (int32_t i = 0; i < 3; i++) {
         const int64_t *const predictions = i == 0 ? NULL : i == 1 ? right : wrong;
-        const cvr_batch_event e = {sizeof e, "batch", 2, 8, 8, 1, pixels, labels, predictions};
-        show_batch(&info, &e);
+        shown_batch b;
+        show_batch(&info, batch_of(&b, (int64_t[4]){2, 8, 8, 1}, CVR_F32, pixels, labels, predictions));
         cvr_image shown = picture("batch.png");
         cr_expect_eq(count_colour(&shown, 24, 135, 70) > 0, i == 1);
         cr_expect_eq(count_colour(&shown, 205, 45, 50) > 0, i == 2);
@@ -589,8 +716,8 @@ Test(reports, odd_batches_are_shown_too) {
         cvr_run_info info = run_info(-1, -1);
         info.n_classes = 3;
         info.class_names = classes;
-        const cvr_batch_event e = {sizeof e, "batch", s[0], s[1], s[2], s[3], pixels, labels, labels + 1};
-        show_batch(&info, &e);
+        shown_batch b;
+        show_batch(&info, batch_of(&b, s, CVR_F32, pixels, labels, labels + 1));
         cvr_image shown = picture("batch.png");
         cr_expect_gt(shown.width, 64);
         free(shown.data);

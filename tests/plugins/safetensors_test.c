@@ -74,8 +74,8 @@ Test(safetensors, reads_what_python_writes) {
     cr_expect_eq(named(&t, "u8")->dtype, CVR_U8);
     cr_expect_eq(named(&t, "i8")->dtype, CVR_I8);
     cr_expect_eq(named(&t, "i32")->dtype, CVR_I32);
-    cr_expect_eq(named(&t, "f64")->dtype, 0u);
-    cr_expect_eq(named(&t, "bool")->dtype, 0u);
+    cr_expect_eq(named(&t, "f64")->dtype, CVR_FILE_F64);
+    cr_expect_eq(named(&t, "bool")->dtype, CVR_FILE_BOOL);
     cr_expect_eq(named(&t, "empty")->bytes, 0u);
     cr_expect_eq(named(&t, "name \"quoted\" \\ \u00e9 \U0001f600")->bytes, 4u);
     stub_tensors_free(&t);

@@ -1,17 +1,31 @@
-/* The task "segment": exact metrics from small confusion matrices, pixels that do not count, and what it refuses. */
+/*
+ * The task "segment": exact metrics from small confusion matrices, of all and of each class; pixels that do not count;
+ * masks brought back to the size of their picture; and what it refuses.
+ */
 #include <criterion/criterion.h>
 #include <cvr/session.h>
+#include <math.h>
+#include <stdlib.h>
 
 static cvr_error err;
 
 typedef struct results {
-    double pixel_accuracy, miou;
+    double pixel_accuracy, mean_accuracy, miou, dice;
+    int n;
 } results;
 
 static void keep(void *ctx, const char *name, double value) {
     results *r = ctx;
+    r->n++;
     if (strcmp(name, "pixel_accuracy") == 0) r->pixel_accuracy = value;
+    if (strcmp(name, "mean_accuracy") == 0) r->mean_accuracy = value;
     if (strcmp(name, "miou") == 0) r->miou = value;
+    if (strcmp(name, "dice") == 0) r->dice = value;
+}
+
+static void keep_class(void *ctx, int64_t k, const char *name, double value) {
+    double(*const all)[3] = ctx;
+    all[k][strcmp(name, "accuracy") == 0 ? 0 : strcmp(name, "iou") == 0 ? 1 : 2] = value;
 }
 
 typedef struct segment {
@@ -23,9 +37,11 @@ typedef struct segment {
 
 static void open_segment(segment *s, int64_t n_classes) {
     static const char *const names[] = {"sky", "\"sea\"", "land"};
+    const cvr_image_service *images;
     const void *desc;
     cvr_error_init(&err);
     cr_assert_eq(cvr_plugins_open(&s->plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_plugins_image_service(s->plugins, &images, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(cvr_plugins_find(s->plugins, CVR_KIND_TASK, "segment", &desc, &err), CVR_OK, "%s", err.message);
     s->task = desc;
     s->info = (cvr_task_info){sizeof s->info, cvr_plugins_host(s->plugins), NULL, n_classes, names};
@@ -37,19 +53,34 @@ static void close_segment(segment *s) {
     cvr_plugins_close(&s->plugins);
 }
 
-/* One picture of 2 x 3 pixels with 3 classes: logits (N,H,W,C) in memory. */
+/* One picture of 2 x 3 pixels with 3 classes: logits (N,H,W,C) in memory. `mask` NULL: there are no targets. */
 static int32_t update(segment *s, const float *logits, const int64_t *mask) {
-    const cvr_tensor output = {sizeof output, CVR_F32, 4, {1, 3, 2, 3, 1, 1}, {0}, 3, (void *)(uintptr_t)logits};
-    const cvr_tensor target = {sizeof target, CVR_I64, 3, {1, 2, 3, 1, 1, 1}, {0}, 0, (void *)(uintptr_t)mask};
-    return s->task->metrics_update(s->metrics, &output, &target, &err);
+    const cvr_named_tensor output = {
+        sizeof output,
+        "output",
+        "",
+        {sizeof(cvr_tensor), CVR_F32, 4, {1, 3, 2, 3, 1, 1}, {0}, 3, (void *)(uintptr_t)logits},
+        NULL};
+    const cvr_named_tensor target = {
+        sizeof target,
+        "mask",
+        CVR_FIELD_MASK,
+        {sizeof(cvr_tensor), CVR_I64, 3, {1, 2, 3, 1, 1, 1}, {0}, 0, (void *)(uintptr_t)mask},
+        NULL};
+    const cvr_named_tensor *const results[] = {&output}, *const wanted[] = {&target};
+    const cvr_batch_view outputs = {.struct_size = sizeof outputs, .n = 1, .n_fields = 1, .fields = results};
+    const cvr_batch_view targets = {.struct_size = sizeof targets, .n = 1, .n_fields = mask ? 1 : 0, .fields = wanted};
+    const cvr_task_batch batch = {sizeof batch, &outputs, &targets};
+    return s->task->metrics_update(s->metrics, &batch, &err);
 }
 
-/* Predictions 0 1 1 / 2 0 (tie of 0 and 2: the first) */
+/* Predictions 0 1 1 / 2 0 (tie of 0 and 2: the first) 0 */
 static const float logits[18] = {5, 1, 1, 0, 2, 1, 0, 2, 1, -3, -2, -1, 4, 1, 4, 9, 1, 1};
 
 Test(segment, metrics) {
     segment s;
-    results r;
+    results r = {.n = 0};
+    double classes[3][3];
     static const int64_t mask[6] = {0, 1, 0, 2, 255, 0}, other[6] = {255, 255, 255, 255, 255, 255};
     open_segment(&s, 3);
     cr_assert_eq(update(&s, logits, mask), CVR_OK, "%s", err.message);
@@ -57,41 +88,124 @@ Test(segment, metrics) {
     s.task->metrics_result(s.metrics, keep, &r);
     /* class 0: right 2 of truth 3, predicted 2; class 1: right 1, truth 1, predicted 2; class 2: right 1 of 1 */
     cr_assert_float_eq(r.pixel_accuracy, 4.0 / 5, 1e-12);
+    cr_assert_float_eq(r.mean_accuracy, (2.0 / 3 + 1 + 1) / 3, 1e-12);
     cr_assert_float_eq(r.miou, (2.0 / 3 + 1.0 / 2 + 1) / 3, 1e-12);
+    cr_assert_float_eq(r.dice, (4.0 / 5 + 2.0 / 3 + 1) / 3, 1e-12);
     static const uint64_t matrix[9] = {2, 1, 0, 0, 1, 0, 0, 0, 1};
     cr_assert_arr_eq(s.task->metrics_matrix(s.metrics), matrix, sizeof matrix);
+    s.task->metrics_per_class(s.metrics, keep_class, classes);
+    cr_assert_float_eq(classes[0][0], 2.0 / 3, 1e-12);
+    cr_assert_float_eq(classes[1][1], 1.0 / 2, 1e-12);
+    cr_assert_float_eq(classes[2][2], 1, 1e-12);
     close_segment(&s);
 }
 
-/* A class that is nowhere does not count; without any pixel everything is 0. */
+/* A class that is nowhere does not count, and has no numbers of its own; without any pixel there are no metrics. */
 Test(segment, absent_classes) {
     segment s;
-    results r;
+    results r = {.n = 0};
+    double classes[3][3];
     static const int64_t mask[6] = {0, 255, 255, 255, 0, 0};
     open_segment(&s, 3);
+    cr_assert_eq(update(&s, logits, NULL), CVR_OK, "%s", err.message);
     s.task->metrics_result(s.metrics, keep, &r);
-    cr_assert_eq(r.pixel_accuracy, 0);
-    cr_assert_eq(r.miou, 0);
+    cr_assert_eq(r.n, 0);
     cr_assert_eq(update(&s, logits, mask), CVR_OK, "%s", err.message);
     s.task->metrics_result(s.metrics, keep, &r);
     cr_assert_eq(r.pixel_accuracy, 1);
     cr_assert_eq(r.miou, 1);
+    s.task->metrics_per_class(s.metrics, keep_class, classes);
+    cr_assert(isnan(classes[1][0]) && isnan(classes[2][1]) && classes[0][2] == 1);
     close_segment(&s);
 }
 
 Test(segment, refuses) {
     segment s;
-    cvr_type output, target;
-    static const int64_t mask[6] = {0, 1, 3, 2, 255, 0}, shape[4] = {2, 3, 8, 10}, wrong[4] = {2, 4, 8, 10};
+    static const int64_t mask[6] = {0, 1, 3, 2, 255, 0};
     open_segment(&s, 3);
     cr_assert_eq(update(&s, logits, mask), CVR_ERR_INVALID);
     cr_assert(strstr(err.message, "class 3"), "%s", err.message);
-    cvr_type_set(&output, CVR_F32, 4, shape);
-    cr_assert_eq(s.task->target(&s.info, &output, &target, &err), CVR_OK, "%s", err.message);
-    cr_assert(target.rank == 3 && target.dtype == CVR_I64 && target.shape[1] == 8 && target.shape[2] == 10);
-    cvr_type_set(&output, CVR_F32, 4, wrong);
-    cr_assert_eq(s.task->target(&s.info, &output, &target, &err), CVR_ERR_INVALID);
-    cvr_type_set(&output, CVR_F32, 2, shape);
-    cr_assert_eq(s.task->target(&s.info, &output, &target, &err), CVR_ERR_INVALID);
+    close_segment(&s);
+}
+
+/* ---- prediction ---- */
+
+typedef struct told {
+    cvr_prediction_sink sink;
+    char json[1024], csv[256], suffix[64];
+    uint8_t *png;
+    uint64_t n;
+} told;
+
+static void on_json(const cvr_prediction_sink *s, const char *text) {
+    (void)snprintf(((told *)s->ctx)->json, 1024, "%s", text);
+}
+static void on_csv(const cvr_prediction_sink *s, const char *text) {
+    (void)snprintf(((told *)s->ctx)->csv, 256, "%s", text);
+}
+static void on_line(const cvr_prediction_sink *s, const char *text) {
+    (void)s, (void)text;
+}
+static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const void *bytes, uint64_t n,
+                       const char **name, cvr_error *e) {
+    told *t = s->ctx;
+    (void)e;
+    (void)snprintf(t->suffix, sizeof t->suffix, "%s", suffix);
+    t->png = malloc(n);
+    t->n = n;
+    memcpy(t->png, bytes, n);
+    *name = "x_mask.png";
+    return CVR_OK;
+}
+
+static void *plain_alloc(void *ctx, uint64_t bytes) {
+    (void)ctx;
+    return malloc(bytes);
+}
+
+/* A picture of 4 x 8 whose right half was doubled in its height and narrowed to 3 columns would be nobody's; this one
+ * was 4 x 6, halved to 2 x 3, and of it the network saw 2 x 3 pixels moved right by one: the first column is cut off.
+ */
+Test(segment, masks_have_the_size_of_the_picture) {
+    segment s;
+    told t = {.sink = {sizeof t.sink, &t, on_json, on_csv, on_line, on_file}};
+    const cvr_image_service *images;
+    cvr_image shown = {.struct_size = sizeof shown};
+    const cvr_named_tensor output = {
+        sizeof output,
+        "output",
+        "",
+        {sizeof(cvr_tensor), CVR_F32, 4, {1, 3, 2, 3, 1, 1}, {0}, 3, (void *)(uintptr_t)logits},
+        NULL};
+    const cvr_named_tensor *const results[] = {&output};
+    const cvr_origin origin = {
+        .struct_size = sizeof origin, .height = 4, .width = 8, .geometry = {0.5, 0, -1, 0, 0.5, 0, 0, 0, 1}};
+    const cvr_origin *const origins[] = {&origin};
+    const cvr_batch_view outputs = {
+        .struct_size = sizeof outputs, .n = 1, .n_fields = 1, .fields = results, .origins = origins};
+    /* 0 1 1 / 2 0 0, each pixel twice either way; what was cut off is 255, VOC's near white */
+    static const int classes[4][8] = {{255, 255, 0, 0, 1, 1, 1, 1},
+                                      {255, 255, 0, 0, 1, 1, 1, 1},
+                                      {255, 255, 2, 2, 0, 0, 0, 0},
+                                      {255, 255, 2, 2, 0, 0, 0, 0}};
+    static const uint8_t colours[3][3] = {{0, 0, 0}, {128, 0, 0}, {0, 128, 0}}, none[3] = {224, 224, 192};
+    open_segment(&s, 3);
+    cr_assert_eq(s.task->predict(&s.info, &outputs, 0, &t.sink, &err), CVR_OK, "%s", err.message);
+    cr_expect_str_eq(t.suffix, "_mask.png");
+    cr_expect_str_eq(t.csv, "0,\"sky\",0.500000");
+    cr_expect(
+        strstr(t.json, "\"mask\": \"x_mask.png\", \"classes\": [{\"index\": 0, \"name\": \"sky\", \"share\": 0.5000"),
+        "%s", t.json);
+    cr_expect(strstr(t.json, "\"name\": \"\\\"sea\\\"\""), "%s", t.json);
+    cr_assert_eq(cvr_plugins_image_service(s.plugins, &images, &err), CVR_OK);
+    cr_assert_eq(images->decode(images, t.png, t.n, 3, plain_alloc, NULL, &shown, &err), CVR_OK, "%s", err.message);
+    cr_assert(shown.height == 4 && shown.width == 8);
+    for (int i = 0; i < 32; i++) {
+        const uint8_t *want = classes[i / 8][i % 8] == 255 ? none : colours[classes[i / 8][i % 8]];
+        cr_expect(memcmp(shown.data + 3 * i, want, 3) == 0, "pixel %d: %d %d %d", i, shown.data[3 * i],
+                  shown.data[3 * i + 1], shown.data[3 * i + 2]);
+    }
+    free(shown.data);
+    free(t.png);
     close_segment(&s);
 }

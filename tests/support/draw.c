@@ -194,12 +194,12 @@ void draw_rest(layer_case *c, const case_run *run, uint64_t seed) {
         case_tensor *p = &c->params[c->n_params];
         if (e->type.dtype != CVR_F32 || !case_tensor_set(p, strchr(e->name, '.') + 1, &e->type, NULL)) continue;
         c->n_params++;
-        fill(p, &rng, e->kind == CVR_STORE_BUFFER, 0);
+        fill(p, &rng, e->role == CVR_STORE_BUFFER, 0);
         /* buffers are running statistics: a variance stays well above 0 */
         const int64_t n = cvr_numel(e->type.rank, e->type.shape);
         for (int64_t k = 0; k < n; k++) {
             float *x = (float *)p->data + k;
-            *x = e->kind == CVR_STORE_BUFFER ? 0.5f + *x : 0.5f * *x;
+            *x = e->role == CVR_STORE_BUFFER ? 0.5f + *x : 0.5f * *x;
         }
     }
     c->n_gradients = case_outputs(run);

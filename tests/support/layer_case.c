@@ -458,7 +458,7 @@ static int32_t check_unchanged(const layer_case *c, const case_run *r, const cas
         const cvr_store_entry *e = cvr_store_get(r->store, (size_t)cvr_store_find(r->store, name));
         (void)snprintf(name, sizeof name, "after.%s", c->params[i].name);
         const case_tensor *after = case_result_find(out, name);
-        if (e->kind == CVR_STORE_PARAM && memcmp(after->data, c->params[i].data, case_bytes(&after->type)) != 0)
+        if (e->role == CVR_STORE_TRAINED && memcmp(after->data, c->params[i].data, case_bytes(&after->type)) != 0)
             return cvr_fail(err, CVR_ERR_PLUGIN, "parameter %s changed, though nothing updates it", c->params[i].name);
     }
     return CVR_OK;

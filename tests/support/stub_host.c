@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <strings.h>
 
 static void stub_log(const cvr_host *host, uint32_t level, const char *text) {
     stub_host *const h = host->ctx;
@@ -55,6 +56,12 @@ static int32_t stub_decode(const cvr_image_service *s, const uint8_t *bytes, uin
     return stub_decode_part(s, &job, err);
 }
 
+static int32_t stub_is_picture(const cvr_image_service *s, const char *name) {
+    const char *const dot = strrchr(name, '.');
+    (void)s;
+    return dot && (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
+}
+
 void stub_host_init(stub_host *h) {
     memset(h, 0, sizeof *h);
     h->host = (cvr_host){sizeof h->host, h, stub_log, stub_alloc, stub_free, stub_get};
@@ -62,6 +69,7 @@ void stub_host_init(stub_host *h) {
     h->image.ctx = h;
     h->image.decode = stub_decode;
     h->image.decode_part = stub_decode_part;
+    h->image.is_picture = stub_is_picture;
 }
 
 static int32_t stub_add(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
@@ -126,9 +134,52 @@ static int32_t sample_add(cvr_sample *sample, const cvr_field *like, cvr_field *
     return CVR_OK;
 }
 
+/* cvrun's own kinds. */
+static const cvr_field_kind kinds[] = {
+    {sizeof *kinds, CVR_FIELD_IMAGE, "", 0, 3, NULL, 0, 0, 0},
+    {sizeof *kinds, CVR_FIELD_LABEL, "", 0, 0, NULL, CVR_NO_AXIS, 0, 0},
+    {sizeof *kinds, CVR_FIELD_MASK, "", CVR_U8, 2, NULL, 0, 0, 255},
+    {sizeof *kinds, CVR_FIELD_BOXES, "", CVR_F32, 2, "object", CVR_NO_AXIS, 0, 0},
+    {sizeof *kinds, CVR_FIELD_BOX_LABELS, "", CVR_I64, 1, "object", CVR_NO_AXIS, 0, 0},
+    {sizeof *kinds, CVR_FIELD_MASKS, "", CVR_U8, 3, "object", 1, 0, 0},
+};
+
+static const cvr_field_kind *sample_kind(const cvr_sample *s, const char *kind) {
+    (void)s;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(kinds[i].name, kind) == 0) return &kinds[i];
+    }
+    return NULL;
+}
+
+static int32_t sample_filter(cvr_sample *s, const char *axis, const uint8_t *keep, int64_t n, cvr_error *err) {
+    for (uint32_t i = 0; i < s->n_fields; i++) {
+        cvr_field *const f = s->fields[i];
+        const cvr_field_kind *const kind = sample_kind(s, f->kind);
+        if (!kind || !kind->axis || strcmp(kind->axis, axis) != 0) continue;
+        if (f->shape[0] != n) return cvr_fail(err, CVR_ERR_INVALID, "'%s' has another number of rows", f->name);
+        const uint64_t row = cvr_dtype_size(f->dtype) * (uint64_t)cvr_numel(f->rank - 1, f->shape + 1);
+        int64_t kept = 0;
+        for (int64_t r = 0; r < n; r++) {
+            if (!keep[r]) continue;
+            memmove((char *)f->data + (uint64_t)kept++ * row, (const char *)f->data + (uint64_t)r * row, row);
+        }
+        f->shape[0] = kept;
+    }
+    return CVR_OK;
+}
+
 void stub_sample_init(stub_sample *s) {
     memset(s, 0, sizeof *s);
-    s->sample = (cvr_sample){sizeof s->sample, s, 0, 0, s->pointers, sample_alloc, sample_add, NULL};
+    s->origin = (cvr_origin){.struct_size = sizeof s->origin, .geometry = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    s->sample = (cvr_sample){.struct_size = sizeof s->sample,
+                             .ctx = s,
+                             .fields = s->pointers,
+                             .origin = &s->origin,
+                             .alloc = sample_alloc,
+                             .add = sample_add,
+                             .filter = sample_filter,
+                             .kind = sample_kind};
 }
 
 void stub_sample_free(stub_sample *s) {
@@ -137,11 +188,19 @@ void stub_sample_free(stub_sample *s) {
     stub_sample_init(s);
 }
 
-void stub_sample_image(stub_sample *s, uint32_t dtype, int64_t h, int64_t w, int64_t c, const void *pixels) {
-    const cvr_field like = {sizeof like, "image", CVR_FIELD_IMAGE, dtype, 3, 0, {h, w, c, 1}, NULL};
+cvr_field *stub_sample_add(stub_sample *s, const char *kind, uint32_t dtype, uint32_t rank, const int64_t *shape,
+                           const void *data) {
+    cvr_field like = {sizeof like, kind, kind, dtype, rank, {1, 1, 1, 1}, NULL};
     cvr_field *f = NULL;
+    for (uint32_t i = 0; i < rank; i++) like.shape[i] = shape[i];
     cr_assert_eq(s->sample.add(&s->sample, &like, &f, NULL), CVR_OK);
-    memcpy(f->data, pixels, (uint64_t)(h * w * c) * cvr_dtype_size(dtype));
+    memcpy(f->data, data, (uint64_t)cvr_numel(rank, shape) * cvr_dtype_size(dtype));
+    return f;
+}
+
+void stub_sample_image(stub_sample *s, uint32_t dtype, int64_t h, int64_t w, int64_t c, const void *pixels) {
+    const int64_t shape[3] = {h, w, c};
+    (void)stub_sample_add(s, CVR_FIELD_IMAGE, dtype, 3, shape, pixels);
 }
 
 int32_t stub_bytes_sink(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {

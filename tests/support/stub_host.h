@@ -33,6 +33,7 @@ const void *stub_host_find(const stub_host *h, const char *kind, const char *nam
 /* A sample with an arena of its own. */
 typedef struct stub_sample {
     cvr_sample sample;
+    cvr_origin origin;
     cvr_field fields[8];
     cvr_field *pointers[8];
     void **blocks;
@@ -41,6 +42,9 @@ typedef struct stub_sample {
 
 void stub_sample_init(stub_sample *s);
 void stub_sample_free(stub_sample *s);
+/* Adds a field that is named after its kind, with a copy of this data. */
+cvr_field *stub_sample_add(stub_sample *s, const char *kind, uint32_t dtype, uint32_t rank, const int64_t *shape,
+                           const void *data);
 /* Adds "image" with a copy of these pixels. */
 void stub_sample_image(stub_sample *s, uint32_t dtype, int64_t h, int64_t w, int64_t c, const void *pixels);
 

@@ -24,8 +24,10 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_loss_entropy_kernels,
     &cpu_loss_pointwise_kernels,
     &cpu_optim_kernels,
+    &cpu_optim_running_kernels,
     &cpu_stochastic_depth_kernels,
     &cpu_attention_kernels,
+    &cpu_image_kernels,
     &cpu_peak_kernels,
     NULL,
 };

@@ -56,7 +56,8 @@ static void add_tensor(update_job *job, const cvr_kernel_args *a, uint32_t param
 
 static int32_t run_job(update_job *job, const cvr_kernel_args *a, uint32_t lr, uint32_t step) {
     job->attrs = a->attrs;
-    job->lr = (double)*(const float *)a->inputs[lr]->data;
+    const double *first = a->attrs; /* every update's are weight_decay, lr_factor, then its own */
+    job->lr = (double)*(const float *)a->inputs[lr]->data * first[1];
     memcpy(&job->step, a->inputs[step]->data, sizeof job->step);
     cpu_run(a->pool, cpu_spans(job->n), update_task, job);
     return CVR_OK;

@@ -32,36 +32,74 @@ void cvr_device_free(cvr_device *d, void *address);
 
 typedef struct cvr_store cvr_store;
 
-#define CVR_STORE_PARAM 1u  /* trained, saved with the weights */
-#define CVR_STORE_BUFFER 2u /* not trained, saved with the weights: running statistics */
-#define CVR_STORE_SLOT 3u   /* optimizer state, in checkpoints only */
+/* What an entry is to a run, and which files have it. */
+#define CVR_STORE_TRAINED 1u   /* a parameter with a gradient and an update: in weights and checkpoints */
+#define CVR_STORE_FROZEN 2u    /* a parameter that stays as it is: likewise */
+#define CVR_STORE_BUFFER 3u    /* running statistics and counters: likewise */
+#define CVR_STORE_CONSTANT 4u  /* follows from the recipe, as anchors do: in no file */
+#define CVR_STORE_OPTIMIZER 5u /* state that belongs to a parameter: in checkpoints only */
+#define CVR_STORE_AVERAGE 6u   /* the running mean of another entry: in checkpoints, and in weights in its stead */
+#define CVR_STORE_GRADIENT 7u  /* gradients that are added up until the next update: in no file */
 
 typedef struct cvr_store_entry {
     const char *name;
+    const char *stage;   /* of the model: "backbone.layer4"; "" where none has it */
+    const char *network; /* "": the one that is trained; else the scope of another (cvr_graph_enter) */
     cvr_type type;
-    uint32_t kind;
+    uint32_t role;  /* CVR_STORE_* */
     uint32_t flags; /* CVR_PARAM_* */
+    int64_t of;     /* OPTIMIZER, AVERAGE, GRADIENT: the entry that it belongs to; else -1 */
+    double lr_factor;
+    double weight_decay; /* as a rule says; negative: as the update policy says */
     uint64_t bytes;
 } cvr_store_entry;
 
 /* `seed` decides the initial values, each parameter's by its own name. */
 int32_t cvr_store_create(cvr_store **out, uint64_t seed, cvr_error *err);
 void cvr_store_destroy(cvr_store **s);
-/*
- * Puts every entry on a device: those that were on another are moved, new ones get their initial values. On failure
- * everything stays where it was.
- */
-int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err);
-/* Leaves device `from`, if the store is there: back to `to`, or (NULL) to nowhere, as before the first placing. */
-void cvr_store_retreat(cvr_store *s, cvr_device *from, cvr_device *to);
-uint64_t cvr_store_bytes(const cvr_store *s);
 size_t cvr_store_count(const cvr_store *s);
 const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i);
 /* Index of a name, or -1. */
 int64_t cvr_store_find(const cvr_store *s, const char *name);
+/* The entry's running mean, or -1. */
+int64_t cvr_store_average(const cvr_store *s, size_t i);
+bool cvr_store_in_weights(const cvr_store_entry *e);
+bool cvr_store_in_checkpoint(const cvr_store_entry *e);
 /* Elements in logical order, row-major. The entry must have been placed. */
 int32_t cvr_store_read(cvr_store *s, size_t i, void *out, cvr_error *err);
 int32_t cvr_store_write(cvr_store *s, size_t i, const void *in, cvr_error *err);
+uint64_t cvr_store_bytes(const cvr_store *s);
+
+/*
+ * Moving to a device in two phases. prepare: memory on the device, and copies in it; new entries get their initial
+ * values. Programs may then be bound and run there, while programs on the device before keep what they have, untouched.
+ * Then either commit: the old memory is freed; or rollback: the new one is, and all is as it was. Meanwhile reads and
+ * writes go to the new device. Where the store is on that device already, only entries without memory get some, in a
+ * block of their own: the others stay at their addresses, so that programs can be added at any time.
+ */
+int32_t cvr_store_prepare(cvr_store *s, cvr_device *d, cvr_error *err);
+void cvr_store_commit(cvr_store *s);
+void cvr_store_rollback(cvr_store *s);
+/* Both phases at once, for those who need no way back. On failure everything stays where it was. */
+int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err);
+
+/*
+ * Rules for parameters. A list has patterns with `*` and `?`, separated by commas, that fit names of parameters or of
+ * stages as a whole or up to a dot: "layer4" fits layer4.0.conv1.weight, "backbone" fits the stage backbone.layer4.
+ */
+typedef struct cvr_param_rules {
+    const cvr_stage *const *stages; /* what the model declares */
+    size_t n_stages;
+    const char *freeze; /* what is not trained; layers of which all is frozen are built as in evaluation, */
+    bool train_frozen;  /* unless this is true: then their batch norms use and gather the batch's statistics */
+    const char *lr_factors, *weight_decays; /* "backbone:0.1, head:10": the last that fits a parameter counts */
+} cvr_param_rules;
+/* Before the first graph is built on the store. Copies. */
+int32_t cvr_store_rules(cvr_store *s, const cvr_param_rules *rules, cvr_error *err);
+/* After: an error for the first pattern that fits nothing. */
+int32_t cvr_store_check_rules(const cvr_store *s, cvr_error *err);
+/* Whether one of the patterns in `list` fits the name, or the stage (may be NULL). */
+bool cvr_param_fits(const char *list, const char *name, const char *stage);
 
 /* Between the order in memory (abi.h, cvr_type) and logical row-major order. */
 void cvr_to_logical(const cvr_type *t, const void *memory, void *logical);
@@ -80,6 +118,16 @@ const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
 /* Keeps a value to be read after each run, under a name. */
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
+/* The same for one number that may veto updates: where it is not 0 (or is NaN) when all before the first update has
+ * run, the updates of this run are not done. What vetoes is made before any update. */
+int32_t cvr_graph_veto(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
+/* The named ends of the network in this graph: its inputs, and the outputs that models and tasks put, which are kept as
+ * those of cvr_graph_output are. Results of low precision become f32; auxiliary ones are kept in training only. */
+const cvr_io *cvr_graph_io(const cvr_graph *g);
+/* The value that the network reads for an input, or CVR_NONE: the input, or what stands in for it. */
+cvr_value cvr_graph_input_value(const cvr_graph *g, const char *name);
+/* From here on the network reads `v` for the input: a picture after what the device does to it. */
+int32_t cvr_graph_stand_in(cvr_graph *g, const char *input, cvr_value v, cvr_error *err);
 /* A recipe's [net]. The word num_classes in a line stands for the number. */
 typedef struct cvr_net {
     const cvr_setting *const *lines;
@@ -120,6 +168,49 @@ typedef struct cvr_update_policy {
 /* Adds the update of every parameter that has a gradient. */
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err);
 
+/* A gradient plugin with its settings. */
+typedef struct cvr_gradient_plugin {
+    const cvr_gradient_desc *desc;
+    const void *attrs;
+} cvr_gradient_plugin;
+/* All that are installed, in the order in which they run, with their keys of [train]. Free with cvr_free, also after a
+ * failure. */
+int32_t cvr_gradient_plugins(cvr_plugins *plugins, cvr_config *config, cvr_gradient_plugin **out, size_t *n,
+                             cvr_error *err);
+/* Lets them work on the gradients. Between backward (or take_gradients) and update. */
+int32_t cvr_graph_gradients(cvr_graph *g, const cvr_gradient_plugin *plugins, size_t n, cvr_error *err);
+
+/*
+ * A batch in parts. Where train.grad_accum is 1 there is one graph: network, losses, backward, gradients, update,
+ * average. Else there are two on one store:
+ *
+ *   accumulate  network, losses, cvr_graph_backward, cvr_graph_accumulate; run once a part, with the scalars
+ *               "micro_step" (i64: 0 at the first part of a batch, which starts the sums over) and "loss_scale" (f32:
+ *               samples of the part / samples of the batch, so that means over parts add up to the mean over the batch,
+ *               whatever the parts' sizes: a smaller last one is no exception)
+ *   apply       cvr_graph_take_gradients, gradients, update, average; run once a batch
+ *
+ * The sums are entries of the store (CVR_STORE_GRADIENT): programs may share an arena. Each needs its own cvr_program;
+ * parts of another size, one more accumulate. cvr_store_check_rules, place and bind come after all of them are built.
+ */
+int32_t cvr_graph_accumulate(cvr_graph *g, cvr_error *err);
+/* In a graph of its own, after that: the sums become the gradients of their parameters. */
+int32_t cvr_graph_take_gradients(cvr_graph *g, cvr_error *err);
+
+/*
+ * Running means (EMA) of all that is trained and of all buffers, as entries NAME.average: weight * value + (1 - weight)
+ * * mean, with the scalar "average_weight" (f32): 0 leaves them as they are and costs nothing, 1 copies. After update,
+ * in the graph that has it, when all graphs of the network have been built.
+ */
+int32_t cvr_graph_average(cvr_graph *g, cvr_error *err);
+/* Before the network is built, for evaluation: where there is a running mean, it is read in the parameter's stead. */
+void cvr_graph_use_averages(cvr_graph *g);
+
+/* What is built until leave() is another network (a teacher): in evaluation mode, frozen, its entries named
+ * NETWORK.name, their `network` set, in checkpoints but not in weights. */
+int32_t cvr_graph_enter(cvr_graph *g, const char *network, cvr_error *err);
+void cvr_graph_leave(cvr_graph *g);
+
 /* ---- program ---- */
 
 typedef struct cvr_program cvr_program;
@@ -134,15 +225,23 @@ int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const c
                          cvr_error *err);
 /* Bytes of arena that this program needs; several programs may share one, the largest need decides. */
 uint64_t cvr_program_arena_bytes(const cvr_program *p);
-/* Gives the program its memory and records its launches. */
+/* Gives the program its memory and records its launches; again, where it had memory before. */
 int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err);
 void cvr_program_destroy(cvr_program **p);
-/* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs'. */
+/* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs', as many as
+ * the graph has. Scalars wait on the host for the next run, which takes all of them at once; 0 until written. */
 int32_t cvr_program_slot(const cvr_program *p, const char *name);
+const char *cvr_program_slot_name(const cvr_program *p, int32_t slot);
+/* The slot of the i-th input (cvr_graph_input), or -1 past the last. */
+int32_t cvr_program_input(const cvr_program *p, size_t i);
+/* The slot of a value that is an output (cvr_io_output.value), or -1. */
+int32_t cvr_program_slot_of(const cvr_program *p, cvr_value v);
 const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
 int32_t cvr_program_run(cvr_program *p, cvr_error *err);
+/* Whether the last run left its updates out (cvr_graph_veto). */
+bool cvr_program_vetoed(const cvr_program *p);
 uint64_t cvr_program_id(const cvr_program *p);
 
 /* What was planned for one node. */
@@ -157,28 +256,6 @@ typedef struct cvr_node_info {
 } cvr_node_info;
 size_t cvr_program_nodes(const cvr_program *p);
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info);
-
-/* ---- what a device can do at most ---- */
-
-#define CVR_PEAK_F32 1u
-#define CVR_PEAK_BF16 2u
-#define CVR_PEAK_BANDWIDTH 4u
-
-typedef struct cvr_peak_request {
-    cvr_plugins *plugins;
-    cvr_device *device;
-    const cvr_threadpool *pool; /* all of its threads work */
-    uint32_t what;              /* CVR_PEAK_* */
-    double seconds;             /* for each */
-} cvr_peak_request;
-
-/* Multiply-adds count twice. 0 where it was not asked for, or the device has no kernel of its own for it. */
-typedef struct cvr_peaks {
-    double f32, bf16; /* operations a second from registers; bf16: products of bf16 that are added in f32 */
-    double bandwidth; /* bytes a second, read and written by a copy that is larger than the caches */
-} cvr_peaks;
-/* By the ops peak_multiply_add and peak_copy: the fastest run of each, since what others do only makes it slower. */
-int32_t cvr_device_peaks(const cvr_peak_request *r, cvr_peaks *out, cvr_error *err);
 
 #pragma GCC visibility pop
 #endif

@@ -19,17 +19,30 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_PREDICTION 4u /* no data; classes come from the recipe or the run folder */
 #define CVR_FOR_SETTINGS 8u   /* only settings: nothing but plugins is opened */
 
+/* A section of recipes that is the application's own: where predictions go, what is logged. */
+typedef struct cvr_app_section {
+    const char *section;
+    const cvr_schema *schema;
+    const void **packed; /* filled; lives as long as the session */
+} cvr_app_section;
+
 typedef struct cvr_session_options {
     const char *path; /* a recipe, or a run folder */
     const char *const *overrides;
     size_t n_overrides;
     uint32_t purpose; /* CVR_FOR_* */
+    const cvr_app_section *sections;
+    size_t n_sections;
 } cvr_session_options;
 
 int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_error *err);
 void cvr_session_close(cvr_session **s);
 cvr_config *cvr_session_config(cvr_session *s);
 cvr_plugins *cvr_session_plugins(cvr_session *s);
+const cvr_threadpool *cvr_session_pool(const cvr_session *s);
+const cvr_task_desc *cvr_session_task(const cvr_session *s);
+/* The open backend, until the session changes it. */
+cvr_device *cvr_session_device(cvr_session *s);
 
 /* What was planned; valid until the session changes its backend. */
 typedef struct cvr_session_info {
@@ -38,11 +51,11 @@ typedef struct cvr_session_info {
     int64_t params; /* trainable numbers */
     int64_t n_classes;
     const char *const *class_names;
-    int64_t batch, channels, height, width;
+    int64_t batch, channels, height, width; /* of the largest pictures */
     int64_t epochs, steps_per_epoch, train_samples, val_samples;
     uint64_t planned_bytes; /* parameters, state and arena */
     uint64_t store_bytes, arena_bytes;
-    uint32_t threads;
+    uint32_t threads, workers;                       /* that compute; that make batches */
     double data_seconds;                             /* spent opening and reading data before the first step */
     const cvr_program *train_program, *eval_program; /* whole batches; NULL where there is none */
     cvr_store *store;
@@ -52,47 +65,45 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info);
 /* Moves everything to another backend; on failure the session stays as it was. */
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err);
 
+/* ---- for tools that measure ---- */
+
+/* A program of the session's, by the id that a profiler is told; NULL where it is gone. */
+const cvr_program *cvr_session_program(const cvr_session *s, uint64_t id);
+/* Records every program anew, on the same device and memory: recordings learn of a profiler when they are made. */
+int32_t cvr_session_record(cvr_session *s, cvr_error *err);
+/* What the batches of a split (CVR_SPLIT_*) are made by, for others beside the session's own, which must be gone before
+ * it is. False where the session has no such data. */
+bool cvr_session_batch_options(cvr_session *s, uint32_t split, cvr_batches_options *o);
+/* One optimizer step on a whole batch, at the recipe's learning rate; or its evaluation. `loss`: 0 without targets. */
+int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss, cvr_error *err);
+
 /* ---- training ---- */
-
-typedef struct cvr_train_step {
-    int64_t step, epoch, step_in_epoch; /* from 1 */
-    double loss, lr, images_per_s, data_wait_fraction;
-    double seconds_left; /* of the epoch */
-} cvr_train_step;
-
-typedef struct cvr_train_epoch {
-    int64_t epoch;
-    double seconds, train_loss, images_per_s, data_wait_fraction, lr;
-    bool validated, is_best;
-    uint32_t n_metrics;
-    const char *const *names;
-    const double *values;
-} cvr_train_epoch;
 
 typedef struct cvr_swap {
     const char *backend;
     int64_t step; /* before the step after this many */
 } cvr_swap;
 
+typedef void (*cvr_progress_fn)(void *ctx, int64_t done, int64_t total);
+
 typedef struct cvr_train_options {
-    const char *run_folder; /* go on in this folder; NULL: make a new one */
+    const char *folder; /* of the run, with a folder `weights` in it; nobody else's meanwhile */
+    bool resume;        /* go on from its checkpoint, where it has one */
     const cvr_swap *swaps;
     size_t n_swaps;
     const volatile sig_atomic_t *stop; /* not 0: save and return CVR_ERR_INTERRUPTED */
-    double started;                    /* cvr_now() when the program began */
-    void *ctx;                         /* of the callbacks; each may be NULL */
-    void (*on_start)(void *ctx, const char *folder, const cvr_session_info *info, int64_t from_step);
-    void (*on_step)(void *ctx, const cvr_train_step *step);
-    void (*on_epoch)(void *ctx, const cvr_train_epoch *epoch);
-    void (*on_validate)(void *ctx, int64_t done, int64_t total);
+    /* Who is told: an application's own may be among them. In this order; the first that fails ends the run. */
+    const cvr_reporter_desc *const *reporters;
+    size_t n_reporters;
+    cvr_progress_fn on_validate; /* may be NULL */
+    void *ctx;                   /* of on_validate */
 } cvr_train_options;
 
 typedef struct cvr_train_result {
-    char folder[1024];
     int64_t epochs, steps;
     double seconds, images_per_second, best_value;
-    int64_t best_epoch;
-    char best_metric[32];
+    int64_t best_epoch; /* 0: none */
+    char best_metric[64];
     bool already_finished;
 } cvr_train_result;
 
@@ -101,22 +112,28 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
 /* ---- evaluation and prediction ---- */
 
 typedef struct cvr_metrics {
-    uint32_t n;
-    const char *names[16];
-    double values[16];
+    size_t n;
+    const char **names; /* "loss" first, where there are targets */
+    double *values;
+    /* By class: column k of class i is per_class[i * n_columns + k], NaN where it does not exist. */
+    size_t n_columns;
+    const char **columns;
+    double *per_class;
+    int64_t n_classes;
     int64_t samples, skipped;
     double seconds;
 } cvr_metrics;
+void cvr_metrics_clear(cvr_metrics *m);
 
-typedef void (*cvr_progress_fn)(void *ctx, int64_t done, int64_t total);
+/* On the validation split. `out` is to be cleared. */
 int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress, void *ctx, cvr_error *err);
 
 typedef struct cvr_predict_options {
     const cvr_prediction_sink *sink;
     /* Called before the sink gets a file's prediction. */
     void (*begin)(void *ctx, const char *path, int64_t width, int64_t height);
-    /* The network's raw output for this file, logical order; may be NULL. */
-    void (*raw)(void *ctx, const cvr_type *type, const float *output);
+    /* Each of the network's results for this file, elements in logical order; may be NULL. */
+    void (*raw)(void *ctx, const char *name, const cvr_type *type, const void *elements);
     void *ctx;
 } cvr_predict_options;
 int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_options *o, cvr_error *err);
@@ -126,39 +143,6 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
 /* Loads every parameter and buffer; missing, unexpected and misshapen tensors are an error that lists them. */
 int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err);
 int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *err);
-
-/* Every sample of the session's data is read; each bad one is told. Returns how many were bad, or a negative status. */
-typedef void (*cvr_bad_fn)(void *ctx, const char *name, const char *why);
-int64_t cvr_session_check_data(cvr_session *s, cvr_bad_fn bad, cvr_progress_fn progress, void *ctx, cvr_error *err);
-
-/* What steps cost, node by node: a training step (or evaluation) on one batch, timed by the profiler; and what the
- * machine can do at most, measured afterwards. */
-typedef struct cvr_bench_node {
-    cvr_node_info info;
-    double seconds; /* of one run, the median */
-} cvr_bench_node;
-typedef struct cvr_bench {
-    cvr_bench_node *nodes;
-    size_t n;
-    double step_seconds; /* median of the whole step, profiler off */
-    double images_per_s;
-    int64_t batch, steps; /* steps: how many the medians are of */
-    cvr_peaks peaks;
-    double peak;                                    /* operations a second in the session's precision; 0: not known */
-    double loader_images_per_s;                     /* batches made while nothing else runs */
-    uint64_t start_memory_bytes, peak_memory_bytes; /* the process's peak before the first step, and after the steps */
-    uint32_t workers;                               /* threads that make batches */
-} cvr_bench;
-/* About 25 seconds, or 13 steps where those take longer. */
-int32_t cvr_session_bench(cvr_session *s, bool training, cvr_bench *out, cvr_error *err);
-void cvr_bench_free(cvr_bench *b);
-
-/* Where predictions go: [predict] of the session's recipe. */
-typedef struct cvr_predict_settings {
-    const char *source, *out;
-    int64_t raw;
-} cvr_predict_settings;
-const cvr_predict_settings *cvr_session_predict_settings(const cvr_session *s);
 
 #pragma GCC visibility pop
 #endif

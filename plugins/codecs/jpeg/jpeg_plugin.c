@@ -11,6 +11,7 @@ static const cvr_codec_desc codec = {
     .struct_size = sizeof codec,
     .name = "jpeg",
     .doc = "JPEG, grey, YCbCr, CMYK and YCCK, baseline and progressive; EXIF orientation is applied",
+    .extensions = ".jpg.jpeg",
     .probe = probe,
     .decode = jpeg_codec_decode,
     .decode_part = jpeg_codec_decode_part,

@@ -3,6 +3,7 @@
  */
 #include "png_codec.h"
 #include <setjmp.h>
+#include <stdbool.h>
 #include <zlib.h>
 
 static void write_bytes(png_structp png, png_bytep bytes, size_t n) {
@@ -18,7 +19,10 @@ static void flush_nothing(png_structp png) {
 }
 
 static int32_t encode(png_job *job, const cvr_image *image) {
-    const int32_t type = image->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB;
+    const bool indexed = image->channels == 1 && image->palette;
+    const int32_t type = indexed                ? PNG_COLOR_TYPE_PALETTE
+                         : image->channels == 1 ? PNG_COLOR_TYPE_GRAY
+                                                : PNG_COLOR_TYPE_RGB;
     png_set_write_fn(job->png, job, write_bytes, flush_nothing);
     png_set_compression_level(job->png, 6);
     png_set_compression_mem_level(job->png, 8);
@@ -27,6 +31,10 @@ static int32_t encode(png_job *job, const cvr_image *image) {
     png_set_filter(job->png, PNG_FILTER_TYPE_BASE, PNG_ALL_FILTERS);
     png_set_IHDR(job->png, job->info, (png_uint_32)image->width, (png_uint_32)image->height, 8, type,
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE, PNG_FILTER_TYPE_BASE);
+    png_color colours[256];
+    for (int i = 0; indexed && i < 256; i++)
+        colours[i] = (png_color){image->palette[3 * i], image->palette[3 * i + 1], image->palette[3 * i + 2]};
+    if (indexed) png_set_PLTE(job->png, job->info, colours, 256);
     png_write_info(job->png, job->info);
     for (int64_t y = 0; y < image->height; y++) {
         png_write_row(job->png, image->data + y * image->width * image->channels);

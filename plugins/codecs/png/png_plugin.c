@@ -38,6 +38,7 @@ static const cvr_codec_desc codec = {
     .struct_size = sizeof codec,
     .name = "png",
     .doc = "Portable Network Graphics, 1 to 16 bits, grey, RGB, palette, interlaced",
+    .extensions = ".png",
     .probe = probe,
     .decode = png_codec_decode,
     .encode = png_codec_encode,

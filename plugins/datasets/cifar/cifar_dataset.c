@@ -226,15 +226,28 @@ static void interleave(uint8_t *to, const uint8_t *planes, int64_t channels) {
 
 static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr_error *err) {
     const cifar *const d = self;
-    cvr_field image = {sizeof image, "image", CVR_FIELD_IMAGE, CVR_U8, 3, 0, {SIDE, SIDE, d->channels, 1}, NULL};
-    cvr_field target = {sizeof target, "label", CVR_FIELD_LABEL, CVR_I64, 0, 0, {1, 1, 1, 1}, NULL};
+    const cvr_field image = {
+        .name = "image", .kind = CVR_FIELD_IMAGE, .dtype = CVR_U8, .rank = 3, .shape = {SIDE, SIDE, d->channels}};
+    const cvr_field target = {.name = "label", .kind = CVR_FIELD_LABEL, .dtype = CVR_I64};
     cvr_field *field = NULL;
-    int32_t status = out->add(out, &image, &field, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(out->add(out, &image, &field, err));
     interleave(field->data, d->records + ((uint64_t)index + 1) * d->record - 3 * PLANE, d->channels);
-    status = out->add(out, &target, &field, err);
-    if (status == CVR_OK) *(int64_t *)field->data = label(self, index);
-    return status;
+    CVR_TRY(out->add(out, &target, &field, err));
+    *(int64_t *)field->data = label(self, index);
+    out->origin->height = out->origin->width = SIDE;
+    return CVR_OK;
+}
+
+static const char *kind(const void *self, uint32_t i) {
+    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
+    (void)self;
+    return i < 2 ? kinds[i] : NULL;
+}
+
+static int32_t size_of(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err) {
+    (void)self, (void)index, (void)err;
+    *height = *width = SIDE;
+    return CVR_OK;
 }
 
 static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
@@ -245,18 +258,9 @@ static void describe(const void *self, int64_t index, char *buf, uint64_t size) 
     (void)snprintf(buf, size, "%s[%lld]", d->files[f], (long long)(index - first));
 }
 
-static const cvr_attr_desc coarse = {sizeof coarse,
-                                     "coarse",
-                                     CVR_ATTR_BOOL,
-                                     1,
-                                     0,
-                                     0,
-                                     "no",
-                                     NULL,
-                                     0,
-                                     0,
-                                     "CIFAR-100: the 20 coarse classes instead of the 100"};
-static const cvr_attr_desc *const attrs[] = {&coarse};
+static const cvr_attr_desc *const attrs[] = {
+    CVR_ATTR(BOOL, "coarse", "no", "CIFAR-100: the 20 coarse classes instead of the 100"),
+};
 
 static const cvr_dataset_desc dataset = {
     .struct_size = sizeof dataset,
@@ -272,6 +276,8 @@ static const cvr_dataset_desc dataset = {
     .read = read_sample,
     .describe = describe,
     .label = label,
+    .kind = kind,
+    .size = size_of,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -4,6 +4,8 @@
  */
 #include <cvr/plugin/plugin.h>
 
+#define MASK_STREAM 3 /* tells a mask's numbers from its picture's */
+
 typedef struct fake_attrs {
     int64_t size, classes, masks;
 } fake_attrs;
@@ -72,13 +74,13 @@ static int64_t label(const void *self, int64_t index) {
 
 /* Blocks of 8 x 8 pixels of one class each, drawn row by row; one in 16 counts as none. */
 static int32_t add_mask(const fake *f, int64_t index, cvr_sample *out, cvr_error *err) {
-    const cvr_field mask = {sizeof mask, "mask", CVR_FIELD_MASK, CVR_U8, 2, 0, {f->side, f->side, 1, 1}, NULL};
+    const cvr_field mask = {
+        .name = "mask", .kind = CVR_FIELD_MASK, .dtype = CVR_U8, .rank = 2, .shape = {f->side, f->side}};
     cvr_field *field = NULL;
     cvr_rng rng;
-    const int32_t status = out->add(out, &mask, &field, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(out->add(out, &mask, &field, err));
     uint8_t *const classes = field->data; /* (H,W) */
-    cvr_rng_start(&rng, cvr_rng_mix(f->key, CVR_FIELD_MASK), (uint64_t)index);
+    cvr_rng_start(&rng, cvr_rng_mix(f->key, MASK_STREAM), (uint64_t)index);
     for (int64_t y = 0; y < f->side; y += 8) {
         for (int64_t x = 0; x < f->side; x += 8) {
             const uint8_t k =
@@ -94,19 +96,31 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
     const fake *const f = self;
     cvr_rng rng;
     const int64_t y = draw_label(f, index, &rng), n = f->side * f->side * f->channels;
-    cvr_field image = {sizeof image, "image", CVR_FIELD_IMAGE, CVR_U8, 3, 0, {f->side, f->side, f->channels, 1}, NULL};
-    cvr_field target = {sizeof target, "label", CVR_FIELD_LABEL, CVR_I64, 0, 0, {1, 1, 1, 1}, NULL};
+    const cvr_field image = {
+        .name = "image", .kind = CVR_FIELD_IMAGE, .dtype = CVR_U8, .rank = 3, .shape = {f->side, f->side, f->channels}};
+    const cvr_field target = {.name = "label", .kind = CVR_FIELD_LABEL, .dtype = CVR_I64};
     cvr_field *field = NULL;
-    int32_t status = out->add(out, &image, &field, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(out->add(out, &image, &field, err));
     uint8_t *const pixels = field->data; /* (H,W,C) */
     for (int64_t i = 0; i < n; i += 4) {
         const uint32_t four = cvr_rng_u32(&rng);
         for (int64_t k = i; k < n && k < i + 4; k++) pixels[k] = (uint8_t)(four >> 8 * (k - i));
     }
-    status = out->add(out, &target, &field, err);
-    if (status == CVR_OK) *(int64_t *)field->data = y;
-    return status == CVR_OK && f->attrs.masks ? add_mask(f, index, out, err) : status;
+    CVR_TRY(out->add(out, &target, &field, err));
+    *(int64_t *)field->data = y;
+    out->origin->height = out->origin->width = f->side;
+    return f->attrs.masks ? add_mask(f, index, out, err) : CVR_OK;
+}
+
+static const char *kind(const void *self, uint32_t i) {
+    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL, CVR_FIELD_MASK};
+    return i < (((const fake *)self)->attrs.masks ? 3u : 2u) ? kinds[i] : NULL;
+}
+
+static int32_t size_of(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err) {
+    (void)index, (void)err;
+    *height = *width = ((const fake *)self)->side;
+    return CVR_OK;
 }
 
 static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
@@ -114,23 +128,11 @@ static void describe(const void *self, int64_t index, char *buf, uint64_t size) 
     (void)snprintf(buf, size, "fake[%lld]", (long long)index);
 }
 
-static const cvr_attr_desc size_attr = {sizeof size_attr,
-                                        "size",
-                                        CVR_ATTR_INT,
-                                        1,
-                                        CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                        0,
-                                        "1000",
-                                        NULL,
-                                        1,
-                                        1e12,
-                                        "number of pictures in each split"};
-static const cvr_attr_desc classes_attr = {
-    sizeof classes_attr, "classes", CVR_ATTR_INT, 1, CVR_ATTR_MIN | CVR_ATTR_MAX, 0, "10", NULL, 1, 1e6,
-    "number of classes"};
-static const cvr_attr_desc masks_attr = {
-    sizeof masks_attr, "masks", CVR_ATTR_BOOL, 1, 0, 0, "no", NULL, 0, 0, "also a class for every pixel"};
-static const cvr_attr_desc *const attrs[] = {&size_attr, &classes_attr, &masks_attr};
+static const cvr_attr_desc *const attrs[] = {
+    CVR_ATTR(INT, "size", "1000", "number of pictures in each split", CVR_ATTR_BETWEEN(1, 1e12)),
+    CVR_ATTR(INT, "classes", "10", "number of classes", CVR_ATTR_BETWEEN(1, 1e6)),
+    CVR_ATTR(BOOL, "masks", "no", "also a class for every pixel"),
+};
 
 static const cvr_dataset_desc dataset = {
     .struct_size = sizeof dataset,
@@ -146,6 +148,8 @@ static const cvr_dataset_desc dataset = {
     .read = read_sample,
     .describe = describe,
     .label = label,
+    .kind = kind,
+    .size = size_of,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -1,6 +1,7 @@
 /*
  * The data set "folder" (torchvision ImageFolder): root/train/CLASS and root/val/CLASS, or data.train and data.val, or
- * one tree and val_split. Names that end in .jpg, .jpeg or .png are listed; the bytes decide how they are decoded.
+ * one tree and val_split. Files are listed whose names end as some codec's pictures do; the bytes decide how they are
+ * decoded.
  */
 #include "folder_list.h"
 #include <errno.h>
@@ -80,7 +81,7 @@ static int64_t class_of(const folder_list *l, const char *name) {
 
 /* Lists the folders of this split under the numbers that training gives them. */
 static int32_t list_split(folder *d, const trees *t, cvr_error *err) {
-    folder_list here = {.host = d->host};
+    folder_list here = {.host = d->host, .image = d->image};
     int32_t status = folder_list_classes(&here, t->split, err);
     for (uint64_t i = 0; i < here.n_classes && status == CVR_OK; i++) {
         const char *const name = here.text + here.classes[i];
@@ -112,7 +113,8 @@ static int32_t open_folder(const cvr_dataset_args *args, void **self, cvr_error 
     if (!image) return cvr_fail(err, CVR_ERR_NOTFOUND, "this host decodes no pictures (%s)", CVR_SERVICE_IMAGE);
     folder *const d = args->host->alloc(args->host, sizeof *d, 16);
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
-    *d = (folder){.host = args->host, .image = image, .list = {.host = args->host}, .channels = args->channels};
+    *d = (folder){
+        .host = args->host, .image = image, .list = {.host = args->host, .image = image}, .channels = args->channels};
     int32_t status = find_trees(args, &t, err);
     if (status == CVR_OK) status = folder_list_classes(&d->list, t.classes, err);
     if (status == CVR_OK) status = list_split(d, &t, err);
@@ -186,10 +188,9 @@ static void *sample_alloc(void *ctx, uint64_t bytes) {
 /* The decoder asks the sample's arena for memory, so that the pixels are where they stay: the field is added with one
  * pixel, the least that a field can have, and then pointed at them. */
 static int32_t add_image(cvr_sample *out, const cvr_image *pixels, cvr_error *err) {
-    const cvr_field like = {sizeof like, "image", CVR_FIELD_IMAGE, CVR_U8, 3, 0, {1, 1, 1, 1}, NULL};
+    const cvr_field like = {.name = "image", .kind = CVR_FIELD_IMAGE, .dtype = CVR_U8, .rank = 3, .shape = {1, 1, 1}};
     cvr_field *field = NULL;
-    const int32_t status = out->add(out, &like, &field, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(out->add(out, &like, &field, err));
     field->shape[0] = pixels->height;
     field->shape[1] = pixels->width;
     field->shape[2] = pixels->channels;
@@ -200,40 +201,37 @@ static int32_t add_image(cvr_sample *out, const cvr_image *pixels, cvr_error *er
 static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr_error *err) {
     const folder *const d = self;
     const char *const path = path_of(d, index);
-    const cvr_field like = {sizeof like, "label", CVR_FIELD_LABEL, CVR_I64, 0, 0, {1, 1, 1, 1}, NULL};
+    const cvr_field like = {.name = "label", .kind = CVR_FIELD_LABEL, .dtype = CVR_I64};
     cvr_image pixels = {.struct_size = sizeof pixels};
     cvr_field *target = NULL;
     uint8_t *bytes = NULL;
     uint64_t n = 0;
-    int32_t status = slurp(out, path, &bytes, &n, err);
-    if (status == CVR_OK) {
-        const cvr_picture_job job = {sizeof job, bytes, n, d->channels, sample_alloc, out, out->request, &pixels};
-        status = d->image->decode_part(d->image, &job, err);
-        if (status != CVR_OK) (void)folder_fail_at(err, path, status);
-    }
-    if (status == CVR_OK) status = add_image(out, &pixels, err);
-    if (status == CVR_OK) status = out->add(out, &like, &target, err);
-    if (status == CVR_OK) *(int64_t *)target->data = label(self, index);
-    return status;
+    CVR_TRY(slurp(out, path, &bytes, &n, err));
+    const cvr_picture_job job = {sizeof job, bytes, n, d->channels, sample_alloc, out, out->request, &pixels};
+    const int32_t status = d->image->decode_part(d->image, &job, err);
+    if (status != CVR_OK) return folder_fail_at(err, path, status);
+    CVR_TRY(add_image(out, &pixels, err));
+    CVR_TRY(out->add(out, &like, &target, err));
+    *(int64_t *)target->data = label(self, index);
+    out->origin->path = path;
+    return CVR_OK;
+}
+
+static const char *kind(const void *self, uint32_t i) {
+    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
+    (void)self;
+    return i < 2 ? kinds[i] : NULL;
 }
 
 static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
     (void)snprintf(buf, size, "%s", path_of(self, index));
 }
 
-static const cvr_attr_desc val_split_attr = {
-    sizeof val_split_attr,
-    "val_split",
-    CVR_ATTR_FLOAT,
-    1,
-    CVR_ATTR_MIN | CVR_ATTR_MAX,
-    0,
-    "0",
-    NULL,
-    0,
-    0.99,
-    "share of every class that validates, where there is one tree for both; drawn by the seed"};
-static const cvr_attr_desc *const attrs[] = {&val_split_attr};
+static const cvr_attr_desc *const attrs[] = {
+    CVR_ATTR(FLOAT, "val_split", "0",
+             "share of every class that validates, where there is one tree for both; drawn by the seed",
+             CVR_ATTR_BETWEEN(0, 0.99)),
+};
 
 static const cvr_dataset_desc dataset = {
     .struct_size = sizeof dataset,
@@ -249,6 +247,7 @@ static const cvr_dataset_desc dataset = {
     .read = read_sample,
     .describe = describe,
     .label = label,
+    .kind = kind,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

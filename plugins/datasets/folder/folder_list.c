@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #define MAX_DEPTH 64
@@ -86,16 +85,6 @@ static int32_t add_item(folder_list *l, const char *path, uint64_t dir_length, i
     return CVR_OK;
 }
 
-static int32_t is_picture(const char *name) {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    const size_t n = strlen(name);
-    for (int i = 0; i < 3; i++) {
-        const size_t e = strlen(endings[i]);
-        if (n > e && strcasecmp(name + n - e, endings[i]) == 0) return 1;
-    }
-    return 0;
-}
-
 static int32_t walk(folder_list *l, char *path, int64_t label, const level *up, cvr_error *err);
 
 /* One entry of a folder; `path` is the folder's and is put back. */
@@ -112,7 +101,7 @@ static int32_t visit(folder_list *l, char *path, const char *name, int64_t label
     if (stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode))
             status = walk(l, path, label, up, err);
-        else if (S_ISREG(st.st_mode) && is_picture(name))
+        else if (S_ISREG(st.st_mode) && l->image->is_picture(l->image, name))
             status = add_item(l, path, n, label, err);
     }
     path[n] = '\0';
@@ -182,7 +171,7 @@ int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_e
     const int32_t status = walk(l, path, label, NULL, err);
     if (status != CVR_OK) return status;
     if (l->n == first) {
-        return fail_path(path, err, "a class folder without pictures (.jpg .jpeg .png); fill it or remove it");
+        return fail_path(path, err, "a class folder without pictures (such as .jpg or .png); fill it or remove it");
     }
     return sort_items(l, first, err);
 }

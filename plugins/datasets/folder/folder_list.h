@@ -16,6 +16,7 @@ typedef struct folder_item {
 /* Things that grow; all memory is the host's. */
 typedef struct folder_list {
     const cvr_host *host;
+    const cvr_image_service *image;
     char *text;
     uint64_t text_n, text_room;
     folder_item *items;

@@ -220,19 +220,37 @@ static int64_t label(const void *self, int64_t index) {
 static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr_error *err) {
     const idx *const d = self;
     const int64_t n = d->height * d->width;
-    cvr_field image = {sizeof image, "image", CVR_FIELD_IMAGE, CVR_U8, 3, 0, {d->height, d->width, d->channels, 1},
-                       NULL};
-    cvr_field target = {sizeof target, "label", CVR_FIELD_LABEL, CVR_I64, 0, 0, {1, 1, 1, 1}, NULL};
+    const cvr_field image = {.name = "image",
+                             .kind = CVR_FIELD_IMAGE,
+                             .dtype = CVR_U8,
+                             .rank = 3,
+                             .shape = {d->height, d->width, d->channels}};
+    const cvr_field target = {.name = "label", .kind = CVR_FIELD_LABEL, .dtype = CVR_I64};
     cvr_field *field = NULL;
-    int32_t status = out->add(out, &image, &field, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(out->add(out, &image, &field, err));
     const uint8_t *const from = d->images + index * n;
     uint8_t *const to = field->data; /* (H,W,C) */
     if (d->channels == 1) memcpy(to, from, (size_t)n);
     for (int64_t i = 0; i < n && d->channels == 3; i++) to[3 * i] = to[3 * i + 1] = to[3 * i + 2] = from[i];
-    status = out->add(out, &target, &field, err);
-    if (status == CVR_OK) *(int64_t *)field->data = d->labels[index];
-    return status;
+    CVR_TRY(out->add(out, &target, &field, err));
+    *(int64_t *)field->data = d->labels[index];
+    out->origin->height = d->height;
+    out->origin->width = d->width;
+    return CVR_OK;
+}
+
+static const char *kind(const void *self, uint32_t i) {
+    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
+    (void)self;
+    return i < 2 ? kinds[i] : NULL;
+}
+
+static int32_t size_of(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err) {
+    const idx *const d = self;
+    (void)index, (void)err;
+    *height = d->height;
+    *width = d->width;
+    return CVR_OK;
 }
 
 static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
@@ -240,63 +258,15 @@ static void describe(const void *self, int64_t index, char *buf, uint64_t size) 
     (void)snprintf(buf, size, "%s[%lld]", dataset_file_base(d->images_path), (long long)index);
 }
 
-static const cvr_attr_desc train_images = {
-    sizeof train_images,
-    "train_images",
-    CVR_ATTR_PATH,
-    1,
-    0,
-    0,
-    "",
-    NULL,
-    0,
-    0,
-    "pictures to train on; default: train-images-idx3-ubyte, or that with .gz, in data.root"};
-static const cvr_attr_desc train_labels = {sizeof train_labels,
-                                           "train_labels",
-                                           CVR_ATTR_PATH,
-                                           1,
-                                           0,
-                                           0,
-                                           "",
-                                           NULL,
-                                           0,
-                                           0,
-                                           "their labels; default: train-labels-idx1-ubyte"};
-static const cvr_attr_desc val_images = {sizeof val_images,
-                                         "val_images",
-                                         CVR_ATTR_PATH,
-                                         1,
-                                         0,
-                                         0,
-                                         "",
-                                         NULL,
-                                         0,
-                                         0,
-                                         "pictures to validate on; default: t10k-images-idx3-ubyte"};
-static const cvr_attr_desc val_labels = {sizeof val_labels,
-                                         "val_labels",
-                                         CVR_ATTR_PATH,
-                                         1,
-                                         0,
-                                         0,
-                                         "",
-                                         NULL,
-                                         0,
-                                         0,
-                                         "their labels; default: t10k-labels-idx1-ubyte"};
-static const cvr_attr_desc classes = {sizeof classes,
-                                      "classes",
-                                      CVR_ATTR_INT,
-                                      1,
-                                      CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      0,
-                                      "0",
-                                      NULL,
-                                      0,
-                                      256,
-                                      "number of classes; 0: one more than the highest label of both splits"};
-static const cvr_attr_desc *const attrs[] = {&train_images, &train_labels, &val_images, &val_labels, &classes};
+static const cvr_attr_desc *const attrs[] = {
+    CVR_ATTR(PATH, "train_images", "",
+             "pictures to train on; default: train-images-idx3-ubyte, or that with .gz, in data.root"),
+    CVR_ATTR(PATH, "train_labels", "", "their labels; default: train-labels-idx1-ubyte"),
+    CVR_ATTR(PATH, "val_images", "", "pictures to validate on; default: t10k-images-idx3-ubyte"),
+    CVR_ATTR(PATH, "val_labels", "", "their labels; default: t10k-labels-idx1-ubyte"),
+    CVR_ATTR(INT, "classes", "0", "number of classes; 0: one more than the highest label of both splits",
+             CVR_ATTR_BETWEEN(0, 256)),
+};
 
 static const cvr_dataset_desc dataset = {
     .struct_size = sizeof dataset,
@@ -312,6 +282,8 @@ static const cvr_dataset_desc dataset = {
     .read = read_sample,
     .describe = describe,
     .label = label,
+    .kind = kind,
+    .size = size_of,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -32,13 +32,13 @@ static cvr_value block(net *n, const char *name, double layer_scale, double drop
     return net_layer2(n, y, x, net_print("%s.add", name).s, "add", "");
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                              cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const convnext_attrs *a = (const convnext_attrs *)args->attrs;
     const net_start start = {NET_START_NORMAL, 0.02, 0};
     const net_conv2d stem = {a->width, 4, 4, 0, 1, 1};
     net n = {.b = b, .err = err, .conv = start, .linear = start};
+    const cvr_value image = io->input(io, "image");
     int64_t total = 0, id = 0;
     for (int64_t i = 0; i < a->n_layers; i++) total += a->layers[i];
     cvr_value x = net_conv(&n, image, "features.0.0", &stem);
@@ -58,51 +58,38 @@ static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, 
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
     x = net_layer(&n, x, "classifier.0", "layer_norm2d", "eps=1e-6");
     x = net_layer(&n, x, "classifier.1", "flatten", "");
-    *output = net_linear(&n, x, "classifier.2", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "classifier.2", args->num_classes));
 }
 
-static const cvr_attr_desc layers = {.struct_size = sizeof layers,
-                                     .name = "layers",
-                                     .kind = CVR_ATTR_INTS,
-                                     .count = 4,
-                                     .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                     .default_text = "3,3,9,3",
-                                     .min = 1,
-                                     .max = 1000,
-                                     .doc = "blocks of each stage"};
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "96",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the first stage; each after it doubles them"};
-static const cvr_attr_desc layer_scale = {.struct_size = sizeof layer_scale,
-                                          .name = "layer_scale",
-                                          .kind = CVR_ATTR_FLOAT,
-                                          .count = 1,
-                                          .default_text = "1e-6",
-                                          .doc = "what the blocks' layer scales start from"};
-static const cvr_attr_desc drop_path = {.struct_size = sizeof drop_path,
-                                        .name = "drop_path",
-                                        .kind = CVR_ATTR_FLOAT,
-                                        .count = 1,
-                                        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                        .default_text = "0.1",
-                                        .min = 0,
-                                        .max = 1,
-                                        .doc = "stochastic depth of the last block; it rises from 0 at the first"};
+static const cvr_attr_desc layers =
+    CVR_ATTR_INIT(INTS, "layers", "3,3,9,3", "blocks of each stage", .count = 4, CVR_ATTR_BETWEEN(1, 1000));
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "96", "channels of the first stage; each after it doubles them", CVR_ATTR_BETWEEN(1, 4096));
+static const cvr_attr_desc layer_scale =
+    CVR_ATTR_INIT(FLOAT, "layer_scale", "1e-6", "what the blocks' layer scales start from");
+static const cvr_attr_desc drop_path =
+    CVR_ATTR_INIT(FLOAT, "drop_path", "0.1", "stochastic depth of the last block; it rises from 0 at the first",
+                  CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&layers, &width, &layer_scale, &drop_path};
+
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.stem", "features.0"),
+    NET_STAGE("backbone.stage1", "features.1"),
+    NET_STAGE("backbone.stage2", "features.2,features.3"),
+    NET_STAGE("backbone.stage3", "features.4,features.5"),
+    NET_STAGE("backbone.stage4", "features.6,features.7"),
+    NET_STAGE("backbone.norm", "classifier.0"),
+    NET_STAGE("head", "classifier"),
+};
 
 static const cvr_model_desc convnext_tiny = {.struct_size = sizeof convnext_tiny,
                                              .name = "convnext_tiny",
                                              .doc = "Liu et al. 2022, as in torchvision",
                                              .n_attrs = sizeof schema / sizeof *schema,
                                              .attrs = schema,
-                                             .build = convnext_build};
+                                             .build = convnext_build,
+                                             .n_stages = NET_COUNT(stages),
+                                             .stages = stages};
 
 static int32_t convnext_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -46,15 +46,15 @@ static cvr_value inverted_residual(net *n, const char *name, const setting *s, c
     return s->s == 1 && in == s->c ? net_layer2(n, x, y, net_print("%s.add", name).s, "add", "") : y;
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                               cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const mobilenet_attrs *a = (const mobilenet_attrs *)args->attrs;
     const double m = a->width_mult;
     const net_conv2d stem = {make_divisible(32 * m, a->round_nearest), 3, 2, 1, 1, 0},
                      last = {
                          make_divisible((double)a->last_channel * (m > 1 ? m : 1), a->round_nearest), 1, 1, 0, 1, 0};
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
+    const cvr_value image = io->input(io, "image");
     cvr_value x = conv_norm_relu6(&n, "features.0", &stem, image);
     int block = 1;
     for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
@@ -68,55 +68,37 @@ static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args,
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
     x = net_layer(&n, x, "flatten", "flatten", "");
     x = net_layer(&n, x, "classifier.0", "dropout", net_print("%.17g", a->dropout).s);
-    *output = net_linear(&n, x, "classifier.1", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "classifier.1", args->num_classes));
 }
 
-static const cvr_attr_desc width_mult = {.struct_size = sizeof width_mult,
-                                         .name = "width_mult",
-                                         .kind = CVR_ATTR_FLOAT,
-                                         .count = 1,
-                                         .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                         .default_text = "1",
-                                         .min = 0.01,
-                                         .max = 100,
-                                         .doc = "multiplies the channels of every layer"};
-static const cvr_attr_desc round_nearest = {.struct_size = sizeof round_nearest,
-                                            .name = "round_nearest",
-                                            .kind = CVR_ATTR_INT,
-                                            .count = 1,
-                                            .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                            .default_text = "8",
-                                            .min = 1,
-                                            .max = 1024,
-                                            .doc = "channels are a multiple of it"};
-static const cvr_attr_desc last_channel = {.struct_size = sizeof last_channel,
-                                           .name = "last_channel",
-                                           .kind = CVR_ATTR_INT,
-                                           .count = 1,
-                                           .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                           .default_text = "1280",
-                                           .min = 1,
-                                           .max = 65536,
-                                           .doc =
-                                               "channels of the last convolution; a width_mult above 1 multiplies it"};
-static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
-                                      .name = "dropout",
-                                      .kind = CVR_ATTR_FLOAT,
-                                      .count = 1,
-                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      .default_text = "0.2",
-                                      .min = 0,
-                                      .max = 1,
-                                      .doc = "probability before the last layer"};
+static const cvr_attr_desc width_mult =
+    CVR_ATTR_INIT(FLOAT, "width_mult", "1", "multiplies the channels of every layer", CVR_ATTR_BETWEEN(0.01, 100));
+static const cvr_attr_desc round_nearest =
+    CVR_ATTR_INIT(INT, "round_nearest", "8", "channels are a multiple of it", CVR_ATTR_BETWEEN(1, 1024));
+static const cvr_attr_desc last_channel =
+    CVR_ATTR_INIT(INT, "last_channel", "1280", "channels of the last convolution; a width_mult above 1 multiplies it",
+                  CVR_ATTR_BETWEEN(1, 65536));
+static const cvr_attr_desc dropout =
+    CVR_ATTR_INIT(FLOAT, "dropout", "0.2", "probability before the last layer", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&width_mult, &round_nearest, &last_channel, &dropout};
+
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.stem", "features.0,features.1"),
+    NET_STAGE("backbone.stage2", "features.2,features.3"),
+    NET_STAGE("backbone.stage3", "features.4,features.5,features.6"),
+    NET_STAGE("backbone.stage4", "features.7,features.8,features.9,features.10,features.11,features.12,features.13"),
+    NET_STAGE("backbone.stage5", "features"),
+    NET_STAGE("head", "classifier"),
+};
 
 static const cvr_model_desc mobilenet_v2 = {.struct_size = sizeof mobilenet_v2,
                                             .name = "mobilenet_v2",
                                             .doc = "Sandler et al. 2018, as in torchvision",
                                             .n_attrs = sizeof schema / sizeof *schema,
                                             .attrs = schema,
-                                            .build = mobilenet_build};
+                                            .build = mobilenet_build,
+                                            .n_stages = NET_COUNT(stages),
+                                            .stages = stages};
 
 static int32_t mobilenet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -53,12 +53,12 @@ static cvr_value residual(net *n, const resnet_block *k, cvr_value x) {
     return net_layer(n, y, net_print("%s.relu", k->name.s).s, "relu", "");
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                            cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const resnet_attrs *a = (const resnet_attrs *)args->attrs;
     const net_conv2d imagenet = {a->width, 7, 2, 3, 1, 0}, cifar = {a->width, 3, 1, 1, 1, 0};
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}};
+    const cvr_value image = io->input(io, "image");
     cvr_value x = net_conv(&n, image, "conv1", a->stem == STEM_IMAGENET ? &imagenet : &cifar);
     x = net_layer(&n, x, "bn1", "batch_norm2d", "");
     x = net_layer(&n, x, "relu", "relu", "");
@@ -72,19 +72,11 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cv
     }
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
     x = net_layer(&n, x, "flatten", "flatten", "");
-    *output = net_linear(&n, x, "fc", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "fc", args->num_classes));
 }
 
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "64",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the stem; each stage after the first doubles them"};
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "64", "channels of the stem; each stage after the first doubles them", CVR_ATTR_BETWEEN(1, 4096));
 
 /* What tells the members of the family apart: defaults. */
 #define LAYERS(default_)                                                                                               \
@@ -108,11 +100,17 @@ static const cvr_attr_desc imagenet = CHOICE("stem", "imagenet|cifar", "imagenet
                            cifar = CHOICE("stem", "imagenet|cifar", "cifar",
                                           "7x7 convolution of stride 2 and max pool, or 3x3 of stride 1");
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.stem", "conv1,bn1"), NET_STAGE("backbone.layer1", "layer1"),
+    NET_STAGE("backbone.layer2", "layer2"),  NET_STAGE("backbone.layer3", "layer3"),
+    NET_STAGE("backbone.layer4", "layer4"),  NET_STAGE("head", "fc"),
+};
+
 #define MODEL(name_, layers_, block_, stem_)                                                                           \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "He et al. 2016, as in torchvision",              \
         .n_attrs = 4, .attrs = (const cvr_attr_desc *const[]){&layers_, &block_, &stem_, &width},                      \
-        .build = resnet_build                                                                                          \
+        .build = resnet_build, .n_stages = NET_COUNT(stages), .stages = stages                                         \
     }
 
 static const cvr_model_desc *const models[] = {

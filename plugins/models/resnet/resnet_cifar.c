@@ -44,11 +44,11 @@ static int32_t basic_block(const cvr_builder *b, const char *name, int64_t chann
     return status == CVR_OK ? cvr_layer(b, conv[4], "relu", "", y, x, err) : status;
 }
 
-static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                            cvr_error *err) {
+/* image: (N, C, H, W) -> logits: (N, num_classes) */
+static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const resnet_attrs *a = (const resnet_attrs *)args->attrs;
     char settings[64], name[32];
-    cvr_value x = image;
+    cvr_value x = io->input(io, "image");
     if (a->depth % 6 != 2)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "model.depth = %lld; this family has 6 n + 2 layers: 8, 14, 20, 32, 44, 56, 110",
@@ -65,35 +65,36 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, cv
     (void)snprintf(settings, sizeof settings, "%lld", (long long)args->num_classes);
     if (status == CVR_OK) status = cvr_layer(b, "avgpool", "adaptive_avg_pool2d", "1", x, &x, err);
     if (status == CVR_OK) status = cvr_layer(b, "flatten", "flatten", "", x, &x, err);
-    return status == CVR_OK ? cvr_layer(b, "fc", "linear", settings, x, output, err) : status;
+    if (status == CVR_OK) status = cvr_layer(b, "fc", "linear", settings, x, &x, err);
+    return status == CVR_OK ? io->put(io, "output", CVR_ROLE_RESULT, x, err) : status;
 }
 
-static const cvr_attr_desc depth = {.struct_size = sizeof depth,
-                                    .name = "depth",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "20",
-                                    .min = 8,
-                                    .max = 1202,
-                                    .doc = "layers with weights: 6 n + 2"};
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "16",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the first stage"};
+static const cvr_attr_desc depth =
+    CVR_ATTR_INIT(INT, "depth", "20", "layers with weights: 6 n + 2", CVR_ATTR_BETWEEN(8, 1202));
+static const cvr_attr_desc width =
+    CVR_ATTR_INIT(INT, "width", "16", "channels of the first stage", CVR_ATTR_BETWEEN(1, 4096));
 static const cvr_attr_desc *const resnet_schema[] = {&depth, &width};
+
+#define STAGE(name_, globs_)                                                                                           \
+    &(const cvr_stage) {                                                                                               \
+        sizeof(cvr_stage), name_, globs_                                                                               \
+    }
+static const cvr_stage *const stages[] = {
+    STAGE("backbone.stem", "conv1,bn1"),
+    STAGE("backbone.layer1", "layer1"),
+    STAGE("backbone.layer2", "layer2"),
+    STAGE("backbone.layer3", "layer3"),
+    STAGE("head", "fc"),
+};
 
 static const cvr_model_desc resnet_cifar = {.struct_size = sizeof resnet_cifar,
                                             .name = "resnet_cifar",
                                             .doc = "He et al. 2016, section 4.2",
                                             .n_attrs = 2,
                                             .attrs = resnet_schema,
-                                            .build = resnet_build};
+                                            .build = resnet_build,
+                                            .n_stages = sizeof stages / sizeof *stages,
+                                            .stages = stages};
 
 static int32_t resnet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -38,12 +38,12 @@ static cvr_value up(net *n, int64_t i, int64_t norm, cvr_value x, cvr_value skip
     return double_conv(n, net_print("%s.conv", name.s).s, channels, norm, x);
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes, H, W) */
-static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                          cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes, H, W) */
+static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const unet_attrs *a = (const unet_attrs *)args->attrs;
     const net_conv2d last = {args->num_classes, 1, 1, 0, 1, 1};
     net n = {.b = b, .err = err};
+    const cvr_value image = io->input(io, "image");
     cvr_value skips[MOST_DEPTH], x;
     const int64_t *size = net_shape(&n, image), step = (int64_t)1 << a->depth;
     if (size[2] % step != 0 || size[3] % step != 0)
@@ -59,42 +59,32 @@ static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, cvr_
         x = double_conv(&n, net_print("%s.1", name.s).s, a->width << (i + 1), a->batch_norm, x);
     }
     for (int64_t i = a->depth; i-- > 0;) x = up(&n, a->depth - i, a->batch_norm, x, skips[i]);
-    *output = net_conv(&n, x, "outc.conv", &last);
-    return n.status;
+    return net_result(&n, io, net_conv(&n, x, "outc.conv", &last));
 }
 
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "64",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels at full size; each level below doubles them"};
-static const cvr_attr_desc depth = {.struct_size = sizeof depth,
-                                    .name = "depth",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "4",
-                                    .min = 1,
-                                    .max = MOST_DEPTH,
-                                    .doc = "how often the size is halved"};
-static const cvr_attr_desc batch_norm = {.struct_size = sizeof batch_norm,
-                                         .name = "batch_norm",
-                                         .kind = CVR_ATTR_BOOL,
-                                         .count = 1,
-                                         .default_text = "yes",
-                                         .doc = "normalise after every 3x3 convolution, which then has no bias"};
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "64", "channels at full size; each level below doubles them", CVR_ATTR_BETWEEN(1, 4096));
+static const cvr_attr_desc depth =
+    CVR_ATTR_INIT(INT, "depth", "4", "how often the size is halved", CVR_ATTR_BETWEEN(1, MOST_DEPTH));
+static const cvr_attr_desc batch_norm =
+    CVR_ATTR_INIT(BOOL, "batch_norm", "yes", "normalise after every 3x3 convolution, which then has no bias");
 static const cvr_attr_desc *const schema[] = {&width, &depth, &batch_norm};
+
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.inc", "inc"),     NET_STAGE("backbone.down1", "down1"),
+    NET_STAGE("backbone.down2", "down2"), NET_STAGE("backbone.down3", "down3"),
+    NET_STAGE("backbone.down4", "down4"), NET_STAGE("backbone.deeper", "down*"),
+    NET_STAGE("decoder", "up*"),          NET_STAGE("head", "outc"),
+};
 
 static const cvr_model_desc unet = {.struct_size = sizeof unet,
                                     .name = "unet",
                                     .doc = "Ronneberger et al. 2015, with padding",
                                     .n_attrs = sizeof schema / sizeof *schema,
                                     .attrs = schema,
-                                    .build = unet_build};
+                                    .build = unet_build,
+                                    .n_stages = NET_COUNT(stages),
+                                    .stages = stages};
 
 static int32_t unet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

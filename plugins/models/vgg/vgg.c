@@ -34,12 +34,12 @@ static cvr_value features(net *n, const vgg_attrs *a, cvr_value x) {
     return x;
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t vgg_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                         cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t vgg_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const vgg_attrs *a = (const vgg_attrs *)args->attrs;
     const net_text dropout = net_print("%.17g", a->dropout);
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
+    const cvr_value image = io->input(io, "image");
     cvr_value x = features(&n, a, image);
     int64_t i = 0;
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "7");
@@ -49,37 +49,15 @@ static int32_t vgg_build(const cvr_builder *b, const cvr_model_args *args, cvr_v
         x = net_layer(&n, x, numbered("classifier", &i).s, "relu", "");
         x = net_layer(&n, x, numbered("classifier", &i).s, "dropout", dropout.s);
     }
-    *output = net_linear(&n, x, numbered("classifier", &i).s, args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, numbered("classifier", &i).s, args->num_classes));
 }
 
-static const cvr_attr_desc width = {.struct_size = sizeof width,
-                                    .name = "width",
-                                    .kind = CVR_ATTR_INT,
-                                    .count = 1,
-                                    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                    .default_text = "64",
-                                    .min = 1,
-                                    .max = 4096,
-                                    .doc = "channels of the first stage; the next three double them"};
-static const cvr_attr_desc classifier_width = {.struct_size = sizeof classifier_width,
-                                               .name = "classifier_width",
-                                               .kind = CVR_ATTR_INT,
-                                               .count = 1,
-                                               .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                               .default_text = "4096",
-                                               .min = 1,
-                                               .max = 65536,
-                                               .doc = "features of the two hidden dense layers"};
-static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
-                                      .name = "dropout",
-                                      .kind = CVR_ATTR_FLOAT,
-                                      .count = 1,
-                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      .default_text = "0.5",
-                                      .min = 0,
-                                      .max = 1,
-                                      .doc = "probability after each hidden dense layer"};
+static const cvr_attr_desc width = CVR_ATTR_INIT(
+    INT, "width", "64", "channels of the first stage; the next three double them", CVR_ATTR_BETWEEN(1, 4096));
+static const cvr_attr_desc classifier_width = CVR_ATTR_INIT(
+    INT, "classifier_width", "4096", "features of the two hidden dense layers", CVR_ATTR_BETWEEN(1, 65536));
+static const cvr_attr_desc dropout =
+    CVR_ATTR_INIT(FLOAT, "dropout", "0.5", "probability after each hidden dense layer", CVR_ATTR_BETWEEN(0, 1));
 
 /* What tells the members of the family apart: defaults. */
 #define LAYERS(default_)                                                                                               \
@@ -97,11 +75,17 @@ static const cvr_attr_desc layers_11 = LAYERS("1,1,2,2,2"), layers_13 = LAYERS("
                            layers_16 = LAYERS("2,2,3,3,3"), layers_19 = LAYERS("2,2,4,4,4"), plain = BATCH_NORM("no"),
                            normed = BATCH_NORM("yes");
 
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.features", "features"),
+    NET_STAGE("head", "classifier.6"),
+    NET_STAGE("backbone.classifier", "classifier"),
+};
+
 #define MODEL(name_, layers_, norm_)                                                                                   \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Simonyan, Zisserman 2015, as in torchvision",    \
         .n_attrs = 5, .attrs = (const cvr_attr_desc *const[]){&layers_, &norm_, &width, &classifier_width, &dropout},  \
-        .build = vgg_build                                                                                             \
+        .build = vgg_build, .n_stages = NET_COUNT(stages), .stages = stages                                            \
     }
 
 static const cvr_model_desc *const models[] = {

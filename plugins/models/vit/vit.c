@@ -64,12 +64,12 @@ static int32_t check_size(const vit_attrs *a, const int64_t *shape, cvr_error *e
         (long long)shape[3], (long long)shape[2], (long long)a->patch_size);
 }
 
-/* image: (N, C, H, W) -> logits: (N, num_classes) */
-static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                         cvr_error *err) {
+/* image: (N, C, H, W) -> output: logits, (N, num_classes) */
+static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const vit_attrs *a = (const vit_attrs *)args->attrs;
     const net_conv2d patches = {a->hidden_dim, a->patch_size, a->patch_size, 0, 1, 1};
     net n = {.b = b, .err = err, .linear = {NET_START_XAVIER, 0, 1e-6}};
+    const cvr_value image = io->input(io, "image");
     const int64_t *shape = net_shape(&n, image);
     n.status = check_size(a, shape, err);
     if (n.status != CVR_OK) return n.status;
@@ -88,8 +88,7 @@ static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, cvr_v
     x = net_layer(&n, x, "token", "slice", "1 start=0 end=1");
     x = net_layer(&n, x, "flatten", "flatten", "");
     n.linear = (net_start){NET_START_ZERO, 0, 0};
-    *output = net_linear(&n, x, "heads.head", args->num_classes);
-    return n.status;
+    return net_result(&n, io, net_linear(&n, x, "heads.head", args->num_classes));
 }
 
 #define SIZE(name_, default_, max_, doc_)                                                                              \
@@ -102,23 +101,24 @@ static const cvr_attr_desc patch_size = SIZE("patch_size", "16", 1024, "pixels o
                            num_heads = SIZE("num_heads", "12", 1024, "heads of the attention"),
                            hidden_dim = SIZE("hidden_dim", "768", 65536, "features of a token"),
                            mlp_dim = SIZE("mlp_dim", "3072", 262144, "features within a block's MLP");
-static const cvr_attr_desc dropout = {.struct_size = sizeof dropout,
-                                      .name = "dropout",
-                                      .kind = CVR_ATTR_FLOAT,
-                                      .count = 1,
-                                      .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-                                      .default_text = "0",
-                                      .min = 0,
-                                      .max = 1,
-                                      .doc = "probability after embedding, attention and MLP"};
+static const cvr_attr_desc dropout =
+    CVR_ATTR_INIT(FLOAT, "dropout", "0", "probability after embedding, attention and MLP", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&patch_size, &num_layers, &num_heads, &hidden_dim, &mlp_dim, &dropout};
+
+static const cvr_stage *const stages[] = {
+    NET_STAGE("backbone.embeddings", "conv_proj,class_token,encoder.pos_embedding"),
+    NET_STAGE("backbone.encoder", "encoder"),
+    NET_STAGE("head", "heads"),
+};
 
 static const cvr_model_desc vit_b_16 = {.struct_size = sizeof vit_b_16,
                                         .name = "vit_b_16",
                                         .doc = "Dosovitskiy et al. 2021, as in torchvision",
                                         .n_attrs = sizeof schema / sizeof *schema,
                                         .attrs = schema,
-                                        .build = vit_build};
+                                        .build = vit_build,
+                                        .n_stages = NET_COUNT(stages),
+                                        .stages = stages};
 
 static int32_t vit_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

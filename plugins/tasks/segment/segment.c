@@ -1,192 +1,218 @@
 /*
  * Task "segment": a class for each pixel (Long, Shelhamer, Darrell: "Fully Convolutional Networks for Semantic
  * Segmentation", 2015). Loss: cross entropy over the pixels that count; 255 in a mask is a pixel that does not.
- * Metrics, from the confusion matrix of all pixels: the share that is right, and the mean over classes of intersection
- * over union, where a class counts once it is in a mask or in a prediction.
+ * Metrics, from the confusion matrix of all pixels: the share that is right, over all and as the mean over classes; and
+ * the means of intersection over union and of dice, where a class counts once it is in a mask or in a prediction.
  */
-#include <cvr/plugin/plugin.h>
+#include "segment_mask.h"
 #include <math.h>
 
-#define IGNORED 255
 #define SHOWN_CLASSES 5
+#define OUTPUT "output"
 
-typedef struct segment_metrics {
-    const cvr_host *host;
-    int64_t n_classes;
-    uint64_t matrix[]; /* (truth, prediction) */
-} segment_metrics;
+typedef struct segment_attrs {
+    double aux_weight;
+} segment_attrs;
 
-/* output: (N, n_classes, H, W) f32 -> target: (N, H, W) i64 */
-static int32_t segment_target(const cvr_task_info *info, const cvr_type *output, cvr_type *target, cvr_error *err) {
-    const int64_t shape[3] = {output->shape[0], output->shape[2], output->shape[3]};
+/* output: (N, n_classes, H, W) f32; target: (N, H, W) i64 */
+static int32_t check_output(const cvr_task_info *info, const cvr_type *output, const cvr_type *target, cvr_error *err) {
     if (output->rank != 4 || output->dtype != CVR_F32)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the network's output has rank %u; segmentation needs (N, classes, H, W): end it with a "
                         "convolution",
                         output->rank);
-    if (output->shape[1] != info->n_classes || info->n_classes > IGNORED)
+    if (output->shape[1] != info->n_classes || info->n_classes > SEGMENT_IGNORED)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the network's output has %lld numbers a pixel for %lld classes (at most %d); change its last "
                         "layer",
-                        (long long)output->shape[1], (long long)info->n_classes, IGNORED);
-    cvr_type_set(target, CVR_I64, 3, shape);
+                        (long long)output->shape[1], (long long)info->n_classes, SEGMENT_IGNORED);
+    if (output->shape[2] != target->shape[1] || output->shape[3] != target->shape[2])
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "the network's output is %lld x %lld for masks of %lld x %lld; bring it to the picture's size "
+                        "with resize",
+                        (long long)output->shape[3], (long long)output->shape[2], (long long)target->shape[2],
+                        (long long)target->shape[1]);
     return CVR_OK;
 }
 
-static int32_t segment_loss(const cvr_builder *b, const cvr_task_info *info, cvr_value output, cvr_value target,
-                            cvr_value *loss, cvr_error *err) {
-    (void)info;
-    const cvr_value in[2] = {output, target};
-    const cvr_layer_call call = {sizeof call, "cross_entropy", "loss", "ignore_index=255", in, loss, 2, 1};
-    return b->layer(b, &call, err);
+static int32_t segment_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err) {
+    const task_loss loss = {.field = "mask",
+                            .settings = "ignore_index=255",
+                            .aux_weight = ((const segment_attrs *)info->attrs)->aux_weight,
+                            .check = check_output};
+    return task_add_losses(b, info, io, &loss, err);
 }
+
+static int32_t segment_pipeline(const cvr_task_info *info, const cvr_pipeline *p, cvr_error *err) {
+    (void)info;
+    return cvr_pipeline_usual(p, err);
+}
+
+/* ---- metrics ---- */
 
 static int32_t segment_open(const cvr_task_info *info, void **self, cvr_error *err) {
-    const uint64_t n = (uint64_t)info->n_classes;
-    if (n > IGNORED)
+    if (info->n_classes > SEGMENT_IGNORED)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%lld classes; a mask can tell %d apart", (long long)info->n_classes,
-                        IGNORED);
-    segment_metrics *m = (segment_metrics *)info->host->alloc(info->host, sizeof *m + n * n * sizeof *m->matrix, 64);
-    if (!m) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix");
-    memset(m, 0, sizeof *m + n * n * sizeof *m->matrix);
-    m->host = info->host;
-    m->n_classes = info->n_classes;
-    *self = m;
-    return CVR_OK;
+                        SEGMENT_IGNORED);
+    *self = task_matrix_new(info->host, info->n_classes, err);
+    return *self ? CVR_OK : CVR_ERR_NOMEM;
 }
 
 static void segment_close(void *self) {
-    segment_metrics *m = (segment_metrics *)self;
+    task_matrix *const m = self;
     m->host->free(m->host, m);
 }
 
-/* The first of the largest; one that is not a number stands last. */
-static int64_t argmax(const float *logits, int64_t n) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i]))) best = i;
-    }
-    return best;
-}
-
-/* output: (N, classes, H, W) f32, in memory (N, H, W, classes); target: (N, H, W) i64 */
-static int32_t segment_update(void *self, const cvr_tensor *output, const cvr_tensor *target, cvr_error *err) {
-    segment_metrics *m = (segment_metrics *)self;
-    const int64_t classes = output->shape[1], pixels = output->shape[0] * output->shape[2] * output->shape[3];
-    for (int64_t i = 0; i < pixels; i++) {
-        const int64_t truth = ((const int64_t *)target->data)[i];
-        if (truth == IGNORED) continue;
+/* output: (N, classes, H, W) f32, in memory (N, H, W, classes); mask: (N, H, W) i64 */
+static int32_t segment_update(void *self, const cvr_task_batch *batch, cvr_error *err) {
+    task_matrix *const m = self;
+    const cvr_named_tensor *const output = cvr_batch_find(batch->outputs, OUTPUT);
+    const cvr_named_tensor *const mask = cvr_batch_find(batch->targets, "mask");
+    if (!output) return cvr_fail(err, CVR_ERR_INVALID, "the network has no result `" OUTPUT "`");
+    const cvr_tensor *const x = &output->tensor;
+    const int64_t classes = x->shape[1], pixels = x->shape[0] * x->shape[2] * x->shape[3];
+    for (int64_t i = 0; mask && i < pixels; i++) {
+        const int64_t truth = ((const int64_t *)mask->tensor.data)[i];
+        if (truth == SEGMENT_IGNORED) continue;
         if (truth < 0 || truth >= classes)
             return cvr_fail(err, CVR_ERR_INVALID, "class %lld in a mask; there are %lld classes", (long long)truth,
                             (long long)classes);
-        m->matrix[truth * m->n_classes + argmax((const float *)output->data + i * output->pixel_stride, classes)]++;
+        m->count[truth * m->n + cvr_argmax((const float *)x->data + i * x->pixel_stride, classes)]++;
     }
     return CVR_OK;
 }
 
-/* iou_k = right_k / (truth_k + predicted_k - right_k) */
+/* iou = right / (truth + predicted - right), dice = 2 * right / (truth + predicted), accuracy = right / truth */
+static double iou_of(const task_class *c) {
+    return task_share(c->right, c->truth + c->predicted - c->right);
+}
+static double dice_of(const task_class *c) {
+    return task_share(2 * c->right, c->truth + c->predicted);
+}
+
+typedef struct mean {
+    double sum;
+    int64_t n;
+} mean;
+
+static void mean_add(mean *m, double x) {
+    if (isnan(x)) return;
+    m->sum += x;
+    m->n++;
+}
+
+static double mean_of(const mean *m) {
+    return m->n ? m->sum / (double)m->n : 0;
+}
+
+/* Without masks there is nothing to say. */
 static void segment_result(const void *self, cvr_metric_fn each, void *ctx) {
-    const segment_metrics *m = (const segment_metrics *)self;
-    const int64_t n = m->n_classes;
+    const task_matrix *const m = self;
     uint64_t all = 0, right = 0;
-    double sum = 0;
-    int64_t counted = 0;
-    for (int64_t k = 0; k < n; k++) {
-        uint64_t truth = 0, predicted = 0;
-        for (int64_t i = 0; i < n; i++) {
-            truth += m->matrix[k * n + i];
-            predicted += m->matrix[i * n + k];
-        }
-        const uint64_t hit = m->matrix[k * n + k], together = truth + predicted - hit;
-        all += truth;
-        right += hit;
-        if (together == 0) continue;
-        sum += (double)hit / (double)together;
-        counted++;
+    mean accuracy = {0, 0}, iou = {0, 0}, dice = {0, 0};
+    for (int64_t k = 0; k < m->n; k++) {
+        const task_class c = task_matrix_class(m, k);
+        all += c.truth;
+        right += c.right;
+        mean_add(&accuracy, task_share(c.right, c.truth));
+        mean_add(&iou, iou_of(&c));
+        mean_add(&dice, dice_of(&c));
     }
-    each(ctx, "pixel_accuracy", all ? (double)right / (double)all : 0);
-    each(ctx, "miou", counted ? sum / (double)counted : 0);
+    if (all == 0) return;
+    each(ctx, "pixel_accuracy", (double)right / (double)all);
+    each(ctx, "mean_accuracy", mean_of(&accuracy));
+    each(ctx, "miou", mean_of(&iou));
+    each(ctx, "dice", mean_of(&dice));
+}
+
+static void segment_per_class(const void *self, cvr_class_metric_fn each, void *ctx) {
+    const task_matrix *const m = self;
+    for (int64_t k = 0; k < m->n; k++) {
+        const task_class c = task_matrix_class(m, k);
+        each(ctx, k, "accuracy", task_share(c.right, c.truth));
+        each(ctx, k, "iou", iou_of(&c));
+        each(ctx, k, "dice", dice_of(&c));
+    }
 }
 
 static const uint64_t *segment_matrix(const void *self) {
-    return ((const segment_metrics *)self)->matrix;
+    return ((const task_matrix *)self)->count;
 }
 
 /* ---- prediction ---- */
 
-/* A name as a JSON string; what JSON cannot hold becomes '?'. */
-static void json_name(char *out, size_t size, const char *name) {
-    size_t n = 0;
-    out[n++] = '"';
-    for (; *name && n + 4 < size; name++) {
-        const unsigned char c = (unsigned char)*name;
-        if (c == '"' || c == '\\') out[n++] = '\\';
-        out[n++] = c < 0x20 ? '?' : (char)c;
-    }
-    out[n++] = '"';
-    out[n] = '\0';
-}
-
-/* Pixels of each class; fails where the output is not finite. */
-static int32_t count_classes(const cvr_tensor *output, int64_t row, uint64_t count[IGNORED], cvr_error *err) {
-    const int64_t classes = output->shape[1], pixels = output->shape[2] * output->shape[3];
-    const float *logits = (const float *)output->data + row * pixels * output->pixel_stride;
-    for (int64_t i = 0; i < pixels; i++, logits += output->pixel_stride) {
-        for (int64_t k = 0; k < classes; k++) {
-            if (!isfinite(logits[k]))
-                return cvr_fail(err, CVR_ERR_NUMERIC, "the network's output is not finite; its weights are broken");
-        }
-        count[argmax(logits, classes)]++;
-    }
-    return CVR_OK;
-}
-
-/* The classes that take most of the picture, with their share of it. */
-static int32_t segment_predict(const cvr_task_info *info, const cvr_tensor *output, int64_t row,
-                               const cvr_prediction_sink *sink, cvr_error *err) {
-    uint64_t count[IGNORED] = {0};
-    char json[8192], line[2048] = "", name[1200];
-    const int64_t n = output->rank == 4 ? output->shape[1] : 0;
-    if (n != info->n_classes || n > IGNORED)
-        return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs a pixel for %lld classes", (long long)n,
-                        (long long)info->n_classes);
-    const int32_t status = count_classes(output, row, count, err);
-    if (status != CVR_OK) return status;
-    const double pixels = (double)(output->shape[2] * output->shape[3]);
-    size_t at = (size_t)snprintf(json, sizeof json, "\"classes\": ["), shown = 0;
-    for (int64_t i = 0; i < SHOWN_CLASSES; i++) {
+/* The classes that take most of the picture, with their share of it: of its pixels that the network saw. */
+static void tell_shares(const cvr_task_info *info, const segment_mask *mask, const char *file,
+                        const cvr_prediction_sink *sink) {
+    uint64_t count[SEGMENT_IGNORED];
+    char json[8192], line[2048] = "", name[1200], cells[1300];
+    memcpy(count, mask->count, sizeof count);
+    (void)cvr_json_string(name, sizeof name, file);
+    size_t at = (size_t)snprintf(json, sizeof json, "\"mask\": %s, \"classes\": [", name), shown = 0;
+    for (int64_t i = 0; i < SHOWN_CLASSES && mask->seen; i++) {
         int64_t k = 0;
-        for (int64_t j = 1; j < n; j++) k = count[j] > count[k] ? j : k;
+        for (int64_t j = 1; j < info->n_classes; j++) k = count[j] > count[k] ? j : k;
         if (count[k] == 0) break;
-        const double share = (double)count[k] / pixels;
-        json_name(name, sizeof name, info->class_names[k]);
+        const double share = (double)count[k] / (double)mask->seen;
+        (void)cvr_json_string(name, sizeof name, info->class_names[k]);
         at += (size_t)snprintf(json + at, sizeof json - at, "%s{\"index\": %lld, \"name\": %s, \"share\": %.6f}",
                                i ? ", " : "", (long long)k, name, share);
         shown += (size_t)snprintf(line + shown, sizeof line - shown, "%s%.200s %.1f %%", i ? ", " : "",
                                   info->class_names[k], 100 * share);
-        if (i == 0) {
-            char cells[1300];
-            (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name, share);
-            sink->csv(sink, cells);
-        }
+        (void)cvr_csv_string(name, sizeof name, info->class_names[k]);
+        (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name, share);
+        if (i == 0) sink->csv(sink, cells);
         count[k] = 0;
     }
     (void)snprintf(json + at, sizeof json - at, "]");
     sink->json(sink, json);
     sink->line(sink, line);
-    return CVR_OK;
 }
+
+static int32_t segment_predict(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
+                               const cvr_prediction_sink *sink, cvr_error *err) {
+    const cvr_named_tensor *const output = cvr_batch_find(outputs, OUTPUT);
+    const int64_t n = output && output->tensor.rank == 4 ? output->tensor.shape[1] : 0;
+    segment_mask mask;
+    const char *file = "";
+    int32_t status;
+    if (n != info->n_classes || n > SEGMENT_IGNORED)
+        return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs a pixel for %lld classes", (long long)n,
+                        (long long)info->n_classes);
+    CVR_TRY(segment_mask_make(&mask, info->host, &output->tensor, row, outputs->origins[row], err));
+    CVR_TRY_OUT(segment_mask_write(&mask, sink, &file, err));
+    tell_shares(info, &mask, file, sink);
+out:
+    segment_mask_free(&mask);
+    return status;
+}
+
+static const cvr_attr_desc *const segment_keys[] = {
+    CVR_ATTR(FLOAT, "aux_weight", "0.5", "weight of the losses of auxiliary results", CVR_ATTR_AT_LEAST(0)),
+};
+
+static const cvr_want mask_want = {.struct_size = sizeof mask_want,
+                                   .field = "mask",
+                                   .kind = CVR_FIELD_MASK,
+                                   .dtype = CVR_I64,
+                                   .remedy = "choose another data.format"};
+static const cvr_want *const wants[] = {&mask_want};
 
 static const cvr_task_desc segment_task = {.struct_size = sizeof segment_task,
                                            .name = "segment",
                                            .doc = "a class for each pixel",
-                                           .target_kind = CVR_FIELD_MASK,
-                                           .target = segment_target,
-                                           .loss = segment_loss,
+                                           .n_attrs = sizeof segment_keys / sizeof *segment_keys,
+                                           .n_wants = 1,
+                                           .attrs = segment_keys,
+                                           .wants = wants,
+                                           .pipeline = segment_pipeline,
+                                           .losses = segment_losses,
                                            .best_metric = "miou",
+                                           .pads = 1,
                                            .metrics_open = segment_open,
                                            .metrics_update = segment_update,
                                            .metrics_result = segment_result,
+                                           .metrics_per_class = segment_per_class,
                                            .metrics_matrix = segment_matrix,
                                            .metrics_close = segment_close,
                                            .predict = segment_predict,
@@ -197,4 +223,4 @@ static int32_t segment_load(const cvr_host *host, const cvr_registrar *r, cvr_er
     return r->add(r, CVR_KIND_TASK, &segment_task, err);
 }
 
-CVR_DEFINE_PLUGIN("task_segment", "0.1.0", "layer:cross_entropy", segment_load)
+CVR_DEFINE_PLUGIN("task_segment", "0.1.0", "layer:cross_entropy op:expand", segment_load)

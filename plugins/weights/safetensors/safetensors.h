@@ -41,8 +41,6 @@ int32_t st_json_integer(st_json *j, int64_t *out);
 /* Nothing but white space may be left. */
 int32_t st_json_end(st_json *j);
 
-/* Bytes of the UTF-8 sequence at `s` (of `n` > 0 bytes), or 0 where it is not valid. */
-uint64_t st_utf8_length(const uint8_t *s, uint64_t n);
 /* A name as it may stand in a message: cut, and without bytes that would steer a terminal. */
 #define ST_SHOWN 161
 const char *st_show(const char *name, char buf[ST_SHOWN]);

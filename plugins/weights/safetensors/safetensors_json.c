@@ -32,22 +32,6 @@ int32_t st_json_end(st_json *j) {
     return j->at == j->end ? CVR_OK : st_json_fail(j, "text after the closing '}'");
 }
 
-uint64_t st_utf8_length(const uint8_t *s, uint64_t n) {
-    const uint8_t c = s[0];
-    if (c < 0x80) return 1;
-    const uint64_t len = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-    if (len == 0 || len > n) return 0;
-    for (uint64_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    }
-    /* Overlong forms, surrogates, and what lies past U+10FFFF. */
-    if (c == 0xe0 && s[1] < 0xa0) return 0;
-    if (c == 0xed && s[1] > 0x9f) return 0;
-    if (c == 0xf0 && s[1] < 0x90) return 0;
-    if (c == 0xf4 && s[1] > 0x8f) return 0;
-    return len;
-}
-
 const char *st_show(const char *name, char buf[ST_SHOWN]) {
     uint64_t n = strnlen(name, ST_SHOWN - 1);
     /* Never cut within a UTF-8 sequence. */
@@ -133,7 +117,7 @@ int32_t st_json_string(st_json *j, const char **out) {
             status = escape(j);
             continue;
         }
-        const uint64_t len = *j->at < 0x20 ? 0 : st_utf8_length(j->at, (uint64_t)(j->end - j->at));
+        const uint64_t len = *j->at < 0x20 ? 0 : cvr_utf8_length(j->at, (uint64_t)(j->end - j->at));
         if (len == 0) return st_json_fail(j, "a byte that may not stand in a string");
         memcpy(j->text, j->at, len);
         j->text += len;

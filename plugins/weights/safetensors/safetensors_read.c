@@ -5,10 +5,16 @@
 #include <stdlib.h>
 
 static const st_dtype dtypes[] = {
-    {"F32", 32, CVR_F32}, {"F16", 16, CVR_F16}, {"BF16", 16, CVR_BF16}, {"I64", 64, CVR_I64}, {"I32", 32, CVR_I32},
-    {"I8", 8, CVR_I8},    {"U8", 8, CVR_U8},    {"BOOL", 8, 0},         {"F64", 64, 0},       {"U64", 64, 0},
-    {"U32", 32, 0},       {"I16", 16, 0},       {"U16", 16, 0},         {"C64", 64, 0},       {"F8_E4M3", 8, 0},
-    {"F8_E5M2", 8, 0},    {"F8_E8M0", 8, 0},    {"F4", 4, 0},           {"F6_E2M3", 6, 0},    {"F6_E3M2", 6, 0},
+    {"F32", 32, CVR_F32},      {"F16", 16, CVR_F16},
+    {"BF16", 16, CVR_BF16},    {"I64", 64, CVR_I64},
+    {"I32", 32, CVR_I32},      {"I8", 8, CVR_I8},
+    {"U8", 8, CVR_U8},         {"BOOL", 8, CVR_FILE_BOOL},
+    {"F64", 64, CVR_FILE_F64}, {"U64", 64, CVR_FILE_U64},
+    {"U32", 32, CVR_FILE_U32}, {"I16", 16, CVR_FILE_I16},
+    {"U16", 16, CVR_FILE_U16}, {"C64", 64, 0},
+    {"F8_E4M3", 8, 0},         {"F8_E5M2", 8, 0},
+    {"F8_E8M0", 8, 0},         {"F4", 4, 0},
+    {"F6_E2M3", 6, 0},         {"F6_E3M2", 6, 0},
 };
 
 const st_dtype *st_dtype_of_word(const char *word) {

@@ -85,7 +85,7 @@ static int by_key(const void *a, const void *b) {
 static int32_t is_utf8(const char *s) {
     const uint8_t *p = (const uint8_t *)s;
     for (uint64_t n = strlen(s), len = 0; n > 0; n -= len, p += len) {
-        len = st_utf8_length(p, n);
+        len = cvr_utf8_length(p, n);
         if (len == 0) return 0;
     }
     return 1;

@@ -71,7 +71,8 @@ def rate(kind, workers):
 def compare_pictures():
     with tempfile.NamedTemporaryFile() as f:
         subprocess.run([bench, folder, "0", "0", "val", "dump=" + f.name], check=True)
-        mine = numpy.fromfile(f.name, dtype=numpy.float32).reshape(-1, 224, 224, 3)
+        levels = numpy.fromfile(f.name, dtype=numpy.uint8).reshape(-1, 224, 224, 3)
+        mine = (levels.astype(numpy.float32) / 255 - numpy.array(MEAN, numpy.float32)) / numpy.array(STD, numpy.float32)
     for kind in ("tensor", "pil"):
         most, total = 0.0, 0.0
         for i, (x, _) in enumerate(data(kind, [v2.Resize(256), v2.CenterCrop(224)])):

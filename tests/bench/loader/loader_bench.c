@@ -1,11 +1,11 @@
 /*
- * The data path alone, through libcvr's public surface: pictures of a folder to normalised batches in memory.
+ * The data path alone, through libcvr's public surface: pictures of a folder to batches in memory.
  *
  *   loader_bench ROOT WORKERS SECONDS [reduced] [whole] [val] [dump=FILE]
  *
  * WORKERS 0: the calling thread makes the batches. Without `val`: random_resized_crop 224, random_horizontal_flip; with
  * it: resize 256, center_crop 224, unshuffled. Runs whole epochs for at least SECONDS and prints images per second.
- * dump=FILE writes one epoch's pixels, f32 (N, 224, 224, 3), instead.
+ * dump=FILE writes one epoch's pixels, u8 (N, 224, 224, 3), instead.
  */
 #include <cvr/batches.h>
 #include <cvr/config.h>
@@ -15,8 +15,8 @@
 typedef struct bench {
     cvr_plugins *plugins;
     const cvr_dataset_desc *dataset;
-    void *self, *attrs[3];
-    cvr_transform transforms[2];
+    void *self, *attrs[4];
+    cvr_transform transforms[3];
     cvr_batches *batches;
     cvr_batches_options options;
     bool val;
@@ -45,10 +45,10 @@ static int32_t open_bench(bench *b, const char *root, cvr_error *err) {
     if (status == CVR_OK) status = cvr_plugins_find(b->plugins, CVR_KIND_DATASET, "folder", &desc, err);
     if (status != CVR_OK) return status;
     b->dataset = desc;
-    status = parse(b->dataset->attrs, b->dataset->n_attrs, "", &b->attrs[2], err);
+    status = parse(b->dataset->attrs, b->dataset->n_attrs, "", &b->attrs[3], err);
     const cvr_dataset_args args = {.struct_size = sizeof args,
                                    .host = cvr_plugins_host(b->plugins),
-                                   .attrs = b->attrs[2],
+                                   .attrs = b->attrs[3],
                                    .root = "",
                                    .train = root,
                                    .val = root,
@@ -61,23 +61,27 @@ static int32_t open_bench(bench *b, const char *root, cvr_error *err) {
         status = add_transform(b, 0, "random_resized_crop", "224", err);
         if (status == CVR_OK) status = add_transform(b, 1, "random_horizontal_flip", "", err);
     }
+    if (status == CVR_OK)
+        status = add_transform(b, 2, "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225", err);
+    b->options.plugins = b->plugins;
     b->options.dataset = b->dataset;
     b->options.self = b->self;
     b->options.transforms = b->transforms;
-    b->options.n_transforms = 2;
+    b->options.n_transforms = 3;
     b->options.shuffle = !b->val;
     return status == CVR_OK ? cvr_batches_create(&b->batches, &b->options, err) : status;
 }
 
 /* One epoch; its pixels go to `dump` where there is one. */
 static int32_t run_epoch(bench *b, int64_t epoch, FILE *dump, cvr_error *err) {
-    cvr_batch batch = {.n = 1};
+    cvr_batch batch = {.view.n = 1};
     int32_t status = cvr_batches_begin(b->batches, epoch, 0, err);
-    while (status == CVR_OK && batch.n > 0) {
+    while (status == CVR_OK && batch.view.n > 0) {
         status = cvr_batches_next(b->batches, &batch, err);
-        const size_t n = (size_t)(batch.n * batch.height * batch.width * batch.channels);
-        if (status == CVR_OK && dump && fwrite(batch.images, sizeof(float), n, dump) != n)
-            status = cvr_fail(err, CVR_ERR_IO, "the dump cannot be written");
+        if (status != CVR_OK || !dump || batch.view.n == 0) continue;
+        const cvr_tensor *image = &batch.view.fields[0]->tensor;
+        const size_t n = (size_t)cvr_numel(image->rank, image->shape);
+        if (fwrite(image->data, 1, n, dump) != n) status = cvr_fail(err, CVR_ERR_IO, "the dump cannot be written");
     }
     return status;
 }
@@ -102,13 +106,12 @@ static int32_t dump_to(bench *b, const char *path, cvr_error *err) {
 static void close_bench(bench *b) {
     cvr_batches_destroy(&b->batches);
     if (b->self) b->dataset->close(b->self);
-    for (int i = 0; i < 3; i++) cvr_free(b->attrs[i]);
+    for (int i = 0; i < 4; i++) cvr_free(b->attrs[i]);
     if (b->plugins) cvr_plugins_close(&b->plugins);
 }
 
 int main(int argc, char **argv) {
-    bench b = {
-        .options = {.batch = 64, .mean = {0.485, 0.456, 0.406, 0}, .std = {0.229, 0.224, 0.225, 1}, .size_hint = ""}};
+    bench b = {.options = {.batch = 64, .size_hint = ""}};
     const char *dump = NULL;
     cvr_error err;
     cvr_error_init(&err);

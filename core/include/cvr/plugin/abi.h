@@ -62,6 +62,15 @@ typedef struct cvr_error {
     char message[1024];
 } cvr_error;
 
+/* An error before anything went wrong: `cvr_error err = CVR_ERROR_INIT;`. The function is for one that is used again.
+ */
+#define CVR_ERROR_INIT                                                                                                 \
+    {                                                                                                                  \
+        sizeof(cvr_error), CVR_OK, 0, {0}, {                                                                           \
+            0                                                                                                          \
+        }                                                                                                              \
+    }
+
 static inline void cvr_error_init(cvr_error *err) {
     memset(err, 0, sizeof *err);
     err->struct_size = sizeof *err;

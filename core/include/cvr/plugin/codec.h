@@ -15,6 +15,7 @@ typedef struct cvr_codec_desc {
     uint64_t struct_size;
     const char *name; /* "png" */
     const char *doc;
+    const char *extensions; /* endings of its files' names, in lower case: ".jpg.jpeg" */
     /* 1 where these are the first bytes of this format. Up to 64 of them are given. */
     int32_t (*probe)(const uint8_t *bytes, uint64_t n);
     /* As cvr_image_service.decode. `host` is there for warnings and scratch memory. No size that the file declares is
@@ -32,6 +33,6 @@ typedef struct cvr_codec_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_codec_desc) == 56, "cvr_codec_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_codec_desc) == 64, "cvr_codec_desc has padding");
 
 #endif

@@ -37,6 +37,7 @@ typedef struct cvr_init {
 #define CVR_PARAM_TRAINABLE 1u /* has a gradient and is updated by the optimizer */
 #define CVR_PARAM_NORM 2u      /* a normalisation's scale or shift: `norm_weight_decay` is for these */
 #define CVR_PARAM_BIAS 4u      /* `bias_weight_decay` is for these */
+#define CVR_PARAM_CONSTANT 8u  /* a buffer that follows from the settings, such as anchors: in no file */
 
 /*
  * A parameter, or (no CVR_PARAM_TRAINABLE) a buffer such as a running mean: both are saved with the weights.
@@ -94,9 +95,9 @@ typedef struct cvr_builder {
     /* Optimizer state that belongs to `param` and is kept in checkpoints but not with the weights: PARAM.NAME. */
     int32_t (*slot)(const struct cvr_builder *b, cvr_value param, const cvr_param_decl *decl, cvr_value *out,
                     cvr_error *err);
-    /* A number that changes from step to step, one element. Known names: "lr" (f32), "step" (i64, from 0), "seed"
-     * (i64). */
-    int32_t (*scalar)(const struct cvr_builder *b, const char *name, cvr_value *out, cvr_error *err);
+    /* A number that changes from step to step, one element, by any name; whoever runs the program writes it. The host's
+     * own: "lr" (f32), "step" (i64, updates so far), "seed" (i64), "loss_scale" (f32). */
+    int32_t (*scalar)(const struct cvr_builder *b, const char *name, uint32_t dtype, cvr_value *out, cvr_error *err);
     /* Full name of the layer being built, "layer1.0.conv1"; "" at the top. */
     const char *(*scope)(const struct cvr_builder *b);
     /* The parameter's flags (CVR_PARAM_*), or 0 for a value that is none. */

@@ -49,6 +49,8 @@ typedef struct cvr_image {
     uint64_t struct_size;
     int64_t width, height, channels;
     uint8_t *data;
+    /* For encode, of pictures of 1 channel: 256 colours (R, G, B) that the pixels stand for. NULL: they are grey. */
+    const uint8_t *palette;
 } cvr_image;
 
 /* Gives the memory for something; it belongs to whoever passed the function. NULL when memory is out. */
@@ -138,6 +140,8 @@ typedef struct cvr_image_service {
     int32_t (*encode)(const struct cvr_image_service *s, const char *format, const cvr_image *image, cvr_sink_fn sink,
                       void *sink_ctx, cvr_error *err);
     int32_t (*decode_part)(const struct cvr_image_service *s, const cvr_picture_job *job, cvr_error *err);
+    /* 1 where a file of this name ends as some codec's pictures do (".png", in any case). */
+    int32_t (*is_picture)(const struct cvr_image_service *s, const char *name);
 } cvr_image_service;
 
 /*
@@ -165,18 +169,36 @@ typedef struct cvr_profiler {
     void (*end)(const struct cvr_profiler *p, uint64_t recording, uint64_t node);
 } cvr_profiler;
 
+/*
+ * "cvr.host.state/1": what a plugin wants to find again when a run goes on: bytes by a name with a prefix of its own
+ * ("acme.scale"), kept in the checkpoint. put() copies (n 0: forgets the name); what is there when a checkpoint is
+ * written is in it. On resume all is back before any plugin is asked for anything but to load. get() gives the bytes,
+ * 8-byte aligned, which live until the next put() of that name, or NULL. At most CVR_STATE_NAMES names of
+ * CVR_STATE_BYTES bytes each. From the thread that called you.
+ */
+#define CVR_SERVICE_STATE "cvr.host.state/1"
+#define CVR_STATE_NAMES 256u
+#define CVR_STATE_BYTES (16u << 20)
+typedef struct cvr_state_service {
+    uint64_t struct_size;
+    void *ctx;
+    int32_t (*put)(const struct cvr_state_service *s, const char *name, const void *bytes, uint64_t n, cvr_error *err);
+    const void *(*get)(const struct cvr_state_service *s, const char *name, uint64_t *n);
+} cvr_state_service;
+
 #ifdef __cplusplus
 }
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_host) == 48, "cvr_host has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_threadpool) == 32, "cvr_threadpool has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_image) == 40, "cvr_image has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 40, "cvr_image_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_image) == 48, "cvr_image has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 48, "cvr_image_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 64, "cvr_picture_job has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_state_service) == 32, "cvr_state_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 40, "cvr_profiler has padding");
 
 #endif

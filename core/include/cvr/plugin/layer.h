@@ -26,6 +26,30 @@ typedef struct cvr_layer_desc {
                      cvr_value *outputs, cvr_error *err);
 } cvr_layer_desc;
 
+/* What an output of a network is to those who train it. */
+#define CVR_ROLE_RESULT 1u    /* what the network says: goes to metrics and predictions */
+#define CVR_ROLE_LOSS 2u      /* rank 0, f32: added to what is trained, named in steps.csv */
+#define CVR_ROLE_AUXILIARY 3u /* a result that only training looks at, such as an auxiliary classifier's */
+
+typedef struct cvr_io_output {
+    uint64_t struct_size;
+    const char *name; /* "output" where there is only one result */
+    uint32_t role;    /* CVR_ROLE_* */
+    cvr_value value;
+} cvr_io_output;
+
+/* The named ends of a network: what it reads, and what it gives. */
+typedef struct cvr_io {
+    uint64_t struct_size;
+    void *ctx;
+    /* "image": (N, in_channels, H, W), normalised; the fields that the task wants, by their names, where there are
+     * targets. CVR_NONE: there is no such input. Padded values know their counts (cvr_builder.counts). */
+    cvr_value (*input)(const struct cvr_io *io, const char *name);
+    int32_t (*put)(const struct cvr_io *io, const char *name, uint32_t role, cvr_value v, cvr_error *err);
+    /* The i-th output so far; NULL past the end. */
+    const cvr_io_output *(*output)(const struct cvr_io *io, uint32_t i);
+} cvr_io;
+
 /* Settings that every model has; the host reads them from [model]. */
 typedef struct cvr_model_args {
     uint64_t struct_size;
@@ -34,16 +58,29 @@ typedef struct cvr_model_args {
     int64_t in_channels;
 } cvr_model_args;
 
+/* A part of the network, for those who freeze it, train it slower or leave it out of a file: "backbone.layer4", "head".
+ */
+typedef struct cvr_stage {
+    uint64_t struct_size;
+    const char
+        *name; /* of the last layers, whose shape the number of classes decides, "head"; of others "backbone.*" */
+    const char *globs; /* of the parameters' names, with * and ?: "layer4.*,bn4.*" */
+} cvr_stage;
+
 typedef struct cvr_model_desc {
     uint64_t struct_size;
     const char *name;
     const char *doc; /* paper */
     uint32_t n_attrs;
-    uint32_t reserved;
+    uint32_t
+        stride; /* sides of pictures must be multiples of this, and are padded to be where the task pads; 0 or 1: any */
     const cvr_attr_desc *const *attrs;
-    /* `image`: (N, in_channels, H, W) f32. Classification: one output, logits (N, num_classes). */
-    int32_t (*build)(const cvr_builder *b, const cvr_model_args *args, cvr_value image, cvr_value *output,
-                     cvr_error *err);
+    /* Reads io's inputs and puts at least one result. A model that has losses of its own, as detectors have, reads the
+     * targets in training and puts the losses. Classification: the result is logits (N, num_classes). */
+    int32_t (*build)(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err);
+    uint32_t n_stages;
+    uint32_t reserved2;
+    const cvr_stage *const *stages; /* the first that fits a parameter's name is its stage */
 } cvr_model_desc;
 
 #ifdef __cplusplus
@@ -51,7 +88,10 @@ typedef struct cvr_model_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_layer_desc) == 56, "cvr_layer_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_io_output) == 24, "cvr_io_output has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_io) == 40, "cvr_io has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_args) == 32, "cvr_model_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 48, "cvr_model_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_stage) == 24, "cvr_stage has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 64, "cvr_model_desc has padding");
 
 #endif

@@ -19,6 +19,7 @@ typedef struct cvr_update_args {
     cvr_value lr;   /* f32 scalar */
     cvr_value step; /* i64 scalar, 0 at the first */
     double weight_decay;
+    double lr_factor; /* of this parameter: what lr is multiplied with, 1 where nothing else is asked for */
 } cvr_update_args;
 
 typedef struct cvr_optimizer_desc {
@@ -41,6 +42,12 @@ typedef struct cvr_sched_args {
     int64_t total_steps;     /* of the run, less warm-up */
     int64_t steps_per_epoch; /* optimizer steps */
     double lr_min_factor;    /* lr_min / lr */
+    double lr;               /* what the factor is of */
+    /* The metric that best weights are chosen by, an epoch each, of all epochs that have ended; NaN: not validated. */
+    const double *history;
+    uint64_t n_history;
+    uint32_t lower_is_better;
+    uint32_t reserved;
 } cvr_sched_args;
 
 typedef struct cvr_scheduler_desc {
@@ -58,9 +65,9 @@ typedef struct cvr_scheduler_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_update_args) == 40, "cvr_update_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_update_args) == 48, "cvr_update_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_optimizer_desc) == 64, "cvr_optimizer_desc has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_sched_args) == 48, "cvr_sched_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_sched_args) == 80, "cvr_sched_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_scheduler_desc) == 48, "cvr_scheduler_desc has padding");
 
 #endif

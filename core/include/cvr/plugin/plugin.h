@@ -15,6 +15,7 @@
 #include "bf16.h"
 #include "codec.h"
 #include "data.h"
+#include "gradient.h"
 #include "graph.h"
 #include "host.h"
 #include "kernel.h"
@@ -25,6 +26,7 @@
 #include "reporter.h"
 #include "rng.h"
 #include "task.h"
+#include "text.h"
 #include "weights.h"
 
 #ifdef __cplusplus
@@ -42,9 +44,11 @@ extern "C" {
 #define CVR_KIND_TASK "cvr.task/1"           /* cvr_task_desc */
 #define CVR_KIND_OPTIMIZER "cvr.optimizer/1" /* cvr_optimizer_desc */
 #define CVR_KIND_SCHEDULER "cvr.scheduler/1" /* cvr_scheduler_desc */
+#define CVR_KIND_GRADIENT "cvr.gradient/1"   /* cvr_gradient_desc */
 #define CVR_KIND_PASS "cvr.pass/1"           /* cvr_pass_desc */
 #define CVR_KIND_AUGMENT "cvr.augment/1"     /* cvr_augment_desc */
 #define CVR_KIND_DATASET "cvr.dataset/1"     /* cvr_dataset_desc */
+#define CVR_KIND_FIELD "cvr.field/1"         /* cvr_field_kind */
 #define CVR_KIND_CODEC "cvr.codec/1"         /* cvr_codec_desc */
 #define CVR_KIND_WEIGHTS "cvr.weights/1"     /* cvr_weights_desc */
 #define CVR_KIND_REPORTER "cvr.reporter/1"   /* cvr_reporter_desc */

@@ -5,7 +5,7 @@
 #ifndef CVR_PLUGIN_REPORTER_H
 #define CVR_PLUGIN_REPORTER_H
 
-#include "host.h"
+#include "data.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,6 +46,13 @@ typedef struct cvr_step_event {
     double lr;
     double images_per_s;
     double data_wait_fraction;
+    uint32_t n_losses; /* named parts of `loss`; the same ones in every step of a run */
+    uint32_t reserved;
+    const char *const *loss_names;
+    const double *losses;
+    int64_t samples;
+    double seconds; /* that the step took, now that it is done; of these it waited for its batch: */
+    double data_seconds;
 } cvr_step_event;
 
 /* Metrics are fractions; names as in summary.json, "train_loss" first. */
@@ -62,16 +69,19 @@ typedef struct cvr_epoch_event {
     const char *const *names;
     const double *values;
     const uint64_t *matrix; /* confusion matrix of the validation, rows the truth; NULL: none */
+    /* Metrics by class: value of column k for class i at per_class[i * n_columns + k]. */
+    const char *const *columns;
+    const double *per_class; /* NULL: none */
+    uint32_t n_columns;
+    uint32_t reserved;
 } cvr_epoch_event;
 
-/* The first batch of a split, as the network sees it: (N, H, W, C) f32, normalised. */
+/* The first batch of a split. The picture is the field of kind CVR_FIELD_IMAGE: u8, or f32 and normalised. */
 typedef struct cvr_batch_event {
     uint64_t struct_size;
     const char *name; /* "train_batch0" */
-    int64_t n, height, width, channels;
-    const float *pixels;
-    const int64_t *labels;      /* NULL: none */
-    const int64_t *predictions; /* NULL: none */
+    const cvr_batch_view *batch;
+    const cvr_batch_view *outputs; /* what the network said of it; NULL: not asked yet */
 } cvr_batch_event;
 
 typedef struct cvr_end_event {
@@ -112,9 +122,9 @@ typedef struct cvr_reporter_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 168, "cvr_run_info has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 56, "cvr_step_event has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 88, "cvr_epoch_event has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 72, "cvr_batch_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 104, "cvr_step_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 112, "cvr_epoch_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 32, "cvr_batch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 112, "cvr_end_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_reporter_desc) == 80, "cvr_reporter_desc has padding");
 

@@ -1,18 +1,39 @@
 /*
- * "cvr.task/1": what a network is trained for: its targets, loss, metrics, and what a prediction looks like to a
- * person.
+ * "cvr.task/1": what a network is trained for: the fields that it learns from, losses, metrics, and what a prediction
+ * looks like to a person.
  */
 #ifndef CVR_PLUGIN_TASK_H
 #define CVR_PLUGIN_TASK_H
 
 #include "data.h"
-#include "graph.h"
+#include "layer.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 typedef void (*cvr_metric_fn)(void *ctx, const char *name, double value);
+/* A metric of one class; `name` is the column of per_class.csv. A value that does not exist for the class is NaN. */
+typedef void (*cvr_class_metric_fn)(void *ctx, int64_t klass, const char *name, double value);
+
+/* The output of this name and role, or NULL. */
+static inline const cvr_io_output *cvr_io_find(const cvr_io *io, const char *name, uint32_t role) {
+    const cvr_io_output *o;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
+        if (o->role == role && strcmp(o->name, name) == 0) return o;
+    }
+    return NULL;
+}
+
+/* A field of the samples that the task wants in its batches. The batch has it under the same name, stacked. */
+typedef struct cvr_want {
+    uint64_t struct_size;
+    const char *field; /* "label" */
+    const char *kind;  /* CVR_FIELD_*: what it has to be */
+    uint32_t dtype;    /* in the batch; 0: as samples have it */
+    uint32_t reserved;
+    const char *remedy; /* "choose another data.format": for data without it */
+} cvr_want;
 
 /* Where a prediction is written. `json` gets the members of this file's object, without braces: `"top": [...]`. */
 typedef struct cvr_prediction_sink {
@@ -21,6 +42,10 @@ typedef struct cvr_prediction_sink {
     void (*json)(const struct cvr_prediction_sink *s, const char *text);
     void (*csv)(const struct cvr_prediction_sink *s, const char *text);  /* the row's cells after the file's */
     void (*line)(const struct cvr_prediction_sink *s, const char *text); /* what the terminal shows */
+    /* A file beside the predictions, named after the picture: "_mask.png" gives PICTURE_mask.png. `name` (may be NULL)
+     * gets what it is called, relative to the predictions, until the next call. */
+    int32_t (*file)(const struct cvr_prediction_sink *s, const char *suffix, const void *bytes, uint64_t n,
+                    const char **name, cvr_error *err);
 } cvr_prediction_sink;
 
 /* What the task knows of the data. */
@@ -32,39 +57,93 @@ typedef struct cvr_task_info {
     const char *const *class_names; /* n_classes of them */
 } cvr_task_info;
 
+/* Outputs that the network gave for a batch, with what the task knows of it. `targets` has the wanted fields, or none
+ * where the data has no targets. */
+typedef struct cvr_task_batch {
+    uint64_t struct_size;
+    const cvr_batch_view *outputs; /* results by name, in host memory as the network left them */
+    const cvr_batch_view *targets;
+} cvr_task_batch;
+
+/* What validation's pictures are to be like, as [data] and [val] say; 0: as they are. */
+typedef struct cvr_pipeline {
+    uint64_t struct_size;
+    void *ctx;
+    int64_t resize_size, crop_size;
+    const char *interpolation; /* "bilinear" */
+    const double *mean, *std;  /* of the channels, 4 of them */
+    /* Adds a transform by its name, with settings as a line of [augment] has them. */
+    int32_t (*add)(const struct cvr_pipeline *p, const char *transform, const char *settings, cvr_error *err);
+} cvr_pipeline;
+
+/* Most tasks' normalisation: (x / 255 - mean) / std. */
+static inline int32_t cvr_pipeline_normalise(const cvr_pipeline *p, cvr_error *err) {
+    char text[256];
+    (void)snprintf(text, sizeof text, "mean=%.17g,%.17g,%.17g,%.17g std=%.17g,%.17g,%.17g,%.17g", p->mean[0],
+                   p->mean[1], p->mean[2], p->mean[3], p->std[0], p->std[1], p->std[2], p->std[3]);
+    return p->add(p, "normalize", text, err);
+}
+
+/* Most tasks' pictures: the shorter side to resize_size, the middle crop_size of it, normalised. */
+static inline int32_t cvr_pipeline_usual(const cvr_pipeline *p, cvr_error *err) {
+    char text[128];
+    if (p->resize_size > 0) {
+        (void)snprintf(text, sizeof text, "%lld interpolation=%.64s", (long long)p->resize_size, p->interpolation);
+        CVR_TRY(p->add(p, "resize", text, err));
+    }
+    if (p->crop_size > 0) {
+        (void)snprintf(text, sizeof text, "%lld", (long long)p->crop_size);
+        CVR_TRY(p->add(p, "center_crop", text, err));
+    }
+    return cvr_pipeline_normalise(p, err);
+}
+
 typedef struct cvr_task_desc {
     uint64_t struct_size;
     const char *name;
     const char *doc;
     uint32_t n_attrs; /* keys of [train] */
-    uint32_t
-        target_kind; /* CVR_FIELD_LABEL or CVR_FIELD_MASK: the field of a sample that is the target, i64 in a batch */
+    uint32_t n_wants;
     const cvr_attr_desc *const *attrs;
-    /* Element type and shape of the target of a whole batch, given the network's output. */
-    int32_t (*target)(const cvr_task_info *info, const cvr_type *output, cvr_type *target, cvr_error *err);
-    /* Adds the loss (rank 0, f32), the mean over the batch. */
-    int32_t (*loss)(const cvr_builder *b, const cvr_task_info *info, cvr_value output, cvr_value target,
-                    cvr_value *loss, cvr_error *err);
-    const char *best_metric; /* whose best epoch is kept in best.safetensors: "top1"; more is better */
-    /* Metrics over a whole split. `output` (host memory, as the network left it) and `target` are of one batch. */
+    const cvr_want *const *wants;
+    /* Adds what makes validation's pictures, and the transform that normalises (CVR_STAGE_NORMALISE), which training
+     * has too. Training without [augment] takes all of it. */
+    int32_t (*pipeline)(const cvr_task_info *info, const cvr_pipeline *p, cvr_error *err);
+    /*
+     * Looks at the network's results (io->output with CVR_ROLE_RESULT), refuses what it cannot use, and adds a loss
+     * (rank 0, f32, the mean over the batch) for each that has none, by io->put with CVR_ROLE_LOSS: the loss of a
+     * result has its name. What is trained is the sum of all losses. Not called where there are no targets.
+     * `b->training` tells training from evaluation.
+     */
+    int32_t (*losses)(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err);
+    const char *best_metric; /* whose best epoch is kept in best.safetensors: "top1" */
+    uint32_t lower_is_better;
+    uint32_t pads; /* 1: pictures of a batch may differ in size; they are padded at the right and at the bottom */
+    /* Metrics over a whole split. */
     int32_t (*metrics_open)(const cvr_task_info *info, void **self, cvr_error *err);
-    int32_t (*metrics_update)(void *self, const cvr_tensor *output, const cvr_tensor *target, cvr_error *err);
+    int32_t (*metrics_update)(void *self, const cvr_task_batch *batch, cvr_error *err);
+    /* Tells every metric there can be, by the same names whatever was counted. Asked of nothing, too, for the names. */
     void (*metrics_result)(const void *self, cvr_metric_fn each, void *ctx);
+    /* NULL where there are none. */
+    void (*metrics_per_class)(const void *self, cvr_class_metric_fn each, void *ctx);
     /* Confusion matrix, rows the truth, n_classes x n_classes; NULL where the task has none. Lives until close. */
     const uint64_t *(*metrics_matrix)(const void *self);
     void (*metrics_close)(void *self);
-    /* Prediction `row` of the batch `output`. */
-    int32_t (*predict)(const cvr_task_info *info, const cvr_tensor *output, int64_t row,
+    /* Prediction `row` of `outputs`. */
+    int32_t (*predict)(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
                        const cvr_prediction_sink *sink, cvr_error *err);
-    const char *csv_header; /* names of the cells that `csv` gets */
+    const char *csv_header; /* names of the cells that `csv` gets, "index,name,prob" */
 } cvr_task_desc;
 
 #ifdef __cplusplus
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 40, "cvr_prediction_sink has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_want) == 40, "cvr_want has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 48, "cvr_prediction_sink has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 40, "cvr_task_info has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 120, "cvr_task_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 64, "cvr_pipeline has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 144, "cvr_task_desc has padding");
 
 #endif

@@ -10,12 +10,20 @@
 extern "C" {
 #endif
 
+/* Element types that only files have, beside those of abi.h. Whoever loads casts them, as PyTorch does. */
+#define CVR_FILE_F64 64u
+#define CVR_FILE_I16 65u
+#define CVR_FILE_U16 66u
+#define CVR_FILE_U32 67u
+#define CVR_FILE_U64 68u
+#define CVR_FILE_BOOL 69u
+
 /* `data` holds the elements, row-major, of `bytes` bytes; it need not be aligned. `source_dtype` is the file's own word
  * for the type. */
 typedef struct cvr_weight {
     uint64_t struct_size;
     const char *name;
-    uint32_t dtype; /* 0: a type that cvrun has not; such a tensor can only be refused by name */
+    uint32_t dtype; /* of abi.h, or CVR_FILE_*; 0: neither: such a tensor can only be refused by name */
     uint32_t rank;
     int64_t shape[8];
     const void *data;

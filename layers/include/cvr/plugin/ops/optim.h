@@ -1,7 +1,8 @@
 /*
  * Attributes of the update ops, version 1 (plugin "optimizers"). All tensors are f32 and have the parameter's shape and
  * memory order, but for lr () f32 and step () i64 (0 at the first). No outputs: param and the state after `step` change
- * in place. Semantics: torch.optim, in its order of operations. g starts as grad.
+ * in place. Semantics: torch.optim, in its order of operations. g starts as grad; lr is the input times lr_factor, an
+ * attribute that every update op has second.
  *
  * sgd_update      param, grad, lr, step, [momentum_buffer]; cvr_sgd_update_attrs
  *     g += weight_decay * param
@@ -21,6 +22,16 @@
  *
  * sgd_update_many, adam_update_many, rmsprop_update_many: the same of many parameters with equal attributes, in one
  * node: lr, step, then for each param, grad and its state, as many inputs as it may have (absent ones, too).
+ *
+ * gradient_accumulate   micro_step () i64, then pairs: sum, gradient: sum = micro_step == 0 ? gradient : sum + gradient
+ * average_update        weight () f32, then pairs: average, value, both f32 or both i64:
+ *     average = (1-weight) * average + weight * value; 0 leaves it, 1 copies; i64: cut to a whole number
+ *
+ * Of the plugin "gradient_clip":
+ * gradient_sum_squares  up to 63 tensors -> () : the sum of x * x over all elements
+ * gradient_clip_factor  sum () -> factor (), norm (): norm = sqrt(sum), factor = min(1, max_norm / (norm + 1e-6));
+ *                       cvr_gradient_clip_attrs
+ * gradient_scale        x, factor () -> factor * x
  */
 #ifndef CVR_PLUGIN_OPS_OPTIM_H
 #define CVR_PLUGIN_OPS_OPTIM_H
@@ -33,6 +44,7 @@ extern "C" {
 
 typedef struct cvr_sgd_update_attrs {
     double weight_decay;
+    double lr_factor;
     double momentum;
     double dampening;
     int64_t nesterov; /* 0 or 1 */
@@ -40,6 +52,7 @@ typedef struct cvr_sgd_update_attrs {
 
 typedef struct cvr_adam_update_attrs {
     double weight_decay;
+    double lr_factor;
     double betas[2];
     double eps;
     int64_t decoupled; /* 0 or 1 */
@@ -47,17 +60,23 @@ typedef struct cvr_adam_update_attrs {
 
 typedef struct cvr_rmsprop_update_attrs {
     double weight_decay;
+    double lr_factor;
     double alpha;
     double eps;
     double momentum;
 } cvr_rmsprop_update_attrs;
 
+typedef struct cvr_gradient_clip_attrs {
+    double max_norm;
+} cvr_gradient_clip_attrs;
+
 #ifdef __cplusplus
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_sgd_update_attrs) == 32, "cvr_sgd_update_attrs has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_adam_update_attrs) == 40, "cvr_adam_update_attrs has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_rmsprop_update_attrs) == 32, "cvr_rmsprop_update_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_sgd_update_attrs) == 40, "cvr_sgd_update_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_adam_update_attrs) == 48, "cvr_adam_update_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_rmsprop_update_attrs) == 40, "cvr_rmsprop_update_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_gradient_clip_attrs) == 8, "cvr_gradient_clip_attrs has padding");
 
 #endif

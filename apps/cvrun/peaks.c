@@ -3,7 +3,7 @@
  * registry picks their kernels like any other's, so the device's own best instructions are what is measured, and this
  * file knows none.
  */
-#include <cvr/program.h>
+#include "peaks.h"
 #include <unistd.h>
 
 #define BLOCK_ROWS 16 /* of peak_multiply_add's input, (B,16,32) */
@@ -35,10 +35,10 @@ static int32_t emit_op(one_op *o, const cvr_op_desc *op, const char *settings, c
     const cvr_schema schema = {op->attrs, op->n_attrs};
     cvr_value x, y;
     void *attrs = NULL;
-    int32_t status = cvr_graph_input(o->graph, "x", type, &x, err);
-    if (status == CVR_OK && op->n_attrs) status = cvr_attrs_parse(&schema, settings, NULL, op->name, &attrs, err);
-    const uint64_t size = status == CVR_OK && op->n_attrs ? cvr_schema_size(&schema, err) : 0;
-    if (status == CVR_OK) status = cvr_emit(cvr_graph_builder(o->graph), op->name, attrs, size, &x, 1, &y, err);
+    CVR_TRY(cvr_graph_input(o->graph, "x", type, &x, err));
+    if (op->n_attrs) CVR_TRY(cvr_attrs_parse(&schema, settings, NULL, op->name, &attrs, err));
+    const uint64_t size = op->n_attrs ? cvr_schema_size(&schema, err) : 0;
+    const int32_t status = cvr_emit(cvr_graph_builder(o->graph), op->name, attrs, size, &x, 1, &y, err);
     cvr_free(attrs);
     return status == CVR_OK ? cvr_graph_output(o->graph, "y", y, err) : status;
 }
@@ -56,17 +56,19 @@ static int32_t fill_input(one_op *o, cvr_error *err) {
     return status;
 }
 
-static int32_t one_op_open(one_op *o, const cvr_peak_request *r, const cvr_op_desc *op, const char *settings,
+static int32_t one_op_open(one_op *o, const peak_request *r, const cvr_op_desc *op, const char *settings,
                            const cvr_type *type, cvr_error *err) {
     *o = (one_op){.device = r->device};
-    int32_t status = cvr_store_create(&o->store, 0, err);
-    if (status == CVR_OK) status = cvr_graph_create(&o->graph, r->plugins, o->store, false, err);
-    if (status == CVR_OK) status = emit_op(o, op, settings, type, err);
-    if (status == CVR_OK) status = cvr_store_place(o->store, r->device, err);
-    if (status == CVR_OK) status = cvr_program_plan(&o->program, o->graph, r->device, r->pool, CVR_FALLBACK_ALLOW, err);
-    if (status == CVR_OK) status = cvr_device_alloc(r->device, cvr_program_arena_bytes(o->program), &o->arena, err);
-    if (status == CVR_OK) status = cvr_program_bind(o->program, o->arena, err);
-    if (status == CVR_OK) status = fill_input(o, err);
+    int32_t status;
+    CVR_TRY_OUT(cvr_store_create(&o->store, 0, err));
+    CVR_TRY_OUT(cvr_graph_create(&o->graph, r->plugins, o->store, false, err));
+    CVR_TRY_OUT(emit_op(o, op, settings, type, err));
+    CVR_TRY_OUT(cvr_store_place(o->store, r->device, err));
+    CVR_TRY_OUT(cvr_program_plan(&o->program, o->graph, r->device, r->pool, CVR_FALLBACK_ALLOW, err));
+    CVR_TRY_OUT(cvr_device_alloc(r->device, cvr_program_arena_bytes(o->program), &o->arena, err));
+    CVR_TRY_OUT(cvr_program_bind(o->program, o->arena, err));
+    CVR_TRY_OUT(fill_input(o, err));
+out:
     if (status != CVR_OK) one_op_close(o);
     return status;
 }
@@ -95,7 +97,7 @@ static int32_t fastest(one_op *o, double seconds, double *best, cvr_error *err) 
 
 /* Operations a second in a type; 0 where the device has no kernel for them. Links are added until a run is long enough.
  */
-static int32_t multiply_adds(const cvr_peak_request *r, const cvr_op_desc *op, uint32_t dtype, double *out,
+static int32_t multiply_adds(const peak_request *r, const cvr_op_desc *op, uint32_t dtype, double *out,
                              cvr_error *err) {
     const int64_t shape[3] = {(int64_t)r->pool->n_workers * BLOCKS_PER_WORKER, BLOCK_ROWS, BLOCK_DEPTH};
     cvr_type type;
@@ -130,7 +132,7 @@ static int64_t copy_bytes(void) {
     return bytes < LEAST_COPY_BYTES ? LEAST_COPY_BYTES : bytes > MOST_COPY_BYTES ? MOST_COPY_BYTES : bytes;
 }
 
-static int32_t copies(const cvr_peak_request *r, const cvr_op_desc *op, double *out, cvr_error *err) {
+static int32_t copies(const peak_request *r, const cvr_op_desc *op, double *out, cvr_error *err) {
     const int64_t shape[1] = {copy_bytes() / (int64_t)sizeof(float)};
     cvr_type type;
     cvr_node_info info;
@@ -156,14 +158,12 @@ static int32_t find_op(cvr_plugins *p, const char *name, const cvr_op_desc **op,
     return status == CVR_ERR_NOTFOUND ? CVR_OK : status;
 }
 
-int32_t cvr_device_peaks(const cvr_peak_request *r, cvr_peaks *out, cvr_error *err) {
-    const cvr_op_desc *product = NULL, *copy = NULL;
+int32_t measure_peaks(const peak_request *r, device_peaks *out, cvr_error *err) {
+    const cvr_op_desc *product, *copy;
     memset(out, 0, sizeof *out);
-    int32_t status = find_op(r->plugins, "peak_multiply_add", &product, err);
-    if (status == CVR_OK && product && r->what & CVR_PEAK_F32)
-        status = multiply_adds(r, product, CVR_F32, &out->f32, err);
-    if (status == CVR_OK && product && r->what & CVR_PEAK_BF16)
-        status = multiply_adds(r, product, CVR_BF16, &out->bf16, err);
-    if (status == CVR_OK && r->what & CVR_PEAK_BANDWIDTH) status = find_op(r->plugins, "peak_copy", &copy, err);
-    return status == CVR_OK && copy ? copies(r, copy, &out->bandwidth, err) : status;
+    CVR_TRY(find_op(r->plugins, "peak_multiply_add", &product, err));
+    CVR_TRY(find_op(r->plugins, "peak_copy", &copy, err));
+    if (product && r->what & PEAK_F32) CVR_TRY(multiply_adds(r, product, CVR_F32, &out->f32, err));
+    if (product && r->what & PEAK_BF16) CVR_TRY(multiply_adds(r, product, CVR_BF16, &out->bf16, err));
+    return copy && r->what & PEAK_BANDWIDTH ? copies(r, copy, &out->bandwidth, err) : CVR_OK;
 }

@@ -1,0 +1,153 @@
+/* Makes and locks run folders, and writes the files that a run starts with. */
+#include "run_folder.h"
+#include "cvrun.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static int32_t folder_error(const char *path, const char *what, cvr_error *err) {
+    cvr_fail(err, CVR_ERR_IO, "%s: %s", what, strerror(errno));
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
+}
+
+/* run.name, or the recipe's file name without its ending. Free with cvr_free. */
+static char *run_name(cvr_config *c) {
+    const char *given = cvr_config_get(c, "run", "name", NULL), *path = cvr_config_path(c);
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    if (*given) return cvr_strdup(given);
+    return cvr_strndup(base, dot && dot != base ? (size_t)(dot - base) : strlen(base));
+}
+
+static bool good_name(const char *name) {
+    return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* PARENT/NAME, PARENT/NAME2, ... */
+static int32_t make_first_free(const char *parent, const char *name, char *path, size_t size, cvr_error *err) {
+    for (int i = 1;; i++) {
+        const int n =
+            i == 1 ? snprintf(path, size, "%s/%s", parent, name) : snprintf(path, size, "%s/%s%d", parent, name, i);
+        if (n < 0 || (size_t)n >= size)
+            return cvr_fail(err, CVR_ERR_USAGE, "the run folder's path is too long; shorten run.project or run.name");
+        if (mkdir(path, 0777) == 0) return CVR_OK;
+        if (errno != EEXIST || i == 100000) return folder_error(path, "cannot make the run folder", err);
+    }
+}
+
+int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err) {
+    cvr_config *c = cvr_session_config(s);
+    char *name = run_name(c), *weights = NULL;
+    char *project = cvr_fs_absolute(".", cvr_config_get(c, "run", "project", NULL)),
+         *parent = project ? cvr_fs_join(project, cvr_session_task(s)->name) : NULL;
+    int32_t status;
+    CVR_TRY_OUT(name && parent ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (!good_name(name))
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "run.name = %s: must be the name of a folder, without a path", name));
+    CVR_TRY_OUT(cvr_fs_mkdirs(parent, err));
+    CVR_TRY_OUT(make_first_free(parent, name, path, size, err));
+    weights = cvr_fs_join(path, "weights");
+    CVR_TRY_OUT(weights ? cvr_fs_mkdirs(weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+out:
+    cvr_free(weights);
+    cvr_free(parent);
+    cvr_free(project);
+    cvr_free(name);
+    return status;
+}
+
+int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char *path = cvr_fs_join(folder, ".lock");
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    const int32_t status = *fd < 0 ? folder_error(path, "cannot lock the run folder", err) : CVR_OK;
+    cvr_free(path);
+    if (status != CVR_OK || fcntl(*fd, F_SETLK, &lock) == 0) return status;
+    close(*fd);
+    *fd = -1;
+    cvr_fail(err, CVR_ERR_IO, "another cvrun trains in this folder; wait for it, or stop it");
+    return cvr_fail_at(err, folder, 0, CVR_ERR_IO);
+}
+
+/* ---- the first files ---- */
+
+/* config.ini repeats the run; predictions name their classes by classes.txt; env.txt says what computed. */
+static const char *const start_files[] = {"config.ini", "classes.txt", "env.txt"};
+#define N_START_FILES (sizeof start_files / sizeof *start_files)
+
+static struct {
+    cvr_session *session;
+    const char *folder;
+    bool synced;
+} run;
+
+static void describe_environment(cvr_session *s, const cvr_session_info *i, cvr_text *t) {
+    const cvr_plugins *plugins = cvr_session_plugins(s);
+    struct utsname system;
+    cvr_text_add(t, "cvrun %s, ABI %u.%u, compiler %s\nbackend %s: %s\n", CVRUN_VERSION, CVR_ABI_MAJOR, CVR_ABI_MINOR,
+                 __VERSION__, i->backend, i->device);
+    if (uname(&system) == 0) cvr_text_add(t, "%s %s %s\n", system.sysname, system.release, system.machine);
+    for (size_t k = 0; k < cvr_plugins_count(plugins); k++) {
+        const cvr_plugin_info *p = cvr_plugins_info(plugins, k);
+        if (p->state == CVR_PLUGIN_LOADED) cvr_text_add(t, "plugin %s %s %s\n", p->id, p->version, p->file);
+    }
+}
+
+static int32_t write_text(const char *folder, const char *name, const cvr_text *t, cvr_error *err) {
+    char *path = cvr_fs_join(folder, name);
+    const int32_t status = path && !t->failed ? cvr_fs_write_unsynced(path, t->s ? t->s : "", t->n, err)
+                                              : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_free(path);
+    return status;
+}
+
+static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
+    cvr_text texts[N_START_FILES] = {{0}};
+    cvr_session_info i;
+    int32_t status = CVR_OK;
+    *self = &run;
+    run.folder = info->folder;
+    run.synced = false;
+    cvr_session_describe(run.session, &i);
+    cvr_config_print(cvr_session_config(run.session), false, &texts[0]);
+    for (int64_t k = 0; k < i.n_classes; k++)
+        cvr_text_add(&texts[1], "%.*s\n", (int)strcspn(i.class_names[k], "\r\n"), i.class_names[k]);
+    describe_environment(run.session, &i, &texts[2]);
+    for (size_t k = 0; k < N_START_FILES; k++) {
+        if (status == CVR_OK) status = write_text(info->folder, start_files[k], &texts[k], err);
+        cvr_text_clear(&texts[k]);
+    }
+    return status;
+}
+
+/* The start of a run does not wait for the disk; the first checkpoint does. */
+static int32_t on_flush(void *self, cvr_error *err) {
+    (void)self;
+    if (run.synced) return CVR_OK;
+    for (size_t i = 0; i < N_START_FILES; i++) {
+        char *path = cvr_fs_join(run.folder, start_files[i]);
+        const int32_t status = path ? cvr_fs_sync(path, false, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        cvr_free(path);
+        CVR_TRY(status);
+    }
+    CVR_TRY(cvr_fs_sync(run.folder, true, err));
+    run.synced = true;
+    return CVR_OK;
+}
+
+static void on_close(void *self) {
+    (void)self;
+}
+
+const cvr_reporter_desc *run_folder_reporter(cvr_session *s) {
+    static const cvr_reporter_desc reporter = {.struct_size = sizeof reporter,
+                                               .name = "run_folder",
+                                               .doc = "config.ini, classes.txt and env.txt",
+                                               .open = on_open,
+                                               .flush = on_flush,
+                                               .close = on_close};
+    run.session = s;
+    return &reporter;
+}

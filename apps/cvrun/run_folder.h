@@ -1,0 +1,15 @@
+/* The run folder: a name of its own, a lock while it trains, and what a person needs to repeat the run. */
+#ifndef CVRUN_RUN_FOLDER_H
+#define CVRUN_RUN_FOLDER_H
+
+#include <cvr/session.h>
+
+/* A new one, PROJECT/TASK/NAME or with the first number behind it that is free. */
+int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err);
+/* Locks it until *fd is closed. */
+int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);
+/* Writes config.ini, classes.txt and env.txt when the run starts, and waits for the disk before its first checkpoint.
+ * One run at a time. */
+const cvr_reporter_desc *run_folder_reporter(cvr_session *s);
+
+#endif

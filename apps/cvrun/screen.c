@@ -1,0 +1,121 @@
+/* A run as people like to watch it: what it is, a bar for the epoch, a row for each that is done. */
+#include "screen.h"
+#include "cvrun.h"
+
+static struct {
+    cvr_session *session;
+    progress bar;
+    bool header_shown, first_step_done;
+    int64_t steps_per_epoch, epochs;
+    double data_seconds; /* before the first step */
+    /* of the epoch: */
+    int64_t epoch, steps, samples;
+    double loss_sum, seconds, wait;
+} screen;
+
+static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err) {
+    cvr_session_info i;
+    char a[32], b[32], c[32], d[32];
+    (void)err;
+    *self = &screen;
+    cvr_session_describe(screen.session, &i);
+    screen.steps_per_epoch = i.steps_per_epoch;
+    screen.epochs = i.epochs;
+    screen.data_seconds = i.data_seconds;
+    progress_start(&screen.bar);
+    printf("%s: %s parameters, input %lld x %lld x %lld, %lld classes\n", i.model, human_count(i.params, a),
+           (long long)i.channels, (long long)i.height, (long long)i.width, (long long)i.n_classes);
+    printf("data: %s pictures to train on, %s to validate; %lld epochs of %lld steps, batch %lld\n",
+           human_count(i.train_samples, a), human_count(i.val_samples, b), (long long)i.epochs,
+           (long long)i.steps_per_epoch, (long long)i.batch);
+    printf("backend %s: %s; %s\n", i.backend, i.device, i.precision);
+    printf("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i.planned_bytes, a),
+           cvr_bytes_text(i.store_bytes, b), cvr_bytes_text(i.arena_bytes, c));
+    printf("run folder: %s\n", run->folder);
+    if (run->resume_step > 0) printf("going on after step %s\n", human_count(run->resume_step, d));
+    fflush(stdout);
+    return CVR_OK;
+}
+
+static void tell_first_step(const cvr_step_event *e) {
+    if (screen.first_step_done) return;
+    screen.first_step_done = true;
+    const double reading = screen.data_seconds + e->data_seconds, all = cvr_now() - program_start;
+    cvr_log(CVR_LOG_INFO, "first step done %.0f ms after the start, and %.0f ms for reading data",
+            1e3 * (all - reading), 1e3 * reading);
+}
+
+static void count_step(const cvr_step_event *e) {
+    if (e->epoch != screen.epoch) {
+        screen.steps = screen.samples = 0;
+        screen.loss_sum = screen.seconds = screen.wait = 0;
+    }
+    screen.epoch = e->epoch;
+    screen.steps++;
+    screen.samples += e->samples;
+    screen.loss_sum += e->loss * (double)e->samples;
+    screen.seconds += e->seconds;
+    screen.wait += e->data_seconds;
+}
+
+static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) {
+    char text[160], left[32];
+    (void)self;
+    (void)err;
+    tell_first_step(e);
+    count_step(e);
+    if (!progress_due(&screen.bar, false)) return CVR_OK;
+    const int64_t place = (e->step - 1) % screen.steps_per_epoch + 1;
+    const double n = (double)screen.samples,
+                 rest = screen.seconds / (double)screen.steps * (double)(screen.steps_per_epoch - place);
+    (void)snprintf(text, sizeof text, "epoch %lld/%lld  loss %.4f  lr %.4g  %.0f images/s  data wait %.0f %%  %s left",
+                   (long long)e->epoch, (long long)screen.epochs, screen.loss_sum / n, e->lr, n / screen.seconds,
+                   100 * screen.wait / screen.seconds, human_seconds(rest, left));
+    progress_show(&screen.bar, (double)place / (double)screen.steps_per_epoch, text);
+    return CVR_OK;
+}
+
+static int32_t screen_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
+    char seconds[32];
+    (void)self;
+    (void)err;
+    progress_clear(&screen.bar);
+    if (!screen.header_shown) {
+        printf("\n%6s %12s", "epoch", e->names[0]);
+        for (uint32_t i = 1; i < e->n_metrics; i++) printf(" %9s", e->names[i]);
+        printf(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
+        screen.header_shown = true;
+    }
+    printf("%6lld %12.4f", (long long)e->epoch, e->values[0]);
+    for (uint32_t i = 1; i < e->n_metrics; i++) printf(" %9.4f", e->values[i]);
+    printf(" %9.4g %9.0f %9.0f %% %10s%s\n", e->lr, e->images_per_s, 100 * e->data_wait_fraction,
+           human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
+    fflush(stdout);
+    return CVR_OK;
+}
+
+static void screen_close(void *self) {
+    (void)self;
+    screen_clear();
+}
+
+void screen_validating(void *ctx, int64_t done, int64_t total) {
+    (void)ctx;
+    progress_count(&screen.bar, done, total);
+}
+
+void screen_clear(void) {
+    progress_clear(&screen.bar);
+}
+
+const cvr_reporter_desc *screen_reporter(cvr_session *s) {
+    static const cvr_reporter_desc reporter = {.struct_size = sizeof reporter,
+                                               .name = "screen",
+                                               .doc = "the terminal",
+                                               .open = screen_open,
+                                               .step = screen_step,
+                                               .epoch = screen_epoch,
+                                               .close = screen_close};
+    screen.session = s;
+    return &reporter;
+}

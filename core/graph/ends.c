@@ -1,0 +1,93 @@
+/*
+ * The ends of a network (cvr_io): what it reads, and what it gives, by name and role. They are how a model, a task and
+ * whoever runs the program speak of the same values.
+ */
+#include "ir.h"
+
+static ir_value *find_input(const cvr_graph *g, const char *name, cvr_value *v) {
+    for (size_t i = 1; i < g->n_values; i++) {
+        if (g->values[i]->kind != VALUE_INPUT || strcmp(g->values[i]->name, name) != 0) continue;
+        *v = (cvr_value)i;
+        return g->values[i];
+    }
+    return NULL;
+}
+
+cvr_value cvr_graph_input_value(const cvr_graph *g, const char *name) {
+    cvr_value v = CVR_NONE;
+    const ir_value *input = find_input(g, name, &v);
+    return input && input->stand_in ? input->stand_in : v;
+}
+
+int32_t cvr_graph_stand_in(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
+    cvr_value ignored;
+    ir_value *input = find_input(g, name, &ignored);
+    if (!input) return cvr_fail(err, CVR_ERR_INVALID, "there is no input %s", name);
+    input->stand_in = v;
+    return CVR_OK;
+}
+
+static cvr_value io_input(const cvr_io *io, const char *name) {
+    return cvr_graph_input_value(io->ctx, name);
+}
+
+static const cvr_io_output *io_output(const cvr_io *io, uint32_t i) {
+    const cvr_graph *g = io->ctx;
+    return i < g->n_ends ? g->ends[i] : NULL;
+}
+
+static int32_t check_end(const cvr_graph *g, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
+    if (!name || !*name || role < CVR_ROLE_RESULT || role > CVR_ROLE_AUXILIARY || v == CVR_NONE || v >= g->n_values)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "an output of the network needs a name, a role and a value");
+    for (size_t i = 0; i < g->n_ends; i++) {
+        if (g->ends[i]->role == role && strcmp(g->ends[i]->name, name) == 0)
+            return cvr_fail(err, CVR_ERR_INVALID, "two outputs of the network are called %s; give one another name",
+                            name);
+    }
+    const cvr_type *t = &g->values[v]->type;
+    if (role != CVR_ROLE_LOSS || (t->rank == 0 && t->dtype == CVR_F32)) return CVR_OK;
+    char shape[160];
+    print_shape(t, shape, sizeof shape);
+    return cvr_fail(err, CVR_ERR_INVALID, "the loss %s has shape %s; it must be one f32 number", name, shape);
+}
+
+static int32_t add_end(cvr_graph *g, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
+    cvr_io_output **more = cvr_grow(g->ends, g->n_ends, &g->ends_capacity, sizeof *more);
+    if (more) g->ends = more;
+    cvr_io_output *end = more ? cvr_calloc(1, sizeof *end) : NULL;
+    char *copy = end ? cvr_strdup(name) : NULL;
+    if (!copy) {
+        cvr_free(end);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    *end = (cvr_io_output){sizeof *end, copy, role, v};
+    g->ends[g->n_ends++] = end;
+    return CVR_OK;
+}
+
+/* Auxiliary results are read by losses alone, so the program does not keep them. */
+static int32_t io_put(const cvr_io *io, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
+    cvr_graph *g = io->ctx;
+    CVR_TRY(check_end(g, name, role, v, err));
+    if (role == CVR_ROLE_AUXILIARY && !g->builder.training) return CVR_OK;
+    const uint32_t dtype = g->values[v]->type.dtype;
+    if (dtype == CVR_BF16 || dtype == CVR_F16) CVR_TRY(graph_cast(g, v, CVR_F32, &v, err));
+    CVR_TRY(add_end(g, name, role, v, err));
+    return role == CVR_ROLE_AUXILIARY ? CVR_OK : cvr_graph_output(g, name, v, err);
+}
+
+const cvr_io *cvr_graph_io(const cvr_graph *g) {
+    return &g->io;
+}
+
+void graph_open_io(cvr_graph *g) {
+    g->io = (cvr_io){sizeof g->io, g, io_input, io_put, io_output};
+}
+
+void graph_close_io(cvr_graph *g) {
+    for (size_t i = 0; i < g->n_ends; i++) {
+        cvr_free((void *)(uintptr_t)g->ends[i]->name);
+        cvr_free(g->ends[i]);
+    }
+    cvr_free(g->ends);
+}

@@ -1,0 +1,137 @@
+/* Which stage a parameter is in, whether it is frozen, how fast it is trained: patterns against names. */
+#include "param_rules.h"
+#include <math.h>
+#include <stdlib.h>
+
+/* `*` stands for any characters, dots too, `?` for one. Where a character does not fit, the last star takes one more.
+ */
+static bool glob(const char *p, const char *end, const char *text) {
+    const char *star = NULL, *from = NULL;
+    while (*text) {
+        if (p < end && *p == '*') {
+            star = p++;
+            from = text;
+        } else if (p < end && (*p == '?' || *p == *text)) {
+            p++;
+            text++;
+        } else if (p == end && *text == '.') {
+            return true; /* a whole name up to a dot */
+        } else if (star) {
+            p = star + 1;
+            text = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (p < end && *p == '*') p++;
+    return p == end;
+}
+
+/* The next word of a list: commas and blanks stand between words. */
+static bool next_word(const char **list, const char **word, const char **end) {
+    *word = *list + strspn(*list, ", \t");
+    *end = *word + strcspn(*word, ", \t");
+    *list = *end;
+    return *end > *word;
+}
+
+bool cvr_param_fits(const char *list, const char *name, const char *stage) {
+    const char *word, *end;
+    while (next_word(&list, &word, &end))
+        if (glob(word, end, name) || (stage && *stage && glob(word, end, stage))) return true;
+    return false;
+}
+
+/* ---- keeping them ---- */
+
+static int32_t parse_list(param_rule_list *l, const char *text, bool numbers, cvr_error *err) {
+    const char *word, *end;
+    while (text && next_word(&text, &word, &end)) {
+        const char *colon = numbers ? memchr(word, ':', (size_t)(end - word)) : end;
+        char *rest = (char *)(uintptr_t)end;
+        const double value = numbers && colon ? strtod(colon + 1, &rest) : 0;
+        if (!colon || colon == word || (numbers && rest == colon + 1) || rest != end || !isfinite(value) || value < 0)
+            return cvr_fail(err, CVR_ERR_USAGE, "`%.*s`: write PATTERN:NUMBER, such as backbone:0.1", (int)(end - word),
+                            word);
+        param_rule *more = cvr_grow(l->rules, l->n, &l->capacity, sizeof *more);
+        if (more) l->rules = more;
+        char *pattern = more ? cvr_strndup(word, (size_t)(colon - word)) : NULL;
+        if (!pattern) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        more[l->n++] = (param_rule){pattern, value, false};
+    }
+    return CVR_OK;
+}
+
+int32_t param_rules_set(param_rules *r, const cvr_param_rules *from, cvr_error *err) {
+    r->train_frozen = from->train_frozen;
+    r->stages = cvr_calloc(from->n_stages + 1, sizeof *r->stages);
+    if (!r->stages) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (; r->n_stages < from->n_stages; r->n_stages++) {
+        cvr_stage *s = &r->stages[r->n_stages];
+        s->name = cvr_strdup(from->stages[r->n_stages]->name);
+        s->globs = cvr_strdup(from->stages[r->n_stages]->globs);
+        if (!s->name || !s->globs) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    CVR_TRY(parse_list(&r->freeze, from->freeze, false, err));
+    CVR_TRY(parse_list(&r->lr, from->lr_factors, true, err));
+    return parse_list(&r->decay, from->weight_decays, true, err);
+}
+
+void param_rules_clear(param_rules *r) {
+    param_rule_list *lists[3] = {&r->freeze, &r->lr, &r->decay};
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t k = 0; k < lists[i]->n; k++) cvr_free(lists[i]->rules[k].pattern);
+        cvr_free(lists[i]->rules);
+    }
+    for (size_t i = 0; r->stages && i <= r->n_stages; i++) { /* the last may be half made */
+        cvr_free((void *)(uintptr_t)r->stages[i].name);
+        cvr_free((void *)(uintptr_t)r->stages[i].globs);
+    }
+    cvr_free(r->stages);
+    memset(r, 0, sizeof *r);
+}
+
+/* ---- applying them ---- */
+
+static const char *stage_of(const param_rules *r, const char *name) {
+    for (size_t i = 0; i < r->n_stages; i++)
+        if (cvr_param_fits(r->stages[i].globs, name, NULL)) return r->stages[i].name;
+    return "";
+}
+
+/* The last rule that fits, or NULL. `parameter`: the name is one's, and rules that fit it are of use. */
+static const param_rule *last_fit(const param_rule_list *l, const char *name, const char *stage, bool parameter) {
+    const param_rule *last = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        param_rule *rule = &l->rules[i];
+        const char *end = rule->pattern + strlen(rule->pattern);
+        if (!glob(rule->pattern, end, name) && !(*stage && glob(rule->pattern, end, stage))) continue;
+        rule->used = rule->used || parameter;
+        last = rule;
+    }
+    return last;
+}
+
+void param_rules_apply(param_rules *r, cvr_store_entry *e) {
+    e->stage = stage_of(r, e->name);
+    const param_rule *frozen = last_fit(&r->freeze, e->name, e->stage, true),
+                     *lr = last_fit(&r->lr, e->name, e->stage, true),
+                     *decay = last_fit(&r->decay, e->name, e->stage, true);
+    if (frozen && e->role == CVR_STORE_TRAINED) e->role = CVR_STORE_FROZEN;
+    if (lr) e->lr_factor = lr->value;
+    if (decay) e->weight_decay = decay->value;
+}
+
+bool param_rules_freeze_scope(const param_rules *r, const char *scope) {
+    char below[256];
+    if (!r->freeze.n || snprintf(below, sizeof below, "%s.", scope) >= (int)sizeof below) return false;
+    return last_fit(&r->freeze, below, stage_of(r, below), false) != NULL;
+}
+
+const char *param_rules_unused(const param_rules *r) {
+    const param_rule_list *lists[3] = {&r->freeze, &r->lr, &r->decay};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < lists[i]->n; k++)
+            if (!lists[i]->rules[k].used) return lists[i]->rules[k].pattern;
+    return NULL;
+}

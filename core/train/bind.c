@@ -1,0 +1,152 @@
+/* From a recipe to settings: the keys are bound in the order in which others depend on them. */
+#include "settings.h"
+
+int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
+    if (status != CVR_ERR_INVALID && status != CVR_ERR_NOTFOUND && status != CVR_ERR_USAGE) return status;
+    return cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
+}
+
+/* A run folder stands for its config.ini. */
+static int32_t open_config(settings *s, const char *path, cvr_error *err) {
+    if (cvr_fs_is_folder(path)) {
+        s->run_folder = cvr_fs_absolute(".", path);
+        s->recipe = s->run_folder ? cvr_fs_join(s->run_folder, "config.ini") : NULL;
+        if (s->recipe && !cvr_fs_exists(s->recipe)) {
+            cvr_fail(err, CVR_ERR_USAGE, "is not a run folder: it has no config.ini");
+            return cvr_fail_at(err, path, 0, CVR_ERR_USAGE);
+        }
+    } else {
+        s->recipe = cvr_strdup(path);
+    }
+    if (!s->recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status = cvr_config_load(&s->config, s->recipe, err);
+    return status == CVR_ERR_IO ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
+}
+
+static int32_t bind_common(settings *s, cvr_error *err) {
+    const struct {
+        const char *section;
+        const cvr_schema *schema;
+        const void **to;
+    } common[] = {
+        {"run", &run_schema, (const void **)&s->run},       {"backend", &backend_schema, (const void **)&s->backend},
+        {"data", &data_schema, (const void **)&s->data},    {"train", &train_schema, (const void **)&s->train},
+        {"optim", &optim_schema, (const void **)&s->optim}, {"sched", &sched_schema, (const void **)&s->sched},
+        {"val", &val_schema, (const void **)&s->val},       {"model", &model_schema, (const void **)&s->model},
+    };
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++)
+        CVR_TRY(cvr_config_bind(s->config, common[i].section, common[i].schema, common[i].to, err));
+    return CVR_OK;
+}
+
+static int32_t parse_numbers(settings *s, cvr_error *err) {
+    static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
+    CVR_TRY(parse_save_every(s->run->save_every, &s->save_every, err));
+    CVR_TRY(parse_bytes("train.memory", s->train->memory, &s->memory, err));
+    CVR_TRY(parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err));
+    CVR_TRY(parse_channels("std", s->data->std, imagenet_std, s->std, err));
+    for (int i = 0; i < 4; i++) {
+        if (s->std[i] <= 0)
+            return cvr_fail(err, CVR_ERR_USAGE, "data.std has %g; every channel must be divided by more than 0",
+                            s->std[i]);
+    }
+    if (s->model->in_channels > 4)
+        return cvr_fail(err, CVR_ERR_USAGE, "model.in_channels = %lld; pictures have 1 to 4",
+                        (long long)s->model->in_channels);
+    if (s->train->batch % s->train->grad_accum != 0)
+        return cvr_fail(err, CVR_ERR_USAGE, "train.grad_accum = %lld does not divide train.batch = %lld",
+                        (long long)s->train->grad_accum, (long long)s->train->batch);
+    return CVR_OK;
+}
+
+int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
+    CVR_TRY(open_config(s, path, err));
+    for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
+    CVR_TRY(bind_common(s, err));
+    return parse_numbers(s, err);
+}
+
+/* ---- plugins that the recipe names ---- */
+
+typedef struct named_plugin {
+    const char *kind, *name, *section;
+} named_plugin;
+
+static int32_t find_plugin(const settings *s, cvr_plugins *p, const named_plugin *n, const void **desc,
+                           cvr_error *err) {
+    const int32_t status = cvr_plugins_find(p, n->kind, n->name, desc, err);
+    return status == CVR_ERR_NOTFOUND ? settings_blame(s, status, err) : status;
+}
+
+/* Its keys join the section's. */
+static int32_t bind_keys(settings *s, const named_plugin *n, const cvr_attr_desc *const *attrs, uint32_t n_attrs,
+                         const void **packed, cvr_error *err) {
+    const cvr_schema schema = {attrs, n_attrs};
+    return cvr_config_bind(s->config, n->section, &schema, packed, err);
+}
+
+static int32_t bind_optimizer(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin optimizer = {CVR_KIND_OPTIMIZER, s->optim->name, "optim"},
+                       scheduler = {CVR_KIND_SCHEDULER, s->sched->name, "sched"};
+    cvr_update_policy *to = &s->policy;
+    const void *desc;
+    CVR_TRY(find_plugin(s, p, &optimizer, &desc, err));
+    const cvr_optimizer_desc *o = to->optimizer = desc;
+    CVR_TRY(bind_keys(s, &optimizer, o->attrs, o->n_attrs, &to->attrs, err));
+    CVR_TRY(parse_optional("optim.lr", s->optim->lr, o->default_lr, &s->lr, err));
+    CVR_TRY(
+        parse_optional("optim.weight_decay", s->optim->weight_decay, o->default_weight_decay, &to->weight_decay, err));
+    CVR_TRY(parse_optional("optim.norm_weight_decay", s->optim->norm_weight_decay, to->weight_decay,
+                           &to->norm_weight_decay, err));
+    CVR_TRY(parse_optional("optim.bias_weight_decay", s->optim->bias_weight_decay, to->weight_decay,
+                           &to->bias_weight_decay, err));
+    if (s->lr < 0)
+        return cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name);
+    CVR_TRY(find_plugin(s, p, &scheduler, &desc, err));
+    s->scheduler = desc;
+    CVR_TRY(bind_keys(s, &scheduler, s->scheduler->attrs, s->scheduler->n_attrs, &s->sched_attrs, err));
+    return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
+}
+
+/* The network: a model plugin, or the lines of [net]. */
+static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model"};
+    const cvr_setting *const *lines;
+    const void *desc;
+    s->n_net = cvr_config_lines(s->config, "net", &lines);
+    if (*s->model->name && s->n_net)
+        return cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other",
+                        s->model->name);
+    if (*s->model->name) {
+        CVR_TRY(find_plugin(s, p, &model, &desc, err));
+        s->model_desc = desc;
+        return bind_keys(s, &model, s->model_desc->attrs, s->model_desc->n_attrs, &s->model_attrs, err);
+    }
+    if (!s->n_net) return cvr_fail(err, CVR_ERR_USAGE, "no network: set model.name, or write one in [net]");
+    s->net = cvr_calloc(s->n_net, sizeof *s->net);
+    if (!s->net) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    memcpy(s->net, lines, s->n_net * sizeof *s->net);
+    return CVR_OK;
+}
+
+int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train"},
+                       dataset = {CVR_KIND_DATASET, s->data->format, "data"};
+    const void *desc;
+    CVR_TRY(find_plugin(s, p, &task, &desc, err));
+    s->task = desc;
+    CVR_TRY(bind_keys(s, &task, s->task->attrs, s->task->n_attrs, &s->task_attrs, err));
+    CVR_TRY(bind_optimizer(s, p, err));
+    CVR_TRY(bind_network(s, p, err));
+    CVR_TRY(find_plugin(s, p, &dataset, &desc, err));
+    s->dataset = desc;
+    return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
+}
+
+void settings_close(settings *s) {
+    cvr_free(s->net);
+    cvr_free(s->gradient_plugins);
+    cvr_config_destroy(&s->config);
+    cvr_free(s->recipe);
+    cvr_free(s->run_folder);
+}

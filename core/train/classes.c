@@ -1,0 +1,91 @@
+/* Names of the classes: the recipe's, else the data's or the run folder's, else numbers. */
+#include "run_data.h"
+
+/* data.names, "a,b,c". */
+static int32_t split_names(const char *text, char **names, int64_t n, cvr_error *err) {
+    int64_t i = 0;
+    for (const char *p = text;; p++) {
+        const size_t length = strcspn(p, ",");
+        const char *word = p + strspn(p, " ");
+        if (i < n) names[i] = cvr_strndup(word, (size_t)(p + length - word));
+        i++;
+        p += length;
+        if (!*p) break;
+    }
+    if (i == n) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "data.names has %lld names for %lld classes", (long long)i, (long long)n);
+}
+
+/* classes.txt of a run folder: a name a line. */
+static int32_t read_classes(const char *path, char ***out, int64_t *n, cvr_error *err) {
+    uint8_t *bytes;
+    uint64_t size;
+    CVR_TRY(cvr_fs_read(path, 1u << 24, &bytes, &size, err));
+    *n = 0;
+    for (uint64_t i = 0; i < size; i++) *n += bytes[i] == '\n';
+    *out = cvr_calloc((size_t)*n + 1, sizeof **out);
+    const char *p = (const char *)bytes;
+    for (int64_t i = 0; *out && i < *n; i++) {
+        const size_t length = strcspn(p, "\n");
+        (*out)[i] = cvr_strndup(p, length);
+        p += length + 1;
+    }
+    cvr_free(bytes);
+    return *out ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+static bool is_file_in(const char *folder, const char *name, char **path) {
+    *path = folder ? cvr_fs_join(folder, name) : NULL;
+    return *path && cvr_fs_exists(*path);
+}
+
+/* Names of n classes; those that the recipe or the data (`from`, may be NULL) gives. */
+static int32_t name_classes(char **names, int64_t n, const settings *s, const void *from, cvr_error *err) {
+    char number[24];
+    if (*s->data->names) return split_names(s->data->names, names, n, err);
+    for (int64_t i = 0; i < n; i++) {
+        (void)snprintf(number, sizeof number, "%lld", (long long)i);
+        names[i] = cvr_strdup(from ? s->dataset->class_name(from, i) : number);
+    }
+    return CVR_OK;
+}
+
+static int32_t check_splits(const run_data *d, const settings *s, int64_t n, cvr_error *err) {
+    const split *train = &d->splits[CVR_SPLIT_TRAIN], *val = &d->splits[CVR_SPLIT_VAL];
+    const int64_t others = train->present && val->present ? s->dataset->n_classes(val->self) : n;
+    if (others == n) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_FORMAT,
+                    "the training data has %lld classes, the validation data %lld; they must be the same", (long long)n,
+                    (long long)others);
+}
+
+int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
+    const split *of = d->splits[0].present ? &d->splits[0] : d->splits[1].present ? &d->splits[1] : NULL;
+    const void *from = of ? of->self : NULL;
+    int64_t n = of ? s->dataset->n_classes(from) : s->model->num_classes;
+    char *path = NULL;
+    int32_t status = CVR_OK;
+    if (!of && is_file_in(s->run_folder, "classes.txt", &path))
+        status = read_classes(path, &d->class_names, &n, err);
+    else if (n > 0 && (d->class_names = cvr_calloc((size_t)n, sizeof *d->class_names)))
+        status = name_classes(d->class_names, n, s, from, err);
+    cvr_free(path);
+    d->task = (cvr_task_info){.struct_size = sizeof d->task,
+                              .host = cvr_plugins_host(p),
+                              .attrs = s->task_attrs,
+                              .n_classes = d->class_names ? n : 0,
+                              .class_names = (const char *const *)d->class_names};
+    CVR_TRY(status);
+    if (!d->class_names)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "how many classes are there? Set model.num_classes, or predict with a run folder");
+    for (int64_t i = 0; i < n; i++)
+        if (!d->class_names[i]) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    return check_splits(d, s, n, err);
+}
+
+void data_close_classes(run_data *d) {
+    for (int64_t i = 0; d->class_names && i < d->task.n_classes; i++) cvr_free(d->class_names[i]);
+    cvr_free(d->class_names);
+    d->class_names = NULL;
+}

@@ -1,0 +1,16 @@
+/*
+ * Running means of the weights as torchvision's references/classification keep them (train.py and
+ * ExponentialMovingAverage): every ema_steps steps of an epoch mean = (1 - alpha) * mean + alpha * weights, with
+ * alpha = min(1, (1 - ema_decay) * batch * ema_steps / epochs). There the count of updates decides whether the weights
+ * are copied instead, and is put back to 0 in warm-up: so they are copied by each update in warm-up, and by the first
+ * after it. All of that follows from the epoch and the step, so that nothing has to be kept for a resume.
+ */
+#include "session.h"
+
+double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step) {
+    if (step % t->ema_steps != 0) return 0;
+    const double alpha = (1 - t->ema_decay) * (double)t->batch * (double)t->ema_steps / (double)t->epochs;
+    const bool warm = (double)epoch < warmup_epochs, was_warm = epoch == 0 || (double)(epoch - 1) < warmup_epochs;
+    if (warm || (was_warm && step == 0) || alpha > 1) return 1;
+    return alpha > 0 ? alpha : 0;
+}

@@ -1,0 +1,86 @@
+/* What is settled once for a run, before its programs are planned: precision, and what train.memory asks for. */
+#include "network.h"
+
+/* `auto`: bf16 where a kernel of the device's says that this machine is faster in it. */
+int32_t network_settle_precision(run_network *n, cvr_error *err) {
+    const cvr_kernel_desc *fast;
+    n->precision = n->settings->backend->precision;
+    if (n->precision != PRECISION_AUTO) return CVR_OK;
+    CVR_TRY(cvr_plugins_fast_bf16(n->plugins, cvr_device_backend(n->device), &fast, err));
+    n->precision = fast ? PRECISION_BF16 : PRECISION_F32;
+    if (fast)
+        cvr_log(CVR_LOG_INFO, "precision=auto: bf16, since this machine multiplies it faster (%s)",
+                fast->isa && *fast->isa ? fast->isa : fast->backend);
+    else
+        cvr_log(CVR_LOG_INFO, "precision=auto: f32, since this machine has no faster products in bf16");
+    return CVR_OK;
+}
+
+/* Nodes that two programs run on different kernels. */
+static size_t nodes_apart(const cvr_program *a, const cvr_program *b) {
+    size_t apart = 0;
+    for (size_t i = 0; i < cvr_program_nodes(a); i++) {
+        cvr_node_info x, y = {.isa = NULL};
+        cvr_program_node(a, i, &x);
+        if (i < cvr_program_nodes(b)) cvr_program_node(b, i, &y);
+        apart += !y.isa || strcmp(x.op, y.op) != 0 || strcmp(x.isa, y.isa) != 0 || strcmp(x.backend, y.backend) != 0;
+    }
+    return apart;
+}
+
+/* They are those that run on another kernel in f32. Where there are none the precision is f32, and that is said. */
+int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *err) {
+    net_program *plain;
+    n->precision = PRECISION_F32;
+    CVR_TRY(net_program_plan(n, &p->key, &plain, err));
+    const size_t apart = nodes_apart(p->program, plain->program);
+    if (apart)
+        cvr_log(CVR_LOG_INFO, "precision=bf16x3: %zu of %zu nodes multiply so; the others compute in f32", apart,
+                cvr_program_nodes(p->program));
+    else
+        cvr_log(CVR_LOG_WARNING, "precision=bf16x3: no kernel for this machine multiplies so; it computes in f32");
+    if (apart) n->precision = PRECISION_BF16X3;
+    net_program_destroy(&plain);
+    return CVR_OK;
+}
+
+/* ---- train.memory ---- */
+
+/* Planned bytes of a program where `most` values are made again. */
+static int32_t probe(run_network *n, const program_key *key, size_t most, uint64_t *bytes, cvr_recompute *r,
+                     cvr_error *err) {
+    net_program *p;
+    n->recompute = most;
+    CVR_TRY(net_program_plan(n, key, &p, err));
+    *bytes = cvr_program_arena_bytes(p->program) + cvr_store_bytes(n->store);
+    *r = p->recompute;
+    net_program_destroy(&p);
+    return CVR_OK;
+}
+
+int32_t network_fit_memory(run_network *n, const program_key *largest, cvr_error *err) {
+    const uint64_t budget = n->settings->memory;
+    uint64_t kept, bytes;
+    char a[32], b[32];
+    cvr_recompute r;
+    if (!budget) return CVR_OK;
+    CVR_TRY(probe(n, largest, 0, &kept, &r, err));
+    if (kept <= budget) return CVR_OK;
+    size_t low = 0, high = r.candidates; /* low does not fit */
+    CVR_TRY(probe(n, largest, high, &bytes, &r, err));
+    if (bytes > budget)
+        return cvr_fail(
+            err, CVR_ERR_USAGE,
+            "train.memory = %s: this step needs at least %lluM (%s without computing anything twice); lower "
+            "train.batch or data.img_size",
+            n->settings->train->memory, (unsigned long long)((bytes + 999999) / 1000000), cvr_bytes_text(kept, b));
+    while (high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        CVR_TRY(probe(n, largest, middle, &bytes, &r, err));
+        *(bytes <= budget ? &high : &low) = middle;
+    }
+    CVR_TRY(probe(n, largest, high, &bytes, &r, err));
+    cvr_log(CVR_LOG_INFO, "train.memory: %zu of %zu activations are computed twice: %s in place of %s", r.dropped,
+            r.candidates, cvr_bytes_text(bytes, a), cvr_bytes_text(kept, b));
+    return CVR_OK;
+}

@@ -1,0 +1,174 @@
+/* One program of the network: planned, with its slots looked up, and run on a batch. */
+#include "network.h"
+
+static uint64_t bytes_of(const cvr_type *t) {
+    return (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
+}
+
+/* ---- slots ---- */
+
+static int32_t find_inputs(net_program *p, cvr_error *err) {
+    size_t n = 0;
+    while (cvr_program_input(p->program, n) >= 0) n++;
+    p->inputs = cvr_calloc(n + 1, sizeof *p->inputs);
+    if (!p->inputs) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (; p->n_inputs < n; p->n_inputs++) {
+        const int32_t slot = cvr_program_input(p->program, p->n_inputs);
+        p->inputs[p->n_inputs] = (program_input){cvr_program_slot_name(p->program, slot), slot,
+                                                 bytes_of(cvr_program_slot_type(p->program, slot))};
+    }
+    return CVR_OK;
+}
+
+static void add_result(net_program *p, const cvr_io_output *o) {
+    program_output *r = &p->results[p->n_results];
+    r->slot = cvr_program_slot_of(p->program, o->value);
+    r->type = cvr_program_slot_type(p->program, r->slot);
+    r->tensor = (cvr_named_tensor){.struct_size = sizeof r->tensor, .name = o->name, .kind = ""};
+    r->tensor.tensor = (cvr_tensor){.struct_size = sizeof r->tensor.tensor,
+                                    .dtype = r->type->dtype,
+                                    .rank = r->type->rank,
+                                    .pixel_stride = r->type->rank == 4 ? r->type->shape[1] : 0};
+    memcpy(r->tensor.tensor.shape, r->type->shape, sizeof r->type->shape);
+    memcpy(r->tensor.tensor.order, r->type->order, sizeof r->type->order);
+    p->result_views[p->n_results++] = &r->tensor;
+}
+
+static int32_t find_outputs(net_program *p, cvr_error *err) {
+    const cvr_io *io = cvr_graph_io(p->graph);
+    const cvr_io_output *o;
+    uint32_t n = 0;
+    while (io->output(io, n)) n++;
+    p->results = cvr_calloc(n + 1u, sizeof *p->results);
+    p->result_views = cvr_calloc(n + 1u, sizeof *p->result_views);
+    p->loss_names = cvr_calloc(n + 1u, sizeof *p->loss_names);
+    p->loss_slots = cvr_calloc(n + 1u, sizeof *p->loss_slots);
+    p->losses = cvr_calloc(n + 1u, sizeof *p->losses);
+    if (!p->results || !p->result_views || !p->loss_names || !p->loss_slots || !p->losses)
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
+        if (o->role == CVR_ROLE_RESULT) add_result(p, o);
+        if (o->role != CVR_ROLE_LOSS) continue;
+        p->loss_names[p->n_losses] = o->name;
+        p->loss_slots[p->n_losses++] = cvr_program_slot_of(p->program, o->value);
+    }
+    return CVR_OK;
+}
+
+/* Scalars, and where net_scalars has them. */
+static const struct {
+    const char *name;
+    size_t offset;
+    bool real; /* f32, from a double */
+} scalar_fields[] = {
+    {"lr", offsetof(net_scalars, lr), true},
+    {"loss_scale", offsetof(net_scalars, loss_scale), true},
+    {"average_weight", offsetof(net_scalars, average_weight), true},
+    {"step", offsetof(net_scalars, step), false},
+    {"micro_step", offsetof(net_scalars, micro_step), false},
+    {"seed", offsetof(net_scalars, seed), false},
+};
+#define N_SCALARS (sizeof scalar_fields / sizeof *scalar_fields)
+
+static int32_t find_slots(net_program *p, cvr_error *err) {
+    for (size_t i = 0; i < N_SCALARS; i++) p->scalars[i] = cvr_program_slot(p->program, scalar_fields[i].name);
+    p->total = cvr_program_slot(p->program, "total loss");
+    CVR_TRY(find_inputs(p, err));
+    return find_outputs(p, err);
+}
+
+/* ---- making ---- */
+
+/* Warnings about nodes that the device leaves to the host are given for the first program only. */
+static int32_t plan_program(run_network *n, net_program *p, cvr_error *err) {
+    const uint32_t asked = (uint32_t)n->settings->backend->fallback,
+                   fallback = asked == CVR_FALLBACK_WARN && n->told ? CVR_FALLBACK_ALLOW : asked;
+    CVR_TRY(net_program_build(n, p, err));
+    CVR_TRY(cvr_program_plan(&p->program, p->graph, n->device, n->pool, fallback, err));
+    n->told = true;
+    return find_slots(p, err);
+}
+
+int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err) {
+    net_program *p = cvr_calloc(1, sizeof *p);
+    if (!p) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    p->key = *key;
+    const int32_t status = plan_program(n, p, err);
+    if (status != CVR_OK) net_program_destroy(&p);
+    *out = p;
+    return status;
+}
+
+void net_program_destroy(net_program **program) {
+    net_program *p = *program;
+    if (!p) return;
+    for (size_t i = 0; i < p->n_results; i++) cvr_free(p->results[i].host);
+    cvr_free(p->inputs);
+    cvr_free(p->results);
+    cvr_free(p->result_views);
+    cvr_free(p->loss_names);
+    cvr_free(p->loss_slots);
+    cvr_free(p->losses);
+    cvr_program_destroy(&p->program);
+    cvr_graph_destroy(&p->graph);
+    cvr_free(p);
+    *program = NULL;
+}
+
+/* ---- running ---- */
+
+static int32_t write_inputs(net_program *p, const cvr_batch_view *batch, cvr_error *err) {
+    for (size_t i = 0; i < p->n_inputs; i++) {
+        const program_input *in = &p->inputs[i];
+        const cvr_named_tensor *field = cvr_batch_find(batch, in->name);
+        if (!field) return cvr_fail(err, CVR_ERR_INVALID, "the batch has no field %s", in->name);
+        const cvr_tensor *t = &field->tensor;
+        if ((uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype) != in->bytes)
+            return cvr_fail(err, CVR_ERR_INVALID, "no program was planned for a batch whose %s has this size",
+                            in->name);
+        CVR_TRY(cvr_program_write(p->program, in->slot, t->data, err));
+    }
+    return CVR_OK;
+}
+
+int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err) {
+    if (batch) CVR_TRY(write_inputs(p, batch, err));
+    for (size_t i = 0; i < N_SCALARS; i++) {
+        const char *field = (const char *)s + scalar_fields[i].offset;
+        float number = 0;
+        if (p->scalars[i] < 0) continue;
+        if (scalar_fields[i].real) number = (float)*(const double *)(const void *)field;
+        const void *bytes = scalar_fields[i].real ? (const void *)&number : field;
+        CVR_TRY(cvr_program_write(p->program, p->scalars[i], bytes, err));
+    }
+    return cvr_program_run(p->program, err);
+}
+
+int32_t net_program_losses(net_program *p, double *total, cvr_error *err) {
+    float sum = 0;
+    if (p->total >= 0) CVR_TRY(cvr_program_read(p->program, p->total, &sum, err));
+    *total = (double)sum;
+    for (size_t i = 0; i < p->n_losses; i++) {
+        if (p->loss_slots[i] == p->total)
+            p->losses[i] = sum;
+        else
+            CVR_TRY(cvr_program_read(p->program, p->loss_slots[i], &p->losses[i], err));
+    }
+    return CVR_OK;
+}
+
+int32_t net_program_results(net_program *p, const cvr_batch_view *batch, cvr_batch_view *out, cvr_error *err) {
+    for (size_t i = 0; i < p->n_results; i++) {
+        program_output *r = &p->results[i];
+        if (!r->host) r->host = cvr_alloc_aligned(bytes_of(r->type) + 8, 64);
+        if (!r->host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the network's results");
+        r->tensor.tensor.data = r->host;
+        CVR_TRY(cvr_program_read(p->program, r->slot, r->host, err));
+    }
+    *out = (cvr_batch_view){.struct_size = sizeof *out,
+                            .n = batch->n,
+                            .n_fields = (uint32_t)p->n_results,
+                            .fields = p->result_views,
+                            .origins = batch->origins};
+    return CVR_OK;
+}

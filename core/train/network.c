@@ -1,0 +1,204 @@
+/* Device, store, arena and the table of programs. */
+#include "network.h"
+
+static bool same_key(const program_key *a, const program_key *b) {
+    return a->purpose == b->purpose && a->batch == b->batch && a->canvas.height == b->canvas.height &&
+           a->canvas.width == b->canvas.width;
+}
+
+static net_program *find_program(const run_network *n, const program_key *key) {
+    for (size_t i = 0; i < n->n; i++)
+        if (same_key(&n->programs[i]->key, key)) return n->programs[i];
+    return NULL;
+}
+
+static int32_t add_program(run_network *n, net_program *p, cvr_error *err) {
+    net_program **more = cvr_grow(n->programs, n->n, &n->capacity, sizeof *more);
+    if (!more) {
+        net_program_destroy(&p);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
+    n->programs = more;
+    more[n->n++] = p;
+    return CVR_OK;
+}
+
+static void remove_program(run_network *n, size_t i) {
+    net_program_destroy(&n->programs[i]);
+    memmove(&n->programs[i], &n->programs[i + 1], (--n->n - i) * sizeof *n->programs);
+}
+
+/* Room for one more of the kind that is not known in advance: the one that was not used for longest goes. */
+static void make_room(run_network *n) {
+    size_t count = 0, oldest = 0;
+    for (size_t i = 0; i < n->n; i++) {
+        if (n->programs[i]->key.purpose != PROGRAM_PREDICT) continue;
+        if (count++ == 0 || n->programs[i]->used < n->programs[oldest]->used) oldest = i;
+    }
+    if (count >= MOST_PREDICTING) remove_program(n, oldest);
+}
+
+/* ---- memory ---- */
+
+/* The arena is as large as the largest program needs. What lies in it lasts no longer than a run. */
+static int32_t grow_arena(run_network *n, cvr_error *err) {
+    uint64_t need = 0;
+    for (size_t i = 0; i < n->n; i++) {
+        const uint64_t bytes = cvr_program_arena_bytes(n->programs[i]->program);
+        need = bytes > need ? bytes : need;
+    }
+    if (n->arena && need <= n->arena_bytes) return CVR_OK;
+    for (size_t i = 0; i < n->n; i++) n->programs[i]->bound = false;
+    cvr_device_free(n->device, n->arena);
+    n->arena = NULL;
+    CVR_TRY(cvr_device_alloc(n->device, need, &n->arena, err));
+    n->arena_bytes = need;
+    return CVR_OK;
+}
+
+static int32_t bind_programs(run_network *n, cvr_error *err) {
+    for (size_t i = 0; i < n->n; i++) {
+        net_program *p = n->programs[i];
+        if (!p->bound) CVR_TRY(cvr_program_bind(p->program, n->arena, err));
+        p->bound = true;
+    }
+    return CVR_OK;
+}
+
+int32_t network_bind_again(run_network *n, cvr_error *err) {
+    for (size_t i = 0; i < n->n; i++) n->programs[i]->bound = false;
+    return bind_programs(n, err);
+}
+
+static int32_t plan_programs(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+    for (size_t i = 0; i < n_keys; i++) {
+        net_program *p = find_program(n, &keys[i]);
+        if (p) continue;
+        CVR_TRY(net_program_plan(n, &keys[i], &p, err));
+        CVR_TRY(add_program(n, p, err));
+    }
+    return CVR_OK;
+}
+
+/* Everything that a program without memory still needs. */
+static int32_t settle(run_network *n, cvr_error *err) {
+    CVR_TRY(grow_arena(n, err));
+    CVR_TRY(cvr_store_place(n->store, n->device, err));
+    return bind_programs(n, err);
+}
+
+/* ---- opening and closing ---- */
+
+static int32_t open_device(run_network *n, cvr_error *err) {
+    return cvr_device_open(&n->device, n->plugins, n->backend, n->settings->backend->device, n->pool, err);
+}
+
+/* Programs, arena and device; the store is no part of them. */
+static void leave_device(run_network *n) {
+    while (n->n) remove_program(n, n->n - 1);
+    cvr_free(n->programs);
+    cvr_device_free(n->device, n->arena);
+    cvr_device_close(&n->device);
+    n->programs = NULL;
+    n->capacity = 0;
+    n->arena = NULL;
+    n->arena_bytes = 0;
+}
+
+/* What the recipe says of parameters, by the model's stages and their names. */
+static int32_t set_param_rules(const run_network *n, cvr_error *err) {
+    const settings *s = n->settings;
+    const cvr_model_desc *model = s->model_desc;
+    cvr_text lr = {0};
+    if (s->optim->backbone_lr_mult != 1) cvr_text_add(&lr, "backbone:%.17g,", s->optim->backbone_lr_mult);
+    if (s->optim->head_lr_mult != 1) cvr_text_add(&lr, "head:%.17g,", s->optim->head_lr_mult);
+    cvr_text_add(&lr, "%s", s->optim->param_lr_mult);
+    const cvr_param_rules rules = {.stages = model ? model->stages : NULL,
+                                   .n_stages = model ? model->n_stages : 0,
+                                   .freeze = s->model->freeze,
+                                   .train_frozen = !s->model->freeze_bn,
+                                   .lr_factors = lr.s,
+                                   .weight_decays = s->optim->param_weight_decay};
+    const int32_t status =
+        lr.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_store_rules(n->store, &rules, err);
+    cvr_text_clear(&lr);
+    return status;
+}
+
+int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+    CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
+    CVR_TRY(set_param_rules(n, err));
+    CVR_TRY(open_device(n, err));
+    CVR_TRY(network_settle_precision(n, err));
+    if (n_keys && keys[0].purpose <= PROGRAM_ACCUMULATE) CVR_TRY(network_fit_memory(n, &keys[0], err));
+    CVR_TRY(plan_programs(n, keys, n_keys, err));
+    CVR_TRY(cvr_store_check_rules(n->store, err));
+    if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));
+    return settle(n, err);
+}
+
+void network_close(run_network *n) {
+    cvr_store_destroy(&n->store);
+    leave_device(n);
+}
+
+int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err) {
+    net_program *p = *out = find_program(n, key);
+    if (p) p->used = ++n->uses;
+    if (p && p->bound) return CVR_OK;
+    if (!p) {
+        if (key->purpose == PROGRAM_PREDICT) make_room(n);
+        CVR_TRY(plan_programs(n, key, 1, err));
+        *out = p = n->programs[n->n - 1];
+        p->used = ++n->uses;
+    }
+    const int32_t status = settle(n, err);
+    if (status != CVR_OK) remove_program(n, n->n - 1);
+    return status;
+}
+
+const net_program *network_first(const run_network *n, int64_t purpose) {
+    for (size_t i = 0; i < n->n; i++)
+        if (n->programs[i]->key.purpose == purpose) return n->programs[i];
+    return NULL;
+}
+
+const char *network_precision(const run_network *n) {
+    static const char *const names[] = {"f32", "bf16", "bf16x3"};
+    return names[n->precision];
+}
+
+/* ---- moving ---- */
+
+static int32_t settle_there(run_network *n, const run_network *before, cvr_error *err) {
+    CVR_TRY(open_device(n, err));
+    for (size_t i = 0; i < before->n; i++) CVR_TRY(plan_programs(n, &before->programs[i]->key, 1, err));
+    CVR_TRY(grow_arena(n, err));
+    CVR_TRY(cvr_store_prepare(n->store, n->device, err));
+    return bind_programs(n, err);
+}
+
+int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err) {
+    *before = *n;
+    n->device = NULL;
+    n->arena = NULL;
+    n->arena_bytes = 0;
+    n->programs = NULL;
+    n->n = n->capacity = 0;
+    n->told = false;
+    (void)snprintf(n->backend, sizeof n->backend, "%s", backend);
+    const int32_t status = settle_there(n, before, err);
+    if (status != CVR_OK) network_return(n, before);
+    return status;
+}
+
+void network_keep(run_network *n, run_network *before) {
+    cvr_store_commit(n->store);
+    leave_device(before);
+}
+
+void network_return(run_network *n, run_network *before) {
+    cvr_store_rollback(n->store);
+    leave_device(n);
+    *n = *before;
+}

@@ -1,0 +1,127 @@
+/*
+ * The network on a device: one store of parameters, one arena, and a table of programs by what they are for. Device,
+ * store and arena outlive programs; a program that needs more arena than there is makes it grow, and then all programs
+ * are bound again.
+ */
+#ifndef CVR_NETWORK_H
+#define CVR_NETWORK_H
+
+#include "run_data.h"
+
+/* What a program is for. */
+enum {
+    PROGRAM_TRAIN,      /* forward, backward, updates */
+    PROGRAM_ACCUMULATE, /* forward, backward; gradients are added up */
+    PROGRAM_APPLY,      /* updates from the gradients that were added up; reads no batch */
+    PROGRAM_EVAL,       /* forward, and losses where there are targets */
+    PROGRAM_PREDICT     /* forward */
+};
+
+/* Programs of PROGRAM_PREDICT that are kept: pictures come in any size. */
+#define MOST_PREDICTING 8u
+
+typedef struct program_key {
+    int64_t purpose; /* PROGRAM_* */
+    int64_t batch;   /* samples */
+    cvr_canvas canvas;
+} program_key;
+
+typedef struct program_input {
+    const char *name;
+    int32_t slot;
+    uint64_t bytes;
+} program_input;
+
+typedef struct program_output {
+    cvr_named_tensor tensor;
+    const cvr_type *type;
+    int32_t slot;
+    void *host; /* its values, made when they are read first */
+} program_output;
+
+/* A graph with its program. Slots are looked up once, when it was planned. */
+typedef struct net_program {
+    program_key key;
+    cvr_graph *graph;
+    cvr_program *program;
+    cvr_recompute recompute;
+    bool bound;
+    uint64_t used; /* when last; see run_network.uses */
+    program_input *inputs;
+    size_t n_inputs;
+    int32_t scalars[6]; /* of net_scalars; -1: not there */
+    int32_t total;      /* the sum of all losses, likewise */
+    program_output *results;
+    const cvr_named_tensor **result_views;
+    size_t n_results;
+    const char **loss_names;
+    int32_t *loss_slots;
+    float *losses; /* read by net_program_losses */
+    size_t n_losses;
+} net_program;
+
+typedef struct run_network {
+    const settings *settings;
+    const run_data *data;
+    cvr_plugins *plugins;
+    const cvr_threadpool *pool;
+    cvr_store *store;
+    cvr_device *device;
+    char backend[64];
+    void *arena;
+    uint64_t arena_bytes;
+    int64_t precision; /* PRECISION_*; it and `recompute` are settled once and belong to the run */
+    size_t recompute;  /* values of a training step to make again, at most */
+    net_program **programs;
+    size_t n, capacity;
+    uint64_t uses;
+    bool trains; /* its programs are for training, and for validation on the way */
+    bool told;   /* what the device leaves to the host was told: other programs have the same nodes */
+} run_network;
+
+/* Opens the device, settles precision and recomputation, plans the programs and then gives them memory. */
+int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err);
+void network_close(run_network *n);
+/* The program for a key; makes it where it is not there yet. */
+int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err);
+/* The first of this purpose, or NULL. */
+const net_program *network_first(const run_network *n, int64_t purpose);
+/* Records all programs anew, on the same device and memory. */
+int32_t network_bind_again(run_network *n, cvr_error *err);
+const char *network_precision(const run_network *n);
+
+/*
+ * Moving to another backend, in two phases. After the first the network is there, with the store in both places, and
+ * `before` is what it was; then either keep gives that up, or return goes back, and all is as it was.
+ */
+int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err);
+void network_keep(run_network *n, run_network *before);
+void network_return(run_network *n, run_network *before);
+
+/* Builds and plans, without memory. */
+int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err);
+void net_program_destroy(net_program **p);
+/* stages.c: the graph of a program. */
+int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
+
+/* fit.c: what is settled once for a run. */
+int32_t network_settle_precision(run_network *n, cvr_error *err);
+/* The fewest values whose being made again brings the plan below train.memory. */
+int32_t network_fit_memory(run_network *n, const program_key *largest, cvr_error *err);
+/* bf16x3 is what kernels may do, not what they must: says how many nodes of the program do. */
+int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *err);
+
+/* ---- running ---- */
+
+typedef struct net_scalars {
+    double lr, loss_scale, average_weight;
+    int64_t step, micro_step, seed; /* micro_step: the part of a batch */
+} net_scalars;
+/* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */
+int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);
+/* After a run: the sum of all losses; each by itself is then in p->losses. 0 where there are none. */
+int32_t net_program_losses(net_program *p, double *total, cvr_error *err);
+/* After a run: the results, in host memory until the next time. */
+int32_t net_program_results(net_program *p, const cvr_batch_view *batch, cvr_batch_view *out, cvr_error *err);
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * The graph of a program, stage by stage: the batch comes in, the network reads it, the task adds losses, gradients and
+ * updates follow, and passes rewrite the whole. Which stages a program has depends on what it is for.
+ */
+#include "network.h"
+
+typedef struct building {
+    const run_network *net;
+    net_program *program;
+    cvr_graph *graph;
+    const cvr_builder *b;
+    bool trains; /* the graph is a training step's */
+    bool learns; /* there are targets, so there are losses */
+    cvr_value loss;
+} building;
+
+typedef int32_t (*stage_fn)(building *w, cvr_error *err);
+
+static const cvr_batches *batches_of(const building *w) {
+    const run_data *d = w->net->data;
+    if (w->program->key.purpose == PROGRAM_PREDICT) return d->pictures;
+    return d->splits[w->trains ? CVR_SPLIT_TRAIN : CVR_SPLIT_VAL].batches;
+}
+
+/* The batch's fields become inputs; the picture has the element type of activations from here on. */
+static int32_t stage_inputs(building *w, cvr_error *err) {
+    const program_key *key = &w->program->key;
+    const cvr_batch_inputs what = {key->batch, key->canvas, w->learns};
+    const cvr_cast_attrs low = {CVR_BF16};
+    cvr_value image;
+    if (w->program->key.purpose == PROGRAM_EVAL && w->net->trains && w->net->settings->train->ema)
+        cvr_graph_use_averages(w->graph);
+    CVR_TRY(cvr_batches_inputs(batches_of(w), w->graph, &what, &image, err));
+    cvr_graph_math(w->graph, w->net->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
+    if (w->net->precision == PRECISION_BF16) CVR_TRY(cvr_emit(w->b, "cast", &low, sizeof low, &image, 1, &image, err));
+    return cvr_graph_stand_in(w->graph, "image", image, err);
+}
+
+/* The model, or the lines of [net]; there must be a result. */
+static int32_t stage_network(building *w, cvr_error *err) {
+    const settings *s = w->net->settings;
+    const cvr_io *io = cvr_graph_io(w->graph);
+    if (s->model_desc) {
+        const cvr_model_args args = {sizeof args, s->model_attrs, w->net->data->task.n_classes, w->net->data->channels};
+        CVR_TRY(s->model_desc->build(w->b, &args, io, err));
+    } else {
+        const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, w->net->data->task.n_classes};
+        cvr_value output;
+        CVR_TRY(cvr_graph_net(w->graph, &net, io->input(io, "image"), &output, err));
+        CVR_TRY(io->put(io, "output", CVR_ROLE_RESULT, output, err));
+    }
+    const cvr_io_output *o;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++)
+        if (o->role == CVR_ROLE_RESULT) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_PLUGIN, "the network gives no result");
+}
+
+static int32_t stage_losses(building *w, cvr_error *err) {
+    return w->net->settings->task->losses(w->b, &w->net->data->task, cvr_graph_io(w->graph), err);
+}
+
+/* What is trained is the sum of all losses; where there is one, it is the sum. */
+static int32_t stage_total(building *w, cvr_error *err) {
+    const cvr_io *io = cvr_graph_io(w->graph);
+    const cvr_io_output *o;
+    size_t n = 0;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
+        const cvr_value both[2] = {w->loss, o->value};
+        if (o->role != CVR_ROLE_LOSS) continue;
+        if (n++ == 0)
+            w->loss = o->value;
+        else
+            CVR_TRY(cvr_emit(w->b, "add", NULL, 0, both, 2, &w->loss, err));
+    }
+    if (n == 0) return cvr_fail(err, CVR_ERR_PLUGIN, "neither the network nor the task gives a loss");
+    return cvr_graph_output(w->graph, "total loss", w->loss, err);
+}
+
+static int32_t stage_network_passes(building *w, cvr_error *err) {
+    return cvr_graph_passes(w->graph, CVR_PASS_NETWORK, w->net->settings->backend->passes, err);
+}
+
+static int32_t stage_gradients(building *w, cvr_error *err) {
+    return cvr_graph_backward(w->graph, cvr_graph_output_value(w->graph, "total loss"), err);
+}
+
+static int32_t stage_accumulate(building *w, cvr_error *err) {
+    return cvr_graph_accumulate(w->graph, err);
+}
+
+static int32_t stage_take_gradients(building *w, cvr_error *err) {
+    return cvr_graph_take_gradients(w->graph, err);
+}
+
+/* Gradient plugins, updates, and the running means of what they leave. */
+static int32_t stage_updates(building *w, cvr_error *err) {
+    const settings *s = w->net->settings;
+    CVR_TRY(cvr_graph_gradients(w->graph, s->gradient_plugins, s->n_gradient_plugins, err));
+    CVR_TRY(cvr_graph_update(w->graph, &s->policy, err));
+    return s->train->ema ? cvr_graph_average(w->graph, err) : CVR_OK;
+}
+
+static int32_t stage_step_passes(building *w, cvr_error *err) {
+    return cvr_graph_passes(w->graph, CVR_PASS_STEP, w->net->settings->backend->passes, err);
+}
+
+static int32_t stage_recompute(building *w, cvr_error *err) {
+    return cvr_graph_recompute(w->graph, w->net->recompute, &w->program->recompute, err);
+}
+
+static int32_t stage_schedule(building *w, cvr_error *err) {
+    (void)w;
+    return cvr_graph_schedule(w->graph, err);
+}
+
+/* In the order in which they run, and the purposes that have them. */
+#define FOR(purpose_) (1u << PROGRAM_##purpose_)
+#define FORWARD (FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL) | FOR(PREDICT))
+static const struct {
+    stage_fn run;
+    uint32_t purposes;
+    bool learns; /* only where there are targets */
+} stages[] = {
+    {stage_inputs, FORWARD, false},
+    {stage_network, FORWARD, false},
+    {stage_losses, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
+    {stage_total, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
+    {stage_network_passes, FORWARD, false},
+    {stage_gradients, FOR(TRAIN) | FOR(ACCUMULATE), true},
+    {stage_accumulate, FOR(ACCUMULATE), true},
+    {stage_take_gradients, FOR(APPLY), false},
+    {stage_updates, FOR(TRAIN) | FOR(APPLY), false},
+    {stage_step_passes, FORWARD | FOR(APPLY), false},
+    {stage_recompute, FOR(TRAIN) | FOR(ACCUMULATE), false},
+    {stage_schedule, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(APPLY), false},
+};
+
+int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err) {
+    const int64_t purpose = p->key.purpose;
+    building w = {.net = n, .program = p, .trains = purpose <= PROGRAM_APPLY};
+    w.learns = purpose == PROGRAM_TRAIN || purpose == PROGRAM_ACCUMULATE ||
+               (purpose == PROGRAM_EVAL && cvr_batches_have_targets(batches_of(&w)));
+    CVR_TRY(cvr_graph_create(&p->graph, n->plugins, n->store, w.trains, err));
+    w.graph = p->graph;
+    w.b = cvr_graph_builder(p->graph);
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+        if ((stages[i].purposes >> purpose & 1) && (w.learns || !stages[i].learns)) CVR_TRY(stages[i].run(&w, err));
+    return CVR_OK;
+}

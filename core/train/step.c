@@ -1,0 +1,118 @@
+/*
+ * One step on a batch. With train.grad_accum = k a training step runs the network k times, on one part of the batch
+ * after the other, and adds the gradients up, each with the part's share of the samples; then it applies them. So the
+ * batch is the same whatever k is, and for networks without batch statistics so is the step, to rounding.
+ */
+#include "session.h"
+
+size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]) {
+    const int64_t parts = s->train->grad_accum, size = s->train->batch / parts;
+    size_t count = 0;
+    if (parts == 1) {
+        keys[0] = (program_key){PROGRAM_TRAIN, n, canvas};
+        return 1;
+    }
+    if (n >= size) keys[count++] = (program_key){PROGRAM_ACCUMULATE, size, canvas};
+    if (n % size) keys[count++] = (program_key){PROGRAM_ACCUMULATE, n % size, canvas};
+    keys[count++] = (program_key){.purpose = PROGRAM_APPLY};
+    return count;
+}
+
+/* ---- losses ---- */
+
+static void clear_losses(step_losses *l) {
+    l->total = 0;
+    for (size_t i = 0; i < l->n; i++) l->each[i] = 0;
+}
+
+static int32_t add_losses(step_losses *l, net_program *p, double share, cvr_error *err) {
+    double total;
+    CVR_TRY(net_program_losses(p, &total, err));
+    l->total += share * total;
+    if (p->n_losses < 2) return CVR_OK;
+    if (!l->each) l->each = cvr_calloc(p->n_losses, sizeof *l->each);
+    if (!l->each) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    l->n = p->n_losses;
+    l->names = p->loss_names;
+    for (size_t i = 0; i < l->n; i++) l->each[i] += share * (double)p->losses[i];
+    return CVR_OK;
+}
+
+/* ---- parts of a batch ---- */
+
+/* Samples `first` to `first + n` of the batch. */
+static int32_t cut(cvr_session *s, const cvr_batch_view *whole, int64_t first, int64_t n, cvr_batch_view *out,
+                   cvr_error *err) {
+    if (!s->part) s->part = cvr_calloc(whole->n_fields, sizeof *s->part);
+    if (!s->part_fields) s->part_fields = cvr_calloc(whole->n_fields, sizeof *s->part_fields);
+    if (!s->part || !s->part_fields) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < whole->n_fields; i++) {
+        cvr_tensor *t = &s->part[i].tensor;
+        s->part[i] = *whole->fields[i];
+        s->part_fields[i] = &s->part[i];
+        const uint64_t row = (uint64_t)(cvr_numel(t->rank, t->shape) / whole->n) * cvr_dtype_size(t->dtype);
+        t->shape[0] = n;
+        t->data = (char *)t->data + row * (uint64_t)first;
+    }
+    *out = (cvr_batch_view){.struct_size = sizeof *out,
+                            .n = n,
+                            .n_fields = whole->n_fields,
+                            .fields = s->part_fields,
+                            .origins = whole->origins + first};
+    return CVR_OK;
+}
+
+static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, int64_t n, const net_scalars *scalars,
+                        cvr_error *err) {
+    const program_key key = {PROGRAM_ACCUMULATE, n, b->canvas};
+    net_program *p;
+    cvr_batch_view part;
+    CVR_TRY(cut(s, &b->view, first, n, &part, err));
+    CVR_TRY(network_program(&s->net, &key, &p, err));
+    CVR_TRY(net_program_run(p, &part, scalars, err));
+    return add_losses(&s->losses, p, scalars->loss_scale, err);
+}
+
+/* Each part is a step of its own to what is random in the network. */
+static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
+    const int64_t parts = s->set.train->grad_accum, size = s->set.train->batch / parts;
+    const program_key apply = {.purpose = PROGRAM_APPLY};
+    net_scalars part = *at;
+    net_program *p;
+    for (int64_t first = 0; first < b->view.n; first += size, part.micro_step++) {
+        const int64_t rest = b->view.n - first, n = rest < size ? rest : size;
+        part.step = at->step * parts + part.micro_step;
+        part.loss_scale = (double)n / (double)b->view.n;
+        CVR_TRY(run_part(s, b, first, n, &part, err));
+    }
+    CVR_TRY(network_program(&s->net, &apply, &p, err));
+    return net_program_run(p, NULL, at, err);
+}
+
+int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
+    const program_key key = {PROGRAM_TRAIN, b->view.n, b->canvas};
+    net_program *p;
+    clear_losses(&s->losses);
+    if (s->set.train->grad_accum > 1) return step_in_parts(s, b, at, err);
+    CVR_TRY(network_program(&s->net, &key, &p, err));
+    CVR_TRY(net_program_run(p, &b->view, at, err));
+    return add_losses(&s->losses, p, 1, err);
+}
+
+int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err) {
+    const program_key key = {PROGRAM_EVAL, b->view.n, b->canvas};
+    const net_scalars scalars = {.loss_scale = 1, .seed = s->set.run->seed};
+    CVR_TRY(network_program(&s->net, &key, p, err));
+    CVR_TRY(net_program_run(*p, &b->view, &scalars, err));
+    return net_program_losses(*p, loss, err);
+}
+
+int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss,
+                         cvr_error *err) {
+    const net_scalars at = {.lr = s->set.lr, .loss_scale = 1, .step = step, .seed = s->set.run->seed};
+    net_program *p;
+    if (!training) return session_eval_step(s, b, &p, loss, err);
+    CVR_TRY(session_train_step(s, b, &at, err));
+    *loss = s->losses.total;
+    return CVR_OK;
+}

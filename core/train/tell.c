@@ -1,0 +1,122 @@
+/* What a run tells its reporters. The first that fails stops the telling: a full disk should be heard of at once. */
+#include "trainer.h"
+
+/* For each reporter that has the callback. */
+#define TELL(callback_, ...)                                                                                           \
+    for (size_t i = 0; i < t->n_open; i++)                                                                             \
+        if (t->o->reporters[i]->callback_) CVR_TRY(t->o->reporters[i]->callback_(t->reporters[i], __VA_ARGS__));       \
+    return CVR_OK
+
+int32_t tell_start(trainer *t, cvr_error *err) {
+    cvr_session_info i;
+    cvr_session_describe(t->s, &i);
+    const cvr_run_info info = {.struct_size = sizeof info,
+                               .host = cvr_plugins_host(t->s->plugins),
+                               .folder = t->o->folder,
+                               .task = i.task,
+                               .model = i.model,
+                               .backend = i.backend,
+                               .precision = i.precision,
+                               .version = "0.1.0",
+                               .best_metric = trainer_best_metric(t),
+                               .params = i.params,
+                               .epochs = i.epochs,
+                               .steps_per_epoch = t->steps_per_epoch,
+                               .seed = (uint64_t)t->s->set.run->seed,
+                               .planned_memory_bytes = i.planned_bytes,
+                               .n_classes = i.n_classes,
+                               .class_names = i.class_names,
+                               .mean = t->s->set.mean,
+                               .std = t->s->set.std,
+                               .n_channels = i.channels,
+                               .resume_step = t->o->resume ? t->state.step : -1,
+                               .resume_epoch = t->o->resume ? t->state.epoch : -1};
+    t->reporters = cvr_calloc(t->o->n_reporters + 1, sizeof *t->reporters);
+    if (!t->reporters) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (; t->n_open < t->o->n_reporters; t->n_open++)
+        CVR_TRY(t->o->reporters[t->n_open]->open(&info, &t->reporters[t->n_open], err));
+    return CVR_OK;
+}
+
+void tell_close(trainer *t) {
+    while (t->n_open--) t->o->reporters[t->n_open]->close(t->reporters[t->n_open]);
+    cvr_free(t->reporters);
+}
+
+int32_t tell_flush(const trainer *t, cvr_error *err) {
+    TELL(flush, err);
+}
+
+int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err) {
+    const step_losses *l = &t->s->losses;
+    const double wait = d->seconds > 0 ? d->batch->wait_seconds / d->seconds : 0;
+    const cvr_step_event e = {.struct_size = sizeof e,
+                              .step = t->state.step,
+                              .epoch = t->state.epoch + 1,
+                              .loss = l->total,
+                              .lr = d->lr,
+                              .images_per_s = d->seconds > 0 ? (double)d->batch->view.n / d->seconds : 0,
+                              .data_wait_fraction = wait < 1 ? wait : 1,
+                              .n_losses = (uint32_t)l->n,
+                              .loss_names = l->names,
+                              .losses = l->each,
+                              .samples = d->batch->view.n,
+                              .seconds = d->seconds,
+                              .data_seconds = d->batch->wait_seconds};
+    TELL(step, &e, err);
+}
+
+int32_t tell_batch(const trainer *t, const char *name, const cvr_batch *b, const cvr_batch_view *outputs,
+                   cvr_error *err) {
+    const cvr_batch_event e = {sizeof e, name, &b->view, outputs};
+    TELL(batch, &e, err);
+}
+
+int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_error *err) {
+    const train_state *st = &t->state;
+    const cvr_epoch_event e = {.struct_size = sizeof e,
+                               .epoch = st->epoch + 1,
+                               .step = st->step,
+                               .seconds = st->epoch_seconds,
+                               .images_per_s = (double)st->epoch_samples / st->epoch_seconds,
+                               .lr = trainer_lr(t, st->step - 1),
+                               .data_wait_fraction = st->epoch_wait / st->epoch_seconds,
+                               .n_metrics = v ? (uint32_t)t->metrics.n : 1,
+                               .is_best = is_best,
+                               .names = t->metrics.names,
+                               .values = t->metrics.values,
+                               .matrix = v ? v->matrix : NULL,
+                               .columns = v ? v->metrics.columns : NULL,
+                               .per_class = v ? v->metrics.per_class : NULL,
+                               .n_columns = v ? (uint32_t)v->metrics.n_columns : 0};
+    TELL(epoch, &e, err);
+}
+
+int32_t tell_end(const trainer *t, cvr_train_result *r, cvr_error *err) {
+    const train_state *st = &t->state;
+    const double loop = trainer_elapsed(t);
+    *r = (cvr_train_result){.epochs = st->epoch,
+                            .steps = st->step,
+                            .seconds = loop,
+                            .images_per_second = loop > 0 ? (double)st->images / loop : 0,
+                            .best_value = st->best_value,
+                            .best_epoch = st->best_epoch};
+    (void)snprintf(r->best_metric, sizeof r->best_metric, "%s", trainer_best_metric(t));
+    const size_t n = t->metrics.n ? t->metrics.n - 1 : 0; /* without train_loss */
+    const cvr_end_event e = {.struct_size = sizeof e,
+                             .epochs = st->epoch,
+                             .steps = st->step,
+                             .train_seconds = loop,
+                             .images_per_second = r->images_per_second,
+                             .data_wait_fraction = loop > 0 ? st->wait_seconds / loop : 0,
+                             .peak_memory_bytes = cvr_peak_memory(),
+                             .best_metric = trainer_best_metric(t),
+                             .best_value = st->best_value,
+                             .best_epoch = st->best_epoch,
+                             .n_metrics = (uint32_t)n,
+                             .finished = (uint32_t)st->finished,
+                             .names = n ? t->metrics.names + 1 : NULL,
+                             .values = n ? t->metrics.values + 1 : NULL,
+                             .backend = t->s->net.backend};
+    TELL(end, &e, err);
+}

@@ -1,0 +1,40 @@
+/* A run in progress, and what is told of it: trainer.c steps, tell.c tells. */
+#ifndef CVR_TRAINER_H
+#define CVR_TRAINER_H
+
+#include "session.h"
+
+typedef struct trainer {
+    cvr_session *s;
+    const cvr_train_options *o;
+    void **reporters; /* those that are open */
+    size_t n_open;
+    train_state state;
+    double last_save, session_start, before; /* `before`: seconds of the sessions before this one */
+    int64_t steps_per_epoch;
+    cvr_metrics metrics;  /* "train_loss" and those of the last validation */
+    bool moved;           /* to another backend, and no step was done there yet */
+    run_network departed; /* where it was, until then */
+} trainer;
+
+/* One step that is done. */
+typedef struct step_done {
+    const cvr_batch *batch;
+    double lr, seconds;
+} step_done;
+
+double trainer_elapsed(const trainer *t);
+const char *trainer_best_metric(const trainer *t);
+double trainer_lr(const trainer *t, int64_t step);
+
+int32_t tell_start(trainer *t, cvr_error *err);
+int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err);
+int32_t tell_batch(const trainer *t, const char *name, const cvr_batch *b, const cvr_batch_view *outputs,
+                   cvr_error *err);
+/* `v`: the epoch's validation, or NULL where there was none. */
+int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_error *err);
+int32_t tell_flush(const trainer *t, cvr_error *err);
+int32_t tell_end(const trainer *t, cvr_train_result *r, cvr_error *err);
+void tell_close(trainer *t);
+
+#endif

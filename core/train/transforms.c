@@ -1,0 +1,100 @@
+/*
+ * Which transforms make the pictures of a split. Validation's, and the one that normalises, are the task's choice;
+ * those of training are the lines of [augment] around it, or where there are none the same as validation's.
+ */
+#include "run_data.h"
+
+static int32_t add_transform(split *to, cvr_plugins *p, const char *name, const char *text, cvr_error *err) {
+    const void *desc;
+    void *attrs = NULL;
+    const int32_t found = cvr_plugins_find(p, CVR_KIND_AUGMENT, name, &desc, err);
+    if (found != CVR_OK) return found == CVR_ERR_NOTFOUND ? cvr_fail_as(err, CVR_ERR_USAGE) : found;
+    const cvr_augment_desc *augment = desc;
+    const cvr_schema schema = {augment->attrs, augment->n_attrs};
+    cvr_transform *more = cvr_grow(to->transforms, to->n_transforms, &to->capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    to->transforms = more;
+    CVR_TRY(cvr_attrs_parse(&schema, text, NULL, name, &attrs, err));
+    more[to->n_transforms++] = (cvr_transform){augment, attrs};
+    return augment->check ? augment->check(attrs, err) : CVR_OK;
+}
+
+/* Stable: transforms of one stage stay in the order in which they were written. */
+static void order_by_stage(split *s) {
+    for (size_t i = 1; i < s->n_transforms; i++) {
+        const cvr_transform t = s->transforms[i];
+        size_t at = i;
+        for (; at > 0 && s->transforms[at - 1].desc->stage > t.desc->stage; at--)
+            s->transforms[at] = s->transforms[at - 1];
+        s->transforms[at] = t;
+    }
+}
+
+static size_t normalisers(const split *s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_transforms; i++) n += s->transforms[i].desc->stage == CVR_STAGE_NORMALISE;
+    return n;
+}
+
+/* ---- the task's pipeline ---- */
+
+typedef struct filling {
+    split *to;
+    cvr_plugins *plugins;
+    bool normaliser_only; /* the rest is what [augment] stands for */
+} filling;
+
+static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char *text, cvr_error *err) {
+    const filling *f = p->ctx;
+    const void *desc;
+    CVR_TRY(cvr_plugins_find(f->plugins, CVR_KIND_AUGMENT, name, &desc, err));
+    const bool normalises = ((const cvr_augment_desc *)desc)->stage == CVR_STAGE_NORMALISE;
+    return f->normaliser_only && !normalises ? CVR_OK : add_transform(f->to, f->plugins, name, text, err);
+}
+
+static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filling *f, cvr_error *err) {
+    static const char *const interpolations[] = {"nearest", "bilinear"}; /* as INTERPOLATION_NAMES */
+    const cvr_pipeline p = {.struct_size = sizeof p,
+                            .ctx = f,
+                            .resize_size = s->val->resize_size < 0 ? s->data->img_size : s->val->resize_size,
+                            .crop_size = s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size,
+                            .interpolation = interpolations[s->val->interpolation],
+                            .mean = s->mean,
+                            .std = s->std,
+                            .add = pipeline_add};
+    CVR_TRY(s->task->pipeline(info, &p, err));
+    order_by_stage(f->to);
+    if (normalisers(f->to) == 1) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_PLUGIN, "task %s: its pipeline has %zu transforms that normalise; it must have one",
+                    s->task->name, normalisers(f->to));
+}
+
+/* ---- [augment] ---- */
+
+static int32_t add_line(split *to, const settings *s, cvr_plugins *p, const cvr_setting *line, cvr_error *err) {
+    const bool normalised = strcmp(s->data->mean, "0") != 0 || strcmp(s->data->std, "1") != 0;
+    CVR_TRY(add_transform(to, p, line->key, line->value, err));
+    if (normalisers(to) == 0 || (!normalised && normalisers(to) == 1)) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "pictures are normalised %s already; remove one of the two",
+                    normalised ? "by data.mean and data.std" : "by a line above");
+}
+
+static int32_t train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p,
+                                cvr_error *err) {
+    const cvr_setting *const *lines;
+    const size_t n = cvr_config_lines(s->config, "augment", &lines);
+    for (size_t i = 0; i < n; i++) {
+        const int32_t status = add_line(to, s, p, lines[i], err);
+        if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
+    }
+    order_by_stage(to);
+    filling all = {to, p, n > 0};
+    return normalisers(to) ? CVR_OK : take_pipeline(info, s, &all, err);
+}
+
+int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
+    filling val = {&d->splits[CVR_SPLIT_VAL], p, false};
+    d->task = (cvr_task_info){.struct_size = sizeof d->task, .host = cvr_plugins_host(p), .attrs = s->task_attrs};
+    CVR_TRY(train_transforms(&d->task, &d->splits[CVR_SPLIT_TRAIN], s, p, err));
+    return take_pipeline(&d->task, s, &val, err);
+}

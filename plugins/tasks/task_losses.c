@@ -1,0 +1,64 @@
+/* What the tasks share: losses for results, and confusion matrices. */
+#include "task_losses.h"
+#include <cvr/plugin/ops/arith.h>
+#include <math.h>
+
+/* x * scale, of a scalar: a sum over nothing, expanded to the same shape. */
+static int32_t scale_loss(const cvr_builder *b, double scale, cvr_value *loss, cvr_error *err) {
+    cvr_expand_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) attrs.shape[i] = 1;
+    attrs.scale = scale;
+    return cvr_emit(b, "expand", &attrs, sizeof attrs, loss, 1, loss, err);
+}
+
+static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, const task_loss *how,
+                        const cvr_io_output *result, cvr_error *err) {
+    char scope[160] = "loss";
+    const cvr_value target = io->input(io, how->field);
+    if (target == CVR_NONE) return cvr_fail(err, CVR_ERR_INVALID, "the batches have no field `%s`", how->field);
+    CVR_TRY(how->check(info, b->type(b, result->value), b->type(b, target), err));
+    if (strcmp(result->name, "output") != 0) (void)snprintf(scope, sizeof scope, "loss.%.140s", result->name);
+    const cvr_value in[2] = {result->value, target};
+    cvr_value loss;
+    const cvr_layer_call call = {sizeof call, "cross_entropy", scope, how->settings, in, &loss, 2, 1};
+    CVR_TRY(b->layer(b, &call, err));
+    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, how->aux_weight, &loss, err));
+    return io->put(io, result->name, CVR_ROLE_LOSS, loss, err);
+}
+
+int32_t task_add_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, const task_loss *how,
+                        cvr_error *err) {
+    const cvr_io_output *o;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
+        const int32_t wants = o->role == CVR_ROLE_RESULT || (o->role == CVR_ROLE_AUXILIARY && b->training);
+        if (wants && !cvr_io_find(io, o->name, CVR_ROLE_LOSS)) CVR_TRY(add_loss(b, info, io, how, o, err));
+    }
+    return CVR_OK;
+}
+
+task_matrix *task_matrix_new(const cvr_host *host, int64_t n, cvr_error *err) {
+    const uint64_t bytes = sizeof(task_matrix) + (uint64_t)(n * n) * sizeof(uint64_t);
+    task_matrix *const m = host->alloc(host, bytes, 64);
+    if (!m) {
+        (void)cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix of %lld classes", (long long)n);
+        return NULL;
+    }
+    memset(m, 0, bytes);
+    m->host = host;
+    m->n = n;
+    return m;
+}
+
+task_class task_matrix_class(const task_matrix *m, int64_t k) {
+    task_class c = {0, 0, m->count[k * m->n + k]};
+    for (int64_t i = 0; i < m->n; i++) {
+        c.truth += m->count[k * m->n + i];
+        c.predicted += m->count[i * m->n + k];
+    }
+    return c;
+}
+
+double task_share(uint64_t a, uint64_t b) {
+    return b ? (double)a / (double)b : NAN;
+}
