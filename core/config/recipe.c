@@ -22,7 +22,7 @@ struct cvr_config {
     char origin[600];
 };
 
-static const char *const sections[] = {"run",   "backend", "model", "net", "data",    "augment",
+static const char *const sections[] = {"run",   "backend", "model", "net", "layers",  "data", "augment",
                                        "train", "optim",   "sched", "val", "predict", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
@@ -339,4 +339,9 @@ const char *cvr_config_get(cvr_config *c, const char *section, const char *key, 
         }
     }
     return NULL;
+}
+
+int32_t cvr_config_blame(const cvr_config *c, const char *section, const char *key, int32_t status, cvr_error *err) {
+    const cvr_setting *s = status == CVR_OK ? NULL : find(c, section, key);
+    return s && s->file ? cvr_fail_at(err, s->file, s->line, status) : status;
 }

@@ -50,26 +50,15 @@ static int32_t node_gradient(cvr_graph *g, const ir_node *n, cvr_error *err) {
 }
 
 /* Gradient nodes are named after the layer that they differentiate. */
-static bool enter_scope(cvr_graph *g, const char *name) {
-    const char *slash = strchr(name, '/');
-    g->scope.n = 0;
-    if (g->scope.s) g->scope.s[0] = '\0';
-    cvr_text_add_bytes(&g->scope, name, slash ? (size_t)(slash - name) : 0);
-    return !g->scope.failed;
-}
-
 int32_t cvr_graph_backward_from(cvr_graph *g, cvr_value v, cvr_value gradient, cvr_error *err) {
     g->in_backward = true;
-    int32_t status = graph_reorder(g, gradient, &g->values[v]->type, &gradient, err);
+    CVR_TRY(graph_reorder(g, gradient, &g->values[v]->type, &gradient, err));
     g->values[v]->gradient = gradient;
-    for (size_t i = g->n_nodes; i-- > 0 && status == CVR_OK;) {
-        if (!enter_scope(g, g->nodes[i]->name))
-            status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        else
-            status = node_gradient(g, g->nodes[i], err);
+    for (size_t i = g->n_nodes; i-- > 0;) {
+        CVR_TRY(graph_enter(g, g->nodes[i]->scope, err));
+        CVR_TRY(node_gradient(g, g->nodes[i], err));
     }
-    enter_scope(g, "");
-    return status;
+    return graph_enter(g, "", err);
 }
 
 int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err) {
@@ -92,13 +81,12 @@ static double decay_of(const cvr_update_policy *p, const cvr_store_entry *e) {
 
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err) {
     cvr_value lr, step;
-    int32_t status = CVR_OK;
     CVR_TRY(g->builder.scalar(&g->builder, "lr", CVR_F32, &lr, err));
     CVR_TRY(g->builder.scalar(&g->builder, "step", CVR_I64, &step, err));
     g->in_backward = true;
     const size_t n = g->n_values;
     size_t n_updates = 0;
-    for (size_t i = 1; i < n && status == CVR_OK; i++) {
+    for (size_t i = 1; i < n; i++) {
         const ir_value *v = g->values[i];
         if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;
         n_updates++;
@@ -111,12 +99,10 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
                                       .step = step,
                                       .weight_decay = decay_of(policy, e),
                                       .lr_factor = e->lr_factor};
-        g->scope.n = 0;
-        cvr_text_add(&g->scope, "%s", e->name);
-        status = policy->optimizer->emit(&g->builder, &args, err);
+        CVR_TRY(graph_enter(g, e->name, err));
+        CVR_TRY(policy->optimizer->emit(&g->builder, &args, err));
     }
-    enter_scope(g, "");
-    if (status == CVR_OK && !n_updates)
-        status = cvr_fail(err, CVR_ERR_USAGE, "nothing is trained: every parameter that the loss depends on is frozen");
-    return status;
+    if (!n_updates)
+        return cvr_fail(err, CVR_ERR_USAGE, "nothing is trained: every parameter that the loss depends on is frozen");
+    return graph_enter(g, "", err);
 }

@@ -36,10 +36,18 @@ static int32_t add_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+static void add_steps(const void *attrs, cvr_steps *s) {
+    (void)attrs;
+    (void)cvr_step2(s, CVR_STEP_ADD, 0, 1);
+}
+
+static const cvr_elementwise_trait add_program = {sizeof add_program, add_steps, NULL};
+CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself})
+
 static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .name = "add",
                                    .version = 1,
-                                   .flags = CVR_OP_ORDER_FREE | CVR_OP_AGAIN,
+                                   .flags = CVR_OP_ORDER_FREE,
                                    .min_inputs = 2,
                                    .max_inputs = 2,
                                    .n_outputs = 1,
@@ -47,7 +55,7 @@ static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .grad = add_grad,
                                    .flops = add_flops,
                                    .doc = "c = a + b, elementwise, one shape",
-                                   .step = CVR_STEP_ADD};
+                                   .trait = add_traits};
 
 static const cvr_cpu_fn add_fn = {sizeof add_fn, add_run};
 static const cvr_kernel_desc add_kernel = {.struct_size = sizeof add_kernel,
@@ -99,7 +107,8 @@ static int32_t cast_run(const cvr_kernel_args *a, cvr_error *err) {
 static const cvr_op_desc cast_op = {.struct_size = sizeof cast_op,
                                     .name = "cast",
                                     .version = 1,
-                                    .flags = CVR_OP_ORDER_AWARE | CVR_OP_LOW_PRECISION,
+                                    .flags = CVR_OP_ORDER_AWARE,
+                                    .trait = cvr_traits_mixed_f32,
                                     .min_inputs = 1,
                                     .max_inputs = 1,
                                     .n_outputs = 1,

@@ -11,7 +11,10 @@ int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *back
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     d->plugins = plugins;
     d->backend = desc;
-    cvr_plugins_offer(plugins, CVR_SERVICE_THREADPOOL, pool);
+    if (cvr_plugins_offer(plugins, CVR_SERVICE_THREADPOOL, pool) != CVR_OK) {
+        cvr_free(d);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
     const cvr_host *host = cvr_plugins_host(plugins);
     const int64_t count = d->backend->device_count(host);
     if (index < 0 || index >= count) {

@@ -28,6 +28,12 @@ static const char *builder_scope(const cvr_builder *b) {
     return g->scope.s ? g->scope.s : "";
 }
 
+int32_t graph_enter(cvr_graph *g, const char *scope, cvr_error *err) {
+    g->scope.n = 0;
+    cvr_text_add(&g->scope, "%s", scope);
+    return g->scope.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
+}
+
 static uint32_t builder_param_flags(const cvr_builder *b, cvr_value v) {
     const cvr_graph *g = b->ctx;
     if (v == CVR_NONE || v >= g->n_values || g->values[v]->kind != VALUE_STORED) return 0;
@@ -40,6 +46,7 @@ void graph_free_node(ir_node *n) {
     if (!n) return;
     cvr_free(n->attrs);
     cvr_free(n->name);
+    cvr_free(n->scope);
     cvr_free(n->inputs);
     cvr_free(n);
 }
@@ -52,6 +59,7 @@ static ir_node *new_node(const cvr_graph *g, const cvr_op_desc *op, const cvr_op
     cvr_text_add(&name, "%s%s%s", scope, *scope ? "/" : "", op->name);
     n->op = op;
     n->name = name.s;
+    n->scope = cvr_strdup(scope);
     n->n_inputs = call->n_inputs;
     n->n_outputs = op->n_outputs;
     n->backward = g->in_backward;
@@ -59,7 +67,7 @@ static ir_node *new_node(const cvr_graph *g, const cvr_op_desc *op, const cvr_op
     n->attrs_size = call->attrs_size;
     n->inputs = cvr_calloc((size_t)call->n_inputs + op->n_outputs + 1, sizeof *n->inputs);
     n->attrs = cvr_calloc(1, call->attrs_size + 8);
-    if (!n->name || !n->inputs || !n->attrs) {
+    if (!n->name || !n->scope || !n->inputs || !n->attrs) {
         graph_free_node(n);
         return NULL;
     }
@@ -129,8 +137,10 @@ uint32_t node_low_precision(const cvr_graph *g, const ir_node *n) {
 
 /* Which outputs have the activations' element type; 0 where the op knows nothing of low precision. */
 static bool takes_low(const cvr_op_desc *op, uint64_t *follows) {
-    *follows = op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS) ? op->follows | 1 : op->follows;
-    return (op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS | CVR_OP_LOW_PRECISION)) != 0;
+    const bool alike = (op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS)) != 0;
+    const cvr_precision_trait *t = cvr_op_trait(op, CVR_TRAIT_PRECISION);
+    *follows = (t ? t->follows : 0) | alike;
+    return alike || t;
 }
 
 /* Fences an op that cannot be in a program of low precision: its inputs become f32. `low`: what its output returns to,
@@ -279,6 +289,7 @@ void cvr_graph_destroy(cvr_graph **graph) {
     for (size_t i = 0; i < g->n_outputs; i++) cvr_free(g->outputs[i].name);
     graph_close_io(g);
     cvr_free(g->by_entry);
+    cvr_free(g->overrides_used);
     cvr_free(g->network);
     cvr_free(g->values);
     cvr_free(g->nodes);

@@ -21,7 +21,7 @@ typedef struct ir_node {
     const cvr_op_desc *op;
     void *attrs;
     uint64_t attrs_size;
-    char *name;
+    char *name, *scope; /* "layer1.0.conv1/conv2d", "layer1.0.conv1" */
     uint32_t n_inputs, n_outputs;
     bool backward, again;        /* again: it makes what a forward node made before */
     cvr_value *inputs, *outputs; /* one block */
@@ -32,6 +32,13 @@ typedef struct ir_output {
     cvr_value value;
     bool veto; /* where it is not 0 after a run's first part, no update is done */
 } ir_output;
+
+/* A layer that is being built, and the one that it is built in. */
+typedef struct layer_frame {
+    const cvr_layer_call *call;
+    size_t scope; /* bytes of its name */
+    const struct layer_frame *outer;
+} layer_frame;
 
 struct cvr_graph {
     cvr_builder builder;
@@ -47,7 +54,12 @@ struct cvr_graph {
     cvr_io_output **ends; /* of the network, each at one address */
     size_t n_ends, ends_capacity;
     cvr_text scope;
+    const layer_frame *frame;
+    const cvr_setting *const *overrides; /* by a layer's full name */
+    bool *overrides_used;
+    size_t n_overrides;
     uint32_t depth;             /* of layers within layers */
+    uint32_t n_built;           /* outputs that the layer which was built last has made */
     bool in_backward, in_again; /* what nodes that are emitted belong to */
     uint32_t math;              /* CVR_MATH_* */
     cvr_value *by_entry;        /* values of stored entries, by index in the store */
@@ -57,6 +69,8 @@ struct cvr_graph {
     char *network; /* scope of the one that is being built; NULL: the one that is trained */
 };
 
+/* Nodes emitted next belong to this layer. */
+int32_t graph_enter(cvr_graph *g, const char *scope, cvr_error *err);
 int32_t graph_add_value(cvr_graph *g, const cvr_type *type, value_kind kind, cvr_value *out, cvr_error *err);
 /* Bytes of a value; checked when it was made. */
 uint64_t type_bytes(const cvr_type *t);

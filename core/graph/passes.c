@@ -2,6 +2,17 @@
 #include "rewrite.h"
 #include <stdlib.h>
 
+/* A pass of the list that a recipe gives, with its settings. */
+typedef struct listed_pass {
+    const cvr_pass_desc *pass;
+    void *attrs;
+} listed_pass;
+
+typedef struct pass_list {
+    listed_pass *all;
+    size_t n, capacity;
+} pass_list;
+
 typedef struct pass_run {
     cvr_rewriter api;
     rewrite w;
@@ -17,8 +28,56 @@ typedef struct pass_run {
 static void view_node(const cvr_rewriter *r, uint64_t i, cvr_node_view *out) {
     const pass_run *p = r->ctx;
     const ir_node *n = p->old[i];
-    *out = (cvr_node_view){sizeof *out, n->op,       n->attrs,     n->attrs_size, n->inputs,
-                           n->outputs,  n->n_inputs, n->n_outputs, n->backward,   0};
+    *out = (cvr_node_view){.struct_size = sizeof *out,
+                           .op = n->op,
+                           .attrs = n->attrs,
+                           .attrs_size = n->attrs_size,
+                           .inputs = n->inputs,
+                           .outputs = n->outputs,
+                           .n_inputs = n->n_inputs,
+                           .n_outputs = n->n_outputs,
+                           .backward = n->backward,
+                           .name = n->name,
+                           .scope = n->scope};
+}
+
+static uint32_t stored_kind(uint32_t role) {
+    switch (role) {
+    case CVR_STORE_TRAINED:
+    case CVR_STORE_FROZEN: return CVR_VALUE_PARAMETER;
+    case CVR_STORE_BUFFER: return CVR_VALUE_BUFFER;
+    case CVR_STORE_CONSTANT: return CVR_VALUE_CONSTANT;
+    default: return CVR_VALUE_STATE;
+    }
+}
+
+static void view_value(const cvr_rewriter *r, cvr_value v, cvr_value_view *out) {
+    static const uint32_t kinds[] = {
+        [VALUE_TEMP] = CVR_VALUE_TEMPORARY, [VALUE_INPUT] = CVR_VALUE_INPUT, [VALUE_SCALAR] = CVR_VALUE_SCALAR};
+    const cvr_graph *g = ((const pass_run *)r->ctx)->w.g;
+    const ir_value *value = v < g->n_values ? g->values[v] : NULL;
+    *out = (cvr_value_view){.struct_size = sizeof *out, .name = ""};
+    if (!value) return;
+    out->type = &value->type;
+    if (value->kind == VALUE_STORED) {
+        const cvr_store_entry *e = cvr_store_get(g->store, value->store_index);
+        out->name = e->name;
+        out->kind = stored_kind(e->role);
+        out->flags = e->role == CVR_STORE_TRAINED ? e->flags : e->flags & ~CVR_PARAM_TRAINABLE;
+    } else {
+        out->name = value->name ? value->name : "";
+        out->kind = kinds[value->kind];
+    }
+}
+
+static int32_t add_output(const cvr_rewriter *r, const char *name, cvr_value v, cvr_error *err) {
+    const pass_run *p = r->ctx;
+    cvr_graph *g = p->w.g;
+    if (!name || !*name || v == CVR_NONE || v >= g->n_values)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: an output without name or value", p->name);
+    if (cvr_graph_output_value(g, name) != CVR_NONE)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: the program has an output `%s` already", p->name, name);
+    return cvr_graph_output(g, name, v, err);
 }
 
 static uint64_t producer_of(const cvr_rewriter *r, cvr_value v) {
@@ -99,7 +158,8 @@ static int32_t index_graph(pass_run *p, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t run_pass(cvr_graph *g, const cvr_pass_desc *pass, cvr_error *err) {
+static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
+    const cvr_pass_desc *pass = l->pass;
     pass_run p = {.w = {.g = g}, .name = pass->name};
     int32_t status = index_graph(&p, err);
     p.api = (cvr_rewriter){.struct_size = sizeof p.api,
@@ -114,7 +174,10 @@ static int32_t run_pass(cvr_graph *g, const cvr_pass_desc *pass, cvr_error *err)
                            .keep = keep_old,
                            .drop = drop_old,
                            .enter = enter_old,
-                           .replace = replace_value};
+                           .replace = replace_value,
+                           .attrs = l->attrs,
+                           .value = view_value,
+                           .output = add_output};
     if (status == CVR_OK) status = pass->run(&p.api, err);
     if (status == CVR_OK) status = take_emitted(&p, err);
     for (uint64_t i = 0; i < p.n_nodes && status == CVR_OK; i++) {
@@ -133,62 +196,98 @@ static int32_t run_pass(cvr_graph *g, const cvr_pass_desc *pass, cvr_error *err)
 
 /* ---- which passes ---- */
 
+/* A word of a list, NAME or NAME(SETTINGS); n is 0 at the end. */
+typedef struct pass_word {
+    const char *name, *settings; /* settings NULL: none are given */
+    size_t n, n_settings;
+} pass_word;
+
+static int32_t next_word(const char **list, pass_word *w, cvr_error *err) {
+    const char *t = *list + strspn(*list, ", ");
+    *w = (pass_word){.name = t, .n = strcspn(t, ", (")};
+    t += w->n;
+    if (*t == '(') {
+        w->settings = t + 1;
+        w->n_settings = strcspn(w->settings, ")");
+        t = w->settings + w->n_settings;
+        if (*t++ != ')')
+            return cvr_fail(err, CVR_ERR_USAGE, "`%.*s(` has no closing bracket; write NAME(key=value key=value)",
+                            (int)w->n, w->name);
+    }
+    *list = t;
+    return CVR_OK;
+}
+
+static bool is_word(const pass_word *w, const char *text) {
+    return strlen(text) == w->n && memcmp(text, w->name, w->n) == 0;
+}
+
+static int32_t add_pass(pass_list *l, cvr_plugins *plugins, const char *name, const pass_word *w, cvr_error *err) {
+    const void *desc;
+    char *settings = w && w->settings ? cvr_strndup(w->settings, w->n_settings) : NULL;
+    int32_t status = cvr_plugins_find(plugins, CVR_KIND_PASS, name, &desc, err);
+    const cvr_pass_desc *pass = desc;
+    listed_pass *to = NULL;
+    if (status != CVR_OK || (!w && (pass->flags & CVR_PASS_OPT_IN))) goto out;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->all[i].pass == pass) to = &l->all[i];
+    if (!to) {
+        listed_pass *more = cvr_grow(l->all, l->n, &l->capacity, sizeof *more);
+        status = more ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        if (!more) goto out;
+        l->all = more;
+        to = &more[l->n++];
+        *to = (listed_pass){.pass = pass};
+    } else if (!w || !settings) {
+        goto out; /* named after `auto`, or twice */
+    }
+    cvr_free(to->attrs);
+    to->attrs = NULL;
+    status = cvr_attrs_parse(&(const cvr_schema){pass->attrs, pass->n_attrs}, settings ? settings : "", NULL, name,
+                             &to->attrs, err);
+out:
+    cvr_free(settings);
+    return status == CVR_ERR_NOTFOUND ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
+}
+
 static int before(const void *a, const void *b) {
-    const cvr_pass_desc *const *x = a, *const *y = b;
-    if ((*x)->priority != (*y)->priority) return (*x)->priority > (*y)->priority ? -1 : 1;
-    return strcmp((*x)->name, (*y)->name);
+    const cvr_pass_desc *x = ((const listed_pass *)a)->pass, *y = ((const listed_pass *)b)->pass;
+    if (x->priority != y->priority) return x->priority > y->priority ? -1 : 1;
+    return strcmp(x->name, y->name);
 }
 
-/* True where a word of `list` is `name`; "auto" stands for all. */
-static bool listed(const char *list, const char *name) {
-    const size_t n = strlen(name);
-    if (strcmp(list, "auto") == 0) return true;
-    for (const char *t = list; *t; t += strspn(t, ", ")) {
-        const size_t length = strcspn(t, ", ");
-        if (length == n && memcmp(t, name, n) == 0) return true;
-        t += length;
+/* "auto, acme.count(limit=3)": all passes that are not opt-in, and this one. "none": no pass. */
+static int32_t read_list(pass_list *l, cvr_plugins *plugins, const char *list, cvr_error *err) {
+    const char *name;
+    for (;;) {
+        pass_word w;
+        CVR_TRY(next_word(&list, &w, err));
+        if (w.n == 0 && w.settings) return cvr_fail(err, CVR_ERR_USAGE, "brackets without the name of a pass");
+        if (w.n == 0) break;
+        if (is_word(&w, "none") && l->n == 0 && !*list) return CVR_OK;
+        if (is_word(&w, "auto")) {
+            for (size_t i = 0; (name = cvr_plugins_name(plugins, CVR_KIND_PASS, i)); i++)
+                CVR_TRY(add_pass(l, plugins, name, NULL, err));
+            continue;
+        }
+        char *copy = cvr_strndup(w.name, w.n);
+        const int32_t status =
+            copy ? add_pass(l, plugins, copy, &w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        cvr_free(copy);
+        CVR_TRY(status);
     }
-    return false;
-}
-
-/* Every word of a list must be a pass. */
-static int32_t check_list(cvr_plugins *plugins, const char *list, cvr_error *err) {
-    if (strcmp(list, "auto") == 0) return CVR_OK;
-    for (const char *t = list; *t; t += strspn(t, ", ")) {
-        const void *desc;
-        const size_t n = strcspn(t, ", ");
-        char *name = cvr_strndup(t, n);
-        if (!name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        const int32_t status = n ? cvr_plugins_find(plugins, CVR_KIND_PASS, name, &desc, err) : CVR_OK;
-        cvr_free(name);
-        if (status != CVR_OK) return status == CVR_ERR_NOTFOUND ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
-        t += n;
-    }
+    if (l->n > 1) qsort(l->all, l->n, sizeof *l->all, before);
     return CVR_OK;
 }
 
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err) {
-    const cvr_pass_desc **passes = NULL;
-    const char *name;
-    size_t n = 0, capacity = 0;
-    int32_t status = strcmp(list, "none") == 0 ? CVR_OK : check_list(g->plugins, list, err);
+    pass_list l = {0};
     const bool was_backward = g->in_backward;
-    if (strcmp(list, "none") == 0 || status != CVR_OK) return status;
-    for (size_t i = 0; status == CVR_OK && (name = cvr_plugins_name(g->plugins, CVR_KIND_PASS, i)); i++) {
-        const void *desc;
-        char copy[128];
-        (void)snprintf(copy, sizeof copy, "%s", name);
-        if (!listed(list, copy)) continue;
-        status = cvr_plugins_find(g->plugins, CVR_KIND_PASS, copy, &desc, err);
-        if (status != CVR_OK || ((const cvr_pass_desc *)desc)->stage != stage) continue;
-        const cvr_pass_desc **more = cvr_grow((void *)(uintptr_t)passes, n, &capacity, sizeof *more);
-        if (!more) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        if (more) passes = more;
-        if (more) passes[n++] = desc;
-    }
-    if (n > 1) qsort((void *)(uintptr_t)passes, n, sizeof *passes, before);
-    for (size_t i = 0; i < n && status == CVR_OK; i++) status = run_pass(g, passes[i], err);
-    cvr_free((void *)(uintptr_t)passes);
+    int32_t status = read_list(&l, g->plugins, list, err);
+    for (size_t i = 0; i < l.n && status == CVR_OK; i++)
+        if (l.all[i].pass->stage == stage) status = run_pass(g, &l.all[i], err);
+    for (size_t i = 0; i < l.n; i++) cvr_free(l.all[i].attrs);
+    cvr_free(l.all);
     g->in_backward = was_backward;
     return status;
 }

@@ -1,7 +1,7 @@
 /*
  * Recompute: values that the backward pass reads, and that can be made again, need not be kept until then (Chen et al.,
- * "Training Deep Nets with Sublinear Memory Cost", 2016). A value is a candidate where its op says how (CVR_OP_AGAIN,
- * cvr_op_desc.again) from what is there in the backward pass anyway; what is not there may be made again itself, so
+ * "Training Deep Nets with Sublinear Memory Cost", 2016). A value is a candidate where its op says how
+ * (CVR_TRAIT_RECOMPUTE) from what is there in the backward pass anyway; what is not there may be made again itself, so
  * that a chain of residual sums goes back to the convolutions' outputs. The nodes that do it stand just before the
  * first node that reads the value, and each value is made again once. Those that cost the least time a byte are dropped
  * first: what only moves memory, then products, of which every second in a row is kept.
@@ -82,8 +82,10 @@ static bool there(const recompute *r, cvr_value v, size_t at, uint64_t bytes) {
            (r->last_back[v] != NOWHERE && r->last_back[v] >= at);
 }
 
-static bool is_pure(const ir_node *n) {
-    return (n->op->flags & CVR_OP_AGAIN) && !n->op->mutates;
+/* How output 0 of a node is recomputed, or NULL where it has to be kept. */
+static const cvr_recompute_trait *recompute_of(const ir_node *n) {
+    const cvr_recompute_trait *t = cvr_op_trait(n->op, CVR_TRAIT_RECOMPUTE);
+    return t && (t->emit || !n->op->mutates) ? t : NULL;
 }
 
 /* Whether `at`, a backward node, can have v again where all of `dropped` are gone; r->chains[v] then says how. */
@@ -94,7 +96,7 @@ static bool find_chain(recompute *r, cvr_value v, size_t at, uint32_t most) {
     const ir_node *n = r->nodes[r->producer[v]];
     const uint64_t bytes = type_bytes(&r->g->values[v]->type);
     chain own = {r->query, 0, 0};
-    if (n->outputs[0] != v || (!is_pure(n) && !n->op->again)) return false;
+    if (n->outputs[0] != v || !recompute_of(n)) return false;
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const cvr_value x = n->inputs[k];
         if (!x || (n->op->mutates >> k & 1) || (!r->dropped[x] && there(r, x, at, bytes))) continue;
@@ -121,7 +123,8 @@ static double cost_again(recompute *r, size_t i) {
         const cvr_value x = n->inputs[k];
         if (x && !(n->op->mutates >> k & 1)) bytes += (double)type_bytes(&r->g->values[x]->type);
     }
-    const double flops = is_pure(n) ? node_flops(r->g, n) : 0; /* what `again` emits is not known, but cheap */
+    const double flops =
+        !recompute_of(n)->emit ? node_flops(r->g, n) : 0; /* what `emit` emits is not known, but cheap */
     r->product[i] = flops > FLOPS_A_BYTE * bytes;
     return bytes + flops / FLOPS_A_BYTE;
 }
@@ -150,7 +153,7 @@ static void find_candidates(recompute *r) {
     for (size_t i = 0; i < r->n_nodes && !r->nodes[i]->backward; i++) {
         const ir_node *n = r->nodes[i];
         const cvr_value v = n->n_outputs ? n->outputs[0] : CVR_NONE;
-        if (!v || (!is_pure(n) && !n->op->again)) continue;
+        if (!v || !recompute_of(n)) continue;
         const double bytes = (double)type_bytes(&r->g->values[v]->type), cost = cost_again(r, i);
         if (r->excluded[v] || r->first_back[v] == NOWHERE || bytes < LEAST_BYTES) continue;
         r->candidates[r->n++] = (candidate){v, cost / bytes};
@@ -175,10 +178,10 @@ static int32_t make_again(recompute *r, cvr_value v, size_t at, cvr_value *out, 
     if (status == CVR_OK) status = rewrite_enter(r->g, n, err);
     r->g->in_backward = r->g->in_again = true;
     if (status != CVR_OK) return status;
-    if (n->op->again) {
+    if (recompute_of(n)->emit) {
         cvr_decompose_args args = {sizeof args, n->attrs, inputs, outputs, n->n_inputs, n->n_outputs};
         for (uint32_t k = 0; k < n->n_outputs; k++) outputs[k] = n->outputs[k];
-        status = n->op->again(&r->g->builder, &args, err);
+        status = recompute_of(n)->emit(&r->g->builder, &args, err);
     } else {
         const cvr_op_call call = {.struct_size = sizeof call,
                                   .op = n->op->name,

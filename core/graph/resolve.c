@@ -48,8 +48,7 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
     for (uint32_t b = 0; b < n_backends && !*out; b++) {
         const cvr_kernel_desc *const *kernels;
         size_t count;
-        const int32_t status = cvr_plugins_kernels(r->device->plugins, n->op, backends[b], &kernels, &count, err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(cvr_plugins_kernels(r->device->plugins, n->op, backends[b], &kernels, &count, err));
         if (count == 0 && backends[b]) cvr_text_add(why, "%s%s has no kernel", why->n ? "; " : "", backends[b]);
         for (size_t i = 0; i < count && !*out; i++) {
             cvr_error reason;
@@ -62,7 +61,6 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
             else
                 cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);
         }
-        cvr_free((void *)(uintptr_t)kernels);
     }
     return CVR_OK;
 }

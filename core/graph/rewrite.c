@@ -63,12 +63,9 @@ void rewrite_finish(rewrite *r, int32_t status) {
 }
 
 int32_t rewrite_enter(cvr_graph *g, const ir_node *n, cvr_error *err) {
-    const char *slash = strchr(n->name, '/');
-    rewrite_leave(g);
     g->in_backward = n->backward;
     g->in_again = n->again;
-    cvr_text_add_bytes(&g->scope, n->name, slash ? (size_t)(slash - n->name) : 0);
-    return g->scope.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
+    return graph_enter(g, n->scope, err);
 }
 
 void rewrite_leave(cvr_graph *g) {

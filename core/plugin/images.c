@@ -63,14 +63,17 @@ int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out,
     im->table =
         (cvr_image_service){sizeof im->table, im, images_decode, images_encode, images_decode_part, images_is_picture};
     im->host = cvr_plugins_host(p);
-    plugins_own(p, im);
+    if (plugins_own(p, im) != CVR_OK) {
+        cvr_free(im);
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    }
     for (size_t i = 0; i < n; i++) {
         const void *desc;
-        const int32_t status = cvr_plugins_find(p, CVR_KIND_CODEC, cvr_plugins_name(p, CVR_KIND_CODEC, i), &desc, err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(cvr_plugins_find(p, CVR_KIND_CODEC, cvr_plugins_name(p, CVR_KIND_CODEC, i), &desc, err));
         im->codecs[im->n++] = desc;
     }
-    cvr_plugins_offer(p, CVR_SERVICE_IMAGE, &im->table);
+    if (cvr_plugins_offer(p, CVR_SERVICE_IMAGE, &im->table) != CVR_OK)
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     *out = &im->table;
     return CVR_OK;
 }

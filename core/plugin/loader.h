@@ -13,6 +13,14 @@ typedef struct candidate {
     uint64_t device, inode;   /* which file it is; inode 0: not looked up yet, or not there */
 } candidate;
 
+typedef struct plugin_service {
+    const char *name;
+    const void *table;
+} plugin_service;
+
+typedef struct kernel_list kernel_list;
+typedef struct name_list name_list;
+
 struct cvr_plugins {
     cvr_host host;
     registry registry;
@@ -20,15 +28,17 @@ struct cvr_plugins {
     size_t n, capacity;
     const cvr_plugin **loaded; /* in order */
     size_t n_loaded, loaded_capacity;
-    struct {
-        const char *name;
-        const void *table;
-    } services[16];
-    size_t n_services;
-    void *owned[8];
-    size_t n_owned;
+    plugin_service *services;
+    size_t n_services, services_capacity;
+    void **owned;
+    size_t n_owned, owned_capacity;
     char *isa_limit;
-    char *name_answer;
+    size_t isa_changes; /* how often the limit was set */
+    /* What was looked up: plugin_lookup.c. */
+    kernel_list **lists;
+    size_t n_lists, lists_capacity;
+    name_list *name_lists;
+    size_t n_name_lists, name_lists_capacity;
 };
 
 /* Reads a manifest and appends its candidates. */
@@ -39,7 +49,14 @@ bool has_token(const char *list, const char *token, size_t n);
 int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err);
 /* Runs `load` into `staged`. */
 int32_t plugin_load(const cvr_host *host, const cvr_plugin *plugin, registry *staged, cvr_error *err);
-/* Frees `block` when the plugins are closed. */
-void plugins_own(cvr_plugins *p, void *block);
+/* Loads a candidate once; afterwards says the same as the first time. */
+int32_t candidate_load(cvr_plugins *p, candidate *c, cvr_error *err);
+/* Whether the machine has all features of `isa`, and none with a "!" before it. */
+bool isa_allowed(const cvr_plugins *p, const char *isa, const char **missing);
+void lookup_clear(cvr_plugins *p);
+/* Fills p->host. */
+void plugins_host_table(cvr_plugins *p);
+/* Frees `block` when the plugins are closed; CVR_ERR_NOMEM: it stays the caller's. */
+int32_t plugins_own(cvr_plugins *p, void *block);
 
 #endif

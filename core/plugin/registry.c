@@ -27,10 +27,11 @@ typedef struct desc_field {
 
 #define AT(type, field) (uint32_t) offsetof(type, field)
 
-static const desc_field op_fields[] = {
-    {TEXT, AT(cvr_op_desc, name), 0},         {TEXT_OR_NULL, AT(cvr_op_desc, doc), 0},
-    {TEXT_OR_NULL, AT(cvr_op_desc, many), 0}, {ATTRS, AT(cvr_op_desc, attrs), AT(cvr_op_desc, n_attrs)},
-    {FUNCTION, AT(cvr_op_desc, infer), 0},    {END, 0, 0}};
+static const desc_field op_fields[] = {{TEXT, AT(cvr_op_desc, name), 0},
+                                       {TEXT_OR_NULL, AT(cvr_op_desc, doc), 0},
+                                       {ATTRS, AT(cvr_op_desc, attrs), AT(cvr_op_desc, n_attrs)},
+                                       {FUNCTION, AT(cvr_op_desc, infer), 0},
+                                       {END, 0, 0}};
 static const desc_field kernel_fields[] = {{TEXT, AT(cvr_kernel_desc, op), 0},
                                            {TEXT, AT(cvr_kernel_desc, backend), 0},
                                            {TEXT, AT(cvr_kernel_desc, payload_kind), 0},
@@ -80,6 +81,7 @@ static const desc_field gradient_fields[] = {{TEXT, AT(cvr_gradient_desc, name),
                                              {END, 0, 0}};
 static const desc_field pass_fields[] = {{TEXT, AT(cvr_pass_desc, name), 0},
                                          {TEXT_OR_NULL, AT(cvr_pass_desc, doc), 0},
+                                         {ATTRS, AT(cvr_pass_desc, attrs), AT(cvr_pass_desc, n_attrs)},
                                          {FUNCTION, AT(cvr_pass_desc, run), 0},
                                          {END, 0, 0}};
 static const desc_field augment_fields[] = {{TEXT, AT(cvr_augment_desc, name), 0},
@@ -221,6 +223,14 @@ static void *copy_bytes(const void *p, uint64_t n) {
     return copy;
 }
 
+/* Every payload begins with its size: the core copies it without knowing what it is. */
+#define LARGEST_PAYLOAD (1u << 20)
+static uint64_t payload_size(const void *payload) {
+    uint64_t size;
+    memcpy(&size, payload, sizeof size);
+    return size;
+}
+
 /* Elements of a list: structs with texts in them, any of which may be NULL; a TEXTS list has the texts themselves. */
 typedef struct list_item {
     field_kind kind;
@@ -270,7 +280,7 @@ static void *copy_item(field_kind kind, const void *item) {
 
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
-    if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, sizeof(cvr_cpu_fn));
+    if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, payload_size(pointer));
     if (f->kind == TEXT || f->kind == TEXT_OR_NULL) return cvr_strdup(pointer);
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;
@@ -345,9 +355,14 @@ static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
 }
 
 static int32_t check_kernel(const cvr_kernel_desc *k, cvr_error *err) {
-    if (strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) != 0)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has the payload `%s`, which this core does not know",
-                        k->op, k->payload_kind);
+    const uint64_t least = strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0 ? sizeof(cvr_cpu_fn) : sizeof(uint64_t);
+    const void *payloads[] = {k->payload, k->prepare};
+    for (int i = 0; i < 2; i++) {
+        const uint64_t size = payloads[i] ? payload_size(payloads[i]) : least;
+        if (size < least || size > LARGEST_PAYLOAD)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has a payload `%s` of %llu bytes by its struct_size",
+                            k->op, k->payload_kind, (unsigned long long)size);
+    }
     const int n = !!k->prepares + !!k->prepared_size + !!k->prepare;
     return n == 0 || n == 3
                ? CVR_OK
@@ -379,7 +394,7 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
     void *copy = copy_bytes(desc, size);
     const bool good = copy && deepen(kinds[k].fields, copy) && name && more;
     if (good && valid_name(name)) {
-        more[r->n++] = (registry_entry){kinds[k].kind, name, owner, copy};
+        more[r->n++] = (registry_entry){kinds[k].kind, name, owner, copy, 0};
         return CVR_OK;
     }
     const int32_t status =
@@ -390,46 +405,12 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
     return status;
 }
 
-const registry_entry *registry_find(const registry *r, const char *kind, const char *name) {
-    for (size_t i = 0; i < r->n; i++) {
-        if (strcmp(r->entries[i].kind, kind) == 0 && strcmp(r->entries[i].name, name) == 0) return &r->entries[i];
-    }
-    return NULL;
-}
-
-int32_t registry_commit(registry *r, registry *staged, cvr_error *err) {
-    for (size_t i = 0; i < staged->n; i++) {
-        const registry_entry *e = &staged->entries[i], *before = NULL;
-        if (strcmp(e->kind, CVR_KIND_KERNEL) == 0) continue; /* there may be many for one op and backend */
-        for (size_t k = 0; k < i && !before; k++) {
-            if (strcmp(staged->entries[k].kind, e->kind) == 0 && strcmp(staged->entries[k].name, e->name) == 0)
-                before = &staged->entries[k];
-        }
-        if (!before) before = registry_find(r, e->kind, e->name);
-        if (before) {
-            return cvr_fail(err, CVR_ERR_PLUGIN,
-                            "registers %s:%s, which plugin `%s` has registered already; names must differ",
-                            kind_word(e->kind), e->name, before->owner);
-        }
-    }
-    for (size_t i = 0; i < staged->n; i++) {
-        registry_entry *more = cvr_grow(r->entries, r->n, &r->capacity, sizeof *more);
-        if (!more) {
-            r->n -= i; /* the staged entries still own what they point to */
-            return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        }
-        r->entries = more;
-        more[r->n++] = staged->entries[i];
-    }
-    staged->n = 0;
-    return CVR_OK;
-}
-
 void registry_clear(registry *r) {
     for (size_t i = 0; i < r->n; i++) {
         free_desc(r->entries[i].kind, r->entries[i].desc);
         cvr_free((void *)(uintptr_t)r->entries[i].name);
     }
     cvr_free(r->entries);
+    cvr_free(r->buckets);
     memset(r, 0, sizeof *r);
 }

@@ -9,11 +9,14 @@ typedef struct registry_entry {
     const char *name;  /* for kernels: BACKEND/OP */
     const char *owner; /* id of the plugin */
     void *desc;
+    uint32_t next; /* of the same bucket, plus 1; 0: the last */
 } registry_entry;
 
 typedef struct registry {
     registry_entry *entries;
     size_t n, capacity;
+    uint32_t *buckets; /* by hash of the name; only what is committed is in them */
+    size_t n_buckets;
 } registry;
 
 /* Checks a descriptor and appends a deep copy. */
@@ -26,7 +29,7 @@ void registry_clear(registry *r);
 const char *kind_word(const char *kind);
 const char *kind_of_word(const char *word, size_t n);
 
-/* The ops that belong to the core: add, copy, cast, fill. */
+/* The ops that belong to the core: add and cast. */
 int32_t core_ops_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err);
 
 #endif

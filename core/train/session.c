@@ -30,8 +30,9 @@ static int32_t choose_backend(cvr_session *s, cvr_error *err) {
     for (size_t i = 0; strcmp(s->set.backend->name, "auto") == 0; i++) {
         const void *desc;
         if (!(name = cvr_plugins_name(s->plugins, CVR_KIND_BACKEND, i)))
-            return cvr_fail(err, CVR_ERR_NOTFOUND,
-                            "no backend for this machine's own processor is installed; set backend.name");
+            return cvr_fail(
+                err, CVR_ERR_NOTFOUND,
+                "no backend for this machine's own processor is installed, or out of memory; set backend.name");
         (void)snprintf(to, sizeof s->net.backend, "%s", name);
         const int32_t status = cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, to, &desc, err);
         if (status == CVR_ERR_NOMEM) return status;

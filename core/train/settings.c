@@ -24,7 +24,8 @@ static const cvr_attr_desc *const backend_keys[] = {
              .choices = "error|warn|allow"),
     CVR_ATTR(INT, "threads", "0", "threads that compute; 0: as many as there are cores", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(STRING, "isa", "auto", "CPU features that kernels may use: auto, base, or a list such as `avx2 fma`"),
-    CVR_ATTR(STRING, "passes", "auto", "graph passes that run: auto (all), none, or a list of names"),
+    CVR_ATTR(STRING, "passes", "auto",
+             "graph passes that run: auto (all but those that must be named), none, or a list: auto, NAME(key=value)"),
     CVR_ATTR(CHOICE, "precision", "f32",
              "f32; bf16: activations and products in bf16, weights and sums in f32; bf16x3: f32 "
              "with products by three of bf16, where the machine is faster at that; auto: bf16 where the machine is "

@@ -36,19 +36,24 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
     return cvr_graph_stand_in(w->graph, "image", image, err);
 }
 
-/* The model, or the lines of [net]; there must be a result. */
+/* The model, or the lines of [net], under what [layers] says; there must be a result. */
 static int32_t stage_network(building *w, cvr_error *err) {
     const settings *s = w->net->settings;
+    const run_data *d = w->net->data;
     const cvr_io *io = cvr_graph_io(w->graph);
+    const cvr_setting *const *layers;
+    const size_t n_layers = cvr_config_lines(s->config, "layers", &layers);
+    CVR_TRY(cvr_graph_override_layers(w->graph, layers, n_layers, err));
     if (s->model_desc) {
-        const cvr_model_args args = {sizeof args, s->model_attrs, w->net->data->task.n_classes, w->net->data->channels};
+        const cvr_model_args args = {sizeof args, s->model_attrs, d->task.n_classes, d->channels};
         CVR_TRY(s->model_desc->build(w->b, &args, io, err));
     } else {
-        const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, w->net->data->task.n_classes};
+        const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, d->task.n_classes};
         cvr_value output;
         CVR_TRY(cvr_graph_net(w->graph, &net, io->input(io, "image"), &output, err));
         CVR_TRY(io->put(io, "output", CVR_ROLE_RESULT, output, err));
     }
+    CVR_TRY(cvr_graph_overrides_used(w->graph, err));
     const cvr_io_output *o;
     for (uint32_t i = 0; (o = io->output(io, i)); i++)
         if (o->role == CVR_ROLE_RESULT) return CVR_OK;
@@ -76,8 +81,14 @@ static int32_t stage_total(building *w, cvr_error *err) {
     return cvr_graph_output(w->graph, "total loss", w->loss, err);
 }
 
+static int32_t run_passes(building *w, uint32_t stage, cvr_error *err) {
+    const settings *s = w->net->settings;
+    const int32_t status = cvr_graph_passes(w->graph, stage, s->backend->passes, err);
+    return status == CVR_ERR_USAGE ? cvr_config_blame(s->config, "backend", "passes", status, err) : status;
+}
+
 static int32_t stage_network_passes(building *w, cvr_error *err) {
-    return cvr_graph_passes(w->graph, CVR_PASS_NETWORK, w->net->settings->backend->passes, err);
+    return run_passes(w, CVR_PASS_NETWORK, err);
 }
 
 static int32_t stage_gradients(building *w, cvr_error *err) {
@@ -101,7 +112,7 @@ static int32_t stage_updates(building *w, cvr_error *err) {
 }
 
 static int32_t stage_step_passes(building *w, cvr_error *err) {
-    return cvr_graph_passes(w->graph, CVR_PASS_STEP, w->net->settings->backend->passes, err);
+    return run_passes(w, CVR_PASS_STEP, err);
 }
 
 static int32_t stage_recompute(building *w, cvr_error *err) {

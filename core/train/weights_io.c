@@ -177,10 +177,8 @@ static void tell(const loading *l, const char *path, const char *format) {
 static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err) {
     const char *name;
     for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++) {
-        char copy[128];
         const void *desc;
-        (void)snprintf(copy, sizeof copy, "%s", name);
-        const int32_t status = cvr_plugins_find(p, CVR_KIND_WEIGHTS, copy, &desc, err);
+        const int32_t status = cvr_plugins_find(p, CVR_KIND_WEIGHTS, name, &desc, err);
         if (status == CVR_ERR_NOMEM) return NULL;
         if (status != CVR_OK) continue;
         const cvr_weights_desc *w = desc;
@@ -198,9 +196,9 @@ static int32_t unknown_format(cvr_plugins *p, cvr_error *err) {
     const char *name;
     for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++)
         cvr_text_add(&known, "%s%s", i ? ", " : "", name);
-    const int32_t status =
-        cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s); give another file",
-                 known.s ? known.s : "there is none");
+    const int32_t status = cvr_fail(
+        err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s), or out of memory; give another file",
+        known.s ? known.s : "there is none");
     cvr_text_clear(&known);
     return status;
 }

@@ -37,14 +37,6 @@ int32_t activation_hardswish_grad(const cvr_builder *b, cvr_grad_args *a, cvr_er
 int32_t activation_silu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 
-int32_t activation_leaky_relu_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err);
-int32_t activation_leaky_relu_backward_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err);
-int32_t activation_gelu_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err);
-int32_t activation_gelu_backward_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err);
-
-/* What a step that is an activation or its gradient makes of its operands; `attrs` are the op's. */
-double activation_formula(uint64_t code, double a, double b, const void *attrs);
-
 /* Elementwise programs: elementwise.c */
 #define ACTIVATION_PROGRAM_OPS 2
 extern const cvr_op_desc *const activation_program_ops[ACTIVATION_PROGRAM_OPS];

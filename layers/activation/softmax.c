@@ -152,13 +152,12 @@ static double softmax_flops(const cvr_infer_args *a) {
     return 4.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-#define SOFTMAX_OP(name_, more_, n_in_, infer_, grad_, run_, inplace_, doc_)                                           \
+#define SOFTMAX_OP(name_, trait_, n_in_, infer_, grad_, run_, inplace_, doc_)                                          \
     {                                                                                                                  \
         {.struct_size = sizeof(cvr_op_desc),                                                                           \
          .name = name_,                                                                                                \
          .version = 1,                                                                                                 \
-         .flags = CVR_OP_LOW_PRECISION | (more_),                                                                      \
-         .follows = 1,                                                                                                 \
+         .trait = trait_,                                                                                              \
          .min_inputs = n_in_,                                                                                          \
          .max_inputs = n_in_,                                                                                          \
          .n_outputs = 1,                                                                                               \
@@ -172,13 +171,13 @@ static double softmax_flops(const cvr_infer_args *a) {
     }
 
 const activation_op activation_softmax_ops[] = {
-    SOFTMAX_OP("softmax", CVR_OP_AGAIN, 1, softmax_infer, softmax_grad, softmax_run, 1,
+    SOFTMAX_OP("softmax", cvr_traits_mixed_recompute, 1, softmax_infer, softmax_grad, softmax_run, 1,
                "y = exp(x) / sum of exp(x) along dim"),
-    SOFTMAX_OP("softmax_backward", 0, 2, softmax_backward_infer, NULL, softmax_backward_run, 3,
+    SOFTMAX_OP("softmax_backward", cvr_traits_mixed, 2, softmax_backward_infer, NULL, softmax_backward_run, 3,
                "dx = y * (grad - sum of grad * y)"),
-    SOFTMAX_OP("log_softmax", CVR_OP_AGAIN, 1, softmax_infer, log_softmax_grad, log_softmax_run, 1,
+    SOFTMAX_OP("log_softmax", cvr_traits_mixed_recompute, 1, softmax_infer, log_softmax_grad, log_softmax_run, 1,
                "y = x - log(sum of exp(x)) along dim"),
-    SOFTMAX_OP("log_softmax_backward", 0, 2, softmax_backward_infer, NULL, log_softmax_backward_run, 3,
+    SOFTMAX_OP("log_softmax_backward", cvr_traits_mixed, 2, softmax_backward_infer, NULL, log_softmax_backward_run, 3,
                "dx = grad - exp(y) * sum of grad"),
 };
 const uint32_t activation_n_softmax_ops = sizeof activation_softmax_ops / sizeof *activation_softmax_ops;

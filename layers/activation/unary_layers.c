@@ -1,5 +1,5 @@
-/* The elementwise activations of torch.nn as layers, and the gradients of their ops (formulas in ops/activation.h);
- * what those with attributes are as programs (elementwise.h). */
+/* The elementwise activations of torch.nn as layers, and the gradients of their ops (formulas in ops/activation.h).
+ */
 #include "activation.h"
 
 static const cvr_attr_desc negative_slope =
@@ -74,36 +74,6 @@ int32_t activation_silu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *
 
 int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     return backward(b, a, "gelu_backward", a->inputs[0], sizeof(cvr_gelu_attrs), err);
-}
-
-/* ---- programs ---- */
-
-int32_t activation_leaky_relu_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err) {
-    (void)b, (void)err;
-    cvr_steps_one(a, CVR_STEP_LEAKY_RELU, ((const cvr_leaky_relu_attrs *)a->attrs)->negative_slope);
-    return CVR_OK;
-}
-
-int32_t activation_leaky_relu_backward_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err) {
-    (void)b, (void)err;
-    cvr_steps_one(a, CVR_STEP_BACKWARD(CVR_STEP_LEAKY_RELU), ((const cvr_leaky_relu_attrs *)a->attrs)->negative_slope);
-    return CVR_OK;
-}
-
-static uint32_t gelu_step(const cvr_gelu_attrs *attrs) {
-    return attrs->approximate == CVR_GELU_TANH ? CVR_STEP_GELU_TANH : CVR_STEP_GELU;
-}
-
-int32_t activation_gelu_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err) {
-    (void)b, (void)err;
-    cvr_steps_one(a, gelu_step(a->attrs), 0);
-    return CVR_OK;
-}
-
-int32_t activation_gelu_backward_steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err) {
-    (void)b, (void)err;
-    cvr_steps_one(a, CVR_STEP_BACKWARD(gelu_step(a->attrs)), 0);
-    return CVR_OK;
 }
 
 /* ---- layers ---- */

@@ -141,13 +141,30 @@ static double flops(const cvr_infer_args *a) {
     return n[0] > n[1] ? n[0] : n[1];
 }
 
+static void add_steps(const void *attrs, cvr_steps *s) {
+    (void)attrs;
+    (void)cvr_step2(s, CVR_STEP_ADD, 0, 1);
+}
+
+static void mul_steps(const void *attrs, cvr_steps *s) {
+    (void)attrs;
+    (void)cvr_step2(s, CVR_STEP_MUL, 0, 1);
+}
+
+static const cvr_elementwise_trait add_program = {sizeof add_program, add_steps, NULL};
+static const cvr_elementwise_trait mul_program = {sizeof mul_program, mul_steps, NULL};
+#define SHARED_TRAITS                                                                                                  \
+    {CVR_TRAIT_PRECISION, &cvr_precision_first}, {                                                                     \
+        CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself                                                                     \
+    }
+CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, SHARED_TRAITS)
+CVR_DEFINE_TRAITS(mul_traits, {CVR_TRAIT_ELEMENTWISE, &mul_program}, SHARED_TRAITS)
+
 /* Broadcasting may move elements (a rank-3 input of a rank-4 sum), so only `mul` of equal shapes works in place. */
 static const arith_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "add_broadcast",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION | CVR_OP_AGAIN,
-      .follows = 1,
       .min_inputs = 2,
       .max_inputs = 2,
       .n_outputs = 1,
@@ -155,14 +172,13 @@ static const arith_op ops[] = {
       .grad = add_grad,
       .flops = flops,
       .doc = "c = a + b with NumPy's broadcasting",
-      .step = CVR_STEP_ADD},
+      .trait = add_traits},
      {sizeof(cvr_cpu_fn), add_run},
      0},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "mul",
       .version = 1,
-      .follows = 1,
-      .flags = CVR_OP_LOW_PRECISION | CVR_OP_ORDER_FREE | CVR_OP_AGAIN,
+      .flags = CVR_OP_ORDER_FREE,
       .min_inputs = 2,
       .max_inputs = 2,
       .n_outputs = 1,
@@ -170,14 +186,12 @@ static const arith_op ops[] = {
       .grad = mul_grad,
       .flops = flops,
       .doc = "c = a * b, elementwise, one shape",
-      .step = CVR_STEP_MUL},
+      .trait = mul_traits},
      {sizeof(cvr_cpu_fn), mul_run},
      3},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "mul_broadcast",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION | CVR_OP_AGAIN,
-      .follows = 1,
       .min_inputs = 2,
       .max_inputs = 2,
       .n_outputs = 1,
@@ -185,7 +199,7 @@ static const arith_op ops[] = {
       .grad = mul_broadcast_grad,
       .flops = flops,
       .doc = "c = a * b with NumPy's broadcasting",
-      .step = CVR_STEP_MUL},
+      .trait = mul_traits},
      {sizeof(cvr_cpu_fn), mul_run},
      0},
 };

@@ -221,8 +221,6 @@ static double flops(const cvr_infer_args *a) {
         {.struct_size = sizeof(cvr_op_desc),                                                                           \
          .name = name_,                                                                                                \
          .version = 1,                                                                                                 \
-         .flags = CVR_OP_LOW_PRECISION,                                                                                \
-         .follows = 1,                                                                                                 \
          .min_inputs = n_in_,                                                                                          \
          .max_inputs = n_in_,                                                                                          \
          .n_outputs = 1,                                                                                               \
@@ -231,7 +229,8 @@ static double flops(const cvr_infer_args *a) {
          .infer = infer_,                                                                                              \
          .grad = grad_,                                                                                                \
          .flops = flops,                                                                                               \
-         .doc = doc_},                                                                                                 \
+         .doc = doc_,                                                                                                  \
+         .trait = cvr_traits_mixed},                                                                                   \
             {sizeof(cvr_cpu_fn), run_}, inplace_                                                                       \
     }
 

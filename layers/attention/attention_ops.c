@@ -73,8 +73,7 @@ static double backward_flops(const cvr_infer_args *a) {
 
 static const cvr_op_desc forward_op = {.struct_size = sizeof forward_op,
                                        .name = "scaled_dot_product_attention",
-                                       .flags = CVR_OP_LOW_PRECISION | CVR_OP_AGAIN,
-                                       .follows = 1,
+                                       .trait = cvr_traits_mixed_recompute,
                                        .version = 1,
                                        .min_inputs = 3,
                                        .max_inputs = 3,
@@ -85,10 +84,12 @@ static const cvr_op_desc forward_op = {.struct_size = sizeof forward_op,
                                        .grad = grad,
                                        .flops = flops,
                                        .doc = "y = softmax(q k^T / sqrt(E)) v for each head (Vaswani et al., 2017)"};
+static const cvr_precision_trait backward_follows = {sizeof(cvr_precision_trait), 7};
+CVR_DEFINE_TRAITS(backward_traits, {CVR_TRAIT_PRECISION, &backward_follows})
+
 static const cvr_op_desc backward_op = {.struct_size = sizeof backward_op,
                                         .name = "scaled_dot_product_attention_backward",
-                                        .flags = CVR_OP_LOW_PRECISION,
-                                        .follows = 7,
+                                        .trait = backward_traits,
                                         .version = 1,
                                         .min_inputs = 6,
                                         .max_inputs = 6,

@@ -106,7 +106,7 @@ static int32_t inference_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error 
                          &a->inputs[3], err);
 }
 
-int32_t norm_batch_again(const cvr_builder *b, cvr_decompose_args *a, int64_t activation, cvr_error *err) {
+int32_t norm_batch_recompute(const cvr_builder *b, cvr_decompose_args *a, int64_t activation, cvr_error *err) {
     const cvr_batch_norm2d_apply_attrs attrs = {activation};
     const cvr_value in[6] = {a->inputs[0],
                              a->n_inputs > 1 ? a->inputs[1] : CVR_NONE,
@@ -117,8 +117,8 @@ int32_t norm_batch_again(const cvr_builder *b, cvr_decompose_args *a, int64_t ac
     return cvr_emit(b, "batch_norm2d_apply", &attrs, sizeof attrs, in, 6, a->outputs, err);
 }
 
-static int32_t train_again(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    return norm_batch_again(b, a, CVR_ACTIVATION_NONE, err);
+static int32_t train_emit(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return norm_batch_recompute(b, a, CVR_ACTIVATION_NONE, err);
 }
 
 /* ---- the layer ---- */
@@ -171,12 +171,13 @@ double norm_batch_flops(const cvr_infer_args *a) {
     return 5.0 * (double)cvr_numel(4, a->inputs[0]->shape);
 }
 
+static const cvr_recompute_trait train_recompute = {sizeof train_recompute, train_emit};
+CVR_DEFINE_TRAITS(train_traits, {CVR_TRAIT_PRECISION, &cvr_precision_first}, {CVR_TRAIT_RECOMPUTE, &train_recompute})
+
 static const norm_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
-      .follows = 1,
       .min_inputs = 1,
       .max_inputs = 6,
       .n_outputs = 3,
@@ -188,14 +189,13 @@ static const norm_op ops[] = {
       .grad = train_grad,
       .flops = norm_batch_flops,
       .doc = "y = (x - mean) / sqrt(var + eps) * weight + bias, by the batch's statistics (Ioffe and Szegedy, 2015)",
-      .again = train_again},
+      .trait = train_traits},
      {sizeof(cvr_cpu_fn), norm_batch_run},
      0},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_backward",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
-      .follows = 1,
+      .trait = cvr_traits_mixed,
       .min_inputs = 5,
       .max_inputs = 5,
       .n_outputs = 3,
@@ -208,7 +208,7 @@ static const norm_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_stats",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
+      .trait = cvr_traits_mixed_f32,
       .min_inputs = 1,
       .max_inputs = 1,
       .n_outputs = 2,
@@ -220,8 +220,7 @@ static const norm_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_inference",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
-      .follows = 1,
+      .trait = cvr_traits_mixed,
       .min_inputs = 5,
       .max_inputs = 5,
       .n_outputs = 1,
@@ -237,8 +236,7 @@ static const norm_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_inference_backward",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
-      .follows = 1,
+      .trait = cvr_traits_mixed,
       .min_inputs = 5,
       .max_inputs = 5,
       .n_outputs = 3,

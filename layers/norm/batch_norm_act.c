@@ -59,8 +59,8 @@ static int32_t apply_infer(const cvr_infer_args *a, cvr_error *err) {
     return status == CVR_OK ? check_activation("batch_norm2d_apply", attrs->activation, err) : status;
 }
 
-static int32_t act_again(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    return norm_batch_again(b, a, ((const cvr_batch_norm2d_act_attrs *)a->attrs)->activation, err);
+static int32_t act_emit(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return norm_batch_recompute(b, a, ((const cvr_batch_norm2d_act_attrs *)a->attrs)->activation, err);
 }
 
 /* x, grad, weight, mean, invstd, bias, y */
@@ -148,11 +148,15 @@ static int32_t act_backward_decompose(const cvr_builder *b, cvr_decompose_args *
     return status;
 }
 
+static const cvr_recompute_trait act_recompute = {sizeof act_recompute, act_emit};
+static const cvr_precision_trait two_gradients = {sizeof two_gradients, 1 | 1u << 3};
+CVR_DEFINE_TRAITS(act_traits, {CVR_TRAIT_PRECISION, &cvr_precision_first}, {CVR_TRAIT_RECOMPUTE, &act_recompute})
+CVR_DEFINE_TRAITS(add_act_backward_traits, {CVR_TRAIT_PRECISION, &two_gradients})
+
 static const norm_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_act",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
       .min_inputs = 1,
       .max_inputs = 9,
       .n_outputs = 3,
@@ -165,14 +169,13 @@ static const norm_op ops[] = {
       .decompose = act_decompose,
       .flops = norm_batch_flops,
       .doc = "y = activation(batch_norm2d(x) + residual)",
-      .follows = 1,
-      .again = act_again},
+      .trait = act_traits},
      {0},
      0},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_apply",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
+      .trait = cvr_traits_mixed,
       .min_inputs = 5,
       .max_inputs = 6,
       .n_outputs = 1,
@@ -181,14 +184,13 @@ static const norm_op ops[] = {
       .optional = 1u << 1 | 1u << 2 | 1u << 5,
       .infer = apply_infer,
       .flops = apply_flops,
-      .doc = "y of batch_norm2d_act, from the statistics that it left",
-      .follows = 1},
+      .doc = "y of batch_norm2d_act, from the statistics that it left"},
      {sizeof(cvr_cpu_fn), norm_batch_apply_run},
      1},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_act_backward",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
+      .trait = cvr_traits_mixed,
       .min_inputs = 6,
       .max_inputs = 7,
       .n_outputs = 3,
@@ -198,14 +200,12 @@ static const norm_op ops[] = {
       .infer = act_backward_infer,
       .decompose = act_backward_decompose,
       .flops = norm_batch_flops,
-      .doc = "batch_norm2d_backward of the activation's backward",
-      .follows = 1},
+      .doc = "batch_norm2d_backward of the activation's backward"},
      {0},
      0},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_add_act_backward",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
       .min_inputs = 6,
       .max_inputs = 7,
       .n_outputs = 4,
@@ -216,13 +216,13 @@ static const norm_op ops[] = {
       .decompose = act_backward_decompose,
       .flops = norm_batch_flops,
       .doc = "the same where a residual was added; its gradient is the activation's",
-      .follows = 1 | 1u << 3},
+      .trait = add_act_backward_traits},
      {0},
      0},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_backward_sums",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
+      .trait = cvr_traits_mixed,
       .min_inputs = 5,
       .max_inputs = 7,
       .n_outputs = 3,
@@ -231,22 +231,20 @@ static const norm_op ops[] = {
       .optional = 1u << 2 | 1u << 5 | 1u << 6,
       .infer = sums_infer,
       .flops = apply_flops,
-      .doc = "the gradient before the activation, and of scale and shift",
-      .follows = 1},
+      .doc = "the gradient before the activation, and of scale and shift"},
      {sizeof(cvr_cpu_fn), norm_batch_backward_sums_run},
      1u << 1 | 1u << 6},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "batch_norm2d_backward_apply",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
+      .trait = cvr_traits_mixed,
       .min_inputs = 7,
       .max_inputs = 7,
       .n_outputs = 1,
       .optional = 1u << 2,
       .infer = backward_apply_infer,
       .flops = apply_flops,
-      .doc = "dx of batch_norm2d_backward, from the gradients of scale and shift",
-      .follows = 1},
+      .doc = "dx of batch_norm2d_backward, from the gradients of scale and shift"},
      {sizeof(cvr_cpu_fn), norm_batch_backward_apply_run},
      3},
 };

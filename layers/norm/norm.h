@@ -43,7 +43,7 @@ int32_t norm_batch_check(const char *op, const cvr_infer_args *a, uint32_t first
 int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err);
 /* `again` of both: inputs as batch_norm2d_act has them. */
-int32_t norm_batch_again(const cvr_builder *b, cvr_decompose_args *a, int64_t activation, cvr_error *err);
+int32_t norm_batch_recompute(const cvr_builder *b, cvr_decompose_args *a, int64_t activation, cvr_error *err);
 double norm_batch_flops(const cvr_infer_args *a);
 extern const cvr_attr_desc norm_momentum_attr; /* momentum = 0.1 */
 

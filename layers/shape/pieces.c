@@ -24,6 +24,13 @@ typedef struct slice_layer {
     int64_t dim, start, end, step;
 } slice_layer;
 
+static const cvr_attr_desc *const chunk_layer_attrs[] = {
+    CVR_ATTR(INT, "chunks", NULL, "pieces", CVR_ATTR_PLACE_BETWEEN(1, CVR_MAX_IO)), &dim_attr};
+
+typedef struct chunk_layer {
+    int64_t chunks, dim;
+} chunk_layer;
+
 /* ---- concat ---- */
 
 static int32_t concat_infer(const cvr_infer_args *a, cvr_error *err) {
@@ -175,12 +182,28 @@ static int32_t build_slice(const cvr_builder *b, const void *attrs, const cvr_va
     return cvr_emit(b, "slice", &s, sizeof s, in, 1, out, err);
 }
 
+/* As torch.chunk: pieces of one size, the last one perhaps smaller, and perhaps fewer than asked for. */
+static int32_t build_chunk(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                           cvr_error *err) {
+    (void)n_in;
+    const chunk_layer *layer = attrs;
+    const cvr_type *x = b->type(b, in[0]);
+    cvr_slice_attrs s = {.step = 1};
+    CVR_TRY(shape_axis(layer->dim, x->rank, &s.dim, err));
+    s.size = x->shape[s.dim];
+    const int64_t each = s.size ? (s.size + layer->chunks - 1) / layer->chunks : 1;
+    for (uint32_t i = 0; s.start < s.size; i++, s.start += each) {
+        s.length = each < s.size - s.start ? each : s.size - s.start;
+        CVR_TRY(cvr_emit(b, "slice", &s, sizeof s, in, 1, &out[i], err));
+    }
+    return CVR_OK;
+}
+
 static const shape_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "concat",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
-      .follows = 1,
+      .trait = cvr_traits_mixed,
       .min_inputs = 1,
       .max_inputs = CVR_MAX_IO,
       .n_outputs = 1,
@@ -193,8 +216,7 @@ static const shape_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "slice",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
-      .follows = 1,
+      .trait = cvr_traits_mixed,
       .min_inputs = 1,
       .max_inputs = 1,
       .n_outputs = 1,
@@ -207,8 +229,7 @@ static const shape_op ops[] = {
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "slice_backward",
       .version = 1,
-      .flags = CVR_OP_LOW_PRECISION,
-      .follows = 1,
+      .trait = cvr_traits_mixed,
       .min_inputs = 1,
       .max_inputs = 1,
       .n_outputs = 1,
@@ -239,6 +260,15 @@ static const cvr_layer_desc layers[] = {
      .n_outputs = 1,
      .attrs = slice_layer_attrs,
      .build = build_slice},
+    {.struct_size = sizeof(cvr_layer_desc),
+     .name = "chunk",
+     .doc = "pieces of an axis, as many outputs: `left, right = chunk 2 dim=1`",
+     .n_attrs = 2,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .n_outputs = CVR_MAX_IO,
+     .attrs = chunk_layer_attrs,
+     .build = build_chunk},
 };
 
 const shape_family shape_pieces = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

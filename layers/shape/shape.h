@@ -23,7 +23,7 @@ extern const shape_family shape_view;   /* flatten, unflatten, view */
 extern const shape_family shape_order;  /* to_logical, from_logical */
 extern const shape_family shape_move;   /* permute */
 extern const shape_family shape_tokens; /* to_tokens, from_tokens */
-extern const shape_family shape_pieces; /* concat, slice */
+extern const shape_family shape_pieces; /* concat, slice, chunk */
 
 /* Steps in memory, in elements, along each logical axis: rank 4 lies as (N, H, W, C), all else row-major. */
 static inline void shape_steps(uint32_t rank, const int64_t *shape, int64_t *step) {

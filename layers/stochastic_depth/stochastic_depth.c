@@ -53,18 +53,24 @@ static int32_t scale_infer(const cvr_infer_args *a, cvr_error *err) {
     return check_draw(a, 0, err);
 }
 
-/* As a program: x * scale, and 0 where that is 0, also where x is not finite: relu_backward's way to choose. */
-static int32_t steps(const cvr_builder *b, cvr_steps_args *a, cvr_error *err) {
+/* As a program of x and each sample's scale: x * scale, and 0 where that is 0, also where x is not finite. */
+static void steps(const void *attrs, cvr_steps *s) {
+    const uint32_t zero = cvr_constant(s, 0), scaled = cvr_step2(s, CVR_STEP_MUL, 0, 1);
+    (void)attrs;
+    (void)cvr_step4(s, CVR_STEP_SELECT_GT, 1, zero, scaled, zero);
+}
+
+static int32_t operands(const cvr_builder *b, cvr_operands_args *a, cvr_error *err) {
     const cvr_type *x = b->type(b, a->inputs[0]);
     const cvr_stochastic_depth_scale_attrs attrs = {*(const cvr_stochastic_depth_attrs *)a->attrs, x->shape[0],
                                                     x->rank};
     a->operands[0] = a->inputs[0];
     a->n_operands = 2;
-    a->steps[0] = (cvr_step){CVR_STEP_MUL, 0, 1, 0, 0};
-    a->steps[1] = (cvr_step){CVR_STEP_BACKWARD(CVR_STEP_RELU), 1, CVR_STEP_RESULT, 0, 0};
-    a->n_steps = 2;
     return cvr_emit(b, "stochastic_depth_scale", &attrs, sizeof attrs, a->inputs + 1, 2, &a->operands[1], err);
 }
+
+static const cvr_elementwise_trait program = {sizeof program, steps, operands};
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_ELEMENTWISE, &program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself})
 
 /* dx = grad with the same samples dropped */
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
@@ -116,7 +122,7 @@ static double flops(const cvr_infer_args *a) {
 static const cvr_op_desc op = {.struct_size = sizeof op,
                                .name = "stochastic_depth",
                                .version = 1,
-                               .flags = CVR_OP_ORDER_FREE | CVR_OP_AGAIN,
+                               .flags = CVR_OP_ORDER_FREE,
                                .min_inputs = 3,
                                .max_inputs = 3,
                                .n_outputs = 1,
@@ -126,7 +132,7 @@ static const cvr_op_desc op = {.struct_size = sizeof op,
                                .grad = grad,
                                .flops = flops,
                                .doc = "a sample becomes 0 with probability p, else x / (1 - p) (Huang et al., 2016)",
-                               .steps = steps};
+                               .trait = traits};
 static const cvr_op_desc scale_op = {.struct_size = sizeof scale_op,
                                      .name = "stochastic_depth_scale",
                                      .version = 1,

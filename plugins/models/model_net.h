@@ -2,8 +2,8 @@
  * What models are written with: layers by name, one after the other, and how their parameters start. A failure sticks:
  * after it every call does nothing, so that a network reads as its layers and is checked once, at the end.
  *
- * Where a network starts from other numbers than torch.nn's layers do, its parameter is declared before the layer that
- * uses it: the first declaration of a name says how it starts, the layer's own then only finds it.
+ * Every width but the first of a chain is read from the value that a layer gets (net_shape), so that a recipe's
+ * [layers] may change any of them. Where a sum joins two values, the branch takes its last width from the other one.
  */
 #ifndef CVR_MODEL_NET_H
 #define CVR_MODEL_NET_H
@@ -57,7 +57,7 @@ cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c);
 /* x: (..., I) -> (..., out_features); starts as n->linear says */
 cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features);
 
-/* A parameter of the model's own, or one that a layer will find. `shape` has `rank` axes. CVR_NONE after a failure. */
+/* A parameter of the model's own. `shape` has `rank` axes. CVR_NONE after a failure. */
 cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
                       const cvr_init *init);
 

@@ -110,6 +110,9 @@ static const cvr_optimizer_desc adamw = {.struct_size = sizeof adamw,
                                          .emit = emit_adamw};
 static const cvr_optimizer_desc *const optimizers[] = {&adam, &adamw};
 
+static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "adam_update_many", OPTIMIZER_SHARED};
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
+
 const optimizer_family optimizer_adam = {
     .op = {.struct_size = sizeof(cvr_op_desc),
            .name = "adam_update",
@@ -121,14 +124,13 @@ const optimizer_family optimizer_adam = {
            .attrs = op_attrs,
            .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1),
            .infer = optimizer_infer,
-           .many = "adam_update_many",
-           .shared = OPTIMIZER_SHARED,
+           .trait = traits,
            .flops = flops,
            .doc = "param -= lr * m_hat / (sqrt(v_hat) + eps) (Kingma and Ba, 2015)"},
-    .many = {.infer = many_infer,
-             .decompose = many_decompose,
-             .flops = many_flops,
-             .doc = "adam_update of many parameters in one node"},
+    .multi = {.infer = many_infer,
+              .decompose = many_decompose,
+              .flops = many_flops,
+              .doc = "adam_update of many parameters in one node"},
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 2,
     .optimizers = optimizers,

@@ -54,9 +54,10 @@ static uint32_t place_of(uint32_t k) {
 
 cvr_op_desc optimizer_many(const optimizer_family *f) {
     const uint32_t own = f->op.max_inputs - 2, most = (CVR_MAX_IO - MANY_FIRST) / own;
-    cvr_op_desc d = f->many;
+    cvr_op_desc d = f->multi;
+    const cvr_multi_tensor_trait *trait = cvr_op_trait(&f->op, CVR_TRAIT_MULTI_TENSOR);
     d.struct_size = sizeof d;
-    d.name = f->op.many;
+    d.name = trait->op;
     d.version = 1;
     d.flags = CVR_OP_ORDER_AWARE; /* infer sees to it that a parameter and its gradient agree */
     d.min_inputs = MANY_FIRST + own;

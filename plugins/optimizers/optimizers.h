@@ -8,10 +8,11 @@
 
 #include <math.h>
 
-/* What one file adds. `many` is the rest of the op that op.many names: what optimizer_many() cannot tell from `op`. */
+/* What one file adds. `multi` is the rest of the multi-tensor op that op's trait names: what optimizer_many() cannot
+ * tell from `op`. */
 typedef struct optimizer_family {
     cvr_op_desc op;
-    cvr_op_desc many;
+    cvr_op_desc multi;
     cvr_cpu_fn reference;
     uint32_t n_optimizers;
     uint32_t reserved;

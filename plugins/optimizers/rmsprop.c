@@ -106,6 +106,9 @@ static const cvr_optimizer_desc rmsprop = {.struct_size = sizeof rmsprop,
                                            .emit = emit};
 static const cvr_optimizer_desc *const optimizers[] = {&rmsprop};
 
+static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "rmsprop_update_many", OPTIMIZER_SHARED};
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
+
 const optimizer_family optimizer_rmsprop = {
     .op = {.struct_size = sizeof(cvr_op_desc),
            .name = "rmsprop_update",
@@ -118,14 +121,13 @@ const optimizer_family optimizer_rmsprop = {
            .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1) | 1u << (IN_STATE + 2),
            .optional = 1u << (IN_STATE + 1) | 1u << (IN_STATE + 2),
            .infer = optimizer_infer,
-           .many = "rmsprop_update_many",
-           .shared = OPTIMIZER_SHARED,
+           .trait = traits,
            .flops = flops,
            .doc = "param -= lr * g / (sqrt(mean of g^2) + eps), with momentum, centred or not"},
-    .many = {.infer = many_infer,
-             .decompose = many_decompose,
-             .flops = many_flops,
-             .doc = "rmsprop_update of many parameters in one node"},
+    .multi = {.infer = many_infer,
+              .decompose = many_decompose,
+              .flops = many_flops,
+              .doc = "rmsprop_update of many parameters in one node"},
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 1,
     .optimizers = optimizers,

@@ -90,6 +90,9 @@ static const cvr_optimizer_desc sgd = {.struct_size = sizeof sgd,
                                        .emit = emit};
 static const cvr_optimizer_desc *const optimizers[] = {&sgd};
 
+static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "sgd_update_many", OPTIMIZER_SHARED};
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
+
 const optimizer_family optimizer_sgd = {
     .op = {.struct_size = sizeof(cvr_op_desc),
            .name = "sgd_update",
@@ -102,14 +105,13 @@ const optimizer_family optimizer_sgd = {
            .mutates = 1u << IN_PARAM | 1u << IN_STATE,
            .optional = 1u << IN_STATE,
            .infer = optimizer_infer,
-           .many = "sgd_update_many",
-           .shared = OPTIMIZER_SHARED,
+           .trait = traits,
            .flops = flops,
            .doc = "buf = momentum * buf + (1-dampening) * g; param -= lr * buf"},
-    .many = {.infer = many_infer,
-             .decompose = many_decompose,
-             .flops = many_flops,
-             .doc = "sgd_update of many parameters in one node"},
+    .multi = {.infer = many_infer,
+              .decompose = many_decompose,
+              .flops = many_flops,
+              .doc = "sgd_update of many parameters in one node"},
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 1,
     .optimizers = optimizers,

@@ -1,7 +1,7 @@
 /*
  * The pass "batch_updates": updates of small parameters that have an op and its attributes in common become one node
- * (cvr_op_desc.many), as the multi-tensor optimizers of Apex and torch.optim's `foreach` have it. A network has more
- * vectors than matrices, and a node for each costs more than its arithmetic.
+ * (CVR_TRAIT_MULTI_TENSOR), as the multi-tensor optimizers of Apex and torch.optim's `foreach` have it. A network has
+ * more vectors than matrices, and a node for each costs more than its arithmetic.
  *
  * An update frees its gradient, and one of many frees them all only after the last: so only small parameters take part,
  * and few bytes at a time. A large one gains nothing anyway, as it fills the threads by itself.
@@ -42,8 +42,12 @@ static uint64_t update_bytes(const cvr_rewriter *r, const cvr_node_view *n) {
     return most;
 }
 
+static const cvr_multi_tensor_trait *multi_tensor(const cvr_op_desc *op) {
+    return (const cvr_multi_tensor_trait *)cvr_op_trait(op, CVR_TRAIT_MULTI_TENSOR);
+}
+
 static int is_shared(const cvr_op_desc *op, uint32_t input) {
-    return (int)(op->shared >> input & 1);
+    return (int)(multi_tensor(op)->shared >> input & 1);
 }
 
 static uint32_t count_own(const cvr_op_desc *op) {
@@ -105,7 +109,7 @@ static int32_t close_batch(batches *all, uint32_t at, cvr_error *err) {
     for (uint32_t i = 0; i < b.n_inputs; i++) b.inputs[i] = b.inputs[i] ? r->current(r, b.inputs[i]) : CVR_NONE;
     for (uint32_t i = 0; i < b.n; i++) r->drop(r, b.nodes[i]);
     const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = first.op->many,
+                              .op = multi_tensor(first.op)->op,
                               .attrs = first.attrs,
                               .attrs_size = first.attrs_size,
                               .inputs = b.inputs,
@@ -147,10 +151,11 @@ static int32_t run_all(batches *all, cvr_error *err) {
     int32_t status = CVR_OK;
     for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
         cvr_node_view n;
+        uint64_t bytes = 0;
         r->node(r, i, &n);
-        const uint64_t bytes = n.op->many ? update_bytes(r, &n) : 0;
+        const int small = multi_tensor(n.op) && n.n_outputs == 0 && (bytes = update_bytes(r, &n)) <= SMALL_BYTES;
         status = close_before(all, &n, err);
-        if (status == CVR_OK && n.op->many && n.n_outputs == 0 && bytes <= SMALL_BYTES)
+        if (status == CVR_OK && small)
             status = add_update(all, &n, i, bytes, err);
         else if (status == CVR_OK)
             status = r->keep(r, i, err);

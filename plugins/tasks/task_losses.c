@@ -21,7 +21,14 @@ static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const c
     if (strcmp(result->name, "output") != 0) (void)snprintf(scope, sizeof scope, "loss.%.140s", result->name);
     const cvr_value in[2] = {result->value, target};
     cvr_value loss;
-    const cvr_layer_call call = {sizeof call, "cross_entropy", scope, how->settings, in, &loss, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "cross_entropy",
+                                 .name = scope,
+                                 .settings = how->settings,
+                                 .inputs = in,
+                                 .outputs = &loss,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     CVR_TRY(b->layer(b, &call, err));
     if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, how->aux_weight, &loss, err));
     return io->put(io, result->name, CVR_ROLE_LOSS, loss, err);

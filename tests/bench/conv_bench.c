@@ -135,7 +135,6 @@ static const cvr_kernel_desc *kernel_of(const case_machine *m, const char *name,
         if (takes && (!kernels[i]->supports || kernels[i]->supports(sig, &err) == CVR_OK)) best = kernels[i];
     }
     if (!best) fail("the cpu backend has no such kernel");
-    cvr_free((void *)(uintptr_t)kernels);
     return best;
 }
 

@@ -94,4 +94,40 @@ same runs/classify/masked-far/weights/last.safetensors runs/classify/frozen/weig
 "$CVRUN" train --resume runs/classify/masked-cpu train.epochs=4 >log.txt 2>&1 || { cat log.txt; fail "going on"; }
 grep -q 'acme.guard was built [1-9][0-9]* times before' log.txt || { cat log.txt; fail "the state is lost"; }
 checks=$((checks + 1))
+# an activation without a kernel, a program by its own word: it runs on every backend without falling back, becomes one op with the sum after it, and
+# whether it does or not, the bits are the same
+sed -e 's/^r1 = acme.swish.*/r1 = relu/' -e 's/^t = acme.twice/t = acme.mish\nu = add from=t,p1/' -e '/^last = /d' twice.ini >mish.ini
+for backend in cpu far reference; do
+  for passes in none fuse_elementwise; do
+    "$CVRUN" train mish.ini name=mish-$passes-$backend backend.name=$backend backend.passes=$passes backend.fallback=error log.trace=$passes.json >log.txt 2>&1 ||
+      { cat log.txt; fail "an activation without a kernel on $backend, passes $passes"; }
+  done
+  same runs/classify/mish-none-$backend/weights/last.safetensors runs/classify/mish-fuse_elementwise-$backend/weights/last.safetensors
+done
+grep -q "u/add" none.json || fail "no sum where nothing is fused"
+grep -q '"op": "elementwise"' fuse_elementwise.json && ! grep -q "u/add" fuse_elementwise.json || fail "the sum after the activation is not part of it"
+# lines with several outputs: halves that are added are the whole, folded; a wrong number of names is named
+sed -e 's/^f = flatten/left, right = chunk 2 dim=1\ns = add from=left,right\nf = flatten/' -e '/^[tu] = /d' mish.ini >chunks.ini
+"$CVRUN" train chunks.ini name=chunks >log.txt 2>&1 || { cat log.txt; fail "several outputs"; }
+sed 's/^left, right/left, middle, right/' chunks.ini >three.ini
+expect 2 "three.ini:$(grep -n '^left' three.ini | cut -d: -f1): layer left (chunk): 3 outputs wanted; it made 2" "$CVRUN" train three.ini
+sed -e 's/^left, right/left/' -e 's/from=left,right/from=left,left/' chunks.ini >one.ini
+expect 2 "2 outputs for 1 name" "$CVRUN" train one.ini
+# a layer's width from outside of the model, also on the command line; a name that the network does not have
+printf '[layers]\nc1 = out_channels=4\n' | cat mish.ini - >narrow.ini
+"$CVRUN" info narrow.ini >info.txt && grep -q '^c1.* 4' info.txt || { cat info.txt; fail "[layers]"; }
+"$CVRUN" info mish.ini layers.c1=out_channels=4 | diff - info.txt || fail "layers on the command line"
+printf '[layers]\nc2 = out_channels=4\n' | cat mish.ini - >wrong.ini
+expect 2 "wrong.ini:$(wc -l <wrong.ini): the network has no layer \`c2\`; did you mean \`c1\`?" "$CVRUN" train wrong.ini
+# a pass that runs where it is named, with its settings, and adds an output: its node stays although nothing reads it
+for passes in auto 'auto, acme.watch(limit=1)' 'acme.watch(op=linear limit=3), fuse_conv'; do
+  "$CVRUN" train mish.ini name=watch "backend.passes=$passes" log.trace=watch.json >log.txt 2>&1 || { cat log.txt; fail "passes $passes"; }
+  grep -o '"name": "[a-z0-9]*/mean"' watch.json | sort -u >watched.txt || true
+  case $passes in auto) want= ;; *linear*) want=fc ;; *) want=c1 ;; esac
+  [ "$(cat watched.txt)" = "${want:+\"name\": \"$want/mean\"}" ] || { cat watched.txt; fail "what is watched by $passes"; }
+done
+printf '[backend]\npasses = auto, acme.watch(limit=0)\n' | cat mish.ini - >wrong.ini
+expect 2 "wrong.ini:$(wc -l <wrong.ini): limit is 0" "$CVRUN" train wrong.ini
+expect 2 "has no closing bracket" "$CVRUN" train mish.ini "backend.passes=acme.watch(limit=1"
+expect 2 "did you mean \`acme.watch\`" "$CVRUN" train mish.ini backend.passes=acme.wotch
 done_with consumer_test

@@ -9,14 +9,16 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     cvr_value x = in[0], sum[2] = {in[0], CVR_NONE};
     (void)attrs, (void)n_in;
     (void)snprintf(conv, sizeof conv, "%lld kernel_size=3 padding=1 bias=no", (long long)b->type(b, x)->shape[1]);
-    int32_t status = cvr_layer(b, "conv1", "conv2d", conv, x, &x, err);
-    if (status == CVR_OK) status = cvr_layer(b, "bn1", "batch_norm2d", "", x, &x, err);
-    if (status == CVR_OK) status = cvr_layer(b, "relu1", "relu", "", x, &x, err);
-    if (status == CVR_OK) status = cvr_layer(b, "conv2", "conv2d", conv, x, &x, err);
-    if (status == CVR_OK) status = cvr_layer(b, "bn2", "batch_norm2d", "", x, &sum[1], err);
-    const cvr_layer_call add = {sizeof add, "add", "add", "", sum, &x, 2, 1};
-    if (status == CVR_OK) status = b->layer(b, &add, err);
-    return status == CVR_OK ? cvr_layer(b, "relu2", "relu", "", x, out, err) : status;
+    CVR_TRY(cvr_layer(b, "conv1", "conv2d", conv, x, &x, err));
+    CVR_TRY(cvr_layer(b, "bn1", "batch_norm2d", "", x, &x, err));
+    CVR_TRY(cvr_layer(b, "relu1", "relu", "", x, &x, err));
+    CVR_TRY(cvr_layer(b, "conv2", "conv2d", conv, x, &x, err));
+    CVR_TRY(cvr_layer(b, "bn2", "batch_norm2d", "", x, &sum[1], err));
+    cvr_layer_call add = {.struct_size = sizeof add, .layer = "add", .name = "add", .inputs = sum, .outputs = &x};
+    add.n_inputs = 2;
+    add.n_outputs = 1;
+    CVR_TRY(b->layer(b, &add, err));
+    return cvr_layer(b, "relu2", "relu", "", x, out, err);
 }
 
 static const cvr_layer_desc block = {.struct_size = sizeof block,

@@ -201,7 +201,14 @@ static int32_t losses(const cvr_builder *b, const cvr_task_info *info, const cvr
     if (!output || !spots) return cvr_fail(err, CVR_ERR_INVALID, "acme.locate needs the results `output` and `spots`");
     const cvr_value in[2] = {output->value, io->input(io, "label")};
     const cvr_value places[3] = {spots->value, io->input(io, "spots"), io->input(io, AXIS "_count")};
-    const cvr_layer_call call = {sizeof call, "cross_entropy", "which", "", in, &which, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "cross_entropy",
+                                 .name = "which",
+                                 .settings = "",
+                                 .inputs = in,
+                                 .outputs = &which,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     CVR_TRY(b->layer(b, &call, err));
     CVR_TRY(cvr_emit(b, "acme.spot_loss", NULL, 0, places, 3, &where, err));
     CVR_TRY(io->put(io, "output", CVR_ROLE_LOSS, which, err));

@@ -129,11 +129,31 @@ static const cvr_cpu_fn cpu_forward_fn = {sizeof cpu_forward_fn, cpu_forward};
         .struct_size = sizeof(cvr_kernel_desc), .op = op_, .backend = backend_, .payload_kind = CVR_PAYLOAD_CPU_FN,    \
         .payload = &fn_, .op_version = 1, .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE, .inplace = 1      \
     }
+typedef struct acme_module {
+    uint64_t struct_size;
+    char bytes[56];
+} acme_module;
+static const acme_module module = {sizeof module, "what a driver would load"};
 static const cvr_kernel_desc kernels[] = {
     KERNEL("acme.swish", "reference", reference_forward_fn),
     KERNEL("acme.swish_backward", "reference",
            reference_backward_fn), /* the cpu backend has none: the host runs this one */
     KERNEL("acme.swish", "cpu", cpu_forward_fn),
+    /* For a device that nobody here knows, with a payload that is the device's own business: it lies dormant. */
+    {.struct_size = sizeof(cvr_kernel_desc),
+     .op = "acme.swish",
+     .backend = "acme.gpu",
+     .payload_kind = "acme.module/1",
+     .payload = &module,
+     .op_version = 1,
+     .priority = 1000},
+    {.struct_size = sizeof(cvr_kernel_desc),
+     .op = "acme.swish",
+     .backend = "cpu",
+     .payload_kind = "acme.module/1",
+     .payload = &module,
+     .op_version = 1,
+     .priority = 1000},
 };
 
 /* The recipe's settings are there for whoever wants them; a plugin loaded by `cvrun plugins` has no recipe. */

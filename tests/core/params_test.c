@@ -267,7 +267,14 @@ static void check_teacher(const char *backend) {
     cvr_graph_leave(g);
     cr_expect(b->training == 1 && strcmp(b->scope(b), "") == 0);
     const cvr_value pair[2] = {a, t};
-    const cvr_layer_call call = {sizeof call, "mul", "product", "", pair, &diff, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "mul",
+                                 .name = "product",
+                                 .settings = "",
+                                 .inputs = pair,
+                                 .outputs = &diff,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     net_good(&n, b->layer(b, &call, &n.err));
     net_good(&n, cvr_layer(b, "loss", "mean", "", diff, &loss, &n.err));
     net_good(&n, cvr_graph_output(g, "loss", loss, &n.err));

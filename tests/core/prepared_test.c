@@ -60,7 +60,14 @@ static void build(machine *m, cvr_graph **graph, bool training) {
     good(cvr_graph_output(*graph, "out", x, &err));
     if (!training) return;
     const cvr_value pair[2] = {x, x};
-    const cvr_layer_call call = {sizeof call, "mul", "square", "", pair, &x, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "mul",
+                                 .name = "square",
+                                 .settings = "",
+                                 .inputs = pair,
+                                 .outputs = &x,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     good(b->layer(b, &call, &err));
     good(cvr_layer(b, "loss", "mean", "", x, &loss, &err));
     good(cvr_graph_backward(*graph, loss, &err));

@@ -77,7 +77,14 @@ static void make_step(step *s, const char *backend) {
     add_layer(b, "dropout", "0.1", &x);
     add_layer(b, "linear", "5", &x);
     in[0] = x;
-    const cvr_layer_call call = {sizeof call, "cross_entropy", "loss", "", in, &loss, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "cross_entropy",
+                                 .name = "loss",
+                                 .settings = "",
+                                 .inputs = in,
+                                 .outputs = &loss,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     good(b->layer(b, &call, &err));
     good(cvr_graph_output(s->graph, "loss", loss, &err));
     good(cvr_graph_backward(s->graph, loss, &err));

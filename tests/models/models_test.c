@@ -63,7 +63,14 @@ static cvr_graph *graph_of(const subject *s, bool training) {
     in[0] = cvr_graph_output_value(g, "output");
     if (!training) return g;
     good(cvr_graph_input(g, "target", &field(s, "target")->type, &in[1], &err));
-    const cvr_layer_call call = {sizeof call, "cross_entropy", "loss", "ignore_index=255", in, &loss, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "cross_entropy",
+                                 .name = "loss",
+                                 .settings = "ignore_index=255",
+                                 .inputs = in,
+                                 .outputs = &loss,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     good(b->layer(b, &call, &err));
     good(cvr_graph_backward(g, loss, &err));
     good(cvr_plugins_find(s->plugins, CVR_KIND_OPTIMIZER, "sgd", &desc, &err));

@@ -219,6 +219,7 @@ def shape():
     f.add("slice_negative", "slice", "dim=-2 start=-3 end=-1", lambda x: x[:, :, -3:-1], f.randn(2, 3, 5, 2))
     f.add("slice_batch", "slice", "end=2", lambda x: x[:2], f.randn(4, 3))
     f.add("slice_past_end", "slice", "1 start=-100 end=100 step=3", lambda x: x[:, -100:100:3], f.randn(2, 8))
+    f.add("chunk_first", "chunk", "3 dim=1", lambda x: torch.chunk(x, 3, 1)[0], f.randn(2, 8, 3, 4))
     f.add("slice_all", "slice", "2", lambda x: x, f.randn(2, 3, 4))
     f.write()
 

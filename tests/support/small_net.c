@@ -51,7 +51,14 @@ static void build_network(small_net *n, net_unit *u, const net_spec *spec) {
     x = layers(n, b, x, (spec->parts & NET_BATCH_NORM) != 0);
     net_good(n, cvr_graph_output(u->graph, "out", x, &n->err));
     const cvr_value pair[2] = {x, x};
-    const cvr_layer_call call = {sizeof call, "mul", "square", "", pair, &x, 2, 1};
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "mul",
+                                 .name = "square",
+                                 .settings = "",
+                                 .inputs = pair,
+                                 .outputs = &x,
+                                 .n_inputs = 2,
+                                 .n_outputs = 1};
     net_good(n, b->layer(b, &call, &n->err));
     net_good(n, cvr_layer(b, "loss", "mean", "", x, &loss, &n->err));
     net_good(n, cvr_graph_output(u->graph, "loss", loss, &n->err));

@@ -2,7 +2,7 @@
 #include "cpu_math.h"
 #include "cpu_steps.h"
 
-#include <cvr/plugin/ops/activation.h>
+#include <cvr/plugin/ops/activation_steps.h>
 
 typedef struct span_job {
     const void *attrs;
@@ -214,28 +214,31 @@ static void gelu_back(const void *attrs, const float *x, const float *grad, floa
         gelu_exact_back(x, grad, dx, n);
 }
 
+/* ---- as parts of programs ---- */
+
+static const cvr_leaky_relu_attrs any_slope = {NAN};
 static const cvr_gelu_attrs gelu_none_attrs = {CVR_GELU_NONE}, gelu_tanh_attrs = {CVR_GELU_TANH};
-const cpu_program_step cpu_activation_steps[2 * CVR_STEP_ACTIVATIONS] = {
-    {relu, NULL},
-    {relu6, NULL},
-    {leaky_relu, NULL},
-    {sigmoid, NULL},
-    {tanh_, NULL},
-    {hardsigmoid, NULL},
-    {hardswish, NULL},
-    {silu, NULL},
-    {gelu, &gelu_none_attrs},
-    {gelu, &gelu_tanh_attrs},
-    {relu_back, NULL},
-    {relu6_back, NULL},
-    {leaky_relu_back, NULL},
-    {sigmoid_back, NULL},
-    {tanh_back, NULL},
-    {hardsigmoid_back, NULL},
-    {hardswish_back, NULL},
-    {silu_back, NULL},
-    {gelu_back, &gelu_none_attrs},
-    {gelu_back, &gelu_tanh_attrs},
+/* Longer ones first where one is part of another. */
+const cpu_known_program cpu_known_programs[CPU_KNOWN_PROGRAMS] = {
+    {cvr_gelu_backward_steps, &gelu_tanh_attrs, gelu_back},
+    {cvr_gelu_steps, &gelu_tanh_attrs, gelu},
+    {cvr_silu_backward_steps, NULL, silu_back},
+    {cvr_gelu_backward_steps, &gelu_none_attrs, gelu_back},
+    {cvr_silu_steps, NULL, silu},
+    {cvr_hardswish_backward_steps, NULL, hardswish_back},
+    {cvr_hardswish_steps, NULL, hardswish},
+    {cvr_sigmoid_steps, NULL, sigmoid},
+    {cvr_hardsigmoid_steps, NULL, hardsigmoid},
+    {cvr_hardsigmoid_backward_steps, NULL, hardsigmoid_back},
+    {cvr_sigmoid_backward_steps, NULL, sigmoid_back},
+    {cvr_tanh_backward_steps, NULL, tanh_back},
+    {cvr_gelu_steps, &gelu_none_attrs, gelu},
+    {cvr_relu6_steps, NULL, relu6},
+    {cvr_relu6_backward_steps, NULL, relu6_back},
+    {cvr_leaky_relu_steps, &any_slope, leaky_relu},
+    {cvr_leaky_relu_backward_steps, &any_slope, leaky_relu_back},
+    {cvr_relu_steps, NULL, relu},
+    {cvr_relu_backward_steps, NULL, relu_back},
 };
 
 /* ---- kernels ---- */

@@ -6,8 +6,6 @@
 #include "cpu_steps.h"
 #include "dense.h"
 
-#include <cvr/plugin/ops/elementwise.h>
-
 /* An input: element i of the result is made of its element i / inner % size. */
 typedef struct operand {
     const void *data;
@@ -16,7 +14,7 @@ typedef struct operand {
 } operand;
 
 typedef struct program {
-    const cvr_elementwise_attrs *attrs;
+    cpu_loops_program loops;
     operand in[CVR_ELEMENTWISE_INPUTS];
     uint32_t n_inputs;
     int bf16; /* the result is */
@@ -29,10 +27,11 @@ typedef struct program {
 /* Whole lines, and a line more than needed: rows a power of two apart would share a set of the first-level cache. */
 #define ROW_FLOATS (CPU_ROW + CPU_LINE_FLOATS)
 
-/* Rows of a block: inputs that are not read in place, and results. */
+/* Rows of a block: inputs that are not read in place, results, and constants over and over. */
 typedef struct block_rows {
     _Alignas(CPU_LINE_FLOATS * sizeof(float)) float in[CVR_ELEMENTWISE_INPUTS][ROW_FLOATS];
-    float results[CVR_ELEMENTWISE_STEPS][ROW_FLOATS];
+    float results[CVR_MOST_STEPS][ROW_FLOATS];
+    float constants[CVR_MOST_STEPS][ROW_FLOATS];
 } block_rows;
 
 /* ---- one block ---- */
@@ -65,38 +64,30 @@ static const float *operand_row(const operand *o, int64_t at, int64_t n, float *
     return row;
 }
 
-static void add_step(const void *attrs, const float *x, const float *y, float *z, int64_t n) {
-    (void)attrs;
-    CPU_INDEPENDENT
-    for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
-}
-
-static void mul_step(const void *attrs, const float *x, const float *y, float *z, int64_t n) {
-    (void)attrs;
-    CPU_INDEPENDENT
-    for (int64_t i = 0; i < n; i++) z[i] = x[i] * y[i];
-}
-
-static cpu_program_step step_of(int64_t code) {
-    static const cpu_program_step sums[] = {{add_step, NULL}, {mul_step, NULL}};
-    return code < CVR_STEP_RELU ? sums[code - CVR_STEP_ADD] : cpu_activation_steps[code - CVR_STEP_RELU];
+/* Once a task: no loop writes to these. */
+static void fill_constants(const program *p, block_rows *rows) {
+    for (uint32_t i = 0; i < p->loops.n_constants; i++)
+        for (int64_t k = 0; k < CPU_ROW && (p->loops.constants_read >> i & 1); k++)
+            rows->constants[i][k] = p->loops.constants[i];
 }
 
 /* Elements at..at+n-1 of the result, n <= CPU_ROW; returns where they are as f32. */
 static const float *run_block(const program *p, int64_t at, int64_t n, block_rows *rows) {
-    const cvr_elementwise_attrs *attrs = p->attrs;
-    const float *values[CVR_STEP_RESULT + CVR_ELEMENTWISE_STEPS];
-    const int64_t last = attrs->n_steps / 3 - 1;
-    float *y = cpu_row_space(p->y, p->bf16, at, rows->results[last]);
+    const float *values[CVR_STEP_CONSTANT + CVR_MOST_STEPS];
+    const cpu_loop *last = &p->loops.loops[p->loops.n - 1];
+    float *y = cpu_row_space(p->y, p->bf16, at, rows->results[last->slot]);
     for (uint32_t i = 0; i < p->n_inputs; i++) values[i] = operand_row(&p->in[i], at, n, rows->in[i]);
-    for (int64_t k = 0; k <= last; k++) {
-        static const double zero;
-        const int64_t *s = attrs->steps + 3 * k;
-        const cpu_program_step step = step_of(s[0]);
-        const double *constant = k < attrs->n_constants ? &attrs->constants[k] : &zero;
-        float *to = k == last ? y : rows->results[k];
-        step.fn(step.attrs ? step.attrs : constant, values[s[1]], values[s[2]], to, n);
-        values[CVR_STEP_RESULT + k] = to;
+    for (uint32_t i = 0; i < p->loops.n_constants; i++) values[CVR_STEP_CONSTANT + i] = rows->constants[i];
+    for (const cpu_loop *l = p->loops.loops; l <= last; l++) {
+        float *to = l == last ? y : rows->results[l->slot];
+        const float *v[4] = {values[l->operands[0]], values[l->operands[1]]};
+        if (l->known) {
+            l->known(l->attrs ? l->attrs : &l->constant, v[0], v[1], to, n);
+        } else {
+            for (uint32_t i = 0; i < cvr_step_operands(l->code); i++) v[i] = values[l->operands[i]];
+            cpu_step_run(l->code, v, to, n);
+        }
+        values[CVR_STEP_RESULT + l->step] = to;
     }
     cpu_row_store(p->y, p->bf16, at, n, y);
     return y;
@@ -109,6 +100,7 @@ static void span_task(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t end = cpu_min(((int64_t)task + 1) * CPU_SPAN, p->n);
     block_rows rows;
     (void)worker;
+    fill_constants(p, &rows);
     for (int64_t at = (int64_t)task * CPU_SPAN; at < end; at += CPU_ROW)
         (void)run_block(p, at, cpu_min(CPU_ROW, end - at), &rows);
 }
@@ -135,6 +127,7 @@ static void sum_task(void *ctx, uint64_t task, uint32_t worker) {
     double *partial = p->partial + (int64_t)task * columns;
     float *sum = p->sums + worker * cpu_line_up(columns);
     block_rows rows;
+    fill_constants(p, &rows);
     for (int64_t j = 0; j < columns; j++) partial[j] = 0;
     for (int64_t row = start; row < end; row += CPU_SUM_FLOAT_ROWS) {
         for (int64_t j = 0; j < columns; j++) sum[j] = 0;
@@ -145,8 +138,11 @@ static void sum_task(void *ctx, uint64_t task, uint32_t worker) {
 
 static void program_of(program *p, const cvr_kernel_args *a) {
     const cvr_tensor *y = a->outputs[0];
-    *p = (program){.attrs = a->attrs, .n_inputs = a->n_inputs, .bf16 = y->dtype == CVR_BF16, .y = y->data};
+    cvr_steps steps;
+    *p = (program){.n_inputs = a->n_inputs, .bf16 = y->dtype == CVR_BF16, .y = y->data};
     p->n = cpu_numel(y);
+    cvr_elementwise_steps(a->attrs, &steps);
+    cpu_steps_compile(&p->loops, &steps);
     for (uint32_t i = 0; i < a->n_inputs; i++) {
         const cvr_tensor *x = a->inputs[i];
         operand *o = &p->in[i];

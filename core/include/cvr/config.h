@@ -75,5 +75,8 @@ void cvr_config_print_json(const cvr_config *c, cvr_text *out);
 /* Text and origin of one effective setting, or NULL; lives as long as the config. */
 const char *cvr_config_get(cvr_config *c, const char *section, const char *key, const char **origin);
 
+/* Puts the place where a setting stands into an error about it, and returns the status. */
+int32_t cvr_config_blame(const cvr_config *c, const char *section, const char *key, int32_t status, cvr_error *err);
+
 #pragma GCC visibility pop
 #endif

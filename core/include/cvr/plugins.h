@@ -38,20 +38,23 @@ void cvr_plugins_close(cvr_plugins **p);
 int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, const void **desc, cvr_error *err);
 /*
  * Kernels of an op for a backend, best first: those whose plugin loads and whose ISA this machine has. `backend` NULL:
- * all that are plain functions of the host (payload cpu.fn/1), whoever they were made for. Free with cvr_free.
+ * all that are plain functions of the host (payload cpu.fn/1), whoever they were made for. The list
+ * belongs to `p` and stays until the next plugin is loaded. Kernels whose payload nobody here knows are not in it.
  */
 int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend,
                             const cvr_kernel_desc *const **kernels, size_t *n, cvr_error *err);
-/* The i-th name of this kind that any manifest or the core provides, in byte order; NULL past the end. */
+/* The i-th name of this kind that any manifest or the core provides, in byte order; NULL past the end. The text lives
+ * as long as `p`. */
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t i);
 /* Tries every plugin listed, so that `cvrun plugins -v` can tell which load. */
 void cvr_plugins_load_all(cvr_plugins *p);
 size_t cvr_plugins_count(const cvr_plugins *p);
 const cvr_plugin_info *cvr_plugins_info(const cvr_plugins *p, size_t i);
 
-/* The host table that plugins are given, and a service to offer in it ("cvr.host.threadpool/1"); NULL takes it back. */
+/* The host table that plugins are given, and a service to offer in it ("cvr.host.threadpool/1"); NULL takes it back.
+ * CVR_ERR_NOMEM: it is not offered. */
 const cvr_host *cvr_plugins_host(const cvr_plugins *p);
-void cvr_plugins_offer(cvr_plugins *p, const char *service, const void *table);
+int32_t cvr_plugins_offer(cvr_plugins *p, const char *service, const void *table);
 
 /* Kernels that need more than this are passed over: "base" (no CPU feature), a list such as "avx2 fma", or NULL for all
  * that there is. */

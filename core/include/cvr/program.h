@@ -136,7 +136,12 @@ typedef struct cvr_net {
 } cvr_net;
 /* Builds the layers; the output is the last line's. */
 int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_value *out, cvr_error *err);
-/* Runs the registered passes of a stage (CVR_PASS_*): all ("auto"), "none", or those that a list names. */
+/* [layers]: settings by a layer's full name, which win over those of whoever builds it. `lines` outlive the building. */
+int32_t cvr_graph_override_layers(cvr_graph *g, const cvr_setting *const *lines, size_t n, cvr_error *err);
+/* After the network is built: an error for a line whose layer it does not have, with the nearest name. */
+int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err);
+/* Runs the registered passes of a stage (CVR_PASS_*) that a list names, with their settings: "auto" stands for all that
+ * are not opt-in, "none" for none; "auto, acme.count(limit=3)". */
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
 /* Values of the forward pass that are made again in the backward pass instead of being kept for it. */
 typedef struct cvr_recompute {

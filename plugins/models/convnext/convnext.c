@@ -14,18 +14,19 @@ typedef struct convnext_attrs {
 
 /* x: (N, C, H, W) -> the same: x + drop(layer_scale * MLP(norm(7x7 depthwise convolution of x))) */
 static cvr_value block(net *n, const char *name, double layer_scale, double drop, cvr_value x) {
-    const int64_t *shape = net_shape(n, x), channels = shape[1], scale_shape[3] = {channels, 1, 1};
+    const int64_t *shape = net_shape(n, x), channels = shape[1];
     const net_conv2d depthwise = {channels, 7, 1, 3, channels, 1};
     const net_text size = net_print("%lld,%lld", (long long)shape[2], (long long)shape[3]);
     const cvr_init init = {sizeof init, CVR_INIT_CONSTANT, 0, layer_scale, 0};
     cvr_value y = net_conv(n, x, net_print("%s.block.0", name).s, &depthwise);
     y = net_layer(n, y, net_print("%s.block.1", name).s, "to_tokens", "");
     y = net_layer(n, y, net_print("%s.block.2", name).s, "layer_norm",
-                  net_print("%lld eps=1e-6", (long long)channels).s);
+                  net_print("%lld eps=1e-6", (long long)net_shape(n, y)[2]).s);
     y = net_linear(n, y, net_print("%s.block.3", name).s, 4 * channels);
     y = net_layer(n, y, net_print("%s.block.4", name).s, "gelu", "");
     y = net_linear(n, y, net_print("%s.block.5", name).s, channels);
     y = net_layer(n, y, net_print("%s.block.6", name).s, "from_tokens", size.s);
+    const int64_t scale_shape[3] = {net_shape(n, y)[1], 1, 1};
     const cvr_value scale = net_declare(n, net_print("%s.layer_scale", name).s, 3, scale_shape, 0, &init);
     y = net_layer2(n, scale, y, net_print("%s.scaled", name).s, "mul", "");
     y = net_layer(n, y, net_print("%s.stochastic_depth", name).s, "stochastic_depth", net_print("%.17g", drop).s);

@@ -15,6 +15,11 @@ typedef struct mobilenet_attrs {
 typedef struct setting {
     int64_t t, c, n, s;
 } setting;
+
+/* One block: the width that it is meant to get decides whether its result is added to what it got. */
+typedef struct inverted_block {
+    int64_t t, c, stride, in;
+} inverted_block;
 static const setting settings[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
                                    {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
 
@@ -33,17 +38,18 @@ static cvr_value conv_norm_relu6(net *n, const char *name, const net_conv2d *c, 
 }
 
 /* x: (N, C, H, W) -> (N, out, H / stride, W / stride) by way of C * t channels */
-static cvr_value inverted_residual(net *n, const char *name, const setting *s, cvr_value x) {
-    const int64_t in = net_shape(n, x)[1], hidden = in * s->t;
-    const net_conv2d expand = {hidden, 1, 1, 0, 1, 0}, depthwise = {hidden, 3, s->s, 1, hidden, 0},
-                     project = {s->c, 1, 1, 0, 1, 0};
+static cvr_value inverted_residual(net *n, const char *name, const inverted_block *s, cvr_value x) {
+    const int64_t in = net_shape(n, x)[1], residual = s->stride == 1 && s->in == s->c;
+    const net_conv2d expand = {in * s->t, 1, 1, 0, 1, 0}, project = {residual ? in : s->c, 1, 1, 0, 1, 0};
     cvr_value y = x;
     int i = 0;
     if (s->t != 1) y = conv_norm_relu6(n, net_print("%s.conv.%d", name, i++).s, &expand, y);
+    const int64_t hidden = net_shape(n, y)[1];
+    const net_conv2d depthwise = {hidden, 3, s->stride, 1, hidden, 0};
     y = conv_norm_relu6(n, net_print("%s.conv.%d", name, i++).s, &depthwise, y);
     y = net_conv(n, y, net_print("%s.conv.%d", name, i++).s, &project);
     y = net_layer(n, y, net_print("%s.conv.%d", name, i).s, "batch_norm2d", "");
-    return s->s == 1 && in == s->c ? net_layer2(n, x, y, net_print("%s.add", name).s, "add", "") : y;
+    return residual ? net_layer2(n, x, y, net_print("%s.add", name).s, "add", "") : y;
 }
 
 /* image: (N, C, H, W) -> output: logits, (N, num_classes) */
@@ -56,11 +62,13 @@ static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args,
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
     const cvr_value image = io->input(io, "image");
     cvr_value x = conv_norm_relu6(&n, "features.0", &stem, image);
+    int64_t width = stem.out_channels;
     int block = 1;
     for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
         for (int64_t i = 0; i < settings[k].n && n.status == CVR_OK; i++) {
-            const setting s = {settings[k].t, make_divisible((double)settings[k].c * m, a->round_nearest), 1,
-                               i == 0 ? settings[k].s : 1};
+            const inverted_block s = {settings[k].t, make_divisible((double)settings[k].c * m, a->round_nearest),
+                                      i == 0 ? settings[k].s : 1, width};
+            width = s.c;
             x = inverted_residual(&n, net_print("features.%d", block++).s, &s, x);
         }
     }

@@ -21,6 +21,7 @@ typedef struct resnet_attrs {
 typedef struct resnet_block {
     net_text name;
     int64_t kind, channels, stride;
+    int64_t identity; /* the shortcut is x itself: the sum has x's width */
 } resnet_block;
 
 /* ReLU(BatchNorm(convolution)), or without the ReLU at a block's end; `i` numbers them within the block. */
@@ -32,10 +33,9 @@ static cvr_value conv_bn(net *n, const resnet_block *k, int i, const net_conv2d 
 
 /* x: (N, C, H, W) -> (N, channels * expansion, H / stride, W / stride) */
 static cvr_value residual(net *n, const resnet_block *k, cvr_value x) {
-    const int64_t out = k->channels * (k->kind == BOTTLENECK ? 4 : 1);
+    const int64_t out = k->identity ? net_shape(n, x)[1] : k->channels * (k->kind == BOTTLENECK ? 4 : 1);
     const net_conv2d narrow = {k->channels, 1, 1, 0, 1, 0}, strided = {k->channels, 3, k->stride, 1, 1, 0},
-                     second = {k->channels, 3, 1, 1, 1, 0}, wide = {out, 1, 1, 0, 1, 0},
-                     shortcut = {out, 1, k->stride, 0, 1, 0};
+                     second = {out, 3, 1, 1, 1, 0}, wide = {out, 1, 1, 0, 1, 0};
     cvr_value y = x, same = x;
     if (k->kind == BOTTLENECK) {
         y = conv_bn(n, k, 1, &narrow, 0, y);
@@ -45,7 +45,8 @@ static cvr_value residual(net *n, const resnet_block *k, cvr_value x) {
         y = conv_bn(n, k, 1, &strided, 0, y);
         y = conv_bn(n, k, 2, &second, 1, y);
     }
-    if (k->stride != 1 || net_shape(n, x)[1] != out) {
+    if (!k->identity) {
+        const net_conv2d shortcut = {net_shape(n, y)[1], 1, k->stride, 0, 1, 0};
         same = net_conv(n, x, net_print("%s.downsample.0", k->name.s).s, &shortcut);
         same = net_layer(n, same, net_print("%s.downsample.1", k->name.s).s, "batch_norm2d", "");
     }
@@ -66,7 +67,8 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, co
     for (int64_t stage = 0; stage < a->n_layers; stage++) {
         for (int64_t i = 0; i < a->layers[stage] && n.status == CVR_OK; i++) {
             const resnet_block k = {net_print("layer%lld.%lld", (long long)stage + 1, (long long)i), a->block,
-                                    a->width << stage, stage > 0 && i == 0 ? 2 : 1};
+                                    a->width << stage, stage > 0 && i == 0 ? 2 : 1,
+                                    i > 0 || (stage == 0 && a->block == BASIC)};
             x = residual(&n, &k, x);
         }
     }

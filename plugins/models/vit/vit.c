@@ -21,22 +21,22 @@ static cvr_value drop(net *n, const char *name, const vit_attrs *a, cvr_value x)
     return net_layer(n, x, name, "dropout", net_print("%.17g", a->dropout).s);
 }
 
-static cvr_value norm(net *n, const char *name, const vit_attrs *a, cvr_value x) {
-    return net_layer(n, x, name, "layer_norm", net_print("%lld eps=1e-6", (long long)a->hidden_dim).s);
+static cvr_value norm(net *n, const char *name, cvr_value x) {
+    return net_layer(n, x, name, "layer_norm", net_print("%lld eps=1e-6", (long long)net_shape(n, x)[2]).s);
 }
 
 /* x: (N, L, D) -> the same: x += attention(norm(x)), x += MLP(norm(x)) */
 static cvr_value encoder_block(net *n, const char *name, const vit_attrs *a, cvr_value x) {
-    cvr_value y = norm(n, net_print("%s.ln_1", name).s, a, x);
+    cvr_value y = norm(n, net_print("%s.ln_1", name).s, x);
     y = net_layer(n, y, net_print("%s.self_attention", name).s, "multi_head_attention",
                   net_print("%lld", (long long)a->num_heads).s);
     y = drop(n, net_print("%s.dropout", name).s, a, y);
     x = net_layer2(n, y, x, net_print("%s.add_1", name).s, "add", "");
-    y = norm(n, net_print("%s.ln_2", name).s, a, x);
+    y = norm(n, net_print("%s.ln_2", name).s, x);
     y = net_linear(n, y, net_print("%s.mlp.0", name).s, a->mlp_dim);
     y = net_layer(n, y, net_print("%s.mlp.1", name).s, "gelu", "");
     y = drop(n, net_print("%s.mlp.2", name).s, a, y);
-    y = net_linear(n, y, net_print("%s.mlp.3", name).s, a->hidden_dim);
+    y = net_linear(n, y, net_print("%s.mlp.3", name).s, net_shape(n, x)[2]);
     y = drop(n, net_print("%s.mlp.4", name).s, a, y);
     return net_layer2(n, x, y, net_print("%s.add_2", name).s, "add", "");
 }
@@ -77,14 +77,14 @@ static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, const
     cvr_value x = net_conv(&n, image, "conv_proj", &patches);
     x = net_layer(&n, x, "tokens", "to_tokens", "");
     x = with_class_token(&n, x);
-    const int64_t position_shape[3] = {1, net_shape(&n, x)[1], a->hidden_dim};
+    const int64_t position_shape[3] = {1, net_shape(&n, x)[1], net_shape(&n, x)[2]};
     const cvr_init position = {sizeof position, CVR_INIT_NORMAL, 0, 0, 0.02};
     const cvr_value embedding = net_declare(&n, "encoder.pos_embedding", 3, position_shape, 0, &position);
     x = net_layer2(&n, x, embedding, "encoder.add", "add", "");
     x = drop(&n, "encoder.dropout", a, x);
     for (int64_t i = 0; i < a->num_layers && n.status == CVR_OK; i++)
         x = encoder_block(&n, net_print("encoder.layers.encoder_layer_%lld", (long long)i).s, a, x);
-    x = norm(&n, "encoder.ln", a, x);
+    x = norm(&n, "encoder.ln", x);
     x = net_layer(&n, x, "token", "slice", "1 start=0 end=1");
     x = net_layer(&n, x, "flatten", "flatten", "");
     n.linear = (net_start){NET_START_ZERO, 0, 0};

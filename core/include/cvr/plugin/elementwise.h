@@ -1,79 +1,131 @@
 /*
  * Elementwise programs: what an op that computes every element of its output from those in the same place of its inputs
- * says about itself, so that a pass can make one op of several. A step has one or two operands of one shape, or that
- * broadcast as in NumPy; it rounds its result to f32, and is the op of its name to the bit (ops/activation.h; add and
- * mul are a + b and a * b).
+ * says about itself (the trait below), so that a pass can make one op of several, and so that one kernel for programs
+ * (ops/elementwise.h) runs every activation there is and every one that is still to come.
+ *
+ * A program is a list of steps of a closed machine. A step takes f32 operands and gives one f32 result; its value is
+ * defined to the bit by the C reference cvr_step_value (ops/elementwise_math.h), which every backend reproduces: each
+ * step is rounded to f32 by itself, nothing is contracted or reordered. So fused and unfused results are equal.
  */
 #ifndef CVR_PLUGIN_ELEMENTWISE_H
 #define CVR_PLUGIN_ELEMENTWISE_H
 
-#include "graph.h"
+#include "trait.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define CVR_STEP_ADD 1u
-#define CVR_STEP_MUL 2u
-/* Activations: operand a is x. */
-#define CVR_STEP_RELU 3u
-#define CVR_STEP_RELU6 4u
-#define CVR_STEP_LEAKY_RELU 5u /* constant: the slope */
-#define CVR_STEP_SIGMOID 6u
-#define CVR_STEP_TANH 7u
-#define CVR_STEP_HARDSIGMOID 8u
-#define CVR_STEP_HARDSWISH 9u
-#define CVR_STEP_SILU 10u
-#define CVR_STEP_GELU 11u
-#define CVR_STEP_GELU_TANH 12u
-#define CVR_STEP_ACTIVATIONS 10u
-/* Their gradients: operand a is what the op's backward calls `saved`, b the gradient of the output. */
-#define CVR_STEP_BACKWARD(activation) ((activation) + CVR_STEP_ACTIVATIONS)
-#define CVR_STEP_LAST CVR_STEP_BACKWARD(CVR_STEP_GELU_TANH)
+/* clang-format off */
+/*
+ * The steps. The numbers are part of the ABI: none is ever given another meaning, new ones go to the end. Ops of IEEE 754
+ * round to nearest, ties to even. A NaN operand gives NaN unless a line says otherwise; which NaN is left open.
+ */
+#define CVR_STEP_ADD 1u        /* a + b */
+#define CVR_STEP_SUB 2u        /* a - b */
+#define CVR_STEP_MUL 3u        /* a * b */
+#define CVR_STEP_DIV 4u        /* a / b */
+#define CVR_STEP_MAX 5u        /* b where a < b or b is NaN, else a: of -0 and 0 the first */
+#define CVR_STEP_MIN 6u        /* b where a > b or b is NaN, else a */
+#define CVR_STEP_NEG 7u        /* -a: the sign bit, also of 0 and NaN */
+#define CVR_STEP_ABS 8u        /* |a|: the same */
+#define CVR_STEP_SQRT 9u       /* the square root, correctly rounded */
+#define CVR_STEP_RSQRT 10u     /* 1 / sqrt(a), each of the two rounded */
+#define CVR_STEP_EXP 11u       /* within 2 ulp; 0 below -104, infinite above 88.73 */
+#define CVR_STEP_LOG 12u       /* within 2 ulp; -infinity of 0, NaN below */
+#define CVR_STEP_TANH 13u      /* within 4 ulp */
+#define CVR_STEP_ERF 14u       /* the error function, within 4 ulp */
+#define CVR_STEP_NORMAL_CDF 15u /* (1 + erf(a / sqrt(2))) / 2, within 6 + a^2 ulp, also where it is small */
+#define CVR_STEP_ROUND 16u     /* to an integer, ties to even */
+#define CVR_STEP_FLOOR 17u     /* to the integer below */
+#define CVR_STEP_BF16 18u      /* to the nearest bf16, ties to even */
+#define CVR_STEP_SELECT_GT 19u /* a > b ? c : d; d where a or b is NaN; c and d pass whatever they are */
+#define CVR_STEP_SELECT_GE 20u /* a >= b ? c : d, likewise */
+#define CVR_STEP_SELECT_EQ 21u /* a == b ? c : d, likewise */
+#define CVR_STEP_COPY 22u      /* a */
+#define CVR_STEP_LAST 22u
+/* clang-format on */
 
-static inline int cvr_step_has_two(uint64_t code) {
-    return code <= CVR_STEP_MUL || code > CVR_STEP_GELU_TANH;
+/* Operands that a step has: 1 (a), 2 (a, b) or 4 (a, b, c, d); 0 where there is no such step. */
+static inline uint32_t cvr_step_operands(uint64_t code) {
+    if (code == 0 || code > CVR_STEP_LAST) return 0;
+    if (code <= CVR_STEP_MIN) return 2;
+    return code >= CVR_STEP_SELECT_GT && code <= CVR_STEP_SELECT_EQ ? 4 : 1;
 }
 
-/* An operand's number is that of an input, or this and the number of the step whose result it is. */
+/* An operand is the number of an input, or one of these plus the number of an earlier step or of a constant. */
 #define CVR_STEP_RESULT 64u
+#define CVR_STEP_CONSTANT 128u
 
+/* Never grows. Operands that the step does not have are 0. */
 typedef struct cvr_step {
     uint32_t code; /* CVR_STEP_* */
-    uint32_t a, b; /* operands */
+    uint32_t operands[4];
     uint32_t reserved;
-    double constant;
 } cvr_step;
 
-/* Most steps that one op may be. */
-#define CVR_STEPS_OF_OP 4u
+/* Most steps, and most constants, of one program. */
+#define CVR_MOST_STEPS 32u
 
-/* `operands` is as long as the op has inputs, `steps` as CVR_STEPS_OF_OP; the callback fills both and their numbers.
- * An operand is one of `inputs` or a value that the callback emits: from attributes, types and inputs that are scalars,
- * since the others may not be computed yet. The last step's result is output 0. */
-typedef struct cvr_steps_args {
+/* The last step's result is output 0. */
+typedef struct cvr_steps {
+    uint64_t struct_size;
+    uint32_t n_steps, n_constants;
+    cvr_step steps[CVR_MOST_STEPS];
+    float constants[CVR_MOST_STEPS];
+} cvr_steps;
+
+/* A value in place of one of the op's inputs. */
+typedef struct cvr_operands_args {
     uint64_t struct_size;
     const void *attrs;
     const cvr_value *inputs;
-    cvr_value *operands;
-    cvr_step *steps;
+    cvr_value *operands; /* CVR_MAX_IO; to be filled */
     uint32_t n_inputs;
-    uint32_t n_operands;
-    uint32_t n_steps;
-    uint32_t reserved;
-} cvr_steps_args;
+    uint32_t n_operands; /* to be set */
+} cvr_operands_args;
 
-/* One step of the op's own inputs. */
-static inline void cvr_steps_one(cvr_steps_args *a, uint32_t code, double constant) {
-    cvr_step *s = &a->steps[0];
-    a->n_operands = cvr_step_has_two(code) ? 2 : 1;
-    for (uint32_t i = 0; i < a->n_operands; i++) a->operands[i] = a->inputs[i];
-    s->code = code;
-    s->a = 0;
-    s->b = a->n_operands - 1;
-    s->reserved = 0;
-    s->constant = constant;
-    a->n_steps = 1;
+#define CVR_TRAIT_ELEMENTWISE "cvr.trait.elementwise/1"
+typedef struct cvr_elementwise_trait {
+    uint64_t struct_size;
+    /* The op as a program, of its attributes alone: `out` comes empty. */
+    void (*steps)(const void *attrs, cvr_steps *out);
+    /* The values that the program's inputs are; NULL: the op's inputs, in order. Emits what it needs, from attributes,
+     * types and inputs that are scalars, since the others may not be computed yet. */
+    int32_t (*operands)(const cvr_builder *b, cvr_operands_args *a, cvr_error *err);
+} cvr_elementwise_trait;
+
+/* ---- writing a program: each gives the operand that later steps name ---- */
+
+static inline uint32_t cvr_constant(cvr_steps *s, float value) {
+    for (uint32_t i = 0; i < s->n_constants; i++)
+        if (memcmp(&s->constants[i], &value, sizeof value) == 0) return CVR_STEP_CONSTANT + i;
+    if (s->n_constants == CVR_MOST_STEPS) return CVR_STEP_CONSTANT + CVR_MOST_STEPS; /* refused with the program */
+    s->constants[s->n_constants] = value;
+    return CVR_STEP_CONSTANT + s->n_constants++;
+}
+
+/* x > y ? c : d and the like; the others are of fewer operands. A step too many is not written, and the count says so.
+ */
+static inline uint32_t cvr_step4(cvr_steps *s, uint32_t code, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+    if (s->n_steps < CVR_MOST_STEPS) {
+        cvr_step *to = &s->steps[s->n_steps];
+        to->code = code;
+        to->operands[0] = a;
+        to->operands[1] = b;
+        to->operands[2] = c;
+        to->operands[3] = d;
+        to->reserved = 0;
+    }
+    return CVR_STEP_RESULT + s->n_steps++;
+}
+
+static inline uint32_t cvr_step2(cvr_steps *s, uint32_t code, uint32_t a, uint32_t b) {
+    return cvr_step4(s, code, a, b, 0, 0);
+}
+
+static inline uint32_t cvr_step1(cvr_steps *s, uint32_t code, uint32_t a) {
+    return cvr_step4(s, code, a, 0, 0, 0);
 }
 
 #ifdef __cplusplus
@@ -81,6 +133,8 @@ static inline void cvr_steps_one(cvr_steps_args *a, uint32_t code, double consta
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_step) == 24, "cvr_step has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_steps_args) == 56, "cvr_steps_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_steps) == 16 + 24 * 32 + 4 * 32, "cvr_steps has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_operands_args) == 40, "cvr_operands_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_elementwise_trait) == 24, "cvr_elementwise_trait has padding");
 
 #endif

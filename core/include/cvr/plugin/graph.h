@@ -26,6 +26,9 @@ typedef uint32_t cvr_value;
 #define CVR_INIT_UNIFORM 2u      /* [a, b) */
 #define CVR_INIT_NORMAL 3u       /* mean a, standard deviation b */
 #define CVR_INIT_TRUNC_NORMAL 4u /* the same, cut at 2 standard deviations */
+/* By the parameter's own shape, (out, in, ...): fan_in is axis 1, fan_out axis 0, each times all further axes. */
+#define CVR_INIT_KAIMING 5u /* normal, variance a / fan_out: torch.nn.init.kaiming_normal_, mode fan_out, has a = 2 */
+#define CVR_INIT_XAVIER 6u  /* uniform in +-sqrt(a / (fan_in + fan_out)): xavier_uniform_ has a = 6 */
 
 typedef struct cvr_init {
     uint64_t struct_size;
@@ -69,6 +72,13 @@ typedef struct cvr_op_call {
     uint32_t n_outputs;
 } cvr_op_call;
 
+/* How a parameter of a layer that is called starts, in place of the layer's own way. */
+typedef struct cvr_param_init {
+    uint64_t struct_size;
+    const char *name; /* within the layer: "weight"; a name that it does not declare (bias=no) is passed over */
+    const cvr_init *init;
+} cvr_param_init;
+
 /* One layer to build: `settings` is what would stand after `=` in a recipe's [net] after the layer's name: "64
  * kernel_size=3 bias=no". */
 typedef struct cvr_layer_call {
@@ -80,6 +90,8 @@ typedef struct cvr_layer_call {
     cvr_value *outputs; /* filled */
     uint32_t n_inputs;
     uint32_t n_outputs; /* as many as the caller wants, at most what the layer has */
+    const cvr_param_init *const *inits;
+    uint64_t n_inits;
 } cvr_layer_call;
 
 typedef struct cvr_builder {
@@ -143,7 +155,8 @@ static inline int32_t cvr_layer(const cvr_builder *b, const char *name, const ch
 CVR_STATIC_ASSERT(sizeof(cvr_init) == 32, "cvr_init has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_param_decl) == 112, "cvr_param_decl has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_op_call) == 56, "cvr_op_call has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_layer_call) == 56, "cvr_layer_call has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_layer_call) == 72, "cvr_layer_call has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_param_init) == 24, "cvr_param_init has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_builder) == 88, "cvr_builder has padding");
 
 #endif

@@ -4,7 +4,6 @@
 #ifndef CVR_PLUGIN_OP_H
 #define CVR_PLUGIN_OP_H
 
-#include "elementwise.h"
 #include "graph.h"
 
 #ifdef __cplusplus
@@ -18,17 +17,6 @@ extern "C" {
 #define CVR_OP_ORDER_AWARE 2u
 /* Output 0 is input 0's memory under another shape: no kernel runs. Implies that `infer` sets `order`. */
 #define CVR_OP_ALIAS 4u
-/*
- * The op may stand in a program of low precision, where activations are bf16: `follows` says which outputs then have
- * the activations' element type. ORDER_FREE and ALIAS imply this flag, and that output 0 follows. An op without it gets
- * its inputs cast to f32, and output 0 is cast back.
- */
-#define CVR_OP_LOW_PRECISION 8u
-/* The op itself may run once more in the backward pass, in place of keeping output 0 until then, and gives the same
- * bits. What that costs is its `flops`, and to read its inputs and write its outputs. Not with `mutates`. */
-#define CVR_OP_AGAIN 16u
-/* Output 0 (C) is the sum of input 0, the only one, over all elements that lie C apart in memory: a bias's gradient. */
-#define CVR_OP_COLUMN_SUM 32u
 
 /* `inputs[i]` is NULL where input i is absent. `infer` fills every output (dtype, rank, shape; `order` if the flags say
  * so). A low-precision input is shown as f32: shape rules need not know of precisions. */
@@ -94,25 +82,8 @@ typedef struct cvr_op_desc {
     /* Floating-point operations of one run, for `info` and `bench`; NULL: counted as 0. */
     double (*flops)(const cvr_infer_args *a);
     const char *doc; /* formula and source */
-    /* With CVR_OP_LOW_PRECISION. Bit i: output i, f32 by `infer`, is bf16 where an input is. */
-    uint64_t follows;
-    /* What CVR_OP_AGAIN says of ops for which it is true as they are, for others: emits nodes that make output 0 once
-     * more, to the bit, from the inputs that it does not mutate and the other outputs (`outputs` has them; [0] is to be
-     * set). NULL: output 0 is kept. */
-    int32_t (*again)(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err);
-    /* What an elementwise op is as a program (elementwise.h): this step (CVR_STEP_*) with inputs 0 and 1 as operands; 0
-     * says nothing. */
-    uint64_t step;
-    /* The same for an op of several steps, or whose step depends on attributes; NULL: `step` says all. */
-    int32_t (*steps)(const cvr_builder *b, cvr_steps_args *a, cvr_error *err);
-    /*
-     * For an update of one parameter (inputs, no outputs): the op that does in one node what many nodes of this one do
-     * that have equal attributes. It has these attributes, too. Its inputs are those that `shared` names, which the
-     * nodes must have in common, then each node's others in turn, all that there may be: an absent one is CVR_NONE. It
-     * takes as many as fit into CVR_MAX_IO inputs. NULL: there is none.
-     */
-    const char *many;
-    uint64_t shared; /* bit i: input i, with `many` */
+    /* What else the op says of itself, by name (trait.h); NULL for a trait that it does not have. Pure. NULL: none. */
+    const void *(*trait)(const char *name);
 } cvr_op_desc;
 
 #ifdef __cplusplus
@@ -122,6 +93,6 @@ typedef struct cvr_op_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_infer_args) == 40, "cvr_infer_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_grad_args) == 64, "cvr_grad_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_decompose_args) == 40, "cvr_decompose_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 152, "cvr_op_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_op_desc) == 112, "cvr_op_desc has padding");
 
 #endif

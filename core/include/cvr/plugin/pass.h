@@ -15,10 +15,13 @@ extern "C" {
 #endif
 
 /* When a pass runs. */
-#define CVR_PASS_NETWORK                                                                                               \
-    1u                   /* on the network and its loss, before gradients: what is fused here has its own gradient     \
-                          */
-#define CVR_PASS_STEP 2u /* on all that will run: in training, gradients and updates are there */
+/* clang-format off */
+#define CVR_PASS_NETWORK 1u /* on the network and its loss, before gradients: what is fused here has its own gradient */
+#define CVR_PASS_STEP 2u    /* on all that will run: in training, gradients and updates are there */
+/* clang-format on */
+
+/* Does not run by `backend.passes = auto`; a recipe has to name it: `auto, acme.watch(limit=3)`. */
+#define CVR_PASS_OPT_IN 1u
 
 /* One node of the graph as it was. `outputs` are values; one that the node has but nobody reads is there too. */
 typedef struct cvr_node_view {
@@ -32,7 +35,26 @@ typedef struct cvr_node_view {
     uint32_t n_outputs;
     uint32_t backward; /* 1: came with gradients or updates */
     uint32_t reserved;
+    const char *name;  /* "layer1.0.conv1/conv2d" */
+    const char *scope; /* of the layer that it belongs to: "layer1.0.conv1", or "" */
 } cvr_node_view;
+
+/* What a value is. */
+#define CVR_VALUE_TEMPORARY 0u /* a node makes it */
+#define CVR_VALUE_INPUT 1u     /* written before each run: pictures, targets */
+#define CVR_VALUE_SCALAR 2u    /* a number that changes from step to step: lr */
+#define CVR_VALUE_PARAMETER 3u /* trained, or frozen: `flags` */
+#define CVR_VALUE_BUFFER 4u    /* not trained, saved with the weights: running statistics */
+#define CVR_VALUE_CONSTANT 5u  /* stored, follows from the settings, in no file */
+#define CVR_VALUE_STATE 6u     /* an optimizer's, or a running mean of a parameter: in checkpoints */
+
+typedef struct cvr_value_view {
+    uint64_t struct_size;
+    const cvr_type *type;
+    const char *name; /* of an input or scalar; of a stored value as files have it: "layer1.0.conv1.weight"; else "" */
+    uint32_t kind;    /* CVR_VALUE_* */
+    uint32_t flags;   /* of a stored value, CVR_PARAM_*; without CVR_PARAM_TRAINABLE a parameter is frozen */
+} cvr_value_view;
 
 #define CVR_NO_NODE UINT64_MAX
 
@@ -59,6 +81,11 @@ typedef struct cvr_rewriter {
     /* Nodes emitted from now on bear the layer's name of node i, and are backward if it is. */
     int32_t (*enter)(const struct cvr_rewriter *r, uint64_t i, cvr_error *err);
     int32_t (*replace)(const struct cvr_rewriter *r, cvr_value from, cvr_value to, cvr_error *err);
+    const void *attrs; /* the pass's own settings, packed */
+    void (*value)(const struct cvr_rewriter *r, cvr_value v, cvr_value_view *out);
+    /* Keeps a value as an output of the program, under a name that no other has: it is computed whoever else reads it.
+     */
+    int32_t (*output)(const struct cvr_rewriter *r, const char *name, cvr_value v, cvr_error *err);
 } cvr_rewriter;
 
 typedef struct cvr_pass_desc {
@@ -67,6 +94,9 @@ typedef struct cvr_pass_desc {
     const char *doc;
     uint32_t stage;   /* CVR_PASS_* */
     int32_t priority; /* the highest runs first; equal: in byte order of names */
+    uint32_t flags;   /* CVR_PASS_OPT_IN */
+    uint32_t n_attrs;
+    const cvr_attr_desc *const *attrs;
     int32_t (*run)(const cvr_rewriter *r, cvr_error *err);
 } cvr_pass_desc;
 
@@ -74,8 +104,9 @@ typedef struct cvr_pass_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_node_view) == 64, "cvr_node_view has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_rewriter) == 104, "cvr_rewriter has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_pass_desc) == 40, "cvr_pass_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_node_view) == 80, "cvr_node_view has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_value_view) == 32, "cvr_value_view has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_rewriter) == 128, "cvr_rewriter has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_pass_desc) == 56, "cvr_pass_desc has padding");
 
 #endif

@@ -15,6 +15,7 @@
 #include "bf16.h"
 #include "codec.h"
 #include "data.h"
+#include "elementwise.h"
 #include "gradient.h"
 #include "graph.h"
 #include "host.h"
@@ -27,6 +28,7 @@
 #include "rng.h"
 #include "task.h"
 #include "text.h"
+#include "trait.h"
 #include "weights.h"
 
 #ifdef __cplusplus
