@@ -8,7 +8,8 @@
  * that lies before is computed again. A child writes to its parent's files, but takes none away.
  *
  * An allocation that comes from the same calls as one before it fails in the same place, and is passed over: 16 callers
- * tell them apart. OOM_ALL=1 passes over none; OOM_AT=NUMBER fails that one alone, without a fork, for a debugger.
+ * tell them apart. OOM_ALL=1 passes over none; OOM_AT=NUMBER fails that one alone, without a fork, and tells who
+ * called.
  */
 #include <cvr/session.h>
 #include <execinfo.h>
@@ -70,6 +71,10 @@ static bool is_known(void) {
 static bool fails(void) {
     if (!watching) return false;
     count++;
+    if (only && count == only) {
+        void *callers[CALLERS];
+        backtrace_symbols_fd(callers, backtrace(callers, CALLERS), 2);
+    }
     if (only || is_child) return count == only;
     if (!all_of_them && is_known()) return false;
     const pid_t child = fork();
