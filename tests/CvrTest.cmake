@@ -48,7 +48,7 @@ endfunction()
 
 # A command as a test with a budget. Where it has none, it is left to --all (label `slow`); with the thread sanitizer it is no test.
 # 77 is the status of a program that can test nothing on this machine.
-function(cvr_register_test name)
+function(cvr_register_test name draws)
   cvr_budget(budget ${name})
   set(label quick)
   if(budget STREQUAL "-")
@@ -58,26 +58,31 @@ function(cvr_register_test name)
     set(label slow)
     set(budget 1e9)
   endif()
+  if(draws)
+    list(APPEND label draws)
+  endif()
   add_test(NAME ${name} COMMAND cpu_time ${name} ${budget} ${PROJECT_BINARY_DIR}/cpu_seconds.txt ${ARGN})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS ${label} SKIP_RETURN_CODE 77 COST ${budget}
+  set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS "${label}" SKIP_RETURN_CODE 77 COST ${budget}
     ENVIRONMENT "CVRUN=$<TARGET_FILE:cvrun>;BUILD_DIR=${PROJECT_BINARY_DIR};CVR_SANITIZE=${CVR_SANITIZE};CVR_TEST_LEFT_OUT=${PROJECT_BINARY_DIR}/left_out.txt")
 endfunction()
 
-# cvr_add_test(NAME source... [LIBS library...]): a program, by Criterion or with a main of its own
+# cvr_add_test(NAME [DRAWS] source... [LIBS library...]): a program, by Criterion or with a main of its own. DRAWS: it computes less where
+# CVR_TEST_DRAWS asks for fewer draws of each random case.
 function(cvr_add_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 T "" "" "LIBS")
+  cmake_parse_arguments(PARSE_ARGV 1 T "DRAWS" "" "LIBS")
   add_executable(${name} ${T_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE cvr_test_support ${T_LIBS})
   add_dependencies(${name} cvr_manifest_file)
   # What a test puts in place of the C library's must be seen by libcvr and plugins.
   set_target_properties(${name} PROPERTIES C_VISIBILITY_PRESET default)
-  cvr_register_test(${name} $<TARGET_FILE:${name}>)
+  cvr_register_test(${name} "${T_DRAWS}" $<TARGET_FILE:${name}>)
   if(NOT TEST ${name})
     set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
   endif()
 endfunction()
 
-# cvr_add_script(NAME): tests/cli/NAME.sh against the cvrun of this build
+# cvr_add_script(NAME [DRAWS]): tests/cli/NAME.sh against the cvrun of this build
 function(cvr_add_script name)
-  cvr_register_test(${name} bash ${CMAKE_CURRENT_SOURCE_DIR}/cli/${name}.sh)
+  cmake_parse_arguments(PARSE_ARGV 1 T "DRAWS" "" "")
+  cvr_register_test(${name} "${T_DRAWS}" bash ${CMAKE_CURRENT_SOURCE_DIR}/cli/${name}.sh)
 endfunction()

@@ -21,7 +21,7 @@ total=$(tail -n 1 runs/classify/untouched/steps.csv | cut -d, -f1)
 "$CVRUN" train small.ini name=term "${long[@]}" >>log.txt 2>&1 & pid=$!
 for ((cuts = 0; cuts < 3; cuts++)); do
   for ((tries = 0; tries < 600; tries++)); do
-    step=$(tail -n 1 runs/classify/term/steps.csv 2>/dev/null | cut -d, -f1)
+    step=$(tail -n 1 runs/classify/term/steps.csv 2>/dev/null | cut -d, -f1 || true)
     [[ $step =~ ^[0-9]+$ ]] && [ "$step" -gt $((cuts * total / 8)) ] && break
     sleep 0.01
   done

@@ -14,6 +14,7 @@
 #include <cvr/plugin/ops/conv.h>
 #include <cvr/plugin/ops/dropout.h>
 #include <cvr/plugin/ops/elementwise.h>
+#include <cvr/plugin/ops/image.h>
 #include <cvr/plugin/ops/linear.h>
 #include <cvr/plugin/ops/loss.h>
 #include <cvr/plugin/ops/norm.h>
@@ -153,6 +154,18 @@ static const abi_row rows[] = {
     ROW(cvr_layer_call, outputs),
     ROW(cvr_layer_call, n_inputs),
     ROW(cvr_layer_call, n_outputs),
+    ROW(cvr_layer_call, inits),
+    ROW(cvr_layer_call, n_inits),
+    ROW(cvr_param_init, struct_size),
+    ROW(cvr_param_init, name),
+    ROW(cvr_param_init, init),
+    ROW(cvr_trait, name),
+    ROW(cvr_trait, value),
+    ROW(cvr_value_view, struct_size),
+    ROW(cvr_value_view, type),
+    ROW(cvr_value_view, name),
+    ROW(cvr_value_view, kind),
+    ROW(cvr_value_view, flags),
     ROW(cvr_builder, struct_size),
     ROW(cvr_builder, ctx),
     ROW(cvr_builder, training),
@@ -627,6 +640,8 @@ static const abi_row rows[] = {
     ROW(cvr_node_view, n_outputs),
     ROW(cvr_node_view, backward),
     ROW(cvr_node_view, reserved),
+    ROW(cvr_node_view, name),
+    ROW(cvr_node_view, scope),
     ROW(cvr_rewriter, struct_size),
     ROW(cvr_rewriter, ctx),
     ROW(cvr_rewriter, host),
@@ -640,11 +655,17 @@ static const abi_row rows[] = {
     ROW(cvr_rewriter, drop),
     ROW(cvr_rewriter, enter),
     ROW(cvr_rewriter, replace),
+    ROW(cvr_rewriter, attrs),
+    ROW(cvr_rewriter, value),
+    ROW(cvr_rewriter, output),
     ROW(cvr_pass_desc, struct_size),
     ROW(cvr_pass_desc, name),
     ROW(cvr_pass_desc, doc),
     ROW(cvr_pass_desc, stage),
     ROW(cvr_pass_desc, priority),
+    ROW(cvr_pass_desc, flags),
+    ROW(cvr_pass_desc, n_attrs),
+    ROW(cvr_pass_desc, attrs),
     ROW(cvr_pass_desc, run),
     ROW(cvr_gradient, struct_size),
     ROW(cvr_gradient, name),
@@ -709,7 +730,7 @@ static bool is_listed(const char *type, size_t n) {
 
 /* What headers have for those who write plugins, and no call passes on. */
 static bool is_private(const char *type, size_t n) {
-    static const char *const all[] = {"cvr_shape_text", "cvr_window"};
+    static const char *const all[] = {"cvr_shape_text", "cvr_window", "cvr_batch_mix"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strlen(all[i]) == n && strncmp(all[i], type, n) == 0) return true;
     }

@@ -92,5 +92,8 @@ double case_distance_by_terms(const case_tensor *a, const case_tensor *b, const 
  * the rounding of such a sum is allowed besides, 2^-22 sqrt(n) max |gradient|.
  */
 double case_distance_in(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative);
+/* The same with 2^-bits in place of 2^-22: 9 where each term was rounded to bf16 before it was added. */
+double case_distance_rounded(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative,
+                             int bits);
 
 #endif
