@@ -3,6 +3,8 @@
 # Builds lib/cvrun/NAME.so from the sources and lists it in lib/cvrun/plugins.ini. What the plugin provides is read from the
 # plugin itself by `cvr-manifest`, so that there is nothing to keep in step. Works inside the tree and, from an installed
 # package (find_package(cvrun)), outside it.
+#
+# CVR_PLUGINS, a list of names, leaves all others of the tree out: they are neither built by default, nor listed, nor installed.
 set(CVR_PLUGIN_MAP ${CMAKE_CURRENT_LIST_DIR}/plugin.map)
 
 function(cvr_add_plugin name)
@@ -19,6 +21,10 @@ function(cvr_add_plugin name)
   endif()
   set_target_properties(plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME ${name} C_VISIBILITY_PRESET hidden
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/cvrun)
+  if(CVR_PLUGINS AND NOT name IN_LIST CVR_PLUGINS)
+    set_target_properties(plugin_${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+    return()
+  endif()
   set_property(GLOBAL APPEND PROPERTY CVR_PLUGINS plugin_${name})
   install(TARGETS plugin_${name} LIBRARY DESTINATION lib/cvrun)
 endfunction()

@@ -115,6 +115,7 @@ static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
     const void *desc;
     (void)cvr_config_lines(s->config, "layers", &lines); /* claims them; graphs look at them */
     s->n_net = cvr_config_lines(s->config, "net", &lines);
+    if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (*s->model->name && s->n_net)
         return cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other",
                         s->model->name);

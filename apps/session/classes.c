@@ -76,6 +76,7 @@ int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, cvr_er
                               .n_classes = d->class_names ? n : 0,
                               .class_names = (const char *const *)d->class_names};
     CVR_TRY(status);
+    if (!d->class_names && n > 0) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (!d->class_names)
         return cvr_fail(err, CVR_ERR_USAGE,
                         "how many classes are there? Set model.num_classes, or predict with a run folder");

@@ -30,10 +30,13 @@ static int32_t choose_backend(cvr_session *s, cvr_error *err) {
     for (size_t i = 0; strcmp(s->set.backend->name, "auto") == 0; i++) {
         const void *desc;
         if (!(name = cvr_plugins_name(s->plugins, CVR_KIND_BACKEND, i)))
-            return cvr_fail(err, CVR_ERR_NOTFOUND,
-                            "no backend for this machine's own processor is installed; set backend.name");
+            return cvr_fail(
+                err, CVR_ERR_NOTFOUND,
+                "no backend for this machine's own processor is installed, or out of memory; set backend.name");
         (void)snprintf(to, sizeof s->net.backend, "%s", name);
-        if (cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, to, &desc, NULL) != CVR_OK) continue;
+        const int32_t status = cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, to, &desc, err);
+        if (status == CVR_ERR_NOMEM) return status;
+        if (status != CVR_OK) continue;
         const cvr_backend_desc *b = desc;
         if ((b->flags & CVR_BACKEND_HOST_VISIBLE) && !(b->flags & CVR_BACKEND_TEST)) break;
     }
@@ -56,8 +59,9 @@ static int32_t folder_weights(const char *folder, char **path, cvr_error *err) {
 static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     char *path = NULL;
     const char *origin;
-    const bool given = strcmp(cvr_config_get(s->set.config, "model", "weights", &origin), "") != 0 &&
-                       (strcmp(origin, "command line") == 0 || !s->set.run_folder);
+    const char *weights = cvr_config_get(s->set.config, "model", "weights", &origin);
+    if (!weights) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const bool given = *weights && (strcmp(origin, "command line") == 0 || !s->set.run_folder);
     if (given) return cvr_session_load_weights(s, s->set.model->weights, err);
     if (!s->set.run_folder || (s->purpose & CVR_FOR_TRAINING)) return CVR_OK;
     CVR_TRY(folder_weights(s->set.run_folder, &path, err));

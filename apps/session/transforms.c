@@ -83,6 +83,7 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
                                 cvr_error *err) {
     const cvr_setting *const *lines;
     const size_t n = cvr_config_lines(s->config, "augment", &lines);
+    if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
         const int32_t status = add_line(to, s, p, lines[i], err);
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;

@@ -174,11 +174,13 @@ static void tell(const loading *l, const char *path, const char *format) {
 }
 
 /* The plugin whose format the bytes have or, without a map, whose extension the path ends in. */
-static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m, const char *path) {
+static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err) {
     const char *name;
     for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++) {
         const void *desc;
-        if (cvr_plugins_find(p, CVR_KIND_WEIGHTS, name, &desc, NULL) != CVR_OK) continue;
+        const int32_t status = cvr_plugins_find(p, CVR_KIND_WEIGHTS, name, &desc, err);
+        if (status == CVR_ERR_NOMEM) return NULL;
+        if (status != CVR_OK) continue;
         const cvr_weights_desc *w = desc;
         const size_t n = strlen(path), length = strlen(w->extension);
         if (m ? w->probe(m->bytes, m->n < 64 ? m->n : 64, m->n) != 0
@@ -189,19 +191,20 @@ static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m, c
 }
 
 static int32_t unknown_format(cvr_plugins *p, cvr_error *err) {
+    if (err && err->code == CVR_ERR_NOMEM) return err->code; /* a plugin that might have known it could not be loaded */
     cvr_text known = {0};
     const char *name;
     for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++)
         cvr_text_add(&known, "%s%s", i ? ", " : "", name);
-    const int32_t status =
-        cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s); give another file",
-                 known.s ? known.s : "there is none");
+    const int32_t status = cvr_fail(
+        err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s), or out of memory; give another file",
+        known.s ? known.s : "there is none");
     cvr_text_clear(&known);
     return status;
 }
 
 static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *m, const char *path, cvr_error *err) {
-    const cvr_weights_desc *format = format_of(plugins, m, path);
+    const cvr_weights_desc *format = format_of(plugins, m, path, err);
     const cvr_host *host = cvr_plugins_host(plugins);
     if (!format) return unknown_format(plugins, err);
     CVR_TRY(format->read(host, m->bytes, m->n, on_name, l, err));
@@ -287,7 +290,7 @@ int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, c
     cvr_writer w;
     saving all = {0};
     int32_t status;
-    const cvr_weights_desc *format = format_of(plugins, NULL, path);
+    const cvr_weights_desc *format = format_of(plugins, NULL, path, err);
     if (!format) return cvr_fail_at(err, path, 0, unknown_format(plugins, err));
     CVR_TRY_OUT(gather(store, &all, err));
     CVR_TRY_OUT(cvr_writer_open(&w, path, err));

@@ -58,7 +58,7 @@ int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out,
     if (*out) return CVR_OK;
     size_t n = 0;
     while (cvr_plugins_name(p, CVR_KIND_CODEC, n)) n++;
-    images *im = cvr_calloc(1, sizeof *im + n * sizeof *im->codecs);
+    images *im = p->names_failed ? NULL : cvr_calloc(1, sizeof *im + n * sizeof *im->codecs);
     if (!im) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     im->table =
         (cvr_image_service){sizeof im->table, im, images_decode, images_encode, images_decode_part, images_is_picture};

@@ -38,6 +38,7 @@ struct cvr_plugins {
     kernel_list **lists;
     size_t n_lists, lists_capacity;
     name_list *name_lists;
+    bool names_failed; /* the last list of names was cut short, for lack of memory */
     size_t n_name_lists, name_lists_capacity;
 };
 

@@ -116,6 +116,8 @@ static int32_t fill_list(const cvr_plugins *p, kernel_list *l, cvr_error *err) {
         l->n = n;
         l->n_entries = p->registry.n;
         l->isa_changes = p->isa_changes;
+    } else {
+        cvr_free((void *)(uintptr_t)kernels);
     }
     cvr_free(found);
     return found && kernels ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -217,18 +219,20 @@ static bool fill_names(const cvr_plugins *p, name_list *l) {
 
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t index) {
     name_list *l = NULL;
+    p->names_failed = false;
     if (!kind_word(kind)) return NULL;
     for (size_t i = 0; i < p->n_name_lists && !l; i++)
         if (strcmp(p->name_lists[i].kind, kind) == 0) l = &p->name_lists[i];
     if (!l) {
         name_list *more = cvr_grow(p->name_lists, p->n_name_lists, &p->name_lists_capacity, sizeof *more);
+        p->names_failed = !more;
         if (!more) return NULL;
         p->name_lists = more;
         l = &more[p->n_name_lists++];
         *l = (name_list){.kind = kind_of_word(kind_word(kind), strlen(kind_word(kind))), .n_entries = SIZE_MAX};
     }
-    if ((l->n_entries != p->registry.n || l->n_candidates != p->n) && !fill_names(p, l)) return NULL;
-    return index < l->n ? l->names[index] : NULL;
+    if (l->n_entries != p->registry.n || l->n_candidates != p->n) p->names_failed = !fill_names(p, l);
+    return !p->names_failed && index < l->n ? l->names[index] : NULL;
 }
 
 void lookup_clear(cvr_plugins *p) {

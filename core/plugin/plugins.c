@@ -83,8 +83,8 @@ static int32_t read_path(cvr_plugins *p, const char *path, cvr_error *err) {
 
 static int32_t read_defaults(cvr_plugins *p, cvr_error *err) {
     char *manifest = default_manifest();
-    int32_t status =
-        manifest ? manifest_read(p, manifest, err) : cvr_fail(err, CVR_ERR_IO, "cannot tell where libcvr.so lies");
+    int32_t status = manifest ? manifest_read(p, manifest, err)
+                              : cvr_fail(err, CVR_ERR_IO, "cannot tell where libcvr.so lies, or out of memory");
     cvr_free(manifest);
     const char *more = secure_getenv("CVR_PLUGIN_PATH");
     while (status == CVR_OK && more && *more) {

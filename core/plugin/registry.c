@@ -310,6 +310,7 @@ static bool deepen(const desc_field *fields, char *desc) {
         if (!pointer) continue;
         void *copy = copy_field(f, pointer, n);
         good = good && copy;
+        for (uint32_t i = 0; i < n && good; i++) good = ((void **)copy)[i] != NULL;
         memcpy(desc + f->offset, &copy, sizeof copy);
     }
     return good;
@@ -350,7 +351,7 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
     registry_entry *more = cvr_grow(r->entries, r->n, &r->capacity, sizeof *more);
     if (more) r->entries = more;
     void *copy = copy_bytes(desc, size);
-    const bool good = name && more && copy && deepen(kinds[k].fields, copy);
+    const bool good = copy && deepen(kinds[k].fields, copy) && name && more;
     if (good && valid_name(name)) {
         more[r->n++] = (registry_entry){kinds[k].kind, name, owner, copy, 0};
         return CVR_OK;

@@ -57,5 +57,11 @@ expect() {
   checks=$((checks + 1))
 }
 
+# left_out WHAT FEATURE: a test that this machine cannot run is named at the end of tests/run.sh
+left_out() {
+  echo "left out: $1, since this machine lacks $2" >&2
+  [ -z "${CVR_TEST_LEFT_OUT:-}" ] || echo "$1 ($2)" >>"$CVR_TEST_LEFT_OUT"
+}
+
 same() { cmp -s "$1" "$2" || fail "$1 and $2 differ"; checks=$((checks + 1)); }
 done_with() { echo "$1: $checks checks passed"; [ "$checks" -gt 0 ]; }

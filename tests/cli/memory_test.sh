@@ -22,6 +22,8 @@ lr = 0.01
 momentum = 0.9
 INI
 planned() { "$CVRUN" info "$@" --json 2>error.txt | grep -o '"planned_memory_bytes": [0-9]*' | grep -o '[0-9]*$' || { cat error.txt >&2; fail "no plan of $*"; }; }
+# One draw of each random case (CVR_TEST_DRAWS=1, under the sanitizers): one network, in each precision, and one with attention.
+quick=$([ "${CVR_TEST_DRAWS:-6}" -gt 1 ] || echo yes)
 whole=$(planned net.ini)
 # the refusal names the least that is possible, and so much is enough
 expect 2 "this step needs at least" "$CVRUN" info net.ini train.memory=1M
@@ -32,6 +34,7 @@ for share in 95 90; do
 done
 expect 2 "train.memory = lots: not an amount of memory" "$CVRUN" info net.ini train.memory=lots
 for backend in cpu reference; do
+  [ $backend$quick = referenceyes ] && continue
   limit=$([ $backend = cpu ] && echo 16 || echo 4) size=$([ $backend = cpu ] && echo 32 || echo 16)
   for precision in f32 bf16; do
     [ $backend-$precision = reference-bf16 ] && continue # the same program in f32, between casts
@@ -58,8 +61,9 @@ by_its_least() {
   grep -q "\"cat\": \"again\".*\"op\": \"$op\"" trace.json || fail "no $op of $* was computed twice in $precision"
   same runs/*/all/weights/last.safetensors runs/*/less/weights/last.safetensors
 }
-by_its_least conv2d_stats 60 f32 net.ini model.name=resnet50_cifar model.width=16
-by_its_least conv2d_stats 60 bf16 net.ini model.name=resnet50_cifar model.width=16
+unless_quick() { [ -n "$quick" ] || by_its_least "$@"; }
+unless_quick conv2d_stats 60 f32 net.ini model.name=resnet50_cifar model.width=16
+unless_quick conv2d_stats 60 bf16 net.ini model.name=resnet50_cifar model.width=16
 sed '/^\[model\]/,/^name/d' net.ini >plain.ini
 cat >>plain.ini <<'INI'
 [net]
@@ -75,11 +79,11 @@ pool2 = max_pool2d 8
 flat = flatten
 out = linear num_classes
 INI
-by_its_least conv2d_act 90 f32 plain.ini data.img_size=128
-by_its_least conv_transpose2d 90 bf16 plain.ini data.img_size=128
-by_its_least conv2d_stats 80 f32 net.ini model.name=mobilenet_v2 model.width_mult=0.35 data.img_size=96
-by_its_least linear 80 bf16 net.ini model.name=convnext_tiny model.width=32 model.layers=3,3 data.img_size=64
+unless_quick conv2d_act 90 f32 plain.ini data.img_size=128
+unless_quick conv_transpose2d 90 bf16 plain.ini data.img_size=128
+unless_quick conv2d_stats 80 f32 net.ini model.name=mobilenet_v2 model.width_mult=0.35 data.img_size=96
+unless_quick linear 80 bf16 net.ini model.name=convnext_tiny model.width=32 model.layers=3,3 data.img_size=64
 vit=(net.ini model.name=vit_b_16 model.patch_size=4 model.num_layers=4 model.num_heads=2 model.hidden_dim=64 model.mlp_dim=256 model.dropout=0.1 data.limit=32 train.batch=16)
 by_its_least scaled_dot_product_attention 90 f32 "${vit[@]}"
-by_its_least layer_norm 90 bf16 "${vit[@]}"
+unless_quick layer_norm 90 bf16 "${vit[@]}"
 done_with memory_test

@@ -31,6 +31,7 @@ same runs/classify/a/weights/last.safetensors runs/classify/b/weights/last.safet
 expect 0 "" "$CVRUN" train m.ini data.img_size=16 data.classes=3 model.width=4 model.layers=1,1 model.drop_path=0 name=c
 ! cmp -s runs/classify/a/weights/last.safetensors runs/classify/c/weights/last.safetensors || fail "drop_path does nothing"
 expect 2 "drop_path" "$CVRUN" train m.ini model.drop_paths=0.5
+expect 0 "" "$CVRUN" predict runs/classify/a source=runs/classify/a/results.png predict.out=q
 model vit_b_16
 expect 2 "model.patch_size" "$CVRUN" train m.ini data.img_size=20
 expect 2 "does not divide model.hidden_dim" "$CVRUN" train m.ini data.img_size=32 model.num_heads=7
@@ -47,6 +48,26 @@ expect 0 "" "$CVRUN" train --resume runs/segment/one epochs=2
 same runs/segment/one/weights/last.safetensors runs/segment/two/weights/last.safetensors
 expect 0 "" "$CVRUN" predict runs/segment/two source=runs/segment/two/results.png predict.out=p
 grep -q '"classes": \[{"index": ' p/predictions.json || fail "predictions.json lacks the classes' shares"
+
+# predictions.csv of a task: the header, one row a picture, and that its numbers are shares or probabilities
+table() { # FOLDER RUN SHARE
+  python3 - "$1/predictions.csv" "$2/results.png" "$2/classes.txt" "$3" <<'PY' || { cat "$1/predictions.csv" >&2; fail "$1/predictions.csv"; }
+import csv, struct, sys
+
+path, picture, classes, share = sys.argv[1:]
+size = struct.unpack(">II", open(picture, "rb").read(24)[16:])
+names = open(classes).read().split("\n")[:-1]
+rows = list(csv.DictReader(open(path, newline="")))
+assert len(rows) == 1 and None not in rows[0] and None not in rows[0].values(), "a row has more or fewer cells than the header"
+row = rows[0]
+assert list(row)[:5] == ["file", "width", "height", "index", "name"] and share in row, list(row)
+assert row["file"].endswith("/" + picture) and (int(row["width"]), int(row["height"])) == size, row
+assert names[int(row["index"])] == row["name"] and 0 < float(row[share]) <= 1, row
+PY
+  checks=$((checks + 1))
+}
+table p runs/segment/two share
+table q runs/classify/a prob
 printf '[augment]\nrandom_horizontal_flip = p=1\n' >>m.ini
 expect 0 "" "$CVRUN" "${unet[@]}" name=flip
 model unet

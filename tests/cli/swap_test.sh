@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A run moves cpu -> far -> reference in one process and ends, to rounding, where an unswapped run ends.
+# A run moves between backends in one process: to the bit where the kernels are the same, to rounding where they are not.
 . "$(dirname "$0")/lib.sh"
 recipe small.ini
 train() { "$CVRUN" train "$@" >>log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
@@ -9,6 +9,12 @@ for backend in cpu far reference; do
   grep -q "moved to backend $backend after step" log.txt || [ $backend = cpu ] || fail "no move to $backend"
 done
 grep -q '"backend": "reference"' runs/classify/move/summary.json || fail "summary.json does not say where the run ended"
+# far has cpu's kernels: to the bit, in one process and back
+train small.ini name=there --swap-to far@5 --swap-to cpu@12
+same runs/classify/there/weights/last.safetensors runs/classify/stay/weights/last.safetensors
+same <(cut -d, -f1-4 runs/classify/there/steps.csv) <(cut -d, -f1-4 runs/classify/stay/steps.csv)
+# up to the move to other kernels, too
+same <(cut -d, -f1-4 runs/classify/move/steps.csv | head -n 16) <(cut -d, -f1-4 runs/classify/stay/steps.csv | head -n 16)
 train small.ini name=far backend.name=far
 same runs/classify/far/weights/last.safetensors runs/classify/stay/weights/last.safetensors
 # losses agree to rounding, step by step

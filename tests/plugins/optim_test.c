@@ -7,6 +7,7 @@
  * Tolerance: |a - b| <= 2e-6 (|b| + max |b|): five updates, each a few roundings of f32.
  */
 #include "support/golden.h"
+#include "support/left_out.h"
 #include <criterion/criterion.h>
 #include <cvr/plugin/rng.h>
 #include <math.h>
@@ -157,10 +158,7 @@ static void check_all(const char *backend, const char *isa) {
     golden g;
     cvr_error err;
     cvr_error_init(&err);
-    if (isa && !machine_has_pack(isa)) {
-        cr_log_warn("%s: this machine cannot run it", isa);
-        return;
-    }
+    if (isa && left_out(isa)) return;
     cr_assert_eq(machine_open(&m, backend, isa, 2, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(golden_open(&g, m.plugins, CVR_GOLDEN_DIR "/optim.safetensors", &err), CVR_OK, "%s", err.message);
     cr_assert_gt(g.n_cases, 0);
@@ -366,10 +364,7 @@ static void check_all_many(const char *backend, const char *isa, uint32_t thread
     golden g;
     cvr_error err;
     cvr_error_init(&err);
-    if (isa && !machine_has_pack(isa)) {
-        cr_log_warn("%s: this machine cannot run it", isa);
-        return;
-    }
+    if (isa && left_out(isa)) return;
     cr_assert_eq(machine_open(&m, backend, isa, threads, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(machine_open(&reference, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(golden_open(&g, m.plugins, CVR_GOLDEN_DIR "/optim.safetensors", &err), CVR_OK, "%s", err.message);

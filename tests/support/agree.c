@@ -4,8 +4,14 @@
 #include <math.h>
 #include <string.h>
 
+/* An instruction set, with one thread and with three. */
+typedef struct contender {
+    case_machine one, three;
+} contender;
+
 typedef struct bench {
-    case_machine reference, one, three;
+    case_machine reference;
+    contender all[AGREE_MOST_ISAS];
     const agree_what *what;
 } bench;
 
@@ -42,17 +48,25 @@ static bool run_on(const case_machine *m, const layer_case *c, case_result *r, c
     return false;
 }
 
-/* One thread and three, in place and not: no bit may differ. */
-static void same_bits(const bench *b, layer_case *c, const case_result *one, char *why, size_t size) {
+/* Inputs that are outputs as well, so that nothing is computed in place of them: no bit may differ. */
+static bool same_in_place(const case_machine *m, layer_case *c, const case_result *want, char *why, size_t size) {
     case_result other;
-    if (!run_on(&b->three, c, &other, why, size)) return;
+    c->keep_inputs = true;
+    const bool ran = run_on(m, c, &other, why, size);
+    c->keep_inputs = false;
+    if (!ran) return false;
+    const bool same = alike(c, &other, want, NULL, 0, "inputs kept against in place", why, size);
+    case_result_clear(&other);
+    return same;
+}
+
+/* One thread and three, in place and not. */
+static bool same_bits(const contender *k, layer_case *c, const case_result *one, char *why, size_t size) {
+    case_result other;
+    if (!run_on(&k->three, c, &other, why, size)) return false;
     const bool same = alike(c, &other, one, NULL, 0, "three threads against one", why, size);
     case_result_clear(&other);
-    c->keep_inputs = true;
-    if (!same || !run_on(&b->one, c, &other, why, size)) return;
-    (void)alike(c, &other, one, NULL, 0, "inputs kept against in place", why, size);
-    case_result_clear(&other);
-    c->keep_inputs = false;
+    return same && same_in_place(&k->one, c, one, why, size);
 }
 
 /* An input of conv2d_act. */
@@ -90,22 +104,36 @@ static bool run_terms(const bench *b, const layer_case *c, case_result *r, char 
 static bool is_program(const bench *b, const layer_case *c) {
     const void *op;
     if (c->low || strcmp(c->layer, "op:elementwise") == 0) return !c->low;
-    return c->n_inputs == 1 && cvr_plugins_find(b->one.plugins, CVR_KIND_OP, c->layer, &op, NULL) == CVR_OK &&
+    return c->n_inputs == 1 && cvr_plugins_find(b->reference.plugins, CVR_KIND_OP, c->layer, &op, NULL) == CVR_OK &&
            cvr_op_trait(op, CVR_TRAIT_ELEMENTWISE);
 }
 
-static void agree_once(const bench *b, layer_case *c, bool bits, const char *what, char *why, size_t size) {
-    case_result reference, one, terms;
+/* One instruction set against the reference. */
+static bool agree_on(const bench *b, const contender *k, layer_case *c, const case_result *want,
+                     const case_result *terms, char *why, size_t size) {
+    case_result one;
+    if (!run_on(&k->one, c, &one, why, size)) return false;
+    const bool same = alike(c, &one, want, terms, is_program(b, c) ? 0 : b->what->relative,
+                            c->training ? "against the reference" : "evaluation, against the reference", why, size) &&
+                      (!c->training || same_bits(k, c, &one, why, size));
+    case_result_clear(&one);
+    return same;
+}
+
+static void agree_once(const bench *b, layer_case *c, char *why, size_t size) {
+    case_result reference, terms;
     const bool by_terms = b->what->by_terms;
     memset(&terms, 0, sizeof terms);
     if (!run_on(&b->reference, c, &reference, why, size)) return;
-    if ((!by_terms || run_terms(b, c, &terms, why, size)) && run_on(&b->one, c, &one, why, size)) {
-        if (alike(c, &one, &reference, by_terms ? &terms : NULL, is_program(b, c) ? 0 : b->what->relative, what, why,
-                  size) &&
-            bits)
-            same_bits(b, c, &one, why, size);
-        case_result_clear(&one);
+    bool good = !by_terms || run_terms(b, c, &terms, why, size);
+    for (uint32_t i = 0; i < b->what->n_isas && good; i++) {
+        good = agree_on(b, &b->all[i], c, &reference, by_terms ? &terms : NULL, why, size);
+        if (good) continue;
+        char text[600];
+        (void)snprintf(text, sizeof text, "%s: %.500s", b->all[i].one.label, why);
+        (void)snprintf(why, size, "%s", text);
     }
+    if (good && c->training) (void)same_in_place(&b->reference, c, &reference, why, size);
     case_result_clear(&terms);
     case_result_clear(&reference);
 }
@@ -114,22 +142,28 @@ static void agree(void *ctx, layer_case *c, char *why, size_t size) {
     const bench *b = ctx;
     c->low = b->what->low;
     c->math = b->what->math;
-    agree_once(b, c, true, "against the reference", why, size);
+    agree_once(b, c, why, size);
     if (*why) return;
     c->training = c->backward = false;
-    agree_once(b, c, false, "evaluation, against the reference", why, size);
+    agree_once(b, c, why, size);
 }
 
 size_t agree_all(const agree_what *what) {
     bench b = {.what = what};
     cvr_error err;
     cvr_error_init(&err);
+    cr_assert_gt(what->n_isas, 0);
     cr_assert_eq(machine_open(&b.reference, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
-    cr_assert_eq(machine_open(&b.one, what->backend, what->isa, 1, &err), CVR_OK, "%s", err.message);
-    cr_assert_eq(machine_open(&b.three, what->backend, what->isa, 3, &err), CVR_OK, "%s", err.message);
+    for (uint32_t i = 0; i < what->n_isas; i++) {
+        contender *k = &b.all[i];
+        cr_assert_eq(machine_open(&k->one, what->backend, what->isas[i], 1, &err), CVR_OK, "%s", err.message);
+        cr_assert_eq(machine_open(&k->three, what->backend, what->isas[i], 3, &err), CVR_OK, "%s", err.message);
+    }
     const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", what->family, &b.reference, agree, &b);
     machine_close(&b.reference);
-    machine_close(&b.one);
-    machine_close(&b.three);
+    for (uint32_t i = 0; i < what->n_isas; i++) {
+        machine_close(&b.all[i].one);
+        machine_close(&b.all[i].three);
+    }
     return complaints;
 }

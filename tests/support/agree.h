@@ -1,6 +1,7 @@
 /*
- * Random cases on two machines: a backend's kernels against the reference, the same bits from one thread and from
- * three, and the same bits whether or not results are computed in place.
+ * Random cases on several machines: a backend's kernels against the reference, the same bits from one thread and from
+ * three, and the same bits whether or not results are computed in place. The reference computes each case once,
+ * however many instruction sets are held against it.
  */
 #ifndef CVR_TEST_AGREE_H
 #define CVR_TEST_AGREE_H
@@ -18,11 +19,16 @@
 #define AGREE_LOW 0x1.8p-6
 #define AGREE_BF16X3 0x1p-15
 
+#define AGREE_MOST_ISAS 4u
+#define AGREE_ALL NULL /* what the machine has */
+
 typedef struct agree_what {
-    const char *backend, *isa; /* as machine_open has them */
-    const char *family;        /* of cases: what their files' names begin with; "" is all */
-    bool low;                  /* bf16 programs */
-    uint32_t math;             /* CVR_MATH_* */
+    const char *backend; /* as machine_open has it, as are the instruction sets */
+    const char *isas[AGREE_MOST_ISAS];
+    uint32_t n_isas;
+    const char *family; /* of cases: what their files' names begin with; "" is all */
+    bool low;           /* bf16 programs */
+    uint32_t math;      /* CVR_MATH_* */
     double relative;
     bool by_terms; /* where results are sums of products: of the sum of |a||b|, element by element, in place of |b| */
 } agree_what;

@@ -75,6 +75,11 @@ double case_distance(const case_tensor *a, const case_tensor *b, double relative
 }
 
 double case_distance_in(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative) {
+    return case_distance_rounded(c, a, b, relative, 22);
+}
+
+double case_distance_rounded(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative,
+                             int bits) {
     double largest = 0;
     int64_t terms = 0;
     if (strncmp(b->name, "gparam.", 7) != 0) return distance(a, b, relative, 0);
@@ -84,5 +89,5 @@ double case_distance_in(const layer_case *c, const case_tensor *a, const case_te
         for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)g[i]));
         terms += n;
     }
-    return distance(a, b, relative, ldexp(sqrt((double)terms) * largest, -22));
+    return distance(a, b, relative, ldexp(sqrt((double)terms) * largest, -bits));
 }

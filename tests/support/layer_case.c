@@ -60,13 +60,14 @@ void machine_close(case_machine *m) {
     if (m->pool) cvr_pool_destroy(&m->pool);
 }
 
-bool machine_has_pack(const char *pack) {
+bool machine_has_pack(const char *pack, char *missing, size_t size) {
     cvr_plugins *plugins;
-    const char *missing;
+    const char *feature = "its plugin";
     if (strcmp(pack, "base") == 0) return true;
     if (cvr_plugins_open(&plugins, NULL, 0, NULL) != CVR_OK) return false;
     const cvr_plugin_info *info = find_pack(plugins, pack);
-    const bool has = info && cvr_cpu_has(info->isa, &missing);
+    const bool has = info && cvr_cpu_has(info->isa, &feature);
+    (void)snprintf(missing, size, "%.*s", (int)strcspn(feature, " "), feature);
     cvr_plugins_close(&plugins);
     return has;
 }

@@ -57,8 +57,9 @@ int32_t machine_open(case_machine *m, const char *backend, const char *isa, uint
 int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backend, const char *isa, uint32_t threads,
                         cvr_error *err);
 void machine_close(case_machine *m);
-/* False where the pack needs a CPU feature that this machine lacks. */
-bool machine_has_pack(const char *pack);
+/* False where the pack needs a CPU feature that this machine lacks: the first such in `missing`. "base" is everywhere.
+ */
+bool machine_has_pack(const char *pack, char *missing, size_t size);
 
 /* Bytes of a tensor of this type. */
 size_t case_bytes(const cvr_type *t);
@@ -91,5 +92,8 @@ double case_distance_by_terms(const case_tensor *a, const case_tensor *b, const 
  * the rounding of such a sum is allowed besides, 2^-22 sqrt(n) max |gradient|.
  */
 double case_distance_in(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative);
+/* The same with 2^-bits in place of 2^-22: 9 where each term was rounded to bf16 before it was added. */
+double case_distance_rounded(const layer_case *c, const case_tensor *a, const case_tensor *b, double relative,
+                             int bits);
 
 #endif

@@ -18,12 +18,20 @@
 
 #include <cvr/plugin/bf16.h>
 
-/* Loops whose arrays are to be registers; functions whose arguments are to be constants. */
+/*
+ * Loops whose arrays are to be registers; functions whose arguments are to be constants. Not under a sanitizer, whose
+ * checks of every unrolled access take gcc most of the time of a whole build.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TILE_INLINE static inline
+#define TILE_UNROLL
+#else
 #define TILE_INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define TILE_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define TILE_UNROLL _Pragma("GCC unroll 16")
+#endif
 #endif
 
 /*
