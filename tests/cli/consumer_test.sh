@@ -130,4 +130,30 @@ printf '[backend]\npasses = auto, acme.watch(limit=0)\n' | cat mish.ini - >wrong
 expect 2 "wrong.ini:$(wc -l <wrong.ini): limit is 0" "$CVRUN" train wrong.ini
 expect 2 "has no closing bracket" "$CVRUN" train mish.ini "backend.passes=acme.watch(limit=1"
 expect 2 "did you mean \`acme.watch\`" "$CVRUN" train mish.ini backend.passes=acme.wotch
+# scenes of real pictures (Fashion-MNIST's): two targets with as many rows as there are objects, two results, and a transform of four samples
+scene_recipe() { # scene_recipe TASK MODEL FIELDS TRANSFORM
+  printf '%s\n' '[run]' "task = $1" 'seed = 5' '[model]' "name = $2" '[data]' 'format = scenes' "fields = $3" 'img_size = 32' 'objects = 1,3' \
+    'item_scale = 0.4,0.6' 'train_size = 96' 'val_size = 32' '[augment]' "$4 =" '[train]' 'epochs = 6' 'batch = 16' '[optim]' 'name = adam' 'lr = 0.003'
+}
+if [ -e /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ]; then
+  scene_recipe acme.scene acme.scene_net boxes acme.mosaic >scene.ini
+  scene_recipe classify resnet_cifar label acme.blend >blend.ini
+  printf '[model]\ndepth = 8\nwidth = 4\n' >>blend.ini
+  for backend in cpu far reference; do
+    "$CVRUN" train scene.ini name=$backend backend.name=$backend >log.txt 2>&1 || { cat log.txt; fail "scenes on $backend"; }
+    head -1 runs/acme.scene/$backend/steps.csv | grep -q '^step,epoch,loss,loss_what,loss_size,' || fail "the losses have no columns"
+    awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "train_loss") c = i} NR == 2 {first = $c} END {exit !(c && $c < 0.9 * first)}' \
+      runs/acme.scene/$backend/results.csv || { cat runs/acme.scene/$backend/results.csv; fail "scenes are not learned on $backend"; }
+    "$CVRUN" train blend.ini name=$backend backend.name=$backend epochs=1 >log.txt 2>&1 || { cat log.txt; fail "mixed scenes on $backend"; }
+    checks=$((checks + 3))
+  done
+  "$CVRUN" train scene.ini name=alone data.workers=0 >log.txt 2>&1 || { cat log.txt; fail "scenes without workers"; }
+  same runs/acme.scene/cpu/weights/last.safetensors runs/acme.scene/far/weights/last.safetensors
+  same runs/acme.scene/cpu/weights/last.safetensors runs/acme.scene/alone/weights/last.safetensors
+  same runs/classify/cpu/weights/last.safetensors runs/classify/far/weights/last.safetensors
+  # what a transform does not say that it moves is refused by name, before anything is trained
+  expect 1 "acme.blend" "$CVRUN" train scene.ini name=refused augment.acme.blend=
+else
+  echo "left out: scenes, since dataset-fashion-mnist is not installed" | tee -a "${CVR_TEST_LEFT_OUT:-/dev/null}"
+fi
 done_with consumer_test
