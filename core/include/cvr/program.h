@@ -136,7 +136,8 @@ typedef struct cvr_net {
 } cvr_net;
 /* Builds the layers; the output is the last line's. */
 int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_value *out, cvr_error *err);
-/* [layers]: settings by a layer's full name, which win over those of whoever builds it. `lines` outlive the building. */
+/* [layers]: settings by a layer's full name, which win over those of whoever builds it. `lines` outlive the building.
+ */
 int32_t cvr_graph_override_layers(cvr_graph *g, const cvr_setting *const *lines, size_t n, cvr_error *err);
 /* After the network is built: an error for a line whose layer it does not have, with the nearest name. */
 int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err);
