@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Kills a run with SIGKILL at random moments, resumes it each time, and wants the weights of a run that nobody touched.
 . "$(dirname "$0")/lib.sh"
-kills=${KILLS:-10}
+kills=${KILLS:-$([ -n "${CVR_SANITIZE:-}" ] && echo 4 || echo 10)}
 RANDOM=${KILL_SEED:-12345}
 recipe small.ini
 settings=(train.epochs=60 data.size=400 "run.save_every=3 steps")

@@ -15,7 +15,7 @@ for threads in 1 2 3; do
 done
 
 # SIGTERM saves and leaves with 75, wherever in an epoch; the resumed run ends in the bits of one that nobody touched
-long=(train.epochs=60 data.size=400 val.interval=0)
+long=(train.epochs=$([ -n "${CVR_SANITIZE:-}" ] && echo 12 || echo 60) data.size=400 val.interval=0)
 train small.ini name=untouched "${long[@]}"
 total=$(tail -n 1 runs/classify/untouched/steps.csv | cut -d, -f1)
 "$CVRUN" train small.ini name=term "${long[@]}" >>log.txt 2>&1 & pid=$!

@@ -62,3 +62,7 @@ Test(packs, cpu_avx512) {
 Test(packs, cpu_avx512_bf16) {
     is_used("cpu_avx512_bf16", "cpu_avx512_bf16", true, 0.4);
 }
+/* Where there is none, amx_test runs its code with the instructions in plain C. */
+Test(packs, cpu_amx_bf16) {
+    is_used("cpu_amx_bf16", "cpu_amx_bf16", true, 0.3);
+}
