@@ -44,57 +44,16 @@ int32_t image_fill_given(const fill_attr *fill, const char *transform, cvr_error
                : cvr_fail(err, CVR_ERR_USAGE, "%s: fill is empty; give one number, or one a channel", transform);
 }
 
-const cvr_attr_desc image_attr_size = {
-    .struct_size = sizeof image_attr_size,
-    .name = "size",
-    .kind = CVR_ATTR_INTS,
-    .count = 2,
-    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .min = 1,
-    .max = 65500,
-    .doc = "side of the square, or height,width",
-};
-const cvr_attr_desc image_attr_fill = {
-    .struct_size = sizeof image_attr_fill,
-    .name = "fill",
-    .kind = CVR_ATTR_FLOATS,
-    .count = 4,
-    .default_text = "0",
-    .doc = "what lies outside the picture; one number, or one a channel",
-};
-const cvr_attr_desc image_attr_mask_fill = {
-    .struct_size = sizeof image_attr_mask_fill,
-    .name = "mask_fill",
-    .kind = CVR_ATTR_INT,
-    .count = 1,
-    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "0",
-    .max = 255,
-    .doc = "class that a mask has outside the picture; 255: none, it does not count",
-};
-const cvr_attr_desc image_attr_padding_mode = {
-    .struct_size = sizeof image_attr_padding_mode,
-    .name = "padding_mode",
-    .kind = CVR_ATTR_CHOICE,
-    .count = 1,
-    .default_text = "constant",
-    .choices = PADDING_MODES,
-    .doc = "where the border comes from",
-};
-const cvr_attr_desc image_attr_interpolation = {
-    .struct_size = sizeof image_attr_interpolation,
-    .name = "interpolation",
-    .kind = CVR_ATTR_CHOICE,
-    .count = 1,
-    .default_text = "bilinear",
-    .choices = INTERPOLATION_MODES,
-    .doc = "how pixels are found between pixels",
-};
-const cvr_attr_desc image_attr_antialias = {
-    .struct_size = sizeof image_attr_antialias,
-    .name = "antialias",
-    .kind = CVR_ATTR_BOOL,
-    .count = 1,
-    .default_text = "yes",
-    .doc = "bilinear: average over all pixels that an output pixel covers",
-};
+const cvr_attr_desc image_attr_size = CVR_ATTR_INIT(INTS, "size", NULL, "side of the square, or height,width",
+                                                    .count = 2, CVR_ATTR_PLACE_BETWEEN(1, 65500));
+const cvr_attr_desc image_attr_fill =
+    CVR_ATTR_INIT(FLOATS, "fill", "0", "what lies outside the picture; one number, or one a channel", .count = 4);
+const cvr_attr_desc image_attr_mask_fill =
+    CVR_ATTR_INIT(INT, "mask_fill", "0", "class that a mask has outside the picture; 255: none, it does not count",
+                  CVR_ATTR_BETWEEN(0, 255));
+const cvr_attr_desc image_attr_padding_mode =
+    CVR_ATTR_INIT(CHOICE, "padding_mode", "constant", "where the border comes from", .choices = PADDING_MODES);
+const cvr_attr_desc image_attr_interpolation = CVR_ATTR_INIT(
+    CHOICE, "interpolation", "bilinear", "how pixels are found between pixels", .choices = INTERPOLATION_MODES);
+const cvr_attr_desc image_attr_antialias =
+    CVR_ATTR_INIT(BOOL, "antialias", "yes", "bilinear: average over all pixels that an output pixel covers");

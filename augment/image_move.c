@@ -3,8 +3,7 @@
  */
 #include "image_move.h"
 
-const char *const image_moved[IMAGE_N_MOVED] = {CVR_FIELD_LABEL, CVR_FIELD_MASK, CVR_FIELD_BOXES, CVR_FIELD_BOX_LABELS,
-                                                CVR_FIELD_MASKS};
+const char *const image_moved[IMAGE_N_MOVED] = {CVR_FIELD_MASK, CVR_FIELD_BOXES, CVR_FIELD_MASKS};
 
 /* The field's picture axes, from axis `at` on, are those of `was`. */
 static int32_t check_size(const cvr_field *f, uint32_t at, const image *was, cvr_error *err) {

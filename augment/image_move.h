@@ -24,8 +24,8 @@ typedef struct image_motion {
 /* Moves pictures, masks and boxes, and says so to cvr_sample_moved. Boxes that end up empty stay, as in torchvision. */
 int32_t image_move(cvr_sample *s, const image_motion *m, cvr_error *err);
 
-/* What it moves, and what it leaves as it is and right: cvr_augment_desc.kinds. */
-#define IMAGE_N_MOVED 5u
+/* What it moves beside pictures: cvr_augment_desc.kinds. */
+#define IMAGE_N_MOVED 3u
 extern const char *const image_moved[IMAGE_N_MOVED];
 
 /* Holds a coordinate inside a side, as torch.clamp does. */

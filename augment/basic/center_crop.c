@@ -57,7 +57,9 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_center_crop, self, params, s, err);
 }
 
-static const cvr_attr_desc *const schema[] = {&image_attr_size};
+static const cvr_attr_desc *const schema[] = {
+    &image_attr_size,
+};
 
 const cvr_augment_desc transform_center_crop = {
     .struct_size = sizeof transform_center_crop,

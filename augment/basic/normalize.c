@@ -3,6 +3,7 @@
  * that is f32 already, channel by channel. params: none.
  */
 #include "../transforms.h"
+#include <cvr/plugin/ops/image.h>
 
 /* Pictures have at most so many. */
 #define MOST_CHANNELS 4
@@ -15,11 +16,6 @@ typedef struct channel_attr {
 typedef struct attrs {
     channel_attr mean, std;
 } attrs;
-
-/* The attributes of op normalize_pixels. */
-typedef struct normalize_pixels_attrs {
-    double mean[MOST_CHANNELS], std[MOST_CHANNELS];
-} normalize_pixels_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
     const attrs *const a = self;
@@ -92,7 +88,7 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
 static int32_t emit(const cvr_builder *b, const void *self, cvr_value params, cvr_value pixels, cvr_value *out,
                     cvr_error *err) {
     const attrs *const a = self;
-    normalize_pixels_attrs op;
+    cvr_normalize_pixels_attrs op;
     (void)params;
     CVR_TRY(check_channels(a, b->type(b, pixels)->shape[1], err));
     for (int64_t c = 0; c < MOST_CHANNELS; c++) {
@@ -102,23 +98,12 @@ static int32_t emit(const cvr_builder *b, const void *self, cvr_value params, cv
     return cvr_emit(b, "normalize_pixels", &op, sizeof op, &pixels, 1, out, err);
 }
 
-static const cvr_attr_desc mean_attr = {
-    .struct_size = sizeof mean_attr,
-    .name = "mean",
-    .kind = CVR_ATTR_FLOATS,
-    .count = MOST_CHANNELS,
-    .flags = CVR_ATTR_POSITIONAL,
-    .doc = "mean of each channel, in 0..1",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(FLOATS, "mean", NULL, "mean of each channel, in 0..1", .count = MOST_CHANNELS,
+             .flags = CVR_ATTR_POSITIONAL),
+    CVR_ATTR(FLOATS, "std", NULL, "standard deviation of each channel", .count = MOST_CHANNELS,
+             .flags = CVR_ATTR_POSITIONAL),
 };
-static const cvr_attr_desc std_attr = {
-    .struct_size = sizeof std_attr,
-    .name = "std",
-    .kind = CVR_ATTR_FLOATS,
-    .count = MOST_CHANNELS,
-    .flags = CVR_ATTR_POSITIONAL,
-    .doc = "standard deviation of each channel",
-};
-static const cvr_attr_desc *const schema[] = {&mean_attr, &std_attr};
 
 const cvr_augment_desc transform_normalize = {
     .struct_size = sizeof transform_normalize,

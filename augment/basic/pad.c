@@ -32,17 +32,13 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_window_apply(&win, &step, s, err);
 }
 
-static const cvr_attr_desc padding = {
-    .struct_size = sizeof padding,
-    .name = "padding",
-    .kind = CVR_ATTR_INTS,
-    .count = 4,
-    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .max = 65500,
-    .doc = "all sides, or left/right,top/bottom, or left,top,right,bottom",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(INTS, "padding", NULL, "all sides, or left/right,top/bottom, or left,top,right,bottom", .count = 4,
+             CVR_ATTR_PLACE_BETWEEN(0, 65500)),
+    &image_attr_fill,
+    &image_attr_padding_mode,
+    &image_attr_mask_fill,
 };
-static const cvr_attr_desc *const schema[] = {&padding, &image_attr_fill, &image_attr_padding_mode,
-                                              &image_attr_mask_fill};
 
 const cvr_augment_desc transform_pad = {
     .struct_size = sizeof transform_pad,

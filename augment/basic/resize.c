@@ -72,27 +72,12 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_resize, self, params, s, err);
 }
 
-static const cvr_attr_desc size = {
-    .struct_size = sizeof size,
-    .name = "size",
-    .kind = CVR_ATTR_INTS,
-    .count = 2,
-    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .min = 1,
-    .max = 65500,
-    .doc = "the shorter side, or height,width",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(INTS, "size", NULL, "the shorter side, or height,width", .count = 2, CVR_ATTR_PLACE_BETWEEN(1, 65500)),
+    &image_attr_interpolation,
+    CVR_ATTR(INT, "max_size", "0", "the most that the longer side may become; 0: no limit", CVR_ATTR_BETWEEN(0, 65500)),
+    &image_attr_antialias,
 };
-static const cvr_attr_desc max_size = {
-    .struct_size = sizeof max_size,
-    .name = "max_size",
-    .kind = CVR_ATTR_INT,
-    .count = 1,
-    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "0",
-    .max = 65500,
-    .doc = "the most that the longer side may become; 0: no limit",
-};
-static const cvr_attr_desc *const schema[] = {&size, &image_attr_interpolation, &max_size, &image_attr_antialias};
 
 const cvr_augment_desc transform_resize = {
     .struct_size = sizeof transform_resize,

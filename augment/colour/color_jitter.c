@@ -84,39 +84,12 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return CVR_OK;
 }
 
-static const cvr_attr_desc brightness = {
-    .struct_size = sizeof brightness,
-    .name = "brightness",
-    .kind = CVR_ATTR_FLOATS,
-    .count = 2,
-    .default_text = "",
-    .doc = "x for 1-x..1+x, or min,max; empty: as it is",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(FLOATS, "brightness", "", "x for 1-x..1+x, or min,max; empty: as it is", .count = 2),
+    CVR_ATTR(FLOATS, "contrast", "", "x for 1-x..1+x, or min,max; empty: as it is", .count = 2),
+    CVR_ATTR(FLOATS, "saturation", "", "x for 1-x..1+x, or min,max; empty: as it is", .count = 2),
+    CVR_ATTR(FLOATS, "hue", "", "x for -x..x, or min,max, within -0.5..0.5; empty: as it is", .count = 2),
 };
-static const cvr_attr_desc contrast = {
-    .struct_size = sizeof contrast,
-    .name = "contrast",
-    .kind = CVR_ATTR_FLOATS,
-    .count = 2,
-    .default_text = "",
-    .doc = "x for 1-x..1+x, or min,max; empty: as it is",
-};
-static const cvr_attr_desc saturation = {
-    .struct_size = sizeof saturation,
-    .name = "saturation",
-    .kind = CVR_ATTR_FLOATS,
-    .count = 2,
-    .default_text = "",
-    .doc = "x for 1-x..1+x, or min,max; empty: as it is",
-};
-static const cvr_attr_desc hue = {
-    .struct_size = sizeof hue,
-    .name = "hue",
-    .kind = CVR_ATTR_FLOATS,
-    .count = 2,
-    .default_text = "",
-    .doc = "x for -x..x, or min,max, within -0.5..0.5; empty: as it is",
-};
-static const cvr_attr_desc *const schema[] = {&brightness, &contrast, &saturation, &hue};
 
 const cvr_augment_desc transform_color_jitter = {
     .struct_size = sizeof transform_color_jitter,

@@ -48,18 +48,9 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return CVR_OK;
 }
 
-static const cvr_attr_desc num_output_channels = {
-    .struct_size = sizeof num_output_channels,
-    .name = "num_output_channels",
-    .kind = CVR_ATTR_INT,
-    .count = 1,
-    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "1",
-    .min = 1,
-    .max = 3,
-    .doc = "1, or 3 alike",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(INT, "num_output_channels", "1", "1, or 3 alike", CVR_ATTR_PLACE_BETWEEN(1, 3)),
 };
-static const cvr_attr_desc *const schema[] = {&num_output_channels};
 
 const cvr_augment_desc transform_grayscale = {
     .struct_size = sizeof transform_grayscale,

@@ -101,44 +101,13 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return CVR_OK;
 }
 
-static const cvr_attr_desc p_attr = {
-    .struct_size = sizeof p_attr,
-    .name = "p",
-    .kind = CVR_ATTR_FLOAT,
-    .count = 1,
-    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "0.5",
-    .max = 1,
-    .doc = "probability of erasing",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(FLOAT, "p", "0.5", "probability of erasing", CVR_ATTR_PLACE_BETWEEN(0, 1)),
+    CVR_ATTR(FLOAT, "scale", "0.02,0.33", "share of the picture's area, min,max", .count = 2, CVR_ATTR_BETWEEN(0, 1)),
+    CVR_ATTR(FLOAT, "ratio", "0.3,3.3", "height to width, min,max", .count = 2, CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(STRING, "value", "0",
+             "a number, one a channel (0.5,0.5,0.5), or random for normal noise; in normalised pixels"),
 };
-static const cvr_attr_desc scale = {
-    .struct_size = sizeof scale,
-    .name = "scale",
-    .kind = CVR_ATTR_FLOAT,
-    .count = 2,
-    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "0.02,0.33",
-    .max = 1,
-    .doc = "share of the picture's area, min,max",
-};
-static const cvr_attr_desc ratio = {
-    .struct_size = sizeof ratio,
-    .name = "ratio",
-    .kind = CVR_ATTR_FLOAT,
-    .count = 2,
-    .flags = CVR_ATTR_MIN,
-    .default_text = "0.3,3.3",
-    .doc = "height to width, min,max",
-};
-static const cvr_attr_desc value = {
-    .struct_size = sizeof value,
-    .name = "value",
-    .kind = CVR_ATTR_STRING,
-    .count = 1,
-    .default_text = "0",
-    .doc = "a number, one a channel (0.5,0.5,0.5), or random for normal noise; in normalised pixels",
-};
-static const cvr_attr_desc *const schema[] = {&p_attr, &scale, &ratio, &value};
 
 const cvr_augment_desc transform_random_erasing = {
     .struct_size = sizeof transform_random_erasing,

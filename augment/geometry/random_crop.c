@@ -88,26 +88,15 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_random_crop, self, params, s, err);
 }
 
-static const cvr_attr_desc padding = {
-    .struct_size = sizeof padding,
-    .name = "padding",
-    .kind = CVR_ATTR_INTS,
-    .count = 4,
-    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "",
-    .max = 65500,
-    .doc = "all sides, or left/right,top/bottom, or left,top,right,bottom; empty: none",
-};
-static const cvr_attr_desc pad_if_needed = {
-    .struct_size = sizeof pad_if_needed,
-    .name = "pad_if_needed",
-    .kind = CVR_ATTR_BOOL,
-    .count = 1,
-    .default_text = "no",
-    .doc = "pad a picture that is smaller than size",
-};
 static const cvr_attr_desc *const schema[] = {
-    &image_attr_size, &padding, &pad_if_needed, &image_attr_fill, &image_attr_padding_mode, &image_attr_mask_fill};
+    &image_attr_size,
+    CVR_ATTR(INTS, "padding", "", "all sides, or left/right,top/bottom, or left,top,right,bottom; empty: none",
+             .count = 4, CVR_ATTR_BETWEEN(0, 65500)),
+    CVR_ATTR(BOOL, "pad_if_needed", "no", "pad a picture that is smaller than size"),
+    &image_attr_fill,
+    &image_attr_padding_mode,
+    &image_attr_mask_fill,
+};
 
 const cvr_augment_desc transform_random_crop = {
     .struct_size = sizeof transform_random_crop,

@@ -104,17 +104,9 @@ static int32_t apply_vertical(const void *self, const double *params, cvr_sample
     return image_apply_whole(&transform_random_vertical_flip, self, params, s, err);
 }
 
-static const cvr_attr_desc p_attr = {
-    .struct_size = sizeof p_attr,
-    .name = "p",
-    .kind = CVR_ATTR_FLOAT,
-    .count = 1,
-    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "0.5",
-    .max = 1,
-    .doc = "probability of a flip",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(FLOAT, "p", "0.5", "probability of a flip", CVR_ATTR_PLACE_BETWEEN(0, 1)),
 };
-static const cvr_attr_desc *const schema[] = {&p_attr};
 
 const cvr_augment_desc transform_random_horizontal_flip = {
     .struct_size = sizeof transform_random_horizontal_flip,

@@ -88,27 +88,13 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_apply_whole(&transform_random_resized_crop, self, params, s, err);
 }
 
-static const cvr_attr_desc scale = {
-    .struct_size = sizeof scale,
-    .name = "scale",
-    .kind = CVR_ATTR_FLOAT,
-    .count = 2,
-    .flags = CVR_ATTR_MIN | CVR_ATTR_MAX,
-    .default_text = "0.08,1",
-    .max = 1,
-    .doc = "share of the picture's area, min,max",
+static const cvr_attr_desc *const schema[] = {
+    &image_attr_size,
+    CVR_ATTR(FLOAT, "scale", "0.08,1", "share of the picture's area, min,max", .count = 2, CVR_ATTR_BETWEEN(0, 1)),
+    CVR_ATTR(FLOAT, "ratio", "0.75,1.3333333333333333", "width to height, min,max", .count = 2, CVR_ATTR_AT_LEAST(0)),
+    &image_attr_interpolation,
+    &image_attr_antialias,
 };
-static const cvr_attr_desc ratio = {
-    .struct_size = sizeof ratio,
-    .name = "ratio",
-    .kind = CVR_ATTR_FLOAT,
-    .count = 2,
-    .flags = CVR_ATTR_MIN,
-    .default_text = "0.75,1.3333333333333333",
-    .doc = "width to height, min,max",
-};
-static const cvr_attr_desc *const schema[] = {&image_attr_size, &scale, &ratio, &image_attr_interpolation,
-                                              &image_attr_antialias};
 
 const cvr_augment_desc transform_random_resized_crop = {
     .struct_size = sizeof transform_random_resized_crop,

@@ -173,7 +173,8 @@ static int32_t rotate_pixels(const void *how, cvr_sample *s, const image *im, co
     return CVR_OK;
 }
 
-/* The box around the four turned corners, held inside the picture. */
+/* The box around the four turned corners, held inside the picture. (With `expand` torchvision's boxes are held inside a
+ * size that it computes once more, with other roundings: often a pixel more or less than the picture's.) */
 static void rotate_box(const void *how, float *box) {
     const rotation *const r = how;
     const float *const m = r->forward;
@@ -193,7 +194,7 @@ static void rotate_box(const void *how, float *box) {
 }
 
 /* For boxes: about the centre. With `expand` the turned picture's corner becomes the new origin; its size is rounded,
- * so that pixels may lie up to half a pixel beside their boxes, as in torchvision. */
+ * so that pixels may lie up to a pixel beside their boxes, as in torchvision. */
 static void forward_matrix(const attrs *a, const image *im, double angle, float m[6]) {
     const double r = -angle * (PI / 180), c = cos(r), s = sin(r);
     const double cx = a->center.n ? a->center.x[0] : (double)im->w * 0.5;
@@ -240,41 +241,14 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     return image_move(s, &m, err);
 }
 
-static const cvr_attr_desc degrees = {
-    .struct_size = sizeof degrees,
-    .name = "degrees",
-    .kind = CVR_ATTR_FLOATS,
-    .count = 2,
-    .flags = CVR_ATTR_POSITIONAL,
-    .doc = "a number d for -d..d, or min,max",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(FLOATS, "degrees", NULL, "a number d for -d..d, or min,max", .count = 2, .flags = CVR_ATTR_POSITIONAL),
+    CVR_ATTR(CHOICE, "interpolation", "nearest", "how pixels are found between pixels", .choices = INTERPOLATION_MODES),
+    CVR_ATTR(BOOL, "expand", "no", "make the picture large enough to hold all of the turned one"),
+    CVR_ATTR(FLOATS, "center", "", "x,y in pixels; empty: the middle", .count = 2),
+    &image_attr_fill,
+    &image_attr_mask_fill,
 };
-static const cvr_attr_desc interpolation = {
-    .struct_size = sizeof interpolation,
-    .name = "interpolation",
-    .kind = CVR_ATTR_CHOICE,
-    .count = 1,
-    .default_text = "nearest",
-    .choices = INTERPOLATION_MODES,
-    .doc = "how pixels are found between pixels",
-};
-static const cvr_attr_desc expand = {
-    .struct_size = sizeof expand,
-    .name = "expand",
-    .kind = CVR_ATTR_BOOL,
-    .count = 1,
-    .default_text = "no",
-    .doc = "make the picture large enough to hold all of the turned one",
-};
-static const cvr_attr_desc center = {
-    .struct_size = sizeof center,
-    .name = "center",
-    .kind = CVR_ATTR_FLOATS,
-    .count = 2,
-    .default_text = "",
-    .doc = "x,y in pixels; empty: the middle",
-};
-static const cvr_attr_desc *const schema[] = {&degrees, &interpolation,   &expand,
-                                              &center,  &image_attr_fill, &image_attr_mask_fill};
 
 const cvr_augment_desc transform_random_rotation = {
     .struct_size = sizeof transform_random_rotation,

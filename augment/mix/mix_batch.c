@@ -5,10 +5,8 @@
  * that stays, [2] to [5] top, left, bottom and right of what cutmix takes from the other picture.
  */
 #include "../transforms.h"
+#include <cvr/plugin/ops/image.h>
 #include <math.h>
-
-#define MIXUP 1
-#define CUTMIX 2
 
 typedef struct attrs {
     double alpha;
@@ -46,7 +44,7 @@ static int32_t mixup_params(const void *self, const cvr_sample *s, cvr_rng *rng,
     (void)s;
     (void)err;
     memset(params, 0, 6 * sizeof *params);
-    params[0] = MIXUP;
+    params[0] = CVR_BATCH_MIX_MIXUP;
     params[1] = draw_beta(rng, ((const attrs *)self)->alpha);
     return CVR_OK;
 }
@@ -63,7 +61,7 @@ static int32_t cutmix_params(const void *self, const cvr_sample *s, cvr_rng *rng
     if (!f) return cvr_fail(err, CVR_ERR_INVALID, "cutmix: the batch has no pictures");
     const int64_t h = f->shape[0], w = f->shape[1];
     const double r = 0.5 * sqrt(1 - draw_beta(rng, ((const attrs *)self)->alpha));
-    params[0] = CUTMIX;
+    params[0] = CVR_BATCH_MIX_CUTMIX;
     draw_side(rng, w, r, &params[3], &params[5]);
     draw_side(rng, h, r, &params[2], &params[4]);
     /* What the clipped box leaves. */
@@ -90,7 +88,7 @@ static void mix_rows(float *x, int64_t rows, int64_t row, int64_t n, const float
 /* x: (N, C, H, W) f32, in memory (N, H, W, C) */
 static void mix_pictures(const cvr_tensor *x, const double *params, const float share[2]) {
     const int64_t n = x->shape[0], c = x->pixel_stride, w = x->shape[3], picture = x->shape[2] * w * c;
-    if (params[0] == MIXUP) {
+    if (params[0] == CVR_BATCH_MIX_MIXUP) {
         mix_rows(x->data, n, picture, picture, share);
         return;
     }
@@ -103,6 +101,7 @@ static int32_t apply_batch(const void *self, const double *params, const cvr_aug
     const cvr_batch_view *const b = batch->batch;
     const float share[2] = {(float)params[1], (float)(1 - params[1])};
     (void)self;
+    if (params[0] == CVR_BATCH_MIX_NONE) return CVR_OK;
     for (uint32_t i = 0; i < b->n_fields; i++) {
         const cvr_named_tensor *const f = b->fields[i];
         const cvr_tensor *const x = &f->tensor;
@@ -126,16 +125,11 @@ static int32_t emit(const cvr_builder *b, const void *self, cvr_value params, cv
     return cvr_emit(b, "batch_mix", NULL, 0, inputs, 2, out, err);
 }
 
-static const cvr_attr_desc alpha = {
-    .struct_size = sizeof alpha,
-    .name = "alpha",
-    .kind = CVR_ATTR_FLOAT,
-    .count = 1,
-    .flags = CVR_ATTR_POSITIONAL | CVR_ATTR_MIN,
-    .default_text = "1",
-    .doc = "lambda is from Beta(alpha, alpha): below 1 it is mostly near 0 or 1, above 1 near one half",
+static const cvr_attr_desc *const schema[] = {
+    CVR_ATTR(FLOAT, "alpha", "1",
+             "lambda is from Beta(alpha, alpha): below 1 it is mostly near 0 or 1, above 1 near one half",
+             CVR_ATTR_PLACE_AT_LEAST(0)),
 };
-static const cvr_attr_desc *const schema[] = {&alpha};
 static const char *const kinds[] = {CVR_FIELD_LABEL};
 
 const cvr_augment_desc transform_mixup = {

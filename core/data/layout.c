@@ -196,7 +196,7 @@ int32_t layout_learn(layout *l, workbench *w, arena_sample *s, cvr_error *err) {
     const pipeline *p = w->pipeline;
     const cvr_field *image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE);
     l->channels = image->shape[2];
-    l->on_device = image->dtype == CVR_U8 && can_emit(p);
+    l->on_device = image->dtype == CVR_U8 && can_emit(p) && (!p->o.in_parts || p->batch_first == p->o.n_transforms);
     l->end = l->on_device ? p->normalises : p->batch_first;
     CVR_TRY(sample_transform(w, s, (sample_place){s->origin.index, 0, 0}, p->normalises, l->end, err));
     CVR_TRY(check_picture(s, err));

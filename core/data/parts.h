@@ -24,7 +24,4 @@ typedef struct part_plan {
 void parts_begin(part_plan *p, workbench *w, arena_sample *s, sample_place at, size_t end);
 /* The steps, on what the decoder gave. */
 int32_t parts_apply(part_plan *p, cvr_error *err);
-/* Fails where the transform does not know what to do with a field of this kind. */
-int32_t transform_takes(const cvr_transform *t, const cvr_field_kind *kind, cvr_error *err);
-
 #endif

@@ -16,24 +16,13 @@ int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err)
     return status;
 }
 
-static int32_t draw(const cvr_transform *t, const cvr_sample *s, cvr_rng rng, double *params, cvr_error *err) {
-    memset(params, 0, CVR_AUGMENT_PARAMS * sizeof *params);
-    if (!t->desc->make_params) return CVR_OK;
-    const int32_t status = t->desc->make_params(t->attrs, s, &rng, params, err);
-    return status == CVR_OK ? CVR_OK : transform_failed(t, status, err);
-}
-
 int32_t sample_draw(const pipeline *p, const cvr_sample *s, sample_place at, size_t place, double *params,
                     cvr_error *err) {
-    return draw(&p->o.transforms[place], s, sample_rng(p, at, place), params, err);
-}
-
-int32_t batch_draw(const pipeline *p, const cvr_sample *s, int64_t epoch, int64_t position, size_t place,
-                   double *params, cvr_error *err) {
-    cvr_rng r;
-    cvr_rng_start(&r, cvr_rng_mix(cvr_rng_mix(p->o.seed, 0x62617463ull), (uint64_t)epoch),
-                  cvr_rng_mix((uint64_t)position, place));
-    return draw(&p->o.transforms[place], s, r, params, err);
+    const cvr_transform *t = &p->o.transforms[place];
+    cvr_rng r = sample_rng(p, at, place);
+    memset(params, 0, CVR_AUGMENT_PARAMS * sizeof *params);
+    const int32_t status = t->desc->make_params ? t->desc->make_params(t->attrs, s, &r, params, err) : CVR_OK;
+    return status == CVR_OK ? CVR_OK : transform_failed(t, status, err);
 }
 
 /* Partner k of a sample, for the transform at `place`: any sample of the data, as it comes to that place. */

@@ -63,7 +63,9 @@ int32_t workbench_take(workbench *w, arena_sample **out, cvr_error *err);
 /* A sample with a picture of this shape and no pixels, until the next: for make_params, which only looks. */
 cvr_sample *workbench_header(workbench *w, int64_t height, int64_t width, int64_t channels);
 
-/* Which sample is made. `branch` is 0, or tells the partners of samples apart: their random numbers are their own. */
+/* Which sample is made. `branch` is 0, or tells the partners of samples apart: their random numbers are their own.
+ * Those of whole batches are drawn in a branch, too, by the batch's position in place of the index. */
+#define BRANCH_BATCHES 0x62617463u
 typedef struct sample_place {
     int64_t index, epoch;
     uint64_t branch;
@@ -82,9 +84,8 @@ const cvr_field *sample_field(const arena_sample *s, const char *name);
 /* What the transform at `place` draws: by seed, epoch, sample and place. */
 int32_t sample_draw(const pipeline *p, const cvr_sample *s, sample_place at, size_t place, double *params,
                     cvr_error *err);
-/* The same for a whole batch, by seed, epoch, position in it and place. */
-int32_t batch_draw(const pipeline *p, const cvr_sample *s, int64_t epoch, int64_t position, size_t place,
-                   double *params, cvr_error *err);
+/* Fails where the transform does not know what to do with a field of this kind. */
+int32_t transform_takes(const cvr_transform *t, const cvr_field_kind *kind, cvr_error *err);
 /* Puts the transform's name before its message; returns `status`. */
 int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err);
 

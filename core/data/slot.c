@@ -90,7 +90,7 @@ static int32_t transform_batch(slot *s, const layout *l, workbench *w, int64_t e
     const size_t place = p->batch_first + (n > 1 ? cvr_rng_below(&r, n) : 0);
     const cvr_transform *t = &p->o.transforms[place];
     const cvr_sample *header = workbench_header(w, s->canvas.height, s->canvas.width, l->channels);
-    CVR_TRY(batch_draw(p, header, epoch, position, place, params, err));
+    CVR_TRY(sample_draw(p, header, (sample_place){position, epoch, BRANCH_BATCHES}, place, params, err));
     for (size_t k = l->n_fields; k < l->n; k++) {
         static const double zeros[CVR_AUGMENT_PARAMS];
         const column *c = &l->columns[k];

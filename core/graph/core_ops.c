@@ -42,7 +42,8 @@ static void add_steps(const void *attrs, cvr_steps *s) {
 }
 
 static const cvr_elementwise_trait add_program = {sizeof add_program, add_steps, NULL};
-CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself})
+CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself},
+                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
 
 static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .name = "add",
@@ -104,11 +105,13 @@ static int32_t cast_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+CVR_DEFINE_TRAITS(cast_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+
 static const cvr_op_desc cast_op = {.struct_size = sizeof cast_op,
                                     .name = "cast",
                                     .version = 1,
                                     .flags = CVR_OP_ORDER_AWARE,
-                                    .trait = cvr_traits_mixed_f32,
+                                    .trait = cast_traits,
                                     .min_inputs = 1,
                                     .max_inputs = 1,
                                     .n_outputs = 1,
@@ -137,8 +140,8 @@ int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cv
 
 int32_t core_ops_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = r->add(r, CVR_KIND_OP, &add_op, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &add_kernel, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &cast_op, err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_KERNEL, &cast_kernel, err) : status;
+    CVR_TRY(r->add(r, CVR_KIND_OP, &add_op, err));
+    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &add_kernel, err));
+    CVR_TRY(r->add(r, CVR_KIND_OP, &cast_op, err));
+    return r->add(r, CVR_KIND_KERNEL, &cast_kernel, err);
 }

@@ -118,8 +118,7 @@ static int32_t settle_order(cvr_graph *g, ir_node *n, cvr_error *err) {
     for (uint32_t i = 0; i < n->n_inputs; i++) {
         const cvr_type *t = builder_type(&g->builder, n->inputs[i]);
         if (!t || !has_order(t)) continue;
-        const int32_t status = graph_reorder(g, n->inputs[i], NULL, &n->inputs[i], err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(graph_reorder(g, n->inputs[i], NULL, &n->inputs[i], err));
     }
     return CVR_OK;
 }
@@ -152,12 +151,11 @@ static int32_t settle_precision(cvr_graph *g, ir_node *n, uint32_t *low, cvr_err
         *low = 0;
         return CVR_OK;
     }
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
         if (n->inputs[i] && is_low(g->values[n->inputs[i]]->type.dtype))
-            status = graph_cast(g, n->inputs[i], CVR_F32, &n->inputs[i], err);
+            CVR_TRY(graph_cast(g, n->inputs[i], CVR_F32, &n->inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) {
@@ -206,8 +204,7 @@ static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_er
     for (uint32_t i = 0; i < n->n_inputs; i++)
         needs = needs || (n->inputs[i] && g->values[n->inputs[i]]->needs_gradient);
     for (uint32_t i = 0; i < n->n_outputs; i++) {
-        const int32_t status = graph_add_value(g, &types[i], VALUE_TEMP, &n->outputs[i], err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(graph_add_value(g, &types[i], VALUE_TEMP, &n->outputs[i], err));
         g->values[n->outputs[i]]->needs_gradient = needs && n->op->grad && !g->in_backward;
     }
     g->nodes[g->n_nodes++] = n;
@@ -218,24 +215,32 @@ static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_e
     cvr_graph *g = b->ctx;
     const void *found;
     cvr_type types[CVR_MAX_IO];
-    int32_t status = cvr_plugins_find(g->plugins, CVR_KIND_OP, call->op, &found, err);
-    if (status == CVR_OK) status = check_call(g, found, call, err);
-    if (status != CVR_OK) return status;
+    padding padded;
+    uint32_t low;
+    int32_t status = CVR_OK;
+    CVR_TRY(cvr_plugins_find(g->plugins, CVR_KIND_OP, call->op, &found, err));
+    CVR_TRY(check_call(g, found, call, err));
     ir_node *n = new_node(g, found, call);
     if (!n) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    uint32_t low;
-    status = settle_order(g, n, err);
-    if (status == CVR_OK) status = settle_precision(g, n, &low, err);
-    if (status == CVR_OK) status = infer(g, n, types, err);
-    if (status == CVR_OK) status = push_node(g, n, types, err);
-    if (status != CVR_OK) {
-        graph_free_node(n);
-        return status;
-    }
+    CVR_TRY_OUT(counts_settle(g, n, &padded, err));
+    CVR_TRY_OUT(settle_order(g, n, err));
+    CVR_TRY_OUT(settle_precision(g, n, &low, err));
+    CVR_TRY_OUT(infer(g, n, types, err));
+    CVR_TRY_OUT(push_node(g, n, types, err));
+    counts_set(g, n, &padded);
     memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
     if (low && call->n_outputs && types[0].dtype == CVR_F32)
-        status = graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
+        return graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
+    return CVR_OK;
+out:
+    graph_free_node(n);
     return status;
+}
+
+int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err) {
+    const cvr_op_call call = {sizeof call, n->op->name, n->attrs,    n->attrs_size,
+                              inputs,      outputs,     n->n_inputs, n->n_outputs};
+    return g->builder.emit(&g->builder, &call, err);
 }
 
 int32_t graph_reorder(cvr_graph *g, cvr_value v, const cvr_type *like, cvr_value *out, cvr_error *err) {
@@ -266,7 +271,9 @@ int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store
                                .slot = builder_slot,
                                .scalar = builder_scalar,
                                .scope = builder_scope,
-                               .param_flags = builder_param_flags};
+                               .param_flags = builder_param_flags,
+                               .counts = builder_counts,
+                               .set_counts = builder_set_counts};
     graph_open_io(g);
     g->plugins = plugins;
     g->store = store;
@@ -309,9 +316,8 @@ const cvr_builder *cvr_graph_builder(const cvr_graph *g) {
 
 static int32_t add_named(cvr_graph *g, const char *name, const cvr_type *type, value_kind kind, cvr_value *out,
                          cvr_error *err) {
-    int32_t status = check_type(type, name, err);
-    if (status == CVR_OK) status = graph_add_value(g, type, kind, out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_type(type, name, err));
+    CVR_TRY(graph_add_value(g, type, kind, out, err));
     g->values[*out]->name = cvr_strdup(name);
     return g->values[*out]->name ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }

@@ -12,6 +12,8 @@ typedef struct ir_value {
     size_t store_index; /* VALUE_STORED */
     char *name;         /* inputs, scalars */
     cvr_value gradient;
+    cvr_value counts; /* of its entries along `counts_axis`; CVR_NONE: it is not padded */
+    uint32_t counts_axis;
     bool needs_gradient;
     bool kept;          /* an output of the program */
     cvr_value stand_in; /* VALUE_INPUT: what the network reads in its place, or CVR_NONE */
@@ -90,6 +92,8 @@ uint32_t node_low_precision(const cvr_graph *g, const ir_node *n);
 double node_flops(const cvr_graph *g, const ir_node *n);
 /* Whether the node changes stored values and does nothing else: an optimizer's update, a running mean. */
 bool node_is_update(const ir_node *n);
+/* Emits the node once more, of other inputs. */
+int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err);
 void graph_free_node(ir_node *n);
 /* A tensor of this type without memory. */
 cvr_tensor tensor_of(const cvr_type *t);
@@ -119,6 +123,19 @@ struct cvr_device {
 
 void graph_open_io(cvr_graph *g);
 void graph_close_io(cvr_graph *g);
+/* How the inputs of a node are padded. */
+typedef struct padding {
+    cvr_value counts;   /* CVR_NONE: none is */
+    uint32_t from_last; /* the axis, 1: the last */
+    const cvr_counts_trait *trait;
+} padding;
+
+/* Refuses an op that would take padding for what counts. */
+int32_t counts_settle(const cvr_graph *g, const ir_node *n, padding *p, cvr_error *err);
+/* Once the node's outputs are there. */
+void counts_set(const cvr_graph *g, const ir_node *n, const padding *p);
+cvr_value builder_counts(const cvr_builder *b, cvr_value v, uint32_t *axis);
+int32_t builder_set_counts(const cvr_builder *b, cvr_value v, uint32_t axis, cvr_value counts, cvr_error *err);
 
 /* The builder's callbacks that deal with layers and parameters. */
 int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_error *err);

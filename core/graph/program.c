@@ -2,53 +2,7 @@
  * A program: a plan with memory, recorded once and replayed. Runs of nodes that the device can record make segments; a
  * node that must run on the host, with copies, stands between two of them.
  */
-#include "plan.h"
-
-typedef struct bound_node {
-    plan_node *plan;
-    cvr_tensor tensors[2]; /* the usual few; `more` where a node has more */
-    cvr_tensor *all;
-    const cvr_tensor **in;
-    cvr_tensor **out;
-    cvr_kernel_args args;
-    cvr_launch launch;
-} bound_node;
-
-typedef struct segment {
-    size_t first, n; /* nodes */
-    void *recording; /* NULL: one node on the host */
-} segment;
-
-struct cvr_program {
-    cvr_graph *graph;
-    cvr_device *device;
-    const cvr_threadpool *pool;
-    plan plan;
-    char *arena;
-    bound_node *nodes;
-    const cvr_launch **launches;
-    segment *segments;
-    size_t n_segments;
-    cvr_launch *preparing; /* what kernels prepare, recorded apart */
-    const cvr_launch **prepare_launches;
-    size_t n_preparing;
-    void *prepare_recording;
-    uint64_t prepared_at; /* store_changes() + 1; 0: not */
-    bool changes_store, vetoed;
-    size_t updates; /* the first segment that a veto skips; n_segments: there is none */
-    char *scalars;  /* all of them as they are to be, on the host */
-    bool scalars_changed;
-    char *staging; /* host memory of nodes on the host */
-    uint64_t staging_bytes;
-    uint64_t id;
-    cvr_value *slots;
-    size_t n_slots;
-    const char **slot_names;
-};
-
-static uint64_t rounded(uint64_t bytes) {
-    return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
-}
+#include "bound.h"
 
 /* ---- slots ---- */
 
@@ -105,7 +59,7 @@ static void *value_address(const cvr_program *p, cvr_value v) {
 }
 
 /* A view of stored memory has no block of its own: it lies where its root lies. */
-static void *root_address(const cvr_program *p, cvr_value v) {
+void *root_address(const cvr_program *p, cvr_value v) {
     void *address = value_address(p, v);
     for (size_t i = 0; !address && i < p->plan.n; i++) {
         const ir_node *n = p->plan.nodes[i].node;
@@ -153,9 +107,9 @@ int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *e
 
 /* Host memory that a node on the host needs for copies of its values, and its workspace. */
 static uint64_t staging_need(const cvr_graph *g, const plan_node *n) {
-    uint64_t bytes = rounded(n->workspace);
+    uint64_t bytes = arena_rounded(n->workspace);
     for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++)
-        bytes += n->node->inputs[k] ? rounded(type_bytes(&g->values[n->node->inputs[k]]->type)) : 0;
+        bytes += n->node->inputs[k] ? arena_rounded(type_bytes(&g->values[n->node->inputs[k]]->type)) : 0;
     return bytes;
 }
 
@@ -191,125 +145,10 @@ uint64_t cvr_program_id(const cvr_program *p) {
     return p->id;
 }
 
-/* ---- binding ---- */
-
-static int32_t bind_node(cvr_program *p, bound_node *b, plan_node *n, size_t index, cvr_error *err) {
-    const ir_node *node = n->node;
-    const uint32_t total = node->n_inputs + node->n_outputs;
-    char *host = p->staging;
-    b->plan = n;
-    b->all = total <= 2 ? b->tensors : cvr_calloc(total, sizeof *b->all);
-    b->in = cvr_calloc((size_t)total + 1, sizeof *b->in);
-    if (!b->all || !b->in) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    b->out = (cvr_tensor **)(void *)(b->in + node->n_inputs);
-    for (uint32_t k = 0; k < total; k++) {
-        const cvr_value v = node->inputs[k]; /* outputs follow the inputs in one block */
-        if (v == CVR_NONE) continue;
-        b->all[k] = tensor_of(&p->graph->values[v]->type);
-        b->all[k].data = n->on_host ? host : root_address(p, v);
-        if (n->on_host) host += rounded(type_bytes(&p->graph->values[v]->type));
-        b->in[k] = &b->all[k];
-    }
-    b->args = (cvr_kernel_args){.struct_size = sizeof b->args,
-                                .attrs = node->attrs,
-                                .inputs = b->in,
-                                .outputs = b->out,
-                                .workspace = n->on_host ? host : NULL,
-                                .workspace_size = n->workspace,
-                                .pool = p->pool,
-                                .n_inputs = node->n_inputs,
-                                .n_outputs = node->n_outputs};
-    if (n->workspace_block >= 0) b->args.workspace = p->arena + p->plan.blocks[n->workspace_block].offset;
-    if (n->prepared_block >= 0) b->args.prepared = p->arena + p->plan.blocks[n->prepared_block].offset;
-    b->args.prepared_size = n->prepared;
-    b->launch = (cvr_launch){sizeof b->launch, n->kernel, &b->args, node->name, index};
-    return CVR_OK;
-}
-
-static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
-    p->segments = cvr_calloc(n + 1, sizeof *p->segments);
-    p->launches = cvr_calloc(n + 1, sizeof *p->launches);
-    if (!p->segments || !p->launches) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++) p->launches[i] = &p->nodes[i].launch;
-    const plan_node *updates = p->plan.nodes + p->plan.updates;
-    p->updates = SIZE_MAX;
-    for (size_t i = 0; i < n;) {
-        segment *s = &p->segments[p->n_segments++];
-        *s = (segment){i, 1, NULL};
-        if (p->updates == SIZE_MAX && p->nodes[i].plan >= updates) p->updates = p->n_segments - 1;
-        if (p->nodes[i++].plan->on_host) continue;
-        for (; i < n && !p->nodes[i].plan->on_host && p->nodes[i].plan != updates; i++) s->n++;
-        const cvr_backend_desc *backend = p->device->backend;
-        const int32_t status =
-            backend->record(p->device->self, p->launches + s->first, s->n, p->id, &s->recording, err);
-        if (status != CVR_OK) return status;
-    }
-    return CVR_OK;
-}
-
-/* The nodes that prepare something, as launches of their own. */
-static int32_t record_preparing(cvr_program *p, size_t n, cvr_error *err) {
-    const cvr_backend_desc *backend = p->device->backend;
-    p->preparing = cvr_calloc(n + 1, sizeof *p->preparing);
-    p->prepare_launches = cvr_calloc(n + 1, sizeof *p->prepare_launches);
-    if (!p->preparing || !p->prepare_launches) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++) {
-        if (!p->nodes[i].plan->preparing) continue;
-        cvr_launch *l = &p->preparing[p->n_preparing];
-        *l = p->nodes[i].launch;
-        l->kernel = p->nodes[i].plan->preparing;
-        p->prepare_launches[p->n_preparing++] = l;
-    }
-    if (!p->n_preparing) return CVR_OK;
-    return backend->record(p->device->self, p->prepare_launches, p->n_preparing, p->id, &p->prepare_recording, err);
-}
-
-/* Forgets recordings and addresses. */
-static void unbind(cvr_program *p) {
-    const cvr_backend_desc *backend = p->device->backend;
-    for (size_t i = 0; i < p->n_segments; i++)
-        if (p->segments[i].recording) backend->discard(p->device->self, p->segments[i].recording);
-    if (p->prepare_recording) backend->discard(p->device->self, p->prepare_recording);
-    for (size_t i = 0; p->nodes && i < p->plan.n; i++) {
-        if (p->nodes[i].all != p->nodes[i].tensors) cvr_free(p->nodes[i].all);
-        cvr_free((void *)(uintptr_t)p->nodes[i].in);
-    }
-    cvr_free(p->preparing);
-    cvr_free((void *)(uintptr_t)p->prepare_launches);
-    cvr_free(p->nodes);
-    cvr_free((void *)(uintptr_t)p->launches);
-    cvr_free(p->segments);
-    cvr_free(p->staging);
-    p->preparing = NULL;
-    p->prepare_launches = p->launches = NULL;
-    p->nodes = NULL;
-    p->segments = NULL;
-    p->staging = NULL;
-    p->prepare_recording = NULL;
-    p->n_segments = p->n_preparing = 0;
-    p->prepared_at = 0;
-}
-
-int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err) {
-    size_t n = 0;
-    unbind(p);
-    p->arena = arena;
-    p->nodes = cvr_calloc(p->plan.n + 1, sizeof *p->nodes);
-    if (p->staging_bytes) p->staging = cvr_alloc_aligned(p->staging_bytes, ARENA_ALIGN);
-    if (!p->nodes || (p->staging_bytes && !p->staging)) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < p->plan.n; i++) {
-        if (!p->plan.nodes[i].kernel) continue; /* a view */
-        CVR_TRY(bind_node(p, &p->nodes[n], &p->plan.nodes[i], i, err));
-        n++;
-    }
-    CVR_TRY(record_preparing(p, n, err));
-    return record_segments(p, n, err);
-}
-
 void cvr_program_destroy(cvr_program **program) {
     cvr_program *p = *program;
     if (!p) return;
-    unbind(p);
+    program_unbind(p);
     cvr_free(p->scalars);
     cvr_free(p->slots);
     cvr_free((void *)(uintptr_t)p->slot_names);
@@ -325,19 +164,19 @@ static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
     const cvr_backend_desc *backend = p->device->backend;
     const ir_node *n = b->plan->node;
     const cvr_cpu_fn *fn = b->plan->kernel->payload;
-    int32_t status = backend->sync(p->device->self, err);
-    for (uint32_t k = 0; k < n->n_inputs && status == CVR_OK; k++) {
+    void *self = p->device->self;
+    CVR_TRY(backend->sync(self, err));
+    for (uint32_t k = 0; k < n->n_inputs; k++) {
         const uint64_t bytes = n->inputs[k] ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
-        if (bytes)
-            status = backend->download(p->device->self, b->all[k].data, root_address(p, n->inputs[k]), bytes, err);
+        if (bytes) CVR_TRY(backend->download(self, b->all[k].data, root_address(p, n->inputs[k]), bytes, err));
     }
-    if (status == CVR_OK) status = fn->run(&b->args, err);
-    for (uint32_t k = 0; k < n->n_inputs + n->n_outputs && status == CVR_OK; k++) {
+    CVR_TRY(fn->run(&b->args, err));
+    for (uint32_t k = 0; k < n->n_inputs + n->n_outputs; k++) {
         const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
         const uint64_t bytes = n->inputs[k] && changed ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
-        if (bytes) status = backend->upload(p->device->self, root_address(p, n->inputs[k]), b->all[k].data, bytes, err);
+        if (bytes) CVR_TRY(backend->upload(self, root_address(p, n->inputs[k]), b->all[k].data, bytes, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* What kernels keep of stored values, if these may have changed since. */

@@ -166,50 +166,40 @@ static void find_candidates(recompute *r) {
 static int32_t make_again(recompute *r, cvr_value v, size_t at, cvr_value *out, cvr_error *err) {
     cvr_value inputs[CVR_MAX_IO], outputs[CVR_MAX_IO] = {CVR_NONE};
     const ir_node *n = r->nodes[r->producer[v]];
+    const cvr_recompute_trait *how = recompute_of(n);
     const uint64_t bytes = type_bytes(&r->g->values[v]->type);
-    int32_t status = CVR_OK;
     *out = rewrite_current(&r->w, v);
     if (*out != v) return CVR_OK; /* there again already */
-    for (uint32_t k = 0; k < n->n_inputs && status == CVR_OK; k++) {
+    for (uint32_t k = 0; k < n->n_inputs; k++) {
         const cvr_value x = inputs[k] = n->inputs[k];
         if (!x || (n->op->mutates >> k & 1) || (!r->dropped[x] && there(r, x, at, bytes))) continue;
-        status = make_again(r, x, at, &inputs[k], err);
+        CVR_TRY(make_again(r, x, at, &inputs[k], err));
     }
-    if (status == CVR_OK) status = rewrite_enter(r->g, n, err);
+    CVR_TRY(rewrite_enter(r->g, n, err));
     r->g->in_backward = r->g->in_again = true;
-    if (status != CVR_OK) return status;
-    if (recompute_of(n)->emit) {
+    if (how->emit) {
         cvr_decompose_args args = {sizeof args, n->attrs, inputs, outputs, n->n_inputs, n->n_outputs};
         for (uint32_t k = 0; k < n->n_outputs; k++) outputs[k] = n->outputs[k];
-        status = recompute_of(n)->emit(&r->g->builder, &args, err);
+        CVR_TRY(how->emit(&r->g->builder, &args, err));
     } else {
-        const cvr_op_call call = {.struct_size = sizeof call,
-                                  .op = n->op->name,
-                                  .attrs = n->attrs,
-                                  .attrs_size = n->attrs_size,
-                                  .inputs = inputs,
-                                  .outputs = outputs,
-                                  .n_inputs = n->n_inputs,
-                                  .n_outputs = n->n_outputs};
-        status = r->g->builder.emit(&r->g->builder, &call, err);
+        CVR_TRY(graph_emit_like(r->g, n, inputs, outputs, err));
     }
     *out = outputs[0];
-    if (status == CVR_OK && !same_shape(&r->g->values[v]->type, &r->g->values[*out]->type))
-        status = cvr_fail(err, CVR_ERR_PLUGIN, "op %s: made again, it has another shape", n->op->name);
-    return status;
+    return same_shape(&r->g->values[v]->type, &r->g->values[*out]->type)
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_PLUGIN, "op %s: made again, it has another shape", n->op->name);
 }
 
 /* What node i, a backward one, reads and is not there is made before it. */
 static int32_t make_inputs(recompute *r, size_t i, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t k = 0; k < r->nodes[i]->n_inputs && status == CVR_OK; k++) {
+    for (uint32_t k = 0; k < r->nodes[i]->n_inputs; k++) {
         const cvr_value v = r->nodes[i]->inputs[k];
         cvr_value again;
         if (v >= r->n_values || !r->dropped[v] || rewrite_current(&r->w, v) != v) continue;
-        status = make_again(r, v, i, &again, err);
-        if (status == CVR_OK) status = rewrite_replace(&r->w, v, again, err);
+        CVR_TRY(make_again(r, v, i, &again, err));
+        CVR_TRY(rewrite_replace(&r->w, v, again, err));
     }
-    return status == CVR_OK ? rewrite_keep_emitted(&r->w, r->n_nodes, err) : status;
+    return rewrite_keep_emitted(&r->w, r->n_nodes, err);
 }
 
 static int32_t rewrite_nodes(recompute *r, cvr_error *err) {

@@ -72,59 +72,47 @@ static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth,
 /* The decomposition's outputs take the place of the node's. */
 static int32_t replace_outputs(rewrite *w, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
     const cvr_graph *g = w->g;
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
-        if (outputs[i] == CVR_NONE || !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type)) {
+    for (uint32_t i = 0; i < n->n_outputs; i++) {
+        if (outputs[i] == CVR_NONE || !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type))
             return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
                             i);
-        }
-        status = rewrite_replace(w, n->outputs[i], outputs[i], err);
+        CVR_TRY(rewrite_replace(w, n->outputs[i], outputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* What a node of low precision means where no kernel takes that: the same in f32, between casts. */
 static int32_t fence(cvr_graph *g, const ir_node *n, cvr_value *outputs, cvr_error *err) {
     cvr_value inputs[CVR_MAX_IO];
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
         const uint32_t dtype = n->inputs[i] ? g->values[n->inputs[i]]->type.dtype : 0;
         inputs[i] = n->inputs[i];
-        if (dtype == CVR_BF16 || dtype == CVR_F16) status = graph_cast(g, inputs[i], CVR_F32, &inputs[i], err);
+        if (dtype == CVR_BF16 || dtype == CVR_F16) CVR_TRY(graph_cast(g, inputs[i], CVR_F32, &inputs[i], err));
     }
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = n->op->name,
-                              .attrs = n->attrs,
-                              .attrs_size = n->attrs_size,
-                              .inputs = inputs,
-                              .outputs = outputs,
-                              .n_inputs = n->n_inputs,
-                              .n_outputs = n->n_outputs};
-    if (status == CVR_OK) status = g->builder.emit(&g->builder, &call, err);
-    for (uint32_t i = 0; i < n->n_outputs && status == CVR_OK; i++) {
-        const uint32_t was = g->values[n->outputs[i]]->type.dtype;
-        if (g->values[outputs[i]]->type.dtype != was) status = graph_cast(g, outputs[i], was, &outputs[i], err);
-    }
-    return status;
+    CVR_TRY(graph_emit_like(g, n, inputs, outputs, err));
+    for (uint32_t i = 0; i < n->n_outputs; i++) /* casts nothing that has the type already */
+        CVR_TRY(graph_cast(g, outputs[i], g->values[n->outputs[i]]->type.dtype, &outputs[i], err));
+    return CVR_OK;
 }
 
-/* Lets the op say what it means, or fences it; the nodes that are emitted take this node's place. Takes the node over.
- */
-static int32_t decompose(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
+/* The op says what it means, or is fenced; its outputs are replaced. */
+static int32_t emit_meaning(rewrite *w, const ir_node *n, uint32_t depth, cvr_error *err) {
     cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
+    cvr_graph *g = w->g;
+    cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
+    CVR_TRY(rewrite_enter(g, n, err));
+    if (depth > 16) return cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
+    CVR_TRY(n->op->decompose ? n->op->decompose(&g->builder, &args, err) : fence(g, n, outputs, err));
+    return replace_outputs(w, n, outputs, err);
+}
+
+/* The nodes that are emitted take this node's place. Takes the node over. */
+static int32_t decompose(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
     cvr_graph *g = w->g;
     const size_t first = g->n_nodes;
     for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = rewrite_current(w, n->inputs[i]);
-    cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
-    int32_t status = rewrite_enter(g, n, err);
-    if (status == CVR_OK && depth > 16)
-        status = cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
-    else if (status == CVR_OK && n->op->decompose)
-        status = n->op->decompose(&g->builder, &args, err);
-    else if (status == CVR_OK)
-        status = fence(g, n, outputs, err);
+    int32_t status = emit_meaning(w, n, depth, err);
     rewrite_leave(g);
-    if (status == CVR_OK) status = replace_outputs(w, n, outputs, err);
     const size_t last = g->n_nodes;
     for (size_t i = first; i < last; i++) {
         ir_node *part = g->nodes[i];
@@ -147,8 +135,10 @@ static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth,
     cvr_text why = {0};
     const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);
     cvr_text_clear(&why);
-    if (status != CVR_OK) graph_free_node(n);
-    if (status != CVR_OK) return status;
+    if (status != CVR_OK) {
+        graph_free_node(n);
+        return status;
+    }
     return kernel ? rewrite_keep(w, n, err) : decompose(w, d, n, depth, err);
 }
 

@@ -14,6 +14,12 @@ int32_t rewrite_replace(rewrite *r, cvr_value from, cvr_value to, cvr_error *err
         more[r->n_replaced++] = CVR_NONE;
     }
     r->replaced[from] = to;
+    ir_value *is = r->g->values[to];
+    const ir_value *was = r->g->values[from];
+    if (!is->counts) {
+        is->counts = was->counts;
+        is->counts_axis = was->counts_axis;
+    }
     if (r->g->values[from]->kept) r->g->values[to]->kept = true;
     return CVR_OK;
 }

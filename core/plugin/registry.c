@@ -223,14 +223,6 @@ static void *copy_bytes(const void *p, uint64_t n) {
     return copy;
 }
 
-/* Every payload begins with its size: the core copies it without knowing what it is. */
-#define LARGEST_PAYLOAD (1u << 20)
-static uint64_t payload_size(const void *payload) {
-    uint64_t size;
-    memcpy(&size, payload, sizeof size);
-    return size;
-}
-
 /* Elements of a list: structs with texts in them, any of which may be NULL; a TEXTS list has the texts themselves. */
 typedef struct list_item {
     field_kind kind;
@@ -338,38 +330,6 @@ static char *entry_name(const char *kind, const void *desc) {
     return cvr_strdup(name);
 }
 
-/* What the table of fields cannot say. */
-static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
-    const int n = !!d->part_size + !!d->part_source + !!d->part_apply;
-    const bool batch = d->stage == CVR_STAGE_BATCH, many = d->n_samples > 1;
-    if (d->stage > CVR_STAGE_BATCH || d->n_params > CVR_AUGMENT_PARAMS || !d->apply != (batch || many) ||
-        !d->apply_many != !many || !d->apply_batch != !batch)
-        return cvr_fail(err, CVR_ERR_PLUGIN,
-                        "augment: `%s` needs a stage, at most %u numbers, and the one apply that goes with its stage "
-                        "and number of samples",
-                        d->name, CVR_AUGMENT_PARAMS);
-    return n == 0 || n == 3
-               ? CVR_OK
-               : cvr_fail(err, CVR_ERR_PLUGIN,
-                          "augment: `%s` has some of part_size, part_source and part_apply; all or none", d->name);
-}
-
-static int32_t check_kernel(const cvr_kernel_desc *k, cvr_error *err) {
-    const uint64_t least = strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0 ? sizeof(cvr_cpu_fn) : sizeof(uint64_t);
-    const void *payloads[] = {k->payload, k->prepare};
-    for (int i = 0; i < 2; i++) {
-        const uint64_t size = payloads[i] ? payload_size(payloads[i]) : least;
-        if (size < least || size > LARGEST_PAYLOAD)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has a payload `%s` of %llu bytes by its struct_size",
-                            k->op, k->payload_kind, (unsigned long long)size);
-    }
-    const int n = !!k->prepares + !!k->prepared_size + !!k->prepare;
-    return n == 0 || n == 3
-               ? CVR_OK
-               : cvr_fail(err, CVR_ERR_PLUGIN,
-                          "a kernel for %s has some of prepares, prepared_size and prepare; all or none", k->op);
-}
-
 int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err) {
     const size_t k = kind ? kind_index(kind) : N_KINDS;
     if (k == N_KINDS)
@@ -386,8 +346,7 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
         const int32_t status = check_field(f, desc, kind, err);
         if (status != CVR_OK) return status;
     }
-    if (strcmp(kind, CVR_KIND_AUGMENT) == 0 && check_augment(desc, err) != CVR_OK) return CVR_ERR_PLUGIN;
-    if (strcmp(kind, CVR_KIND_KERNEL) == 0 && check_kernel(desc, err) != CVR_OK) return CVR_ERR_PLUGIN;
+    CVR_TRY(registry_check(kind, desc, err));
     char *name = entry_name(kind, desc);
     registry_entry *more = cvr_grow(r->entries, r->n, &r->capacity, sizeof *more);
     if (more) r->entries = more;

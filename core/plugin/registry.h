@@ -19,6 +19,15 @@ typedef struct registry {
     size_t n_buckets;
 } registry;
 
+/* Every payload begins with its size: the core copies it without knowing what it is. */
+static inline uint64_t payload_size(const void *payload) {
+    uint64_t size;
+    memcpy(&size, payload, sizeof size);
+    return size;
+}
+
+/* What the table of fields cannot say. */
+int32_t registry_check(const char *kind, const void *desc, cvr_error *err);
 /* Checks a descriptor and appends a deep copy. */
 int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err);
 const registry_entry *registry_find(const registry *r, const char *kind, const char *name);

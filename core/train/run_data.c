@@ -39,6 +39,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .shuffle = trains && s->data->shuffle,
                                .drop_last = trains && s->data->drop_last,
                                .skip_bad = s->data->on_error == 1,
+                               .in_parts = trains && s->train->grad_accum > 1,
                                .run_ahead = trains,
                                .reduced = s->data->decode == 1,
                                .workers = (uint32_t)s->data->workers,

@@ -216,9 +216,9 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     const cvr_batches *train = s->data.splits[CVR_SPLIT_TRAIN].batches, *val = s->data.splits[CVR_SPLIT_VAL].batches;
     const run_network *n = &s->net;
     const net_program *step = network_first(n, PROGRAM_TRAIN), *eval = network_first(n, PROGRAM_EVAL);
-    const cvr_canvas *canvas = NULL;
+    const cvr_canvas none = {0, 0}, *canvas = &none;
     if (!step) step = network_first(n, PROGRAM_ACCUMULATE);
-    (void)cvr_batches_canvases(train ? train : val, &canvas);
+    if (train || val) (void)cvr_batches_canvases(train ? train : val, &canvas);
     *info = (cvr_session_info){.task = s->set.task->name,
                                .model = s->set.model_desc ? s->set.model_desc->name : "net",
                                .backend = n->backend,

@@ -72,6 +72,9 @@ static int32_t program_run(const cvr_kernel_args *a, cvr_error *err) {
     return cvr_elementwise_run(a, &s);
 }
 
+CVR_DEFINE_TRAITS(program_traits, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself},
+                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+
 /* ---- descriptors ---- */
 
 /* Without a gradient: they are made when gradients are there. */
@@ -87,7 +90,7 @@ static const cvr_op_desc program = {.struct_size = sizeof program,
                                     .infer = program_infer,
                                     .flops = program_flops,
                                     .doc = "several elementwise ops, step by step",
-                                    .trait = cvr_traits_recompute};
+                                    .trait = program_traits};
 static const cvr_op_desc program_sum = {.struct_size = sizeof program_sum,
                                         .name = "elementwise_sum",
                                         .version = 1,

@@ -22,7 +22,8 @@ static double unary_flops(const cvr_infer_args *a) {
 /* What an op says of itself, and its reference kernel. A gradient is not made again: nobody keeps it. */
 #define PROGRAM(name_, ...)                                                                                            \
     static const cvr_elementwise_trait name_##_program = {sizeof(cvr_elementwise_trait), cvr_##name_##_steps, NULL};   \
-    CVR_DEFINE_TRAITS(name_##_traits, {CVR_TRAIT_ELEMENTWISE, &name_##_program}, __VA_ARGS__)                          \
+    CVR_DEFINE_TRAITS(name_##_traits, {CVR_TRAIT_ELEMENTWISE, &name_##_program},                                       \
+                      {CVR_TRAIT_COUNTS, &cvr_counts_elementwise}, __VA_ARGS__)                                        \
     static int32_t name_##_run(const cvr_kernel_args *a, cvr_error *err) {                                             \
         (void)err;                                                                                                     \
         return run_steps(a, cvr_##name_##_steps);                                                                      \

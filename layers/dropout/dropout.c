@@ -67,11 +67,13 @@ static double flops(const cvr_infer_args *a) {
     return 20.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+
 static const cvr_op_desc op = {.struct_size = sizeof op,
                                .name = "dropout",
                                .version = 1,
                                .flags = CVR_OP_ORDER_FREE,
-                               .trait = cvr_traits_recompute,
+                               .trait = traits,
                                .min_inputs = 3,
                                .max_inputs = 3,
                                .n_outputs = 1,

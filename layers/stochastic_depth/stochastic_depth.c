@@ -70,7 +70,8 @@ static int32_t operands(const cvr_builder *b, cvr_operands_args *a, cvr_error *e
 }
 
 static const cvr_elementwise_trait program = {sizeof program, steps, operands};
-CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_ELEMENTWISE, &program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself})
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_ELEMENTWISE, &program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself},
+                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
 
 /* dx = grad with the same samples dropped */
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {

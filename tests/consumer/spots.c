@@ -252,7 +252,7 @@ static int32_t metrics_update(void *self, const cvr_task_batch *batch, cvr_error
 
 static void metrics_result(const void *self, cvr_metric_fn each, void *ctx) {
     const tally *m = self;
-    if (m->spots) each(ctx, "distance", m->distance / (double)m->spots);
+    each(ctx, "distance", m->spots ? m->distance / (double)m->spots : 0);
 }
 
 static void metrics_per_class(const void *self, cvr_class_metric_fn each, void *ctx) {

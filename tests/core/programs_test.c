@@ -239,16 +239,16 @@ Test(programs, planned_before_the_first_step, .init = setup, .fini = teardown) {
     cvr_session_close(&plain);
 }
 
-/* A batch in parts is the batch, to rounding, on every backend; also the last, of six. */
+/* A batch in parts is the batch, to rounding, on every backend; also the last, of six; also where pairs of the whole
+ * batch are mixed. */
 static void parts_on(const char *backend) {
     char name[64];
     (void)snprintf(name, sizeof name, "backend.name=%s", backend);
     for (int parts = 2; parts <= 8; parts *= 2) {
         char accum[64];
         (void)snprintf(accum, sizeof accum, "train.grad_accum=%d", parts);
-        const char *const whole_keys[] = {name}, *const part_keys[] = {name, accum};
-        cvr_session *whole = open_session(CVR_FOR_TRAINING, whole_keys, 1),
-                    *cut = open_session(CVR_FOR_TRAINING, part_keys, 2);
+        const char *const keys[] = {name, "augment.mixup=alpha=1", accum};
+        cvr_session *whole = open_session(CVR_FOR_TRAINING, keys, 2), *cut = open_session(CVR_FOR_TRAINING, keys, 3);
         const double a = train_steps(whole, 0, 6), b = train_steps(cut, 0, 6);
         cr_assert(isfinite(a) && fabs(a - b) <= 2e-6 * fabs(a), "%s, %d parts: loss %.9g and %.9g", backend, parts, a,
                   b);

@@ -7,11 +7,17 @@ Writes tests/golden/augment.safetensors. Needs torch, torchvision and safetensor
   NAME/in         u8 or f32 (H, W, C)
   NAME/out        u8 or f32 (H, W, C)
   NAME/tol        i64    largest difference allowed: levels of u8, or units of 2^-20 of f32
+A case of geometry also has, as "in_..." and "out_...":
+  mask            u8     (H, W)
+  boxes           f32    (object, 4)
+  masks           u8     (object, H, W)
+A case of a batch has `batch` and `labels` in place of `in`, (N, H, W, C) f32 and (N, classes) f32, and `out` and `out_labels`.
 """
 import pathlib
 
 import torch
 from safetensors.torch import save_file
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 torch.manual_seed(0)
@@ -116,8 +122,6 @@ case("rotation_f32", "random_rotation", "degrees=-10,50 interpolation=bilinear",
 case("normalize", "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225",
      v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), picture(6, 5, 3, F32), tol=1)
 case("normalize_one", "normalize", "0.5 0.25", v2.Normalize([0.5], [0.25]), picture(6, 5, 1, F32), tol=1)
-image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
-case("to_tensor", "to_tensor", "", lambda x: x.float().div(255), image)
 for c, n in ((3, 1), (3, 3), (1, 1), (1, 3)):
     case(f"grayscale_{c}_{n}", "grayscale", f"{n}", v2.Grayscale(n), picture(12, 11, c))
 case("grayscale_f32", "grayscale", "", v2.Grayscale(), picture(12, 11, 3, F32), tol=1)
@@ -135,14 +139,99 @@ for k, (order, factors, c, dtype) in enumerate([
     several = sum(f is not None for f in factors) > 1
     case(f"color_jitter_{k}", "color_jitter", " ".join(f"{n}={v}" for n, v in keys.items()), v2.ColorJitter(**keys),
          picture(12, 13, c, dtype), drawn, params, tol=(64 if dtype == F32 else 1 if several else 0))
-for k, (value, word, box, c, dtype) in enumerate([([0.0], "0", (2, 3, 4, 5), 3, torch.uint8),
+for k, (value, word, box, c, dtype) in enumerate([([0.0], "0", (2, 3, 4, 5), 3, F32),
                                                   ([0.5, 0.25, 0.125], "0.5,0.25,0.125", (0, 0, 7, 3), 3, F32),
-                                                  ([77.9], "77.9", (1, 1, 1, 1), 1, torch.uint8)]):
+                                                  ([-77.9], "-77.9", (1, 1, 1, 1), 1, F32)]):
     i, j, h, w = box
     drawn = dict(i=i, j=j, h=h, w=w, v=torch.tensor(value)[:, None, None])
     case(f"random_erasing_{k}", "random_erasing", f"p=1 value={word}", v2.RandomErasing(1), picture(8, 9, c, dtype), drawn,
          [1, i, j, h, w, 0, 0])
 
+# bytes to floats
+levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+case("normalize_u8", "normalize", "0.286 0.353", lambda x: v2.Normalize([0.286], [0.353])(x.float().div(255)), levels, tol=1)
+case("normalize_u8_3", "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225",
+     lambda x: v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])(x.float().div(255)), picture(6, 5, 3), tol=1)
+case("to_tensor", "to_tensor", "", lambda x: x.float().div(255), levels)
+
+# everything that has places in it, through every transform of geometry
+MH, MW = 12, 17
+MASK = (torch.rand(MH, MW) * 21).to(torch.uint8)
+MASK[3:5, 2:9] = 255
+BOXES = torch.tensor([[1.5, 2, 9, 8.25], [0, 0, MW, MH], [5, 5, 5, 9], [-3, 4, 30, 20], [10.2, 1.1, 16.9, 3.3], [13, 9, 15.5, 11]])
+OBJECTS = torch.zeros(2, MH, MW, dtype=torch.uint8)
+OBJECTS[0, 2:9, 1:9] = (torch.rand(7, 8) < 0.8).to(torch.uint8)
+OBJECTS[1, 1:4, 10:17] = 1
+
+
+def moved(name, transform, settings, t, drawn=None, params=(), plain=None, tol=0, box_tol=0):
+    """`plain`: the transform for the masks of objects, where `t` fills the other kind of mask with a class of its own."""
+    case(name, transform, settings, t, picture(MH, MW, 1), drawn, params, tol)
+    boxes = tv_tensors.BoundingBoxes(BOXES, format="XYXY", canvas_size=(MH, MW))
+    # Expanded, torchvision's boxes can have another canvas than the picture; these cases are chosen so that they have not.
+    assert t.transform(boxes, drawn or {}).canvas_size == tuple(out[name + "/out"].shape[:2]), name
+    for field, value, f in (("mask", tv_tensors.Mask(MASK), t), ("boxes", boxes, t), ("masks", tv_tensors.Mask(OBJECTS), plain or t)):
+        out[f"{name}/in_{field}"] = value.as_subclass(torch.Tensor)
+        out[f"{name}/out_{field}"] = f.transform(value, drawn or {}).as_subclass(torch.Tensor).contiguous()
+    out[name + "/box_tol"] = torch.tensor([box_tol], dtype=torch.int64)
+
+
+def per_type(fill, mask_fill):
+    return {tv_tensors.Mask: mask_fill, "others": fill}
+
+
+for k, size in enumerate([(7, 9), (31, 20), (24, 34), (12, 17), (6, 17)]):
+    moved(f"moved_resize_{k}", "resize", f"size={size[0]},{size[1]}", v2.Resize(size))
+moved("moved_resize_short", "resize", "size=9 max_size=11", v2.Resize(9, max_size=11))
+for k, size in enumerate([(7, 9), (5, 8), (16, 21), (17, 10)]):
+    moved(f"moved_center_crop_{k}", "center_crop", f"{size[0]},{size[1]}", v2.CenterCrop(size))
+moved("moved_pad", "pad", "1,2,3,4", v2.Pad([1, 2, 3, 4]))
+moved("moved_pad_fill", "pad", "2 fill=9 mask_fill=255", v2.Pad(2, fill=per_type(9, 255)), plain=v2.Pad(2))
+for k, (settings, t, pad, top, left, plain) in enumerate([
+        ("size=6,7", v2.RandomCrop((6, 7)), [0, 0, 0, 0], 3, 2, None),
+        ("size=8 padding=4", v2.RandomCrop(8, padding=4), [4, 4, 4, 4], 1, 11, None),
+        ("size=20 pad_if_needed=yes fill=9 mask_fill=255", v2.RandomCrop(20, pad_if_needed=True, fill=per_type(9, 255)), [3, 8, 3, 8], 5, 1,
+         v2.RandomCrop(20, pad_if_needed=True))]):
+    drawn = dict(needs_crop=True, top=top, left=left, height=t.size[0], width=t.size[1], needs_pad=any(pad), padding=pad)
+    moved(f"moved_random_crop_{k}", "random_crop", settings, t, drawn, pad + [top, left], plain)
+for k, (settings, t, box) in enumerate([
+        ("size=8", v2.RandomResizedCrop(8), (3, 2, 9, 14)), ("size=17,9", v2.RandomResizedCrop((17, 9)), (0, 0, 12, 17)),
+        ("size=6 interpolation=nearest", v2.RandomResizedCrop(6, interpolation=v2.InterpolationMode.NEAREST), (1, 6, 9, 8)),
+        ("size=5,8", v2.RandomResizedCrop((5, 8)), (2, 3, 5, 8))]):
+    moved(f"moved_random_resized_crop_{k}", "random_resized_crop", settings, t, dict(zip(("top", "left", "height", "width"), box)), box)
+moved("moved_hflip", "random_horizontal_flip", "", v2.RandomHorizontalFlip(), {}, [1])
+moved("moved_vflip", "random_vertical_flip", "", v2.RandomVerticalFlip(), {}, [1])
+for k, (angle, options) in enumerate([
+        (17.3, {}), (-41.7, {}), (90, {}), (90, dict(expand=True)), (270, dict(expand=True)), (180, {}), (0, {}),
+        (35.0, dict(expand=True)), (133.3, dict(expand=True)), (12.9, dict(center=[3.0, 4.5])), (61.1, dict(fill=per_type(99, 255)))]):
+    words = dict(expand=lambda v: "expand=yes", center=lambda v: "center=%g,%g" % tuple(v), fill=lambda v: "fill=99 mask_fill=255")
+    plain = v2.RandomRotation(180) if "fill" in options else None
+    moved(f"moved_rotation_{k}", "random_rotation", " ".join(["degrees=180"] + [words[o](v) for o, v in options.items()]),
+          v2.RandomRotation(180, **options), dict(angle=float(angle)), [angle], plain, box_tol=32)
+
+
+# whole batches
+def mixed(name, t, drawn, params, images, labels):
+    drawn = dict(drawn, labels=labels, batch_size=len(labels))
+    out[name + "/transform"] = text(type(t).__name__.lower())
+    out[name + "/settings"] = text(" ")
+    out[name + "/params"] = text(" ".join("%.17g" % p for p in params) + " ")
+    out[name + "/batch"] = images.permute(0, 2, 3, 1).contiguous()
+    out[name + "/labels"] = labels if labels.ndim == 2 else torch.nn.functional.one_hot(labels, t.num_classes).float()
+    out[name + "/out"] = t.transform(images, drawn).permute(0, 2, 3, 1).contiguous()
+    out[name + "/out_labels"] = t.transform(labels, drawn).contiguous()
+
+
+for k, (n, c, lam) in enumerate([(4, 3, 0.25), (3, 1, 0.87654321), (1, 2, 0.5)]):
+    lam = float(torch.tensor(lam))
+    mixed(f"mixup_{k}", v2.MixUp(num_classes=5), dict(lam=lam), [1, lam, 0, 0, 0, 0], torch.randn(n, c, 11, 9), torch.randint(5, (n,)))
+for k, (n, c, h, (x1, y1, x2, y2)) in enumerate([(4, 3, 11, (2, 1, 8, 6)), (3, 1, 11, (0, 0, 9, 11)), (2, 2, 11, (4, 4, 4, 9)),
+                                                  (3, 40, 3, (0, 1, 8, 3))]):
+    lam = 1.0 - (x2 - x1) * (y2 - y1) / (9 * h)
+    mixed(f"cutmix_{k}", v2.CutMix(num_classes=5), dict(box=(x1, y1, x2, y2), lam_adjusted=lam), [2, lam, y1, x1, y2, x2],
+          torch.randn(n, c, h, 9), torch.randint(5, (n,)))
+mixed("mixup_soft", v2.MixUp(), dict(lam=0.75), [1, 0.75, 0, 0, 0, 0], torch.randn(3, 1, 2, 2), torch.rand(3, 4).softmax(1))
+
 path = pathlib.Path(__file__).resolve().parent.parent / "golden" / "augment.safetensors"
 save_file({k: v.clone() for k, v in out.items()}, path)
-print(path, len(out) // 6, "cases,", path.stat().st_size, "bytes")
+print(path, sum(k.endswith("/transform") for k in out), "cases,", path.stat().st_size, "bytes")

@@ -80,12 +80,16 @@ static int32_t stub_add(const cvr_registrar *r, const char *kind, const void *de
     return CVR_OK;
 }
 
-void stub_host_load(stub_host *h, const char *name) {
-    char path[4096];
-    const cvr_plugin *(*query)(uint32_t, uint32_t) = NULL;
+void stub_host_take(stub_host *h, const cvr_plugin *p) {
     const cvr_registrar r = {sizeof r, h, stub_add};
     cvr_error err;
     cvr_error_init(&err);
+    cr_assert_eq(p->load(&h->host, &r, &err), CVR_OK, "%s: %s", p->id, err.message);
+}
+
+void stub_host_load(stub_host *h, const char *name) {
+    char path[4096];
+    const cvr_plugin *(*query)(uint32_t, uint32_t) = NULL;
     (void)snprintf(path, sizeof path, "%s/%s.so", CVR_PLUGIN_DIR, name);
     void *const so = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     cr_assert(so, "%s", dlerror());
@@ -94,7 +98,7 @@ void stub_host_load(stub_host *h, const char *name) {
     memcpy(&query, &symbol, sizeof query);
     const cvr_plugin *const p = query(CVR_ABI_MAJOR, CVR_ABI_MINOR);
     cr_assert(p && p->magic == CVR_PLUGIN_MAGIC && strcmp(p->id, name) == 0, "%s is not the plugin %s", path, name);
-    cr_assert_eq(p->load(&h->host, &r, &err), CVR_OK, "%s: %s", path, err.message);
+    stub_host_take(h, p);
 }
 
 const void *stub_host_find(const stub_host *h, const char *kind, const char *name) {
@@ -136,12 +140,29 @@ static int32_t sample_add(cvr_sample *sample, const cvr_field *like, cvr_field *
 
 /* cvrun's own kinds. */
 static const cvr_field_kind kinds[] = {
-    {sizeof *kinds, CVR_FIELD_IMAGE, "", 0, 3, NULL, 0, 0, 0},
-    {sizeof *kinds, CVR_FIELD_LABEL, "", 0, 0, NULL, CVR_NO_AXIS, 0, 0},
-    {sizeof *kinds, CVR_FIELD_MASK, "", CVR_U8, 2, NULL, 0, 0, 255},
-    {sizeof *kinds, CVR_FIELD_BOXES, "", CVR_F32, 2, "object", CVR_NO_AXIS, 0, 0},
-    {sizeof *kinds, CVR_FIELD_BOX_LABELS, "", CVR_I64, 1, "object", CVR_NO_AXIS, 0, 0},
-    {sizeof *kinds, CVR_FIELD_MASKS, "", CVR_U8, 3, "object", 1, 0, 0},
+    {.struct_size = sizeof *kinds, .name = CVR_FIELD_IMAGE, .rank = 3, .places = 1},
+    {.struct_size = sizeof *kinds, .name = CVR_FIELD_LABEL, .height_axis = CVR_NO_AXIS},
+    {.struct_size = sizeof *kinds, .name = CVR_FIELD_MASK, .dtype = CVR_U8, .rank = 2, .places = 1, .pad = 255},
+    {.struct_size = sizeof *kinds,
+     .name = CVR_FIELD_BOXES,
+     .dtype = CVR_F32,
+     .rank = 2,
+     .axis = "object",
+     .height_axis = CVR_NO_AXIS,
+     .places = 1},
+    {.struct_size = sizeof *kinds,
+     .name = CVR_FIELD_BOX_LABELS,
+     .dtype = CVR_I64,
+     .rank = 1,
+     .axis = "object",
+     .height_axis = CVR_NO_AXIS},
+    {.struct_size = sizeof *kinds,
+     .name = CVR_FIELD_MASKS,
+     .dtype = CVR_U8,
+     .rank = 3,
+     .axis = "object",
+     .height_axis = 1,
+     .places = 1},
 };
 
 static const cvr_field_kind *sample_kind(const cvr_sample *s, const char *kind) {

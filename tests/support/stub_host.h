@@ -27,6 +27,8 @@ typedef struct stub_host {
 void stub_host_init(stub_host *h);
 /* Loads CVR_PLUGIN_DIR/NAME.so; any failure ends the test. */
 void stub_host_load(stub_host *h, const char *name);
+/* Takes what a plugin that is linked to the test registers. */
+void stub_host_take(stub_host *h, const cvr_plugin *p);
 /* What a plugin registered under this kind and name; its absence ends the test. */
 const void *stub_host_find(const stub_host *h, const char *kind, const char *name);
 

@@ -44,7 +44,7 @@ const cvr_task_desc *cvr_session_task(const cvr_session *s);
 /* The open backend, until the session changes it. */
 cvr_device *cvr_session_device(cvr_session *s);
 
-/* What was planned; valid until the session changes its backend. */
+/* What was planned; valid until the session changes its backend. For prediction: once a picture has been seen. */
 typedef struct cvr_session_info {
     const char *task, *model, *backend, *precision;
     char device[160];

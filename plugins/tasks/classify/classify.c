@@ -106,7 +106,6 @@ static int32_t classify_update(void *self, const cvr_task_batch *batch, cvr_erro
     return CVR_OK;
 }
 
-/* Without labels there is nothing to say. */
 static void classify_result(const void *self, cvr_metric_fn each, void *ctx) {
     const classify_metrics *const m = self;
     const double n = m->samples ? (double)m->samples : 1;

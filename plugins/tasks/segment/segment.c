@@ -105,7 +105,6 @@ static double mean_of(const mean *m) {
     return m->n ? m->sum / (double)m->n : 0;
 }
 
-/* Without masks there is nothing to say. */
 static void segment_result(const void *self, cvr_metric_fn each, void *ctx) {
     const task_matrix *const m = self;
     uint64_t all = 0, right = 0;
@@ -118,8 +117,7 @@ static void segment_result(const void *self, cvr_metric_fn each, void *ctx) {
         mean_add(&iou, iou_of(&c));
         mean_add(&dice, dice_of(&c));
     }
-    if (all == 0) return;
-    each(ctx, "pixel_accuracy", (double)right / (double)all);
+    each(ctx, "pixel_accuracy", all ? (double)right / (double)all : 0);
     each(ctx, "mean_accuracy", mean_of(&accuracy));
     each(ctx, "miou", mean_of(&iou));
     each(ctx, "dice", mean_of(&dice));

@@ -114,6 +114,14 @@ typedef struct cvr_builder {
     const char *(*scope)(const struct cvr_builder *b);
     /* The parameter's flags (CVR_PARAM_*), or 0 for a value that is none. */
     uint32_t (*param_flags)(const struct cvr_builder *b, cvr_value v);
+    /*
+     * Ragged values are padded: of (N, M, ...) sample n has counts[n] <= M true entries along axis 1, and what lies
+     * past them is of no account. counts() gives the value that holds them, (N) i32 or i64, and the axis; CVR_NONE: the
+     * value is not padded. An op that needs them takes them as an input of its own. An op is given a padded input only
+     * if it says that it honours that (CVR_TRAIT_COUNTS); any other is refused.
+     */
+    cvr_value (*counts)(const struct cvr_builder *b, cvr_value v, uint32_t *axis);
+    int32_t (*set_counts)(const struct cvr_builder *b, cvr_value v, uint32_t axis, cvr_value counts, cvr_error *err);
 } cvr_builder;
 
 /* Adds a node with one output. */
@@ -157,6 +165,6 @@ CVR_STATIC_ASSERT(sizeof(cvr_param_decl) == 112, "cvr_param_decl has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_op_call) == 56, "cvr_op_call has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_layer_call) == 72, "cvr_layer_call has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_param_init) == 24, "cvr_param_init has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_builder) == 88, "cvr_builder has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_builder) == 104, "cvr_builder has padding");
 
 #endif

@@ -73,6 +73,21 @@ typedef struct cvr_column_sum_trait {
     uint64_t struct_size;
 } cvr_column_sum_trait;
 
+/* ---- "cvr.trait.counts/1" ---- */
+
+/*
+ * The op may have inputs that are padded along an axis (cvr_builder.counts): the entries of its outputs that count do
+ * not depend on what padding holds. Axes correspond as in broadcasting, from the last: where the input is padded along
+ * its axis k from the end, so are the outputs that `padded` names; no other output has padding. Several padded inputs
+ * must have the same counts along the same axis.
+ */
+#define CVR_TRAIT_COUNTS "cvr.trait.counts/1"
+typedef struct cvr_counts_trait {
+    uint64_t struct_size;
+    uint64_t honours; /* bit i: input i may be padded */
+    uint64_t padded;  /* bit i: output i then is, too */
+} cvr_counts_trait;
+
 /* ---- writing them ---- */
 
 /* One trait of an op; for the list below, not for others to read. */
@@ -97,6 +112,7 @@ static inline const void *cvr_trait_find(const cvr_trait *list, size_t n, const 
 static const cvr_recompute_trait cvr_recompute_itself = {sizeof(cvr_recompute_trait), NULL};
 static const cvr_precision_trait cvr_precision_first = {sizeof(cvr_precision_trait), 1}; /* output 0 follows */
 static const cvr_precision_trait cvr_precision_none = {sizeof(cvr_precision_trait), 0};  /* the outputs stay f32 */
+static const cvr_counts_trait cvr_counts_elementwise = {sizeof(cvr_counts_trait), ~(uint64_t)0, 1};
 static const cvr_column_sum_trait cvr_column_sum = {sizeof(cvr_column_sum_trait)};
 
 /* Complete callbacks for what most ops say: output 0 follows the activations' type; that, and it may run once more; all
@@ -129,6 +145,7 @@ static inline const void *cvr_traits_column_sum(const char *name) {
 CVR_STATIC_ASSERT(sizeof(cvr_precision_trait) == 16, "cvr_precision_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_recompute_trait) == 16, "cvr_recompute_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_multi_tensor_trait) == 24, "cvr_multi_tensor_trait has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_counts_trait) == 24, "cvr_counts_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_column_sum_trait) == 8, "cvr_column_sum_trait has padding");
 
 #endif

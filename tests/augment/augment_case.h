@@ -1,0 +1,16 @@
+/*
+ * The transforms of augment/ on a stub host, for the tests of all of them.
+ */
+#ifndef CVR_TEST_AUGMENT_CASE_H
+#define CVR_TEST_AUGMENT_CASE_H
+
+#include "../support/stub_host.h"
+
+extern stub_host augment_host;
+/* `.init` of a suite: loads the plugins. */
+void augment_load(void);
+const cvr_augment_desc *transform(const char *name);
+/* Settings as a recipe has them, packed and checked, for cvr_free(); NULL where they are refused, with `err` filled. */
+void *settings_of(const cvr_augment_desc *d, const char *text, cvr_error *err);
+
+#endif

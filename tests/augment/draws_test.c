@@ -1,0 +1,232 @@
+/*
+ * What transforms draw, against the distributions that torchvision documents.
+ */
+#include "augment_case.h"
+#include <criterion/criterion.h>
+#include <cvr/base.h>
+#include <math.h>
+#include <stdlib.h>
+
+TestSuite(augment_draws, .init = augment_load);
+
+#define DRAWS 10000
+
+/* Draws DRAWS sets of params for an (h, w, 3) picture. */
+static void draw(const char *name, const char *text, int64_t h, int64_t w, double (*out)[CVR_AUGMENT_PARAMS]) {
+    const cvr_augment_desc *const d = transform(name);
+    cvr_error err;
+    cvr_error_init(&err);
+    void *const attrs = settings_of(d, text, &err);
+    cr_assert(attrs, "%s", err.message);
+    uint8_t *const pixels = calloc((size_t)(h * w), 3);
+    stub_sample s;
+    stub_sample_init(&s);
+    stub_sample_image(&s, CVR_U8, h, w, 3, pixels);
+    for (int i = 0; i < DRAWS; i++) {
+        cvr_rng rng;
+        cvr_rng_start(&rng, 7, (uint64_t)i);
+        cr_assert_eq(d->make_params(attrs, &s.sample, &rng, out[i], &err), CVR_OK, "%s", err.message);
+    }
+    stub_sample_free(&s);
+    free(pixels);
+    cvr_free(attrs);
+}
+
+static double drawn[DRAWS][CVR_AUGMENT_PARAMS];
+
+static double mean_of(int p) {
+    double sum = 0;
+    for (int i = 0; i < DRAWS; i++) sum += drawn[i][p];
+    return sum / DRAWS;
+}
+
+/* Kolmogorov and Smirnov's distance of column `p` from the uniform distribution on [a, b). */
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double distance_from_uniform(const double *values, int n, double a, double b) {
+    static double sorted[DRAWS];
+    double most = 0;
+    memcpy(sorted, values, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+    for (int i = 0; i < n; i++) {
+        const double f = (sorted[i] - a) / (b - a);
+        most = fmax(most, fmax(fabs(f - (double)i / n), fabs(f - (double)(i + 1) / n)));
+    }
+    return most;
+}
+
+/* The critical value at 0.1 %: the draws are the same in every run, so a pass stays a pass. */
+static double critical(int n) {
+    return 1.95 / sqrt(n);
+}
+
+static void expect_uniform(int p, double a, double b, const char *what) {
+    static double values[DRAWS];
+    for (int i = 0; i < DRAWS; i++) values[i] = drawn[i][p];
+    const double d = distance_from_uniform(values, DRAWS, a, b);
+    cr_expect_lt(d, critical(DRAWS), "%s: distance %g", what, d);
+}
+
+Test(augment_draws, flips_with_probability_p) {
+    draw("random_horizontal_flip", "", 4, 4, drawn);
+    cr_expect_float_eq(mean_of(0), 0.5, 0.02);
+    draw("random_vertical_flip", "p=0.2", 4, 4, drawn);
+    cr_expect_float_eq(mean_of(0), 0.2, 0.02);
+    draw("random_vertical_flip", "p=0", 4, 4, drawn);
+    cr_expect_float_eq(mean_of(0), 0, 0);
+    draw("random_vertical_flip", "p=1", 4, 4, drawn);
+    cr_expect_float_eq(mean_of(0), 1, 0);
+}
+
+Test(augment_draws, angles_are_uniform) {
+    draw("random_rotation", "30", 4, 4, drawn);
+    expect_uniform(0, -30, 30, "degrees=30");
+    draw("random_rotation", "degrees=10,50", 4, 4, drawn);
+    expect_uniform(0, 10, 50, "degrees=10,50");
+}
+
+Test(augment_draws, jitter_draws_factors_and_every_order) {
+    int orders[256] = {0}, n = 0;
+    draw("color_jitter", "brightness=0.4 contrast=1.5 saturation=0.5,0.9 hue=0.2", 4, 4, drawn);
+    expect_uniform(4, 0.6, 1.4, "brightness");
+    expect_uniform(5, 0, 2.5, "contrast");
+    expect_uniform(6, 0.5, 0.9, "saturation");
+    expect_uniform(7, -0.2, 0.2, "hue");
+    for (int i = 0; i < DRAWS; i++) {
+        int key = 0, seen = 0;
+        for (int k = 0; k < 4; k++) {
+            key = key * 4 + (int)drawn[i][k];
+            seen |= 1 << (int)drawn[i][k];
+        }
+        cr_assert_eq(seen, 15, "not a permutation");
+        orders[key]++;
+    }
+    for (int i = 0; i < 256; i++) {
+        if (!orders[i]) continue;
+        n++;
+        cr_expect_float_eq(orders[i], DRAWS / 24.0, 5 * sqrt(DRAWS / 24.0), "order %d", i);
+    }
+    cr_expect_eq(n, 24);
+}
+
+/* On a picture so large that hardly any draw is refused, area and log ratio are uniform, and so is the place. */
+Test(augment_draws, resized_crop_draws_area_ratio_and_place) {
+    static double area[DRAWS], ratio[DRAWS], top[DRAWS], left[DRAWS];
+    const double h = 3000, w = 3000;
+    draw("random_resized_crop", "size=8 scale=0.1,0.5", 3000, 3000, drawn);
+    for (int i = 0; i < DRAWS; i++) {
+        const double *const p = drawn[i];
+        cr_assert(p[0] >= 0 && p[1] >= 0 && p[0] + p[2] <= h && p[1] + p[3] <= w, "outside the picture");
+        area[i] = p[2] * p[3] / (h * w);
+        ratio[i] = log(p[3] / p[2]);
+        top[i] = (p[0] + 0.5) / (h - p[2] + 1);
+        left[i] = (p[1] + 0.5) / (w - p[3] + 1);
+    }
+    cr_expect_lt(distance_from_uniform(area, DRAWS, 0.1, 0.5), critical(DRAWS));
+    cr_expect_lt(distance_from_uniform(ratio, DRAWS, log(3.0 / 4), log(4.0 / 3)), critical(DRAWS));
+    cr_expect_lt(distance_from_uniform(top, DRAWS, 0, 1), critical(DRAWS));
+    cr_expect_lt(distance_from_uniform(left, DRAWS, 0, 1), critical(DRAWS));
+}
+
+Test(augment_draws, resized_crop_falls_back_to_the_middle) {
+    draw("random_resized_crop", "size=8 scale=1,1 ratio=1,1", 10, 40, drawn);
+    cr_expect(drawn[0][0] == 0 && drawn[0][1] == 15 && drawn[0][2] == 10 && drawn[0][3] == 10);
+    draw("random_resized_crop", "size=8", 1, 1, drawn);
+    cr_expect(drawn[0][2] == 1 && drawn[0][3] == 1);
+}
+
+Test(augment_draws, crop_places_are_uniform) {
+    int tops[6] = {0}, lefts[9] = {0};
+    draw("random_crop", "size=7 padding=1,2", 8, 13, drawn);
+    for (int i = 0; i < DRAWS; i++) {
+        cr_assert(drawn[i][4] >= 0 && drawn[i][4] <= 5 && drawn[i][5] >= 0 && drawn[i][5] <= 8);
+        tops[(int)drawn[i][4]]++;
+        lefts[(int)drawn[i][5]]++;
+    }
+    for (int i = 0; i < 6; i++) cr_expect_float_eq(tops[i], DRAWS / 6.0, 5 * sqrt(DRAWS / 6.0));
+    for (int i = 0; i < 9; i++) cr_expect_float_eq(lefts[i], DRAWS / 9.0, 5 * sqrt(DRAWS / 9.0));
+}
+
+Test(augment_draws, erasing_draws_area_and_place) {
+    static double area[DRAWS], ratio[DRAWS];
+    int n = 0;
+    draw("random_erasing", "p=0.7 scale=0.02,0.2 ratio=0.5,2", 2000, 2000, drawn);
+    for (int i = 0; i < DRAWS; i++) {
+        const double *const p = drawn[i];
+        if (p[0] == 0) continue;
+        cr_assert(p[1] >= 0 && p[2] >= 0 && p[1] + p[3] <= 2000 && p[2] + p[4] <= 2000, "outside the picture");
+        area[n] = p[3] * p[4] / 4e6;
+        ratio[n++] = log(p[3] / p[4]);
+    }
+    cr_expect_float_eq((double)n / DRAWS, 0.7, 0.02);
+    cr_expect_lt(distance_from_uniform(area, n, 0.02, 0.2), critical(n));
+    cr_expect_lt(distance_from_uniform(ratio, n, log(0.5), log(2)), critical(n));
+}
+
+Test(augment_draws, erasing_with_noise_is_normal) {
+    const cvr_augment_desc *const d = transform("random_erasing");
+    const double params[CVR_AUGMENT_PARAMS] = {1, 0, 0, 100, 100, 12345, 678};
+    static float zeros[100 * 101];
+    cvr_error err;
+    double sum = 0, squares = 0;
+    cvr_error_init(&err);
+    void *const attrs = settings_of(d, "p=1 value=random", &err);
+    cr_assert(attrs, "%s", err.message);
+    stub_sample s;
+    stub_sample_init(&s);
+    stub_sample_image(&s, CVR_F32, 100, 101, 1, zeros);
+    cr_assert_eq(d->apply(attrs, params, &s.sample, &err), CVR_OK);
+    const float *const x = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE)->data;
+    for (int i = 0; i < 100 * 101; i++) {
+        if (i % 101 == 100) cr_assert_eq(x[i], 0);
+        sum += x[i];
+        squares += x[i] * x[i];
+    }
+    cr_expect_float_eq(sum / 1e4, 0, 0.04);
+    cr_expect_float_eq(squares / 1e4, 1, 0.05);
+    stub_sample_free(&s);
+    cvr_free(attrs);
+}
+
+/* Moments of Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)). */
+Test(augment_draws, lambda_is_from_beta) {
+    static const double alphas[] = {1e-4, 0.2, 0.5, 1, 3, 40};
+    for (size_t i = 0; i < sizeof alphas / sizeof alphas[0]; i++) {
+        char text[32];
+        double squares = 0;
+        (void)snprintf(text, sizeof text, "%g", alphas[i]);
+        draw("mixup", text, 4, 4, drawn);
+        for (int k = 0; k < DRAWS; k++) {
+            cr_assert(drawn[k][0] == 1 && drawn[k][1] >= 0 && drawn[k][1] <= 1, "alpha=%g gives %g", alphas[i],
+                      drawn[k][1]);
+            squares += (drawn[k][1] - 0.5) * (drawn[k][1] - 0.5);
+        }
+        const double variance = 1 / (4 * (2 * alphas[i] + 1));
+        cr_expect_float_eq(mean_of(1), 0.5, 4 * sqrt(variance / DRAWS), "alpha=%g: mean %g", alphas[i], mean_of(1));
+        cr_expect_float_eq(squares / DRAWS, variance, 0.04 * variance, "alpha=%g: variance %g", alphas[i],
+                           squares / DRAWS);
+    }
+    draw("mixup", "", 4, 4, drawn);
+    expect_uniform(1, 0, 1, "alpha=1");
+    /* Beta(2, 2) has the distribution function 3 x^2 - 2 x^3. */
+    draw("mixup", "2", 4, 4, drawn);
+    for (int k = 0; k < DRAWS; k++) drawn[k][1] = drawn[k][1] * drawn[k][1] * (3 - 2 * drawn[k][1]);
+    expect_uniform(1, 0, 1, "alpha=2");
+}
+
+Test(augment_draws, cutmix_box_and_lambda_agree) {
+    double sum = 0;
+    draw("cutmix", "", 60, 90, drawn);
+    for (int k = 0; k < DRAWS; k++) {
+        const double *const p = drawn[k], h = p[4] - p[2], w = p[5] - p[3];
+        cr_assert(p[0] == 2 && p[2] >= 0 && p[3] >= 0 && h >= 0 && w >= 0 && p[4] <= 60 && p[5] <= 90,
+                  "outside the picture");
+        cr_assert_float_eq(p[1], 1 - h * w / 5400, 1e-12);
+        sum += p[1];
+    }
+    /* Clipping leaves more than the half that Beta(1, 1) would. */
+    cr_expect(sum / DRAWS > 0.55 && sum / DRAWS < 0.75, "mean %g", sum / DRAWS);
+}
