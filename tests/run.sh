@@ -64,7 +64,7 @@ run_tests build-tsan
 if [ -n "$all" ]; then
   export CVR_TEST_BUDGET=off
   say "all draws under the address and undefined-behaviour sanitizers"
-  run_tests build-asan -L 'draws|long'
+  run_tests build-asan -L 'draws|slow'
   say "build: clang, -Werror"
   CC=clang build build-clang
   run_tests build-clang
