@@ -186,7 +186,10 @@ int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err
         found = found || strcmp(e.metrics.names[i], name) == 0;
         cvr_text_add(&known, "%s%s", i ? ", " : "", e.metrics.names[i]);
     }
-    if (!found)
+    if (!found && !*s->set.val->metric)
+        status = cvr_fail(err, CVR_ERR_PLUGIN, "task %s: its best_metric is `%s`, and it gives %s", s->set.task->name,
+                          name, known.s ? known.s : "none");
+    else if (!found)
         status = cvr_fail(err, CVR_ERR_USAGE, "val.metric = %s: task %s has no such metric; it has %s", name,
                           s->set.task->name, known.s ? known.s : "none");
 out:

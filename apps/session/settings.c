@@ -86,7 +86,7 @@ static const cvr_attr_desc *const train_keys[] = {
         FLOAT, "ema_decay", "0.99998",
         "share of the mean that an update keeps, before it is scaled by batch * ema_steps / epochs as torchvision's "
         "references do",
-        CVR_ATTR_AT_LEAST(0)),
+        CVR_ATTR_BETWEEN(0, 1)),
     CVR_ATTR(INT, "ema_steps", "32", "steps from one update of the means to the next", CVR_ATTR_AT_LEAST(1)),
 };
 SCHEMA(train);

@@ -259,6 +259,11 @@ static void set_origin(const cvr_setting *s, char *buf, size_t size) {
         (void)snprintf(buf, size, "command line");
 }
 
+/* Sections whose keys are the user's own names. */
+static bool is_free(const char *section) {
+    return strcmp(section, "net") == 0 || strcmp(section, "layers") == 0 || strcmp(section, "augment") == 0;
+}
+
 typedef void (*print_fn)(void *ctx, const char *section, const char *key, const char *value, const char *origin);
 
 static void each_setting(const cvr_config *c, print_fn print, void *ctx) {
@@ -275,7 +280,7 @@ static void each_setting(const cvr_config *c, print_fn print, void *ctx) {
                 cvr_text_clear(&value);
             }
         }
-        if (strcmp(sections[k], "net") != 0 && strcmp(sections[k], "augment") != 0) continue;
+        if (!is_free(sections[k])) continue;
         for (size_t i = 0; i < c->n; i++) {
             if (c->settings[i].section != sections[k]) continue;
             set_origin(&c->settings[i], origin, sizeof origin);

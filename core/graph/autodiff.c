@@ -79,6 +79,25 @@ static double decay_of(const cvr_update_policy *p, const cvr_store_entry *e) {
     return e->flags & CVR_PARAM_BIAS ? p->bias_weight_decay : p->weight_decay;
 }
 
+/* A parameter that is to be trained and that no gradient reaches would stay as it is without a word. */
+static int32_t check_starved(const cvr_graph *g, cvr_error *err) {
+    cvr_text names = {0};
+    size_t n = 0;
+    for (size_t i = 1; i < g->n_values; i++) {
+        const ir_value *v = g->values[i];
+        if (v->kind != VALUE_STORED || !v->needs_gradient || v->gradient != CVR_NONE) continue;
+        if (n++ < 4) cvr_text_add(&names, "%s%s", n > 1 ? ", " : "", cvr_store_get(g->store, v->store_index)->name);
+    }
+    if (n)
+        cvr_fail(
+            err, CVR_ERR_INVALID,
+            "no gradient reaches %zu parameter%s (%s%s): an op between them and the loss has no `grad`, or nothing "
+            "reads what they make; mend it, or freeze them (model.freeze)",
+            n, n == 1 ? "" : "s", names.s ? names.s : "?", n > 4 ? ", ..." : "");
+    cvr_text_clear(&names);
+    return n ? CVR_ERR_INVALID : CVR_OK;
+}
+
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err) {
     cvr_value lr, step;
     CVR_TRY(g->builder.scalar(&g->builder, "lr", CVR_F32, &lr, err));
@@ -86,6 +105,7 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
     g->in_backward = true;
     const size_t n = g->n_values;
     size_t n_updates = 0;
+    CVR_TRY(check_starved(g, err));
     for (size_t i = 1; i < n; i++) {
         const ir_value *v = g->values[i];
         if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;
