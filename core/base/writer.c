@@ -51,10 +51,7 @@ int32_t cvr_writer_put(cvr_writer *w, const void *bytes, uint64_t n, cvr_error *
         w->used += part;
         p += part;
         n -= part;
-        if (w->used == WRITER_BUFFER) {
-            const int32_t status = writer_flush(w, err);
-            if (status != CVR_OK) return status;
-        }
+        if (w->used == WRITER_BUFFER) CVR_TRY(writer_flush(w, err));
     }
     return CVR_OK;
 }
@@ -118,10 +115,11 @@ void cvr_writer_abandon(cvr_writer *w) {
 
 static int32_t write_file(const char *path, const void *bytes, uint64_t n, bool sync, cvr_error *err) {
     cvr_writer w;
-    int32_t status = cvr_writer_open(&w, path, err);
-    if (status != CVR_OK) return status;
-    status = cvr_writer_put(&w, bytes, n, err);
-    if (status == CVR_OK) return commit(&w, false, sync, err);
+    int32_t status;
+    CVR_TRY(cvr_writer_open(&w, path, err));
+    CVR_TRY_OUT(cvr_writer_put(&w, bytes, n, err));
+    return commit(&w, false, sync, err);
+out:
     cvr_writer_abandon(&w);
     return status;
 }

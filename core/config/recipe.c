@@ -92,12 +92,14 @@ int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err) {
     if (!c) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     c->path = cvr_strdup(path);
     c->folder = cvr_fs_dirname(path);
-    int32_t status =
-        c->path && c->folder ? cvr_ini_read(path, on_line, c, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && c->n == 0) {
+    int32_t status;
+    CVR_TRY_OUT(c->path && c->folder ? cvr_ini_read(path, on_line, c, err)
+                                     : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (c->n == 0) {
         cvr_fail(err, CVR_ERR_USAGE, "is empty; a recipe has sections such as [data] and [train]");
-        status = cvr_fail_at(err, path, 0, CVR_ERR_USAGE);
+        CVR_TRY_OUT(cvr_fail_at(err, path, 0, CVR_ERR_USAGE));
     }
+out:
     if (status != CVR_OK) cvr_config_destroy(&c);
     *out = c;
     return status;

@@ -42,11 +42,11 @@ static int32_t node_gradient(cvr_graph *g, const ir_node *n, cvr_error *err) {
     if (!any_out || !any_in || !n->op->grad) return CVR_OK;
     cvr_grad_args args = {sizeof args, n->attrs, n->inputs,   n->outputs,  grad_out,
                           needs,       grad_in,  n->n_inputs, n->n_outputs};
-    int32_t status = n->op->grad(&g->builder, &args, err);
-    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
-        if (needs[i] && grad_in[i]) status = accumulate(g, n->inputs[i], grad_in[i], n, err);
+    CVR_TRY(n->op->grad(&g->builder, &args, err));
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        if (needs[i] && grad_in[i]) CVR_TRY(accumulate(g, n->inputs[i], grad_in[i], n, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Gradient nodes are named after the layer that they differentiate. */

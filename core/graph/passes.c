@@ -105,8 +105,7 @@ static int32_t keep_old(const cvr_rewriter *r, uint64_t i, cvr_error *err) {
     if (i >= p->n_nodes || p->done[i])
         return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: node %llu was dealt with before", p->name,
                         (unsigned long long)i);
-    const int32_t status = take_emitted(p, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(take_emitted(p, err));
     p->done[i] = 1;
     p->w.g->nodes[i] = NULL;
     return rewrite_keep(&p->w, p->old[i], err);
@@ -283,9 +282,11 @@ static int32_t read_list(pass_list *l, cvr_plugins *plugins, const char *list, c
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err) {
     pass_list l = {0};
     const bool was_backward = g->in_backward;
-    int32_t status = read_list(&l, g->plugins, list, err);
-    for (size_t i = 0; i < l.n && status == CVR_OK; i++)
-        if (l.all[i].pass->stage == stage) status = run_pass(g, &l.all[i], err);
+    int32_t status;
+    CVR_TRY_OUT(read_list(&l, g->plugins, list, err));
+    for (size_t i = 0; i < l.n; i++)
+        if (l.all[i].pass->stage == stage) CVR_TRY_OUT(run_pass(g, &l.all[i], err));
+out:
     for (size_t i = 0; i < l.n; i++) cvr_free(l.all[i].attrs);
     cvr_free(l.all);
     g->in_backward = was_backward;

@@ -204,12 +204,12 @@ static int32_t make_inputs(recompute *r, size_t i, cvr_error *err) {
 
 static int32_t rewrite_nodes(recompute *r, cvr_error *err) {
     int32_t status = CVR_OK;
-    for (size_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
-        if (r->nodes[i]->backward) status = make_inputs(r, i, err);
-        if (status != CVR_OK) break;
+    for (size_t i = 0; i < r->n_nodes; i++) {
+        if (r->nodes[i]->backward) CVR_TRY_OUT(make_inputs(r, i, err));
         r->g->nodes[i] = NULL;
-        status = rewrite_keep(&r->w, r->nodes[i], err);
+        CVR_TRY_OUT(rewrite_keep(&r->w, r->nodes[i], err));
     }
+out:
     rewrite_finish(&r->w, status);
     rewrite_leave(r->g);
     return status;

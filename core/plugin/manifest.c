@@ -94,10 +94,7 @@ static int32_t on_manifest_line(void *ctx, const char *section, const char *key,
     }
     if (!s->has_version) return cvr_fail(err, CVR_ERR_PLUGIN, "a manifest starts with [manifest] and `version = 1`");
     candidate *c = current(s, section);
-    if (!c) {
-        const int32_t status = add_candidate(s, section, line, &c, err);
-        if (status != CVR_OK) return status;
-    }
+    if (!c) CVR_TRY(add_candidate(s, section, line, &c, err));
     if (strcmp(key, "file") == 0) return set_file(c, value, err);
     if (strcmp(key, "provides") == 0) return add_tokens(&c->provides, value, err);
     if (strcmp(key, "requires") == 0) return add_tokens(&c->requires_, value, err);

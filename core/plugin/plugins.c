@@ -106,8 +106,10 @@ int32_t cvr_plugins_open(cvr_plugins **out, const char *const *manifests, size_t
     plugins_host_table(p);
     registry staged = {0};
     const cvr_plugin self = {.magic = CVR_PLUGIN_MAGIC, .id = "core", .load = core_ops_load};
-    int32_t status = plugin_load(&p->host, &self, &staged, err);
-    if (status == CVR_OK) status = registry_commit(&p->registry, &staged, err);
+    int32_t status;
+    CVR_TRY_OUT(plugin_load(&p->host, &self, &staged, err));
+    CVR_TRY_OUT(registry_commit(&p->registry, &staged, err));
+out:
     registry_clear(&staged);
     for (size_t i = 0; manifests && status == CVR_OK && i < n; i++) status = read_path(p, manifests[i], err);
     if (!manifests && status == CVR_OK) status = read_defaults(p, err);

@@ -43,12 +43,10 @@ static int32_t program_infer(const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t sum_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
-    const int32_t status = program_infer(a, err);
-    if (status == CVR_OK && x->rank < 2)
-        return cvr_fail(err, CVR_ERR_INVALID, "elementwise_sum: %s has no columns", cvr_shape_of(x).text);
-    if (status == CVR_OK)
-        cvr_type_set(a->outputs[1], CVR_F32, 1, (const int64_t[]){x->shape[x->rank == 4 ? 1 : x->rank - 1]});
-    return status;
+    CVR_TRY(program_infer(a, err));
+    if (x->rank < 2) return cvr_fail(err, CVR_ERR_INVALID, "elementwise_sum: %s has no columns", cvr_shape_of(x).text);
+    cvr_type_set(a->outputs[1], CVR_F32, 1, (const int64_t[]){x->shape[x->rank == 4 ? 1 : x->rank - 1]});
+    return CVR_OK;
 }
 
 static double program_flops(const cvr_infer_args *a) {

@@ -42,20 +42,18 @@ static int32_t mul_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* da = grad, db = grad, each summed over the axes along which it was repeated */
 static int32_t add_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < 2 && status == CVR_OK; i++)
-        if (a->needs[i]) status = arith_sum_to(b, a->grad_outputs[0], CVR_NONE, a->inputs[i], &a->grad_inputs[i], err);
-    return status;
+    for (uint32_t i = 0; i < 2; i++)
+        if (a->needs[i]) CVR_TRY(arith_sum_to(b, a->grad_outputs[0], CVR_NONE, a->inputs[i], &a->grad_inputs[i], err));
+    return CVR_OK;
 }
 
 /* da = grad * b, db = grad * a */
 static int32_t mul_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < 2 && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < 2; i++) {
         const cvr_value inputs[2] = {a->grad_outputs[0], a->inputs[1 - i]};
-        if (a->needs[i]) status = cvr_emit(b, "mul", NULL, 0, inputs, 2, &a->grad_inputs[i], err);
+        if (a->needs[i]) CVR_TRY(cvr_emit(b, "mul", NULL, 0, inputs, 2, &a->grad_inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Likewise, summed over the axes along which the input was repeated; where the other one has the full shape, in one

@@ -45,16 +45,15 @@ static int32_t sum_to_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *er
     const cvr_type *x = b->type(b, a->inputs[0]);
     cvr_expand_attrs attrs = {.rank = x->rank, .scale = 1};
     memcpy(attrs.shape, x->shape, sizeof attrs.shape);
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i <= (uint32_t)product && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i <= (uint32_t)product; i++) {
         if (!a->needs[i]) continue;
         const cvr_value inputs[2] = {a->grad_outputs[0], product ? a->inputs[1 - i] : CVR_NONE};
         if (product)
-            status = cvr_emit(b, "mul_broadcast", NULL, 0, inputs, 2, &a->grad_inputs[i], err);
+            CVR_TRY(cvr_emit(b, "mul_broadcast", NULL, 0, inputs, 2, &a->grad_inputs[i], err));
         else
-            status = cvr_emit(b, "expand", &attrs, sizeof attrs, inputs, 1, &a->grad_inputs[i], err);
+            CVR_TRY(cvr_emit(b, "expand", &attrs, sizeof attrs, inputs, 1, &a->grad_inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 int32_t arith_sum_to(const cvr_builder *b, cvr_value v, cvr_value times, cvr_value like, cvr_value *out,
@@ -140,9 +139,11 @@ static int32_t expand_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *er
     int64_t axes[CVR_MAX_RANK];
     cvr_value grad = a->grad_outputs[0];
     memcpy(scale.shape, x->shape, sizeof scale.shape);
-    int32_t status = align(attrs, x->rank, x->shape, axes);
-    for (int64_t i = 0; i < attrs->rank && status == CVR_OK; i++)
+    int32_t status;
+    CVR_TRY_OUT(align(attrs, x->rank, x->shape, axes));
+    for (int64_t i = 0; i < attrs->rank; i++)
         if (axes[i] < 0 || x->shape[axes[i]] != attrs->shape[i]) reduce.dim[reduce.n_dim++] = i;
+out:
     if (reduce.n_dim > 0) status = cvr_emit(b, "sum", &reduce, sizeof reduce, &grad, 1, &grad, err);
     return status == CVR_OK ? cvr_emit(b, "expand", &scale, sizeof scale, &grad, 1, &a->grad_inputs[0], err) : status;
 }

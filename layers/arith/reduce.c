@@ -45,10 +45,10 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t amax_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = infer(a, err);
-    if (status == CVR_OK && cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape) == 0)
+    CVR_TRY(infer(a, err));
+    if (cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape) == 0)
         return cvr_fail(err, CVR_ERR_INVALID, "amax: no elements to take the largest of");
-    return status;
+    return CVR_OK;
 }
 
 /* x, y, grad -> dx: y and grad have the shape that amax gives x */

@@ -33,18 +33,17 @@ static int32_t act_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_er
     const cvr_conv2d_act_attrs *attrs = a->attrs;
     cvr_value in[INPUTS] = {CVR_NONE}, *y = &a->outputs[0];
     for (uint32_t i = 0; i < a->n_inputs; i++) in[i] = a->inputs[i];
-    int32_t status = cvr_emit(b, "conv2d", &attrs->conv, sizeof attrs->conv, in, 3, y, err);
-    if (status == CVR_OK && in[MEAN]) {
+    CVR_TRY(cvr_emit(b, "conv2d", &attrs->conv, sizeof attrs->conv, in, 3, y, err));
+    if (in[MEAN]) {
         const cvr_batch_norm2d_inference_attrs norm = {attrs->eps};
         const cvr_value vectors[5] = {*y, in[SCALE], in[SHIFT], in[MEAN], in[VAR]};
-        status = cvr_emit(b, "batch_norm2d_inference", &norm, sizeof norm, vectors, 5, y, err);
+        CVR_TRY(cvr_emit(b, "batch_norm2d_inference", &norm, sizeof norm, vectors, 5, y, err));
     }
     const cvr_value sum[2] = {*y, in[RESIDUAL]};
-    if (status == CVR_OK && in[RESIDUAL]) status = cvr_emit(b, "add", NULL, 0, sum, 2, y, err);
+    if (in[RESIDUAL]) CVR_TRY(cvr_emit(b, "add", NULL, 0, sum, 2, y, err));
     const cvr_value before = *y;
-    if (status == CVR_OK && ops[attrs->activation])
-        status = cvr_emit(b, ops[attrs->activation], NULL, 0, &before, 1, y, err);
-    return status;
+    if (ops[attrs->activation]) CVR_TRY(cvr_emit(b, ops[attrs->activation], NULL, 0, &before, 1, y, err));
+    return CVR_OK;
 }
 
 /* g, the gradient of what the activation was applied to, which is also the residual's. */

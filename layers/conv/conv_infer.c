@@ -26,8 +26,7 @@ static int32_t check_groups(const cvr_conv2d_attrs *attrs, int64_t in, int64_t o
 /* Input 2, if given, has `channels` elements. */
 static int32_t check_bias(const cvr_infer_args *a, int64_t channels, cvr_error *err) {
     if (a->n_inputs < 3 || !a->inputs[2]) return CVR_OK;
-    const int32_t status = check_input(a, 2, 1, "bias", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 2, 1, "bias", err));
     if (a->inputs[2]->shape[0] != channels)
         return cvr_fail(err, CVR_ERR_INVALID, "bias has shape %s; the output has %lld channels",
                         cvr_shape_of(a->inputs[2]).text, (long long)channels);
@@ -121,8 +120,7 @@ int32_t conv2d_backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* grad (N,K,P,Q) -> (K) */
 int32_t conv2d_backward_bias_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = check_input(a, 0, 4, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 0, 4, "grad", err));
     cvr_type_set(a->outputs[0], CVR_F32, 1, (const int64_t[]){a->inputs[0]->shape[1]});
     return CVR_OK;
 }
@@ -177,8 +175,7 @@ int32_t conv_transpose2d_infer(const cvr_infer_args *a, cvr_error *err) {
 int32_t conv_transpose2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_backward_input_attrs *attrs = a->attrs;
     const cvr_infer_args conv = {sizeof conv, &attrs->conv, a->inputs, a->outputs, a->n_inputs, a->n_outputs};
-    const int32_t status = conv2d_infer(&conv, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(conv2d_infer(&conv, err));
     for (int i = 0; i < 2; i++) {
         int64_t *size = &a->outputs[0]->shape[2 + i];
         if (attrs->input_size[i] < 1 || attrs->input_size[i] > *size)

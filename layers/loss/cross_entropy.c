@@ -30,8 +30,7 @@ static int32_t check(const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *target = a->inputs[1];
-    const int32_t status = check(a, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, err));
     cvr_type_set(a->outputs[0], CVR_F32, 0, NULL);
     cvr_type_set(a->outputs[1], CVR_F32, target->rank, target->shape);
     cvr_type_set(a->outputs[2], CVR_F32, 0, NULL);

@@ -52,9 +52,11 @@ static int32_t act_backward_infer(const cvr_infer_args *a, cvr_error *err) {
 /* x, weight, bias, mean, invstd, residual */
 static int32_t apply_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
-    int32_t status = norm_batch_check("batch_norm2d_apply", a, 1, 4, err);
-    if (status == CVR_OK && a->n_inputs > 5 && a->inputs[5])
-        status = norm_check_like("batch_norm2d_apply", a->inputs[0], a->inputs[5], err);
+    int32_t status;
+    CVR_TRY_OUT(norm_batch_check("batch_norm2d_apply", a, 1, 4, err));
+    if (a->n_inputs > 5 && a->inputs[5])
+        CVR_TRY_OUT(norm_check_like("batch_norm2d_apply", a->inputs[0], a->inputs[5], err));
+out:
     *a->outputs[0] = *a->inputs[0];
     return status == CVR_OK ? check_activation("batch_norm2d_apply", attrs->activation, err) : status;
 }
@@ -102,8 +104,10 @@ static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) 
                               .n_inputs = 7,
                               .n_outputs = residual ? 4 : 3};
     if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
-    const int32_t status = b->emit(b, &call, err);
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = out[i];
+    int32_t status;
+    CVR_TRY_OUT(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = out[i];
+out:
     if (residual) a->grad_inputs[6] = out[3];
     return status;
 }
@@ -120,13 +124,13 @@ static int32_t act_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_er
                               .outputs = a->outputs,
                               .n_inputs = a->n_inputs > 6 ? 6 : a->n_inputs,
                               .n_outputs = 3};
-    int32_t status = b->emit(b, &call, err);
+    CVR_TRY(b->emit(b, &call, err));
     const cvr_value sum[2] = {a->outputs[0], a->n_inputs > 6 ? a->inputs[6] : CVR_NONE};
-    if (status == CVR_OK && sum[1]) status = cvr_emit(b, "add", NULL, 0, sum, 2, &a->outputs[0], err);
+    if (sum[1]) CVR_TRY(cvr_emit(b, "add", NULL, 0, sum, 2, &a->outputs[0], err));
     const char *op = forward_ops[attrs->activation];
     const cvr_value before = a->outputs[0];
-    if (status == CVR_OK && op) status = cvr_emit(b, op, NULL, 0, &before, 1, &a->outputs[0], err);
-    return status;
+    if (op) CVR_TRY(cvr_emit(b, op, NULL, 0, &before, 1, &a->outputs[0], err));
+    return CVR_OK;
 }
 
 /* dx, dweight, dbias of the normalisation by g = a_backward(y, grad), which is dresidual */
@@ -142,8 +146,9 @@ static int32_t act_backward_decompose(const cvr_builder *b, cvr_decompose_args *
                               .n_inputs = 5,
                               .n_outputs = 3};
     int32_t status = CVR_OK;
-    if (op) status = cvr_emit(b, op, NULL, 0, pair, 2, &in[1], err);
-    if (status == CVR_OK) status = b->emit(b, &call, err);
+    if (op) CVR_TRY_OUT(cvr_emit(b, op, NULL, 0, pair, 2, &in[1], err));
+    CVR_TRY_OUT(b->emit(b, &call, err));
+out:
     if (a->n_outputs > 3) a->outputs[3] = in[1];
     return status;
 }

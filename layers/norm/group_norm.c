@@ -15,13 +15,13 @@ typedef struct group_norm_layer {
 static int32_t check(const cvr_infer_args *a, uint32_t first, uint32_t last, cvr_error *err) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0];
-    int32_t status = norm_check_f32("group_norm", x, err);
-    if (status == CVR_OK && (x->rank < 2 || attrs->num_groups < 1 || x->shape[1] % attrs->num_groups != 0))
+    CVR_TRY(norm_check_f32("group_norm", x, err));
+    if ((x->rank < 2 || attrs->num_groups < 1 || x->shape[1] % attrs->num_groups != 0))
         return cvr_fail(err, CVR_ERR_INVALID, "group_norm: %lld groups do not divide the input's %lld channels",
                         (long long)attrs->num_groups, (long long)(x->rank < 2 ? 0 : x->shape[1]));
-    for (uint32_t i = first; i <= last && i < a->n_inputs && status == CVR_OK; i++)
-        status = norm_check_vector("group_norm", "a scale or shift", a->inputs[i], x->shape[1], err);
-    return status;
+    for (uint32_t i = first; i <= last && i < a->n_inputs; i++)
+        CVR_TRY(norm_check_vector("group_norm", "a scale or shift", a->inputs[i], x->shape[1], err));
+    return CVR_OK;
 }
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
@@ -36,13 +36,15 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const int64_t shape[2] = {a->inputs[0]->shape[0], attrs->num_groups};
-    int32_t status = check(a, 2, 2, err);
-    if (status == CVR_OK) status = norm_check_like("group_norm_backward", a->inputs[0], a->inputs[1], err);
-    for (uint32_t i = 3; i < 5 && status == CVR_OK; i++) {
+    int32_t status;
+    CVR_TRY_OUT(check(a, 2, 2, err));
+    CVR_TRY_OUT(norm_check_like("group_norm_backward", a->inputs[0], a->inputs[1], err));
+    for (uint32_t i = 3; i < 5; i++) {
         const cvr_type *t = a->inputs[i];
         if (t->dtype != CVR_F32 || t->rank != 2 || t->shape[0] != shape[0] || t->shape[1] != shape[1])
-            status = cvr_fail(err, CVR_ERR_INVALID, "group_norm_backward: mean and invstd must be (N, groups) f32");
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "group_norm_backward: mean and invstd must be (N, groups) f32"));
     }
+out:
     *a->outputs[0] = *a->inputs[0];
     cvr_type_set(a->outputs[1], CVR_F32, 1, &a->inputs[0]->shape[1]);
     cvr_type_set(a->outputs[2], CVR_F32, 1, &a->inputs[0]->shape[1]);
@@ -62,9 +64,9 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
                               .outputs = outputs,
                               .n_inputs = 5,
                               .n_outputs = 3};
-    const int32_t status = b->emit(b, &call, err);
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = outputs[i];
-    return status;
+    CVR_TRY(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
+    return CVR_OK;
 }
 
 /* ---- reference kernels ---- */

@@ -46,8 +46,7 @@ static int32_t check(const cvr_infer_args *a, uint32_t first, uint32_t last, cvr
                      cvr_error *err) {
     const cvr_layer_norm_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0];
-    const int32_t status = norm_check_f32("layer_norm", x, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(norm_check_f32("layer_norm", x, err));
     if (attrs->begin < 0 || attrs->begin >= attrs->end || attrs->end > (int64_t)x->rank)
         return cvr_fail(err, CVR_ERR_INVALID, "layer_norm: axes %lld to %lld of an input with %u axes",
                         (long long)attrs->begin, (long long)attrs->end - 1, x->rank);
@@ -63,8 +62,7 @@ static int32_t check(const cvr_infer_args *a, uint32_t first, uint32_t last, cvr
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_type affine;
     int64_t groups;
-    const int32_t status = check(a, 1, 2, &affine, &groups, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, 1, 2, &affine, &groups, err));
     *a->outputs[0] = *a->inputs[0];
     cvr_type_set(a->outputs[1], CVR_F32, 1, &groups);
     cvr_type_set(a->outputs[2], CVR_F32, 1, &groups);
@@ -98,9 +96,9 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
                               .outputs = outputs,
                               .n_inputs = 5,
                               .n_outputs = 3};
-    const int32_t status = b->emit(b, &call, err);
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = outputs[i];
-    return status;
+    CVR_TRY(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
+    return CVR_OK;
 }
 
 /* ---- reference kernels ---- */

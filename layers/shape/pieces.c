@@ -119,8 +119,7 @@ static int32_t check_slice(const cvr_slice_attrs *s, const cvr_type *x, cvr_erro
 
 static int32_t slice_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_slice_attrs *s = a->attrs;
-    const int32_t status = check_slice(s, a->inputs[0], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_slice(s, a->inputs[0], err));
     if (a->inputs[0]->shape[s->dim] != s->size)
         return cvr_fail(err, CVR_ERR_INVALID, "slice: `size` is not the axis's");
     *a->outputs[0] = *a->inputs[0];
@@ -130,8 +129,7 @@ static int32_t slice_infer(const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t slice_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_slice_attrs *s = a->attrs;
-    const int32_t status = check_slice(s, a->inputs[0], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_slice(s, a->inputs[0], err));
     if (a->inputs[0]->shape[s->dim] != s->length)
         return cvr_fail(err, CVR_ERR_INVALID, "slice_backward: `length` is not the axis's");
     *a->outputs[0] = *a->inputs[0];
@@ -173,8 +171,7 @@ static int32_t build_slice(const cvr_builder *b, const void *attrs, const cvr_va
     const slice_layer *layer = attrs;
     const cvr_type *x = b->type(b, in[0]);
     cvr_slice_attrs s = {.step = layer->step};
-    const int32_t status = shape_axis(layer->dim, x->rank, &s.dim, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(shape_axis(layer->dim, x->rank, &s.dim, err));
     s.size = x->shape[s.dim];
     s.start = clamp_index(layer->start, s.size);
     const int64_t end = clamp_index(layer->end, s.size);

@@ -95,10 +95,7 @@ static int32_t view_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t make_plain(const cvr_builder *b, cvr_value *x, cvr_error *err) {
     const cvr_type *t = b->type(b, *x);
     const cvr_value in = *x;
-    if (!is_plain(t->rank, t->shape)) {
-        const int32_t status = cvr_emit(b, "flatten", NULL, 0, &in, 1, x, err);
-        if (status != CVR_OK) return status;
-    }
+    if (!is_plain(t->rank, t->shape)) CVR_TRY(cvr_emit(b, "flatten", NULL, 0, &in, 1, x, err));
     return shape_plain(b, x, err);
 }
 
