@@ -266,8 +266,10 @@ static int32_t pack(packing *p, cvr_error *err) {
     CVR_TRY(count_splits(p, err));
     CVR_TRY(make_folder(p->wish.out, tmp, sizeof tmp, err));
     p->source.folder = tmp;
-    int32_t status = pack_splits(p, err);
-    if (status == CVR_OK) status = show_folder(tmp, p->wish.out, err);
+    int32_t status;
+    CVR_TRY_OUT(pack_splits(p, err));
+    CVR_TRY_OUT(show_folder(tmp, p->wish.out, err));
+out:
     if (status != CVR_OK) (void)nftw(tmp, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return status;
 }

@@ -197,10 +197,10 @@ static int32_t make_folder(const char *out, const char *name, char *folder, size
 
 static int32_t write_all(cvr_session *s, prediction *p, const char *folder, cvr_error *err) {
     cvr_text_add(&p->json, "\n]\n");
-    int32_t status = write_file(folder, "predictions.json", &p->json, err);
-    if (status == CVR_OK) status = write_file(folder, "predictions.csv", &p->csv, err);
-    if (status == CVR_OK && predict_section->raw && p->raw) status = write_raw(s, p, folder, err);
-    return status;
+    CVR_TRY(write_file(folder, "predictions.json", &p->json, err));
+    CVR_TRY(write_file(folder, "predictions.csv", &p->csv, err));
+    if (predict_section->raw && p->raw) CVR_TRY(write_raw(s, p, folder, err));
+    return CVR_OK;
 }
 
 static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad,

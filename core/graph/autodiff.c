@@ -69,8 +69,8 @@ int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_INVALID, "the loss has shape %s; it must be one f32 number", shape);
     }
     cvr_value seed;
-    const int32_t status = g->builder.scalar(&g->builder, "loss_scale", CVR_F32, &seed, err);
-    return status == CVR_OK ? cvr_graph_backward_from(g, loss, seed, err) : status;
+    CVR_TRY(g->builder.scalar(&g->builder, "loss_scale", CVR_F32, &seed, err));
+    return cvr_graph_backward_from(g, loss, seed, err);
 }
 
 static double decay_of(const cvr_update_policy *p, const cvr_store_entry *e) {

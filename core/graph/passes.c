@@ -118,8 +118,8 @@ static void drop_old(const cvr_rewriter *r, uint64_t i) {
 
 static int32_t enter_old(const cvr_rewriter *r, uint64_t i, cvr_error *err) {
     pass_run *p = r->ctx;
-    const int32_t status = take_emitted(p, err);
-    return status == CVR_OK ? rewrite_enter(p->w.g, p->old[i], err) : status;
+    CVR_TRY(take_emitted(p, err));
+    return rewrite_enter(p->w.g, p->old[i], err);
 }
 
 static int32_t replace_value(const cvr_rewriter *r, cvr_value from, cvr_value to, cvr_error *err) {

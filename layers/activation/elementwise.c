@@ -57,10 +57,10 @@ static double program_flops(const cvr_infer_args *a) {
 /* ---- meaning, and reference kernel ---- */
 
 static int32_t sum_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    const int32_t status = cvr_emit(b, "elementwise", a->attrs, sizeof(cvr_elementwise_attrs), a->inputs, a->n_inputs,
-                                    &a->outputs[0], err);
+    CVR_TRY(cvr_emit(b, "elementwise", a->attrs, sizeof(cvr_elementwise_attrs), a->inputs, a->n_inputs, &a->outputs[0],
+                     err));
     const char *op = b->type(b, a->inputs[0])->rank == 4 ? "conv2d_backward_bias" : "linear_backward_bias";
-    return status == CVR_OK ? cvr_emit(b, op, NULL, 0, &a->outputs[0], 1, &a->outputs[1], err) : status;
+    return cvr_emit(b, op, NULL, 0, &a->outputs[0], 1, &a->outputs[1], err);
 }
 
 static int32_t program_run(const cvr_kernel_args *a, cvr_error *err) {

@@ -21,9 +21,9 @@ static int32_t add_family(const cvr_registrar *r, const arith_family *f, cvr_err
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = add_family(r, &arith_broadcast, err);
-    if (status == CVR_OK) status = add_family(r, &arith_expand, err);
-    return status == CVR_OK ? add_family(r, &arith_reduce, err) : status;
+    CVR_TRY(add_family(r, &arith_broadcast, err));
+    CVR_TRY(add_family(r, &arith_expand, err));
+    return add_family(r, &arith_reduce, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_arith", "0.1.0", "", load)

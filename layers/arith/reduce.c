@@ -34,9 +34,8 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
     int64_t shape[CVR_MAX_RANK];
     uint32_t rank = 0;
-    int32_t status = arith_check_f32("sum, mean or amax", a, err);
-    if (status == CVR_OK) status = check(attrs, x, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(arith_check_f32("sum, mean or amax", a, err));
+    CVR_TRY(check(attrs, x, err));
     const uint32_t mask = reduced_axes(attrs, x->rank);
     for (uint32_t i = 0; i < x->rank; i++)
         if (!(mask >> i & 1) || attrs->keepdim) shape[rank++] = mask >> i & 1 ? 1 : x->shape[i];

@@ -17,14 +17,13 @@ static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_act_attrs *attrs = a->attrs;
     const cvr_infer_args conv = {
         sizeof conv, &attrs->conv, a->inputs, a->outputs, a->n_inputs < 3 ? a->n_inputs : 3, 1};
-    int32_t status = conv2d_infer(&conv, err);
+    CVR_TRY(conv2d_infer(&conv, err));
     const cvr_type *y = a->outputs[0];
-    for (uint32_t i = SCALE; i <= VAR && status == CVR_OK; i++) status = conv_check_vector("conv2d_act", a, i, y, err);
-    if (status != CVR_OK) return status;
+    for (uint32_t i = SCALE; i <= VAR; i++) CVR_TRY(conv_check_vector("conv2d_act", a, i, y, err));
     if ((a->n_inputs > MEAN && a->inputs[MEAN]) != (a->n_inputs > VAR && a->inputs[VAR]))
         return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: mean and variance come together");
-    status = conv_check_like("conv2d_act", a, RESIDUAL, y, err);
-    return status == CVR_OK ? conv_check_activation("conv2d_act", attrs->activation, err) : status;
+    CVR_TRY(conv_check_like("conv2d_act", a, RESIDUAL, y, err));
+    return conv_check_activation("conv2d_act", attrs->activation, err);
 }
 
 /* y = a(batch_norm2d_inference(conv2d(x)) + residual) */

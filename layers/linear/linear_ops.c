@@ -46,9 +46,8 @@ static const int64_t no_order[3];
 
 /* x (...,I), weight (O,I), [bias (O)] -> (...,O) */
 static int32_t linear_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status;
-    CVR_TRY_OUT(check_rows(a, 0, "x", err));
-    CVR_TRY_OUT(check_weight(a, 1, err));
+    CVR_TRY(check_rows(a, 0, "x", err));
+    CVR_TRY(check_weight(a, 1, err));
     const cvr_type *x = a->inputs[0], *weight = a->inputs[1];
     if (last_axis(x) != weight->shape[1])
         return cvr_fail(err, CVR_ERR_INVALID, "weight %s takes %lld features, x %s has %lld", cvr_shape_of(weight).text,
@@ -59,7 +58,6 @@ static int32_t linear_infer(const cvr_infer_args *a, cvr_error *err) {
             return cvr_fail(err, CVR_ERR_INVALID, "bias %s does not fit weight %s", cvr_shape_of(a->inputs[2]).text,
                             cvr_shape_of(weight).text);
     }
-out:
     if (!same_order(weight->order, x->rank == 2 ? x->order : no_order))
         return cvr_fail(err, CVR_ERR_INVALID,
                         "x %s and weight %s have their features in different orders in memory; "
@@ -71,9 +69,8 @@ out:
 
 /* grad (...,O), weight (O,I) -> (...,I) */
 static int32_t backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = check_rows(a, 0, "grad", err);
-    if (status == CVR_OK) status = check_weight(a, 1, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "grad", err));
+    CVR_TRY(check_weight(a, 1, err));
     const cvr_type *grad = a->inputs[0], *weight = a->inputs[1];
     if (last_axis(grad) != weight->shape[0] || (grad->rank == 2 && !same_order(grad->order, no_order)))
         return cvr_fail(err, CVR_ERR_INVALID, "grad %s is not what a linear with weight %s makes",
@@ -84,9 +81,8 @@ static int32_t backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* x (...,I), grad (...,O) -> (O,I) */
 static int32_t backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = check_rows(a, 0, "x", err);
-    if (status == CVR_OK) status = check_rows(a, 1, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "x", err));
+    CVR_TRY(check_rows(a, 1, "grad", err));
     const cvr_type *x = a->inputs[0], *grad = a->inputs[1];
     int fits = x->rank == grad->rank && same_order(grad->order, x->rank == 2 ? no_order : x->order);
     for (uint32_t i = 0; fits && i + 1 < x->rank; i++) fits = x->shape[i] == grad->shape[i];
@@ -108,9 +104,8 @@ static int32_t backward_bias_infer(const cvr_infer_args *a, cvr_error *err) {
 /* a (...,M,K) or (...,K,M), b (...,K,N) or (...,N,K) -> (...,M,N) */
 static int32_t matmul_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_matmul_attrs *attrs = a->attrs;
-    int32_t status = check_rows(a, 0, "a", err);
-    if (status == CVR_OK) status = check_rows(a, 1, "b", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "a", err));
+    CVR_TRY(check_rows(a, 1, "b", err));
     const cvr_type *x = a->inputs[0], *y = a->inputs[1];
     int fits = x->rank == y->rank;
     for (uint32_t i = 0; fits && i + 2 < x->rank; i++) fits = x->shape[i] == y->shape[i];

@@ -40,10 +40,9 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 /* x, target, [weight], lse, norm, grad */
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *target = a->inputs[1], *lse = a->inputs[3];
-    int32_t status = check(a, err);
-    if (status == CVR_OK) status = loss_check_scalar(a->inputs[4], err);
-    if (status == CVR_OK) status = loss_check_scalar(a->inputs[5], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, err));
+    CVR_TRY(loss_check_scalar(a->inputs[4], err));
+    CVR_TRY(loss_check_scalar(a->inputs[5], err));
     *a->outputs[0] = *a->inputs[0];
     if (lse->dtype == CVR_F32 && lse->rank == target->rank && memcmp(lse->shape, target->shape, sizeof lse->shape) == 0)
         return CVR_OK;

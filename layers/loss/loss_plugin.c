@@ -21,9 +21,9 @@ static int32_t add_family(const cvr_registrar *r, const loss_family *f, cvr_erro
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = add_family(r, &loss_cross_entropy, err);
-    if (status == CVR_OK) status = add_family(r, &loss_bce, err);
-    return status == CVR_OK ? add_family(r, &loss_distance, err) : status;
+    CVR_TRY(add_family(r, &loss_cross_entropy, err));
+    CVR_TRY(add_family(r, &loss_bce, err));
+    return add_family(r, &loss_distance, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_loss", "0.1.0", "op:log_softmax op:sum op:expand op:mul op:mul_broadcast", load)

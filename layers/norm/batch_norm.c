@@ -69,14 +69,12 @@ static int32_t inference_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status;
-    CVR_TRY_OUT(norm_batch_check("batch_norm2d_backward", a, 2, 4, err));
-    CVR_TRY_OUT(norm_check_like("batch_norm2d_backward", a->inputs[0], a->inputs[1], err));
-out:
+    CVR_TRY(norm_batch_check("batch_norm2d_backward", a, 2, 4, err));
+    CVR_TRY(norm_check_like("batch_norm2d_backward", a->inputs[0], a->inputs[1], err));
     *a->outputs[0] = *a->inputs[0];
     set_vector(a, 1);
     set_vector(a, 2);
-    return status;
+    return CVR_OK;
 }
 
 /* op(x, grad, weight, mean, scale) -> dx, dweight, dbias */
@@ -147,23 +145,21 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     const cvr_type *x = b->type(b, inputs[0]);
     const int64_t channels = x->shape[1];
     cvr_value in[6] = {inputs[0]}, out[3];
-    int32_t status = CVR_OK;
     if (x->rank != 4)
         return cvr_fail(err, CVR_ERR_INVALID, "the input has %u axes; it must have 4 (N, C, H, W)", x->rank);
     if (layer->affine) {
-        CVR_TRY_OUT(norm_param(b, "weight", 1, 1, &channels, &in[1], err));
-        CVR_TRY_OUT(norm_param(b, "bias", 0, 1, &channels, &in[2], err));
+        CVR_TRY(norm_param(b, "weight", 1, 1, &channels, &in[1], err));
+        CVR_TRY(norm_param(b, "bias", 0, 1, &channels, &in[2], err));
     }
-    if (layer->track_running_stats) CVR_TRY_OUT(add_buffers(b, channels, &in[3], err));
+    if (layer->track_running_stats) CVR_TRY(add_buffers(b, channels, &in[3], err));
     if (!b->training && layer->track_running_stats) {
         const cvr_batch_norm2d_inference_attrs call = {layer->eps};
         return cvr_emit(b, "batch_norm2d_inference", &call, sizeof call, in, 5, outputs, err);
     }
     const cvr_batch_norm2d_attrs call = {layer->momentum, layer->eps};
-    CVR_TRY_OUT(cvr_emit(b, "batch_norm2d", &call, sizeof call, in, 6, out, err));
-out:
+    CVR_TRY(cvr_emit(b, "batch_norm2d", &call, sizeof call, in, 6, out, err));
     outputs[0] = out[0];
-    return status;
+    return CVR_OK;
 }
 
 /* A pass for the statistics (3 operations an element), one for the output (2). */

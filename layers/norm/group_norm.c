@@ -36,19 +36,17 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const int64_t shape[2] = {a->inputs[0]->shape[0], attrs->num_groups};
-    int32_t status;
-    CVR_TRY_OUT(check(a, 2, 2, err));
-    CVR_TRY_OUT(norm_check_like("group_norm_backward", a->inputs[0], a->inputs[1], err));
+    CVR_TRY(check(a, 2, 2, err));
+    CVR_TRY(norm_check_like("group_norm_backward", a->inputs[0], a->inputs[1], err));
     for (uint32_t i = 3; i < 5; i++) {
         const cvr_type *t = a->inputs[i];
         if (t->dtype != CVR_F32 || t->rank != 2 || t->shape[0] != shape[0] || t->shape[1] != shape[1])
-            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "group_norm_backward: mean and invstd must be (N, groups) f32"));
+            CVR_TRY(cvr_fail(err, CVR_ERR_INVALID, "group_norm_backward: mean and invstd must be (N, groups) f32"));
     }
-out:
     *a->outputs[0] = *a->inputs[0];
     cvr_type_set(a->outputs[1], CVR_F32, 1, &a->inputs[0]->shape[1]);
     cvr_type_set(a->outputs[2], CVR_F32, 1, &a->inputs[0]->shape[1]);
-    return status;
+    return CVR_OK;
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
@@ -175,12 +173,11 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     const group_norm_layer *layer = attrs;
     const cvr_type *x = b->type(b, inputs[0]);
     cvr_value in[3] = {inputs[0], CVR_NONE, CVR_NONE};
-    int32_t status = CVR_OK;
     if (layer->affine && x->rank >= 2) {
-        status = norm_param(b, "weight", 1, 1, &x->shape[1], &in[1], err);
-        if (status == CVR_OK) status = norm_param(b, "bias", 0, 1, &x->shape[1], &in[2], err);
+        CVR_TRY(norm_param(b, "weight", 1, 1, &x->shape[1], &in[1], err));
+        CVR_TRY(norm_param(b, "bias", 0, 1, &x->shape[1], &in[2], err));
     }
-    return status == CVR_OK ? cvr_emit(b, "group_norm", &layer->op, sizeof layer->op, in, 3, outputs, err) : status;
+    return cvr_emit(b, "group_norm", &layer->op, sizeof layer->op, in, 3, outputs, err);
 }
 
 static double flops(const cvr_infer_args *a) {

@@ -72,11 +72,10 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_type affine;
     int64_t groups;
-    int32_t status = check(a, 2, 2, &affine, &groups, err);
-    if (status == CVR_OK) status = norm_check_like("layer_norm_backward", a->inputs[0], a->inputs[1], err);
-    if (status == CVR_OK) status = norm_check_vector("layer_norm_backward", "mean", a->inputs[3], groups, err);
-    if (status == CVR_OK) status = norm_check_vector("layer_norm_backward", "invstd", a->inputs[4], groups, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, 2, 2, &affine, &groups, err));
+    CVR_TRY(norm_check_like("layer_norm_backward", a->inputs[0], a->inputs[1], err));
+    CVR_TRY(norm_check_vector("layer_norm_backward", "mean", a->inputs[3], groups, err));
+    CVR_TRY(norm_check_vector("layer_norm_backward", "invstd", a->inputs[4], groups, err));
     *a->outputs[0] = *a->inputs[0];
     *a->outputs[1] = affine;
     *a->outputs[2] = affine;
@@ -235,11 +234,9 @@ static int32_t add(const cvr_builder *b, const cvr_layer_norm_attrs *call, int64
     const cvr_type *t = b->type(b, x);
     const uint32_t rank = (uint32_t)(call->end - call->begin);
     cvr_value in[3] = {x, CVR_NONE, CVR_NONE};
-    int32_t status = CVR_OK;
-    if (affine) status = norm_param(b, "weight", 1, rank, &t->shape[call->begin], &in[1], err);
-    if (affine && bias && status == CVR_OK)
-        status = norm_param(b, "bias", 0, rank, &t->shape[call->begin], &in[2], err);
-    return status == CVR_OK ? cvr_emit(b, "layer_norm", call, sizeof *call, in, 3, y, err) : status;
+    if (affine) CVR_TRY(norm_param(b, "weight", 1, rank, &t->shape[call->begin], &in[1], err));
+    if (affine && bias) CVR_TRY(norm_param(b, "bias", 0, rank, &t->shape[call->begin], &in[2], err));
+    return cvr_emit(b, "layer_norm", call, sizeof *call, in, 3, y, err);
 }
 
 static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,

@@ -21,10 +21,10 @@ static int32_t add_family(const cvr_registrar *r, const norm_family *f, cvr_erro
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = add_family(r, &norm_batch, err);
-    if (status == CVR_OK) status = add_family(r, &norm_batch_act, err);
-    if (status == CVR_OK) status = add_family(r, &norm_layer, err);
-    return status == CVR_OK ? add_family(r, &norm_group, err) : status;
+    CVR_TRY(add_family(r, &norm_batch, err));
+    CVR_TRY(add_family(r, &norm_batch_act, err));
+    CVR_TRY(add_family(r, &norm_layer, err));
+    return add_family(r, &norm_group, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_norm", "0.1.0", "op:relu op:relu6", load)

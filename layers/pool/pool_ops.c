@@ -75,11 +75,9 @@ static uint32_t index_dtype(const cvr_max_pool2d_attrs *a) {
 static int32_t max_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_window w[2];
     int64_t out[2];
-    int32_t status = check_input(a, "x", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, "x", err));
     max_windows(a->attrs, w);
-    status = window_counts(w, a->inputs[0], out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(window_counts(w, a->inputs[0], out, err));
     set_pixels(a->outputs[0], CVR_F32, a->inputs[0], out);
     set_pixels(a->outputs[1], index_dtype(a->attrs), a->inputs[0], out);
     return CVR_OK;
@@ -89,11 +87,9 @@ static int32_t max_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t avg_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_window w[2];
     int64_t out[2];
-    int32_t status = check_input(a, "x", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, "x", err));
     avg_windows(a->attrs, w);
-    status = window_counts(w, a->inputs[0], out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(window_counts(w, a->inputs[0], out, err));
     set_pixels(a->outputs[0], CVR_F32, a->inputs[0], out);
     return CVR_OK;
 }

@@ -103,8 +103,8 @@ static int32_t concat_run(const cvr_kernel_args *a, cvr_error *err) {
 static int32_t build_concat(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
                             cvr_error *err) {
     cvr_concat_attrs call = *(const cvr_concat_attrs *)attrs;
-    const int32_t status = shape_axis(call.dim, b->type(b, in[0])->rank, &call.dim, err);
-    return status == CVR_OK ? cvr_emit(b, "concat", &call, sizeof call, in, n_in, out, err) : status;
+    CVR_TRY(shape_axis(call.dim, b->type(b, in[0])->rank, &call.dim, err));
+    return cvr_emit(b, "concat", &call, sizeof call, in, n_in, out, err);
 }
 
 /* ---- slice ---- */

@@ -69,8 +69,7 @@ static int32_t open_file(dataset_file *f, cvr_error *err) {
     if (fstat(f->fd, &st) != 0) return fail_system(f->path, "open the file", errno, err);
     if (!S_ISREG(st.st_mode)) return dataset_file_fail(f, err, "this is not a file; give the path of a data file");
     f->size = (uint64_t)st.st_size;
-    int32_t status = fill(f, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(fill(f, err));
     f->gzip = f->z.avail_in >= 2 && f->input[0] == 0x1f && f->input[1] == 0x8b;
     if (!f->gzip) return CVR_OK;
     f->z.zalloc = z_get;
@@ -164,8 +163,7 @@ int32_t dataset_file_read(dataset_file *f, void *to, uint64_t n, uint64_t *got, 
     if (f->gzip) return read_gzip(f, to, n, got, err);
     while (*got < n) {
         if (f->z.avail_in == 0) {
-            const int32_t status = fill(f, err);
-            if (status != CVR_OK) return status;
+            CVR_TRY(fill(f, err));
             if (f->z.avail_in == 0) return CVR_OK;
         }
         const uint64_t part = n - *got < f->z.avail_in ? n - *got : f->z.avail_in;

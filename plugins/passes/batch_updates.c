@@ -115,18 +115,17 @@ static int32_t close_batch(batches *all, uint32_t at, cvr_error *err) {
                               .inputs = b.inputs,
                               .outputs = none,
                               .n_inputs = b.n_inputs};
-    const int32_t status = r->enter(r, b.nodes[0], err);
-    return status == CVR_OK ? r->builder->emit(r->builder, &call, err) : status;
+    CVR_TRY(r->enter(r, b.nodes[0], err));
+    return r->builder->emit(r->builder, &call, err);
 }
 
 /* ---- the pass ---- */
 
 /* Batches that the node has to stay behind. */
 static int32_t close_before(batches *all, const cvr_node_view *n, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = all->n; i-- > 0 && status == CVR_OK;)
-        if (depends(&all->open[i], n)) status = close_batch(all, i, err);
-    return status;
+    for (uint32_t i = all->n; i-- > 0;)
+        if (depends(&all->open[i], n)) CVR_TRY(close_batch(all, i, err));
+    return CVR_OK;
 }
 
 static int32_t add_update(batches *all, const cvr_node_view *n, uint64_t i, uint64_t bytes, cvr_error *err) {

@@ -267,11 +267,11 @@ static int32_t run(const cvr_rewriter *r, cvr_error *err) {
     fusion f = {.r = r,
                 .taken = (uint8_t *)r->host->alloc(r->host, n, 1),
                 .sum_of = (uint64_t *)r->host->alloc(r->host, n * sizeof *f.sum_of, sizeof *f.sum_of)};
-    int32_t status = f.taken && f.sum_of ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) {
-        memset(f.taken, 0, n);
-        status = fuse_all(&f, err);
-    }
+    int32_t status;
+    CVR_TRY_OUT(f.taken && f.sum_of ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    memset(f.taken, 0, n);
+    CVR_TRY_OUT(fuse_all(&f, err));
+out:
     r->host->free(r->host, f.taken);
     r->host->free(r->host, f.sum_of);
     return status;

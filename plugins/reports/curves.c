@@ -37,10 +37,10 @@ static int32_t curves_open(const cvr_run_info *info, void **self, cvr_error *err
     curves *const t = report_calloc(info->host, sizeof *t);
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
-    int32_t status = results_open(&t->results, info, err);
-    if (status == CVR_OK) {
-        status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
-    }
+    int32_t status;
+    CVR_TRY_OUT(results_open(&t->results, info, err));
+    CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
+out:
     if (status != CVR_OK) {
         curves_free(t);
         return status;
@@ -121,9 +121,10 @@ static double now(void) {
 static int32_t draw(curves *t, cvr_error *err) {
     const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch};
     int32_t status = CVR_OK;
-    if (t->results_changed) status = draw_results(t, err);
-    if (status == CVR_OK && t->matrix_changed) status = confusion_write_csv(&m, err);
-    if (status == CVR_OK && t->matrix_changed) status = confusion_write_png(&m, err);
+    if (t->results_changed) CVR_TRY_OUT(draw_results(t, err));
+    if (t->matrix_changed) CVR_TRY_OUT(confusion_write_csv(&m, err));
+    if (t->matrix_changed) CVR_TRY_OUT(confusion_write_png(&m, err));
+out:
     t->failed = status != CVR_OK;
     if (!t->failed) t->results_changed = t->matrix_changed = 0;
     t->drawn = now();

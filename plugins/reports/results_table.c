@@ -155,9 +155,9 @@ int32_t results_open(results_table *t, const cvr_run_info *info, cvr_error *err)
     if (n < 0 || n >= REPORT_PATH) return cvr_fail(err, CVR_ERR_INVALID, "the path of the run folder is too long");
     int32_t status = CVR_OK;
     uint32_t column;
-    for (uint32_t i = 0; i < RESULTS_FIXED && status == CVR_OK; i++)
-        status = column_of(t, fixed[i], strlen(fixed[i]), &column, err);
-    if (status == CVR_OK && info->resume_step >= 0) status = read_back(t, info->resume_epoch, err);
+    for (uint32_t i = 0; i < RESULTS_FIXED; i++) CVR_TRY_OUT(column_of(t, fixed[i], strlen(fixed[i]), &column, err));
+    if (info->resume_step >= 0) CVR_TRY_OUT(read_back(t, info->resume_epoch, err));
+out:
     if (status != CVR_OK) results_close(t);
     return status;
 }

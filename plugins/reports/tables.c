@@ -112,14 +112,16 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
     text_open(&t->header, info->host);
     text_open(&t->steps, info->host);
     text_open(&t->per_class, info->host);
-    int32_t status = results_open(&t->results, info, err);
-    if (status == CVR_OK) status = report_path(t->steps_path, info->folder, "steps.csv", err);
-    if (status == CVR_OK) status = report_path(t->summary_path, info->folder, "summary.json", err);
-    if (status == CVR_OK) status = report_path(t->class_path, info->folder, "per_class.csv", err);
-    if (status == CVR_OK) status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
-    if (status == CVR_OK) status = keep_info(t, info, err);
-    if (status == CVR_OK && info->resume_step >= 0) status = cut_steps(t, info->resume_step, err);
-    if (status == CVR_OK && info->resume_step >= 0) status = results_write(&t->results, err);
+    int32_t status;
+    CVR_TRY_OUT(results_open(&t->results, info, err));
+    CVR_TRY_OUT(report_path(t->steps_path, info->folder, "steps.csv", err));
+    CVR_TRY_OUT(report_path(t->summary_path, info->folder, "summary.json", err));
+    CVR_TRY_OUT(report_path(t->class_path, info->folder, "per_class.csv", err));
+    CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
+    CVR_TRY_OUT(keep_info(t, info, err));
+    if (info->resume_step >= 0) CVR_TRY_OUT(cut_steps(t, info->resume_step, err));
+    if (info->resume_step >= 0) CVR_TRY_OUT(results_write(&t->results, err));
+out:
     if (status != CVR_OK) {
         tables_close(t);
         return status;
@@ -130,8 +132,7 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
 
 static int32_t write_steps(tables *t, cvr_error *err) {
     if (t->steps.n == 0) return text_check(&t->steps, err);
-    const int32_t status = report_append(t->steps_path, t->steps_size, &t->steps, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(report_append(t->steps_path, t->steps_size, &t->steps, err));
     t->steps_size += t->steps.n;
     t->steps.n = 0;
     return CVR_OK;
@@ -284,8 +285,8 @@ static int32_t write_summary(const tables *t, const cvr_end_event *e, cvr_error 
 }
 
 static int32_t tables_end(void *self, const cvr_end_event *e, cvr_error *err) {
-    const int32_t status = tables_flush(self, err);
-    return status == CVR_OK ? write_summary(self, e, err) : status;
+    CVR_TRY(tables_flush(self, err));
+    return write_summary(self, e, err);
 }
 
 const cvr_reporter_desc reports_tables = {

@@ -124,27 +124,27 @@ static int32_t run_fenced(const device *d, const cvr_launch *l, bool at_end, cvr
     if (!f) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     memset(f, 0, sizeof *f);
     fence *workspace = &f->fences[2 * CVR_MAX_IO], *prepared = workspace + 1;
-    int32_t status = fence_outputs(f, a, at_end, err);
-    if (status == CVR_OK) status = fence_inputs(f, a, mutates, at_end, err);
+    int32_t status;
+    CVR_TRY_OUT(fence_outputs(f, a, at_end, err));
+    CVR_TRY_OUT(fence_inputs(f, a, mutates, at_end, err));
     /* A workspace is 64-byte aligned, so its end may be short of the page. */
-    if (status == CVR_OK) status = fence_make(workspace, (a->workspace_size + 63) / 64 * 64, at_end, err);
-    if (status == CVR_OK) status = fence_make(prepared, (a->prepared_size + 63) / 64 * 64, at_end, err);
+    CVR_TRY_OUT(fence_make(workspace, (a->workspace_size + 63) / 64 * 64, at_end, err));
+    CVR_TRY_OUT(fence_make(prepared, (a->prepared_size + 63) / 64 * 64, at_end, err));
     const bool prepares = a->prepared && l->kernel->payload == l->kernel->prepare;
-    if (status == CVR_OK && a->prepared && !prepares) {
+    if (a->prepared && !prepares) {
         memcpy(prepared->data, a->prepared, a->prepared_size);
         fence_close(prepared);
     }
-    if (status == CVR_OK) {
-        cvr_kernel_args args = *a;
-        args.inputs = f->inputs;
-        args.outputs = f->outputs;
-        args.workspace = a->workspace_size ? workspace->data : NULL;
-        args.prepared = a->prepared ? prepared->data : NULL;
-        d->service->entering(l->name, l->kernel->op, l->kernel->isa ? l->kernel->isa : "");
-        status = ((const cvr_cpu_fn *)l->kernel->payload)->run(&args, err);
-    }
-    if (status == CVR_OK && prepares) memcpy(a->prepared, prepared->data, a->prepared_size);
-    if (status == CVR_OK && !at_end && !prepares) take_results(f, a, mutates);
+    cvr_kernel_args args = *a;
+    args.inputs = f->inputs;
+    args.outputs = f->outputs;
+    args.workspace = a->workspace_size ? workspace->data : NULL;
+    args.prepared = a->prepared ? prepared->data : NULL;
+    d->service->entering(l->name, l->kernel->op, l->kernel->isa ? l->kernel->isa : "");
+    CVR_TRY_OUT(((const cvr_cpu_fn *)l->kernel->payload)->run(&args, err));
+    if (prepares) memcpy(a->prepared, prepared->data, a->prepared_size);
+    if (!at_end && !prepares) take_results(f, a, mutates);
+out:
     for (uint32_t i = 0; i < 2 * CVR_MAX_IO + 2; i++) fence_free(&f->fences[i]);
     d->host->free(d->host, f);
     return status;
@@ -205,13 +205,12 @@ static int32_t guard_record(void *self, const cvr_launch *const *launches, uint6
 
 static int32_t guard_replay(void *self, void *what, cvr_error *err) {
     const recording *r = (const recording *)what;
-    int32_t status = CVR_OK;
     (void)self;
-    for (uint64_t i = 0; i < r->n && status == CVR_OK; i++) {
-        status = run_fenced(r->d, r->launches[i], true, err);
-        if (status == CVR_OK) status = run_fenced(r->d, r->launches[i], false, err);
+    for (uint64_t i = 0; i < r->n; i++) {
+        CVR_TRY(run_fenced(r->d, r->launches[i], true, err));
+        CVR_TRY(run_fenced(r->d, r->launches[i], false, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static void guard_discard(void *self, void *what) {

@@ -30,8 +30,8 @@ static const cvr_plugin_info *find_pack(const cvr_plugins *plugins, const char *
 int32_t machine_open(case_machine *m, const char *backend, const char *isa, uint32_t threads, cvr_error *err) {
     cvr_plugins *plugins;
     memset(m, 0, sizeof *m);
-    const int32_t status = cvr_plugins_open(&plugins, NULL, 0, err);
-    return status == CVR_OK ? machine_open_on(m, plugins, backend, isa, threads, err) : status;
+    CVR_TRY(cvr_plugins_open(&plugins, NULL, 0, err));
+    return machine_open_on(m, plugins, backend, isa, threads, err);
 }
 
 int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backend, const char *isa, uint32_t threads,
@@ -43,13 +43,14 @@ int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backe
     if (isa) {
         const cvr_plugin_info *pack = find_pack(m->plugins, isa);
         if (strcmp(isa, "base") != 0 && !pack) {
-            status = cvr_fail(err, CVR_ERR_NOTFOUND, "there is no kernel pack %s", isa);
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOTFOUND, "there is no kernel pack %s", isa));
         } else {
             cvr_plugins_limit_isa(m->plugins, pack ? pack->isa : "base");
         }
     }
-    if (status == CVR_OK) status = cvr_pool_create(&m->pool, threads, err);
-    if (status == CVR_OK) status = cvr_device_open(&m->device, m->plugins, backend, 0, m->pool, err);
+    CVR_TRY_OUT(cvr_pool_create(&m->pool, threads, err));
+    CVR_TRY_OUT(cvr_device_open(&m->device, m->plugins, backend, 0, m->pool, err));
+out:
     if (status != CVR_OK) machine_close(m);
     return status;
 }
@@ -131,10 +132,10 @@ static int32_t build_step(case_run *r, char *step, const char *scope, const cvr_
     char *settings = step + strcspn(step, " ");
     if (*settings) *settings++ = '\0';
     if (strncmp(step, "op:", 3) == 0) return call_op(r, step + 3, settings, in, n, r->outputs, err);
-    const int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_LAYER, step, &found, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(r->machine->plugins, CVR_KIND_LAYER, step, &found, err));
     r->n_outputs = ((const cvr_layer_desc *)found)->n_outputs;
     if (r->n_outputs > CASE_MOST_IO) r->n_outputs = 1; /* as many as its settings say: the first will do */
+
     const cvr_layer_call call = {.struct_size = sizeof call,
                                  .layer = step,
                                  .name = scope,
@@ -152,16 +153,16 @@ static int32_t build_steps(case_run *r, const layer_case *c, cvr_error *err) {
     (void)snprintf(text, sizeof text, "%s %s", c->layer, c->settings);
     char *step = text, *next = strstr(step, " > ");
     if (next) *next = '\0';
-    int32_t status = build_step(r, step, scope, r->inputs, c->n_inputs, err);
-    for (uint32_t i = 1; next && status == CVR_OK; i++) {
+    CVR_TRY(build_step(r, step, scope, r->inputs, c->n_inputs, err));
+    for (uint32_t i = 1; next; i++) {
         const cvr_value in = r->outputs[0];
         step = next + 3;
         next = strstr(step, " > ");
         if (next) *next = '\0';
         (void)snprintf(scope, sizeof scope, SCOPE ".s%u", i);
-        status = build_step(r, step, scope, &in, 1, err);
+        CVR_TRY(build_step(r, step, scope, &in, 1, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t cast_to(case_run *r, uint32_t dtype, cvr_value *v, cvr_error *err) {
@@ -204,12 +205,12 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
 static int32_t network_passes(case_run *r, const layer_case *c, cvr_error *err) {
     char name[32];
     if (!c->passes) return CVR_OK;
-    const int32_t status = cvr_graph_passes(r->graph, CVR_PASS_NETWORK, c->passes, err);
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    CVR_TRY(cvr_graph_passes(r->graph, CVR_PASS_NETWORK, c->passes, err));
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         (void)snprintf(name, sizeof name, "out%u", i);
         r->outputs[i] = cvr_graph_output_value(r->graph, name);
     }
-    return status;
+    return CVR_OK;
 }
 
 /* loss = sum over outputs of sum(out * gradient): the way in for several gradients at once */
@@ -252,20 +253,19 @@ static int32_t build_backward(case_run *r, cvr_error *err) {
 }
 
 static int32_t keep_gradients(case_run *r, const layer_case *c, cvr_error *err) {
-    int32_t status = CVR_OK;
     char name[120];
-    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) {
         const cvr_value g = wants_gradient(c, i) ? cvr_graph_gradient(r->graph, r->inputs[i]) : CVR_NONE;
         (void)snprintf(name, sizeof name, "gin%u", i);
-        if (g) status = cvr_graph_output(r->graph, name, g, err);
+        if (g) CVR_TRY(cvr_graph_output(r->graph, name, g, err));
     }
-    for (size_t i = 0; i < cvr_store_count(r->store) && status == CVR_OK; i++) {
+    for (size_t i = 0; i < cvr_store_count(r->store); i++) {
         const cvr_store_entry *e = cvr_store_get(r->store, i);
         const cvr_value g = cvr_graph_gradient(r->graph, cvr_graph_param(r->graph, e->name));
         (void)snprintf(name, sizeof name, "gparam.%.100s", e->name + strlen(SCOPE "."));
-        if (g) status = cvr_graph_output(r->graph, name, g, err);
+        if (g) CVR_TRY(cvr_graph_output(r->graph, name, g, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* ---- planning ---- */
@@ -287,14 +287,11 @@ static int32_t check_guards(const case_run *r, cvr_error *err) {
 
 static int32_t plan(case_run *r, cvr_error *err) {
     cvr_device *d = r->machine->device;
-    int32_t status = cvr_store_place(r->store, d, err);
-    if (status == CVR_OK)
-        status = cvr_program_plan(&r->program, r->graph, d, r->machine->pool, CVR_FALLBACK_ALLOW, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_store_place(r->store, d, err));
+    CVR_TRY(cvr_program_plan(&r->program, r->graph, d, r->machine->pool, CVR_FALLBACK_ALLOW, err));
     r->arena_bytes = cvr_program_arena_bytes(r->program);
     void *block;
-    status = cvr_device_alloc(d, r->arena_bytes + 2 * GUARD_BYTES, &block, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_device_alloc(d, r->arena_bytes + 2 * GUARD_BYTES, &block, err));
     r->block = block;
     if (is_guarded(r)) {
         /* What a kernel leaves out is NaN. */
@@ -310,15 +307,17 @@ int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cv
     *out = NULL;
     if (!r) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     r->machine = m;
-    int32_t status = cvr_store_create(&r->store, 1, err);
-    if (status == CVR_OK) status = cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err);
-    if (status == CVR_OK) cvr_graph_math(r->graph, c->math);
-    if (status == CVR_OK) status = build_forward(r, c, err);
-    if (status == CVR_OK) status = network_passes(r, c, err);
-    if (status == CVR_OK && c->backward) status = build_backward(r, err);
-    if (status == CVR_OK && c->backward) status = keep_gradients(r, c, err);
-    if (status == CVR_OK && c->passes) status = cvr_graph_passes(r->graph, CVR_PASS_STEP, c->passes, err);
-    if (status == CVR_OK) status = plan(r, err);
+    int32_t status;
+    CVR_TRY_OUT(cvr_store_create(&r->store, 1, err));
+    CVR_TRY_OUT(cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err));
+    cvr_graph_math(r->graph, c->math);
+    CVR_TRY_OUT(build_forward(r, c, err));
+    CVR_TRY_OUT(network_passes(r, c, err));
+    if (c->backward) CVR_TRY_OUT(build_backward(r, err));
+    if (c->backward) CVR_TRY_OUT(keep_gradients(r, c, err));
+    if (c->passes) CVR_TRY_OUT(cvr_graph_passes(r->graph, CVR_PASS_STEP, c->passes, err));
+    CVR_TRY_OUT(plan(r, err));
+out:
     if (status == CVR_OK)
         *out = r;
     else
@@ -371,31 +370,30 @@ static int32_t write_all(case_run *r, const layer_case *c, cvr_error *err) {
     static const int64_t seed = 1234567, step = 3;
     static const float scale = 1.0f;
     char name[100];
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
-        if (c->inputs[i].data) status = write_slot(r, name, c->inputs[i].data, err);
+        if (c->inputs[i].data) CVR_TRY(write_slot(r, name, c->inputs[i].data, err));
     }
-    for (uint32_t i = 0; i < c->n_gradients && c->backward && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_gradients && c->backward; i++) {
         if (!c->gradients[i].data) continue;
         (void)snprintf(name, sizeof name, "gout%u", i);
         if (case_bytes(&c->gradients[i].type) != case_bytes(case_output_type(r, i)))
             return cvr_fail(err, CVR_ERR_INVALID, "the gradient given for output %u has another size", i);
-        status = write_slot(r, name, c->gradients[i].data, err);
+        CVR_TRY(write_slot(r, name, c->gradients[i].data, err));
     }
-    if (status == CVR_OK) status = write_slot(r, "seed", &seed, err);
-    if (status == CVR_OK) status = write_slot(r, "step", &step, err);
-    if (status == CVR_OK) status = write_slot(r, "loss_scale", &scale, err);
-    for (uint32_t i = 0; i < c->n_params && status == CVR_OK; i++) {
+    CVR_TRY(write_slot(r, "seed", &seed, err));
+    CVR_TRY(write_slot(r, "step", &step, err));
+    CVR_TRY(write_slot(r, "loss_scale", &scale, err));
+    for (uint32_t i = 0; i < c->n_params; i++) {
         (void)snprintf(name, sizeof name, SCOPE ".%s", c->params[i].name);
         const int64_t at = cvr_store_find(r->store, name);
         if (at < 0) return cvr_fail(err, CVR_ERR_NOTFOUND, "the layer has no parameter %s", c->params[i].name);
         const cvr_store_entry *e = cvr_store_get(r->store, (size_t)at);
         if (e->bytes != case_bytes(&c->params[i].type) || e->type.dtype != c->params[i].type.dtype)
             return cvr_fail(err, CVR_ERR_INVALID, "parameter %s has another size or type", c->params[i].name);
-        status = cvr_store_write(r->store, (size_t)at, c->params[i].data, err);
+        CVR_TRY(cvr_store_write(r->store, (size_t)at, c->params[i].data, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t add_result(case_result *out, const char *name, const cvr_type *type, cvr_error *err) {
@@ -411,12 +409,13 @@ static int32_t read_slot(case_run *r, const char *name, case_result *out, cvr_er
     const int32_t slot = cvr_program_slot(r->program, name);
     if (slot < 0) return CVR_OK;
     const cvr_type *t = cvr_program_slot_type(r->program, slot);
-    int32_t status = add_result(out, name, t, err);
-    if (status != CVR_OK) return status;
+    int32_t status;
+    CVR_TRY(add_result(out, name, t, err));
     void *memory = calloc(1, case_bytes(t) + 1);
     if (!memory) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    status = cvr_program_read(r->program, slot, memory, err);
-    if (status == CVR_OK) cvr_to_logical(t, memory, out->all[out->n - 1].data);
+    CVR_TRY_OUT(cvr_program_read(r->program, slot, memory, err));
+    cvr_to_logical(t, memory, out->all[out->n - 1].data);
+out:
     free(memory);
     return status;
 }
@@ -466,11 +465,13 @@ static int32_t check_unchanged(const layer_case *c, const case_run *r, const cas
 
 int32_t case_execute(case_run *run, const layer_case *c, case_result *out, cvr_error *err) {
     memset(out, 0, sizeof *out);
-    int32_t status = write_all(run, c, err);
-    if (status == CVR_OK) status = cvr_program_run(run->program, err);
-    if (status == CVR_OK) status = read_all(run, out, err);
-    if (status == CVR_OK) status = check_guards(run, err);
-    if (status == CVR_OK) status = check_unchanged(c, run, out, err);
+    int32_t status;
+    CVR_TRY_OUT(write_all(run, c, err));
+    CVR_TRY_OUT(cvr_program_run(run->program, err));
+    CVR_TRY_OUT(read_all(run, out, err));
+    CVR_TRY_OUT(check_guards(run, err));
+    CVR_TRY_OUT(check_unchanged(c, run, out, err));
+out:
     if (status != CVR_OK) case_result_clear(out);
     return status;
 }
@@ -478,8 +479,10 @@ int32_t case_execute(case_run *run, const layer_case *c, case_result *out, cvr_e
 int32_t case_result_of(const case_machine *m, const layer_case *c, case_result *out, cvr_error *err) {
     case_run *run;
     memset(out, 0, sizeof *out);
-    int32_t status = case_open(&run, m, c, err);
-    if (status == CVR_OK) status = case_execute(run, c, out, err);
+    int32_t status;
+    CVR_TRY_OUT(case_open(&run, m, c, err));
+    CVR_TRY_OUT(case_execute(run, c, out, err));
+out:
     case_close(&run);
     return status;
 }

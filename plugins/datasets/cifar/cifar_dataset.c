@@ -76,8 +76,10 @@ static int32_t read_batch(cifar *d, const char *name, cvr_error *err) {
                        name);
         return dataset_file_fail_path(d->dir, err, CVR_ERR_IO, what);
     }
-    int32_t status = dataset_file_open(d->host, path, &f, err);
-    if (status == CVR_OK) status = read_records(d, f, err);
+    int32_t status;
+    CVR_TRY_OUT(dataset_file_open(d->host, path, &f, err));
+    CVR_TRY_OUT(read_records(d, f, err));
+out:
     dataset_file_close(f);
     (void)snprintf(d->files[d->n_files], sizeof d->files[0], "%.47s", dataset_file_base(path));
     d->file_end[d->n_files++] = d->n;

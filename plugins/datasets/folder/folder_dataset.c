@@ -115,14 +115,15 @@ static int32_t open_folder(const cvr_dataset_args *args, void **self, cvr_error 
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
     *d = (folder){
         .host = args->host, .image = image, .list = {.host = args->host, .image = image}, .channels = args->channels};
-    int32_t status = find_trees(args, &t, err);
-    if (status == CVR_OK) status = folder_list_classes(&d->list, t.classes, err);
-    if (status == CVR_OK) status = list_split(d, &t, err);
-    if (status == CVR_OK && t.shared) status = folder_list_split(&d->list, args->split, val_split, args->seed, err);
-    if (status == CVR_OK && d->list.n == 0) {
-        status = cvr_fail(err, CVR_ERR_USAGE,
-                          "data.val_split leaves this split without pictures; add pictures or change it");
-    }
+    int32_t status;
+    CVR_TRY_OUT(find_trees(args, &t, err));
+    CVR_TRY_OUT(folder_list_classes(&d->list, t.classes, err));
+    CVR_TRY_OUT(list_split(d, &t, err));
+    if (t.shared) CVR_TRY_OUT(folder_list_split(&d->list, args->split, val_split, args->seed, err));
+    if (d->list.n == 0)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
+                             "data.val_split leaves this split without pictures; add pictures or change it"));
+out:
     if (status == CVR_OK)
         *self = d;
     else

@@ -118,10 +118,7 @@ static int32_t check_weight(item *it, const cvr_weight *w, cvr_error *err) {
 /* Checks everything, brings the items in the order of their names, and gives each its place in the data. */
 static int32_t lay_out(item *items, const item **order, const cvr_weight *const *weights, uint64_t n, cvr_error *err) {
     uint64_t at = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        const int32_t status = check_weight(&items[i], weights[i], err);
-        if (status != CVR_OK) return status;
-    }
+    for (uint64_t i = 0; i < n; i++) CVR_TRY(check_weight(&items[i], weights[i], err));
     if (n > 1) qsort(items, n, sizeof *items, by_name);
     for (uint64_t i = 0; i < n; i++) {
         order[i] = &items[i];
@@ -139,25 +136,25 @@ static int32_t lay_out(item *items, const item **order, const cvr_weight *const 
 
 static int32_t put_metadata(text *t, const char *const *metadata, uint64_t n, cvr_error *err) {
     pair *const pairs = t->host->alloc(t->host, (n + 1) * sizeof *pairs, sizeof(void *));
-    int32_t status = pairs ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the metadata");
-    for (uint64_t i = 0; i < n && status == CVR_OK; i++) {
+    int32_t status;
+    CVR_TRY_OUT(pairs ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the metadata"));
+    for (uint64_t i = 0; i < n; i++) {
         pairs[i] = (pair){metadata[2 * i], metadata[2 * i + 1]};
-        if (!is_utf8(pairs[i].key) || !is_utf8(pairs[i].value)) {
-            status = cvr_fail(err, CVR_ERR_INVALID, "safetensors: metadata that is not UTF-8");
-        }
+        if (!is_utf8(pairs[i].key) || !is_utf8(pairs[i].value))
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "safetensors: metadata that is not UTF-8"));
     }
-    if (status == CVR_OK && n > 1) qsort(pairs, n, sizeof *pairs, by_key);
-    if (status == CVR_OK) put_text(t, "\"" ST_METADATA "\":{");
-    for (uint64_t i = 0; i < n && status == CVR_OK; i++) {
-        if (i > 0 && strcmp(pairs[i - 1].key, pairs[i].key) == 0) {
-            status = cvr_fail(err, CVR_ERR_INVALID, "safetensors: a metadata key is there twice");
-        }
+    if (n > 1) qsort(pairs, n, sizeof *pairs, by_key);
+    put_text(t, "\"" ST_METADATA "\":{");
+    for (uint64_t i = 0; i < n; i++) {
+        if (i > 0 && strcmp(pairs[i - 1].key, pairs[i].key) == 0)
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "safetensors: a metadata key is there twice"));
         if (i > 0) put_text(t, ",");
         put_string(t, pairs[i].key);
         put_text(t, ":");
         put_string(t, pairs[i].value);
     }
     put_text(t, "}");
+out:
     if (pairs) t->host->free(t->host, pairs);
     return status;
 }

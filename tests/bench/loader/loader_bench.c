@@ -87,20 +87,20 @@ static int32_t run_epoch(bench *b, int64_t epoch, FILE *dump, cvr_error *err) {
 }
 
 static int32_t measure(bench *b, double seconds, cvr_error *err) {
-    int32_t status = run_epoch(b, 0, NULL, err); /* warms up: files, memory */
+    CVR_TRY(run_epoch(b, 0, NULL, err));
     const double start = cvr_now();
     int64_t epochs = 0;
-    while (status == CVR_OK && (epochs == 0 || cvr_now() - start < seconds)) status = run_epoch(b, ++epochs, NULL, err);
-    if (status == CVR_OK) printf("%.1f\n", (double)(epochs * cvr_batches_samples(b->batches)) / (cvr_now() - start));
-    return status;
+    while ((epochs == 0 || cvr_now() - start < seconds)) CVR_TRY(run_epoch(b, ++epochs, NULL, err));
+    printf("%.1f\n", (double)(epochs * cvr_batches_samples(b->batches)) / (cvr_now() - start));
+    return CVR_OK;
 }
 
 static int32_t dump_to(bench *b, const char *path, cvr_error *err) {
     FILE *f = fopen(path, "wb");
     if (!f) return cvr_fail(err, CVR_ERR_IO, "%s cannot be made", path);
-    int32_t status = run_epoch(b, 0, f, err);
-    if (fclose(f) != 0 && status == CVR_OK) status = cvr_fail(err, CVR_ERR_IO, "%s cannot be written", path);
-    return status;
+    CVR_TRY(run_epoch(b, 0, f, err));
+    if (fclose(f) != 0) return cvr_fail(err, CVR_ERR_IO, "%s cannot be written", path);
+    return CVR_OK;
 }
 
 static void close_bench(bench *b) {
@@ -126,8 +126,10 @@ int main(int argc, char **argv) {
         b.val |= strcmp(argv[i], "val") == 0;
         if (strncmp(argv[i], "dump=", 5) == 0) dump = argv[i] + 5;
     }
-    int32_t status = open_bench(&b, argv[1], &err);
-    if (status == CVR_OK) status = dump ? dump_to(&b, dump, &err) : measure(&b, strtod(argv[3], NULL), &err);
+    int32_t status;
+    CVR_TRY_OUT(open_bench(&b, argv[1], &err));
+    CVR_TRY_OUT(dump ? dump_to(&b, dump, &err) : measure(&b, strtod(argv[3], NULL), &err));
+out:
     if (status != CVR_OK) fprintf(stderr, "loader_bench: %s: %s\n", err.file, err.message);
     close_bench(&b);
     return status != CVR_OK;
