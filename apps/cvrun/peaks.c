@@ -109,8 +109,8 @@ static int32_t multiply_adds(const peak_request *r, const cvr_op_desc *op, uint3
         cvr_node_info info;
         double took = 0;
         (void)snprintf(settings, sizeof settings, "%lld", (long long)links);
-        int32_t status = one_op_open(&o, r, op, settings, &type, err);
-        if (status != CVR_OK) return status;
+        int32_t status = CVR_OK;
+        CVR_TRY(one_op_open(&o, r, op, settings, &type, err));
         const bool own = runs_as_it_is(&o, &info);
         if (own) status = fastest(&o, 0, &took, err);
         const bool enough = took >= LEAST_RUN_SECONDS || links * 2 > MOST_LINKS;
@@ -140,8 +140,8 @@ static int32_t copies(const peak_request *r, const cvr_op_desc *op, double *out,
     double took = 0;
     *out = 0;
     cvr_type_set(&type, CVR_F32, 1, shape);
-    int32_t status = one_op_open(&o, r, op, "", &type, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(one_op_open(&o, r, op, "", &type, err));
     if (runs_as_it_is(&o, &info)) {
         status = fastest(&o, r->seconds, &took, err);
         *out = status == CVR_OK ? (double)info.bytes / took : 0;

@@ -161,8 +161,8 @@ static int32_t bad_state(const char *path, const char *why, cvr_error *err) {
 static int32_t open_state(const char *path, state_file *f, cvr_error *err) {
     uint64_t length, hash;
     memset(f, 0, sizeof *f);
-    int32_t status = cvr_fs_map(path, &f->map, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(cvr_fs_map(path, &f->map, err));
     const uint64_t n = f->map.n;
     if (n < 24 || memcmp(f->map.bytes, STATE_MAGIC, 8) != 0) {
         status = bad_state(path, "is not a checkpoint", err);

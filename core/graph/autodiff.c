@@ -7,10 +7,7 @@
 static int32_t accumulate(cvr_graph *g, cvr_value v, cvr_value gradient, const ir_node *by, cvr_error *err) {
     ir_value *value = g->values[v];
     const bool floats = gradient < g->n_values && value->type.dtype != CVR_I64 && value->type.dtype != CVR_I32;
-    if (floats) {
-        const int32_t status = graph_cast(g, gradient, value->type.dtype, &gradient, err);
-        if (status != CVR_OK) return status;
-    }
+    if (floats) CVR_TRY(graph_cast(g, gradient, value->type.dtype, &gradient, err));
     if (gradient >= g->n_values || !same_shape(&value->type, &g->values[gradient]->type)) {
         char want[160], have[160] = "nothing";
         print_shape(&value->type, want, sizeof want);
@@ -18,10 +15,10 @@ static int32_t accumulate(cvr_graph *g, cvr_value v, cvr_value gradient, const i
         return cvr_fail(err, CVR_ERR_PLUGIN, "the gradient of %s has shape %s for an input of shape %s", by->name, have,
                         want);
     }
-    int32_t status = graph_reorder(g, gradient, &value->type, &gradient, err);
-    if (status != CVR_OK || value->gradient == CVR_NONE) {
+    CVR_TRY(graph_reorder(g, gradient, &value->type, &gradient, err));
+    if (value->gradient == CVR_NONE) {
         value->gradient = gradient;
-        return status;
+        return CVR_OK;
     }
     const cvr_value both[2] = {value->gradient, gradient};
     return cvr_emit(&g->builder, "add", NULL, 0, both, 2, &value->gradient, err);

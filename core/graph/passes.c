@@ -160,7 +160,8 @@ static int32_t index_graph(pass_run *p, cvr_error *err) {
 static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
     const cvr_pass_desc *pass = l->pass;
     pass_run p = {.w = {.g = g}, .name = pass->name};
-    int32_t status = index_graph(&p, err);
+    int32_t status;
+    CVR_TRY_OUT(index_graph(&p, err));
     p.api = (cvr_rewriter){.struct_size = sizeof p.api,
                            .ctx = &p,
                            .host = cvr_plugins_host(g->plugins),
@@ -177,12 +178,13 @@ static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
                            .attrs = l->attrs,
                            .value = view_value,
                            .output = add_output};
-    if (status == CVR_OK) status = pass->run(&p.api, err);
-    if (status == CVR_OK) status = take_emitted(&p, err);
-    for (uint64_t i = 0; i < p.n_nodes && status == CVR_OK; i++) {
+    CVR_TRY_OUT(pass->run(&p.api, err));
+    CVR_TRY_OUT(take_emitted(&p, err));
+    for (uint64_t i = 0; i < p.n_nodes; i++) {
         if (!p.done[i])
-            status = cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: it forgot node %s", pass->name, p.old[i]->name);
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: it forgot node %s", pass->name, p.old[i]->name));
     }
+out:
     rewrite_finish(&p.w, status);
     rewrite_leave(g);
     cvr_free(p.old);

@@ -218,15 +218,17 @@ out:
 int32_t cvr_graph_recompute(cvr_graph *g, size_t most, cvr_recompute *out, cvr_error *err) {
     recompute r = {.g = g, .w = {.g = g}};
     const bool was_backward = g->in_backward;
-    int32_t status = index_values(&r, err);
+    int32_t status;
     memset(out, 0, sizeof *out);
-    if (status == CVR_OK) find_candidates(&r);
+    CVR_TRY_OUT(index_values(&r, err));
+    find_candidates(&r);
     out->candidates = r.n;
     for (size_t i = 0; i < r.n; i++) {
         r.dropped[r.candidates[i].value] = i < most;
         out->dropped += i < most;
     }
-    if (status == CVR_OK && out->dropped) status = rewrite_nodes(&r, err);
+    if (out->dropped) CVR_TRY_OUT(rewrite_nodes(&r, err));
+out:
     g->in_backward = was_backward;
     g->in_again = false;
     cvr_free(r.nodes);

@@ -131,24 +131,25 @@ static int32_t check_writable(const char *path, cvr_error *err) {
 int32_t manifest_read(cvr_plugins *p, const char *path, cvr_error *err) {
     manifest_state s = {.p = p, .first = p->n};
     char *real = NULL;
-    int32_t status = real_path(path, &real, err);
-    if (status == CVR_OK) {
-        s.path = real;
-        s.root = cvr_fs_dirname(real);
-        status = s.root ? check_writable(real, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    if (status == CVR_OK) status = check_writable(s.root, err);
-    if (status == CVR_OK) status = cvr_ini_read(real, on_manifest_line, &s, err);
-    if (status == CVR_ERR_USAGE) status = cvr_fail_as(err, CVR_ERR_PLUGIN); /* nobody's setting */
-    for (size_t i = s.first; status == CVR_OK && i < p->n; i++) {
+    int32_t status;
+    CVR_TRY_OUT(real_path(path, &real, err));
+    s.path = real;
+    s.root = cvr_fs_dirname(real);
+    if (!s.root) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(check_writable(real, err));
+    CVR_TRY_OUT(check_writable(s.root, err));
+    CVR_TRY_OUT(cvr_ini_read(real, on_manifest_line, &s, err));
+    for (size_t i = s.first; i < p->n; i++) {
         if (p->candidates[i].file) continue;
         cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` has no `file`", p->candidates[i].id);
-        status = cvr_fail_at(err, real, p->candidates[i].info.line, CVR_ERR_PLUGIN);
+        CVR_TRY_OUT(cvr_fail_at(err, real, p->candidates[i].info.line, CVR_ERR_PLUGIN));
     }
-    if (status == CVR_OK && !s.has_version) {
+    if (!s.has_version) {
         cvr_fail(err, CVR_ERR_PLUGIN, "a manifest starts with [manifest] and `version = 1`");
-        status = cvr_fail_at(err, real, 0, CVR_ERR_PLUGIN);
+        CVR_TRY_OUT(cvr_fail_at(err, real, 0, CVR_ERR_PLUGIN));
     }
+out:
+    if (status == CVR_ERR_USAGE) status = cvr_fail_as(err, CVR_ERR_PLUGIN); /* a manifest is no setting of the user's */
     cvr_free(s.root);
     cvr_free(real);
     return status;

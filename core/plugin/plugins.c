@@ -109,10 +109,10 @@ int32_t cvr_plugins_open(cvr_plugins **out, const char *const *manifests, size_t
     int32_t status;
     CVR_TRY_OUT(plugin_load(&p->host, &self, &staged, err));
     CVR_TRY_OUT(registry_commit(&p->registry, &staged, err));
+    for (size_t i = 0; manifests && i < n; i++) CVR_TRY_OUT(read_path(p, manifests[i], err));
+    if (!manifests) CVR_TRY_OUT(read_defaults(p, err));
 out:
     registry_clear(&staged);
-    for (size_t i = 0; manifests && status == CVR_OK && i < n; i++) status = read_path(p, manifests[i], err);
-    if (!manifests && status == CVR_OK) status = read_defaults(p, err);
     if (status != CVR_OK) cvr_plugins_close(&p);
     *out = p;
     return status;

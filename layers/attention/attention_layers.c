@@ -50,21 +50,20 @@ static int32_t third(const cvr_builder *b, int64_t dim, int64_t i, int64_t d, cv
 static int32_t project(const cvr_builder *b, const cvr_value *in, uint32_t n_in, cvr_value weight, cvr_value bias,
                        cvr_value qkv[3], cvr_error *err) {
     const int64_t d = b->type(b, weight)->shape[1];
-    int32_t status = CVR_OK;
     if (n_in == 1) {
         const cvr_value args[3] = {in[0], weight, bias};
         cvr_value all;
-        status = cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &all, err);
-        for (int i = 0; i < 3 && status == CVR_OK; i++) status = third(b, 2, i, d, all, &qkv[i], err);
-        return status;
+        CVR_TRY(cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &all, err));
+        for (int i = 0; i < 3; i++) CVR_TRY(third(b, 2, i, d, all, &qkv[i], err));
+        return CVR_OK;
     }
-    for (int i = 0; i < 3 && status == CVR_OK; i++) {
+    for (int i = 0; i < 3; i++) {
         cvr_value args[3] = {in[i], CVR_NONE, CVR_NONE};
-        status = third(b, 0, i, d, weight, &args[1], err);
-        if (status == CVR_OK && bias) status = third(b, 0, i, d, bias, &args[2], err);
-        if (status == CVR_OK) status = cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &qkv[i], err);
+        CVR_TRY(third(b, 0, i, d, weight, &args[1], err));
+        if (bias) CVR_TRY(third(b, 0, i, d, bias, &args[2], err));
+        CVR_TRY(cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &qkv[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /*

@@ -58,13 +58,13 @@ static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) 
     cvr_value g;
     if (a->n_inputs > MEAN && a->inputs[MEAN])
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "conv2d_act: no gradient through running statistics");
-    int32_t status = before_activation(b, a, &g, err);
+    CVR_TRY(before_activation(b, a, &g, err));
     cvr_grad_args conv = *a;
     conv.grad_outputs = &g;
     conv.n_inputs = a->n_inputs < 3 ? a->n_inputs : 3;
-    if (status == CVR_OK) status = conv2d_grad(b, &conv, err);
+    CVR_TRY(conv2d_grad(b, &conv, err));
     if (a->n_inputs > RESIDUAL && a->needs[RESIDUAL]) a->grad_inputs[RESIDUAL] = g;
-    return status;
+    return CVR_OK;
 }
 
 const cvr_op_desc conv_act_op = {.struct_size = sizeof(cvr_op_desc),
