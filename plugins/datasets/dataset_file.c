@@ -131,11 +131,10 @@ static int32_t next_member(dataset_file *f, int32_t *more, cvr_error *err) {
 /* One step of inflate; `done` where the file has no more to give. */
 static int32_t inflate_some(dataset_file *f, int32_t *done, cvr_error *err) {
     int32_t more = 1;
-    int32_t status = f->in_member ? CVR_OK : next_member(f, &more, err);
+    if (!f->in_member) CVR_TRY(next_member(f, &more, err));
     *done = !more;
-    if (status != CVR_OK || !more) return status;
-    if (f->z.avail_in == 0) status = fill(f, err);
-    if (status != CVR_OK) return status;
+    if (!more) return CVR_OK;
+    if (f->z.avail_in == 0) CVR_TRY(fill(f, err));
     if (f->z.avail_in == 0) return dataset_file_fail(f, err, "the gzip data end too early; download the file again");
     const int z = inflate(&f->z, Z_NO_FLUSH);
     if (z == Z_STREAM_END) f->in_member = 0;

@@ -12,8 +12,7 @@
 
 int32_t confusion_write_csv(const confusion *m, cvr_error *err) {
     char path[REPORT_PATH], name[REPORT_NAME];
-    int32_t status = report_path(path, m->folder, "confusion_matrix.csv", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(report_path(path, m->folder, "confusion_matrix.csv", err));
     const int64_t n = m->classes->n;
     text t;
     text_open(&t, m->host);
@@ -33,7 +32,7 @@ int32_t confusion_write_csv(const confusion *m, cvr_error *err) {
         }
         text_put(&t, "\n");
     }
-    status = report_replace(path, &t, err);
+    const int32_t status = report_replace(path, &t, err);
     text_close(&t);
     return status;
 }
@@ -174,13 +173,13 @@ int32_t confusion_write_png(const confusion *m, cvr_error *err) {
     const int64_t labels = l.names > 0 ? l.names * CANVAS_LETTER_WIDTH : CANVAS_FONT_ROWS;
     const int64_t width = l.x + l.side + 30 < 360 ? 360 : l.x + l.side + 30; /* room for the titles */
     canvas c;
-    int32_t status = canvas_open(&c, m->host, width, l.y + l.side + labels + 50, err);
-    if (status != CVR_OK) return status;
+    int32_t status;
+    CVR_TRY(canvas_open(&c, m->host, width, l.y + l.side + labels + 50, err));
     canvas_fill(&c, (box){l.x - 1, l.y - 1, l.side + 2, l.side + 2}, CANVAS_GRID);
     if (l.side >= l.n) {
         draw_cells(&c, m, &l);
     } else {
-        status = draw_pixels(&c, m, &l, err);
+        CVR_TRY_OUT(draw_pixels(&c, m, &l, err));
     }
     if (l.names > 0) {
         draw_names(&c, m, &l);
@@ -188,7 +187,8 @@ int32_t confusion_write_png(const confusion *m, cvr_error *err) {
         draw_numbers(&c, &l);
     }
     draw_titles(&c, m, &l);
-    if (status == CVR_OK) status = report_save_png(&c, m->folder, "confusion_matrix", err);
+    CVR_TRY_OUT(report_save_png(&c, m->folder, "confusion_matrix", err));
+out:
     canvas_close(&c);
     return status;
 }

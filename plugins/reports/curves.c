@@ -92,8 +92,7 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
                       {.area = {0, h, w, h}, .title = "Learning rate"},
                       {.area = {w, h, w, h}, .title = "Images per second"}};
     canvas c;
-    int32_t status = canvas_open(&c, t->host, WIDTH, HEIGHT, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(canvas_open(&c, t->host, WIDTH, HEIGHT, err));
     add_series(r, &panels[0], find_column(r, "train_loss"), "training");
     add_series(r, &panels[0], find_column(r, "loss"), "validation");
     for (uint32_t i = RESULTS_FIXED; i < r->n_columns; i++) {
@@ -107,7 +106,7 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
         panels[i].stride = r->stride;
         plot_draw(&c, &panels[i]);
     }
-    status = report_save_png(&c, r->folder, "results", err);
+    const int32_t status = report_save_png(&c, r->folder, "results", err);
     canvas_close(&c);
     return status;
 }

@@ -199,14 +199,12 @@ static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *e
     const int64_t across = s.tile + GAP, down = s.height + 4 + lines * LINE + GAP;
     char name[64];
     canvas c;
-    int32_t status =
-        canvas_open(&c, t->host, GAP + s.columns * across, GAP + (s.n + s.columns - 1) / s.columns * down, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(canvas_open(&c, t->host, GAP + s.columns * across, GAP + (s.n + s.columns - 1) / s.columns * down, err));
     for (int64_t i = 0; i < s.n; i++) {
         draw_tile(&c, t, &s, i, GAP + i % s.columns * across, GAP + i / s.columns * down);
     }
     file_name(name, e->name);
-    status = report_save_png(&c, t->folder, name, err);
+    const int32_t status = report_save_png(&c, t->folder, name, err);
     canvas_close(&c);
     return status;
 }

@@ -112,8 +112,8 @@ int32_t report_save_png(const canvas *c, const char *folder, const char *name, c
     char file[REPORT_NAME + 8], path[REPORT_PATH];
     const cvr_image_service *const images = c->host->get(c->host, CVR_SERVICE_IMAGE);
     (void)snprintf(file, sizeof file, "%s.png", name);
-    int32_t status = report_path(path, folder, file, err);
-    if (status != CVR_OK) return status;
+    int32_t status;
+    CVR_TRY(report_path(path, folder, file, err));
     if (!images) {
         status = cvr_fail(err, CVR_ERR_NOTFOUND, "nothing here writes PNG pictures; build the plugin codec_png");
         return report_fail_at(err, path, status);

@@ -128,22 +128,21 @@ static int32_t parse(results_table *t, const text *file, int64_t last_epoch, cvr
 
 static int32_t read_back(results_table *t, int64_t last_epoch, cvr_error *err) {
     char path[REPORT_PATH];
-    int32_t exists, status = report_path(path, t->folder, RESULTS_FILE, err);
-    if (status != CVR_OK) return status;
+    int32_t exists, status;
+    CVR_TRY(report_path(path, t->folder, RESULTS_FILE, err));
     text file;
     text_open(&file, t->host);
-    status = report_read(path, &file, &exists, err);
-    if (status == CVR_OK) {
-        /* strtod must take the point for one, whatever the locale of the program. */
-        const locale_t numbers = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-        const locale_t before = numbers ? uselocale(numbers) : (locale_t)0;
-        status = parse(t, &file, last_epoch, err);
-        if (numbers) {
-            (void)uselocale(before);
-            freelocale(numbers);
-        }
-        if (status != CVR_OK) (void)report_fail_at(err, path, status);
+    CVR_TRY_OUT(report_read(path, &file, &exists, err));
+    /* strtod must take the point for one, whatever the locale of the program. */
+    const locale_t numbers = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    const locale_t before = numbers ? uselocale(numbers) : (locale_t)0;
+    status = parse(t, &file, last_epoch, err);
+    if (numbers) {
+        (void)uselocale(before);
+        freelocale(numbers);
     }
+    if (status != CVR_OK) (void)report_fail_at(err, path, status);
+out:
     text_close(&file);
     return status;
 }

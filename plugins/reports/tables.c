@@ -77,16 +77,18 @@ static int32_t cut_steps(tables *t, int64_t last, cvr_error *err) {
     text file;
     int32_t exists;
     text_open(&file, t->host);
-    int32_t status = report_read(t->steps_path, &file, &exists, err);
-    const uint64_t header = status == CVR_OK && file.n ? header_bytes(&file) : 0;
+    int32_t status;
+    CVR_TRY_OUT(report_read(t->steps_path, &file, &exists, err));
+    const uint64_t header = file.n ? header_bytes(&file) : 0;
     if (header) {
         text_add(&t->header, file.bytes, header);
         t->steps_size = kept_bytes(&file, header, last);
-    } else if (status == CVR_OK && file.n && !is_cut_header(&file)) {
+    } else if (file.n && !is_cut_header(&file)) {
         status = cvr_fail(err, CVR_ERR_FORMAT, "not a table of steps that cvrun wrote; move it away and resume again");
-        status = report_fail_at(err, t->steps_path, status);
+        CVR_TRY_OUT(report_fail_at(err, t->steps_path, status));
     }
-    if (status == CVR_OK && exists && t->steps_size < file.n) status = report_cut(t->steps_path, t->steps_size, err);
+    if (exists && t->steps_size < file.n) CVR_TRY_OUT(report_cut(t->steps_path, t->steps_size, err));
+out:
     text_close(&file);
     return status;
 }

@@ -102,13 +102,12 @@ static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_va
     char *at = strchr(op, '@');
     const unsigned long which = at ? strtoul(at + 1, NULL, 10) : 0;
     if (at) *at = '\0';
-    int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, op, &found, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, op, &found, err));
     const cvr_op_desc *desc = found;
     const cvr_schema schema = {desc->attrs, desc->n_attrs};
-    status = cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err);
     cvr_value all[CVR_MAX_IO];
     if (which >= desc->n_outputs) return cvr_fail(err, CVR_ERR_INVALID, "op %s has no output %lu", op, which);
+    CVR_TRY(cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err));
     r->n_outputs = 1;
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = op,
@@ -118,7 +117,7 @@ static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_va
                               .outputs = all,
                               .n_inputs = n,
                               .n_outputs = desc->n_outputs};
-    if (status == CVR_OK) status = b->emit(b, &call, err);
+    const int32_t status = b->emit(b, &call, err);
     *out = all[which];
     cvr_free(attrs);
     return status;
@@ -175,30 +174,29 @@ static int32_t cast_to(case_run *r, uint32_t dtype, cvr_value *v, cvr_error *err
 
 static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     char name[32];
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
         if (!c->inputs[i].type.dtype) continue; /* absent */
-        status = cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err);
-        if (status == CVR_OK && wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
+        CVR_TRY(cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err));
+        if (wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
     }
     cvr_value given[CASE_MOST_IO];
     memcpy(given, r->inputs, sizeof given);
-    for (uint32_t i = 0; i < c->n_inputs && c->low && status == CVR_OK; i++) {
-        if (!c->inputs[i].constant || c->inputs[i].activation) status = cast_to(r, CVR_BF16, &r->inputs[i], err);
+    for (uint32_t i = 0; i < c->n_inputs && c->low; i++) {
+        if (!c->inputs[i].constant || c->inputs[i].activation) CVR_TRY(cast_to(r, CVR_BF16, &r->inputs[i], err));
     }
-    if (status == CVR_OK) status = build_steps(r, c, err);
+    CVR_TRY(build_steps(r, c, err));
     memcpy(r->inputs, given, sizeof given);
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         (void)snprintf(name, sizeof name, "out%u", i);
-        if (c->low) status = cast_to(r, CVR_F32, &r->outputs[i], err);
-        if (status == CVR_OK) status = cvr_graph_output(r->graph, name, r->outputs[i], err);
+        if (c->low) CVR_TRY(cast_to(r, CVR_F32, &r->outputs[i], err));
+        CVR_TRY(cvr_graph_output(r->graph, name, r->outputs[i], err));
     }
-    for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs; i++) {
         (void)snprintf(name, sizeof name, "kept%u", i);
-        if (r->inputs[i]) status = cvr_graph_output(r->graph, name, r->inputs[i], err);
+        if (r->inputs[i]) CVR_TRY(cvr_graph_output(r->graph, name, r->inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Passes may put other values in the places of the outputs. */
@@ -215,41 +213,38 @@ static int32_t network_passes(case_run *r, const layer_case *c, cvr_error *err) 
 
 /* loss = sum over outputs of sum(out * gradient): the way in for several gradients at once */
 static int32_t joined_loss(case_run *r, const cvr_value *gradients, cvr_value *loss, cvr_error *err) {
-    int32_t status = CVR_OK;
     *loss = CVR_NONE;
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         cvr_value pair[2] = {r->outputs[i], gradients[i]}, product, sums[2] = {*loss, CVR_NONE};
         char name[32];
         if (!gradients[i]) continue;
         (void)snprintf(name, sizeof name, "join%u", i);
-        status = call_layer(r, "mul", name, pair, 2, &product, err);
-        if (status == CVR_OK) status = call_layer(r, "sum", name, &product, 1, &sums[1], err);
-        if (status == CVR_OK && *loss)
-            status = call_layer(r, "add", name, sums, 2, loss, err);
+        CVR_TRY(call_layer(r, "mul", name, pair, 2, &product, err));
+        CVR_TRY(call_layer(r, "sum", name, &product, 1, &sums[1], err));
+        if (*loss)
+            CVR_TRY(call_layer(r, "add", name, sums, 2, loss, err));
         else
             *loss = sums[1];
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t build_backward(case_run *r, cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(r->graph);
     cvr_value gradients[CASE_MOST_IO] = {CVR_NONE};
     uint32_t n = 0;
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         const cvr_type type = *b->type(b, r->outputs[i]);
         char name[32];
         if (type.dtype != CVR_F32) continue;
         (void)snprintf(name, sizeof name, "gout%u", i);
-        status = cvr_graph_input(r->graph, name, &type, &gradients[i], err);
+        CVR_TRY(cvr_graph_input(r->graph, name, &type, &gradients[i], err));
         n++;
     }
-    if (status != CVR_OK) return status;
     if (r->n_outputs == 1 && n == 1) return cvr_graph_backward_from(r->graph, r->outputs[0], gradients[0], err);
     cvr_value loss;
-    status = joined_loss(r, gradients, &loss, err);
-    return status == CVR_OK ? cvr_graph_backward(r->graph, loss, err) : status;
+    CVR_TRY(joined_loss(r, gradients, &loss, err));
+    return cvr_graph_backward(r->graph, loss, err);
 }
 
 static int32_t keep_gradients(case_run *r, const layer_case *c, cvr_error *err) {
@@ -423,23 +418,21 @@ out:
 static int32_t read_all(case_run *r, case_result *out, cvr_error *err) {
     static const char *const kinds[] = {"out", "gin", "kept"};
     char name[120];
-    int32_t status = CVR_OK;
     for (size_t k = 0; k < 3; k++) {
-        for (uint32_t i = 0; i < CASE_MOST_IO && status == CVR_OK; i++) {
+        for (uint32_t i = 0; i < CASE_MOST_IO; i++) {
             (void)snprintf(name, sizeof name, "%s%u", kinds[k], i);
-            status = read_slot(r, name, out, err);
+            CVR_TRY(read_slot(r, name, out, err));
         }
     }
-    for (size_t i = 0; i < cvr_store_count(r->store) && status == CVR_OK; i++) {
+    for (size_t i = 0; i < cvr_store_count(r->store); i++) {
         const cvr_store_entry *e = cvr_store_get(r->store, i);
         (void)snprintf(name, sizeof name, "gparam.%.100s", e->name + strlen(SCOPE "."));
-        status = read_slot(r, name, out, err);
-        if (status != CVR_OK) break;
+        CVR_TRY(read_slot(r, name, out, err));
         (void)snprintf(name, sizeof name, "after.%.100s", e->name + strlen(SCOPE "."));
-        status = add_result(out, name, &e->type, err);
-        if (status == CVR_OK) status = cvr_store_read(r->store, i, out->all[out->n - 1].data, err);
+        CVR_TRY(add_result(out, name, &e->type, err));
+        CVR_TRY(cvr_store_read(r->store, i, out->all[out->n - 1].data, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* What the plan promised to keep, and parameters (not buffers), must be as they were given. */

@@ -68,16 +68,14 @@ static int32_t fail_tensor(const header *h, const char *name, const char *what) 
 /* "shape": [2, 3] */
 static int32_t read_shape(header *h, cvr_weight *w) {
     st_json *const j = &h->json;
-    int32_t status = st_json_expect(j, '[');
-    if (status != CVR_OK || st_json_accept(j, ']')) return status;
+    CVR_TRY(st_json_expect(j, '['));
+    if (st_json_accept(j, ']')) return CVR_OK;
     for (;;) {
         if (w->rank == 8) return fail_tensor(h, w->name, "more than 8 dimensions");
-        status = st_json_integer(j, &w->shape[w->rank]);
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_integer(j, &w->shape[w->rank]));
         w->rank++;
         if (st_json_accept(j, ']')) return CVR_OK;
-        status = st_json_expect(j, ',');
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_expect(j, ','));
     }
 }
 
@@ -181,17 +179,15 @@ static int32_t check_unique(header *h, const char **keys, uint64_t n, const char
 static int32_t read_metadata(header *h) {
     st_json *const j = &h->json;
     uint64_t n = 0;
-    int32_t status = st_json_expect(j, '{');
-    if (status != CVR_OK || st_json_accept(j, '}')) return status;
+    CVR_TRY(st_json_expect(j, '{'));
+    if (st_json_accept(j, '}')) return CVR_OK;
     for (;;) {
         const char *value = NULL;
-        status = st_json_string(j, &h->keys[n++]);
-        if (status == CVR_OK) status = st_json_expect(j, ':');
-        if (status == CVR_OK) status = st_json_string(j, &value);
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_string(j, &h->keys[n++]));
+        CVR_TRY(st_json_expect(j, ':'));
+        CVR_TRY(st_json_string(j, &value));
         if (st_json_accept(j, '}')) break;
-        status = st_json_expect(j, ',');
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_expect(j, ','));
     }
     return check_unique(h, h->keys, n, "metadata key");
 }

@@ -193,19 +193,20 @@ int32_t st_write(const cvr_host *host, const cvr_weight *const *weights, uint64_
     const item **const order = host->alloc(host, (n_weights + 1) * sizeof *order, sizeof(void *));
     int32_t status = CVR_OK;
     if (!items || !order)
-        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory for %llu tensors", (unsigned long long)n_weights);
-    if (status == CVR_OK) status = lay_out(items, order, weights, n_weights, err);
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory for %llu tensors", (unsigned long long)n_weights));
+    CVR_TRY_OUT(lay_out(items, order, weights, n_weights, err));
     put(&t, "\0\0\0\0\0\0\0\0{", 9);
-    if (status == CVR_OK && n_metadata > 0) status = put_metadata(&t, metadata, n_metadata, err);
-    for (uint64_t i = 0; i < n_weights && status == CVR_OK; i++) {
+    if (n_metadata > 0) CVR_TRY_OUT(put_metadata(&t, metadata, n_metadata, err));
+    for (uint64_t i = 0; i < n_weights; i++) {
         if (i > 0 || n_metadata > 0) put_text(&t, ",");
         put_item(&t, &items[i]);
     }
-    if (status == CVR_OK) status = finish_header(&t, err);
-    if (status == CVR_OK) status = sink(sink_ctx, t.s, t.n, err);
-    for (uint64_t i = 0; i < n_weights && status == CVR_OK; i++) {
-        if (order[i]->w->bytes > 0) status = sink(sink_ctx, order[i]->w->data, order[i]->w->bytes, err);
+    CVR_TRY_OUT(finish_header(&t, err));
+    CVR_TRY_OUT(sink(sink_ctx, t.s, t.n, err));
+    for (uint64_t i = 0; i < n_weights; i++) {
+        if (order[i]->w->bytes > 0) CVR_TRY_OUT(sink(sink_ctx, order[i]->w->data, order[i]->w->bytes, err));
     }
+out:
     if (t.s) host->free(host, t.s);
     if (items) host->free(host, items);
     if (order) host->free(host, order);

@@ -29,23 +29,21 @@ static int32_t parse(const cvr_attr_desc *const *attrs, uint32_t n, const char *
 
 static int32_t add_transform(bench *b, size_t i, const char *name, const char *text, cvr_error *err) {
     const void *desc;
-    int32_t status = cvr_plugins_find(b->plugins, CVR_KIND_AUGMENT, name, &desc, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(b->plugins, CVR_KIND_AUGMENT, name, &desc, err));
     b->transforms[i].desc = desc;
-    status = parse(b->transforms[i].desc->attrs, b->transforms[i].desc->n_attrs, text, &b->attrs[i], err);
+    CVR_TRY(parse(b->transforms[i].desc->attrs, b->transforms[i].desc->n_attrs, text, &b->attrs[i], err));
     b->transforms[i].attrs = b->attrs[i];
-    return status;
+    return CVR_OK;
 }
 
 static int32_t open_bench(bench *b, const char *root, cvr_error *err) {
     const cvr_image_service *images;
     const void *desc;
-    int32_t status = cvr_plugins_open(&b->plugins, NULL, 0, err);
-    if (status == CVR_OK) status = cvr_plugins_image_service(b->plugins, &images, err);
-    if (status == CVR_OK) status = cvr_plugins_find(b->plugins, CVR_KIND_DATASET, "folder", &desc, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_open(&b->plugins, NULL, 0, err));
+    CVR_TRY(cvr_plugins_image_service(b->plugins, &images, err));
+    CVR_TRY(cvr_plugins_find(b->plugins, CVR_KIND_DATASET, "folder", &desc, err));
     b->dataset = desc;
-    status = parse(b->dataset->attrs, b->dataset->n_attrs, "", &b->attrs[3], err);
+    CVR_TRY(parse(b->dataset->attrs, b->dataset->n_attrs, "", &b->attrs[3], err));
     const cvr_dataset_args args = {.struct_size = sizeof args,
                                    .host = cvr_plugins_host(b->plugins),
                                    .attrs = b->attrs[3],
@@ -53,23 +51,22 @@ static int32_t open_bench(bench *b, const char *root, cvr_error *err) {
                                    .train = root,
                                    .val = root,
                                    .channels = 3};
-    if (status == CVR_OK) status = b->dataset->open(&args, &b->self, err);
-    if (status == CVR_OK && b->val) {
-        status = add_transform(b, 0, "resize", "256", err);
-        if (status == CVR_OK) status = add_transform(b, 1, "center_crop", "224", err);
-    } else if (status == CVR_OK) {
-        status = add_transform(b, 0, "random_resized_crop", "224", err);
-        if (status == CVR_OK) status = add_transform(b, 1, "random_horizontal_flip", "", err);
+    CVR_TRY(b->dataset->open(&args, &b->self, err));
+    if (b->val) {
+        CVR_TRY(add_transform(b, 0, "resize", "256", err));
+        CVR_TRY(add_transform(b, 1, "center_crop", "224", err));
+    } else {
+        CVR_TRY(add_transform(b, 0, "random_resized_crop", "224", err));
+        CVR_TRY(add_transform(b, 1, "random_horizontal_flip", "", err));
     }
-    if (status == CVR_OK)
-        status = add_transform(b, 2, "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225", err);
+    CVR_TRY(add_transform(b, 2, "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225", err));
     b->options.plugins = b->plugins;
     b->options.dataset = b->dataset;
     b->options.self = b->self;
     b->options.transforms = b->transforms;
     b->options.n_transforms = 3;
     b->options.shuffle = !b->val;
-    return status == CVR_OK ? cvr_batches_create(&b->batches, &b->options, err) : status;
+    return cvr_batches_create(&b->batches, &b->options, err);
 }
 
 /* One epoch; its pixels go to `dump` where there is one. */
