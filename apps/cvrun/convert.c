@@ -90,14 +90,14 @@ static int32_t write_list(cvr_plugins *p, const cvr_weights_desc *format, const 
     const cvr_weight **pointers = cvr_calloc(l->n + 1, sizeof *pointers);
     if (!pointers) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < l->n; i++) pointers[i] = &l->weights[i];
-    int32_t status = cvr_writer_open(&w, path, err);
-    if (status == CVR_OK) {
-        status = format->write(cvr_plugins_host(p), pointers, l->n, metadata, 1, to_writer, &w, err);
-        if (status == CVR_OK)
-            status = cvr_writer_commit(&w, false, err);
-        else
-            cvr_writer_abandon(&w);
-    }
+    int32_t status;
+    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
+    status = format->write(cvr_plugins_host(p), pointers, l->n, metadata, 1, to_writer, &w, err);
+    if (status == CVR_OK)
+        status = cvr_writer_commit(&w, false, err);
+    else
+        cvr_writer_abandon(&w);
+out:
     cvr_free((void *)(uintptr_t)pointers);
     return status;
 }

@@ -84,15 +84,15 @@ static bool runs_as_it_is(const one_op *o, cvr_node_info *info) {
 /* Seconds of the fastest run within `seconds`: what others do on the machine can only make it slower. */
 static int32_t fastest(one_op *o, double seconds, double *best, cvr_error *err) {
     const double start = cvr_now();
-    int32_t status = cvr_program_run(o->program, err);
     *best = 1e30;
-    for (int i = 0; status == CVR_OK && (i < 2 || cvr_now() - start < seconds); i++) {
+    CVR_TRY(cvr_program_run(o->program, err));
+    for (int i = 0; i < 2 || cvr_now() - start < seconds; i++) {
         const double began = cvr_now();
-        status = cvr_program_run(o->program, err);
+        CVR_TRY(cvr_program_run(o->program, err));
         const double took = cvr_now() - began;
         if (took < *best) *best = took;
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Operations a second in a type; 0 where the device has no kernel for them. Links are added until a run is long enough.

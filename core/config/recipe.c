@@ -158,21 +158,19 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
     }
     char *name = cvr_strndup(text, (size_t)(equals - text));
     if (!name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    int32_t status = split_key(name, &section, &key, err);
-    if (status == CVR_OK) {
-        cvr_setting *before = find(c, section, key);
-        if (before) {
-            char *value = cvr_strdup(equals + 1);
-            if (!value)
-                status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-            else
-                cvr_free((void *)(uintptr_t)before->value);
-            if (value) *before = (cvr_setting){.section = section, .key = before->key, .value = value, .base = "."};
-        } else {
-            const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = "."};
-            status = append(c, &s, err);
-        }
+    int32_t status;
+    CVR_TRY_OUT(split_key(name, &section, &key, err));
+    cvr_setting *before = find(c, section, key);
+    if (before) {
+        char *value = cvr_strdup(equals + 1);
+        if (!value) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+        cvr_free((void *)(uintptr_t)before->value);
+        *before = (cvr_setting){.section = section, .key = before->key, .value = value, .base = "."};
+    } else {
+        const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = "."};
+        CVR_TRY_OUT(append(c, &s, err));
     }
+out:
     cvr_free(name);
     return status;
 }

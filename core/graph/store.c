@@ -320,15 +320,17 @@ static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in,
     const cvr_device *d = s->home.device;
     if (!e->address) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
-    int32_t status = host ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && in) {
+    int32_t status;
+    if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (in) {
         cvr_from_logical(&e->entry.type, in, host);
         store_changed(s);
-        status = d->backend->upload(d->self, e->address, host, e->entry.bytes, err);
-    } else if (status == CVR_OK) {
-        status = d->backend->download(d->self, host, e->address, e->entry.bytes, err);
-        if (status == CVR_OK) cvr_to_logical(&e->entry.type, host, out);
+        CVR_TRY_OUT(d->backend->upload(d->self, e->address, host, e->entry.bytes, err));
+    } else {
+        CVR_TRY_OUT(d->backend->download(d->self, host, e->address, e->entry.bytes, err));
+        cvr_to_logical(&e->entry.type, host, out);
     }
+out:
     cvr_free(host);
     return status;
 }

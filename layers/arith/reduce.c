@@ -54,12 +54,12 @@ static int32_t amax_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t amax_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_type y = {.struct_size = sizeof y}, *const outputs[1] = {&y};
     const cvr_infer_args forward = {sizeof forward, a->attrs, a->inputs, outputs, a->n_inputs, 1};
-    const int32_t status = infer(&forward, err);
+    CVR_TRY(infer(&forward, err));
     *a->outputs[0] = *a->inputs[0];
-    for (uint32_t i = 1; i < 3 && status == CVR_OK; i++)
+    for (uint32_t i = 1; i < 3; i++)
         if (a->inputs[i]->rank != y.rank || memcmp(a->inputs[i]->shape, y.shape, sizeof y.shape) != 0)
             return cvr_fail(err, CVR_ERR_INVALID, "amax_backward: input %u does not have the reduced shape", i);
-    return status;
+    return CVR_OK;
 }
 
 /* Elements that go into one output. */

@@ -60,15 +60,14 @@ static int32_t concat_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t concat_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     const cvr_concat_attrs *attrs = a->attrs;
     int64_t start = 0;
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < a->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
         const int64_t length = b->type(b, a->inputs[i])->shape[attrs->dim];
         const cvr_slice_attrs slice = {attrs->dim, start, 1, length, b->type(b, a->outputs[0])->shape[attrs->dim]};
         if (a->needs[i])
-            status = cvr_emit(b, "slice", &slice, sizeof slice, &a->grad_outputs[0], 1, &a->grad_inputs[i], err);
+            CVR_TRY(cvr_emit(b, "slice", &slice, sizeof slice, &a->grad_outputs[0], 1, &a->grad_inputs[i], err));
         start += length;
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Copies between a tensor and the part of `whole` that begins at `start` on axis dim, with `step` from one to the next.

@@ -63,18 +63,17 @@ static int32_t put(const cvr_rewriter *r, const chain_rule *rule, const chain *c
 
 /* `chains` by the nodes that are part of one, the heads aside. */
 static int32_t fuse_all(const cvr_rewriter *r, const chain_rule *rule, chain *chains, cvr_error *err) {
-    int32_t status = CVR_OK;
     for (uint64_t i = 0; i < r->n_nodes; i++) chains[i].last = CVR_NO_NODE;
-    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
+    for (uint64_t i = 0; i < r->n_nodes; i++) {
         cvr_node_view n;
         r->node(r, i, &n);
-        if (chains[i].last == i) status = put(r, rule, &chains[i], err);
+        if (chains[i].last == i) CVR_TRY(put(r, rule, &chains[i], err));
         if (chains[i].last != CVR_NO_NODE || (chain_is_op(&n, rule->head) && start_chain(r, rule, i, &n, chains)))
             r->drop(r, i);
-        else if (status == CVR_OK)
-            status = r->keep(r, i, err);
+        else
+            CVR_TRY(r->keep(r, i, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 int32_t chain_run(const cvr_rewriter *r, const chain_rule *rule, cvr_error *err) {

@@ -138,19 +138,18 @@ static void find(const cvr_rewriter *r, meeting *meetings, meeting **at) {
 }
 
 static int32_t fuse_all(const cvr_rewriter *r, meeting *meetings, meeting **at, cvr_error *err) {
-    int32_t status = CVR_OK;
     find(r, meetings, at);
-    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
+    for (uint64_t i = 0; i < r->n_nodes; i++) {
         meeting *m = at[i];
         if (!m)
-            status = r->keep(r, i, err);
+            CVR_TRY(r->keep(r, i, err));
         else if (i == m->conv)
-            status = put_conv(r, m, err);
+            CVR_TRY(put_conv(r, m, err));
         else if (i == m->norm)
-            status = put_norm(r, m, err);
+            CVR_TRY(put_norm(r, m, err));
         if (m) r->drop(r, i);
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {

@@ -150,14 +150,16 @@ static int32_t begin_steps(tables *t, const cvr_step_event *e, cvr_error *err) {
         text_put(&header, e->loss_names[i]);
     }
     text_put(&header, STEPS_END);
-    int32_t status = text_check(&header, err);
-    if (status == CVR_OK && t->header.n == 0) {
+    int32_t status;
+    CVR_TRY_OUT(text_check(&header, err));
+    if (t->header.n == 0) {
         text_add(&t->header, header.bytes, header.n);
         text_add(&t->steps, header.bytes, header.n);
-    } else if (status == CVR_OK && (t->header.n != header.n || memcmp(t->header.bytes, header.bytes, header.n) != 0)) {
+    } else if (t->header.n != header.n || memcmp(t->header.bytes, header.bytes, header.n) != 0) {
         status = cvr_fail(err, CVR_ERR_FORMAT, "it has other losses than this run; move it away and resume again");
-        status = report_fail_at(err, t->steps_path, status);
+        CVR_TRY_OUT(report_fail_at(err, t->steps_path, status));
     }
+out:
     text_close(&header);
     return status;
 }

@@ -75,21 +75,19 @@ static int64_t shared_output(const cvr_kernel_args *a, uint32_t i) {
 }
 
 static int32_t fence_outputs(fenced *f, const cvr_kernel_args *a, bool at_end, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < a->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < a->n_outputs; i++) {
         if (!a->outputs[i]) continue;
         cvr_tensor *t = &f->tensors[CVR_MAX_IO + i];
         *t = *a->outputs[i];
-        status = fence_make(&f->fences[CVR_MAX_IO + i], tensor_bytes(t), at_end, err);
+        CVR_TRY(fence_make(&f->fences[CVR_MAX_IO + i], tensor_bytes(t), at_end, err));
         t->data = f->fences[CVR_MAX_IO + i].data;
         f->outputs[i] = t;
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t fence_inputs(fenced *f, const cvr_kernel_args *a, uint64_t mutates, bool at_end, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < a->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
         if (!a->inputs[i]) continue;
         cvr_tensor *t = &f->tensors[i];
         const int64_t shared = shared_output(a, i);
@@ -98,13 +96,13 @@ static int32_t fence_inputs(fenced *f, const cvr_kernel_args *a, uint64_t mutate
         if (shared >= 0) {
             t->data = f->outputs[shared]->data;
         } else {
-            status = fence_make(&f->fences[i], tensor_bytes(t), at_end, err);
+            CVR_TRY(fence_make(&f->fences[i], tensor_bytes(t), at_end, err));
             t->data = f->fences[i].data;
         }
-        if (status == CVR_OK && tensor_bytes(t)) memcpy(t->data, a->inputs[i]->data, tensor_bytes(t));
-        if (status == CVR_OK && shared < 0 && !(mutates >> i & 1)) fence_close(&f->fences[i]);
+        if (tensor_bytes(t)) memcpy(t->data, a->inputs[i]->data, tensor_bytes(t));
+        if (shared < 0 && !(mutates >> i & 1)) fence_close(&f->fences[i]);
     }
-    return status;
+    return CVR_OK;
 }
 
 static void take_results(const fenced *f, const cvr_kernel_args *a, uint64_t mutates) {

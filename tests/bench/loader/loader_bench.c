@@ -87,7 +87,7 @@ static int32_t measure(bench *b, double seconds, cvr_error *err) {
     CVR_TRY(run_epoch(b, 0, NULL, err));
     const double start = cvr_now();
     int64_t epochs = 0;
-    while ((epochs == 0 || cvr_now() - start < seconds)) CVR_TRY(run_epoch(b, ++epochs, NULL, err));
+    while (epochs == 0 || cvr_now() - start < seconds) CVR_TRY(run_epoch(b, ++epochs, NULL, err));
     printf("%.1f\n", (double)(epochs * cvr_batches_samples(b->batches)) / (cvr_now() - start));
     return CVR_OK;
 }
