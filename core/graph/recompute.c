@@ -16,16 +16,16 @@
 #define LEAST_BYTES 65536u /* of a value that is worth the trouble */
 #define NOWHERE SIZE_MAX
 
-typedef struct candidate {
+typedef struct droppable {
     cvr_value value;
     double cost; /* of making it again, for each of its bytes: the time of moving a byte is 1 */
-} candidate;
+} droppable;
 
 /* How a value is made again. */
-typedef struct chain {
+typedef struct recompute_chain {
     uint64_t query; /* for which the rest holds */
     uint32_t length, products;
-} chain;
+} recompute_chain;
 
 typedef struct recompute {
     cvr_graph *g;
@@ -37,9 +37,9 @@ typedef struct recompute {
     bool *excluded;                 /* by value: read by a view, or an output */
     bool *dropped;                  /* by value */
     bool *product;                  /* by node */
-    chain *chains;                  /* by value */
+    recompute_chain *chains;        /* by value */
     uint64_t query;
-    candidate *candidates;
+    droppable *candidates;
     size_t n;
 } recompute;
 
@@ -90,12 +90,12 @@ static const cvr_recompute_trait *recompute_of(const ir_node *n) {
 
 /* Whether `at`, a backward node, can have v again where all of `dropped` are gone; r->chains[v] then says how. */
 static bool find_chain(recompute *r, cvr_value v, size_t at, uint32_t most) {
-    chain *c = &r->chains[v];
+    recompute_chain *c = &r->chains[v];
     if (c->query == r->query) return c->length <= most;
     if (r->producer[v] == NOWHERE || most == 0) return false;
     const ir_node *n = r->nodes[r->producer[v]];
     const uint64_t bytes = type_bytes(&r->g->values[v]->type);
-    chain own = {r->query, 0, 0};
+    recompute_chain own = {r->query, 0, 0};
     if (n->outputs[0] != v || !recompute_of(n)) return false;
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const cvr_value x = n->inputs[k];
@@ -130,7 +130,7 @@ static double cost_again(recompute *r, size_t i) {
 }
 
 static int compare_candidates(const void *a, const void *b) {
-    const candidate *x = a, *y = b;
+    const droppable *x = a, *y = b;
     if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
     return x->value < y->value ? -1 : x->value > y->value;
 }
@@ -140,7 +140,7 @@ static void take_candidates(recompute *r) {
     const size_t n = r->n;
     r->n = 0;
     for (size_t i = 0; i < n; i++) {
-        const candidate c = r->candidates[i];
+        const droppable c = r->candidates[i];
         bool good = can_make_again(r, c.value);
         r->dropped[c.value] = true;
         for (size_t k = 0; k < r->n && good; k++) good = can_make_again(r, r->candidates[k].value);
@@ -156,7 +156,7 @@ static void find_candidates(recompute *r) {
         if (!v || !recompute_of(n)) continue;
         const double bytes = (double)type_bytes(&r->g->values[v]->type), cost = cost_again(r, i);
         if (r->excluded[v] || r->first_back[v] == NOWHERE || bytes < LEAST_BYTES) continue;
-        r->candidates[r->n++] = (candidate){v, cost / bytes};
+        r->candidates[r->n++] = (droppable){v, cost / bytes};
     }
     if (r->n > 1) qsort(r->candidates, r->n, sizeof *r->candidates, compare_candidates);
     take_candidates(r);

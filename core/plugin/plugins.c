@@ -118,7 +118,7 @@ out:
     return status;
 }
 
-static void free_candidate(candidate *c) {
+static void free_candidate(plugin_candidate *c) {
     cvr_free(c->id);
     cvr_free(c->file);
     cvr_free(c->manifest);
@@ -156,7 +156,7 @@ size_t cvr_plugins_count(const cvr_plugins *p) {
 }
 
 const cvr_plugin_info *cvr_plugins_info(const cvr_plugins *p, size_t i) {
-    candidate *c = &p->candidates[i];
+    plugin_candidate *c = &p->candidates[i];
     c->info.id = c->id;
     c->info.file = c->file;
     c->info.manifest = c->manifest;

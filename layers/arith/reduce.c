@@ -99,16 +99,16 @@ static int32_t amax_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err)
 /* ---- reference kernels ---- */
 
 /* The outputs, and for each the elements of x that go into it. */
-typedef struct walk {
+typedef struct reduce_walk {
     uint32_t rank;
     int64_t step[CVR_MAX_RANK];     /* of x */
     int64_t out_step[CVR_MAX_RANK]; /* of y along x's axes; 0 along the reduced ones */
     int64_t outer[CVR_MAX_RANK], inner[CVR_MAX_RANK];
     int64_t n_outer, n_inner;
-} walk;
+} reduce_walk;
 
-static walk walk_of(const cvr_tensor *x, const cvr_tensor *y, const cvr_reduce_attrs *attrs) {
-    walk w = {.rank = x->rank};
+static reduce_walk walk_of(const cvr_tensor *x, const cvr_tensor *y, const cvr_reduce_attrs *attrs) {
+    reduce_walk w = {.rank = x->rank};
     const uint32_t mask = reduced_axes(attrs, x->rank);
     int64_t own[CVR_MAX_RANK];
     uint32_t next = 0;
@@ -128,7 +128,7 @@ static walk walk_of(const cvr_tensor *x, const cvr_tensor *y, const cvr_reduce_a
 
 /* y = factor * sum of x */
 static int32_t sum(const cvr_kernel_args *a, double factor) {
-    const walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
+    const reduce_walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
     for (int64_t o = 0; o < w.n_outer; o++) {
         const float *x = (const float *)a->inputs[0]->data + arith_at(w.rank, w.outer, w.step, o);
         double total = 0;
@@ -151,7 +151,7 @@ static int32_t mean_run(const cvr_kernel_args *a, cvr_error *err) {
 /* y = the largest x; NaN where there is one */
 static int32_t amax_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
+    const reduce_walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
     for (int64_t o = 0; o < w.n_outer; o++) {
         const float *x = (const float *)a->inputs[0]->data + arith_at(w.rank, w.outer, w.step, o);
         float best = -INFINITY;
@@ -167,7 +167,7 @@ static int32_t amax_run(const cvr_kernel_args *a, cvr_error *err) {
 /* dx = grad / (how many x equal y) where x = y, else 0 */
 static int32_t amax_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const walk w = walk_of(a->inputs[0], a->inputs[1], a->attrs);
+    const reduce_walk w = walk_of(a->inputs[0], a->inputs[1], a->attrs);
     const float *y = a->inputs[1]->data, *grad = a->inputs[2]->data;
     for (int64_t o = 0; o < w.n_outer; o++) {
         const int64_t at = arith_at(w.rank, w.outer, w.step, o), out = arith_at(w.rank, w.outer, w.out_step, o);

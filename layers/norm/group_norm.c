@@ -16,7 +16,7 @@ static int32_t check(const cvr_infer_args *a, uint32_t first, uint32_t last, cvr
     const cvr_group_norm_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0];
     CVR_TRY(norm_check_f32("group_norm", x, err));
-    if ((x->rank < 2 || attrs->num_groups < 1 || x->shape[1] % attrs->num_groups != 0))
+    if (x->rank < 2 || attrs->num_groups < 1 || x->shape[1] % attrs->num_groups != 0)
         return cvr_fail(err, CVR_ERR_INVALID, "group_norm: %lld groups do not divide the input's %lld channels",
                         (long long)attrs->num_groups, (long long)(x->rank < 2 ? 0 : x->shape[1]));
     for (uint32_t i = first; i <= last && i < a->n_inputs; i++)
@@ -70,15 +70,15 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
 /* ---- reference kernels ---- */
 
 /* Element (n, c, s) of x lies at n * picture + c * channel_step + s * position_step. */
-typedef struct layout {
+typedef struct group_layout {
     int64_t n, channels, positions, per_group, groups;
     int64_t picture, channel_step, position_step;
-} layout;
+} group_layout;
 
-static layout layout_of(const cvr_kernel_args *a) {
+static group_layout layout_of(const cvr_kernel_args *a) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const cvr_tensor *x = a->inputs[0];
-    layout l = {.n = x->shape[0], .channels = x->shape[1], .positions = 1, .groups = attrs->num_groups};
+    group_layout l = {.n = x->shape[0], .channels = x->shape[1], .positions = 1, .groups = attrs->num_groups};
     for (uint32_t i = 2; i < x->rank; i++) l.positions *= x->shape[i];
     l.per_group = l.channels / l.groups;
     l.picture = l.channels * l.positions;
@@ -88,12 +88,12 @@ static layout layout_of(const cvr_kernel_args *a) {
 }
 
 /* Where element e (channel-major) of group g of picture n lies; its channel goes to *c. */
-static int64_t element_at(const layout *l, int64_t n, int64_t g, int64_t e, int64_t *c) {
+static int64_t element_at(const group_layout *l, int64_t n, int64_t g, int64_t e, int64_t *c) {
     *c = g * l->per_group + e / l->positions;
     return n * l->picture + *c * l->channel_step + e % l->positions * l->position_step;
 }
 
-static void run_group(const cvr_kernel_args *a, const layout *l, int64_t n, int64_t g) {
+static void run_group(const cvr_kernel_args *a, const group_layout *l, int64_t n, int64_t g) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const float *x = a->inputs[0]->data, *weight = norm_in(a, 1), *bias = norm_in(a, 2);
     float *y = a->outputs[0]->data;
@@ -117,14 +117,14 @@ static void run_group(const cvr_kernel_args *a, const layout *l, int64_t n, int6
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const layout l = layout_of(a);
+    const group_layout l = layout_of(a);
     for (int64_t n = 0; n < l.n; n++)
         for (int64_t g = 0; g < l.groups; g++) run_group(a, &l, n, g);
     return CVR_OK;
 }
 
 /* dx = invstd * (e - mean(e) - xhat * mean(e * xhat)), e = grad * weight */
-static void backward_group(const cvr_kernel_args *a, const layout *l, int64_t n, int64_t g) {
+static void backward_group(const cvr_kernel_args *a, const group_layout *l, int64_t n, int64_t g) {
     const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *weight = norm_in(a, 2);
     const double mean = norm_in(a, 3)[n * l->groups + g], invstd = norm_in(a, 4)[n * l->groups + g];
     float *dx = a->outputs[0]->data;
@@ -147,7 +147,7 @@ static void backward_group(const cvr_kernel_args *a, const layout *l, int64_t n,
 /* dweight = sum of grad * xhat, dbias = sum of grad, over n and positions */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const layout l = layout_of(a);
+    const group_layout l = layout_of(a);
     const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *mean = norm_in(a, 3), *invstd = norm_in(a, 4);
     for (int64_t c = 0; c < l.channels; c++) {
         double dweight = 0, dbias = 0;

@@ -103,13 +103,13 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
 /* ---- reference kernels ---- */
 
 /* Walks the elements of a group: over the logical axes, with memory steps of x. */
-typedef struct walk {
+typedef struct norm_walk {
     int64_t shape[CVR_MAX_RANK]; /* logical */
     int64_t step[CVR_MAX_RANK];  /* elements of memory from one index to the next */
     int64_t weight_step[CVR_MAX_RANK];
     int64_t begin, end, rank;
     int64_t groups, size; /* how many groups, elements in each */
-} walk;
+} norm_walk;
 
 /* Memory steps of the logical axes: rank 4 lies as (N, H, W, C). */
 static void memory_steps(int64_t rank, const int64_t *shape, int64_t *step) {
@@ -124,10 +124,10 @@ static void memory_steps(int64_t rank, const int64_t *shape, int64_t *step) {
     step[2] = shape[1] * shape[3];
 }
 
-static walk walk_of(const cvr_kernel_args *a) {
+static norm_walk walk_of(const cvr_kernel_args *a) {
     const cvr_layer_norm_attrs *attrs = a->attrs;
     const cvr_tensor *x = a->inputs[0];
-    walk w = {.begin = attrs->begin, .end = attrs->end, .rank = x->rank, .groups = 1, .size = 1};
+    norm_walk w = {.begin = attrs->begin, .end = attrs->end, .rank = x->rank, .groups = 1, .size = 1};
     memcpy(w.shape, x->shape, sizeof w.shape);
     memory_steps(w.rank, w.shape, w.step);
     memory_steps(w.end - w.begin, w.shape + w.begin, w.weight_step + w.begin);
@@ -136,7 +136,7 @@ static walk walk_of(const cvr_kernel_args *a) {
 }
 
 /* Memory offset of group g. */
-static int64_t group_at(const walk *w, int64_t g) {
+static int64_t group_at(const norm_walk *w, int64_t g) {
     int64_t at = 0;
     for (int64_t i = w->rank - 1; i >= 0; i--) {
         if (i >= w->begin && i < w->end) continue;
@@ -147,7 +147,7 @@ static int64_t group_at(const walk *w, int64_t g) {
 }
 
 /* Memory offset of element e within its group, in x and in weight. */
-static int64_t element_at(const walk *w, int64_t e, int64_t *weight_at) {
+static int64_t element_at(const norm_walk *w, int64_t e, int64_t *weight_at) {
     int64_t at = 0;
     *weight_at = 0;
     for (int64_t i = w->end - 1; i >= w->begin; i--) {
@@ -162,7 +162,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_layer_norm_attrs *attrs = a->attrs;
     const float *weight = norm_in(a, 1), *bias = norm_in(a, 2);
-    const walk w = walk_of(a);
+    const norm_walk w = walk_of(a);
     int64_t k;
     for (int64_t g = 0; g < w.groups; g++) {
         const float *x = (const float *)a->inputs[0]->data + group_at(&w, g);
@@ -186,7 +186,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* dx = invstd * (e - mean(e) - xhat * mean(e * xhat)), e = grad * weight */
-static void backward_group(const cvr_kernel_args *a, const walk *w, int64_t g) {
+static void backward_group(const cvr_kernel_args *a, const norm_walk *w, int64_t g) {
     const float *x = (const float *)a->inputs[0]->data + group_at(w, g);
     const float *dy = (const float *)a->inputs[1]->data + group_at(w, g), *weight = norm_in(a, 2);
     const double mean = norm_in(a, 3)[g], invstd = norm_in(a, 4)[g];
@@ -209,7 +209,7 @@ static void backward_group(const cvr_kernel_args *a, const walk *w, int64_t g) {
 /* dweight = sum over groups of grad * xhat, dbias = sum of grad */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const walk w = walk_of(a);
+    const norm_walk w = walk_of(a);
     const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *mean = norm_in(a, 3), *invstd = norm_in(a, 4);
     for (int64_t e = 0; e < w.size; e++) {
         double dweight = 0, dbias = 0;

@@ -100,7 +100,7 @@ static int32_t read_members(header *h, entry *e) {
     uint32_t seen = 0;
     st_json *const j = &h->json;
     CVR_TRY(st_json_expect(j, '{'));
-    while (1) {
+    for (;;) {
         const char *key = NULL;
         uint32_t k = 0;
         CVR_TRY(st_json_string(j, &key));
@@ -198,7 +198,7 @@ static int32_t read_header(header *h) {
     int32_t have_metadata = 0;
     CVR_TRY(st_json_expect(j, '{'));
     if (st_json_accept(j, '}')) return st_json_end(j);
-    while (1) {
+    for (;;) {
         CVR_TRY(st_json_string(j, &name));
         CVR_TRY(st_json_expect(j, ':'));
         if (strcmp(name, ST_METADATA) == 0) {

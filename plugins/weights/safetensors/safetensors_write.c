@@ -5,12 +5,12 @@
 #include "safetensors.h"
 #include <stdlib.h>
 
-typedef struct text {
+typedef struct header_text {
     char *s;
     uint64_t n, room;
     const cvr_host *host;
     int32_t failed;
-} text;
+} header_text;
 
 typedef struct item {
     const cvr_weight *w;
@@ -22,7 +22,7 @@ typedef struct pair {
     const char *key, *value;
 } pair;
 
-static void put(text *t, const char *s, uint64_t n) {
+static void put(header_text *t, const char *s, uint64_t n) {
     if (t->failed) return;
     if (t->n + n > t->room) {
         const uint64_t room = (t->n + n) * 2 + 4096;
@@ -40,11 +40,11 @@ static void put(text *t, const char *s, uint64_t n) {
     t->n += n;
 }
 
-static void put_text(text *t, const char *s) {
+static void put_text(header_text *t, const char *s) {
     put(t, s, strlen(s));
 }
 
-static void put_string(text *t, const char *s) {
+static void put_string(header_text *t, const char *s) {
     static const char named[] = "\b\f\n\r\t\"\\", letters[] = "bfnrt\"\\";
     put(t, "\"", 1);
     for (; *s; s++) {
@@ -63,7 +63,7 @@ static void put_string(text *t, const char *s) {
     put(t, "\"", 1);
 }
 
-static void put_number(text *t, uint64_t v) {
+static void put_number(header_text *t, uint64_t v) {
     char buf[32];
     put(t, buf, (uint64_t)snprintf(buf, sizeof buf, "%llu", (unsigned long long)v));
 }
@@ -134,7 +134,7 @@ static int32_t lay_out(item *items, const item **order, const cvr_weight *const 
     return CVR_OK;
 }
 
-static int32_t put_metadata(text *t, const char *const *metadata, uint64_t n, cvr_error *err) {
+static int32_t put_metadata(header_text *t, const char *const *metadata, uint64_t n, cvr_error *err) {
     pair *const pairs = t->host->alloc(t->host, (n + 1) * sizeof *pairs, sizeof(void *));
     int32_t status;
     CVR_TRY_OUT(pairs ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the metadata"));
@@ -159,7 +159,7 @@ out:
     return status;
 }
 
-static void put_item(text *t, const item *it) {
+static void put_item(header_text *t, const item *it) {
     put_string(t, it->w->name);
     put_text(t, ":{\"dtype\":");
     put_string(t, it->type->word);
@@ -176,7 +176,7 @@ static void put_item(text *t, const item *it) {
 }
 
 /* The length comes first and is filled in last; spaces bring the data to a multiple of 8. */
-static int32_t finish_header(text *t, cvr_error *err) {
+static int32_t finish_header(header_text *t, cvr_error *err) {
     put_text(t, "}");
     while (!t->failed && t->n % 8 != 0) put_text(t, " ");
     if (t->failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a safetensors header");
@@ -188,7 +188,7 @@ static int32_t finish_header(text *t, cvr_error *err) {
 
 int32_t st_write(const cvr_host *host, const cvr_weight *const *weights, uint64_t n_weights,
                  const char *const *metadata, uint64_t n_metadata, cvr_sink_fn sink, void *sink_ctx, cvr_error *err) {
-    text t = {NULL, 0, 0, host, 0};
+    header_text t = {NULL, 0, 0, host, 0};
     item *const items = host->alloc(host, (n_weights + 1) * sizeof *items, sizeof(void *));
     const item **const order = host->alloc(host, (n_weights + 1) * sizeof *order, sizeof(void *));
     int32_t status = CVR_OK;
