@@ -113,12 +113,12 @@ static int32_t profiled_steps(bench_run *r, measurement *out, cvr_error *err) {
     CVR_TRY_OUT(watched_steps(r, out, err));
 out:
     cvr_plugins_offer(plugins, CVR_SERVICE_PROFILER, NULL);
-    const int32_t again = cvr_session_record(r->session, &later);
+    const int32_t recorded = cvr_session_record(r->session, &later);
     cvr_free(r->watch.started);
     cvr_free(r->watch.times);
-    if (status != CVR_OK || again == CVR_OK) return status;
+    if (status != CVR_OK || recorded == CVR_OK) return status;
     *err = later;
-    return again;
+    return recorded;
 }
 
 /* ---- batches ---- */

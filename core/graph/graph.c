@@ -63,7 +63,7 @@ static ir_node *new_node(const cvr_graph *g, const cvr_op_desc *op, const cvr_op
     n->n_inputs = call->n_inputs;
     n->n_outputs = op->n_outputs;
     n->backward = g->in_backward;
-    n->again = g->in_again;
+    n->recompute = g->in_recompute;
     n->attrs_size = call->attrs_size;
     n->inputs = cvr_calloc((size_t)call->n_inputs + op->n_outputs + 1, sizeof *n->inputs);
     n->attrs = cvr_calloc(1, call->attrs_size + 8);

@@ -253,7 +253,7 @@ void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info) {
                             .isa = "",
                             .why = n->why ? n->why : "",
                             .backward = n->node->backward,
-                            .again = n->node->again};
+                            .recompute = n->node->recompute};
     for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) {
         const cvr_value v = n->node->inputs[k]; /* outputs follow the inputs in one block */
         if (v && n->kernel) info->bytes += type_bytes(&p->graph->values[v]->type);

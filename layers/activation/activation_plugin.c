@@ -1,5 +1,5 @@
 /* The plugin "layer_activation". */
-#include "activation.h"
+#include "activation_family.h"
 
 static int32_t add_ops(const cvr_registrar *r, const activation_op *ops, uint32_t n, cvr_error *err) {
     for (uint32_t i = 0; i < n; i++) {

@@ -1,5 +1,5 @@
 /* softmax and log_softmax along one logical axis: ops, gradients, reference kernels, layers. */
-#include "activation.h"
+#include "activation_family.h"
 
 #include <math.h>
 

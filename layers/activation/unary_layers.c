@@ -1,6 +1,6 @@
 /* The elementwise activations of torch.nn as layers, and the gradients of their ops (formulas in ops/activation.h).
  */
-#include "activation.h"
+#include "activation_family.h"
 
 static const cvr_attr_desc negative_slope =
     CVR_ATTR_INIT(FLOAT, "negative_slope", "0.01", "slope for x < 0", .flags = CVR_ATTR_POSITIONAL);

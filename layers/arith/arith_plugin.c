@@ -1,5 +1,5 @@
 /* The plugin "layer_arith". */
-#include "arith.h"
+#include "arith_family.h"
 
 static int32_t add_family(const cvr_registrar *r, const arith_family *f, cvr_error *err) {
     for (uint32_t i = 0; i < f->n_ops; i++) {

@@ -1,5 +1,5 @@
 /* a + b and a * b, with NumPy's broadcasting over logical axes. Formulas in ops/arith.h. */
-#include "arith.h"
+#include "arith_family.h"
 
 int32_t arith_check_f32(const char *op, const cvr_infer_args *a, cvr_error *err) {
     for (uint32_t i = 0; i < a->n_inputs; i++)

@@ -1,5 +1,5 @@
 /* Broadcasting as an op of its own, and its transpose: `expand` repeats, `sum_to` adds what was repeated. */
-#include "arith.h"
+#include "arith_family.h"
 
 static const cvr_attr_desc shape_attr = CVR_ATTR_INIT(INTS, "shape", NULL, "the output's shape", .count = CVR_MAX_RANK);
 static const cvr_attr_desc dim_attr =

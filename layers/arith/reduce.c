@@ -1,5 +1,5 @@
 /* torch.sum, mean and amax over some logical axes. Formulas in ops/arith.h. */
-#include "arith.h"
+#include "arith_family.h"
 
 #include <math.h>
 

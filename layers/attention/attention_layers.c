@@ -2,7 +2,7 @@
  * The plugin "layer_attention": torch.nn.functional.scaled_dot_product_attention, and torch.nn.MultiheadAttention with
  * batch_first, its parameter names and its initialisation.
  */
-#include "attention.h"
+#include "attention_family.h"
 #include <cvr/plugin/ops/shape.h>
 
 static const cvr_attr_desc bias_attr =

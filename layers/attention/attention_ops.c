@@ -1,5 +1,5 @@
 /* scaled_dot_product_attention: shapes and gradient. Formulas in ops/attention.h. */
-#include "attention.h"
+#include "attention_family.h"
 
 const cvr_attr_desc attention_num_heads =
     CVR_ATTR_INIT(INT, "num_heads", NULL, "heads side by side in the last axis", CVR_ATTR_PLACE_AT_LEAST(1));

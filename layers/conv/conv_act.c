@@ -3,7 +3,7 @@
  * Formulas in ops/conv.h; the op means what its decomposition says. It has a gradient where it has no batch norm: that
  * of relu and relu6 can be told from the result, so that what they are applied to is never needed again.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 #include <cvr/plugin/ops/norm.h>
 

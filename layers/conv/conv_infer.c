@@ -1,5 +1,5 @@
 /* Shape rules of the convolution ops, torch.nn.functional.conv2d's and conv_transpose2d's. */
-#include "conv.h"
+#include "conv_family.h"
 
 #include <cvr/plugin/ops/norm.h>
 

@@ -1,6 +1,6 @@
 /* The layers conv2d and conv_transpose2d: torch.nn.Conv2d's and ConvTranspose2d's settings, names and initialisation.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 static const cvr_attr_desc out_channels =
     CVR_ATTR_INIT(INT, "out_channels", NULL, "channels of the output", CVR_ATTR_PLACE_BETWEEN(1, 1073741824.0));

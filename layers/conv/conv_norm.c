@@ -4,7 +4,7 @@
  * gradients one of its own (compare Jung et al., "Restructuring Batch Normalization to Accelerate CNN Training", 2019).
  * Formulas in ops/conv.h; the op means what its decomposition says.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 #include <cvr/plugin/ops/norm.h>
 

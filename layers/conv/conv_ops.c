@@ -1,5 +1,5 @@
 /* The convolution ops: attributes, gradients, descriptors. Shape rules are in conv_infer.c, meanings in ops/conv.h. */
-#include "conv.h"
+#include "conv_family.h"
 
 #define SIZE_MAX_ATTR 1073741824.0 /* 2^30: more than any axis */
 

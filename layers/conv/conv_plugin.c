@@ -1,5 +1,5 @@
 /* The plugin "layer_conv": convolution ops, their reference kernels, and the layers made of them. */
-#include "conv.h"
+#include "conv_family.h"
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -2,7 +2,7 @@
  * Convolution with the statistics of its results, as the pass fuse_stats puts it before a batch norm: they are taken
  * while results are in a cache, which saves a pass over memory. It means what its decomposition says.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 static const cvr_attr_desc *const attrs_of[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups};
 

@@ -1,5 +1,5 @@
 /* The dense ops: shape rules, gradients, descriptors. Their meanings are in ops/linear.h. */
-#include "linear.h"
+#include "linear_family.h"
 
 static int32_t check_input(const cvr_infer_args *a, uint32_t i, const char *what, cvr_error *err) {
     const cvr_type *t = i < a->n_inputs ? a->inputs[i] : NULL;

@@ -1,5 +1,5 @@
 /* The plugin "layer_linear": dense ops, their reference kernels, and the layer torch.nn.Linear. */
-#include "linear.h"
+#include "linear_family.h"
 
 static const cvr_attr_desc out_features =
     CVR_ATTR_INIT(INT, "out_features", NULL, "features of the output", CVR_ATTR_PLACE_BETWEEN(1, 1073741824.0));

@@ -1,5 +1,5 @@
 /* Binary cross entropy of logits: torch.nn.BCEWithLogitsLoss. Formulas in ops/loss.h. */
-#include "loss.h"
+#include "loss_family.h"
 
 static const cvr_attr_desc *const attrs_[] = {&loss_reduction_attr};
 

@@ -2,7 +2,7 @@
  * Cross entropy of class scores with class indices, or with a share for each class: torch.nn.CrossEntropyLoss. Formulas
  * in ops/loss.h.
  */
-#include "loss.h"
+#include "loss_family.h"
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/arith.h>
 

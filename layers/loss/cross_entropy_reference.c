@@ -1,5 +1,5 @@
 /* Cross entropy, plainly: a position at a time, in double (formulas in ops/loss.h). */
-#include "loss.h"
+#include "loss_family.h"
 
 /* Scores of a position lie `step` apart; position p = n * positions + s begins at n * picture + s * position_step. */
 typedef struct scores {

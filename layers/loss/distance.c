@@ -1,5 +1,5 @@
 /* Losses of the distance of each element from its target: torch.nn.MSELoss, L1Loss, SmoothL1Loss (ops/loss.h). */
-#include "loss.h"
+#include "loss_family.h"
 
 static const cvr_attr_desc beta_attr =
     CVR_ATTR_INIT(FLOAT, "beta", "1", "distance at which the square becomes a line", CVR_ATTR_AT_LEAST(0));

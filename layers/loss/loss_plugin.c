@@ -1,5 +1,5 @@
 /* The plugin "layer_loss". */
-#include "loss.h"
+#include "loss_family.h"
 
 static int32_t add_family(const cvr_registrar *r, const loss_family *f, cvr_error *err) {
     for (uint32_t i = 0; i < f->n_ops; i++) {

@@ -2,7 +2,7 @@
  * Batch normalisation (Ioffe and Szegedy, 2015) over the channels of pictures: torch.nn.BatchNorm2d.
  * Ops, gradients and the layer; formulas in ops/norm.h.
  */
-#include "norm.h"
+#include "norm_family.h"
 
 const cvr_attr_desc norm_momentum_attr = CVR_ATTR_INIT(
     FLOAT, "momentum", "0.1", "weight of a batch's statistics in the running ones", CVR_ATTR_BETWEEN(0, 1));

@@ -3,7 +3,7 @@
  * pass over memory in place of three, and nothing kept but the input (compare Jung et al., "Restructuring Batch
  * Normalization to Accelerate CNN Training", 2019). Formulas in ops/norm.h; each op means what its decomposition says.
  */
-#include "norm.h"
+#include "norm_family.h"
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
 /* Group normalisation (Wu and He, 2018): torch.nn.GroupNorm. Formulas in ops/norm.h. */
-#include "norm.h"
+#include "norm_family.h"
 
 static const cvr_attr_desc groups_attr =
     CVR_ATTR_INIT(INT, "num_groups", NULL, "groups that the channels are cut into", CVR_ATTR_PLACE_AT_LEAST(1));

@@ -2,7 +2,7 @@
  * Layer normalisation (Ba, Kiros, Hinton, 2016): torch.nn.LayerNorm over the last axes, and torchvision's LayerNorm2d
  * over the channels of each pixel. Formulas in ops/norm.h.
  */
-#include "norm.h"
+#include "norm_family.h"
 
 static const cvr_attr_desc begin_attr = CVR_ATTR_INIT(INT, "begin", NULL, "first axis that is normalised over");
 static const cvr_attr_desc end_attr = CVR_ATTR_INIT(INT, "end", NULL, "the axis after the last one");

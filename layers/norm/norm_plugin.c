@@ -1,5 +1,5 @@
 /* The plugin "layer_norm". */
-#include "norm.h"
+#include "norm_family.h"
 
 static int32_t add_family(const cvr_registrar *r, const norm_family *f, cvr_error *err) {
     for (uint32_t i = 0; i < f->n_ops; i++) {

@@ -1,5 +1,5 @@
 /* The layers max_pool2d, avg_pool2d and adaptive_avg_pool2d: torch.nn's settings. */
-#include "pool.h"
+#include "pool_family.h"
 
 static const cvr_attr_desc stride =
     CVR_ATTR_INIT(INTS, "stride", "", "step of the window: both, or height,width; left out: kernel_size", .count = 2,

@@ -1,5 +1,5 @@
 /* The pooling ops: attributes, shape rules, gradients, descriptors. Their meanings are in ops/pool.h. */
-#include "pool.h"
+#include "pool_family.h"
 
 const cvr_attr_desc pool_kernel_size =
     CVR_ATTR_INIT(INT, "kernel_size", NULL, "size of the window: both, or height,width", .count = 2,

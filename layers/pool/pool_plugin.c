@@ -1,5 +1,5 @@
 /* The plugin "layer_pool": pooling ops, their reference kernels, and the layers made of them. */
-#include "pool.h"
+#include "pool_family.h"
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -1,5 +1,5 @@
 /* The resize ops: attributes, shape rules, gradient, descriptors. Their meanings are in ops/resize.h. */
-#include "resize.h"
+#include "resize_family.h"
 
 static const cvr_attr_desc size =
     CVR_ATTR_INIT(INT, "size", NULL, "height,width of the output", .count = 2, CVR_ATTR_BETWEEN(1, RESIZE_MAX));

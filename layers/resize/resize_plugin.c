@@ -1,5 +1,5 @@
 /* The plugin "layer_resize": the upsample op, its reference kernels, and the layer torch.nn.Upsample. */
-#include "resize.h"
+#include "resize_family.h"
 
 static const cvr_attr_desc size = CVR_ATTR_INIT(INTS, "size", "", "size of the output: both, or height,width",
                                                 .count = 2, CVR_ATTR_PLACE_BETWEEN(1, RESIZE_MAX));

@@ -1,5 +1,5 @@
 /* Joining along an axis and cutting out of one: torch.cat, and Python's x[start:end:step] on one axis. */
-#include "shape.h"
+#include "shape_family.h"
 
 #define ATTR(name_, default_, flags_, min_, doc_)                                                                      \
     {                                                                                                                  \

@@ -2,7 +2,7 @@
  * Changes of shape that keep the logical order of elements: torch.flatten, torch.reshape. They cost nothing where the
  * order in memory stays, too.
  */
-#include "shape.h"
+#include "shape_family.h"
 
 static const cvr_attr_desc chw_attr = CVR_ATTR_INIT(INT, "chw", NULL, "channels, height, width", .count = 3);
 static const cvr_attr_desc *const unflatten_attrs[] = {&chw_attr};

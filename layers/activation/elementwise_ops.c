@@ -1,5 +1,5 @@
 /* Elementwise programs as ops (see ops/elementwise.h): checks, the sum as two ops, reference kernel. */
-#include "activation.h"
+#include "activation_family.h"
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/elementwise.h>
