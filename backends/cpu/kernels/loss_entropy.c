@@ -122,8 +122,7 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_cross_entropy_attrs *attrs = a->attrs;
     entropy_job job = entropy_open(a);
     double loss = 0, norm = 0;
-    const int32_t status = check_targets(&job, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_targets(&job, err));
     job.out = a->outputs[1]->data;
     job.partial = a->workspace;
     cpu_run(a->pool, job.blocks, forward_task, &job);
@@ -171,8 +170,7 @@ static void backward_task(void *ctx, uint64_t task, uint32_t worker) {
 
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     entropy_job job = entropy_open(a);
-    const int32_t status = check_targets(&job, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_targets(&job, err));
     job.lse = a->inputs[3]->data;
     job.out = a->outputs[0]->data;
     job.scale = (double)*(const float *)a->inputs[5]->data / (double)*(const float *)a->inputs[4]->data;
