@@ -1,4 +1,10 @@
-/* Cross entropy on the CPU (see <cvr/plugin/ops/loss.h>): positions as tasks, scores of a position in the inner loop.
+/*
+ * Cross entropy on the CPU (see <cvr/plugin/ops/loss.h>). A position is one softmax over C scores:
+ *     lse = max + log(sum over c of exp(x_c - max))
+ *     l = (1 - s) * w_t * (lse - x_t) + s / C * sum over c of w_c * (lse - x_c), s = label smoothing
+ *
+ * Blocks of positions, of about CPU_SPAN scores, are tasks; the scores of a position are the inner loop. They lie side
+ * by side in ranks 2 and 4, and `step` apart in the others. Losses are summed in double for each block.
  */
 #include "cpu_loops.h"
 #include "cpu_math.h"
