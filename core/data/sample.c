@@ -11,8 +11,10 @@ static cvr_rng sample_rng(const pipeline *p, sample_place at, size_t place) {
 int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err) {
     char text[sizeof err->message];
     if (!err) return status;
-    (void)snprintf(text, sizeof text, "%s: %.900s", t->desc->name, err->message);
+    (void)snprintf(text, sizeof text, "%s: %.900s", t->desc->name,
+                   err->message[0] ? err->message : "it failed and did not say why");
     memcpy(err->message, text, sizeof text);
+    if (err->code == CVR_OK) err->code = CVR_ERR_PLUGIN;
     return status;
 }
 
@@ -125,6 +127,8 @@ int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, 
     for (int tries = 1;; tries++) {
         const int32_t status = make_once(w, s, at, end, err);
         if (status == CVR_OK) return CVR_OK;
+        if (!err->message[0])
+            (void)cvr_fail(err, CVR_ERR_PLUGIN, "%s failed and did not say why", p->o.dataset->name);
         pipeline_fail_at(p, at.index, status, err);
         if (!p->o.skip_bad || tries == SAMPLE_MOST_TRIES) return status;
         if (!w->looks) atomic_fetch_add(&p->skipped, 1);
