@@ -106,8 +106,11 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
     prediction *p = s->ctx;
     const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path, *dot = strrchr(base, '.');
     char path[2100];
-    (void)snprintf(p->file, sizeof p->file, "%.*s%s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base,
-                   suffix);
+    const int stem = (int)(dot && dot != base ? dot - base : (int)strlen(base));
+    if (!suffix || !*suffix || strchr(suffix, '/') || stem + strlen(suffix) > 255)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the task names a file `%.200s`, which is no ending of a file's name",
+                        suffix ? suffix : "");
+    (void)snprintf(p->file, sizeof p->file, "%.*s%s", stem, base, suffix);
     (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
     if (name) *name = p->file;
     return cvr_fs_write(path, bytes, n, err);
