@@ -148,6 +148,13 @@ static void judge_missing(loading *l) {
     }
 }
 
+/* Whether anything of the file is of use: with model.strict = no, all of it may be missing. */
+static bool has_any(const loading *l) {
+    for (size_t i = 0; i < cvr_store_count(l->store); i++)
+        if (l->fates[i] == FATE_LOADED || l->fates[i] == FATE_CAST) return true;
+    return false;
+}
+
 /* ---- the whole file ---- */
 
 static void tell(const loading *l, const char *path, const char *format) {
@@ -218,6 +225,8 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
                         "does not fit this network, %zu tensor%s differ%s; choose the model that made it:%.800s",
                         l->n_problems, l->n_problems == 1 ? "" : "s", l->n_problems == 1 ? "s" : "",
                         l->problems.s ? l->problems.s : "");
+    if (!has_any(l))
+        return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");
     l->writing = true;
     CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
     tell(l, path, format->name);

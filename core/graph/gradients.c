@@ -58,14 +58,17 @@ static int32_t replace_gradient(const cvr_gradients *api, uint64_t i, cvr_value 
     return CVR_OK;
 }
 
-static int32_t add_veto(const cvr_gradients *api, const char *name, cvr_value v, cvr_error *err) {
-    return cvr_graph_veto(((gradient_run *)api->ctx)->g, name, v, err);
+static int32_t add_output(const cvr_gradients *api, const char *name, cvr_value v, cvr_error *err) {
+    return graph_new_output(((gradient_run *)api->ctx)->g, name, v, err);
 }
 
-static int32_t add_output(const cvr_gradients *api, const char *name, cvr_value v, cvr_error *err) {
+static int32_t add_veto(const cvr_gradients *api, const char *name, cvr_value v, cvr_error *err) {
     cvr_graph *g = ((gradient_run *)api->ctx)->g;
-    if (v == CVR_NONE || v >= g->n_values) return cvr_fail(err, CVR_ERR_PLUGIN, "the output %s has no value", name);
-    return cvr_graph_output(g, name, v, err);
+    CVR_TRY(add_output(api, name, v, err));
+    if (cvr_numel(g->values[v]->type.rank, g->values[v]->type.shape) != 1)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s: a veto is one number", name);
+    g->outputs[g->n_outputs - 1].veto = true;
+    return CVR_OK;
 }
 
 /* All stored values that have a gradient, in the order in which the graph met them. */
@@ -91,10 +94,7 @@ static int32_t run_plugin(gradient_run *r, const cvr_gradient_plugin *p, cvr_err
     const int32_t status = p->desc->run(&r->api, err);
     r->g->scope.n = 0;
     if (r->g->scope.s) r->g->scope.s[0] = '\0';
-    if (status == CVR_OK || !err) return status;
-    char why[700];
-    (void)snprintf(why, sizeof why, "%.699s", err->message);
-    return cvr_fail(err, status, "gradient plugin %s: %s", p->desc->name, why);
+    return graph_blame(err, status, "gradient plugin", p->desc->name);
 }
 
 int32_t cvr_graph_gradients(cvr_graph *g, const cvr_gradient_plugin *plugins, size_t n, cvr_error *err) {

@@ -353,12 +353,21 @@ int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error 
     return CVR_OK;
 }
 
-int32_t cvr_graph_veto(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
-    if (v == CVR_NONE || v >= g->n_values || cvr_numel(g->values[v]->type.rank, g->values[v]->type.shape) != 1)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "%s: a veto is one number", name);
-    CVR_TRY(cvr_graph_output(g, name, v, err));
-    g->outputs[g->n_outputs - 1].veto = true;
-    return CVR_OK;
+int32_t graph_new_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
+    if (!name || !*name || v == CVR_NONE || v >= g->n_values)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "an output `%s` without name or value", name ? name : "");
+    if (cvr_graph_output_value(g, name) != CVR_NONE)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the program has an output `%s` already", name);
+    return cvr_graph_output(g, name, v, err);
+}
+
+int32_t graph_blame(cvr_error *err, int32_t status, const char *what, const char *name) {
+    char why[700];
+    if (status == CVR_OK || !err) return status;
+    (void)snprintf(why, sizeof why, "%.699s", err->message[0] ? err->message : "it failed and did not say why");
+    (void)snprintf(err->message, sizeof err->message, "%s %s: %s", what, name, why);
+    err->code = status;
+    return status;
 }
 
 cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name) {

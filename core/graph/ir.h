@@ -95,6 +95,10 @@ bool node_is_update(const ir_node *n);
 /* Emits the node once more, of other inputs. */
 int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err);
 void graph_free_node(ir_node *n);
+/* An output under a name that no other has, for plugins. */
+int32_t graph_new_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
+/* Puts "pass acme.watch: " before why a plugin's callback failed. */
+int32_t graph_blame(cvr_error *err, int32_t status, const char *what, const char *name);
 /* A tensor of this type without memory. */
 cvr_tensor tensor_of(const cvr_type *t);
 

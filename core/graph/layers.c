@@ -8,7 +8,8 @@
 static int32_t name_layer(const char *scope, const char *layer, int32_t status, cvr_error *err) {
     if (!err || strncmp(err->message, "layer ", 6) == 0) return status;
     char text[sizeof err->message];
-    (void)snprintf(text, sizeof text, "layer %s (%s): %.700s", scope, layer, err->message);
+    (void)snprintf(text, sizeof text, "layer %s (%s): %.700s", scope, layer,
+                   err->message[0] ? err->message : "it failed and did not say why");
     memcpy(err->message, text, sizeof text);
     return status;
 }

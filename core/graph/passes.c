@@ -16,7 +16,7 @@ typedef struct pass_list {
 typedef struct pass_run {
     cvr_rewriter api;
     rewrite w;
-    const char *name;
+    bool misused;
     uint64_t n_nodes; /* of the graph as it was; they stand first in its list */
     ir_node **old;    /* the same nodes, also those that were kept or dropped */
     uint8_t *done;
@@ -26,8 +26,9 @@ typedef struct pass_run {
 } pass_run;
 
 static void view_node(const cvr_rewriter *r, uint64_t i, cvr_node_view *out) {
+    static const ir_node none = {.name = "", .scope = ""};
     const pass_run *p = r->ctx;
-    const ir_node *n = p->old[i];
+    const ir_node *n = i < p->n_nodes ? p->old[i] : &none;
     *out = (cvr_node_view){.struct_size = sizeof *out,
                            .op = n->op,
                            .attrs = n->attrs,
@@ -71,13 +72,7 @@ static void view_value(const cvr_rewriter *r, cvr_value v, cvr_value_view *out) 
 }
 
 static int32_t add_output(const cvr_rewriter *r, const char *name, cvr_value v, cvr_error *err) {
-    const pass_run *p = r->ctx;
-    cvr_graph *g = p->w.g;
-    if (!name || !*name || v == CVR_NONE || v >= g->n_values)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: an output without name or value", p->name);
-    if (cvr_graph_output_value(g, name) != CVR_NONE)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: the program has an output `%s` already", p->name, name);
-    return cvr_graph_output(g, name, v, err);
+    return graph_new_output(((const pass_run *)r->ctx)->w.g, name, v, err);
 }
 
 static uint64_t producer_of(const cvr_rewriter *r, cvr_value v) {
@@ -103,8 +98,7 @@ static int32_t take_emitted(pass_run *p, cvr_error *err) {
 static int32_t keep_old(const cvr_rewriter *r, uint64_t i, cvr_error *err) {
     pass_run *p = r->ctx;
     if (i >= p->n_nodes || p->done[i])
-        return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: node %llu was dealt with before", p->name,
-                        (unsigned long long)i);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "node %llu is none, or was dealt with before", (unsigned long long)i);
     CVR_TRY(take_emitted(p, err));
     p->done[i] = 1;
     p->w.g->nodes[i] = NULL;
@@ -113,11 +107,15 @@ static int32_t keep_old(const cvr_rewriter *r, uint64_t i, cvr_error *err) {
 
 static void drop_old(const cvr_rewriter *r, uint64_t i) {
     pass_run *p = r->ctx;
-    if (i < p->n_nodes && !p->done[i]) p->done[i] = 2; /* freed with the graph's old list, at the end */
+    if (i >= p->n_nodes || p->done[i])
+        p->misused = true;
+    else
+        p->done[i] = 2; /* freed with the graph's old list, at the end */
 }
 
 static int32_t enter_old(const cvr_rewriter *r, uint64_t i, cvr_error *err) {
     pass_run *p = r->ctx;
+    if (i >= p->n_nodes) return cvr_fail(err, CVR_ERR_PLUGIN, "there is no node %llu", (unsigned long long)i);
     CVR_TRY(take_emitted(p, err));
     return rewrite_enter(p->w.g, p->old[i], err);
 }
@@ -127,7 +125,9 @@ static int32_t replace_value(const cvr_rewriter *r, cvr_value from, cvr_value to
     const cvr_graph *g = p->w.g;
     if (from == CVR_NONE || to == CVR_NONE || from >= g->n_values || to >= g->n_values ||
         !same_shape(&g->values[from]->type, &g->values[to]->type))
-        return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: replaces a value by one of another shape", p->name);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "replaces a value by one of another shape");
+    for (cvr_value v = to; v != CVR_NONE; v = v < p->w.n_replaced ? p->w.replaced[v] : CVR_NONE)
+        if (v == from) return cvr_fail(err, CVR_ERR_PLUGIN, "replaces a value by itself");
     return rewrite_replace(&p->w, from, to, err);
 }
 
@@ -157,9 +157,36 @@ static int32_t index_graph(pass_run *p, cvr_error *err) {
     return CVR_OK;
 }
 
+static int32_t check_made(const pass_run *p, const uint8_t *made, cvr_value v, const char *who, cvr_error *err) {
+    const cvr_graph *g = p->w.g;
+    if (v == CVR_NONE || g->values[v]->kind != VALUE_TEMP || made[v]) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_PLUGIN, "%s reads a value that no node before it makes", who);
+}
+
+/* Every node was dealt with once, and all that is read is made before. */
+static int32_t check_rewritten(const pass_run *p, cvr_error *err) {
+    const cvr_graph *g = p->w.g;
+    uint8_t *made = cvr_calloc(g->n_values, 1);
+    int32_t status = made ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (made && p->misused)
+        status = cvr_fail(err, CVR_ERR_PLUGIN, "drops a node that is none, or was dealt with before");
+    for (uint64_t i = 0; i < p->n_nodes && status == CVR_OK; i++)
+        if (!p->done[i]) status = cvr_fail(err, CVR_ERR_PLUGIN, "it forgot node %s", p->old[i]->name);
+    for (size_t i = 0; i < p->w.n && status == CVR_OK; i++) {
+        const ir_node *n = p->w.nodes[i];
+        for (uint32_t k = 0; k < n->n_inputs && status == CVR_OK; k++)
+            status = check_made(p, made, n->inputs[k], n->name, err);
+        for (uint32_t k = 0; k < n->n_outputs; k++) made[n->outputs[k]] = 1;
+    }
+    for (size_t i = 0; i < g->n_outputs && status == CVR_OK; i++)
+        status = check_made(p, made, rewrite_current(&p->w, g->outputs[i].value), g->outputs[i].name, err);
+    cvr_free(made);
+    return status;
+}
+
 static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
     const cvr_pass_desc *pass = l->pass;
-    pass_run p = {.w = {.g = g}, .name = pass->name};
+    pass_run p = {.w = {.g = g}};
     int32_t status;
     CVR_TRY_OUT(index_graph(&p, err));
     p.api = (cvr_rewriter){.struct_size = sizeof p.api,
@@ -180,12 +207,9 @@ static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
                            .output = add_output};
     CVR_TRY_OUT(pass->run(&p.api, err));
     CVR_TRY_OUT(take_emitted(&p, err));
-    for (uint64_t i = 0; i < p.n_nodes; i++) {
-        if (!p.done[i])
-            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: it forgot node %s", pass->name, p.old[i]->name));
-    }
+    CVR_TRY_OUT(check_rewritten(&p, err));
 out:
-    rewrite_finish(&p.w, status);
+    rewrite_finish(&p.w, graph_blame(err, status, "pass", pass->name));
     rewrite_leave(g);
     cvr_free(p.old);
     cvr_free(p.done);

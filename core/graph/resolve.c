@@ -73,7 +73,8 @@ static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth,
 static int32_t replace_outputs(rewrite *w, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
     const cvr_graph *g = w->g;
     for (uint32_t i = 0; i < n->n_outputs; i++) {
-        if (outputs[i] == CVR_NONE || !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type))
+        if (outputs[i] == CVR_NONE || outputs[i] >= g->n_values ||
+            !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type))
             return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
                             i);
         CVR_TRY(rewrite_replace(w, n->outputs[i], outputs[i], err));
@@ -102,7 +103,8 @@ static int32_t emit_meaning(rewrite *w, const ir_node *n, uint32_t depth, cvr_er
     cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
     CVR_TRY(rewrite_enter(g, n, err));
     if (depth > 16) return cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
-    CVR_TRY(n->op->decompose ? n->op->decompose(&g->builder, &args, err) : fence(g, n, outputs, err));
+    const int32_t status = n->op->decompose ? n->op->decompose(&g->builder, &args, err) : fence(g, n, outputs, err);
+    if (status != CVR_OK) return graph_blame(err, status, "op", n->op->name);
     return replace_outputs(w, n, outputs, err);
 }
 

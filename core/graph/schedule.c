@@ -68,7 +68,7 @@ static void put_in_order(schedule *s) {
         for (size_t i = first[next]; i != SIZE_MAX; i = chain[i]) s->ordered[n++] = g->nodes[i];
         if (next < g->n_nodes && !node_is_update(g->nodes[next])) s->ordered[n++] = g->nodes[next];
     }
-    memcpy(g->nodes, s->ordered, n * sizeof *g->nodes);
+    if (n) memcpy(g->nodes, s->ordered, n * sizeof *g->nodes);
 }
 
 int32_t cvr_graph_schedule(cvr_graph *g, cvr_error *err) {

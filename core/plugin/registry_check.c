@@ -1,5 +1,6 @@
 /* What a descriptor must be beyond what the registry's table of fields can say. */
 #include "registry.h"
+#include <cvr/plugin/elementwise.h>
 
 #define LARGEST_PAYLOAD (1u << 20)
 
@@ -34,6 +35,33 @@ static int32_t check_kernel(const cvr_kernel_desc *k, cvr_error *err) {
                           "a kernel for %s has some of prepares, prepared_size and prepare; all or none", k->op);
 }
 
+/* Those that the core and the plugins beside it ask for. */
+static const struct {
+    const char *name;
+    uint64_t size;
+} traits[] = {{CVR_TRAIT_PRECISION, sizeof(cvr_precision_trait)},
+              {CVR_TRAIT_RECOMPUTE, sizeof(cvr_recompute_trait)},
+              {CVR_TRAIT_MULTI_TENSOR, sizeof(cvr_multi_tensor_trait)},
+              {CVR_TRAIT_COLUMN_SUM, sizeof(cvr_column_sum_trait)},
+              {CVR_TRAIT_COUNTS, sizeof(cvr_counts_trait)},
+              {CVR_TRAIT_ELEMENTWISE, sizeof(cvr_elementwise_trait)}};
+
+/* Nodes keep attributes as bytes, longer than the text of a recipe lives. */
+static int32_t check_op(const cvr_op_desc *d, cvr_error *err) {
+    for (uint32_t i = 0; i < d->n_attrs; i++)
+        if (d->attrs[i]->kind == CVR_ATTR_STRING || d->attrs[i]->kind == CVR_ATTR_PATH)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "op: `%s` has an attribute `%s` of text, which no op can have",
+                            d->name, d->attrs[i]->name);
+    for (size_t i = 0; i < sizeof traits / sizeof *traits; i++) {
+        const void *t = cvr_op_trait(d, traits[i].name);
+        if (t && payload_size(t) < traits[i].size)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "op: `%s` has a trait `%s` of %llu bytes by its struct_size", d->name,
+                            traits[i].name, (unsigned long long)payload_size(t));
+    }
+    const cvr_elementwise_trait *e = cvr_op_trait(d, CVR_TRAIT_ELEMENTWISE);
+    return !e || e->steps ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "op: `%s` is elementwise without steps", d->name);
+}
+
 static int32_t check_field(const cvr_field_kind *k, cvr_error *err) {
     if (k->rank <= 4 && (!k->axis || k->rank) && (!k->dtype || cvr_dtype_size(k->dtype)) &&
         (k->height_axis == CVR_NO_AXIS || (k->height_axis < k->rank && k->rank - k->height_axis >= 2)))
@@ -44,6 +72,7 @@ static int32_t check_field(const cvr_field_kind *k, cvr_error *err) {
 
 int32_t registry_check(const char *kind, const void *desc, cvr_error *err) {
     if (strcmp(kind, CVR_KIND_AUGMENT) == 0) return check_augment(desc, err);
+    if (strcmp(kind, CVR_KIND_OP) == 0) return check_op(desc, err);
     if (strcmp(kind, CVR_KIND_FIELD) == 0) return check_field(desc, err);
     return strcmp(kind, CVR_KIND_KERNEL) == 0 ? check_kernel(desc, err) : CVR_OK;
 }

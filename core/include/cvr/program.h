@@ -118,9 +118,6 @@ const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
 /* Keeps a value to be read after each run, under a name. */
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
-/* The same for one number that may veto updates: where it is not 0 (or is NaN) when all before the first update has
- * run, the updates of this run are not done. What vetoes is made before any update. */
-int32_t cvr_graph_veto(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
 /* The named ends of the network in this graph: its inputs, and the outputs that models and tasks put, which are kept as
  * those of cvr_graph_output are. Results of low precision become f32; auxiliary ones are kept in training only. */
 const cvr_io *cvr_graph_io(const cvr_graph *g);
