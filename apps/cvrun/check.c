@@ -16,7 +16,7 @@ static int32_t check_split(checking *c, const cvr_batches_options *o, cvr_error 
         if (status != CVR_OK) {
             c->bad++;
             progress_clear(&c->bar);
-            printf("%s: %s\n", why.file, why.message);
+            print_line(stdout, "%s: %s", why.file, why.message);
         }
         progress_count(&c->bar, ++c->done, c->total);
     }

@@ -58,6 +58,10 @@ int report_error(const cvr_error *err);
 /* Opens a session from the path and settings; on failure prints why and returns the exit status. */
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
 
+/* Prints a line in which names from files may stand: control characters, which could move a terminal's cursor or
+ * colour it, become `?`. */
+void print_line(FILE *to, const char *format, ...) CVR_PRINTF(2, 3);
+
 /* "1,234,567" */
 const char *human_count(int64_t n, char buf[32]);
 /* "59 s", "2 min 05 s", "1 h 02 min" */

@@ -15,7 +15,7 @@ static void print_log(void *ctx, uint32_t level, const char *text) {
     (void)ctx;
     if (level == CVR_LOG_DEBUG && !getenv("CVRUN_DEBUG")) return;
     if (isatty(2)) fprintf(stderr, "\r\033[K");
-    fprintf(stderr, "cvrun: %s%s\n", names[level <= CVR_LOG_DEBUG ? level : CVR_LOG_DEBUG], text);
+    print_line(stderr, "cvrun: %s%s", names[level <= CVR_LOG_DEBUG ? level : CVR_LOG_DEBUG], text);
 }
 
 int report_error(const cvr_error *err) {
@@ -23,11 +23,11 @@ int report_error(const cvr_error *err) {
     const char *what = err->code == CVR_ERR_INTERRUPTED ? "" : "error: ";
     const char *message = err->message[0] ? err->message : "a plugin failed and did not say why";
     if (err->file[0] && err->line)
-        fprintf(stderr, "cvrun: %s%s:%u: %s\n", what, err->file, err->line, message);
+        print_line(stderr, "cvrun: %s%s:%u: %s", what, err->file, err->line, message);
     else if (err->file[0])
-        fprintf(stderr, "cvrun: %s%s: %s\n", what, err->file, message);
+        print_line(stderr, "cvrun: %s%s: %s", what, err->file, message);
     else
-        fprintf(stderr, "cvrun: %s%s\n", what, message);
+        print_line(stderr, "cvrun: %s%s", what, message);
     if (err->code == CVR_ERR_INTERRUPTED) return EXIT_INTERRUPTED;
     return err->code == CVR_ERR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }

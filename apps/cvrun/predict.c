@@ -98,7 +98,7 @@ static void on_csv(const cvr_prediction_sink *s, const char *text) {
 
 static void on_text(const cvr_prediction_sink *s, const char *text) {
     prediction *p = s->ctx;
-    if (!p->quiet) printf("%s: %s\n", p->path, text);
+    if (!p->quiet) print_line(stdout, "%s: %s", p->path, text);
 }
 
 static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const void *bytes, uint64_t n,

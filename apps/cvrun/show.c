@@ -3,6 +3,20 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+void print_line(FILE *to, const char *format, ...) {
+    char line[8192];
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    for (uint8_t *c = (uint8_t *)line; *c; c++) {
+        if (*c == '\n' && c[1] == ' ') continue; /* a list goes on in indented lines */
+        if (*c < 0x20 || *c == 0x7f) *c = '?';
+        if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) c[0] = c[1] = '?'; /* U+0080 to U+009F, in UTF-8 */
+    }
+    fprintf(to, "%s\n", line);
+}
+
 const char *human_count(int64_t n, char buf[32]) {
     char digits[24];
     const int length = snprintf(digits, sizeof digits, "%lld", (long long)n);

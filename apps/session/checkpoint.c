@@ -298,7 +298,7 @@ static int32_t newest(state_reading *r, const char *folder, cvr_error *err) {
             cvr_log(CVR_LOG_WARNING, "%s: %s; going on from the checkpoint before it", err->file, err->message);
         cvr_free(path);
     }
-    return status == CVR_OK ? CVR_OK : CVR_ERR_FORMAT;
+    return status == CVR_OK ? CVR_OK : cvr_fail_as(err, CVR_ERR_FORMAT);
 }
 
 int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, cvr_error *err) {

@@ -44,6 +44,8 @@ struct cvr_plugins {
 
 /* Reads a manifest and appends its candidates. */
 int32_t manifest_read(cvr_plugins *p, const char *path, cvr_error *err);
+/* KIND:NAME, with its NUL; longer names are refused. */
+#define TOKEN_SIZE 160
 /* True where a list of tokens has this one. */
 bool has_token(const char *list, const char *token, size_t n);
 /* Opens a plugin's file after all checks that need no code of it to run; then asks it for its header. */

@@ -61,6 +61,8 @@ static int32_t add_tokens(cvr_text *list, const char *value, cvr_error *err) {
         const size_t n = strcspn(p, " ");
         if (n == 0) break;
         const char *colon = memchr(p, ':', n);
+        if (n >= TOKEN_SIZE)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "`%.40s...` is too long; at most %d bytes", p, TOKEN_SIZE - 1);
         if (!colon || !kind_of_word(p, (size_t)(colon - p)) || colon + 1 == p + n) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "`%.*s` is not KIND:NAME, such as layer:conv2d", (int)n, p);
         }

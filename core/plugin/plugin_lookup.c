@@ -19,10 +19,10 @@ static int32_t not_found(cvr_plugins *p, const char *kind, const char *name, cvr
 int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, const void **desc, cvr_error *err) {
     const registry_entry *e = registry_find(&p->registry, kind, name);
     if (!e) {
-        char token[160];
+        char token[TOKEN_SIZE];
         const int n = snprintf(token, sizeof token, "%s:%s", kind_word(kind), name);
         plugin_candidate *found = NULL;
-        for (size_t i = 0; i < p->n; i++) {
+        for (size_t i = 0; n > 0 && n < TOKEN_SIZE && i < p->n; i++) {
             plugin_candidate *c = &p->candidates[i];
             if (!has_token(c->provides.s, token, (size_t)n)) continue;
             if (found) {

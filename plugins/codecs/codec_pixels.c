@@ -21,6 +21,11 @@ int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64
                         "%s: a picture of %lld x %lld; sides of 1 to %d are read, scale it down", codec,
                         (long long)width, (long long)height, CODEC_MAX_SIDE);
     }
+    if (width * height > CODEC_MAX_PIXELS) {
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                        "%s: a picture of %lld x %lld; at most %d pixels are read, scale it down", codec,
+                        (long long)width, (long long)height, CODEC_MAX_PIXELS);
+    }
     /* Divided rather than multiplied, so that nothing overflows. */
     if ((uint64_t)(raw / ratio) > bytes) {
         return cvr_fail(

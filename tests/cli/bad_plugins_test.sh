@@ -72,6 +72,7 @@ manifest '[cpu]' 'file = bad.so' 'provides = layer:acme.relu';         refused '
 cp plug/bad.so plug/twin.so; ln -f plug/bad.so plug/twin.so
 manifest '[bad]' 'file = bad.so' 'provides = layer:acme.relu' '[twin]' 'file = twin.so' 'provides = layer:acme.twin'
 refused 'is the same file as plugin'
+manifest '[bad]' 'file = bad.so' "provides = layer:$(printf 'x%.0s' {1..160})"; refused 'is too long; at most 159 bytes'
 printf '[manifest]\nversion = 2\n' >plug/plugins.ini;                  refused 'this core reads version 1'
 printf '[bad]\nfile = bad.so\n' >plug/plugins.ini;                     refused 'a manifest starts with [manifest]'
 printf '[manifest]\nversion = 1\n[bad]\n  file = bad.so\n' >plug/plugins.ini; refused 'the line is indented'

@@ -27,6 +27,9 @@ edit 's/^seed = 7/seed 7/';                 wrong 'expected `key = value`'
 edit 's/^seed = 7/save_every = often/';     wrong 'write `50 steps`, `5 min` or `1 epoch`'
 printf 'a = 1\n' >bad.ini;                  wrong 'a key stands before the first [section]'
 : >bad.ini;                                 wrong 'is empty'
+# what files say reaches no terminal raw
+edit 's/^format = fake/format = f\x1b[31mke\x07\xc2\x9b/'; wrong 'there is no dataset `f?[31mke???`'
+edit 's/^epochs/epoch/'; mv bad.ini $'a\e[2Jb.ini'; expect 2 'a?[2Jb.ini:22: unknown key' "$CVRUN" train $'a\e[2Jb.ini'
 expect 2 'missing.ini' "$CVRUN" train missing.ini
 expect 2 'not a regular file' "$CVRUN" train /dev/zero
 expect 2 'is not a run folder' "$CVRUN" val /tmp

@@ -3,9 +3,14 @@
  */
 #include "fuzz.h"
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-static void no_log(const cvr_host *host, uint32_t level, const char *text) {
-    (void)host, (void)level, (void)text;
+static void count_log(const cvr_host *host, uint32_t level, const char *text) {
+    fuzz_host *const h = host->ctx;
+    (void)level;
+    h->logs++;
+    fuzz_touch(text, strlen(text));
 }
 
 static void *count_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
@@ -31,7 +36,7 @@ static const void *no_service(const cvr_host *host, const char *service) {
 }
 
 void fuzz_host_init(fuzz_host *h, uint64_t most) {
-    *h = (fuzz_host){{sizeof h->host, h, no_log, count_alloc, count_free, no_service}, 0, 0, most};
+    *h = (fuzz_host){{sizeof h->host, h, count_log, count_alloc, count_free, no_service}, 0, 0, most, 0};
 }
 
 void fuzz_check(int ok, const char *format, ...) {
@@ -45,10 +50,15 @@ void fuzz_check(int ok, const char *format, ...) {
     abort();
 }
 
-void fuzz_check_error(int32_t status, const cvr_error *err) {
+void fuzz_check_line(int32_t status, const cvr_error *err) {
     if (status == CVR_OK) return;
     fuzz_check(status == err->code, "status %d, but the error says %d", status, err->code);
     fuzz_check(err->message[0] && !strchr(err->message, '\n'), "not one line: '%s'", err->message);
+}
+
+void fuzz_check_error(int32_t status, const cvr_error *err) {
+    fuzz_check_line(status, err);
+    if (status == CVR_OK) return;
     fuzz_check(strlen(err->message) < sizeof err->message - 1, "a message that was cut: '%s'", err->message);
     for (const char *s = err->message; *s; s++)
         fuzz_check((uint8_t)*s >= 0x20 && *s != 0x7f, "a message with byte 0x%02x", (unsigned)(uint8_t)*s);
@@ -57,4 +67,67 @@ void fuzz_check_error(int32_t status, const cvr_error *err) {
 void fuzz_touch(const void *bytes, uint64_t n) {
     volatile uint8_t sum = 0;
     for (uint64_t i = 0; i < n; i++) sum = (uint8_t)(sum + ((const uint8_t *)bytes)[i]);
+}
+
+uint64_t fuzz_number(const uint8_t *bytes, size_t n) {
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+    for (size_t i = 0; i < n; i++) h = (h ^ bytes[i]) * 0x100000001b3u;
+    return h ^ h >> 32;
+}
+
+void *fuzz_alloc_one(void *ctx, uint64_t n) {
+    fuzz_block *const b = ctx;
+    free(b->p);
+    b->n = n;
+    return b->p = n > 1u << 30 ? NULL : malloc(n ? n : 1);
+}
+
+/* ---- files ---- */
+
+static struct {
+    char folder[256];
+    char *paths[16];
+    size_t n;
+} files;
+
+static void remove_files(void) {
+    for (size_t i = 0; i < files.n; i++) {
+        (void)unlink(files.paths[i]);
+        *strrchr(files.paths[i], '/') = '\0';
+        (void)rmdir(files.paths[i]); /* a folder in it, once it is empty */
+        free(files.paths[i]);
+    }
+    (void)rmdir(files.folder);
+}
+
+const char *fuzz_folder(void) {
+    const char *const tmp = getenv("TMPDIR");
+    if (files.folder[0]) return files.folder;
+    (void)snprintf(files.folder, sizeof files.folder, "%.200s/cvr_fuzz_XXXXXX", tmp ? tmp : "/tmp");
+    fuzz_check(mkdtemp(files.folder) != NULL && atexit(remove_files) == 0, "cannot make %s", files.folder);
+    return files.folder;
+}
+
+static char *path_of(const char *name) {
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%.200s", fuzz_folder(), name);
+    for (size_t i = 0; i < files.n; i++)
+        if (strcmp(files.paths[i], path) == 0) return files.paths[i];
+    fuzz_check(files.n < sizeof files.paths / sizeof *files.paths, "too many files");
+    char *const slash = strrchr(path, '/');
+    *slash = '\0';
+    (void)mkdir(path, 0755);
+    *slash = '/';
+    return files.paths[files.n++] = strdup(path);
+}
+
+const char *fuzz_file(const char *name, const void *bytes, size_t n) {
+    const char *const path = path_of(name);
+    if (!bytes) {
+        (void)unlink(path);
+        return path;
+    }
+    FILE *const f = fopen(path, "wb");
+    fuzz_check(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0, "cannot write %s", path);
+    return path;
 }

@@ -178,13 +178,52 @@ Test(codecs, declared_size_is_not_believed) {
     memcpy(jpeg, j->data, j->bytes);
     uint64_t at = 2;
     while (jpeg[at + 1] != 0xc0) at += 2 + ((uint64_t)jpeg[at + 2] << 8 | jpeg[at + 3]);
-    for (int k = 0; k < 4; k++) jpeg[at + 5 + (uint64_t)k] = 0xf0;
+    for (int k = 0; k < 4; k++) jpeg[at + 5 + (uint64_t)k] = k % 2 ? 0 : 0x30; /* 12288 x 12288 */
     decoded d = decode(jpeg, j->bytes, 3);
     cr_expect_eq(d.status, CVR_ERR_FORMAT);
     cr_expect(strstr(d.err.message, "cannot hold") && !d.memory, "%s", d.err.message);
     cr_expect_lt(host.most, 1u << 20, "%llu bytes were asked for", (unsigned long long)host.most);
     free(png);
     free(jpeg);
+}
+
+static uint8_t *add_chunk(uint8_t *at, const char *kind, const void *data, uint64_t n) {
+    for (int i = 0; i < 4; i++) at[i] = (uint8_t)(n >> 8 * (3 - i));
+    memcpy(at + 4, kind, 4);
+    if (n) memcpy(at + 8, data, n);
+    return at + 12 + n;
+}
+
+/* A blank PNG, 1 bit grey: what its pixels take in memory counts, not what the stream has to give. */
+static decoded decode_blank(uint32_t width, uint32_t height) {
+    static const uint8_t signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    const uint64_t raw_n = (uint64_t)height * ((width + 7) / 8 + 1);
+    uLongf n = compressBound(raw_n);
+    uint8_t *const raw = calloc(raw_n, 1), *const packed = malloc(n), *const file = malloc(n + 128), *end = file + 8;
+    cr_assert(raw && packed && file && compress2(packed, &n, raw, raw_n, 9) == Z_OK);
+    uint8_t head[13] = {0, 0, 0, 0, 0, 0, 0, 0, 1};
+    for (int k = 0; k < 8; k++) head[k] = (uint8_t)((k < 4 ? width : height) >> 8 * (3 - k % 4));
+    memcpy(file, signature, 8);
+    end = add_chunk(end, "IHDR", head, sizeof head);
+    end = add_chunk(end, "IDAT", packed, n);
+    end = add_chunk(end, "IEND", NULL, 0);
+    mend_sums(file, (uint64_t)(end - file));
+    const decoded d = decode(file, (uint64_t)(end - file), 3);
+    free(raw);
+    free(packed);
+    free(file);
+    return d;
+}
+
+Test(codecs, png_is_held_to_the_memory_of_its_pixels) {
+    decoded d = decode_blank(4960, 3508); /* a blank page of 600 dots to the inch */
+    cr_expect_eq(d.status, CVR_OK, "%s", d.err.message);
+    free(d.memory);
+    d = decode_blank(9000, 8000);
+    cr_expect(d.status == CVR_ERR_FORMAT && !d.memory && strstr(d.err.message, "cannot hold"), "%s", d.err.message);
+    d = decode_blank(20000, 9000);
+    cr_expect(d.status == CVR_ERR_UNSUPPORTED && !d.memory && strstr(d.err.message, "at most 178956970 pixels"), "%s",
+              d.err.message);
 }
 
 /* An EXIF block that is not well formed leaves the picture as it is stored. */

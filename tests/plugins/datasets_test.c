@@ -463,6 +463,22 @@ Test(datasets, cifar100_fine_coarse_and_grey) {
     free(file);
 }
 
+/* Gzip's size is not told: a small file must not fill the memory. */
+Test(datasets, cifar_has_a_largest_file) {
+    uint64_t n = 0, packed = 0;
+    uint8_t *const file = calloc(1000, 3073);
+    uint8_t *const z = gzip(file, n = 1000 * 3073, &packed), *const many = malloc(101 * packed);
+    for (uint64_t i = 0; i < 101; i++) memcpy(many + i * packed, z, packed);
+    stub_write_file(in_root("test_batch.bin"), many, 101 * packed);
+    expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "more than 100,000 records");
+    file[3 * 3073] = 99; /* found before the rest is read */
+    stub_write_file(in_root("test_batch.bin"), file, n);
+    expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "record 3 has label 99");
+    free(file);
+    free(z);
+    free(many);
+}
+
 Test(datasets, cifar_damage_is_named) {
     uint64_t n = 0, packed = 0;
     uint8_t *const file = make_records(2, 1, 10, &n);

@@ -75,6 +75,33 @@ static unsigned char *make(const kind *k, unsigned long *n) {
     return bytes;
 }
 
+/* A few bytes make a scan, and each goes over the whole picture: they must be paid for by the file's size. */
+Test(jpeg_parts, scans_are_held_to_the_size) {
+    static const kind large = {"scans", 1600, 1200, 1, 1, 1, 30, 0, 1};
+    const cvr_codec_desc *const codec = stub_host_find(&host, CVR_KIND_CODEC, "jpeg");
+    unsigned long n = 0;
+    unsigned char *const file = make(&large, &n);
+    unsigned long scan = n - 2;
+    while (scan > 2 && !(file[scan] == 0xff && file[scan + 1] == 0xda)) scan--;
+    /* The last scan's header without its data, again and again: every one is read as blank. */
+    const unsigned long header = 2 + ((unsigned long)file[scan + 2] << 8 | file[scan + 3]);
+    for (int times = 1; times <= 2000; times += 1999) {
+        unsigned char *const more = malloc(n + (unsigned long)times * header), *end = more + n - 2;
+        cvr_image image = {.struct_size = sizeof image};
+        void *pixels = NULL;
+        cvr_error err = CVR_ERROR_INIT;
+        memcpy(more, file, n - 2);
+        for (int i = 0; i < times; i++, end += header) memcpy(end, file + scan, header);
+        memcpy(end, file + n - 2, 2);
+        const int32_t status =
+            codec->decode(&host.host, more, (uint64_t)(end + 2 - more), 0, stub_alloc_one, &pixels, &image, &err);
+        if (times > 1) cr_expect(status == CVR_ERR_FORMAT && strstr(err.message, "too many scans"), "%s", err.message);
+        free(pixels);
+        free(more);
+    }
+    free(file);
+}
+
 typedef struct wish {
     cvr_part want, given;
     int32_t fails;

@@ -8,9 +8,10 @@
 #include <setjmp.h>
 
 /* Huffman-coded JPEG spends at least one bit on a block of 64 pixels: 512 pixels to the byte. */
-#define MAX_PIXELS_PER_BYTE 1100
-/* Real progressive files have ten or so; thousands of them in a small file are an attack on the reader's time. */
-#define MAX_SCANS 500
+#define MAX_PIXELS_PER_BYTE 512
+/* Every scan goes over the whole picture, and a few bytes can make one. Real progressive files have ten or so: what
+ * goes beyond these must be paid for by the file's size, as pixels are. */
+#define FREE_SCANS 20
 #define ROWS_AT_A_TIME 8
 /* Columns decoded on either side of a part; more than any upsampling looks at. */
 #define MARGIN 4
@@ -75,7 +76,10 @@ static void on_output(j_common_ptr cinfo) {
 
 static void on_progress(j_common_ptr cinfo) {
     jpeg_job *const job = cinfo->client_data;
-    if (job->cinfo.input_scan_number > MAX_SCANS) fail_and_leave(job, "too many scans");
+    const int64_t more = job->cinfo.input_scan_number - FREE_SCANS,
+                  pixels = (int64_t)job->cinfo.image_width * job->cinfo.image_height;
+    if (more > 0 && (uint64_t)(pixels / MAX_PIXELS_PER_BYTE) > job->asked->n / (uint64_t)more)
+        fail_and_leave(job, "too many scans for its size");
 }
 
 static int32_t orientation(const jpeg_job *job) {

@@ -7,6 +7,8 @@
 
 /* Deflate cannot do better than 1032 to 1. */
 #define MAX_RATIO 1100
+/* Memory that no file has to be worth: a blank page of one bit a pixel is small, and 24 times as large in memory. */
+#define FREE_BYTES (64 << 20)
 
 static void read_bytes(png_structp png, png_bytep to, size_t n) {
     png_job *const job = png_get_io_ptr(png);
@@ -27,21 +29,23 @@ static int32_t set_transforms(png_job *job, uint32_t channels) {
     return grey && channels != 3 ? 1 : 3;
 }
 
-/* Raw bytes that the compressed stream has to give, and whether the file could hold them. */
-static int32_t check_size(const png_job *job) {
+/* Raw bytes that the compressed stream has to give, and whether the file could hold them. Then the bytes that their
+ * pixels take in memory, `each` a pixel, which the file must be worth. */
+static int32_t check_size(const png_job *job, int64_t each) {
     const int64_t width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
     const int64_t bits = (int64_t)png_get_bit_depth(job->png, job->info) * png_get_channels(job->png, job->info);
-    return codec_check_size("png", width, height, height * ((width * bits + 7) / 8 + 1), job->n, MAX_RATIO, job->err);
+    const int64_t raw = height * ((width * bits + 7) / 8 + 1), memory = width * height * each;
+    CVR_TRY(codec_check_size("png", width, height, raw, job->n, MAX_RATIO, job->err));
+    return memory <= FREE_BYTES ? CVR_OK : codec_check_size("png", width, height, memory, job->n, MAX_RATIO, job->err);
 }
 
 /* Everything before the pixels. Leaves by longjmp to the caller's frame where the bytes are not PNG. */
-static int32_t read_header(png_job *job) {
+static void read_header(png_job *job) {
     png_set_read_fn(job->png, job, read_bytes);
     png_set_user_limits(job->png, CODEC_MAX_SIDE, CODEC_MAX_SIDE);
     png_set_chunk_malloc_max(job->png, 8u << 20);
     png_set_chunk_cache_max(job->png, 128);
     png_read_info(job->png, job->info);
-    return check_size(job);
 }
 
 static int32_t out_of_memory(const png_job *job) {
@@ -66,9 +70,10 @@ typedef struct request {
 } request;
 
 static int32_t decode(png_job *job, const request *q) {
-    CVR_TRY(read_header(job));
+    read_header(job);
     const int64_t width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
     const int64_t from = set_transforms(job, q->channels), to = q->channels ? (int64_t)q->channels : from;
+    CVR_TRY(check_size(job, from == to ? to : from + to));
     (void)png_set_interlace_handling(job->png);
     png_read_update_info(job->png, job->info);
     if ((int64_t)png_get_rowbytes(job->png, job->info) != width * from) png_error(job->png, "unexpected row size");

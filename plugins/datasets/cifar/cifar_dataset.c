@@ -8,6 +8,8 @@
 #define PLANE (SIDE * SIDE)
 /* Records that are read at a time; the memory grows with what is really there. */
 #define BLOCK 1000u
+/* The largest file that there is has 50,000 records; gzip's size is not told beforehand. */
+#define MOST_RECORDS 100000u
 
 typedef struct cifar_attrs {
     int64_t coarse;
@@ -27,8 +29,9 @@ typedef struct cifar {
     char names[100][64];
 } cifar;
 
-static int32_t grow(cifar *d, cvr_error *err) {
-    const uint64_t room = d->room ? d->room * 2 : BLOCK;
+/* Room for twice as many, and at most `most`. */
+static int32_t grow(cifar *d, uint64_t most, cvr_error *err) {
+    const uint64_t twice = d->room ? d->room * 2 : BLOCK, room = twice < most ? twice : most;
     uint8_t *const bigger = d->host->alloc(d->host, room * d->record, 64);
     if (!bigger) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for %llu CIFAR pictures", (unsigned long long)room);
     if (d->n) memcpy(bigger, d->records, d->n * d->record);
@@ -38,13 +41,14 @@ static int32_t grow(cifar *d, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t check_labels(const cifar *d, uint64_t from, const dataset_file *f, cvr_error *err) {
+/* Of the records from `from` on; the file's begin with `first`. */
+static int32_t check_labels(const cifar *d, uint64_t first, uint64_t from, const dataset_file *f, cvr_error *err) {
     for (uint64_t i = from; i < d->n; i++) {
         const uint8_t y = d->records[i * d->record + (uint64_t)d->label_at];
         char what[120];
         if (y < d->classes) continue;
         (void)snprintf(what, sizeof what, "record %llu has label %u of %lld classes; download the file again",
-                       (unsigned long long)(i - from), (unsigned)y, (long long)d->classes);
+                       (unsigned long long)(i - first), (unsigned)y, (long long)d->classes);
         return dataset_file_fail(f, err, what);
     }
     return CVR_OK;
@@ -53,16 +57,18 @@ static int32_t check_labels(const cifar *d, uint64_t from, const dataset_file *f
 static int32_t read_records(cifar *d, dataset_file *f, cvr_error *err) {
     const uint64_t first = d->n;
     for (;;) {
+        const uint64_t from = d->n, most = first + MOST_RECORDS + 1;
         uint64_t got = 0;
-        if (d->n == d->room) CVR_TRY(grow(d, err));
-        const uint64_t want = (d->room - d->n) * d->record;
+        if (d->n == d->room) CVR_TRY(grow(d, most, err));
+        const uint64_t want = ((d->room < most ? d->room : most) - d->n) * d->record;
         CVR_TRY(dataset_file_read(f, d->records + d->n * d->record, want, &got, err));
         if (got % d->record != 0) return dataset_file_fail(f, err, "it ends within a record; download it again");
         d->n += got / d->record;
+        CVR_TRY(check_labels(d, first, from, f, err));
+        if (d->n == most) return dataset_file_fail(f, err, "it has more than 100,000 records; download it again");
         if (got < want) break;
     }
-    if (d->n == first) return dataset_file_fail(f, err, "it is empty; download it again");
-    return check_labels(d, first, f, err);
+    return d->n > first ? CVR_OK : dataset_file_fail(f, err, "it is empty; download it again");
 }
 
 static int32_t read_batch(cifar *d, const char *name, cvr_error *err) {
