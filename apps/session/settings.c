@@ -1,5 +1,6 @@
 /* The recipe's common keys: names, defaults and meaning. `cvrun cfg` and `cvrun help` print from here. */
 #include "run_settings.h"
+#include <cvr/session.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -121,6 +122,28 @@ static const cvr_attr_desc *const val_keys[] = {
     CVR_ATTR(CHOICE, "interpolation", "bilinear", "of the resize", .choices = INTERPOLATION_NAMES),
 };
 SCHEMA(val);
+
+#define KEYS(name_)                                                                                                    \
+    { name_##_keys, sizeof name_##_keys / sizeof *name_##_keys }
+
+const cvr_recipe_section *cvr_session_section(size_t i) {
+    static const cvr_recipe_section all[] = {
+        {"run", "what the run is for, where it goes, when it ends", KEYS(run), false},
+        {"backend", "what computes, and how", KEYS(backend), false},
+        {"model", "the network and the weights that it starts from; keys of the model that is named join them",
+         KEYS(model), false},
+        {"net", "the network, where it is no model by name: `NAME = LAYER SETTINGS [from=A,B]`, a line a layer",
+         .lines = true},
+        {"layers", "settings over what the model says of a layer: `layer1.0.conv1 = out_channels=48`", .lines = true},
+        {"data", "the pictures and how they are read; keys of the data set that is named join them", KEYS(data), false},
+        {"augment", "what training does to its pictures: `TRANSFORM = SETTINGS`, a line a transform", .lines = true},
+        {"train", "the training itself; keys of the task and of gradient plugins join them", KEYS(train), false},
+        {"optim", "the optimizer; keys of the one that is named join them", KEYS(optim), false},
+        {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},
+        {"val", "validation", KEYS(val), false},
+    };
+    return i < sizeof all / sizeof *all ? &all[i] : NULL;
+}
 
 int32_t parse_save_every(const char *text, save_interval *out, cvr_error *err) {
     char *unit;

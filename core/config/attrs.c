@@ -33,11 +33,11 @@ uint64_t cvr_schema_size(const cvr_schema *schema, cvr_error *err) {
 
 static bool check_bounds(const cvr_attr_desc *a, double v, cvr_error *err) {
     if ((a->flags & CVR_ATTR_MIN) && v < a->min) {
-        cvr_fail(err, CVR_ERR_USAGE, "%s is %g; it must be at least %g", a->name, v, a->min);
+        cvr_fail(err, CVR_ERR_USAGE, "%s is %.15g; it must be at least %.15g", a->name, v, a->min);
         return false;
     }
     if ((a->flags & CVR_ATTR_MAX) && v > a->max) {
-        cvr_fail(err, CVR_ERR_USAGE, "%s is %g; it may be at most %g", a->name, v, a->max);
+        cvr_fail(err, CVR_ERR_USAGE, "%s is %.15g; it may be at most %.15g", a->name, v, a->max);
         return false;
     }
     return true;
@@ -103,7 +103,15 @@ static bool parse_choice(const cvr_attr_desc *a, const char *text, cell *out, cv
         p += n;
         if (!*p) break;
     }
-    cvr_fail(err, CVR_ERR_USAGE, "%s = %s: must be one of %s", a->name, text, a->choices);
+    const char *names[32];
+    char *copy = cvr_strdup(a->choices), *save = NULL;
+    size_t n_names = 0;
+    for (char *p = copy ? strtok_r(copy, "|", &save) : NULL; p && n_names < 32; p = strtok_r(NULL, "|", &save))
+        names[n_names++] = p;
+    const char *nearest = cvr_nearest(text, names, n_names);
+    cvr_fail(err, CVR_ERR_USAGE, "%s = %s: must be one of %s%s%s%s", a->name, text, a->choices,
+             nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
+    cvr_free(copy);
     return false;
 }
 
@@ -151,6 +159,14 @@ static const cvr_setting *find_setting(const cvr_attr_desc *a, const cvr_setting
     return found;
 }
 
+/* Nothing like it: what the thing does take. */
+static void no_such_key(const char *const *names, size_t n, const char *what, const char *key, cvr_error *err) {
+    cvr_text all = {0};
+    for (size_t i = 0; i < n; i++) cvr_text_add(&all, "%s%s", i ? ", " : "", names[i]);
+    cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; it takes %.600s", what, key, all.s ? all.s : "none");
+    cvr_text_clear(&all);
+}
+
 static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings, size_t n, const char *what,
                           cvr_error *err) {
     const char *names[256];
@@ -170,7 +186,7 @@ static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings,
         else if (nearest)
             cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; did you mean `%s`?", what, s->key, nearest);
         else
-            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; remove it", what, s->key);
+            no_such_key(names, n_names, what, s->key, err);
         return s->file ? cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE) : CVR_ERR_USAGE;
     }
     return CVR_OK;

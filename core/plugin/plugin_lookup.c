@@ -10,10 +10,15 @@ static int32_t not_found(cvr_plugins *p, const char *kind, const char *name, cvr
     size_t n = 0;
     while (n < 512 && (names[n] = cvr_plugins_name(p, kind, n))) n++;
     const char *nearest = cvr_nearest(name, names, n);
-    return nearest ? cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; did you mean `%s`?", kind_word(kind), name,
-                              nearest)
-                   : cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; `cvrun plugins` lists what there is",
-                              kind_word(kind), name);
+    if (nearest)
+        return cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; did you mean `%s`?", kind_word(kind), name,
+                        nearest);
+    cvr_text all = {0};
+    for (size_t i = 0; i < n && i < 24; i++) cvr_text_add(&all, "%s%s", i ? ", " : "", names[i]);
+    cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; there are %.500s%s", kind_word(kind), name,
+             all.s ? all.s : "none", n > 24 ? ", ...: `cvrun help` tells more" : "");
+    cvr_text_clear(&all);
+    return CVR_ERR_NOTFOUND;
 }
 
 int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, const void **desc, cvr_error *err) {
