@@ -155,7 +155,8 @@ static void search_topics(help_search *s) {
 }
 
 static void command_page(help_page *p, const command *c) {
-    cvr_text_add(&p->text, "cvrun %s %s\n\n%s.\n\n%s", c->name, c->usage, c->summary, c->help);
+    cvr_text_add(&p->text, "cvrun %s %s\n\n%s.\n\n", c->name, c->usage, c->summary);
+    page_lines(p, c->help);
 }
 
 /* ---- all of it ---- */

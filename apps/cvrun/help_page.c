@@ -90,6 +90,21 @@ void page_list_end(help_page *p) {
     if (p->markdown) cvr_text_add(&p->text, "\n");
 }
 
+void page_lines(help_page *p, const char *lines) {
+    for (const char *line = lines; *line;) {
+        const size_t n = strcspn(line, "\n"), indent = strspn(line, " ");
+        char *copy = cvr_strndup(line, n);
+        if (copy && n > WIDTH) {
+            cvr_text_add(&p->text, "%*s", (int)indent, "");
+            add_wrapped(&p->text, indent, indent ? indent + 4 : 0, copy);
+        } else {
+            cvr_text_add(&p->text, "%s\n", copy ? copy : "");
+        }
+        cvr_free(copy);
+        line += n + (line[n] == '\n');
+    }
+}
+
 void page_code(help_page *p, const char *title, const char *lines) {
     if (p->markdown) {
         cvr_text_add(&p->text, "```ini\n");
@@ -169,7 +184,11 @@ static void schema_row(help_page *p, const cvr_attr_desc *a) {
         add_markdown(&p->text, a->doc ? a->doc : "");
         cvr_text_add(&p->text, " |\n");
     } else {
-        cvr_text_add(&line, "%s. %s: %s.", a->doc ? a->doc : "", a->default_text ? "Default" : "No default", value.s);
+        const char *doc = a->doc ? a->doc : "";
+        if (a->default_text && !*a->default_text && strstr(doc, "default:"))
+            cvr_text_add(&line, "%s.", doc); /* it says itself what empty stands for */
+        else
+            cvr_text_add(&line, "%s. %s: %s.", doc, a->default_text ? "Default" : "No default", value.s);
         page_item(p, a->name, line.s ? line.s : "");
         cvr_text_add(&p->text, "%*s", NAME_WIDTH + 4, "");
         add_wrapped(&p->text, NAME_WIDTH + 4, NAME_WIDTH + 4, values.s ? values.s : "");

@@ -74,10 +74,11 @@ int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
 static void print_usage(FILE *to) {
     fprintf(to, "cvrun trains, runs and examines computer-vision networks.\n\n");
     for (size_t i = 0; i < n_commands; i++)
-        fprintf(to, "  cvrun %-8s %-44s %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
-    fprintf(to, "  cvrun %-8s %-44s %s\n", "help", "[TOPIC]", "this, or all that there is on it");
-    fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\npasses gradients "
-                "codecs weights reports sections; the name of any of them; a section of\nrecipes, a setting such as "
+        fprintf(to, "  cvrun %s %s\n      %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
+    fprintf(to, "  cvrun help [TOPIC]\n      this, or all that there is on it\n");
+    fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
+                "passes gradients "
+                "codecs weights reports sections; the name of any of them; a\nsection of recipes, a setting such as "
                 "train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
 }

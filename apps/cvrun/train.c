@@ -158,9 +158,12 @@ const command train_command = {
     .name = "train",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "train a network",
-    .help = "  cvrun train RECIPE.ini [key=value ...]              train; the run folder is runs/TASK/NAME\n"
-            "  cvrun train --resume RUN_DIR [key=value ...]        go on, bit for bit, also in mid-epoch\n"
-            "  cvrun train RECIPE.ini --swap-to BACKEND@STEP       move to another backend after STEP steps\n\n"
+    .help = "  cvrun train RECIPE.ini [key=value ...]\n"
+            "      train; the run folder is runs/TASK/NAME\n"
+            "  cvrun train --resume RUN_DIR [key=value ...]\n"
+            "      go on, bit for bit, also in mid-epoch\n"
+            "  cvrun train RECIPE.ini --swap-to BACKEND@STEP\n"
+            "      move to another backend after STEP steps\n\n"
             "Short keys: epochs batch imgsz lr device workers name seed weights. Any other: section.key=value.\n"
             "Sections: run backend model net data augment train optim sched val predict; `cvrun help SECTION` lists "
             "their keys.\n"

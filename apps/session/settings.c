@@ -7,7 +7,7 @@
 #define SCHEMA(name_) const cvr_schema name_##_schema = {name_##_keys, sizeof name_##_keys / sizeof *name_##_keys}
 
 static const cvr_attr_desc *const run_keys[] = {
-    CVR_ATTR(STRING, "task", "classify", "what the network is for"),
+    CVR_ATTR(STRING, "task", "classify", "what the network is for: `cvrun help tasks`"),
     CVR_ATTR(PATH, "project", "runs", "folder that run folders go to"),
     CVR_ATTR(STRING, "name", "", "name of the run folder; default: the recipe's"),
     CVR_ATTR(INT, "seed", "0", "decides everything that is random", CVR_ATTR_AT_LEAST(0)),
@@ -19,7 +19,7 @@ static const cvr_attr_desc *const run_keys[] = {
 SCHEMA(run);
 
 static const cvr_attr_desc *const backend_keys[] = {
-    CVR_ATTR(STRING, "name", "auto", "backend that computes; auto: the host's own"),
+    CVR_ATTR(STRING, "name", "auto", "backend that computes, `cvrun help backends`; auto: the host's own"),
     CVR_ATTR(INT, "device", "0", "number of the device", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),
@@ -38,7 +38,7 @@ static const cvr_attr_desc *const backend_keys[] = {
 SCHEMA(backend);
 
 static const cvr_attr_desc *const model_keys[] = {
-    CVR_ATTR(STRING, "name", "", "model plugin; or write the network in [net]"),
+    CVR_ATTR(STRING, "name", "", "model, `cvrun help models`; empty: the network is written in [net]"),
     CVR_ATTR(PATH, "weights", "", "file of weights to start from"),
     CVR_ATTR(CHOICE, "head", "auto",
              "the last layers: loaded with the weights; auto: made new for training where their shape is another",
@@ -53,7 +53,7 @@ static const cvr_attr_desc *const model_keys[] = {
 SCHEMA(model);
 
 static const cvr_attr_desc *const data_keys[] = {
-    CVR_ATTR(STRING, "format", NULL, "what the data is: a data set plugin"),
+    CVR_ATTR(STRING, "format", NULL, "what the data is: `cvrun help data`"),
     CVR_ATTR(PATH, "root", "", "where the data is"),
     CVR_ATTR(PATH, "train", "", "training part, where it is not in root"),
     CVR_ATTR(PATH, "val", "", "validation part, where it is not in root"),
@@ -93,7 +93,7 @@ static const cvr_attr_desc *const train_keys[] = {
 SCHEMA(train);
 
 static const cvr_attr_desc *const optim_keys[] = {
-    CVR_ATTR(STRING, "name", "sgd", "optimizer plugin"),
+    CVR_ATTR(STRING, "name", "sgd", "optimizer: `cvrun help optim`"),
     CVR_ATTR(STRING, "lr", "", "learning rate; default: PyTorch's for this optimizer"),
     CVR_ATTR(STRING, "weight_decay", "", "default: PyTorch's for this optimizer"),
     CVR_ATTR(STRING, "norm_weight_decay", "", "for normalisation layers; default: weight_decay"),
@@ -107,7 +107,7 @@ static const cvr_attr_desc *const optim_keys[] = {
 SCHEMA(optim);
 
 static const cvr_attr_desc *const sched_keys[] = {
-    CVR_ATTR(STRING, "name", "constant", "scheduler plugin"),
+    CVR_ATTR(STRING, "name", "constant", "scheduler: `cvrun help sched`"),
     CVR_ATTR(FLOAT, "warmup_epochs", "0", "epochs in which lr rises from 0, linearly", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(FLOAT, "lr_min", "0", "where a schedule that falls ends", CVR_ATTR_AT_LEAST(0)),
 };
