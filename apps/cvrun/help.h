@@ -10,7 +10,8 @@
 typedef struct help_entry {
     const char *name, *doc;
     cvr_schema schema;
-    char note[200]; /* what its descriptor says beside its settings; "" */
+    char note[200];           /* what its descriptor says beside its settings; "" */
+    uint32_t inputs, outputs; /* of a layer: inputs that it must have, outputs that it may have */
 } help_entry;
 
 /* A kind of things. */

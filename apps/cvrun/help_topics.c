@@ -15,6 +15,8 @@
 
 static void read_layer_rest(const cvr_layer_desc *d, help_entry *e) {
     TAKE_SCHEMA(d, e);
+    e->inputs = d->min_inputs;
+    e->outputs = d->n_outputs;
     if (d->max_inputs == 1 || (d->min_inputs == d->max_inputs && d->min_inputs < 2)) return;
     if (d->min_inputs == d->max_inputs)
         NOTE(e, "Takes %u inputs.", d->min_inputs);
@@ -180,7 +182,7 @@ static const struct {
     {"", "num_heads", "2"},
     {"", "chunks", "2"},
     {"", "dims", "0,1,3,2"},
-    {"", "shape", "-1"},
+    {"", "shape", "-1,16"},
     {"", "normalized_shape", "16"},
     {"", "degrees", "10"},
     {"", "mean", "0.485,0.456,0.406"},
@@ -250,9 +252,11 @@ void help_example(const help_kind *kind, const help_entry *e, cvr_text *out) {
     cvr_text settings = {0};
     if (kind->read == read_layer) {
         add_settings(kind, e, "=", " ", &settings);
-        const bool two = strncmp(e->note, "Takes 1", 7) != 0 && e->note[0];
-        cvr_text_add(out, "[net]\nx = %s%s%s%s\n", e->name, settings.n ? " " : "", settings.n ? settings.s : "",
-                     two ? " from=a,b" : "");
+        cvr_text_add(out, "[net]\nx%s = %s%s%s%s%s\n", e->outputs > 1 ? ", y" : "", e->name, settings.n ? " " : "",
+                     settings.n ? settings.s : "", e->outputs > 1 ? " dim=1" : "",
+                     e->inputs > 2    ? " from=a,b,c"
+                     : e->inputs == 2 ? " from=a,b"
+                                      : "");
     } else if (kind->read == read_augment) {
         add_settings(kind, e, "=", " ", &settings);
         cvr_text_add(out, "[augment]\n%s = %s\n", e->name, settings.n ? settings.s : "");

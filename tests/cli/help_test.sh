@@ -31,7 +31,7 @@ done
 
 # examples work: those of sections and plugins as settings of a recipe, those of layers in a network
 recipe base.ini
-sed -i '/^\[net\]/,/^fc/d; /^\[augment\]/,/^random_rotation/d; /^momentum/d; /^warmup/d; /^size/d; /^classes/d; /^weight_decay/d' base.ini
+sed -i 's/^img_size.*/img_size = 32/; /^\[net\]/,/^fc/d; /^\[augment\]/,/^random_rotation/d; /^momentum/d; /^warmup/d; /^size/d; /^classes/d; /^weight_decay/d' base.ini
 awk '/^### / {name = $2} /^```ini/ {block = 1; next} /^```/ {if (block) print ""; block = 0} block {print}' reference.md |
   awk '/^$/ {if (text) print text; text = ""; next} /^\[/ {section = substr($0, 2, length($0) - 2); next} {split($0, kv, " = "); sub(/^[^=]*= ?/, "");
     if (text) text = text "\t"; else text = ""; key = kv[1]; sub(/ =$/, "", key); text = text section "." key "=" $0} END {if (text) print text}' >examples.txt
@@ -44,18 +44,20 @@ while IFS=$'\t' read -r -a words; do
   checks=$((checks + 1))
 done <examples.txt
 while IFS=$'\t' read -r -a words; do
-  case ${words[0]} in net.x=*) line=${words[0]#net.x=} ;; *) continue ;; esac
+  case ${words[0]} in net.x*) line=${words[0]#net.} ;; *) continue ;; esac
+  line=${line/=/ = }
   shape=picture
-  case $line in *attention*) shape=tokens ;; from_tokens* | layer_norm\ *) shape=tokens ;; linear*) shape=flat ;; esac
-  case $line in cross_entropy* | bce* | mse* | l1* | smooth_l1* | unflatten*) continue ;; esac # losses: what the task adds
+  case ${line#*= } in *attention* | from_tokens* | layer_norm\ *) shape=tokens ;; linear*) shape=flat ;; reshape*) shape=pooled ;; esac
+  case ${line#*= } in cross_entropy* | bce* | mse* | l1* | smooth_l1*) continue ;; esac # losses: what a task adds
   { sed '/^\[train\]/,$d' base.ini; echo '[net]'
     case $shape in
       picture) printf 'a = conv2d 16 3 padding=1\nb = relu\n' ;;
-      tokens) printf 'c = conv2d 16 3 padding=1\na = to_tokens\nb = relu\n' ;;
+      tokens) printf 'p = conv2d 16 3 padding=1\na = to_tokens\nc = relu\nb = relu\n' ;;
+      pooled) printf 'a = conv2d 16 3 padding=1\nb = adaptive_avg_pool2d 1\n' ;;
       flat) printf 'c = conv2d 16 3 padding=1\na = flatten\nb = relu\n' ;;
     esac
-    case $line in chunk*) echo "x, y = $line" ;; *) echo "x = $line" ;; esac
-    printf 'g = reshape -1\nout = linear num_classes\n'; } >layer.ini
+    echo "$line"
+    printf 'g = flatten\nout = linear num_classes\n'; } >layer.ini
   "$CVRUN" info layer.ini >out.txt 2>err.txt || { cat layer.ini err.txt; fail "the example $line"; }
   checks=$((checks + 1))
 done <examples.txt
