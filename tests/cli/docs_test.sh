@@ -16,9 +16,9 @@ done
 mkdir mine && cp add-a-layer/shrink.c mine/mine.c
 readme=$here/../../README.md
 lines() { sed -n '/^## Write a plugin/,/^## /p' "$readme" | sed -n 's/^    //p' | grep -E "$1"; }
-lines '^(project|find_package|cvr_add_plugin)' >mine/CMakeLists.txt
-[ "$(wc -l <mine/CMakeLists.txt)" -eq 3 ] || fail "README's CMakeLists.txt"
-lines '^(cmake -S|export)' | sed "s|PREFIX=PREFIX|PREFIX=$work/cvr ${CVR_SANITIZE:+-D CMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -D CVR_SANITIZE=$CVR_SANITIZE}|" >mine/lines.sh
+lines '^(cmake_minimum|project|find_package|cvr_add_plugin)' >mine/CMakeLists.txt
+[ "$(wc -l <mine/CMakeLists.txt)" -eq 4 ] || fail "README's CMakeLists.txt"
+lines '^(cmake -S|export)' | sed "s|PATH=PREFIX|PATH=$work/cvr ${CVR_SANITIZE:+-D CMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -D CVR_SANITIZE=$CVR_SANITIZE}|" >mine/lines.sh
 echo "$work/cvr/bin/cvrun help acme.shrink" >>mine/lines.sh
 (cd mine && bash -e lines.sh >out.txt 2>&1 && grep -q '^acme.shrink (layer)' out.txt) || { cat mine/out.txt; fail "README's lines for plugin authors"; }
 checks=$((checks + 1))
