@@ -91,6 +91,14 @@ const char *cvr_nearest(const char *word, const char *const *candidates, size_t 
     return begins && best_distance > 1 ? begins : best;
 }
 
+const char *cvr_hint(const char *word, const char *const *candidates, size_t n, char buf[400]) {
+    const char *nearest = cvr_nearest(word, candidates, n);
+    size_t at = (size_t)snprintf(buf, 400, nearest ? "did you mean `%.200s`?" : "there are ", nearest);
+    for (size_t i = 0; !nearest && i < n && at < 400; i++)
+        at += (size_t)snprintf(buf + at, 400 - at, "%s%s", i ? ", " : "", candidates[i]);
+    return n ? buf : "there are none";
+}
+
 static cvr_log_fn log_fn;
 static void *log_ctx;
 

@@ -159,14 +159,6 @@ static const cvr_setting *find_setting(const cvr_attr_desc *a, const cvr_setting
     return found;
 }
 
-/* Nothing like it: what the thing does take. */
-static void no_such_key(const char *const *names, size_t n, const char *what, const char *key, cvr_error *err) {
-    cvr_text all = {0};
-    for (size_t i = 0; i < n; i++) cvr_text_add(&all, "%s%s", i ? ", " : "", names[i]);
-    cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; it takes %.600s", what, key, all.s ? all.s : "none");
-    cvr_text_clear(&all);
-}
-
 static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings, size_t n, const char *what,
                           cvr_error *err) {
     const char *names[256];
@@ -180,13 +172,12 @@ static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings,
         bool known = s->key == NULL && positional++ < places;
         for (size_t k = 0; s->key && k < n_names && !known; k++) known = strcmp(names[k], s->key) == 0;
         if (known) continue;
-        const char *nearest = s->key ? cvr_nearest(s->key, names, n_names) : NULL;
+        char hint[400];
         if (!s->key)
             cvr_fail(err, CVR_ERR_USAGE, "%s: `%s` is one value too many; name it key=value", what, s->value);
-        else if (nearest)
-            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; did you mean `%s`?", what, s->key, nearest);
         else
-            no_such_key(names, n_names, what, s->key, err);
+            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; %s", what, s->key,
+                     cvr_hint(s->key, names, n_names, hint));
         return s->file ? cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE) : CVR_ERR_USAGE;
     }
     return CVR_OK;

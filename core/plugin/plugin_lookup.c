@@ -9,16 +9,9 @@ static int32_t not_found(cvr_plugins *p, const char *kind, const char *name, cvr
     const char *names[512];
     size_t n = 0;
     while (n < 512 && (names[n] = cvr_plugins_name(p, kind, n))) n++;
-    const char *nearest = cvr_nearest(name, names, n);
-    if (nearest)
-        return cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; did you mean `%s`?", kind_word(kind), name,
-                        nearest);
-    cvr_text all = {0};
-    for (size_t i = 0; i < n && i < 24; i++) cvr_text_add(&all, "%s%s", i ? ", " : "", names[i]);
-    cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; there are %.500s%s", kind_word(kind), name,
-             all.s ? all.s : "none", n > 24 ? ", ...: `cvrun help` tells more" : "");
-    cvr_text_clear(&all);
-    return CVR_ERR_NOTFOUND;
+    char hint[400];
+    return cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; %s", kind_word(kind), name,
+                    cvr_hint(name, names, n, hint));
 }
 
 int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, const void **desc, cvr_error *err) {
