@@ -23,7 +23,7 @@ paste -d, <(cut -d, -f1,3 runs/classify/stay/steps.csv) <(cut -d, -f3 runs/class
   fail "the swapped run left the unswapped one"
 checks=$((checks + 1))
 # a target that cannot be opened: one line, and the run stays whole on disk
-expect 1 "there is no backend \`nowhere\`" "$CVRUN" train small.ini name=lost --swap-to nowhere@5
+expect 2 "there is no backend \`nowhere\`" "$CVRUN" train small.ini name=lost --swap-to nowhere@5
 expect 2 "--swap-to far: write BACKEND@STEP" "$CVRUN" train small.ini --swap-to far
 # a trace has every step, and nodes of both backends; it changes nothing
 train small.ini name=traced log.trace=trace.json --swap-to far@10 --swap-to reference@15
