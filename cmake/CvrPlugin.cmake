@@ -2,7 +2,7 @@
 #
 # Builds lib/cvrun/NAME.so from the sources and lists it in lib/cvrun/plugins.ini. What the plugin provides is read from the
 # plugin itself by `cvr-manifest`, so that there is nothing to keep in step. Works inside the tree and, from an installed
-# package (find_package(cvrun)), outside it.
+# package (find_package(cvrun)), outside it: there the list is written when the top folder's CMakeLists.txt has been read.
 #
 # CVR_PLUGINS, a list of names, leaves all others of the tree out: they are neither built by default, nor listed, nor installed.
 set(CVR_PLUGIN_MAP ${CMAKE_CURRENT_LIST_DIR}/plugin.map)
@@ -26,6 +26,11 @@ function(cvr_add_plugin name)
     return()
   endif()
   set_property(GLOBAL APPEND PROPERTY CVR_PLUGINS plugin_${name})
+  get_property(deferred GLOBAL PROPERTY CVR_MANIFEST_DEFERRED)
+  if(NOT deferred)
+    set_property(GLOBAL PROPERTY CVR_MANIFEST_DEFERRED ON)
+    cmake_language(DEFER DIRECTORY ${CMAKE_SOURCE_DIR} CALL cvr_write_manifest)
+  endif()
   cvr_plugin_folder(folder)
   install(TARGETS plugin_${name} LIBRARY DESTINATION ${folder})
 endfunction()
@@ -40,8 +45,11 @@ function(cvr_plugin_folder out)
   endif()
 endfunction()
 
-# Writes lib/cvrun/plugins.ini for every plugin added so far.
+# Writes lib/cvrun/plugins.ini for every plugin added so far; once.
 function(cvr_write_manifest)
+  if(TARGET cvr_manifest_file)
+    return()
+  endif()
   get_property(plugins GLOBAL PROPERTY CVR_PLUGINS)
   set(files)
   foreach(plugin ${plugins})

@@ -1,5 +1,5 @@
 /* cvrun: the command line. Words are read here, subcommands do the rest. */
-#include "cvrun.h"
+#include "help.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -45,6 +45,17 @@ static const cvr_schema predict_schema = {predict_keys, sizeof predict_keys / si
 const predict_settings *predict_section;
 const log_settings *log_section;
 
+const cvr_recipe_section *help_section(size_t i) {
+    static cvr_recipe_section own[] = {{.name = "predict", .doc = "what `cvrun predict` looks at"},
+                                       {.name = "log", .doc = "what a run writes down of itself"}};
+    size_t n = 0;
+    while (cvr_session_section(n)) n++;
+    own[0].schema = predict_schema;
+    own[1].schema = log_schema;
+    if (i < n) return cvr_session_section(i);
+    return i - n < sizeof own / sizeof *own ? &own[i - n] : NULL;
+}
+
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
     const void *predict, *log;
     const cvr_app_section sections[] = {{"predict", &predict_schema, &predict}, {"log", &log_schema, &log}};
@@ -64,8 +75,12 @@ int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
 static void print_usage(FILE *to) {
     fprintf(to, "cvrun trains, runs and examines computer-vision networks.\n\n");
     for (size_t i = 0; i < n_commands; i++)
-        fprintf(to, "  cvrun %-8s %-44s %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
-    fprintf(to, "  cvrun %-8s %-44s %s\n", "help", "[COMMAND]", "this, or a command's page");
+        fprintf(to, "  cvrun %s %s\n      %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
+    fprintf(to, "  cvrun help [TOPIC]\n      this, or all that there is on it\n");
+    fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
+                "passes gradients "
+                "codecs weights reports sections; the name of any of them; a\nsection of recipes, a setting such as "
+                "train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
 }
 
@@ -86,21 +101,17 @@ static int unknown(const char *what, const char *word, const char *const *known,
     return EXIT_USAGE;
 }
 
+static int help(const char *topic) {
+    if (topic && strcmp(topic, "--markdown") == 0) return help_all_markdown();
+    if (topic) return help_topic(topic);
+    print_usage(stdout);
+    return EXIT_OK;
+}
+
 static int unknown_command(const char *word) {
     const char *names[32] = {"help"};
     for (size_t i = 0; i < n_commands; i++) names[i + 1] = commands[i]->name;
     return unknown("command", word, names, n_commands + 1);
-}
-
-static int help(const char *topic) {
-    if (!topic) {
-        print_usage(stdout);
-        return EXIT_OK;
-    }
-    const command *c = find_command(topic);
-    if (!c) return unknown_command(topic);
-    printf("cvrun %s %s\n\n%s.\n\n%s", c->name, c->usage, c->summary, c->help);
-    return EXIT_OK;
 }
 
 /* An option and, for those that have one, its value. Returns words used, or 0. */
@@ -120,10 +131,25 @@ static int read_option(arguments *a, char **words, int n) {
     return words[0][1] == '-' && (words[0][2] == 'r' || words[0][2] == 's') ? 2 : 1;
 }
 
+/* An option at the end that wants a value, or one with another option behind it: said in its own words. */
+static bool lacks_value(char **words, int n) {
+    static const struct {
+        const char *option, *wants;
+    } with_value[] = {{"--resume", "a run folder, such as runs/classify/NAME"},
+                      {"--swap-to", "BACKEND@STEP, such as reference@1000"}};
+    for (size_t i = 0; i < sizeof with_value / sizeof *with_value; i++) {
+        if (strcmp(words[0], with_value[i].option) != 0 || (n > 1 && words[1][0] != '-' && words[1][0])) continue;
+        fprintf(stderr, "cvrun: error: %s wants %s\n", words[0], with_value[i].wants);
+        return true;
+    }
+    return false;
+}
+
 static int read_arguments(arguments *a, const command *c, char **words, int n) {
     static const char *const options[] = {"--json", "--verbose", "--inference", "--resume", "--swap-to"};
     for (int i = 0; i < n; i++) {
         if (words[i][0] == '-') {
+            if (lacks_value(words + i, n - i)) return EXIT_USAGE;
             const int used = read_option(a, words + i, n - i);
             if (used == 0) return unknown("option", words[i], options, sizeof options / sizeof *options);
             i += used - 1;
@@ -168,7 +194,7 @@ int main(int argc, char **argv) {
     const command *c = find_command(argv[1]);
     if (!c) return unknown_command(argv[1]);
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help(c->name);
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help_command(c);
     }
     const int status = read_arguments(&a, c, argv + 2, argc - 2);
     return status == EXIT_OK ? c->run(&a) : status;

@@ -95,12 +95,23 @@ static int32_t open_folder(cvr_session *s, const char *resume, char **folder, cv
     return *folder ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 
+/* Backends to move to must be there before the first step, not hours later. */
+static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_error *err) {
+    const void *desc;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t status = cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_BACKEND, swaps[i].backend, &desc, err);
+        if (status != CVR_OK) return cvr_fail_at(err, "--swap-to", 0, cvr_fail_as(err, CVR_ERR_USAGE));
+    }
+    return CVR_OK;
+}
+
 static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, cvr_error *err) {
     listeners l = {0};
     cvr_train_result result;
     char *folder = NULL;
     int lock = -1;
     int32_t status;
+    CVR_TRY_OUT(check_swaps(s, swaps, a->n_swaps, err));
     CVR_TRY_OUT(find_listeners(&l, s, err));
     CVR_TRY_OUT(open_folder(s, a->resume, &folder, err));
     CVR_TRY_OUT(run_folder_lock(folder, &lock, err));
@@ -130,6 +141,11 @@ static int run_train(const arguments *a) {
     int status = parse_swaps(a, swaps, names);
     if (status != EXIT_OK) return status;
     catch_signals();
+    if (a->resume && !cvr_fs_is_folder(a->resume)) {
+        fprintf(stderr, "cvrun: error: --resume %s: %s; name a run folder, such as runs/classify/NAME\n", a->resume,
+                cvr_fs_exists(a->resume) ? "is a file" : "is not there");
+        return EXIT_USAGE;
+    }
     if (a->resume) with_folder.path = a->resume;
     status = open_session(&with_folder, CVR_FOR_TRAINING, &session);
     if (status != EXIT_OK) return status;
@@ -142,12 +158,15 @@ const command train_command = {
     .name = "train",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "train a network",
-    .help = "  cvrun train RECIPE.ini [key=value ...]              train; the run folder is runs/TASK/NAME\n"
-            "  cvrun train --resume RUN_DIR [key=value ...]        go on, bit for bit, also in mid-epoch\n"
-            "  cvrun train RECIPE.ini --swap-to BACKEND@STEP       move to another backend after STEP steps\n\n"
+    .help = "  cvrun train RECIPE.ini [key=value ...]\n"
+            "      train; the run folder is runs/TASK/NAME\n"
+            "  cvrun train --resume RUN_DIR [key=value ...]\n"
+            "      go on, bit for bit, also in mid-epoch\n"
+            "  cvrun train RECIPE.ini --swap-to BACKEND@STEP\n"
+            "      move to another backend after STEP steps\n\n"
             "Short keys: epochs batch imgsz lr device workers name seed weights. Any other: section.key=value.\n"
-            "Sections: run backend model net data augment train optim sched val predict; `cvrun cfg RECIPE.ini` shows "
-            "every key.\n"
+            "Sections: run backend model net data augment train optim sched val predict; `cvrun help SECTION` lists "
+            "their keys.\n"
             "SIGINT and SIGTERM save everything and leave with status 75.\n",
     .run = run_train,
     .needs_path = true,

@@ -1,12 +1,13 @@
 /* The recipe's common keys: names, defaults and meaning. `cvrun cfg` and `cvrun help` print from here. */
 #include "run_settings.h"
+#include <cvr/session.h>
 #include <math.h>
 #include <stdlib.h>
 
 #define SCHEMA(name_) const cvr_schema name_##_schema = {name_##_keys, sizeof name_##_keys / sizeof *name_##_keys}
 
 static const cvr_attr_desc *const run_keys[] = {
-    CVR_ATTR(STRING, "task", "classify", "what the network is for"),
+    CVR_ATTR(STRING, "task", "classify", "what the network is for: `cvrun help tasks`"),
     CVR_ATTR(PATH, "project", "runs", "folder that run folders go to"),
     CVR_ATTR(STRING, "name", "", "name of the run folder; default: the recipe's"),
     CVR_ATTR(INT, "seed", "0", "decides everything that is random", CVR_ATTR_AT_LEAST(0)),
@@ -18,7 +19,7 @@ static const cvr_attr_desc *const run_keys[] = {
 SCHEMA(run);
 
 static const cvr_attr_desc *const backend_keys[] = {
-    CVR_ATTR(STRING, "name", "auto", "backend that computes; auto: the host's own"),
+    CVR_ATTR(STRING, "name", "auto", "backend that computes, `cvrun help backends`; auto: the host's own"),
     CVR_ATTR(INT, "device", "0", "number of the device", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),
@@ -37,7 +38,7 @@ static const cvr_attr_desc *const backend_keys[] = {
 SCHEMA(backend);
 
 static const cvr_attr_desc *const model_keys[] = {
-    CVR_ATTR(STRING, "name", "", "model plugin; or write the network in [net]"),
+    CVR_ATTR(STRING, "name", "", "model, `cvrun help models`; empty: the network is written in [net]"),
     CVR_ATTR(PATH, "weights", "", "file of weights to start from"),
     CVR_ATTR(CHOICE, "head", "auto",
              "the last layers: loaded with the weights; auto: made new for training where their shape is another",
@@ -52,7 +53,7 @@ static const cvr_attr_desc *const model_keys[] = {
 SCHEMA(model);
 
 static const cvr_attr_desc *const data_keys[] = {
-    CVR_ATTR(STRING, "format", NULL, "what the data is: a data set plugin"),
+    CVR_ATTR(STRING, "format", NULL, "what the data is: `cvrun help data`"),
     CVR_ATTR(PATH, "root", "", "where the data is"),
     CVR_ATTR(PATH, "train", "", "training part, where it is not in root"),
     CVR_ATTR(PATH, "val", "", "validation part, where it is not in root"),
@@ -92,7 +93,7 @@ static const cvr_attr_desc *const train_keys[] = {
 SCHEMA(train);
 
 static const cvr_attr_desc *const optim_keys[] = {
-    CVR_ATTR(STRING, "name", "sgd", "optimizer plugin"),
+    CVR_ATTR(STRING, "name", "sgd", "optimizer: `cvrun help optim`"),
     CVR_ATTR(STRING, "lr", "", "learning rate; default: PyTorch's for this optimizer"),
     CVR_ATTR(STRING, "weight_decay", "", "default: PyTorch's for this optimizer"),
     CVR_ATTR(STRING, "norm_weight_decay", "", "for normalisation layers; default: weight_decay"),
@@ -106,7 +107,7 @@ static const cvr_attr_desc *const optim_keys[] = {
 SCHEMA(optim);
 
 static const cvr_attr_desc *const sched_keys[] = {
-    CVR_ATTR(STRING, "name", "constant", "scheduler plugin"),
+    CVR_ATTR(STRING, "name", "constant", "scheduler: `cvrun help sched`"),
     CVR_ATTR(FLOAT, "warmup_epochs", "0", "epochs in which lr rises from 0, linearly", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(FLOAT, "lr_min", "0", "where a schedule that falls ends", CVR_ATTR_AT_LEAST(0)),
 };
@@ -121,6 +122,28 @@ static const cvr_attr_desc *const val_keys[] = {
     CVR_ATTR(CHOICE, "interpolation", "bilinear", "of the resize", .choices = INTERPOLATION_NAMES),
 };
 SCHEMA(val);
+
+#define KEYS(name_)                                                                                                    \
+    { name_##_keys, sizeof name_##_keys / sizeof *name_##_keys }
+
+const cvr_recipe_section *cvr_session_section(size_t i) {
+    static const cvr_recipe_section all[] = {
+        {"run", "what the run is for, where it goes, when it ends", KEYS(run), false},
+        {"backend", "what computes, and how", KEYS(backend), false},
+        {"model", "the network and the weights that it starts from; keys of the model that is named join them",
+         KEYS(model), false},
+        {"net", "the network, where it is no model by name: `NAME = LAYER SETTINGS [from=A,B]`, a line a layer",
+         .lines = true},
+        {"layers", "settings over what the model says of a layer: `layer1.0.conv1 = out_channels=48`", .lines = true},
+        {"data", "the pictures and how they are read; keys of the data set that is named join them", KEYS(data), false},
+        {"augment", "what training does to its pictures: `TRANSFORM = SETTINGS`, a line a transform", .lines = true},
+        {"train", "the training itself; keys of the task and of gradient plugins join them", KEYS(train), false},
+        {"optim", "the optimizer; keys of the one that is named join them", KEYS(optim), false},
+        {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},
+        {"val", "validation", KEYS(val), false},
+    };
+    return i < sizeof all / sizeof *all ? &all[i] : NULL;
+}
 
 int32_t parse_save_every(const char *text, save_interval *out, cvr_error *err) {
     char *unit;

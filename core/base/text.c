@@ -1,5 +1,7 @@
 /* Strings that grow, the log, and the nearest match for a misspelt word. */
+#include <ctype.h>
 #include <cvr/base.h>
+#include <strings.h>
 
 static bool text_reserve(cvr_text *t, size_t more) {
     if (t->failed) return false;
@@ -52,7 +54,7 @@ void cvr_text_clear(cvr_text *t) {
     memset(t, 0, sizeof *t);
 }
 
-/* Levenshtein's distance with one row; words longer than 63 bytes are nobody's misspelling. */
+/* Levenshtein's distance with one row, blind to case; words longer than 63 bytes are nobody's misspelling. */
 static size_t edit_distance(const char *a, const char *b) {
     size_t row[64];
     const size_t na = strlen(a), nb = strlen(b);
@@ -62,7 +64,7 @@ static size_t edit_distance(const char *a, const char *b) {
         size_t diagonal = row[0];
         row[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            const size_t replaced = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
             diagonal = row[j];
             const size_t shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
             row[j] = replaced < shorter ? replaced : shorter;
@@ -72,7 +74,7 @@ static size_t edit_distance(const char *a, const char *b) {
 }
 
 const char *cvr_nearest(const char *word, const char *const *candidates, size_t n) {
-    const char *best = NULL;
+    const char *best = NULL, *begins = NULL;
     size_t best_distance = strlen(word) / 3 + 1;
     for (size_t i = 0; i < n; i++) {
         const size_t d = edit_distance(word, candidates[i]);
@@ -81,7 +83,20 @@ const char *cvr_nearest(const char *word, const char *const *candidates, size_t 
             best_distance = d;
         }
     }
-    return best;
+    const size_t length = strlen(word);
+    for (size_t i = 0; best_distance > 0 && length > 2 && i < n; i++) { /* `kernel` is short for `kernel_size` */
+        if (strncasecmp(candidates[i], word, length) == 0 && (!begins || strlen(candidates[i]) < strlen(begins)))
+            begins = candidates[i];
+    }
+    return begins && best_distance > 1 ? begins : best;
+}
+
+const char *cvr_hint(const char *word, const char *const *candidates, size_t n, char buf[400]) {
+    const char *nearest = cvr_nearest(word, candidates, n);
+    size_t at = (size_t)snprintf(buf, 400, nearest ? "did you mean `%.200s`?" : "there are ", nearest);
+    for (size_t i = 0; !nearest && i < n && at < 400; i++)
+        at += (size_t)snprintf(buf + at, 400 - at, "%s%s", i ? ", " : "", candidates[i]);
+    return n ? buf : "there are none";
 }
 
 static cvr_log_fn log_fn;

@@ -33,11 +33,11 @@ uint64_t cvr_schema_size(const cvr_schema *schema, cvr_error *err) {
 
 static bool check_bounds(const cvr_attr_desc *a, double v, cvr_error *err) {
     if ((a->flags & CVR_ATTR_MIN) && v < a->min) {
-        cvr_fail(err, CVR_ERR_USAGE, "%s is %g; it must be at least %g", a->name, v, a->min);
+        cvr_fail(err, CVR_ERR_USAGE, "%s is %.15g; it must be at least %.15g", a->name, v, a->min);
         return false;
     }
     if ((a->flags & CVR_ATTR_MAX) && v > a->max) {
-        cvr_fail(err, CVR_ERR_USAGE, "%s is %g; it may be at most %g", a->name, v, a->max);
+        cvr_fail(err, CVR_ERR_USAGE, "%s is %.15g; it may be at most %.15g", a->name, v, a->max);
         return false;
     }
     return true;
@@ -103,7 +103,15 @@ static bool parse_choice(const cvr_attr_desc *a, const char *text, cell *out, cv
         p += n;
         if (!*p) break;
     }
-    cvr_fail(err, CVR_ERR_USAGE, "%s = %s: must be one of %s", a->name, text, a->choices);
+    const char *names[32];
+    char *copy = cvr_strdup(a->choices), *save = NULL;
+    size_t n_names = 0;
+    for (char *p = copy ? strtok_r(copy, "|", &save) : NULL; p && n_names < 32; p = strtok_r(NULL, "|", &save))
+        names[n_names++] = p;
+    const char *nearest = cvr_nearest(text, names, n_names);
+    cvr_fail(err, CVR_ERR_USAGE, "%s = %s: must be one of %s%s%s%s", a->name, text, a->choices,
+             nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
+    cvr_free(copy);
     return false;
 }
 
@@ -164,13 +172,12 @@ static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings,
         bool known = s->key == NULL && positional++ < places;
         for (size_t k = 0; s->key && k < n_names && !known; k++) known = strcmp(names[k], s->key) == 0;
         if (known) continue;
-        const char *nearest = s->key ? cvr_nearest(s->key, names, n_names) : NULL;
+        char hint[400];
         if (!s->key)
             cvr_fail(err, CVR_ERR_USAGE, "%s: `%s` is one value too many; name it key=value", what, s->value);
-        else if (nearest)
-            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; did you mean `%s`?", what, s->key, nearest);
         else
-            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; remove it", what, s->key);
+            cvr_fail(err, CVR_ERR_USAGE, "%s has no setting `%s`; %s", what, s->key,
+                     cvr_hint(s->key, names, n_names, hint));
         return s->file ? cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE) : CVR_ERR_USAGE;
     }
     return CVR_OK;

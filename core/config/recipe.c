@@ -69,7 +69,7 @@ static int32_t append(cvr_config *c, const cvr_setting *like, cvr_error *err) {
 static int32_t unknown_section(const char *section, cvr_error *err) {
     const char *nearest = cvr_nearest(section, sections, N_SECTIONS);
     if (nearest) return cvr_fail(err, CVR_ERR_USAGE, "unknown section [%s]; did you mean [%s]?", section, nearest);
-    return cvr_fail(err, CVR_ERR_USAGE, "unknown section [%s]; `cvrun help train` lists the sections", section);
+    return cvr_fail(err, CVR_ERR_USAGE, "unknown section [%s]; `cvrun help sections` lists them", section);
 }
 
 static int32_t on_line(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
@@ -240,8 +240,8 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
         if (nearest)
             cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; did you mean `%s`?", s->key, s->section, nearest);
         else
-            cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; `cvrun cfg` lists those that are there", s->key,
-                     s->section);
+            cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; `cvrun help %s` lists what may stand there", s->key,
+                     s->section, s->section);
         if (s->file) cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE);
         return CVR_ERR_USAGE;
     }

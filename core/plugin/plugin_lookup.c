@@ -9,11 +9,9 @@ static int32_t not_found(cvr_plugins *p, const char *kind, const char *name, cvr
     const char *names[512];
     size_t n = 0;
     while (n < 512 && (names[n] = cvr_plugins_name(p, kind, n))) n++;
-    const char *nearest = cvr_nearest(name, names, n);
-    return nearest ? cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; did you mean `%s`?", kind_word(kind), name,
-                              nearest)
-                   : cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; `cvrun plugins` lists what there is",
-                              kind_word(kind), name);
+    char hint[400];
+    return cvr_fail(err, CVR_ERR_NOTFOUND, "there is no %s `%s`; %s", kind_word(kind), name,
+                    cvr_hint(name, names, n, hint));
 }
 
 int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, const void **desc, cvr_error *err) {

@@ -81,6 +81,24 @@ static int32_t read_path(cvr_plugins *p, const char *path, cvr_error *err) {
     return status;
 }
 
+/* An entry of CVR_PLUGIN_PATH: what is wrong with it is said in its own words. */
+static int32_t read_entry(cvr_plugins *p, const char *path, cvr_error *err) {
+    const char *dot = strrchr(path, '.'), *what = NULL;
+    char *file = cvr_fs_join(path, "plugins.ini");
+    if (!file) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (!cvr_fs_exists(path))
+        what = "is not there";
+    else if (cvr_fs_is_folder(path) && !cvr_fs_exists(file))
+        what = "has no plugins.ini; `cvr-manifest plugins.ini FILE.so ...` writes one, and so does cvr_add_plugin() of "
+               "CMake";
+    else if (dot && strcmp(dot, ".so") == 0)
+        what = "is a plugin; name its folder, where a plugins.ini lists it";
+    cvr_free(file);
+    if (!what) return read_path(p, path, err);
+    cvr_fail(err, CVR_ERR_PLUGIN, "this entry of CVR_PLUGIN_PATH %s", what);
+    return cvr_fail_at(err, path, 0, CVR_ERR_PLUGIN);
+}
+
 static int32_t read_defaults(cvr_plugins *p, cvr_error *err) {
     char *manifest = default_manifest();
     int32_t status = manifest ? manifest_read(p, manifest, err)
@@ -93,7 +111,7 @@ static int32_t read_defaults(cvr_plugins *p, cvr_error *err) {
         if (!path)
             status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
         else if (n)
-            status = read_path(p, path, err);
+            status = read_entry(p, path, err);
         cvr_free(path);
         more += n + (more[n] == ':');
     }

@@ -81,7 +81,7 @@ printf '[manifest]\nversion = 1\n[bad]\nfile\n' >plug/plugins.ini;     refused '
 printf '[manifest]\nversion = 1\n[bad]\nprovides = %0300d\n' 0 >plug/plugins.ini; refused 'longer than 198 bytes'
 printf '[manifest]\nversion = 1\n\0\n' >plug/plugins.ini;              refused 'a NUL byte'
 : >plug/plugins.ini;                                                   refused 'a manifest starts with [manifest]'
-rm plug/plugins.ini;                                                   refused 'No such file'
+rm plug/plugins.ini;                                                   refused 'has no plugins.ini'
 
 # every one-byte truncation of a good manifest: an error line or a plugin that is not there, never a crash
 listed; cp plug/plugins.ini whole.ini

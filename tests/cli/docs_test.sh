@@ -12,6 +12,17 @@ for page in add-a-layer add-an-augmentation; do
     cmake --build "$page/build" >>build.txt 2>&1 || { cat build.txt; fail "the code of docs/$page.md does not build"; }
   checks=$((checks + 1))
 done
+# README's lines for plugin authors, as they stand
+mkdir mine && cp add-a-layer/shrink.c mine/mine.c
+readme=$here/../../README.md
+lines() { sed -n '/^## Write a plugin/,/^## /p' "$readme" | sed -n 's/^    //p' | grep -E "$1"; }
+lines '^(cmake_minimum|project|find_package|cvr_add_plugin)' >mine/CMakeLists.txt
+[ "$(wc -l <mine/CMakeLists.txt)" -eq 4 ] || fail "README's CMakeLists.txt"
+lines '^(cmake -S|export)' | sed "s|PATH=PREFIX|PATH=$work/cvr ${CVR_SANITIZE:+-D CMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -D CVR_SANITIZE=$CVR_SANITIZE}|" >mine/lines.sh
+echo "$work/cvr/bin/cvrun help acme.shrink" >>mine/lines.sh
+(cd mine && bash -e lines.sh >out.txt 2>&1 && grep -q '^acme.shrink (layer)' out.txt) || { cat mine/out.txt; fail "README's lines for plugin authors"; }
+checks=$((checks + 1))
+[ -f cvr/share/doc/cvrun/docs/reference.md ] && [ -f cvr/share/doc/cvrun/examples/block.c ] || fail "docs and examples are not installed"
 CVRUN=$work/cvr/bin/cvrun
 export CVR_PLUGIN_PATH=$work/add-a-layer/build/lib/cvrun:$work/add-an-augmentation/build/lib/cvrun
 recipe small.ini

@@ -63,8 +63,11 @@ void cvr_text_add_json(cvr_text *t, const char *s);
 const char *cvr_bytes_text(uint64_t bytes, char buf[32]);
 void cvr_text_clear(cvr_text *t);
 
-/* The candidate nearest to `word` (edit distance, at most a third of its length), or NULL. */
+/* The candidate nearest to `word`, blind to case: by edit distance, at most a third of its length and one, or the
+ * shortest that `word` begins; or NULL. */
 const char *cvr_nearest(const char *word, const char *const *candidates, size_t n);
+/* The end of a message: "did you mean `x`?", or "there are a, b, c" where nothing is near. */
+const char *cvr_hint(const char *word, const char *const *candidates, size_t n, char buf[400]);
 
 /* ---- log ---- */
 

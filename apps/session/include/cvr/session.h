@@ -26,6 +26,15 @@ typedef struct cvr_app_section {
     const void **packed; /* filled; lives as long as the session */
 } cvr_app_section;
 
+/* A section that recipes may have, for who explains them. */
+typedef struct cvr_recipe_section {
+    const char *name, *doc;
+    cvr_schema schema; /* the keys that it has always: those of the plugins that the recipe names join them */
+    bool lines;        /* it has none: a line a layer or transform */
+} cvr_recipe_section;
+/* Section i, in the order in which recipes are printed; NULL past the end. Applications' own are not among them. */
+const cvr_recipe_section *cvr_session_section(size_t i);
+
 typedef struct cvr_session_options {
     const char *path; /* a recipe, or a run folder */
     const char *const *overrides;
