@@ -1,6 +1,6 @@
 /* What a descriptor must be beyond what the registry's table of fields can say. */
 #include "registry.h"
-#include <cvr/plugin/elementwise.h>
+#include <cvr/plugin/elementwise_steps.h>
 
 #define LARGEST_PAYLOAD (1u << 20)
 

@@ -24,6 +24,7 @@
 #include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/ops/shape.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
+#include <cvr/writer.h>
 #include <stdlib.h>
 
 typedef struct abi_row {

@@ -6,6 +6,7 @@
 #include <cvr/batches.h>
 #include <cvr/config.h>
 #include <cvr/plugins.h>
+#include <cvr/writer.h>
 #include <jpeglib.h>
 #include <math.h>
 #include <stdlib.h>

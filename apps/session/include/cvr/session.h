@@ -7,6 +7,7 @@
 
 #include <cvr/batches.h>
 #include <cvr/program.h>
+#include <cvr/writer.h>
 #include <signal.h>
 
 #pragma GCC visibility push(default)

@@ -1,6 +1,6 @@
 /* A file that appears whole or not at all: write to a temporary, sync, rename, sync the folder. Or sync later, where
  * nothing depends on the file yet: a disk may take milliseconds for each. */
-#include <cvr/base.h>
+#include <cvr/writer.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,5 +1,6 @@
 /* cvr-manifest MANIFEST PLUGIN.so...: writes a manifest from what the plugins themselves say they provide. */
 #include <cvr/plugins.h>
+#include <cvr/writer.h>
 
 int main(int argc, char **argv) {
     cvr_error err;
