@@ -16,7 +16,8 @@ void codec_repeat(uint8_t *rgb, const uint8_t *grey, int64_t n) {
 
 int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, const cvr_picture_job *job,
                          int64_t ratio, cvr_error *err) {
-    const uint64_t bytes = job->n, most = job->max_pixels ? job->max_pixels : CVR_MAX_PIXELS;
+    const uint64_t bytes = job ? job->n : 0, limit = job ? job->max_pixels : UINT64_MAX,
+                   most = limit ? limit : CVR_MAX_PIXELS;
     if (width < 1 || height < 1 || width > CODEC_MAX_SIDE || height > CODEC_MAX_SIDE) {
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                         "%s: a picture of %lld x %lld; sides of 1 to %d are read, scale it down", codec,
@@ -28,7 +29,7 @@ int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64
                         codec, (long long)width, (long long)height, (unsigned long long)most);
     }
     /* Divided rather than multiplied, so that nothing overflows. */
-    if ((uint64_t)(raw / ratio) > bytes) {
+    if (job && (uint64_t)(raw / ratio) > bytes) {
         return cvr_fail(
             err, CVR_ERR_FORMAT,
             "%s: %llu bytes cannot hold the %lld x %lld picture that they declare; the file is damaged or made "
