@@ -46,4 +46,66 @@ cp -r data bad
 for f in train/a/0 train/b/1 val/b/2; do printf bad >bad/$f.png; done
 ln -s /nowhere/x.png bad/val/a/gone.png
 printf x >bad/train/a/x.webp; printf x >bad/train/b/x.BMP
-expect 1 "" "$CVRUN" check r.ini data.root=bad || true
+# named WHAT N command...: exit status 1, and N lines on stdout that hold WHAT
+named() {
+  local what=$1 n=$2 got=0; shift 2
+  timeout 60 "$@" >out.txt 2>err.txt || got=$?
+  [ $got -eq 1 ] && [ "$(grep -cF "$what" out.txt)" -eq "$n" ] || { cat out.txt err.txt >&2; fail "status $got, or not $n times \`$what\`: $*"; }
+  checks=$((checks + 1))
+}
+named 'png: ' 4 "$CVRUN" check r.ini data.root=bad; counts 'bad/val/a/gone.png: cannot read the picture'; counts ': 4 bad'
+grep -q 'bad/train: 2 pictures are left out, since no codec reads their format' err.txt || fail "what no codec reads"
+find bad -name '*.png' -exec sh -c 'printf bad >"$1"' _ {} \; 2>/dev/null
+named 'png: ' 13 "$CVRUN" check r.ini data.root=bad
+tree sizes; echo 'sizes/train/b/2.png 9 8' | python3 png.py
+named 'sizes/train/b/2.png: the picture is 9x8' 1 "$CVRUN" check r.ini data.root=sizes imgsz=0
+expect 2 'unknown key' "$CVRUN" check r.ini data.rooot=bad
+
+# a decoder's warning has the file's name, once a file
+tree warned 1
+expect 0 "" "$CVRUN" check r.ini data.root=warned
+[ "$(grep -c 'warned/[a-z]*/[ab]/[0-9].png: png: ' err.txt)" -eq 12 ] || { cat err.txt; fail "not a warning for each file"; }
+expect 0 "" "$CVRUN" train r.ini data.root=warned epochs=4
+[ "$(grep -c 'png: png: ' err.txt)" -eq 12 ] || fail "warnings that come again"
+
+# a picture of more pixels than data.max_pixels is refused by its header, in training, check and prediction
+expect 1 '8 x 8, more than 63 pixels' "$CVRUN" train r.ini data.max_pixels=63 name=small
+named 'more than 63 pixels' 12 "$CVRUN" check r.ini data.max_pixels=63
+expect 1 'more than 63 pixels' "$CVRUN" predict runs/classify/r18 source=data/val/a/0.png data.max_pixels=63
+expect 2 'max_pixels' "$CVRUN" check r.ini data.max_pixels=0
+
+# prediction: what cannot be used is named, the rest is predicted; no link is followed twice; a folder only for something
+printf '%s\n' 'src/a.png 8 8' 'src/deep/m.png 1 10000' 'src/.x.png 8 8' 'src/z.png 9 7' | python3 png.py
+printf x >src/b.png; ln -s /nowhere src/gone.png; ln -s .. src/deep/up; ln -s deep src/again; ln -s . src/self
+status=0; timeout 60 "$CVRUN" predict runs/classify/r18/ source=src imgsz=224 >out.txt 2>err.txt || status=$?
+[ $status -eq 1 ] && [ "$(grep -c 'cvrun: error: ' err.txt)" -eq 3 ] || { cat out.txt err.txt; fail "status $status, or not three bad ones"; }
+[ "$(tail -n 1 out.txt)" = '2 pictures; predictions are in runs/predict/r18' ] || { cat out.txt; fail "what was predicted, or where"; }
+[ "$(grep -c '"file"' runs/predict/r18/predictions.json)" -eq 2 ] || fail "predictions.json"
+checks=$((checks + 3))
+expect 0 "" "$CVRUN" predict runs/classify/r18 source=src/a.png; counts 'runs/predict/r18-2'
+expect 1 'src/b.png: not a picture' "$CVRUN" predict runs/classify/r18 source=src/b.png
+[ ! -e runs/predict/r18-3 ] || fail "a folder for nothing"
+# weights that do not fit are no picture's fault: one line
+sed 's/conv2d 4/conv2d 5/' r.ini >other.ini
+expect 1 '' "$CVRUN" predict other.ini source=data model.weights=runs/classify/r18/weights/last.safetensors model.num_classes=2 predict.out=none
+[ ! -e none ] || fail "a folder for nothing"
+
+# the first five of many classes: in order, equal ones by index
+sed 's/^fc.*/fc = linear num_classes bias=no/' r.ini >many.ini
+expect 0 "" "$CVRUN" predict many.ini source=src/a.png model.num_classes=20000 predict.out=many
+python3 - <<'PY' || fail "the first five"
+import json
+top = [t["prob"] for t in json.load(open("many/predictions.json"))[0]["top"]]
+assert len(top) == 5 and top == sorted(top, reverse=True)
+PY
+checks=$((checks + 1))
+
+# the command line
+expect 2 '--resume needs a value' "$CVRUN" train --resume
+expect 2 '--resume needs a value' "$CVRUN" train --resume --json
+expect 2 '--swap-to needs a value' "$CVRUN" train r.ini --swap-to
+expect 2 '`r.ini` beside --resume' "$CVRUN" train r.ini --resume runs/classify/r18
+status=0; "$CVRUN" val runs/classify/r18 --json >/dev/full 2>err.txt || status=$?
+[ $status -eq 1 ] && grep -q 'standard output: cannot write' err.txt || fail "a full disk"
+checks=$((checks + 1))
+done_with strangers_test
