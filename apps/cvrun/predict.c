@@ -187,9 +187,12 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
     prediction *p = s->ctx;
     const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path, *dot = strrchr(base, '.');
     char path[2100];
+    const int stem = (int)(dot && dot != base ? dot - base : (int)strlen(base));
+    if (!suffix || !*suffix || strchr(suffix, '/') || stem + strlen(suffix) > 255)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the task names a file `%.200s`, which is no ending of a file's name",
+                        suffix ? suffix : "");
+    (void)snprintf(p->file, sizeof p->file, "%.*s%s", stem, base, suffix);
     CVR_TRY(make_folder(p, err));
-    (void)snprintf(p->file, sizeof p->file, "%.*s%s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base,
-                   suffix);
     (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
     if (name) *name = p->file;
     const int32_t status = cvr_fs_write(path, bytes, n, err);
@@ -237,17 +240,17 @@ static int32_t write_raw(cvr_session *s, const prediction *p, const char *folder
     for (uint32_t i = 1; i < all.rank; i++) all.shape[i] = p->raw_type.shape[i];
     all.shape[0] = (int64_t)(p->raw_n / p->raw_row);
     char *path = cvr_fs_join(folder, "raw.safetensors");
-    int32_t status = path ? cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err)
-                          : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) status = cvr_writer_open(&w, path, err);
-    if (status == CVR_OK) {
-        const cvr_weights_desc *format = desc;
-        status = format->write(cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w, err);
-        if (status == CVR_OK)
-            status = cvr_writer_commit(&w, false, err);
-        else
-            cvr_writer_abandon(&w);
-    }
+    int32_t status;
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    CVR_TRY_OUT(cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err));
+    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
+    const cvr_weights_desc *format = desc;
+    status = format->write(cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w, err);
+    if (status == CVR_OK)
+        status = cvr_writer_commit(&w, false, err);
+    else
+        cvr_writer_abandon(&w);
+out:
     cvr_free(path);
     return status;
 }

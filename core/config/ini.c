@@ -81,8 +81,7 @@ int32_t cvr_ini_read(const char *path, cvr_ini_fn each, void *ctx, cvr_error *er
     uint8_t *bytes = NULL;
     ini_state s = {.path = path, .each = each, .ctx = ctx, .err = err};
     uint64_t n = 0;
-    int32_t status = cvr_fs_read(path, INI_LARGEST_FILE, &bytes, &n, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_fs_read(path, INI_LARGEST_FILE, &bytes, &n, err));
     s.bytes = (const char *)bytes;
     s.n = n;
     if (n >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0) s.at = 3;
