@@ -62,10 +62,6 @@ static int by_bytes(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void sort_paths(path_list *l) {
-    if (l->n) qsort(l->paths, l->n, sizeof *l->paths, by_bytes);
-}
-
 static int32_t cannot_list(const char *path, cvr_error *err) {
     cvr_fail(err, CVR_ERR_IO, "cannot list it: %s", strerror(errno));
     return cvr_fail_at(err, path, 0, CVR_ERR_IO);
@@ -121,7 +117,7 @@ static int32_t add_links(file_list *l, cvr_error *err) {
     for (int32_t status = CVR_OK; l->links.n;) {
         path_list links = l->links;
         l->links = (path_list){0};
-        sort_paths(&links);
+        qsort(links.paths, links.n, sizeof *links.paths, by_bytes);
         for (size_t i = 0; i < links.n && status == CVR_OK; i++) status = add_folder(l, links.paths[i], 0, err);
         clear_paths(&links);
         CVR_TRY(status);
@@ -135,8 +131,9 @@ static int32_t list_files(file_list *l, const char *source, cvr_error *err) {
     if (!cvr_fs_is_folder(source)) return add_path(&l->pictures, cvr_strdup(source), err);
     CVR_TRY(add_folder(l, source, 0, err));
     CVR_TRY(add_links(l, err));
-    sort_paths(&l->pictures);
-    return l->pictures.n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture in %s", source);
+    if (l->pictures.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "there is no picture in %s", source);
+    qsort(l->pictures.paths, l->pictures.n, sizeof *l->pictures.paths, by_bytes);
+    return CVR_OK;
 }
 
 /* predict.out, or runs/predict/NAME with the first number that is free: made when there is something to put in. */
