@@ -6,12 +6,11 @@ typedef struct checking {
     int64_t done, total, bad;
 } checking;
 
-/* Every sample is made from its whole file. */
-static int32_t check_split(checking *c, const cvr_batches_options *o, cvr_error *err) {
-    const int64_t n = o->dataset->count(o->self);
+/* Every sample is made as training makes it, from its whole file. */
+static int32_t check_split(checking *c, cvr_session *s, uint32_t split, int64_t n, cvr_error *err) {
     for (int64_t i = 0; i < n; i++) {
         cvr_error why = CVR_ERROR_INIT;
-        const int32_t status = cvr_batches_try(o, i, &why);
+        const int32_t status = cvr_session_try_sample(s, split, i, &why);
         if (status == CVR_ERR_NOMEM) return cvr_fail(err, status, "%s", why.message);
         if (status != CVR_OK) {
             c->bad++;
@@ -24,26 +23,43 @@ static int32_t check_split(checking *c, const cvr_batches_options *o, cvr_error 
 }
 
 static int32_t check_data(checking *c, cvr_session *s, cvr_error *err) {
-    cvr_batches_options o[2];
-    bool present[2];
+    int64_t n[2];
     progress_start(&c->bar);
     for (uint32_t i = 0; i < 2; i++) {
-        present[i] = cvr_session_batch_options(s, i, &o[i]);
-        c->total += present[i] ? o[i].dataset->count(o[i].self) : 0;
+        cvr_batches_options o;
+        n[i] = cvr_session_batch_options(s, i, &o) ? o.dataset->count(o.self) : 0;
+        c->total += n[i];
     }
-    for (uint32_t i = 0; i < 2; i++)
-        if (present[i]) CVR_TRY(check_split(c, &o[i], err));
+    for (uint32_t i = 0; i < 2; i++) CVR_TRY(check_split(c, s, i, n[i], err));
+    progress_clear(&c->bar);
     return CVR_OK;
+}
+
+/* Where not even the first batch can be planned, each sample may still tell why; if none does, `why` is the reason. */
+static int check_data_alone(const arguments *a, checking *c, cvr_error *why) {
+    cvr_error err = CVR_ERROR_INIT;
+    cvr_session *s;
+    if (try_session(a, CVR_FOR_DATA, &s, &err) != CVR_OK) return report_error(why);
+    const int32_t rc = check_data(c, s, &err);
+    cvr_session_close(&s);
+    if (rc != CVR_OK) return report_error(&err);
+    if (c->bad == 0) return report_error(why);
+    printf("%s: %lld bad of %lld pictures\n", a->path, (long long)c->bad, (long long)c->total);
+    return EXIT_FAILED;
 }
 
 static int run_check(const arguments *a) {
     cvr_error err = CVR_ERROR_INIT;
     cvr_session *session;
     checking c = {.bad = 0};
-    int status = open_session(a, CVR_FOR_TRAINING | CVR_FOR_EVALUATION, &session);
-    if (status != EXIT_OK) return status;
+    arguments lenient = *a; /* a bad first picture must not hide the others */
+    int status = EXIT_OK;
+    if (lenient.n_settings < sizeof lenient.settings / sizeof *lenient.settings)
+        lenient.settings[lenient.n_settings++] = "data.on_error=skip";
+    const int32_t opened = try_session(&lenient, CVR_FOR_TRAINING | CVR_FOR_EVALUATION, &session, &err);
+    if (opened == CVR_ERR_USAGE) return report_error(&err);
+    if (opened != CVR_OK) return check_data_alone(a, &c, &err);
     const int32_t rc = check_data(&c, session, &err);
-    progress_clear(&c.bar);
     if (rc != CVR_OK) {
         status = report_error(&err);
     } else {
@@ -61,7 +77,8 @@ const command check_command = {
     .name = "check",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "lint the recipe and read every file of the data",
-    .help = "Every bad file is named, with the reason. Exit status 1 where there is one.\n",
+    .help = "Every picture goes through what training does: the whole file, the transforms, the size of a batch.\n"
+            "Every bad file is named, with the reason. Exit status 1 where there is one.\n",
     .run = run_check,
     .needs_path = true,
 };

@@ -55,7 +55,9 @@ extern double program_start;
 
 /* Prints `cvrun: error: FILE:LINE: ...` and returns the exit status that fits. */
 int report_error(const cvr_error *err);
-/* Opens a session from the path and settings; on failure prints why and returns the exit status. */
+/* Opens a session from the path and settings. */
+int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr_error *err);
+/* The same; on failure prints why and returns the exit status. */
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
 
 /* Prints a line in which names from files may stand: control characters, which could move a terminal's cursor or

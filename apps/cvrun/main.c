@@ -1,5 +1,6 @@
 /* cvrun: the command line. Words are read here, subcommands do the rest. */
 #include "help.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -56,7 +57,7 @@ const cvr_recipe_section *help_section(size_t i) {
     return i - n < sizeof own / sizeof *own ? &own[i - n] : NULL;
 }
 
-int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
+int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr_error *err) {
     const void *predict, *log;
     const cvr_app_section sections[] = {{"predict", &predict_schema, &predict}, {"log", &log_schema, &log}};
     const cvr_session_options o = {.path = a->path,
@@ -65,11 +66,15 @@ int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
                                    .purpose = purpose,
                                    .sections = sections,
                                    .n_sections = sizeof sections / sizeof *sections};
-    cvr_error err = CVR_ERROR_INIT;
-    if (cvr_session_open(out, &o, &err) != CVR_OK) return report_error(&err);
+    CVR_TRY(cvr_session_open(out, &o, err));
     predict_section = predict;
     log_section = log;
-    return EXIT_OK;
+    return CVR_OK;
+}
+
+int open_session(const arguments *a, uint32_t purpose, cvr_session **out) {
+    cvr_error err = CVR_ERROR_INIT;
+    return try_session(a, purpose, out, &err) == CVR_OK ? EXIT_OK : report_error(&err);
 }
 
 static void print_usage(FILE *to) {
@@ -116,15 +121,16 @@ static int unknown_command(const char *word) {
 
 /* An option and, for those that have one, its value. Returns words used, or 0. */
 static int read_option(arguments *a, char **words, int n) {
+    const bool has_value = n > 1 && words[1][0] != '-';
     if (strcmp(words[0], "--json") == 0)
         a->json = true;
     else if (strcmp(words[0], "--inference") == 0)
         a->inference = true;
     else if (strcmp(words[0], "-v") == 0 || strcmp(words[0], "--verbose") == 0)
         a->verbose = true;
-    else if (strcmp(words[0], "--resume") == 0 && n > 1)
+    else if (strcmp(words[0], "--resume") == 0 && has_value)
         a->resume = words[1];
-    else if (strcmp(words[0], "--swap-to") == 0 && n > 1 && a->n_swaps < 16)
+    else if (strcmp(words[0], "--swap-to") == 0 && has_value && a->n_swaps < 16)
         a->swap_to[a->n_swaps++] = words[1];
     else
         return 0;
@@ -168,7 +174,14 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
             return EXIT_USAGE;
         }
     }
-    if (a->resume && !a->path) a->path = a->resume;
+    if (a->resume && a->path) {
+        fprintf(stderr,
+                "cvrun: error: `%s` beside --resume %s: a run goes on with its own recipe; give one of the two, and "
+                "settings as key=value\n",
+                a->path, a->resume);
+        return EXIT_USAGE;
+    }
+    if (a->resume) a->path = a->resume;
     if ((!a->path && c->needs_path) || (!a->output && c->needs_output)) {
         fprintf(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s\n", c->name, c->name, c->usage);
         return EXIT_USAGE;
@@ -176,7 +189,16 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
     return EXIT_OK;
 }
 
-int main(int argc, char **argv) {
+/* What was printed has arrived, or the command has failed. */
+static int finish_output(int status) {
+    const bool broken = ferror(stdout) != 0;
+    errno = broken ? EIO : 0;
+    if (fflush(stdout) == 0 && !broken) return status;
+    fprintf(stderr, "cvrun: error: standard output: cannot write what there is to say: %s\n", strerror(errno));
+    return status == EXIT_OK ? EXIT_FAILED : status;
+}
+
+static int run(int argc, char **argv) {
     arguments a = {0};
     program_start = cvr_now();
     cvr_set_log(print_log, NULL);
@@ -198,4 +220,8 @@ int main(int argc, char **argv) {
     }
     const int status = read_arguments(&a, c, argv + 2, argc - 2);
     return status == EXIT_OK ? c->run(&a) : status;
+}
+
+int main(int argc, char **argv) {
+    return finish_output(run(argc, argv));
 }

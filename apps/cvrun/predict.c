@@ -1,13 +1,25 @@
 /* cvrun predict: pictures in, predictions.json and predictions.csv out. */
 #include "cvrun.h"
+#include "run_folder.h"
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-typedef struct file_list {
-    const cvr_image_service *images; /* knows the endings of their names */
+typedef struct path_list {
     char **paths;
     size_t n, capacity;
+} path_list;
+
+/* The pictures of a tree. Each folder is looked at once, however many links lead to it. */
+typedef struct file_list {
+    const cvr_image_service *images; /* knows the endings of their names */
+    path_list pictures, links;       /* links to folders, which come when all else has been seen */
+    struct folder_id {
+        dev_t device;
+        ino_t inode;
+    } * seen;
+    size_t n_seen, seen_capacity;
 } file_list;
 
 typedef struct prediction {
@@ -17,7 +29,9 @@ typedef struct prediction {
     const char *path;
     int64_t width, height;
     bool quiet;
-    const char *folder;
+    const char *parent, *name; /* of the folder that predictions go to: predict.out without a name, or the first free */
+    char folder[1024];         /* "": not made yet */
+    bool disk_failed;          /* something could not be written: not the picture's fault */
     char file[1024];
     float *raw; /* all outputs, one after the other */
     size_t raw_n, raw_row;
@@ -27,49 +41,113 @@ typedef struct prediction {
 
 /* ---- which files ---- */
 
-static bool add_path(file_list *l, char *path) {
-    char **more = cvr_grow(l->paths, l->n, &l->capacity, sizeof *more);
-    if (!more || !path) {
+static int32_t add_path(path_list *l, char *path, cvr_error *err) {
+    char **more = path ? cvr_grow(l->paths, l->n, &l->capacity, sizeof *more) : NULL;
+    if (!more) {
         cvr_free(path);
-        return false;
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     l->paths = more;
     more[l->n++] = path;
-    return true;
+    return CVR_OK;
 }
 
-static bool add_folder(file_list *l, const char *folder, int depth) {
-    DIR *d = depth < 64 ? opendir(folder) : NULL;
-    bool good = true;
-    if (!d) return depth < 64 ? false : true;
-    for (struct dirent *e; good && (e = readdir(d));) {
-        if (e->d_name[0] == '.') continue;
-        char *path = cvr_fs_join(folder, e->d_name);
-        if (path && cvr_fs_is_folder(path)) {
-            good = add_folder(l, path, depth + 1);
-            cvr_free(path);
-        } else if (l->images->is_picture(l->images, e->d_name)) {
-            good = add_path(l, path);
-        } else {
-            cvr_free(path);
-        }
-    }
-    closedir(d);
-    return good;
+static void clear_paths(path_list *l) {
+    for (size_t i = 0; i < l->n; i++) cvr_free(l->paths[i]);
+    cvr_free(l->paths);
+    *l = (path_list){0};
 }
 
 static int by_bytes(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static int32_t cannot_list(const char *path, cvr_error *err) {
+    cvr_fail(err, CVR_ERR_IO, "cannot list it: %s", strerror(errno));
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
+}
+
+/* Whether this folder is seen for the first time. */
+static int32_t see_folder(file_list *l, const char *path, bool *first, cvr_error *err) {
+    struct stat st;
+    if (stat(path, &st) != 0) return cannot_list(path, err);
+    *first = true;
+    for (size_t i = 0; i < l->n_seen; i++)
+        if (l->seen[i].device == st.st_dev && l->seen[i].inode == st.st_ino) *first = false;
+    if (!*first) return CVR_OK;
+    struct folder_id *more = cvr_grow(l->seen, l->n_seen, &l->seen_capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    l->seen = more;
+    more[l->n_seen++] = (struct folder_id){st.st_dev, st.st_ino};
+    return CVR_OK;
+}
+
+static int32_t add_folder(file_list *l, const char *folder, int depth, cvr_error *err);
+
+/* Takes `path`. Hidden names are none of ours. */
+static int32_t add_entry(file_list *l, char *path, const char *name, int depth, cvr_error *err) {
+    struct stat st;
+    int32_t status = CVR_OK;
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (cvr_fs_is_folder(path) && lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) return add_path(&l->links, path, err);
+    if (!cvr_fs_is_folder(path) && l->images->is_picture(l->images, name)) return add_path(&l->pictures, path, err);
+    if (cvr_fs_is_folder(path)) status = add_folder(l, path, depth + 1, err);
+    cvr_free(path);
+    return status;
+}
+
+static int32_t add_folder(file_list *l, const char *folder, int depth, cvr_error *err) {
+    bool first;
+    int32_t status = CVR_OK;
+    if (depth > 64) {
+        cvr_fail(err, CVR_ERR_IO, "folders more than 64 deep; give predict.source=PATH further down");
+        return cvr_fail_at(err, folder, 0, CVR_ERR_IO);
+    }
+    CVR_TRY(see_folder(l, folder, &first, err));
+    DIR *d = first ? opendir(folder) : NULL;
+    if (first && !d) return cannot_list(folder, err);
+    for (struct dirent *e; d && status == CVR_OK && (e = readdir(d));)
+        if (e->d_name[0] != '.') status = add_entry(l, cvr_fs_join(folder, e->d_name), e->d_name, depth, err);
+    if (d) closedir(d);
+    return status;
+}
+
+/* The links that were met, in the order of their names, and those that are met on the way. */
+static int32_t add_links(file_list *l, cvr_error *err) {
+    for (int32_t status = CVR_OK; l->links.n;) {
+        path_list links = l->links;
+        l->links = (path_list){0};
+        qsort(links.paths, links.n, sizeof *links.paths, by_bytes);
+        for (size_t i = 0; i < links.n && status == CVR_OK; i++) status = add_folder(l, links.paths[i], 0, err);
+        clear_paths(&links);
+        CVR_TRY(status);
+    }
+    return CVR_OK;
+}
+
 static int32_t list_files(file_list *l, const char *source, cvr_error *err) {
     if (!*source)
         return cvr_fail(err, CVR_ERR_USAGE, "what shall I look at? Give predict.source=PATH, a picture or a folder");
-    const bool folder = cvr_fs_is_folder(source);
-    if (!(folder ? add_folder(l, source, 0) : add_path(l, cvr_strdup(source))))
-        return cvr_fail(err, CVR_ERR_IO, "cannot list %s", source);
-    if (l->n) qsort(l->paths, l->n, sizeof *l->paths, by_bytes);
-    return l->n ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there is no picture in %s", source);
+    if (!cvr_fs_is_folder(source)) return add_path(&l->pictures, cvr_strdup(source), err);
+    CVR_TRY(add_folder(l, source, 0, err));
+    CVR_TRY(add_links(l, err));
+    if (l->pictures.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "there is no picture in %s", source);
+    qsort(l->pictures.paths, l->pictures.n, sizeof *l->pictures.paths, by_bytes);
+    return CVR_OK;
+}
+
+/* predict.out, or runs/predict/NAME with the first number that is free: made when there is something to put in. */
+static int32_t make_folder(prediction *p, cvr_error *err) {
+    if (*p->folder) return CVR_OK;
+    int32_t status = CVR_OK;
+    if (p->name)
+        status = run_folder_first_free(p->parent, p->name, p->folder, sizeof p->folder, err);
+    else if ((size_t)snprintf(p->folder, sizeof p->folder, "%s", p->parent) < sizeof p->folder)
+        status = cvr_fs_mkdirs(p->folder, err);
+    else
+        status = cvr_fail(err, CVR_ERR_USAGE, "predict.out: a path of over %zu bytes", sizeof p->folder - 1);
+    p->disk_failed = p->disk_failed || status != CVR_OK;
+    return status;
 }
 
 /* ---- what comes out ---- */
@@ -111,9 +189,12 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
         return cvr_fail(err, CVR_ERR_PLUGIN, "the task names a file `%.200s`, which is no ending of a file's name",
                         suffix ? suffix : "");
     (void)snprintf(p->file, sizeof p->file, "%.*s%s", stem, base, suffix);
+    CVR_TRY(make_folder(p, err));
     (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
     if (name) *name = p->file;
-    return cvr_fs_write(path, bytes, n, err);
+    const int32_t status = cvr_fs_write(path, bytes, n, err);
+    p->disk_failed = p->disk_failed || status != CVR_OK;
+    return status;
 }
 
 static void on_raw(void *ctx, const char *name, const cvr_type *type, const void *output) {
@@ -182,60 +263,93 @@ static int32_t write_file(const char *folder, const char *name, const cvr_text *
     return status;
 }
 
-/* predict.out, or runs/predict/NAME with the first number that is free. */
-static int32_t make_folder(const char *out, const char *name, char *folder, size_t size, cvr_error *err) {
-    if (*out) {
-        (void)snprintf(folder, size, "%s", out);
-        return cvr_fs_mkdirs(out, err);
-    }
-    for (int i = 1; i < 100000; i++) {
-        if (i == 1)
-            (void)snprintf(folder, size, "runs/predict/%s", name);
-        else
-            (void)snprintf(folder, size, "runs/predict/%s%d", name, i);
-        if (!cvr_fs_exists(folder)) return cvr_fs_mkdirs(folder, err);
-    }
-    return cvr_fail(err, CVR_ERR_IO, "runs/predict is full of %s; clear it out, or give predict.out=DIR", name);
+static int32_t write_all(cvr_session *s, prediction *p, cvr_error *err) {
+    CVR_TRY(make_folder(p, err));
+    CVR_TRY(write_file(p->folder, "predictions.json", &p->json, err));
+    CVR_TRY(write_file(p->folder, "predictions.csv", &p->csv, err));
+    return predict_section->raw && p->raw ? write_raw(s, p, p->folder, err) : CVR_OK;
 }
 
-static int32_t write_all(cvr_session *s, prediction *p, const char *folder, cvr_error *err) {
-    cvr_text_add(&p->json, "\n]\n");
-    CVR_TRY(write_file(folder, "predictions.json", &p->json, err));
-    CVR_TRY(write_file(folder, "predictions.csv", &p->csv, err));
-    if (predict_section->raw && p->raw) CVR_TRY(write_raw(s, p, folder, err));
+/* ---- picture after picture ---- */
+
+/* Before the network has worked once, a failure may be the picture's or the weights': pictures of two sizes, or this
+ * many of one, that fail in the same words are taken for the latter. */
+#define MOST_DOUBTFUL 4
+
+typedef struct doubt {
+    cvr_error errors[MOST_DOUBTFUL];
+    size_t n;
+    int64_t width, height;
+} doubt;
+
+/* They were the pictures' own faults: named and passed over. */
+static void settle(doubt *d, size_t *bad) {
+    for (size_t i = 0; i < d->n; i++) (void)report_error(&d->errors[i]);
+    *bad += d->n;
+    d->n = 0;
+}
+
+/* Returns the error where it is not the picture's. */
+static int32_t pass_over(const prediction *p, doubt *d, const cvr_error *why, size_t *bad, cvr_error *err) {
+    if (p->n || why->code == CVR_ERR_FORMAT || why->code == CVR_ERR_IO) {
+        (void)report_error(why);
+        ++*bad;
+        return CVR_OK;
+    }
+    if (d->n && strcmp(d->errors[0].message, why->message) != 0) settle(d, bad);
+    if (d->n == MOST_DOUBTFUL || (d->n && (d->width != p->width || d->height != p->height))) {
+        *err = d->errors[0];
+        return err->code;
+    }
+    d->width = p->width;
+    d->height = p->height;
+    d->errors[d->n++] = *why;
     return CVR_OK;
 }
 
-static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad,
-                       cvr_error *err) {
-    const predict_settings *settings = predict_section;
-    file_list files = {0};
-    char name[128];
-    const char *slash = strrchr(a->path, '/'), *base = slash && slash[1] ? slash + 1 : a->path;
-    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "./"),
-                   *base == '.' || *base == '/' ? "predict" : base);
-    const cvr_predict_options o = {.sink = &p->sink, .begin = on_begin, .raw = settings->raw ? on_raw : NULL, .ctx = p};
-    int32_t status;
-    p->folder = folder;
-    CVR_TRY_OUT(cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err));
-    CVR_TRY_OUT(list_files(&files, settings->source, err));
-    CVR_TRY_OUT(make_folder(settings->out, *name ? name : "predict", folder, size, err));
-    for (size_t i = 0; i < files.n; i++) {
-        cvr_error one;
-        cvr_error_init(&one);
-        const int32_t rc = cvr_predict_file(s, files.paths[i], &o, &one);
-        if (rc != CVR_OK && rc != CVR_ERR_FORMAT && rc != CVR_ERR_IO) {
-            *err = one;
-            CVR_TRY_OUT(rc);
-        } else if (rc != CVR_OK) {
-            (void)report_error(&one);
-            ++*bad;
-        }
+static int32_t predict_files(cvr_session *s, const path_list *files, prediction *p, size_t *bad, cvr_error *err) {
+    const cvr_predict_options o = {
+        .sink = &p->sink, .begin = on_begin, .raw = predict_section->raw ? on_raw : NULL, .ctx = p};
+    doubt doubtful = {.n = 0};
+    for (size_t i = 0; i < files->n; i++) {
+        cvr_error one = CVR_ERROR_INIT;
+        const int32_t status = cvr_predict_file(s, files->paths[i], &o, &one);
+        if (status == CVR_OK)
+            settle(&doubtful, bad);
+        else if (p->disk_failed)
+            return cvr_fail_at(err, one.file, 0, cvr_fail(err, one.code, "%s", one.message));
+        else
+            CVR_TRY(pass_over(p, &doubtful, &one, bad, err));
     }
-    CVR_TRY_OUT(write_all(s, p, folder, err));
+    if (p->n == 0 && doubtful.n) *err = doubtful.errors[0];
+    return p->n == 0 && doubtful.n ? err->code : CVR_OK;
+}
+
+/* The recipe's name without its ending, or the run folder's. */
+static void name_of(const char *path, char *name, size_t size) {
+    char *real = realpath(path, NULL);
+    const char *slash = real ? strrchr(real, '/') : NULL, *base = slash && slash[1] ? slash + 1 : "predict";
+    const char *dot = cvr_fs_is_folder(path) ? NULL : strrchr(base, '.');
+    (void)snprintf(name, size, "%.*s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base);
+    free(real);
+}
+
+static int32_t predict(cvr_session *s, const arguments *a, prediction *p, size_t *bad, cvr_error *err) {
+    file_list files = {0};
+    char name[256];
+    int32_t status;
+    name_of(a->path, name, sizeof name);
+    p->parent = *predict_section->out ? predict_section->out : "runs/predict";
+    p->name = *predict_section->out ? NULL : name;
+    CVR_TRY_OUT(cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err));
+    CVR_TRY_OUT(list_files(&files, predict_section->source, err));
+    CVR_TRY_OUT(predict_files(s, &files.pictures, p, bad, err));
+    cvr_text_add(&p->json, "\n]\n");
+    if (p->n) CVR_TRY_OUT(write_all(s, p, err));
 out:
-    for (size_t i = 0; i < files.n; i++) cvr_free(files.paths[i]);
-    cvr_free(files.paths);
+    clear_paths(&files.pictures);
+    clear_paths(&files.links);
+    cvr_free(files.seen);
     return status;
 }
 
@@ -243,7 +357,7 @@ static int run_predict(const arguments *a) {
     cvr_error err;
     cvr_session *session;
     arguments settings = *a;
-    char folder[1024], source[1100];
+    char source[4200];
     size_t bad = 0;
     for (size_t i = 0; i < settings.n_settings; i++) { /* source=PATH is short for predict.source=PATH */
         if (strncmp(settings.settings[i], "source=", 7) != 0) continue;
@@ -257,12 +371,12 @@ static int run_predict(const arguments *a) {
     cvr_error_init(&err);
     cvr_text_add(&p.json, "[");
     cvr_text_add(&p.csv, "file,width,height,%s\n", cvr_session_task(session)->csv_header);
-    if (predict(session, a, &p, folder, sizeof folder, &bad, &err) != CVR_OK)
+    if (predict(session, a, &p, &bad, &err) != CVR_OK)
         status = report_error(&err);
     else if (a->json)
         fputs(p.json.s, stdout);
-    else
-        printf("%zu pictures; predictions are in %s\n", p.n, folder);
+    else if (p.n)
+        printf("%zu pictures; predictions are in %s\n", p.n, p.folder);
     if (status == EXIT_OK && bad) status = EXIT_FAILED;
     cvr_text_clear(&p.json);
     cvr_text_clear(&p.csv);
@@ -278,8 +392,8 @@ const command predict_command = {
     .help = "Writes predictions.json and predictions.csv to runs/predict/NAME or predict.out=DIR, and prints where.\n"
             "predict.raw=yes also writes the network's raw outputs to raw.safetensors. A run folder stands for its "
             "best weights.\n"
-            "A picture that cannot be read is named and passed over; the exit status is then 1. --json prints "
-            "predictions.json.\n",
+            "A picture that cannot be used is named and passed over; the exit status is then 1. No link is followed "
+            "twice. --json prints predictions.json.\n",
     .run = run_predict,
     .needs_path = true,
 };

@@ -24,15 +24,16 @@ static bool good_name(const char *name) {
     return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-/* PARENT/NAME, PARENT/NAME2, ... */
-static int32_t make_first_free(const char *parent, const char *name, char *path, size_t size, cvr_error *err) {
+int32_t run_folder_first_free(const char *parent, const char *name, char *path, size_t size, cvr_error *err) {
+    CVR_TRY(cvr_fs_mkdirs(parent, err));
     for (int i = 1;; i++) {
         const int n =
-            i == 1 ? snprintf(path, size, "%s/%s", parent, name) : snprintf(path, size, "%s/%s%d", parent, name, i);
+            i == 1 ? snprintf(path, size, "%s/%s", parent, name) : snprintf(path, size, "%s/%s-%d", parent, name, i);
         if (n < 0 || (size_t)n >= size)
-            return cvr_fail(err, CVR_ERR_USAGE, "the run folder's path is too long; shorten run.project or run.name");
+            return cvr_fail(err, CVR_ERR_USAGE, "%.100s/%.100s: too long for a folder's path; shorten one of them",
+                            parent, name);
         if (mkdir(path, 0777) == 0) return CVR_OK;
-        if (errno != EEXIST || i == 100000) return folder_error(path, "cannot make the run folder", err);
+        if (errno != EEXIST || i == 100000) return folder_error(path, "cannot make the folder", err);
     }
 }
 
@@ -45,8 +46,7 @@ int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err)
     CVR_TRY_OUT(name && parent ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     if (!good_name(name))
         CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "run.name = %s: must be the name of a folder, without a path", name));
-    CVR_TRY_OUT(cvr_fs_mkdirs(parent, err));
-    CVR_TRY_OUT(make_first_free(parent, name, path, size, err));
+    CVR_TRY_OUT(run_folder_first_free(parent, name, path, size, err));
     weights = cvr_fs_join(path, "weights");
     CVR_TRY_OUT(weights ? cvr_fs_mkdirs(weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
 out:

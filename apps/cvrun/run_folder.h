@@ -4,7 +4,9 @@
 
 #include <cvr/session.h>
 
-/* A new one, PROJECT/TASK/NAME or with the first number behind it that is free. */
+/* Makes the first of PARENT/NAME, PARENT/NAME-2, PARENT/NAME-3, ... that is not there. */
+int32_t run_folder_first_free(const char *parent, const char *name, char *path, size_t size, cvr_error *err);
+/* A new one, PROJECT/TASK/NAME or with such a number. */
 int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err);
 /* Locks it until *fd is closed. */
 int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);

@@ -49,9 +49,12 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
     int32_t status;
     CVR_TRY_OUT(cvr_plugins_image_service(s->plugins, &images, err));
     CVR_TRY_OUT(cvr_fs_map(path, &map, err));
-    CVR_TRY_OUT(
-        images->decode(images, map.bytes, map.n, (uint32_t)s->data.channels, picture_alloc, &pixels, &image, err));
-    CVR_TRY_OUT(cvr_batches_show(s->data.pictures, &image, path, &b, err));
+    (void)cvr_log_about(path);
+    status = images->decode(images, map.bytes, map.n, (uint32_t)s->data.channels, picture_alloc, &pixels, &image, err);
+    (void)cvr_log_about(NULL);
+    CVR_TRY_OUT(status);
+    status = cvr_batches_show(s->data.pictures, &image, path, &b, err);
+    CVR_TRY_OUT(status == CVR_OK ? status : cvr_fail_as(err, CVR_ERR_FORMAT)); /* the picture's fault */
     o->begin(o->ctx, path, image.width, image.height);
     CVR_TRY_OUT(predict_batch(s, &b, o, err));
 out:

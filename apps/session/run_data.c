@@ -63,16 +63,23 @@ static int32_t check_channels(run_data *d, cvr_error *err) {
                     (long long)d->channels, (long long)cvr_batches_channels(val));
 }
 
-int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
+static bool wants_split(const settings *s, uint32_t which, bool trains, bool evaluates) {
+    return which == CVR_SPLIT_TRAIN ? trains : evaluates || (trains && s->val->interval > 0);
+}
+
+int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
     const cvr_image_service *images;
-    const double start = cvr_now();
-    const bool wanted[2] = {trains, evaluates || (trains && s->val->interval > 0)};
     CVR_TRY(cvr_plugins_image_service(p, &images, err));
     for (uint32_t i = 0; i < 2; i++)
-        if (wanted[i]) CVR_TRY(open_split(d, s, p, i, err));
-    CVR_TRY(data_open_classes(d, s, p, err));
+        if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
+    return data_open_classes(d, s, p, err);
+}
+
+int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
+    const double start = cvr_now();
+    CVR_TRY(data_open_splits(d, s, p, trains, evaluates, err));
     for (uint32_t i = 0; i < 2; i++)
-        if (wanted[i]) CVR_TRY(open_batches(d, s, p, i, err));
+        if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_batches(d, s, p, i, err));
     CVR_TRY(check_channels(d, err));
     d->seconds = cvr_now() - start;
     return CVR_OK;

@@ -36,7 +36,7 @@ typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
     int64_t img_size, shapes, max_boxes;
     const char *mean, *std;
-    int64_t shuffle, drop_last, limit, workers, on_error, decode;
+    int64_t shuffle, drop_last, limit, workers, on_error, decode, max_pixels;
 } data_settings;
 
 typedef struct train_settings {

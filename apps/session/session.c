@@ -13,6 +13,7 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
     s->config_service = (cvr_config_service){sizeof s->config_service, s->set.config, service_get};
     cvr_plugins_offer(s->plugins, CVR_SERVICE_CONFIG, &s->config_service);
+    cvr_plugins_limit_pixels(s->plugins, (uint64_t)s->set.data->max_pixels);
     plugin_state_open(&s->plugin_state);
     if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
     cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
@@ -148,6 +149,7 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
     const bool trains = o->purpose & CVR_FOR_TRAINING, evaluates = o->purpose & CVR_FOR_EVALUATION;
     CVR_TRY(open_settings(s, o, err));
     if (o->purpose == CVR_FOR_SETTINGS) return CVR_OK;
+    if (o->purpose & CVR_FOR_DATA) return data_open_splits(&s->data, &s->set, s->plugins, true, false, err);
     if (trains || evaluates)
         CVR_TRY(data_open(&s->data, &s->set, s->plugins, trains, evaluates, err));
     else
@@ -265,6 +267,12 @@ int32_t cvr_session_record(cvr_session *s, cvr_error *err) {
 bool cvr_session_batch_options(cvr_session *s, uint32_t which, cvr_batches_options *o) {
     data_batch_options(&s->data, &s->set, s->plugins, which, o);
     return s->data.splits[which].present;
+}
+
+int32_t cvr_session_try_sample(cvr_session *s, uint32_t which, int64_t index, cvr_error *err) {
+    cvr_batches_options o;
+    data_batch_options(&s->data, &s->set, s->plugins, which, &o);
+    return cvr_batches_try(&o, s->data.splits[which].batches, index, err);
 }
 
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {

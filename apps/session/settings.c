@@ -72,6 +72,9 @@ static const cvr_attr_desc *const data_keys[] = {
     CVR_ATTR(CHOICE, "decode", "exact",
              "reduced: JPEGs that are scaled down by 2 or more are decoded at 1/2, 1/4 or 1/8; other pixels",
              .choices = "exact|reduced"),
+    CVR_ATTR(INT, "max_pixels", "178956970",
+             "a picture of more pixels is refused: decoded, it may be larger than memory",
+             CVR_ATTR_BETWEEN(1, 4290250000)),
 };
 SCHEMA(data);
 

@@ -101,6 +101,15 @@ const char *cvr_hint(const char *word, const char *const *candidates, size_t n, 
 
 static cvr_log_fn log_fn;
 static void *log_ctx;
+static _Thread_local const char *log_about;
+static _Thread_local uint32_t log_lines;
+
+uint32_t cvr_log_about(const char *file) {
+    const uint32_t lines = log_lines;
+    log_about = file;
+    log_lines = 0;
+    return lines;
+}
 
 void cvr_set_log(cvr_log_fn fn, void *ctx) {
     log_fn = fn;
@@ -109,10 +118,13 @@ void cvr_set_log(cvr_log_fn fn, void *ctx) {
 
 void cvr_log(uint32_t level, const char *format, ...) {
     char line[2048];
-    if (!log_fn) return;
+    int n = 0;
+    if (!log_fn || (log_about && !*log_about)) return;
+    if (log_about) n = snprintf(line, sizeof line, "%.1023s: ", log_about);
+    log_lines++;
     va_list ap;
     va_start(ap, format);
-    (void)vsnprintf(line, sizeof line, format, ap);
+    (void)vsnprintf(line + n, sizeof line - (size_t)n, format, ap);
     va_end(ap);
     log_fn(log_ctx, level, line);
 }

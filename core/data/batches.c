@@ -156,8 +156,10 @@ int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_erro
 
 /* ---- life ---- */
 
-static int32_t allocate(cvr_batches *b, cvr_error *err) {
-    for (int i = 0; i < RING_DEPTH; i++) CVR_TRY(slot_allocate(&b->slots[i], &b->layout, b->pipeline.o.batch, err));
+/* What is kept for each sample: its place in the order of two epochs, and whether it was warned of. */
+static int32_t allocate_orders(cvr_batches *b, cvr_error *err) {
+    b->pipeline.warned = cvr_calloc((size_t)b->pipeline.o.dataset->count(b->pipeline.o.self), 1);
+    if (!b->pipeline.warned) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (int i = 0; i < 2; i++) {
         b->orders[i].epoch = -1;
         b->orders[i].order = cvr_calloc((size_t)b->pipeline.n_samples, sizeof(int64_t));
@@ -206,9 +208,10 @@ int32_t cvr_batches_create(cvr_batches **out, const cvr_batches_options *o, cvr_
     cvr_batches *b = *out;
     CVR_TRY_OUT(pipeline_open(&b->pipeline, o, err));
     CVR_TRY_OUT(check_counts(b, err));
+    CVR_TRY_OUT(allocate_orders(b, err));
     CVR_TRY_OUT(layout_open(&b->layout, &b->benches[0], err));
     b->benches[0].looks = false;
-    CVR_TRY_OUT(allocate(b, err));
+    for (int i = 0; i < RING_DEPTH; i++) CVR_TRY_OUT(slot_allocate(&b->slots[i], &b->layout, o->batch, err));
     CVR_TRY_OUT(start_workers(b, err));
 out:
     if (status != CVR_OK) cvr_batches_destroy(out);
@@ -226,6 +229,7 @@ void cvr_batches_destroy(cvr_batches **batches) {
     for (uint32_t i = 0; i <= MOST_WORKERS; i++) workbench_free(&b->benches[i]);
     for (int i = 0; i < RING_DEPTH; i++) slot_free(&b->slots[i]);
     for (int i = 0; i < 2; i++) cvr_free(b->orders[i].order);
+    cvr_free(b->pipeline.warned);
     pthread_mutex_destroy(&b->lock);
     pthread_cond_destroy(&b->work);
     pthread_cond_destroy(&b->ready);

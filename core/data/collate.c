@@ -125,7 +125,8 @@ static int32_t check_picture_size(const layout *l, const pipeline *p, const cvr_
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the picture is %lldx%lld with %lld channels, the first was %lldx%lld with %lld; %s",
                         (long long)f->shape[1], (long long)f->shape[0], (long long)f->shape[2], (long long)c->width,
-                        (long long)c->height, (long long)l->channels, p->o.size_hint);
+                        (long long)c->height, (long long)l->channels,
+                        f->shape[2] != l->channels ? "set model.in_channels=3" : p->o.size_hint);
     if (!layout_canvas(l, f->shape[0], f->shape[1]))
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the picture became %lldx%lld, larger than any that was seen before (%lldx%lld); bound its "

@@ -1,7 +1,7 @@
 /* Samples outside the ring: one to see whether it is good, and pictures that belong to no data set. */
 #include "ring.h"
 
-int32_t cvr_batches_try(const cvr_batches_options *o, int64_t index, cvr_error *err) {
+int32_t cvr_batches_try(const cvr_batches_options *o, const cvr_batches *like, int64_t index, cvr_error *err) {
     cvr_batches *b;
     arena_sample *s;
     cvr_batches_options all = *o;
@@ -10,9 +10,16 @@ int32_t cvr_batches_try(const cvr_batches_options *o, int64_t index, cvr_error *
     all.skip_bad = false;
     CVR_TRY(batches_new(&b, err));
     CVR_TRY_OUT(pipeline_open(&b->pipeline, &all, err));
+    b->pipeline.warned = like ? like->pipeline.warned : NULL;
     CVR_TRY_OUT(workbench_take(&b->benches[0], &s, err));
-    CVR_TRY_OUT(sample_make(&b->benches[0], s, (sample_place){index, 0, 0}, b->pipeline.batch_first, err));
+    CVR_TRY_OUT(sample_make(&b->benches[0], s, (sample_place){index, 0, 0},
+                            like ? like->layout.end : b->pipeline.batch_first, err));
+    if (like) {
+        CVR_TRY_OUT(slot_allocate(&b->slots[0], &like->layout, 1, err));
+        CVR_TRY_OUT(slot_put(&b->slots[0], &like->layout, &b->benches[0], s, 0, 0, err));
+    }
 out:
+    b->pipeline.warned = NULL; /* it was the other's */
     cvr_batches_destroy(&b);
     return status;
 }

@@ -106,13 +106,24 @@ static void complete_origin(arena_sample *s, const part_plan *plan) {
     s->origin.width = plan->chosen ? plan->parts[0].width : f->shape[1];
 }
 
+/* Reads a sample. What its decoder complains of is said with the file's name, once a file. */
+static int32_t read_sample(pipeline *p, arena_sample *s, int64_t index, cvr_error *err) {
+    char name[512] = "";
+    const bool told = p->warned && atomic_load(&p->warned[index]);
+    if (!told) p->o.dataset->describe(p->o.self, index, name, sizeof name);
+    (void)cvr_log_about(told || *name ? name : NULL);
+    const int32_t status = p->o.dataset->read(p->o.self, index, &s->sample, err);
+    if (cvr_log_about(NULL) && p->warned) atomic_store(&p->warned[index], 1);
+    return status;
+}
+
 static int32_t make_once(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err) {
-    const pipeline *p = w->pipeline;
+    pipeline *p = w->pipeline;
     part_plan plan;
     sample_reset(s, at.index);
     parts_begin(&plan, w, s, at, end);
     s->sample.request = plan.n ? &plan.request : NULL;
-    const int32_t status = p->o.dataset->read(p->o.self, at.index, &s->sample, err);
+    const int32_t status = read_sample(p, s, at.index, err);
     s->sample.request = NULL;
     CVR_TRY(status);
     CVR_TRY(check_fields(s, p->o.dataset->name, err));
@@ -124,13 +135,13 @@ static int32_t make_once(workbench *w, arena_sample *s, sample_place at, size_t 
 
 int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err) {
     pipeline *p = w->pipeline;
-    for (int tries = 1;; tries++) {
+    for (int64_t tries = 1;; tries++) {
         const int32_t status = make_once(w, s, at, end, err);
         if (status == CVR_OK) return CVR_OK;
         if (!err->message[0])
             (void)cvr_fail(err, CVR_ERR_PLUGIN, "%s failed and did not say why", p->o.dataset->name);
         pipeline_fail_at(p, at.index, status, err);
-        if (!p->o.skip_bad || tries == SAMPLE_MOST_TRIES) return status;
+        if (!p->o.skip_bad || tries == (w->looks ? p->n_samples : SAMPLE_MOST_TRIES)) return status;
         if (!w->looks) atomic_fetch_add(&p->skipped, 1);
         if (!w->looks) cvr_log(CVR_LOG_WARNING, "%s: %s; skipped", err->file, err->message);
         cvr_error_init(err);

@@ -21,6 +21,7 @@ typedef struct pipeline {
     int64_t n_samples;
     const char *path; /* of a picture that is outside any data set */
     atomic_int_fast64_t skipped;
+    atomic_uchar *warned; /* by sample: whether its file has been warned of; NULL: nobody keeps count */
 } pipeline;
 
 /* `o->dataset` NULL: pictures outside any data set. Refuses what can be known not to work. */

@@ -4,27 +4,34 @@
 
 typedef struct images {
     cvr_image_service table;
-    const cvr_host *host;
+    const cvr_plugins *plugins;
     size_t n;
     const cvr_codec_desc *codecs[];
 } images;
 
+void cvr_plugins_limit_pixels(cvr_plugins *p, uint64_t most) {
+    p->max_pixels = most;
+}
+
 static int32_t images_decode_part(const cvr_image_service *s, const cvr_picture_job *job, cvr_error *err) {
     const images *im = s->ctx;
+    const cvr_host *host = cvr_plugins_host(im->plugins);
     if (job->n == 0) return cvr_fail(err, CVR_ERR_FORMAT, "the file is empty; remove it or put the picture back");
     for (size_t i = 0; i < im->n; i++) {
         const cvr_codec_desc *codec = im->codecs[i];
         if (!codec->probe(job->bytes, job->n < 64 ? job->n : 64)) continue;
-        if (job->request && codec->decode_part) return codec->decode_part(im->host, job, err);
-        return codec->decode(im->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx,
-                             job->out, err);
+        cvr_picture_job bounded = *job;
+        if (!bounded.max_pixels) bounded.max_pixels = im->plugins->max_pixels;
+        if (codec->decode_part) return codec->decode_part(host, &bounded, err);
+        return codec->decode(host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx, job->out,
+                             err);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows; remove it or convert it");
 }
 
 static int32_t images_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
                              cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out};
+    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
     return images_decode_part(s, &job, err);
 }
 
@@ -33,18 +40,19 @@ static int32_t images_encode(const cvr_image_service *s, const char *format, con
     const images *im = s->ctx;
     for (size_t i = 0; i < im->n; i++) {
         if (strcmp(im->codecs[i]->name, format) == 0 && im->codecs[i]->encode) {
-            return im->codecs[i]->encode(im->host, image, sink, sink_ctx, err);
+            return im->codecs[i]->encode(cvr_plugins_host(im->plugins), image, sink, sink_ctx, err);
         }
     }
     return cvr_fail(err, CVR_ERR_NOTFOUND, "no codec writes `%s` pictures; is its plugin in the manifest?", format);
 }
 
-/* Endings stand one after the other, ".jpg.jpeg": one of them is a stretch that begins with a dot and ends before one.
+/* Hidden files are none: macOS puts a `._x.jpg` beside x.jpg. Endings stand one after the other, ".jpg.jpeg": one of
+ * them is a stretch that begins with a dot and ends before one.
  */
 static int32_t images_is_picture(const cvr_image_service *s, const char *name) {
     const images *im = s->ctx;
     const char *ending = strrchr(name, '.');
-    const size_t n = ending && ending != name ? strlen(ending) : 0;
+    const size_t n = ending && *name != '.' ? strlen(ending) : 0;
     for (size_t i = 0; n > 1 && i < im->n; i++) {
         for (const char *at = im->codecs[i]->extensions; *at; at++) {
             if (strncasecmp(at, ending, n) == 0 && (at[n] == '.' || at[n] == '\0')) return 1;
@@ -62,7 +70,7 @@ int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out,
     if (!im) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     im->table =
         (cvr_image_service){sizeof im->table, im, images_decode, images_encode, images_decode_part, images_is_picture};
-    im->host = cvr_plugins_host(p);
+    im->plugins = p;
     if (plugins_own(p, im) != CVR_OK) {
         cvr_free(im);
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -33,7 +33,8 @@ struct cvr_plugins {
     void **owned;
     size_t n_owned, owned_capacity;
     char *isa_limit;
-    size_t isa_changes; /* how often the limit was set */
+    size_t isa_changes;  /* how often the limit was set */
+    uint64_t max_pixels; /* of a picture that is decoded; 0: CVR_MAX_PIXELS */
     /* What was looked up: plugin_lookup.c. */
     kernel_list **lists;
     size_t n_lists, lists_capacity;

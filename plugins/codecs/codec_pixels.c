@@ -14,20 +14,22 @@ void codec_repeat(uint8_t *rgb, const uint8_t *grey, int64_t n) {
     for (int64_t i = 0; i < n; i++) rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = grey[i];
 }
 
-int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, uint64_t bytes, int64_t ratio,
-                         cvr_error *err) {
+int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, const cvr_picture_job *job,
+                         int64_t ratio, cvr_error *err) {
+    const uint64_t bytes = job ? job->n : 0, limit = job ? job->max_pixels : UINT64_MAX,
+                   most = limit ? limit : CVR_MAX_PIXELS;
     if (width < 1 || height < 1 || width > CODEC_MAX_SIDE || height > CODEC_MAX_SIDE) {
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                         "%s: a picture of %lld x %lld; sides of 1 to %d are read, scale it down", codec,
                         (long long)width, (long long)height, CODEC_MAX_SIDE);
     }
-    if (width * height > CODEC_MAX_PIXELS) {
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                        "%s: a picture of %lld x %lld; at most %d pixels are read, scale it down", codec,
-                        (long long)width, (long long)height, CODEC_MAX_PIXELS);
+    if ((uint64_t)(width * height) > most) {
+        return cvr_fail(err, CVR_ERR_FORMAT,
+                        "%s: a picture of %lld x %lld, more than %llu pixels; scale it down, or raise data.max_pixels",
+                        codec, (long long)width, (long long)height, (unsigned long long)most);
     }
     /* Divided rather than multiplied, so that nothing overflows. */
-    if ((uint64_t)(raw / ratio) > bytes) {
+    if (job && (uint64_t)(raw / ratio) > bytes) {
         return cvr_fail(
             err, CVR_ERR_FORMAT,
             "%s: %llu bytes cannot hold the %lld x %lld picture that they declare; the file is damaged or made "

@@ -15,12 +15,9 @@ void codec_luma(uint8_t *grey, const uint8_t *rgb, int64_t n);
 /* grey: (n) u8, rgb: (n,3) u8 */
 void codec_repeat(uint8_t *rgb, const uint8_t *grey, int64_t n);
 
-/* More pixels than these are refused, as PIL does. */
-#define CODEC_MAX_PIXELS 178956970
-
-/* Both sides in [1, CODEC_MAX_SIDE], at most CODEC_MAX_PIXELS pixels, and no more raw bytes than `bytes` of the file
- * could hold at `ratio` to one. */
-int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, uint64_t bytes, int64_t ratio,
-                         cvr_error *err);
+/* Of a picture that is read by `job`, or NULL: is written. Both sides in [1, CODEC_MAX_SIDE], no more than
+ * job->max_pixels, and no more raw bytes than the file's could hold at `ratio` to one. */
+int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, const cvr_picture_job *job,
+                         int64_t ratio, cvr_error *err);
 
 #endif

@@ -108,6 +108,7 @@ static const abi_row rows[] = {
     ROW(cvr_picture_job, alloc_ctx),
     ROW(cvr_picture_job, request),
     ROW(cvr_picture_job, out),
+    ROW(cvr_picture_job, max_pixels),
     ROW(cvr_config_service, struct_size),
     ROW(cvr_config_service, ctx),
     ROW(cvr_config_service, get),

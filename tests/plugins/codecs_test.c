@@ -222,8 +222,39 @@ Test(codecs, png_is_held_to_the_memory_of_its_pixels) {
     d = decode_blank(9000, 8000);
     cr_expect(d.status == CVR_ERR_FORMAT && !d.memory && strstr(d.err.message, "cannot hold"), "%s", d.err.message);
     d = decode_blank(20000, 9000);
-    cr_expect(d.status == CVR_ERR_UNSUPPORTED && !d.memory && strstr(d.err.message, "at most 178956970 pixels"), "%s",
+    cr_expect(d.status == CVR_ERR_FORMAT && !d.memory && strstr(d.err.message, "more than 178956970 pixels"), "%s",
               d.err.message);
+}
+
+/* The most pixels are held against the header, before there is memory for them. */
+Test(codecs, pictures_of_too_many_pixels_are_refused) {
+    static const char *const names[] = {"png_rgb", "jpeg_444"};
+    for (size_t i = 0; i < 2; i++) {
+        const cvr_weight *const w = file_of(names[i]);
+        decoded whole = decode(w->data, w->bytes, 3);
+        cr_assert_eq(whole.status, CVR_OK);
+        const uint64_t pixels = (uint64_t)(whole.image.width * whole.image.height);
+        for (uint64_t less = 0; less < 2; less++) {
+            void *memory = NULL;
+            cvr_image image = {.struct_size = sizeof image};
+            cvr_error err = CVR_ERROR_INIT;
+            const cvr_picture_job job = {sizeof job, w->data, w->bytes,     3, stub_alloc_one, &memory,
+                                         NULL,       &image,  pixels - less};
+            cr_expect_eq(host.image.decode_part(&host.image, &job, &err), less ? CVR_ERR_FORMAT : CVR_OK);
+            cr_expect(!less || (!memory && strstr(err.message, "data.max_pixels")), "%s: %s", names[i], err.message);
+            free(memory);
+        }
+        free(whole.memory);
+    }
+    const cvr_weight *const w = file_of("png_rgb"); /* 13378 x 13378 are just more than CVR_MAX_PIXELS */
+    uint8_t *const png = malloc(w->bytes);
+    memcpy(png, w->data, w->bytes);
+    for (int k = 0; k < 8; k++) png[16 + k] = (uint8_t)(13378u >> 8 * (3 - k % 4));
+    mend_sums(png, w->bytes);
+    decoded d = decode(png, w->bytes, 3);
+    cr_expect(d.status == CVR_ERR_FORMAT && strstr(d.err.message, "more than 178956970 pixels"), "%s", d.err.message);
+    free(d.memory);
+    free(png);
 }
 
 /* An EXIF block that is not well formed leaves the picture as it is stored. */

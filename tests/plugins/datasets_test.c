@@ -573,6 +573,34 @@ Test(datasets, folder_lists_as_imagefolder_does) {
     o.d->close(o.self);
 }
 
+/* What is hidden is left out, what cannot be read is said, and what is missing is there to be missed; a picture of one
+ * channel is RGB where nobody asks for grey. */
+Test(datasets, folder_hidden_missing_and_other_formats) {
+    make_folders("train/a/.ipynb_checkpoints");
+    make_picture("train/a/1.png", 7);
+    make_picture("train/a/._1.png", 9);
+    make_picture("train/a/.ipynb_checkpoints/1-checkpoint.png", 9);
+    make_picture("train/a/x.webp", 9);
+    make_picture("train/a/y.BMP", 9);
+    cr_assert_eq(symlink("/nowhere/2.png", in_root("train/a/2.png")), 0);
+    cr_assert_eq(symlink("/nowhere/notes", in_root("train/a/notes")), 0);
+    opened o = open_args("folder", (cvr_dataset_args){.split = CVR_SPLIT_TRAIN}, &no_split);
+    cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
+    cr_assert_eq(o.d->count(o.self), 2);
+    cr_expect(strstr(host.last_log, "train: 2 pictures are left out"), "%s", host.last_log);
+    expect_picture(o, 0, 7, 0, "train/a/1.png");
+    stub_sample s;
+    cvr_error err = CVR_ERROR_INIT;
+    stub_sample_init(&s);
+    cr_expect_eq(o.d->read(o.self, 1, &s.sample, &err), CVR_ERR_IO);
+    cr_expect(strstr(err.file, "train/a/2.png"));
+    stub_sample_free(&s);
+    o.d->close(o.self);
+    make_folders("train/b");
+    make_picture("train/b/x.tif", 9);
+    expect_error(open_folder(CVR_SPLIT_TRAIN, &no_split), CVR_ERR_IO, "/train/b", "convert them");
+}
+
 Test(datasets, folder_from_two_given_trees) {
     char train[512], val[512];
     make_folders("a/x");

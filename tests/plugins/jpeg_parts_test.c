@@ -134,7 +134,7 @@ static decoded decode(const unsigned char *bytes, uint64_t n, uint32_t channels,
     uint8_t *const copy = malloc(n ? n : 1);
     memcpy(copy, bytes, n);
     const cvr_part_request r = {sizeof r, w, choose, w ? &w->given : NULL};
-    const cvr_picture_job job = {sizeof job, copy, n, channels, stub_alloc_one, &d.memory, w ? &r : NULL, &d.image};
+    const cvr_picture_job job = {sizeof job, copy, n, channels, stub_alloc_one, &d.memory, w ? &r : NULL, &d.image, 0};
     d.status = host.image.decode_part(&host.image, &job, &d.err);
     free(copy);
     return d;

@@ -43,7 +43,7 @@ static int32_t stub_decode_part(const cvr_image_service *s, const cvr_picture_jo
         const cvr_codec_desc *const codec = h->entries[i].desc;
         if (strcmp(h->entries[i].kind, CVR_KIND_CODEC) != 0 || !codec->probe(job->bytes, job->n < 64 ? job->n : 64))
             continue;
-        if (job->request && codec->decode_part) return codec->decode_part(&h->host, job, err);
+        if (codec->decode_part) return codec->decode_part(&h->host, job, err);
         return codec->decode(&h->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx,
                              job->out, err);
     }
@@ -52,7 +52,7 @@ static int32_t stub_decode_part(const cvr_image_service *s, const cvr_picture_jo
 
 static int32_t stub_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
                            cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out};
+    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
     return stub_decode_part(s, &job, err);
 }
 

@@ -73,6 +73,9 @@ const char *cvr_hint(const char *word, const char *const *candidates, size_t n, 
 
 typedef void (*cvr_log_fn)(void *ctx, uint32_t level, const char *text);
 void cvr_set_log(cvr_log_fn fn, void *ctx);
+/* What this thread logs from now on is about this file, whose name stands before it; "": it was all said before, and is
+ * not said again; NULL: about none. Returns how many lines were about the one until now. */
+uint32_t cvr_log_about(const char *file);
 void cvr_log(uint32_t level, const char *format, ...) CVR_PRINTF(2, 3);
 
 /* ---- files ---- */

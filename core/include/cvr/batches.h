@@ -91,8 +91,9 @@ typedef struct cvr_batch_inputs {
 int32_t cvr_batches_inputs(const cvr_batches *b, cvr_graph *g, const cvr_batch_inputs *what, cvr_value *image,
                            cvr_error *err);
 
-/* Makes one sample, from the whole of its picture, and throws it away: is it good? */
-int32_t cvr_batches_try(const cvr_batches_options *o, int64_t index, cvr_error *err);
+/* Makes one sample, from the whole of its picture, and throws it away: is it good? With `like`, which was made from
+ * these options: is it good for its batches? */
+int32_t cvr_batches_try(const cvr_batches_options *o, const cvr_batches *like, int64_t index, cvr_error *err);
 /*
  * Pictures outside any data set, for prediction: batches without targets of one picture each, made by show(). The
  * options' data set is not looked at; `channels` is what pictures are decoded to. Each picture has a canvas of its own;

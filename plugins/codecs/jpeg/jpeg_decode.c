@@ -237,7 +237,7 @@ static int32_t decode(jpeg_job *job) {
     jpeg_mem_src(c, asked->bytes, (unsigned long)asked->n);
     (void)jpeg_read_header(c, TRUE);
     const int64_t width = c->image_width, height = c->image_height;
-    CVR_TRY(codec_check_size("jpeg", width, height, width * height, asked->n, MAX_PIXELS_PER_BYTE, job->err));
+    CVR_TRY(codec_check_size("jpeg", width, height, width * height, asked, MAX_PIXELS_PER_BYTE, job->err));
     choose_colours(c);
     const int32_t turn = orientation(job);
     const int64_t channels = asked->channels ? (int64_t)asked->channels : c->out_color_space == JCS_GRAYSCALE ? 1 : 3;
@@ -274,6 +274,6 @@ int32_t jpeg_codec_decode_part(const cvr_host *host, const cvr_picture_job *aske
 
 int32_t jpeg_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
                           void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job asked = {sizeof asked, bytes, n, channels, alloc, alloc_ctx, NULL, out};
+    const cvr_picture_job asked = {sizeof asked, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
     return jpeg_codec_decode_part(host, &asked, err);
 }

@@ -14,7 +14,8 @@ typedef struct png_job {
     cvr_error *err;
     int32_t status;
     int32_t warned;
-    const uint8_t *bytes; /* reading */
+    const cvr_picture_job *asked; /* reading */
+    const uint8_t *bytes;
     uint64_t n, at;
     cvr_sink_fn sink; /* writing */
     void *sink_ctx;
@@ -31,6 +32,7 @@ void png_job_free(png_structp png, void *p);
 
 int32_t png_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
                          void *alloc_ctx, cvr_image *out, cvr_error *err);
+int32_t png_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err);
 int32_t png_codec_encode(const cvr_host *host, const cvr_image *image, cvr_sink_fn sink, void *sink_ctx,
                          cvr_error *err);
 

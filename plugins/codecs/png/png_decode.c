@@ -35,8 +35,9 @@ static int32_t check_size(const png_job *job, int64_t each) {
     const int64_t width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
     const int64_t bits = (int64_t)png_get_bit_depth(job->png, job->info) * png_get_channels(job->png, job->info);
     const int64_t raw = height * ((width * bits + 7) / 8 + 1), memory = width * height * each;
-    CVR_TRY(codec_check_size("png", width, height, raw, job->n, MAX_RATIO, job->err));
-    return memory <= FREE_BYTES ? CVR_OK : codec_check_size("png", width, height, memory, job->n, MAX_RATIO, job->err);
+    CVR_TRY(codec_check_size("png", width, height, raw, job->asked, MAX_RATIO, job->err));
+    return memory <= FREE_BYTES ? CVR_OK
+                                : codec_check_size("png", width, height, memory, job->asked, MAX_RATIO, job->err);
 }
 
 /* Everything before the pixels. Leaves by longjmp to the caller's frame where the bytes are not PNG. */
@@ -62,17 +63,11 @@ static int32_t read_rows(png_job *job, uint8_t *pixels, int64_t height, int64_t 
     return CVR_OK;
 }
 
-typedef struct request {
-    uint32_t channels;
-    cvr_alloc_fn alloc;
-    void *alloc_ctx;
-    cvr_image *out;
-} request;
-
-static int32_t decode(png_job *job, const request *q) {
+static int32_t decode(png_job *job) {
+    const cvr_picture_job *const q = job->asked;
     read_header(job);
     const int64_t width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
-    const int64_t from = set_transforms(job, q->channels), to = q->channels ? (int64_t)q->channels : from;
+    const int64_t from = set_transforms(job, (uint32_t)q->channels), to = q->channels ? (int64_t)q->channels : from;
     CVR_TRY(check_size(job, from == to ? to : from + to));
     (void)png_set_interlace_handling(job->png);
     png_read_update_info(job->png, job->info);
@@ -92,22 +87,28 @@ static int32_t decode(png_job *job, const request *q) {
 }
 
 /* The frame that libpng's errors come back to; it changes no local after setjmp. */
-static int32_t guarded(png_job *job, const request *q) {
+static int32_t guarded(png_job *job) {
     if (setjmp(png_jmpbuf(job->png))) return job->status;
-    return decode(job, q);
+    return decode(job);
 }
 
-int32_t png_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                         void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    png_job job = {.host = host, .err = err, .bytes = bytes, .n = n, .status = CVR_ERR_FORMAT};
-    const request q = {channels, alloc, alloc_ctx, out};
+/* Always the whole picture: PNG has no part that can be read without what is before it. */
+int32_t png_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
+    png_job job = {
+        .host = host, .err = err, .asked = asked, .bytes = asked->bytes, .n = asked->n, .status = CVR_ERR_FORMAT};
     int32_t status = CVR_ERR_NOMEM;
     job.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &job, png_job_error, png_job_warning, &job, png_job_alloc,
                                        png_job_free);
     if (job.png) job.info = png_create_info_struct(job.png);
-    status = job.info ? guarded(&job, &q) : out_of_memory(&job);
+    status = job.info ? guarded(&job) : out_of_memory(&job);
     if (job.png) png_destroy_read_struct(&job.png, &job.info, NULL);
     if (job.rows) host->free(host, job.rows);
     if (job.scratch) host->free(host, job.scratch);
     return status;
+}
+
+int32_t png_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
+                         void *alloc_ctx, cvr_image *out, cvr_error *err) {
+    const cvr_picture_job asked = {sizeof asked, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
+    return png_codec_decode_part(host, &asked, err);
 }

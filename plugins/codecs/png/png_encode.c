@@ -54,7 +54,7 @@ int32_t png_codec_encode(const cvr_host *host, const cvr_image *image, cvr_sink_
     if (image->channels != 1 && image->channels != 3) {
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "png: %lld channels; 1 or 3 are written", (long long)image->channels);
     }
-    CVR_TRY(codec_check_size("png", image->width, image->height, 0, 0, 1, err));
+    CVR_TRY(codec_check_size("png", image->width, image->height, 0, NULL, 1, err));
     job.png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &job, png_job_error, png_job_warning, &job,
                                         png_job_alloc, png_job_free);
     if (job.png) job.info = png_create_info_struct(job.png);

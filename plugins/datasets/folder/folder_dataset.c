@@ -110,12 +110,15 @@ static int32_t open_folder(const cvr_dataset_args *args, void **self, cvr_error 
     if (!image) return cvr_fail(err, CVR_ERR_NOTFOUND, "this host decodes no pictures (%s)", CVR_SERVICE_IMAGE);
     folder *const d = args->host->alloc(args->host, sizeof *d, 16);
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
-    *d = (folder){
-        .host = args->host, .image = image, .list = {.host = args->host, .image = image}, .channels = args->channels};
+    *d = (folder){.host = args->host,
+                  .image = image,
+                  .list = {.host = args->host, .image = image},
+                  .channels = args->channels ? args->channels : 3}; /* a grey picture among coloured ones is made RGB */
     int32_t status;
     CVR_TRY_OUT(find_trees(args, &t, err));
     CVR_TRY_OUT(folder_list_classes(&d->list, t.classes, err));
     CVR_TRY_OUT(list_split(d, &t, err));
+    if (!t.shared || args->split == CVR_SPLIT_TRAIN) folder_list_warn(&d->list, t.split);
     if (t.shared) CVR_TRY_OUT(folder_list_split(&d->list, args->split, val_split, args->seed, err));
     if (d->list.n == 0)
         CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
@@ -205,7 +208,7 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
     uint8_t *bytes = NULL;
     uint64_t n = 0;
     CVR_TRY(slurp(out, path, &bytes, &n, err));
-    const cvr_picture_job job = {sizeof job, bytes, n, d->channels, sample_alloc, out, out->request, &pixels};
+    const cvr_picture_job job = {sizeof job, bytes, n, d->channels, sample_alloc, out, out->request, &pixels, 0};
     const int32_t status = d->image->decode_part(d->image, &job, err);
     if (status != CVR_OK) return folder_fail_at(err, path, status);
     CVR_TRY(add_image(out, &pixels, err));

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #define MAX_DEPTH 64
@@ -84,6 +85,34 @@ static int32_t add_item(folder_list *l, const char *path, uint64_t dir_length, i
     return CVR_OK;
 }
 
+/* Pictures that ImageFolder lists, or that a browser shows, in whichever format. */
+static int32_t is_other_picture(const char *name) {
+    static const char *const endings[] = {".webp", ".bmp",  ".tif",  ".tiff", ".gif", ".ppm", ".pgm",  ".pbm",
+                                          ".avif", ".heic", ".heif", ".jp2",  ".jxl", ".jpg", ".jpeg", ".png"};
+    const char *const ending = strrchr(name, '.');
+    for (uint64_t i = 0; ending && i < sizeof endings / sizeof *endings; i++) {
+        if (strcasecmp(ending, endings[i]) == 0) return 1;
+    }
+    return 0;
+}
+
+static void pass_over(folder_list *l, const char *path) {
+    char line[MAX_PATH_BYTES + 64];
+    if (l->unread++ == 0) (void)snprintf(l->first_unread, sizeof l->first_unread, "%.511s", path);
+    (void)snprintf(line, sizeof line, "%s: left out, no codec reads this format", path);
+    l->host->log(l->host, CVR_LOG_DEBUG, line);
+}
+
+void folder_list_warn(const folder_list *l, const char *root) {
+    char line[1600];
+    if (l->unread == 0) return;
+    (void)snprintf(line, sizeof line,
+                   "%.700s: %llu pictures are left out, since no codec reads their format, such as %s; convert them to "
+                   "PNG or JPEG",
+                   root, (unsigned long long)l->unread, l->first_unread);
+    l->host->log(l->host, CVR_LOG_WARNING, line);
+}
+
 static int32_t walk(folder_list *l, char *path, int64_t label, const level *up, cvr_error *err);
 
 /* One entry of a folder; `path` is the folder's and is put back. */
@@ -91,17 +120,20 @@ static int32_t visit(folder_list *l, char *path, const char *name, int64_t label
     struct stat st;
     const size_t n = strlen(path), len = strlen(name);
     int32_t status = CVR_OK;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return CVR_OK;
+    if (name[0] == '.') return CVR_OK; /* hidden: notes of the system, of an editor or a notebook */
     if (n + 1 + len >= MAX_PATH_BYTES)
         return fail_path(path, err, "a path of over 4095 bytes in this folder; move the data");
     path[n] = '/';
     memcpy(path + n + 1, name, len + 1);
-    /* What vanished since the folder was read, or is a dangling link, is no picture. */
-    if (stat(path, &st) == 0) {
-        if (S_ISDIR(st.st_mode))
-            status = walk(l, path, label, up, err);
-        else if (S_ISREG(st.st_mode) && l->image->is_picture(l->image, name))
+    /* What vanished since the folder was read is no picture; a link to nowhere is one that is missing. */
+    const int32_t there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode))
+        status = walk(l, path, label, up, err);
+    else if (there ? S_ISREG(st.st_mode) : lstat(path, &st) == 0) {
+        if (l->image->is_picture(l->image, name))
             status = add_item(l, path, n, label, err);
+        else if (is_other_picture(name))
+            pass_over(l, path);
     }
     path[n] = '\0';
     return status;
@@ -163,12 +195,16 @@ static int32_t sort_items(folder_list *l, uint64_t first, cvr_error *err) {
 
 int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_error *err) {
     char path[MAX_PATH_BYTES];
-    const uint64_t first = l->n;
+    const uint64_t first = l->n, unread = l->unread;
     const int n = snprintf(path, sizeof path, "%s/%s", root, l->text + l->classes[label]);
     if (n < 0 || n >= MAX_PATH_BYTES) return fail_path(root, err, "a path of over 4095 bytes; move the data");
     CVR_TRY(walk(l, path, label, NULL, err));
     if (l->n == first) {
-        return fail_path(path, err, "a class folder without pictures (such as .jpg or .png); fill it or remove it");
+        return fail_path(path, err,
+                         l->unread > unread
+                             ? "a class folder without pictures in a format that a codec reads; convert them to "
+                               "PNG or JPEG, or remove it"
+                             : "a class folder without pictures (such as .jpg or .png); fill it or remove it");
     }
     return sort_items(l, first, err);
 }

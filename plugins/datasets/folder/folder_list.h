@@ -23,6 +23,8 @@ typedef struct folder_list {
     uint64_t n, room;
     uint64_t *classes; /* where each class's name lies in `text`; byte order */
     uint64_t n_classes, classes_room;
+    uint64_t unread;        /* pictures that were passed over, since no codec reads their format */
+    char first_unread[512]; /* one of them */
 } folder_list;
 
 void folder_list_free(folder_list *l);
@@ -30,8 +32,11 @@ void folder_list_free(folder_list *l);
 int32_t folder_exists(const char *path);
 /* The folders in `root`, each a class; names that begin with a dot are not. */
 int32_t folder_list_classes(folder_list *l, const char *root, cvr_error *err);
-/* Adds the pictures under root/CLASS, sorted by folder and then by name. A class without pictures is an error. */
+/* Adds the pictures under root/CLASS, sorted by folder and then by name. A class without pictures is an error. A link
+ * to nowhere with a picture's name is listed, so that whoever reads it is told; names that begin with a dot are not. */
 int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_error *err);
+/* Says how many pictures were passed over, if any were. */
+void folder_list_warn(const folder_list *l, const char *root);
 /* Keeps, of every class, the part that a seeded draw gives to this split. */
 int32_t folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed, cvr_error *err);
 

@@ -133,16 +133,19 @@ typedef struct top_class {
     double prob;
 } top_class;
 
-/* The likeliest classes, by softmax in double. */
+/* The likeliest classes, by softmax in double; the first of several that are alike. One pass: there may be many. */
 static int64_t top_classes(const float *logits, int64_t n, top_class *top) {
     const float highest = logits[cvr_argmax(logits, n)];
     double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)highest);
-    const int64_t shown = n < SHOWN_CLASSES ? n : SHOWN_CLASSES;
+    int64_t shown = 0;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t rank = rank_of(logits, n, i);
-        if (rank < shown) top[rank] = (top_class){i, exp((double)logits[i] - (double)highest) / sum};
+        sum += exp((double)logits[i] - (double)highest);
+        if (shown == SHOWN_CLASSES && logits[i] <= logits[top[shown - 1].index]) continue;
+        int64_t at = shown < SHOWN_CLASSES ? shown++ : shown - 1;
+        for (; at > 0 && logits[top[at - 1].index] < logits[i]; at--) top[at] = top[at - 1];
+        top[at].index = i;
     }
+    for (int64_t i = 0; i < shown; i++) top[i].prob = exp((double)logits[top[i].index] - (double)highest) / sum;
     return shown;
 }
 

@@ -18,6 +18,7 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_TRAINING 1u   /* training data, optimizer, training graph; validation data where the recipe validates */
 #define CVR_FOR_EVALUATION 2u /* validation data and graph */
 #define CVR_FOR_PREDICTION 4u /* no data; classes come from the recipe or the run folder */
+#define CVR_FOR_DATA 16u      /* the data that training needs, and no network: for looking at every sample */
 #define CVR_FOR_SETTINGS 8u   /* only settings: nothing but plugins is opened */
 
 /* A section of recipes that is the application's own: where predictions go, what is logged. */
@@ -84,6 +85,9 @@ int32_t cvr_session_record(cvr_session *s, cvr_error *err);
 /* What the batches of a split (CVR_SPLIT_*) are made by, for others beside the session's own, which must be gone before
  * it is. False where the session has no such data. */
 bool cvr_session_batch_options(cvr_session *s, uint32_t split, cvr_batches_options *o);
+/* Makes one sample of a split as training does, from its whole file: the error says what is wrong with it. Where
+ * batches are open it is also held against them: size, channels, fields. */
+int32_t cvr_session_try_sample(cvr_session *s, uint32_t split, int64_t index, cvr_error *err);
 /* One optimizer step on a whole batch, at the recipe's learning rate; or its evaluation. `loss`: 0 without targets. */
 int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss, cvr_error *err);
 

@@ -110,7 +110,11 @@ typedef struct cvr_part_request {
     cvr_part *given;
 } cvr_part_request;
 
-/* The arguments of decode_part(); `request` may be NULL: the whole picture. */
+/* More pixels than this are not decoded, unless someone says so: as PIL, which takes them for an attack on memory. */
+#define CVR_MAX_PIXELS UINT64_C(178956970)
+
+/* The arguments of decode_part(); `request` may be NULL: the whole picture. A picture of more than `max_pixels` is
+ * refused by its header; 0 stands for CVR_MAX_PIXELS, or in a call of the service for what data.max_pixels says. */
 typedef struct cvr_picture_job {
     uint64_t struct_size;
     const uint8_t *bytes;
@@ -120,6 +124,7 @@ typedef struct cvr_picture_job {
     void *alloc_ctx;
     const cvr_part_request *request;
     cvr_image *out;
+    uint64_t max_pixels;
 } cvr_picture_job;
 
 /*
@@ -196,7 +201,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_image) == 48, "cvr_image has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 48, "cvr_image_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 64, "cvr_picture_job has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 72, "cvr_picture_job has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_state_service) == 32, "cvr_state_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 40, "cvr_profiler has padding");

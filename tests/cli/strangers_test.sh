@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Folders of pictures as people have them: what is hidden, missing, grey, damaged, unreadable or linked in a circle, at check, train and predict.
+. "$(dirname "$0")/lib.sh"
+# picture FILE WIDTH HEIGHT [CHANNELS [BAD]]: a PNG of noise; BAD: with a chunk that libpng warns of
+cat >png.py <<'PY'
+import os, random, struct, sys, zlib
+for line in sys.stdin:
+    path, w, h, c, bad = (line.split() + ["3", "0"])[:5]
+    w, h, c = int(w), int(h), int(c)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    r = random.Random(path)
+    raw = b"".join(b"\0" + bytes(r.randrange(256) for _ in range(w * c)) for _ in range(h))
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    open(path, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 8, 2 if c == 3 else 0, 0, 0, 0))
+                           + (chunk(b"sRGB", b"\7") if bad == "1" else b"") + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
+PY
+tree() { for s in train val; do for c in a b; do for i in 0 1 2; do echo "$1/$s/$c/$i.png 8 8 3 ${2:-0}"; done; done; done | python3 png.py; }
+cat >r.ini <<'INI'
+[run]
+name = r18
+[data]
+format = folder
+root = data
+img_size = 8
+[net]
+c1 = conv2d 4 kernel_size=3 padding=1
+g = adaptive_avg_pool2d 1
+f = flatten
+fc = linear num_classes
+[train]
+epochs = 2
+batch = 4
+INI
+counts() { grep -qF "$1" out.txt || { cat out.txt >&2; fail "no \`$1\`"; }; checks=$((checks + 1)); }
+
+# a grey picture among coloured ones is made RGB, and is it first; hidden files are none
+tree data
+printf '%s\n' 'data/train/a/0.png 8 8 1' 'data/train/b/.ipynb_checkpoints/x.png 8 8' | python3 png.py
+printf 'Mac' >data/train/b/._0.png
+expect 0 "" "$CVRUN" check r.ini; counts 'r.ini: 6 training and 6 validation pictures, 2 classes: 0 bad'
+expect 0 "" "$CVRUN" train r.ini
+expect 0 "" "$CVRUN" train r.ini epochs=1; [ -d runs/classify/r18-2 ] || fail "the second run's folder"
+
+# every bad file is named, also where it is the first, and where all are; links to nowhere; what no codec reads
+cp -r data bad
+for f in train/a/0 train/b/1 val/b/2; do printf bad >bad/$f.png; done
+ln -s /nowhere/x.png bad/val/a/gone.png
+printf x >bad/train/a/x.webp; printf x >bad/train/b/x.BMP
+# named WHAT N command...: exit status 1, and N lines on stdout that hold WHAT
+named() {
+  local what=$1 n=$2 got=0; shift 2
+  timeout 60 "$@" >out.txt 2>err.txt || got=$?
+  [ $got -eq 1 ] && [ "$(grep -cF "$what" out.txt)" -eq "$n" ] || { cat out.txt err.txt >&2; fail "status $got, or not $n times \`$what\`: $*"; }
+  checks=$((checks + 1))
+}
+named 'png: ' 4 "$CVRUN" check r.ini data.root=bad; counts 'bad/val/a/gone.png: cannot read the picture'; counts ': 4 bad'
+grep -q 'bad/train: 2 pictures are left out, since no codec reads their format' err.txt || fail "what no codec reads"
+find bad -name '*.png' -exec sh -c 'printf bad >"$1"' _ {} \; 2>/dev/null
+named 'png: ' 13 "$CVRUN" check r.ini data.root=bad
+tree sizes; echo 'sizes/train/b/2.png 9 8' | python3 png.py
+named 'sizes/train/b/2.png: the picture is 9x8' 1 "$CVRUN" check r.ini data.root=sizes imgsz=0
+expect 2 'unknown key' "$CVRUN" check r.ini data.rooot=bad
+
+# a decoder's warning has the file's name, once a file
+tree warned 1
+expect 0 "" "$CVRUN" check r.ini data.root=warned
+[ "$(grep -c 'warned/[a-z]*/[ab]/[0-9].png: png: ' err.txt)" -eq 12 ] || { cat err.txt; fail "not a warning for each file"; }
+expect 0 "" "$CVRUN" train r.ini data.root=warned epochs=4
+[ "$(grep -c 'png: png: ' err.txt)" -eq 12 ] || fail "warnings that come again"
+
+# a picture of more pixels than data.max_pixels is refused by its header, in training, check and prediction
+expect 1 '8 x 8, more than 63 pixels' "$CVRUN" train r.ini data.max_pixels=63 name=small
+named 'more than 63 pixels' 12 "$CVRUN" check r.ini data.max_pixels=63
+expect 1 'more than 63 pixels' "$CVRUN" predict runs/classify/r18 source=data/val/a/0.png data.max_pixels=63
+expect 2 'max_pixels' "$CVRUN" check r.ini data.max_pixels=0
+
+# prediction: what cannot be used is named, the rest is predicted; no link is followed twice; a folder only for something
+printf '%s\n' 'src/a.png 8 8' 'src/deep/m.png 1 10000' 'src/.x.png 8 8' 'src/z.png 9 7' | python3 png.py
+printf x >src/b.png; ln -s /nowhere src/gone.png; ln -s .. src/deep/up; ln -s deep src/again; ln -s . src/self
+status=0; timeout 60 "$CVRUN" predict runs/classify/r18/ source=src imgsz=224 >out.txt 2>err.txt || status=$?
+[ $status -eq 1 ] && [ "$(grep -c 'cvrun: error: ' err.txt)" -eq 3 ] || { cat out.txt err.txt; fail "status $status, or not three bad ones"; }
+[ "$(tail -n 1 out.txt)" = '2 pictures; predictions are in runs/predict/r18' ] || { cat out.txt; fail "what was predicted, or where"; }
+[ "$(grep -c '"file"' runs/predict/r18/predictions.json)" -eq 2 ] || fail "predictions.json"
+checks=$((checks + 3))
+expect 0 "" "$CVRUN" predict runs/classify/r18 source=src/a.png; counts 'runs/predict/r18-2'
+expect 1 'src/b.png: not a picture' "$CVRUN" predict runs/classify/r18 source=src/b.png
+[ ! -e runs/predict/r18-3 ] || fail "a folder for nothing"
+# weights that do not fit are no picture's fault: one line
+sed 's/conv2d 4/conv2d 5/' r.ini >other.ini
+expect 1 '' "$CVRUN" predict other.ini source=data model.weights=runs/classify/r18/weights/last.safetensors model.num_classes=2 predict.out=none
+[ ! -e none ] || fail "a folder for nothing"
+
+# the first five of many classes: in order, equal ones by index
+sed 's/^fc.*/fc = linear num_classes bias=no/' r.ini >many.ini
+expect 0 "" "$CVRUN" predict many.ini source=src/a.png model.num_classes=20000 predict.out=many
+python3 - <<'PY' || fail "the first five"
+import json
+top = [t["prob"] for t in json.load(open("many/predictions.json"))[0]["top"]]
+assert len(top) == 5 and top == sorted(top, reverse=True)
+PY
+checks=$((checks + 1))
+
+# the command line
+expect 2 '--resume needs a value' "$CVRUN" train --resume
+expect 2 '--resume needs a value' "$CVRUN" train --resume --json
+expect 2 '--swap-to needs a value' "$CVRUN" train r.ini --swap-to
+expect 2 '`r.ini` beside --resume' "$CVRUN" train r.ini --resume runs/classify/r18
+status=0; "$CVRUN" val runs/classify/r18 --json >/dev/full 2>err.txt || status=$?
+[ $status -eq 1 ] && grep -q 'standard output: cannot write' err.txt || fail "a full disk"
+checks=$((checks + 1))
+done_with strangers_test
