@@ -101,9 +101,9 @@ PY
 checks=$((checks + 1))
 
 # the command line
-expect 2 '--resume needs a value' "$CVRUN" train --resume
-expect 2 '--resume needs a value' "$CVRUN" train --resume --json
-expect 2 '--swap-to needs a value' "$CVRUN" train r.ini --swap-to
+expect 2 '--resume wants' "$CVRUN" train --resume
+expect 2 '--resume wants' "$CVRUN" train --resume --json
+expect 2 '--swap-to wants' "$CVRUN" train r.ini --swap-to
 expect 2 '`r.ini` beside --resume' "$CVRUN" train r.ini --resume runs/classify/r18
 status=0; "$CVRUN" val runs/classify/r18 --json >/dev/full 2>err.txt || status=$?
 [ $status -eq 1 ] && grep -q 'standard output: cannot write' err.txt || fail "a full disk"
