@@ -36,6 +36,8 @@ static const struct {
 };
 #define N_BARE (sizeof bare_keys / sizeof *bare_keys)
 
+static const char command_line[] = "command line";
+
 static const char *known_section(const char *name) {
     for (size_t i = 0; i < N_SECTIONS; i++) {
         if (strcmp(sections[i], name) == 0) return sections[i];
@@ -157,6 +159,8 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
     char *name = cvr_strndup(text, (size_t)(equals - text));
     if (!name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     int32_t status = split_key(name, &section, &key, err);
+    if (status == CVR_OK && !cvr_ini_is_key(key))
+        status = cvr_fail(err, CVR_ERR_USAGE, "`%s` of [%s] cannot be a key; it could not be read back", key, section);
     if (status == CVR_OK) {
         cvr_setting *before = find(c, section, key);
         if (before) {
@@ -165,9 +169,12 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
                 status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
             else
                 cvr_free((void *)(uintptr_t)before->value);
-            if (value) *before = (cvr_setting){.section = section, .key = before->key, .value = value, .base = "."};
+            if (value)
+                *before = (cvr_setting){
+                    .section = section, .key = before->key, .value = value, .base = ".", .file = command_line};
         } else {
-            const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = "."};
+            const cvr_setting s = {
+                .section = section, .key = key, .value = equals + 1, .base = ".", .file = command_line};
             status = append(c, &s, err);
         }
     }
@@ -242,8 +249,7 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
         else
             cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; `cvrun cfg` lists those that are there", s->key,
                      s->section);
-        if (s->file) cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE);
-        return CVR_ERR_USAGE;
+        return cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE);
     }
     return CVR_OK;
 }
@@ -253,10 +259,10 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
 static void set_origin(const cvr_setting *s, char *buf, size_t size) {
     if (!s)
         (void)snprintf(buf, size, "default");
-    else if (s->file)
+    else if (s->line)
         (void)snprintf(buf, size, "%s:%u", s->file, s->line);
     else
-        (void)snprintf(buf, size, "command line");
+        (void)snprintf(buf, size, "%s", s->file);
 }
 
 typedef void (*print_fn)(void *ctx, const char *section, const char *key, const char *value, const char *origin);
@@ -275,7 +281,7 @@ static void each_setting(const cvr_config *c, print_fn print, void *ctx) {
                 cvr_text_clear(&value);
             }
         }
-        if (strcmp(sections[k], "net") != 0 && strcmp(sections[k], "augment") != 0) continue;
+        if (strcmp(sections[k], "net") != 0 && strcmp(sections[k], "layers") != 0 && !may_repeat(sections[k])) continue;
         for (size_t i = 0; i < c->n; i++) {
             if (c->settings[i].section != sections[k]) continue;
             set_origin(&c->settings[i], origin, sizeof origin);
@@ -294,10 +300,14 @@ static void print_ini(void *ctx, const char *section, const char *key, const cha
     printer *p = ctx;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
+    cvr_text text = {0};
+    cvr_ini_add_value(&text, value);
     if (p->origins)
-        cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, value, origin);
+        cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, text.s ? text.s : "", origin);
     else
-        cvr_text_add(p->out, "%s = %s\n", key, value);
+        cvr_text_add(p->out, "%s = %s\n", key, text.s ? text.s : "");
+    p->out->failed |= text.failed;
+    cvr_text_clear(&text);
 }
 
 static void print_json(void *ctx, const char *section, const char *key, const char *value, const char *origin) {
@@ -343,5 +353,5 @@ const char *cvr_config_get(cvr_config *c, const char *section, const char *key, 
 
 int32_t cvr_config_blame(const cvr_config *c, const char *section, const char *key, int32_t status, cvr_error *err) {
     const cvr_setting *s = status == CVR_OK ? NULL : find(c, section, key);
-    return s && s->file ? cvr_fail_at(err, s->file, s->line, status) : status;
+    return s ? cvr_fail_at(err, s->file, s->line, status) : status;
 }

@@ -30,7 +30,8 @@ printf 'a = 1\n' >bad.ini;                  wrong 'a key stands before the first
 expect 2 'missing.ini' "$CVRUN" train missing.ini
 expect 2 'not a regular file' "$CVRUN" train /dev/zero
 expect 2 'is not a run folder' "$CVRUN" val /tmp
-{ cat good.ini; printf '[val]\nmetric = %0400d\n' 1; } >bad.ini; wrong 'longer than 198 bytes'
+edit 's/^\[run\]/[run] seed = 3/';          wrong 'bad.ini:1: text behind ]'
+edit 's/^name = small/name = "small/';      wrong 'bad.ini:2: the closing quote is missing'
 printf '[run]\nname = \xff\xfe\0x\n' >bad.ini; wrong 'a NUL byte'
 
 # networks
