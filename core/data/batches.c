@@ -155,7 +155,8 @@ int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_erro
 /* ---- life ---- */
 
 static int32_t allocate(cvr_batches *b, cvr_error *err) {
-    for (int i = 0; i < RING_DEPTH; i++) CVR_TRY(slot_allocate(&b->slots[i], &b->layout, b->pipeline.o.batch, err));
+    const int64_t n = b->pipeline.n_samples, batch = b->pipeline.o.batch, most = batch < n ? batch : n;
+    for (int i = 0; i < RING_DEPTH; i++) CVR_TRY(slot_allocate(&b->slots[i], &b->layout, most, err));
     for (int i = 0; i < 2; i++) {
         b->orders[i].epoch = -1;
         b->orders[i].order = cvr_calloc((size_t)b->pipeline.n_samples, sizeof(int64_t));

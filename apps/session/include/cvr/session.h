@@ -104,7 +104,7 @@ typedef struct cvr_train_result {
     double seconds, images_per_second, best_value;
     int64_t best_epoch; /* 0: none */
     char best_metric[64];
-    bool already_finished;
+    const char *finished_by; /* nothing was done: the setting by which the run had ended before; NULL: it went on */
 } cvr_train_result;
 
 int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *result, cvr_error *err);
