@@ -36,13 +36,13 @@ printf '[run]\nname = \xff\xfe\0x\n' >bad.ini; wrong 'a NUL byte'
 
 
 # every setting's error names where it stands
-edit 's/^lr = 0.05/lr = 0.05 # less/';      wrong 'bad.ini:25: optim.lr'
-edit 's/^weight_decay.*/weight_decay = x/'; wrong 'bad.ini:27: optim.weight_decay'
+edit 's/^lr = 0.05/lr = 0.05 # less/';      wrong 'bad.ini:26: optim.lr'
+edit 's/^weight_decay.*/weight_decay = x/'; wrong 'bad.ini:28: optim.weight_decay'
 edit 's/^seed = 7/save_every = x/';         wrong 'bad.ini:3: run.save_every'
 edit 's/^workers = 2/mean = x/';            wrong 'bad.ini:9: mean = x'
 edit 's/^workers = 2/std = 0/';             wrong 'bad.ini:9: data.std has 0'
 edit 's/^workers = 2/names = a,b/';         wrong 'bad.ini:9: data.names has 2 names for 3 classes'
-edit 's/^name = sgd/name = sdg/';           wrong 'bad.ini:24: there is no optimizer'
+edit 's/^name = sgd/name = sdg/';           wrong 'bad.ini:25: there is no optimizer'
 expect 2 'command line: optim.lr = x' "$CVRUN" train good.ini lr=x
 expect 2 'command line: epochs = x' "$CVRUN" train good.ini epochs=x
 expect 2 'model.num_classes = 10, but the data has 3 classes' "$CVRUN" train good.ini model.num_classes=10
