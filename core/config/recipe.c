@@ -300,14 +300,13 @@ static void print_ini(void *ctx, const char *section, const char *key, const cha
     printer *p = ctx;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
-    cvr_text text = {0};
-    cvr_ini_add_value(&text, value);
-    if (p->origins)
-        cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, text.s ? text.s : "", origin);
-    else
-        cvr_text_add(p->out, "%s = %s\n", key, text.s ? text.s : "");
-    p->out->failed |= text.failed;
-    cvr_text_clear(&text);
+    if (p->origins) {
+        cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, value, origin);
+        return;
+    }
+    cvr_text_add(p->out, "%s = ", key);
+    cvr_ini_add_value(p->out, value);
+    cvr_text_add(p->out, "\n");
 }
 
 static void print_json(void *ctx, const char *section, const char *key, const char *value, const char *origin) {
