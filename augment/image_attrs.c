@@ -2,7 +2,7 @@
  * Settings that several transforms have.
  */
 #include "image_attrs.h"
-#include "image.h"
+#include "image_view.h"
 
 int32_t image_check_fill(const image *im, const fill_attr *fill, cvr_error *err) {
     if (fill->n != 1 && fill->n != im->c) {

@@ -4,7 +4,7 @@
 #ifndef CVR_AUGMENT_IMAGE_AXIS_H
 #define CVR_AUGMENT_IMAGE_AXIS_H
 
-#include "image.h"
+#include "image_view.h"
 
 /* Output i is the sum over k < count[i] of weight[i * taps + k] * input[first[i] + k]. `taps` is a multiple of four,
  * and the weights of `fixed` at and past count[i] are 0, so that they can be taken in pairs and fours. */

@@ -14,11 +14,11 @@
 
 /* 16 values of the output rows: the bytes that they are made from begin at `at`, two taps further for each pair. Each
  * group has 1 + taps / 2 vectors in the table: the index, and the weights of each pair. */
-typedef struct group {
+typedef struct pixel_group {
     int64_t at, pairs;
     const uint8_t *vectors;
     __mmask16 values;
-} group;
+} pixel_group;
 
 /* Fills the vectors of group g. 0 where its inputs do not lie within a window. */
 static int32_t fill_group(uint8_t *vectors, const image_axis *a, int64_t channels, int64_t g) {
@@ -36,7 +36,7 @@ static int32_t fill_group(uint8_t *vectors, const image_axis *a, int64_t channel
     return 1;
 }
 
-static group group_of(const image_columns *c, int64_t g) {
+static pixel_group group_of(const image_columns *c, int64_t g) {
     const image_axis *const a = c->axis;
     const int64_t n = a->out * c->channels, first = g * LANES / c->channels;
     const int64_t left = n - g * LANES < LANES ? n - g * LANES : LANES;
@@ -44,9 +44,9 @@ static group group_of(const image_columns *c, int64_t g) {
     for (int64_t x = first; x <= (g * LANES + left - 1) / c->channels; x++) {
         if (a->count[x] > count) count = a->count[x];
     }
-    return (group){a->first[first] * c->channels, (count + 1) / 2,
-                   (const uint8_t *)c->table + g * WINDOW * (1 + a->taps / 2),
-                   (__mmask16)(left == LANES ? 0xffff : (1 << left) - 1)};
+    return (pixel_group){a->first[first] * c->channels, (count + 1) / 2,
+                         (const uint8_t *)c->table + g * WINDOW * (1 + a->taps / 2),
+                         (__mmask16)(left == LANES ? 0xffff : (1 << left) - 1)};
 }
 
 /* Bytes [at, at + 64) of a row, zeros at and past `end`. */
@@ -57,7 +57,7 @@ AVX512 static __m512i load_before(const uint8_t *row, int64_t at, const uint8_t 
     return room <= 0 ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi8(there, row + at);
 }
 
-AVX512 static void group_rows(const group *g, uint8_t *const to[ROWS], const uint8_t *const from[ROWS],
+AVX512 static void group_rows(const pixel_group *g, uint8_t *const to[ROWS], const uint8_t *const from[ROWS],
                               const image_columns *c) {
     const __mmask64 low_bytes = 0x5555555555555555u; /* the other half of 16 bits is 0 */
     const int64_t step = 2 * c->channels;
@@ -90,7 +90,7 @@ static void columns(const image_columns *c) {
         }
     }
     for (int64_t g = 0; g < groups; g++) {
-        const group here = group_of(c, g);
+        const pixel_group here = group_of(c, g);
         for (int64_t y = 0; y < c->rows; y += ROWS) {
             uint8_t *to[ROWS];
             const uint8_t *from[ROWS];

@@ -5,7 +5,7 @@
 #ifndef CVR_AUGMENT_IMAGE_MOVE_H
 #define CVR_AUGMENT_IMAGE_MOVE_H
 
-#include "image.h"
+#include "image_view.h"
 
 typedef struct image_motion {
     const void *how; /* handed to both */

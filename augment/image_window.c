@@ -2,7 +2,7 @@
  * Pad and crop in one copy: every output column and row knows the one that it comes from, or that it is fill
  * (torchvision v2 pad_image, crop_image).
  */
-#include "image.h"
+#include "image_view.h"
 
 /* Where position `i` of a padded axis comes from; -1: fill. */
 static int64_t source_of(int64_t i, int64_t pad, int64_t n, int64_t mode) {

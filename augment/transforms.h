@@ -4,7 +4,7 @@
 #ifndef CVR_AUGMENT_TRANSFORMS_H
 #define CVR_AUGMENT_TRANSFORMS_H
 
-#include "image.h"
+#include "image_view.h"
 
 extern const cvr_augment_desc transform_resize;
 extern const cvr_augment_desc transform_center_crop;

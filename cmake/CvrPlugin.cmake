@@ -26,7 +26,18 @@ function(cvr_add_plugin name)
     return()
   endif()
   set_property(GLOBAL APPEND PROPERTY CVR_PLUGINS plugin_${name})
-  install(TARGETS plugin_${name} LIBRARY DESTINATION lib/cvrun)
+  cvr_plugin_folder(folder)
+  install(TARGETS plugin_${name} LIBRARY DESTINATION ${folder})
+endfunction()
+
+# Where a project's plugins are installed: cvrun's own beside libcvr, others in a folder of their own, which CVR_PLUGIN_PATH names,
+# so that no manifest takes the place of another.
+function(cvr_plugin_folder out)
+  if(PROJECT_NAME STREQUAL "cvrun")
+    set(${out} lib/cvrun PARENT_SCOPE)
+  else()
+    set(${out} lib/cvrun/${PROJECT_NAME} PARENT_SCOPE)
+  endif()
 endfunction()
 
 # Writes lib/cvrun/plugins.ini for every plugin added so far.
@@ -40,5 +51,6 @@ function(cvr_write_manifest)
   add_custom_command(OUTPUT ${manifest} COMMAND cvr::manifest ${manifest} ${files} DEPENDS ${plugins} cvr::manifest
     COMMENT "Listing the plugins in plugins.ini" VERBATIM)
   add_custom_target(cvr_manifest_file ALL DEPENDS ${manifest})
-  install(FILES ${manifest} DESTINATION lib/cvrun)
+  cvr_plugin_folder(folder)
+  install(FILES ${manifest} DESTINATION ${folder})
 endfunction()

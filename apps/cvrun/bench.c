@@ -19,7 +19,7 @@ typedef struct bench_report {
     const measurement *bench;
     cvr_session_info session;
     bool inference;
-    bench_sum *layers, *kinds, all, again; /* again: of all, what is computed a second time */
+    bench_sum *layers, *kinds, all, recompute; /* recompute: of all, what is computed a second time */
     size_t n_layers, n_kinds;
 } bench_report;
 
@@ -58,8 +58,8 @@ static bench_sum *find_sum(bench_sum *sums, size_t *n, const char *name, const c
 
 /* An update has no output. */
 static const char *phase_of(const cvr_node_info *info) {
-    static const char *const names[] = {"forward", "backward", "update", "again"};
-    return names[!info->backward ? 0 : info->again ? 3 : info->output ? 1 : 2];
+    static const char *const names[] = {"forward", "backward", "update", "recompute"};
+    return names[!info->backward ? 0 : info->recompute ? 3 : info->output ? 1 : 2];
 }
 
 /* The layer's name: a node's up to "/", an update's (which is its parameter's) up to the last dot. */
@@ -83,7 +83,7 @@ static void add_up(bench_report *r) {
         add_node(find_sum(r->layers, &r->n_layers, name, phase_of(info)), b, &b->nodes[i]);
         add_node(find_sum(r->kinds, &r->n_kinds, info->op, ""), b, &b->nodes[i]);
         add_node(&r->all, b, &b->nodes[i]);
-        if (info->again) add_node(&r->again, b, &b->nodes[i]);
+        if (info->recompute) add_node(&r->recompute, b, &b->nodes[i]);
     }
     qsort(r->layers, r->n_layers, sizeof *r->layers, by_time);
     qsort(r->kinds, r->n_kinds, sizeof *r->kinds, by_time);
@@ -96,13 +96,13 @@ static double roof_images_per_s(const bench_report *r) {
 
 /* What is computed a second time is no work of the model's (Chowdhery et al., "PaLM", 2022, appendix B). */
 static double mfu(const bench_report *r) {
-    return ratio((r->all.flops - r->again.flops) / r->bench->step_seconds, r->bench->peak);
+    return ratio((r->all.flops - r->recompute.flops) / r->bench->step_seconds, r->bench->peak);
 }
 
 /* ---- the table ---- */
 
 static void print_sum(const bench_report *r, const bench_sum *s, const char *name) {
-    printf("%-30.30s %-8s %10.3f %5.1f %% %9.1f %8.1f", name, s->phase, 1e3 * s->seconds,
+    printf("%-30.30s %-9s %10.3f %5.1f %% %9.1f %8.1f", name, s->phase, 1e3 * s->seconds,
            100 * ratio(s->seconds, r->all.seconds), 1e-9 * ratio(s->flops, s->seconds),
            1e-9 * ratio(s->bytes, s->seconds));
     if (has_roof(r->bench)) printf(" %5.0f %%", 100 * ratio(s->roof_seconds, s->seconds));
@@ -113,7 +113,7 @@ static void print_sums(const bench_report *r, const char *what, const bench_sum 
     bench_sum rest = {.phase = ""};
     char name[64];
     size_t shown = 0;
-    printf("%-30s %-8s %10s %7s %9s %8s%s\n", what, sums[0].phase[0] ? "phase" : "", "ms", "share", "GFLOP/s", "GB/s",
+    printf("%-30s %-9s %10s %7s %9s %8s%s\n", what, sums[0].phase[0] ? "phase" : "", "ms", "share", "GFLOP/s", "GB/s",
            has_roof(r->bench) ? " of roof" : "");
     for (; shown < n && (sums[shown].seconds >= NEGLIGIBLE * r->all.seconds || shown + 1 == n); shown++)
         print_sum(r, &sums[shown], sums[shown].name);
@@ -171,9 +171,9 @@ static void print_summary(const bench_report *r) {
     printf("memory    %s planned; the process's peak is %s", cvr_bytes_text(r->session.planned_bytes, text),
            cvr_bytes_text(b->peak_memory_bytes, other));
     printf(", %s before the first step\n", cvr_bytes_text(b->start_memory_bytes, text));
-    if (r->again.seconds > 0)
-        printf("again     %.1f %% of the time computes activations a second time, for train.memory\n",
-               100 * ratio(r->again.seconds, r->all.seconds));
+    if (r->recompute.seconds > 0)
+        printf("recompute %.1f %% of the time computes activations a second time, for train.memory\n",
+               100 * ratio(r->recompute.seconds, r->all.seconds));
     printf("loader    %s images/s alone, by %u thread%s: %s times as fast as the steps\n",
            rate(b->loader_images_per_s, text), workers ? workers : 1, workers > 1 ? "s" : "",
            rate(ratio(b->loader_images_per_s, b->images_per_s), other));
@@ -227,7 +227,7 @@ static void print_json(const bench_report *r) {
     cvr_text_add(&t, ",\n \"planned_memory_bytes\": %llu, \"start_memory_bytes\": %llu, \"peak_memory_bytes\": %llu",
                  (unsigned long long)r->session.planned_bytes, (unsigned long long)b->start_memory_bytes,
                  (unsigned long long)b->peak_memory_bytes);
-    cvr_text_add(&t, ", \"again_seconds\": %.9g, \"loader_images_per_s\": %.6g", r->again.seconds,
+    cvr_text_add(&t, ", \"recompute_seconds\": %.9g, \"loader_images_per_s\": %.6g", r->recompute.seconds,
                  b->loader_images_per_s);
     add_sums(&t, r, "layers", r->layers, r->n_layers);
     add_sums(&t, r, "kinds", r->kinds, r->n_kinds);
@@ -278,7 +278,7 @@ const command bench_command = {
         "In the same run all threads measure the machine's peaks: multiply-adds in f32, products of bf16 where there\n"
         "is an instruction for them, and memory bandwidth by a copy that is larger than the caches.\n"
         "  of roof   max(FLOP / peak, bytes / bandwidth) / time: 100 % is the best that the layer could do alone\n"
-        "  MFU       images/s x FLOP of an image / peak; what train.memory computes again is no part of it\n"
+        "  MFU       images/s x FLOP of an image / peak; what train.memory recomputes is no part of it\n"
         "  roof      min(peak / FLOP, bandwidth / bytes) in images/s\n"
         "Bytes are what each node reads and writes. A layer passes 100 % where its values stay in a cache, and where\n"
         "a 3x3 convolution is computed by Winograd's method: FLOP are those of the direct one, up to 4 times as many.\n"

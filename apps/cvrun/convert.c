@@ -67,13 +67,13 @@ static const cvr_weights_desc *find_format(cvr_plugins *p, const cvr_mapping *m,
 static int32_t read_all(cvr_plugins *p, const char *path, tensor_list *l, cvr_error *err) {
     cvr_mapping map;
     cvr_text known = {0};
-    int32_t status = cvr_fs_map(path, &map, err);
-    if (status == CVR_OK) {
-        const cvr_weights_desc *format = find_format(p, &map, NULL, &known);
-        status = format ? format->read(cvr_plugins_host(p), map.bytes, map.n, keep, l, err)
-                        : cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s)",
-                                   known.s ? known.s : "there is none");
-    }
+    int32_t status;
+    CVR_TRY_OUT(cvr_fs_map(path, &map, err));
+    const cvr_weights_desc *format = find_format(p, &map, NULL, &known);
+    CVR_TRY_OUT(format ? format->read(cvr_plugins_host(p), map.bytes, map.n, keep, l, err)
+                       : cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s)",
+                                  known.s ? known.s : "there is none"));
+out:
     cvr_fs_unmap(&map);
     cvr_text_clear(&known);
     return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
@@ -90,14 +90,14 @@ static int32_t write_list(cvr_plugins *p, const cvr_weights_desc *format, const 
     const cvr_weight **pointers = cvr_calloc(l->n + 1, sizeof *pointers);
     if (!pointers) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < l->n; i++) pointers[i] = &l->weights[i];
-    int32_t status = cvr_writer_open(&w, path, err);
-    if (status == CVR_OK) {
-        status = format->write(cvr_plugins_host(p), pointers, l->n, metadata, 1, to_writer, &w, err);
-        if (status == CVR_OK)
-            status = cvr_writer_commit(&w, false, err);
-        else
-            cvr_writer_abandon(&w);
-    }
+    int32_t status;
+    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
+    status = format->write(cvr_plugins_host(p), pointers, l->n, metadata, 1, to_writer, &w, err);
+    if (status == CVR_OK)
+        status = cvr_writer_commit(&w, false, err);
+    else
+        cvr_writer_abandon(&w);
+out:
     cvr_free((void *)(uintptr_t)pointers);
     return status;
 }

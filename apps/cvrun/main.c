@@ -21,12 +21,13 @@ static void print_log(void *ctx, uint32_t level, const char *text) {
 int report_error(const cvr_error *err) {
     if (isatty(2)) fprintf(stderr, "\r\033[K");
     const char *what = err->code == CVR_ERR_INTERRUPTED ? "" : "error: ";
+    const char *message = err->message[0] ? err->message : "a plugin failed and did not say why";
     if (err->file[0] && err->line)
-        fprintf(stderr, "cvrun: %s%s:%u: %s\n", what, err->file, err->line, err->message);
+        fprintf(stderr, "cvrun: %s%s:%u: %s\n", what, err->file, err->line, message);
     else if (err->file[0])
-        fprintf(stderr, "cvrun: %s%s: %s\n", what, err->file, err->message);
+        fprintf(stderr, "cvrun: %s%s: %s\n", what, err->file, message);
     else
-        fprintf(stderr, "cvrun: %s%s\n", what, err->message);
+        fprintf(stderr, "cvrun: %s%s\n", what, message);
     if (err->code == CVR_ERR_INTERRUPTED) return EXIT_INTERRUPTED;
     return err->code == CVR_ERR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }

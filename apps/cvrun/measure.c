@@ -108,15 +108,17 @@ static int32_t profiled_steps(bench_run *r, measurement *out, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
     r->watch.table = (cvr_profiler){sizeof r->watch.table, &r->watch, watch_enabled, watch_begin, watch_end};
     cvr_plugins_offer(plugins, CVR_SERVICE_PROFILER, &r->watch.table);
-    int32_t status = cvr_session_record(r->session, err);
-    if (status == CVR_OK) status = watched_steps(r, out, err);
+    int32_t status;
+    CVR_TRY_OUT(cvr_session_record(r->session, err));
+    CVR_TRY_OUT(watched_steps(r, out, err));
+out:
     cvr_plugins_offer(plugins, CVR_SERVICE_PROFILER, NULL);
-    const int32_t again = cvr_session_record(r->session, &later);
+    const int32_t recorded = cvr_session_record(r->session, &later);
     cvr_free(r->watch.started);
     cvr_free(r->watch.times);
-    if (status != CVR_OK || again == CVR_OK) return status;
+    if (status != CVR_OK || recorded == CVR_OK) return status;
     *err = later;
-    return again;
+    return recorded;
 }
 
 /* ---- batches ---- */

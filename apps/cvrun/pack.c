@@ -238,24 +238,28 @@ static int32_t show_folder(const char *tmp, const char *out, cvr_error *err) {
 /* Both splits are opened once before anything is written, as most mistakes show there. */
 static int32_t count_splits(packing *p, cvr_error *err) {
     int32_t status = CVR_OK;
-    for (uint32_t split = 0; split < 2 && status == CVR_OK; split++) {
+    for (uint32_t split = 0; split < 2; split++) {
         if (!p->wish.splits[split]) continue;
-        status = pack_source_open(&p->source, split, err);
-        if (status == CVR_OK) status = choose_layout(p, err);
-        if (status == CVR_OK) p->total += count_of(p);
+        CVR_TRY_OUT(pack_source_open(&p->source, split, err));
+        CVR_TRY_OUT(choose_layout(p, err));
+        p->total += count_of(p);
         pack_source_close(&p->source);
     }
+out:
+    pack_source_close(&p->source);
     return status;
 }
 
 static int32_t pack_splits(packing *p, cvr_error *err) {
     int32_t status = CVR_OK;
-    for (uint32_t split = 0; split < 2 && status == CVR_OK; split++) {
+    for (uint32_t split = 0; split < 2; split++) {
         if (!p->wish.splits[split]) continue;
-        status = pack_source_open(&p->source, split, err);
-        if (status == CVR_OK) status = pack_split(p, err);
+        CVR_TRY_OUT(pack_source_open(&p->source, split, err));
+        CVR_TRY_OUT(pack_split(p, err));
         pack_source_close(&p->source);
     }
+out:
+    pack_source_close(&p->source);
     return status;
 }
 
@@ -266,8 +270,10 @@ static int32_t pack(packing *p, cvr_error *err) {
     CVR_TRY(count_splits(p, err));
     CVR_TRY(make_folder(p->wish.out, tmp, sizeof tmp, err));
     p->source.folder = tmp;
-    int32_t status = pack_splits(p, err);
-    if (status == CVR_OK) status = show_folder(tmp, p->wish.out, err);
+    int32_t status;
+    CVR_TRY_OUT(pack_splits(p, err));
+    CVR_TRY_OUT(show_folder(tmp, p->wish.out, err));
+out:
     if (status != CVR_OK) (void)nftw(tmp, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return status;
 }

@@ -78,8 +78,10 @@ int32_t pack_sample_read(pack_sample *s, const pack_source *source, int64_t inde
                              .add = add,
                              .filter = filter,
                              .kind = kind};
-    const int32_t status = source->desc->read(source->self, index, &s->sample, err);
-    if (status == CVR_OK) return CVR_OK;
+    int32_t status;
+    CVR_TRY_OUT(source->desc->read(source->self, index, &s->sample, err));
+    return CVR_OK;
+out:
     source->desc->describe(source->self, index, name, sizeof name);
     return cvr_fail_at(err, name, 0, status);
 }

@@ -84,15 +84,15 @@ static bool runs_as_it_is(const one_op *o, cvr_node_info *info) {
 /* Seconds of the fastest run within `seconds`: what others do on the machine can only make it slower. */
 static int32_t fastest(one_op *o, double seconds, double *best, cvr_error *err) {
     const double start = cvr_now();
-    int32_t status = cvr_program_run(o->program, err);
     *best = 1e30;
-    for (int i = 0; status == CVR_OK && (i < 2 || cvr_now() - start < seconds); i++) {
+    CVR_TRY(cvr_program_run(o->program, err));
+    for (int i = 0; i < 2 || cvr_now() - start < seconds; i++) {
         const double began = cvr_now();
-        status = cvr_program_run(o->program, err);
+        CVR_TRY(cvr_program_run(o->program, err));
         const double took = cvr_now() - began;
         if (took < *best) *best = took;
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Operations a second in a type; 0 where the device has no kernel for them. Links are added until a run is long enough.
@@ -109,8 +109,8 @@ static int32_t multiply_adds(const peak_request *r, const cvr_op_desc *op, uint3
         cvr_node_info info;
         double took = 0;
         (void)snprintf(settings, sizeof settings, "%lld", (long long)links);
-        int32_t status = one_op_open(&o, r, op, settings, &type, err);
-        if (status != CVR_OK) return status;
+        int32_t status = CVR_OK;
+        CVR_TRY(one_op_open(&o, r, op, settings, &type, err));
         const bool own = runs_as_it_is(&o, &info);
         if (own) status = fastest(&o, 0, &took, err);
         const bool enough = took >= LEAST_RUN_SECONDS || links * 2 > MOST_LINKS;
@@ -140,8 +140,8 @@ static int32_t copies(const peak_request *r, const cvr_op_desc *op, double *out,
     double took = 0;
     *out = 0;
     cvr_type_set(&type, CVR_F32, 1, shape);
-    int32_t status = one_op_open(&o, r, op, "", &type, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(one_op_open(&o, r, op, "", &type, err));
     if (runs_as_it_is(&o, &info)) {
         status = fastest(&o, r->seconds, &took, err);
         *out = status == CVR_OK ? (double)info.bytes / took : 0;

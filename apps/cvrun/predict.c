@@ -106,8 +106,11 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
     prediction *p = s->ctx;
     const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path, *dot = strrchr(base, '.');
     char path[2100];
-    (void)snprintf(p->file, sizeof p->file, "%.*s%s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base,
-                   suffix);
+    const int stem = (int)(dot && dot != base ? dot - base : (int)strlen(base));
+    if (!suffix || !*suffix || strchr(suffix, '/') || stem + strlen(suffix) > 255)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "the task names a file `%.200s`, which is no ending of a file's name",
+                        suffix ? suffix : "");
+    (void)snprintf(p->file, sizeof p->file, "%.*s%s", stem, base, suffix);
     (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
     if (name) *name = p->file;
     return cvr_fs_write(path, bytes, n, err);
@@ -153,17 +156,17 @@ static int32_t write_raw(cvr_session *s, const prediction *p, const char *folder
     for (uint32_t i = 1; i < all.rank; i++) all.shape[i] = p->raw_type.shape[i];
     all.shape[0] = (int64_t)(p->raw_n / p->raw_row);
     char *path = cvr_fs_join(folder, "raw.safetensors");
-    int32_t status = path ? cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err)
-                          : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) status = cvr_writer_open(&w, path, err);
-    if (status == CVR_OK) {
-        const cvr_weights_desc *format = desc;
-        status = format->write(cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w, err);
-        if (status == CVR_OK)
-            status = cvr_writer_commit(&w, false, err);
-        else
-            cvr_writer_abandon(&w);
-    }
+    int32_t status;
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    CVR_TRY_OUT(cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err));
+    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
+    const cvr_weights_desc *format = desc;
+    status = format->write(cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w, err);
+    if (status == CVR_OK)
+        status = cvr_writer_commit(&w, false, err);
+    else
+        cvr_writer_abandon(&w);
+out:
     cvr_free(path);
     return status;
 }
@@ -197,10 +200,10 @@ static int32_t make_folder(const char *out, const char *name, char *folder, size
 
 static int32_t write_all(cvr_session *s, prediction *p, const char *folder, cvr_error *err) {
     cvr_text_add(&p->json, "\n]\n");
-    int32_t status = write_file(folder, "predictions.json", &p->json, err);
-    if (status == CVR_OK) status = write_file(folder, "predictions.csv", &p->csv, err);
-    if (status == CVR_OK && predict_section->raw && p->raw) status = write_raw(s, p, folder, err);
-    return status;
+    CVR_TRY(write_file(folder, "predictions.json", &p->json, err));
+    CVR_TRY(write_file(folder, "predictions.csv", &p->csv, err));
+    if (predict_section->raw && p->raw) CVR_TRY(write_raw(s, p, folder, err));
+    return CVR_OK;
 }
 
 static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *folder, size_t size, size_t *bad,
@@ -212,23 +215,25 @@ static int32_t predict(cvr_session *s, const arguments *a, prediction *p, char *
     (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "./"),
                    *base == '.' || *base == '/' ? "predict" : base);
     const cvr_predict_options o = {.sink = &p->sink, .begin = on_begin, .raw = settings->raw ? on_raw : NULL, .ctx = p};
-    int32_t status = cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err);
-    if (status == CVR_OK) status = list_files(&files, settings->source, err);
-    if (status == CVR_OK) status = make_folder(settings->out, *name ? name : "predict", folder, size, err);
+    int32_t status;
     p->folder = folder;
-    for (size_t i = 0; i < files.n && status == CVR_OK; i++) {
+    CVR_TRY_OUT(cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err));
+    CVR_TRY_OUT(list_files(&files, settings->source, err));
+    CVR_TRY_OUT(make_folder(settings->out, *name ? name : "predict", folder, size, err));
+    for (size_t i = 0; i < files.n; i++) {
         cvr_error one;
         cvr_error_init(&one);
         const int32_t rc = cvr_predict_file(s, files.paths[i], &o, &one);
         if (rc != CVR_OK && rc != CVR_ERR_FORMAT && rc != CVR_ERR_IO) {
             *err = one;
-            status = rc;
+            CVR_TRY_OUT(rc);
         } else if (rc != CVR_OK) {
             (void)report_error(&one);
             ++*bad;
         }
     }
-    if (status == CVR_OK) status = write_all(s, p, folder, err);
+    CVR_TRY_OUT(write_all(s, p, folder, err));
+out:
     for (size_t i = 0; i < files.n; i++) cvr_free(files.paths[i]);
     cvr_free(files.paths);
     return status;

@@ -115,10 +115,9 @@ static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
     for (int64_t k = 0; k < i.n_classes; k++)
         cvr_text_add(&texts[1], "%.*s\n", (int)strcspn(i.class_names[k], "\r\n"), i.class_names[k]);
     describe_environment(run.session, &i, &texts[2]);
-    for (size_t k = 0; k < N_START_FILES; k++) {
-        if (status == CVR_OK) status = write_text(info->folder, start_files[k], &texts[k], err);
-        cvr_text_clear(&texts[k]);
-    }
+    for (size_t k = 0; k < N_START_FILES; k++) CVR_TRY_OUT(write_text(info->folder, start_files[k], &texts[k], err));
+out:
+    for (size_t k = 0; k < N_START_FILES; k++) cvr_text_clear(&texts[k]);
     return status;
 }
 

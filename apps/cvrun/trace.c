@@ -61,7 +61,7 @@ static void on_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
     cvr_program_node(program, (size_t)node, &info);
     add_head(&text, info.name, ROW_NODES, 1e6 * (trace.started - trace.opened), 1e6 * (end - trace.started));
     cvr_text_add(&text, ", \"cat\": \"%s\", \"args\": {\"op\": ",
-                 info.again      ? "again"
+                 info.recompute  ? "recompute"
                  : info.backward ? "backward"
                                  : "forward");
     cvr_text_add_json(&text, info.op);

@@ -120,15 +120,15 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
     }
     void *host = cvr_alloc_aligned(largest, 64);
     make_header(s, state, &header);
-    int32_t status =
-        path && host && !header.failed ? cvr_writer_open(&w, path, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) {
-        status = put_all(s, &w, &header, host, err);
-        if (status == CVR_OK)
-            status = cvr_writer_commit(&w, true, err);
-        else
-            cvr_writer_abandon(&w);
-    }
+    int32_t status;
+    if (!path || !host || header.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
+    status = put_all(s, &w, &header, host, err);
+    if (status == CVR_OK)
+        status = cvr_writer_commit(&w, true, err);
+    else
+        cvr_writer_abandon(&w);
+out:
     cvr_text_clear(&header);
     cvr_free(host);
     cvr_free(path);
@@ -165,8 +165,8 @@ static int32_t bad_state(const char *path, const char *why, cvr_error *err) {
 static int32_t open_state(const char *path, state_file *f, cvr_error *err) {
     uint64_t length, hash;
     memset(f, 0, sizeof *f);
-    int32_t status = cvr_fs_map(path, &f->map, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(cvr_fs_map(path, &f->map, err));
     const uint64_t n = f->map.n;
     if (n < 24 || memcmp(f->map.bytes, STATE_MAGIC, 8) != 0) {
         status = bad_state(path, "is not a checkpoint", err);
@@ -270,16 +270,17 @@ static int32_t read_state(state_reading *r, cvr_error *err) {
     size_t expected = 0;
     CVR_TRY(open_state(r->path, &r->file, err));
     char *header = cvr_strndup(r->file.header, r->file.header_bytes), *save = NULL;
-    int32_t status = header ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status = CVR_OK;
     r->at = r->file.data;
     r->count = 0;
-    for (char *line = header ? strtok_r(header, "\n", &save) : NULL; line && status == CVR_OK;
-         line = strtok_r(NULL, "\n", &save))
-        status = read_line(r, line, err);
+    if (!header) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    for (char *line = strtok_r(header, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        CVR_TRY_OUT(read_line(r, line, err));
     for (size_t i = 0; !r->plugins_only && i < cvr_store_count(r->s->net.store); i++)
         expected += cvr_store_in_checkpoint(cvr_store_get(r->s->net.store, i));
-    if (status == CVR_OK && r->count != expected)
-        status = bad_state(r->path, "lacks tensors of this network; the recipe was changed since", err);
+    if (r->count != expected)
+        CVR_TRY_OUT(bad_state(r->path, "lacks tensors of this network; the recipe was changed since", err));
+out:
     cvr_free(header);
     cvr_fs_unmap(&r->file.map);
     return status;

@@ -46,7 +46,11 @@ static int32_t name_classes(char **names, int64_t n, const settings *s, const vo
         return cvr_config_blame(s->config, "data", "names", split_names(s->data->names, names, n, err), err);
     for (int64_t i = 0; i < n; i++) {
         (void)snprintf(number, sizeof number, "%lld", (long long)i);
-        names[i] = cvr_strdup(from ? s->dataset->class_name(from, i) : number);
+        const char *name = from ? s->dataset->class_name(from, i) : number;
+        if (!name)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: class %lld of %lld has no name", s->dataset->name, (long long)i,
+                            (long long)n);
+        names[i] = cvr_strdup(name);
     }
     return CVR_OK;
 }

@@ -58,18 +58,42 @@ void cvr_metrics_clear(cvr_metrics *m) {
 typedef struct collector {
     cvr_metrics *to;
     int32_t status;
+    const char *task; /* for errors, as `err` */
+    cvr_error *err;
 } collector;
+
+/* A name that is there twice would be two columns that nobody can tell apart. */
+static bool is_new(const cvr_metrics *m, const char *name) {
+    for (size_t i = 0; i < m->n; i++)
+        if (strcmp(m->names[i], name) == 0) return false;
+    return true;
+}
+
+static int32_t refuse(const collector *c, const char *name, const char *why) {
+    return cvr_fail(c->err, CVR_ERR_PLUGIN, "task %s: its metric `%.200s` %s", c->task, name ? name : "", why);
+}
+
+static int32_t collected(const collector *c) {
+    return c->status == CVR_ERR_NOMEM ? cvr_fail(c->err, CVR_ERR_NOMEM, "out of memory for metrics") : c->status;
+}
 
 static void on_metric(void *ctx, const char *name, double value) {
     collector *c = ctx;
-    if (c->status == CVR_OK) c->status = metrics_add(c->to, name, value);
+    if (c->status != CVR_OK) return;
+    c->status = !name                  ? refuse(c, name, "has no name")
+                : !is_new(c->to, name) ? refuse(c, name, "is told twice")
+                                       : metrics_add(c->to, name, value);
 }
 
 static void on_class_metric(void *ctx, int64_t klass, const char *name, double value) {
     collector *c = ctx;
     cvr_metrics *m = c->to;
     size_t k = 0;
-    if (c->status != CVR_OK || klass < 0 || klass >= m->n_classes) return;
+    if (c->status != CVR_OK) return;
+    if (!name || klass < 0 || klass >= m->n_classes) {
+        c->status = refuse(c, name, !name ? "of a class has no name" : "is told of a class that there is not");
+        return;
+    }
     while (k < m->n_columns && strcmp(m->columns[k], name) != 0) k++;
     if (k == m->n_columns) c->status = add_column(m, name);
     if (c->status == CVR_OK) m->per_class[(size_t)klass * m->n_columns + k] = value;
@@ -115,7 +139,7 @@ static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluat
 static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_error *err) {
     const cvr_task_desc *task = s->set.task;
     cvr_metrics *m = &e->metrics;
-    collector c = {m, CVR_OK};
+    collector c = {m, CVR_OK, task->name, err};
     const double n = m->samples ? (double)m->samples : 1;
     char name[128];
     if (l->any) on_metric(&c, "loss", l->total / n);
@@ -127,7 +151,7 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
     if (l->any) task->metrics_result(e->self, on_metric, &c);
     if (l->any && task->metrics_per_class) task->metrics_per_class(e->self, on_class_metric, &c);
     if (l->any && task->metrics_matrix) e->matrix = task->metrics_matrix(e->self);
-    return c.status == CVR_OK ? CVR_OK : cvr_fail(err, c.status, "out of memory for metrics");
+    return collected(&c);
 }
 
 static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l, cvr_error *err) {
@@ -186,7 +210,10 @@ int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err
         found = found || strcmp(e.metrics.names[i], name) == 0;
         cvr_text_add(&known, "%s%s", i ? ", " : "", e.metrics.names[i]);
     }
-    if (!found)
+    if (!found && !*s->set.val->metric)
+        status = cvr_fail(err, CVR_ERR_PLUGIN, "task %s: its best_metric is `%s`, and it gives %s", s->set.task->name,
+                          name, known.s ? known.s : "none");
+    else if (!found)
         status = cvr_fail(err, CVR_ERR_USAGE, "val.metric = %s: task %s has no such metric; it has %s", name,
                           s->set.task->name, known.s ? known.s : "none");
 out:

@@ -63,7 +63,12 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     if (!weights) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     const bool given = *weights && (strcmp(origin, "command line") == 0 || !s->set.run_folder);
     if (given) return cvr_session_load_weights(s, s->set.model->weights, err);
-    if (!s->set.run_folder || (s->purpose & CVR_FOR_TRAINING)) return CVR_OK;
+    if (s->purpose & CVR_FOR_TRAINING) return CVR_OK;
+    if (!s->set.run_folder) {
+        cvr_log(CVR_LOG_WARNING, "no weights were given: the network is as it was initialised; give a run folder, or "
+                                 "set model.weights");
+        return CVR_OK;
+    }
     CVR_TRY(folder_weights(s->set.run_folder, &path, err));
     const int32_t status = cvr_session_load_weights(s, path, err);
     cvr_free(path);
@@ -149,7 +154,8 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
         CVR_TRY(data_open_pictures(&s->data, &s->set, s->plugins, err));
     s->set.model->num_classes = s->data.task.n_classes; /* so that config.ini says what `0` stood for */
     s->set.model->in_channels = s->data.channels;
-    if (trains && *s->set.val->metric) CVR_TRY(evaluation_check_metric(s, s->set.val->metric, err));
+    if (trains && s->set.val->interval > 0)
+        CVR_TRY(evaluation_check_metric(s, *s->set.val->metric ? s->set.val->metric : s->set.task->best_metric, err));
     if (trains || evaluates) CVR_TRY(plan_for_data(s, err));
     pin_threads(s);
     return CVR_OK;

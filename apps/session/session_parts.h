@@ -37,6 +37,7 @@ struct cvr_session {
     run_data data;
     run_network net;
     step_losses losses;     /* of the last training step */
+    int64_t vetoed;         /* updates of this epoch that a gradient plugin left out */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
     const cvr_named_tensor **part_fields;
 };

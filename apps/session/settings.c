@@ -86,7 +86,7 @@ static const cvr_attr_desc *const train_keys[] = {
         FLOAT, "ema_decay", "0.99998",
         "share of the mean that an update keeps, before it is scaled by batch * ema_steps / epochs as torchvision's "
         "references do",
-        CVR_ATTR_AT_LEAST(0)),
+        CVR_ATTR_BETWEEN(0, 1)),
     CVR_ATTR(INT, "ema_steps", "32", "steps from one update of the means to the next", CVR_ATTR_AT_LEAST(1)),
 };
 SCHEMA(train);
@@ -152,8 +152,7 @@ int32_t parse_channels(const char *key, const char *text, const double imagenet[
         return CVR_OK;
     }
     const cvr_setting s = {.key = key, .value = text};
-    const int32_t status = cvr_attrs_pack(&schema, &s, 1, "[data]", (void **)&packed, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_attrs_pack(&schema, &s, 1, "[data]", (void **)&packed, err));
     const int64_t n = packed->n;
     for (int i = 0; i < 4 && n > 0; i++) out[i] = packed->v[i < n ? i : n - 1];
     cvr_free(packed);

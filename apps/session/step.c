@@ -86,7 +86,9 @@ static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scala
         CVR_TRY(run_part(s, b, first, n, &part, err));
     }
     CVR_TRY(network_program(&s->net, &apply, &p, err));
-    return net_program_run(p, NULL, at, err);
+    CVR_TRY(net_program_run(p, NULL, at, err));
+    s->vetoed += cvr_program_vetoed(p->program);
+    return CVR_OK;
 }
 
 int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
@@ -96,6 +98,7 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
     if (s->set.train->grad_accum > 1) return step_in_parts(s, b, at, err);
     CVR_TRY(network_program(&s->net, &key, &p, err));
     CVR_TRY(net_program_run(p, &b->view, at, err));
+    s->vetoed += cvr_program_vetoed(p->program);
     return add_losses(&s->losses, p, 1, err);
 }
 

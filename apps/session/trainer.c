@@ -204,6 +204,10 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
         CVR_TRY(note_metric(t, NULL, &is_best, err));
         CVR_TRY(tell_epoch(t, NULL, false, err));
     }
+    if (t->s->vetoed)
+        cvr_log(CVR_LOG_WARNING, "%lld of %lld updates of epoch %lld were left out, as a gradient plugin vetoed them",
+                (long long)t->s->vetoed, (long long)st->batch, (long long)epoch);
+    t->s->vetoed = 0;
     if (is_best) CVR_TRY(save_weights(t, "best", err));
     CVR_TRY(save_weights(t, "last", err));
     st->epoch++;

@@ -106,9 +106,11 @@ static int32_t write_entry(loading *l, size_t i, const cvr_weight *w, cvr_error 
         weights_cast(e->type.dtype, cast, w->dtype, w->data, cvr_numel(e->type.rank, e->type.shape));
         data = cast;
     }
-    int32_t status = cvr_store_write(l->store, i, data, err);
+    int32_t status;
+    CVR_TRY_OUT(cvr_store_write(l->store, i, data, err));
     const int64_t average = cvr_store_average(l->store, i);
-    if (status == CVR_OK && average >= 0) status = cvr_store_write(l->store, (size_t)average, data, err);
+    if (average >= 0) CVR_TRY_OUT(cvr_store_write(l->store, (size_t)average, data, err));
+out:
     cvr_free(cast);
     return status;
 }
@@ -226,8 +228,10 @@ int32_t weights_load(cvr_plugins *plugins, cvr_store *store, const weights_rules
                      cvr_error *err) {
     cvr_mapping map = {0};
     loading l = {.store = store, .rules = rules, .fates = cvr_calloc(cvr_store_count(store) + 1, sizeof *l.fates)};
-    int32_t status = l.fates ? cvr_fs_map(path, &map, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) status = load_mapped(plugins, &l, &map, path, err);
+    int32_t status;
+    CVR_TRY_OUT(l.fates ? cvr_fs_map(path, &map, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(load_mapped(plugins, &l, &map, path, err));
+out:
     if (status != CVR_OK) cvr_fail_at(err, path, 0, status);
     for (size_t i = 0; i < l.n_names; i++) cvr_free(l.names[i]);
     cvr_free(l.names);

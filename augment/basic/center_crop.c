@@ -6,12 +6,13 @@
 #include "../transforms.h"
 #include <math.h>
 
-typedef struct attrs {
+typedef struct center_crop_attrs {
     size_attr size;
-} attrs;
+} center_crop_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    return ((const attrs *)self)->size.n > 0 ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "center_crop: give size");
+    return ((const center_crop_attrs *)self)->size.n > 0 ? CVR_OK
+                                                         : cvr_fail(err, CVR_ERR_USAGE, "center_crop: give size");
 }
 
 static int64_t at_least(int64_t a, int64_t b) {
@@ -19,7 +20,7 @@ static int64_t at_least(int64_t a, int64_t b) {
 }
 
 static image_window window_of(const cvr_part_step *step) {
-    const attrs *const a = step->attrs;
+    const center_crop_attrs *const a = step->attrs;
     const int64_t h = a->size.x[0], w = a->size.x[a->size.n - 1], in_h = step->in->height, in_w = step->in->width;
     image_window win = {.mode = PADDING_CONSTANT, .fill = {1, {0}}};
     /* The odd pixel of padding goes to the right and to the bottom. */
@@ -34,7 +35,7 @@ static image_window window_of(const cvr_part_step *step) {
 }
 
 static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const attrs *const a = step->attrs;
+    const center_crop_attrs *const a = step->attrs;
     (void)err;
     step->out->height = a->size.x[0];
     step->out->width = a->size.x[a->size.n - 1];

@@ -13,12 +13,12 @@ typedef struct channel_attr {
     double x[MOST_CHANNELS];
 } channel_attr;
 
-typedef struct attrs {
+typedef struct normalize_attrs {
     channel_attr mean, std;
-} attrs;
+} normalize_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const normalize_attrs *const a = self;
     if (a->mean.n == 0 || a->std.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "normalize: give mean and std");
     for (int64_t i = 0; i < a->std.n; i++) {
         if ((float)a->std.x[i] == 0) return cvr_fail(err, CVR_ERR_USAGE, "normalize: std = 0 would divide by zero");
@@ -27,7 +27,7 @@ static int32_t check(const void *self, cvr_error *err) {
 }
 
 /* One number is for all channels; more of them than channels do no harm. */
-static int32_t check_channels(const attrs *a, int64_t channels, cvr_error *err) {
+static int32_t check_channels(const normalize_attrs *a, int64_t channels, cvr_error *err) {
     if (channels <= MOST_CHANNELS && (a->mean.n == 1 || a->mean.n >= channels) &&
         (a->std.n == 1 || a->std.n >= channels))
         return CVR_OK;
@@ -41,7 +41,7 @@ static double channel_of(const channel_attr *a, int64_t c) {
 }
 
 /* u8 has 256 levels: each is normalised once, and the rest is looking up. from, to: (pixels, channels) */
-static void normalize_u8(float *to, const uint8_t *from, int64_t pixels, int64_t channels, const attrs *a) {
+static void normalize_u8(float *to, const uint8_t *from, int64_t pixels, int64_t channels, const normalize_attrs *a) {
     float table[MOST_CHANNELS][256];
     for (int64_t c = 0; c < channels; c++) {
         const float mean = (float)channel_of(&a->mean, c), std = (float)channel_of(&a->std, c);
@@ -60,7 +60,7 @@ static void normalize_u8(float *to, const uint8_t *from, int64_t pixels, int64_t
     }
 }
 
-static void normalize_f32(float *to, const float *from, int64_t pixels, int64_t channels, const attrs *a) {
+static void normalize_f32(float *to, const float *from, int64_t pixels, int64_t channels, const normalize_attrs *a) {
     for (int64_t c = 0; c < channels; c++) {
         const float mean = (float)channel_of(&a->mean, c), std = (float)channel_of(&a->std, c);
         for (int64_t i = c; i < pixels * channels; i += channels) to[i] = (from[i] - mean) / std;
@@ -68,7 +68,7 @@ static void normalize_f32(float *to, const float *from, int64_t pixels, int64_t 
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
+    const normalize_attrs *const a = self;
     const image like = {.dtype = CVR_F32};
     image im, out;
     cvr_field *field = NULL;
@@ -87,7 +87,7 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
 /* On the device, from u8 (N, C, H, W). */
 static int32_t emit(const cvr_builder *b, const void *self, cvr_value params, cvr_value pixels, cvr_value *out,
                     cvr_error *err) {
-    const attrs *const a = self;
+    const normalize_attrs *const a = self;
     cvr_normalize_pixels_attrs op;
     (void)params;
     CVR_TRY(check_channels(a, b->type(b, pixels)->shape[1], err));

@@ -4,15 +4,15 @@
 #include "../image_move.h"
 #include "../transforms.h"
 
-typedef struct attrs {
+typedef struct pad_attrs {
     padding_attr padding;
     fill_attr fill;
     int64_t padding_mode;
     int64_t mask_fill;
-} attrs;
+} pad_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const pad_attrs *const a = self;
     int64_t sides[4];
     if (a->padding.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "pad: give padding");
     CVR_TRY(image_fill_given(&a->fill, "pad", err));
@@ -20,7 +20,7 @@ static int32_t check(const void *self, cvr_error *err) {
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
+    const pad_attrs *const a = self;
     cvr_part in, out;
     const cvr_part_step step = {sizeof step, self, params, &in, &out};
     image_window win = {.mode = a->padding_mode, .fill = a->fill, .mask_fill = a->mask_fill};

@@ -4,15 +4,15 @@
 #include "../image_move.h"
 #include "../transforms.h"
 
-typedef struct attrs {
+typedef struct resize_attrs {
     size_attr size; /* none: max_size alone decides; one: the shorter side; two: height, width */
     int64_t interpolation;
     int64_t max_size; /* 0: no limit on the longer side */
     int64_t antialias;
-} attrs;
+} resize_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const resize_attrs *const a = self;
     if (a->size.n == 0 && a->max_size == 0) return cvr_fail(err, CVR_ERR_USAGE, "resize: give size or max_size");
     if (a->size.n == 2 && a->max_size) {
         return cvr_fail(err, CVR_ERR_USAGE, "resize: max_size goes with one number in size, the shorter side");
@@ -30,7 +30,7 @@ static int64_t scaled(int64_t a, int64_t b, int64_t c) {
 }
 
 static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const attrs *const a = step->attrs;
+    const resize_attrs *const a = step->attrs;
     const cvr_part *const in = step->in;
     cvr_part *const out = step->out;
     const int64_t narrow = in->width <= in->height, shorter = narrow ? in->width : in->height,
@@ -53,7 +53,7 @@ static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
 }
 
 static image_crop crop_of(const cvr_part_step *step) {
-    const attrs *const a = step->attrs;
+    const resize_attrs *const a = step->attrs;
     return (image_crop){
         .h = step->in->height, .w = step->in->width, .interpolation = a->interpolation, .antialias = a->antialias};
 }

@@ -5,7 +5,7 @@
 #ifndef CVR_AUGMENT_ADJUST_H
 #define CVR_AUGMENT_ADJUST_H
 
-#include "../image.h"
+#include "../image_view.h"
 
 void adjust_brightness(const image *im, float factor);
 void adjust_contrast(const image *im, float factor);

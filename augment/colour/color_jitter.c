@@ -10,9 +10,9 @@ typedef struct range_attr {
     double x[2];
 } range_attr;
 
-typedef struct attrs {
+typedef struct color_jitter_attrs {
     range_attr ranges[4];
-} attrs;
+} color_jitter_attrs;
 
 static const char *const names[4] = {"brightness", "contrast", "saturation", "hue"};
 
@@ -27,7 +27,7 @@ static int32_t range_of(const range_attr *r, int32_t hue, double out[2]) {
 }
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const color_jitter_attrs *const a = self;
     for (int i = 0; i < 4; i++) {
         const range_attr *const r = &a->ranges[i];
         double x[2];
@@ -45,7 +45,7 @@ static int32_t check(const void *self, cvr_error *err) {
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
-    const attrs *const a = self;
+    const color_jitter_attrs *const a = self;
     (void)s;
     (void)err;
     for (int i = 0; i < 4; i++) params[i] = i;
@@ -66,7 +66,7 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
     static void (*const adjust[4])(const image *, float) = {adjust_brightness, adjust_contrast, adjust_saturation,
                                                             adjust_hue};
-    const attrs *const a = self;
+    const color_jitter_attrs *const a = self;
     image im, out;
     cvr_field *field = NULL;
     CVR_TRY(image_get(s, &im, &field, err));

@@ -4,12 +4,12 @@
 #include "../transforms.h"
 #include "luma.h"
 
-typedef struct attrs {
+typedef struct grayscale_attrs {
     int64_t num_output_channels;
-} attrs;
+} grayscale_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const int64_t n = ((const attrs *)self)->num_output_channels;
+    const int64_t n = ((const grayscale_attrs *)self)->num_output_channels;
     return n == 1 || n == 3
                ? CVR_OK
                : cvr_fail(err, CVR_ERR_USAGE, "grayscale: num_output_channels is 1 or 3, not %lld", (long long)n);
@@ -31,7 +31,7 @@ static void grey_f32(float *to, const float *x, int64_t n, int64_t from, int64_t
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const int64_t channels = ((const attrs *)self)->num_output_channels;
+    const int64_t channels = ((const grayscale_attrs *)self)->num_output_channels;
     image im, out;
     cvr_field *field = NULL;
     (void)params;

@@ -4,7 +4,7 @@
 #ifndef CVR_AUGMENT_LUMA_H
 #define CVR_AUGMENT_LUMA_H
 
-#include "../image.h"
+#include "../image_view.h"
 
 /* x + a y, rounded once, as the fused multiply-add that torch uses; products of floats are exact in double. */
 static inline float luma_fma(float x, float a, float y) {

@@ -10,10 +10,10 @@
 
 #define MOST_CHANNELS 16
 
-typedef struct attrs {
+typedef struct random_erasing_attrs {
     double p, scale[2], ratio[2];
     const char *value;
-} attrs;
+} random_erasing_attrs;
 
 /* What `value` says: n numbers, or n = 0 for noise. */
 typedef struct erase_value {
@@ -39,7 +39,7 @@ static int32_t parse_value(const char *text, erase_value *v, cvr_error *err) {
 }
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const random_erasing_attrs *const a = self;
     erase_value v;
     if (a->scale[0] > a->scale[1] || a->ratio[0] > a->ratio[1]) {
         return cvr_fail(err, CVR_ERR_USAGE, "random_erasing: scale and ratio are min,max");
@@ -48,7 +48,7 @@ static int32_t check(const void *self, cvr_error *err) {
     return parse_value(a->value, &v, err);
 }
 
-static int32_t draw_box(const attrs *a, const image *im, cvr_rng *rng, double *params) {
+static int32_t draw_box(const random_erasing_attrs *a, const image *im, cvr_rng *rng, double *params) {
     for (int tries = 0; tries < 10; tries++) {
         const double area = (double)im->h * (double)im->w * draw_between(rng, a->scale[0], a->scale[1]);
         const double ratio = exp(draw_between(rng, log(a->ratio[0]), log(a->ratio[1])));
@@ -64,7 +64,7 @@ static int32_t draw_box(const attrs *a, const image *im, cvr_rng *rng, double *p
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
-    const attrs *const a = self;
+    const random_erasing_attrs *const a = self;
     image im;
     CVR_TRY(image_get(s, &im, NULL, err));
     for (int i = 0; i < 7; i++) params[i] = 0;
@@ -82,7 +82,7 @@ static void erase_row(float *x, int64_t w, int64_t channels, const erase_value *
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
+    const random_erasing_attrs *const a = self;
     image im;
     erase_value v;
     cvr_rng noise;

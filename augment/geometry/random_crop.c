@@ -5,17 +5,17 @@
 #include "../image_move.h"
 #include "../transforms.h"
 
-typedef struct attrs {
+typedef struct random_crop_attrs {
     size_attr size;
     padding_attr padding;
     int64_t pad_if_needed;
     fill_attr fill;
     int64_t padding_mode;
     int64_t mask_fill;
-} attrs;
+} random_crop_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const random_crop_attrs *const a = self;
     int64_t sides[4];
     if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_crop: give size");
     CVR_TRY(image_fill_given(&a->fill, "random_crop", err));
@@ -23,12 +23,12 @@ static int32_t check(const void *self, cvr_error *err) {
 }
 
 /* Pads both ends of an axis by what it lacks, as torchvision does; so that the crop lies at a random offset. */
-static int64_t lacking(const attrs *a, int64_t padded, int64_t wanted) {
+static int64_t lacking(const random_crop_attrs *a, int64_t padded, int64_t wanted) {
     return a->pad_if_needed && padded < wanted ? wanted - padded : 0;
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
-    const attrs *const a = self;
+    const random_crop_attrs *const a = self;
     const int64_t h = a->size.x[0], w = a->size.x[a->size.n - 1];
     int64_t pad[4];
     image im;
@@ -53,7 +53,7 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
 }
 
 static image_window window_of(const cvr_part_step *step) {
-    const attrs *const a = step->attrs;
+    const random_crop_attrs *const a = step->attrs;
     const double *const p = step->params;
     image_window win = {.top = (int64_t)p[4],
                         .left = (int64_t)p[5],
@@ -65,7 +65,7 @@ static image_window window_of(const cvr_part_step *step) {
 }
 
 static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const attrs *const a = step->attrs;
+    const random_crop_attrs *const a = step->attrs;
     (void)err;
     step->out->height = a->size.x[0];
     step->out->width = a->size.x[a->size.n - 1];

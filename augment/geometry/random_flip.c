@@ -5,14 +5,14 @@
 #include "../image_move.h"
 #include "../transforms.h"
 
-typedef struct attrs {
+typedef struct random_flip_attrs {
     double p;
-} attrs;
+} random_flip_attrs;
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     (void)s;
     (void)err;
-    params[0] = draw_chance(rng, ((const attrs *)self)->p);
+    params[0] = draw_chance(rng, ((const random_flip_attrs *)self)->p);
     return CVR_OK;
 }
 

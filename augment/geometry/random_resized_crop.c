@@ -6,14 +6,14 @@
 #include "../transforms.h"
 #include <math.h>
 
-typedef struct attrs {
+typedef struct random_resized_crop_attrs {
     size_attr size;
     double scale[2], ratio[2];
     int64_t interpolation, antialias;
-} attrs;
+} random_resized_crop_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const random_resized_crop_attrs *const a = self;
     if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: give size");
     if (a->scale[0] > a->scale[1] || a->ratio[0] > a->ratio[1]) {
         return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: scale and ratio are min,max");
@@ -30,7 +30,7 @@ static void put_box(double *params, int64_t top, int64_t left, int64_t h, int64_
 }
 
 /* After ten draws that do not fit: the largest central crop whose ratio is allowed. */
-static void central(const attrs *a, const image *im, double *params) {
+static void central(const random_resized_crop_attrs *a, const image *im, double *params) {
     const double in_ratio = (double)im->w / (double)im->h;
     int64_t w = im->w, h = im->h;
     if (in_ratio < a->ratio[0])
@@ -44,7 +44,7 @@ static void central(const attrs *a, const image *im, double *params) {
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
-    const attrs *const a = self;
+    const random_resized_crop_attrs *const a = self;
     image im;
     CVR_TRY(image_get(s, &im, NULL, err));
     for (int tries = 0; tries < 10; tries++) {
@@ -61,13 +61,13 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
 }
 
 static image_crop crop_of(const cvr_part_step *step) {
-    const attrs *const a = step->attrs;
+    const random_resized_crop_attrs *const a = step->attrs;
     const double *const p = step->params;
     return (image_crop){(int64_t)p[0], (int64_t)p[1], (int64_t)p[2], (int64_t)p[3], a->interpolation, a->antialias, 1};
 }
 
 static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const attrs *const a = step->attrs;
+    const random_resized_crop_attrs *const a = step->attrs;
     (void)err;
     step->out->height = a->size.x[0];
     step->out->width = a->size.x[a->size.n - 1];

@@ -13,17 +13,17 @@ typedef struct pair_attr {
     double x[2];
 } pair_attr;
 
-typedef struct attrs {
+typedef struct random_rotation_attrs {
     pair_attr degrees;
     int64_t interpolation;
     int64_t expand;
     pair_attr center; /* x, y in pixels; none: the middle */
     fill_attr fill;
     int64_t mask_fill;
-} attrs;
+} random_rotation_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const attrs *const a = self;
+    const random_rotation_attrs *const a = self;
     if (a->degrees.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: give degrees");
     if (a->degrees.n == 1 && a->degrees.x[0] < 0) {
         return cvr_fail(err, CVR_ERR_USAGE, "random_rotation: degrees = %g is one number and must not be negative",
@@ -38,7 +38,7 @@ static int32_t check(const void *self, cvr_error *err) {
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
-    const pair_attr *const d = &((const attrs *)self)->degrees;
+    const pair_attr *const d = &((const random_rotation_attrs *)self)->degrees;
     (void)s;
     (void)err;
     params[0] = draw_between(rng, d->n == 1 ? -d->x[0] : d->x[0], d->x[d->n - 1]);
@@ -59,7 +59,7 @@ static void turn(const image *out, const image *im, int32_t quarters) {
 }
 
 /* Output to input: (x', y') = (m0 x + m1 y + m2, m3 x + m4 y + m5), the origin in the middle of either picture. */
-static void inverse_matrix(const attrs *a, const image *im, double angle, double m[6]) {
+static void inverse_matrix(const random_rotation_attrs *a, const image *im, double angle, double m[6]) {
     const double r = -angle * (PI / 180), c = cos(r), s = sin(r);
     const double cx = a->center.n ? a->center.x[0] - (double)im->w * 0.5 : 0;
     const double cy = a->center.n ? a->center.x[1] - (double)im->h * 0.5 : 0;
@@ -142,7 +142,7 @@ static void rotate(const image *out, const image *im, int64_t interpolation, con
 }
 
 /* 1 to 3 quarter turns where torchvision turns without arithmetic, 0 where the picture stays, -1 for all else. */
-static int32_t quarters_of(const attrs *a, const image *im, double angle) {
+static int32_t quarters_of(const random_rotation_attrs *a, const image *im, double angle) {
     if (a->center.n) return -1;
     if (angle == 0) return 0;
     if (angle == 180) return 2;
@@ -151,7 +151,7 @@ static int32_t quarters_of(const attrs *a, const image *im, double angle) {
 }
 
 typedef struct rotation {
-    const attrs *a;
+    const random_rotation_attrs *a;
     int64_t w, h; /* of what comes out */
     int32_t quarters;
     float inverse[6]; /* for pixels: output to input, from the middles */
@@ -195,7 +195,7 @@ static void rotate_box(const void *how, float *box) {
 
 /* For boxes: about the centre. With `expand` the turned picture's corner becomes the new origin; its size is rounded,
  * so that pixels may lie up to a pixel beside their boxes, as in torchvision. */
-static void forward_matrix(const attrs *a, const image *im, double angle, float m[6]) {
+static void forward_matrix(const random_rotation_attrs *a, const image *im, double angle, float m[6]) {
     const double r = -angle * (PI / 180), c = cos(r), s = sin(r);
     const double cx = a->center.n ? a->center.x[0] : (double)im->w * 0.5;
     const double cy = a->center.n ? a->center.x[1] : (double)im->h * 0.5;
@@ -219,7 +219,7 @@ static void geometry_of(const image *im, const rotation *r, const double inverse
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const attrs *const a = self;
+    const random_rotation_attrs *const a = self;
     rotation r = {.a = a};
     image_motion m = {.how = &r, .pixels = rotate_pixels, .box = rotate_box, .mask_fill = a->mask_fill};
     image im;

@@ -8,12 +8,12 @@
 #include <cvr/plugin/ops/image.h>
 #include <math.h>
 
-typedef struct attrs {
+typedef struct mix_batch_attrs {
     double alpha;
-} attrs;
+} mix_batch_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    const double alpha = ((const attrs *)self)->alpha;
+    const double alpha = ((const mix_batch_attrs *)self)->alpha;
     return alpha > 0 && isfinite(alpha) ? CVR_OK
                                         : cvr_fail(err, CVR_ERR_USAGE, "alpha = %g; it must be above 0", alpha);
 }
@@ -45,7 +45,7 @@ static int32_t mixup_params(const void *self, const cvr_sample *s, cvr_rng *rng,
     (void)err;
     memset(params, 0, 6 * sizeof *params);
     params[0] = CVR_BATCH_MIX_MIXUP;
-    params[1] = draw_beta(rng, ((const attrs *)self)->alpha);
+    params[1] = draw_beta(rng, ((const mix_batch_attrs *)self)->alpha);
     return CVR_OK;
 }
 
@@ -60,7 +60,7 @@ static int32_t cutmix_params(const void *self, const cvr_sample *s, cvr_rng *rng
     const cvr_field *const f = s ? cvr_sample_find(s, CVR_FIELD_IMAGE) : NULL;
     if (!f) return cvr_fail(err, CVR_ERR_INVALID, "cutmix: the batch has no pictures");
     const int64_t h = f->shape[0], w = f->shape[1];
-    const double r = 0.5 * sqrt(1 - draw_beta(rng, ((const attrs *)self)->alpha));
+    const double r = 0.5 * sqrt(1 - draw_beta(rng, ((const mix_batch_attrs *)self)->alpha));
     params[0] = CVR_BATCH_MIX_CUTMIX;
     draw_side(rng, w, r, &params[3], &params[5]);
     draw_side(rng, h, r, &params[2], &params[4]);

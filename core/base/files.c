@@ -34,28 +34,21 @@ static int32_t open_regular(const char *path, int *fd, uint64_t *size, cvr_error
 int32_t cvr_fs_read(const char *path, uint64_t max, uint8_t **bytes, uint64_t *n, cvr_error *err) {
     int fd;
     uint64_t size;
-    int32_t status = open_regular(path, &fd, &size, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(open_regular(path, &fd, &size, err));
     uint8_t *p = NULL;
     uint64_t have = 0;
     if (size > max) {
         cvr_fail(err, CVR_ERR_FORMAT, "has %llu bytes, more than the %llu that such a file may have",
                  (unsigned long long)size, (unsigned long long)max);
-        status = cvr_fail_at(err, path, 0, CVR_ERR_FORMAT);
-        goto out;
+        CVR_TRY_OUT(cvr_fail_at(err, path, 0, CVR_ERR_FORMAT));
     }
     p = cvr_calloc(size + 1, 1);
-    if (!p) {
-        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory reading %s", path);
-        goto out;
-    }
+    if (!p) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory reading %s", path));
     while (have < size) {
         const ssize_t got = read(fd, p + have, size - have);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) {
-            status = io_error(err, path, "cannot read it");
-            goto out;
-        }
+        if (got < 0) CVR_TRY_OUT(io_error(err, path, "cannot read it"));
         if (got == 0) break;
         have += (uint64_t)got;
     }
@@ -71,8 +64,8 @@ out:
 int32_t cvr_fs_map(const char *path, cvr_mapping *m, cvr_error *err) {
     int fd;
     memset(m, 0, sizeof *m);
-    int32_t status = open_regular(path, &fd, &m->n, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(open_regular(path, &fd, &m->n, err));
     if (m->n) {
         void *p = mmap(NULL, m->n, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED)

@@ -51,10 +51,7 @@ int32_t cvr_writer_put(cvr_writer *w, const void *bytes, uint64_t n, cvr_error *
         w->used += part;
         p += part;
         n -= part;
-        if (w->used == WRITER_BUFFER) {
-            const int32_t status = writer_flush(w, err);
-            if (status != CVR_OK) return status;
-        }
+        if (w->used == WRITER_BUFFER) CVR_TRY(writer_flush(w, err));
     }
     return CVR_OK;
 }
@@ -91,13 +88,16 @@ static int32_t keep_previous(cvr_writer *w, cvr_error *err) {
 }
 
 static int32_t commit(cvr_writer *w, bool keep, bool sync, cvr_error *err) {
-    int32_t status = writer_flush(w, err);
-    if (status == CVR_OK && sync && fsync(w->fd) != 0) status = writer_error(w, "cannot write it", err);
-    if (close(w->fd) != 0 && status == CVR_OK) status = writer_error(w, "cannot write it", err);
+    int32_t status;
+    CVR_TRY_OUT(writer_flush(w, err));
+    if (sync && fsync(w->fd) != 0) CVR_TRY_OUT(writer_error(w, "cannot write it", err));
+    const int closed = close(w->fd);
     w->fd = -1;
-    if (status == CVR_OK && keep) status = keep_previous(w, err);
-    if (status == CVR_OK && rename(w->tmp, w->path) != 0) status = writer_error(w, "cannot put it in place", err);
-    if (status == CVR_OK && sync) status = sync_folder(w, err);
+    if (closed != 0) CVR_TRY_OUT(writer_error(w, "cannot write it", err));
+    if (keep) CVR_TRY_OUT(keep_previous(w, err));
+    if (rename(w->tmp, w->path) != 0) CVR_TRY_OUT(writer_error(w, "cannot put it in place", err));
+    if (sync) CVR_TRY_OUT(sync_folder(w, err));
+out:
     cvr_writer_abandon(w);
     return status;
 }
@@ -118,10 +118,11 @@ void cvr_writer_abandon(cvr_writer *w) {
 
 static int32_t write_file(const char *path, const void *bytes, uint64_t n, bool sync, cvr_error *err) {
     cvr_writer w;
-    int32_t status = cvr_writer_open(&w, path, err);
-    if (status != CVR_OK) return status;
-    status = cvr_writer_put(&w, bytes, n, err);
-    if (status == CVR_OK) return commit(&w, false, sync, err);
+    int32_t status;
+    CVR_TRY(cvr_writer_open(&w, path, err));
+    CVR_TRY_OUT(cvr_writer_put(&w, bytes, n, err));
+    return commit(&w, false, sync, err);
+out:
     cvr_writer_abandon(&w);
     return status;
 }

@@ -222,22 +222,23 @@ int32_t cvr_attrs_pack(const cvr_schema *schema, const cvr_setting *settings, si
     *packed = NULL;
     const uint64_t size = cvr_schema_size(schema, err);
     if (size == 0 && schema->n) return CVR_ERR_PLUGIN;
-    int32_t status = check_keys(schema, settings, n, what, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(check_keys(schema, settings, n, what, err));
     cell *cells = cvr_calloc(size / sizeof(cell) + 1, sizeof(cell));
     char **texts = cvr_calloc(schema->n + 1, sizeof *texts);
-    if (!cells || !texts) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (!cells || !texts) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     uint64_t at = 0;
     size_t place = 0;
-    for (uint32_t i = 0; i < schema->n && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < schema->n; i++) {
         const cvr_attr_desc *a = schema->attrs[i];
         const cvr_setting *s = find_setting(a, settings, n, place);
         place += (a->flags & CVR_ATTR_POSITIONAL) != 0;
-        status = pack_one(a, s, cells + at, &texts[i], what, err);
+        CVR_TRY_OUT(pack_one(a, s, cells + at, &texts[i], what, err));
         at += cvr_attr_cells(a);
     }
-    if (status == CVR_OK && !(*packed = join_block(schema, cells, size, texts)))
-        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    *packed = join_block(schema, cells, size, texts);
+    if (!*packed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+out:
     for (uint32_t i = 0; texts && i < schema->n; i++) cvr_free(texts[i]);
     cvr_free(texts);
     cvr_free(cells);
@@ -265,14 +266,12 @@ int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *
         if (equals) *equals = '\0';
         if (equals && is_excepted(word, except)) continue;
         cvr_setting *more = cvr_grow(settings, n, &capacity, sizeof *settings);
-        if (!more) {
-            status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-            break;
-        }
+        if (!more) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
         settings = more;
         settings[n++] = (cvr_setting){.key = equals ? word : NULL, .value = equals ? equals + 1 : word};
     }
-    if (status == CVR_OK) status = cvr_attrs_pack(schema, settings, n, what, packed, err);
+    CVR_TRY_OUT(cvr_attrs_pack(schema, settings, n, what, packed, err));
+out:
     cvr_free(settings);
     cvr_free(copy);
     return status;

@@ -94,12 +94,14 @@ int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err) {
     if (!c) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     c->path = cvr_strdup(path);
     c->folder = cvr_fs_dirname(path);
-    int32_t status =
-        c->path && c->folder ? cvr_ini_read(path, on_line, c, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && c->n == 0) {
+    int32_t status;
+    CVR_TRY_OUT(c->path && c->folder ? cvr_ini_read(path, on_line, c, err)
+                                     : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (c->n == 0) {
         cvr_fail(err, CVR_ERR_USAGE, "is empty; a recipe has sections such as [data] and [train]");
-        status = cvr_fail_at(err, path, 0, CVR_ERR_USAGE);
+        CVR_TRY_OUT(cvr_fail_at(err, path, 0, CVR_ERR_USAGE));
     }
+out:
     if (status != CVR_OK) cvr_config_destroy(&c);
     *out = c;
     return status;
@@ -158,26 +160,23 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
     }
     char *name = cvr_strndup(text, (size_t)(equals - text));
     if (!name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    int32_t status = split_key(name, &section, &key, err);
-    if (status == CVR_OK && !cvr_ini_is_key(key))
-        status = cvr_fail(err, CVR_ERR_USAGE, "`%s` of [%s] cannot be a key; it could not be read back", key, section);
-    if (status == CVR_OK) {
-        cvr_setting *before = find(c, section, key);
-        if (before) {
-            char *value = cvr_strdup(equals + 1);
-            if (!value)
-                status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-            else
-                cvr_free((void *)(uintptr_t)before->value);
-            if (value)
-                *before = (cvr_setting){
-                    .section = section, .key = before->key, .value = value, .base = ".", .file = command_line};
-        } else {
-            const cvr_setting s = {
-                .section = section, .key = key, .value = equals + 1, .base = ".", .file = command_line};
-            status = append(c, &s, err);
-        }
+    int32_t status;
+    CVR_TRY_OUT(split_key(name, &section, &key, err));
+    if (!cvr_ini_is_key(key))
+        CVR_TRY_OUT(
+            cvr_fail(err, CVR_ERR_USAGE, "`%s` of [%s] cannot be a key; it could not be read back", key, section));
+    cvr_setting *before = find(c, section, key);
+    if (before) {
+        char *value = cvr_strdup(equals + 1);
+        if (!value) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+        cvr_free((void *)(uintptr_t)before->value);
+        *before =
+            (cvr_setting){.section = section, .key = before->key, .value = value, .base = ".", .file = command_line};
+    } else {
+        const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = ".", .file = command_line};
+        CVR_TRY_OUT(append(c, &s, err));
     }
+out:
     cvr_free(name);
     return status;
 }
@@ -265,6 +264,11 @@ static void set_origin(const cvr_setting *s, char *buf, size_t size) {
         (void)snprintf(buf, size, "%s", s->file);
 }
 
+/* Sections whose keys are the user's own names. */
+static bool is_free(const char *section) {
+    return strcmp(section, "net") == 0 || strcmp(section, "layers") == 0 || strcmp(section, "augment") == 0;
+}
+
 typedef void (*print_fn)(void *ctx, const char *section, const char *key, const char *value, const char *origin);
 
 static void each_setting(const cvr_config *c, print_fn print, void *ctx) {
@@ -281,7 +285,7 @@ static void each_setting(const cvr_config *c, print_fn print, void *ctx) {
                 cvr_text_clear(&value);
             }
         }
-        if (strcmp(sections[k], "net") != 0 && strcmp(sections[k], "layers") != 0 && !may_repeat(sections[k])) continue;
+        if (!is_free(sections[k])) continue;
         for (size_t i = 0; i < c->n; i++) {
             if (c->settings[i].section != sections[k]) continue;
             set_origin(&c->settings[i], origin, sizeof origin);

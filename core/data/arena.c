@@ -24,8 +24,12 @@ static void *arena_alloc(cvr_sample *sample, uint64_t bytes) {
 static int32_t arena_add(cvr_sample *sample, const cvr_field *like, cvr_field **out, cvr_error *err) {
     arena_sample *s = sample->ctx;
     uint64_t bytes = cvr_dtype_size(like->dtype);
-    if (sample->n_fields == SAMPLE_MOST_FIELDS || like->rank > 4 || !bytes)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a field `%s` that no sample can have", like->name);
+    if (!like->name || !like->kind || sample->n_fields >= SAMPLE_MOST_FIELDS || like->rank > 4 || !bytes ||
+        sample_field(s, like->name))
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "a field `%s` that no sample can have: without a name or a kind, of a name that is there "
+                        "already, of rank %u, of an element type that is none, or one of more than %u",
+                        like->name ? like->name : "", like->rank, SAMPLE_MOST_FIELDS);
     if (!pipeline_kind(s->pipeline, like->kind))
         return cvr_fail(err, CVR_ERR_PLUGIN,
                         "field `%s` is of the kind `%s`, which neither the data set nor a "

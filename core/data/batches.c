@@ -5,6 +5,7 @@
 #include "ring.h"
 
 #define SAMPLES_AT_A_TIME 8
+#define MOST_SAMPLES (INT64_C(1) << 34)
 
 /* ---- which sample ---- */
 
@@ -59,6 +60,7 @@ static slot *find_work(cvr_batches *b) {
 static void failed_at(slot *s, int64_t i, const cvr_error *err) {
     if (i >= s->error_at) return;
     s->error = *err;
+    if (s->error.code == CVR_OK) s->error.code = CVR_ERR_PLUGIN; /* a plugin that failed and did not say why */
     s->error_at = i;
 }
 
@@ -188,8 +190,11 @@ int32_t batches_new(cvr_batches **out, cvr_error *err) {
 
 static int32_t check_counts(cvr_batches *b, cvr_error *err) {
     const int64_t n = b->pipeline.n_samples, batch = b->pipeline.o.batch;
-    if (n == 0) return cvr_fail(err, CVR_ERR_INVALID, "there is not one picture in the data; check data.root");
-    b->per_epoch = b->pipeline.o.drop_last ? n / batch : (n + batch - 1) / batch;
+    if (n < 1) return cvr_fail(err, CVR_ERR_INVALID, "there is not one picture in the data; check data.root");
+    if (n > MOST_SAMPLES)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s says that it has %lld pictures", b->pipeline.o.dataset->name,
+                        (long long)n);
+    b->per_epoch = n / batch + (!b->pipeline.o.drop_last && n % batch != 0);
     return b->per_epoch
                ? CVR_OK
                : cvr_fail(err, CVR_ERR_USAGE, "drop_last leaves no batch of %lld from %lld pictures; lower train.batch",

@@ -1,5 +1,6 @@
 /* Samples into the memory of a batch: stacked, padded, in the element type that is wanted. */
 #include "layout.h"
+#include <math.h>
 
 /* ---- one row ---- */
 
@@ -10,7 +11,7 @@ static bool converts(uint32_t from, uint32_t to) {
 
 static void put(uint32_t dtype, void *to, int64_t i, double x) {
     if (dtype == CVR_U8) ((uint8_t *)to)[i] = (uint8_t)x;
-    if (dtype == CVR_I64) ((int64_t *)to)[i] = (int64_t)x;
+    if (dtype == CVR_I64) ((int64_t *)to)[i] = fabs(x) < 0x1p63 ? (int64_t)x : INT64_MIN; /* what C leaves open */
     if (dtype == CVR_F32) ((float *)to)[i] = (float)x;
 }
 
@@ -100,7 +101,7 @@ static int32_t soften(const column *c, const cvr_field *f, float *to, cvr_error 
 /* Whether the field is what the column was laid out for. */
 static int32_t check_field(const column *c, const cvr_field *f, cvr_canvas size, cvr_error *err) {
     const uint32_t high = c->kind->height_axis;
-    if (f->rank != c->rank || !converts(f->dtype, c->dtype))
+    if (f->rank != c->rank || !converts(f->dtype, c->dtype) || (c->kind->dtype && f->dtype != c->kind->dtype))
         return cvr_fail(err, CVR_ERR_PLUGIN, "field `%s` is %s of rank %u, unlike the first sample's", c->name,
                         cvr_dtype_name(f->dtype), f->rank);
     if (high < c->rank && (f->shape[high] != size.height || f->shape[high + 1] != size.width))
@@ -111,7 +112,7 @@ static int32_t check_field(const column *c, const cvr_field *f, cvr_canvas size,
         return cvr_fail(err, CVR_ERR_INVALID, "axis %u of `%s` has %lld elements, the first sample's had %lld", i,
                         c->name, (long long)f->shape[i], (long long)c->shape[i]);
     }
-    if (c->ragged && f->shape[0] > c->shape[0])
+    if (c->ragged && (f->shape[0] < 0 || f->shape[0] > c->shape[0]))
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the sample has %lld rows of `%s`, and batches have room for %lld; raise data.max_boxes",
                         (long long)f->shape[0], c->kind->axis, (long long)c->shape[0]);

@@ -200,6 +200,9 @@ int32_t layout_learn(layout *l, workbench *w, arena_sample *s, cvr_error *err) {
     l->end = l->on_device ? p->normalises : p->batch_first;
     CVR_TRY(sample_transform(w, s, (sample_place){s->origin.index, 0, 0}, p->normalises, l->end, err));
     CVR_TRY(check_picture(s, err));
+    if (!l->on_device && image->dtype != CVR_F32)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s normalises, and pictures are still %s after it",
+                        p->o.transforms[p->normalises].desc->name, cvr_dtype_name(image->dtype));
     CVR_TRY(add_field(l, p, image, 0, err));
     if (p->o.dataset) CVR_TRY(add_wants(l, p, s, err));
     for (size_t i = 0; i < l->n_fields; i++) {

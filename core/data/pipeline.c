@@ -80,7 +80,7 @@ static int32_t find_kinds(pipeline *p, bool *places, cvr_error *err) {
     const char *name;
     *places = false;
     CVR_TRY(add_kind(p, CVR_FIELD_IMAGE, err));
-    for (uint32_t i = 0; o->dataset && (name = o->dataset->kind(o->self, i)); i++) {
+    for (uint32_t i = 0; o->dataset && i < SAMPLE_MOST_KINDS && (name = o->dataset->kind(o->self, i)); i++) {
         CVR_TRY(add_kind(p, name, err));
         const cvr_field_kind *kind = pipeline_kind(p, name);
         for (size_t k = 0; k < o->n_transforms; k++) CVR_TRY(transform_takes(&o->transforms[k], kind, err));

@@ -11,8 +11,10 @@ static cvr_rng sample_rng(const pipeline *p, sample_place at, size_t place) {
 int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err) {
     char text[sizeof err->message];
     if (!err) return status;
-    (void)snprintf(text, sizeof text, "%s: %.900s", t->desc->name, err->message);
+    (void)snprintf(text, sizeof text, "%s: %.900s", t->desc->name,
+                   err->message[0] ? err->message : "it failed and did not say why");
     memcpy(err->message, text, sizeof text);
+    if (err->code == CVR_OK) err->code = CVR_ERR_PLUGIN;
     return status;
 }
 
@@ -51,6 +53,20 @@ out:
     return status;
 }
 
+/* A sample that a plugin had its hands on has fields as arena_add makes them, so that what follows need not look. */
+static int32_t check_fields(const arena_sample *s, const char *who, cvr_error *err) {
+    const uint32_t n = s->sample.n_fields;
+    for (uint32_t i = 0; i < n && n <= SAMPLE_MOST_FIELDS; i++) {
+        const cvr_field *f = &s->fields[i];
+        bool good = f->name && f->kind && pipeline_kind(s->pipeline, f->kind) && f->data && f->rank <= 4;
+        for (uint32_t k = 0; good && k < 4; k++) good = k < f->rank ? f->shape[k] >= 0 : f->shape[k] == 1;
+        if (!good)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: it left field %u (`%s`) without a kind, a shape or data", who, i,
+                            f->name ? f->name : "");
+    }
+    return n <= SAMPLE_MOST_FIELDS ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "%s: it left %u fields", who, n);
+}
+
 int32_t sample_transform(workbench *w, arena_sample *s, sample_place at, size_t first, size_t end, cvr_error *err) {
     const pipeline *p = w->pipeline;
     for (size_t i = first; i < end; i++) {
@@ -62,6 +78,7 @@ int32_t sample_transform(workbench *w, arena_sample *s, sample_place at, size_t 
         const int32_t status = t->desc->apply_many ? apply_many(w, s, at, i, params, err)
                                                    : t->desc->apply(t->attrs, params, &s->sample, err);
         if (status != CVR_OK) return transform_failed(t, status, err);
+        CVR_TRY(check_fields(s, t->desc->name, err));
     }
     return CVR_OK;
 }
@@ -98,6 +115,7 @@ static int32_t make_once(workbench *w, arena_sample *s, sample_place at, size_t 
     const int32_t status = p->o.dataset->read(p->o.self, at.index, &s->sample, err);
     s->sample.request = NULL;
     CVR_TRY(status);
+    CVR_TRY(check_fields(s, p->o.dataset->name, err));
     complete_origin(s, &plan);
     if (plan.chosen) CVR_TRY(parts_apply(&plan, err));
     CVR_TRY(sample_transform(w, s, at, plan.chosen ? plan.n : 0, end, err));
@@ -109,6 +127,8 @@ int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, 
     for (int tries = 1;; tries++) {
         const int32_t status = make_once(w, s, at, end, err);
         if (status == CVR_OK) return CVR_OK;
+        if (!err->message[0])
+            (void)cvr_fail(err, CVR_ERR_PLUGIN, "%s failed and did not say why", p->o.dataset->name);
         pipeline_fail_at(p, at.index, status, err);
         if (!p->o.skip_bad || tries == SAMPLE_MOST_TRIES) return status;
         if (!w->looks) atomic_fetch_add(&p->skipped, 1);

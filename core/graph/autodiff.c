@@ -7,10 +7,7 @@
 static int32_t accumulate(cvr_graph *g, cvr_value v, cvr_value gradient, const ir_node *by, cvr_error *err) {
     ir_value *value = g->values[v];
     const bool floats = gradient < g->n_values && value->type.dtype != CVR_I64 && value->type.dtype != CVR_I32;
-    if (floats) {
-        const int32_t status = graph_cast(g, gradient, value->type.dtype, &gradient, err);
-        if (status != CVR_OK) return status;
-    }
+    if (floats) CVR_TRY(graph_cast(g, gradient, value->type.dtype, &gradient, err));
     if (gradient >= g->n_values || !same_shape(&value->type, &g->values[gradient]->type)) {
         char want[160], have[160] = "nothing";
         print_shape(&value->type, want, sizeof want);
@@ -18,10 +15,10 @@ static int32_t accumulate(cvr_graph *g, cvr_value v, cvr_value gradient, const i
         return cvr_fail(err, CVR_ERR_PLUGIN, "the gradient of %s has shape %s for an input of shape %s", by->name, have,
                         want);
     }
-    int32_t status = graph_reorder(g, gradient, &value->type, &gradient, err);
-    if (status != CVR_OK || value->gradient == CVR_NONE) {
+    CVR_TRY(graph_reorder(g, gradient, &value->type, &gradient, err));
+    if (value->gradient == CVR_NONE) {
         value->gradient = gradient;
-        return status;
+        return CVR_OK;
     }
     const cvr_value both[2] = {value->gradient, gradient};
     return cvr_emit(&g->builder, "add", NULL, 0, both, 2, &value->gradient, err);
@@ -42,11 +39,11 @@ static int32_t node_gradient(cvr_graph *g, const ir_node *n, cvr_error *err) {
     if (!any_out || !any_in || !n->op->grad) return CVR_OK;
     cvr_grad_args args = {sizeof args, n->attrs, n->inputs,   n->outputs,  grad_out,
                           needs,       grad_in,  n->n_inputs, n->n_outputs};
-    int32_t status = n->op->grad(&g->builder, &args, err);
-    for (uint32_t i = 0; i < n->n_inputs && status == CVR_OK; i++) {
-        if (needs[i] && grad_in[i]) status = accumulate(g, n->inputs[i], grad_in[i], n, err);
+    CVR_TRY(n->op->grad(&g->builder, &args, err));
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        if (needs[i] && grad_in[i]) CVR_TRY(accumulate(g, n->inputs[i], grad_in[i], n, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Gradient nodes are named after the layer that they differentiate. */
@@ -69,14 +66,33 @@ int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_INVALID, "the loss has shape %s; it must be one f32 number", shape);
     }
     cvr_value seed;
-    const int32_t status = g->builder.scalar(&g->builder, "loss_scale", CVR_F32, &seed, err);
-    return status == CVR_OK ? cvr_graph_backward_from(g, loss, seed, err) : status;
+    CVR_TRY(g->builder.scalar(&g->builder, "loss_scale", CVR_F32, &seed, err));
+    return cvr_graph_backward_from(g, loss, seed, err);
 }
 
 static double decay_of(const cvr_update_policy *p, const cvr_store_entry *e) {
     if (e->weight_decay >= 0) return e->weight_decay;
     if (e->flags & CVR_PARAM_NORM) return p->norm_weight_decay;
     return e->flags & CVR_PARAM_BIAS ? p->bias_weight_decay : p->weight_decay;
+}
+
+/* A parameter that is to be trained and that no gradient reaches would stay as it is without a word. */
+static int32_t check_starved(const cvr_graph *g, cvr_error *err) {
+    cvr_text names = {0};
+    size_t n = 0;
+    for (size_t i = 1; i < g->n_values; i++) {
+        const ir_value *v = g->values[i];
+        if (v->kind != VALUE_STORED || !v->needs_gradient || v->gradient != CVR_NONE) continue;
+        if (n++ < 4) cvr_text_add(&names, "%s%s", n > 1 ? ", " : "", cvr_store_get(g->store, v->store_index)->name);
+    }
+    if (n)
+        cvr_fail(
+            err, CVR_ERR_INVALID,
+            "no gradient reaches %zu parameter%s (%s%s): an op between them and the loss has no `grad`, or nothing "
+            "reads what they make; mend it, or freeze them (model.freeze)",
+            n, n == 1 ? "" : "s", names.s ? names.s : "?", n > 4 ? ", ..." : "");
+    cvr_text_clear(&names);
+    return n ? CVR_ERR_INVALID : CVR_OK;
 }
 
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err) {
@@ -86,6 +102,7 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
     g->in_backward = true;
     const size_t n = g->n_values;
     size_t n_updates = 0;
+    CVR_TRY(check_starved(g, err));
     for (size_t i = 1; i < n; i++) {
         const ir_value *v = g->values[i];
         if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;

@@ -5,8 +5,8 @@ int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *back
                         const cvr_threadpool *pool, cvr_error *err) {
     const void *desc;
     *out = NULL;
-    int32_t status = cvr_plugins_find(plugins, CVR_KIND_BACKEND, backend, &desc, err);
-    if (status != CVR_OK) return status;
+    int32_t status;
+    CVR_TRY(cvr_plugins_find(plugins, CVR_KIND_BACKEND, backend, &desc, err));
     cvr_device *d = cvr_calloc(1, sizeof *d);
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     d->plugins = plugins;
@@ -17,16 +17,14 @@ int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *back
     }
     const cvr_host *host = cvr_plugins_host(plugins);
     const int64_t count = d->backend->device_count(host);
-    if (index < 0 || index >= count) {
-        status = cvr_fail(err, CVR_ERR_USAGE, "backend %s has %lld device%s here; backend.device=%lld is none of them",
-                          backend, (long long)count, count == 1 ? "" : "s", (long long)index);
-    } else {
-        status = d->backend->open(host, index, &d->self, err);
-    }
-    if (status == CVR_OK)
-        *out = d;
-    else
-        cvr_free(d);
+    if (index < 0 || index >= count)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
+                             "backend %s has %lld device%s here; backend.device=%lld is none of them", backend,
+                             (long long)count, count == 1 ? "" : "s", (long long)index));
+    CVR_TRY_OUT(d->backend->open(host, index, &d->self, err));
+    *out = d;
+out:
+    if (status != CVR_OK) cvr_free(d);
     return status;
 }
 

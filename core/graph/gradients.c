@@ -107,9 +107,11 @@ int32_t cvr_graph_gradients(cvr_graph *g, const cvr_gradient_plugin *plugins, si
                             .veto = add_veto,
                             .output = add_output};
     g->in_backward = true;
-    int32_t status = n ? list_gradients(&r, err) : CVR_OK;
-    for (size_t i = 0; i < n && status == CVR_OK; i++) status = run_plugin(&r, &plugins[i], err);
-    for (size_t i = 0; i < r.api.n && status == CVR_OK; i++) g->values[r.all[i].param]->gradient = r.all[i].grad;
+    int32_t status;
+    CVR_TRY_OUT(n ? list_gradients(&r, err) : CVR_OK);
+    for (size_t i = 0; i < n; i++) CVR_TRY_OUT(run_plugin(&r, &plugins[i], err));
+    for (size_t i = 0; i < r.api.n; i++) g->values[r.all[i].param]->gradient = r.all[i].grad;
+out:
     cvr_free((void *)r.pointers);
     cvr_free(r.all);
     return status;

@@ -63,7 +63,7 @@ static ir_node *new_node(const cvr_graph *g, const cvr_op_desc *op, const cvr_op
     n->n_inputs = call->n_inputs;
     n->n_outputs = op->n_outputs;
     n->backward = g->in_backward;
-    n->again = g->in_again;
+    n->recompute = g->in_recompute;
     n->attrs_size = call->attrs_size;
     n->inputs = cvr_calloc((size_t)call->n_inputs + op->n_outputs + 1, sizeof *n->inputs);
     n->attrs = cvr_calloc(1, call->attrs_size + 8);
@@ -177,14 +177,14 @@ static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) 
         out[i]->struct_size = sizeof *out[i];
     }
     const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
-    int32_t status = n->op->infer(&args, err);
+    CVR_TRY(n->op->infer(&args, err));
     if ((n->op->flags & CVR_OP_ORDER_FREE) && n->n_outputs && in[0])
         memcpy(types[0].order, in[0]->order, sizeof types[0].order);
     for (uint32_t i = 0; low && i < n->n_outputs; i++) {
         if ((follows >> i & 1) && types[i].dtype == CVR_F32) types[i].dtype = low;
     }
-    for (uint32_t i = 0; status == CVR_OK && i < n->n_outputs; i++) status = check_type(&types[i], n->op->name, err);
-    return status;
+    for (uint32_t i = 0; i < n->n_outputs; i++) CVR_TRY(check_type(&types[i], n->op->name, err));
+    return CVR_OK;
 }
 
 double node_flops(const cvr_graph *g, const ir_node *n) {

@@ -84,7 +84,7 @@ static void uniforms(uint64_t key, uint64_t block, float out[VALUES]) {
 }
 
 /* Value `at` of the streams after the first, until one is not cut off. */
-static float again(uint64_t key, int64_t at) {
+static float redraw(uint64_t key, int64_t at) {
     uint32_t words[4];
     float x = TRUNCATE, y;
     for (uint64_t stream = 1; fabsf(x) >= TRUNCATE; stream++) {
@@ -114,7 +114,7 @@ static void draw_block(const initial_request *r, int64_t first, float values[VAL
     else
         normals(r->key, 0, (uint64_t)first / 4, values);
     for (int64_t i = 0; kind == CVR_INIT_TRUNC_NORMAL && i < VALUES; i++)
-        if (fabsf(values[i]) >= TRUNCATE) values[i] = again(r->key, first + i);
+        if (fabsf(values[i]) >= TRUNCATE) values[i] = redraw(r->key, first + i);
     for (int64_t i = 0; i < VALUES; i++) values[i] = (float)(low + scale * (double)values[i]);
 }
 

@@ -25,7 +25,7 @@ typedef struct ir_node {
     uint64_t attrs_size;
     char *name, *scope; /* "layer1.0.conv1/conv2d", "layer1.0.conv1" */
     uint32_t n_inputs, n_outputs;
-    bool backward, again;        /* again: it makes what a forward node made before */
+    bool backward, recompute;    /* recompute: it computes a second time what a forward node computed */
     cvr_value *inputs, *outputs; /* one block */
 } ir_node;
 
@@ -60,11 +60,11 @@ struct cvr_graph {
     const cvr_setting *const *overrides; /* by a layer's full name */
     bool *overrides_used;
     size_t n_overrides;
-    uint32_t depth;             /* of layers within layers */
-    uint32_t n_built;           /* outputs that the layer which was built last has made */
-    bool in_backward, in_again; /* what nodes that are emitted belong to */
-    uint32_t math;              /* CVR_MATH_* */
-    cvr_value *by_entry;        /* values of stored entries, by index in the store */
+    uint32_t depth;                 /* of layers within layers */
+    uint32_t n_built;               /* outputs that the layer which was built last has made */
+    bool in_backward, in_recompute; /* what nodes that are emitted belong to */
+    uint32_t math;                  /* CVR_MATH_* */
+    cvr_value *by_entry;            /* values of stored entries, by index in the store */
     size_t n_by_entry, by_entry_capacity;
     bool training;
     bool averages; /* what has a running mean is read there */

@@ -53,21 +53,22 @@ static int32_t pack_settings(cvr_graph *g, const cvr_layer_desc *layer, const ch
     const cvr_schema schema = {layer->attrs, layer->n_attrs};
     const cvr_setting *own = NULL;
     cvr_text all = {0};
-    int32_t status = CVR_OK;
+    int32_t status;
     for (size_t i = 0; i < g->n_overrides && !own; i++) {
         if (strcmp(g->overrides[i]->key, g->scope.s) != 0) continue;
         own = g->overrides[i];
         g->overrides_used[i] = true;
     }
-    for (const char *t = own ? own->value : ""; *t && status == CVR_OK; t += strspn(t, " \t")) {
+    for (const char *t = own ? own->value : ""; *t; t += strspn(t, " \t")) {
         const size_t n = strcspn(t, " \t");
         if (n && !memchr(t, '=', n))
-            status = cvr_fail(err, CVR_ERR_USAGE, "`%.*s` is not key=value, such as out_channels=48", (int)n, t);
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "`%.*s` is not key=value, such as out_channels=48", (int)n, t));
         t += n;
     }
     cvr_text_add(&all, "%s %s", settings ? settings : "", own ? own->value : "");
-    if (status == CVR_OK && all.failed) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) status = cvr_attrs_parse(&schema, all.s, NULL, layer->name, attrs, err);
+    if (all.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(cvr_attrs_parse(&schema, all.s, NULL, layer->name, attrs, err));
+out:
     cvr_text_clear(&all);
     return own && status != CVR_OK ? blame_override(own, status, err) : status;
 }
@@ -178,16 +179,19 @@ static int32_t declare(cvr_graph *g, store_request *r, const char *prefix, const
     cvr_text full = {0};
     size_t index;
     cvr_text_add(&full, "%s%s%s", prefix, *prefix ? "." : "", name);
-    int32_t status = full.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
+    int32_t status;
+    if (full.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     r->name = full.s;
-    const cvr_init *given = status == CVR_OK && r->of < 0 ? init_of(g, full.s) : NULL;
+    const cvr_init *given = r->of < 0 ? init_of(g, full.s) : NULL;
     if (given) r->init = *given;
     settle_init(&r->init, &r->type);
     r->network = g->network ? g->network : "";
-    if (status == CVR_OK) status = check_type(&r->type, r->name, err);
-    if (status == CVR_OK) status = store_declare(g->store, r, &index, err);
+    CVR_TRY_OUT(check_type(&r->type, r->name, err));
+    CVR_TRY_OUT(store_declare(g->store, r, &index, err));
+    CVR_TRY_OUT(graph_stored(g, index, out, err));
+out:
     cvr_text_clear(&full);
-    return status == CVR_OK ? graph_stored(g, index, out, err) : status;
+    return status;
 }
 
 static int32_t declare_as(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t role, int64_t of,

@@ -41,17 +41,17 @@ static int32_t find_inputs(const net_names *names, size_t above, const char *tex
     int32_t status = CVR_OK;
     *n_in = 0;
     if (!from) in[(*n_in)++] = names->all[above].value;
-    for (char *word = from ? strtok_r(from, ",", &save) : NULL; word && status == CVR_OK;
-         word = strtok_r(NULL, ",", &save)) {
+    for (char *word = from ? strtok_r(from, ",", &save) : NULL; word; word = strtok_r(NULL, ",", &save)) {
         size_t i = names->n;
         while (i > 0 && strcmp(names->all[i - 1].name, word) != 0) i--;
         if (i == 0)
-            status = unknown_source(names, word, err);
+            CVR_TRY_OUT(unknown_source(names, word, err));
         else if (*n_in == CVR_MAX_IO)
-            status = cvr_fail(err, CVR_ERR_USAGE, "from= names more than %u inputs", CVR_MAX_IO);
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "from= names more than %u inputs", CVR_MAX_IO));
         else
             in[(*n_in)++] = names->all[i - 1].value;
     }
+out:
     cvr_free(from);
     return status;
 }
@@ -139,11 +139,12 @@ out:
 int32_t cvr_graph_net(cvr_graph *g, const cvr_net *net, cvr_value image, cvr_value *out, cvr_error *err) {
     net_names names = {0};
     size_t above = 0;
-    int32_t status = add_name(&names, "image", 5, err);
-    if (status == CVR_OK) names.all[0].value = image;
-    for (size_t i = 0; i < net->n && status == CVR_OK; i++)
-        status = net_layer(g, net, net->lines[i], &names, &above, err);
-    if (status == CVR_OK) *out = names.all[above].value;
+    int32_t status;
+    CVR_TRY_OUT(add_name(&names, "image", 5, err));
+    names.all[0].value = image;
+    for (size_t i = 0; i < net->n; i++) CVR_TRY_OUT(net_layer(g, net, net->lines[i], &names, &above, err));
+    *out = names.all[above].value;
+out:
     for (size_t i = 0; i < names.n; i++) cvr_free(names.all[i].name);
     cvr_free(names.all);
     return status;

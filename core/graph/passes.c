@@ -105,8 +105,7 @@ static int32_t keep_old(const cvr_rewriter *r, uint64_t i, cvr_error *err) {
     if (i >= p->n_nodes || p->done[i])
         return cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: node %llu was dealt with before", p->name,
                         (unsigned long long)i);
-    const int32_t status = take_emitted(p, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(take_emitted(p, err));
     p->done[i] = 1;
     p->w.g->nodes[i] = NULL;
     return rewrite_keep(&p->w, p->old[i], err);
@@ -119,8 +118,8 @@ static void drop_old(const cvr_rewriter *r, uint64_t i) {
 
 static int32_t enter_old(const cvr_rewriter *r, uint64_t i, cvr_error *err) {
     pass_run *p = r->ctx;
-    const int32_t status = take_emitted(p, err);
-    return status == CVR_OK ? rewrite_enter(p->w.g, p->old[i], err) : status;
+    CVR_TRY(take_emitted(p, err));
+    return rewrite_enter(p->w.g, p->old[i], err);
 }
 
 static int32_t replace_value(const cvr_rewriter *r, cvr_value from, cvr_value to, cvr_error *err) {
@@ -161,7 +160,8 @@ static int32_t index_graph(pass_run *p, cvr_error *err) {
 static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
     const cvr_pass_desc *pass = l->pass;
     pass_run p = {.w = {.g = g}, .name = pass->name};
-    int32_t status = index_graph(&p, err);
+    int32_t status;
+    CVR_TRY_OUT(index_graph(&p, err));
     p.api = (cvr_rewriter){.struct_size = sizeof p.api,
                            .ctx = &p,
                            .host = cvr_plugins_host(g->plugins),
@@ -178,12 +178,13 @@ static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
                            .attrs = l->attrs,
                            .value = view_value,
                            .output = add_output};
-    if (status == CVR_OK) status = pass->run(&p.api, err);
-    if (status == CVR_OK) status = take_emitted(&p, err);
-    for (uint64_t i = 0; i < p.n_nodes && status == CVR_OK; i++) {
+    CVR_TRY_OUT(pass->run(&p.api, err));
+    CVR_TRY_OUT(take_emitted(&p, err));
+    for (uint64_t i = 0; i < p.n_nodes; i++) {
         if (!p.done[i])
-            status = cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: it forgot node %s", pass->name, p.old[i]->name);
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_PLUGIN, "pass %s: it forgot node %s", pass->name, p.old[i]->name));
     }
+out:
     rewrite_finish(&p.w, status);
     rewrite_leave(g);
     cvr_free(p.old);
@@ -283,9 +284,11 @@ static int32_t read_list(pass_list *l, cvr_plugins *plugins, const char *list, c
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err) {
     pass_list l = {0};
     const bool was_backward = g->in_backward;
-    int32_t status = read_list(&l, g->plugins, list, err);
-    for (size_t i = 0; i < l.n && status == CVR_OK; i++)
-        if (l.all[i].pass->stage == stage) status = run_pass(g, &l.all[i], err);
+    int32_t status;
+    CVR_TRY_OUT(read_list(&l, g->plugins, list, err));
+    for (size_t i = 0; i < l.n; i++)
+        if (l.all[i].pass->stage == stage) CVR_TRY_OUT(run_pass(g, &l.all[i], err));
+out:
     for (size_t i = 0; i < l.n; i++) cvr_free(l.all[i].attrs);
     cvr_free(l.all);
     g->in_backward = was_backward;

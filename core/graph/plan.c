@@ -86,28 +86,31 @@ static int32_t size_node(const plan_request *r, plan_node *n, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, cvr_error *err) {
+/* The backend's kernel for a node, or else the host's; `why` says why the backend has none. */
+static int32_t choose_kernel(plan_node *n, const plan_request *r, cvr_text *table, cvr_text *why, cvr_error *err) {
     const cvr_backend_desc *backend = r->device->backend;
+    CVR_TRY(resolve_kernel(r, n->node, backend->runs, backend->n_runs, &n->kernel, why, err));
+    if (n->kernel) return CVR_OK;
+    cvr_text_add(table, "\n  %-28s %s", n->node->name, why->s ? why->s : "");
+    n->on_host = !(backend->flags & CVR_BACKEND_HOST_VISIBLE);
+    CVR_TRY(resolve_kernel(r, n->node, host_kernels, 1, &n->kernel, why, err));
+    if (!n->kernel)
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "nothing can compute %s: %s", n->node->name,
+                        why->s ? why->s : "no kernel");
+    n->why = why->s;
+    *why = (cvr_text){0};
+    return CVR_OK;
+}
+
+static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, cvr_error *err) {
     for (size_t i = 0; i < p->n; i++) {
         plan_node *n = &p->nodes[i];
         cvr_text why = {0};
         if (n->node->op->flags & CVR_OP_ALIAS) continue;
-        int32_t status = resolve_kernel(r, n->node, backend->runs, backend->n_runs, &n->kernel, &why, err);
-        if (status == CVR_OK && !n->kernel) {
-            cvr_text_add(table, "\n  %-28s %s", n->node->name, why.s ? why.s : "");
-            n->on_host = !(backend->flags & CVR_BACKEND_HOST_VISIBLE);
-            status = resolve_kernel(r, n->node, host_kernels, 1, &n->kernel, &why, err);
-            if (status == CVR_OK && !n->kernel) {
-                status = cvr_fail(err, CVR_ERR_UNSUPPORTED, "nothing can compute %s: %s", n->node->name,
-                                  why.s ? why.s : "no kernel");
-            }
-            n->why = why.s;
-        } else {
-            cvr_text_clear(&why);
-        }
-        if (status != CVR_OK) return status;
-        status = size_node(r, n, err);
-        if (status != CVR_OK) return status;
+        const int32_t status = choose_kernel(n, r, table, &why, err);
+        cvr_text_clear(&why);
+        CVR_TRY(status);
+        CVR_TRY(size_node(r, n, err));
     }
     return table->failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
 }

@@ -124,15 +124,17 @@ int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const c
     p->pool = pool;
     p->id = ++programs;
     const plan_request r = {g, d, pool->n_workers, fallback, NULL};
-    int32_t status = plan_make(&p->plan, &r, err);
-    if (status == CVR_OK) status = collect_slots(p, err);
+    int32_t status;
+    CVR_TRY_OUT(plan_make(&p->plan, &r, err));
+    CVR_TRY_OUT(collect_slots(p, err));
     p->scalars = cvr_calloc((size_t)p->plan.n_scalars + 1, ARENA_ALIGN);
-    if (status == CVR_OK && !p->scalars) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; status == CVR_OK && i < p->plan.n; i++) {
+    if (!p->scalars) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    for (size_t i = 0; i < p->plan.n; i++) {
         const uint64_t need = p->plan.nodes[i].on_host ? staging_need(g, &p->plan.nodes[i]) : 0;
         if (need > p->staging_bytes) p->staging_bytes = need;
         p->changes_store = p->changes_store || p->plan.nodes[i].node->op->mutates;
     }
+out:
     if (status != CVR_OK) cvr_program_destroy(&p);
     *out = p;
     return status;
@@ -251,7 +253,7 @@ void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info) {
                             .isa = "",
                             .why = n->why ? n->why : "",
                             .backward = n->node->backward,
-                            .again = n->node->again};
+                            .recompute = n->node->recompute};
     for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) {
         const cvr_value v = n->node->inputs[k]; /* outputs follow the inputs in one block */
         if (v && n->kernel) info->bytes += type_bytes(&p->graph->values[v]->type);

@@ -1,31 +1,32 @@
 /*
- * Recompute: values that the backward pass reads, and that can be made again, need not be kept until then (Chen et al.,
- * "Training Deep Nets with Sublinear Memory Cost", 2016). A value is a candidate where its op says how
- * (CVR_TRAIT_RECOMPUTE) from what is there in the backward pass anyway; what is not there may be made again itself, so
- * that a chain of residual sums goes back to the convolutions' outputs. The nodes that do it stand just before the
- * first node that reads the value, and each value is made again once. Those that cost the least time a byte are dropped
- * first: what only moves memory, then products, of which every second in a row is kept.
+ * Recompute: a value that the backward pass reads need not be kept from the forward pass if it can be computed a second
+ * time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). A value is a candidate if its op says how
+ * to compute it (CVR_TRAIT_RECOMPUTE) from values that are in memory during the backward pass anyway. An input that is
+ * not in memory may be recomputed itself, so a chain of residual sums goes back to the outputs of the convolutions. The
+ * recomputing nodes stand just before the first node that reads the value, and every value is recomputed once. The
+ * values that cost the least time for each byte are dropped first: those that only move memory, then products, of
+ * which every second one in a row is kept.
  */
 #include "rewrite.h"
 #include <stdlib.h>
 
-#define CHAIN_MOST 8u      /* nodes in a row, for one value */
-#define PRODUCTS_MOST 1u   /* of these, such as have more arithmetic than moving of memory */
-#define FLOPS_A_BYTE 8.0   /* that a processor does while it moves a byte: about a core's share, in f32 */
-#define SMALL_PART 8u      /* what has less than 1/8 of the value's bytes may as well be kept */
-#define LEAST_BYTES 65536u /* of a value that is worth the trouble */
+#define CHAIN_MOST 8u      /* nodes in a row that recompute one value */
+#define PRODUCTS_MOST 1u   /* nodes of a chain that are bound by arithmetic, not by memory */
+#define FLOPS_A_BYTE 8.0   /* f32 operations of a core in the time in which it moves one byte */
+#define SMALL_PART 8u      /* an input with less than 1/8 of the value's bytes may as well be kept */
+#define LEAST_BYTES 65536u /* a smaller value is not worth recomputing */
 #define NOWHERE SIZE_MAX
 
-typedef struct candidate {
+typedef struct droppable {
     cvr_value value;
-    double cost; /* of making it again, for each of its bytes: the time of moving a byte is 1 */
-} candidate;
+    double cost; /* of recomputing it, for each of its bytes: the time of moving a byte is 1 */
+} droppable;
 
-/* How a value is made again. */
-typedef struct chain {
+/* The chain of nodes that recomputes a value. */
+typedef struct recompute_chain {
     uint64_t query; /* for which the rest holds */
     uint32_t length, products;
-} chain;
+} recompute_chain;
 
 typedef struct recompute {
     cvr_graph *g;
@@ -37,9 +38,9 @@ typedef struct recompute {
     bool *excluded;                 /* by value: read by a view, or an output */
     bool *dropped;                  /* by value */
     bool *product;                  /* by node */
-    chain *chains;                  /* by value */
+    recompute_chain *chains;        /* by value */
     uint64_t query;
-    candidate *candidates;
+    droppable *candidates;
     size_t n;
 } recompute;
 
@@ -88,14 +89,15 @@ static const cvr_recompute_trait *recompute_of(const ir_node *n) {
     return t && (t->emit || !n->op->mutates) ? t : NULL;
 }
 
-/* Whether `at`, a backward node, can have v again where all of `dropped` are gone; r->chains[v] then says how. */
+/* Whether v can be recomputed before `at`, a backward node, when no value of `dropped` is kept. If so, r->chains[v] is
+ * set. */
 static bool find_chain(recompute *r, cvr_value v, size_t at, uint32_t most) {
-    chain *c = &r->chains[v];
+    recompute_chain *c = &r->chains[v];
     if (c->query == r->query) return c->length <= most;
     if (r->producer[v] == NOWHERE || most == 0) return false;
     const ir_node *n = r->nodes[r->producer[v]];
     const uint64_t bytes = type_bytes(&r->g->values[v]->type);
-    chain own = {r->query, 0, 0};
+    recompute_chain own = {r->query, 0, 0};
     if (n->outputs[0] != v || !recompute_of(n)) return false;
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const cvr_value x = n->inputs[k];
@@ -110,40 +112,40 @@ static bool find_chain(recompute *r, cvr_value v, size_t at, uint32_t most) {
     return own.products <= PRODUCTS_MOST;
 }
 
-static bool can_make_again(recompute *r, cvr_value v) {
+static bool can_recompute(recompute *r, cvr_value v) {
     r->query++;
     return find_chain(r, v, r->first_back[v], CHAIN_MOST);
 }
 
-/* What making output 0 of node i again costs, in bytes that could be moved in that time. */
-static double cost_again(recompute *r, size_t i) {
+/* The cost of recomputing output 0 of node i, as the number of bytes that could be moved in the same time. */
+static double recompute_cost(recompute *r, size_t i) {
     const ir_node *n = r->nodes[i];
     double bytes = (double)type_bytes(&r->g->values[n->outputs[0]]->type);
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const cvr_value x = n->inputs[k];
         if (x && !(n->op->mutates >> k & 1)) bytes += (double)type_bytes(&r->g->values[x]->type);
     }
-    const double flops =
-        !recompute_of(n)->emit ? node_flops(r->g, n) : 0; /* what `emit` emits is not known, but cheap */
+    const double flops = !recompute_of(n)->emit ? node_flops(r->g, n)
+                                                : 0; /* the nodes that `emit` makes are not known, but they are cheap */
     r->product[i] = flops > FLOPS_A_BYTE * bytes;
     return bytes + flops / FLOPS_A_BYTE;
 }
 
 static int compare_candidates(const void *a, const void *b) {
-    const candidate *x = a, *y = b;
+    const droppable *x = a, *y = b;
     if (x->cost != y->cost) return x->cost < y->cost ? -1 : 1;
     return x->value < y->value ? -1 : x->value > y->value;
 }
 
-/* A candidate is taken where all that were taken before it can still be made again. */
+/* A candidate is taken if it can be recomputed, and if all that were taken before it still can. */
 static void take_candidates(recompute *r) {
     const size_t n = r->n;
     r->n = 0;
     for (size_t i = 0; i < n; i++) {
-        const candidate c = r->candidates[i];
-        bool good = can_make_again(r, c.value);
+        const droppable c = r->candidates[i];
+        bool good = can_recompute(r, c.value);
         r->dropped[c.value] = true;
-        for (size_t k = 0; k < r->n && good; k++) good = can_make_again(r, r->candidates[k].value);
+        for (size_t k = 0; k < r->n && good; k++) good = can_recompute(r, r->candidates[k].value);
         r->dropped[c.value] = good;
         if (good) r->candidates[r->n++] = c;
     }
@@ -154,29 +156,29 @@ static void find_candidates(recompute *r) {
         const ir_node *n = r->nodes[i];
         const cvr_value v = n->n_outputs ? n->outputs[0] : CVR_NONE;
         if (!v || !recompute_of(n)) continue;
-        const double bytes = (double)type_bytes(&r->g->values[v]->type), cost = cost_again(r, i);
+        const double bytes = (double)type_bytes(&r->g->values[v]->type), cost = recompute_cost(r, i);
         if (r->excluded[v] || r->first_back[v] == NOWHERE || bytes < LEAST_BYTES) continue;
-        r->candidates[r->n++] = (candidate){v, cost / bytes};
+        r->candidates[r->n++] = (droppable){v, cost / bytes};
     }
     if (r->n > 1) qsort(r->candidates, r->n, sizeof *r->candidates, compare_candidates);
     take_candidates(r);
 }
 
-/* Emits nodes that make v again at backward node `at`. */
-static int32_t make_again(recompute *r, cvr_value v, size_t at, cvr_value *out, cvr_error *err) {
+/* Emits the nodes that recompute v before backward node `at`. */
+static int32_t recompute_value(recompute *r, cvr_value v, size_t at, cvr_value *out, cvr_error *err) {
     cvr_value inputs[CVR_MAX_IO], outputs[CVR_MAX_IO] = {CVR_NONE};
     const ir_node *n = r->nodes[r->producer[v]];
     const cvr_recompute_trait *how = recompute_of(n);
     const uint64_t bytes = type_bytes(&r->g->values[v]->type);
     *out = rewrite_current(&r->w, v);
-    if (*out != v) return CVR_OK; /* there again already */
+    if (*out != v) return CVR_OK; /* it was recomputed before */
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const cvr_value x = inputs[k] = n->inputs[k];
         if (!x || (n->op->mutates >> k & 1) || (!r->dropped[x] && there(r, x, at, bytes))) continue;
-        CVR_TRY(make_again(r, x, at, &inputs[k], err));
+        CVR_TRY(recompute_value(r, x, at, &inputs[k], err));
     }
     CVR_TRY(rewrite_enter(r->g, n, err));
-    r->g->in_backward = r->g->in_again = true;
+    r->g->in_backward = r->g->in_recompute = true;
     if (how->emit) {
         cvr_decompose_args args = {sizeof args, n->attrs, inputs, outputs, n->n_inputs, n->n_outputs};
         for (uint32_t k = 0; k < n->n_outputs; k++) outputs[k] = n->outputs[k];
@@ -187,29 +189,29 @@ static int32_t make_again(recompute *r, cvr_value v, size_t at, cvr_value *out, 
     *out = outputs[0];
     return same_shape(&r->g->values[v]->type, &r->g->values[*out]->type)
                ? CVR_OK
-               : cvr_fail(err, CVR_ERR_PLUGIN, "op %s: made again, it has another shape", n->op->name);
+               : cvr_fail(err, CVR_ERR_PLUGIN, "op %s: recomputed, it has another shape", n->op->name);
 }
 
-/* What node i, a backward one, reads and is not there is made before it. */
+/* Recomputes the dropped values that node i, a backward node, reads. */
 static int32_t make_inputs(recompute *r, size_t i, cvr_error *err) {
     for (uint32_t k = 0; k < r->nodes[i]->n_inputs; k++) {
         const cvr_value v = r->nodes[i]->inputs[k];
-        cvr_value again;
+        cvr_value value;
         if (v >= r->n_values || !r->dropped[v] || rewrite_current(&r->w, v) != v) continue;
-        CVR_TRY(make_again(r, v, i, &again, err));
-        CVR_TRY(rewrite_replace(&r->w, v, again, err));
+        CVR_TRY(recompute_value(r, v, i, &value, err));
+        CVR_TRY(rewrite_replace(&r->w, v, value, err));
     }
     return rewrite_keep_emitted(&r->w, r->n_nodes, err);
 }
 
 static int32_t rewrite_nodes(recompute *r, cvr_error *err) {
     int32_t status = CVR_OK;
-    for (size_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
-        if (r->nodes[i]->backward) status = make_inputs(r, i, err);
-        if (status != CVR_OK) break;
+    for (size_t i = 0; i < r->n_nodes; i++) {
+        if (r->nodes[i]->backward) CVR_TRY_OUT(make_inputs(r, i, err));
         r->g->nodes[i] = NULL;
-        status = rewrite_keep(&r->w, r->nodes[i], err);
+        CVR_TRY_OUT(rewrite_keep(&r->w, r->nodes[i], err));
     }
+out:
     rewrite_finish(&r->w, status);
     rewrite_leave(r->g);
     return status;
@@ -218,17 +220,19 @@ static int32_t rewrite_nodes(recompute *r, cvr_error *err) {
 int32_t cvr_graph_recompute(cvr_graph *g, size_t most, cvr_recompute *out, cvr_error *err) {
     recompute r = {.g = g, .w = {.g = g}};
     const bool was_backward = g->in_backward;
-    int32_t status = index_values(&r, err);
+    int32_t status;
     memset(out, 0, sizeof *out);
-    if (status == CVR_OK) find_candidates(&r);
+    CVR_TRY_OUT(index_values(&r, err));
+    find_candidates(&r);
     out->candidates = r.n;
     for (size_t i = 0; i < r.n; i++) {
         r.dropped[r.candidates[i].value] = i < most;
         out->dropped += i < most;
     }
-    if (status == CVR_OK && out->dropped) status = rewrite_nodes(&r, err);
+    if (out->dropped) CVR_TRY_OUT(rewrite_nodes(&r, err));
+out:
     g->in_backward = was_backward;
-    g->in_again = false;
+    g->in_recompute = false;
     cvr_free(r.nodes);
     cvr_free(r.producer);
     cvr_free(r.first_back);

@@ -146,11 +146,12 @@ int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err) {
     rewrite w = {.g = g};
     int32_t status = CVR_OK;
     const size_t n = g->n_nodes;
-    for (size_t i = 0; i < n && status == CVR_OK; i++) {
+    for (size_t i = 0; i < n; i++) {
         ir_node *node = g->nodes[i];
         g->nodes[i] = NULL;
-        status = lower_node(&w, d, node, 0, err);
+        CVR_TRY_OUT(lower_node(&w, d, node, 0, err));
     }
+out:
     rewrite_finish(&w, status);
     return status;
 }

@@ -70,7 +70,7 @@ void rewrite_finish(rewrite *r, int32_t status) {
 
 int32_t rewrite_enter(cvr_graph *g, const ir_node *n, cvr_error *err) {
     g->in_backward = n->backward;
-    g->in_again = n->again;
+    g->in_recompute = n->recompute;
     return graph_enter(g, n->scope, err);
 }
 

@@ -254,8 +254,9 @@ static int32_t fill_all(cvr_store *s, size_t first, cvr_error *err) {
         largest = s->entries[i].entry.bytes > largest ? s->entries[i].entry.bytes : largest;
     void *host = cvr_alloc_aligned(largest, 64);
     if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = first; i < s->n && status == CVR_OK; i++)
-        if (s->entries[i].entry.bytes) status = fill(s, &s->entries[i], s->entries[i].before, host, err);
+    for (size_t i = first; i < s->n; i++)
+        if (s->entries[i].entry.bytes) CVR_TRY_OUT(fill(s, &s->entries[i], s->entries[i].before, host, err));
+out:
     cvr_free(host);
     return status;
 }
@@ -264,6 +265,7 @@ int32_t cvr_store_prepare(cvr_store *s, cvr_device *d, cvr_error *err) {
     if (s->open) return cvr_fail(err, CVR_ERR_INVALID, "the store is on its way to a device already");
     s->fresh = 0;
     while (s->home.device == d && s->fresh < s->n && s->entries[s->fresh].address) s->fresh++; /* new ones stand last */
+
     s->open = true;
     s->moves = s->home.device != d;
     if (s->moves) {
@@ -276,8 +278,10 @@ int32_t cvr_store_prepare(cvr_store *s, cvr_device *d, cvr_error *err) {
         store_changed(s);
     }
     if (s->fresh == s->n && s->n) return CVR_OK;
-    int32_t status = give_addresses(s, err);
-    if (status == CVR_OK) status = fill_all(s, s->fresh, err);
+    int32_t status;
+    CVR_TRY_OUT(give_addresses(s, err));
+    CVR_TRY_OUT(fill_all(s, s->fresh, err));
+out:
     if (status != CVR_OK) cvr_store_rollback(s);
     return status;
 }
@@ -316,15 +320,17 @@ static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in,
     const cvr_device *d = s->home.device;
     if (!e->address) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
-    int32_t status = host ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK && in) {
+    int32_t status;
+    if (!host) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (in) {
         cvr_from_logical(&e->entry.type, in, host);
         store_changed(s);
-        status = d->backend->upload(d->self, e->address, host, e->entry.bytes, err);
-    } else if (status == CVR_OK) {
-        status = d->backend->download(d->self, host, e->address, e->entry.bytes, err);
-        if (status == CVR_OK) cvr_to_logical(&e->entry.type, host, out);
+        CVR_TRY_OUT(d->backend->upload(d->self, e->address, host, e->entry.bytes, err));
+    } else {
+        CVR_TRY_OUT(d->backend->download(d->self, host, e->address, e->entry.bytes, err));
+        cvr_to_logical(&e->entry.type, host, out);
     }
+out:
     cvr_free(host);
     return status;
 }

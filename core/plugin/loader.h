@@ -5,13 +5,13 @@
 #include "registry.h"
 
 /* One section of a manifest, and what became of it. The texts that `info` shows are owned here. */
-typedef struct candidate {
+typedef struct plugin_candidate {
     cvr_plugin_info info;
     char *id, *file, *manifest, *root, *version;
     cvr_text provides, requires_, isa, reason;
     const cvr_plugin *plugin; /* once loaded */
     uint64_t device, inode;   /* which file it is; inode 0: not looked up yet, or not there */
-} candidate;
+} plugin_candidate;
 
 typedef struct plugin_service {
     const char *name;
@@ -24,7 +24,7 @@ typedef struct name_list name_list;
 struct cvr_plugins {
     cvr_host host;
     registry registry;
-    candidate *candidates;
+    plugin_candidate *candidates;
     size_t n, capacity;
     const cvr_plugin **loaded; /* in order */
     size_t n_loaded, loaded_capacity;
@@ -51,7 +51,7 @@ int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err);
 /* Runs `load` into `staged`. */
 int32_t plugin_load(const cvr_host *host, const cvr_plugin *plugin, registry *staged, cvr_error *err);
 /* Loads a candidate once; afterwards says the same as the first time. */
-int32_t candidate_load(cvr_plugins *p, candidate *c, cvr_error *err);
+int32_t candidate_load(cvr_plugins *p, plugin_candidate *c, cvr_error *err);
 /* Whether the machine has all features of `isa`, and none with a "!" before it. */
 bool isa_allowed(const cvr_plugins *p, const char *isa, const char **missing);
 void lookup_clear(cvr_plugins *p);

@@ -27,23 +27,23 @@ bool has_token(const char *list, const char *token, size_t n) {
     return false;
 }
 
-static candidate *current(manifest_state *s, const char *id) {
+static plugin_candidate *current(manifest_state *s, const char *id) {
     for (size_t i = s->first; i < s->p->n; i++) {
         if (strcmp(s->p->candidates[i].id, id) == 0) return &s->p->candidates[i];
     }
     return NULL;
 }
 
-static int32_t add_candidate(manifest_state *s, const char *id, uint32_t line, candidate **out, cvr_error *err) {
+static int32_t add_candidate(manifest_state *s, const char *id, uint32_t line, plugin_candidate **out, cvr_error *err) {
     for (size_t i = 0; i < s->p->n; i++) {
         if (strcmp(s->p->candidates[i].id, id) != 0) continue;
         return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` is listed twice (also in %s:%u); remove one", id,
                         s->p->candidates[i].manifest, s->p->candidates[i].info.line);
     }
-    candidate *more = cvr_grow(s->p->candidates, s->p->n, &s->p->capacity, sizeof *more);
+    plugin_candidate *more = cvr_grow(s->p->candidates, s->p->n, &s->p->capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     s->p->candidates = more;
-    candidate *c = &more[s->p->n++];
+    plugin_candidate *c = &more[s->p->n++];
     memset(c, 0, sizeof *c);
     c->id = cvr_strdup(id);
     c->manifest = cvr_strdup(s->path);
@@ -71,7 +71,7 @@ static int32_t add_tokens(cvr_text *list, const char *value, cvr_error *err) {
     return list->failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
 }
 
-static int32_t set_file(candidate *c, const char *value, cvr_error *err) {
+static int32_t set_file(plugin_candidate *c, const char *value, cvr_error *err) {
     if (c->file) return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` has two files; keep one", c->id);
     if (!*value || value[0] == '/') {
         return cvr_fail(err, CVR_ERR_PLUGIN, "file = %s: must be a path relative to this manifest, inside its folder",
@@ -93,11 +93,8 @@ static int32_t on_manifest_line(void *ctx, const char *section, const char *key,
         return CVR_OK;
     }
     if (!s->has_version) return cvr_fail(err, CVR_ERR_PLUGIN, "a manifest starts with [manifest] and `version = 1`");
-    candidate *c = current(s, section);
-    if (!c) {
-        const int32_t status = add_candidate(s, section, line, &c, err);
-        if (status != CVR_OK) return status;
-    }
+    plugin_candidate *c = current(s, section);
+    if (!c) CVR_TRY(add_candidate(s, section, line, &c, err));
     if (strcmp(key, "file") == 0) return set_file(c, value, err);
     if (strcmp(key, "provides") == 0) return add_tokens(&c->provides, value, err);
     if (strcmp(key, "requires") == 0) return add_tokens(&c->requires_, value, err);
@@ -134,24 +131,25 @@ static int32_t check_writable(const char *path, cvr_error *err) {
 int32_t manifest_read(cvr_plugins *p, const char *path, cvr_error *err) {
     manifest_state s = {.p = p, .first = p->n};
     char *real = NULL;
-    int32_t status = real_path(path, &real, err);
-    if (status == CVR_OK) {
-        s.path = real;
-        s.root = cvr_fs_dirname(real);
-        status = s.root ? check_writable(real, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    if (status == CVR_OK) status = check_writable(s.root, err);
-    if (status == CVR_OK) status = cvr_ini_read(real, on_manifest_line, &s, err);
-    if (status == CVR_ERR_USAGE) status = cvr_fail_as(err, CVR_ERR_PLUGIN); /* nobody's setting */
-    for (size_t i = s.first; status == CVR_OK && i < p->n; i++) {
+    int32_t status;
+    CVR_TRY_OUT(real_path(path, &real, err));
+    s.path = real;
+    s.root = cvr_fs_dirname(real);
+    if (!s.root) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(check_writable(real, err));
+    CVR_TRY_OUT(check_writable(s.root, err));
+    CVR_TRY_OUT(cvr_ini_read(real, on_manifest_line, &s, err));
+    for (size_t i = s.first; i < p->n; i++) {
         if (p->candidates[i].file) continue;
         cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` has no `file`", p->candidates[i].id);
-        status = cvr_fail_at(err, real, p->candidates[i].info.line, CVR_ERR_PLUGIN);
+        CVR_TRY_OUT(cvr_fail_at(err, real, p->candidates[i].info.line, CVR_ERR_PLUGIN));
     }
-    if (status == CVR_OK && !s.has_version) {
+    if (!s.has_version) {
         cvr_fail(err, CVR_ERR_PLUGIN, "a manifest starts with [manifest] and `version = 1`");
-        status = cvr_fail_at(err, real, 0, CVR_ERR_PLUGIN);
+        CVR_TRY_OUT(cvr_fail_at(err, real, 0, CVR_ERR_PLUGIN));
     }
+out:
+    if (status == CVR_ERR_USAGE) status = cvr_fail_as(err, CVR_ERR_PLUGIN); /* a manifest is no setting of the user's */
     cvr_free(s.root);
     cvr_free(real);
     return status;

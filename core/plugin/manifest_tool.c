@@ -11,11 +11,12 @@ int main(int argc, char **argv) {
     }
     cvr_text_add(&text, "[manifest]\nversion = 1\n");
     int32_t status = CVR_OK;
-    for (int i = 2; i < argc && status == CVR_OK; i++) {
+    for (int i = 2; i < argc; i++) {
         cvr_text_add(&text, "\n");
-        status = cvr_plugins_describe(argv[i], &text, &err);
+        CVR_TRY_OUT(cvr_plugins_describe(argv[i], &text, &err));
     }
-    if (status == CVR_OK) status = cvr_fs_write(argv[1], text.s, text.n, &err);
+    CVR_TRY_OUT(cvr_fs_write(argv[1], text.s, text.n, &err));
+out:
     if (status != CVR_OK) fprintf(stderr, "cvr-manifest: error: %s: %s\n", err.file, err.message);
     cvr_text_clear(&text);
     return status == CVR_OK ? 0 : 1;

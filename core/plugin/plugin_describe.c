@@ -27,9 +27,10 @@ int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err
     const char *isa = NULL, *slash = strrchr(file, '/');
     cvr_plugins none = {.n = 0};
     plugins_host_table(&none);
-    int32_t status = plugin_open(file, &plugin, err);
-    if (status == CVR_OK) status = plugin_load(&none.host, plugin, &staged, err);
-    for (size_t i = 0; status == CVR_OK && i < staged.n; i++) {
+    int32_t status;
+    CVR_TRY_OUT(plugin_open(file, &plugin, err));
+    CVR_TRY_OUT(plugin_load(&none.host, plugin, &staged, err));
+    for (size_t i = 0; i < staged.n; i++) {
         const registry_entry *e = &staged.entries[i];
         char token[160];
         const int n = snprintf(token, sizeof token, "%s:%s", kind_word(e->kind), e->name);
@@ -38,16 +39,15 @@ int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err
         if (!own) own = "";
         isa = isa && strcmp(isa, own) != 0 ? "" : own; /* a plugin needs what all of its kernels need */
     }
-    if (status == CVR_OK) {
-        cvr_text_add(section, "[%s]\nfile = ", plugin->id);
-        cvr_ini_add_value(section, slash ? slash + 1 : file);
-        cvr_text_add(section, "\n");
-        if (provides.s) wrap_tokens(section, "provides", provides.s);
-        wrap_tokens(section, "requires", plugin->requires_);
-        if (isa && *isa) cvr_text_add(section, "isa = %s\n", isa);
-        if (section->failed || provides.failed) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        if (plugin->shutdown) plugin->shutdown();
-    }
+    cvr_text_add(section, "[%s]\nfile = ", plugin->id);
+    cvr_ini_add_value(section, slash ? slash + 1 : file);
+    cvr_text_add(section, "\n");
+    if (provides.s) wrap_tokens(section, "provides", provides.s);
+    wrap_tokens(section, "requires", plugin->requires_);
+    if (isa && *isa) cvr_text_add(section, "isa = %s\n", isa);
+    if (plugin->shutdown) plugin->shutdown();
+    if (section->failed || provides.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+out:
     cvr_text_clear(&provides);
     registry_clear(&staged);
     return status;

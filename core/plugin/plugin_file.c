@@ -81,9 +81,11 @@ int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err) {
     struct stat st;
     const int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int32_t status = CVR_OK;
-    if (fd < 0 || fstat(fd, &st) != 0) status = cvr_fail(err, CVR_ERR_PLUGIN, "cannot open it: %s", strerror(errno));
-    if (status == CVR_OK) status = check_mode(file, &st, err);
-    if (status == CVR_OK) status = check_elf(fd, (uint64_t)st.st_size, err);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_PLUGIN, "cannot open it: %s", strerror(errno)));
+    CVR_TRY_OUT(check_mode(file, &st, err));
+    CVR_TRY_OUT(check_elf(fd, (uint64_t)st.st_size, err));
+out:
     if (fd >= 0) close(fd);
     if (status != CVR_OK) return cvr_fail_at(err, file, 0, status);
 
@@ -100,9 +102,11 @@ int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err) {
         return cvr_fail_at(err, file, 0, CVR_ERR_PLUGIN);
     }
     memcpy(&query, &symbol, sizeof query); /* POSIX allows the conversion, ISO C has no cast for it */
+
     *out = query(CVR_ABI_MAJOR, CVR_ABI_MINOR);
     status = check_header(*out, err);
     dlclose(handle); /* RTLD_NODELETE: only the count goes down */
+
     return status == CVR_OK ? CVR_OK : cvr_fail_at(err, file, 0, status);
 }
 

@@ -32,7 +32,7 @@ static int32_t check_requires(const cvr_plugins *p, const char *list, cvr_error 
 }
 
 /* Looked up once: every plugin that is loaded is compared with all the others. */
-static bool find_file(candidate *c) {
+static bool find_file(plugin_candidate *c) {
     struct stat st;
     if (!c->inode && stat(c->file, &st) == 0) {
         c->device = st.st_dev;
@@ -42,7 +42,7 @@ static bool find_file(candidate *c) {
 }
 
 /* The file must lie inside the manifest's folder also after symbolic links are followed, and be no other plugin's. */
-static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
+static int32_t check_place(const cvr_plugins *p, plugin_candidate *c, cvr_error *err) {
     char *real = realpath(c->file, NULL);
     if (!real || !find_file(c)) {
         free(real);
@@ -55,7 +55,7 @@ static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "lies outside the manifest's folder %s; plugins must be inside it",
                         c->root);
     for (size_t i = 0; i < p->n; i++) {
-        candidate *other = &p->candidates[i];
+        plugin_candidate *other = &p->candidates[i];
         if (other != c && find_file(other) && other->inode == c->inode && other->device == c->device) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "is the same file as plugin `%s`; list it once", other->id);
         }
@@ -64,7 +64,7 @@ static int32_t check_place(const cvr_plugins *p, candidate *c, cvr_error *err) {
 }
 
 /* What was registered and what the manifest says must be the same. */
-static int32_t check_provides(const candidate *c, const registry *staged, cvr_error *err) {
+static int32_t check_provides(const plugin_candidate *c, const registry *staged, cvr_error *err) {
     for (size_t i = 0; i < staged->n; i++) {
         char token[160];
         const int n =
@@ -122,7 +122,7 @@ static int32_t isa_refused(const char *missing, cvr_error *err) {
                     "needs the CPU feature %.*s, which this machine lacks or backend.isa leaves out", n, missing);
 }
 
-static int32_t load_into(cvr_plugins *p, candidate *c, registry *staged, cvr_error *err) {
+static int32_t load_into(cvr_plugins *p, plugin_candidate *c, registry *staged, cvr_error *err) {
     const char *missing = NULL;
     CVR_TRY(check_place(p, c, err));
     CVR_TRY(check_requires(p, c->requires_.s, err));
@@ -138,7 +138,7 @@ static int32_t load_into(cvr_plugins *p, candidate *c, registry *staged, cvr_err
 }
 
 /* Loads a candidate once; afterwards says the same as the first time. */
-int32_t candidate_load(cvr_plugins *p, candidate *c, cvr_error *err) {
+int32_t candidate_load(cvr_plugins *p, plugin_candidate *c, cvr_error *err) {
     if (c->info.state == CVR_PLUGIN_LOADED) return CVR_OK;
     if (c->info.state == CVR_PLUGIN_REFUSED)
         return cvr_fail(err, CVR_ERR_PLUGIN, "plugin `%s` was refused: %s", c->id, c->reason.s);

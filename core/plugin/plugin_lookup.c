@@ -21,9 +21,9 @@ int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, con
     if (!e) {
         char token[160];
         const int n = snprintf(token, sizeof token, "%s:%s", kind_word(kind), name);
-        candidate *found = NULL;
+        plugin_candidate *found = NULL;
         for (size_t i = 0; i < p->n; i++) {
-            candidate *c = &p->candidates[i];
+            plugin_candidate *c = &p->candidates[i];
             if (!has_token(c->provides.s, token, (size_t)n)) continue;
             if (found) {
                 return cvr_fail(err, CVR_ERR_PLUGIN,
@@ -80,7 +80,7 @@ static bool provides_kernel(const char *list, const char *backend, const char *o
 /* Loads whoever has kernels for this op; one that will not load is no reason to stop while others do. */
 static void load_kernels(cvr_plugins *p, const char *backend, const char *op) {
     for (size_t i = 0; i < p->n; i++) {
-        candidate *c = &p->candidates[i];
+        plugin_candidate *c = &p->candidates[i];
         if (c->info.state != CVR_PLUGIN_LISTED || !provides_kernel(c->provides.s, backend, op)) continue;
         cvr_error why = CVR_ERROR_INIT;
         const int32_t status = candidate_load(p, c, &why);

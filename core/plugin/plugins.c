@@ -106,17 +106,19 @@ int32_t cvr_plugins_open(cvr_plugins **out, const char *const *manifests, size_t
     plugins_host_table(p);
     registry staged = {0};
     const cvr_plugin self = {.magic = CVR_PLUGIN_MAGIC, .id = "core", .load = core_ops_load};
-    int32_t status = plugin_load(&p->host, &self, &staged, err);
-    if (status == CVR_OK) status = registry_commit(&p->registry, &staged, err);
+    int32_t status;
+    CVR_TRY_OUT(plugin_load(&p->host, &self, &staged, err));
+    CVR_TRY_OUT(registry_commit(&p->registry, &staged, err));
+    for (size_t i = 0; manifests && i < n; i++) CVR_TRY_OUT(read_path(p, manifests[i], err));
+    if (!manifests) CVR_TRY_OUT(read_defaults(p, err));
+out:
     registry_clear(&staged);
-    for (size_t i = 0; manifests && status == CVR_OK && i < n; i++) status = read_path(p, manifests[i], err);
-    if (!manifests && status == CVR_OK) status = read_defaults(p, err);
     if (status != CVR_OK) cvr_plugins_close(&p);
     *out = p;
     return status;
 }
 
-static void free_candidate(candidate *c) {
+static void free_candidate(plugin_candidate *c) {
     cvr_free(c->id);
     cvr_free(c->file);
     cvr_free(c->manifest);
@@ -154,7 +156,7 @@ size_t cvr_plugins_count(const cvr_plugins *p) {
 }
 
 const cvr_plugin_info *cvr_plugins_info(const cvr_plugins *p, size_t i) {
-    candidate *c = &p->candidates[i];
+    plugin_candidate *c = &p->candidates[i];
     c->info.id = c->id;
     c->info.file = c->file;
     c->info.manifest = c->manifest;

@@ -342,10 +342,7 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
                         "%s: its descriptor has %llu bytes, this core's has %llu; rebuild the plugin", kind,
                         (unsigned long long)size, (unsigned long long)kinds[k].size);
     }
-    for (const desc_field *f = kinds[k].fields; f->kind != END; f++) {
-        const int32_t status = check_field(f, desc, kind, err);
-        if (status != CVR_OK) return status;
-    }
+    for (const desc_field *f = kinds[k].fields; f->kind != END; f++) CVR_TRY(check_field(f, desc, kind, err));
     CVR_TRY(registry_check(kind, desc, err));
     char *name = entry_name(kind, desc);
     registry_entry *more = cvr_grow(r->entries, r->n, &r->capacity, sizeof *more);

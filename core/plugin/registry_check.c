@@ -34,7 +34,16 @@ static int32_t check_kernel(const cvr_kernel_desc *k, cvr_error *err) {
                           "a kernel for %s has some of prepares, prepared_size and prepare; all or none", k->op);
 }
 
+static int32_t check_field(const cvr_field_kind *k, cvr_error *err) {
+    if (k->rank <= 4 && (!k->axis || k->rank) && (!k->dtype || cvr_dtype_size(k->dtype)) &&
+        (k->height_axis == CVR_NO_AXIS || (k->height_axis < k->rank && k->rank - k->height_axis >= 2)))
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_PLUGIN, "field: `%s` has a rank past 4, or an axis or an element type that is none",
+                    k->name);
+}
+
 int32_t registry_check(const char *kind, const void *desc, cvr_error *err) {
     if (strcmp(kind, CVR_KIND_AUGMENT) == 0) return check_augment(desc, err);
+    if (strcmp(kind, CVR_KIND_FIELD) == 0) return check_field(desc, err);
     return strcmp(kind, CVR_KIND_KERNEL) == 0 ? check_kernel(desc, err) : CVR_OK;
 }

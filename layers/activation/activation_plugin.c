@@ -1,9 +1,8 @@
 /* The plugin "layer_activation". */
-#include "activation.h"
+#include "activation_family.h"
 
 static int32_t add_ops(const cvr_registrar *r, const activation_op *ops, uint32_t n, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < n && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
                                         .op = ops[i].op.name,
                                         .backend = "reference",
@@ -12,28 +11,25 @@ static int32_t add_ops(const cvr_registrar *r, const activation_op *ops, uint32_
                                         .op_version = ops[i].op.version,
                                         .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
                                         .inplace = ops[i].inplace};
-        status = r->add(r, CVR_KIND_OP, &ops[i].op, err);
-        if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i].op, err));
+        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t add_layers(const cvr_registrar *r, const cvr_layer_desc *layers, uint32_t n, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < n && status == CVR_OK; i++) status = r->add(r, CVR_KIND_LAYER, &layers[i], err);
-    return status;
+    for (uint32_t i = 0; i < n; i++) CVR_TRY(r->add(r, CVR_KIND_LAYER, &layers[i], err));
+    return CVR_OK;
 }
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = add_ops(r, activation_unary_ops, activation_n_unary_ops, err);
-    if (status == CVR_OK) status = add_ops(r, activation_softmax_ops, activation_n_softmax_ops, err);
-    for (int i = 0; i < ACTIVATION_PROGRAM_OPS && status == CVR_OK; i++)
-        status = r->add(r, CVR_KIND_OP, activation_program_ops[i], err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &activation_program_kernel, err);
-    if (status == CVR_OK) status = add_layers(r, activation_unary_layers, activation_n_unary_layers, err);
-    if (status == CVR_OK) status = add_layers(r, activation_softmax_layers, activation_n_softmax_layers, err);
-    return status;
+    CVR_TRY(add_ops(r, activation_unary_ops, activation_n_unary_ops, err));
+    CVR_TRY(add_ops(r, activation_softmax_ops, activation_n_softmax_ops, err));
+    for (int i = 0; i < ACTIVATION_PROGRAM_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, activation_program_ops[i], err));
+    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &activation_program_kernel, err));
+    CVR_TRY(add_layers(r, activation_unary_layers, activation_n_unary_layers, err));
+    return add_layers(r, activation_softmax_layers, activation_n_softmax_layers, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_activation", "0.1.0", "", load)

@@ -1,5 +1,5 @@
 /* softmax and log_softmax along one logical axis: ops, gradients, reference kernels, layers. */
-#include "activation.h"
+#include "activation_family.h"
 
 #include <math.h>
 
@@ -13,13 +13,13 @@ static int32_t check_dim(const cvr_softmax_attrs *attrs, const cvr_type *x, cvr_
 }
 
 static int32_t softmax_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = activation_infer(a, err);
-    return status == CVR_OK ? check_dim(a->attrs, a->inputs[0], err) : status;
+    CVR_TRY(activation_infer(a, err));
+    return check_dim(a->attrs, a->inputs[0], err);
 }
 
 static int32_t softmax_backward_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = activation_backward_infer(a, err);
-    return status == CVR_OK ? check_dim(a->attrs, a->inputs[0], err) : status;
+    CVR_TRY(activation_backward_infer(a, err));
+    return check_dim(a->attrs, a->inputs[0], err);
 }
 
 static int32_t softmax_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {

@@ -2,7 +2,7 @@
  * The elementwise activation ops. What they compute is said in ops/activation_steps.h alone, as programs of the closed
  * machine; their reference kernels run these programs.
  */
-#include "activation.h"
+#include "activation_family.h"
 
 #include <cvr/plugin/ops/activation_steps.h>
 #include <cvr/plugin/ops/elementwise.h>

@@ -1,6 +1,6 @@
 /* The elementwise activations of torch.nn as layers, and the gradients of their ops (formulas in ops/activation.h).
  */
-#include "activation.h"
+#include "activation_family.h"
 
 static const cvr_attr_desc negative_slope =
     CVR_ATTR_INIT(FLOAT, "negative_slope", "0.01", "slope for x < 0", .flags = CVR_ATTR_POSITIONAL);
@@ -26,8 +26,8 @@ int32_t activation_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     *a->outputs[0] = *grad;
     if (saved->rank != grad->rank || memcmp(saved->shape, grad->shape, sizeof saved->shape) != 0)
         return cvr_fail(err, CVR_ERR_INVALID, "an activation's gradient has another shape than its output");
-    const int32_t status = check_f32(saved, err);
-    return status == CVR_OK ? check_f32(grad, err) : status;
+    CVR_TRY(check_f32(saved, err));
+    return check_f32(grad, err);
 }
 
 /* dx = op(saved, grad) */

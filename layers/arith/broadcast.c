@@ -1,5 +1,5 @@
 /* a + b and a * b, with NumPy's broadcasting over logical axes. Formulas in ops/arith.h. */
-#include "arith.h"
+#include "arith_family.h"
 
 int32_t arith_check_f32(const char *op, const cvr_infer_args *a, cvr_error *err) {
     for (uint32_t i = 0; i < a->n_inputs; i++)
@@ -42,39 +42,36 @@ static int32_t mul_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* da = grad, db = grad, each summed over the axes along which it was repeated */
 static int32_t add_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < 2 && status == CVR_OK; i++)
-        if (a->needs[i]) status = arith_sum_to(b, a->grad_outputs[0], CVR_NONE, a->inputs[i], &a->grad_inputs[i], err);
-    return status;
+    for (uint32_t i = 0; i < 2; i++)
+        if (a->needs[i]) CVR_TRY(arith_sum_to(b, a->grad_outputs[0], CVR_NONE, a->inputs[i], &a->grad_inputs[i], err));
+    return CVR_OK;
 }
 
 /* da = grad * b, db = grad * a */
 static int32_t mul_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < 2 && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < 2; i++) {
         const cvr_value inputs[2] = {a->grad_outputs[0], a->inputs[1 - i]};
-        if (a->needs[i]) status = cvr_emit(b, "mul", NULL, 0, inputs, 2, &a->grad_inputs[i], err);
+        if (a->needs[i]) CVR_TRY(cvr_emit(b, "mul", NULL, 0, inputs, 2, &a->grad_inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Likewise, summed over the axes along which the input was repeated; where the other one has the full shape, in one
  * pass. */
 static int32_t mul_broadcast_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     const cvr_type *grad = b->type(b, a->grad_outputs[0]);
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < 2 && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < 2; i++) {
         const cvr_value inputs[2] = {a->grad_outputs[0], a->inputs[1 - i]};
         if (!a->needs[i]) continue;
         if (same_shape(b->type(b, inputs[1]), grad)) {
-            status = arith_sum_to(b, inputs[0], inputs[1], a->inputs[i], &a->grad_inputs[i], err);
+            CVR_TRY(arith_sum_to(b, inputs[0], inputs[1], a->inputs[i], &a->grad_inputs[i], err));
             continue;
         }
         cvr_value product;
-        status = cvr_emit(b, "mul_broadcast", NULL, 0, inputs, 2, &product, err);
-        if (status == CVR_OK) status = arith_sum_to(b, product, CVR_NONE, a->inputs[i], &a->grad_inputs[i], err);
+        CVR_TRY(cvr_emit(b, "mul_broadcast", NULL, 0, inputs, 2, &product, err));
+        CVR_TRY(arith_sum_to(b, product, CVR_NONE, a->inputs[i], &a->grad_inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* ---- reference kernels ---- */

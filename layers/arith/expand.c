@@ -1,5 +1,5 @@
 /* Broadcasting as an op of its own, and its transpose: `expand` repeats, `sum_to` adds what was repeated. */
-#include "arith.h"
+#include "arith_family.h"
 
 static const cvr_attr_desc shape_attr = CVR_ATTR_INIT(INTS, "shape", NULL, "the output's shape", .count = CVR_MAX_RANK);
 static const cvr_attr_desc dim_attr =
@@ -30,9 +30,8 @@ static int broadcasts_to(const cvr_type *small, const cvr_type *large) {
 static int32_t sum_to_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_sum_to_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0], *times = a->n_inputs > 1 ? a->inputs[1] : NULL;
-    int32_t status = arith_check_f32("sum_to", a, err);
-    if (status == CVR_OK) status = set_shape(a->outputs[0], attrs->rank, attrs->shape, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(arith_check_f32("sum_to", a, err));
+    CVR_TRY(set_shape(a->outputs[0], attrs->rank, attrs->shape, err));
     if (times && (times->rank != x->rank || memcmp(times->shape, x->shape, sizeof x->shape) != 0))
         return cvr_fail(err, CVR_ERR_INVALID, "sum_to: the two factors must have one shape");
     if (broadcasts_to(a->outputs[0], x)) return CVR_OK;
@@ -45,16 +44,15 @@ static int32_t sum_to_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *er
     const cvr_type *x = b->type(b, a->inputs[0]);
     cvr_expand_attrs attrs = {.rank = x->rank, .scale = 1};
     memcpy(attrs.shape, x->shape, sizeof attrs.shape);
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i <= (uint32_t)product && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i <= (uint32_t)product; i++) {
         if (!a->needs[i]) continue;
         const cvr_value inputs[2] = {a->grad_outputs[0], product ? a->inputs[1 - i] : CVR_NONE};
         if (product)
-            status = cvr_emit(b, "mul_broadcast", NULL, 0, inputs, 2, &a->grad_inputs[i], err);
+            CVR_TRY(cvr_emit(b, "mul_broadcast", NULL, 0, inputs, 2, &a->grad_inputs[i], err));
         else
-            status = cvr_emit(b, "expand", &attrs, sizeof attrs, inputs, 1, &a->grad_inputs[i], err);
+            CVR_TRY(cvr_emit(b, "expand", &attrs, sizeof attrs, inputs, 1, &a->grad_inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 int32_t arith_sum_to(const cvr_builder *b, cvr_value v, cvr_value times, cvr_value like, cvr_value *out,
@@ -122,9 +120,8 @@ static int32_t expand_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_expand_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0];
     int64_t axes[CVR_MAX_RANK];
-    int32_t status = arith_check_f32("expand", a, err);
-    if (status == CVR_OK) status = set_shape(a->outputs[0], attrs->rank, attrs->shape, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(arith_check_f32("expand", a, err));
+    CVR_TRY(set_shape(a->outputs[0], attrs->rank, attrs->shape, err));
     int fits = attrs->n_dim >= 0 && attrs->n_dim <= (int64_t)CVR_MAX_RANK;
     for (int64_t i = 0; fits && i < attrs->n_dim; i++) fits = attrs->dim[i] >= 0 && attrs->dim[i] < attrs->rank;
     if (fits && align(attrs, x->rank, x->shape, axes) == CVR_OK) return CVR_OK;
@@ -140,11 +137,11 @@ static int32_t expand_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *er
     int64_t axes[CVR_MAX_RANK];
     cvr_value grad = a->grad_outputs[0];
     memcpy(scale.shape, x->shape, sizeof scale.shape);
-    int32_t status = align(attrs, x->rank, x->shape, axes);
-    for (int64_t i = 0; i < attrs->rank && status == CVR_OK; i++)
+    CVR_TRY(align(attrs, x->rank, x->shape, axes));
+    for (int64_t i = 0; i < attrs->rank; i++)
         if (axes[i] < 0 || x->shape[axes[i]] != attrs->shape[i]) reduce.dim[reduce.n_dim++] = i;
-    if (reduce.n_dim > 0) status = cvr_emit(b, "sum", &reduce, sizeof reduce, &grad, 1, &grad, err);
-    return status == CVR_OK ? cvr_emit(b, "expand", &scale, sizeof scale, &grad, 1, &a->grad_inputs[0], err) : status;
+    if (reduce.n_dim > 0) CVR_TRY(cvr_emit(b, "sum", &reduce, sizeof reduce, &grad, 1, &grad, err));
+    return cvr_emit(b, "expand", &scale, sizeof scale, &grad, 1, &a->grad_inputs[0], err);
 }
 
 /* y[i] = scale * x[i without the repeated axes] */

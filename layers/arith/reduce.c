@@ -1,5 +1,5 @@
 /* torch.sum, mean and amax over some logical axes. Formulas in ops/arith.h. */
-#include "arith.h"
+#include "arith_family.h"
 
 #include <math.h>
 
@@ -34,9 +34,8 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
     int64_t shape[CVR_MAX_RANK];
     uint32_t rank = 0;
-    int32_t status = arith_check_f32("sum, mean or amax", a, err);
-    if (status == CVR_OK) status = check(attrs, x, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(arith_check_f32("sum, mean or amax", a, err));
+    CVR_TRY(check(attrs, x, err));
     const uint32_t mask = reduced_axes(attrs, x->rank);
     for (uint32_t i = 0; i < x->rank; i++)
         if (!(mask >> i & 1) || attrs->keepdim) shape[rank++] = mask >> i & 1 ? 1 : x->shape[i];
@@ -45,22 +44,22 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t amax_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = infer(a, err);
-    if (status == CVR_OK && cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape) == 0)
+    CVR_TRY(infer(a, err));
+    if (cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape) == 0)
         return cvr_fail(err, CVR_ERR_INVALID, "amax: no elements to take the largest of");
-    return status;
+    return CVR_OK;
 }
 
 /* x, y, grad -> dx: y and grad have the shape that amax gives x */
 static int32_t amax_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_type y = {.struct_size = sizeof y}, *const outputs[1] = {&y};
     const cvr_infer_args forward = {sizeof forward, a->attrs, a->inputs, outputs, a->n_inputs, 1};
-    const int32_t status = infer(&forward, err);
+    CVR_TRY(infer(&forward, err));
     *a->outputs[0] = *a->inputs[0];
-    for (uint32_t i = 1; i < 3 && status == CVR_OK; i++)
+    for (uint32_t i = 1; i < 3; i++)
         if (a->inputs[i]->rank != y.rank || memcmp(a->inputs[i]->shape, y.shape, sizeof y.shape) != 0)
             return cvr_fail(err, CVR_ERR_INVALID, "amax_backward: input %u does not have the reduced shape", i);
-    return status;
+    return CVR_OK;
 }
 
 /* Elements that go into one output. */
@@ -100,16 +99,16 @@ static int32_t amax_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err)
 /* ---- reference kernels ---- */
 
 /* The outputs, and for each the elements of x that go into it. */
-typedef struct walk {
+typedef struct reduce_walk {
     uint32_t rank;
     int64_t step[CVR_MAX_RANK];     /* of x */
     int64_t out_step[CVR_MAX_RANK]; /* of y along x's axes; 0 along the reduced ones */
     int64_t outer[CVR_MAX_RANK], inner[CVR_MAX_RANK];
     int64_t n_outer, n_inner;
-} walk;
+} reduce_walk;
 
-static walk walk_of(const cvr_tensor *x, const cvr_tensor *y, const cvr_reduce_attrs *attrs) {
-    walk w = {.rank = x->rank};
+static reduce_walk walk_of(const cvr_tensor *x, const cvr_tensor *y, const cvr_reduce_attrs *attrs) {
+    reduce_walk w = {.rank = x->rank};
     const uint32_t mask = reduced_axes(attrs, x->rank);
     int64_t own[CVR_MAX_RANK];
     uint32_t next = 0;
@@ -129,7 +128,7 @@ static walk walk_of(const cvr_tensor *x, const cvr_tensor *y, const cvr_reduce_a
 
 /* y = factor * sum of x */
 static int32_t sum(const cvr_kernel_args *a, double factor) {
-    const walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
+    const reduce_walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
     for (int64_t o = 0; o < w.n_outer; o++) {
         const float *x = (const float *)a->inputs[0]->data + arith_at(w.rank, w.outer, w.step, o);
         double total = 0;
@@ -152,7 +151,7 @@ static int32_t mean_run(const cvr_kernel_args *a, cvr_error *err) {
 /* y = the largest x; NaN where there is one */
 static int32_t amax_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
+    const reduce_walk w = walk_of(a->inputs[0], a->outputs[0], a->attrs);
     for (int64_t o = 0; o < w.n_outer; o++) {
         const float *x = (const float *)a->inputs[0]->data + arith_at(w.rank, w.outer, w.step, o);
         float best = -INFINITY;
@@ -168,7 +167,7 @@ static int32_t amax_run(const cvr_kernel_args *a, cvr_error *err) {
 /* dx = grad / (how many x equal y) where x = y, else 0 */
 static int32_t amax_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const walk w = walk_of(a->inputs[0], a->inputs[1], a->attrs);
+    const reduce_walk w = walk_of(a->inputs[0], a->inputs[1], a->attrs);
     const float *y = a->inputs[1]->data, *grad = a->inputs[2]->data;
     for (int64_t o = 0; o < w.n_outer; o++) {
         const int64_t at = arith_at(w.rank, w.outer, w.step, o), out = arith_at(w.rank, w.outer, w.out_step, o);

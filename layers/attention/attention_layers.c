@@ -2,7 +2,7 @@
  * The plugin "layer_attention": torch.nn.functional.scaled_dot_product_attention, and torch.nn.MultiheadAttention with
  * batch_first, its parameter names and its initialisation.
  */
-#include "attention.h"
+#include "attention_family.h"
 #include <cvr/plugin/ops/shape.h>
 
 static const cvr_attr_desc bias_attr =
@@ -50,21 +50,20 @@ static int32_t third(const cvr_builder *b, int64_t dim, int64_t i, int64_t d, cv
 static int32_t project(const cvr_builder *b, const cvr_value *in, uint32_t n_in, cvr_value weight, cvr_value bias,
                        cvr_value qkv[3], cvr_error *err) {
     const int64_t d = b->type(b, weight)->shape[1];
-    int32_t status = CVR_OK;
     if (n_in == 1) {
         const cvr_value args[3] = {in[0], weight, bias};
         cvr_value all;
-        status = cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &all, err);
-        for (int i = 0; i < 3 && status == CVR_OK; i++) status = third(b, 2, i, d, all, &qkv[i], err);
-        return status;
+        CVR_TRY(cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &all, err));
+        for (int i = 0; i < 3; i++) CVR_TRY(third(b, 2, i, d, all, &qkv[i], err));
+        return CVR_OK;
     }
-    for (int i = 0; i < 3 && status == CVR_OK; i++) {
+    for (int i = 0; i < 3; i++) {
         cvr_value args[3] = {in[i], CVR_NONE, CVR_NONE};
-        status = third(b, 0, i, d, weight, &args[1], err);
-        if (status == CVR_OK && bias) status = third(b, 0, i, d, bias, &args[2], err);
-        if (status == CVR_OK) status = cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &qkv[i], err);
+        CVR_TRY(third(b, 0, i, d, weight, &args[1], err));
+        if (bias) CVR_TRY(third(b, 0, i, d, bias, &args[2], err));
+        CVR_TRY(cvr_emit(b, "linear", NULL, 0, args, bias ? 3 : 2, &qkv[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /*
@@ -84,12 +83,11 @@ static int32_t build_mha(const cvr_builder *b, const void *attrs, const cvr_valu
                             cvr_shape_of(x).text);
     }
     const int64_t d = q->shape[2], in_shape[2] = {3 * d, d}, in_bias[2] = {3 * d, 0}, out_bias[2] = {d, 0};
-    int32_t status = declare(b, "in_proj_weight", in_shape, sqrt(6 / (4 * (double)d)), &weight, err);
-    if (status == CVR_OK && layer->bias) status = declare(b, "in_proj_bias", in_bias, 0, &bias, err);
-    if (status == CVR_OK && layer->bias) status = declare(b, "out_proj.bias", out_bias, 0, &unused, err);
-    if (status == CVR_OK) status = project(b, in, n_in, weight, bias, qkv, err);
-    if (status == CVR_OK) status = attend(b, layer->num_heads, qkv, &y, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(declare(b, "in_proj_weight", in_shape, sqrt(6 / (4 * (double)d)), &weight, err));
+    if (layer->bias) CVR_TRY(declare(b, "in_proj_bias", in_bias, 0, &bias, err));
+    if (layer->bias) CVR_TRY(declare(b, "out_proj.bias", out_bias, 0, &unused, err));
+    CVR_TRY(project(b, in, n_in, weight, bias, qkv, err));
+    CVR_TRY(attend(b, layer->num_heads, qkv, &y, err));
     char settings[48];
     (void)snprintf(settings, sizeof settings, "%lld bias=%s", (long long)d, layer->bias ? "yes" : "no");
     return cvr_layer(b, "out_proj", "linear", settings, y, out, err);
@@ -117,12 +115,10 @@ static const cvr_layer_desc mha = {.struct_size = sizeof mha,
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = CVR_OK;
-    for (int i = 0; i < ATTENTION_OPS && status == CVR_OK; i++) status = r->add(r, CVR_KIND_OP, attention_ops[i], err);
-    for (int i = 0; i < ATTENTION_OPS && status == CVR_OK; i++)
-        status = r->add(r, CVR_KIND_KERNEL, attention_reference_kernels[i], err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_LAYER, &sdpa, err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &mha, err) : status;
+    for (int i = 0; i < ATTENTION_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, attention_ops[i], err));
+    for (int i = 0; i < ATTENTION_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, attention_reference_kernels[i], err));
+    CVR_TRY(r->add(r, CVR_KIND_LAYER, &sdpa, err));
+    return r->add(r, CVR_KIND_LAYER, &mha, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_attention", "0.1.0", "layer:linear op:linear op:slice", load)

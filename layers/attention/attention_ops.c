@@ -1,5 +1,5 @@
 /* scaled_dot_product_attention: shapes and gradient. Formulas in ops/attention.h. */
-#include "attention.h"
+#include "attention_family.h"
 
 const cvr_attr_desc attention_num_heads =
     CVR_ATTR_INIT(INT, "num_heads", NULL, "heads side by side in the last axis", CVR_ATTR_PLACE_AT_LEAST(1));
@@ -34,8 +34,7 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_attention_attrs *attrs = a->attrs;
     const cvr_type *q = a->inputs[0], *y = a->inputs[3], *lse = a->inputs[4], *grad = a->inputs[5];
-    const int32_t status = check(a, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, err));
     if (y->rank != 3 || memcmp(y->shape, q->shape, sizeof q->shape) != 0 || grad->rank != 3 ||
         memcmp(grad->shape, q->shape, sizeof q->shape) != 0 || lse->rank != 3 || lse->shape[0] != q->shape[0] ||
         lse->shape[1] != attrs->num_heads || lse->shape[2] != q->shape[1])

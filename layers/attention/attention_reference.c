@@ -1,5 +1,5 @@
 /* Reference kernels of attention: ops/attention.h as it stands there, in double. */
-#include "attention.h"
+#include "attention_family.h"
 
 /* One head of one sample: rows of `d` floats, of which the head has `e`. */
 typedef struct head {

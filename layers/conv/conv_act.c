@@ -3,7 +3,7 @@
  * Formulas in ops/conv.h; the op means what its decomposition says. It has a gradient where it has no batch norm: that
  * of relu and relu6 can be told from the result, so that what they are applied to is never needed again.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 #include <cvr/plugin/ops/norm.h>
 
@@ -17,14 +17,13 @@ static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_act_attrs *attrs = a->attrs;
     const cvr_infer_args conv = {
         sizeof conv, &attrs->conv, a->inputs, a->outputs, a->n_inputs < 3 ? a->n_inputs : 3, 1};
-    int32_t status = conv2d_infer(&conv, err);
+    CVR_TRY(conv2d_infer(&conv, err));
     const cvr_type *y = a->outputs[0];
-    for (uint32_t i = SCALE; i <= VAR && status == CVR_OK; i++) status = conv_check_vector("conv2d_act", a, i, y, err);
-    if (status != CVR_OK) return status;
+    for (uint32_t i = SCALE; i <= VAR; i++) CVR_TRY(conv_check_vector("conv2d_act", a, i, y, err));
     if ((a->n_inputs > MEAN && a->inputs[MEAN]) != (a->n_inputs > VAR && a->inputs[VAR]))
         return cvr_fail(err, CVR_ERR_INVALID, "conv2d_act: mean and variance come together");
-    status = conv_check_like("conv2d_act", a, RESIDUAL, y, err);
-    return status == CVR_OK ? conv_check_activation("conv2d_act", attrs->activation, err) : status;
+    CVR_TRY(conv_check_like("conv2d_act", a, RESIDUAL, y, err));
+    return conv_check_activation("conv2d_act", attrs->activation, err);
 }
 
 /* y = a(batch_norm2d_inference(conv2d(x)) + residual) */
@@ -33,18 +32,17 @@ static int32_t act_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_er
     const cvr_conv2d_act_attrs *attrs = a->attrs;
     cvr_value in[INPUTS] = {CVR_NONE}, *y = &a->outputs[0];
     for (uint32_t i = 0; i < a->n_inputs; i++) in[i] = a->inputs[i];
-    int32_t status = cvr_emit(b, "conv2d", &attrs->conv, sizeof attrs->conv, in, 3, y, err);
-    if (status == CVR_OK && in[MEAN]) {
+    CVR_TRY(cvr_emit(b, "conv2d", &attrs->conv, sizeof attrs->conv, in, 3, y, err));
+    if (in[MEAN]) {
         const cvr_batch_norm2d_inference_attrs norm = {attrs->eps};
         const cvr_value vectors[5] = {*y, in[SCALE], in[SHIFT], in[MEAN], in[VAR]};
-        status = cvr_emit(b, "batch_norm2d_inference", &norm, sizeof norm, vectors, 5, y, err);
+        CVR_TRY(cvr_emit(b, "batch_norm2d_inference", &norm, sizeof norm, vectors, 5, y, err));
     }
     const cvr_value sum[2] = {*y, in[RESIDUAL]};
-    if (status == CVR_OK && in[RESIDUAL]) status = cvr_emit(b, "add", NULL, 0, sum, 2, y, err);
+    if (in[RESIDUAL]) CVR_TRY(cvr_emit(b, "add", NULL, 0, sum, 2, y, err));
     const cvr_value before = *y;
-    if (status == CVR_OK && ops[attrs->activation])
-        status = cvr_emit(b, ops[attrs->activation], NULL, 0, &before, 1, y, err);
-    return status;
+    if (ops[attrs->activation]) CVR_TRY(cvr_emit(b, ops[attrs->activation], NULL, 0, &before, 1, y, err));
+    return CVR_OK;
 }
 
 /* g, the gradient of what the activation was applied to, which is also the residual's. */
@@ -60,13 +58,13 @@ static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) 
     cvr_value g;
     if (a->n_inputs > MEAN && a->inputs[MEAN])
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "conv2d_act: no gradient through running statistics");
-    int32_t status = before_activation(b, a, &g, err);
+    CVR_TRY(before_activation(b, a, &g, err));
     cvr_grad_args conv = *a;
     conv.grad_outputs = &g;
     conv.n_inputs = a->n_inputs < 3 ? a->n_inputs : 3;
-    if (status == CVR_OK) status = conv2d_grad(b, &conv, err);
+    CVR_TRY(conv2d_grad(b, &conv, err));
     if (a->n_inputs > RESIDUAL && a->needs[RESIDUAL]) a->grad_inputs[RESIDUAL] = g;
-    return status;
+    return CVR_OK;
 }
 
 const cvr_op_desc conv_act_op = {.struct_size = sizeof(cvr_op_desc),

@@ -1,5 +1,5 @@
 /* Shape rules of the convolution ops, torch.nn.functional.conv2d's and conv_transpose2d's. */
-#include "conv.h"
+#include "conv_family.h"
 
 #include <cvr/plugin/ops/norm.h>
 
@@ -26,8 +26,7 @@ static int32_t check_groups(const cvr_conv2d_attrs *attrs, int64_t in, int64_t o
 /* Input 2, if given, has `channels` elements. */
 static int32_t check_bias(const cvr_infer_args *a, int64_t channels, cvr_error *err) {
     if (a->n_inputs < 3 || !a->inputs[2]) return CVR_OK;
-    const int32_t status = check_input(a, 2, 1, "bias", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 2, 1, "bias", err));
     if (a->inputs[2]->shape[0] != channels)
         return cvr_fail(err, CVR_ERR_INVALID, "bias has shape %s; the output has %lld channels",
                         cvr_shape_of(a->inputs[2]).text, (long long)channels);
@@ -54,21 +53,18 @@ static int32_t window_counts(const cvr_conv2d_attrs *attrs, const cvr_type *x, c
 /* x (N,C,H,W), weight (K,C/groups,R,S), [bias (K)] -> (N,K,P,Q) */
 int32_t conv2d_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_attrs *attrs = a->attrs;
-    int32_t status = check_input(a, 0, 4, "x", err);
-    if (status == CVR_OK) status = check_input(a, 1, 4, "weight", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 0, 4, "x", err));
+    CVR_TRY(check_input(a, 1, 4, "weight", err));
     const cvr_type *x = a->inputs[0], *weight = a->inputs[1];
-    status = check_groups(attrs, x->shape[1], weight->shape[0], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_groups(attrs, x->shape[1], weight->shape[0], err));
     if (weight->shape[1] != x->shape[1] / attrs->groups)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "weight %s takes %lld channels a group, x %s has %lld channels in %lld groups",
                         cvr_shape_of(weight).text, (long long)weight->shape[1], cvr_shape_of(x).text,
                         (long long)x->shape[1], (long long)attrs->groups);
     int64_t out[2];
-    status = check_bias(a, weight->shape[0], err);
-    if (status == CVR_OK) status = window_counts(attrs, x, weight, out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_bias(a, weight->shape[0], err));
+    CVR_TRY(window_counts(attrs, x, weight, out, err));
     cvr_type_set(a->outputs[0], CVR_F32, 4, (const int64_t[]){x->shape[0], weight->shape[0], out[0], out[1]});
     return CVR_OK;
 }
@@ -76,9 +72,8 @@ int32_t conv2d_infer(const cvr_infer_args *a, cvr_error *err) {
 /* grad (N,K,P,Q), weight (K,C/groups,R,S) -> (N,C,H,W) */
 int32_t conv2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_backward_input_attrs *attrs = a->attrs;
-    int32_t status = check_input(a, 0, 4, "grad", err);
-    if (status == CVR_OK) status = check_input(a, 1, 4, "weight", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 0, 4, "grad", err));
+    CVR_TRY(check_input(a, 1, 4, "weight", err));
     const cvr_type *grad = a->inputs[0], *weight = a->inputs[1];
     if (attrs->input_size[0] < 1 || attrs->input_size[1] < 1 || attrs->conv.groups < 1 ||
         weight->shape[1] > INT64_MAX / attrs->conv.groups)
@@ -88,9 +83,8 @@ int32_t conv2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
                  (const int64_t[]){grad->shape[0], weight->shape[1] * attrs->conv.groups, attrs->input_size[0],
                                    attrs->input_size[1]});
     int64_t out[2];
-    status = check_groups(&attrs->conv, dx->shape[1], weight->shape[0], err);
-    if (status == CVR_OK) status = window_counts(&attrs->conv, dx, weight, out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_groups(&attrs->conv, dx->shape[1], weight->shape[0], err));
+    CVR_TRY(window_counts(&attrs->conv, dx, weight, out, err));
     if (grad->shape[1] != weight->shape[0] || grad->shape[2] != out[0] || grad->shape[3] != out[1])
         return cvr_fail(err, CVR_ERR_INVALID, "grad %s is not what a conv2d of x %s with weight %s makes",
                         cvr_shape_of(grad).text, cvr_shape_of(dx).text, cvr_shape_of(weight).text);
@@ -100,19 +94,16 @@ int32_t conv2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
 /* x (N,C,H,W), grad (N,K,P,Q) -> (K,C/groups,R,S) */
 int32_t conv2d_backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_backward_weight_attrs *attrs = a->attrs;
-    int32_t status = check_input(a, 0, 4, "x", err);
-    if (status == CVR_OK) status = check_input(a, 1, 4, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 0, 4, "x", err));
+    CVR_TRY(check_input(a, 1, 4, "grad", err));
     const cvr_type *x = a->inputs[0], *grad = a->inputs[1];
-    status = check_groups(&attrs->conv, x->shape[1], grad->shape[1], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_groups(&attrs->conv, x->shape[1], grad->shape[1], err));
     cvr_type *dweight = a->outputs[0];
     cvr_type_set(dweight, CVR_F32, 4,
                  (const int64_t[]){grad->shape[1], x->shape[1] / attrs->conv.groups, attrs->kernel_size[0],
                                    attrs->kernel_size[1]});
     int64_t out[2];
-    status = window_counts(&attrs->conv, x, dweight, out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(window_counts(&attrs->conv, x, dweight, out, err));
     if (grad->shape[0] != x->shape[0] || grad->shape[2] > out[0] || grad->shape[3] > out[1])
         return cvr_fail(err, CVR_ERR_INVALID, "grad %s is not what a conv2d of x %s with weight %s makes",
                         cvr_shape_of(grad).text, cvr_shape_of(x).text, cvr_shape_of(dweight).text);
@@ -121,8 +112,7 @@ int32_t conv2d_backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* grad (N,K,P,Q) -> (K) */
 int32_t conv2d_backward_bias_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = check_input(a, 0, 4, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 0, 4, "grad", err));
     cvr_type_set(a->outputs[0], CVR_F32, 1, (const int64_t[]){a->inputs[0]->shape[1]});
     return CVR_OK;
 }
@@ -142,15 +132,13 @@ static void transposed_size(int64_t in, const cvr_window *w, int64_t output_padd
 /* x (N,C,H,W), weight (C,K/groups,R,S), [bias (K)] -> (N,K,P,Q) */
 int32_t conv_transpose2d_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv_transpose2d_attrs *attrs = a->attrs;
-    int32_t status = check_input(a, 0, 4, "x", err);
-    if (status == CVR_OK) status = check_input(a, 1, 4, "weight", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, 0, 4, "x", err));
+    CVR_TRY(check_input(a, 1, 4, "weight", err));
     const cvr_type *x = a->inputs[0], *weight = a->inputs[1];
     int64_t channels, out[2];
     if (__builtin_mul_overflow(weight->shape[1], attrs->conv.groups, &channels)) channels = 0;
-    status = check_groups(&attrs->conv, x->shape[1], channels, err);
-    if (status == CVR_OK) status = check_bias(a, channels, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_groups(&attrs->conv, x->shape[1], channels, err));
+    CVR_TRY(check_bias(a, channels, err));
     if (weight->shape[0] != x->shape[1])
         return cvr_fail(err, CVR_ERR_INVALID, "weight %s takes %lld channels, x %s has %lld", cvr_shape_of(weight).text,
                         (long long)weight->shape[0], cvr_shape_of(x).text, (long long)x->shape[1]);
@@ -177,8 +165,7 @@ int32_t conv_transpose2d_infer(const cvr_infer_args *a, cvr_error *err) {
 int32_t conv_transpose2d_backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_backward_input_attrs *attrs = a->attrs;
     const cvr_infer_args conv = {sizeof conv, &attrs->conv, a->inputs, a->outputs, a->n_inputs, a->n_outputs};
-    const int32_t status = conv2d_infer(&conv, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(conv2d_infer(&conv, err));
     for (int i = 0; i < 2; i++) {
         int64_t *size = &a->outputs[0]->shape[2 + i];
         if (attrs->input_size[i] < 1 || attrs->input_size[i] > *size)

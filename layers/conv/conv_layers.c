@@ -1,6 +1,6 @@
 /* The layers conv2d and conv_transpose2d: torch.nn.Conv2d's and ConvTranspose2d's settings, names and initialisation.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 static const cvr_attr_desc out_channels =
     CVR_ATTR_INIT(INT, "out_channels", NULL, "channels of the output", CVR_ATTR_PLACE_BETWEEN(1, 1073741824.0));
@@ -82,13 +82,11 @@ static int32_t build_conv2d(const cvr_builder *b, const void *attrs, const cvr_v
     const cvr_type *x = b->type(b, inputs[0]);
     cvr_value args[3] = {inputs[0]};
     (void)n_inputs;
-    int32_t status = check_channels(x, s->out_channels, s->conv.groups, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_channels(x, s->out_channels, s->conv.groups, err));
     const conv_params p = {{s->out_channels, x->shape[1] / s->conv.groups, s->kernel_size[0], s->kernel_size[1]},
                            s->out_channels,
                            s->bias};
-    status = add_params(b, &p, &args[1], &args[2], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(add_params(b, &p, &args[1], &args[2], err));
     return cvr_emit(b, "conv2d", &s->conv, sizeof s->conv, args, s->bias ? 3 : 2, outputs, err);
 }
 
@@ -99,12 +97,10 @@ static int32_t build_conv_transpose2d(const cvr_builder *b, const void *attrs, c
     const int64_t groups = s->conv.conv.groups;
     cvr_value args[3] = {inputs[0]};
     (void)n_inputs;
-    int32_t status = check_channels(x, s->out_channels, groups, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_channels(x, s->out_channels, groups, err));
     const conv_params p = {
         {x->shape[1], s->out_channels / groups, s->kernel_size[0], s->kernel_size[1]}, s->out_channels, s->bias};
-    status = add_params(b, &p, &args[1], &args[2], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(add_params(b, &p, &args[1], &args[2], err));
     return cvr_emit(b, "conv_transpose2d", &s->conv, sizeof s->conv, args, s->bias ? 3 : 2, outputs, err);
 }
 

@@ -4,7 +4,7 @@
  * gradients one of its own (compare Jung et al., "Restructuring Batch Normalization to Accelerate CNN Training", 2019).
  * Formulas in ops/conv.h; the op means what its decomposition says.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 #include <cvr/plugin/ops/norm.h>
 
@@ -18,11 +18,11 @@ static int32_t norm_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_conv2d_backward_input_norm_attrs *attrs = a->attrs;
     const cvr_infer_args conv = {sizeof conv, &attrs->conv, a->inputs, a->outputs, 2, 1};
     const cvr_type *dx = a->outputs[0];
-    int32_t status = conv2d_backward_input_infer(&conv, err);
-    for (uint32_t i = OTHER; i < a->n_inputs && status == CVR_OK; i++)
-        status = (i == OTHER || i == X || i == Y ? conv_check_like : conv_check_vector)(op, a, i, dx, err);
-    for (uint32_t i = 1; i < 3 && status == CVR_OK; i++) cvr_type_set(a->outputs[i], CVR_F32, 1, &dx->shape[1]);
-    return status == CVR_OK ? conv_check_activation(op, attrs->activation, err) : status;
+    CVR_TRY(conv2d_backward_input_infer(&conv, err));
+    for (uint32_t i = OTHER; i < a->n_inputs; i++)
+        CVR_TRY((i == OTHER || i == X || i == Y ? conv_check_like : conv_check_vector)(op, a, i, dx, err));
+    for (uint32_t i = 1; i < 3; i++) cvr_type_set(a->outputs[i], CVR_F32, 1, &dx->shape[1]);
+    return conv_check_activation(op, attrs->activation, err);
 }
 
 static int32_t norm_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
@@ -30,9 +30,9 @@ static int32_t norm_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_e
     const cvr_batch_norm2d_apply_attrs act = {attrs->activation};
     cvr_value in[INPUTS] = {CVR_NONE}, grad;
     for (uint32_t i = 0; i < a->n_inputs; i++) in[i] = a->inputs[i];
-    int32_t status = cvr_emit(b, "conv2d_backward_input", &attrs->conv, sizeof attrs->conv, in, 2, &grad, err);
+    CVR_TRY(cvr_emit(b, "conv2d_backward_input", &attrs->conv, sizeof attrs->conv, in, 2, &grad, err));
     const cvr_value pair[2] = {grad, in[OTHER]};
-    if (status == CVR_OK && in[OTHER]) status = cvr_emit(b, "add", NULL, 0, pair, 2, &grad, err);
+    if (in[OTHER]) CVR_TRY(cvr_emit(b, "add", NULL, 0, pair, 2, &grad, err));
     const cvr_value sums[7] = {in[X], grad, in[SCALE], in[MEAN], in[INVSTD], in[SHIFT], in[Y]};
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = "batch_norm2d_backward_sums",
@@ -42,7 +42,7 @@ static int32_t norm_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_e
                               .outputs = a->outputs,
                               .n_inputs = 7,
                               .n_outputs = 3};
-    return status == CVR_OK ? b->emit(b, &call, err) : status;
+    return b->emit(b, &call, err);
 }
 
 const cvr_op_desc conv_norm_op = {.struct_size = sizeof(cvr_op_desc),

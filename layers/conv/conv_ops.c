@@ -1,5 +1,5 @@
 /* The convolution ops: attributes, gradients, descriptors. Shape rules are in conv_infer.c, meanings in ops/conv.h. */
-#include "conv.h"
+#include "conv_family.h"
 
 #define SIZE_MAX_ATTR 1073741824.0 /* 2^30: more than any axis */
 
@@ -41,21 +41,21 @@ static int32_t weight_gradient(const cvr_builder *b, const cvr_conv2d_attrs *con
 static int32_t conv_gradients(const cvr_builder *b, cvr_grad_args *a, const char *input_op, int transposed,
                               cvr_error *err) {
     const cvr_conv2d_attrs *conv = a->attrs; /* the first attributes of all of them */
+
     const cvr_value x = a->inputs[0], weight = a->inputs[1], grad = a->grad_outputs[0];
-    int32_t status = CVR_OK;
     if (grad == CVR_NONE) return CVR_OK;
     if (a->needs[0]) {
         const cvr_type *t = b->type(b, x);
         const cvr_conv2d_backward_input_attrs attrs = {*conv, {t->shape[2], t->shape[3]}};
-        status =
-            cvr_emit(b, input_op, &attrs, sizeof attrs, (const cvr_value[]){grad, weight}, 2, &a->grad_inputs[0], err);
+        CVR_TRY(
+            cvr_emit(b, input_op, &attrs, sizeof attrs, (const cvr_value[]){grad, weight}, 2, &a->grad_inputs[0], err));
     }
-    if (status == CVR_OK && a->needs[1])
-        status = weight_gradient(b, conv, b->type(b, weight), transposed ? grad : x, transposed ? x : grad,
-                                 &a->grad_inputs[1], err);
-    if (status == CVR_OK && a->n_inputs > 2 && a->needs[2])
-        status = cvr_emit(b, "conv2d_backward_bias", NULL, 0, &grad, 1, &a->grad_inputs[2], err);
-    return status;
+    if (a->needs[1])
+        CVR_TRY(weight_gradient(b, conv, b->type(b, weight), transposed ? grad : x, transposed ? x : grad,
+                                &a->grad_inputs[1], err));
+    if (a->n_inputs > 2 && a->needs[2])
+        CVR_TRY(cvr_emit(b, "conv2d_backward_bias", NULL, 0, &grad, 1, &a->grad_inputs[2], err));
+    return CVR_OK;
 }
 
 int32_t conv2d_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {

@@ -1,6 +1,6 @@
 /* Convolution as its formulas say it (<cvr/plugin/ops/conv.h>), summed in double: what all other kernels are tested
  * against. */
-#include "conv.h"
+#include "conv_family.h"
 
 /* Element (n,c,h,w) of a dense rank-4 tensor, or of a weight (o,i,r,s). */
 static float *at(const cvr_tensor *t, int64_t n, int64_t c, int64_t h, int64_t w) {

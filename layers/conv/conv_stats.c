@@ -2,28 +2,25 @@
  * Convolution with the statistics of its results, as the pass fuse_stats puts it before a batch norm: they are taken
  * while results are in a cache, which saves a pass over memory. It means what its decomposition says.
  */
-#include "conv.h"
+#include "conv_family.h"
 
 static const cvr_attr_desc *const attrs_of[] = {&conv_stride, &conv_padding, &conv_dilation, &conv_groups};
 
 static int32_t stats_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = conv2d_infer(a, err);
-    for (uint32_t i = 1; i < 3 && status == CVR_OK; i++)
-        cvr_type_set(a->outputs[i], CVR_F32, 1, &a->outputs[0]->shape[1]);
-    return status;
+    CVR_TRY(conv2d_infer(a, err));
+    for (uint32_t i = 1; i < 3; i++) cvr_type_set(a->outputs[i], CVR_F32, 1, &a->outputs[0]->shape[1]);
+    return CVR_OK;
 }
 
 static int32_t stats_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    int32_t status =
-        cvr_emit(b, "conv2d", a->attrs, sizeof(cvr_conv2d_attrs), a->inputs, a->n_inputs, &a->outputs[0], err);
+    CVR_TRY(cvr_emit(b, "conv2d", a->attrs, sizeof(cvr_conv2d_attrs), a->inputs, a->n_inputs, &a->outputs[0], err));
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = "batch_norm2d_stats",
                               .inputs = a->outputs,
                               .outputs = a->outputs + 1,
                               .n_inputs = 1,
                               .n_outputs = 2};
-    if (status == CVR_OK) status = b->emit(b, &call, err);
-    return status;
+    return b->emit(b, &call, err);
 }
 
 const cvr_op_desc conv_stats_op = {.struct_size = sizeof(cvr_op_desc),

@@ -57,9 +57,9 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     cvr_value inputs[3] = {in[0], CVR_NONE, CVR_NONE};
     out[0] = in[0];
     if (!b->training || p == 0) return CVR_OK;
-    int32_t status = b->scalar(b, "seed", CVR_I64, &inputs[1], err);
-    if (status == CVR_OK) status = b->scalar(b, "step", CVR_I64, &inputs[2], err);
-    return status == CVR_OK ? cvr_emit(b, "dropout", &call, sizeof call, inputs, 3, out, err) : status;
+    CVR_TRY(b->scalar(b, "seed", CVR_I64, &inputs[1], err));
+    CVR_TRY(b->scalar(b, "step", CVR_I64, &inputs[2], err));
+    return cvr_emit(b, "dropout", &call, sizeof call, inputs, 3, out, err);
 }
 
 /* Ten rounds for four elements, about 8 operations each. */
@@ -104,9 +104,9 @@ static const cvr_layer_desc layer = {.struct_size = sizeof layer,
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = r->add(r, CVR_KIND_OP, &op, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
+    CVR_TRY(r->add(r, CVR_KIND_OP, &op, err));
+    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
+    return r->add(r, CVR_KIND_LAYER, &layer, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_dropout", "0.1.0", "", load)

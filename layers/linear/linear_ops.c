@@ -1,5 +1,5 @@
 /* The dense ops: shape rules, gradients, descriptors. Their meanings are in ops/linear.h. */
-#include "linear.h"
+#include "linear_family.h"
 
 static int32_t check_input(const cvr_infer_args *a, uint32_t i, const char *what, cvr_error *err) {
     const cvr_type *t = i < a->n_inputs ? a->inputs[i] : NULL;
@@ -11,8 +11,7 @@ static int32_t check_input(const cvr_infer_args *a, uint32_t i, const char *what
 
 /* Input i has rows and a last axis that is innermost in memory. */
 static int32_t check_rows(const cvr_infer_args *a, uint32_t i, const char *what, cvr_error *err) {
-    const int32_t status = check_input(a, i, what, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, i, what, err));
     if (a->inputs[i]->rank < 2 || a->inputs[i]->rank == 4)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "%s has shape %s; it must have 2, 3, 5 or 6 axes (flatten pictures first)", what,
@@ -21,8 +20,7 @@ static int32_t check_rows(const cvr_infer_args *a, uint32_t i, const char *what,
 }
 
 static int32_t check_weight(const cvr_infer_args *a, uint32_t i, cvr_error *err) {
-    const int32_t status = check_input(a, i, "weight", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, i, "weight", err));
     if (a->inputs[i]->rank != 2)
         return cvr_fail(err, CVR_ERR_INVALID, "weight has shape %s; it must have 2 axes, (out,in)",
                         cvr_shape_of(a->inputs[i]).text);
@@ -48,16 +46,14 @@ static const int64_t no_order[3];
 
 /* x (...,I), weight (O,I), [bias (O)] -> (...,O) */
 static int32_t linear_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = check_rows(a, 0, "x", err);
-    if (status == CVR_OK) status = check_weight(a, 1, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "x", err));
+    CVR_TRY(check_weight(a, 1, err));
     const cvr_type *x = a->inputs[0], *weight = a->inputs[1];
     if (last_axis(x) != weight->shape[1])
         return cvr_fail(err, CVR_ERR_INVALID, "weight %s takes %lld features, x %s has %lld", cvr_shape_of(weight).text,
                         (long long)weight->shape[1], cvr_shape_of(x).text, (long long)last_axis(x));
     if (a->n_inputs > 2 && a->inputs[2]) {
-        status = check_input(a, 2, "bias", err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(check_input(a, 2, "bias", err));
         if (a->inputs[2]->rank != 1 || a->inputs[2]->shape[0] != weight->shape[0])
             return cvr_fail(err, CVR_ERR_INVALID, "bias %s does not fit weight %s", cvr_shape_of(a->inputs[2]).text,
                             cvr_shape_of(weight).text);
@@ -73,9 +69,8 @@ static int32_t linear_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* grad (...,O), weight (O,I) -> (...,I) */
 static int32_t backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = check_rows(a, 0, "grad", err);
-    if (status == CVR_OK) status = check_weight(a, 1, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "grad", err));
+    CVR_TRY(check_weight(a, 1, err));
     const cvr_type *grad = a->inputs[0], *weight = a->inputs[1];
     if (last_axis(grad) != weight->shape[0] || (grad->rank == 2 && !same_order(grad->order, no_order)))
         return cvr_fail(err, CVR_ERR_INVALID, "grad %s is not what a linear with weight %s makes",
@@ -86,9 +81,8 @@ static int32_t backward_input_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* x (...,I), grad (...,O) -> (O,I) */
 static int32_t backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = check_rows(a, 0, "x", err);
-    if (status == CVR_OK) status = check_rows(a, 1, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "x", err));
+    CVR_TRY(check_rows(a, 1, "grad", err));
     const cvr_type *x = a->inputs[0], *grad = a->inputs[1];
     int fits = x->rank == grad->rank && same_order(grad->order, x->rank == 2 ? no_order : x->order);
     for (uint32_t i = 0; fits && i + 1 < x->rank; i++) fits = x->shape[i] == grad->shape[i];
@@ -102,8 +96,7 @@ static int32_t backward_weight_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* grad (...,O) -> (O) */
 static int32_t backward_bias_infer(const cvr_infer_args *a, cvr_error *err) {
-    const int32_t status = check_rows(a, 0, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "grad", err));
     cvr_type_set(a->outputs[0], CVR_F32, 1, (const int64_t[]){last_axis(a->inputs[0])});
     return CVR_OK;
 }
@@ -111,9 +104,8 @@ static int32_t backward_bias_infer(const cvr_infer_args *a, cvr_error *err) {
 /* a (...,M,K) or (...,K,M), b (...,K,N) or (...,N,K) -> (...,M,N) */
 static int32_t matmul_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_matmul_attrs *attrs = a->attrs;
-    int32_t status = check_rows(a, 0, "a", err);
-    if (status == CVR_OK) status = check_rows(a, 1, "b", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_rows(a, 0, "a", err));
+    CVR_TRY(check_rows(a, 1, "b", err));
     const cvr_type *x = a->inputs[0], *y = a->inputs[1];
     int fits = x->rank == y->rank;
     for (uint32_t i = 0; fits && i + 2 < x->rank; i++) fits = x->shape[i] == y->shape[i];
@@ -136,17 +128,16 @@ static int32_t matmul_infer(const cvr_infer_args *a, cvr_error *err) {
 /* dx = grad weight, dweight = grad^T x, dbias = the columns' sums of grad */
 static int32_t linear_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     const cvr_value x = a->inputs[0], weight = a->inputs[1], grad = a->grad_outputs[0];
-    int32_t status = CVR_OK;
     if (grad == CVR_NONE) return CVR_OK;
     if (a->needs[0])
-        status = cvr_emit(b, "linear_backward_input", NULL, 0, (const cvr_value[]){grad, weight}, 2, &a->grad_inputs[0],
-                          err);
-    if (status == CVR_OK && a->needs[1])
-        status =
-            cvr_emit(b, "linear_backward_weight", NULL, 0, (const cvr_value[]){x, grad}, 2, &a->grad_inputs[1], err);
-    if (status == CVR_OK && a->n_inputs > 2 && a->needs[2])
-        status = cvr_emit(b, "linear_backward_bias", NULL, 0, &grad, 1, &a->grad_inputs[2], err);
-    return status;
+        CVR_TRY(cvr_emit(b, "linear_backward_input", NULL, 0, (const cvr_value[]){grad, weight}, 2, &a->grad_inputs[0],
+                         err));
+    if (a->needs[1])
+        CVR_TRY(
+            cvr_emit(b, "linear_backward_weight", NULL, 0, (const cvr_value[]){x, grad}, 2, &a->grad_inputs[1], err));
+    if (a->n_inputs > 2 && a->needs[2])
+        CVR_TRY(cvr_emit(b, "linear_backward_bias", NULL, 0, &grad, 1, &a->grad_inputs[2], err));
+    return CVR_OK;
 }
 
 static int32_t emit_matmul(const cvr_builder *b, cvr_value x, int64_t transpose_x, cvr_value y, int64_t transpose_y,
@@ -163,15 +154,14 @@ static int32_t matmul_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *er
     const cvr_matmul_attrs *attrs = a->attrs;
     const cvr_value x = a->inputs[0], y = a->inputs[1], grad = a->grad_outputs[0];
     const int64_t tx = attrs->transpose_a != 0, ty = attrs->transpose_b != 0;
-    int32_t status = CVR_OK;
     if (grad == CVR_NONE) return CVR_OK;
     if (a->needs[0])
-        status = tx ? emit_matmul(b, y, ty, grad, 1, &a->grad_inputs[0], err)
-                    : emit_matmul(b, grad, 0, y, !ty, &a->grad_inputs[0], err);
-    if (status == CVR_OK && a->needs[1])
-        status = ty ? emit_matmul(b, grad, 1, x, tx, &a->grad_inputs[1], err)
-                    : emit_matmul(b, x, !tx, grad, 0, &a->grad_inputs[1], err);
-    return status;
+        CVR_TRY(tx ? emit_matmul(b, y, ty, grad, 1, &a->grad_inputs[0], err)
+                   : emit_matmul(b, grad, 0, y, !ty, &a->grad_inputs[0], err));
+    if (a->needs[1])
+        CVR_TRY(ty ? emit_matmul(b, grad, 1, x, tx, &a->grad_inputs[1], err)
+                   : emit_matmul(b, x, !tx, grad, 0, &a->grad_inputs[1], err));
+    return CVR_OK;
 }
 
 static double numel(const cvr_type *t) {

@@ -1,5 +1,5 @@
 /* The plugin "layer_linear": dense ops, their reference kernels, and the layer torch.nn.Linear. */
-#include "linear.h"
+#include "linear_family.h"
 
 static const cvr_attr_desc out_features =
     CVR_ATTR_INIT(INT, "out_features", NULL, "features of the output", CVR_ATTR_PLACE_BETWEEN(1, 1073741824.0));
@@ -37,16 +37,15 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
                            .flags = CVR_PARAM_TRAINABLE,
                            .init = &init};
     if (x->rank == 2) memcpy(decl.order, x->order, sizeof decl.order);
-    int32_t status = b->param(b, &decl, &args[1], err);
-    if (status == CVR_OK && s->bias) {
+    CVR_TRY(b->param(b, &decl, &args[1], err));
+    if (s->bias) {
         decl.name = "bias";
         decl.rank = 1;
         decl.shape[1] = 1;
         decl.flags |= CVR_PARAM_BIAS;
         memset(decl.order, 0, sizeof decl.order);
-        status = b->param(b, &decl, &args[2], err);
+        CVR_TRY(b->param(b, &decl, &args[2], err));
     }
-    if (status != CVR_OK) return status;
     return cvr_emit(b, "linear", NULL, 0, args, s->bias ? 3 : 2, outputs, err);
 }
 
@@ -61,12 +60,10 @@ static const cvr_layer_desc linear_layer = {.struct_size = sizeof(cvr_layer_desc
                                             .build = build};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    int32_t status = CVR_OK;
     (void)host;
-    for (int i = 0; status == CVR_OK && i < LINEAR_OPS; i++) status = r->add(r, CVR_KIND_OP, linear_ops[i], err);
-    for (int i = 0; status == CVR_OK && i < LINEAR_OPS; i++)
-        status = r->add(r, CVR_KIND_KERNEL, linear_reference_kernels[i], err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &linear_layer, err) : status;
+    for (int i = 0; i < LINEAR_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, linear_ops[i], err));
+    for (int i = 0; i < LINEAR_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, linear_reference_kernels[i], err));
+    return r->add(r, CVR_KIND_LAYER, &linear_layer, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_linear", "0.1.0", "", load)

@@ -1,5 +1,5 @@
 /* The dense ops as their formulas say them (<cvr/plugin/ops/linear.h>), summed in double. */
-#include "linear.h"
+#include "linear_family.h"
 
 static int64_t rows_of(const cvr_tensor *t) {
     return cvr_numel(t->rank - 1, t->shape);

@@ -1,5 +1,5 @@
 /* Binary cross entropy of logits: torch.nn.BCEWithLogitsLoss. Formulas in ops/loss.h. */
-#include "loss.h"
+#include "loss_family.h"
 
 static const cvr_attr_desc *const attrs_[] = {&loss_reduction_attr};
 
@@ -23,10 +23,10 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = loss_check_pair(a->inputs[0], a->inputs[1], err);
-    if (status == CVR_OK) status = check_pos_weight(a->inputs[0], a->inputs[2], err);
+    CVR_TRY(loss_check_pair(a->inputs[0], a->inputs[1], err));
+    CVR_TRY(check_pos_weight(a->inputs[0], a->inputs[2], err));
     *a->outputs[0] = *a->inputs[0];
-    return status == CVR_OK ? loss_check_scalar(a->inputs[3], err) : status;
+    return loss_check_scalar(a->inputs[3], err);
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {

@@ -2,7 +2,7 @@
  * Cross entropy of class scores with class indices, or with a share for each class: torch.nn.CrossEntropyLoss. Formulas
  * in ops/loss.h.
  */
-#include "loss.h"
+#include "loss_family.h"
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/arith.h>
 
@@ -30,8 +30,7 @@ static int32_t check(const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *target = a->inputs[1];
-    const int32_t status = check(a, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, err));
     cvr_type_set(a->outputs[0], CVR_F32, 0, NULL);
     cvr_type_set(a->outputs[1], CVR_F32, target->rank, target->shape);
     cvr_type_set(a->outputs[2], CVR_F32, 0, NULL);
@@ -41,10 +40,9 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 /* x, target, [weight], lse, norm, grad */
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *target = a->inputs[1], *lse = a->inputs[3];
-    int32_t status = check(a, err);
-    if (status == CVR_OK) status = loss_check_scalar(a->inputs[4], err);
-    if (status == CVR_OK) status = loss_check_scalar(a->inputs[5], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, err));
+    CVR_TRY(loss_check_scalar(a->inputs[4], err));
+    CVR_TRY(loss_check_scalar(a->inputs[5], err));
     *a->outputs[0] = *a->inputs[0];
     if (lse->dtype == CVR_F32 && lse->rank == target->rank && memcmp(lse->shape, target->shape, sizeof lse->shape) == 0)
         return CVR_OK;

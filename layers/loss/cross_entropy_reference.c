@@ -1,5 +1,5 @@
 /* Cross entropy, plainly: a position at a time, in double (formulas in ops/loss.h). */
-#include "loss.h"
+#include "loss_family.h"
 
 /* Scores of a position lie `step` apart; position p = n * positions + s begins at n * picture + s * position_step. */
 typedef struct scores {
@@ -54,8 +54,7 @@ int32_t loss_cross_entropy_run(const cvr_kernel_args *a, cvr_error *err) {
         const int64_t t = target[p];
         ((float *)a->outputs[1]->data)[p] = (float)lse;
         if (t == attrs->ignore_index) continue;
-        const int32_t status = check_target(t, p, s.classes, err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(check_target(t, p, s.classes, err));
         double spread = 0;
         for (int64_t c = 0; c < s.classes; c++) spread += weight_of(weight, c) * (lse - x[c * s.step]);
         total += (1 - attrs->label_smoothing) * weight_of(weight, t) * (lse - x[t * s.step]) +
@@ -82,8 +81,7 @@ int32_t loss_cross_entropy_backward_run(const cvr_kernel_args *a, cvr_error *err
         const float *x = (const float *)a->inputs[0]->data + position_at(&s, p);
         float *dx = (float *)a->outputs[0]->data + position_at(&s, p);
         const int64_t t = target[p];
-        const int32_t status = t == attrs->ignore_index ? CVR_OK : check_target(t, p, s.classes, err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(t == attrs->ignore_index ? CVR_OK : check_target(t, p, s.classes, err));
         for (int64_t c = 0; c < s.classes; c++) {
             const double own = t == attrs->ignore_index ? 0 : (1 - attrs->label_smoothing) * weight_of(weight, t);
             const double softmax = exp(x[c * s.step] - (double)lse[p]);

@@ -1,5 +1,5 @@
 /* Losses of the distance of each element from its target: torch.nn.MSELoss, L1Loss, SmoothL1Loss (ops/loss.h). */
-#include "loss.h"
+#include "loss_family.h"
 
 static const cvr_attr_desc beta_attr =
     CVR_ATTR_INIT(FLOAT, "beta", "1", "distance at which the square becomes a line", CVR_ATTR_AT_LEAST(0));
@@ -19,12 +19,11 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 
 /* The distance is symmetric: the target's gradient is the input's, with the two exchanged. */
 static int32_t emit_grads(const cvr_builder *b, cvr_grad_args *a, const char *op, uint64_t attrs_size, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < 2 && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < 2; i++) {
         const cvr_value inputs[3] = {a->inputs[i], a->inputs[1 - i], a->grad_outputs[0]};
-        if (a->needs[i]) status = cvr_emit(b, op, a->attrs, attrs_size, inputs, 3, &a->grad_inputs[i], err);
+        if (a->needs[i]) CVR_TRY(cvr_emit(b, op, a->attrs, attrs_size, inputs, 3, &a->grad_inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t mse_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {

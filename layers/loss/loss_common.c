@@ -1,5 +1,5 @@
 /* Checks that the losses have in common. */
-#include "loss.h"
+#include "loss_family.h"
 
 const cvr_attr_desc loss_reduction_attr =
     CVR_ATTR_INIT(CHOICE, "reduction", "mean", "of the losses of all elements", .choices = "mean|sum");

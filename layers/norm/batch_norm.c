@@ -2,7 +2,7 @@
  * Batch normalisation (Ioffe and Szegedy, 2015) over the channels of pictures: torch.nn.BatchNorm2d.
  * Ops, gradients and the layer; formulas in ops/norm.h.
  */
-#include "norm.h"
+#include "norm_family.h"
 
 const cvr_attr_desc norm_momentum_attr = CVR_ATTR_INIT(
     FLOAT, "momentum", "0.1", "weight of a batch's statistics in the running ones", CVR_ATTR_BETWEEN(0, 1));
@@ -23,12 +23,12 @@ typedef struct batch_norm2d_layer {
 
 int32_t norm_batch_check(const char *op, const cvr_infer_args *a, uint32_t first, uint32_t last, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
-    int32_t status = norm_check_f32(op, x, err);
-    if (status == CVR_OK && x->rank != 4)
+    CVR_TRY(norm_check_f32(op, x, err));
+    if (x->rank != 4)
         return cvr_fail(err, CVR_ERR_INVALID, "%s: the input has %u axes; it must have 4 (N, C, H, W)", op, x->rank);
-    for (uint32_t i = first; i <= last && i < a->n_inputs && status == CVR_OK; i++)
-        status = norm_check_vector(op, "a scale, shift or statistic", a->inputs[i], x->shape[1], err);
-    return status;
+    for (uint32_t i = first; i <= last && i < a->n_inputs; i++)
+        CVR_TRY(norm_check_vector(op, "a scale, shift or statistic", a->inputs[i], x->shape[1], err));
+    return CVR_OK;
 }
 
 /* Output i: (C) f32 */
@@ -38,8 +38,7 @@ static void set_vector(const cvr_infer_args *a, uint32_t i) {
 
 int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
-    const int32_t status = norm_batch_check("batch_norm2d", a, 1, 4, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(norm_batch_check("batch_norm2d", a, 1, 4, err));
     if (x->shape[0] * x->shape[2] * x->shape[3] < 2)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "batch_norm2d: training needs more than one value per channel, but N*H*W is %lld; use a larger "
@@ -70,12 +69,12 @@ static int32_t inference_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err) {
-    int32_t status = norm_batch_check("batch_norm2d_backward", a, 2, 4, err);
-    if (status == CVR_OK) status = norm_check_like("batch_norm2d_backward", a->inputs[0], a->inputs[1], err);
+    CVR_TRY(norm_batch_check("batch_norm2d_backward", a, 2, 4, err));
+    CVR_TRY(norm_check_like("batch_norm2d_backward", a->inputs[0], a->inputs[1], err));
     *a->outputs[0] = *a->inputs[0];
     set_vector(a, 1);
     set_vector(a, 2);
-    return status;
+    return CVR_OK;
 }
 
 /* op(x, grad, weight, mean, scale) -> dx, dweight, dbias */
@@ -92,9 +91,9 @@ static int32_t emit_backward(const cvr_builder *b, cvr_grad_args *a, const char 
                               .outputs = outputs,
                               .n_inputs = 5,
                               .n_outputs = 3};
-    const int32_t status = b->emit(b, &call, err);
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = outputs[i];
-    return status;
+    CVR_TRY(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
+    return CVR_OK;
 }
 
 static int32_t train_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
@@ -126,8 +125,7 @@ static int32_t train_emit(const cvr_builder *b, cvr_decompose_args *a, cvr_error
 /* running_mean (C) = 0, running_var (C) = 1, num_batches_tracked () = 0: kept with the weights, not trained */
 static int32_t add_buffers(const cvr_builder *b, int64_t channels, cvr_value out[3], cvr_error *err) {
     static const char *const names[3] = {"running_mean", "running_var", "num_batches_tracked"};
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < 3 && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < 3; i++) {
         const cvr_init init = {.struct_size = sizeof init, .kind = CVR_INIT_CONSTANT, .a = i == 1 ? 1 : 0};
         const cvr_param_decl decl = {.struct_size = sizeof decl,
                                      .name = names[i],
@@ -135,9 +133,9 @@ static int32_t add_buffers(const cvr_builder *b, int64_t channels, cvr_value out
                                      .rank = i < 2 ? 1 : 0,
                                      .shape = {i < 2 ? channels : 1, 1, 1, 1, 1, 1},
                                      .init = &init};
-        status = b->param(b, &decl, &out[i], err);
+        CVR_TRY(b->param(b, &decl, &out[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,
@@ -147,23 +145,21 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     const cvr_type *x = b->type(b, inputs[0]);
     const int64_t channels = x->shape[1];
     cvr_value in[6] = {inputs[0]}, out[3];
-    int32_t status = CVR_OK;
     if (x->rank != 4)
         return cvr_fail(err, CVR_ERR_INVALID, "the input has %u axes; it must have 4 (N, C, H, W)", x->rank);
     if (layer->affine) {
-        status = norm_param(b, "weight", 1, 1, &channels, &in[1], err);
-        if (status == CVR_OK) status = norm_param(b, "bias", 0, 1, &channels, &in[2], err);
+        CVR_TRY(norm_param(b, "weight", 1, 1, &channels, &in[1], err));
+        CVR_TRY(norm_param(b, "bias", 0, 1, &channels, &in[2], err));
     }
-    if (status == CVR_OK && layer->track_running_stats) status = add_buffers(b, channels, &in[3], err);
-    if (status != CVR_OK) return status;
+    if (layer->track_running_stats) CVR_TRY(add_buffers(b, channels, &in[3], err));
     if (!b->training && layer->track_running_stats) {
         const cvr_batch_norm2d_inference_attrs call = {layer->eps};
         return cvr_emit(b, "batch_norm2d_inference", &call, sizeof call, in, 5, outputs, err);
     }
     const cvr_batch_norm2d_attrs call = {layer->momentum, layer->eps};
-    status = cvr_emit(b, "batch_norm2d", &call, sizeof call, in, 6, out, err);
+    CVR_TRY(cvr_emit(b, "batch_norm2d", &call, sizeof call, in, 6, out, err));
     outputs[0] = out[0];
-    return status;
+    return CVR_OK;
 }
 
 /* A pass for the statistics (3 operations an element), one for the output (2). */

@@ -3,7 +3,7 @@
  * pass over memory in place of three, and nothing kept but the input (compare Jung et al., "Restructuring Batch
  * Normalization to Accelerate CNN Training", 2019). Formulas in ops/norm.h; each op means what its decomposition says.
  */
-#include "norm.h"
+#include "norm_family.h"
 
 #include <stdbool.h>
 
@@ -28,35 +28,33 @@ static int32_t check_activation(const char *op, int64_t activation, cvr_error *e
 static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
     const int given = (a->n_inputs > MEAN && a->inputs[MEAN]) + (a->n_inputs > VAR && a->inputs[VAR]);
-    int32_t status = norm_batch_infer(a, err);
-    if (status == CVR_OK && a->n_inputs > 6 && a->inputs[6])
-        status = norm_check_like("batch_norm2d_act", a->inputs[0], a->inputs[6], err);
-    for (uint32_t i = MEAN; i <= VAR && i < a->n_inputs && status == CVR_OK; i++)
-        status = norm_check_vector("batch_norm2d_act", "a statistic", a->inputs[i], a->inputs[0]->shape[1], err);
-    if (status == CVR_OK && given == 1)
-        status = cvr_fail(err, CVR_ERR_INVALID, "batch_norm2d_act: mean and variance come together");
-    return status == CVR_OK ? check_activation("batch_norm2d_act", attrs->activation, err) : status;
+    CVR_TRY(norm_batch_infer(a, err));
+    if (a->n_inputs > 6 && a->inputs[6]) CVR_TRY(norm_check_like("batch_norm2d_act", a->inputs[0], a->inputs[6], err));
+    for (uint32_t i = MEAN; i <= VAR && i < a->n_inputs; i++)
+        CVR_TRY(norm_check_vector("batch_norm2d_act", "a statistic", a->inputs[i], a->inputs[0]->shape[1], err));
+    if (given == 1) return cvr_fail(err, CVR_ERR_INVALID, "batch_norm2d_act: mean and variance come together");
+    return check_activation("batch_norm2d_act", attrs->activation, err);
 }
 
 /* x, grad, weight, mean, invstd, y, bias */
 static int32_t act_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
-    int32_t status = norm_batch_backward_infer(a, err);
-    if (status == CVR_OK) status = norm_check_like("batch_norm2d_act_backward", a->inputs[0], a->inputs[5], err);
-    if (status == CVR_OK && a->n_inputs > 6)
-        status = norm_check_vector("batch_norm2d_act_backward", "the shift", a->inputs[6], a->inputs[0]->shape[1], err);
-    if (status == CVR_OK && a->n_outputs > 3) *a->outputs[3] = *a->inputs[0];
-    return status == CVR_OK ? check_activation("batch_norm2d_act_backward", attrs->activation, err) : status;
+    CVR_TRY(norm_batch_backward_infer(a, err));
+    CVR_TRY(norm_check_like("batch_norm2d_act_backward", a->inputs[0], a->inputs[5], err));
+    if (a->n_inputs > 6)
+        CVR_TRY(norm_check_vector("batch_norm2d_act_backward", "the shift", a->inputs[6], a->inputs[0]->shape[1], err));
+    if (a->n_outputs > 3) *a->outputs[3] = *a->inputs[0];
+    return check_activation("batch_norm2d_act_backward", attrs->activation, err);
 }
 
 /* x, weight, bias, mean, invstd, residual */
 static int32_t apply_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
-    int32_t status = norm_batch_check("batch_norm2d_apply", a, 1, 4, err);
-    if (status == CVR_OK && a->n_inputs > 5 && a->inputs[5])
-        status = norm_check_like("batch_norm2d_apply", a->inputs[0], a->inputs[5], err);
+    CVR_TRY(norm_batch_check("batch_norm2d_apply", a, 1, 4, err));
+    if (a->n_inputs > 5 && a->inputs[5])
+        CVR_TRY(norm_check_like("batch_norm2d_apply", a->inputs[0], a->inputs[5], err));
     *a->outputs[0] = *a->inputs[0];
-    return status == CVR_OK ? check_activation("batch_norm2d_apply", attrs->activation, err) : status;
+    return check_activation("batch_norm2d_apply", attrs->activation, err);
 }
 
 static int32_t act_emit(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
@@ -66,13 +64,13 @@ static int32_t act_emit(const cvr_builder *b, cvr_decompose_args *a, cvr_error *
 /* x, grad, weight, mean, invstd, bias, y */
 static int32_t sums_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
-    int32_t status = norm_batch_backward_infer(a, err); /* of the inputs that it has too */
-    if (status == CVR_OK && a->n_inputs > 5)
-        status =
-            norm_check_vector("batch_norm2d_backward_sums", "the shift", a->inputs[5], a->inputs[0]->shape[1], err);
-    if (status == CVR_OK && a->n_inputs > 6 && a->inputs[6])
-        status = norm_check_like("batch_norm2d_backward_sums", a->inputs[0], a->inputs[6], err);
-    return status == CVR_OK ? check_activation("batch_norm2d_backward_sums", attrs->activation, err) : status;
+    CVR_TRY(norm_batch_backward_infer(a, err));
+    if (a->n_inputs > 5)
+        CVR_TRY(
+            norm_check_vector("batch_norm2d_backward_sums", "the shift", a->inputs[5], a->inputs[0]->shape[1], err));
+    if (a->n_inputs > 6 && a->inputs[6])
+        CVR_TRY(norm_check_like("batch_norm2d_backward_sums", a->inputs[0], a->inputs[6], err));
+    return check_activation("batch_norm2d_backward_sums", attrs->activation, err);
 }
 
 /* x, g, weight, mean, invstd, dweight, dbias */
@@ -102,10 +100,10 @@ static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) 
                               .n_inputs = 7,
                               .n_outputs = residual ? 4 : 3};
     if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
-    const int32_t status = b->emit(b, &call, err);
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = out[i];
+    CVR_TRY(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = out[i];
     if (residual) a->grad_inputs[6] = out[3];
-    return status;
+    return CVR_OK;
 }
 
 /* y = a(batch_norm2d(x) + residual) */
@@ -120,13 +118,13 @@ static int32_t act_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_er
                               .outputs = a->outputs,
                               .n_inputs = a->n_inputs > 6 ? 6 : a->n_inputs,
                               .n_outputs = 3};
-    int32_t status = b->emit(b, &call, err);
+    CVR_TRY(b->emit(b, &call, err));
     const cvr_value sum[2] = {a->outputs[0], a->n_inputs > 6 ? a->inputs[6] : CVR_NONE};
-    if (status == CVR_OK && sum[1]) status = cvr_emit(b, "add", NULL, 0, sum, 2, &a->outputs[0], err);
+    if (sum[1]) CVR_TRY(cvr_emit(b, "add", NULL, 0, sum, 2, &a->outputs[0], err));
     const char *op = forward_ops[attrs->activation];
     const cvr_value before = a->outputs[0];
-    if (status == CVR_OK && op) status = cvr_emit(b, op, NULL, 0, &before, 1, &a->outputs[0], err);
-    return status;
+    if (op) CVR_TRY(cvr_emit(b, op, NULL, 0, &before, 1, &a->outputs[0], err));
+    return CVR_OK;
 }
 
 /* dx, dweight, dbias of the normalisation by g = a_backward(y, grad), which is dresidual */
@@ -141,11 +139,10 @@ static int32_t act_backward_decompose(const cvr_builder *b, cvr_decompose_args *
                               .outputs = a->outputs,
                               .n_inputs = 5,
                               .n_outputs = 3};
-    int32_t status = CVR_OK;
-    if (op) status = cvr_emit(b, op, NULL, 0, pair, 2, &in[1], err);
-    if (status == CVR_OK) status = b->emit(b, &call, err);
+    if (op) CVR_TRY(cvr_emit(b, op, NULL, 0, pair, 2, &in[1], err));
+    CVR_TRY(b->emit(b, &call, err));
     if (a->n_outputs > 3) a->outputs[3] = in[1];
-    return status;
+    return CVR_OK;
 }
 
 static const cvr_recompute_trait act_recompute = {sizeof act_recompute, act_emit};

@@ -1,5 +1,5 @@
 /* Batch normalisation, plainly: a channel at a time, sums in double (formulas in ops/norm.h). */
-#include "norm.h"
+#include "norm_family.h"
 
 /* x (N,C,H,W) in memory: `pixels` = N*H*W rows of `channels` */
 typedef struct plane {

@@ -1,5 +1,5 @@
 /* Group normalisation (Wu and He, 2018): torch.nn.GroupNorm. Formulas in ops/norm.h. */
-#include "norm.h"
+#include "norm_family.h"
 
 static const cvr_attr_desc groups_attr =
     CVR_ATTR_INIT(INT, "num_groups", NULL, "groups that the channels are cut into", CVR_ATTR_PLACE_AT_LEAST(1));
@@ -15,13 +15,13 @@ typedef struct group_norm_layer {
 static int32_t check(const cvr_infer_args *a, uint32_t first, uint32_t last, cvr_error *err) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0];
-    int32_t status = norm_check_f32("group_norm", x, err);
-    if (status == CVR_OK && (x->rank < 2 || attrs->num_groups < 1 || x->shape[1] % attrs->num_groups != 0))
+    CVR_TRY(norm_check_f32("group_norm", x, err));
+    if (x->rank < 2 || attrs->num_groups < 1 || x->shape[1] % attrs->num_groups != 0)
         return cvr_fail(err, CVR_ERR_INVALID, "group_norm: %lld groups do not divide the input's %lld channels",
                         (long long)attrs->num_groups, (long long)(x->rank < 2 ? 0 : x->shape[1]));
-    for (uint32_t i = first; i <= last && i < a->n_inputs && status == CVR_OK; i++)
-        status = norm_check_vector("group_norm", "a scale or shift", a->inputs[i], x->shape[1], err);
-    return status;
+    for (uint32_t i = first; i <= last && i < a->n_inputs; i++)
+        CVR_TRY(norm_check_vector("group_norm", "a scale or shift", a->inputs[i], x->shape[1], err));
+    return CVR_OK;
 }
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
@@ -36,17 +36,17 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const int64_t shape[2] = {a->inputs[0]->shape[0], attrs->num_groups};
-    int32_t status = check(a, 2, 2, err);
-    if (status == CVR_OK) status = norm_check_like("group_norm_backward", a->inputs[0], a->inputs[1], err);
-    for (uint32_t i = 3; i < 5 && status == CVR_OK; i++) {
+    CVR_TRY(check(a, 2, 2, err));
+    CVR_TRY(norm_check_like("group_norm_backward", a->inputs[0], a->inputs[1], err));
+    for (uint32_t i = 3; i < 5; i++) {
         const cvr_type *t = a->inputs[i];
         if (t->dtype != CVR_F32 || t->rank != 2 || t->shape[0] != shape[0] || t->shape[1] != shape[1])
-            status = cvr_fail(err, CVR_ERR_INVALID, "group_norm_backward: mean and invstd must be (N, groups) f32");
+            CVR_TRY(cvr_fail(err, CVR_ERR_INVALID, "group_norm_backward: mean and invstd must be (N, groups) f32"));
     }
     *a->outputs[0] = *a->inputs[0];
     cvr_type_set(a->outputs[1], CVR_F32, 1, &a->inputs[0]->shape[1]);
     cvr_type_set(a->outputs[2], CVR_F32, 1, &a->inputs[0]->shape[1]);
-    return status;
+    return CVR_OK;
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
@@ -62,23 +62,23 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
                               .outputs = outputs,
                               .n_inputs = 5,
                               .n_outputs = 3};
-    const int32_t status = b->emit(b, &call, err);
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = outputs[i];
-    return status;
+    CVR_TRY(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
+    return CVR_OK;
 }
 
 /* ---- reference kernels ---- */
 
 /* Element (n, c, s) of x lies at n * picture + c * channel_step + s * position_step. */
-typedef struct layout {
+typedef struct group_layout {
     int64_t n, channels, positions, per_group, groups;
     int64_t picture, channel_step, position_step;
-} layout;
+} group_layout;
 
-static layout layout_of(const cvr_kernel_args *a) {
+static group_layout layout_of(const cvr_kernel_args *a) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const cvr_tensor *x = a->inputs[0];
-    layout l = {.n = x->shape[0], .channels = x->shape[1], .positions = 1, .groups = attrs->num_groups};
+    group_layout l = {.n = x->shape[0], .channels = x->shape[1], .positions = 1, .groups = attrs->num_groups};
     for (uint32_t i = 2; i < x->rank; i++) l.positions *= x->shape[i];
     l.per_group = l.channels / l.groups;
     l.picture = l.channels * l.positions;
@@ -88,12 +88,12 @@ static layout layout_of(const cvr_kernel_args *a) {
 }
 
 /* Where element e (channel-major) of group g of picture n lies; its channel goes to *c. */
-static int64_t element_at(const layout *l, int64_t n, int64_t g, int64_t e, int64_t *c) {
+static int64_t element_at(const group_layout *l, int64_t n, int64_t g, int64_t e, int64_t *c) {
     *c = g * l->per_group + e / l->positions;
     return n * l->picture + *c * l->channel_step + e % l->positions * l->position_step;
 }
 
-static void run_group(const cvr_kernel_args *a, const layout *l, int64_t n, int64_t g) {
+static void run_group(const cvr_kernel_args *a, const group_layout *l, int64_t n, int64_t g) {
     const cvr_group_norm_attrs *attrs = a->attrs;
     const float *x = a->inputs[0]->data, *weight = norm_in(a, 1), *bias = norm_in(a, 2);
     float *y = a->outputs[0]->data;
@@ -117,14 +117,14 @@ static void run_group(const cvr_kernel_args *a, const layout *l, int64_t n, int6
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const layout l = layout_of(a);
+    const group_layout l = layout_of(a);
     for (int64_t n = 0; n < l.n; n++)
         for (int64_t g = 0; g < l.groups; g++) run_group(a, &l, n, g);
     return CVR_OK;
 }
 
 /* dx = invstd * (e - mean(e) - xhat * mean(e * xhat)), e = grad * weight */
-static void backward_group(const cvr_kernel_args *a, const layout *l, int64_t n, int64_t g) {
+static void backward_group(const cvr_kernel_args *a, const group_layout *l, int64_t n, int64_t g) {
     const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *weight = norm_in(a, 2);
     const double mean = norm_in(a, 3)[n * l->groups + g], invstd = norm_in(a, 4)[n * l->groups + g];
     float *dx = a->outputs[0]->data;
@@ -147,7 +147,7 @@ static void backward_group(const cvr_kernel_args *a, const layout *l, int64_t n,
 /* dweight = sum of grad * xhat, dbias = sum of grad, over n and positions */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const layout l = layout_of(a);
+    const group_layout l = layout_of(a);
     const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *mean = norm_in(a, 3), *invstd = norm_in(a, 4);
     for (int64_t c = 0; c < l.channels; c++) {
         double dweight = 0, dbias = 0;
@@ -173,12 +173,11 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     const group_norm_layer *layer = attrs;
     const cvr_type *x = b->type(b, inputs[0]);
     cvr_value in[3] = {inputs[0], CVR_NONE, CVR_NONE};
-    int32_t status = CVR_OK;
     if (layer->affine && x->rank >= 2) {
-        status = norm_param(b, "weight", 1, 1, &x->shape[1], &in[1], err);
-        if (status == CVR_OK) status = norm_param(b, "bias", 0, 1, &x->shape[1], &in[2], err);
+        CVR_TRY(norm_param(b, "weight", 1, 1, &x->shape[1], &in[1], err));
+        CVR_TRY(norm_param(b, "bias", 0, 1, &x->shape[1], &in[2], err));
     }
-    return status == CVR_OK ? cvr_emit(b, "group_norm", &layer->op, sizeof layer->op, in, 3, outputs, err) : status;
+    return cvr_emit(b, "group_norm", &layer->op, sizeof layer->op, in, 3, outputs, err);
 }
 
 static double flops(const cvr_infer_args *a) {

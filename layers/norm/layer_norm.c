@@ -2,7 +2,7 @@
  * Layer normalisation (Ba, Kiros, Hinton, 2016): torch.nn.LayerNorm over the last axes, and torchvision's LayerNorm2d
  * over the channels of each pixel. Formulas in ops/norm.h.
  */
-#include "norm.h"
+#include "norm_family.h"
 
 static const cvr_attr_desc begin_attr = CVR_ATTR_INIT(INT, "begin", NULL, "first axis that is normalised over");
 static const cvr_attr_desc end_attr = CVR_ATTR_INIT(INT, "end", NULL, "the axis after the last one");
@@ -46,8 +46,7 @@ static int32_t check(const cvr_infer_args *a, uint32_t first, uint32_t last, cvr
                      cvr_error *err) {
     const cvr_layer_norm_attrs *attrs = a->attrs;
     const cvr_type *x = a->inputs[0];
-    const int32_t status = norm_check_f32("layer_norm", x, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(norm_check_f32("layer_norm", x, err));
     if (attrs->begin < 0 || attrs->begin >= attrs->end || attrs->end > (int64_t)x->rank)
         return cvr_fail(err, CVR_ERR_INVALID, "layer_norm: axes %lld to %lld of an input with %u axes",
                         (long long)attrs->begin, (long long)attrs->end - 1, x->rank);
@@ -63,8 +62,7 @@ static int32_t check(const cvr_infer_args *a, uint32_t first, uint32_t last, cvr
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_type affine;
     int64_t groups;
-    const int32_t status = check(a, 1, 2, &affine, &groups, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, 1, 2, &affine, &groups, err));
     *a->outputs[0] = *a->inputs[0];
     cvr_type_set(a->outputs[1], CVR_F32, 1, &groups);
     cvr_type_set(a->outputs[2], CVR_F32, 1, &groups);
@@ -74,11 +72,10 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_type affine;
     int64_t groups;
-    int32_t status = check(a, 2, 2, &affine, &groups, err);
-    if (status == CVR_OK) status = norm_check_like("layer_norm_backward", a->inputs[0], a->inputs[1], err);
-    if (status == CVR_OK) status = norm_check_vector("layer_norm_backward", "mean", a->inputs[3], groups, err);
-    if (status == CVR_OK) status = norm_check_vector("layer_norm_backward", "invstd", a->inputs[4], groups, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, 2, 2, &affine, &groups, err));
+    CVR_TRY(norm_check_like("layer_norm_backward", a->inputs[0], a->inputs[1], err));
+    CVR_TRY(norm_check_vector("layer_norm_backward", "mean", a->inputs[3], groups, err));
+    CVR_TRY(norm_check_vector("layer_norm_backward", "invstd", a->inputs[4], groups, err));
     *a->outputs[0] = *a->inputs[0];
     *a->outputs[1] = affine;
     *a->outputs[2] = affine;
@@ -98,21 +95,21 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
                               .outputs = outputs,
                               .n_inputs = 5,
                               .n_outputs = 3};
-    const int32_t status = b->emit(b, &call, err);
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs && status == CVR_OK; i++) a->grad_inputs[i] = outputs[i];
-    return status;
+    CVR_TRY(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
+    return CVR_OK;
 }
 
 /* ---- reference kernels ---- */
 
 /* Walks the elements of a group: over the logical axes, with memory steps of x. */
-typedef struct walk {
+typedef struct norm_walk {
     int64_t shape[CVR_MAX_RANK]; /* logical */
     int64_t step[CVR_MAX_RANK];  /* elements of memory from one index to the next */
     int64_t weight_step[CVR_MAX_RANK];
     int64_t begin, end, rank;
     int64_t groups, size; /* how many groups, elements in each */
-} walk;
+} norm_walk;
 
 /* Memory steps of the logical axes: rank 4 lies as (N, H, W, C). */
 static void memory_steps(int64_t rank, const int64_t *shape, int64_t *step) {
@@ -127,10 +124,10 @@ static void memory_steps(int64_t rank, const int64_t *shape, int64_t *step) {
     step[2] = shape[1] * shape[3];
 }
 
-static walk walk_of(const cvr_kernel_args *a) {
+static norm_walk walk_of(const cvr_kernel_args *a) {
     const cvr_layer_norm_attrs *attrs = a->attrs;
     const cvr_tensor *x = a->inputs[0];
-    walk w = {.begin = attrs->begin, .end = attrs->end, .rank = x->rank, .groups = 1, .size = 1};
+    norm_walk w = {.begin = attrs->begin, .end = attrs->end, .rank = x->rank, .groups = 1, .size = 1};
     memcpy(w.shape, x->shape, sizeof w.shape);
     memory_steps(w.rank, w.shape, w.step);
     memory_steps(w.end - w.begin, w.shape + w.begin, w.weight_step + w.begin);
@@ -139,7 +136,7 @@ static walk walk_of(const cvr_kernel_args *a) {
 }
 
 /* Memory offset of group g. */
-static int64_t group_at(const walk *w, int64_t g) {
+static int64_t group_at(const norm_walk *w, int64_t g) {
     int64_t at = 0;
     for (int64_t i = w->rank - 1; i >= 0; i--) {
         if (i >= w->begin && i < w->end) continue;
@@ -150,7 +147,7 @@ static int64_t group_at(const walk *w, int64_t g) {
 }
 
 /* Memory offset of element e within its group, in x and in weight. */
-static int64_t element_at(const walk *w, int64_t e, int64_t *weight_at) {
+static int64_t element_at(const norm_walk *w, int64_t e, int64_t *weight_at) {
     int64_t at = 0;
     *weight_at = 0;
     for (int64_t i = w->end - 1; i >= w->begin; i--) {
@@ -165,7 +162,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_layer_norm_attrs *attrs = a->attrs;
     const float *weight = norm_in(a, 1), *bias = norm_in(a, 2);
-    const walk w = walk_of(a);
+    const norm_walk w = walk_of(a);
     int64_t k;
     for (int64_t g = 0; g < w.groups; g++) {
         const float *x = (const float *)a->inputs[0]->data + group_at(&w, g);
@@ -189,7 +186,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* dx = invstd * (e - mean(e) - xhat * mean(e * xhat)), e = grad * weight */
-static void backward_group(const cvr_kernel_args *a, const walk *w, int64_t g) {
+static void backward_group(const cvr_kernel_args *a, const norm_walk *w, int64_t g) {
     const float *x = (const float *)a->inputs[0]->data + group_at(w, g);
     const float *dy = (const float *)a->inputs[1]->data + group_at(w, g), *weight = norm_in(a, 2);
     const double mean = norm_in(a, 3)[g], invstd = norm_in(a, 4)[g];
@@ -212,7 +209,7 @@ static void backward_group(const cvr_kernel_args *a, const walk *w, int64_t g) {
 /* dweight = sum over groups of grad * xhat, dbias = sum of grad */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const walk w = walk_of(a);
+    const norm_walk w = walk_of(a);
     const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *mean = norm_in(a, 3), *invstd = norm_in(a, 4);
     for (int64_t e = 0; e < w.size; e++) {
         double dweight = 0, dbias = 0;
@@ -237,11 +234,9 @@ static int32_t add(const cvr_builder *b, const cvr_layer_norm_attrs *call, int64
     const cvr_type *t = b->type(b, x);
     const uint32_t rank = (uint32_t)(call->end - call->begin);
     cvr_value in[3] = {x, CVR_NONE, CVR_NONE};
-    int32_t status = CVR_OK;
-    if (affine) status = norm_param(b, "weight", 1, rank, &t->shape[call->begin], &in[1], err);
-    if (affine && bias && status == CVR_OK)
-        status = norm_param(b, "bias", 0, rank, &t->shape[call->begin], &in[2], err);
-    return status == CVR_OK ? cvr_emit(b, "layer_norm", call, sizeof *call, in, 3, y, err) : status;
+    if (affine) CVR_TRY(norm_param(b, "weight", 1, rank, &t->shape[call->begin], &in[1], err));
+    if (affine && bias) CVR_TRY(norm_param(b, "bias", 0, rank, &t->shape[call->begin], &in[2], err));
+    return cvr_emit(b, "layer_norm", call, sizeof *call, in, 3, y, err);
 }
 
 static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,

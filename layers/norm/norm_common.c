@@ -1,5 +1,5 @@
 /* Checks and parameters that the normalisation layers have in common. */
-#include "norm.h"
+#include "norm_family.h"
 
 const cvr_attr_desc norm_eps_attr = CVR_ATTR_INIT(FLOAT, "eps", "1e-05", "added to the variance", CVR_ATTR_AT_LEAST(0));
 const cvr_attr_desc norm_affine_attr =

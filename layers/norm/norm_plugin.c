@@ -1,9 +1,8 @@
 /* The plugin "layer_norm". */
-#include "norm.h"
+#include "norm_family.h"
 
 static int32_t add_family(const cvr_registrar *r, const norm_family *f, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < f->n_ops && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < f->n_ops; i++) {
         const norm_op *o = &f->ops[i];
         const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
                                         .op = o->op.name,
@@ -13,20 +12,19 @@ static int32_t add_family(const cvr_registrar *r, const norm_family *f, cvr_erro
                                         .op_version = o->op.version,
                                         .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
                                         .inplace = o->inplace};
-        status = r->add(r, CVR_KIND_OP, &o->op, err);
-        if (status == CVR_OK && o->reference.run) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+        CVR_TRY(r->add(r, CVR_KIND_OP, &o->op, err));
+        if (o->reference.run) CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
     }
-    for (uint32_t i = 0; i < f->n_layers && status == CVR_OK; i++)
-        status = r->add(r, CVR_KIND_LAYER, &f->layers[i], err);
-    return status;
+    for (uint32_t i = 0; i < f->n_layers; i++) CVR_TRY(r->add(r, CVR_KIND_LAYER, &f->layers[i], err));
+    return CVR_OK;
 }
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = add_family(r, &norm_batch, err);
-    if (status == CVR_OK) status = add_family(r, &norm_batch_act, err);
-    if (status == CVR_OK) status = add_family(r, &norm_layer, err);
-    return status == CVR_OK ? add_family(r, &norm_group, err) : status;
+    CVR_TRY(add_family(r, &norm_batch, err));
+    CVR_TRY(add_family(r, &norm_batch_act, err));
+    CVR_TRY(add_family(r, &norm_layer, err));
+    return add_family(r, &norm_group, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_norm", "0.1.0", "op:relu op:relu6", load)

@@ -81,8 +81,7 @@ static const cvr_cpu_fn functions[] = {{sizeof(cvr_cpu_fn), multiply_add_run}, {
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = CVR_OK;
-    for (size_t i = 0; i < sizeof ops / sizeof *ops && status == CVR_OK; i++) {
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
                                         .op = ops[i].name,
                                         .backend = "reference",
@@ -90,10 +89,10 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
                                         .payload = &functions[i],
                                         .op_version = 1,
                                         .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
-        status = r->add(r, CVR_KIND_OP, &ops[i], err);
-        if (status == CVR_OK) status = r->add(r, CVR_KIND_KERNEL, &kernel, err);
+        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i], err));
+        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 CVR_DEFINE_PLUGIN("layer_peak", "0.1.0", "", load)

@@ -1,5 +1,5 @@
 /* The layers max_pool2d, avg_pool2d and adaptive_avg_pool2d: torch.nn's settings. */
-#include "pool.h"
+#include "pool_family.h"
 
 static const cvr_attr_desc stride =
     CVR_ATTR_INIT(INTS, "stride", "", "step of the window: both, or height,width; left out: kernel_size", .count = 2,
@@ -57,9 +57,9 @@ static int32_t build_max(const cvr_builder *b, const void *attrs, const cvr_valu
                               .outputs = y_and_index,
                               .n_inputs = 1,
                               .n_outputs = 2};
-    const int32_t status = b->emit(b, &call, err);
-    if (status == CVR_OK) outputs[0] = y_and_index[0];
-    return status;
+    CVR_TRY(b->emit(b, &call, err));
+    outputs[0] = y_and_index[0];
+    return CVR_OK;
 }
 
 static int32_t build_avg(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,

@@ -1,5 +1,5 @@
 /* The pooling ops: attributes, shape rules, gradients, descriptors. Their meanings are in ops/pool.h. */
-#include "pool.h"
+#include "pool_family.h"
 
 const cvr_attr_desc pool_kernel_size =
     CVR_ATTR_INIT(INT, "kernel_size", NULL, "size of the window: both, or height,width", .count = 2,
@@ -75,11 +75,9 @@ static uint32_t index_dtype(const cvr_max_pool2d_attrs *a) {
 static int32_t max_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_window w[2];
     int64_t out[2];
-    int32_t status = check_input(a, "x", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, "x", err));
     max_windows(a->attrs, w);
-    status = window_counts(w, a->inputs[0], out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(window_counts(w, a->inputs[0], out, err));
     set_pixels(a->outputs[0], CVR_F32, a->inputs[0], out);
     set_pixels(a->outputs[1], index_dtype(a->attrs), a->inputs[0], out);
     return CVR_OK;
@@ -89,11 +87,9 @@ static int32_t max_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t avg_infer(const cvr_infer_args *a, cvr_error *err) {
     cvr_window w[2];
     int64_t out[2];
-    int32_t status = check_input(a, "x", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, "x", err));
     avg_windows(a->attrs, w);
-    status = window_counts(w, a->inputs[0], out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(window_counts(w, a->inputs[0], out, err));
     set_pixels(a->outputs[0], CVR_F32, a->inputs[0], out);
     return CVR_OK;
 }
@@ -104,8 +100,7 @@ static int32_t gradient_shape(const cvr_infer_args *a, const cvr_window w[2], co
     int64_t out[2];
     if (size[0] < 1 || size[1] < 1) return cvr_fail(err, CVR_ERR_INVALID, "input_size must be at least 1");
     set_pixels(a->outputs[0], CVR_F32, grad, size);
-    const int32_t status = window_counts(w, a->outputs[0], out, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(window_counts(w, a->outputs[0], out, err));
     if (out[0] != grad->shape[2] || out[1] != grad->shape[3])
         return cvr_fail(err, CVR_ERR_INVALID, "grad %s is not what pooling x %s makes", cvr_shape_of(grad).text,
                         cvr_shape_of(a->outputs[0]).text);
@@ -117,8 +112,7 @@ static int32_t max_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_max_pool2d_backward_attrs *attrs = a->attrs;
     const cvr_type *grad = a->inputs[0], *index = a->inputs[1];
     cvr_window w[2];
-    const int32_t status = check_input(a, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, "grad", err));
     if (!index || index->dtype != index_dtype(&attrs->pool) || index->rank != 4 ||
         memcmp(index->shape, grad->shape, sizeof index->shape) != 0)
         return cvr_fail(err, CVR_ERR_INVALID, "index must be max_pool2d's second output, of the shape of grad %s",
@@ -130,8 +124,7 @@ static int32_t max_backward_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t avg_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_avg_pool2d_backward_attrs *attrs = a->attrs;
     cvr_window w[2];
-    const int32_t status = check_input(a, "grad", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, "grad", err));
     avg_windows(&attrs->pool, w);
     return gradient_shape(a, w, attrs->input_size, err);
 }
@@ -139,8 +132,7 @@ static int32_t avg_backward_infer(const cvr_infer_args *a, cvr_error *err) {
 /* Both adaptive ops: (N,C,H,W) -> (N,C,size). */
 static int32_t adaptive_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_adaptive_avg_pool2d_attrs *attrs = a->attrs;
-    const int32_t status = check_input(a, "an input", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_input(a, "an input", err));
     /* Windows are found by index * size, which must not overflow. */
     for (int i = 0; i < 2; i++)
         if (attrs->size[i] < 1 || attrs->size[i] > INT32_MAX || a->inputs[0]->shape[2 + i] > INT32_MAX)

@@ -1,14 +1,12 @@
 /* The plugin "layer_pool": pooling ops, their reference kernels, and the layers made of them. */
-#include "pool.h"
+#include "pool_family.h"
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    int32_t status = CVR_OK;
     (void)host;
-    for (int i = 0; status == CVR_OK && i < POOL_OPS; i++) status = r->add(r, CVR_KIND_OP, pool_ops[i], err);
-    for (int i = 0; status == CVR_OK && i < POOL_OPS; i++)
-        status = r->add(r, CVR_KIND_KERNEL, pool_reference_kernels[i], err);
-    for (int i = 0; status == CVR_OK && i < POOL_LAYERS; i++) status = r->add(r, CVR_KIND_LAYER, pool_layers[i], err);
-    return status;
+    for (int i = 0; i < POOL_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, pool_ops[i], err));
+    for (int i = 0; i < POOL_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, pool_reference_kernels[i], err));
+    for (int i = 0; i < POOL_LAYERS; i++) CVR_TRY(r->add(r, CVR_KIND_LAYER, pool_layers[i], err));
+    return CVR_OK;
 }
 
 CVR_DEFINE_PLUGIN("layer_pool", "0.1.0", "", load)

@@ -1,5 +1,5 @@
 /* Pooling as its formulas say it (<cvr/plugin/ops/pool.h>), channel by channel. */
-#include "pool.h"
+#include "pool_family.h"
 
 /* Place of element (n,c,h,w) in a dense rank-4 tensor. */
 static int64_t place(const cvr_tensor *t, int64_t n, int64_t c, int64_t h, int64_t w) {

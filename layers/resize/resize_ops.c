@@ -1,5 +1,5 @@
 /* The resize ops: attributes, shape rules, gradient, descriptors. Their meanings are in ops/resize.h. */
-#include "resize.h"
+#include "resize_family.h"
 
 static const cvr_attr_desc size =
     CVR_ATTR_INIT(INT, "size", NULL, "height,width of the output", .count = 2, CVR_ATTR_BETWEEN(1, RESIZE_MAX));
@@ -29,8 +29,7 @@ static int32_t check(const cvr_infer_args *a, const cvr_upsample_attrs *attrs, c
 /* x (N,C,H,W) -> (N,C,P,Q) */
 static int32_t upsample_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_upsample_attrs *attrs = a->attrs;
-    const int32_t status = check(a, attrs, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, attrs, err));
     const cvr_type *x = a->inputs[0];
     cvr_type_set(a->outputs[0], CVR_F32, 4,
                  (const int64_t[]){x->shape[0], x->shape[1], attrs->size[0], attrs->size[1]});
@@ -40,8 +39,7 @@ static int32_t upsample_infer(const cvr_infer_args *a, cvr_error *err) {
 /* grad (N,C,P,Q) -> (N,C,H,W) */
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_upsample_backward_attrs *attrs = a->attrs;
-    const int32_t status = check(a, &attrs->upsample, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check(a, &attrs->upsample, err));
     const cvr_type *grad = a->inputs[0];
     if (grad->shape[2] != attrs->upsample.size[0] || grad->shape[3] != attrs->upsample.size[1] ||
         attrs->input_size[0] < 1 || attrs->input_size[1] < 1)

@@ -1,5 +1,5 @@
 /* The plugin "layer_resize": the upsample op, its reference kernels, and the layer torch.nn.Upsample. */
-#include "resize.h"
+#include "resize_family.h"
 
 static const cvr_attr_desc size = CVR_ATTR_INIT(INTS, "size", "", "size of the output: both, or height,width",
                                                 .count = 2, CVR_ATTR_PLACE_BETWEEN(1, RESIZE_MAX));
@@ -46,8 +46,8 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     if (x->rank != 4)
         return cvr_fail(err, CVR_ERR_INVALID, "upsample needs an input (N,C,H,W); this one is %s",
                         cvr_shape_of(x).text);
-    const int32_t status = output_size(s, x, &op, err);
-    return status == CVR_OK ? cvr_emit(b, "upsample", &op, sizeof op, inputs, 1, outputs, err) : status;
+    CVR_TRY(output_size(s, x, &op, err));
+    return cvr_emit(b, "upsample", &op, sizeof op, inputs, 1, outputs, err);
 }
 
 CVR_STATIC_ASSERT(sizeof(upsample_settings) == 8 * (3 + 3 + 2), "settings must match the schema");
@@ -63,12 +63,10 @@ static const cvr_layer_desc layer = {.struct_size = sizeof(cvr_layer_desc),
                                      .build = build};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    int32_t status = CVR_OK;
     (void)host;
-    for (int i = 0; status == CVR_OK && i < RESIZE_OPS; i++) status = r->add(r, CVR_KIND_OP, resize_ops[i], err);
-    for (int i = 0; status == CVR_OK && i < RESIZE_OPS; i++)
-        status = r->add(r, CVR_KIND_KERNEL, resize_reference_kernels[i], err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
+    for (int i = 0; i < RESIZE_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, resize_ops[i], err));
+    for (int i = 0; i < RESIZE_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, resize_reference_kernels[i], err));
+    return r->add(r, CVR_KIND_LAYER, &layer, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_resize", "0.1.0", "", load)

@@ -1,5 +1,5 @@
 /* Upsampling as its formulas say it (<cvr/plugin/ops/resize.h>); coordinates in single precision, as PyTorch's are. */
-#include "resize.h"
+#include "resize_family.h"
 
 /* An output coordinate's two source coordinates; t is the weight of the second. */
 typedef struct source {

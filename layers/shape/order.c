@@ -1,5 +1,5 @@
 /* Between the order in which `flatten` leaves elements, (H, W, C), and logical order, (C, H, W). */
-#include "shape.h"
+#include "shape_family.h"
 
 static const cvr_attr_desc order_attr = CVR_ATTR_INIT(INT, "order", NULL, "channels, height, width", .count = 3);
 static const cvr_attr_desc *const from_attrs[] = {&order_attr};

@@ -1,5 +1,5 @@
 /* torch.permute: axis a of the output is axis dims[a] of the input. */
-#include "shape.h"
+#include "shape_family.h"
 
 static const cvr_attr_desc dims_attr = CVR_ATTR_INIT(INTS, "dims", NULL, "the input's axes, in the output's order",
                                                      .count = CVR_MAX_RANK, .flags = CVR_ATTR_POSITIONAL);

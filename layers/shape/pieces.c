@@ -1,5 +1,5 @@
 /* Joining along an axis and cutting out of one: torch.cat, and Python's x[start:end:step] on one axis. */
-#include "shape.h"
+#include "shape_family.h"
 
 #define ATTR(name_, default_, flags_, min_, doc_)                                                                      \
     {                                                                                                                  \
@@ -60,15 +60,14 @@ static int32_t concat_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t concat_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     const cvr_concat_attrs *attrs = a->attrs;
     int64_t start = 0;
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < a->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
         const int64_t length = b->type(b, a->inputs[i])->shape[attrs->dim];
         const cvr_slice_attrs slice = {attrs->dim, start, 1, length, b->type(b, a->outputs[0])->shape[attrs->dim]};
         if (a->needs[i])
-            status = cvr_emit(b, "slice", &slice, sizeof slice, &a->grad_outputs[0], 1, &a->grad_inputs[i], err);
+            CVR_TRY(cvr_emit(b, "slice", &slice, sizeof slice, &a->grad_outputs[0], 1, &a->grad_inputs[i], err));
         start += length;
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Copies between a tensor and the part of `whole` that begins at `start` on axis dim, with `step` from one to the next.
@@ -103,8 +102,8 @@ static int32_t concat_run(const cvr_kernel_args *a, cvr_error *err) {
 static int32_t build_concat(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
                             cvr_error *err) {
     cvr_concat_attrs call = *(const cvr_concat_attrs *)attrs;
-    const int32_t status = shape_axis(call.dim, b->type(b, in[0])->rank, &call.dim, err);
-    return status == CVR_OK ? cvr_emit(b, "concat", &call, sizeof call, in, n_in, out, err) : status;
+    CVR_TRY(shape_axis(call.dim, b->type(b, in[0])->rank, &call.dim, err));
+    return cvr_emit(b, "concat", &call, sizeof call, in, n_in, out, err);
 }
 
 /* ---- slice ---- */
@@ -119,8 +118,7 @@ static int32_t check_slice(const cvr_slice_attrs *s, const cvr_type *x, cvr_erro
 
 static int32_t slice_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_slice_attrs *s = a->attrs;
-    const int32_t status = check_slice(s, a->inputs[0], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_slice(s, a->inputs[0], err));
     if (a->inputs[0]->shape[s->dim] != s->size)
         return cvr_fail(err, CVR_ERR_INVALID, "slice: `size` is not the axis's");
     *a->outputs[0] = *a->inputs[0];
@@ -130,8 +128,7 @@ static int32_t slice_infer(const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t slice_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_slice_attrs *s = a->attrs;
-    const int32_t status = check_slice(s, a->inputs[0], err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(check_slice(s, a->inputs[0], err));
     if (a->inputs[0]->shape[s->dim] != s->length)
         return cvr_fail(err, CVR_ERR_INVALID, "slice_backward: `length` is not the axis's");
     *a->outputs[0] = *a->inputs[0];
@@ -173,8 +170,7 @@ static int32_t build_slice(const cvr_builder *b, const void *attrs, const cvr_va
     const slice_layer *layer = attrs;
     const cvr_type *x = b->type(b, in[0]);
     cvr_slice_attrs s = {.step = layer->step};
-    const int32_t status = shape_axis(layer->dim, x->rank, &s.dim, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(shape_axis(layer->dim, x->rank, &s.dim, err));
     s.size = x->shape[s.dim];
     s.start = clamp_index(layer->start, s.size);
     const int64_t end = clamp_index(layer->end, s.size);

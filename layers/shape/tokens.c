@@ -2,7 +2,7 @@
  * Pictures as sequences: the pixels of (N,C,H,W), row by row, are H*W tokens of C features. Both lie alike in memory,
  * so nothing is copied. PyTorch writes x.flatten(2).transpose(1, 2), or permutes to (N,H,W,C).
  */
-#include "shape.h"
+#include "shape_family.h"
 
 static const cvr_attr_desc size_attr =
     CVR_ATTR_INIT(INT, "size", NULL, "height, width", .count = 2, CVR_ATTR_PLACE_AT_LEAST(1));

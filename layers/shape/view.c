@@ -2,7 +2,7 @@
  * Changes of shape that keep the logical order of elements: torch.flatten, torch.reshape. They cost nothing where the
  * order in memory stays, too.
  */
-#include "shape.h"
+#include "shape_family.h"
 
 static const cvr_attr_desc chw_attr = CVR_ATTR_INIT(INT, "chw", NULL, "channels, height, width", .count = 3);
 static const cvr_attr_desc *const unflatten_attrs[] = {&chw_attr};
@@ -49,10 +49,8 @@ static int32_t flatten_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *e
     const cvr_type *x = b->type(b, a->inputs[0]), *y = b->type(b, a->outputs[0]);
     const cvr_unflatten_attrs attrs = {{x->shape[1], x->shape[2], x->shape[3]}};
     cvr_value grad = a->grad_outputs[0];
-    int32_t status = CVR_OK;
     if (y->order[0] != 0 && b->type(b, grad)->order[0] == 0)
-        status = cvr_emit(b, "from_logical", &attrs, sizeof attrs, &grad, 1, &grad, err);
-    if (status != CVR_OK) return status;
+        CVR_TRY(cvr_emit(b, "from_logical", &attrs, sizeof attrs, &grad, 1, &grad, err));
     return cvr_emit(b, "unflatten", &attrs, sizeof attrs, &grad, 1, &a->grad_inputs[0], err);
 }
 
@@ -95,10 +93,7 @@ static int32_t view_infer(const cvr_infer_args *a, cvr_error *err) {
 static int32_t make_plain(const cvr_builder *b, cvr_value *x, cvr_error *err) {
     const cvr_type *t = b->type(b, *x);
     const cvr_value in = *x;
-    if (!is_plain(t->rank, t->shape)) {
-        const int32_t status = cvr_emit(b, "flatten", NULL, 0, &in, 1, x, err);
-        if (status != CVR_OK) return status;
-    }
+    if (!is_plain(t->rank, t->shape)) CVR_TRY(cvr_emit(b, "flatten", NULL, 0, &in, 1, x, err));
     return shape_plain(b, x, err);
 }
 
@@ -114,14 +109,13 @@ static int32_t emit_view(const cvr_builder *b, cvr_value x, const cvr_view_attrs
 /* Out of the one memory order that is not logical, a view, into the one again: at most two copies, mostly none. */
 static int32_t emit_reshape(const cvr_builder *b, cvr_value x, const cvr_view_attrs *attrs, cvr_value *y,
                             cvr_error *err) {
-    int32_t status = make_plain(b, &x, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(make_plain(b, &x, err));
     if (is_plain((uint32_t)attrs->rank, attrs->shape)) return emit_view(b, x, attrs, y, err);
     const cvr_unflatten_attrs chw = {{attrs->shape[1], attrs->shape[2], attrs->shape[3]}};
     const cvr_view_attrs flat = {2, {attrs->shape[0], chw.chw[0] * chw.chw[1] * chw.chw[2], 1, 1, 1, 1}};
-    status = emit_view(b, x, &flat, &x, err);
-    if (status == CVR_OK) status = cvr_emit(b, "from_logical", &chw, sizeof chw, &x, 1, &x, err);
-    return status == CVR_OK ? cvr_emit(b, "unflatten", &chw, sizeof chw, &x, 1, y, err) : status;
+    CVR_TRY(emit_view(b, x, &flat, &x, err));
+    CVR_TRY(cvr_emit(b, "from_logical", &chw, sizeof chw, &x, 1, &x, err));
+    return cvr_emit(b, "unflatten", &chw, sizeof chw, &x, 1, y, err);
 }
 
 /* dx = grad in x's shape */
@@ -140,9 +134,8 @@ static int32_t build_flatten(const cvr_builder *b, const void *attrs, const cvr_
     const flatten_layer *layer = attrs;
     const cvr_type *x = b->type(b, in[0]);
     int64_t start, end;
-    int32_t status = shape_axis(layer->start_dim, x->rank, &start, err);
-    if (status == CVR_OK) status = shape_axis(layer->end_dim, x->rank, &end, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(shape_axis(layer->start_dim, x->rank, &start, err));
+    CVR_TRY(shape_axis(layer->end_dim, x->rank, &end, err));
     if (start > end)
         return cvr_fail(err, CVR_ERR_INVALID, "start_dim %lld comes after end_dim %lld", (long long)layer->start_dim,
                         (long long)layer->end_dim);
@@ -182,8 +175,8 @@ static int32_t build_reshape(const cvr_builder *b, const void *attrs, const cvr_
     cvr_view_attrs call = *(const cvr_view_attrs *)attrs;
     const cvr_type *x = b->type(b, in[0]);
     for (int64_t i = call.rank; i < (int64_t)CVR_MAX_RANK; i++) call.shape[i] = 1;
-    const int32_t status = fill_in(&call, cvr_numel(x->rank, x->shape), err);
-    return status == CVR_OK ? emit_reshape(b, in[0], &call, out, err) : status;
+    CVR_TRY(fill_in(&call, cvr_numel(x->rank, x->shape), err));
+    return emit_reshape(b, in[0], &call, out, err);
 }
 
 static const shape_op ops[] = {

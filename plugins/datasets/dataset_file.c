@@ -69,8 +69,7 @@ static int32_t open_file(dataset_file *f, cvr_error *err) {
     if (fstat(f->fd, &st) != 0) return fail_system(f->path, "open the file", errno, err);
     if (!S_ISREG(st.st_mode)) return dataset_file_fail(f, err, "this is not a file; give the path of a data file");
     f->size = (uint64_t)st.st_size;
-    int32_t status = fill(f, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(fill(f, err));
     f->gzip = f->z.avail_in >= 2 && f->input[0] == 0x1f && f->input[1] == 0x8b;
     if (!f->gzip) return CVR_OK;
     f->z.zalloc = z_get;
@@ -132,11 +131,10 @@ static int32_t next_member(dataset_file *f, int32_t *more, cvr_error *err) {
 /* One step of inflate; `done` where the file has no more to give. */
 static int32_t inflate_some(dataset_file *f, int32_t *done, cvr_error *err) {
     int32_t more = 1;
-    int32_t status = f->in_member ? CVR_OK : next_member(f, &more, err);
+    if (!f->in_member) CVR_TRY(next_member(f, &more, err));
     *done = !more;
-    if (status != CVR_OK || !more) return status;
-    if (f->z.avail_in == 0) status = fill(f, err);
-    if (status != CVR_OK) return status;
+    if (!more) return CVR_OK;
+    if (f->z.avail_in == 0) CVR_TRY(fill(f, err));
     if (f->z.avail_in == 0) return dataset_file_fail(f, err, "the gzip data end too early; download the file again");
     const int z = inflate(&f->z, Z_NO_FLUSH);
     if (z == Z_STREAM_END) f->in_member = 0;
@@ -164,8 +162,7 @@ int32_t dataset_file_read(dataset_file *f, void *to, uint64_t n, uint64_t *got, 
     if (f->gzip) return read_gzip(f, to, n, got, err);
     while (*got < n) {
         if (f->z.avail_in == 0) {
-            const int32_t status = fill(f, err);
-            if (status != CVR_OK) return status;
+            CVR_TRY(fill(f, err));
             if (f->z.avail_in == 0) return CVR_OK;
         }
         const uint64_t part = n - *got < f->z.avail_in ? n - *got : f->z.avail_in;

@@ -89,7 +89,6 @@ int32_t net_result(net *n, const cvr_io *io, cvr_value x) {
 }
 
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (size_t i = 0; i < count && status == CVR_OK; i++) status = r->add(r, CVR_KIND_MODEL, models[i], err);
-    return status;
+    for (size_t i = 0; i < count; i++) CVR_TRY(r->add(r, CVR_KIND_MODEL, models[i], err));
+    return CVR_OK;
 }

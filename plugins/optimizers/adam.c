@@ -61,9 +61,9 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, int64_t d
     const cvr_adam_update_attrs call = {
         args->weight_decay, args->lr_factor, {s->betas[0], s->betas[1]}, s->eps, decoupled};
     cvr_value state[2];
-    int32_t status = optimizer_state(b, args->param, "exp_avg", &state[0], err);
-    if (status == CVR_OK) status = optimizer_state(b, args->param, "exp_avg_sq", &state[1], err);
-    return status == CVR_OK ? optimizer_emit(b, args, "adam_update", &call, sizeof call, state, 2, err) : status;
+    CVR_TRY(optimizer_state(b, args->param, "exp_avg", &state[0], err));
+    CVR_TRY(optimizer_state(b, args->param, "exp_avg_sq", &state[1], err));
+    return optimizer_emit(b, args, "adam_update", &call, sizeof call, state, 2, err);
 }
 
 static int32_t emit_adam(const cvr_builder *b, const cvr_update_args *args, cvr_error *err) {

@@ -74,14 +74,14 @@ cvr_op_desc optimizer_many(const optimizer_family *f) {
 int32_t optimizer_many_infer(const cvr_infer_args *a, uint32_t own, cvr_error *err) {
     const cvr_type *in[CVR_MAX_IO] = {[IN_LR] = a->inputs[MANY_LR], [IN_STEP] = a->inputs[MANY_STEP]};
     const cvr_infer_args one = {sizeof one, a->attrs, in, NULL, own + 2, 0};
-    int32_t status = (a->n_inputs - MANY_FIRST) % own == 0
-                         ? CVR_OK
-                         : cvr_fail(err, CVR_ERR_INVALID, "an update of many has %u inputs of each", own);
-    for (uint32_t i = MANY_FIRST; i < a->n_inputs && status == CVR_OK; i += own) {
+    CVR_TRY((a->n_inputs - MANY_FIRST) % own == 0
+                ? CVR_OK
+                : cvr_fail(err, CVR_ERR_INVALID, "an update of many has %u inputs of each", own));
+    for (uint32_t i = MANY_FIRST; i < a->n_inputs; i += own) {
         for (uint32_t k = 0; k < own; k++) in[place_of(k)] = a->inputs[i + k];
-        status = optimizer_infer(&one, err);
+        CVR_TRY(optimizer_infer(&one, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 int32_t optimizer_many_decompose(const cvr_builder *b, const cvr_decompose_args *a, const char *op, uint64_t attrs_size,
@@ -94,12 +94,11 @@ int32_t optimizer_many_decompose(const cvr_builder *b, const cvr_decompose_args 
                              .inputs = in,
                              .outputs = none,
                              .n_inputs = own + 2};
-    int32_t status = CVR_OK;
-    for (uint32_t i = MANY_FIRST; i < a->n_inputs && status == CVR_OK; i += own) {
+    for (uint32_t i = MANY_FIRST; i < a->n_inputs; i += own) {
         for (uint32_t k = 0; k < own; k++) in[place_of(k)] = a->inputs[i + k];
-        status = b->emit(b, &one, err);
+        CVR_TRY(b->emit(b, &one, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 double optimizer_many_flops(const cvr_infer_args *a, uint32_t own, double flops) {

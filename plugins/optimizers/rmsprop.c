@@ -71,11 +71,10 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     const rmsprop_settings *s = args->attrs;
     const cvr_rmsprop_update_attrs call = {args->weight_decay, args->lr_factor, s->alpha, s->eps, s->momentum};
     cvr_value state[3] = {CVR_NONE, CVR_NONE, CVR_NONE};
-    int32_t status = optimizer_state(b, args->param, "square_avg", &state[0], err);
-    if (status == CVR_OK && s->momentum > 0)
-        status = optimizer_state(b, args->param, "momentum_buffer", &state[1], err);
-    if (status == CVR_OK && s->centered) status = optimizer_state(b, args->param, "grad_avg", &state[2], err);
-    return status == CVR_OK ? optimizer_emit(b, args, "rmsprop_update", &call, sizeof call, state, 3, err) : status;
+    CVR_TRY(optimizer_state(b, args->param, "square_avg", &state[0], err));
+    if (s->momentum > 0) CVR_TRY(optimizer_state(b, args->param, "momentum_buffer", &state[1], err));
+    if (s->centered) CVR_TRY(optimizer_state(b, args->param, "grad_avg", &state[2], err));
+    return optimizer_emit(b, args, "rmsprop_update", &call, sizeof call, state, 3, err);
 }
 
 #define FLOPS 14.0 /* of an element */

@@ -54,11 +54,9 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     const sgd_settings *s = args->attrs;
     const cvr_sgd_update_attrs call = {args->weight_decay, args->lr_factor, s->momentum, s->dampening, s->nesterov};
     cvr_value buffer = CVR_NONE;
-    int32_t status = CVR_OK;
     if (s->nesterov && (s->momentum <= 0 || s->dampening != 0))
         return cvr_fail(err, CVR_ERR_USAGE, "sgd: nesterov needs a momentum above 0 and no dampening");
-    if (s->momentum != 0) status = optimizer_state(b, args->param, "momentum_buffer", &buffer, err);
-    if (status != CVR_OK) return status;
+    if (s->momentum != 0) CVR_TRY(optimizer_state(b, args->param, "momentum_buffer", &buffer, err));
     return optimizer_emit(b, args, "sgd_update", &call, sizeof call, &buffer, s->momentum != 0, err);
 }
 

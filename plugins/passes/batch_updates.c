@@ -115,32 +115,29 @@ static int32_t close_batch(batches *all, uint32_t at, cvr_error *err) {
                               .inputs = b.inputs,
                               .outputs = none,
                               .n_inputs = b.n_inputs};
-    const int32_t status = r->enter(r, b.nodes[0], err);
-    return status == CVR_OK ? r->builder->emit(r->builder, &call, err) : status;
+    CVR_TRY(r->enter(r, b.nodes[0], err));
+    return r->builder->emit(r->builder, &call, err);
 }
 
 /* ---- the pass ---- */
 
 /* Batches that the node has to stay behind. */
 static int32_t close_before(batches *all, const cvr_node_view *n, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = all->n; i-- > 0 && status == CVR_OK;)
-        if (depends(&all->open[i], n)) status = close_batch(all, i, err);
-    return status;
+    for (uint32_t i = all->n; i-- > 0;)
+        if (depends(&all->open[i], n)) CVR_TRY(close_batch(all, i, err));
+    return CVR_OK;
 }
 
 static int32_t add_update(batches *all, const cvr_node_view *n, uint64_t i, uint64_t bytes, cvr_error *err) {
     uint32_t at = 0;
-    int32_t status = CVR_OK;
     while (at < all->n && !is_alike(all->r, &all->open[at], n)) at++;
     if (at < all->n && !has_room(&all->open[at], n->op, bytes)) {
-        status = close_batch(all, at, err);
+        CVR_TRY(close_batch(all, at, err));
         at = all->n;
     } else if (at == MOST_BATCHES) {
-        status = close_batch(all, 0, err);
+        CVR_TRY(close_batch(all, 0, err));
         at = all->n;
     }
-    if (status != CVR_OK) return status;
     if (at == all->n) all->open[all->n++] = (batch){.n = 0};
     push_update(&all->open[at], n, i, bytes);
     return CVR_OK;
@@ -148,20 +145,16 @@ static int32_t add_update(batches *all, const cvr_node_view *n, uint64_t i, uint
 
 static int32_t run_all(batches *all, cvr_error *err) {
     const cvr_rewriter *r = all->r;
-    int32_t status = CVR_OK;
-    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
+    for (uint64_t i = 0; i < r->n_nodes; i++) {
         cvr_node_view n;
         uint64_t bytes = 0;
         r->node(r, i, &n);
         const int small = multi_tensor(n.op) && n.n_outputs == 0 && (bytes = update_bytes(r, &n)) <= SMALL_BYTES;
-        status = close_before(all, &n, err);
-        if (status == CVR_OK && small)
-            status = add_update(all, &n, i, bytes, err);
-        else if (status == CVR_OK)
-            status = r->keep(r, i, err);
+        CVR_TRY(close_before(all, &n, err));
+        CVR_TRY(small ? add_update(all, &n, i, bytes, err) : r->keep(r, i, err));
     }
-    while (all->n && status == CVR_OK) status = close_batch(all, 0, err);
-    return status;
+    while (all->n) CVR_TRY(close_batch(all, 0, err));
+    return CVR_OK;
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {

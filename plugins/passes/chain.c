@@ -56,25 +56,24 @@ static int32_t put(const cvr_rewriter *r, const chain_rule *rule, const chain *c
     cvr_node_view end;
     cvr_value out = CVR_NONE;
     r->node(r, c->last, &end);
-    int32_t status = r->enter(r, c->head, err);
-    if (status == CVR_OK) status = rule->fuse(r, c, &out, err);
-    return status == CVR_OK ? r->replace(r, end.outputs[0], out, err) : status;
+    CVR_TRY(r->enter(r, c->head, err));
+    CVR_TRY(rule->fuse(r, c, &out, err));
+    return r->replace(r, end.outputs[0], out, err);
 }
 
 /* `chains` by the nodes that are part of one, the heads aside. */
 static int32_t fuse_all(const cvr_rewriter *r, const chain_rule *rule, chain *chains, cvr_error *err) {
-    int32_t status = CVR_OK;
     for (uint64_t i = 0; i < r->n_nodes; i++) chains[i].last = CVR_NO_NODE;
-    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
+    for (uint64_t i = 0; i < r->n_nodes; i++) {
         cvr_node_view n;
         r->node(r, i, &n);
-        if (chains[i].last == i) status = put(r, rule, &chains[i], err);
+        if (chains[i].last == i) CVR_TRY(put(r, rule, &chains[i], err));
         if (chains[i].last != CVR_NO_NODE || (chain_is_op(&n, rule->head) && start_chain(r, rule, i, &n, chains)))
             r->drop(r, i);
-        else if (status == CVR_OK)
-            status = r->keep(r, i, err);
+        else
+            CVR_TRY(r->keep(r, i, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 int32_t chain_run(const cvr_rewriter *r, const chain_rule *rule, cvr_error *err) {
@@ -87,11 +86,11 @@ int32_t chain_run(const cvr_rewriter *r, const chain_rule *rule, cvr_error *err)
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = r->add(r, CVR_KIND_PASS, &fuse_norm_pass, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_PASS, &fuse_conv_pass, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_PASS, &fuse_elementwise_pass, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_PASS, &fuse_grads_pass, err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_PASS, &fuse_stats_pass, err) : status;
+    CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_norm_pass, err));
+    CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_conv_pass, err));
+    CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_elementwise_pass, err));
+    CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_grads_pass, err));
+    return r->add(r, CVR_KIND_PASS, &fuse_stats_pass, err);
 }
 
 CVR_DEFINE_PLUGIN("pass_fuse", "0.1.0",

@@ -242,9 +242,8 @@ static void find_sums(fusion *f) {
 }
 
 static int32_t fuse_all(fusion *f, cvr_error *err) {
-    int32_t status = CVR_OK;
     find_sums(f);
-    for (uint64_t i = 0; i < f->r->n_nodes && status == CVR_OK; i++) {
+    for (uint64_t i = 0; i < f->r->n_nodes; i++) {
         cvr_node_view n;
         f->r->node(f->r, i, &n);
         const int head = !f->taken[i] && is_elementwise(f, &n, NULL);
@@ -252,14 +251,14 @@ static int32_t fuse_all(fusion *f, cvr_error *err) {
         if (g.n > 1 || g.sum != CVR_NO_NODE) {
             for (uint32_t k = 0; k < g.n; k++) f->taken[g.members[k]] = 1;
             if (g.sum != CVR_NO_NODE) f->taken[g.sum] = 1;
-            status = put(f, &g, err);
+            CVR_TRY(put(f, &g, err));
         }
         if (f->taken[i])
             f->r->drop(f->r, i);
-        else if (status == CVR_OK)
-            status = f->r->keep(f->r, i, err);
+        else
+            CVR_TRY(f->r->keep(f->r, i, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {
@@ -267,11 +266,11 @@ static int32_t run(const cvr_rewriter *r, cvr_error *err) {
     fusion f = {.r = r,
                 .taken = (uint8_t *)r->host->alloc(r->host, n, 1),
                 .sum_of = (uint64_t *)r->host->alloc(r->host, n * sizeof *f.sum_of, sizeof *f.sum_of)};
-    int32_t status = f.taken && f.sum_of ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) {
-        memset(f.taken, 0, n);
-        status = fuse_all(&f, err);
-    }
+    int32_t status;
+    CVR_TRY_OUT(f.taken && f.sum_of ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    memset(f.taken, 0, n);
+    CVR_TRY_OUT(fuse_all(&f, err));
+out:
     r->host->free(r->host, f.taken);
     r->host->free(r->host, f.sum_of);
     return status;

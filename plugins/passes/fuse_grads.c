@@ -98,12 +98,12 @@ static int32_t put_conv(const cvr_rewriter *r, meeting *m, cvr_error *err) {
                               .outputs = out,
                               .n_inputs = 9,
                               .n_outputs = 3};
-    int32_t status = r->enter(r, m->conv, err);
-    if (status == CVR_OK) status = r->builder->emit(r->builder, &call, err);
+    CVR_TRY(r->enter(r, m->conv, err));
+    CVR_TRY(r->builder->emit(r->builder, &call, err));
     m->grad = out[0];
     m->dweight = out[1];
     m->dbias = out[2];
-    return status;
+    return CVR_OK;
 }
 
 static int32_t put_norm(const cvr_rewriter *r, const meeting *m, cvr_error *err) {
@@ -113,12 +113,11 @@ static int32_t put_norm(const cvr_rewriter *r, const meeting *m, cvr_error *err)
     cvr_value in[7] = {norm.inputs[X], m->grad, norm.inputs[WEIGHT], norm.inputs[MEAN], norm.inputs[INVSTD],
                        m->dweight,     m->dbias};
     for (int k = 0; k < 7; k++) in[k] = r->current(r, in[k]);
-    int32_t status = r->enter(r, m->norm, err);
-    if (status == CVR_OK) status = cvr_emit(r->builder, "batch_norm2d_backward_apply", NULL, 0, in, 7, &dx, err);
+    CVR_TRY(r->enter(r, m->norm, err));
+    CVR_TRY(cvr_emit(r->builder, "batch_norm2d_backward_apply", NULL, 0, in, 7, &dx, err));
     const cvr_value made[4] = {dx, m->dweight, m->dbias, m->grad};
-    for (uint32_t k = 0; k < norm.n_outputs && status == CVR_OK; k++)
-        status = r->replace(r, norm.outputs[k], made[k], err);
-    return status;
+    for (uint32_t k = 0; k < norm.n_outputs; k++) CVR_TRY(r->replace(r, norm.outputs[k], made[k], err));
+    return CVR_OK;
 }
 
 /* `at`: by node that is part of one, its meeting. */
@@ -139,19 +138,18 @@ static void find(const cvr_rewriter *r, meeting *meetings, meeting **at) {
 }
 
 static int32_t fuse_all(const cvr_rewriter *r, meeting *meetings, meeting **at, cvr_error *err) {
-    int32_t status = CVR_OK;
     find(r, meetings, at);
-    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
+    for (uint64_t i = 0; i < r->n_nodes; i++) {
         meeting *m = at[i];
         if (!m)
-            status = r->keep(r, i, err);
+            CVR_TRY(r->keep(r, i, err));
         else if (i == m->conv)
-            status = put_conv(r, m, err);
+            CVR_TRY(put_conv(r, m, err));
         else if (i == m->norm)
-            status = put_norm(r, m, err);
+            CVR_TRY(put_norm(r, m, err));
         if (m) r->drop(r, i);
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {

@@ -36,10 +36,12 @@ static int32_t put_conv(const cvr_rewriter *r, uint64_t i, const cvr_node_view *
                               .outputs = out,
                               .n_inputs = conv->n_inputs,
                               .n_outputs = 3};
-    int32_t status = r->enter(r, i, err);
-    if (status == CVR_OK) status = r->builder->emit(r->builder, &call, err);
-    if (status == CVR_OK) status = r->replace(r, conv->outputs[0], out[0], err);
-    if (status == CVR_OK) *made = (made_stats){out[1], out[2]};
+    int32_t status;
+    CVR_TRY_OUT(r->enter(r, i, err));
+    CVR_TRY_OUT(r->builder->emit(r->builder, &call, err));
+    CVR_TRY_OUT(r->replace(r, conv->outputs[0], out[0], err));
+    *made = (made_stats){out[1], out[2]};
+out:
     r->drop(r, i);
     return status;
 }
@@ -61,29 +63,30 @@ static int32_t put_norm(const cvr_rewriter *r, uint64_t i, const cvr_node_view *
                               .outputs = out,
                               .n_inputs = 9,
                               .n_outputs = 3};
-    int32_t status = r->enter(r, i, err);
-    if (status == CVR_OK) status = r->builder->emit(r->builder, &call, err);
-    for (uint32_t k = 0; k < 3 && status == CVR_OK; k++) status = r->replace(r, norm->outputs[k], out[k], err);
+    int32_t status;
+    CVR_TRY_OUT(r->enter(r, i, err));
+    CVR_TRY_OUT(r->builder->emit(r->builder, &call, err));
+    for (uint32_t k = 0; k < 3; k++) CVR_TRY_OUT(r->replace(r, norm->outputs[k], out[k], err));
+out:
     r->drop(r, i);
     return status;
 }
 
 /* `made` by node. */
 static int32_t fuse_all(const cvr_rewriter *r, made_stats *made, cvr_error *err) {
-    int32_t status = CVR_OK;
     for (uint64_t i = 0; i < r->n_nodes; i++) made[i] = (made_stats){CVR_NONE, CVR_NONE};
-    for (uint64_t i = 0; i < r->n_nodes && status == CVR_OK; i++) {
+    for (uint64_t i = 0; i < r->n_nodes; i++) {
         cvr_node_view n;
         r->node(r, i, &n);
         const uint64_t maker = is_norm(&n) ? r->producer(r, n.inputs[0]) : CVR_NO_NODE;
         if (chain_is_op(&n, "conv2d") && feeds_norm(r, &n))
-            status = put_conv(r, i, &n, &made[i], err);
+            CVR_TRY(put_conv(r, i, &n, &made[i], err));
         else if (maker != CVR_NO_NODE && made[maker].mean != CVR_NONE)
-            status = put_norm(r, i, &n, &made[maker], err);
+            CVR_TRY(put_norm(r, i, &n, &made[maker], err));
         else
-            status = r->keep(r, i, err);
+            CVR_TRY(r->keep(r, i, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {

@@ -12,8 +12,7 @@
 
 int32_t confusion_write_csv(const confusion *m, cvr_error *err) {
     char path[REPORT_PATH], name[REPORT_NAME];
-    int32_t status = report_path(path, m->folder, "confusion_matrix.csv", err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(report_path(path, m->folder, "confusion_matrix.csv", err));
     const int64_t n = m->classes->n;
     text t;
     text_open(&t, m->host);
@@ -33,20 +32,20 @@ int32_t confusion_write_csv(const confusion *m, cvr_error *err) {
         }
         text_put(&t, "\n");
     }
-    status = report_replace(path, &t, err);
+    const int32_t status = report_replace(path, &t, err);
     text_close(&t);
     return status;
 }
 
-typedef struct layout {
+typedef struct matrix_layout {
     int64_t n, side, x,
         y;         /* of the matrix in the picture; its pixel p shows cells p * n / side .. (p + 1) * n / side */
     int64_t names; /* letters of the longest name that is shown; 0: numbers instead */
-} layout;
+} matrix_layout;
 
-static layout lay_out(const confusion *m) {
+static matrix_layout lay_out(const confusion *m) {
     char name[REPORT_NAME];
-    layout l = {.n = m->classes->n};
+    matrix_layout l = {.n = m->classes->n};
     const int64_t cell = SIDE / l.n > 90 ? 90 : SIDE / l.n > 0 ? SIDE / l.n : 1;
     l.side = cell * l.n < LARGEST_SIDE ? cell * l.n : LARGEST_SIDE;
     for (int64_t i = 0; i < l.n && l.n <= WITH_NAMES; i++) {
@@ -84,7 +83,7 @@ static void count_label(char label[32], uint64_t count, int64_t room) {
     } while (canvas_text_width(label) > room && ++unit < sizeof units / sizeof *units);
 }
 
-static void draw_cells(canvas *c, const confusion *m, const layout *l) {
+static void draw_cells(canvas *c, const confusion *m, const matrix_layout *l) {
     const int64_t cell = l->side / l->n;
     for (int64_t i = 0; i < l->n; i++) {
         const double sum = row_sum(m, i);
@@ -105,7 +104,7 @@ static void draw_cells(canvas *c, const confusion *m, const layout *l) {
 }
 
 /* Strongest share of the cells that share a pixel. */
-static int32_t draw_pixels(canvas *c, const confusion *m, const layout *l, cvr_error *err) {
+static int32_t draw_pixels(canvas *c, const confusion *m, const matrix_layout *l, cvr_error *err) {
     float *const line = m->host->alloc(m->host, (uint64_t)l->side * sizeof *line, 16); /* one row of pixels */
     if (!line) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a picture of the report");
     for (int64_t y = 0, i = 0; y < l->side; y++) {
@@ -124,7 +123,7 @@ static int32_t draw_pixels(canvas *c, const confusion *m, const layout *l, cvr_e
     return CVR_OK;
 }
 
-static void draw_names(canvas *c, const confusion *m, const layout *l) {
+static void draw_names(canvas *c, const confusion *m, const matrix_layout *l) {
     const canvas_text_style across = {CANVAS_INK, 0, 0}, upwards = {CANVAS_INK, 1, 0};
     const int64_t cell = l->side / l->n;
     for (int64_t i = 0; i < l->n; i++) {
@@ -138,7 +137,7 @@ static void draw_names(canvas *c, const confusion *m, const layout *l) {
     }
 }
 
-static void draw_numbers(canvas *c, const layout *l) {
+static void draw_numbers(canvas *c, const matrix_layout *l) {
     const canvas_text_style style = {CANVAS_FAINT, 0, 0};
     int64_t step = 1;
     for (int64_t k = 0; l->n / step > 12; k++) step = step / (k % 3 == 1 ? 2 : 1) * (k % 3 == 1 ? 5 : 2);
@@ -153,7 +152,7 @@ static void draw_numbers(canvas *c, const layout *l) {
     }
 }
 
-static void draw_titles(canvas *c, const confusion *m, const layout *l) {
+static void draw_titles(canvas *c, const confusion *m, const matrix_layout *l) {
     const canvas_text_style faint = {CANVAS_FAINT, 0, 0}, upwards = {CANVAS_FAINT, 1, 0}, bold = {CANVAS_INK, 0, 1};
     double right = 0, all = 0;
     char line[96];
@@ -170,17 +169,17 @@ static void draw_titles(canvas *c, const confusion *m, const layout *l) {
 }
 
 int32_t confusion_write_png(const confusion *m, cvr_error *err) {
-    const layout l = lay_out(m);
+    const matrix_layout l = lay_out(m);
     const int64_t labels = l.names > 0 ? l.names * CANVAS_LETTER_WIDTH : CANVAS_FONT_ROWS;
     const int64_t width = l.x + l.side + 30 < 360 ? 360 : l.x + l.side + 30; /* room for the titles */
     canvas c;
-    int32_t status = canvas_open(&c, m->host, width, l.y + l.side + labels + 50, err);
-    if (status != CVR_OK) return status;
+    int32_t status;
+    CVR_TRY(canvas_open(&c, m->host, width, l.y + l.side + labels + 50, err));
     canvas_fill(&c, (box){l.x - 1, l.y - 1, l.side + 2, l.side + 2}, CANVAS_GRID);
     if (l.side >= l.n) {
         draw_cells(&c, m, &l);
     } else {
-        status = draw_pixels(&c, m, &l, err);
+        CVR_TRY_OUT(draw_pixels(&c, m, &l, err));
     }
     if (l.names > 0) {
         draw_names(&c, m, &l);
@@ -188,7 +187,8 @@ int32_t confusion_write_png(const confusion *m, cvr_error *err) {
         draw_numbers(&c, &l);
     }
     draw_titles(&c, m, &l);
-    if (status == CVR_OK) status = report_save_png(&c, m->folder, "confusion_matrix", err);
+    CVR_TRY_OUT(report_save_png(&c, m->folder, "confusion_matrix", err));
+out:
     canvas_close(&c);
     return status;
 }

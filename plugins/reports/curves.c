@@ -37,10 +37,10 @@ static int32_t curves_open(const cvr_run_info *info, void **self, cvr_error *err
     curves *const t = report_calloc(info->host, sizeof *t);
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
-    int32_t status = results_open(&t->results, info, err);
-    if (status == CVR_OK) {
-        status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
-    }
+    int32_t status;
+    CVR_TRY_OUT(results_open(&t->results, info, err));
+    CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
+out:
     if (status != CVR_OK) {
         curves_free(t);
         return status;
@@ -92,8 +92,7 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
                       {.area = {0, h, w, h}, .title = "Learning rate"},
                       {.area = {w, h, w, h}, .title = "Images per second"}};
     canvas c;
-    int32_t status = canvas_open(&c, t->host, WIDTH, HEIGHT, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(canvas_open(&c, t->host, WIDTH, HEIGHT, err));
     add_series(r, &panels[0], find_column(r, "train_loss"), "training");
     add_series(r, &panels[0], find_column(r, "loss"), "validation");
     for (uint32_t i = RESULTS_FIXED; i < r->n_columns; i++) {
@@ -107,7 +106,7 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
         panels[i].stride = r->stride;
         plot_draw(&c, &panels[i]);
     }
-    status = report_save_png(&c, r->folder, "results", err);
+    const int32_t status = report_save_png(&c, r->folder, "results", err);
     canvas_close(&c);
     return status;
 }
@@ -121,9 +120,10 @@ static double now(void) {
 static int32_t draw(curves *t, cvr_error *err) {
     const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch};
     int32_t status = CVR_OK;
-    if (t->results_changed) status = draw_results(t, err);
-    if (status == CVR_OK && t->matrix_changed) status = confusion_write_csv(&m, err);
-    if (status == CVR_OK && t->matrix_changed) status = confusion_write_png(&m, err);
+    if (t->results_changed) CVR_TRY_OUT(draw_results(t, err));
+    if (t->matrix_changed) CVR_TRY_OUT(confusion_write_csv(&m, err));
+    if (t->matrix_changed) CVR_TRY_OUT(confusion_write_png(&m, err));
+out:
     t->failed = status != CVR_OK;
     if (!t->failed) t->results_changed = t->matrix_changed = 0;
     t->drawn = now();

@@ -64,8 +64,7 @@ static int folder_to_disk(const char *path) {
 
 int32_t report_replace(const char *path, const text *t, cvr_error *err) {
     char temporary[REPORT_PATH + 8];
-    const int32_t status = text_check(t, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(text_check(t, err));
     (void)snprintf(temporary, sizeof temporary, "%s.tmp", path);
     const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int error = fd < 0 ? errno : write_all(fd, t, 0);
@@ -78,8 +77,7 @@ int32_t report_replace(const char *path, const text *t, cvr_error *err) {
 }
 
 int32_t report_append(const char *path, uint64_t size, const text *t, cvr_error *err) {
-    const int32_t status = text_check(t, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(text_check(t, err));
     const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (size == 0 ? O_TRUNC : 0), 0666);
     int error = fd < 0 ? errno : write_all(fd, t, size);
     if (!error) error = to_disk(fd);
@@ -114,8 +112,8 @@ int32_t report_save_png(const canvas *c, const char *folder, const char *name, c
     char file[REPORT_NAME + 8], path[REPORT_PATH];
     const cvr_image_service *const images = c->host->get(c->host, CVR_SERVICE_IMAGE);
     (void)snprintf(file, sizeof file, "%s.png", name);
-    int32_t status = report_path(path, folder, file, err);
-    if (status != CVR_OK) return status;
+    int32_t status;
+    CVR_TRY(report_path(path, folder, file, err));
     if (!images) {
         status = cvr_fail(err, CVR_ERR_NOTFOUND, "nothing here writes PNG pictures; build the plugin codec_png");
         return report_fail_at(err, path, status);

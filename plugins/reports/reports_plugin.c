@@ -6,10 +6,9 @@
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = r->add(r, CVR_KIND_REPORTER, &reports_tables, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_REPORTER, &reports_curves, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_REPORTER, &reports_pictures, err);
-    return status;
+    CVR_TRY(r->add(r, CVR_KIND_REPORTER, &reports_tables, err));
+    CVR_TRY(r->add(r, CVR_KIND_REPORTER, &reports_curves, err));
+    return r->add(r, CVR_KIND_REPORTER, &reports_pictures, err);
 }
 
 CVR_DEFINE_PLUGIN("reports", "0.1.0", "", load)

@@ -129,22 +129,21 @@ static int32_t parse(results_table *t, const text *file, int64_t last_epoch, cvr
 
 static int32_t read_back(results_table *t, int64_t last_epoch, cvr_error *err) {
     char path[REPORT_PATH];
-    int32_t exists, status = report_path(path, t->folder, RESULTS_FILE, err);
-    if (status != CVR_OK) return status;
+    int32_t exists, status;
+    CVR_TRY(report_path(path, t->folder, RESULTS_FILE, err));
     text file;
     text_open(&file, t->host);
-    status = report_read(path, &file, &exists, err);
-    if (status == CVR_OK) {
-        /* strtod must take the point for one, whatever the locale of the program. */
-        const locale_t numbers = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-        const locale_t before = numbers ? uselocale(numbers) : (locale_t)0;
-        status = parse(t, &file, last_epoch, err);
-        if (numbers) {
-            (void)uselocale(before);
-            freelocale(numbers);
-        }
-        if (status != CVR_OK) (void)report_fail_at(err, path, status);
+    CVR_TRY_OUT(report_read(path, &file, &exists, err));
+    /* strtod must take the point for one, whatever the locale of the program. */
+    const locale_t numbers = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    const locale_t before = numbers ? uselocale(numbers) : (locale_t)0;
+    status = parse(t, &file, last_epoch, err);
+    if (numbers) {
+        (void)uselocale(before);
+        freelocale(numbers);
     }
+    if (status != CVR_OK) (void)report_fail_at(err, path, status);
+out:
     text_close(&file);
     return status;
 }
@@ -156,9 +155,9 @@ int32_t results_open(results_table *t, const cvr_run_info *info, cvr_error *err)
     if (n < 0 || n >= REPORT_PATH) return cvr_fail(err, CVR_ERR_INVALID, "the path of the run folder is too long");
     int32_t status = CVR_OK;
     uint32_t column;
-    for (uint32_t i = 0; i < RESULTS_FIXED && status == CVR_OK; i++)
-        status = column_of(t, fixed[i], strlen(fixed[i]), &column, err);
-    if (status == CVR_OK && info->resume_step >= 0) status = read_back(t, info->resume_epoch, err);
+    for (uint32_t i = 0; i < RESULTS_FIXED; i++) CVR_TRY_OUT(column_of(t, fixed[i], strlen(fixed[i]), &column, err));
+    if (info->resume_step >= 0) CVR_TRY_OUT(read_back(t, info->resume_epoch, err));
+out:
     if (status != CVR_OK) results_close(t);
     return status;
 }

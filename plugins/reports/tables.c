@@ -77,16 +77,18 @@ static int32_t cut_steps(tables *t, int64_t last, cvr_error *err) {
     text file;
     int32_t exists;
     text_open(&file, t->host);
-    int32_t status = report_read(t->steps_path, &file, &exists, err);
-    const uint64_t header = status == CVR_OK && file.n ? header_bytes(&file) : 0;
+    int32_t status;
+    CVR_TRY_OUT(report_read(t->steps_path, &file, &exists, err));
+    const uint64_t header = file.n ? header_bytes(&file) : 0;
     if (header) {
         text_add(&t->header, file.bytes, header);
         t->steps_size = kept_bytes(&file, header, last);
-    } else if (status == CVR_OK && file.n && !is_cut_header(&file)) {
+    } else if (file.n && !is_cut_header(&file)) {
         status = cvr_fail(err, CVR_ERR_FORMAT, "not a table of steps that cvrun wrote; move it away and resume again");
-        status = report_fail_at(err, t->steps_path, status);
+        CVR_TRY_OUT(report_fail_at(err, t->steps_path, status));
     }
-    if (status == CVR_OK && exists && t->steps_size < file.n) status = report_cut(t->steps_path, t->steps_size, err);
+    if (exists && t->steps_size < file.n) CVR_TRY_OUT(report_cut(t->steps_path, t->steps_size, err));
+out:
     text_close(&file);
     return status;
 }
@@ -112,14 +114,16 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
     text_open(&t->header, info->host);
     text_open(&t->steps, info->host);
     text_open(&t->per_class, info->host);
-    int32_t status = results_open(&t->results, info, err);
-    if (status == CVR_OK) status = report_path(t->steps_path, info->folder, "steps.csv", err);
-    if (status == CVR_OK) status = report_path(t->summary_path, info->folder, "summary.json", err);
-    if (status == CVR_OK) status = report_path(t->class_path, info->folder, "per_class.csv", err);
-    if (status == CVR_OK) status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
-    if (status == CVR_OK) status = keep_info(t, info, err);
-    if (status == CVR_OK && info->resume_step >= 0) status = cut_steps(t, info->resume_step, err);
-    if (status == CVR_OK && info->resume_step >= 0) status = results_write(&t->results, err);
+    int32_t status;
+    CVR_TRY_OUT(results_open(&t->results, info, err));
+    CVR_TRY_OUT(report_path(t->steps_path, info->folder, "steps.csv", err));
+    CVR_TRY_OUT(report_path(t->summary_path, info->folder, "summary.json", err));
+    CVR_TRY_OUT(report_path(t->class_path, info->folder, "per_class.csv", err));
+    CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
+    CVR_TRY_OUT(keep_info(t, info, err));
+    if (info->resume_step >= 0) CVR_TRY_OUT(cut_steps(t, info->resume_step, err));
+    if (info->resume_step >= 0) CVR_TRY_OUT(results_write(&t->results, err));
+out:
     if (status != CVR_OK) {
         tables_close(t);
         return status;
@@ -130,8 +134,7 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
 
 static int32_t write_steps(tables *t, cvr_error *err) {
     if (t->steps.n == 0) return text_check(&t->steps, err);
-    const int32_t status = report_append(t->steps_path, t->steps_size, &t->steps, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(report_append(t->steps_path, t->steps_size, &t->steps, err));
     t->steps_size += t->steps.n;
     t->steps.n = 0;
     return CVR_OK;
@@ -147,14 +150,16 @@ static int32_t begin_steps(tables *t, const cvr_step_event *e, cvr_error *err) {
         text_put(&header, e->loss_names[i]);
     }
     text_put(&header, STEPS_END);
-    int32_t status = text_check(&header, err);
-    if (status == CVR_OK && t->header.n == 0) {
+    int32_t status;
+    CVR_TRY_OUT(text_check(&header, err));
+    if (t->header.n == 0) {
         text_add(&t->header, header.bytes, header.n);
         text_add(&t->steps, header.bytes, header.n);
-    } else if (status == CVR_OK && (t->header.n != header.n || memcmp(t->header.bytes, header.bytes, header.n) != 0)) {
+    } else if (t->header.n != header.n || memcmp(t->header.bytes, header.bytes, header.n) != 0) {
         status = cvr_fail(err, CVR_ERR_FORMAT, "it has other losses than this run; move it away and resume again");
-        status = report_fail_at(err, t->steps_path, status);
+        CVR_TRY_OUT(report_fail_at(err, t->steps_path, status));
     }
+out:
     text_close(&header);
     return status;
 }
@@ -284,8 +289,8 @@ static int32_t write_summary(const tables *t, const cvr_end_event *e, cvr_error 
 }
 
 static int32_t tables_end(void *self, const cvr_end_event *e, cvr_error *err) {
-    const int32_t status = tables_flush(self, err);
-    return status == CVR_OK ? write_summary(self, e, err) : status;
+    CVR_TRY(tables_flush(self, err));
+    return write_summary(self, e, err);
 }
 
 const cvr_reporter_desc reports_tables = {

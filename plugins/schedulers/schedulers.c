@@ -176,10 +176,9 @@ static const cvr_scheduler_desc schedulers[] = {
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < sizeof schedulers / sizeof *schedulers && status == CVR_OK; i++)
-        status = r->add(r, CVR_KIND_SCHEDULER, &schedulers[i], err);
-    return status;
+    for (uint32_t i = 0; i < sizeof schedulers / sizeof *schedulers; i++)
+        CVR_TRY(r->add(r, CVR_KIND_SCHEDULER, &schedulers[i], err));
+    return CVR_OK;
 }
 
 CVR_DEFINE_PLUGIN("schedulers", "0.1.0", "", load)

@@ -60,7 +60,7 @@ by_its_least() {
   rm -rf runs
   "$CVRUN" train $recipe "${args[@]}" run.name=all >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }
   "$CVRUN" train $recipe "${args[@]}" run.name=less train.memory=${least}M log.trace=trace.json >log.txt 2>&1 || { cat log.txt >&2; fail "train $* with ${least}M"; }
-  grep -q "\"cat\": \"again\".*\"op\": \"$op\"" trace.json || fail "no $op of $* was computed twice in $precision"
+  grep -q "\"cat\": \"recompute\".*\"op\": \"$op\"" trace.json || fail "no $op of $* was computed twice in $precision"
   same runs/*/all/weights/last.safetensors runs/*/less/weights/last.safetensors
 }
 unless_quick() { [ -n "$quick" ] || by_its_least "$@"; }

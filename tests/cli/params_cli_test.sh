@@ -69,4 +69,10 @@ if [ -e runs/classify/again/weights/last.state.1 ]; then # from the checkpoint b
 else
   fail "no checkpoint before the last"
 fi
+# [layers] is part of the run: val builds the network that was trained
+"$CVRUN" train small.ini name=narrow 'layers.c1=out_channels=5' >log.txt 2>&1 || { cat log.txt; fail "[layers]"; }
+grep -q '^c1 = out_channels=5' runs/classify/narrow/config.ini || fail "config.ini lacks [layers]"
+expect 0 "" "$CVRUN" val runs/classify/narrow
+# a network without the weights that a run has says so
+"$CVRUN" val small.ini >log.txt 2>&1 && grep -q 'no weights were given' log.txt || { cat log.txt; fail "random weights are not said"; }
 done_with params_cli_test

@@ -167,11 +167,10 @@ static void greet(const cvr_host *host) {
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     greet(host);
-    int32_t status = r->add(r, CVR_KIND_OP, &op, err);
-    if (status == CVR_OK) status = r->add(r, CVR_KIND_OP, &backward_op, err);
-    for (size_t i = 0; i < sizeof kernels / sizeof *kernels && status == CVR_OK; i++)
-        status = r->add(r, CVR_KIND_KERNEL, &kernels[i], err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
+    CVR_TRY(r->add(r, CVR_KIND_OP, &op, err));
+    CVR_TRY(r->add(r, CVR_KIND_OP, &backward_op, err));
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernels[i], err));
+    return r->add(r, CVR_KIND_LAYER, &layer, err);
 }
 
 CVR_DEFINE_PLUGIN("com.acme.swish", "1.0.0", "", load)

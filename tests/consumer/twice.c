@@ -44,8 +44,8 @@ static const cvr_layer_desc layer = {.struct_size = sizeof layer,
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    const int32_t status = r->add(r, CVR_KIND_OP, &op, err);
-    return status == CVR_OK ? r->add(r, CVR_KIND_LAYER, &layer, err) : status;
+    CVR_TRY(r->add(r, CVR_KIND_OP, &op, err));
+    return r->add(r, CVR_KIND_LAYER, &layer, err);
 }
 
 CVR_DEFINE_PLUGIN("com.acme.twice", "1.0.0", "op:add", load)

@@ -253,9 +253,11 @@ static cvr_error refusal(const cvr_batches_options *o) {
     cvr_batches *b;
     cvr_batch batch;
     cvr_error err = CVR_ERROR_INIT;
-    int32_t status = cvr_batches_create(&b, o, &err);
-    if (status == CVR_OK) status = cvr_batches_begin(b, 0, 0, &err);
-    for (int i = 0; i < 3 && status == CVR_OK; i++) status = cvr_batches_next(b, &batch, &err);
+    int32_t status;
+    CVR_TRY_OUT(cvr_batches_create(&b, o, &err));
+    CVR_TRY_OUT(cvr_batches_begin(b, 0, 0, &err));
+    for (int i = 0; i < 3; i++) CVR_TRY_OUT(cvr_batches_next(b, &batch, &err));
+out:
     cr_assert_neq(status, CVR_OK);
     cvr_batches_destroy(&b);
     return err;

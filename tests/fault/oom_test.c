@@ -244,8 +244,10 @@ static void predict_once(void) {
         .struct_size = sizeof sink, .ctx = &sum, .json = sink_text, .csv = sink_text, .line = sink_text};
     const cvr_predict_options o = {.sink = &sink, .begin = on_picture, .ctx = &sum};
     scenario = "predicting";
-    int32_t status = open_for(&s, CVR_FOR_PREDICTION, &err);
-    if (status == CVR_OK) status = cvr_predict_file(s, CVR_TEST_DIR "/../docs/images/results.png", &o, &err);
+    int32_t status;
+    CVR_TRY_OUT(open_for(&s, CVR_FOR_PREDICTION, &err));
+    CVR_TRY_OUT(cvr_predict_file(s, CVR_TEST_DIR "/../docs/images/results.png", &o, &err));
+out:
     cvr_session_close(&s);
     if (status != CVR_OK) end_in_error(&err, before);
     end_well(sum, &wanted, before);

@@ -1,6 +1,6 @@
 /*
  * The machine of elementwise programs (ops/elementwise_math.h) against libm in double: within the ulp that
- * elementwise.h promises, over numbers of every size, and to the bit where it promises that.
+ * elementwise_steps.h promises, over numbers of every size, and to the bit where it promises that.
  */
 #include <criterion/criterion.h>
 #include <cvr/plugin/ops/elementwise_math.h>

@@ -73,8 +73,10 @@ static int32_t build(cvr_plugins *plugins, const cvr_model_desc *model, const cv
     current->recording = *current->real;
     current->recording.layer = record;
     current->n = current->n_sums = 0;
-    int32_t status = model->build(&current->recording, &args, cvr_graph_io(g), &err);
-    if (status == CVR_OK) status = cvr_graph_overrides_used(g, &err);
+    int32_t status;
+    CVR_TRY_OUT(model->build(&current->recording, &args, cvr_graph_io(g), &err));
+    CVR_TRY_OUT(cvr_graph_overrides_used(g, &err));
+out:
     cvr_graph_destroy(&g);
     cvr_store_destroy(&store);
     cvr_free(attrs);

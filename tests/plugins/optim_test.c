@@ -45,15 +45,13 @@ static int32_t build(trainer *t, const update_case *c, cvr_error *err) {
     const void *found;
     cvr_value p, g;
     memcpy(decl.shape, c->type.shape, sizeof decl.shape);
-    int32_t status = cvr_plugins_find(t->machine->plugins, CVR_KIND_OPTIMIZER, c->optimizer, &found, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(t->machine->plugins, CVR_KIND_OPTIMIZER, c->optimizer, &found, err));
     const cvr_optimizer_desc *optimizer = found;
     const cvr_schema schema = {optimizer->attrs, optimizer->n_attrs};
-    status = cvr_attrs_parse(&schema, c->settings, NULL, c->optimizer, &t->attrs, err);
-    if (status == CVR_OK) status = b->param(b, &decl, &p, err);
-    if (status == CVR_OK) status = cvr_graph_input(t->graph, "g", &c->type, &g, err);
-    if (status == CVR_OK) status = cvr_graph_backward_from(t->graph, p, g, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_attrs_parse(&schema, c->settings, NULL, c->optimizer, &t->attrs, err));
+    CVR_TRY(b->param(b, &decl, &p, err));
+    CVR_TRY(cvr_graph_input(t->graph, "g", &c->type, &g, err));
+    CVR_TRY(cvr_graph_backward_from(t->graph, p, g, err));
     const cvr_update_policy policy = {optimizer, t->attrs, c->weight_decay, c->weight_decay, c->weight_decay};
     return cvr_graph_update(t->graph, &policy, err);
 }
@@ -69,14 +67,13 @@ static void trainer_close(trainer *t) {
 static int32_t trainer_open(trainer *t, const case_machine *m, const update_case *c, cvr_error *err) {
     memset(t, 0, sizeof *t);
     t->machine = m;
-    int32_t status = cvr_store_create(&t->store, 1, err);
-    if (status == CVR_OK) status = cvr_graph_create(&t->graph, m->plugins, t->store, true, err);
-    if (status == CVR_OK) status = build(t, c, err);
-    if (status == CVR_OK) status = cvr_store_place(t->store, m->device, err);
-    if (status == CVR_OK) status = cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err);
-    if (status == CVR_OK)
-        status = cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err);
-    return status == CVR_OK ? cvr_program_bind(t->program, t->arena, err) : status;
+    CVR_TRY(cvr_store_create(&t->store, 1, err));
+    CVR_TRY(cvr_graph_create(&t->graph, m->plugins, t->store, true, err));
+    CVR_TRY(build(t, c, err));
+    CVR_TRY(cvr_store_place(t->store, m->device, err));
+    CVR_TRY(cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err));
+    CVR_TRY(cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err));
+    return cvr_program_bind(t->program, t->arena, err);
 }
 
 static int32_t write_named(trainer *t, const char *name, const void *data, cvr_error *err) {
@@ -86,11 +83,11 @@ static int32_t write_named(trainer *t, const char *name, const void *data, cvr_e
 
 static int32_t step(trainer *t, const update_case *c, int64_t number, const void *gradient, void *after,
                     cvr_error *err) {
-    int32_t status = write_named(t, "g", gradient, err);
-    if (status == CVR_OK) status = write_named(t, "lr", &c->lr, err);
-    if (status == CVR_OK) status = write_named(t, "step", &number, err);
-    if (status == CVR_OK) status = cvr_program_run(t->program, err);
-    return status == CVR_OK ? cvr_store_read(t->store, (size_t)cvr_store_find(t->store, "p"), after, err) : status;
+    CVR_TRY(write_named(t, "g", gradient, err));
+    CVR_TRY(write_named(t, "lr", &c->lr, err));
+    CVR_TRY(write_named(t, "step", &number, err));
+    CVR_TRY(cvr_program_run(t->program, err));
+    return cvr_store_read(t->store, (size_t)cvr_store_find(t->store, "p"), after, err);
 }
 
 /* ---- against PyTorch ---- */
@@ -259,9 +256,10 @@ static int32_t add_param(trainer *t, int index, cvr_error *err) {
     (void)snprintf(gradient, sizeof gradient, "g%d", index);
     cvr_type_set(&type, CVR_F32, 2, decl.shape);
     if (many_sizes[index] == 12) memcpy(decl.order, (int64_t[3]){3, 2, 2}, 3 * sizeof *decl.order); /* as flattened */
-    int32_t status = b->param(b, &decl, &p, err);
-    if (status == CVR_OK) status = cvr_graph_input(t->graph, gradient, &type, &g, err);
-    return status == CVR_OK ? cvr_graph_backward_from(t->graph, p, g, err) : status;
+
+    CVR_TRY(b->param(b, &decl, &p, err));
+    CVR_TRY(cvr_graph_input(t->graph, gradient, &type, &g, err));
+    return cvr_graph_backward_from(t->graph, p, g, err);
 }
 
 /* Biases have a weight decay of their own. */
@@ -269,34 +267,32 @@ static int32_t many_open(trainer *t, const case_machine *m, const update_case *c
     const void *found;
     memset(t, 0, sizeof *t);
     t->machine = m;
-    int32_t status = cvr_plugins_find(m->plugins, CVR_KIND_OPTIMIZER, c->optimizer, &found, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(m->plugins, CVR_KIND_OPTIMIZER, c->optimizer, &found, err));
     const cvr_optimizer_desc *optimizer = found;
     const cvr_schema schema = {optimizer->attrs, optimizer->n_attrs};
-    status = cvr_attrs_parse(&schema, c->settings, NULL, c->optimizer, &t->attrs, err);
-    if (status == CVR_OK) status = cvr_store_create(&t->store, 1, err);
-    if (status == CVR_OK) status = cvr_graph_create(&t->graph, m->plugins, t->store, true, err);
-    for (int i = 0; i < N_MANY && status == CVR_OK; i++) status = add_param(t, i, err);
+    CVR_TRY(cvr_attrs_parse(&schema, c->settings, NULL, c->optimizer, &t->attrs, err));
+    CVR_TRY(cvr_store_create(&t->store, 1, err));
+    CVR_TRY(cvr_graph_create(&t->graph, m->plugins, t->store, true, err));
+    for (int i = 0; i < N_MANY; i++) CVR_TRY(add_param(t, i, err));
     const cvr_update_policy policy = {optimizer, t->attrs, c->weight_decay, c->weight_decay, c->weight_decay + 0.125};
-    if (status == CVR_OK) status = cvr_graph_update(t->graph, &policy, err);
-    if (status == CVR_OK) status = cvr_graph_passes(t->graph, CVR_PASS_STEP, passes, err);
-    if (status == CVR_OK) status = cvr_graph_schedule(t->graph, err);
-    if (status == CVR_OK) status = cvr_store_place(t->store, m->device, err);
-    if (status == CVR_OK) status = cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err);
-    if (status == CVR_OK)
-        status = cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err);
-    return status == CVR_OK ? cvr_program_bind(t->program, t->arena, err) : status;
+    CVR_TRY(cvr_graph_update(t->graph, &policy, err));
+    CVR_TRY(cvr_graph_passes(t->graph, CVR_PASS_STEP, passes, err));
+    CVR_TRY(cvr_graph_schedule(t->graph, err));
+    CVR_TRY(cvr_store_place(t->store, m->device, err));
+    CVR_TRY(cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err));
+    CVR_TRY(cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err));
+    return cvr_program_bind(t->program, t->arena, err);
 }
 
 static int32_t many_step(trainer *t, const update_case *c, int64_t number, const float *gradient, cvr_error *err) {
     char name[16];
-    int32_t status = write_named(t, "lr", &c->lr, err);
-    if (status == CVR_OK) status = write_named(t, "step", &number, err);
-    for (int i = 0; i < N_MANY && status == CVR_OK; i++) {
+    CVR_TRY(write_named(t, "lr", &c->lr, err));
+    CVR_TRY(write_named(t, "step", &number, err));
+    for (int i = 0; i < N_MANY; i++) {
         (void)snprintf(name, sizeof name, "g%d", i);
-        status = write_named(t, name, gradient + i, err);
+        CVR_TRY(write_named(t, name, gradient + i, err));
     }
-    return status == CVR_OK ? cvr_program_run(t->program, err) : status;
+    return cvr_program_run(t->program, err);
 }
 
 /* Everything that the store has after a few steps, entry by entry; how many updates the program has of each kind. */

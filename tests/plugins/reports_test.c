@@ -561,13 +561,14 @@ static int32_t short_run(const cvr_reporter_desc *r, const cvr_run_info *info) {
     shown_batch batch;
     (void)batch_of(&batch, (int64_t[4]){2, 3, 3, 3}, CVR_F32, pixels, labels, NULL);
     void *self = NULL;
-    int32_t status = r->open(info, &self, &error);
-    if (status != CVR_OK) return status;
-    if (r->batch) status = r->batch(self, &batch.e, &error);
-    if (status == CVR_OK) status = tell_step(r, self, 1);
-    if (status == CVR_OK && r->epoch) status = tell_epoch(r, self, 1, 3, matrix);
-    if (status == CVR_OK && r->flush) status = r->flush(self, &error);
-    if (status == CVR_OK && r->end) status = tell_end(r, self, "top1", 0.5, 1);
+    int32_t status = CVR_OK;
+    CVR_TRY(r->open(info, &self, &error));
+    if (r->batch) CVR_TRY_OUT(r->batch(self, &batch.e, &error));
+    CVR_TRY_OUT(tell_step(r, self, 1));
+    if (r->epoch) CVR_TRY_OUT(tell_epoch(r, self, 1, 3, matrix));
+    if (r->flush) CVR_TRY_OUT(r->flush(self, &error));
+    if (r->end) CVR_TRY_OUT(tell_end(r, self, "top1", 0.5, 1));
+out:
     r->close(self);
     return status;
 }

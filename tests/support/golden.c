@@ -35,10 +35,11 @@ int32_t golden_open(golden *g, cvr_plugins *plugins, const char *path, cvr_error
     uint8_t *bytes;
     uint64_t n;
     memset(g, 0, sizeof *g);
-    int32_t status = cvr_plugins_find(plugins, CVR_KIND_WEIGHTS, "safetensors", &desc, err);
-    if (status == CVR_OK) status = cvr_fs_read(path, UINT64_C(1) << 30, &bytes, &n, err);
-    if (status != CVR_OK) return status;
-    status = ((const cvr_weights_desc *)desc)->read(cvr_plugins_host(plugins), bytes, n, keep_tensor, g, err);
+    int32_t status;
+    CVR_TRY(cvr_plugins_find(plugins, CVR_KIND_WEIGHTS, "safetensors", &desc, err));
+    CVR_TRY(cvr_fs_read(path, UINT64_C(1) << 30, &bytes, &n, err));
+    CVR_TRY_OUT(((const cvr_weights_desc *)desc)->read(cvr_plugins_host(plugins), bytes, n, keep_tensor, g, err));
+out:
     cvr_free(bytes);
     return status;
 }

@@ -75,21 +75,19 @@ static int64_t shared_output(const cvr_kernel_args *a, uint32_t i) {
 }
 
 static int32_t fence_outputs(fenced *f, const cvr_kernel_args *a, bool at_end, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < a->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < a->n_outputs; i++) {
         if (!a->outputs[i]) continue;
         cvr_tensor *t = &f->tensors[CVR_MAX_IO + i];
         *t = *a->outputs[i];
-        status = fence_make(&f->fences[CVR_MAX_IO + i], tensor_bytes(t), at_end, err);
+        CVR_TRY(fence_make(&f->fences[CVR_MAX_IO + i], tensor_bytes(t), at_end, err));
         t->data = f->fences[CVR_MAX_IO + i].data;
         f->outputs[i] = t;
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t fence_inputs(fenced *f, const cvr_kernel_args *a, uint64_t mutates, bool at_end, cvr_error *err) {
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < a->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
         if (!a->inputs[i]) continue;
         cvr_tensor *t = &f->tensors[i];
         const int64_t shared = shared_output(a, i);
@@ -98,13 +96,13 @@ static int32_t fence_inputs(fenced *f, const cvr_kernel_args *a, uint64_t mutate
         if (shared >= 0) {
             t->data = f->outputs[shared]->data;
         } else {
-            status = fence_make(&f->fences[i], tensor_bytes(t), at_end, err);
+            CVR_TRY(fence_make(&f->fences[i], tensor_bytes(t), at_end, err));
             t->data = f->fences[i].data;
         }
-        if (status == CVR_OK && tensor_bytes(t)) memcpy(t->data, a->inputs[i]->data, tensor_bytes(t));
-        if (status == CVR_OK && shared < 0 && !(mutates >> i & 1)) fence_close(&f->fences[i]);
+        if (tensor_bytes(t)) memcpy(t->data, a->inputs[i]->data, tensor_bytes(t));
+        if (shared < 0 && !(mutates >> i & 1)) fence_close(&f->fences[i]);
     }
-    return status;
+    return CVR_OK;
 }
 
 static void take_results(const fenced *f, const cvr_kernel_args *a, uint64_t mutates) {
@@ -124,27 +122,27 @@ static int32_t run_fenced(const device *d, const cvr_launch *l, bool at_end, cvr
     if (!f) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     memset(f, 0, sizeof *f);
     fence *workspace = &f->fences[2 * CVR_MAX_IO], *prepared = workspace + 1;
-    int32_t status = fence_outputs(f, a, at_end, err);
-    if (status == CVR_OK) status = fence_inputs(f, a, mutates, at_end, err);
+    int32_t status;
+    CVR_TRY_OUT(fence_outputs(f, a, at_end, err));
+    CVR_TRY_OUT(fence_inputs(f, a, mutates, at_end, err));
     /* A workspace is 64-byte aligned, so its end may be short of the page. */
-    if (status == CVR_OK) status = fence_make(workspace, (a->workspace_size + 63) / 64 * 64, at_end, err);
-    if (status == CVR_OK) status = fence_make(prepared, (a->prepared_size + 63) / 64 * 64, at_end, err);
+    CVR_TRY_OUT(fence_make(workspace, (a->workspace_size + 63) / 64 * 64, at_end, err));
+    CVR_TRY_OUT(fence_make(prepared, (a->prepared_size + 63) / 64 * 64, at_end, err));
     const bool prepares = a->prepared && l->kernel->payload == l->kernel->prepare;
-    if (status == CVR_OK && a->prepared && !prepares) {
+    if (a->prepared && !prepares) {
         memcpy(prepared->data, a->prepared, a->prepared_size);
         fence_close(prepared);
     }
-    if (status == CVR_OK) {
-        cvr_kernel_args args = *a;
-        args.inputs = f->inputs;
-        args.outputs = f->outputs;
-        args.workspace = a->workspace_size ? workspace->data : NULL;
-        args.prepared = a->prepared ? prepared->data : NULL;
-        d->service->entering(l->name, l->kernel->op, l->kernel->isa ? l->kernel->isa : "");
-        status = ((const cvr_cpu_fn *)l->kernel->payload)->run(&args, err);
-    }
-    if (status == CVR_OK && prepares) memcpy(a->prepared, prepared->data, a->prepared_size);
-    if (status == CVR_OK && !at_end && !prepares) take_results(f, a, mutates);
+    cvr_kernel_args args = *a;
+    args.inputs = f->inputs;
+    args.outputs = f->outputs;
+    args.workspace = a->workspace_size ? workspace->data : NULL;
+    args.prepared = a->prepared ? prepared->data : NULL;
+    d->service->entering(l->name, l->kernel->op, l->kernel->isa ? l->kernel->isa : "");
+    CVR_TRY_OUT(((const cvr_cpu_fn *)l->kernel->payload)->run(&args, err));
+    if (prepares) memcpy(a->prepared, prepared->data, a->prepared_size);
+    if (!at_end && !prepares) take_results(f, a, mutates);
+out:
     for (uint32_t i = 0; i < 2 * CVR_MAX_IO + 2; i++) fence_free(&f->fences[i]);
     d->host->free(d->host, f);
     return status;
@@ -205,13 +203,12 @@ static int32_t guard_record(void *self, const cvr_launch *const *launches, uint6
 
 static int32_t guard_replay(void *self, void *what, cvr_error *err) {
     const recording *r = (const recording *)what;
-    int32_t status = CVR_OK;
     (void)self;
-    for (uint64_t i = 0; i < r->n && status == CVR_OK; i++) {
-        status = run_fenced(r->d, r->launches[i], true, err);
-        if (status == CVR_OK) status = run_fenced(r->d, r->launches[i], false, err);
+    for (uint64_t i = 0; i < r->n; i++) {
+        CVR_TRY(run_fenced(r->d, r->launches[i], true, err));
+        CVR_TRY(run_fenced(r->d, r->launches[i], false, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static void guard_discard(void *self, void *what) {

@@ -30,8 +30,8 @@ static const cvr_plugin_info *find_pack(const cvr_plugins *plugins, const char *
 int32_t machine_open(case_machine *m, const char *backend, const char *isa, uint32_t threads, cvr_error *err) {
     cvr_plugins *plugins;
     memset(m, 0, sizeof *m);
-    const int32_t status = cvr_plugins_open(&plugins, NULL, 0, err);
-    return status == CVR_OK ? machine_open_on(m, plugins, backend, isa, threads, err) : status;
+    CVR_TRY(cvr_plugins_open(&plugins, NULL, 0, err));
+    return machine_open_on(m, plugins, backend, isa, threads, err);
 }
 
 int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backend, const char *isa, uint32_t threads,
@@ -43,13 +43,14 @@ int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backe
     if (isa) {
         const cvr_plugin_info *pack = find_pack(m->plugins, isa);
         if (strcmp(isa, "base") != 0 && !pack) {
-            status = cvr_fail(err, CVR_ERR_NOTFOUND, "there is no kernel pack %s", isa);
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOTFOUND, "there is no kernel pack %s", isa));
         } else {
             cvr_plugins_limit_isa(m->plugins, pack ? pack->isa : "base");
         }
     }
-    if (status == CVR_OK) status = cvr_pool_create(&m->pool, threads, err);
-    if (status == CVR_OK) status = cvr_device_open(&m->device, m->plugins, backend, 0, m->pool, err);
+    CVR_TRY_OUT(cvr_pool_create(&m->pool, threads, err));
+    CVR_TRY_OUT(cvr_device_open(&m->device, m->plugins, backend, 0, m->pool, err));
+out:
     if (status != CVR_OK) machine_close(m);
     return status;
 }
@@ -101,13 +102,12 @@ static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_va
     char *at = strchr(op, '@');
     const unsigned long which = at ? strtoul(at + 1, NULL, 10) : 0;
     if (at) *at = '\0';
-    int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, op, &found, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, op, &found, err));
     const cvr_op_desc *desc = found;
     const cvr_schema schema = {desc->attrs, desc->n_attrs};
-    status = cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err);
     cvr_value all[CVR_MAX_IO];
     if (which >= desc->n_outputs) return cvr_fail(err, CVR_ERR_INVALID, "op %s has no output %lu", op, which);
+    CVR_TRY(cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err));
     r->n_outputs = 1;
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = op,
@@ -117,7 +117,7 @@ static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_va
                               .outputs = all,
                               .n_inputs = n,
                               .n_outputs = desc->n_outputs};
-    if (status == CVR_OK) status = b->emit(b, &call, err);
+    const int32_t status = b->emit(b, &call, err);
     *out = all[which];
     cvr_free(attrs);
     return status;
@@ -131,10 +131,10 @@ static int32_t build_step(case_run *r, char *step, const char *scope, const cvr_
     char *settings = step + strcspn(step, " ");
     if (*settings) *settings++ = '\0';
     if (strncmp(step, "op:", 3) == 0) return call_op(r, step + 3, settings, in, n, r->outputs, err);
-    const int32_t status = cvr_plugins_find(r->machine->plugins, CVR_KIND_LAYER, step, &found, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(r->machine->plugins, CVR_KIND_LAYER, step, &found, err));
     r->n_outputs = ((const cvr_layer_desc *)found)->n_outputs;
     if (r->n_outputs > CASE_MOST_IO) r->n_outputs = 1; /* as many as its settings say: the first will do */
+
     const cvr_layer_call call = {.struct_size = sizeof call,
                                  .layer = step,
                                  .name = scope,
@@ -152,16 +152,16 @@ static int32_t build_steps(case_run *r, const layer_case *c, cvr_error *err) {
     (void)snprintf(text, sizeof text, "%s %s", c->layer, c->settings);
     char *step = text, *next = strstr(step, " > ");
     if (next) *next = '\0';
-    int32_t status = build_step(r, step, scope, r->inputs, c->n_inputs, err);
-    for (uint32_t i = 1; next && status == CVR_OK; i++) {
+    CVR_TRY(build_step(r, step, scope, r->inputs, c->n_inputs, err));
+    for (uint32_t i = 1; next; i++) {
         const cvr_value in = r->outputs[0];
         step = next + 3;
         next = strstr(step, " > ");
         if (next) *next = '\0';
         (void)snprintf(scope, sizeof scope, SCOPE ".s%u", i);
-        status = build_step(r, step, scope, &in, 1, err);
+        CVR_TRY(build_step(r, step, scope, &in, 1, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t cast_to(case_run *r, uint32_t dtype, cvr_value *v, cvr_error *err) {
@@ -174,98 +174,93 @@ static int32_t cast_to(case_run *r, uint32_t dtype, cvr_value *v, cvr_error *err
 
 static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     char name[32];
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
         if (!c->inputs[i].type.dtype) continue; /* absent */
-        status = cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err);
-        if (status == CVR_OK && wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
+        CVR_TRY(cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err));
+        if (wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
     }
     cvr_value given[CASE_MOST_IO];
     memcpy(given, r->inputs, sizeof given);
-    for (uint32_t i = 0; i < c->n_inputs && c->low && status == CVR_OK; i++) {
-        if (!c->inputs[i].constant || c->inputs[i].activation) status = cast_to(r, CVR_BF16, &r->inputs[i], err);
+    for (uint32_t i = 0; i < c->n_inputs && c->low; i++) {
+        if (!c->inputs[i].constant || c->inputs[i].activation) CVR_TRY(cast_to(r, CVR_BF16, &r->inputs[i], err));
     }
-    if (status == CVR_OK) status = build_steps(r, c, err);
+    CVR_TRY(build_steps(r, c, err));
     memcpy(r->inputs, given, sizeof given);
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         (void)snprintf(name, sizeof name, "out%u", i);
-        if (c->low) status = cast_to(r, CVR_F32, &r->outputs[i], err);
-        if (status == CVR_OK) status = cvr_graph_output(r->graph, name, r->outputs[i], err);
+        if (c->low) CVR_TRY(cast_to(r, CVR_F32, &r->outputs[i], err));
+        CVR_TRY(cvr_graph_output(r->graph, name, r->outputs[i], err));
     }
-    for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs && c->keep_inputs; i++) {
         (void)snprintf(name, sizeof name, "kept%u", i);
-        if (r->inputs[i]) status = cvr_graph_output(r->graph, name, r->inputs[i], err);
+        if (r->inputs[i]) CVR_TRY(cvr_graph_output(r->graph, name, r->inputs[i], err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* Passes may put other values in the places of the outputs. */
 static int32_t network_passes(case_run *r, const layer_case *c, cvr_error *err) {
     char name[32];
     if (!c->passes) return CVR_OK;
-    const int32_t status = cvr_graph_passes(r->graph, CVR_PASS_NETWORK, c->passes, err);
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    CVR_TRY(cvr_graph_passes(r->graph, CVR_PASS_NETWORK, c->passes, err));
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         (void)snprintf(name, sizeof name, "out%u", i);
         r->outputs[i] = cvr_graph_output_value(r->graph, name);
     }
-    return status;
+    return CVR_OK;
 }
 
 /* loss = sum over outputs of sum(out * gradient): the way in for several gradients at once */
 static int32_t joined_loss(case_run *r, const cvr_value *gradients, cvr_value *loss, cvr_error *err) {
-    int32_t status = CVR_OK;
     *loss = CVR_NONE;
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         cvr_value pair[2] = {r->outputs[i], gradients[i]}, product, sums[2] = {*loss, CVR_NONE};
         char name[32];
         if (!gradients[i]) continue;
         (void)snprintf(name, sizeof name, "join%u", i);
-        status = call_layer(r, "mul", name, pair, 2, &product, err);
-        if (status == CVR_OK) status = call_layer(r, "sum", name, &product, 1, &sums[1], err);
-        if (status == CVR_OK && *loss)
-            status = call_layer(r, "add", name, sums, 2, loss, err);
+        CVR_TRY(call_layer(r, "mul", name, pair, 2, &product, err));
+        CVR_TRY(call_layer(r, "sum", name, &product, 1, &sums[1], err));
+        if (*loss)
+            CVR_TRY(call_layer(r, "add", name, sums, 2, loss, err));
         else
             *loss = sums[1];
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t build_backward(case_run *r, cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(r->graph);
     cvr_value gradients[CASE_MOST_IO] = {CVR_NONE};
     uint32_t n = 0;
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < r->n_outputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < r->n_outputs; i++) {
         const cvr_type type = *b->type(b, r->outputs[i]);
         char name[32];
         if (type.dtype != CVR_F32) continue;
         (void)snprintf(name, sizeof name, "gout%u", i);
-        status = cvr_graph_input(r->graph, name, &type, &gradients[i], err);
+        CVR_TRY(cvr_graph_input(r->graph, name, &type, &gradients[i], err));
         n++;
     }
-    if (status != CVR_OK) return status;
     if (r->n_outputs == 1 && n == 1) return cvr_graph_backward_from(r->graph, r->outputs[0], gradients[0], err);
     cvr_value loss;
-    status = joined_loss(r, gradients, &loss, err);
-    return status == CVR_OK ? cvr_graph_backward(r->graph, loss, err) : status;
+    CVR_TRY(joined_loss(r, gradients, &loss, err));
+    return cvr_graph_backward(r->graph, loss, err);
 }
 
 static int32_t keep_gradients(case_run *r, const layer_case *c, cvr_error *err) {
-    int32_t status = CVR_OK;
     char name[120];
-    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) {
         const cvr_value g = wants_gradient(c, i) ? cvr_graph_gradient(r->graph, r->inputs[i]) : CVR_NONE;
         (void)snprintf(name, sizeof name, "gin%u", i);
-        if (g) status = cvr_graph_output(r->graph, name, g, err);
+        if (g) CVR_TRY(cvr_graph_output(r->graph, name, g, err));
     }
-    for (size_t i = 0; i < cvr_store_count(r->store) && status == CVR_OK; i++) {
+    for (size_t i = 0; i < cvr_store_count(r->store); i++) {
         const cvr_store_entry *e = cvr_store_get(r->store, i);
         const cvr_value g = cvr_graph_gradient(r->graph, cvr_graph_param(r->graph, e->name));
         (void)snprintf(name, sizeof name, "gparam.%.100s", e->name + strlen(SCOPE "."));
-        if (g) status = cvr_graph_output(r->graph, name, g, err);
+        if (g) CVR_TRY(cvr_graph_output(r->graph, name, g, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* ---- planning ---- */
@@ -287,14 +282,11 @@ static int32_t check_guards(const case_run *r, cvr_error *err) {
 
 static int32_t plan(case_run *r, cvr_error *err) {
     cvr_device *d = r->machine->device;
-    int32_t status = cvr_store_place(r->store, d, err);
-    if (status == CVR_OK)
-        status = cvr_program_plan(&r->program, r->graph, d, r->machine->pool, CVR_FALLBACK_ALLOW, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_store_place(r->store, d, err));
+    CVR_TRY(cvr_program_plan(&r->program, r->graph, d, r->machine->pool, CVR_FALLBACK_ALLOW, err));
     r->arena_bytes = cvr_program_arena_bytes(r->program);
     void *block;
-    status = cvr_device_alloc(d, r->arena_bytes + 2 * GUARD_BYTES, &block, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_device_alloc(d, r->arena_bytes + 2 * GUARD_BYTES, &block, err));
     r->block = block;
     if (is_guarded(r)) {
         /* What a kernel leaves out is NaN. */
@@ -310,15 +302,17 @@ int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cv
     *out = NULL;
     if (!r) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     r->machine = m;
-    int32_t status = cvr_store_create(&r->store, 1, err);
-    if (status == CVR_OK) status = cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err);
-    if (status == CVR_OK) cvr_graph_math(r->graph, c->math);
-    if (status == CVR_OK) status = build_forward(r, c, err);
-    if (status == CVR_OK) status = network_passes(r, c, err);
-    if (status == CVR_OK && c->backward) status = build_backward(r, err);
-    if (status == CVR_OK && c->backward) status = keep_gradients(r, c, err);
-    if (status == CVR_OK && c->passes) status = cvr_graph_passes(r->graph, CVR_PASS_STEP, c->passes, err);
-    if (status == CVR_OK) status = plan(r, err);
+    int32_t status;
+    CVR_TRY_OUT(cvr_store_create(&r->store, 1, err));
+    CVR_TRY_OUT(cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err));
+    cvr_graph_math(r->graph, c->math);
+    CVR_TRY_OUT(build_forward(r, c, err));
+    CVR_TRY_OUT(network_passes(r, c, err));
+    if (c->backward) CVR_TRY_OUT(build_backward(r, err));
+    if (c->backward) CVR_TRY_OUT(keep_gradients(r, c, err));
+    if (c->passes) CVR_TRY_OUT(cvr_graph_passes(r->graph, CVR_PASS_STEP, c->passes, err));
+    CVR_TRY_OUT(plan(r, err));
+out:
     if (status == CVR_OK)
         *out = r;
     else
@@ -371,31 +365,30 @@ static int32_t write_all(case_run *r, const layer_case *c, cvr_error *err) {
     static const int64_t seed = 1234567, step = 3;
     static const float scale = 1.0f;
     char name[100];
-    int32_t status = CVR_OK;
-    for (uint32_t i = 0; i < c->n_inputs && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
-        if (c->inputs[i].data) status = write_slot(r, name, c->inputs[i].data, err);
+        if (c->inputs[i].data) CVR_TRY(write_slot(r, name, c->inputs[i].data, err));
     }
-    for (uint32_t i = 0; i < c->n_gradients && c->backward && status == CVR_OK; i++) {
+    for (uint32_t i = 0; i < c->n_gradients && c->backward; i++) {
         if (!c->gradients[i].data) continue;
         (void)snprintf(name, sizeof name, "gout%u", i);
         if (case_bytes(&c->gradients[i].type) != case_bytes(case_output_type(r, i)))
             return cvr_fail(err, CVR_ERR_INVALID, "the gradient given for output %u has another size", i);
-        status = write_slot(r, name, c->gradients[i].data, err);
+        CVR_TRY(write_slot(r, name, c->gradients[i].data, err));
     }
-    if (status == CVR_OK) status = write_slot(r, "seed", &seed, err);
-    if (status == CVR_OK) status = write_slot(r, "step", &step, err);
-    if (status == CVR_OK) status = write_slot(r, "loss_scale", &scale, err);
-    for (uint32_t i = 0; i < c->n_params && status == CVR_OK; i++) {
+    CVR_TRY(write_slot(r, "seed", &seed, err));
+    CVR_TRY(write_slot(r, "step", &step, err));
+    CVR_TRY(write_slot(r, "loss_scale", &scale, err));
+    for (uint32_t i = 0; i < c->n_params; i++) {
         (void)snprintf(name, sizeof name, SCOPE ".%s", c->params[i].name);
         const int64_t at = cvr_store_find(r->store, name);
         if (at < 0) return cvr_fail(err, CVR_ERR_NOTFOUND, "the layer has no parameter %s", c->params[i].name);
         const cvr_store_entry *e = cvr_store_get(r->store, (size_t)at);
         if (e->bytes != case_bytes(&c->params[i].type) || e->type.dtype != c->params[i].type.dtype)
             return cvr_fail(err, CVR_ERR_INVALID, "parameter %s has another size or type", c->params[i].name);
-        status = cvr_store_write(r->store, (size_t)at, c->params[i].data, err);
+        CVR_TRY(cvr_store_write(r->store, (size_t)at, c->params[i].data, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 static int32_t add_result(case_result *out, const char *name, const cvr_type *type, cvr_error *err) {
@@ -411,12 +404,13 @@ static int32_t read_slot(case_run *r, const char *name, case_result *out, cvr_er
     const int32_t slot = cvr_program_slot(r->program, name);
     if (slot < 0) return CVR_OK;
     const cvr_type *t = cvr_program_slot_type(r->program, slot);
-    int32_t status = add_result(out, name, t, err);
-    if (status != CVR_OK) return status;
+    int32_t status;
+    CVR_TRY(add_result(out, name, t, err));
     void *memory = calloc(1, case_bytes(t) + 1);
     if (!memory) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    status = cvr_program_read(r->program, slot, memory, err);
-    if (status == CVR_OK) cvr_to_logical(t, memory, out->all[out->n - 1].data);
+    CVR_TRY_OUT(cvr_program_read(r->program, slot, memory, err));
+    cvr_to_logical(t, memory, out->all[out->n - 1].data);
+out:
     free(memory);
     return status;
 }
@@ -424,23 +418,21 @@ static int32_t read_slot(case_run *r, const char *name, case_result *out, cvr_er
 static int32_t read_all(case_run *r, case_result *out, cvr_error *err) {
     static const char *const kinds[] = {"out", "gin", "kept"};
     char name[120];
-    int32_t status = CVR_OK;
     for (size_t k = 0; k < 3; k++) {
-        for (uint32_t i = 0; i < CASE_MOST_IO && status == CVR_OK; i++) {
+        for (uint32_t i = 0; i < CASE_MOST_IO; i++) {
             (void)snprintf(name, sizeof name, "%s%u", kinds[k], i);
-            status = read_slot(r, name, out, err);
+            CVR_TRY(read_slot(r, name, out, err));
         }
     }
-    for (size_t i = 0; i < cvr_store_count(r->store) && status == CVR_OK; i++) {
+    for (size_t i = 0; i < cvr_store_count(r->store); i++) {
         const cvr_store_entry *e = cvr_store_get(r->store, i);
         (void)snprintf(name, sizeof name, "gparam.%.100s", e->name + strlen(SCOPE "."));
-        status = read_slot(r, name, out, err);
-        if (status != CVR_OK) break;
+        CVR_TRY(read_slot(r, name, out, err));
         (void)snprintf(name, sizeof name, "after.%.100s", e->name + strlen(SCOPE "."));
-        status = add_result(out, name, &e->type, err);
-        if (status == CVR_OK) status = cvr_store_read(r->store, i, out->all[out->n - 1].data, err);
+        CVR_TRY(add_result(out, name, &e->type, err));
+        CVR_TRY(cvr_store_read(r->store, i, out->all[out->n - 1].data, err));
     }
-    return status;
+    return CVR_OK;
 }
 
 /* What the plan promised to keep, and parameters (not buffers), must be as they were given. */
@@ -466,11 +458,13 @@ static int32_t check_unchanged(const layer_case *c, const case_run *r, const cas
 
 int32_t case_execute(case_run *run, const layer_case *c, case_result *out, cvr_error *err) {
     memset(out, 0, sizeof *out);
-    int32_t status = write_all(run, c, err);
-    if (status == CVR_OK) status = cvr_program_run(run->program, err);
-    if (status == CVR_OK) status = read_all(run, out, err);
-    if (status == CVR_OK) status = check_guards(run, err);
-    if (status == CVR_OK) status = check_unchanged(c, run, out, err);
+    int32_t status;
+    CVR_TRY_OUT(write_all(run, c, err));
+    CVR_TRY_OUT(cvr_program_run(run->program, err));
+    CVR_TRY_OUT(read_all(run, out, err));
+    CVR_TRY_OUT(check_guards(run, err));
+    CVR_TRY_OUT(check_unchanged(c, run, out, err));
+out:
     if (status != CVR_OK) case_result_clear(out);
     return status;
 }
@@ -478,8 +472,10 @@ int32_t case_execute(case_run *run, const layer_case *c, case_result *out, cvr_e
 int32_t case_result_of(const case_machine *m, const layer_case *c, case_result *out, cvr_error *err) {
     case_run *run;
     memset(out, 0, sizeof *out);
-    int32_t status = case_open(&run, m, c, err);
-    if (status == CVR_OK) status = case_execute(run, c, out, err);
+    int32_t status;
+    CVR_TRY_OUT(case_open(&run, m, c, err));
+    CVR_TRY_OUT(case_execute(run, c, out, err));
+out:
     case_close(&run);
     return status;
 }

@@ -1,4 +1,10 @@
-/* Elementwise activations on the CPU (see <cvr/plugin/ops/activation.h>): spans of the flat array as tasks. */
+/*
+ * Elementwise activations on the CPU (see <cvr/plugin/ops/activation.h>): y = f(x), and dx = grad * f'(x), where f' is
+ * written in terms of y or of x, whichever the op has as its first input.
+ *
+ * Spans of CPU_SPAN elements of the flat array are tasks. bf16 is widened to CPU_ROW floats at a time, which stay in
+ * the first-level cache, and rounded once as it is stored. One function a kind of activation has the inner loop.
+ */
 #include "cpu_math.h"
 #include "cpu_steps.h"
 

@@ -1,4 +1,10 @@
-/* a + b, a * b and repetition on the CPU, with NumPy's broadcasting (see <cvr/plugin/ops/arith.h>). */
+/*
+ * a + b, a * b and repetition on the CPU, with NumPy's broadcasting (see <cvr/plugin/ops/arith.h>).
+ *
+ * Operands of equal shape are flat arrays: spans of CPU_SPAN elements are tasks. Others are a nest of strided loops
+ * (cpu_loops.h), in which an axis along which an operand repeats has step 0. bf16 is widened to CPU_ROW floats at a
+ * time, which stay in the first-level cache, and rounded once as it is stored.
+ */
 #include "cpu_rows.h"
 
 #include <cvr/plugin/ops/arith.h>

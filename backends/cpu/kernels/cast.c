@@ -1,4 +1,7 @@
-/* Between f32 and bf16: the core's op "cast" (cvr/plugin/op.h). */
+/*
+ * Between f32 and bf16: the core's op "cast" (cvr/plugin/op.h). f32 is rounded to the nearest bf16, ties to even. Spans
+ * of CPU_SPAN elements are tasks; every element is read and written once, so memory decides the speed.
+ */
 #include "cpu_loops.h"
 
 static void widen_task(void *ctx, uint64_t task, uint32_t worker) {
@@ -27,7 +30,7 @@ static int32_t cast_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* The same type on both sides is nobody's need. */
+/* The graph never casts a type to itself. */
 static int32_t cast_supports(const cvr_signature *sig, cvr_error *reason) {
     if (sig->inputs[0]->dtype != sig->outputs[0]->dtype) return CVR_OK;
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "casts to the same type");

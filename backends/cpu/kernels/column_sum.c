@@ -1,4 +1,10 @@
-/* Sums of columns: the gradients of biases. Blocks of rows are tasks, and combine in their order, in double. */
+/*
+ * Sums of columns, out[j] = sum over i of x[i,j], x (rows, n): the gradients of biases.
+ *
+ * A task is a block of CPU_SUM_TASK_ROWS rows. It takes 64 columns at a time, whose float sums stay in registers or the
+ * first-level cache, over CPU_SUM_FLOAT_ROWS rows; then they are added to its sums in double. The tasks' sums are added
+ * in the order of the tasks, so the result does not depend on the number of threads.
+ */
 #include "dense.h"
 
 typedef struct sum_job {

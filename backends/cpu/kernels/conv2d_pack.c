@@ -1,6 +1,9 @@
 /*
- * Weights in panels for the tiles of conv2d_gather.c: cpu_micro.columns destination channels side by side, zeros past
- * the last one, so that a tile reads its B from one end to the other. Depthwise weights: channels together.
+ * Weights in panels for the tiles of conv2d_gather.c. The packed weights are (phase, group, panel), and a panel is
+ * (block of source channels, tap of the phase, channel of the block, column), with cpu_micro.columns destination
+ * channels as columns and zeros past the last one. So a tile reads its B from one end to the other, and one block of
+ * source channels with all taps is contiguous. Depthwise weights are (tap, channel), in the order of
+ * conv2d_depthwise.h. A task packs one tap of one panel.
  */
 #include "conv2d_depthwise.h"
 #include "cpu_operand.h"

@@ -1,4 +1,9 @@
-/* How a convolution's gather is cut (see conv2d.h): by its shape and the sizes of caches, never by threads. */
+/*
+ * How a convolution's gather is cut into tasks and blocks (see conv2d.h): a panel of weights and a task's part of the
+ * source should fit into the second-level cache together, and tasks are cut smaller until there are TASKS_WANTED of
+ * them, as far as that goes. Only the shape and the sizes of caches decide, never the number of threads, so that sums
+ * have one order.
+ */
 #include "conv2d_depthwise.h"
 
 /* A panel of weights, and a task's part of the source, as they should be to live together in a second-level cache. */

@@ -1,4 +1,8 @@
-/* The geometry of the gather (see conv2d.h): phases, axes, and where a phase's taps lie. */
+/*
+ * The geometry of the gather (see conv2d.h), an axis at a time: into how many phases the destination falls, which taps
+ * a phase sees, and which source row each tap of a destination row reads. Forward, row h and kernel row r read source
+ * row h * stride + r * dilation - padding, and there is one phase.
+ */
 #include "conv2d.h"
 #include "cpu_vec.h"
 

@@ -1,4 +1,8 @@
-/* conv2d_stats on the CPU: the statistics of the results in the convolution's epilogue (see conv2d.h). */
+/*
+ * conv2d_stats on the CPU: a convolution whose epilogue (see conv2d.h and conv2d_epilogue.c) also sums up its results
+ * while they are in the first-level cache. mean and var (C) of each channel are combined in double in the workspace and
+ * rounded to f32 at the end, so that batch norm need not read the results for them.
+ */
 #include "conv2d.h"
 
 enum { X, WEIGHT, BIAS };

@@ -1,4 +1,12 @@
-/* Winograd's transformed weights (see conv2d_winograd.h): U = G g G^T, 3x3 -> 6x6, in panels of the micro-kernel. */
+/*
+ * Winograd's transformed weights (see conv2d_winograd.h): U = G g G^T, 3x3 -> 6x6, in panels of the micro-kernel. With
+ * N = sqrt(1/2) and F = sqrt(2) the rows of G are
+ *     (1, 0, 0),  -2/3 (1, +-N, 1/2),  1/6 (1, +-F, 2),  (0, 0, 1).
+ *
+ * A panel of U is (36 points, source channels, columns), with cpu_micro.columns destination channels as columns, so
+ * that at each point it is the B of one product. A task transforms PACK_CHANNELS source channels of a panel: it gathers
+ * their taps as (9, channels, columns) on its stack, and transforms a vector of columns at a time in registers.
+ */
 #include "conv2d_winograd.h"
 #include "cpu_vec.h"
 

@@ -1,4 +1,13 @@
-/* Winograd's transformed tiles of the source and of the destination's gradient (see conv2d_winograd.h). */
+/*
+ * Winograd's transformed tiles of the source, V = B^T d B (6x6 -> 6x6), and of the destination's gradient,
+ * Z = A dY A^T (4x4 -> 6x6) (see conv2d_winograd.h). With N = sqrt(1/2) and F = sqrt(2) the rows are
+ *     B^T: (1, 0, -5/2, 0, 1, 0),  (0, -+2N, -2, +-N, 1, 0),  (0, -+F/2, -1/2, +-F, 1, 0),  (0, 1, 0, -5/2, 0, 1)
+ *     A:   (1, 0, 0, 0),  (1, +-N, 1/2, +-N/2),  (1, +-F, 2, +-2F),  (0, 0, 0, 1).
+ *
+ * The outer loop goes along channels, a vector at a time. Within it the columns of the tile are transformed first, into
+ * an array of vectors, and then its rows, each of which is stored at once. Point p of channel c goes to
+ * to[p * plane + c].
+ */
 #include "conv2d_winograd.h"
 #include "cpu_vec.h"
 

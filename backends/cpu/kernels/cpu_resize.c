@@ -1,5 +1,7 @@
 /*
- * Upsampling on the CPU (see <cvr/plugin/ops/resize.h>): rows of pixels as tasks, channels in the inner loop. A row of
+ * Upsampling on the CPU (see <cvr/plugin/ops/resize.h>): rows of pixels as tasks, channels in the inner loop, which is
+ * vectorised. A result is the weighted sum of four pixels, (1-t)(1-u) x[h,w] + (1-t) u x[h,w+1] + t (1-u) x[h+1,w] +
+ * t u x[h+1,w+1]; for the nearest one, t = u = 0. A row of
  * the gradient gathers the rows of grad that came from it, first down, then along, so that no two tasks meet.
  */
 #include "cpu_rows.h"

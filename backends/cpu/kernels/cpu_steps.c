@@ -45,13 +45,13 @@ void cpu_step_run(uint32_t code, const float *const v[4], float *y, int64_t n) {
 /* ---- known stretches ---- */
 
 /* What the inputs of a known program are in the program where it was found, and the constant that may be any. */
-typedef struct binding {
+typedef struct operand_binding {
     uint32_t inputs[2];
     int bound[2];
     double constant;
-} binding;
+} operand_binding;
 
-static int bind_operand(binding *b, const cvr_steps *s, uint32_t k, const cvr_steps *known, uint32_t want,
+static int bind_operand(operand_binding *b, const cvr_steps *s, uint32_t k, const cvr_steps *known, uint32_t want,
                         uint32_t have) {
     if (want >= CVR_STEP_CONSTANT) {
         const float value = known->constants[want - CVR_STEP_CONSTANT];
@@ -80,7 +80,7 @@ static int is_closed(const cvr_steps *s, uint32_t first, uint32_t end) {
 }
 
 /* Whether the steps from k on are the known program. */
-static int is_known(const cvr_steps *s, uint32_t k, const cvr_steps *known, binding *b) {
+static int is_known(const cvr_steps *s, uint32_t k, const cvr_steps *known, operand_binding *b) {
     memset(b, 0, sizeof *b);
     if (k + known->n_steps > s->n_steps) return 0;
     for (uint32_t j = 0; j < known->n_steps; j++) {
@@ -97,7 +97,7 @@ static uint32_t find_loop(cpu_loop *l, const cvr_steps *s, uint32_t k) {
     for (int i = 0; i < CPU_KNOWN_PROGRAMS; i++) {
         const cpu_known_program *p = &cpu_known_programs[i];
         cvr_steps known;
-        binding b;
+        operand_binding b;
         known.n_steps = known.n_constants = 0;
         p->steps(p->attrs, &known);
         if (known.steps[0].code != s->steps[k].code || !is_known(s, k, &known, &b)) continue;

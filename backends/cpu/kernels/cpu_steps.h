@@ -1,6 +1,7 @@
 /*
- * Elementwise programs (<cvr/plugin/elementwise.h>) made ready for blocks of rows: each step is a loop over a row, and
- * stretches of steps that are an activation or its gradient are one loop, the one that the op's own kernel has.
+ * Elementwise programs (<cvr/plugin/elementwise_steps.h>) made ready for blocks of rows: each step is a loop over a
+ * row, and stretches of steps that are an activation or its gradient are one loop, the one that the op's own kernel
+ * has.
  */
 #ifndef CVR_BACKENDS_CPU_STEPS_H
 #define CVR_BACKENDS_CPU_STEPS_H

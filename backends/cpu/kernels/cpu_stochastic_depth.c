@@ -1,4 +1,8 @@
-/* stochastic_depth on the CPU (see <cvr/plugin/ops/stochastic_depth.h>): spans of a sample's elements are tasks. */
+/*
+ * stochastic_depth on the CPU (see <cvr/plugin/ops/stochastic_depth.h>): y = x * scale, where the scale of a sample is
+ * 0 or 1 / (1 - p), drawn from (seed, layer, step, sample). Spans of a sample's elements are tasks. A dropped sample is
+ * set to zero without reading x.
+ */
 #include "cpu_rows.h"
 
 #include <cvr/plugin/ops/stochastic_depth.h>

@@ -1,4 +1,6 @@
-/* The micro-kernels of AVX2 with FMA: up to 6 x 16, 12 accumulators, two vectors of B and one broadcast element of A.
+/*
+ * The micro-kernels of AVX2 with FMA: up to 6 x 16. Of the 16 registers, 12 hold sums (6 rows of two vectors of eight
+ * floats), 2 hold a row of B, and 1 holds the broadcast element of A (gemm_tile.h has the loops).
  */
 #include "gemm_tile.h"
 

@@ -1,4 +1,7 @@
-/* The micro-kernels of AVX-512: up to 14 x 32, 28 accumulators, two vectors of B and one broadcast element of A. */
+/*
+ * The micro-kernels of AVX-512: up to 14 x 32. Of the 32 registers, 28 hold sums (14 rows of two vectors of 16 floats),
+ * 2 hold a row of B, and 1 holds the broadcast element of A (gemm_tile.h has the loops).
+ */
 #include "gemm_tile.h"
 
 TILE_HEIGHT(1)

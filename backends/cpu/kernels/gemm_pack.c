@@ -1,7 +1,12 @@
-/* Panels of B in f32 for the micro-kernels of gemm.h: rows as they lie, or transposed in blocks of 4 x 4. */
+/*
+ * Panels of B in f32 for the micro-kernels of gemm.h. A panel is (k, columns): element (c,j) lies at c * columns + j,
+ * where `columns` is the width of the widest tile, and columns past the last one are zero, so that a tile reads its
+ * panel from one end to the other in whole vectors. cpu_pack_rows copies B (k,n) row by row; cpu_pack_transposed takes
+ * B^T (n,k), in blocks of 4 x 4 that are transposed in registers.
+ */
 #include "gemm.h"
 
-/* Rows are too far apart for the processor to see what comes next: it is told, so many rows, or floats, ahead. */
+/* Rows are too far apart for the hardware prefetcher, so the loops prefetch this many rows, or floats, ahead. */
 #define AHEAD_ROWS 8
 #define AHEAD_FLOATS 32
 

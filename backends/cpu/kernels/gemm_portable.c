@@ -1,6 +1,7 @@
 /*
- * The micro-kernels in plain C with vectors of four floats, which gcc and clang bring to any machine: up to 6 x 8, for
- * sixteen registers. Compiled with -ffp-contract=fast, so that machines that have a fused multiply-add use it.
+ * The micro-kernels in plain C with vectors of four floats, which gcc and clang bring to any machine: up to 6 x 8. Of
+ * sixteen registers, 12 hold sums, 2 hold a row of B, and 1 holds the broadcast element of A (gemm_tile.h has the
+ * loops). Compiled with -ffp-contract=fast, so that machines that have a fused multiply-add use it.
  */
 #include "gemm_tile.h"
 

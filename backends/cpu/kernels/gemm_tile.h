@@ -1,6 +1,15 @@
 /*
- * The body of every micro-kernel (see gemm.h), on the vectors of cpu_vec.h. `m` and `vectors` are constants wherever it
- * is inlined, so that the accumulators are registers.
+ * The body of every f32 micro-kernel (see gemm.h), on the vectors of cpu_vec.h: c (m,n) = [c +] [init +] sum over steps
+ * and k of A (m,k) B (k,n).
+ *
+ * Loop order: steps, then k (four at a time), then the rows of A, then the vectors of B's row. For each k the row of B
+ * is loaded once, as one or two vectors; an element of A is broadcast to a vector and multiplied by both; so there are
+ * m * vectors multiply-adds for m + vectors loads. The accumulators of all m rows stay in registers over all steps and
+ * k, and c is written once at the end. `m` and `vectors` are constants wherever the body is inlined, or the compiler
+ * could not keep the accumulators in registers.
+ *
+ * A comes by row (element (i,k) at a_rows[i] + k) or by column (at k * a_k + i). B's rows are b_k apart. While the loop
+ * multiplies, it prefetches the cache lines of `ahead` into the second-level cache, and, unless c is streamed, c's.
  */
 #ifndef CVR_BACKENDS_CPU_GEMM_TILE_H
 #define CVR_BACKENDS_CPU_GEMM_TILE_H

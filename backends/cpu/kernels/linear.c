@@ -1,4 +1,8 @@
-/* Dense products on the CPU: linear, its gradients, and batched matmul (see <cvr/plugin/ops/linear.h>). */
+/*
+ * Dense products on the CPU: linear, its gradients, and batched matmul (see <cvr/plugin/ops/linear.h>):
+ *     y = x weight^T + bias,  dx = grad weight,  dweight = grad^T x,  dbias = the column sums of grad (column_sum.c)
+ * All axes of x but the last are the rows of one product; dense.c has the loops.
+ */
 #include "dense.h"
 
 #include <cvr/plugin/ops/linear.h>

@@ -1,4 +1,9 @@
-/* Losses that compare element by element, on the CPU (see <cvr/plugin/ops/loss.h>). */
+/*
+ * Losses that compare element by element, on the CPU (see <cvr/plugin/ops/loss.h>), d = x - target:
+ *     squared d^2;  absolute |d|;  smooth 0.5 d^2 / beta where |d| < beta, else |d| - 0.5 beta;
+ *     binary cross entropy with logits (1 - y) x + (1 + (w - 1) y) log(1 + exp(-x)), y the target, w its pos_weight
+ * Backward is g times the derivative, g being the gradient of the loss with its factor of reduction.
+ */
 #include "cpu_loops.h"
 #include "cpu_math.h"
 

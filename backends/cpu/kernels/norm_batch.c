@@ -1,6 +1,13 @@
 /*
  * Batch normalisation on the CPU, alone and fused with a residual and an activation (see <cvr/plugin/ops/norm.h>): one
- * pass for the sums, one for the output. Loops over bf16 are their grad_scale, and widen and round on the way.
+ * pass over memory for the sums (norm_columns.c), one for the output.
+ *     y = clamp((x - mean) * scale + shift + residual),  scale = weight * invstd,  shift = bias
+ *     g = grad where the clamp let y through, else 0;  dbias = sum of g,  dweight = sum of g * (x - mean) * invstd
+ *     dx = weight * invstd * (g - dbias / m - (x - mean) * invstd * dweight / m),  m = pixels of the batch
+ *
+ * All coefficients of a channel are computed once, in double, into tables of floats that are as wide as a row of
+ * norm_columns.c. So the inner loop, along a row, is vectorised whatever the number of channels. Loops over bf16 are
+ * functions of their own, which widen and round within the loop.
  */
 #include "cpu_stream.h"
 #include "norm_columns.h"

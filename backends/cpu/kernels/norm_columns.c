@@ -1,4 +1,13 @@
-/* Sums over pixels for each channel (see norm_columns.h). */
+/*
+ * Sums over pixels for each channel (see norm_columns.h).
+ *
+ * A block of rows is cut into chunks of COLUMN_CHUNK columns, whose float sums stay in the first-level cache while the
+ * rows pass by: four rows at a time, with the columns in the inner loop, which is vectorised. Where there are few
+ * channels, several pixels are taken as one row (`repeat`), so that the inner loop has at least WIDE columns; the sums
+ * of the pixels of a row are joined at the end. After at most COLUMN_GROUP rows the float sums are added to doubles.
+ * Sums of squares are taken around a pivot near the mean, and corrected later: (x - pivot)^2 loses no digits where the
+ * mean is large.
+ */
 #include "norm_columns.h"
 #include "cpu_stream.h"
 

@@ -1,4 +1,13 @@
-/* Layer normalisation on the CPU (see <cvr/plugin/ops/norm.h>), where a group is a row in memory. */
+/*
+ * Layer normalisation on the CPU (see <cvr/plugin/ops/norm.h>), where a group is a row in memory:
+ *     y = (x - mean) * invstd * weight + bias,  invstd = 1 / sqrt(var + eps)
+ *     dx = invstd * (e - mean(e) - xhat * mean(e * xhat)),  e = grad * weight,  xhat = (x - mean) * invstd
+ *     dweight = sum over rows of grad * xhat,  dbias = sum over rows of grad
+ *
+ * Blocks of rows are tasks. A row is read from memory once; its further passes (mean, variance, result) find it in the
+ * cache. A row of bf16 is widened to floats of the worker's own. dweight and dbias are summed in double for each block,
+ * and the blocks' sums are added in their order.
+ */
 #include "cpu_rows.h"
 
 #include <cvr/plugin/ops/norm.h>

@@ -1,7 +1,8 @@
 /*
  * Updates of parameters on the CPU (see <cvr/plugin/ops/optim.h>). The parameters of a node stand in a row, and spans
  * of that row are the tasks: a large one makes many tasks, and many small ones make one. Elements do not depend on one
- * another, so where the cuts are never shows in a result.
+ * another, so where the cuts are never shows in a result. Each update is one loop that reads the parameter, its
+ * gradient and its state once and writes them in place; its formula stands above it.
  */
 #include "cpu_loops.h"
 

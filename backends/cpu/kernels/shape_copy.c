@@ -1,4 +1,9 @@
-/* Moving elements on the CPU (see <cvr/plugin/ops/shape.h>): every op is a nest of copies from one step to another. */
+/*
+ * Moving elements on the CPU (see <cvr/plugin/ops/shape.h>). Every op is a nest of loops over the logical axes that
+ * copies from[sum of i_d * from_step[d]] to to[sum of i_d * to_step[d]]. cpu_nest sorts the loops so that the innermost
+ * one writes consecutive memory where it can, and spreads the outer ones over the pool; a run of the innermost loop is
+ * one memcpy where both steps are 1.
+ */
 #include "cpu_loops.h"
 
 #include <cvr/plugin/ops/shape.h>

@@ -144,7 +144,7 @@ int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err);
 /* Runs the registered passes of a stage (CVR_PASS_*) that a list names, with their settings: "auto" stands for all that
  * are not opt-in, "none" for none; "auto, acme.count(limit=3)". */
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
-/* Values of the forward pass that are made again in the backward pass instead of being kept for it. */
+/* Values of the forward pass that are recomputed in the backward pass instead of being kept for it. */
 typedef struct cvr_recompute {
     size_t candidates, dropped; /* that could be, and that are */
 } cvr_recompute;
@@ -258,7 +258,7 @@ typedef struct cvr_node_info {
     uint64_t bytes; /* read and written */
     const cvr_type *output;
     bool backward;
-    bool again; /* computed a second time, in the backward pass */
+    bool recompute; /* computed a second time, in the backward pass */
 } cvr_node_info;
 size_t cvr_program_nodes(const cvr_program *p);
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info);

@@ -213,8 +213,7 @@ static int32_t choose_part(jpeg_job *job, int64_t channels, int32_t turn) {
     cvr_part *const p = &job->part;
     cvr_part_whole(p, height, width);
     if (!r) return CVR_OK;
-    const int32_t status = r->choose(r, height, width, channels, p, job->err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(r->choose(r, height, width, channels, p, job->err));
     if (p->height != height || p->width != width || !cvr_part_valid(p))
         return cvr_fail(job->err, CVR_ERR_PLUGIN, "jpeg: asked for a part that the picture does not have");
     const int64_t reduce = p->reduce;
@@ -234,15 +233,14 @@ static int32_t decode(jpeg_job *job) {
     jpeg_mem_src(c, asked->bytes, (unsigned long)asked->n);
     (void)jpeg_read_header(c, TRUE);
     const int64_t width = c->image_width, height = c->image_height;
-    int32_t status = codec_check_size("jpeg", width, height, width * height, asked->n, MAX_PIXELS_PER_BYTE, job->err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(codec_check_size("jpeg", width, height, width * height, asked->n, MAX_PIXELS_PER_BYTE, job->err));
     choose_colours(c);
     const int32_t turn = orientation(job);
     const int64_t channels = asked->channels ? (int64_t)asked->channels : c->out_color_space == JCS_GRAYSCALE ? 1 : 3;
-    status = choose_part(job, channels, turn);
-    if (status == CVR_OK) status = read_part(job, channels, turn);
-    if (status == CVR_OK && asked->request) *asked->request->given = job->part;
-    return status;
+    CVR_TRY(choose_part(job, channels, turn));
+    CVR_TRY(read_part(job, channels, turn));
+    if (asked->request) *asked->request->given = job->part;
+    return CVR_OK;
 }
 
 /* The frame that libjpeg's errors come back to; it changes no local after setjmp. */

@@ -66,8 +66,7 @@ typedef struct request {
 } request;
 
 static int32_t decode(png_job *job, const request *q) {
-    int32_t status = read_header(job);
-    if (status != CVR_OK) return status;
+    CVR_TRY(read_header(job));
     const int64_t width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
     const int64_t from = set_transforms(job, q->channels), to = q->channels ? (int64_t)q->channels : from;
     (void)png_set_interlace_handling(job->png);
@@ -78,8 +77,7 @@ static int32_t decode(png_job *job, const request *q) {
     uint8_t *pixels = data;
     if (from != to) pixels = job->scratch = job->host->alloc(job->host, (uint64_t)(width * height * from), 64);
     if (!pixels) return out_of_memory(job);
-    status = read_rows(job, pixels, height, width * from);
-    if (status != CVR_OK) return status;
+    CVR_TRY(read_rows(job, pixels, height, width * from));
     if (from != to) codec_luma(data, pixels, width * height);
     q->out->width = width;
     q->out->height = height;

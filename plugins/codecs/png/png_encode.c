@@ -54,12 +54,12 @@ int32_t png_codec_encode(const cvr_host *host, const cvr_image *image, cvr_sink_
     if (image->channels != 1 && image->channels != 3) {
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "png: %lld channels; 1 or 3 are written", (long long)image->channels);
     }
-    int32_t status = codec_check_size("png", image->width, image->height, 0, 0, 1, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(codec_check_size("png", image->width, image->height, 0, 0, 1, err));
     job.png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &job, png_job_error, png_job_warning, &job,
                                         png_job_alloc, png_job_free);
     if (job.png) job.info = png_create_info_struct(job.png);
-    status = job.info ? guarded(&job, image) : cvr_fail(err, CVR_ERR_NOMEM, "png: out of memory for a picture");
+    const int32_t status =
+        job.info ? guarded(&job, image) : cvr_fail(err, CVR_ERR_NOMEM, "png: out of memory for a picture");
     if (job.png) png_destroy_write_struct(&job.png, &job.info);
     return status;
 }

@@ -54,11 +54,9 @@ static int32_t read_records(cifar *d, dataset_file *f, cvr_error *err) {
     const uint64_t first = d->n;
     for (;;) {
         uint64_t got = 0;
-        int32_t status = d->n == d->room ? grow(d, err) : CVR_OK;
-        if (status != CVR_OK) return status;
+        if (d->n == d->room) CVR_TRY(grow(d, err));
         const uint64_t want = (d->room - d->n) * d->record;
-        status = dataset_file_read(f, d->records + d->n * d->record, want, &got, err);
-        if (status != CVR_OK) return status;
+        CVR_TRY(dataset_file_read(f, d->records + d->n * d->record, want, &got, err));
         if (got % d->record != 0) return dataset_file_fail(f, err, "it ends within a record; download it again");
         d->n += got / d->record;
         if (got < want) break;
@@ -76,8 +74,10 @@ static int32_t read_batch(cifar *d, const char *name, cvr_error *err) {
                        name);
         return dataset_file_fail_path(d->dir, err, CVR_ERR_IO, what);
     }
-    int32_t status = dataset_file_open(d->host, path, &f, err);
-    if (status == CVR_OK) status = read_records(d, f, err);
+    int32_t status;
+    CVR_TRY_OUT(dataset_file_open(d->host, path, &f, err));
+    CVR_TRY_OUT(read_records(d, f, err));
+out:
     dataset_file_close(f);
     (void)snprintf(d->files[d->n_files], sizeof d->files[0], "%.47s", dataset_file_base(path));
     d->file_end[d->n_files++] = d->n;
@@ -113,24 +113,25 @@ static int32_t read_names(cifar *d, const char *name, cvr_error *err) {
     dataset_file *f = NULL;
     for (int i = 0; i < 100; i++) (void)snprintf(d->names[i], sizeof d->names[i], "%d", i);
     if (!dataset_file_find(d->dir, name, path, sizeof path)) return CVR_OK;
-    int32_t status = dataset_file_open(d->host, path, &f, err);
-    if (status == CVR_OK) status = dataset_file_read(f, text, sizeof text - 1, &got, err);
+    int32_t status;
     int64_t n = 0;
-    for (uint64_t at = 0; status == CVR_OK && at < got && n < d->classes;) {
+    CVR_TRY_OUT(dataset_file_open(d->host, path, &f, err));
+    CVR_TRY_OUT(dataset_file_read(f, text, sizeof text - 1, &got, err));
+    for (uint64_t at = 0; at < got && n < d->classes;) {
         uint64_t len = 0;
         while (at + len < got && text[at + len] != '\n') len++;
         const uint64_t end = len > 0 && text[at + len - 1] == '\r' ? len - 1 : len;
-        if (end >= sizeof d->names[0] || memchr(text + at, '\0', end)) {
-            status = dataset_file_fail(f, err, "not a list of class names; download it again, or remove it");
-        } else if (end > 0) {
+        if (end >= sizeof d->names[0] || memchr(text + at, '\0', end))
+            CVR_TRY_OUT(dataset_file_fail(f, err, "not a list of class names; download it again, or remove it"));
+        if (end > 0) {
             memcpy(d->names[n], text + at, end);
             d->names[n++][end] = '\0';
         }
         at += len + 1;
     }
-    if (status == CVR_OK && n < d->classes) {
-        status = dataset_file_fail(f, err, "it names too few classes; download it again, or remove it");
-    }
+    if (n < d->classes)
+        CVR_TRY_OUT(dataset_file_fail(f, err, "it names too few classes; download it again, or remove it"));
+out:
     dataset_file_close(f);
     return status;
 }
@@ -148,15 +149,13 @@ static int32_t read_files(cifar *d, const cvr_dataset_args *args, cvr_error *err
     d->classes = kind == 10 ? 10 : a->coarse ? 20 : 100;
     d->label_at = kind == 100 && !a->coarse;
     d->record = (kind == 10 ? 1 : 2) + 3 * PLANE;
-    int32_t status = CVR_OK;
-    if (kind == 100) status = read_batch(d, train ? "train.bin" : "test.bin", err);
-    if (kind == 10 && !train) status = read_batch(d, "test_batch.bin", err);
-    for (int i = 1; i <= 5 && kind == 10 && train && status == CVR_OK; i++) {
+    if (kind == 100) CVR_TRY(read_batch(d, train ? "train.bin" : "test.bin", err));
+    if (kind == 10 && !train) CVR_TRY(read_batch(d, "test_batch.bin", err));
+    for (int i = 1; i <= 5 && kind == 10 && train; i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "data_batch_%d.bin", i);
-        status = read_batch(d, name, err);
+        CVR_TRY(read_batch(d, name, err));
     }
-    if (status != CVR_OK) return status;
     return read_names(d,
                       kind == 10  ? "batches.meta.txt"
                       : a->coarse ? "coarse_label_names.txt"

@@ -45,21 +45,18 @@ static int32_t side(const cvr_dataset_args *args, uint32_t split, char *to, uint
 static int32_t find_trees(const cvr_dataset_args *args, trees *t, cvr_error *err) {
     const double val_split = ((const folder_attrs *)args->attrs)->val_split;
     char val[4096];
-    int32_t status = side(args, CVR_SPLIT_TRAIN, t->classes, sizeof t->classes, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(side(args, CVR_SPLIT_TRAIN, t->classes, sizeof t->classes, err));
     t->shared = val_split > 0;
     if (!t->shared) {
-        status = side(args, args->split, t->split, sizeof t->split, err);
-        if (status == CVR_OK && !folder_exists(t->split)) {
+        CVR_TRY(side(args, args->split, t->split, sizeof t->split, err));
+        if (!folder_exists(t->split)) {
             const char *const word = args->split == CVR_SPLIT_TRAIN ? "train" : "val";
-            status = cvr_fail(err, CVR_ERR_IO,
-                              "no such folder; make it, or set data.%s, or data.val_split = 0.1 for one tree", word);
+            const int32_t status = cvr_fail(
+                err, CVR_ERR_IO, "no such folder; make it, or set data.%s, or data.val_split = 0.1 for one tree", word);
             return folder_fail_at(err, t->split, status);
         }
         /* Validation without the training tree counts its own classes. */
-        if (status == CVR_OK && !folder_exists(t->classes))
-            status = put_path(t->classes, sizeof t->classes, t->split, "", err);
-        return status;
+        return folder_exists(t->classes) ? CVR_OK : put_path(t->classes, sizeof t->classes, t->split, "", err);
     }
     const int32_t has_val =
         args->val[0] != '\0' || (side(args, CVR_SPLIT_VAL, val, sizeof val, NULL) == CVR_OK && folder_exists(val));
@@ -68,8 +65,8 @@ static int32_t find_trees(const cvr_dataset_args *args, trees *t, cvr_error *err
                         "data.val_split is set, but there is a folder of validation pictures; drop one of the two");
     }
     if (!folder_exists(t->classes) && args->train[0] == '\0')
-        status = put_path(t->classes, sizeof t->classes, args->root, "", err);
-    return status == CVR_OK ? put_path(t->split, sizeof t->split, t->classes, "", err) : status;
+        CVR_TRY(put_path(t->classes, sizeof t->classes, args->root, "", err));
+    return put_path(t->split, sizeof t->split, t->classes, "", err);
 }
 
 static int64_t class_of(const folder_list *l, const char *name) {
@@ -115,14 +112,15 @@ static int32_t open_folder(const cvr_dataset_args *args, void **self, cvr_error 
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
     *d = (folder){
         .host = args->host, .image = image, .list = {.host = args->host, .image = image}, .channels = args->channels};
-    int32_t status = find_trees(args, &t, err);
-    if (status == CVR_OK) status = folder_list_classes(&d->list, t.classes, err);
-    if (status == CVR_OK) status = list_split(d, &t, err);
-    if (status == CVR_OK && t.shared) status = folder_list_split(&d->list, args->split, val_split, args->seed, err);
-    if (status == CVR_OK && d->list.n == 0) {
-        status = cvr_fail(err, CVR_ERR_USAGE,
-                          "data.val_split leaves this split without pictures; add pictures or change it");
-    }
+    int32_t status;
+    CVR_TRY_OUT(find_trees(args, &t, err));
+    CVR_TRY_OUT(folder_list_classes(&d->list, t.classes, err));
+    CVR_TRY_OUT(list_split(d, &t, err));
+    if (t.shared) CVR_TRY_OUT(folder_list_split(&d->list, args->split, val_split, args->seed, err));
+    if (d->list.n == 0)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
+                             "data.val_split leaves this split without pictures; add pictures or change it"));
+out:
     if (status == CVR_OK)
         *self = d;
     else
@@ -162,20 +160,20 @@ static int32_t slurp(cvr_sample *s, const char *path, uint8_t **bytes, uint64_t 
     int32_t status = CVR_OK;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return fail_read(path, strerror(errno), err);
-    if (fstat(fd, &st) != 0)
-        status = fail_read(path, strerror(errno), err);
-    else if (!S_ISREG(st.st_mode))
-        status = fail_read(path, "not a file", err);
-    *n = status == CVR_OK ? (uint64_t)st.st_size : 0;
-    if (status == CVR_OK) *bytes = s->alloc(s, *n + 1);
-    if (status == CVR_OK && !*bytes) status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory for reading %s", path);
-    for (uint64_t at = 0; at < *n && status == CVR_OK;) {
+    *n = 0;
+    if (fstat(fd, &st) != 0) CVR_TRY_OUT(fail_read(path, strerror(errno), err));
+    if (!S_ISREG(st.st_mode)) CVR_TRY_OUT(fail_read(path, "not a file", err));
+    *n = (uint64_t)st.st_size;
+    *bytes = s->alloc(s, *n + 1);
+    if (!*bytes) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory for reading %s", path));
+    for (uint64_t at = 0; at < *n;) {
         const ssize_t got = read(fd, *bytes + at, *n - at);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) status = fail_read(path, strerror(errno), err);
-        if (got == 0) status = fail_read(path, "it became shorter while it was read", err);
-        if (got > 0) at += (uint64_t)got;
+        if (got < 0) CVR_TRY_OUT(fail_read(path, strerror(errno), err));
+        if (got == 0) CVR_TRY_OUT(fail_read(path, "it became shorter while it was read", err));
+        at += (uint64_t)got;
     }
+out:
     (void)close(fd);
     return status;
 }

@@ -78,8 +78,7 @@ static int32_t add_item(folder_list *l, const char *path, uint64_t dir_length, i
     folder_item *const items = grow(l->host, l->items, l->n, 1, &l->room, sizeof *items);
     if (!items) return out_of_memory(err);
     l->items = items;
-    const int32_t status = add_text(l, path, &item.path, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(add_text(l, path, &item.path, err));
     item.name = item.path + dir_length + 1;
     l->items[l->n++] = item;
     return CVR_OK;
@@ -113,22 +112,21 @@ static int32_t walk(folder_list *l, char *path, int64_t label, const level *up, 
     int32_t status = CVR_OK;
     DIR *const dir = opendir(path);
     if (!dir) return fail_system(path, err);
-    if (stat(path, &st) != 0) status = fail_system(path, err);
+    if (stat(path, &st) != 0) CVR_TRY_OUT(fail_system(path, err));
     const level here = {up, st.st_dev, st.st_ino, up ? up->depth + 1 : 0};
-    for (const level *u = up; u && status == CVR_OK; u = u->up) {
+    for (const level *u = up; u; u = u->up) {
         if (u->dev == here.dev && u->ino == here.ino)
-            status = fail_path(path, err, "a link to a folder above; remove it");
+            CVR_TRY_OUT(fail_path(path, err, "a link to a folder above; remove it"));
     }
-    if (status == CVR_OK && here.depth > MAX_DEPTH) status = fail_path(path, err, "folders too deep; move the data");
-    while (status == CVR_OK) {
+    if (here.depth > MAX_DEPTH) CVR_TRY_OUT(fail_path(path, err, "folders too deep; move the data"));
+    for (;;) {
         errno = 0;
         const struct dirent *const e = readdir(dir);
-        if (!e) {
-            if (errno) status = fail_system(path, err);
-            break;
-        }
-        status = visit(l, path, e->d_name, label, &here, err);
+        if (!e && errno) CVR_TRY_OUT(fail_system(path, err));
+        if (!e) break;
+        CVR_TRY_OUT(visit(l, path, e->d_name, label, &here, err));
     }
+out:
     (void)closedir(dir);
     return status;
 }
@@ -168,8 +166,7 @@ int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_e
     const uint64_t first = l->n;
     const int n = snprintf(path, sizeof path, "%s/%s", root, l->text + l->classes[label]);
     if (n < 0 || n >= MAX_PATH_BYTES) return fail_path(root, err, "a path of over 4095 bytes; move the data");
-    const int32_t status = walk(l, path, label, NULL, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(walk(l, path, label, NULL, err));
     if (l->n == first) {
         return fail_path(path, err, "a class folder without pictures (such as .jpg or .png); fill it or remove it");
     }
@@ -199,27 +196,27 @@ static int32_t add_class(folder_list *l, const char *root, const char *name, cvr
     uint64_t *const classes = grow(l->host, l->classes, l->n_classes, 1, &l->classes_room, sizeof *classes);
     if (!classes) return out_of_memory(err);
     l->classes = classes;
-    const int32_t status = add_text(l, name, &classes[l->n_classes], err);
-    if (status == CVR_OK) l->n_classes++;
-    return status;
+    CVR_TRY(add_text(l, name, &classes[l->n_classes], err));
+    l->n_classes++;
+    return CVR_OK;
 }
 
 int32_t folder_list_classes(folder_list *l, const char *root, cvr_error *err) {
     int32_t status = CVR_OK;
     DIR *const dir = opendir(root);
     if (!dir) return fail_system(root, err);
-    while (status == CVR_OK) {
+    for (;;) {
         errno = 0;
         const struct dirent *const e = readdir(dir);
-        if (!e) {
-            if (errno) status = fail_system(root, err);
-            break;
-        }
-        status = add_class(l, root, e->d_name, err);
+        if (!e && errno) CVR_TRY_OUT(fail_system(root, err));
+        if (!e) break;
+        CVR_TRY_OUT(add_class(l, root, e->d_name, err));
     }
+    if (l->n_classes == 0) CVR_TRY_OUT(fail_path(root, err, "no class folders here; make one a class"));
+    status = sort_classes(l, err);
+out:
     (void)closedir(dir);
-    if (status == CVR_OK && l->n_classes == 0) status = fail_path(root, err, "no class folders here; make one a class");
-    return status == CVR_OK ? sort_classes(l, err) : status;
+    return status;
 }
 
 /* Marks `n_val` of the `n` pictures of one class, drawn without replacement (Knuth, algorithm S). */

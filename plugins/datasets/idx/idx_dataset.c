@@ -73,17 +73,14 @@ static int32_t read_files(idx *d, const cvr_dataset_args *args, cvr_error *err) 
     const idx_attrs *const a = args->attrs;
     const int32_t train = args->split == CVR_SPLIT_TRAIN;
     idx_header images = {IDX_MAGIC_IMAGES, 3, {0, 0, 0}}, labels = {IDX_MAGIC_LABELS, 1, {0, 0, 0}};
-    int32_t status = locate(args, train ? a->train_images : a->val_images,
-                            train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte", d->images_path,
-                            sizeof d->images_path, err);
-    if (status == CVR_OK) {
-        status = locate(args, train ? a->train_labels : a->val_labels,
-                        train ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte", d->labels_path,
-                        sizeof d->labels_path, err);
-    }
-    if (status == CVR_OK) status = idx_file_read(args->host, d->images_path, &images, &d->images, err);
-    if (status == CVR_OK) status = idx_file_read(args->host, d->labels_path, &labels, &d->labels, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(locate(args, train ? a->train_images : a->val_images,
+                   train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte", d->images_path, sizeof d->images_path,
+                   err));
+    CVR_TRY(locate(args, train ? a->train_labels : a->val_labels,
+                   train ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte", d->labels_path, sizeof d->labels_path,
+                   err));
+    CVR_TRY(idx_file_read(args->host, d->images_path, &images, &d->images, err));
+    CVR_TRY(idx_file_read(args->host, d->labels_path, &labels, &d->labels, err));
     if (images.shape[0] != labels.shape[0]) {
         char what[160];
         (void)snprintf(what, sizeof what,
@@ -94,8 +91,8 @@ static int32_t read_files(idx *d, const cvr_dataset_args *args, cvr_error *err) 
     d->n = images.shape[0];
     d->height = images.shape[1];
     d->width = images.shape[2];
-    status = count_classes(d, args, err);
-    return status == CVR_OK ? check_labels(d, err) : status;
+    CVR_TRY(count_classes(d, args, err));
+    return check_labels(d, err);
 }
 
 static void close_idx(void *self) {

@@ -50,16 +50,16 @@ void scene_cut_out(const uint8_t *picture, cutout *c) {
 }
 
 /* A walk over the patch: where its pixels lie in the cutout. `u` and `v` are those of the first pixel of a row. */
-typedef struct walk {
+typedef struct path_walk {
     int32_t u, v;
-} walk;
+} path_walk;
 
-static walk row_start(const scene_item *item, int32_t y) {
+static path_walk row_start(const scene_item *item, int32_t y) {
     const int32_t *const m = item->matrix;
     const int32_t dx = 1 - item->size, dy = 2 * y + 1 - item->size; /* from the centre, in halves of a pixel */
     /* The centre, less half a pixel as samples lie in the middle of theirs, and one more for the border. */
     const int32_t centre = (PICTURE / 2 << 16) - (1 << 15) + (1 << 16);
-    return (walk){(m[0] * dx + m[1] * dy) / 2 + centre, (m[2] * dx + m[3] * dy) / 2 + centre};
+    return (path_walk){(m[0] * dx + m[1] * dy) / 2 + centre, (m[2] * dx + m[3] * dy) / 2 + centre};
 }
 
 /* How much of a place is the item, 0..65536; `value`, where not NULL, gets its grey there. */
@@ -81,7 +81,7 @@ static inline uint32_t sample(const cutout *c, int32_t u, int32_t v, uint32_t *v
 
 void scene_item_mask(const scene_item *item, const cutout *c, uint8_t *mask) {
     for (int32_t y = 0; y < item->size; y++) {
-        walk at = row_start(item, y);
+        path_walk at = row_start(item, y);
         for (int32_t x = 0; x < item->size; x++) {
             *mask++ = sample(c, at.u, at.v, NULL) >= 1u << 15;
             at.u += item->matrix[0];
@@ -97,7 +97,7 @@ static int32_t opacity(uint32_t cover, int32_t scale) {
 
 void scene_item_paint(const scene_item *item, const cutout *c, uint8_t *rgb, int64_t side) {
     for (int32_t y = 0; y < item->size; y++) {
-        walk at = row_start(item, y);
+        path_walk at = row_start(item, y);
         if (item->top + y < 0 || item->top + y >= side) continue;
         for (int32_t x = 0; x < item->size; x++, at.u += item->matrix[0], at.v += item->matrix[2]) {
             uint32_t grey = 0;

@@ -124,14 +124,14 @@ static int32_t open_scenes(const cvr_dataset_args *args, void **self, cvr_error 
 
 /* ---- a sample ---- */
 
-typedef struct reading {
+typedef struct scene_reading {
     const scenes *d;
     cvr_sample *sample;
     scene *scene;
-} reading;
+} scene_reading;
 
-static int32_t add(const reading *r, const char *kind, uint32_t dtype, uint32_t rank, const int64_t *shape, void *out,
-                   cvr_error *err) {
+static int32_t add(const scene_reading *r, const char *kind, uint32_t dtype, uint32_t rank, const int64_t *shape,
+                   void *out, cvr_error *err) {
     cvr_field like = {.struct_size = sizeof like, .name = kind, .kind = kind, .dtype = dtype, .rank = rank};
     cvr_field *field = NULL;
     for (uint32_t i = 0; i < 4; i++) like.shape[i] = i < rank ? shape[i] : 1;
@@ -146,7 +146,7 @@ static int32_t no_memory(const scenes *d, cvr_error *err) {
 }
 
 /* Ground, then the items from the farthest to the nearest. */
-static int32_t paint(const reading *r, int64_t index, uint8_t *rgb, cvr_error *err) {
+static int32_t paint(const scene_reading *r, int64_t index, uint8_t *rgb, cvr_error *err) {
     cutout cut;
     void *const scratch = r->sample->alloc(r->sample, scene_ground_scratch(r->d));
     if (!scratch) return no_memory(r->d, err);
@@ -160,7 +160,7 @@ static int32_t paint(const reading *r, int64_t index, uint8_t *rgb, cvr_error *e
     return CVR_OK;
 }
 
-static int32_t add_image(const reading *r, int64_t index, cvr_error *err) {
+static int32_t add_image(const scene_reading *r, int64_t index, cvr_error *err) {
     const int64_t side = r->d->side, shape[3] = {side, side, r->d->channels};
     uint8_t *image = NULL, *rgb;
     CVR_TRY(add(r, CVR_FIELD_IMAGE, CVR_U8, 3, shape, &image, err));
@@ -172,7 +172,7 @@ static int32_t add_image(const reading *r, int64_t index, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t add_boxes(const reading *r, cvr_error *err) {
+static int32_t add_boxes(const scene_reading *r, cvr_error *err) {
     const int64_t boxes_shape[2] = {r->scene->n, 4}, labels_shape[1] = {r->scene->n};
     float *boxes = NULL;
     int64_t *labels = NULL;
@@ -187,7 +187,7 @@ static int32_t add_boxes(const reading *r, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t add_masks(const reading *r, cvr_error *err) {
+static int32_t add_masks(const scene_reading *r, cvr_error *err) {
     const int64_t side = r->d->side, shape[3] = {r->scene->n, side, side};
     uint8_t *masks = NULL;
     CVR_TRY(add(r, CVR_FIELD_MASKS, CVR_U8, 3, shape, &masks, err));
@@ -197,7 +197,7 @@ static int32_t add_masks(const reading *r, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t add_mask(const reading *r, cvr_error *err) {
+static int32_t add_mask(const scene_reading *r, cvr_error *err) {
     const int64_t side = r->d->side, shape[2] = {side, side};
     uint8_t *mask = NULL, class_of[MOST_ITEMS + 1] = {0};
     CVR_TRY(add(r, CVR_FIELD_MASK, CVR_U8, 2, shape, &mask, err));
@@ -213,7 +213,7 @@ static int64_t label_of(const scene *s) {
     return s->n ? most->label : -1;
 }
 
-static int32_t add_label(const reading *r, cvr_error *err) {
+static int32_t add_label(const scene_reading *r, cvr_error *err) {
     int64_t *label = NULL;
     CVR_TRY(add(r, CVR_FIELD_LABEL, CVR_I64, 0, NULL, &label, err));
     *label = label_of(r->scene);
@@ -225,7 +225,7 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
     const int64_t fields = d->a.fields;
     uint8_t *const scratch = out->alloc(out, scene_scratch(d));
     scene s;
-    const reading r = {d, out, &s};
+    const scene_reading r = {d, out, &s};
     if (!scratch) return no_memory(d, err);
     scene_place(d, index, scratch, &s);
     CVR_TRY(add_image(&r, index, err));

@@ -6,9 +6,9 @@
  */
 #include "../model_net.h"
 
-typedef struct resnet_attrs {
+typedef struct resnet_cifar_attrs {
     int64_t depth, width;
-} resnet_attrs;
+} resnet_cifar_attrs;
 
 static cvr_value conv_bn(net *n, cvr_value x, const char *block, const char *conv, const char *bn,
                          const net_conv2d *c) {
@@ -34,7 +34,7 @@ static cvr_value basic_block(net *n, const char *name, int64_t channels, int64_t
 
 /* image: (N, C, H, W) -> logits: (N, num_classes) */
 static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
-    const resnet_attrs *a = (const resnet_attrs *)args->attrs;
+    const resnet_cifar_attrs *a = (const resnet_cifar_attrs *)args->attrs;
     const net_conv2d stem = {a->width, 3, 1, 1, 1, 0};
     net n = {.b = b, .err = err};
     if (a->depth % 6 != 2)

@@ -43,9 +43,11 @@ int32_t segment_mask_make(segment_mask *m, const cvr_host *host, const cvr_tenso
     *m = (segment_mask){.host = host, .height = origin->height, .width = origin->width};
     uint8_t *const seen = host->alloc(host, (uint64_t)(height * width), 16);
     m->classes = host->alloc(host, (uint64_t)(m->height * m->width), 16);
-    int32_t status = seen && m->classes ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a mask");
-    if (status == CVR_OK) status = classify_pixels(logits, row, seen, err);
-    if (status == CVR_OK) map_back(m, seen, height, width, origin->geometry);
+    int32_t status;
+    CVR_TRY_OUT(seen && m->classes ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a mask"));
+    CVR_TRY_OUT(classify_pixels(logits, row, seen, err));
+    map_back(m, seen, height, width, origin->geometry);
+out:
     if (seen) host->free(host, seen);
     if (status != CVR_OK) segment_mask_free(m);
     return status;

@@ -58,15 +58,15 @@ static int32_t is_text(const uint8_t *s, uint64_t n) {
 }
 
 /* The tensors to give, in the file's order, and the same sorted by name. */
-typedef struct reading {
+typedef struct pth_reading {
     pth_pickle *p;
     cvr_weight *weights;
     const pth_tensor **tensors;
     const char **names;
     uint64_t n, largest; /* bytes of the largest tensor that has to be copied */
-} reading;
+} pth_reading;
 
-static int32_t add_tensor(reading *r, const pth_value *key, const pth_tensor *t) {
+static int32_t add_tensor(pth_reading *r, const pth_value *key, const pth_tensor *t) {
     char shown[PTH_SHOWN];
     void *name = NULL;
     cvr_error *const err = r->p->err;
@@ -94,7 +94,7 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int32_t check_unique(reading *r) {
+static int32_t check_unique(pth_reading *r) {
     char shown[PTH_SHOWN];
     if (r->n > 1) qsort(r->names, r->n, sizeof *r->names, by_text);
     for (uint64_t i = 1; i < r->n; i++) {
@@ -106,7 +106,7 @@ static int32_t check_unique(reading *r) {
 }
 
 /* What the state dict holds beside tensors (a count of epochs, say) is nobody's weight and is left out. */
-static int32_t collect(reading *r, const pth_items *state, uint64_t file_size) {
+static int32_t collect(pth_reading *r, const pth_items *state, uint64_t file_size) {
     const uint64_t room = state->n / 2 + 1;
     const uint64_t most = file_size * OUTPUT_PER_FILE_BYTE + LEAST_OUTPUT;
     void *weights = NULL, *tensors = NULL, *names = NULL;
@@ -131,7 +131,7 @@ static int32_t collect(reading *r, const pth_items *state, uint64_t file_size) {
     return check_unique(r);
 }
 
-static int32_t give(reading *r, const cvr_host *host, cvr_weight_fn each, void *ctx) {
+static int32_t give(pth_reading *r, const cvr_host *host, cvr_weight_fn each, void *ctx) {
     uint8_t *const copy = r->largest ? host->alloc(host, r->largest, 64) : NULL;
     int32_t status = CVR_OK;
     if (r->largest && !copy)
@@ -167,7 +167,7 @@ int32_t pth_read(const cvr_host *host, const uint8_t *bytes, uint64_t n, cvr_wei
     pth_pickle p;
     pth_value root;
     const pth_items *state = NULL;
-    reading r = {.p = &p};
+    pth_reading r = {.p = &p};
     int32_t status = CVR_OK;
     if (n > INT64_MAX / OUTPUT_PER_FILE_BYTE / 2) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "the file is too large");
     pth_arena_init(&arena, host, n);

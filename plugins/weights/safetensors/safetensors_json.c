@@ -107,14 +107,14 @@ static int32_t escape(st_json *j) {
 /* A decoded string is shorter than its source with the two quotes, so `text` cannot overflow: it is as long as the
  * header. */
 int32_t st_json_string(st_json *j, const char **out) {
-    int32_t status = st_json_expect(j, '"');
     *out = j->text;
-    while (status == CVR_OK) {
+    CVR_TRY(st_json_expect(j, '"'));
+    for (;;) {
         if (j->at == j->end) return st_json_fail(j, "the header ends within a string");
         if (*j->at == '"') break;
         if (*j->at == '\\') {
             j->at++;
-            status = escape(j);
+            CVR_TRY(escape(j));
             continue;
         }
         const uint64_t len = *j->at < 0x20 ? 0 : cvr_utf8_length(j->at, (uint64_t)(j->end - j->at));
@@ -123,7 +123,6 @@ int32_t st_json_string(st_json *j, const char **out) {
         j->text += len;
         j->at += len;
     }
-    if (status != CVR_OK) return status;
     j->at++;
     *j->text++ = '\0';
     return CVR_OK;

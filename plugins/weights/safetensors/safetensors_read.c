@@ -68,16 +68,14 @@ static int32_t fail_tensor(const header *h, const char *name, const char *what) 
 /* "shape": [2, 3] */
 static int32_t read_shape(header *h, cvr_weight *w) {
     st_json *const j = &h->json;
-    int32_t status = st_json_expect(j, '[');
-    if (status != CVR_OK || st_json_accept(j, ']')) return status;
+    CVR_TRY(st_json_expect(j, '['));
+    if (st_json_accept(j, ']')) return CVR_OK;
     for (;;) {
         if (w->rank == 8) return fail_tensor(h, w->name, "more than 8 dimensions");
-        status = st_json_integer(j, &w->shape[w->rank]);
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_integer(j, &w->shape[w->rank]));
         w->rank++;
         if (st_json_accept(j, ']')) return CVR_OK;
-        status = st_json_expect(j, ',');
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_expect(j, ','));
     }
 }
 
@@ -85,12 +83,11 @@ static int32_t read_shape(header *h, cvr_weight *w) {
 static int32_t read_offsets(header *h, entry *e) {
     int64_t begin = 0, end = 0;
     st_json *const j = &h->json;
-    int32_t status = st_json_expect(j, '[');
-    if (status == CVR_OK) status = st_json_integer(j, &begin);
-    if (status == CVR_OK) status = st_json_expect(j, ',');
-    if (status == CVR_OK) status = st_json_integer(j, &end);
-    if (status == CVR_OK) status = st_json_expect(j, ']');
-    if (status != CVR_OK) return status;
+    CVR_TRY(st_json_expect(j, '['));
+    CVR_TRY(st_json_integer(j, &begin));
+    CVR_TRY(st_json_expect(j, ','));
+    CVR_TRY(st_json_integer(j, &end));
+    CVR_TRY(st_json_expect(j, ']'));
     if (begin > end) return fail_tensor(h, e->w.name, "data_offsets end before they begin");
     e->begin = (uint64_t)begin;
     e->end = (uint64_t)end;
@@ -102,28 +99,22 @@ static int32_t read_members(header *h, entry *e) {
     static const char *const names[3] = {"dtype", "shape", "data_offsets"};
     uint32_t seen = 0;
     st_json *const j = &h->json;
-    int32_t status = st_json_expect(j, '{');
-    while (status == CVR_OK) {
+    CVR_TRY(st_json_expect(j, '{'));
+    for (;;) {
         const char *key = NULL;
         uint32_t k = 0;
-        status = st_json_string(j, &key);
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_string(j, &key));
         while (k < 3 && strcmp(key, names[k]) != 0) k++;
         if (k == 3) return fail_tensor(h, e->w.name, "a member other than dtype, shape and data_offsets");
         if (seen & 1u << k) return fail_tensor(h, e->w.name, "a member that is there twice");
         seen |= 1u << k;
-        status = st_json_expect(j, ':');
-        if (status == CVR_OK) {
-            status = k == 0   ? st_json_string(j, &e->w.source_dtype)
-                     : k == 1 ? read_shape(h, &e->w)
-                              : read_offsets(h, e);
-        }
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_expect(j, ':'));
+        CVR_TRY(k == 0 ? st_json_string(j, &e->w.source_dtype) : k == 1 ? read_shape(h, &e->w) : read_offsets(h, e));
         if (st_json_accept(j, '}')) break;
-        status = st_json_expect(j, ',');
+        CVR_TRY(st_json_expect(j, ','));
     }
-    if (status == CVR_OK && seen != 7) return fail_tensor(h, e->w.name, "dtype, shape or data_offsets is missing");
-    return status;
+    if (seen != 7) return fail_tensor(h, e->w.name, "dtype, shape or data_offsets is missing");
+    return CVR_OK;
 }
 
 /* Shape times type must be the bytes that the offsets span. Types unknown to us have no size that could be checked. */
@@ -150,16 +141,14 @@ static int32_t check_size(const header *h, const entry *e) {
 }
 
 static int32_t read_tensor(header *h, const char *name) {
-    int32_t status = h->n == h->room ? grow(h) : CVR_OK;
-    if (status != CVR_OK) return status;
+    CVR_TRY(h->n == h->room ? grow(h) : CVR_OK);
     entry *const e = &h->entries[h->n];
     memset(e, 0, sizeof *e);
     e->w.struct_size = sizeof e->w;
     e->w.name = name;
     for (int i = 0; i < 8; i++) e->w.shape[i] = 0;
-    status = read_members(h, e);
-    if (status == CVR_OK) status = check_size(h, e);
-    if (status != CVR_OK) return status;
+    CVR_TRY(read_members(h, e));
+    CVR_TRY(check_size(h, e));
     const st_dtype *const t = st_dtype_of_word(e->w.source_dtype);
     e->w.dtype = t ? t->dtype : 0;
     e->w.bytes = e->end - e->begin;
@@ -190,17 +179,15 @@ static int32_t check_unique(header *h, const char **keys, uint64_t n, const char
 static int32_t read_metadata(header *h) {
     st_json *const j = &h->json;
     uint64_t n = 0;
-    int32_t status = st_json_expect(j, '{');
-    if (status != CVR_OK || st_json_accept(j, '}')) return status;
+    CVR_TRY(st_json_expect(j, '{'));
+    if (st_json_accept(j, '}')) return CVR_OK;
     for (;;) {
         const char *value = NULL;
-        status = st_json_string(j, &h->keys[n++]);
-        if (status == CVR_OK) status = st_json_expect(j, ':');
-        if (status == CVR_OK) status = st_json_string(j, &value);
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_string(j, &h->keys[n++]));
+        CVR_TRY(st_json_expect(j, ':'));
+        CVR_TRY(st_json_string(j, &value));
         if (st_json_accept(j, '}')) break;
-        status = st_json_expect(j, ',');
-        if (status != CVR_OK) return status;
+        CVR_TRY(st_json_expect(j, ','));
     }
     return check_unique(h, h->keys, n, "metadata key");
 }
@@ -209,25 +196,22 @@ static int32_t read_header(header *h) {
     st_json *const j = &h->json;
     const char *name = NULL;
     int32_t have_metadata = 0;
-    int32_t status = st_json_expect(j, '{');
-    if (status == CVR_OK && st_json_accept(j, '}')) return st_json_end(j);
-    while (status == CVR_OK) {
-        status = st_json_string(j, &name);
-        if (status == CVR_OK) status = st_json_expect(j, ':');
-        if (status != CVR_OK) return status;
+    CVR_TRY(st_json_expect(j, '{'));
+    if (st_json_accept(j, '}')) return st_json_end(j);
+    for (;;) {
+        CVR_TRY(st_json_string(j, &name));
+        CVR_TRY(st_json_expect(j, ':'));
         if (strcmp(name, ST_METADATA) == 0) {
             if (have_metadata) return st_json_fail(j, ST_METADATA " is there twice");
             have_metadata = 1;
-            status = read_metadata(h);
+            CVR_TRY(read_metadata(h));
         } else {
-            status = read_tensor(h, name);
+            CVR_TRY(read_tensor(h, name));
         }
-        if (status != CVR_OK) return status;
         if (st_json_accept(j, '}')) break;
-        status = st_json_expect(j, ',');
+        CVR_TRY(st_json_expect(j, ','));
     }
-    if (status == CVR_OK) status = st_json_end(j);
-    if (status != CVR_OK) return status;
+    CVR_TRY(st_json_end(j));
     for (uint64_t i = 0; i < h->n; i++) h->keys[i] = h->entries[i].w.name;
     return check_unique(h, h->keys, h->n, "tensor");
 }
@@ -311,20 +295,21 @@ int32_t st_read(const cvr_host *host, const uint8_t *bytes, uint64_t n, cvr_weig
     header h;
     uint64_t len = 0;
     memset(&h, 0, sizeof h);
-    int32_t status = check_length(bytes, n, &len, err);
-    if (status != CVR_OK) return status;
+    int32_t status = CVR_OK;
+    CVR_TRY(check_length(bytes, n, &len, err));
     h.host = host;
     h.text = host->alloc(host, len, 1);
     h.keys = host->alloc(host, (count_colons(bytes + 8, len) + 1) * sizeof *h.keys, sizeof *h.keys);
     h.json = (st_json){bytes + 8, bytes + 8, bytes + 8 + len, h.text, err};
     if (!h.text || !h.keys)
-        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a header of %llu bytes", (unsigned long long)len);
-    if (status == CVR_OK) status = read_header(&h);
-    if (status == CVR_OK) status = check_layout(&h, n - 8 - len);
-    for (uint64_t i = 0; i < h.n && status == CVR_OK; i++) {
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a header of %llu bytes", (unsigned long long)len));
+    CVR_TRY_OUT(read_header(&h));
+    CVR_TRY_OUT(check_layout(&h, n - 8 - len));
+    for (uint64_t i = 0; i < h.n; i++) {
         h.entries[i].w.data = bytes + 8 + len + h.entries[i].begin;
-        status = each(ctx, &h.entries[i].w, err);
+        CVR_TRY_OUT(each(ctx, &h.entries[i].w, err));
     }
+out:
     if (h.text) host->free(host, h.text);
     if (h.keys) host->free(host, h.keys);
     if (h.entries) host->free(host, h.entries);

@@ -5,12 +5,12 @@
 #include "safetensors.h"
 #include <stdlib.h>
 
-typedef struct text {
+typedef struct header_text {
     char *s;
     uint64_t n, room;
     const cvr_host *host;
     int32_t failed;
-} text;
+} header_text;
 
 typedef struct item {
     const cvr_weight *w;
@@ -22,7 +22,7 @@ typedef struct pair {
     const char *key, *value;
 } pair;
 
-static void put(text *t, const char *s, uint64_t n) {
+static void put(header_text *t, const char *s, uint64_t n) {
     if (t->failed) return;
     if (t->n + n > t->room) {
         const uint64_t room = (t->n + n) * 2 + 4096;
@@ -40,11 +40,11 @@ static void put(text *t, const char *s, uint64_t n) {
     t->n += n;
 }
 
-static void put_text(text *t, const char *s) {
+static void put_text(header_text *t, const char *s) {
     put(t, s, strlen(s));
 }
 
-static void put_string(text *t, const char *s) {
+static void put_string(header_text *t, const char *s) {
     static const char named[] = "\b\f\n\r\t\"\\", letters[] = "bfnrt\"\\";
     put(t, "\"", 1);
     for (; *s; s++) {
@@ -63,7 +63,7 @@ static void put_string(text *t, const char *s) {
     put(t, "\"", 1);
 }
 
-static void put_number(text *t, uint64_t v) {
+static void put_number(header_text *t, uint64_t v) {
     char buf[32];
     put(t, buf, (uint64_t)snprintf(buf, sizeof buf, "%llu", (unsigned long long)v));
 }
@@ -118,10 +118,7 @@ static int32_t check_weight(item *it, const cvr_weight *w, cvr_error *err) {
 /* Checks everything, brings the items in the order of their names, and gives each its place in the data. */
 static int32_t lay_out(item *items, const item **order, const cvr_weight *const *weights, uint64_t n, cvr_error *err) {
     uint64_t at = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        const int32_t status = check_weight(&items[i], weights[i], err);
-        if (status != CVR_OK) return status;
-    }
+    for (uint64_t i = 0; i < n; i++) CVR_TRY(check_weight(&items[i], weights[i], err));
     if (n > 1) qsort(items, n, sizeof *items, by_name);
     for (uint64_t i = 0; i < n; i++) {
         order[i] = &items[i];
@@ -137,32 +134,32 @@ static int32_t lay_out(item *items, const item **order, const cvr_weight *const 
     return CVR_OK;
 }
 
-static int32_t put_metadata(text *t, const char *const *metadata, uint64_t n, cvr_error *err) {
+static int32_t put_metadata(header_text *t, const char *const *metadata, uint64_t n, cvr_error *err) {
     pair *const pairs = t->host->alloc(t->host, (n + 1) * sizeof *pairs, sizeof(void *));
-    int32_t status = pairs ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the metadata");
-    for (uint64_t i = 0; i < n && status == CVR_OK; i++) {
+    int32_t status;
+    CVR_TRY_OUT(pairs ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the metadata"));
+    for (uint64_t i = 0; i < n; i++) {
         pairs[i] = (pair){metadata[2 * i], metadata[2 * i + 1]};
-        if (!is_utf8(pairs[i].key) || !is_utf8(pairs[i].value)) {
-            status = cvr_fail(err, CVR_ERR_INVALID, "safetensors: metadata that is not UTF-8");
-        }
+        if (!is_utf8(pairs[i].key) || !is_utf8(pairs[i].value))
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "safetensors: metadata that is not UTF-8"));
     }
-    if (status == CVR_OK && n > 1) qsort(pairs, n, sizeof *pairs, by_key);
-    if (status == CVR_OK) put_text(t, "\"" ST_METADATA "\":{");
-    for (uint64_t i = 0; i < n && status == CVR_OK; i++) {
-        if (i > 0 && strcmp(pairs[i - 1].key, pairs[i].key) == 0) {
-            status = cvr_fail(err, CVR_ERR_INVALID, "safetensors: a metadata key is there twice");
-        }
+    if (n > 1) qsort(pairs, n, sizeof *pairs, by_key);
+    put_text(t, "\"" ST_METADATA "\":{");
+    for (uint64_t i = 0; i < n; i++) {
+        if (i > 0 && strcmp(pairs[i - 1].key, pairs[i].key) == 0)
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "safetensors: a metadata key is there twice"));
         if (i > 0) put_text(t, ",");
         put_string(t, pairs[i].key);
         put_text(t, ":");
         put_string(t, pairs[i].value);
     }
     put_text(t, "}");
+out:
     if (pairs) t->host->free(t->host, pairs);
     return status;
 }
 
-static void put_item(text *t, const item *it) {
+static void put_item(header_text *t, const item *it) {
     put_string(t, it->w->name);
     put_text(t, ":{\"dtype\":");
     put_string(t, it->type->word);
@@ -179,7 +176,7 @@ static void put_item(text *t, const item *it) {
 }
 
 /* The length comes first and is filled in last; spaces bring the data to a multiple of 8. */
-static int32_t finish_header(text *t, cvr_error *err) {
+static int32_t finish_header(header_text *t, cvr_error *err) {
     put_text(t, "}");
     while (!t->failed && t->n % 8 != 0) put_text(t, " ");
     if (t->failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a safetensors header");
@@ -191,24 +188,25 @@ static int32_t finish_header(text *t, cvr_error *err) {
 
 int32_t st_write(const cvr_host *host, const cvr_weight *const *weights, uint64_t n_weights,
                  const char *const *metadata, uint64_t n_metadata, cvr_sink_fn sink, void *sink_ctx, cvr_error *err) {
-    text t = {NULL, 0, 0, host, 0};
+    header_text t = {NULL, 0, 0, host, 0};
     item *const items = host->alloc(host, (n_weights + 1) * sizeof *items, sizeof(void *));
     const item **const order = host->alloc(host, (n_weights + 1) * sizeof *order, sizeof(void *));
     int32_t status = CVR_OK;
     if (!items || !order)
-        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory for %llu tensors", (unsigned long long)n_weights);
-    if (status == CVR_OK) status = lay_out(items, order, weights, n_weights, err);
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory for %llu tensors", (unsigned long long)n_weights));
+    CVR_TRY_OUT(lay_out(items, order, weights, n_weights, err));
     put(&t, "\0\0\0\0\0\0\0\0{", 9);
-    if (status == CVR_OK && n_metadata > 0) status = put_metadata(&t, metadata, n_metadata, err);
-    for (uint64_t i = 0; i < n_weights && status == CVR_OK; i++) {
+    if (n_metadata > 0) CVR_TRY_OUT(put_metadata(&t, metadata, n_metadata, err));
+    for (uint64_t i = 0; i < n_weights; i++) {
         if (i > 0 || n_metadata > 0) put_text(&t, ",");
         put_item(&t, &items[i]);
     }
-    if (status == CVR_OK) status = finish_header(&t, err);
-    if (status == CVR_OK) status = sink(sink_ctx, t.s, t.n, err);
-    for (uint64_t i = 0; i < n_weights && status == CVR_OK; i++) {
-        if (order[i]->w->bytes > 0) status = sink(sink_ctx, order[i]->w->data, order[i]->w->bytes, err);
+    CVR_TRY_OUT(finish_header(&t, err));
+    CVR_TRY_OUT(sink(sink_ctx, t.s, t.n, err));
+    for (uint64_t i = 0; i < n_weights; i++) {
+        if (order[i]->w->bytes > 0) CVR_TRY_OUT(sink(sink_ctx, order[i]->w->data, order[i]->w->bytes, err));
     }
+out:
     if (t.s) host->free(host, t.s);
     if (items) host->free(host, items);
     if (order) host->free(host, order);

@@ -29,23 +29,21 @@ static int32_t parse(const cvr_attr_desc *const *attrs, uint32_t n, const char *
 
 static int32_t add_transform(bench *b, size_t i, const char *name, const char *text, cvr_error *err) {
     const void *desc;
-    int32_t status = cvr_plugins_find(b->plugins, CVR_KIND_AUGMENT, name, &desc, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_find(b->plugins, CVR_KIND_AUGMENT, name, &desc, err));
     b->transforms[i].desc = desc;
-    status = parse(b->transforms[i].desc->attrs, b->transforms[i].desc->n_attrs, text, &b->attrs[i], err);
+    CVR_TRY(parse(b->transforms[i].desc->attrs, b->transforms[i].desc->n_attrs, text, &b->attrs[i], err));
     b->transforms[i].attrs = b->attrs[i];
-    return status;
+    return CVR_OK;
 }
 
 static int32_t open_bench(bench *b, const char *root, cvr_error *err) {
     const cvr_image_service *images;
     const void *desc;
-    int32_t status = cvr_plugins_open(&b->plugins, NULL, 0, err);
-    if (status == CVR_OK) status = cvr_plugins_image_service(b->plugins, &images, err);
-    if (status == CVR_OK) status = cvr_plugins_find(b->plugins, CVR_KIND_DATASET, "folder", &desc, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(cvr_plugins_open(&b->plugins, NULL, 0, err));
+    CVR_TRY(cvr_plugins_image_service(b->plugins, &images, err));
+    CVR_TRY(cvr_plugins_find(b->plugins, CVR_KIND_DATASET, "folder", &desc, err));
     b->dataset = desc;
-    status = parse(b->dataset->attrs, b->dataset->n_attrs, "", &b->attrs[3], err);
+    CVR_TRY(parse(b->dataset->attrs, b->dataset->n_attrs, "", &b->attrs[3], err));
     const cvr_dataset_args args = {.struct_size = sizeof args,
                                    .host = cvr_plugins_host(b->plugins),
                                    .attrs = b->attrs[3],
@@ -53,23 +51,22 @@ static int32_t open_bench(bench *b, const char *root, cvr_error *err) {
                                    .train = root,
                                    .val = root,
                                    .channels = 3};
-    if (status == CVR_OK) status = b->dataset->open(&args, &b->self, err);
-    if (status == CVR_OK && b->val) {
-        status = add_transform(b, 0, "resize", "256", err);
-        if (status == CVR_OK) status = add_transform(b, 1, "center_crop", "224", err);
-    } else if (status == CVR_OK) {
-        status = add_transform(b, 0, "random_resized_crop", "224", err);
-        if (status == CVR_OK) status = add_transform(b, 1, "random_horizontal_flip", "", err);
+    CVR_TRY(b->dataset->open(&args, &b->self, err));
+    if (b->val) {
+        CVR_TRY(add_transform(b, 0, "resize", "256", err));
+        CVR_TRY(add_transform(b, 1, "center_crop", "224", err));
+    } else {
+        CVR_TRY(add_transform(b, 0, "random_resized_crop", "224", err));
+        CVR_TRY(add_transform(b, 1, "random_horizontal_flip", "", err));
     }
-    if (status == CVR_OK)
-        status = add_transform(b, 2, "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225", err);
+    CVR_TRY(add_transform(b, 2, "normalize", "mean=0.485,0.456,0.406 std=0.229,0.224,0.225", err));
     b->options.plugins = b->plugins;
     b->options.dataset = b->dataset;
     b->options.self = b->self;
     b->options.transforms = b->transforms;
     b->options.n_transforms = 3;
     b->options.shuffle = !b->val;
-    return status == CVR_OK ? cvr_batches_create(&b->batches, &b->options, err) : status;
+    return cvr_batches_create(&b->batches, &b->options, err);
 }
 
 /* One epoch; its pixels go to `dump` where there is one. */
@@ -87,20 +84,20 @@ static int32_t run_epoch(bench *b, int64_t epoch, FILE *dump, cvr_error *err) {
 }
 
 static int32_t measure(bench *b, double seconds, cvr_error *err) {
-    int32_t status = run_epoch(b, 0, NULL, err); /* warms up: files, memory */
+    CVR_TRY(run_epoch(b, 0, NULL, err));
     const double start = cvr_now();
     int64_t epochs = 0;
-    while (status == CVR_OK && (epochs == 0 || cvr_now() - start < seconds)) status = run_epoch(b, ++epochs, NULL, err);
-    if (status == CVR_OK) printf("%.1f\n", (double)(epochs * cvr_batches_samples(b->batches)) / (cvr_now() - start));
-    return status;
+    while (epochs == 0 || cvr_now() - start < seconds) CVR_TRY(run_epoch(b, ++epochs, NULL, err));
+    printf("%.1f\n", (double)(epochs * cvr_batches_samples(b->batches)) / (cvr_now() - start));
+    return CVR_OK;
 }
 
 static int32_t dump_to(bench *b, const char *path, cvr_error *err) {
     FILE *f = fopen(path, "wb");
     if (!f) return cvr_fail(err, CVR_ERR_IO, "%s cannot be made", path);
-    int32_t status = run_epoch(b, 0, f, err);
-    if (fclose(f) != 0 && status == CVR_OK) status = cvr_fail(err, CVR_ERR_IO, "%s cannot be written", path);
-    return status;
+    CVR_TRY(run_epoch(b, 0, f, err));
+    if (fclose(f) != 0) return cvr_fail(err, CVR_ERR_IO, "%s cannot be written", path);
+    return CVR_OK;
 }
 
 static void close_bench(bench *b) {
@@ -126,8 +123,10 @@ int main(int argc, char **argv) {
         b.val |= strcmp(argv[i], "val") == 0;
         if (strncmp(argv[i], "dump=", 5) == 0) dump = argv[i] + 5;
     }
-    int32_t status = open_bench(&b, argv[1], &err);
-    if (status == CVR_OK) status = dump ? dump_to(&b, dump, &err) : measure(&b, strtod(argv[3], NULL), &err);
+    int32_t status;
+    CVR_TRY_OUT(open_bench(&b, argv[1], &err));
+    CVR_TRY_OUT(dump ? dump_to(&b, dump, &err) : measure(&b, strtod(argv[3], NULL), &err));
+out:
     if (status != CVR_OK) fprintf(stderr, "loader_bench: %s: %s\n", err.file, err.message);
     close_bench(&b);
     return status != CVR_OK;

@@ -15,7 +15,7 @@
 #include "bf16.h"
 #include "codec.h"
 #include "data.h"
-#include "elementwise.h"
+#include "elementwise_steps.h"
 #include "gradient.h"
 #include "graph.h"
 #include "host.h"

@@ -1,11 +1,12 @@
 /*
- * The activations and their gradients as elementwise programs (<cvr/plugin/elementwise.h>): this is what they are, on
- * every backend. Input 0 is x, or `saved` of a gradient; input 1 the gradient of the output. See ops/activation.h.
+ * The activations and their gradients as elementwise programs (<cvr/plugin/elementwise_steps.h>): this is what they
+ * are, on every backend. Input 0 is x, or `saved` of a gradient; input 1 the gradient of the output. See
+ * ops/activation.h.
  */
 #ifndef CVR_PLUGIN_OPS_ACTIVATION_STEPS_H
 #define CVR_PLUGIN_OPS_ACTIVATION_STEPS_H
 
-#include <cvr/plugin/elementwise.h>
+#include <cvr/plugin/elementwise_steps.h>
 #include <cvr/plugin/ops/activation.h>
 
 #ifdef __cplusplus

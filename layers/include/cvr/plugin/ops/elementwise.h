@@ -1,6 +1,6 @@
 /*
  * Elementwise programs as ops, version 1 (plugin "layer_activation"), which passes make of several elementwise ops: one
- * sweep over memory in place of one for each. All tensors are f32. See <cvr/plugin/elementwise.h> for steps.
+ * sweep over memory in place of one for each. All tensors are f32. See <cvr/plugin/elementwise_steps.h> for steps.
  *
  * elementwise      x, [more inputs] -> y like x; cvr_elementwise_attrs
  *     Step k makes r[k] of its operands, each an input (by its number), an earlier r[j] (CVR_STEP_RESULT + j) or a

@@ -1,13 +1,13 @@
 /*
- * The machine of elementwise programs (<cvr/plugin/elementwise.h>): one step, to the bit. This is the reference that
- * every backend shares, in f32 without branches, so that loops over it become vectors. Compile it without contraction
- * of a * b + c (-ffp-contract=off) and without -ffast-math: then every instruction set gives the same bits.
+ * The machine of elementwise programs (<cvr/plugin/elementwise_steps.h>): one step, to the bit. This is the reference
+ * that every backend shares, in f32 without branches, so that loops over it become vectors. Compile it without
+ * contraction of a * b + c (-ffp-contract=off) and without -ffast-math: then every instruction set gives the same bits.
  */
 #ifndef CVR_PLUGIN_OPS_ELEMENTWISE_MATH_H
 #define CVR_PLUGIN_OPS_ELEMENTWISE_MATH_H
 
 #include <cvr/plugin/bf16.h>
-#include <cvr/plugin/elementwise.h>
+#include <cvr/plugin/elementwise_steps.h>
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* What the files of the plugin "layer_arith" share: ops with their reference kernels, layers, and walks over tensors.
  */
-#ifndef CVR_LAYERS_ARITH_H
-#define CVR_LAYERS_ARITH_H
+#ifndef CVR_LAYERS_ARITH_FAMILY_H
+#define CVR_LAYERS_ARITH_FAMILY_H
 
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/plugin.h>

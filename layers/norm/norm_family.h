@@ -1,6 +1,6 @@
 /* What the files of the plugin "layer_norm" share: ops with their reference kernels, and layers. */
-#ifndef CVR_LAYERS_NORM_H
-#define CVR_LAYERS_NORM_H
+#ifndef CVR_LAYERS_NORM_FAMILY_H
+#define CVR_LAYERS_NORM_FAMILY_H
 
 #include <cvr/plugin/ops/norm.h>
 #include <cvr/plugin/plugin.h>

@@ -1,6 +1,6 @@
 /* The dense layer: what the files of this folder share. See <cvr/plugin/ops/linear.h> for the ops. */
-#ifndef CVR_LAYERS_LINEAR_H
-#define CVR_LAYERS_LINEAR_H
+#ifndef CVR_LAYERS_LINEAR_FAMILY_H
+#define CVR_LAYERS_LINEAR_FAMILY_H
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/linear.h>

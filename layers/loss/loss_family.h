@@ -1,6 +1,6 @@
 /* What the files of the plugin "layer_loss" share: ops with their reference kernels, and layers. */
-#ifndef CVR_LAYERS_LOSS_H
-#define CVR_LAYERS_LOSS_H
+#ifndef CVR_LAYERS_LOSS_FAMILY_H
+#define CVR_LAYERS_LOSS_FAMILY_H
 
 #include <cvr/plugin/ops/loss.h>
 #include <cvr/plugin/plugin.h>

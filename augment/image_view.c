@@ -1,7 +1,7 @@
 /*
  * The picture of a sample.
  */
-#include "image.h"
+#include "image_view.h"
 
 /* Far more than any picture; so that products of sides stay far below 2^63. */
 #define MAX_SIDE 1000000

@@ -1,6 +1,6 @@
 /* What the files of the plugin "layer_shape" share: ops with their reference kernels, layers, and steps in memory. */
-#ifndef CVR_LAYERS_SHAPE_H
-#define CVR_LAYERS_SHAPE_H
+#ifndef CVR_LAYERS_SHAPE_FAMILY_H
+#define CVR_LAYERS_SHAPE_FAMILY_H
 
 #include <cvr/plugin/ops/shape.h>
 #include <cvr/plugin/plugin.h>

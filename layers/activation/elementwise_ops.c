@@ -1,5 +1,5 @@
 /* Elementwise programs as ops (see ops/elementwise.h): checks, the sum as two ops, reference kernel. */
-#include "activation.h"
+#include "activation_family.h"
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/elementwise.h>
@@ -43,12 +43,10 @@ static int32_t program_infer(const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t sum_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
-    const int32_t status = program_infer(a, err);
-    if (status == CVR_OK && x->rank < 2)
-        return cvr_fail(err, CVR_ERR_INVALID, "elementwise_sum: %s has no columns", cvr_shape_of(x).text);
-    if (status == CVR_OK)
-        cvr_type_set(a->outputs[1], CVR_F32, 1, (const int64_t[]){x->shape[x->rank == 4 ? 1 : x->rank - 1]});
-    return status;
+    CVR_TRY(program_infer(a, err));
+    if (x->rank < 2) return cvr_fail(err, CVR_ERR_INVALID, "elementwise_sum: %s has no columns", cvr_shape_of(x).text);
+    cvr_type_set(a->outputs[1], CVR_F32, 1, (const int64_t[]){x->shape[x->rank == 4 ? 1 : x->rank - 1]});
+    return CVR_OK;
 }
 
 static double program_flops(const cvr_infer_args *a) {
@@ -59,10 +57,10 @@ static double program_flops(const cvr_infer_args *a) {
 /* ---- meaning, and reference kernel ---- */
 
 static int32_t sum_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    const int32_t status = cvr_emit(b, "elementwise", a->attrs, sizeof(cvr_elementwise_attrs), a->inputs, a->n_inputs,
-                                    &a->outputs[0], err);
+    CVR_TRY(cvr_emit(b, "elementwise", a->attrs, sizeof(cvr_elementwise_attrs), a->inputs, a->n_inputs, &a->outputs[0],
+                     err));
     const char *op = b->type(b, a->inputs[0])->rank == 4 ? "conv2d_backward_bias" : "linear_backward_bias";
-    return status == CVR_OK ? cvr_emit(b, op, NULL, 0, &a->outputs[0], 1, &a->outputs[1], err) : status;
+    return cvr_emit(b, op, NULL, 0, &a->outputs[0], 1, &a->outputs[1], err);
 }
 
 static int32_t program_run(const cvr_kernel_args *a, cvr_error *err) {

@@ -1,6 +1,6 @@
 /* What the files of the plugin "layer_activation" share: ops with their reference kernels, and layers. */
-#ifndef CVR_LAYERS_ACTIVATION_H
-#define CVR_LAYERS_ACTIVATION_H
+#ifndef CVR_LAYERS_ACTIVATION_FAMILY_H
+#define CVR_LAYERS_ACTIVATION_FAMILY_H
 
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/plugin.h>
@@ -37,7 +37,7 @@ int32_t activation_hardswish_grad(const cvr_builder *b, cvr_grad_args *a, cvr_er
 int32_t activation_silu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 
-/* Elementwise programs: elementwise.c */
+/* Elementwise programs: elementwise_ops.c */
 #define ACTIVATION_PROGRAM_OPS 2
 extern const cvr_op_desc *const activation_program_ops[ACTIVATION_PROGRAM_OPS];
 extern const cvr_kernel_desc activation_program_kernel;

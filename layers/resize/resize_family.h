@@ -1,6 +1,6 @@
 /* The upsample layer: what the files of this folder share. See <cvr/plugin/ops/resize.h> for the ops. */
-#ifndef CVR_LAYERS_RESIZE_H
-#define CVR_LAYERS_RESIZE_H
+#ifndef CVR_LAYERS_RESIZE_FAMILY_H
+#define CVR_LAYERS_RESIZE_FAMILY_H
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/resize.h>

@@ -7,8 +7,8 @@
  * defined to the bit by the C reference cvr_step_value (ops/elementwise_math.h), which every backend reproduces: each
  * step is rounded to f32 by itself, nothing is contracted or reordered. So fused and unfused results are equal.
  */
-#ifndef CVR_PLUGIN_ELEMENTWISE_H
-#define CVR_PLUGIN_ELEMENTWISE_H
+#ifndef CVR_PLUGIN_ELEMENTWISE_STEPS_H
+#define CVR_PLUGIN_ELEMENTWISE_STEPS_H
 
 #include "trait.h"
 

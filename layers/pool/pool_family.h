@@ -1,6 +1,6 @@
 /* Pooling layers: what the files of this folder share. See <cvr/plugin/ops/pool.h> for the ops. */
-#ifndef CVR_LAYERS_POOL_H
-#define CVR_LAYERS_POOL_H
+#ifndef CVR_LAYERS_POOL_FAMILY_H
+#define CVR_LAYERS_POOL_FAMILY_H
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/pool.h>

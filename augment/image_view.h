@@ -1,8 +1,8 @@
 /*
  * What the transforms share: the picture of a sample as (H, W, C) pixels of u8 or f32, windows of it, and resampling.
  */
-#ifndef CVR_AUGMENT_IMAGE_H
-#define CVR_AUGMENT_IMAGE_H
+#ifndef CVR_AUGMENT_IMAGE_VIEW_H
+#define CVR_AUGMENT_IMAGE_VIEW_H
 
 #include "image_attrs.h"
 

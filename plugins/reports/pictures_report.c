@@ -43,14 +43,13 @@ static int32_t pictures_open(const cvr_run_info *info, void **self, cvr_error *e
     t->n_channels = info->n_channels > 0 ? info->n_channels : 0;
     t->mean = copy_numbers(t->host, info->mean, t->n_channels, 0);
     t->std = copy_numbers(t->host, info->std, t->n_channels, 1);
-    int32_t status = t->mean && t->std ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
-    if (status == CVR_OK) {
-        status = report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err);
-    }
+    int32_t status;
+    CVR_TRY_OUT(t->mean && t->std ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report"));
+    CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
     const int n = snprintf(t->folder, sizeof t->folder, "%s", info->folder);
-    if (status == CVR_OK && (n < 0 || n >= REPORT_PATH)) {
-        status = cvr_fail(err, CVR_ERR_INVALID, "the path of the run folder is too long; choose a shorter one");
-    }
+    if (n < 0 || n >= REPORT_PATH)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "the path of the run folder is too long; choose a shorter one"));
+out:
     if (status != CVR_OK) {
         pictures_close(t);
         return status;
@@ -200,14 +199,12 @@ static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *e
     const int64_t across = s.tile + GAP, down = s.height + 4 + lines * LINE + GAP;
     char name[64];
     canvas c;
-    int32_t status =
-        canvas_open(&c, t->host, GAP + s.columns * across, GAP + (s.n + s.columns - 1) / s.columns * down, err);
-    if (status != CVR_OK) return status;
+    CVR_TRY(canvas_open(&c, t->host, GAP + s.columns * across, GAP + (s.n + s.columns - 1) / s.columns * down, err));
     for (int64_t i = 0; i < s.n; i++) {
         draw_tile(&c, t, &s, i, GAP + i % s.columns * across, GAP + i / s.columns * down);
     }
     file_name(name, e->name);
-    status = report_save_png(&c, t->folder, name, err);
+    const int32_t status = report_save_png(&c, t->folder, name, err);
     canvas_close(&c);
     return status;
 }

@@ -36,10 +36,7 @@ const cvr_host *cpu_pack_host;
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     cpu_pack_host = host;
     for (const cpu_kernel_table *const *t = cpu_pack_tables; *t; t++)
-        for (uint64_t i = 0; i < (*t)->n_kernels; i++) {
-            const int32_t status = add_kernel(r, &(*t)->kernels[i], err);
-            if (status != CVR_OK) return status;
-        }
+        for (uint64_t i = 0; i < (*t)->n_kernels; i++) CVR_TRY(add_kernel(r, &(*t)->kernels[i], err));
     return CVR_OK;
 }
 

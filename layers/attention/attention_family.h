@@ -1,6 +1,6 @@
 /* What the files of the plugin "layer_attention" share. */
-#ifndef CVR_LAYERS_ATTENTION_H
-#define CVR_LAYERS_ATTENTION_H
+#ifndef CVR_LAYERS_ATTENTION_FAMILY_H
+#define CVR_LAYERS_ATTENTION_FAMILY_H
 
 #include <cvr/plugin/ops/attention.h>
 #include <cvr/plugin/ops/check.h>

@@ -1,6 +1,6 @@
 /* Convolution layers: what the files of this folder share. See <cvr/plugin/ops/conv.h> for the ops. */
-#ifndef CVR_LAYERS_CONV_H
-#define CVR_LAYERS_CONV_H
+#ifndef CVR_LAYERS_CONV_FAMILY_H
+#define CVR_LAYERS_CONV_FAMILY_H
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/conv.h>
