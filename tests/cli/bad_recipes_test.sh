@@ -52,7 +52,7 @@ for huge in train.batch data.limit train.epochs data.max_boxes val.interval; do
   expect 2 'it may be at most 2147483647' "$CVRUN" train good.ini $huge=9223372036854775807
 done
 expect 2 'it may be at most 1000000' "$CVRUN" train good.ini sched.warmup_epochs=1e308
-expect 2 'it may be at most 1e+18' "$CVRUN" train good.ini train.ema_decay=1e300
+expect 2 'it may be at most 1e+18' "$CVRUN" train good.ini optim.head_lr_mult=1e300
 expect 2 'it may be at most 64' "$CVRUN" train good.ini workers=100
 expect 0 '' "$CVRUN" train good.ini train.batch=2000000000 epochs=1 name=one_batch # costs what the data costs
 
