@@ -77,8 +77,9 @@ static int32_t find_listeners(listeners *l, cvr_session *s, cvr_error *err) {
 
 static void print_result(const cvr_train_result *r, const char *folder) {
     char seconds[32];
-    if (r->already_finished) {
-        printf("%s has finished its %lld epochs already; train.epochs=N extends it\n", folder, (long long)r->epochs);
+    if (r->finished_by) {
+        printf("%s has finished already, after epoch %lld; another %s extends it\n", folder, (long long)r->epochs,
+               r->finished_by);
         return;
     }
     printf("\n%lld epochs in %s, %.0f images/s", (long long)r->epochs, human_seconds(r->seconds, seconds),
@@ -89,7 +90,7 @@ static void print_result(const cvr_train_result *r, const char *folder) {
 
 /* A new folder, or the one to go on in. Free with cvr_free. */
 static int32_t open_folder(cvr_session *s, const char *resume, char **folder, cvr_error *err) {
-    char made[1024];
+    char made[4096];
     if (!resume) CVR_TRY(run_folder_make(s, made, sizeof made, err));
     *folder = cvr_fs_absolute(".", resume ? resume : made);
     return *folder ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

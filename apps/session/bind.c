@@ -39,24 +39,33 @@ static int32_t bind_common(settings *s, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t parse_numbers(settings *s, cvr_error *err) {
-    static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
-    CVR_TRY(parse_save_every(s->run->save_every, &s->save_every, err));
-    CVR_TRY(parse_bytes("train.memory", s->train->memory, &s->memory, err));
-    CVR_TRY(parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err));
-    CVR_TRY(parse_channels("std", s->data->std, imagenet_std, s->std, err));
-    for (int i = 0; i < 4; i++) {
+/* An error about one setting names where it stands; its status. */
+static int32_t at(const settings *s, const char *section, const char *key, int32_t status, cvr_error *err) {
+    return cvr_config_blame(s->config, section, key, status, err);
+}
+
+static int32_t check_std(const settings *s, cvr_error *err) {
+    for (int i = 0; i < 4; i++)
         if (s->std[i] <= 0)
             return cvr_fail(err, CVR_ERR_USAGE, "data.std has %g; every channel must be divided by more than 0",
                             s->std[i]);
-    }
-    if (s->model->in_channels > 4)
-        return cvr_fail(err, CVR_ERR_USAGE, "model.in_channels = %lld; pictures have 1 to 4",
-                        (long long)s->model->in_channels);
-    if (s->train->batch % s->train->grad_accum != 0)
-        return cvr_fail(err, CVR_ERR_USAGE, "train.grad_accum = %lld does not divide train.batch = %lld",
-                        (long long)s->train->grad_accum, (long long)s->train->batch);
     return CVR_OK;
+}
+
+static int32_t check_parts(const settings *s, cvr_error *err) {
+    if (s->train->batch % s->train->grad_accum == 0) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "train.grad_accum = %lld does not divide train.batch = %lld",
+                    (long long)s->train->grad_accum, (long long)s->train->batch);
+}
+
+static int32_t parse_numbers(settings *s, cvr_error *err) {
+    static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
+    CVR_TRY(at(s, "run", "save_every", parse_save_every(s->run->save_every, &s->save_every, err), err));
+    CVR_TRY(at(s, "train", "memory", parse_bytes("train.memory", s->train->memory, &s->memory, err), err));
+    CVR_TRY(at(s, "data", "mean", parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err), err));
+    CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->std, err), err));
+    CVR_TRY(at(s, "data", "std", check_std(s, err), err));
+    return at(s, "train", "grad_accum", check_parts(s, err), err);
 }
 
 int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
@@ -68,14 +77,16 @@ int32_t settings_read(settings *s, const char *path, const char *const *override
 
 /* ---- plugins that the recipe names ---- */
 
+/* A plugin, and the setting that names it. */
 typedef struct named_plugin {
-    const char *kind, *name, *section;
+    const char *kind, *name, *section, *key;
 } named_plugin;
 
 static int32_t find_plugin(const settings *s, cvr_plugins *p, const named_plugin *n, const void **desc,
                            cvr_error *err) {
     const int32_t status = cvr_plugins_find(p, n->kind, n->name, desc, err);
-    return status == CVR_ERR_NOTFOUND ? settings_blame(s, status, err) : status;
+    if (status != CVR_ERR_NOTFOUND) return status;
+    return settings_blame(s, at(s, strcmp(n->kind, CVR_KIND_TASK) == 0 ? "run" : n->section, n->key, status, err), err);
 }
 
 /* Its keys join the section's. */
@@ -85,23 +96,33 @@ static int32_t bind_keys(settings *s, const named_plugin *n, const cvr_attr_desc
     return cvr_config_bind(s->config, n->section, &schema, packed, err);
 }
 
+/* A number of [optim] that an optimizer has a default for. */
+static int32_t parse_rate(const settings *s, const char *key, const char *text, double otherwise, double *out,
+                          cvr_error *err) {
+    char full[64];
+    (void)snprintf(full, sizeof full, "optim.%s", key);
+    return at(s, "optim", key, parse_optional(full, text, otherwise, out, err), err);
+}
+
 static int32_t bind_optimizer(settings *s, cvr_plugins *p, cvr_error *err) {
-    const named_plugin optimizer = {CVR_KIND_OPTIMIZER, s->optim->name, "optim"},
-                       scheduler = {CVR_KIND_SCHEDULER, s->sched->name, "sched"};
+    const named_plugin optimizer = {CVR_KIND_OPTIMIZER, s->optim->name, "optim", "name"},
+                       scheduler = {CVR_KIND_SCHEDULER, s->sched->name, "sched", "name"};
     cvr_update_policy *to = &s->policy;
     const void *desc;
     CVR_TRY(find_plugin(s, p, &optimizer, &desc, err));
     const cvr_optimizer_desc *o = to->optimizer = desc;
     CVR_TRY(bind_keys(s, &optimizer, o->attrs, o->n_attrs, &to->attrs, err));
-    CVR_TRY(parse_optional("optim.lr", s->optim->lr, o->default_lr, &s->lr, err));
+    CVR_TRY(parse_rate(s, "lr", s->optim->lr, o->default_lr, &s->lr, err));
+    CVR_TRY(parse_rate(s, "weight_decay", s->optim->weight_decay, o->default_weight_decay, &to->weight_decay, err));
     CVR_TRY(
-        parse_optional("optim.weight_decay", s->optim->weight_decay, o->default_weight_decay, &to->weight_decay, err));
-    CVR_TRY(parse_optional("optim.norm_weight_decay", s->optim->norm_weight_decay, to->weight_decay,
-                           &to->norm_weight_decay, err));
-    CVR_TRY(parse_optional("optim.bias_weight_decay", s->optim->bias_weight_decay, to->weight_decay,
-                           &to->bias_weight_decay, err));
+        parse_rate(s, "norm_weight_decay", s->optim->norm_weight_decay, to->weight_decay, &to->norm_weight_decay, err));
+    CVR_TRY(
+        parse_rate(s, "bias_weight_decay", s->optim->bias_weight_decay, to->weight_decay, &to->bias_weight_decay, err));
     if (s->lr < 0)
-        return cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name);
+        return at(
+            s, "optim", "name",
+            cvr_fail(err, CVR_ERR_USAGE, "optimizer %s has no default learning rate; set optim.lr", s->optim->name),
+            err);
     CVR_TRY(find_plugin(s, p, &scheduler, &desc, err));
     s->scheduler = desc;
     CVR_TRY(bind_keys(s, &scheduler, s->scheduler->attrs, s->scheduler->n_attrs, &s->sched_attrs, err));
@@ -110,15 +131,17 @@ static int32_t bind_optimizer(settings *s, cvr_plugins *p, cvr_error *err) {
 
 /* The network: a model plugin, or the lines of [net]. */
 static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
-    const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model"};
+    const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model", "name"};
     const cvr_setting *const *lines;
     const void *desc;
     (void)cvr_config_lines(s->config, "layers", &lines); /* claims them; graphs look at them */
     s->n_net = cvr_config_lines(s->config, "net", &lines);
     if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (*s->model->name && s->n_net)
-        return cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other",
-                        s->model->name);
+        return at(s, "model", "name",
+                  cvr_fail(err, CVR_ERR_USAGE, "model.name = %s and a [net] section: a recipe has one or the other",
+                           s->model->name),
+                  err);
     if (*s->model->name) {
         CVR_TRY(find_plugin(s, p, &model, &desc, err));
         s->model_desc = desc;
@@ -132,8 +155,8 @@ static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
 }
 
 int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
-    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train"},
-                       dataset = {CVR_KIND_DATASET, s->data->format, "data"};
+    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"},
+                       dataset = {CVR_KIND_DATASET, s->data->format, "data", "format"};
     const void *desc;
     CVR_TRY(find_plugin(s, p, &task, &desc, err));
     s->task = desc;

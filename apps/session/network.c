@@ -70,11 +70,25 @@ int32_t network_bind_again(run_network *n, cvr_error *err) {
     return bind_programs(n, err);
 }
 
+/* Where whole batches could be planned and a smaller one cannot, it is the epoch's last that is in the way. */
+static int32_t blame_last(const program_key *whole, const program_key *last, int32_t status, cvr_error *err) {
+    char why[sizeof err->message];
+    if (status == CVR_OK || status == CVR_ERR_NOMEM || last->purpose > PROGRAM_ACCUMULATE ||
+        last->batch >= whole->batch)
+        return status;
+    (void)snprintf(why, sizeof why, "%s", err->message);
+    (void)snprintf(
+        err->message, sizeof err->message,
+        "the last batch of an epoch has %lld picture%s: %.800s; set data.drop_last=yes, or another train.batch",
+        (long long)last->batch, last->batch == 1 ? "" : "s", why);
+    return status;
+}
+
 static int32_t plan_programs(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     for (size_t i = 0; i < n_keys; i++) {
         net_program *p = find_program(n, &keys[i]);
         if (p) continue;
-        CVR_TRY(net_program_plan(n, &keys[i], &p, err));
+        CVR_TRY(blame_last(&keys[0], &keys[i], net_program_plan(n, &keys[i], &p, err), err));
         CVR_TRY(add_program(n, p, err));
     }
     return CVR_OK;

@@ -10,11 +10,11 @@ static const cvr_attr_desc *const run_keys[] = {
     CVR_ATTR(STRING, "task", "classify", "what the network is for: `cvrun help tasks`"),
     CVR_ATTR(PATH, "project", "runs", "folder that run folders go to"),
     CVR_ATTR(STRING, "name", "", "name of the run folder; default: the recipe's"),
-    CVR_ATTR(INT, "seed", "0", "decides everything that is random", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "seed", "0", "decides everything that is random", CVR_ATTR_BETWEEN(0, 9007199254740992.0)),
     CVR_ATTR(STRING, "save_every", "1 epoch", "how often the checkpoint is written: `50 steps`, `5 min`, `1 epoch`"),
     CVR_ATTR(INT, "patience", "0", "stop after this many epochs without a better metric; 0: never",
              CVR_ATTR_AT_LEAST(0)),
-    CVR_ATTR(FLOAT, "max_hours", "0", "stop after this time; 0: never", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "max_hours", "0", "stop after this time; 0: never", CVR_ATTR_BETWEEN(0, 1e6)),
 };
 SCHEMA(run);
 
@@ -23,7 +23,7 @@ static const cvr_attr_desc *const backend_keys[] = {
     CVR_ATTR(INT, "device", "0", "number of the device", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),
-    CVR_ATTR(INT, "threads", "0", "threads that compute; 0: as many as there are cores", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "threads", "0", "threads that compute; 0: as many as there are cores", CVR_ATTR_BETWEEN(0, 256)),
     CVR_ATTR(STRING, "isa", "auto", "CPU features that kernels may use: auto, base, or a list such as `avx2 fma`"),
     CVR_ATTR(STRING, "passes", "auto",
              "graph passes that run: auto (all but those that must be named), none, or a list: auto, NAME(key=value)"),
@@ -48,7 +48,7 @@ static const cvr_attr_desc *const model_keys[] = {
              "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
     CVR_ATTR(BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
     CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
-    CVR_ATTR(INT, "in_channels", "0", "0: as many as the pictures have", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "in_channels", "0", "0: as many as the pictures have", CVR_ATTR_BETWEEN(0, 4)),
 };
 SCHEMA(model);
 
@@ -67,7 +67,7 @@ static const cvr_attr_desc *const data_keys[] = {
     CVR_ATTR(BOOL, "shuffle", "yes", "another order in every epoch"),
     CVR_ATTR(BOOL, "drop_last", "no", "leave out the last batch where it is smaller"),
     CVR_ATTR(INT, "limit", "0", "use only this many pictures; 0: all", CVR_ATTR_AT_LEAST(0)),
-    CVR_ATTR(INT, "workers", "2", "threads that make batches; 0: none but the main one", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "workers", "2", "threads that make batches; 0: none but the main one", CVR_ATTR_BETWEEN(0, 64)),
     CVR_ATTR(CHOICE, "on_error", "fail", "what to do about a bad file", .choices = "fail|skip"),
     CVR_ATTR(CHOICE, "decode", "exact",
              "reduced: JPEGs that are scaled down by 2 or more are decoded at 1/2, 1/4 or 1/8; other pixels",
@@ -111,7 +111,7 @@ SCHEMA(optim);
 
 static const cvr_attr_desc *const sched_keys[] = {
     CVR_ATTR(STRING, "name", "constant", "scheduler: `cvrun help sched`"),
-    CVR_ATTR(FLOAT, "warmup_epochs", "0", "epochs in which lr rises from 0, linearly", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "warmup_epochs", "0", "epochs in which lr rises from 0, linearly", CVR_ATTR_BETWEEN(0, 1e6)),
     CVR_ATTR(FLOAT, "lr_min", "0", "where a schedule that falls ends", CVR_ATTR_AT_LEAST(0)),
 };
 SCHEMA(sched);
@@ -120,8 +120,8 @@ static const cvr_attr_desc *const val_keys[] = {
     CVR_ATTR(INT, "interval", "1", "epochs between validations; 0: never", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(STRING, "metric", "", "what the best weights are chosen by; default: the task's"),
     CVR_ATTR(INT, "resize_size", "-1", "shorter side before the crop; -1: img_size; 0: as they are",
-             CVR_ATTR_AT_LEAST(-1)),
-    CVR_ATTR(INT, "crop_size", "-1", "centre crop; -1: img_size; 0: none", CVR_ATTR_AT_LEAST(-1)),
+             CVR_ATTR_BETWEEN(-1, 65535)),
+    CVR_ATTR(INT, "crop_size", "-1", "centre crop; -1: img_size; 0: none", CVR_ATTR_BETWEEN(-1, 65535)),
     CVR_ATTR(CHOICE, "interpolation", "bilinear", "of the resize", .choices = INTERPOLATION_NAMES),
 };
 SCHEMA(val);

@@ -19,8 +19,13 @@ static bool lower_is_better(const trainer *t) {
     return strncmp(best, "loss", 4) == 0 || (task->lower_is_better && strcmp(best, task->best_metric) == 0);
 }
 
-/* The learning rate of a step, from 0: warm-up, then what the scheduler makes of it. */
-double trainer_lr(const trainer *t, int64_t step) {
+/*
+ * The learning rate of a batch of this epoch: warm-up, then what the scheduler makes of it. The place in the schedule
+ * is counted in epochs of today's steps, so that it goes on where it was though a resumed run has other batches or
+ * data.
+ */
+double trainer_lr(const trainer *t, int64_t batch) {
+    const int64_t step = t->state.epoch * t->steps_per_epoch + batch;
     const settings *s = &t->s->set;
     const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)t->steps_per_epoch + 0.5);
     if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
@@ -40,9 +45,12 @@ double trainer_lr(const trainer *t, int64_t step) {
 /* ---- saving ---- */
 
 static int32_t save_weights(trainer *t, const char *name, cvr_error *err) {
-    char path[1100];
-    (void)snprintf(path, sizeof path, "%s/weights/%s.safetensors", t->o->folder, name);
-    return cvr_session_save_weights(t->s, path, err);
+    cvr_text path = {0};
+    cvr_text_add(&path, "%s/weights/%s.safetensors", t->o->folder, name);
+    const int32_t status =
+        path.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_session_save_weights(t->s, path.s, err);
+    cvr_text_clear(&path);
+    return status;
 }
 
 /* What reporters have told is on disk before the state that counts on it. */
@@ -98,7 +106,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     step_done done = {.batch = &b};
     const double start = cvr_now();
     CVR_TRY(cvr_batches_next(s->data.splits[CVR_SPLIT_TRAIN].batches, &b, err));
-    done.lr = trainer_lr(t, t->state.step);
+    done.lr = trainer_lr(t, t->state.batch);
     const net_scalars at = {.lr = done.lr,
                             .loss_scale = 1,
                             .average_weight =
@@ -208,18 +216,24 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
     return CVR_OK;
 }
 
+/* The setting by which the run is at its end after `seconds`, or NULL. */
+static const char *ended_by(const trainer *t, double seconds) {
+    const run_settings *run = t->s->set.run;
+    const train_state *st = &t->state;
+    if (st->epoch >= t->s->set.train->epochs) return "train.epochs";
+    if (run->patience && st->best_epoch && st->epoch - st->best_epoch >= run->patience) return "run.patience";
+    return run->max_hours > 0 && seconds > run->max_hours * 3600 ? "run.max_hours" : NULL;
+}
+
 static bool time_to_stop(const trainer *t) {
     const run_settings *run = t->s->set.run;
-    if (run->patience && t->state.best_epoch && t->state.epoch - t->state.best_epoch >= run->patience) {
+    const char *why = ended_by(t, trainer_elapsed(t));
+    if (why && strcmp(why, "run.patience") == 0)
         cvr_log(CVR_LOG_INFO, "no better %s for %lld epochs; stopping (run.patience)", trainer_best_metric(t),
                 (long long)run->patience);
-        return true;
-    }
-    if (run->max_hours > 0 && trainer_elapsed(t) > run->max_hours * 3600) {
+    else if (why && strcmp(why, "run.max_hours") == 0)
         cvr_log(CVR_LOG_INFO, "%g hours are over; stopping (run.max_hours)", run->max_hours);
-        return true;
-    }
-    return false;
+    return why != NULL;
 }
 
 /* ---- the loop ---- */
@@ -248,7 +262,7 @@ static int32_t train_loop(trainer *t, cvr_error *err) {
             CVR_TRY(end_epoch(t, err));
             ended = true;
         }
-        if (ended && (t->state.epoch == epochs || time_to_stop(t))) break;
+        if (ended && time_to_stop(t)) break;
         if (stop && *stop) return stopped(t, err);
         if (save_is_due(t, ended)) CVR_TRY(save_state(t, err));
     }
@@ -260,15 +274,59 @@ static int32_t train_loop(trainer *t, cvr_error *err) {
 /* ---- beginning and end ---- */
 
 static bool has_checkpoint(const char *folder) {
-    char path[1100];
-    (void)snprintf(path, sizeof path, "%s/weights/last.state", folder);
-    if (cvr_fs_exists(path)) return true;
-    (void)snprintf(path, sizeof path, "%s/weights/last.state.1", folder);
-    return cvr_fs_exists(path);
+    static const char *const names[] = {"weights/last.state", "weights/last.state.1"};
+    bool found = false;
+    for (size_t i = 0; i < 2 && !found; i++) {
+        char *path = cvr_fs_join(folder, names[i]);
+        found = !path || cvr_fs_exists(path); /* out of memory: reading it says so */
+        cvr_free(path);
+    }
+    return found;
+}
+
+static int32_t cannot_go_on(const trainer *t, const char *section, const char *key, const char *why, cvr_error *err) {
+    cvr_fail(err, CVR_ERR_USAGE, "%s.%s: the run stopped within epoch %lld, %s; put it back, or resume from its end",
+             section, key, (long long)t->state.epoch + 1, why);
+    return settings_blame(&t->s->set, cvr_config_blame(t->s->set.config, section, key, CVR_ERR_USAGE, err), err);
+}
+
+/*
+ * The place in an epoch, in batches of today's size. Between epochs anything may change; within one the order of its
+ * pictures must be the same, and those that were seen must be whole batches, or pictures would be seen twice or never.
+ */
+static int32_t fit_state(trainer *t, cvr_error *err) {
+    train_state *st = &t->state;
+    const settings *set = &t->s->set;
+    const int64_t samples = cvr_batches_samples(t->s->data.splits[CVR_SPLIT_TRAIN].batches), batch = set->train->batch;
+    char why[120];
+    if (!st->batch_size || !st->batch) return CVR_OK;
+    if (st->samples != samples) {
+        (void)snprintf(why, sizeof why, "which had %lld pictures and would now have %lld", (long long)st->samples,
+                       (long long)samples);
+        return cannot_go_on(t, "data", "root", why, err);
+    }
+    if (st->seed != set->run->seed) return cannot_go_on(t, "run", "seed", "whose order it decides", err);
+    if (st->shuffle != set->data->shuffle) return cannot_go_on(t, "data", "shuffle", "whose order it decides", err);
+    const bool whole = st->batch > samples / st->batch_size; /* its last, smaller batch is done */
+    const int64_t seen = whole ? samples : st->batch * st->batch_size;
+    if (batch == st->batch_size) {
+        if (st->batch > t->steps_per_epoch) st->batch = t->steps_per_epoch; /* data.drop_last is new */
+        return CVR_OK;
+    }
+    if (seen % batch != 0 && seen != samples) {
+        (void)snprintf(why, sizeof why, "after %lld pictures, which are no whole batches of %lld", (long long)seen,
+                       (long long)batch);
+        return cannot_go_on(t, "train", "batch", why, err);
+    }
+    st->batch = seen == samples ? t->steps_per_epoch : seen / batch;
+    return CVR_OK;
 }
 
 static int32_t load_state(trainer *t, cvr_error *err) {
-    if (has_checkpoint(t->o->folder)) return checkpoint_load(t->s, t->o->folder, &t->state, err);
+    if (has_checkpoint(t->o->folder)) {
+        CVR_TRY(checkpoint_load(t->s, t->o->folder, &t->state, err));
+        return fit_state(t, err);
+    }
     cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
     return CVR_OK;
 }
@@ -277,6 +335,10 @@ static int32_t load_state(trainer *t, cvr_error *err) {
 static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
     t->state.finished = 0;
+    t->state.samples = cvr_batches_samples(t->s->data.splits[CVR_SPLIT_TRAIN].batches);
+    t->state.batch_size = t->s->set.train->batch;
+    t->state.shuffle = t->s->set.data->shuffle;
+    t->state.seed = t->s->set.run->seed;
     t->before = t->state.seconds;
     t->session_start = t->last_save = cvr_now();
     CVR_TRY(tell_start(t, err));
@@ -294,8 +356,8 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
     t.steps_per_epoch = cvr_batches_per_epoch(s->data.splits[CVR_SPLIT_TRAIN].batches);
     int32_t status = o->resume ? load_state(&t, err) : CVR_OK;
     result->epochs = t.state.epoch;
-    result->already_finished = t.state.finished && t.state.epoch >= s->set.train->epochs;
-    if (status == CVR_OK && !result->already_finished) status = train_and_tell(&t, result, err);
+    if (t.state.finished) result->finished_by = ended_by(&t, t.state.seconds);
+    if (status == CVR_OK && !result->finished_by) status = train_and_tell(&t, result, err);
     settle_move(&t, status);
     tell_close(&t);
     cvr_metrics_clear(&t.metrics);

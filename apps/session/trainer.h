@@ -25,7 +25,8 @@ typedef struct step_done {
 
 double trainer_elapsed(const trainer *t);
 const char *trainer_best_metric(const trainer *t);
-double trainer_lr(const trainer *t, int64_t step);
+/* Of a batch of the epoch that is going on, from 0. */
+double trainer_lr(const trainer *t, int64_t batch);
 
 int32_t tell_start(trainer *t, cvr_error *err);
 int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err);

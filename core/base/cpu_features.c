@@ -18,18 +18,6 @@ double cvr_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-uint64_t cvr_peak_memory(void) {
-    char line[256];
-    uint64_t kib = 0;
-    FILE *f = fopen("/proc/self/status", "re");
-    if (!f) return 0;
-    while (fgets(line, sizeof line, f)) {
-        if (strncmp(line, "VmHWM:", 6) == 0) kib = strtoull(line + 6, NULL, 10);
-    }
-    fclose(f);
-    return kib * 1024;
-}
-
 #if defined(__x86_64__)
 typedef struct cpu_leaf {
     uint32_t b1, c1, b7, c7, d7, a71;

@@ -31,13 +31,19 @@ uint64_t cvr_schema_size(const cvr_schema *schema, cvr_error *err) {
 
 /* ---- one value ---- */
 
-static bool check_bounds(const cvr_attr_desc *a, double v, cvr_error *err) {
+/* Where a schema names no maximum: counts that can still be multiplied, and numbers that fit any integer. */
+#define LARGEST_INT 2147483647.0
+#define LARGEST_FLOAT 1e18
+
+static bool check_bounds(const cvr_attr_desc *a, bool integer, double v, cvr_error *err) {
+    const double most = a->flags & CVR_ATTR_MAX ? a->max : integer ? LARGEST_INT : LARGEST_FLOAT;
     if ((a->flags & CVR_ATTR_MIN) && v < a->min) {
         cvr_fail(err, CVR_ERR_USAGE, "%s is %.15g; it must be at least %.15g", a->name, v, a->min);
         return false;
     }
-    if ((a->flags & CVR_ATTR_MAX) && v > a->max) {
-        cvr_fail(err, CVR_ERR_USAGE, "%s is %.15g; it may be at most %.15g", a->name, v, a->max);
+    if (v > most || (!(a->flags & CVR_ATTR_MIN) && v < -most)) {
+        cvr_fail(err, CVR_ERR_USAGE, "%s is %.15g; it may be %s%.15g", a->name, v, v > 0 ? "at most " : "at least -",
+                 most);
         return false;
     }
     return true;
@@ -55,7 +61,7 @@ static bool parse_number(const cvr_attr_desc *a, const char *text, size_t n, cel
         else
             out->f = strtod(word, &end);
         if (end != word && *end == '\0' && errno == 0 && (integer || isfinite(out->f))) {
-            return check_bounds(a, integer ? (double)out->i : out->f, err);
+            return check_bounds(a, integer, integer ? (double)out->i : out->f, err);
         }
     }
     cvr_fail(err, CVR_ERR_USAGE, "%s = %.*s: not %s", a->name, (int)n, text, integer ? "a whole number" : "a number");

@@ -36,6 +36,8 @@ static const struct {
 };
 #define N_BARE (sizeof bare_keys / sizeof *bare_keys)
 
+static const char command_line[] = "command line";
+
 static const char *known_section(const char *name) {
     for (size_t i = 0; i < N_SECTIONS; i++) {
         if (strcmp(sections[i], name) == 0) return sections[i];
@@ -160,14 +162,18 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
     if (!name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     int32_t status;
     CVR_TRY_OUT(split_key(name, &section, &key, err));
+    if (!cvr_ini_is_key(key))
+        CVR_TRY_OUT(
+            cvr_fail(err, CVR_ERR_USAGE, "`%s` of [%s] cannot be a key; it could not be read back", key, section));
     cvr_setting *before = find(c, section, key);
     if (before) {
         char *value = cvr_strdup(equals + 1);
         if (!value) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
         cvr_free((void *)(uintptr_t)before->value);
-        *before = (cvr_setting){.section = section, .key = before->key, .value = value, .base = "."};
+        *before =
+            (cvr_setting){.section = section, .key = before->key, .value = value, .base = ".", .file = command_line};
     } else {
-        const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = "."};
+        const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = ".", .file = command_line};
         CVR_TRY_OUT(append(c, &s, err));
     }
 out:
@@ -242,8 +248,7 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
         else
             cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; `cvrun help %s` lists what may stand there", s->key,
                      s->section, s->section);
-        if (s->file) cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE);
-        return CVR_ERR_USAGE;
+        return cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE);
     }
     return CVR_OK;
 }
@@ -253,10 +258,10 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
 static void set_origin(const cvr_setting *s, char *buf, size_t size) {
     if (!s)
         (void)snprintf(buf, size, "default");
-    else if (s->file)
+    else if (s->line)
         (void)snprintf(buf, size, "%s:%u", s->file, s->line);
     else
-        (void)snprintf(buf, size, "command line");
+        (void)snprintf(buf, size, "%s", s->file);
 }
 
 /* Sections whose keys are the user's own names. */
@@ -299,10 +304,13 @@ static void print_ini(void *ctx, const char *section, const char *key, const cha
     printer *p = ctx;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
-    if (p->origins)
+    if (p->origins) {
         cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, value, origin);
-    else
-        cvr_text_add(p->out, "%s = %s\n", key, value);
+        return;
+    }
+    cvr_text_add(p->out, "%s = ", key);
+    cvr_ini_add_value(p->out, value);
+    cvr_text_add(p->out, "\n");
 }
 
 static void print_json(void *ctx, const char *section, const char *key, const char *value, const char *origin) {
@@ -348,5 +356,5 @@ const char *cvr_config_get(cvr_config *c, const char *section, const char *key, 
 
 int32_t cvr_config_blame(const cvr_config *c, const char *section, const char *key, int32_t status, cvr_error *err) {
     const cvr_setting *s = status == CVR_OK ? NULL : find(c, section, key);
-    return s && s->file ? cvr_fail_at(err, s->file, s->line, status) : status;
+    return s ? cvr_fail_at(err, s->file, s->line, status) : status;
 }

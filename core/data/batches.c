@@ -211,7 +211,8 @@ int32_t cvr_batches_create(cvr_batches **out, const cvr_batches_options *o, cvr_
     CVR_TRY_OUT(allocate_orders(b, err));
     CVR_TRY_OUT(layout_open(&b->layout, &b->benches[0], err));
     b->benches[0].looks = false;
-    for (int i = 0; i < RING_DEPTH; i++) CVR_TRY_OUT(slot_allocate(&b->slots[i], &b->layout, o->batch, err));
+    const int64_t n = b->pipeline.n_samples, most = o->batch < n ? o->batch : n;
+    for (int i = 0; i < RING_DEPTH; i++) CVR_TRY_OUT(slot_allocate(&b->slots[i], &b->layout, most, err));
     CVR_TRY_OUT(start_workers(b, err));
 out:
     if (status != CVR_OK) cvr_batches_destroy(out);

@@ -1,5 +1,6 @@
 /* What a plugin file provides, told by loading it: for cvr-manifest. */
 #include "loader.h"
+#include <cvr/config.h>
 
 /* `key = word word ...` lines that stay below what an INI reader takes. */
 static void wrap_tokens(cvr_text *out, const char *key, const char *tokens) {
@@ -43,7 +44,9 @@ int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err
         if (!own) own = "";
         isa = isa && strcmp(isa, own) != 0 ? "" : own; /* a plugin needs what all of its kernels need */
     }
-    cvr_text_add(section, "[%s]\nfile = %s\n", plugin->id, slash ? slash + 1 : file);
+    cvr_text_add(section, "[%s]\nfile = ", plugin->id);
+    cvr_ini_add_value(section, slash ? slash + 1 : file);
+    cvr_text_add(section, "\n");
     if (provides.s) wrap_tokens(section, "provides", provides.s);
     wrap_tokens(section, "requires", plugin->requires_);
     if (isa && *isa) cvr_text_add(section, "isa = %s\n", isa);

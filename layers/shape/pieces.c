@@ -10,7 +10,7 @@
 static const cvr_attr_desc dim_attr = ATTR("dim", "0", CVR_ATTR_POSITIONAL, 0, "logical axis");
 static const cvr_attr_desc start_attr = ATTR("start", "0", 0, 0, "first index; negative counts from the end");
 static const cvr_attr_desc end_attr =
-    ATTR("end", "9223372036854775807", 0, 0, "index after the last; negative counts from the end");
+    ATTR("end", "2147483647", 0, 0, "index after the last; negative counts from the end");
 static const cvr_attr_desc step_attr = ATTR("step", "1", CVR_ATTR_MIN, 1, "from one index to the next");
 static const cvr_attr_desc length_attr = ATTR("length", NULL, 0, 0, "elements that are taken");
 static const cvr_attr_desc size_attr = ATTR("size", NULL, 0, 0, "elements of the whole axis");

@@ -111,8 +111,9 @@ static int32_t parse_row(const results_table *t, double *row, const char *at, co
 
 /* Rows up to the first that is later than `last_epoch`, or not whole. */
 static int32_t parse(results_table *t, const text *file, int64_t last_epoch, cvr_error *err) {
+    if (!file->n) return CVR_OK; /* and has no bytes to point to */
     const char *at = file->bytes, *const end = file->bytes + file->n;
-    const char *newline = file->n ? memchr(at, '\n', file->n) : NULL;
+    const char *newline = memchr(at, '\n', file->n);
     if (!newline) return CVR_OK; /* cut off in its header: no epoch was done */
     CVR_TRY(parse_header(t, at, newline, err));
     for (at = newline + 1; at < end && (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1) {

@@ -33,8 +33,36 @@ edit 's/^epochs/epoch/'; mv bad.ini $'a\e[2Jb.ini'; expect 2 'a?[2Jb.ini:22: unk
 expect 2 'missing.ini' "$CVRUN" train missing.ini
 expect 2 'not a regular file' "$CVRUN" train /dev/zero
 expect 2 'is not a run folder' "$CVRUN" val /tmp
-{ cat good.ini; printf '[val]\nmetric = %0400d\n' 1; } >bad.ini; wrong 'longer than 198 bytes'
+edit 's/^\[run\]/[run] seed = 3/';          wrong 'bad.ini:1: text behind ]'
+edit 's/^name = small/name = "small/';      wrong 'bad.ini:2: the closing quote is missing'
 printf '[run]\nname = \xff\xfe\0x\n' >bad.ini; wrong 'a NUL byte'
+
+
+# every setting's error names where it stands
+edit 's/^lr = 0.05/lr = 0.05 # less/';      wrong 'bad.ini:26: optim.lr'
+edit 's/^weight_decay.*/weight_decay = x/'; wrong 'bad.ini:28: optim.weight_decay'
+edit 's/^seed = 7/save_every = x/';         wrong 'bad.ini:3: run.save_every'
+edit 's/^workers = 2/mean = x/';            wrong 'bad.ini:9: mean = x'
+edit 's/^workers = 2/std = 0/';             wrong 'bad.ini:9: data.std has 0'
+edit 's/^workers = 2/names = a,b/';         wrong 'bad.ini:9: data.names has 2 names for 3 classes'
+edit 's/^name = sgd/name = sdg/';           wrong 'bad.ini:25: there is no optimizer'
+expect 2 'command line: optim.lr = x' "$CVRUN" train good.ini lr=x
+expect 2 'command line: epochs = x' "$CVRUN" train good.ini epochs=x
+expect 2 'model.num_classes = 10, but the data has 3 classes' "$CVRUN" train good.ini model.num_classes=10
+
+# numbers that arithmetic could not bear
+for huge in train.batch data.limit train.epochs data.max_boxes val.interval; do
+  expect 2 'it may be at most 2147483647' "$CVRUN" train good.ini $huge=9223372036854775807
+done
+expect 2 'it may be at most 1000000' "$CVRUN" train good.ini sched.warmup_epochs=1e308
+expect 2 'it may be at most 1e+18' "$CVRUN" train good.ini optim.head_lr_mult=1e300
+expect 2 'it may be at most 64' "$CVRUN" train good.ini workers=100
+expect 0 '' "$CVRUN" train good.ini train.batch=2000000000 epochs=1 name=one_batch # costs what the data costs
+
+# the last batch of one
+sed 's/^size = 50/size = 49/; s/^f = flatten/g = global_avg_pool2d\nb = batch_norm2d\nf = flatten/' good.ini >bad.ini
+sed -i 's/^g = .*/g = adaptive_avg_pool2d 1/' bad.ini
+wrong 'the last batch of an epoch has 1 picture'; wrong 'set data.drop_last=yes'
 
 # networks
 net() { expect "${2:-2}" "$1" "$CVRUN" train bad.ini; }

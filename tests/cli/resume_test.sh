@@ -61,4 +61,54 @@ kill -TERM $pid; wait $pid || true
 # config.ini repeats the run
 train runs/classify/whole/config.ini name=again
 same runs/classify/again/weights/last.safetensors runs/classify/whole/weights/last.safetensors
+
+# a run that patience or the time ended is finished as well; another value extends it
+train small.ini name=patient epochs=30 lr=1e-9 run.patience=2
+cp runs/classify/patient/weights/last.safetensors before
+expect 0 "" "$CVRUN" train --resume runs/classify/patient
+grep -q 'another run.patience extends it' out.txt || fail "a run that patience ended is not finished"
+same before runs/classify/patient/weights/last.safetensors
+train small.ini name=timed epochs=30 run.max_hours=1e-9
+expect 0 "" "$CVRUN" train --resume runs/classify/timed
+grep -q 'another run.max_hours extends it' out.txt || fail "a run that the time ended is not finished"
+train --resume runs/classify/timed run.max_hours=0 epochs=2
+
+# other batches, other data: the schedule goes on at the epoch that was reached
+train small.ini name=step sched.name=step sched.steps=2 sched.gamma=0.1 sched.warmup_epochs=0 epochs=2
+train --resume runs/classify/step epochs=5 batch=4 data.size=100
+lrs=$(cut -d, -f4 runs/classify/step/results.csv | tail -n +2 | xargs)
+[ "$lrs" = "0.05 0.05 0.005 0.005 0.0005" ] || fail "learning rates after another batch: $lrs"
+checks=$((checks + 1))
+
+# within an epoch what would leave pictures out is refused by its name, and what would not goes on
+stopped() { # NAME: a run that stands after 3 batches of 8
+  "$CVRUN" train small.ini name="$1" epochs=4000 data.size=400 val.interval=0 "run.save_every=3 steps" >>log.txt 2>&1 & pid=$!
+  while [ ! -f "runs/classify/$1/weights/last.state" ]; do sleep 0.01; done
+  kill -KILL $pid; wait $pid 2>/dev/null || true
+}
+stopped within
+at=$(($(head -c 400 runs/classify/within/weights/last.state | grep -a '^batch ' | cut -d' ' -f2) * 8))
+if [ "$at" -gt 0 ] && [ "$at" -lt 400 ]; then
+  expect 2 'command line: train.batch: the run stopped within epoch' "$CVRUN" train --resume runs/classify/within batch=$((at + 1)) epochs=2
+  expect 2 'data.root: the run stopped within epoch' "$CVRUN" train --resume runs/classify/within data.size=300
+  expect 2 'command line: run.seed: the run stopped within epoch' "$CVRUN" train --resume runs/classify/within seed=8
+fi
+epoch=$(head -c 400 runs/classify/within/weights/last.state | grep -a '^epoch ' | cut -d' ' -f2)
+train --resume runs/classify/within batch=4 epochs=$((epoch + 1))
+[ "$at" -eq 0 ] || [ "$(($(tail -n 1 runs/classify/within/steps.csv | cut -d, -f1) - epoch * 50 - at / 8))" -eq $(((400 - at) / 4)) ] ||
+  fail "pictures of the epoch were left out or seen twice"
+checks=$((checks + 1))
+
+# other classes: refused by both lists, and the run keeps its own
+cp runs/classify/whole/classes.txt before
+expect 2 "the run's classes are 0,1,2" "$CVRUN" train --resume runs/classify/whole epochs=4 data.names=0,2,1
+expect 2 "the run's classes are 0,1,2" "$CVRUN" val runs/classify/whole data.names=0,2,1
+same before runs/classify/whole/classes.txt
+
+# whatever the command line takes, config.ini gives back
+train small.ini 'name=a ;b "c"' epochs=1 data.names="$(printf 'x%.0s' {1..3000}),\"y,\ ;z "
+expect 0 "" "$CVRUN" val 'runs/classify/a ;b "c"'
+expect 0 "" "$CVRUN" train --resume 'runs/classify/a ;b "c"' epochs=2
+: >'runs/classify/a ;b "c"/results.csv'
+expect 0 "" "$CVRUN" train --resume 'runs/classify/a ;b "c"' epochs=3
 done_with resume_test

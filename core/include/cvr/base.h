@@ -101,8 +101,6 @@ char *cvr_fs_join(const char *folder, const char *name);
 
 /* Seconds of a clock that only goes forward. */
 double cvr_now(void);
-/* Peak resident memory of the process, bytes; 0 where the system does not tell. */
-uint64_t cvr_peak_memory(void);
 /* Names of CPU features that this machine (and its kernel) has: true where every word of `isa` is one. */
 bool cvr_cpu_has(const char *isa, const char **missing);
 

@@ -14,8 +14,12 @@
 typedef int32_t (*cvr_ini_fn)(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
                               cvr_error *err);
 
-/* Reads an INI file with inih, and refuses, naming the line, what inih would silently cut or misread. */
+/* Reads an INI file, and refuses, naming the line, whatever is neither a setting, a section nor a comment. */
 int32_t cvr_ini_read(const char *path, cvr_ini_fn each, void *ctx, cvr_error *err);
+/* Adds a value as it stands behind `key = `, in quotes where it would else be read as another. */
+void cvr_ini_add_value(cvr_text *t, const char *value);
+/* Whether a key is read back as it is written. */
+bool cvr_ini_is_key(const char *key);
 
 /* ---- attributes ---- */
 
@@ -24,7 +28,7 @@ typedef struct cvr_setting {
     const char *key;
     const char *value;
     const char *base;
-    const char *file; /* NULL: no place to name */
+    const char *file; /* "command line", with line 0; NULL: no place to name */
     uint32_t line;
     bool claimed;
     const char *section;

@@ -118,7 +118,7 @@ typedef struct cvr_train_result {
     double seconds, images_per_second, best_value;
     int64_t best_epoch; /* 0: none */
     char best_metric[64];
-    bool already_finished;
+    const char *finished_by; /* nothing was done: the setting by which the run had ended before; NULL: it went on */
 } cvr_train_result;
 
 int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *result, cvr_error *err);
@@ -157,6 +157,9 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
 /* Loads every parameter and buffer; missing, unexpected and misshapen tensors are an error that lists them. */
 int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err);
 int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *err);
+
+/* Peak resident memory of the process, bytes; 0 where the system does not tell. */
+uint64_t cvr_peak_memory(void);
 
 #pragma GCC visibility pop
 #endif

@@ -45,7 +45,8 @@ extern "C" {
 
 /* May also be given by its place: `conv2d 64 3` sets the first two attributes so flagged, in schema order. */
 #define CVR_ATTR_POSITIONAL 1u
-/* `min` (or `max`) is a bound that every element must respect. */
+/* `min` (or `max`) is a bound that every element must respect. Without a maximum, whole numbers are at most 2^31 - 1
+ * and others 1e18 (either sign), so that sums and products of a few do not overflow. */
 #define CVR_ATTR_MIN 2u
 #define CVR_ATTR_MAX 4u
 
