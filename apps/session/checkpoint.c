@@ -9,10 +9,13 @@
  * newest valid one counts.
  */
 #include "session_parts.h"
+#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define STATE_MAGIC "CVRSTAT1"
 #define LARGEST_HEADER (1u << 26)
+#define LONGEST_TIME 1e12 /* seconds */
 
 /* FNV-1a over 8-byte words, the rest byte by byte: finds damage, not forgery. */
 static uint64_t hash_bytes(uint64_t h, const uint8_t *p, uint64_t n) {
@@ -188,8 +191,9 @@ static int32_t open_state(const char *path, state_file *f, cvr_error *err) {
     return CVR_OK;
 }
 
-/* One `key value` line into the state. */
-static bool read_field(train_state *state, const char *line, cvr_error *err) {
+/* One `key value` line into the state, whose fields are there once, finite, and counts and times not below 0, whatever
+ * the hash says; `seen` has a bit for each that was. */
+static bool read_field(train_state *state, uint64_t *seen, const char *line, cvr_error *err) {
     char *end;
     if (strncmp(line, "metric ", 7) == 0) {
         const double metric = strtod(line + 7, &end);
@@ -199,10 +203,17 @@ static bool read_field(train_state *state, const char *line, cvr_error *err) {
         const size_t n = strlen(state_fields[i].key);
         char *field = (char *)state + state_fields[i].offset;
         if (strncmp(line, state_fields[i].key, n) != 0 || line[n] != ' ') continue;
-        if (state_fields[i].real)
-            *(double *)(void *)field = strtod(line + n + 1, &end);
-        else
-            *(int64_t *)(void *)field = strtoll(line + n + 1, &end, 10);
+        if (*seen >> i & 1) return false;
+        *seen |= 1ull << i;
+        if (state_fields[i].real) {
+            const double v = *(double *)(void *)field = strtod(line + n + 1, &end);
+            const bool time = strstr(state_fields[i].key, "seconds") || strstr(state_fields[i].key, "wait");
+            if (!isfinite(v) || (time && (v < 0 || v > LONGEST_TIME))) return false;
+        } else {
+            errno = 0;
+            const int64_t v = *(int64_t *)(void *)field = strtoll(line + n + 1, &end, 10);
+            if (errno || v < 0 || (strcmp(state_fields[i].key, "finished") == 0 && v > 1)) return false;
+        }
         return end != line + n + 1 && *end == '\0';
     }
     return false;
@@ -216,7 +227,9 @@ typedef struct state_reading {
     bool plugins_only; /* the tensors are passed over */
     state_file file;
     uint64_t at;
+    uint64_t fields; /* a bit for each of state_fields that was read */
     size_t count;
+    bool *tensors; /* which entries of the store were read */
 } state_reading;
 
 /* The bytes of the next tensor or blob, NULL where the file is too short for them. */
@@ -245,6 +258,8 @@ static int32_t read_tensor(state_reading *r, const char *line, cvr_error *err) {
                        line + used);
         return bad_state(r->path, why, err);
     }
+    if (r->tensors[i]) return bad_state(r->path, "has a tensor twice", err);
+    r->tensors[i] = true;
     r->count++;
     return cvr_store_write(r->s->net.store, (size_t)i, data, err);
 }
@@ -263,7 +278,8 @@ static int32_t read_blob(state_reading *r, const char *line, cvr_error *err) {
 static int32_t read_line(state_reading *r, const char *line, cvr_error *err) {
     if (strncmp(line, "tensor ", 7) == 0) return read_tensor(r, line, err);
     if (strncmp(line, "state ", 6) == 0) return read_blob(r, line, err);
-    return read_field(r->state, line, err) ? CVR_OK : bad_state(r->path, "has a header that cannot be read", err);
+    return read_field(r->state, &r->fields, line, err) ? CVR_OK
+                                                       : bad_state(r->path, "has a header that cannot be read", err);
 }
 
 static int32_t read_state(state_reading *r, cvr_error *err) {
@@ -273,7 +289,9 @@ static int32_t read_state(state_reading *r, cvr_error *err) {
     int32_t status = CVR_OK;
     r->at = r->file.data;
     r->count = 0;
-    if (!header) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    r->fields = 0;
+    r->tensors = cvr_calloc(r->plugins_only ? 1 : cvr_store_count(r->s->net.store) + 1, sizeof *r->tensors);
+    if (!header || !r->tensors) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     for (char *line = strtok_r(header, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
         CVR_TRY_OUT(read_line(r, line, err));
     for (size_t i = 0; !r->plugins_only && i < cvr_store_count(r->s->net.store); i++)
@@ -282,6 +300,7 @@ static int32_t read_state(state_reading *r, cvr_error *err) {
         CVR_TRY_OUT(bad_state(r->path, "lacks tensors of this network; the recipe was changed since", err));
 out:
     cvr_free(header);
+    cvr_free(r->tensors);
     cvr_fs_unmap(&r->file.map);
     return status;
 }

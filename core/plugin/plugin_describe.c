@@ -35,8 +35,9 @@ int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err
         char token[TOKEN_SIZE];
         const int n = snprintf(token, sizeof token, "%s:%s", kind_word(e->kind), e->name);
         if (n < 0 || n >= TOKEN_SIZE) {
-            status = cvr_fail(err, CVR_ERR_PLUGIN, "%s: the name `%.100s...` is too long; at most %d bytes with its kind",
-                              file, e->name, TOKEN_SIZE - 1);
+            status =
+                cvr_fail(err, CVR_ERR_PLUGIN, "%s: the name `%.100s...` is too long; at most %d bytes with its kind",
+                         file, e->name, TOKEN_SIZE - 1);
             break;
         }
         if (!has_token(provides.s, token, (size_t)n)) cvr_text_add(&provides, "%s%s", provides.n ? " " : "", token);

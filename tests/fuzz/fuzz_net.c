@@ -1,6 +1,6 @@
 /*
- * Fuzz target: the lines of a recipe's [net], built with the layers of this build. Lines whose layer is none are left
- * out: every name would be compared with all that there are.
+ * Fuzz target: the lines of a recipe's [net], built with the layers of this build; an empty line begins another net.
+ * Lines whose layer is none are left out: every name would be compared with all that there are.
  */
 #include "fuzz.h"
 #include <cvr/program.h>
@@ -68,8 +68,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     if (n) memcpy(text, bytes, n);
     text[n] = '\0';
     if (!plugins) open_plugins();
-    const cvr_net net = {pointers, read_lines(text, lines, pointers), 10};
-    if (net.n) build(&net);
+    for (char *at = text, *next; at; at = next) {
+        next = strstr(at, "\n\n");
+        if (next) {
+            *next = '\0';
+            next += 2;
+        }
+        const cvr_net net = {pointers, read_lines(at, lines, pointers), 10};
+        if (net.n) build(&net);
+    }
     free(text);
     return 0;
 }
