@@ -133,15 +133,17 @@ typedef struct top_class {
     double prob;
 } top_class;
 
-/* The likeliest classes, by softmax in double. */
+/* The likeliest classes, by softmax in double; of equal ones the first stays first. */
 static int64_t top_classes(const float *logits, int64_t n, top_class *top) {
     const float highest = logits[cvr_argmax(logits, n)];
     double sum = 0;
     for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)highest);
     const int64_t shown = n < SHOWN_CLASSES ? n : SHOWN_CLASSES;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t rank = rank_of(logits, n, i);
-        if (rank < shown) top[rank] = (top_class){i, exp((double)logits[i] - (double)highest) / sum};
+        int64_t at = i < shown ? i : shown; /* insertion into those that are sorted already */
+        for (; at > 0 && logits[top[at - 1].index] < logits[i]; at--)
+            if (at < shown) top[at] = top[at - 1];
+        if (at < shown) top[at] = (top_class){i, exp((double)logits[i] - (double)highest) / sum};
     }
     return shown;
 }
