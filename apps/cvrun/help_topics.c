@@ -52,7 +52,8 @@ READS(dataset)
 
 static void read_model_rest(const cvr_model_desc *d, help_entry *e) {
     TAKE_SCHEMA(d, e);
-    if (d->stride > 1) NOTE(e, "Sides of pictures must be multiples of %u.", d->stride);
+    if (d->stride)
+        NOTE(e, "Sides of pictures must be multiples of a number that its settings decide; others are padded.");
 }
 READS(model)
 

@@ -125,6 +125,10 @@ static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, 
                                  .n_reporters = l.n,
                                  .on_validate = screen_validating};
     CVR_TRY_OUT(cvr_train(s, &o, &result, err));
+    for (size_t i = 0; i < a->n_swaps; i++)
+        if (swaps[i].step > result.steps)
+            cvr_log(CVR_LOG_WARNING, "--swap-to %s: the run ended at step %lld", a->swap_to[i],
+                    (long long)result.steps);
     print_result(&result, folder);
 out:
     if (lock >= 0) close(lock);

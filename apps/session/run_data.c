@@ -18,6 +18,12 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
     return CVR_OK;
 }
 
+static int64_t stride_of(const settings *s) {
+    const cvr_model_desc *m = s->model_desc;
+    const int64_t stride = m && m->stride && s->task->pads ? m->stride(s->model_attrs) : 1;
+    return stride < INT32_MAX ? stride : INT32_MAX; /* a canvas of that is refused as too large */
+}
+
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {
     const split *sp = &d->splits[which];
     const bool trains = which == CVR_SPLIT_TRAIN;
@@ -33,7 +39,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .limit = s->data->limit,
                                .most_rows = s->data->max_boxes,
                                .shapes = s->data->shapes,
-                               .stride = s->model_desc && s->task->pads ? (int64_t)s->model_desc->stride : 1,
+                               .stride = stride_of(s),
                                .pads = s->task->pads != 0,
                                .without_targets = !trains,
                                .shuffle = trains && s->data->shuffle,

@@ -16,6 +16,10 @@ typedef struct unet_attrs {
     int64_t batch_norm;
 } unet_attrs;
 
+static int64_t unet_stride(const void *attrs) {
+    return (int64_t)1 << ((const unet_attrs *)attrs)->depth;
+}
+
 /* x: (N, C, H, W) -> (N, channels, H, W): twice a 3x3 convolution with ReLU */
 static cvr_value double_conv(net *n, const char *name, int64_t channels, int64_t norm, cvr_value x) {
     const net_conv2d conv = {channels, 3, 1, 1, 1, !norm};
@@ -45,7 +49,7 @@ static int32_t unet_build(const cvr_builder *b, const cvr_model_args *args, cons
     net n = {.b = b, .err = err};
     const cvr_value image = io->input(io, "image");
     cvr_value skips[MOST_DEPTH], x;
-    const int64_t *size = net_shape(&n, image), step = (int64_t)1 << a->depth;
+    const int64_t *size = net_shape(&n, image), step = unet_stride(a);
     if (size[2] % step != 0 || size[3] % step != 0)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "pictures of %lldx%lld; their sides must be multiples of %lld: set data.img_size, or "
@@ -84,7 +88,8 @@ static const cvr_model_desc unet = {.struct_size = sizeof unet,
                                     .attrs = schema,
                                     .build = unet_build,
                                     .n_stages = NET_COUNT(stages),
-                                    .stages = stages};
+                                    .stages = stages,
+                                    .stride = unet_stride};
 
 static int32_t unet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

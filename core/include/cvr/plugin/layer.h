@@ -72,15 +72,14 @@ typedef struct cvr_model_desc {
     const char *name;
     const char *doc; /* paper */
     uint32_t n_attrs;
-    uint32_t
-        stride; /* sides of pictures must be multiples of this, and are padded to be where the task pads; 0 or 1: any */
+    uint32_t n_stages;
     const cvr_attr_desc *const *attrs;
     /* Reads io's inputs and puts at least one result. A model that has losses of its own, as detectors have, reads the
      * targets in training and puts the losses. Classification: the result is logits (N, num_classes). */
     int32_t (*build)(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err);
-    uint32_t n_stages;
-    uint32_t reserved2;
     const cvr_stage *const *stages; /* the first that fits a parameter's name is its stage */
+    /* Sides of pictures must be multiples of this, and are padded to be where the task pads; NULL: any will do. */
+    int64_t (*stride)(const void *attrs);
 } cvr_model_desc;
 
 #ifdef __cplusplus
