@@ -109,13 +109,9 @@ static int32_t check_count(const settings *s, int64_t n, cvr_error *err) {
 int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     const split *of = d->splits[0].present ? &d->splits[0] : d->splits[1].present ? &d->splits[1] : NULL;
     const void *from = of ? of->self : NULL;
-    const int64_t asked = s->model->num_classes;
-    int64_t n = of ? s->dataset->n_classes(from) : asked;
+    int64_t n = of ? s->dataset->n_classes(from) : s->model->num_classes;
     char *path = NULL;
     int32_t status = CVR_OK;
-    if (asked > 0 && n > 0 && n != asked)
-        return cvr_fail(err, CVR_ERR_USAGE, "model.num_classes = %lld, and the data has %lld classes; leave it out",
-                        (long long)asked, (long long)n);
     if (!of && is_file_in(s->run_folder, "classes.txt", &path))
         status = read_classes(path, &d->class_names, &n, err);
     else if (n > 0 && (d->class_names = cvr_calloc((size_t)n, sizeof *d->class_names)))

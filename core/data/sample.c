@@ -138,8 +138,7 @@ int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, 
     for (int64_t tries = 1;; tries++) {
         const int32_t status = make_once(w, s, at, end, err);
         if (status == CVR_OK) return CVR_OK;
-        if (!err->message[0])
-            (void)cvr_fail(err, CVR_ERR_PLUGIN, "%s failed and did not say why", p->o.dataset->name);
+        if (!err->message[0]) (void)cvr_fail(err, CVR_ERR_PLUGIN, "%s failed and did not say why", p->o.dataset->name);
         pipeline_fail_at(p, at.index, status, err);
         if (!p->o.skip_bad || tries == (w->looks ? p->n_samples : SAMPLE_MOST_TRIES)) return status;
         if (!w->looks) atomic_fetch_add(&p->skipped, 1);

@@ -24,8 +24,8 @@ void fuzz_host_init(fuzz_host *h, uint64_t most);
 
 /* Ends the program with this text unless `ok`; the driver says which input it was. */
 void fuzz_check(int ok, const char *format, ...) CVR_PRINTF(2, 3);
-/* A status that is not CVR_OK comes with one line of text. Of what a user wrote himself it may quote any byte: who shows
- * it to a terminal cleans it. */
+/* A status that is not CVR_OK comes with one line of text. Of what a user wrote himself it may quote any byte: who
+ * shows it to a terminal cleans it. */
 void fuzz_check_line(int32_t status, const cvr_error *err);
 /* The same, and it was not cut and has no control characters: for messages about files that others made. */
 void fuzz_check_error(int32_t status, const cvr_error *err);
