@@ -109,11 +109,11 @@ static void complete_origin(arena_sample *s, const part_plan *plan) {
 /* Reads a sample. What its decoder complains of is said with the file's name, once a file. */
 static int32_t read_sample(pipeline *p, arena_sample *s, int64_t index, cvr_error *err) {
     char name[512] = "";
-    const bool told = p->warned && atomic_load(&p->warned[index]);
+    const bool told = p->warned && atomic_exchange(&p->warned[index], 1); /* another epoch may be reading it, too */
     if (!told) p->o.dataset->describe(p->o.self, index, name, sizeof name);
     (void)cvr_log_about(told || *name ? name : NULL);
     const int32_t status = p->o.dataset->read(p->o.self, index, &s->sample, err);
-    if (cvr_log_about(NULL) && p->warned) atomic_store(&p->warned[index], 1);
+    if (!cvr_log_about(NULL) && p->warned && !told) atomic_store(&p->warned[index], 0);
     return status;
 }
 
