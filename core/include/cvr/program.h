@@ -243,7 +243,7 @@ const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
 int32_t cvr_program_run(cvr_program *p, cvr_error *err);
-/* Whether the last run left its updates out (cvr_graph_veto). */
+/* Whether the last run left its updates out, as a gradient plugin vetoed them. */
 bool cvr_program_vetoed(const cvr_program *p);
 uint64_t cvr_program_id(const cvr_program *p);
 
