@@ -181,13 +181,6 @@ out:
     return status;
 }
 
-bool cvr_config_has_section(const cvr_config *c, const char *section) {
-    for (size_t i = 0; i < c->n; i++) {
-        if (strcmp(c->settings[i].section, section) == 0) return true;
-    }
-    return false;
-}
-
 int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed,
                         cvr_error *err) {
     cvr_setting *mine = cvr_calloc(schema->n + 1, sizeof *mine);

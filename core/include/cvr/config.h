@@ -65,7 +65,6 @@ void cvr_config_destroy(cvr_config **c);
 int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err);
 /* The path of the recipe. */
 const char *cvr_config_path(const cvr_config *c);
-bool cvr_config_has_section(const cvr_config *c, const char *section);
 /* Packs the keys of `section` that the schema names, and claims them. The block belongs to the config. */
 int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed,
                         cvr_error *err);
