@@ -65,6 +65,11 @@ static int32_t parse_numbers(settings *s, cvr_error *err) {
     CVR_TRY(at(s, "data", "mean", parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err), err));
     CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->std, err), err));
     CVR_TRY(at(s, "data", "std", check_std(s, err), err));
+    if (*s->model->unfreeze && !*s->model->freeze)
+        CVR_TRY(at(s, "model", "unfreeze",
+                   cvr_fail(err, CVR_ERR_USAGE, "model.unfreeze is set, and nothing is frozen; set model.freeze too"),
+                   err));
+    CVR_TRY(at(s, "model", "unfreeze", phases_parse(&s->phases, s->model->unfreeze, err), err));
     return at(s, "train", "grad_accum", check_parts(s, err), err);
 }
 
@@ -169,6 +174,7 @@ int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
 }
 
 void settings_close(settings *s) {
+    phases_clear(&s->phases);
     cvr_free(s->net);
     cvr_free(s->gradient_plugins);
     cvr_config_destroy(&s->config);

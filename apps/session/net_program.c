@@ -72,6 +72,11 @@ static const struct {
 
 static int32_t find_slots(net_program *p, cvr_error *err) {
     for (size_t i = 0; i < N_SCALARS; i++) p->scalars[i] = cvr_program_slot(p->program, scalar_fields[i].name);
+    for (unsigned i = 0; i < MOST_PHASES; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "step_%u", i + 1);
+        p->thaw_steps[i] = cvr_program_slot(p->program, name);
+    }
     p->total = cvr_program_slot(p->program, "total loss");
     CVR_TRY(find_inputs(p, err));
     return find_outputs(p, err);
@@ -140,6 +145,10 @@ int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_s
         if (scalar_fields[i].real) number = (float)*(const double *)(const void *)field;
         const void *bytes = scalar_fields[i].real ? (const void *)&number : field;
         CVR_TRY(cvr_program_write(p->program, p->scalars[i], bytes, err));
+    }
+    for (size_t i = 0; i < MOST_PHASES; i++) {
+        const int64_t step = s->step - (s->thawed_at ? s->thawed_at[i] : 0);
+        if (p->thaw_steps[i] >= 0) CVR_TRY(cvr_program_write(p->program, p->thaw_steps[i], &step, err));
     }
     return cvr_program_run(p->program, err);
 }

@@ -3,7 +3,7 @@
 
 static bool same_key(const program_key *a, const program_key *b) {
     return a->purpose == b->purpose && a->batch == b->batch && a->canvas.height == b->canvas.height &&
-           a->canvas.width == b->canvas.width;
+           a->canvas.width == b->canvas.width && a->phase == b->phase;
 }
 
 static net_program *find_program(const run_network *n, const program_key *key) {
@@ -88,7 +88,7 @@ static int32_t plan_programs(run_network *n, const program_key *keys, size_t n_k
     for (size_t i = 0; i < n_keys; i++) {
         net_program *p = find_program(n, &keys[i]);
         if (p) continue;
-        CVR_TRY(blame_last(&keys[0], &keys[i], net_program_plan(n, &keys[i], &p, err), err));
+        CVR_TRY(net_program_plan(n, &keys[i], &p, err));
         CVR_TRY(add_program(n, p, err));
     }
     return CVR_OK;
@@ -131,6 +131,8 @@ static int32_t set_param_rules(const run_network *n, cvr_error *err) {
                                    .n_stages = model ? model->n_stages : 0,
                                    .freeze = s->model->freeze,
                                    .train_frozen = !s->model->freeze_bn,
+                                   .thaw = (const char *const *)s->phases.patterns,
+                                   .n_thaw = s->phases.n,
                                    .lr_factors = lr.s,
                                    .weight_decays = s->optim->param_weight_decay};
     const int32_t status =
@@ -139,13 +141,27 @@ static int32_t set_param_rules(const run_network *n, cvr_error *err) {
     return status;
 }
 
+/* The last phase trains the most, so that it decides about memory. */
+static int32_t plan_phases(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+    const size_t last = n->trains ? n->settings->phases.n : 0;
+    program_key key = n_keys ? keys[0] : (program_key){0};
+    key.phase = last;
+    if (n_keys && key.purpose <= PROGRAM_ACCUMULATE) CVR_TRY(network_fit_memory(n, &key, err));
+    for (size_t phase = 0; phase <= last; phase++)
+        for (size_t i = 0; i < n_keys; i++) {
+            key = keys[i];
+            key.phase = phase;
+            CVR_TRY(blame_last(&keys[0], &key, plan_programs(n, &key, 1, err), err));
+        }
+    return CVR_OK;
+}
+
 int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
     CVR_TRY(set_param_rules(n, err));
     CVR_TRY(open_device(n, err));
     CVR_TRY(network_settle_precision(n, err));
-    if (n_keys && keys[0].purpose <= PROGRAM_ACCUMULATE) CVR_TRY(network_fit_memory(n, &keys[0], err));
-    CVR_TRY(plan_programs(n, keys, n_keys, err));
+    CVR_TRY(plan_phases(n, keys, n_keys, err));
     CVR_TRY(cvr_store_check_rules(n->store, err));
     if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));
     return settle(n, err);
@@ -156,13 +172,15 @@ void network_close(run_network *n) {
     leave_device(n);
 }
 
-int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err) {
-    net_program *p = *out = find_program(n, key);
+int32_t network_program(run_network *n, const program_key *asked, net_program **out, cvr_error *err) {
+    program_key key = *asked;
+    key.phase = n->phase;
+    net_program *p = *out = find_program(n, &key);
     if (p) p->used = ++n->uses;
     if (p && p->bound) return CVR_OK;
     if (!p) {
-        if (key->purpose == PROGRAM_PREDICT) make_room(n);
-        CVR_TRY(plan_programs(n, key, 1, err));
+        if (key.purpose == PROGRAM_PREDICT) make_room(n);
+        CVR_TRY(plan_programs(n, &key, 1, err));
         *out = p = n->programs[n->n - 1];
         p->used = ++n->uses;
     }

@@ -28,7 +28,7 @@ typedef struct backend_settings {
 typedef struct model_settings {
     const char *name, *weights;
     int64_t head, strict;
-    const char *freeze;
+    const char *freeze, *unfreeze;
     int64_t freeze_bn, num_classes, in_channels;
 } model_settings;
 
@@ -84,6 +84,18 @@ int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error 
 /* "" gives `otherwise`. */
 int32_t parse_optional(const char *key, const char *text, double otherwise, double *out, cvr_error *err);
 
+/* phases.c: model.unfreeze. */
+#define MOST_PHASES 8
+typedef struct phases {
+    int64_t epochs[MOST_PHASES]; /* from 1, rising: when phase i + 1 begins */
+    char *patterns[MOST_PHASES];
+    size_t n;
+} phases;
+int32_t phases_parse(phases *p, const char *text, cvr_error *err);
+void phases_clear(phases *p);
+/* The phase of an epoch (from 0). */
+size_t phases_at(const phases *p, int64_t epoch);
+
 typedef struct settings {
     char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
     cvr_config *config;
@@ -110,6 +122,7 @@ typedef struct settings {
     const void *sched_attrs;
     double lr, mean[4], std[4];
     save_interval save_every;
+    phases phases;
     uint64_t memory; /* train.memory in bytes; 0: no bound */
 } settings;
 

@@ -106,7 +106,7 @@ static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **ke
     for (int k = 0; k < 2; k++) {
         for (size_t i = 0; i < n_canvases && sizes[k]; i++) {
             if (which == CVR_SPLIT_VAL)
-                more[(*n)++] = (program_key){PROGRAM_EVAL, sizes[k], canvases[i]};
+                more[(*n)++] = (program_key){.purpose = PROGRAM_EVAL, .batch = sizes[k], .canvas = canvases[i]};
             else
                 *n += step_keys(&s->set, sizes[k], canvases[i], more + *n);
         }

@@ -101,6 +101,7 @@ typedef struct train_state {
     double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
     int64_t finished;
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
+    int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; the step at which each after the first began */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;

@@ -46,6 +46,8 @@ static const cvr_attr_desc *const model_keys[] = {
     CVR_ATTR(BOOL, "strict", "yes", "no: weights may lack parameters of the network, and have others"),
     CVR_ATTR(STRING, "freeze", "",
              "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
+    CVR_ATTR(STRING, "unfreeze", "",
+             "what of it is trained later, from the start of an epoch on: 5:backbone.layer4, 8:all"),
     CVR_ATTR(BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
     CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(INT, "in_channels", "0", "0: as many as the pictures have", CVR_ATTR_BETWEEN(0, 4)),

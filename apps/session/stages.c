@@ -151,6 +151,7 @@ int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err) 
     building w = {.net = n, .program = p, .trains = purpose <= PROGRAM_APPLY};
     w.learns = purpose == PROGRAM_TRAIN || purpose == PROGRAM_ACCUMULATE ||
                (purpose == PROGRAM_EVAL && cvr_batches_have_targets(batches_of(&w)));
+    cvr_store_phase(n->store, p->key.phase);
     CVR_TRY(cvr_graph_create(&p->graph, n->plugins, n->store, w.trains, err));
     w.graph = p->graph;
     w.b = cvr_graph_builder(p->graph);

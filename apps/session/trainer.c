@@ -112,6 +112,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
                             .average_weight =
                                 ema_weight(s->set.train, s->set.sched->warmup_epochs, t->state.epoch, t->state.batch),
                             .step = t->state.step,
+                            .thawed_at = t->state.thawed_at,
                             .seed = s->set.run->seed};
     CVR_TRY(session_train_step(s, &b, &at, err));
     if (!isfinite(s->losses.total)) return loss_not_finite(t, &b.view, err);
@@ -119,6 +120,21 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     if (t->state.step == 0) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
     count_step(&t->state, &done, s->losses.total);
     return tell_step(t, &done, err);
+}
+
+/* ---- model.unfreeze ---- */
+
+/* Programs of the epoch's phase; what thaws counts its updates from here. */
+static void enter_phase(trainer *t) {
+    const phases *p = &t->s->set.phases;
+    train_state *st = &t->state;
+    const size_t phase = phases_at(p, st->epoch);
+    for (; st->phase < (int64_t)phase; st->phase++) {
+        st->thawed_at[st->phase] = st->step;
+        cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
+                p->patterns[st->phase]);
+    }
+    t->s->net.phase = phase;
 }
 
 /* ---- moving to another backend ---- */
@@ -252,6 +268,7 @@ static int32_t train_loop(trainer *t, cvr_error *err) {
     CVR_TRY(cvr_batches_begin(t->s->data.splits[CVR_SPLIT_TRAIN].batches, t->state.epoch, t->state.batch, err));
     while (t->state.epoch < epochs) {
         bool ended = false;
+        enter_phase(t);
         CVR_TRY(move_if_due(t, err));
         if (t->state.batch < t->steps_per_epoch) {
             const int32_t status = train_step(t, err);
