@@ -1,4 +1,5 @@
 /* From a recipe to settings: the keys are bound in the order in which others depend on them. */
+#include "presets.h"
 #include "run_settings.h"
 
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
@@ -76,6 +77,7 @@ static int32_t parse_numbers(settings *s, cvr_error *err) {
 int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
     CVR_TRY(open_config(s, path, err));
     for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
+    CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
     CVR_TRY(bind_common(s, err));
     return parse_numbers(s, err);
 }
@@ -178,6 +180,7 @@ void settings_close(settings *s) {
     cvr_free(s->net);
     cvr_free(s->gradient_plugins);
     cvr_config_destroy(&s->config);
+    cvr_free(s->preset_classes);
     cvr_free(s->recipe);
     cvr_free(s->run_folder);
 }

@@ -26,7 +26,7 @@ typedef struct backend_settings {
 } backend_settings;
 
 typedef struct model_settings {
-    const char *name, *weights;
+    const char *name, *weights, *weights_path;
     int64_t head, strict;
     const char *freeze, *unfreeze;
     int64_t freeze_bn, num_classes, in_channels;
@@ -97,6 +97,7 @@ void phases_clear(phases *p);
 size_t phases_at(const phases *p, int64_t epoch);
 
 typedef struct settings {
+    char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
     cvr_config *config;
     const run_settings *run;

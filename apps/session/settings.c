@@ -39,7 +39,10 @@ SCHEMA(backend);
 
 static const cvr_attr_desc *const model_keys[] = {
     CVR_ATTR(STRING, "name", "", "model, `cvrun help models`; empty: the network is written in [net]"),
-    CVR_ATTR(PATH, "weights", "", "file of weights to start from"),
+    CVR_ATTR(PATH, "weights", "",
+             "file of weights to start from; or torchvision's name for weights of this model, such as IMAGENET1K_V1"),
+    CVR_ATTR(PATH, "weights_path", "",
+             "folder where weights that are named lie; else where torch and timm keep what they have downloaded"),
     CVR_ATTR(CHOICE, "head", "auto",
              "the last layers: loaded with the weights; auto: made new for training where their shape is another",
              .choices = "auto|keep|new"),
