@@ -69,7 +69,7 @@ extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, t
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
-#define INTERPOLATION_NAMES "nearest|bilinear"
+#define INTERPOLATION_NAMES "nearest|bilinear|bicubic"
 
 /* "50 steps", "5 min", "1 epoch". */
 typedef struct save_interval {
