@@ -170,6 +170,9 @@ int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
     CVR_TRY(bind_keys(s, &task, s->task->attrs, s->task->n_attrs, &s->task_attrs, err));
     CVR_TRY(bind_optimizer(s, p, err));
     CVR_TRY(bind_network(s, p, err));
+    if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
+        CVR_TRY(at(s, "optim", "layer_decay",
+                   cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));
     CVR_TRY(find_plugin(s, p, &dataset, &desc, err));
     s->dataset = desc;
     return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);

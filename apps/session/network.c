@@ -120,23 +120,25 @@ static void leave_device(run_network *n) {
 }
 
 /* What the recipe says of parameters, by the model's stages and their names. */
-static int32_t set_param_rules(const run_network *n, cvr_error *err) {
+static int32_t set_param_rules(const run_network *n, const program_key *key, cvr_error *err) {
     const settings *s = n->settings;
     const cvr_model_desc *model = s->model_desc;
     cvr_text lr = {0};
+    cvr_param_rules rules = {.stages = model ? model->stages : NULL, .n_stages = model ? model->n_stages : 0};
+    int32_t status = CVR_OK;
     if (s->optim->backbone_lr_mult != 1) cvr_text_add(&lr, "backbone:%.17g,", s->optim->backbone_lr_mult);
     if (s->optim->head_lr_mult != 1) cvr_text_add(&lr, "head:%.17g,", s->optim->head_lr_mult);
+    if (s->optim->layer_decay != 1 && n->trains) CVR_TRY_OUT(layer_decay_rules(n, key, &rules, &lr, err));
     cvr_text_add(&lr, "%s", s->optim->param_lr_mult);
-    const cvr_param_rules rules = {.stages = model ? model->stages : NULL,
-                                   .n_stages = model ? model->n_stages : 0,
-                                   .freeze = s->model->freeze,
-                                   .train_frozen = !s->model->freeze_bn,
-                                   .thaw = (const char *const *)s->phases.patterns,
-                                   .n_thaw = s->phases.n,
-                                   .lr_factors = lr.s,
-                                   .weight_decays = s->optim->param_weight_decay};
-    const int32_t status =
-        lr.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_store_rules(n->store, &rules, err);
+    if (lr.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    rules.freeze = s->model->freeze;
+    rules.train_frozen = !s->model->freeze_bn;
+    rules.thaw = (const char *const *)s->phases.patterns;
+    rules.n_thaw = s->phases.n;
+    rules.lr_factors = lr.s;
+    rules.weight_decays = s->optim->param_weight_decay;
+    CVR_TRY_OUT(cvr_store_rules(n->store, &rules, err));
+out:
     cvr_text_clear(&lr);
     return status;
 }
@@ -158,8 +160,8 @@ static int32_t plan_phases(run_network *n, const program_key *keys, size_t n_key
 
 int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
-    CVR_TRY(set_param_rules(n, err));
     CVR_TRY(open_device(n, err));
+    CVR_TRY(set_param_rules(n, keys, err));
     CVR_TRY(network_settle_precision(n, err));
     CVR_TRY(plan_phases(n, keys, n_keys, err));
     CVR_TRY(cvr_store_check_rules(n->store, err));

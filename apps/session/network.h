@@ -108,6 +108,11 @@ void net_program_destroy(net_program **p);
 /* stages.c: the graph of a program. */
 int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
 
+/* layer_decay.c: adds rules for cvr_param_rules.lr_factors by optim.layer_decay, and by the factors of backbone and
+ * head, which rules by name would hide. `stages`: rules with nothing but the model's stages. */
+int32_t layer_decay_rules(const run_network *n, const program_key *key, const cvr_param_rules *stages, cvr_text *rules,
+                          cvr_error *err);
+
 /* fit.c: what is settled once for a run. */
 int32_t network_settle_precision(run_network *n, cvr_error *err);
 /* The fewest values whose being made again brings the plan below train.memory. */

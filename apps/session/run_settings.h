@@ -49,7 +49,7 @@ typedef struct train_settings {
 
 typedef struct optim_settings {
     const char *name, *lr, *weight_decay, *norm_weight_decay, *bias_weight_decay;
-    double backbone_lr_mult, head_lr_mult;
+    double backbone_lr_mult, head_lr_mult, layer_decay;
     const char *param_lr_mult, *param_weight_decay;
 } optim_settings;
 

@@ -109,6 +109,10 @@ static const cvr_attr_desc *const optim_keys[] = {
     CVR_ATTR(FLOAT, "backbone_lr_mult", "1", "what lr is multiplied with for the model's stages backbone.*",
              CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(FLOAT, "head_lr_mult", "1", "the same for its stage head", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(
+        FLOAT, "layer_decay", "1",
+        "what lr is multiplied with from one layer of the model to the one before it; 0.75 is usual for fine-tuning",
+        CVR_ATTR_BETWEEN(0.0001, 1)),
     CVR_ATTR(STRING, "param_lr_mult", "", "the same for stages and names: layer4.*:0.5, *.bias:2"),
     CVR_ATTR(STRING, "param_weight_decay", "", "weight decay for stages and names: *.pos_embedding:0"),
 };

@@ -1,9 +1,11 @@
 /* Which stage a parameter is in, whether it is frozen, how fast it is trained: patterns against names. */
 #include "param_rules.h"
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 
-/* `*` stands for any characters, dots too, `?` for one. Where a character does not fit, the last star takes one more.
+/* `*` stands for any characters, dots too, `?` for one, `#` for a number. Where a character does not fit, the last star
+ * takes one more.
  */
 static bool glob(const char *p, const char *end, const char *text) {
     const char *star = NULL, *from = NULL;
@@ -11,6 +13,9 @@ static bool glob(const char *p, const char *end, const char *text) {
         if (p < end && *p == '*') {
             star = p++;
             from = text;
+        } else if (p < end && *p == '#' && isdigit((unsigned char)*text)) {
+            while (isdigit((unsigned char)*text)) text++;
+            p++;
         } else if (p < end && (*p == '?' || *p == *text)) {
             p++;
             text++;

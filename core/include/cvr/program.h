@@ -88,8 +88,9 @@ void cvr_store_rollback(cvr_store *s);
 int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err);
 
 /*
- * Rules for parameters. A list has patterns with `*` and `?`, separated by commas, that fit names of parameters or of
- * stages as a whole or up to a dot: "layer4" fits layer4.0.conv1.weight, "backbone" fits the stage backbone.layer4.
+ * Rules for parameters. A list has patterns with `*`, `?` and `#` (a number), separated by commas, that fit names of
+ * parameters or of stages as a whole or up to a dot: "layer4" fits layer4.0.conv1.weight, "backbone" fits the stage
+ * backbone.layer4.
  */
 typedef struct cvr_param_rules {
     const cvr_stage *const *stages; /* what the model declares */
