@@ -123,15 +123,17 @@ static void leave_device(run_network *n) {
 static int32_t set_param_rules(const run_network *n, const program_key *key, cvr_error *err) {
     const settings *s = n->settings;
     const cvr_model_desc *model = s->model_desc;
-    cvr_text lr = {0};
+    cvr_text lr = {0}, body = {0};
     cvr_param_rules rules = {.stages = model ? model->stages : NULL, .n_stages = model ? model->n_stages : 0};
     int32_t status = CVR_OK;
     if (s->optim->backbone_lr_mult != 1) cvr_text_add(&lr, "backbone:%.17g,", s->optim->backbone_lr_mult);
     if (s->optim->head_lr_mult != 1) cvr_text_add(&lr, "head:%.17g,", s->optim->head_lr_mult);
     if (s->optim->layer_decay != 1 && n->trains) CVR_TRY_OUT(layer_decay_rules(n, key, &rules, &lr, err));
     cvr_text_add(&lr, "%s", s->optim->param_lr_mult);
-    if (lr.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-    rules.freeze = s->model->freeze;
+    for (uint32_t i = 0; n->probes && i < model->n_stages; i++)
+        if (strcmp(model->stages[i]->name, "head") != 0) cvr_text_add(&body, "%s,", model->stages[i]->name);
+    if (lr.failed || body.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    rules.freeze = n->probes ? body.s : s->model->freeze;
     rules.train_frozen = !s->model->freeze_bn;
     rules.thaw = (const char *const *)s->phases.patterns;
     rules.n_thaw = s->phases.n;
@@ -139,6 +141,7 @@ static int32_t set_param_rules(const run_network *n, const program_key *key, cvr
     rules.weight_decays = s->optim->param_weight_decay;
     CVR_TRY_OUT(cvr_store_rules(n->store, &rules, err));
 out:
+    cvr_text_clear(&body);
     cvr_text_clear(&lr);
     return status;
 }

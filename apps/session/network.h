@@ -14,8 +14,12 @@ enum {
     PROGRAM_ACCUMULATE, /* forward, backward; gradients are added up */
     PROGRAM_APPLY,      /* updates from the gradients that were added up; reads no batch */
     PROGRAM_EVAL,       /* forward, and losses where there are targets */
-    PROGRAM_PREDICT     /* forward */
+    PROGRAM_PREDICT,    /* forward */
+    PROGRAM_FEATURES    /* forward, up to the head: see [probe] */
 };
+
+/* The value that is an output of PROGRAM_FEATURES, and an input of the others where [probe] trains the head alone. */
+#define FEATURES "features"
 
 /* Programs of PROGRAM_PREDICT that are kept: pictures come in any size. */
 #define MOST_PREDICTING 8u
@@ -78,6 +82,7 @@ typedef struct run_network {
     size_t n, capacity;
     uint64_t uses;
     size_t phase; /* that programs are looked up for */
+    bool probes;  /* programs that train and validate read features in place of pictures */
     bool trains;  /* its programs are for training, and for validation on the way */
     bool told;    /* what the device leaves to the host was told: other programs have the same nodes */
 } run_network;

@@ -25,6 +25,10 @@ typedef struct backend_settings {
     int64_t pin;
 } backend_settings;
 
+typedef struct probe_settings {
+    int64_t enabled;
+} probe_settings;
+
 typedef struct model_settings {
     const char *name, *weights, *weights_path;
     int64_t head, strict;
@@ -65,7 +69,7 @@ typedef struct val_settings {
 } val_settings;
 
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
-    val_schema;
+    val_schema, probe_schema;
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
@@ -108,6 +112,7 @@ typedef struct settings {
     const optim_settings *optim;
     const sched_settings *sched;
     const val_settings *val;
+    const probe_settings *probe;
     const cvr_task_desc *task;
     const void *task_attrs;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */

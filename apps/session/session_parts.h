@@ -52,6 +52,9 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
 size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]);
 int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err);
 
+/* features.c: computes them for a split that has batches, by the network as it is now. */
+int32_t features_compute(cvr_session *s, uint32_t which, cvr_error *err);
+
 /* evaluate.c */
 typedef struct evaluation {
     cvr_metrics metrics;

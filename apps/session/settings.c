@@ -135,6 +135,12 @@ static const cvr_attr_desc *const val_keys[] = {
 };
 SCHEMA(val);
 
+static const cvr_attr_desc *const probe_keys[] = {
+    CVR_ATTR(BOOL, "enabled", "no",
+             "train the head alone, on features that the rest of the network makes of each picture once"),
+};
+SCHEMA(probe);
+
 #define KEYS(name_)                                                                                                    \
     { name_##_keys, sizeof name_##_keys / sizeof *name_##_keys }
 
@@ -153,6 +159,7 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
         {"optim", "the optimizer; keys of the one that is named join them", KEYS(optim), false},
         {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},
         {"val", "validation", KEYS(val), false},
+        {"probe", "a linear probe: only the head is trained, and pictures are looked at once", KEYS(probe), false},
     };
     return i < sizeof all / sizeof *all ? &all[i] : NULL;
 }
