@@ -168,6 +168,12 @@ int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
     return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
 }
 
+const char *settings_start_weights(const settings *s, bool trains) {
+    const char *origin, *text = cvr_config_get(s->config, "model", "weights", &origin);
+    if (!text || !*text || (s->run_folder && (trains || strcmp(origin, "command line") != 0))) return NULL;
+    return s->model->weights;
+}
+
 void settings_close(settings *s) {
     cvr_free(s->net);
     cvr_free(s->gradient_plugins);

@@ -14,6 +14,7 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
                                    .img_size = s->data->img_size,
                                    .seed = (uint64_t)s->run->seed};
     CVR_TRY(s->dataset->open(&args, &sp->self, err));
+    sp->desc = s->dataset;
     sp->present = true;
     return CVR_OK;
 }
@@ -28,7 +29,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
     const split *sp = &d->splits[which];
     const bool trains = which == CVR_SPLIT_TRAIN;
     *o = (cvr_batches_options){.plugins = p,
-                               .dataset = s->dataset,
+                               .dataset = sp->desc,
                                .self = sp->self,
                                .transforms = sp->transforms,
                                .n_transforms = sp->n_transforms,
@@ -78,7 +79,7 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
     CVR_TRY(cvr_plugins_image_service(p, &images, err));
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
-    return data_open_classes(d, s, p, err);
+    return data_open_classes(d, s, p, trains, err);
 }
 
 int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
@@ -93,18 +94,18 @@ int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, b
 
 int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     cvr_batches_options o;
-    CVR_TRY(data_open_classes(d, s, p, err));
+    CVR_TRY(data_open_classes(d, s, p, false, err));
     d->channels = s->model->in_channels ? s->model->in_channels : 3;
     data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
     return cvr_batches_open_pictures(&d->pictures, &o, d->channels, err);
 }
 
-void data_close(run_data *d, const settings *s) {
+void data_close(run_data *d) {
     cvr_batches_destroy(&d->pictures);
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
         cvr_batches_destroy(&sp->batches);
-        if (sp->present) s->dataset->close(sp->self);
+        if (sp->present) sp->desc->close(sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
         cvr_free(sp->transforms);
     }

@@ -74,9 +74,6 @@ int32_t metrics_add(cvr_metrics *m, const char *name, double value);
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err);
 
 /* weights_io.c: the rules by which a file of weights may differ from a network. */
-#define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
-#define WEIGHTS_HEAD_KEEP 1u
-#define WEIGHTS_HEAD_NEW 2u
 typedef struct weights_rules {
     const char *network; /* whose weights they are: "", or the scope of another (cvr_graph_enter) */
     uint32_t head;

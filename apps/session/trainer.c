@@ -74,10 +74,10 @@ static bool save_is_due(const trainer *t, bool epoch_ended) {
 static int32_t loss_not_finite(const trainer *t, const cvr_batch_view *b, cvr_error *err) {
     char names[700] = "";
     size_t n = 0;
-    const settings *set = &t->s->set;
+    const split *sp = &t->s->data.splits[CVR_SPLIT_TRAIN];
     for (int64_t i = 0; i < b->n && i < 6 && n < sizeof names; i++) {
         char one[512];
-        set->dataset->describe(t->s->data.splits[CVR_SPLIT_TRAIN].self, b->origins[i]->index, one, sizeof one);
+        sp->desc->describe(sp->self, b->origins[i]->index, one, sizeof one);
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%.100s", i ? ", " : "", one);
     }
     return cvr_fail(
