@@ -61,6 +61,42 @@ static int32_t open_batches(run_data *d, const settings *s, cvr_plugins *p, uint
     return cvr_batches_create(&d->splits[which].batches, &o, err);
 }
 
+static cvr_canvas size_of(const cvr_batches *b) {
+    const cvr_canvas *c;
+    return b && cvr_batches_canvases(b, &c) ? c[0] : (cvr_canvas){0, 0};
+}
+
+static int32_t sizes_differ(const settings *s, const char *key, cvr_canvas a, const char *what, cvr_canvas b,
+                            cvr_error *err) {
+    cvr_fail(err, CVR_ERR_USAGE,
+             "training pictures are %lldx%lld, and %s %lldx%lld; the size is one setting: set data.img_size and leave "
+             "`size` out of [augment], or set val.resize_size and val.crop_size where they are to differ",
+             (long long)a.width, (long long)a.height, what, (long long)b.width, (long long)b.height);
+    return settings_blame(s, cvr_config_blame(s->config, "data", key, CVR_ERR_USAGE, err), err);
+}
+
+/* Where a task takes pictures of one size, training's are of that which the recipe says, and as large as validation's.
+ * Only a size for validation alone, as some references have it, may be another. */
+static int32_t check_sizes(const run_data *d, const settings *s, cvr_error *err) {
+    const cvr_canvas train = size_of(d->splits[CVR_SPLIT_TRAIN].batches), val = size_of(d->splits[CVR_SPLIT_VAL].batches),
+                     said = {s->data->img_size, s->data->img_size};
+    if (s->task->pads || !train.height) return CVR_OK;
+    if (said.height && (train.height != said.height || train.width != said.width))
+        return sizes_differ(s, "img_size", train, "data.img_size says", said, err);
+    if (!val.height || s->val->resize_size >= 0 || s->val->crop_size >= 0) return CVR_OK;
+    if (train.height == val.height && train.width == val.width) return CVR_OK;
+    return sizes_differ(s, "root", train, "those to validate are", val, err);
+}
+
+/* A run whose pictures came as they were remembers their size: whatever it looks at later is made so. */
+void data_settle_size(const run_data *d, settings *s) {
+    const cvr_canvas train = size_of(d->splits[CVR_SPLIT_TRAIN].batches);
+    const bool as_they_are = s->data->img_size == 0 && s->val->resize_size <= 0 && s->val->crop_size <= 0;
+    if (s->task->pads || !as_they_are || train.height < 1 || train.height != train.width) return;
+    s->data->img_size = train.height;
+    s->val->resize_size = s->val->crop_size = -1;
+}
+
 static int32_t check_channels(run_data *d, cvr_error *err) {
     const cvr_batches *train = d->splits[CVR_SPLIT_TRAIN].batches, *val = d->splits[CVR_SPLIT_VAL].batches;
     d->channels = cvr_batches_channels(train ? train : val);
@@ -88,6 +124,7 @@ int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, b
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_batches(d, s, p, i, err));
     CVR_TRY(check_channels(d, err));
+    CVR_TRY(check_sizes(d, s, err));
     d->seconds = cvr_now() - start;
     return CVR_OK;
 }

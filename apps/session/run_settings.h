@@ -94,11 +94,11 @@ typedef struct settings {
     const run_settings *run;
     const backend_settings *backend;
     model_settings *model; /* num_classes and in_channels are settled once the data is known */
-    const data_settings *data;
+    data_settings *data; /* img_size is settled likewise */
     const train_settings *train;
     const optim_settings *optim;
     const sched_settings *sched;
-    const val_settings *val;
+    val_settings *val; /* as are resize_size and crop_size */
     const cvr_task_desc *task;
     const void *task_attrs;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */

@@ -153,6 +153,7 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
         CVR_TRY(data_open_pictures(&s->data, &s->set, s->plugins, err));
     s->set.model->num_classes = s->data.task.n_classes; /* so that config.ini says what `0` stood for */
     s->set.model->in_channels = s->data.channels;
+    data_settle_size(&s->data, &s->set);
     if (trains && s->set.val->interval > 0)
         CVR_TRY(evaluation_check_metric(s, *s->set.val->metric ? s->set.val->metric : s->set.task->best_metric, err));
     if (trains || evaluates) CVR_TRY(plan_for_data(s, err));
