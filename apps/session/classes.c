@@ -15,8 +15,8 @@ static int32_t own_names(const split *sp, class_names *c, cvr_error *err) {
     for (; c->n < n; c->n++) {
         const char *name = sp->desc->class_name(sp->self, c->n);
         if (!name)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: class %lld of %lld has no name", sp->desc->name,
-                            (long long)c->n, (long long)n);
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: class %lld of %lld has no name", sp->desc->name, (long long)c->n,
+                            (long long)n);
         if (!(c->names[c->n] = cvr_strdup(name))) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     return CVR_OK;
@@ -217,8 +217,9 @@ static int32_t settle_alone(run_data *d, const settings *s, cvr_error *err) {
     int32_t status = CVR_OK;
     if (d->classes.n) return check_count(s, d->classes.n, true, err);
     if (!s->model->num_classes)
-        return cvr_fail(err, CVR_ERR_USAGE, "how many classes are there? Set model.num_classes, or predict with a run "
-                                            "folder");
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "how many classes are there? Set model.num_classes, or predict with a run "
+                        "folder");
     CVR_TRY_OUT(numbers(&names, s->model->num_classes, err));
     CVR_TRY_OUT(rename_classes(&names, s, err));
     set_names(d, &names);

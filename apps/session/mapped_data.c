@@ -21,7 +21,8 @@ static int64_t mapped(const mapped_data *m, int64_t klass) {
 static int32_t map_shares(const mapped_data *m, cvr_sample *s, cvr_field *f, cvr_error *err) {
     const float *from = f->data;
     float *to = s->alloc(s, (uint64_t)m->n_classes * sizeof *to);
-    if (!to) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the shares of %lld classes", (long long)m->n_classes);
+    if (!to)
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the shares of %lld classes", (long long)m->n_classes);
     memset(to, 0, (size_t)m->n_classes * sizeof *to);
     for (int64_t i = 0; i < f->shape[0] && i < m->n; i++)
         if (m->to[i] >= 0) to[m->to[i]] = from[i];
@@ -33,8 +34,7 @@ static int32_t map_shares(const mapped_data *m, cvr_sample *s, cvr_field *f, cvr
 static int32_t map_field(const mapped_data *m, cvr_sample *s, cvr_field *f, cvr_error *err) {
     const int64_t n = cvr_numel(f->rank, f->shape);
     if (f->dtype == CVR_F32 && f->rank == 1) return map_shares(m, s, f, err);
-    for (int64_t i = 0; i < n && f->dtype == CVR_I64; i++)
-        ((int64_t *)f->data)[i] = mapped(m, ((int64_t *)f->data)[i]);
+    for (int64_t i = 0; i < n && f->dtype == CVR_I64; i++) ((int64_t *)f->data)[i] = mapped(m, ((int64_t *)f->data)[i]);
     for (int64_t i = 0; i < n && f->dtype == CVR_U8; i++)
         ((uint8_t *)f->data)[i] = (uint8_t)mapped(m, ((uint8_t *)f->data)[i]);
     return CVR_OK;

@@ -65,6 +65,7 @@ static const struct {
     {"loss_scale", offsetof(net_scalars, loss_scale), true},
     {"average_weight", offsetof(net_scalars, average_weight), true},
     {"step", offsetof(net_scalars, step), false},
+    {"updates", offsetof(net_scalars, updates), false},
     {"micro_step", offsetof(net_scalars, micro_step), false},
     {"seed", offsetof(net_scalars, seed), false},
 };

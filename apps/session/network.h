@@ -49,7 +49,7 @@ typedef struct net_program {
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t scalars[6]; /* of net_scalars; -1: not there */
+    int32_t scalars[7]; /* of net_scalars; -1: not there */
     int32_t total;      /* the sum of all losses, likewise */
     program_output *results;
     const cvr_named_tensor **result_views;
@@ -115,7 +115,7 @@ int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *
 
 typedef struct net_scalars {
     double lr, loss_scale, average_weight;
-    int64_t step, micro_step, seed; /* micro_step: the part of a batch */
+    int64_t step, updates, micro_step, seed; /* batches; those that were not vetoed; the part of a batch */
 } net_scalars;
 /* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);

@@ -94,7 +94,7 @@ typedef struct settings {
     const run_settings *run;
     const backend_settings *backend;
     model_settings *model; /* num_classes and in_channels are settled once the data is known */
-    data_settings *data; /* img_size is settled likewise */
+    data_settings *data;   /* img_size is settled likewise */
     const train_settings *train;
     const optim_settings *optim;
     const sched_settings *sched;

@@ -92,8 +92,8 @@ static int32_t add_sized(split *to, const settings *s, cvr_plugins *p, const cvr
     if (s->data->img_size > 0 && cvr_plugins_find(p, CVR_KIND_AUGMENT, line->key, &desc, err) == CVR_OK &&
         lacks_size(desc, line->value))
         cvr_text_add(&text, " size=%lld", (long long)s->data->img_size);
-    const int32_t status = text.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory")
-                                       : add_transform(to, p, line->key, text.s, err);
+    const int32_t status =
+        text.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : add_transform(to, p, line->key, text.s, err);
     cvr_text_clear(&text);
     return status;
 }

@@ -98,7 +98,7 @@ static int32_t check_starved(const cvr_graph *g, cvr_error *err) {
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err) {
     cvr_value lr, step;
     CVR_TRY(g->builder.scalar(&g->builder, "lr", CVR_F32, &lr, err));
-    CVR_TRY(g->builder.scalar(&g->builder, "step", CVR_I64, &step, err));
+    CVR_TRY(g->builder.scalar(&g->builder, "updates", CVR_I64, &step, err));
     g->in_backward = true;
     const size_t n = g->n_values;
     size_t n_updates = 0;
