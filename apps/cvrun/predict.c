@@ -1,6 +1,7 @@
 /* cvrun predict: pictures in, predictions.json and predictions.csv out. */
 #include "cvrun.h"
 #include "run_folder.h"
+#include "used_names.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ typedef struct prediction {
     const char *parent, *name; /* of the folder that predictions go to: predict.out without a name, or the first free */
     char folder[1024];         /* "": not made yet */
     bool disk_failed;          /* something could not be written: not the picture's fault */
-    char file[1024];
+    used_names files; /* that tasks have written: two pictures may have one name but for its ending, or the folder */
+    char file[256];
     float *raw; /* all outputs, one after the other */
     size_t raw_n, raw_row;
     cvr_type raw_type;
@@ -183,12 +185,12 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
                        const char **name, cvr_error *err) {
     prediction *p = s->ctx;
     const char *slash = strrchr(p->path, '/'), *base = slash ? slash + 1 : p->path, *dot = strrchr(base, '.');
-    char path[2100];
-    const int stem = (int)(dot && dot != base ? dot - base : (int)strlen(base));
-    if (!suffix || !*suffix || strchr(suffix, '/') || stem + strlen(suffix) > 255)
+    char path[1300], stem[256];
+    (void)snprintf(stem, sizeof stem, "%.*s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base);
+    if (!suffix || !*suffix || strchr(suffix, '/'))
         return cvr_fail(err, CVR_ERR_PLUGIN, "the task names a file `%.200s`, which is no ending of a file's name",
                         suffix ? suffix : "");
-    (void)snprintf(p->file, sizeof p->file, "%.*s%s", stem, base, suffix);
+    CVR_TRY(used_names_take(&p->files, stem, suffix, p->file, sizeof p->file, err));
     CVR_TRY(make_folder(p, err));
     (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
     if (name) *name = p->file;
@@ -253,12 +255,9 @@ out:
 }
 
 static int32_t write_file(const char *folder, const char *name, const cvr_text *text, cvr_error *err) {
-    char *path = cvr_fs_join(folder, name);
-    if (!path || text->failed) {
-        cvr_free(path);
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    const int32_t status = cvr_fs_write(path, text->s, text->n, err);
+    char *path = text->failed ? NULL : cvr_fs_join(folder, name);
+    const int32_t status =
+        path ? cvr_fs_write(path, text->s, text->n, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     cvr_free(path);
     return status;
 }
@@ -381,6 +380,7 @@ static int run_predict(const arguments *a) {
     cvr_text_clear(&p.json);
     cvr_text_clear(&p.csv);
     cvr_free(p.raw);
+    used_names_clear(&p.files);
     cvr_session_close(&session);
     return status;
 }

@@ -112,8 +112,7 @@ static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
     run.synced = false;
     cvr_session_describe(run.session, &i);
     cvr_config_print(cvr_session_config(run.session), false, &texts[0]);
-    for (int64_t k = 0; k < i.n_classes; k++)
-        cvr_text_add(&texts[1], "%.*s\n", (int)strcspn(i.class_names[k], "\r\n"), i.class_names[k]);
+    for (int64_t k = 0; k < i.n_classes; k++) cvr_text_add_class(&texts[1], i.class_names[k]);
     describe_environment(run.session, &i, &texts[2]);
     for (size_t k = 0; k < N_START_FILES; k++) CVR_TRY_OUT(write_text(info->folder, start_files[k], &texts[k], err));
 out:

@@ -1,5 +1,6 @@
 /* cvrun val */
 #include "cvrun.h"
+#include <math.h>
 
 static int run_val(const arguments *a) {
     cvr_error err;
@@ -17,7 +18,12 @@ static int run_val(const arguments *a) {
     } else if (a->json) {
         printf("{\"samples\": %lld, \"skipped\": %lld, \"seconds\": %.3f", (long long)m.samples, (long long)m.skipped,
                m.seconds);
-        for (size_t i = 0; i < m.n; i++) printf(", \"%s\": %.9g", m.names[i], m.values[i]);
+        for (size_t i = 0; i < m.n; i++) {
+            if (isfinite(m.values[i])) /* JSON has no NaN */
+                printf(", \"%s\": %.9g", m.names[i], m.values[i]);
+            else
+                printf(", \"%s\": null", m.names[i]);
+        }
         printf("}\n");
     } else {
         for (size_t i = 0; i < m.n; i++) printf("%-8s %.4f\n", m.names[i], m.values[i]);

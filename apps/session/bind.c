@@ -60,6 +60,24 @@ static int32_t check_parts(const settings *s, cvr_error *err) {
                     (long long)s->train->grad_accum, (long long)s->train->batch);
 }
 
+/* A setting that nothing will read. */
+static int32_t unread(const settings *s, const char *section, const char *key, const char *why, cvr_error *err) {
+    return at(s, section, key, cvr_fail(err, CVR_ERR_USAGE, "%s.%s is set, but %s; leave it out", section, key, why),
+              err);
+}
+
+static int32_t check_read(const settings *s, cvr_error *err) {
+    const bool validates = s->val->interval > 0, weights = *s->model->weights != '\0';
+    if (s->run->patience && !validates)
+        return unread(s, "run", "patience", "val.interval = 0, so that nothing is validated", err);
+    if (*s->val->metric && !validates)
+        return unread(s, "val", "metric", "val.interval = 0, so that nothing is validated", err);
+    if (s->model->head != WEIGHTS_HEAD_AUTO && !weights)
+        return unread(s, "model", "head", "there are no model.weights to take it from", err);
+    if (!s->model->strict && !weights) return unread(s, "model", "strict", "there are no model.weights", err);
+    return CVR_OK;
+}
+
 static int32_t parse_numbers(settings *s, cvr_error *err) {
     static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
     CVR_TRY(at(s, "run", "save_every", parse_save_every(s->run->save_every, &s->save_every, err), err));
@@ -80,6 +98,7 @@ int32_t settings_read(settings *s, const char *path, const char *const *override
     for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
     CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
     CVR_TRY(bind_common(s, err));
+    CVR_TRY(check_read(s, err));
     return parse_numbers(s, err);
 }
 
@@ -193,7 +212,15 @@ int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
     CVR_TRY(check_probe(s, err));
     CVR_TRY(find_plugin(s, p, &dataset, &desc, err));
     s->dataset = desc;
+    if (s->data->shapes > 1 && !s->task->pads)
+        return unread(s, "data", "shapes", "this task takes pictures of one size", err);
     return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
+}
+
+const char *settings_start_weights(const settings *s, bool trains) {
+    const char *origin, *text = cvr_config_get(s->config, "model", "weights", &origin);
+    if (!text || !*text || (s->run_folder && (trains || strcmp(origin, "command line") != 0))) return NULL;
+    return s->model->weights;
 }
 
 void settings_close(settings *s) {

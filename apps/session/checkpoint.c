@@ -47,6 +47,9 @@ static const struct {
     {"images", offsetof(train_state, images), false},
     {"best_epoch", offsetof(train_state, best_epoch), false},
     {"finished", offsetof(train_state, finished), false},
+    {"vetoed", offsetof(train_state, vetoed), false},
+    {"epoch_vetoed", offsetof(train_state, epoch_vetoed), false},
+    {"stale", offsetof(train_state, stale), false},
     {"samples", offsetof(train_state, samples), false},
     {"batch_size", offsetof(train_state, batch_size), false},
     {"shuffle", offsetof(train_state, shuffle), false},
@@ -271,6 +274,10 @@ static int32_t read_tensor(state_reading *r, const char *line, cvr_error *err) {
         return bad_state(r->path, why, err);
     }
     if (r->tensors[i]) return bad_state(r->path, "has a tensor twice", err);
+    if (!weights_finite(e->type.dtype, data, (int64_t)(bytes / cvr_dtype_size(e->type.dtype)))) {
+        (void)snprintf(why, sizeof why, "has NaN or infinity in the tensor %.900s; the run had diverged", e->name);
+        return bad_state(r->path, why, err);
+    }
     r->tensors[i] = true;
     r->count++;
     return cvr_store_write(r->s->net.store, (size_t)i, data, err);

@@ -156,7 +156,7 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
 
 static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l, cvr_error *err) {
     split *val = &s->data.splits[CVR_SPLIT_VAL];
-    const int64_t all = split_samples(val);
+    const int64_t all = split_samples(val), skipped = split_skipped(val);
     const double start = cvr_now();
     cvr_batch b;
     CVR_TRY(s->set.task->metrics_open(&s->data.task, &e->self, err));
@@ -167,7 +167,10 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
         CVR_TRY(evaluate_batch(s, o, e, l, &b, err));
         if (o->progress) o->progress(o->progress_ctx, e->metrics.samples, all);
     }
-    e->metrics.skipped = split_skipped(val);
+    e->metrics.skipped = split_skipped(val) - skipped;
+    if (e->metrics.samples == 0)
+        return cvr_fail(err, CVR_ERR_FORMAT, "not one of %lld pictures to validate can be used; cvrun check names them",
+                        (long long)all);
     CVR_TRY(finish(s, e, l, err));
     e->metrics.seconds = cvr_now() - start;
     return CVR_OK;

@@ -69,6 +69,7 @@ static const struct {
     {"loss_scale", offsetof(net_scalars, loss_scale), true},
     {"average_weight", offsetof(net_scalars, average_weight), true},
     {"step", offsetof(net_scalars, step), false},
+    {"updates", offsetof(net_scalars, updates), false},
     {"micro_step", offsetof(net_scalars, micro_step), false},
     {"seed", offsetof(net_scalars, seed), false},
 };
@@ -78,8 +79,8 @@ static int32_t find_slots(net_program *p, bool probes, cvr_error *err) {
     for (size_t i = 0; i < N_SCALARS; i++) p->scalars[i] = cvr_program_slot(p->program, scalar_fields[i].name);
     for (unsigned i = 0; i < MOST_PHASES; i++) {
         char name[32];
-        (void)snprintf(name, sizeof name, "step_%u", i + 1);
-        p->thaw_steps[i] = cvr_program_slot(p->program, name);
+        (void)snprintf(name, sizeof name, "updates_%u", i + 1);
+        p->thaw_updates[i] = cvr_program_slot(p->program, name);
     }
     p->total = cvr_program_slot(p->program, "total loss");
     CVR_TRY(find_inputs(p, probes, err));
@@ -151,8 +152,8 @@ int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_s
         CVR_TRY(cvr_program_write(p->program, p->scalars[i], bytes, err));
     }
     for (size_t i = 0; i < MOST_PHASES; i++) {
-        const int64_t step = s->step - (s->thawed_at ? s->thawed_at[i] : 0);
-        if (p->thaw_steps[i] >= 0) CVR_TRY(cvr_program_write(p->program, p->thaw_steps[i], &step, err));
+        const int64_t updates = s->updates - (s->thawed_at ? s->thawed_at[i] : 0);
+        if (p->thaw_updates[i] >= 0) CVR_TRY(cvr_program_write(p->program, p->thaw_updates[i], &updates, err));
     }
     return cvr_program_run(p->program, err);
 }

@@ -14,6 +14,7 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
                                    .img_size = s->data->img_size,
                                    .seed = (uint64_t)s->run->seed};
     CVR_TRY(s->dataset->open(&args, &sp->self, err));
+    sp->desc = s->dataset;
     sp->present = true;
     return CVR_OK;
 }
@@ -28,7 +29,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
     const split *sp = &d->splits[which];
     const bool probes = d->probes, trains = which == CVR_SPLIT_TRAIN && !probes;
     *o = (cvr_batches_options){.plugins = p,
-                               .dataset = s->dataset,
+                               .dataset = sp->desc,
                                .self = sp->self,
                                .transforms = d->splits[probes ? CVR_SPLIT_VAL : which].transforms,
                                .n_transforms = d->splits[probes ? CVR_SPLIT_VAL : which].n_transforms,
@@ -45,13 +46,13 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .shuffle = trains && s->data->shuffle,
                                .drop_last = trains && s->data->drop_last,
                                .skip_bad = s->data->on_error == 1,
+                               .leave_out = !trains,
                                .in_parts = trains && s->train->grad_accum > 1,
                                .run_ahead = trains,
                                .reduced = s->data->decode == 1,
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
-                               .size_hint = s->data->img_size ? "add a resize or crop to [augment]"
-                                                              : "set data.img_size, so that all are made alike"};
+                               .size_hint = "set data.img_size, and give [augment], if there is one, a resize or crop"};
 }
 
 static int32_t open_batches(run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_error *err) {
@@ -60,10 +61,62 @@ static int32_t open_batches(run_data *d, const settings *s, cvr_plugins *p, uint
     return cvr_batches_create(&d->splits[which].batches, &o, err);
 }
 
-static int32_t check_channels(run_data *d, cvr_error *err) {
+static cvr_canvas size_of(const cvr_batches *b) {
+    const cvr_canvas *c;
+    return b && cvr_batches_canvases(b, &c) ? c[0] : (cvr_canvas){0, 0};
+}
+
+static int32_t sizes_differ(const settings *s, const char *key, cvr_canvas a, const char *what, cvr_canvas b,
+                            cvr_error *err) {
+    cvr_fail(err, CVR_ERR_USAGE,
+             "training pictures are %lldx%lld, and %s %lldx%lld; the size is one setting: set data.img_size and leave "
+             "`size` out of [augment], or set val.resize_size and val.crop_size where they are to differ",
+             (long long)a.width, (long long)a.height, what, (long long)b.width, (long long)b.height);
+    return settings_blame(s, cvr_config_blame(s->config, "data", key, CVR_ERR_USAGE, err), err);
+}
+
+/* Where a task takes pictures of one size, training's are of that which the recipe says, and as large as validation's.
+ * Only a size for validation alone, as some references have it, may be another. */
+static int32_t check_sizes(const run_data *d, const settings *s, cvr_error *err) {
+    const cvr_canvas train = size_of(d->splits[CVR_SPLIT_TRAIN].batches),
+                     val = size_of(d->splits[CVR_SPLIT_VAL].batches), said = {s->data->img_size, s->data->img_size};
+    if (s->task->pads || !train.height) return CVR_OK;
+    if (said.height && (train.height != said.height || train.width != said.width))
+        return sizes_differ(s, "img_size", train, "data.img_size says", said, err);
+    if (!val.height || s->val->resize_size >= 0 || s->val->crop_size >= 0) return CVR_OK;
+    if (train.height == val.height && train.width == val.width) return CVR_OK;
+    return sizes_differ(s, "root", train, "those to validate are", val, err);
+}
+
+/* A run whose pictures came as they were remembers their size: whatever it looks at later is made so. */
+void data_settle_size(const run_data *d, settings *s) {
+    const cvr_canvas train = size_of(d->splits[CVR_SPLIT_TRAIN].batches);
+    const bool as_they_are = s->data->img_size == 0 && s->val->resize_size <= 0 && s->val->crop_size <= 0;
+    if (s->task->pads || !as_they_are || train.height < 1 || train.height != train.width) return;
+    s->data->img_size = train.height;
+    s->val->resize_size = s->val->crop_size = -1;
+}
+
+/* data.mean and data.std have one number for all channels, or one for each. */
+static int32_t check_counts(const settings *s, int64_t channels, cvr_error *err) {
+    const struct { const char *key, *text; } both[] = {{"mean", s->data->mean}, {"std", s->data->std}};
+    for (int i = 0; i < 2; i++) {
+        int64_t n = strcmp(both[i].text, "imagenet") == 0 ? 3 : 1;
+        for (const char *c = both[i].text; *c; c++) n += *c == ',';
+        if (n == 1 || n == channels) continue;
+        cvr_fail(err, CVR_ERR_USAGE,
+                 "data.%s = %s has %lld numbers, and pictures have %lld channel%s; give one, or one for each, or set "
+                 "model.in_channels",
+                 both[i].key, both[i].text, (long long)n, (long long)channels, channels == 1 ? "" : "s");
+        return settings_blame(s, cvr_config_blame(s->config, "data", both[i].key, CVR_ERR_USAGE, err), err);
+    }
+    return CVR_OK;
+}
+
+static int32_t check_channels(run_data *d, const settings *s, cvr_error *err) {
     const cvr_batches *train = d->splits[CVR_SPLIT_TRAIN].batches, *val = d->splits[CVR_SPLIT_VAL].batches;
     d->channels = cvr_batches_channels(train ? train : val);
-    if (!train || !val || cvr_batches_channels(val) == d->channels) return CVR_OK;
+    if (!train || !val || cvr_batches_channels(val) == d->channels) return check_counts(s, d->channels, err);
     return cvr_fail(err, CVR_ERR_INVALID,
                     "training pictures have %lld channels, validation's %lld; set model.in_channels",
                     (long long)d->channels, (long long)cvr_batches_channels(val));
@@ -78,7 +131,7 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
     CVR_TRY(cvr_plugins_image_service(p, &images, err));
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
-    return data_open_classes(d, s, p, err);
+    return data_open_classes(d, s, p, trains, err);
 }
 
 int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
@@ -86,26 +139,28 @@ int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, b
     CVR_TRY(data_open_splits(d, s, p, trains, evaluates, err));
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_batches(d, s, p, i, err));
-    CVR_TRY(check_channels(d, err));
+    CVR_TRY(check_channels(d, s, err));
+    CVR_TRY(check_sizes(d, s, err));
     d->seconds = cvr_now() - start;
     return CVR_OK;
 }
 
 int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     cvr_batches_options o;
-    CVR_TRY(data_open_classes(d, s, p, err));
+    CVR_TRY(data_open_classes(d, s, p, false, err));
     d->channels = s->model->in_channels ? s->model->in_channels : 3;
+    CVR_TRY(check_counts(s, d->channels, err));
     data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
     return cvr_batches_open_pictures(&d->pictures, &o, d->channels, err);
 }
 
-void data_close(run_data *d, const settings *s) {
+void data_close(run_data *d) {
     cvr_batches_destroy(&d->pictures);
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
         features_destroy(&sp->features);
         cvr_batches_destroy(&sp->batches);
-        if (sp->present) s->dataset->close(sp->self);
+        if (sp->present) sp->desc->close(sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
         cvr_free(sp->transforms);
     }

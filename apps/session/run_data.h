@@ -5,8 +5,14 @@
 #include "run_settings.h"
 #include <cvr/batches.h>
 
+typedef struct class_names {
+    char **names;
+    int64_t n;
+} class_names;
+
 /* One split of the data. */
 typedef struct split {
+    const cvr_dataset_desc *desc;
     void *self; /* the open data set */
     bool present;
     cvr_transform *transforms; /* ordered by stage; their attributes are the split's own */
@@ -20,7 +26,7 @@ typedef struct run_data {
     cvr_batches *pictures; /* for prediction; NULL: none */
     bool probes;           /* batches are for computing features: all made as validation makes them, in order */
     cvr_task_info task;
-    char **class_names;
+    class_names classes; /* of the network */
     int64_t channels;
     double seconds; /* that opening it took */
 } run_data;
@@ -31,9 +37,11 @@ int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr
 int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err);
 /* Opens the splits and makes their batches. `evaluates`: validation data is wanted whatever val.interval says. */
 int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err);
+/* Puts the size of training's pictures into the settings, where they said none. */
+void data_settle_size(const run_data *d, settings *s);
 /* Batches of single pictures, made as validation makes them. */
 int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
-void data_close(run_data *d, const settings *s);
+void data_close(run_data *d);
 /* What the batches of a split are made by. */
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o);
 
@@ -46,8 +54,23 @@ int64_t split_samples(const split *s);
 int64_t split_per_epoch(const split *s);
 int64_t split_skipped(const split *s);
 
-/* classes.c: how many there are, and their names: the recipe's, else the data's or the run folder's, else numbers. */
-int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
+/* class_names.c */
+void class_names_clear(class_names *c);
+int32_t class_names_read(class_names *c, const char *path, cvr_error *err);
+int32_t class_names_split(class_names *c, const char *text, cvr_error *err);
+/* The class of this name, looked for at `likely` first; -1: there is none. */
+int64_t class_names_find(const class_names *c, const char *name, int64_t likely);
+bool class_names_same(const class_names *a, const class_names *b);
+/* "a,b,c", shortened where that is too long. */
+const char *class_names_list(const class_names *c, char *to, size_t size);
+
+/* classes.c: settles which classes the network has, and under which numbers each split gives them. */
+int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, bool trains, cvr_error *err);
 void data_close_classes(run_data *d);
+/* What classes.txt beside a file of weights says of them; none where there is no such file. */
+int32_t data_weights_classes(const char *weights, class_names *c, cvr_error *err);
+
+/* mapped_data.c: class i of the split's data, of n, is from now on the network's class to[i]. */
+int32_t split_map_classes(split *sp, const int64_t *to, int64_t n, const cvr_task_info *task, cvr_error *err);
 
 #endif

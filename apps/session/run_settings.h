@@ -73,6 +73,10 @@ extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, t
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
+/* Of model.head. */
+#define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
+#define WEIGHTS_HEAD_KEEP 1u
+#define WEIGHTS_HEAD_NEW 2u
 #define INTERPOLATION_NAMES "nearest|bilinear|bicubic"
 
 /* "50 steps", "5 min", "1 epoch". */
@@ -107,12 +111,12 @@ typedef struct settings {
     const run_settings *run;
     const backend_settings *backend;
     model_settings *model; /* num_classes and in_channels are settled once the data is known */
-    const data_settings *data;
+    data_settings *data;   /* img_size is settled likewise */
     const train_settings *train;
     const optim_settings *optim;
     const sched_settings *sched;
-    const val_settings *val;
     const probe_settings *probe;
+    val_settings *val; /* as are resize_size and crop_size */
     const cvr_task_desc *task;
     const void *task_attrs;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */
@@ -136,6 +140,9 @@ typedef struct settings {
 int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
 /* Finds the plugins that it names, and binds their keys. */
 int32_t settings_choose(settings *s, cvr_plugins *plugins, cvr_error *err);
+/* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a
+ * training run goes on from its own. Lives as long as the settings. */
+const char *settings_start_weights(const settings *s, bool trains);
 void settings_close(settings *s);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);

@@ -59,11 +59,8 @@ static int32_t folder_weights(const char *folder, char **path, cvr_error *err) {
 /* The weights that a session starts from: the recipe's, or for evaluation and prediction a run folder's own. */
 static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     char *path = NULL;
-    const char *origin;
-    const char *weights = cvr_config_get(s->set.config, "model", "weights", &origin);
-    if (!weights) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const bool given = *weights && (strcmp(origin, "command line") == 0 || !s->set.run_folder);
-    if (given) return cvr_session_load_weights(s, s->set.model->weights, err);
+    const char *weights = settings_start_weights(&s->set, (s->purpose & CVR_FOR_TRAINING) != 0);
+    if (weights) return cvr_session_load_weights(s, weights, err);
     if (s->purpose & CVR_FOR_TRAINING) return CVR_OK;
     if (!s->set.run_folder) {
         cvr_log(CVR_LOG_WARNING, "no weights were given: the network is as it was initialised; give a run folder, or "
@@ -160,6 +157,7 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
         CVR_TRY(data_open_pictures(&s->data, &s->set, s->plugins, err));
     s->set.model->num_classes = s->data.task.n_classes; /* so that config.ini says what `0` stood for */
     s->set.model->in_channels = s->data.channels;
+    data_settle_size(&s->data, &s->set);
     if (trains && s->set.val->interval > 0)
         CVR_TRY(evaluation_check_metric(s, *s->set.val->metric ? s->set.val->metric : s->set.task->best_metric, err));
     if (trains || evaluates) CVR_TRY(plan_for_data(s, err));
@@ -179,7 +177,7 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
 void cvr_session_close(cvr_session **session) {
     cvr_session *s = *session;
     if (!s) return;
-    data_close(&s->data, &s->set);
+    data_close(&s->data);
     network_close(&s->net);
     cvr_free(s->losses.each);
     cvr_free(s->part);

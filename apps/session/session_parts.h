@@ -37,7 +37,7 @@ struct cvr_session {
     run_data data;
     run_network net;
     step_losses losses;     /* of the last training step */
-    int64_t vetoed;         /* updates of this epoch that a gradient plugin left out */
+    bool vetoed;            /* the last training step's update was left out by a gradient plugin */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
     const cvr_named_tensor **part_fields;
 };
@@ -77,13 +77,15 @@ int32_t metrics_add(cvr_metrics *m, const char *name, double value);
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err);
 
 /* weights_io.c: the rules by which a file of weights may differ from a network. */
-#define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
-#define WEIGHTS_HEAD_KEEP 1u
-#define WEIGHTS_HEAD_NEW 2u
 typedef struct weights_rules {
     const char *network; /* whose weights they are: "", or the scope of another (cvr_graph_enter) */
     uint32_t head;
-    bool subset; /* parameters may be missing in the file, and the file may have others */
+    /* Where the file's classes are others than the network's: which of its rows each class of the network has in it,
+     * -1: none. With WEIGHTS_HEAD_AUTO the head then takes those rows alone. NULL: they are the same, or nobody knows.
+     */
+    const int64_t *rows;
+    int64_t n_rows, file_rows; /* classes of the network; of the file */
+    bool subset;               /* parameters may be missing in the file, and the file may have others */
 } weights_rules;
 /* All or nothing: what does not fit is listed, and the store stays as it was. A prefix that all names of the file have
  * and the network has not is left out; element types are cast; counters may be missing. */
@@ -94,6 +96,9 @@ int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, c
 /* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
 bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
 
+/* Whether n numbers hold neither NaN nor infinity. */
+bool weights_finite(uint32_t dtype, const void *data, int64_t n);
+
 /* ema.c: the weight of the parameters in their running means after step `step` (from 0) of epoch `epoch`. */
 double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step);
 
@@ -103,6 +108,8 @@ typedef struct train_state {
     int64_t epoch_samples, images, best_epoch;
     double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
     int64_t finished;
+    int64_t vetoed, epoch_vetoed;               /* steps whose update a gradient plugin left out; those of this epoch */
+    int64_t stale;                              /* validations since the best */
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
     int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; the step at which each after the first began */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */

@@ -12,7 +12,7 @@ static const cvr_attr_desc *const run_keys[] = {
     CVR_ATTR(STRING, "name", "", "name of the run folder; default: the recipe's"),
     CVR_ATTR(INT, "seed", "0", "decides everything that is random", CVR_ATTR_BETWEEN(0, 9007199254740992.0)),
     CVR_ATTR(STRING, "save_every", "1 epoch", "how often the checkpoint is written: `50 steps`, `5 min`, `1 epoch`"),
-    CVR_ATTR(INT, "patience", "0", "stop after this many epochs without a better metric; 0: never",
+    CVR_ATTR(INT, "patience", "0", "stop after this many validations without a better metric; 0: never",
              CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(FLOAT, "max_hours", "0", "stop after this time; 0: never", CVR_ATTR_BETWEEN(0, 1e6)),
 };

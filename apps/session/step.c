@@ -87,7 +87,7 @@ static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scala
     }
     CVR_TRY(network_program(&s->net, &apply, &p, err));
     CVR_TRY(net_program_run(p, NULL, at, err));
-    s->vetoed += cvr_program_vetoed(p->program);
+    s->vetoed = cvr_program_vetoed(p->program);
     return CVR_OK;
 }
 
@@ -98,7 +98,7 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
     if (s->set.train->grad_accum > 1) return step_in_parts(s, b, at, err);
     CVR_TRY(network_program(&s->net, &key, &p, err));
     CVR_TRY(net_program_run(p, &b->view, at, err));
-    s->vetoed += cvr_program_vetoed(p->program);
+    s->vetoed = cvr_program_vetoed(p->program);
     return add_losses(&s->losses, p, 1, err);
 }
 
@@ -112,7 +112,7 @@ int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, d
 
 int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int64_t step, double *loss,
                          cvr_error *err) {
-    const net_scalars at = {.lr = s->set.lr, .loss_scale = 1, .step = step, .seed = s->set.run->seed};
+    const net_scalars at = {.lr = s->set.lr, .loss_scale = 1, .step = step, .updates = step, .seed = s->set.run->seed};
     net_program *p;
     if (!training) return session_eval_step(s, b, &p, loss, err);
     CVR_TRY(session_train_step(s, b, &at, err));

@@ -74,10 +74,10 @@ static bool save_is_due(const trainer *t, bool epoch_ended) {
 static int32_t loss_not_finite(const trainer *t, const cvr_batch_view *b, cvr_error *err) {
     char names[700] = "";
     size_t n = 0;
-    const settings *set = &t->s->set;
+    const split *sp = &t->s->data.splits[CVR_SPLIT_TRAIN];
     for (int64_t i = 0; i < b->n && i < 6 && n < sizeof names; i++) {
         char one[512];
-        set->dataset->describe(t->s->data.splits[CVR_SPLIT_TRAIN].self, b->origins[i]->index, one, sizeof one);
+        sp->desc->describe(sp->self, b->origins[i]->index, one, sizeof one);
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%.100s", i ? ", " : "", one);
     }
     return cvr_fail(
@@ -113,11 +113,14 @@ static int32_t train_step(trainer *t, cvr_error *err) {
                                 ema_weight(s->set.train, s->set.sched->warmup_epochs, t->state.epoch, t->state.batch),
                             .step = t->state.step,
                             .thawed_at = t->state.thawed_at,
+                            .updates = t->state.step - t->state.vetoed,
                             .seed = s->set.run->seed};
     CVR_TRY(session_train_step(s, &b, &at, err));
     if (!isfinite(s->losses.total)) return loss_not_finite(t, &b.view, err);
     done.seconds = cvr_now() - start;
     if (t->state.step == 0 && !s->net.probes) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
+    t->state.vetoed += s->vetoed;
+    t->state.epoch_vetoed += s->vetoed;
     count_step(&t->state, &done, s->losses.total);
     return tell_step(t, &done, err);
 }
@@ -130,7 +133,7 @@ static void enter_phase(trainer *t) {
     train_state *st = &t->state;
     const size_t phase = phases_at(p, st->epoch);
     for (; st->phase < (int64_t)phase; st->phase++) {
-        st->thawed_at[st->phase] = st->step;
+        st->thawed_at[st->phase] = st->step - st->vetoed;
         cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
                 p->patterns[st->phase]);
     }
@@ -187,6 +190,7 @@ static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_
     for (size_t i = 0; m && i < m->n; i++)
         if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
     *is_best = !isnan(value) && (!st->best_epoch || sign * value > sign * st->best_value);
+    if (m) st->stale = *is_best ? 0 : st->stale + 1;
     if (*is_best) {
         st->best_value = value;
         st->best_epoch = st->epoch + 1;
@@ -220,14 +224,13 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
         CVR_TRY(note_metric(t, NULL, &is_best, err));
         CVR_TRY(tell_epoch(t, NULL, false, err));
     }
-    if (t->s->vetoed)
+    if (st->epoch_vetoed)
         cvr_log(CVR_LOG_WARNING, "%lld of %lld updates of epoch %lld were left out, as a gradient plugin vetoed them",
-                (long long)t->s->vetoed, (long long)st->batch, (long long)epoch);
-    t->s->vetoed = 0;
+                (long long)st->epoch_vetoed, (long long)st->batch, (long long)epoch);
     if (is_best) CVR_TRY(save_weights(t, "best", err));
     CVR_TRY(save_weights(t, "last", err));
     st->epoch++;
-    st->batch = st->epoch_samples = 0;
+    st->batch = st->epoch_samples = st->epoch_vetoed = 0;
     st->loss_sum = st->epoch_seconds = st->epoch_wait = 0;
     return CVR_OK;
 }
@@ -237,7 +240,7 @@ static const char *ended_by(const trainer *t, double seconds) {
     const run_settings *run = t->s->set.run;
     const train_state *st = &t->state;
     if (st->epoch >= t->s->set.train->epochs) return "train.epochs";
-    if (run->patience && st->best_epoch && st->epoch - st->best_epoch >= run->patience) return "run.patience";
+    if (run->patience && st->stale >= run->patience) return "run.patience";
     return run->max_hours > 0 && seconds > run->max_hours * 3600 ? "run.max_hours" : NULL;
 }
 
@@ -245,8 +248,8 @@ static bool time_to_stop(const trainer *t) {
     const run_settings *run = t->s->set.run;
     const char *why = ended_by(t, trainer_elapsed(t));
     if (why && strcmp(why, "run.patience") == 0)
-        cvr_log(CVR_LOG_INFO, "no better %s for %lld epochs; stopping (run.patience)", trainer_best_metric(t),
-                (long long)run->patience);
+        cvr_log(CVR_LOG_INFO, "no better %s for %lld validation%s; stopping (run.patience)", trainer_best_metric(t),
+                (long long)run->patience, run->patience == 1 ? "" : "s");
     else if (why && strcmp(why, "run.max_hours") == 0)
         cvr_log(CVR_LOG_INFO, "%g hours are over; stopping (run.max_hours)", run->max_hours);
     return why != NULL;

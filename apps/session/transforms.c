@@ -71,9 +71,36 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
 
 /* ---- [augment] ---- */
 
+/* Whether a line leaves out a `size` that its transform has no default for. */
+static bool lacks_size(const cvr_augment_desc *d, const char *text) {
+    bool needs = false, given = false;
+    for (uint32_t i = 0; i < d->n_attrs; i++)
+        needs = needs || (strcmp(d->attrs[i]->name, "size") == 0 && !d->attrs[i]->default_text);
+    for (const char *p = text + strspn(text, " \t"); *p; p += strspn(p, " \t")) {
+        const size_t word = strcspn(p, " \t");
+        given = given || !memchr(p, '=', word) || strncmp(p, "size=", 5) == 0; /* without a key it is the first */
+        p += word;
+    }
+    return needs && !given;
+}
+
+/* The size of pictures is one setting: a transform that is told none makes them of data.img_size. */
+static int32_t add_sized(split *to, const settings *s, cvr_plugins *p, const cvr_setting *line, cvr_error *err) {
+    const void *desc;
+    cvr_text text = {0};
+    cvr_text_add(&text, "%s", line->value);
+    if (s->data->img_size > 0 && cvr_plugins_find(p, CVR_KIND_AUGMENT, line->key, &desc, err) == CVR_OK &&
+        lacks_size(desc, line->value))
+        cvr_text_add(&text, " size=%lld", (long long)s->data->img_size);
+    const int32_t status =
+        text.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : add_transform(to, p, line->key, text.s, err);
+    cvr_text_clear(&text);
+    return status;
+}
+
 static int32_t add_line(split *to, const settings *s, cvr_plugins *p, const cvr_setting *line, cvr_error *err) {
     const bool normalised = strcmp(s->data->mean, "0") != 0 || strcmp(s->data->std, "1") != 0;
-    CVR_TRY(add_transform(to, p, line->key, line->value, err));
+    CVR_TRY(add_sized(to, s, p, line, err));
     if (normalisers(to) == 0 || (!normalised && normalisers(to) == 1)) return CVR_OK;
     return cvr_fail(err, CVR_ERR_USAGE, "pictures are normalised %s already; remove one of the two",
                     normalised ? "by data.mean and data.std" : "by a line above");

@@ -52,3 +52,10 @@ bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t
     }
     return true;
 }
+
+bool weights_finite(uint32_t dtype, const void *data, int64_t n) {
+    const float *x = data;
+    for (int64_t i = 0; i < n && dtype == CVR_F32; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}

@@ -6,7 +6,7 @@
 
 #define MOST_PROBLEMS 12
 
-typedef enum fate { FATE_MISSING, FATE_LOADED, FATE_CAST, FATE_NEW } fate;
+typedef enum fate { FATE_MISSING, FATE_LOADED, FATE_CAST, FATE_ROWS, FATE_NEW } fate;
 
 typedef struct loading {
     cvr_store *store;
@@ -16,8 +16,8 @@ typedef struct loading {
     size_t prefix; /* bytes that are left out in front of each name */
     fate *fates;   /* of the store's entries */
     bool head_is_new, writing;
-    cvr_text problems, skipped;
-    size_t n_problems, n_skipped;
+    cvr_text problems, skipped, unreal; /* unreal: with numbers that are none */
+    size_t n_problems, n_skipped, n_unreal;
 } loading;
 
 /* ---- which entry a name means ---- */
@@ -95,22 +95,52 @@ static void misshapen(loading *l, const cvr_weight *w, const cvr_store_entry *e)
     problem(l, why, w->name);
 }
 
+/* Whether the head's tensor has a row a class, in the file and in the network. */
+static bool has_rows(const loading *l, const cvr_weight *w, const cvr_store_entry *e) {
+    const weights_rules *r = l->rules;
+    if (!r->rows || r->head != WEIGHTS_HEAD_AUTO || !is_head(e) || e->type.rank == 0 || w->rank != e->type.rank)
+        return false;
+    return w->shape[0] == r->file_rows && e->type.shape[0] == r->n_rows &&
+           memcmp(w->shape + 1, e->type.shape + 1, (w->rank - 1) * sizeof *w->shape) == 0;
+}
+
+/* The rows of classes that the file has, too; the others stay as they were initialised. Free with cvr_free. */
+static int32_t take_rows(const loading *l, size_t i, const void *from, void **out, cvr_error *err) {
+    const cvr_store_entry *e = cvr_store_get(l->store, i);
+    const uint64_t row = e->bytes / (uint64_t)e->type.shape[0];
+    char *to = *out = cvr_alloc_aligned(e->bytes + 8, 64);
+    if (!to) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    CVR_TRY(cvr_store_read(l->store, i, to, err));
+    for (int64_t k = 0; k < l->rules->n_rows; k++)
+        if (l->rules->rows[k] >= 0)
+            memcpy(to + (uint64_t)k * row, (const char *)from + (uint64_t)l->rules->rows[k] * row, row);
+    return CVR_OK;
+}
+
 /* An entry and its running mean, which starts as the entry does. */
 static int32_t write_entry(loading *l, size_t i, const cvr_weight *w, cvr_error *err) {
     const cvr_store_entry *e = cvr_store_get(l->store, i);
     const void *data = w->data;
-    void *cast = NULL;
-    if (l->fates[i] == FATE_CAST) {
-        cast = cvr_alloc_aligned(e->bytes + 8, 64);
+    void *cast = NULL, *rows = NULL;
+    int32_t status = CVR_OK;
+    if (w->dtype != e->type.dtype) {
+        const int64_t n = cvr_numel(w->rank, w->shape);
+        cast = cvr_alloc_aligned((uint64_t)n * cvr_dtype_size(e->type.dtype) + 8, 64);
         if (!cast) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        weights_cast(e->type.dtype, cast, w->dtype, w->data, cvr_numel(e->type.rank, e->type.shape));
+        weights_cast(e->type.dtype, cast, w->dtype, w->data, n);
         data = cast;
     }
-    int32_t status;
+    if (l->fates[i] == FATE_ROWS) {
+        CVR_TRY_OUT(take_rows(l, i, data, &rows, err));
+        data = rows;
+    }
+    if (!weights_finite(e->type.dtype, data, cvr_numel(e->type.rank, e->type.shape)) && l->n_unreal++ < MOST_PROBLEMS)
+        cvr_text_add(&l->unreal, "%s%s", l->n_unreal > 1 ? ", " : "", e->name);
     CVR_TRY_OUT(cvr_store_write(l->store, i, data, err));
     const int64_t average = cvr_store_average(l->store, i);
     if (average >= 0) CVR_TRY_OUT(cvr_store_write(l->store, (size_t)average, data, err));
 out:
+    cvr_free(rows);
     cvr_free(cast);
     return status;
 }
@@ -129,9 +159,15 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     const cvr_store_entry *e = cvr_store_get(l->store, (size_t)i);
     const bool fits = w->rank == e->type.rank && memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0;
     if (l->writing) return l->fates[i] == FATE_NEW ? CVR_OK : write_entry(l, (size_t)i, w, err);
+    const bool casts = w->dtype == e->type.dtype || weights_cast(e->type.dtype, NULL, w->dtype, NULL, 0),
+               rows = casts && has_rows(l, w, e);
+    if (rows) {
+        l->fates[i] = FATE_ROWS;
+        return CVR_OK;
+    }
     if (l->rules->head != WEIGHTS_HEAD_KEEP && is_head(e) && (!fits || l->rules->head == WEIGHTS_HEAD_NEW))
         l->head_is_new = true;
-    else if (!fits || (w->dtype != e->type.dtype && !weights_cast(e->type.dtype, NULL, w->dtype, NULL, 0)))
+    else if (!fits || !casts)
         misshapen(l, w, e);
     l->fates[i] = w->dtype == e->type.dtype ? FATE_LOADED : FATE_CAST;
     return CVR_OK;
@@ -151,14 +187,14 @@ static void judge_missing(loading *l) {
 /* Whether anything of the file is of use: with model.strict = no, all of it may be missing. */
 static bool has_any(const loading *l) {
     for (size_t i = 0; i < cvr_store_count(l->store); i++)
-        if (l->fates[i] == FATE_LOADED || l->fates[i] == FATE_CAST) return true;
+        if (l->fates[i] != FATE_MISSING && l->fates[i] != FATE_NEW) return true;
     return false;
 }
 
 /* ---- the whole file ---- */
 
 static void tell(const loading *l, const char *path, const char *format) {
-    static const char *const words[] = {"not in the file", "loaded", "cast", "made new"};
+    static const char *const words[] = {"not in the file", "loaded", "cast", "rows by name", "made new"};
     cvr_text t = {0};
     cvr_text_add(&t, "weights from %s (%s)", path, format);
     if (l->prefix) cvr_text_add(&t, ", without the prefix `%.*s`", (int)l->prefix, l->names[0]);
@@ -180,6 +216,12 @@ static void tell(const loading *l, const char *path, const char *format) {
                      l->n_skipped > MOST_PROBLEMS ? ", ..." : "");
     if (!t.failed) cvr_log(CVR_LOG_INFO, "%s", t.s);
     cvr_text_clear(&t);
+    if (l->n_unreal)
+        cvr_log(CVR_LOG_WARNING,
+                "%s: NaN or infinity in %zu tensor%s: %s%s; what the network says will be as wrong, so look at the run "
+                "that made the file",
+                path, l->n_unreal, l->n_unreal == 1 ? "" : "s", l->unreal.s ? l->unreal.s : "?",
+                l->n_unreal > MOST_PROBLEMS ? ", ..." : "");
 }
 
 /* The plugin whose format the bytes have or, without a map, whose extension the path ends in. */
@@ -246,17 +288,10 @@ out:
     cvr_free(l.names);
     cvr_text_clear(&l.problems);
     cvr_text_clear(&l.skipped);
+    cvr_text_clear(&l.unreal);
     cvr_fs_unmap(&map);
     cvr_free(l.fates);
     return status;
-}
-
-int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err) {
-    const bool trains = (s->purpose & CVR_FOR_TRAINING) != 0; /* else a new head would only give wrong numbers */
-    const uint32_t head = (uint32_t)s->set.model->head;
-    const weights_rules rules = {"", head == WEIGHTS_HEAD_AUTO && !trains ? WEIGHTS_HEAD_KEEP : head,
-                                 !s->set.model->strict};
-    return weights_load(s->plugins, s->net.store, &rules, path, err);
 }
 
 /* ---- saving ---- */

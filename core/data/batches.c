@@ -109,27 +109,33 @@ static void *make_batches(void *bench) {
     return NULL;
 }
 
+/* The next slot in which anything is left, or NULL at the end. Called and returns with the lock held. */
+static slot *next_slot(cvr_batches *b) {
+    while (b->next < b->end) {
+        slot *s = &b->slots[b->next % RING_DEPTH];
+        while (s->position != b->next || !s->whole) {
+            slot *mine = b->n_threads ? NULL : find_work(b);
+            if (mine) {
+                do_work(b, mine, &b->benches[0]);
+            } else {
+                pthread_cond_broadcast(&b->work);
+                pthread_cond_wait(&b->ready, &b->lock);
+            }
+        }
+        b->next++; /* frees the slot that the caller had until now */
+        pthread_cond_broadcast(&b->work);
+        if (s->kept || s->error_at < s->n) return s;
+    }
+    return NULL;
+}
+
 int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err) {
     const double start = cvr_now();
     memset(out, 0, sizeof *out);
     pthread_mutex_lock(&b->lock);
-    if (b->next >= b->end) {
-        pthread_mutex_unlock(&b->lock);
-        return CVR_OK;
-    }
-    slot *s = &b->slots[b->next % RING_DEPTH];
-    while (s->position != b->next || !s->whole) {
-        slot *mine = b->n_threads ? NULL : find_work(b);
-        if (mine) {
-            do_work(b, mine, &b->benches[0]);
-        } else {
-            pthread_cond_broadcast(&b->work);
-            pthread_cond_wait(&b->ready, &b->lock);
-        }
-    }
-    b->next++; /* frees the slot that the caller had until now */
-    pthread_cond_broadcast(&b->work);
+    const slot *s = next_slot(b);
     pthread_mutex_unlock(&b->lock);
+    if (!s) return CVR_OK;
     if (s->error_at < s->n) {
         *err = s->error;
         return err->code;

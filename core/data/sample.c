@@ -109,11 +109,12 @@ static void complete_origin(arena_sample *s, const part_plan *plan) {
 /* Reads a sample. What its decoder complains of is said with the file's name, once a file. */
 static int32_t read_sample(pipeline *p, arena_sample *s, int64_t index, cvr_error *err) {
     char name[512] = "";
-    const bool told = p->warned && atomic_exchange(&p->warned[index], 1); /* another epoch may be reading it, too */
+    const bool told =
+        p->warned && (atomic_fetch_or(&p->warned[index], 1) & 1); /* another epoch may be reading it, too */
     if (!told) p->o.dataset->describe(p->o.self, index, name, sizeof name);
     (void)cvr_log_about(told || *name ? name : NULL);
     const int32_t status = p->o.dataset->read(p->o.self, index, &s->sample, err);
-    if (!cvr_log_about(NULL) && p->warned && !told) atomic_store(&p->warned[index], 0);
+    if (!cvr_log_about(NULL) && p->warned && !told) atomic_fetch_and(&p->warned[index], 0xfe);
     return status;
 }
 
@@ -133,18 +134,30 @@ static int32_t make_once(workbench *w, arena_sample *s, sample_place at, size_t 
     return check_picture(s, err);
 }
 
-int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err) {
+int32_t sample_make_this(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err) {
+    const pipeline *p = w->pipeline;
+    const int32_t status = make_once(w, s, at, end, err);
+    if (status == CVR_OK) return CVR_OK;
+    if (!err->message[0]) (void)cvr_fail(err, CVR_ERR_PLUGIN, "%s failed and did not say why", p->o.dataset->name);
+    return pipeline_fail_at(p, at.index, status, err);
+}
+
+bool sample_pass_over(workbench *w, sample_place *at, int64_t tries, cvr_error *err) {
     pipeline *p = w->pipeline;
+    if (!p->o.skip_bad || err->code == CVR_ERR_NOMEM || tries == (w->looks ? p->n_samples : SAMPLE_MOST_TRIES))
+        return false;
+    if (!w->looks) atomic_fetch_add(&p->skipped, 1);
+    if (!w->looks && !(p->warned && (atomic_fetch_or(&p->warned[at->index], 2) & 2)))
+        cvr_log(CVR_LOG_WARNING, "%s: %s; skipped", err->file, err->message);
+    cvr_error_init(err);
+    at->index = (at->index + 1) % p->o.dataset->count(p->o.self);
+    return true;
+}
+
+int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err) {
     for (int64_t tries = 1;; tries++) {
-        const int32_t status = make_once(w, s, at, end, err);
-        if (status == CVR_OK) return CVR_OK;
-        if (!err->message[0]) (void)cvr_fail(err, CVR_ERR_PLUGIN, "%s failed and did not say why", p->o.dataset->name);
-        pipeline_fail_at(p, at.index, status, err);
-        if (!p->o.skip_bad || tries == (w->looks ? p->n_samples : SAMPLE_MOST_TRIES)) return status;
-        if (!w->looks) atomic_fetch_add(&p->skipped, 1);
-        if (!w->looks) cvr_log(CVR_LOG_WARNING, "%s: %s; skipped", err->file, err->message);
-        cvr_error_init(err);
-        at.index = (at.index + 1) % p->o.dataset->count(p->o.self);
+        const int32_t status = sample_make_this(w, s, at, end, err);
+        if (status == CVR_OK || !sample_pass_over(w, &at, tries, err)) return status;
     }
 }
 

@@ -21,7 +21,8 @@ typedef struct pipeline {
     int64_t n_samples;
     const char *path; /* of a picture that is outside any data set */
     atomic_int_fast64_t skipped;
-    atomic_uchar *warned; /* by sample: whether its file has been warned of; NULL: nobody keeps count */
+    atomic_uchar *warned; /* by sample: whether its file has been warned of (1: by its decoder, 2: as bad); NULL: nobody
+                             keeps count */
 } pipeline;
 
 /* `o->dataset` NULL: pictures outside any data set. Refuses what can be known not to work. */
@@ -71,8 +72,12 @@ typedef struct sample_place {
     int64_t index, epoch;
     uint64_t branch;
 } sample_place;
-/* Reads a sample and applies the transforms before `end`. With skip_bad, a bad one's place is taken by the next good
- * one of the data set. The error names the sample. */
+/* Reads a sample and applies the transforms before `end`. The error names the sample. */
+int32_t sample_make_this(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err);
+/* After a failure: whether it is passed over (skip_bad). It is then counted and warned of, once a file, `err` is clear,
+ * and `at` is the next sample of the data set. */
+bool sample_pass_over(workbench *w, sample_place *at, int64_t tries, cvr_error *err);
+/* The sample, or where that is passed over the next good one. */
 int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err);
 /* The same with a picture from outside the data. */
 int32_t sample_show(workbench *w, arena_sample *s, const cvr_image *image, size_t end, cvr_error *err);

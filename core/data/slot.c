@@ -1,6 +1,8 @@
 /* One batch: its samples, made in any order, and what is done once all are there. */
 #include "slot.h"
 
+static const cvr_canvas LEFT_OUT = {0, 0}; /* the size of a sample that was */
+
 int32_t slot_allocate(slot *s, const layout *l, int64_t batch, cvr_error *err) {
     for (size_t i = 0; i < l->n; i++) {
         const column *c = &l->columns[i];
@@ -50,21 +52,44 @@ int32_t slot_put(slot *s, const layout *l, workbench *w, const arena_sample *fro
     return CVR_OK;
 }
 
+/* A sample is bad, too, if it does not fit in with the others. */
 int32_t slot_make(slot *s, const layout *l, workbench *w, int64_t i, int64_t epoch, cvr_error *err) {
+    sample_place at = {s->origins[i].index, epoch, 0};
     arena_sample *sample;
-    w->used = 0;
-    CVR_TRY(workbench_take(w, &sample, err));
-    CVR_TRY(sample_make(w, sample, (sample_place){s->origins[i].index, epoch, 0}, l->end, err));
-    return slot_put(s, l, w, sample, i, epoch, err);
+    for (int64_t tries = 1;; tries++) {
+        w->used = 0;
+        CVR_TRY(workbench_take(w, &sample, err));
+        int32_t status = sample_make_this(w, sample, at, l->end, err);
+        if (status == CVR_OK) status = slot_put(s, l, w, sample, i, epoch, err);
+        if (status == CVR_OK || !sample_pass_over(w, &at, tries, err)) return status;
+        s->sizes[i] = LEFT_OUT;
+        if (w->pipeline->o.leave_out) return CVR_OK;
+    }
 }
 
 /* ---- a whole batch ---- */
+
+/* Samples that were left out make the batch smaller. */
+static void close_gaps(slot *s, const layout *l) {
+    s->kept = 0;
+    for (int64_t i = 0; i < s->n; i++) {
+        if (s->sizes[i].height == LEFT_OUT.height) continue;
+        for (size_t k = 0; k < l->n && s->kept < i; k++) {
+            const uint64_t bytes = l->columns[k].bytes;
+            char *memory = s->memory[k];
+            if (l->columns[k].is == COLUMN_BATCH_PARAMS) continue;
+            memcpy(memory + (uint64_t)s->kept * bytes, memory + (uint64_t)i * bytes, bytes);
+        }
+        s->sizes[s->kept] = s->sizes[i];
+        s->origins[s->kept++] = s->origins[i];
+    }
+}
 
 static void set_tensors(slot *s, const layout *l) {
     for (size_t i = 0; i < l->n; i++) {
         const column *c = &l->columns[i];
         cvr_type type;
-        column_type(c, s->n, s->canvas, &type);
+        column_type(c, s->kept, s->canvas, &type);
         s->tensors[i] = (cvr_named_tensor){.struct_size = sizeof s->tensors[i],
                                            .name = c->name,
                                            .kind = c->kind ? c->kind->name : "",
@@ -98,7 +123,7 @@ static int32_t transform_batch(slot *s, const layout *l, workbench *w, int64_t e
     }
     const size_t first = l->on_device ? 1 : 0; /* the device does the pictures */
     const cvr_batch_view view = {.struct_size = sizeof view,
-                                 .n = s->n,
+                                 .n = s->kept,
                                  .n_fields = (uint32_t)(l->n_fields - first),
                                  .fields = s->pointers + first,
                                  .origins = s->origin_pointers};
@@ -109,19 +134,21 @@ static int32_t transform_batch(slot *s, const layout *l, workbench *w, int64_t e
 
 int32_t slot_finish(slot *s, const layout *l, workbench *w, int64_t epoch, int64_t position, cvr_error *err) {
     cvr_canvas all = {0, 0};
-    for (int64_t i = 0; i < s->n; i++) {
+    close_gaps(s, l);
+    if (s->kept == 0) return CVR_OK;
+    for (int64_t i = 0; i < s->kept; i++) {
         if (s->sizes[i].height > all.height) all.height = s->sizes[i].height;
         if (s->sizes[i].width > all.width) all.width = s->sizes[i].width;
     }
     s->canvas = *layout_canvas(l, all.height, all.width);
-    collate_canvas(l, s->n, s->canvas, s->memory);
+    collate_canvas(l, s->kept, s->canvas, s->memory);
     set_tensors(s, l);
     return transform_batch(s, l, w, epoch, position, err);
 }
 
 void slot_view(const slot *s, const layout *l, cvr_batch *out) {
     out->view = (cvr_batch_view){.struct_size = sizeof out->view,
-                                 .n = s->n,
+                                 .n = s->kept,
                                  .n_fields = (uint32_t)l->n,
                                  .fields = s->pointers,
                                  .origins = s->origin_pointers};

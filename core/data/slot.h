@@ -5,9 +5,9 @@
 #include "layout.h"
 
 typedef struct slot {
-    int64_t position; /* of the batch that it holds or is being made; -1: free */
-    int64_t n, taken, done;
-    bool whole; /* nothing is left to do */
+    int64_t position;             /* of the batch that it holds or is being made; -1: free */
+    int64_t n, taken, done, kept; /* kept: samples of the whole batch, those aside that were left out */
+    bool whole;                   /* nothing is left to do */
     void *memory[LAYOUT_MOST_COLUMNS];
     uint64_t bytes[LAYOUT_MOST_COLUMNS]; /* that the memory has */
     cvr_named_tensor tensors[LAYOUT_MOST_COLUMNS];

@@ -107,9 +107,9 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
         if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;
         n_updates++;
         const cvr_store_entry *e = cvr_store_get(g->store, v->store_index);
-        char name[32] = "step";
+        char name[32] = "updates";
         cvr_value step;
-        if (e->thaws_in) (void)snprintf(name, sizeof name, "step_%u", e->thaws_in);
+        if (e->thaws_in) (void)snprintf(name, sizeof name, "updates_%u", e->thaws_in);
         CVR_TRY(g->builder.scalar(&g->builder, name, CVR_I64, &step, err));
         const cvr_update_args args = {.struct_size = sizeof args,
                                       .attrs = policy->attrs,

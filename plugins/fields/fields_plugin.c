@@ -19,6 +19,7 @@ static const cvr_field_kind kinds[] = {
         .name = CVR_FIELD_LABEL,
         .doc = "the picture's class: an index, i64; or a share for each class: (classes), f32",
         .height_axis = CVR_NO_AXIS,
+        .classes = 1,
     },
     {
         .struct_size = sizeof kinds[0],
@@ -28,6 +29,7 @@ static const cvr_field_kind kinds[] = {
         .rank = 2,
         .height_axis = 0,
         .places = 1,
+        .classes = 1,
         .pad = 255,
     },
     {
@@ -48,6 +50,7 @@ static const cvr_field_kind kinds[] = {
         .rank = 1,
         .axis = OBJECT,
         .height_axis = CVR_NO_AXIS,
+        .classes = 1,
         .pad = -1,
     },
     {

@@ -362,6 +362,8 @@ static const abi_row rows[] = {
     ROW(cvr_field_kind, axis),
     ROW(cvr_field_kind, height_axis),
     ROW(cvr_field_kind, places),
+    ROW(cvr_field_kind, classes),
+    ROW(cvr_field_kind, reserved),
     ROW(cvr_field_kind, pad),
     ROW(cvr_field, struct_size),
     ROW(cvr_field, name),

@@ -35,7 +35,7 @@ static void whole_batches(const char *backend, const char *optimizer, float *hea
     for (int step = 0; step < 3; step++) {
         net_images(&n, &u, 8 * step);
         net_scalar(&n, &u, "lr", optimizer ? 0.001 : 0.5);
-        net_scalar(&n, &u, "step", step);
+        net_scalar(&n, &u, "updates", step);
         net_run(&n, &u);
     }
     net_read(&n, "fc.weight", head, HEAD);
@@ -70,7 +70,7 @@ static void in_parts(const char *backend, const char *optimizer, const cvr_gradi
             net_run(&n, p);
         }
         net_scalar(&n, &u[2], "lr", optimizer ? 0.001 : 0.5);
-        net_scalar(&n, &u[2], "step", step);
+        net_scalar(&n, &u[2], "updates", step);
         net_run(&n, &u[2]);
     }
     net_read(&n, "fc.weight", head, HEAD);

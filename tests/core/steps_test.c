@@ -123,6 +123,7 @@ static float run_step(step *s, int64_t number) {
     good(cvr_program_write(s->program, cvr_program_slot(s->program, "target"), target, &err));
     good(cvr_program_write(s->program, cvr_program_slot(s->program, "lr"), &lr, &err));
     good(cvr_program_write(s->program, cvr_program_slot(s->program, "step"), &number, &err));
+    good(cvr_program_write(s->program, cvr_program_slot(s->program, "updates"), &number, &err));
     good(cvr_program_write(s->program, cvr_program_slot(s->program, "seed"), &seed, &err));
     good(cvr_program_write(s->program, cvr_program_slot(s->program, "loss_scale"), &one, &err));
     good(cvr_program_run(s->program, &err));

@@ -206,7 +206,7 @@ Test(rules, of_loading) {
          "missing: fc.weight"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const weights_rules rules = {"", cases[i].head, cases[i].subset};
+        const weights_rules rules = {.network = "", .head = cases[i].head, .subset = cases[i].subset};
         bool is_file[2];
         char message[1024];
         const int32_t status = load(&cases[i].v, &rules, is_file, message, sizeof message);
@@ -220,7 +220,7 @@ Test(rules, of_loading) {
 Test(rules, of_paths) {
     small_net n;
     net_unit u;
-    const weights_rules rules = {"", WEIGHTS_HEAD_KEEP, false};
+    const weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_KEEP};
     net_with(&n, &u, 1);
     cr_expect_eq(weights_save(n.plugins, n.store, "/tmp/weights.doc", &n.err), CVR_ERR_FORMAT);
     cr_expect(strstr(n.err.message, "safetensors"), "%s", n.err.message);

@@ -85,7 +85,7 @@ static int32_t step(trainer *t, const update_case *c, int64_t number, const void
                     cvr_error *err) {
     CVR_TRY(write_named(t, "g", gradient, err));
     CVR_TRY(write_named(t, "lr", &c->lr, err));
-    CVR_TRY(write_named(t, "step", &number, err));
+    CVR_TRY(write_named(t, "updates", &number, err));
     CVR_TRY(cvr_program_run(t->program, err));
     return cvr_store_read(t->store, (size_t)cvr_store_find(t->store, "p"), after, err);
 }
@@ -287,7 +287,7 @@ static int32_t many_open(trainer *t, const case_machine *m, const update_case *c
 static int32_t many_step(trainer *t, const update_case *c, int64_t number, const float *gradient, cvr_error *err) {
     char name[16];
     CVR_TRY(write_named(t, "lr", &c->lr, err));
-    CVR_TRY(write_named(t, "step", &number, err));
+    CVR_TRY(write_named(t, "updates", &number, err));
     for (int i = 0; i < N_MANY; i++) {
         (void)snprintf(name, sizeof name, "g%d", i);
         CVR_TRY(write_named(t, name, gradient + i, err));

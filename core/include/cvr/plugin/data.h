@@ -42,6 +42,8 @@ typedef struct cvr_field_kind {
     const char *axis; /* name of axis 0 where its length differs from sample to sample, "object"; NULL: it does not */
     uint32_t height_axis; /* axis that is the picture's height, its width is the next; CVR_NO_AXIS: none */
     uint32_t places;      /* 1: it says where something is in the picture, so that it must move with the pixels */
+    uint32_t classes;     /* 1: its whole numbers are indices of classes; what is none of them is left as it is */
+    uint32_t reserved;
     double pad;           /* what rows and pixels hold that a batch adds */
 } cvr_field_kind;
 
@@ -287,7 +289,7 @@ typedef struct cvr_augment_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_field_kind) == 56, "cvr_field_kind has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_field_kind) == 64, "cvr_field_kind has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_field) == 72, "cvr_field has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_origin) == 120, "cvr_origin has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_sample) == 80, "cvr_sample has padding");

@@ -17,7 +17,7 @@ typedef struct cvr_update_args {
     cvr_value param;
     cvr_value grad;
     cvr_value lr;   /* f32 scalar */
-    cvr_value step; /* i64 scalar, 0 at the first */
+    cvr_value step; /* i64 scalar: updates so far, 0 at the first */
     double weight_decay;
     double lr_factor; /* of this parameter: what lr is multiplied with, 1 where nothing else is asked for */
 } cvr_update_args;
