@@ -93,6 +93,12 @@ int32_t weights_load(cvr_plugins *plugins, cvr_store *store, const weights_rules
                      cvr_error *err);
 /* Running means stand for what they are the mean of. The format is what the path's extension says. */
 int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, cvr_error *err);
+/* The plugin whose format the bytes have or, without a map, whose extension the path ends in; NULL, and then the error.
+ */
+const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err);
+int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err);
+/* weights_adapt.c: makes a tensor of a known meaning fit another shape; `out` NULL: whether there is a way. */
+bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t *shape, const float *in);
 /* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
 bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
 

@@ -1,22 +1,23 @@
 /*
- * Weights in files: every parameter and buffer under its name, in logical order, by whichever weights plugin knows the
- * format. A file is gone through three times: for its names, to see what fits, and to load it.
+ * Weights from files: every parameter and buffer under its name, in logical order, by whichever weights plugin knows
+ * the format. A file is gone through three times: for its names, to see what fits, and to load it; and once more where
+ * torch.nn.utils.prune has left NAME_orig and NAME_mask in place of NAME, whose product it is.
  */
 #include "session_parts.h"
 
 #define MOST_PROBLEMS 12
 
-typedef enum fate { FATE_MISSING, FATE_LOADED, FATE_CAST, FATE_ROWS, FATE_NEW } fate;
+typedef enum fate { FATE_MISSING, FATE_LOADED, FATE_CAST, FATE_ADAPTED, FATE_ROWS, FATE_NEW } fate;
 
 typedef struct loading {
     cvr_store *store;
     const weights_rules *rules;
     char **names; /* of the file's tensors */
     size_t n_names, names_capacity;
-    size_t prefix; /* bytes that are left out in front of each name */
-    fate *fates;   /* of the store's entries */
-    bool head_is_new, writing;
-    cvr_text problems, skipped, unreal; /* unreal: with numbers that are none */
+    size_t prefix;                             /* bytes that are left out in front of each name */
+    fate *fates;                               /* of the store's entries */
+    bool head_is_new, writing, masks, masking; /* masks: some were seen; masking: they are what is read now */
+    cvr_text problems, skipped, unreal;        /* unreal: with numbers that are none */
     size_t n_problems, n_skipped, n_unreal;
 } loading;
 
@@ -30,12 +31,29 @@ static bool is_head(const cvr_store_entry *e) {
     return strcmp(e->stage, "head") == 0;
 }
 
-static int64_t find_entry(const loading *l, const char *name) {
+/* Bytes of a name without the ending that pruning gives it. */
+static size_t pruned_length(const char *name, bool *mask) {
+    const size_t n = strlen(name);
+    *mask = n > 5 && strcmp(name + n - 5, "_mask") == 0;
+    return n > 5 && (*mask || strcmp(name + n - 5, "_orig") == 0) ? n - 5 : n;
+}
+
+static int64_t find_named(const loading *l, const char *name, size_t n) {
     char full[1024];
     const char *network = l->rules->network;
-    if (snprintf(full, sizeof full, "%s%s%s", network, *network ? "." : "", name) >= (int)sizeof full) return -1;
+    if (snprintf(full, sizeof full, "%s%s%.*s", network, *network ? "." : "", (int)n, name) >= (int)sizeof full)
+        return -1;
     const int64_t i = cvr_store_find(l->store, full);
     return i >= 0 && is_wanted(l, cvr_store_get(l->store, (size_t)i)) ? i : -1;
+}
+
+/* `mask`: the name is that of a mask of the entry. */
+static int64_t find_entry(const loading *l, const char *name, bool *mask) {
+    const int64_t i = find_named(l, name, strlen(name));
+    const size_t n = pruned_length(name, mask);
+    if (i < 0) return find_named(l, name, n);
+    *mask = false;
+    return i;
 }
 
 static int32_t on_name(void *ctx, const cvr_weight *w, cvr_error *err) {
@@ -52,9 +70,10 @@ static int32_t on_name(void *ctx, const cvr_weight *w, cvr_error *err) {
  * names of the network. */
 static void find_prefix(loading *l) {
     size_t best = 0;
+    bool mask;
     for (size_t at = 0; l->n_names;) {
         size_t fit = 0;
-        for (size_t i = 0; i < l->n_names; i++) fit += find_entry(l, l->names[i] + at) >= 0;
+        for (size_t i = 0; i < l->n_names; i++) fit += find_entry(l, l->names[i] + at, &mask) >= 0;
         if (fit > best) {
             best = fit;
             l->prefix = at;
@@ -130,10 +149,13 @@ static int32_t write_entry(loading *l, size_t i, const cvr_weight *w, cvr_error 
         weights_cast(e->type.dtype, cast, w->dtype, w->data, n);
         data = cast;
     }
-    if (l->fates[i] == FATE_ROWS) {
-        CVR_TRY_OUT(take_rows(l, i, data, &rows, err));
-        data = rows;
+    if (l->fates[i] == FATE_ROWS) CVR_TRY_OUT(take_rows(l, i, data, &rows, err));
+    if (l->fates[i] == FATE_ADAPTED) {
+        rows = cvr_alloc_aligned(e->bytes + 8, 64);
+        if (!rows) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+        weights_adapt(&e->type, rows, w->rank, w->shape, data);
     }
+    if (rows) data = rows;
     if (!weights_finite(e->type.dtype, data, cvr_numel(e->type.rank, e->type.shape)) && l->n_unreal++ < MOST_PROBLEMS)
         cvr_text_add(&l->unreal, "%s%s", l->n_unreal > 1 ? ", " : "", e->name);
     CVR_TRY_OUT(cvr_store_write(l->store, i, data, err));
@@ -145,9 +167,48 @@ out:
     return status;
 }
 
+/* The entry was written already: what the mask has as 0 becomes 0. */
+static int32_t fold_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err) {
+    const cvr_store_entry *e = cvr_store_get(l->store, i);
+    const int64_t n = cvr_numel(e->type.rank, e->type.shape);
+    float *values = cvr_alloc_aligned(e->bytes + 8, 64), *mask = cvr_alloc_aligned(e->bytes + 8, 64);
+    int32_t status;
+    if (!values || !mask) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(cvr_store_read(l->store, i, values, err));
+    weights_cast(CVR_F32, mask, w->dtype, w->data, n);
+    for (int64_t k = 0; k < n; k++) values[k] *= mask[k];
+    CVR_TRY_OUT(cvr_store_write(l->store, i, values, err));
+    const int64_t average = cvr_store_average(l->store, i);
+    if (average >= 0) CVR_TRY_OUT(cvr_store_write(l->store, (size_t)average, values, err));
+out:
+    cvr_free(values);
+    cvr_free(mask);
+    return status;
+}
+
+static bool fits_entry(const cvr_weight *w, const cvr_store_entry *e) {
+    return w->rank == e->type.rank && memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0;
+}
+
+/* In each pass: a mask has the shape of what it masks. */
+static int32_t on_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err) {
+    const cvr_store_entry *e = cvr_store_get(l->store, i);
+    if (l->masking) return l->fates[i] == FATE_NEW ? CVR_OK : fold_mask(l, i, w, err);
+    l->masks = true;
+    const bool fits = fits_entry(w, e) && weights_cast(CVR_F32, NULL, w->dtype, NULL, 0);
+    if (!fits && is_head(e) && l->rules->head != WEIGHTS_HEAD_KEEP)
+        l->head_is_new = true;
+    else if (!fits && !l->writing)
+        misshapen(l, w, e);
+    return CVR_OK;
+}
+
 static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     loading *l = ctx;
-    const int64_t i = find_entry(l, w->name + l->prefix);
+    bool mask;
+    const int64_t i = find_entry(l, w->name + l->prefix, &mask);
+    if (i >= 0 && mask) return on_mask(l, (size_t)i, w, err);
+    if (l->masking) return CVR_OK;
     if (i < 0) {
         if (l->writing) return CVR_OK;
         if (l->rules->subset)
@@ -157,12 +218,13 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
         return CVR_OK;
     }
     const cvr_store_entry *e = cvr_store_get(l->store, (size_t)i);
-    const bool fits = w->rank == e->type.rank && memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0;
+    const bool fits = fits_entry(w, e);
     if (l->writing) return l->fates[i] == FATE_NEW ? CVR_OK : write_entry(l, (size_t)i, w, err);
     const bool casts = w->dtype == e->type.dtype || weights_cast(e->type.dtype, NULL, w->dtype, NULL, 0),
                rows = casts && has_rows(l, w, e);
-    if (rows) {
-        l->fates[i] = FATE_ROWS;
+    const bool adapts = casts && !fits && weights_adapt(&e->type, NULL, w->rank, w->shape, NULL);
+    if (rows || adapts) {
+        l->fates[i] = rows ? FATE_ROWS : FATE_ADAPTED;
         return CVR_OK;
     }
     if (l->rules->head != WEIGHTS_HEAD_KEEP && is_head(e) && (!fits || l->rules->head == WEIGHTS_HEAD_NEW))
@@ -194,7 +256,7 @@ static bool has_any(const loading *l) {
 /* ---- the whole file ---- */
 
 static void tell(const loading *l, const char *path, const char *format) {
-    static const char *const words[] = {"not in the file", "loaded", "cast", "rows by name", "made new"};
+    static const char *const words[] = {"not in the file", "loaded", "cast", "adapted", "rows by name", "made new"};
     cvr_text t = {0};
     cvr_text_add(&t, "weights from %s (%s)", path, format);
     if (l->prefix) cvr_text_add(&t, ", without the prefix `%.*s`", (int)l->prefix, l->names[0]);
@@ -224,8 +286,7 @@ static void tell(const loading *l, const char *path, const char *format) {
                 l->n_unreal > MOST_PROBLEMS ? ", ..." : "");
 }
 
-/* The plugin whose format the bytes have or, without a map, whose extension the path ends in. */
-static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err) {
+const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err) {
     const char *name;
     for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++) {
         const void *desc;
@@ -241,7 +302,7 @@ static const cvr_weights_desc *format_of(cvr_plugins *p, const cvr_mapping *m, c
     return NULL;
 }
 
-static int32_t unknown_format(cvr_plugins *p, cvr_error *err) {
+int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err) {
     if (err && err->code == CVR_ERR_NOMEM) return err->code; /* a plugin that might have known it could not be loaded */
     cvr_text known = {0};
     const char *name;
@@ -255,9 +316,9 @@ static int32_t unknown_format(cvr_plugins *p, cvr_error *err) {
 }
 
 static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *m, const char *path, cvr_error *err) {
-    const cvr_weights_desc *format = format_of(plugins, m, path, err);
+    const cvr_weights_desc *format = weights_format(plugins, m, path, err);
     const cvr_host *host = cvr_plugins_host(plugins);
-    if (!format) return unknown_format(plugins, err);
+    if (!format) return weights_format_unknown(plugins, err);
     CVR_TRY(format->read(host, m->bytes, m->n, on_name, l, err));
     find_prefix(l);
     CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
@@ -271,6 +332,8 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
         return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");
     l->writing = true;
     CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
+    l->masking = l->masks;
+    if (l->masks) CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
     tell(l, path, format->name);
     return CVR_OK;
 }
@@ -292,68 +355,4 @@ out:
     cvr_fs_unmap(&map);
     cvr_free(l.fates);
     return status;
-}
-
-/* ---- saving ---- */
-
-typedef struct saving {
-    cvr_weight *weights;
-    const cvr_weight **pointers;
-    char *data;
-    size_t n;
-} saving;
-
-static int32_t gather(cvr_store *store, saving *to, cvr_error *err) {
-    uint64_t bytes = 0, at = 0;
-    const size_t count = cvr_store_count(store);
-    for (size_t i = 0; i < count; i++) bytes += (cvr_store_get(store, i)->bytes + 7) / 8 * 8;
-    to->weights = cvr_calloc(count + 1, sizeof *to->weights);
-    to->pointers = cvr_calloc(count + 1, sizeof *to->pointers);
-    to->data = cvr_alloc_aligned(bytes + 8, 64);
-    if (!to->weights || !to->pointers || !to->data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        const cvr_store_entry *e = cvr_store_get(store, i);
-        const int64_t average = cvr_store_average(store, i);
-        if (!cvr_store_in_weights(e)) continue;
-        cvr_weight *w = &to->weights[to->n];
-        *w = (cvr_weight){.struct_size = sizeof *w,
-                          .name = e->name,
-                          .dtype = e->type.dtype,
-                          .rank = e->type.rank,
-                          .data = to->data + at,
-                          .bytes = e->bytes};
-        for (uint32_t k = 0; k < e->type.rank; k++) w->shape[k] = e->type.shape[k];
-        CVR_TRY(cvr_store_read(store, average >= 0 ? (size_t)average : i, to->data + at, err));
-        to->pointers[to->n++] = w;
-        at += (e->bytes + 7) / 8 * 8;
-    }
-    return CVR_OK;
-}
-
-static int32_t to_writer(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
-    return cvr_writer_put(ctx, bytes, n, err);
-}
-
-int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, cvr_error *err) {
-    cvr_writer w;
-    saving all = {0};
-    int32_t status;
-    const cvr_weights_desc *format = format_of(plugins, NULL, path, err);
-    if (!format) return cvr_fail_at(err, path, 0, unknown_format(plugins, err));
-    CVR_TRY_OUT(gather(store, &all, err));
-    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
-    status = format->write(cvr_plugins_host(plugins), all.pointers, all.n, NULL, 0, to_writer, &w, err);
-    if (status == CVR_OK)
-        status = cvr_writer_commit(&w, false, err);
-    else
-        cvr_writer_abandon(&w);
-out:
-    cvr_free(all.weights);
-    cvr_free((void *)(uintptr_t)all.pointers);
-    cvr_free(all.data);
-    return status;
-}
-
-int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *err) {
-    return weights_save(s->plugins, s->net.store, path, err);
 }

@@ -52,6 +52,55 @@ Test(cast, every_type) {
     cr_expect(!weights_cast(CVR_BF16, NULL, CVR_F32, NULL, 0));
 }
 
+/* ---- shapes ---- */
+
+/* torch.nn.functional.interpolate(mode=bicubic, align_corners=True) of the grid; tokens in front stay. */
+Test(adapt, positions_as_torch) {
+    static const float in[2 + 9] = {50, 60, 1, -2, 3, 0.5f, 4, 2, -1, 0, 7};
+    static const float large[25] = {
+        1,    -0.96875f, -2, 0.21875f,  3, 0.890625f,  1.0712890625f, 1.375f,  1.74853515625f, 2.03125f,
+        0.5f, 2.4375f,   4,  3.328125f, 2, -0.296875f, 0.9599609375f, 2.5625f, 3.75244140625f, 4.40625f,
+        -1,   -1.15625f, 0,  3.59375f,  7};
+    static const float small[4] = {1, 3, -1, 7};
+    for (int64_t tokens = 0; tokens < 3; tokens++) {
+        for (int64_t side = 2; side <= 5; side += 3) {
+            const int64_t from[3] = {1, tokens + 9, 1}, to[3] = {1, tokens + side * side, 1};
+            float out[2 + 25];
+            cvr_type t;
+            cvr_type_set(&t, CVR_F32, 3, to);
+            cr_assert(weights_adapt(&t, out, 3, from, in + 2 - tokens));
+            cr_assert_eq(memcmp(out, in + 2 - tokens, (size_t)tokens * sizeof *out), 0);
+            for (int64_t i = 0; i < side * side; i++)
+                cr_expect_float_eq(out[tokens + i], (side == 5 ? large : small)[i], 1e-6);
+        }
+    }
+}
+
+/* Three channels become one by their sum; others take turns and keep the sum's size. Nothing else is changed. */
+Test(adapt, channels) {
+    static const int64_t from[4] = {2, 3, 1, 1};
+    static const float in[6] = {1, 2, 4, -1, 0.5f, 8};
+    cvr_type t;
+    float out[10];
+    cvr_type_set(&t, CVR_F32, 4, (const int64_t[]){2, 1, 1, 1});
+    cr_assert(weights_adapt(&t, out, 4, from, in));
+    cr_expect(out[0] == 7 && out[1] == 7.5f);
+    cvr_type_set(&t, CVR_F32, 4, (const int64_t[]){2, 5, 1, 1});
+    cr_assert(weights_adapt(&t, out, 4, from, in));
+    for (int i = 0; i < 10; i++) cr_expect_float_eq(out[i], in[i / 5 * 3 + i % 5 % 3] * 0.6f, 1e-6);
+    static const struct {
+        uint32_t rank;
+        int64_t to[4], from[4];
+    } others[] = {{4, {2, 1, 3, 3}, {2, 3, 1, 1}}, {4, {3, 1, 1, 1}, {2, 3, 1, 1}},
+                  {4, {2, 5, 1, 1}, {2, 4, 1, 1}}, {3, {1, 5, 2}, {1, 10, 3}},
+                  {3, {1, 7, 2}, {1, 10, 2}},      {3, {2, 5, 2}, {2, 10, 2}},
+                  {3, {1, 0, 2}, {1, 10, 2}},      {2, {1, 5}, {1, 10}}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        cvr_type_set(&t, CVR_F32, others[i].rank, others[i].to);
+        cr_expect(!weights_adapt(&t, NULL, others[i].rank, others[i].from, NULL), "case %zu", i);
+    }
+}
+
 /* ---- rules ---- */
 
 #define HEAD (5 * 8 * 8 * 8)
