@@ -38,6 +38,7 @@ int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *er
     const uint32_t head = (uint32_t)s->set.model->head;
     weights_rules rules = {.network = "",
                            .head = head == WEIGHTS_HEAD_AUTO && !trains ? WEIGHTS_HEAD_KEEP : head,
+                           .alias = s->set.model_desc ? s->set.model_desc->alias : NULL,
                            .subset = !s->set.model->strict};
     class_names file = {0};
     int64_t *rows = NULL;

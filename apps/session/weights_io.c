@@ -15,6 +15,7 @@ typedef struct loading {
     char **names; /* of the file's tensors */
     size_t n_names, names_capacity;
     size_t prefix;                             /* bytes that are left out in front of each name */
+    bool aliases;                              /* names are another implementation's */
     fate *fates;                               /* of the store's entries */
     bool head_is_new, writing, masks, masking; /* masks: some were seen; masking: they are what is read now */
     cvr_text problems, skipped, unreal;        /* unreal: with numbers that are none */
@@ -39,9 +40,12 @@ static size_t pruned_length(const char *name, bool *mask) {
 }
 
 static int64_t find_named(const loading *l, const char *name, size_t n) {
-    char full[1024];
+    char full[1024], given[1024], own[1024];
     const char *network = l->rules->network;
-    if (snprintf(full, sizeof full, "%s%s%.*s", network, *network ? "." : "", (int)n, name) >= (int)sizeof full)
+    if (snprintf(given, sizeof given, "%.*s", (int)n, name) >= (int)sizeof given) return -1;
+    if (l->aliases && !l->rules->alias(given, own, sizeof own)) return -1;
+    if (snprintf(full, sizeof full, "%s%s%s", network, *network ? "." : "", l->aliases ? own : given) >=
+        (int)sizeof full)
         return -1;
     const int64_t i = cvr_store_find(l->store, full);
     return i >= 0 && is_wanted(l, cvr_store_get(l->store, (size_t)i)) ? i : -1;
@@ -68,7 +72,7 @@ static int32_t on_name(void *ctx, const cvr_weight *w, cvr_error *err) {
 
 /* "module.", "model.": of the prefixes that end in a dot and that all names have, the shortest that leaves the most
  * names of the network. */
-static void find_prefix(loading *l) {
+static size_t find_prefix(loading *l) {
     size_t best = 0;
     bool mask;
     for (size_t at = 0; l->n_names;) {
@@ -79,12 +83,24 @@ static void find_prefix(loading *l) {
             l->prefix = at;
         }
         const char *first = l->names[0], *dot = strchr(first + at, '.');
-        if (!dot || !dot[1]) return;
+        if (!dot || !dot[1]) break;
         const size_t next = (size_t)(dot + 1 - first);
         for (size_t i = 1; i < l->n_names; i++)
-            if (strncmp(l->names[i], first, next) != 0) return;
+            if (strncmp(l->names[i], first, next) != 0) return best;
         at = next;
     }
+    return best;
+}
+
+/* Whose names they are: the network's, or another implementation's where more of those mean something here. */
+static void find_names(loading *l) {
+    const size_t own = find_prefix(l), prefix = l->prefix;
+    if (!l->rules->alias) return;
+    l->aliases = true;
+    l->prefix = 0;
+    if (find_prefix(l) > own) return;
+    l->aliases = false;
+    l->prefix = prefix;
 }
 
 /* ---- one tensor ---- */
@@ -186,8 +202,25 @@ out:
     return status;
 }
 
-static bool fits_entry(const cvr_weight *w, const cvr_store_entry *e) {
-    return w->rank == e->type.rank && memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0;
+/* The sizes of axes that are more than 1; their number. */
+static uint32_t squeezed(uint32_t rank, const int64_t *shape, int64_t *out) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rank; i++)
+        if (shape[i] != 1) out[n++] = shape[i];
+    return n;
+}
+
+/* Another implementation may have axes of 1 more or fewer, or the last ones as one: a 7x7 convolution for a linear. */
+static bool fits_another(const cvr_weight *w, const cvr_type *t) {
+    int64_t a[8], b[8];
+    const uint32_t n = squeezed(w->rank, w->shape, a), m = squeezed(t->rank, t->shape, b), least = n < m ? n : m;
+    if (cvr_numel(w->rank, w->shape) != cvr_numel(t->rank, t->shape)) return false;
+    return least == 0 || memcmp(a, b, (n == m ? n : least - 1) * sizeof *a) == 0;
+}
+
+static bool fits_entry(const loading *l, const cvr_weight *w, const cvr_store_entry *e) {
+    if (w->rank == e->type.rank && memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0) return true;
+    return l->aliases && fits_another(w, &e->type);
 }
 
 /* In each pass: a mask has the shape of what it masks. */
@@ -195,7 +228,7 @@ static int32_t on_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err
     const cvr_store_entry *e = cvr_store_get(l->store, i);
     if (l->masking) return l->fates[i] == FATE_NEW ? CVR_OK : fold_mask(l, i, w, err);
     l->masks = true;
-    const bool fits = fits_entry(w, e) && weights_cast(CVR_F32, NULL, w->dtype, NULL, 0);
+    const bool fits = fits_entry(l, w, e) && weights_cast(CVR_F32, NULL, w->dtype, NULL, 0);
     if (!fits && is_head(e) && l->rules->head != WEIGHTS_HEAD_KEEP)
         l->head_is_new = true;
     else if (!fits && !l->writing)
@@ -218,7 +251,7 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
         return CVR_OK;
     }
     const cvr_store_entry *e = cvr_store_get(l->store, (size_t)i);
-    const bool fits = fits_entry(w, e);
+    const bool fits = fits_entry(l, w, e);
     if (l->writing) return l->fates[i] == FATE_NEW ? CVR_OK : write_entry(l, (size_t)i, w, err);
     const bool casts = w->dtype == e->type.dtype || weights_cast(e->type.dtype, NULL, w->dtype, NULL, 0),
                rows = casts && has_rows(l, w, e);
@@ -258,7 +291,7 @@ static bool has_any(const loading *l) {
 static void tell(const loading *l, const char *path, const char *format) {
     static const char *const words[] = {"not in the file", "loaded", "cast", "adapted", "rows by name", "made new"};
     cvr_text t = {0};
-    cvr_text_add(&t, "weights from %s (%s)", path, format);
+    cvr_text_add(&t, "weights from %s (%s%s)", path, format, l->aliases ? ", another implementation's names" : "");
     if (l->prefix) cvr_text_add(&t, ", without the prefix `%.*s`", (int)l->prefix, l->names[0]);
     for (int f = FATE_NEW; f >= FATE_MISSING; f--) {
         cvr_text names = {0};
@@ -320,7 +353,7 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     const cvr_host *host = cvr_plugins_host(plugins);
     if (!format) return weights_format_unknown(plugins, err);
     CVR_TRY(format->read(host, m->bytes, m->n, on_name, l, err));
-    find_prefix(l);
+    find_names(l);
     CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
     judge_missing(l);
     if (l->n_problems)

@@ -1,5 +1,6 @@
 /* The sentences that models are written in. Initialisation: torch.nn.init. */
 #include "model_net.h"
+#include <stdlib.h>
 
 net_text net_print(const char *format, ...) {
     net_text t;
@@ -91,4 +92,51 @@ int32_t net_result(net *n, const cvr_io *io, cvr_value x) {
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err) {
     for (size_t i = 0; i < count; i++) CVR_TRY(r->add(r, CVR_KIND_MODEL, models[i], err));
     return CVR_OK;
+}
+
+/* ---- names ---- */
+
+/* Bytes of `name` that `from` fits, up to a dot or its end; the numbers that # stands for. 0: it does not fit. */
+static size_t fit_name(const char *from, const char *name, long long numbers[4]) {
+    const char *p = name;
+    int n = 0;
+    for (; *from; from++) {
+        if (*from == '#' && n < 4 && *p >= '0' && *p <= '9') {
+            char *end;
+            numbers[n++] = strtoll(p, &end, 10);
+            p = end;
+        } else if (*from != *p++) {
+            return 0;
+        }
+    }
+    return *p == '.' || *p == '\0' ? (size_t)(p - name) : 0;
+}
+
+/* "{i}" and "{i:a+b}" are a * number i + b. */
+static int32_t print_name(const char *to, const long long numbers[4], const char *rest, char *out, uint64_t size) {
+    uint64_t n = 0;
+    while (*to && n < size) {
+        int which, length = 0;
+        long long times = 1, more = 0;
+        if (sscanf(to, "{%1d:%lld+%lld}%n", &which, &times, &more, &length) != 3 || !length) {
+            times = 1;
+            more = length = 0;
+            if (sscanf(to, "{%1d}%n", &which, &length) != 1) length = 0;
+        }
+        if (length && which >= 1 && which <= 4)
+            n += (uint64_t)snprintf(out + n, size - n, "%lld", numbers[which - 1] * times + more);
+        else
+            out[n++] = *to;
+        to += length ? length : 1;
+    }
+    return n < size && (uint64_t)snprintf(out + n, size - n, "%s", rest) < size - n;
+}
+
+int32_t net_rename(const net_name *rules, size_t n, const char *name, char *out, uint64_t size) {
+    for (size_t i = 0; i < n; i++) {
+        long long numbers[4] = {0};
+        const size_t length = fit_name(rules[i].from, name, numbers);
+        if (length) return print_name(rules[i].to, numbers, name + length, out, size);
+    }
+    return 0;
 }

@@ -67,6 +67,14 @@ const int64_t *net_shape(const net *n, cvr_value x);
 /* Hands the network's one result over, under the name "output", and returns what became of the whole. */
 int32_t net_result(net *n, const cvr_io *io, cvr_value x);
 
+/* How timm's names become torchvision's: `from` is the beginning of a name, with # for a number; `to` what stands in
+ * its place, with {1} for the first of these numbers, {2:2+1} for twice the second and one more. */
+typedef struct net_name {
+    const char *from, *to;
+} net_name;
+/* As cvr_model_desc.alias, by the first rule that fits. */
+int32_t net_rename(const net_name *rules, size_t n, const char *name, char *out, uint64_t size);
+
 /* Registers `count` models. */
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err);
 

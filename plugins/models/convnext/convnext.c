@@ -73,6 +73,22 @@ static const cvr_attr_desc drop_path =
                   CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&layers, &width, &layer_scale, &drop_path};
 
+static const net_name timm_names[] = {
+    {"stem.#", "features.0.{1}"},
+    {"stages.#.downsample.#", "features.{1:2+0}.{2}"},
+    {"stages.#.blocks.#.conv_dw", "features.{1:2+1}.{2}.block.0"},
+    {"stages.#.blocks.#.norm", "features.{1:2+1}.{2}.block.2"},
+    {"stages.#.blocks.#.mlp.fc1", "features.{1:2+1}.{2}.block.3"},
+    {"stages.#.blocks.#.mlp.fc2", "features.{1:2+1}.{2}.block.5"},
+    {"stages.#.blocks.#.gamma", "features.{1:2+1}.{2}.layer_scale"},
+    {"head.norm", "classifier.0"},
+    {"head.fc", "classifier.2"},
+};
+
+static int32_t timm_alias(const char *name, char *out, uint64_t size) {
+    return net_rename(timm_names, NET_COUNT(timm_names), name, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "features.0"),
     NET_STAGE("backbone.stage1", "features.1.#"),
@@ -90,7 +106,8 @@ static const cvr_model_desc convnext_tiny = {.struct_size = sizeof convnext_tiny
                                              .attrs = schema,
                                              .build = convnext_build,
                                              .n_stages = NET_COUNT(stages),
-                                             .stages = stages};
+                                             .stages = stages,
+                                             .alias = timm_alias};
 
 static int32_t convnext_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

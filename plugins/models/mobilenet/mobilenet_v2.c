@@ -90,6 +90,39 @@ static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0.2", "probability before the last layer", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&width_mult, &round_nearest, &last_channel, &dropout};
 
+/* The first block has no expansion in front of its depthwise convolution; the others come before it in this list. */
+static const net_name timm_names[] = {
+    {"conv_stem", "features.0.0"},
+    {"bn1", "features.0.1"},
+    {"conv_head", "features.18.0"},
+    {"bn2", "features.18.1"},
+    {"classifier", "classifier.1"},
+    {"block.#.conv_pw", "features.{1}.conv.0.0"},
+    {"block.#.bn1", "features.{1}.conv.0.1"},
+    {"block.#.conv_dw", "features.{1}.conv.1.0"},
+    {"block.#.bn2", "features.{1}.conv.1.1"},
+    {"block.#.conv_pwl", "features.{1}.conv.2"},
+    {"block.#.bn3", "features.{1}.conv.3"},
+};
+static const net_name timm_first[] = {
+    {"conv_dw", "features.1.conv.0.0"},
+    {"bn1", "features.1.conv.0.1"},
+    {"conv_pw", "features.1.conv.1"},
+    {"bn2", "features.1.conv.2"},
+};
+
+/* timm counts blocks within a stage, torchvision all of them. */
+static int32_t timm_alias(const char *name, char *out, uint64_t size) {
+    int stage, block, length = 0;
+    char flat[160];
+    if (sscanf(name, "blocks.%d.%d.%n", &stage, &block, &length) != 2 || !length)
+        return net_rename(timm_names, NET_COUNT(timm_names), name, out, size);
+    if (stage == 0) return net_rename(timm_first, NET_COUNT(timm_first), name + length, out, size);
+    for (int i = 0; i < stage && i < (int)NET_COUNT(settings); i++) block += (int)settings[i].n;
+    (void)snprintf(flat, sizeof flat, "block.%d.%s", block + 1, name + length);
+    return net_rename(timm_names, NET_COUNT(timm_names), flat, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "features.0,features.1"),
     NET_STAGE("backbone.stage2", "features.2,features.3"),
@@ -106,7 +139,8 @@ static const cvr_model_desc mobilenet_v2 = {.struct_size = sizeof mobilenet_v2,
                                             .attrs = schema,
                                             .build = mobilenet_build,
                                             .n_stages = NET_COUNT(stages),
-                                            .stages = stages};
+                                            .stages = stages,
+                                            .alias = timm_alias};
 
 static int32_t mobilenet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

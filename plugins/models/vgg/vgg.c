@@ -75,6 +75,17 @@ static const cvr_attr_desc layers_11 = LAYERS("1,1,2,2,2"), layers_13 = LAYERS("
                            layers_16 = LAYERS("2,2,3,3,3"), layers_19 = LAYERS("2,2,4,4,4"), plain = BATCH_NORM("no"),
                            normed = BATCH_NORM("yes");
 
+static const net_name timm_names[] = {
+    {"pre_logits.fc1", "classifier.0"},
+    {"pre_logits.fc2", "classifier.3"},
+    {"head.fc", "classifier.6"},
+    {"features.#", "features.{1}"},
+};
+
+static int32_t timm_alias(const char *name, char *out, uint64_t size) {
+    return net_rename(timm_names, NET_COUNT(timm_names), name, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.features", "features"),
     NET_STAGE("head", "classifier.6"),
@@ -85,7 +96,7 @@ static const cvr_stage *const stages[] = {
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Simonyan, Zisserman 2015, as in torchvision",    \
         .n_attrs = 5, .attrs = (const cvr_attr_desc *const[]){&layers_, &norm_, &width, &classifier_width, &dropout},  \
-        .build = vgg_build, .n_stages = NET_COUNT(stages), .stages = stages                                            \
+        .build = vgg_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = timm_alias                       \
     }
 
 static const cvr_model_desc *const models[] = {

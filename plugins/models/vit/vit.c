@@ -105,6 +105,25 @@ static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0", "probability after embedding, attention and MLP", CVR_ATTR_BETWEEN(0, 1));
 static const cvr_attr_desc *const schema[] = {&patch_size, &num_layers, &num_heads, &hidden_dim, &mlp_dim, &dropout};
 
+static const net_name timm_names[] = {
+    {"cls_token", "class_token"},
+    {"pos_embed", "encoder.pos_embedding"},
+    {"patch_embed.proj", "conv_proj"},
+    {"blocks.#.norm1", "encoder.layers.encoder_layer_{1}.ln_1"},
+    {"blocks.#.norm2", "encoder.layers.encoder_layer_{1}.ln_2"},
+    {"blocks.#.attn.qkv.weight", "encoder.layers.encoder_layer_{1}.self_attention.in_proj_weight"},
+    {"blocks.#.attn.qkv.bias", "encoder.layers.encoder_layer_{1}.self_attention.in_proj_bias"},
+    {"blocks.#.attn.proj", "encoder.layers.encoder_layer_{1}.self_attention.out_proj"},
+    {"blocks.#.mlp.fc1", "encoder.layers.encoder_layer_{1}.mlp.0"},
+    {"blocks.#.mlp.fc2", "encoder.layers.encoder_layer_{1}.mlp.3"},
+    {"norm", "encoder.ln"},
+    {"head", "heads.head"},
+};
+
+static int32_t timm_alias(const char *name, char *out, uint64_t size) {
+    return net_rename(timm_names, NET_COUNT(timm_names), name, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.embeddings", "conv_proj,class_token,encoder.pos_embedding"),
     NET_STAGE("backbone.encoder", "encoder.layers.encoder_layer_#,encoder"),
@@ -118,7 +137,8 @@ static const cvr_model_desc vit_b_16 = {.struct_size = sizeof vit_b_16,
                                         .attrs = schema,
                                         .build = vit_build,
                                         .n_stages = NET_COUNT(stages),
-                                        .stages = stages};
+                                        .stages = stages,
+                                        .alias = timm_alias};
 
 static int32_t vit_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

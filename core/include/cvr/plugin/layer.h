@@ -83,6 +83,9 @@ typedef struct cvr_model_desc {
     const cvr_stage *const *stages; /* the first that fits a parameter's name is its stage */
     /* Sides of pictures must be multiples of this, and are padded to be where the task pads; NULL: any will do. */
     int64_t (*stride)(const void *attrs);
+    /* 1, and what this network calls the tensor that another implementation's files (timm's) call `name`; 0: not known.
+     * Such a tensor may have axes of length 1 more or fewer, or axes flattened. NULL: its names are everybody's. */
+    int32_t (*alias)(const char *name, char *out, uint64_t size);
 } cvr_model_desc;
 
 #ifdef __cplusplus
@@ -94,6 +97,6 @@ CVR_STATIC_ASSERT(sizeof(cvr_io_output) == 24, "cvr_io_output has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_io) == 40, "cvr_io has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_args) == 32, "cvr_model_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_stage) == 24, "cvr_stage has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 64, "cvr_model_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 72, "cvr_model_desc has padding");
 
 #endif
