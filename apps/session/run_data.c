@@ -27,12 +27,12 @@ static int64_t stride_of(const settings *s) {
 
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {
     const split *sp = &d->splits[which];
-    const bool trains = which == CVR_SPLIT_TRAIN;
+    const bool probes = d->probes, trains = which == CVR_SPLIT_TRAIN && !probes;
     *o = (cvr_batches_options){.plugins = p,
                                .dataset = sp->desc,
                                .self = sp->self,
-                               .transforms = sp->transforms,
-                               .n_transforms = sp->n_transforms,
+                               .transforms = d->splits[probes ? CVR_SPLIT_VAL : which].transforms,
+                               .n_transforms = d->splits[probes ? CVR_SPLIT_VAL : which].n_transforms,
                                .wants = s->task->wants,
                                .n_wants = s->task->n_wants,
                                .n_classes = d->task.n_classes,
@@ -80,7 +80,7 @@ static int32_t sizes_differ(const settings *s, const char *key, cvr_canvas a, co
 static int32_t check_sizes(const run_data *d, const settings *s, cvr_error *err) {
     const cvr_canvas train = size_of(d->splits[CVR_SPLIT_TRAIN].batches),
                      val = size_of(d->splits[CVR_SPLIT_VAL].batches), said = {s->data->img_size, s->data->img_size};
-    if (s->task->pads || !train.height) return CVR_OK;
+    if (s->task->pads || d->probes || !train.height) return CVR_OK;
     if (said.height && (train.height != said.height || train.width != said.width))
         return sizes_differ(s, "img_size", train, "data.img_size says", said, err);
     if (!val.height || s->val->resize_size >= 0 || s->val->crop_size >= 0) return CVR_OK;
@@ -158,6 +158,7 @@ void data_close(run_data *d) {
     cvr_batches_destroy(&d->pictures);
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
+        features_destroy(&sp->features);
         cvr_batches_destroy(&sp->batches);
         if (sp->present) sp->desc->close(sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);

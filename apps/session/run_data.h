@@ -18,11 +18,14 @@ typedef struct split {
     cvr_transform *transforms; /* ordered by stage; their attributes are the split's own */
     size_t n_transforms, capacity;
     cvr_batches *batches;
+    int64_t skipped;           /* of `batches`, before those that were begun last */
+    struct features *features; /* batches are made of these; NULL: of the pictures */
 } split;
 
 typedef struct run_data {
     split splits[2];       /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
     cvr_batches *pictures; /* for prediction; NULL: none */
+    bool probes;           /* batches are for computing features: all made as validation makes them, in order */
     cvr_task_info task;
     class_names classes; /* of the network */
     int64_t channels;
@@ -43,6 +46,15 @@ void data_close(run_data *d);
 /* What the batches of a split are made by. */
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o);
 
+/* features.c: where batches of a split come from. */
+typedef struct features features;
+void features_destroy(features **f);
+int32_t split_begin(split *s, int64_t epoch, int64_t first, cvr_error *err);
+int32_t split_next(split *s, cvr_batch *out, cvr_error *err);
+int64_t split_samples(const split *s);
+int64_t split_per_epoch(const split *s);
+int64_t split_skipped(const split *s);
+
 /* class_names.c */
 void class_names_clear(class_names *c);
 int32_t class_names_read(class_names *c, const char *path, cvr_error *err);
@@ -50,14 +62,17 @@ int32_t class_names_split(class_names *c, const char *text, cvr_error *err);
 /* The class of this name, looked for at `likely` first; -1: there is none. */
 int64_t class_names_find(const class_names *c, const char *name, int64_t likely);
 bool class_names_same(const class_names *a, const class_names *b);
+/* Whether they are only "0", "1", ..., as of data that has no names. */
+bool class_names_are_numbers(const class_names *c);
 /* "a,b,c", shortened where that is too long. */
 const char *class_names_list(const class_names *c, char *to, size_t size);
 
 /* classes.c: settles which classes the network has, and under which numbers each split gives them. */
 int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, bool trains, cvr_error *err);
 void data_close_classes(run_data *d);
-/* What classes.txt beside a file of weights says of them; none where there is no such file. */
-int32_t data_weights_classes(const char *weights, class_names *c, cvr_error *err);
+/* The classes of a file of weights: of published weights their own, else what a classes.txt beside it says; none where
+ * there is none. */
+int32_t data_weights_classes(const settings *s, const char *weights, class_names *c, cvr_error *err);
 
 /* mapped_data.c: class i of the split's data, of n, is from now on the network's class to[i]. */
 int32_t split_map_classes(split *sp, const int64_t *to, int64_t n, const cvr_task_info *task, cvr_error *err);
