@@ -27,6 +27,10 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
 static int32_t choose_backend(cvr_session *s, cvr_error *err) {
     char *to = s->net.backend;
     const char *name = s->set.backend->name;
+    const void *named;
+    if (strcmp(name, "auto") != 0)
+        CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
+                                 cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
     (void)snprintf(to, sizeof s->net.backend, "%s", name);
     for (size_t i = 0; strcmp(s->set.backend->name, "auto") == 0; i++) {
         const void *desc;
@@ -169,7 +173,8 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
     cvr_session *s = *out = cvr_calloc(1, sizeof *s);
     if (!s) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     s->purpose = o->purpose;
-    const int32_t status = open_parts(s, o, err);
+    int32_t status = open_parts(s, o, err);
+    if (status == CVR_ERR_USAGE) status = settings_blame(&s->set, status, err);
     if (status != CVR_OK) cvr_session_close(out);
     return status;
 }
