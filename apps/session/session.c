@@ -137,8 +137,20 @@ static void pin_threads(const cvr_session *s) {
         cvr_log(CVR_LOG_WARNING, "backend.pin: not done: %s", why.message);
 }
 
+/* A run that goes on has its own weights. */
+static int32_t check_resumed(const cvr_session *s, cvr_error *err) {
+    const cvr_setting *given = cvr_config_given(s->set.config, "model", "weights");
+    if (!given || !*given->value || !s->set.run_folder || !(s->purpose & CVR_FOR_TRAINING) ||
+        strcmp(given->file, s->set.recipe) == 0)
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE,
+                    "model.weights: a run that goes on has weights of its own; leave it out, or "
+                    "train anew from these");
+}
+
 static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
     CVR_TRY(settings_read(&s->set, o->path, o->overrides, o->n_overrides, err));
+    CVR_TRY(check_resumed(s, err));
     for (size_t i = 0; i < o->n_sections; i++) {
         const cvr_app_section *own = &o->sections[i];
         CVR_TRY(cvr_config_bind(s->set.config, own->section, own->schema, own->packed, err));
