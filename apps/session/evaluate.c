@@ -200,7 +200,8 @@ int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress,
     return status;
 }
 
-/* The names are those of an evaluation of nothing. A loss by name is known only when the network is built. */
+/* The names are those of an evaluation of nothing. A loss by name is known only when the network is built:
+ * evaluation_check_loss. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err) {
     evaluation e = {0};
     const loss_sums none = {.any = true};
@@ -223,4 +224,15 @@ out:
     cvr_text_clear(&known);
     evaluation_end(s, &e);
     return status;
+}
+
+int32_t evaluation_check_loss(const cvr_session *s, const char *name, cvr_error *err) {
+    const net_program *p = network_first(&s->net, PROGRAM_EVAL);
+    if (!p || strncmp(name, "loss_", 5) != 0) return CVR_OK;
+    for (size_t i = 0; p->n_losses > 1 && i < p->n_losses; i++)
+        if (strcmp(p->loss_names[i], name + 5) == 0) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE,
+                    "val.metric = %s: this network has no loss of that name; results.csv shows which it "
+                    "has",
+                    name);
 }

@@ -177,6 +177,7 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
     if (trains && s->set.val->interval > 0)
         CVR_TRY(evaluation_check_metric(s, *s->set.val->metric ? s->set.val->metric : s->set.task->best_metric, err));
     if (trains || evaluates) CVR_TRY(plan_for_data(s, err));
+    if (trains && s->set.val->interval > 0) CVR_TRY(evaluation_check_loss(s, s->set.val->metric, err));
     pin_threads(s);
     return CVR_OK;
 }

@@ -75,6 +75,7 @@ void evaluation_end(const cvr_session *s, evaluation *e);
 int32_t metrics_add(cvr_metrics *m, const char *name, double value);
 /* An error where the task has no metric of this name. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err);
+int32_t evaluation_check_loss(const cvr_session *s, const char *name, cvr_error *err);
 
 /* weights_io.c: the rules by which a file of weights may differ from a network. */
 typedef struct weights_rules {

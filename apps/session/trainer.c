@@ -189,7 +189,7 @@ static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_
     double value = NAN;
     for (size_t i = 0; m && i < m->n; i++)
         if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
-    *is_best = !isnan(value) && (!st->best_epoch || sign * value > sign * st->best_value);
+    *is_best = isfinite(value) && (!st->best_epoch || sign * value > sign * st->best_value);
     if (m) st->stale = *is_best ? 0 : st->stale + 1;
     if (*is_best) {
         st->best_value = value;
