@@ -2,9 +2,27 @@
 #include "presets.h"
 #include "run_settings.h"
 
+static bool in_name(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+}
+
+/* The setting that an error is about: the line of [augment] whose transform its message begins with, else the first
+ * `section.key` in it that was given; NULL where there is none. */
+static const cvr_setting *setting_of(const settings *s, const char *message) {
+    const cvr_setting *found = NULL;
+    char section[32], key[64];
+    if (sscanf(message, "%63[a-z0-9_.]", key) == 1) found = cvr_config_given(s->config, "augment", key);
+    for (const char *p = message; !found && *p; p++)
+        if ((p == message || !in_name(p[-1])) && sscanf(p, "%31[a-z].%63[a-z0-9_]", section, key) == 2)
+            found = cvr_config_given(s->config, section, key);
+    return found;
+}
+
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
+    const cvr_setting *given = err && s->config && !err->file[0] ? setting_of(s, err->message) : NULL;
     if (status != CVR_ERR_INVALID && status != CVR_ERR_NOTFOUND && status != CVR_ERR_USAGE) return status;
-    return cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE));
+    if (given && given->file) cvr_fail_at(err, given->file, given->line, status);
+    return s->recipe ? cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE)) : status;
 }
 
 /* A run folder stands for its config.ini. */
@@ -218,9 +236,9 @@ int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
 }
 
 const char *settings_start_weights(const settings *s, bool trains) {
-    const char *origin, *text = cvr_config_get(s->config, "model", "weights", &origin);
-    if (!text || !*text || (s->run_folder && (trains || strcmp(origin, "command line") != 0))) return NULL;
-    return s->model->weights;
+    const cvr_setting *given = cvr_config_given(s->config, "model", "weights");
+    const bool own = given && given->file && strcmp(given->file, cvr_config_path(s->config)) == 0;
+    return !*s->model->weights || (s->run_folder && (trains || own)) ? NULL : s->model->weights;
 }
 
 void settings_close(settings *s) {

@@ -49,6 +49,7 @@ static const struct {
     {"finished", offsetof(train_state, finished), false},
     {"vetoed", offsetof(train_state, vetoed), false},
     {"epoch_vetoed", offsetof(train_state, epoch_vetoed), false},
+    {"pictures", offsetof(train_state, pictures), false},
     {"stale", offsetof(train_state, stale), false},
     {"samples", offsetof(train_state, samples), false},
     {"batch_size", offsetof(train_state, batch_size), false},

@@ -81,6 +81,15 @@ bool class_names_same(const class_names *a, const class_names *b) {
     return same;
 }
 
+bool class_names_are_numbers(const class_names *c) {
+    char number[24];
+    for (int64_t i = 0; i < c->n; i++) {
+        (void)snprintf(number, sizeof number, "%lld", (long long)i);
+        if (strcmp(c->names[i], number) != 0) return false;
+    }
+    return true;
+}
+
 const char *class_names_list(const class_names *c, char *to, size_t size) {
     size_t at = 0;
     *to = '\0';

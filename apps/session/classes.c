@@ -32,15 +32,6 @@ static int32_t numbers(class_names *c, int64_t n, cvr_error *err) {
     return c->names && c->n == n ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 
-static bool are_numbers(const class_names *c) {
-    char number[24];
-    for (int64_t i = 0; i < c->n; i++) {
-        (void)snprintf(number, sizeof number, "%lld", (long long)i);
-        if (strcmp(c->names[i], number) != 0) return false;
-    }
-    return true;
-}
-
 static void shorten(class_names *c, int64_t n) {
     while (c->n > n) cvr_free(c->names[--c->n]);
 }
@@ -51,7 +42,7 @@ static int32_t rename_classes(class_names *own, const settings *s, cvr_error *er
     int32_t status = CVR_OK;
     if (!*s->data->names) return CVR_OK;
     CVR_TRY_OUT(class_names_split(&given, s->data->names, err));
-    if (s->run_folder && are_numbers(own) && own->n < given.n) shorten(&given, own->n);
+    if (s->run_folder && class_names_are_numbers(own) && own->n < given.n) shorten(&given, own->n);
     if (given.n != own->n)
         CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "data.names has %lld names for %lld classes", (long long)given.n,
                              (long long)own->n));
@@ -80,9 +71,10 @@ static int32_t beside_weights(const char *weights, char **path, cvr_error *err) 
     return good ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 
-int32_t data_weights_classes(const char *weights, class_names *c, cvr_error *err) {
+int32_t data_weights_classes(const settings *s, const char *weights, class_names *c, cvr_error *err) {
     char *path;
     *c = (class_names){0};
+    if (s->preset_classes && weights == s->model->weights) return class_names_read(c, s->preset_classes, err);
     CVR_TRY(beside_weights(weights, &path, err));
     const int32_t status = cvr_fs_exists(path) ? class_names_read(c, path, err) : CVR_OK;
     cvr_free(path);
@@ -93,7 +85,7 @@ int32_t data_weights_classes(const char *weights, class_names *c, cvr_error *err
 static int32_t trained_classes(const settings *s, bool trains, class_names *c, cvr_error *err) {
     const char *weights = settings_start_weights(s, trains);
     *c = (class_names){0};
-    if (weights && (!trains || s->model->head == WEIGHTS_HEAD_KEEP)) CVR_TRY(data_weights_classes(weights, c, err));
+    if (weights && (!trains || s->model->head == WEIGHTS_HEAD_KEEP)) CVR_TRY(data_weights_classes(s, weights, c, err));
     if (c->n || !s->run_folder) return CVR_OK;
     char *path = cvr_fs_join(s->run_folder, "classes.txt");
     if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -156,7 +156,7 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
 
 static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l, cvr_error *err) {
     split *val = &s->data.splits[CVR_SPLIT_VAL];
-    const int64_t all = split_samples(val), skipped = split_skipped(val);
+    const int64_t all = split_samples(val);
     const double start = cvr_now();
     cvr_batch b;
     CVR_TRY(s->set.task->metrics_open(&s->data.task, &e->self, err));
@@ -167,7 +167,7 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
         CVR_TRY(evaluate_batch(s, o, e, l, &b, err));
         if (o->progress) o->progress(o->progress_ctx, e->metrics.samples, all);
     }
-    e->metrics.skipped = split_skipped(val) - skipped;
+    e->metrics.skipped = split_skipped(val);
     if (e->metrics.samples == 0)
         return cvr_fail(err, CVR_ERR_FORMAT, "not one of %lld pictures to validate can be used; cvrun check names them",
                         (long long)all);
@@ -200,7 +200,8 @@ int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress,
     return status;
 }
 
-/* The names are those of an evaluation of nothing. A loss by name is known only when the network is built. */
+/* The names are those of an evaluation of nothing. A loss by name is known only when the network is built:
+ * evaluation_check_loss. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err) {
     evaluation e = {0};
     const loss_sums none = {.any = true};
@@ -223,4 +224,15 @@ out:
     cvr_text_clear(&known);
     evaluation_end(s, &e);
     return status;
+}
+
+int32_t evaluation_check_loss(const cvr_session *s, const char *name, cvr_error *err) {
+    const net_program *p = network_first(&s->net, PROGRAM_EVAL);
+    if (!p || strncmp(name, "loss_", 5) != 0) return CVR_OK;
+    for (size_t i = 0; p->n_losses > 1 && i < p->n_losses; i++)
+        if (strcmp(p->loss_names[i], name + 5) == 0) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE,
+                    "val.metric = %s: this network has no loss of that name; results.csv shows which it "
+                    "has",
+                    name);
 }

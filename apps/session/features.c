@@ -199,7 +199,11 @@ static void next(features *f, cvr_batch *out) {
 /* ---- either of the two ---- */
 
 int32_t split_begin(split *s, int64_t epoch, int64_t first, cvr_error *err) {
-    if (!s->features) return cvr_batches_begin(s->batches, epoch, first, err);
+    if (!s->features) {
+        CVR_TRY(cvr_batches_begin(s->batches, epoch, first, err));
+        s->skipped = cvr_batches_skipped(s->batches);
+        return CVR_OK;
+    }
     begin(s->features, epoch, first);
     return CVR_OK;
 }
@@ -220,5 +224,5 @@ int64_t split_per_epoch(const split *s) {
 }
 
 int64_t split_skipped(const split *s) {
-    return s->features ? s->features->skipped : cvr_batches_skipped(s->batches);
+    return s->features ? s->features->skipped : cvr_batches_skipped(s->batches) - s->skipped;
 }

@@ -161,13 +161,29 @@ static int32_t plan_phases(run_network *n, const program_key *keys, size_t n_key
     return CVR_OK;
 }
 
+/* Of the settings that name parameters, the first that has the `word` which an error is about. */
+static int32_t blame_rules(const settings *s, int32_t status, cvr_error *err) {
+    static const char *const keys[][2] = {{"model", "freeze"},           {"model", "unfreeze"},
+                                          {"optim", "param_lr_mult"},    {"optim", "param_weight_decay"},
+                                          {"optim", "backbone_lr_mult"}, {"optim", "head_lr_mult"}};
+    char word[64] = "";
+    const char *quoted = status != CVR_OK && err ? strchr(err->message, '`') : NULL;
+    if (!quoted || sscanf(quoted, "`%63[^`]", word) != 1) return status;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const cvr_setting *given = cvr_config_given(s->config, keys[i][0], keys[i][1]);
+        if (given && (strstr(given->value, word) || strstr(given->key, word)))
+            return cvr_config_blame(s->config, keys[i][0], keys[i][1], status, err);
+    }
+    return status;
+}
+
 int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
     CVR_TRY(open_device(n, err));
-    CVR_TRY(set_param_rules(n, keys, err));
+    CVR_TRY(blame_rules(n->settings, set_param_rules(n, keys, err), err));
     CVR_TRY(network_settle_precision(n, err));
     CVR_TRY(plan_phases(n, keys, n_keys, err));
-    CVR_TRY(cvr_store_check_rules(n->store, err));
+    CVR_TRY(blame_rules(n->settings, cvr_store_check_rules(n->store, err), err));
     if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));
     return settle(n, err);
 }

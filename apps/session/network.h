@@ -54,9 +54,9 @@ typedef struct net_program {
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t thaw_updates[MOST_PHASES];
     int32_t scalars[7]; /* of net_scalars; -1: not there */
-    int32_t total;      /* the sum of all losses, likewise */
+    int32_t thaw_updates[MOST_PHASES];
+    int32_t total; /* the sum of all losses, likewise */
     program_output *results;
     const cvr_named_tensor **result_views;
     size_t n_results;
@@ -130,7 +130,7 @@ int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *
 typedef struct net_scalars {
     double lr, loss_scale, average_weight;
     int64_t step, updates, micro_step, seed; /* batches; those that were not vetoed; the part of a batch */
-    const int64_t *thawed_at;                /* updates at which each phase after the first began; NULL: all at 0 */
+    const int64_t *thawed_at;                /* updates before each phase after the first; NULL: none */
 } net_scalars;
 /* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);

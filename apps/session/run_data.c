@@ -80,7 +80,7 @@ static int32_t sizes_differ(const settings *s, const char *key, cvr_canvas a, co
 static int32_t check_sizes(const run_data *d, const settings *s, cvr_error *err) {
     const cvr_canvas train = size_of(d->splits[CVR_SPLIT_TRAIN].batches),
                      val = size_of(d->splits[CVR_SPLIT_VAL].batches), said = {s->data->img_size, s->data->img_size};
-    if (s->task->pads || !train.height) return CVR_OK;
+    if (s->task->pads || d->probes || !train.height) return CVR_OK;
     if (said.height && (train.height != said.height || train.width != said.width))
         return sizes_differ(s, "img_size", train, "data.img_size says", said, err);
     if (!val.height || s->val->resize_size >= 0 || s->val->crop_size >= 0) return CVR_OK;

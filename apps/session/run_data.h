@@ -18,6 +18,7 @@ typedef struct split {
     cvr_transform *transforms; /* ordered by stage; their attributes are the split's own */
     size_t n_transforms, capacity;
     cvr_batches *batches;
+    int64_t skipped;           /* of `batches`, before those that were begun last */
     struct features *features; /* batches are made of these; NULL: of the pictures */
 } split;
 
@@ -61,14 +62,17 @@ int32_t class_names_split(class_names *c, const char *text, cvr_error *err);
 /* The class of this name, looked for at `likely` first; -1: there is none. */
 int64_t class_names_find(const class_names *c, const char *name, int64_t likely);
 bool class_names_same(const class_names *a, const class_names *b);
+/* Whether they are only "0", "1", ..., as of data that has no names. */
+bool class_names_are_numbers(const class_names *c);
 /* "a,b,c", shortened where that is too long. */
 const char *class_names_list(const class_names *c, char *to, size_t size);
 
 /* classes.c: settles which classes the network has, and under which numbers each split gives them. */
 int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, bool trains, cvr_error *err);
 void data_close_classes(run_data *d);
-/* What classes.txt beside a file of weights says of them; none where there is no such file. */
-int32_t data_weights_classes(const char *weights, class_names *c, cvr_error *err);
+/* The classes of a file of weights: of published weights their own, else what a classes.txt beside it says; none where
+ * there is none. */
+int32_t data_weights_classes(const settings *s, const char *weights, class_names *c, cvr_error *err);
 
 /* mapped_data.c: class i of the split's data, of n, is from now on the network's class to[i]. */
 int32_t split_map_classes(split *sp, const int64_t *to, int64_t n, const cvr_task_info *task, cvr_error *err);

@@ -115,8 +115,8 @@ typedef struct settings {
     const train_settings *train;
     const optim_settings *optim;
     const sched_settings *sched;
-    const probe_settings *probe;
     val_settings *val; /* as are resize_size and crop_size */
+    const probe_settings *probe;
     const cvr_task_desc *task;
     const void *task_attrs;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */

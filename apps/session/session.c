@@ -27,6 +27,10 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
 static int32_t choose_backend(cvr_session *s, cvr_error *err) {
     char *to = s->net.backend;
     const char *name = s->set.backend->name;
+    const void *named;
+    if (strcmp(name, "auto") != 0)
+        CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
+                                 cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
     (void)snprintf(to, sizeof s->net.backend, "%s", name);
     for (size_t i = 0; strcmp(s->set.backend->name, "auto") == 0; i++) {
         const void *desc;
@@ -133,8 +137,20 @@ static void pin_threads(const cvr_session *s) {
         cvr_log(CVR_LOG_WARNING, "backend.pin: not done: %s", why.message);
 }
 
+/* A run that goes on has its own weights. */
+static int32_t check_resumed(const cvr_session *s, cvr_error *err) {
+    const cvr_setting *given = cvr_config_given(s->set.config, "model", "weights");
+    if (!given || !*given->value || !s->set.run_folder || !(s->purpose & CVR_FOR_TRAINING) ||
+        strcmp(given->file, s->set.recipe) == 0)
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE,
+                    "model.weights: a run that goes on has weights of its own; leave it out, or "
+                    "train anew from these");
+}
+
 static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
     CVR_TRY(settings_read(&s->set, o->path, o->overrides, o->n_overrides, err));
+    CVR_TRY(check_resumed(s, err));
     for (size_t i = 0; i < o->n_sections; i++) {
         const cvr_app_section *own = &o->sections[i];
         CVR_TRY(cvr_config_bind(s->set.config, own->section, own->schema, own->packed, err));
@@ -161,6 +177,7 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
     if (trains && s->set.val->interval > 0)
         CVR_TRY(evaluation_check_metric(s, *s->set.val->metric ? s->set.val->metric : s->set.task->best_metric, err));
     if (trains || evaluates) CVR_TRY(plan_for_data(s, err));
+    if (trains && s->set.val->interval > 0) CVR_TRY(evaluation_check_loss(s, s->set.val->metric, err));
     pin_threads(s);
     return CVR_OK;
 }
@@ -169,7 +186,8 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
     cvr_session *s = *out = cvr_calloc(1, sizeof *s);
     if (!s) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     s->purpose = o->purpose;
-    const int32_t status = open_parts(s, o, err);
+    int32_t status = open_parts(s, o, err);
+    if (status == CVR_ERR_USAGE) status = settings_blame(&s->set, status, err);
     if (status != CVR_OK) cvr_session_close(out);
     return status;
 }

@@ -75,6 +75,7 @@ void evaluation_end(const cvr_session *s, evaluation *e);
 int32_t metrics_add(cvr_metrics *m, const char *name, double value);
 /* An error where the task has no metric of this name. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err);
+int32_t evaluation_check_loss(const cvr_session *s, const char *name, cvr_error *err);
 
 /* weights_io.c: the rules by which a file of weights may differ from a network. */
 typedef struct weights_rules {
@@ -116,9 +117,10 @@ typedef struct train_state {
     double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
     int64_t finished;
     int64_t vetoed, epoch_vetoed;               /* steps whose update a gradient plugin left out; those of this epoch */
+    int64_t pictures;                           /* of which data; 0: not known */
     int64_t stale;                              /* validations since the best */
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
-    int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; the step at which each after the first began */
+    int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; updates before each after the first */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;

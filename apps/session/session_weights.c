@@ -26,7 +26,7 @@ static void tell_classes(const cvr_session *s, const char *path, const class_nam
 static int32_t match_rows(const cvr_session *s, const class_names *file, int64_t **rows, cvr_error *err) {
     const class_names *net = &s->data.classes;
     *rows = NULL;
-    if (file->n == 0 || class_names_same(file, net)) return CVR_OK;
+    if (file->n == 0 || class_names_are_numbers(file) || class_names_same(file, net)) return CVR_OK;
     *rows = cvr_calloc((size_t)net->n + 1, sizeof **rows);
     if (!*rows) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (int64_t i = 0; i < net->n; i++) (*rows)[i] = class_names_find(file, net->names[i], i);
@@ -43,7 +43,7 @@ int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *er
     class_names file = {0};
     int64_t *rows = NULL;
     int32_t status;
-    if (rules.head == WEIGHTS_HEAD_AUTO) CVR_TRY_OUT(data_weights_classes(path, &file, err));
+    if (rules.head == WEIGHTS_HEAD_AUTO) CVR_TRY_OUT(data_weights_classes(&s->set, path, &file, err));
     CVR_TRY_OUT(match_rows(s, &file, &rows, err));
     rules.rows = rows;
     rules.n_rows = s->data.classes.n;

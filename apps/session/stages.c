@@ -38,6 +38,26 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
     return cvr_graph_stand_in(w->graph, "image", image, err);
 }
 
+/* There must be a result, and each has a row for each picture: with others, answers would be those of other pictures.
+ */
+static int32_t check_results(const building *w, cvr_error *err) {
+    const cvr_io *io = cvr_graph_io(w->graph);
+    const int64_t batch = w->program->key.batch;
+    const cvr_io_output *o;
+    size_t n = 0;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
+        const cvr_type *t = w->b->type(w->b, o->value);
+        if (o->role != CVR_ROLE_RESULT) continue;
+        if (t->rank < 1 || t->shape[0] != batch)
+            return cvr_fail(err, CVR_ERR_USAGE,
+                            "the network's `%s` has %lld rows for a batch of %lld pictures; a layer mixes pictures, or "
+                            "takes the first axis for another: look at the shapes in cvrun info",
+                            o->name, t->rank ? (long long)t->shape[0] : 0, (long long)batch);
+        n++;
+    }
+    return n ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "the network gives no result");
+}
+
 /* The model, or the lines of [net], under what [layers] says; there must be a result. */
 static int32_t stage_network(building *w, cvr_error *err) {
     const settings *s = w->net->settings;
@@ -56,10 +76,7 @@ static int32_t stage_network(building *w, cvr_error *err) {
         CVR_TRY(io->put(io, "output", CVR_ROLE_RESULT, output, err));
     }
     CVR_TRY(cvr_graph_overrides_used(w->graph, err));
-    const cvr_io_output *o;
-    for (uint32_t i = 0; (o = io->output(io, i)); i++)
-        if (o->role == CVR_ROLE_RESULT) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_PLUGIN, "the network gives no result");
+    return check_results(w, err);
 }
 
 /* [probe]: what the head reads ends one program, and begins the others. */

@@ -112,8 +112,8 @@ static int32_t train_step(trainer *t, cvr_error *err) {
                             .average_weight =
                                 ema_weight(s->set.train, s->set.sched->warmup_epochs, t->state.epoch, t->state.batch),
                             .step = t->state.step,
-                            .thawed_at = t->state.thawed_at,
                             .updates = t->state.step - t->state.vetoed,
+                            .thawed_at = t->state.thawed_at,
                             .seed = s->set.run->seed};
     CVR_TRY(session_train_step(s, &b, &at, err));
     if (!isfinite(s->losses.total)) return loss_not_finite(t, &b.view, err);
@@ -189,7 +189,7 @@ static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_
     double value = NAN;
     for (size_t i = 0; m && i < m->n; i++)
         if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
-    *is_best = !isnan(value) && (!st->best_epoch || sign * value > sign * st->best_value);
+    *is_best = isfinite(value) && (!st->best_epoch || sign * value > sign * st->best_value);
     if (m) st->stale = *is_best ? 0 : st->stale + 1;
     if (*is_best) {
         st->best_value = value;
@@ -293,64 +293,6 @@ static int32_t train_loop(trainer *t, cvr_error *err) {
 
 /* ---- beginning and end ---- */
 
-static bool has_checkpoint(const char *folder) {
-    static const char *const names[] = {"weights/last.state", "weights/last.state.1"};
-    bool found = false;
-    for (size_t i = 0; i < 2 && !found; i++) {
-        char *path = cvr_fs_join(folder, names[i]);
-        found = !path || cvr_fs_exists(path); /* out of memory: reading it says so */
-        cvr_free(path);
-    }
-    return found;
-}
-
-static int32_t cannot_go_on(const trainer *t, const char *section, const char *key, const char *why, cvr_error *err) {
-    cvr_fail(err, CVR_ERR_USAGE, "%s.%s: the run stopped within epoch %lld, %s; put it back, or resume from its end",
-             section, key, (long long)t->state.epoch + 1, why);
-    return settings_blame(&t->s->set, cvr_config_blame(t->s->set.config, section, key, CVR_ERR_USAGE, err), err);
-}
-
-/*
- * The place in an epoch, in batches of today's size. Between epochs anything may change; within one the order of its
- * pictures must be the same, and those that were seen must be whole batches, or pictures would be seen twice or never.
- */
-static int32_t fit_state(trainer *t, cvr_error *err) {
-    train_state *st = &t->state;
-    const settings *set = &t->s->set;
-    const int64_t samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]), batch = set->train->batch;
-    char why[120];
-    if (!st->batch_size || !st->batch) return CVR_OK;
-    if (st->samples != samples) {
-        (void)snprintf(why, sizeof why, "which had %lld pictures and would now have %lld", (long long)st->samples,
-                       (long long)samples);
-        return cannot_go_on(t, "data", "root", why, err);
-    }
-    if (st->seed != set->run->seed) return cannot_go_on(t, "run", "seed", "whose order it decides", err);
-    if (st->shuffle != set->data->shuffle) return cannot_go_on(t, "data", "shuffle", "whose order it decides", err);
-    const bool whole = st->batch > samples / st->batch_size; /* its last, smaller batch is done */
-    const int64_t seen = whole ? samples : st->batch * st->batch_size;
-    if (batch == st->batch_size) {
-        if (st->batch > t->steps_per_epoch) st->batch = t->steps_per_epoch; /* data.drop_last is new */
-        return CVR_OK;
-    }
-    if (seen % batch != 0 && seen != samples) {
-        (void)snprintf(why, sizeof why, "after %lld pictures, which are no whole batches of %lld", (long long)seen,
-                       (long long)batch);
-        return cannot_go_on(t, "train", "batch", why, err);
-    }
-    st->batch = seen == samples ? t->steps_per_epoch : seen / batch;
-    return CVR_OK;
-}
-
-static int32_t load_state(trainer *t, cvr_error *err) {
-    if (has_checkpoint(t->o->folder)) {
-        CVR_TRY(checkpoint_load(t->s, t->o->folder, &t->state, err));
-        return fit_state(t, err);
-    }
-    cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
-    return CVR_OK;
-}
-
 /* [probe]: from here on batches are of features, by the weights that the run starts or goes on with. */
 static int32_t make_features(trainer *t, cvr_error *err) {
     if (!t->s->net.probes) return CVR_OK;
@@ -370,6 +312,7 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
     t->state.batch_size = t->s->set.train->batch;
     t->state.shuffle = t->s->set.data->shuffle;
     t->state.seed = t->s->set.run->seed;
+    t->state.pictures = resume_pictures(t);
     t->last_save = cvr_now();
     CVR_TRY(tell_start(t, err));
     const int32_t status = train_loop(t, err);
@@ -384,7 +327,7 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
     trainer t = {.s = s, .o = o};
     memset(result, 0, sizeof *result);
     t.steps_per_epoch = split_per_epoch(&s->data.splits[CVR_SPLIT_TRAIN]);
-    int32_t status = o->resume ? load_state(&t, err) : CVR_OK;
+    int32_t status = o->resume ? resume_load(&t, err) : CVR_OK;
     result->epochs = t.state.epoch;
     if (t.state.finished) result->finished_by = ended_by(&t, t.state.seconds);
     if (status == CVR_OK && !result->finished_by) status = train_and_tell(&t, result, err);

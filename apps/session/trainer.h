@@ -28,6 +28,11 @@ const char *trainer_best_metric(const trainer *t);
 /* Of a batch of the epoch that is going on, from 0. */
 double trainer_lr(const trainer *t, int64_t batch);
 
+/* resume.c: reads the run's checkpoint, if it has one, and finds the place to go on at. */
+int32_t resume_load(trainer *t, cvr_error *err);
+/* What tells this training data from other data. */
+int64_t resume_pictures(const trainer *t);
+
 int32_t tell_start(trainer *t, cvr_error *err);
 int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err);
 int32_t tell_batch(const trainer *t, const char *name, const cvr_batch *b, const cvr_batch_view *outputs,

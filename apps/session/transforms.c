@@ -113,6 +113,11 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
     if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
         const int32_t status = add_line(to, s, p, lines[i], err);
+        if (status != CVR_OK && err && strncmp(err->message, lines[i]->key, strlen(lines[i]->key)) != 0) {
+            char why[sizeof err->message];
+            (void)snprintf(why, sizeof why, "%.60s: %.900s", lines[i]->key, err->message);
+            memcpy(err->message, why, sizeof why);
+        }
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
     order_by_stage(to);

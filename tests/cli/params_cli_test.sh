@@ -40,8 +40,11 @@ expect 2 'write PATTERN:NUMBER' "$CVRUN" train r18.ini optim.param_lr_mult=layer
 weights=runs/classify/whole/weights/last.safetensors
 "$CVRUN" train r18.ini name=new data.classes=5 model.weights=$weights >log.txt 2>&1 || { cat log.txt; fail "a new head"; }
 grep -q 'made new *2  fc.weight, fc.bias' log.txt && grep -q 'loaded *120' log.txt || { cat log.txt; fail "the table of weights"; }
-expect 1 'misshapen: the file has F32(3, 64), the network f32(5, 64): fc.weight' "$CVRUN" train r18.ini data.classes=5 model.weights=$weights model.head=keep
-expect 1 'misshapen' "$CVRUN" val r18.ini data.classes=5 model.weights=$weights
+expect 2 'the class `3`, which is none of the network' "$CVRUN" train r18.ini data.classes=5 model.weights=$weights model.head=keep
+expect 2 'the class `3`' "$CVRUN" val r18.ini data.classes=5 model.weights=$weights
+cp $weights bare.safetensors
+expect 1 'misshapen: the file has F32(3, 64), the network f32(5, 64): fc.weight' "$CVRUN" train r18.ini data.classes=5 model.weights=bare.safetensors model.head=keep
+expect 1 'misshapen' "$CVRUN" val r18.ini data.classes=5 model.weights=bare.safetensors
 
 # all of it at once, twice, and in two halves
 recipe small.ini

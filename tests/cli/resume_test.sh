@@ -45,7 +45,7 @@ same runs/classify/short/weights/last.safetensors runs/classify/long/weights/las
 
 # a damaged checkpoint: the one before it counts
 train small.ini name=hurt "run.save_every=1 epoch"
-head -c 1000 runs/classify/hurt/weights/last.state >cut && cp cut runs/classify/hurt/weights/last.state
+head -c -200 runs/classify/hurt/weights/last.state >cut && cp cut runs/classify/hurt/weights/last.state
 "$CVRUN" train --resume runs/classify/hurt >out.txt 2>err.txt || { cat err.txt; fail "resume from the older checkpoint"; }
 grep -q 'going on from the checkpoint before' err.txt || fail "the damaged checkpoint is not told of"
 same runs/classify/hurt/weights/last.safetensors runs/classify/whole/weights/last.safetensors
@@ -99,10 +99,15 @@ train --resume runs/classify/within batch=4 epochs=$((epoch + 1))
   fail "pictures of the epoch were left out or seen twice"
 checks=$((checks + 1))
 
-# other classes: refused by both lists, and the run keeps its own
+# other classes: the same in another order mean the same; what the run has not, or the data has lost, is named; the run
+# keeps its own
 cp runs/classify/whole/classes.txt before
-expect 2 "the run's classes are 0,1,2" "$CVRUN" train --resume runs/classify/whole epochs=4 data.names=0,2,1
-expect 2 "the run's classes are 0,1,2" "$CVRUN" val runs/classify/whole data.names=0,2,1
+expect 0 "" "$CVRUN" val runs/classify/whole data.names=0,2,1
+expect 2 "command line: the data has the class \`x\`" "$CVRUN" val runs/classify/whole data.names=0,2,x
+expect 2 "the data has the class \`x\`, which is none of the network's classes (0,1,2)" "$CVRUN" train --resume runs/classify/whole epochs=4 data.names=0,x,1
+expect 2 "the run has the class \`2\`, which the data has not any more" "$CVRUN" train --resume runs/classify/whole epochs=4 data.classes=2
+expect 0 "" "$CVRUN" val runs/classify/whole data.classes=2
+expect 0 "" "$CVRUN" train --resume runs/classify/whole epochs=4 data.names=0,2,1
 same before runs/classify/whole/classes.txt
 
 # whatever the command line takes, config.ini gives back

@@ -327,6 +327,7 @@ static const abi_row rows[] = {
     ROW(cvr_model_desc, build),
     ROW(cvr_model_desc, stages),
     ROW(cvr_model_desc, stride),
+    ROW(cvr_model_desc, alias),
     ROW(cvr_optimizer_desc, struct_size),
     ROW(cvr_optimizer_desc, name),
     ROW(cvr_optimizer_desc, doc),

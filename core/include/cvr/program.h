@@ -103,8 +103,9 @@ typedef struct cvr_param_rules {
 } cvr_param_rules;
 /* Before the first graph is built on the store. Copies. */
 int32_t cvr_store_rules(cvr_store *s, const cvr_param_rules *rules, cvr_error *err);
-/* The phase, 0 at first, that graphs which are built from now on belong to: it decides what is frozen. An optimizer
- * counts a parameter's own updates: graphs of phase k have scalars "updates_1" to "updates_k" for what thawed then. */
+/* The phase, 0 at first, that graphs which are built from now on belong to: it decides what is frozen. An optimizer's
+ * "updates" counts a parameter's own: graphs of phase k have a scalar "updates_1" to "updates_k" for what thawed then.
+ */
 void cvr_store_phase(cvr_store *s, size_t phase);
 /* After: an error for the first pattern that fits nothing. */
 int32_t cvr_store_check_rules(const cvr_store *s, cvr_error *err);

@@ -91,6 +91,8 @@ static int32_t list_split(folder *d, const trees *t, cvr_error *err) {
             status = folder_list_class(&d->list, t->split, label, err);
         }
     }
+    d->list.outside = here.outside;
+    (void)snprintf(d->list.first_outside, sizeof d->list.first_outside, "%s", here.first_outside);
     folder_list_free(&here);
     return status;
 }

@@ -105,6 +105,14 @@ static void pass_over(folder_list *l, const char *path) {
 
 void folder_list_warn(const folder_list *l, const char *root) {
     char line[1600];
+    if (l->outside) {
+        (void)snprintf(
+            line, sizeof line,
+            "%.700s: %llu pictures lie beside the class folders and are left out, such as %s; move them into "
+            "a class",
+            root, (unsigned long long)l->outside, l->first_outside);
+        l->host->log(l->host, CVR_LOG_WARNING, line);
+    }
     if (l->unread == 0) return;
     (void)snprintf(line, sizeof line,
                    "%.700s: %llu pictures are left out, since no codec reads their format, such as %s; convert them to "
@@ -225,10 +233,22 @@ static int32_t sort_classes(folder_list *l, cvr_error *err) {
     return CVR_OK;
 }
 
+/* A picture beside the class folders is in none of them. */
+static void pass_outside(folder_list *l, const char *path) {
+    if (l->outside++ == 0) (void)snprintf(l->first_outside, sizeof l->first_outside, "%.511s", path);
+}
+
 static int32_t add_class(folder_list *l, const char *root, const char *name, cvr_error *err) {
     char path[MAX_PATH_BYTES];
     const int n = snprintf(path, sizeof path, "%s/%s", root, name);
-    if (name[0] == '.' || n < 0 || n >= MAX_PATH_BYTES || !folder_exists(path)) return CVR_OK;
+    if (name[0] == '.' || n < 0 || n >= MAX_PATH_BYTES) return CVR_OK;
+    if (!folder_exists(path)) {
+        struct stat st;
+        if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && stat(path, &st) != 0)
+            return fail_path(path, err, "a link to nowhere among the class folders; mend or remove it");
+        if (l->image->is_picture(l->image, name)) pass_outside(l, path);
+        return CVR_OK;
+    }
     uint64_t *const classes = grow(l->host, l->classes, l->n_classes, 1, &l->classes_room, sizeof *classes);
     if (!classes) return out_of_memory(err);
     l->classes = classes;

@@ -25,6 +25,8 @@ typedef struct folder_list {
     uint64_t n_classes, classes_room;
     uint64_t unread;        /* pictures that were passed over, since no codec reads their format */
     char first_unread[512]; /* one of them */
+    uint64_t outside;       /* pictures beside the class folders */
+    char first_outside[512];
 } folder_list;
 
 void folder_list_free(folder_list *l);

@@ -1,0 +1,106 @@
+/* Where a run goes on that was interrupted: the checkpoint, and what may be another since. */
+#include "trainer.h"
+
+#define MOST_NAMES 512
+
+static bool has_checkpoint(const char *folder) {
+    static const char *const names[] = {"weights/last.state", "weights/last.state.1"};
+    bool found = false;
+    for (size_t i = 0; i < 2 && !found; i++) {
+        char *path = cvr_fs_join(folder, names[i]);
+        found = !path || cvr_fs_exists(path); /* out of memory: reading it says so */
+        cvr_free(path);
+    }
+    return found;
+}
+
+static int32_t cannot_go_on(const trainer *t, const char *section, const char *key, const char *why, cvr_error *err) {
+    cvr_fail(err, CVR_ERR_USAGE, "%s.%s: the run stopped within epoch %lld, %s; put it back, or resume from its end",
+             section, key, (long long)t->state.epoch + 1, why);
+    return settings_blame(&t->s->set, cvr_config_blame(t->s->set.config, section, key, CVR_ERR_USAGE, err), err);
+}
+
+/* The setting by which the data has become another. */
+static const char *data_key(const trainer *t) {
+    static const char *const keys[] = {"limit", "train", "val_split", "format"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const cvr_setting *given = cvr_config_given(t->s->set.config, "data", keys[i]);
+        if (given && !given->line) return keys[i];
+    }
+    return "root";
+}
+
+/* A number that depends on the names of the pictures, some hundred of them, wherever their folder is. */
+int64_t resume_pictures(const trainer *t) {
+    const split *sp = &t->s->data.splits[CVR_SPLIT_TRAIN];
+    const int64_t n = sp->desc->count(sp->self), step = n / MOST_NAMES + 1;
+    uint64_t hash = (uint64_t)n;
+    for (int64_t i = 0; i < n; i += step) {
+        char name[512] = "";
+        sp->desc->describe(sp->self, i, name, sizeof name);
+        const char *slash = strrchr(name, '/');
+        hash = cvr_rng_mix(hash, cvr_hash(slash ? slash + 1 : name));
+    }
+    return (int64_t)(hash >> 2 | 1); /* not 0: that is not to know */
+}
+
+/*
+ * The place in an epoch, in batches of today's size. Between epochs anything may change; within one the order of its
+ * pictures must be the same, and those that were seen must be whole batches, or pictures would be seen twice or never.
+ */
+static int32_t fit_state(trainer *t, cvr_error *err) {
+    train_state *st = &t->state;
+    const settings *set = &t->s->set;
+    const int64_t samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]), batch = set->train->batch;
+    char why[120];
+    if (!st->batch_size || !st->batch) return CVR_OK;
+    if (st->samples != samples) {
+        (void)snprintf(why, sizeof why, "which had %lld pictures and would now have %lld", (long long)st->samples,
+                       (long long)samples);
+        return cannot_go_on(t, "data", data_key(t), why, err);
+    }
+    if (st->pictures && st->pictures != resume_pictures(t))
+        return cannot_go_on(t, "data", data_key(t), "whose pictures were others", err);
+    if (st->seed != set->run->seed) return cannot_go_on(t, "run", "seed", "whose order it decides", err);
+    if (st->shuffle != set->data->shuffle) return cannot_go_on(t, "data", "shuffle", "whose order it decides", err);
+    const bool whole = st->batch > samples / st->batch_size; /* its last, smaller batch is done */
+    const int64_t seen = whole ? samples : st->batch * st->batch_size;
+    if (batch == st->batch_size) {
+        if (st->batch > t->steps_per_epoch) st->batch = t->steps_per_epoch; /* data.drop_last is new */
+        return CVR_OK;
+    }
+    if (seen % batch != 0 && seen != samples) {
+        (void)snprintf(why, sizeof why, "after %lld pictures, which are no whole batches of %lld", (long long)seen,
+                       (long long)batch);
+        return cannot_go_on(t, "train", "batch", why, err);
+    }
+    st->batch = seen == samples ? t->steps_per_epoch : seen / batch;
+    return CVR_OK;
+}
+
+/* A checkpoint that does not fit the network: which setting of the command line may have changed it. */
+static int32_t blame_change(const trainer *t, int32_t status, cvr_error *err) {
+    static const char *const sections[] = {"model", "optim", "train"};
+    static const char *const keys[] = {"name", "momentum", "ema", "num_classes", "amsgrad", "centered", "in_channels"};
+    const cvr_config *c = t->s->set.config;
+    if (status != CVR_ERR_FORMAT || !err || !strstr(err->message, "the recipe was changed")) return status;
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            const cvr_setting *given = cvr_config_given(c, sections[i], keys[k]);
+            if (!given || given->line) continue;
+            const size_t n = strlen(err->message);
+            (void)snprintf(err->message + n, sizeof err->message - n, "; put back %s.%s", sections[i], keys[k]);
+            return status;
+        }
+    }
+    return status;
+}
+
+int32_t resume_load(trainer *t, cvr_error *err) {
+    if (has_checkpoint(t->o->folder)) {
+        CVR_TRY(blame_change(t, checkpoint_load(t->s, t->o->folder, &t->state, err), err));
+        return fit_state(t, err);
+    }
+    cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
+    return CVR_OK;
+}
