@@ -1,6 +1,7 @@
 /* cvrun bench: where the time of a training step, or of inference, goes, and how far from the machine's best that is.
  */
 #include "cvrun.h"
+#include "instruction_sets.h"
 #include "measure.h"
 #include <stdlib.h>
 
@@ -262,6 +263,7 @@ static int run_bench(const arguments *a) {
     status = measure_session(session, !a->inference, &bench, &err) == CVR_OK ? report(session, &bench, a)
                                                                              : report_error(&err);
     measurement_clear(&bench);
+    if (status == EXIT_OK && warn_of_slow_instruction_sets(session, &err) != CVR_OK) status = report_error(&err);
     cvr_session_close(&session);
     return status;
 }
@@ -284,7 +286,8 @@ const command bench_command = {
         "a 3x3 convolution is computed by Winograd's method: FLOP are those of the direct one, up to 4 times as many.\n"
         "The peak of bf16x3 is a third of bf16's, or f32's where that is more. A backend without kernels for the ops\n"
         "peak_multiply_add and peak_copy gets no shares. Where others use the machine too, its peaks come out low as\n"
-        "well: compare figures of one run.\n",
+        "well: compare figures of one run. Priority decides between instruction sets of one precision; a warning says\n"
+        "where one of a lower priority measures at least 1.1 times as fast.\n",
     .run = run_bench,
     .needs_path = true,
 };

@@ -69,6 +69,7 @@ extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, t
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
+const char *precision_name(int64_t precision);
 #define INTERPOLATION_NAMES "nearest|bilinear"
 
 /* "50 steps", "5 min", "1 epoch". */
@@ -86,10 +87,11 @@ int32_t parse_optional(const char *key, const char *text, double otherwise, doub
 
 typedef struct settings {
     char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
+    int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
     const run_settings *run;
-    const backend_settings *backend;
-    model_settings *model; /* num_classes and in_channels are settled once the data is known */
+    backend_settings *backend; /* `auto` precision is settled once the device is known */
+    model_settings *model;     /* num_classes and in_channels are settled once the data is known */
     const data_settings *data;
     const train_settings *train;
     const optim_settings *optim;

@@ -8,6 +8,11 @@ static const char *service_get(const cvr_config_service *service, const char *se
     return cvr_config_get(service->ctx, section, key, origin);
 }
 
+void cvr_session_limit_isa(cvr_session *s) {
+    const char *isa = s->set.backend->isa;
+    cvr_plugins_limit_isa(s->plugins, strcmp(isa, "auto") == 0 ? NULL : strcmp(isa, "base") == 0 ? "" : isa);
+}
+
 static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     const backend_settings *b = s->set.backend;
     CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
@@ -17,7 +22,7 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     plugin_state_open(&s->plugin_state);
     if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
     cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
-    if (strcmp(b->isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(b->isa, "base") == 0 ? "" : b->isa);
+    cvr_session_limit_isa(s);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (cores < 1) cores = 1;
     return cvr_pool_create(&s->pool, b->threads ? (uint32_t)b->threads : (uint32_t)cores, err);

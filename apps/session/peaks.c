@@ -3,7 +3,7 @@
  * registry picks their kernels like any other's, so the device's own best instructions are what is measured, and this
  * file knows none.
  */
-#include "peaks.h"
+#include <cvr/peaks.h>
 #include <unistd.h>
 
 #define BLOCK_ROWS 16 /* of peak_multiply_add's input, (B,16,32) */
@@ -56,7 +56,7 @@ static int32_t fill_input(one_op *o, cvr_error *err) {
     return status;
 }
 
-static int32_t one_op_open(one_op *o, const peak_request *r, const cvr_op_desc *op, const char *settings,
+static int32_t one_op_open(one_op *o, const cvr_peak_request *r, const cvr_op_desc *op, const char *settings,
                            const cvr_type *type, cvr_error *err) {
     *o = (one_op){.device = r->device};
     int32_t status;
@@ -97,8 +97,8 @@ static int32_t fastest(one_op *o, double seconds, double *best, cvr_error *err) 
 
 /* Operations a second in a type; 0 where the device has no kernel for them. Links are added until a run is long enough.
  */
-static int32_t multiply_adds(const peak_request *r, const cvr_op_desc *op, uint32_t dtype, double *out,
-                             cvr_error *err) {
+static int32_t multiply_adds(const cvr_peak_request *r, const cvr_op_desc *op, uint32_t dtype, double *out,
+                             const char **isa, cvr_error *err) {
     const int64_t shape[3] = {(int64_t)r->pool->n_workers * BLOCKS_PER_WORKER, BLOCK_ROWS, BLOCK_DEPTH};
     cvr_type type;
     cvr_type_set(&type, dtype, 3, shape);
@@ -115,7 +115,10 @@ static int32_t multiply_adds(const peak_request *r, const cvr_op_desc *op, uint3
         if (own) status = fastest(&o, 0, &took, err);
         const bool enough = took >= LEAST_RUN_SECONDS || links * 2 > MOST_LINKS;
         if (own && enough && status == CVR_OK) status = fastest(&o, r->seconds, &took, err);
-        if (own && enough && status == CVR_OK) *out = info.flops / took;
+        if (own && enough && status == CVR_OK) {
+            *out = info.flops / took;
+            *isa = info.isa;
+        }
         one_op_close(&o);
         if (!own || enough || status != CVR_OK) return status;
     }
@@ -132,7 +135,7 @@ static int64_t copy_bytes(void) {
     return bytes < LEAST_COPY_BYTES ? LEAST_COPY_BYTES : bytes > MOST_COPY_BYTES ? MOST_COPY_BYTES : bytes;
 }
 
-static int32_t copies(const peak_request *r, const cvr_op_desc *op, double *out, cvr_error *err) {
+static int32_t copies(const cvr_peak_request *r, const cvr_op_desc *op, double *out, cvr_error *err) {
     const int64_t shape[1] = {copy_bytes() / (int64_t)sizeof(float)};
     cvr_type type;
     cvr_node_info info;
@@ -158,12 +161,24 @@ static int32_t find_op(cvr_plugins *p, const char *name, const cvr_op_desc **op,
     return status == CVR_ERR_NOTFOUND ? CVR_OK : status;
 }
 
-int32_t measure_peaks(const peak_request *r, device_peaks *out, cvr_error *err) {
+int32_t cvr_measure_peaks(const cvr_peak_request *r, cvr_peaks *out, cvr_error *err) {
     const cvr_op_desc *product, *copy;
     memset(out, 0, sizeof *out);
     CVR_TRY(find_op(r->plugins, "peak_multiply_add", &product, err));
     CVR_TRY(find_op(r->plugins, "peak_copy", &copy, err));
-    if (product && r->what & PEAK_F32) CVR_TRY(multiply_adds(r, product, CVR_F32, &out->f32, err));
-    if (product && r->what & PEAK_BF16) CVR_TRY(multiply_adds(r, product, CVR_BF16, &out->bf16, err));
-    return copy && r->what & PEAK_BANDWIDTH ? copies(r, copy, &out->bandwidth, err) : CVR_OK;
+    if (product && r->what & CVR_PEAK_F32) CVR_TRY(multiply_adds(r, product, CVR_F32, &out->f32, &out->f32_isa, err));
+    if (product && r->what & CVR_PEAK_BF16)
+        CVR_TRY(multiply_adds(r, product, CVR_BF16, &out->bf16, &out->bf16_isa, err));
+    return copy && r->what & CVR_PEAK_BANDWIDTH ? copies(r, copy, &out->bandwidth, err) : CVR_OK;
+}
+
+int32_t cvr_raise_peaks(const cvr_peak_request *r, cvr_peaks *best, cvr_error *err) {
+    cvr_peaks now;
+    CVR_TRY(cvr_measure_peaks(r, &now, err));
+    if (now.f32 > best->f32) best->f32 = now.f32;
+    if (now.bf16 > best->bf16) best->bf16 = now.bf16;
+    if (now.bandwidth > best->bandwidth) best->bandwidth = now.bandwidth;
+    if (now.f32_isa) best->f32_isa = now.f32_isa;
+    if (now.bf16_isa) best->bf16_isa = now.bf16_isa;
+    return CVR_OK;
 }
