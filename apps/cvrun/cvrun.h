@@ -66,6 +66,8 @@ void print_line(FILE *to, const char *format, ...) CVR_PRINTF(2, 3);
 
 /* "1,234,567" */
 const char *human_count(int64_t n, char buf[32]);
+/* "1 epoch", "1,234 epochs", "10 classes" */
+const char *human_many(int64_t n, const char *one, char buf[64]);
 /* "59 s", "2 min 05 s", "1 h 02 min" */
 const char *human_seconds(double s, char buf[32]);
 

@@ -29,6 +29,14 @@ const char *human_count(int64_t n, char buf[32]) {
     return buf;
 }
 
+const char *human_many(int64_t n, const char *one, char buf[64]) {
+    const size_t length = strlen(one);
+    char count[32];
+    const char *plural = n == 1 ? "" : length && one[length - 1] == 's' ? "es" : "s";
+    (void)snprintf(buf, 64, "%s %.20s%s", human_count(n, count), one, plural);
+    return buf;
+}
+
 const char *human_seconds(double s, char buf[32]) {
     const long long t = (long long)(s + 0.5);
     if (s < 9.95)

@@ -19,6 +19,7 @@ static void catch_signals(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL); /* the terminal was closed */
 }
 
 static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[16][64]) {
@@ -76,13 +77,13 @@ static int32_t find_listeners(listeners *l, cvr_session *s, cvr_error *err) {
 /* ---- the command ---- */
 
 static void print_result(const cvr_train_result *r, const char *folder) {
-    char seconds[32];
+    char seconds[32], epochs[64];
     if (r->finished_by) {
         printf("%s has finished already, after epoch %lld; another %s extends it\n", folder, (long long)r->epochs,
                r->finished_by);
         return;
     }
-    printf("\n%lld epochs in %s, %.0f images/s", (long long)r->epochs, human_seconds(r->seconds, seconds),
+    printf("%s in %s, %.0f images/s", human_many(r->epochs, "epoch", epochs), human_seconds(r->seconds, seconds),
            r->images_per_second);
     if (r->best_epoch) printf("; best %s %.4f in epoch %lld", r->best_metric, r->best_value, (long long)r->best_epoch);
     printf("\nrun folder: %s\n", folder);
@@ -172,7 +173,7 @@ const command train_command = {
             "Short keys: epochs batch imgsz lr device workers name seed weights. Any other: section.key=value.\n"
             "Sections: run backend model net data augment train optim sched val predict; `cvrun help SECTION` lists "
             "their keys.\n"
-            "SIGINT and SIGTERM save everything and leave with status 75.\n",
+            "SIGINT, SIGTERM and SIGHUP save everything and leave with status 75.\n",
     .run = run_train,
     .needs_path = true,
 };

@@ -6,6 +6,7 @@ static int run_val(const arguments *a) {
     cvr_session *session;
     cvr_metrics m;
     progress bar;
+    char many[64];
     int status = open_session(a, CVR_FOR_EVALUATION, &session);
     if (status != EXIT_OK) return status;
     cvr_error_init(&err);
@@ -21,9 +22,9 @@ static int run_val(const arguments *a) {
         printf("}\n");
     } else {
         for (size_t i = 0; i < m.n; i++) printf("%-8s %.4f\n", m.names[i], m.values[i]);
-        printf("%lld pictures, %.0f images/s\n", (long long)m.samples,
+        printf("%s, %.0f images/s\n", human_many(m.samples, "picture", many),
                m.seconds > 0 ? (double)m.samples / m.seconds : 0);
-        if (m.skipped) printf("%lld bad pictures were skipped\n", (long long)m.skipped);
+        if (m.skipped) printf("left out: %s that cannot be used\n", human_many(m.skipped, "picture", many));
     }
     cvr_metrics_clear(&m);
     cvr_session_close(&session);

@@ -95,33 +95,49 @@ static int32_t fastest(one_op *o, double seconds, double *best, cvr_error *err) 
     return CVR_OK;
 }
 
+/* A program of some links: whether the device runs it, how long that takes, and whether the time can be trusted. */
+typedef struct link_timing {
+    bool own, enough;
+    double seconds, flops;
+    const char *isa;
+} link_timing;
+
+/* Where others are at work a short run may seem long at first; among many one is undisturbed, and that one decides. */
+static int32_t time_links(const cvr_peak_request *r, const cvr_op_desc *op, const cvr_type *type, int64_t links,
+                          link_timing *t, cvr_error *err) {
+    const bool most = links * 2 > MOST_LINKS;
+    char settings[32];
+    one_op o;
+    cvr_node_info info;
+    int32_t status = CVR_OK;
+    (void)snprintf(settings, sizeof settings, "%lld", (long long)links);
+    CVR_TRY(one_op_open(&o, r, op, settings, type, err));
+    t->own = runs_as_it_is(&o, &info);
+    if (!t->own) goto out;
+    CVR_TRY_OUT(fastest(&o, 0, &t->seconds, err));
+    if (t->seconds < LEAST_RUN_SECONDS && !most) goto out;
+    CVR_TRY_OUT(fastest(&o, r->seconds, &t->seconds, err));
+    t->enough = t->seconds >= LEAST_RUN_SECONDS / 2 || most;
+    t->flops = info.flops;
+    t->isa = info.isa;
+out:
+    one_op_close(&o);
+    return status;
+}
+
 /* Operations a second in a type; 0 where the device has no kernel for them. Links are added until a run is long enough.
  */
 static int32_t multiply_adds(const cvr_peak_request *r, const cvr_op_desc *op, uint32_t dtype, double *out,
                              const char **isa, cvr_error *err) {
     const int64_t shape[3] = {(int64_t)r->pool->n_workers * BLOCKS_PER_WORKER, BLOCK_ROWS, BLOCK_DEPTH};
+    link_timing t = {.own = true};
     cvr_type type;
     cvr_type_set(&type, dtype, 3, shape);
     *out = 0;
-    for (int64_t links = 64; links <= MOST_LINKS; links *= 2) {
-        char settings[32];
-        one_op o;
-        cvr_node_info info;
-        double took = 0;
-        (void)snprintf(settings, sizeof settings, "%lld", (long long)links);
-        int32_t status = CVR_OK;
-        CVR_TRY(one_op_open(&o, r, op, settings, &type, err));
-        const bool own = runs_as_it_is(&o, &info);
-        if (own) status = fastest(&o, 0, &took, err);
-        const bool enough = took >= LEAST_RUN_SECONDS || links * 2 > MOST_LINKS;
-        if (own && enough && status == CVR_OK) status = fastest(&o, r->seconds, &took, err);
-        if (own && enough && status == CVR_OK) {
-            *out = info.flops / took;
-            *isa = info.isa;
-        }
-        one_op_close(&o);
-        if (!own || enough || status != CVR_OK) return status;
-    }
+    for (int64_t links = 64; t.own && !t.enough; links *= 2) CVR_TRY(time_links(r, op, &type, links, &t, err));
+    if (!t.own) return CVR_OK;
+    *out = t.flops / t.seconds;
+    *isa = t.isa;
     return CVR_OK;
 }
 

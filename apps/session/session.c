@@ -71,8 +71,8 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     if (given) return cvr_session_load_weights(s, s->set.model->weights, err);
     if (s->purpose & CVR_FOR_TRAINING) return CVR_OK;
     if (!s->set.run_folder) {
-        cvr_log(CVR_LOG_WARNING, "no weights were given: the network is as it was initialised; give a run folder, or "
-                                 "set model.weights");
+        cvr_log(CVR_LOG_WARNING, "no weights were given: they are random, as a network is initialised; give a run "
+                                 "folder, or set model.weights");
         return CVR_OK;
     }
     CVR_TRY(folder_weights(s->set.run_folder, &path, err));
