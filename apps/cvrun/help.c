@@ -177,11 +177,10 @@ static int nothing_found(const help_search *s) {
     const char *dot = strrchr(s->topic, '.');
     const char *nearest = cvr_nearest(s->topic, s->words, s->n_words);
     if (!nearest && dot) nearest = cvr_nearest(dot + 1, s->words, s->n_words);
-    fprintf(stderr, "cvrun: error: there is no help on `%.100s`; ", s->topic);
     if (nearest)
-        fprintf(stderr, "did you mean `%s`?\n", nearest);
+        print_line(stderr, "cvrun: error: there is no help on `%.100s`; did you mean `%s`?", s->topic, nearest);
     else
-        fprintf(stderr, "`cvrun help` lists what there is\n");
+        print_line(stderr, "cvrun: error: there is no help on `%.100s`; `cvrun help` lists what there is", s->topic);
     return EXIT_USAGE;
 }
 
@@ -189,7 +188,7 @@ static int show(help_page *p) {
     /* the last line ends with one newline, whatever stood there */
     while (p->text.n > 1 && p->text.s[p->text.n - 1] == '\n' && p->text.s[p->text.n - 2] == '\n')
         p->text.s[--p->text.n] = '\0';
-    if (p->text.failed) fprintf(stderr, "cvrun: error: out of memory\n");
+    if (p->text.failed) print_line(stderr, "cvrun: error: out of memory");
     if (!p->text.failed) fputs(p->text.s, stdout);
     return p->text.failed || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
 }

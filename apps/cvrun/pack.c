@@ -280,8 +280,8 @@ out:
 
 static void print_result(const packing *p) {
     char text[64];
-    printf("%s: %s as %s", p->wish.out, human_many(p->done - p->skipped, "picture", text), p->wish.layout->name);
-    if (p->objects) printf(", %s", human_many(p->objects, "object", text));
+    print_text("%s: %s as %s", p->wish.out, human_many(p->done - p->skipped, "picture", text), p->wish.layout->name);
+    if (p->objects) print_text(", %s", human_many(p->objects, "object", text));
     if (p->skipped) printf("; %s left out that cannot be used", human_count(p->skipped, text));
     printf("\n");
 }

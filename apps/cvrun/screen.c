@@ -24,16 +24,16 @@ static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err)
     screen.epochs = i.epochs;
     screen.data_seconds = i.data_seconds;
     progress_start(&screen.bar);
-    printf("%s: %s, input %lld x %lld x %lld, %s\n", i.model, human_many(i.params, "parameter", a),
-           (long long)i.channels, (long long)i.height, (long long)i.width, human_many(i.n_classes, "class", b));
-    printf("data: %s to train on, %s to validate; %s of %s, batch %lld\n", human_many(i.train_samples, "picture", a),
-           human_count(i.val_samples, b), human_many(i.epochs, "epoch", c), human_many(i.steps_per_epoch, "step", d),
-           (long long)i.batch);
-    printf("backend %s: %s; %s\n", i.backend, i.device, i.precision);
-    printf("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i.planned_bytes, a),
-           cvr_bytes_text(i.store_bytes, b), cvr_bytes_text(i.arena_bytes, c));
-    printf("run folder: %s\n", run->folder);
-    if (run->resume_step > 0) printf("going on after step %s\n", human_count(run->resume_step, d));
+    print_text("%s: %s, input %lld x %lld x %lld, %s\n", i.model, human_many(i.params, "parameter", a),
+               (long long)i.channels, (long long)i.height, (long long)i.width, human_many(i.n_classes, "class", b));
+    print_text("data: %s to train on, %s to validate; %s of %s, batch %lld\n",
+               human_many(i.train_samples, "picture", a), human_count(i.val_samples, b),
+               human_many(i.epochs, "epoch", c), human_many(i.steps_per_epoch, "step", d), (long long)i.batch);
+    print_text("backend %s: %s; %s\n", i.backend, i.device, i.precision);
+    print_text("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i.planned_bytes, a),
+               cvr_bytes_text(i.store_bytes, b), cvr_bytes_text(i.arena_bytes, c));
+    print_text("run folder: %s\n", run->folder);
+    if (run->resume_step > 0) print_text("going on after step %s\n", human_count(run->resume_step, d));
     fflush(stdout);
     return CVR_OK;
 }
@@ -88,15 +88,15 @@ static int32_t screen_epoch(void *self, const cvr_epoch_event *e, cvr_error *err
     (void)err;
     progress_clear(&screen.bar);
     if (!screen.header_shown) {
-        printf("\n%6s   ", "epoch");
-        for (uint32_t i = 0; i < e->n_metrics; i++) printf(" %9s", e->names[i]);
-        printf(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
+        print_text("\n%6s   ", "epoch");
+        for (uint32_t i = 0; i < e->n_metrics; i++) print_text(" %9s", e->names[i]);
+        print_text(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
         screen.header_shown = true;
     }
     printf("%6lld   ", (long long)e->epoch);
     for (uint32_t i = 0; i < e->n_metrics; i++) print_metric(e->names[i], e->values[i]);
-    printf(" %9.4g %9.0f %9.0f %% %10s%s\n", e->lr, e->images_per_s, 100 * e->data_wait_fraction,
-           human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
+    print_text(" %9.4g %9.0f %9.0f %% %10s%s\n", e->lr, e->images_per_s, 100 * e->data_wait_fraction,
+               human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
     fflush(stdout);
     return CVR_OK;
 }
@@ -107,11 +107,11 @@ static int32_t screen_end(void *self, const cvr_end_event *e, cvr_error *err) {
     (void)self;
     (void)err;
     progress_clear(&screen.bar);
-    printf("\ntime: steps %s (%.0f %% of it waiting for data), validation %s, saving %s, the rest %.1f s\n",
-           human_seconds(e->step_seconds, steps),
-           e->step_seconds > 0 ? 100 * e->step_wait_seconds / e->step_seconds : 0,
-           human_seconds(e->validation_seconds, validation), human_seconds(e->saving_seconds, saving),
-           rest > 0 ? rest : 0);
+    print_text("\ntime: steps %s (%.0f %% of it waiting for data), validation %s, saving %s, the rest %.1f s\n",
+               human_seconds(e->step_seconds, steps),
+               e->step_seconds > 0 ? 100 * e->step_wait_seconds / e->step_seconds : 0,
+               human_seconds(e->validation_seconds, validation), human_seconds(e->saving_seconds, saving),
+               rest > 0 ? rest : 0);
     fflush(stdout);
     return CVR_OK;
 }
