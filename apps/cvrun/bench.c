@@ -1,6 +1,7 @@
 /* cvrun bench: where the time of a training step, or of inference, goes, and how far from the machine's best that is.
  */
 #include "cvrun.h"
+#include "instruction_sets.h"
 #include "measure.h"
 #include <stdlib.h>
 
@@ -102,9 +103,9 @@ static double mfu(const bench_report *r) {
 /* ---- the table ---- */
 
 static void print_sum(const bench_report *r, const bench_sum *s, const char *name) {
-    printf("%-30.30s %-9s %10.3f %5.1f %% %9.1f %8.1f", name, s->phase, 1e3 * s->seconds,
-           100 * ratio(s->seconds, r->all.seconds), 1e-9 * ratio(s->flops, s->seconds),
-           1e-9 * ratio(s->bytes, s->seconds));
+    print_text("%-30.30s %-9s %10.3f %5.1f %% %9.1f %8.1f", name, s->phase, 1e3 * s->seconds,
+               100 * ratio(s->seconds, r->all.seconds), 1e-9 * ratio(s->flops, s->seconds),
+               1e-9 * ratio(s->bytes, s->seconds));
     if (has_roof(r->bench)) printf(" %5.0f %%", 100 * ratio(s->roof_seconds, s->seconds));
     printf("\n");
 }
@@ -113,8 +114,8 @@ static void print_sums(const bench_report *r, const char *what, const bench_sum 
     bench_sum rest = {.phase = ""};
     char name[64];
     size_t shown = 0;
-    printf("%-30s %-9s %10s %7s %9s %8s%s\n", what, sums[0].phase[0] ? "phase" : "", "ms", "share", "GFLOP/s", "GB/s",
-           has_roof(r->bench) ? " of roof" : "");
+    print_text("%-30s %-9s %10s %7s %9s %8s%s\n", what, sums[0].phase[0] ? "phase" : "", "ms", "share", "GFLOP/s",
+               "GB/s", has_roof(r->bench) ? " of roof" : "");
     for (; shown < n && (sums[shown].seconds >= NEGLIGIBLE * r->all.seconds || shown + 1 == n); shown++)
         print_sum(r, &sums[shown], sums[shown].name);
     for (size_t i = shown; i < n; i++) {
@@ -138,11 +139,11 @@ static const char *rate(double v, char buf[32]) {
 static void print_machine(const bench_report *r) {
     const measurement *b = r->bench;
     char text[32];
-    printf("machine   %s", r->session.device);
+    print_text("machine   %s", r->session.device);
     if (b->peaks.f32 > 0) printf("; f32 %s GFLOP/s", rate(1e-9 * b->peaks.f32, text));
     if (b->peaks.bf16 > 0) printf("; bf16 %s GFLOP/s", rate(1e-9 * b->peaks.bf16, text));
     if (b->peaks.bandwidth > 0) printf("; memory %s GB/s", rate(1e-9 * b->peaks.bandwidth, text));
-    printf("%s\n", has_roof(b) ? "" : "; its peaks could not be measured, hence no shares of them");
+    print_text("%s\n", has_roof(b) ? "" : "; its peaks could not be measured, hence no shares of them");
 }
 
 static void print_roof(const bench_report *r) {
@@ -153,30 +154,30 @@ static void print_roof(const bench_report *r) {
     printf("an image  %.4g GFLOP, %.4g MB read and written\n", 1e-9 * r->all.flops / images,
            1e-6 * r->all.bytes / images);
     if (!has_roof(b)) return;
-    printf("MFU       %.1f %% of the peak in %s, %s GFLOP/s\n", 100 * mfu(r), r->session.precision,
-           rate(1e-9 * b->peak, text));
-    printf("roof      %s images/s, by %s: %.1f %% of it\n", rate(roof, text),
-           arithmetic ? "arithmetic" : "memory bandwidth", 100 * ratio(b->images_per_s, roof));
+    print_text("MFU       %.1f %% of the peak in %s, %s GFLOP/s\n", 100 * mfu(r), r->session.precision,
+               rate(1e-9 * b->peak, text));
+    print_text("roof      %s images/s, by %s: %.1f %% of it\n", rate(roof, text),
+               arithmetic ? "arithmetic" : "memory bandwidth", 100 * ratio(b->images_per_s, roof));
 }
 
 static void print_summary(const bench_report *r) {
     const measurement *b = r->bench;
     const uint32_t workers = r->session.workers;
     char text[32], other[32];
-    printf("%-9s %s images/s in %s: %lld picture%s in %.4g ms, median of %lld steps\n",
-           r->inference ? "inference" : "training", rate(b->images_per_s, text), r->session.precision,
-           (long long)b->batch, b->batch == 1 ? "" : "s", 1e3 * b->step_seconds, (long long)b->steps);
+    print_text("%-9s %s images/s in %s: %lld picture%s in %.4g ms, median of %lld steps\n",
+               r->inference ? "inference" : "training", rate(b->images_per_s, text), r->session.precision,
+               (long long)b->batch, b->batch == 1 ? "" : "s", 1e3 * b->step_seconds, (long long)b->steps);
     print_machine(r);
     print_roof(r);
-    printf("memory    %s planned; the process's peak is %s", cvr_bytes_text(r->session.planned_bytes, text),
-           cvr_bytes_text(b->peak_memory_bytes, other));
-    printf(", %s before the first step\n", cvr_bytes_text(b->start_memory_bytes, text));
+    print_text("memory    %s planned; the process's peak is %s", cvr_bytes_text(r->session.planned_bytes, text),
+               cvr_bytes_text(b->peak_memory_bytes, other));
+    print_text(", %s before the first step\n", cvr_bytes_text(b->start_memory_bytes, text));
     if (r->recompute.seconds > 0)
         printf("recompute %.1f %% of the time computes activations a second time, for train.memory\n",
                100 * ratio(r->recompute.seconds, r->all.seconds));
-    printf("loader    %s images/s alone, by %u thread%s: %s times as fast as the steps\n",
-           rate(b->loader_images_per_s, text), workers ? workers : 1, workers > 1 ? "s" : "",
-           rate(ratio(b->loader_images_per_s, b->images_per_s), other));
+    print_text("loader    %s images/s alone, by %u thread%s: %s times as fast as the steps\n",
+               rate(b->loader_images_per_s, text), workers ? workers : 1, workers > 1 ? "s" : "",
+               rate(ratio(b->loader_images_per_s, b->images_per_s), other));
 }
 
 static void print_table(const bench_report *r) {
@@ -262,6 +263,7 @@ static int run_bench(const arguments *a) {
     status = measure_session(session, !a->inference, &bench, &err) == CVR_OK ? report(session, &bench, a)
                                                                              : report_error(&err);
     measurement_clear(&bench);
+    if (status == EXIT_OK && warn_of_slow_instruction_sets(session, &err) != CVR_OK) status = report_error(&err);
     cvr_session_close(&session);
     return status;
 }
@@ -284,7 +286,8 @@ const command bench_command = {
         "a 3x3 convolution is computed by Winograd's method: FLOP are those of the direct one, up to 4 times as many.\n"
         "The peak of bf16x3 is a third of bf16's, or f32's where that is more. A backend without kernels for the ops\n"
         "peak_multiply_add and peak_copy gets no shares. Where others use the machine too, its peaks come out low as\n"
-        "well: compare figures of one run.\n",
+        "well: compare figures of one run. Priority decides between instruction sets of one precision; a warning says\n"
+        "where one of a lower priority measures at least 1.1 times as fast.\n",
     .run = run_bench,
     .needs_path = true,
 };

@@ -10,7 +10,7 @@ static int run_cfg(const arguments *a) {
         cvr_config_print_json(cvr_session_config(session), &text);
     else
         cvr_config_print(cvr_session_config(session), true, &text);
-    fputs(text.s ? text.s : "", stdout);
+    if (text.s) print_page(text.s);
     cvr_text_clear(&text);
     cvr_session_close(&session);
     return EXIT_OK;

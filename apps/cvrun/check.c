@@ -44,7 +44,7 @@ static int check_data_alone(const arguments *a, checking *c, cvr_error *why) {
     cvr_session_close(&s);
     if (rc != CVR_OK) return report_error(&err);
     if (c->bad == 0) return report_error(why);
-    printf("%s: %lld bad of %lld pictures\n", a->path, (long long)c->bad, (long long)c->total);
+    print_text("%s: %lld bad of %lld pictures\n", a->path, (long long)c->bad, (long long)c->total);
     return EXIT_FAILED;
 }
 
@@ -64,9 +64,11 @@ static int run_check(const arguments *a) {
         status = report_error(&err);
     } else {
         cvr_session_info i;
+        char train[64], val[32], classes[64];
         cvr_session_describe(session, &i);
-        printf("%s: %lld training and %lld validation pictures, %lld classes: %lld bad\n", a->path,
-               (long long)i.train_samples, (long long)i.val_samples, (long long)i.n_classes, (long long)c.bad);
+        print_text("%s: %s to train on, %s to validate, %s: %lld bad\n", a->path,
+                   human_many(i.train_samples, "picture", train), human_count(i.val_samples, val),
+                   human_many(i.n_classes, "class", classes), (long long)c.bad);
         if (c.bad) status = EXIT_FAILED;
     }
     cvr_session_close(&session);

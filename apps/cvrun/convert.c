@@ -135,7 +135,7 @@ static int32_t convert(cvr_plugins *p, const arguments *a, tensor_list *l, cvr_e
                            cvr_fail(err, CVR_ERR_USAGE, "is there already; give force=yes to replace it"));
     CVR_TRY(read_all(p, a->path, l, err));
     CVR_TRY(write_all(p, a->output, l, err));
-    printf("%s: %zu tensors, %s\n", a->output, l->n, cvr_bytes_text(l->bytes, size));
+    print_text("%s: %zu tensors, %s\n", a->output, l->n, cvr_bytes_text(l->bytes, size));
     return CVR_OK;
 }
 

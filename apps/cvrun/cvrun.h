@@ -63,9 +63,14 @@ int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
 /* Prints a line in which names from files may stand: control characters, which could move a terminal's cursor or
  * colour it, become `?`. */
 void print_line(FILE *to, const char *format, ...) CVR_PRINTF(2, 3);
+/* The same to standard output, with the lines that it has; and a page of any length, which is cleaned in place. */
+void print_text(const char *format, ...) CVR_PRINTF(1, 2);
+void print_page(char *page);
 
 /* "1,234,567" */
 const char *human_count(int64_t n, char buf[32]);
+/* "1 epoch", "1,234 epochs", "10 classes" */
+const char *human_many(int64_t n, const char *one, char buf[64]);
 /* "59 s", "2 min 05 s", "1 h 02 min" */
 const char *human_seconds(double s, char buf[32]);
 

@@ -70,7 +70,9 @@ static bool same_word(const char *a, const char *b) {
     return strcasecmp(a, b) == 0;
 }
 
-static void could_mean(help_search *s, const char *word) {
+/* `whole`: the word stands by itself, without an owner and a dot before it. */
+static void could_mean(help_search *s, const char *word, bool whole) {
+    if (whole && strchr(s->topic, '.')) return;
     if (s->n_words < sizeof s->words / sizeof *s->words) s->words[s->n_words++] = word;
 }
 
@@ -90,11 +92,10 @@ static void search_schema(help_search *s, const cvr_schema *schema, const char *
     const size_t left = dot ? (size_t)(dot - s->topic) : 0;
     for (uint32_t i = 0; i < schema->n; i++) {
         const cvr_attr_desc *a = schema->attrs[i];
-        could_mean(s, a->name);
-        bool hit = same_word(a->name, s->topic);
-        if (dot && same_word(a->name, dot + 1))
-            hit = (strlen(section) == left && strncasecmp(section, s->topic, left) == 0) ||
-                  (strlen(owner) == left && strncasecmp(owner, s->topic, left) == 0);
+        const bool here = dot && ((strlen(section) == left && strncasecmp(section, s->topic, left) == 0) ||
+                                  (strlen(owner) == left && strncasecmp(owner, s->topic, left) == 0));
+        could_mean(s, a->name, !here);
+        bool hit = dot ? here && same_word(a->name, dot + 1) : same_word(a->name, s->topic);
         for (const char *c = by_value && a->choices ? a->choices : ""; *c; c += strcspn(c, "|"), c += *c == '|') {
             const size_t n = strcspn(c, "|");
             if (strlen(s->topic) == n && strncasecmp(c, s->topic, n) == 0) hit = true;
@@ -117,7 +118,7 @@ static void search_kinds(help_search *s, bool settings, bool by_value) {
                 search_schema(s, &e.schema, e.name, help_kinds[k].section, by_value);
                 continue;
             }
-            could_mean(s, e.name);
+            could_mean(s, e.name, !in_section);
             if (!same_word(e.name, s->topic) && !(in_section && same_word(e.name, dot + 1))) continue;
             entry_page(s->page, &help_kinds[k], &e);
             s->found++;
@@ -132,7 +133,7 @@ static void search_sections(help_search *s, bool settings, bool by_value) {
             search_schema(s, &section->schema, "", section->name, by_value);
             continue;
         }
-        could_mean(s, section->name);
+        could_mean(s, section->name, true);
         if (!same_word(section->name, s->topic)) continue;
         section_page(s->page, section);
         s->found++;
@@ -141,12 +142,12 @@ static void search_sections(help_search *s, bool settings, bool by_value) {
 
 static void search_topics(help_search *s) {
     for (size_t i = 0; i < n_help_kinds; i++) {
-        could_mean(s, help_kinds[i].topic);
+        could_mean(s, help_kinds[i].topic, true);
         if (!is_topic(&help_kinds[i], s->topic)) continue;
         kind_page(s->page, s->plugins, &help_kinds[i]);
         s->found++;
     }
-    could_mean(s, "sections");
+    could_mean(s, "sections", true);
     if (!same_word(s->topic, "sections") && !same_word(s->topic, "recipe") && !same_word(s->topic, "recipes")) return;
     const cvr_recipe_section *section;
     page_heading(s->page, 2, "The sections of a recipe:");
@@ -173,15 +174,33 @@ static void reference(help_page *p, cvr_plugins *plugins) {
     for (size_t i = 0; i < n_help_kinds; i++) kind_page(p, plugins, &help_kinds[i]);
 }
 
+/* The key of another section that OWNER.KEY is near to: trian.batch is train.batch. */
+static const char *nearest_key(const char *owner, const char *key, const char **section_name) {
+    const char *names[64], *keys[256];
+    const cvr_recipe_section *section;
+    uint32_t n = 0;
+    for (size_t i = 0; i < 64 && (section = help_section(i)); i++) names[n++] = section->name;
+    *section_name = cvr_nearest(owner, names, n);
+    for (size_t i = 0; *section_name && (section = help_section(i)); i++) {
+        if (section->name != *section_name) continue;
+        for (n = 0; n < section->schema.n && n < 256; n++) keys[n] = section->schema.attrs[n]->name;
+        return cvr_nearest(key, keys, n);
+    }
+    return NULL;
+}
+
 static int nothing_found(const help_search *s) {
-    const char *dot = strrchr(s->topic, '.');
-    const char *nearest = cvr_nearest(s->topic, s->words, s->n_words);
-    if (!nearest && dot) nearest = cvr_nearest(dot + 1, s->words, s->n_words);
-    fprintf(stderr, "cvrun: error: there is no help on `%.100s`; ", s->topic);
+    const char *dot = strrchr(s->topic, '.'), *owner = NULL;
+    const char *nearest = cvr_nearest(dot ? dot + 1 : s->topic, s->words, s->n_words);
+    char left[64] = "";
+    if (dot) (void)snprintf(left, sizeof left, "%.*s", (int)(dot - s->topic), s->topic);
+    if (dot) owner = left;
+    if (dot && !s->n_words) nearest = nearest_key(left, dot + 1, &owner);
     if (nearest)
-        fprintf(stderr, "did you mean `%s`?\n", nearest);
+        print_line(stderr, "cvrun: error: there is no help on `%.100s`; did you mean `%s%s%s`?", s->topic,
+                   owner ? owner : "", owner ? "." : "", nearest);
     else
-        fprintf(stderr, "`cvrun help` lists what there is\n");
+        print_line(stderr, "cvrun: error: there is no help on `%.100s`; `cvrun help` lists what there is", s->topic);
     return EXIT_USAGE;
 }
 
@@ -189,7 +208,7 @@ static int show(help_page *p) {
     /* the last line ends with one newline, whatever stood there */
     while (p->text.n > 1 && p->text.s[p->text.n - 1] == '\n' && p->text.s[p->text.n - 2] == '\n')
         p->text.s[--p->text.n] = '\0';
-    if (p->text.failed) fprintf(stderr, "cvrun: error: out of memory\n");
+    if (p->text.failed) print_line(stderr, "cvrun: error: out of memory");
     if (!p->text.failed) fputs(p->text.s, stdout);
     return p->text.failed || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
 }
@@ -220,7 +239,7 @@ int help_topic(const char *topic) {
     help_search s = {.page = &page, .topic = topic};
     int status = EXIT_OK;
     for (size_t i = 0; i < n_commands; i++) {
-        could_mean(&s, commands[i]->name);
+        could_mean(&s, commands[i]->name, true);
         if (!same_word(commands[i]->name, topic)) continue;
         command_page(&page, commands[i]);
         s.found++;

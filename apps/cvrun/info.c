@@ -58,17 +58,17 @@ static layer_row *make_rows(const cvr_session_info *i, size_t *n_rows) {
 static void print_table(const cvr_session_info *i, const layer_row *rows, size_t n) {
     char a[32], b[32], c[32];
     double flops = 0;
-    printf("%-28s %-22s %12s %14s  %s\n", "layer", "output", "parameters", "MFLOP", "kernel");
+    print_text("%-28s %-22s %12s %14s  %s\n", "layer", "output", "parameters", "MFLOP", "kernel");
     for (size_t k = 0; k < n; k++) {
         flops += rows[k].flops;
-        printf("%-28s %-22s %12s %14.2f  %s\n", rows[k].name, rows[k].shape, human_count(rows[k].params, a),
-               rows[k].flops * 1e-6, rows[k].kernel);
+        print_text("%-28s %-22s %12s %14.2f  %s\n", rows[k].name, rows[k].shape, human_count(rows[k].params, a),
+                   rows[k].flops * 1e-6, rows[k].kernel);
     }
-    printf("\n%s parameters, %.2f MFLOP forward for a batch, %.2f for a picture\n", human_count(i->params, a),
-           flops * 1e-6, flops * 1e-6 / (double)i->batch);
-    printf("backend %s: %s\n", i->backend, i->device);
-    printf("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i->planned_bytes, a),
-           cvr_bytes_text(i->store_bytes, b), cvr_bytes_text(i->arena_bytes, c));
+    print_text("\n%s parameters, %.2f MFLOP forward for a batch, %.2f for a picture\n", human_count(i->params, a),
+               flops * 1e-6, flops * 1e-6 / (double)i->batch);
+    print_text("backend %s: %s\n", i->backend, i->device);
+    print_text("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i->planned_bytes, a),
+               cvr_bytes_text(i->store_bytes, b), cvr_bytes_text(i->arena_bytes, c));
 }
 
 static void print_json(const cvr_session_info *i, const layer_row *rows, size_t n) {

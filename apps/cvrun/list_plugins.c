@@ -4,14 +4,14 @@
 static void print_words(const char *label, const char *words) {
     size_t width = 0;
     if (!*words) return;
-    printf("    %s", label);
+    print_text("    %s", label);
     for (const char *p = words; *p;) {
         const size_t n = strcspn(p, " ");
         if (width + n > 90) {
             printf("\n    %*s", (int)strlen(label), "");
             width = 0;
         }
-        printf(" %.*s", (int)n, p);
+        print_text(" %.*s", (int)n, p);
         width += n + 1;
         p += n + strspn(p + n, " ");
     }
@@ -20,13 +20,13 @@ static void print_words(const char *label, const char *words) {
 
 static void print_plugin(const cvr_plugin_info *p, bool verbose) {
     static const char *const states[] = {"listed", "loaded", "refused"};
-    printf("%-22s %-8s %-8s %s\n", p->id, p->version, states[p->state], verbose ? p->file : "");
-    if (p->state == CVR_PLUGIN_REFUSED) printf("    refused: %s\n", p->reason);
+    print_text("%-22s %-8s %-8s %s\n", p->id, p->version, states[p->state], verbose ? p->file : "");
+    if (p->state == CVR_PLUGIN_REFUSED) print_text("    refused: %s\n", p->reason);
     if (!verbose) return;
     print_words("provides", p->provides);
     print_words("requires", p->requires_);
     print_words("isa", p->isa);
-    printf("    manifest %s:%u\n", p->manifest, p->line);
+    print_text("    manifest %s:%u\n", p->manifest, p->line);
 }
 
 static void print_json(const cvr_plugins *plugins) {

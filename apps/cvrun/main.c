@@ -98,11 +98,10 @@ static const command *find_command(const char *name) {
 
 static int unknown(const char *what, const char *word, const char *const *known, size_t n) {
     const char *nearest = cvr_nearest(word, known, n);
-    fprintf(stderr, "cvrun: error: unknown %s `%s`; ", what, word);
     if (nearest)
-        fprintf(stderr, "did you mean `%s`?\n", nearest);
+        print_line(stderr, "cvrun: error: unknown %s `%s`; did you mean `%s`?", what, word, nearest);
     else
-        fprintf(stderr, "`cvrun help` lists what there is\n");
+        print_line(stderr, "cvrun: error: unknown %s `%s`; `cvrun help` lists what there is", what, word);
     return EXIT_USAGE;
 }
 
@@ -145,7 +144,7 @@ static bool lacks_value(char **words, int n) {
                       {"--swap-to", "BACKEND@STEP, such as reference@1000"}};
     for (size_t i = 0; i < sizeof with_value / sizeof *with_value; i++) {
         if (strcmp(words[0], with_value[i].option) != 0 || (n > 1 && words[1][0] != '-' && words[1][0])) continue;
-        fprintf(stderr, "cvrun: error: %s wants %s\n", words[0], with_value[i].wants);
+        print_line(stderr, "cvrun: error: %s wants %s", words[0], with_value[i].wants);
         return true;
     }
     return false;
@@ -161,7 +160,7 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
             i += used - 1;
         } else if (strchr(words[i], '=') && strchr(words[i], '=') != words[i] && !cvr_fs_exists(words[i])) {
             if (a->n_settings == 128) {
-                fprintf(stderr, "cvrun: error: more than 128 settings; write them into the recipe\n");
+                print_line(stderr, "cvrun: error: more than 128 settings; write them into the recipe");
                 return EXIT_USAGE;
             }
             a->settings[a->n_settings++] = words[i];
@@ -170,20 +169,20 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
         } else if (!a->output && c->needs_output) {
             a->output = words[i];
         } else {
-            fprintf(stderr, "cvrun: error: `%s` is one word too many; settings are written key=value\n", words[i]);
+            print_line(stderr, "cvrun: error: `%s` is one word too many; settings are written key=value", words[i]);
             return EXIT_USAGE;
         }
     }
     if (a->resume && a->path) {
-        fprintf(stderr,
-                "cvrun: error: `%s` beside --resume %s: a run goes on with its own recipe; give one of the two, and "
-                "settings as key=value\n",
-                a->path, a->resume);
+        print_line(stderr,
+                   "cvrun: error: `%s` beside --resume %s: a run goes on with its own recipe; give one of the two, and "
+                   "settings as key=value",
+                   a->path, a->resume);
         return EXIT_USAGE;
     }
     if (a->resume) a->path = a->resume;
     if ((!a->path && c->needs_path) || (!a->output && c->needs_output)) {
-        fprintf(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s\n", c->name, c->name, c->usage);
+        print_line(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s", c->name, c->name, c->usage);
         return EXIT_USAGE;
     }
     return EXIT_OK;
@@ -194,7 +193,7 @@ static int finish_output(int status) {
     const bool broken = ferror(stdout) != 0;
     errno = broken ? EIO : 0;
     if (fflush(stdout) == 0 && !broken) return status;
-    fprintf(stderr, "cvrun: error: standard output: cannot write what there is to say: %s\n", strerror(errno));
+    print_line(stderr, "cvrun: error: standard output: cannot write what there is to say: %s", strerror(errno));
     return status == EXIT_OK ? EXIT_FAILED : status;
 }
 

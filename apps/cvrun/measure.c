@@ -157,7 +157,7 @@ out:
 /* ---- all of it ---- */
 
 /* What the machine can do at most in the precision of the session. bf16x3 makes three products of bf16 for one. */
-static double peak_of(const char *precision, const device_peaks *p) {
+static double peak_of(const char *precision, const cvr_peaks *p) {
     const double thirds = p->bf16 / 3;
     if (strcmp(precision, "bf16") == 0 && p->bf16 > 0) return p->bf16;
     return strcmp(precision, "bf16x3") == 0 && thirds > p->f32 ? thirds : p->f32;
@@ -165,15 +165,10 @@ static double peak_of(const char *precision, const device_peaks *p) {
 
 /* The most that is seen of each, before the steps and after them: others may be at work. Bandwidth comes last, since
  * its memory would count as the steps'. */
-static int32_t see_peaks(cvr_session *s, uint32_t what, device_peaks *best, cvr_error *err) {
-    const peak_request request = {cvr_session_plugins(s), cvr_session_device(s), cvr_session_pool(s), what,
-                                  PEAK_SECONDS};
-    device_peaks now;
-    CVR_TRY(measure_peaks(&request, &now, err));
-    if (now.f32 > best->f32) best->f32 = now.f32;
-    if (now.bf16 > best->bf16) best->bf16 = now.bf16;
-    if (now.bandwidth > best->bandwidth) best->bandwidth = now.bandwidth;
-    return CVR_OK;
+static int32_t see_peaks(cvr_session *s, uint32_t what, cvr_peaks *best, cvr_error *err) {
+    const cvr_peak_request request = {cvr_session_plugins(s), cvr_session_device(s), cvr_session_pool(s), what,
+                                      PEAK_SECONDS};
+    return cvr_raise_peaks(&request, best, err);
 }
 
 /* Batches of our own, made when asked for: no thread makes others while steps are timed. */
@@ -181,9 +176,9 @@ static int32_t measure_on(bench_run *r, cvr_batches *batches, measurement *out, 
     CVR_TRY(cvr_batches_begin(batches, 0, 0, err));
     CVR_TRY(cvr_batches_next(batches, &r->batch, err));
     out->batch = r->batch.view.n;
-    CVR_TRY(see_peaks(r->session, PEAK_F32 | PEAK_BF16, &out->peaks, err));
+    CVR_TRY(see_peaks(r->session, CVR_PEAK_F32 | CVR_PEAK_BF16, &out->peaks, err));
     CVR_TRY(profiled_steps(r, out, err));
-    CVR_TRY(see_peaks(r->session, PEAK_F32 | PEAK_BF16 | PEAK_BANDWIDTH, &out->peaks, err));
+    CVR_TRY(see_peaks(r->session, CVR_PEAK_F32 | CVR_PEAK_BF16 | CVR_PEAK_BANDWIDTH, &out->peaks, err));
     out->images_per_s = (double)out->batch / out->step_seconds;
     return CVR_OK;
 }

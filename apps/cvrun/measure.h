@@ -2,7 +2,7 @@
 #ifndef CVRUN_MEASURE_H
 #define CVRUN_MEASURE_H
 
-#include "peaks.h"
+#include <cvr/peaks.h>
 #include <cvr/session.h>
 
 typedef struct measured_node {
@@ -16,7 +16,7 @@ typedef struct measurement {
     double step_seconds; /* median of the whole step, profiler off */
     double images_per_s;
     int64_t batch, steps; /* steps: how many the medians are of */
-    device_peaks peaks;
+    cvr_peaks peaks;
     double peak;                                    /* operations a second in the session's precision; 0: not known */
     double loader_images_per_s;                     /* batches made while nothing else runs */
     uint64_t start_memory_bytes, peak_memory_bytes; /* the process's peak before the first step, and after the steps */

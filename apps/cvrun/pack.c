@@ -279,10 +279,10 @@ out:
 }
 
 static void print_result(const packing *p) {
-    char a[32], b[32];
-    printf("%s: %s pictures as %s", p->wish.out, human_count(p->done - p->skipped, a), p->wish.layout->name);
-    if (p->objects) printf(", %s objects", human_count(p->objects, b));
-    if (p->skipped) printf("; %s bad ones left out", human_count(p->skipped, b));
+    char text[64];
+    print_text("%s: %s as %s", p->wish.out, human_many(p->done - p->skipped, "picture", text), p->wish.layout->name);
+    if (p->objects) print_text(", %s", human_many(p->objects, "object", text));
+    if (p->skipped) printf("; %s left out that cannot be used", human_count(p->skipped, text));
     printf("\n");
 }
 

@@ -354,6 +354,7 @@ out:
 
 static int run_predict(const arguments *a) {
     cvr_error err;
+    char many[64];
     cvr_session *session;
     arguments settings = *a;
     char source[4200];
@@ -375,7 +376,7 @@ static int run_predict(const arguments *a) {
     else if (a->json)
         fputs(p.json.s, stdout);
     else if (p.n)
-        printf("%zu pictures; predictions are in %s\n", p.n, p.folder);
+        print_line(stdout, "%s; predictions are in %s", human_many((int64_t)p.n, "picture", many), p.folder);
     if (status == EXIT_OK && bad) status = EXIT_FAILED;
     cvr_text_clear(&p.json);
     cvr_text_clear(&p.csv);

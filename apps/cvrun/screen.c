@@ -1,6 +1,7 @@
 /* A run as people like to watch it: what it is, a bar for the epoch, a row for each that is done. */
 #include "screen.h"
 #include "cvrun.h"
+#include <math.h>
 
 static struct {
     cvr_session *session;
@@ -15,7 +16,7 @@ static struct {
 
 static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err) {
     cvr_session_info i;
-    char a[32], b[32], c[32], d[32];
+    char a[64], b[64], c[64], d[64];
     (void)err;
     *self = &screen;
     cvr_session_describe(screen.session, &i);
@@ -23,16 +24,16 @@ static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err)
     screen.epochs = i.epochs;
     screen.data_seconds = i.data_seconds;
     progress_start(&screen.bar);
-    printf("%s: %s parameters, input %lld x %lld x %lld, %lld classes\n", i.model, human_count(i.params, a),
-           (long long)i.channels, (long long)i.height, (long long)i.width, (long long)i.n_classes);
-    printf("data: %s pictures to train on, %s to validate; %lld epochs of %lld steps, batch %lld\n",
-           human_count(i.train_samples, a), human_count(i.val_samples, b), (long long)i.epochs,
-           (long long)i.steps_per_epoch, (long long)i.batch);
-    printf("backend %s: %s; %s\n", i.backend, i.device, i.precision);
-    printf("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i.planned_bytes, a),
-           cvr_bytes_text(i.store_bytes, b), cvr_bytes_text(i.arena_bytes, c));
-    printf("run folder: %s\n", run->folder);
-    if (run->resume_step > 0) printf("going on after step %s\n", human_count(run->resume_step, d));
+    print_text("%s: %s, input %lld x %lld x %lld, %s\n", i.model, human_many(i.params, "parameter", a),
+               (long long)i.channels, (long long)i.height, (long long)i.width, human_many(i.n_classes, "class", b));
+    print_text("data: %s to train on, %s to validate; %s of %s, batch %lld\n",
+               human_many(i.train_samples, "picture", a), human_count(i.val_samples, b),
+               human_many(i.epochs, "epoch", c), human_many(i.steps_per_epoch, "step", d), (long long)i.batch);
+    print_text("backend %s: %s; %s\n", i.backend, i.device, i.precision);
+    print_text("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i.planned_bytes, a),
+               cvr_bytes_text(i.store_bytes, b), cvr_bytes_text(i.arena_bytes, c));
+    print_text("run folder: %s\n", run->folder);
+    if (run->resume_step > 0) print_text("going on after step %s\n", human_count(run->resume_step, d));
     fflush(stdout);
     return CVR_OK;
 }
@@ -75,21 +76,42 @@ static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) 
     return CVR_OK;
 }
 
+/* Metrics are mostly in 0..1; a loss that diverges must not push the columns behind it away. */
+static void print_metric(const char *name, double v) {
+    const int width = (int)strlen(name) > 9 ? (int)strlen(name) : 9;
+    printf(fabs(v) < 1000 || isnan(v) ? " %*.4f" : " %*.3g", width, v);
+}
+
 static int32_t screen_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
     char seconds[32];
     (void)self;
     (void)err;
     progress_clear(&screen.bar);
     if (!screen.header_shown) {
-        printf("\n%6s %12s", "epoch", e->names[0]);
-        for (uint32_t i = 1; i < e->n_metrics; i++) printf(" %9s", e->names[i]);
-        printf(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
+        print_text("\n%6s   ", "epoch");
+        for (uint32_t i = 0; i < e->n_metrics; i++) print_text(" %9s", e->names[i]);
+        print_text(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
         screen.header_shown = true;
     }
-    printf("%6lld %12.4f", (long long)e->epoch, e->values[0]);
-    for (uint32_t i = 1; i < e->n_metrics; i++) printf(" %9.4f", e->values[i]);
-    printf(" %9.4g %9.0f %9.0f %% %10s%s\n", e->lr, e->images_per_s, 100 * e->data_wait_fraction,
-           human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
+    printf("%6lld   ", (long long)e->epoch);
+    for (uint32_t i = 0; i < e->n_metrics; i++) print_metric(e->names[i], e->values[i]);
+    print_text(" %9.4g %9.0f %9.0f %% %10s%s\n", e->lr, e->images_per_s, 100 * e->data_wait_fraction,
+               human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
+    fflush(stdout);
+    return CVR_OK;
+}
+
+static int32_t screen_end(void *self, const cvr_end_event *e, cvr_error *err) {
+    char steps[32], validation[32], saving[32];
+    const double rest = e->session_seconds - e->step_seconds - e->validation_seconds - e->saving_seconds;
+    (void)self;
+    (void)err;
+    progress_clear(&screen.bar);
+    print_text("\ntime: steps %s (%.0f %% of it waiting for data), validation %s, saving %s, the rest %.1f s\n",
+               human_seconds(e->step_seconds, steps),
+               e->step_seconds > 0 ? 100 * e->step_wait_seconds / e->step_seconds : 0,
+               human_seconds(e->validation_seconds, validation), human_seconds(e->saving_seconds, saving),
+               rest > 0 ? rest : 0);
     fflush(stdout);
     return CVR_OK;
 }
@@ -115,6 +137,7 @@ const cvr_reporter_desc *screen_reporter(cvr_session *s) {
                                                .open = screen_open,
                                                .step = screen_step,
                                                .epoch = screen_epoch,
+                                               .end = screen_end,
                                                .close = screen_close};
     screen.session = s;
     return &reporter;

@@ -3,18 +3,39 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+/* What could move the cursor, colour or ring becomes `?`: names of files, classes and tensors are others' to choose.
+ * `lines`: the text may have lines of its own. */
+static void clean(char *text, bool lines) {
+    for (uint8_t *c = (uint8_t *)text; *c; c++) {
+        if (*c == '\n' && (lines || c[1] == ' ')) continue; /* a list goes on in indented lines */
+        if (*c < 0x20 || *c == 0x7f) *c = '?';
+        if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) c[0] = c[1] = '?'; /* U+0080 to U+009F, in UTF-8 */
+    }
+}
+
 void print_line(FILE *to, const char *format, ...) {
     char line[8192];
     va_list ap;
     va_start(ap, format);
     (void)vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
-    for (uint8_t *c = (uint8_t *)line; *c; c++) {
-        if (*c == '\n' && c[1] == ' ') continue; /* a list goes on in indented lines */
-        if (*c < 0x20 || *c == 0x7f) *c = '?';
-        if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) c[0] = c[1] = '?'; /* U+0080 to U+009F, in UTF-8 */
-    }
+    clean(line, false);
     fprintf(to, "%s\n", line);
+}
+
+void print_text(const char *format, ...) {
+    char text[8192];
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    clean(text, true);
+    fputs(text, stdout);
+}
+
+void print_page(char *page) {
+    clean(page, true);
+    fputs(page, stdout);
 }
 
 const char *human_count(int64_t n, char buf[32]) {
@@ -26,6 +47,14 @@ const char *human_count(int64_t n, char buf[32]) {
         buf[at++] = digits[i];
     }
     buf[at] = '\0';
+    return buf;
+}
+
+const char *human_many(int64_t n, const char *one, char buf[64]) {
+    const size_t length = strlen(one);
+    char count[32];
+    const char *plural = n == 1 ? "" : length && one[length - 1] == 's' ? "es" : "s";
+    (void)snprintf(buf, 64, "%s %.20s%s", human_count(n, count), one, plural);
     return buf;
 }
 
@@ -62,9 +91,12 @@ static int terminal_width(void) {
 
 void progress_show(progress *p, double fraction, const char *text) {
     const int width = 24, filled = (int)(fraction * width + 0.5), room = terminal_width() - width - 10;
+    char shown[512];
+    (void)snprintf(shown, sizeof shown, "%s", text);
+    clean(shown, false);
     fprintf(stderr, "\r\033[K%3.0f %% [", 100 * fraction);
     for (int i = 0; i < width; i++) fputs(i < filled ? "=" : i == filled ? ">" : " ", stderr);
-    fprintf(stderr, "] %.*s", room > 0 ? room : 0, text);
+    fprintf(stderr, "] %.*s", room > 0 ? room : 0, shown);
     fflush(stderr);
     p->open = true;
 }

@@ -15,10 +15,12 @@ static void on_signal(int number) {
 }
 
 static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_signal}, before;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    /* the terminal was closed; who started the run by nohup does not mind */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
 }
 
 static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[16][64]) {
@@ -27,7 +29,7 @@ static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[16][64]) 
         char *end = NULL;
         const long long step = at ? strtoll(at + 1, &end, 10) : -1;
         if (!at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end || end == at + 1) {
-            fprintf(stderr, "cvrun: error: --swap-to %s: write BACKEND@STEP, such as cuda@1000\n", a->swap_to[i]);
+            print_line(stderr, "cvrun: error: --swap-to %s: write BACKEND@STEP, such as cuda@1000", a->swap_to[i]);
             return EXIT_USAGE;
         }
         (void)snprintf(names[i], 64, "%.*s", (int)(at - a->swap_to[i]), a->swap_to[i]);
@@ -76,16 +78,16 @@ static int32_t find_listeners(listeners *l, cvr_session *s, cvr_error *err) {
 /* ---- the command ---- */
 
 static void print_result(const cvr_train_result *r, const char *folder) {
-    char seconds[32];
+    char seconds[32], epochs[64];
     if (r->finished_by) {
-        printf("%s has finished already, after epoch %lld; another %s extends it\n", folder, (long long)r->epochs,
-               r->finished_by);
+        print_text("%s has finished already, after epoch %lld; another %s extends it\n", folder, (long long)r->epochs,
+                   r->finished_by);
         return;
     }
-    printf("\n%lld epochs in %s, %.0f images/s", (long long)r->epochs, human_seconds(r->seconds, seconds),
-           r->images_per_second);
+    print_text("%s in %s, %.0f images/s", human_many(r->epochs, "epoch", epochs), human_seconds(r->seconds, seconds),
+               r->images_per_second);
     if (r->best_epoch) printf("; best %s %.4f in epoch %lld", r->best_metric, r->best_value, (long long)r->best_epoch);
-    printf("\nrun folder: %s\n", folder);
+    print_text("\nrun folder: %s\n", folder);
 }
 
 /* A new folder, or the one to go on in. Free with cvr_free. */
@@ -147,8 +149,8 @@ static int run_train(const arguments *a) {
     if (status != EXIT_OK) return status;
     catch_signals();
     if (a->resume && !cvr_fs_is_folder(a->resume)) {
-        fprintf(stderr, "cvrun: error: --resume %s: %s; name a run folder, such as runs/classify/NAME\n", a->resume,
-                cvr_fs_exists(a->resume) ? "is a file" : "is not there");
+        print_line(stderr, "cvrun: error: --resume %s: %s; name a run folder, such as runs/classify/NAME", a->resume,
+                   cvr_fs_exists(a->resume) ? "is a file" : "is not there");
         return EXIT_USAGE;
     }
     if (a->resume) with_folder.path = a->resume;
@@ -172,7 +174,7 @@ const command train_command = {
             "Short keys: epochs batch imgsz lr device workers name seed weights. Any other: section.key=value.\n"
             "Sections: run backend model net data augment train optim sched val predict; `cvrun help SECTION` lists "
             "their keys.\n"
-            "SIGINT and SIGTERM save everything and leave with status 75.\n",
+            "SIGINT, SIGTERM and SIGHUP save everything and leave with status 75.\n",
     .run = run_train,
     .needs_path = true,
 };

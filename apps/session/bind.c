@@ -25,6 +25,17 @@ int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
     return s->recipe ? cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE)) : status;
 }
 
+/* A precision that the run has settled on is kept where the command line says `auto` again. */
+static int32_t note_precision(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
+                              cvr_error *err) {
+    settings *s = ctx;
+    (void)line, (void)err;
+    if (strcmp(section, "backend") != 0 || strcmp(key, "precision") != 0) return CVR_OK;
+    for (int64_t i = PRECISION_F32; i < PRECISION_AUTO; i++)
+        if (strcmp(value, precision_name(i)) == 0) s->run_precision = i;
+    return CVR_OK;
+}
+
 /* A run folder stands for its config.ini. */
 static int32_t open_config(settings *s, const char *path, cvr_error *err) {
     if (cvr_fs_is_folder(path)) {
@@ -39,7 +50,9 @@ static int32_t open_config(settings *s, const char *path, cvr_error *err) {
     }
     if (!s->recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     const int32_t status = cvr_config_load(&s->config, s->recipe, err);
-    return status == CVR_ERR_IO ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
+    if (status != CVR_OK) return status == CVR_ERR_IO ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
+    s->run_precision = PRECISION_AUTO;
+    return s->run_folder ? cvr_ini_read(s->recipe, note_precision, s, err) : CVR_OK;
 }
 
 static int32_t bind_common(settings *s, cvr_error *err) {

@@ -218,8 +218,10 @@ int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err
         status = cvr_fail(err, CVR_ERR_PLUGIN, "task %s: its best_metric is `%s`, and it gives %s", s->set.task->name,
                           name, known.s ? known.s : "none");
     else if (!found)
-        status = cvr_fail(err, CVR_ERR_USAGE, "val.metric = %s: task %s has no such metric; it has %s", name,
-                          s->set.task->name, known.s ? known.s : "none");
+        status = cvr_config_blame(s->set.config, "val", "metric",
+                                  cvr_fail(err, CVR_ERR_USAGE, "val.metric = %s: task %s has no such metric; it has %s",
+                                           name, s->set.task->name, known.s ? known.s : "none"),
+                                  err);
 out:
     cvr_text_clear(&known);
     evaluation_end(s, &e);

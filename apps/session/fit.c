@@ -1,18 +1,49 @@
 /* What is settled once for a run, before its programs are planned: precision, and what train.memory asks for. */
 #include "network.h"
+#include <cvr/peaks.h>
 
-/* `auto`: bf16 where a kernel of the device's says that this machine is faster in it. */
-int32_t network_settle_precision(run_network *n, cvr_error *err) {
-    const cvr_kernel_desc *fast;
-    n->precision = n->settings->backend->precision;
-    if (n->precision != PRECISION_AUTO) return CVR_OK;
-    CVR_TRY(cvr_plugins_fast_bf16(n->plugins, cvr_device_backend(n->device), &fast, err));
-    n->precision = fast ? PRECISION_BF16 : PRECISION_F32;
-    if (fast)
-        cvr_log(CVR_LOG_INFO, "precision=auto: bf16, since this machine multiplies it faster (%s)",
-                fast->isa && *fast->isa ? fast->isa : fast->backend);
+/* ---- precision ---- */
+
+/* bf16 moves half the bytes, but its casts and its rounding cost: products must be clearly faster. */
+#define LEAST_BF16_GAIN 1.2
+#define PEAK_RUNS 3 /* in turn, since others may be at work while one of them is measured */
+#define PEAK_SECONDS 0.1
+
+static const char *isa_text(const char *isa) {
+    return isa && *isa ? isa : "plain C";
+}
+
+static void tell_choice(const cvr_peaks *p, bool bf16) {
+    if (p->f32 > 0 && p->bf16 > 0)
+        cvr_log(CVR_LOG_INFO,
+                "precision=auto: %s: products in bf16 measure %.4g GFLOP/s (%s), in f32 %.4g (%s), %.2f times as fast; "
+                "bf16 is taken from %.1f times on",
+                bf16 ? "bf16" : "f32", 1e-9 * p->bf16, isa_text(p->bf16_isa), 1e-9 * p->f32, isa_text(p->f32_isa),
+                p->bf16 / p->f32, LEAST_BF16_GAIN);
     else
-        cvr_log(CVR_LOG_INFO, "precision=auto: f32, since this machine has no faster products in bf16");
+        cvr_log(CVR_LOG_INFO, "precision=auto: f32, since this device has no bf16 products of its own to measure");
+}
+
+static int32_t measure_choice(const run_network *n, int64_t *precision, cvr_error *err) {
+    const cvr_peak_request request = {n->plugins, n->device, n->pool, CVR_PEAK_F32 | CVR_PEAK_BF16, PEAK_SECONDS};
+    cvr_peaks peaks = {0};
+    for (int i = 0; i < PEAK_RUNS; i++) CVR_TRY(cvr_raise_peaks(&request, &peaks, err));
+    const bool bf16 = peaks.f32 > 0 && peaks.bf16 >= LEAST_BF16_GAIN * peaks.f32;
+    tell_choice(&peaks, bf16);
+    *precision = bf16 ? PRECISION_BF16 : PRECISION_F32;
+    return CVR_OK;
+}
+
+/* What `auto` comes to is a setting from now on, and so part of config.ini: whoever goes on with the run, or evaluates
+ * it, computes as it did, whatever would be measured then. */
+int32_t network_settle_precision(run_network *n, cvr_error *err) {
+    int64_t *setting = &n->settings->backend->precision;
+    if (*setting == PRECISION_AUTO && n->settings->run_precision != PRECISION_AUTO) {
+        *setting = n->settings->run_precision;
+        cvr_log(CVR_LOG_INFO, "precision=auto: %s, as the run computed until now", precision_name(*setting));
+    }
+    if (*setting == PRECISION_AUTO) CVR_TRY(measure_choice(n, setting, err));
+    n->precision = *setting;
     return CVR_OK;
 }
 

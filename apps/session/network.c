@@ -217,8 +217,7 @@ const net_program *network_first(const run_network *n, int64_t purpose) {
 }
 
 const char *network_precision(const run_network *n) {
-    static const char *const names[] = {"f32", "bf16", "bf16x3"};
-    return names[n->precision];
+    return precision_name(n->precision);
 }
 
 /* ---- moving ---- */

@@ -77,6 +77,7 @@ enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
 #define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
 #define WEIGHTS_HEAD_KEEP 1u
 #define WEIGHTS_HEAD_NEW 2u
+const char *precision_name(int64_t precision);
 #define INTERPOLATION_NAMES "nearest|bilinear|bicubic"
 
 /* "50 steps", "5 min", "1 epoch". */
@@ -107,11 +108,12 @@ size_t phases_at(const phases *p, int64_t epoch);
 typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
+    int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
     const run_settings *run;
-    const backend_settings *backend;
-    model_settings *model; /* num_classes and in_channels are settled once the data is known */
-    data_settings *data;   /* img_size is settled likewise */
+    backend_settings *backend; /* `auto` precision is settled once the device is known */
+    model_settings *model;     /* num_classes and in_channels are settled once the data is known */
+    data_settings *data;       /* img_size is settled likewise */
     const train_settings *train;
     const optim_settings *optim;
     const sched_settings *sched;

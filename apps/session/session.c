@@ -8,6 +8,39 @@ static const char *service_get(const cvr_config_service *service, const char *se
     return cvr_config_get(service->ctx, section, key, origin);
 }
 
+/* A word of backend.isa that no plugin asks for changes nothing; it is most likely misspelt. */
+static void doubt_isa(const cvr_session *s) {
+    const char *words[256], *isa = s->set.backend->isa;
+    char *all[256], word[64], hint[400];
+    size_t n = 0;
+    if (strcmp(isa, "auto") == 0 || strcmp(isa, "base") == 0) return;
+    for (size_t i = 0; i < cvr_plugins_count(s->plugins); i++) {
+        const char *p = cvr_plugins_info(s->plugins, i)->isa;
+        for (p += strspn(p, " !"); *p && n < 256; p += strspn(p, " !")) {
+            const size_t length = strcspn(p, " ");
+            size_t known = 0;
+            while (known < n && (strlen(all[known]) != length || memcmp(all[known], p, length) != 0)) known++;
+            if (known == n && length && (all[n] = cvr_strndup(p, length))) n++;
+            p += length;
+        }
+    }
+    for (size_t i = 0; i < n; i++) words[i] = all[i];
+    for (const char *p = isa; *p; p += strcspn(p, " "), p += strspn(p, " ")) {
+        bool known = false;
+        (void)snprintf(word, sizeof word, "%.*s", (int)strcspn(p, " "), p);
+        for (size_t i = 0; i < n; i++) known = known || strcmp(words[i], word) == 0;
+        if (!known)
+            cvr_log(CVR_LOG_WARNING, "backend.isa: no plugin asks for the CPU feature `%s`; %s", word,
+                    cvr_hint(word, words, n, hint));
+    }
+    for (size_t i = 0; i < n; i++) cvr_free(all[i]);
+}
+
+void cvr_session_limit_isa(cvr_session *s) {
+    const char *isa = s->set.backend->isa;
+    cvr_plugins_limit_isa(s->plugins, strcmp(isa, "auto") == 0 ? NULL : strcmp(isa, "base") == 0 ? "" : isa);
+}
+
 static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     const backend_settings *b = s->set.backend;
     CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
@@ -17,7 +50,8 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     plugin_state_open(&s->plugin_state);
     if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
     cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
-    if (strcmp(b->isa, "auto") != 0) cvr_plugins_limit_isa(s->plugins, strcmp(b->isa, "base") == 0 ? "" : b->isa);
+    cvr_session_limit_isa(s);
+    doubt_isa(s);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (cores < 1) cores = 1;
     return cvr_pool_create(&s->pool, b->threads ? (uint32_t)b->threads : (uint32_t)cores, err);
@@ -67,8 +101,8 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     if (weights) return cvr_session_load_weights(s, weights, err);
     if (s->purpose & CVR_FOR_TRAINING) return CVR_OK;
     if (!s->set.run_folder) {
-        cvr_log(CVR_LOG_WARNING, "no weights were given: the network is as it was initialised; give a run folder, or "
-                                 "set model.weights");
+        cvr_log(CVR_LOG_WARNING, "no weights were given: they are random, as a network is initialised; give a run "
+                                 "folder, or set model.weights");
         return CVR_OK;
     }
     CVR_TRY(folder_weights(s->set.run_folder, &path, err));

@@ -117,6 +117,11 @@ int32_t tell_end(const trainer *t, cvr_train_result *r, cvr_error *err) {
                              .finished = (uint32_t)st->finished,
                              .names = n ? t->metrics.names + 1 : NULL,
                              .values = n ? t->metrics.values + 1 : NULL,
-                             .backend = t->s->net.backend};
+                             .backend = t->s->net.backend,
+                             .session_seconds = cvr_now() - t->session_start,
+                             .step_seconds = t->spent.steps,
+                             .step_wait_seconds = t->spent.waiting,
+                             .validation_seconds = t->spent.validation,
+                             .saving_seconds = t->spent.saving};
     TELL(end, &e, err);
 }

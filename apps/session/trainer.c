@@ -45,20 +45,24 @@ double trainer_lr(const trainer *t, int64_t batch) {
 /* ---- saving ---- */
 
 static int32_t save_weights(trainer *t, const char *name, cvr_error *err) {
+    const double start = cvr_now();
     cvr_text path = {0};
     cvr_text_add(&path, "%s/weights/%s.safetensors", t->o->folder, name);
     const int32_t status =
         path.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_session_save_weights(t->s, path.s, err);
     cvr_text_clear(&path);
+    t->spent.saving += cvr_now() - start;
     return status;
 }
 
 /* What reporters have told is on disk before the state that counts on it. */
 static int32_t save_state(trainer *t, cvr_error *err) {
+    const double start = cvr_now();
     t->state.seconds = trainer_elapsed(t);
     CVR_TRY(tell_flush(t, err));
     CVR_TRY(checkpoint_save(t->s, t->o->folder, &t->state, err));
     t->last_save = cvr_now();
+    t->spent.saving += t->last_save - start;
     return CVR_OK;
 }
 
@@ -82,14 +86,17 @@ static int32_t loss_not_finite(const trainer *t, const cvr_batch_view *b, cvr_er
     }
     return cvr_fail(
         err, CVR_ERR_NUMERIC,
-        "the loss is %f at step %lld (epoch %lld); lower optim.lr, or look at this batch's %lld samples: %s%s",
-        t->s->losses.total, (long long)t->state.step + 1, (long long)t->state.epoch + 1, (long long)b->n, names,
-        b->n > 6 ? ", ..." : "");
+        "the loss is %s at step %lld (epoch %lld); lower optim.lr, or look at this batch's %lld samples: %s%s",
+        isnan(t->s->losses.total) ? "not a number" : "infinite", (long long)t->state.step + 1,
+        (long long)t->state.epoch + 1, (long long)b->n, names, b->n > 6 ? ", ..." : "");
 }
 
-static void count_step(train_state *st, const step_done *d, double loss) {
+static void count_step(trainer *t, const step_done *d, double loss) {
+    train_state *st = &t->state;
     const int64_t n = d->batch->view.n;
     const double wait = d->batch->wait_seconds;
+    t->spent.steps += d->seconds;
+    t->spent.waiting += wait;
     st->step++;
     st->batch++;
     st->images += n;
@@ -121,7 +128,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     if (t->state.step == 0 && !s->net.probes) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
     t->state.vetoed += s->vetoed;
     t->state.epoch_vetoed += s->vetoed;
-    count_step(&t->state, &done, s->losses.total);
+    count_step(t, &done, s->losses.total);
     return tell_step(t, &done, err);
 }
 
@@ -202,9 +209,11 @@ static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_
 static int32_t validate(trainer *t, bool *is_best, cvr_error *err) {
     const evaluate_options o = {
         .progress = t->o->on_validate, .progress_ctx = t->o->ctx, .on_batch = show_first_batch, .ctx = t};
+    const double start = cvr_now();
     evaluation e;
     int32_t status;
     CVR_TRY_OUT(evaluation_run(t->s, &o, &e, err));
+    t->spent.validation += cvr_now() - start;
     CVR_TRY_OUT(gather_metrics(t, &e.metrics, err));
     CVR_TRY_OUT(note_metric(t, &e.metrics, is_best, err));
     CVR_TRY_OUT(tell_epoch(t, &e, *is_best, err));

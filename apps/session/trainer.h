@@ -12,7 +12,10 @@ typedef struct trainer {
     train_state state;
     double last_save, session_start, before; /* `before`: seconds of the sessions before this one */
     int64_t steps_per_epoch;
-    cvr_metrics metrics;  /* "train_loss" and those of the last validation */
+    cvr_metrics metrics; /* "train_loss" and those of the last validation */
+    struct {
+        double steps, waiting, validation, saving;
+    } spent;              /* seconds of this session */
     bool moved;           /* to another backend, and no step was done there yet */
     run_network departed; /* where it was, until then */
 } trainer;

@@ -189,6 +189,24 @@ static int32_t check_keys(const cvr_schema *schema, const cvr_setting *settings,
     return CVR_OK;
 }
 
+/* Whether attribute `a` is given twice within a line, by its name or by its place: nobody means the one that is passed
+ * over. A later line may say it again. */
+static int32_t check_twice(const cvr_attr_desc *a, const cvr_setting *settings, size_t n, size_t place,
+                           const char *what, cvr_error *err) {
+    const cvr_setting *before = NULL;
+    size_t positional = 0;
+    for (size_t i = 0; i < n; i++) {
+        const cvr_setting *s = &settings[i];
+        const bool mine =
+            s->key ? strcmp(s->key, a->name) == 0 : (a->flags & CVR_ATTR_POSITIONAL) && positional++ == place;
+        if (!mine) continue;
+        if (before && before->line == s->line)
+            return cvr_fail(err, CVR_ERR_USAGE, "%s: `%s` is given twice; keep one", what, a->name);
+        before = s;
+    }
+    return CVR_OK;
+}
+
 static int32_t pack_one(const cvr_attr_desc *a, const cvr_setting *s, cell *out, char **text, const char *what,
                         cvr_error *err) {
     const char *value = s ? s->value : a->default_text;
@@ -239,6 +257,7 @@ int32_t cvr_attrs_pack(const cvr_schema *schema, const cvr_setting *settings, si
     for (uint32_t i = 0; i < schema->n; i++) {
         const cvr_attr_desc *a = schema->attrs[i];
         const cvr_setting *s = find_setting(a, settings, n, place);
+        CVR_TRY_OUT(check_twice(a, settings, n, place, what, err));
         place += (a->flags & CVR_ATTR_POSITIONAL) != 0;
         CVR_TRY_OUT(pack_one(a, s, cells + at, &texts[i], what, err));
         at += cvr_attr_cells(a);
@@ -264,18 +283,21 @@ static bool is_excepted(const char *key, const char *const *except) {
 int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *const *except, const char *what,
                         void **packed, cvr_error *err) {
     size_t n = 0, capacity = 0;
+    uint32_t line = 0;
     cvr_setting *settings = NULL;
     int32_t status = CVR_OK;
     char *copy = cvr_strdup(text), *save = NULL;
     if (!copy) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (char *word = strtok_r(copy, " \t", &save); word; word = strtok_r(NULL, " \t", &save)) {
+    const char *seen = text;
+    for (char *word = strtok_r(copy, " \t\n", &save); word; word = strtok_r(NULL, " \t\n", &save)) {
+        for (; seen < text + (word - copy); seen++) line += *seen == '\n';
         char *equals = strchr(word, '=');
         if (equals) *equals = '\0';
         if (equals && is_excepted(word, except)) continue;
         cvr_setting *more = cvr_grow(settings, n, &capacity, sizeof *settings);
         if (!more) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
         settings = more;
-        settings[n++] = (cvr_setting){.key = equals ? word : NULL, .value = equals ? equals + 1 : word};
+        settings[n++] = (cvr_setting){.key = equals ? word : NULL, .value = equals ? equals + 1 : word, .line = line};
     }
     CVR_TRY_OUT(cvr_attrs_pack(schema, settings, n, what, packed, err));
 out:

@@ -186,7 +186,7 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
     CVR_TRY_OUT(cvr_config_suggest(c, &s, true, err));
 out:
     cvr_free(name);
-    return status;
+    return status == CVR_OK ? CVR_OK : cvr_fail_at(err, command_line, 0, status);
 }
 
 int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *schema, const void **packed,
@@ -243,12 +243,9 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
             for (uint32_t k = 0; k < c->bindings[b].schema.n && n < 512; k++)
                 names[n++] = c->bindings[b].schema.attrs[k]->name;
         }
-        const char *nearest = cvr_nearest(s->key, names, n);
-        if (nearest)
-            cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; did you mean `%s`?", s->key, s->section, nearest);
-        else
-            cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; `cvrun help %s` lists what may stand there", s->key,
-                     s->section, s->section);
+        char hint[400];
+        cvr_fail(err, CVR_ERR_USAGE, "unknown key `%s` in [%s]; %s; `cvrun help %s` tells more", s->key, s->section,
+                 cvr_hint(s->key, names, n, hint), s->section);
         return cvr_fail_at(err, s->file, s->line, CVR_ERR_USAGE);
     }
     return CVR_OK;

@@ -48,7 +48,7 @@ int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err) {
     return CVR_OK;
 }
 
-/* The layer's settings, packed: the model's, then what overrides them, as the last one given wins. */
+/* The layer's settings, packed: the model's, then what overrides them, as a later line wins. */
 static int32_t pack_settings(cvr_graph *g, const cvr_layer_desc *layer, const char *settings, void **attrs,
                              cvr_error *err) {
     const cvr_schema schema = {layer->attrs, layer->n_attrs};
@@ -66,7 +66,7 @@ static int32_t pack_settings(cvr_graph *g, const cvr_layer_desc *layer, const ch
             CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "`%.*s` is not key=value, such as out_channels=48", (int)n, t));
         t += n;
     }
-    cvr_text_add(&all, "%s %s", settings ? settings : "", own ? own->value : "");
+    cvr_text_add(&all, "%s\n%s", settings ? settings : "", own ? own->value : "");
     if (all.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     CVR_TRY_OUT(cvr_attrs_parse(&schema, all.s, NULL, layer->name, attrs, err));
 out:

@@ -34,11 +34,18 @@ static int32_t unknown_source(const net_names *names, const char *name, cvr_erro
     return cvr_fail(err, CVR_ERR_USAGE, "from=%s: no line above has this name", name);
 }
 
+static bool has_from(const char *word) {
+    return strncmp(word, "from=", 5) == 0;
+}
+
 /* The inputs that `from=` names, or the first output of the line above, which begins at name `above`. */
 static int32_t find_inputs(const net_names *names, size_t above, const char *text, cvr_value *in, uint32_t *n_in,
                            cvr_error *err) {
     char *from = cvr_line_key(text, "from"), *save = NULL;
     int32_t status = CVR_OK;
+    size_t n_from = 0;
+    for (const char *p = text; *p; p += strcspn(p, " \t")) n_from += has_from(p += strspn(p, " \t"));
+    if (n_from > 1) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE, "from= is given twice; write from=a,b"));
     *n_in = 0;
     if (!from) in[(*n_in)++] = names->all[above].value;
     for (char *word = from ? strtok_r(from, ",", &save) : NULL; word; word = strtok_r(NULL, ",", &save)) {
@@ -73,7 +80,7 @@ static char *settings_of(const char *text, int64_t num_classes) {
     const char *p = text + strcspn(text, " \t");
     while (*(p += strspn(p, " \t"))) {
         const size_t n = strcspn(p, " \t");
-        if (strncmp(p, "from=", 5) != 0) add_word(&t, p, n, num_classes);
+        if (!has_from(p)) add_word(&t, p, n, num_classes);
         p += n;
     }
     cvr_text_add(&t, "%s", "");

@@ -66,10 +66,10 @@ static int32_t check_place(const cvr_plugins *p, plugin_candidate *c, cvr_error 
 /* What was registered and what the manifest says must be the same. */
 static int32_t check_provides(const plugin_candidate *c, const registry *staged, cvr_error *err) {
     for (size_t i = 0; i < staged->n; i++) {
-        char token[160];
+        char token[TOKEN_SIZE];
         const int n =
             snprintf(token, sizeof token, "%s:%s", kind_word(staged->entries[i].kind), staged->entries[i].name);
-        if (!has_token(c->provides.s, token, (size_t)n)) {
+        if (n < 0 || n >= TOKEN_SIZE || !has_token(c->provides.s, token, (size_t)n)) {
             return cvr_fail(err, CVR_ERR_PLUGIN,
                             "registers %s, which the manifest does not list; run cvr-manifest again", token);
         }

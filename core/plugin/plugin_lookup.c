@@ -155,20 +155,6 @@ int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *b
     return CVR_OK;
 }
 
-int32_t cvr_plugins_fast_bf16(cvr_plugins *p, const cvr_backend_desc *backend, const cvr_kernel_desc **out,
-                              cvr_error *err) {
-    *out = NULL;
-    for (uint32_t b = 0; b < backend->n_runs && !*out; b++) {
-        const cvr_kernel_desc *const *kernels;
-        size_t n;
-        CVR_TRY(cvr_plugins_kernels(p, NULL, backend->runs[b], &kernels, &n, err));
-        for (size_t i = 0; i < n && !*out; i++) {
-            if (kernels[i]->flags & CVR_KERNEL_FAST_BF16) *out = kernels[i];
-        }
-    }
-    return CVR_OK;
-}
-
 /* ---- names ---- */
 
 /* All names of a kind, in byte order; they were copied once and stay where they are. */

@@ -276,6 +276,11 @@ static int32_t write_summary(const tables *t, const cvr_end_event *e, cvr_error 
     put_number_field(&s, "train_seconds", e->train_seconds);
     put_number_field(&s, "images_per_second", e->images_per_second);
     put_number_field(&s, "data_wait_fraction", e->data_wait_fraction);
+    put_number_field(&s, "session_seconds", e->session_seconds);
+    put_number_field(&s, "step_seconds", e->step_seconds);
+    put_number_field(&s, "step_wait_seconds", e->step_wait_seconds);
+    put_number_field(&s, "validation_seconds", e->validation_seconds);
+    put_number_field(&s, "saving_seconds", e->saving_seconds);
     put_count_field(&s, "planned_memory_bytes", t->planned_memory_bytes);
     put_count_field(&s, "peak_memory_bytes", e->peak_memory_bytes);
     put_text_field(&s, "backend", e->backend ? e->backend : "");

@@ -5,8 +5,8 @@
  *
  *     conv_bench [--batch 8] [--threads 1] [--isa cpu_avx2] [--seconds 0.3] [--shape 3x3] [--precision bf16] [--json]
  */
-#include "../../apps/cvrun/peaks.h"
 #include "support/layer_case.h"
+#include <cvr/peaks.h>
 #include <cvr/plugin/bf16.h>
 #include <cvr/plugin/ops/conv.h>
 #include <math.h>
@@ -66,11 +66,11 @@ static void fail(const char *what) {
 
 /* Operations a second of all threads; f32's where there is no instruction for products of bf16, or three are slower. */
 static double peak_of(const case_machine *m, const precision *p) {
-    device_peaks peaks;
+    cvr_peaks peaks;
     cvr_error err;
-    const peak_request request = {m->plugins, m->device, m->pool, PEAK_F32 | PEAK_BF16, PEAK_SECONDS};
+    const cvr_peak_request request = {m->plugins, m->device, m->pool, CVR_PEAK_F32 | CVR_PEAK_BF16, PEAK_SECONDS};
     cvr_error_init(&err);
-    if (measure_peaks(&request, &peaks, &err) != CVR_OK) fail(err.message);
+    if (cvr_measure_peaks(&request, &peaks, &err) != CVR_OK) fail(err.message);
     const double low = p->dtype == CVR_BF16 ? peaks.bf16 : p->math & CVR_MATH_BF16X3 ? peaks.bf16 / 3 : 0;
     return p->dtype == CVR_BF16 && low > 0 ? low : fmax(low, peaks.f32);
 }

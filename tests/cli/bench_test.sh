@@ -53,6 +53,14 @@ done
 [ "$(awk '{print length}' out.txt | sort -n | tail -n 1)" -le 120 ] || fail "the table is wider than 120 columns"
 [ ! -e runs ] || fail "bench made a run folder"
 
+# priority that is wrong: a pack that comes first and measures slower than the next
+if grep -qw avx2 /proc/cpuinfo; then
+  CVR_PLUGIN_PATH=$BUILD_DIR/lib/cvrun-peak CVR_TEST_PEAK=f32-slow expect 0 'f32: kernels for `avx2` come first (priority 1000)' "$CVRUN" bench net.ini --inference
+  grep -q 'try backend.isa=' err.txt || fail "no other instruction set is named"
+else
+  left_out "bench_test with a slow pack" avx2
+fi
+
 # a backend that is not there
 expect 2 "no backend" "$CVRUN" bench net.ini backend.name=nobody
 done_with bench_test

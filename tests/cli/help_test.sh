@@ -78,6 +78,18 @@ wrong 'conv2d has no setting `zzz`; there are out_channels, kernel_size' 's/kern
 wrong 'there is no optimizer `zzzzz`; there are adam, adamw, rmsprop, sgd' 's/^name = sgd/name = zzzzz/'
 wrong 'must be one of fail|skip; did you mean `skip`?' 's/^workers = 2/on_error = Skip/'
 
+wrong 'unknown key `zzzzz` in [optim]; there are name, lr, ' 's/^momentum = 0.9/zzzzz = 1/'
+expect 2 'did you mean `train.batch`?' "$CVRUN" help train.btach
+expect 2 'did you mean `train.batch`?' "$CVRUN" help trian.batch
+expect 2 'did you mean `optim.sgd`?' "$CVRUN" help optim.sdg
+expect 2 '`cvrun help` lists what there is' "$CVRUN" help foo.bar
+
+# the place is said of whatever stands on the command line
+for words in optm.lr=1 lrr=1 optim.name=sdg optim.zzz=1 val.metric=Top1 train.batch=many optim.lr=much train.=1; do
+  expect 2 'error: command line: ' "$CVRUN" train good.ini "$words"
+done
+expect 0 'no plugin asks for the CPU feature `avx1024`' "$CVRUN" info good.ini backend.isa=avx1024
+
 # what is wrong with the command line or the environment is said at the start
 expect 2 '--resume wants a run folder' "$CVRUN" train --resume
 expect 2 '--resume nowhere: is not there' "$CVRUN" train --resume nowhere

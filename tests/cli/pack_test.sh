@@ -84,7 +84,7 @@ expect 0 "" "$CVRUN" pack scenes.ini out=empty/ split=val
 printf 'no picture' >first/train/c/x.png
 expect 1 "first/train/c/x.png" "$CVRUN" pack folder.ini out=no
 expect 0 "skipped" "$CVRUN" pack folder.ini out=without data.on_error=skip
-grep -q "80 pictures as folder; 1 bad ones left out" out.txt || fail "bad pictures are not counted"
+grep -q "80 pictures as folder; 1 left out that cannot be used" out.txt || fail "bad pictures are not counted"
 
 # interrupted: status 75, and nothing left
 "$CVRUN" pack scenes.ini out=long data.train_size=1000000 >out.txt 2>err.txt &

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a run says about its precision: `auto` with its reason; bf16x3 with how many nodes it changes, or that none does it
+# What a run says about its precision: `auto` with what it measured, and its choice is the run's from then on; bf16x3 with how many nodes it changes, or that none does it
 # here, and then the bits are those of f32.
 . "$(dirname "$0")/lib.sh"
 recipe small.ini
@@ -15,11 +15,34 @@ says 'precision=bf16x3: no kernel .* computes in f32'
 says '^backend .*; f32$'
 same runs/classify/three/weights/last.safetensors runs/classify/plain/weights/last.safetensors
 
+# With products that measure as the test says, on a machine that has avx2: bf16 is taken where it is clearly faster.
+if grep -qw avx2 /proc/cpuinfo; then
+  export CVR_PLUGIN_PATH=$BUILD_DIR/lib/cvrun-peak
+  chosen() { grep -qx "precision = $2" "runs/classify/$1/config.ini" || fail "$1: config.ini has not precision = $2"; checks=$((checks + 1)); }
+  figures='[0-9.e+]* GFLOP/s \(.*\), in f32 [0-9.e+]* \(.*\)'
+  CVR_TEST_PEAK=bf16-slow train name=slow backend.precision=auto epochs=1
+  says "precision=auto: f32: products in bf16 measure $figures"
+  chosen slow f32
+  CVR_TEST_PEAK=bf16-fast train name=fast backend.precision=auto epochs=1
+  says "precision=auto: bf16: products in bf16 measure $figures"
+  chosen fast bf16
+  # The run goes on, and is evaluated, as it began, whatever would be measured now and whether or not `auto` is said again.
+  train name=given backend.precision=bf16 epochs=1
+  export CVR_TEST_PEAK=bf16-slow
+  "$CVRUN" train --resume runs/classify/given epochs=2 >log.txt 2>&1
+  "$CVRUN" train --resume runs/classify/fast epochs=2 backend.precision=auto >log.txt 2>&1
+  says 'precision=auto: bf16, as the run computed until now'
+  same runs/classify/fast/weights/last.safetensors runs/classify/given/weights/last.safetensors
+  "$CVRUN" val runs/classify/fast >log.txt 2>&1
+  grep -q 'precision=auto' log.txt && fail "val measures again"
+  unset CVR_PLUGIN_PATH CVR_TEST_PEAK
+else
+  left_out "precision_test with measured products" avx2
+fi
+
 # With the AMX packs that the tests have for machines without: where the rest of what they need is there.
 if [ -d "$BUILD_DIR/lib/cvrun-amx" ] && grep -q avx512_bf16 /proc/cpuinfo; then
   export CVR_PLUGIN_PATH=$BUILD_DIR/lib/cvrun-amx
-  train name=auto-amx backend.precision=auto
-  says 'precision=auto: bf16, since this machine multiplies it faster \(.*avx512_bf16'
   train name=three-amx backend.precision=bf16x3
   says 'precision=bf16x3: [1-9][0-9]* of [0-9]* nodes multiply so'
   says '^backend .*; bf16x3$'

@@ -14,9 +14,10 @@ for threads in 1 2 3; do
   same runs/classify/t$threads/weights/last.safetensors runs/classify/whole/weights/last.safetensors
 done
 
-# SIGTERM saves and leaves with 75, wherever in an epoch; the resumed run ends in the bits of one that nobody touched
+# SIGTERM and SIGHUP save and leave with 75, wherever in an epoch; the resumed run ends in the bits of one that nobody touched
 long=(train.epochs=$([ -n "${CVR_SANITIZE:-}" ] && echo 12 || echo 60) data.size=400 val.interval=0)
 train small.ini name=untouched "${long[@]}"
+signals=(HUP TERM HUP)
 total=$(tail -n 1 runs/classify/untouched/steps.csv | cut -d, -f1)
 "$CVRUN" train small.ini name=term "${long[@]}" >>log.txt 2>&1 & pid=$!
 for ((cuts = 0; cuts < 3; cuts++)); do
@@ -25,10 +26,10 @@ for ((cuts = 0; cuts < 3; cuts++)); do
     [[ $step =~ ^[0-9]+$ ]] && [ "$step" -gt $((cuts * total / 8)) ] && break
     sleep 0.01
   done
-  status=0; kill -TERM $pid 2>/dev/null || true; wait $pid || status=$?
-  [ $status -eq 75 ] || fail "SIGTERM gave status $status after step $step of $total"
+  status=0; kill -${signals[cuts]} $pid 2>/dev/null || true; wait $pid || status=$?
+  [ $status -eq 75 ] || fail "SIG${signals[cuts]} gave status $status after step $step of $total"
   step=$(tail -n 1 runs/classify/term/steps.csv | cut -d, -f1)
-  [ "$step" -gt 0 ] && [ "$step" -lt "$total" ] || fail "SIGTERM came after step $step of $total"
+  [ "$step" -gt 0 ] && [ "$step" -lt "$total" ] || fail "SIG${signals[cuts]} came after step $step of $total"
   "$CVRUN" train --resume runs/classify/term >>log.txt 2>&1 & pid=$!
 done
 wait $pid || { tail -n 5 log.txt; fail "the run does not end after SIGTERM and resume"; }

@@ -37,7 +37,7 @@ counts() { grep -qF "$1" out.txt || { cat out.txt >&2; fail "no \`$1\`"; }; chec
 tree data
 printf '%s\n' 'data/train/a/0.png 8 8 1' 'data/train/b/.ipynb_checkpoints/x.png 8 8' | python3 png.py
 printf 'Mac' >data/train/b/._0.png
-expect 0 "" "$CVRUN" check r.ini; counts 'r.ini: 6 training and 6 validation pictures, 2 classes: 0 bad'
+expect 0 "" "$CVRUN" check r.ini; counts 'r.ini: 6 pictures to train on, 6 to validate, 2 classes: 0 bad'
 expect 0 "" "$CVRUN" train r.ini
 expect 0 "" "$CVRUN" train r.ini epochs=1; [ -d runs/classify/r18-2 ] || fail "the second run's folder"
 
@@ -99,6 +99,33 @@ top = [t["prob"] for t in json.load(open("many/predictions.json"))[0]["top"]]
 assert len(top) == 5 and top == sorted(top, reverse=True)
 PY
 checks=$((checks + 1))
+
+# names that would colour, move or ring are cleaned before they reach a terminal, whoever chose them
+esc=$(printf '\033[31m\007\302\233')
+cp -r data odd; for s in train val; do mv odd/$s/a "odd/$s/a$esc"; mv "odd/$s/a$esc/0.png" "odd/$s/a$esc/0$esc.png"; done
+# cleaned STATUS command...: nothing but text on either stream, where `?` stands in the name's place
+cleaned() {
+  local want=$1 got=0; shift
+  timeout 60 "$@" >out.txt 2>err.txt || got=$?
+  [ $got -eq "$want" ] || { cat -v err.txt >&2; fail "status $got instead of $want: $*"; }
+  ! LC_ALL=C grep -qP '[\x00-\x08\x0b-\x1f\x7f]|\xc2\x9b' out.txt err.txt || { cat -v out.txt err.txt >&2; fail "a terminal would obey: $*"; }
+  checks=$((checks + 1))
+}
+cleaned 0 "$CVRUN" train r.ini data.root=odd "name=run$esc"
+for run in runs/classify/run*; do :; done
+cleaned 0 "$CVRUN" train --resume "$run"; grep -q 'has finished' out.txt || fail "no finished run"
+cleaned 0 "$CVRUN" predict "$run" source=odd/val; grep -qF '0?[31m???.png: ' out.txt || fail "no cleaned file"
+cleaned 0 "$CVRUN" cfg "$run"
+cleaned 0 "$CVRUN" info "$run"
+for words in "$esc" "help $esc" "train --resume $esc" "train r.ini --swap-to $esc" "train r.ini $esc=1" "val r.ini x $esc" "val r.ini --$esc"; do
+  # shellcheck disable=SC2086
+  cleaned 2 "$CVRUN" $words
+done
+
+# what a run says at its end; one is one; weights that nobody gave
+expect 0 "" "$CVRUN" train r.ini epochs=1 name=one
+counts '; 1 epoch of 2 steps'; counts '1 epoch in'; counts 'time: steps '
+expect 0 "no weights were given: they are random" "$CVRUN" val r.ini
 
 # the command line
 expect 2 '--resume wants' "$CVRUN" train --resume

@@ -151,7 +151,12 @@ static int32_t tell_end(const cvr_reporter_desc *r, void *self, const char *metr
                              .n_metrics = 1,
                              .finished = 1,
                              .names = &metric,
-                             .values = &value};
+                             .values = &value,
+                             .session_seconds = 6.5,
+                             .step_seconds = 4,
+                             .step_wait_seconds = 0.5,
+                             .validation_seconds = 1.5,
+                             .saving_seconds = 0.25};
     return r->end(self, &e, &error);
 }
 
@@ -181,7 +186,9 @@ Test(reports, tables_hold_what_they_were_told) {
                                 "  \"epochs\": 4,\n  \"steps\": 8,\n  \"metrics\": {\"top1\": 0.875},\n"
                                 "  \"best\": {\"metric\": \"top1\", \"value\": 0.875, \"epoch\": 3},\n"
                                 "  \"train_seconds\": 12.5,\n  \"images_per_second\": 640,\n"
-                                "  \"data_wait_fraction\": 0.25,\n  \"planned_memory_bytes\": 4096,\n"
+                                "  \"data_wait_fraction\": 0.25,\n  \"session_seconds\": 6.5,\n  \"step_seconds\": 4,\n"
+                                "  \"step_wait_seconds\": 0.5,\n  \"validation_seconds\": 1.5,\n"
+                                "  \"saving_seconds\": 0.25,\n  \"planned_memory_bytes\": 4096,\n"
                                 "  \"peak_memory_bytes\": 9007199254740992,\n  \"backend\": \"cpu\",\n"
                                 "  \"precision\": \"f32\",\n  \"seed\": 18446744073709551615,\n"
                                 "  \"version\": \"1.2.3\"\n}\n");

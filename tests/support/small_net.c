@@ -1,5 +1,6 @@
 #include "support/small_net.h"
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define STAGE(name_, globs_)                                                                                           \
@@ -119,7 +120,7 @@ void net_images(small_net *n, net_unit *u, int64_t first) {
 void net_scalar(small_net *n, net_unit *u, const char *name, double value) {
     const int32_t slot = cvr_program_slot(u->program, name);
     const float real = (float)value;
-    const int64_t whole = (int64_t)value;
+    const int64_t whole = isnan(value) ? 0 : (int64_t)value;
     if (slot < 0) return;
     const bool is_real = cvr_program_slot_type(u->program, slot)->dtype == CVR_F32;
     net_good(n, cvr_program_write(u->program, slot, is_real ? (const void *)&real : &whole, &n->err));

@@ -43,8 +43,8 @@ typedef struct cvr_schema {
  * free with cvr_free. */
 int32_t cvr_attrs_pack(const cvr_schema *schema, const cvr_setting *settings, size_t n, const char *what, void **packed,
                        cvr_error *err);
-/* The same from one line of text: "64 kernel_size=3". Keys in `except` (NULL-terminated, may be NULL) are left for the
- * caller: see cvr_line_key. */
+/* The same from text, "64 kernel_size=3": within a line nothing stands twice, a later line goes over it. Keys in
+ * `except` (NULL-terminated, may be NULL) are left for the caller: see cvr_line_key. */
 int32_t cvr_attrs_parse(const cvr_schema *schema, const char *text, const char *const *except, const char *what,
                         void **packed, cvr_error *err);
 /* Value of `key` in such a line, or NULL. Free with cvr_free. */

@@ -61,9 +61,6 @@ int32_t cvr_plugins_offer(cvr_plugins *p, const char *service, const void *table
 void cvr_plugins_limit_isa(cvr_plugins *p, const char *isa);
 /* The most pixels of a picture that the image service decodes. */
 void cvr_plugins_limit_pixels(cvr_plugins *p, uint64_t most);
-/* A kernel that this machine can run on the backend and that says its bf16 products are faster than f32's, or NULL. */
-int32_t cvr_plugins_fast_bf16(cvr_plugins *p, const cvr_backend_desc *backend, const cvr_kernel_desc **out,
-                              cvr_error *err);
 
 /* The manifest section of a plugin file, made by loading it: what cvr-manifest writes. */
 int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err);

@@ -78,6 +78,9 @@ int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err);
 
 /* ---- for tools that measure ---- */
 
+/* Kernels may use the CPU features that backend.isa names; after somebody else has limited them. */
+void cvr_session_limit_isa(cvr_session *s);
+
 /* A program of the session's, by the id that a profiler is told; NULL where it is gone. */
 const cvr_program *cvr_session_program(const cvr_session *s, uint64_t id);
 /* Records every program anew, on the same device and memory: recordings learn of a profiler when they are made. */

@@ -18,7 +18,6 @@ extern "C" {
 #define CVR_KERNEL_DETERMINISTIC 1u /* same inputs, same bits, whatever the number of threads */
 #define CVR_KERNEL_RECORDABLE 2u    /* may be replayed without coming back to the host */
 #define CVR_KERNEL_LOW_PRECISION 8u /* takes bf16 where the op's activations are; without it, f32 alone */
-#define CVR_KERNEL_FAST_BF16 16u    /* its bf16 products are faster than f32's: `precision=auto` looks for this */
 #define CVR_KERNEL_STRIDED 4u       /* takes rank-4 tensors whose pixel_stride exceeds C */
 
 /* How a program's f32 products may be computed. */

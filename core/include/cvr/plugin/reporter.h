@@ -100,6 +100,12 @@ typedef struct cvr_end_event {
     const char *const *names;
     const double *values;
     const char *backend; /* where the run ended; it may have moved since it began */
+    /* Where this session's time went. What remains is reporters' and the batches' beginning. */
+    double session_seconds; /* since it began or went on */
+    double step_seconds;    /* training steps, and in them: */
+    double step_wait_seconds;
+    double validation_seconds;
+    double saving_seconds; /* weights and checkpoints */
 } cvr_end_event;
 
 /* Every callback but open and close may be NULL. Rows are whole or absent on disk after each call. */
@@ -125,7 +131,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 168, "cvr_run_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 104, "cvr_step_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 112, "cvr_epoch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 32, "cvr_batch_event has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 112, "cvr_end_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 152, "cvr_end_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_reporter_desc) == 80, "cvr_reporter_desc has padding");
 
 #endif
