@@ -235,11 +235,11 @@ class Drawn(v2.Transform):
 
 colour("random_invert", "random_invert", "", v2.RandomInvert(), float_tol=0)
 colour("random_autocontrast", "random_autocontrast", "p=1", v2.RandomAutocontrast(1), float_tol=1)
-colour("random_equalize", "random_equalize", "", v2.RandomEqualize(), float_tol=0, sides=(40, 37))
+colour("random_equalize", "random_equalize", "", v2.RandomEqualize(), float_tol=0, sides=(20, 19))
 colour("random_equalize_small", "random_equalize", "", v2.RandomEqualize(), float_tol=0, sides=(5, 6))
 case("random_autocontrast_flat", "random_autocontrast", "", v2.RandomAutocontrast(), torch.full((3, 4, 5), 77, dtype=torch.uint8), {}, [1])
 case("random_equalize_flat", "random_equalize", "", v2.RandomEqualize(), torch.full((3, 4, 5), 77, dtype=torch.uint8), {}, [1])
-case("random_equalize_dark", "random_equalize", "", v2.RandomEqualize(), picture(40, 37, 3) // 9, {}, [1])
+case("random_equalize_dark", "random_equalize", "", v2.RandomEqualize(), picture(20, 19, 3) // 9, {}, [1])
 for bits in (0, 1, 3, 5, 8):
     colour(f"random_posterize_{bits}", "random_posterize", f"{bits} 0.7", v2.RandomPosterize(bits), float_tol=0)
 for threshold in (0, 100.5, 128, 255):
@@ -363,15 +363,15 @@ for op in range(14):
         mode, fill = ("nearest", None) if k % 2 == 0 else ("bilinear", None if k == 1 else [9.0, 99.0, 199.0])
         settings = f"interpolation={mode}" + ("" if fill is None else " fill=9,99,199")
         t = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode(mode), fill=fill)
-        policy(f"trivial_augment_wide_{op}_{k}", "trivial_augment_wide", settings, t, picture(23, 37, 3), [op] + [at] * has,
+        policy(f"trivial_augment_wide_{op}_{k}", "trivial_augment_wide", settings, t, picture(15, 21, 3), [op] + [at] * has,
                [0.25 if negative else 0.75] * signed, [choice(op, at, 31, negative)], tol=1 if mode == "bilinear" else 0)
 for k, (c, ops, negative) in enumerate([(3, (1, 7), (1, 0)), (3, (4, 10), (0, 0)), (1, (5, 8), (1, 1)), (3, (3, 13), (1, 0)), (3, (0, 12), (0, 0)),
                                         (1, (2, 11), (0, 0)), (3, (6, 9), (1, 1))]):
     space = v2.RandAugment._AUGMENTATION_SPACE
     floats = [0.25 if n else 0.75 for op, n in zip(ops, negative) if many(space, op, 9)[1]]
     params = [choice(op, 9 if many(space, op, 9)[0] else 0, 31, n) for op, n in zip(ops, negative)]
-    policy(f"rand_augment_{k}", "rand_augment", "", v2.RandAugment(), picture(29, 31, c), ops, floats, params + [0] * 30)
-policy("rand_augment_three", "rand_augment", "num_ops=3 magnitude=4 num_magnitude_bins=5", v2.RandAugment(3, 4, 5), picture(29, 31, 3), (5, 7, 10),
+    policy(f"rand_augment_{k}", "rand_augment", "", v2.RandAugment(), picture(17, 19, c), ops, floats, params + [0] * 30)
+policy("rand_augment_three", "rand_augment", "num_ops=3 magnitude=4 num_magnitude_bins=5", v2.RandAugment(3, 4, 5), picture(17, 19, 3), (5, 7, 10),
        (0.75, 0.25), [choice(5, 4, 5, 0), choice(7, 4, 5, 1), choice(10, 4, 5, 0)] + [0] * 29)
 ops_of_auto = list(v2.AutoAugment._AUGMENTATION_SPACE)
 for name in v2.AutoAugmentPolicy:
