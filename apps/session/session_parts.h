@@ -100,8 +100,9 @@ typedef struct train_state {
     int64_t epoch_samples, images, best_epoch;
     double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
     int64_t finished;
-    int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
-    double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
+    int64_t samples, batch_size, shuffle, sampler, repeat,
+        seed;        /* of the epoch that is going on; batch_size 0: not known */
+    double *history; /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;
 int32_t train_state_remember(train_state *state, double metric, cvr_error *err);

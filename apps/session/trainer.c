@@ -307,6 +307,8 @@ static int32_t fit_state(trainer *t, cvr_error *err) {
     }
     if (st->seed != set->run->seed) return cannot_go_on(t, "run", "seed", "whose order it decides", err);
     if (st->shuffle != set->data->shuffle) return cannot_go_on(t, "data", "shuffle", "whose order it decides", err);
+    if (st->sampler != set->train->sampler) return cannot_go_on(t, "train", "sampler", "whose order it decides", err);
+    if (st->repeat != set->train->repeat) return cannot_go_on(t, "train", "repeat", "whose order it decides", err);
     const bool whole = st->batch > samples / st->batch_size; /* its last, smaller batch is done */
     const int64_t seen = whole ? samples : st->batch * st->batch_size;
     if (batch == st->batch_size) {
@@ -338,6 +340,8 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
     t->state.samples = cvr_batches_samples(t->s->data.splits[CVR_SPLIT_TRAIN].batches);
     t->state.batch_size = t->s->set.train->batch;
     t->state.shuffle = t->s->set.data->shuffle;
+    t->state.sampler = t->s->set.train->sampler;
+    t->state.repeat = t->s->set.train->repeat;
     t->state.seed = t->s->set.run->seed;
     t->before = t->state.seconds;
     t->session_start = t->last_save = cvr_now();
