@@ -111,11 +111,7 @@ static int32_t parse_weights(const char *text, float *out, int64_t n, cvr_error 
         if (end == at || !(w >= 0 && w < 1e30)) break;
         out[i] = (float)w;
         at = end + strspn(end, " ");
-        if (*at != ',') {
-            i++;
-            break;
-        }
-        at++;
+        if (i + 1 < n && *at++ != ',') break;
     }
     return i == n && *at == '\0'
                ? CVR_OK

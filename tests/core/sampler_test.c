@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <cvr/config.h>
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 
 /* What sampler.c has of settings.c: the place in the recipe, which this test has none of. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
@@ -40,13 +40,28 @@ typedef struct run {
 static const cvr_dataset_desc dataset = {
     .struct_size = sizeof dataset, .name = "test", .count = count, .label = label_of};
 
+static cvr_config *recipe_of_run;
+
+/* For the place of a bad setting: an empty recipe. */
+static cvr_config *recipe(void) {
+    static const char path[] = "sampler_test.ini";
+    cvr_config *c = NULL;
+    cvr_error err = CVR_ERROR_INIT;
+    FILE *f = fopen(path, "w");
+    cr_assert(f && fputs("[train]\nepochs = 1\n", f) >= 0 && fclose(f) == 0);
+    cr_assert_eq(cvr_config_load(&c, path, &err), CVR_OK, "%s", err.message);
+    (void)remove(path);
+    return c;
+}
+
 static int32_t open_run(run *r, int64_t balanced, int64_t repeat, const char *weights, cvr_error *err) {
     static char known;
     memset(r, 0, sizeof *r);
     r->train = (train_settings){.sampler = balanced, .repeat = repeat, .class_weights = weights};
     r->data.shuffle = 1;
     r->run.seed = 3;
-    r->set = (settings){.dataset = &dataset, .train = &r->train, .data = &r->data, .run = &r->run};
+    r->set =
+        (settings){.config = recipe_of_run, .dataset = &dataset, .train = &r->train, .data = &r->data, .run = &r->run};
     r->d.task.n_classes = 4;
     if (strcmp(weights, "unknown") == 0) {
         r->d.splits[CVR_SPLIT_TRAIN].self = &known;
@@ -127,6 +142,7 @@ Test(sampler, class_weights) {
     static const char *const bad[] = {"1,2,3", "1,2,3,4,5", "1,2,3,-1", "1,,2,3", "heavy", "1,2,3,4,", "nan,1,1,1"};
     run r;
     cvr_error err = CVR_ERROR_INIT;
+    recipe_of_run = recipe();
     cr_assert_eq(open_run(&r, 0, 1, "balanced", &err), CVR_OK, "%s", err.message);
     for (int k = 0; k < 4; k++) cr_expect_float_eq(r.d.task.class_weights[k], balanced[k], 1e-7);
     sampler_close(&r.d);
@@ -140,4 +156,5 @@ Test(sampler, class_weights) {
     cr_expect_eq(open_run(&r, 0, 1, "unknown", &err), CVR_ERR_USAGE);
     cr_expect(strstr(err.message, "does not say the class"), "%s", err.message);
     sampler_close(&r.d);
+    cvr_config_destroy(&recipe_of_run);
 }
