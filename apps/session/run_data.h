@@ -12,6 +12,7 @@ typedef struct split {
     cvr_transform *transforms; /* ordered by stage; their attributes are the split's own */
     size_t n_transforms, capacity;
     cvr_batches *batches;
+    struct features *features; /* batches are made of these; NULL: of the pictures */
 } split;
 
 /* sampler.c: pictures that an epoch has, where it is not each of them once. */
@@ -25,6 +26,7 @@ typedef struct sampler {
 typedef struct run_data {
     split splits[2];       /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
     cvr_batches *pictures; /* for prediction; NULL: none */
+    bool probes;           /* batches are for computing features: all made as validation makes them, in order */
     cvr_task_info task;
     char **class_names;
     sampler sampler;
@@ -51,6 +53,15 @@ void sampler_options(const run_data *d, const settings *s, cvr_batches_options *
 /* train.class_weights */
 int32_t sampler_class_weights(run_data *d, const settings *s, cvr_error *err);
 void sampler_close(run_data *d);
+
+/* features.c: where batches of a split come from. */
+typedef struct features features;
+void features_destroy(features **f);
+int32_t split_begin(split *s, int64_t epoch, int64_t first, cvr_error *err);
+int32_t split_next(split *s, cvr_batch *out, cvr_error *err);
+int64_t split_samples(const split *s);
+int64_t split_per_epoch(const split *s);
+int64_t split_skipped(const split *s);
 
 /* classes.c: how many there are, and their names: the recipe's, else the data's or the run folder's, else numbers. */
 int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);

@@ -108,7 +108,8 @@ static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(INT, "chain_depth", "-1", "ops of a chain; -1: one to three", CVR_ATTR_BETWEEN(-1, 30)),
     CVR_ATTR(FLOAT, "alpha", "1", "of the Beta and Dirichlet distributions of the shares"),
     CVR_ATTR(BOOL, "all_ops", "yes", "brightness, color, contrast and sharpness, too"),
-    &image_attr_interpolation,
+    CVR_ATTR(CHOICE, "interpolation", "bilinear", "how pixels are found between pixels",
+             .choices = INTERPOLATION_MODES),
     &auto_fill_attr,
 };
 

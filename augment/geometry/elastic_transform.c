@@ -139,7 +139,8 @@ static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(FLOATS, "sigma", "5",
              "how smooth the motion is, in pixels: a number, or one for x and one for y; 0: noise", .count = 2,
              CVR_ATTR_BETWEEN(0, 100)),
-    &image_attr_interpolation,
+    CVR_ATTR(CHOICE, "interpolation", "bilinear", "how pixels are found between pixels",
+             .choices = INTERPOLATION_MODES),
     &image_attr_fill,
     &image_attr_mask_fill,
 };

@@ -141,7 +141,8 @@ static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(FLOAT, "distortion_scale", "0.5", "how far corners may move, as a share of half a side",
              CVR_ATTR_BETWEEN(0, 1)),
     CVR_ATTR(FLOAT, "p", "0.5", "probability", CVR_ATTR_BETWEEN(0, 1)),
-    &image_attr_interpolation,
+    CVR_ATTR(CHOICE, "interpolation", "bilinear", "how pixels are found between pixels",
+             .choices = INTERPOLATION_MODES),
     &image_attr_fill,
     &image_attr_mask_fill,
 };
