@@ -62,6 +62,16 @@ int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_er
     return CVR_OK;
 }
 
+int32_t image_own(cvr_sample *s, image *out, cvr_error *err) {
+    image im;
+    cvr_field *field = NULL;
+    CVR_TRY(image_get(s, &im, &field, err));
+    CVR_TRY(image_new(s, &im, im.h, im.w, im.c, out, err));
+    memcpy(out->data, im.data, image_pixel_bytes(&im) * (uint64_t)(im.h * im.w));
+    image_set(field, out);
+    return CVR_OK;
+}
+
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w) {
     image part = *im;
     part.h = h;

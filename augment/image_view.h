@@ -25,6 +25,8 @@ int32_t image_new(cvr_sample *s, const image *like, int64_t h, int64_t w, int64_
 void image_set(cvr_field *field, const image *im);
 /* The same with any `im`: copied where its rows are apart. */
 int32_t image_set_dense(cvr_sample *s, cvr_field *field, const image *im, cvr_error *err);
+/* Makes a copy the sample's picture, so that it may be written; the old pixels may be the data set's. */
+int32_t image_own(cvr_sample *s, image *out, cvr_error *err);
 /* The part of `im` that begins at (top, left); shares its memory. */
 image image_part(const image *im, int64_t top, int64_t left, int64_t h, int64_t w);
 /* Bytes of a pixel. */

@@ -18,8 +18,18 @@ extern const cvr_augment_desc transform_random_resized_crop;
 extern const cvr_augment_desc transform_random_crop;
 extern const cvr_augment_desc transform_color_jitter;
 extern const cvr_augment_desc transform_grayscale;
+extern const cvr_augment_desc transform_gaussian_blur;
+#define RANDOM_COLOURS 7
+extern const cvr_augment_desc transform_random_colour[RANDOM_COLOURS];
+extern const cvr_augment_desc transform_random_affine;
+extern const cvr_augment_desc transform_random_perspective;
+extern const cvr_augment_desc transform_elastic_transform;
 extern const cvr_augment_desc transform_random_erasing;
 extern const cvr_augment_desc transform_mixup;
 extern const cvr_augment_desc transform_cutmix;
+extern const cvr_augment_desc transform_trivial_augment_wide;
+extern const cvr_augment_desc transform_rand_augment;
+extern const cvr_augment_desc transform_auto_augment;
+extern const cvr_augment_desc transform_aug_mix;
 
 #endif

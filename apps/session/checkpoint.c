@@ -54,6 +54,8 @@ static const struct {
     {"samples", offsetof(train_state, samples), false},
     {"batch_size", offsetof(train_state, batch_size), false},
     {"shuffle", offsetof(train_state, shuffle), false},
+    {"sampler", offsetof(train_state, sampler), false},
+    {"repeat", offsetof(train_state, repeat), false},
     {"seed", offsetof(train_state, seed), false},
     {"phase", offsetof(train_state, phase), false},
     THAWED_AT(1),

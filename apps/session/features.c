@@ -22,6 +22,7 @@ struct features {
     const cvr_origin **batch_origins;
     cvr_canvas canvas;
     bool trains, shuffles, drops_last;
+    cvr_batches_options sampler; /* its `arrange`, as batches of pictures have it */
 };
 
 void features_destroy(features **features_) {
@@ -148,6 +149,10 @@ int32_t features_compute(cvr_session *s, uint32_t which, cvr_error *err) {
     CVR_TRY(compute_all(s, f, sp->batches, err));
     if (f->n == 0)
         return cvr_fail(err, CVR_ERR_FORMAT, "no %s picture could be used", trains ? "training" : "validation");
+    if (trains) sampler_options(&s->data, &s->set, &f->sampler);
+    if (f->sampler.arrange && f->n != f->capacity)
+        return cvr_fail(err, CVR_ERR_USAGE, "train.sampler and train.repeat need all pictures, and %lld were skipped",
+                        (long long)(f->capacity - f->n));
     tell(f, trains ? "training" : "validation", cvr_now() - start);
     return CVR_OK;
 }
@@ -169,6 +174,7 @@ static void begin(features *f, int64_t epoch, int64_t first) {
         f->order[k] = f->order[i];
         f->order[i] = other;
     }
+    if (f->sampler.arrange) f->sampler.arrange(f->sampler.sampler, epoch, f->n, f->order);
     f->epoch = epoch;
     f->next = first;
 }

@@ -63,6 +63,8 @@ static int32_t fit_state(trainer *t, cvr_error *err) {
         return cannot_go_on(t, "data", data_key(t), "whose pictures were others", err);
     if (st->seed != set->run->seed) return cannot_go_on(t, "run", "seed", "whose order it decides", err);
     if (st->shuffle != set->data->shuffle) return cannot_go_on(t, "data", "shuffle", "whose order it decides", err);
+    if (st->sampler != set->train->sampler) return cannot_go_on(t, "train", "sampler", "whose order it decides", err);
+    if (st->repeat != set->train->repeat) return cannot_go_on(t, "train", "repeat", "whose order it decides", err);
     const bool whole = st->batch > samples / st->batch_size; /* its last, smaller batch is done */
     const int64_t seen = whole ? samples : st->batch * st->batch_size;
     if (batch == st->batch_size) {

@@ -53,6 +53,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
                                .size_hint = "set data.img_size, and give [augment], if there is one, a resize or crop"};
+    if (trains) sampler_options(d, s, o);
 }
 
 static int32_t open_batches(run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_error *err) {
@@ -131,7 +132,10 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
     CVR_TRY(cvr_plugins_image_service(p, &images, err));
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
-    return data_open_classes(d, s, p, trains, err);
+    CVR_TRY(data_open_classes(d, s, p, trains, err));
+    if (!d->splits[CVR_SPLIT_TRAIN].present) return CVR_OK;
+    CVR_TRY(sampler_open(d, s, err));
+    return sampler_class_weights(d, s, err);
 }
 
 int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
@@ -164,5 +168,6 @@ void data_close(run_data *d) {
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
         cvr_free(sp->transforms);
     }
+    sampler_close(d);
     data_close_classes(d);
 }

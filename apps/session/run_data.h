@@ -22,12 +22,22 @@ typedef struct split {
     struct features *features; /* batches are made of these; NULL: of the pictures */
 } split;
 
+/* sampler.c: pictures that an epoch has, where it is not each of them once. */
+typedef struct sampler {
+    uint64_t seed;
+    int64_t repeat, n;         /* how often each stands in a row; pictures of an epoch */
+    int64_t n_classes;         /* that have pictures */
+    int64_t *by_class, *first; /* numbers of pictures, class by class; where a class begins; NULL: not balanced */
+} sampler;
+
 typedef struct run_data {
     split splits[2];       /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
     cvr_batches *pictures; /* for prediction; NULL: none */
     bool probes;           /* batches are for computing features: all made as validation makes them, in order */
     cvr_task_info task;
     class_names classes; /* of the network */
+    sampler sampler;
+    float *class_weights; /* train.class_weights; NULL: none */
     int64_t channels;
     double seconds; /* that opening it took */
 } run_data;
@@ -45,6 +55,13 @@ int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_e
 void data_close(run_data *d);
 /* What the batches of a split are made by. */
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o);
+
+/* train.sampler and train.repeat; after the classes are known. */
+int32_t sampler_open(run_data *d, const settings *s, cvr_error *err);
+void sampler_options(const run_data *d, const settings *s, cvr_batches_options *o);
+/* train.class_weights */
+int32_t sampler_class_weights(run_data *d, const settings *s, cvr_error *err);
+void sampler_close(run_data *d);
 
 /* features.c: where batches of a split come from. */
 typedef struct features features;

@@ -48,7 +48,8 @@ typedef struct train_settings {
     const char *memory;
     int64_t ema;
     double ema_decay;
-    int64_t ema_steps;
+    int64_t ema_steps, sampler, repeat;
+    const char *class_weights;
 } train_settings;
 
 typedef struct optim_settings {

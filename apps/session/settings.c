@@ -98,6 +98,15 @@ static const cvr_attr_desc *const train_keys[] = {
         "references do",
         CVR_ATTR_BETWEEN(0, 1)),
     CVR_ATTR(INT, "ema_steps", "32", "steps from one update of the means to the next", CVR_ATTR_AT_LEAST(1)),
+    CVR_ATTR(CHOICE, "sampler", "all",
+             "pictures of an epoch: each once, or as many drawn with replacement, all classes equally often",
+             .choices = "all|balanced"),
+    CVR_ATTR(INT, "repeat", "1",
+             "how often a picture stands in a row, augmented anew each time; an epoch stays as long, and sees fewer",
+             CVR_ATTR_BETWEEN(1, 1000)),
+    CVR_ATTR(STRING, "class_weights", "",
+             "what a class weighs in the training loss: a number for each, a,b,c, or balanced: pictures / (classes * "
+             "pictures of the class)"),
 };
 SCHEMA(train);
 

@@ -15,16 +15,17 @@ static float blend(float x, float other, float ratio, float rest, float bound) {
     return v < 0 ? 0 : v > bound ? bound : v;
 }
 
-void adjust_brightness(const image *im, float factor) {
+void adjust_brightness(const image *im, double factor) {
     const int64_t n = pixels_of(im) * im->c;
+    const float ratio = (float)factor;
     uint8_t *const b = im->data;
     float *const f = im->data;
     if (im->dtype == CVR_U8) {
         uint8_t table[256];
-        for (int i = 0; i < 256; i++) table[i] = (uint8_t)fminf((float)i * factor, 255);
+        for (int i = 0; i < 256; i++) table[i] = (uint8_t)fminf((float)i * ratio, 255);
         for (int64_t i = 0; i < n; i++) b[i] = table[b[i]];
     } else {
-        for (int64_t i = 0; i < n; i++) f[i] = fmaxf(fminf(f[i] * factor, 1), 0);
+        for (int64_t i = 0; i < n; i++) f[i] = fmaxf(fminf(f[i] * ratio, 1), 0);
     }
 }
 
@@ -38,8 +39,8 @@ static float grey_at(const image *im, int64_t i) {
     return im->c == 3 ? luma_of(p[0], p[1], p[2]) : p[0];
 }
 
-static void blend_pixel(const image *im, int64_t i, float other, float ratio) {
-    const float rest = (float)(1.0 - (double)ratio);
+static void blend_pixel(const image *im, int64_t i, float other, double factor) {
+    const float ratio = (float)factor, rest = (float)(1.0 - factor);
     for (int64_t c = 0; c < im->c; c++) {
         if (im->dtype == CVR_U8) {
             uint8_t *const p = (uint8_t *)im->data + i * im->c + c;
@@ -51,7 +52,7 @@ static void blend_pixel(const image *im, int64_t i, float other, float ratio) {
     }
 }
 
-void adjust_contrast(const image *im, float factor) {
+void adjust_contrast(const image *im, double factor) {
     const int64_t n = pixels_of(im);
     double sum = 0;
     for (int64_t i = 0; i < n; i++) sum += grey_at(im, i);
@@ -59,7 +60,26 @@ void adjust_contrast(const image *im, float factor) {
     for (int64_t i = 0; i < n; i++) blend_pixel(im, i, mean, factor);
 }
 
-void adjust_saturation(const image *im, float factor) {
+void adjust_saturation(const image *im, double factor) {
     if (im->c == 1) return;
     for (int64_t i = 0; i < pixels_of(im); i++) blend_pixel(im, i, grey_at(im, i), factor);
+}
+
+void adjust_grey(const image *im) {
+    if (im->c != 3) return;
+    for (int64_t i = 0; i < pixels_of(im); i++) {
+        const float grey = grey_at(im, i);
+        for (int64_t c = 0; c < 3; c++) {
+            if (im->dtype == CVR_U8)
+                ((uint8_t *)im->data)[3 * i + c] = (uint8_t)grey;
+            else
+                ((float *)im->data)[3 * i + c] = grey;
+        }
+    }
+}
+
+int32_t adjust_check_channels(const image *im, const char *transform, cvr_error *err) {
+    return im->c == 1 || im->c == 3
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_USAGE, "%s takes 1 or 3 channels, not %lld", transform, (long long)im->c);
 }

@@ -39,17 +39,18 @@ static void turn(float rgb[3], float factor) {
     to_rgb(x, rgb);
 }
 
-void adjust_hue(const image *im, float factor) {
+void adjust_hue(const image *im, double factor) {
+    const float by = (float)factor;
     if (im->c == 1) return;
     for (int64_t i = 0; i < im->h * im->w; i++) {
         if (im->dtype == CVR_F32) {
-            turn((float *)im->data + 3 * i, factor);
+            turn((float *)im->data + 3 * i, by);
             continue;
         }
         uint8_t *const p = (uint8_t *)im->data + 3 * i;
         float rgb[3];
         for (int c = 0; c < 3; c++) rgb[c] = (float)p[c] * (float)(1.0 / 255.0);
-        turn(rgb, factor);
+        turn(rgb, by);
         /* torchvision's to_dtype: a little less than 256 equal steps. */
         for (int c = 0; c < 3; c++) p[c] = (uint8_t)(rgb[c] * (float)(256.0 - 1e-3));
     }

@@ -64,23 +64,17 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
 }
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    static void (*const adjust[4])(const image *, float) = {adjust_brightness, adjust_contrast, adjust_saturation,
-                                                            adjust_hue};
+    static void (*const adjust[4])(const image *, double) = {adjust_brightness, adjust_contrast, adjust_saturation,
+                                                             adjust_hue};
     const color_jitter_attrs *const a = self;
-    image im, out;
-    cvr_field *field = NULL;
-    CVR_TRY(image_get(s, &im, &field, err));
-    if (im.c != 1 && im.c != 3) {
-        return cvr_fail(err, CVR_ERR_USAGE, "color_jitter takes 1 or 3 channels, not %lld", (long long)im.c);
-    }
-    CVR_TRY(image_new(s, &im, im.h, im.w, im.c, &out, err));
-    memcpy(out.data, im.data, image_pixel_bytes(&im) * (uint64_t)(im.h * im.w));
+    image im;
+    CVR_TRY(image_own(s, &im, err));
+    CVR_TRY(adjust_check_channels(&im, "color_jitter", err));
     for (int i = 0; i < 4; i++) {
         const int which = (int)params[i];
         double x[2];
-        if (range_of(&a->ranges[which], which == 3, x)) adjust[which](&out, (float)params[4 + which]);
+        if (range_of(&a->ranges[which], which == 3, x)) adjust[which](&im, (double)(float)params[4 + which]);
     }
-    image_set(field, &out);
     return CVR_OK;
 }
 

@@ -3,12 +3,13 @@
  */
 #include "../transforms.h"
 
-static const cvr_augment_desc *const transforms[] = {&transform_color_jitter, &transform_grayscale};
-
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
+    static const cvr_augment_desc *const transforms[] = {&transform_color_jitter, &transform_grayscale,
+                                                         &transform_gaussian_blur};
     (void)host;
     for (size_t i = 0; i < sizeof transforms / sizeof transforms[0]; i++)
         CVR_TRY(r->add(r, CVR_KIND_AUGMENT, transforms[i], err));
+    for (size_t i = 0; i < RANDOM_COLOURS; i++) CVR_TRY(r->add(r, CVR_KIND_AUGMENT, &transform_random_colour[i], err));
     return CVR_OK;
 }
 

@@ -3,6 +3,7 @@
  * grid in float as grid_sample takes it. params: [0] angle in degrees.
  */
 #include "../image_move.h"
+#include "../image_warp.h"
 #include "../transforms.h"
 #include <math.h>
 
@@ -79,68 +80,6 @@ static int64_t reach(float half_w, float half_h, float half, float a, float b, f
     return (int64_t)(ceilf(truncf((hi + half) * 10000.0f) * 1e-4f) - floorf(truncf((lo + half) * 10000.0f) * 1e-4f));
 }
 
-static float pixel_at(const image *im, int64_t x, int64_t y, int64_t c) {
-    const int64_t i = y * im->row + x * im->c + c;
-    return im->dtype == CVR_U8 ? (float)((const uint8_t *)im->data)[i] : ((const float *)im->data)[i];
-}
-
-static int32_t inside(const image *im, int64_t x, int64_t y) {
-    return x >= 0 && y >= 0 && x < im->w && y < im->h;
-}
-
-/* out: (C) in the picture's type */
-static void put(const image *im, void *out, int64_t c, float v) {
-    if (im->dtype == CVR_U8)
-        ((uint8_t *)out)[c] = (uint8_t)rintf(v);
-    else
-        ((float *)out)[c] = v;
-}
-
-static void sample_nearest(const image *im, float x, float y, const fill_attr *fill, void *out) {
-    const int64_t ix = (int64_t)rintf(x), iy = (int64_t)rintf(y);
-    const int32_t in = inside(im, ix, iy);
-    for (int64_t c = 0; c < im->c; c++) put(im, out, c, in ? pixel_at(im, ix, iy, c) : (float)image_fill_of(fill, c));
-}
-
-/*
- * torchvision samples the picture and a mask of ones, both with zeros outside, and gives mask * (value - fill) + fill.
- */
-static void sample_bilinear(const image *im, float x, float y, const fill_attr *fill, void *out) {
-    const float fx = floorf(x), fy = floorf(y), dx = x - fx, dy = y - fy;
-    const int64_t ix = (int64_t)fx, iy = (int64_t)fy;
-    const float w[4] = {(1 - dx) * (1 - dy), dx * (1 - dy), (1 - dx) * dy, dx * dy};
-    for (int64_t c = 0; c < im->c; c++) {
-        const float f = (float)image_fill_of(fill, c);
-        float value = 0, mask = 0;
-        for (int k = 0; k < 4; k++) {
-            const int64_t px = ix + k % 2, py = iy + k / 2;
-            if (!inside(im, px, py)) continue;
-            value += w[k] * pixel_at(im, px, py, c);
-            mask += w[k];
-        }
-        put(im, out, c, mask * (value - f) + f);
-    }
-}
-
-static void rotate(const image *out, const image *im, int64_t interpolation, const fill_attr *fill, const float m[6]) {
-    const float half_w = (float)(0.5 * (double)im->w), half_h = (float)(0.5 * (double)im->h);
-    const uint64_t p = image_pixel_bytes(im);
-    char *to = out->data;
-    for (int64_t y = 0; y < out->h; y++) {
-        for (int64_t x = 0; x < out->w; x++, to += p) {
-            const float bx = (float)x - (float)(out->w - 1) * 0.5f, by = (float)y - (float)(out->h - 1) * 0.5f;
-            /* The grid in -1..1, then in pixels: the roundings of the original are part of the result. */
-            const float gx = bx * (m[0] / half_w) + by * (m[1] / half_w) + m[2] / half_w;
-            const float gy = bx * (m[3] / half_h) + by * (m[4] / half_h) + m[5] / half_h;
-            const float sx = ((gx + 1) * (float)im->w - 1) / 2, sy = ((gy + 1) * (float)im->h - 1) / 2;
-            if (interpolation == INTERPOLATION_NEAREST)
-                sample_nearest(im, sx, sy, fill, to);
-            else
-                sample_bilinear(im, sx, sy, fill, to);
-        }
-    }
-}
-
 /* 1 to 3 quarter turns where torchvision turns without arithmetic, 0 where the picture stays, -1 for all else. */
 static int32_t quarters_of(const random_rotation_attrs *a, const image *im, double angle) {
     if (a->center.n) return -1;
@@ -155,7 +94,7 @@ typedef struct rotation {
     int64_t w, h; /* of what comes out */
     int32_t quarters;
     float inverse[6]; /* for pixels: output to input, from the middles */
-    float forward[6]; /* for boxes: input to output, from the corners */
+    float forward[9]; /* for boxes: input to output, from the corners */
 } rotation;
 
 static int32_t rotate_pixels(const void *how, cvr_sample *s, const image *im, const fill_attr *classes, image *out,
@@ -165,42 +104,32 @@ static int32_t rotate_pixels(const void *how, cvr_sample *s, const image *im, co
     if (!classes) CVR_TRY(image_check_fill(im, &r->a->fill, err));
     if (r->quarters == 0) return CVR_OK;
     CVR_TRY(image_new(s, im, r->h, r->w, im->c, out, err));
-    if (r->quarters > 0)
+    if (r->quarters > 0) {
         turn(out, im, r->quarters);
-    else
-        rotate(out, im, classes ? INTERPOLATION_NEAREST : r->a->interpolation, classes ? classes : &r->a->fill,
-               r->inverse);
-    return CVR_OK;
+        return CVR_OK;
+    }
+    image_affine_grid grid = {.in_w = im->w, .in_h = im->h, .out_w = r->w, .out_h = r->h};
+    const image_warp warp = {&grid, image_affine_row, classes ? INTERPOLATION_NEAREST : r->a->interpolation,
+                             classes ? classes : &r->a->fill};
+    memcpy(grid.m, r->inverse, sizeof grid.m);
+    return image_warp_run(s, &warp, im, out, err);
 }
 
 /* The box around the four turned corners, held inside the picture. (With `expand` torchvision's boxes are held inside a
  * size that it computes once more, with other roundings: often a pixel more or less than the picture's.) */
 static void rotate_box(const void *how, float *box) {
     const rotation *const r = how;
-    const float *const m = r->forward;
-    float lo[2] = {INFINITY, INFINITY}, hi[2] = {-INFINITY, -INFINITY};
-    for (int i = 0; i < 4; i++) {
-        const float x = box[i % 2 * 2], y = box[i / 2 * 2 + 1];
-        for (int k = 0; k < 2; k++) {
-            const float v = x * m[3 * k] + y * m[3 * k + 1] + m[3 * k + 2];
-            lo[k] = fminf(lo[k], v);
-            hi[k] = fmaxf(hi[k], v);
-        }
-    }
-    for (int k = 0; k < 2; k++) {
-        box[k] = image_clamp(lo[k], k ? r->h : r->w);
-        box[k + 2] = image_clamp(hi[k], k ? r->h : r->w);
-    }
+    image_warp_box(r->forward, r->w, r->h, box);
 }
 
 /* For boxes: about the centre. With `expand` the turned picture's corner becomes the new origin; its size is rounded,
  * so that pixels may lie up to a pixel beside their boxes, as in torchvision. */
-static void forward_matrix(const random_rotation_attrs *a, const image *im, double angle, float m[6]) {
+static void forward_matrix(const random_rotation_attrs *a, const image *im, double angle, float m[9]) {
     const double r = -angle * (PI / 180), c = cos(r), s = sin(r);
     const double cx = a->center.n ? a->center.x[0] : (double)im->w * 0.5;
     const double cy = a->center.n ? a->center.x[1] : (double)im->h * 0.5;
     const double forward[6] = {c, -s, cx - c * cx + s * cy, s, c, cy - s * cx - c * cy};
-    for (int i = 0; i < 6; i++) m[i] = (float)forward[i];
+    for (int i = 0; i < 9; i++) m[i] = i < 6 ? (float)forward[i] : i == 8;
     for (int k = 0; k < 2 && a->expand; k++) {
         float *const row = m + 3 * k, x = row[0] * (float)im->w, y = row[1] * (float)im->h;
         row[2] -= fminf(fminf(row[2], y + row[2]), fminf(x + y + row[2], x + row[2]));

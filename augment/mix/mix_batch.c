@@ -4,6 +4,7 @@
  * two classes. params, of both, as op batch_mix takes them: [0] 1 mixup, 2 cutmix (0: neither), [1] lambda, the share
  * that stays, [2] to [5] top, left, bottom and right of what cutmix takes from the other picture.
  */
+#include "../draw_gamma.h"
 #include "../transforms.h"
 #include <cvr/plugin/ops/image.h>
 #include <math.h>
@@ -16,22 +17,6 @@ static int32_t check(const void *self, cvr_error *err) {
     const double alpha = ((const mix_batch_attrs *)self)->alpha;
     return alpha > 0 && isfinite(alpha) ? CVR_OK
                                         : cvr_fail(err, CVR_ERR_USAGE, "alpha = %g; it must be above 0", alpha);
-}
-
-/* The logarithm of a number from the gamma distribution of shape a (Marsaglia, Tsang: "A Simple Method for Generating
- * Gamma Variables", 2000); in logarithms, since a small shape gives numbers that no double holds. */
-static double draw_log_gamma(cvr_rng *rng, double a) {
-    if (a < 1) {
-        const double more = draw_log_gamma(rng, a + 1);
-        return more + log(1 - cvr_rng_uniform(rng)) / a;
-    }
-    const double d = a - 1.0 / 3, c = 1 / sqrt(9 * d);
-    for (;;) {
-        const double x = cvr_rng_normal(rng), t = 1 + c * x, u = 1 - cvr_rng_uniform(rng);
-        if (t <= 0) continue;
-        const double v = t * t * t;
-        if (log(u) < 0.5 * x * x + d - d * v + d * log(v)) return log(d * v);
-    }
 }
 
 /* From Beta(alpha, alpha); a float, as torch draws it, so that host and device use the same number. */

@@ -21,6 +21,7 @@ static const int64_t *order_of(cvr_batches *b, int64_t epoch) {
         p->order[i] = p->order[k];
         p->order[k] = t;
     }
+    if (b->pipeline.o.arrange) b->pipeline.o.arrange(b->pipeline.o.sampler, epoch, b->pipeline.n_samples, p->order);
     p->epoch = epoch;
     return p->order;
 }

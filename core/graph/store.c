@@ -11,6 +11,7 @@
 typedef struct stored {
     cvr_store_entry entry;
     cvr_init init;
+    const void *values;
     char *address, *before; /* on the device; on the device before, while a move is open */
     int64_t average;        /* the entry that is its running mean, or -1 */
 } stored;
@@ -185,6 +186,7 @@ int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_e
                             .weight_decay = -1,
                             .bytes = type_bytes(&r->type)},
                   .init = r->init,
+                  .values = r->values,
                   .average = -1};
     e->entry.type.struct_size = sizeof e->entry.type;
     if (!*network && r->role <= CVR_STORE_CONSTANT) param_rules_apply(&s->rules, &e->entry);
@@ -210,6 +212,10 @@ static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d,
     if (e->entry.role == CVR_STORE_AVERAGE) {
         const stored *of = &s->entries[e->entry.of]; /* stands before it, and is there */
         return d->backend->download(d->self, host, of->address, e->entry.bytes, err);
+    }
+    if (e->values) {
+        cvr_from_logical(&e->entry.type, e->values, host);
+        return CVR_OK;
     }
     if (e->entry.type.dtype == CVR_F32) {
         const initial_request r = {&e->init, &e->entry.type, cvr_rng_mix(s->seed, cvr_hash(e->entry.name)),

@@ -9,7 +9,7 @@
 #include <math.h>
 
 /* What one file adds. `multi` is the rest of the multi-tensor op that op's trait names: what optimizer_many() cannot
- * tell from `op`. */
+ * tell from `op`. Without the trait there is none. */
 typedef struct optimizer_family {
     cvr_op_desc op;
     cvr_op_desc multi;
@@ -22,6 +22,10 @@ typedef struct optimizer_family {
 extern const optimizer_family optimizer_sgd;
 extern const optimizer_family optimizer_adam;
 extern const optimizer_family optimizer_rmsprop;
+extern const optimizer_family optimizer_nadam;
+extern const optimizer_family optimizer_lion;
+extern const optimizer_family optimizer_lamb;
+extern const optimizer_family optimizer_lars;
 
 /* An op that stands beside the updates, with its reference. */
 typedef struct running_op {
@@ -59,6 +63,14 @@ double optimizer_many_flops(const cvr_infer_args *a, uint32_t own, double flops)
 
 static inline float *optimizer_data(const cvr_kernel_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
+}
+
+/* The norm of input i, in double. */
+static inline double optimizer_norm(const cvr_kernel_args *a, uint32_t i) {
+    const float *x = optimizer_data(a, i);
+    double sum = 0;
+    for (int64_t k = 0; k < cvr_numel(a->inputs[i]->rank, a->inputs[i]->shape); k++) sum += (double)x[k] * x[k];
+    return sqrt(sum);
 }
 
 static inline double optimizer_lr(const cvr_kernel_args *a) {

@@ -1,7 +1,7 @@
 /*
  * Learning rates over a run: torch.optim.lr_scheduler's StepLR, MultiStepLR, ExponentialLR (by whole epochs),
- * CosineAnnealingLR (Loshchilov and Hutter, 2017) and PolynomialLR (by steps), ReduceLROnPlateau (by the metric). The
- * plugin "schedulers".
+ * CosineAnnealingLR (Loshchilov and Hutter, 2017), PolynomialLR and OneCycleLR (by steps), ReduceLROnPlateau (by the
+ * metric). The plugin "schedulers".
  */
 #include <cvr/plugin/plugin.h>
 
@@ -54,7 +54,22 @@ static const cvr_attr_desc *const plateau_attrs[] = {
     CVR_ATTR(FLOAT, "eps", "1e-8", "a smaller drop is none", CVR_ATTR_AT_LEAST(0)),
 };
 
+static const cvr_attr_desc *const one_cycle_attrs[] = {
+    CVR_ATTR(FLOAT, "pct_start", "0.3", "share of the run in which the rate rises", CVR_ATTR_BETWEEN(0, 1)),
+    CVR_ATTR(CHOICE, "anneal_strategy", "cos", "how it rises and falls", .choices = "cos|linear"),
+    CVR_ATTR(FLOAT, "div_factor", "25", "lr over the rate at the beginning", CVR_ATTR_AT_LEAST(1)),
+    CVR_ATTR(FLOAT, "final_div_factor", "1e4", "the rate at the beginning over that at the end", CVR_ATTR_AT_LEAST(1)),
+    CVR_ATTR(BOOL, "three_phase", "no", "fall as fast as it rose, then on to the end"),
+};
+
 /* As the lists above pack them. */
+typedef struct one_cycle_settings {
+    double pct_start;
+    int64_t linear; /* anneal_strategy */
+    double div_factor, final_div_factor;
+    int64_t three_phase;
+} one_cycle_settings;
+
 typedef struct step_settings {
     int64_t steps;
     double gamma;
@@ -158,6 +173,30 @@ static double plateau_factor(const cvr_sched_args *a) {
     return a->lr > 0 ? lr / a->lr : 1;
 }
 
+/*
+ * OneCycleLR (Smith, Topin: "Super-Convergence", 2018): from 1 / div_factor to 1 and down to nearly nothing. PyTorch
+ * moves the momentum against the rate unless told otherwise; here momentum stays (cycle_momentum=False).
+ */
+static double one_cycle_factor(const cvr_sched_args *a) {
+    const one_cycle_settings *s = a->attrs;
+    const double first = 1 / s->div_factor, last = first / s->final_div_factor, total = (double)a->total_steps;
+    const double top = s->pct_start * total - 1, at = fmin((double)a->step, total - 1);
+    const double ends[3] = {top, s->three_phase ? 2 * s->pct_start * total - 2 : total - 1, total - 1};
+    const double rates[4] = {first, 1, s->three_phase ? first : last, last};
+    const int phases = s->three_phase ? 3 : 2;
+    double begin = 0;
+    for (int i = 0; i < phases; i++) {
+        if (at > ends[i] && i + 1 < phases) {
+            begin = ends[i];
+            continue;
+        }
+        const double length = ends[i] - begin, share = length != 0 ? (at - begin) / length : 1;
+        if (s->linear) return rates[i] + (rates[i + 1] - rates[i]) * share;
+        return rates[i + 1] + (rates[i] - rates[i + 1]) / 2 * (1 + cos(3.14159265358979323846 * share));
+    }
+    return last;
+}
+
 #define SCHEDULER(name_, n_attrs_, attrs_, factor_, doc_)                                                              \
     {                                                                                                                  \
         .struct_size = sizeof(cvr_scheduler_desc), .name = name_, .doc = doc_, .n_attrs = n_attrs_, .attrs = attrs_,   \
@@ -171,6 +210,7 @@ static const cvr_scheduler_desc schedulers[] = {
     SCHEDULER("exponential", 1, exponential_attrs, exponential_factor, "lr * gamma every epoch"),
     SCHEDULER("cosine", 0, NULL, cosine_factor, "half a cosine from lr to lr_min, step by step"),
     SCHEDULER("plateau", 6, plateau_attrs, plateau_factor, "lr * factor where the metric has stopped getting better"),
+    SCHEDULER("one_cycle", 5, one_cycle_attrs, one_cycle_factor, "up to lr and down to almost nothing, step by step"),
     SCHEDULER("poly", 1, poly_attrs, poly_factor, "from lr to lr_min as (1 - progress) ^ power, step by step"),
 };
 

@@ -12,6 +12,21 @@ static int32_t scale_loss(const cvr_builder *b, double scale, cvr_value *loss, c
     return cvr_emit(b, "expand", &attrs, sizeof attrs, loss, 1, loss, err);
 }
 
+/* A constant (classes), in training only: validation's loss is plain, as it is without label smoothing. */
+static int32_t class_weights(const cvr_builder *b, const cvr_task_info *info, cvr_value *out, cvr_error *err) {
+    const cvr_init init = {.struct_size = sizeof init, .kind = CVR_INIT_CONSTANT};
+    const cvr_param_decl decl = {.struct_size = sizeof decl,
+                                 .name = "class_weights",
+                                 .dtype = CVR_F32,
+                                 .rank = 1,
+                                 .shape = {info->n_classes},
+                                 .flags = CVR_PARAM_CONSTANT,
+                                 .init = &init,
+                                 .values = info->class_weights};
+    *out = CVR_NONE;
+    return info->class_weights && b->training ? b->param(b, &decl, out, err) : CVR_OK;
+}
+
 static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, const task_loss *how,
                         const cvr_io_output *result, cvr_error *err) {
     char scope[160] = "loss";
@@ -19,9 +34,17 @@ static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const c
     if (target == CVR_NONE) return cvr_fail(err, CVR_ERR_INVALID, "the batches have no field `%s`", how->field);
     CVR_TRY(how->check(info, b->type(b, result->value), b->type(b, target), err));
     if (strcmp(result->name, "output") != 0) (void)snprintf(scope, sizeof scope, "loss.%.140s", result->name);
-    const cvr_value in[2] = {result->value, target};
-    cvr_value loss;
-    CVR_TRY(cvr_layer2(b, scope, "cross_entropy", how->settings, in, &loss, err));
+    cvr_value in[3] = {result->value, target, CVR_NONE}, loss;
+    CVR_TRY(class_weights(b, info, &in[2], err));
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "cross_entropy",
+                                 .name = scope,
+                                 .settings = how->settings,
+                                 .inputs = in,
+                                 .outputs = &loss,
+                                 .n_inputs = in[2] == CVR_NONE ? 2 : 3,
+                                 .n_outputs = 1};
+    CVR_TRY(b->layer(b, &call, err));
     if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, how->aux_weight, &loss, err));
     return io->put(io, result->name, CVR_ROLE_LOSS, loss, err);
 }

@@ -12,6 +12,7 @@ void augment_load(void) {
     stub_host_load(&augment_host, "augment_basic");
     stub_host_load(&augment_host, "augment_geometry");
     stub_host_load(&augment_host, "augment_colour");
+    stub_host_load(&augment_host, "augment_auto");
     stub_host_load(&augment_host, "augment_erase");
     stub_host_load(&augment_host, "augment_mix");
 }

@@ -217,6 +217,162 @@ Test(augment_draws, lambda_is_from_beta) {
     expect_uniform(1, 0, 1, "alpha=2");
 }
 
+/* ---- policies ---- */
+
+/* A choice as the policies encode it: the op, the bin and the sign. */
+typedef struct choice {
+    int op, bin, negative;
+} choice;
+
+static choice choice_of(double x, int bins) {
+    const int code = (int)fabs(x) - 1;
+    return (choice){code / bins, code % bins, x < 0};
+}
+
+/* As often as `each` says, up to five standard deviations. */
+static void expect_count(int have, double each, const char *what, int i) {
+    cr_expect_leq(fabs(have - each), 5 * sqrt(each), "%s %d: %d, not %g", what, i, have, each);
+}
+
+Test(augment_draws, trivial_augment_draws_ops_bins_and_signs) {
+    int ops[14] = {0}, bins[31] = {0}, magnitudes = 0, negative = 0, is_signed = 0;
+    draw("trivial_augment_wide", "", 4, 4, drawn);
+    for (int i = 0; i < DRAWS; i++) {
+        const choice c = choice_of(drawn[i][0], 31);
+        cr_assert(c.op >= 0 && c.op < 14);
+        ops[c.op]++;
+        /* identity, autocontrast and equalize have no magnitude; posterize and solarize no sign */
+        const int has = c.op != 0 && c.op < 12;
+        magnitudes += has;
+        bins[c.bin] += has;
+        is_signed += has && c.op < 10;
+        negative += c.negative;
+        cr_assert(has || c.bin == 0);
+        cr_assert(!c.negative || (has && c.op < 10));
+    }
+    for (int k = 0; k < 14; k++) expect_count(ops[k], DRAWS / 14.0, "op", k);
+    for (int k = 0; k < 31; k++) expect_count(bins[k], magnitudes / 31.0, "bin", k);
+    expect_count(negative, is_signed / 2.0, "negative", 0);
+}
+
+Test(augment_draws, rand_augment_draws_ops_of_one_strength) {
+    int pairs[14][14] = {{0}};
+    draw("rand_augment", "magnitude=7", 4, 4, drawn);
+    for (int i = 0; i < DRAWS; i++) {
+        const choice a = choice_of(drawn[i][0], 31), b = choice_of(drawn[i][1], 31);
+        cr_assert(drawn[i][2] == 0 && (a.bin == 7 || a.bin == 0) && (b.bin == 7 || b.bin == 0));
+        pairs[a.op][b.op]++;
+    }
+    for (int k = 0; k < 14 * 14; k++) expect_count(pairs[k / 14][k % 14], DRAWS / 196.0, "pair", k);
+}
+
+/* What svhn's pairs come to: an op is there as often as its probabilities say. */
+Test(augment_draws, auto_augment_tries_by_probability) {
+    int invert = 0, shear = 0, nothing = 0;
+    draw("auto_augment", "svhn", 4, 4, drawn);
+    for (int i = 0; i < DRAWS; i++) {
+        for (int k = 0; k < 2; k++) {
+            if (drawn[i][k] == 0) {
+                nothing++;
+                continue;
+            }
+            const choice c = choice_of(drawn[i][k], 10);
+            invert += c.op == 13;
+            shear += c.op == 0 && c.bin == 4;
+        }
+    }
+    /* of 25 pairs: invert at 0.2 0.7 0.9 0.4 0.9 0.7 0.9 0.8 0.6 0.6 0.8 0.1, shear x of bin 4 at 0.9 0.9 0.9 */
+    expect_count(invert, DRAWS * 7.6 / 25, "invert", 0);
+    expect_count(shear, DRAWS * 2.7 / 25, "shear", 0);
+    cr_expect(nothing > 0 && nothing < DRAWS);
+}
+
+Test(augment_draws, aug_mix_draws_shares_and_chains) {
+    int depths[4] = {0};
+    double first = 0, second = 0;
+    draw("aug_mix", "", 4, 4, drawn);
+    expect_uniform(0, 0, 1, "the share of the picture");
+    for (int i = 0; i < DRAWS; i++) {
+        const double *const p = drawn[i];
+        cr_assert_float_eq(p[0] + p[1] + p[2] + p[3], 1, 1e-6);
+        for (int chain = 0; chain < 3; chain++) {
+            int n = 0;
+            for (int k = 0; k < 3; k++) {
+                const double x = p[4 + 3 * chain + k];
+                cr_assert(x == 0 || choice_of(x, 10).bin < 3, "stronger than severity");
+                cr_assert(x == 0 || n == k, "a gap in a chain");
+                n += x != 0;
+            }
+            depths[n]++;
+        }
+        first += p[1];
+        second += p[2];
+    }
+    for (int k = 1; k < 4; k++) expect_count(depths[k], DRAWS, "depth", k);
+    cr_expect_eq(depths[0], 0);
+    cr_expect_float_eq(first / DRAWS, 1.0 / 6, 0.01);
+    cr_expect_float_eq(second / DRAWS, 1.0 / 6, 0.01);
+}
+
+Test(augment_draws, affine_perspective_and_chance) {
+    draw("random_affine", "degrees=20 translate=0.25,0.5 scale=0.5,2 shear=-3,7,1,9", 100, 60, drawn);
+    expect_uniform(0, -20, 20, "degrees");
+    expect_uniform(3, 0.5, 2, "scale");
+    expect_uniform(4, -3, 7, "shear along x");
+    expect_uniform(5, 1, 9, "shear along y");
+    for (int i = 0; i < DRAWS; i++)
+        cr_assert(fabs(drawn[i][1]) <= 15 && fabs(drawn[i][2]) <= 50 && drawn[i][1] == rint(drawn[i][1]));
+    cr_expect_float_eq(mean_of(1), 0, 5 * 8.7 / sqrt(DRAWS));
+    draw("random_perspective", "distortion_scale=0.5 p=0.3", 100, 60, drawn);
+    cr_expect_float_eq(mean_of(0), 0.3, 0.02);
+    for (int i = 0; i < DRAWS; i++) {
+        const double *const p = drawn[i];
+        if (p[0] == 0) continue;
+        cr_assert(p[1] >= 0 && p[1] <= 15 && p[2] >= 0 && p[2] <= 25, "top left");
+        cr_assert(p[5] >= 44 && p[5] <= 59 && p[6] >= 74 && p[6] <= 99, "bottom right");
+    }
+    draw("gaussian_blur", "3 sigma=0.5,1.5", 4, 4, drawn);
+    expect_uniform(0, 0.5, 1.5, "sigma");
+    static const char *const chances[] = {"random_invert", "random_autocontrast", "random_equalize",
+                                          "random_grayscale"};
+    for (size_t i = 0; i < 4; i++) {
+        draw(chances[i], "", 4, 4, drawn);
+        cr_expect_float_eq(mean_of(0), i == 3 ? 0.1 : 0.5, 0.02, "%s", chances[i]);
+    }
+    draw("random_posterize", "4 0.2", 4, 4, drawn);
+    cr_expect_float_eq(mean_of(0), 0.2, 0.02);
+}
+
+/* Settings that mean nothing are refused. */
+Test(augment_draws, refusals) {
+    static const char *const bad[][2] = {{"random_affine", "degrees=-1"},
+                                         {"random_affine", "0 translate=0.1"},
+                                         {"random_affine", "0 translate=0.1,2"},
+                                         {"random_affine", "0 scale=0,1"},
+                                         {"random_affine", "0 shear=1,2,3"},
+                                         {"random_affine", "0 shear=1,2,4,3"},
+                                         {"random_affine", "0 center=3"},
+                                         {"random_affine", "0 fill="},
+                                         {"random_posterize", "9"},
+                                         {"random_solarize", "-1"},
+                                         {"gaussian_blur", "4"},
+                                         {"gaussian_blur", "3 sigma=0"},
+                                         {"gaussian_blur", "3 sigma=2,1"},
+                                         {"elastic_transform", "sigma=1,0"},
+                                         {"rand_augment", "magnitude=31"},
+                                         {"rand_augment", "num_magnitude_bins=1"},
+                                         {"auto_augment", "policy=mnist"},
+                                         {"aug_mix", "alpha=0"},
+                                         {"aug_mix", "mixture_width=8 chain_depth=4"},
+                                         {"aug_mix", "severity=11"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cvr_error err = CVR_ERROR_INIT;
+        void *const attrs = settings_of(transform(bad[i][0]), bad[i][1], &err);
+        cr_expect_null(attrs, "%s = %s is taken", bad[i][0], bad[i][1]);
+        cvr_free(attrs);
+    }
+}
+
 Test(augment_draws, cutmix_box_and_lambda_agree) {
     double sum = 0;
     draw("cutmix", "", 60, 90, drawn);

@@ -75,7 +75,7 @@ wrong() { sed "$2" good.ini >bad.ini; expect 2 "$1" "$CVRUN" train bad.ini; }
 wrong 'did you mean `adamw`?' 's/^name = sgd/name = adamW/'
 wrong 'conv2d has no setting `kernel`; did you mean `kernel_size`?' 's/kernel_size=3/kernel=3/'
 wrong 'conv2d has no setting `zzz`; there are out_channels, kernel_size' 's/kernel_size=3/zzz=3/'
-wrong 'there is no optimizer `zzzzz`; there are adam, adamw, rmsprop, sgd' 's/^name = sgd/name = zzzzz/'
+wrong 'there is no optimizer `zzzzz`; there are adam, adamw, lamb, lars, lion, nadam, rmsprop, sgd' 's/^name = sgd/name = zzzzz/'
 wrong 'must be one of fail|skip; did you mean `skip`?' 's/^workers = 2/on_error = Skip/'
 
 wrong 'unknown key `zzzzz` in [optim]; there are name, lr, ' 's/^momentum = 0.9/zzzzz = 1/'

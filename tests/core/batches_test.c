@@ -269,6 +269,70 @@ static const cvr_tensor *tensor(const cvr_batch *b, const char *name) {
     return &t->tensor;
 }
 
+/* ---- an order of its own ---- */
+
+/* Sample e + 1 at all places of epoch e. */
+static void same_sample(const void *sampler, int64_t epoch, int64_t n, int64_t *order) {
+    cr_assert(*(const int64_t *)sampler == SAMPLES && n == SAMPLES);
+    for (int64_t i = 0; i < n; i++) order[i] = epoch + 1;
+}
+
+static int32_t draw_wide(const void *attrs, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
+    (void)attrs, (void)s, (void)err;
+    params[0] = (double)cvr_rng_below(rng, 256);
+    return CVR_OK;
+}
+static int32_t put_wide(const void *attrs, const double *params, cvr_sample *s, cvr_error *err) {
+    (void)attrs, (void)err;
+    ((uint8_t *)cvr_sample_find(s, CVR_FIELD_IMAGE)->data)[0] = (uint8_t)params[0];
+    return CVR_OK;
+}
+static const cvr_augment_desc wide = {
+    .struct_size = sizeof wide, .name = "wide", .n_params = 1, .make_params = draw_wide, .apply = put_wide};
+
+/* First pixels of two epochs, from batch `first` of the first on. */
+static int arranged(uint32_t workers, int64_t first, uint8_t *out) {
+    static const int64_t samples = SAMPLES;
+    const cvr_transform t[] = {{.desc = &wide}, normalize};
+    cvr_batches_options o = options(&plain, t, 2);
+    cvr_error err = CVR_ERROR_INIT;
+    int n = 0;
+    o.workers = workers;
+    o.shuffle = o.run_ahead = true;
+    o.arrange = same_sample;
+    o.sampler = &samples;
+    cvr_batches *b = open_batches(&o);
+    cr_assert_eq(cvr_batches_begin(b, 0, first, &err), CVR_OK);
+    for (int64_t k = first; k < 6; k++) {
+        const cvr_batch batch = next(b);
+        const cvr_tensor *image = tensor(&batch, "image");
+        cr_assert_eq(image->dtype, CVR_U8);
+        for (int64_t i = 0; i < batch.view.n; i++) {
+            cr_expect_eq(batch.view.origins[i]->index, k / 3 + 1);
+            out[n++] = ((const uint8_t *)image->data)[i * 4 * 5 * 3];
+        }
+    }
+    cvr_batches_destroy(&b);
+    return n;
+}
+
+/* A sample that stands at several places has other random numbers at each, the same with any threads and from any
+ * batch on. */
+Test(batches, an_order_of_its_own) {
+    uint8_t all[20], other[20];
+    int different = 0;
+    cr_assert_eq(arranged(0, 0, all), 20);
+    for (int i = 0; i < 20; i++)
+        for (int k = 0; k < i; k++) different += all[i] != all[k];
+    cr_expect_gt(different, 180, "%d of 190 pairs differ", different);
+    for (uint32_t workers = 1; workers < 4; workers += 2) {
+        cr_assert_eq(arranged(workers, 0, other), 20);
+        cr_expect_eq(memcmp(all, other, 20), 0, "%u workers draw other numbers", workers);
+    }
+    cr_assert_eq(arranged(2, 2, other), 12);
+    cr_expect_eq(memcmp(all + 8, other, 12), 0, "in mid-epoch other numbers are drawn");
+}
+
 Test(batches, ragged_fields_are_padded_and_counted) {
     cvr_batches_options o = options(&boxed, &normalize, 1);
     o.wants = box_wants;

@@ -313,57 +313,84 @@ static void check_ema(small_net *n, golden *g, const char *label) {
     net_drop(n, &u);
 }
 
-static void check_clip(small_net *n, golden *g, const char *label) {
-    const void *desc;
-    void *attrs;
-    char settings[64], name[16];
-    net_unit u = {NULL, NULL, NULL};
-    float norm, clipped[60 * 40];
-    (void)snprintf(settings, sizeof settings, "clip_grad_norm=%.17g", real(g, label, "max_norm"));
-    net_good(n, cvr_plugins_find(n->plugins, CVR_KIND_GRADIENT, "clip_norm", &desc, &n->err));
-    const cvr_gradient_desc *clip = desc;
-    const cvr_schema schema = {clip->attrs, clip->n_attrs};
-    net_good(n, cvr_attrs_parse(&schema, settings, NULL, "clip_norm", &attrs, &n->err));
-    net_good(n, cvr_graph_create(&u.graph, n->plugins, n->store, true, &n->err));
+/* Writes the case's `letter`0 to 4 where the program or the store has them. */
+static void write_five(small_net *n, net_unit *u, golden *g, const char *label, char letter) {
+    char name[16];
     for (int i = 0; i < 5; i++) {
-        cvr_value p, gradient;
-        (void)snprintf(name, sizeof name, "g%d", i);
-        const cvr_type *type = &need(g, label, name)->type;
-        net_good(n, cvr_graph_input(u.graph, name, type, &gradient, &n->err));
-        (void)snprintf(name, sizeof name, "p%d", i);
-        net_good(n, declare(cvr_graph_builder(u.graph), name, CVR_F32, type, &p, &n->err));
-        net_good(n, cvr_graph_backward_from(u.graph, p, gradient, &n->err));
-    }
-    net_good(n, cvr_graph_gradients(u.graph, &(cvr_gradient_plugin){clip, attrs}, 1, &n->err));
-    for (int i = 0; i < 5; i++) {
-        (void)snprintf(name, sizeof name, "p%d", i);
-        const cvr_value p = cvr_graph_param(u.graph, name);
-        name[0] = 'c';
-        net_good(n, cvr_graph_output(u.graph, name, cvr_graph_gradient(u.graph, p), &n->err));
-    }
-    net_good(n, cvr_program_plan(&u.program, u.graph, n->device, n->pool, CVR_FALLBACK_ALLOW, &n->err));
-    net_bind(n, &u);
-    for (int i = 0; i < 5; i++) {
-        (void)snprintf(name, sizeof name, "g%d", i);
+        (void)snprintf(name, sizeof name, "%c%d", letter, i);
         const golden_tensor *t = need(g, label, name);
         void *memory = cvr_calloc(1, t->bytes);
         cr_assert(memory);
         cvr_from_logical(&t->type, t->data, memory);
-        net_good(n, cvr_program_write(u.program, cvr_program_slot(u.program, name), memory, &n->err));
+        if (letter == 'g')
+            net_good(n, cvr_program_write(u->program, cvr_program_slot(u->program, name), memory, &n->err));
+        else
+            net_good(n, cvr_store_write(n->store, (size_t)cvr_store_find(n->store, name), memory, &n->err));
         cvr_free(memory);
     }
-    net_run(n, &u);
-    net_good(n, cvr_program_read(u.program, cvr_program_slot(u.program, "grad_norm"), &norm, &n->err));
-    expect_close(label, &norm, (const float *)(const void *)need(g, label, "norm")->data, 1);
+}
+
+static void expect_five(small_net *n, net_unit *u, golden *g, const char *label) {
+    char name[16];
+    float clipped[60 * 40];
     for (int i = 0; i < 5; i++) {
         (void)snprintf(name, sizeof name, "c%d", i);
         const golden_tensor *t = need(g, label, name);
         float *memory = cvr_calloc(1, t->bytes);
         cr_assert(memory);
-        net_good(n, cvr_program_read(u.program, cvr_program_slot(u.program, name), memory, &n->err));
+        net_good(n, cvr_program_read(u->program, cvr_program_slot(u->program, name), memory, &n->err));
         cvr_to_logical(&t->type, memory, clipped);
         expect_close(label, clipped, (const float *)(const void *)t->data, t->bytes / sizeof(float));
         cvr_free(memory);
+    }
+}
+
+/* Five gradients through the plugin, with these settings. */
+static void build_clip(small_net *n, net_unit *u, golden *g, const char *label, const char *plugin,
+                       const char *settings, void **attrs) {
+    const void *desc;
+    char name[16];
+    net_good(n, cvr_plugins_find(n->plugins, CVR_KIND_GRADIENT, plugin, &desc, &n->err));
+    const cvr_gradient_desc *clip = desc;
+    const cvr_schema schema = {clip->attrs, clip->n_attrs};
+    net_good(n, cvr_attrs_parse(&schema, settings, NULL, plugin, attrs, &n->err));
+    net_good(n, cvr_graph_create(&u->graph, n->plugins, n->store, true, &n->err));
+    for (int i = 0; i < 5; i++) {
+        cvr_value p, gradient;
+        (void)snprintf(name, sizeof name, "g%d", i);
+        const cvr_type *type = &need(g, label, name)->type;
+        net_good(n, cvr_graph_input(u->graph, name, type, &gradient, &n->err));
+        (void)snprintf(name, sizeof name, "p%d", i);
+        net_good(n, declare(cvr_graph_builder(u->graph), name, CVR_F32, type, &p, &n->err));
+        net_good(n, cvr_graph_backward_from(u->graph, p, gradient, &n->err));
+    }
+    net_good(n, cvr_graph_gradients(u->graph, &(cvr_gradient_plugin){clip, *attrs}, 1, &n->err));
+    for (int i = 0; i < 5; i++) {
+        (void)snprintf(name, sizeof name, "p%d", i);
+        const cvr_value p = cvr_graph_param(u->graph, name);
+        name[0] = 'c';
+        net_good(n, cvr_graph_output(u->graph, name, cvr_graph_gradient(u->graph, p), &n->err));
+    }
+    net_good(n, cvr_program_plan(&u->program, u->graph, n->device, n->pool, CVR_FALLBACK_ALLOW, &n->err));
+    net_bind(n, u);
+}
+
+/* `units`: adaptive clipping, which looks at the weights, too. */
+static void check_clip(small_net *n, golden *g, const char *label, bool units) {
+    void *attrs;
+    char settings[64];
+    net_unit u = {NULL, NULL, NULL};
+    float norm;
+    (void)snprintf(settings, sizeof settings, units ? "clip_grad_agc=%.17g" : "clip_grad_norm=%.17g",
+                   real(g, label, units ? "factor" : "max_norm"));
+    build_clip(n, &u, g, label, units ? "clip_units" : "clip_norm", settings, &attrs);
+    write_five(n, &u, g, label, 'g');
+    if (units) write_five(n, &u, g, label, 'p');
+    net_run(n, &u);
+    expect_five(n, &u, g, label);
+    if (!units) {
+        net_good(n, cvr_program_read(u.program, cvr_program_slot(u.program, "grad_norm"), &norm, &n->err));
+        expect_close(label, &norm, (const float *)(const void *)need(g, label, "norm")->data, 1);
     }
     cvr_free(attrs);
     net_drop(n, &u);
@@ -374,14 +401,14 @@ static void check_golden(const char *backend) {
     small_net first;
     net_open(&first, backend, NULL);
     net_good(&first, golden_open(&g, first.plugins, CVR_GOLDEN_DIR "/running.safetensors", &first.err));
-    cr_assert_eq(g.n_cases, 7);
+    cr_assert_eq(g.n_cases, 9);
     for (size_t i = 0; i < g.n_cases; i++) {
         small_net n;
         net_open(&n, backend, NULL);
         if (strncmp(g.cases[i], "ema.", 4) == 0)
             check_ema(&n, &g, g.cases[i]);
         else
-            check_clip(&n, &g, g.cases[i]);
+            check_clip(&n, &g, g.cases[i], strncmp(g.cases[i], "agc.", 4) == 0);
         net_close(&n);
     }
     golden_close(&g);

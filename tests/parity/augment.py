@@ -13,8 +13,11 @@ A case of geometry also has, as "in_..." and "out_...":
   masks           u8     (object, H, W)
 A case of a batch has `batch` and `labels` in place of `in`, (N, H, W, C) f32 and (N, classes) f32, and `out` and `out_labels`.
 """
+import math
 import pathlib
+from unittest import mock
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torchvision import tv_tensors
@@ -212,6 +215,203 @@ for k, (angle, options) in enumerate([
     plain = v2.RandomRotation(180) if "fill" in options else None
     moved(f"moved_rotation_{k}", "random_rotation", " ".join(["degrees=180"] + [words[o](v) for o, v in options.items()]),
           v2.RandomRotation(180, **options), dict(angle=float(angle)), [angle], plain, box_tol=32)
+
+
+# single ops of colour, on pictures of every channel count and both types
+def colour(name, transform, settings, t, tol=0, drawn=(1,), float_tol=64, sides=(13, 17)):
+    for c, dtype in ((3, torch.uint8), (1, torch.uint8), (3, F32)):
+        suffix = f"_{c}" + ("_f32" if dtype == F32 else "")
+        own = t(dtype) if callable(t) and not isinstance(t, v2.Transform) else t
+        case(name + suffix, transform, settings(dtype) if callable(settings) else settings, own, picture(*sides, c, dtype), {}, drawn,
+             float_tol if dtype == F32 else tol)
+
+
+class Drawn(v2.Transform):
+    """A transform whose draw is given."""
+
+    def __init__(self, t, **drawn):
+        super().__init__()
+        self.t, self.drawn = t, drawn
+
+    def transform(self, inpt, params):
+        return self.t.transform(inpt, dict(self.drawn))
+
+
+colour("random_invert", "random_invert", "", v2.RandomInvert(), float_tol=0)
+colour("random_autocontrast", "random_autocontrast", "p=1", v2.RandomAutocontrast(1), float_tol=1)
+colour("random_equalize", "random_equalize", "", v2.RandomEqualize(), float_tol=0, sides=(20, 19))
+colour("random_equalize_small", "random_equalize", "", v2.RandomEqualize(), float_tol=0, sides=(5, 6))
+case("random_autocontrast_flat", "random_autocontrast", "", v2.RandomAutocontrast(), torch.full((3, 4, 5), 77, dtype=torch.uint8), {}, [1])
+case("random_equalize_flat", "random_equalize", "", v2.RandomEqualize(), torch.full((3, 4, 5), 77, dtype=torch.uint8), {}, [1])
+case("random_equalize_dark", "random_equalize", "", v2.RandomEqualize(), picture(20, 19, 3) // 9, {}, [1])
+for bits in (0, 1, 3, 5, 8):
+    colour(f"random_posterize_{bits}", "random_posterize", f"{bits} 0.7", v2.RandomPosterize(bits), float_tol=0)
+for threshold in (0, 100.5, 128, 255):
+    colour(f"random_solarize_{threshold}", "random_solarize",
+           lambda dtype: f"threshold={threshold if dtype == torch.uint8 else threshold / 255!r}",
+           lambda dtype: v2.RandomSolarize(threshold if dtype == torch.uint8 else threshold / 255), float_tol=0)
+for factor in (0, 0.3, 1, 1.9, 5):
+    colour(f"random_adjust_sharpness_{factor}", "random_adjust_sharpness", f"{factor}", v2.RandomAdjustSharpness(factor))
+case("random_adjust_sharpness_thin", "random_adjust_sharpness", "2", v2.RandomAdjustSharpness(2), picture(2, 9, 3), {}, [1])
+for c, dtype in ((3, torch.uint8), (1, torch.uint8), (3, F32)):
+    case(f"random_grayscale_{c}" + ("_f32" if dtype == F32 else ""), "random_grayscale", "p=1", v2.RandomGrayscale(1), picture(12, 11, c, dtype),
+         dict(num_input_channels=c), [1], 1 if dtype == F32 else 0)
+case("random_grayscale_not", "random_grayscale", "", lambda x: x, picture(12, 11, 3), None, [0])
+for k, (size, sigma) in enumerate([((3, 3), 0.5), ((5, 9), 1.7), ((23, 1), 2.0), ((1, 7), 0.1)]):
+    colour(f"gaussian_blur_{k}", "gaussian_blur", f"kernel_size={size[0]},{size[1]} sigma=0.1,5",
+           Drawn(v2.GaussianBlur(size), sigma=[sigma, sigma]), tol=1, drawn=[sigma])
+case("gaussian_blur_one", "gaussian_blur", "3 sigma=1.5", Drawn(v2.GaussianBlur(3, 1.5), sigma=[1.5, 1.5]), picture(9, 8, 2), {}, [1.5], 1)
+
+
+# affine, perspective, elastic
+def setting(v):
+    return ",".join("%.17g" % x for x in v) if isinstance(v, (list, tuple)) else str(v)
+
+
+AFFINE = [(dict(angle=17.3), {}), (dict(angle=-90.0), {}), (dict(translate=(3, -2)), {}), (dict(scale=1.37), {}), (dict(scale=0.6), dict(fill=99)),
+          (dict(shear=(21.0, 0.0)), {}), (dict(shear=(-10.0, 33.0)), {}), (dict(angle=200.0, shear=(7.0, 5.0), scale=0.9, translate=(2, 4)), {}),
+          (dict(angle=-33.0, scale=1.2, shear=(-15.0, 0.0)), dict(center=[3.0, 4.5])), (dict(angle=45.0), dict(fill=[9.0, 99.0, 199.0]))]
+for k, (drawn, options) in enumerate(AFFINE):
+    drawn = dict(dict(angle=0.0, translate=(0, 0), scale=1.0, shear=(0.0, 0.0)), **drawn)
+    params = [drawn["angle"], *drawn["translate"], drawn["scale"], *drawn["shear"]]
+    settings = "degrees=180" + "".join(f" {o}={setting(v)}" for o, v in options.items())
+    for mode in ("nearest", "bilinear"):
+        t = v2.RandomAffine(180, interpolation=v2.InterpolationMode(mode), **options)
+        case(f"affine_{k}_{mode}", "random_affine", f"{settings} interpolation={mode}", t, picture(12, 17, 3), drawn, params, 1 if mode == "bilinear" else 0)
+    if k == 7:
+        case("affine_f32", "random_affine", "180 interpolation=bilinear", v2.RandomAffine(180, interpolation=v2.InterpolationMode.BILINEAR),
+             picture(12, 17, 3, F32), drawn, params, 256)
+    if not isinstance(options.get("fill"), list):
+        fills = "fill" in options
+        moved(f"moved_affine_{k}", "random_affine", settings + (" mask_fill=255" if fills else ""),
+              v2.RandomAffine(180, **dict(options, **(dict(fill=per_type(99, 255)) if fills else {}))), drawn, params,
+              v2.RandomAffine(180) if fills else None, box_tol=64)
+
+
+def perspective(h, w, corners):
+    start = [[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1]]
+    return dict(coefficients=v2.functional._geometry._get_perspective_coeffs(start, corners))
+
+
+for k, corners in enumerate([[[2, 1], [15, 0], [13, 10], [1, 9]], [[0, 0], [16, 0], [16, 11], [0, 11]], [[4, 3], [12, 1], [16, 11], [3, 8]]]):
+    params = [1] + [x for corner in corners for x in corner]
+    for mode in ("nearest", "bilinear"):
+        for fill in (0, 99):
+            case(f"perspective_{k}_{mode}_{fill}", "random_perspective", f"p=1 fill={fill} interpolation={mode}",
+                 v2.RandomPerspective(p=1, fill=fill, interpolation=v2.InterpolationMode(mode)), picture(12, 17, 3), perspective(12, 17, corners),
+                 params, 1 if mode == "bilinear" else 0)
+    moved(f"moved_perspective_{k}", "random_perspective", "", v2.RandomPerspective(), perspective(12, 17, corners), params, tol=1, box_tol=256)
+
+
+def philox(key, stream, n):
+    """n numbers in [0, 1) of cvrun's generator: Philox4x32-10, 53 bits of two words."""
+    words = []
+    for counter in range((2 * n + 3) // 4):
+        x, k = [counter & 0xFFFFFFFF, counter >> 32, stream & 0xFFFFFFFF, stream >> 32], [key & 0xFFFFFFFF, key >> 32]
+        for _ in range(10):
+            p, q = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
+            x = [(q >> 32) ^ x[1] ^ k[0], q & 0xFFFFFFFF, (p >> 32) ^ x[3] ^ k[1], p & 0xFFFFFFFF]
+            k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+        words += x
+    return torch.tensor([((words[2 * i] >> 5) * 67108864.0 + (words[2 * i + 1] >> 6)) / 9007199254740992.0 for i in range(n)]).float()
+
+
+def elastic(t, h, w, key):
+    """What ElasticTransform draws, from these numbers."""
+    queue = [philox(key, 0, h * w).reshape(1, 1, h, w), philox(key, 1, h * w).reshape(1, 1, h, w)]
+    with mock.patch.object(torch, "rand", lambda *size: queue.pop(0)):
+        return t.make_params([torch.zeros(3, h, w)])
+
+
+KEY = 0x123456789ABCDEF
+for k, (alpha, sigma, options) in enumerate([([50.0], [1.0], {}), ([20.0, 60.0], [0.7, 1.2], dict(fill=99)), ([9.0], [0.0], {})]):
+    for mode in ("nearest", "bilinear"):
+        t = v2.ElasticTransform(alpha * (3 - len(alpha)), sigma * (3 - len(sigma)), interpolation=v2.InterpolationMode(mode), **options)
+        words = f"alpha={setting(alpha)} sigma={setting(sigma)}" + "".join(f" {o}={v}" for o, v in options.items()) + f" interpolation={mode}"
+        case(f"elastic_{k}_{mode}", "elastic_transform", words, t, picture(12, 17, 3), elastic(t, 12, 17, KEY), [KEY & 0xFFFFFFFF, KEY >> 32],
+             1 if mode == "bilinear" else 0)
+    t = v2.ElasticTransform(alpha * (3 - len(alpha)), sigma * (3 - len(sigma)))
+    moved(f"moved_elastic_{k}", "elastic_transform", f"{setting(alpha)} {setting(sigma)}".replace(setting(alpha), f"alpha={setting(alpha)}", 1)
+          .replace(f" {setting(sigma)}", f" sigma={setting(sigma)}", 1), t, elastic(t, MH, MW, KEY), [KEY & 0xFFFFFFFF, KEY >> 32], tol=1, box_tol=64)
+
+
+# the policies: torchvision's own code, its draws given
+def policy(name, transform, settings, t, image, integers, floats, params, shares=(), tol=0):
+    """`integers`, `floats`, `shares`: what torch.randint, torch.rand and _sample_dirichlet give, one after the other."""
+    integers, floats, shares = list(integers), list(floats), list(shares)
+    with mock.patch.object(torch, "randint", lambda *a, **k: torch.tensor(integers.pop(0))), \
+         mock.patch.object(torch, "rand", lambda *a, **k: torch.tensor(floats.pop(0))), \
+         mock.patch.object(torch, "_sample_dirichlet", lambda *a: torch.tensor([shares.pop(0)])):
+        result = t(image)
+    assert not integers and not floats and not shares, name
+    case(name, transform, settings, lambda x: result, image, None, list(params) + [0] * (-len(params) % 32 if len(params) > 2 else 0), tol)
+
+
+def choice(op, at, bins, negative):
+    return (-1 if negative else 1) * (1 + op * bins + at)
+
+
+def many(t, op, at):
+    """Whether an op has a magnitude, and a sign."""
+    f, signed = t[list(t)[op]]
+    return f(31, 8, 8) is not None, signed
+
+
+for op in range(14):
+    for k, (at, negative) in enumerate([(0, False), (7, True), (19, False), (30, True)]):
+        space = v2.TrivialAugmentWide._AUGMENTATION_SPACE
+        has, signed = many(space, op, at)
+        if not has and k or (negative and not signed and k == 1):
+            continue
+        at, negative = at if has else 0, negative and signed
+        mode, fill = ("nearest", None) if k % 2 == 0 else ("bilinear", None if k == 1 else [9.0, 99.0, 199.0])
+        settings = f"interpolation={mode}" + ("" if fill is None else " fill=9,99,199")
+        t = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode(mode), fill=fill)
+        policy(f"trivial_augment_wide_{op}_{k}", "trivial_augment_wide", settings, t, picture(15, 21, 3), [op] + [at] * has,
+               [0.25 if negative else 0.75] * signed, [choice(op, at, 31, negative)], tol=1 if mode == "bilinear" else 0)
+for k, (c, ops, negative) in enumerate([(3, (1, 7), (1, 0)), (3, (4, 10), (0, 0)), (1, (5, 8), (1, 1)), (3, (3, 13), (1, 0)), (3, (0, 12), (0, 0)),
+                                        (1, (2, 11), (0, 0)), (3, (6, 9), (1, 1))]):
+    space = v2.RandAugment._AUGMENTATION_SPACE
+    floats = [0.25 if n else 0.75 for op, n in zip(ops, negative) if many(space, op, 9)[1]]
+    params = [choice(op, 9 if many(space, op, 9)[0] else 0, 31, n) for op, n in zip(ops, negative)]
+    policy(f"rand_augment_{k}", "rand_augment", "", v2.RandAugment(), picture(17, 19, c), ops, floats, params + [0] * 30)
+policy("rand_augment_three", "rand_augment", "num_ops=3 magnitude=4 num_magnitude_bins=5", v2.RandAugment(3, 4, 5), picture(17, 19, 3), (5, 7, 10),
+       (0.75, 0.25), [choice(5, 4, 5, 0), choice(7, 4, 5, 1), choice(10, 4, 5, 0)] + [0] * 29)
+ops_of_auto = list(v2.AutoAugment._AUGMENTATION_SPACE)
+for name in v2.AutoAugmentPolicy:
+    t = v2.AutoAugment(name)
+    for pair in range(25):
+        floats, params = [], []
+        for i, (op, p, at) in enumerate(t._policies[pair]):
+            done = p > 0 and (pair + i) % 5 != 0 or p == 1
+            floats.append(p - 1e-3 if done else p + 1e-3)
+            if not done:
+                params.append(0)
+                continue
+            signed, negative = v2.AutoAugment._AUGMENTATION_SPACE[op][1], (pair + i) % 2 == 0
+            floats += [0.25 if negative else 0.75] * signed
+            params.append(choice(ops_of_auto.index(op), at or 0, 10, negative and signed))
+        policy(f"auto_augment_{name.value}_{pair}", "auto_augment", f"policy={name.value}", t, picture(12, 14, 3), [pair], floats, params)
+for k, (settings, options, chains, m, w) in enumerate([
+        ("", {}, [[(0, 1, 1)], [(12, 2, 0), (5, 0, 0)], [(8, 0, 0), (3, 2, 0), (10, 1, 1)]], (0.3, 0.7), (0.2, 0.5, 0.3)),
+        ("severity=9 mixture_width=2 chain_depth=2 interpolation=nearest all_ops=no fill=7",
+         dict(severity=9, mixture_width=2, chain_depth=2, all_ops=False, interpolation=v2.InterpolationMode.NEAREST, fill=7),
+         [[(4, 8, 1), (6, 5, 0)], [(7, 0, 0), (1, 7, 0)]], (0.6, 0.4), (0.45, 0.55))]):
+    for c in (3, 1):
+        t = v2.AugMix(**options)
+        space = v2.AugMix._AUGMENTATION_SPACE if t.all_ops else v2.AugMix._PARTIAL_AUGMENTATION_SPACE
+        integers, floats, depth = [], [], max(t.chain_depth, 3 if t.chain_depth < 0 else 0)
+        params = [np.float32(m[0])] + [np.float32(x) * np.float32(m[1]) for x in w]
+        for chain in chains:
+            integers += [len(chain)] if t.chain_depth < 0 else []
+            for op, at, negative in chain:
+                has, signed = many(space, op, at)
+                integers += [op] + [at] * has
+                floats += [0.25 if negative else 0.75] * signed
+                params.append(choice(op, at if has else 0, 10, negative))
+            params += [0] * (depth - len(chain))
+        policy(f"aug_mix_{k}_{c}", "aug_mix", settings, t, picture(19, 21, c), integers, floats, [float(p) for p in params] + [0] * (32 - len(params)),
+               [m, w], tol=1)
 
 
 # whole batches

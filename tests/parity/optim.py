@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Numbers from torch.optim: parameters over five updates, and learning rates over a run.
 
-Writes tests/golden/optim.safetensors, schedulers.safetensors and running.safetensors, next to this script's folder. Needs torch,
-numpy and safetensors. The same versions give the same bytes.
+LAMB, LARS, Lion and adaptive clipping are timm's. Writes tests/golden/optim.safetensors, schedulers.safetensors and running.safetensors, next to this script's folder. Needs torch,
+timm, numpy and safetensors. The same versions give the same bytes.
 Fields of a case of optim: optimizer, settings (text), weight_decay, lr (f32 scalars), p0 (the parameter before), g0..g4
 (the gradients), p1..p5 (the parameter after each update).
 Fields of a case of schedulers: scheduler, settings (text), lr, lr_min (f32 scalars), epochs, steps_per_epoch (i64
@@ -14,6 +14,8 @@ p, n: the parameter and the counter before each update of the means; average, co
 import pathlib
 
 import numpy as np
+import timm.optim
+import timm.utils.agc
 import torch
 from safetensors.numpy import save_file
 from torch.optim import lr_scheduler
@@ -44,7 +46,8 @@ def optim():
     tensors = {}
     generator = torch.Generator().manual_seed(5)
 
-    def case(name, optimizer, cls, lr, weight_decay=0.0, **settings):
+    def case(name, optimizer, cls, lr, weight_decay=0.0, fixed=None, **settings):
+        """`fixed`: what cvrun has no setting for."""
         p = torch.nn.Parameter(torch.randn(7, 5, generator=generator))
         put = lambda field, t: tensors.__setitem__(f"{name}/{field}", np.array(t, order="C", copy=True))
         put("optimizer", text(optimizer))
@@ -52,7 +55,7 @@ def optim():
         put("lr", np.float32(lr))
         put("weight_decay", np.float32(weight_decay))
         put("p0", p.detach().numpy())
-        steps = cls([p], lr=lr, weight_decay=weight_decay, foreach=False, **settings)
+        steps = cls([p], lr=lr, weight_decay=weight_decay, foreach=False, **(fixed or {}), **settings)
         for i in range(5):
             p.grad = torch.randn(7, 5, generator=generator)
             put(f"g{i}", p.grad.numpy())
@@ -75,6 +78,20 @@ def optim():
     case("rmsprop_momentum", "rmsprop", rmsprop, 0.0625, momentum=0.7)
     case("rmsprop_centered", "rmsprop", rmsprop, 0.0078125, centered=True)
     case("rmsprop_all", "rmsprop", rmsprop, 0.0078125, 0.0625, alpha=0.95, momentum=0.9, centered=True)
+    nadam = torch.optim.NAdam
+    case("nadam", "nadam", nadam, 0.002)
+    case("nadam_decay", "nadam", nadam, 0.0625, 0.125, betas=(0.8, 0.95), eps=1e-6, momentum_decay=0.3)
+    case("nadam_decoupled", "nadam", nadam, 0.0625, 0.25, decoupled_weight_decay=True)
+    case("lion", "lion", timm.optim.Lion, 0.0001)
+    case("lion_decay", "lion", timm.optim.Lion, 0.0625, 0.5, betas=(0.7, 0.95))
+    unclipped = dict(max_grad_norm=None)
+    case("lamb", "lamb", timm.optim.Lamb, 0.001, fixed=unclipped)
+    case("lamb_decay", "lamb", timm.optim.Lamb, 0.0625, 0.125, fixed=unclipped, betas=(0.8, 0.95), eps=1e-4)
+    case("lamb_always", "lamb", timm.optim.Lamb, 0.0625, fixed=unclipped, always_adapt=True)
+    case("lars", "lars", timm.optim.Lars, 1.0)
+    case("lars_decay", "lars", timm.optim.Lars, 8.0, 0.0625, momentum=0.9)
+    case("lars_nesterov", "lars", timm.optim.Lars, 2.0, 0.125, momentum=0.8, nesterov=True, trust_coeff=0.02)
+    case("lars_always", "lars", timm.optim.Lars, 2.0, always_adapt=True, momentum=0.5, dampening=0.25)
     write("optim", tensors)
 
 
@@ -119,6 +136,16 @@ def schedulers():
     case("poly", "poly", lambda o: lr_scheduler.PolynomialLR(o, 45), by_epoch=False)
     case("poly_power", "poly", lambda o: lr_scheduler.PolynomialLR(o, 45, 0.9), "power=0.9", by_epoch=False)
     case("one_step", "cosine", lambda o: lr_scheduler.CosineAnnealingLR(o, 1), epochs=1, steps_per_epoch=1, by_epoch=False)
+    for strategy in ("cos", "linear"):
+        for three in (False, True):
+            for epochs, per in ((9, 5), (1, 7)):
+                name = f"one_cycle_{strategy}_{3 if three else 2}_{epochs}"
+                case(name, "one_cycle", lambda o: lr_scheduler.OneCycleLR(o, 0.1, epochs * per, anneal_strategy=strategy, three_phase=three,
+                                                                         cycle_momentum=False),
+                     words(dict(anneal_strategy=strategy, three_phase=three)), epochs=epochs, steps_per_epoch=per, by_epoch=False)
+    case("one_cycle_set", "one_cycle", lambda o: lr_scheduler.OneCycleLR(o, 0.1, 45, pct_start=0.45, div_factor=4, final_div_factor=100,
+                                                                        cycle_momentum=False),
+         "pct_start=0.45 div_factor=4 final_div_factor=100", by_epoch=False)
     wave = [0.1, 0.3, 0.3, 0.29, 0.30001, 0.31, 0.2, 0.2, 0.35, 0.35, 0.35, 0.34, 0.33, 0.33, 0.33, 0.33, 0.33, 0.33, 0.33, 0.33]
 
     def plateau(name, settings, sign=1, lr_min=0.0, **more):
@@ -188,6 +215,25 @@ def running():
         for i, p in enumerate(params):
             put(f"c{i}", p.grad.numpy())
 
+    def agc(name, factor, scale):
+        put = lambda field, t: tensors.__setitem__(f"agc.{name}/{field}", np.array(t, order="C", copy=True))
+        params = [torch.nn.Parameter(torch.randn(s, generator=generator)) for s in [(7, 5), (60, 40), (3,), (8, 3, 3, 3), (1,)]]
+        with torch.no_grad():
+            params[0][2:4] *= 1e-5
+        for i, p in enumerate(params):
+            p.grad = scale * torch.randn(p.shape, generator=generator)
+            if i == 1:
+                p.grad[7:30] *= 1e-3
+            # in memory, f32 of rank 4 lies with its channels last
+            put(f"p{i}", p.detach().numpy())
+            put(f"g{i}", p.grad.numpy())
+        timm.utils.agc.adaptive_clip_grad(params, factor)
+        put("factor", np.float64(factor))
+        for i, p in enumerate(params):
+            put(f"c{i}", p.grad.numpy())
+
+    agc("much", 0.01, 1.0)
+    agc("some", 0.5, 0.5)
     clip("much", 1.0, 2.0)
     clip("little", 40.0, 1.0)
     clip("not", 1000.0, 1.0)

@@ -24,6 +24,7 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_loss_entropy_kernels,
     &cpu_loss_pointwise_kernels,
     &cpu_optim_kernels,
+    &cpu_optim_norms_kernels,
     &cpu_optim_running_kernels,
     &cpu_stochastic_depth_kernels,
     &cpu_attention_kernels,

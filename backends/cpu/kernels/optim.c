@@ -143,6 +143,57 @@ static void adam(const update_job *job, const update_tensor *t, int64_t first, i
     adam_span(&s, t->param + first, t->grad + first, t->state[0] + first, t->state[1] + first, n);
 }
 
+/* As adam_step; `own` and `mean`: what the gradient and its mean are multiplied with. */
+typedef struct nadam_step {
+    float shrink, decay, take_avg, keep_square, take_square, own, mean, root, eps;
+} nadam_step;
+
+static void nadam_span(const nadam_step *s, float *restrict param, const float *restrict grad, float *restrict avg,
+                       float *restrict square, int64_t n) {
+    const nadam_step c = *s;
+    for (int64_t i = 0; i < n; i++) {
+        const float p = param[i] * c.shrink, g = grad[i] + c.decay * p;
+        const float m = avg[i] + c.take_avg * (g - avg[i]);
+        const float v = c.keep_square * square[i] + c.take_square * g * g;
+        avg[i] = m;
+        square[i] = v;
+        param[i] = p - (c.own * g + c.mean * m) / (sqrtf(v) / c.root + c.eps);
+    }
+}
+
+static void nadam(const update_job *job, const update_tensor *t, int64_t first, int64_t n) {
+    const cvr_nadam_update_attrs *a = job->attrs;
+    const cvr_nadam_means mu = cvr_nadam_means_of(a->betas[0], a->momentum_decay, job->step);
+    const nadam_step s = {
+        .shrink = a->decoupled ? (float)(1 - job->lr * a->weight_decay) : 1,
+        .decay = a->decoupled ? 0 : (float)a->weight_decay,
+        .take_avg = (float)(1 - a->betas[0]),
+        .keep_square = (float)a->betas[1],
+        .take_square = (float)(1 - a->betas[1]),
+        .own = (float)(job->lr * (1 - mu.mu) / (1 - mu.product)),
+        .mean = (float)(job->lr * mu.next / (1 - mu.product * mu.next)),
+        .root = (float)sqrt(1 - pow(a->betas[1], (double)job->step + 1)),
+        .eps = (float)a->eps,
+    };
+    nadam_span(&s, t->param + first, t->grad + first, t->state[0] + first, t->state[1] + first, n);
+}
+
+/* param = shrink * param - lr * sign(beta1 * avg + (1-beta1) * g); avg += (1-beta2) * (g - avg) */
+static void lion(const update_job *job, const update_tensor *t, int64_t first, int64_t n) {
+    const cvr_lion_update_attrs *a = job->attrs;
+    const float lr = (float)job->lr, shrink = (float)(1 - job->lr * a->weight_decay);
+    const float old = (float)a->betas[0], own = (float)(1 - a->betas[0]), take = (float)(1 - a->betas[1]);
+    float *restrict param = t->param + first, *restrict avg = t->state[0] + first;
+    const float *restrict grad = t->grad + first;
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i], m = avg[i], u = old * m + own * g;
+        /* NaN stays: then neither comparison holds. */
+        const float sign = u > 0 ? 1 : u < 0 ? -1 : u;
+        param[i] = param[i] * shrink - lr * sign;
+        avg[i] = m + take * (g - m);
+    }
+}
+
 /* g / (sqrt(v) + eps), v the mean square, or less the square of the mean; goes to `out` */
 static void rmsprop_direction(const cvr_rmsprop_update_attrs *s, const float *param, const float *grad, float *square,
                               float *mean, float *restrict out, int64_t n) {
@@ -197,6 +248,26 @@ static int32_t rmsprop_run(const cvr_kernel_args *a, cvr_error *err) {
     return update(a, rmsprop);
 }
 
+static int32_t nadam_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update(a, nadam);
+}
+
+static int32_t lion_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update(a, lion);
+}
+
+static int32_t nadam_many_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update_many(a, nadam, 4);
+}
+
+static int32_t lion_many_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return update_many(a, lion, 3);
+}
+
 static int32_t sgd_many_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return update_many(a, sgd, 3);
@@ -219,5 +290,9 @@ static const cpu_kernel kernels[] = {
     {"adam_update_many", adam_many_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"rmsprop_update", rmsprop_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"rmsprop_update_many", rmsprop_many_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"nadam_update", nadam_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"nadam_update_many", nadam_many_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"lion_update", lion_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"lion_update_many", lion_many_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_optim_kernels = {kernels, sizeof kernels / sizeof *kernels};

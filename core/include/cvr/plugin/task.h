@@ -55,6 +55,7 @@ typedef struct cvr_task_info {
     const void *attrs;
     int64_t n_classes;
     const char *const *class_names; /* n_classes of them */
+    const float *class_weights;     /* train.class_weights: what each class weighs in the loss; NULL: all alike */
 } cvr_task_info;
 
 /* Outputs that the network gave for a batch, with what the task knows of it. `targets` has the wanted fields, or none
@@ -141,7 +142,7 @@ typedef struct cvr_task_desc {
 
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 40, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 48, "cvr_prediction_sink has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 40, "cvr_task_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 48, "cvr_task_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 64, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 144, "cvr_task_desc has padding");

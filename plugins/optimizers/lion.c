@@ -1,0 +1,90 @@
+/* Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), as timm has it. Formulas in ops/optim.h.
+ */
+#include "optimizers.h"
+
+static const cvr_attr_desc betas_attr =
+    CVR_ATTR_INIT(FLOAT, "betas", "0.9,0.99", "share of the mean gradient in a step; memory of that mean", .count = 2,
+                  CVR_ATTR_BETWEEN(0, 0.99999999999));
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &betas_attr};
+static const cvr_attr_desc *const attrs_[] = {&betas_attr};
+
+static double sign(double x) {
+    return x > 0 ? 1 : x < 0 ? -1 : x; /* NaN stays */
+}
+
+static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_lion_update_attrs *s = a->attrs;
+    float *param = optimizer_data(a, IN_PARAM), *avg = optimizer_data(a, IN_STATE);
+    const float *grad = optimizer_data(a, IN_GRAD);
+    const double lr = optimizer_lr(a) * s->lr_factor;
+    for (int64_t i = 0; i < optimizer_numel(a); i++) {
+        const double g = grad[i], m = avg[i], p = param[i] * (1 - lr * s->weight_decay);
+        param[i] = (float)(p - lr * sign(s->betas[0] * m + (1 - s->betas[0]) * g));
+        avg[i] = (float)(m + (1 - s->betas[1]) * (g - m));
+    }
+    return CVR_OK;
+}
+
+static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error *err) {
+    const double *betas = args->attrs;
+    const cvr_lion_update_attrs call = {args->weight_decay, args->lr_factor, {betas[0], betas[1]}};
+    cvr_value state;
+    CVR_TRY(optimizer_state(b, args->param, "exp_avg", &state, err));
+    return optimizer_emit(b, args, "lion_update", &call, sizeof call, &state, 1, err);
+}
+
+#define FLOPS 8.0 /* of an element */
+#define OWN 3u    /* inputs of each of many parameters */
+
+static double flops(const cvr_infer_args *a) {
+    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static double many_flops(const cvr_infer_args *a) {
+    return optimizer_many_flops(a, OWN, FLOPS);
+}
+
+static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
+    return optimizer_many_infer(a, OWN, err);
+}
+
+static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return optimizer_many_decompose(b, a, "lion_update", sizeof(cvr_lion_update_attrs), OWN, err);
+}
+
+static const cvr_optimizer_desc lion = {.struct_size = sizeof lion,
+                                        .name = "lion",
+                                        .doc = "the sign of a mean gradient; lr is a third to a tenth of AdamW's, "
+                                               "weight decay as much higher",
+                                        .n_attrs = 1,
+                                        .attrs = attrs_,
+                                        .default_lr = 1e-4,
+                                        .emit = emit};
+static const cvr_optimizer_desc *const optimizers[] = {&lion};
+
+static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "lion_update_many", OPTIMIZER_SHARED};
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
+
+const optimizer_family optimizer_lion = {
+    .op = {.struct_size = sizeof(cvr_op_desc),
+           .name = "lion_update",
+           .version = 1,
+           .flags = CVR_OP_ORDER_FREE,
+           .min_inputs = 5,
+           .max_inputs = 5,
+           .n_attrs = 3,
+           .attrs = op_attrs,
+           .mutates = 1u << IN_PARAM | 1u << IN_STATE,
+           .infer = optimizer_infer,
+           .trait = traits,
+           .flops = flops,
+           .doc = "param -= lr * sign(beta1 * m + (1-beta1) * g) (Chen et al., 2023)"},
+    .multi = {.infer = many_infer,
+              .decompose = many_decompose,
+              .flops = many_flops,
+              .doc = "lion_update of many parameters in one node"},
+    .reference = {sizeof(cvr_cpu_fn), run},
+    .n_optimizers = 1,
+    .optimizers = optimizers,
+};

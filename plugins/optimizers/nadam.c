@@ -1,0 +1,111 @@
+/* NAdam (Dozat, "Incorporating Nesterov Momentum into Adam", 2016): torch.optim.NAdam. Formulas in ops/optim.h. */
+#include "optimizers.h"
+
+static const cvr_attr_desc betas_attr =
+    CVR_ATTR_INIT(FLOAT, "betas", "0.9,0.999", "memory of the mean gradient and of its mean square", .count = 2,
+                  CVR_ATTR_BETWEEN(0, 0.99999999999));
+static const cvr_attr_desc eps_attr =
+    CVR_ATTR_INIT(FLOAT, "eps", "1e-8", "added to the root of the mean square", CVR_ATTR_AT_LEAST(0));
+static const cvr_attr_desc decay_attr =
+    CVR_ATTR_INIT(FLOAT, "momentum_decay", "0.004", "how fast momentum grows to its full share", CVR_ATTR_AT_LEAST(0));
+static const cvr_attr_desc decoupled_attr =
+    CVR_ATTR_INIT(BOOL, "decoupled_weight_decay", "no", "weight decay acts on the parameter, not on the gradient");
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &betas_attr, &eps_attr,
+                                                &decay_attr,           &decoupled_attr};
+static const cvr_attr_desc *const attrs_[] = {&betas_attr, &eps_attr, &decay_attr, &decoupled_attr};
+
+/* As attrs_ packs it. */
+typedef struct nadam_settings {
+    double betas[2];
+    double eps, momentum_decay;
+    int64_t decoupled;
+} nadam_settings;
+
+static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_nadam_update_attrs *s = a->attrs;
+    float *param = optimizer_data(a, IN_PARAM), *avg = optimizer_data(a, IN_STATE);
+    float *avg_sq = optimizer_data(a, IN_STATE + 1);
+    const float *grad = optimizer_data(a, IN_GRAD);
+    const double lr = optimizer_lr(a) * s->lr_factor;
+    const double correction = 1 - pow(s->betas[1], (double)optimizer_step(a) + 1);
+    const cvr_nadam_means mu = cvr_nadam_means_of(s->betas[0], s->momentum_decay, optimizer_step(a));
+    for (int64_t i = 0; i < optimizer_numel(a); i++) {
+        double p = param[i], g = grad[i];
+        if (s->decoupled)
+            p *= 1 - lr * s->weight_decay;
+        else
+            g += s->weight_decay * p;
+        const double m = avg[i] + (1 - s->betas[0]) * (g - avg[i]);
+        const double v = s->betas[1] * avg_sq[i] + (1 - s->betas[1]) * g * g, d = sqrt(v / correction) + s->eps;
+        avg[i] = (float)m;
+        avg_sq[i] = (float)v;
+        p -= lr * (1 - mu.mu) / (1 - mu.product) * g / d;
+        param[i] = (float)(p - lr * mu.next / (1 - mu.product * mu.next) * m / d);
+    }
+    return CVR_OK;
+}
+
+static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error *err) {
+    const nadam_settings *s = args->attrs;
+    const cvr_nadam_update_attrs call = {args->weight_decay, args->lr_factor, {s->betas[0], s->betas[1]}, s->eps,
+                                         s->momentum_decay,  s->decoupled};
+    cvr_value state[2];
+    CVR_TRY(optimizer_state(b, args->param, "exp_avg", &state[0], err));
+    CVR_TRY(optimizer_state(b, args->param, "exp_avg_sq", &state[1], err));
+    return optimizer_emit(b, args, "nadam_update", &call, sizeof call, state, 2, err);
+}
+
+#define FLOPS 17.0 /* of an element */
+#define OWN 4u     /* inputs of each of many parameters */
+
+static double flops(const cvr_infer_args *a) {
+    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
+static double many_flops(const cvr_infer_args *a) {
+    return optimizer_many_flops(a, OWN, FLOPS);
+}
+
+static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
+    return optimizer_many_infer(a, OWN, err);
+}
+
+static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
+    return optimizer_many_decompose(b, a, "nadam_update", sizeof(cvr_nadam_update_attrs), OWN, err);
+}
+
+static const cvr_optimizer_desc nadam = {.struct_size = sizeof nadam,
+                                         .name = "nadam",
+                                         .doc = "adaptive moments that look ahead along the mean gradient",
+                                         .n_attrs = 4,
+                                         .attrs = attrs_,
+                                         .default_lr = 2e-3,
+                                         .emit = emit};
+static const cvr_optimizer_desc *const optimizers[] = {&nadam};
+
+static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "nadam_update_many", OPTIMIZER_SHARED};
+CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
+
+const optimizer_family optimizer_nadam = {
+    .op = {.struct_size = sizeof(cvr_op_desc),
+           .name = "nadam_update",
+           .version = 1,
+           .flags = CVR_OP_ORDER_FREE,
+           .min_inputs = 6,
+           .max_inputs = 6,
+           .n_attrs = 6,
+           .attrs = op_attrs,
+           .mutates = 1u << IN_PARAM | 1u << IN_STATE | 1u << (IN_STATE + 1),
+           .infer = optimizer_infer,
+           .trait = traits,
+           .flops = flops,
+           .doc = "Adam's update with a share of the gradient beside the mean (Dozat, 2016)"},
+    .multi = {.infer = many_infer,
+              .decompose = many_decompose,
+              .flops = many_flops,
+              .doc = "nadam_update of many parameters in one node"},
+    .reference = {sizeof(cvr_cpu_fn), run},
+    .n_optimizers = 1,
+    .optimizers = optimizers,
+};
