@@ -13,7 +13,7 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
                                    .channels = (uint32_t)s->model->in_channels,
                                    .img_size = s->data->img_size,
                                    .seed = (uint64_t)s->run->seed};
-    CVR_TRY(s->dataset->open(&args, &sp->self, err));
+    CVR_TRY(CVR_CALL(s->dataset, open, NULL, err, &args, &sp->self));
     sp->present = true;
     return CVR_OK;
 }
@@ -104,7 +104,7 @@ void data_close(run_data *d, const settings *s) {
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
         cvr_batches_destroy(&sp->batches);
-        if (sp->present) s->dataset->close(sp->self);
+        if (sp->present) CVR_CALL_VOID(s->dataset, close, NULL, sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
         cvr_free(sp->transforms);
     }

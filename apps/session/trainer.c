@@ -77,7 +77,8 @@ static int32_t loss_not_finite(const trainer *t, const cvr_batch_view *b, cvr_er
     const settings *set = &t->s->set;
     for (int64_t i = 0; i < b->n && i < 6 && n < sizeof names; i++) {
         char one[512];
-        set->dataset->describe(t->s->data.splits[CVR_SPLIT_TRAIN].self, b->origins[i]->index, one, sizeof one);
+        CVR_CALL_VOID(set->dataset, describe, NULL, t->s->data.splits[CVR_SPLIT_TRAIN].self, b->origins[i]->index, one,
+                      sizeof one);
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%.100s", i ? ", " : "", one);
     }
     return cvr_fail(

@@ -216,9 +216,9 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     const cvr_weights_desc *format = format_of(plugins, m, path, err);
     const cvr_host *host = cvr_plugins_host(plugins);
     if (!format) return unknown_format(plugins, err);
-    CVR_TRY(format->read(host, m->bytes, m->n, on_name, l, err));
+    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_name, l));
     find_prefix(l);
-    CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
+    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
     judge_missing(l);
     if (l->n_problems)
         return cvr_fail(err, CVR_ERR_FORMAT,
@@ -228,7 +228,7 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     if (!has_any(l))
         return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");
     l->writing = true;
-    CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
+    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
     tell(l, path, format->name);
     return CVR_OK;
 }
@@ -307,7 +307,7 @@ int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, c
     if (!format) return cvr_fail_at(err, path, 0, unknown_format(plugins, err));
     CVR_TRY_OUT(gather(store, &all, err));
     CVR_TRY_OUT(cvr_writer_open(&w, path, err));
-    status = format->write(cvr_plugins_host(plugins), all.pointers, all.n, NULL, 0, to_writer, &w, err);
+    status = CVR_CALL(format, write, NULL, err, cvr_plugins_host(plugins), all.pointers, all.n, NULL, 0, to_writer, &w);
     if (status == CVR_OK)
         status = cvr_writer_commit(&w, false, err);
     else

@@ -39,7 +39,7 @@ static int32_t node_gradient(cvr_graph *g, const ir_node *n, cvr_error *err) {
     if (!any_out || !any_in || !n->op->grad) return CVR_OK;
     cvr_grad_args args = {sizeof args, n->attrs, n->inputs,   n->outputs,  grad_out,
                           needs,       grad_in,  n->n_inputs, n->n_outputs};
-    CVR_TRY(n->op->grad(&g->builder, &args, err));
+    CVR_TRY(CVR_CALL(n->op, grad, n->name, err, &g->builder, &args));
     for (uint32_t i = 0; i < n->n_inputs; i++) {
         if (needs[i] && grad_in[i]) CVR_TRY(accumulate(g, n->inputs[i], grad_in[i], n, err));
     }
@@ -117,7 +117,7 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
                                       .weight_decay = decay_of(policy, e),
                                       .lr_factor = e->lr_factor};
         CVR_TRY(graph_enter(g, e->name, err));
-        CVR_TRY(policy->optimizer->emit(&g->builder, &args, err));
+        CVR_TRY(CVR_CALL(policy->optimizer, emit, e->name, err, &g->builder, &args));
     }
     if (!n_updates)
         return cvr_fail(err, CVR_ERR_USAGE, "nothing is trained: every parameter that the loss depends on is frozen");

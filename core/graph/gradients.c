@@ -91,7 +91,7 @@ static int32_t run_plugin(gradient_run *r, const cvr_gradient_plugin *p, cvr_err
     r->api.attrs = p->attrs;
     r->g->scope.n = 0;
     cvr_text_add(&r->g->scope, "%s", p->desc->name);
-    const int32_t status = p->desc->run(&r->api, err);
+    const int32_t status = CVR_CALL(p->desc, run, NULL, err, &r->api);
     r->g->scope.n = 0;
     if (r->g->scope.s) r->g->scope.s[0] = '\0';
     return graph_blame(err, status, "gradient plugin", p->desc->name);

@@ -177,7 +177,7 @@ static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) 
         out[i]->struct_size = sizeof *out[i];
     }
     const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
-    CVR_TRY(n->op->infer(&args, err));
+    CVR_TRY(CVR_CALL(n->op, infer, n->name, err, &args));
     if ((n->op->flags & CVR_OP_ORDER_FREE) && n->n_outputs && in[0])
         memcpy(types[0].order, in[0]->order, sizeof types[0].order);
     for (uint32_t i = 0; low && i < n->n_outputs; i++) {
@@ -193,7 +193,9 @@ double node_flops(const cvr_graph *g, const ir_node *n) {
     for (uint32_t i = 0; i < n->n_inputs; i++) in[i] = builder_type(&g->builder, n->inputs[i]);
     for (uint32_t i = 0; i < n->n_outputs; i++) out[i] = &g->values[n->outputs[i]]->type;
     const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
-    return n->op->flops ? n->op->flops(&args) : 0;
+    double flops = 0;
+    if (n->op->flops) CVR_CALL_TO(flops, n->op, flops, n->name, &args);
+    return flops >= 0 && flops < 1e30 ? flops : 0;
 }
 
 static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_error *err) {

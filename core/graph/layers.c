@@ -94,7 +94,8 @@ static int32_t build_layer(cvr_graph *g, const cvr_layer_desc *layer, const cvr_
     void *attrs = NULL;
     CVR_TRY(check_call(g, layer, call, err));
     CVR_TRY(pack_settings(g, layer, call->settings, &attrs, err));
-    const int32_t status = layer->build(&g->builder, attrs, call->inputs, call->n_inputs, outputs, err);
+    const int32_t status =
+        CVR_CALL(layer, build, call->name, err, &g->builder, attrs, call->inputs, call->n_inputs, outputs);
     cvr_free(attrs);
     if (status != CVR_OK) return status;
     for (g->n_built = 0; g->n_built < layer->n_outputs && outputs[g->n_built];) g->n_built++;

@@ -182,7 +182,7 @@ static int32_t recompute_value(recompute *r, cvr_value v, size_t at, cvr_value *
     if (how->emit) {
         cvr_decompose_args args = {sizeof args, n->attrs, inputs, outputs, n->n_inputs, n->n_outputs};
         for (uint32_t k = 0; k < n->n_outputs; k++) outputs[k] = n->outputs[k];
-        CVR_TRY(how->emit(&r->g->builder, &args, err));
+        CVR_TRY(CVR_CALL(how, emit, NULL, err, &r->g->builder, &args));
     } else {
         CVR_TRY(graph_emit_like(r->g, n, inputs, outputs, err));
     }

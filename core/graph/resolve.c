@@ -103,7 +103,8 @@ static int32_t emit_meaning(rewrite *w, const ir_node *n, uint32_t depth, cvr_er
     cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
     CVR_TRY(rewrite_enter(g, n, err));
     if (depth > 16) return cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
-    const int32_t status = n->op->decompose ? n->op->decompose(&g->builder, &args, err) : fence(g, n, outputs, err);
+    const int32_t status =
+        n->op->decompose ? CVR_CALL(n->op, decompose, n->name, err, &g->builder, &args) : fence(g, n, outputs, err);
     if (status != CVR_OK) return graph_blame(err, status, "op", n->op->name);
     return replace_outputs(w, n, outputs, err);
 }
