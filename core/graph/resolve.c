@@ -56,7 +56,7 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
             s.sig.prepared = can_prepare(r, n, kernels[i]);
             if (!fits_precision(kernels[i], &s))
                 cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", kernels[i]->backend);
-            else if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
+            else if (!kernels[i]->supports || CVR_CALL(kernels[i], supports, n->name, &reason, &s.sig) == CVR_OK)
                 *out = kernels[i];
             else
                 cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);

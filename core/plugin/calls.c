@@ -17,6 +17,7 @@ typedef struct call {
     _Atomic(const char *) callback, where;
     _Atomic(const void *) launch; /* of a backend that replays: the cvr_launch that runs now */
     atomic_uint_fast64_t serial;  /* told apart from the call that was here before */
+    char first;                   /* of a message that the error held before the call; it is hidden meanwhile */
 } call;
 
 typedef struct thread_calls {
@@ -85,8 +86,11 @@ static call *innermost(thread_calls *t) {
 }
 
 void cvr_call_enter(const void *desc, const char *callback, const char *where, cvr_error *err) {
-    if (err) err->message[0] = '\0';
     push(desc, callback, where, NULL, 0);
+    call *c = innermost(mine);
+    if (!c || mine->depth > DEEPEST) return;
+    c->first = err ? err->message[0] : '\0';
+    if (err) err->message[0] = '\0';
 }
 
 const struct call *calls_current(void) {
@@ -218,6 +222,13 @@ static int32_t known_status(int32_t status, bool silent) {
     return known && (!silent || plain) ? status : CVR_ERR_PLUGIN;
 }
 
+/* Whether a message says "plugin ID" already: a failure goes through several calls. */
+static bool is_named(const char *message, const char *id) {
+    char named[128];
+    (void)snprintf(named, sizeof named, "plugin %.100s:", id);
+    return strstr(message, named) != NULL;
+}
+
 static int32_t failed(const call *c, int32_t status, cvr_error *err) {
     char who[400] = "";
     line l = {who, 0, sizeof who};
@@ -227,11 +238,11 @@ static int32_t failed(const call *c, int32_t status, cvr_error *err) {
     const cvr_launch *launch = c ? GET(c->launch) : NULL;
     const registry_entry *e = entry_of(launch ? launch->kernel : c ? GET(c->desc) : NULL);
     const size_t n = strlen(err->message);
-    if (c && GET(c->desc)) describe(c, &l);
+    if (c) describe(c, &l);
     if (silent)
         (void)snprintf(err->message, sizeof err->message, "%s failed with status %d and no message",
                        *who ? who : "a plugin", status);
-    else if (e && e->foreign && !strstr(err->message, "(plugin "))
+    else if (e && e->foreign && !is_named(err->message, e->owner))
         (void)snprintf(err->message + n, sizeof err->message - n, " (%s)", who);
     err->code = known_status(status, silent);
     return err->code;
@@ -241,14 +252,16 @@ int32_t cvr_call_leave(int32_t status, cvr_error *err) {
     thread_calls *t = mine;
     const call *c = innermost(t);
     if (t && GET(t->depth)) PUT(t->depth, GET(t->depth) - 1); /* the call stays readable until the next */
-    return status == CVR_OK ? CVR_OK : failed(c, status, err);
+    if (status != CVR_OK) return failed(c, status, err);
+    if (err && c && !err->message[0]) err->message[0] = c->first;
+    return CVR_OK;
 }
 
 int32_t cvr_call_blame(const void *desc, const char *callback, const char *where, cvr_error *err, const char *format,
                        ...) {
     char who[400] = "", why[600];
     line l = {who, 0, sizeof who};
-    const call c = {desc, callback, where, NULL, 0};
+    const call c = {.desc = desc, .callback = callback, .where = where};
     va_list ap;
     va_start(ap, format);
     (void)vsnprintf(why, sizeof why, format, ap);

@@ -43,6 +43,8 @@ int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, con
  */
 int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend,
                             const cvr_kernel_desc *const **kernels, size_t *n, cvr_error *err);
+/* The kernels of an op that cvr_plugins_kernels() leaves out, and why, after each other. */
+void cvr_plugins_passed_over(const cvr_plugins *p, const cvr_op_desc *op, cvr_text *t);
 /* The i-th name of this kind that any manifest or the core provides, in byte order; NULL past the end. The text lives
  * as long as `p`. */
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t i);
