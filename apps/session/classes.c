@@ -46,14 +46,17 @@ static int32_t name_classes(char **names, int64_t n, const settings *s, const vo
         return cvr_config_blame(s->config, "data", "names", split_names(s->data->names, names, n, err), err);
     for (int64_t i = 0; i < n; i++) {
         (void)snprintf(number, sizeof number, "%lld", (long long)i);
-        const char *name = from ? s->dataset->class_name(from, i) : number;
+        const char *name = number;
+        if (from) CVR_CALL_TO(name, s->dataset, class_name, NULL, from, i);
         if (!name)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: class %lld of %lld has no name", s->dataset->name, (long long)i,
-                            (long long)n);
+            return cvr_call_blame(s->dataset, "class_name", NULL, err, "has no name for class %lld of %lld",
+                                  (long long)i, (long long)n);
         names[i] = cvr_strdup(name);
     }
     return CVR_OK;
 }
+
+#define MOST_CLASSES (1 << 24)
 
 static int32_t check_splits(const run_data *d, const settings *s, int64_t n, cvr_error *err) {
     const split *train = &d->splits[CVR_SPLIT_TRAIN], *val = &d->splits[CVR_SPLIT_VAL];
@@ -109,7 +112,11 @@ static int32_t check_count(const settings *s, int64_t n, cvr_error *err) {
 int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     const split *of = d->splits[0].present ? &d->splits[0] : d->splits[1].present ? &d->splits[1] : NULL;
     const void *from = of ? of->self : NULL;
-    int64_t n = of ? s->dataset->n_classes(from) : s->model->num_classes;
+    int64_t n = s->model->num_classes;
+    if (of) CVR_CALL_TO(n, s->dataset, n_classes, NULL, from);
+    if (of && (n < 1 || n > MOST_CLASSES))
+        return cvr_call_blame(s->dataset, "n_classes", NULL, err, "gives %lld; there are 1 to %d", (long long)n,
+                              MOST_CLASSES);
     char *path = NULL;
     int32_t status = CVR_OK;
     if (!of && is_file_in(s->run_folder, "classes.txt", &path))

@@ -150,7 +150,7 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
     m->n_classes = s->data.task.n_classes;
     if (l->any) CVR_CALL_VOID(task, metrics_result, NULL, e->self, on_metric, &c);
     if (l->any && task->metrics_per_class) CVR_CALL_VOID(task, metrics_per_class, NULL, e->self, on_class_metric, &c);
-    if (l->any && task->metrics_matrix) e->matrix = task->metrics_matrix(e->self);
+    if (l->any && task->metrics_matrix) CVR_CALL_TO(e->matrix, task, metrics_matrix, NULL, e->self);
     return collected(&c);
 }
 

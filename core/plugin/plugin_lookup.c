@@ -145,7 +145,11 @@ void cvr_plugins_passed_over(const cvr_plugins *p, const cvr_op_desc *op, cvr_te
             cvr_text_add(t, "%splugin %s, which has kernels for it, was refused: %.200s", t->n ? "; " : "", c->id,
                          c->reason.s ? c->reason.s : "");
     }
-    if (!t->n) cvr_text_add(t, "there is no kernel for op %s anywhere, and it has no `decompose`", op->name);
+    if (!t->n) {
+        const registry_entry *e = registry_find(&p->registry, CVR_KIND_OP, op->name);
+        cvr_text_add(t, "there is no kernel for op %s of plugin %s anywhere, and it has no `decompose`", op->name,
+                     e ? e->owner : "?");
+    }
 }
 
 static int32_t fill_list(const cvr_plugins *p, kernel_list *l, cvr_error *err) {

@@ -195,6 +195,7 @@ const cvr_plugin_info *cvr_plugins_info(const cvr_plugins *p, size_t i) {
     c->info.isa = c->isa.s ? c->isa.s : "";
     c->info.reason = c->reason.s ? c->reason.s : "";
     c->info.version = c->version;
+    c->info.foreign = c->foreign;
     return &c->info;
 }
 

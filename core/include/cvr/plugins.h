@@ -22,6 +22,7 @@ typedef struct cvr_plugin_info {
     const char *reason;  /* why it was refused; "" otherwise */
     uint32_t state;
     uint32_t line;
+    bool foreign; /* listed by CVR_PLUGIN_PATH */
 } cvr_plugin_info;
 
 /*
