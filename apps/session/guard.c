@@ -109,17 +109,19 @@ static int look(size_t thread, watched *w) {
     return stuck;
 }
 
+/* Names it, and neither it nor those around it again; nor the same callback at the same place, in a later step. */
 static void name_stuck(size_t thread, watched *w, int depth, unsigned seconds) {
-    static uint64_t named[64]; /* a call that several threads work for is named once */
+    static uint64_t named[64];
     static size_t n_named;
     char who[500];
-    const uint64_t call = w->calls[depth].serial ^ (uint64_t)w->calls[depth].launch << 1;
-    for (int i = 0; i <= depth; i++) w->ticks[i] = NEVER_AGAIN; /* never again, neither it nor those around it */
+    uint64_t hash = 0xcbf29ce484222325ull;
+    for (int i = 0; i <= depth; i++) w->ticks[i] = NEVER_AGAIN;
+    const size_t n = cvr_call_describe_at(thread, (size_t)depth, who, sizeof who);
+    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)who[i]) * 0x100000001b3ull;
     for (size_t i = 0; i < n_named && i < 64; i++)
-        if (named[i] == call) return;
-    named[n_named++ % 64] = call;
-    if (cvr_call_describe_at(thread, (size_t)depth, who, sizeof who))
-        cvr_log(CVR_LOG_WARNING, "%s has not returned for %u s; it goes on running", who, seconds);
+        if (named[i] == hash) return;
+    named[n_named++ % 64] = hash;
+    if (n) cvr_log(CVR_LOG_WARNING, "%s has not returned for %u s; it goes on running", who, seconds);
 }
 
 static void *watch(void *arg) {

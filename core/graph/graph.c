@@ -173,7 +173,7 @@ static int32_t add_node(cvr_graph *g, const cvr_op_call *call, cvr_error *err) {
     CVR_TRY_OUT(infer_types(g, n, types, err));
     CVR_TRY_OUT(push_node(g, n, types, err));
     counts_set(g, n, &padded);
-    memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
+    if (call->n_outputs) memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
     if (low && call->n_outputs && types[0].dtype == CVR_F32)
         return graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
     return CVR_OK;

@@ -103,7 +103,7 @@ static int32_t take_outputs(cvr_graph *g, const cvr_layer_desc *layer, const cvr
     if (g->n_built == 0) return cvr_call_blame(layer, "build", call->name, err, "sets no output");
     if (call->n_outputs > g->n_built)
         return cvr_fail(err, CVR_ERR_USAGE, "%u outputs wanted; it made %u", call->n_outputs, g->n_built);
-    memcpy(call->outputs, outputs, call->n_outputs * sizeof *outputs);
+    if (call->n_outputs) memcpy(call->outputs, outputs, call->n_outputs * sizeof *outputs);
     return CVR_OK;
 }
 
