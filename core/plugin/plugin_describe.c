@@ -55,6 +55,7 @@ int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err
     CVR_TRY_OUT(check_list(plugin->requires_, err));
     for (size_t i = 0; i < staged.n; i++) {
         const registry_entry *e = &staged.entries[i];
+        registry_warn(e);
         char token[TOKEN_SIZE];
         const int n = snprintf(token, sizeof token, "%s:%s", kind_word(e->kind), e->name);
         if (n < 0 || n >= TOKEN_SIZE) {

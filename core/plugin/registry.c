@@ -63,7 +63,7 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *wh
         memcpy(&n, desc + f->count_offset, sizeof n);
         return check_list(f, pointer, n, what, err);
     }
-    if (!pointer && f->kind != TEXT_OR_NULL && f->kind != PAYLOAD_OR_NULL)
+    if (!pointer && f->kind != TEXT_OR_NULL && f->kind != DOC && f->kind != PAYLOAD_OR_NULL)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `%s` is missing (NULL)", what, f->name);
     if (f->kind == NAME && !registry_is_name(pointer))
         return cvr_fail(err, CVR_ERR_PLUGIN,
@@ -109,7 +109,7 @@ static void *copy_item(field_kind kind, const void *item) {
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
     if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, payload_size(pointer));
-    if (f->kind == TEXT || f->kind == TEXT_OR_NULL || f->kind == NAME) return cvr_strdup(pointer);
+    if (f->kind == TEXT || f->kind == TEXT_OR_NULL || f->kind == DOC || f->kind == NAME) return cvr_strdup(pointer);
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;
     for (uint32_t i = 0; copy && i < n; i++) copy[i] = copy_item(f->kind, from[i]);
@@ -208,6 +208,25 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
     if (copy) free_desc(k->kind, copy);
     cvr_free(name);
     return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+void registry_warn(const registry_entry *e) {
+    const char *desc = e->desc;
+    for (const desc_field *f = desc_kind_find(e->kind)->fields; f->kind != END; f++) {
+        const void *pointer;
+        uint32_t n = 0;
+        memcpy(&pointer, desc + f->offset, sizeof pointer);
+        if (f->kind == DOC && !pointer)
+            cvr_log(CVR_LOG_WARNING, "plugin %s: %s %s: `doc` is missing (NULL); `cvrun help` has nothing to say of it",
+                    e->owner, kind_word(e->kind), e->name);
+        if (f->kind == ATTRS) memcpy(&n, desc + f->count_offset, sizeof n);
+        for (uint32_t i = 0; i < n; i++) {
+            const cvr_attr_desc *a = ((const cvr_attr_desc *const *)pointer)[i];
+            if (!a->doc)
+                cvr_log(CVR_LOG_WARNING, "plugin %s: %s %s: `doc` of attribute `%s` is missing (NULL)", e->owner,
+                        kind_word(e->kind), e->name, a->name);
+        }
+    }
 }
 
 void registry_clear(registry *r) {

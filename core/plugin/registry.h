@@ -38,6 +38,8 @@ const registry_entry *registry_find(const registry *r, const char *kind, const c
 /* Moves all of `staged` into `r`, or nothing: a name that is taken is an error. */
 int32_t registry_commit(registry *r, registry *staged, cvr_error *err);
 void registry_clear(registry *r);
+/* Warns of what may be but should not: texts for `help` that are missing. */
+void registry_warn(const registry_entry *e);
 /* "cvr.op/1" -> "op", as manifests write it; NULL for a kind that is not known. */
 const char *kind_word(const char *kind);
 const char *kind_of_word(const char *word, size_t n);

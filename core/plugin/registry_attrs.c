@@ -34,7 +34,7 @@ static const char *bad_field(const cvr_attr_desc *a) {
         return "choices";
     if ((a->flags & CVR_ATTR_MIN) && isnan(a->min)) return "min";
     if (((a->flags & CVR_ATTR_MAX) && isnan(a->max)) || (both && a->min > a->max)) return "max";
-    return a->doc ? NULL : "doc";
+    return NULL;
 }
 
 /* The default is read as a setting would be. */

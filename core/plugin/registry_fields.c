@@ -15,7 +15,7 @@
 
 static const desc_field op_fields[] = {
     FIELD_OF(NAME, cvr_op_desc, name),
-    FIELD_OF(TEXT, cvr_op_desc, doc),
+    FIELD_OF(DOC, cvr_op_desc, doc),
     BOUNDED(NUMBER, cvr_op_desc, version, 1, 1000000),
     BOUNDED(FLAGS, cvr_op_desc, flags, 0, CVR_OP_ORDER_FREE | CVR_OP_ORDER_AWARE | CVR_OP_ALIAS),
     BOUNDED(NUMBER, cvr_op_desc, min_inputs, 0, CVR_MAX_IO),
@@ -41,7 +41,7 @@ static const desc_field kernel_fields[] = {
 };
 static const desc_field layer_fields[] = {
     FIELD_OF(NAME, cvr_layer_desc, name),
-    FIELD_OF(TEXT, cvr_layer_desc, doc),
+    FIELD_OF(DOC, cvr_layer_desc, doc),
     BOUNDED(NUMBER, cvr_layer_desc, min_inputs, 0, CVR_MAX_IO),
     BOUNDED(NUMBER, cvr_layer_desc, max_inputs, 0, CVR_MAX_IO),
     BOUNDED(NUMBER, cvr_layer_desc, n_outputs, 1, CVR_MAX_IO),
@@ -50,13 +50,13 @@ static const desc_field layer_fields[] = {
     FIELDS_END,
 };
 static const desc_field model_fields[] = {
-    FIELD_OF(NAME, cvr_model_desc, name),           FIELD_OF(TEXT, cvr_model_desc, doc),
+    FIELD_OF(NAME, cvr_model_desc, name),           FIELD_OF(DOC, cvr_model_desc, doc),
     LIST(ATTRS, cvr_model_desc, attrs, n_attrs),    FIELD_OF(FUNCTION, cvr_model_desc, build),
     LIST(STAGES, cvr_model_desc, stages, n_stages), FIELDS_END,
 };
 static const desc_field task_fields[] = {
     FIELD_OF(NAME, cvr_task_desc, name),
-    FIELD_OF(TEXT, cvr_task_desc, doc),
+    FIELD_OF(DOC, cvr_task_desc, doc),
     LIST(ATTRS, cvr_task_desc, attrs, n_attrs),
     LIST(WANTS, cvr_task_desc, wants, n_wants),
     FIELD_OF(FUNCTION, cvr_task_desc, pipeline),
@@ -73,26 +73,26 @@ static const desc_field task_fields[] = {
     FIELDS_END,
 };
 static const desc_field optimizer_fields[] = {
-    FIELD_OF(NAME, cvr_optimizer_desc, name),           FIELD_OF(TEXT, cvr_optimizer_desc, doc),
+    FIELD_OF(NAME, cvr_optimizer_desc, name),           FIELD_OF(DOC, cvr_optimizer_desc, doc),
     BOUNDED(FLAGS, cvr_optimizer_desc, reserved, 0, 0), LIST(ATTRS, cvr_optimizer_desc, attrs, n_attrs),
     FIELD_OF(REAL, cvr_optimizer_desc, default_lr),     FIELD_OF(REAL, cvr_optimizer_desc, default_weight_decay),
     FIELD_OF(FUNCTION, cvr_optimizer_desc, emit),       FIELDS_END,
 };
 static const desc_field scheduler_fields[] = {
-    FIELD_OF(NAME, cvr_scheduler_desc, name),           FIELD_OF(TEXT, cvr_scheduler_desc, doc),
+    FIELD_OF(NAME, cvr_scheduler_desc, name),           FIELD_OF(DOC, cvr_scheduler_desc, doc),
     BOUNDED(FLAGS, cvr_scheduler_desc, reserved, 0, 0), LIST(ATTRS, cvr_scheduler_desc, attrs, n_attrs),
     FIELD_OF(FUNCTION, cvr_scheduler_desc, factor),     FIELDS_END,
 };
 static const desc_field gradient_fields[] = {
     FIELD_OF(NAME, cvr_gradient_desc, name),
-    FIELD_OF(TEXT, cvr_gradient_desc, doc),
+    FIELD_OF(DOC, cvr_gradient_desc, doc),
     LIST(ATTRS, cvr_gradient_desc, attrs, n_attrs),
     FIELD_OF(FUNCTION, cvr_gradient_desc, run),
     FIELDS_END,
 };
 static const desc_field pass_fields[] = {
     FIELD_OF(NAME, cvr_pass_desc, name),
-    FIELD_OF(TEXT, cvr_pass_desc, doc),
+    FIELD_OF(DOC, cvr_pass_desc, doc),
     BOUNDED(NUMBER, cvr_pass_desc, stage, CVR_PASS_NETWORK, CVR_PASS_STEP),
     BOUNDED(FLAGS, cvr_pass_desc, flags, 0, CVR_PASS_OPT_IN),
     LIST(ATTRS, cvr_pass_desc, attrs, n_attrs),
@@ -101,7 +101,7 @@ static const desc_field pass_fields[] = {
 };
 static const desc_field augment_fields[] = {
     FIELD_OF(NAME, cvr_augment_desc, name),
-    FIELD_OF(TEXT, cvr_augment_desc, doc),
+    FIELD_OF(DOC, cvr_augment_desc, doc),
     BOUNDED(NUMBER, cvr_augment_desc, n_params, 0, CVR_AUGMENT_PARAMS),
     LIST(ATTRS, cvr_augment_desc, attrs, n_attrs),
     BOUNDED(NUMBER, cvr_augment_desc, stage, CVR_STAGE_SAMPLE, CVR_STAGE_BATCH),
@@ -113,7 +113,7 @@ static const desc_field augment_fields[] = {
     FIELDS_END,
 };
 static const desc_field dataset_fields[] = {
-    FIELD_OF(NAME, cvr_dataset_desc, name),           FIELD_OF(TEXT, cvr_dataset_desc, doc),
+    FIELD_OF(NAME, cvr_dataset_desc, name),           FIELD_OF(DOC, cvr_dataset_desc, doc),
     BOUNDED(FLAGS, cvr_dataset_desc, reserved, 0, 0), LIST(ATTRS, cvr_dataset_desc, attrs, n_attrs),
     FIELD_OF(FUNCTION, cvr_dataset_desc, open),       FIELD_OF(FUNCTION, cvr_dataset_desc, close),
     FIELD_OF(FUNCTION, cvr_dataset_desc, count),      FIELD_OF(FUNCTION, cvr_dataset_desc, n_classes),
@@ -123,7 +123,7 @@ static const desc_field dataset_fields[] = {
 };
 static const desc_field field_fields[] = {
     FIELD_OF(NAME, cvr_field_kind, name),
-    FIELD_OF(TEXT, cvr_field_kind, doc),
+    FIELD_OF(DOC, cvr_field_kind, doc),
     BOUNDED(NUMBER, cvr_field_kind, rank, 0, 4),
     FIELD_OF(TEXT_OR_NULL, cvr_field_kind, axis),
     BOUNDED(NUMBER, cvr_field_kind, places, 0, 1),
@@ -131,14 +131,14 @@ static const desc_field field_fields[] = {
     FIELDS_END,
 };
 static const desc_field codec_fields[] = {
-    FIELD_OF(NAME, cvr_codec_desc, name),       FIELD_OF(TEXT, cvr_codec_desc, doc),
+    FIELD_OF(NAME, cvr_codec_desc, name),       FIELD_OF(DOC, cvr_codec_desc, doc),
     FIELD_OF(TEXT, cvr_codec_desc, extensions), FIELD_OF(FUNCTION, cvr_codec_desc, probe),
     FIELD_OF(FUNCTION, cvr_codec_desc, decode), FIELDS_END,
 };
 static const desc_field weights_fields[] = {
     FIELD_OF(NAME, cvr_weights_desc, name),
     FIELD_OF(TEXT, cvr_weights_desc, extension),
-    FIELD_OF(TEXT, cvr_weights_desc, doc),
+    FIELD_OF(DOC, cvr_weights_desc, doc),
     FIELD_OF(FUNCTION, cvr_weights_desc, probe),
     FIELD_OF(FUNCTION, cvr_weights_desc, read),
     FIELD_OF(FUNCTION, cvr_weights_desc, write),
@@ -146,14 +146,14 @@ static const desc_field weights_fields[] = {
 };
 static const desc_field reporter_fields[] = {
     FIELD_OF(NAME, cvr_reporter_desc, name),
-    FIELD_OF(TEXT, cvr_reporter_desc, doc),
+    FIELD_OF(DOC, cvr_reporter_desc, doc),
     FIELD_OF(FUNCTION, cvr_reporter_desc, open),
     FIELD_OF(FUNCTION, cvr_reporter_desc, close),
     FIELDS_END,
 };
 static const desc_field backend_fields[] = {
     FIELD_OF(NAME, cvr_backend_desc, name),
-    FIELD_OF(TEXT, cvr_backend_desc, doc),
+    FIELD_OF(DOC, cvr_backend_desc, doc),
     BOUNDED(FLAGS, cvr_backend_desc, flags, 0, CVR_BACKEND_HOST_VISIBLE | CVR_BACKEND_TEST),
     BOUNDED(NUMBER, cvr_backend_desc, n_runs, 1, 16),
     LIST(TEXTS, cvr_backend_desc, runs, n_runs),

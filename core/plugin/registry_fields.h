@@ -8,6 +8,7 @@ typedef enum field_kind {
     END,
     TEXT,
     TEXT_OR_NULL,
+    DOC,  /* a text that cvr-manifest asks for where it is missing */
     NAME, /* a text that is a name */
     FUNCTION,
     ATTRS,

@@ -234,12 +234,14 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     if (is("log null")) host->log(host, 77, NULL);
     if (is("log steers")) host->log(host, CVR_LOG_WARNING, "two\nlines\x1b[31m%s%n");
     if (is("load nothing")) return CVR_OK;
+    cvr_layer_desc dumb = layer;
+    if (is("layer doc")) dumb.doc = NULL;
     if (is("load null")) return r->add(r, CVR_KIND_OP, NULL, err);
     CVR_TRY(status_of("load", err));
     CVR_TRY(r->add(r, CVR_KIND_OP, &op, err));
     CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
     if (is("kernel twice")) CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    CVR_TRY(r->add(r, CVR_KIND_LAYER, &layer, err));
+    CVR_TRY(r->add(r, CVR_KIND_LAYER, &dumb, err));
     CVR_TRY(r->add(r, CVR_KIND_OPTIMIZER, &optimizer, err));
     CVR_TRY(r->add(r, CVR_KIND_SCHEDULER, &scheduler, err));
     CVR_TRY(r->add(r, CVR_KIND_REPORTER, &reporter, err));

@@ -132,6 +132,7 @@ tool 'load silent'  'plugin com.acme.m: callback `load` failed with status 1 and
 tool 'load nothing' 'plugin `com.acme.m`: `load` registers nothing'
 tool 'load null'    'registers a op whose descriptor is NULL'
 tool 'kernel twice' 'registers kernel:reference/acme.scale, which plugin `com.acme.m` has registered already'
+MISTAKE='layer doc' manifest other.ini 2>err.txt; grep -q 'warning: plugin com.acme.m: layer acme.scale: `doc` is missing' err.txt || fail 'no warning of a missing doc'
 tool 'query null'   'cvr_plugin_query returns NULL'
 tool 'shutdown exit 0' 'plugin com.acme.m: callback `shutdown`: it called exit()'
 

@@ -125,6 +125,7 @@ static void break_field(const desc_kind *k, const desc_field *f, char *desc) {
         break;
     case REAL: set(desc, f->offset, &nan, sizeof nan); break;
     case TEXT_OR_NULL:
+    case DOC:
     case PAYLOAD_OR_NULL:
     case END: return;
     default: break_list(k, f, desc); return;
@@ -163,7 +164,6 @@ Test(descriptors, schemas) {
         {CVR_ATTR_INIT(INT, "k", "1", "d", .flags = 0x100), "`flags`"},
         {CVR_ATTR_INIT(STRING, "k", "x", "d", .flags = CVR_ATTR_MIN), "`flags`"},
         {CVR_ATTR_INIT(INT, "k", "1", "d", .reserved = 1), "`reserved`"},
-        {CVR_ATTR_INIT(INT, "k", "1", NULL), "`doc`"},
         {CVR_ATTR_INIT(FLOAT, "k", "1", "d", CVR_ATTR_BETWEEN(5, 2)), "`max`"},
         {CVR_ATTR_INIT(FLOAT, "k", "1", "d", CVR_ATTR_AT_LEAST(NAN)), "`min`"},
         {CVR_ATTR_INIT(FLOAT, "k", "abc", "d"), "`default_text`"},
