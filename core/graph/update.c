@@ -27,7 +27,7 @@ static const ir_node *starver(const cvr_graph *g, cvr_value param, bool *from_pa
         bool reads = false;
         for (uint32_t k = 0; k < n->n_inputs; k++) reads = reads || from_param[n->inputs[k]];
         if (!reads || n->backward) continue;
-        if (has_gradient(g, n)) return n;
+        if (has_gradient(g, n) || !n->op->grad) return n; /* an op without `grad` lets none through to what it reads */
         for (uint32_t k = 0; k < n->n_outputs; k++) from_param[n->outputs[k]] = true;
     }
     return NULL;
