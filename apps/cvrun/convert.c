@@ -70,7 +70,7 @@ static int32_t read_all(cvr_plugins *p, const char *path, tensor_list *l, cvr_er
     int32_t status;
     CVR_TRY_OUT(cvr_fs_map(path, &map, err));
     const cvr_weights_desc *format = find_format(p, &map, NULL, &known);
-    CVR_TRY_OUT(format ? format->read(cvr_plugins_host(p), map.bytes, map.n, keep, l, err)
+    CVR_TRY_OUT(format ? CVR_CALL(format, read, NULL, err, cvr_plugins_host(p), map.bytes, map.n, keep, l)
                        : cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s)",
                                   known.s ? known.s : "there is none"));
 out:
@@ -92,7 +92,7 @@ static int32_t write_list(cvr_plugins *p, const cvr_weights_desc *format, const 
     for (size_t i = 0; i < l->n; i++) pointers[i] = &l->weights[i];
     int32_t status;
     CVR_TRY_OUT(cvr_writer_open(&w, path, err));
-    status = format->write(cvr_plugins_host(p), pointers, l->n, metadata, 1, to_writer, &w, err);
+    status = CVR_CALL(format, write, NULL, err, cvr_plugins_host(p), pointers, l->n, metadata, 1, to_writer, &w);
     if (status == CVR_OK)
         status = cvr_writer_commit(&w, false, err);
     else

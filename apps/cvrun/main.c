@@ -1,5 +1,6 @@
 /* cvrun: the command line. Words are read here, subcommands do the rest. */
 #include "help.h"
+#include <cvr/guard.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -201,6 +202,7 @@ static int run(int argc, char **argv) {
     arguments a = {0};
     program_start = cvr_now();
     cvr_set_log(print_log, NULL);
+    cvr_guard_open("cvrun");
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write(), not a death */
     if (argc < 2) {
         print_usage(stderr);
@@ -222,5 +224,7 @@ static int run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    return finish_output(run(argc, argv));
+    const int status = finish_output(run(argc, argv));
+    cvr_guard_close();
+    return status;
 }

@@ -114,7 +114,7 @@ static void pack_one(void *ctx, uint64_t task, uint32_t worker) {
     if (status == CVR_OK) {
         char name[sizeof err->file];
         status = c->p->wish.layout->sample(d, &s, at, &c->records[task], err);
-        d->desc->describe(d->self, index, name, sizeof name);
+        CVR_CALL_VOID(d->desc, describe, NULL, d->self, index, name, sizeof name);
         if (status != CVR_OK) (void)cvr_fail_at(err, name, 0, status);
     }
     c->statuses[task] = status;

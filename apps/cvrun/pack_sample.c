@@ -79,9 +79,9 @@ int32_t pack_sample_read(pack_sample *s, const pack_source *source, int64_t inde
                              .filter = filter,
                              .kind = kind};
     int32_t status;
-    CVR_TRY_OUT(source->desc->read(source->self, index, &s->sample, err));
+    CVR_TRY_OUT(CVR_CALL(source->desc, read, NULL, err, source->self, index, &s->sample));
     return CVR_OK;
 out:
-    source->desc->describe(source->self, index, name, sizeof name);
+    CVR_CALL_VOID(source->desc, describe, NULL, source->self, index, name, sizeof name);
     return cvr_fail_at(err, name, 0, status);
 }

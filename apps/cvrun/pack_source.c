@@ -61,7 +61,7 @@ void pack_source_close(pack_source *d) {
     for (int64_t i = 0; d->class_names && i < d->n_classes; i++) cvr_free(d->class_names[i]);
     cvr_free(d->class_names);
     d->class_names = NULL;
-    if (d->self) d->desc->close(d->self);
+    if (d->self) CVR_CALL_VOID(d->desc, close, NULL, d->self);
     d->self = NULL;
 }
 
@@ -86,7 +86,7 @@ int32_t pack_source_open(pack_source *d, uint32_t split, cvr_error *err) {
                                    .channels = (uint32_t)pack_number(d, "model", "in_channels"),
                                    .img_size = pack_number(d, "data", "img_size"),
                                    .seed = (uint64_t)pack_number(d, "run", "seed")};
-    CVR_TRY_OUT(d->desc->open(&args, &d->self, err));
+    CVR_TRY_OUT(CVR_CALL(d->desc, open, NULL, err, &args, &d->self));
     d->split = split == CVR_SPLIT_TRAIN ? "train" : "val";
     CVR_TRY_OUT(find_kinds(d, err));
     status = name_classes(d, err);

@@ -244,7 +244,8 @@ static int32_t write_raw(cvr_session *s, const prediction *p, const char *folder
     CVR_TRY_OUT(cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err));
     CVR_TRY_OUT(cvr_writer_open(&w, path, err));
     const cvr_weights_desc *format = desc;
-    status = format->write(cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w, err);
+    status =
+        CVR_CALL(format, write, NULL, err, cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w);
     if (status == CVR_OK)
         status = cvr_writer_commit(&w, false, err);
     else

@@ -187,6 +187,25 @@ static int32_t bind_optimizer(settings *s, cvr_plugins *p, cvr_error *err) {
     return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
 }
 
+/* Evaluation and prediction do without: where one is not here, its keys are left alone. */
+static int32_t bind_optimizer_if_here(settings *s, cvr_plugins *p, cvr_error *err) {
+    const struct {
+        const char *kind, *name, *section;
+    } wanted[] = {{CVR_KIND_OPTIMIZER, s->optim->name, "optim"}, {CVR_KIND_SCHEDULER, s->sched->name, "sched"}};
+    bool here = true;
+    for (size_t i = 0; i < 2; i++) {
+        cvr_error why = CVR_ERROR_INIT;
+        const void *desc;
+        here = cvr_plugins_find(p, wanted[i].kind, wanted[i].name, &desc, &why) == CVR_OK && here;
+    }
+    if (here) return bind_optimizer(s, p, err);
+    for (size_t i = 0; i < 2; i++) {
+        const cvr_setting *const *lines;
+        (void)cvr_config_lines(s->config, wanted[i].section, &lines);
+    }
+    return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
+}
+
 /* The network: a model plugin, or the lines of [net]. */
 static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
     const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model", "name"};
@@ -228,14 +247,14 @@ static int32_t check_probe(const settings *s, cvr_error *err) {
     return at(s, "probe", "enabled", cvr_fail(err, CVR_ERR_USAGE, "probe.enabled %s", why), err);
 }
 
-int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
+int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, cvr_error *err) {
     const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"},
                        dataset = {CVR_KIND_DATASET, s->data->format, "data", "format"};
     const void *desc;
     CVR_TRY(find_plugin(s, p, &task, &desc, err));
     s->task = desc;
     CVR_TRY(bind_keys(s, &task, s->task->attrs, s->task->n_attrs, &s->task_attrs, err));
-    CVR_TRY(bind_optimizer(s, p, err));
+    CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
     CVR_TRY(bind_network(s, p, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",

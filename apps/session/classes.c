@@ -5,18 +5,26 @@
  */
 #include "run_data.h"
 
+#define MOST_CLASSES (1 << 24)
+
 /* ---- names ---- */
 
 /* Names of the data's classes, as it says them itself; numbers where it has none. */
 static int32_t own_names(const split *sp, class_names *c, cvr_error *err) {
-    const int64_t n = sp->desc->n_classes(sp->self);
-    *c = (class_names){.names = cvr_calloc((size_t)(n > 0 ? n : 0) + 1, sizeof *c->names)};
+    int64_t n;
+    CVR_CALL_TO(n, sp->desc, n_classes, NULL, sp->self);
+    *c = (class_names){0};
+    if (n < 1 || n > MOST_CLASSES)
+        return cvr_call_blame(sp->desc, "n_classes", NULL, err, "gives %lld; there are 1 to %d", (long long)n,
+                              MOST_CLASSES);
+    c->names = cvr_calloc((size_t)n + 1, sizeof *c->names);
     if (!c->names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (; c->n < n; c->n++) {
-        const char *name = sp->desc->class_name(sp->self, c->n);
+        const char *name;
+        CVR_CALL_TO(name, sp->desc, class_name, NULL, sp->self, c->n);
         if (!name)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: class %lld of %lld has no name", sp->desc->name, (long long)c->n,
-                            (long long)n);
+            return cvr_call_blame(sp->desc, "class_name", NULL, err, "has no name for class %lld of %lld",
+                                  (long long)c->n, (long long)n);
         if (!(c->names[c->n] = cvr_strdup(name))) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     return CVR_OK;

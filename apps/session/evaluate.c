@@ -128,7 +128,7 @@ static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluat
     CVR_TRY(net_program_results(p, &b->view, &outputs, err));
     CVR_TRY(add_losses(l, p, loss, b->view.n, err));
     const cvr_task_batch batch = {sizeof batch, &outputs, &b->view};
-    CVR_TRY(s->set.task->metrics_update(e->self, &batch, err));
+    CVR_TRY(CVR_CALL(s->set.task, metrics_update, NULL, err, e->self, &batch));
     if (e->metrics.samples == 0 && o->on_batch) CVR_TRY(o->on_batch(o->ctx, b, &outputs, err));
     e->metrics.samples += b->view.n;
     return CVR_OK;
@@ -148,9 +148,9 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
         on_metric(&c, name, l->each[i] / n);
     }
     m->n_classes = s->data.task.n_classes;
-    if (l->any) task->metrics_result(e->self, on_metric, &c);
-    if (l->any && task->metrics_per_class) task->metrics_per_class(e->self, on_class_metric, &c);
-    if (l->any && task->metrics_matrix) e->matrix = task->metrics_matrix(e->self);
+    if (l->any) CVR_CALL_VOID(task, metrics_result, NULL, e->self, on_metric, &c);
+    if (l->any && task->metrics_per_class) CVR_CALL_VOID(task, metrics_per_class, NULL, e->self, on_class_metric, &c);
+    if (l->any && task->metrics_matrix) CVR_CALL_TO(e->matrix, task, metrics_matrix, NULL, e->self);
     return collected(&c);
 }
 
@@ -159,7 +159,7 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
     const int64_t all = split_samples(val);
     const double start = cvr_now();
     cvr_batch b;
-    CVR_TRY(s->set.task->metrics_open(&s->data.task, &e->self, err));
+    CVR_TRY(CVR_CALL(s->set.task, metrics_open, NULL, err, &s->data.task, &e->self));
     CVR_TRY(split_begin(val, 0, 0, err));
     for (;;) {
         CVR_TRY(split_next(val, &b, err));
@@ -185,7 +185,7 @@ int32_t evaluation_run(cvr_session *s, const evaluate_options *o, evaluation *ou
 }
 
 void evaluation_end(const cvr_session *s, evaluation *e) {
-    if (e->self) s->set.task->metrics_close(e->self);
+    if (e->self) CVR_CALL_VOID(s->set.task, metrics_close, NULL, e->self);
     cvr_metrics_clear(&e->metrics);
     memset(e, 0, sizeof *e);
 }
@@ -208,7 +208,7 @@ int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err
     cvr_text known = {0};
     int32_t status;
     bool found = strncmp(name, "loss_", 5) == 0;
-    CVR_TRY_OUT(s->set.task->metrics_open(&s->data.task, &e.self, err));
+    CVR_TRY_OUT(CVR_CALL(s->set.task, metrics_open, NULL, err, &s->data.task, &e.self));
     CVR_TRY_OUT(finish(s, &e, &none, err));
     for (size_t i = 0; i < e.metrics.n; i++) {
         found = found || strcmp(e.metrics.names[i], name) == 0;

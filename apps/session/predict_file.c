@@ -36,7 +36,7 @@ static int32_t predict_batch(cvr_session *s, const cvr_batch *b, const cvr_predi
     CVR_TRY(status);
     CVR_TRY(net_program_run(p, &b->view, &scalars, err));
     CVR_TRY(net_program_results(p, &b->view, &outputs, err));
-    CVR_TRY(s->set.task->predict(&s->data.task, &outputs, 0, o->sink, err));
+    CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &outputs, 0, o->sink));
     return tell_raw(p, o, err);
 }
 

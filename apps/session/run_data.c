@@ -13,7 +13,7 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
                                    .channels = (uint32_t)s->model->in_channels,
                                    .img_size = s->data->img_size,
                                    .seed = (uint64_t)s->run->seed};
-    CVR_TRY(s->dataset->open(&args, &sp->self, err));
+    CVR_TRY(CVR_CALL(s->dataset, open, NULL, err, &args, &sp->self));
     sp->desc = s->dataset;
     sp->present = true;
     return CVR_OK;
@@ -21,7 +21,8 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
 
 static int64_t stride_of(const settings *s) {
     const cvr_model_desc *m = s->model_desc;
-    const int64_t stride = m && m->stride && s->task->pads ? m->stride(s->model_attrs) : 1;
+    int64_t stride = 1;
+    if (m && m->stride && s->task->pads) CVR_CALL_TO(stride, m, stride, NULL, s->model_attrs);
     return stride < INT32_MAX ? stride : INT32_MAX; /* a canvas of that is refused as too large */
 }
 
@@ -129,6 +130,9 @@ static bool wants_split(const settings *s, uint32_t which, bool trains, bool eva
 
 int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
     const cvr_image_service *images;
+    if (stride_of(s) < 1)
+        return cvr_call_blame(s->model_desc, "stride", NULL, err, "gives %lld; it is 1 or more",
+                              (long long)stride_of(s));
     CVR_TRY(cvr_plugins_image_service(p, &images, err));
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
@@ -164,7 +168,7 @@ void data_close(run_data *d) {
         split *sp = &d->splits[i];
         features_destroy(&sp->features);
         cvr_batches_destroy(&sp->batches);
-        if (sp->present) sp->desc->close(sp->self);
+        if (sp->present) CVR_CALL_VOID(sp->desc, close, NULL, sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
         cvr_free(sp->transforms);
     }

@@ -14,6 +14,7 @@ typedef struct run_settings {
     const char *save_every;
     int64_t patience;
     double max_hours;
+    const char *plugins;
 } run_settings;
 
 typedef struct backend_settings {
@@ -111,7 +112,7 @@ typedef struct settings {
     char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
     int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
-    const run_settings *run;
+    run_settings *run;         /* `plugins` is settled when training starts */
     backend_settings *backend; /* `auto` precision is settled once the device is known */
     model_settings *model;     /* num_classes and in_channels are settled once the data is known */
     data_settings *data;       /* img_size is settled likewise */
@@ -141,11 +142,11 @@ typedef struct settings {
 
 /* Reads a recipe, or a run folder's config.ini, and binds the keys that every recipe has. */
 int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
-/* Finds the plugins that it names, and binds their keys. */
-int32_t settings_choose(settings *s, cvr_plugins *plugins, cvr_error *err);
 /* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a
  * training run goes on from its own. Lives as long as the settings. */
 const char *settings_start_weights(const settings *s, bool trains);
+/* Finds the plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler. */
+int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, cvr_error *err);
 void settings_close(settings *s);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);

@@ -40,6 +40,7 @@ struct cvr_session {
     bool vetoed;            /* the last training step's update was left out by a gradient plugin */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
     const cvr_named_tensor **part_fields;
+    char *plugins_used; /* run.plugins of a run that trains */
 };
 
 /* Opens the network with the first of these programs, and loads the weights to start from. */
@@ -131,5 +132,8 @@ int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *s
 int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, cvr_error *err);
 /* Only what plugins have put there: before they are asked for anything. No checkpoint, or a bad one: nothing. */
 void checkpoint_load_plugin_state(cvr_session *s, const char *folder);
+
+/* Settles run.plugins, for config.ini: what is loaded by now. */
+int32_t session_note_plugins(cvr_session *s, cvr_error *err);
 
 #endif

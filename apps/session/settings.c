@@ -15,6 +15,9 @@ static const cvr_attr_desc *const run_keys[] = {
     CVR_ATTR(INT, "patience", "0", "stop after this many validations without a better metric; 0: never",
              CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(FLOAT, "max_hours", "0", "stop after this time; 0: never", CVR_ATTR_BETWEEN(0, 1e6)),
+    CVR_ATTR(STRING, "plugins", "",
+             "plugins of CVR_PLUGIN_PATH that the run was made with; written by training, to name one that is missing "
+             "later"),
 };
 SCHEMA(run);
 

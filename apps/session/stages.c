@@ -68,7 +68,7 @@ static int32_t stage_network(building *w, cvr_error *err) {
     CVR_TRY(cvr_graph_override_layers(w->graph, layers, n_layers, err));
     if (s->model_desc) {
         const cvr_model_args args = {sizeof args, s->model_attrs, d->task.n_classes, d->channels};
-        CVR_TRY(s->model_desc->build(w->b, &args, io, err));
+        CVR_TRY(CVR_CALL(s->model_desc, build, NULL, err, w->b, &args, io));
     } else {
         const cvr_net net = {(const cvr_setting *const *)s->net, s->n_net, d->task.n_classes};
         cvr_value output;
@@ -89,7 +89,7 @@ static int32_t stage_cut(building *w, cvr_error *err) {
 }
 
 static int32_t stage_losses(building *w, cvr_error *err) {
-    return w->net->settings->task->losses(w->b, &w->net->data->task, cvr_graph_io(w->graph), err);
+    return CVR_CALL(w->net->settings->task, losses, NULL, err, w->b, &w->net->data->task, cvr_graph_io(w->graph));
 }
 
 /* What is trained is the sum of all losses; where there is one, it is the sum. */

@@ -1,14 +1,41 @@
-/* What a run tells its reporters. The first that fails stops the telling: a full disk should be heard of at once. */
+/*
+ * What a run tells its reporters. Reporters see, they never steer: a plugin's that fails is switched off with a
+ * warning, and training goes on. The program's own, which write what a run cannot go on without, end it.
+ */
 #include "trainer.h"
 
-/* For each reporter that has the callback. */
+/* Whether the program gave it, and no plugin. */
+static bool is_own(const trainer *t, const cvr_reporter_desc *r) {
+    cvr_error ignored = CVR_ERROR_INIT;
+    const void *desc;
+    return cvr_plugins_find(t->s->plugins, CVR_KIND_REPORTER, r->name, &desc, &ignored) != CVR_OK || desc != r;
+}
+
+/* After each callback of reporter i. */
+static int32_t told(const trainer *t, size_t i, int32_t status, const cvr_error *why, cvr_error *err) {
+    if (status == CVR_OK) return CVR_OK;
+    if (is_own(t, t->o->reporters[i])) {
+        *err = *why;
+        return status;
+    }
+    t->off[i] = true;
+    cvr_log(CVR_LOG_WARNING, "reporter %s is switched off, training goes on: %s%s%s", t->o->reporters[i]->name,
+            why->file, why->file[0] ? ": " : "", why->message);
+    return CVR_OK;
+}
+
+/* For each reporter that has the callback and is not switched off. */
 #define TELL(callback_, ...)                                                                                           \
-    for (size_t i = 0; i < t->n_open; i++)                                                                             \
-        if (t->o->reporters[i]->callback_) CVR_TRY(t->o->reporters[i]->callback_(t->reporters[i], __VA_ARGS__));       \
+    for (size_t i = 0; i < t->n_open; i++) {                                                                           \
+        cvr_error why = CVR_ERROR_INIT;                                                                                \
+        if (t->off[i] || !t->o->reporters[i]->callback_) continue;                                                     \
+        CVR_TRY(told(t, i, CVR_CALL(t->o->reporters[i], callback_, NULL, &why, __VA_ARGS__), &why, err));              \
+    }                                                                                                                  \
     return CVR_OK
 
 int32_t tell_start(trainer *t, cvr_error *err) {
     cvr_session_info i;
+    CVR_TRY(session_note_plugins(t->s, err));
     cvr_session_describe(t->s, &i);
     const cvr_run_info info = {.struct_size = sizeof info,
                                .host = cvr_plugins_host(t->s->plugins),
@@ -32,19 +59,31 @@ int32_t tell_start(trainer *t, cvr_error *err) {
                                .resume_step = t->o->resume ? t->state.step : -1,
                                .resume_epoch = t->o->resume ? t->state.epoch : -1};
     t->reporters = cvr_calloc(t->o->n_reporters + 1, sizeof *t->reporters);
-    if (!t->reporters) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (; t->n_open < t->o->n_reporters; t->n_open++)
-        CVR_TRY(t->o->reporters[t->n_open]->open(&info, &t->reporters[t->n_open], err));
+    t->off = cvr_calloc(t->o->n_reporters + 1, sizeof *t->off);
+    if (!t->reporters || !t->off) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t k = 0; k < t->o->n_reporters; k++) {
+        const cvr_reporter_desc *r = t->o->reporters[k];
+        cvr_error why = CVR_ERROR_INIT;
+        CVR_TRY(told(t, k, CVR_CALL(r, open, NULL, &why, &info, &t->reporters[k]), &why, err));
+        if (t->off[k]) t->reporters[k] = NULL;
+        t->n_open = k + 1;
+    }
     return CVR_OK;
 }
 
+/* One that did not open has nothing to close. */
 void tell_close(trainer *t) {
-    while (t->n_open--) t->o->reporters[t->n_open]->close(t->reporters[t->n_open]);
+    for (size_t i = t->n_open; i-- > 0;) {
+        const cvr_reporter_desc *r = t->o->reporters[i];
+        if (!t->off[i] || t->reporters[i]) CVR_CALL_VOID(r, close, NULL, t->reporters[i]);
+    }
+    t->n_open = 0;
     cvr_free(t->reporters);
+    cvr_free(t->off);
 }
 
 int32_t tell_flush(const trainer *t, cvr_error *err) {
-    TELL(flush, err);
+    TELL(flush, t->reporters[i]);
 }
 
 int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err) {
@@ -63,13 +102,13 @@ int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err) {
                               .samples = d->batch->view.n,
                               .seconds = d->seconds,
                               .data_seconds = d->batch->wait_seconds};
-    TELL(step, &e, err);
+    TELL(step, t->reporters[i], &e);
 }
 
 int32_t tell_batch(const trainer *t, const char *name, const cvr_batch *b, const cvr_batch_view *outputs,
                    cvr_error *err) {
     const cvr_batch_event e = {sizeof e, name, &b->view, outputs};
-    TELL(batch, &e, err);
+    TELL(batch, t->reporters[i], &e);
 }
 
 int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_error *err) {
@@ -89,7 +128,7 @@ int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_erro
                                .columns = v ? v->metrics.columns : NULL,
                                .per_class = v ? v->metrics.per_class : NULL,
                                .n_columns = v ? (uint32_t)v->metrics.n_columns : 0};
-    TELL(epoch, &e, err);
+    TELL(epoch, t->reporters[i], &e);
 }
 
 int32_t tell_end(const trainer *t, cvr_train_result *r, cvr_error *err) {
@@ -123,5 +162,5 @@ int32_t tell_end(const trainer *t, cvr_train_result *r, cvr_error *err) {
                              .step_wait_seconds = t->spent.waiting,
                              .validation_seconds = t->spent.validation,
                              .saving_seconds = t->spent.saving};
-    TELL(end, &e, err);
+    TELL(end, t->reporters[i], &e);
 }

@@ -39,7 +39,9 @@ double trainer_lr(const trainer *t, int64_t batch) {
                                  .history = t->state.history,
                                  .n_history = t->state.n_history,
                                  .lower_is_better = lower_is_better(t)};
-    return s->lr * s->scheduler->factor(&args);
+    double factor;
+    CVR_CALL_TO(factor, s->scheduler, factor, NULL, &args);
+    return s->lr * factor;
 }
 
 /* ---- saving ---- */
@@ -81,7 +83,7 @@ static int32_t loss_not_finite(const trainer *t, const cvr_batch_view *b, cvr_er
     const split *sp = &t->s->data.splits[CVR_SPLIT_TRAIN];
     for (int64_t i = 0; i < b->n && i < 6 && n < sizeof names; i++) {
         char one[512];
-        sp->desc->describe(sp->self, b->origins[i]->index, one, sizeof one);
+        CVR_CALL_VOID(sp->desc, describe, NULL, sp->self, b->origins[i]->index, one, sizeof one);
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%.100s", i ? ", " : "", one);
     }
     return cvr_fail(
@@ -107,6 +109,14 @@ static void count_step(trainer *t, const step_done *d, double loss) {
     st->wait_seconds += wait;
 }
 
+/* Warm-up and optim.lr are numbers that make sense: what does not is the scheduler's. */
+static int32_t check_lr(const trainer *t, double lr, cvr_error *err) {
+    if (isfinite(lr) && lr >= 0) return CVR_OK;
+    return cvr_call_blame(t->s->set.scheduler, "factor", NULL, err,
+                          "makes the learning rate %g at step %lld; a factor is finite and not negative", lr,
+                          (long long)t->state.step + 1);
+}
+
 static int32_t train_step(trainer *t, cvr_error *err) {
     cvr_session *s = t->s;
     cvr_batch b;
@@ -114,6 +124,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     const double start = cvr_now();
     CVR_TRY(split_next(&s->data.splits[CVR_SPLIT_TRAIN], &b, err));
     done.lr = trainer_lr(t, t->state.batch);
+    CVR_TRY(check_lr(t, done.lr, err));
     const net_scalars at = {.lr = done.lr,
                             .loss_scale = 1,
                             .average_weight =

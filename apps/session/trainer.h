@@ -8,6 +8,7 @@ typedef struct trainer {
     cvr_session *s;
     const cvr_train_options *o;
     void **reporters; /* those that are open */
+    bool *off;        /* of these, those that failed */
     size_t n_open;
     train_state state;
     double last_save, session_start, before; /* `before`: seconds of the sessions before this one */

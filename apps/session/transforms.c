@@ -16,7 +16,7 @@ static int32_t add_transform(split *to, cvr_plugins *p, const char *name, const 
     to->transforms = more;
     CVR_TRY(cvr_attrs_parse(&schema, text, NULL, name, &attrs, err));
     more[to->n_transforms++] = (cvr_transform){augment, attrs};
-    return augment->check ? augment->check(attrs, err) : CVR_OK;
+    return augment->check ? CVR_CALL(augment, check, NULL, err, attrs) : CVR_OK;
 }
 
 /* Stable: transforms of one stage stay in the order in which they were written. */
@@ -62,7 +62,7 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
                             .mean = s->mean,
                             .std = s->std,
                             .add = pipeline_add};
-    CVR_TRY(s->task->pipeline(info, &p, err));
+    CVR_TRY(CVR_CALL(s->task, pipeline, NULL, err, info, &p));
     order_by_stage(f->to);
     if (normalisers(f->to) == 1) return CVR_OK;
     return cvr_fail(err, CVR_ERR_PLUGIN, "task %s: its pipeline has %zu transforms that normalise; it must have one",

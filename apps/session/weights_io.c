@@ -352,9 +352,9 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     const cvr_weights_desc *format = weights_format(plugins, m, path, err);
     const cvr_host *host = cvr_plugins_host(plugins);
     if (!format) return weights_format_unknown(plugins, err);
-    CVR_TRY(format->read(host, m->bytes, m->n, on_name, l, err));
+    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_name, l));
     find_names(l);
-    CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
+    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
     judge_missing(l);
     if (l->n_problems)
         return cvr_fail(err, CVR_ERR_FORMAT,
@@ -364,9 +364,9 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     if (!has_any(l))
         return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");
     l->writing = true;
-    CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
+    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
     l->masking = l->masks;
-    if (l->masks) CVR_TRY(format->read(host, m->bytes, m->n, on_weight, l, err));
+    if (l->masks) CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
     tell(l, path, format->name);
     return CVR_OK;
 }

@@ -47,7 +47,7 @@ int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, c
     if (!format) return cvr_fail_at(err, path, 0, weights_format_unknown(plugins, err));
     CVR_TRY_OUT(gather(store, &all, err));
     CVR_TRY_OUT(cvr_writer_open(&w, path, err));
-    status = format->write(cvr_plugins_host(plugins), all.pointers, all.n, NULL, 0, to_writer, &w, err);
+    status = CVR_CALL(format, write, NULL, err, cvr_plugins_host(plugins), all.pointers, all.n, NULL, 0, to_writer, &w);
     if (status == CVR_OK)
         status = cvr_writer_commit(&w, false, err);
     else

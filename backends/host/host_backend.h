@@ -6,7 +6,8 @@
 
 typedef struct host_recording {
     const cvr_host *host;
-    const cvr_profiler *profiler; /* NULL: none */
+    const cvr_profiler *profiler;      /* NULL: none */
+    const cvr_launch_service *service; /* likewise: who runs is told there */
     uint64_t id, n;
     const cvr_launch *const *launches;
 } host_recording;

@@ -19,7 +19,7 @@ static int32_t emit_transforms(const cvr_batches *b, cvr_graph *g, const cvr_bat
         const cvr_transform *t = &o->transforms[i];
         cvr_value params = CVR_NONE;
         if (next < l->n && l->columns[next].place == i) CVR_TRY(add_input(&l->columns[next++], g, what, &params, err));
-        const int32_t status = t->desc->emit(builder, t->attrs, params, *image, image, err);
+        const int32_t status = CVR_CALL(t->desc, emit, NULL, err, builder, t->attrs, params, *image, image);
         if (status != CVR_OK) return transform_failed(t, status, err);
     }
     return CVR_OK;

@@ -78,7 +78,7 @@ static bool sizes_follow(const pipeline *p, bool *random) {
 
 static int32_t follow_size(const layout *l, workbench *w, sample_place at, cvr_canvas *c, cvr_error *err) {
     const pipeline *p = w->pipeline;
-    CVR_TRY(p->o.dataset->size(p->o.self, at.index, &c->height, &c->width, err));
+    CVR_TRY(CVR_CALL(p->o.dataset, size, NULL, err, p->o.self, at.index, &c->height, &c->width));
     for (size_t i = 0; i < p->normalises; i++) {
         const cvr_transform *t = &p->o.transforms[i];
         double params[CVR_AUGMENT_PARAMS];
@@ -88,7 +88,7 @@ static int32_t follow_size(const layout *l, workbench *w, sample_place at, cvr_c
         cvr_part_whole(&in, c->height, c->width);
         out = in;
         const cvr_part_step step = {sizeof step, t->attrs, params, &in, &out};
-        CVR_TRY(t->desc->part_size(&step, err));
+        CVR_TRY(CVR_CALL(t->desc, part_size, NULL, err, &step));
         *c = (cvr_canvas){out.height, out.width};
     }
     return CVR_OK;

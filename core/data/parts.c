@@ -23,7 +23,7 @@ static int32_t forward(part_plan *p, int64_t channels, cvr_error *err) {
         const cvr_sample *header = workbench_header(p->w, p->parts[i].height, p->parts[i].width, channels);
         CVR_TRY(sample_draw(p->p, header, p->at, i, p->params[i], err));
         const cvr_part_step step = step_of(p, i);
-        const int32_t status = p->p->o.transforms[i].desc->part_size(&step, err);
+        const int32_t status = CVR_CALL(p->p->o.transforms[i].desc, part_size, NULL, err, &step);
         if (status != CVR_OK) return transform_failed(&p->p->o.transforms[i], status, err);
         if (out->height < 1 || out->width < 1 || out->height > MOST_SIDE || out->width > MOST_SIDE) {
             return cvr_fail(err, CVR_ERR_INVALID, "%s: a picture would become %lld x %lld; change its size",
@@ -40,7 +40,7 @@ static int32_t backward(part_plan *p, cvr_error *err) {
         cvr_part *const in = &p->parts[i];
         const int64_t height = in->height, width = in->width;
         const cvr_part_step step = step_of(p, i);
-        const int32_t status = p->p->o.transforms[i].desc->part_source(&step, err);
+        const int32_t status = CVR_CALL(p->p->o.transforms[i].desc, part_source, NULL, err, &step);
         if (status != CVR_OK) return transform_failed(&p->p->o.transforms[i], status, err);
         if (i > 0 || !p->p->o.reduced || in->reduce < 1) in->reduce = 1;
         /* Widened to whole reduced pixels. */
@@ -94,7 +94,7 @@ int32_t parts_apply(part_plan *p, cvr_error *err) {
     p->parts[0] = p->given;
     for (size_t i = 0; i < p->n; i++) {
         const cvr_part_step step = step_of(p, i);
-        const int32_t status = p->p->o.transforms[i].desc->part_apply(&step, &p->s->sample, err);
+        const int32_t status = CVR_CALL(p->p->o.transforms[i].desc, part_apply, NULL, err, &step, &p->s->sample);
         if (status != CVR_OK) return transform_failed(&p->p->o.transforms[i], status, err);
         if (!holds(p, &p->parts[i + 1])) return broken(p, i, "part_apply left another part than it was to make", err);
     }

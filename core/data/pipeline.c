@@ -3,7 +3,8 @@
 
 int64_t pipeline_sample(const pipeline *p, int64_t i) {
     /* With a limit, every (count / limit)-th sample, so that data sorted by class keeps all of its classes. */
-    const int64_t count = p->o.dataset->count(p->o.self);
+    int64_t count;
+    CVR_CALL_TO(count, p->o.dataset, count, NULL, p->o.self);
     return (int64_t)((double)i * ((double)count / (double)p->n_samples));
 }
 
@@ -18,7 +19,7 @@ int32_t pipeline_fail_at(const pipeline *p, int64_t index, int32_t status, cvr_e
     char name[sizeof err->file] = "";
     if (!err) return status;
     if (p->o.dataset)
-        p->o.dataset->describe(p->o.self, index, name, sizeof name);
+        CVR_CALL_VOID(p->o.dataset, describe, NULL, p->o.self, index, name, sizeof name);
     else
         (void)snprintf(name, sizeof name, "%s", p->path ? p->path : "");
     return *name ? cvr_fail_at(err, name, 0, status) : status;

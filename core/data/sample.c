@@ -23,7 +23,8 @@ int32_t sample_draw(const pipeline *p, const cvr_sample *s, sample_place at, siz
     const cvr_transform *t = &p->o.transforms[place];
     cvr_rng r = sample_rng(p, at, place);
     memset(params, 0, CVR_AUGMENT_PARAMS * sizeof *params);
-    const int32_t status = t->desc->make_params ? t->desc->make_params(t->attrs, s, &r, params, err) : CVR_OK;
+    const int32_t status =
+        t->desc->make_params ? CVR_CALL(t->desc, make_params, NULL, err, t->attrs, s, &r, params) : CVR_OK;
     return status == CVR_OK ? CVR_OK : transform_failed(t, status, err);
 }
 
@@ -47,7 +48,7 @@ static int32_t apply_many(workbench *w, arena_sample *s, sample_place at, size_t
     const size_t used = w->used;
     int32_t status;
     for (uint32_t k = 1; k < t->desc->n_samples; k++) CVR_TRY_OUT(make_partner(w, at, place, k, &all[k], err));
-    status = t->desc->apply_many(t->attrs, params, all, t->desc->n_samples, err);
+    status = CVR_CALL(t->desc, apply_many, NULL, err, t->attrs, params, all, t->desc->n_samples);
 out:
     w->used = used;
     return status;
@@ -76,7 +77,7 @@ int32_t sample_transform(workbench *w, arena_sample *s, sample_place at, size_t 
             CVR_TRY(transform_takes(t, pipeline_kind(p, s->sample.fields[k]->kind), err));
         CVR_TRY(sample_draw(p, &s->sample, at, i, params, err));
         const int32_t status = t->desc->apply_many ? apply_many(w, s, at, i, params, err)
-                                                   : t->desc->apply(t->attrs, params, &s->sample, err);
+                                                   : CVR_CALL(t->desc, apply, NULL, err, t->attrs, params, &s->sample);
         if (status != CVR_OK) return transform_failed(t, status, err);
         CVR_TRY(check_fields(s, t->desc->name, err));
     }
@@ -111,9 +112,9 @@ static int32_t read_sample(pipeline *p, arena_sample *s, int64_t index, cvr_erro
     char name[512] = "";
     const bool told =
         p->warned && (atomic_fetch_or(&p->warned[index], 1) & 1); /* another epoch may be reading it, too */
-    if (!told) p->o.dataset->describe(p->o.self, index, name, sizeof name);
+    if (!told) CVR_CALL_VOID(p->o.dataset, describe, NULL, p->o.self, index, name, sizeof name);
     (void)cvr_log_about(told || *name ? name : NULL);
-    const int32_t status = p->o.dataset->read(p->o.self, index, &s->sample, err);
+    const int32_t status = CVR_CALL(p->o.dataset, read, NULL, err, p->o.self, index, &s->sample);
     if (!cvr_log_about(NULL) && p->warned && !told) atomic_fetch_and(&p->warned[index], 0xfe);
     return status;
 }

@@ -134,7 +134,7 @@ static int32_t transform_batch(slot *s, const layout *l, workbench *w, int64_t e
                                  .fields = s->pointers + first,
                                  .origins = s->origin_pointers};
     const cvr_augment_batch batch = {sizeof batch, &view, p->o.n_classes};
-    const int32_t status = t->desc->apply_batch(t->attrs, params, &batch, err);
+    const int32_t status = CVR_CALL(t->desc, apply_batch, NULL, err, t->attrs, params, &batch);
     return status == CVR_OK ? CVR_OK : transform_failed(t, status, err);
 }
 

@@ -16,12 +16,13 @@ int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *back
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     const cvr_host *host = cvr_plugins_host(plugins);
-    const int64_t count = d->backend->device_count(host);
+    int64_t count;
+    CVR_CALL_TO(count, d->backend, device_count, NULL, host);
     if (index < 0 || index >= count)
         CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
                              "backend %s has %lld device%s here; backend.device=%lld is none of them", backend,
                              (long long)count, count == 1 ? "" : "s", (long long)index));
-    CVR_TRY_OUT(d->backend->open(host, index, &d->self, err));
+    CVR_TRY_OUT(CVR_CALL(d->backend, open, NULL, err, host, index, &d->self));
     *out = d;
 out:
     if (status != CVR_OK) cvr_free(d);
@@ -30,7 +31,7 @@ out:
 
 void cvr_device_close(cvr_device **d) {
     if (!*d) return;
-    (*d)->backend->close((*d)->self);
+    CVR_CALL_VOID((*d)->backend, close, NULL, (*d)->self);
     cvr_free(*d);
     *d = NULL;
 }
@@ -40,13 +41,13 @@ const cvr_backend_desc *cvr_device_backend(const cvr_device *d) {
 }
 
 void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size) {
-    d->backend->describe(d->self, buf, size);
+    CVR_CALL_VOID(d->backend, describe, NULL, d->self, buf, size);
 }
 
 int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err) {
-    return d->backend->alloc(d->self, bytes ? bytes : 64, address, err);
+    return CVR_CALL(d->backend, alloc, NULL, err, d->self, bytes ? bytes : 64, address);
 }
 
 void cvr_device_free(cvr_device *d, void *address) {
-    if (d && address) d->backend->free(d->self, address);
+    if (d && address) CVR_CALL_VOID(d->backend, free, NULL, d->self, address);
 }

@@ -36,6 +36,38 @@ static const cvr_io_output *io_output(const cvr_io *io, uint32_t i) {
     return i < g->n_ends ? g->ends[i] : NULL;
 }
 
+/* The node that makes another number of rows of the batch's, on the way to v. */
+static const ir_node *row_changer(const cvr_graph *g, cvr_value v, int64_t batch) {
+    for (size_t i = g->n_nodes; i-- > 0;) {
+        const ir_node *n = g->nodes[i];
+        bool makes = false;
+        for (uint32_t k = 0; k < n->n_outputs; k++) makes = makes || n->outputs[k] == v;
+        if (!makes || n->n_inputs == 0 || !n->inputs[0]) continue;
+        v = n->inputs[0];
+        if (g->values[v]->type.rank && g->values[v]->type.shape[0] == batch) return n;
+    }
+    return NULL;
+}
+
+/* Results have a row for each picture of the batch. */
+static int32_t check_rows(const cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {
+    cvr_value image = CVR_NONE;
+    const ir_value *in = find_input(g, "image", &image);
+    const cvr_type *t = &g->values[v]->type;
+    if (!in || !in->type.rank || (t->rank && t->shape[0] == in->type.shape[0])) return CVR_OK;
+    char shape[160];
+    print_shape(t, shape, sizeof shape);
+    const ir_node *n = row_changer(g, v, in->type.shape[0]);
+    if (n)
+        (void)cvr_call_blame(n->op, "infer", n->name, err,
+                             "makes another number of rows: the result `%s` has shape %s for a batch of %lld", name,
+                             shape, (long long)in->type.shape[0]);
+    else
+        (void)cvr_fail(err, CVR_ERR_INVALID, "the result `%s` has shape %s for a batch of %lld", name, shape,
+                       (long long)in->type.shape[0]);
+    return cvr_fail_as(err, CVR_ERR_INVALID);
+}
+
 static int32_t check_end(const cvr_graph *g, const char *name, uint32_t role, cvr_value v, cvr_error *err) {
     if (!name || !*name || role < CVR_ROLE_RESULT || role > CVR_ROLE_AUXILIARY || v == CVR_NONE || v >= g->n_values)
         return cvr_fail(err, CVR_ERR_PLUGIN, "an output of the network needs a name, a role and a value");
@@ -45,7 +77,8 @@ static int32_t check_end(const cvr_graph *g, const char *name, uint32_t role, cv
                             name);
     }
     const cvr_type *t = &g->values[v]->type;
-    if (role != CVR_ROLE_LOSS || (t->rank == 0 && t->dtype == CVR_F32)) return CVR_OK;
+    if (role != CVR_ROLE_LOSS) return check_rows(g, name, v, err);
+    if (t->rank == 0 && t->dtype == CVR_F32) return CVR_OK;
     char shape[160];
     print_shape(t, shape, sizeof shape);
     return cvr_fail(err, CVR_ERR_INVALID, "the loss %s has shape %s; it must be one f32 number", name, shape);

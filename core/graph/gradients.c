@@ -91,7 +91,8 @@ static int32_t run_plugin(gradient_run *r, const cvr_gradient_plugin *p, cvr_err
     r->api.attrs = p->attrs;
     r->g->scope.n = 0;
     cvr_text_add(&r->g->scope, "%s", p->desc->name);
-    const int32_t status = p->desc->run(&r->api, err);
+    int32_t status = CVR_CALL(p->desc, run, NULL, err, &r->api);
+    status = graph_called(r->g, p->desc, "run", NULL, status, err);
     r->g->scope.n = 0;
     if (r->g->scope.s) r->g->scope.s[0] = '\0';
     return graph_blame(err, status, "gradient plugin", p->desc->name);
@@ -125,6 +126,7 @@ int32_t cvr_graph_accumulate(cvr_graph *g, cvr_error *err) {
         .struct_size = sizeof call, .op = "gradient_accumulate", .inputs = in, .outputs = none, .n_inputs = 3};
     CVR_TRY(g->builder.scalar(&g->builder, "micro_step", CVR_I64, &in[0], err));
     g->in_backward = true;
+    CVR_TRY(graph_check_starved(g, err));
     for (size_t v = 1, n = g->n_values; v < n; v++) {
         if (g->values[v]->kind != VALUE_STORED || !g->values[v]->gradient) continue;
         CVR_TRY(graph_companion(g, g->values[v]->store_index, "gradient", CVR_STORE_GRADIENT, &in[1], err));

@@ -77,6 +77,24 @@ static ir_node *new_node(const cvr_graph *g, const cvr_op_desc *op, const cvr_op
     return n;
 }
 
+/* The call by itself, before anything of it is read. */
+static int32_t check_form(const cvr_op_call *c, cvr_error *err) {
+    const char *what = NULL;
+    if (!c || c->struct_size < sizeof *c)
+        what = "struct_size";
+    else if (!c->op)
+        what = "op";
+    else if (c->n_inputs && !c->inputs)
+        what = "inputs";
+    else if (c->n_outputs && !c->outputs)
+        what = "outputs";
+    else if (c->attrs_size && !c->attrs)
+        what = "attrs";
+    return what ? cvr_fail(err, CVR_ERR_PLUGIN, "emit(%s): `%s` of its cvr_op_call is missing or makes no sense",
+                           c && c->struct_size >= sizeof *c && c->op ? c->op : "", what)
+                : CVR_OK;
+}
+
 static int32_t check_call(const cvr_graph *g, const cvr_op_desc *op, const cvr_op_call *call, cvr_error *err) {
     const cvr_schema schema = {op->attrs, op->n_attrs};
     const uint64_t size = cvr_schema_size(&schema, err);
@@ -123,79 +141,6 @@ static int32_t settle_order(cvr_graph *g, ir_node *n, cvr_error *err) {
     return CVR_OK;
 }
 
-static bool is_low(uint32_t dtype) {
-    return dtype == CVR_BF16 || dtype == CVR_F16;
-}
-
-uint32_t node_low_precision(const cvr_graph *g, const ir_node *n) {
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        if (n->inputs[i] && is_low(g->values[n->inputs[i]]->type.dtype)) return g->values[n->inputs[i]]->type.dtype;
-    }
-    return 0;
-}
-
-/* Which outputs have the activations' element type; 0 where the op knows nothing of low precision. */
-static bool takes_low(const cvr_op_desc *op, uint64_t *follows) {
-    const bool alike = (op->flags & (CVR_OP_ORDER_FREE | CVR_OP_ALIAS)) != 0;
-    const cvr_precision_trait *t = cvr_op_trait(op, CVR_TRAIT_PRECISION);
-    *follows = (t ? t->follows : 0) | alike;
-    return alike || t;
-}
-
-/* Fences an op that cannot be in a program of low precision: its inputs become f32. `low`: what its output returns to,
- * or 0. */
-static int32_t settle_precision(cvr_graph *g, ir_node *n, uint32_t *low, cvr_error *err) {
-    uint64_t follows;
-    *low = node_low_precision(g, n);
-    if (*low == 0 || takes_low(n->op, &follows)) {
-        *low = 0;
-        return CVR_OK;
-    }
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        if (n->inputs[i] && is_low(g->values[n->inputs[i]]->type.dtype))
-            CVR_TRY(graph_cast(g, n->inputs[i], CVR_F32, &n->inputs[i], err));
-    }
-    return CVR_OK;
-}
-
-static int32_t infer(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err) {
-    const cvr_type *in[CVR_MAX_IO];
-    cvr_type *out[CVR_MAX_IO], plain[CVR_MAX_IO];
-    const uint32_t low = node_low_precision(g, n);
-    uint64_t follows;
-    takes_low(n->op, &follows);
-    for (uint32_t i = 0; i < n->n_inputs; i++) {
-        in[i] = builder_type(&g->builder, n->inputs[i]);
-        if (!in[i] || !is_low(in[i]->dtype)) continue;
-        plain[i] = *in[i];
-        plain[i].dtype = CVR_F32;
-        in[i] = &plain[i];
-    }
-    for (uint32_t i = 0; i < n->n_outputs; i++) {
-        out[i] = &types[i];
-        memset(out[i], 0, sizeof *out[i]);
-        out[i]->struct_size = sizeof *out[i];
-    }
-    const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
-    CVR_TRY(n->op->infer(&args, err));
-    if ((n->op->flags & CVR_OP_ORDER_FREE) && n->n_outputs && in[0])
-        memcpy(types[0].order, in[0]->order, sizeof types[0].order);
-    for (uint32_t i = 0; low && i < n->n_outputs; i++) {
-        if ((follows >> i & 1) && types[i].dtype == CVR_F32) types[i].dtype = low;
-    }
-    for (uint32_t i = 0; i < n->n_outputs; i++) CVR_TRY(check_type(&types[i], n->op->name, err));
-    return CVR_OK;
-}
-
-double node_flops(const cvr_graph *g, const ir_node *n) {
-    const cvr_type *in[CVR_MAX_IO];
-    cvr_type *out[CVR_MAX_IO];
-    for (uint32_t i = 0; i < n->n_inputs; i++) in[i] = builder_type(&g->builder, n->inputs[i]);
-    for (uint32_t i = 0; i < n->n_outputs; i++) out[i] = &g->values[n->outputs[i]]->type;
-    const cvr_infer_args args = {sizeof args, n->attrs, in, out, n->n_inputs, n->n_outputs};
-    return n->op->flops ? n->op->flops(&args) : 0;
-}
-
 static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_error *err) {
     ir_node **more = cvr_grow(g->nodes, g->n_nodes, &g->nodes_capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -211,13 +156,13 @@ static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_er
     return CVR_OK;
 }
 
-static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_error *err) {
-    cvr_graph *g = b->ctx;
+static int32_t add_node(cvr_graph *g, const cvr_op_call *call, cvr_error *err) {
     const void *found;
     cvr_type types[CVR_MAX_IO];
     padding padded;
     uint32_t low;
     int32_t status = CVR_OK;
+    CVR_TRY(check_form(call, err));
     CVR_TRY(cvr_plugins_find(g->plugins, CVR_KIND_OP, call->op, &found, err));
     CVR_TRY(check_call(g, found, call, err));
     ir_node *n = new_node(g, found, call);
@@ -225,16 +170,23 @@ static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_e
     CVR_TRY_OUT(counts_settle(g, n, &padded, err));
     CVR_TRY_OUT(settle_order(g, n, err));
     CVR_TRY_OUT(settle_precision(g, n, &low, err));
-    CVR_TRY_OUT(infer(g, n, types, err));
+    CVR_TRY_OUT(infer_types(g, n, types, err));
     CVR_TRY_OUT(push_node(g, n, types, err));
     counts_set(g, n, &padded);
-    memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
+    if (call->n_outputs) memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
     if (low && call->n_outputs && types[0].dtype == CVR_F32)
         return graph_cast(g, call->outputs[0], low, &call->outputs[0], err);
     return CVR_OK;
 out:
     graph_free_node(n);
     return status;
+}
+
+/* A failure is remembered: a callback that hides it is found out (graph_called). */
+static int32_t builder_emit(const cvr_builder *b, const cvr_op_call *call, cvr_error *err) {
+    cvr_error own;
+    if (!err) cvr_error_init(err = &own);
+    return graph_noted(b->ctx, add_node(b->ctx, call, err), err);
 }
 
 int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err) {
@@ -329,15 +281,19 @@ int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cv
 int32_t builder_scalar(const cvr_builder *b, const char *name, uint32_t dtype, cvr_value *out, cvr_error *err) {
     cvr_graph *g = b->ctx;
     cvr_type type;
+    cvr_error own;
+    if (!err) cvr_error_init(err = &own);
+    if (!name || !*name || !out) return graph_noted(g, cvr_fail(err, CVR_ERR_PLUGIN, "a scalar without a name"), err);
     for (size_t i = 1; i < g->n_values; i++) {
         if (!g->values[i]->name || strcmp(g->values[i]->name, name) != 0) continue;
         *out = (cvr_value)i;
         if (g->values[i]->kind == VALUE_SCALAR && g->values[i]->type.dtype == dtype) return CVR_OK;
-        return cvr_fail(err, CVR_ERR_PLUGIN, "the scalar `%s` is an input, or another %s, already", name,
-                        cvr_dtype_name(g->values[i]->type.dtype));
+        cvr_fail(err, CVR_ERR_PLUGIN, "the scalar `%s` is an input, or another %s, already", name,
+                 cvr_dtype_name(g->values[i]->type.dtype));
+        return graph_noted(g, CVR_ERR_PLUGIN, err);
     }
     cvr_type_set(&type, dtype, 0, NULL);
-    return add_named(g, name, &type, VALUE_SCALAR, out, err);
+    return graph_noted(g, add_named(g, name, &type, VALUE_SCALAR, out, err), err);
 }
 
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {

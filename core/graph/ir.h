@@ -67,8 +67,9 @@ struct cvr_graph {
     cvr_value *by_entry;            /* values of stored entries, by index in the store */
     size_t n_by_entry, by_entry_capacity;
     bool training;
-    bool averages; /* what has a running mean is read there */
-    char *network; /* scope of the one that is being built; NULL: the one that is trained */
+    bool averages;    /* what has a running mean is read there */
+    char failed[300]; /* what a callback asked for and did not get; "": nothing yet */
+    char *network;    /* scope of the one that is being built; NULL: the one that is trained */
 };
 
 /* Nodes emitted next belong to this layer. */
@@ -92,6 +93,22 @@ uint32_t node_low_precision(const cvr_graph *g, const ir_node *n);
 double node_flops(const cvr_graph *g, const ir_node *n);
 /* Whether the node changes stored values and does nothing else: an optimizer's update, a running mean. */
 bool node_is_update(const ir_node *n);
+/* The op's `infer`, whose word is checked. */
+int32_t infer_types(cvr_graph *g, ir_node *n, cvr_type *types, cvr_error *err);
+/* Fences an op that cannot be in a program of low precision: its inputs become f32. `low`: what its output returns to,
+ * or 0. */
+int32_t settle_precision(cvr_graph *g, ir_node *n, uint32_t *low, cvr_error *err);
+/* Around a callback that is given attributes: it may not change them. */
+uint64_t attrs_sum(const void *attrs, uint64_t n);
+int32_t attrs_check(const void *desc, const char *callback, const char *where, const void *attrs, uint64_t n,
+                    uint64_t sum, cvr_error *err);
+/* After a callback that was given a builder: refuses one that says CVR_OK though the builder had failed it. */
+int32_t graph_called(cvr_graph *g, const void *desc, const char *callback, const char *where, int32_t status,
+                     cvr_error *err);
+/* An error that names parameters which are to be trained and get no gradient, and the op that starves them. */
+int32_t graph_check_starved(const cvr_graph *g, cvr_error *err);
+/* Every failure of the builder goes through here. */
+int32_t graph_noted(cvr_graph *g, int32_t status, const cvr_error *err);
 /* Emits the node once more, of other inputs. */
 int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err);
 void graph_free_node(ir_node *n);

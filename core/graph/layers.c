@@ -1,6 +1,5 @@
 /* The builder's layers and parameters: layers name what they make after their place, "layer1.0.conv1.weight". */
 #include "ir.h"
-#include <math.h>
 
 #define DEEPEST_LAYER 32u
 
@@ -89,28 +88,65 @@ static int32_t check_call(const cvr_graph *g, const cvr_layer_desc *layer, const
     return CVR_OK;
 }
 
+/* What the layer made: values that there are, as many as it has or fewer, of which the caller takes what it wants. */
+static int32_t take_outputs(cvr_graph *g, const cvr_layer_desc *layer, const cvr_layer_call *call,
+                            const cvr_value *outputs, cvr_error *err) {
+    for (uint32_t i = 0; i < CVR_MAX_IO; i++) {
+        if (outputs[i] >= g->n_values)
+            return cvr_call_blame(layer, "build", call->name, err, "sets outputs[%u] to %u, which is no value", i,
+                                  outputs[i]);
+        if (outputs[i] && i >= layer->n_outputs)
+            return cvr_call_blame(layer, "build", call->name, err, "sets outputs[%u]; the layer has %u", i,
+                                  layer->n_outputs);
+    }
+    for (g->n_built = 0; g->n_built < layer->n_outputs && outputs[g->n_built];) g->n_built++;
+    if (g->n_built == 0) return cvr_call_blame(layer, "build", call->name, err, "sets no output");
+    if (call->n_outputs > g->n_built)
+        return cvr_fail(err, CVR_ERR_USAGE, "%u outputs wanted; it made %u", call->n_outputs, g->n_built);
+    if (call->n_outputs) memcpy(call->outputs, outputs, call->n_outputs * sizeof *outputs);
+    return CVR_OK;
+}
+
 static int32_t build_layer(cvr_graph *g, const cvr_layer_desc *layer, const cvr_layer_call *call, cvr_error *err) {
     cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
     void *attrs = NULL;
     CVR_TRY(check_call(g, layer, call, err));
     CVR_TRY(pack_settings(g, layer, call->settings, &attrs, err));
-    const int32_t status = layer->build(&g->builder, attrs, call->inputs, call->n_inputs, outputs, err);
+    const cvr_schema schema = {layer->attrs, layer->n_attrs};
+    const uint64_t size = layer->n_attrs ? cvr_schema_size(&schema, NULL) : 0, sum = attrs_sum(attrs, size);
+    int32_t status = CVR_CALL(layer, build, call->name, err, &g->builder, attrs, call->inputs, call->n_inputs, outputs);
+    status = graph_called(g, layer, "build", call->name, status, err);
+    if (status == CVR_OK) status = attrs_check(layer, "build", call->name, attrs, size, sum, err);
     cvr_free(attrs);
     if (status != CVR_OK) return status;
-    for (g->n_built = 0; g->n_built < layer->n_outputs && outputs[g->n_built];) g->n_built++;
-    for (uint32_t i = 0; i < call->n_outputs; i++) {
-        if (i >= g->n_built || outputs[i] >= g->n_values)
-            return cvr_fail(err, CVR_ERR_USAGE, "%u outputs wanted; it made %u", call->n_outputs, g->n_built);
-        call->outputs[i] = outputs[i];
-    }
-    return CVR_OK;
+    return take_outputs(g, layer, call, outputs, err);
 }
 
-int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_error *err) {
-    cvr_graph *g = b->ctx;
+/* The call by itself, before anything of it is read. */
+static int32_t check_form(const cvr_layer_call *c, cvr_error *err) {
+    const char *what = NULL;
+    if (!c || c->struct_size < sizeof *c)
+        what = "struct_size";
+    else if (!c->layer)
+        what = "layer";
+    else if (!c->name || !*c->name)
+        what = "name";
+    else if (c->n_inputs && !c->inputs)
+        what = "inputs";
+    else if (c->n_outputs && !c->outputs)
+        what = "outputs";
+    for (uint64_t i = 0; !what && i < c->n_inits; i++)
+        if (!c->inits || !c->inits[i] || !c->inits[i]->name || !c->inits[i]->init) what = "inits";
+    return what
+               ? cvr_fail(err, CVR_ERR_PLUGIN, "layer(): `%s` of its cvr_layer_call is missing or makes no sense", what)
+               : CVR_OK;
+}
+
+static int32_t add_layer(cvr_graph *g, const cvr_layer_call *call, cvr_error *err) {
     const void *layer;
     const size_t before = g->scope.n;
     const uint32_t training = g->builder.training;
+    CVR_TRY(check_form(call, err));
     if (g->depth == DEEPEST_LAYER)
         return cvr_fail(err, CVR_ERR_PLUGIN, "layer %s: more than %u layers within each other", call->name,
                         DEEPEST_LAYER);
@@ -132,108 +168,8 @@ int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_erro
     return status;
 }
 
-/* ---- stored values ---- */
-
-/* What the callers of the layers that are being built say about this parameter; the innermost wins. */
-static const cvr_init *init_of(const cvr_graph *g, const char *full) {
-    for (const layer_frame *f = g->frame; f; f = f->outer)
-        for (uint64_t i = 0; i < f->call->n_inits; i++)
-            if (strcmp(full + f->scope + 1, f->call->inits[i]->name) == 0) return f->call->inits[i]->init;
-    return NULL;
-}
-
-/* A way to start that depends on the shape, as numbers. */
-static void settle_init(cvr_init *init, const cvr_type *t) {
-    double kernel = 1;
-    for (uint32_t i = 2; i < t->rank; i++) kernel *= (double)t->shape[i];
-    const double fan_in = (t->rank > 1 ? (double)t->shape[1] : 1) * kernel,
-                 fan_out = (t->rank ? (double)t->shape[0] : 1) * kernel;
-    if (init->kind == CVR_INIT_KAIMING) {
-        init->kind = CVR_INIT_NORMAL;
-        init->b = sqrt(init->a / fan_out);
-        init->a = 0;
-    } else if (init->kind == CVR_INIT_XAVIER) {
-        init->kind = CVR_INIT_UNIFORM;
-        init->b = sqrt(init->a / (fan_in + fan_out));
-        init->a = -init->b;
-    }
-}
-
-int32_t graph_stored(cvr_graph *g, size_t index, cvr_value *out, cvr_error *err) {
-    while (g->n_by_entry <= index) {
-        cvr_value *more = cvr_grow(g->by_entry, g->n_by_entry, &g->by_entry_capacity, sizeof *more);
-        if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        g->by_entry = more;
-        more[g->n_by_entry++] = CVR_NONE;
-    }
-    *out = g->by_entry[index];
-    if (*out) return CVR_OK;
-    const cvr_store_entry *e = cvr_store_get(g->store, index);
-    CVR_TRY(graph_add_value(g, &e->type, VALUE_STORED, out, err));
-    g->by_entry[index] = *out;
-    g->values[*out]->store_index = index;
-    g->values[*out]->needs_gradient = g->training && e->role == CVR_STORE_TRAINED;
-    return CVR_OK;
-}
-
-static int32_t declare(cvr_graph *g, store_request *r, const char *prefix, const char *name, cvr_value *out,
-                       cvr_error *err) {
-    cvr_text full = {0};
-    size_t index;
-    cvr_text_add(&full, "%s%s%s", prefix, *prefix ? "." : "", name);
-    int32_t status;
-    if (full.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-    r->name = full.s;
-    const cvr_init *given = r->of < 0 ? init_of(g, full.s) : NULL;
-    if (given) r->init = *given;
-    settle_init(&r->init, &r->type);
-    r->network = g->network ? g->network : "";
-    CVR_TRY_OUT(check_type(&r->type, r->name, err));
-    CVR_TRY_OUT(store_declare(g->store, r, &index, err));
-    CVR_TRY_OUT(graph_stored(g, index, out, err));
-out:
-    cvr_text_clear(&full);
-    return status;
-}
-
-static int32_t declare_as(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t role, int64_t of,
-                          cvr_value *out, cvr_error *err) {
-    if (!decl->name || !decl->init || decl->rank > CVR_MAX_RANK)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a parameter without name, shape or init");
-    store_request r = {.role = role, .flags = decl->flags, .of = of, .init = *decl->init, .values = decl->values};
-    cvr_type_set(&r.type, decl->dtype, decl->rank, decl->shape);
-    memcpy(r.type.order, decl->order, sizeof r.type.order);
-    return declare(g, &r, prefix, decl->name, out, err);
-}
-
-int32_t graph_companion(cvr_graph *g, size_t of, const char *name, uint32_t role, cvr_value *out, cvr_error *err) {
-    const cvr_store_entry *e = cvr_store_get(g->store, of);
-    store_request r = {.type = e->type,
-                       .role = role,
-                       .of = (int64_t)of,
-                       .init = {.struct_size = sizeof r.init, .kind = CVR_INIT_CONSTANT}};
-    return declare(g, &r, e->name, name, out, err);
-}
-
-int32_t builder_param(const cvr_builder *b, const cvr_param_decl *decl, cvr_value *out, cvr_error *err) {
-    cvr_graph *g = b->ctx;
-    uint32_t role = decl->flags & CVR_PARAM_TRAINABLE ? CVR_STORE_TRAINED : CVR_STORE_BUFFER;
-    if (decl->flags & CVR_PARAM_CONSTANT) role = CVR_STORE_CONSTANT;
-    if (g->network && role == CVR_STORE_TRAINED) role = CVR_STORE_FROZEN;
-    CVR_TRY(declare_as(g, b->scope(b), decl, role, -1, out, err));
-    if (!g->averages || role > CVR_STORE_BUFFER || g->network) return CVR_OK;
-    const size_t index = g->values[*out]->store_index;
-    if (cvr_store_get(g->store, index)->role == CVR_STORE_FROZEN) return CVR_OK; /* its mean is itself */
-    return graph_companion(g, index, "average", CVR_STORE_AVERAGE, out, err);
-}
-
-int32_t builder_slot(const cvr_builder *b, cvr_value param, const cvr_param_decl *decl, cvr_value *out,
-                     cvr_error *err) {
-    cvr_graph *g = b->ctx;
-    if (param >= g->n_values || param == CVR_NONE || g->values[param]->kind != VALUE_STORED) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "optimizer state `%s` is asked for something that is no parameter",
-                        decl->name);
-    }
-    const size_t of = g->values[param]->store_index;
-    return declare_as(g, cvr_store_get(g->store, of)->name, decl, CVR_STORE_OPTIMIZER, (int64_t)of, out, err);
+int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_error *err) {
+    cvr_error own;
+    if (!err) cvr_error_init(err = &own);
+    return graph_noted(b->ctx, add_layer(b->ctx, call, err), err);
 }

@@ -205,7 +205,7 @@ static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
                            .attrs = l->attrs,
                            .value = view_value,
                            .output = add_output};
-    CVR_TRY_OUT(pass->run(&p.api, err));
+    CVR_TRY_OUT(graph_called(g, pass, "run", NULL, CVR_CALL(pass, run, NULL, err, &p.api), err));
     CVR_TRY_OUT(take_emitted(&p, err));
     CVR_TRY_OUT(check_rewritten(&p, err));
 out:

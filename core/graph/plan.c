@@ -4,6 +4,7 @@
  * input. Blocks are then placed, largest first, at the lowest offset where nothing alive at the same time lies.
  */
 #include "plan.h"
+#include <unistd.h>
 
 /* ---- which nodes run ---- */
 
@@ -71,13 +72,27 @@ static int32_t find_updates(plan *p, const cvr_graph *g, cvr_error *err) {
 /* Any backend's kernel that is a plain function of the host will do. */
 static const char *const host_kernels[] = {NULL};
 
+/* What a kernel asks for must be something that a machine can have; the host's own memory is known. */
+static int32_t check_bytes(const plan_request *r, const plan_node *n, const char *callback, uint64_t bytes,
+                           cvr_error *err) {
+    const bool host = n->on_host || (r->device->backend->flags & CVR_BACKEND_HOST_VISIBLE);
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const uint64_t most = host && pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : (uint64_t)1 << 48;
+    if (bytes <= most) return CVR_OK;
+    char is[32], has[32];
+    return cvr_call_blame(n->kernel, callback, n->node->name, err, "asks for %s (%llu bytes); there are %s",
+                          cvr_bytes_text(bytes, is), (unsigned long long)bytes, cvr_bytes_text(most, has));
+}
+
 /* Workspace, and what is prepared. A node on the host runs on copies, which prepare nothing. */
 static int32_t size_node(const plan_request *r, plan_node *n, cvr_error *err) {
     node_signature s;
     make_signature(&s, r, n->node);
     s.sig.prepared = !n->on_host && can_prepare(r, n->node, n->kernel);
-    if (n->kernel->workspace) n->workspace = n->kernel->workspace(&s.sig);
-    if (s.sig.prepared) n->prepared = n->kernel->prepared_size(&s.sig);
+    if (n->kernel->workspace) CVR_CALL_TO(n->workspace, n->kernel, workspace, n->node->name, &s.sig);
+    if (s.sig.prepared) CVR_CALL_TO(n->prepared, n->kernel, prepared_size, n->node->name, &s.sig);
+    CVR_TRY(check_bytes(r, n, "workspace", n->workspace, err));
+    CVR_TRY(check_bytes(r, n, "prepared_size", n->prepared, err));
     if (!n->prepared) return CVR_OK;
     n->preparing = cvr_calloc(1, sizeof *n->preparing);
     if (!n->preparing) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -86,17 +101,40 @@ static int32_t size_node(const plan_request *r, plan_node *n, cvr_error *err) {
     return CVR_OK;
 }
 
+/* One line an op and reason: how many nodes, and the first. */
+static void add_fallback(const plan *p, size_t at, cvr_text *table) {
+    const plan_node *n = &p->nodes[at];
+    size_t count = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->nodes[i].node->op != n->node->op || !p->nodes[i].fallback ||
+            strcmp(p->nodes[i].fallback, n->fallback) != 0)
+            continue;
+        if (i < at) return;
+        count++;
+    }
+    if (count > 1)
+        cvr_text_add(table, "\n  %-28s %s (%s and %zu more)", n->node->op->name, n->fallback, n->node->name, count - 1);
+    else
+        cvr_text_add(table, "\n  %-28s %s (%s)", n->node->op->name, n->fallback, n->node->name);
+}
+
 /* The backend's kernel for a node, or else the host's; `why` says why the backend has none. */
-static int32_t choose_kernel(plan_node *n, const plan_request *r, cvr_text *table, cvr_text *why, cvr_error *err) {
+static int32_t choose_kernel(plan_node *n, const plan_request *r, cvr_text *why, cvr_error *err) {
     const cvr_backend_desc *backend = r->device->backend;
     CVR_TRY(resolve_kernel(r, n->node, backend->runs, backend->n_runs, &n->kernel, why, err));
     if (n->kernel) return CVR_OK;
-    cvr_text_add(table, "\n  %-28s %s", n->node->name, why->s ? why->s : "");
+    n->fallback = cvr_strdup(why->s ? why->s : "");
+    if (!n->fallback) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     n->on_host = !(backend->flags & CVR_BACKEND_HOST_VISIBLE);
     CVR_TRY(resolve_kernel(r, n->node, host_kernels, 1, &n->kernel, why, err));
-    if (!n->kernel)
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "nothing can compute %s: %s", n->node->name,
-                        why->s ? why->s : "no kernel");
+    if (!n->kernel) {
+        cvr_text over = {0};
+        cvr_plugins_passed_over(r->device->plugins, n->node->op, &over);
+        cvr_fail(err, CVR_ERR_UNSUPPORTED, "nothing can compute %s: %.400s; %.500s", n->node->name,
+                 why->s ? why->s : "no kernel", over.s ? over.s : "");
+        cvr_text_clear(&over);
+        return CVR_ERR_UNSUPPORTED;
+    }
     n->why = why->s;
     *why = (cvr_text){0};
     return CVR_OK;
@@ -107,11 +145,13 @@ static int32_t choose_kernels(plan *p, const plan_request *r, cvr_text *table, c
         plan_node *n = &p->nodes[i];
         cvr_text why = {0};
         if (n->node->op->flags & CVR_OP_ALIAS) continue;
-        const int32_t status = choose_kernel(n, r, table, &why, err);
+        const int32_t status = choose_kernel(n, r, &why, err);
         cvr_text_clear(&why);
         CVR_TRY(status);
         CVR_TRY(size_node(r, n, err));
     }
+    for (size_t i = 0; i < p->n; i++)
+        if (p->nodes[i].fallback) add_fallback(p, i, table);
     return table->failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
 }
 
@@ -266,6 +306,11 @@ static int32_t place_blocks(plan *p, cvr_error *err) {
     for (size_t i = 0; i < p->n_blocks; i++) {
         plan_block *b = &p->blocks[order[i]];
         b->offset = lowest_fit(p, placed, n, b);
+        if (b->offset > (UINT64_MAX / 4) - b->bytes) {
+            cvr_free(order);
+            cvr_free(placed);
+            return cvr_fail(err, CVR_ERR_NOMEM, "the program needs more memory than can be counted");
+        }
         if (b->offset + b->bytes > p->bytes) p->bytes = b->offset + b->bytes;
         size_t at = n++;
         for (; at > 0 && p->blocks[placed[at - 1]].offset > b->offset; at--) placed[at] = placed[at - 1];
@@ -303,6 +348,7 @@ out:
 void plan_clear(plan *p) {
     for (size_t i = 0; p->nodes && i < p->n; i++) {
         cvr_free(p->nodes[i].why);
+        cvr_free(p->nodes[i].fallback);
         cvr_free(p->nodes[i].preparing);
     }
     cvr_free(p->nodes);

@@ -16,6 +16,7 @@ typedef struct plan_node {
     const ir_node *node;
     const cvr_kernel_desc *kernel; /* NULL: a view, nothing runs */
     bool on_host;                  /* with copies, because the device cannot */
+    char *fallback;                /* why the backend has no kernel; NULL: it has */
     char *why;                     /* reasons, where the kernel is not the device's own */
     uint64_t workspace;
     int64_t workspace_block;

@@ -92,7 +92,7 @@ int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_e
         return CVR_OK;
     }
     take_arena(p);
-    return n ? p->device->backend->upload(p->device->self, value_address(p, v), bytes, n, err) : CVR_OK;
+    return n ? CVR_CALL(p->device->backend, upload, NULL, err, p->device->self, value_address(p, v), bytes, n) : CVR_OK;
 }
 
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *err) {
@@ -100,7 +100,9 @@ int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *e
     const uint64_t n = type_bytes(&p->graph->values[v]->type);
     const char *scalar = scalar_address(p, v);
     if (scalar) memcpy(bytes, scalar, n);
-    return n && !scalar ? p->device->backend->download(p->device->self, bytes, root_address(p, v), n, err) : CVR_OK;
+    return n && !scalar
+               ? CVR_CALL(p->device->backend, download, NULL, err, p->device->self, bytes, root_address(p, v), n)
+               : CVR_OK;
 }
 
 /* ---- planning ---- */
@@ -167,16 +169,19 @@ static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
     const ir_node *n = b->plan->node;
     const cvr_cpu_fn *fn = b->plan->kernel->payload;
     void *self = p->device->self;
-    CVR_TRY(backend->sync(self, err));
+    CVR_TRY(CVR_CALL(backend, sync, NULL, err, self));
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const uint64_t bytes = n->inputs[k] ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
-        if (bytes) CVR_TRY(backend->download(self, b->all[k].data, root_address(p, n->inputs[k]), bytes, err));
+        if (bytes)
+            CVR_TRY(CVR_CALL(backend, download, NULL, err, self, b->all[k].data, root_address(p, n->inputs[k]), bytes));
     }
-    CVR_TRY(fn->run(&b->args, err));
+    cvr_call_enter(b->plan->kernel, "run", n->name, err);
+    CVR_TRY(cvr_call_leave(fn->run(&b->args, err), err));
     for (uint32_t k = 0; k < n->n_inputs + n->n_outputs; k++) {
         const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
         const uint64_t bytes = n->inputs[k] && changed ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
-        if (bytes) CVR_TRY(backend->upload(self, root_address(p, n->inputs[k]), b->all[k].data, bytes, err));
+        if (bytes)
+            CVR_TRY(CVR_CALL(backend, upload, NULL, err, self, root_address(p, n->inputs[k]), b->all[k].data, bytes));
     }
     return CVR_OK;
 }
@@ -186,7 +191,7 @@ static int32_t prepare(cvr_program *p, cvr_error *err) {
     take_arena(p);
     const uint64_t now = store_changes(p->graph->store) + 1;
     if (!p->prepare_recording || p->prepared_at == now) return CVR_OK;
-    const int32_t status = p->device->backend->replay(p->device->self, p->prepare_recording, err);
+    const int32_t status = CVR_CALL(p->device->backend, replay, NULL, err, p->device->self, p->prepare_recording);
     p->prepared_at = status == CVR_OK ? now : 0;
     return status;
 }
@@ -200,21 +205,23 @@ static void change_store(cvr_program *p) {
 static int32_t write_scalars(cvr_program *p, cvr_error *err) {
     if (!p->scalars_changed || !p->plan.n_scalars) return CVR_OK;
     p->scalars_changed = false;
-    return p->device->backend->upload(p->device->self, p->arena + p->plan.blocks[p->plan.scalars].offset, p->scalars,
-                                      p->plan.n_scalars * (uint64_t)ARENA_ALIGN, err);
+    return CVR_CALL(p->device->backend, upload, NULL, err, p->device->self,
+                    p->arena + p->plan.blocks[p->plan.scalars].offset, p->scalars,
+                    p->plan.n_scalars * (uint64_t)ARENA_ALIGN);
 }
 
 /* Whether an output that may says no to the updates that come next. */
 static int32_t ask_vetoes(cvr_program *p, cvr_error *err) {
     const cvr_graph *g = p->graph;
-    CVR_TRY(p->device->backend->sync(p->device->self, err));
+    CVR_TRY(CVR_CALL(p->device->backend, sync, NULL, err, p->device->self));
     for (size_t i = 0; i < g->n_outputs; i++) {
         const cvr_value v = g->outputs[i].value;
         const cvr_type *t = &g->values[v]->type;
         uint64_t bits = 0;
         float number;
         if (!g->outputs[i].veto) continue;
-        CVR_TRY(p->device->backend->download(p->device->self, &bits, root_address(p, v), type_bytes(t), err));
+        CVR_TRY(CVR_CALL(p->device->backend, download, NULL, err, p->device->self, &bits, root_address(p, v),
+                         type_bytes(t)));
         memcpy(&number, &bits, sizeof number);
         p->vetoed = p->vetoed || (t->dtype == CVR_F32 ? number != 0 : bits != 0); /* NaN != 0 */
     }
@@ -235,10 +242,10 @@ int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
         const segment *s = &p->segments[i];
         if (i == p->updates) CVR_TRY(ask_vetoes(p, err));
         if (p->vetoed) break;
-        CVR_TRY(s->recording ? backend->replay(p->device->self, s->recording, err)
+        CVR_TRY(s->recording ? CVR_CALL(backend, replay, NULL, err, p->device->self, s->recording)
                              : run_on_host(p, &p->nodes[s->first], err));
     }
-    return backend->sync(p->device->self, err);
+    return CVR_CALL(backend, sync, NULL, err, p->device->self);
 }
 
 size_t cvr_program_nodes(const cvr_program *p) {

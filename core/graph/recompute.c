@@ -182,12 +182,15 @@ static int32_t recompute_value(recompute *r, cvr_value v, size_t at, cvr_value *
     if (how->emit) {
         cvr_decompose_args args = {sizeof args, n->attrs, inputs, outputs, n->n_inputs, n->n_outputs};
         for (uint32_t k = 0; k < n->n_outputs; k++) outputs[k] = n->outputs[k];
-        CVR_TRY(how->emit(&r->g->builder, &args, err));
+        cvr_call_enter(n->op, "trait: recompute", n->name, err);
+        int32_t status = cvr_call_leave(how->emit(&r->g->builder, &args, err), err);
+        status = graph_called(r->g, n->op, "trait: recompute", n->name, status, err);
+        CVR_TRY(status);
     } else {
         CVR_TRY(graph_emit_like(r->g, n, inputs, outputs, err));
     }
     *out = outputs[0];
-    return same_shape(&r->g->values[v]->type, &r->g->values[*out]->type)
+    return *out && *out < r->g->n_values && same_shape(&r->g->values[v]->type, &r->g->values[*out]->type)
                ? CVR_OK
                : cvr_fail(err, CVR_ERR_PLUGIN, "op %s: recomputed, it has another shape", n->op->name);
 }

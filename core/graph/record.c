@@ -51,7 +51,8 @@ static int32_t record_segments(cvr_program *p, size_t n, cvr_error *err) {
         if (p->nodes[i++].plan->on_host) continue;
         for (; i < n && !p->nodes[i].plan->on_host && p->nodes[i].plan != updates; i++) s->n++;
         const cvr_backend_desc *backend = p->device->backend;
-        CVR_TRY(backend->record(p->device->self, p->launches + s->first, s->n, p->id, &s->recording, err));
+        CVR_TRY(
+            CVR_CALL(backend, record, NULL, err, p->device->self, p->launches + s->first, s->n, p->id, &s->recording));
     }
     return CVR_OK;
 }
@@ -70,14 +71,15 @@ static int32_t record_preparing(cvr_program *p, size_t n, cvr_error *err) {
         p->prepare_launches[p->n_preparing++] = l;
     }
     if (!p->n_preparing) return CVR_OK;
-    return backend->record(p->device->self, p->prepare_launches, p->n_preparing, p->id, &p->prepare_recording, err);
+    return CVR_CALL(backend, record, NULL, err, p->device->self, p->prepare_launches, p->n_preparing, p->id,
+                    &p->prepare_recording);
 }
 
 void program_unbind(cvr_program *p) {
     const cvr_backend_desc *backend = p->device->backend;
     for (size_t i = 0; i < p->n_segments; i++)
-        if (p->segments[i].recording) backend->discard(p->device->self, p->segments[i].recording);
-    if (p->prepare_recording) backend->discard(p->device->self, p->prepare_recording);
+        if (p->segments[i].recording) CVR_CALL_VOID(backend, discard, NULL, p->device->self, p->segments[i].recording);
+    if (p->prepare_recording) CVR_CALL_VOID(backend, discard, NULL, p->device->self, p->prepare_recording);
     for (size_t i = 0; p->nodes && i < p->plan.n; i++) {
         if (p->nodes[i].all != p->nodes[i].tensors) cvr_free(p->nodes[i].all);
         cvr_free((void *)(uintptr_t)p->nodes[i].in);

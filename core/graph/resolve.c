@@ -56,7 +56,7 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
             s.sig.prepared = can_prepare(r, n, kernels[i]);
             if (!fits_precision(kernels[i], &s))
                 cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", kernels[i]->backend);
-            else if (!kernels[i]->supports || kernels[i]->supports(&s.sig, &reason) == CVR_OK)
+            else if (!kernels[i]->supports || CVR_CALL(kernels[i], supports, n->name, &reason, &s.sig) == CVR_OK)
                 *out = kernels[i];
             else
                 cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);
@@ -75,8 +75,8 @@ static int32_t replace_outputs(rewrite *w, const ir_node *n, const cvr_value *ou
     for (uint32_t i = 0; i < n->n_outputs; i++) {
         if (outputs[i] == CVR_NONE || outputs[i] >= g->n_values ||
             !same_shape(&g->values[outputs[i]]->type, &g->values[n->outputs[i]]->type))
-            return cvr_fail(err, CVR_ERR_PLUGIN, "op %s: its decomposition gives output %u another shape", n->op->name,
-                            i);
+            return cvr_call_blame(n->op, "decompose", n->name, err,
+                                  "gives outputs[%u] another shape than `infer`, or none", i);
         CVR_TRY(rewrite_replace(w, n->outputs[i], outputs[i], err));
     }
     return CVR_OK;
@@ -101,10 +101,14 @@ static int32_t emit_meaning(rewrite *w, const ir_node *n, uint32_t depth, cvr_er
     cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
     cvr_graph *g = w->g;
     cvr_decompose_args args = {sizeof args, n->attrs, n->inputs, outputs, n->n_inputs, n->n_outputs};
+    const uint64_t sum = attrs_sum(n->attrs, n->attrs_size);
     CVR_TRY(rewrite_enter(g, n, err));
     if (depth > 16) return cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
-    const int32_t status = n->op->decompose ? n->op->decompose(&g->builder, &args, err) : fence(g, n, outputs, err);
+    const int32_t status =
+        n->op->decompose ? CVR_CALL(n->op, decompose, n->name, err, &g->builder, &args) : fence(g, n, outputs, err);
     if (status != CVR_OK) return graph_blame(err, status, "op", n->op->name);
+    CVR_TRY(graph_called(g, n->op, "decompose", n->name, status, err));
+    CVR_TRY(attrs_check(n->op, "decompose", n->name, n->attrs, n->attrs_size, sum, err));
     return replace_outputs(w, n, outputs, err);
 }
 

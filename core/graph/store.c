@@ -211,7 +211,7 @@ static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d,
     const cvr_host *services = cvr_plugins_host(d->plugins);
     if (e->entry.role == CVR_STORE_AVERAGE) {
         const stored *of = &s->entries[e->entry.of]; /* stands before it, and is there */
-        return d->backend->download(d->self, host, of->address, e->entry.bytes, err);
+        return CVR_CALL(d->backend, download, NULL, err, d->self, host, of->address, e->entry.bytes);
     }
     if (e->values) {
         cvr_from_logical(&e->entry.type, e->values, host);
@@ -239,8 +239,9 @@ static int32_t fill(cvr_store *s, const stored *e, const char *from, void *host,
     const cvr_device *d = s->home.device, *old = s->before.device ? s->before.device : d;
     const bool direct = (d->backend->flags & CVR_BACKEND_HOST_VISIBLE) != 0;
     void *to = direct ? e->address : host;
-    CVR_TRY(from ? old->backend->download(old->self, to, from, e->entry.bytes, err) : initial(s, e, d, to, err));
-    return direct ? CVR_OK : d->backend->upload(d->self, e->address, host, e->entry.bytes, err);
+    CVR_TRY(from ? CVR_CALL(old->backend, download, NULL, err, old->self, to, from, e->entry.bytes)
+                 : initial(s, e, d, to, err));
+    return direct ? CVR_OK : CVR_CALL(d->backend, upload, NULL, err, d->self, e->address, host, e->entry.bytes);
 }
 
 /* One block for all entries that have no address yet. */
@@ -340,9 +341,9 @@ static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in,
     if (in) {
         cvr_from_logical(&e->entry.type, in, host);
         store_changed(s);
-        CVR_TRY_OUT(d->backend->upload(d->self, e->address, host, e->entry.bytes, err));
+        CVR_TRY_OUT(CVR_CALL(d->backend, upload, NULL, err, d->self, e->address, host, e->entry.bytes));
     } else {
-        CVR_TRY_OUT(d->backend->download(d->self, host, e->address, e->entry.bytes, err));
+        CVR_TRY_OUT(CVR_CALL(d->backend, download, NULL, err, d->self, host, e->address, e->entry.bytes));
         cvr_to_logical(&e->entry.type, host, out);
     }
 out:

@@ -19,12 +19,14 @@ static int32_t images_decode_part(const cvr_image_service *s, const cvr_picture_
     if (job->n == 0) return cvr_fail(err, CVR_ERR_FORMAT, "the file is empty; remove it or put the picture back");
     for (size_t i = 0; i < im->n; i++) {
         const cvr_codec_desc *codec = im->codecs[i];
-        if (!codec->probe(job->bytes, job->n < 64 ? job->n : 64)) continue;
+        int32_t knows;
+        CVR_CALL_TO(knows, codec, probe, NULL, job->bytes, job->n < 64 ? job->n : 64);
+        if (!knows) continue;
         cvr_picture_job bounded = *job;
         if (!bounded.max_pixels) bounded.max_pixels = im->plugins->max_pixels;
-        if (codec->decode_part) return codec->decode_part(host, &bounded, err);
-        return codec->decode(host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx, job->out,
-                             err);
+        if (codec->decode_part) return CVR_CALL(codec, decode_part, NULL, err, host, &bounded);
+        return CVR_CALL(codec, decode, NULL, err, host, job->bytes, job->n, (uint32_t)job->channels, job->alloc,
+                        job->alloc_ctx, job->out);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows; remove it or convert it");
 }
@@ -40,7 +42,7 @@ static int32_t images_encode(const cvr_image_service *s, const char *format, con
     const images *im = s->ctx;
     for (size_t i = 0; i < im->n; i++) {
         if (strcmp(im->codecs[i]->name, format) == 0 && im->codecs[i]->encode) {
-            return im->codecs[i]->encode(cvr_plugins_host(im->plugins), image, sink, sink_ctx, err);
+            return CVR_CALL(im->codecs[i], encode, NULL, err, cvr_plugins_host(im->plugins), image, sink, sink_ctx);
         }
     }
     return cvr_fail(err, CVR_ERR_NOTFOUND, "no codec writes `%s` pictures; is its plugin in the manifest?", format);

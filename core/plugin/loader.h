@@ -10,6 +10,7 @@ typedef struct plugin_candidate {
     char *id, *file, *manifest, *root, *version;
     cvr_text provides, requires_, isa, reason;
     const cvr_plugin *plugin; /* once loaded */
+    bool foreign;             /* listed by CVR_PLUGIN_PATH, not beside the library */
     uint64_t device, inode;   /* which file it is; inode 0: not looked up yet, or not there */
 } plugin_candidate;
 
@@ -22,6 +23,7 @@ typedef struct kernel_list kernel_list;
 typedef struct name_list name_list;
 
 struct cvr_plugins {
+    struct cvr_plugins *next_open; /* calls.c */
     cvr_host host;
     registry registry;
     plugin_candidate *candidates;
@@ -53,6 +55,8 @@ bool has_token(const char *list, const char *token, size_t n);
 int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err);
 /* Runs `load` into `staged`. */
 int32_t plugin_load(const cvr_host *host, const cvr_plugin *plugin, registry *staged, cvr_error *err);
+/* Calls its `shutdown`, where it has one. */
+void plugin_shut(const cvr_plugin *plugin);
 /* Loads a candidate once; afterwards says the same as the first time. */
 int32_t candidate_load(cvr_plugins *p, plugin_candidate *c, cvr_error *err);
 /* Whether the machine has all features of `isa`, and none with a "!" before it. */

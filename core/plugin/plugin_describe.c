@@ -20,25 +20,48 @@ static void wrap_tokens(cvr_text *out, const char *key, const char *tokens) {
     if (width) cvr_text_add(out, "\n");
 }
 
+/* `requires_` is a list as manifests have it. */
+static int32_t check_list(const char *list, cvr_error *err) {
+    for (const char *t = list; *t;) {
+        const size_t n = strcspn(t, " ");
+        const char *colon = memchr(t, ':', n);
+        if (n && (!colon || !kind_of_word(t, (size_t)(colon - t)) || colon + 1 == t + n))
+            return cvr_fail(err, CVR_ERR_PLUGIN, "`requires_`: `%.*s` is not KIND:NAME, such as layer:conv2d", (int)n,
+                            t);
+        t += n + strspn(t + n, " ");
+    }
+    return CVR_OK;
+}
+
+/* `id`: NULL while the file is not known to be a plugin. */
+static int32_t blame_plugin(const char *file, const char *id, int32_t status, cvr_error *err) {
+    char why[sizeof err->message];
+    (void)snprintf(why, sizeof why, "%s", err->message);
+    if (id) (void)snprintf(err->message, sizeof err->message, "plugin `%.96s`: %.900s", id, why);
+    return cvr_fail_at(err, file, 0, status);
+}
+
 int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err) {
     const cvr_plugin *plugin;
-    registry staged = {0};
+    registry staged = {0}, checked = {0};
     cvr_text provides = {0};
-    const char *isa = NULL, *slash = strrchr(file, '/');
+    const char *isa = NULL, *id = NULL, *slash = strrchr(file, '/');
     cvr_plugins none = {.n = 0};
     plugins_host_table(&none);
     int32_t status;
     CVR_TRY_OUT(plugin_open(file, &plugin, err));
+    id = plugin->id;
     CVR_TRY_OUT(plugin_load(&none.host, plugin, &staged, err));
+    CVR_TRY_OUT(check_list(plugin->requires_, err));
     for (size_t i = 0; i < staged.n; i++) {
         const registry_entry *e = &staged.entries[i];
+        registry_warn(e);
         char token[TOKEN_SIZE];
         const int n = snprintf(token, sizeof token, "%s:%s", kind_word(e->kind), e->name);
         if (n < 0 || n >= TOKEN_SIZE) {
-            status =
-                cvr_fail(err, CVR_ERR_PLUGIN, "%s: the name `%.100s...` is too long; at most %d bytes with its kind",
-                         file, e->name, TOKEN_SIZE - 1);
-            break;
+            CVR_TRY_OUT(cvr_fail(err, CVR_ERR_PLUGIN,
+                                 "the name `%.100s...` is too long; at most %d bytes with its kind", e->name,
+                                 TOKEN_SIZE - 1));
         }
         if (!has_token(provides.s, token, (size_t)n)) cvr_text_add(&provides, "%s%s", provides.n ? " " : "", token);
         const char *own = strcmp(e->kind, CVR_KIND_KERNEL) == 0 ? ((const cvr_kernel_desc *)e->desc)->isa : "";
@@ -51,10 +74,12 @@ int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err
     if (provides.s) wrap_tokens(section, "provides", provides.s);
     wrap_tokens(section, "requires", plugin->requires_);
     if (isa && *isa) cvr_text_add(section, "isa = %s\n", isa);
-    if (plugin->shutdown) plugin->shutdown();
+    plugin_shut(plugin);
     if (section->failed || provides.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(registry_commit(&checked, &staged, err));
 out:
     cvr_text_clear(&provides);
     registry_clear(&staged);
-    return status;
+    registry_clear(&checked);
+    return status == CVR_OK ? CVR_OK : blame_plugin(file, id, status, err);
 }

@@ -60,16 +60,34 @@ static int32_t check_elf(int fd, uint64_t size, cvr_error *err) {
     return check_segments(fd, &h, size, err);
 }
 
+/* Texts of a header as they come; a plugin of another ABI may lack the later ones. */
 static int32_t check_header(const cvr_plugin *p, cvr_error *err) {
-    if (!p || p->magic != CVR_PLUGIN_MAGIC || p->struct_size < sizeof(cvr_plugin) || !p->id || !p->version ||
-        !p->sanitizer || !p->requires_ || !p->load) {
-        return cvr_fail(err, CVR_ERR_PLUGIN, "%s gave no proper header", CVR_PLUGIN_SYMBOL);
-    }
+    if (!p) return cvr_fail(err, CVR_ERR_PLUGIN, "%s returns NULL; it returns the header", CVR_PLUGIN_SYMBOL);
+    if (p->magic != CVR_PLUGIN_MAGIC)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "its header's `magic` is not CVR_PLUGIN_MAGIC: %s gave no proper header",
+                        CVR_PLUGIN_SYMBOL);
+    const struct {
+        const char *field;
+        bool good;
+    } fields[] = {{"struct_size", p->struct_size >= sizeof *p && p->struct_size < 4096},
+                  {"id", p->id && registry_is_name(p->id)},
+                  {"version", p->version && *p->version && strlen(p->version) < 64},
+                  {"sanitizer", p->sanitizer},
+                  {"requires_", p->requires_},
+                  {"load", p->load},
+                  {"reserved", p->reserved == 0}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (!fields[i].good)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "its header's `%s` is missing or makes no sense; see cvr_plugin in %s",
+                            fields[i].field, "cvr/plugin/plugin.h");
     if (p->abi_major != CVR_ABI_MAJOR || p->abi_minor != CVR_ABI_MINOR) {
         return cvr_fail(err, CVR_ERR_PLUGIN,
                         "%s %s needs ABI %u.%u; this core has %u.%u; build it against these headers", p->id, p->version,
                         p->abi_major, p->abi_minor, CVR_ABI_MAJOR, CVR_ABI_MINOR);
     }
+    if (p->min_host_minor > CVR_ABI_MINOR)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s %s has `min_host_minor` %u; this core's ABI is %u.%u", p->id,
+                        p->version, p->min_host_minor, CVR_ABI_MAJOR, CVR_ABI_MINOR);
     if (strcmp(p->sanitizer, CVR_SANITIZER) != 0) {
         return cvr_fail(err, CVR_ERR_PLUGIN, "is built with sanitizer `%s`, this core with `%s`; build both alike",
                         p->sanitizer, CVR_SANITIZER);
@@ -89,7 +107,9 @@ out:
     if (fd >= 0) close(fd);
     if (status != CVR_OK) return cvr_fail_at(err, file, 0, status);
 
+    cvr_call_enter(NULL, "constructors", file, NULL);
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    (void)cvr_call_leave(CVR_OK, NULL);
     if (!handle) {
         cvr_fail(err, CVR_ERR_PLUGIN, "cannot be loaded: %s", dlerror());
         return cvr_fail_at(err, file, 0, CVR_ERR_PLUGIN);
@@ -103,7 +123,9 @@ out:
     }
     memcpy(&query, &symbol, sizeof query); /* POSIX allows the conversion, ISO C has no cast for it */
 
+    cvr_call_enter(NULL, CVR_PLUGIN_SYMBOL, file, NULL);
     *out = query(CVR_ABI_MAJOR, CVR_ABI_MINOR);
+    (void)cvr_call_leave(CVR_OK, NULL);
     status = check_header(*out, err);
     dlclose(handle); /* RTLD_NODELETE: only the count goes down */
 
@@ -113,22 +135,38 @@ out:
 typedef struct staging {
     registry *staged;
     const char *owner;
-    int32_t status; /* the first failure, which `load` may not hide */
+    int32_t status; /* the first failure, which `load` may not hide, */
+    cvr_error why;  /* and what it said */
 } staging;
 
 static int32_t stage(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
     staging *s = r->ctx;
-    const int32_t status =
-        desc ? registry_add(s->staged, s->owner, kind, desc, err) : cvr_fail(err, CVR_ERR_PLUGIN, "registers nothing");
+    cvr_error why = CVR_ERROR_INIT;
+    const int32_t status = desc ? registry_add(s->staged, s->owner, kind, desc, &why)
+                                : cvr_fail(&why, CVR_ERR_PLUGIN, "registers a %s whose descriptor is NULL",
+                                           kind && kind_word(kind) ? kind_word(kind) : "thing");
+    if (status == CVR_OK) return CVR_OK;
+    if (s->status == CVR_OK) s->why = why;
     if (s->status == CVR_OK) s->status = status;
-    return status;
+    return cvr_fail(err, status, "%s", why.message);
+}
+
+void plugin_shut(const cvr_plugin *plugin) {
+    if (!plugin->shutdown) return;
+    cvr_call_enter(NULL, "shutdown", plugin->id, NULL);
+    plugin->shutdown();
+    (void)cvr_call_leave(CVR_OK, NULL);
 }
 
 int32_t plugin_load(const cvr_host *host, const cvr_plugin *plugin, registry *staged, cvr_error *err) {
-    staging s = {staged, plugin->id, CVR_OK};
+    staging s = {staged, plugin->id, CVR_OK, CVR_ERROR_INIT};
     const cvr_registrar r = {sizeof r, &s, stage};
-    const int32_t status = plugin->load(host, &r, err);
+    cvr_call_enter(NULL, "load", plugin->id, err);
+    const int32_t status = cvr_call_leave(plugin->load(host, &r, err), err);
     if (status == CVR_OK && s.status != CVR_OK)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a registration failed, but `load` said that all is well");
+        return cvr_fail(err, CVR_ERR_PLUGIN, "a registration failed, but `load` said that all is well: %.800s",
+                        s.why.message);
+    if (status == CVR_OK && !staged->n)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "`load` registers nothing; add what the plugin has by registrar->add()");
     return status;
 }

@@ -134,6 +134,7 @@ static int32_t load_into(cvr_plugins *p, plugin_candidate *c, registry *staged, 
     CVR_TRY(check_requires(p, c->plugin->requires_, err));
     CVR_TRY(plugin_load(&p->host, c->plugin, staged, err));
     CVR_TRY(check_provides(c, staged, err));
+    for (size_t i = 0; i < staged->n; i++) staged->entries[i].foreign = c->foreign;
     return registry_commit(&p->registry, staged, err);
 }
 

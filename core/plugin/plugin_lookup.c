@@ -86,14 +86,70 @@ static void load_kernels(cvr_plugins *p, const char *backend, const char *op) {
     }
 }
 
-/* One whose payload no backend here knows lies dormant. */
+/* Whether a backend of this name is installed; "reference" needs none. */
+static bool backend_is_here(const cvr_plugins *p, const char *name) {
+    char token[TOKEN_SIZE];
+    const int n = snprintf(token, sizeof token, "backend:%s", name);
+    bool here = strcmp(name, "reference") == 0 || registry_find(&p->registry, CVR_KIND_BACKEND, name);
+    for (size_t i = 0; i < p->n && !here; i++) here = has_token(p->candidates[i].provides.s, token, (size_t)n);
+    return here;
+}
+
+/* One whose payload no backend here knows lies dormant; so does one whose backend is not here: the host takes no
+ * kernel for another's. */
 static bool usable(const cvr_plugins *p, const registry_entry *e, const char *backend, const cvr_op_desc *op) {
     const cvr_kernel_desc *k = e->desc;
     const char *missing;
     return strcmp(e->kind, CVR_KIND_KERNEL) == 0 &&
            is_kernel_of(e->name, strlen(e->name), backend, op ? op->name : NULL) &&
            strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0 && (!op || k->op_version == op->version) &&
-           isa_allowed(p, k->isa, &missing);
+           isa_allowed(p, k->isa, &missing) && backend_is_here(p, k->backend);
+}
+
+/* ---- kernels that are passed over ---- */
+
+static void add_reason(cvr_text *t, const char *name, const char *owner, const char *format, ...) CVR_PRINTF(4, 5);
+static void add_reason(cvr_text *t, const char *name, const char *owner, const char *format, ...) {
+    char why[300];
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(why, sizeof why, format, ap);
+    va_end(ap);
+    cvr_text_add(t, "%skernel %s of plugin %s: %s", t->n ? "; " : "", name, owner, why);
+}
+
+static void why_not(const cvr_plugins *p, const registry_entry *e, const cvr_op_desc *op, cvr_text *t) {
+    const cvr_kernel_desc *k = e->desc;
+    const char *missing;
+    if (strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) != 0)
+        add_reason(t, e->name, e->owner, "nothing here launches its payload_kind `%.60s`", k->payload_kind);
+    else if (k->op_version != op->version)
+        add_reason(t, e->name, e->owner, "it is for version %u of the op, which has version %u", k->op_version,
+                   op->version);
+    else if (!isa_allowed(p, k->isa, &missing))
+        add_reason(t, e->name, e->owner, "it needs isa `%.60s`; this machine %s `%.*s`, or backend.isa leaves it out",
+                   k->isa, *missing == '!' ? "must not have" : "lacks", (int)strcspn(missing, " "), missing);
+    else if (!backend_is_here(p, k->backend))
+        add_reason(t, e->name, e->owner, "no backend `%s` is installed", k->backend);
+}
+
+void cvr_plugins_passed_over(const cvr_plugins *p, const cvr_op_desc *op, cvr_text *t) {
+    for (size_t i = 0; i < p->registry.n; i++) {
+        const registry_entry *e = &p->registry.entries[i];
+        if (strcmp(e->kind, CVR_KIND_KERNEL) == 0 && is_kernel_of(e->name, strlen(e->name), NULL, op->name))
+            why_not(p, e, op, t);
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        const plugin_candidate *c = &p->candidates[i];
+        if (c->info.state == CVR_PLUGIN_REFUSED && provides_kernel(c->provides.s, NULL, op->name))
+            cvr_text_add(t, "%splugin %s, which has kernels for it, was refused: %.200s", t->n ? "; " : "", c->id,
+                         c->reason.s ? c->reason.s : "");
+    }
+    if (!t->n) {
+        const registry_entry *e = registry_find(&p->registry, CVR_KIND_OP, op->name);
+        cvr_text_add(t, "there is no kernel for op %s of plugin %s anywhere, and it has no `decompose`", op->name,
+                     e ? e->owner : "?");
+    }
 }
 
 static int32_t fill_list(const cvr_plugins *p, kernel_list *l, cvr_error *err) {

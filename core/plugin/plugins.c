@@ -3,6 +3,7 @@
  * what a plugin registers takes effect as a whole or not at all. Here: the host's table, opening and closing.
  */
 #define _GNU_SOURCE /* dladdr, secure_getenv */
+#include "calls.h"
 #include "loader.h"
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -10,8 +11,15 @@
 /* ---- the host table ---- */
 
 static void host_log(const cvr_host *host, uint32_t level, const char *text) {
+    char who[256] = "a plugin";
     (void)host;
-    cvr_log(level, "%s", text);
+    if (level <= CVR_LOG_DEBUG && text) {
+        cvr_log(level, "%s", text);
+        return;
+    }
+    (void)cvr_call_describe(who, sizeof who);
+    cvr_log(CVR_LOG_WARNING, "%s logs %s%s with level %u (0 to %u are known)", who, text ? text : "no text",
+            text ? "," : "", level, CVR_LOG_DEBUG);
 }
 
 static void *host_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
@@ -26,7 +34,7 @@ static void host_free(const cvr_host *host, void *p) {
 
 static const void *host_get(const cvr_host *host, const char *service) {
     const cvr_plugins *p = host->ctx;
-    for (size_t i = 0; i < p->n_services; i++) {
+    for (size_t i = 0; service && i < p->n_services; i++) {
         if (strcmp(p->services[i].name, service) == 0) return p->services[i].table;
     }
     return NULL;
@@ -104,6 +112,7 @@ static int32_t read_defaults(cvr_plugins *p, cvr_error *err) {
     int32_t status = manifest ? manifest_read(p, manifest, err)
                               : cvr_fail(err, CVR_ERR_IO, "cannot tell where libcvr.so lies, or out of memory");
     cvr_free(manifest);
+    const size_t own = p->n;
     const char *more = secure_getenv("CVR_PLUGIN_PATH");
     while (status == CVR_OK && more && *more) {
         const size_t n = strcspn(more, ":");
@@ -115,6 +124,7 @@ static int32_t read_defaults(cvr_plugins *p, cvr_error *err) {
         cvr_free(path);
         more += n + (more[n] == ':');
     }
+    for (size_t i = own; i < p->n; i++) p->candidates[i].foreign = true;
     return status;
 }
 
@@ -122,11 +132,14 @@ int32_t cvr_plugins_open(cvr_plugins **out, const char *const *manifests, size_t
     cvr_plugins *p = cvr_calloc(1, sizeof *p);
     if (!p) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     plugins_host_table(p);
+    calls_add_plugins(p);
     registry staged = {0};
     const cvr_plugin self = {.magic = CVR_PLUGIN_MAGIC, .id = "core", .load = core_ops_load};
     int32_t status;
     CVR_TRY_OUT(plugin_load(&p->host, &self, &staged, err));
     CVR_TRY_OUT(registry_commit(&p->registry, &staged, err));
+    if (cvr_plugins_offer(p, CVR_SERVICE_LAUNCHES, &calls_launches) != CVR_OK)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     for (size_t i = 0; manifests && i < n; i++) CVR_TRY_OUT(read_path(p, manifests[i], err));
     if (!manifests) CVR_TRY_OUT(read_defaults(p, err));
 out:
@@ -151,9 +164,8 @@ static void free_candidate(plugin_candidate *c) {
 void cvr_plugins_close(cvr_plugins **plugins) {
     cvr_plugins *p = *plugins;
     if (!p) return;
-    for (size_t i = p->n_loaded; i-- > 0;) {
-        if (p->loaded[i]->shutdown) p->loaded[i]->shutdown();
-    }
+    for (size_t i = p->n_loaded; i-- > 0;) plugin_shut(p->loaded[i]);
+    calls_remove_plugins(p);
     lookup_clear(p);
     registry_clear(&p->registry);
     for (size_t i = 0; i < p->n; i++) free_candidate(&p->candidates[i]);
@@ -183,6 +195,7 @@ const cvr_plugin_info *cvr_plugins_info(const cvr_plugins *p, size_t i) {
     c->info.isa = c->isa.s ? c->isa.s : "";
     c->info.reason = c->reason.s ? c->reason.s : "";
     c->info.version = c->version;
+    c->info.foreign = c->foreign;
     return &c->info;
 }
 

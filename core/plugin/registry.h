@@ -9,6 +9,7 @@ typedef struct registry_entry {
     const char *name;  /* for kernels: BACKEND/OP */
     const char *owner; /* id of the plugin */
     void *desc;
+    bool foreign;  /* of a plugin that CVR_PLUGIN_PATH lists: failures name it */
     uint32_t next; /* of the same bucket, plus 1; 0: the last */
 } registry_entry;
 
@@ -26,14 +27,19 @@ static inline uint64_t payload_size(const void *payload) {
     return size;
 }
 
-/* What the table of fields cannot say. */
-int32_t registry_check(const char *kind, const void *desc, cvr_error *err);
+/* Letters, digits and . _ - +, at most 96 of them. */
+bool registry_is_name(const char *s);
+/* What the table of fields cannot say. `what` names the descriptor: "op acme.bad". */
+int32_t registry_check(const char *kind, const void *desc, const char *what, cvr_error *err);
+int32_t registry_check_attrs(const cvr_attr_desc *const *attrs, uint32_t n, const char *what, cvr_error *err);
 /* Checks a descriptor and appends a deep copy. */
 int32_t registry_add(registry *r, const char *owner, const char *kind, const void *desc, cvr_error *err);
 const registry_entry *registry_find(const registry *r, const char *kind, const char *name);
 /* Moves all of `staged` into `r`, or nothing: a name that is taken is an error. */
 int32_t registry_commit(registry *r, registry *staged, cvr_error *err);
 void registry_clear(registry *r);
+/* Warns of what may be but should not: texts for `help` that are missing. */
+void registry_warn(const registry_entry *e);
 /* "cvr.op/1" -> "op", as manifests write it; NULL for a kind that is not known. */
 const char *kind_word(const char *kind);
 const char *kind_of_word(const char *word, size_t n);

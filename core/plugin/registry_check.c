@@ -4,35 +4,38 @@
 
 #define LARGEST_PAYLOAD (1u << 20)
 
-static int32_t check_augment(const cvr_augment_desc *d, cvr_error *err) {
-    const int n = !!d->part_size + !!d->part_source + !!d->part_apply;
-    const bool batch = d->stage == CVR_STAGE_BATCH, many = d->n_samples > 1;
-    if (d->stage > CVR_STAGE_BATCH || d->n_params > CVR_AUGMENT_PARAMS || !d->apply != (batch || many) ||
-        !d->apply_many != !many || !d->apply_batch != !batch)
-        return cvr_fail(err, CVR_ERR_PLUGIN,
-                        "augment: `%s` needs a stage, at most %u numbers, and the one apply that goes with its stage "
-                        "and number of samples",
-                        d->name, CVR_AUGMENT_PARAMS);
-    return n == 0 || n == 3
-               ? CVR_OK
-               : cvr_fail(err, CVR_ERR_PLUGIN,
-                          "augment: `%s` has some of part_size, part_source and part_apply; all or none", d->name);
+/* "op acme.bad: `prepares`, ... : why". */
+static int32_t refuse(cvr_error *err, const char *what, const char *fields, const char *why) {
+    return cvr_fail(err, CVR_ERR_PLUGIN, "%s: %s: %s", what, fields, why);
 }
 
-static int32_t check_kernel(const cvr_kernel_desc *k, cvr_error *err) {
-    const uint64_t least = strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0 ? sizeof(cvr_cpu_fn) : sizeof(uint64_t);
+static int32_t check_augment(const cvr_augment_desc *d, const char *what, cvr_error *err) {
+    const int n = !!d->part_size + !!d->part_source + !!d->part_apply;
+    const bool batch = d->stage == CVR_STAGE_BATCH, many = d->n_samples > 1;
+    if (!d->apply != (batch || many) || !d->apply_many != !many || !d->apply_batch != !batch)
+        return refuse(err, what, "`apply`, `apply_many`, `apply_batch`",
+                      "it has the one of them that goes with its `stage` and `n_samples`");
+    if (many && batch) return refuse(err, what, "`n_samples`", "a transform of batches takes no several samples");
+    if (d->n_params && !d->make_params) return refuse(err, what, "`n_params`", "nobody draws them: no `make_params`");
+    return n == 0 || n == 3 ? CVR_OK
+                            : refuse(err, what, "`part_size`, `part_source`, `part_apply`", "all three or none");
+}
+
+static int32_t check_kernel(const cvr_kernel_desc *k, const char *what, cvr_error *err) {
+    const bool host = strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0;
+    const uint64_t least = host ? sizeof(cvr_cpu_fn) : sizeof(uint64_t);
     const void *payloads[] = {k->payload, k->prepare};
+    static const char *const names[] = {"payload", "prepare"};
     for (int i = 0; i < 2; i++) {
         const uint64_t size = payloads[i] ? payload_size(payloads[i]) : least;
         if (size < least || size > LARGEST_PAYLOAD)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "a kernel for %s has a payload `%s` of %llu bytes by its struct_size",
-                            k->op, k->payload_kind, (unsigned long long)size);
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `%s->struct_size` is %llu; a payload `%.40s` has %llu or more",
+                            what, names[i], (unsigned long long)size, k->payload_kind, (unsigned long long)least);
+        if (host && payloads[i] && !((const cvr_cpu_fn *)payloads[i])->run)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `%s->run` is missing (NULL)", what, names[i]);
     }
     const int n = !!k->prepares + !!k->prepared_size + !!k->prepare;
-    return n == 0 || n == 3
-               ? CVR_OK
-               : cvr_fail(err, CVR_ERR_PLUGIN,
-                          "a kernel for %s has some of prepares, prepared_size and prepare; all or none", k->op);
+    return n == 0 || n == 3 ? CVR_OK : refuse(err, what, "`prepares`, `prepared_size`, `prepare`", "all three or none");
 }
 
 /* Those that the core and the plugins beside it ask for. */
@@ -46,33 +49,65 @@ static const struct {
               {CVR_TRAIT_COUNTS, sizeof(cvr_counts_trait)},
               {CVR_TRAIT_ELEMENTWISE, sizeof(cvr_elementwise_trait)}};
 
-/* Nodes keep attributes as bytes, longer than the text of a recipe lives. */
-static int32_t check_op(const cvr_op_desc *d, cvr_error *err) {
-    for (uint32_t i = 0; i < d->n_attrs; i++)
-        if (d->attrs[i]->kind == CVR_ATTR_STRING || d->attrs[i]->kind == CVR_ATTR_PATH)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "op: `%s` has an attribute `%s` of text, which no op can have",
-                            d->name, d->attrs[i]->name);
+/* Bits past the inputs that there are. */
+static bool past(uint64_t bits, uint32_t inputs) {
+    return inputs < 64 && bits >> inputs;
+}
+
+static int32_t check_traits(const cvr_op_desc *d, const char *what, cvr_error *err) {
     for (size_t i = 0; i < sizeof traits / sizeof *traits; i++) {
         const void *t = cvr_op_trait(d, traits[i].name);
         if (t && payload_size(t) < traits[i].size)
-            return cvr_fail(err, CVR_ERR_PLUGIN, "op: `%s` has a trait `%s` of %llu bytes by its struct_size", d->name,
-                            traits[i].name, (unsigned long long)payload_size(t));
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `trait` gives %s with a `struct_size` of %llu; it has %llu", what,
+                            traits[i].name, (unsigned long long)payload_size(t), (unsigned long long)traits[i].size);
     }
     const cvr_elementwise_trait *e = cvr_op_trait(d, CVR_TRAIT_ELEMENTWISE);
-    return !e || e->steps ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "op: `%s` is elementwise without steps", d->name);
+    return !e || e->steps ? CVR_OK : refuse(err, what, "`trait`", "it is elementwise without `steps`");
 }
 
-static int32_t check_field(const cvr_field_kind *k, cvr_error *err) {
-    if (k->rank <= 4 && (!k->axis || k->rank) && (!k->dtype || cvr_dtype_size(k->dtype)) &&
-        (k->height_axis == CVR_NO_AXIS || (k->height_axis < k->rank && k->rank - k->height_axis >= 2)))
-        return CVR_OK;
-    return cvr_fail(err, CVR_ERR_PLUGIN, "field: `%s` has a rank past 4, or an axis or an element type that is none",
-                    k->name);
+/* Nodes keep attributes as bytes, longer than the text of a recipe lives. */
+static int32_t check_op(const cvr_op_desc *d, const char *what, cvr_error *err) {
+    for (uint32_t i = 0; i < d->n_attrs; i++)
+        if (d->attrs[i]->kind == CVR_ATTR_STRING || d->attrs[i]->kind == CVR_ATTR_PATH)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s: attribute `%s` is text, which no op can have", what,
+                            d->attrs[i]->name);
+    if (d->min_inputs > d->max_inputs)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `min_inputs` is %u, `max_inputs` %u", what, d->min_inputs,
+                        d->max_inputs);
+    if (past(d->mutates, d->max_inputs) || past(d->optional, d->max_inputs))
+        return refuse(err, what, past(d->mutates, d->max_inputs) ? "`mutates`" : "`optional`",
+                      "it has bits of inputs past `max_inputs`");
+    if (!d->n_outputs && !d->mutates)
+        return refuse(err, what, "`n_outputs`", "0, and it `mutates` nothing: it would never run");
+    if ((d->flags & CVR_OP_ALIAS) && (d->n_outputs != 1 || !d->min_inputs || d->mutates))
+        return refuse(err, what, "`flags`", "CVR_OP_ALIAS is for ops with an input and one output that change nothing");
+    return check_traits(d, what, err);
 }
 
-int32_t registry_check(const char *kind, const void *desc, cvr_error *err) {
-    if (strcmp(kind, CVR_KIND_AUGMENT) == 0) return check_augment(desc, err);
-    if (strcmp(kind, CVR_KIND_OP) == 0) return check_op(desc, err);
-    if (strcmp(kind, CVR_KIND_FIELD) == 0) return check_field(desc, err);
-    return strcmp(kind, CVR_KIND_KERNEL) == 0 ? check_kernel(desc, err) : CVR_OK;
+static int32_t check_layer(const cvr_layer_desc *d, const char *what, cvr_error *err) {
+    if (d->min_inputs <= d->max_inputs) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `min_inputs` is %u, `max_inputs` %u", what, d->min_inputs, d->max_inputs);
+}
+
+static int32_t check_field(const cvr_field_kind *k, const char *what, cvr_error *err) {
+    if (k->dtype && !cvr_dtype_size(k->dtype)) return refuse(err, what, "`dtype`", "no element type");
+    if (k->axis && !k->rank) return refuse(err, what, "`axis`", "its rank is 0");
+    if (k->height_axis == CVR_NO_AXIS || (k->height_axis < k->rank && k->rank - k->height_axis >= 2)) return CVR_OK;
+    return refuse(err, what, "`height_axis`", "none of its axes with another behind it");
+}
+
+static int32_t check_wants(const cvr_task_desc *d, const char *what, cvr_error *err) {
+    for (uint32_t i = 0; i < d->n_wants; i++)
+        if (d->wants[i]->reserved || (d->wants[i]->dtype && !cvr_dtype_size(d->wants[i]->dtype)))
+            return refuse(err, what, "`wants`", "an element type that is none, or `reserved` is not 0");
+    return CVR_OK;
+}
+
+int32_t registry_check(const char *kind, const void *desc, const char *what, cvr_error *err) {
+    if (strcmp(kind, CVR_KIND_AUGMENT) == 0) return check_augment(desc, what, err);
+    if (strcmp(kind, CVR_KIND_OP) == 0) return check_op(desc, what, err);
+    if (strcmp(kind, CVR_KIND_LAYER) == 0) return check_layer(desc, what, err);
+    if (strcmp(kind, CVR_KIND_FIELD) == 0) return check_field(desc, what, err);
+    if (strcmp(kind, CVR_KIND_TASK) == 0) return check_wants(desc, what, err);
+    return strcmp(kind, CVR_KIND_KERNEL) == 0 ? check_kernel(desc, what, err) : CVR_OK;
 }

@@ -8,7 +8,7 @@
  * as a job begins where the one before it ended. No result may depend on any of this.
  */
 #define _GNU_SOURCE /* cpu_set_t */
-#include <cvr/plugins.h>
+#include "calls.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -33,6 +33,7 @@ typedef struct pool {
     bool down;
     cvr_task_fn fn;
     void *task_ctx;
+    const struct call *call; /* what the job is done for */
     bool open, stop;
     bool pinned;
     uint32_t sleeping, n_threads;
@@ -86,7 +87,9 @@ static void *worker_main(void *arg) {
         seen = atomic_load(&p->generation);
         atomic_fetch_add(&p->inside, 1);
         pthread_mutex_unlock(&p->lock);
+        calls_adopt(p->call);
         work(p, start.worker);
+        calls_drop(p->call);
         if (atomic_fetch_sub(&p->inside, 1) == 1) {
             pthread_mutex_lock(&p->lock);
             pthread_cond_signal(&p->done);
@@ -106,6 +109,7 @@ static void pool_run(const cvr_threadpool *table, uint64_t n_tasks, cvr_task_fn 
     pthread_mutex_lock(&p->lock);
     p->fn = fn;
     p->task_ctx = task_ctx;
+    p->call = calls_current();
     p->n_tasks = n_tasks;
     p->down = !p->down;
     for (uint32_t i = 0; i < table->n_workers; i++) atomic_store(&p->shares[i].taken, 0);

@@ -22,6 +22,7 @@ typedef struct cvr_plugin_info {
     const char *reason;  /* why it was refused; "" otherwise */
     uint32_t state;
     uint32_t line;
+    bool foreign; /* listed by CVR_PLUGIN_PATH */
 } cvr_plugin_info;
 
 /*
@@ -43,6 +44,8 @@ int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, con
  */
 int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend,
                             const cvr_kernel_desc *const **kernels, size_t *n, cvr_error *err);
+/* The kernels of an op that cvr_plugins_kernels() leaves out, and why, after each other. */
+void cvr_plugins_passed_over(const cvr_plugins *p, const cvr_op_desc *op, cvr_text *t);
 /* The i-th name of this kind that any manifest or the core provides, in byte order; NULL past the end. The text lives
  * as long as `p`. */
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t i);
@@ -64,6 +67,45 @@ void cvr_plugins_limit_pixels(cvr_plugins *p, uint64_t most);
 
 /* The manifest section of a plugin file, made by loading it: what cvr-manifest writes. */
 int32_t cvr_plugins_describe(const char *file, cvr_text *section, cvr_error *err);
+
+/*
+ * Calls into plugins. Each stands between enter() and leave(), so that a plugin that faults, exits or does not return
+ * can be named, and a failure always has words: `desc` is the descriptor, `callback` the name of its field, `where`
+ * what the call is about (a node, a layer, a file; NULL: nothing). Texts live until leave(). leave() returns the
+ * status, one of abi.h's, and puts words into `err` where there are none; of a plugin from CVR_PLUGIN_PATH it adds who
+ * failed.
+ */
+void cvr_call_enter(const void *desc, const char *callback, const char *where, cvr_error *err);
+int32_t cvr_call_leave(int32_t status, cvr_error *err);
+/* A callback that returns a status and takes `err` last; one whose value goes to `to`; one without a value. */
+#define CVR_CALL(desc_, callback_, where_, err_, ...)                                                                  \
+    (cvr_call_enter((desc_), #callback_, (where_), (err_)),                                                            \
+     cvr_call_leave((desc_)->callback_(__VA_ARGS__, (err_)), (err_)))
+#define CVR_CALL_TO(to_, desc_, callback_, where_, ...)                                                                \
+    (cvr_call_enter((desc_), #callback_, (where_), NULL), (to_) = (desc_)->callback_(__VA_ARGS__),                     \
+     (void)cvr_call_leave(CVR_OK, NULL))
+#define CVR_CALL_VOID(desc_, callback_, where_, ...)                                                                   \
+    (cvr_call_enter((desc_), #callback_, (where_), NULL), (desc_)->callback_(__VA_ARGS__),                             \
+     (void)cvr_call_leave(CVR_OK, NULL))
+/* CVR_ERR_PLUGIN, with who in front: for a callback that returned something that it may not. */
+int32_t cvr_call_blame(const void *desc, const char *callback, const char *where, cvr_error *err, const char *format,
+                       ...) CVR_PRINTF(5, 6);
+
+/* "plugin com.acme.bad: callback `run` of kernel reference/acme.bad at c1/acme.bad": the innermost call of the calling
+ * thread. Returns its length, 0 where there is none. May be called in a signal handler. */
+size_t cvr_call_describe(char *buf, size_t size);
+/* For a watchdog: the calls that a thread (of cvr_call_threads()) is in, outermost first. One that has the same numbers
+ * later on has not returned, nor moved on to another launch, meanwhile. */
+typedef struct cvr_call_view {
+    uint64_t serial;
+    uintptr_t launch;
+} cvr_call_view;
+size_t cvr_call_threads(void);
+size_t cvr_call_look(size_t thread, cvr_call_view *views, size_t most);
+size_t cvr_call_describe_at(size_t thread, size_t depth, char *buf, size_t size);
+/* Is called in every thread that calls a plugin for the first time, with its number. */
+typedef void (*cvr_thread_fn)(size_t thread);
+void cvr_call_on_thread(cvr_thread_fn fn);
 
 /* Pictures by every codec there is; see cvr_image_service. Loads the codecs. */
 int32_t cvr_plugins_image_service(cvr_plugins *p, const cvr_image_service **out, cvr_error *err);

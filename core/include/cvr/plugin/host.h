@@ -175,6 +175,28 @@ typedef struct cvr_profiler {
 } cvr_profiler;
 
 /*
+ * "cvr.host.launches/1": a backend that runs launches on the thread that called `replay` says which one runs, so that a
+ * kernel that faults or does not return is named with its node. current() gives the place of this thread, until
+ * `replay` returns, or NULL; the address of the cvr_launch goes there by cvr_launch_note(), and NULL when it is done.
+ */
+#define CVR_SERVICE_LAUNCHES "cvr.host.launches/1"
+struct cvr_launch;
+typedef struct cvr_launch_service {
+    uint64_t struct_size;
+    void *ctx;
+    const struct cvr_launch **(*current)(const struct cvr_launch_service *s);
+} cvr_launch_service;
+
+/* One store, which another thread may look at. */
+static inline void cvr_launch_note(const struct cvr_launch **place, const struct cvr_launch *launch) {
+#if defined(__GNUC__)
+    if (place) __atomic_store_n(place, launch, __ATOMIC_RELAXED);
+#else
+    if (place) *place = launch;
+#endif
+}
+
+/*
  * "cvr.host.state/1": what a plugin wants to find again when a run goes on: bytes by a name with a prefix of its own
  * ("acme.scale"), kept in the checkpoint. put() copies (n 0: forgets the name); what is there when a checkpoint is
  * written is in it. On resume all is back before any plugin is asked for anything but to load. get() gives the bytes,
@@ -203,6 +225,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 72, "cvr_picture_job has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_launch_service) == 24, "cvr_launch_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_state_service) == 32, "cvr_state_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 40, "cvr_profiler has padding");
 
