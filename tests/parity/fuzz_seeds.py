@@ -1,9 +1,10 @@
 """Writes golden/fuzz/: the seeds of the fuzz targets that are not text, each below 4 kB.
 
-    python3 fuzz_seeds.py OUT_FOLDER        (needs Pillow)
+    python3 fuzz_seeds.py OUT_FOLDER        (needs Pillow and safetensors)
 """
-import gzip, io, os, struct, sys, zlib
+import gzip, io, os, pathlib, struct, sys, zlib
 from PIL import Image
+from safetensors.numpy import load_file
 
 out = sys.argv[1]
 
@@ -88,6 +89,18 @@ for factors in (0x41, 0x14, 0x44, 0x31, 0x42):
     odd = bytearray(base)
     odd[odd.index(b"\xff\xc0") + 11] = factors
     put("jpeg", f"sampling_{factors:02x}.jpg", bytes(odd))
+
+# ---- WebP, BMP, TIFF: some of what codecs.py made ----
+
+golden = load_file(pathlib.Path(__file__).resolve().parent.parent / "golden" / "codecs.safetensors")
+for target, names in (
+    ("webp", "lossy lossless lossy_alpha lossless_alpha animated animated_small exif6"),
+    ("bmp", "palette1 core4 few_colours 555_masks 32_masks top_down 24 grey1 rle8 rle4"),
+    ("tiff", "grey1 white4 palette4 grey16_1 rgb16_0 tile_planes planes alpha1 cmyk turned6 lzw adobe_deflate packbits "
+             "predictor jpeg jpeg_grey zstd lzma webp group3 group4 ccitt ycbcr"),
+):
+    for name in names.split():
+        put(target, name, golden[f"{target}_{name}/file"].tobytes())
 
 # ---- IDX and CIFAR, plain and gzip ----
 
