@@ -12,6 +12,12 @@ int32_t dataset_fail_at(cvr_error *err, const char *path, int32_t code) {
     return code;
 }
 
+char *dataset_printable(char *text) {
+    for (char *c = text; *c; c++)
+        if ((uint8_t)*c < 0x20 || *c == 0x7f) *c = '?';
+    return text;
+}
+
 int32_t dataset_path(char *to, uint64_t size, const char *dir, const char *name, cvr_error *err) {
     const int whole = name[0] == '/' || dir[0] == '\0';
     const int n = snprintf(to, size, "%s%s%s", whole ? "" : dir, whole ? "" : "/", name);

@@ -29,6 +29,9 @@ int32_t dataset_labels_add(int64_t n_classes, cvr_sample *s, float **out, cvr_er
 /* Names the file in an error that names none; a path that does not fit is cut. Returns `code`. */
 int32_t dataset_fail_at(cvr_error *err, const char *path, int32_t code);
 
+/* Makes what stands in a file fit for a message: `?` for bytes that would not print. Returns `text`. */
+char *dataset_printable(char *text);
+
 /* "dir/name", or `name` where it is absolute or `dir` is "". */
 int32_t dataset_path(char *to, uint64_t size, const char *dir, const char *name, cvr_error *err);
 

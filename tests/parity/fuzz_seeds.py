@@ -2,7 +2,7 @@
 
     python3 fuzz_seeds.py OUT_FOLDER        (needs Pillow and safetensors)
 """
-import gzip, io, os, pathlib, struct, sys, zlib
+import gzip, io, os, pathlib, struct, sys, tarfile, zlib
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -122,6 +122,25 @@ put("cifar", "zeros100.gz", gzip.compress((b"\7\1" + b"\0" * 3072) * 4, mtime=0)
 put("cifar", "many.gz", gzip.compress(b"\0" * 3073 * 600, mtime=0))
 put("cifar", "names10", "\n".join(words).encode() + b"\n")
 put("cifar", "names100", b"\r\n".join(b"n%d" % i for i in range(100)))
+
+# ---- shards, in the formats of tar ----
+
+
+def shard(form, names):
+    f = io.BytesIO()
+    with tarfile.open(fileobj=f, mode="w", format=form) as t:
+        for name, data in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            t.addfile(member, io.BytesIO(data))
+    return f.getvalue().rstrip(b"\0")
+
+
+few = [("a.jpg", b"picture"), ("a.cls", b"3\n"), ("b.png", b""), ("b.json", b'{"x": [1, "}"], "label": 2}')]
+for form, name in ((tarfile.USTAR_FORMAT, "ustar"), (tarfile.PAX_FORMAT, "pax"), (tarfile.GNU_FORMAT, "gnu")):
+    put("tar", name, shard(form, few))
+    put("tar", name + "_long", shard(form, [("d" * 90 + "/" + "n" * 70 + ".jpg", b"p"), ("d" * 90 + "/" + "n" * 70 + ".cls", b"0")]))
+put("tar", "pax_name", shard(tarfile.PAX_FORMAT, [("\u00e9.jpg", b"p"), ("\u00e9.cls", b"1")]))
 
 # ---- the checkpoint of fuzz_checkpoint.c's network; the target makes the hash right ----
 

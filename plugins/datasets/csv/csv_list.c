@@ -86,7 +86,7 @@ static int32_t class_number(csv_list *l, const columns *c, uint64_t row, const c
     *id = name_table_find(&l->classes, name);
     if (*id >= 0) return CVR_OK;
     (void)snprintf(what, sizeof what, "class '%.200s' is not among the training classes; remove or rename it", name);
-    return csv_table_fail(c->t, c->path, row, what, err);
+    return csv_table_fail(c->t, c->path, row, dataset_printable(what), err);
 }
 
 static int32_t add_id(csv_list *l, int64_t id, cvr_error *err) {
