@@ -142,6 +142,26 @@ for form, name in ((tarfile.USTAR_FORMAT, "ustar"), (tarfile.PAX_FORMAT, "pax"),
     put("tar", name + "_long", shard(form, [("d" * 90 + "/" + "n" * 70 + ".jpg", b"p"), ("d" * 90 + "/" + "n" * 70 + ".cls", b"0")]))
 put("tar", "pax_name", shard(tarfile.PAX_FORMAT, [("\u00e9.jpg", b"p"), ("\u00e9.cls", b"1")]))
 
+# ---- packed splits; the target makes the sums right ----
+
+
+def pack(stored, shares, samples):
+    """samples: (height, width, label, record)."""
+    out, index = b"CVRPACK\0" + b"\0" * 8, b""
+    for height, width, label, record in samples:
+        out += b"\0" * (-len(out) % 64)
+        index += struct.pack("<QQQIIq", len(out), len(record), 0, height, width, label)
+        out += record
+    names = b"cat\0dog\0"
+    at = len(out)
+    out += names + b"\0" * (-(at + len(names)) % 8)
+    return out + index + struct.pack("<8sII7Q", b"CVRPACK", 1, stored, len(samples), 2, 3, shares, at, len(out), 0)
+
+
+put("pack", "pixels", pack(0, 0, [(2, 3, 1, b"x" * 18), (1, 1, 0, b"abc")]))
+put("pack", "shares", pack(0, 1, [(1, 2, -1, b"y" * 6 + struct.pack("<2f", 1, 0))]))
+put("pack", "files", pack(1, 0, [(7, 9, 0, b"a picture's file"), (3, 3, 1, b"z")]))
+
 # ---- the checkpoint of fuzz_checkpoint.c's network; the target makes the hash right ----
 
 fields = "".join(f"{k} 1\n" for k in "step epoch batch epoch_samples images best_epoch finished".split())
