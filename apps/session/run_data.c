@@ -15,7 +15,8 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
                                    .seed = (uint64_t)s->run->seed};
     CVR_TRY(s->dataset->open(&args, &sp->self, err));
     sp->present = true;
-    return CVR_OK;
+    if (s->data->cache == 0) return CVR_OK;
+    return sample_cache_create(&sp->cache, s->dataset, sp->self, &d->cache_left, err);
 }
 
 static int64_t stride_of(const settings *s) {
@@ -28,8 +29,8 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
     const split *sp = &d->splits[which];
     const bool trains = which == CVR_SPLIT_TRAIN;
     *o = (cvr_batches_options){.plugins = p,
-                               .dataset = s->dataset,
-                               .self = sp->self,
+                               .dataset = sp->cache ? sample_cache_desc(sp->cache) : s->dataset,
+                               .self = sp->cache ? sp->cache : sp->self,
                                .transforms = sp->transforms,
                                .n_transforms = sp->n_transforms,
                                .wants = s->task->wants,
@@ -76,6 +77,7 @@ static bool wants_split(const settings *s, uint32_t which, bool trains, bool eva
 int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
     const cvr_image_service *images;
     CVR_TRY(cvr_plugins_image_service(p, &images, err));
+    if (s->data->cache) atomic_store(&d->cache_left, sample_cache_room(s->cache_size));
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
     return data_open_classes(d, s, p, err);
@@ -104,6 +106,7 @@ void data_close(run_data *d, const settings *s) {
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
         cvr_batches_destroy(&sp->batches);
+        sample_cache_destroy(&sp->cache);
         if (sp->present) s->dataset->close(sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
         cvr_free(sp->transforms);

@@ -3,12 +3,14 @@
 #define CVR_RUN_DATA_H
 
 #include "run_settings.h"
+#include "sample_cache.h"
 #include <cvr/batches.h>
 
 /* One split of the data. */
 typedef struct split {
     void *self; /* the open data set */
     bool present;
+    sample_cache *cache;       /* before it, with data.cache=ram; else NULL */
     cvr_transform *transforms; /* ordered by stage; their attributes are the split's own */
     size_t n_transforms, capacity;
     cvr_batches *batches;
@@ -20,7 +22,8 @@ typedef struct run_data {
     cvr_task_info task;
     char **class_names;
     int64_t channels;
-    double seconds; /* that opening it took */
+    double seconds;                 /* that opening it took */
+    atomic_int_fast64_t cache_left; /* bytes that both splits' caches may still take */
 } run_data;
 
 /* transforms.c: those of both splits, from [augment] and the task's pipeline. */
