@@ -47,7 +47,7 @@ expect 2 'data.cache=ram keeps whole' "$CVRUN" train folder.ini data.cache=ram d
 
 # check: sizes, balance, duplicates
 expect 0 "" "$CVRUN" check folder.ini
-grep -q 'training: 3 channels, height x width after the transforms: 16x16' out.txt || fail "sizes"
+grep -q 'after the transforms: 3 channels, height x width 16x16 at most' out.txt || fail "sizes"
 grep -q 'duplicates: 0 within training, 0 within validation, 0 in both' out.txt || fail "no duplicates"
 one=$(find tree/train/a -name '*.png' | head -1)
 cp "$one" tree/train/b/copy.png; cp "$one" tree/val/c/copy.png
