@@ -27,12 +27,12 @@ static int64_t stride_of(const settings *s) {
 
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {
     const split *sp = &d->splits[which];
-    const bool trains = which == CVR_SPLIT_TRAIN;
+    const bool probes = d->probes, trains = which == CVR_SPLIT_TRAIN && !probes;
     *o = (cvr_batches_options){.plugins = p,
                                .dataset = sp->cache ? sample_cache_desc(sp->cache) : s->dataset,
                                .self = sp->cache ? sp->cache : sp->self,
-                               .transforms = sp->transforms,
-                               .n_transforms = sp->n_transforms,
+                               .transforms = d->splits[probes ? CVR_SPLIT_VAL : which].transforms,
+                               .n_transforms = d->splits[probes ? CVR_SPLIT_VAL : which].n_transforms,
                                .wants = s->task->wants,
                                .n_wants = s->task->n_wants,
                                .n_classes = d->task.n_classes,
@@ -105,6 +105,7 @@ void data_close(run_data *d, const settings *s) {
     cvr_batches_destroy(&d->pictures);
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
+        features_destroy(&sp->features);
         cvr_batches_destroy(&sp->batches);
         sample_cache_destroy(&sp->cache);
         if (sp->present) s->dataset->close(sp->self);
