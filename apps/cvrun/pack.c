@@ -341,7 +341,7 @@ static int run_pack(const arguments *a) {
 
 const command pack_command = {
     .name = "pack",
-    .usage = "RECIPE.ini out=DIR [as=LAYOUT] [size=N] [store=pixels|files] [key=value ...]",
+    .usage = "RECIPE.ini out=DIR [as=LAYOUT] [size=N] [key=value ...]",
     .summary = "write the data for fast training, or as files that other programs read",
     .help =
         "  as=pack     DIR/train.pack and DIR/val.pack, which data.format=pack reads (data.root=DIR): pixels whose "
