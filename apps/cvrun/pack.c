@@ -19,7 +19,8 @@ static void on_signal(int number) {
 /* What the command line says beside settings of the recipe. */
 typedef struct wishes {
     const char *out, *as;
-    bool splits[2];
+    bool splits[2], files;
+    int64_t size; /* -1: not given */
     const pack_layout *layout;
 } wishes;
 
@@ -47,16 +48,24 @@ static int32_t unknown_choice(const char *key, const char *value, const char *ch
     return cvr_fail(err, CVR_ERR_USAGE, "%s=%s: choose one of %s", key, value, choices);
 }
 
-/* out=, as= and split= are the command's own; the other settings are the recipe's. */
+/* out=, as=, split=, store= and size= are the command's own; the other settings are the recipe's. */
 static int32_t read_wishes(arguments *a, wishes *w, cvr_error *err) {
     size_t n = 0;
-    *w = (wishes){.as = "", .splits = {true, true}};
+    *w = (wishes){.as = "", .splits = {true, true}, .size = -1};
     for (size_t i = 0; i < a->n_settings; i++) {
         const char *s = a->settings[i];
         if (strncmp(s, "out=", 4) == 0) {
             w->out = s + 4;
         } else if (strncmp(s, "as=", 3) == 0) {
             w->as = s + 3;
+        } else if (strncmp(s, "store=", 6) == 0) {
+            w->files = strcmp(s + 6, "files") == 0;
+            if (!w->files && strcmp(s + 6, "pixels") != 0) return unknown_choice("store", s + 6, "pixels, files", err);
+        } else if (strncmp(s, "size=", 5) == 0) {
+            char *end;
+            w->size = strtoll(s + 5, &end, 10);
+            if (end == s + 5 || *end || w->size < 0 || w->size > 65500)
+                return cvr_fail(err, CVR_ERR_USAGE, "%s: give a side of 1 to 65500 pixels, or 0: as they are", s);
         } else if (strncmp(s, "split=", 6) == 0) {
             w->splits[0] = strcmp(s + 6, "val") != 0;
             w->splits[1] = strcmp(s + 6, "train") != 0;
@@ -68,9 +77,9 @@ static int32_t read_wishes(arguments *a, wishes *w, cvr_error *err) {
     }
     a->n_settings = n;
     for (size_t i = 0; i < n_pack_layouts; i++) {
-        if (strcmp(w->as, pack_layouts[i].name) == 0) w->layout = &pack_layouts[i];
+        if (strcmp(w->as, pack_layouts[i]->name) == 0) w->layout = pack_layouts[i];
     }
-    if (*w->as && !w->layout) return unknown_choice("as", w->as, "coco, masks, folder", err);
+    if (*w->as && !w->layout) return unknown_choice("as", w->as, "pack, coco, masks, folder", err);
     if (!w->out || !*w->out) return cvr_fail(err, CVR_ERR_USAGE, "where shall the files go? Give out=DIR");
     return CVR_OK;
 }
@@ -88,7 +97,7 @@ static bool has_kind(const pack_source *d, const char *kind) {
 /* as=, or the first layout that the data has the field for. */
 static int32_t choose_layout(packing *p, cvr_error *err) {
     for (size_t i = 0; i < n_pack_layouts && !p->wish.layout; i++) {
-        if (has_kind(&p->source, pack_layouts[i].needs)) p->wish.layout = &pack_layouts[i];
+        if (has_kind(&p->source, pack_layouts[i]->needs)) p->wish.layout = pack_layouts[i];
     }
     if (!p->wish.layout)
         return cvr_fail(err, CVR_ERR_USAGE, "data of format %s has neither boxes, nor masks, nor labels to write",
@@ -263,8 +272,25 @@ out:
     return status;
 }
 
+/* What pixels are made smaller by: size=, else the larger of the sizes that the recipe speaks of. */
+static int32_t choose_size(packing *p, cvr_error *err) {
+    pack_source *d = &p->source;
+    const void *desc;
+    char text[32];
+    const int64_t img = pack_number(d, "data", "img_size"), val = pack_number(d, "val", "resize_size");
+    d->files = p->wish.files;
+    d->size = p->wish.size >= 0 ? p->wish.size : img > val ? img : val;
+    if (d->size == 0) return CVR_OK;
+    CVR_TRY(cvr_plugins_find(cvr_session_plugins(d->session), CVR_KIND_AUGMENT, "resize", &desc, err));
+    d->resize = desc;
+    const cvr_schema schema = {d->resize->attrs, d->resize->n_attrs};
+    (void)snprintf(text, sizeof text, "%lld", (long long)d->size);
+    return cvr_attrs_parse(&schema, text, NULL, "resize", &d->resize_attrs, err);
+}
+
 static int32_t pack(packing *p, cvr_error *err) {
     char tmp[4096];
+    CVR_TRY(choose_size(p, err));
     p->skips = pack_skips(&p->source);
     CVR_TRY(cvr_plugins_image_service(cvr_session_plugins(p->source.session), &p->source.images, err));
     CVR_TRY(count_splits(p, err));
@@ -308,15 +334,20 @@ static int run_pack(const arguments *a) {
     else
         status = report_error(&err);
     cvr_pool_destroy(&pool);
+    cvr_free(p.source.resize_attrs);
     cvr_session_close(&p.source.session);
     return status;
 }
 
 const command pack_command = {
     .name = "pack",
-    .usage = "RECIPE.ini out=DIR [as=LAYOUT] [key=value ...]",
-    .summary = "write the data as files that other programs read",
+    .usage = "RECIPE.ini out=DIR [as=LAYOUT] [size=N] [key=value ...]",
+    .summary = "write the data for fast training, or as files that other programs read",
     .help =
+        "  as=pack     DIR/train.pack and DIR/val.pack, which data.format=pack reads (data.root=DIR): pixels whose "
+        "shorter\n"
+        "              side is size=N at most (default: the larger of data.img_size and val.resize_size; 0: as they\n"
+        "              are), or with store=files the pictures' files as they are\n"
         "  as=coco     DIR/{train,val}/*.png and DIR/annotations/instances_{train,val}.json: boxes, and masks of\n"
         "              instances as run lengths; categories count from 1, a class `background` is none of them\n"
         "  as=masks    DIR/{train,val}/{images,masks}/*.png and DIR/classes.txt: a mask's grey is the class, 255: "

@@ -1,6 +1,7 @@
 /*
  * What cvrun pack is made of: pack.c goes through the data and makes the folder appear at once, pack_source.c opens the
- * data, pack_sample.c is a sample to read into, pack_files.c writes the three layouts.
+ * data, pack_sample.c is a sample to read into, pack_files.c writes the layouts
+ * of files, pack_cache.c that for training.
  */
 #ifndef CVRUN_PACK_H
 #define CVRUN_PACK_H
@@ -21,6 +22,12 @@ typedef struct pack_source {
     char **class_names; /* n_classes of them */
     int64_t n_classes;
     const char *folder; /* that everything goes to */
+    /* Of the layout "pack": pictures whose shorter side is longer than `size` are made smaller, by this transform; or
+     * `files` are stored as they are. */
+    const cvr_augment_desc *resize;
+    void *resize_attrs;
+    int64_t size;
+    bool files;
 } pack_source;
 
 /* Opens a split of the session's data. After an error, too, it wants pack_source_close(). */
@@ -59,14 +66,14 @@ typedef struct pack_layout {
     /* Before the first sample of a split, and after the last; NULL: nothing to do. */
     int32_t (*begin)(const pack_source *source, cvr_writer *w, cvr_error *err);
     /* The files of a sample, the `number`th of its split. Called by several threads at once. */
-    int32_t (*sample)(const pack_source *source, const pack_sample *s, int64_t number, pack_record *out,
-                      cvr_error *err);
+    int32_t (*sample)(const pack_source *source, pack_sample *s, int64_t number, pack_record *out, cvr_error *err);
     /* In the order of the samples. `images` collects; `n_objects` counts. */
     int32_t (*record)(const pack_record *r, cvr_writer *w, cvr_text *images, int64_t *n_objects, cvr_error *err);
     int32_t (*end)(const pack_source *source, cvr_writer *w, const cvr_text *images, cvr_error *err);
 } pack_layout;
 
-extern const pack_layout pack_layouts[];
+extern const pack_layout *const pack_layouts[];
+extern const pack_layout pack_cache;
 extern const size_t n_pack_layouts;
 
 /* "a/b/c" of up to three parts; NULL when memory is out. Free with cvr_free. */

@@ -155,8 +155,7 @@ static int32_t coco_begin(const pack_source *p, cvr_writer *w, cvr_error *err) {
     return status == CVR_OK ? cvr_writer_put(w, start, sizeof start - 1, err) : status;
 }
 
-static int32_t coco_sample(const pack_source *p, const pack_sample *s, int64_t number, pack_record *out,
-                           cvr_error *err) {
+static int32_t coco_sample(const pack_source *p, pack_sample *s, int64_t number, pack_record *out, cvr_error *err) {
     objects o;
     CVR_TRY(write_picture(p, s, "", number, err));
     CVR_TRY(find_objects(p, s, &o, err));
@@ -222,8 +221,7 @@ static int32_t masks_begin(const pack_source *p, cvr_writer *w, cvr_error *err) 
     return write_classes(p, err);
 }
 
-static int32_t masks_sample(const pack_source *p, const pack_sample *s, int64_t number, pack_record *out,
-                            cvr_error *err) {
+static int32_t masks_sample(const pack_source *p, pack_sample *s, int64_t number, pack_record *out, cvr_error *err) {
     const cvr_field *f = cvr_sample_find(&s->sample, CVR_FIELD_MASK); /* (H, W) */
     (void)out;
     if (!f || f->dtype != CVR_U8 || f->rank != 2) return fail_field("it has no mask of u8", err);
@@ -258,8 +256,7 @@ static int32_t folder_begin(const pack_source *p, cvr_writer *w, cvr_error *err)
     return make_folder(p, p->split, NULL, err);
 }
 
-static int32_t folder_sample(const pack_source *p, const pack_sample *s, int64_t number, pack_record *out,
-                             cvr_error *err) {
+static int32_t folder_sample(const pack_source *p, pack_sample *s, int64_t number, pack_record *out, cvr_error *err) {
     const cvr_field *f = cvr_sample_find(&s->sample, CVR_FIELD_LABEL);
     char name[256];
     (void)out;
@@ -272,14 +269,17 @@ static int32_t folder_sample(const pack_source *p, const pack_sample *s, int64_t
     return write_picture(p, s, name, number, err);
 }
 
-const pack_layout pack_layouts[] = {
-    {.name = "coco",
-     .needs = CVR_FIELD_BOXES,
-     .begin = coco_begin,
-     .sample = coco_sample,
-     .record = coco_record,
-     .end = coco_end},
-    {.name = "masks", .needs = CVR_FIELD_MASK, .begin = masks_begin, .sample = masks_sample},
-    {.name = "folder", .needs = CVR_FIELD_LABEL, .begin = folder_begin, .sample = folder_sample},
-};
+static const pack_layout coco = {.name = "coco",
+                                 .needs = CVR_FIELD_BOXES,
+                                 .begin = coco_begin,
+                                 .sample = coco_sample,
+                                 .record = coco_record,
+                                 .end = coco_end};
+static const pack_layout masks = {
+    .name = "masks", .needs = CVR_FIELD_MASK, .begin = masks_begin, .sample = masks_sample};
+static const pack_layout folder = {
+    .name = "folder", .needs = CVR_FIELD_LABEL, .begin = folder_begin, .sample = folder_sample};
+
+/* In the order in which data are asked for what a layout needs. */
+const pack_layout *const pack_layouts[] = {&coco, &masks, &pack_cache, &folder};
 const size_t n_pack_layouts = sizeof pack_layouts / sizeof *pack_layouts;

@@ -112,6 +112,12 @@ static int32_t check_read(const settings *s, cvr_error *err) {
 static int32_t parse_numbers(settings *s, cvr_error *err) {
     static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
     CVR_TRY(at(s, "run", "save_every", parse_save_every(s->run->save_every, &s->save_every, err), err));
+    CVR_TRY(at(s, "data", "cache_size", parse_bytes("data.cache_size", s->data->cache_size, &s->cache_size, err), err));
+    if (s->data->cache == 1 && s->data->decode == 1)
+        CVR_TRY(at(s, "data", "cache",
+                   cvr_fail(err, CVR_ERR_USAGE,
+                            "data.cache=ram keeps whole pictures, data.decode=reduced makes smaller ones; drop one"),
+                   err));
     CVR_TRY(at(s, "train", "memory", parse_bytes("train.memory", s->train->memory, &s->memory, err), err));
     CVR_TRY(at(s, "data", "mean", parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err), err));
     CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->std, err), err));

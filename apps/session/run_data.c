@@ -30,8 +30,8 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
     const split *sp = &d->splits[which];
     const bool probes = d->probes, trains = which == CVR_SPLIT_TRAIN && !probes;
     *o = (cvr_batches_options){.plugins = p,
-                               .dataset = sp->desc,
-                               .self = sp->self,
+                               .dataset = sp->cache ? sample_cache_desc(sp->cache) : sp->desc,
+                               .self = sp->cache ? sp->cache : sp->self,
                                .transforms = d->splits[probes ? CVR_SPLIT_VAL : which].transforms,
                                .n_transforms = d->splits[probes ? CVR_SPLIT_VAL : which].n_transforms,
                                .wants = s->task->wants,
@@ -128,6 +128,17 @@ static bool wants_split(const settings *s, uint32_t which, bool trains, bool eva
     return which == CVR_SPLIT_TRAIN ? trains : evaluates || (trains && s->val->interval > 0);
 }
 
+/* Samples are kept as the network's classes have them. */
+static int32_t open_caches(run_data *d, const settings *s, cvr_error *err) {
+    if (!s->data->cache) return CVR_OK;
+    atomic_store(&d->cache_left, sample_cache_room(s->cache_size));
+    for (int i = 0; i < 2; i++) {
+        split *sp = &d->splits[i];
+        if (sp->present) CVR_TRY(sample_cache_create(&sp->cache, sp->desc, sp->self, &d->cache_left, err));
+    }
+    return CVR_OK;
+}
+
 int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
     const cvr_image_service *images;
     if (stride_of(s) < 1)
@@ -137,6 +148,7 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
     CVR_TRY(data_open_classes(d, s, p, trains, err));
+    CVR_TRY(open_caches(d, s, err));
     if (!d->splits[CVR_SPLIT_TRAIN].present) return CVR_OK;
     CVR_TRY(sampler_open(d, s, err));
     return sampler_class_weights(d, s, err);
@@ -168,6 +180,7 @@ void data_close(run_data *d) {
         split *sp = &d->splits[i];
         features_destroy(&sp->features);
         cvr_batches_destroy(&sp->batches);
+        sample_cache_destroy(&sp->cache);
         if (sp->present) CVR_CALL_VOID(sp->desc, close, NULL, sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
         cvr_free(sp->transforms);

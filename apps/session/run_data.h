@@ -3,6 +3,7 @@
 #define CVR_RUN_DATA_H
 
 #include "run_settings.h"
+#include "sample_cache.h"
 #include <cvr/batches.h>
 
 typedef struct class_names {
@@ -15,6 +16,7 @@ typedef struct split {
     const cvr_dataset_desc *desc;
     void *self; /* the open data set */
     bool present;
+    sample_cache *cache;       /* before it, with data.cache=ram; else NULL */
     cvr_transform *transforms; /* ordered by stage; their attributes are the split's own */
     size_t n_transforms, capacity;
     cvr_batches *batches;
@@ -39,7 +41,8 @@ typedef struct run_data {
     sampler sampler;
     float *class_weights; /* train.class_weights; NULL: none */
     int64_t channels;
-    double seconds; /* that opening it took */
+    double seconds;                 /* that opening it took */
+    atomic_int_fast64_t cache_left; /* bytes that both splits' caches may still take */
 } run_data;
 
 /* transforms.c: those of both splits, from [augment] and the task's pipeline. */

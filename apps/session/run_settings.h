@@ -41,7 +41,8 @@ typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
     int64_t img_size, shapes, max_boxes;
     const char *mean, *std;
-    int64_t shuffle, drop_last, limit, workers, on_error, decode, max_pixels;
+    int64_t shuffle, drop_last, limit, workers, on_error, decode, max_pixels, cache;
+    const char *cache_size;
 } data_settings;
 
 typedef struct train_settings {
@@ -137,7 +138,7 @@ typedef struct settings {
     double lr, mean[4], std[4];
     save_interval save_every;
     phases phases;
-    uint64_t memory; /* train.memory in bytes; 0: no bound */
+    uint64_t memory, cache_size; /* train.memory and data.cache_size in bytes; 0: no bound; what is free */
 } settings;
 
 /* Reads a recipe, or a run folder's config.ini, and binds the keys that every recipe has. */

@@ -84,6 +84,9 @@ static const cvr_attr_desc *const data_keys[] = {
     CVR_ATTR(INT, "max_pixels", "178956970",
              "a picture of more pixels is refused: decoded, it may be larger than memory",
              CVR_ATTR_BETWEEN(1, 4290250000)),
+    CVR_ATTR(CHOICE, "cache", "no", "ram: pictures stay in memory as they were decoded, as far as there is room",
+             .choices = "no|ram"),
+    CVR_ATTR(STRING, "cache_size", "", "what they may take, 2G or 800M; default: half of the memory that is free"),
 };
 SCHEMA(data);
 

@@ -38,3 +38,8 @@ int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64
     }
     return CVR_OK;
 }
+
+int32_t codec_check_memory(const char *codec, int64_t width, int64_t height, int64_t memory, const cvr_picture_job *job,
+                           int64_t ratio, cvr_error *err) {
+    return memory <= CODEC_FREE_BYTES ? CVR_OK : codec_check_size(codec, width, height, memory, job, ratio, err);
+}

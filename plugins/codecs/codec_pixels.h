@@ -20,4 +20,10 @@ void codec_repeat(uint8_t *rgb, const uint8_t *grey, int64_t n);
 int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, const cvr_picture_job *job,
                          int64_t ratio, cvr_error *err);
 
+/* Memory that no file has to be worth: a blank page is small in every format that compresses. */
+#define CODEC_FREE_BYTES (64 << 20)
+/* The same for `memory`, the bytes that decoding the picture takes, where that is more than CODEC_FREE_BYTES. */
+int32_t codec_check_memory(const char *codec, int64_t width, int64_t height, int64_t memory, const cvr_picture_job *job,
+                           int64_t ratio, cvr_error *err);
+
 #endif

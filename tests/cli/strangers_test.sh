@@ -45,7 +45,7 @@ expect 0 "" "$CVRUN" train r.ini epochs=1; [ -d runs/classify/r18-2 ] || fail "t
 cp -r data bad
 for f in train/a/0 train/b/1 val/b/2; do printf bad >bad/$f.png; done
 ln -s /nowhere/x.png bad/val/a/gone.png
-printf x >bad/train/a/x.webp; printf x >bad/train/b/x.BMP
+printf x >bad/train/a/x.avif; printf x >bad/train/b/x.PPM
 # named WHAT N command...: exit status 1, and N lines on stdout that hold WHAT
 named() {
   local what=$1 n=$2 got=0; shift 2

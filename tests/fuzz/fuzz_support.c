@@ -123,10 +123,9 @@ static char *path_of(const char *name) {
 
 const char *fuzz_file(const char *name, const void *bytes, size_t n) {
     const char *const path = path_of(name);
-    if (!bytes) {
-        (void)unlink(path);
-        return path;
-    }
+    /* A new file each time: some file systems write one to the disk at once that was cut to nothing and filled. */
+    (void)unlink(path);
+    if (!bytes) return path;
     FILE *const f = fopen(path, "wb");
     fuzz_check(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0, "cannot write %s", path);
     return path;

@@ -1,9 +1,10 @@
 """Writes golden/fuzz/: the seeds of the fuzz targets that are not text, each below 4 kB.
 
-    python3 fuzz_seeds.py OUT_FOLDER        (needs Pillow)
+    python3 fuzz_seeds.py OUT_FOLDER        (needs Pillow and safetensors)
 """
-import gzip, io, os, struct, sys, zlib
+import gzip, io, os, pathlib, struct, sys, tarfile, zlib
 from PIL import Image
+from safetensors.numpy import load_file
 
 out = sys.argv[1]
 
@@ -89,6 +90,18 @@ for factors in (0x41, 0x14, 0x44, 0x31, 0x42):
     odd[odd.index(b"\xff\xc0") + 11] = factors
     put("jpeg", f"sampling_{factors:02x}.jpg", bytes(odd))
 
+# ---- WebP, BMP, TIFF: some of what codecs.py made ----
+
+golden = load_file(pathlib.Path(__file__).resolve().parent.parent / "golden" / "codecs.safetensors")
+for target, names in (
+    ("webp", "lossy lossless lossy_alpha lossless_alpha animated animated_small exif6"),
+    ("bmp", "palette1 core4 few_colours 555_masks 32_masks top_down 24 grey1 rle8 rle4"),
+    ("tiff", "grey1 white4 palette4 grey16_1 rgb16_0 tile_planes planes alpha1 cmyk turned6 lzw adobe_deflate packbits "
+             "predictor jpeg jpeg_grey zstd lzma webp group3 group4 ccitt ycbcr"),
+):
+    for name in names.split():
+        put(target, name, golden[f"{target}_{name}/file"].tobytes())
+
 # ---- IDX and CIFAR, plain and gzip ----
 
 
@@ -109,6 +122,45 @@ put("cifar", "zeros100.gz", gzip.compress((b"\7\1" + b"\0" * 3072) * 4, mtime=0)
 put("cifar", "many.gz", gzip.compress(b"\0" * 3073 * 600, mtime=0))
 put("cifar", "names10", "\n".join(words).encode() + b"\n")
 put("cifar", "names100", b"\r\n".join(b"n%d" % i for i in range(100)))
+
+# ---- shards, in the formats of tar ----
+
+
+def shard(form, names):
+    f = io.BytesIO()
+    with tarfile.open(fileobj=f, mode="w", format=form) as t:
+        for name, data in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            t.addfile(member, io.BytesIO(data))
+    return f.getvalue().rstrip(b"\0")
+
+
+few = [("a.jpg", b"picture"), ("a.cls", b"3\n"), ("b.png", b""), ("b.json", b'{"x": [1, "}"], "label": 2}')]
+for form, name in ((tarfile.USTAR_FORMAT, "ustar"), (tarfile.PAX_FORMAT, "pax"), (tarfile.GNU_FORMAT, "gnu")):
+    put("tar", name, shard(form, few))
+    put("tar", name + "_long", shard(form, [("d" * 90 + "/" + "n" * 70 + ".jpg", b"p"), ("d" * 90 + "/" + "n" * 70 + ".cls", b"0")]))
+put("tar", "pax_name", shard(tarfile.PAX_FORMAT, [("\u00e9.jpg", b"p"), ("\u00e9.cls", b"1")]))
+
+# ---- packed splits; the target makes the sums right ----
+
+
+def pack(stored, shares, samples):
+    """samples: (height, width, label, record)."""
+    out, index = b"CVRPACK\0" + b"\0" * 8, b""
+    for height, width, label, record in samples:
+        out += b"\0" * (-len(out) % 64)
+        index += struct.pack("<QQQIIq", len(out), len(record), 0, height, width, label)
+        out += record
+    names = b"cat\0dog\0"
+    at = len(out)
+    out += names + b"\0" * (-(at + len(names)) % 8)
+    return out + index + struct.pack("<8sII7Q", b"CVRPACK", 1, stored, len(samples), 2, 3, shares, at, len(out), 0)
+
+
+put("pack", "pixels", pack(0, 0, [(2, 3, 1, b"x" * 18), (1, 1, 0, b"abc")]))
+put("pack", "shares", pack(0, 1, [(1, 2, -1, b"y" * 6 + struct.pack("<2f", 1, 0))]))
+put("pack", "files", pack(1, 0, [(7, 9, 0, b"a picture's file"), (3, 3, 1, b"z")]))
 
 # ---- the checkpoint of fuzz_checkpoint.c's network; the target makes the hash right ----
 

@@ -14,6 +14,9 @@ static void load(void) {
     stub_host_load(&host, "weights_safetensors");
     stub_host_load(&host, "codec_png");
     stub_host_load(&host, "codec_jpeg");
+    stub_host_load(&host, "codec_webp");
+    stub_host_load(&host, "codec_bmp");
+    stub_host_load(&host, "codec_tiff");
     stub_tensors_read(&golden, &host, CVR_GOLDEN_DIR "/codecs.safetensors");
     host.most = 0;
 }
@@ -84,13 +87,21 @@ static void same_as_pil(const char *name, const cvr_weight *file) {
 }
 
 Test(codecs, same_pixels_as_pil) {
-    cr_expect_gt(each_case(same_as_pil), 35u);
+    cr_expect_gt(each_case(same_as_pil), 110u);
     cr_expect_eq(host.n_logs, 0u, "%s", host.last_log);
 }
 
+/* A TIFF may end with where its next page lies, and padding: its picture is whole without them. Before that stand
+ * values of tags, which libtiff does without where it can, with a warning. */
 static void cut_everywhere(const char *name, const cvr_weight *file) {
-    for (uint64_t cut = 0; cut < file->bytes; cut++) {
+    const int32_t tiff = strncmp(name, "tiff", 4) == 0;
+    for (uint64_t cut = 0; cut < file->bytes - (tiff ? 8 : 0); cut++) {
+        const uint32_t logs = host.n_logs;
         decoded d = decode(file->data, cut, 3);
+        if (tiff && d.status == CVR_OK && host.n_logs > logs) {
+            free(d.memory);
+            continue;
+        }
         cr_assert_neq(d.status, CVR_OK, "%s cut at %llu of %llu was taken", name, (unsigned long long)cut,
                       (unsigned long long)file->bytes);
         cr_assert(d.err.message[0]);
@@ -165,8 +176,8 @@ static const cvr_weight *file_of(const char *name) {
 Test(codecs, declared_size_is_not_believed) {
     static const uint32_t sizes[][2] = {{65000, 65000}, {0x7fffffff, 0x7fffffff}, {65501, 1}, {1, 65501}, {0, 5},
                                         {60000, 2000}};
-    const cvr_weight *const p = file_of("png_rgb"), *const j = file_of("jpeg_444");
-    uint8_t *const png = malloc(p->bytes), *const jpeg = malloc(j->bytes);
+    const cvr_weight *const p = file_of("png_rgb"), *const j = file_of("jpeg_444"), *const b = file_of("bmp_rle8");
+    uint8_t *const png = malloc(p->bytes), *const jpeg = malloc(j->bytes), *const bmp = malloc(b->bytes);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         memcpy(png, p->data, p->bytes);
         for (int k = 0; k < 8; k++) png[16 + k] = (uint8_t)(sizes[i][k / 4] >> 8 * (3 - k % 4));
@@ -174,6 +185,11 @@ Test(codecs, declared_size_is_not_believed) {
         decoded d = decode(png, p->bytes, 3);
         cr_expect_neq(d.status, CVR_OK, "PNG of %u x %u was taken", sizes[i][0], sizes[i][1]);
         cr_expect(d.err.message[0] && !d.memory, "memory was asked for");
+        memcpy(bmp, b->data, b->bytes);
+        for (int k = 0; k < 8; k++) bmp[18 + k] = (uint8_t)(sizes[i][k / 4] >> 8 * (k % 4));
+        d = decode(bmp, b->bytes, 3);
+        cr_expect(d.status != CVR_OK && d.err.message[0] && !d.memory, "BMP of %u x %u was taken", sizes[i][0],
+                  sizes[i][1]);
     }
     memcpy(jpeg, j->data, j->bytes);
     uint64_t at = 2;
@@ -185,6 +201,36 @@ Test(codecs, declared_size_is_not_believed) {
     cr_expect_lt(host.most, 1u << 20, "%llu bytes were asked for", (unsigned long long)host.most);
     free(png);
     free(jpeg);
+    free(bmp);
+}
+
+/* What the small codecs refuse, in words: bytes of a good file are changed. */
+Test(codecs, the_new_formats_say_what_is_wrong) {
+    static const struct {
+        const char *name, *says;
+        uint32_t at, n;
+        uint8_t bytes[4];
+    } cases[] = {
+        {"bmp_24", "header of a length", 14, 1, {41}},
+        {"bmp_24", "compression 4", 30, 1, {4}},
+        {"bmp_565", "mask with holes", 54, 2, {0x00, 0xa8}},
+        {"bmp_palette8", "more than 256 colours", 46, 2, {0, 2}},
+        {"bmp_few_colours", "not in its palette", 46, 1, {1}},
+        {"bmp_rle8", "past the end of a row", 54 + 1024, 1, {9}},
+        {"webp_lossy", "ends too early", 4, 3, {0xff, 0xff, 0xff}},
+        {"tiff_tiles", "", 4, 4, {0xff, 0xff, 0xff, 0x7f}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const cvr_weight *const w = file_of(cases[i].name);
+        uint8_t *const bad = malloc(w->bytes);
+        memcpy(bad, w->data, w->bytes);
+        memcpy(bad + cases[i].at, cases[i].bytes, cases[i].n);
+        decoded d = decode(bad, w->bytes, 3);
+        cr_expect(d.status != CVR_OK && strstr(d.err.message, cases[i].says), "%s: %s", cases[i].name, d.err.message);
+        cr_expect_eq(host.live, 0);
+        free(d.memory);
+        free(bad);
+    }
 }
 
 static uint8_t *add_chunk(uint8_t *at, const char *kind, const void *data, uint64_t n) {
@@ -228,8 +274,8 @@ Test(codecs, png_is_held_to_the_memory_of_its_pixels) {
 
 /* The most pixels are held against the header, before there is memory for them. */
 Test(codecs, pictures_of_too_many_pixels_are_refused) {
-    static const char *const names[] = {"png_rgb", "jpeg_444"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const names[] = {"png_rgb", "jpeg_444", "webp_lossy", "bmp_24", "tiff_lzw"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const cvr_weight *const w = file_of(names[i]);
         decoded whole = decode(w->data, w->bytes, 3);
         cr_assert_eq(whole.status, CVR_OK);

@@ -7,8 +7,6 @@
 
 /* Deflate cannot do better than 1032 to 1. */
 #define MAX_RATIO 1100
-/* Memory that no file has to be worth: a blank page of one bit a pixel is small, and 24 times as large in memory. */
-#define FREE_BYTES (64 << 20)
 
 static void read_bytes(png_structp png, png_bytep to, size_t n) {
     png_job *const job = png_get_io_ptr(png);
@@ -36,8 +34,7 @@ static int32_t check_size(const png_job *job, int64_t each) {
     const int64_t bits = (int64_t)png_get_bit_depth(job->png, job->info) * png_get_channels(job->png, job->info);
     const int64_t raw = height * ((width * bits + 7) / 8 + 1), memory = width * height * each;
     CVR_TRY(codec_check_size("png", width, height, raw, job->asked, MAX_RATIO, job->err));
-    return memory <= FREE_BYTES ? CVR_OK
-                                : codec_check_size("png", width, height, memory, job->asked, MAX_RATIO, job->err);
+    return codec_check_memory("png", width, height, memory, job->asked, MAX_RATIO, job->err);
 }
 
 /* Everything before the pixels. Leaves by longjmp to the caller's frame where the bytes are not PNG. */

@@ -3,22 +3,11 @@
  * one tree and val_split. Files are listed whose names end as some codec's pictures do; the bytes decide how they are
  * decoded.
  */
-#include "folder_list.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "folder.h"
 
 typedef struct folder_attrs {
     double val_split;
 } folder_attrs;
-
-typedef struct folder {
-    const cvr_host *host;
-    const cvr_image_service *image;
-    folder_list list;
-    uint32_t channels;
-} folder;
 
 /* The trees that a recipe means: where this split lies, and where the classes are counted. */
 typedef struct trees {
@@ -53,7 +42,7 @@ static int32_t find_trees(const cvr_dataset_args *args, trees *t, cvr_error *err
             const char *const word = args->split == CVR_SPLIT_TRAIN ? "train" : "val";
             const int32_t status = cvr_fail(
                 err, CVR_ERR_IO, "no such folder; make it, or set data.%s, or data.val_split = 0.1 for one tree", word);
-            return folder_fail_at(err, t->split, status);
+            return dataset_fail_at(err, t->split, status);
         }
         /* Validation without the training tree counts its own classes. */
         return folder_exists(t->classes) ? CVR_OK : put_path(t->classes, sizeof t->classes, t->split, "", err);
@@ -69,26 +58,25 @@ static int32_t find_trees(const cvr_dataset_args *args, trees *t, cvr_error *err
     return put_path(t->split, sizeof t->split, t->classes, "", err);
 }
 
-static int64_t class_of(const folder_list *l, const char *name) {
+int64_t folder_class_of(const folder_list *l, const char *name) {
     for (uint64_t i = 0; i < l->n_classes; i++) {
         if (strcmp(l->text + l->classes[i], name) == 0) return (int64_t)i;
     }
     return -1;
 }
 
-/* Lists the folders of this split under the numbers that training gives them. */
-static int32_t list_split(folder *d, const trees *t, cvr_error *err) {
-    folder_list here = {.host = d->host, .image = d->image};
-    int32_t status = folder_list_classes(&here, t->split, err);
+int32_t folder_list_tree(folder *d, const char *root, cvr_error *err) {
+    folder_list here = {.host = d->host, .image = d->pictures.image};
+    int32_t status = folder_list_classes(&here, root, err);
     for (uint64_t i = 0; i < here.n_classes && status == CVR_OK; i++) {
         const char *const name = here.text + here.classes[i];
-        const int64_t label = class_of(&d->list, name);
+        const int64_t label = folder_class_of(&d->list, name);
         if (label < 0) {
             status = cvr_fail(err, CVR_ERR_FORMAT,
                               "class folder '%.200s' is not among the training classes; remove or rename it", name);
-            (void)folder_fail_at(err, t->split, status);
+            (void)dataset_fail_at(err, root, status);
         } else {
-            status = folder_list_class(&d->list, t->split, label, err);
+            status = folder_list_class(&d->list, root, label, err);
         }
     }
     d->list.outside = here.outside;
@@ -97,29 +85,36 @@ static int32_t list_split(folder *d, const trees *t, cvr_error *err) {
     return status;
 }
 
-static void close_folder(void *self) {
+void folder_close(void *self) {
     folder *const d = self;
     if (!d) return;
     folder_list_free(&d->list);
+    name_table_free(&d->shown);
     d->host->free(d->host, d);
+}
+
+int32_t folder_new(const cvr_dataset_args *args, folder **out, cvr_error *err) {
+    dataset_pictures pictures;
+    CVR_TRY(dataset_pictures_open(args, &pictures, err));
+    folder *const d = *out = args->host->alloc(args->host, sizeof *d, 16);
+    if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
+    *d = (folder){.host = args->host,
+                  .pictures = pictures,
+                  .list = {.host = args->host, .image = pictures.image},
+                  .shown = {.host = args->host}};
+    return CVR_OK;
 }
 
 static int32_t open_folder(const cvr_dataset_args *args, void **self, cvr_error *err) {
     const double val_split = ((const folder_attrs *)args->attrs)->val_split;
     trees t;
-    *self = NULL;
-    const cvr_image_service *const image = args->host->get(args->host, CVR_SERVICE_IMAGE);
-    if (!image) return cvr_fail(err, CVR_ERR_NOTFOUND, "this host decodes no pictures (%s)", CVR_SERVICE_IMAGE);
-    folder *const d = args->host->alloc(args->host, sizeof *d, 16);
-    if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
-    *d = (folder){.host = args->host,
-                  .image = image,
-                  .list = {.host = args->host, .image = image},
-                  .channels = args->channels ? args->channels : 3}; /* a grey picture among coloured ones is made RGB */
+    folder *d;
     int32_t status;
+    *self = NULL;
+    CVR_TRY(folder_new(args, &d, err));
     CVR_TRY_OUT(find_trees(args, &t, err));
     CVR_TRY_OUT(folder_list_classes(&d->list, t.classes, err));
-    CVR_TRY_OUT(list_split(d, &t, err));
+    CVR_TRY_OUT(folder_list_tree(d, t.split, err));
     if (!t.shared || args->split == CVR_SPLIT_TRAIN) folder_list_warn(&d->list, t.split);
     if (t.shared) CVR_TRY_OUT(folder_list_split(&d->list, args->split, val_split, args->seed, err));
     if (d->list.n == 0)
@@ -129,24 +124,24 @@ out:
     if (status == CVR_OK)
         *self = d;
     else
-        close_folder(d);
+        folder_close(d);
     return status;
 }
 
-static int64_t count(const void *self) {
+int64_t folder_count(const void *self) {
     return (int64_t)((const folder *)self)->list.n;
 }
 
-static int64_t n_classes(const void *self) {
+int64_t folder_n_classes(const void *self) {
     return (int64_t)((const folder *)self)->list.n_classes;
 }
 
-static const char *class_name(const void *self, int64_t i) {
-    const folder_list *const l = &((const folder *)self)->list;
-    return l->text + l->classes[i];
+const char *folder_class_name(const void *self, int64_t i) {
+    const folder *const d = self;
+    return d->shown.n ? name_table_get(&d->shown, i) : d->list.text + d->list.classes[i];
 }
 
-static int64_t label(const void *self, int64_t index) {
+int64_t folder_label(const void *self, int64_t index) {
     return ((const folder *)self)->list.items[index].label;
 }
 
@@ -154,79 +149,26 @@ static const char *path_of(const folder *d, int64_t index) {
     return d->list.text + d->list.items[index].path;
 }
 
-static int32_t fail_read(const char *path, const char *what, cvr_error *err) {
-    (void)cvr_fail(err, CVR_ERR_IO, "cannot read the picture: %s; put it back or remove it from the data", what);
-    return folder_fail_at(err, path, CVR_ERR_IO);
-}
-
-/* The file's bytes, in the sample's memory. */
-static int32_t slurp(cvr_sample *s, const char *path, uint8_t **bytes, uint64_t *n, cvr_error *err) {
-    struct stat st;
-    int32_t status = CVR_OK;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return fail_read(path, strerror(errno), err);
-    *n = 0;
-    if (fstat(fd, &st) != 0) CVR_TRY_OUT(fail_read(path, strerror(errno), err));
-    if (!S_ISREG(st.st_mode)) CVR_TRY_OUT(fail_read(path, "not a file", err));
-    *n = (uint64_t)st.st_size;
-    *bytes = s->alloc(s, *n + 1);
-    if (!*bytes) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory for reading %s", path));
-    for (uint64_t at = 0; at < *n;) {
-        const ssize_t got = read(fd, *bytes + at, *n - at);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) CVR_TRY_OUT(fail_read(path, strerror(errno), err));
-        if (got == 0) CVR_TRY_OUT(fail_read(path, "it became shorter while it was read", err));
-        at += (uint64_t)got;
-    }
-out:
-    (void)close(fd);
-    return status;
-}
-
-static void *sample_alloc(void *ctx, uint64_t bytes) {
-    cvr_sample *const s = ctx;
-    return s->alloc(s, bytes);
-}
-
-/* The decoder asks the sample's arena for memory, so that the pixels are where they stay: the field is added with one
- * pixel, the least that a field can have, and then pointed at them. */
-static int32_t add_image(cvr_sample *out, const cvr_image *pixels, cvr_error *err) {
-    const cvr_field like = {.name = "image", .kind = CVR_FIELD_IMAGE, .dtype = CVR_U8, .rank = 3, .shape = {1, 1, 1}};
-    cvr_field *field = NULL;
-    CVR_TRY(out->add(out, &like, &field, err));
-    field->shape[0] = pixels->height;
-    field->shape[1] = pixels->width;
-    field->shape[2] = pixels->channels;
-    field->data = pixels->data; /* (H,W,C) */
-    return CVR_OK;
-}
-
-static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr_error *err) {
+int32_t folder_read(const void *self, int64_t index, cvr_sample *out, cvr_error *err) {
     const folder *const d = self;
     const char *const path = path_of(d, index);
-    const cvr_field like = {.name = "label", .kind = CVR_FIELD_LABEL, .dtype = CVR_I64};
-    cvr_image pixels = {.struct_size = sizeof pixels};
-    cvr_field *target = NULL;
     uint8_t *bytes = NULL;
     uint64_t n = 0;
-    CVR_TRY(slurp(out, path, &bytes, &n, err));
-    const cvr_picture_job job = {sizeof job, bytes, n, d->channels, sample_alloc, out, out->request, &pixels, 0};
-    const int32_t status = d->image->decode_part(d->image, &job, err);
-    if (status != CVR_OK) return folder_fail_at(err, path, status);
-    CVR_TRY(add_image(out, &pixels, err));
-    CVR_TRY(out->add(out, &like, &target, err));
-    *(int64_t *)target->data = label(self, index);
+    CVR_TRY(dataset_picture_read(path, out, &bytes, &n, err));
+    const int32_t status = dataset_picture_add(&d->pictures, bytes, n, out, err);
+    if (status != CVR_OK) return dataset_fail_at(err, path, status);
+    CVR_TRY(dataset_label_add(folder_label(self, index), out, err));
     out->origin->path = path;
     return CVR_OK;
 }
 
-static const char *kind(const void *self, uint32_t i) {
+const char *folder_kind(const void *self, uint32_t i) {
     static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
     (void)self;
     return i < 2 ? kinds[i] : NULL;
 }
 
-static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
+void folder_describe(const void *self, int64_t index, char *buf, uint64_t size) {
     (void)snprintf(buf, size, "%s", path_of(self, index));
 }
 
@@ -243,19 +185,20 @@ static const cvr_dataset_desc dataset = {
     .n_attrs = sizeof attrs / sizeof attrs[0],
     .attrs = attrs,
     .open = open_folder,
-    .close = close_folder,
-    .count = count,
-    .n_classes = n_classes,
-    .class_name = class_name,
-    .read = read_sample,
-    .describe = describe,
-    .label = label,
-    .kind = kind,
+    .close = folder_close,
+    .count = folder_count,
+    .n_classes = folder_n_classes,
+    .class_name = folder_class_name,
+    .read = folder_read,
+    .describe = folder_describe,
+    .label = folder_label,
+    .kind = folder_kind,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    return r->add(r, CVR_KIND_DATASET, &dataset, err);
+    CVR_TRY(r->add(r, CVR_KIND_DATASET, &dataset, err));
+    return r->add(r, CVR_KIND_DATASET, &folder_imagenet, err);
 }
 
 CVR_DEFINE_PLUGIN("dataset_folder", "0.1.0", "", load)

@@ -2,6 +2,8 @@
  * Listing class folders (torchvision ImageFolder: byte order of folders, then of names; links are followed).
  */
 #include "folder_list.h"
+#include "../dataset_picture.h"
+#include "../name_table.h"
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -32,40 +34,23 @@ int32_t folder_exists(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Room for `more` elements behind the `n` that are there; NULL when memory is out, and then the old stays. */
-static void *grow(const cvr_host *host, void *old, uint64_t n, uint64_t more, uint64_t *room, uint64_t size) {
-    if (n + more <= *room) return old;
-    const uint64_t bigger = (n + more) * 2 + 64;
-    void *const p = host->alloc(host, bigger * size, 16);
-    if (!p) return NULL;
-    if (n) memcpy(p, old, n * size);
-    if (old) host->free(host, old);
-    *room = bigger;
-    return p;
-}
-
 static int32_t out_of_memory(cvr_error *err) {
     return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the list of pictures");
 }
 
-int32_t folder_fail_at(cvr_error *err, const char *path, int32_t code) {
-    if (err && err->file[0] == '\0') (void)snprintf(err->file, sizeof err->file, "%.511s", path);
-    return code;
-}
-
 static int32_t fail_path(const char *path, cvr_error *err, const char *what) {
     (void)cvr_fail(err, CVR_ERR_IO, "%s", what);
-    return folder_fail_at(err, path, CVR_ERR_IO);
+    return dataset_fail_at(err, path, CVR_ERR_IO);
 }
 
 static int32_t fail_system(const char *path, cvr_error *err) {
     (void)cvr_fail(err, CVR_ERR_IO, "cannot list the folder: %s; check the path and its permissions", strerror(errno));
-    return folder_fail_at(err, path, CVR_ERR_IO);
+    return dataset_fail_at(err, path, CVR_ERR_IO);
 }
 
 static int32_t add_text(folder_list *l, const char *s, uint64_t *at, cvr_error *err) {
     const uint64_t n = strlen(s) + 1;
-    char *const text = grow(l->host, l->text, l->text_n, n, &l->text_room, 1);
+    char *const text = dataset_grow(l->host, l->text, l->text_n, n, &l->text_room, 1);
     if (!text) return out_of_memory(err);
     l->text = text;
     *at = l->text_n;
@@ -76,7 +61,7 @@ static int32_t add_text(folder_list *l, const char *s, uint64_t *at, cvr_error *
 
 static int32_t add_item(folder_list *l, const char *path, uint64_t dir_length, int64_t label, cvr_error *err) {
     folder_item item = {0, 0, label};
-    folder_item *const items = grow(l->host, l->items, l->n, 1, &l->room, sizeof *items);
+    folder_item *const items = dataset_grow(l->host, l->items, l->n, 1, &l->room, sizeof *items);
     if (!items) return out_of_memory(err);
     l->items = items;
     CVR_TRY(add_text(l, path, &item.path, err));
@@ -217,6 +202,15 @@ int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_e
     return sort_items(l, first, err);
 }
 
+int32_t folder_list_flat(folder_list *l, const char *root, cvr_error *err) {
+    char path[MAX_PATH_BYTES];
+    const int n = snprintf(path, sizeof path, "%s", root);
+    if (n < 0 || n >= MAX_PATH_BYTES) return fail_path(root, err, "a path of over 4095 bytes; move the data");
+    CVR_TRY(walk(l, path, -1, NULL, err));
+    if (l->n == 0) return fail_path(root, err, "a folder without pictures (such as .jpg or .png); fill it");
+    return sort_items(l, 0, err);
+}
+
 static int by_text(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -249,7 +243,7 @@ static int32_t add_class(folder_list *l, const char *root, const char *name, cvr
         if (l->image->is_picture(l->image, name)) pass_outside(l, path);
         return CVR_OK;
     }
-    uint64_t *const classes = grow(l->host, l->classes, l->n_classes, 1, &l->classes_room, sizeof *classes);
+    uint64_t *const classes = dataset_grow(l->host, l->classes, l->n_classes, 1, &l->classes_room, sizeof *classes);
     if (!classes) return out_of_memory(err);
     l->classes = classes;
     CVR_TRY(add_text(l, name, &classes[l->n_classes], err));

@@ -37,12 +37,11 @@ int32_t folder_list_classes(folder_list *l, const char *root, cvr_error *err);
 /* Adds the pictures under root/CLASS, sorted by folder and then by name. A class without pictures is an error. A link
  * to nowhere with a picture's name is listed, so that whoever reads it is told; names that begin with a dot are not. */
 int32_t folder_list_class(folder_list *l, const char *root, int64_t label, cvr_error *err);
+/* Adds all pictures under `root`, sorted likewise, without a label: -1. */
+int32_t folder_list_flat(folder_list *l, const char *root, cvr_error *err);
 /* Says how many pictures were passed over, if any were. */
 void folder_list_warn(const folder_list *l, const char *root);
 /* Keeps, of every class, the part that a seeded draw gives to this split. */
 int32_t folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed, cvr_error *err);
-
-/* As cvr_fail_at; a path that does not fit is cut. Returns `code`. */
-int32_t folder_fail_at(cvr_error *err, const char *path, int32_t code);
 
 #endif

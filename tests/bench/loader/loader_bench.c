@@ -1,11 +1,11 @@
 /*
  * The data path alone, through libcvr's public surface: pictures of a folder to batches in memory.
  *
- *   loader_bench ROOT WORKERS SECONDS [reduced] [whole] [val] [dump=FILE]
+ *   loader_bench ROOT WORKERS SECONDS [reduced] [whole] [val] [format=NAME] [dump=FILE]
  *
  * WORKERS 0: the calling thread makes the batches. Without `val`: random_resized_crop 224, random_horizontal_flip; with
  * it: resize 256, center_crop 224, unshuffled. Runs whole epochs for at least SECONDS and prints images per second.
- * dump=FILE writes one epoch's pixels, u8 (N, 224, 224, 3), instead.
+ * format=pack: ROOT is a .pack file. dump=FILE writes one epoch's pixels, u8 (N, 224, 224, 3), instead.
  */
 #include <cvr/batches.h>
 #include <cvr/config.h>
@@ -19,6 +19,7 @@ typedef struct bench {
     cvr_transform transforms[3];
     cvr_batches *batches;
     cvr_batches_options options;
+    const char *format;
     bool val;
 } bench;
 
@@ -41,7 +42,7 @@ static int32_t open_bench(bench *b, const char *root, cvr_error *err) {
     const void *desc;
     CVR_TRY(cvr_plugins_open(&b->plugins, NULL, 0, err));
     CVR_TRY(cvr_plugins_image_service(b->plugins, &images, err));
-    CVR_TRY(cvr_plugins_find(b->plugins, CVR_KIND_DATASET, "folder", &desc, err));
+    CVR_TRY(cvr_plugins_find(b->plugins, CVR_KIND_DATASET, b->format, &desc, err));
     b->dataset = desc;
     CVR_TRY(parse(b->dataset->attrs, b->dataset->n_attrs, "", &b->attrs[3], err));
     const cvr_dataset_args args = {.struct_size = sizeof args,
@@ -108,12 +109,12 @@ static void close_bench(bench *b) {
 }
 
 int main(int argc, char **argv) {
-    bench b = {.options = {.batch = 64, .size_hint = ""}};
+    bench b = {.options = {.batch = 64, .size_hint = ""}, .format = "folder"};
     const char *dump = NULL;
     cvr_error err;
     cvr_error_init(&err);
     if (argc < 4) {
-        fprintf(stderr, "usage: loader_bench ROOT WORKERS SECONDS [reduced] [whole] [val] [dump=FILE]\n");
+        fprintf(stderr, "usage: loader_bench ROOT WORKERS SECONDS [reduced] [whole] [val] [format=NAME] [dump=FILE]\n");
         return 2;
     }
     b.options.workers = (uint32_t)strtoul(argv[2], NULL, 10);
@@ -121,6 +122,7 @@ int main(int argc, char **argv) {
         b.options.reduced |= strcmp(argv[i], "reduced") == 0;
         b.options.whole |= strcmp(argv[i], "whole") == 0;
         b.val |= strcmp(argv[i], "val") == 0;
+        if (strncmp(argv[i], "format=", 7) == 0) b.format = argv[i] + 7;
         if (strncmp(argv[i], "dump=", 5) == 0) dump = argv[i] + 5;
     }
     int32_t status;

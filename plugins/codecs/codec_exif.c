@@ -1,8 +1,8 @@
 /*
- * EXIF orientation: tag 0x0112 of the first TIFF directory in a JPEG's APP1 segment (Exif 2.32, 4.6.4). Nothing else of
- * EXIF is looked at, and no offset is trusted.
+ * EXIF orientation: tag 0x0112 of the first TIFF directory in a JPEG's APP1 segment (Exif 2.32, 4.6.4) or in a WebP's
+ * EXIF chunk. Nothing else of EXIF is looked at, and no offset is trusted.
  */
-#include "jpeg_codec.h"
+#include "codec_exif.h"
 
 #define TAG_ORIENTATION 0x0112u
 #define TYPE_SHORT 3u
@@ -23,9 +23,13 @@ static uint32_t u32_at(const tiff *t, uint64_t at) {
     return t->big ? a << 16 | b : b << 16 | a;
 }
 
-int32_t exif_orientation(const uint8_t *app1, uint64_t n) {
-    if (n < 14 || memcmp(app1, "Exif\0\0", 6) != 0) return 1;
-    tiff t = {app1 + 6, n - 6, app1[6] == 'M'};
+int32_t exif_orientation(const uint8_t *bytes, uint64_t n) {
+    if (n >= 6 && memcmp(bytes, "Exif\0\0", 6) == 0) {
+        bytes += 6;
+        n -= 6;
+    }
+    if (n < 8) return 1;
+    tiff t = {bytes, n, bytes[0] == 'M'};
     if (memcmp(t.bytes, t.big ? "MM" : "II", 2) != 0 || u16_at(&t, 2) != 42) return 1;
     const uint64_t dir = u32_at(&t, 4);
     if (dir < 8 || dir > t.n || t.n - dir < 2) return 1;
