@@ -22,7 +22,7 @@ typedef struct backend_settings {
     const char *isa;
     const char *passes;
     int64_t precision;
-    int64_t pin;
+    int64_t check, pin;
 } backend_settings;
 
 typedef struct model_settings {

@@ -32,6 +32,9 @@ static const cvr_attr_desc *const backend_keys[] = {
              "with products by three of bf16, where the machine is faster at that; auto: bf16 where the machine is "
              "faster at it",
              .choices = PRECISION_NAMES),
+    CVR_ATTR(BOOL, "check", "no",
+             "run every node by itself and look for what its kernel does wrong: writes out of bounds or to inputs, "
+             "results left out, the first NaN; several times slower, same bits"),
     CVR_ATTR(BOOL, "pin", "no",
              "tie each of the threads to a CPU of its own; for a machine that has nothing else to do"),
 };

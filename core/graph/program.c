@@ -172,7 +172,7 @@ static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
         const uint64_t bytes = n->inputs[k] ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
         if (bytes) CVR_TRY(backend->download(self, b->all[k].data, root_address(p, n->inputs[k]), bytes, err));
     }
-    CVR_TRY(fn->run(&b->args, err));
+    CVR_TRY(p->device->run_host ? p->device->run_host(self, &b->launch, err) : fn->run(&b->args, err));
     for (uint32_t k = 0; k < n->n_inputs + n->n_outputs; k++) {
         const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
         const uint64_t bytes = n->inputs[k] && changed ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;

@@ -46,6 +46,8 @@ int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *b
 /* The i-th name of this kind that any manifest or the core provides, in byte order; NULL past the end. The text lives
  * as long as `p`. */
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t i);
+/* The id of the plugin that registered this descriptor, or a copy of it; NULL: none did. */
+const char *cvr_plugins_owner(const cvr_plugins *p, const void *desc);
 /* Tries every plugin listed, so that `cvrun plugins -v` can tell which load. */
 void cvr_plugins_load_all(cvr_plugins *p);
 size_t cvr_plugins_count(const cvr_plugins *p);
