@@ -6,6 +6,8 @@ typedef struct checked_device {
     cvr_backend_desc front;          /* the own one's, with what is checked in place */
     const cvr_backend_desc *backend; /* the own one's */
     void *self;
+    check_observe_fn observe; /* may be NULL */
+    void *ctx;
 } checked_device;
 
 typedef struct recording {
@@ -58,7 +60,10 @@ static int32_t front_record(void *self, const cvr_launch *const *launches, uint6
 static int32_t front_replay(void *self, void *what, cvr_error *err) {
     const recording *r = what;
     checked_device *c = self;
-    for (uint64_t i = 0; i < r->n; i++) CVR_TRY(check_launch(&c->bench, r->launches[i], false, err));
+    for (uint64_t i = 0; i < r->n; i++) {
+        if (c->observe) CVR_TRY(c->observe(c->ctx, r->launches[i], err));
+        CVR_TRY(check_launch(&c->bench, r->launches[i], false, err));
+    }
     return CVR_OK;
 }
 
@@ -77,12 +82,15 @@ static int32_t front_run_host(void *self, const cvr_launch *launch, cvr_error *e
     return check_launch(&c->bench, launch, true, err);
 }
 
-int32_t cvr_check_device(cvr_device *d, cvr_plugins *plugins, uint32_t what, cvr_error *err) {
+int32_t check_device_observed(cvr_device *d, const check_bench *bench, check_observe_fn observe, void *ctx,
+                              cvr_error *err) {
     checked_device *c = cvr_calloc(1, sizeof *c);
     if (!c) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for backend.check");
     c->backend = cvr_device_backend(d);
     c->self = cvr_device_self(d);
-    c->bench = (check_bench){.plugins = plugins, .backend = c->backend, .self = c->self, .what = what};
+    c->bench = (check_bench){.plugins = bench->plugins, .backend = c->backend, .self = c->self, .what = bench->what};
+    c->observe = observe;
+    c->ctx = ctx;
     c->front = *c->backend;
     c->front.close = front_close;
     c->front.describe = front_describe;
@@ -96,6 +104,11 @@ int32_t cvr_check_device(cvr_device *d, cvr_plugins *plugins, uint32_t what, cvr
     c->front.sync = front_sync;
     cvr_device_replace(d, &c->front, c, front_run_host);
     return CVR_OK;
+}
+
+int32_t cvr_check_device(cvr_device *d, cvr_plugins *plugins, uint32_t what, cvr_error *err) {
+    const check_bench bench = {.plugins = plugins, .what = what};
+    return check_device_observed(d, &bench, NULL, NULL, err);
 }
 
 void cvr_uncheck_device(cvr_device *d) {

@@ -65,6 +65,12 @@ int32_t check_launch(check_bench *b, const cvr_launch *l, bool on_host, cvr_erro
 /* The input whose memory output 0 has in these arguments, or -1. */
 int64_t check_in_place(const cvr_kernel_args *a);
 
+/* Looks at a launch before it runs, while its inputs are what it will get. */
+typedef int32_t (*check_observe_fn)(void *ctx, const cvr_launch *l, cvr_error *err);
+/* As cvr_check_device, and `observe` sees every launch that the device runs itself. */
+int32_t check_device_observed(cvr_device *d, const check_bench *bench, check_observe_fn observe, void *ctx,
+                              cvr_error *err);
+
 /* "c1/conv2d: kernel cpu/conv2d (avx2 fma) of plugin cpu_avx2 " and what is wrong. */
 int32_t check_blame(const check_bench *b, const cvr_launch *l, int32_t status, cvr_error *err, const char *format, ...)
     CVR_PRINTF(5, 6);
