@@ -32,7 +32,6 @@ typedef struct conform_row {
     uint32_t lines; /* of failures */
     uint32_t deaths;
     bool compared; /* worst means something */
-    bool reached;  /* a program has launched the op */
     bool left;     /* its op hangs or dies, and is left alone */
 } conform_row;
 

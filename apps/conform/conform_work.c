@@ -33,6 +33,7 @@ static int32_t open_all(worker *w, cvr_error *err) {
     w->check.bench.plugins = w->plugins;
     const check_bench bench = {.plugins = w->plugins}; /* kernels are checked by us */
     CVR_TRY(check_device_observed(w->watched.device, &bench, kernel_check_launch, &w->check, err));
+    kernel_check_look(&w->check);
     return worker_find_targets(w, err);
 }
 

@@ -21,11 +21,6 @@ typedef struct verification {
 
 /* ---- what a process must not be left with ---- */
 
-typedef struct traces {
-    off_t printed;
-    size_t threads;
-} traces;
-
 static size_t count_threads(void) {
     DIR *d = opendir("/proc/self/task");
     size_t n = 0;
@@ -34,22 +29,27 @@ static size_t count_threads(void) {
     return n;
 }
 
-static traces traces_now(int output) {
+void kernel_check_look(kernel_check *k) {
     (void)fflush(stdout);
-    return (traces){lseek(output, 0, SEEK_END), count_threads()};
+    k->printed = lseek(k->output, 0, SEEK_END);
+    k->threads = count_threads();
 }
 
-static int32_t check_traces(const verification *v, const traces *before, cvr_error *err) {
-    const traces now = traces_now(v->k->output);
+/* Since the last look. */
+static int32_t check_traces(const verification *v, cvr_error *err) {
+    kernel_check *k = v->k;
     char text[80] = "";
-    if (now.printed > before->printed) {
-        const ssize_t n = pread(v->k->output, text, sizeof text - 1, before->printed);
+    const off_t was = k->printed;
+    const size_t threads = k->threads;
+    kernel_check_look(k);
+    if (k->printed > was) {
+        const ssize_t n = pread(k->output, text, sizeof text - 1, was);
         text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
-        return check_blame(&v->k->bench, &v->launch, CVR_ERR_PLUGIN, err,
+        return check_blame(&k->bench, &v->launch, CVR_ERR_PLUGIN, err,
                            "prints `%s`: a plugin logs, by the host's table, and never prints", text);
     }
-    if (now.threads <= before->threads) return CVR_OK;
-    return check_blame(&v->k->bench, &v->launch, CVR_ERR_PLUGIN, err,
+    if (k->threads <= threads) return CVR_OK;
+    return check_blame(&k->bench, &v->launch, CVR_ERR_PLUGIN, err,
                        "leaves a thread running; kernels use the pool that they are given");
 }
 
@@ -131,14 +131,13 @@ static int32_t judge_status(const verification *v, int32_t status, cvr_error *er
 static int32_t run(const verification *v, check_placement placement, int64_t in_place, kernel_results *out,
                    cvr_error *err) {
     const check_run r = {.launch = &v->launch, .placement = placement, .in_place = in_place, .on_host = true};
-    const traces before = traces_now(v->k->output);
     board_doing(v->k->board, v->t->row, "while it computed%s%s, with %u thread%s",
                 placement ? " between guard pages (a read or a write out of bounds, or a write to an input)" : "",
                 in_place >= 0 ? " in place" : "", v->args.pool->n_workers, v->args.pool->n_workers == 1 ? "" : "s");
     cvr_error_init(err);
     const int32_t status = check_once(&v->k->bench, &r, err);
     if (status != CVR_OK) return judge_status(v, status, err);
-    CVR_TRY(check_traces(v, &before, err));
+    CVR_TRY(check_traces(v, err));
     return out ? kernel_results_take(out, &v->k->bench, v->t->op->mutates, err) : CVR_OK;
 }
 
@@ -275,7 +274,6 @@ static void verify(kernel_check *k, const tested_kernel *t, const cvr_launch *l,
     const int32_t status = verify_all(&v, meaning, of, &does, &err);
     if (status == CVR_OK && !does) return;
     t->row->cases++;
-    t->row->reached = t->row->reached || !k->direct;
     t->row->passed += status == CVR_OK;
     k->failed = k->failed || status != CVR_OK;
     if (status != CVR_OK) board_fail(k->board, t->row, "%s", err.message);
@@ -375,5 +373,5 @@ int32_t kernel_check_launch(void *ctx, const cvr_launch *l, cvr_error *err) {
     kernel_results_clear(&reference);
     kernel_results_clear(&parts);
     board_doing(k->board, NULL, "after the kernels of %s", op->name);
-    return CVR_OK;
+    return k->failed ? cvr_fail(err, CVR_ERR_INTERRUPTED, "a kernel of %s failed", op->name) : CVR_OK;
 }

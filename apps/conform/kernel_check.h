@@ -9,6 +9,7 @@
 #include "conform.h"
 #include "kernel_results.h"
 #include "layer_case.h"
+#include <sys/types.h>
 
 typedef struct tested_kernel {
     const cvr_kernel_desc *desc;
@@ -25,13 +26,16 @@ typedef struct kernel_check {
     const case_machine *plain; /* the reference backend, for decompositions */
     check_bench bench;
     bool positive; /* inputs lie in 0..1: a NaN that a kernel makes of them is an error */
-    bool direct;   /* the launch is of no program */
     bool failed;   /* a kernel has failed since this was set to false */
     int output;    /* the file that standard output and error are sent to */
+    off_t printed; /* what had been printed, and how many threads there were, at the last look */
+    size_t threads;
 } kernel_check;
 
 /* A check_observe_fn over a kernel_check. Failures go to the board; an error says that the launch is to be left out. */
 int32_t kernel_check_launch(void *ctx, const cvr_launch *l, cvr_error *err);
+/* Takes what is printed and running now for granted. */
+void kernel_check_look(kernel_check *k);
 /* Whether some kernel under test computes this op. */
 bool kernel_check_has(const kernel_check *k, const cvr_op_desc *op);
 
