@@ -32,6 +32,7 @@ typedef struct conform_row {
     uint32_t lines; /* of failures */
     uint32_t deaths;
     bool compared; /* worst means something */
+    bool foreign;  /* an op that the plugin has kernels for, and does not own */
     bool left;     /* its op hangs or dies, and is left alone */
 } conform_row;
 

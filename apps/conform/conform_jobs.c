@@ -150,6 +150,18 @@ static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *er
     return CVR_OK;
 }
 
+/* A chain once more, with the ops that passes make of it. */
+static int32_t run_fused(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
+    case_result r;
+    c->low = false;
+    c->training = c->backward = true;
+    c->passes = "auto";
+    board_doing(w->board, row, "while it ran with passes");
+    CVR_TRY(case_result_of(&w->watched, c, &r, err));
+    case_result_clear(&r);
+    return CVR_OK;
+}
+
 /* ---- jobs ---- */
 
 static void start_rng(const worker *w, const char *name, uint64_t slot, cvr_rng *rng) {
@@ -187,6 +199,10 @@ static void judge(worker *w, conform_row *row, int32_t status, const cvr_error *
         board_fail(w->board, row, "%s", err->message);
 }
 
+static bool is_refusal(int32_t status) {
+    return status == CVR_ERR_INVALID || status == CVR_ERR_UNSUPPORTED || status == CVR_ERR_USAGE;
+}
+
 static int32_t run_op(worker *w, const target *t, layer_case *c, const void *attrs, uint64_t slot, cvr_error *err) {
     cvr_type types[CVR_MAX_IO];
     const cvr_op_desc *op = t->op;
@@ -197,7 +213,9 @@ static int32_t run_op(worker *w, const target *t, layer_case *c, const void *att
     if (status == CVR_OK && !w->check.failed && t->own && !op->mutates && op->n_outputs &&
         !(op->flags & CVR_OP_ALIAS) && (op->grad || !kernel_check_has(&w->check, op))) {
         c->backward = op->grad != NULL;
-        judge(w, row, run_program(w, c, slot, row, op->grad ? op->name : NULL, err), err);
+        const int32_t built = run_program(w, c, slot, row, op->grad ? op->name : NULL, err);
+        if (is_refusal(built)) return built; /* by the gradient's own ops */
+        judge(w, row, built, err);
     } else {
         judge(w, row, status, err);
     }
@@ -212,10 +230,30 @@ static bool is_emitted(const worker *w, const cvr_op_desc *op) {
     return !op->grad && others;
 }
 
+/* Whether the op's kernels have had cases: programs have launched it. */
+static bool is_reached(const worker *w, const cvr_op_desc *op) {
+    bool reached = false;
+    for (size_t i = 0; i < w->check.n; i++)
+        reached = reached || (w->check.kernels[i].op == op && w->check.kernels[i].row->cases);
+    return reached;
+}
+
+/* Whether cases of the op were drawn already. */
+static bool drawn_before(const worker *w, const char *name) {
+    const conform_board *b = w->board;
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        if (b->rows[i].drawn && strcmp(b->rows[i].name, name) == 0 && strcmp(b->rows[i].what, "op") == 0) return true;
+    return false;
+}
+
+/* What only gradients emit is used as programs use it, where there are some: its inputs may depend on each other. */
 static void op_job(worker *w, const target *t, uint64_t slot) {
     const cvr_op_desc *op = t->op;
+    if (is_emitted(w, op) && is_reached(w, op) && !drawn_before(w, op->name)) return;
     conform_row *row = worker_row(w, t);
     cvr_rng rng;
+    row->foreign = !t->own;
+    if (row->left) return;
     start_rng(w, op->name, slot, &rng);
     for (int i = 0; i < TRIES; i++) {
         const case_subject s = {.prefix = "op:",
@@ -243,10 +281,6 @@ static void op_job(worker *w, const target *t, uint64_t slot) {
         judge(w, row, status, &err);
         return;
     }
-}
-
-static bool is_refusal(int32_t status) {
-    return status == CVR_ERR_INVALID || status == CVR_ERR_UNSUPPORTED || status == CVR_ERR_USAGE;
 }
 
 static void layer_job(worker *w, const target *t, uint64_t slot) {
@@ -307,13 +341,14 @@ static void line_job(worker *w, const target *t, uint64_t draw) {
     row = board_row(w->board, op ? c.layer + 3 : c.layer, op ? "op" : "layer");
     int32_t status = run_program(w, &c, draw, row, gradient_of(w, &c), &err);
     if (status == CVR_OK) status = run_low(w, &c, row, &err);
+    if (status == CVR_OK && strstr(c.settings, " > ")) status = run_fused(w, &c, row, &err);
     judge(w, row, status, &err);
     layer_case_clear(&c);
 }
 
 void worker_do(worker *w, const target *t, uint64_t slot) {
     *w->board->line = '\0';
-    if (t->kind != JOB_LINE && worker_row(w, t)->left) return;
+    if (t->kind == JOB_LAYER && worker_row(w, t)->left) return;
     if (t->kind == JOB_OP)
         op_job(w, t, slot);
     else if (t->kind == JOB_LAYER)

@@ -97,13 +97,20 @@ static int32_t one_process(const conform_options *o, conform_board *b, uint64_t 
     return (int32_t)b->fatal.code;
 }
 
+/* An op of which programs or its kernels had cases needs none of its own; nor does one of another plugin. */
+static bool has_cases_elsewhere(const conform_board *b, const conform_row *r) {
+    bool has = false;
+    for (uint32_t i = 0; i < b->n_rows; i++) has = has || (b->rows[i].cases && strcmp(b->rows[i].name, r->name) == 0);
+    return (has || r->foreign) && strcmp(r->what, "op") == 0;
+}
+
 /* What no case reached, though it should have been. */
 static void judge_empty(conform_board *b) {
     for (uint32_t i = 0; i < b->n_rows; i++) {
         conform_row *r = &b->rows[i];
         const bool not_run = strncmp(r->note, "not run", 7) == 0;
         *b->line = '\0';
-        if (r->cases || not_run || r->left) continue;
+        if (r->cases || not_run || r->left || has_cases_elsewhere(b, r)) continue;
         const conform_row *drawn = r->drawn ? r : NULL;
         for (uint32_t k = 0; k < b->n_rows && !drawn; k++)
             if (b->rows[k].drawn && strcmp(b->rows[k].name, r->name) == 0) drawn = &b->rows[k];
