@@ -145,9 +145,11 @@ static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *er
     if (!w->low) return CVR_OK;
     c->low = c->training = c->backward = true;
     board_doing(w->board, row, "while it ran in bf16");
-    CVR_TRY(case_result_of(&w->watched, c, &r, err));
-    case_result_clear(&r);
-    return CVR_OK;
+    w->check.low = true;
+    const int32_t status = case_result_of(&w->watched, c, &r, err);
+    w->check.low = false;
+    if (status == CVR_OK) case_result_clear(&r);
+    return status;
 }
 
 /* A chain once more, with the ops that passes make of it. */

@@ -207,7 +207,7 @@ static int32_t check_prepared(verification *v, const kernel_results *want, cvr_e
     CVR_TRY_OUT(check_take_results(&v->k->bench, &r, err));
     v->launch.kernel = k;
     CVR_TRY_OUT(run(v, CHECK_PAGE_BEHIND, -1, &have, err));
-    const double absolute = kernel_rounding(&v->args, &low);
+    const double absolute = kernel_rounding(&v->args, v->k->low, &low);
     (void)kernel_results_distance(&have, want, low ? TOLERANCE_LOW : TOLERANCE, absolute, &bad);
     if (bad >= 0)
         status = check_blame(&v->k->bench, &v->launch, CVR_ERR_PLUGIN, err, "differs with what its `prepare` made");
@@ -227,7 +227,7 @@ static int32_t check_meaning(const verification *v, const kernel_results *have, 
     bool low;
     int64_t bad;
     if (!meaning) return CVR_OK;
-    const double absolute = kernel_rounding(&v->args, &low);
+    const double absolute = kernel_rounding(&v->args, v->k->low, &low);
     const double worst = kernel_results_distance(have, meaning, low ? TOLERANCE_LOW : TOLERANCE, absolute, &bad);
     conform_row *row = v->t->row;
     row->compared = true;

@@ -26,6 +26,7 @@ typedef struct kernel_check {
     const case_machine *plain; /* the reference backend, for decompositions */
     check_bench bench;
     bool positive; /* inputs lie in 0..1: a NaN that a kernel makes of them is an error */
+    bool low;      /* activations are bf16, or were rounded to it on the way */
     bool failed;   /* a kernel has failed since this was set to false */
     int output;    /* the file that standard output and error are sent to */
     off_t printed; /* what had been printed, and how many threads there were, at the last look */

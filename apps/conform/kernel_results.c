@@ -88,9 +88,9 @@ double kernel_results_distance(const kernel_results *a, const kernel_results *b,
     return worst;
 }
 
-double kernel_rounding(const cvr_kernel_args *a, bool *low) {
+double kernel_rounding(const cvr_kernel_args *a, bool rounded, bool *low) {
     double product = 1, terms = 1;
-    *low = false;
+    *low = rounded;
     for (uint32_t i = 0; i < a->n_inputs + a->n_outputs; i++) {
         const cvr_tensor *t = i < a->n_inputs ? a->inputs[i] : a->outputs[i - a->n_inputs];
         if (!t) continue;

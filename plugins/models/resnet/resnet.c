@@ -103,9 +103,9 @@ static const cvr_attr_desc imagenet = CHOICE("stem", "imagenet|cifar", "imagenet
                                           "7x7 convolution of stride 2 and max pool, or 3x3 of stride 1");
 
 static const cvr_stage *const stages[] = {
-    NET_STAGE("backbone.stem", "conv1,bn1"), NET_STAGE("backbone.layer1", "layer1"),
-    NET_STAGE("backbone.layer2", "layer2"),  NET_STAGE("backbone.layer3", "layer3"),
-    NET_STAGE("backbone.layer4", "layer4"),  NET_STAGE("head", "fc"),
+    NET_STAGE("backbone.stem", "conv1,bn1"), NET_STAGE("backbone.layer1", "layer1.#"),
+    NET_STAGE("backbone.layer2", "layer2.#"),  NET_STAGE("backbone.layer3", "layer3.#"),
+    NET_STAGE("backbone.layer4", "layer4.#"),  NET_STAGE("head", "fc"),
 };
 
 #define MODEL(name_, layers_, block_, stem_)                                                                           \
