@@ -61,7 +61,7 @@ static bool wait_for(pid_t pid, const conform_board *b, double limit, int *statu
         const pid_t ended = waitpid(pid, status, WNOHANG);
         if (ended == pid || (ended < 0 && errno != EINTR)) return true;
         const double now = cvr_now();
-        const bool slow = b->ready && b->started > start ? now - b->started > limit : now - start > START_SECONDS;
+        const bool slow = b->started > 0 ? now - b->started > limit : now - start > START_SECONDS;
         if (slow && !b->done) {
             (void)kill(pid, SIGKILL);
             (void)waitpid(pid, status, 0);
@@ -76,6 +76,7 @@ static int32_t one_process(const conform_options *o, conform_board *b, uint64_t 
     int output, status = 0;
     CVR_TRY(open_output(&output, err));
     b->ready = b->done = false;
+    b->started = 0;
     b->job = *first;
     (void)fflush(NULL);
     const pid_t pid = fork();

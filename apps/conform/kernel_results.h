@@ -20,8 +20,8 @@ int64_t kernel_results_differ(const kernel_results *a, const kernel_results *b);
  * type; *bad is the block that exceeds `relative` by more than `absolute`, or -1. */
 double kernel_results_distance(const kernel_results *a, const kernel_results *b, double relative, double absolute,
                                int64_t *bad);
-/* What rounding of sums may come to: 2^-22 (2^-9 where values are bf16 or `rounded` to it) sqrt(terms) times the product of the inputs'
- * largest magnitudes. */
+/* What rounding of sums may come to: 2^-22 (2^-9 where values are bf16 or `rounded` to it) sqrt(terms) times the
+ * product of the inputs' largest magnitudes. */
 double kernel_rounding(const cvr_kernel_args *a, bool rounded, bool *low);
 
 #endif
