@@ -12,7 +12,7 @@ typedef struct checked_device {
 
 typedef struct recording {
     const cvr_launch *const *launches;
-    uint64_t n;
+    uint64_t n, id;
 } recording;
 
 static void front_close(void *self) {
@@ -50,9 +50,9 @@ static int32_t front_download(void *self, void *to, const void *from, uint64_t b
 static int32_t front_record(void *self, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **out,
                             cvr_error *err) {
     recording *r = cvr_calloc(1, sizeof *r);
-    (void)self, (void)id;
+    (void)self;
     if (!r) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for backend.check");
-    *r = (recording){launches, n};
+    *r = (recording){launches, n, id};
     *out = r;
     return CVR_OK;
 }
@@ -62,7 +62,7 @@ static int32_t front_replay(void *self, void *what, cvr_error *err) {
     checked_device *c = self;
     for (uint64_t i = 0; i < r->n; i++) {
         if (c->observe) CVR_TRY(c->observe(c->ctx, r->launches[i], err));
-        CVR_TRY(check_launch(&c->bench, r->launches[i], false, err));
+        CVR_TRY(check_launch(&c->bench, r->launches[i], r->id, false, err));
     }
     return CVR_OK;
 }
@@ -79,7 +79,7 @@ static int32_t front_sync(void *self, cvr_error *err) {
 
 static int32_t front_run_host(void *self, const cvr_launch *launch, cvr_error *err) {
     checked_device *c = self;
-    return check_launch(&c->bench, launch, true, err);
+    return check_launch(&c->bench, launch, 0, true, err);
 }
 
 int32_t check_device_observed(cvr_device *d, const check_bench *bench, check_observe_fn observe, void *ctx,

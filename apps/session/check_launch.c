@@ -236,10 +236,10 @@ static int32_t check_descriptors(const check_bench *b, const cvr_launch *l, cons
     return CVR_OK;
 }
 
-static int32_t run_by_backend(const check_bench *b, const cvr_launch *l, cvr_error *err) {
+static int32_t run_by_backend(const check_bench *b, const cvr_launch *l, uint64_t id, cvr_error *err) {
     const cvr_launch *const one[] = {l};
     void *recording;
-    CVR_TRY(b->backend->record(b->self, one, 1, 0, &recording, err));
+    CVR_TRY(b->backend->record(b->self, one, 1, id, &recording, err));
     int32_t status = b->backend->replay(b->self, recording, err);
     if (status == CVR_OK) status = b->backend->sync(b->self, err);
     b->backend->discard(b->self, recording);
@@ -249,7 +249,7 @@ static int32_t run_by_backend(const check_bench *b, const cvr_launch *l, cvr_err
 static int32_t run_moved(const check_bench *b, const check_run *r, moved_args *m, cvr_error *err) {
     cvr_launch moved = *r->launch;
     moved.args = &m->args;
-    if (b->backend && !r->on_host) return run_by_backend(b, &moved, err);
+    if (b->backend && !r->on_host) return run_by_backend(b, &moved, r->id, err);
     return ((const cvr_cpu_fn *)moved.kernel->payload)->run(&m->args, err);
 }
 
@@ -315,8 +315,8 @@ out:
     return status;
 }
 
-int32_t check_launch(check_bench *b, const cvr_launch *l, bool on_host, cvr_error *err) {
-    check_run r = {.launch = l, .on_host = on_host, .in_place = check_in_place(l->args)};
+int32_t check_launch(check_bench *b, const cvr_launch *l, uint64_t id, bool on_host, cvr_error *err) {
+    check_run r = {.launch = l, .id = id, .on_host = on_host, .in_place = check_in_place(l->args)};
     r.prepares = l->args->prepared && l->kernel->payload == l->kernel->prepare;
     if (r.prepares) r.in_place = -1;
     if (b->what & CVR_CHECK_PAGES) {

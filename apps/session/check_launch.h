@@ -51,6 +51,7 @@ typedef struct check_run {
     const cvr_launch *launch;
     check_placement placement;
     int64_t in_place; /* the input whose memory output 0 takes over, or -1 */
+    uint64_t id;      /* of the recording, for the profiler */
     bool prepares;    /* the kernel is a `prepare`, which fills what is prepared and no output */
     bool on_host;     /* a node that the device leaves to the host */
 } check_run;
@@ -61,7 +62,7 @@ int32_t check_once(check_bench *b, const check_run *r, cvr_error *err);
 /* Writes the results of the last run to where the launch has its outputs. */
 int32_t check_take_results(check_bench *b, const check_run *r, cvr_error *err);
 /* The launch as a program has it: in every way that b->what asks for; its results are where they belong. */
-int32_t check_launch(check_bench *b, const cvr_launch *l, bool on_host, cvr_error *err);
+int32_t check_launch(check_bench *b, const cvr_launch *l, uint64_t id, bool on_host, cvr_error *err);
 /* The input whose memory output 0 has in these arguments, or -1. */
 int64_t check_in_place(const cvr_kernel_args *a);
 

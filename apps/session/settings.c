@@ -34,7 +34,7 @@ static const cvr_attr_desc *const backend_keys[] = {
              .choices = PRECISION_NAMES),
     CVR_ATTR(BOOL, "check", "no",
              "run every node by itself and look for what its kernel does wrong: writes out of bounds or to inputs, "
-             "results left out, the first NaN; several times slower, same bits"),
+             "results left out, the first NaN; slower by far, same bits"),
     CVR_ATTR(BOOL, "pin", "no",
              "tie each of the threads to a CPU of its own; for a machine that has nothing else to do"),
 };
