@@ -105,13 +105,20 @@ static bool has_cases_elsewhere(const conform_board *b, const conform_row *r) {
     return (has || r->foreign) && strcmp(r->what, "op") == 0;
 }
 
+/* A kernel of it ended the process, which its row says: others may have had no turn. */
+static bool has_died(const conform_board *b, const char *name) {
+    bool died = false;
+    for (uint32_t i = 0; i < b->n_rows; i++) died = died || (b->rows[i].deaths && strcmp(b->rows[i].name, name) == 0);
+    return died;
+}
+
 /* What no case reached, though it should have been. */
 static void judge_empty(conform_board *b) {
     for (uint32_t i = 0; i < b->n_rows; i++) {
         conform_row *r = &b->rows[i];
         const bool not_run = strncmp(r->note, "not run", 7) == 0;
         *b->line = '\0';
-        if (r->cases || not_run || r->left || has_cases_elsewhere(b, r)) continue;
+        if (r->cases || not_run || r->left || has_died(b, r->name) || has_cases_elsewhere(b, r)) continue;
         const conform_row *drawn = r->drawn ? r : NULL;
         for (uint32_t k = 0; k < b->n_rows && !drawn; k++)
             if (b->rows[k].drawn && strcmp(b->rows[k].name, r->name) == 0) drawn = &b->rows[k];
