@@ -22,6 +22,11 @@ typedef struct arguments {
     size_t n_swaps;
     bool json, verbose;
     bool inference; /* bench: --inference */
+    /* conform */
+    const char *plugins[16], *cases[64], *op;
+    size_t n_plugins, n_cases;
+    uint64_t draws, seed;
+    double limit;
 } arguments;
 
 typedef struct command {
@@ -35,7 +40,7 @@ typedef struct command {
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
-    bench_command, pack_command, plugins_command, convert_command;
+    bench_command, pack_command, plugins_command, convert_command, conform_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 

@@ -7,9 +7,9 @@
 
 double program_start;
 
-const command *const commands[] = {&train_command,   &val_command,    &predict_command, &info_command,
-                                   &cfg_command,     &check_command,  &bench_command,   &pack_command,
-                                   &plugins_command, &convert_command};
+const command *const commands[] = {&train_command,   &val_command,     &predict_command, &info_command,
+                                   &cfg_command,     &check_command,   &bench_command,   &pack_command,
+                                   &plugins_command, &convert_command, &conform_command};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 static void print_log(void *ctx, uint32_t level, const char *text) {
@@ -119,9 +119,29 @@ static int unknown_command(const char *word) {
     return unknown("command", word, names, n_commands + 1);
 }
 
+/* Options of conform that have a value. */
+static bool read_conform_option(arguments *a, const char *option, const char *value) {
+    if (strcmp(option, "--plugin") == 0 && a->n_plugins < 16)
+        a->plugins[a->n_plugins++] = value;
+    else if (strcmp(option, "--cases") == 0 && a->n_cases < 64)
+        a->cases[a->n_cases++] = value;
+    else if (strcmp(option, "--op") == 0)
+        a->op = value;
+    else if (strcmp(option, "--draws") == 0)
+        a->draws = strtoull(value, NULL, 10);
+    else if (strcmp(option, "--seed") == 0)
+        a->seed = strtoull(value, NULL, 10);
+    else if (strcmp(option, "--limit") == 0)
+        a->limit = strtod(value, NULL);
+    else
+        return false;
+    return true;
+}
+
 /* An option and, for those that have one, its value. Returns words used, or 0. */
-static int read_option(arguments *a, char **words, int n) {
+static int read_option(arguments *a, const command *c, char **words, int n) {
     const bool has_value = n > 1 && words[1][0] != '-';
+    if (has_value && c == &conform_command && read_conform_option(a, words[0], words[1])) return 2;
     if (strcmp(words[0], "--json") == 0)
         a->json = true;
     else if (strcmp(words[0], "--inference") == 0)
@@ -142,7 +162,13 @@ static bool lacks_value(char **words, int n) {
     static const struct {
         const char *option, *wants;
     } with_value[] = {{"--resume", "a run folder, such as runs/classify/NAME"},
-                      {"--swap-to", "BACKEND@STEP, such as reference@1000"}};
+                      {"--swap-to", "BACKEND@STEP, such as reference@1000"},
+                      {"--plugin", "a plugin's file, such as build/lib/cvrun/shrink.so"},
+                      {"--cases", "a file of cases"},
+                      {"--op", "the name of an op or layer, with * and ?"},
+                      {"--draws", "a number"},
+                      {"--seed", "a number"},
+                      {"--limit", "a number of seconds"}};
     for (size_t i = 0; i < sizeof with_value / sizeof *with_value; i++) {
         if (strcmp(words[0], with_value[i].option) != 0 || (n > 1 && words[1][0] != '-' && words[1][0])) continue;
         print_line(stderr, "cvrun: error: %s wants %s", words[0], with_value[i].wants);
@@ -152,11 +178,12 @@ static bool lacks_value(char **words, int n) {
 }
 
 static int read_arguments(arguments *a, const command *c, char **words, int n) {
-    static const char *const options[] = {"--json", "--verbose", "--inference", "--resume", "--swap-to"};
+    static const char *const options[] = {"--json",  "--verbose", "--inference", "--resume", "--swap-to", "--plugin",
+                                          "--cases", "--op",      "--draws",     "--seed",   "--limit"};
     for (int i = 0; i < n; i++) {
         if (words[i][0] == '-') {
             if (lacks_value(words + i, n - i)) return EXIT_USAGE;
-            const int used = read_option(a, words + i, n - i);
+            const int used = read_option(a, c, words + i, n - i);
             if (used == 0) return unknown("option", words[i], options, sizeof options / sizeof *options);
             i += used - 1;
         } else if (strchr(words[i], '=') && strchr(words[i], '=') != words[i] && !cvr_fs_exists(words[i])) {

@@ -1,5 +1,6 @@
 /* Device, store, arena and the table of programs. */
 #include "network.h"
+#include <cvr/check.h>
 
 static bool same_key(const program_key *a, const program_key *b) {
     return a->purpose == b->purpose && a->batch == b->batch && a->canvas.height == b->canvas.height &&
@@ -104,7 +105,9 @@ static int32_t settle(run_network *n, cvr_error *err) {
 /* ---- opening and closing ---- */
 
 static int32_t open_device(run_network *n, cvr_error *err) {
-    return cvr_device_open(&n->device, n->plugins, n->backend, n->settings->backend->device, n->pool, err);
+    CVR_TRY(cvr_device_open(&n->device, n->plugins, n->backend, n->settings->backend->device, n->pool, err));
+    if (!n->settings->backend->check) return CVR_OK;
+    return cvr_check_device(n->device, n->plugins, CVR_CHECK_MEMORY | CVR_CHECK_NAN, err);
 }
 
 /* Programs, arena and device; the store is no part of them. */

@@ -23,7 +23,7 @@ typedef struct backend_settings {
     const char *isa;
     const char *passes;
     int64_t precision;
-    int64_t pin;
+    int64_t check, pin;
 } backend_settings;
 
 typedef struct probe_settings {

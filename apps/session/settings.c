@@ -36,6 +36,9 @@ static const cvr_attr_desc *const backend_keys[] = {
         "with products by three of bf16, where the machine is faster at that; auto: bf16 where its products measure "
         "1.2 times as fast as f32's, settled once for a run",
         .choices = PRECISION_NAMES),
+    CVR_ATTR(BOOL, "check", "no",
+             "run every node by itself and look for what its kernel does wrong: writes out of bounds or to inputs, "
+             "results left out, the first NaN; slower by far, same bits"),
     CVR_ATTR(BOOL, "pin", "no",
              "tie each of the threads to a CPU of its own; for a machine that has nothing else to do"),
 };

@@ -40,6 +40,16 @@ const cvr_backend_desc *cvr_device_backend(const cvr_device *d) {
     return d->backend;
 }
 
+void *cvr_device_self(const cvr_device *d) {
+    return d->self;
+}
+
+void cvr_device_replace(cvr_device *d, const cvr_backend_desc *backend, void *self, cvr_host_run_fn run_host) {
+    d->backend = backend;
+    d->self = self;
+    d->run_host = run_host;
+}
+
 void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size) {
     CVR_CALL_VOID(d->backend, describe, NULL, d->self, buf, size);
 }

@@ -142,7 +142,8 @@ struct cvr_device {
     cvr_plugins *plugins;
     const cvr_backend_desc *backend;
     void *self;
-    uint64_t last_program; /* whose data lies in the arena, which programs may share */
+    cvr_host_run_fn run_host; /* NULL: the kernel is called as it is */
+    uint64_t last_program;    /* whose data lies in the arena, which programs may share */
 };
 
 void graph_open_io(cvr_graph *g);

@@ -176,7 +176,8 @@ static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
             CVR_TRY(CVR_CALL(backend, download, NULL, err, self, b->all[k].data, root_address(p, n->inputs[k]), bytes));
     }
     cvr_call_enter(b->plan->kernel, "run", n->name, err);
-    CVR_TRY(cvr_call_leave(fn->run(&b->args, err), err));
+    const int32_t status = p->device->run_host ? p->device->run_host(self, &b->launch, err) : fn->run(&b->args, err);
+    CVR_TRY(cvr_call_leave(status, err));
     for (uint32_t k = 0; k < n->n_inputs + n->n_outputs; k++) {
         const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
         const uint64_t bytes = n->inputs[k] && changed ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;

@@ -156,3 +156,37 @@ out:
     cvr_free(real);
     return status;
 }
+
+static bool is_listed(const cvr_plugins *p, const char *id, const char *real) {
+    for (size_t i = 0; i < p->n; i++) {
+        const plugin_candidate *c = &p->candidates[i];
+        char *other = strcmp(c->id, id) == 0 ? realpath(c->file, NULL) : NULL;
+        const bool same = other && strcmp(other, real) == 0;
+        free(other);
+        if (same) return true;
+    }
+    return false;
+}
+
+int32_t manifest_add(cvr_plugins *p, const char *file, const cvr_plugin *plugin, const char *provides, const char *isa,
+                     cvr_error *err) {
+    manifest_state s = {.p = p, .first = p->n};
+    char *real = NULL;
+    plugin_candidate *c;
+    int32_t status;
+    CVR_TRY_OUT(real_path(file, &real, err));
+    s.path = real;
+    s.root = cvr_fs_dirname(real);
+    if (!s.root) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (is_listed(p, plugin->id, real)) goto out;
+    CVR_TRY_OUT(add_candidate(&s, plugin->id, 0, &c, err));
+    c->file = cvr_strdup(real);
+    if (!c->file) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (provides) CVR_TRY_OUT(add_tokens(&c->provides, provides, err));
+    CVR_TRY_OUT(add_tokens(&c->requires_, plugin->requires_, err));
+    cvr_text_add(&c->isa, "%s", isa);
+out:
+    cvr_free(s.root);
+    cvr_free(real);
+    return status;
+}

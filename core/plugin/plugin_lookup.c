@@ -38,6 +38,15 @@ int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, con
     return CVR_OK;
 }
 
+/* Every descriptor has a text of its own behind its size, which copies of the descriptor share. */
+const char *cvr_plugins_owner(const cvr_plugins *p, const void *desc) {
+    const size_t at = offsetof(cvr_op_desc, name), size = sizeof(char *);
+    for (size_t i = 0; i < p->registry.n; i++)
+        if (memcmp((const char *)p->registry.entries[i].desc + at, (const char *)desc + at, size) == 0)
+            return p->registry.entries[i].owner;
+    return NULL;
+}
+
 /* ---- kernels ---- */
 
 struct kernel_list {

@@ -5,7 +5,7 @@
  *
  *     conv_bench [--batch 8] [--threads 1] [--isa cpu_avx2] [--seconds 0.3] [--shape 3x3] [--precision bf16] [--json]
  */
-#include "support/layer_case.h"
+#include "layer_case.h"
 #include <cvr/peaks.h>
 #include <cvr/plugin/bf16.h>
 #include <cvr/plugin/ops/conv.h>

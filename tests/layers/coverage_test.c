@@ -2,7 +2,7 @@
  * Nothing may be left out: every layer that any plugin registers has a line in tests/layers/cases and a golden case,
  * and every op with a gradient runs in a program that one of them makes.
  */
-#include "support/draw.h"
+#include "support/each_draw.h"
 #include "support/golden.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>

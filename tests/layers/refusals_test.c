@@ -2,7 +2,7 @@
  * What layers must refuse, with a message that says what and why: shapes that do not fit when they are built, labels
  * that are no class when they run. And what the golden files cannot hold: the share that dropout drops.
  */
-#include "support/layer_case.h"
+#include "layer_case.h"
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

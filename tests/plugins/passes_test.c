@@ -4,7 +4,7 @@
  * and fuse_grads add up in another order.
  */
 #include "support/agree.h"
-#include "support/draw.h"
+#include "support/each_draw.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

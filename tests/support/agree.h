@@ -6,7 +6,7 @@
 #ifndef CVR_TEST_AGREE_H
 #define CVR_TEST_AGREE_H
 
-#include "draw.h"
+#include "each_draw.h"
 
 /*
  * |a - b| <= relative (|b| + max |b|), as in golden_test.c, and what case_distance_in adds. In bf16 the reference

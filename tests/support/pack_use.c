@@ -1,6 +1,6 @@
 /* See pack_use.h. */
 #include "pack_use.h"
-#include "draw.h"
+#include "each_draw.h"
 #include <criterion/criterion.h>
 
 #define KERNEL "kernel:cpu/"

@@ -24,6 +24,13 @@ int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *back
 void cvr_device_close(cvr_device **d);
 const cvr_backend_desc *cvr_device_backend(const cvr_device *d);
 void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size);
+/*
+ * Puts a backend of the caller's in the place of the device's own, which it is to call, for those who look at every
+ * launch; while no program is bound. `run_host`, unless NULL, runs nodes that the device leaves to the host.
+ */
+typedef int32_t (*cvr_host_run_fn)(void *self, const cvr_launch *launch, cvr_error *err);
+void cvr_device_replace(cvr_device *d, const cvr_backend_desc *backend, void *self, cvr_host_run_fn run_host);
+void *cvr_device_self(const cvr_device *d);
 /* Device memory: one block. */
 int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err);
 void cvr_device_free(cvr_device *d, void *address);

@@ -44,7 +44,7 @@ typedef struct cvr_kernel_args {
     const void *attrs;
     const cvr_tensor *const *inputs; /* NULL where absent */
     cvr_tensor *const *outputs;
-    void *workspace; /* 64-byte aligned, `workspace_size` bytes, not zeroed */
+    void *workspace; /* 64-byte aligned, `workspace_size` bytes, not zeroed; of 0 bytes it may be anything */
     uint64_t workspace_size;
     const cvr_threadpool *pool;
     void *stream; /* the backend's own; NULL on the host */

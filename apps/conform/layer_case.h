@@ -1,9 +1,10 @@
 /*
  * One layer as a program of its own: built from its name, settings and inputs through the public API, run on a named
- * backend, and everything that comes out read back in logical order. What the tests of layers share.
+ * backend, and everything that comes out read back in logical order. What `cvrun conform` and the tests of
+ * layers share.
  */
-#ifndef CVR_TEST_LAYER_CASE_H
-#define CVR_TEST_LAYER_CASE_H
+#ifndef CVR_LAYER_CASE_H
+#define CVR_LAYER_CASE_H
 
 #include <cvr/program.h>
 

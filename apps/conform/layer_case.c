@@ -241,6 +241,7 @@ static int32_t build_backward(case_run *r, cvr_error *err) {
         CVR_TRY(cvr_graph_input(r->graph, name, &type, &gradients[i], err));
         n++;
     }
+    if (n == 0) return CVR_OK; /* whole numbers have no gradient */
     if (r->n_outputs == 1 && n == 1) return cvr_graph_backward_from(r->graph, r->outputs[0], gradients[0], err);
     cvr_value loss;
     CVR_TRY(joined_loss(r, gradients, &loss, err));

@@ -1,8 +1,7 @@
 /* Draws cases from templates. */
 #include "draw.h"
-#include "golden.h"
-#include <criterion/criterion.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #define MOST_NAMES 16u
@@ -124,9 +123,11 @@ static bool parse_shape(drawing *d, const char *s, uint32_t dtype, cvr_type *t) 
 
 static void fill(case_tensor *t, cvr_rng *rng, bool uniform, uint64_t below) {
     const int64_t n = cvr_numel(t->type.rank, t->type.shape);
+    const size_t size = cvr_dtype_size(t->type.dtype);
     for (int64_t i = 0; i < n; i++) {
+        const uint64_t whole = below ? cvr_rng_below(rng, below) : 0;
         if (below)
-            ((int64_t *)t->data)[i] = (int64_t)cvr_rng_below(rng, below);
+            memcpy((char *)t->data + (size_t)i * size, &whole, size);
         else
             ((float *)t->data)[i] = (float)(uniform ? cvr_rng_uniform(rng) : cvr_rng_normal(rng));
     }
@@ -135,6 +136,7 @@ static void fill(case_tensor *t, cvr_rng *rng, bool uniform, uint64_t below) {
 static bool draw_input(drawing *d, char *text, case_tensor *t) {
     char *s = trimmed(text);
     uint64_t below = 0;
+    uint32_t dtype = CVR_F32;
     bool uniform = false, constant = false, activation = false;
     cvr_type type;
     const size_t n = strlen(s);
@@ -149,13 +151,15 @@ static bool draw_input(drawing *d, char *text, case_tensor *t) {
     if (strncmp(s, "u01:", 4) == 0) {
         uniform = true;
         s += 4;
-    } else if (strncmp(s, "i64<", 4) == 0) {
+    } else if (strchr(s, '<')) {
         char *end;
-        below = strtoull(s + 4, &end, 10);
-        if (!below || strncmp(end, ">:", 2) != 0) return wrong(d, "not i64<K>:SHAPE", s);
+        dtype = strncmp(s, "i64<", 4) == 0 ? CVR_I64 : strncmp(s, "i32<", 4) == 0 ? CVR_I32 : CVR_U8;
+        below = strtoull(strchr(s, '<') + 1, &end, 10);
+        if (!below || strncmp(end, ">:", 2) != 0 || (dtype == CVR_U8 && (strncmp(s, "u8<", 3) != 0 || below > 256)))
+            return wrong(d, "not i64<K>:SHAPE, i32<K>:SHAPE or u8<K>:SHAPE", s);
         s = end + 2;
     }
-    if (!parse_shape(d, s, below ? CVR_I64 : CVR_F32, &type)) return false;
+    if (!parse_shape(d, s, dtype, &type)) return false;
     if (!case_tensor_set(t, "in", &type, NULL)) return wrong(d, "out of memory", s);
     t->constant = constant || below;
     t->activation = activation;
@@ -212,75 +216,40 @@ void draw_rest(layer_case *c, const case_run *run, uint64_t seed) {
 
 /* ---- files ---- */
 
-static void read_lines(const char *path, case_line **lines, size_t *n) {
-    char text[512];
-    FILE *f = fopen(path, "r");
-    if (!f) abort();
-    for (unsigned line = 1; fgets(text, sizeof text, f); line++) {
-        if (!strchr(text, '\n') && !feof(f)) abort();
-        text[strcspn(text, "#\n")] = '\0';
-        const char *s = trimmed(text);
-        if (!*s) continue;
-        *lines = realloc(*lines, (*n + 1) * sizeof **lines);
-        if (!*lines) abort();
-        case_line *l = &(*lines)[(*n)++];
-        (void)snprintf(l->place, sizeof l->place, "%.70s:%u", strrchr(path, '/') + 1, line);
-        (void)snprintf(l->text, sizeof l->text, "%s", s);
-    }
-    fclose(f);
-}
-
-case_line *case_lines(const char *folder, const char *family, size_t *n_files, size_t *n) {
-    case_line *lines = NULL;
-    char **paths = files_like(folder, family, ".cases", n_files);
-    *n = 0;
-    for (size_t i = 0; i < *n_files; i++) {
-        read_lines(paths[i], &lines, n);
-        free(paths[i]);
-    }
-    free(paths);
-    return lines;
-}
-
-uint64_t draws_wanted(void) {
-    const char *text = getenv("CVR_TEST_DRAWS");
-    const uint64_t n = text ? strtoull(text, NULL, 10) : 0;
-    return n ? n : 6;
-}
-
-/* ---- all of them ---- */
-
-static bool complete(const case_machine *m, layer_case *c, uint64_t seed, char *why, size_t why_size) {
-    case_run *run;
-    cvr_error err;
-    cvr_error_init(&err);
-    if (case_open(&run, m, c, &err) != CVR_OK) {
-        (void)snprintf(why, why_size, "cannot be built: %.500s", err.message);
-        return false;
-    }
-    draw_rest(c, run, seed);
-    case_close(&run);
+static bool add_line(case_line **lines, size_t *n, const char *path, unsigned number, char *text) {
+    const char *slash = strrchr(path, '/');
+    text[strcspn(text, "#\n")] = '\0';
+    const char *s = trimmed(text);
+    if (!*s) return true;
+    case_line *more = realloc(*lines, (*n + 1) * sizeof **lines);
+    if (!more) return false;
+    *lines = more;
+    case_line *l = &more[(*n)++];
+    (void)snprintf(l->place, sizeof l->place, "%.70s:%u", slash ? slash + 1 : path, number);
+    (void)snprintf(l->text, sizeof l->text, "%s", s);
     return true;
 }
 
-size_t for_each_draw(const char *folder, const char *family, const case_machine *m, draw_fn fn, void *ctx) {
-    size_t n_files, n, complaints = 0;
-    case_line *lines = case_lines(folder, family, &n_files, &n);
-    cr_assert(n_files > 0 && n > 0, "no cases in %s/%s*", folder, family);
-    for (size_t i = 0; i < n; i++) {
-        for (uint64_t draw = 0; draw < draws_wanted(); draw++) {
-            layer_case c;
-            char why[600] = "";
-            if (draw_case(&lines[i], draw, &c, why, sizeof why) && complete(m, &c, draw, why, sizeof why))
-                fn(ctx, &c, why, sizeof why);
-            if (*why) {
-                complaints++;
-                cr_log_error("%s draw %llu: %s %s: %s", lines[i].place, (unsigned long long)draw, c.layer, c.settings,
-                             why);
-            }
-            layer_case_clear(&c);
-        }
+int32_t case_lines_read(const char *path, case_line **lines, size_t *n, cvr_error *err) {
+    char text[512];
+    FILE *f = fopen(path, "re");
+    int32_t status = CVR_OK;
+    if (!f) return cvr_fail_at(err, path, 0, cvr_fail(err, CVR_ERR_USAGE, "%s", strerror(errno)));
+    for (unsigned number = 1; fgets(text, sizeof text, f); number++) {
+        if (!strchr(text, '\n') && !feof(f))
+            CVR_TRY_OUT(cvr_fail_at(err, path, number,
+                                    cvr_fail(err, CVR_ERR_USAGE, "a line of more than %zu bytes", sizeof text - 2)));
+        if (!add_line(lines, n, path, number, text)) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     }
-    free(lines);
-    return complaints;
+out:
+    fclose(f);
+    return status;
+}
+
+bool draw_complete(const case_machine *m, layer_case *c, uint64_t seed, cvr_error *err) {
+    case_run *run;
+    if (case_open(&run, m, c, err) != CVR_OK) return false;
+    draw_rest(c, run, seed);
+    case_close(&run);
+    return true;
 }

@@ -1,0 +1,122 @@
+/* What the plugins under test register, as targets for jobs. */
+#include "conform_worker.h"
+#include <fnmatch.h>
+#include <stdlib.h>
+
+static bool is_wanted(const worker *w, const char *name) {
+    return !w->o->op || fnmatch(w->o->op, name, 0) == 0;
+}
+
+static bool is_ours(const worker *w, const char *owner) {
+    for (size_t i = 0; owner && i < w->n_ids; i++)
+        if (strcmp(w->ids[i], owner) == 0) return true;
+    return false;
+}
+
+static int32_t add_target(worker *w, const target *t, cvr_error *err) {
+    for (size_t i = 0; i < w->n_targets && t->kind != JOB_LINE; i++) {
+        if (w->targets[i].kind != t->kind || strcmp(w->targets[i].name, t->name) != 0) continue;
+        w->targets[i].own = w->targets[i].own || t->own;
+        return CVR_OK;
+    }
+    target *more = cvr_grow(w->targets, w->n_targets, &w->capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    w->targets = more;
+    more[w->n_targets++] = *t;
+    return CVR_OK;
+}
+
+static int32_t add_kernel(worker *w, const cvr_op_desc *op, const cvr_kernel_desc *k, cvr_error *err) {
+    kernel_check *c = &w->check;
+    char what[88];
+    for (size_t i = 0; i < c->n; i++)
+        if (c->kernels[i].desc == k) return CVR_OK;
+    if (c->n == CONFORM_MOST_ROWS) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "more kernels than %u", CONFORM_MOST_ROWS);
+    const bool isa = k->isa && *k->isa;
+    (void)snprintf(what, sizeof what, "kernel %.30s%s%.40s%s", k->backend, isa ? " (" : "", isa ? k->isa : "",
+                   isa ? ")" : "");
+    c->kernels[c->n++] = (tested_kernel){k, op, board_row(w->board, op->name, what)};
+    w->low = w->low || (k->flags & CVR_KERNEL_LOW_PRECISION);
+    return CVR_OK;
+}
+
+/* "BACKEND/OP" of a plugin under test. */
+static int32_t add_kernels(worker *w, const char *name, cvr_error *err) {
+    const char *slash = strchr(name, '/');
+    const void *found;
+    const cvr_kernel_desc *const *kernels;
+    size_t n, ours = 0;
+    char backend[64];
+    if (!slash || !is_wanted(w, slash + 1)) return CVR_OK;
+    (void)snprintf(backend, sizeof backend, "%.*s", (int)(slash - name), name);
+    target t = {.kind = JOB_OP};
+    CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_OP, slash + 1, &found, err));
+    t.op = found;
+    t.name = t.op->name;
+    CVR_TRY(cvr_plugins_kernels(w->plugins, t.op, backend, &kernels, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        if (!is_ours(w, cvr_plugins_owner(w->plugins, kernels[i]))) continue;
+        CVR_TRY(add_kernel(w, t.op, kernels[i], err));
+        ours++;
+    }
+    if (ours) return add_target(w, &t, err);
+    conform_row *row = board_row(w->board, t.name, backend);
+    (void)snprintf(row->note, sizeof row->note,
+                   "not run: this machine lacks a CPU feature, or the backend %s has to launch it", backend);
+    return CVR_OK;
+}
+
+static int32_t add_provided(worker *w, const char *token, cvr_error *err) {
+    target t = {.own = true};
+    const void *found;
+    if (strncmp(token, "kernel:", 7) == 0) return add_kernels(w, token + 7, err);
+    if (strncmp(token, "op:", 3) == 0 && is_wanted(w, token + 3)) {
+        CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_OP, token + 3, &found, err));
+        t.kind = JOB_OP;
+        t.op = found;
+        t.name = t.op->name;
+        return add_target(w, &t, err);
+    }
+    if (strncmp(token, "layer:", 6) != 0 || !is_wanted(w, token + 6)) return CVR_OK;
+    CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_LAYER, token + 6, &found, err));
+    t.kind = JOB_LAYER;
+    t.layer = found;
+    t.name = t.layer->name;
+    return add_target(w, &t, err);
+}
+
+static int32_t add_plugin(worker *w, const cvr_plugin_info *info, cvr_error *err) {
+    char token[200];
+    for (const char *p = info->provides; *p;) {
+        const size_t n = strcspn(p, " ");
+        (void)snprintf(token, sizeof token, "%.*s", (int)n, p);
+        CVR_TRY(add_provided(w, token, err));
+        p += n + strspn(p + n, " ");
+    }
+    return CVR_OK;
+}
+
+/* Programs first, which show how ops are used; ops that only gradients emit last. */
+static int order_of(const target *t) {
+    return t->kind == JOB_LINE ? 0 : t->kind == JOB_LAYER ? 1 : t->op->grad ? 2 : 3;
+}
+
+static int by_order(const void *a, const void *b) {
+    const target *s = a, *t = b;
+    const int d = order_of(s) - order_of(t);
+    return d ? d : strcmp(s->name, t->name);
+}
+
+int32_t worker_find_targets(worker *w, cvr_error *err) {
+    for (size_t i = 0; i < cvr_plugins_count(w->plugins); i++) {
+        const cvr_plugin_info *info = cvr_plugins_info(w->plugins, i);
+        if (is_ours(w, info->id)) CVR_TRY(add_plugin(w, info, err));
+    }
+    for (size_t i = 0; i < w->o->n_cases; i++) CVR_TRY(case_lines_read(w->o->cases[i], &w->lines, &w->n_lines, err));
+    for (size_t i = 0; i < w->n_lines; i++) {
+        const target t = {.kind = JOB_LINE, .name = w->lines[i].place, .line = w->lines[i]};
+        CVR_TRY(add_target(w, &t, err));
+    }
+    if (w->n_targets > 1) qsort(w->targets, w->n_targets, sizeof *w->targets, by_order);
+    return CVR_OK;
+}

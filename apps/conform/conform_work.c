@@ -1,0 +1,61 @@
+/* The process that does the jobs. */
+#define _DEFAULT_SOURCE
+#include "conform_worker.h"
+#include <unistd.h>
+
+static void no_log(void *ctx, uint32_t level, const char *text) {
+    (void)ctx, (void)level, (void)text;
+}
+
+static int32_t open_machine(worker *w, case_machine *m, cvr_threadpool *pool, cvr_error *err) {
+    (void)snprintf(m->label, sizeof m->label, "reference/1");
+    m->plugins = w->plugins;
+    m->pool = pool;
+    return cvr_device_open(&m->device, w->plugins, "reference", 0, pool, err);
+}
+
+static int32_t open_all(worker *w, cvr_error *err) {
+    cvr_threadpool *one, *many;
+    CVR_TRY(cvr_plugins_open(&w->plugins, NULL, 0, err));
+    for (size_t i = 0; i < w->o->n_files; i++) {
+        board_doing(w->board, NULL, "while %s was loaded", w->o->files[i]);
+        CVR_TRY(cvr_plugins_add(w->plugins, w->o->files[i], &w->ids[w->n_ids++], err));
+    }
+    CVR_TRY(cvr_pool_create(&one, 1, err));
+    CVR_TRY(cvr_pool_create(&many, 3, err));
+    CVR_TRY(open_machine(w, &w->plain, one, err));
+    CVR_TRY(open_machine(w, &w->watched, one, err));
+    w->check.board = w->board;
+    w->check.plugins = w->plugins;
+    w->check.one = one;
+    w->check.many = many;
+    w->check.plain = &w->plain;
+    w->check.bench.plugins = w->plugins;
+    const check_bench bench = {.plugins = w->plugins}; /* kernels are checked by us */
+    CVR_TRY(check_device_observed(w->watched.device, &bench, kernel_check_launch, &w->check, err));
+    kernel_check_look(&w->check);
+    return worker_find_targets(w, err);
+}
+
+_Noreturn void conform_work(const conform_options *o, conform_board *b, uint64_t first, int output) {
+    static worker w;
+    w.o = o;
+    w.board = b;
+    w.check.output = output;
+    (void)dup2(output, 1);
+    (void)dup2(output, 2);
+    cvr_set_log(no_log, NULL);
+    cvr_error_init(&b->fatal);
+    if (open_all(&w, &b->fatal) != CVR_OK) {
+        b->done = true;
+        _exit(1);
+    }
+    b->n_jobs = w.n_targets * o->draws;
+    b->ready = true;
+    for (b->job = first; b->job < b->n_jobs; b->job++) {
+        b->started = cvr_now();
+        worker_do(&w, &w.targets[b->job / o->draws], b->job % o->draws);
+    }
+    b->done = true;
+    _exit(0);
+}

@@ -1,0 +1,85 @@
+/* An op's meaning in other ops, computed by the reference backend. */
+#include "kernel_check.h"
+
+typedef struct decomposed {
+    cvr_store *store;
+    cvr_graph *graph;
+    cvr_program *program;
+    void *arena;
+    cvr_value inputs[CVR_MAX_IO], outputs[CVR_MAX_IO];
+} decomposed;
+
+static cvr_type type_of(const cvr_tensor *t) {
+    cvr_type type;
+    cvr_type_set(&type, t->dtype, t->rank, t->shape);
+    memcpy(type.order, t->order, sizeof type.order);
+    return type;
+}
+
+static int32_t build(decomposed *d, const cvr_op_desc *op, const cvr_kernel_args *a, cvr_error *err) {
+    char name[32];
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
+        if (!a->inputs[i]) continue;
+        const cvr_type type = type_of(a->inputs[i]);
+        (void)snprintf(name, sizeof name, "in%u", i);
+        CVR_TRY(cvr_graph_input(d->graph, name, &type, &d->inputs[i], err));
+    }
+    cvr_decompose_args args = {sizeof args, a->attrs, d->inputs, d->outputs, a->n_inputs, a->n_outputs};
+    CVR_TRY(op->decompose(cvr_graph_builder(d->graph), &args, err));
+    for (uint32_t i = 0; i < a->n_outputs; i++) {
+        (void)snprintf(name, sizeof name, "out%u", i);
+        CVR_TRY(cvr_graph_output(d->graph, name, d->outputs[i], err));
+    }
+    return CVR_OK;
+}
+
+static int32_t compute(decomposed *d, const case_machine *m, const cvr_kernel_args *a, cvr_error *err) {
+    char name[32];
+    CVR_TRY(cvr_store_place(d->store, m->device, err));
+    CVR_TRY(cvr_program_plan(&d->program, d->graph, m->device, m->pool, CVR_FALLBACK_ALLOW, err));
+    CVR_TRY(cvr_device_alloc(m->device, cvr_program_arena_bytes(d->program), &d->arena, err));
+    CVR_TRY(cvr_program_bind(d->program, d->arena, err));
+    for (uint32_t i = 0; i < a->n_inputs; i++) {
+        (void)snprintf(name, sizeof name, "in%u", i);
+        if (a->inputs[i])
+            CVR_TRY(cvr_program_write(d->program, cvr_program_slot(d->program, name), a->inputs[i]->data, err));
+    }
+    return cvr_program_run(d->program, err);
+}
+
+static int32_t read_outputs(decomposed *d, const cvr_kernel_args *a, kernel_results *out, cvr_error *err) {
+    char name[32];
+    out->n = a->n_inputs + a->n_outputs;
+    out->n_inputs = a->n_inputs;
+    for (uint32_t i = 0; i < a->n_outputs; i++) {
+        const uint32_t at = a->n_inputs + i;
+        (void)snprintf(name, sizeof name, "out%u", i);
+        const int32_t slot = cvr_program_slot(d->program, name);
+        const cvr_type *t = cvr_program_slot_type(d->program, slot);
+        out->bytes[at] = case_bytes(t);
+        out->dtype[at] = t->dtype;
+        out->data[at] = cvr_alloc_aligned(out->bytes[at] + 1, 8);
+        if (!out->data[at]) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        CVR_TRY(cvr_program_read(d->program, slot, out->data[at], err));
+    }
+    return CVR_OK;
+}
+
+int32_t kernel_decomposed(const kernel_check *k, const cvr_op_desc *op, const cvr_kernel_args *a, kernel_results *out,
+                          cvr_error *err) {
+    decomposed d = {0};
+    int32_t status;
+    memset(out, 0, sizeof *out);
+    if (!op->decompose || op->mutates) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "no decomposition");
+    CVR_TRY_OUT(cvr_store_create(&d.store, 1, err));
+    CVR_TRY_OUT(cvr_graph_create(&d.graph, k->plugins, d.store, true, err));
+    CVR_TRY_OUT(build(&d, op, a, err));
+    CVR_TRY_OUT(compute(&d, k->plain, a, err));
+    CVR_TRY_OUT(read_outputs(&d, a, out, err));
+out:
+    cvr_program_destroy(&d.program);
+    cvr_device_free(k->plain->device, d.arena);
+    cvr_graph_destroy(&d.graph);
+    cvr_store_destroy(&d.store);
+    return status == CVR_ERR_UNSUPPORTED ? CVR_ERR_PLUGIN : status;
+}
