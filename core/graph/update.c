@@ -118,8 +118,9 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
                                       .step = step,
                                       .weight_decay = decay_of(policy, e),
                                       .lr_factor = e->lr_factor};
-        CVR_TRY(graph_enter(g, e->name, err));
-        CVR_TRY(graph_called(g, o, "emit", e->name, CVR_CALL(o, emit, e->name, err, &g->builder, &args), err));
+        const char *param = e->name; /* state that `emit` declares may move the entries */
+        CVR_TRY(graph_enter(g, param, err));
+        CVR_TRY(graph_called(g, o, "emit", param, CVR_CALL(o, emit, param, err, &g->builder, &args), err));
     }
     if (!n_updates)
         return cvr_fail(err, CVR_ERR_USAGE, "nothing is trained: every parameter that the loss depends on is frozen");

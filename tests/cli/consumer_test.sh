@@ -170,12 +170,12 @@ recipe rude.ini
 sed -i -e 's/^format = fake/format = acme.rude/' -e '/^size = /d' -e '/^classes = /d' -e '/^img_size = /d' -e '/^random_/d' rude.ini
 rude() { expect 1 "$1" "$CVRUN" train rude.ini name=rude epochs=1 "${@:2}"; }
 expect 0 "" "$CVRUN" train rude.ini name=polite epochs=1
-rude 'rude-5: acme.rude failed and did not say why' data.mode=silent
+rude 'rude-5: plugin com.acme.rude: callback `read` of dataset acme.rude failed with status 12345 and no message' data.mode=silent
 rude 'rude-5: a field `` that no sample can have' data.mode=nameless
 rude 'rude-5: a field `label` that no sample can have' data.mode=twice
 rude 'rude-5: acme.rude: it left field 0 (`image`)' 'data.mode=no pixels'
 rude 'acme.rude says that it has 9223372036854775807 pictures' data.mode=count
-rude 'acme.rude: class 0 of 2 has no name' data.mode=class
+rude 'dataset acme.rude has no name for class 0 of 2' data.mode=class
 expect 0 "" "$CVRUN" train rude.ini name=kinds epochs=1 data.mode=kinds
 for mode in silent shape kind fields; do rude 'acme.rude: it' "augment.acme.rude=mode=$mode"; done
 for mode in silent enter order drop drops cycle; do rude 'pass acme.rude: ' "backend.passes=auto, acme.rude(mode=$mode)"; done

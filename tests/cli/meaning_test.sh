@@ -136,11 +136,11 @@ train skipping data.root=bad imgsz=0 data.on_error=skip epochs=3
 [ "$(grep -c 'skipped$' log.txt)" -eq 6 ] || { cat log.txt; fail "not a warning for each bad file"; }
 for workers in 0 3; do
   expect 0 "" "$CVRUN" val r.ini weights=runs/classify/skipping/weights/last.safetensors data.root=bad data.on_error=skip imgsz=0 workers=$workers
-  says '7 pictures,'; says '5 bad pictures were skipped'
+  says '7 pictures,'; says 'left out: 5 pictures that cannot be used'
 done
 find bad/val -name '*.png' -exec sh -c 'printf bad >"$1"' _ {} \;
 printf '%s\n' 'bad/val/red/0.png 8 8 red' | python3 png.py
-expect 0 "" "$CVRUN" val r.ini data.root=bad data.on_error=skip; says '1 pictures,'
+expect 0 "" "$CVRUN" val r.ini data.root=bad data.on_error=skip; says '1 picture,'
 
 # NaN in weights is told of; in a checkpoint it is refused; JSON has null for it
 python3 - <<'PY'

@@ -63,6 +63,7 @@ static int32_t open_run(run *r, int64_t balanced, int64_t repeat, const char *we
     r->set =
         (settings){.config = recipe_of_run, .dataset = &dataset, .train = &r->train, .data = &r->data, .run = &r->run};
     r->d.task.n_classes = 4;
+    r->d.splits[CVR_SPLIT_TRAIN].desc = &dataset;
     if (strcmp(weights, "unknown") == 0) {
         r->d.splits[CVR_SPLIT_TRAIN].self = &known;
         r->train.class_weights = "balanced";
