@@ -177,7 +177,7 @@ rude 'rude-5: acme.rude: it left field 0 (`image`)' 'data.mode=no pixels'
 rude 'acme.rude says that it has 9223372036854775807 pictures' data.mode=count
 rude 'dataset acme.rude has no name for class 0 of 2' data.mode=class
 expect 0 "" "$CVRUN" train rude.ini name=kinds epochs=1 data.mode=kinds
-for mode in silent shape kind fields; do rude 'acme.rude: it' "augment.acme.rude=mode=$mode"; done
-for mode in silent enter order drop drops cycle; do rude 'pass acme.rude: ' "backend.passes=auto, acme.rude(mode=$mode)"; done
-for mode in silent nameless taken; do rude 'gradient plugin acme.rude: ' train.acme_rude=$mode; done
+for mode in silent shape kind fields; do rude 'acme.rude' "augment.acme.rude=mode=$mode"; done
+for mode in silent enter order drop drops cycle; do rude 'pass acme.rude' "backend.passes=auto, acme.rude(mode=$mode)"; done
+for mode in silent nameless taken; do rude 'acme.rude' train.acme_rude=$mode; done
 done_with consumer_test
