@@ -197,9 +197,10 @@ out:
 
 static int32_t declare_as(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t role, int64_t of,
                           cvr_value *out, cvr_error *err) {
-    if (!decl->name || !decl->init || decl->rank > CVR_MAX_RANK)
+    if (!decl->name || (!decl->init && !decl->values) || decl->rank > CVR_MAX_RANK)
         return cvr_fail(err, CVR_ERR_PLUGIN, "a parameter without name, shape or init");
-    store_request r = {.role = role, .flags = decl->flags, .of = of, .init = *decl->init};
+    store_request r = {.role = role, .flags = decl->flags, .of = of, .values = decl->values};
+    if (decl->init) r.init = *decl->init;
     cvr_type_set(&r.type, decl->dtype, decl->rank, decl->shape);
     memcpy(r.type.order, decl->order, sizeof r.type.order);
     return declare(g, &r, prefix, decl->name, out, err);

@@ -43,6 +43,21 @@ cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const c
     return n->status == CVR_OK ? out : x;
 }
 
+cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name) {
+    const net_text settings = net_print("%d", dim);
+    cvr_value out = parts[0];
+    const cvr_layer_call call = {.struct_size = sizeof call,
+                                 .layer = "concat",
+                                 .name = name,
+                                 .settings = settings.s,
+                                 .inputs = parts,
+                                 .outputs = &out,
+                                 .n_inputs = count,
+                                 .n_outputs = 1};
+    call_layer(n, &call);
+    return n->status == CVR_OK ? out : parts[0];
+}
+
 cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
                       const cvr_init *init) {
     cvr_param_decl d = {.struct_size = sizeof d, .name = name, .dtype = CVR_F32, .rank = rank, .init = init};
@@ -58,15 +73,22 @@ static cvr_value start_layer(net *n, cvr_value x, const net_start *s, cvr_layer_
     static const cvr_init inits[] = {[NET_START_KAIMING] = {sizeof(cvr_init), CVR_INIT_KAIMING, 0, 2, 0},
                                      [NET_START_NORMAL] = {sizeof(cvr_init), CVR_INIT_NORMAL, 0, 0, 0},
                                      [NET_START_ZERO] = {sizeof(cvr_init), CVR_INIT_CONSTANT, 0, 0, 0},
-                                     [NET_START_XAVIER] = {sizeof(cvr_init), CVR_INIT_XAVIER, 0, 6, 0}};
+                                     [NET_START_XAVIER] = {sizeof(cvr_init), CVR_INIT_XAVIER, 0, 6, 0},
+                                     [NET_START_UNIFORM] = {sizeof(cvr_init), CVR_INIT_UNIFORM, 0, 0, 0}};
     cvr_init weight = inits[s->kind];
     const cvr_init bias = {sizeof bias, s->bias_std > 0 ? CVR_INIT_NORMAL : CVR_INIT_CONSTANT, 0, 0, s->bias_std};
     const cvr_param_init of_weight = {sizeof of_weight, "weight", &weight}, of_bias = {sizeof of_bias, "bias", &bias};
     const cvr_param_init *const both[] = {&of_weight, &of_bias};
-    if (s->kind == NET_START_NORMAL) weight.b = s->std;
+    if (s->kind == NET_START_NORMAL || s->kind == NET_START_UNIFORM) weight.b = s->std;
+    if (s->kind == NET_START_UNIFORM) weight.a = -s->std;
     call->inits = both;
-    call->n_inits = s->kind == NET_START_TORCH ? 0 : 2;
+    call->n_inits = s->kind == NET_START_TORCH ? 0 : s->bias_std < 0 ? 1 : 2;
     return one_to_one(n, call, x);
+}
+
+cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *settings) {
+    cvr_layer_call call = {.layer = "conv2d", .name = name, .settings = settings};
+    return start_layer(n, x, &n->conv, &call);
 }
 
 cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
@@ -74,8 +96,55 @@ cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
     const net_text settings = net_print("%lld kernel_size=%lld stride=%lld padding=%lld groups=%lld bias=%s",
                                         (long long)c->out_channels, (long long)c->kernel_size, (long long)stride,
                                         (long long)c->padding, (long long)groups, c->bias ? "yes" : "no");
-    cvr_layer_call call = {.layer = "conv2d", .name = name, .settings = settings.s};
-    return start_layer(n, x, &n->conv, &call);
+    return net_conv_by(n, x, name, settings.s);
+}
+
+cvr_value net_conv_norm(net *n, cvr_value x, const char *name, const net_conv2d *c, const net_norm_act *a) {
+    x = net_conv(n, x, net_print("%s.0", name).s, c);
+    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", a->norm);
+    return a->activation ? net_layer(n, x, net_print("%s.2", name).s, a->activation, "") : x;
+}
+
+cvr_value net_squeeze_excite(net *n, cvr_value x, const char *name, const net_squeeze *s) {
+    const net_conv2d fc1 = {.out_channels = s->channels, .kernel_size = 1, .bias = 1},
+                     fc2 = {.out_channels = net_shape(n, x)[1], .kernel_size = 1, .bias = 1};
+    cvr_value y = net_layer(n, x, net_print("%s.avgpool", name).s, "adaptive_avg_pool2d", "1");
+    y = net_conv(n, y, net_print("%s.fc1", name).s, &fc1);
+    y = net_layer(n, y, net_print("%s.activation", name).s, s->activation, "");
+    y = net_conv(n, y, net_print("%s.fc2", name).s, &fc2);
+    y = net_layer(n, y, net_print("%s.scale_activation", name).s, s->gate, "");
+    return net_layer2(n, y, x, net_print("%s.mul", name).s, "mul", "");
+}
+
+int64_t net_divisible(double v, int64_t divisor) {
+    int64_t channels = (int64_t)(v + (double)divisor / 2) / divisor * divisor;
+    if (channels < divisor) channels = divisor;
+    return (double)channels < 0.9 * v ? channels + divisor : channels;
+}
+
+/* A number for each of three channels, which is in no file. */
+static cvr_value per_channel(net *n, const char *name, const float values[3]) {
+    cvr_param_decl d = {.struct_size = sizeof d,
+                        .name = name,
+                        .dtype = CVR_F32,
+                        .rank = 3,
+                        .shape = {3, 1, 1, 1, 1, 1},
+                        .flags = CVR_PARAM_CONSTANT,
+                        .values = values};
+    cvr_value value = CVR_NONE;
+    if (n->status == CVR_OK) n->status = n->b->param(n->b, &d, &value, n->err);
+    return value;
+}
+
+cvr_value net_transform_input(net *n, cvr_value x) {
+    static const float scale[3] = {0.229f / 0.5f, 0.224f / 0.5f, 0.225f / 0.5f},
+                       shift[3] = {(0.485f - 0.5f) / 0.5f, (0.456f - 0.5f) / 0.5f, (0.406f - 0.5f) / 0.5f};
+    if (n->status == CVR_OK && net_shape(n, x)[1] != 3)
+        n->status =
+            cvr_fail(n->err, CVR_ERR_INVALID, "model.transform_input is for pictures of 3 channels; these have %lld",
+                     (long long)net_shape(n, x)[1]);
+    x = net_layer2(n, x, per_channel(n, "transform_input.scale", scale), "transform_input.mul", "mul", "");
+    return net_layer2(n, x, per_channel(n, "transform_input.shift", shift), "transform_input.add", "add", "");
 }
 
 cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features) {

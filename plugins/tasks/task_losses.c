@@ -12,6 +12,11 @@ static int32_t scale_loss(const cvr_builder *b, double scale, cvr_value *loss, c
     return cvr_emit(b, "expand", &attrs, sizeof attrs, loss, 1, loss, err);
 }
 
+static double aux_weight(const task_loss *how, const cvr_io_output *result) {
+    if (how->aux_weight >= 0) return how->aux_weight;
+    return result->weight > 0 ? result->weight : how->aux_usual;
+}
+
 static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, const task_loss *how,
                         const cvr_io_output *result, cvr_error *err) {
     char scope[160] = "loss";
@@ -22,7 +27,7 @@ static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const c
     const cvr_value in[2] = {result->value, target};
     cvr_value loss;
     CVR_TRY(cvr_layer2(b, scope, "cross_entropy", how->settings, in, &loss, err));
-    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, how->aux_weight, &loss, err));
+    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, aux_weight(how, result), &loss, err));
     return io->put(io, result->name, CVR_ROLE_LOSS, loss, err);
 }
 

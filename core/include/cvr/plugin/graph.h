@@ -56,7 +56,8 @@ typedef struct cvr_param_decl {
     int64_t order[3];
     uint32_t flags;
     uint32_t reserved;
-    const cvr_init *init;
+    const cvr_init *init; /* NULL only where `values` are given */
+    const void *values;   /* NULL, or what it starts with, in logical order; copied */
 } cvr_param_decl;
 
 /* One node to add. `inputs` may hold CVR_NONE where the op allows an absent input. `attrs` is the op's packed struct,
@@ -177,7 +178,7 @@ static inline int32_t cvr_layer2(const cvr_builder *b, const char *name, const c
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_init) == 32, "cvr_init has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_param_decl) == 112, "cvr_param_decl has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_param_decl) == 120, "cvr_param_decl has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_op_call) == 56, "cvr_op_call has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_layer_call) == 72, "cvr_layer_call has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_param_init) == 24, "cvr_param_init has padding");
