@@ -53,7 +53,13 @@ const cvr_attr_desc image_attr_mask_fill =
                   CVR_ATTR_BETWEEN(0, 255));
 const cvr_attr_desc image_attr_padding_mode =
     CVR_ATTR_INIT(CHOICE, "padding_mode", "constant", "where the border comes from", .choices = PADDING_MODES);
-const cvr_attr_desc image_attr_interpolation = CVR_ATTR_INIT(
-    CHOICE, "interpolation", "bilinear", "how pixels are found between pixels", .choices = INTERPOLATION_MODES);
+const cvr_attr_desc image_attr_interpolation =
+    CVR_ATTR_INIT(CHOICE, "interpolation", "bilinear", "how pixels are found between pixels",
+                  .choices = INTERPOLATION_MODES "|bicubic");
 const cvr_attr_desc image_attr_antialias =
     CVR_ATTR_INIT(BOOL, "antialias", "yes", "bilinear: average over all pixels that an output pixel covers");
+
+int32_t image_check_interpolation(int64_t interpolation, int64_t antialias, cvr_error *err) {
+    if (interpolation != INTERPOLATION_BICUBIC || antialias) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "interpolation=bicubic goes with antialias=yes only");
+}

@@ -42,13 +42,17 @@ int32_t image_parse_padding(const padding_attr *padding, int64_t sides[4], cvr_e
 
 #define INTERPOLATION_NEAREST 0
 #define INTERPOLATION_BILINEAR 1
+#define INTERPOLATION_BICUBIC 2 /* of a resize with antialias */
 #define INTERPOLATION_MODES "nearest|bilinear"
 
 extern const cvr_attr_desc image_attr_size;          /* size_attr */
 extern const cvr_attr_desc image_attr_fill;          /* fill_attr */
 extern const cvr_attr_desc image_attr_mask_fill;     /* int64_t */
 extern const cvr_attr_desc image_attr_padding_mode;  /* int64_t, PADDING_* */
-extern const cvr_attr_desc image_attr_interpolation; /* int64_t, INTERPOLATION_*; bilinear */
+extern const cvr_attr_desc image_attr_interpolation; /* int64_t, INTERPOLATION_*; bilinear: of a resize */
 extern const cvr_attr_desc image_attr_antialias;     /* int64_t */
+
+/* Bicubic goes with antialias only. */
+int32_t image_check_interpolation(int64_t interpolation, int64_t antialias, cvr_error *err);
 
 #endif

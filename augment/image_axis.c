@@ -1,5 +1,5 @@
 /*
- * The weights of a bilinear resampling, as torch and Pillow have them: a triangle that antialias widens.
+ * The weights of a bilinear or bicubic resampling, as torch and Pillow have them: a filter that antialias widens.
  */
 #include "image_axis.h"
 #include <math.h>
@@ -10,15 +10,28 @@ static double hat(double x) {
     return a < 1 ? 1 - a : 0;
 }
 
-/* With antialias the triangle is as wide as the step between outputs, where that is more than a pixel: half of that. */
-static double support_of(const image_span *s) {
+/* Keys' cubic with a = -1/2. */
+static double cubic(double x) {
+    const double a = fabs(x);
+    if (a < 1) return (1.5 * a - 2.5) * a * a + 1;
+    return a < 2 ? ((-0.5 * a + 2.5) * a - 4) * a + 2 : 0;
+}
+
+/* With antialias the filter is stretched by the step between outputs, where that is more than a pixel. */
+static double stretch_of(const image_span *s) {
     const double scale = s->length / (double)s->out;
     return scale >= 1 ? scale : 1;
 }
 
-/* The inputs under the triangle of output i, which is centred on `*center`. */
-static void antialias_range(const image_span *s, int64_t i, double *center, int64_t *lo, int64_t *hi) {
-    const double support = support_of(s);
+/* How far the filter reaches to either side, in pixels. */
+static double support_of(const image_span *s, int64_t interpolation) {
+    return stretch_of(s) * (interpolation == INTERPOLATION_BICUBIC ? 2 : 1);
+}
+
+/* The inputs under the filter of output i, which is centred on `*center`. */
+static void antialias_range(const image_span *s, int64_t interpolation, int64_t i, double *center, int64_t *lo,
+                            int64_t *hi) {
+    const double support = support_of(s, interpolation);
     *center = s->start + s->length / (double)s->out * ((double)i + 0.5);
     *lo = (int64_t)(*center - support + 0.5);
     *hi = (int64_t)(*center + support + 0.5);
@@ -27,16 +40,17 @@ static void antialias_range(const image_span *s, int64_t i, double *center, int6
     if (*lo >= s->in) *lo = s->in - 1;
 }
 
-static void antialias_row(image_axis *a, const image_span *s, int64_t i) {
-    const double support = support_of(s);
+static void antialias_row(image_axis *a, const image_span *s, int64_t interpolation, int64_t i) {
+    double (*const filter)(double) = interpolation == INTERPOLATION_BICUBIC ? cubic : hat;
+    const double stretch = stretch_of(s);
     double *const w = a->exact + i * a->taps;
     double sum = 0, center;
     int64_t lo, hi;
-    antialias_range(s, i, &center, &lo, &hi);
+    antialias_range(s, interpolation, i, &center, &lo, &hi);
     if (hi - lo > a->taps) hi = lo + a->taps;
     a->first[i] = lo;
     a->count[i] = hi - lo;
-    for (int64_t k = 0; k < hi - lo; k++) sum += w[k] = hat(((double)(lo + k) - center + 0.5) / support);
+    for (int64_t k = 0; k < hi - lo; k++) sum += w[k] = filter(((double)(lo + k) - center + 0.5) / stretch);
     for (int64_t k = 0; k < hi - lo && sum != 0; k++) w[k] /= sum;
 }
 
@@ -82,8 +96,8 @@ void image_span_source(const image_span *s, int64_t interpolation, int64_t antia
         *lo = image_nearest(s->from, s->in, s->out);
         *hi = image_nearest(last, s->in, s->out) + 1;
     } else if (antialias) {
-        antialias_range(s, s->from, &center, lo, &unused);
-        antialias_range(s, last, &center, &unused, hi);
+        antialias_range(s, interpolation, s->from, &center, lo, &unused);
+        antialias_range(s, interpolation, last, &center, &unused, hi);
     } else {
         const int64_t at = linear_first(s, last);
         *lo = linear_first(s, s->from);
@@ -103,17 +117,18 @@ static void make_fixed(image_axis *a) {
     }
     for (int64_t i = 0; i < a->out; i++) {
         for (int64_t k = 0; k < a->count[i]; k++) {
-            a->fixed[i * a->taps + k] = (int16_t)(0.5 + a->exact[i * a->taps + k] * (double)(1 << a->bits));
+            const double w = a->exact[i * a->taps + k] * (double)(1 << a->bits);
+            a->fixed[i * a->taps + k] = (int16_t)(w < 0 ? w - 0.5 : w + 0.5);
         }
     }
 }
 
-int32_t image_axis_make(cvr_sample *s, const image_span *span, int64_t antialias, uint32_t dtype, image_axis *a,
+int32_t image_axis_make(cvr_sample *s, const image_span *span, const image_resize *how, uint32_t dtype, image_axis *a,
                         cvr_error *err) {
-    const double support = support_of(span);
+    const double support = support_of(span, how->interpolation);
     memset(a, 0, sizeof *a);
     a->out = span->out;
-    a->taps = antialias && support > 1 ? (2 * (int64_t)ceil(support) + 5) / 4 * 4 : 4;
+    a->taps = how->antialias && support > 1 ? (2 * (int64_t)ceil(support) + 5) / 4 * 4 : 4;
     const uint64_t n = (uint64_t)a->out, m = n * (uint64_t)a->taps;
     a->first = s->alloc(s, n * sizeof *a->first);
     a->count = s->alloc(s, n * sizeof *a->count);
@@ -123,8 +138,8 @@ int32_t image_axis_make(cvr_sample *s, const image_span *span, int64_t antialias
     if (!a->first || !a->count || !a->exact || !a->fixed || !a->real)
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for resizing a picture");
     for (int64_t i = 0; i < a->out; i++) {
-        if (antialias)
-            antialias_row(a, span, i);
+        if (how->antialias)
+            antialias_row(a, span, how->interpolation, i);
         else
             linear_row(a, span, i);
         for (int64_t k = 0; k < a->count[i]; k++) a->real[i * a->taps + k] = (float)a->exact[i * a->taps + k];

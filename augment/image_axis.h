@@ -18,7 +18,8 @@ typedef struct image_axis {
     int32_t reserved;
 } image_axis;
 
-int32_t image_axis_make(cvr_sample *s, const image_span *span, int64_t antialias, uint32_t dtype, image_axis *a,
+/* One of the spans of `how`. */
+int32_t image_axis_make(cvr_sample *s, const image_span *span, const image_resize *how, uint32_t dtype, image_axis *a,
                         cvr_error *err);
 /* floor(i * in / out) in float, as torch's "nearest" has it. */
 int64_t image_nearest(int64_t i, int64_t in, int64_t out);

@@ -57,6 +57,10 @@ AVX512 static __m512i load_before(const uint8_t *row, int64_t at, const uint8_t 
     return room <= 0 ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi8(there, row + at);
 }
 
+AVX512 static __m512i at_least_0(__m512i v) {
+    return _mm512_max_epi32(v, _mm512_setzero_si512());
+}
+
 AVX512 static void group_rows(const pixel_group *g, uint8_t *const to[ROWS], const uint8_t *const from[ROWS],
                               const image_columns *c) {
     const __mmask64 low_bytes = 0x5555555555555555u; /* the other half of 16 bits is 0 */
@@ -74,10 +78,10 @@ AVX512 static void group_rows(const pixel_group *g, uint8_t *const to[ROWS], con
         s2 = _mm512_dpwssd_epi32(s2, _mm512_maskz_permutexvar_epi8(low_bytes, index, r2), w);
         s3 = _mm512_dpwssd_epi32(s3, _mm512_maskz_permutexvar_epi8(low_bytes, index, r3), w);
     }
-    _mm512_mask_cvtusepi32_storeu_epi8(to[0], g->values, _mm512_srl_epi32(s0, shift));
-    _mm512_mask_cvtusepi32_storeu_epi8(to[1], g->values, _mm512_srl_epi32(s1, shift));
-    _mm512_mask_cvtusepi32_storeu_epi8(to[2], g->values, _mm512_srl_epi32(s2, shift));
-    _mm512_mask_cvtusepi32_storeu_epi8(to[3], g->values, _mm512_srl_epi32(s3, shift));
+    _mm512_mask_cvtusepi32_storeu_epi8(to[0], g->values, at_least_0(_mm512_sra_epi32(s0, shift)));
+    _mm512_mask_cvtusepi32_storeu_epi8(to[1], g->values, at_least_0(_mm512_sra_epi32(s1, shift)));
+    _mm512_mask_cvtusepi32_storeu_epi8(to[2], g->values, at_least_0(_mm512_sra_epi32(s2, shift)));
+    _mm512_mask_cvtusepi32_storeu_epi8(to[3], g->values, at_least_0(_mm512_sra_epi32(s3, shift)));
 }
 
 static void columns(const image_columns *c) {
@@ -121,8 +125,8 @@ AVX512 static void rows_64(uint8_t *to, const uint8_t *p, const image_rows *r, _
         s2 = _mm512_dpwssd_epi32(s2, _mm512_unpacklo_epi8(hi, zero), w);
         s3 = _mm512_dpwssd_epi32(s3, _mm512_unpackhi_epi8(hi, zero), w);
     }
-    const __m512i u = _mm512_packs_epi32(_mm512_srl_epi32(s0, shift), _mm512_srl_epi32(s1, shift));
-    const __m512i v = _mm512_packs_epi32(_mm512_srl_epi32(s2, shift), _mm512_srl_epi32(s3, shift));
+    const __m512i u = _mm512_packs_epi32(_mm512_sra_epi32(s0, shift), _mm512_sra_epi32(s1, shift));
+    const __m512i v = _mm512_packs_epi32(_mm512_sra_epi32(s2, shift), _mm512_sra_epi32(s3, shift));
     _mm512_mask_storeu_epi8(to, m, _mm512_packus_epi16(u, v));
 }
 

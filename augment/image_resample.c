@@ -68,12 +68,12 @@ static int32_t stays(const image_span *s) {
 }
 
 /* rows: what `down` needs, in memory, from row `lo` on */
-static int32_t bilinear(cvr_sample *s, const image *rows, int64_t lo, const image_resize *how, image *out,
+static int32_t filtered(cvr_sample *s, const image *rows, int64_t lo, const image_resize *how, image *out,
                         cvr_error *err) {
     image_axis across, down;
     image narrow = *rows;
-    CVR_TRY(image_axis_make(s, &how->across, how->antialias, rows->dtype, &across, err));
-    CVR_TRY(image_axis_make(s, &how->down, how->antialias, rows->dtype, &down, err));
+    CVR_TRY(image_axis_make(s, &how->across, how, rows->dtype, &across, err));
+    CVR_TRY(image_axis_make(s, &how->down, how, rows->dtype, &down, err));
     if (!stays(&how->across)) {
         const uint64_t bytes = (uint64_t)((rows->h - 1) * rows->row + rows->w * rows->c);
         CVR_TRY(image_new(s, rows, rows->h, how->across.n, rows->c, &narrow, err));
@@ -132,5 +132,5 @@ int32_t image_resample(cvr_sample *s, const image *im, const image_resize *how, 
     }
     if (how->interpolation == INTERPOLATION_NEAREST) return nearest(s, im, how, out, err);
     const image rows = image_part(im, top, 0, bottom - top, im->w);
-    return bilinear(s, &rows, top, how, out, err);
+    return filtered(s, &rows, top, how, out, err);
 }

@@ -1,4 +1,5 @@
 /* From a recipe to settings: the keys are bound in the order in which others depend on them. */
+#include "presets.h"
 #include "run_settings.h"
 
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
@@ -33,6 +34,7 @@ static int32_t bind_common(settings *s, cvr_error *err) {
         {"data", &data_schema, (const void **)&s->data},    {"train", &train_schema, (const void **)&s->train},
         {"optim", &optim_schema, (const void **)&s->optim}, {"sched", &sched_schema, (const void **)&s->sched},
         {"val", &val_schema, (const void **)&s->val},       {"model", &model_schema, (const void **)&s->model},
+        {"probe", &probe_schema, (const void **)&s->probe},
     };
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
         CVR_TRY(cvr_config_bind(s->config, common[i].section, common[i].schema, common[i].to, err));
@@ -65,12 +67,18 @@ static int32_t parse_numbers(settings *s, cvr_error *err) {
     CVR_TRY(at(s, "data", "mean", parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err), err));
     CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->std, err), err));
     CVR_TRY(at(s, "data", "std", check_std(s, err), err));
+    if (*s->model->unfreeze && !*s->model->freeze)
+        CVR_TRY(at(s, "model", "unfreeze",
+                   cvr_fail(err, CVR_ERR_USAGE, "model.unfreeze is set, and nothing is frozen; set model.freeze too"),
+                   err));
+    CVR_TRY(at(s, "model", "unfreeze", phases_parse(&s->phases, s->model->unfreeze, err), err));
     return at(s, "train", "grad_accum", check_parts(s, err), err);
 }
 
 int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
     CVR_TRY(open_config(s, path, err));
     for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
+    CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
     CVR_TRY(bind_common(s, err));
     return parse_numbers(s, err);
 }
@@ -154,6 +162,22 @@ static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
     return CVR_OK;
 }
 
+/* What a probe cannot be combined with would be read by nobody. */
+static int32_t check_probe(const settings *s, cvr_error *err) {
+    const cvr_setting *const *lines;
+    bool head = false;
+    for (uint32_t i = 0; s->model_desc && i < s->model_desc->n_stages; i++)
+        head = head || strcmp(s->model_desc->stages[i]->name, "head") == 0;
+    const char *why = !head ? "needs a model by name that has a stage `head`"
+                      : *s->model->freeze || *s->model->unfreeze
+                          ? "trains the head alone; leave out model.freeze and model.unfreeze"
+                      : cvr_config_lines(s->config, "augment", &lines)
+                          ? "makes features once, as validation makes its pictures; leave out [augment]"
+                          : NULL;
+    if (!s->probe->enabled || !why) return CVR_OK;
+    return at(s, "probe", "enabled", cvr_fail(err, CVR_ERR_USAGE, "probe.enabled %s", why), err);
+}
+
 int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
     const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"},
                        dataset = {CVR_KIND_DATASET, s->data->format, "data", "format"};
@@ -163,15 +187,21 @@ int32_t settings_choose(settings *s, cvr_plugins *p, cvr_error *err) {
     CVR_TRY(bind_keys(s, &task, s->task->attrs, s->task->n_attrs, &s->task_attrs, err));
     CVR_TRY(bind_optimizer(s, p, err));
     CVR_TRY(bind_network(s, p, err));
+    if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
+        CVR_TRY(at(s, "optim", "layer_decay",
+                   cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));
+    CVR_TRY(check_probe(s, err));
     CVR_TRY(find_plugin(s, p, &dataset, &desc, err));
     s->dataset = desc;
     return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
 }
 
 void settings_close(settings *s) {
+    phases_clear(&s->phases);
     cvr_free(s->net);
     cvr_free(s->gradient_plugins);
     cvr_config_destroy(&s->config);
+    cvr_free(s->preset_classes);
     cvr_free(s->recipe);
     cvr_free(s->run_folder);
 }

@@ -33,6 +33,8 @@ static uint64_t padded(uint64_t n) {
     return (n + 7) / 8 * 8;
 }
 
+#define THAWED_AT(phase_)                                                                                              \
+    { "thawed_at_" #phase_, offsetof(train_state, thawed_at) + (phase_ - 1) * sizeof(int64_t), false }
 static const struct {
     const char *key;
     size_t offset;
@@ -49,6 +51,15 @@ static const struct {
     {"batch_size", offsetof(train_state, batch_size), false},
     {"shuffle", offsetof(train_state, shuffle), false},
     {"seed", offsetof(train_state, seed), false},
+    {"phase", offsetof(train_state, phase), false},
+    THAWED_AT(1),
+    THAWED_AT(2),
+    THAWED_AT(3),
+    THAWED_AT(4),
+    THAWED_AT(5),
+    THAWED_AT(6),
+    THAWED_AT(7),
+    THAWED_AT(8),
     {"loss_sum", offsetof(train_state, loss_sum), true},
     {"seconds", offsetof(train_state, seconds), true},
     {"wait_seconds", offsetof(train_state, wait_seconds), true},
@@ -213,6 +224,7 @@ static bool read_field(train_state *state, uint64_t *seen, const char *line, cvr
             errno = 0;
             const int64_t v = *(int64_t *)(void *)field = strtoll(line + n + 1, &end, 10);
             if (errno || v < 0 || (strcmp(state_fields[i].key, "finished") == 0 && v > 1)) return false;
+            if (strcmp(state_fields[i].key, "phase") == 0 && v > MOST_PHASES) return false;
         }
         return end != line + n + 1 && *end == '\0';
     }

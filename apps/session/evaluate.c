@@ -155,19 +155,19 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
 }
 
 static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l, cvr_error *err) {
-    cvr_batches *batches = s->data.splits[CVR_SPLIT_VAL].batches;
-    const int64_t all = cvr_batches_samples(batches);
+    split *val = &s->data.splits[CVR_SPLIT_VAL];
+    const int64_t all = split_samples(val);
     const double start = cvr_now();
     cvr_batch b;
     CVR_TRY(s->set.task->metrics_open(&s->data.task, &e->self, err));
-    CVR_TRY(cvr_batches_begin(batches, 0, 0, err));
+    CVR_TRY(split_begin(val, 0, 0, err));
     for (;;) {
-        CVR_TRY(cvr_batches_next(batches, &b, err));
+        CVR_TRY(split_next(val, &b, err));
         if (b.view.n == 0) break;
         CVR_TRY(evaluate_batch(s, o, e, l, &b, err));
         if (o->progress) o->progress(o->progress_ctx, e->metrics.samples, all);
     }
-    e->metrics.skipped = cvr_batches_skipped(batches);
+    e->metrics.skipped = split_skipped(val);
     CVR_TRY(finish(s, e, l, err));
     e->metrics.seconds = cvr_now() - start;
     return CVR_OK;

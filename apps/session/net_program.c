@@ -7,13 +7,17 @@ static uint64_t bytes_of(const cvr_type *t) {
 
 /* ---- slots ---- */
 
-static int32_t find_inputs(net_program *p, cvr_error *err) {
+static int32_t find_inputs(net_program *p, bool probes, cvr_error *err) {
     size_t n = 0;
     while (cvr_program_input(p->program, n) >= 0) n++;
     p->inputs = cvr_calloc(n + 1, sizeof *p->inputs);
     if (!p->inputs) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (; p->n_inputs < n; p->n_inputs++) {
         const int32_t slot = cvr_program_input(p->program, p->n_inputs);
+        const bool picture = strcmp(cvr_program_slot_name(p->program, slot), "image") == 0;
+        if (probes && picture && p->key.purpose != PROGRAM_FEATURES)
+            return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                            "[probe]: the losses of this network need more than what its head reads");
         p->inputs[p->n_inputs] = (program_input){cvr_program_slot_name(p->program, slot), slot,
                                                  bytes_of(cvr_program_slot_type(p->program, slot))};
     }
@@ -70,10 +74,15 @@ static const struct {
 };
 #define N_SCALARS (sizeof scalar_fields / sizeof *scalar_fields)
 
-static int32_t find_slots(net_program *p, cvr_error *err) {
+static int32_t find_slots(net_program *p, bool probes, cvr_error *err) {
     for (size_t i = 0; i < N_SCALARS; i++) p->scalars[i] = cvr_program_slot(p->program, scalar_fields[i].name);
+    for (unsigned i = 0; i < MOST_PHASES; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "step_%u", i + 1);
+        p->thaw_steps[i] = cvr_program_slot(p->program, name);
+    }
     p->total = cvr_program_slot(p->program, "total loss");
-    CVR_TRY(find_inputs(p, err));
+    CVR_TRY(find_inputs(p, probes, err));
     return find_outputs(p, err);
 }
 
@@ -86,7 +95,7 @@ static int32_t plan_program(run_network *n, net_program *p, cvr_error *err) {
     CVR_TRY(net_program_build(n, p, err));
     CVR_TRY(cvr_program_plan(&p->program, p->graph, n->device, n->pool, fallback, err));
     n->told = true;
-    return find_slots(p, err);
+    return find_slots(p, n->probes, err);
 }
 
 int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err) {
@@ -140,6 +149,10 @@ int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_s
         if (scalar_fields[i].real) number = (float)*(const double *)(const void *)field;
         const void *bytes = scalar_fields[i].real ? (const void *)&number : field;
         CVR_TRY(cvr_program_write(p->program, p->scalars[i], bytes, err));
+    }
+    for (size_t i = 0; i < MOST_PHASES; i++) {
+        const int64_t step = s->step - (s->thawed_at ? s->thawed_at[i] : 0);
+        if (p->thaw_steps[i] >= 0) CVR_TRY(cvr_program_write(p->program, p->thaw_steps[i], &step, err));
     }
     return cvr_program_run(p->program, err);
 }

@@ -3,7 +3,7 @@
 
 static bool same_key(const program_key *a, const program_key *b) {
     return a->purpose == b->purpose && a->batch == b->batch && a->canvas.height == b->canvas.height &&
-           a->canvas.width == b->canvas.width;
+           a->canvas.width == b->canvas.width && a->phase == b->phase;
 }
 
 static net_program *find_program(const run_network *n, const program_key *key) {
@@ -88,7 +88,7 @@ static int32_t plan_programs(run_network *n, const program_key *keys, size_t n_k
     for (size_t i = 0; i < n_keys; i++) {
         net_program *p = find_program(n, &keys[i]);
         if (p) continue;
-        CVR_TRY(blame_last(&keys[0], &keys[i], net_program_plan(n, &keys[i], &p, err), err));
+        CVR_TRY(net_program_plan(n, &keys[i], &p, err));
         CVR_TRY(add_program(n, p, err));
     }
     return CVR_OK;
@@ -120,32 +120,53 @@ static void leave_device(run_network *n) {
 }
 
 /* What the recipe says of parameters, by the model's stages and their names. */
-static int32_t set_param_rules(const run_network *n, cvr_error *err) {
+static int32_t set_param_rules(const run_network *n, const program_key *key, cvr_error *err) {
     const settings *s = n->settings;
     const cvr_model_desc *model = s->model_desc;
-    cvr_text lr = {0};
+    cvr_text lr = {0}, body = {0};
+    cvr_param_rules rules = {.stages = model ? model->stages : NULL, .n_stages = model ? model->n_stages : 0};
+    int32_t status = CVR_OK;
     if (s->optim->backbone_lr_mult != 1) cvr_text_add(&lr, "backbone:%.17g,", s->optim->backbone_lr_mult);
     if (s->optim->head_lr_mult != 1) cvr_text_add(&lr, "head:%.17g,", s->optim->head_lr_mult);
+    if (s->optim->layer_decay != 1 && n->trains) CVR_TRY_OUT(layer_decay_rules(n, key, &rules, &lr, err));
     cvr_text_add(&lr, "%s", s->optim->param_lr_mult);
-    const cvr_param_rules rules = {.stages = model ? model->stages : NULL,
-                                   .n_stages = model ? model->n_stages : 0,
-                                   .freeze = s->model->freeze,
-                                   .train_frozen = !s->model->freeze_bn,
-                                   .lr_factors = lr.s,
-                                   .weight_decays = s->optim->param_weight_decay};
-    const int32_t status =
-        lr.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : cvr_store_rules(n->store, &rules, err);
+    for (uint32_t i = 0; n->probes && i < model->n_stages; i++)
+        if (strcmp(model->stages[i]->name, "head") != 0) cvr_text_add(&body, "%s,", model->stages[i]->name);
+    if (lr.failed || body.failed) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    rules.freeze = n->probes ? body.s : s->model->freeze;
+    rules.train_frozen = !s->model->freeze_bn;
+    rules.thaw = (const char *const *)s->phases.patterns;
+    rules.n_thaw = s->phases.n;
+    rules.lr_factors = lr.s;
+    rules.weight_decays = s->optim->param_weight_decay;
+    CVR_TRY_OUT(cvr_store_rules(n->store, &rules, err));
+out:
+    cvr_text_clear(&body);
     cvr_text_clear(&lr);
     return status;
 }
 
+/* The last phase trains the most, so that it decides about memory. */
+static int32_t plan_phases(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+    const size_t last = n->trains ? n->settings->phases.n : 0;
+    program_key key = n_keys ? keys[0] : (program_key){0};
+    key.phase = last;
+    if (n_keys && key.purpose <= PROGRAM_ACCUMULATE) CVR_TRY(network_fit_memory(n, &key, err));
+    for (size_t phase = 0; phase <= last; phase++)
+        for (size_t i = 0; i < n_keys; i++) {
+            key = keys[i];
+            key.phase = phase;
+            CVR_TRY(blame_last(&keys[0], &key, plan_programs(n, &key, 1, err), err));
+        }
+    return CVR_OK;
+}
+
 int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
-    CVR_TRY(set_param_rules(n, err));
     CVR_TRY(open_device(n, err));
+    CVR_TRY(set_param_rules(n, keys, err));
     CVR_TRY(network_settle_precision(n, err));
-    if (n_keys && keys[0].purpose <= PROGRAM_ACCUMULATE) CVR_TRY(network_fit_memory(n, &keys[0], err));
-    CVR_TRY(plan_programs(n, keys, n_keys, err));
+    CVR_TRY(plan_phases(n, keys, n_keys, err));
     CVR_TRY(cvr_store_check_rules(n->store, err));
     if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));
     return settle(n, err);
@@ -156,13 +177,15 @@ void network_close(run_network *n) {
     leave_device(n);
 }
 
-int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err) {
-    net_program *p = *out = find_program(n, key);
+int32_t network_program(run_network *n, const program_key *asked, net_program **out, cvr_error *err) {
+    program_key key = *asked;
+    key.phase = n->phase;
+    net_program *p = *out = find_program(n, &key);
     if (p) p->used = ++n->uses;
     if (p && p->bound) return CVR_OK;
     if (!p) {
-        if (key->purpose == PROGRAM_PREDICT) make_room(n);
-        CVR_TRY(plan_programs(n, key, 1, err));
+        if (key.purpose == PROGRAM_PREDICT) make_room(n);
+        CVR_TRY(plan_programs(n, &key, 1, err));
         *out = p = n->programs[n->n - 1];
         p->used = ++n->uses;
     }

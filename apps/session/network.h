@@ -14,8 +14,12 @@ enum {
     PROGRAM_ACCUMULATE, /* forward, backward; gradients are added up */
     PROGRAM_APPLY,      /* updates from the gradients that were added up; reads no batch */
     PROGRAM_EVAL,       /* forward, and losses where there are targets */
-    PROGRAM_PREDICT     /* forward */
+    PROGRAM_PREDICT,    /* forward */
+    PROGRAM_FEATURES    /* forward, up to the head: see [probe] */
 };
+
+/* The value that is an output of PROGRAM_FEATURES, and an input of the others where [probe] trains the head alone. */
+#define FEATURES "features"
 
 /* Programs of PROGRAM_PREDICT that are kept: pictures come in any size. */
 #define MOST_PREDICTING 8u
@@ -24,6 +28,7 @@ typedef struct program_key {
     int64_t purpose; /* PROGRAM_* */
     int64_t batch;   /* samples */
     cvr_canvas canvas;
+    size_t phase; /* of model.unfreeze; filled by network_open and network_program */
 } program_key;
 
 typedef struct program_input {
@@ -50,7 +55,8 @@ typedef struct net_program {
     program_input *inputs;
     size_t n_inputs;
     int32_t scalars[6]; /* of net_scalars; -1: not there */
-    int32_t total;      /* the sum of all losses, likewise */
+    int32_t thaw_steps[MOST_PHASES];
+    int32_t total; /* the sum of all losses, likewise */
     program_output *results;
     const cvr_named_tensor **result_views;
     size_t n_results;
@@ -75,14 +81,17 @@ typedef struct run_network {
     net_program **programs;
     size_t n, capacity;
     uint64_t uses;
-    bool trains; /* its programs are for training, and for validation on the way */
-    bool told;   /* what the device leaves to the host was told: other programs have the same nodes */
+    size_t phase; /* that programs are looked up for */
+    bool probes;  /* programs that train and validate read features in place of pictures */
+    bool trains;  /* its programs are for training, and for validation on the way */
+    bool told;    /* what the device leaves to the host was told: other programs have the same nodes */
 } run_network;
 
-/* Opens the device, settles precision and recomputation, plans the programs and then gives them memory. */
+/* Opens the device, settles precision and recomputation, plans the programs, for every phase, and then gives them
+ * memory. */
 int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err);
 void network_close(run_network *n);
-/* The program for a key; makes it where it is not there yet. */
+/* The program for a key in the present phase; makes it where it is not there yet. */
 int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err);
 /* The first of this purpose, or NULL. */
 const net_program *network_first(const run_network *n, int64_t purpose);
@@ -104,6 +113,11 @@ void net_program_destroy(net_program **p);
 /* stages.c: the graph of a program. */
 int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
 
+/* layer_decay.c: adds rules for cvr_param_rules.lr_factors by optim.layer_decay, and by the factors of backbone and
+ * head, which rules by name would hide. `stages`: rules with nothing but the model's stages. */
+int32_t layer_decay_rules(const run_network *n, const program_key *key, const cvr_param_rules *stages, cvr_text *rules,
+                          cvr_error *err);
+
 /* fit.c: what is settled once for a run. */
 int32_t network_settle_precision(run_network *n, cvr_error *err);
 /* The fewest values whose being made again brings the plan below train.memory. */
@@ -116,6 +130,7 @@ int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *
 typedef struct net_scalars {
     double lr, loss_scale, average_weight;
     int64_t step, micro_step, seed; /* micro_step: the part of a batch */
+    const int64_t *thawed_at;       /* the step at which each phase after the first began; NULL: all at 0 */
 } net_scalars;
 /* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);

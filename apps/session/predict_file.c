@@ -21,7 +21,7 @@ static int32_t tell_raw(const net_program *p, const cvr_predict_options *o, cvr_
 }
 
 static int32_t find_program(cvr_session *s, const cvr_batch *b, net_program **p, cvr_error *err) {
-    const program_key key = {PROGRAM_PREDICT, b->view.n, b->canvas};
+    const program_key key = {.purpose = PROGRAM_PREDICT, .batch = b->view.n, .canvas = b->canvas};
     if (!s->net.store) CVR_TRY(session_open_network(s, &key, 1, err));
     return network_program(&s->net, &key, p, err);
 }

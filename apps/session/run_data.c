@@ -26,12 +26,12 @@ static int64_t stride_of(const settings *s) {
 
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {
     const split *sp = &d->splits[which];
-    const bool trains = which == CVR_SPLIT_TRAIN;
+    const bool probes = d->probes, trains = which == CVR_SPLIT_TRAIN && !probes;
     *o = (cvr_batches_options){.plugins = p,
                                .dataset = s->dataset,
                                .self = sp->self,
-                               .transforms = sp->transforms,
-                               .n_transforms = sp->n_transforms,
+                               .transforms = d->splits[probes ? CVR_SPLIT_VAL : which].transforms,
+                               .n_transforms = d->splits[probes ? CVR_SPLIT_VAL : which].n_transforms,
                                .wants = s->task->wants,
                                .n_wants = s->task->n_wants,
                                .n_classes = d->task.n_classes,
@@ -103,6 +103,7 @@ void data_close(run_data *d, const settings *s) {
     cvr_batches_destroy(&d->pictures);
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
+        features_destroy(&sp->features);
         cvr_batches_destroy(&sp->batches);
         if (sp->present) s->dataset->close(sp->self);
         for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);

@@ -25,10 +25,14 @@ typedef struct backend_settings {
     int64_t pin;
 } backend_settings;
 
+typedef struct probe_settings {
+    int64_t enabled;
+} probe_settings;
+
 typedef struct model_settings {
-    const char *name, *weights;
+    const char *name, *weights, *weights_path;
     int64_t head, strict;
-    const char *freeze;
+    const char *freeze, *unfreeze;
     int64_t freeze_bn, num_classes, in_channels;
 } model_settings;
 
@@ -49,7 +53,7 @@ typedef struct train_settings {
 
 typedef struct optim_settings {
     const char *name, *lr, *weight_decay, *norm_weight_decay, *bias_weight_decay;
-    double backbone_lr_mult, head_lr_mult;
+    double backbone_lr_mult, head_lr_mult, layer_decay;
     const char *param_lr_mult, *param_weight_decay;
 } optim_settings;
 
@@ -65,11 +69,11 @@ typedef struct val_settings {
 } val_settings;
 
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
-    val_schema;
+    val_schema, probe_schema;
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
-#define INTERPOLATION_NAMES "nearest|bilinear"
+#define INTERPOLATION_NAMES "nearest|bilinear|bicubic"
 
 /* "50 steps", "5 min", "1 epoch". */
 typedef struct save_interval {
@@ -84,7 +88,20 @@ int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error 
 /* "" gives `otherwise`. */
 int32_t parse_optional(const char *key, const char *text, double otherwise, double *out, cvr_error *err);
 
+/* phases.c: model.unfreeze. */
+#define MOST_PHASES 8
+typedef struct phases {
+    int64_t epochs[MOST_PHASES]; /* from 1, rising: when phase i + 1 begins */
+    char *patterns[MOST_PHASES];
+    size_t n;
+} phases;
+int32_t phases_parse(phases *p, const char *text, cvr_error *err);
+void phases_clear(phases *p);
+/* The phase of an epoch (from 0). */
+size_t phases_at(const phases *p, int64_t epoch);
+
 typedef struct settings {
+    char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
     cvr_config *config;
     const run_settings *run;
@@ -95,6 +112,7 @@ typedef struct settings {
     const optim_settings *optim;
     const sched_settings *sched;
     const val_settings *val;
+    const probe_settings *probe;
     const cvr_task_desc *task;
     const void *task_attrs;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */
@@ -110,6 +128,7 @@ typedef struct settings {
     const void *sched_attrs;
     double lr, mean[4], std[4];
     save_interval save_every;
+    phases phases;
     uint64_t memory; /* train.memory in bytes; 0: no bound */
 } settings;
 

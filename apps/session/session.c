@@ -83,6 +83,7 @@ int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, 
     s->net.plugins = s->plugins;
     s->net.pool = s->pool;
     s->net.trains = (s->purpose & CVR_FOR_TRAINING) != 0;
+    s->net.probes = s->data.probes;
     CVR_TRY_OUT(choose_backend(s, err));
     CVR_TRY_OUT(network_open(&s->net, keys, n, err));
     CVR_TRY_OUT(load_start_weights(s, err));
@@ -98,15 +99,17 @@ static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **ke
     const size_t n_canvases = b ? cvr_batches_canvases(b, &canvases) : 0;
     const int64_t batch = s->set.train->batch;
     const int64_t sizes[2] = {b && cvr_batches_samples(b) >= batch ? batch : 0, b ? cvr_batches_remainder(b) : 0};
-    program_key *more = cvr_calloc(*n + 6 * n_canvases + 1, sizeof *more);
+    program_key *more = cvr_calloc(*n + 8 * n_canvases + 1, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (*n) memcpy(more, *keys, *n * sizeof *more);
     cvr_free(*keys);
     *keys = more;
     for (int k = 0; k < 2; k++) {
         for (size_t i = 0; i < n_canvases && sizes[k]; i++) {
+            if (s->data.probes)
+                more[(*n)++] = (program_key){.purpose = PROGRAM_FEATURES, .batch = sizes[k], .canvas = canvases[i]};
             if (which == CVR_SPLIT_VAL)
-                more[(*n)++] = (program_key){PROGRAM_EVAL, sizes[k], canvases[i]};
+                more[(*n)++] = (program_key){.purpose = PROGRAM_EVAL, .batch = sizes[k], .canvas = canvases[i]};
             else
                 *n += step_keys(&s->set, sizes[k], canvases[i], more + *n);
         }
@@ -149,6 +152,7 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
     const bool trains = o->purpose & CVR_FOR_TRAINING, evaluates = o->purpose & CVR_FOR_EVALUATION;
     CVR_TRY(open_settings(s, o, err));
     if (o->purpose == CVR_FOR_SETTINGS) return CVR_OK;
+    s->data.probes = trains && s->set.probe->enabled;
     if (o->purpose & CVR_FOR_DATA) return data_open_splits(&s->data, &s->set, s->plugins, true, false, err);
     if (trains || evaluates)
         CVR_TRY(data_open(&s->data, &s->set, s->plugins, trains, evaluates, err));

@@ -52,6 +52,9 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
 size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]);
 int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err);
 
+/* features.c: computes them for a split that has batches, by the network as it is now. */
+int32_t features_compute(cvr_session *s, uint32_t which, cvr_error *err);
+
 /* evaluate.c */
 typedef struct evaluation {
     cvr_metrics metrics;
@@ -101,6 +104,7 @@ typedef struct train_state {
     double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
     int64_t finished;
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
+    int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; the step at which each after the first began */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;

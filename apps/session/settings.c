@@ -39,13 +39,18 @@ SCHEMA(backend);
 
 static const cvr_attr_desc *const model_keys[] = {
     CVR_ATTR(STRING, "name", "", "model, `cvrun help models`; empty: the network is written in [net]"),
-    CVR_ATTR(PATH, "weights", "", "file of weights to start from"),
+    CVR_ATTR(PATH, "weights", "",
+             "file of weights to start from; or torchvision's name for weights of this model, such as IMAGENET1K_V1"),
+    CVR_ATTR(PATH, "weights_path", "",
+             "folder where weights that are named lie; else where torch and timm keep what they have downloaded"),
     CVR_ATTR(CHOICE, "head", "auto",
              "the last layers: loaded with the weights; auto: made new for training where their shape is another",
              .choices = "auto|keep|new"),
     CVR_ATTR(BOOL, "strict", "yes", "no: weights may lack parameters of the network, and have others"),
     CVR_ATTR(STRING, "freeze", "",
              "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
+    CVR_ATTR(STRING, "unfreeze", "",
+             "what of it is trained later, from the start of an epoch on: 5:backbone.layer4, 8:all"),
     CVR_ATTR(BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
     CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(INT, "in_channels", "0", "0: as many as the pictures have", CVR_ATTR_BETWEEN(0, 4)),
@@ -104,6 +109,10 @@ static const cvr_attr_desc *const optim_keys[] = {
     CVR_ATTR(FLOAT, "backbone_lr_mult", "1", "what lr is multiplied with for the model's stages backbone.*",
              CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(FLOAT, "head_lr_mult", "1", "the same for its stage head", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(
+        FLOAT, "layer_decay", "1",
+        "what lr is multiplied with from one layer of the model to the one before it; 0.75 is usual for fine-tuning",
+        CVR_ATTR_BETWEEN(0.0001, 1)),
     CVR_ATTR(STRING, "param_lr_mult", "", "the same for stages and names: layer4.*:0.5, *.bias:2"),
     CVR_ATTR(STRING, "param_weight_decay", "", "weight decay for stages and names: *.pos_embedding:0"),
 };
@@ -126,6 +135,12 @@ static const cvr_attr_desc *const val_keys[] = {
 };
 SCHEMA(val);
 
+static const cvr_attr_desc *const probe_keys[] = {
+    CVR_ATTR(BOOL, "enabled", "no",
+             "train the head alone, on features that the rest of the network makes of each picture once"),
+};
+SCHEMA(probe);
+
 #define KEYS(name_)                                                                                                    \
     { name_##_keys, sizeof name_##_keys / sizeof *name_##_keys }
 
@@ -144,6 +159,7 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
         {"optim", "the optimizer; keys of the one that is named join them", KEYS(optim), false},
         {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},
         {"val", "validation", KEYS(val), false},
+        {"probe", "a linear probe: only the head is trained, and pictures are looked at once", KEYS(probe), false},
     };
     return i < sizeof all / sizeof *all ? &all[i] : NULL;
 }

@@ -19,7 +19,9 @@ typedef int32_t (*stage_fn)(building *w, cvr_error *err);
 static const cvr_batches *batches_of(const building *w) {
     const run_data *d = w->net->data;
     if (w->program->key.purpose == PROGRAM_PREDICT) return d->pictures;
-    return d->splits[w->trains ? CVR_SPLIT_TRAIN : CVR_SPLIT_VAL].batches;
+    const split *train = &d->splits[CVR_SPLIT_TRAIN];
+    const bool probed = w->program->key.purpose == PROGRAM_FEATURES; /* both splits have the same pictures */
+    return (w->trains || probed ? train : &d->splits[CVR_SPLIT_VAL])->batches;
 }
 
 /* The batch's fields become inputs; the picture has the element type of activations from here on. */
@@ -58,6 +60,15 @@ static int32_t stage_network(building *w, cvr_error *err) {
     for (uint32_t i = 0; (o = io->output(io, i)); i++)
         if (o->role == CVR_ROLE_RESULT) return CVR_OK;
     return cvr_fail(err, CVR_ERR_PLUGIN, "the network gives no result");
+}
+
+/* [probe]: what the head reads ends one program, and begins the others. */
+static int32_t stage_cut(building *w, cvr_error *err) {
+    const bool ends = w->program->key.purpose == PROGRAM_FEATURES;
+    cvr_value v;
+    if (!w->net->probes) return CVR_OK;
+    CVR_TRY(cvr_graph_before(w->graph, "head", &v, err));
+    return ends ? cvr_graph_output(w->graph, FEATURES, v, err) : cvr_graph_cut(w->graph, v, FEATURES, err);
 }
 
 static int32_t stage_losses(building *w, cvr_error *err) {
@@ -126,7 +137,7 @@ static int32_t stage_schedule(building *w, cvr_error *err) {
 
 /* In the order in which they run, and the purposes that have them. */
 #define FOR(purpose_) (1u << PROGRAM_##purpose_)
-#define FORWARD (FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL) | FOR(PREDICT))
+#define FORWARD (FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL) | FOR(PREDICT) | FOR(FEATURES))
 static const struct {
     stage_fn run;
     uint32_t purposes;
@@ -134,6 +145,7 @@ static const struct {
 } stages[] = {
     {stage_inputs, FORWARD, false},
     {stage_network, FORWARD, false},
+    {stage_cut, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL) | FOR(FEATURES), false},
     {stage_losses, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
     {stage_total, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
     {stage_network_passes, FORWARD, false},
@@ -151,6 +163,7 @@ int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err) 
     building w = {.net = n, .program = p, .trains = purpose <= PROGRAM_APPLY};
     w.learns = purpose == PROGRAM_TRAIN || purpose == PROGRAM_ACCUMULATE ||
                (purpose == PROGRAM_EVAL && cvr_batches_have_targets(batches_of(&w)));
+    cvr_store_phase(n->store, p->key.phase);
     CVR_TRY(cvr_graph_create(&p->graph, n->plugins, n->store, w.trains, err));
     w.graph = p->graph;
     w.b = cvr_graph_builder(p->graph);

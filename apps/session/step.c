@@ -9,11 +9,11 @@ size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key ke
     const int64_t parts = s->train->grad_accum, size = s->train->batch / parts;
     size_t count = 0;
     if (parts == 1) {
-        keys[0] = (program_key){PROGRAM_TRAIN, n, canvas};
+        keys[0] = (program_key){.purpose = PROGRAM_TRAIN, .batch = n, .canvas = canvas};
         return 1;
     }
-    if (n >= size) keys[count++] = (program_key){PROGRAM_ACCUMULATE, size, canvas};
-    if (n % size) keys[count++] = (program_key){PROGRAM_ACCUMULATE, n % size, canvas};
+    if (n >= size) keys[count++] = (program_key){.purpose = PROGRAM_ACCUMULATE, .batch = size, .canvas = canvas};
+    if (n % size) keys[count++] = (program_key){.purpose = PROGRAM_ACCUMULATE, .batch = n % size, .canvas = canvas};
     keys[count++] = (program_key){.purpose = PROGRAM_APPLY};
     return count;
 }
@@ -64,7 +64,7 @@ static int32_t cut(cvr_session *s, const cvr_batch_view *whole, int64_t first, i
 
 static int32_t run_part(cvr_session *s, const cvr_batch *b, int64_t first, int64_t n, const net_scalars *scalars,
                         cvr_error *err) {
-    const program_key key = {PROGRAM_ACCUMULATE, n, b->canvas};
+    const program_key key = {.purpose = PROGRAM_ACCUMULATE, .batch = n, .canvas = b->canvas};
     net_program *p;
     cvr_batch_view part;
     CVR_TRY(cut(s, &b->view, first, n, &part, err));
@@ -92,7 +92,7 @@ static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scala
 }
 
 int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
-    const program_key key = {PROGRAM_TRAIN, b->view.n, b->canvas};
+    const program_key key = {.purpose = PROGRAM_TRAIN, .batch = b->view.n, .canvas = b->canvas};
     net_program *p;
     clear_losses(&s->losses);
     if (s->set.train->grad_accum > 1) return step_in_parts(s, b, at, err);
@@ -103,7 +103,7 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
 }
 
 int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err) {
-    const program_key key = {PROGRAM_EVAL, b->view.n, b->canvas};
+    const program_key key = {.purpose = PROGRAM_EVAL, .batch = b->view.n, .canvas = b->canvas};
     const net_scalars scalars = {.loss_scale = 1, .seed = s->set.run->seed};
     CVR_TRY(network_program(&s->net, &key, p, err));
     CVR_TRY(net_program_run(*p, &b->view, &scalars, err));

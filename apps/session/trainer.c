@@ -105,20 +105,36 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     cvr_batch b;
     step_done done = {.batch = &b};
     const double start = cvr_now();
-    CVR_TRY(cvr_batches_next(s->data.splits[CVR_SPLIT_TRAIN].batches, &b, err));
+    CVR_TRY(split_next(&s->data.splits[CVR_SPLIT_TRAIN], &b, err));
     done.lr = trainer_lr(t, t->state.batch);
     const net_scalars at = {.lr = done.lr,
                             .loss_scale = 1,
                             .average_weight =
                                 ema_weight(s->set.train, s->set.sched->warmup_epochs, t->state.epoch, t->state.batch),
                             .step = t->state.step,
+                            .thawed_at = t->state.thawed_at,
                             .seed = s->set.run->seed};
     CVR_TRY(session_train_step(s, &b, &at, err));
     if (!isfinite(s->losses.total)) return loss_not_finite(t, &b.view, err);
     done.seconds = cvr_now() - start;
-    if (t->state.step == 0) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
+    if (t->state.step == 0 && !s->net.probes) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
     count_step(&t->state, &done, s->losses.total);
     return tell_step(t, &done, err);
+}
+
+/* ---- model.unfreeze ---- */
+
+/* Programs of the epoch's phase; what thaws counts its updates from here. */
+static void enter_phase(trainer *t) {
+    const phases *p = &t->s->set.phases;
+    train_state *st = &t->state;
+    const size_t phase = phases_at(p, st->epoch);
+    for (; st->phase < (int64_t)phase; st->phase++) {
+        st->thawed_at[st->phase] = st->step;
+        cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
+                p->patterns[st->phase]);
+    }
+    t->s->net.phase = phase;
 }
 
 /* ---- moving to another backend ---- */
@@ -148,7 +164,7 @@ static void settle_move(trainer *t, int32_t status) {
 
 static int32_t show_first_batch(void *ctx, const cvr_batch *b, const cvr_batch_view *outputs, cvr_error *err) {
     trainer *t = ctx;
-    return t->state.epoch == 0 ? tell_batch(t, "val_batch0", b, outputs, err) : CVR_OK;
+    return t->state.epoch == 0 && !t->s->net.probes ? tell_batch(t, "val_batch0", b, outputs, err) : CVR_OK;
 }
 
 /* "train_loss", then those of the validation, or of the last one where there was none. */
@@ -249,9 +265,10 @@ static int32_t stopped(trainer *t, cvr_error *err) {
 static int32_t train_loop(trainer *t, cvr_error *err) {
     const int64_t epochs = t->s->set.train->epochs;
     const volatile sig_atomic_t *stop = t->o->stop;
-    CVR_TRY(cvr_batches_begin(t->s->data.splits[CVR_SPLIT_TRAIN].batches, t->state.epoch, t->state.batch, err));
+    CVR_TRY(split_begin(&t->s->data.splits[CVR_SPLIT_TRAIN], t->state.epoch, t->state.batch, err));
     while (t->state.epoch < epochs) {
         bool ended = false;
+        enter_phase(t);
         CVR_TRY(move_if_due(t, err));
         if (t->state.batch < t->steps_per_epoch) {
             const int32_t status = train_step(t, err);
@@ -297,7 +314,7 @@ static int32_t cannot_go_on(const trainer *t, const char *section, const char *k
 static int32_t fit_state(trainer *t, cvr_error *err) {
     train_state *st = &t->state;
     const settings *set = &t->s->set;
-    const int64_t samples = cvr_batches_samples(t->s->data.splits[CVR_SPLIT_TRAIN].batches), batch = set->train->batch;
+    const int64_t samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]), batch = set->train->batch;
     char why[120];
     if (!st->batch_size || !st->batch) return CVR_OK;
     if (st->samples != samples) {
@@ -331,16 +348,26 @@ static int32_t load_state(trainer *t, cvr_error *err) {
     return CVR_OK;
 }
 
+/* [probe]: from here on batches are of features, by the weights that the run starts or goes on with. */
+static int32_t make_features(trainer *t, cvr_error *err) {
+    if (!t->s->net.probes) return CVR_OK;
+    for (uint32_t i = 0; i < 2; i++) CVR_TRY(features_compute(t->s, i, err));
+    t->steps_per_epoch = split_per_epoch(&t->s->data.splits[CVR_SPLIT_TRAIN]);
+    return CVR_OK;
+}
+
 /* The end is told also where the run was interrupted. */
 static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
+    t->before = t->state.seconds;
+    t->session_start = cvr_now();
+    CVR_TRY(make_features(t, err));
     t->state.finished = 0;
-    t->state.samples = cvr_batches_samples(t->s->data.splits[CVR_SPLIT_TRAIN].batches);
+    t->state.samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]);
     t->state.batch_size = t->s->set.train->batch;
     t->state.shuffle = t->s->set.data->shuffle;
     t->state.seed = t->s->set.run->seed;
-    t->before = t->state.seconds;
-    t->session_start = t->last_save = cvr_now();
+    t->last_save = cvr_now();
     CVR_TRY(tell_start(t, err));
     const int32_t status = train_loop(t, err);
     if (status != CVR_OK && status != CVR_ERR_INTERRUPTED) return status;
@@ -353,7 +380,7 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
 int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *result, cvr_error *err) {
     trainer t = {.s = s, .o = o};
     memset(result, 0, sizeof *result);
-    t.steps_per_epoch = cvr_batches_per_epoch(s->data.splits[CVR_SPLIT_TRAIN].batches);
+    t.steps_per_epoch = split_per_epoch(&s->data.splits[CVR_SPLIT_TRAIN]);
     int32_t status = o->resume ? load_state(&t, err) : CVR_OK;
     result->epochs = t.state.epoch;
     if (t.state.finished) result->finished_by = ended_by(&t, t.state.seconds);

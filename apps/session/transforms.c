@@ -53,7 +53,7 @@ static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char 
 }
 
 static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filling *f, cvr_error *err) {
-    static const char *const interpolations[] = {"nearest", "bilinear"}; /* as INTERPOLATION_NAMES */
+    static const char *const interpolations[] = {"nearest", "bilinear", "bicubic"}; /* as INTERPOLATION_NAMES */
     const cvr_pipeline p = {.struct_size = sizeof p,
                             .ctx = f,
                             .resize_size = s->val->resize_size < 0 ? s->data->img_size : s->val->resize_size,

@@ -21,7 +21,7 @@ static int32_t check(const void *self, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_USAGE, "resize: max_size = %lld must be greater than size = %lld",
                         (long long)a->max_size, (long long)a->size.x[0]);
     }
-    return CVR_OK;
+    return image_check_interpolation(a->interpolation, a->antialias, err);
 }
 
 /* int(a * b / c) as Python computes it. */

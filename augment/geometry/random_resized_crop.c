@@ -19,7 +19,7 @@ static int32_t check(const void *self, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: scale and ratio are min,max");
     }
     if (a->ratio[0] <= 0) return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: ratio must be above 0");
-    return CVR_OK;
+    return image_check_interpolation(a->interpolation, a->antialias, err);
 }
 
 static void put_box(double *params, int64_t top, int64_t left, int64_t h, int64_t w) {

@@ -22,8 +22,8 @@ struct cvr_config {
     char origin[600];
 };
 
-static const char *const sections[] = {"run",   "backend", "model", "net", "layers",  "data", "augment",
-                                       "train", "optim",   "sched", "val", "predict", "log"};
+static const char *const sections[] = {"run",   "backend", "model", "net", "layers", "data",    "augment",
+                                       "train", "optim",   "sched", "val", "probe",  "predict", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
 /* Settings that need no section on the command line. */
@@ -153,6 +153,23 @@ static int32_t split_key(char *text, const char **section, const char **key, cvr
                     text);
 }
 
+const cvr_setting *cvr_config_given(const cvr_config *c, const char *section, const char *key) {
+    return find(c, section, key);
+}
+
+int32_t cvr_config_suggest(cvr_config *c, const cvr_setting *s, bool replace, cvr_error *err) {
+    cvr_setting *before = find(c, s->section, s->key), given = *s;
+    given.section = known_section(s->section);
+    if (!before) return append(c, &given, err);
+    if (!replace) return CVR_OK;
+    given.key = before->key;
+    given.value = cvr_strdup(s->value);
+    if (!given.value) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_free((void *)(uintptr_t)before->value);
+    *before = given;
+    return CVR_OK;
+}
+
 int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
     const char *equals = strchr(text, '='), *section = NULL, *key = NULL;
     if (!equals || equals == text) {
@@ -165,17 +182,8 @@ int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err) {
     if (!cvr_ini_is_key(key))
         CVR_TRY_OUT(
             cvr_fail(err, CVR_ERR_USAGE, "`%s` of [%s] cannot be a key; it could not be read back", key, section));
-    cvr_setting *before = find(c, section, key);
-    if (before) {
-        char *value = cvr_strdup(equals + 1);
-        if (!value) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-        cvr_free((void *)(uintptr_t)before->value);
-        *before =
-            (cvr_setting){.section = section, .key = before->key, .value = value, .base = ".", .file = command_line};
-    } else {
-        const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = ".", .file = command_line};
-        CVR_TRY_OUT(append(c, &s, err));
-    }
+    const cvr_setting s = {.section = section, .key = key, .value = equals + 1, .base = ".", .file = command_line};
+    CVR_TRY_OUT(cvr_config_suggest(c, &s, true, err));
 out:
     cvr_free(name);
     return status;

@@ -96,9 +96,8 @@ static int32_t check_starved(const cvr_graph *g, cvr_error *err) {
 }
 
 int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_error *err) {
-    cvr_value lr, step;
+    cvr_value lr;
     CVR_TRY(g->builder.scalar(&g->builder, "lr", CVR_F32, &lr, err));
-    CVR_TRY(g->builder.scalar(&g->builder, "step", CVR_I64, &step, err));
     g->in_backward = true;
     const size_t n = g->n_values;
     size_t n_updates = 0;
@@ -108,6 +107,10 @@ int32_t cvr_graph_update(cvr_graph *g, const cvr_update_policy *policy, cvr_erro
         if (v->kind != VALUE_STORED || v->gradient == CVR_NONE) continue;
         n_updates++;
         const cvr_store_entry *e = cvr_store_get(g->store, v->store_index);
+        char name[32] = "step";
+        cvr_value step;
+        if (e->thaws_in) (void)snprintf(name, sizeof name, "step_%u", e->thaws_in);
+        CVR_TRY(g->builder.scalar(&g->builder, name, CVR_I64, &step, err));
         const cvr_update_args args = {.struct_size = sizeof args,
                                       .attrs = policy->attrs,
                                       .param = (cvr_value)i,

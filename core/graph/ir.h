@@ -114,6 +114,8 @@ typedef struct store_request {
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
 /* Whether a layer of this name is built as in evaluation, since all of it is frozen. */
 bool store_freezes(const cvr_store *s, const char *scope);
+/* The stage of the model that a layer of this name belongs to, or "". */
+const char *store_stage(const cvr_store *s, const char *scope);
 void *store_address(const cvr_store *s, size_t i);
 /* What stored values were prepared into is out of date when this has gone up. */
 void store_changed(cvr_store *s);

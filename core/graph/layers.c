@@ -120,7 +120,8 @@ int32_t builder_layer(const cvr_builder *b, const cvr_layer_call *call, cvr_erro
     const layer_frame frame = {call, g->scope.n, g->frame};
     g->frame = &frame;
     g->depth++;
-    if (training && store_freezes(g->store, g->scope.s)) g->builder.training = 0;
+    /* What is frozen may have a part that thaws, so each layer is looked at by itself. */
+    if (g->training && !g->network) g->builder.training = !store_freezes(g->store, g->scope.s);
     int32_t status = build_layer(g, layer, call, err);
     g->builder.training = training;
     g->depth--;

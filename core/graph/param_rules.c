@@ -1,9 +1,11 @@
 /* Which stage a parameter is in, whether it is frozen, how fast it is trained: patterns against names. */
 #include "param_rules.h"
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 
-/* `*` stands for any characters, dots too, `?` for one. Where a character does not fit, the last star takes one more.
+/* `*` stands for any characters, dots too, `?` for one, `#` for a number. Where a character does not fit, the last star
+ * takes one more.
  */
 static bool glob(const char *p, const char *end, const char *text) {
     const char *star = NULL, *from = NULL;
@@ -11,6 +13,9 @@ static bool glob(const char *p, const char *end, const char *text) {
         if (p < end && *p == '*') {
             star = p++;
             from = text;
+        } else if (p < end && *p == '#' && isdigit((unsigned char)*text)) {
+            while (isdigit((unsigned char)*text)) text++;
+            p++;
         } else if (p < end && (*p == '?' || *p == *text)) {
             p++;
             text++;
@@ -72,17 +77,29 @@ int32_t param_rules_set(param_rules *r, const cvr_param_rules *from, cvr_error *
         s->globs = cvr_strdup(from->stages[r->n_stages]->globs);
         if (!s->name || !s->globs) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
+    r->thaw = cvr_calloc(from->n_thaw + 1, sizeof *r->thaw);
+    if (!r->thaw) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (; r->n_thaw < from->n_thaw; r->n_thaw++)
+        CVR_TRY(parse_list(&r->thaw[r->n_thaw], from->thaw[r->n_thaw], false, err));
     CVR_TRY(parse_list(&r->freeze, from->freeze, false, err));
     CVR_TRY(parse_list(&r->lr, from->lr_factors, true, err));
     return parse_list(&r->decay, from->weight_decays, true, err);
 }
 
+/* Each of the lists in turn; NULL past the last. */
+static param_rule_list *list_at(const param_rules *r, size_t i) {
+    const param_rule_list *three[3] = {&r->freeze, &r->lr, &r->decay};
+    if (i < 3) return (param_rule_list *)(uintptr_t)three[i];
+    return r->thaw && i - 3 <= r->n_thaw ? &r->thaw[i - 3] : NULL; /* the last may be half made */
+}
+
 void param_rules_clear(param_rules *r) {
-    param_rule_list *lists[3] = {&r->freeze, &r->lr, &r->decay};
-    for (size_t i = 0; i < 3; i++) {
-        for (size_t k = 0; k < lists[i]->n; k++) cvr_free(lists[i]->rules[k].pattern);
-        cvr_free(lists[i]->rules);
+    param_rule_list *l;
+    for (size_t i = 0; (l = list_at(r, i)); i++) {
+        for (size_t k = 0; k < l->n; k++) cvr_free(l->rules[k].pattern);
+        cvr_free(l->rules);
     }
+    cvr_free(r->thaw);
     for (size_t i = 0; r->stages && i <= r->n_stages; i++) { /* the last may be half made */
         cvr_free((void *)(uintptr_t)r->stages[i].name);
         cvr_free((void *)(uintptr_t)r->stages[i].globs);
@@ -93,7 +110,7 @@ void param_rules_clear(param_rules *r) {
 
 /* ---- applying them ---- */
 
-static const char *stage_of(const param_rules *r, const char *name) {
+const char *param_rules_stage(const param_rules *r, const char *name) {
     for (size_t i = 0; i < r->n_stages; i++)
         if (cvr_param_fits(r->stages[i].globs, name, NULL)) return r->stages[i].name;
     return "";
@@ -113,25 +130,36 @@ static const param_rule *last_fit(const param_rule_list *l, const char *name, co
 }
 
 void param_rules_apply(param_rules *r, cvr_store_entry *e) {
-    e->stage = stage_of(r, e->name);
+    e->stage = param_rules_stage(r, e->name);
     const param_rule *frozen = last_fit(&r->freeze, e->name, e->stage, true),
                      *lr = last_fit(&r->lr, e->name, e->stage, true),
                      *decay = last_fit(&r->decay, e->name, e->stage, true);
-    if (frozen && e->role == CVR_STORE_TRAINED) e->role = CVR_STORE_FROZEN;
+    e->thaws_in = frozen ? CVR_NEVER : 0;
+    for (size_t i = r->n_thaw; frozen && i-- > 0;)
+        if (last_fit(&r->thaw[i], e->name, e->stage, true)) e->thaws_in = (uint32_t)i + 1;
+    e->role = param_rules_role(r, e);
     if (lr) e->lr_factor = lr->value;
     if (decay) e->weight_decay = decay->value;
+}
+
+uint32_t param_rules_role(const param_rules *r, const cvr_store_entry *e) {
+    if (*e->network || (e->role != CVR_STORE_TRAINED && e->role != CVR_STORE_FROZEN)) return e->role;
+    return e->thaws_in <= r->phase ? CVR_STORE_TRAINED : CVR_STORE_FROZEN;
 }
 
 bool param_rules_freeze_scope(const param_rules *r, const char *scope) {
     char below[256];
     if (!r->freeze.n || snprintf(below, sizeof below, "%s.", scope) >= (int)sizeof below) return false;
-    return last_fit(&r->freeze, below, stage_of(r, below), false) != NULL;
+    const char *stage = param_rules_stage(r, below);
+    bool frozen = last_fit(&r->freeze, below, stage, false) != NULL;
+    for (size_t i = 0; i < r->phase; i++) frozen = frozen && !last_fit(&r->thaw[i], below, stage, false);
+    return frozen;
 }
 
 const char *param_rules_unused(const param_rules *r) {
-    const param_rule_list *lists[3] = {&r->freeze, &r->lr, &r->decay};
-    for (size_t i = 0; i < 3; i++)
-        for (size_t k = 0; k < lists[i]->n; k++)
-            if (!lists[i]->rules[k].used) return lists[i]->rules[k].pattern;
+    const param_rule_list *l;
+    for (size_t i = 0; (l = list_at(r, i)); i++)
+        for (size_t k = 0; k < l->n; k++)
+            if (!l->rules[k].used) return l->rules[k].pattern;
     return NULL;
 }

@@ -176,11 +176,19 @@ static int64_t inplace_input(const plan *p, const cvr_graph *g, const plan_node 
     return -1;
 }
 
-/* Inputs have a block each. Scalars share one, which is written at once, and not anew for every run. */
+static bool is_read(const plan *p, cvr_value v) {
+    for (size_t i = 0; i < p->n; i++)
+        for (uint32_t k = 0; k < p->nodes[i].node->n_inputs; k++)
+            if (p->nodes[i].node->inputs[k] == v) return true;
+    return false;
+}
+
+/* Inputs that something reads have a block each. Scalars share one, which is written at once, and not anew for every
+ * run. */
 static int32_t assign_inputs(plan *p, const cvr_graph *g, const size_t *last, size_t *capacity, cvr_error *err) {
     for (size_t v = 1; v < g->n_values; v++) {
         if (g->values[v]->kind == VALUE_SCALAR) p->within[v] = p->n_scalars++;
-        if (g->values[v]->kind != VALUE_INPUT) continue;
+        if (g->values[v]->kind != VALUE_INPUT || (last[v] < p->n && !is_read(p, (cvr_value)v))) continue;
         CVR_TRY(new_block(p, capacity, type_bytes(&g->values[v]->type), 0, &p->block_of[v], err));
         p->blocks[p->block_of[v]].last = last[v];
     }

@@ -12,7 +12,7 @@ static int32_t collect_slots(cvr_program *p, cvr_error *err) {
     p->slot_names = cvr_calloc(g->n_values + g->n_outputs, sizeof *p->slot_names);
     if (!p->slots || !p->slot_names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 1; i < g->n_values; i++) {
-        if (!g->values[i]->name) continue;
+        if (!g->values[i]->name || p->plan.block_of[i] < 0) continue; /* an input that nothing reads */
         p->slot_names[p->n_slots] = g->values[i]->name;
         p->slots[p->n_slots++] = (cvr_value)i;
     }

@@ -102,6 +102,15 @@ int32_t cvr_store_rules(cvr_store *s, const cvr_param_rules *rules, cvr_error *e
     return param_rules_set(&s->rules, rules, err);
 }
 
+void cvr_store_phase(cvr_store *s, size_t phase) {
+    s->rules.phase = phase < s->rules.n_thaw ? phase : s->rules.n_thaw;
+    for (size_t i = 0; i < s->n; i++) s->entries[i].entry.role = param_rules_role(&s->rules, &s->entries[i].entry);
+}
+
+const char *store_stage(const cvr_store *s, const char *scope) {
+    return param_rules_stage(&s->rules, scope);
+}
+
 bool store_freezes(const cvr_store *s, const char *scope) {
     return !s->rules.train_frozen && param_rules_freeze_scope(&s->rules, scope);
 }

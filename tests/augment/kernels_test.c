@@ -40,6 +40,12 @@ static image_span draw_span(cvr_rng *rng) {
     return s;
 }
 
+/* Two neighbours, two ways to average, and one whose weights are below 0 in places. */
+static const image_resize ways[4] = {{.interpolation = INTERPOLATION_BILINEAR, .antialias = 0},
+                                     {.interpolation = INTERPOLATION_BILINEAR, .antialias = 1},
+                                     {.interpolation = INTERPOLATION_BICUBIC, .antialias = 1},
+                                     {.interpolation = INTERPOLATION_BILINEAR, .antialias = 1}};
+
 static void columns_of(const image_kernels *k, int round) {
     cvr_rng rng;
     cvr_error err;
@@ -51,7 +57,7 @@ static void columns_of(const image_kernels *k, int round) {
     const image_span span = draw_span(&rng);
     const int64_t c = 1 + (int64_t)cvr_rng_below(&rng, 4), rows = 1 + (int64_t)cvr_rng_below(&rng, 9);
     const uint64_t in = (uint64_t)(rows * span.in * c), out = (uint64_t)(rows * span.n * c);
-    cr_assert_eq(image_axis_make(&b.sample, &span, round % 4 != 0, CVR_U8, &a, &err), CVR_OK);
+    cr_assert_eq(image_axis_make(&b.sample, &span, &ways[round % 4], CVR_U8, &a, &err), CVR_OK);
     uint8_t *const from = noise(in, &rng), *const want = malloc(out), *const got = malloc(out);
     image_columns job = {
         want, from, from + in, span.n * c, span.in * c, rows, c, &a, give(&b.sample, image_columns_scratch(&a, c))};
@@ -76,7 +82,7 @@ static void rows_of(const image_kernels *k, int round) {
     cvr_rng_start(&rng, 22, (uint64_t)round);
     const image_span span = draw_span(&rng);
     const int64_t n = 1 + (int64_t)cvr_rng_below(&rng, 200);
-    cr_assert_eq(image_axis_make(&b.sample, &span, round % 4 != 0, CVR_U8, &a, &err), CVR_OK);
+    cr_assert_eq(image_axis_make(&b.sample, &span, &ways[round % 4], CVR_U8, &a, &err), CVR_OK);
     uint8_t *const from = noise((uint64_t)(span.in * n), &rng), *const want = malloc((size_t)n),
                    *const got = malloc((size_t)n);
     for (int64_t y = 0; y < a.out; y++) {
@@ -135,7 +141,7 @@ Test(kernels, plain_keeps_constants_and_order) {
             flat[i] = 201;
             ramp[i] = (uint8_t)(i * 255 / 300);
         }
-        cr_assert_eq(image_axis_make(&b.sample, &span, 1, CVR_U8, &a, &err), CVR_OK);
+        cr_assert_eq(image_axis_make(&b.sample, &span, &ways[1], CVR_U8, &a, &err), CVR_OK);
         image_columns job = {to, flat, flat + span.in, span.n, span.in, 1, 1, &a, NULL};
         image_kernels_plain.columns(&job);
         for (int64_t i = 0; i < span.n; i++) cr_assert_eq(to[i], 201);

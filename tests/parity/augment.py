@@ -61,6 +61,10 @@ for k, (h, w, c, size) in enumerate([(19, 31, 3, (8, 12)), (19, 31, 1, (40, 37))
     case(f"resize_{k}_f32", "resize", f"size={size[0]},{size[1]}", v2.Resize(size), picture(h, w, c, F32), tol=4)
     case(f"resize_{k}_nearest", "resize", f"{size[0]},{size[1]} interpolation=nearest",
          v2.Resize(size, interpolation=v2.InterpolationMode.NEAREST), picture(h, w, c))
+    cubic = v2.Resize(size, interpolation=v2.InterpolationMode.BICUBIC)
+    case(f"resize_{k}_bicubic", "resize", f"size={size[0]},{size[1]} interpolation=bicubic", cubic, picture(h, w, c))
+    case(f"resize_{k}_bicubic_f32", "resize", f"size={size[0]},{size[1]} interpolation=bicubic", cubic,
+         picture(h, w, c, F32), tol=16)
 case("resize_f32_plain", "resize", "10,30 antialias=no", v2.Resize((10, 30), antialias=False), picture(23, 19, 3, F32),
      tol=16)
 for k, (h, w, size, most) in enumerate([(31, 20, 13, None), (20, 31, 13, None), (20, 31, 13, 15), (41, 20, 7, 14),

@@ -63,6 +63,11 @@ int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err);
 void cvr_config_destroy(cvr_config **c);
 /* One `section.key=value` or `key=value` of the command line; paths in it are relative to the current folder. */
 int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err);
+/* A setting that was given, before anybody binds its section, or NULL. */
+const cvr_setting *cvr_config_given(const cvr_config *c, const char *section, const char *key);
+/* Gives a setting from elsewhere than the recipe, before its section is bound. `origin` says from where, and must
+ * outlive the config; paths in it are absolute. What was given before stays, unless `replace`. */
+int32_t cvr_config_suggest(cvr_config *c, const cvr_setting *s, bool replace, cvr_error *err);
 /* The path of the recipe. */
 const char *cvr_config_path(const cvr_config *c);
 /* Packs the keys of `section` that the schema names, and claims them. The block belongs to the config. */

@@ -41,14 +41,18 @@ typedef struct cvr_store cvr_store;
 #define CVR_STORE_AVERAGE 6u   /* the running mean of another entry: in checkpoints, and in weights in its stead */
 #define CVR_STORE_GRADIENT 7u  /* gradients that are added up until the next update: in no file */
 
+#define CVR_NEVER UINT32_MAX
+
 typedef struct cvr_store_entry {
     const char *name;
     const char *stage;   /* of the model: "backbone.layer4"; "" where none has it */
     const char *network; /* "": the one that is trained; else the scope of another (cvr_graph_enter) */
     cvr_type type;
-    uint32_t role;  /* CVR_STORE_* */
-    uint32_t flags; /* CVR_PARAM_* */
-    int64_t of;     /* OPTIMIZER, AVERAGE, GRADIENT: the entry that it belongs to; else -1 */
+    uint32_t role;     /* CVR_STORE_* */
+    uint32_t flags;    /* CVR_PARAM_* */
+    int64_t of;        /* OPTIMIZER, AVERAGE, GRADIENT: the entry that it belongs to; else -1 */
+    uint32_t thaws_in; /* the phase from which on it is trained: 0, or what cvr_param_rules.thaw says, or CVR_NEVER */
+    uint32_t reserved;
     double lr_factor;
     double weight_decay; /* as a rule says; negative: as the update policy says */
     uint64_t bytes;
@@ -84,18 +88,25 @@ void cvr_store_rollback(cvr_store *s);
 int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err);
 
 /*
- * Rules for parameters. A list has patterns with `*` and `?`, separated by commas, that fit names of parameters or of
- * stages as a whole or up to a dot: "layer4" fits layer4.0.conv1.weight, "backbone" fits the stage backbone.layer4.
+ * Rules for parameters. A list has patterns with `*`, `?` and `#` (a number), separated by commas, that fit names of
+ * parameters or of stages as a whole or up to a dot: "layer4" fits layer4.0.conv1.weight, "backbone" fits the stage
+ * backbone.layer4.
  */
 typedef struct cvr_param_rules {
     const cvr_stage *const *stages; /* what the model declares */
     size_t n_stages;
-    const char *freeze; /* what is not trained; layers of which all is frozen are built as in evaluation, */
-    bool train_frozen;  /* unless this is true: then their batch norms use and gather the batch's statistics */
+    const char *freeze;      /* what is not trained; layers of which all is frozen are built as in evaluation, */
+    bool train_frozen;       /* unless this is true: then their batch norms use and gather the batch's statistics */
+    const char *const *thaw; /* what of it is trained after all: the first list from phase 1 on, and so forth */
+    size_t n_thaw;
     const char *lr_factors, *weight_decays; /* "backbone:0.1, head:10": the last that fits a parameter counts */
 } cvr_param_rules;
 /* Before the first graph is built on the store. Copies. */
 int32_t cvr_store_rules(cvr_store *s, const cvr_param_rules *rules, cvr_error *err);
+/* The phase, 0 at first, that graphs which are built from now on belong to: it decides what is frozen. An optimizer's
+ * "step" counts a parameter's own updates: graphs of phase k have a scalar "step_1" to "step_k" for what thawed then.
+ */
+void cvr_store_phase(cvr_store *s, size_t phase);
 /* After: an error for the first pattern that fits nothing. */
 int32_t cvr_store_check_rules(const cvr_store *s, cvr_error *err);
 /* Whether one of the patterns in `list` fits the name, or the stage (may be NULL). */
@@ -150,6 +161,13 @@ typedef struct cvr_recompute {
 int32_t cvr_graph_recompute(cvr_graph *g, size_t most, cvr_recompute *out, cvr_error *err);
 /* Moves updates up, to where their gradients are made. After everything else. */
 int32_t cvr_graph_schedule(cvr_graph *g, cvr_error *err);
+/*
+ * A network in two, once it is built and before gradients: the one value that the layers of a stage (cvr_stage) read of
+ * the layers in front of it; and the making of an input of it, under a name, so that nothing in front is computed.
+ */
+int32_t cvr_graph_before(const cvr_graph *g, const char *stage, cvr_value *out, cvr_error *err);
+int32_t cvr_graph_cut(cvr_graph *g, cvr_value v, const char *name, cvr_error *err);
+
 /* The value that is kept under a name, or CVR_NONE; passes may have changed it. */
 cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */

@@ -79,10 +79,10 @@ static const cvr_attr_desc layer_scale =
 
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "features.0"),
-    NET_STAGE("backbone.stage1", "features.1"),
-    NET_STAGE("backbone.stage2", "features.2,features.3"),
-    NET_STAGE("backbone.stage3", "features.4,features.5"),
-    NET_STAGE("backbone.stage4", "features.6,features.7"),
+    NET_STAGE("backbone.stage1", "features.1.#"),
+    NET_STAGE("backbone.stage2", "features.2,features.3.#"),
+    NET_STAGE("backbone.stage3", "features.4,features.5.#"),
+    NET_STAGE("backbone.stage4", "features.6,features.7.#"),
     NET_STAGE("backbone.norm", "classifier.0"),
     NET_STAGE("head", "classifier"),
 };

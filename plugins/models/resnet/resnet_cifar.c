@@ -63,9 +63,9 @@ static const cvr_attr_desc *const resnet_schema[] = {&depth, &width};
 
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "conv1,bn1"),
-    NET_STAGE("backbone.layer1", "layer1"),
-    NET_STAGE("backbone.layer2", "layer2"),
-    NET_STAGE("backbone.layer3", "layer3"),
+    NET_STAGE("backbone.layer1", "layer1.#"),
+    NET_STAGE("backbone.layer2", "layer2.#"),
+    NET_STAGE("backbone.layer3", "layer3.#"),
     NET_STAGE("head", "fc"),
 };
 

@@ -112,7 +112,7 @@ static const cvr_attr_desc dropout =
 
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.embeddings", "conv_proj,class_token,encoder.pos_embedding"),
-    NET_STAGE("backbone.encoder", "encoder"),
+    NET_STAGE("backbone.encoder", "encoder.layers.encoder_layer_#,encoder"),
     NET_STAGE("head", "heads"),
 };
 

@@ -68,7 +68,10 @@ typedef struct cvr_stage {
     uint64_t struct_size;
     const char
         *name; /* of the last layers, whose shape the number of classes decides, "head"; of others "backbone.*" */
-    const char *globs; /* of the parameters' names, with * and ?: "layer4.*,bn4.*" */
+    /* Of the parameters' names, with *, ? and #, which stands for a number: "layer4.#,bn4". Each such number is a block
+     * of its own to optim.layer_decay; what else the stage has belongs to its first block where it stands in front of
+     * the pattern with #, and else to its last. */
+    const char *globs;
 } cvr_stage;
 
 typedef struct cvr_model_desc {
