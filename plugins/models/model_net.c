@@ -43,19 +43,37 @@ cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const c
     return n->status == CVR_OK ? out : x;
 }
 
+/* A layer of several inputs or outputs. */
+static void many_to_many(net *n, cvr_layer_call *call, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                         uint32_t n_out) {
+    call->struct_size = sizeof *call;
+    call->inputs = in;
+    call->outputs = out;
+    call->n_inputs = n_in;
+    call->n_outputs = n_out;
+    call_layer(n, call);
+}
+
 cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name) {
     const net_text settings = net_print("%d", dim);
+    cvr_layer_call call = {.layer = "concat", .name = name, .settings = settings.s};
     cvr_value out = parts[0];
-    const cvr_layer_call call = {.struct_size = sizeof call,
-                                 .layer = "concat",
-                                 .name = name,
-                                 .settings = settings.s,
-                                 .inputs = parts,
-                                 .outputs = &out,
-                                 .n_inputs = count,
-                                 .n_outputs = 1};
-    call_layer(n, &call);
+    many_to_many(n, &call, parts, count, &out, 1);
     return n->status == CVR_OK ? out : parts[0];
+}
+
+void net_chunk(net *n, cvr_value x, const char *name, int dim, cvr_value *parts, uint32_t count) {
+    const net_text settings = net_print("%u dim=%d", count, dim);
+    cvr_layer_call call = {.layer = "chunk", .name = name, .settings = settings.s};
+    many_to_many(n, &call, &x, 1, parts, count);
+}
+
+cvr_value net_attend(net *n, const cvr_value *qkv, uint32_t count, const char *name, int64_t num_heads) {
+    const net_text settings = net_print("%lld", (long long)num_heads);
+    cvr_layer_call call = {.layer = "scaled_dot_product_attention", .name = name, .settings = settings.s};
+    cvr_value out = qkv[0];
+    many_to_many(n, &call, qkv, count, &out, 1);
+    return n->status == CVR_OK ? out : qkv[0];
 }
 
 cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
@@ -122,6 +140,11 @@ int64_t net_divisible(double v, int64_t divisor) {
     return (double)channels < 0.9 * v ? channels + divisor : channels;
 }
 
+int64_t net_scaled(int64_t channels, double factor) {
+    const int64_t scaled = (int64_t)((double)channels * factor + 0.5);
+    return scaled > 1 ? scaled : 1;
+}
+
 /* A number for each of three channels, which is in no file. */
 static cvr_value per_channel(net *n, const char *name, const float values[3]) {
     cvr_param_decl d = {.struct_size = sizeof d,
@@ -155,6 +178,11 @@ cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features
 
 int32_t net_result(net *n, const cvr_io *io, cvr_value x) {
     return n->status == CVR_OK ? io->put(io, "output", CVR_ROLE_RESULT, x, n->err) : n->status;
+}
+
+void net_auxiliary(net *n, const cvr_io *io, const char *name, double weight, cvr_value x) {
+    if (n->status == CVR_OK) n->status = io->put(io, name, CVR_ROLE_AUXILIARY, x, n->err);
+    if (n->status == CVR_OK) io->weigh(io, name, weight);
 }
 
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err) {

@@ -49,6 +49,11 @@ net_text net_print(const char *format, ...) CVR_PRINTF(1, 2);
 cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, const char *settings);
 /* concat of `count` values along `dim`. */
 cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name);
+/* x in `count` equal pieces along `dim`. */
+void net_chunk(net *n, cvr_value x, const char *name, int dim, cvr_value *parts, uint32_t count);
+/* softmax(q k^T / sqrt(E) + bias) v of query, key, value and, with `count` 4, bias: layer scaled_dot_product_attention
+ */
+cvr_value net_attend(net *n, const cvr_value *qkv, uint32_t count, const char *name, int64_t num_heads);
 /* A layer of two inputs: add, mul, concat. */
 cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings);
 
@@ -83,6 +88,9 @@ cvr_value net_squeeze_excite(net *n, cvr_value x, const char *name, const net_sq
  */
 int64_t net_divisible(double v, int64_t divisor);
 
+/* channels * factor to the nearest whole number, at least 1 */
+int64_t net_scaled(int64_t channels, double factor);
+
 /*
  * (x - 0.5) / 0.5 of pictures that were normalised with ImageNet's mean and deviation: torchvision's transform_input,
  * for the networks whose weights came from TensorFlow. x: (N, 3, H, W)
@@ -100,6 +108,9 @@ const int64_t *net_shape(const net *n, cvr_value x);
 
 /* Hands the network's one result over, under the name "output", and returns what became of the whole. */
 int32_t net_result(net *n, const cvr_io *io, cvr_value x);
+
+/* Hands an auxiliary result over, which only training looks at, with the weight of its loss. */
+void net_auxiliary(net *n, const cvr_io *io, const char *name, double weight, cvr_value x);
 
 /* Registers `count` models. */
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err);

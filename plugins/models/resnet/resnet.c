@@ -133,9 +133,9 @@ static const cvr_attr_desc one_group = SIZE("groups", "1", GROUPS_DOC), groups_3
                            per_group_128 = SIZE("width_per_group", "128", PER_GROUP_DOC);
 
 static const cvr_stage *const stages[] = {
-    NET_STAGE("backbone.stem", "conv1,bn1"), NET_STAGE("backbone.layer1", "layer1.#"),
-    NET_STAGE("backbone.layer2", "layer2.#"),  NET_STAGE("backbone.layer3", "layer3.#"),
-    NET_STAGE("backbone.layer4", "layer4.#"),  NET_STAGE("head", "fc"),
+    NET_STAGE("backbone.stem", "conv1,bn1"),  NET_STAGE("backbone.layer1", "layer1.#"),
+    NET_STAGE("backbone.layer2", "layer2.#"), NET_STAGE("backbone.layer3", "layer3.#"),
+    NET_STAGE("backbone.layer4", "layer4.#"), NET_STAGE("head", "fc"),
 };
 
 #define GROUPED(name_, doc_, layers_, block_, stem_, groups_, per_group_)                                              \
