@@ -68,11 +68,11 @@ void net_chunk(net *n, cvr_value x, const char *name, int dim, cvr_value *parts,
     many_to_many(n, &call, &x, 1, parts, count);
 }
 
-cvr_value net_attend(net *n, const cvr_value *qkv, uint32_t count, const char *name, int64_t num_heads) {
+cvr_value net_attend(net *n, const cvr_value qkv[3], const char *name, int64_t num_heads) {
     const net_text settings = net_print("%lld", (long long)num_heads);
     cvr_layer_call call = {.layer = "scaled_dot_product_attention", .name = name, .settings = settings.s};
     cvr_value out = qkv[0];
-    many_to_many(n, &call, qkv, count, &out, 1);
+    many_to_many(n, &call, qkv, 3, &out, 1);
     return n->status == CVR_OK ? out : qkv[0];
 }
 
@@ -145,18 +145,22 @@ int64_t net_scaled(int64_t channels, double factor) {
     return scaled > 1 ? scaled : 1;
 }
 
+cvr_value net_values(net *n, const cvr_param_decl *like) {
+    cvr_value value = CVR_NONE;
+    if (n->status == CVR_OK) n->status = n->b->param(n->b, like, &value, n->err);
+    return value;
+}
+
 /* A number for each of three channels, which is in no file. */
 static cvr_value per_channel(net *n, const char *name, const float values[3]) {
-    cvr_param_decl d = {.struct_size = sizeof d,
-                        .name = name,
-                        .dtype = CVR_F32,
-                        .rank = 3,
-                        .shape = {3, 1, 1, 1, 1, 1},
-                        .flags = CVR_PARAM_CONSTANT,
-                        .values = values};
-    cvr_value value = CVR_NONE;
-    if (n->status == CVR_OK) n->status = n->b->param(n->b, &d, &value, n->err);
-    return value;
+    const cvr_param_decl d = {.struct_size = sizeof d,
+                              .name = name,
+                              .dtype = CVR_F32,
+                              .rank = 3,
+                              .shape = {3, 1, 1, 1, 1, 1},
+                              .flags = CVR_PARAM_CONSTANT,
+                              .values = values};
+    return net_values(n, &d);
 }
 
 cvr_value net_transform_input(net *n, cvr_value x) {
@@ -172,6 +176,12 @@ cvr_value net_transform_input(net *n, cvr_value x) {
 
 cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features) {
     const net_text settings = net_print("%lld", (long long)out_features);
+    cvr_layer_call call = {.layer = "linear", .name = name, .settings = settings.s};
+    return start_layer(n, x, &n->linear, &call);
+}
+
+cvr_value net_linear_plain(net *n, cvr_value x, const char *name, int64_t out_features) {
+    const net_text settings = net_print("%lld bias=no", (long long)out_features);
     cvr_layer_call call = {.layer = "linear", .name = name, .settings = settings.s};
     return start_layer(n, x, &n->linear, &call);
 }

@@ -51,9 +51,8 @@ cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, co
 cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name);
 /* x in `count` equal pieces along `dim`. */
 void net_chunk(net *n, cvr_value x, const char *name, int dim, cvr_value *parts, uint32_t count);
-/* softmax(q k^T / sqrt(E) + bias) v of query, key, value and, with `count` 4, bias: layer scaled_dot_product_attention
- */
-cvr_value net_attend(net *n, const cvr_value *qkv, uint32_t count, const char *name, int64_t num_heads);
+/* softmax(q k^T / sqrt(E)) v of query, key and value, heads side by side in the last axis */
+cvr_value net_attend(net *n, const cvr_value qkv[3], const char *name, int64_t num_heads);
 /* A layer of two inputs: add, mul, concat. */
 cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings);
 
@@ -99,9 +98,15 @@ cvr_value net_transform_input(net *n, cvr_value x);
 /* x: (..., I) -> (..., out_features); starts as n->linear says */
 cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features);
 
+/* The same without a bias. */
+cvr_value net_linear_plain(net *n, cvr_value x, const char *name, int64_t out_features);
+
 /* A parameter of the model's own. `shape` has `rank` axes. CVR_NONE after a failure. */
 cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
                       const cvr_init *init);
+
+/* A buffer or constant that starts with given values. CVR_NONE after a failure. */
+cvr_value net_values(net *n, const cvr_param_decl *like);
 
 /* The logical shape of a value. */
 const int64_t *net_shape(const net *n, cvr_value x);

@@ -33,7 +33,7 @@ static cvr_value attention(net *n, const char *name, const deit_attrs *a, cvr_va
     cvr_value qkv[3] = {x, x, x};
     const cvr_value all = net_linear(n, x, net_print("%s.qkv", name).s, 3 * width);
     net_chunk(n, all, net_print("%s.chunk", name).s, 2, qkv, 3);
-    x = net_attend(n, qkv, 3, net_print("%s.attend", name).s, a->num_heads);
+    x = net_attend(n, qkv, net_print("%s.attend", name).s, a->num_heads);
     x = net_linear(n, x, net_print("%s.proj", name).s, width);
     return drop(n, net_print("%s.proj_drop", name).s, a, x);
 }
