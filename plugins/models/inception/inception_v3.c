@@ -141,6 +141,14 @@ static const struct {
 static void auxiliary(net *n, const inception_attrs *a, const cvr_io *io, int64_t num_classes, cvr_value x) {
     const scope s = {n, a, "AuxLogits"};
     const net_start conv_start = n->conv, linear_start = n->linear;
+    const int64_t *size = net_shape(n, x);
+    if (size[2] < 17 || size[3] < 17) { /* windows of 5x5, 3 apart, must leave 5x5 */
+        n->status = cvr_fail(n->err, CVR_ERR_INVALID,
+                             "pictures are too small for the auxiliary classifier, which sees %lldx%lld of them and "
+                             "needs 17x17; set data.img_size = 299, or model.aux_logits = no",
+                             (long long)size[2], (long long)size[3]);
+        return;
+    }
     x = layer(&s, "avgpool5", "avg_pool2d", "5 stride=3", x);
     x = conv(&s, "conv0", 128, K1X1, x);
     n->conv = (net_start){NET_START_NORMAL, 0.01, 0};
