@@ -72,8 +72,6 @@ if [ -n "$all" ]; then
   KILLS=200 CVRUN=build/bin/cvrun bash tests/cli/kill_test.sh
   say "every allocation fails once"
   OOM_ALL=1 build/bin/oom_test
-  say "every layer of every model halved"
-  WIDTHS_ALL=1 build/bin/widths_test
   say "the demo's accuracy"
   CVRUN=build/bin/cvrun bash tests/cli/demo_test.sh
 fi

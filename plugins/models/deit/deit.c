@@ -67,21 +67,22 @@ static cvr_value token(net *n, const char *name, int64_t samples, int64_t width,
     return all;
 }
 
-/* image: (N, C, H, W) -> (N, L, D), the tokens with their positions. Parameters are declared in the authors' order. */
+/* image: (N, C, H, W) -> (N, L, D), the tokens with their positions */
 static cvr_value embed(net *n, const deit_attrs *a, cvr_value image) {
-    const int64_t *size = net_shape(n, image), width = a->embed_dim;
-    const int64_t samples = size[0], patches = size[2] / a->patch_size * (size[3] / a->patch_size),
-                  prefix = a->distilled ? 2 : 1, position_shape[3] = {1, patches + prefix, width};
-    const net_conv2d project = {width, a->patch_size, a->patch_size, 0, 1, 1};
+    const net_conv2d project = {a->embed_dim, a->patch_size, a->patch_size, 0, 1, 1};
     const cvr_init position = {sizeof position, CVR_INIT_NORMAL, 0, 0, 0.02};
-    cvr_value parts[3];
+    const uint32_t prefix = a->distilled ? 2 : 1;
+    cvr_value parts[3], x = net_conv(n, image, "patch_embed.proj", &project);
+    x = net_layer(n, x, "patch_embed.tokens", "to_tokens", "");
+    if (n->status != CVR_OK) return x;
+    const int64_t samples = net_shape(n, x)[0], width = net_shape(n, x)[2];
+    const int64_t position_shape[3] = {1, net_shape(n, x)[1] + prefix, width};
     parts[0] = token(n, "cls_token", samples, width, 1e-6);
-    const cvr_value embedding = net_declare(n, "pos_embed", 3, position_shape, 0, &position);
     if (a->distilled) parts[1] = token(n, "dist_token", samples, width, 0.02);
-    cvr_value x = net_conv(n, image, "patch_embed.proj", &project);
-    parts[prefix] = net_layer(n, x, "tokens", "to_tokens", "");
-    x = net_concat(n, parts, (uint32_t)prefix + 1, 1, "concat");
-    x = net_layer2(n, x, embedding, "add", "add", "");
+    parts[prefix] = x;
+    const cvr_value embedding = net_declare(n, "pos_embed", 3, position_shape, 0, &position);
+    x = net_concat(n, parts, prefix + 1, 1, "patch_embed.concat");
+    x = net_layer2(n, x, embedding, "patch_embed.add", "add", "");
     return drop(n, "pos_drop", a, x);
 }
 
@@ -94,7 +95,7 @@ static cvr_value head(net *n, const char *name, int i, int64_t num_classes, cvr_
 
 /* (x + y) / 2 */
 static cvr_value mean_of(net *n, cvr_value x, cvr_value y) {
-    const cvr_value sum = net_layer2(n, x, y, "heads.add", "add", "");
+    const cvr_value sum = net_layer2(n, x, y, "head_dist.add", "add", "");
     cvr_value mean = sum;
     if (n->status != CVR_OK) return x;
     cvr_expand_attrs half = {.rank = 2, .shape = {0, 0, 1, 1, 1, 1}, .scale = 0.5};
@@ -127,7 +128,8 @@ static int32_t deit_build(const cvr_builder *b, const cvr_model_args *args, cons
     x = norm(&n, "norm", x);
     cvr_value y = head(&n, "head", 0, args->num_classes, x);
     if (!a->distilled) return net_result(&n, io, y);
-    const cvr_value taught = head(&n, "head_dist", 1, args->num_classes, x);
+    if (n.status != CVR_OK) return n.status;
+    const cvr_value taught = head(&n, "head_dist", 1, net_shape(&n, y)[1], x);
     if (a->distilled_training && b->training)
         net_auxiliary(&n, io, "distilled", 1, taught);
     else
