@@ -140,7 +140,7 @@ static const struct {
 /* The auxiliary classifier: x: (N, C, H, W) -> logits, (N, num_classes) */
 static void auxiliary(net *n, const inception_attrs *a, const cvr_io *io, int64_t num_classes, cvr_value x) {
     const scope s = {n, a, "AuxLogits"};
-    const net_start conv_start = n->conv, linear_start = n->linear;
+    const net_start linear_start = n->linear;
     const int64_t *size = net_shape(n, x);
     if (size[2] < 17 || size[3] < 17) { /* windows of 5x5, 3 apart, must leave 5x5 */
         n->status = cvr_fail(n->err, CVR_ERR_INVALID,
@@ -151,13 +151,11 @@ static void auxiliary(net *n, const inception_attrs *a, const cvr_io *io, int64_
     }
     x = layer(&s, "avgpool5", "avg_pool2d", "5 stride=3", x);
     x = conv(&s, "conv0", 128, K1X1, x);
-    n->conv = (net_start){NET_START_NORMAL, 0.01, 0};
     x = conv(&s, "conv1", 768, K5X5_VALID, x);
     x = layer(&s, "avgpool", "adaptive_avg_pool2d", "1", x);
     x = layer(&s, "flatten", "flatten", "", x);
     n->linear = (net_start){NET_START_NORMAL, 0.001, NET_BIAS_TORCH};
     net_auxiliary(n, io, "aux", 0.4, net_linear(n, x, "AuxLogits.fc", num_classes));
-    n->conv = conv_start;
     n->linear = linear_start;
 }
 
