@@ -93,7 +93,7 @@ static int32_t add_end(cvr_graph *g, const char *name, uint32_t role, cvr_value 
         cvr_free(end);
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
-    *end = (cvr_io_output){sizeof *end, copy, role, v};
+    *end = (cvr_io_output){.struct_size = sizeof *end, .name = copy, .role = role, .value = v};
     g->ends[g->n_ends++] = end;
     return CVR_OK;
 }
@@ -109,12 +109,18 @@ static int32_t io_put(const cvr_io *io, const char *name, uint32_t role, cvr_val
     return role == CVR_ROLE_AUXILIARY ? CVR_OK : cvr_graph_output(g, name, v, err);
 }
 
+static void io_weigh(const cvr_io *io, const char *name, double weight) {
+    const cvr_graph *g = io->ctx;
+    for (size_t i = 0; i < g->n_ends; i++)
+        if (g->ends[i]->role == CVR_ROLE_AUXILIARY && strcmp(g->ends[i]->name, name) == 0) g->ends[i]->weight = weight;
+}
+
 const cvr_io *cvr_graph_io(const cvr_graph *g) {
     return &g->io;
 }
 
 void graph_open_io(cvr_graph *g) {
-    g->io = (cvr_io){sizeof g->io, g, io_input, io_put, io_output};
+    g->io = (cvr_io){sizeof g->io, g, io_input, io_put, io_output, io_weigh};
 }
 
 void graph_close_io(cvr_graph *g) {

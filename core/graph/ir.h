@@ -126,7 +126,7 @@ typedef struct store_request {
     uint32_t role, flags;
     int64_t of; /* -1: none */
     cvr_init init;
-    const void *values; /* as cvr_param_decl has them */
+    const void *values; /* as in cvr_param_decl */
 } store_request;
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
 /* Whether a layer of this name is built as in evaluation, since all of it is frozen. */

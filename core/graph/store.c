@@ -11,7 +11,7 @@
 typedef struct stored {
     cvr_store_entry entry;
     cvr_init init;
-    const void *values;
+    void *values;           /* what it starts with, in logical order; NULL: as `init` says */
     char *address, *before; /* on the device; on the device before, while a move is open */
     int64_t average;        /* the entry that is its running mean, or -1 */
 } stored;
@@ -54,6 +54,7 @@ void cvr_store_destroy(cvr_store **store) {
     for (size_t i = 0; i < s->n; i++) {
         cvr_free((void *)(uintptr_t)s->entries[i].entry.name);
         cvr_free((void *)(uintptr_t)s->entries[i].entry.network);
+        cvr_free(s->entries[i].values);
     }
     leave_home(&s->home);
     leave_home(&s->before);
@@ -169,9 +170,11 @@ int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_e
     stored *more = cvr_grow(s->entries, s->n, &s->capacity, sizeof *more);
     if (more) s->entries = more;
     char *name = cvr_strdup(r->name), *network = cvr_strdup(r->network);
-    if (!more || !name || !network || !grow_table(s)) {
+    void *values = r->values ? cvr_alloc_aligned(type_bytes(&r->type), 64) : NULL;
+    if (!more || !name || !network || (r->values && !values) || !grow_table(s)) {
         cvr_free(name);
         cvr_free(network);
+        cvr_free(values);
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     }
     stored *e = &more[s->n];
@@ -186,8 +189,9 @@ int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_e
                             .weight_decay = -1,
                             .bytes = type_bytes(&r->type)},
                   .init = r->init,
-                  .values = r->values,
+                  .values = values,
                   .average = -1};
+    if (values) memcpy(values, r->values, e->entry.bytes);
     e->entry.type.struct_size = sizeof e->entry.type;
     if (!*network && r->role <= CVR_STORE_CONSTANT) param_rules_apply(&s->rules, &e->entry);
     if (r->role == CVR_STORE_AVERAGE) s->entries[r->of].average = (int64_t)s->n;

@@ -84,7 +84,8 @@ static const char *bad_field(const cvr_param_decl *d) {
     for (uint32_t i = 0; i < d->rank; i++)
         if (d->shape[i] < 1) return "shape";
     if ((d->flags & ~flags) || ((d->flags & CVR_PARAM_CONSTANT) && (d->flags & CVR_PARAM_TRAINABLE))) return "flags";
-    return d->reserved ? "reserved" : bad_init(d->init);
+    if (d->reserved) return "reserved";
+    return d->values && !d->init ? NULL : bad_init(d->init);
 }
 
 static int32_t declare_as(cvr_graph *g, const char *prefix, const cvr_param_decl *decl, uint32_t role, int64_t of,
@@ -94,7 +95,8 @@ static int32_t declare_as(cvr_graph *g, const char *prefix, const cvr_param_decl
         return cvr_fail(err, CVR_ERR_PLUGIN,
                         "parameter `%.60s`: `%s` of its cvr_param_decl is missing or makes no sense",
                         decl->name ? decl->name : "", bad);
-    store_request r = {.role = role, .flags = decl->flags, .of = of, .init = *decl->init, .values = decl->values};
+    store_request r = {.role = role, .flags = decl->flags, .of = of, .values = decl->values};
+    if (decl->init) r.init = *decl->init;
     cvr_type_set(&r.type, decl->dtype, decl->rank, decl->shape);
     memcpy(r.type.order, decl->order, sizeof r.type.order);
     return declare(g, &r, prefix, decl->name, out, err);

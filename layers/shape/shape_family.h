@@ -23,6 +23,8 @@ extern const shape_family shape_view;   /* flatten, unflatten, view */
 extern const shape_family shape_order;  /* to_logical, from_logical */
 extern const shape_family shape_move;   /* permute */
 extern const shape_family shape_tokens; /* to_tokens, from_tokens */
+extern const shape_family shape_window; /* window_partition, window_merge */
+extern const shape_family shape_take;   /* take_rows */
 extern const shape_family shape_pieces; /* concat, slice, chunk */
 
 /* Steps in memory, in elements, along each logical axis: rank 4 lies as (N, H, W, C), all else row-major. */

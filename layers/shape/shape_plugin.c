@@ -20,8 +20,8 @@ static int32_t add_family(const cvr_registrar *r, const shape_family *f, cvr_err
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    static const shape_family *const families[] = {&shape_view, &shape_order, &shape_move, &shape_pieces,
-                                                   &shape_tokens};
+    static const shape_family *const families[] = {&shape_view,   &shape_order,  &shape_move, &shape_pieces,
+                                                   &shape_tokens, &shape_window, &shape_take};
     for (uint32_t i = 0; i < sizeof families / sizeof *families; i++) CVR_TRY(add_family(r, families[i], err));
     return CVR_OK;
 }

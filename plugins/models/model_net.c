@@ -44,6 +44,39 @@ cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const c
     return n->status == CVR_OK ? out : x;
 }
 
+/* A layer of several inputs or outputs. */
+static void many_to_many(net *n, cvr_layer_call *call, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                         uint32_t n_out) {
+    call->struct_size = sizeof *call;
+    call->inputs = in;
+    call->outputs = out;
+    call->n_inputs = n_in;
+    call->n_outputs = n_out;
+    call_layer(n, call);
+}
+
+cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name) {
+    const net_text settings = net_print("%d", dim);
+    cvr_layer_call call = {.layer = "concat", .name = name, .settings = settings.s};
+    cvr_value out = parts[0];
+    many_to_many(n, &call, parts, count, &out, 1);
+    return n->status == CVR_OK ? out : parts[0];
+}
+
+void net_chunk(net *n, cvr_value x, const char *name, int dim, cvr_value *parts, uint32_t count) {
+    const net_text settings = net_print("%u dim=%d", count, dim);
+    cvr_layer_call call = {.layer = "chunk", .name = name, .settings = settings.s};
+    many_to_many(n, &call, &x, 1, parts, count);
+}
+
+cvr_value net_attend(net *n, const cvr_value qkv[3], const char *name, int64_t num_heads) {
+    const net_text settings = net_print("%lld", (long long)num_heads);
+    cvr_layer_call call = {.layer = "scaled_dot_product_attention", .name = name, .settings = settings.s};
+    cvr_value out = qkv[0];
+    many_to_many(n, &call, qkv, 3, &out, 1);
+    return n->status == CVR_OK ? out : qkv[0];
+}
+
 cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
                       const cvr_init *init) {
     cvr_param_decl d = {.struct_size = sizeof d, .name = name, .dtype = CVR_F32, .rank = rank, .init = init};
@@ -59,15 +92,22 @@ static cvr_value start_layer(net *n, cvr_value x, const net_start *s, cvr_layer_
     static const cvr_init inits[] = {[NET_START_KAIMING] = {sizeof(cvr_init), CVR_INIT_KAIMING, 0, 2, 0},
                                      [NET_START_NORMAL] = {sizeof(cvr_init), CVR_INIT_NORMAL, 0, 0, 0},
                                      [NET_START_ZERO] = {sizeof(cvr_init), CVR_INIT_CONSTANT, 0, 0, 0},
-                                     [NET_START_XAVIER] = {sizeof(cvr_init), CVR_INIT_XAVIER, 0, 6, 0}};
+                                     [NET_START_XAVIER] = {sizeof(cvr_init), CVR_INIT_XAVIER, 0, 6, 0},
+                                     [NET_START_UNIFORM] = {sizeof(cvr_init), CVR_INIT_UNIFORM, 0, 0, 0}};
     cvr_init weight = inits[s->kind];
     const cvr_init bias = {sizeof bias, s->bias_std > 0 ? CVR_INIT_NORMAL : CVR_INIT_CONSTANT, 0, 0, s->bias_std};
     const cvr_param_init of_weight = {sizeof of_weight, "weight", &weight}, of_bias = {sizeof of_bias, "bias", &bias};
     const cvr_param_init *const both[] = {&of_weight, &of_bias};
-    if (s->kind == NET_START_NORMAL) weight.b = s->std;
+    if (s->kind == NET_START_NORMAL || s->kind == NET_START_UNIFORM) weight.b = s->std;
+    if (s->kind == NET_START_UNIFORM) weight.a = -s->std;
     call->inits = both;
-    call->n_inits = s->kind == NET_START_TORCH ? 0 : 2;
+    call->n_inits = s->kind == NET_START_TORCH ? 0 : s->bias_std < 0 ? 1 : 2;
     return one_to_one(n, call, x);
+}
+
+cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *settings) {
+    cvr_layer_call call = {.layer = "conv2d", .name = name, .settings = settings};
+    return start_layer(n, x, &n->conv, &call);
 }
 
 cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
@@ -75,8 +115,64 @@ cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
     const net_text settings = net_print("%lld kernel_size=%lld stride=%lld padding=%lld groups=%lld bias=%s",
                                         (long long)c->out_channels, (long long)c->kernel_size, (long long)stride,
                                         (long long)c->padding, (long long)groups, c->bias ? "yes" : "no");
-    cvr_layer_call call = {.layer = "conv2d", .name = name, .settings = settings.s};
-    return start_layer(n, x, &n->conv, &call);
+    return net_conv_by(n, x, name, settings.s);
+}
+
+cvr_value net_conv_norm(net *n, cvr_value x, const char *name, const net_conv2d *c, const net_norm_act *a) {
+    x = net_conv(n, x, net_print("%s.0", name).s, c);
+    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", a->norm);
+    return a->activation ? net_layer(n, x, net_print("%s.2", name).s, a->activation, "") : x;
+}
+
+cvr_value net_squeeze_excite(net *n, cvr_value x, const char *name, const net_squeeze *s) {
+    const net_conv2d fc1 = {.out_channels = s->channels, .kernel_size = 1, .bias = 1},
+                     fc2 = {.out_channels = net_shape(n, x)[1], .kernel_size = 1, .bias = 1};
+    cvr_value y = net_layer(n, x, net_print("%s.avgpool", name).s, "adaptive_avg_pool2d", "1");
+    y = net_conv(n, y, net_print("%s.fc1", name).s, &fc1);
+    y = net_layer(n, y, net_print("%s.activation", name).s, s->activation, "");
+    y = net_conv(n, y, net_print("%s.fc2", name).s, &fc2);
+    y = net_layer(n, y, net_print("%s.scale_activation", name).s, s->gate, "");
+    return net_layer2(n, y, x, net_print("%s.mul", name).s, "mul", "");
+}
+
+int64_t net_divisible(double v, int64_t divisor) {
+    int64_t channels = (int64_t)(v + (double)divisor / 2) / divisor * divisor;
+    if (channels < divisor) channels = divisor;
+    return (double)channels < 0.9 * v ? channels + divisor : channels;
+}
+
+int64_t net_scaled(int64_t channels, double factor) {
+    const int64_t scaled = (int64_t)((double)channels * factor + 0.5);
+    return scaled > 1 ? scaled : 1;
+}
+
+cvr_value net_values(net *n, const cvr_param_decl *like) {
+    cvr_value value = CVR_NONE;
+    if (n->status == CVR_OK) n->status = n->b->param(n->b, like, &value, n->err);
+    return value;
+}
+
+/* A number for each of three channels, which is in no file. */
+static cvr_value per_channel(net *n, const char *name, const float values[3]) {
+    const cvr_param_decl d = {.struct_size = sizeof d,
+                              .name = name,
+                              .dtype = CVR_F32,
+                              .rank = 3,
+                              .shape = {3, 1, 1, 1, 1, 1},
+                              .flags = CVR_PARAM_CONSTANT,
+                              .values = values};
+    return net_values(n, &d);
+}
+
+cvr_value net_transform_input(net *n, cvr_value x) {
+    static const float scale[3] = {0.229f / 0.5f, 0.224f / 0.5f, 0.225f / 0.5f},
+                       shift[3] = {(0.485f - 0.5f) / 0.5f, (0.456f - 0.5f) / 0.5f, (0.406f - 0.5f) / 0.5f};
+    if (n->status == CVR_OK && net_shape(n, x)[1] != 3)
+        n->status =
+            cvr_fail(n->err, CVR_ERR_INVALID, "model.transform_input is for pictures of 3 channels; these have %lld",
+                     (long long)net_shape(n, x)[1]);
+    x = net_layer2(n, x, per_channel(n, "transform_input.scale", scale), "transform_input.mul", "mul", "");
+    return net_layer2(n, x, per_channel(n, "transform_input.shift", shift), "transform_input.add", "add", "");
 }
 
 cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features) {
@@ -85,8 +181,19 @@ cvr_value net_linear(net *n, cvr_value x, const char *name, int64_t out_features
     return start_layer(n, x, &n->linear, &call);
 }
 
+cvr_value net_linear_plain(net *n, cvr_value x, const char *name, int64_t out_features) {
+    const net_text settings = net_print("%lld bias=no", (long long)out_features);
+    cvr_layer_call call = {.layer = "linear", .name = name, .settings = settings.s};
+    return start_layer(n, x, &n->linear, &call);
+}
+
 int32_t net_result(net *n, const cvr_io *io, cvr_value x) {
     return n->status == CVR_OK ? io->put(io, "output", CVR_ROLE_RESULT, x, n->err) : n->status;
+}
+
+void net_auxiliary(net *n, const cvr_io *io, const char *name, double weight, cvr_value x) {
+    if (n->status == CVR_OK) n->status = io->put(io, name, CVR_ROLE_AUXILIARY, x, n->err);
+    if (n->status == CVR_OK) io->weigh(io, name, weight);
 }
 
 int32_t net_register(const cvr_registrar *r, const cvr_model_desc *const *models, size_t count, cvr_error *err) {

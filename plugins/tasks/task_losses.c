@@ -27,6 +27,11 @@ static int32_t class_weights(const cvr_builder *b, const cvr_task_info *info, cv
     return info->class_weights && b->training ? b->param(b, &decl, out, err) : CVR_OK;
 }
 
+static double aux_weight(const task_loss *how, const cvr_io_output *result) {
+    if (how->aux_weight >= 0) return how->aux_weight;
+    return result->weight > 0 ? result->weight : how->aux_usual;
+}
+
 static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, const task_loss *how,
                         const cvr_io_output *result, cvr_error *err) {
     char scope[160] = "loss";
@@ -45,7 +50,7 @@ static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const c
                                  .n_inputs = in[2] == CVR_NONE ? 2 : 3,
                                  .n_outputs = 1};
     CVR_TRY(b->layer(b, &call, err));
-    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, how->aux_weight, &loss, err));
+    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, aux_weight(how, result), &loss, err));
     return io->put(io, result->name, CVR_ROLE_LOSS, loss, err);
 }
 

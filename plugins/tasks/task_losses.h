@@ -8,7 +8,8 @@
 typedef struct task_loss {
     const char *field;    /* the target */
     const char *settings; /* of the layer cross_entropy */
-    double aux_weight;    /* of the losses of auxiliary results */
+    double aux_weight;    /* of the losses of auxiliary results, as the recipe says; -1: it says nothing */
+    double aux_usual;     /* where neither the recipe nor the model says anything */
     /* Refuses an output that the task cannot use. */
     int32_t (*check)(const cvr_task_info *info, const cvr_type *output, const cvr_type *target, cvr_error *err);
 } task_loss;

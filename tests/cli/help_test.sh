@@ -47,16 +47,19 @@ while IFS=$'\t' read -r -a words; do
   case ${words[0]} in net.x*) line=${words[0]#net.} ;; *) continue ;; esac
   line=${line/=/ = }
   shape=picture
-  case ${line#*= } in *attention* | from_tokens* | layer_norm\ *) shape=tokens ;; linear*) shape=flat ;; reshape*) shape=pooled ;; esac
+  case ${line#*= } in *attention* | from_tokens* | layer_norm\ *) shape=tokens ;; linear*) shape=flat ;; reshape*) shape=pooled ;; window_merge*) shape=windows ;; esac
   case ${line#*= } in cross_entropy* | bce* | mse* | l1* | smooth_l1*) continue ;; esac # losses: what a task adds
+  case ${line#*= } in take_rows*) continue ;; esac # takes whole numbers, which only a model has
   { sed '/^\[train\]/,$d' base.ini; echo '[net]'
     case $shape in
       picture) printf 'a = conv2d 16 3 padding=1\nb = relu\n' ;;
       tokens) printf 'p = conv2d 16 3 padding=1\na = to_tokens\nc = relu\nb = relu\n' ;;
       pooled) printf 'a = conv2d 16 3 padding=1\nb = adaptive_avg_pool2d 1\n' ;;
+      windows) printf 'p = conv2d 16 3 padding=1\na = window_partition 1\n' ;;
       flat) printf 'c = conv2d 16 3 padding=1\na = flatten\nb = relu\n' ;;
     esac
     echo "$line"
+    case ${line#*= } in window_partition*) echo 'm = window_merge 1 size=32' ;; esac # a sequence a picture again
     printf 'g = flatten\nout = linear num_classes\n'; } >layer.ini
   "$CVRUN" info layer.ini >out.txt 2>err.txt || { cat layer.ini err.txt; fail "the example $line"; }
   checks=$((checks + 1))

@@ -35,6 +35,34 @@ expect 0 "" "$CVRUN" predict runs/classify/a source=runs/classify/a/results.png 
 model vit_b_16
 expect 2 "model.patch_size" "$CVRUN" train m.ini data.img_size=20
 expect 2 "does not divide model.hidden_dim" "$CVRUN" train m.ini data.img_size=32 model.num_heads=7
+# auxiliary classifiers: a loss each, by the model's weight, unless the recipe has one
+model googlenet
+small=(data.img_size=48 data.classes=3 model.width_mult=0.05 model.dropout=0 model.dropout_aux=0 epochs=1)
+expect 0 "" "$CVRUN" train m.ini "${small[@]}" name=usual
+head -n 1 runs/classify/usual/steps.csv | grep -q "aux1.*aux2" || fail "steps.csv lacks the auxiliary losses"
+expect 0 "" "$CVRUN" train m.ini "${small[@]}" name=same train.aux_weight=0.3
+same runs/classify/usual/weights/last.safetensors runs/classify/same/weights/last.safetensors
+expect 0 "" "$CVRUN" train m.ini "${small[@]}" name=other train.aux_weight=0.4
+! cmp -s runs/classify/usual/weights/last.safetensors runs/classify/other/weights/last.safetensors || fail "aux_weight does nothing"
+model inception_v3
+expect 2 "model.aux_logits = no" "$CVRUN" train m.ini data.img_size=96 model.width_mult=0.05
+expect 0 "" "$CVRUN" train m.ini data.img_size=75 data.classes=3 model.width_mult=0.05 model.aux_logits=no
+# windows: sides that are no multiples of them, another size in validation, and threads that make no difference
+model swin_t
+swin=(train m.ini data.classes=3 model.embed_dim=8 model.depths=2,2 model.num_heads=2,4 model.window_size=3 data.img_size=44 epochs=1)
+expect 0 "" "$CVRUN" "${swin[@]}" name=swin
+expect 0 "" "$CVRUN" "${swin[@]}" name=swin1 backend.threads=1
+same runs/classify/swin/weights/last.safetensors runs/classify/swin1/weights/last.safetensors
+expect 0 "" "$CVRUN" "${swin[@]}" name=swin_bf16 backend.precision=bf16
+expect 0 "" "$CVRUN" predict runs/classify/swin source=runs/classify/swin/results.png predict.out=swin_out
+expect 2 "model.num_heads has 4 numbers" "$CVRUN" train m.ini model.depths=2,2
+expect 2 "do not divide" "$CVRUN" train m.ini model.embed_dim=50
+model deit_tiny_distilled_patch16_224
+deit=(train m.ini data.img_size=16 data.classes=3 model.patch_size=4 model.embed_dim=12 model.depth=2 epochs=1)
+expect 0 "" "$CVRUN" "${deit[@]}" name=mean
+expect 0 "" "$CVRUN" "${deit[@]}" name=taught model.distilled_training=yes
+head -n 1 runs/classify/taught/steps.csv | grep -q distilled || fail "the distilled head has no loss of its own"
+expect 2 "does not divide model.embed_dim" "$CVRUN" "${deit[@]}" name=no model.num_heads=5
 model unet
 # pictures whose sides are no multiples of 16 are padded
 expect 0 "" "$CVRUN" train m.ini run.task=segment data.masks=yes data.classes=3 data.img_size=24 epochs=1 name=padded

@@ -240,6 +240,43 @@ Test(roles, constants_are_in_no_file) {
     net_close(&n);
 }
 
+/* What a buffer starts with is copied, whatever its type, and is read back in logical order. */
+Test(roles, given_values) {
+    int64_t numbers[3] = {5, -7, INT64_MAX};
+    float picture[4] = {1, 2, 3, 4}, read[4];
+    small_net n;
+    cvr_graph *g;
+    cvr_value v;
+    cvr_param_decl decl = {.struct_size = sizeof decl,
+                           .name = "numbers",
+                           .dtype = CVR_I64,
+                           .rank = 1,
+                           .shape = {3, 1, 1, 1, 1, 1},
+                           .values = numbers};
+    net_open(&n, "cpu", NULL);
+    net_good(&n, cvr_graph_create(&g, n.plugins, n.store, true, &n.err));
+    const cvr_builder *b = cvr_graph_builder(g);
+    net_good(&n, b->param(b, &decl, &v, &n.err));
+    decl.name = "picture";
+    decl.dtype = CVR_F32;
+    decl.rank = 4;
+    memcpy(decl.shape, (const int64_t[4]){1, 2, 2, 1}, 4 * sizeof *decl.shape);
+    decl.values = picture;
+    net_good(&n, b->param(b, &decl, &v, &n.err));
+    decl.name = "nothing";
+    decl.values = NULL;
+    cr_expect_neq(b->param(b, &decl, &v, &n.err), CVR_OK);
+    memset(numbers, 0, sizeof numbers);
+    memset(picture, 0, sizeof picture);
+    net_good(&n, cvr_store_place(n.store, n.device, &n.err));
+    net_good(&n, cvr_store_read(n.store, (size_t)cvr_store_find(n.store, "numbers"), numbers, &n.err));
+    net_good(&n, cvr_store_read(n.store, (size_t)cvr_store_find(n.store, "picture"), read, &n.err));
+    cr_expect(numbers[0] == 5 && numbers[1] == -7 && numbers[2] == INT64_MAX);
+    for (int i = 0; i < 4; i++) cr_expect_eq(read[i], (float)(i + 1));
+    cvr_graph_destroy(&g);
+    net_close(&n);
+}
+
 /* ---- a second network ---- */
 
 /* The teacher has weights of its own, and does what the network does in evaluation; it is not trained. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Numbers from PyTorch for the layers of normalisation, activation, shape, arithmetic, dropout, loss and attention.
 
-Writes tests/golden/layers_{norm,activation,shape,arith,dropout,loss,attention,stochastic_depth,tokens}.safetensors, next to this script's folder. Needs
+Writes tests/golden/layers_{norm,activation,shape,arith,dropout,loss,attention,stochastic_depth,tokens,window}.safetensors, next to this script's folder. Needs
 torch, torchvision, numpy and safetensors. The same versions give the same bytes. Fields of a case CASE:
   CASE/layer, CASE/settings        text, u8: the layer and its settings as a recipe has them
   CASE/in0, in1, ...               the inputs, logical NCHW; CASE/param.NAME parameters and buffers before
@@ -392,6 +392,35 @@ def tokens():
     f.write()
 
 
+def window():
+    """Swin's windows, by the steps of its paper: fill up, roll, cut; and rows of a table."""
+    f = Family("window")
+
+    def partition(h, w, down, right):
+        def windows(x):
+            n, c, height, width = x.shape
+            x = F.pad(x, (0, -width % w, 0, -height % h)).roll((-down, -right), (2, 3))
+            x = x.unflatten(3, (-1, w)).unflatten(2, (-1, h))  # (N,C,Y,h,X,w)
+            return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, h * w, c)
+
+        return windows
+
+    def merge(h, w, down, right, height, width):
+        def picture(x):
+            x = x.reshape(-1, -(-height // h), -(-width // w), h, w, x.shape[2]).permute(0, 5, 1, 3, 2, 4)
+            return x.flatten(4, 5).flatten(2, 3).roll((down, right), (2, 3))[:, :, :height, :width]
+
+        return picture
+
+    f.add("plain", "window_partition", "2,3", partition(2, 3, 0, 0), f.randn(2, 5, 4, 6))
+    f.add("filled", "window_partition", "3,2", partition(3, 2, 0, 0), f.randn(1, 4, 4, 3))
+    f.add("rolled", "window_partition", "3,4 shift=1,2", partition(3, 4, 1, 2), f.randn(2, 3, 7, 9))
+    f.add("merge", "window_merge", "2,3 size=4,6", merge(2, 3, 0, 0, 4, 6), f.randn(8, 6, 5))
+    f.add("merge_rolled", "window_merge", "3,4 shift=1,2 size=7,9", merge(3, 4, 1, 2, 7, 9), f.randn(18, 12, 3))
+    f.add("rows", "take_rows", "", lambda x, i: x[i], f.randn(5, 3), torch.tensor([4, 0, 4, 2, 4]))
+    f.write()
+
+
 if __name__ == "__main__":
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
@@ -404,3 +433,4 @@ if __name__ == "__main__":
     attention()
     stochastic_depth()
     tokens()
+    window()

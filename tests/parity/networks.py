@@ -50,9 +50,9 @@ class SmallCnn(nn.Module):
 class NarrowResNet(resnet.ResNet):
     """torchvision's ResNet with another width, other stages, and CIFAR's stem on request."""
 
-    def __init__(self, block, layers, width, cifar, num_classes):
+    def __init__(self, block, layers, width, cifar, num_classes, groups=1, width_per_group=64):
         super().__init__(block, [1, 1, 1, 1], num_classes=num_classes)
-        self.inplanes = width
+        self.inplanes, self.groups, self.base_width = width, groups, width_per_group
         self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False) if cifar else nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         if cifar:

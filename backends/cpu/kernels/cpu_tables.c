@@ -18,6 +18,7 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_norm_group_kernels,
     &cpu_cast_kernels,
     &cpu_shape_kernels,
+    &cpu_window_kernels,
     &cpu_arith_broadcast_kernels,
     &cpu_arith_reduce_kernels,
     &cpu_dropout_kernels,

@@ -58,6 +58,7 @@ extern const cpu_kernel_table cpu_norm_rows_kernels;
 extern const cpu_kernel_table cpu_norm_group_kernels;
 extern const cpu_kernel_table cpu_cast_kernels;
 extern const cpu_kernel_table cpu_shape_kernels;
+extern const cpu_kernel_table cpu_window_kernels;
 extern const cpu_kernel_table cpu_arith_broadcast_kernels;
 extern const cpu_kernel_table cpu_arith_reduce_kernels;
 extern const cpu_kernel_table cpu_dropout_kernels;

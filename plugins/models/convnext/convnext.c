@@ -62,16 +62,20 @@ static int32_t convnext_build(const cvr_builder *b, const cvr_model_args *args, 
     return net_result(&n, io, net_linear(&n, x, "classifier.2", args->num_classes));
 }
 
-static const cvr_attr_desc layers =
-    CVR_ATTR_INIT(INTS, "layers", "3,3,9,3", "blocks of each stage", .count = 4, CVR_ATTR_BETWEEN(1, 1000));
-static const cvr_attr_desc width = CVR_ATTR_INIT(
-    INT, "width", "96", "channels of the first stage; each after it doubles them", CVR_ATTR_BETWEEN(1, 4096));
+/* What tells the members of the family apart: defaults. */
+#define LAYERS(default_)                                                                                               \
+    CVR_ATTR_INIT(INTS, "layers", default_, "blocks of each stage", .count = 4, CVR_ATTR_BETWEEN(1, 1000))
+#define WIDTH(default_)                                                                                                \
+    CVR_ATTR_INIT(INT, "width", default_, "channels of the first stage; each after it doubles them",                   \
+                  CVR_ATTR_BETWEEN(1, 4096))
+#define DROP_PATH(default_)                                                                                            \
+    CVR_ATTR_INIT(FLOAT, "drop_path", default_, "stochastic depth of the last block; it rises from 0 at the first",    \
+                  CVR_ATTR_BETWEEN(0, 1))
+static const cvr_attr_desc layers_9 = LAYERS("3,3,9,3"), layers_27 = LAYERS("3,3,27,3");
+static const cvr_attr_desc width_96 = WIDTH("96"), width_128 = WIDTH("128"), width_192 = WIDTH("192");
+static const cvr_attr_desc drop_01 = DROP_PATH("0.1"), drop_04 = DROP_PATH("0.4"), drop_05 = DROP_PATH("0.5");
 static const cvr_attr_desc layer_scale =
     CVR_ATTR_INIT(FLOAT, "layer_scale", "1e-6", "what the blocks' layer scales start from");
-static const cvr_attr_desc drop_path =
-    CVR_ATTR_INIT(FLOAT, "drop_path", "0.1", "stochastic depth of the last block; it rises from 0 at the first",
-                  CVR_ATTR_BETWEEN(0, 1));
-static const cvr_attr_desc *const schema[] = {&layers, &width, &layer_scale, &drop_path};
 
 static const net_name timm_names[] = {
     {"stem.#", "features.0.{1}"},
@@ -99,19 +103,23 @@ static const cvr_stage *const stages[] = {
     NET_STAGE("head", "classifier"),
 };
 
-static const cvr_model_desc convnext_tiny = {.struct_size = sizeof convnext_tiny,
-                                             .name = "convnext_tiny",
-                                             .doc = "Liu et al. 2022, as in torchvision",
-                                             .n_attrs = sizeof schema / sizeof *schema,
-                                             .attrs = schema,
-                                             .build = convnext_build,
-                                             .n_stages = NET_COUNT(stages),
-                                             .stages = stages,
-                                             .alias = timm_alias};
+#define MODEL(name_, layers_, width_, drop_)                                                                           \
+    &(const cvr_model_desc) {                                                                                          \
+        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Liu et al. 2022, as in torchvision",             \
+        .n_attrs = 4, .attrs = (const cvr_attr_desc *const[]){&layers_, &width_, &layer_scale, &drop_},                \
+        .build = convnext_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = timm_alias                  \
+    }
+
+static const cvr_model_desc *const models[] = {
+    MODEL("convnext_tiny", layers_9, width_96, drop_01),
+    MODEL("convnext_small", layers_27, width_96, drop_04),
+    MODEL("convnext_base", layers_27, width_128, drop_05),
+    MODEL("convnext_large", layers_27, width_192, drop_05),
+};
 
 static int32_t convnext_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    return r->add(r, CVR_KIND_MODEL, &convnext_tiny, err);
+    return net_register(r, models, NET_COUNT(models), err);
 }
 
 CVR_DEFINE_PLUGIN("model_convnext", "0.1.0",

@@ -23,19 +23,7 @@ typedef struct inverted_block {
 static const setting settings[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
                                    {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
 
-/* To the nearest multiple of the divisor, at least one of them, and not below 90 % (the authors' _make_divisible). */
-static int64_t make_divisible(double v, int64_t divisor) {
-    int64_t channels = (int64_t)(v + (double)divisor / 2) / divisor * divisor;
-    if (channels < divisor) channels = divisor;
-    return (double)channels < 0.9 * v ? channels + divisor : channels;
-}
-
-/* ReLU6(BatchNorm(convolution)), named NAME.0 and NAME.1 */
-static cvr_value conv_norm_relu6(net *n, const char *name, const net_conv2d *c, cvr_value x) {
-    x = net_conv(n, x, net_print("%s.0", name).s, c);
-    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", "");
-    return net_layer(n, x, net_print("%s.2", name).s, "relu6", "");
-}
+static const net_norm_act relu6 = {"", "relu6"};
 
 /* x: (N, C, H, W) -> (N, out, H / stride, W / stride) by way of C * t channels */
 static cvr_value inverted_residual(net *n, const char *name, const inverted_block *s, cvr_value x) {
@@ -43,10 +31,10 @@ static cvr_value inverted_residual(net *n, const char *name, const inverted_bloc
     const net_conv2d expand = {in * s->t, 1, 1, 0, 1, 0}, project = {residual ? in : s->c, 1, 1, 0, 1, 0};
     cvr_value y = x;
     int i = 0;
-    if (s->t != 1) y = conv_norm_relu6(n, net_print("%s.conv.%d", name, i++).s, &expand, y);
+    if (s->t != 1) y = net_conv_norm(n, y, net_print("%s.conv.%d", name, i++).s, &expand, &relu6);
     const int64_t hidden = net_shape(n, y)[1];
     const net_conv2d depthwise = {hidden, 3, s->stride, 1, hidden, 0};
-    y = conv_norm_relu6(n, net_print("%s.conv.%d", name, i++).s, &depthwise, y);
+    y = net_conv_norm(n, y, net_print("%s.conv.%d", name, i++).s, &depthwise, &relu6);
     y = net_conv(n, y, net_print("%s.conv.%d", name, i++).s, &project);
     y = net_layer(n, y, net_print("%s.conv.%d", name, i).s, "batch_norm2d", "");
     return residual ? net_layer2(n, x, y, net_print("%s.add", name).s, "add", "") : y;
@@ -56,23 +44,22 @@ static cvr_value inverted_residual(net *n, const char *name, const inverted_bloc
 static int32_t mobilenet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const mobilenet_attrs *a = (const mobilenet_attrs *)args->attrs;
     const double m = a->width_mult;
-    const net_conv2d stem = {make_divisible(32 * m, a->round_nearest), 3, 2, 1, 1, 0},
-                     last = {
-                         make_divisible((double)a->last_channel * (m > 1 ? m : 1), a->round_nearest), 1, 1, 0, 1, 0};
+    const net_conv2d stem = {net_divisible(32 * m, a->round_nearest), 3, 2, 1, 1, 0},
+                     last = {net_divisible((double)a->last_channel * (m > 1 ? m : 1), a->round_nearest), 1, 1, 0, 1, 0};
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
     const cvr_value image = io->input(io, "image");
-    cvr_value x = conv_norm_relu6(&n, "features.0", &stem, image);
+    cvr_value x = net_conv_norm(&n, image, "features.0", &stem, &relu6);
     int64_t width = stem.out_channels;
     int block = 1;
     for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
         for (int64_t i = 0; i < settings[k].n && n.status == CVR_OK; i++) {
-            const inverted_block s = {settings[k].t, make_divisible((double)settings[k].c * m, a->round_nearest),
+            const inverted_block s = {settings[k].t, net_divisible((double)settings[k].c * m, a->round_nearest),
                                       i == 0 ? settings[k].s : 1, width};
             width = s.c;
             x = inverted_residual(&n, net_print("features.%d", block++).s, &s, x);
         }
     }
-    x = conv_norm_relu6(&n, net_print("features.%d", block).s, &last, x);
+    x = net_conv_norm(&n, x, net_print("features.%d", block).s, &last, &relu6);
     x = net_layer(&n, x, "avgpool", "adaptive_avg_pool2d", "1");
     x = net_layer(&n, x, "flatten", "flatten", "");
     x = net_layer(&n, x, "classifier.0", "dropout", net_print("%.17g", a->dropout).s);

@@ -1,7 +1,9 @@
 /*
  * ResNet (He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", 2016) as torchvision has it: resnet18 to
  * resnet152, whose bottlenecks have their stride in the 3x3 convolution, and the same networks with the stem that is
- * usual for CIFAR: a 3x3 convolution of stride 1 and no max pool. Names and initialisation are torchvision's.
+ * usual for CIFAR: a 3x3 convolution of stride 1 and no max pool. ResNeXt (Xie, Girshick, Dollar, Tu, He: "Aggregated
+ * Residual Transformations for Deep Neural Networks", 2017) has the 3x3 convolutions in groups, Wide ResNet (Zagoruyko,
+ * Komodakis: "Wide Residual Networks", 2016) has them wider. Names and initialisation are torchvision's.
  */
 #include "../model_net.h"
 
@@ -15,12 +17,14 @@ typedef struct resnet_attrs {
     int64_t block;
     int64_t stem;
     int64_t width;
+    int64_t groups;
+    int64_t width_per_group;
 } resnet_attrs;
 
-/* One residual block; `channels` are those of its 3x3 convolutions, times 4 at the end of a bottleneck. */
+/* One residual block: `channels` at its end, times 4 in a bottleneck, whose 3x3 convolution has `inner` ones. */
 typedef struct resnet_block {
     net_text name;
-    int64_t kind, channels, stride;
+    int64_t kind, channels, inner, groups, stride;
     int64_t identity; /* the shortcut is x itself: the sum has x's width */
 } resnet_block;
 
@@ -34,7 +38,7 @@ static cvr_value conv_bn(net *n, const resnet_block *k, int i, const net_conv2d 
 /* x: (N, C, H, W) -> (N, channels * expansion, H / stride, W / stride) */
 static cvr_value residual(net *n, const resnet_block *k, cvr_value x) {
     const int64_t out = k->identity ? net_shape(n, x)[1] : k->channels * (k->kind == BOTTLENECK ? 4 : 1);
-    const net_conv2d narrow = {k->channels, 1, 1, 0, 1, 0}, strided = {k->channels, 3, k->stride, 1, 1, 0},
+    const net_conv2d narrow = {k->inner, 1, 1, 0, 1, 0}, strided = {k->inner, 3, k->stride, 1, k->groups, 0},
                      second = {out, 3, 1, 1, 1, 0}, wide = {out, 1, 1, 0, 1, 0};
     cvr_value y = x, same = x;
     if (k->kind == BOTTLENECK) {
@@ -54,11 +58,25 @@ static cvr_value residual(net *n, const resnet_block *k, cvr_value x) {
     return net_layer(n, y, net_print("%s.relu", k->name.s).s, "relu", "");
 }
 
+static resnet_block block_of(const resnet_attrs *a, int64_t stage, int64_t i) {
+    const int64_t channels = a->width << stage;
+    return (resnet_block){.name = net_print("layer%lld.%lld", (long long)stage + 1, (long long)i),
+                          .kind = a->block,
+                          .channels = channels,
+                          .inner = channels * a->width_per_group / 64 * a->groups,
+                          .groups = a->groups,
+                          .stride = stage > 0 && i == 0 ? 2 : 1,
+                          .identity = i > 0 || (stage == 0 && a->block == BASIC)};
+}
+
 /* image: (N, C, H, W) -> output: logits, (N, num_classes) */
 static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const resnet_attrs *a = (const resnet_attrs *)args->attrs;
     const net_conv2d imagenet = {a->width, 7, 2, 3, 1, 0}, cifar = {a->width, 3, 1, 1, 1, 0};
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}};
+    if (a->block == BASIC && (a->groups != 1 || a->width_per_group != 64))
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "model.groups and model.width_per_group are for bottlenecks; set model.block = bottleneck");
     const cvr_value image = io->input(io, "image");
     cvr_value x = net_conv(&n, image, "conv1", a->stem == STEM_IMAGENET ? &imagenet : &cifar);
     x = net_layer(&n, x, "bn1", "batch_norm2d", "");
@@ -66,9 +84,7 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, co
     if (a->stem == STEM_IMAGENET) x = net_layer(&n, x, "maxpool", "max_pool2d", "3 stride=2 padding=1");
     for (int64_t stage = 0; stage < a->n_layers; stage++) {
         for (int64_t i = 0; i < a->layers[stage] && n.status == CVR_OK; i++) {
-            const resnet_block k = {net_print("layer%lld.%lld", (long long)stage + 1, (long long)i), a->block,
-                                    a->width << stage, stage > 0 && i == 0 ? 2 : 1,
-                                    i > 0 || (stage == 0 && a->block == BASIC)};
+            const resnet_block k = block_of(a, stage, i);
             x = residual(&n, &k, x);
         }
     }
@@ -102,25 +118,55 @@ static const cvr_attr_desc imagenet = CHOICE("stem", "imagenet|cifar", "imagenet
                            cifar = CHOICE("stem", "imagenet|cifar", "cifar",
                                           "7x7 convolution of stride 2 and max pool, or 3x3 of stride 1");
 
+#define SIZE(name_, default_, doc_)                                                                                    \
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = CVR_ATTR_INT, .count = 1,                         \
+        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX, .default_text = default_, .min = 1, .max = 65536, .doc = doc_            \
+    }
+#define GROUPS_DOC "groups of the bottlenecks' 3x3 convolutions"
+#define PER_GROUP_DOC "channels of each group in the first stage, of a stem of 64"
+static const cvr_attr_desc one_group = SIZE("groups", "1", GROUPS_DOC), groups_32 = SIZE("groups", "32", GROUPS_DOC),
+                           groups_64 = SIZE("groups", "64", GROUPS_DOC),
+                           per_group = SIZE("width_per_group", "64", PER_GROUP_DOC),
+                           per_group_4 = SIZE("width_per_group", "4", PER_GROUP_DOC),
+                           per_group_8 = SIZE("width_per_group", "8", PER_GROUP_DOC),
+                           per_group_128 = SIZE("width_per_group", "128", PER_GROUP_DOC);
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "conv1,bn1"),  NET_STAGE("backbone.layer1", "layer1.#"),
     NET_STAGE("backbone.layer2", "layer2.#"), NET_STAGE("backbone.layer3", "layer3.#"),
     NET_STAGE("backbone.layer4", "layer4.#"), NET_STAGE("head", "fc"),
 };
 
-#define MODEL(name_, layers_, block_, stem_)                                                                           \
+#define GROUPED(name_, doc_, layers_, block_, stem_, groups_, per_group_)                                              \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "He et al. 2016, as in torchvision",              \
-        .n_attrs = 4, .attrs = (const cvr_attr_desc *const[]){&layers_, &block_, &stem_, &width},                      \
+        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = doc_ ", as in torchvision", .n_attrs = 6,         \
+        .attrs = (const cvr_attr_desc *const[]){&layers_, &block_, &stem_, &width, &groups_, &per_group_},             \
         .build = resnet_build, .n_stages = NET_COUNT(stages), .stages = stages                                         \
     }
+#define MODEL(name_, layers_, block_, stem_)                                                                           \
+    GROUPED(name_, "He et al. 2016", layers_, block_, stem_, one_group, per_group)
+#define RESNEXT(name_, layers_, groups_, per_group_)                                                                   \
+    GROUPED(name_, "Xie et al. 2017", layers_, bottleneck, imagenet, groups_, per_group_)
+#define WIDE(name_, layers_)                                                                                           \
+    GROUPED(name_, "Zagoruyko, Komodakis 2016", layers_, bottleneck, imagenet, one_group, per_group_128)
 
 static const cvr_model_desc *const models[] = {
-    MODEL("resnet18", layers_18, basic, imagenet),           MODEL("resnet34", layers_34, basic, imagenet),
-    MODEL("resnet50", layers_34, bottleneck, imagenet),      MODEL("resnet101", layers_101, bottleneck, imagenet),
-    MODEL("resnet152", layers_152, bottleneck, imagenet),    MODEL("resnet18_cifar", layers_18, basic, cifar),
-    MODEL("resnet34_cifar", layers_34, basic, cifar),        MODEL("resnet50_cifar", layers_34, bottleneck, cifar),
-    MODEL("resnet101_cifar", layers_101, bottleneck, cifar), MODEL("resnet152_cifar", layers_152, bottleneck, cifar),
+    MODEL("resnet18", layers_18, basic, imagenet),
+    MODEL("resnet34", layers_34, basic, imagenet),
+    MODEL("resnet50", layers_34, bottleneck, imagenet),
+    MODEL("resnet101", layers_101, bottleneck, imagenet),
+    MODEL("resnet152", layers_152, bottleneck, imagenet),
+    MODEL("resnet18_cifar", layers_18, basic, cifar),
+    MODEL("resnet34_cifar", layers_34, basic, cifar),
+    MODEL("resnet50_cifar", layers_34, bottleneck, cifar),
+    MODEL("resnet101_cifar", layers_101, bottleneck, cifar),
+    MODEL("resnet152_cifar", layers_152, bottleneck, cifar),
+    RESNEXT("resnext50_32x4d", layers_34, groups_32, per_group_4),
+    RESNEXT("resnext101_32x8d", layers_101, groups_32, per_group_8),
+    RESNEXT("resnext101_64x4d", layers_101, groups_64, per_group_4),
+    WIDE("wide_resnet50_2", layers_34),
+    WIDE("wide_resnet101_2", layers_101),
 };
 
 static int32_t resnet_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

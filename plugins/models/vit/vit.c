@@ -96,14 +96,19 @@ static int32_t vit_build(const cvr_builder *b, const cvr_model_args *args, const
         .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = CVR_ATTR_INT, .count = 1,                         \
         .flags = CVR_ATTR_MIN | CVR_ATTR_MAX, .default_text = default_, .min = 1, .max = max_, .doc = doc_             \
     }
-static const cvr_attr_desc patch_size = SIZE("patch_size", "16", 1024, "pixels of a patch's side"),
-                           num_layers = SIZE("num_layers", "12", 1000, "encoder blocks"),
-                           num_heads = SIZE("num_heads", "12", 1024, "heads of the attention"),
-                           hidden_dim = SIZE("hidden_dim", "768", 65536, "features of a token"),
-                           mlp_dim = SIZE("mlp_dim", "3072", 262144, "features within a block's MLP");
+#define PATCHES(default_) SIZE("patch_size", default_, 1024, "pixels of a patch's side")
+#define BLOCKS(default_) SIZE("num_layers", default_, 1000, "encoder blocks")
+#define HEADS(default_) SIZE("num_heads", default_, 1024, "heads of the attention")
+#define HIDDEN(default_) SIZE("hidden_dim", default_, 65536, "features of a token")
+#define MLP(default_) SIZE("mlp_dim", default_, 262144, "features within a block's MLP")
+/* The paper's table 1: Base and Large. */
+static const cvr_attr_desc patch_16 = PATCHES("16"), patch_32 = PATCHES("32");
+static const cvr_attr_desc layers_b = BLOCKS("12"), heads_b = HEADS("12"), hidden_b = HIDDEN("768"),
+                           mlp_b = MLP("3072");
+static const cvr_attr_desc layers_l = BLOCKS("24"), heads_l = HEADS("16"), hidden_l = HIDDEN("1024"),
+                           mlp_l = MLP("4096");
 static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0", "probability after embedding, attention and MLP", CVR_ATTR_BETWEEN(0, 1));
-static const cvr_attr_desc *const schema[] = {&patch_size, &num_layers, &num_heads, &hidden_dim, &mlp_dim, &dropout};
 
 static const net_name timm_names[] = {
     {"cls_token", "class_token"},
@@ -130,19 +135,23 @@ static const cvr_stage *const stages[] = {
     NET_STAGE("head", "heads"),
 };
 
-static const cvr_model_desc vit_b_16 = {.struct_size = sizeof vit_b_16,
-                                        .name = "vit_b_16",
-                                        .doc = "Dosovitskiy et al. 2021, as in torchvision",
-                                        .n_attrs = sizeof schema / sizeof *schema,
-                                        .attrs = schema,
-                                        .build = vit_build,
-                                        .n_stages = NET_COUNT(stages),
-                                        .stages = stages,
-                                        .alias = timm_alias};
+#define MODEL(name_, patch_, layers_, heads_, hidden_, mlp_)                                                           \
+    &(const cvr_model_desc) {                                                                                          \
+        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Dosovitskiy et al. 2021, as in torchvision",     \
+        .n_attrs = 6, .attrs = (const cvr_attr_desc *const[]){&patch_, &layers_, &heads_, &hidden_, &mlp_, &dropout},  \
+        .build = vit_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = timm_alias                       \
+    }
+
+static const cvr_model_desc *const models[] = {
+    MODEL("vit_b_16", patch_16, layers_b, heads_b, hidden_b, mlp_b),
+    MODEL("vit_b_32", patch_32, layers_b, heads_b, hidden_b, mlp_b),
+    MODEL("vit_l_16", patch_16, layers_l, heads_l, hidden_l, mlp_l),
+    MODEL("vit_l_32", patch_32, layers_l, heads_l, hidden_l, mlp_l),
+};
 
 static int32_t vit_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    return r->add(r, CVR_KIND_MODEL, &vit_b_16, err);
+    return net_register(r, models, NET_COUNT(models), err);
 }
 
 CVR_DEFINE_PLUGIN("model_vit", "0.1.0",

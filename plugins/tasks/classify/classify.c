@@ -40,7 +40,7 @@ static int32_t classify_losses(const cvr_builder *b, const cvr_task_info *info, 
     char settings[64] = "";
     if (a->label_smoothing > 0 && b->training)
         (void)snprintf(settings, sizeof settings, "label_smoothing=%.17g", a->label_smoothing);
-    const task_loss loss = {.field = "label", .settings = settings, .aux_weight = a->aux_weight, .check = check_output};
+    const task_loss loss = {.field = "label", .settings = settings, .aux_weight = a->aux_weight, .aux_usual = 0.4, .check = check_output};
     return task_add_losses(b, info, io, &loss, err);
 }
 
@@ -187,7 +187,9 @@ static int32_t classify_predict(const cvr_task_info *info, const cvr_batch_view 
 static const cvr_attr_desc *const classify_keys[] = {
     CVR_ATTR(FLOAT, "label_smoothing", "0", "share of the target that is spread over all classes",
              CVR_ATTR_BETWEEN(0, 1)),
-    CVR_ATTR(FLOAT, "aux_weight", "0.4", "weight of the losses of auxiliary classifiers", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "aux_weight", "-1",
+             "weight of the losses of auxiliary classifiers; -1: as the model says, 0.4 where it does not",
+             CVR_ATTR_AT_LEAST(-1)),
 };
 
 static const cvr_want label = {

@@ -39,6 +39,7 @@ static int32_t segment_losses(const cvr_builder *b, const cvr_task_info *info, c
     const task_loss loss = {.field = "mask",
                             .settings = "ignore_index=255",
                             .aux_weight = ((const segment_attrs *)info->attrs)->aux_weight,
+                            .aux_usual = 0.5,
                             .check = check_output};
     return task_add_losses(b, info, io, &loss, err);
 }
@@ -186,7 +187,9 @@ out:
 }
 
 static const cvr_attr_desc *const segment_keys[] = {
-    CVR_ATTR(FLOAT, "aux_weight", "0.5", "weight of the losses of auxiliary results", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "aux_weight", "-1",
+             "weight of the losses of auxiliary results; -1: as the model says, 0.5 where it does not",
+             CVR_ATTR_AT_LEAST(-1)),
 };
 
 static const cvr_want mask_want = {.struct_size = sizeof mask_want,

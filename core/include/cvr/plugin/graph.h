@@ -56,8 +56,8 @@ typedef struct cvr_param_decl {
     int64_t order[3];
     uint32_t flags;
     uint32_t reserved;
-    const cvr_init *init;
-    const void *values; /* NULL, or where it starts in place of `init`: logical order; must outlive the network */
+    const cvr_init *init; /* NULL only where `values` are given */
+    const void *values;   /* NULL, or what it starts with, in logical order; copied */
 } cvr_param_decl;
 
 /* One node to add. `inputs` may hold CVR_NONE where the op allows an absent input. `attrs` is the op's packed struct,

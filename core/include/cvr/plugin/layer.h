@@ -36,6 +36,7 @@ typedef struct cvr_io_output {
     const char *name; /* "output" where there is only one result */
     uint32_t role;    /* CVR_ROLE_* */
     cvr_value value;
+    double weight; /* of the loss that a task adds for it; 0: nothing was said */
 } cvr_io_output;
 
 /* The named ends of a network: what it reads, and what it gives. */
@@ -48,6 +49,9 @@ typedef struct cvr_io {
     int32_t (*put)(const struct cvr_io *io, const char *name, uint32_t role, cvr_value v, cvr_error *err);
     /* The i-th output so far; NULL past the end. */
     const cvr_io_output *(*output)(const struct cvr_io *io, uint32_t i);
+    /* The loss of the auxiliary result `name` has this weight, where the recipe does not say otherwise
+     * (train.aux_weight). Not an error where there is no such result, as in evaluation. */
+    void (*weigh)(const struct cvr_io *io, const char *name, double weight);
 } cvr_io;
 
 /* Settings that every model has; the host reads them from [model]. */
@@ -93,8 +97,8 @@ typedef struct cvr_model_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_layer_desc) == 56, "cvr_layer_desc has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_io_output) == 24, "cvr_io_output has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_io) == 40, "cvr_io has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_io_output) == 32, "cvr_io_output has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_io) == 48, "cvr_io has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_args) == 32, "cvr_model_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_stage) == 24, "cvr_stage has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 72, "cvr_model_desc has padding");

@@ -20,6 +20,13 @@
  * slice           x -> y: on axis dim, y[i] = x[start + i * step], i < length; cvr_slice_attrs
  * slice_backward  grad -> dx: zero but for dx[start + i * step] = grad[i]; axis dim has `size` elements;
  *                 cvr_slice_attrs
+ * window_partition  x (N,C,H,W) -> (N*Y*X,h*w,C): windows of h x w pixels as sequences, row by row, Y = ceil(H / h) and
+ *                 X = ceil(W / w) of them, after the picture was filled up with zeros at the right and at the bottom
+ * and rolled by -shift (Liu et al., "Swin Transformer", 2021); cvr_window_attrs y[(n*Y+i)*X+j,a*w+b,c] =
+ * p[n,c,(i*h+a+shift_h) mod Y*h,(j*w+b+shift_w) mod X*w], p: x with its zeros window_merge    the inverse:
+ * (N*Y*X,h*w,C) -> (N,C,H,W), without what was filled up; cvr_window_merge_attrs take_rows       x (R,C) f32, index (M)
+ * i64 -> (M,C): y[i,c] = x[index[i],c]; an index outside of 0..R-1 is an error; no attributes take_rows_backward  grad
+ * (M,C), index (M) -> (R,C): dx[r,c] = sum over i with index[i] = r of grad[i,c]; cvr_take_rows_attrs
  */
 #ifndef CVR_PLUGIN_OPS_SHAPE_H
 #define CVR_PLUGIN_OPS_SHAPE_H
@@ -64,6 +71,27 @@ typedef struct cvr_slice_attrs {
     int64_t size;
 } cvr_slice_attrs;
 
+/* Height, width: 1 <= window, 0 <= shift < window. */
+typedef struct cvr_window_attrs {
+    int64_t window[2];
+    int64_t shift[2];
+} cvr_window_attrs;
+
+typedef struct cvr_window_merge_attrs {
+    cvr_window_attrs window;
+    int64_t size[2]; /* of the picture */
+} cvr_window_merge_attrs;
+
+typedef struct cvr_take_rows_attrs {
+    int64_t rows;
+} cvr_take_rows_attrs;
+
+/* Refuses the number of a row that a table of `rows` does not have. Numbers may come from a file. */
+static inline int32_t cvr_check_row(int64_t row, int64_t rows, cvr_error *err) {
+    if (row >= 0 && row < rows) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "row %lld of a table that has %lld", (long long)row, (long long)rows);
+}
+
 #ifdef __cplusplus
 }
 #endif
@@ -74,5 +102,9 @@ CVR_STATIC_ASSERT(sizeof(cvr_tokens_attrs) == 16, "cvr_tokens_attrs has padding"
 CVR_STATIC_ASSERT(sizeof(cvr_permute_attrs) == 56, "cvr_permute_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_concat_attrs) == 8, "cvr_concat_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_slice_attrs) == 40, "cvr_slice_attrs has padding");
+
+CVR_STATIC_ASSERT(sizeof(cvr_window_attrs) == 32, "cvr_window_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_window_merge_attrs) == 48, "cvr_window_merge_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_take_rows_attrs) == 8, "cvr_take_rows_attrs has padding");
 
 #endif

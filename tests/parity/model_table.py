@@ -1,0 +1,74 @@
+"""What every model of torchvision and timm that cvrun has is made of: names, shapes, numbers of parameters and multiplications.
+
+usage: model_table.py [MODEL]
+
+Writes tests/golden/model_table.txt, which tests/models/zoo_test.c reads: a line a model, with
+  name, side of the pictures, tensors of the state dict, parameters, GMACs, hash
+Parameters and GMACs are what torchvision publishes with its weights; timm publishes no GMACs, so these are counted. The hash is
+FNV-1a over "NAME TYPE SIZE,SIZE\\n" of every tensor, sorted by name. With a MODEL its tensors are printed instead.
+Auxiliary classifiers are in the parameters, not in the GMACs. No weights are made: everything is on the meta device. Needs torch, torchvision and timm.
+"""
+import pathlib, sys, warnings
+import timm, torch, torchvision
+from torch.utils.flop_counter import FlopCounterMode
+
+warnings.simplefilter("ignore")
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden/model_table.txt"
+TORCHVISION = """resnet18 resnet34 resnet50 resnet101 resnet152 resnext50_32x4d resnext101_32x8d resnext101_64x4d wide_resnet50_2
+wide_resnet101_2 vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn googlenet inception_v3 mobilenet_v2
+mobilenet_v3_large mobilenet_v3_small efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4
+efficientnet_b5 efficientnet_b6 efficientnet_b7 densenet121 densenet161 densenet169 densenet201 convnext_tiny convnext_small
+convnext_base convnext_large vit_b_16 vit_b_32 vit_l_16 vit_l_32 swin_t swin_s swin_b""".split()
+TIMM = """deit_tiny_patch16_224 deit_small_patch16_224 deit_base_patch16_224 deit_tiny_distilled_patch16_224
+deit_small_distilled_patch16_224 deit_base_distilled_patch16_224 vit_small_patch16_224""".split()
+TYPES = {torch.float32: "f32", torch.int64: "i64"}
+
+
+def text_of(net):
+    return "".join(f"{k} {TYPES[v.dtype]} {','.join(map(str, v.shape))}\n" for k, v in sorted(net.state_dict().items()))
+
+
+def fnv(text):
+    h = 0xCBF29CE484222325
+    for byte in text.encode():
+        h = (h ^ byte) * 0x100000001B3 % 2**64
+    return h
+
+
+def make(name):
+    """The network on the meta device, side of its pictures, parameters, GMACs (None: not published)."""
+    with torch.device("meta"):
+        if name in TIMM:
+            net = timm.create_model(name)
+            return net, 224, sum(p.numel() for p in net.parameters()), None
+        more = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        net = torchvision.models.get_model(name, **more)
+    weights = next(w for w in torchvision.models.get_model_weights(name) if w.name == "IMAGENET1K_V1")
+    params = weights.meta["num_params"]
+    if name == "googlenet":  # published without the auxiliary classifiers, which the file of the weights has
+        params += sum(p.numel() for aux in (net.aux1, net.aux2) for p in aux.parameters())
+    return net, weights.transforms().crop_size[0], params, weights.meta["_ops"]
+
+
+def counted(net, side):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net.eval()(torch.empty(1, 3, side, side, device="meta"))
+    return counter.get_total_flops() / 2e9
+
+
+def main():
+    if len(sys.argv) > 1:
+        print(text_of(make(sys.argv[1])[0]), end="")
+        return
+    lines = []
+    for name in TORCHVISION + TIMM:
+        net, side, params, gmacs = make(name)
+        text = text_of(net)
+        gmacs = counted(net, side) if gmacs is None else gmacs
+        lines.append(f"{name} {side} {len(net.state_dict())} {params} {gmacs:.3f} {fnv(text):016x}\n")
+        print(lines[-1], end="", flush=True)
+    GOLDEN.write_text("".join(lines))
+
+
+if __name__ == "__main__":
+    main()
