@@ -108,6 +108,35 @@ Test(refusals, labels) {
     }
 }
 
+/* Numbers of rows may come from a file: one that the table lacks is told, and no memory outside of it is looked at. */
+static void check_row(const case_machine *m, int64_t row) {
+    const int64_t shapes[2][2] = {{4, 3}, {6}};
+    layer_case c = {.training = true, .backward = true, .layer = "take_rows"};
+    case_result result;
+    cvr_error err;
+    char says[64];
+    cvr_error_init(&err);
+    set_input(&c, CVR_F32, 2, shapes[0]);
+    set_input(&c, CVR_I64, 1, shapes[1]);
+    ((int64_t *)c.inputs[1].data)[5] = row;
+    cr_expect_eq(case_result_of(m, &c, &result, &err), CVR_ERR_INVALID, "%s: row %lld", m->label, (long long)row);
+    (void)snprintf(says, sizeof says, "row %lld of a table that has 4", (long long)row);
+    cr_expect_not_null(strstr(err.message, says), "%s: the message is: %s", m->label, err.message);
+    case_result_clear(&result);
+    layer_case_clear(&c);
+}
+
+Test(refusals, rows) {
+    static const char *const backends[] = {"reference", "cpu"};
+    static const int64_t rows[] = {4, -1, INT64_MAX, INT64_MIN};
+    for (size_t b = 0; b < 2; b++) {
+        case_machine m;
+        open_machine(&m, backends[b]);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) check_row(&m, rows[i]);
+        machine_close(&m);
+    }
+}
+
 /* Of n elements, n * p are 0, give or take five standard deviations; the others are x / (1 - p). */
 Test(dropout, share) {
     const int64_t n = 200000, shape[1] = {n};

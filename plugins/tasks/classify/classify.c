@@ -40,7 +40,8 @@ static int32_t classify_losses(const cvr_builder *b, const cvr_task_info *info, 
     char settings[64] = "";
     if (a->label_smoothing > 0 && b->training)
         (void)snprintf(settings, sizeof settings, "label_smoothing=%.17g", a->label_smoothing);
-    const task_loss loss = {.field = "label", .settings = settings, .aux_weight = a->aux_weight, .aux_usual = 0.4, .check = check_output};
+    const task_loss loss = {
+        .field = "label", .settings = settings, .aux_weight = a->aux_weight, .aux_usual = 0.4, .check = check_output};
     return task_add_losses(b, info, io, &loss, err);
 }
 
