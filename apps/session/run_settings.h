@@ -45,8 +45,11 @@ typedef struct data_settings {
     const char *cache_size;
 } data_settings;
 
+enum { ON_NAN_FAIL, ON_NAN_SKIP };
+
 typedef struct train_settings {
     int64_t epochs, batch, grad_accum;
+    int64_t on_nan;
     const char *memory;
     int64_t ema;
     double ema_decay;
