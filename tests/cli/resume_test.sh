@@ -45,7 +45,7 @@ same runs/classify/short/weights/last.safetensors runs/classify/long/weights/las
 
 # a damaged checkpoint: the one before it counts
 train small.ini name=hurt "run.save_every=1 epoch"
-head -c 1000 runs/classify/hurt/weights/last.state >cut && cp cut runs/classify/hurt/weights/last.state
+head -c 2000 runs/classify/hurt/weights/last.state >cut && cp cut runs/classify/hurt/weights/last.state
 "$CVRUN" train --resume runs/classify/hurt >out.txt 2>err.txt || { cat err.txt; fail "resume from the older checkpoint"; }
 grep -q 'going on from the checkpoint before' err.txt || fail "the damaged checkpoint is not told of"
 same runs/classify/hurt/weights/last.safetensors runs/classify/whole/weights/last.safetensors
