@@ -124,7 +124,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     else
         t->in_a_row = 0;
     done.seconds = cvr_now() - start;
-    if (t->state.step == 0 && !s->net.probes) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
+    if (t->state.step == 0) CVR_TRY(tell_first_batch(t, &b, err));
     t->state.vetoed += s->vetoed;
     t->state.epoch_vetoed += s->vetoed;
     count_step(t, &done, s->losses.total);

@@ -167,11 +167,40 @@ static void draw_name(canvas *c, const pictures *t, const sheet *s, int64_t clas
     canvas_text(c, (int64_t)at.x, (int64_t)at.y, label, (canvas_text_style){ink, 0, 0});
 }
 
+/* A label of shares, as mixing leaves them. */
+static int32_t has_shares(const cvr_tensor *label) {
+    return label && label->rank == 2 && label->dtype == CVR_F32;
+}
+
+/* The two largest shares, a line each: "cup 62 %". */
+static void draw_shares(canvas *c, const pictures *t, const sheet *s, int64_t i, point at) {
+    const int64_t classes = s->label->shape[1];
+    const float *const share = (const float *)s->label->data + i * classes;
+    int64_t first = 0, second = -1;
+    for (int64_t k = 1; k < classes; k++)
+        if (share[k] > share[first]) first = k;
+    for (int64_t k = 0; k < classes; k++)
+        if (k != first && share[k] > 0.005f && (second < 0 || share[k] > share[second])) second = k;
+    for (int64_t line = 0; line < 2; line++, at.y += LINE) {
+        const int64_t k = line ? second : first;
+        char name[REPORT_NAME], percent[16], label[TILE_LARGE / CANVAS_LETTER_WIDTH + 1];
+        if (k < 0) return;
+        report_class_name(&t->classes, k, name);
+        (void)snprintf(percent, sizeof percent, " %.0f %%", 100 * (double)share[k]);
+        canvas_cut(label, name, s->tile / CANVAS_LETTER_WIDTH - (int64_t)strlen(percent));
+        (void)snprintf(label + strlen(label), sizeof label - strlen(label), "%s", percent);
+        canvas_text(c, (int64_t)at.x, (int64_t)at.y, label, (canvas_text_style){CANVAS_INK, 0, 0});
+    }
+}
+
 static void draw_tile(canvas *c, const pictures *t, const sheet *s, int64_t i, int64_t left, int64_t top) {
     static const colour right = {24, 135, 70}, wrong = {205, 45, 50};
     point at = {(double)left, (double)(top + s->height + 4)};
     draw_picture(c, t, s, i, left + (s->tile - s->width) / 2, top);
-    if (s->label) {
+    if (has_shares(s->label)) {
+        draw_shares(c, t, s, i, at);
+        at.y += 2 * LINE;
+    } else if (s->label) {
         draw_name(c, t, s, class_at(s->label, i), at, CANVAS_INK);
         at.y += LINE;
     }
@@ -195,7 +224,7 @@ static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *e
     const pictures *const t = self;
     const sheet s = lay_out(t, e);
     if (s.n == 0) return CVR_OK;
-    const int64_t lines = (s.label ? 1 : 0) + (s.output ? 1 : 0);
+    const int64_t lines = (has_shares(s.label) ? 2 : s.label ? 1 : 0) + (s.output ? 1 : 0);
     const int64_t across = s.tile + GAP, down = s.height + 4 + lines * LINE + GAP;
     char name[64];
     canvas c;
