@@ -115,6 +115,8 @@ for check in no yes; do
   expect 1 "${kernel/reference/cpu} failed with status 1 and no message" env MISTAKE='run silent' "$CVRUN" train m.ini backend.check=$check
   expect 1 "${kernel/reference/cpu} failed with status -17 and no message" env MISTAKE='run -17' "$CVRUN" train m.ini backend.check=$check
 done
+MISTAKE='run sleep' timeout 20 "$CVRUN" conform --plugin plug/m.so --op acme.scale --limit 1 >out.txt && fail 'conform takes a kernel that sleeps'
+grep -q 'acme.scale, kernel cpu: has not returned after 1 s' out.txt || { cat out.txt >&2; fail 'conform, a kernel that sleeps'; }
 unset MISTAKE_ON
 manifest
 
