@@ -153,6 +153,42 @@ MISTAKE='layer doc' manifest other.ini 2>err.txt; grep -q 'warning: plugin com.a
 tool 'query null'   'cvr_plugin_query returns NULL'
 tool 'shutdown exit 0' 'plugin com.acme.m: callback `shutdown`: it called exit()'
 
+# data sets and formats of weights
+mkdir data; chmod 755 data
+gcc -std=c17 -g -O1 -shared -fPIC ${CVR_SANITIZE:+-fsanitize=$CVR_SANITIZE} -I"$include" -o data/d.so "$here/mistaken_data.c"
+"$(dirname "$CVRUN")/cvr-manifest" data/plugins.ini data/d.so
+export CVR_PLUGIN_PATH=$work/data
+cat >d.ini <<'INI'
+[run]
+name = d
+[data]
+format = acme.data
+img_size = 8
+[net]
+f = flatten
+fc = linear num_classes
+[train]
+epochs = 1
+batch = 4
+INI
+echo ACME >one.acme
+expect 0 '' env MISTAKE= "$CVRUN" train d.ini
+expect 0 '' env MISTAKE= "$CVRUN" convert one.acme one.safetensors
+data='callback `count` of dataset acme.data'
+expect 1 "plugin com.acme.d: $data says that it has -5 pictures" env MISTAKE='count negative' "$CVRUN" train d.ini
+expect 1 'acme.data: it left field 0 (`image`) with a shape of more elements than its memory has' env MISTAKE='read shape' "$CVRUN" train d.ini
+expect 1 'acme.data: it left field 0 (`image`) with a shape of more elements than its memory has' env MISTAKE='read dtype' "$CVRUN" train d.ini
+died() { got=0; MISTAKE=$1 "${@:3}" >out.txt 2>err.txt || got=$?; [ $got -ne 0 ] && grep -qF "$2" err.txt && grep -q ": a segmentation fault" err.txt || { cat err.txt >&2; fail "$1"; }; checks=$((checks + 1)); }
+died 'count segv' "plugin com.acme.d: $data" "$CVRUN" train d.ini
+died 'probe segv' 'plugin com.acme.d: callback `probe` of weights acme.weights' "$CVRUN" convert one.acme two.safetensors
+died 'probe segv' 'plugin com.acme.d: callback `probe` of weights acme.weights' "$CVRUN" val d.ini model.weights=one.acme
+for field in size name dtype rank shape bytes data; do
+  full=${field/size/struct_size}
+  expect 1 "\`$full\` of its cvr_weight makes no sense (plugin com.acme.d" env MISTAKE="weight $field" "$CVRUN" convert one.acme two.safetensors
+  expect 1 "\`$full\` of its cvr_weight makes no sense (plugin com.acme.d" env MISTAKE="weight $field" "$CVRUN" val d.ini model.weights=one.acme
+done
+export CVR_PLUGIN_PATH=$work/plug
+
 # a reporter that fails is switched off, once, and training goes on; a callback that does not return is named; words are cleaned
 goes_on() { expect 0 "$2" env MISTAKE="$1" "$CVRUN" train m.ini; [ "$(grep -cF "$2" err.txt)" -eq 1 ] || fail "said more than once: $2"; }
 goes_on 'open silent' 'reporter acme.report is switched off, training goes on: plugin com.acme.m: callback `open`'
