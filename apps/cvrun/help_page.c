@@ -157,6 +157,7 @@ static void add_domain(cvr_text *t, const cvr_attr_desc *a) {
     }
     if (count > 1 && (a->kind == CVR_ATTR_INT || a->kind == CVR_ATTR_FLOAT))
         cvr_text_add(t, "; or %u of them, %s", count, count == 2 ? "a,b" : "a,b,...");
+    if (a->choices) cvr_text_add(t, ", or %s", a->choices);
 }
 
 static void add_values(cvr_text *t, const cvr_attr_desc *a) {

@@ -206,9 +206,8 @@ static void next(features *f, cvr_batch *out) {
 
 int32_t split_begin(split *s, int64_t epoch, int64_t first, cvr_error *err) {
     if (!s->features) {
-        CVR_TRY(cvr_batches_begin(s->batches, epoch, first, err));
-        s->skipped = cvr_batches_skipped(s->batches);
-        return CVR_OK;
+        s->skipped = cvr_batches_skipped(s->batches); /* the threads begin at once */
+        return cvr_batches_begin(s->batches, epoch, first, err);
     }
     begin(s->features, epoch, first);
     return CVR_OK;

@@ -154,11 +154,18 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
     return sampler_class_weights(d, s, err);
 }
 
+int32_t data_open_batches(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
+    for (uint32_t i = 0; i < 2; i++) {
+        cvr_batches_destroy(&d->splits[i].batches);
+        if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_batches(d, s, p, i, err));
+    }
+    return CVR_OK;
+}
+
 int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
     const double start = cvr_now();
     CVR_TRY(data_open_splits(d, s, p, trains, evaluates, err));
-    for (uint32_t i = 0; i < 2; i++)
-        if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_batches(d, s, p, i, err));
+    CVR_TRY(data_open_batches(d, s, p, trains, evaluates, err));
     CVR_TRY(check_channels(d, s, err));
     CVR_TRY(check_sizes(d, s, err));
     d->seconds = cvr_now() - start;

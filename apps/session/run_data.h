@@ -53,6 +53,8 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
 int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err);
 /* Puts the size of training's pictures into the settings, where they said none. */
 void data_settle_size(const run_data *d, settings *s);
+/* Makes the batches anew, where train.batch has changed. */
+int32_t data_open_batches(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err);
 /* Batches of single pictures, made as validation makes them. */
 int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
 void data_close(run_data *d);

@@ -45,8 +45,11 @@ typedef struct data_settings {
     const char *cache_size;
 } data_settings;
 
+enum { ON_NAN_FAIL, ON_NAN_SKIP };
+
 typedef struct train_settings {
     int64_t epochs, batch, grad_accum;
+    int64_t on_nan;
     const char *memory;
     int64_t ema;
     double ema_decay;
@@ -117,7 +120,7 @@ typedef struct settings {
     backend_settings *backend; /* `auto` precision is settled once the device is known */
     model_settings *model;     /* num_classes and in_channels are settled once the data is known */
     data_settings *data;       /* img_size is settled likewise */
-    const train_settings *train;
+    train_settings *train;     /* `batch`, where it is auto */
     const optim_settings *optim;
     const sched_settings *sched;
     val_settings *val; /* as are resize_size and crop_size */

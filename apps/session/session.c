@@ -111,14 +111,18 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     return status;
 }
 
-int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, cvr_error *err) {
-    int32_t status;
+static void use_parts(cvr_session *s) {
     s->net.settings = &s->set;
     s->net.data = &s->data;
     s->net.plugins = s->plugins;
     s->net.pool = s->pool;
     s->net.trains = (s->purpose & CVR_FOR_TRAINING) != 0;
     s->net.probes = s->data.probes;
+}
+
+int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, cvr_error *err) {
+    int32_t status;
+    use_parts(s);
     CVR_TRY_OUT(choose_backend(s, err));
     CVR_TRY_OUT(network_open(&s->net, keys, n, err));
     CVR_TRY_OUT(load_start_weights(s, err));
@@ -244,6 +248,23 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     return cvr_config_finish(s->set.config, err);
 }
 
+/* With train.batch = auto: batches of one show what pictures are like, and the programs of larger ones what they need.
+ */
+static int32_t open_data(cvr_session *s, bool trains, bool evaluates, cvr_error *err) {
+    const bool automatic = s->set.train->batch == 0;
+    if (automatic) s->set.train->batch = 1;
+    CVR_TRY(data_open(&s->data, &s->set, s->plugins, trains, evaluates, err));
+    if (!automatic) return CVR_OK;
+    if (trains) {
+        use_parts(s);
+        CVR_TRY(choose_backend(s, err));
+        CVR_TRY(auto_batch(s, err));
+    } else {
+        s->set.train->batch = 32;
+    }
+    return data_open_batches(&s->data, &s->set, s->plugins, trains, evaluates, err);
+}
+
 static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
     const bool trains = o->purpose & CVR_FOR_TRAINING, evaluates = o->purpose & CVR_FOR_EVALUATION;
     CVR_TRY(open_settings(s, o, err));
@@ -251,7 +272,7 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
     s->data.probes = trains && s->set.probe->enabled;
     if (o->purpose & CVR_FOR_DATA) return data_open_splits(&s->data, &s->set, s->plugins, true, false, err);
     if (trains || evaluates)
-        CVR_TRY(data_open(&s->data, &s->set, s->plugins, trains, evaluates, err));
+        CVR_TRY(open_data(s, trains, evaluates, err));
     else
         CVR_TRY(data_open_pictures(&s->data, &s->set, s->plugins, err));
     s->set.model->num_classes = s->data.task.n_classes; /* so that config.ini says what `0` stood for */

@@ -56,6 +56,9 @@ int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, d
 /* features.c: computes them for a split that has batches, by the network as it is now. */
 int32_t features_compute(cvr_session *s, uint32_t which, cvr_error *err);
 
+/* auto_batch.c: settles train.batch for a network that is not opened yet, by the plans of its training steps. */
+int32_t auto_batch(cvr_session *s, cvr_error *err);
+
 /* evaluate.c */
 typedef struct evaluation {
     cvr_metrics metrics;

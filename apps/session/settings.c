@@ -95,9 +95,16 @@ SCHEMA(data);
 
 static const cvr_attr_desc *const train_keys[] = {
     CVR_ATTR(INT, "epochs", "10", "how often all training pictures are seen", CVR_ATTR_AT_LEAST(0)),
-    CVR_ATTR(INT, "batch", "32", "pictures of an optimizer step", CVR_ATTR_AT_LEAST(1)),
+    CVR_ATTR(INT, "batch", "32",
+             "pictures of an optimizer step; auto: the largest power of two that fits into memory, at most 1024 and a "
+             "tenth of the data",
+             .choices = "auto", CVR_ATTR_AT_LEAST(1)),
     CVR_ATTR(INT, "grad_accum", "1", "parts that a batch is computed in, one after the other, to save memory",
              CVR_ATTR_AT_LEAST(1)),
+    CVR_ATTR(
+        CHOICE, "on_nan", "fail",
+        "what to do about a step whose loss is not finite: end the run, or leave its update out, up to two in a row",
+        .choices = "fail|skip"),
     CVR_ATTR(STRING, "memory", "",
              "what the planned memory may come to, 2G or 800M: activations are then computed twice as needed"),
     CVR_ATTR(BOOL, "ema", "no", "keep running means of the weights, which validation and the saved weights take"),

@@ -119,6 +119,11 @@ static int32_t stage_network_passes(building *w, cvr_error *err) {
     return run_passes(w, CVR_PASS_NETWORK, err);
 }
 
+/* Weights stay as they were where the loss is not finite. */
+static int32_t stage_guard(building *w, cvr_error *err) {
+    return cvr_graph_guard(w->graph, "total loss", err);
+}
+
 static int32_t stage_gradients(building *w, cvr_error *err) {
     return cvr_graph_backward(w->graph, cvr_graph_output_value(w->graph, "total loss"), err);
 }
@@ -166,6 +171,7 @@ static const struct {
     {stage_losses, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
     {stage_total, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
     {stage_network_passes, FORWARD, false},
+    {stage_guard, FOR(TRAIN), true},
     {stage_gradients, FOR(TRAIN) | FOR(ACCUMULATE), true},
     {stage_accumulate, FOR(ACCUMULATE), true},
     {stage_take_gradients, FOR(APPLY), false},

@@ -4,6 +4,7 @@
  * batch is the same whatever k is, and for networks without batch statistics so is the step, to rounding.
  */
 #include "session_parts.h"
+#include <math.h>
 
 size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]) {
     const int64_t parts = s->train->grad_accum, size = s->train->batch / parts;
@@ -85,6 +86,8 @@ static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scala
         part.loss_scale = (double)n / (double)b->view.n;
         CVR_TRY(run_part(s, b, first, n, &part, err));
     }
+    s->vetoed = !isfinite(s->losses.total);
+    if (s->vetoed) return CVR_OK;
     CVR_TRY(network_program(&s->net, &apply, &p, err));
     CVR_TRY(net_program_run(p, NULL, at, err));
     s->vetoed = cvr_program_vetoed(p->program);

@@ -77,22 +77,6 @@ static bool save_is_due(const trainer *t, bool epoch_ended) {
 
 /* ---- one step ---- */
 
-static int32_t loss_not_finite(const trainer *t, const cvr_batch_view *b, cvr_error *err) {
-    char names[700] = "";
-    size_t n = 0;
-    const split *sp = &t->s->data.splits[CVR_SPLIT_TRAIN];
-    for (int64_t i = 0; i < b->n && i < 6 && n < sizeof names; i++) {
-        char one[512];
-        CVR_CALL_VOID(sp->desc, describe, NULL, sp->self, b->origins[i]->index, one, sizeof one);
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s%.100s", i ? ", " : "", one);
-    }
-    return cvr_fail(
-        err, CVR_ERR_NUMERIC,
-        "the loss is %s at step %lld (epoch %lld); lower optim.lr, or look at this batch's %lld samples: %s%s",
-        isnan(t->s->losses.total) ? "not a number" : "infinite", (long long)t->state.step + 1,
-        (long long)t->state.epoch + 1, (long long)b->n, names, b->n > 6 ? ", ..." : "");
-}
-
 static void count_step(trainer *t, const step_done *d, double loss) {
     train_state *st = &t->state;
     const int64_t n = d->batch->view.n;
@@ -102,8 +86,8 @@ static void count_step(trainer *t, const step_done *d, double loss) {
     st->step++;
     st->batch++;
     st->images += n;
-    st->epoch_samples += n;
-    st->loss_sum += loss * (double)n;
+    if (isfinite(loss)) st->epoch_samples += n;
+    if (isfinite(loss)) st->loss_sum += loss * (double)n;
     st->epoch_seconds += d->seconds;
     st->epoch_wait += wait;
     st->wait_seconds += wait;
@@ -133,8 +117,12 @@ static int32_t train_step(trainer *t, cvr_error *err) {
                             .updates = t->state.step - t->state.vetoed,
                             .thawed_at = t->state.thawed_at,
                             .seed = s->set.run->seed};
+    CVR_TRY(not_finite_keep(t, err));
     CVR_TRY(session_train_step(s, &b, &at, err));
-    if (!isfinite(s->losses.total)) return loss_not_finite(t, &b.view, err);
+    if (!isfinite(s->losses.total))
+        CVR_TRY(not_finite(t, &b, &at, err));
+    else
+        t->in_a_row = 0;
     done.seconds = cvr_now() - start;
     if (t->state.step == 0 && !s->net.probes) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
     t->state.vetoed += s->vetoed;
@@ -245,7 +233,9 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
         CVR_TRY(tell_epoch(t, NULL, false, err));
     }
     if (st->epoch_vetoed)
-        cvr_log(CVR_LOG_WARNING, "%lld of %lld updates of epoch %lld were left out, as a gradient plugin vetoed them",
+        cvr_log(CVR_LOG_WARNING,
+                "%lld of %lld updates of epoch %lld were left out: a gradient plugin vetoed them, or the loss was not "
+                "finite",
                 (long long)st->epoch_vetoed, (long long)st->batch, (long long)epoch);
     if (is_best) CVR_TRY(save_weights(t, "best", err));
     CVR_TRY(save_weights(t, "last", err));
@@ -355,6 +345,7 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
     if (status == CVR_OK && !result->finished_by) status = train_and_tell(&t, result, err);
     settle_move(&t, status);
     tell_close(&t);
+    cvr_free(t.gathered);
     cvr_metrics_clear(&t.metrics);
     train_state_clear(&t.state);
     return status;

@@ -19,6 +19,8 @@ typedef struct trainer {
     } spent;              /* seconds of this session */
     bool moved;           /* to another backend, and no step was done there yet */
     run_network departed; /* where it was, until then */
+    int64_t in_a_row;     /* steps whose loss was not finite */
+    char *gathered;       /* running statistics before the step, where train.on_nan = skip */
 } trainer;
 
 /* One step that is done. */
@@ -36,6 +38,10 @@ double trainer_lr(const trainer *t, int64_t batch);
 int32_t resume_load(trainer *t, cvr_error *err);
 /* What tells this training data from other data. */
 int64_t resume_pictures(const trainer *t);
+
+/* not_finite.c: before a step; and after one whose loss is not finite: an error, or CVR_OK where it is left out. */
+int32_t not_finite_keep(trainer *t, cvr_error *err);
+int32_t not_finite(trainer *t, const cvr_batch *b, const net_scalars *at, cvr_error *err);
 
 int32_t tell_start(trainer *t, cvr_error *err);
 int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err);

@@ -85,8 +85,10 @@ bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t
 }
 
 bool weights_finite(uint32_t dtype, const void *data, int64_t n) {
-    const float *x = data;
-    for (int64_t i = 0; i < n && dtype == CVR_F32; i++)
-        if (!isfinite(x[i])) return false;
+    float x; /* copied, since a file may put it anywhere */
+    for (int64_t i = 0; i < n && dtype == CVR_F32; i++) {
+        memcpy(&x, (const char *)data + (size_t)i * sizeof x, sizeof x);
+        if (!isfinite(x)) return false;
+    }
     return true;
 }

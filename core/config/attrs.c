@@ -20,7 +20,7 @@ uint64_t cvr_schema_size(const cvr_schema *schema, cvr_error *err) {
     for (uint32_t i = 0; i < schema->n; i++) {
         const cvr_attr_desc *a = schema->attrs[i];
         if (!a || !a->name || !cvr_attr_cells(a) || a->count > LARGEST_SCHEMA ||
-            (a->kind == CVR_ATTR_CHOICE) != (a->choices != NULL)) {
+            (a->kind != CVR_ATTR_INT && (a->kind == CVR_ATTR_CHOICE) != (a->choices != NULL))) {
             cvr_fail(err, CVR_ERR_PLUGIN, "attribute %u (%s) is badly declared", i, a && a->name ? a->name : "?");
             return 0;
         }
@@ -56,6 +56,8 @@ static bool parse_number(const cvr_attr_desc *a, const char *text, size_t n, cel
         memcpy(word, text, n);
         word[n] = '\0';
         errno = 0;
+        out->i = 0;
+        if (a->kind == CVR_ATTR_INT && a->choices && strcmp(word, a->choices) == 0) return true;
         if (integer)
             out->i = strtoll(word, &end, 10);
         else
@@ -351,7 +353,9 @@ void cvr_attr_print(const cvr_schema *schema, uint32_t i, const void *packed, cv
     }
     for (int64_t k = 0; k < n; k++) {
         if (k) cvr_text_add(out, ",");
-        if (a->kind == CVR_ATTR_INT || a->kind == CVR_ATTR_INTS)
+        if (a->kind == CVR_ATTR_INT && a->choices && c[k].i == 0)
+            cvr_text_add(out, "%s", a->choices);
+        else if (a->kind == CVR_ATTR_INT || a->kind == CVR_ATTR_INTS)
             cvr_text_add(out, "%lld", (long long)c[k].i);
         else
             print_float(c[k].f, out);

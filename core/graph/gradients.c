@@ -67,8 +67,19 @@ static int32_t add_veto(const cvr_gradients *api, const char *name, cvr_value v,
     CVR_TRY(add_output(api, name, v, err));
     if (cvr_numel(g->values[v]->type.rank, g->values[v]->type.shape) != 1)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: a veto is one number", name);
-    g->outputs[g->n_outputs - 1].veto = true;
+    g->outputs[g->n_outputs - 1].veto = VETO_NOT_ZERO;
     return CVR_OK;
+}
+
+int32_t cvr_graph_guard(cvr_graph *g, const char *output, cvr_error *err) {
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const cvr_type *t = &g->values[g->outputs[i].value]->type;
+        if (strcmp(g->outputs[i].name, output) != 0 || t->dtype != CVR_F32 || cvr_numel(t->rank, t->shape) != 1)
+            continue;
+        g->outputs[i].veto = VETO_NOT_FINITE;
+        return CVR_OK;
+    }
+    return cvr_fail(err, CVR_ERR_INVALID, "there is no output %s of one f32 number", output);
 }
 
 /* All stored values that have a gradient, in the order in which the graph met them. */

@@ -33,7 +33,7 @@ typedef struct ir_node {
 typedef struct ir_output {
     char *name;
     cvr_value value;
-    bool veto; /* where it is not 0 after a run's first part, no update is done */
+    enum { VETO_NEVER, VETO_NOT_ZERO, VETO_NOT_FINITE } veto; /* of a run's updates, after its first part */
 } ir_output;
 
 /* A layer that is being built, and the one that it is built in. */

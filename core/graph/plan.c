@@ -54,7 +54,7 @@ static int32_t find_updates(plan *p, const cvr_graph *g, cvr_error *err) {
     for (size_t i = p->n; i-- > 0;)
         if (node_is_update(p->nodes[i].node)) first = i;
     p->updates = p->n;
-    for (size_t k = 0; k < g->n_outputs; k++) vetoes += g->outputs[k].veto;
+    for (size_t k = 0; k < g->n_outputs; k++) vetoes += g->outputs[k].veto != VETO_NEVER;
     if (!vetoes) return CVR_OK;
     for (size_t i = first; i < p->n; i++)
         for (uint32_t o = 0; o < p->nodes[i].node->n_outputs; o++)

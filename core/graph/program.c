@@ -3,6 +3,7 @@
  * node that must run on the host, with copies, stands between two of them.
  */
 #include "bound.h"
+#include <math.h>
 
 /* ---- slots ---- */
 
@@ -224,7 +225,8 @@ static int32_t ask_vetoes(cvr_program *p, cvr_error *err) {
         CVR_TRY(CVR_CALL(p->device->backend, download, NULL, err, p->device->self, &bits, root_address(p, v),
                          type_bytes(t)));
         memcpy(&number, &bits, sizeof number);
-        p->vetoed = p->vetoed || (t->dtype == CVR_F32 ? number != 0 : bits != 0); /* NaN != 0 */
+        const bool finite = g->outputs[i].veto == VETO_NOT_FINITE;
+        p->vetoed = p->vetoed || (finite ? !isfinite(number) : t->dtype == CVR_F32 ? number != 0 : bits != 0);
     }
     return CVR_OK;
 }

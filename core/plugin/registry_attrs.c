@@ -30,8 +30,9 @@ static const char *bad_field(const cvr_attr_desc *a) {
     if (a->count > LARGEST_COUNT || (!number && a->count > 1)) return "count";
     if ((a->flags & ~KNOWN_FLAGS) || (!number && (a->flags & (CVR_ATTR_MIN | CVR_ATTR_MAX)))) return "flags";
     if (a->reserved) return "reserved";
-    if ((a->kind == CVR_ATTR_CHOICE) != (a->choices != NULL) || (a->choices && !good_choices(a->choices)))
+    if (a->kind == CVR_ATTR_CHOICE ? !a->choices : a->choices && (a->kind != CVR_ATTR_INT || cvr_attr_count(a) != 1))
         return "choices";
+    if (a->choices && !good_choices(a->choices)) return "choices";
     if ((a->flags & CVR_ATTR_MIN) && isnan(a->min)) return "min";
     if (((a->flags & CVR_ATTR_MAX) && isnan(a->max)) || (both && a->min > a->max)) return "max";
     return NULL;

@@ -46,6 +46,15 @@ cp $weights bare.safetensors
 expect 1 'misshapen: the file has F32(3, 64), the network f32(5, 64): fc.weight' "$CVRUN" train r18.ini data.classes=5 model.weights=bare.safetensors model.head=keep
 expect 1 'misshapen' "$CVRUN" val r18.ini data.classes=5 model.weights=bare.safetensors
 
+# train.batch = auto: a power of two, a tenth of the data at most, what fits; settled once, in config.ini
+"$CVRUN" train r18.ini name=auto batch=auto data.size=400 epochs=1 >log.txt 2>&1 || { cat log.txt; fail "batch=auto"; }
+grep -q 'train.batch=auto: 32 pictures' log.txt && grep -q '^batch = 32$' runs/classify/auto/config.ini || { cat log.txt; fail "batch=auto"; }
+"$CVRUN" train r18.ini name=fixed batch=32 data.size=400 epochs=1 >log.txt 2>&1
+same runs/classify/auto/weights/last.safetensors runs/classify/fixed/weights/last.safetensors
+"$CVRUN" train r18.ini name=tight batch=auto data.size=4000 epochs=0 train.memory=4M >log.txt 2>&1 || { cat log.txt; fail "batch=auto with train.memory"; }
+grep -q '^batch = \(4\|8\|16\)$' runs/classify/tight/config.ini || { grep '^batch' runs/classify/tight/config.ini; fail "batch=auto looks at train.memory"; }
+expect 2 'not even 1 pictures fit into' "$CVRUN" train r18.ini batch=auto train.memory=500K
+
 # all of it at once, twice, and in two halves
 recipe small.ini
 cat >>small.ini <<'INI'

@@ -117,7 +117,8 @@ static void run(cvr_program *p, const char *result, float *out) {
     const struct {
         const char *name;
         const void *bytes;
-    } slots[] = {{"image", image}, {"lr", &lr}, {"step", &zero}, {"updates", &zero}, {"seed", &zero}, {"loss_scale", &one}};
+    } slots[] = {{"image", image},   {"lr", &lr},     {"step", &zero},
+                 {"updates", &zero}, {"seed", &zero}, {"loss_scale", &one}};
     for (int i = 0; i < PIXELS; i++) image[i] = (float)(i * 37 % 64) / 64.0f;
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
         const int32_t slot = cvr_program_slot(p, slots[i].name);

@@ -38,7 +38,7 @@ typedef struct cvr_batches_options {
     bool pads;            /* pictures of a batch may differ in size, and are padded */
     bool without_targets; /* the wanted fields may be missing, and are then not there in any batch */
     bool shuffle, drop_last, skip_bad;
-    bool leave_out; /* with skip_bad, a bad sample makes its batch smaller; else the next good one takes its place */
+    bool leave_out;   /* with skip_bad, a bad sample makes its batch smaller; else the next good one takes its place */
     bool in_parts;    /* a step takes a batch in parts: the host does what works on a whole batch */
     bool run_ahead;   /* go on into the next epoch */
     bool whole;       /* decode whole pictures, also where a part would do: finds damage anywhere in a file */

@@ -205,6 +205,8 @@ typedef struct cvr_gradient_plugin {
  * failure. */
 int32_t cvr_gradient_plugins(cvr_plugins *plugins, cvr_config *config, cvr_gradient_plugin **out, size_t *n,
                              cvr_error *err);
+/* Updates are left out of a run in which this output, one f32 number, is not finite: the loss. Before update. */
+int32_t cvr_graph_guard(cvr_graph *g, const char *output, cvr_error *err);
 /* Lets them work on the gradients. Between backward (or take_gradients) and update. */
 int32_t cvr_graph_gradients(cvr_graph *g, const cvr_gradient_plugin *plugins, size_t n, cvr_error *err);
 
@@ -268,7 +270,7 @@ const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
 int32_t cvr_program_run(cvr_program *p, cvr_error *err);
-/* Whether the last run left its updates out, as a gradient plugin vetoed them. */
+/* Whether the last run left its updates out, as a gradient plugin, or cvr_graph_guard, vetoed them. */
 bool cvr_program_vetoed(const cvr_program *p);
 uint64_t cvr_program_id(const cvr_program *p);
 

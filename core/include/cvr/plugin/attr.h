@@ -58,9 +58,11 @@ typedef struct cvr_attr_desc {
     uint32_t flags;
     uint32_t reserved;
     const char *default_text; /* as it would stand in a recipe; NULL: must be given */
-    const char *choices;      /* "a|b|c"; NULL unless the kind is CVR_ATTR_CHOICE */
-    double min, max;          /* inclusive; looked at where the flags say so */
-    const char *doc;          /* one line: meaning, unit */
+    /* CVR_ATTR_CHOICE: "a|b|c". CVR_ATTR_INT: a word that may stand for 0, whatever the bounds, "auto"; or NULL. Else
+     * NULL. */
+    const char *choices;
+    double min, max; /* inclusive; looked at where the flags say so */
+    const char *doc; /* one line: meaning, unit */
 } cvr_attr_desc;
 
 /*

@@ -44,7 +44,7 @@ typedef struct cvr_field_kind {
     uint32_t places;      /* 1: it says where something is in the picture, so that it must move with the pixels */
     uint32_t classes;     /* 1: its whole numbers are indices of classes; what is none of them is left as it is */
     uint32_t reserved;
-    double pad;           /* what rows and pixels hold that a batch adds */
+    double pad; /* what rows and pixels hold that a batch adds */
 } cvr_field_kind;
 
 typedef struct cvr_field {
