@@ -141,7 +141,7 @@ static void enter_phase(trainer *t) {
     for (; st->phase < (int64_t)phase; st->phase++) {
         st->thawed_at[st->phase] = st->step - st->vetoed;
         cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
-                p->patterns[st->phase]);
+                strcmp(p->patterns[st->phase], "*") == 0 ? "everything" : p->patterns[st->phase]);
     }
     t->s->net.phase = phase;
 }
@@ -188,17 +188,23 @@ static int32_t gather_metrics(trainer *t, const cvr_metrics *of, cvr_error *err)
     return status == CVR_OK ? CVR_OK : cvr_fail(err, status, "out of memory for metrics");
 }
 
-/* Whether the validation is the best so far, by the metric that counts, which is remembered. */
+/* Whether the validation is the best so far, by the metric that counts, which is remembered; of equal ones that with
+ * the lower loss. Only what is better by the metric itself is progress to run.patience. */
+#define LARGEST_LOSS 1e300
 static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_error *err) {
     train_state *st = &t->state;
     const double sign = lower_is_better(t) ? -1 : 1;
-    double value = NAN;
-    for (size_t i = 0; m && i < m->n; i++)
+    double value = NAN, loss = NAN;
+    for (size_t i = 0; m && i < m->n; i++) {
         if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
-    *is_best = isfinite(value) && (!st->best_epoch || sign * value > sign * st->best_value);
-    if (m) st->stale = *is_best ? 0 : st->stale + 1;
+        if (strcmp(m->names[i], "loss") == 0) loss = m->values[i];
+    }
+    const bool better = isfinite(value) && (!st->best_epoch || sign * value > sign * st->best_value);
+    *is_best = better || (st->best_epoch && value == st->best_value && loss < st->best_loss);
+    if (m) st->stale = better ? 0 : st->stale + 1;
     if (*is_best) {
         st->best_value = value;
+        st->best_loss = isfinite(loss) ? loss : -LARGEST_LOSS;
         st->best_epoch = st->epoch + 1;
     }
     return train_state_remember(st, value, err);
