@@ -317,12 +317,24 @@ static int32_t make_features(trainer *t, cvr_error *err) {
     return CVR_OK;
 }
 
+/* A short run may end before its running means have left the weights that it started with. */
+static void warn_of_slow_means(const trainer *t) {
+    const train_settings *s = t->s->set.train;
+    const int64_t steps = t->steps_per_epoch * s->epochs, renewals = steps / s->ema_steps;
+    if (s->ema && steps && renewals < 20)
+        cvr_log(CVR_LOG_WARNING,
+                "train.ema: of %lld steps one in %lld renews the running means, which validation and the saved "
+                "weights take; for a short run set train.ema_steps = 1 and train.ema_decay = 0.99",
+                (long long)steps, (long long)s->ema_steps);
+}
+
 /* The end is told also where the run was interrupted. */
 static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
     t->before = t->state.seconds;
     t->session_start = cvr_now();
     CVR_TRY(make_features(t, err));
+    warn_of_slow_means(t);
     t->state.finished = 0;
     t->state.samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]);
     t->state.batch_size = t->s->set.train->batch;

@@ -125,7 +125,7 @@ int32_t cvr_store_check_rules(const cvr_store *s, cvr_error *err) {
     const char *nearest = cvr_nearest(unused, known, n);
     cvr_text stages = {0};
     for (size_t i = 0; i < s->rules.n_stages; i++)
-        cvr_text_add(&stages, "%s%s", i ? ", " : "; its stages are ", s->rules.stages[i].name);
+        cvr_text_add(&stages, "%s%s", i ? ", " : nearest ? " Its stages: " : "; its stages: ", s->rules.stages[i].name);
     cvr_fail(err, CVR_ERR_USAGE, "`%s` fits no parameter and no stage of this network%s%s%s%s", unused,
              nearest ? "; did you mean `" : "; cvrun info shows the names", nearest ? nearest : "", nearest ? "`?" : "",
              stages.s ? stages.s : "");
