@@ -1,7 +1,7 @@
 /*
  * The reporter "pictures": a sheet of the first pictures of a batch, as they were before `(x - mean) / std`, each with
- * its class below it and, where the network has said one, its prediction: green when right, red when wrong. A class is
- * a field of kind "label"; a prediction the largest of an output (N, classes).
+ * its class or classes below it and, where the network has said one, its prediction: green when right, red when wrong.
+ * A class is a field of kind "label"; a prediction the largest of an output (N, classes).
  */
 #include "report_file.h"
 #include "reports.h"
@@ -114,6 +114,12 @@ static int64_t class_at(const cvr_tensor *t, int64_t i) {
     return cvr_argmax((const float *)t->data + i * t->shape[1], t->shape[1]);
 }
 
+/* Whether class k is row i's, or one of them. */
+static int32_t is_class_of(const cvr_tensor *t, int64_t i, int64_t k) {
+    if (t->dtype != CVR_F32) return class_at(t, i) == k;
+    return class_at(t, i) == k || ((const float *)t->data)[i * t->shape[1] + k] >= 0.5f;
+}
+
 static double value_at(const cvr_tensor *x, int64_t i) {
     return x->dtype == CVR_U8 ? (double)((const uint8_t *)x->data)[i] : (double)((const float *)x->data)[i];
 }
@@ -160,25 +166,44 @@ static void draw_picture(canvas *c, const pictures *t, const sheet *s, int64_t i
     canvas_frame(c, (box){left - 1, top - 1, s->width + 2, s->height + 2}, CANVAS_GRID);
 }
 
-static void draw_name(canvas *c, const pictures *t, const sheet *s, int64_t class_, point at, colour ink) {
-    char name[REPORT_NAME], label[TILE_LARGE / CANVAS_LETTER_WIDTH + 1];
-    report_class_name(&t->classes, class_, name);
-    canvas_cut(label, name, s->tile / CANVAS_LETTER_WIDTH);
+static void draw_text(canvas *c, const sheet *s, const char *words, point at, colour ink) {
+    char label[TILE_LARGE / CANVAS_LETTER_WIDTH + 1];
+    canvas_cut(label, words, s->tile / CANVAS_LETTER_WIDTH);
     canvas_text(c, (int64_t)at.x, (int64_t)at.y, label, (canvas_text_style){ink, 0, 0});
+}
+
+/* The classes of row i, "cat, dog", as many as fit: those with at least half a share, else the one with the largest;
+ * "-" where none has any. */
+static void list_classes(const pictures *t, const cvr_tensor *label, int64_t i, char *words, size_t size) {
+    char name[REPORT_NAME];
+    const int64_t likeliest = class_at(label, i), classes = label->dtype == CVR_F32 ? label->shape[1] : 0;
+    const float *const share = classes ? (const float *)label->data + i * classes : NULL;
+    size_t at = 0;
+    for (int64_t k = 0; k < classes && at + 1 < size; k++) {
+        if (!(share[k] >= 0.5f)) continue;
+        report_class_name(&t->classes, k, name);
+        at += (size_t)snprintf(words + at, size - at, "%s%s", at ? ", " : "", name);
+    }
+    if (at) return;
+    report_class_name(&t->classes, likeliest, name);
+    (void)snprintf(words, size, "%s", share && !(share[likeliest] > 0) ? "-" : name);
 }
 
 static void draw_tile(canvas *c, const pictures *t, const sheet *s, int64_t i, int64_t left, int64_t top) {
     static const colour right = {24, 135, 70}, wrong = {205, 45, 50};
+    char words[REPORT_NAME + 8];
     point at = {(double)left, (double)(top + s->height + 4)};
     draw_picture(c, t, s, i, left + (s->tile - s->width) / 2, top);
     if (s->label) {
-        draw_name(c, t, s, class_at(s->label, i), at, CANVAS_INK);
+        list_classes(t, s->label, i, words, sizeof words);
+        draw_text(c, s, words, at, CANVAS_INK);
         at.y += LINE;
     }
     if (s->output) {
         const int64_t said = class_at(s->output, i);
-        const int32_t hit = s->label && class_at(s->label, i) == said;
-        draw_name(c, t, s, said, at, !s->label ? CANVAS_INK : hit ? right : wrong);
+        const int32_t hit = s->label && is_class_of(s->label, i, said);
+        report_class_name(&t->classes, said, words);
+        draw_text(c, s, words, at, !s->label ? CANVAS_INK : hit ? right : wrong);
     }
 }
 
