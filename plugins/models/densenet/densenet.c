@@ -82,6 +82,18 @@ static const cvr_attr_desc bn_size = CVR_ATTR_INIT(
 static const cvr_attr_desc drop_rate =
     CVR_ATTR_INIT(FLOAT, "drop_rate", "0", "dropout at the end of each dense layer", CVR_ATTR_BETWEEN(0, 1));
 
+/* Files of before PyTorch 0.4 have a dot more in the names of dense layers. */
+static const net_name old_names[] = {
+    {"features.denseblock#.denselayer#.norm.#", "features.denseblock{1}.denselayer{2}.norm{3}"},
+    {"features.denseblock#.denselayer#.conv.#", "features.denseblock{1}.denselayer{2}.conv{3}"},
+    {"features", "features"},
+    {"classifier", "classifier"},
+};
+
+static int32_t old_alias(const char *name, char *out, uint64_t size) {
+    return net_rename(old_names, NET_COUNT(old_names), name, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "features.conv0,features.norm0"),
     NET_STAGE("backbone.block1", "features.denseblock1.denselayer#,features.transition1"),
@@ -95,7 +107,7 @@ static const cvr_stage *const stages[] = {
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Huang et al. 2017, as in torchvision",           \
         .n_attrs = 5, .attrs = (const cvr_attr_desc *const[]){&layers_, &growth_, &width_, &bn_size, &drop_rate},      \
-        .build = densenet_build, .n_stages = NET_COUNT(stages), .stages = stages                                       \
+        .build = densenet_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = old_alias                   \
     }
 
 static const cvr_model_desc *const models[] = {

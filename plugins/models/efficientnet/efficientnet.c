@@ -106,6 +106,33 @@ static int32_t efficientnet_build(const cvr_builder *b, const cvr_model_args *ar
 #define NORM_MOMENTUM(default_)                                                                                        \
     CVR_ATTR(FLOAT, "norm_momentum", default_, "momentum of the batch norms", CVR_ATTR_BETWEEN(0, 1))
 
+/* The blocks of the first stage have no expansion in front of their depthwise convolution. */
+static const net_name timm_names[] = {
+    {"conv_stem", "features.0.0"},
+    {"bn1", "features.0.1"},
+    {"conv_head", "features.8.0"},
+    {"bn2", "features.8.1"},
+    {"classifier", "classifier.1"},
+    {"blocks.0.#.conv_dw", "features.1.{1}.block.0.0"},
+    {"blocks.0.#.bn1", "features.1.{1}.block.0.1"},
+    {"blocks.0.#.se.conv_reduce", "features.1.{1}.block.1.fc1"},
+    {"blocks.0.#.se.conv_expand", "features.1.{1}.block.1.fc2"},
+    {"blocks.0.#.conv_pw", "features.1.{1}.block.2.0"},
+    {"blocks.0.#.bn2", "features.1.{1}.block.2.1"},
+    {"blocks.#.#.conv_pw", "features.{1:1+1}.{2}.block.0.0"},
+    {"blocks.#.#.bn1", "features.{1:1+1}.{2}.block.0.1"},
+    {"blocks.#.#.conv_dw", "features.{1:1+1}.{2}.block.1.0"},
+    {"blocks.#.#.bn2", "features.{1:1+1}.{2}.block.1.1"},
+    {"blocks.#.#.se.conv_reduce", "features.{1:1+1}.{2}.block.2.fc1"},
+    {"blocks.#.#.se.conv_expand", "features.{1:1+1}.{2}.block.2.fc2"},
+    {"blocks.#.#.conv_pwl", "features.{1:1+1}.{2}.block.3.0"},
+    {"blocks.#.#.bn3", "features.{1:1+1}.{2}.block.3.1"},
+};
+
+static int32_t timm_alias(const char *name, char *out, uint64_t size) {
+    return net_rename(timm_names, NET_COUNT(timm_names), name, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "features.0"),
     NET_STAGE("backbone.stage1", "features.1.#"),
@@ -123,7 +150,7 @@ static const cvr_stage *const stages[] = {
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Tan, Le 2019, as in torchvision", .n_attrs = 6,  \
         .attrs = (const cvr_attr_desc *const[]){WIDTH(width_), DEPTH(depth_),  DROPOUT(dropout_),                      \
                                                 DROP_PATH,     NORM_EPS(eps_), NORM_MOMENTUM(momentum_)},              \
-        .build = efficientnet_build, .n_stages = NET_COUNT(stages), .stages = stages                                   \
+        .build = efficientnet_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = timm_alias              \
     }
 
 /* The authors' scaling coefficients; the batch norms of the larger ones are TensorFlow's. */

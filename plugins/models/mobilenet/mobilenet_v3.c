@@ -97,6 +97,58 @@ static const cvr_attr_desc width_mult =
 static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0.2", "probability before the last layer", CVR_ATTR_BETWEEN(0, 1));
 
+/* ---- timm's names ---- */
+
+static const int64_t large_stages[] = {1, 2, 3, 4, 2, 3}, small_stages[] = {1, 2, 3, 2, 3};
+
+/* What a part of a block is called; parts count from the block's first convolution on. */
+static int32_t block_alias(const bneck_row *row, int expands, const char *part, int64_t feature, char *out,
+                           uint64_t size) {
+    const int dw = expands, squeeze = dw + 1, project = squeeze + (row->squeeze != 0);
+    const net_text base = net_print("features.%lld.block", (long long)feature);
+    const net_name rules[] = {
+        {expands ? "conv_pw" : "conv_dw", net_print("%s.0.0", base.s).s},
+        {"bn1", net_print("%s.0.1", base.s).s},
+        {expands ? "conv_dw" : "conv_pw", net_print("%s.%d.0", base.s, expands ? dw : project).s},
+        {"bn2", net_print("%s.%d.1", base.s, expands ? dw : project).s},
+        {"se.conv_reduce", net_print("%s.%d.fc1", base.s, squeeze).s},
+        {"se.conv_expand", net_print("%s.%d.fc2", base.s, squeeze).s},
+        {"conv_pwl", net_print("%s.%d.0", base.s, project).s},
+        {"bn3", net_print("%s.%d.1", base.s, project).s},
+    };
+    return net_rename(rules, NET_COUNT(rules), part, out, size);
+}
+
+/* timm counts blocks within a stage, torchvision all of them; the last stage is the convolution after them. */
+static int32_t timm_alias(int which, const int64_t *stages_of, int n_stages, const char *name, char *out,
+                          uint64_t size) {
+    const int64_t count = (int64_t)sizes[which].count;
+    const net_text last = net_print("features.%lld.0", (long long)count + 1),
+                   last_norm = net_print("features.%lld.1", (long long)count + 1);
+    const net_name others[] = {{"conv_stem", "features.0.0"},
+                               {"bn1", "features.0.1"},
+                               {"conv", last.s},
+                               {"conv_head", "classifier.0"},
+                               {"classifier", "classifier.3"}},
+                   ends[] = {{"conv", last.s}, {"bn1", last_norm.s}};
+    int stage, block, length = 0;
+    if (sscanf(name, "blocks.%d.%d.%n", &stage, &block, &length) != 2 || !length)
+        return net_rename(others, NET_COUNT(others), name, out, size);
+    if (stage == n_stages) return net_rename(ends, NET_COUNT(ends), name + length, out, size);
+    int64_t i = block;
+    for (int k = 0; k < stage && k < n_stages; k++) i += stages_of[k];
+    if (stage < 0 || block < 0 || i >= count) return 0;
+    return block_alias(&sizes[which].rows[i], i > 0, name + length, i + 1, out, size);
+}
+
+static int32_t alias_large(const char *name, char *out, uint64_t size) {
+    return timm_alias(0, large_stages, NET_COUNT(large_stages), name, out, size);
+}
+
+static int32_t alias_small(const char *name, char *out, uint64_t size) {
+    return timm_alias(1, small_stages, NET_COUNT(small_stages), name, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("head", "classifier.3"),
     NET_STAGE("backbone.classifier", "classifier"),
@@ -107,16 +159,16 @@ static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stage5", "features"),
 };
 
-#define MODEL(name_, table_)                                                                                           \
+#define MODEL(name_, table_, alias_)                                                                                   \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Howard et al. 2019, as in torchvision",          \
         .n_attrs = 3, .attrs = (const cvr_attr_desc *const[]){&table_, &width_mult, &dropout},                         \
-        .build = mobilenet_v3_build, .n_stages = NET_COUNT(stages), .stages = stages                                   \
+        .build = mobilenet_v3_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = alias_                  \
     }
 
 static const cvr_model_desc *const models[] = {
-    MODEL("mobilenet_v3_large", table_1),
-    MODEL("mobilenet_v3_small", table_2),
+    MODEL("mobilenet_v3_large", table_1, alias_large),
+    MODEL("mobilenet_v3_small", table_2, alias_small),
 };
 
 static int32_t mobilenet_v3_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

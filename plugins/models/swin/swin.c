@@ -238,6 +238,21 @@ static const cvr_attr_desc patch_size =
 static const cvr_attr_desc mlp_ratio = CVR_ATTR_INIT(
     INT, "mlp_ratio", "4", "features within a block's MLP, in multiples of its channels", CVR_ATTR_BETWEEN(1, 64));
 
+static const net_name timm_names[] = {
+    {"patch_embed.proj", "features.0.0"},
+    {"patch_embed.norm", "features.0.2"},
+    {"layers.#.downsample", "features.{1:2+0}"},
+    {"layers.#.blocks.#.mlp.fc1", "features.{1:2+1}.{2}.mlp.0"},
+    {"layers.#.blocks.#.mlp.fc2", "features.{1:2+1}.{2}.mlp.3"},
+    {"layers.#.blocks.#", "features.{1:2+1}.{2}"},
+    {"norm", "norm"},
+    {"head.fc", "head"},
+};
+
+static int32_t timm_alias(const char *name, char *out, uint64_t size) {
+    return net_rename(timm_names, NET_COUNT(timm_names), name, out, size);
+}
+
 static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stem", "features.0"),
     NET_STAGE("backbone.stage1", "features.1.#"),
@@ -253,7 +268,7 @@ static const cvr_stage *const stages[] = {
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Liu et al. 2021, as in torchvision",             \
         .n_attrs = 7, .attrs = (const cvr_attr_desc *const[]){&width_,     &depths_,   &heads_, &window_size,          \
                                                               &patch_size, &mlp_ratio, &drop_},                        \
-        .build = swin_build, .n_stages = NET_COUNT(stages), .stages = stages                                           \
+        .build = swin_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = timm_alias                      \
     }
 
 static const cvr_model_desc *const models[] = {
