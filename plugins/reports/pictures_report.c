@@ -117,7 +117,8 @@ static int64_t class_at(const cvr_tensor *t, int64_t i) {
 /* Whether class k is row i's, or one of them. */
 static int32_t is_class_of(const cvr_tensor *t, int64_t i, int64_t k) {
     if (t->dtype != CVR_F32) return class_at(t, i) == k;
-    return class_at(t, i) == k || ((const float *)t->data)[i * t->shape[1] + k] >= 0.5f;
+    const float share = ((const float *)t->data)[i * t->shape[1] + k];
+    return share >= 0.5f || (share > 0 && class_at(t, i) == k);
 }
 
 static double value_at(const cvr_tensor *x, int64_t i) {
