@@ -174,7 +174,7 @@ Test(descriptors, schemas) {
         {CVR_ATTR_INIT(CHOICE, "k", "a", "d", .choices = "a||b"), "`choices`"},
         {CVR_ATTR_INIT(CHOICE, "k", "a", "d", .choices = "a|b|a"), "`choices`"},
         {CVR_ATTR_INIT(CHOICE, "k", "c", "d", .choices = "a|b"), "`default_text`"},
-        {CVR_ATTR_INIT(INT, "k", "1", "d", .choices = "a|b"), "`choices`"},
+        {CVR_ATTR_INIT(FLOAT, "k", "1", "d", .choices = "a|b"), "`choices`"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const cvr_attr_desc *const one[] = {&cases[i].a};
