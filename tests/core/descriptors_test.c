@@ -20,7 +20,7 @@ static const cvr_attr_desc attr = CVR_ATTR_INIT(INT, "k", "1", "a number");
 static const cvr_attr_desc *const attrs[] = {&attr};
 static const cvr_stage stage = {sizeof stage, "head", "fc.*"};
 static const cvr_stage *const stages[] = {&stage};
-static const cvr_want want = {sizeof want, "label", "label", 0, 0, "use other data"};
+static const cvr_want want = {sizeof want, "label", "label", 0, 0, "use other data", NULL};
 static const cvr_want *const wants[] = {&want};
 static const char *const texts[] = {"cpu"};
 
