@@ -234,7 +234,8 @@ static void blame_missing(const cvr_session *s, cvr_error *err) {
 }
 
 static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
-    const bool trains = o->purpose == CVR_FOR_SETTINGS || (o->purpose & CVR_FOR_TRAINING);
+    const bool trains = o->purpose == CVR_FOR_SETTINGS || (o->purpose & CVR_FOR_TRAINING),
+               reads = !(o->purpose & (CVR_FOR_SETTINGS | CVR_FOR_PREDICTION));
     CVR_TRY(settings_read(&s->set, o->path, o->overrides, o->n_overrides, err));
     CVR_TRY(check_resumed(s, err));
     for (size_t i = 0; i < o->n_sections; i++) {
@@ -243,7 +244,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     }
     CVR_TRY(open_plugins(s, err));
     if (s->set.run_folder && trains) warn_missing(s);
-    CVR_TRY(settings_choose(&s->set, s->plugins, trains, err));
+    CVR_TRY(settings_choose(&s->set, s->plugins, trains, reads, err));
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
     return cvr_config_finish(s->set.config, err);
 }
