@@ -63,7 +63,7 @@ void page_paragraph(help_page *p, const char *text);
 /* A name and what it is: a list of them. */
 void page_item(help_page *p, const char *name, const char *text);
 void page_list_end(help_page *p);
-/* Lines as they are; those that are too long are wrapped. */
+/* Lines as they are; those that are too long are wrapped, so that a paragraph is one line. */
 void page_lines(help_page *p, const char *lines);
 /* Lines of a recipe. */
 void page_code(help_page *p, const char *title, const char *lines);
