@@ -50,6 +50,7 @@ typedef struct conform_board {
     char failures[CONFORM_MOST_FAILURES][1300];
     char doing[600]; /* what to say where the process ends */
     char line[700];  /* the case, as a file of cases would have it */
+    char replaced[600]; /* a plugin that was given took the place of one that was listed; "" where none did */
     int64_t doing_row;
     cvr_error fatal; /* why nothing could be done at all */
 } conform_board;
