@@ -140,6 +140,7 @@ int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *er
     *out = NULL;
     if (b == MAP_FAILED) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     while (!over) CVR_TRY_OUT(one_process(o, b, &first, &over, err));
+    if (*b->replaced) cvr_log(CVR_LOG_INFO, "%s", b->replaced);
     judge_empty(b);
     *out = b;
 out:

@@ -14,12 +14,26 @@ static int32_t open_machine(worker *w, case_machine *m, cvr_threadpool *pool, cv
     return cvr_device_open(&m->device, w->plugins, "reference", 0, pool, err);
 }
 
+/* Where the plugin has taken the place of another: it is then the last of as many as before. */
+static void note_replaced(const worker *w, const char *file, size_t before) {
+    const size_t n = cvr_plugins_count(w->plugins);
+    const cvr_plugin_info *last = cvr_plugins_info(w->plugins, n - 1);
+    const char *id = w->ids[w->n_ids - 1];
+    bool again = false; /* given twice */
+    for (size_t i = 0; i + 1 < w->n_ids; i++) again = again || strcmp(w->ids[i], id) == 0;
+    if (n != before || again || last->line || strcmp(last->id, id) != 0) return;
+    (void)snprintf(w->board->replaced, sizeof w->board->replaced,
+                   "plugin %s: %s is tried, and not the one that a manifest lists", id, file);
+}
+
 static int32_t open_all(worker *w, cvr_error *err) {
     cvr_threadpool *one, *many;
     CVR_TRY(cvr_plugins_open(&w->plugins, NULL, 0, err));
     for (size_t i = 0; i < w->o->n_files; i++) {
         board_doing(w->board, NULL, "while %s was loaded", w->o->files[i]);
+        const size_t before = cvr_plugins_count(w->plugins);
         CVR_TRY(cvr_plugins_add(w->plugins, w->o->files[i], &w->ids[w->n_ids++], err));
+        note_replaced(w, w->o->files[i], before);
     }
     CVR_TRY(cvr_pool_create(&one, 1, err));
     CVR_TRY(cvr_pool_create(&many, 3, err));

@@ -272,22 +272,25 @@ const command bench_command = {
     .name = "bench",
     .usage = "RECIPE.ini [--inference] [key=value ...]",
     .summary = "speed by layer and phase against the machine's peak",
-    .help =
-        "Medians of 5 to 50 steps, as many as take 10 seconds, on one batch. A layer's time is that of its nodes; the\n"
-        "step's is measured apart, without the profiler. --inference takes the network as validation runs it, on a\n"
-        "validation batch. Layers that take less than 0.5 % are one line of the table; --json has them all.\n"
-        "\n"
-        "In the same run all threads measure the machine's peaks: multiply-adds in f32, products of bf16 where there\n"
-        "is an instruction for them, and memory bandwidth by a copy that is larger than the caches.\n"
-        "  of roof   max(FLOP / peak, bytes / bandwidth) / time: 100 % is the best that the layer could do alone\n"
-        "  MFU       images/s x FLOP of an image / peak; what train.memory recomputes is no part of it\n"
-        "  roof      min(peak / FLOP, bandwidth / bytes) in images/s\n"
-        "Bytes are what each node reads and writes. A layer passes 100 % where its values stay in a cache, and where\n"
-        "a 3x3 convolution is computed by Winograd's method: FLOP are those of the direct one, up to 4 times as many.\n"
-        "The peak of bf16x3 is a third of bf16's, or f32's where that is more. A backend without kernels for the ops\n"
-        "peak_multiply_add and peak_copy gets no shares. Where others use the machine too, its peaks come out low as\n"
-        "well: compare figures of one run. Priority decides between instruction sets of one precision; a warning says\n"
-        "where one of a lower priority measures at least 1.1 times as fast.\n",
+    .help = "Medians of 5 to 50 steps, as many as take 10 seconds, on one batch. A layer's time is that of its "
+            "nodes; the step's is measured apart, without the profiler. --inference takes the network as "
+            "validation runs it, on a validation batch. Layers that take less than 0.5 % are one line of the "
+            "table; --json has them all.\n"
+            "\n"
+            "In the same run all threads measure the machine's peaks: multiply-adds in f32, products of bf16 "
+            "where there is an instruction for them, and memory bandwidth by a copy that is larger than the "
+            "caches.\n"
+            "  of roof   max(FLOP / peak, bytes / bandwidth) / time: 100 % is the best that the layer could do "
+            "alone\n"
+            "  MFU       images/s x FLOP of an image / peak; what train.memory recomputes is no part of it\n"
+            "  roof      min(peak / FLOP, bandwidth / bytes) in images/s\n"
+            "Bytes are what each node reads and writes. A layer passes 100 % where its values stay in a cache, "
+            "and where a 3x3 convolution is computed by Winograd's method: FLOP are those of the direct one, "
+            "up to 4 times as many. The peak of bf16x3 is a third of bf16's, or f32's where that is more. A "
+            "backend without kernels for the ops peak_multiply_add and peak_copy gets no shares. Where others "
+            "use the machine too, its peaks come out low as well: compare figures of one run. Priority decides "
+            "between instruction sets of one precision; a warning says where one of a lower priority measures "
+            "at least 1.1 times as fast.\n",
     .run = run_bench,
     .needs_path = true,
 };

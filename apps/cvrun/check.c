@@ -7,10 +7,12 @@ typedef struct checking {
 } checking;
 
 /* Every sample is made as training makes it, from its whole file. */
-static int32_t check_split(checking *c, cvr_session *s, uint32_t split, int64_t n, cvr_error *err) {
+static int32_t check_split(checking *c, cvr_session *s, uint32_t split, cvr_error *err) {
+    cvr_batches_options o;
+    const int64_t n = cvr_session_batch_options(s, split, &o) ? check_samples(&o) : 0;
     for (int64_t i = 0; i < n; i++) {
         cvr_error why = CVR_ERROR_INIT;
-        const int32_t status = cvr_session_try_sample(s, split, i, &why);
+        const int32_t status = cvr_session_try_sample(s, split, check_sample(&o, i), &why);
         if (status == CVR_ERR_NOMEM) return cvr_fail(err, status, "%s", why.message);
         if (status != CVR_OK) {
             c->bad++;
@@ -23,14 +25,12 @@ static int32_t check_split(checking *c, cvr_session *s, uint32_t split, int64_t 
 }
 
 static int32_t check_data(checking *c, cvr_session *s, cvr_error *err) {
-    int64_t n[2];
     progress_start(&c->bar);
     for (uint32_t i = 0; i < 2; i++) {
         cvr_batches_options o;
-        n[i] = cvr_session_batch_options(s, i, &o) ? o.dataset->count(o.self) : 0;
-        c->total += n[i];
+        if (cvr_session_batch_options(s, i, &o)) c->total += check_samples(&o);
     }
-    for (uint32_t i = 0; i < 2; i++) CVR_TRY(check_split(c, s, i, n[i], err));
+    for (uint32_t i = 0; i < 2; i++) CVR_TRY(check_split(c, s, i, err));
     progress_clear(&c->bar);
     return CVR_OK;
 }
@@ -80,10 +80,11 @@ const command check_command = {
     .name = "check",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "lint the recipe and read every file of the data",
-    .help = "Every picture goes through what training does: the whole file, the transforms, the size of a batch.\n"
-            "Every bad file is named, with the reason. Exit status 1 where there is one. Then follow the size that\n"
-            "pictures have after the transforms, how many pictures the classes have, and pictures that are there\n"
-            "twice, within a split or in both: by the bytes of their files, or else by their pixels.\n",
+    .help = "Every picture goes through what training does: the whole file, the transforms, the size of a "
+            "batch. Every bad file is named, with the reason. Exit status 1 where there is one. Then follow "
+            "the size that pictures have after the transforms, how many pictures the classes have, and "
+            "pictures that are there twice, within a split or in both: by the bytes of their files, or else by "
+            "their pixels.\n",
     .run = run_check,
     .needs_path = true,
 };

@@ -9,6 +9,7 @@
 
 /* Lines of one kind; the rest is counted. */
 #define MOST_LINES 10
+#define MOST_CLASS_LINES 20 /* more classes have no line each */
 #define MOST_FILE (1u << 30)
 
 static const char *const split_names[2] = {"training", "validation"};
@@ -27,8 +28,18 @@ typedef struct report {
     size_t n;
     int64_t *counts; /* (2, classes): pictures of each class */
     int64_t n_classes;
-    bool several; /* classes a picture */
+    const char *const *class_names; /* as the network has them, after data.names */
+    bool several;                   /* classes a picture */
 } report;
+
+int64_t check_samples(const cvr_batches_options *o) {
+    const int64_t count = o->dataset->count(o->self);
+    return o->limit > 0 && o->limit < count ? o->limit : count;
+}
+
+int64_t check_sample(const cvr_batches_options *o, int64_t i) {
+    return (int64_t)((double)i * ((double)o->dataset->count(o->self) / (double)check_samples(o)));
+}
 
 static int32_t no_memory(cvr_error *err) {
     return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -108,20 +119,41 @@ static void print_duplicates(report *r) {
            (long long)within[1], (long long)across);
 }
 
+static int64_t sum_of(const report *r, uint32_t split) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < r->n_classes; i++) sum += r->counts[split * r->n_classes + i];
+    return sum;
+}
+
+/* A line a class, where these are few. */
+static void print_classes(const report *r) {
+    if (r->n_classes > MOST_CLASS_LINES || sum_of(r, 0) + sum_of(r, 1) == 0) return;
+    print_text("%-24s %10s %10s\n", "pictures of class", r->has[0] ? "training" : "", r->has[1] ? "validation" : "");
+    for (int64_t i = 0; i < r->n_classes; i++) {
+        char train[32] = "", val[32] = "";
+        if (r->has[0]) human_count(r->counts[i], train);
+        if (r->has[1]) human_count(r->counts[r->n_classes + i], val);
+        print_line(stdout, "  %-22s %10s %10s", r->class_names[i], train, val);
+    }
+}
+
 static void print_balance(const report *r, uint32_t split) {
     const int64_t *n = r->counts + split * r->n_classes;
-    const cvr_dataset_desc *d = r->o[split].dataset;
-    int64_t least = 0, most = 0, sum = 0, empty = 0;
+    int64_t least = 0, most = 0, empty = 0;
+    const int64_t sum = sum_of(r, split);
+    char text[64];
     for (int64_t i = 0; i < r->n_classes; i++) {
         if (n[i] < n[least]) least = i;
         if (n[i] > n[most]) most = i;
-        sum += n[i];
         empty += n[i] == 0;
     }
     if (sum == 0) return; /* data whose samples have no class */
-    print_line(stdout, "%s: %lld to %lld pictures a class (fewest %s, most %s), %.1f on average", split_names[split],
-               (long long)n[least], (long long)n[most], d->class_name(r->o[split].self, least),
-               d->class_name(r->o[split].self, most), (double)sum / (double)r->n_classes);
+    if (n[least] == n[most])
+        print_text("%s: %s a class\n", split_names[split], human_many(n[least], "picture", text));
+    else
+        print_line(stdout, "%s: %lld to %lld pictures a class (fewest %s, most %s), %.1f on average",
+                   split_names[split], (long long)n[least], (long long)n[most], r->class_names[least],
+                   r->class_names[most], (double)sum / (double)r->n_classes);
     if (empty)
         printf("%s: %lld of %lld classes have no picture\n", split_names[split], (long long)empty,
                (long long)r->n_classes);
@@ -130,25 +162,29 @@ static void print_balance(const report *r, uint32_t split) {
 /* What the network is given. */
 static void print_size(const report *r) {
     cvr_session_info i;
+    char channels[64];
     cvr_session_describe(r->session, &i);
-    printf("after the transforms: %lld channels, height x width %lldx%lld at most\n", (long long)i.channels,
-           (long long)i.height, (long long)i.width);
+    print_text("after the transforms: %s, height x width %lldx%lld at most\n",
+               human_many(i.channels, "channel", channels), (long long)i.height, (long long)i.width);
 }
 
 static int32_t gather(report *r, cvr_error *err) {
+    cvr_session_info info;
     int64_t total = 0;
+    cvr_session_describe(r->session, &info);
+    r->n_classes = info.n_classes;
+    r->class_names = info.class_names;
     for (uint32_t i = 0; i < 2; i++) {
         r->has[i] = cvr_session_batch_options(r->session, i, &r->o[i]);
         if (!r->has[i]) continue;
-        total += r->o[i].dataset->count(r->o[i].self);
-        r->n_classes = r->o[i].dataset->n_classes(r->o[i].self);
+        total += check_samples(&r->o[i]);
     }
     r->fingers = cvr_calloc((size_t)total + 1, sizeof *r->fingers);
     r->counts = cvr_calloc(2 * (size_t)r->n_classes + 1, sizeof *r->counts);
     if (!r->fingers || !r->counts) return no_memory(err);
     for (uint32_t i = 0; i < 2; i++) {
-        const int64_t n = r->has[i] ? r->o[i].dataset->count(r->o[i].self) : 0;
-        for (int64_t k = 0; k < n; k++) look_at(r, i, k, &r->fingers[r->n++]);
+        const int64_t n = r->has[i] ? check_samples(&r->o[i]) : 0;
+        for (int64_t k = 0; k < n; k++) look_at(r, i, check_sample(&r->o[i], k), &r->fingers[r->n++]);
     }
     return CVR_OK;
 }
@@ -158,6 +194,7 @@ int32_t check_report(cvr_session *s, cvr_error *err) {
     int32_t status;
     CVR_TRY_OUT(gather(&r, err));
     print_size(&r);
+    print_classes(&r);
     for (uint32_t i = 0; i < 2; i++)
         if (r.has[i]) print_balance(&r, i);
     if (r.several) printf("pictures may have several classes, or none\n");

@@ -91,12 +91,13 @@ const command conform_command = {
     .usage = "--plugin FILE.so [--op PATTERN] [--cases FILE] [--json]",
     .summary = "every op, kernel and layer of a plugin, tried on random cases",
     .help = "The plugin need be in no manifest; those that it needs are found as ever, by CVR_PLUGIN_PATH.\n"
-            "Every kernel is compared with the op's reference kernel or with what the op decomposes into, run twice,\n"
-            "with one thread and with three, in place and not, between guard bytes and between guard pages; every\n"
-            "gradient is compared with differences; layers run in training and in evaluation.\n"
+            "Every kernel is compared with the op's reference kernel or with what the op decomposes into, run "
+            "twice, with one thread and with three, in place and not, between guard bytes and between guard "
+            "pages; every gradient is compared with differences; layers run in training and in evaluation.\n"
             "--plugin may be given several times.\n"
             "--op PATTERN  only ops and layers of these names, with * and ?\n"
-            "--cases FILE  cases besides those that are drawn, one a line: `acme.shrink lambd=0.{1-9} | {1-3},{2-7}`\n"
+            "--cases FILE  cases besides those that are drawn, one a line: `acme.shrink lambd=0.{1-9} | "
+            "{1-3},{2-7}`\n"
             "--draws N     cases of each op, layer and line (8)\n"
             "--seed N      other cases (0)\n"
             "--limit N     seconds that a case may take (10)\n"

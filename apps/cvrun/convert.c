@@ -158,8 +158,8 @@ const command convert_command = {
     .name = "convert",
     .usage = "IN OUT [force=yes]",
     .summary = "a file of weights into another format",
-    .help = "IN is known by its first bytes (PyTorch's .pth and .pt, safetensors), OUT by its ending (.safetensors). "
-            "Nothing in\nIN is run. A file that is there is kept, unless force=yes.\n",
+    .help = "IN is known by its first bytes (PyTorch's .pth and .pt, safetensors), OUT by its ending "
+            "(.safetensors). Nothing in IN is run. A file that is there is kept, unless force=yes.\n",
     .run = run_convert,
     .needs_path = true,
     .needs_output = true,

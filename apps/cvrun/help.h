@@ -38,6 +38,10 @@ void help_example_value(const char *owner, const cvr_attr_desc *a, cvr_text *out
 /* Lines of a recipe that choose the entry: a section's name in brackets, then `key = value`. */
 void help_example(const help_kind *kind, const help_entry *e, cvr_text *out);
 
+/* Where the error is that a setting of the command line, KEY=VALUE, is unknown, and plugins or sections have such a key:
+ * says in which section (key_hint.c). */
+void hint_at_section(const char *setting, cvr_error *err);
+
 /* All that is known of a word: a command, a kind, a section, a name, a setting. Returns the exit status. */
 int help_topic(const char *topic);
 /* A command's own page, without plugins. */
@@ -59,7 +63,7 @@ void page_paragraph(help_page *p, const char *text);
 /* A name and what it is: a list of them. */
 void page_item(help_page *p, const char *name, const char *text);
 void page_list_end(help_page *p);
-/* Lines as they are; those that are too long are wrapped. */
+/* Lines as they are; those that are too long are wrapped, so that a paragraph is one line. */
 void page_lines(help_page *p, const char *lines);
 /* Lines of a recipe. */
 void page_code(help_page *p, const char *title, const char *lines);

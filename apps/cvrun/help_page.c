@@ -90,13 +90,23 @@ void page_list_end(help_page *p) {
     if (p->markdown) cvr_text_add(&p->text, "\n");
 }
 
+/* The column behind a line's first two blanks, where a list has its meanings; else that of later lines of a paragraph.
+ */
+static size_t hanging_indent(const char *line, size_t indent) {
+    const char *gap = strstr(line + indent, "  ");
+    const size_t column = gap ? (size_t)(gap - line) + strspn(gap, " ") : 0;
+    return column && column <= NAME_WIDTH + 4 ? column : indent ? indent + 4 : 0;
+}
+
 void page_lines(help_page *p, const char *lines) {
     for (const char *line = lines; *line;) {
-        const size_t n = strcspn(line, "\n"), indent = strspn(line, " ");
+        const size_t n = strcspn(line, "\n");
         char *copy = cvr_strndup(line, n);
         if (copy && n > WIDTH) {
-            cvr_text_add(&p->text, "%*s", (int)indent, "");
-            add_wrapped(&p->text, indent, indent ? indent + 4 : 0, copy);
+            const size_t indent = strspn(copy, " "), hanging = hanging_indent(copy, indent),
+                         first = hanging > indent + 4 ? hanging : indent;
+            add_clean(&p->text, copy, first);
+            add_wrapped(&p->text, first, hanging, copy + first);
         } else {
             cvr_text_add(&p->text, "%s\n", copy ? copy : "");
         }

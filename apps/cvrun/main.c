@@ -67,7 +67,9 @@ int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr
                                    .purpose = purpose,
                                    .sections = sections,
                                    .n_sections = sizeof sections / sizeof *sections};
-    CVR_TRY(cvr_session_open(out, &o, err));
+    const int32_t status = cvr_session_open(out, &o, err);
+    for (size_t i = 0; status == CVR_ERR_USAGE && i < a->n_settings; i++) hint_at_section(a->settings[i], err);
+    CVR_TRY(status);
     predict_section = predict;
     log_section = log;
     return CVR_OK;

@@ -343,19 +343,18 @@ const command pack_command = {
     .name = "pack",
     .usage = "RECIPE.ini out=DIR [as=LAYOUT] [size=N] [key=value ...]",
     .summary = "write the data for fast training, or as files that other programs read",
-    .help =
-        "  as=pack     DIR/train.pack and DIR/val.pack, which data.format=pack reads (data.root=DIR): pixels whose "
-        "shorter\n"
-        "              side is size=N at most (default: the larger of data.img_size and val.resize_size; 0: as they\n"
-        "              are), or with store=files the pictures' files as they are\n"
-        "  as=coco     DIR/{train,val}/*.png and DIR/annotations/instances_{train,val}.json: boxes, and masks of\n"
-        "              instances as run lengths; categories count from 1, a class `background` is none of them\n"
-        "  as=masks    DIR/{train,val}/{images,masks}/*.png and DIR/classes.txt: a mask's grey is the class, 255: "
-        "none\n"
-        "  as=folder   DIR/{train,val}/CLASS/*.png\n"
-        "Default: the first of these that the data has the fields for. split=train or split=val writes only one.\n"
-        "Pixels are the data's own, before any transform. data.workers threads write; data.limit and data.on_error\n"
-        "hold here, too. DIR appears when all is written; one that is not empty is refused.\n",
+    .help = "  as=pack     DIR/train.pack and DIR/val.pack, which data.format=pack reads (data.root=DIR): "
+            "pixels whose shorter side is size=N at most (default: the larger of data.img_size and "
+            "val.resize_size; 0: as they are), or with store=files the pictures' files as they are\n"
+            "  as=coco     DIR/{train,val}/*.png and DIR/annotations/instances_{train,val}.json: boxes, and "
+            "masks of instances as run lengths; categories count from 1, a class `background` is none of them\n"
+            "  as=masks    DIR/{train,val}/{images,masks}/*.png and DIR/classes.txt: a mask's grey is the "
+            "class, 255: none\n"
+            "  as=folder   DIR/{train,val}/CLASS/*.png\n"
+            "Default: the first of these that the data has the fields for. split=train or split=val writes "
+            "only one. Pixels are the data's own, before any transform. data.workers threads write; data.limit "
+            "and data.on_error hold here, too. DIR appears when all is written; one that is not empty is "
+            "refused.\n",
     .run = run_pack,
     .needs_path = true,
 };

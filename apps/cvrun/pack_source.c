@@ -72,6 +72,10 @@ int32_t pack_source_open(pack_source *d, uint32_t split, cvr_error *err) {
     const void *desc, *attrs;
     int32_t status = CVR_ERR_NOMEM;
     if (!format || !root || !train || !val) goto out;
+    if (!*format) {
+        cvr_fail(err, CVR_ERR_USAGE, CVR_NEEDS_FORMAT);
+        CVR_TRY_OUT(cvr_fail_at(err, cvr_config_path(cvr_session_config(d->session)), 0, CVR_ERR_USAGE));
+    }
     CVR_TRY_OUT(cvr_plugins_find(plugins, CVR_KIND_DATASET, format, &desc, err));
     d->desc = desc;
     const cvr_schema schema = {d->desc->attrs, d->desc->n_attrs};

@@ -1,6 +1,7 @@
 /* From a recipe to settings: the keys are bound in the order in which others depend on them. */
 #include "presets.h"
 #include "run_settings.h"
+#include <cvr/session.h>
 
 static bool in_name(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
@@ -253,9 +254,19 @@ static int32_t check_probe(const settings *s, cvr_error *err) {
     return at(s, "probe", "enabled", cvr_fail(err, CVR_ERR_USAGE, "probe.enabled %s", why), err);
 }
 
-int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, cvr_error *err) {
-    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"},
-                       dataset = {CVR_KIND_DATASET, s->data->format, "data", "format"};
+/* Without data.format there is no data set, which is fine for who reads none. */
+static int32_t bind_dataset(settings *s, cvr_plugins *p, bool reads, cvr_error *err) {
+    const named_plugin dataset = {CVR_KIND_DATASET, s->data->format, "data", "format"};
+    const void *desc;
+    if (!*s->data->format && !reads) return CVR_OK;
+    if (!*s->data->format) return cvr_fail(err, CVR_ERR_USAGE, CVR_NEEDS_FORMAT);
+    CVR_TRY(find_plugin(s, p, &dataset, &desc, err));
+    s->dataset = desc;
+    return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
+}
+
+int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
+    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"};
     const void *desc;
     CVR_TRY(find_plugin(s, p, &task, &desc, err));
     s->task = desc;
@@ -266,11 +277,9 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, cvr_error *err
         CVR_TRY(at(s, "optim", "layer_decay",
                    cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));
     CVR_TRY(check_probe(s, err));
-    CVR_TRY(find_plugin(s, p, &dataset, &desc, err));
-    s->dataset = desc;
     if (s->data->shapes > 1 && !s->task->pads)
         return unread(s, "data", "shapes", "this task takes pictures of one size", err);
-    return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
+    return bind_dataset(s, p, reads, err);
 }
 
 const char *settings_start_weights(const settings *s, bool trains) {

@@ -77,14 +77,25 @@ static int32_t sizes_differ(const settings *s, const char *key, cvr_canvas a, co
     return settings_blame(s, cvr_config_blame(s->config, "data", key, CVR_ERR_USAGE, err), err);
 }
 
+/* No line of [augment] has a size of its own, so that those with data.img_size do not suffice. */
+static int32_t not_brought(const settings *s, cvr_canvas are, cvr_error *err) {
+    const long long said = (long long)s->data->img_size;
+    cvr_fail(err, CVR_ERR_USAGE,
+             "nothing in [augment] brings pictures to data.img_size = %lldx%lld, the first is %lldx%lld; add "
+             "`random_resized_crop =`, or `resize =` and `center_crop =`",
+             said, said, (long long)are.width, (long long)are.height);
+    return settings_blame(s, cvr_config_blame(s->config, "data", "img_size", CVR_ERR_USAGE, err), err);
+}
+
 /* Where a task takes pictures of one size, training's are of that which the recipe says, and as large as validation's.
  * Only a size for validation alone, as some references have it, may be another. */
 static int32_t check_sizes(const run_data *d, const settings *s, cvr_error *err) {
     const cvr_canvas train = size_of(d->splits[CVR_SPLIT_TRAIN].batches),
                      val = size_of(d->splits[CVR_SPLIT_VAL].batches), said = {s->data->img_size, s->data->img_size};
     if (s->task->pads || d->probes || !train.height) return CVR_OK;
-    if (said.height && (train.height != said.height || train.width != said.width))
-        return sizes_differ(s, "img_size", train, "data.img_size says", said, err);
+    const bool other = said.height && (train.height != said.height || train.width != said.width);
+    if (other && !data_size_is_given(d, s)) return not_brought(s, train, err);
+    if (other) return sizes_differ(s, "img_size", train, "data.img_size says", said, err);
     if (!val.height || s->val->resize_size >= 0 || s->val->crop_size >= 0) return CVR_OK;
     if (train.height == val.height && train.width == val.width) return CVR_OK;
     return sizes_differ(s, "root", train, "those to validate are", val, err);

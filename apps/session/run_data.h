@@ -47,6 +47,9 @@ typedef struct run_data {
 
 /* transforms.c: those of both splits, from [augment] and the task's pipeline. */
 int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
+/* Whether the size of training's pictures is given beside data.img_size: by a line of [augment], or, where there are
+ * none, by [val]. */
+bool data_size_is_given(const run_data *d, const settings *s);
 /* Opens the splits, and learns of the classes. */
 int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err);
 /* Opens the splits and makes their batches. `evaluates`: validation data is wanted whatever val.interval says. */

@@ -149,8 +149,9 @@ int32_t settings_read(settings *s, const char *path, const char *const *override
 /* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a
  * training run goes on from its own. Lives as long as the settings. */
 const char *settings_start_weights(const settings *s, bool trains);
-/* Finds the plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler. */
-int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, cvr_error *err);
+/* Finds the plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler, only who
+ * `reads` data needs data.format. */
+int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool reads, cvr_error *err);
 void settings_close(settings *s);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);

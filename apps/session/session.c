@@ -186,64 +186,19 @@ static int32_t check_resumed(const cvr_session *s, cvr_error *err) {
                     "train anew from these");
 }
 
-/* ---- plugins that a run was made with ---- */
-
-int32_t session_note_plugins(cvr_session *s, cvr_error *err) {
-    cvr_text t = {0};
-    for (size_t i = 0; i < cvr_plugins_count(s->plugins); i++) {
-        const cvr_plugin_info *p = cvr_plugins_info(s->plugins, i);
-        if (p->state == CVR_PLUGIN_LOADED && p->foreign) cvr_text_add(&t, "%s%s", t.n ? ", " : "", p->id);
-    }
-    if (t.failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    cvr_free(s->plugins_used);
-    s->plugins_used = t.s;
-    s->set.run->plugins = t.s ? t.s : "";
-    return CVR_OK;
-}
-
-/* The next of run.plugins that no manifest lists, from `at` on; its length goes to `n`. NULL: there is none. */
-static const char *missing_plugin(const cvr_session *s, const char *at, size_t *n) {
-    for (at += strspn(at, ", "); *at; at += strspn(at, ", ")) {
-        bool here = false;
-        *n = strcspn(at, ", ");
-        for (size_t i = 0; i < cvr_plugins_count(s->plugins) && !here; i++) {
-            const char *id = cvr_plugins_info(s->plugins, i)->id;
-            here = strlen(id) == *n && memcmp(id, at, *n) == 0;
-        }
-        if (!here) return at;
-        at += *n;
-    }
-    return NULL;
-}
-
-#define MISSING "the run was made with plugin %.*s, which no manifest lists here; put its folder into CVR_PLUGIN_PATH"
-
-static void warn_missing(const cvr_session *s) {
-    size_t n;
-    for (const char *id = s->set.run->plugins; (id = missing_plugin(s, id, &n)); id += n)
-        cvr_log(CVR_LOG_WARNING, MISSING, (int)n, id);
-}
-
-/* What was not found may be a missing plugin's. */
-static void blame_missing(const cvr_session *s, cvr_error *err) {
-    size_t n, length = err ? strlen(err->message) : 0;
-    const char *id = err && s->plugins && s->set.run ? missing_plugin(s, s->set.run->plugins, &n) : NULL;
-    if (!id) return;
-    if (length > 500) length = 500; /* a list of all names that there are */
-    (void)snprintf(err->message + length, sizeof err->message - length, "; " MISSING, (int)n, id);
-}
-
 static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
-    const bool trains = o->purpose == CVR_FOR_SETTINGS || (o->purpose & CVR_FOR_TRAINING);
+    const bool trains = o->purpose == CVR_FOR_SETTINGS || (o->purpose & CVR_FOR_TRAINING),
+               reads = !(o->purpose & (CVR_FOR_SETTINGS | CVR_FOR_PREDICTION));
     CVR_TRY(settings_read(&s->set, o->path, o->overrides, o->n_overrides, err));
+    CVR_TRY(session_check_record(s, err));
     CVR_TRY(check_resumed(s, err));
     for (size_t i = 0; i < o->n_sections; i++) {
         const cvr_app_section *own = &o->sections[i];
         CVR_TRY(cvr_config_bind(s->set.config, own->section, own->schema, own->packed, err));
     }
     CVR_TRY(open_plugins(s, err));
-    if (s->set.run_folder && trains) warn_missing(s);
-    CVR_TRY(settings_choose(&s->set, s->plugins, trains, err));
+    if (s->set.run_folder && trains) session_warn_missing(s);
+    CVR_TRY(settings_choose(&s->set, s->plugins, trains, reads, err));
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
     return cvr_config_finish(s->set.config, err);
 }
@@ -292,7 +247,7 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
     s->purpose = o->purpose;
     int32_t status = open_parts(s, o, err);
     if (status == CVR_ERR_USAGE) status = settings_blame(&s->set, status, err);
-    if (status != CVR_OK) blame_missing(s, err);
+    if (status != CVR_OK) session_blame_missing(s, err);
     if (status != CVR_OK) cvr_session_close(out);
     return status;
 }

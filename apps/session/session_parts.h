@@ -136,7 +136,13 @@ int32_t checkpoint_load(cvr_session *s, const char *folder, train_state *state, 
 /* Only what plugins have put there: before they are asked for anything. No checkpoint, or a bad one: nothing. */
 void checkpoint_load_plugin_state(cvr_session *s, const char *folder);
 
-/* Settles run.plugins, for config.ini: what is loaded by now. */
+/* missing_plugins.c. Settles run.plugins, for config.ini: what is loaded by now. */
 int32_t session_note_plugins(cvr_session *s, cvr_error *err);
+void session_warn_missing(const cvr_session *s);
+/* Adds a missing plugin to an error. What was not found is most likely the plugin's, which is then said first, without
+ * the list of what there is. */
+void session_blame_missing(const cvr_session *s, cvr_error *err);
+/* run.plugins is no setting of the command line. */
+int32_t session_check_record(const cvr_session *s, cvr_error *err);
 
 #endif

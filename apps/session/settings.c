@@ -65,7 +65,7 @@ static const cvr_attr_desc *const model_keys[] = {
 SCHEMA(model);
 
 static const cvr_attr_desc *const data_keys[] = {
-    CVR_ATTR(STRING, "format", NULL, "what the data is: `cvrun help data`"),
+    CVR_ATTR(STRING, "format", "", "what the data is: `cvrun help data`; only prediction does without"),
     CVR_ATTR(PATH, "root", "", "where the data is"),
     CVR_ATTR(PATH, "train", "", "training part, where it is not in root"),
     CVR_ATTR(PATH, "val", "", "validation part, where it is not in root"),

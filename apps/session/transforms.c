@@ -71,17 +71,36 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
 
 /* ---- [augment] ---- */
 
-/* Whether a line leaves out a `size` that its transform has no default for. */
-static bool lacks_size(const cvr_augment_desc *d, const char *text) {
-    bool needs = false, given = false;
+/* Whether a transform has a setting `size` without a default. */
+static bool needs_size(const cvr_augment_desc *d) {
     for (uint32_t i = 0; i < d->n_attrs; i++)
-        needs = needs || (strcmp(d->attrs[i]->name, "size") == 0 && !d->attrs[i]->default_text);
+        if (strcmp(d->attrs[i]->name, "size") == 0 && !d->attrs[i]->default_text) return true;
+    return false;
+}
+
+/* Whether a line of such a transform gives it. */
+static bool gives_size(const char *text) {
+    bool given = false;
     for (const char *p = text + strspn(text, " \t"); *p; p += strspn(p, " \t")) {
         const size_t word = strcspn(p, " \t");
         given = given || !memchr(p, '=', word) || strncmp(p, "size=", 5) == 0; /* without a key it is the first */
         p += word;
     }
-    return needs && !given;
+    return given;
+}
+
+bool data_size_is_given(const run_data *d, const settings *s) {
+    const split *train = &d->splits[CVR_SPLIT_TRAIN];
+    const cvr_setting *const *lines;
+    const size_t n = cvr_config_lines(s->config, "augment", &lines);
+    bool given = !n;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < train->n_transforms; k++) {
+            const cvr_augment_desc *desc = train->transforms[k].desc;
+            given =
+                given || (strcmp(desc->name, lines[i]->key) == 0 && needs_size(desc) && gives_size(lines[i]->value));
+        }
+    return given;
 }
 
 /* The size of pictures is one setting: a transform that is told none makes them of data.img_size. */
@@ -90,7 +109,7 @@ static int32_t add_sized(split *to, const settings *s, cvr_plugins *p, const cvr
     cvr_text text = {0};
     cvr_text_add(&text, "%s", line->value);
     if (s->data->img_size > 0 && cvr_plugins_find(p, CVR_KIND_AUGMENT, line->key, &desc, err) == CVR_OK &&
-        lacks_size(desc, line->value))
+        needs_size(desc) && !gives_size(line->value))
         cvr_text_add(&text, " size=%lld", (long long)s->data->img_size);
     const int32_t status =
         text.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : add_transform(to, p, line->key, text.s, err);

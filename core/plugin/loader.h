@@ -47,7 +47,9 @@ struct cvr_plugins {
 
 /* Reads a manifest and appends its candidates. */
 int32_t manifest_read(cvr_plugins *p, const char *path, cvr_error *err);
-/* Appends one plugin without a manifest; one that is listed already, with the same file, stays as it is. */
+void candidate_free(plugin_candidate *c);
+/* Appends one plugin without a manifest; one that is listed already, with the same file, stays as it is, and with
+ * another file gives way unless it is loaded. */
 int32_t manifest_add(cvr_plugins *p, const char *file, const cvr_plugin *plugin, const char *provides, const char *isa,
                      cvr_error *err);
 /* KIND:NAME, with its NUL; longer names are refused. */

@@ -168,9 +168,18 @@ static bool is_listed(const cvr_plugins *p, const char *id, const char *real) {
     return false;
 }
 
+/* Takes the plugin of this id off the list, where a manifest has put it there and it is not loaded. */
+static void give_way(cvr_plugins *p, const char *id) {
+    size_t i = 0;
+    while (i < p->n && strcmp(p->candidates[i].id, id) != 0) i++;
+    if (i == p->n || p->candidates[i].plugin || !p->candidates[i].info.line) return;
+    candidate_free(&p->candidates[i]);
+    memmove(&p->candidates[i], &p->candidates[i + 1], (--p->n - i) * sizeof *p->candidates);
+}
+
 int32_t manifest_add(cvr_plugins *p, const char *file, const cvr_plugin *plugin, const char *provides, const char *isa,
                      cvr_error *err) {
-    manifest_state s = {.p = p, .first = p->n};
+    manifest_state s = {.p = p};
     char *real = NULL;
     plugin_candidate *c;
     int32_t status;
@@ -179,6 +188,7 @@ int32_t manifest_add(cvr_plugins *p, const char *file, const cvr_plugin *plugin,
     s.root = cvr_fs_dirname(real);
     if (!s.root) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     if (is_listed(p, plugin->id, real)) goto out;
+    give_way(p, plugin->id);
     CVR_TRY_OUT(add_candidate(&s, plugin->id, 0, &c, err));
     c->file = cvr_strdup(real);
     if (!c->file) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));

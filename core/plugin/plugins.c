@@ -149,7 +149,7 @@ out:
     return status;
 }
 
-static void free_candidate(plugin_candidate *c) {
+void candidate_free(plugin_candidate *c) {
     cvr_free(c->id);
     cvr_free(c->file);
     cvr_free(c->manifest);
@@ -168,7 +168,7 @@ void cvr_plugins_close(cvr_plugins **plugins) {
     calls_remove_plugins(p);
     lookup_clear(p);
     registry_clear(&p->registry);
-    for (size_t i = 0; i < p->n; i++) free_candidate(&p->candidates[i]);
+    for (size_t i = 0; i < p->n; i++) candidate_free(&p->candidates[i]);
     for (size_t i = 0; i < p->n_owned; i++) cvr_free(p->owned[i]);
     cvr_free(p->candidates);
     cvr_free(p->loaded);

@@ -87,6 +87,10 @@ expect 2 'unknown command `tarin`; did you mean `train`?' "$CVRUN" tarin good.in
 expect 2 'unknown option `--jsn`; did you mean `--json`?' "$CVRUN" val good.ini --jsn
 expect 2 'what shall I train?' "$CVRUN" train
 expect 2 'unknown setting `epoch`; did you mean `epochs`?' "$CVRUN" train good.ini epoch=3
+expect 2 'unknown setting `limit`; did you mean `data.limit`?' "$CVRUN" train good.ini limit=3
+expect 2 'unknown setting `momentum`; did you mean `optim.momentum`?' "$CVRUN" train good.ini momentum=0.8
+expect 2 'unknown setting `interpolation`; did you mean `val.interpolation`?' "$CVRUN" cfg good.ini interpolation=nearest
+expect 2 'write section.key=value' "$CVRUN" train good.ini zzzzzzzz=3
 expect 2 'unknown section [optm]; did you mean [optim]?' "$CVRUN" train good.ini optm.lr=3
 expect 2 'unknown key `lrr` in [optim]; did you mean `lr`?' "$CVRUN" train good.ini optim.lrr=3
 expect 2 'is one word too many' "$CVRUN" train good.ini more

@@ -22,6 +22,14 @@ conform() {
 conform 0 'all passed' none
 grep -q '^acme.clumsy  *kernel cpu  *[1-9]' out.txt && grep -q '^acme.clumsy  *gradient  *[1-9]' out.txt || { cat out.txt; fail "not every row has cases"; }
 conform 0 '"passed": true' none --json
+# it goes before a copy that CVR_PLUGIN_PATH lists, which here is none at all
+mkdir copy; chmod 755 copy; cp plug/clumsy.so copy/clumsy.so
+"$(dirname "$CVRUN")/cvr-manifest" copy/plugins.ini copy/clumsy.so; : >copy/clumsy.so
+export CVR_PLUGIN_PATH=$work/copy
+conform 0 'all passed' none
+[ "$(grep -c 'plugin com.acme.clumsy: plug/clumsy.so is tried, and not the one that a manifest lists' err.txt)" -eq 1 ] || { cat err.txt >&2; fail "nothing is said of the copy"; }
+conform 1 'writes past the end of output 0, f32 (' past
+unset CVR_PLUGIN_PATH
 conform 1 'writes past the end of output 0, f32 (' past
 conform 1 'plugin com.acme.clumsy writes in front of output 0' before
 conform 1 'changes input 0, f32 (' input

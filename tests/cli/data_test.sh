@@ -55,4 +55,19 @@ expect 0 "" "$CVRUN" check folder.ini
 grep -q 'duplicates: 1 within training, 0 within validation, 1 in both' out.txt || { cat out.txt >&2; fail "duplicates"; }
 grep -q 'duplicate: .*val/c/copy.png is the same as .*(validation, training)' out.txt || fail "a duplicate is not named"
 grep -q 'training: .* pictures a class (fewest .*, most .*)' out.txt || fail "balance"
+# a line a class, by the names that the run has, of the pictures that it uses
+says() { grep -qE -- "$1" out.txt || { cat out.txt >&2; fail "check does not say $1"; }; checks=$((checks + 1)); }
+expect 0 "" "$CVRUN" check folder.ini data.names=circle,square,star
+says "^  square  *$(ls tree/train/b | wc -l)  *$(ls tree/val/b | wc -l)$"
+says 'fewest (circle|square|star), most (circle|square|star)'
+expect 0 "" "$CVRUN" check folder.ini data.limit=10
+says '^folder.ini: 10 pictures to train on, 10 to validate, '
+[ "$(awk '/^  [abc] / {n += $2; m += $3} END {print n, m}' out.txt)" = '10 10' ] || { cat out.txt >&2; fail "data.limit"; }
+mkdir one; for c in a b; do for s in train val; do mkdir -p one/$s/$c; cp "$(ls tree/$s/$c/*.png | head -1)" one/$s/$c; done; done
+printf x >one/train/a/x.avif
+expect 0 '1 picture is left out, since no codec reads its format' "$CVRUN" check folder.ini data.root=one batch=1
+says '^training: 1 picture a class$'
+grep -q 'fewest' out.txt && fail "a fewest where all are equal"
+expect 0 "" "$CVRUN" check folder.ini data.root=one batch=1 model.in_channels=1
+says '^after the transforms: 1 channel, height'
 done_with data_test

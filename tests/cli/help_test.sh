@@ -29,6 +29,15 @@ for topic in "" layers augment optim sched data models tasks backends passes gra
   checks=$((checks + 1))
 done
 
+# a command's page is wrapped once: no line ends where the next word would have fitted
+for command in train val predict info cfg check bench pack plugins convert conform; do
+  "$CVRUN" "$command" --help >page.txt
+  awk '{match($0, /^ */); n = RLENGTH; first = $1
+        if (NR > 3 && NF && length(prev) && n == indent && first !~ /^-/ && prev !~ /^-/ && prev !~ /[.:]$/ && length(prev) + 1 + length(first) < 80) {print prev "\n" $0; bad = 1}
+        prev = $0; indent = n} END {exit bad}' page.txt || fail "help $command is wrapped twice"
+  checks=$((checks + 1))
+done
+
 # examples work: those of sections and plugins as settings of a recipe, those of layers in a network
 recipe base.ini
 sed -i 's/^img_size.*/img_size = 32/; /^\[net\]/,/^fc/d; /^\[augment\]/,/^random_rotation/d; /^momentum/d; /^warmup/d; /^size/d; /^classes/d; /^weight_decay/d' base.ini

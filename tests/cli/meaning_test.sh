@@ -100,6 +100,11 @@ train sized augment.random_crop= ; train crop augment.random_crop=8
 same runs/classify/sized/weights/last.safetensors runs/classify/crop/weights/last.safetensors
 expect 2 'training pictures are 6x6, and data.img_size says 8x8' "$CVRUN" train r.ini augment.random_crop=6
 expect 2 'training pictures are 6x6, and those to validate are 8x8' "$CVRUN" train r.ini augment.random_crop=6 imgsz=0
+tree wide 'train val' 12 red green
+expect 2 'nothing in [augment] brings pictures to data.img_size = 8x8, the first is 12x12; add `random_resized_crop =`' "$CVRUN" train r.ini data.root=wide augment.random_horizontal_flip=
+expect 0 "" "$CVRUN" info r.ini data.root=wide augment.random_resized_crop=scale=0.5,1
+# the recipe for one's own pictures follows imgsz
+expect 0 "" "$CVRUN" info "$here/../../apps/recipes/folder.ini" data.root=$PWD/wide imgsz=24
 train apart augment.random_crop=6 imgsz=0 val.crop_size=8
 sed -i 's/^g = .*/g = max_pool2d 2/' r.ini; train as-is imgsz=0 lr=0.02
 printf '%s\n' 'big/a.png 31 17 red' 'big/b.png 8 8 red' 'big/c.png 5 40 red' | python3 png.py

@@ -54,6 +54,10 @@ expect 0 '' env MISTAKE= "$CVRUN" train m.ini
 grep -qx 'plugins = com.acme.m' runs/classify/m/config.ini || fail "config.ini does not name the plugin"
 expect 2 'the run was made with plugin com.acme.m, which no manifest lists here' env CVR_PLUGIN_PATH= "$CVRUN" val runs/classify/m
 expect 2 'the run was made with plugin com.acme.m, which no manifest lists here' env CVR_PLUGIN_PATH= "$CVRUN" train --resume runs/classify/m
+expect 2 'config.ini' env CVR_PLUGIN_PATH= "$CVRUN" val runs/classify/m
+grep -q 'config.ini:[0-9]*: the run was made with plugin com.acme.m,' err.txt && grep -q '(.*there is no [a-z]* `acme.[a-z]*`)$' err.txt || { cat err.txt >&2; fail "the missing plugin is not said first"; }
+grep -q "random_crop\|conv2d" err.txt && fail "a list beside the missing plugin"
+expect 2 "run.plugins is cvrun's own record" "$CVRUN" train m.ini run.plugins=com.acme.m
 # evaluation needs neither optimizer nor scheduler
 sed 's/^b = .*/b = relu/; /^acme.augment/d' m.ini >plain.ini
 expect 0 'no weights were given' env CVR_PLUGIN_PATH= "$CVRUN" val plain.ini

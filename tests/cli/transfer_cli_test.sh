@@ -116,4 +116,12 @@ grep -q 'weights *= .*tv_in1k/snapshots/1/model.safetensors *the weights' out.tx
 grep -q 'resize_size *= 256 *the weights' out.txt && grep -q 'mean *= imagenet *the weights' out.txt || fail "what goes with the weights"
 expect 0 "" "$CVRUN" cfg photos.ini model.name=resnet18 imgsz=96 data.mean=0.5
 grep -q 'resize_size *= -1 *default' out.txt && grep -q 'mean *= 0.5 *command line' out.txt || { cat out.txt >&2; fail "the recipe's own settings"; }
+# a model and its weights are enough to predict; whatever reads data says what is missing
+printf '[model]\nname = resnet18_cifar\nwidth = 4\nnum_classes = 3\nweights = %s\n' "$(weights plain)" >two.ini
+expect 0 "" "$CVRUN" pack r18.ini out=photos as=folder
+expect 0 "" "$CVRUN" predict two.ini source=photos/val imgsz=16
+grep -q 'predictions are in' out.txt || fail "nothing was predicted without data.format"
+for command in train val check 'pack out=packed'; do
+  expect 2 'two.ini: [data] needs `format`' "$CVRUN" ${command%% *} two.ini $(expr "$command" : '[a-z]* *\(.*\)')
+done
 done_with transfer_cli_test

@@ -90,19 +90,22 @@ static void pass_over(folder_list *l, const char *path) {
 
 void folder_list_warn(const folder_list *l, const char *root) {
     char line[1600];
+    int one = l->outside == 1;
     if (l->outside) {
         (void)snprintf(
             line, sizeof line,
-            "%.700s: %llu pictures lie beside the class folders and are left out, such as %s; move them into "
-            "a class",
-            root, (unsigned long long)l->outside, l->first_outside);
+            "%.700s: %llu picture%s beside the class folders and %s left out, such as %s; move %s into a class", root,
+            (unsigned long long)l->outside, one ? " lies" : "s lie", one ? "is" : "are", l->first_outside,
+            one ? "it" : "them");
         l->host->log(l->host, CVR_LOG_WARNING, line);
     }
     if (l->unread == 0) return;
+    one = l->unread == 1;
     (void)snprintf(line, sizeof line,
-                   "%.700s: %llu pictures are left out, since no codec reads their format, such as %s; convert them to "
-                   "PNG or JPEG",
-                   root, (unsigned long long)l->unread, l->first_unread);
+                   "%.700s: %llu picture%s left out, since no codec reads %s format, such as %s; convert %s to PNG or "
+                   "JPEG",
+                   root, (unsigned long long)l->unread, one ? " is" : "s are", one ? "its" : "their", l->first_unread,
+                   one ? "it" : "them");
     l->host->log(l->host, CVR_LOG_WARNING, line);
 }
 

@@ -20,6 +20,8 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_PREDICTION 4u /* no data; classes come from the recipe or the run folder */
 #define CVR_FOR_DATA 16u      /* the data that training needs, and no network: for looking at every sample */
 #define CVR_FOR_SETTINGS 8u   /* only settings: nothing but plugins is opened */
+/* What is wrong with a recipe without data.format, for who reads its data after CVR_FOR_SETTINGS. */
+#define CVR_NEEDS_FORMAT "[data] needs `format` (what the data is: `cvrun help data`)"
 
 /* A section of recipes that is the application's own: where predictions go, what is logged. */
 typedef struct cvr_app_section {
