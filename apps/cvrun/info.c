@@ -28,15 +28,26 @@ static int64_t params_of(const cvr_store *s, const char *layer) {
     return sum;
 }
 
+/* Training's step where there is one: what is planned is that. */
+static const cvr_program *shown(const cvr_session_info *i) {
+    return i->train_program ? i->train_program : i->eval_program;
+}
+
+/* Pictures that a run of the program takes: of an optimizer step, or of a part of one. */
+static int64_t batch_of(const cvr_program *p) {
+    const cvr_type *image = cvr_program_slot_type(p, cvr_program_slot(p, CVR_FIELD_IMAGE));
+    return image && image->rank ? image->shape[0] : 1;
+}
+
 /* Forward nodes; those of one layer make one row. Returns rows; free with cvr_free. */
 static layer_row *make_rows(const cvr_session_info *i, size_t *n_rows) {
-    const cvr_program *p = i->eval_program ? i->eval_program : i->train_program;
+    const cvr_program *p = shown(i);
     layer_row *rows = cvr_calloc(cvr_program_nodes(p) + 1, sizeof *rows);
     *n_rows = 0;
     for (size_t k = 0; rows && k < cvr_program_nodes(p); k++) {
         cvr_node_info node;
         cvr_program_node(p, k, &node);
-        if (node.backward) continue;
+        if (node.backward || node.recompute) continue;
         const size_t length = strcspn(node.name, "/");
         layer_row *row = *n_rows && strlen(rows[*n_rows - 1].name) == length &&
                                  strncmp(rows[*n_rows - 1].name, node.name, length) == 0
@@ -58,14 +69,15 @@ static layer_row *make_rows(const cvr_session_info *i, size_t *n_rows) {
 static void print_table(const cvr_session_info *i, const layer_row *rows, size_t n) {
     char a[32], b[32], c[32];
     double flops = 0;
+    const int64_t batch = batch_of(shown(i));
     print_text("%-28s %-22s %12s %14s  %s\n", "layer", "output", "parameters", "MFLOP", "kernel");
     for (size_t k = 0; k < n; k++) {
         flops += rows[k].flops;
         print_text("%-28s %-22s %12s %14.2f  %s\n", rows[k].name, rows[k].shape, human_count(rows[k].params, a),
                    rows[k].flops * 1e-6, rows[k].kernel);
     }
-    print_text("\n%s parameters, %.2f MFLOP forward for a batch, %.2f for a picture\n", human_count(i->params, a),
-               flops * 1e-6, flops * 1e-6 / (double)i->batch);
+    print_text("\n%s parameters, %.2f MFLOP forward for a batch of %lld, %.2f for a picture\n",
+               human_count(i->params, a), flops * 1e-6, (long long)batch, flops * 1e-6 / (double)batch);
     print_text("backend %s: %s\n", i->backend, i->device);
     print_text("planned memory: %s (parameters and state %s, arena %s)\n", cvr_bytes_text(i->planned_bytes, a),
                cvr_bytes_text(i->store_bytes, b), cvr_bytes_text(i->arena_bytes, c));
@@ -113,7 +125,8 @@ const command info_command = {
     .name = "info",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "every layer: shape, parameters, cost, kernel",
-    .help = "Planned memory is that of training. One multiply-accumulate is two floating-point operations. --json "
+    .help = "Shapes, kernels and planned memory are those of a training step. One multiply-accumulate is two "
+            "floating-point operations. --json "
             "prints JSON.\n",
     .run = run_info,
     .needs_path = true,

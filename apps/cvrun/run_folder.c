@@ -1,6 +1,7 @@
 /* Makes and locks run folders, and writes the files that a run starts with. */
 #include "run_folder.h"
 #include "cvrun.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -69,6 +70,40 @@ int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err) {
     *fd = -1;
     cvr_fail(err, CVR_ERR_IO, "another cvrun trains in this folder; wait for it, or stop it");
     return cvr_fail_at(err, folder, 0, CVR_ERR_IO);
+}
+
+/* ---- a run that came to nothing ---- */
+
+/* What a folder has before anything was saved. */
+static bool is_beginning(const char *name) {
+    static const char *const names[] = {".",       "..",          ".lock",     "weights",         "config.ini",
+                                        "env.txt", "classes.txt", "steps.csv", "train_batch0.png"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+/* Removes all but folders, if `remove`; whether there was nothing else. */
+static bool only_beginnings(const char *folder, bool remove) {
+    DIR *d = opendir(folder);
+    bool only = d != NULL;
+    for (const struct dirent *e; only && (e = readdir(d));) {
+        char *path = remove ? cvr_fs_join(folder, e->d_name) : NULL;
+        only = is_beginning(e->d_name);
+        if (only && path && !cvr_fs_is_folder(path)) (void)unlink(path);
+        cvr_free(path);
+    }
+    if (d) closedir(d);
+    return only;
+}
+
+void run_folder_discard(const char *folder) {
+    char *weights = cvr_fs_join(folder, "weights");
+    if (weights && only_beginnings(folder, false) && rmdir(weights) == 0) { /* it is empty */
+        (void)only_beginnings(folder, true);
+        if (rmdir(folder) == 0) cvr_log(CVR_LOG_INFO, "nothing was saved; the run folder is removed: %s", folder);
+    }
+    cvr_free(weights);
 }
 
 /* ---- the first files ---- */

@@ -10,6 +10,8 @@ int32_t run_folder_first_free(const char *parent, const char *name, char *path, 
 int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err);
 /* Locks it until *fd is closed. */
 int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);
+/* Removes the folder of a run that failed, where it holds what a run begins with and nothing was saved. */
+void run_folder_discard(const char *folder);
 /* Writes config.ini, classes.txt and env.txt when the run starts, and waits for the disk before its first checkpoint.
  * One run at a time. */
 const cvr_reporter_desc *run_folder_reporter(cvr_session *s);

@@ -126,7 +126,10 @@ static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, 
                                  .reporters = l.all,
                                  .n_reporters = l.n,
                                  .on_validate = screen_validating};
-    CVR_TRY_OUT(cvr_train(s, &o, &result, err));
+    status = cvr_train(s, &o, &result, err);
+    /* Steps before a loss that is not finite may tell why. */
+    if (status != CVR_OK && status != CVR_ERR_NUMERIC && !a->resume) run_folder_discard(folder);
+    CVR_TRY_OUT(status);
     for (size_t i = 0; i < a->n_swaps; i++)
         if (swaps[i].step > result.steps)
             cvr_log(CVR_LOG_WARNING, "--swap-to %s: the run ended at step %lld", a->swap_to[i],

@@ -162,7 +162,7 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
     CVR_TRY(CVR_CALL(s->set.task, metrics_open, NULL, err, &s->data.task, &e->self));
     CVR_TRY(split_begin(val, 0, 0, err));
     for (;;) {
-        CVR_TRY(split_next(val, &b, err));
+        CVR_TRY(data_suggest_skip(&s->set, split_next(val, &b, err), err));
         if (b.view.n == 0) break;
         CVR_TRY(evaluate_batch(s, o, e, l, &b, err));
         if (o->progress) o->progress(o->progress_ctx, e->metrics.samples, all);

@@ -57,10 +57,19 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
     if (trains) sampler_options(d, s, o);
 }
 
+int32_t data_suggest_skip(const settings *s, int32_t status, cvr_error *err) {
+    const bool bad_file = status == CVR_ERR_FORMAT || status == CVR_ERR_IO || status == CVR_ERR_UNSUPPORTED;
+    const size_t n = bad_file && err && s->data->on_error == 0 ? strlen(err->message) : sizeof err->message;
+    if (n < sizeof err->message)
+        (void)snprintf(err->message + n, sizeof err->message - n,
+                       "; data.on_error=skip leaves such files out, cvrun check names them all");
+    return status;
+}
+
 static int32_t open_batches(run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_error *err) {
     cvr_batches_options o;
     data_batch_options(d, s, p, which, &o);
-    return cvr_batches_create(&d->splits[which].batches, &o, err);
+    return data_suggest_skip(s, cvr_batches_create(&d->splits[which].batches, &o, err), err);
 }
 
 static cvr_canvas size_of(const cvr_batches *b) {

@@ -45,6 +45,9 @@ typedef struct run_data {
     atomic_int_fast64_t cache_left; /* bytes that both splits' caches may still take */
 } run_data;
 
+/* An error of a sample's file gets what can be done about it; the status. */
+int32_t data_suggest_skip(const settings *s, int32_t status, cvr_error *err);
+
 /* transforms.c: those of both splits, from [augment] and the task's pipeline. */
 int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
 /* Whether the size of training's pictures is given beside data.img_size: by a line of [augment], or, where there are

@@ -106,7 +106,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     cvr_batch b;
     step_done done = {.batch = &b};
     const double start = cvr_now();
-    CVR_TRY(split_next(&s->data.splits[CVR_SPLIT_TRAIN], &b, err));
+    CVR_TRY(data_suggest_skip(&s->set, split_next(&s->data.splits[CVR_SPLIT_TRAIN], &b, err), err));
     done.lr = trainer_lr(t, t->state.batch);
     CVR_TRY(check_lr(t, done.lr, err));
     const net_scalars at = {.lr = done.lr,

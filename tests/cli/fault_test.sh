@@ -50,6 +50,15 @@ head -c 500 one.png >pictures/train/b/3.png; : >pictures/train/b/4.png
 status=0; "$CVRUN" check folder.ini >out.txt 2>err.txt || status=$?
 [ $status -eq 1 ] && [ "$(grep -c 'pictures/train/b/[34].png: ' out.txt)" -eq 2 ] || { cat out.txt err.txt; fail "check does not name the two bad pictures"; }
 expect 1 "pictures/train/b/" "$CVRUN" train folder.ini name=bad epochs=1
+grep -q '; data.on_error=skip leaves such files out, cvrun check names them all$' err.txt || { cat err.txt >&2; fail "no remedy for a bad file"; }
+# nothing was saved, so that no folder is left; one in which an epoch has ended stays
+grep -q "the run folder is removed: .*/bad$" err.txt && [ ! -e runs/classify/bad ] || { cat err.txt >&2; fail "the folder of a run that came to nothing"; }
+mv pictures/train/b/3.png 3.bad; mv pictures/train/b/4.png 4.bad; cp one.png pictures/train/b/3.png
+train folder.ini name=kept epochs=1
+cp 3.bad pictures/train/b/3.png
+expect 1 "pictures/train/b/3.png" "$CVRUN" train --resume runs/classify/kept epochs=2
+[ -f runs/classify/kept/weights/last.state ] || fail "a run with a checkpoint was removed"
+mv 4.bad pictures/train/b/4.png
 train folder.ini name=skip epochs=1 data.on_error=skip
 grep -q 'b/4.png: .*; skipped' log.txt || fail "skipping is not told"
 mkdir pictures/train/empty pictures/val/empty

@@ -33,6 +33,11 @@ for share in 95 90; do
   [ "$(planned net.ini train.memory=$less)" -le $less ] || fail "the plan is larger than train.memory=$less"
   checks=$((checks + 1))
 done
+# info shows the step that is planned: training's batch, or the part of it that is computed at once
+"$CVRUN" info net.ini val.interval=1 >info.txt
+grep -q '^conv1  *16 x 64 x 32 x 32 ' info.txt && grep -q '^bn1 ' info.txt && grep -q ' MFLOP forward for a batch of 16, ' info.txt || { cat info.txt >&2; fail "not training's step"; }
+"$CVRUN" info net.ini train.grad_accum=4 | grep -q ' MFLOP forward for a batch of 4, ' || fail "not the part of a batch"
+checks=$((checks + 2))
 expect 2 "train.memory = lots: not an amount of memory" "$CVRUN" info net.ini train.memory=lots
 for backend in cpu reference; do
   [ $backend$quick = referenceyes ] && continue
