@@ -335,6 +335,9 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
     t->session_start = cvr_now();
     CVR_TRY(make_features(t, err));
     warn_of_slow_means(t);
+    if (t->s->set.sched->warmup_epochs > (double)t->s->set.train->epochs)
+        cvr_log(CVR_LOG_WARNING, "sched.warmup_epochs = %g is more than train.epochs = %lld: lr never gets to optim.lr",
+                t->s->set.sched->warmup_epochs, (long long)t->s->set.train->epochs);
     t->state.finished = 0;
     t->state.samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]);
     t->state.batch_size = t->s->set.train->batch;
