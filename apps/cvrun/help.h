@@ -38,8 +38,8 @@ void help_example_value(const char *owner, const cvr_attr_desc *a, cvr_text *out
 /* Lines of a recipe that choose the entry: a section's name in brackets, then `key = value`. */
 void help_example(const help_kind *kind, const help_entry *e, cvr_text *out);
 
-/* Where the error is that a setting of the command line, KEY=VALUE, is unknown, and plugins or sections have such a key:
- * says in which section (key_hint.c). */
+/* Where the error is that a setting of the command line, KEY=VALUE, is unknown, and plugins or sections have such a
+ * key: says in which section (key_hint.c). */
 void hint_at_section(const char *setting, cvr_error *err);
 
 /* All that is known of a word: a command, a kind, a section, a name, a setting. Returns the exit status. */

@@ -5,6 +5,7 @@ typedef struct layer_row {
     char name[96];
     char shape[64];
     int64_t params;
+    const char *stage, *trained; /* "" where it has no parameters, or they are trained */
     double flops;
     char kernel[64];
 } layer_row;
@@ -16,16 +17,20 @@ static void shape_text(const cvr_type *t, char *buf, size_t size) {
         n += (size_t)snprintf(buf + n, size - n, "%s%lld", i ? " x " : "", (long long)t->shape[i]);
 }
 
-static int64_t params_of(const cvr_store *s, const char *layer) {
+/* Counts the layer's own parameters, and says where they stand and whether they are trained. */
+static void look_at_params(const cvr_store *s, layer_row *row) {
+    const char *layer = row->name;
     const size_t n = strlen(layer);
-    int64_t sum = 0;
+    row->stage = row->trained = "";
     for (size_t i = 0; i < cvr_store_count(s); i++) {
         const cvr_store_entry *e = cvr_store_get(s, i);
         if (e->role <= CVR_STORE_FROZEN && strncmp(e->name, layer, n) == 0 && e->name[n] == '.' &&
-            !strchr(e->name + n + 1, '.'))
-            sum += cvr_numel(e->type.rank, e->type.shape);
+            !strchr(e->name + n + 1, '.')) {
+            row->params += cvr_numel(e->type.rank, e->type.shape);
+            row->stage = e->stage;
+            row->trained = e->thaws_in == 0 ? "" : e->thaws_in == CVR_NEVER ? "frozen" : "thaws later";
+        }
     }
-    return sum;
 }
 
 /* Training's step where there is one: what is planned is that. */
@@ -34,9 +39,9 @@ static const cvr_program *shown(const cvr_session_info *i) {
 }
 
 /* Pictures that a run of the program takes: of an optimizer step, or of a part of one. */
-static int64_t batch_of(const cvr_program *p) {
-    const cvr_type *image = cvr_program_slot_type(p, cvr_program_slot(p, CVR_FIELD_IMAGE));
-    return image && image->rank ? image->shape[0] : 1;
+static int64_t batch_of(const cvr_session_info *i) {
+    const int32_t slot = cvr_program_slot(shown(i), CVR_FIELD_IMAGE); /* a probe's step reads features */
+    return slot < 0 ? i->batch : cvr_program_slot_type(shown(i), slot)->shape[0];
 }
 
 /* Forward nodes; those of one layer make one row. Returns rows; free with cvr_free. */
@@ -56,7 +61,7 @@ static layer_row *make_rows(const cvr_session_info *i, size_t *n_rows) {
         if (!row) {
             row = &rows[(*n_rows)++];
             (void)snprintf(row->name, sizeof row->name, "%.*s", (int)length, node.name);
-            row->params = params_of(i->store, row->name);
+            look_at_params(i->store, row);
         }
         row->flops += node.flops;
         shape_text(node.output, row->shape, sizeof row->shape);
@@ -69,12 +74,21 @@ static layer_row *make_rows(const cvr_session_info *i, size_t *n_rows) {
 static void print_table(const cvr_session_info *i, const layer_row *rows, size_t n) {
     char a[32], b[32], c[32];
     double flops = 0;
-    const int64_t batch = batch_of(shown(i));
-    print_text("%-28s %-22s %12s %14s  %s\n", "layer", "output", "parameters", "MFLOP", "kernel");
+    const int64_t batch = batch_of(i);
+    bool frozen = false, staged = false;
+    for (size_t k = 0; k < n; k++) frozen = frozen || *rows[k].trained;
+    for (size_t k = 0; k < n; k++) staged = staged || *rows[k].stage;
+    print_text("%-28s %-22s %12s %14s  ", "layer", "output", "parameters", "MFLOP");
+    if (staged) print_text("%-20s ", "stage");
+    if (frozen) print_text("%-11s ", "");
+    print_text("kernel\n");
     for (size_t k = 0; k < n; k++) {
         flops += rows[k].flops;
-        print_text("%-28s %-22s %12s %14.2f  %s\n", rows[k].name, rows[k].shape, human_count(rows[k].params, a),
-                   rows[k].flops * 1e-6, rows[k].kernel);
+        print_text("%-28s %-22s %12s %14.2f  ", rows[k].name, rows[k].shape, human_count(rows[k].params, a),
+                   rows[k].flops * 1e-6);
+        if (staged) print_text("%-20s ", rows[k].stage);
+        if (frozen) print_text("%-11s ", rows[k].trained);
+        print_text("%s\n", rows[k].kernel);
     }
     print_text("\n%s parameters, %.2f MFLOP forward for a batch of %lld, %.2f for a picture\n",
                human_count(i->params, a), flops * 1e-6, (long long)batch, flops * 1e-6 / (double)batch);
@@ -95,6 +109,9 @@ static void print_json(const cvr_session_info *i, const layer_row *rows, size_t 
         cvr_text_add_json(&t, rows[k].name);
         cvr_text_add(&t, ", \"output\": ");
         cvr_text_add_json(&t, rows[k].shape);
+        cvr_text_add(&t, ", \"stage\": ");
+        cvr_text_add_json(&t, rows[k].stage);
+        cvr_text_add(&t, ", \"frozen\": %s", *rows[k].trained ? "true" : "false");
         cvr_text_add(&t, ", \"params\": %lld, \"flops\": %.0f, \"kernel\": ", (long long)rows[k].params, rows[k].flops);
         cvr_text_add_json(&t, rows[k].kernel);
         cvr_text_add(&t, "}");

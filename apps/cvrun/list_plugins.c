@@ -62,6 +62,7 @@ static int run_plugins(const arguments *a) {
     for (size_t i = 0; !a->json && i < cvr_plugins_count(plugins); i++)
         print_plugin(cvr_plugins_info(plugins, i), a->verbose);
     if (a->json) print_json(plugins);
+    (void)fflush(stdout); /* before the words of a plugin that fails in `shutdown` */
     cvr_plugins_close(&plugins);
     return EXIT_OK;
 }

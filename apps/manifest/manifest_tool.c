@@ -19,7 +19,7 @@ int main(int argc, char **argv) {
     cvr_error err;
     cvr_text text = {0};
     cvr_error_init(&err);
-    if (argc < 2) {
+    if (argc < 2 || argv[1][0] == '-') { /* a manifest called --help is not what was meant */
         fprintf(stderr, "usage: cvr-manifest MANIFEST.ini PLUGIN.so...\n");
         return 2;
     }

@@ -240,7 +240,8 @@ static int32_t run_by_backend(const check_bench *b, const cvr_launch *l, uint64_
     const cvr_launch *const one[] = {l};
     void *recording;
     CVR_TRY(b->backend->record(b->self, one, 1, id, &recording, err));
-    int32_t status = b->backend->replay(b->self, recording, err);
+    /* A call of its own: what it says of the launch is read while that still stands. */
+    int32_t status = CVR_CALL(b->backend, replay, NULL, err, b->self, recording);
     if (status == CVR_OK) status = b->backend->sync(b->self, err);
     b->backend->discard(b->self, recording);
     return status;
@@ -250,7 +251,10 @@ static int32_t run_moved(const check_bench *b, const check_run *r, moved_args *m
     cvr_launch moved = *r->launch;
     moved.args = &m->args;
     if (b->backend && !r->on_host) return run_by_backend(b, &moved, r->id, err);
-    return ((const cvr_cpu_fn *)moved.kernel->payload)->run(&m->args, err);
+    cvr_call_enter(moved.kernel, "run", moved.name, NULL); /* who is named should it fault */
+    const int32_t status = ((const cvr_cpu_fn *)moved.kernel->payload)->run(&m->args, err);
+    (void)cvr_call_leave(CVR_OK, NULL); /* what a status without words means is for the caller */
+    return status;
 }
 
 static int32_t mutated_inputs(const check_bench *b, const cvr_kernel_desc *k, uint64_t *mutates, cvr_error *err) {
@@ -291,7 +295,8 @@ static int32_t same_in_place(const check_bench *b, const cvr_launch *l, const ui
     const check_block *k = &b->blocks[b->n_inputs];
     if (memcmp(apart, b->after + k->at, k->bytes) == 0) return CVR_OK;
     return check_blame(b, l, CVR_ERR_PLUGIN, err,
-                       "gives other bits where output 0 takes the place of an input; take that input out of `inplace`");
+                       "gives other bits where output 0 takes the place of an input; take that input out of `inplace`, "
+                       "or, if it gives other bits each time, `CVR_KERNEL_DETERMINISTIC` out of `flags`");
 }
 
 /* In place as the plan has it, after a run apart, in which nothing of the input can pass for a result. */

@@ -72,6 +72,7 @@ static const struct {
     {"epoch_seconds", offsetof(train_state, epoch_seconds), true},
     {"epoch_wait", offsetof(train_state, epoch_wait), true},
     {"best_value", offsetof(train_state, best_value), true},
+    {"best_loss", offsetof(train_state, best_loss), true},
 };
 #define N_FIELDS (sizeof state_fields / sizeof *state_fields)
 

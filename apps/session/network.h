@@ -15,11 +15,14 @@ enum {
     PROGRAM_APPLY,      /* updates from the gradients that were added up; reads no batch */
     PROGRAM_EVAL,       /* forward, and losses where there are targets */
     PROGRAM_PREDICT,    /* forward */
-    PROGRAM_FEATURES    /* forward, up to the head: see [probe] */
+    PROGRAM_FEATURES,   /* forward, up to the head: see [probe] */
+    PROGRAM_SHOWN       /* what the device does of the transforms: see first_batch.c */
 };
 
 /* The value that is an output of PROGRAM_FEATURES, and an input of the others where [probe] trains the head alone. */
 #define FEATURES "features"
+/* The output of PROGRAM_SHOWN: pictures (N, C, H, W) f32 as the network gets them. */
+#define SHOWN "shown"
 
 /* Programs of PROGRAM_PREDICT that are kept: pictures come in any size. */
 #define MOST_PREDICTING 8u

@@ -11,8 +11,9 @@
 #include <stdlib.h>
 
 typedef struct preset {
-    const char *model, *name; /* as asked for */
-    cvr_text line, known;     /* of the table: "URL resize=256 ..."; and the names that there are for the model */
+    const char *model, *name;    /* as asked for */
+    cvr_text line, known, found; /* of the table: "URL resize=256 ..."; and the names that there are for the model */
+    const char *file;            /* looked for in place of a name: the end of a line's URL; NULL: the name */
 } preset;
 
 /* ---- the table ---- */
@@ -44,7 +45,11 @@ static int32_t on_line(void *ctx, const char *section, const char *key, const ch
     (void)line;
     if (strcmp(section, p->model) != 0) return CVR_OK;
     cvr_text_add(&p->known, "%s%s", p->known.n ? ", " : "", key);
-    if (strcmp(key, p->name) == 0) cvr_text_add(&p->line, "%s", value);
+    const size_t url = strcspn(value, " "), n = p->file ? strlen(p->file) : 0;
+    const bool found = p->file ? url > n && value[url - n - 1] == '/' && memcmp(value + url - n, p->file, n) == 0
+                               : strcmp(key, p->name) == 0;
+    if (found) cvr_text_add(&p->line, "%s", value);
+    if (found && p->file) cvr_text_add(&p->found, "%s", key);
     return p->known.failed || p->line.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK;
 }
 
@@ -229,14 +234,37 @@ out:
     return status;
 }
 
+/* A file that has the name of published weights of this model is taken for them: its pictures are made as theirs. */
+static int32_t recognise(cvr_config *c, const char *model, const char *weights, const char *table, char **classes,
+                         cvr_error *err) {
+    const char *slash = strrchr(weights, '/');
+    preset p = {.model = model, .file = slash ? slash + 1 : weights};
+    int32_t status;
+    CVR_TRY_OUT(cvr_ini_read(table, on_line, &p, err));
+    if (!p.line.n) goto out;
+    CVR_TRY_OUT(suggest(c, p.line.s, err));
+    CVR_TRY_OUT(names_of(p.line.s, classes, err));
+    cvr_log(CVR_LOG_INFO, "%s is %s's %s: its sizes, mean, std and classes are the defaults (cvrun cfg shows them)",
+            p.file, model, p.found.s);
+out:
+    cvr_text_clear(&p.line);
+    cvr_text_clear(&p.known);
+    cvr_text_clear(&p.found);
+    return status;
+}
+
 int32_t preset_apply(cvr_config *c, char **classes, cvr_error *err) {
     const cvr_setting *weights = cvr_config_given(c, "model", "weights"), *model = cvr_config_given(c, "model", "name");
     *classes = NULL;
-    if (!weights || !model || !is_preset_name(weights->value)) return CVR_OK;
+    if (!weights || !model || !*weights->value) return CVR_OK;
     preset p = {.model = model->value, .name = weights->value};
     char *table = data_file("weights.ini");
     int32_t status;
     if (!table) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (!is_preset_name(weights->value)) {
+        status = cvr_fs_exists(table) ? recognise(c, model->value, weights->value, table, classes, err) : CVR_OK;
+        goto out;
+    }
     CVR_TRY_OUT(find_line(&p, table, err));
     CVR_TRY_OUT(use(c, &p, classes, err));
 out:

@@ -153,7 +153,8 @@ static int32_t cached_size(const void *self, int64_t index, int64_t *height, int
 
 int32_t sample_cache_create(sample_cache **out, const cvr_dataset_desc *inner, void *self, atomic_int_fast64_t *left,
                             cvr_error *err) {
-    const int64_t n = inner->count(self);
+    int64_t n;
+    CVR_CALL_TO(n, inner, count, NULL, self);
     sample_cache *c = *out = cvr_calloc(1, sizeof *c);
     if (c) c->samples = cvr_calloc((size_t)n + 1, sizeof *c->samples);
     if (!c || !c->samples) {

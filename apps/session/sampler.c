@@ -11,9 +11,11 @@
 /* Class of the i-th picture that is used. */
 static int64_t class_of(const run_data *d, int64_t n, int64_t i) {
     const split *train = &d->splits[CVR_SPLIT_TRAIN];
-    const double step =
-        (double)train->desc->count(train->self) / (double)n; /* evenly spread, as data.limit takes them */
-    return train->desc->label ? train->desc->label(train->self, (int64_t)((double)i * step)) : -1;
+    int64_t count, label = -1;
+    CVR_CALL_TO(count, train->desc, count, NULL, train->self);
+    const double step = (double)count / (double)n; /* evenly spread, as data.limit takes them */
+    if (train->desc->label) CVR_CALL_TO(label, train->desc, label, NULL, train->self, (int64_t)((double)i * step));
+    return label;
 }
 
 static int32_t blame(const settings *s, const char *key, cvr_error *err) {
@@ -76,8 +78,10 @@ static void arrange(const void *self, int64_t epoch, int64_t n, int64_t *order) 
 }
 
 int32_t sampler_open(run_data *d, const settings *s, cvr_error *err) {
-    const int64_t count = d->splits[CVR_SPLIT_TRAIN].desc->count(d->splits[CVR_SPLIT_TRAIN].self),
-                  limit = s->data->limit;
+    const split *train = &d->splits[CVR_SPLIT_TRAIN];
+    const int64_t limit = s->data->limit;
+    int64_t count;
+    CVR_CALL_TO(count, train->desc, count, NULL, train->self);
     d->sampler = (sampler){
         .seed = (uint64_t)s->run->seed, .repeat = s->train->repeat, .n = limit > 0 && limit < count ? limit : count};
     if (s->train->sampler && !s->data->shuffle) {

@@ -118,7 +118,7 @@ double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, 
 typedef struct train_state {
     int64_t step, epoch, batch; /* done steps; the epoch (from 0) and batch in it that come next */
     int64_t epoch_samples, images, best_epoch;
-    double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value;
+    double loss_sum, seconds, wait_seconds, epoch_seconds, epoch_wait, best_value, best_loss;
     int64_t finished;
     int64_t vetoed, epoch_vetoed;               /* steps whose update a gradient plugin left out; those of this epoch */
     int64_t pictures;                           /* of which data; 0: not known */

@@ -20,7 +20,7 @@ static const cvr_batches *batches_of(const building *w) {
     const run_data *d = w->net->data;
     if (w->program->key.purpose == PROGRAM_PREDICT) return d->pictures;
     const split *train = &d->splits[CVR_SPLIT_TRAIN];
-    const bool probed = w->program->key.purpose == PROGRAM_FEATURES; /* both splits have the same pictures */
+    const bool probed = w->program->key.purpose >= PROGRAM_FEATURES; /* made as the training split's are */
     return (w->trains || probed ? train : &d->splits[CVR_SPLIT_VAL])->batches;
 }
 
@@ -34,6 +34,7 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
         cvr_graph_use_averages(w->graph);
     CVR_TRY(cvr_batches_inputs(batches_of(w), w->graph, &what, &image, err));
     cvr_graph_math(w->graph, w->net->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
+    if (w->program->key.purpose == PROGRAM_SHOWN) return cvr_graph_output(w->graph, SHOWN, image, err);
     if (w->net->precision == PRECISION_BF16) CVR_TRY(cvr_emit(w->b, "cast", &low, sizeof low, &image, 1, &image, err));
     return cvr_graph_stand_in(w->graph, "image", image, err);
 }
@@ -165,7 +166,7 @@ static const struct {
     uint32_t purposes;
     bool learns; /* only where there are targets */
 } stages[] = {
-    {stage_inputs, FORWARD, false},
+    {stage_inputs, FORWARD | FOR(SHOWN), false},
     {stage_network, FORWARD, false},
     {stage_cut, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL) | FOR(FEATURES), false},
     {stage_losses, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},

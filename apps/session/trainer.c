@@ -124,7 +124,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     else
         t->in_a_row = 0;
     done.seconds = cvr_now() - start;
-    if (t->state.step == 0 && !s->net.probes) CVR_TRY(tell_batch(t, "train_batch0", &b, NULL, err));
+    if (t->state.step == 0) CVR_TRY(tell_first_batch(t, &b, err));
     t->state.vetoed += s->vetoed;
     t->state.epoch_vetoed += s->vetoed;
     count_step(t, &done, s->losses.total);
@@ -141,7 +141,7 @@ static void enter_phase(trainer *t) {
     for (; st->phase < (int64_t)phase; st->phase++) {
         st->thawed_at[st->phase] = st->step - st->vetoed;
         cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
-                p->patterns[st->phase]);
+                strcmp(p->patterns[st->phase], "*") == 0 ? "everything" : p->patterns[st->phase]);
     }
     t->s->net.phase = phase;
 }
@@ -188,17 +188,23 @@ static int32_t gather_metrics(trainer *t, const cvr_metrics *of, cvr_error *err)
     return status == CVR_OK ? CVR_OK : cvr_fail(err, status, "out of memory for metrics");
 }
 
-/* Whether the validation is the best so far, by the metric that counts, which is remembered. */
+/* Whether the validation is the best so far, by the metric that counts, which is remembered; of equal ones that with
+ * the lower loss. Only what is better by the metric itself is progress to run.patience. */
+#define LARGEST_LOSS 1e300
 static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_error *err) {
     train_state *st = &t->state;
     const double sign = lower_is_better(t) ? -1 : 1;
-    double value = NAN;
-    for (size_t i = 0; m && i < m->n; i++)
+    double value = NAN, loss = NAN;
+    for (size_t i = 0; m && i < m->n; i++) {
         if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
-    *is_best = isfinite(value) && (!st->best_epoch || sign * value > sign * st->best_value);
-    if (m) st->stale = *is_best ? 0 : st->stale + 1;
+        if (strcmp(m->names[i], "loss") == 0) loss = m->values[i];
+    }
+    const bool better = isfinite(value) && (!st->best_epoch || sign * value > sign * st->best_value);
+    *is_best = better || (st->best_epoch && value == st->best_value && loss < st->best_loss);
+    if (m) st->stale = better ? 0 : st->stale + 1;
     if (*is_best) {
         st->best_value = value;
+        st->best_loss = isfinite(loss) ? loss : -LARGEST_LOSS;
         st->best_epoch = st->epoch + 1;
     }
     return train_state_remember(st, value, err);
@@ -311,12 +317,27 @@ static int32_t make_features(trainer *t, cvr_error *err) {
     return CVR_OK;
 }
 
+/* A short run may end before its running means have left the weights that it started with. */
+static void warn_of_slow_means(const trainer *t) {
+    const train_settings *s = t->s->set.train;
+    const int64_t steps = t->steps_per_epoch * s->epochs, renewals = steps / s->ema_steps;
+    if (s->ema && steps && renewals < 20)
+        cvr_log(CVR_LOG_WARNING,
+                "train.ema: of %lld steps one in %lld renews the running means, which validation and the saved "
+                "weights take; for a short run set train.ema_steps = 1 and train.ema_decay = 0.99",
+                (long long)steps, (long long)s->ema_steps);
+}
+
 /* The end is told also where the run was interrupted. */
 static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
     t->before = t->state.seconds;
     t->session_start = cvr_now();
     CVR_TRY(make_features(t, err));
+    warn_of_slow_means(t);
+    if (t->s->set.sched->warmup_epochs > (double)t->s->set.train->epochs)
+        cvr_log(CVR_LOG_WARNING, "sched.warmup_epochs = %g is more than train.epochs = %lld: lr never gets to optim.lr",
+                t->s->set.sched->warmup_epochs, (long long)t->s->set.train->epochs);
     t->state.finished = 0;
     t->state.samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]);
     t->state.batch_size = t->s->set.train->batch;

@@ -39,6 +39,9 @@ int32_t resume_load(trainer *t, cvr_error *err);
 /* What tells this training data from other data. */
 int64_t resume_pictures(const trainer *t);
 
+/* first_batch.c */
+int32_t tell_first_batch(trainer *t, const cvr_batch *b, cvr_error *err);
+
 /* not_finite.c: before a step; and after one whose loss is not finite: an error, or CVR_OK where it is left out. */
 int32_t not_finite_keep(trainer *t, cvr_error *err);
 int32_t not_finite(trainer *t, const cvr_batch *b, const net_scalars *at, cvr_error *err);

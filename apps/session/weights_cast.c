@@ -37,6 +37,37 @@ static bool read_number(uint32_t from, const void *p, int64_t i, double *real, i
     }
 }
 
+static uint64_t size_of(uint32_t dtype) {
+    switch (dtype) {
+    case CVR_FILE_BOOL: return 1;
+    case CVR_FILE_I16:
+    case CVR_FILE_U16: return 2;
+    case CVR_FILE_U32: return 4;
+    case CVR_FILE_F64:
+    case CVR_FILE_U64: return 8;
+    default: return cvr_dtype_size(dtype);
+    }
+}
+
+static const char *bad_field(const cvr_weight *w) {
+    uint64_t bytes = size_of(w->dtype);
+    if (w->struct_size < sizeof *w) return "struct_size";
+    if (!w->name) return "name";
+    if (w->dtype && !bytes) return "dtype";
+    if (w->rank > sizeof w->shape / sizeof *w->shape) return "rank";
+    for (uint32_t i = 0; i < w->rank; i++)
+        if (w->shape[i] < 0 || __builtin_mul_overflow(bytes, (uint64_t)w->shape[i], &bytes)) return "shape";
+    if (w->dtype && w->bytes != bytes) return "bytes";
+    return !w->data && w->bytes ? "data" : NULL;
+}
+
+int32_t cvr_weight_check(const cvr_weight *w, cvr_error *err) {
+    const char *bad = w ? bad_field(w) : "struct_size";
+    if (!bad) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_PLUGIN, "tensor `%.160s`: `%s` of its cvr_weight makes no sense",
+                    w && strcmp(bad, "struct_size") != 0 && w->name ? w->name : "", bad);
+}
+
 bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n) {
     float *reals = out;
     int64_t *wholes = out;

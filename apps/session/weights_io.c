@@ -62,6 +62,7 @@ static int64_t find_entry(const loading *l, const char *name, bool *mask) {
 
 static int32_t on_name(void *ctx, const cvr_weight *w, cvr_error *err) {
     loading *l = ctx;
+    CVR_TRY(cvr_weight_check(w, err));
     char **more = cvr_grow(l->names, l->n_names, &l->names_capacity, sizeof *more);
     if (more) l->names = more;
     char *name = more ? cvr_strdup(w->name) : NULL;
@@ -239,6 +240,7 @@ static int32_t on_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err
 static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     loading *l = ctx;
     bool mask;
+    CVR_TRY(cvr_weight_check(w, err));
     const int64_t i = find_entry(l, w->name + l->prefix, &mask);
     if (i >= 0 && mask) return on_mask(l, (size_t)i, w, err);
     if (l->masking) return CVR_OK;
@@ -328,9 +330,9 @@ const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, con
         if (status != CVR_OK) continue;
         const cvr_weights_desc *w = desc;
         const size_t n = strlen(path), length = strlen(w->extension);
-        if (m ? w->probe(m->bytes, m->n < 64 ? m->n : 64, m->n) != 0
-              : n > length && strcmp(path + n - length, w->extension) == 0)
-            return w;
+        int32_t known = !m && n > length && strcmp(path + n - length, w->extension) == 0;
+        if (m) CVR_CALL_TO(known, w, probe, path, m->bytes, m->n < 64 ? m->n : 64, m->n);
+        if (known) return w;
     }
     return NULL;
 }

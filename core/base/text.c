@@ -94,8 +94,13 @@ const char *cvr_nearest(const char *word, const char *const *candidates, size_t 
 const char *cvr_hint(const char *word, const char *const *candidates, size_t n, char buf[400]) {
     const char *nearest = cvr_nearest(word, candidates, n);
     size_t at = (size_t)snprintf(buf, 400, nearest ? "did you mean `%.200s`?" : "there are ", nearest);
-    for (size_t i = 0; !nearest && i < n && at < 400; i++)
+    for (size_t i = 0; !nearest && i < n; i++) {
+        if (at + strlen(candidates[i]) > 370) { /* there is no room for it and for the words below */
+            (void)snprintf(buf + at, 400 - at, " and %zu more", n - i);
+            break;
+        }
         at += (size_t)snprintf(buf + at, 400 - at, "%s%s", i ? ", " : "", candidates[i]);
+    }
     return n ? buf : "there are none";
 }
 

@@ -165,7 +165,7 @@ int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_erro
 
 /* What is kept for each sample: its place in the order of two epochs, and whether it was warned of. */
 static int32_t allocate_orders(cvr_batches *b, cvr_error *err) {
-    b->pipeline.warned = cvr_calloc((size_t)b->pipeline.o.dataset->count(b->pipeline.o.self), 1);
+    b->pipeline.warned = cvr_calloc((size_t)b->pipeline.count, 1);
     if (!b->pipeline.warned) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (int i = 0; i < 2; i++) {
         b->orders[i].epoch = -1;

@@ -18,8 +18,11 @@ static int32_t add_column(layout *l, column_kind is, const char *name, column **
     return CVR_OK;
 }
 
-static bool is_softened(const pipeline *p, const cvr_field *f) {
-    for (size_t i = 0; f->rank == 0 && f->dtype == CVR_I64 && i < p->o.n_transforms; i++) {
+/* The index of a class becomes a share for each, where a transform or the task wants it so. */
+static bool is_softened(const pipeline *p, const cvr_field *f, uint32_t dtype) {
+    if (f->rank != 0 || f->dtype != CVR_I64) return false;
+    if (dtype == CVR_F32 && pipeline_kind(p, f->kind)->classes) return true;
+    for (size_t i = 0; i < p->o.n_transforms; i++) {
         const cvr_augment_desc *d = p->o.transforms[i].desc;
         for (uint32_t k = 0; d->softens && k < d->n_kinds; k++) {
             if (cvr_field_is(f, d->kinds[k])) return true;
@@ -36,7 +39,7 @@ static int32_t add_field(layout *l, const pipeline *p, const cvr_field *f, uint3
     c->rank = f->rank;
     memcpy(c->shape, f->shape, sizeof c->shape);
     /* A share for each class has one axis more than the class itself, and is never rounded. */
-    c->softened = is_softened(p, f);
+    c->softened = is_softened(p, f, dtype);
     if (c->softened) c->shape[0] = p->o.n_classes;
     if (c->softened || (f->dtype == CVR_F32 && f->rank == 1 && c->kind->rank == 0)) {
         c->dtype = CVR_F32;
@@ -51,12 +54,19 @@ static int32_t add_field(layout *l, const pipeline *p, const cvr_field *f, uint3
     return CVR_OK;
 }
 
+/* The data's own: mixing has not come yet. */
+static int32_t check_several(const cvr_want *want, const cvr_field *f, cvr_error *err) {
+    if (!want->several || f->dtype != CVR_F32 || f->rank != 1) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "the pictures of this data have several classes each; %s", want->several);
+}
+
 static int32_t add_wants(layout *l, const pipeline *p, const arena_sample *s, cvr_error *err) {
     l->have_targets = true;
     for (size_t i = 0; i < p->o.n_wants; i++) {
         const cvr_want *want = p->o.wants[i];
         const cvr_field *f = sample_field(s, want->field);
         if (f && cvr_field_is(f, want->kind)) {
+            CVR_TRY(check_several(want, f, err));
             CVR_TRY(add_field(l, p, f, want->dtype, err));
         } else if (!f && p->o.without_targets) {
             l->have_targets = false;

@@ -98,7 +98,11 @@ static int32_t find_kinds(pipeline *p, bool *places, cvr_error *err) {
 int32_t pipeline_open(pipeline *p, const cvr_batches_options *o, cvr_error *err) {
     bool places;
     p->o = *o;
-    const int64_t count = o->dataset ? o->dataset->count(o->self) : 1;
+    int64_t count = 1;
+    if (o->dataset) CVR_CALL_TO(count, o->dataset, count, NULL, o->self);
+    if (count < 0)
+        return cvr_call_blame(o->dataset, "count", NULL, err, "says that it has %lld pictures", (long long)count);
+    p->count = count;
     p->n_samples = o->limit > 0 && o->limit < count ? o->limit : count;
     CVR_TRY(check_order(p, err));
     CVR_TRY(find_kinds(p, &places, err));

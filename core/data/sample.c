@@ -54,6 +54,18 @@ out:
     return status;
 }
 
+/* Whether the field ends where the memory does that the arena gave; memory of others' cannot be looked at. */
+static bool has_memory(const arena_sample *s, const cvr_field *f) {
+    uint64_t bytes = cvr_dtype_size(f->dtype);
+    for (uint32_t k = 0; k < f->rank; k++)
+        if (__builtin_mul_overflow(bytes, (uint64_t)f->shape[k], &bytes)) return false;
+    for (uint32_t i = 0; i < s->n_blocks; i++) {
+        const uintptr_t from = (uintptr_t)s->blocks[i].memory, at = (uintptr_t)f->data;
+        if (at >= from && at < from + s->blocks[i].bytes) return bytes <= s->blocks[i].used - (at - from);
+    }
+    return true;
+}
+
 /* A sample that a plugin had its hands on has fields as arena_add makes them, so that what follows need not look. */
 static int32_t check_fields(const arena_sample *s, const char *who, cvr_error *err) {
     const uint32_t n = s->sample.n_fields;
@@ -61,6 +73,10 @@ static int32_t check_fields(const arena_sample *s, const char *who, cvr_error *e
         const cvr_field *f = &s->fields[i];
         bool good = f->name && f->kind && pipeline_kind(s->pipeline, f->kind) && f->data && f->rank <= 4;
         for (uint32_t k = 0; good && k < 4; k++) good = k < f->rank ? f->shape[k] >= 0 : f->shape[k] == 1;
+        if (good && !has_memory(s, f))
+            return cvr_fail(err, CVR_ERR_PLUGIN,
+                            "%s: it left field %u (`%s`) with a shape of more elements than its memory has", who, i,
+                            f->name);
         if (!good)
             return cvr_fail(err, CVR_ERR_PLUGIN, "%s: it left field %u (`%s`) without a kind, a shape or data", who, i,
                             f->name ? f->name : "");
@@ -151,7 +167,7 @@ bool sample_pass_over(workbench *w, sample_place *at, int64_t tries, cvr_error *
     if (!w->looks && !(p->warned && (atomic_fetch_or(&p->warned[at->index], 2) & 2)))
         cvr_log(CVR_LOG_WARNING, "%s: %s; skipped", err->file, err->message);
     cvr_error_init(err);
-    at->index = (at->index + 1) % p->o.dataset->count(p->o.self);
+    at->index = (at->index + 1) % p->count;
     return true;
 }
 

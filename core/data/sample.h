@@ -18,8 +18,8 @@ typedef struct pipeline {
     size_t n_kinds;
     size_t normalises, batch_first; /* places of the transform that normalises, and of the first for whole batches */
     size_t parts;                   /* transforms at the beginning that work part by part */
-    int64_t n_samples;
-    const char *path; /* of a picture that is outside any data set */
+    int64_t count, n_samples;       /* that there are, once and for all; that are used */
+    const char *path;               /* of a picture that is outside any data set */
     atomic_int_fast64_t skipped;
     atomic_uchar *warned; /* by sample: whether its file has been warned of (1: by its decoder, 2: as bad); NULL: nobody
                              keeps count */

@@ -22,9 +22,11 @@ int32_t cvr_graph_before(const cvr_graph *g, const char *stage, cvr_value *out, 
     }
     cvr_free(inside);
     if (n == 1 && g->values[*out]->kind == VALUE_TEMP) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                    "the stage `%s` of this network reads %zu values of the layers before it; it must be one", stage,
-                    n);
+    return cvr_fail(
+        err, CVR_ERR_UNSUPPORTED,
+        "the stage `%s` of this network reads %zu values of the layers before it, and must read one: switch auxiliary "
+        "heads off",
+        stage, n);
 }
 
 /* Nodes that only it needed are left out when the graph is planned, and so are inputs that only these read. */

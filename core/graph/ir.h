@@ -9,8 +9,9 @@ typedef enum value_kind { VALUE_TEMP, VALUE_INPUT, VALUE_SCALAR, VALUE_STORED } 
 typedef struct ir_value {
     cvr_type type;
     value_kind kind;
-    size_t store_index; /* VALUE_STORED */
-    char *name;         /* inputs, scalars */
+    size_t store_index;          /* VALUE_STORED, */
+    const cvr_layer_desc *layer; /* and whose `build` declared it, or NULL */
+    char *name;                  /* inputs, scalars */
     cvr_value gradient;
     cvr_value counts; /* of its entries along `counts_axis`; CVR_NONE: it is not padded */
     uint32_t counts_axis;
@@ -37,6 +38,7 @@ typedef struct ir_output {
 
 /* A layer that is being built, and the one that it is built in. */
 typedef struct layer_frame {
+    const cvr_layer_desc *layer;
     const cvr_layer_call *call;
     size_t scope; /* bytes of its name */
     const struct layer_frame *outer;

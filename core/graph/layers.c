@@ -153,7 +153,7 @@ static int32_t add_layer(cvr_graph *g, const cvr_layer_call *call, cvr_error *er
     CVR_TRY(cvr_plugins_find(g->plugins, CVR_KIND_LAYER, call->layer, &layer, err));
     cvr_text_add(&g->scope, "%s%s", before ? "." : "", call->name);
     if (g->scope.failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const layer_frame frame = {call, g->scope.n, g->frame};
+    const layer_frame frame = {layer, call, g->scope.n, g->frame};
     g->frame = &frame;
     g->depth++;
     /* What is frozen may have a part that thaws, so each layer is looked at by itself. */

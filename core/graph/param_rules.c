@@ -156,10 +156,17 @@ bool param_rules_freeze_scope(const param_rules *r, const char *scope) {
     return frozen;
 }
 
+/* A stage may have nothing in this network, as that of auxiliary heads which are switched off. */
+static bool is_stage(const param_rules *r, const char *name) {
+    for (size_t i = 0; i < r->n_stages; i++)
+        if (strcmp(r->stages[i].name, name) == 0) return true;
+    return false;
+}
+
 const char *param_rules_unused(const param_rules *r) {
     const param_rule_list *l;
     for (size_t i = 0; (l = list_at(r, i)); i++)
         for (size_t k = 0; k < l->n; k++)
-            if (!l->rules[k].used) return l->rules[k].pattern;
+            if (!l->rules[k].used && !is_stage(r, l->rules[k].pattern)) return l->rules[k].pattern;
     return NULL;
 }

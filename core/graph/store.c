@@ -123,9 +123,14 @@ int32_t cvr_store_check_rules(const cvr_store *s, cvr_error *err) {
     for (size_t i = 0; i < s->n && n < 512; i++)
         if (s->entries[i].entry.role <= CVR_STORE_FROZEN) known[n++] = s->entries[i].entry.name;
     const char *nearest = cvr_nearest(unused, known, n);
-    return cvr_fail(err, CVR_ERR_USAGE, "`%s` fits no parameter and no stage of this network%s%s%s", unused,
-                    nearest ? "; did you mean `" : "; cvrun info shows the names", nearest ? nearest : "",
-                    nearest ? "`?" : "");
+    cvr_text stages = {0};
+    for (size_t i = 0; i < s->rules.n_stages; i++)
+        cvr_text_add(&stages, "%s%s", i ? ", " : nearest ? " Its stages: " : "; its stages: ", s->rules.stages[i].name);
+    cvr_fail(err, CVR_ERR_USAGE, "`%s` fits no parameter and no stage of this network%s%s%s%s", unused,
+             nearest ? "; did you mean `" : "; cvrun info shows the names", nearest ? nearest : "", nearest ? "`?" : "",
+             stages.s ? stages.s : "");
+    cvr_text_clear(&stages);
+    return CVR_ERR_USAGE;
 }
 
 /* ---- entries by name ---- */

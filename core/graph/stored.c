@@ -123,6 +123,7 @@ static int32_t add_param(cvr_graph *g, const cvr_param_decl *decl, cvr_value *ou
     if (decl->flags & CVR_PARAM_CONSTANT) role = CVR_STORE_CONSTANT;
     if (g->network && role == CVR_STORE_TRAINED) role = CVR_STORE_FROZEN;
     CVR_TRY(declare_as(g, g->builder.scope(&g->builder), decl, role, -1, out, err));
+    g->values[*out]->layer = g->frame ? g->frame->layer : NULL;
     if (!g->averages || role > CVR_STORE_BUFFER || g->network) return CVR_OK;
     const size_t index = g->values[*out]->store_index;
     if (cvr_store_get(g->store, index)->role == CVR_STORE_FROZEN) return CVR_OK; /* its mean is itself */

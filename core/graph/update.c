@@ -33,18 +33,38 @@ static const ir_node *starver(const cvr_graph *g, cvr_value param, bool *from_pa
     return NULL;
 }
 
+static bool is_read(const cvr_graph *g, cvr_value v) {
+    for (size_t i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i]->n_inputs; k++)
+            if (g->nodes[i]->inputs[k] == v) return true;
+    return false;
+}
+
+/* Why no gradient comes: the callback that hands none on, or that declared what nothing reads. False: the network is
+ * such that the loss does not depend on it, which is no plugin's fault. */
+static bool blame_starver(const cvr_graph *g, cvr_value param, const ir_node *n, cvr_error *err) {
+    const ir_value *v = g->values[param];
+    if (n)
+        (void)cvr_call_blame(n->op, "grad", n->name, err, n->op->grad ? "gives none" : "is NULL");
+    else if (v->layer && !is_read(g, param))
+        (void)cvr_call_blame(v->layer, "build", cvr_store_get(g->store, v->store_index)->name, err,
+                             "declares it, and nothing reads it");
+    else
+        return false;
+    return true;
+}
+
 static int32_t tell_starved(const cvr_graph *g, cvr_value param, const char *names, size_t count, cvr_error *err) {
     bool *from_param = cvr_calloc(g->n_values, sizeof *from_param);
     if (!from_param) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     const ir_node *n = starver(g, param, from_param);
     cvr_free(from_param);
     const char *verb = count == 1 ? "gets" : "get";
-    if (!n)
+    if (!blame_starver(g, param, n, err))
         return cvr_fail(err, CVR_ERR_INVALID,
                         "%s %s no gradient: the loss depends on nothing that reads %s; mend the network, or freeze %s "
                         "(model.freeze)",
                         names, verb, count == 1 ? "it" : "them", count == 1 ? "it" : "them");
-    (void)cvr_call_blame(n->op, "grad", n->name, err, n->op->grad ? "gives none" : "is NULL");
     char who[600];
     (void)snprintf(who, sizeof who, "%.599s", err->message);
     return cvr_fail(err, CVR_ERR_INVALID, "%.300s %s no gradient: %s; mend it, or freeze %s (model.freeze)", names,

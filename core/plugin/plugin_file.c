@@ -7,6 +7,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,6 +96,14 @@ static int32_t check_header(const cvr_plugin *p, cvr_error *err) {
     return CVR_OK;
 }
 
+/* dlopen() looks for a name without a slash where the system has its libraries; here it is a file of this folder. */
+static void *open_library(const char *file) {
+    char here[NAME_MAX + 3];
+    const bool bare = !strchr(file, '/') && strlen(file) <= NAME_MAX;
+    if (bare) (void)snprintf(here, sizeof here, "./%s", file);
+    return dlopen(bare ? here : file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
 int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err) {
     struct stat st;
     const int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -108,7 +117,7 @@ out:
     if (status != CVR_OK) return cvr_fail_at(err, file, 0, status);
 
     cvr_call_enter(NULL, "constructors", file, NULL);
-    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    void *handle = open_library(file);
     (void)cvr_call_leave(CVR_OK, NULL);
     if (!handle) {
         cvr_fail(err, CVR_ERR_PLUGIN, "cannot be loaded: %s", dlerror());
@@ -143,7 +152,7 @@ static int32_t stage(const cvr_registrar *r, const char *kind, const void *desc,
     staging *s = r->ctx;
     cvr_error why = CVR_ERROR_INIT;
     const int32_t status = desc ? registry_add(s->staged, s->owner, kind, desc, &why)
-                                : cvr_fail(&why, CVR_ERR_PLUGIN, "registers a %s whose descriptor is NULL",
+                                : cvr_fail(&why, CVR_ERR_PLUGIN, "registers NULL for the descriptor of its %s",
                                            kind && kind_word(kind) ? kind_word(kind) : "thing");
     if (status == CVR_OK) return CVR_OK;
     if (s->status == CVR_OK) s->why = why;

@@ -219,7 +219,11 @@ const list_item *list_item_of(field_kind kind) {
          {AT(cvr_attr_desc, name), AT(cvr_attr_desc, default_text), AT(cvr_attr_desc, choices),
           AT(cvr_attr_desc, doc)}},
         {STAGES, sizeof(cvr_stage), 2, 2, {AT(cvr_stage, name), AT(cvr_stage, globs)}},
-        {WANTS, sizeof(cvr_want), 3, 2, {AT(cvr_want, field), AT(cvr_want, kind), AT(cvr_want, remedy)}},
+        {WANTS,
+         sizeof(cvr_want),
+         4,
+         2,
+         {AT(cvr_want, field), AT(cvr_want, kind), AT(cvr_want, remedy), AT(cvr_want, several)}},
     };
     const list_item *l = items;
     while (l->kind != kind) l++;

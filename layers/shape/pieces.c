@@ -119,6 +119,7 @@ static int32_t check_slice(const cvr_slice_attrs *s, const cvr_type *x, cvr_erro
 static int32_t slice_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_slice_attrs *s = a->attrs;
     CVR_TRY(check_slice(s, a->inputs[0], err));
+    if (s->length < 1) return cvr_fail(err, CVR_ERR_INVALID, "slice: nothing of the axis is in it");
     if (a->inputs[0]->shape[s->dim] != s->size)
         return cvr_fail(err, CVR_ERR_INVALID, "slice: `size` is not the axis's");
     *a->outputs[0] = *a->inputs[0];

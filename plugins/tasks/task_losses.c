@@ -3,17 +3,18 @@
 #include <cvr/plugin/ops/arith.h>
 #include <math.h>
 
-/* x * scale, of a scalar: a sum over nothing, expanded to the same shape. */
-static int32_t scale_loss(const cvr_builder *b, double scale, cvr_value *loss, cvr_error *err) {
+int32_t task_scale(const cvr_builder *b, double scale, cvr_value x, cvr_value *out, cvr_error *err) {
+    const cvr_type *t = b->type(b, x);
     cvr_expand_attrs attrs;
     memset(&attrs, 0, sizeof attrs);
-    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) attrs.shape[i] = 1;
+    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) attrs.shape[i] = i < t->rank ? t->shape[i] : 1;
+    attrs.rank = t->rank;
     attrs.scale = scale;
-    return cvr_emit(b, "expand", &attrs, sizeof attrs, loss, 1, loss, err);
+    return cvr_emit(b, "expand", &attrs, sizeof attrs, &x, 1, out, err);
 }
 
 /* A constant (classes), in training only: validation's loss is plain, as it is without label smoothing. */
-static int32_t class_weights(const cvr_builder *b, const cvr_task_info *info, cvr_value *out, cvr_error *err) {
+int32_t task_class_weights(const cvr_builder *b, const cvr_task_info *info, cvr_value in[3], cvr_error *err) {
     const cvr_init init = {.struct_size = sizeof init, .kind = CVR_INIT_CONSTANT};
     const cvr_param_decl decl = {.struct_size = sizeof decl,
                                  .name = "class_weights",
@@ -23,8 +24,7 @@ static int32_t class_weights(const cvr_builder *b, const cvr_task_info *info, cv
                                  .flags = CVR_PARAM_CONSTANT,
                                  .init = &init,
                                  .values = info->class_weights};
-    *out = CVR_NONE;
-    return info->class_weights && b->training ? b->param(b, &decl, out, err) : CVR_OK;
+    return info->class_weights && b->training ? b->param(b, &decl, &in[2], err) : CVR_OK;
 }
 
 static double aux_weight(const task_loss *how, const cvr_io_output *result) {
@@ -40,9 +40,9 @@ static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const c
     CVR_TRY(how->check(info, b->type(b, result->value), b->type(b, target), err));
     if (strcmp(result->name, "output") != 0) (void)snprintf(scope, sizeof scope, "loss.%.140s", result->name);
     cvr_value in[3] = {result->value, target, CVR_NONE}, loss;
-    CVR_TRY(class_weights(b, info, &in[2], err));
+    CVR_TRY(how->prepare(b, info, in, err));
     const cvr_layer_call call = {.struct_size = sizeof call,
-                                 .layer = "cross_entropy",
+                                 .layer = how->layer,
                                  .name = scope,
                                  .settings = how->settings,
                                  .inputs = in,
@@ -50,7 +50,7 @@ static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const c
                                  .n_inputs = in[2] == CVR_NONE ? 2 : 3,
                                  .n_outputs = 1};
     CVR_TRY(b->layer(b, &call, err));
-    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(scale_loss(b, aux_weight(how, result), &loss, err));
+    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(task_scale(b, aux_weight(how, result), loss, &loss, err));
     return io->put(io, result->name, CVR_ROLE_LOSS, loss, err);
 }
 

@@ -61,7 +61,7 @@ expect 0 "" "$CVRUN" check folder.ini data.names=circle,square,star
 says "^  square  *$(ls tree/train/b | wc -l)  *$(ls tree/val/b | wc -l)$"
 says 'fewest (circle|square|star), most (circle|square|star)'
 expect 0 "" "$CVRUN" check folder.ini data.limit=10
-says '^folder.ini: 10 pictures to train on, 10 to validate, '
+says '^folder.ini: 10 training and 10 validation pictures, '
 [ "$(awk '/^  [abc] / {n += $2; m += $3} END {print n, m}' out.txt)" = '10 10' ] || { cat out.txt >&2; fail "data.limit"; }
 mkdir one; for c in a b; do for s in train val; do mkdir -p one/$s/$c; cp "$(ls tree/$s/$c/*.png | head -1)" one/$s/$c; done; done
 printf x >one/train/a/x.avif

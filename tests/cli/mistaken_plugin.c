@@ -222,7 +222,9 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     static const cvr_cpu_fn fn = {sizeof fn, run};
     cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
                               .op = "acme.scale",
-                              .backend = is("kernel backend") ? "nosuch" : "reference",
+                              .backend = is("kernel backend")   ? "nosuch"
+                                         : getenv("MISTAKE_ON") ? getenv("MISTAKE_ON")
+                                                                : "reference",
                               .payload_kind = is("kernel payload") ? "gpu.fn/9" : CVR_PAYLOAD_CPU_FN,
                               .payload = &fn,
                               .isa = is("kernel isa") ? "warpdrive" : NULL,

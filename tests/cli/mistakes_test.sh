@@ -89,7 +89,7 @@ wrong 1 'build -17'      "$layer failed with status -17 and no message"
 wrong 1 'build param shape' 'parameter `w`: `shape`'
 wrong 1 'build param init'  'parameter `w`: `init->kind`'
 wrong 1 'build param flags' 'parameter `w`: `flags`'
-wrong 2 'build unused'      'b.w gets no gradient: the loss depends on nothing that reads it'
+wrong 2 'build unused'      'b.w gets no gradient: plugin com.acme.m: callback `build` of layer acme.scale at b.w declares it, and nothing reads it'
 wrong 1 'build call size'   "emit(): \`struct_size\` of its cvr_op_call"
 wrong 1 'build call op'     "emit(): \`op\` of its cvr_op_call"
 wrong 1 'build call inputs' "emit(acme.scale): \`inputs\` of its cvr_op_call"
@@ -112,6 +112,18 @@ listed 'kernel version' 'it is for version 2 of the op, which has version 1'
 listed 'kernel isa'     'it needs isa `warpdrive`; this machine lacks `warpdrive`'
 wrong 1 'supports no'     'nothing can compute b/acme.scale: cpu has no kernel; reference: only on Sundays'
 
+# a kernel of the backend's own, which backend.check runs by itself
+export MISTAKE_ON=cpu
+MISTAKE= manifest
+for check in no yes; do
+  expect 1 "${kernel/reference/cpu} failed with status 1 and no message" env MISTAKE='run silent' "$CVRUN" train m.ini backend.check=$check
+  expect 1 "${kernel/reference/cpu} failed with status -17 and no message" env MISTAKE='run -17' "$CVRUN" train m.ini backend.check=$check
+done
+MISTAKE='run sleep' timeout 20 "$CVRUN" conform --plugin plug/m.so --op acme.scale --limit 1 >out.txt && fail 'conform takes a kernel that sleeps'
+grep -q 'acme.scale, kernel cpu: has not returned after 1 s' out.txt || { cat out.txt >&2; fail 'conform, a kernel that sleeps'; }
+unset MISTAKE_ON
+manifest
+
 # who ends the process is named, whatever it calls and wherever it is
 ends 'run segv'      "$kernel: a segmentation fault (SIGSEGV)" 139
 ends 'run bus'       "$kernel: a bus error (SIGBUS)" 135
@@ -130,15 +142,56 @@ ends 'load segv'     'plugin com.acme.m: callback `load`: a segmentation fault' 
 ends 'shutdown abort' 'plugin com.acme.m: callback `shutdown`: abort()' 134
 expect 5 'plugin com.acme.m: callback `load`: it called exit()' env MISTAKE='load exit 3' bash -c "$CVRUN plugins -v || exit 5"
 expect 5 'plugin com.acme.m: callback `load`: it called exit()' env MISTAKE='load exit 0' bash -c "$CVRUN plugins -v || exit 5"
+# a plugin of the folder one stands in, and options that there are not
+(cd plug && CVR_PLUGIN_PATH= MISTAKE= "$(dirname "$CVRUN")/cvr-manifest" here.ini m.so) || fail 'cvr-manifest, a file without a folder'
+grep -q 'op:acme.scale' plug/here.ini && rm plug/here.ini || fail 'cvr-manifest, a file without a folder: nothing provided'
+"$(dirname "$CVRUN")/cvr-manifest" --help 2>err.txt && fail 'cvr-manifest takes --help for a manifest'
+grep -q '^usage: cvr-manifest' err.txt || fail 'cvr-manifest --help'
 tool() { MISTAKE=$1 manifest other.ini 2>err.txt && fail "cvr-manifest takes: $1"; grep -qF -- "$2" err.txt || { cat err.txt >&2; fail "cvr-manifest, $1"; }; checks=$((checks + 1)); }
 tool 'load exit 0'  'cvr-manifest: error: plugin com.acme.m: callback `load`: it called exit()'
 tool 'load silent'  'plugin com.acme.m: callback `load` failed with status 1 and no message'
 tool 'load nothing' 'plugin `com.acme.m`: `load` registers nothing'
-tool 'load null'    'registers a op whose descriptor is NULL'
+tool 'load null'    'registers NULL for the descriptor of its op'
 tool 'kernel twice' 'registers kernel:reference/acme.scale, which plugin `com.acme.m` has registered already'
 MISTAKE='layer doc' manifest other.ini 2>err.txt; grep -q 'warning: plugin com.acme.m: layer acme.scale: `doc` is missing' err.txt || fail 'no warning of a missing doc'
 tool 'query null'   'cvr_plugin_query returns NULL'
 tool 'shutdown exit 0' 'plugin com.acme.m: callback `shutdown`: it called exit()'
+
+# data sets and formats of weights
+mkdir data; chmod 755 data
+gcc -std=c17 -g -O1 -shared -fPIC ${CVR_SANITIZE:+-fsanitize=$CVR_SANITIZE} -I"$include" -o data/d.so "$here/mistaken_data.c"
+"$(dirname "$CVRUN")/cvr-manifest" data/plugins.ini data/d.so
+export CVR_PLUGIN_PATH=$work/data
+cat >d.ini <<'INI'
+[run]
+name = d
+[data]
+format = acme.data
+img_size = 8
+[net]
+f = flatten
+fc = linear num_classes
+[train]
+epochs = 1
+batch = 4
+INI
+echo ACME >one.acme
+expect 0 '' env MISTAKE= "$CVRUN" train d.ini
+expect 0 '' env MISTAKE= "$CVRUN" convert one.acme one.safetensors
+data='callback `count` of dataset acme.data'
+expect 1 "plugin com.acme.d: $data says that it has -5 pictures" env MISTAKE='count negative' "$CVRUN" train d.ini
+expect 1 'acme.data: it left field 0 (`image`) with a shape of more elements than its memory has' env MISTAKE='read shape' "$CVRUN" train d.ini
+expect 1 'acme.data: it left field 0 (`image`) with a shape of more elements than its memory has' env MISTAKE='read dtype' "$CVRUN" train d.ini
+died() { got=0; MISTAKE=$1 "${@:3}" >out.txt 2>err.txt || got=$?; [ $got -ne 0 ] && grep -qF "$2" err.txt && grep -q ": a segmentation fault" err.txt || { cat err.txt >&2; fail "$1"; }; checks=$((checks + 1)); }
+died 'count segv' "plugin com.acme.d: $data" "$CVRUN" train d.ini
+died 'probe segv' 'plugin com.acme.d: callback `probe` of weights acme.weights' "$CVRUN" convert one.acme two.safetensors
+died 'probe segv' 'plugin com.acme.d: callback `probe` of weights acme.weights' "$CVRUN" val d.ini model.weights=one.acme
+for field in size name dtype rank shape bytes data; do
+  full=${field/size/struct_size}
+  expect 1 "\`$full\` of its cvr_weight makes no sense (plugin com.acme.d" env MISTAKE="weight $field" "$CVRUN" convert one.acme two.safetensors
+  expect 1 "\`$full\` of its cvr_weight makes no sense (plugin com.acme.d" env MISTAKE="weight $field" "$CVRUN" val d.ini model.weights=one.acme
+done
+export CVR_PLUGIN_PATH=$work/plug
 
 # a reporter that fails is switched off, once, and training goes on; a callback that does not return is named; words are cleaned
 goes_on() { expect 0 "$2" env MISTAKE="$1" "$CVRUN" train m.ini; [ "$(grep -cF "$2" err.txt)" -eq 1 ] || fail "said more than once: $2"; }

@@ -46,6 +46,11 @@ cp $weights bare.safetensors
 expect 1 'misshapen: the file has F32(3, 64), the network f32(5, 64): fc.weight' "$CVRUN" train r18.ini data.classes=5 model.weights=bare.safetensors model.head=keep
 expect 1 'misshapen' "$CVRUN" val r18.ini data.classes=5 model.weights=bare.safetensors
 
+# info says what is frozen, what thaws later, and in which stage a layer is
+"$CVRUN" info r18.ini model.freeze=backbone model.unfreeze=2:backbone.layer4 >out.txt
+grep -q '^layer1.0.conv1 .* backbone.layer1 *frozen ' out.txt && grep -q '^layer4.0.conv1 .* backbone.layer4 *thaws later ' out.txt && grep -q '^fc .* head *cpu:' out.txt || { cat out.txt; fail "info of what is frozen"; }
+checks=$((checks + 1))
+
 # train.batch = auto: a power of two, a tenth of the data at most, what fits; settled once, in config.ini
 "$CVRUN" train r18.ini name=auto batch=auto data.size=400 epochs=1 >log.txt 2>&1 || { cat log.txt; fail "batch=auto"; }
 grep -q 'train.batch=auto: 32 pictures' log.txt && grep -q '^batch = 32$' runs/classify/auto/config.ini || { cat log.txt; fail "batch=auto"; }

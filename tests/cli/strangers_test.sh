@@ -37,7 +37,7 @@ counts() { grep -qF "$1" out.txt || { cat out.txt >&2; fail "no \`$1\`"; }; chec
 tree data
 printf '%s\n' 'data/train/a/0.png 8 8 1' 'data/train/b/.ipynb_checkpoints/x.png 8 8' | python3 png.py
 printf 'Mac' >data/train/b/._0.png
-expect 0 "" "$CVRUN" check r.ini; counts 'r.ini: 6 pictures to train on, 6 to validate, 2 classes: 0 bad'
+expect 0 "" "$CVRUN" check r.ini; counts 'r.ini: 6 training and 6 validation pictures, 2 classes: 0 bad'
 expect 0 "" "$CVRUN" train r.ini
 expect 0 "" "$CVRUN" train r.ini epochs=1; [ -d runs/classify/r18-2 ] || fail "the second run's folder"
 

@@ -517,6 +517,7 @@ static const abi_row rows[] = {
     ROW(cvr_want, dtype),
     ROW(cvr_want, reserved),
     ROW(cvr_want, remedy),
+    ROW(cvr_want, several),
     ROW(cvr_prediction_sink, struct_size),
     ROW(cvr_prediction_sink, ctx),
     ROW(cvr_prediction_sink, json),

@@ -20,7 +20,7 @@ static const cvr_attr_desc attr = CVR_ATTR_INIT(INT, "k", "1", "a number");
 static const cvr_attr_desc *const attrs[] = {&attr};
 static const cvr_stage stage = {sizeof stage, "head", "fc.*"};
 static const cvr_stage *const stages[] = {&stage};
-static const cvr_want want = {sizeof want, "label", "label", 0, 0, "use other data"};
+static const cvr_want want = {sizeof want, "label", "label", 0, 0, "use other data", NULL};
 static const cvr_want *const wants[] = {&want};
 static const char *const texts[] = {"cpu"};
 
@@ -174,7 +174,7 @@ Test(descriptors, schemas) {
         {CVR_ATTR_INIT(CHOICE, "k", "a", "d", .choices = "a||b"), "`choices`"},
         {CVR_ATTR_INIT(CHOICE, "k", "a", "d", .choices = "a|b|a"), "`choices`"},
         {CVR_ATTR_INIT(CHOICE, "k", "c", "d", .choices = "a|b"), "`default_text`"},
-        {CVR_ATTR_INIT(INT, "k", "1", "d", .choices = "a|b"), "`choices`"},
+        {CVR_ATTR_INIT(FLOAT, "k", "1", "d", .choices = "a|b"), "`choices`"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const cvr_attr_desc *const one[] = {&cases[i].a};

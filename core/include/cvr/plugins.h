@@ -51,8 +51,8 @@ void cvr_plugins_passed_over(const cvr_plugins *p, const cvr_op_desc *op, cvr_te
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t i);
 /* The id of the plugin that registered this descriptor, or a copy of it; NULL: none did. */
 const char *cvr_plugins_owner(const cvr_plugins *p, const void *desc);
-/* Adds a plugin that no manifest need list: what it provides is told by loading it. It takes the place of one of the same
- * id that manifests list and nobody has loaded. `id`: its own. */
+/* Adds a plugin that no manifest need list: what it provides is told by loading it. It takes the place of one of the
+ * same id that manifests list and nobody has loaded. `id`: its own. */
 int32_t cvr_plugins_add(cvr_plugins *p, const char *file, const char **id, cvr_error *err);
 /* Tries every plugin listed, so that `cvrun plugins -v` can tell which load. */
 void cvr_plugins_load_all(cvr_plugins *p);

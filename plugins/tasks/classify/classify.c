@@ -40,8 +40,13 @@ static int32_t classify_losses(const cvr_builder *b, const cvr_task_info *info, 
     char settings[64] = "";
     if (a->label_smoothing > 0 && b->training)
         (void)snprintf(settings, sizeof settings, "label_smoothing=%.17g", a->label_smoothing);
-    const task_loss loss = {
-        .field = "label", .settings = settings, .aux_weight = a->aux_weight, .aux_usual = 0.4, .check = check_output};
+    const task_loss loss = {.layer = "cross_entropy",
+                            .field = "label",
+                            .settings = settings,
+                            .aux_weight = a->aux_weight,
+                            .aux_usual = 0.4,
+                            .check = check_output,
+                            .prepare = task_class_weights};
     return task_add_losses(b, info, io, &loss, err);
 }
 
@@ -193,8 +198,11 @@ static const cvr_attr_desc *const classify_keys[] = {
              CVR_ATTR_AT_LEAST(-1)),
 };
 
-static const cvr_want label = {
-    .struct_size = sizeof label, .field = "label", .kind = CVR_FIELD_LABEL, .remedy = "choose another data.format"};
+static const cvr_want label = {.struct_size = sizeof label,
+                               .field = "label",
+                               .kind = CVR_FIELD_LABEL,
+                               .remedy = "choose another data.format",
+                               .several = "set run.task = multilabel"};
 static const cvr_want *const wants[] = {&label};
 
 static const cvr_task_desc classify_task = {.struct_size = sizeof classify_task,

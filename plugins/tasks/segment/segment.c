@@ -36,11 +36,13 @@ static int32_t check_output(const cvr_task_info *info, const cvr_type *output, c
 }
 
 static int32_t segment_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err) {
-    const task_loss loss = {.field = "mask",
+    const task_loss loss = {.layer = "cross_entropy",
+                            .field = "mask",
                             .settings = "ignore_index=255",
                             .aux_weight = ((const segment_attrs *)info->attrs)->aux_weight,
                             .aux_usual = 0.5,
-                            .check = check_output};
+                            .check = check_output,
+                            .prepare = task_class_weights};
     return task_add_losses(b, info, io, &loss, err);
 }
 

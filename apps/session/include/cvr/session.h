@@ -163,6 +163,9 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
 int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err);
 int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *err);
 
+/* What a plugin that reads weights hands out: CVR_OK, or which field of it makes no sense. */
+int32_t cvr_weight_check(const cvr_weight *w, cvr_error *err);
+
 /* A class's name as a line of classes.txt. */
 void cvr_text_add_class(cvr_text *t, const char *name);
 

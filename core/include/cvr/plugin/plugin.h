@@ -71,7 +71,7 @@ typedef struct cvr_plugin {
     uint32_t abi_major, abi_minor;
     uint32_t min_host_minor;
     uint32_t reserved;
-    const char *id;        /* "conv"; others: "com.acme.swish" */
+    const char *id;        /* "layer_conv"; others: "com.acme.swish" */
     const char *version;   /* "1.0.2" */
     const char *sanitizer; /* CVR_SANITIZER: host and plugin must agree */
     const char *requires_; /* what it needs of others, "op:relu layer:conv2d", or "" */

@@ -30,9 +30,12 @@ typedef struct cvr_want {
     uint64_t struct_size;
     const char *field; /* "label" */
     const char *kind;  /* CVR_FIELD_*: what it has to be */
-    uint32_t dtype;    /* in the batch; 0: as samples have it */
+    uint32_t dtype;    /* in the batch; 0: as samples have it. F32 of the index of a class: a share for each class */
     uint32_t reserved;
     const char *remedy; /* "choose another data.format": for data without it */
+    /* Labels of data whose pictures have several classes, (classes) f32, are refused, and this is said to do instead;
+     * NULL: the task takes them. What mixing makes of one class a picture is never refused. */
+    const char *several;
 } cvr_want;
 
 /* Where a prediction is written. `json` gets the members of this file's object, without braces: `"top": [...]`. */
@@ -140,7 +143,7 @@ typedef struct cvr_task_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_want) == 40, "cvr_want has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 48, "cvr_prediction_sink has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 48, "cvr_task_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 64, "cvr_pipeline has padding");
