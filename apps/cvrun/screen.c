@@ -42,7 +42,7 @@ static void tell_first_step(const cvr_step_event *e) {
     if (screen.first_step_done) return;
     screen.first_step_done = true;
     const double reading = screen.data_seconds + e->data_seconds, all = cvr_now() - program_start;
-    cvr_log(CVR_LOG_INFO, "first step done %.0f ms after the start, and %.0f ms for reading data",
+    cvr_log(CVR_LOG_INFO, "first step done %.0f ms after the start; the data took %.0f ms to read before",
             1e3 * (all - reading), 1e3 * reading);
 }
 

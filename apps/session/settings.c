@@ -224,8 +224,12 @@ int32_t parse_channels(const char *key, const char *text, const double imagenet[
         for (int i = 0; i < 4; i++) out[i] = imagenet[i % 3];
         return CVR_OK;
     }
+    static const char *const words[] = {"imagenet"};
     const cvr_setting s = {.key = key, .value = text};
-    CVR_TRY(cvr_attrs_pack(&schema, &s, 1, "[data]", (void **)&packed, err));
+    const int32_t status = cvr_attrs_pack(&schema, &s, 1, "[data]", (void **)&packed, err);
+    if (status == CVR_ERR_USAGE && cvr_nearest(text, words, 1))
+        return cvr_fail(err, status, "data.%s = %s: not a number, and no word; did you mean `imagenet`?", key, text);
+    CVR_TRY(status);
     const int64_t n = packed->n;
     for (int i = 0; i < 4 && n > 0; i++) out[i] = packed->v[i < n ? i : n - 1];
     cvr_free(packed);

@@ -303,7 +303,10 @@ static void print_ini(void *ctx, const char *section, const char *key, const cha
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
     if (p->origins) {
-        cvr_text_add(p->out, "%-20s = %-28s  %s\n", key, value, origin);
+        const size_t start = p->out->n;
+        cvr_text_add(p->out, "%-20s = %s", key, value);
+        const size_t used = p->out->n - start;
+        cvr_text_add(p->out, "%*s%s\n", used < 51 ? (int)(53 - used) : 2, "", origin);
         return;
     }
     cvr_text_add(p->out, "%s = ", key);

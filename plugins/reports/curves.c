@@ -88,7 +88,7 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
     const results_table *const r = &t->results;
     const int64_t w = WIDTH / 2, h = HEIGHT / 2;
     plot panels[4] = {{.area = {0, 0, w, h}, .title = "Loss"},
-                      {.area = {w, 0, w, h}, .title = "Metrics"},
+                      {.area = {w, 0, w, h}, .title = "Metrics", .bound = 1},
                       {.area = {0, h, w, h}, .title = "Learning rate"},
                       {.area = {w, h, w, h}, .title = "Images per second"}};
     canvas c;

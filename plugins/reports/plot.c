@@ -32,12 +32,26 @@ plot_axis plot_choose_axis(double low, double high, uint32_t wanted, double leas
     return a;
 }
 
+/* 74,630 */
+static void whole_number(char text[32], double value) {
+    char digits[32];
+    const int n = snprintf(digits, sizeof digits, "%.0f", value);
+    int at = 0;
+    for (int i = 0; i < n && at < 30; i++) {
+        if (i && (n - i) % 3 == 0 && digits[i - 1] != '-') text[at++] = ',';
+        text[at++] = digits[i];
+    }
+    text[at] = '\0';
+}
+
 /* As many digits as tell the ticks apart; very large and very small numbers with an exponent. */
 void plot_tick_label(char label[32], double value, double step) {
     const double size = fmax(fabs(value), fabs(step)), place_of_step = floor(log10(step) + 1e-9);
     const int decimals = (int)fmax(0, -place_of_step);
     if (fabs(value) < step / 2) {
         (void)snprintf(label, 32, "0");
+    } else if (size >= 1e3 && size < 1e7 && step >= 1) {
+        whole_number(label, value);
     } else if (size >= 1e5 || decimals > 4) {
         (void)snprintf(label, 32, "%.*g", (int)fmin(floor(log10(size) + 1e-9) - place_of_step + 1, 8), value);
     } else {
@@ -71,12 +85,14 @@ static frame choose_frame(const plot *p) {
         }
     }
     if (low > high) low = 0, high = 1;
-    const double air = (high - low) * 0.05;
-    const double bottom = low >= 0 && low - air < 0 ? 0 : low - air;
+    const double air = (high - low) * 0.05, bound = p->bound > 0 && high <= p->bound ? p->bound : INFINITY;
+    const double top = fmin(high + air, bound);
+    double bottom = low >= 0 && low - air < 0 ? 0 : low - air;
+    if (low == high && high == bound) bottom = bound * 0.9; /* a constant that lies on it */
     frame f = {.inner = {p->area.x + MARGIN_LEFT, p->area.y + MARGIN_TOP, p->area.width - MARGIN_LEFT - MARGIN_RIGHT,
                          p->area.height - MARGIN_TOP - MARGIN_BOTTOM}};
     f.x = plot_choose_axis(p->n ? p->x[0] : 0, p->n ? p->x[(p->n - 1) * p->stride] : 1, 8, 1);
-    f.y = plot_choose_axis(bottom, high + air, 5, 0);
+    f.y = plot_choose_axis(bottom, top, 5, 0);
     return f;
 }
 
@@ -133,8 +149,10 @@ static void draw_legend(canvas *c, const plot *p, const frame *f) {
             if (!isnan(v)) last = v;
         }
         if (isnan(last)) continue;
-        const int whole = fabs(last) >= 1000 && fabs(last) < 1e7; /* rather 74630 than 7.463e+04 */
-        (void)snprintf(label, sizeof label, whole ? "%.24s %.0f" : "%.24s %.4g", p->series[s].name, last);
+        char number[32];
+        (void)snprintf(number, sizeof number, "%.4g", last);
+        if (fabs(last) >= 1000 && fabs(last) < 1e7) whole_number(number, last); /* rather than 7.463e+04 */
+        (void)snprintf(label, sizeof label, "%.24s %s", p->series[s].name, number);
         x -= canvas_text_width(label);
         canvas_text(c, x, p->area.y + 20, label, (canvas_text_style){CANVAS_INK, 0, 0});
         const double y = (double)p->area.y + 25;

@@ -19,6 +19,7 @@ typedef struct plot {
     box area; /* of the canvas, the labels included */
     const char *title;
     const double *x;
+    double bound; /* no axis goes past it where no value does; 0: there is none */
     uint64_t n, stride;
     uint32_t n_series;
     plot_series series[PLOT_SERIES];

@@ -47,6 +47,7 @@ edit 's/^lr = 0.05/lr = 0.05 # less/';      wrong 'bad.ini:26: optim.lr'
 edit 's/^weight_decay.*/weight_decay = x/'; wrong 'bad.ini:28: optim.weight_decay'
 edit 's/^seed = 7/save_every = x/';         wrong 'bad.ini:3: run.save_every'
 edit 's/^workers = 2/mean = x/';            wrong 'bad.ini:9: mean = x'
+edit 's/^workers = 2/mean = imagnet/';      wrong 'bad.ini:9: data.mean = imagnet: not a number, and no word; did you mean `imagenet`?'
 edit 's/^workers = 2/std = 0/';             wrong 'bad.ini:9: data.std has 0'
 edit 's/^workers = 2/names = a,b/';         wrong 'bad.ini:9: data.names has 2 names for 3 classes'
 edit 's/^name = sgd/name = sdg/';           wrong 'bad.ini:25: there is no optimizer'
@@ -81,6 +82,11 @@ edit 's/^f = flatten/f = linear 5/';        net 'layer f (linear)'
 edit 's/^fc = linear num_classes/fc = linear 7/'; net "the network's output has 7 numbers a picture for 3 classes"
 edit 's/^c1 = conv2d 6/c1 = conv2d 2000000000/'; net 'layer c1'
 edit 's/^c1 = conv2d 6/c1 = conv2d 99999999999/'; net 'layer c1'
+
+# origins stand in one column, however long a key is
+sed "/^momentum/d" good.ini >nadam.ini; "$CVRUN" cfg nadam.ini optim.name=nadam >out.txt; grep -q "^decoupled_weight_decay" out.txt || fail "no long key"
+awk '/ default$/ && length($0) < 62 && index($0, "  default") != 52 {print; bad = 1} END {exit bad}' out.txt || fail "the column of origins"
+checks=$((checks + 1))
 
 # the command line
 expect 2 'unknown command `tarin`; did you mean `train`?' "$CVRUN" tarin good.ini
