@@ -111,19 +111,21 @@ void sampler_close(run_data *d) {
 static int32_t parse_weights(const char *text, float *out, int64_t n, cvr_error *err) {
     const char *at = text;
     int64_t i = 0;
+    double sum = 0;
     for (; i < n; i++) {
         char *end;
         const double w = strtod(at, &end);
         if (end == at || !(w >= 0 && w < 1e30)) break;
         out[i] = (float)w;
+        sum += w;
         at = end + strspn(end, " ");
         if (i + 1 < n && *at++ != ',') break;
     }
-    return i == n && *at == '\0'
-               ? CVR_OK
-               : cvr_fail(err, CVR_ERR_USAGE,
-                          "train.class_weights = %.60s; give `balanced`, or %lld numbers from 0 on, one for each class",
-                          text, (long long)n);
+    return i == n && *at == '\0' && sum > 0 ? CVR_OK
+                                            : cvr_fail(err, CVR_ERR_USAGE,
+                                                       "train.class_weights = %.60s; give `balanced`, or %lld numbers "
+                                                       "from 0 on, one for each class, not all of them 0",
+                                                       text, (long long)n);
 }
 
 /* pictures / (classes * pictures of the class), as scikit-learn has it; 0 for a class without any */

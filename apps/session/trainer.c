@@ -133,6 +133,10 @@ static int32_t train_step(trainer *t, cvr_error *err) {
 
 /* ---- model.unfreeze ---- */
 
+static const char *thawed(const char *pattern) {
+    return strcmp(pattern, "*") == 0 ? "everything" : pattern;
+}
+
 /* Programs of the epoch's phase; what thaws counts its updates from here. */
 static void enter_phase(trainer *t) {
     const phases *p = &t->s->set.phases;
@@ -141,7 +145,7 @@ static void enter_phase(trainer *t) {
     for (; st->phase < (int64_t)phase; st->phase++) {
         st->thawed_at[st->phase] = st->step - st->vetoed;
         cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
-                strcmp(p->patterns[st->phase], "*") == 0 ? "everything" : p->patterns[st->phase]);
+                thawed(p->patterns[st->phase]));
     }
     t->s->net.phase = phase;
 }
@@ -328,6 +332,15 @@ static void warn_of_slow_means(const trainer *t) {
                 (long long)steps, (long long)s->ema_steps);
 }
 
+static void warn_of_late_phases(const settings *s) {
+    for (size_t i = 0; i < s->phases.n; i++)
+        if (s->phases.epochs[i] > s->train->epochs)
+            cvr_log(
+                CVR_LOG_WARNING,
+                "model.unfreeze: epoch %lld is after the last, train.epochs = %lld; what it names (%s) stays as it was",
+                (long long)s->phases.epochs[i], (long long)s->train->epochs, thawed(s->phases.patterns[i]));
+}
+
 /* The end is told also where the run was interrupted. */
 static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
@@ -338,6 +351,7 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
     if (t->s->set.sched->warmup_epochs > (double)t->s->set.train->epochs)
         cvr_log(CVR_LOG_WARNING, "sched.warmup_epochs = %g is more than train.epochs = %lld: lr never gets to optim.lr",
                 t->s->set.sched->warmup_epochs, (long long)t->s->set.train->epochs);
+    warn_of_late_phases(&t->s->set);
     t->state.finished = 0;
     t->state.samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]);
     t->state.batch_size = t->s->set.train->batch;

@@ -6,6 +6,7 @@
 #include "session_parts.h"
 
 #define MOST_PROBLEMS 12
+#define MOST_PROBLEM_BYTES 760 /* of what an error has room for */
 
 typedef enum fate { FATE_MISSING, FATE_LOADED, FATE_CAST, FATE_ADAPTED, FATE_ROWS, FATE_NEW } fate;
 
@@ -19,7 +20,7 @@ typedef struct loading {
     fate *fates;                               /* of the store's entries */
     bool head_is_new, writing, masks, masking; /* masks: some were seen; masking: they are what is read now */
     cvr_text problems, skipped, unreal;        /* unreal: with numbers that are none */
-    size_t n_problems, n_skipped, n_unreal;
+    size_t n_problems, n_told, n_skipped, n_unreal;
 } loading;
 
 /* ---- which entry a name means ---- */
@@ -107,7 +108,10 @@ static void find_names(loading *l) {
 /* ---- one tensor ---- */
 
 static void problem(loading *l, const char *what, const char *name) {
-    if (l->n_problems++ < MOST_PROBLEMS) cvr_text_add(&l->problems, "\n  %s %s", what, name);
+    if (l->n_problems++ == l->n_told && l->problems.n + strlen(what) + strlen(name) < MOST_PROBLEM_BYTES) {
+        cvr_text_add(&l->problems, "\n  %s %s", what, name);
+        l->n_told++;
+    }
 }
 
 static void skip(loading *l, const char *name) {
@@ -358,6 +362,7 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     find_names(l);
     CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
     judge_missing(l);
+    if (l->n_problems > l->n_told) cvr_text_add(&l->problems, "\n  and %zu more", l->n_problems - l->n_told);
     if (l->n_problems)
         return cvr_fail(err, CVR_ERR_FORMAT,
                         "does not fit this network, %zu tensor%s differ%s; choose the model that made it:%.800s",

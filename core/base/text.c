@@ -75,7 +75,7 @@ static size_t edit_distance(const char *a, const char *b) {
 
 const char *cvr_nearest(const char *word, const char *const *candidates, size_t n) {
     const char *best = NULL, *begins = NULL;
-    size_t best_distance = strlen(word) / 3 + 1;
+    size_t best_distance = strlen(word) / 3 + (strlen(word) < 6); /* a third; short words may swap two letters */
     for (size_t i = 0; i < n; i++) {
         const size_t d = edit_distance(word, candidates[i]);
         if (d < best_distance || (d == best_distance && !best)) {

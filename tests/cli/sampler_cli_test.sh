@@ -45,5 +45,6 @@ train small.ini name=twice augment.mixup= train.label_smoothing=0.1 train.class_
 near "$(loss twice)" "$(awk -v x="$(loss mixed)" 'BEGIN { printf "%.9g", 2 * x }')" "mixed pictures"
 
 expect 2 "train.class_weights = 1,2; give" "$CVRUN" train small.ini train.class_weights=1,2
+expect 2 "not all of them 0" "$CVRUN" train small.ini train.class_weights=0,0,0
 expect 2 "data.shuffle = no cannot be" "$CVRUN" train small.ini train.sampler=balanced data.shuffle=no
 done_with sampler_cli_test

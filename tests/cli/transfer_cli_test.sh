@@ -42,6 +42,8 @@ expect 2 'write EPOCH:PATTERN' "$CVRUN" train r18.ini model.freeze=backbone mode
 expect 2 'write EPOCH:PATTERN' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=3:all,2:fc
 expect 2 '`hed` fits no parameter' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=2:hed
 expect 2 'nothing is frozen' "$CVRUN" train r18.ini model.unfreeze=2:all
+"$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=90:all epochs=1 name=late >late.log 2>&1 || fail "a phase after the last epoch"
+grep -q 'epoch 90 is after the last' late.log || fail "a phase after the last epoch is not told of"
 
 # one optimizer's step of Adam after a thaw is its first, as in a run that begins there: the rate's own size, whatever came before
 cat >first.py <<'PY'
