@@ -103,4 +103,5 @@ const command conform_command = {
             "--limit N     seconds that a case may take (10)\n"
             "Exit status 1: something is wrong, and a line says what, with the case that shows it.\n",
     .run = run_conform,
+    .forks = true,
 };

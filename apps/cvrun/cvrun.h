@@ -37,6 +37,7 @@ typedef struct command {
     int (*run)(const arguments *a);
     bool needs_path;
     bool needs_output; /* a second path */
+    bool forks;        /* it has limits of its own, and no watchdog */
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,

@@ -248,6 +248,7 @@ static int run(int argc, char **argv) {
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help_command(c);
     }
+    if (!c->forks) cvr_guard_watch();
     const int status = read_arguments(&a, c, argv + 2, argc - 2);
     return status == EXIT_OK ? c->run(&a) : status;
 }

@@ -24,6 +24,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     cvr_guard_open("cvr-manifest");
+    cvr_guard_watch();
     cvr_set_log(print_log, NULL);
     cvr_text_add(&text, "[manifest]\nversion = 1\n");
     int32_t status = CVR_OK;

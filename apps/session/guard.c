@@ -140,7 +140,7 @@ static void *watch(void *arg) {
     return NULL;
 }
 
-static void start_watchdog(void) {
+void cvr_guard_watch(void) {
     const char *text = getenv("CVR_WATCHDOG_S");
     char *end = NULL;
     const unsigned long seconds = text && *text ? strtoul(text, &end, 10) : 60;
@@ -160,7 +160,6 @@ void cvr_guard_open(const char *program) {
     for (size_t i = 0; i < N_FAULTS; i++) (void)sigaction(faults[i].signal, &action, &before[i]);
     cvr_call_on_thread(on_thread);
     (void)on_exit(on_exit_called, NULL);
-    start_watchdog();
 }
 
 void cvr_guard_close(void) {
