@@ -5,16 +5,11 @@
  */
 #include "optimizers.h"
 
-static const cvr_attr_desc betas_attr =
-    CVR_ATTR_INIT(FLOAT, "betas", "0.9,0.999", "memory of the mean gradient and of its mean square", .count = 2,
-                  CVR_ATTR_BETWEEN(0, 0.99999999999));
 static const cvr_attr_desc eps_attr =
     CVR_ATTR_INIT(FLOAT, "eps", "1e-6", "added to the root of the mean square", CVR_ATTR_AT_LEAST(0));
-static const cvr_attr_desc adapt_attr =
-    CVR_ATTR_INIT(BOOL, "always_adapt", "no", "scale by norms also where there is no weight decay");
-static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &betas_attr, &eps_attr,
-                                                &adapt_attr};
-static const cvr_attr_desc *const attrs_[] = {&betas_attr, &eps_attr, &adapt_attr};
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &optimizer_betas_attr,
+                                                &eps_attr, &optimizer_adapt_attr};
+static const cvr_attr_desc *const attrs_[] = {&optimizer_betas_attr, &eps_attr, &optimizer_adapt_attr};
 
 /* As attrs_ packs it. */
 typedef struct lamb_settings {
@@ -58,13 +53,12 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     const cvr_lamb_update_attrs call = {
         args->weight_decay, args->lr_factor, {s->betas[0], s->betas[1]}, s->eps, s->always_adapt};
     cvr_value state[2];
-    CVR_TRY(optimizer_state(b, args->param, "exp_avg", &state[0], err));
-    CVR_TRY(optimizer_state(b, args->param, "exp_avg_sq", &state[1], err));
+    CVR_TRY(optimizer_moments(b, args->param, state, err));
     return optimizer_emit(b, args, "lamb_update", &call, sizeof call, state, 2, err);
 }
 
 static double flops(const cvr_infer_args *a) {
-    return 27.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    return optimizer_flops(a, 27.0);
 }
 
 static const cvr_optimizer_desc lamb = {.struct_size = sizeof lamb,

@@ -4,26 +4,20 @@
  */
 #include "optimizers.h"
 
-static const cvr_attr_desc momentum_attr =
-    CVR_ATTR_INIT(FLOAT, "momentum", "0", "share of the last update that is kept", CVR_ATTR_AT_LEAST(0));
-static const cvr_attr_desc dampening_attr =
-    CVR_ATTR_INIT(FLOAT, "dampening", "0", "share of the gradient that momentum leaves out");
-static const cvr_attr_desc nesterov_attr = CVR_ATTR_INIT(BOOL, "nesterov", "no", "look ahead along the momentum");
 static const cvr_attr_desc trust_attr =
     CVR_ATTR_INIT(FLOAT, "trust_coeff", "0.001", "length of a step beside the parameter's norm", CVR_ATTR_AT_LEAST(0));
 static const cvr_attr_desc eps_attr = CVR_ATTR_INIT(FLOAT, "eps", "1e-8", "added to the norm", CVR_ATTR_AT_LEAST(0));
-static const cvr_attr_desc adapt_attr =
-    CVR_ATTR_INIT(BOOL, "always_adapt", "no", "scale by norms also where there is no weight decay");
 static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr,
                                                 &optimizer_factor_attr,
-                                                &momentum_attr,
-                                                &dampening_attr,
-                                                &nesterov_attr,
+                                                &optimizer_momentum_attr,
+                                                &optimizer_dampening_attr,
+                                                &optimizer_nesterov_attr,
                                                 &trust_attr,
                                                 &eps_attr,
-                                                &adapt_attr};
-static const cvr_attr_desc *const attrs_[] = {&momentum_attr, &dampening_attr, &nesterov_attr,
-                                              &trust_attr,    &eps_attr,       &adapt_attr};
+                                                &optimizer_adapt_attr};
+static const cvr_attr_desc *const attrs_[] = {
+    &optimizer_momentum_attr, &optimizer_dampening_attr, &optimizer_nesterov_attr, &trust_attr, &eps_attr,
+    &optimizer_adapt_attr};
 
 /* As attrs_ packs it. */
 typedef struct lars_settings {
@@ -46,15 +40,11 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     float *param = optimizer_data(a, IN_PARAM), *buf = optimizer_data(a, IN_STATE);
     const float *grad = optimizer_data(a, IN_GRAD);
     const double lr = optimizer_lr(a) * s->lr_factor, ratio = ratio_of(a);
-    const int first = optimizer_step(a) == 0;
+    const bool first = optimizer_step(a) == 0;
     for (int64_t i = 0; i < optimizer_numel(a); i++) {
-        double g = ratio * (grad[i] + s->weight_decay * param[i]);
-        if (buf) {
-            const double v = first ? g : s->momentum * buf[i] + (1 - s->dampening) * g;
-            buf[i] = (float)v;
-            g = s->nesterov ? g + s->momentum * v : v;
-        }
-        param[i] = (float)(param[i] - lr * g);
+        const double g = ratio * (grad[i] + s->weight_decay * param[i]);
+        const double d = optimizer_along(buf, i, g, first, s->momentum, s->dampening, s->nesterov);
+        param[i] = (float)(param[i] - lr * d);
     }
     return CVR_OK;
 }
@@ -63,15 +53,13 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     const lars_settings *s = args->attrs;
     const cvr_lars_update_attrs call = {args->weight_decay, args->lr_factor, s->momentum, s->dampening,
                                         s->nesterov,        s->trust_coeff,  s->eps,      s->always_adapt};
-    cvr_value buffer = CVR_NONE;
-    if (s->nesterov && (s->momentum <= 0 || s->dampening != 0))
-        return cvr_fail(err, CVR_ERR_USAGE, "lars: nesterov needs a momentum above 0 and no dampening");
-    if (s->momentum != 0) CVR_TRY(optimizer_state(b, args->param, "momentum_buffer", &buffer, err));
+    cvr_value buffer;
+    CVR_TRY(optimizer_momentum(b, args->param, s->momentum, s->dampening, s->nesterov, &buffer, err));
     return optimizer_emit(b, args, "lars_update", &call, sizeof call, &buffer, s->momentum != 0, err);
 }
 
 static double flops(const cvr_infer_args *a) {
-    return 11.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+    return optimizer_flops(a, 11.0);
 }
 
 static const cvr_optimizer_desc lars = {.struct_size = sizeof lars,

@@ -34,24 +34,7 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     return optimizer_emit(b, args, "lion_update", &call, sizeof call, &state, 1, err);
 }
 
-#define FLOPS 8.0 /* of an element */
-#define OWN 3u    /* inputs of each of many parameters */
-
-static double flops(const cvr_infer_args *a) {
-    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
-}
-
-static double many_flops(const cvr_infer_args *a) {
-    return optimizer_many_flops(a, OWN, FLOPS);
-}
-
-static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
-    return optimizer_many_infer(a, OWN, err);
-}
-
-static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    return optimizer_many_decompose(b, a, "lion_update", sizeof(cvr_lion_update_attrs), OWN, err);
-}
+OPTIMIZER_DEFINE_MANY("lion_update", cvr_lion_update_attrs, 3u, 8.0)
 
 static const cvr_optimizer_desc lion = {.struct_size = sizeof lion,
                                         .name = "lion",
@@ -62,9 +45,6 @@ static const cvr_optimizer_desc lion = {.struct_size = sizeof lion,
                                         .default_lr = 1e-4,
                                         .emit = emit};
 static const cvr_optimizer_desc *const optimizers[] = {&lion};
-
-static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "lion_update_many", OPTIMIZER_SHARED};
-CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
 
 const optimizer_family optimizer_lion = {
     .op = {.struct_size = sizeof(cvr_op_desc),
@@ -80,10 +60,7 @@ const optimizer_family optimizer_lion = {
            .trait = traits,
            .flops = flops,
            .doc = "param -= lr * sign(beta1 * m + (1-beta1) * g) (Chen et al., 2023)"},
-    .multi = {.infer = many_infer,
-              .decompose = many_decompose,
-              .flops = many_flops,
-              .doc = "lion_update of many parameters in one node"},
+    .multi = OPTIMIZER_MANY("lion_update"),
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 1,
     .optimizers = optimizers,

@@ -1,18 +1,14 @@
 /* NAdam (Dozat, "Incorporating Nesterov Momentum into Adam", 2016): torch.optim.NAdam. Formulas in ops/optim.h. */
 #include "optimizers.h"
 
-static const cvr_attr_desc betas_attr =
-    CVR_ATTR_INIT(FLOAT, "betas", "0.9,0.999", "memory of the mean gradient and of its mean square", .count = 2,
-                  CVR_ATTR_BETWEEN(0, 0.99999999999));
-static const cvr_attr_desc eps_attr =
-    CVR_ATTR_INIT(FLOAT, "eps", "1e-8", "added to the root of the mean square", CVR_ATTR_AT_LEAST(0));
 static const cvr_attr_desc decay_attr =
     CVR_ATTR_INIT(FLOAT, "momentum_decay", "0.004", "how fast momentum grows to its full share", CVR_ATTR_AT_LEAST(0));
 static const cvr_attr_desc decoupled_attr =
     CVR_ATTR_INIT(BOOL, "decoupled_weight_decay", "no", "weight decay acts on the parameter, not on the gradient");
-static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &betas_attr, &eps_attr,
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr,
+                                                &optimizer_betas_attr, &optimizer_eps_attr,
                                                 &decay_attr,           &decoupled_attr};
-static const cvr_attr_desc *const attrs_[] = {&betas_attr, &eps_attr, &decay_attr, &decoupled_attr};
+static const cvr_attr_desc *const attrs_[] = {&optimizer_betas_attr, &optimizer_eps_attr, &decay_attr, &decoupled_attr};
 
 /* As attrs_ packs it. */
 typedef struct nadam_settings {
@@ -51,29 +47,11 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     const cvr_nadam_update_attrs call = {args->weight_decay, args->lr_factor, {s->betas[0], s->betas[1]}, s->eps,
                                          s->momentum_decay,  s->decoupled};
     cvr_value state[2];
-    CVR_TRY(optimizer_state(b, args->param, "exp_avg", &state[0], err));
-    CVR_TRY(optimizer_state(b, args->param, "exp_avg_sq", &state[1], err));
+    CVR_TRY(optimizer_moments(b, args->param, state, err));
     return optimizer_emit(b, args, "nadam_update", &call, sizeof call, state, 2, err);
 }
 
-#define FLOPS 17.0 /* of an element */
-#define OWN 4u     /* inputs of each of many parameters */
-
-static double flops(const cvr_infer_args *a) {
-    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
-}
-
-static double many_flops(const cvr_infer_args *a) {
-    return optimizer_many_flops(a, OWN, FLOPS);
-}
-
-static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
-    return optimizer_many_infer(a, OWN, err);
-}
-
-static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    return optimizer_many_decompose(b, a, "nadam_update", sizeof(cvr_nadam_update_attrs), OWN, err);
-}
+OPTIMIZER_DEFINE_MANY("nadam_update", cvr_nadam_update_attrs, 4u, 17.0)
 
 static const cvr_optimizer_desc nadam = {.struct_size = sizeof nadam,
                                          .name = "nadam",
@@ -83,9 +61,6 @@ static const cvr_optimizer_desc nadam = {.struct_size = sizeof nadam,
                                          .default_lr = 2e-3,
                                          .emit = emit};
 static const cvr_optimizer_desc *const optimizers[] = {&nadam};
-
-static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "nadam_update_many", OPTIMIZER_SHARED};
-CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
 
 const optimizer_family optimizer_nadam = {
     .op = {.struct_size = sizeof(cvr_op_desc),
@@ -101,10 +76,7 @@ const optimizer_family optimizer_nadam = {
            .trait = traits,
            .flops = flops,
            .doc = "Adam's update with a share of the gradient beside the mean (Dozat, 2016)"},
-    .multi = {.infer = many_infer,
-              .decompose = many_decompose,
-              .flops = many_flops,
-              .doc = "nadam_update of many parameters in one node"},
+    .multi = OPTIMIZER_MANY("nadam_update"),
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 1,
     .optimizers = optimizers,

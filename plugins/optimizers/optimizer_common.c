@@ -4,6 +4,18 @@
 const cvr_attr_desc optimizer_decay_attr = CVR_ATTR_INIT(FLOAT, "weight_decay", NULL, "of this parameter");
 const cvr_attr_desc optimizer_factor_attr =
     CVR_ATTR_INIT(FLOAT, "lr_factor", NULL, "what this parameter's lr is multiplied with");
+const cvr_attr_desc optimizer_betas_attr =
+    CVR_ATTR_INIT(FLOAT, "betas", "0.9,0.999", "memory of the mean gradient and of its mean square", .count = 2,
+                  CVR_ATTR_BETWEEN(0, 0.99999999999));
+const cvr_attr_desc optimizer_eps_attr =
+    CVR_ATTR_INIT(FLOAT, "eps", "1e-08", "added to the root of the mean square", CVR_ATTR_AT_LEAST(0));
+const cvr_attr_desc optimizer_momentum_attr =
+    CVR_ATTR_INIT(FLOAT, "momentum", "0", "share of the last update that is kept", CVR_ATTR_AT_LEAST(0));
+const cvr_attr_desc optimizer_dampening_attr =
+    CVR_ATTR_INIT(FLOAT, "dampening", "0", "share of the gradient that momentum leaves out");
+const cvr_attr_desc optimizer_nesterov_attr = CVR_ATTR_INIT(BOOL, "nesterov", "no", "look ahead along the momentum");
+const cvr_attr_desc optimizer_adapt_attr =
+    CVR_ATTR_INIT(BOOL, "always_adapt", "no", "scale by norms also where there is no weight decay");
 
 int32_t optimizer_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *param = a->inputs[IN_PARAM], *lr = a->inputs[IN_LR], *step = a->inputs[IN_STEP];
@@ -27,6 +39,19 @@ int32_t optimizer_state(const cvr_builder *b, cvr_value param, const char *name,
     memcpy(decl.shape, t->shape, sizeof decl.shape);
     memcpy(decl.order, t->order, sizeof decl.order);
     return b->slot(b, param, &decl, out, err);
+}
+
+int32_t optimizer_moments(const cvr_builder *b, cvr_value param, cvr_value out[2], cvr_error *err) {
+    CVR_TRY(optimizer_state(b, param, "exp_avg", &out[0], err));
+    return optimizer_state(b, param, "exp_avg_sq", &out[1], err);
+}
+
+int32_t optimizer_momentum(const cvr_builder *b, cvr_value param, double momentum, double dampening, int64_t nesterov,
+                           cvr_value *out, cvr_error *err) {
+    *out = CVR_NONE;
+    if (nesterov && (momentum <= 0 || dampening != 0))
+        return cvr_fail(err, CVR_ERR_USAGE, "nesterov needs a momentum above 0 and no dampening");
+    return momentum != 0 ? optimizer_state(b, param, "momentum_buffer", out, err) : CVR_OK;
 }
 
 int32_t optimizer_emit(const cvr_builder *b, const cvr_update_args *args, const char *op, const void *attrs,
@@ -99,6 +124,10 @@ int32_t optimizer_many_decompose(const cvr_builder *b, const cvr_decompose_args 
         CVR_TRY(b->emit(b, &one, err));
     }
     return CVR_OK;
+}
+
+double optimizer_flops(const cvr_infer_args *a, double each) {
+    return each * (double)cvr_numel(a->inputs[IN_PARAM]->rank, a->inputs[IN_PARAM]->shape);
 }
 
 double optimizer_many_flops(const cvr_infer_args *a, uint32_t own, double flops) {

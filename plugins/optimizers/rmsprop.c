@@ -9,31 +9,16 @@ static const cvr_attr_desc alpha_attr = {.struct_size = sizeof alpha_attr,
                                          .default_text = "0.99",
                                          .min = 0,
                                          .doc = "memory of the mean square"};
-static const cvr_attr_desc eps_attr = {.struct_size = sizeof eps_attr,
-                                       .name = "eps",
-                                       .kind = CVR_ATTR_FLOAT,
-                                       .count = 1,
-                                       .flags = CVR_ATTR_MIN,
-                                       .default_text = "1e-08",
-                                       .min = 0,
-                                       .doc = "added to the root of the mean square"};
-static const cvr_attr_desc momentum_attr = {.struct_size = sizeof momentum_attr,
-                                            .name = "momentum",
-                                            .kind = CVR_ATTR_FLOAT,
-                                            .count = 1,
-                                            .flags = CVR_ATTR_MIN,
-                                            .default_text = "0",
-                                            .min = 0,
-                                            .doc = "share of the last update that is kept"};
 static const cvr_attr_desc centered_attr = {.struct_size = sizeof centered_attr,
                                             .name = "centered",
                                             .kind = CVR_ATTR_BOOL,
                                             .count = 1,
                                             .default_text = "no",
                                             .doc = "divide by the standard deviation instead of the root mean square"};
-static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &alpha_attr, &eps_attr,
-                                                &momentum_attr};
-static const cvr_attr_desc *const attrs_[] = {&alpha_attr, &eps_attr, &momentum_attr, &centered_attr};
+static const cvr_attr_desc *const op_attrs[] = {&optimizer_decay_attr, &optimizer_factor_attr, &alpha_attr,
+                                                &optimizer_eps_attr, &optimizer_momentum_attr};
+static const cvr_attr_desc *const attrs_[] = {&alpha_attr, &optimizer_eps_attr, &optimizer_momentum_attr,
+                                              &centered_attr};
 
 /* As attrs_ packs it. */
 typedef struct rmsprop_settings {
@@ -77,24 +62,7 @@ static int32_t emit(const cvr_builder *b, const cvr_update_args *args, cvr_error
     return optimizer_emit(b, args, "rmsprop_update", &call, sizeof call, state, 3, err);
 }
 
-#define FLOPS 14.0 /* of an element */
-#define OWN 5u     /* inputs of each of many parameters */
-
-static double flops(const cvr_infer_args *a) {
-    return FLOPS * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
-}
-
-static double many_flops(const cvr_infer_args *a) {
-    return optimizer_many_flops(a, OWN, FLOPS);
-}
-
-static int32_t many_infer(const cvr_infer_args *a, cvr_error *err) {
-    return optimizer_many_infer(a, OWN, err);
-}
-
-static int32_t many_decompose(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
-    return optimizer_many_decompose(b, a, "rmsprop_update", sizeof(cvr_rmsprop_update_attrs), OWN, err);
-}
+OPTIMIZER_DEFINE_MANY("rmsprop_update", cvr_rmsprop_update_attrs, 5u, 14.0)
 
 static const cvr_optimizer_desc rmsprop = {.struct_size = sizeof rmsprop,
                                            .name = "rmsprop",
@@ -104,9 +72,6 @@ static const cvr_optimizer_desc rmsprop = {.struct_size = sizeof rmsprop,
                                            .default_lr = 1e-2,
                                            .emit = emit};
 static const cvr_optimizer_desc *const optimizers[] = {&rmsprop};
-
-static const cvr_multi_tensor_trait multi_tensor = {sizeof multi_tensor, "rmsprop_update_many", OPTIMIZER_SHARED};
-CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_MULTI_TENSOR, &multi_tensor})
 
 const optimizer_family optimizer_rmsprop = {
     .op = {.struct_size = sizeof(cvr_op_desc),
@@ -123,10 +88,7 @@ const optimizer_family optimizer_rmsprop = {
            .trait = traits,
            .flops = flops,
            .doc = "param -= lr * g / (sqrt(mean of g^2) + eps), with momentum, centred or not"},
-    .multi = {.infer = many_infer,
-              .decompose = many_decompose,
-              .flops = many_flops,
-              .doc = "rmsprop_update of many parameters in one node"},
+    .multi = OPTIMIZER_MANY("rmsprop_update"),
     .reference = {sizeof(cvr_cpu_fn), run},
     .n_optimizers = 1,
     .optimizers = optimizers,
