@@ -27,10 +27,6 @@ void csv_list_free(csv_list *l) {
     *l = (csv_list){.host = l->host};
 }
 
-int32_t csv_is_multi(const csv_attrs *a) {
-    return a->label_columns[0] || a->label_separator[0];
-}
-
 /* A column by its name in the first row, or by its number from 1. */
 static int32_t find_column(const columns *c, const char *name, uint64_t missing, uint64_t *at, cvr_error *err) {
     const uint64_t n = csv_table_columns(c->t);
@@ -48,7 +44,7 @@ static int32_t find_column(const columns *c, const char *name, uint64_t missing,
                            c->a->header ? "a name of the first row, or a number from 1" : "a number from 1")
                 : cvr_fail(err, CVR_ERR_USAGE, "there are %llu columns; set data.label_column, or data.delimiter",
                            (unsigned long long)n);
-    return dataset_fail_at(err, c->path, status);
+    return cvr_fail_at(err, c->path, 0, status);
 }
 
 /* "a,b,c", or "*": all but the file's. */
@@ -170,7 +166,7 @@ static int32_t add_item(csv_list *l, const columns *c, uint64_t row, const char 
     if (!items) return out_of_memory(err);
     l->items = items;
     memcpy(text + l->text_n, path, n);
-    items[l->n++] = (struct csv_item){l->text_n, c->t->rows[row].line, first, l->n_ids - first};
+    items[l->n++] = (struct csv_item){l->text_n, first, l->n_ids - first};
     l->text_n += n;
     return CVR_OK;
 }
@@ -208,7 +204,7 @@ int32_t csv_list_read(csv_list *l, const csv_attrs *a, const char *path, const c
     columns c = {.t = &t, .a = a, .path = path};
     const char delimiter = strcmp(a->delimiter, "tab") == 0 ? '\t' : a->delimiter[0];
     int32_t status;
-    l->multi = csv_is_multi(a);
+    l->multi = a->label_columns[0] || a->label_separator[0];
     CVR_TRY_OUT(csv_table_read(l->host, path, delimiter, &t, err));
     CVR_TRY_OUT(find_columns(&c, l->host, err));
     CVR_TRY_OUT(take_rows(l, &c, images, counts, keeps, err));

@@ -40,12 +40,12 @@ static int32_t out_of_memory(cvr_error *err) {
 
 static int32_t fail_path(const char *path, cvr_error *err, const char *what) {
     (void)cvr_fail(err, CVR_ERR_IO, "%s", what);
-    return dataset_fail_at(err, path, CVR_ERR_IO);
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
 }
 
 static int32_t fail_system(const char *path, cvr_error *err) {
     (void)cvr_fail(err, CVR_ERR_IO, "cannot list the folder: %s; check the path and its permissions", strerror(errno));
-    return dataset_fail_at(err, path, CVR_ERR_IO);
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
 }
 
 static int32_t add_text(folder_list *l, const char *s, uint64_t *at, cvr_error *err) {
