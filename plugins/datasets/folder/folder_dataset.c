@@ -110,7 +110,7 @@ static int32_t open_folder(const cvr_dataset_args *args, void **self, cvr_error 
     CVR_TRY_OUT(folder_list_classes(&d->list, t.classes, err));
     CVR_TRY_OUT(folder_list_tree(d, t.split, err));
     if (!t.shared || args->split == CVR_SPLIT_TRAIN) folder_list_warn(&d->list, t.split);
-    if (t.shared) CVR_TRY_OUT(folder_list_split(&d->list, args->split, val_split, args->seed, err));
+    if (t.shared) folder_list_split(&d->list, args->split, val_split, args->seed);
     if (d->list.n == 0)
         CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
                              "data.val_split leaves this split without pictures; add pictures or change it"));
