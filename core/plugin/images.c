@@ -24,9 +24,7 @@ static int32_t images_decode_part(const cvr_image_service *s, const cvr_picture_
         if (!knows) continue;
         cvr_picture_job bounded = *job;
         if (!bounded.max_pixels) bounded.max_pixels = im->plugins->max_pixels;
-        if (codec->decode_part) return CVR_CALL(codec, decode_part, NULL, err, host, &bounded);
-        return CVR_CALL(codec, decode, NULL, err, host, job->bytes, job->n, (uint32_t)job->channels, job->alloc,
-                        job->alloc_ctx, job->out);
+        return CVR_CALL(codec, decode, NULL, err, host, &bounded);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "not a picture that any codec knows; remove it or convert it");
 }

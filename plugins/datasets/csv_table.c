@@ -3,7 +3,6 @@
  * order mark is passed over.
  */
 #include "csv_table.h"
-#include "name_table.h"
 
 /* The most that a list of pictures may be: tens of millions of rows. */
 #define MOST_BYTES (1ull << 31)
@@ -142,4 +141,14 @@ int32_t csv_table_read(const cvr_host *host, const char *path, char delimiter, c
 out:
     dataset_file_close(f);
     return status;
+}
+
+int32_t csv_table_names(const csv_table *t, const char *path, uint64_t column, const char *again, name_table *names,
+                        cvr_error *err) {
+    for (uint64_t i = 0; i < t->n_rows; i++) {
+        int64_t number;
+        CVR_TRY(name_table_put(names, csv_table_cell(t, i, column), &number, err));
+        if (number != (int64_t)i) return csv_table_fail(t, path, i, again, err);
+    }
+    return CVR_OK;
 }

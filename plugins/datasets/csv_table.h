@@ -5,6 +5,9 @@
 #define CVR_CSV_TABLE_H
 
 #include "dataset_file.h"
+#include "name_table.h"
+
+#define CSV_LINES '\x01' /* the delimiter of a file that has none: a line is one cell */
 
 typedef struct csv_table {
     const cvr_host *host;
@@ -29,6 +32,10 @@ static inline uint64_t csv_table_columns(const csv_table *t) {
 static inline const char *csv_table_cell(const csv_table *t, uint64_t row, uint64_t column) {
     return t->text + t->cells[t->rows[row].first + column];
 }
+/* The cells of a column as names that are numbered as the rows are. `again` is said of a name that stands there twice.
+ */
+int32_t csv_table_names(const csv_table *t, const char *path, uint64_t column, const char *again, name_table *names,
+                        cvr_error *err);
 /* CVR_ERR_FORMAT about a row. */
 int32_t csv_table_fail(const csv_table *t, const char *path, uint64_t row, const char *what, cvr_error *err);
 

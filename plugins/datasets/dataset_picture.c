@@ -7,11 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int32_t dataset_fail_at(cvr_error *err, const char *path, int32_t code) {
-    if (err && err->file[0] == '\0') (void)snprintf(err->file, sizeof err->file, "%.511s", path);
-    return code;
-}
-
 char *dataset_printable(char *text) {
     for (char *c = text; *c; c++)
         if ((uint8_t)*c < 0x20 || *c == 0x7f) *c = '?';
@@ -34,7 +29,7 @@ int32_t dataset_pictures_open(const cvr_dataset_args *args, dataset_pictures *ou
 
 static int32_t fail_read(const char *path, const char *what, cvr_error *err) {
     (void)cvr_fail(err, CVR_ERR_IO, "cannot read the picture: %s; put it back or remove it from the data", what);
-    return dataset_fail_at(err, path, CVR_ERR_IO);
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
 }
 
 int32_t dataset_picture_read(const char *path, cvr_sample *s, uint8_t **bytes, uint64_t *n, cvr_error *err) {
@@ -84,6 +79,12 @@ int32_t dataset_picture_add(const dataset_pictures *p, const uint8_t *bytes, uin
     const cvr_picture_job job = {sizeof job, bytes, n, p->channels, sample_alloc, s, s->request, &pixels, 0};
     CVR_TRY(p->image->decode_part(p->image, &job, err));
     return add_image(s, &pixels, err);
+}
+
+const char *dataset_picture_kind(const void *self, uint32_t i) {
+    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
+    (void)self;
+    return i < 2 ? kinds[i] : NULL;
 }
 
 int32_t dataset_label_add(int64_t label, cvr_sample *s, cvr_error *err) {

@@ -21,13 +21,13 @@ int32_t dataset_picture_read(const char *path, cvr_sample *s, uint8_t **bytes, u
 /* Adds the field "image". */
 int32_t dataset_picture_add(const dataset_pictures *p, const uint8_t *bytes, uint64_t n, cvr_sample *s, cvr_error *err);
 
+/* cvr_dataset_desc.kind of such data: an image and a label. */
+const char *dataset_picture_kind(const void *self, uint32_t i);
+
 /* Adds the field "label": one class, (), i64. */
 int32_t dataset_label_add(int64_t label, cvr_sample *s, cvr_error *err);
 /* Adds the field "label": (classes) f32, all 0, for the caller to set. */
 int32_t dataset_labels_add(int64_t n_classes, cvr_sample *s, float **out, cvr_error *err);
-
-/* Names the file in an error that names none; a path that does not fit is cut. Returns `code`. */
-int32_t dataset_fail_at(cvr_error *err, const char *path, int32_t code);
 
 /* Makes what stands in a file fit for a message: `?` for bytes that would not print. Returns `text`. */
 char *dataset_printable(char *text);

@@ -472,7 +472,6 @@ static const abi_row rows[] = {
     ROW(cvr_codec_desc, probe),
     ROW(cvr_codec_desc, decode),
     ROW(cvr_codec_desc, encode),
-    ROW(cvr_codec_desc, decode_part),
     ROW(cvr_weight, struct_size),
     ROW(cvr_weight, name),
     ROW(cvr_weight, dtype),

@@ -3,6 +3,6 @@
 #include "fuzz_codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
-    fuzz_codec(bmp_codec_decode_part, bytes, n);
+    fuzz_codec(bmp_codec_decode, bytes, n);
     return 0;
 }

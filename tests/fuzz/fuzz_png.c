@@ -30,8 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     if (n) memcpy(file, bytes, n);
     if (number % 4) mend_sums(file, n);
     fuzz_host_init(&h, 1u << 28);
-    const int32_t status =
-        png_codec_decode(&h.host, file, n, channels[number / 4 % 3], fuzz_alloc_one, &block, &image, &err);
+    const cvr_picture_job job = {sizeof job, file,   n, channels[number / 4 % 3], fuzz_alloc_one, &block,
+                                 NULL,       &image, 0};
+    const int32_t status = png_codec_decode(&h.host, &job, &err);
     fuzz_check_error(status, &err);
     fuzz_check(h.live == 0, "%lld blocks were left behind", (long long)h.live);
     fuzz_check(h.used + block.n <= (80u << 20) + 2200 * n, "%llu bytes for a file of %zu",

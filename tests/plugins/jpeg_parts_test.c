@@ -93,8 +93,9 @@ Test(jpeg_parts, scans_are_held_to_the_size) {
         memcpy(more, file, n - 2);
         for (int i = 0; i < times; i++, end += header) memcpy(end, file + scan, header);
         memcpy(end, file + n - 2, 2);
-        const int32_t status =
-            codec->decode(&host.host, more, (uint64_t)(end + 2 - more), 0, stub_alloc_one, &pixels, &image, &err);
+        const cvr_picture_job job = {sizeof job, more, (uint64_t)(end + 2 - more), 0, stub_alloc_one, &pixels, NULL,
+                                     &image,     0};
+        const int32_t status = codec->decode(&host.host, &job, &err);
         if (times > 1) cr_expect(status == CVR_ERR_FORMAT && strstr(err.message, "too many scans"), "%s", err.message);
         free(pixels);
         free(more);

@@ -43,9 +43,7 @@ static int32_t stub_decode_part(const cvr_image_service *s, const cvr_picture_jo
         const cvr_codec_desc *const codec = h->entries[i].desc;
         if (strcmp(h->entries[i].kind, CVR_KIND_CODEC) != 0 || !codec->probe(job->bytes, job->n < 64 ? job->n : 64))
             continue;
-        if (codec->decode_part) return codec->decode_part(&h->host, job, err);
-        return codec->decode(&h->host, job->bytes, job->n, (uint32_t)job->channels, job->alloc, job->alloc_ctx,
-                             job->out, err);
+        return codec->decode(&h->host, job, err);
     }
     return cvr_fail(err, CVR_ERR_FORMAT, "no codec knows these bytes");
 }

@@ -113,16 +113,10 @@ static int32_t decode(bmp_job *job) {
 }
 
 /* Always the whole picture. */
-int32_t bmp_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
+int32_t bmp_codec_decode(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
     bmp_job job = {.host = host, .err = err, .asked = asked};
     const int32_t status = decode(&job);
     if (job.indices) host->free(host, job.indices);
     if (job.pixels) host->free(host, job.pixels);
     return status;
-}
-
-int32_t bmp_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                         void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job asked = {sizeof asked, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
-    return bmp_codec_decode_part(host, &asked, err);
 }

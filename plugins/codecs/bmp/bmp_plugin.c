@@ -14,7 +14,6 @@ static const cvr_codec_desc codec = {
     .extensions = ".bmp.dib",
     .probe = probe,
     .decode = bmp_codec_decode,
-    .decode_part = bmp_codec_decode_part,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -7,8 +7,6 @@
 #include "../codec_exif.h"
 #include "../codec_pixels.h"
 
-int32_t jpeg_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                          void *alloc_ctx, cvr_image *out, cvr_error *err);
-int32_t jpeg_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err);
+int32_t jpeg_codec_decode(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err);
 
 #endif

@@ -253,7 +253,7 @@ static int32_t guarded(jpeg_job *job) {
     return decode(job);
 }
 
-int32_t jpeg_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
+int32_t jpeg_codec_decode(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
     jpeg_job job;
     memset(&job, 0, sizeof job);
     job.host = host;
@@ -270,10 +270,4 @@ int32_t jpeg_codec_decode_part(const cvr_host *host, const cvr_picture_job *aske
     if (job.row) host->free(host, job.row);
     if (job.stored) host->free(host, job.stored);
     return status;
-}
-
-int32_t jpeg_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                          void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job asked = {sizeof asked, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
-    return jpeg_codec_decode_part(host, &asked, err);
 }

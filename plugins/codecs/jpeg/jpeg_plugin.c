@@ -14,7 +14,6 @@ static const cvr_codec_desc codec = {
     .extensions = ".jpg.jpeg",
     .probe = probe,
     .decode = jpeg_codec_decode,
-    .decode_part = jpeg_codec_decode_part,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

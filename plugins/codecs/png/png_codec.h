@@ -30,9 +30,7 @@ void png_job_warning(png_structp png, png_const_charp text);
 void *png_job_alloc(png_structp png, png_alloc_size_t bytes);
 void png_job_free(png_structp png, void *p);
 
-int32_t png_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                         void *alloc_ctx, cvr_image *out, cvr_error *err);
-int32_t png_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err);
+int32_t png_codec_decode(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err);
 int32_t png_codec_encode(const cvr_host *host, const cvr_image *image, cvr_sink_fn sink, void *sink_ctx,
                          cvr_error *err);
 

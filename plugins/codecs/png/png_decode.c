@@ -90,7 +90,7 @@ static int32_t guarded(png_job *job) {
 }
 
 /* Always the whole picture: PNG has no part that can be read without what is before it. */
-int32_t png_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
+int32_t png_codec_decode(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
     png_job job = {
         .host = host, .err = err, .asked = asked, .bytes = asked->bytes, .n = asked->n, .status = CVR_ERR_FORMAT};
     int32_t status = CVR_ERR_NOMEM;
@@ -102,10 +102,4 @@ int32_t png_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked
     if (job.rows) host->free(host, job.rows);
     if (job.scratch) host->free(host, job.scratch);
     return status;
-}
-
-int32_t png_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                         void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job asked = {sizeof asked, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
-    return png_codec_decode_part(host, &asked, err);
 }

@@ -42,7 +42,6 @@ static const cvr_codec_desc codec = {
     .probe = probe,
     .decode = png_codec_decode,
     .encode = png_codec_encode,
-    .decode_part = png_codec_decode_part,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -59,8 +59,6 @@ void tiff_convert_row(const tiff_layout *l, const tiff_row *row, uint8_t *to, in
 /* The error that libtiff has told, or else this one. */
 int32_t tiff_damaged(tiff_job *job, const char *what);
 
-int32_t tiff_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                          void *alloc_ctx, cvr_image *out, cvr_error *err);
-int32_t tiff_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err);
+int32_t tiff_codec_decode(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err);
 
 #endif

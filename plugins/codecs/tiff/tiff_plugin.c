@@ -13,19 +13,13 @@ static int32_t decode(tiff_job *job) {
 }
 
 /* Always the whole picture. */
-int32_t tiff_codec_decode_part(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
+int32_t tiff_codec_decode(const cvr_host *host, const cvr_picture_job *asked, cvr_error *err) {
     tiff_job job = {.host = host, .err = err, .asked = asked};
     const int32_t status = decode(&job);
     if (job.tiff) TIFFClose(job.tiff);
     if (job.block) host->free(host, job.block);
     if (job.pixels) host->free(host, job.pixels);
     return status;
-}
-
-int32_t tiff_codec_decode(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                          void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job asked = {sizeof asked, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
-    return tiff_codec_decode_part(host, &asked, err);
 }
 
 /* Byte order, then 42 or, for BigTIFF, 43. */
@@ -43,7 +37,6 @@ static const cvr_codec_desc codec = {
     .extensions = ".tif.tiff",
     .probe = probe,
     .decode = tiff_codec_decode,
-    .decode_part = tiff_codec_decode_part,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -14,7 +14,6 @@ static const cvr_codec_desc codec = {
     .extensions = ".webp",
     .probe = probe,
     .decode = webp_codec_decode,
-    .decode_part = webp_codec_decode_part,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

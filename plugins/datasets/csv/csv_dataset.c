@@ -2,7 +2,7 @@
  * The data set "csv": a file of rows, each with a picture's file and its class or classes.
  */
 #include "csv_list.h"
-#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct csv {
     csv_list list;
@@ -43,11 +43,6 @@ static int32_t folder_of(const cvr_dataset_args *args, const char *file, char *p
     return CVR_OK;
 }
 
-static int32_t exists(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0;
-}
-
 /* Training's file counts the classes, also for validation; validation without it counts its own. */
 static int32_t read_lists(csv *d, const cvr_dataset_args *args, cvr_error *err) {
     const csv_attrs *const a = args->attrs;
@@ -62,7 +57,7 @@ static int32_t read_lists(csv *d, const cvr_dataset_args *args, cvr_error *err) 
         CVR_TRY(csv_list_read(&d->list, a, train, images, 1, 1, err));
         return a->val_split > 0 ? csv_list_split(&d->list, args->split, a->val_split, args->seed, err) : CVR_OK;
     }
-    const int32_t counted = exists(train);
+    const int32_t counted = access(train, F_OK) == 0;
     if (counted) CVR_TRY(csv_list_read(&d->list, a, train, images, 1, 0, err));
     return csv_list_read(&d->list, a, mine, images, !counted, 1, err);
 }
@@ -133,16 +128,10 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
     uint64_t n = 0;
     CVR_TRY(dataset_picture_read(path, out, &bytes, &n, err));
     const int32_t status = dataset_picture_add(&d->pictures, bytes, n, out, err);
-    if (status != CVR_OK) return dataset_fail_at(err, path, status);
+    if (status != CVR_OK) return cvr_fail_at(err, path, 0, status);
     CVR_TRY(add_labels(&d->list, index, out, err));
     out->origin->path = path;
     return CVR_OK;
-}
-
-static const char *kind(const void *self, uint32_t i) {
-    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
-    (void)self;
-    return i < 2 ? kinds[i] : NULL;
 }
 
 static void describe(const void *self, int64_t index, char *buf, uint64_t size) {
@@ -177,7 +166,7 @@ static const cvr_dataset_desc dataset = {
     .read = read_sample,
     .describe = describe,
     .label = label,
-    .kind = kind,
+    .kind = dataset_picture_kind,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

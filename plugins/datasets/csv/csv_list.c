@@ -2,7 +2,7 @@
  * Rows of a CSV file into a list of pictures and classes.
  */
 #include "csv_list.h"
-#include <math.h>
+#include "../split_draw.h"
 #include <stdlib.h>
 
 /* Where the recipe's columns are in a table. */
@@ -27,10 +27,6 @@ void csv_list_free(csv_list *l) {
     *l = (csv_list){.host = l->host};
 }
 
-int32_t csv_is_multi(const csv_attrs *a) {
-    return a->label_columns[0] || a->label_separator[0];
-}
-
 /* A column by its name in the first row, or by its number from 1. */
 static int32_t find_column(const columns *c, const char *name, uint64_t missing, uint64_t *at, cvr_error *err) {
     const uint64_t n = csv_table_columns(c->t);
@@ -48,7 +44,7 @@ static int32_t find_column(const columns *c, const char *name, uint64_t missing,
                            c->a->header ? "a name of the first row, or a number from 1" : "a number from 1")
                 : cvr_fail(err, CVR_ERR_USAGE, "there are %llu columns; set data.label_column, or data.delimiter",
                            (unsigned long long)n);
-    return dataset_fail_at(err, c->path, status);
+    return cvr_fail_at(err, c->path, 0, status);
 }
 
 /* "a,b,c", or "*": all but the file's. */
@@ -170,7 +166,7 @@ static int32_t add_item(csv_list *l, const columns *c, uint64_t row, const char 
     if (!items) return out_of_memory(err);
     l->items = items;
     memcpy(text + l->text_n, path, n);
-    items[l->n++] = (struct csv_item){l->text_n, c->t->rows[row].line, first, l->n_ids - first};
+    items[l->n++] = (struct csv_item){l->text_n, first, l->n_ids - first};
     l->text_n += n;
     return CVR_OK;
 }
@@ -208,7 +204,7 @@ int32_t csv_list_read(csv_list *l, const csv_attrs *a, const char *path, const c
     columns c = {.t = &t, .a = a, .path = path};
     const char delimiter = strcmp(a->delimiter, "tab") == 0 ? '\t' : a->delimiter[0];
     int32_t status;
-    l->multi = csv_is_multi(a);
+    l->multi = a->label_columns[0] || a->label_separator[0];
     CVR_TRY_OUT(csv_table_read(l->host, path, delimiter, &t, err));
     CVR_TRY_OUT(find_columns(&c, l->host, err));
     CVR_TRY_OUT(take_rows(l, &c, images, counts, keeps, err));
@@ -219,36 +215,22 @@ out:
     return status;
 }
 
-/* A draw without replacement (Knuth, algorithm S), one a class. */
-typedef struct draw {
-    cvr_rng rng;
-    uint64_t left, n_val; /* pictures that are still to come, and how many of them validate */
-} draw;
-
-static void start_draw(draw *d, const char *name, double val_split, uint64_t seed) {
-    const uint64_t n = d->left;
-    d->n_val = (uint64_t)floor((double)n * val_split + 0.5);
-    /* A class stays in both splits where it has pictures enough. */
-    if (d->n_val == 0 && n > 1) d->n_val = 1;
-    if (d->n_val == n && n) d->n_val = n - 1;
-    cvr_rng_start(&d->rng, cvr_rng_mix(seed, 0x73706c6974ull), cvr_hash(name));
+/* The class that picture i is drawn with: where pictures have any number of classes, all are drawn as one. */
+static int64_t drawn_with(const csv_list *l, uint64_t i) {
+    return l->multi ? 0 : l->ids[l->items[i].first];
 }
 
 int32_t csv_list_split(csv_list *l, uint32_t split, double val_split, uint64_t seed, cvr_error *err) {
-    const uint64_t groups = l->multi ? 1 : l->classes.n;
-    draw *const draws = l->host->alloc(l->host, groups * sizeof *draws, 16);
+    const int64_t classes = l->multi ? 1 : (int64_t)l->classes.n;
+    split_draw *const draws = l->host->alloc(l->host, (uint64_t)classes * sizeof *draws, 16);
     uint64_t kept = 0;
     if (!draws) return out_of_memory(err);
-    memset(draws, 0, groups * sizeof *draws);
-    for (uint64_t i = 0; i < l->n; i++) draws[l->multi ? 0 : l->ids[l->items[i].first]].left++;
-    for (uint64_t g = 0; g < groups; g++)
-        start_draw(&draws[g], l->multi ? "" : name_table_get(&l->classes, (int64_t)g), val_split, seed);
+    for (int64_t k = 0; k < classes; k++) draws[k].left = 0;
+    for (uint64_t i = 0; i < l->n; i++) draws[drawn_with(l, i)].left++;
+    for (int64_t k = 0; k < classes; k++)
+        split_draw_start(&draws[k], draws[k].left, val_split, seed, l->multi ? "" : name_table_get(&l->classes, k));
     for (uint64_t i = 0; i < l->n; i++) {
-        draw *const d = &draws[l->multi ? 0 : l->ids[l->items[i].first]];
-        const uint32_t in_val = cvr_rng_below(&d->rng, d->left) < d->n_val;
-        d->left--;
-        d->n_val -= in_val;
-        if (in_val == (split == CVR_SPLIT_VAL)) l->items[kept++] = l->items[i];
+        if (split_draw_next(&draws[drawn_with(l, i)]) == split) l->items[kept++] = l->items[i];
     }
     l->n = kept;
     l->host->free(l->host, draws);

@@ -14,15 +14,14 @@ typedef struct csv_attrs {
     const char *delimiter, *file_column, *label_column, *label_columns, *label_separator, *images, *suffix;
 } csv_attrs;
 
-/* Picture i has the classes ids[first[i]] to before ids[first[i + 1]]; one, where a picture has one class. */
 typedef struct csv_list {
     const cvr_host *host;
     name_table classes;
     char *text; /* paths, each NUL-terminated */
     uint64_t text_n, text_room;
     struct csv_item {
-        uint64_t path, line;
-        uint64_t first, n_ids;
+        uint64_t path;         /* in `text` */
+        uint64_t first, n_ids; /* its classes: ids[first] to ids[first + n_ids - 1] */
     } * items;
     uint64_t n, room;
     int64_t *ids;
@@ -30,8 +29,6 @@ typedef struct csv_list {
     int32_t multi; /* several classes a picture, or none */
 } csv_list;
 
-/* Whether these settings give a picture any number of classes. */
-int32_t csv_is_multi(const csv_attrs *a);
 /* Reads a file. `counts`: its classes are added, and numbered in order; else one that is not there is an error.
  * `keeps`: its pictures are listed, below the folder `images`. */
 int32_t csv_list_read(csv_list *l, const csv_attrs *a, const char *path, const char *images, int32_t counts,

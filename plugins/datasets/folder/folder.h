@@ -28,7 +28,6 @@ int64_t folder_n_classes(const void *self);
 const char *folder_class_name(const void *self, int64_t i);
 int64_t folder_label(const void *self, int64_t index);
 int32_t folder_read(const void *self, int64_t index, cvr_sample *out, cvr_error *err);
-const char *folder_kind(const void *self, uint32_t i);
 void folder_describe(const void *self, int64_t index, char *buf, uint64_t size);
 
 extern const cvr_dataset_desc folder_imagenet;

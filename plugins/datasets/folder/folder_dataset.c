@@ -15,20 +15,14 @@ typedef struct trees {
     int32_t shared; /* one tree for both splits */
 } trees;
 
-static int32_t put_path(char *to, uint64_t size, const char *dir, const char *sub, cvr_error *err) {
-    const int n = snprintf(to, size, "%s%s%s", dir, sub[0] ? "/" : "", sub);
-    return n >= 0 && (uint64_t)n < size ? CVR_OK
-                                        : cvr_fail(err, CVR_ERR_INVALID, "a path of over 4095 bytes: %.100s...", dir);
-}
-
 /* data.train or data.val, else data.root/train or data.root/val. */
 static int32_t side(const cvr_dataset_args *args, uint32_t split, char *to, uint64_t size, cvr_error *err) {
     const char *const given = split == CVR_SPLIT_TRAIN ? args->train : args->val;
-    if (given[0] != '\0') return put_path(to, size, given, "", err);
+    if (given[0] != '\0') return dataset_path(to, size, "", given, err);
     if (args->root[0] == '\0') {
         return cvr_fail(err, CVR_ERR_USAGE, "data.root is not set; give the folder that holds train/ and val/");
     }
-    return put_path(to, size, args->root, split == CVR_SPLIT_TRAIN ? "train" : "val", err);
+    return dataset_path(to, size, args->root, split == CVR_SPLIT_TRAIN ? "train" : "val", err);
 }
 
 static int32_t find_trees(const cvr_dataset_args *args, trees *t, cvr_error *err) {
@@ -42,10 +36,10 @@ static int32_t find_trees(const cvr_dataset_args *args, trees *t, cvr_error *err
             const char *const word = args->split == CVR_SPLIT_TRAIN ? "train" : "val";
             const int32_t status = cvr_fail(
                 err, CVR_ERR_IO, "no such folder; make it, or set data.%s, or data.val_split = 0.1 for one tree", word);
-            return dataset_fail_at(err, t->split, status);
+            return cvr_fail_at(err, t->split, 0, status);
         }
         /* Validation without the training tree counts its own classes. */
-        return folder_exists(t->classes) ? CVR_OK : put_path(t->classes, sizeof t->classes, t->split, "", err);
+        return folder_exists(t->classes) ? CVR_OK : dataset_path(t->classes, sizeof t->classes, "", t->split, err);
     }
     const int32_t has_val =
         args->val[0] != '\0' || (side(args, CVR_SPLIT_VAL, val, sizeof val, NULL) == CVR_OK && folder_exists(val));
@@ -54,8 +48,8 @@ static int32_t find_trees(const cvr_dataset_args *args, trees *t, cvr_error *err
                         "data.val_split is set, but there is a folder of validation pictures; drop one of the two");
     }
     if (!folder_exists(t->classes) && args->train[0] == '\0')
-        CVR_TRY(put_path(t->classes, sizeof t->classes, args->root, "", err));
-    return put_path(t->split, sizeof t->split, t->classes, "", err);
+        CVR_TRY(dataset_path(t->classes, sizeof t->classes, "", args->root, err));
+    return dataset_path(t->split, sizeof t->split, "", t->classes, err);
 }
 
 int64_t folder_class_of(const folder_list *l, const char *name) {
@@ -74,7 +68,7 @@ int32_t folder_list_tree(folder *d, const char *root, cvr_error *err) {
         if (label < 0) {
             status = cvr_fail(err, CVR_ERR_FORMAT,
                               "class folder '%.200s' is not among the training classes; remove or rename it", name);
-            (void)dataset_fail_at(err, root, status);
+            (void)cvr_fail_at(err, root, 0, status);
         } else {
             status = folder_list_class(&d->list, root, label, err);
         }
@@ -116,7 +110,7 @@ static int32_t open_folder(const cvr_dataset_args *args, void **self, cvr_error 
     CVR_TRY_OUT(folder_list_classes(&d->list, t.classes, err));
     CVR_TRY_OUT(folder_list_tree(d, t.split, err));
     if (!t.shared || args->split == CVR_SPLIT_TRAIN) folder_list_warn(&d->list, t.split);
-    if (t.shared) CVR_TRY_OUT(folder_list_split(&d->list, args->split, val_split, args->seed, err));
+    if (t.shared) folder_list_split(&d->list, args->split, val_split, args->seed);
     if (d->list.n == 0)
         CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
                              "data.val_split leaves this split without pictures; add pictures or change it"));
@@ -156,16 +150,10 @@ int32_t folder_read(const void *self, int64_t index, cvr_sample *out, cvr_error 
     uint64_t n = 0;
     CVR_TRY(dataset_picture_read(path, out, &bytes, &n, err));
     const int32_t status = dataset_picture_add(&d->pictures, bytes, n, out, err);
-    if (status != CVR_OK) return dataset_fail_at(err, path, status);
+    if (status != CVR_OK) return cvr_fail_at(err, path, 0, status);
     CVR_TRY(dataset_label_add(folder_label(self, index), out, err));
     out->origin->path = path;
     return CVR_OK;
-}
-
-const char *folder_kind(const void *self, uint32_t i) {
-    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
-    (void)self;
-    return i < 2 ? kinds[i] : NULL;
 }
 
 void folder_describe(const void *self, int64_t index, char *buf, uint64_t size) {
@@ -192,7 +180,7 @@ static const cvr_dataset_desc dataset = {
     .read = folder_read,
     .describe = folder_describe,
     .label = folder_label,
-    .kind = folder_kind,
+    .kind = dataset_picture_kind,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

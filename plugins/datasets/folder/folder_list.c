@@ -4,9 +4,9 @@
 #include "folder_list.h"
 #include "../dataset_picture.h"
 #include "../name_table.h"
+#include "../split_draw.h"
 #include <dirent.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -40,12 +40,12 @@ static int32_t out_of_memory(cvr_error *err) {
 
 static int32_t fail_path(const char *path, cvr_error *err, const char *what) {
     (void)cvr_fail(err, CVR_ERR_IO, "%s", what);
-    return dataset_fail_at(err, path, CVR_ERR_IO);
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
 }
 
 static int32_t fail_system(const char *path, cvr_error *err) {
     (void)cvr_fail(err, CVR_ERR_IO, "cannot list the folder: %s; check the path and its permissions", strerror(errno));
-    return dataset_fail_at(err, path, CVR_ERR_IO);
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
 }
 
 static int32_t add_text(folder_list *l, const char *s, uint64_t *at, cvr_error *err) {
@@ -272,34 +272,16 @@ out:
     return status;
 }
 
-/* Marks `n_val` of the `n` pictures of one class, drawn without replacement (Knuth, algorithm S). */
-static void draw(uint8_t *in_val, uint64_t n, uint64_t n_val, uint64_t key, uint64_t stream) {
-    cvr_rng rng;
-    cvr_rng_start(&rng, key, stream);
-    for (uint64_t i = 0; i < n; i++) {
-        in_val[i] = cvr_rng_below(&rng, n - i) < n_val;
-        n_val -= in_val[i];
-    }
-}
-
-int32_t folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed, cvr_error *err) {
-    uint8_t *const in_val = l->host->alloc(l->host, l->n + 1, 1);
-    uint64_t kept = 0;
-    if (!in_val) return out_of_memory(err);
-    for (uint64_t first = 0, last; first < l->n; first = last) {
-        for (last = first; last < l->n && l->items[last].label == l->items[first].label;) last++;
-        const uint64_t n = last - first;
-        uint64_t n_val = (uint64_t)floor((double)n * val_split + 0.5);
-        /* A class stays in both splits where it has pictures enough. */
-        if (n_val == 0 && n > 1) n_val = 1;
-        if (n_val == n) n_val = n - 1;
-        const char *const name = l->text + l->classes[l->items[first].label];
-        draw(in_val + first, n, n_val, cvr_rng_mix(seed, 0x73706c6974ull), cvr_hash(name));
-    }
+void folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed) {
+    split_draw draw = {0};
+    uint64_t kept = 0, last = 0; /* `last`: behind the class that is being drawn */
     for (uint64_t i = 0; i < l->n; i++) {
-        if (in_val[i] == (split == CVR_SPLIT_VAL)) l->items[kept++] = l->items[i];
+        const int64_t label = l->items[i].label;
+        if (i == last) {
+            while (last < l->n && l->items[last].label == label) last++;
+            split_draw_start(&draw, last - i, val_split, seed, l->text + l->classes[label]);
+        }
+        if (split_draw_next(&draw) == split) l->items[kept++] = l->items[i];
     }
     l->n = kept;
-    l->host->free(l->host, in_val);
-    return CVR_OK;
 }

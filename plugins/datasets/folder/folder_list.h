@@ -42,6 +42,6 @@ int32_t folder_list_flat(folder_list *l, const char *root, cvr_error *err);
 /* Says how many pictures were passed over, if any were. */
 void folder_list_warn(const folder_list *l, const char *root);
 /* Keeps, of every class, the part that a seeded draw gives to this split. */
-int32_t folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed, cvr_error *err);
+void folder_list_split(folder_list *l, uint32_t split, double val_split, uint64_t seed);
 
 #endif

@@ -7,25 +7,19 @@
 #include "folder.h"
 #include <unistd.h>
 
-#define NO_DELIMITER '\x01' /* a line is one cell */
-
 typedef struct imagenet_attrs {
     const char *val_list, *val_classes, *class_names;
 } imagenet_attrs;
 
 /* The folder that holds train/ and val/: data.root, or where Kaggle's archive has them. */
 static int32_t find_base(const cvr_dataset_args *args, char *base, uint64_t size, cvr_error *err) {
-    static const char *const below[] = {"", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"};
-    char train[4096];
-    for (size_t i = 0; i < 3; i++) {
-        if (i == 0)
-            CVR_TRY(dataset_path(base, size, "", args->root, err));
-        else
-            CVR_TRY(dataset_path(base, size, args->root, below[i], err));
-        CVR_TRY(dataset_path(train, sizeof train, base, "train", err));
-        if (folder_exists(train)) return CVR_OK;
-        CVR_TRY(dataset_path(train, sizeof train, base, "val", err));
-        if (folder_exists(train)) return CVR_OK;
+    static const char *const below[] = {NULL, "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"}, *const sides[] = {"train", "val"};
+    char path[4096];
+    for (int i = 0; i < 6; i++) {
+        const char *const sub = below[i / 2];
+        CVR_TRY(dataset_path(base, size, sub ? args->root : "", sub ? sub : args->root, err));
+        CVR_TRY(dataset_path(path, sizeof path, base, sides[i % 2], err));
+        if (folder_exists(path)) return CVR_OK;
     }
     return dataset_path(base, size, "", args->root, err);
 }
@@ -64,15 +58,13 @@ static int32_t read_names(folder *d, const char *path, cvr_error *err) {
     csv_table t = {0};
     name_table synsets = {.host = d->host};
     int32_t status;
-    CVR_TRY_OUT(csv_table_read(d->host, path, NO_DELIMITER, &t, err));
+    CVR_TRY_OUT(csv_table_read(d->host, path, CSV_LINES, &t, err));
     for (uint64_t i = 0; i < t.n_rows; i++) {
         char *const line = t.text + t.cells[t.rows[i].first], *const space = strchr(line, ' ');
-        int64_t number;
         if (!space || !space[1]) CVR_TRY_OUT(csv_table_fail(&t, path, i, "not a synset, a space and a name", err));
         *space = '\0';
-        CVR_TRY_OUT(name_table_put(&synsets, line, &number, err));
-        if (number != (int64_t)i) CVR_TRY_OUT(csv_table_fail(&t, path, i, "a synset that was named before", err));
     }
+    CVR_TRY_OUT(csv_table_names(&t, path, 0, "a synset that was named before", &synsets, err));
     for (uint64_t k = 0; k < d->list.n_classes; k++) {
         const char *const synset = d->list.text + d->list.classes[k];
         const int64_t row = name_table_find(&synsets, synset);
@@ -95,11 +87,7 @@ static int32_t label_by_csv(folder *d, const char *path, cvr_error *err) {
     int32_t status;
     CVR_TRY_OUT(csv_table_read(d->host, path, ',', &t, err));
     if (csv_table_columns(&t) < 2) CVR_TRY_OUT(csv_table_fail(&t, path, 0, "not a picture's name and a synset", err));
-    for (uint64_t i = 0; i < t.n_rows; i++) {
-        int64_t number;
-        CVR_TRY_OUT(name_table_put(&names, csv_table_cell(&t, i, 0), &number, err));
-        if (number != (int64_t)i) CVR_TRY_OUT(csv_table_fail(&t, path, i, "a picture that was listed before", err));
-    }
+    CVR_TRY_OUT(csv_table_names(&t, path, 0, "a picture that was listed before", &names, err));
     for (uint64_t i = 0; i < d->list.n; i++) {
         char name[256], synset[64];
         (void)snprintf(name, sizeof name, "%.255s", d->list.text + d->list.items[i].name);
@@ -110,8 +98,8 @@ static int32_t label_by_csv(folder *d, const char *path, cvr_error *err) {
         (void)snprintf(synset, sizeof synset, "%.*s", (int)(strcspn(cell, " ") < 63 ? strcspn(cell, " ") : 63), cell);
         d->list.items[i].label = folder_class_of(&d->list, synset);
         if (d->list.items[i].label < 0)
-            CVR_TRY_OUT(dataset_fail_at(
-                err, path,
+            CVR_TRY_OUT(cvr_fail_at(
+                err, path, 0,
                 cvr_fail(err, CVR_ERR_FORMAT, "it names no training class for %.200s; is it the right list?", name)));
     }
 out:
@@ -122,7 +110,7 @@ out:
 
 /* The synset of each number, from 1: a file of lines that begin with a synset. Its classes in this data. */
 static int32_t read_numbers(const folder *d, const char *path, csv_table *t, cvr_error *err) {
-    CVR_TRY(csv_table_read(d->host, path, NO_DELIMITER, t, err));
+    CVR_TRY(csv_table_read(d->host, path, CSV_LINES, t, err));
     for (uint64_t i = 0; i < t->n_rows; i++) {
         char *const line = t->text + t->cells[t->rows[i].first];
         line[strcspn(line, " \t,")] = '\0';
@@ -136,11 +124,11 @@ static int32_t read_numbers(const folder *d, const char *path, csv_table *t, cvr
 static int32_t label_by_numbers(folder *d, const char *path, const char *classes, cvr_error *err) {
     csv_table t = {0}, synsets = {0};
     int32_t status;
-    CVR_TRY_OUT(csv_table_read(d->host, path, NO_DELIMITER, &t, err));
+    CVR_TRY_OUT(csv_table_read(d->host, path, CSV_LINES, &t, err));
     if (t.n_rows != d->list.n)
-        CVR_TRY_OUT(dataset_fail_at(err, path,
-                                    cvr_fail(err, CVR_ERR_FORMAT, "%llu lines for %llu pictures; is it the right list?",
-                                             (unsigned long long)t.n_rows, (unsigned long long)d->list.n)));
+        CVR_TRY_OUT(cvr_fail_at(err, path, 0,
+                                cvr_fail(err, CVR_ERR_FORMAT, "%llu lines for %llu pictures; is it the right list?",
+                                         (unsigned long long)t.n_rows, (unsigned long long)d->list.n)));
     CVR_TRY_OUT(read_numbers(d, classes, &synsets, err));
     for (uint64_t i = 0; i < t.n_rows; i++) {
         const char *const cell = csv_table_cell(&t, i, 0);
@@ -167,16 +155,16 @@ static int32_t list_flat(folder *d, const cvr_dataset_args *args, const char *va
         const int32_t status = cvr_fail(err, CVR_ERR_USAGE,
                                         "pictures without class folders; put LOC_val_solution.csv beside them, or "
                                         "set data.val_list");
-        return dataset_fail_at(err, val, status);
+        return cvr_fail_at(err, val, 0, status);
     }
     CVR_TRY(folder_list_flat(&d->list, val, err));
     const char *const ending = strrchr(list, '.');
     if (ending && strcmp(ending, ".csv") == 0) return label_by_csv(d, list, err);
     if (a->val_classes[0]) return label_by_numbers(d, list, a->val_classes, err);
-    return dataset_fail_at(err, list,
-                           cvr_fail(err, CVR_ERR_USAGE,
-                                    "its numbers count synsets in an order of their own; set data.val_classes to a "
-                                    "file with a synset a line"));
+    return cvr_fail_at(err, list, 0,
+                       cvr_fail(err, CVR_ERR_USAGE,
+                                "its numbers count synsets in an order of their own; set data.val_classes to a "
+                                "file with a synset a line"));
 }
 
 /* Whether this folder has folders in it. */
@@ -236,5 +224,5 @@ const cvr_dataset_desc folder_imagenet = {
     .read = folder_read,
     .describe = folder_describe,
     .label = folder_label,
-    .kind = folder_kind,
+    .kind = dataset_picture_kind,
 };

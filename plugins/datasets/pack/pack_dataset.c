@@ -131,13 +131,7 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
                                       : dataset_picture_add(&d->pictures, record, picture, out, err);
     if (status == CVR_OK) return add_labels(d, e, record + picture, out, err);
     describe(self, index, name, sizeof name);
-    return dataset_fail_at(err, name, status);
-}
-
-static const char *kind(const void *self, uint32_t i) {
-    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
-    (void)self;
-    return i < 2 ? kinds[i] : NULL;
+    return cvr_fail_at(err, name, 0, status);
 }
 
 static int32_t size_of(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err) {
@@ -160,7 +154,7 @@ static const cvr_dataset_desc dataset = {
     .read = read_sample,
     .describe = describe,
     .label = label,
-    .kind = kind,
+    .kind = dataset_picture_kind,
     .size = size_of,
 };
 

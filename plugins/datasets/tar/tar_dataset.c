@@ -42,12 +42,8 @@ static tar_index new_index(const tar *d, const cvr_dataset_args *args) {
 static int32_t read_names(tar *d, const char *path, cvr_error *err) {
     csv_table t = {0};
     int32_t status;
-    CVR_TRY_OUT(csv_table_read(d->index.host, path, '\x01', &t, err)); /* a line is one cell */
-    for (uint64_t i = 0; i < t.n_rows; i++) {
-        int64_t number;
-        CVR_TRY_OUT(name_table_put(&d->names, csv_table_cell(&t, i, 0), &number, err));
-        if (number != (int64_t)i) CVR_TRY_OUT(csv_table_fail(&t, path, i, "a name that stands there twice", err));
-    }
+    CVR_TRY_OUT(csv_table_read(d->index.host, path, CSV_LINES, &t, err));
+    CVR_TRY_OUT(csv_table_names(&t, path, 0, "a name that stands there twice", &d->names, err));
 out:
     csv_table_free(&t);
     return status;
@@ -158,13 +154,7 @@ static int32_t read_sample(const void *self, int64_t index, cvr_sample *out, cvr
     const int32_t status = dataset_picture_add(&d->pictures, bytes, s->size, out, err);
     if (status == CVR_OK) return dataset_label_add(s->label, out, err);
     describe(self, index, name, sizeof name);
-    return dataset_fail_at(err, name, status);
-}
-
-static const char *kind(const void *self, uint32_t i) {
-    static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
-    (void)self;
-    return i < 2 ? kinds[i] : NULL;
+    return cvr_fail_at(err, name, 0, status);
 }
 
 static const cvr_attr_desc *const attrs[] = {
@@ -188,7 +178,7 @@ static const cvr_dataset_desc dataset = {
     .read = read_sample,
     .describe = describe,
     .label = label,
-    .kind = kind,
+    .kind = dataset_picture_kind,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -18,21 +18,17 @@ typedef struct cvr_codec_desc {
     const char *extensions; /* endings of its files' names, in lower case: ".jpg.jpeg" */
     /* 1 where these are the first bytes of this format. Up to 64 of them are given. */
     int32_t (*probe)(const uint8_t *bytes, uint64_t n);
-    /* As cvr_image_service.decode. `host` is there for warnings and scratch memory. No size that the file declares is
-     * trusted. */
-    int32_t (*decode)(const cvr_host *host, const uint8_t *bytes, uint64_t n, uint32_t channels, cvr_alloc_fn alloc,
-                      void *alloc_ctx, cvr_image *out, cvr_error *err);
+    /* As cvr_image_service.decode_part; job->request may be left alone, and then the whole picture is given. `host` is
+     * there for warnings and scratch memory. No size that the file declares is trusted. */
+    int32_t (*decode)(const cvr_host *host, const cvr_picture_job *job, cvr_error *err);
     /* NULL: this codec only reads. 1 or 3 channels. The same pixels always give the same bytes. */
     int32_t (*encode)(const cvr_host *host, const cvr_image *image, cvr_sink_fn sink, void *sink_ctx, cvr_error *err);
-    /* As decode, of the part that job->request asks for, once the size is known. NULL: this codec reads whole pictures.
-     */
-    int32_t (*decode_part)(const cvr_host *host, const cvr_picture_job *job, cvr_error *err);
 } cvr_codec_desc;
 
 #ifdef __cplusplus
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_codec_desc) == 64, "cvr_codec_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_codec_desc) == 56, "cvr_codec_desc has padding");
 
 #endif

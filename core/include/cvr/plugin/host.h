@@ -113,8 +113,9 @@ typedef struct cvr_part_request {
 /* More pixels than this are not decoded, unless someone says so: as PIL, which takes them for an attack on memory. */
 #define CVR_MAX_PIXELS UINT64_C(178956970)
 
-/* The arguments of decode_part(); `request` may be NULL: the whole picture. A picture of more than `max_pixels` is
- * refused by its header; 0 stands for CVR_MAX_PIXELS, or in a call of the service for what data.max_pixels says. */
+/* The arguments of decode_part() and of a codec; `request` may be NULL: the whole picture. A picture of more than
+ * `max_pixels` is refused by its header; 0 stands for CVR_MAX_PIXELS, or in a call of the service for what
+ * data.max_pixels says. */
 typedef struct cvr_picture_job {
     uint64_t struct_size;
     const uint8_t *bytes;

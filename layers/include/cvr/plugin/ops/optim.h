@@ -21,16 +21,20 @@
  *     param -= lr * g
  *
  * nadam_update    param, grad, lr, step, exp_avg, exp_avg_sq; cvr_nadam_update_attrs (torch.optim.NAdam)
- *     weight decay, exp_avg and exp_avg_sq as in adam_update; with t = step + 1, mu_t and the product of mu_1 to mu_t
- * from cvr_nadam_means: d = sqrt(exp_avg_sq / (1 - beta2^t)) + eps param -= lr * (1-mu_t) / (1 - product) * g / d + lr
- * * mu_(t+1) / (1 - product * mu_(t+1)) * exp_avg / d lion_update     param, grad, lr, step, exp_avg;
- * cvr_lion_update_attrs param *= 1 - lr * weight_decay; param -= lr * sign(beta1 * exp_avg + (1-beta1) * g) exp_avg +=
- * (1-beta2) * (g - exp_avg) lamb_update     param, grad, lr, step, exp_avg, exp_avg_sq; cvr_lamb_update_attrs (timm's
- * Lamb) exp_avg and exp_avg_sq as in adam_update; with t = step + 1: u = exp_avg / (1 - beta1^t) / (sqrt(exp_avg_sq) /
- * sqrt(1 - beta2^t) + eps) + weight_decay * param param -= lr * ratio * u, ratio = |param| / |u|; 1 where a norm is 0,
- * or without weight decay unless always_adapt lars_update     param, grad, lr, step, [momentum_buffer];
- * cvr_lars_update_attrs (timm's Lars) g = ratio * (g + weight_decay * param), ratio = trust_coeff * |param| / (|g| +
- * weight_decay * |param| + eps), of the gradient as it comes; 1 as above; the rest as sgd_update
+ *     weight decay, exp_avg and exp_avg_sq as in adam_update; t = step + 1; mu_t and the product of mu_1 to mu_t from
+ *     cvr_nadam_means; d = sqrt(exp_avg_sq / (1 - beta2^t)) + eps
+ *     param -= lr * (1 - mu_t) / (1 - product) * g / d + lr * mu_(t+1) / (1 - product * mu_(t+1)) * exp_avg / d
+ * lion_update     param, grad, lr, step, exp_avg; cvr_lion_update_attrs
+ *     param *= 1 - lr * weight_decay; param -= lr * sign(beta1 * exp_avg + (1-beta1) * g)
+ *     exp_avg += (1-beta2) * (g - exp_avg)
+ * lamb_update     param, grad, lr, step, exp_avg, exp_avg_sq; cvr_lamb_update_attrs (timm's Lamb)
+ *     exp_avg and exp_avg_sq as in adam_update; with t = step + 1:
+ *     u = exp_avg / (1 - beta1^t) / (sqrt(exp_avg_sq) / sqrt(1 - beta2^t) + eps) + weight_decay * param
+ *     ratio = |param| / |u|, and 1 where either norm is 0, or without weight decay unless always_adapt
+ *     param -= lr * ratio * u
+ * lars_update     param, grad, lr, step, [momentum_buffer]; cvr_lars_update_attrs (timm's Lars)
+ *     ratio = trust_coeff * |param| / (|grad| + weight_decay * |param| + eps), and 1 as in lamb_update
+ *     g = ratio * (grad + weight_decay * param); the rest as in sgd_update, after its weight decay
  *
  * sgd_update_many, adam_update_many, rmsprop_update_many, nadam_update_many, lion_update_many: the same of many
  * parameters with equal attributes, in one node: lr, step, then for each param, grad and its state, as many inputs as
@@ -47,8 +51,9 @@
  * gradient_scale        x, factor () -> factor * x
  *
  * Of the plugin "gradient_clip_units" (Brock et al., 2021):
- * gradient_clip_units   grad, param -> grad * min(1, most / max(|grad|, 1e-6)), most = clip_factor * max(|param|,
- * 1e-3), norms of each index along axis 0 on its own; tensors of rank 0 and 1 as a whole; cvr_gradient_clip_units_attrs
+ * gradient_clip_units   grad, param -> grad * min(1, most / max(|grad|, 1e-6)), most = clip_factor * max(|param|, 1e-3)
+ *                       norms of each index along axis 0 by itself, of tensors of rank 0 and 1 as a whole;
+ *                       cvr_gradient_clip_units_attrs
  */
 #ifndef CVR_PLUGIN_OPS_OPTIM_H
 #define CVR_PLUGIN_OPS_OPTIM_H

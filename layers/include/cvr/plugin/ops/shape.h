@@ -20,13 +20,15 @@
  * slice           x -> y: on axis dim, y[i] = x[start + i * step], i < length; cvr_slice_attrs
  * slice_backward  grad -> dx: zero but for dx[start + i * step] = grad[i]; axis dim has `size` elements;
  *                 cvr_slice_attrs
- * window_partition  x (N,C,H,W) -> (N*Y*X,h*w,C): windows of h x w pixels as sequences, row by row, Y = ceil(H / h) and
- *                 X = ceil(W / w) of them, after the picture was filled up with zeros at the right and at the bottom
- * and rolled by -shift (Liu et al., "Swin Transformer", 2021); cvr_window_attrs y[(n*Y+i)*X+j,a*w+b,c] =
- * p[n,c,(i*h+a+shift_h) mod Y*h,(j*w+b+shift_w) mod X*w], p: x with its zeros window_merge    the inverse:
- * (N*Y*X,h*w,C) -> (N,C,H,W), without what was filled up; cvr_window_merge_attrs take_rows       x (R,C) f32, index (M)
- * i64 -> (M,C): y[i,c] = x[index[i],c]; an index outside of 0..R-1 is an error; no attributes take_rows_backward  grad
- * (M,C), index (M) -> (R,C): dx[r,c] = sum over i with index[i] = r of grad[i,c]; cvr_take_rows_attrs
+ * window_partition  x (N,C,H,W) -> (N*Y*X,h*w,C), with Y = ceil(H / h), X = ceil(W / w); cvr_window_attrs
+ *     The picture is padded with zeros at the bottom and at the right to Y*h by X*w, rolled by -shift, and cut into
+ *     windows of h by w pixels, each a sequence, row by row (Liu et al., "Swin Transformer", 2021):
+ *     y[(n*Y+i)*X+j,a*w+b,c] = p[n,c,(i*h+a+shift_h) mod Y*h,(j*w+b+shift_w) mod X*w], p: x with its padding
+ * window_merge    the inverse: (N*Y*X,h*w,C) -> (N,C,H,W), without the padding; cvr_window_merge_attrs
+ * take_rows       x (R,C) f32, index (M) i64 -> (M,C): y[i,c] = x[index[i],c]; no attributes
+ *                 an index outside of 0..R-1 is an error
+ * take_rows_backward  grad (M,C), index (M) -> (R,C): dx[r,c] = sum of grad[i,c] over all i with index[i] = r;
+ *                 cvr_take_rows_attrs
  */
 #ifndef CVR_PLUGIN_OPS_SHAPE_H
 #define CVR_PLUGIN_OPS_SHAPE_H
