@@ -1,24 +1,24 @@
 /*
- * The transforms on a stub host.
+ * The transforms on a test host.
  */
 #include "augment_case.h"
 #include <cvr/config.h>
 
-stub_host augment_host;
+test_host augment_host;
 
 void augment_load(void) {
-    stub_host_init(&augment_host);
-    stub_host_load(&augment_host, "weights_safetensors");
-    stub_host_load(&augment_host, "augment_basic");
-    stub_host_load(&augment_host, "augment_geometry");
-    stub_host_load(&augment_host, "augment_colour");
-    stub_host_load(&augment_host, "augment_auto");
-    stub_host_load(&augment_host, "augment_erase");
-    stub_host_load(&augment_host, "augment_mix");
+    test_host_init(&augment_host);
+    test_host_load(&augment_host, "weights_safetensors");
+    test_host_load(&augment_host, "augment_basic");
+    test_host_load(&augment_host, "augment_geometry");
+    test_host_load(&augment_host, "augment_colour");
+    test_host_load(&augment_host, "augment_auto");
+    test_host_load(&augment_host, "augment_erase");
+    test_host_load(&augment_host, "augment_mix");
 }
 
 const cvr_augment_desc *transform(const char *name) {
-    return stub_host_find(&augment_host, CVR_KIND_AUGMENT, name);
+    return test_host_find(&augment_host, CVR_KIND_AUGMENT, name);
 }
 
 void *settings_of(const cvr_augment_desc *d, const char *text, cvr_error *err) {

@@ -1,12 +1,12 @@
 /*
- * The transforms of augment/ on a stub host, for the tests of all of them.
+ * The transforms of augment/ on a test host, for the tests of all of them.
  */
 #ifndef CVR_TEST_AUGMENT_CASE_H
 #define CVR_TEST_AUGMENT_CASE_H
 
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 
-extern stub_host augment_host;
+extern test_host augment_host;
 /* `.init` of a suite: loads the plugins. */
 void augment_load(void);
 const cvr_augment_desc *transform(const char *name);

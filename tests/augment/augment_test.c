@@ -9,8 +9,8 @@
 
 TestSuite(augment, .init = augment_load);
 
-static void text_of(const stub_tensors *t, const char *name, const char *field, char *buf, size_t size) {
-    const cvr_weight *const w = stub_tensors_get(t, name, field);
+static void text_of(const test_tensors *t, const char *name, const char *field, char *buf, size_t size) {
+    const cvr_weight *const w = test_tensors_get(t, name, field);
     cr_assert(w && w->dtype == CVR_U8 && w->bytes < size, "%s/%s", name, field);
     memcpy(buf, w->data, w->bytes);
     buf[w->bytes] = '\0';
@@ -35,9 +35,9 @@ static double distance(const cvr_weight *want, const cvr_field *got) {
 }
 
 /* `got` is what the case says, in type and shape, and as near as its field `tol` allows. */
-static void expect_field(const stub_tensors *t, const char *name, const char *field, const char *tol,
+static void expect_field(const test_tensors *t, const char *name, const char *field, const char *tol,
                          const cvr_field *got) {
-    const cvr_weight *const want = stub_tensors_get(t, name, field), *const most = stub_tensors_get(t, name, tol);
+    const cvr_weight *const want = test_tensors_get(t, name, field), *const most = test_tensors_get(t, name, tol);
     int64_t allowed = 0;
     cr_assert(want && got, "%s: no %s", name, field);
     cr_assert_eq(got->dtype, want->dtype, "%s: type of %s", name, field);
@@ -50,7 +50,7 @@ static void expect_field(const stub_tensors *t, const char *name, const char *fi
     cr_expect(d <= (double)allowed, "%s: %s is off by %g, %lld allowed", name, field, d, (long long)allowed);
 }
 
-static uint32_t numbers_of(const stub_tensors *t, const char *name, double *params) {
+static uint32_t numbers_of(const test_tensors *t, const char *name, double *params) {
     char drawn[1024];
     uint32_t n = 0;
     text_of(t, name, "params", drawn, sizeof drawn);
@@ -63,7 +63,7 @@ static uint32_t numbers_of(const stub_tensors *t, const char *name, double *para
 }
 
 /* The settings of the case. */
-static void *attrs_of(const stub_tensors *t, const char *name, const cvr_augment_desc **d) {
+static void *attrs_of(const test_tensors *t, const char *name, const cvr_augment_desc **d) {
     char word[64], settings[256];
     cvr_error err;
     cvr_error_init(&err);
@@ -103,24 +103,24 @@ static void expect_matrix(const char *name, const cvr_sample *s, const float *wa
 
 static const char *const placed[] = {CVR_FIELD_MASK, CVR_FIELD_BOXES, CVR_FIELD_MASKS};
 
-static void run_case(const stub_tensors *t, const char *name) {
+static void run_case(const test_tensors *t, const char *name) {
     double params[CVR_AUGMENT_PARAMS] = {0};
     const cvr_augment_desc *d;
-    const cvr_weight *const in = stub_tensors_get(t, name, "in"), *fields[3];
+    const cvr_weight *const in = test_tensors_get(t, name, "in"), *fields[3];
     char field[32];
-    stub_sample s;
+    test_sample s;
     cvr_error err;
     cvr_error_init(&err);
     void *const attrs = attrs_of(t, name, &d);
     const uint32_t n = numbers_of(t, name, params);
     cr_expect(n == d->n_params || n == 0, "%s: %u params for %u", name, n, d->n_params);
-    stub_sample_init(&s);
-    stub_sample_image(&s, in->dtype, in->shape[0], in->shape[1], in->shape[2], in->data);
+    test_sample_init(&s);
+    test_sample_image(&s, in->dtype, in->shape[0], in->shape[1], in->shape[2], in->data);
     for (int i = 0; i < 3; i++) {
         (void)snprintf(field, sizeof field, "in_%s", placed[i]);
-        fields[i] = stub_tensors_get(t, name, field);
+        fields[i] = test_tensors_get(t, name, field);
         if (fields[i])
-            (void)stub_sample_add(&s, placed[i], fields[i]->dtype, fields[i]->rank, fields[i]->shape, fields[i]->data);
+            (void)test_sample_add(&s, placed[i], fields[i]->dtype, fields[i]->rank, fields[i]->shape, fields[i]->data);
     }
     cr_assert_eq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s: %s", name, err.message);
     expect_field(t, name, "out", "tol", s.sample.fields[0]);
@@ -139,15 +139,15 @@ static void run_case(const stub_tensors *t, const char *name) {
             expect_matrix(name, &s.sample, was, strstr(settings, "expand=yes") ? 1 : 1e-4,
                           strcmp(d->name, "resize") != 0 && !strstr(d->name, "flip"));
     }
-    stub_sample_free(&s);
+    test_sample_free(&s);
     cvr_free(attrs);
 }
 
-static void run_batch(const stub_tensors *t, const char *name) {
+static void run_batch(const test_tensors *t, const char *name) {
     double params[CVR_AUGMENT_PARAMS] = {0};
     const cvr_augment_desc *d;
-    const cvr_weight *const in = stub_tensors_get(t, name, "batch"), *const labels =
-                                                                         stub_tensors_get(t, name, "labels");
+    const cvr_weight *const in = test_tensors_get(t, name, "batch"), *const labels =
+                                                                         test_tensors_get(t, name, "labels");
     const int64_t *const s = in->shape, k = labels->shape[1];
     cvr_named_tensor image = {
         sizeof image, "image", CVR_FIELD_IMAGE, {.dtype = CVR_F32, .rank = 4, .pixel_stride = s[3]}, NULL};
@@ -174,10 +174,10 @@ static void run_batch(const stub_tensors *t, const char *name) {
 }
 
 /* Runs each case that has this field; returns their number. */
-static uint32_t each_case(const char *field, void (*run)(const stub_tensors *t, const char *name)) {
-    stub_tensors t;
+static uint32_t each_case(const char *field, void (*run)(const test_tensors *t, const char *name)) {
+    test_tensors t;
     uint32_t n = 0;
-    stub_tensors_read(&t, &augment_host, CVR_GOLDEN_DIR "/augment.safetensors");
+    test_tensors_read(&t, &augment_host, CVR_GOLDEN_DIR "/augment.safetensors");
     for (uint64_t i = 0; i < t.n; i++) {
         const char *const slash = strrchr(t.w[i].name, '/');
         char name[128];
@@ -186,7 +186,7 @@ static uint32_t each_case(const char *field, void (*run)(const stub_tensors *t, 
         run(&t, name);
         n++;
     }
-    stub_tensors_free(&t);
+    test_tensors_free(&t);
     return n;
 }
 

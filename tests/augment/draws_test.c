@@ -19,15 +19,15 @@ static void draw(const char *name, const char *text, int64_t h, int64_t w, doubl
     void *const attrs = settings_of(d, text, &err);
     cr_assert(attrs, "%s", err.message);
     uint8_t *const pixels = calloc((size_t)(h * w), 3);
-    stub_sample s;
-    stub_sample_init(&s);
-    stub_sample_image(&s, CVR_U8, h, w, 3, pixels);
+    test_sample s;
+    test_sample_init(&s);
+    test_sample_image(&s, CVR_U8, h, w, 3, pixels);
     for (int i = 0; i < DRAWS; i++) {
         cvr_rng rng;
         cvr_rng_start(&rng, 7, (uint64_t)i);
         cr_assert_eq(d->make_params(attrs, &s.sample, &rng, out[i], &err), CVR_OK, "%s", err.message);
     }
-    stub_sample_free(&s);
+    test_sample_free(&s);
     free(pixels);
     cvr_free(attrs);
 }
@@ -175,9 +175,9 @@ Test(augment_draws, erasing_with_noise_is_normal) {
     cvr_error_init(&err);
     void *const attrs = settings_of(d, "p=1 value=random", &err);
     cr_assert(attrs, "%s", err.message);
-    stub_sample s;
-    stub_sample_init(&s);
-    stub_sample_image(&s, CVR_F32, 100, 101, 1, zeros);
+    test_sample s;
+    test_sample_init(&s);
+    test_sample_image(&s, CVR_F32, 100, 101, 1, zeros);
     cr_assert_eq(d->apply(attrs, params, &s.sample, &err), CVR_OK);
     const float *const x = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE)->data;
     for (int i = 0; i < 100 * 101; i++) {
@@ -187,7 +187,7 @@ Test(augment_draws, erasing_with_noise_is_normal) {
     }
     cr_expect_float_eq(sum / 1e4, 0, 0.04);
     cr_expect_float_eq(squares / 1e4, 1, 0.05);
-    stub_sample_free(&s);
+    test_sample_free(&s);
     cvr_free(attrs);
 }
 

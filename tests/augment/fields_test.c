@@ -69,15 +69,15 @@ Test(augment_fields, refuses_pictures_that_do_not_fit) {
     for (size_t i = 0; i < sizeof misfits / sizeof misfits[0]; i++) {
         const cvr_augment_desc *const d = transform(misfits[i].name);
         cvr_error err;
-        stub_sample s;
+        test_sample s;
         cvr_error_init(&err);
         void *const attrs = settings_of(d, misfits[i].settings, &err);
         cr_assert(attrs, "%s: %s", misfits[i].name, err.message);
-        stub_sample_init(&s);
-        stub_sample_image(&s, misfits[i].dtype, 4, 5, 3, pixels);
+        test_sample_init(&s);
+        test_sample_image(&s, misfits[i].dtype, 4, 5, 3, pixels);
         cr_expect_neq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s %s", misfits[i].name, misfits[i].settings);
         cr_expect(err.message[0], "no message");
-        stub_sample_free(&s);
+        test_sample_free(&s);
         cvr_free(attrs);
     }
 }
@@ -88,15 +88,15 @@ Test(augment_fields, crop_larger_than_the_picture_says_so) {
     double params[CVR_AUGMENT_PARAMS];
     cvr_error err;
     cvr_rng rng;
-    stub_sample s;
+    test_sample s;
     cvr_error_init(&err);
     void *const attrs = settings_of(d, "9", &err);
-    stub_sample_init(&s);
-    stub_sample_image(&s, CVR_U8, 4, 5, 3, pixels);
+    test_sample_init(&s);
+    test_sample_image(&s, CVR_U8, 4, 5, 3, pixels);
     cvr_rng_start(&rng, 1, 1);
     cr_expect_eq(d->make_params(attrs, &s.sample, &rng, params, &err), CVR_ERR_USAGE);
     cr_expect(strstr(err.message, "pad_if_needed"));
-    stub_sample_free(&s);
+    test_sample_free(&s);
     cvr_free(attrs);
 }
 
@@ -123,16 +123,16 @@ Test(augment_fields, refuses_fields_that_do_not_fit_the_picture) {
         const struct stray *const x = &strays[i];
         const cvr_augment_desc *const d = transform(x->name);
         cvr_error err;
-        stub_sample s;
+        test_sample s;
         cvr_error_init(&err);
         void *const attrs = settings_of(d, x->settings, &err);
         cr_assert(attrs, "%s: %s", x->name, err.message);
-        stub_sample_init(&s);
-        stub_sample_image(&s, CVR_U8, 4, 5, 3, nothing);
-        (void)stub_sample_add(&s, x->kind, x->dtype, x->rank, x->shape, nothing);
+        test_sample_init(&s);
+        test_sample_image(&s, CVR_U8, 4, 5, 3, nothing);
+        (void)test_sample_add(&s, x->kind, x->dtype, x->rank, x->shape, nothing);
         cr_expect_neq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s with %s", x->name, x->kind);
         cr_expect(strstr(err.message, x->message), "%s with %s: %s", x->name, x->kind, err.message);
-        stub_sample_free(&s);
+        test_sample_free(&s);
         cvr_free(attrs);
     }
 }
@@ -143,19 +143,19 @@ Test(augment_fields, moves_nothing_and_several) {
     const cvr_augment_desc *const d = transform("random_vertical_flip");
     const double params[CVR_AUGMENT_PARAMS] = {1};
     cvr_error err;
-    stub_sample s;
+    test_sample s;
     cvr_error_init(&err);
     void *const attrs = settings_of(d, "", &err);
-    stub_sample_init(&s);
-    stub_sample_image(&s, CVR_U8, 4, 5, 3, pixels);
-    cvr_field *const other = stub_sample_add(&s, CVR_FIELD_IMAGE, CVR_U8, 3, (const int64_t[]){4, 5, 1}, second);
-    cvr_field *const masks = stub_sample_add(&s, CVR_FIELD_MASKS, CVR_U8, 3, (const int64_t[]){0, 4, 5}, second);
-    cvr_field *const boxes = stub_sample_add(&s, CVR_FIELD_BOXES, CVR_F32, 2, (const int64_t[]){0, 4}, second);
+    test_sample_init(&s);
+    test_sample_image(&s, CVR_U8, 4, 5, 3, pixels);
+    cvr_field *const other = test_sample_add(&s, CVR_FIELD_IMAGE, CVR_U8, 3, (const int64_t[]){4, 5, 1}, second);
+    cvr_field *const masks = test_sample_add(&s, CVR_FIELD_MASKS, CVR_U8, 3, (const int64_t[]){0, 4, 5}, second);
+    cvr_field *const boxes = test_sample_add(&s, CVR_FIELD_BOXES, CVR_F32, 2, (const int64_t[]){0, 4}, second);
     cr_assert_eq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s", err.message);
     cr_expect_eq(((const uint8_t *)other->data)[15], 7);
     cr_expect_eq(((const uint8_t *)s.sample.fields[0]->data)[47], 3);
     cr_expect(masks->shape[0] == 0 && masks->shape[1] == 4 && masks->shape[2] == 5 && boxes->shape[0] == 0);
-    stub_sample_free(&s);
+    test_sample_free(&s);
     cvr_free(attrs);
 }
 
@@ -179,14 +179,14 @@ static void run_part(const struct parted *x, const uint8_t *pixels, int64_t h, i
     const cvr_augment_desc *const d = transform(x->name);
     cvr_part in, out = {.struct_size = sizeof out};
     cvr_error err;
-    stub_sample whole, part;
+    test_sample whole, part;
     cvr_error_init(&err);
     void *const attrs = settings_of(d, x->settings, &err);
     cr_assert(attrs, "%s: %s", x->name, err.message);
     const cvr_part_step step = {sizeof step, attrs, x->params, &in, &out};
-    stub_sample_init(&whole);
-    stub_sample_init(&part);
-    stub_sample_image(&whole, CVR_U8, h, w, 3, pixels);
+    test_sample_init(&whole);
+    test_sample_init(&part);
+    test_sample_image(&whole, CVR_U8, h, w, 3, pixels);
     cr_assert_eq(d->apply(attrs, x->params, &whole.sample, &err), CVR_OK, "%s", err.message);
     cvr_part_whole(&in, h, w);
     cr_assert_eq(d->part_size(&step, &err), CVR_OK);
@@ -200,7 +200,7 @@ static void run_part(const struct parted *x, const uint8_t *pixels, int64_t h, i
     uint8_t *const some = malloc((size_t)(in.rows * in.columns * 3));
     for (int64_t y = 0; y < in.rows; y++)
         memcpy(some + y * in.columns * 3, pixels + ((in.top + y) * w + in.left) * 3, (size_t)in.columns * 3);
-    stub_sample_image(&part, CVR_U8, in.rows, in.columns, 3, some);
+    test_sample_image(&part, CVR_U8, in.rows, in.columns, 3, some);
     cr_assert_eq(d->part_apply(&step, &part.sample, &err), CVR_OK, "%s", err.message);
     const cvr_field *const a = whole.sample.fields[0], *const b = part.sample.fields[0];
     cr_assert(b->shape[0] == 3 && b->shape[1] == 4, "%s", x->name);
@@ -209,8 +209,8 @@ static void run_part(const struct parted *x, const uint8_t *pixels, int64_t h, i
                          12, "%s: row %d", x->name, (int)y);
     cr_expect_arr_eq(whole.origin.geometry, part.origin.geometry, sizeof part.origin.geometry, "%s", x->name);
     free(some);
-    stub_sample_free(&whole);
-    stub_sample_free(&part);
+    test_sample_free(&whole);
+    test_sample_free(&part);
     cvr_free(attrs);
 }
 
@@ -318,7 +318,7 @@ Test(augment_fields, device_gets_the_same_numbers) {
 }
 
 /* The consumer's mosaic, which is linked to this test: four samples of other sizes and numbers of objects. */
-static void add_scene(stub_sample *s, int i) {
+static void add_scene(test_sample *s, int i) {
     static const int64_t sizes[4][2] = {{8, 12}, {4, 6}, {16, 4}, {5, 5}};
     const int64_t h = sizes[i][0], w = sizes[i][1];
     const int64_t labels[3] = {10 * i, 10 * i + 1, 10 * i + 2};
@@ -328,11 +328,11 @@ static void add_scene(stub_sample *s, int i) {
     for (int k = 0; k < i; k++) memcpy(boxes + 4 * k, box, sizeof box);
     memset(pixels, 50 + i, sizeof pixels);
     memset(masks, 1, sizeof masks);
-    stub_sample_init(s);
-    stub_sample_image(s, CVR_U8, h, w, 3, pixels);
-    (void)stub_sample_add(s, CVR_FIELD_BOXES, CVR_F32, 2, (const int64_t[]){i, 4}, boxes);
-    (void)stub_sample_add(s, CVR_FIELD_BOX_LABELS, CVR_I64, 1, (const int64_t[]){i}, labels);
-    (void)stub_sample_add(s, CVR_FIELD_MASKS, CVR_U8, 3, (const int64_t[]){i, h, w}, masks);
+    test_sample_init(s);
+    test_sample_image(s, CVR_U8, h, w, 3, pixels);
+    (void)test_sample_add(s, CVR_FIELD_BOXES, CVR_F32, 2, (const int64_t[]){i, 4}, boxes);
+    (void)test_sample_add(s, CVR_FIELD_BOX_LABELS, CVR_I64, 1, (const int64_t[]){i}, labels);
+    (void)test_sample_add(s, CVR_FIELD_MASKS, CVR_U8, 3, (const int64_t[]){i, h, w}, masks);
 }
 
 Test(augment_fields, mosaic_moves_the_objects_of_all) {
@@ -340,11 +340,11 @@ Test(augment_fields, mosaic_moves_the_objects_of_all) {
     static const int owner[6] = {1, 2, 2, 3, 3, 3};
     static const int64_t labels[6] = {10, 20, 21, 30, 31, 32};
     const double params[CVR_AUGMENT_PARAMS] = {0.25, 0.75};
-    stub_sample s[4];
+    test_sample s[4];
     cvr_sample *samples[4];
     cvr_error err;
     cvr_error_init(&err);
-    stub_host_take(&augment_host, cvr_plugin_query(CVR_ABI_MAJOR, CVR_ABI_MINOR));
+    test_host_take(&augment_host, cvr_plugin_query(CVR_ABI_MAJOR, CVR_ABI_MINOR));
     for (int i = 0; i < 4; i++) {
         add_scene(&s[i], i);
         samples[i] = &s[i].sample;
@@ -368,5 +368,5 @@ Test(augment_fields, mosaic_moves_the_objects_of_all) {
     }
     cr_expect_eq(s[0].origin.geometry[0], 0.75);
     cr_expect_eq(s[0].origin.geometry[4], 0.25);
-    for (int i = 0; i < 4; i++) stub_sample_free(&s[i]);
+    for (int i = 0; i < 4; i++) test_sample_free(&s[i]);
 }

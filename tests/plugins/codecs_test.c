@@ -1,28 +1,28 @@
 /*
  * The codecs: pixels against PIL's (tests/parity/codecs.py), and files that are damaged or made to do harm.
  */
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <zlib.h>
 
-static stub_host host;
-static stub_tensors golden;
+static test_host host;
+static test_tensors golden;
 
 static void load(void) {
-    stub_host_init(&host);
-    stub_host_load(&host, "weights_safetensors");
-    stub_host_load(&host, "codec_png");
-    stub_host_load(&host, "codec_jpeg");
-    stub_host_load(&host, "codec_webp");
-    stub_host_load(&host, "codec_bmp");
-    stub_host_load(&host, "codec_tiff");
-    stub_tensors_read(&golden, &host, CVR_GOLDEN_DIR "/codecs.safetensors");
+    test_host_init(&host);
+    test_host_load(&host, "weights_safetensors");
+    test_host_load(&host, "codec_png");
+    test_host_load(&host, "codec_jpeg");
+    test_host_load(&host, "codec_webp");
+    test_host_load(&host, "codec_bmp");
+    test_host_load(&host, "codec_tiff");
+    test_tensors_read(&golden, &host, CVR_GOLDEN_DIR "/codecs.safetensors");
     host.most = 0;
 }
 
 static void unload(void) {
-    stub_tensors_free(&golden);
+    test_tensors_free(&golden);
     cr_expect_eq(host.live, 0, "memory was left behind");
 }
 
@@ -43,7 +43,7 @@ static decoded decode(const void *bytes, uint64_t n, uint32_t channels) {
     cvr_error_init(&d.err);
     uint8_t *const copy = malloc(n ? n : 1);
     memcpy(copy, bytes, n);
-    d.status = host.image.decode(&host.image, copy, n, channels, stub_alloc_one, &d.memory, &d.image, &d.err);
+    d.status = host.image.decode(&host.image, copy, n, channels, test_alloc_one, &d.memory, &d.image, &d.err);
     free(copy);
     return d;
 }
@@ -65,7 +65,7 @@ static uint32_t each_case(case_fn fn) {
 }
 
 static void expect_pixels(const char *name, const cvr_weight *file, uint32_t channels, const char *field) {
-    const cvr_weight *const want = stub_tensors_get(&golden, name, field);
+    const cvr_weight *const want = test_tensors_get(&golden, name, field);
     decoded d = decode(file->data, file->bytes, channels);
     cr_assert_eq(d.status, CVR_OK, "%s: %s", name, d.err.message);
     cr_assert(d.image.height == want->shape[0] && d.image.width == want->shape[1] && d.image.channels == want->shape[2],
@@ -80,7 +80,7 @@ static void expect_pixels(const char *name, const cvr_weight *file, uint32_t cha
 
 static void same_as_pil(const char *name, const cvr_weight *file) {
     int64_t own = 0;
-    memcpy(&own, stub_tensors_get(&golden, name, "own")->data, sizeof own);
+    memcpy(&own, test_tensors_get(&golden, name, "own")->data, sizeof own);
     expect_pixels(name, file, 3, "rgb");
     expect_pixels(name, file, 1, "grey");
     expect_pixels(name, file, 0, own == 1 ? "grey" : "rgb");
@@ -167,7 +167,7 @@ Test(codecs, png_with_good_sums_and_bad_contents_does_no_harm, .timeout = 300) {
 }
 
 static const cvr_weight *file_of(const char *name) {
-    const cvr_weight *const w = stub_tensors_get(&golden, name, "file");
+    const cvr_weight *const w = test_tensors_get(&golden, name, "file");
     cr_assert(w, "%s", name);
     return w;
 }
@@ -284,7 +284,7 @@ Test(codecs, pictures_of_too_many_pixels_are_refused) {
             void *memory = NULL;
             cvr_image image = {.struct_size = sizeof image};
             cvr_error err = CVR_ERROR_INIT;
-            const cvr_picture_job job = {sizeof job, w->data, w->bytes,     3, stub_alloc_one, &memory,
+            const cvr_picture_job job = {sizeof job, w->data, w->bytes,     3, test_alloc_one, &memory,
                                          NULL,       &image,  pixels - less};
             cr_expect_eq(host.image.decode_part(&host.image, &job, &err), less ? CVR_ERR_FORMAT : CVR_OK);
             cr_expect(!less || (!memory && strstr(err.message, "data.max_pixels")), "%s: %s", names[i], err.message);
@@ -365,18 +365,18 @@ static int32_t full_disk(void *ctx, const void *bytes, uint64_t n, cvr_error *er
 }
 
 Test(codecs, png_round_trip) {
-    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+    const cvr_codec_desc *const png = test_host_find(&host, CVR_KIND_CODEC, "png");
     for (int64_t channels = 1; channels <= 3; channels += 2) {
         uint8_t pixels[7 * 5 * 3];
         cvr_rng rng;
         cvr_error err;
-        stub_bytes a = {NULL, 0}, b = {NULL, 0};
+        test_bytes a = {NULL, 0}, b = {NULL, 0};
         cvr_rng_start(&rng, 3, 0);
         cvr_error_init(&err);
         for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)cvr_rng_u32(&rng);
         const cvr_image image = {sizeof image, 5, 7, channels, pixels, NULL};
-        cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &a, &err), CVR_OK, "%s", err.message);
-        cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &b, &err), CVR_OK, "%s", err.message);
+        cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &a, &err), CVR_OK, "%s", err.message);
+        cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &b, &err), CVR_OK, "%s", err.message);
         cr_expect(a.n == b.n && memcmp(a.bytes, b.bytes, a.n) == 0, "the same pixels gave other bytes");
         decoded d = decode(a.bytes, a.n, 0);
         cr_assert_eq(d.status, CVR_OK, "%s", d.err.message);
@@ -385,38 +385,38 @@ Test(codecs, png_round_trip) {
         cr_expect_eq(png->encode(&host.host, &image, full_disk, NULL, &err), CVR_ERR_IO);
         cr_expect_str_eq(err.message, "disk full");
         free(d.memory);
-        stub_bytes_free(&a);
-        stub_bytes_free(&b);
+        test_bytes_free(&a);
+        test_bytes_free(&b);
     }
 }
 
 /* Pixels that stand for colours are read back as those colours. */
 Test(codecs, png_of_a_palette) {
     uint8_t pixels[6] = {0, 1, 2, 255, 254, 1}, palette[768];
-    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+    const cvr_codec_desc *const png = test_host_find(&host, CVR_KIND_CODEC, "png");
     const cvr_image image = {sizeof image, 3, 2, 1, pixels, palette};
-    stub_bytes a = {NULL, 0};
+    test_bytes a = {NULL, 0};
     cvr_error err = CVR_ERROR_INIT;
     for (int i = 0; i < 768; i++) palette[i] = (uint8_t)(i * 7 + i / 256);
-    cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &a, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &a, &err), CVR_OK, "%s", err.message);
     cr_expect_eq(a.bytes[25], 3, "the colour type of a palette");
     decoded d = decode(a.bytes, a.n, 3);
     cr_assert_eq(d.status, CVR_OK, "%s", d.err.message);
     for (int i = 0; i < 18; i++) cr_expect_eq(d.image.data[i], palette[3 * pixels[i / 3] + i % 3]);
     free(d.memory);
-    stub_bytes_free(&a);
+    test_bytes_free(&a);
 }
 
 Test(codecs, png_encoder_refuses_other_channels) {
     uint8_t pixels[8] = {0};
-    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+    const cvr_codec_desc *const png = test_host_find(&host, CVR_KIND_CODEC, "png");
     const cvr_image two = {sizeof two, 2, 2, 2, pixels, NULL}, none = {sizeof none, 0, 2, 1, pixels, NULL};
-    stub_bytes a = {NULL, 0};
+    test_bytes a = {NULL, 0};
     cvr_error err;
     cvr_error_init(&err);
-    cr_expect_eq(png->encode(&host.host, &two, stub_bytes_sink, &a, &err), CVR_ERR_UNSUPPORTED);
-    cr_expect_eq(png->encode(&host.host, &none, stub_bytes_sink, &a, &err), CVR_ERR_UNSUPPORTED);
-    stub_bytes_free(&a);
+    cr_expect_eq(png->encode(&host.host, &two, test_bytes_sink, &a, &err), CVR_ERR_UNSUPPORTED);
+    cr_expect_eq(png->encode(&host.host, &none, test_bytes_sink, &a, &err), CVR_ERR_UNSUPPORTED);
+    test_bytes_free(&a);
 }
 
 static void *no_memory(void *ctx, uint64_t bytes) {

@@ -2,7 +2,7 @@
  * The data sets idx, cifar, folder and fake: what they give, and how they meet files that are damaged, lie or vanish.
  * Every file is made here.
  */
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <ftw.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-static stub_host host;
+static test_host host;
 static char root[256];
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
@@ -22,12 +22,12 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 
 static void load(void) {
     const char *const tmp = getenv("TMPDIR");
-    stub_host_init(&host);
-    stub_host_load(&host, "dataset_idx");
-    stub_host_load(&host, "dataset_cifar");
-    stub_host_load(&host, "dataset_folder");
-    stub_host_load(&host, "dataset_fake");
-    stub_host_load(&host, "codec_png");
+    test_host_init(&host);
+    test_host_load(&host, "dataset_idx");
+    test_host_load(&host, "dataset_cifar");
+    test_host_load(&host, "dataset_folder");
+    test_host_load(&host, "dataset_fake");
+    test_host_load(&host, "codec_png");
     host.offer_images = 1;
     (void)snprintf(root, sizeof root, "%.200s/cvr_datasets_XXXXXX", tmp ? tmp : "/tmp");
     cr_assert(mkdtemp(root));
@@ -61,7 +61,7 @@ static void make_folders(const char *name) {
 }
 
 static const cvr_dataset_desc *kind(const char *name) {
-    return stub_host_find(&host, CVR_KIND_DATASET, name);
+    return test_host_find(&host, CVR_KIND_DATASET, name);
 }
 
 typedef struct opened {
@@ -98,7 +98,7 @@ static void expect_error(opened o, int32_t code, const char *file, const char *s
 }
 
 /* What a sample holds is what the data set said before it was read. */
-static void expect_as_told(opened o, int64_t index, const stub_sample *s) {
+static void expect_as_told(opened o, int64_t index, const test_sample *s) {
     const cvr_origin *const origin = &s->origin;
     const cvr_field *const image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE);
     uint32_t n = 0;
@@ -166,7 +166,7 @@ static uint8_t *gzip(const void *bytes, uint64_t n, uint64_t *out_n) {
 static void write_gzip(const char *path, const void *bytes, uint64_t n) {
     uint64_t packed = 0;
     uint8_t *const z = gzip(bytes, n, &packed);
-    stub_write_file(path, z, packed);
+    test_write_file(path, z, packed);
     free(z);
 }
 
@@ -174,8 +174,8 @@ static void make_mnist(const char *images_name, const char *labels_name) {
     uint8_t images[IMAGES], labels[LABELS];
     make_images(images);
     make_labels(labels);
-    stub_write_file(in_root(images_name), images, sizeof images);
-    stub_write_file(in_root(labels_name), labels, sizeof labels);
+    test_write_file(in_root(images_name), images, sizeof images);
+    test_write_file(in_root(labels_name), labels, sizeof labels);
 }
 
 static void expect_idx(opened o, int64_t channels) {
@@ -184,10 +184,10 @@ static void expect_idx(opened o, int64_t channels) {
     cr_expect_eq(o.d->n_classes(o.self), 7);
     cr_expect_str_eq(o.d->class_name(o.self, 6), "6");
     for (int64_t i = 0; i < COUNT; i++) {
-        stub_sample s;
+        test_sample s;
         cvr_error err;
         cvr_error_init(&err);
-        stub_sample_init(&s);
+        test_sample_init(&s);
         cr_assert_eq(o.d->read(o.self, i, &s.sample, &err), CVR_OK, "%s", err.message);
         const cvr_field *const f = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE);
         const cvr_field *const y = cvr_sample_find(&s.sample, CVR_FIELD_LABEL);
@@ -197,7 +197,7 @@ static void expect_idx(opened o, int64_t channels) {
         }
         cr_expect(*(const int64_t *)y->data == i * 2 % 7 && o.d->label(o.self, i) == i * 2 % 7);
         expect_as_told(o, i, &s);
-        stub_sample_free(&s);
+        test_sample_free(&s);
     }
 }
 
@@ -234,7 +234,7 @@ Test(datasets, idx_counts_classes_over_both_splits) {
     make_mnist("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte");
     make_labels(labels);
     labels[8] = 41;
-    stub_write_file(in_root("train-labels-idx1-ubyte"), labels, sizeof labels);
+    test_write_file(in_root("train-labels-idx1-ubyte"), labels, sizeof labels);
     opened o = open_args("idx", (cvr_dataset_args){.split = CVR_SPLIT_VAL}, &idx_defaults);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect_eq(o.d->n_classes(o.self), 42);
@@ -252,12 +252,12 @@ Test(datasets, idx_every_truncation_is_an_error) {
     make_labels(labels);
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     for (uint64_t cut = 0; cut < IMAGES; cut++) {
-        stub_write_file(in_root("train-images-idx3-ubyte"), images, cut);
+        test_write_file(in_root("train-images-idx3-ubyte"), images, cut);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "again");
     }
     uint8_t *const z = gzip(images, IMAGES, &n);
     for (uint64_t cut = 0; cut < n; cut++) {
-        stub_write_file(in_root("train-images-idx3-ubyte"), z, cut);
+        test_write_file(in_root("train-images-idx3-ubyte"), z, cut);
         const opened o = open_idx();
         cr_assert_eq(o.status, CVR_ERR_FORMAT, "cut at %llu of %llu was taken", (unsigned long long)cut,
                      (unsigned long long)n);
@@ -266,7 +266,7 @@ Test(datasets, idx_every_truncation_is_an_error) {
     free(z);
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     for (uint64_t cut = 0; cut < LABELS; cut++) {
-        stub_write_file(in_root("train-labels-idx1-ubyte"), labels, cut);
+        test_write_file(in_root("train-labels-idx1-ubyte"), labels, cut);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-labels", "again");
     }
 }
@@ -285,7 +285,7 @@ Test(datasets, idx_flipped_bytes_do_no_harm) {
         for (uint64_t k = 1 + cvr_rng_below(&rng, 3); k > 0; k--) {
             bad[cvr_rng_below(&rng, i % 4 < 2 ? 16 : size)] = (uint8_t)cvr_rng_u32(&rng);
         }
-        stub_write_file(in_root("train-images-idx3-ubyte"), bad, size);
+        test_write_file(in_root("train-images-idx3-ubyte"), bad, size);
         opened o = open_idx();
         if (o.self) o.d->close(o.self);
     }
@@ -299,31 +299,31 @@ Test(datasets, idx_lies_are_found_out) {
     const idx_attrs three = {"", "", "", "", 3};
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     make_images(images);
-    stub_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES + 1);
+    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES + 1);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "goes on");
     for (int i = 0; i < 3; i++) {
         make_images(images);
         put_u32(images + 4 + 4 * i, 0xffffffff);
-        stub_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
+        test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "more than it could hold");
         write_gzip(in_root("train-images-idx3-ubyte"), images, IMAGES);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "more than it could hold");
     }
     memset(images + 4, 0xff, 12);
-    stub_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
+    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "more than it could hold");
     cr_expect_lt(host.most, 1u << 20, "%llu bytes were asked for", (unsigned long long)host.most);
     make_labels(labels);
-    stub_write_file(in_root("train-images-idx3-ubyte"), labels, LABELS + 0);
+    test_write_file(in_root("train-images-idx3-ubyte"), labels, LABELS + 0);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "again");
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     make_images(images);
     put_u32(images, 0x12345678);
-    stub_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
+    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "0x12345678");
     make_images(images);
     put_u32(images + 4, COUNT - 1);
-    stub_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES - HEIGHT * WIDTH);
+    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES - HEIGHT * WIDTH);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-labels", "5 labels for 4 pictures");
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     expect_error(open_args("idx", (cvr_dataset_args){.split = CVR_SPLIT_TRAIN}, &three), CVR_ERR_FORMAT, "train-labels",
@@ -349,12 +349,12 @@ Test(datasets, gzip_members_and_what_follows_them) {
     uint8_t *const first = gzip(images, 20, &a), *const second = gzip(images + 20, IMAGES - 20, &b);
     memcpy(both, first, a);
     memcpy(both + a, second, b);
-    stub_write_file(in_root("train-images-idx3-ubyte"), both, a + b);
+    test_write_file(in_root("train-images-idx3-ubyte"), both, a + b);
     opened o = open_idx();
     expect_idx(o, 1);
     o.d->close(o.self);
     both[a + b] = 'x';
-    stub_write_file(in_root("train-images-idx3-ubyte"), both, a + b + 1);
+    test_write_file(in_root("train-images-idx3-ubyte"), both, a + b + 1);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "after the end");
     free(first);
     free(second);
@@ -385,10 +385,10 @@ static opened open_cifar(uint32_t split, uint32_t channels, const cifar_attrs *a
 }
 
 static void expect_rgb(opened o, int64_t index, int seed, int64_t label) {
-    stub_sample s;
+    test_sample s;
     cvr_error err;
     cvr_error_init(&err);
-    stub_sample_init(&s);
+    test_sample_init(&s);
     cr_assert_eq(o.d->read(o.self, index, &s.sample, &err), CVR_OK, "%s", err.message);
     const cvr_field *const f = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE);
     cr_assert(f->shape[0] == 32 && f->shape[1] == 32 && f->shape[2] == 3);
@@ -400,7 +400,7 @@ static void expect_rgb(opened o, int64_t index, int seed, int64_t label) {
     cr_expect_eq(*(const int64_t *)cvr_sample_find(&s.sample, CVR_FIELD_LABEL)->data, label);
     cr_expect_eq(o.d->label(o.self, index), label);
     expect_as_told(o, index, &s);
-    stub_sample_free(&s);
+    test_sample_free(&s);
 }
 
 Test(datasets, cifar10_in_its_folder) {
@@ -413,7 +413,7 @@ Test(datasets, cifar10_in_its_folder) {
         if (i == 4)
             write_gzip(in_root(name), file, n);
         else
-            stub_write_file(in_root(name), file, n);
+            test_write_file(in_root(name), file, n);
     }
     opened o = open_cifar(CVR_SPLIT_TRAIN, 3, &fine);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
@@ -424,13 +424,13 @@ Test(datasets, cifar10_in_its_folder) {
     cr_expect_str_eq(name, "data_batch_4.bin.gz[2]");
     o.d->close(o.self);
     static const char names[] = "plane\ncar\nbird\ncat\ndeer\r\ndog\nfrog\nhorse\nship\ntruck\n\n";
-    stub_write_file(in_root("cifar-10-batches-bin/batches.meta.txt"), names, sizeof names - 1);
+    test_write_file(in_root("cifar-10-batches-bin/batches.meta.txt"), names, sizeof names - 1);
     o = open_cifar(CVR_SPLIT_TRAIN, 3, &fine);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect_str_eq(o.d->class_name(o.self, 4), "deer");
     cr_expect_str_eq(o.d->class_name(o.self, 9), "truck");
     o.d->close(o.self);
-    stub_write_file(in_root("cifar-10-batches-bin/batches.meta.txt"), "one\ntwo\n", 8);
+    test_write_file(in_root("cifar-10-batches-bin/batches.meta.txt"), "one\ntwo\n", 8);
     expect_error(open_cifar(CVR_SPLIT_TRAIN, 3, &fine), CVR_ERR_FORMAT, "batches.meta.txt", "too few");
     cr_assert_eq(unlink(in_root("cifar-10-batches-bin/batches.meta.txt")), 0);
     cr_assert_eq(unlink(in_root("cifar-10-batches-bin/data_batch_3.bin")), 0);
@@ -442,7 +442,7 @@ Test(datasets, cifar10_in_its_folder) {
 Test(datasets, cifar100_fine_coarse_and_grey) {
     uint64_t n = 0;
     uint8_t *const file = make_records(4, 2, 100, &n);
-    stub_write_file(in_root("test.bin"), file, n);
+    test_write_file(in_root("test.bin"), file, n);
     opened o = open_cifar(CVR_SPLIT_VAL, 0, &fine);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect(o.d->count(o.self) == 4 && o.d->n_classes(o.self) == 100);
@@ -452,13 +452,13 @@ Test(datasets, cifar100_fine_coarse_and_grey) {
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect_eq(o.d->n_classes(o.self), 20);
     cr_expect_eq(o.d->label(o.self, 3), 3);
-    stub_sample s;
-    stub_sample_init(&s);
+    test_sample s;
+    test_sample_init(&s);
     cr_assert_eq(o.d->read(o.self, 0, &s.sample, NULL), CVR_OK);
     const cvr_field *const f = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE);
     cr_assert_eq(f->shape[2], 1);
     cr_expect_eq(((const uint8_t *)f->data)[200], (19595 * 200 + 38470 * 200 + 7471 * 200 + 0x8000) >> 16);
-    stub_sample_free(&s);
+    test_sample_free(&s);
     o.d->close(o.self);
     free(file);
 }
@@ -469,10 +469,10 @@ Test(datasets, cifar_has_a_largest_file) {
     uint8_t *const file = calloc(1000, 3073);
     uint8_t *const z = gzip(file, n = 1000 * 3073, &packed), *const many = malloc(101 * packed);
     for (uint64_t i = 0; i < 101; i++) memcpy(many + i * packed, z, packed);
-    stub_write_file(in_root("test_batch.bin"), many, 101 * packed);
+    test_write_file(in_root("test_batch.bin"), many, 101 * packed);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "more than 100,000 records");
     file[3 * 3073] = 99; /* found before the rest is read */
-    stub_write_file(in_root("test_batch.bin"), file, n);
+    test_write_file(in_root("test_batch.bin"), file, n);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "record 3 has label 99");
     free(file);
     free(z);
@@ -485,21 +485,21 @@ Test(datasets, cifar_damage_is_named) {
     uint8_t *const z = gzip(file, n, &packed);
     for (uint64_t cut = 0; cut < n; cut++) {
         if (cut == 3073) continue; /* a file of one record is whole */
-        stub_write_file(in_root("test_batch.bin"), file, cut);
+        test_write_file(in_root("test_batch.bin"), file, cut);
         const opened o = open_cifar(CVR_SPLIT_VAL, 3, &fine);
         cr_assert_eq(o.status, CVR_ERR_FORMAT, "cut at %llu was taken", (unsigned long long)cut);
         cr_assert(strstr(o.err.file, "test_batch.bin"));
     }
     for (uint64_t cut = 0; cut < packed; cut++) {
-        stub_write_file(in_root("test_batch.bin"), z, cut);
+        test_write_file(in_root("test_batch.bin"), z, cut);
         const opened o = open_cifar(CVR_SPLIT_VAL, 3, &fine);
         cr_assert_eq(o.status, CVR_ERR_FORMAT, "cut at %llu was taken", (unsigned long long)cut);
     }
     file[3073] = 10;
-    stub_write_file(in_root("test_batch.bin"), file, n);
+    test_write_file(in_root("test_batch.bin"), file, n);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "record 1 has label 10");
     file[3073] = 1;
-    stub_write_file(in_root("test_batch.bin"), file, n);
+    test_write_file(in_root("test_batch.bin"), file, n);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &coarse), CVR_ERR_USAGE, "", "CIFAR-100");
     free(file);
     free(z);
@@ -514,12 +514,12 @@ static const folder_attrs no_split = {0}, tenth = {0.1};
 
 /* A PNG of one pixel with this grey value. */
 static void make_picture(const char *name, uint8_t grey) {
-    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+    const cvr_codec_desc *const png = test_host_find(&host, CVR_KIND_CODEC, "png");
     const cvr_image image = {sizeof image, 1, 1, 1, &grey, NULL};
-    stub_bytes out = {NULL, 0};
-    cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &out, NULL), CVR_OK);
-    stub_write_file(in_root(name), out.bytes, out.n);
-    stub_bytes_free(&out);
+    test_bytes out = {NULL, 0};
+    cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &out, NULL), CVR_OK);
+    test_write_file(in_root(name), out.bytes, out.n);
+    test_bytes_free(&out);
 }
 
 static opened open_folder(uint32_t split, const folder_attrs *attrs) {
@@ -528,10 +528,10 @@ static opened open_folder(uint32_t split, const folder_attrs *attrs) {
 
 static void expect_picture(opened o, int64_t index, uint8_t grey, int64_t label, const char *path) {
     char name[512];
-    stub_sample s;
+    test_sample s;
     cvr_error err;
     cvr_error_init(&err);
-    stub_sample_init(&s);
+    test_sample_init(&s);
     cr_assert_eq(o.d->read(o.self, index, &s.sample, &err), CVR_OK, "%s: %s", err.file, err.message);
     const cvr_field *const f = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE);
     cr_expect(f->shape[0] == 1 && f->shape[1] == 1 && f->shape[2] == 3 && ((const uint8_t *)f->data)[2] == grey);
@@ -540,7 +540,7 @@ static void expect_picture(opened o, int64_t index, uint8_t grey, int64_t label,
     cr_expect_str_eq(name, in_root(path));
     cr_expect_str_eq(s.origin.path, in_root(path));
     expect_as_told(o, index, &s);
-    stub_sample_free(&s);
+    test_sample_free(&s);
 }
 
 Test(datasets, folder_lists_as_imagefolder_does) {
@@ -589,12 +589,12 @@ Test(datasets, folder_hidden_missing_and_other_formats) {
     cr_assert_eq(o.d->count(o.self), 2);
     cr_expect(strstr(host.last_log, "train: 2 pictures are left out"), "%s", host.last_log);
     expect_picture(o, 0, 7, 0, "train/a/1.png");
-    stub_sample s;
+    test_sample s;
     cvr_error err = CVR_ERROR_INIT;
-    stub_sample_init(&s);
+    test_sample_init(&s);
     cr_expect_eq(o.d->read(o.self, 1, &s.sample, &err), CVR_ERR_IO);
     cr_expect(strstr(err.file, "train/a/2.png"));
-    stub_sample_free(&s);
+    test_sample_free(&s);
     o.d->close(o.self);
     make_folders("train/b");
     make_picture("train/b/x.tif", 9);
@@ -682,16 +682,16 @@ Test(datasets, folder_bad_pictures_are_named) {
     opened o = open_folder(CVR_SPLIT_TRAIN, &no_split);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_assert_eq(unlink(in_root(files[0])), 0);
-    stub_write_file(in_root(files[1]), "no picture", 10);
-    stub_write_file(in_root(files[2]), "", 0);
+    test_write_file(in_root(files[1]), "no picture", 10);
+    test_write_file(in_root(files[2]), "", 0);
     for (int64_t i = 0; i < 3; i++) {
-        stub_sample s;
+        test_sample s;
         cvr_error err;
         cvr_error_init(&err);
-        stub_sample_init(&s);
+        test_sample_init(&s);
         cr_expect_eq(o.d->read(o.self, i, &s.sample, &err), i ? CVR_ERR_FORMAT : CVR_ERR_IO);
         cr_expect(strstr(err.file, files[i]) && err.message[0], "%s: %s", err.file, err.message);
-        stub_sample_free(&s);
+        test_sample_free(&s);
     }
     o.d->close(o.self);
 }
@@ -703,13 +703,13 @@ typedef struct fake_attrs {
 } fake_attrs;
 
 static void read_fake(opened o, int64_t index, uint8_t *pixels, uint64_t n) {
-    stub_sample s;
-    stub_sample_init(&s);
+    test_sample s;
+    test_sample_init(&s);
     cr_assert_eq(o.d->read(o.self, index, &s.sample, NULL), CVR_OK);
     memcpy(pixels, cvr_sample_find(&s.sample, CVR_FIELD_IMAGE)->data, n);
     cr_expect_eq(*(const int64_t *)cvr_sample_find(&s.sample, CVR_FIELD_LABEL)->data, o.d->label(o.self, index));
     expect_as_told(o, index, &s);
-    stub_sample_free(&s);
+    test_sample_free(&s);
 }
 
 Test(datasets, fake_depends_on_seed_split_and_index_only) {

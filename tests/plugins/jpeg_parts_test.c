@@ -1,16 +1,16 @@
 /*
  * JPEG, part by part: any part has the pixels of the whole picture, and a damaged file is as bad as it was.
  */
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <jpeglib.h>
 #include <stdlib.h>
 
-static stub_host host;
+static test_host host;
 
 static void load(void) {
-    stub_host_init(&host);
-    stub_host_load(&host, "codec_jpeg");
+    test_host_init(&host);
+    test_host_load(&host, "codec_jpeg");
 }
 
 static void unload(void) {
@@ -78,7 +78,7 @@ static unsigned char *make(const kind *k, unsigned long *n) {
 /* A few bytes make a scan, and each goes over the whole picture: they must be paid for by the file's size. */
 Test(jpeg_parts, scans_are_held_to_the_size) {
     static const kind large = {"scans", 1600, 1200, 1, 1, 1, 30, 0, 1};
-    const cvr_codec_desc *const codec = stub_host_find(&host, CVR_KIND_CODEC, "jpeg");
+    const cvr_codec_desc *const codec = test_host_find(&host, CVR_KIND_CODEC, "jpeg");
     unsigned long n = 0;
     unsigned char *const file = make(&large, &n);
     unsigned long scan = n - 2;
@@ -93,7 +93,7 @@ Test(jpeg_parts, scans_are_held_to_the_size) {
         memcpy(more, file, n - 2);
         for (int i = 0; i < times; i++, end += header) memcpy(end, file + scan, header);
         memcpy(end, file + n - 2, 2);
-        const cvr_picture_job job = {sizeof job, more, (uint64_t)(end + 2 - more), 0, stub_alloc_one, &pixels, NULL,
+        const cvr_picture_job job = {sizeof job, more, (uint64_t)(end + 2 - more), 0, test_alloc_one, &pixels, NULL,
                                      &image,     0};
         const int32_t status = codec->decode(&host.host, &job, &err);
         if (times > 1) cr_expect(status == CVR_ERR_FORMAT && strstr(err.message, "too many scans"), "%s", err.message);
@@ -135,7 +135,7 @@ static decoded decode(const unsigned char *bytes, uint64_t n, uint32_t channels,
     uint8_t *const copy = malloc(n ? n : 1);
     memcpy(copy, bytes, n);
     const cvr_part_request r = {sizeof r, w, choose, w ? &w->given : NULL};
-    const cvr_picture_job job = {sizeof job, copy, n, channels, stub_alloc_one, &d.memory, w ? &r : NULL, &d.image, 0};
+    const cvr_picture_job job = {sizeof job, copy, n, channels, test_alloc_one, &d.memory, w ? &r : NULL, &d.image, 0};
     d.status = host.image.decode_part(&host.image, &job, &d.err);
     free(copy);
     return d;

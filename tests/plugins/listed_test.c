@@ -2,14 +2,14 @@
  * The data sets csv, imagenet and tar: what they give, and what they say of lists and archives that are not right.
  * Every file is made here.
  */
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
-static stub_host host;
+static test_host host;
 static char root[256];
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
@@ -19,11 +19,11 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 
 static void load(void) {
     const char *const tmp = getenv("TMPDIR");
-    stub_host_init(&host);
-    stub_host_load(&host, "dataset_csv");
-    stub_host_load(&host, "dataset_folder");
-    stub_host_load(&host, "dataset_tar");
-    stub_host_load(&host, "codec_png");
+    test_host_init(&host);
+    test_host_load(&host, "dataset_csv");
+    test_host_load(&host, "dataset_folder");
+    test_host_load(&host, "dataset_tar");
+    test_host_load(&host, "codec_png");
     host.offer_images = 1;
     (void)snprintf(root, sizeof root, "%.200s/cvr_listed_XXXXXX", tmp ? tmp : "/tmp");
     cr_assert(mkdtemp(root));
@@ -53,7 +53,7 @@ static void put(const char *name, const void *bytes, uint64_t n) {
         (void)mkdir(path, 0755);
         *s = '/';
     }
-    stub_write_file(path, bytes, n);
+    test_write_file(path, bytes, n);
 }
 
 static void put_text(const char *name, const char *text) {
@@ -61,18 +61,18 @@ static void put_text(const char *name, const char *text) {
 }
 
 /* A PNG of one grey pixel. */
-static stub_bytes picture(uint8_t grey) {
-    const cvr_codec_desc *const png = stub_host_find(&host, CVR_KIND_CODEC, "png");
+static test_bytes picture(uint8_t grey) {
+    const cvr_codec_desc *const png = test_host_find(&host, CVR_KIND_CODEC, "png");
     const cvr_image image = {sizeof image, 1, 1, 1, &grey, NULL};
-    stub_bytes out = {NULL, 0};
-    cr_assert_eq(png->encode(&host.host, &image, stub_bytes_sink, &out, NULL), CVR_OK);
+    test_bytes out = {NULL, 0};
+    cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &out, NULL), CVR_OK);
     return out;
 }
 
 static void put_picture(const char *name, uint8_t grey) {
-    stub_bytes b = picture(grey);
+    test_bytes b = picture(grey);
     put(name, b.bytes, b.n);
-    stub_bytes_free(&b);
+    test_bytes_free(&b);
 }
 
 typedef struct opened {
@@ -83,7 +83,7 @@ typedef struct opened {
 } opened;
 
 static opened open_split(const char *name, uint32_t split, const void *attrs, const char *train) {
-    opened o = {stub_host_find(&host, CVR_KIND_DATASET, name), NULL, 0, CVR_ERROR_INIT};
+    opened o = {test_host_find(&host, CVR_KIND_DATASET, name), NULL, 0, CVR_ERROR_INIT};
     const cvr_dataset_args args = {.struct_size = sizeof args,
                                    .host = &host.host,
                                    .attrs = attrs,
@@ -112,10 +112,10 @@ static void refuses(opened o, const char *file, uint32_t line, const char *says)
 
 /* The picture's level, and its label: a number, or "011" for one of several classes. */
 static void expect_sample(opened o, int64_t index, uint8_t grey, const char *label) {
-    stub_sample s;
+    test_sample s;
     cvr_error err = CVR_ERROR_INIT;
     char got[32] = "";
-    stub_sample_init(&s);
+    test_sample_init(&s);
     cr_assert_eq(o.d->read(o.self, index, &s.sample, &err), CVR_OK, "%s: %s", err.file, err.message);
     const cvr_field *const f = cvr_sample_find(&s.sample, CVR_FIELD_IMAGE), *const y = cvr_sample_find(&s.sample,
                                                                                                        CVR_FIELD_LABEL);
@@ -128,7 +128,7 @@ static void expect_sample(opened o, int64_t index, uint8_t grey, const char *lab
     for (int64_t i = 0; y->dtype == CVR_F32 && i < y->shape[0]; i++)
         got[i] = (char)('0' + (int)((const float *)y->data)[i]);
     cr_expect_str_eq(got, label, "sample %lld: %s, not %s", (long long)index, got, label);
-    stub_sample_free(&s);
+    test_sample_free(&s);
 }
 
 /* ---- csv ---- */
@@ -330,7 +330,7 @@ typedef struct tar_attrs {
 static const tar_attrs tar_usual = {0, "", "label"};
 
 /* An archive that grows: a header of ustar and the bytes. */
-static void add_member(stub_bytes *tar, const char *name, char type, const void *bytes, uint64_t n) {
+static void add_member(test_bytes *tar, const char *name, char type, const void *bytes, uint64_t n) {
     uint8_t block[512] = {0};
     unsigned sum = 0;
     (void)snprintf((char *)block, 100, "%s", name);
@@ -344,31 +344,31 @@ static void add_member(stub_bytes *tar, const char *name, char type, const void 
     memset(block + 148, ' ', 8);
     for (int i = 0; i < 512; i++) sum += block[i];
     (void)snprintf((char *)block + 148, 8, "%06o", sum);
-    (void)stub_bytes_sink(tar, block, 512, NULL);
-    (void)stub_bytes_sink(tar, bytes, n, NULL);
+    (void)test_bytes_sink(tar, block, 512, NULL);
+    (void)test_bytes_sink(tar, bytes, n, NULL);
     memset(block, 0, sizeof block);
-    (void)stub_bytes_sink(tar, block, (512 - n % 512) % 512, NULL);
+    (void)test_bytes_sink(tar, block, (512 - n % 512) % 512, NULL);
 }
 
-static void add_text(stub_bytes *tar, const char *name, const char *text) {
+static void add_text(test_bytes *tar, const char *name, const char *text) {
     add_member(tar, name, '0', text, strlen(text));
 }
 
-static void add_picture(stub_bytes *tar, const char *name, uint8_t grey) {
-    stub_bytes b = picture(grey);
+static void add_picture(test_bytes *tar, const char *name, uint8_t grey) {
+    test_bytes b = picture(grey);
     add_member(tar, name, '0', b.bytes, b.n);
-    stub_bytes_free(&b);
+    test_bytes_free(&b);
 }
 
-static void write_tar(const char *name, stub_bytes *tar, uint64_t zeros) {
+static void write_tar(const char *name, test_bytes *tar, uint64_t zeros) {
     static const uint8_t end[1024];
-    (void)stub_bytes_sink(tar, end, zeros, NULL);
+    (void)test_bytes_sink(tar, end, zeros, NULL);
     put(name, tar->bytes, tar->n);
-    stub_bytes_free(tar);
+    test_bytes_free(tar);
 }
 
 Test(listed, tar_shards) {
-    stub_bytes a = {NULL, 0}, b = {NULL, 0}, v = {NULL, 0};
+    test_bytes a = {NULL, 0}, b = {NULL, 0}, v = {NULL, 0};
     add_member(&a, "d/", '5', "", 0);
     add_picture(&a, "d/1.2/x.png", 1); /* the folder's dot ends no name */
     add_text(&a, "d/1.2/x.cls", "2");
@@ -428,13 +428,13 @@ Test(listed, tar_says_what_is_wrong) {
         {"z.png", "x", "without a label"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        stub_bytes t = {NULL, 0};
+        test_bytes t = {NULL, 0};
         if (cases[i].name[0] == 'p') add_picture(&t, "p.png", 1);
         add_text(&t, cases[i].name, cases[i].text);
         write_tar("train.tar", &t, 1024);
         refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, ""), "train.tar", 0, cases[i].says);
     }
-    stub_bytes t = {NULL, 0};
+    test_bytes t = {NULL, 0};
     add_picture(&t, "p.png", 1);
     add_text(&t, "p.cls", "1");
     for (uint64_t cut = 1; cut < t.n; cut += 7) { /* it ends early, or in the padding of its last file */
@@ -446,5 +446,5 @@ Test(listed, tar_says_what_is_wrong) {
     t.bytes[130] = '9';
     put("train.tar", t.bytes, t.n);
     refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, ""), "train.tar", 0, "not a tar archive");
-    stub_bytes_free(&t);
+    test_bytes_free(&t);
 }

@@ -2,27 +2,27 @@
  * The pth plugin: files that PyTorch wrote (tests/parity/pth_files.py) against what PyTorch has in memory, and files
  * that are damaged or made to do harm, each refused in one line that names the reason.
  */
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <stdlib.h>
 
 #define FOLDER CVR_GOLDEN_DIR "/pth/"
 
-static stub_host host;
+static test_host host;
 static const cvr_weights_desc *format;
-static stub_tensors want;
+static test_tensors want;
 
 static void load(void) {
-    stub_host_init(&host);
-    stub_host_load(&host, "weights_safetensors");
-    stub_tensors_read(&want, &host, FOLDER "expected.safetensors");
-    stub_host_load(&host, "weights_pth");
-    format = stub_host_find(&host, CVR_KIND_WEIGHTS, "pth");
+    test_host_init(&host);
+    test_host_load(&host, "weights_safetensors");
+    test_tensors_read(&want, &host, FOLDER "expected.safetensors");
+    test_host_load(&host, "weights_pth");
+    format = test_host_find(&host, CVR_KIND_WEIGHTS, "pth");
 }
 
 static void unload(void) {
-    stub_tensors_free(&want);
+    test_tensors_free(&want);
 }
 
 TestSuite(pth, .init = load, .fini = unload);
@@ -56,7 +56,7 @@ static void check_type(const char *file, const cvr_weight *w) {
 
 static int32_t compare(void *ctx, const cvr_weight *w, cvr_error *err) {
     seen *const s = ctx;
-    const cvr_weight *const e = stub_tensors_get(&want, s->file, w->name);
+    const cvr_weight *const e = test_tensors_get(&want, s->file, w->name);
     (void)err;
     cr_assert(e, "%s: nobody expects tensor '%s'", s->file, w->name);
     check_type(s->file, w);
@@ -121,7 +121,7 @@ Test(pth, reads_what_pytorch_wrote) {
         seen s = {.file = stem(e->d_name, buf)};
         if (!s.file || strncmp(s.file, "bad_", 4) == 0 || strcmp(s.file, "v3") == 0) continue;
         (void)snprintf(path, sizeof path, FOLDER "%s", e->d_name);
-        uint8_t *const file = stub_read_file(path, &n);
+        uint8_t *const file = test_read_file(path, &n);
         cr_expect_eq(format->probe(file, n < 64 ? n : 64, n), 1, "%s", path);
         cr_expect_eq(read_exact(file, n, compare, &s, &err), CVR_OK, "%s: %s", path, err.message);
         cr_expect(s.n > 0 && s.n == expected_of(s.file), "%s: %llu tensors", path, (unsigned long long)s.n);
@@ -150,7 +150,7 @@ Test(pth, reads_types_without_a_storage_of_their_own) {
     uint64_t n = 0;
     cvr_error err;
     seen s = {0};
-    uint8_t *const file = stub_read_file(FOLDER "v3.pth", &n);
+    uint8_t *const file = test_read_file(FOLDER "v3.pth", &n);
     cr_expect_eq(read_exact(file, n, check_v3, &s, &err), CVR_OK, "%s", err.message);
     cr_expect_eq(s.n, 2u);
     free(file);
@@ -226,7 +226,7 @@ Test(pth, refuses_by_name) {
         seen s = {.file = stem(e->d_name, buf)};
         if (!s.file || strncmp(s.file, "bad_", 4) != 0) continue;
         (void)snprintf(path, sizeof path, FOLDER "%s", e->d_name);
-        uint8_t *const file = stub_read_file(path, &n);
+        uint8_t *const file = test_read_file(path, &n);
         host.most = 0;
         cr_expect_neq(read_exact(file, n, count_one, &s, &err), CVR_OK, "%s was read", path);
         cr_expect(strstr(err.message, words_of(s.file)), "%s: %s", path, err.message);
@@ -249,7 +249,7 @@ Test(pth, refuses_files_that_were_cut_short) {
         cvr_error err;
         seen s = {0};
         (void)snprintf(path, sizeof path, FOLDER "%s.pth", files[f]);
-        uint8_t *const file = stub_read_file(path, &n);
+        uint8_t *const file = test_read_file(path, &n);
         for (uint64_t k = 0; k < n; k++)
             cr_expect_neq(read_exact(file, k, count_one, &s, &err), CVR_OK, "%s, first %llu bytes", path,
                           (unsigned long long)k);
@@ -267,7 +267,7 @@ Test(pth, stops_where_it_is_told_to) {
     uint64_t n = 0;
     cvr_error err;
     seen s = {0};
-    uint8_t *const file = stub_read_file(FOLDER "views_zip.pth", &n);
+    uint8_t *const file = test_read_file(FOLDER "views_zip.pth", &n);
     cr_expect_eq(read_exact(file, n, stop_at_second, &s, &err), CVR_ERR_INVALID);
     cr_expect_eq(s.n, 2u);
     cr_expect_str_eq(err.message, "enough");
@@ -278,7 +278,7 @@ Test(pth, stops_where_it_is_told_to) {
 static int32_t read_repeated(uint8_t byte, uint64_t n, cvr_error *err) {
     uint64_t size = 0;
     seen s = {0};
-    uint8_t *const like = stub_read_file(FOLDER "python2.pth", &size);
+    uint8_t *const like = test_read_file(FOLDER "python2.pth", &size);
     uint8_t *file = NULL;
     uint64_t head = 0;
     for (uint64_t i = 0; head == 0; i++) {
@@ -317,6 +317,6 @@ Test(pth, probes_and_does_not_write) {
     cvr_error_init(&err);
     cr_expect(format->probe(zip, 4, 100) && format->probe(pickle, 2, 100));
     cr_expect(!format->probe(zip, 3, 3) && !format->probe(text, 4, 4) && !format->probe(header, 10, 10));
-    cr_expect_eq(format->write(&host.host, NULL, 0, NULL, 0, stub_bytes_sink, NULL, &err), CVR_ERR_UNSUPPORTED);
+    cr_expect_eq(format->write(&host.host, NULL, 0, NULL, 0, test_bytes_sink, NULL, &err), CVR_ERR_UNSUPPORTED);
     cr_expect(strstr(err.message, "only read"));
 }

@@ -2,17 +2,17 @@
  * The safetensors plugin: files of the Python package, its own bytes (tests/parity/safetensors_files.py), and files
  * that are damaged or made to do harm.
  */
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-static stub_host host;
+static test_host host;
 static const cvr_weights_desc *format;
 
 static void load(void) {
-    stub_host_init(&host);
-    stub_host_load(&host, "weights_safetensors");
-    format = stub_host_find(&host, CVR_KIND_WEIGHTS, "safetensors");
+    test_host_init(&host);
+    test_host_load(&host, "weights_safetensors");
+    format = test_host_find(&host, CVR_KIND_WEIGHTS, "safetensors");
 }
 
 TestSuite(safetensors, .init = load);
@@ -47,7 +47,7 @@ static int32_t read_header(const char *header, uint64_t data, int *tensors, cvr_
     return status;
 }
 
-static const cvr_weight *named(const stub_tensors *t, const char *name) {
+static const cvr_weight *named(const test_tensors *t, const char *name) {
     for (uint64_t i = 0; i < t->n; i++) {
         if (strcmp(t->w[i].name, name) == 0) return &t->w[i];
     }
@@ -56,8 +56,8 @@ static const cvr_weight *named(const stub_tensors *t, const char *name) {
 }
 
 Test(safetensors, reads_what_python_writes) {
-    stub_tensors t;
-    stub_tensors_read(&t, &host, CVR_GOLDEN_DIR "/python.safetensors");
+    test_tensors t;
+    test_tensors_read(&t, &host, CVR_GOLDEN_DIR "/python.safetensors");
     cr_expect_eq(t.n, 11);
     const cvr_weight *w = named(&t, "f32");
     float f[6];
@@ -78,7 +78,7 @@ Test(safetensors, reads_what_python_writes) {
     cr_expect_eq(named(&t, "bool")->dtype, CVR_FILE_BOOL);
     cr_expect_eq(named(&t, "empty")->bytes, 0u);
     cr_expect_eq(named(&t, "name \"quoted\" \\ \u00e9 \U0001f600")->bytes, 4u);
-    stub_tensors_free(&t);
+    test_tensors_free(&t);
 }
 
 static const int64_t seven = 7;
@@ -97,23 +97,23 @@ static const cvr_weight samples[6] = {
 };
 static const char *const metadata[] = {"format", "pt", "a", "1"};
 
-static int32_t write_samples(const int *order, stub_bytes *out, cvr_error *err) {
+static int32_t write_samples(const int *order, test_bytes *out, cvr_error *err) {
     const cvr_weight *list[6];
     for (int i = 0; i < 6; i++) list[i] = &samples[order[i]];
     cvr_error_init(err);
-    return format->write(&host.host, list, 6, metadata, 2, stub_bytes_sink, out, err);
+    return format->write(&host.host, list, 6, metadata, 2, test_bytes_sink, out, err);
 }
 
 Test(safetensors, writes_the_same_bytes_whatever_the_order) {
     static const int orders[3][6] = {{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}, {2, 0, 5, 1, 4, 3}};
     uint64_t n = 0;
-    uint8_t *const want = stub_read_file(CVR_GOLDEN_DIR "/cvrun.safetensors", &n);
+    uint8_t *const want = test_read_file(CVR_GOLDEN_DIR "/cvrun.safetensors", &n);
     for (int i = 0; i < 3; i++) {
-        stub_bytes got = {NULL, 0};
+        test_bytes got = {NULL, 0};
         cvr_error err;
         cr_assert_eq(write_samples(orders[i], &got, &err), CVR_OK, "%s", err.message);
         cr_expect(got.n == n && memcmp(got.bytes, want, n) == 0, "order %d gave other bytes", i);
-        stub_bytes_free(&got);
+        test_bytes_free(&got);
     }
     cr_expect_eq(host.live, 0);
     free(want);
@@ -123,7 +123,7 @@ Test(safetensors, reads_back_what_it_wrote) {
     uint64_t n = 0;
     int tensors = 0;
     cvr_error err;
-    uint8_t *const file = stub_read_file(CVR_GOLDEN_DIR "/cvrun.safetensors", &n);
+    uint8_t *const file = test_read_file(CVR_GOLDEN_DIR "/cvrun.safetensors", &n);
     cr_expect_eq(read_exact(file, n, &tensors, &err), CVR_OK, "%s", err.message);
     cr_expect_eq(tensors, 6);
     cr_expect_eq(format->probe(file, 64, n), 1);
@@ -142,24 +142,24 @@ Test(safetensors, writer_refuses_what_the_format_cannot_hold) {
     cvr_weight b = samples[2];
     const cvr_weight *const twice[] = {&a, &a}, *const one[] = {&b};
     const char *const same[] = {"k", "1", "k", "2"};
-    stub_bytes out = {NULL, 0};
+    test_bytes out = {NULL, 0};
     cvr_error err;
     cvr_error_init(&err);
-    cr_expect_eq(format->write(&host.host, twice, 2, NULL, 0, stub_bytes_sink, &out, &err), CVR_ERR_INVALID);
+    cr_expect_eq(format->write(&host.host, twice, 2, NULL, 0, test_bytes_sink, &out, &err), CVR_ERR_INVALID);
     cr_expect(strstr(err.message, "b.mask"));
     b.bytes = 4;
-    cr_expect_eq(format->write(&host.host, one, 1, NULL, 0, stub_bytes_sink, &out, &err), CVR_ERR_INVALID);
+    cr_expect_eq(format->write(&host.host, one, 1, NULL, 0, test_bytes_sink, &out, &err), CVR_ERR_INVALID);
     b = a;
     b.name = "__metadata__";
-    cr_expect_eq(format->write(&host.host, one, 1, NULL, 0, stub_bytes_sink, &out, &err), CVR_ERR_INVALID);
+    cr_expect_eq(format->write(&host.host, one, 1, NULL, 0, test_bytes_sink, &out, &err), CVR_ERR_INVALID);
     b.name = "\xff";
-    cr_expect_eq(format->write(&host.host, one, 1, NULL, 0, stub_bytes_sink, &out, &err), CVR_ERR_INVALID);
+    cr_expect_eq(format->write(&host.host, one, 1, NULL, 0, test_bytes_sink, &out, &err), CVR_ERR_INVALID);
     b = a;
-    cr_expect_eq(format->write(&host.host, one, 1, same, 2, stub_bytes_sink, &out, &err), CVR_ERR_INVALID);
+    cr_expect_eq(format->write(&host.host, one, 1, same, 2, test_bytes_sink, &out, &err), CVR_ERR_INVALID);
     cr_expect_eq(format->write(&host.host, one, 1, NULL, 0, full_disk, NULL, &err), CVR_ERR_IO);
     cr_expect_str_eq(err.message, "disk full");
     cr_expect_eq(host.live, 0);
-    stub_bytes_free(&out);
+    test_bytes_free(&out);
 }
 
 Test(safetensors, every_truncation_is_an_error) {
@@ -168,7 +168,7 @@ Test(safetensors, every_truncation_is_an_error) {
         char path[4096];
         uint64_t n = 0;
         (void)snprintf(path, sizeof path, "%s%s", CVR_GOLDEN_DIR, files[f]);
-        uint8_t *const file = stub_read_file(path, &n);
+        uint8_t *const file = test_read_file(path, &n);
         for (uint64_t cut = 0; cut < n; cut++) {
             int tensors = 0;
             cvr_error err;
@@ -183,7 +183,7 @@ Test(safetensors, every_truncation_is_an_error) {
 
 Test(safetensors, flipped_bytes_do_no_harm) {
     uint64_t n = 0;
-    uint8_t *const file = stub_read_file(CVR_GOLDEN_DIR "/python.safetensors", &n);
+    uint8_t *const file = test_read_file(CVR_GOLDEN_DIR "/python.safetensors", &n);
     uint8_t *const bad = malloc(n);
     cvr_rng rng;
     int refused = 0;

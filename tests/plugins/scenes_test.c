@@ -2,7 +2,7 @@
  * The data set scenes: what is said of a scene is held against its pixels. The pictures that items are cut from are
  * made here, so that it is known how large an item is.
  */
-#include "../support/stub_host.h"
+#include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <ftw.h>
 #include <math.h>
@@ -33,7 +33,7 @@ typedef struct scene_attrs {
 
 static const scene_attrs usual = {{1, 6}, {1, 2}, 0.3, 15, 1, 1, 0.5, 0.02, {10000, 1000}, ALL};
 
-static stub_host host;
+static test_host host;
 static const cvr_dataset_desc *set;
 static char root[256];
 
@@ -74,7 +74,7 @@ static void write_images(const char *name, int64_t width, const uint8_t *pixels)
     put_u32(file + 8, 28);
     put_u32(file + 12, (uint32_t)width);
     memcpy(file + 16, pixels, (size_t)(PICTURES * 28 * width));
-    stub_write_file(in_root(name), file, (uint64_t)(16 + PICTURES * 28 * width));
+    test_write_file(in_root(name), file, (uint64_t)(16 + PICTURES * 28 * width));
 }
 
 static void write_labels(const char *name, uint32_t n, int first) {
@@ -83,16 +83,16 @@ static void write_labels(const char *name, uint32_t n, int first) {
     put_u32(file + 4, n);
     for (uint32_t i = 0; i < n; i++) file[8 + i] = (uint8_t)(i % CLASSES);
     file[8] = (uint8_t)first;
-    stub_write_file(in_root(name), file, 8 + n);
+    test_write_file(in_root(name), file, 8 + n);
 }
 
 static uint8_t items[PICTURES * PIXELS];
 
 static void start(void) {
     const char *const tmp = getenv("TMPDIR");
-    stub_host_init(&host);
-    stub_host_load(&host, "dataset_scenes");
-    set = stub_host_find(&host, CVR_KIND_DATASET, "scenes");
+    test_host_init(&host);
+    test_host_load(&host, "dataset_scenes");
+    set = test_host_find(&host, CVR_KIND_DATASET, "scenes");
     (void)snprintf(root, sizeof root, "%.200s/cvr_scenes_XXXXXX", tmp ? tmp : "/tmp");
     cr_assert(mkdtemp(root));
     for (int i = 0; i < PICTURES; i++) draw_item(i % CLASSES, items + i * PIXELS);
@@ -135,7 +135,7 @@ static void *open_good(cvr_dataset_args args, scene_attrs a) {
 
 /* One scene and what is said of it. */
 typedef struct looked {
-    stub_sample s;
+    test_sample s;
     int64_t n, side;
     const uint8_t *image, *masks, *mask; /* (side, side, C), (n, side, side), (side, side) */
     const float *boxes;                  /* (n, 4) */
@@ -150,7 +150,7 @@ static const void *data_of(const looked *l, const char *kind) {
 static void look(const void *self, int64_t index, looked *l) {
     cvr_error err = CVR_ERROR_INIT;
     memset(l, 0, sizeof *l);
-    stub_sample_init(&l->s);
+    test_sample_init(&l->s);
     cr_assert_eq(set->read(self, index, &l->s.sample, &err), CVR_OK, "%s", err.message);
     const cvr_field *const boxes = cvr_sample_find(&l->s.sample, CVR_FIELD_BOXES);
     l->n = boxes ? boxes->shape[0] : 0;
@@ -178,7 +178,7 @@ static uint64_t hash_of(const void *self, int64_t index) {
     looked l;
     look(self, index, &l);
     const uint64_t h = hash(&l);
-    stub_sample_free(&l.s);
+    test_sample_free(&l.s);
     return h;
 }
 
@@ -216,8 +216,8 @@ Test(scenes, ground_and_noise_leave_the_items_where_they_are) {
         cr_assert_eq(a.n, b.n);
         cr_expect_eq(memcmp(a.masks, b.masks, (size_t)(a.n * a.side * a.side)), 0);
         cr_expect_eq(memcmp(a.labels, b.labels, (size_t)a.n * sizeof *a.labels), 0);
-        stub_sample_free(&a.s);
-        stub_sample_free(&b.s);
+        test_sample_free(&a.s);
+        test_sample_free(&b.s);
     }
     set->close(one);
     set->close(two);
@@ -280,7 +280,7 @@ Test(scenes, boxes_masks_and_labels_agree) {
             cr_expect_eq(set->rows(self, i, "object"), l.n);
             cr_expect(l.n >= 1 && l.n <= a.objects[1]);
             for (int64_t k = 0; k < l.n; k++) seen[l.labels[k]]++;
-            stub_sample_free(&l.s);
+            test_sample_free(&l.s);
         }
         cr_expect(most <= a.overlap && most >= a.overlap * 0.5, "most IoU %g of %g", most, a.overlap);
         for (int k = 1; k <= CLASSES; k++) cr_expect_gt(seen[k], 0, "class %d was never drawn", k);
@@ -316,7 +316,7 @@ Test(scenes, hidden_items_are_left_out) {
             if (k == 0) cr_expect_eq(share, 1, "the nearest is whole");
             least = fmin(least, share);
         }
-        stub_sample_free(&l.s);
+        test_sample_free(&l.s);
     }
     cr_expect_lt(least, 0.4, "nothing was hidden");
     set->close(self);
@@ -333,7 +333,7 @@ Test(scenes, items_as_large_as_the_scene_find_room) {
         look(self, i, &l);
         cr_expect_geq(l.n, 1);
         (void)expect_true(&l, i);
-        stub_sample_free(&l.s);
+        test_sample_free(&l.s);
     }
     set->close(self);
 }
@@ -369,7 +369,7 @@ Test(scenes, fields_are_those_asked_for) {
         cr_expect_eq(set->rows(self, 7, "keypoint"), -1);
         const int64_t *const label = data_of(&l, CVR_FIELD_LABEL);
         cr_expect_eq(set->label(self, 7), label ? *label : -1);
-        stub_sample_free(&l.s);
+        test_sample_free(&l.s);
         set->close(self);
     }
 }
@@ -392,7 +392,7 @@ Test(scenes, label_is_that_of_the_item_that_shows_most) {
             most = here > most ? here : most;
         }
         cr_expect_eq(set->label(labels, i), label);
-        stub_sample_free(&l.s);
+        test_sample_free(&l.s);
     }
     set->close(instances);
     set->close(labels);
@@ -409,7 +409,7 @@ Test(scenes, origin_size_and_name) {
     cr_expect(height == 64 && width == 64);
     set->describe(self, 9, name, sizeof name);
     cr_expect_str_eq(name, "scenes/val[9]");
-    stub_sample_free(&l.s);
+    test_sample_free(&l.s);
     set->close(self);
 }
 
@@ -425,8 +425,8 @@ Test(scenes, grey_is_the_luma_of_the_colours) {
         const uint8_t *const p = a.image + 3 * i;
         cr_assert_float_eq(0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2], b.image[i], 0.51);
     }
-    stub_sample_free(&a.s);
-    stub_sample_free(&b.s);
+    test_sample_free(&a.s);
+    test_sample_free(&b.s);
     set->close(rgb);
     set->close(grey);
 }
@@ -464,7 +464,7 @@ Test(scenes, without_texture_noise_and_colour) {
                 cr_assert_eq(memcmp(p, first, 3), 0, "the ground has a texture");
             }
         }
-        stub_sample_free(&l.s);
+        test_sample_free(&l.s);
     }
     cr_expect(ground > 50000 && item > 5000, "%lld %lld", (long long)ground, (long long)item);
     set->close(self);
@@ -489,8 +489,8 @@ Test(scenes, noise_is_as_strong_as_asked) {
     }
     cr_expect_gt(n, 10000);
     cr_expect_float_eq(sqrt(sum / n) / 255, 0.05, 0.002);
-    stub_sample_free(&plain.s);
-    stub_sample_free(&noisy.s);
+    test_sample_free(&plain.s);
+    test_sample_free(&noisy.s);
     set->close(one);
     set->close(two);
 }
@@ -539,7 +539,7 @@ Test(scenes, black_pictures) {
     static const uint8_t black[PICTURES * PIXELS];
     scene_attrs a = usual;
     looked l;
-    stub_sample s;
+    test_sample s;
     cvr_error err = CVR_ERROR_INIT;
     write_images("train-images-idx3-ubyte", 28, black);
     void *self = open_good((cvr_dataset_args){0}, a);
@@ -547,15 +547,15 @@ Test(scenes, black_pictures) {
     cr_expect_eq(l.n, 0);
     cr_expect_eq(cvr_sample_find(&l.s.sample, CVR_FIELD_MASKS)->shape[0], 0);
     cr_expect_eq(set->rows(self, 0, "object"), 0);
-    stub_sample_free(&l.s);
+    test_sample_free(&l.s);
     set->close(self);
     a.fields = LABEL;
     self = open_good((cvr_dataset_args){0}, a);
-    stub_sample_init(&s);
+    test_sample_init(&s);
     cr_expect_eq(set->read(self, 0, &s.sample, &err), CVR_ERR_FORMAT);
     cr_expect(strstr(err.message, "black"), "%s", err.message);
     cr_expect_eq(set->label(self, 0), -1);
-    stub_sample_free(&s);
+    test_sample_free(&s);
     set->close(self);
 }
 
@@ -571,7 +571,7 @@ Test(scenes, real_pictures_need_no_root) {
         looked l;
         look(o.self, i, &l);
         cr_expect_leq(expect_true(&l, i), usual.overlap);
-        stub_sample_free(&l.s);
+        test_sample_free(&l.s);
     }
     set->close(o.self);
 }

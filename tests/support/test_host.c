@@ -1,21 +1,21 @@
 /*
- * The stub host. What goes wrong in it is the test's failure, said by Criterion.
+ * The test host. What goes wrong in it is the test's failure, said by Criterion.
  */
-#include "stub_host.h"
+#include "test_host.h"
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <strings.h>
 
-static void stub_log(const cvr_host *host, uint32_t level, const char *text) {
-    stub_host *const h = host->ctx;
+static void test_log(const cvr_host *host, uint32_t level, const char *text) {
+    test_host *const h = host->ctx;
     (void)level;
     h->n_logs++;
     (void)snprintf(h->last_log, sizeof h->last_log, "%s", text);
 }
 
-static void *stub_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
-    stub_host *const h = host->ctx;
+static void *test_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
+    test_host *const h = host->ctx;
     void *p = NULL;
     if (bytes > h->most) h->most = bytes;
     /* More than any test needs: a size that was believed shows itself. */
@@ -25,20 +25,20 @@ static void *stub_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
     return p;
 }
 
-static void stub_free(const cvr_host *host, void *p) {
-    stub_host *const h = host->ctx;
+static void test_free(const cvr_host *host, void *p) {
+    test_host *const h = host->ctx;
     if (!p) return;
     h->live--;
     free(p);
 }
 
-static const void *stub_get(const cvr_host *host, const char *service) {
-    const stub_host *const h = host->ctx;
+static const void *test_get(const cvr_host *host, const char *service) {
+    const test_host *const h = host->ctx;
     return h->offer_images && strcmp(service, CVR_SERVICE_IMAGE) == 0 ? &h->image : NULL;
 }
 
-static int32_t stub_decode_part(const cvr_image_service *s, const cvr_picture_job *job, cvr_error *err) {
-    const stub_host *const h = s->ctx;
+static int32_t test_decode_part(const cvr_image_service *s, const cvr_picture_job *job, cvr_error *err) {
+    const test_host *const h = s->ctx;
     for (uint32_t i = 0; i < h->n_entries; i++) {
         const cvr_codec_desc *const codec = h->entries[i].desc;
         if (strcmp(h->entries[i].kind, CVR_KIND_CODEC) != 0 || !codec->probe(job->bytes, job->n < 64 ? job->n : 64))
@@ -48,44 +48,44 @@ static int32_t stub_decode_part(const cvr_image_service *s, const cvr_picture_jo
     return cvr_fail(err, CVR_ERR_FORMAT, "no codec knows these bytes");
 }
 
-static int32_t stub_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
+static int32_t test_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
                            cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
     const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
-    return stub_decode_part(s, &job, err);
+    return test_decode_part(s, &job, err);
 }
 
-static int32_t stub_is_picture(const cvr_image_service *s, const char *name) {
+static int32_t test_is_picture(const cvr_image_service *s, const char *name) {
     const char *const dot = strrchr(name, '.');
     (void)s;
     return dot && (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
 }
 
-void stub_host_init(stub_host *h) {
+void test_host_init(test_host *h) {
     memset(h, 0, sizeof *h);
-    h->host = (cvr_host){sizeof h->host, h, stub_log, stub_alloc, stub_free, stub_get};
+    h->host = (cvr_host){sizeof h->host, h, test_log, test_alloc, test_free, test_get};
     h->image.struct_size = sizeof h->image;
     h->image.ctx = h;
-    h->image.decode = stub_decode;
-    h->image.decode_part = stub_decode_part;
-    h->image.is_picture = stub_is_picture;
+    h->image.decode = test_decode;
+    h->image.decode_part = test_decode_part;
+    h->image.is_picture = test_is_picture;
 }
 
-static int32_t stub_add(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
-    stub_host *const h = r->ctx;
-    if (h->n_entries == STUB_MOST) return cvr_fail(err, CVR_ERR_INVALID, "too many for the stub");
+static int32_t test_add(const cvr_registrar *r, const char *kind, const void *desc, cvr_error *err) {
+    test_host *const h = r->ctx;
+    if (h->n_entries == TEST_HOST_MOST) return cvr_fail(err, CVR_ERR_INVALID, "too many for the test host");
     h->entries[h->n_entries].kind = kind;
     h->entries[h->n_entries++].desc = desc;
     return CVR_OK;
 }
 
-void stub_host_take(stub_host *h, const cvr_plugin *p) {
-    const cvr_registrar r = {sizeof r, h, stub_add};
+void test_host_take(test_host *h, const cvr_plugin *p) {
+    const cvr_registrar r = {sizeof r, h, test_add};
     cvr_error err;
     cvr_error_init(&err);
     cr_assert_eq(p->load(&h->host, &r, &err), CVR_OK, "%s: %s", p->id, err.message);
 }
 
-void stub_host_load(stub_host *h, const char *name) {
+void test_host_load(test_host *h, const char *name) {
     char path[4096];
     const cvr_plugin *(*query)(uint32_t, uint32_t) = NULL;
     (void)snprintf(path, sizeof path, "%s/%s.so", CVR_PLUGIN_DIR, name);
@@ -96,10 +96,10 @@ void stub_host_load(stub_host *h, const char *name) {
     memcpy(&query, &symbol, sizeof query);
     const cvr_plugin *const p = query(CVR_ABI_MAJOR, CVR_ABI_MINOR);
     cr_assert(p && p->magic == CVR_PLUGIN_MAGIC && strcmp(p->id, name) == 0, "%s is not the plugin %s", path, name);
-    stub_host_take(h, p);
+    test_host_take(h, p);
 }
 
-const void *stub_host_find(const stub_host *h, const char *kind, const char *name) {
+const void *test_host_find(const test_host *h, const char *kind, const char *name) {
     for (uint32_t i = 0; i < h->n_entries; i++) {
         /* Every descriptor begins with its size and its name. */
         const cvr_codec_desc *const any = h->entries[i].desc;
@@ -110,7 +110,7 @@ const void *stub_host_find(const stub_host *h, const char *kind, const char *nam
 }
 
 static void *sample_alloc(cvr_sample *sample, uint64_t bytes) {
-    stub_sample *const s = sample->ctx;
+    test_sample *const s = sample->ctx;
     void *p = NULL;
     if (s->n_blocks == s->room) {
         s->room = s->room * 2 + 16;
@@ -123,9 +123,9 @@ static void *sample_alloc(cvr_sample *sample, uint64_t bytes) {
 }
 
 static int32_t sample_add(cvr_sample *sample, const cvr_field *like, cvr_field **out, cvr_error *err) {
-    stub_sample *const s = sample->ctx;
+    test_sample *const s = sample->ctx;
     uint64_t n = cvr_dtype_size(like->dtype);
-    if (sample->n_fields == 8) return cvr_fail(err, CVR_ERR_INVALID, "too many fields for the stub");
+    if (sample->n_fields == 8) return cvr_fail(err, CVR_ERR_INVALID, "too many fields for the test host");
     for (uint32_t i = 0; i < like->rank; i++) n *= (uint64_t)like->shape[i];
     cvr_field *const f = &s->fields[sample->n_fields];
     *f = *like;
@@ -188,7 +188,7 @@ static int32_t sample_filter(cvr_sample *s, const char *axis, const uint8_t *kee
     return CVR_OK;
 }
 
-void stub_sample_init(stub_sample *s) {
+void test_sample_init(test_sample *s) {
     memset(s, 0, sizeof *s);
     s->origin = (cvr_origin){.struct_size = sizeof s->origin, .geometry = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
     s->sample = (cvr_sample){.struct_size = sizeof s->sample,
@@ -201,13 +201,13 @@ void stub_sample_init(stub_sample *s) {
                              .kind = sample_kind};
 }
 
-void stub_sample_free(stub_sample *s) {
+void test_sample_free(test_sample *s) {
     for (uint64_t i = 0; i < s->n_blocks; i++) free(s->blocks[i]);
     free(s->blocks);
-    stub_sample_init(s);
+    test_sample_init(s);
 }
 
-cvr_field *stub_sample_add(stub_sample *s, const char *kind, uint32_t dtype, uint32_t rank, const int64_t *shape,
+cvr_field *test_sample_add(test_sample *s, const char *kind, uint32_t dtype, uint32_t rank, const int64_t *shape,
                            const void *data) {
     cvr_field like = {sizeof like, kind, kind, dtype, rank, {1, 1, 1, 1}, NULL};
     cvr_field *f = NULL;
@@ -217,13 +217,13 @@ cvr_field *stub_sample_add(stub_sample *s, const char *kind, uint32_t dtype, uin
     return f;
 }
 
-void stub_sample_image(stub_sample *s, uint32_t dtype, int64_t h, int64_t w, int64_t c, const void *pixels) {
+void test_sample_image(test_sample *s, uint32_t dtype, int64_t h, int64_t w, int64_t c, const void *pixels) {
     const int64_t shape[3] = {h, w, c};
-    (void)stub_sample_add(s, CVR_FIELD_IMAGE, dtype, 3, shape, pixels);
+    (void)test_sample_add(s, CVR_FIELD_IMAGE, dtype, 3, shape, pixels);
 }
 
-int32_t stub_bytes_sink(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
-    stub_bytes *const b = ctx;
+int32_t test_bytes_sink(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
+    test_bytes *const b = ctx;
     (void)err;
     b->bytes = realloc(b->bytes, b->n + n + 1);
     cr_assert(b->bytes);
@@ -232,12 +232,12 @@ int32_t stub_bytes_sink(void *ctx, const void *bytes, uint64_t n, cvr_error *err
     return CVR_OK;
 }
 
-void stub_bytes_free(stub_bytes *b) {
+void test_bytes_free(test_bytes *b) {
     free(b->bytes);
-    *b = (stub_bytes){NULL, 0};
+    *b = (test_bytes){NULL, 0};
 }
 
-void *stub_alloc_one(void *ctx, uint64_t bytes) {
+void *test_alloc_one(void *ctx, uint64_t bytes) {
     void **const p = ctx;
     free(*p);
     *p = bytes > (uint64_t)1 << 30 ? NULL : malloc(bytes ? bytes : 1);
@@ -245,7 +245,7 @@ void *stub_alloc_one(void *ctx, uint64_t bytes) {
 }
 
 static int32_t keep_tensor(void *ctx, const cvr_weight *w, cvr_error *err) {
-    stub_tensors *const t = ctx;
+    test_tensors *const t = ctx;
     (void)err;
     t->w = realloc(t->w, (t->n + 1) * sizeof *t->w);
     cr_assert(t->w);
@@ -254,16 +254,16 @@ static int32_t keep_tensor(void *ctx, const cvr_weight *w, cvr_error *err) {
     return CVR_OK;
 }
 
-void stub_tensors_read(stub_tensors *t, stub_host *h, const char *path) {
+void test_tensors_read(test_tensors *t, test_host *h, const char *path) {
     cvr_error err;
     cvr_error_init(&err);
     memset(t, 0, sizeof *t);
-    t->file = stub_read_file(path, &t->n_file);
-    const cvr_weights_desc *const d = stub_host_find(h, CVR_KIND_WEIGHTS, "safetensors");
+    t->file = test_read_file(path, &t->n_file);
+    const cvr_weights_desc *const d = test_host_find(h, CVR_KIND_WEIGHTS, "safetensors");
     cr_assert_eq(d->read(&h->host, t->file, t->n_file, keep_tensor, t, &err), CVR_OK, "%s: %s", path, err.message);
 }
 
-const cvr_weight *stub_tensors_get(const stub_tensors *t, const char *name, const char *field) {
+const cvr_weight *test_tensors_get(const test_tensors *t, const char *name, const char *field) {
     const size_t n = strlen(name);
     for (uint64_t i = 0; i < t->n; i++) {
         const char *const s = t->w[i].name;
@@ -272,7 +272,7 @@ const cvr_weight *stub_tensors_get(const stub_tensors *t, const char *name, cons
     return NULL;
 }
 
-void stub_tensors_free(stub_tensors *t) {
+void test_tensors_free(test_tensors *t) {
     for (uint64_t i = 0; i < t->n; i++) {
         void *name = NULL;
         memcpy(&name, &t->w[i].name, sizeof name);
@@ -282,7 +282,7 @@ void stub_tensors_free(stub_tensors *t) {
     free(t->file);
 }
 
-uint8_t *stub_read_file(const char *path, uint64_t *n) {
+uint8_t *test_read_file(const char *path, uint64_t *n) {
     FILE *const f = fopen(path, "rb");
     cr_assert(f, "cannot open %s", path);
     cr_assert_eq(fseek(f, 0, SEEK_END), 0);
@@ -295,7 +295,7 @@ uint8_t *stub_read_file(const char *path, uint64_t *n) {
     return bytes;
 }
 
-void stub_write_file(const char *path, const void *bytes, uint64_t n) {
+void test_write_file(const char *path, const void *bytes, uint64_t n) {
     FILE *const f = fopen(path, "wb");
     cr_assert(f, "cannot make %s", path);
     cr_assert_eq(fwrite(bytes, 1, n, f), n);
