@@ -59,6 +59,11 @@ same runs/classify/auto/weights/last.safetensors runs/classify/fixed/weights/las
 "$CVRUN" train r18.ini name=tight batch=auto data.size=4000 epochs=0 train.memory=4M >log.txt 2>&1 || { cat log.txt; fail "batch=auto with train.memory"; }
 grep -q '^batch = \(4\|8\|16\)$' runs/classify/tight/config.ini || { grep '^batch' runs/classify/tight/config.ini; fail "batch=auto looks at train.memory"; }
 expect 2 'not even 1 pictures fit into' "$CVRUN" train r18.ini batch=auto train.memory=500K
+# ... with rules about parameters, which the graph's names have to be known for
+for batch in auto 8; do
+  "$CVRUN" train r18.ini name=rules-$batch batch=$batch data.size=80 epochs=2 model.freeze=backbone model.unfreeze=2:backbone.layer4 optim.layer_decay=0.5 >log.txt 2>&1 || { cat log.txt; fail "batch=$batch with rules"; }
+done
+same runs/classify/rules-auto/weights/last.safetensors runs/classify/rules-8/weights/last.safetensors
 
 # all of it at once, twice, and in two halves
 recipe small.ini
