@@ -347,6 +347,7 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
     t->before = t->state.seconds;
     t->session_start = cvr_now();
     CVR_TRY(make_features(t, err));
+    CVR_TRY(resume_fit(t, err));
     warn_of_slow_means(t);
     if (t->s->set.sched->warmup_epochs > (double)t->s->set.train->epochs)
         cvr_log(CVR_LOG_WARNING, "sched.warmup_epochs = %g is more than train.epochs = %lld: lr never gets to optim.lr",

@@ -34,8 +34,10 @@ const char *trainer_best_metric(const trainer *t);
 /* Of a batch of the epoch that is going on, from 0. */
 double trainer_lr(const trainer *t, int64_t batch);
 
-/* resume.c: reads the run's checkpoint, if it has one, and finds the place to go on at. */
+/* resume.c: reads the run's checkpoint, if it has one. */
 int32_t resume_load(trainer *t, cvr_error *err);
+/* Finds the place in the epoch, by the data and the features that there are now. */
+int32_t resume_fit(trainer *t, cvr_error *err);
 /* What tells this training data from other data. */
 int64_t resume_pictures(const trainer *t);
 

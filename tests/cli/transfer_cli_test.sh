@@ -123,6 +123,15 @@ printf '[model]\nname = resnet18_cifar\nwidth = 4\nnum_classes = 3\nweights = %s
 expect 0 "" "$CVRUN" pack r18.ini out=photos as=folder
 expect 0 "" "$CVRUN" predict two.ini source=photos/val imgsz=16
 grep -q 'predictions are in' out.txt || fail "nothing was predicted without data.format"
+# ... and a probe that leaves out a bad picture goes on in mid-epoch from the checkpoint before the last
+echo broken >"$(ls -d photos/train/*/* | head -n 1)"
+sed 's/^format = .*/format = folder\nroot = photos\non_error = skip/; /^size = /d; /^classes = /d' r18.ini >folder.ini
+"$CVRUN" train folder.ini name=skips probe.enabled=yes batch=4 epochs=1 'run.save_every=4 steps' >log.txt 2>&1 || { cat log.txt; fail "a probe with a bad picture"; }
+cp "$(weights skips)" whole.safetensors
+mv runs/classify/skips/weights/last.state.1 runs/classify/skips/weights/last.state
+expect 0 '' "$CVRUN" train --resume runs/classify/skips
+grep -q 'going on after step 4' out.txt || { cat out.txt >&2; fail "where the probe goes on"; }
+same whole.safetensors "$(weights skips)"
 for command in train val check 'pack out=packed'; do
   expect 2 'two.ini: [data] needs `format`' "$CVRUN" ${command%% *} two.ini $(expr "$command" : '[a-z]* *\(.*\)')
 done
