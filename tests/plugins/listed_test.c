@@ -434,6 +434,24 @@ Test(listed, tar_says_what_is_wrong) {
         write_tar("train.tar", &t, 1024);
         refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, ""), "train.tar", 0, cases[i].says);
     }
+    static const struct {
+        const char *name, *bytes;
+        uint64_t n;
+        const char *says;
+        char type;
+    } others[] = {{"l.png", "", 0, "sample l: a link in place of a file", '1'},
+                  {"l.cls", "", 0, "sample l: a link in place of a file", '2'},
+                  {"s.png", "", 0, "a sparse file", 'S'},
+                  {"x", "22 GNU.sparse.major=1\n", 22, "a sparse file", 'x'}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        test_bytes t = {NULL, 0};
+        add_picture(&t, "p.png", 1);
+        add_text(&t, "p.cls", "1");
+        add_member(&t, "README", '2', "", 0); /* a link that is no part of a sample */
+        add_member(&t, others[i].name, others[i].type, others[i].bytes, others[i].n);
+        write_tar("train.tar", &t, 1024);
+        refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, ""), "train.tar", 0, others[i].says);
+    }
     test_bytes t = {NULL, 0};
     add_picture(&t, "p.png", 1);
     add_text(&t, "p.cls", "1");
