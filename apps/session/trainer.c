@@ -321,15 +321,17 @@ static int32_t make_features(trainer *t, cvr_error *err) {
     return CVR_OK;
 }
 
-/* A short run may end before its running means have left the weights that it started with. */
+/* A short run may end before its running means have left the weights that they started with. */
 static void warn_of_slow_means(const trainer *t) {
     const train_settings *s = t->s->set.train;
-    const int64_t steps = t->steps_per_epoch * s->epochs, renewals = steps / s->ema_steps;
-    if (s->ema && steps && renewals < 20)
+    const double warmup = t->s->set.sched->warmup_epochs,
+                 left = s->ema && s->epochs ? ema_first_left(s, warmup, t->steps_per_epoch) : 0;
+    if (left > 0.1)
         cvr_log(CVR_LOG_WARNING,
-                "train.ema: of %lld steps one in %lld renews the running means, which validation and the saved "
-                "weights take; for a short run set train.ema_steps = 1 and train.ema_decay = 0.99",
-                (long long)steps, (long long)s->ema_steps);
+                "train.ema: at the run's end %.0f %% of the running means, which validation and the saved weights "
+                "take, will be the weights of its first step; with train.ema_steps = 1 and train.ema_decay = %.4g it "
+                "is 1 %%",
+                100 * left, ema_decay_that_leaves(s, warmup, t->steps_per_epoch, 0.01));
 }
 
 static void warn_of_late_phases(const settings *s) {

@@ -38,6 +38,13 @@ trained whole model.freeze=backbone "model.unfreeze=$thaw"
 same "$(weights whole)" "$(weights halves)"
 trained far model.freeze=backbone "model.unfreeze=$thaw" backend.name=far
 same "$(weights whole)" "$(weights far)"
+
+# running means that a short run never moves are told of, with a decay that would do
+trained slow train.ema=yes
+grep -q '100 % of the running means' log.txt || { cat log.txt >&2; fail "means that stay where they began"; }
+decay=$(sed -n 's/.*train.ema_decay = \([0-9.]*\) it is 1 %.*/\1/p' log.txt)
+trained fast train.ema=yes train.ema_steps=1 "train.ema_decay=$decay"
+! grep -q 'running means' log.txt || { cat log.txt >&2; fail "ema_decay=$decay does not do"; }
 expect 2 'write EPOCH:PATTERN' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=backbone
 expect 2 'write EPOCH:PATTERN' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=3:all,2:fc
 expect 2 '`hed` fits no parameter' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=2:hed
