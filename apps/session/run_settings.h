@@ -110,6 +110,8 @@ int32_t phases_parse(phases *p, const char *text, cvr_error *err);
 void phases_clear(phases *p);
 /* The phase of an epoch (from 0). */
 size_t phases_at(const phases *p, int64_t epoch);
+/* What is trained from a phase on, in words. */
+const char *phases_what(const phases *p, size_t phase);
 
 typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */

@@ -41,6 +41,9 @@ int32_t resume_fit(trainer *t, cvr_error *err);
 /* What tells this training data from other data. */
 int64_t resume_pictures(const trainer *t);
 
+/* doubts.c */
+void warn_of_doubts(const trainer *t);
+
 /* first_batch.c */
 int32_t tell_first_batch(trainer *t, const cvr_batch *b, cvr_error *err);
 
