@@ -245,6 +245,12 @@ Test(listed, csv_says_what_is_wrong) {
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 0, "no column `m` among 2");
     a.label_columns = "*";
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 2, "neither 0 nor 1");
+    put_text("train.csv", "f,l,l\na,1,0\n");
+    refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 1, "two columns are called `l`");
+    a.label_columns = "";
+    a.label_column = "l";
+    refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 1, "two columns are called `l`");
+    a.label_columns = "*";
     a.label_separator = "|";
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "", 0, "exclude each other");
     (void)remove(in_root("train.csv"));
