@@ -422,6 +422,8 @@ Test(listed, tar_shards) {
     put_text("names", "cat\ndog\n");
     refuses(open_split("tar", CVR_SPLIT_TRAIN, &named, ""), "", 0, "label 2, and 2 classes");
     refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, in_root("none-*.tar")), "", 0, "no such archive");
+    refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, in_root("train-{0..9999999}.tar")), "", 0,
+            "a range of none, or of over 100,000 archives");
 }
 
 Test(listed, tar_says_what_is_wrong) {
