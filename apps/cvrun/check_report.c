@@ -3,7 +3,7 @@
  * the same. They are found by a sum of 64 bits and the length.
  */
 #include "check_report.h"
-#include "../../plugins/datasets/pack/pack_format.h"
+#include "../../formats/pack_format.h"
 #include "pack.h"
 #include <stdlib.h>
 
