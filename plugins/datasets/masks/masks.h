@@ -31,6 +31,8 @@ int32_t masks_read_colours(mask_data *d, const char *ignored, cvr_error *err);
 /* Lists the pictures, and takes this split's share of them where val_split is not 0. */
 int32_t masks_list(mask_data *d, const mask_trees *trees, const cvr_dataset_args *args, double val_split,
                    cvr_error *err);
+/* Warns where masks of two classes hold 0 and 255 alone and 255 does not count. */
+void masks_warn_of_white(const mask_data *d);
 /* Refuses data.train and data.val, and data.root that is not set. `holds` says what the folder holds. */
 int32_t masks_need_root(const cvr_dataset_args *args, const char *holds, cvr_error *err);
 

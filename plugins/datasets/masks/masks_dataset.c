@@ -172,7 +172,9 @@ static int32_t fill(mask_data *d, const cvr_dataset_args *args, cvr_error *err) 
     if (!folder_exists(s.masks)) return masks_fail_folder(s.masks, "no such folder; make it, or set data.masks", err);
     CVR_TRY(find_values(d, args, err));
     const mask_trees trees = {s.images, s.masks, a->image_suffix, a->mask_suffix, "data.mask_suffix"};
-    return masks_list(d, &trees, args, a->val_split, err);
+    CVR_TRY(masks_list(d, &trees, args, a->val_split, err));
+    if (args->split == CVR_SPLIT_TRAIN) masks_warn_of_white(d);
+    return CVR_OK;
 }
 
 static int32_t open_masks(const cvr_dataset_args *args, void **self, cvr_error *err) {
