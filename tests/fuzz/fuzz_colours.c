@@ -35,7 +35,7 @@ static void check_mask(const colour_table *t, const name_table *classes, const u
 /* The same bytes as numbers, of which some stand for classes. */
 static void check_numbers(const uint8_t *bytes, size_t n, uint64_t number) {
     uint8_t pixels[256];
-    mask_values v = {.remedy = "mend it"};
+    mask_values v = {.remedy = "mend it", .colour_remedy = "mend it"};
     cvr_error err = CVR_ERROR_INIT;
     const size_t most = n < sizeof pixels ? n : sizeof pixels;
     memcpy(pixels, bytes, most);

@@ -386,7 +386,7 @@ Test(masks, bad_masks_are_named_with_their_remedy) {
     const opened o = must_open("masks", CVR_SPLIT_TRAIN, &a);
     expect_bad(o, 0, "masks/0.png", "the values 38, 75: a VOC palette read as grey; save the palette's indices");
     expect_bad(o, 1, "masks/1.png", "the values 2, 7 in a mask of 2 classes; name every class in classes.txt");
-    expect_bad(o, 2, "masks/2.png", "a mask in colours (128 0 0 at x = 1, y = 0)");
+    expect_bad(o, 2, "masks/2.png", "a mask in colours (128 0 0 at x = 1, y = 0); save the numbers of the classes");
     expect_bad(o, 3, "masks/3.png", "the mask is 3 x 1, its picture 4 x 1; make it anew");
     expect_bad(o, 4, "masks/4.png", "no codec");
     expect_bad(o, 5, "masks/5.jpg", "a format that smears its values");
@@ -494,14 +494,17 @@ Test(masks, voc) {
     put_png("VOCdevkit/VOC2012/SegmentationClass/2007_000032.png", indices, WIDTH, 1, palette);
     put_picture("VOCdevkit/VOC2012/JPEGImages/b.jpg", 1);
     put_mask("VOCdevkit/VOC2012/SegmentationClass/b.png", 0, 38, 0, 220);
-    put_text("VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt", "2007_000032\nb\n");
+    put_picture("VOCdevkit/VOC2012/JPEGImages/c.jpg", 1);
+    put_png("VOCdevkit/VOC2012/SegmentationClass/c.png", coloured, WIDTH, 3, NULL);
+    put_text("VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt", "2007_000032\nb\nc\n");
     put_text("VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt", "2007_000032 \r\nmissing\n");
     opened o = must_open("voc", CVR_SPLIT_TRAIN, &a);
-    cr_assert(o.d->count(o.self) == 2 && o.d->n_classes(o.self) == 21);
+    cr_assert(o.d->count(o.self) == 3 && o.d->n_classes(o.self) == 21);
     expect_name(o, 0, "background");
     expect_name(o, 20, "tvmonitor");
     expect_masks(o, 0, 20, 255, 0, 15);
     expect_bad(o, 1, "b.png", "a VOC palette read as grey");
+    expect_bad(o, 2, "c.png", "a mask in colours (10 20 30 at x = 0, y = 0); save the palette's indices");
     o.d->close(o.self);
     o = must_open("voc", CVR_SPLIT_VAL, &a);
     expect_masks(o, 0, 20, 255, 0, 15);
@@ -581,13 +584,19 @@ typedef struct camvid_attrs {
 
 Test(masks, camvid_in_colours) {
     camvid_attrs a = {0, "", "Void"};
-    refuses(open_paths("camvid", CVR_SPLIT_TRAIN, &a, "", ""), root, "set data.root to CamVid's folder");
+    refuses(open_paths("camvid", CVR_SPLIT_TRAIN, &a, "", ""), "/train", "set data.root to CamVid's folder");
     put_picture("train/0001TP.png", 1);
     put_png("train_labels/0001TP_L.png", coloured, WIDTH, 3, NULL);
     refuses(open_paths("camvid", CVR_SPLIT_TRAIN, &a, "", ""), root, "no class_dict.csv or label_colors.txt");
     put_text("class_dict.csv", "name,r,g,b\nCar,10,20,30\nRoad,255,0,7\nVoid,0,0,0\n");
     opened o = must_open("camvid", CVR_SPLIT_TRAIN, &a);
     cr_expect_eq(o.d->n_classes(o.self), 2);
+    expect_masks(o, 0, 0, 255, 1, 0);
+    o.d->close(o.self);
+    put_picture("test/x.png", 1);
+    put_png("test_labels/x_L.png", coloured, WIDTH, 3, NULL);
+    o = open_paths("camvid", CVR_SPLIT_VAL, &a, "", in_root("test"));
+    cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     expect_masks(o, 0, 0, 255, 1, 0);
     o.d->close(o.self);
     a.val_split = 0.1;

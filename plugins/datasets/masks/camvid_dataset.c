@@ -15,32 +15,49 @@ static const char *const names[] = {"sky",        "building", "pole", "road",   
                                     "signsymbol", "fence",    "car",  "pedestrian", "bicyclist"};
 #define CLASSES ((int64_t)(sizeof names / sizeof *names))
 
-/* Folders below data.root by split. */
+/* Where masks lie: beside the folder of pictures, whose name they have with an addition. */
 typedef struct form {
-    const char *images[2], *masks[2], *suffix;
-    int32_t numbers, shared; /* masks of numbers; one tree for both splits */
+    const char *addition, *suffix; /* of the folder, of the files */
+    int32_t numbers;               /* masks of numbers */
 } form;
 
-static const form forms[] = {
-    {{"train", "val"}, {"trainannot", "valannot"}, "", 1, 0},
-    {{"train", "val"}, {"train_labels", "val_labels"}, "_L", 0, 0},
-    {{"701_StillsRaw_full", "701_StillsRaw_full"}, {"LabeledApproved_full", "LabeledApproved_full"}, "_L", 0, 1},
-};
+static const form forms[] = {{"annot", "", 1}, {"_labels", "_L", 0}};
+static const form published = {"", "_L", 0}; /* one tree for both splits */
 
-/* The form that this root has; NULL: none. */
-static int32_t find_form(const char *root, const form **out, cvr_error *err) {
-    char path[4096];
-    *out = NULL;
-    for (size_t i = 0; i < sizeof forms / sizeof *forms && !*out; i++) {
-        CVR_TRY(dataset_path(path, sizeof path, root, forms[i].masks[0], err));
-        if (folder_exists(path)) *out = &forms[i];
+/* The folders of this split. */
+typedef struct camvid_folders {
+    const form *form;
+    char images[4096], masks[4096];
+} camvid_folders;
+
+/* data.train or data.val, else root/train or root/val; and masks beside it. `form` stays NULL where there are none. */
+static int32_t find_split(const cvr_dataset_args *args, camvid_folders *f, cvr_error *err) {
+    const int32_t train = args->split == CVR_SPLIT_TRAIN;
+    const char *const given = train ? args->train : args->val;
+    CVR_TRY(dataset_path(f->images, sizeof f->images, *given ? "" : args->root,
+                         *given  ? given
+                         : train ? "train"
+                                 : "val",
+                         err));
+    for (size_t i = 0; i < sizeof forms / sizeof *forms && !f->form; i++) {
+        const int n = snprintf(f->masks, sizeof f->masks, "%s%s", f->images, forms[i].addition);
+        if (n > 0 && n < (int)sizeof f->masks && folder_exists(f->masks)) f->form = &forms[i];
     }
-    if (*out) return CVR_OK;
-    return masks_fail_folder(
-        root,
-        "none of the folders trainannot, train_labels and LabeledApproved_full is here; set data.root "
-        "to CamVid's folder",
-        err);
+    return CVR_OK;
+}
+
+static int32_t find_folders(const cvr_dataset_args *args, camvid_folders *f, cvr_error *err) {
+    CVR_TRY(find_split(args, f, err));
+    if (f->form) return CVR_OK;
+    CVR_TRY(dataset_path(f->masks, sizeof f->masks, args->root, "LabeledApproved_full", err));
+    if (!folder_exists(f->masks))
+        return masks_fail_folder(
+            f->images,
+            "no folder of masks beside this, of the same name with annot or _labels behind it; set "
+            "data.root to CamVid's folder",
+            err);
+    f->form = &published;
+    return dataset_path(f->images, sizeof f->images, args->root, "701_StillsRaw_full", err);
 }
 
 static int32_t name_colours(mask_data *d, const cvr_dataset_args *args, cvr_error *err) {
@@ -67,21 +84,17 @@ static int32_t name_numbers(mask_data *d, cvr_error *err) {
 
 static int32_t fill(mask_data *d, const cvr_dataset_args *args, cvr_error *err) {
     const camvid_attrs *const a = args->attrs;
-    const form *f;
-    char images[4096], masks[4096];
-    CVR_TRY(masks_need_root(args, "CamVid", err));
-    CVR_TRY(find_form(args->root, &f, err));
-    if (f->shared != (a->val_split > 0))
+    camvid_folders f = {.form = NULL};
+    if (!args->root[0]) return cvr_fail(err, CVR_ERR_USAGE, "data.root is not set; give CamVid's folder");
+    CVR_TRY(find_folders(args, &f, err));
+    const int32_t shared = f.form == &published;
+    if (shared != (a->val_split > 0))
         return cvr_fail(err, CVR_ERR_USAGE,
-                        f->shared ? "CamVid's 701 pictures are one tree here; set data.val_split = 0.15 or so"
-                                  : "data.val_split is set, but there is a folder of validation pictures; drop it");
-    CVR_TRY(dataset_path(images, sizeof images, args->root, f->images[args->split], err));
-    CVR_TRY(dataset_path(masks, sizeof masks, args->root, f->masks[args->split], err));
-    if (!folder_exists(images) || !folder_exists(masks))
-        return masks_fail_folder(folder_exists(images) ? masks : images, "no such folder; put it beside the others",
-                                 err);
-    CVR_TRY(f->numbers ? name_numbers(d, err) : name_colours(d, args, err));
-    const mask_trees trees = {images, masks, "", f->suffix, ""};
+                        shared ? "CamVid's 701 pictures are one tree here; set data.val_split = 0.15 or so"
+                               : "data.val_split is set, but there is a folder of validation pictures; drop it");
+    if (!folder_exists(f.images)) return masks_fail_folder(f.images, "no such folder; put it beside the masks", err);
+    CVR_TRY(f.form->numbers ? name_numbers(d, err) : name_colours(d, args, err));
+    const mask_trees trees = {f.images, f.masks, "", f.form->suffix, ""};
     return masks_list(d, &trees, args, a->val_split, err);
 }
 

@@ -43,15 +43,13 @@ static int32_t apply_colours(const mask_values *v, cvr_image *image, cvr_error *
 /* ---- numbers ---- */
 
 /* A mask in RGB is one of numbers where the three are the same, as some tools save them. */
-static int32_t drop_colours(cvr_image *image, cvr_error *err) {
+static int32_t drop_colours(const mask_values *v, cvr_image *image, cvr_error *err) {
     for (int64_t i = 0; i < image->height * image->width; i++) {
         const uint32_t rgb = rgb_at(image, i);
         if ((rgb >> 16) != (rgb & 255) || (rgb >> 8 & 255) != (rgb & 255))
-            return cvr_fail(
-                err, CVR_ERR_FORMAT,
-                "a mask in colours (%u %u %u at x = %lld, y = %lld); save the numbers of the classes, or set "
-                "data.colours to a file of lines `red green blue name`",
-                rgb >> 16, rgb >> 8 & 255, rgb & 255, (long long)(i % image->width), (long long)(i / image->width));
+            return cvr_fail(err, CVR_ERR_FORMAT, "a mask in colours (%u %u %u at x = %lld, y = %lld); %s", rgb >> 16,
+                            rgb >> 8 & 255, rgb & 255, (long long)(i % image->width), (long long)(i / image->width),
+                            v->colour_remedy);
         image->data[i] = (uint8_t)rgb;
     }
     return CVR_OK;
@@ -130,6 +128,6 @@ static int32_t apply_numbers(const mask_values *v, cvr_image *image, cvr_error *
 
 int32_t mask_values_apply(const mask_values *v, cvr_image *image, cvr_error *err) {
     if (v->colours) return apply_colours(v, image, err);
-    if (image->channels == 3) CVR_TRY(drop_colours(image, err));
+    if (image->channels == 3) CVR_TRY(drop_colours(v, image, err));
     return apply_numbers(v, image, err);
 }

@@ -14,7 +14,8 @@ typedef struct mask_values {
     const colour_table *colours;
     const char *table; /* the file of the colours, for messages */
     int64_t n_classes;
-    const char *remedy; /* what to do about a number that stands for nothing */
+    const char *remedy;        /* what to do about a number that stands for nothing */
+    const char *colour_remedy; /* what to do about colours where numbers are expected */
 } mask_values;
 
 /* Numbers from 0 on are the classes in their order, the others are unknown. */

@@ -41,6 +41,7 @@ int32_t masks_name_classes(mask_data *d, const char *const *names, int64_t n, cv
     mask_values_count(&d->values, n);
     d->values.class_of[MASK_IGNORED] = MASK_IGNORED;
     d->values.remedy = "is this the right data.format?";
+    d->values.colour_remedy = "save the palette's indices, not its colours";
     return CVR_OK;
 }
 

@@ -135,6 +135,8 @@ static int32_t number_values(mask_data *d, const masks_attrs *a, cvr_error *err)
     }
     d->values.remedy = "name every class in classes.txt, or set data.mask_values to the values in the order of the "
                        "classes, and data.ignore_index to those that do not count";
+    d->values.colour_remedy = "save the numbers of the classes, or set data.colours to a file of lines `red green blue "
+                              "name`";
     return CVR_OK;
 }
 
