@@ -416,6 +416,44 @@ Test(masks, a_mask_that_was_not_turned) {
     o.d->close(o.self);
 }
 
+/* ---- memory ---- */
+
+static void *(*alloc_well)(const cvr_host *host, uint64_t bytes, uint64_t align);
+static int64_t allocations, failing; /* the `failing`th allocation fails */
+
+static void *alloc_or_fail(const cvr_host *h, uint64_t bytes, uint64_t align) {
+    return allocations++ == failing ? NULL : alloc_well(h, bytes, align);
+}
+
+/* Whichever allocation fails, opening says so or does without, and gives everything back. */
+static void fail_each_allocation(const char *name, const void *attrs) {
+    alloc_well = host.host.alloc;
+    host.host.alloc = alloc_or_fail;
+    for (failing = allocations = 0; allocations >= failing; failing++) {
+        allocations = 0;
+        const opened o = open_paths(name, CVR_SPLIT_TRAIN, attrs, "", "");
+        cr_expect(o.status == CVR_OK || o.status == CVR_ERR_NOMEM, "%s, allocation %lld: %s", name, (long long)failing,
+                  o.err.message);
+        if (o.self) o.d->close(o.self);
+        cr_assert_eq(host.live, 0, "%s, allocation %lld: memory was left behind", name, (long long)failing);
+    }
+    cr_expect_gt(failing, 10);
+    host.host.alloc = alloc_well;
+}
+
+Test(masks, memory_that_runs_out) {
+    masks_attrs a = defaults();
+    char path[512];
+    put_picture("train/images/a.png", 1);
+    put_mask("train/masks/a.png", 0, 255, 255, 0);
+    put_text("classes.txt", "ground\nthing\n");
+    fail_each_allocation("masks", &a);
+    put_text("table", "10 20 30 Car\n255 0 7 Car\n0 0 0 Ground\n");
+    (void)snprintf(path, sizeof path, "%s", in_root("table"));
+    a.colours = path;
+    fail_each_allocation("masks", &a);
+}
+
 /* ---- colours ---- */
 
 static const uint8_t coloured[3 * WIDTH] = {10, 20, 30, 0, 0, 0, 255, 0, 7, 10, 20, 30};
