@@ -58,6 +58,8 @@ says 'every pixel is 0 or ignored; where masks are of black and white, data.mask
 expect 0 "" "$CVRUN" check masks.ini data.root=white data.mask_values=0,255 data.val_split=0.5 batch=1 data.names=ground,thing
 says '^  thing +37.500 % +2 +37.500 % +2$'
 grep -q 'data.mask_values' out.txt err.txt && fail "a remedy where nothing is wrong"
+expect 0 "set data.mask_values = 0,255" "$CVRUN" check masks.ini data.root=white data.names=ground,thing data.val_split=0.5 batch=1
+says 'every pixel is ground or ignored'
 expect 2 "2 values for" "$CVRUN" check masks.ini data.mask_values=0,255
 expect 2 "how many classes" "$CVRUN" check masks.ini data.root=white data.val_split=0.5
 done_with masks_cli_test

@@ -292,7 +292,7 @@ Test(masks, classes_must_be_known) {
     masks_attrs a = defaults();
     put_picture("train/images/a.png", 1);
     put_mask("train/masks/a.png", 0, 1, 0, 1);
-    refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "", "set data.classes");
+    refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "", "set data.names or data.classes");
     put_text("classes.txt", "a\nb\na\n");
     refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "classes.txt", "named before");
     put_text("classes.txt", "a\nb\n");

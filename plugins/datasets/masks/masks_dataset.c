@@ -97,9 +97,18 @@ static int32_t number_classes(mask_data *d, int64_t n, cvr_error *err) {
     return CVR_OK;
 }
 
+/* How many names data.names gives; the host gives them to the classes. */
+static int64_t count_names(const cvr_host *host) {
+    const cvr_config_service *const config = host->get(host, CVR_SERVICE_CONFIG);
+    const char *const names = config ? config->get(config, "data", "names", NULL) : NULL;
+    int64_t n = names && *names;
+    for (const char *c = names; n && *c; c++) n += *c == ',';
+    return n;
+}
+
 static int32_t find_classes(mask_data *d, const cvr_dataset_args *args, cvr_error *err) {
     const masks_attrs *const a = args->attrs;
-    const int64_t given = a->classes ? a->classes : a->n_values;
+    const int64_t given = a->classes ? a->classes : a->n_values ? a->n_values : count_names(d->host);
     char path[4096];
     CVR_TRY(find_names(args, path, sizeof path, err));
     CVR_TRY(path[0] ? read_names(d, path, err) : number_classes(d, given, err));
@@ -108,7 +117,7 @@ static int32_t find_classes(mask_data *d, const cvr_dataset_args *args, cvr_erro
         return cvr_fail(
             err, CVR_ERR_USAGE,
             "how many classes do the masks have? Put a classes.txt with a name a line into data.root, or set "
-            "data.classes");
+            "data.names or data.classes");
     if (n > MASK_IGNORED)
         return cvr_fail(err, CVR_ERR_USAGE, "%lld classes; a mask can tell %d apart", (long long)n, MASK_IGNORED);
     if (a->classes && a->classes != n)
