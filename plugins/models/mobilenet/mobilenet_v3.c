@@ -33,8 +33,7 @@ static int32_t mobilenet_v3_build(const cvr_builder *b, const cvr_model_args *ar
 #define TABLE(default_)                                                                                                \
     CVR_ATTR_INIT(CHOICE, "size", default_, "the paper's table 1 or table 2", .choices = "large|small")
 static const cvr_attr_desc table_1 = TABLE("large"), table_2 = TABLE("small");
-static const cvr_attr_desc width_mult =
-    CVR_ATTR_INIT(FLOAT, "width_mult", "1", "multiplies the channels of every layer", CVR_ATTR_BETWEEN(0.01, 100));
+static const cvr_attr_desc width_mult = MOBILENET_V3_WIDTH_MULT;
 static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0.2", "probability before the last layer", CVR_ATTR_BETWEEN(0, 1));
 

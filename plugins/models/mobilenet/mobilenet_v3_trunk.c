@@ -121,3 +121,15 @@ int32_t mobilenet_v3_alias(int64_t size, const char *name, char *out, uint64_t s
     return size == MOBILENET_V3_LARGE ? timm_alias(size, large_stages, NET_COUNT(large_stages), name, out, size_of_out)
                                       : timm_alias(size, small_stages, NET_COUNT(small_stages), name, out, size_of_out);
 }
+
+int32_t mobilenet_v3_trunk_alias(const char *scope, const char *head, const char *name, char *out, uint64_t size) {
+    char own[160];
+    if (strncmp(name, "features.", 9) == 0 || strncmp(name, "classifier.", 11) == 0)
+        (void)snprintf(own, sizeof own, "%.150s", name);
+    else if (!mobilenet_v3_alias(MOBILENET_V3_LARGE, name, own, sizeof own))
+        return 0;
+    const char *const last = strrchr(own, '.');
+    const int n = strncmp(own, "features.", 9) == 0 ? snprintf(out, size, "%s%s", scope, own + 9)
+                                                    : snprintf(out, size, "%s%s", head, last ? last : "");
+    return n >= 0 && (uint64_t)n < size;
+}

@@ -39,23 +39,16 @@ static int32_t resnet_build(const cvr_builder *b, const cvr_model_args *args, co
     return net_result(&n, io, net_linear(&n, x, "fc", args->num_classes));
 }
 
-static const cvr_attr_desc width = CVR_ATTR_INIT(
-    INT, "width", "64", "channels of the stem; each stage after the first doubles them", CVR_ATTR_BETWEEN(1, 4096));
+static const cvr_attr_desc width = RESNET_WIDTH;
 
 /* What tells the members of the family apart: defaults. */
-#define LAYERS(default_)                                                                                               \
-    {                                                                                                                  \
-        .struct_size = sizeof(cvr_attr_desc), .name = "layers", .kind = CVR_ATTR_INTS, .count = 4,                     \
-        .flags = CVR_ATTR_MIN | CVR_ATTR_MAX, .default_text = default_, .min = 1, .max = 1000,                         \
-        .doc = "blocks of each stage"                                                                                  \
-    }
 #define CHOICE(name_, choices_, default_, doc_)                                                                        \
     {                                                                                                                  \
         .struct_size = sizeof(cvr_attr_desc), .name = name_, .kind = CVR_ATTR_CHOICE, .count = 1,                      \
         .default_text = default_, .choices = choices_, .doc = doc_                                                     \
     }
-static const cvr_attr_desc layers_18 = LAYERS("2,2,2,2"), layers_34 = LAYERS("3,4,6,3"),
-                           layers_101 = LAYERS("3,4,23,3"), layers_152 = LAYERS("3,8,36,3");
+static const cvr_attr_desc layers_18 = RESNET_LAYERS("2,2,2,2"), layers_34 = RESNET_LAYERS(RESNET_LAYERS_50),
+                           layers_101 = RESNET_LAYERS(RESNET_LAYERS_101), layers_152 = RESNET_LAYERS("3,8,36,3");
 static const cvr_attr_desc basic = CHOICE("block", "basic|bottleneck", "basic", "kind of the residual blocks"),
                            bottleneck =
                                CHOICE("block", "basic|bottleneck", "bottleneck", "kind of the residual blocks");
