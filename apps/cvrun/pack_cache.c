@@ -1,6 +1,6 @@
 /*
- * The layout "pack": one file a split, which the data set "pack" maps into memory (formats/pack_format.h says what is in
- * it).
+ * The layout "pack": one file a split, which the data set "pack" maps into memory (formats/pack_format.h says what is
+ * in it).
  */
 #include "../../formats/pack_format.h"
 #include "pack.h"
