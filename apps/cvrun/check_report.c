@@ -3,7 +3,7 @@
  * the same. They are found by a sum of 64 bits and the length.
  */
 #include "check_report.h"
-#include "../../formats/pack_format.h"
+#include <cvr/plugin/formats/pack.h>
 #include "check_pixels.h"
 #include "pack.h"
 #include <stdlib.h>
