@@ -231,6 +231,7 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
     train_state *st = &t->state;
     const int64_t interval = t->s->set.val->interval, epoch = st->epoch + 1;
     bool is_best = false;
+    t->epoch_lr = trainer_lr(t, st->batch - 1);
     if (interval > 0 && (epoch % interval == 0 || epoch == t->s->set.train->epochs)) {
         CVR_TRY(validate(t, &is_best, err));
     } else {

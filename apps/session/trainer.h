@@ -13,6 +13,7 @@ typedef struct trainer {
     train_state state;
     double last_save, session_start, before; /* `before`: seconds of the sessions before this one */
     int64_t steps_per_epoch;
+    double epoch_lr;     /* of the last step of an epoch, before its validation counts for the scheduler */
     cvr_metrics metrics; /* "train_loss" and those of the last validation */
     struct {
         double steps, waiting, validation, saving;
