@@ -146,6 +146,14 @@ int32_t settings_read(settings *s, const char *path, const char *const *override
     return parse_numbers(s, err);
 }
 
+void settings_leave_replaced(settings *s) {
+    static const char *const named[][2] = {{"data", "format"}, {"optim", "name"}, {"sched", "name"}};
+    for (size_t i = 0; s->run_folder && i < sizeof named / sizeof *named; i++) {
+        const cvr_setting *given = cvr_config_given(s->config, named[i][0], named[i][1]);
+        if (given && strcmp(given->file, s->recipe) != 0) cvr_config_leave(s->config, named[i][0], s->recipe);
+    }
+}
+
 /* ---- plugins that the recipe names ---- */
 
 /* A plugin, and the setting that names it. */

@@ -132,6 +132,11 @@ printf '[model]\nname = resnet18_cifar\nwidth = 4\nnum_classes = 3\nweights = %s
 expect 0 "" "$CVRUN" pack r18.ini out=photos as=folder
 expect 0 "" "$CVRUN" predict two.ini source=photos/val imgsz=16
 grep -q 'predictions are in' out.txt || fail "nothing was predicted without data.format"
+# a run looks at data of another format, and goes on with another scheduler: what it has recorded of the former is left aside
+expect 0 "" "$CVRUN" val runs/classify/plain data.format=folder data.root=photos
+expect 0 "" "$CVRUN" train --resume runs/classify/halves epochs=4 sched.name=plateau
+expect 1 'put back optim.name' "$CVRUN" train --resume runs/classify/halves epochs=5 optim.name=lion
+expect 2 'unknown key `size`' "$CVRUN" val runs/classify/plain data.format=folder data.root=photos data.size=3
 # ... and a probe that leaves out a bad picture goes on in mid-epoch from the checkpoint before the last
 echo broken >"$(ls -d photos/train/*/* | head -n 1)"
 sed 's/^format = .*/format = folder\nroot = photos\non_error = skip/; /^size = /d; /^classes = /d' r18.ini >folder.ini
