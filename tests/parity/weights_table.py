@@ -16,6 +16,7 @@ import torchvision
 from torchvision.models import get_model, get_model_weights, list_models
 
 root = pathlib.Path(__file__).resolve().parents[2] / "apps/data"
+OTHERS = "deeplabv3plus_mobilenet_v2 deeplabv3plus_resnet101 deeplabv3plus_resnet50 unet_resnet34 unet_resnet50".split()  # not torchvision's
 TIMM = ("resnet", "resnext", "wide_resnet", "vgg", "densenet", "inception_v3")
 
 
@@ -37,13 +38,17 @@ def colours(p):
     return f"mean={','.join(map(str, p.mean))} std={','.join(map(str, p.std))}"
 
 
+def backbone(model):
+    for w in get_model_weights(model.split("_", 1)[1]):
+        yield f"{w.name} = {w.url} {colours(w.transforms())}"
+
+
 def segmentation(model):
     """The section of a network with a class for each pixel."""
     for w in get_model_weights(model):
         p = w.transforms()
         yield f"{w.name} = {w.url} resize={p.resize_size[0]} val_crop=0 interpolation={p.interpolation.value} {colours(p)} classes=voc21"
-    for w in get_model_weights(model.split("_", 1)[1]):
-        yield f"{w.name} = {w.url} {colours(w.transforms())}"
+    yield from backbone(model)
     yield f"DEFAULT = {get_model_weights(model).DEFAULT.name}"
 
 
@@ -58,6 +63,9 @@ for model in sorted(list_models(module=torchvision.models)):
     lines += [f"DEFAULT = {get_model_weights(model).DEFAULT.name}", ""]
 for model in sorted(list_models(module=torchvision.models.segmentation)):
     lines += [f"[{model}]", *segmentation(model), ""]
+for model in OTHERS:
+    names_of = get_model_weights(model.split("_", 1)[1])
+    lines += [f"[{model}]", *backbone(model), f"DEFAULT = {names_of.DEFAULT.name}", ""]
 voc = get_model_weights("fcn_resnet50").DEFAULT.meta["categories"]
 root.mkdir(exist_ok=True)
 (root / "voc21.txt").write_text("\n".join(voc).replace("__background__", "background") + "\n")

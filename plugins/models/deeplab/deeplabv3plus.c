@@ -95,11 +95,10 @@ static int32_t mobilenet_alias(const char *name, char *out, uint64_t size) {
         (void)snprintf(own, sizeof own, "%.150s", name);
     else if (!mobilenet_v2_alias(name, own, sizeof own))
         return 0;
-    const char *const last = strrchr(own, '.');
     const int kept = sscanf(own, "features.%d%n", &block, &length) == 1 && block < MOBILENET_V2_BLOCKS;
     const int n = kept ? snprintf(out, size, "backbone.%s_level_features.%d%s", block > LOW_BLOCK ? "high" : "low",
                                   block, own + length)
-                       : snprintf(out, size, "classifier.classifier.3%s", last ? last : "");
+                       : snprintf(out, size, "classifier.classifier.3.weight");
     return n >= 0 && (uint64_t)n < size;
 }
 
