@@ -319,6 +319,9 @@ def make(name, classes, size=224):
         return UNet(classes=classes)
     if name == "resnet18_cifar":
         return NarrowResNet(resnet.BasicBlock, [2, 2, 2, 2], 64, True, classes)
+    if hasattr(segmentation, name):
+        more = {} if name.startswith("lraspp") else {"aux_loss": True}
+        return getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=classes, **more)
     more = {"image_size": size} if name.startswith("vit") else {}
     return getattr(torchvision.models, name)(num_classes=classes, **more)
 

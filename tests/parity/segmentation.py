@@ -2,8 +2,8 @@
 
     segmentation.py CVRUN [unet] [deeplab] [nuclei] [--wheels FOLDER] [--torch] [--keep FOLDER]
 
-unet, deeplab: apps/recipes/segment-scenes.ini, whose scenes are packed as pictures and masks first, so that both sides read the same
-files. nuclei: tiles of the picture in PyPI's wheel of stardist (`pip download --no-deps -d FOLDER stardist==0.9.2`); without the
+unet, deeplab: apps/recipes/segment-scenes.ini and segment-scenes-deeplab.ini, whose scenes are packed as pictures and masks first, so
+that both sides read the same files. nuclei: tiles of the picture in PyPI's wheel of stardist (`pip download --no-deps -d FOLDER stardist==0.9.2`); without the
 wheel there is nothing to do for them, which is said. Each side draws its own weights and its own order of pictures, as users' runs
 do. Printed: mIoU (scenes) or Dice (nuclei) on the held-out pictures, and the seconds that training took. Checked: cvrun's figure is
 at least FLOOR, and with --torch within a point of PyTorch's, or above it.
@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SCENES = ROOT / "apps/recipes/segment-scenes.ini"
-# recipe, model if it is another, settings, metric, floor
+RECIPES = ROOT / "apps/recipes"
+# recipe (of scenes), metric, floor
 CASES = {
-    "unet": (SCENES, None, [], "miou", 0.80),
-    "deeplab": (SCENES, "deeplabv3_mobilenet_v3_large", ["epochs=24"], "miou", 0.0),
-    "nuclei": (None, None, [], "dice", 0.0),
+    "unet": (RECIPES / "segment-scenes.ini", "miou", 0.80),
+    "deeplab": (RECIPES / "segment-scenes-deeplab.ini", "miou", 0.0),
+    "nuclei": (None, "dice", 0.0),
 }
 NUCLEI = """[run]
 task = segment
@@ -66,29 +66,24 @@ def tiles(wheels, root):
     return True
 
 
-def from_files(recipe, root, model, out):
-    """The recipe with pictures from files instead of made-up ones, and with another model."""
-    text = re.sub(r"\[data\].*?(?=\n\[)", f"[data]\nformat = masks\nroot = {root}\nworkers = 1\n", recipe.read_text(), flags=re.S)
-    if model:
-        text = re.sub(r"\[model\].*?(?=\n\[)", f"[model]\nname = {model}\n", text, flags=re.S)
-    out.write_text(text)
+def from_files(recipe, root, out):
+    """The recipe with pictures from files instead of made-up ones."""
+    data = f"[data]\nformat = masks\nroot = {root}\nworkers = 1\n"
+    if "drop_last = yes" in recipe.read_text():
+        data += "drop_last = yes\n"
+    out.write_text(re.sub(r"\[data\].*?(?=\n\[)", data, recipe.read_text(), flags=re.S))
     return out
 
 
-def recipe_settings(path, settings):
-    """A recipe's values as a user of PyTorch would read them."""
-    ini = configparser.ConfigParser(inline_comment_prefixes=(";",), strict=False)
-    ini.read(path)
-    v = {f"{s}.{k}": ini[s][k] for s in ini.sections() for k in ini[s]}
-    short = {"model": "model.name", "epochs": "train.epochs", "batch": "train.batch"}
-    for s in settings:
-        key, value = s.split("=", 1)
-        v[short.get(key, key)] = value
-    return v
+def values(recipe):
+    """A recipe's settings as a user of PyTorch would read them."""
+    ini = configparser.ConfigParser(inline_comment_prefixes=(";",))
+    ini.read(recipe)
+    return {f"{s}.{k}": ini[s][k] for s in ini.sections() for k in ini[s]}
 
 
-def ours(cvrun, recipe, settings, metric, folder, name):
-    words = [cvrun, "train", recipe, f"run.project={folder}", f"run.name={name}", *settings]
+def ours(cvrun, recipe, metric, folder, name):
+    words = [cvrun, "train", recipe, f"run.project={folder}", f"run.name={name}"]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, words))}\n{done.stdout[-3000:]}")
@@ -98,8 +93,9 @@ def ours(cvrun, recipe, settings, metric, folder, name):
 
 def theirs(v, root, metric, classes):
     """The same run as a user of PyTorch would write it."""
-    import torch, torchvision
-    from networks import UNet
+    import torch
+    from networks import UNet, make
+    from side_by_side import loss_of
 
     torch.manual_seed(int(v.get("run.seed", 0)))
     torch.set_num_threads(2)
@@ -114,9 +110,8 @@ def theirs(v, root, metric, classes):
     if v["model.name"] == "unet":
         net = UNet(int(v["model.width"]), int(v["model.depth"]), True, classes)
     else:
-        net = getattr(torchvision.models.segmentation, v["model.name"])(weights=None, weights_backbone=None, num_classes=classes)
+        net = make(v["model.name"], classes)
     net = net.to(memory_format=torch.channels_last)
-    logits = lambda x: (lambda out: out["out"] if isinstance(out, dict) else out)(net(x.float() / 255))
     epochs, batch, top = int(v["train.epochs"]), int(v["train.batch"]), float(v["optim.lr"])
     optimizer = torch.optim.AdamW(net.parameters(), lr=top, weight_decay=float(v.get("optim.weight_decay", 0.01)))
     per_epoch = len(train[0]) // batch if v.get("data.drop_last") == "yes" else -(-len(train[0]) // batch)
@@ -134,7 +129,7 @@ def theirs(v, root, metric, classes):
                     flip = torch.rand(len(rows)) < 0.5
                     x = torch.where(flip[:, None, None, None], x.flip(axis), x)
                     y = torch.where(flip[:, None, None], y.flip(axis - 1), y)
-            loss = torch.nn.functional.cross_entropy(logits(x.contiguous(memory_format=torch.channels_last)), y, ignore_index=255)
+            loss = loss_of(net(x.to(memory_format=torch.channels_last).float() / 255), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -145,7 +140,8 @@ def theirs(v, root, metric, classes):
     matrix = torch.zeros(classes, classes, dtype=torch.int64)
     with torch.no_grad():
         for x, y in zip(val[0].split(16), val[1].split(16)):
-            guess, keep = logits(x).argmax(1), y != 255
+            result = net(x.to(memory_format=torch.channels_last).float() / 255)
+            guess, keep = (result["out"] if isinstance(result, dict) else result).argmax(1), y != 255
             matrix += torch.bincount(y[keep] * classes + guess[keep], minlength=classes**2).view(classes, classes)
     right, both = matrix.diag().double(), (matrix.sum(0) + matrix.sum(1)).double()
     each = right / (both - right) if metric == "miou" else 2 * right / both
@@ -164,25 +160,23 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = (args.keep or pathlib.Path(name)).resolve()
         for case in args.cases or CASES:
-            recipe, model, settings, metric, floor = CASES[case]
-            root = folder / ("scenes" if recipe else "nuclei")
-            if recipe is None:
-                recipe = folder / "nuclei.ini"
-                folder.mkdir(parents=True, exist_ok=True)
+            scenes, metric, floor = CASES[case]
+            root, recipe = folder / f"{case}-data", folder / f"{case}.ini"
+            folder.mkdir(parents=True, exist_ok=True)
+            if scenes:
+                if not root.exists():
+                    subprocess.run([args.cvrun, "pack", scenes, f"out={root}", "as=masks"], check=True, stdout=subprocess.DEVNULL)
+                from_files(scenes, root, recipe)
+            elif tiles(args.wheels, root):
                 recipe.write_text(NUCLEI.format(root=root))
-                if not tiles(args.wheels, root):
-                    print(f"{case:8} left out: no wheel of stardist (--wheels)")
-                    continue
-            elif not root.exists():
-                subprocess.run([args.cvrun, "pack", recipe, f"out={root}", "as=masks"], check=True, stdout=subprocess.DEVNULL)
-            if recipe == SCENES:
-                recipe = from_files(recipe, root, model, folder / f"{case}.ini")
-            v = recipe_settings(recipe, settings)
-            score, seconds = ours(args.cvrun.resolve(), recipe, settings, metric, folder, case)
+            else:
+                print(f"{case:8} left out: no wheel of stardist (--wheels)")
+                continue
+            score, seconds = ours(args.cvrun.resolve(), recipe, metric, folder, case)
             line, good = f"{case:8} {metric}: cvrun {score:.4f} in {seconds:.0f} s", score >= floor
             if args.torch:
                 classes = len((root / "classes.txt").read_text().split())
-                other, took = theirs(v, root, metric, classes)
+                other, took = theirs(values(recipe), root, metric, classes)
                 line += f", PyTorch {other:.4f} in {took:.0f} s"
                 good &= score >= other - 0.01
             print(line + ("" if good else "  FAILS"), flush=True)
