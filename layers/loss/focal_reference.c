@@ -1,18 +1,6 @@
 /* The reference kernels of the focal losses: a position at a time, in double (formulas in ops/loss.h). */
 #include "focal.h"
 
-/* (1 - p)^gamma, with `rest` = 1 - p */
-static double easy(double rest, double gamma) {
-    return gamma == 0 ? 1 : gamma == 2 ? rest * rest : pow(rest, gamma);
-}
-
-/* d/dlog p of -(1 - p)^gamma * log p: gamma * p * (1 - p)^(gamma-1) * log p - (1 - p)^gamma. Where p is 1 the first
- * term is 0 for every gamma, as log p vanishes with 1 - p. */
-static double focal_slope(double log_p, double rest, double gamma) {
-    const double first = gamma == 0 || rest <= 0 ? 0 : gamma * exp(log_p) * pow(rest, gamma - 1) * log_p;
-    return first - easy(rest, gamma);
-}
-
 /* ---- softmax ---- */
 
 int32_t loss_focal_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -29,7 +17,7 @@ int32_t loss_focal_run(const cvr_kernel_args *a, cvr_error *err) {
         ((float *)a->outputs[1]->data)[p] = (float)lse;
         if (t == attrs->ignore_index) continue;
         const double log_p = x[t * s.step] - lse;
-        total -= loss_weight_of(weight, t) * easy(-expm1(log_p), attrs->gamma) * log_p;
+        total -= loss_weight_of(weight, t) * cvr_focal_easy(-expm1(log_p), attrs->gamma) * log_p;
         norm += loss_weight_of(weight, t);
     }
     *(float *)a->outputs[0]->data = (float)(norm > 0 ? total / norm : 0);
@@ -52,7 +40,7 @@ int32_t loss_focal_backward_run(const cvr_kernel_args *a, cvr_error *err) {
         double scale = 0;
         if (t != attrs->ignore_index && norm > 0) {
             const double log_p = fmin(x[t * s.step] - (double)lse[p], 0);
-            scale = grad / norm * loss_weight_of(weight, t) * focal_slope(log_p, -expm1(log_p), attrs->gamma);
+            scale = grad / norm * loss_weight_of(weight, t) * cvr_focal_slope(log_p, -expm1(log_p), attrs->gamma);
         }
         for (int64_t c = 0; c < s.classes; c++)
             dx[c * s.step] = (float)(scale * ((c == t) - exp(x[c * s.step] - (double)lse[p])));
@@ -87,7 +75,7 @@ int32_t loss_sigmoid_focal_run(const cvr_kernel_args *a, cvr_error *err) {
         counted++;
         for (int64_t c = 0; c < s.classes; c++) {
             const sigmoid_part q = part_of(x[c * s.step], loss_is_class(target[p], c, s.classes), attrs->alpha);
-            total -= loss_weight_of(weight, c) * q.alpha * easy(q.rest, attrs->gamma) * q.log_q;
+            total -= loss_weight_of(weight, c) * q.alpha * cvr_focal_easy(q.rest, attrs->gamma) * q.log_q;
         }
     }
     const double norm = weights * counted;
@@ -96,7 +84,8 @@ int32_t loss_sigmoid_focal_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* dlog q / dx = sign * (1 - q) */
+/* dlog q / dx = sign * (1 - q), which takes the negative power of 1 - q out of the slope: dl / dx = a * sign *
+ * (1 - q)^gamma * (gamma * q * log q - (1 - q)) */
 int32_t loss_sigmoid_focal_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_focal_attrs *attrs = a->attrs;
     const loss_scores s = loss_scores_of(a->inputs[0]);
@@ -110,7 +99,8 @@ int32_t loss_sigmoid_focal_backward_run(const cvr_kernel_args *a, cvr_error *err
         float *dx = (float *)a->outputs[0]->data + loss_position_at(&s, p);
         for (int64_t c = 0; c < s.classes; c++) {
             const sigmoid_part q = part_of(x[c * s.step], loss_is_class(target[p], c, s.classes), attrs->alpha);
-            const double d = q.alpha * focal_slope(q.log_q, q.rest, attrs->gamma) * q.sign * q.rest;
+            const double d = q.alpha * q.sign * cvr_focal_easy(q.rest, attrs->gamma) *
+                             (attrs->gamma * exp(q.log_q) * q.log_q - q.rest);
             dx[c * s.step] = target[p] == attrs->ignore_index ? 0 : (float)(scale * loss_weight_of(weight, c) * d);
         }
     }

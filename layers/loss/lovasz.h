@@ -3,6 +3,7 @@
 #define CVR_LAYERS_LOSS_LOVASZ_H
 
 #include "loss_family.h"
+#include <cvr/plugin/ops/loss_math.h>
 
 int32_t loss_lovasz_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t loss_lovasz_backward_run(const cvr_kernel_args *a, cvr_error *err);

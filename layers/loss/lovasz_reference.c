@@ -32,20 +32,9 @@ static lovasz lovasz_open(const cvr_kernel_args *a) {
     return l;
 }
 
-/* Larger errors have smaller keys. Bits of floats grow with the number, those of negative ones the other way round. */
+/* Larger errors have smaller keys. */
 static uint64_t key_of(float error, int64_t position) {
-    uint32_t bits;
-    memcpy(&bits, &error, sizeof bits);
-    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
-    return (uint64_t)~bits << 32 | (uint64_t)position;
-}
-
-static double error_of_key(uint64_t key) {
-    const uint32_t falling = (uint32_t)(key >> 32), rising = ~falling;
-    const uint32_t bits = rising >> 31 ? rising & 0x7fffffffu : ~rising;
-    float error;
-    memcpy(&error, &bits, sizeof error);
-    return error;
+    return (uint64_t)cvr_falling_bits(error) << 32 | (uint64_t)position;
 }
 
 /* By the upper 32 bits; an even number of passes ends where it began. */
@@ -100,7 +89,7 @@ static double class_loss(const lovasz *l, int64_t c, int64_t n, int64_t truth) {
     for (int64_t i = 0; i < n; i++) {
         const int64_t p = (int64_t)(l->keys[i] & UINT32_MAX);
         const int is = loss_is_class(l->target[p], c, l->s.classes);
-        const double error = error_of_key(l->keys[i]);
+        const double error = cvr_of_falling_bits((uint32_t)(l->keys[i] >> 32));
         passed += is;
         wrong += !is;
         const double jaccard = 1 - (double)(truth - passed) / (double)(truth + wrong), growth = jaccard - before;

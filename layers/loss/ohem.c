@@ -4,6 +4,7 @@
  * marks the easy ones as ignored; cross_entropy does the rest. Formulas in ops/loss.h.
  */
 #include "loss_family.h"
+#include <cvr/plugin/ops/loss_math.h>
 
 static const cvr_attr_desc thresh_attr = CVR_ATTR_INIT(
     FLOAT, "thresh", "0.7", "a position counts where its class's probability is below this", CVR_ATTR_BETWEEN(0, 1));
@@ -22,30 +23,6 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 static uint64_t workspace(const cvr_signature *sig) {
     const cvr_tensor *const target = sig->inputs[1];
     return (uint64_t)cvr_numel(target->rank, target->shape) * sizeof(float);
-}
-
-/* How many of n probabilities are at most `x`. */
-static int64_t count_to(const float *p, int64_t n, float x) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) count += p[i] <= x;
-    return count;
-}
-
-/* The k-th smallest of n numbers from 0 on, k from 1: the smallest float that k of them do not exceed, found bit by
- * bit, as bits of floats that are not negative grow with the number. */
-static float smallest(const float *p, int64_t n, int64_t k) {
-    uint32_t low = 0, high = 0x7f7fffffu;
-    float x;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        memcpy(&x, &middle, sizeof x);
-        if (count_to(p, n, x) >= k)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    memcpy(&x, &low, sizeof x);
-    return x;
 }
 
 /* p: (positions) the probability of the target; ignored ones are left out of `n`, which it returns. */
@@ -68,11 +45,11 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     CVR_TRY(loss_check_targets("hard_targets", a, attrs->ignore_index, err));
     const int64_t n = probabilities(a, attrs->ignore_index, p), kept = attrs->min_kept < n ? attrs->min_kept : n;
     for (int64_t i = 0; i < n; i++) below += p[i] < attrs->thresh;
-    if (below < kept) bound = smallest(p, n, kept);
+    if (below < kept) bound = cvr_kth_smallest(p, n, kept);
     for (int64_t i = 0, k = 0; i < all; i++) {
         out[i] = target[i];
         if (target[i] == attrs->ignore_index) continue;
-        if (!(p[k] < attrs->thresh || p[k] <= bound)) out[i] = attrs->ignore_index;
+        if (p[k] >= attrs->thresh && p[k] > bound) out[i] = attrs->ignore_index; /* not one that is no number */
         k++;
     }
     return CVR_OK;

@@ -114,7 +114,7 @@ static const loss_op ops[] = {
       .doc = "how far classes overlap, 1 - score over the whole batch: Tversky, of which Dice and Jaccard are cases"},
      {sizeof(cvr_cpu_fn), loss_overlap_run},
      0,
-     NULL},
+     loss_overlap_workspace},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "overlap_loss_backward",
       .version = 1,
