@@ -75,8 +75,9 @@ static void focal_back_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const focal_job *job = ctx;
     const loss_rows *r = &job->r;
+    const int64_t n = r->classes;
     for (int64_t i = (int64_t)task * r->block; i < loss_rows_end(r, task); i++) {
-        const float *const x = r->x + i * r->classes, lse = job->lse[i];
+        const float *const x = r->x + i * n, lse = job->lse[i];
         float *const dx = job->dx + i * r->classes;
         const int64_t t = r->target[i];
         if (t == r->ignore_index) {
@@ -87,7 +88,7 @@ static void focal_back_task(void *ctx, uint64_t task, uint32_t worker) {
         const float s =
             (float)(job->scale * (double)loss_weight(r, t) * cvr_focal_slope(log_p, -expm1(log_p), job->gamma));
         CPU_INDEPENDENT
-        for (int64_t c = 0; c < r->classes; c++) dx[c] = -s * cpu_exp(x[c] - lse);
+        for (int64_t c = 0; c < n; c++) dx[c] = -s * cpu_exp(x[c] - lse);
         dx[t] += s;
     }
 }
@@ -105,41 +106,76 @@ static int32_t focal_back_run(const cvr_kernel_args *a, cvr_error *err) {
 
 /* ---- of each class by itself ---- */
 
-/* r^gamma, r = 1 - q */
-static inline float easy(float rest, float gamma) {
-    return gamma == 2 ? rest * rest : gamma == 0 ? 1 : powf(rest, gamma);
+/* log(1 + e), 0 <= e <= 1, to the last digits also where 1 + e is 1 (Kahan's quotient). */
+static inline float log_one_and(float e) {
+    const float u = 1 + e, more = u - 1;
+    return more > 0 ? cvr_math_log(u) * (e / (more > 0 ? more : 1)) : e;
 }
 
-/* log q of z = x where the row is the class, else -x */
+/* log q, q = 1 / (1 + exp(-z)); log (1 - q) is log q - z, which spares the powers their branches. */
 static inline float log_sigmoid(float z) {
-    return -(log1pf(cpu_exp(-fabsf(z))) + (z < 0 ? -z : 0));
+    return -(log_one_and(cpu_exp(-fabsf(z))) + (z < 0 ? -z : 0));
 }
 
-static inline float alpha_of(const focal_job *job, int is) {
+static inline float sigmoid_loss(float z, float gamma) {
+    const float log_q = log_sigmoid(z);
+    return -cpu_exp(gamma * (log_q - z)) * log_q;
+}
+
+/* By z: r^gamma * (gamma * q * log q - r), r = 1 - q */
+static inline float sigmoid_slope(float z, float gamma) {
+    const float log_q = log_sigmoid(z), log_r = log_q - z, r = cpu_exp(log_r);
+    return cpu_exp(gamma * log_r) * (gamma * (1 - r) * log_q - r);
+}
+
+/* What it counts that a row is the class, or is not. */
+static float alpha_of(const focal_job *job, int is) {
     return job->alpha < 0 ? 1 : (float)(is ? job->alpha : 1 - job->alpha);
 }
 
-static inline int is_class(const loss_rows *r, int64_t t, int64_t c) {
-    return r->classes == 1 ? t == 1 : t == c;
+/* The place of the row's own class; -1: it has none. */
+static int64_t own_place(const loss_rows *r, int64_t target) {
+    return r->classes == 1 ? target - 1 : target;
+}
+
+/* Rows are looked at a few at once, as if none were of any class, z = -x: one loop over all their scores, however short
+ * a row is. What the own class of each row has is put in its place afterwards. */
+#define SIGMOID_SPAN 2048
+
+static int64_t sigmoid_rows(const loss_rows *r) {
+    return SIGMOID_SPAN / r->classes;
+}
+
+/* l: the losses of all classes of rows `from` to `to`. */
+static void sigmoid_losses(const focal_job *job, int64_t from, int64_t to, float *l) {
+    const loss_rows *r = &job->r;
+    const int64_t n = (to - from) * r->classes;
+    const float *const x = r->x + from * r->classes;
+    const float gamma = (float)job->gamma, other = alpha_of(job, 0), own = alpha_of(job, 1);
+    for (int64_t k = 0; k < n; k++) l[k] = other * sigmoid_loss(-x[k], gamma);
+    for (int64_t i = from; i < to; i++) {
+        const int64_t at = own_place(r, r->target[i]) + (i - from) * r->classes;
+        if (r->target[i] != r->ignore_index && own_place(r, r->target[i]) >= 0)
+            l[at] = own * sigmoid_loss(x[at], gamma);
+    }
 }
 
 static void sigmoid_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const focal_job *job = ctx;
     const loss_rows *r = &job->r;
-    const float gamma = (float)job->gamma;
+    const int64_t end = loss_rows_end(r, task), step = sigmoid_rows(r), n = r->classes;
+    float l[SIGMOID_SPAN];
     double loss = 0, counted = 0;
-    for (int64_t i = (int64_t)task * r->block; i < loss_rows_end(r, task); i++) {
-        const float *const x = r->x + i * r->classes;
-        float row = 0;
-        if (r->target[i] == r->ignore_index) continue;
-        for (int64_t c = 0; c < r->classes; c++) {
-            const int is = is_class(r, r->target[i], c);
-            const float z = is ? x[c] : -x[c], rest = cpu_sigmoid(-z);
-            row -= loss_weight(r, c) * alpha_of(job, is) * easy(rest, gamma) * log_sigmoid(z);
+    for (int64_t from = (int64_t)task * r->block; from < end; from += step) {
+        const int64_t to = cpu_min(from + step, end);
+        sigmoid_losses(job, from, to, l);
+        for (int64_t i = from; i < to; i++) {
+            const float *const row = l + (i - from) * n;
+            if (r->target[i] == r->ignore_index) continue;
+            loss += r->weight ? cpu_dot(row, r->weight, n) : cpu_sum(row, n);
+            counted += 1;
         }
-        loss += (double)row;
-        counted += 1;
     }
     job->partial[2 * task] = loss;
     job->partial[2 * task + 1] = counted;
@@ -158,23 +194,38 @@ static int32_t sigmoid_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* dl / dx = a * sign * r^gamma * (gamma * q * log q - r), r = 1 - q, sign that of dz / dx */
+/* dl / dx is the slope by z of the own class, and of all others, where z = -x, less it. In place: slopes of own classes
+ * are taken before the rest is written. */
+static void sigmoid_slopes(const focal_job *job, int64_t from, int64_t to) {
+    const loss_rows *r = &job->r;
+    const int64_t classes = r->classes, n = (to - from) * classes;
+    const float *const x = r->x + from * classes;
+    const float gamma = (float)job->gamma, other = (float)job->scale * alpha_of(job, 0);
+    float *const dx = job->dx + from * classes, own[SIGMOID_SPAN];
+    for (int64_t i = from; i < to; i++) {
+        const int64_t at = own_place(r, r->target[i]);
+        if (r->target[i] != r->ignore_index && at >= 0)
+            own[i - from] = (float)job->scale * alpha_of(job, 1) * sigmoid_slope(x[(i - from) * classes + at], gamma);
+    }
+    CPU_INDEPENDENT
+    for (int64_t k = 0; k < n; k++) dx[k] = -other * sigmoid_slope(-x[k], gamma);
+    for (int64_t i = from; i < to; i++) {
+        float *const row = dx + (i - from) * classes;
+        const int64_t at = own_place(r, r->target[i]);
+        if (r->target[i] == r->ignore_index)
+            memset(row, 0, (uint64_t)classes * sizeof *row);
+        else if (at >= 0)
+            row[at] = own[i - from];
+        for (int64_t c = 0; r->weight && c < classes; c++) row[c] *= r->weight[c];
+    }
+}
+
 static void sigmoid_back_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const focal_job *job = ctx;
-    const loss_rows *r = &job->r;
-    const float gamma = (float)job->gamma, scale = (float)job->scale;
-    for (int64_t i = (int64_t)task * r->block; i < loss_rows_end(r, task); i++) {
-        const float *const x = r->x + i * r->classes;
-        float *const dx = job->dx + i * r->classes;
-        const int64_t t = r->target[i];
-        for (int64_t c = 0; c < r->classes; c++) {
-            const int is = is_class(r, t, c);
-            const float z = is ? x[c] : -x[c], rest = cpu_sigmoid(-z), log_q = log_sigmoid(z);
-            const float d = alpha_of(job, is) * easy(rest, gamma) * (gamma * (1 - rest) * log_q - rest);
-            dx[c] = t == r->ignore_index ? 0 : scale * loss_weight(r, c) * (is ? d : -d);
-        }
-    }
+    const int64_t end = loss_rows_end(&job->r, task), step = sigmoid_rows(&job->r);
+    for (int64_t from = (int64_t)task * job->r.block; from < end; from += step)
+        sigmoid_slopes(job, from, cpu_min(from + step, end));
 }
 
 static int32_t sigmoid_back_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -182,7 +233,7 @@ static int32_t sigmoid_back_run(const cvr_kernel_args *a, cvr_error *err) {
     focal_job job = focal_open(a);
     job.dx = a->outputs[0]->data;
     job.scale = norm > 0 ? (double)grad / (double)norm : 0;
-    (void)err;
+    CVR_TRY(loss_rows_check_all("sigmoid_focal_loss_backward", &job.r, err));
     cpu_run(a->pool, job.r.blocks, sigmoid_back_task, &job);
     return CVR_OK;
 }
