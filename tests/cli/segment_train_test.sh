@@ -65,6 +65,56 @@ columns rest loss,loss_jaccard,loss_focal,loss_sigmoid_focal,loss_ohem
 expect 0 "" "$CVRUN" val runs/segment/rest
 checks=$((checks + 3))
 
+# a network with an auxiliary head: its losses count train.aux_weight and have names of their own; the head's learning rate reaches it, too
+cat >aux.ini <<'INI'
+[run]
+task = segment
+[data]
+format = fake
+masks = yes
+classes = 3
+img_size = 32
+size = 2
+[model]
+name = deeplabv3_mobilenet_v3_large
+width_mult = 0.25
+aspp_channels = 8
+[train]
+epochs = 1
+batch = 2
+[optim]
+lr = 0.1
+INI
+aux() { expect 0 "" "$CVRUN" train aux.ini "$@"; }
+aux name=aux train.loss=cross_entropy+dice
+columns aux loss,loss_aux_cross_entropy,loss_cross_entropy,loss_aux_dice,loss_dice
+aux name=heavy train.loss=cross_entropy+dice train.aux_weight=1
+paste -d, <(sed -n 2p runs/segment/aux/steps.csv) <(sed -n 2p runs/segment/heavy/steps.csv) >both.csv
+awk -F, '{ r = $(NF / 2 + 4) / $4; exit !(r > 1.9999 && r < 2.0001 && $5 == $(NF / 2 + 5)) }' both.csv || { cat both.csv; fail "aux_weight does not weigh"; }
+aux name=still optim.head_lr_mult=0 optim.backbone_lr_mult=0
+aux name=heads optim.backbone_lr_mult=0
+aux name=trunk optim.head_lr_mult=0
+moved() { # RUN PREFIX yes|no: whether the parameters of that name moved
+  python3 - "runs/segment/still/weights/last.safetensors" "runs/segment/$1/weights/last.safetensors" "$2" "$3" <<'PY' || fail "$1: $2 moved: not $3"
+import json, struct, sys
+
+
+def read(path):
+    data = open(path, "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    return {k: data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]] for k, v in json.loads(data[8:8 + n]).items() if k != "__metadata__"}
+
+
+a, b = read(sys.argv[1]), read(sys.argv[2])
+names = [k for k in a if k.startswith(sys.argv[3]) and k.endswith("weight")]
+assert names
+assert all((a[k] != b[k]) == (sys.argv[4] == "yes") for k in names), [k for k in names if a[k] == b[k]]
+PY
+  checks=$((checks + 1))
+}
+for part in classifier. aux_classifier.; do moved heads $part yes; moved trunk $part no; done
+moved heads backbone. no
+
 # what cannot be meant
 expect 2 'train.loss: dice stands there twice' "$CVRUN" train s.ini train.loss='dice+dice'
 expect 2 'train.loss: `dice(` has no closing bracket' "$CVRUN" train s.ini train.loss='dice(smooth=1'
@@ -93,8 +143,8 @@ o = linear num_classes
 epochs = 1
 batch = 4
 INI
-expect 2 'layer b (batch_norm2d): batch_norm2d: training needs more than one value per channel, but the batch has 1' "$CVRUN" train one.ini batch=1
-expect 2 'with train.grad_accum those of a part' "$CVRUN" train one.ini train.grad_accum=4
+expect 2 'layer b (batch_norm2d): batch_norm2d: training needs more than one value per channel, but pictures * height * width is 1' "$CVRUN" train one.ini batch=1
+expect 2 'use a batch of 2 or more (train.batch / train.grad_accum)' "$CVRUN" train one.ini train.grad_accum=4
 expect 2 'the last batch of an epoch has 1 picture' "$CVRUN" train one.ini
 expect 2 'set data.drop_last=yes' "$CVRUN" train one.ini
 [ ! -e runs/classify/one/steps.csv ] || fail "a step was made"
