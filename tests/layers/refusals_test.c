@@ -42,6 +42,9 @@ static const refusal refusals[] = {
     {"dropout2d", "0.5", 1, {2}, {{4, 3}}, "dropout2d takes (N,C,H,W)"},
     {"mse", "", 2, {2, 2}, {{4, 3}, {3, 4}}, "one shape"},
     {"cross_entropy", "", 2, {2, 2}, {{4, 3}, {4, 2}}, "target"},
+    {"dice", "", 2, {4, 4}, {{2, 3, 4, 4}, {2, 3, 4, 4}}, "target must be i64"},
+    {"tversky", "gamma=0", 2, {4, 4}, {{2, 3, 4, 4}, {2, 4, 4}}, "gamma"},
+    {"sigmoid_focal", "alpha=2", 2, {4, 4}, {{2, 3, 4, 4}, {2, 4, 4}}, "alpha"},
 };
 
 static void open_machine(case_machine *m, const char *backend) {
