@@ -140,6 +140,45 @@ static const uint64_t *segment_matrix(const void *self) {
     return ((const task_matrix *)self)->count;
 }
 
+/* ---- one picture ---- */
+
+/* Pixels of a class in one picture. */
+typedef struct tally {
+    uint64_t truth, predicted, right;
+} tally;
+
+/* Mean IoU over the classes that are in the mask or in the prediction; NaN where no pixel counts. */
+static double picture_iou(const cvr_tensor *x, const int64_t *mask, int64_t row) {
+    const int64_t classes = x->shape[1], pixels = x->shape[2] * x->shape[3];
+    const float *const scores = (const float *)x->data + row * pixels * x->pixel_stride;
+    tally count[SEGMENT_IGNORED];
+    mean iou = {0, 0};
+    memset(count, 0, sizeof count);
+    for (int64_t i = 0; i < pixels; i++) {
+        const int64_t truth = mask[row * pixels + i];
+        if (truth < 0 || truth >= classes) continue;
+        const int64_t said = cvr_argmax(scores + i * x->pixel_stride, classes);
+        count[truth].truth++;
+        count[said].predicted++;
+        count[said].right += truth == said;
+    }
+    for (int64_t k = 0; k < classes; k++)
+        mean_add(&iou, task_share(count[k].right, count[k].truth + count[k].predicted - count[k].right));
+    return iou.n ? mean_of(&iou) : NAN;
+}
+
+static int32_t segment_scores(const cvr_task_info *info, const cvr_task_batch *batch, double *scores, cvr_error *err) {
+    const cvr_named_tensor *const output = cvr_batch_find(batch->outputs, OUTPUT);
+    const cvr_named_tensor *const mask = cvr_batch_find(batch->targets, "mask");
+    if (!output || output->tensor.rank != 4 || output->tensor.shape[1] != info->n_classes ||
+        info->n_classes > SEGMENT_IGNORED)
+        return cvr_fail(err, CVR_ERR_INVALID, "the network has no result `" OUTPUT "` of %lld classes",
+                        (long long)info->n_classes);
+    for (int64_t i = 0; i < batch->targets->n; i++)
+        scores[i] = mask ? picture_iou(&output->tensor, mask->tensor.data, i) : NAN;
+    return CVR_OK;
+}
+
 /* ---- prediction ---- */
 
 /* The classes that take most of the picture, with their share of it: of its pixels that the network saw. */
@@ -219,7 +258,10 @@ static const cvr_task_desc segment_task = {.struct_size = sizeof segment_task,
                                            .metrics_matrix = segment_matrix,
                                            .metrics_close = segment_close,
                                            .predict = segment_predict,
-                                           .csv_header = "index,name,share"};
+                                           .csv_header = "index,name,share",
+                                           .dense = OUTPUT,
+                                           .scores = segment_scores,
+                                           .score_name = "iou"};
 
 static int32_t segment_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
