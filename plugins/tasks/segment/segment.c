@@ -4,7 +4,7 @@
  * Metrics, from the confusion matrix of all pixels: the share that is right, over all and as the mean over classes; and
  * the means of intersection over union and of dice, where a class counts once it is in a mask or in a prediction.
  */
-#include "segment_mask.h"
+#include "segment_overlay.h"
 #include <math.h>
 
 #define SHOWN_CLASSES 5
@@ -181,32 +181,36 @@ static int32_t segment_scores(const cvr_task_info *info, const cvr_task_batch *b
 
 /* ---- prediction ---- */
 
-/* The classes that take most of the picture, with their share of it: of its pixels that the network saw. */
-static void tell_shares(const cvr_task_info *info, const segment_mask *mask, const char *file,
-                        const cvr_prediction_sink *sink) {
-    uint64_t count[SEGMENT_IGNORED];
-    char json[8192], line[2048] = "", name[1200], cells[1300];
-    memcpy(count, mask->count, sizeof count);
+/* JSON and line have the classes that are there, the largest first; the table has a row for each class. */
+static int32_t tell_shares(const cvr_task_info *info, const segment_mask *mask, const char *file,
+                           const cvr_prediction_sink *sink, cvr_error *err) {
+    segment_share shares[SEGMENT_IGNORED];
+    const int64_t n = segment_shares(mask, info->n_classes, shares);
+    const uint64_t room = (uint64_t)(n + 2) * 1400;
+    char line[2048] = "", name[1200], cells[1300], *const json = info->host->alloc(info->host, room, 16);
+    size_t at, shown = 0;
+    if (!json) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the shares of classes");
     (void)cvr_json_string(name, sizeof name, file);
-    size_t at = (size_t)snprintf(json, sizeof json, "\"mask\": %s, \"classes\": [", name), shown = 0;
-    for (int64_t i = 0; i < SHOWN_CLASSES && mask->seen; i++) {
-        int64_t k = 0;
-        for (int64_t j = 1; j < info->n_classes; j++) k = count[j] > count[k] ? j : k;
-        if (count[k] == 0) break;
-        const double share = (double)count[k] / (double)mask->seen;
-        (void)cvr_json_string(name, sizeof name, info->class_names[k]);
-        at += (size_t)snprintf(json + at, sizeof json - at, "%s{\"index\": %lld, \"name\": %s, \"share\": %.6f}",
-                               i ? ", " : "", (long long)k, name, share);
-        shown += (size_t)snprintf(line + shown, sizeof line - shown, "%s%.200s %.1f %%", i ? ", " : "",
-                                  info->class_names[k], 100 * share);
-        (void)cvr_csv_string(name, sizeof name, info->class_names[k]);
-        (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name, share);
-        if (i == 0) sink->csv(sink, cells);
-        count[k] = 0;
+    at = (size_t)snprintf(json, room, "\"mask\": %s, \"classes\": [", name);
+    for (int64_t i = 0; i < n; i++) {
+        const char *const class_name = info->class_names[shares[i].klass];
+        (void)cvr_json_string(name, sizeof name, class_name);
+        at += (size_t)snprintf(json + at, room - at, "%s{\"index\": %lld, \"name\": %s, \"share\": %.6f}",
+                               i ? ", " : "", (long long)shares[i].klass, name, shares[i].share);
+        if (i < SHOWN_CLASSES)
+            shown += (size_t)snprintf(line + shown, sizeof line - shown, "%s%.200s %.1f %%", i ? ", " : "", class_name,
+                                      100 * shares[i].share);
     }
-    (void)snprintf(json + at, sizeof json - at, "]");
+    (void)snprintf(json + at, room - at, "]");
     sink->json(sink, json);
     sink->line(sink, line);
+    info->host->free(info->host, json);
+    for (int64_t k = 0; k < info->n_classes; k++) {
+        (void)cvr_csv_string(name, sizeof name, info->class_names[k]);
+        (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name, mask->seen ? task_share(mask->count[k], mask->seen) : 0.0);
+        sink->csv(sink, cells);
+    }
+    return CVR_OK;
 }
 
 static int32_t segment_predict(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
@@ -215,13 +219,16 @@ static int32_t segment_predict(const cvr_task_info *info, const cvr_batch_view *
     const int64_t n = output && output->tensor.rank == 4 ? output->tensor.shape[1] : 0;
     segment_mask mask;
     const char *file = "";
+    char name[1024];
     int32_t status;
     if (n != info->n_classes || n > SEGMENT_IGNORED)
         return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs a pixel for %lld classes", (long long)n,
                         (long long)info->n_classes);
     CVR_TRY(segment_mask_make(&mask, info->host, &output->tensor, row, outputs->origins[row], err));
     CVR_TRY_OUT(segment_mask_write(&mask, sink, &file, err));
-    tell_shares(info, &mask, file, sink);
+    (void)snprintf(name, sizeof name, "%s", file ? file : "");
+    CVR_TRY_OUT(segment_overlay_write(info, &mask, sink, err));
+    CVR_TRY_OUT(tell_shares(info, &mask, name, sink, err));
 out:
     segment_mask_free(&mask);
     return status;
