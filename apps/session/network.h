@@ -24,6 +24,9 @@ enum {
 /* The output of PROGRAM_SHOWN: pictures (N, C, H, W) f32 as the network gets them. */
 #define SHOWN "shown"
 
+/* Programs of PROGRAM_PREDICT that are kept: pictures come in any size. For tasks that are dense: MOST_VIEWS. */
+#define MOST_PREDICTING 8u
+
 typedef struct program_key {
     int64_t purpose; /* PROGRAM_* */
     int64_t batch;   /* samples */

@@ -29,7 +29,7 @@ int64_t data_stride(const settings *s) {
 /* Pictures that are looked at in views come one by one, and unpadded as long as there are not too many sizes. */
 static void one_by_one(const settings *s, cvr_batches_options *o) {
     o->batch = 1;
-    if (!cvr_config_given(s->config, "data", "shapes")) o->shapes = MOST_PREDICTING;
+    if (!cvr_config_given(s->config, "data", "shapes")) o->shapes = MOST_VIEWS;
 }
 
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {

@@ -48,9 +48,9 @@ typedef struct run_data {
 
 /* What the sides of a picture have to be multiples of: the model's word, where the task pads. */
 int64_t data_stride(const settings *s);
-/* Programs of PROGRAM_PREDICT that are kept, and sizes that pictures looked at one by one may have: they come in any.
- */
-#define MOST_PREDICTING 64u
+/* Sizes that pictures may have before they are padded, where a task says something of each pixel and looks at them one
+ * by one; and programs that are kept for them. */
+#define MOST_VIEWS 64u
 
 /* An error of a sample's file gets what can be done about it; the status. */
 int32_t data_suggest_skip(const settings *s, int32_t status, cvr_error *err);

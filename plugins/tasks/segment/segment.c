@@ -207,7 +207,8 @@ static int32_t tell_shares(const cvr_task_info *info, const segment_mask *mask, 
     info->host->free(info->host, json);
     for (int64_t k = 0; k < info->n_classes; k++) {
         (void)cvr_csv_string(name, sizeof name, info->class_names[k]);
-        (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name, mask->seen ? task_share(mask->count[k], mask->seen) : 0.0);
+        (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name,
+                       mask->seen ? task_share(mask->count[k], mask->seen) : 0.0);
         sink->csv(sink, cells);
     }
     return CVR_OK;
