@@ -35,12 +35,12 @@ static box pane_of(const cvr_tensor *image) {
 }
 
 /* The picture's file, without its folders. */
-static void name_of(const cvr_origin *o, char name[64]) {
-    const char *const slash = o->path ? strrchr(o->path, '/') : NULL;
-    if (o->path)
-        (void)snprintf(name, 64, "%.60s", slash ? slash + 1 : o->path);
+static void name_of(const cvr_batch_view *b, int64_t i, char name[64]) {
+    const char *const path = b->origins ? b->origins[i]->path : NULL, *const slash = path ? strrchr(path, '/') : NULL;
+    if (path)
+        (void)snprintf(name, 64, "%.60s", slash ? slash + 1 : path);
     else
-        (void)snprintf(name, 64, "picture %lld", (long long)o->index);
+        (void)snprintf(name, 64, "picture %lld", (long long)(b->origins ? b->origins[i]->index : i));
 }
 
 static void caption(canvas *c, box pane, const char *words) {
@@ -56,7 +56,7 @@ static void draw_panes(const mask_sheet *s, mask_tile *t, const cvr_batch_event 
     const int64_t step = at_least(pane.width, LEAST_PANE) + PANE_GAP;
     const pixel_classes truth = {mask, NULL, s->classes->n, t->seen}, said = {scores, mask, s->classes->n, t->seen};
     char words[64];
-    name_of(e->batch->origins[i], words);
+    name_of(e->batch, i, words);
     picture_draw(&t->c, s->look, image, i, pane);
     caption(&t->c, pane, words);
     pane.x += step;
