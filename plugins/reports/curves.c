@@ -8,7 +8,6 @@
 #include "reports.h"
 #include "results_table.h"
 #include <math.h>
-#include <time.h>
 
 #define WIDTH 1200
 #define HEIGHT 800
@@ -143,12 +142,6 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
     return status;
 }
 
-static double now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int32_t draw(curves *t, cvr_error *err) {
     const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch};
     const class_bars bars = {.host = t->host,
@@ -166,14 +159,14 @@ static int32_t draw(curves *t, cvr_error *err) {
 out:
     t->failed = status != CVR_OK;
     if (!t->failed) t->results_changed = t->matrix_changed = t->per_class_changed = 0;
-    t->drawn = now();
+    t->drawn = report_now();
     return status;
 }
 
 /* Pictures that wait are drawn by a later call; a run that goes on has the rows of the curves in results.csv. */
 static int32_t curves_flush(void *self, cvr_error *err) {
     curves *const t = self;
-    return t->drawn > 0 && now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
+    return t->drawn > 0 && report_now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
 }
 
 static int32_t curves_end(void *self, const cvr_end_event *e, cvr_error *err) {

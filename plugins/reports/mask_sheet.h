@@ -1,7 +1,7 @@
 /*
  * A sheet of pictures with masks: for each the picture, the truth and, where the network has said something, its
- * prediction, side by side, and one legend of the classes below. Tiles are drawn when they are added, so that a batch
- * need not outlive the call.
+ * prediction, side by side, and one legend of the classes below. A tile keeps what is to be seen, no larger than it is
+ * shown, so that a batch need not outlive the call, and what is never shown costs little.
  */
 #ifndef CVR_REPORTS_MASK_SHEET_H
 #define CVR_REPORTS_MASK_SHEET_H
@@ -10,9 +10,12 @@
 
 #define MASK_SHEET_TILES 10
 
+#define MASK_TILE_NONE 255 /* a pixel of no class */
 typedef struct mask_tile {
-    canvas c;
-    uint8_t *seen; /* (classes), 1 for those that are in truth or prediction */
+    int64_t height, width;
+    uint8_t *pixels;       /* (height, width, 3) */
+    uint8_t *truth, *said; /* (height, width) classes, within the same memory; said NULL: nothing was */
+    char name[64], words[64];
     double score;
 } mask_tile;
 

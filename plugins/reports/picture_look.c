@@ -1,7 +1,6 @@
 /* Pictures and masks of a batch on a sheet. */
 #include "picture_look.h"
 
-#define COVER 0.65      /* how much of a pixel its class's colour takes */
 #define MOST_LISTED 256 /* classes in a legend: there are no more colours */
 
 /* `n` numbers; `otherwise` where none are given. */
@@ -63,7 +62,7 @@ static double value_at(const cvr_tensor *x, int64_t i) {
 }
 
 /* Mean of a channel over the part of picture i that pixel (x, y) of the sheet shows. */
-static double area_mean(const cvr_tensor *image, int64_t i, int64_t channel, box at, int64_t x, int64_t y) {
+static double area_mean(const cvr_tensor *image, int64_t i, int64_t channel, view_size at, int64_t x, int64_t y) {
     const int64_t channels = image->shape[1], height = image->shape[2], width = image->shape[3];
     const double left = (double)x * (double)width / (double)at.width;
     const double right = (double)(x + 1) * (double)width / (double)at.width;
@@ -89,59 +88,30 @@ static uint8_t to_byte(const picture_look *p, const cvr_tensor *image, int64_t c
     return v + 0.5 < 255 ? (uint8_t)(v + 0.5) : 255;
 }
 
+colour picture_pixel(const picture_look *p, const cvr_tensor *image, int64_t i, view_size size, int64_t x, int64_t y) {
+    const uint8_t red = to_byte(p, image, 0, area_mean(image, i, 0, size, x, y));
+    colour ink = {red, red, red};
+    if (image->shape[1] != 3) return ink;
+    ink.g = to_byte(p, image, 1, area_mean(image, i, 1, size, x, y));
+    ink.b = to_byte(p, image, 2, area_mean(image, i, 2, size, x, y));
+    return ink;
+}
+
 void picture_draw(canvas *c, const picture_look *p, const cvr_tensor *image, int64_t i, box at) {
-    const int32_t rgb = image->shape[1] == 3;
+    const view_size size = {at.height, at.width};
     for (int64_t y = 0; y < at.height; y++) {
         for (int64_t x = 0; x < at.width; x++) {
-            const uint8_t red = to_byte(p, image, 0, area_mean(image, i, 0, at, x, y));
-            colour ink = {red, red, red};
-            if (rgb) ink.g = to_byte(p, image, 1, area_mean(image, i, 1, at, x, y));
-            if (rgb) ink.b = to_byte(p, image, 2, area_mean(image, i, 2, at, x, y));
-            canvas_blend(c, at.x + x, at.y + y, ink, 1);
+            canvas_blend(c, at.x + x, at.y + y, picture_pixel(p, image, i, size, x, y), 1);
         }
     }
     canvas_frame(c, (box){at.x - 1, at.y - 1, at.width + 2, at.height + 2}, CANVAS_GRID);
 }
 
-/* ---- classes ---- */
-
-static int64_t class_of(const pixel_classes *p, int64_t pixel) {
-    const cvr_tensor *const t = p->classes;
-    if (p->mask) {
-        const int64_t truth = ((const int64_t *)p->mask->data)[pixel];
-        if (truth < 0 || truth >= p->n_classes) return -1;
-    }
-    if (t->rank == 4) return cvr_argmax((const float *)t->data + pixel * t->pixel_stride, p->n_classes);
-    const int64_t k = ((const int64_t *)t->data)[pixel];
-    return k >= 0 && k < p->n_classes ? k : -1;
-}
-
-/* ITU-R 601-2 luma of what is on the canvas. */
-static colour grey_at(const canvas *c, int64_t x, int64_t y) {
-    const uint8_t *const p = c->image.data + (y * c->image.width + x) * 3;
-    const uint8_t level = (uint8_t)((299 * p[0] + 587 * p[1] + 114 * p[2]) / 1000);
-    return (colour){level, level, level};
-}
-
-void picture_draw_classes(canvas *c, const pixel_classes *p, int64_t i, box at) {
-    const uint32_t high = p->classes->rank == 4 ? 2 : 1;
-    const int64_t height = p->classes->shape[high], width = p->classes->shape[high + 1];
-    for (int64_t y = 0; y < at.height; y++) {
-        for (int64_t x = 0; x < at.width; x++) {
-            const int64_t v = (2 * y + 1) * height / (2 * at.height), u = (2 * x + 1) * width / (2 * at.width);
-            const int64_t k = class_of(p, (i * height + v) * width + u);
-            canvas_blend(c, at.x + x, at.y + y, grey_at(c, at.x + x, at.y + y), 1);
-            canvas_blend(c, at.x + x, at.y + y, class_colour(k < 0 ? 255 : k), COVER);
-            if (k >= 0) p->seen[k] = 1;
-        }
-    }
-}
-
-int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t *seen, box area) {
+int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t seen[256], box area) {
     legend_entry entries[MOST_LISTED];
     char words[MOST_LISTED][48], name[REPORT_NAME];
     int64_t n = 0;
-    for (int64_t k = 0; k < classes->n && n < MOST_LISTED; k++) {
+    for (int64_t k = 0; k < classes->n && k < MOST_LISTED; k++) {
         if (!seen[k]) continue;
         report_class_name(classes, k, name);
         (void)snprintf(words[n], sizeof words[n], "%.40s", name);

@@ -27,20 +27,16 @@ const cvr_tensor *batch_mask(const cvr_batch_view *b);
 /* What the network says of each pixel, for masks of this size: (N, classes, H, W) f32; NULL where it does not. */
 const cvr_tensor *batch_pixel_scores(const cvr_batch_view *outputs, int64_t n_classes, const cvr_tensor *mask);
 
-/* Picture i; three channels are RGB, of any other number the first is shown, grey. */
+/* Mean of picture i over the part of it that pixel (x, y) of a view of this size shows. Three channels are RGB, of any
+ * other number the first is shown, grey. */
+typedef struct view_size {
+    int64_t height, width;
+} view_size;
+colour picture_pixel(const picture_look *p, const cvr_tensor *image, int64_t i, view_size size, int64_t x, int64_t y);
+/* All of picture i, with a frame around it. */
 void picture_draw(canvas *c, const picture_look *p, const cvr_tensor *image, int64_t i, box at);
 
-/* Classes of one picture's pixels, and which of them have been drawn. */
-typedef struct pixel_classes {
-    const cvr_tensor *classes; /* a mask, or scores: the largest is the class */
-    const cvr_tensor *mask;    /* pixels that are none of the first n_classes here do not count; NULL: all do */
-    int64_t n_classes;
-    uint8_t *seen; /* (n_classes), 1 where a class was drawn */
-} pixel_classes;
-/* The colours over the picture, which is there already, in black and white. */
-void picture_draw_classes(canvas *c, const pixel_classes *p, int64_t i, box at);
-
-/* The legend of the classes that were seen, `width` wide; with `c` NULL only its height is told. */
-int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t *seen, box area);
+/* The legend of the classes that are `seen`; with `c` NULL only its height is told. */
+int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t seen[256], box area);
 
 #endif

@@ -18,10 +18,39 @@ typedef struct pictures {
     char folder[REPORT_PATH];
     report_classes classes;
     picture_look look;
+    mask_sheet sheet; /* of the last validation that has masks; `sheet_name` is its file's */
+    char sheet_name[64];
+    int32_t changed, labels_shown;
+    double drawn; /* when the sheet was, in seconds; 0: not yet */
 } pictures;
 
+/* Drawn again after PAUSE seconds at the earliest, so that short epochs do not wait for pictures. */
+#define PAUSE 2.0
+
+static int32_t draw_sheet(pictures *t, cvr_error *err) {
+    if (!t->changed) return CVR_OK;
+    t->changed = 0;
+    t->drawn = report_now();
+    return mask_sheet_save(&t->sheet, "", t->folder, t->sheet_name, err);
+}
+
+static int32_t pictures_flush(void *self, cvr_error *err) {
+    pictures *const t = self;
+    return t->drawn > 0 && report_now() - t->drawn < PAUSE ? CVR_OK : draw_sheet(t, err);
+}
+
+static int32_t pictures_end(void *self, const cvr_end_event *e, cvr_error *err) {
+    (void)e;
+    return draw_sheet(self, err);
+}
+
+/* A run that was interrupted has no end, but may have a sheet that waits. */
 static void pictures_close(void *self) {
     pictures *const t = self;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (draw_sheet(t, &err) != CVR_OK) t->host->log(t->host, CVR_LOG_WARNING, err.message);
+    mask_sheet_clear(&t->sheet);
     report_classes_free(&t->classes, t->host);
     picture_look_close(&t->look);
     t->host->free(t->host, t);
@@ -32,6 +61,8 @@ static int32_t pictures_open(const cvr_run_info *info, void **self, cvr_error *e
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
     int32_t status;
+    t->look.host = t->host;
+    t->sheet = (mask_sheet){.look = &t->look, .classes = &t->classes};
     CVR_TRY_OUT(picture_look_open(&t->look, info, err));
     CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
     const int n = snprintf(t->folder, sizeof t->folder, "%s", info->folder);
@@ -194,21 +225,20 @@ static void file_name(char out[64], const char *name) {
 #define MOST_MASKS 8
 
 /* Pictures with masks have panes side by side. */
-static int32_t draw_masks(const pictures *t, const cvr_batch_event *e, cvr_error *err) {
-    mask_sheet s = {.look = &t->look, .classes = &t->classes};
-    char name[64];
-    int32_t status = CVR_OK;
-    for (int64_t i = 0; i < e->batch->n && i < MOST_MASKS; i++) CVR_TRY_OUT(mask_sheet_add(&s, e, i, i, err));
-    file_name(name, e->name);
-    CVR_TRY_OUT(mask_sheet_save(&s, "", t->folder, name, err));
-out:
-    mask_sheet_clear(&s);
-    return status;
+static int32_t take_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
+    mask_sheet_clear(&t->sheet);
+    for (int64_t i = 0; i < e->batch->n && i < MOST_MASKS; i++) CVR_TRY(mask_sheet_add(&t->sheet, e, i, i, err));
+    file_name(t->sheet_name, e->name);
+    t->changed = 1;
+    return e->outputs ? CVR_OK : draw_sheet(t, err);
 }
 
+/* Of labels the first validation is shown. */
 static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *err) {
-    const pictures *const t = self;
-    if (batch_mask(e->batch)) return draw_masks(t, e, err);
+    pictures *const t = self;
+    if (batch_mask(e->batch)) return take_masks(t, e, err);
+    if (e->outputs && t->labels_shown) return CVR_OK;
+    t->labels_shown = e->outputs != NULL;
     const sheet s = lay_out(t, e);
     if (s.n == 0) return CVR_OK;
     const int64_t lines = s.label_lines + (s.output ? 1 : 0);
@@ -231,5 +261,7 @@ const cvr_reporter_desc reports_pictures = {
     .doc = "train_batch0.png and val_batch0.png: the pictures as the network sees them",
     .open = pictures_open,
     .batch = pictures_batch,
+    .flush = pictures_flush,
+    .end = pictures_end,
     .close = pictures_close,
 };

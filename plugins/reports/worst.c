@@ -5,7 +5,6 @@
 #include "mask_sheet.h"
 #include "reports.h"
 #include <math.h>
-#include <time.h>
 
 #define PAUSE 2.0 /* seconds between drawings, so that short epochs do not wait for pictures */
 
@@ -20,8 +19,21 @@ typedef struct worst {
     double drawn; /* when, in seconds; 0: not yet */
 } worst;
 
+static int32_t draw(worst *t, cvr_error *err) {
+    char title[128];
+    if (!t->changed || !t->epoch) return CVR_OK;
+    (void)snprintf(title, sizeof title, "The worst pictures of epoch %lld, by %s", (long long)t->epoch, t->score_name);
+    t->drawn = report_now();
+    t->changed = 0;
+    return mask_sheet_save(&t->sheet, title, t->folder, "worst", err);
+}
+
+/* A run that was interrupted has no end, but may have a sheet that waits. */
 static void worst_close(void *self) {
     worst *const t = self;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (draw(t, &err) != CVR_OK) t->host->log(t->host, CVR_LOG_WARNING, err.message);
     mask_sheet_clear(&t->sheet);
     report_classes_free(&t->classes, t->host);
     picture_look_close(&t->look);
@@ -75,24 +87,9 @@ static int32_t worst_epoch(void *self, const cvr_epoch_event *e, cvr_error *err)
     return CVR_OK;
 }
 
-static double now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int32_t draw(worst *t, cvr_error *err) {
-    char title[128];
-    if (!t->changed || !t->epoch) return CVR_OK;
-    (void)snprintf(title, sizeof title, "The worst pictures of epoch %lld, by %s", (long long)t->epoch, t->score_name);
-    t->drawn = now();
-    t->changed = 0;
-    return mask_sheet_save(&t->sheet, title, t->folder, "worst", err);
-}
-
 static int32_t worst_flush(void *self, cvr_error *err) {
     worst *const t = self;
-    return t->drawn > 0 && now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
+    return t->drawn > 0 && report_now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
 }
 
 static int32_t worst_end(void *self, const cvr_end_event *e, cvr_error *err) {
