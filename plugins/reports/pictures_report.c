@@ -21,7 +21,8 @@ typedef struct pictures {
     mask_sheet sheet; /* of the last validation that has masks; `sheet_name` is its file's */
     char sheet_name[64];
     int32_t changed, labels_shown;
-    double drawn; /* when the sheet was, in seconds; 0: not yet */
+    int64_t validated; /* batches of the validation that goes on */
+    double drawn;      /* when the sheet was, in seconds; 0: not yet */
 } pictures;
 
 /* Drawn again after PAUSE seconds at the earliest, so that short epochs do not wait for pictures. */
@@ -224,13 +225,27 @@ static void file_name(char out[64], const char *name) {
 
 #define MOST_MASKS 8
 
+static int32_t add_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
+    for (int64_t i = 0; i < e->batch->n && t->sheet.n < MOST_MASKS; i++)
+        CVR_TRY(mask_sheet_add(&t->sheet, e, i, t->sheet.n, err));
+    return CVR_OK;
+}
+
 /* Pictures with masks have panes side by side. */
 static int32_t take_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
     mask_sheet_clear(&t->sheet);
-    for (int64_t i = 0; i < e->batch->n && i < MOST_MASKS; i++) CVR_TRY(mask_sheet_add(&t->sheet, e, i, i, err));
+    t->validated = 0;
+    CVR_TRY(add_masks(t, e, err));
     file_name(t->sheet_name, e->name);
     t->changed = 1;
     return e->outputs ? CVR_OK : draw_sheet(t, err);
+}
+
+/* Where the first batch has fewer pictures than there is room for, the next ones fill it. */
+static int32_t pictures_validated(void *self, const cvr_batch_event *e, cvr_error *err) {
+    pictures *const t = self;
+    if (t->validated++ == 0 || t->sheet.n == 0 || !batch_mask(e->batch)) return CVR_OK;
+    return add_masks(t, e, err);
 }
 
 /* Of labels the first validation is shown. */
@@ -264,4 +279,5 @@ const cvr_reporter_desc reports_pictures = {
     .flush = pictures_flush,
     .end = pictures_end,
     .close = pictures_close,
+    .validated = pictures_validated,
 };
