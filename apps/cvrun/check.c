@@ -80,11 +80,12 @@ const command check_command = {
     .name = "check",
     .usage = "RECIPE.ini [key=value ...]",
     .summary = "lint the recipe and read every file of the data",
-    .help = "Every picture goes through what training does: the whole file, the transforms, the size of a "
-            "batch. Every bad file is named, with the reason. Exit status 1 where there is one. Then follow "
-            "the size that pictures have after the transforms, how many pictures the classes have, and "
-            "pictures that are there twice, within a split or in both: by the bytes of their files, or else by "
-            "their pixels.\n",
+    .help =
+        "Every picture goes through what training does: the whole file, the transforms, the size of a "
+        "batch. Every bad file is named, with the reason. Exit status 1 where there is one. Then follow "
+        "the size that pictures have after the transforms, how many pictures (of masks: pixels) the classes "
+        "have, and pictures that are there twice, within a split or in both: by the bytes of their files, or else by "
+        "their pixels.\n",
     .run = run_check,
     .needs_path = true,
 };

@@ -3,7 +3,8 @@
  * the same. They are found by a sum of 64 bits and the length.
  */
 #include "check_report.h"
-#include "../../plugins/datasets/pack/pack_format.h"
+#include <cvr/plugin/formats/pack.h>
+#include "check_pixels.h"
 #include "pack.h"
 #include <stdlib.h>
 
@@ -30,6 +31,7 @@ typedef struct report {
     int64_t n_classes;
     const char *const *class_names; /* as the network has them, after data.names */
     bool several;                   /* classes a picture */
+    pixel_counts pixels;
 } report;
 
 int64_t check_samples(const cvr_batches_options *o) {
@@ -79,6 +81,7 @@ static void look_at(report *r, uint32_t split, int64_t index, finger *out) {
             out->sum = pack_sum(f->data, out->n) ^ (uint64_t)f->shape[0];
         }
         if (label < 0) count_shares(r, split, &s);
+        pixel_counts_add(&r->pixels, split, &s.sample, name);
     }
     pack_sample_free(&s);
 }
@@ -182,6 +185,7 @@ static int32_t gather(report *r, cvr_error *err) {
     r->fingers = cvr_calloc((size_t)total + 1, sizeof *r->fingers);
     r->counts = cvr_calloc(2 * (size_t)r->n_classes + 1, sizeof *r->counts);
     if (!r->fingers || !r->counts) return no_memory(err);
+    CVR_TRY(pixel_counts_init(&r->pixels, r->n_classes, err));
     for (uint32_t i = 0; i < 2; i++) {
         const int64_t n = r->has[i] ? check_samples(&r->o[i]) : 0;
         for (int64_t k = 0; k < n; k++) look_at(r, i, check_sample(&r->o[i], k), &r->fingers[r->n++]);
@@ -195,6 +199,7 @@ int32_t check_report(cvr_session *s, cvr_error *err) {
     CVR_TRY_OUT(gather(&r, err));
     print_size(&r);
     print_classes(&r);
+    pixel_counts_print(&r.pixels, r.has, r.class_names);
     for (uint32_t i = 0; i < 2; i++)
         if (r.has[i]) print_balance(&r, i);
     if (r.several) printf("pictures may have several classes, or none\n");
@@ -202,5 +207,6 @@ int32_t check_report(cvr_session *s, cvr_error *err) {
 out:
     cvr_free(r.fingers);
     cvr_free(r.counts);
+    pixel_counts_free(&r.pixels);
     return status;
 }

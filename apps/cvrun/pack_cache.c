@@ -1,8 +1,8 @@
 /*
- * The layout "pack": one file a split, which the data set "pack" maps into memory (plugins/datasets/pack/pack_format.h
- * says what is in it).
+ * The layout "pack": one file a split, which the data set "pack" maps into memory (cvr/plugin/formats/pack.h says what is
+ * in it).
  */
-#include "../../plugins/datasets/pack/pack_format.h"
+#include <cvr/plugin/formats/pack.h>
 #include "pack.h"
 
 static int32_t no_memory(cvr_error *err) {

@@ -14,6 +14,20 @@ void codec_repeat(uint8_t *rgb, const uint8_t *grey, int64_t n) {
     for (int64_t i = 0; i < n; i++) rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = grey[i];
 }
 
+int32_t codec_refuse_lossy(const char *codec, const cvr_picture_job *job, cvr_error *err) {
+    if (!job->exact) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                    "%s: a mask in a format that smears its values; make it anew and save it as PNG", codec);
+}
+
+int32_t codec_refuse_number(const char *codec, uint32_t number, cvr_error *err) {
+    return cvr_fail(
+        err, CVR_ERR_UNSUPPORTED,
+        "%s: a mask of 16 bits with the value %u, where classes are 0 to 254; are these numbers of objects? "
+        "Save the classes, in 8 bits",
+        codec, (unsigned)number);
+}
+
 int32_t codec_check_size(const char *codec, int64_t width, int64_t height, int64_t raw, const cvr_picture_job *job,
                          int64_t ratio, cvr_error *err) {
     const uint64_t bytes = job ? job->n : 0, limit = job ? job->max_pixels : UINT64_MAX,

@@ -76,7 +76,7 @@ static int32_t add_image(cvr_sample *out, const cvr_image *pixels, cvr_error *er
 int32_t dataset_picture_add(const dataset_pictures *p, const uint8_t *bytes, uint64_t n, cvr_sample *s,
                             cvr_error *err) {
     cvr_image pixels = {.struct_size = sizeof pixels};
-    const cvr_picture_job job = {sizeof job, bytes, n, p->channels, sample_alloc, s, s->request, &pixels, 0};
+    const cvr_picture_job job = {sizeof job, bytes, n, p->channels, sample_alloc, s, s->request, &pixels, 0, 0};
     CVR_TRY(p->image->decode_part(p->image, &job, err));
     return add_image(s, &pixels, err);
 }

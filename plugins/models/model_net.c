@@ -1,5 +1,6 @@
 /* The sentences that models are written in. Initialisation: torch.nn.init. */
 #include "model_net.h"
+#include <math.h>
 #include <stdlib.h>
 
 net_text net_print(const char *format, ...) {
@@ -16,10 +17,12 @@ const int64_t *net_shape(const net *n, cvr_value x) {
     return n->b->type(n->b, x)->shape;
 }
 
-static void call_layer(net *n, const cvr_layer_call *call) {
+static void call_layer(net *n, cvr_layer_call *call) {
+    const net_text name = net_print("%s%s", n->scope && *call->name ? n->scope : "", call->name);
     if (n->status != CVR_OK) return;
-    n->status = *call->name ? n->b->layer(n->b, call, n->err)
-                            : cvr_fail(n->err, CVR_ERR_INVALID, "a layer (%s) with too long a name", call->layer);
+    call->name = name.s;
+    n->status = *name.s ? n->b->layer(n->b, call, n->err)
+                        : cvr_fail(n->err, CVR_ERR_INVALID, "a layer (%s) with too long a name", call->layer);
 }
 
 static cvr_value one_to_one(net *n, cvr_layer_call *call, cvr_value x) {
@@ -37,13 +40,6 @@ cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, co
     return one_to_one(n, &call, x);
 }
 
-cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings) {
-    const cvr_value in[2] = {x, y};
-    cvr_value out = x;
-    if (n->status == CVR_OK) n->status = cvr_layer2(n->b, name, layer, settings, in, &out, n->err);
-    return n->status == CVR_OK ? out : x;
-}
-
 /* A layer of several inputs or outputs. */
 static void many_to_many(net *n, cvr_layer_call *call, const cvr_value *in, uint32_t n_in, cvr_value *out,
                          uint32_t n_out) {
@@ -53,6 +49,14 @@ static void many_to_many(net *n, cvr_layer_call *call, const cvr_value *in, uint
     call->n_inputs = n_in;
     call->n_outputs = n_out;
     call_layer(n, call);
+}
+
+cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings) {
+    const cvr_value in[2] = {x, y};
+    cvr_layer_call call = {.layer = layer, .name = name, .settings = settings};
+    cvr_value out = x;
+    many_to_many(n, &call, in, 2, &out, 1);
+    return n->status == CVR_OK ? out : x;
 }
 
 cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name) {
@@ -105,23 +109,44 @@ static cvr_value start_layer(net *n, cvr_value x, const net_start *s, cvr_layer_
     return one_to_one(n, call, x);
 }
 
+/* The start of a convolution of `groups`, as start_layer knows it. */
+static net_start start_of(const net *n, cvr_value x, int64_t kernel_size, int64_t groups) {
+    const net_start *s = &n->conv;
+    if (n->status != CVR_OK || (s->kind != NET_START_KAIMING_IN && s->kind != NET_START_KAIMING_UNIFORM)) return *s;
+    const double fan_in = (double)(net_shape(n, x)[1] * kernel_size * kernel_size) / (double)groups;
+    return s->kind == NET_START_KAIMING_IN ? (net_start){NET_START_NORMAL, sqrt(2 / fan_in), s->bias_std}
+                                           : (net_start){NET_START_UNIFORM, sqrt(6 / fan_in), s->bias_std};
+}
+
 cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *settings) {
     cvr_layer_call call = {.layer = "conv2d", .name = name, .settings = settings};
     return start_layer(n, x, &n->conv, &call);
 }
 
-cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
+cvr_value net_conv_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation) {
     const int64_t groups = c->groups ? c->groups : 1, stride = c->stride ? c->stride : 1;
-    const net_text settings = net_print("%lld kernel_size=%lld stride=%lld padding=%lld groups=%lld bias=%s",
-                                        (long long)c->out_channels, (long long)c->kernel_size, (long long)stride,
-                                        (long long)c->padding, (long long)groups, c->bias ? "yes" : "no");
-    return net_conv_by(n, x, name, settings.s);
+    const net_text settings =
+        net_print("%lld kernel_size=%lld stride=%lld padding=%lld dilation=%lld groups=%lld bias=%s",
+                  (long long)c->out_channels, (long long)c->kernel_size, (long long)stride, (long long)c->padding,
+                  (long long)dilation, (long long)groups, c->bias ? "yes" : "no");
+    const net_start start = start_of(n, x, c->kernel_size, groups);
+    cvr_layer_call call = {.layer = "conv2d", .name = name, .settings = settings.s};
+    return start_layer(n, x, &start, &call);
+}
+
+cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
+    return net_conv_dilated(n, x, name, c, 1);
+}
+
+cvr_value net_conv_norm_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation,
+                                const net_norm_act *a) {
+    x = net_conv_dilated(n, x, net_print("%s.0", name).s, c, dilation);
+    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", a->norm);
+    return a->activation ? net_layer(n, x, net_print("%s.2", name).s, a->activation, "") : x;
 }
 
 cvr_value net_conv_norm(net *n, cvr_value x, const char *name, const net_conv2d *c, const net_norm_act *a) {
-    x = net_conv(n, x, net_print("%s.0", name).s, c);
-    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", a->norm);
-    return a->activation ? net_layer(n, x, net_print("%s.2", name).s, a->activation, "") : x;
+    return net_conv_norm_dilated(n, x, name, c, 1, a);
 }
 
 cvr_value net_squeeze_excite(net *n, cvr_value x, const char *name, const net_squeeze *s) {

@@ -24,6 +24,9 @@
 #define NET_START_ZERO 3
 #define NET_START_XAVIER 4  /* torch.nn.init.xavier_uniform_: +-sqrt(6 / (fan_in + fan_out)) */
 #define NET_START_UNIFORM 5 /* in +-`std` */
+/* of net_conv, by fan_in = channels of the input / groups * kH * kW; torch.nn.init's, with mode fan_in and relu: */
+#define NET_START_KAIMING_IN 6      /* kaiming_normal_: std sqrt(2 / fan_in) */
+#define NET_START_KAIMING_UNIFORM 7 /* kaiming_uniform_: in +-sqrt(6 / fan_in) */
 
 #define NET_BIAS_TORCH (-1.0)
 typedef struct net_start {
@@ -37,6 +40,7 @@ typedef struct net {
     cvr_error *err;
     int32_t status;
     net_start conv, linear;
+    const char *scope; /* stands in front of every layer's name: "backbone."; NULL: nothing does */
 } net;
 
 /* A name or settings, made as printf does; too long a one is a failure of the layer's. */
@@ -62,6 +66,8 @@ typedef struct net_conv2d {
 } net_conv2d;
 /* x: (N, C, H, W) -> (N, out_channels, P, Q); starts as n->conv says */
 cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c);
+/* The same with `dilation` pixels from one tap of the kernel to the next. */
+cvr_value net_conv_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation);
 /* The same by settings of the layer conv2d, for kernels that are not square. */
 cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *settings);
 
@@ -72,6 +78,8 @@ typedef struct net_norm_act {
 } net_norm_act;
 /* torchvision's Conv2dNormActivation: activation(batch norm(convolution)), as NAME.0, NAME.1 and NAME.2 */
 cvr_value net_conv_norm(net *n, cvr_value x, const char *name, const net_conv2d *c, const net_norm_act *a);
+cvr_value net_conv_norm_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation,
+                                const net_norm_act *a);
 
 /*
  * Squeeze and excitation (Hu, Shen, Sun: "Squeeze-and-Excitation Networks", 2018):

@@ -39,6 +39,7 @@ CASES = {
     "vit_b_16": dict(model="vit_b_16", batch=16, size=224, check=64),
     "convnext_tiny": dict(model="convnext_tiny", batch=16, size=224, check=64, plain="drop_path = 0"),
     "unet": dict(model="unet", batch=8, size=128, check=64, task="segment"),
+    "deeplabv3_resnet50": dict(model="deeplabv3_resnet50", batch=4, size=224, check=64, lr=5e-6, task="segment", plain="dropout = 0\ndropout_aux = 0"),
 }
 
 
@@ -145,6 +146,7 @@ def child(words):
     """One mode of one case, in this process: images/s, and memory before the first step."""
     import torch
     from networks import make
+    from side_by_side import loss_of
 
     case, precision, mode, steps = json.loads(words[0]), words[1], words[2], int(words[3])
     torch.set_num_threads(THREADS)
@@ -163,7 +165,7 @@ def child(words):
 
     def learn():
         with low():
-            loss = torch.nn.functional.cross_entropy(forward(x), y)
+            loss = loss_of(forward(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -75,6 +75,7 @@
     ROW(cvr_picture_job, request),
     ROW(cvr_picture_job, out),
     ROW(cvr_picture_job, max_pixels),
+    ROW(cvr_picture_job, exact),
     ROW(cvr_config_service, struct_size),
     ROW(cvr_config_service, ctx),
     ROW(cvr_config_service, get),

@@ -18,7 +18,7 @@ void fuzz_codec(fuzz_decode_fn decode, const uint8_t *bytes, size_t n) {
     if (n) memcpy(file, bytes, n);
     fuzz_host_init(&h, 1u << 28);
     const cvr_picture_job job = {sizeof job, file,   n, channels[fuzz_number(bytes, n) % 3], fuzz_alloc_one, &block,
-                                 NULL,       &image, 0};
+                                 NULL,       &image, 0, fuzz_number(bytes, n) / 4 % 2};
     const int32_t status = decode(&h.host, &job, &err);
     fuzz_check_error(status, &err);
     fuzz_check(h.live == 0, "%lld blocks were left behind", (long long)h.live);

@@ -46,7 +46,7 @@ static void decode(decoded *d, const uint8_t *bytes, size_t n, uint64_t channels
     *d = (decoded){.image = {.struct_size = sizeof d->image}};
     cvr_error_init(&d->err);
     fuzz_host_init(&h, 1u << 28);
-    const cvr_picture_job job = {sizeof job, bytes, n, channels, fuzz_alloc_one, &d->block, request, &d->image, 0};
+    const cvr_picture_job job = {sizeof job, bytes, n, channels, fuzz_alloc_one, &d->block, request, &d->image, 0, 0};
     d->status = jpeg_codec_decode(&h.host, &job, &d->err);
     d->logs = h.logs;
     fuzz_check_error(d->status, &d->err);

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     if (number % 4) mend_sums(file, n);
     fuzz_host_init(&h, 1u << 28);
     const cvr_picture_job job = {sizeof job, file,   n, channels[number / 4 % 3], fuzz_alloc_one, &block,
-                                 NULL,       &image, 0};
+                                 NULL,       &image, 0, number / 16 % 2};
     const int32_t status = png_codec_decode(&h.host, &job, &err);
     fuzz_check_error(status, &err);
     fuzz_check(h.live == 0, "%lld blocks were left behind", (long long)h.live);

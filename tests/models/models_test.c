@@ -52,7 +52,7 @@ static void add_auxiliary(const cvr_graph *g, cvr_value target, cvr_value *loss)
         const cvr_value in[2] = {o->value, target};
         const cvr_expand_attrs weight = {.scale = o->weight, .shape = {1, 1, 1, 1, 1, 1}};
         cvr_value sum[2] = {*loss, CVR_NONE};
-        good(cvr_layer2(b, o->name, "cross_entropy", "", in, &sum[1], &err));
+        good(cvr_layer2(b, o->name, "cross_entropy", "ignore_index=255", in, &sum[1], &err));
         good(cvr_emit(b, "expand", &weight, sizeof weight, &sum[1], 1, &sum[1], &err));
         good(cvr_layer2(b, "sum", "add", "", sum, loss, &err));
     }

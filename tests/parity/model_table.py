@@ -3,7 +3,7 @@
 usage: model_table.py [MODEL]
 
 Writes tests/golden/model_table.txt, which tests/models/zoo_test.c reads: a line a model, with
-  name, side of the pictures, tensors of the state dict, parameters, GMACs, hash
+  name, side of the pictures, classes, tensors of the state dict, parameters, GMACs, hash
 Parameters and GMACs are what torchvision publishes with its weights; timm publishes no GMACs, so these are counted. The hash is
 FNV-1a over "NAME TYPE SIZE,SIZE\\n" of every tensor, sorted by name. With a MODEL its tensors are printed instead.
 Auxiliary classifiers are in the parameters, not in the GMACs. No weights are made: everything is on the meta device. Needs torch, torchvision and timm.
@@ -21,6 +21,8 @@ efficientnet_b5 efficientnet_b6 efficientnet_b7 densenet121 densenet161 densenet
 convnext_base convnext_large vit_b_16 vit_b_32 vit_l_16 vit_l_32 swin_t swin_s swin_b""".split()
 TIMM = """deit_tiny_patch16_224 deit_small_patch16_224 deit_base_patch16_224 deit_tiny_distilled_patch16_224
 deit_small_distilled_patch16_224 deit_base_distilled_patch16_224 vit_small_patch16_224""".split()
+SEGMENT = """fcn_resnet50 fcn_resnet101 deeplabv3_resnet50 deeplabv3_resnet101 deeplabv3_mobilenet_v3_large
+lraspp_mobilenet_v3_large""".split()
 TYPES = {torch.float32: "f32", torch.int64: "i64"}
 
 
@@ -36,18 +38,23 @@ def fnv(text):
 
 
 def make(name):
-    """The network on the meta device, side of its pictures, parameters, GMACs (None: not published)."""
+    """The network on the meta device, side of its pictures, classes, parameters, GMACs (None: not published)."""
     with torch.device("meta"):
         if name in TIMM:
             net = timm.create_model(name)
-            return net, 224, sum(p.numel() for p in net.parameters()), None
+            return net, 224, 1000, sum(p.numel() for p in net.parameters()), None
+        if name in SEGMENT:
+            aux = {} if name.startswith("lraspp") else {"aux_loss": True}
+            net = torchvision.models.get_model(name, weights=None, weights_backbone=None, **aux)
+            weights = torchvision.models.get_model_weights(name).DEFAULT
+            return net, weights.transforms().resize_size[0], len(weights.meta["categories"]), weights.meta["num_params"], weights.meta["_ops"]
         more = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         net = torchvision.models.get_model(name, **more)
     weights = next(w for w in torchvision.models.get_model_weights(name) if w.name == "IMAGENET1K_V1")
     params = weights.meta["num_params"]
     if name == "googlenet":  # published without the auxiliary classifiers, which the file of the weights has
         params += sum(p.numel() for aux in (net.aux1, net.aux2) for p in aux.parameters())
-    return net, weights.transforms().crop_size[0], params, weights.meta["_ops"]
+    return net, weights.transforms().crop_size[0], 1000, params, weights.meta["_ops"]
 
 
 def counted(net, side):
@@ -61,11 +68,11 @@ def main():
         print(text_of(make(sys.argv[1])[0]), end="")
         return
     lines = []
-    for name in TORCHVISION + TIMM:
-        net, side, params, gmacs = make(name)
+    for name in TORCHVISION + TIMM + SEGMENT:
+        net, side, classes, params, gmacs = make(name)
         text = text_of(net)
         gmacs = counted(net, side) if gmacs is None else gmacs
-        lines.append(f"{name} {side} {len(net.state_dict())} {params} {gmacs:.3f} {fnv(text):016x}\n")
+        lines.append(f"{name} {side} {classes} {len(net.state_dict())} {params} {gmacs:.3f} {fnv(text):016x}\n")
         print(lines[-1], end="", flush=True)
     GOLDEN.write_text("".join(lines))
 

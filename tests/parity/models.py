@@ -1,6 +1,6 @@
-"""Every model against torchvision's or timm's (U-Net: against the module below), from the same weights on the same pictures.
+"""Every model against torchvision's or timm's (some: against networks.py), from the same weights on the same pictures.
 
-usage: models.py CVRUN [MODEL...] [--write]
+usage: models.py CVRUN [MODEL...] [--narrow] [--write]
 
 For each model PyTorch draws seeded weights, with batch statistics that are not 0 and 1, and writes them as safetensors. cvrun's
 `predict` and PyTorch look at the same pictures: logits must agree to 1e-4 of the largest. Then both do one plain SGD step on them:
@@ -8,7 +8,8 @@ the change of every parameter and running statistic must agree to 2e-3, or to tw
 more (L2, relative; what a change is smaller than one part in 10^4 of the largest is not told apart from rounding). So must the
 losses of auxiliary classifiers in it. Dropout and stochastic depth are off. PyTorch computes in double.
 What the weights start from is compared as well: constants, and deviations of what is drawn.
---write makes tests/golden/models.safetensors from narrow versions of the models, which tests/models/models_test.c reads.
+--narrow does it with narrow versions of the models first; --write puts these into tests/golden/models.safetensors, which
+tests/models/models_test.c reads.
 Needs torch, torchvision, timm, numpy and safetensors.
 """
 import copy, functools, pathlib, subprocess, sys, tempfile
@@ -17,11 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from timm.models.deit import VisionTransformerDistilled
 from torchvision.models import efficientnet, mobilenetv3, resnet
+import networks
 from networks import NarrowResNet, UNet
 from side_by_side import fake
 
 CLASSES = 4
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/models.safetensors"
+SEGMENT = ("unet", "fcn", "deeplab", "lraspp", "pspnet")  # how the names of models begin that have a class for each pixel
 LR = 1.0  # a change is linear in it, and must stand out of the rounding of the weight that it is added to
 
 
@@ -104,13 +107,20 @@ def cases():
     full["vit_b_16"] = (functools.partial(torchvision.models.vit_b_16, image_size=64, num_classes=CLASSES), [], 64, 4)
     full["unet"] = (functools.partial(UNet, classes=CLASSES), [], 32, 4)
 
+    off = ["dropout=0", "dropout_aux=0"]
+    for name in ("fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"):
+        make = functools.partial(torchvision.models.get_model, name, weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=True)
+        full[name] = (make, off, 97 if "50" in name else 64, 4)
+    make = functools.partial(torchvision.models.get_model, "lraspp_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=CLASSES)
+    full["lraspp_mobilenet_v3_large"] = (make, [], 97, 4)
+
     for name in ("resnext50_32x4d", "wide_resnet50_2", "densenet121"):
         full[name] = (functools.partial(getattr(torchvision.models, name), num_classes=CLASSES), [], 224, 4)
     for name in ("mobilenet_v3_large", "mobilenet_v3_small", "googlenet", "inception_v3", "efficientnet_b0", "convnext_small", "swin_t"):
-        off = {"mobile": ["dropout=0"], "google": ["dropout=0", "dropout_aux=0"], "incept": ["dropout=0"], "effici": ["dropout=0", "drop_path=0"]}
+        without = {"mobile": ["dropout=0"], "google": ["dropout=0", "dropout_aux=0"], "incept": ["dropout=0"], "effici": ["dropout=0", "drop_path=0"]}
         more = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
         make = functools.partial(getattr(torchvision.models, name), num_classes=CLASSES, **more)
-        full[name] = (make, off.get(name[:6], ["drop_path=0"]), 299 if name == "inception_v3" else 224, 4)
+        full[name] = (make, without.get(name[:6], ["drop_path=0"]), 299 if name == "inception_v3" else 224, 4)
     full["vit_b_32"] = (functools.partial(torchvision.models.vit_b_32, num_classes=CLASSES), [], 224, 4)
     for name in ("deit_tiny_patch16_224", "deit_small_distilled_patch16_224", "vit_small_patch16_224"):
         full[name] = (functools.partial(timm.create_model, name, num_classes=CLASSES), ["drop_path=0"], 224, 4)
@@ -136,6 +146,12 @@ def cases():
         deit = dict(embed_dim=12, depth=2, num_heads=3, patch_size=4)
         narrow[name] = (functools.partial(kind, img_size=16, num_classes=CLASSES, **deit), [f"{k}={v}" for k, v in deit.items()] + ["drop_path=0"], 16, 4)
     narrow["swin_t"] = (functools.partial(swin, 8, [2, 2], [2, 4], 3), ["embed_dim=8", "depths=2,2", "num_heads=2,4", "window_size=3", "drop_path=0"], 44, 4)
+    narrow["fcn_resnet50"] = (functools.partial(networks.narrow_fcn, 2, CLASSES), ["layers=1,1,2,2", "width=2", *off], 33, 4)
+    rates = ["atrous_rates=1,2,3", "aspp_channels=6"]
+    narrow["deeplabv3_resnet50"] = (functools.partial(networks.narrow_deeplab, 2, 6, (1, 2, 3), CLASSES), ["layers=1,2,1,1", "width=2", *rates, *off], 33, 4)
+    mobile = functools.partial(networks.narrow_deeplab_mobilenet, 0.02, 6, (1, 2, 3), CLASSES)
+    narrow["deeplabv3_mobilenet_v3_large"] = (mobile, ["width_mult=0.02", *rates, *off], 40, 4)
+    narrow["lraspp_mobilenet_v3_large"] = (functools.partial(networks.narrow_lraspp, 0.02, 6, CLASSES), ["width_mult=0.02", "inter_channels=6"], 40, 4)
     for name, bn in (("unet", True), ("unet_plain", False)):
         narrow[name] = (functools.partial(UNet, 3, 2, bn, CLASSES), ["width=3", "depth=2", f"batch_norm={'yes' if bn else 'no'}"], 12, 4)
     return full, narrow
@@ -194,9 +210,10 @@ def batch(size, n, seed, masks):
 
 def loss_of(outputs, y):
     """Cross entropy, and that of auxiliary classifiers with the weights of their papers."""
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    share = 0.5 if isinstance(outputs, dict) else 0.4 if len(outputs) == 2 else 0.3
+    outputs = tuple(outputs.values()) if isinstance(outputs, dict) else outputs if isinstance(outputs, tuple) else (outputs,)
     entropies = [nn.functional.cross_entropy(o, y, ignore_index=255) for o in outputs]
-    return entropies[0] + (0.4 if len(outputs) == 2 else 0.3) * sum(entropies[1:])
+    return entropies[0] + share * sum(entropies[1:])
 
 
 def oracle(net, x, y, dtype=torch.float64):
@@ -206,6 +223,7 @@ def oracle(net, x, y, dtype=torch.float64):
     x = (x.float() / 255).to(dtype)
     with torch.no_grad():
         logits = net.eval()(x)
+        logits = logits["out"] if isinstance(logits, dict) else logits
     net.train()
     loss_of(net(x), y).backward()
     with torch.no_grad():
@@ -262,7 +280,7 @@ def compare(cvrun, name, case, seed):
     make, settings, size, n = case
     net = seeded(make, seed)
     model = name.removesuffix("_plain")
-    x, y = batch(size, n, seed, model == "unet")
+    x, y = batch(size, n, seed, model.startswith(SEGMENT))
     with tempfile.TemporaryDirectory() as folder:
         logits, after = ours(cvrun, model, settings, net, x, y, seed, pathlib.Path(folder))
     expected, before, expected_after = oracle(net, x, y)
@@ -300,7 +318,7 @@ def check_start(cvrun, name, case):
     torch.manual_seed(0)
     theirs = case[0]().state_dict()
     with tempfile.TemporaryDirectory() as folder:
-        task = ["run.task=segment", "data.masks=yes"] if name == "unet" else []
+        task = ["run.task=segment", "data.masks=yes"] if name.startswith(SEGMENT) else []
         recipe = pathlib.Path(folder) / "recipe.ini"
         recipe.write_text(f"[run]\nname = start\n[model]\nname = {name}\n[data]\nformat = fake\nsize = 2\nclasses = {CLASSES}\nimg_size = {case[2]}\n")
         run = [cvrun, "train", recipe, f"run.project={folder}", "epochs=0", "val.interval=0", "batch=2", *task, *(f"model.{s}" for s in case[1])]
@@ -321,12 +339,16 @@ def main():
     torch.set_num_threads(2)
     print(f"{'model':32} size seed {'logits':>10} {'change':>10} {'bound':>10}  of")
     good, golden = True, {}
-    for name, case in narrow.items() if "--write" in sys.argv else ():
+    for name, case in narrow.items() if "--write" in sys.argv or "--narrow" in sys.argv else ():
+        if wanted and name not in wanted:
+            continue
         found = check(cvrun, name, case, True)
         good &= found is not None
         golden |= found or {}
-    if golden:
-        save_file(golden, ROOT / "tests/golden/models.safetensors")
+    if golden and "--write" in sys.argv:
+        written = {key.split("/")[0] for key in golden}
+        others = {key: t for key, t in load_file(GOLDEN).items() if key.split("/")[0] not in written} if wanted else {}
+        save_file(others | golden, GOLDEN)
     for name, case in full.items():
         if not wanted or name in wanted:
             good &= check(cvrun, name, case) is not None and check_start(cvrun, name, case)

@@ -2,7 +2,8 @@
 import torch, torchvision
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import resnet
+from torchvision.models import mobilenetv3, resnet, segmentation
+from torchvision.models._utils import IntermediateLayerGetter
 
 
 class Demo(nn.Module):
@@ -48,9 +49,9 @@ class SmallCnn(nn.Module):
 
 
 class NarrowResNet(resnet.ResNet):
-    """torchvision's ResNet with another width, other stages, and CIFAR's stem on request."""
+    """torchvision's ResNet with another width, other stages, CIFAR's stem and dilated stages on request."""
 
-    def __init__(self, block, layers, width, cifar, num_classes, groups=1, width_per_group=64):
+    def __init__(self, block, layers, width, cifar, num_classes, groups=1, width_per_group=64, dilate=(False, False, False, False)):
         super().__init__(block, [1, 1, 1, 1], num_classes=num_classes)
         self.inplanes, self.groups, self.base_width = width, groups, width_per_group
         self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False) if cifar else nn.Conv2d(3, width, 7, 2, 3, bias=False)
@@ -58,7 +59,7 @@ class NarrowResNet(resnet.ResNet):
         if cifar:
             self.maxpool = nn.Identity()
         for i in range(4):
-            stage = self._make_layer(block, width << i, layers[i], stride=1 if i == 0 else 2) if i < len(layers) else nn.Identity()
+            stage = self._make_layer(block, width << i, layers[i], stride=1 if i == 0 else 2, dilate=dilate[i]) if i < len(layers) else nn.Identity()
             setattr(self, f"layer{i + 1}", stage)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -104,6 +105,51 @@ class UNet(nn.Module):
         return self.outc.conv(x)
 
 
+# ---- a class for each pixel ----
+
+
+def dense(backbone, out, classifier, aux=None, aux_head=None):
+    """torchvision's FCN and DeepLabV3 of any parts: `out` and `aux` name children of the backbone."""
+    layers = {out: "out", **({aux: "aux"} if aux else {})}
+    return segmentation.fcn.FCN(IntermediateLayerGetter(backbone, layers), classifier, aux_head)
+
+
+def deeplab_head(c_in, classes, channels=256, rates=(12, 24, 36)):
+    """torchvision's DeepLabHead with other channels."""
+    tail = [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, classes, 1)]
+    return nn.Sequential(segmentation.deeplabv3.ASPP(c_in, rates, channels), *tail)
+
+
+def dilated_resnet(layers, width, flags=(False, True, True)):
+    return NarrowResNet(resnet.Bottleneck, layers, width, False, 4, dilate=(False, *flags))
+
+
+def narrow_fcn(width, classes):
+    head = segmentation.fcn.FCNHead
+    return dense(dilated_resnet([1, 1, 2, 2], width), "layer4", head(32 * width, classes), "layer3", head(16 * width, classes))
+
+
+def narrow_deeplab(width, channels, rates, classes):
+    aux = segmentation.fcn.FCNHead(16 * width, classes)
+    return dense(dilated_resnet([1, 2, 1, 1], width), "layer4", deeplab_head(32 * width, classes, channels, rates), "layer3", aux)
+
+
+def dilated_mobilenet(width_mult):
+    return mobilenetv3.MobileNetV3(*mobilenetv3._mobilenet_v3_conf("mobilenet_v3_large", width_mult=width_mult, dilated=True)).features
+
+
+def narrow_deeplab_mobilenet(width_mult, channels, rates, classes):
+    features = dilated_mobilenet(width_mult)
+    aux = segmentation.fcn.FCNHead(features[4].out_channels, classes)
+    return dense(features, "16", deeplab_head(features[16].out_channels, classes, channels, rates), "4", aux)
+
+
+def narrow_lraspp(width_mult, channels, classes):
+    features = dilated_mobilenet(width_mult)
+    low, high = features[4].out_channels, features[16].out_channels
+    return segmentation.LRASPP(IntermediateLayerGetter(features, {"4": "low", "16": "high"}), low, high, classes, channels)
+
+
 def make(name, classes, size=224):
     """By cvrun's name of the model, as torchvision has it or from above."""
     if name == "small_cnn":
@@ -112,6 +158,9 @@ def make(name, classes, size=224):
         return UNet(classes=classes)
     if name == "resnet18_cifar":
         return NarrowResNet(resnet.BasicBlock, [2, 2, 2, 2], 64, True, classes)
+    if hasattr(segmentation, name):
+        more = {} if name.startswith("lraspp") else {"aux_loss": True}
+        return getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=classes, **more)
     more = {"image_size": size} if name.startswith("vit") else {}
     return getattr(torchvision.models, name)(num_classes=classes, **more)
 

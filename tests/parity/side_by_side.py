@@ -106,13 +106,21 @@ def step_losses(run):
     return [float(row["loss"]) for row in csv.DictReader(open(run / "steps.csv"))]
 
 
+def loss_of(result, y, smoothing=0.0):
+    """Cross entropy; of torchvision's segmentation networks with half of the auxiliary head's, as its reference has it."""
+    entropy = lambda x: torch.nn.functional.cross_entropy(x, y, label_smoothing=smoothing, ignore_index=255)
+    if not isinstance(result, dict):
+        return entropy(result)
+    return entropy(result["out"]) + (0.5 * entropy(result["aux"]) if "aux" in result else 0)
+
+
 def torch_losses(net, optimizer, batches, low=False, smoothing=0.0):
     """The same in PyTorch, in f32 or (low) with autocast to bf16. Pixels that are 255 in a mask do not count."""
     losses = []
     net.train()
     for x, y in batches:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
-            loss = torch.nn.functional.cross_entropy(net(x), y, label_smoothing=smoothing, ignore_index=255)
+            loss = loss_of(net(x), y, smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

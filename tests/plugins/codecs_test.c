@@ -284,8 +284,8 @@ Test(codecs, pictures_of_too_many_pixels_are_refused) {
             void *memory = NULL;
             cvr_image image = {.struct_size = sizeof image};
             cvr_error err = CVR_ERROR_INIT;
-            const cvr_picture_job job = {sizeof job, w->data, w->bytes,     3, test_alloc_one, &memory,
-                                         NULL,       &image,  pixels - less};
+            const cvr_picture_job job = {sizeof job, w->data, w->bytes,      3, test_alloc_one, &memory,
+                                         NULL,       &image,  pixels - less, 0};
             cr_expect_eq(host.image.decode_part(&host.image, &job, &err), less ? CVR_ERR_FORMAT : CVR_OK);
             cr_expect(!less || (!memory && strstr(err.message, "data.max_pixels")), "%s: %s", names[i], err.message);
             free(memory);

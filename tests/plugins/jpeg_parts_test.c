@@ -93,8 +93,8 @@ Test(jpeg_parts, scans_are_held_to_the_size) {
         memcpy(more, file, n - 2);
         for (int i = 0; i < times; i++, end += header) memcpy(end, file + scan, header);
         memcpy(end, file + n - 2, 2);
-        const cvr_picture_job job = {sizeof job, more, (uint64_t)(end + 2 - more), 0, test_alloc_one, &pixels, NULL,
-                                     &image,     0};
+        const cvr_picture_job job = {
+            sizeof job, more, (uint64_t)(end + 2 - more), 0, test_alloc_one, &pixels, NULL, &image, 0, 0};
         const int32_t status = codec->decode(&host.host, &job, &err);
         if (times > 1) cr_expect(status == CVR_ERR_FORMAT && strstr(err.message, "too many scans"), "%s", err.message);
         free(pixels);
@@ -135,7 +135,8 @@ static decoded decode(const unsigned char *bytes, uint64_t n, uint32_t channels,
     uint8_t *const copy = malloc(n ? n : 1);
     memcpy(copy, bytes, n);
     const cvr_part_request r = {sizeof r, w, choose, w ? &w->given : NULL};
-    const cvr_picture_job job = {sizeof job, copy, n, channels, test_alloc_one, &d.memory, w ? &r : NULL, &d.image, 0};
+    const cvr_picture_job job = {sizeof job, copy,          n,        channels, test_alloc_one,
+                                 &d.memory,  w ? &r : NULL, &d.image, 0,        0};
     d.status = host.image.decode_part(&host.image, &job, &d.err);
     free(copy);
     return d;

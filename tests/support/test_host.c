@@ -50,7 +50,7 @@ static int32_t test_decode_part(const cvr_image_service *s, const cvr_picture_jo
 
 static int32_t test_decode(const cvr_image_service *s, const uint8_t *bytes, uint64_t n, uint32_t channels,
                            cvr_alloc_fn alloc, void *alloc_ctx, cvr_image *out, cvr_error *err) {
-    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0};
+    const cvr_picture_job job = {sizeof job, bytes, n, channels, alloc, alloc_ctx, NULL, out, 0, 0};
     return test_decode_part(s, &job, err);
 }
 

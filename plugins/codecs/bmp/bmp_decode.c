@@ -30,6 +30,10 @@ static int32_t row_of_palette(const bmp_job *job, uint8_t *to, const uint8_t *ro
     for (int64_t x = 0; x < job->h.width; x++) {
         const uint32_t i = index_at(row, x, bits);
         if (i >= job->h.n_colours) return bmp_damaged("a colour that is not in its palette", job->err);
+        if (codec_wants_numbers(job->asked)) {
+            to[x] = (uint8_t)i;
+            continue;
+        }
         memcpy(to + x * job->channels, job->h.palette[i], (size_t)job->channels);
     }
     return CVR_OK;
@@ -105,7 +109,7 @@ static int32_t read_rows(bmp_job *job) {
 
 static int32_t decode(bmp_job *job) {
     CVR_TRY(bmp_read_header(job->asked->bytes, job->asked->n, &job->h, job->err));
-    job->channels = job->h.grey ? 1 : 3;
+    job->channels = job->h.grey || (job->h.bits <= 8 && codec_wants_numbers(job->asked)) ? 1 : 3;
     CVR_TRY(check_size(job));
     CVR_TRY(read_rows(job));
     const codec_stored stored = {"bmp", job->pixels, job->h.width, job->h.height, job->channels, 1};

@@ -231,6 +231,7 @@ static int32_t choose_part(jpeg_job *job, int64_t channels, int32_t turn) {
 static int32_t decode(jpeg_job *job) {
     struct jpeg_decompress_struct *const c = &job->cinfo;
     const cvr_picture_job *const asked = job->asked;
+    CVR_TRY(codec_refuse_lossy("jpeg", asked, job->err));
     jpeg_create_decompress(c);
     c->progress = &job->progress;
     jpeg_save_markers(c, JPEG_APP0 + 1, 0xffff);

@@ -15,10 +15,19 @@ static void read_bytes(png_structp png, png_bytep to, size_t n) {
     job->at += n;
 }
 
-/* Sets libpng up so that rows come out as 8-bit grey or RGB; returns which: 1 or 3. */
+/* The same for the numbers that a grey picture or a palette's has in its file. Returns their bytes: 1, or 2 where they
+ * are 16 bits, high byte first. */
+static int32_t set_numbers(png_job *job, int32_t depth) {
+    if (depth < 8) png_set_packing(job->png);
+    png_set_strip_alpha(job->png);
+    return depth == 16 ? 2 : 1;
+}
+
+/* Sets libpng up so that rows come out as 8-bit grey or RGB; returns the bytes of a pixel: 1 or 3. */
 static int32_t set_transforms(png_job *job, uint32_t channels) {
     const int32_t type = png_get_color_type(job->png, job->info), depth = png_get_bit_depth(job->png, job->info);
     const int32_t grey = !(type & PNG_COLOR_MASK_COLOR);
+    if (codec_wants_numbers(job->asked) && (grey || type == PNG_COLOR_TYPE_PALETTE)) return set_numbers(job, depth);
     if (depth == 16) png_set_strip_16(job->png);
     if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(job->png);
     if (grey && depth < 8) png_set_expand_gray_1_2_4_to_8(job->png);
@@ -60,11 +69,23 @@ static int32_t read_rows(png_job *job, uint8_t *pixels, int64_t height, int64_t 
     return CVR_OK;
 }
 
+/* numbers: (n) of 16 bits, high byte first */
+static int32_t narrow(const png_job *job, uint8_t *to, const uint8_t *numbers, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (numbers[2 * i]) return codec_refuse_number("png", numbers[2 * i] * 256u + numbers[2 * i + 1], job->err);
+        to[i] = numbers[2 * i + 1];
+    }
+    return CVR_OK;
+}
+
 static int32_t decode(png_job *job) {
     const cvr_picture_job *const q = job->asked;
     read_header(job);
     const int64_t width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
-    const int64_t from = set_transforms(job, (uint32_t)q->channels), to = q->channels ? (int64_t)q->channels : from;
+    const int64_t from = set_transforms(job, (uint32_t)q->channels), /* bytes of a pixel */
+        to = q->channels ? (int64_t)q->channels
+             : from == 2 ? 1
+                         : from;
     CVR_TRY(check_size(job, from == to ? to : from + to));
     (void)png_set_interlace_handling(job->png);
     png_read_update_info(job->png, job->info);
@@ -75,7 +96,8 @@ static int32_t decode(png_job *job) {
     if (from != to) pixels = job->scratch = job->host->alloc(job->host, (uint64_t)(width * height * from), 64);
     if (!pixels) return out_of_memory(job);
     CVR_TRY(read_rows(job, pixels, height, width * from));
-    if (from != to) codec_luma(data, pixels, width * height);
+    if (from == 2) CVR_TRY(narrow(job, data, pixels, width * height));
+    if (from == 3 && to == 1) codec_luma(data, pixels, width * height);
     q->out->width = width;
     q->out->height = height;
     q->out->channels = to;

@@ -43,7 +43,7 @@ static int32_t place_block(tiff_job *job, int64_t x, int64_t y, const pitch *p) 
         tiff_row row = {{NULL}, l->planes ? 1 : l->samples};
         for (uint32_t s = 0; s < l->samples; s++)
             row.planes[s] = job->block + r * p->row + (l->planes ? (int64_t)s * p->plane : 0);
-        tiff_convert_row(l, &row, job->pixels + ((y + r) * l->width + x) * job->channels, columns);
+        CVR_TRY(tiff_convert_row(l, &row, job->pixels + ((y + r) * l->width + x) * job->channels, columns, job->err));
     }
     return CVR_OK;
 }

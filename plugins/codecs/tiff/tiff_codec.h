@@ -24,6 +24,7 @@ typedef struct tiff_layout {
     uint32_t bits, samples;            /* of a sample; of a pixel */
     int32_t tiled, planes;             /* planes: every sample has blocks of its own */
     int32_t inverted;                  /* grey: 0 is white */
+    int32_t numbers;                   /* grey and palettes: the samples as they are, not as they look */
     int32_t premultiplied;             /* colours were multiplied by their alpha, the last sample */
     int32_t orientation;
     uint8_t palette[256][3];
@@ -54,7 +55,7 @@ typedef struct tiff_row {
     const uint8_t *planes[5];
     uint32_t step;
 } tiff_row;
-void tiff_convert_row(const tiff_layout *l, const tiff_row *row, uint8_t *to, int64_t n);
+int32_t tiff_convert_row(const tiff_layout *l, const tiff_row *row, uint8_t *to, int64_t n, cvr_error *err);
 
 /* The error that libtiff has told, or else this one. */
 int32_t tiff_damaged(tiff_job *job, const char *what);

@@ -65,11 +65,27 @@ static void convert_cmyk(const tiff_layout *l, const tiff_row *row, uint8_t *to,
     }
 }
 
-void tiff_convert_row(const tiff_layout *l, const tiff_row *row, uint8_t *to, int64_t n) {
+/* Indices and numbers; those of 16 bits must fit into 8. */
+static int32_t convert_numbers(const tiff_layout *l, const tiff_row *row, uint8_t *to, int64_t n, cvr_error *err) {
+    for (int64_t x = 0; x < n; x++) {
+        uint16_t v = 0;
+        if (l->bits == 16)
+            memcpy(&v, row->planes[0] + 2 * x * row->step, sizeof v);
+        else
+            v = (uint16_t)sample(row->planes[0], x * row->step, l->bits);
+        if (v > 255) return codec_refuse_number("tiff", v, err);
+        to[x] = (uint8_t)v;
+    }
+    return CVR_OK;
+}
+
+int32_t tiff_convert_row(const tiff_layout *l, const tiff_row *row, uint8_t *to, int64_t n, cvr_error *err) {
+    if (l->numbers) return convert_numbers(l, row, to, n, err);
     switch (l->colours) {
-    case TIFF_COLOURS_GREY: convert_grey(l, row, to, n); return;
-    case TIFF_COLOURS_PALETTE: convert_palette(l, row, to, n); return;
-    case TIFF_COLOURS_CMYK: convert_cmyk(l, row, to, n); return;
+    case TIFF_COLOURS_GREY: convert_grey(l, row, to, n); break;
+    case TIFF_COLOURS_PALETTE: convert_palette(l, row, to, n); break;
+    case TIFF_COLOURS_CMYK: convert_cmyk(l, row, to, n); break;
     default: (l->premultiplied ? convert_premultiplied : convert_rgb)(l, row, to, n);
     }
+    return CVR_OK;
 }

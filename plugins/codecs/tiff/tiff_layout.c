@@ -54,6 +54,7 @@ static int32_t read_colours(tiff_job *job) {
     tiff_layout *const l = &job->layout;
     const uint32_t photometric = tag16(job, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK),
                    compression = tag16(job, TIFFTAG_COMPRESSION, COMPRESSION_NONE);
+    if (compression == COMPRESSION_JPEG) CVR_TRY(codec_refuse_lossy("tiff", job->asked, job->err));
     switch (photometric) {
     case PHOTOMETRIC_MINISWHITE: l->inverted = 1; break;
     case PHOTOMETRIC_MINISBLACK: break;
@@ -136,7 +137,9 @@ int32_t tiff_read_layout(tiff_job *job) {
     if (l->orientation < 1 || l->orientation > 8) l->orientation = 1;
     CVR_TRY(read_colours(job));
     CVR_TRY(read_samples(job));
-    job->channels = l->colours == TIFF_COLOURS_GREY ? 1 : 3;
+    l->numbers =
+        codec_wants_numbers(job->asked) && (l->colours == TIFF_COLOURS_GREY || l->colours == TIFF_COLOURS_PALETTE);
+    job->channels = l->colours == TIFF_COLOURS_GREY || l->numbers ? 1 : 3;
     read_blocks(job);
     CVR_TRY(check_memory(job));
     return check_reads(job);

@@ -11,6 +11,7 @@
 /* Bytes of a pixel while it is decoded: RGB, and what libwebp's lossless decoder keeps of it. */
 #define BYTES_A_PIXEL 8
 #define RIFF_HEADER 12
+#define WEBP_LOSSLESS 2 /* WebPBitstreamFeatures.format */
 
 typedef struct webp_job {
     const cvr_host *host;
@@ -68,6 +69,7 @@ static int32_t decode_frame(webp_job *job) {
     if (WebPGetFeatures(f->fragment.bytes, f->fragment.size, &features) != VP8_STATUS_OK ||
         features.width != f->width || features.height != f->height)
         return damaged(job, "a frame of another size than the picture says");
+    if (features.format != WEBP_LOSSLESS) CVR_TRY(codec_refuse_lossy("webp", job->asked, job->err));
     if (!WebPDecodeRGBInto(f->fragment.bytes, f->fragment.size, job->canvas + first, (size_t)(size - (uint64_t)first),
                            (int)stride))
         return damaged(job, "its pixels cannot be decoded");

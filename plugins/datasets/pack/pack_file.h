@@ -4,7 +4,7 @@
 #ifndef CVR_PACK_FILE_H
 #define CVR_PACK_FILE_H
 
-#include "pack_format.h"
+#include <cvr/plugin/formats/pack.h>
 #include <cvr/plugin/plugin.h>
 #include <stdatomic.h>
 

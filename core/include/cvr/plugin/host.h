@@ -115,7 +115,10 @@ typedef struct cvr_part_request {
 
 /* The arguments of decode_part() and of a codec; `request` may be NULL: the whole picture. A picture of more than
  * `max_pixels` is refused by its header; 0 stands for CVR_MAX_PIXELS, or in a call of the service for what
- * data.max_pixels says. */
+ * data.max_pixels says.
+ * `exact` is for masks, whose pixels are numbers or names of classes, not light. A format that does not keep pixels as
+ * they were is refused. With `channels` 3 colours come as ever; with 0 a palette's indices and numbers of grey come as
+ * they are stored, in one channel (more than 255 is an error), and only what is stored in colours comes as RGB. */
 typedef struct cvr_picture_job {
     uint64_t struct_size;
     const uint8_t *bytes;
@@ -126,6 +129,7 @@ typedef struct cvr_picture_job {
     const cvr_part_request *request;
     cvr_image *out;
     uint64_t max_pixels;
+    uint64_t exact; /* 0 or 1 */
 } cvr_picture_job;
 
 /*
@@ -224,7 +228,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_image) == 48, "cvr_image has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_image_service) == 48, "cvr_image_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part) == 64, "cvr_part has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_request) == 32, "cvr_part_request has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 72, "cvr_picture_job has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 80, "cvr_picture_job has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_launch_service) == 24, "cvr_launch_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_state_service) == 32, "cvr_state_service has padding");

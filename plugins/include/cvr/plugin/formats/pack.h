@@ -8,8 +8,8 @@
  *   index          a pack_entry a sample, at a multiple of 8
  *   pack_footer    the file's last bytes
  */
-#ifndef CVR_PACK_FORMAT_H
-#define CVR_PACK_FORMAT_H
+#ifndef CVR_PLUGIN_FORMATS_PACK_H
+#define CVR_PLUGIN_FORMATS_PACK_H
 
 #include <stdint.h>
 #include <string.h>

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Masks end to end: what cvrun pack writes is read back and trains, and cvrun check names every mask that is not right.
+. "$(dirname "$0")/lib.sh"
+
+printf '[run]\ntask = segment\n[data]\nformat = scenes\nfields = mask\ntrain_size = 12\nval_size = 4\nimg_size = 32\nitem_scale = 0.5,1\n[net]\nout = conv2d num_classes kernel_size=1\n' >scenes.ini
+expect 0 "" "$CVRUN" pack scenes.ini out=data as=masks
+printf '[run]\ntask = segment\n[data]\nformat = masks\nroot = data\n[net]\nout = conv2d num_classes kernel_size=1\n[train]\nbatch = 4\nepochs = 1\n[optim]\nlr = 0.01\n' >masks.ini
+expect 0 "" "$CVRUN" pack masks.ini out=again as=masks
+diff -r data again || fail "what was read back is not what was written"
+expect 0 "" "$CVRUN" train masks.ini name=files data.workers=0
+cp scenes.ini made.ini
+printf '[train]\nbatch = 4\nepochs = 1\n[optim]\nlr = 0.01\n' >>made.ini
+expect 0 "" "$CVRUN" train made.ini name=made data.workers=0
+cut -d, -f1-3 runs/segment/files/steps.csv >a.csv; cut -d, -f1-3 runs/segment/made/steps.csv >b.csv
+same a.csv b.csv
+
+says() { grep -qE -- "$1" out.txt || { cat out.txt >&2; fail "check does not say $1"; }; checks=$((checks + 1)); }
+expect 0 "" "$CVRUN" check masks.ini
+says '12 training and 4 validation pictures, 11 classes: 0 bad'
+says '^  background +[0-9.]+ % +12 +[0-9.]+ % +4$'
+says '^  \(ignored\) +0.000 % +0 +0.000 % +0$'
+
+# One row a value: a BMP of 256 colours, 32 wide, as high as there are values
+u32() { printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))\\x00\\x00"; }
+bmp() {
+  local file=$1 value; shift
+  { printf 'BM'; u32 $((1078 + 32 * $#)); u32 0; u32 1078; u32 40; u32 32; u32 $#; printf '\x01\x00\x08\x00'; u32 0; u32 0; u32 0; u32 0; u32 256; u32 0
+    head -c 1024 /dev/zero
+    for value; do head -c 32 /dev/zero | tr '\0' "\\$(printf %03o "$value")"; done; } >"$file"
+}
+rows() { local i; for ((i = 0; i < 32; i++)); do echo "$1"; done; }
+mask() { rm data/train/masks/"$1".png; }
+mask 000000
+mask 000001; bmp data/train/masks/000001.bmp 0 1
+mask 000002; bmp data/train/masks/000002.bmp 11 $(rows 0 | tail -n 31)
+mask 000003; bmp data/train/masks/000003.bmp 38 75 113 255 $(rows 0 | tail -n 28)
+mask 000004; printf '\xff\xd8\xff\xe0 smeared' >data/train/masks/000004.jpg
+mask 000005; bmp data/train/masks/000005.bmp $(rows 255)
+got=0; "$CVRUN" check masks.ini >out.txt 2>err.txt || got=$?
+[ "$got" -eq 1 ] || fail "status $got where masks are bad"
+says 'train/images/000000.png: a picture without a mask; put the mask at .*/train/masks/000000.png, or remove'
+says 'train/masks/000001.bmp: the mask is 32 x 2, its picture 32 x 32; make it anew'
+says 'train/masks/000002.bmp: the value 11 in a mask of 11 classes; name every class in classes.txt'
+says 'train/masks/000003.bmp: the values 38, 75, 113: a VOC palette read as grey; save the palette.s indices'
+says 'train/masks/000004.jpg: jpeg: a mask in a format that smears its values; make it anew and save it as PNG'
+says 'train/images/000005.png: no pixel of its mask counts; remove it, or see data.ignore_index'
+says '12 training and 4 validation pictures, 11 classes: 5 bad'
+says '^  \(ignored\) +[1-9][0-9.]* % +1 +0.000 % +0$'
+
+# black and white: 255 does not count unless it is a class
+mkdir -p white/images white/masks
+for i in 0 1 2 3; do
+  cp data/val/images/00000$i.png white/images/$i.png
+  bmp white/masks/$i.bmp $(rows 0 | tail -n 20) $(rows 255 | tail -n 12)
+done
+expect 0 "set data.mask_values = 0,255" "$CVRUN" check masks.ini data.root=white data.classes=2 data.val_split=0.5 batch=1
+says 'every pixel is 0 or ignored; where masks are of black and white, data.mask_values = 0,255'
+expect 0 "" "$CVRUN" check masks.ini data.root=white data.mask_values=0,255 data.val_split=0.5 batch=1 data.names=ground,thing
+says '^  thing +37.500 % +2 +37.500 % +2$'
+grep -q 'data.mask_values' out.txt err.txt && fail "a remedy where nothing is wrong"
+expect 0 "set data.mask_values = 0,255" "$CVRUN" check masks.ini data.root=white data.names=ground,thing data.val_split=0.5 batch=1
+says 'every pixel is ground or ignored'
+expect 2 "2 values for" "$CVRUN" check masks.ini data.mask_values=0,255
+expect 2 "how many classes" "$CVRUN" check masks.ini data.root=white data.val_split=0.5
+done_with masks_cli_test
