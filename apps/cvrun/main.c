@@ -38,6 +38,7 @@ static const cvr_attr_desc *const predict_keys[] = {
     CVR_ATTR(PATH, "source", "", "pictures, or folders of them"),
     CVR_ATTR(PATH, "out", "", "where predictions go; default: runs/predict/NAME"),
     CVR_ATTR(BOOL, "raw", "no", "also write the network's raw outputs"),
+    CVR_ATTR(BOOL, "save", "yes", "also write pictures that show what was found, where the task has such"),
 };
 static const cvr_attr_desc *const log_keys[] = {
     CVR_ATTR(PATH, "trace", "", "file for a trace of every node of every step, for chrome://tracing or Perfetto"),

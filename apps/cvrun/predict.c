@@ -308,8 +308,11 @@ static int32_t pass_over(const prediction *p, doubt *d, const cvr_error *why, si
 }
 
 static int32_t predict_files(cvr_session *s, const path_list *files, prediction *p, size_t *bad, cvr_error *err) {
-    const cvr_predict_options o = {
-        .sink = &p->sink, .begin = on_begin, .raw = predict_section->raw ? on_raw : NULL, .ctx = p};
+    const cvr_predict_options o = {.sink = &p->sink,
+                                   .begin = on_begin,
+                                   .raw = predict_section->raw ? on_raw : NULL,
+                                   .ctx = p,
+                                   .pictures = predict_section->save != 0};
     doubt doubtful = {.n = 0};
     for (size_t i = 0; i < files->n; i++) {
         cvr_error one = CVR_ERROR_INIT;
@@ -368,7 +371,8 @@ static int run_predict(const arguments *a) {
     int status = open_session(&settings, CVR_FOR_PREDICTION, &session);
     if (status != EXIT_OK) return status;
     prediction p = {.quiet = a->json};
-    p.sink = (cvr_prediction_sink){sizeof p.sink, &p, on_json, on_csv, on_text, on_file};
+    p.sink = (cvr_prediction_sink){
+        .struct_size = sizeof p.sink, .ctx = &p, .json = on_json, .csv = on_csv, .line = on_text, .file = on_file};
     cvr_error_init(&err);
     cvr_text_add(&p.json, "[");
     cvr_text_add(&p.csv, "file,width,height,%s\n", cvr_session_task(session)->csv_header);

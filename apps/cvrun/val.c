@@ -2,43 +2,136 @@
 #include "cvrun.h"
 #include <math.h>
 
-/* JSON has no number for a metric that does not exist. */
-static void print_json(const cvr_metrics *m) {
+#define MOST_ROWS 60 /* classes that get a line on the terminal */
+#define MOST_NAMED 8 /* absent classes that are named */
+
+static double of_class(const cvr_metrics *m, int64_t klass, size_t column) {
+    return m->per_class[(size_t)klass * m->n_columns + column];
+}
+
+/* Classes without this number: they are in none of the data, and no mean has them. */
+static int64_t absent(const cvr_metrics *m, size_t column) {
+    int64_t n = 0;
+    for (int64_t k = 0; k < m->n_classes; k++) n += isnan(of_class(m, k, column));
+    return n;
+}
+
+/* ---- JSON, which has no number for what does not exist ---- */
+
+static void add_number(cvr_text *t, const char *name, double value) {
+    cvr_text_add_json(t, name);
+    cvr_text_add(t, isfinite(value) ? ": %.9g" : ": null", value);
+}
+
+static void add_classes(cvr_text *t, const cvr_metrics *m, const cvr_session_info *i) {
+    cvr_text_add(t, ", \"per_class\": [");
+    for (int64_t k = 0; k < m->n_classes; k++) {
+        cvr_text_add(t, "%s{\"name\": ", k ? ", " : "");
+        cvr_text_add_json(t, i->class_names ? i->class_names[k] : "");
+        for (size_t c = 0; c < m->n_columns; c++) {
+            cvr_text_add(t, ", ");
+            add_number(t, m->columns[c], of_class(m, k, c));
+        }
+        cvr_text_add(t, "}");
+    }
+    cvr_text_add(t, "], \"absent_classes\": {");
+    for (size_t c = 0; c < m->n_columns; c++) {
+        cvr_text_add(t, "%s", c ? ", " : "");
+        add_number(t, m->columns[c], (double)absent(m, c));
+    }
+    cvr_text_add(t, "}");
+}
+
+static void print_json(const cvr_metrics *m, const cvr_session_info *i) {
     cvr_text t = {0};
     cvr_text_add(&t, "{\"samples\": %lld, \"skipped\": %lld, \"seconds\": %.3f", (long long)m->samples,
                  (long long)m->skipped, m->seconds);
-    for (size_t i = 0; i < m->n; i++) {
-        cvr_text_add(&t, ", ");
-        cvr_text_add_json(&t, m->names[i]);
-        cvr_text_add(&t, isfinite(m->values[i]) ? ": %.9g" : ": null", m->values[i]);
+    if (i->protocol) {
+        cvr_text_add(&t, ", \"protocol\": ");
+        cvr_text_add_json(&t, i->protocol);
     }
+    for (size_t k = 0; k < m->n; k++) {
+        cvr_text_add(&t, ", ");
+        add_number(&t, m->names[k], m->values[k]);
+    }
+    if (m->n_columns) add_classes(&t, m, i);
     cvr_text_add(&t, "}\n");
     if (t.s) print_page(t.s);
     cvr_text_clear(&t);
 }
 
+/* ---- for people ---- */
+
+static void print_row(const cvr_metrics *m, const cvr_session_info *i, int64_t k, int width) {
+    char name[64];
+    (void)snprintf(name, sizeof name, "%.60s", i->class_names ? i->class_names[k] : "");
+    print_text("  %-*s", width, name);
+    for (size_t c = 0; c < m->n_columns; c++) {
+        const double v = of_class(m, k, c);
+        const int room = (int)strlen(m->columns[c]) > 9 ? (int)strlen(m->columns[c]) : 9;
+        if (isnan(v))
+            print_text(" %*s", room, "-");
+        else
+            print_text(" %*.4f", room, v);
+    }
+    print_text("\n");
+}
+
+/* A line a class, as far as they fit. */
+static void print_classes(const cvr_metrics *m, const cvr_session_info *i) {
+    int width = 5;
+    if (!m->n_columns || m->n_classes > MOST_ROWS) return;
+    for (int64_t k = 0; k < m->n_classes && i->class_names; k++) {
+        const size_t n = strlen(i->class_names[k]);
+        width = (int)(n > 60 ? 60 : n) > width ? (int)(n > 60 ? 60 : n) : width;
+    }
+    print_text("\n  %-*s", width, "class");
+    for (size_t c = 0; c < m->n_columns; c++) print_text(" %9s", m->columns[c]);
+    print_text("\n");
+    for (int64_t k = 0; k < m->n_classes; k++) print_row(m, i, k, width);
+    print_text("\n");
+}
+
+/* A mean over classes says little where nobody knows how many of them it has. */
+static void print_absent(const cvr_metrics *m, const cvr_session_info *i, size_t column) {
+    const int64_t n = absent(m, column);
+    int64_t named = 0;
+    if (n == 0) return;
+    print_text("%s: %lld of %lld classes have none, and no mean has them", m->columns[column], (long long)n,
+               (long long)m->n_classes);
+    for (int64_t k = 0; k < m->n_classes && i->class_names && named < MOST_NAMED; k++)
+        if (isnan(of_class(m, k, column))) print_text("%s%s", named++ ? ", " : ": ", i->class_names[k]);
+    print_text(n > named && named ? ", ...\n" : "\n");
+}
+
+static void print_metrics(const cvr_metrics *m, const cvr_session_info *i) {
+    char many[64];
+    print_classes(m, i);
+    for (size_t k = 0; k < m->n; k++) print_text("%-8s %.4f\n", m->names[k], m->values[k]);
+    if (i->protocol) print_text("measured on: %s\n", i->protocol);
+    for (size_t c = 0; c < m->n_columns; c++) print_absent(m, i, c);
+    print_text("%s, %.0f images/s\n", human_many(m->samples, "picture", many),
+               m->seconds > 0 ? (double)m->samples / m->seconds : 0);
+    if (m->skipped) print_text("left out: %s that cannot be used\n", human_many(m->skipped, "picture", many));
+}
+
 static int run_val(const arguments *a) {
     cvr_error err;
     cvr_session *session;
+    cvr_session_info info;
     cvr_metrics m;
     progress bar;
-    char many[64];
     int status = open_session(a, CVR_FOR_EVALUATION, &session);
     if (status != EXIT_OK) return status;
     cvr_error_init(&err);
     progress_start(&bar);
     const int32_t rc = cvr_evaluate(session, &m, progress_count, &bar, &err);
     progress_clear(&bar);
-    if (rc != CVR_OK) {
+    cvr_session_describe(session, &info);
+    if (rc != CVR_OK)
         status = report_error(&err);
-    } else if (a->json) {
-        print_json(&m);
-    } else {
-        for (size_t i = 0; i < m.n; i++) print_text("%-8s %.4f\n", m.names[i], m.values[i]);
-        print_text("%s, %.0f images/s\n", human_many(m.samples, "picture", many),
-                   m.seconds > 0 ? (double)m.samples / m.seconds : 0);
-        if (m.skipped) print_text("left out: %s that cannot be used\n", human_many(m.skipped, "picture", many));
-    }
+    else
+        (a->json ? print_json : print_metrics)(&m, &info);
     cvr_metrics_clear(&m);
     cvr_session_close(&session);
     return status;

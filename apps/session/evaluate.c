@@ -105,13 +105,13 @@ typedef struct loss_sums {
     double total, *each;
     const char *const *names;
     size_t n;
-    bool any;
+    bool targets, any; /* whether there are targets; and a loss for them */
 } loss_sums;
 
 static int32_t add_losses(loss_sums *l, const net_program *p, double loss, int64_t samples, cvr_error *err) {
     if (!l->each) l->each = cvr_calloc(p->n_losses + 1, sizeof *l->each);
     if (!l->each) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    l->any = p->total >= 0;
+    l->targets = l->any = p->total >= 0;
     l->n = p->n_losses;
     l->names = p->loss_names;
     l->total += loss * (double)samples;
@@ -119,18 +119,46 @@ static int32_t add_losses(loss_sums *l, const net_program *p, double loss, int64
     return CVR_OK;
 }
 
-static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l,
-                              const cvr_batch *b, cvr_error *err) {
+/* `seen` is what the task gets to see: the batch, or what stands for it where it is looked at in views, which have no
+ * loss. */
+static int32_t run_batch(cvr_session *s, loss_sums *l, const cvr_batch *b, cvr_batch *seen, cvr_batch_view *outputs,
+                         cvr_error *err) {
     net_program *p;
     double loss;
-    cvr_batch_view outputs;
+    *seen = *b;
+    l->targets = cvr_batches_have_targets(s->data.splits[CVR_SPLIT_VAL].batches);
+    if (s->set.protocol.views) return evaluate_views(s, b, seen, outputs, err);
     CVR_TRY(session_eval_step(s, b, &p, &loss, err));
-    CVR_TRY(net_program_results(p, &b->view, &outputs, err));
-    CVR_TRY(add_losses(l, p, loss, b->view.n, err));
-    const cvr_task_batch batch = {sizeof batch, &outputs, &b->view};
+    CVR_TRY(net_program_results(p, &b->view, outputs, err));
+    return add_losses(l, p, loss, b->view.n, err);
+}
+
+/* Tells of a batch, with the task's word on each of its pictures. */
+static int32_t tell(const cvr_session *s, const evaluate_options *o, const cvr_batch *b, const cvr_task_batch *with,
+                    cvr_error *err) {
+    const cvr_task_desc *task = s->set.task;
+    double *scores = NULL;
+    int32_t status;
+    if (task->scores && task->score_name && with->targets->n_fields > 1) {
+        scores = cvr_calloc((size_t)b->view.n + 1, sizeof *scores);
+        if (!scores) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        CVR_TRY_OUT(CVR_CALL(task, scores, NULL, err, &s->data.task, with, scores));
+    }
+    CVR_TRY_OUT(o->on_batch(o->ctx, b, with->outputs, scores, err));
+out:
+    cvr_free(scores);
+    return status;
+}
+
+static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluation *e, loss_sums *l,
+                              const cvr_batch *b, cvr_error *err) {
+    cvr_batch_view outputs;
+    cvr_batch seen;
+    CVR_TRY(run_batch(s, l, b, &seen, &outputs, err));
+    const cvr_task_batch batch = {sizeof batch, &outputs, &seen.view};
     CVR_TRY(CVR_CALL(s->set.task, metrics_update, NULL, err, e->self, &batch));
-    if (e->metrics.samples == 0 && o->on_batch) CVR_TRY(o->on_batch(o->ctx, b, &outputs, err));
-    e->metrics.samples += b->view.n;
+    if (o->on_batch) CVR_TRY(tell(s, o, &seen, &batch, err));
+    e->metrics.samples += seen.view.n;
     return CVR_OK;
 }
 
@@ -148,9 +176,10 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
         on_metric(&c, name, l->each[i] / n);
     }
     m->n_classes = s->data.task.n_classes;
-    if (l->any) CVR_CALL_VOID(task, metrics_result, NULL, e->self, on_metric, &c);
-    if (l->any && task->metrics_per_class) CVR_CALL_VOID(task, metrics_per_class, NULL, e->self, on_class_metric, &c);
-    if (l->any && task->metrics_matrix) CVR_CALL_TO(e->matrix, task, metrics_matrix, NULL, e->self);
+    if (l->targets) CVR_CALL_VOID(task, metrics_result, NULL, e->self, on_metric, &c);
+    if (l->targets && task->metrics_per_class)
+        CVR_CALL_VOID(task, metrics_per_class, NULL, e->self, on_class_metric, &c);
+    if (l->targets && task->metrics_matrix) CVR_CALL_TO(e->matrix, task, metrics_matrix, NULL, e->self);
     return collected(&c);
 }
 
@@ -161,6 +190,7 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
     cvr_batch b;
     CVR_TRY(CVR_CALL(s->set.task, metrics_open, NULL, err, &s->data.task, &e->self));
     CVR_TRY(split_begin(val, 0, 0, err));
+    if (s->data.untouched) CVR_TRY(cvr_batches_begin(s->data.untouched, 0, 0, err));
     for (;;) {
         CVR_TRY(data_suggest_skip(&s->set, split_next(val, &b, err), err));
         if (b.view.n == 0) break;
@@ -204,10 +234,10 @@ int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress,
  * evaluation_check_loss. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err) {
     evaluation e = {0};
-    const loss_sums none = {.any = true};
+    const loss_sums none = {.targets = true, .any = !s->set.protocol.views};
     cvr_text known = {0};
     int32_t status;
-    bool found = strncmp(name, "loss_", 5) == 0;
+    bool found = none.any && strncmp(name, "loss_", 5) == 0;
     CVR_TRY_OUT(CVR_CALL(s->set.task, metrics_open, NULL, err, &s->data.task, &e.self));
     CVR_TRY_OUT(finish(s, &e, &none, err));
     for (size_t i = 0; i < e.metrics.n; i++) {

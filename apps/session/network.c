@@ -36,7 +36,7 @@ static void make_room(run_network *n) {
         if (n->programs[i]->key.purpose != PROGRAM_PREDICT) continue;
         if (count++ == 0 || n->programs[i]->used < n->programs[oldest]->used) oldest = i;
     }
-    if (count >= MOST_PREDICTING) remove_program(n, oldest);
+    if (count >= (n->settings->task->dense ? MOST_VIEWS : MOST_PREDICTING)) remove_program(n, oldest);
 }
 
 /* ---- memory ---- */

@@ -14,7 +14,7 @@ enum {
     PROGRAM_ACCUMULATE, /* forward, backward; gradients are added up */
     PROGRAM_APPLY,      /* updates from the gradients that were added up; reads no batch */
     PROGRAM_EVAL,       /* forward, and losses where there are targets */
-    PROGRAM_PREDICT,    /* forward */
+    PROGRAM_PREDICT,    /* forward; also for views of pictures in validation */
     PROGRAM_FEATURES,   /* forward, up to the head: see [probe] */
     PROGRAM_SHOWN       /* what the device does of the transforms: see first_batch.c */
 };
@@ -24,7 +24,7 @@ enum {
 /* The output of PROGRAM_SHOWN: pictures (N, C, H, W) f32 as the network gets them. */
 #define SHOWN "shown"
 
-/* Programs of PROGRAM_PREDICT that are kept: pictures come in any size. */
+/* Programs of PROGRAM_PREDICT that are kept: pictures come in any size. For tasks that are dense: MOST_VIEWS. */
 #define MOST_PREDICTING 8u
 
 typedef struct program_key {

@@ -6,24 +6,56 @@ static void *picture_alloc(void *ctx, uint64_t bytes) {
     return *to = cvr_alloc_aligned(bytes, 64);
 }
 
-/* The results in logical order, for whoever wants them raw. */
-static int32_t tell_raw(const net_program *p, const cvr_predict_options *o, cvr_error *err) {
-    for (size_t i = 0; i < p->n_results && o->raw; i++) {
-        const program_output *r = &p->results[i];
-        void *logical = cvr_alloc_aligned(
-            (uint64_t)cvr_numel(r->type->rank, r->type->shape) * cvr_dtype_size(r->type->dtype) + 8, 64);
-        if (!logical) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        cvr_to_logical(r->type, r->host, logical);
-        o->raw(o->ctx, r->tensor.name, r->type, logical);
-        cvr_free(logical);
-    }
+/* A result in logical order, for whoever wants it raw. */
+static int32_t tell_raw(const cvr_predict_options *o, const char *name, const cvr_type *type, const void *memory,
+                        cvr_error *err) {
+    void *logical =
+        cvr_alloc_aligned((uint64_t)cvr_numel(type->rank, type->shape) * cvr_dtype_size(type->dtype) + 8, 64);
+    if (!logical) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_to_logical(type, memory, logical);
+    o->raw(o->ctx, name, type, logical);
+    cvr_free(logical);
     return CVR_OK;
 }
 
+/* Of several views it is the first's. */
 static int32_t find_program(cvr_session *s, const cvr_batch *b, net_program **p, cvr_error *err) {
-    const program_key key = {.purpose = PROGRAM_PREDICT, .batch = b->view.n, .canvas = b->canvas};
+    program_key key = {.purpose = PROGRAM_PREDICT, .batch = b->view.n, .canvas = b->canvas};
+    if (s->set.protocol.views) (void)views_canvas(&s->set, b->canvas, 0, &key.canvas);
     if (!s->net.store) CVR_TRY(session_open_network(s, &key, 1, err));
     return network_program(&s->net, &key, p, err);
+}
+
+/* What the program has said. */
+static int32_t tell_results(const net_program *p, const cvr_predict_options *o, cvr_error *err) {
+    for (size_t i = 0; i < p->n_results && o->raw; i++)
+        CVR_TRY(tell_raw(o, p->results[i].tensor.name, p->results[i].type, p->results[i].host, err));
+    return CVR_OK;
+}
+
+/* The answer that was merged of several views; of one it is the program's that is told, as it was before it was brought
+ * to the picture's size. */
+static int32_t tell_merged(cvr_session *s, const net_program *p, const cvr_named_tensor *answer,
+                           const cvr_predict_options *o, cvr_error *err) {
+    const protocol *how = &s->set.protocol;
+    cvr_type type = {.struct_size = sizeof type, .dtype = answer->tensor.dtype, .rank = answer->tensor.rank};
+    if (!o->raw) return CVR_OK;
+    if (!how->window && !how->flip && how->n_scales == 1 && how->scales[0] == 1) return tell_results(p, o, err);
+    memcpy(type.shape, answer->tensor.shape, sizeof type.shape);
+    return tell_raw(o, answer->name, &type, answer->tensor.data, err);
+}
+
+/* The picture's own size, to which the answer is brought. */
+static int32_t predict_views(cvr_session *s, const cvr_batch *b, const net_program *p, const cvr_predict_options *o,
+                             cvr_error *err) {
+    cvr_origin origin = *b->view.origins[0];
+    const double same[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+    const view_target to = {origin.height, origin.width, {origin.height, origin.width}, &origin};
+    cvr_batch_view outputs;
+    memcpy(origin.geometry, same, sizeof same);
+    CVR_TRY(views_run(&s->views, &s->net, b, &to, &outputs, err));
+    CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &outputs, 0, o->sink));
+    return tell_merged(s, p, outputs.fields[0], o, err);
 }
 
 static int32_t predict_batch(cvr_session *s, const cvr_batch *b, const cvr_predict_options *o, cvr_error *err) {
@@ -34,10 +66,11 @@ static int32_t predict_batch(cvr_session *s, const cvr_batch *b, const cvr_predi
     if (status == CVR_ERR_FORMAT || status == CVR_ERR_IO)
         return cvr_fail_as(err, CVR_ERR_INVALID); /* not the picture's fault */
     CVR_TRY(status);
+    if (s->set.protocol.views) return predict_views(s, b, p, o, err);
     CVR_TRY(net_program_run(p, &b->view, &scalars, err));
     CVR_TRY(net_program_results(p, &b->view, &outputs, err));
     CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &outputs, 0, o->sink));
-    return tell_raw(p, o, err);
+    return tell_results(p, o, err);
 }
 
 int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_options *o, cvr_error *err) {
@@ -56,7 +89,11 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
     status = cvr_batches_show(s->data.pictures, &image, path, &b, err);
     CVR_TRY_OUT(status == CVR_OK ? status : cvr_fail_as(err, CVR_ERR_FORMAT)); /* the picture's fault */
     o->begin(o->ctx, path, image.width, image.height);
-    CVR_TRY_OUT(predict_batch(s, &b, o, err));
+    cvr_prediction_sink sink = *o->sink;
+    cvr_predict_options told = *o;
+    sink.picture = o->pictures ? &image : NULL;
+    told.sink = &sink;
+    CVR_TRY_OUT(predict_batch(s, &b, &told, err));
 out:
     if (status != CVR_OK) cvr_fail_at(err, path, 0, status);
     cvr_free(pixels);

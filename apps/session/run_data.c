@@ -19,11 +19,17 @@ static int32_t open_split(run_data *d, const settings *s, cvr_plugins *p, uint32
     return CVR_OK;
 }
 
-static int64_t stride_of(const settings *s) {
+int64_t data_stride(const settings *s) {
     const cvr_model_desc *m = s->model_desc;
     int64_t stride = 1;
     if (m && m->stride && s->task->pads) CVR_CALL_TO(stride, m, stride, NULL, s->model_attrs);
     return stride < INT32_MAX ? stride : INT32_MAX; /* a canvas of that is refused as too large */
+}
+
+/* Pictures that are looked at in views come one by one, and unpadded as long as there are not too many sizes. */
+static void one_by_one(const settings *s, cvr_batches_options *o) {
+    o->batch = 1;
+    if (!cvr_config_given(s->config, "data", "shapes")) o->shapes = MOST_VIEWS;
 }
 
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {
@@ -41,7 +47,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .limit = s->data->limit,
                                .most_rows = s->data->max_boxes,
                                .shapes = s->data->shapes,
-                               .stride = stride_of(s),
+                               .stride = data_stride(s),
                                .pads = s->task->pads != 0,
                                .without_targets = !trains,
                                .shuffle = trains && s->data->shuffle,
@@ -54,6 +60,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
                                .size_hint = "set data.img_size, and give [augment], if there is one, a resize or crop"};
+    if (which == CVR_SPLIT_VAL && s->protocol.views) one_by_one(s, o);
     if (trains) sampler_options(d, s, o);
 }
 
@@ -70,6 +77,19 @@ static int32_t open_batches(run_data *d, const settings *s, cvr_plugins *p, uint
     cvr_batches_options o;
     data_batch_options(d, s, p, which, &o);
     return data_suggest_skip(s, cvr_batches_create(&d->splits[which].batches, &o, err), err);
+}
+
+/* Validation's samples as the data has them, for their masks. */
+static int32_t open_untouched(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
+    const split *val = &d->splits[CVR_SPLIT_VAL];
+    cvr_batches_options o;
+    size_t normaliser = 0;
+    data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
+    while (val->transforms[normaliser].desc->stage != CVR_STAGE_NORMALISE) normaliser++;
+    o.transforms = &val->transforms[normaliser];
+    o.n_transforms = 1;
+    o.workers = o.workers ? 1 : 0;
+    return data_suggest_skip(s, cvr_batches_create(&d->untouched, &o, err), err);
 }
 
 static cvr_canvas size_of(const cvr_batches *b) {
@@ -161,9 +181,9 @@ static int32_t open_caches(run_data *d, const settings *s, cvr_error *err) {
 
 int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
     const cvr_image_service *images;
-    if (stride_of(s) < 1)
+    if (data_stride(s) < 1)
         return cvr_call_blame(s->model_desc, "stride", NULL, err, "gives %lld; it is 1 or more",
-                              (long long)stride_of(s));
+                              (long long)data_stride(s));
     CVR_TRY(cvr_plugins_image_service(p, &images, err));
     for (uint32_t i = 0; i < 2; i++)
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_split(d, s, p, i, err));
@@ -179,6 +199,8 @@ int32_t data_open_batches(run_data *d, const settings *s, cvr_plugins *p, bool t
         cvr_batches_destroy(&d->splits[i].batches);
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_batches(d, s, p, i, err));
     }
+    cvr_batches_destroy(&d->untouched);
+    if (s->protocol.reread && d->splits[CVR_SPLIT_VAL].batches) CVR_TRY(open_untouched(d, s, p, err));
     return CVR_OK;
 }
 
@@ -203,6 +225,7 @@ int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_e
 
 void data_close(run_data *d) {
     cvr_batches_destroy(&d->pictures);
+    cvr_batches_destroy(&d->untouched);
     for (int i = 0; i < 2; i++) {
         split *sp = &d->splits[i];
         features_destroy(&sp->features);

@@ -33,9 +33,10 @@ typedef struct sampler {
 } sampler;
 
 typedef struct run_data {
-    split splits[2];       /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
-    cvr_batches *pictures; /* for prediction; NULL: none */
-    bool probes;           /* batches are for computing features: all made as validation makes them, in order */
+    split splits[2];        /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
+    cvr_batches *untouched; /* validation's, whose pictures and masks have their own size; NULL: not wanted */
+    cvr_batches *pictures;  /* for prediction; NULL: none */
+    bool probes;            /* batches are for computing features: all made as validation makes them, in order */
     cvr_task_info task;
     class_names classes; /* of the network */
     sampler sampler;
@@ -44,6 +45,12 @@ typedef struct run_data {
     double seconds;                 /* that opening it took */
     atomic_int_fast64_t cache_left; /* bytes that both splits' caches may still take */
 } run_data;
+
+/* What the sides of a picture have to be multiples of: the model's word, where the task pads. */
+int64_t data_stride(const settings *s);
+/* Sizes that pictures may have before they are padded, where a task says something of each pixel and looks at them one
+ * by one; and programs that are kept for them. */
+#define MOST_VIEWS 64u
 
 /* An error of a sample's file gets what can be done about it; the status. */
 int32_t data_suggest_skip(const settings *s, int32_t status, cvr_error *err);

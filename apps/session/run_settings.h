@@ -6,6 +6,7 @@
 #ifndef CVR_RUN_SETTINGS_H
 #define CVR_RUN_SETTINGS_H
 
+#include "protocol.h"
 #include <cvr/program.h>
 
 typedef struct run_settings {
@@ -72,6 +73,9 @@ typedef struct val_settings {
     int64_t interval;
     const char *metric;
     int64_t resize_size, crop_size, interpolation;
+    int64_t protocol; /* PROTOCOL_* */
+    int64_t stride, flip, n_scales;
+    double scales[MOST_SCALES];
 } val_settings;
 
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
@@ -141,6 +145,7 @@ typedef struct settings {
     double lr, mean[4], std[4];
     save_interval save_every;
     phases phases;
+    protocol protocol;
     uint64_t memory, cache_size; /* train.memory and data.cache_size in bytes; 0: no bound; what is free */
 } settings;
 

@@ -131,19 +131,28 @@ out:
     return settings_blame(&s->set, status, err);
 }
 
+/* Views of the largest pictures: what others need is found when they come, and takes no more memory. */
+static void view_keys(const cvr_session *s, cvr_canvas largest, program_key *keys, size_t *n) {
+    cvr_canvas c;
+    for (size_t i = 0; views_canvas(&s->set, largest, i, &c); i++)
+        keys[(*n)++] = (program_key){.purpose = PROGRAM_PREDICT, .batch = 1, .canvas = c};
+}
+
 /* Programs for every size of batch that the data gives: whole ones, and the last of an epoch, on every canvas. */
 static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **keys, size_t *n, cvr_error *err) {
     const cvr_batches *b = s->data.splits[which].batches;
     const cvr_canvas *canvases;
     const size_t n_canvases = b ? cvr_batches_canvases(b, &canvases) : 0;
-    const int64_t batch = s->set.train->batch;
+    const bool one_by_one = which == CVR_SPLIT_VAL && s->set.protocol.views;
+    const int64_t batch = one_by_one ? 1 : s->set.train->batch;
     const int64_t sizes[2] = {b && cvr_batches_samples(b) >= batch ? batch : 0, b ? cvr_batches_remainder(b) : 0};
-    program_key *more = cvr_calloc(*n + 8 * n_canvases + 1, sizeof *more);
+    program_key *more = cvr_calloc(*n + 8 * n_canvases + MOST_SCALES, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     if (*n) memcpy(more, *keys, *n * sizeof *more);
     cvr_free(*keys);
     *keys = more;
-    for (int k = 0; k < 2; k++) {
+    if (one_by_one && b) view_keys(s, canvases[0], more, n);
+    for (int k = 0; k < 2 && !one_by_one; k++) {
         for (size_t i = 0; i < n_canvases && sizes[k]; i++) {
             if (s->data.probes)
                 more[(*n)++] = (program_key){.purpose = PROGRAM_FEATURES, .batch = sizes[k], .canvas = canvases[i]};
@@ -257,6 +266,7 @@ void cvr_session_close(cvr_session **session) {
     if (!s) return;
     data_close(&s->data);
     network_close(&s->net);
+    views_free(&s->views);
     cvr_free(s->losses.each);
     cvr_free(s->part);
     cvr_free(s->part_fields);
@@ -307,6 +317,7 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     const net_program *step = network_first(n, PROGRAM_TRAIN), *eval = network_first(n, PROGRAM_EVAL);
     const cvr_canvas none = {0, 0}, *canvas = &none;
     if (!step) step = network_first(n, PROGRAM_ACCUMULATE);
+    if (!eval) eval = network_first(n, PROGRAM_PREDICT);
     if (train || val) (void)cvr_batches_canvases(train ? train : val, &canvas);
     *info = (cvr_session_info){.task = s->set.task->name,
                                .model = s->set.model_desc ? s->set.model_desc->name : "net",
@@ -331,7 +342,8 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
                                .data_seconds = s->data.seconds,
                                .train_program = step ? step->program : NULL,
                                .eval_program = eval ? eval->program : NULL,
-                               .store = n->store};
+                               .store = n->store,
+                               .protocol = s->set.protocol.kind ? s->set.protocol.words : NULL};
     cvr_device_describe(n->device, info->device, sizeof info->device);
 }
 

@@ -2,7 +2,7 @@
 #ifndef CVR_SESSION_PARTS_H
 #define CVR_SESSION_PARTS_H
 
-#include "network.h"
+#include "views.h"
 #include <cvr/session.h>
 
 /* plugin_state.c: "cvr.host.state/1". */
@@ -36,6 +36,7 @@ struct cvr_session {
     plugin_state plugin_state;
     run_data data;
     run_network net;
+    views views;            /* of the picture that was looked at last */
     step_losses losses;     /* of the last training step */
     bool vetoed;            /* the last training step's update was left out by a gradient plugin */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
@@ -68,10 +69,14 @@ typedef struct evaluation {
 typedef struct evaluate_options {
     cvr_progress_fn progress;
     void *progress_ctx;
-    /* Sees the first batch. */
-    int32_t (*on_batch)(void *ctx, const cvr_batch *first, const cvr_batch_view *outputs, cvr_error *err);
+    /* Sees each batch; `scores`: how well the network did on each of its pictures, or NULL. */
+    int32_t (*on_batch)(void *ctx, const cvr_batch *b, const cvr_batch_view *outputs, const double *scores,
+                        cvr_error *err);
     void *ctx;
 } evaluate_options;
+/* evaluate_views.c: a batch of one, looked at in views. `seen` is what `outputs` and the targets belong to: the batch
+ * itself, or, where the size of its picture is not that of its mask, the sample as the data has it. */
+int32_t evaluate_views(cvr_session *s, const cvr_batch *b, cvr_batch *seen, cvr_batch_view *outputs, cvr_error *err);
 /* Whatever comes of it, `out` is to be ended. */
 int32_t evaluation_run(cvr_session *s, const evaluate_options *o, evaluation *out, cvr_error *err);
 void evaluation_end(const cvr_session *s, evaluation *e);

@@ -158,6 +158,19 @@ static const cvr_attr_desc *const val_keys[] = {
              CVR_ATTR_BETWEEN(-1, 65535)),
     CVR_ATTR(INT, "crop_size", "-1", "centre crop; -1: img_size; 0: none", CVR_ATTR_BETWEEN(-1, 65535)),
     CVR_ATTR(CHOICE, "interpolation", "bilinear", "of the resize", .choices = INTERPOLATION_NAMES),
+    CVR_ATTR(
+        CHOICE, "protocol", "auto",
+        "on what a task that says something of each pixel is measured: the centre crop, all of the resized picture, "
+        "or the original size, to which its output is brought; auto: as resize_size and crop_size say, and in "
+        "predict the original",
+        .choices = PROTOCOL_NAMES),
+    CVR_ATTR(INT, "stride", "0",
+             "such a task looks at pictures in windows of crop_size, this many pixels apart; 0: at the whole picture",
+             CVR_ATTR_BETWEEN(0, 65535)),
+    CVR_ATTR(BOOL, "flip", "no", "such a task also looks at the mirrored picture, and the two are averaged"),
+    CVR_ATTR(FLOATS, "scales", "1",
+             "such a task looks at the picture at each of these sizes, 1 its own, and averages them",
+             .count = MOST_SCALES, CVR_ATTR_BETWEEN(0.05, 16)),
 };
 SCHEMA(val);
 

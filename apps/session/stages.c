@@ -18,7 +18,7 @@ typedef int32_t (*stage_fn)(building *w, cvr_error *err);
 
 static const cvr_batches *batches_of(const building *w) {
     const run_data *d = w->net->data;
-    if (w->program->key.purpose == PROGRAM_PREDICT) return d->pictures;
+    if (w->program->key.purpose == PROGRAM_PREDICT && d->pictures) return d->pictures;
     const split *train = &d->splits[CVR_SPLIT_TRAIN];
     const bool probed = w->program->key.purpose >= PROGRAM_FEATURES; /* made as the training split's are */
     return (w->trains || probed ? train : &d->splits[CVR_SPLIT_VAL])->batches;
@@ -30,7 +30,8 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
     const cvr_batch_inputs what = {key->batch, key->canvas, w->learns};
     const cvr_cast_attrs low = {CVR_BF16};
     cvr_value image;
-    if (w->program->key.purpose == PROGRAM_EVAL && w->net->trains && w->net->settings->train->ema)
+    if ((key->purpose == PROGRAM_EVAL || key->purpose == PROGRAM_PREDICT) && w->net->trains &&
+        w->net->settings->train->ema)
         cvr_graph_use_averages(w->graph);
     CVR_TRY(cvr_batches_inputs(batches_of(w), w->graph, &what, &image, err));
     cvr_graph_math(w->graph, w->net->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);

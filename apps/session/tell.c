@@ -57,7 +57,8 @@ int32_t tell_start(trainer *t, cvr_error *err) {
                                .std = t->s->set.std,
                                .n_channels = i.channels,
                                .resume_step = t->o->resume ? t->state.step : -1,
-                               .resume_epoch = t->o->resume ? t->state.epoch : -1};
+                               .resume_epoch = t->o->resume ? t->state.epoch : -1,
+                               .protocol = i.protocol};
     t->reporters = cvr_calloc(t->o->n_reporters + 1, sizeof *t->reporters);
     t->off = cvr_calloc(t->o->n_reporters + 1, sizeof *t->off);
     if (!t->reporters || !t->off) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -107,8 +108,19 @@ int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err) {
 
 int32_t tell_batch(const trainer *t, const char *name, const cvr_batch *b, const cvr_batch_view *outputs,
                    cvr_error *err) {
-    const cvr_batch_event e = {sizeof e, name, &b->view, outputs};
+    const cvr_batch_event e = {.struct_size = sizeof e, .name = name, .batch = &b->view, .outputs = outputs};
     TELL(batch, t->reporters[i], &e);
+}
+
+int32_t tell_validated(const trainer *t, const cvr_batch *b, const cvr_batch_view *outputs, const double *scores,
+                       cvr_error *err) {
+    const cvr_batch_event e = {.struct_size = sizeof e,
+                               .name = "val_batch",
+                               .batch = &b->view,
+                               .outputs = outputs,
+                               .scores = scores,
+                               .score_name = scores ? t->s->set.task->score_name : NULL};
+    TELL(validated, t->reporters[i], &e);
 }
 
 int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_error *err) {

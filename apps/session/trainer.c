@@ -175,9 +175,13 @@ static void settle_move(trainer *t, int32_t status) {
 
 /* ---- the end of an epoch ---- */
 
-static int32_t show_first_batch(void *ctx, const cvr_batch *b, const cvr_batch_view *outputs, cvr_error *err) {
+/* Features are no pictures. */
+static int32_t show_batch(void *ctx, const cvr_batch *b, const cvr_batch_view *outputs, const double *scores,
+                          cvr_error *err) {
     trainer *t = ctx;
-    return t->state.epoch == 0 && !t->s->net.probes ? tell_batch(t, "val_batch0", b, outputs, err) : CVR_OK;
+    if (t->s->net.probes) return CVR_OK;
+    if (t->validated++ == 0) CVR_TRY(tell_batch(t, "val_batch0", b, outputs, err));
+    return tell_validated(t, b, outputs, scores, err);
 }
 
 /* "train_loss", then those of the validation, or of the last one where there was none. */
@@ -217,10 +221,11 @@ static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_
 /* The metrics stay open until the epoch has been told: the matrix is theirs. */
 static int32_t validate(trainer *t, bool *is_best, cvr_error *err) {
     const evaluate_options o = {
-        .progress = t->o->on_validate, .progress_ctx = t->o->ctx, .on_batch = show_first_batch, .ctx = t};
+        .progress = t->o->on_validate, .progress_ctx = t->o->ctx, .on_batch = show_batch, .ctx = t};
     const double start = cvr_now();
     evaluation e;
     int32_t status;
+    t->validated = 0;
     CVR_TRY_OUT(evaluation_run(t->s, &o, &e, err));
     t->spent.validation += cvr_now() - start;
     CVR_TRY_OUT(gather_metrics(t, &e.metrics, err));

@@ -19,6 +19,7 @@ typedef struct trainer {
     } spent;              /* seconds of this session */
     bool moved;           /* to another backend, and no step was done there yet */
     run_network departed; /* where it was, until then */
+    int64_t validated;    /* batches of the validation that is going on */
     int64_t in_a_row;     /* steps whose loss was not finite */
     char *gathered;       /* running statistics before the step, where train.on_nan = skip */
 } trainer;
@@ -50,6 +51,9 @@ int32_t tell_start(trainer *t, cvr_error *err);
 int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err);
 int32_t tell_batch(const trainer *t, const char *name, const cvr_batch *b, const cvr_batch_view *outputs,
                    cvr_error *err);
+/* Each batch of a validation; `scores` may be NULL. */
+int32_t tell_validated(const trainer *t, const cvr_batch *b, const cvr_batch_view *outputs, const double *scores,
+                       cvr_error *err);
 /* `v`: the epoch's validation, or NULL where there was none. */
 int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_error *err);
 int32_t tell_flush(const trainer *t, cvr_error *err);

@@ -41,6 +41,7 @@ static size_t normalisers(const split *s) {
 typedef struct filling {
     split *to;
     cvr_plugins *plugins;
+    int64_t crop;
     bool normaliser_only; /* the rest is what [augment] stands for */
 } filling;
 
@@ -56,8 +57,8 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
     static const char *const interpolations[] = {"nearest", "bilinear", "bicubic"}; /* as INTERPOLATION_NAMES */
     const cvr_pipeline p = {.struct_size = sizeof p,
                             .ctx = f,
-                            .resize_size = s->val->resize_size < 0 ? s->data->img_size : s->val->resize_size,
-                            .crop_size = s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size,
+                            .resize_size = s->protocol.resize,
+                            .crop_size = f->crop,
                             .interpolation = interpolations[s->val->interpolation],
                             .mean = s->mean,
                             .std = s->std,
@@ -140,12 +141,12 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
     order_by_stage(to);
-    filling all = {to, p, n > 0};
+    filling all = {to, p, s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size, n > 0};
     return normalisers(to) ? CVR_OK : take_pipeline(info, s, &all, err);
 }
 
 int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
-    filling val = {&d->splits[CVR_SPLIT_VAL], p, false};
+    filling val = {&d->splits[CVR_SPLIT_VAL], p, s->protocol.crop, false};
     d->task = (cvr_task_info){.struct_size = sizeof d->task, .host = cvr_plugins_host(p), .attrs = s->task_attrs};
     CVR_TRY(train_transforms(&d->task, &d->splits[CVR_SPLIT_TRAIN], s, p, err));
     return take_pipeline(&d->task, s, &val, err);

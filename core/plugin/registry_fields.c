@@ -69,6 +69,8 @@ static const desc_field task_fields[] = {
     FIELD_OF(FUNCTION, cvr_task_desc, metrics_close),
     FIELD_OF(FUNCTION, cvr_task_desc, predict),
     FIELD_OF(TEXT, cvr_task_desc, csv_header),
+    FIELD_OF(TEXT_OR_NULL, cvr_task_desc, dense),
+    FIELD_OF(TEXT_OR_NULL, cvr_task_desc, score_name),
     FIELDS_END,
 };
 static const desc_field optimizer_fields[] = {

@@ -6,8 +6,9 @@
 
 #define SIDE 640 /* the matrix is about this wide while its cells are larger than a pixel */
 #define LARGEST_SIDE 1000
-#define WITH_COUNTS 20 /* most classes that have their counts in the cells */
+#define WITH_COUNTS 20 /* most classes that have their counts in the cells; up to the next, shares of the row */
 #define WITH_NAMES 40  /* most classes that have their names at the axes */
+#define LEAST_CELL 28  /* of a cell with a number in it */
 #define LABEL_LETTERS 18
 
 int32_t confusion_write_csv(const confusion *m, cvr_error *err) {
@@ -46,8 +47,9 @@ typedef struct matrix_layout {
 static matrix_layout lay_out(const confusion *m) {
     char name[REPORT_NAME];
     matrix_layout l = {.n = m->classes->n};
-    const int64_t cell = SIDE / l.n > 90 ? 90 : SIDE / l.n > 0 ? SIDE / l.n : 1;
-    l.side = cell * l.n < LARGEST_SIDE ? cell * l.n : LARGEST_SIDE;
+    int64_t cell = SIDE / l.n > 90 ? 90 : SIDE / l.n > 0 ? SIDE / l.n : 1;
+    if (l.n <= WITH_NAMES && cell < LEAST_CELL) cell = LEAST_CELL;
+    l.side = l.n <= WITH_NAMES || cell * l.n < LARGEST_SIDE ? cell * l.n : LARGEST_SIDE;
     for (int64_t i = 0; i < l.n && l.n <= WITH_NAMES; i++) {
         report_class_name(m->classes, i, name);
         const int64_t letters = (int64_t)strlen(name);
@@ -83,6 +85,11 @@ static void count_label(char label[32], uint64_t count, int64_t room) {
     } while (canvas_text_width(label) > room && ++unit < sizeof units / sizeof *units);
 }
 
+/* Percent of the row; nothing below a half. */
+static void percent_label(char label[32], double share) {
+    (void)snprintf(label, 32, share >= 0.005 ? "%.0f" : "", 100 * share);
+}
+
 static void draw_cells(canvas *c, const confusion *m, const matrix_layout *l) {
     const int64_t cell = l->side / l->n;
     for (int64_t i = 0; i < l->n; i++) {
@@ -93,9 +100,12 @@ static void draw_cells(canvas *c, const confusion *m, const matrix_layout *l) {
             const int64_t gap = cell >= 6 ? 1 : 0;
             const box area = {l->x + j * cell, l->y + i * cell, cell - gap, cell - gap};
             canvas_fill(c, area, shade(share));
-            if (l->n > WITH_COUNTS || count == 0) continue;
+            if (l->n > WITH_NAMES || count == 0) continue;
             char label[32];
-            count_label(label, count, cell - 4);
+            if (l->n > WITH_COUNTS)
+                percent_label(label, share);
+            else
+                count_label(label, count, cell - 4);
             canvas_text(c, area.x + (area.width - canvas_text_width(label)) / 2,
                         area.y + (area.height - CANVAS_CAPITAL) / 2, label,
                         (canvas_text_style){share > 0.5 ? CANVAS_PAPER : CANVAS_INK, 0, 0});
@@ -164,6 +174,7 @@ static void draw_titles(canvas *c, const confusion *m, const matrix_layout *l) {
     (void)snprintf(line, sizeof line, "epoch %lld: %.0f of %.0f right (%.2f%%)", (long long)m->epoch, right, all,
                    all > 0 ? 100 * right / all : 0.0);
     canvas_text(c, 20, 34, line, faint);
+    if (l->n > WITH_COUNTS && l->n <= WITH_NAMES) canvas_text(c, 20, 48, "in the cells: percent of the row", faint);
     canvas_text(c, 20, l->y + (l->side + canvas_text_width("truth")) / 2, "truth", upwards);
     canvas_text(c, l->x + (l->side - canvas_text_width("prediction")) / 2, c->image.height - 26, "prediction", faint);
 }

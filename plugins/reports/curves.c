@@ -1,16 +1,18 @@
 /*
- * The reporter "curves": results.png (losses, metrics, learning rate and speed over the epochs) and the confusion
- * matrix of the last validation.
+ * The reporter "curves": results.png (losses, metrics, learning rate and speed over the epochs), and of
+ * the last validation the confusion matrix and the metrics by class.
  */
+#include "class_bars.h"
 #include "confusion.h"
 #include "plot.h"
 #include "reports.h"
 #include "results_table.h"
-#include <time.h>
+#include <math.h>
 
 #define WIDTH 1200
 #define HEIGHT 800
-#define PAUSE 2.0 /* seconds between drawings, so that short epochs do not wait for pictures */
+#define CURVES_COLUMNS 8 /* metrics by class */
+#define PAUSE 2.0        /* seconds between drawings, so that short epochs do not wait for pictures */
 
 typedef struct curves {
     const cvr_host *host;
@@ -18,7 +20,11 @@ typedef struct curves {
     report_classes classes;
     uint64_t *matrix; /* of the last epoch that had one, classes.n squared; NULL: none yet */
     int64_t matrix_epoch;
-    int32_t results_changed, matrix_changed, failed;
+    double *per_class; /* of the last epoch that had them, as the event has them; NULL: none yet */
+    char *columns[CURVES_COLUMNS];
+    uint32_t n_columns;
+    int64_t per_class_epoch;
+    int32_t results_changed, matrix_changed, per_class_changed, failed;
     double drawn; /* when, in seconds; 0: not yet */
 } curves;
 
@@ -30,6 +36,8 @@ static void curves_free(curves *t) {
     results_close(&t->results);
     report_classes_free(&t->classes, host);
     if (t->matrix) host->free(host, t->matrix);
+    if (t->per_class) host->free(host, t->per_class);
+    for (uint32_t i = 0; i < t->n_columns; i++) host->free(host, t->columns[i]);
     host->free(host, t);
 }
 
@@ -49,12 +57,9 @@ out:
     return CVR_OK;
 }
 
-static int32_t curves_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
-    curves *const t = self;
-    const int32_t status = results_add(&t->results, e, err);
-    t->results_changed = 1;
-    if (status != CVR_OK || !e->matrix || t->classes.n == 0) return status;
+static int32_t keep_matrix(curves *t, const cvr_epoch_event *e, cvr_error *err) {
     const uint64_t n = (uint64_t)t->classes.n;
+    if (!e->matrix || n == 0) return CVR_OK;
     if (n > UINT32_MAX / 8) return cvr_fail(err, CVR_ERR_INVALID, "too many classes for a confusion matrix");
     if (!t->matrix) t->matrix = t->host->alloc(t->host, n * n * sizeof *t->matrix, 64);
     if (!t->matrix) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix");
@@ -62,6 +67,32 @@ static int32_t curves_epoch(void *self, const cvr_epoch_event *e, cvr_error *err
     t->matrix_epoch = e->epoch;
     t->matrix_changed = 1;
     return CVR_OK;
+}
+
+/* The columns are those of the first epoch that has any. */
+static int32_t keep_per_class(curves *t, const cvr_epoch_event *e, cvr_error *err) {
+    const int64_t n = t->classes.n;
+    if (!e->per_class || n == 0 || e->n_columns == 0) return CVR_OK;
+    for (; t->n_columns < e->n_columns && t->n_columns < CURVES_COLUMNS && !t->per_class_epoch; t->n_columns++) {
+        t->columns[t->n_columns] = report_copy(t->host, e->columns[t->n_columns]);
+        if (!t->columns[t->n_columns]) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
+    }
+    if (!t->per_class) t->per_class = report_calloc(t->host, (uint64_t)n * CURVES_COLUMNS * sizeof *t->per_class);
+    if (!t->per_class) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
+    for (int64_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < t->n_columns; k++)
+            t->per_class[i * t->n_columns + k] = k < e->n_columns ? e->per_class[i * e->n_columns + k] : NAN;
+    t->per_class_epoch = e->epoch;
+    t->per_class_changed = 1;
+    return CVR_OK;
+}
+
+static int32_t curves_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
+    curves *const t = self;
+    t->results_changed = 1;
+    CVR_TRY(results_add(&t->results, e, err));
+    CVR_TRY(keep_matrix(t, e, err));
+    return keep_per_class(t, e, err);
 }
 
 /* The column of a name; n_columns where there is none. */
@@ -111,29 +142,31 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
     return status;
 }
 
-static double now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int32_t draw(curves *t, cvr_error *err) {
     const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch};
+    const class_bars bars = {.host = t->host,
+                             .folder = t->results.folder,
+                             .classes = &t->classes,
+                             .epoch = t->per_class_epoch,
+                             .n_columns = t->n_columns,
+                             .columns = t->columns,
+                             .values = t->per_class};
     int32_t status = CVR_OK;
     if (t->results_changed) CVR_TRY_OUT(draw_results(t, err));
+    if (t->per_class_changed) CVR_TRY_OUT(class_bars_write(&bars, err));
     if (t->matrix_changed) CVR_TRY_OUT(confusion_write_csv(&m, err));
     if (t->matrix_changed) CVR_TRY_OUT(confusion_write_png(&m, err));
 out:
     t->failed = status != CVR_OK;
-    if (!t->failed) t->results_changed = t->matrix_changed = 0;
-    t->drawn = now();
+    if (!t->failed) t->results_changed = t->matrix_changed = t->per_class_changed = 0;
+    t->drawn = report_now();
     return status;
 }
 
 /* Pictures that wait are drawn by a later call; a run that goes on has the rows of the curves in results.csv. */
 static int32_t curves_flush(void *self, cvr_error *err) {
     curves *const t = self;
-    return t->drawn > 0 && now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
+    return t->drawn > 0 && report_now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
 }
 
 static int32_t curves_end(void *self, const cvr_end_event *e, cvr_error *err) {
@@ -153,7 +186,7 @@ static void curves_close(void *self) {
 const cvr_reporter_desc reports_curves = {
     .struct_size = sizeof reports_curves,
     .name = "curves",
-    .doc = "results.png, confusion_matrix.png and confusion_matrix.csv",
+    .doc = "results.png, per_class.png, confusion_matrix.png and confusion_matrix.csv",
     .open = curves_open,
     .epoch = curves_epoch,
     .flush = curves_flush,

@@ -1,9 +1,10 @@
 /*
  * The reporter "pictures": a sheet of the first pictures of a batch, as they were before `(x - mean) / std`, each with
  * its class or classes below it and, where the network has said one, its prediction: green when right, red when wrong.
- * A class is a field of kind "label"; a prediction the largest of an output (N, classes).
+ * A class is a field of kind "label"; a prediction the largest of an output (N, classes). Pictures with masks have
+ * truth and prediction beside them (mask_sheet.c).
  */
-#include "report_file.h"
+#include "mask_sheet.h"
 #include "reports.h"
 
 #define TILE_SMALL 128 /* small pictures are made larger, by whole factors, up to this side */
@@ -16,35 +17,54 @@ typedef struct pictures {
     const cvr_host *host;
     char folder[REPORT_PATH];
     report_classes classes;
-    int64_t n_channels;
-    double *mean, *std;
+    picture_look look;
+    mask_sheet sheet; /* of the last validation that has masks; `sheet_name` is its file's */
+    char sheet_name[64];
+    int32_t changed, labels_shown;
+    int64_t validated; /* batches of the validation that goes on */
+    double drawn;      /* when the sheet was, in seconds; 0: not yet */
 } pictures;
 
-static void pictures_close(void *self) {
-    pictures *const t = self;
-    const cvr_host *const host = t->host;
-    report_classes_free(&t->classes, host);
-    if (t->mean) host->free(host, t->mean);
-    if (t->std) host->free(host, t->std);
-    host->free(host, t);
+/* Drawn again after PAUSE seconds at the earliest, so that short epochs do not wait for pictures. */
+#define PAUSE 2.0
+
+static int32_t draw_sheet(pictures *t, cvr_error *err) {
+    if (!t->changed) return CVR_OK;
+    t->changed = 0;
+    t->drawn = report_now();
+    return mask_sheet_save(&t->sheet, "", t->folder, t->sheet_name, err);
 }
 
-/* `n` numbers; `otherwise` where none are given. */
-static double *copy_numbers(const cvr_host *host, const double *from, int64_t n, double otherwise) {
-    double *const copy = host->alloc(host, (uint64_t)(n + 1) * sizeof *copy, 16);
-    for (int64_t i = 0; copy && i < n; i++) copy[i] = from ? from[i] : otherwise;
-    return copy;
+static int32_t pictures_flush(void *self, cvr_error *err) {
+    pictures *const t = self;
+    return t->drawn > 0 && report_now() - t->drawn < PAUSE ? CVR_OK : draw_sheet(t, err);
+}
+
+static int32_t pictures_end(void *self, const cvr_end_event *e, cvr_error *err) {
+    (void)e;
+    return draw_sheet(self, err);
+}
+
+/* A run that was interrupted has no end, but may have a sheet that waits. */
+static void pictures_close(void *self) {
+    pictures *const t = self;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (draw_sheet(t, &err) != CVR_OK) t->host->log(t->host, CVR_LOG_WARNING, err.message);
+    mask_sheet_clear(&t->sheet);
+    report_classes_free(&t->classes, t->host);
+    picture_look_close(&t->look);
+    t->host->free(t->host, t);
 }
 
 static int32_t pictures_open(const cvr_run_info *info, void **self, cvr_error *err) {
     pictures *const t = report_calloc(info->host, sizeof *t);
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
-    t->n_channels = info->n_channels > 0 ? info->n_channels : 0;
-    t->mean = copy_numbers(t->host, info->mean, t->n_channels, 0);
-    t->std = copy_numbers(t->host, info->std, t->n_channels, 1);
     int32_t status;
-    CVR_TRY_OUT(t->mean && t->std ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report"));
+    t->look.host = t->host;
+    t->sheet = (mask_sheet){.look = &t->look, .classes = &t->classes};
+    CVR_TRY_OUT(picture_look_open(&t->look, info, err));
     CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
     const int n = snprintf(t->folder, sizeof t->folder, "%s", info->folder);
     if (n < 0 || n >= REPORT_PATH)
@@ -69,13 +89,6 @@ typedef struct sheet {
 
 static int64_t at_least(int64_t v, int64_t least) {
     return v > least ? v : least;
-}
-
-static const cvr_tensor *find_kind(const cvr_batch_view *b, const char *kind) {
-    for (uint32_t i = 0; b && i < b->n_fields; i++) {
-        if (strcmp(b->fields[i]->kind, kind) == 0) return &b->fields[i]->tensor;
-    }
-    return NULL;
 }
 
 /* Class scores that go with the labels' pictures: (N, classes) f32. */
@@ -118,11 +131,11 @@ static int32_t is_class_of(const cvr_tensor *t, int64_t i, int64_t k) {
 }
 
 static sheet lay_out(const pictures *t, const cvr_batch_event *e) {
-    sheet s = {.image = find_kind(e->batch, CVR_FIELD_IMAGE),
-               .label = find_kind(e->batch, CVR_FIELD_LABEL),
+    sheet s = {.image = batch_image(e->batch),
+               .label = batch_kind(e->batch, CVR_FIELD_LABEL),
                .output = find_scores(t, e->outputs)};
     const cvr_tensor *const x = s.image;
-    if (!x || x->rank != 4 || (x->dtype != CVR_U8 && x->dtype != CVR_F32) || cvr_numel(4, x->shape) == 0) return s;
+    if (!x) return s;
     const int64_t height = x->shape[2], width = x->shape[3];
     const int64_t longer = at_least(width, height), factor = at_least(TILE_SMALL / longer, 1);
     s.width = width * factor;
@@ -138,52 +151,6 @@ static sheet lay_out(const pictures *t, const cvr_batch_event *e) {
     if (s.columns > s.n) s.columns = s.n;
     s.label_lines = label_lines(s.label, s.n);
     return s;
-}
-
-static double value_at(const cvr_tensor *x, int64_t i) {
-    return x->dtype == CVR_U8 ? (double)((const uint8_t *)x->data)[i] : (double)((const float *)x->data)[i];
-}
-
-/* Mean of a channel over the part of the picture that pixel (x, y) of the sheet shows. */
-static double area_mean(const sheet *s, int64_t i, int64_t channel, int64_t x, int64_t y) {
-    const int64_t channels = s->image->shape[1], height = s->image->shape[2], width = s->image->shape[3];
-    const double left = (double)x * (double)width / (double)s->width;
-    const double right = (double)(x + 1) * (double)width / (double)s->width;
-    const double top = (double)y * (double)height / (double)s->height;
-    const double bottom = (double)(y + 1) * (double)height / (double)s->height;
-    double sum = 0, weight = 0;
-    for (int64_t v = (int64_t)top; v < height && (double)v < bottom; v++) {
-        const double tall = ((double)(v + 1) < bottom ? (double)(v + 1) : bottom) - ((double)v > top ? (double)v : top);
-        for (int64_t u = (int64_t)left; u < width && (double)u < right; u++) {
-            const double wide =
-                ((double)(u + 1) < right ? (double)(u + 1) : right) - ((double)u > left ? (double)u : left);
-            sum += tall * wide * value_at(s->image, ((i * height + v) * width + u) * channels + channel);
-            weight += tall * wide;
-        }
-    }
-    return weight > 0 ? sum / weight : 0;
-}
-
-/* A level of 0..255: u8 has it, f32 is normalised. */
-static uint8_t to_byte(const pictures *t, const sheet *s, int64_t channel, double v) {
-    if (s->image->dtype == CVR_F32) v = 255 * (channel < t->n_channels ? v * t->std[channel] + t->mean[channel] : v);
-    if (!(v + 0.5 > 0)) return 0; /* also what is not a number */
-    return v + 0.5 < 255 ? (uint8_t)(v + 0.5) : 255;
-}
-
-/* Three channels are RGB; of any other number the first is shown, grey. */
-static void draw_picture(canvas *c, const pictures *t, const sheet *s, int64_t i, int64_t left, int64_t top) {
-    const int32_t rgb = s->image->shape[1] == 3;
-    for (int64_t y = 0; y < s->height; y++) {
-        for (int64_t x = 0; x < s->width; x++) {
-            const uint8_t red = to_byte(t, s, 0, area_mean(s, i, 0, x, y));
-            colour ink = {red, red, red};
-            if (rgb) ink.g = to_byte(t, s, 1, area_mean(s, i, 1, x, y));
-            if (rgb) ink.b = to_byte(t, s, 2, area_mean(s, i, 2, x, y));
-            canvas_blend(c, left + x, top + y, ink, 1);
-        }
-    }
-    canvas_frame(c, (box){left - 1, top - 1, s->width + 2, s->height + 2}, CANVAS_GRID);
 }
 
 static void draw_text(canvas *c, const sheet *s, const char *words, point at, colour ink) {
@@ -231,7 +198,7 @@ static void draw_tile(canvas *c, const pictures *t, const sheet *s, int64_t i, i
     static const colour right = {24, 135, 70}, wrong = {205, 45, 50};
     char words[REPORT_NAME + 8];
     point at = {(double)left, (double)(top + s->height + 4)};
-    draw_picture(c, t, s, i, left + (s->tile - s->width) / 2, top);
+    picture_draw(c, &t->look, s->image, i, (box){left + (s->tile - s->width) / 2, top, s->width, s->height});
     if (is_mixed(s->label, i)) {
         draw_shares(c, t, s, i, at);
     } else if (s->label) {
@@ -256,8 +223,37 @@ static void file_name(char out[64], const char *name) {
     }
 }
 
+#define MOST_MASKS 8
+
+static int32_t add_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
+    for (int64_t i = 0; i < e->batch->n && t->sheet.n < MOST_MASKS; i++)
+        CVR_TRY(mask_sheet_add(&t->sheet, e, i, t->sheet.n, err));
+    return CVR_OK;
+}
+
+/* Pictures with masks have panes side by side. */
+static int32_t take_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
+    mask_sheet_clear(&t->sheet);
+    t->validated = 0;
+    CVR_TRY(add_masks(t, e, err));
+    file_name(t->sheet_name, e->name);
+    t->changed = 1;
+    return e->outputs ? CVR_OK : draw_sheet(t, err);
+}
+
+/* Where the first batch has fewer pictures than there is room for, the next ones fill it. */
+static int32_t pictures_validated(void *self, const cvr_batch_event *e, cvr_error *err) {
+    pictures *const t = self;
+    if (t->validated++ == 0 || t->sheet.n == 0 || !batch_mask(e->batch)) return CVR_OK;
+    return add_masks(t, e, err);
+}
+
+/* Of labels the first validation is shown. */
 static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *err) {
-    const pictures *const t = self;
+    pictures *const t = self;
+    if (batch_mask(e->batch)) return take_masks(t, e, err);
+    if (e->outputs && t->labels_shown) return CVR_OK;
+    t->labels_shown = e->outputs != NULL;
     const sheet s = lay_out(t, e);
     if (s.n == 0) return CVR_OK;
     const int64_t lines = s.label_lines + (s.output ? 1 : 0);
@@ -280,5 +276,8 @@ const cvr_reporter_desc reports_pictures = {
     .doc = "train_batch0.png and val_batch0.png: the pictures as the network sees them",
     .open = pictures_open,
     .batch = pictures_batch,
+    .flush = pictures_flush,
+    .end = pictures_end,
     .close = pictures_close,
+    .validated = pictures_validated,
 };

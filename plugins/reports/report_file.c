@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int32_t report_path(char path[REPORT_PATH], const char *folder, const char *name, cvr_error *err) {
@@ -168,4 +169,10 @@ void report_class_name(const report_classes *c, int64_t i, char name[REPORT_NAME
     } else {
         (void)snprintf(name, REPORT_NAME, "%lld", (long long)i);
     }
+}
+
+double report_now(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

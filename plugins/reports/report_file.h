@@ -50,6 +50,9 @@ int32_t report_remove(const char *path, cvr_error *err);
 /* The canvas as FOLDER/NAME.png. */
 int32_t report_save_png(const canvas *c, const char *folder, const char *name, cvr_error *err);
 
+/* Seconds on a clock that only goes on. */
+double report_now(void);
+
 /* Copies of texts that are borrowed only for a call; NULL when memory is out. */
 char *report_copy(const cvr_host *host, const char *s);
 /* Zeroed. */

@@ -8,7 +8,8 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     (void)host;
     CVR_TRY(r->add(r, CVR_KIND_REPORTER, &reports_tables, err));
     CVR_TRY(r->add(r, CVR_KIND_REPORTER, &reports_curves, err));
-    return r->add(r, CVR_KIND_REPORTER, &reports_pictures, err);
+    CVR_TRY(r->add(r, CVR_KIND_REPORTER, &reports_pictures, err));
+    return r->add(r, CVR_KIND_REPORTER, &reports_worst, err);
 }
 
 CVR_DEFINE_PLUGIN("reports", "0.1.0", "", load)

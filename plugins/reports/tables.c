@@ -24,7 +24,8 @@ typedef struct tables {
     uint64_t steps_size; /* of the file, up to its last whole row */
     text per_class;      /* the whole file; empty where there is nothing to write */
     report_classes classes;
-    char *task, *model, *precision, *version;
+    text absent; /* JSON: how many classes have no number, by metric; empty where nothing was told of classes */
+    char *task, *model, *precision, *version, *protocol; /* protocol: NULL where there is none */
     int64_t params;
     uint64_t seed, planned_memory_bytes;
 } tables;
@@ -32,7 +33,7 @@ typedef struct tables {
 static void tables_close(void *self) {
     tables *const t = self;
     const cvr_host *const host = t->host;
-    char *const texts[] = {t->task, t->model, t->precision, t->version};
+    char *const texts[] = {t->task, t->model, t->precision, t->version, t->protocol};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (texts[i]) host->free(host, texts[i]);
     }
@@ -40,6 +41,7 @@ static void tables_close(void *self) {
     text_close(&t->header);
     text_close(&t->steps);
     text_close(&t->per_class);
+    text_close(&t->absent);
     report_classes_free(&t->classes, host);
     host->free(host, t);
 }
@@ -101,7 +103,8 @@ static int32_t keep_info(tables *t, const cvr_run_info *info, cvr_error *err) {
     t->params = info->params;
     t->seed = info->seed;
     t->planned_memory_bytes = info->planned_memory_bytes;
-    if (!t->task || !t->model || !t->precision || !t->version) {
+    if (info->protocol) t->protocol = report_copy(t->host, info->protocol);
+    if (!t->task || !t->model || !t->precision || !t->version || (info->protocol && !t->protocol)) {
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     }
     return CVR_OK;
@@ -114,6 +117,7 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
     text_open(&t->header, info->host);
     text_open(&t->steps, info->host);
     text_open(&t->per_class, info->host);
+    text_open(&t->absent, info->host);
     int32_t status;
     CVR_TRY_OUT(results_open(&t->results, info, err));
     CVR_TRY_OUT(report_path(t->steps_path, info->folder, "steps.csv", err));
@@ -203,10 +207,26 @@ static void put_per_class(tables *t, const cvr_epoch_event *e) {
     }
 }
 
+/* A mean over classes leaves out those without a number: how many those are belongs beside it. */
+static void put_absent(tables *t, const cvr_epoch_event *e) {
+    t->absent.n = 0;
+    text_put(&t->absent, "{");
+    for (uint32_t k = 0; k < e->n_columns; k++) {
+        int64_t n = 0;
+        for (int64_t i = 0; i < t->classes.n; i++) n += isnan(e->per_class[i * e->n_columns + k]) != 0;
+        if (k > 0) text_put(&t->absent, ", ");
+        text_json(&t->absent, e->columns[k]);
+        text_put(&t->absent, ": ");
+        text_int(&t->absent, n);
+    }
+    text_put(&t->absent, "}");
+}
+
 static int32_t tables_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
     tables *const t = self;
     t->results_changed = 1;
     if (e->per_class) put_per_class(t, e);
+    if (e->per_class) put_absent(t, e);
     return results_add(&t->results, e, err);
 }
 
@@ -273,6 +293,11 @@ static int32_t write_summary(const tables *t, const cvr_end_event *e, cvr_error 
     put_count_field(&s, "epochs", (uint64_t)e->epochs);
     put_count_field(&s, "steps", (uint64_t)e->steps);
     put_metrics(&s, e);
+    if (t->protocol) put_text_field(&s, "protocol", t->protocol);
+    if (t->absent.n) {
+        put_key(&s, "absent_classes");
+        text_add(&s, t->absent.bytes, t->absent.n);
+    }
     put_number_field(&s, "train_seconds", e->train_seconds);
     put_number_field(&s, "images_per_second", e->images_per_second);
     put_number_field(&s, "data_wait_fraction", e->data_wait_fraction);

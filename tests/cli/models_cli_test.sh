@@ -78,7 +78,25 @@ same runs/segment/one/weights/last.safetensors runs/segment/two/weights/last.saf
 expect 0 "" "$CVRUN" predict runs/segment/two source=runs/segment/two/results.png predict.out=p
 grep -q '"classes": \[{"index": ' p/predictions.json || fail "predictions.json lacks the classes' shares"
 
-# predictions.csv of a task: the header, one row a picture, and that its numbers are shares or probabilities
+for file in runs/segment/two/{per_class,worst,val_batch0}.png p/results_{mask,overlay}.png; do
+  [ -s "$file" ] || fail "there is no $file"
+done
+expect 0 "" "$CVRUN" predict runs/segment/two source=runs/segment/two/results.png predict.out=p2 predict.save=no
+[ ! -e p2/results_overlay.png ] || fail "predict.save=no writes an overlay"
+# how pictures were looked at stands beside the numbers
+grep -q '"protocol": "centre crop of 16, shorter side 16"' runs/segment/two/summary.json || fail "summary.json lacks the protocol"
+views=(val.protocol=original val.resize_size=12 val.crop_size=8 val.stride=5 val.flip=yes val.scales=1,1.5)
+expect 0 "" "$CVRUN" val runs/segment/two "${views[@]}"
+grep -q "measured on: original size, shorter side 12, windows of 8 every 5 pixels, mirrored too, scales 1 1.5" out.txt || fail "val lacks the protocol"
+expect 0 "" "$CVRUN" val --json runs/segment/two val.protocol=resized
+grep -q '"protocol": "resized, shorter side 16".*"per_class": \[{"name".*"absent_classes": {"accuracy"' out.txt || fail "val --json lacks classes"
+expect 0 "" "$CVRUN" "${unet[@]}" name=views epochs=2 val.protocol=original val.resize_size=12 val.flip=yes
+[ -s runs/segment/views/weights/best.safetensors ] || fail "no best weights by views"
+expect 2 "val.metric = loss: task segment has no such metric" "$CVRUN" "${unet[@]}" name=no val.flip=yes val.metric=loss
+expect 2 "val.flip: task classify" "$CVRUN" val runs/classify/a val.flip=yes
+
+# predictions.csv of a task: the header, a row a picture, or of masks a row a class, and that its numbers are shares or
+# probabilities
 table() { # FOLDER RUN SHARE
   python3 - "$1/predictions.csv" "$2/results.png" "$2/classes.txt" "$3" <<'PY' || { cat "$1/predictions.csv" >&2; fail "$1/predictions.csv"; }
 import csv, struct, sys
@@ -87,11 +105,14 @@ path, picture, classes, share = sys.argv[1:]
 size = struct.unpack(">II", open(picture, "rb").read(24)[16:])
 names = open(classes).read().split("\n")[:-1]
 rows = list(csv.DictReader(open(path, newline="")))
-assert len(rows) == 1 and None not in rows[0] and None not in rows[0].values(), "a row has more or fewer cells than the header"
-row = rows[0]
-assert list(row)[:5] == ["file", "width", "height", "index", "name"] and share in row, list(row)
-assert row["file"].endswith("/" + picture) and (int(row["width"]), int(row["height"])) == size, row
-assert names[int(row["index"])] == row["name"] and 0 < float(row[share]) <= 1, row
+masks = share == "share"
+assert len(rows) == (len(names) if masks else 1), len(rows)
+for row in rows:
+    assert None not in row and None not in row.values(), "a row has more or fewer cells than the header"
+    assert list(row)[:5] == ["file", "width", "height", "index", "name"] and share in row, list(row)
+    assert row["file"].endswith("/" + picture) and (int(row["width"]), int(row["height"])) == size, row
+    assert names[int(row["index"])] == row["name"] and 0 <= float(row[share]) <= 1, row
+assert not masks or abs(sum(float(row[share]) for row in rows) - 1) < 1e-4, rows
 PY
   checks=$((checks + 1))
 }

@@ -115,7 +115,7 @@ static void write_picture(cvr_session *s, const char *path, int64_t height, int6
 }
 
 static void predict(cvr_session *s, int64_t height, int64_t width) {
-    const cvr_prediction_sink sink = {sizeof sink, NULL, on_text, on_row, on_text, NULL};
+    const cvr_prediction_sink sink = {.struct_size = sizeof sink, .json = on_text, .csv = on_row, .line = on_text};
     const cvr_predict_options o = {.sink = &sink, .begin = on_begin};
     char *path = in_folder("picture.png");
     write_picture(s, path, height, width);

@@ -277,6 +277,8 @@ def dropout():
     f.add("eval", "dropout", "p=0.4", nn.Dropout(0.4), f.randn(2, 3, 4, 5), train=False)
     f.add("none", "dropout", "0", nn.Dropout(0), f.randn(2, 7))
     f.add("all", "dropout", "1", nn.Dropout(1), f.randn(2, 7))
+    f.add("channels_eval", "dropout2d", "p=0.4", nn.Dropout2d(0.4), f.randn(2, 3, 4, 5), train=False)
+    f.add("channels_all", "dropout2d", "1", nn.Dropout2d(1), f.randn(2, 3, 4, 5))
     f.write()
 
 

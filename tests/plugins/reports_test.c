@@ -556,7 +556,8 @@ static const cvr_batch_event *batch_of(shown_batch *b, const int64_t s[4], uint3
     b->batch.fields = b->fields;
     b->outputs = (cvr_batch_view){.struct_size = sizeof b->outputs, .n = s[0], .n_fields = 1};
     b->outputs.fields = b->results;
-    b->e = (cvr_batch_event){sizeof b->e, "batch", &b->batch, predictions ? &b->outputs : NULL};
+    b->e = (cvr_batch_event){
+        .struct_size = sizeof b->e, .name = "batch", .batch = &b->batch, .outputs = predictions ? &b->outputs : NULL};
     return &b->e;
 }
 

@@ -36,7 +36,7 @@ typedef struct segment {
 } segment;
 
 static void open_segment(segment *s, int64_t n_classes) {
-    static const char *const names[] = {"sky", "\"sea\"", "land"};
+    static const char *const names[] = {"sky", "\"sea\"", "land", "none"};
     const cvr_image_service *images;
     const void *desc;
     cvr_error_init(&err);
@@ -53,13 +53,13 @@ static void close_segment(segment *s) {
     cvr_plugins_close(&s->plugins);
 }
 
-/* One picture of 2 x 3 pixels with 3 classes: logits (N,H,W,C) in memory. `mask` NULL: there are no targets. */
-static int32_t update(segment *s, const float *logits, const int64_t *mask) {
+/* One picture of 2 x 3 pixels with its mask; `scores` NULL: its metrics are updated. */
+static int32_t tell(segment *s, int64_t n_classes, const float *logits, const int64_t *mask, double *scores) {
     const cvr_named_tensor output = {
         sizeof output,
         "output",
         "",
-        {sizeof(cvr_tensor), CVR_F32, 4, {1, 3, 2, 3, 1, 1}, {0}, 3, (void *)(uintptr_t)logits},
+        {sizeof(cvr_tensor), CVR_F32, 4, {1, n_classes, 2, 3, 1, 1}, {0}, n_classes, (void *)(uintptr_t)logits},
         NULL};
     const cvr_named_tensor target = {
         sizeof target,
@@ -71,7 +71,19 @@ static int32_t update(segment *s, const float *logits, const int64_t *mask) {
     const cvr_batch_view outputs = {.struct_size = sizeof outputs, .n = 1, .n_fields = 1, .fields = results};
     const cvr_batch_view targets = {.struct_size = sizeof targets, .n = 1, .n_fields = mask ? 1 : 0, .fields = wanted};
     const cvr_task_batch batch = {sizeof batch, &outputs, &targets};
+    if (scores) return s->task->scores(&s->info, &batch, scores, &err);
     return s->task->metrics_update(s->metrics, &batch, &err);
+}
+
+/* Logits (N,H,W,C) in memory. `mask` NULL: there are no targets. */
+static int32_t update_of(segment *s, int64_t n_classes, const float *logits, const int64_t *mask) {
+    return tell(s, n_classes, logits, mask, NULL);
+}
+static int32_t update(segment *s, const float *logits, const int64_t *mask) {
+    return tell(s, 3, logits, mask, NULL);
+}
+static int32_t score_of(segment *s, const float *logits, const int64_t *mask, double *score) {
+    return tell(s, 3, logits, mask, score);
 }
 
 /* Predictions 0 1 1 / 2 0 (tie of 0 and 2: the first) 0 */
@@ -119,6 +131,45 @@ Test(segment, absent_classes) {
     close_segment(&s);
 }
 
+/* The notes' example: nine pixels in three pictures, the fourth class nowhere. IoU .5 .5 .33333, its mean over the
+ * three .44444, pixels .625. */
+Test(segment, the_mean_leaves_out_what_is_absent) {
+    segment s;
+    results r = {.n = 0};
+    double classes[4][3];
+    static const int64_t truth[12] = {0, 0, 1, 1, 2, 2, 255, 0, 1, 255, 255, 255},
+                         said[12] = {0, 1, 1, 1, 0, 2, 2, 0, 2, 0, 0, 0};
+    static const uint64_t matrix[16] = {2, 1, 0, 0, 0, 2, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0};
+    open_segment(&s, 4);
+    for (int half = 0; half < 2; half++) {
+        float scores[6 * 4] = {0};
+        for (int i = 0; i < 6; i++) scores[4 * i + said[6 * half + i]] = 1;
+        cr_assert_eq(update_of(&s, 4, scores, truth + 6 * half), CVR_OK, "%s", err.message);
+    }
+    s.task->metrics_result(s.metrics, keep, &r);
+    s.task->metrics_per_class(s.metrics, keep_class, classes);
+    cr_assert_arr_eq(s.task->metrics_matrix(s.metrics), matrix, sizeof matrix);
+    cr_expect_float_eq(r.miou, 4.0 / 9, 1e-12);
+    cr_expect_float_eq(r.pixel_accuracy, 0.625, 1e-12);
+    cr_expect_float_eq(classes[2][1], 1.0 / 3, 1e-12);
+    cr_expect(isnan(classes[3][0]) && isnan(classes[3][1]) && isnan(classes[3][2]));
+    close_segment(&s);
+}
+
+/* Of each picture by itself: pixels that do not count change nothing, and without any there is no score. */
+Test(segment, scores_of_pictures) {
+    segment s;
+    double score = 0;
+    static const int64_t mask[6] = {0, 1, 0, 2, 255, 0}, none[6] = {255, 255, 255, 255, 255, 255};
+    open_segment(&s, 3);
+    cr_assert_str_eq(s.task->score_name, "iou");
+    cr_assert_eq(score_of(&s, logits, mask, &score), CVR_OK, "%s", err.message);
+    cr_expect_float_eq(score, (2.0 / 3 + 1.0 / 2 + 1) / 3, 1e-12);
+    cr_assert_eq(score_of(&s, logits, none, &score), CVR_OK, "%s", err.message);
+    cr_expect(isnan(score));
+    close_segment(&s);
+}
+
 Test(segment, refuses) {
     segment s;
     static const int64_t mask[6] = {0, 1, 3, 2, 255, 0};
@@ -132,16 +183,18 @@ Test(segment, refuses) {
 
 typedef struct told {
     cvr_prediction_sink sink;
-    char json[1024], csv[256], suffix[64];
-    uint8_t *png;
-    uint64_t n;
+    char json[1024], csv[256];
+    uint8_t *png, *overlay;
+    uint64_t n, overlay_n;
 } told;
 
 static void on_json(const cvr_prediction_sink *s, const char *text) {
     (void)snprintf(((told *)s->ctx)->json, 1024, "%s", text);
 }
 static void on_csv(const cvr_prediction_sink *s, const char *text) {
-    (void)snprintf(((told *)s->ctx)->csv, 256, "%s", text);
+    told *t = s->ctx;
+    const size_t n = strlen(t->csv);
+    (void)snprintf(t->csv + n, sizeof t->csv - n, "%s;", text);
 }
 static void on_line(const cvr_prediction_sink *s, const char *text) {
     (void)s, (void)text;
@@ -150,11 +203,13 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
                        const char **name, cvr_error *e) {
     told *t = s->ctx;
     (void)e;
-    (void)snprintf(t->suffix, sizeof t->suffix, "%s", suffix);
-    t->png = malloc(n);
-    t->n = n;
-    memcpy(t->png, bytes, n);
-    *name = "x_mask.png";
+    const bool mask = strcmp(suffix, "_mask.png") == 0;
+    cr_assert(mask || strcmp(suffix, "_overlay.png") == 0, "%s", suffix);
+    uint8_t *const copy = malloc(n);
+    memcpy(copy, bytes, n);
+    *(mask ? &t->png : &t->overlay) = copy;
+    *(mask ? &t->n : &t->overlay_n) = n;
+    if (name) *name = mask ? "x_mask.png" : "x_overlay.png";
     return CVR_OK;
 }
 
@@ -168,7 +223,9 @@ static void *plain_alloc(void *ctx, uint64_t bytes) {
  */
 Test(segment, masks_have_the_size_of_the_picture) {
     segment s;
-    told t = {.sink = {sizeof t.sink, &t, on_json, on_csv, on_line, on_file}};
+    uint8_t pixels[4 * 8 * 3];
+    const cvr_image picture = {sizeof picture, 8, 4, 3, pixels, NULL};
+    told t = {.sink = {sizeof t.sink, &t, on_json, on_csv, on_line, on_file, &picture}};
     const cvr_image_service *images;
     cvr_image shown = {.struct_size = sizeof shown};
     const cvr_named_tensor output = {
@@ -190,9 +247,9 @@ Test(segment, masks_have_the_size_of_the_picture) {
                                       {255, 255, 2, 2, 0, 0, 0, 0}};
     static const uint8_t colours[3][3] = {{0, 0, 0}, {128, 0, 0}, {0, 128, 0}}, none[3] = {224, 224, 192};
     open_segment(&s, 3);
+    memset(pixels, 200, sizeof pixels);
     cr_assert_eq(s.task->predict(&s.info, &outputs, 0, &t.sink, &err), CVR_OK, "%s", err.message);
-    cr_expect_str_eq(t.suffix, "_mask.png");
-    cr_expect_str_eq(t.csv, "0,\"sky\",0.500000");
+    cr_expect_str_eq(t.csv, "0,\"sky\",0.500000;1,\"\"\"sea\"\"\",0.333333;2,\"land\",0.166667;");
     cr_expect(
         strstr(t.json, "\"mask\": \"x_mask.png\", \"classes\": [{\"index\": 0, \"name\": \"sky\", \"share\": 0.5000"),
         "%s", t.json);
@@ -207,5 +264,15 @@ Test(segment, masks_have_the_size_of_the_picture) {
     }
     free(shown.data);
     free(t.png);
+    /* the overlay: 40 times as large; the middle of class 1 is half its colour, its edge all of it; a legend below */
+    cr_assert_eq(images->decode(images, t.overlay, t.overlay_n, 3, plain_alloc, NULL, &shown, &err), CVR_OK, "%s",
+                 err.message);
+    cr_assert(shown.width == 320 && shown.height > 160 + 3 * 12);
+    const uint8_t *const inside = shown.data + (1 * 40 + 20) * 320 * 3 + (6 * 40 + 20) * 3, *const edge =
+                                                                                                inside - 6 * 40;
+    cr_expect(inside[0] == 164 && inside[1] == 100 && inside[2] == 100, "%d %d %d", inside[0], inside[1], inside[2]);
+    cr_expect(edge[0] == 128 && edge[1] == 0 && edge[2] == 0, "%d %d %d", edge[0], edge[1], edge[2]);
+    free(shown.data);
+    free(t.overlay);
     close_segment(&s);
 }

@@ -7,7 +7,7 @@
  */
 #include "../task_losses.h"
 #include "loss_terms.h"
-#include "segment_mask.h"
+#include "segment_overlay.h"
 #include <math.h>
 
 #define SHOWN_CLASSES 5
@@ -154,34 +154,78 @@ static const uint64_t *segment_matrix(const void *self) {
     return ((const task_matrix *)self)->count;
 }
 
+/* ---- one picture ---- */
+
+/* Pixels of a class in one picture. */
+typedef struct tally {
+    uint64_t truth, predicted, right;
+} tally;
+
+/* Mean IoU over the classes that are in the mask or in the prediction; NaN where no pixel counts. */
+static double picture_iou(const cvr_tensor *x, const int64_t *mask, int64_t row) {
+    const int64_t classes = x->shape[1], pixels = x->shape[2] * x->shape[3];
+    const float *const scores = (const float *)x->data + row * pixels * x->pixel_stride;
+    tally count[SEGMENT_IGNORED];
+    mean iou = {0, 0};
+    memset(count, 0, sizeof count);
+    for (int64_t i = 0; i < pixels; i++) {
+        const int64_t truth = mask[row * pixels + i];
+        if (truth < 0 || truth >= classes) continue;
+        const int64_t said = cvr_argmax(scores + i * x->pixel_stride, classes);
+        count[truth].truth++;
+        count[said].predicted++;
+        count[said].right += truth == said;
+    }
+    for (int64_t k = 0; k < classes; k++)
+        mean_add(&iou, task_share(count[k].right, count[k].truth + count[k].predicted - count[k].right));
+    return iou.n ? mean_of(&iou) : NAN;
+}
+
+static int32_t segment_scores(const cvr_task_info *info, const cvr_task_batch *batch, double *scores, cvr_error *err) {
+    const cvr_named_tensor *const output = cvr_batch_find(batch->outputs, OUTPUT);
+    const cvr_named_tensor *const mask = cvr_batch_find(batch->targets, "mask");
+    if (!output || output->tensor.rank != 4 || output->tensor.shape[1] != info->n_classes ||
+        info->n_classes > SEGMENT_IGNORED)
+        return cvr_fail(err, CVR_ERR_INVALID, "the network has no result `" OUTPUT "` of %lld classes",
+                        (long long)info->n_classes);
+    for (int64_t i = 0; i < batch->targets->n; i++)
+        scores[i] = mask ? picture_iou(&output->tensor, mask->tensor.data, i) : NAN;
+    return CVR_OK;
+}
+
 /* ---- prediction ---- */
 
-/* The classes that take most of the picture, with their share of it: of its pixels that the network saw. */
-static void tell_shares(const cvr_task_info *info, const segment_mask *mask, const char *file,
-                        const cvr_prediction_sink *sink) {
-    uint64_t count[SEGMENT_IGNORED];
-    char json[8192], line[2048] = "", name[1200], cells[1300];
-    memcpy(count, mask->count, sizeof count);
+/* JSON and line have the classes that are there, the largest first; the table has a row for each class. */
+static int32_t tell_shares(const cvr_task_info *info, const segment_mask *mask, const char *file,
+                           const cvr_prediction_sink *sink, cvr_error *err) {
+    segment_share shares[SEGMENT_IGNORED];
+    const int64_t n = segment_shares(mask, info->n_classes, shares);
+    const uint64_t room = (uint64_t)(n + 2) * 1400;
+    char line[2048] = "", name[1200], cells[1300], *const json = info->host->alloc(info->host, room, 16);
+    size_t at, shown = 0;
+    if (!json) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the shares of classes");
     (void)cvr_json_string(name, sizeof name, file);
-    size_t at = (size_t)snprintf(json, sizeof json, "\"mask\": %s, \"classes\": [", name), shown = 0;
-    for (int64_t i = 0; i < SHOWN_CLASSES && mask->seen; i++) {
-        int64_t k = 0;
-        for (int64_t j = 1; j < info->n_classes; j++) k = count[j] > count[k] ? j : k;
-        if (count[k] == 0) break;
-        const double share = (double)count[k] / (double)mask->seen;
-        (void)cvr_json_string(name, sizeof name, info->class_names[k]);
-        at += (size_t)snprintf(json + at, sizeof json - at, "%s{\"index\": %lld, \"name\": %s, \"share\": %.6f}",
-                               i ? ", " : "", (long long)k, name, share);
-        shown += (size_t)snprintf(line + shown, sizeof line - shown, "%s%.200s %.1f %%", i ? ", " : "",
-                                  info->class_names[k], 100 * share);
-        (void)cvr_csv_string(name, sizeof name, info->class_names[k]);
-        (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name, share);
-        if (i == 0) sink->csv(sink, cells);
-        count[k] = 0;
+    at = (size_t)snprintf(json, room, "\"mask\": %s, \"classes\": [", name);
+    for (int64_t i = 0; i < n; i++) {
+        const char *const class_name = info->class_names[shares[i].klass];
+        (void)cvr_json_string(name, sizeof name, class_name);
+        at += (size_t)snprintf(json + at, room - at, "%s{\"index\": %lld, \"name\": %s, \"share\": %.6f}",
+                               i ? ", " : "", (long long)shares[i].klass, name, shares[i].share);
+        if (i < SHOWN_CLASSES)
+            shown += (size_t)snprintf(line + shown, sizeof line - shown, "%s%.200s %.1f %%", i ? ", " : "", class_name,
+                                      100 * shares[i].share);
     }
-    (void)snprintf(json + at, sizeof json - at, "]");
+    (void)snprintf(json + at, room - at, "]");
     sink->json(sink, json);
     sink->line(sink, line);
+    info->host->free(info->host, json);
+    for (int64_t k = 0; k < info->n_classes; k++) {
+        (void)cvr_csv_string(name, sizeof name, info->class_names[k]);
+        (void)snprintf(cells, sizeof cells, "%lld,%s,%.6f", (long long)k, name,
+                       mask->seen ? task_share(mask->count[k], mask->seen) : 0.0);
+        sink->csv(sink, cells);
+    }
+    return CVR_OK;
 }
 
 static int32_t segment_predict(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
@@ -190,13 +234,16 @@ static int32_t segment_predict(const cvr_task_info *info, const cvr_batch_view *
     const int64_t n = output && output->tensor.rank == 4 ? output->tensor.shape[1] : 0;
     segment_mask mask;
     const char *file = "";
+    char name[1024];
     int32_t status;
     if (n != info->n_classes || n > SEGMENT_IGNORED)
         return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs a pixel for %lld classes", (long long)n,
                         (long long)info->n_classes);
     CVR_TRY(segment_mask_make(&mask, info->host, &output->tensor, row, outputs->origins[row], err));
     CVR_TRY_OUT(segment_mask_write(&mask, sink, &file, err));
-    tell_shares(info, &mask, file, sink);
+    (void)snprintf(name, sizeof name, "%s", file ? file : "");
+    CVR_TRY_OUT(segment_overlay_write(info, &mask, sink, err));
+    CVR_TRY_OUT(tell_shares(info, &mask, name, sink, err));
 out:
     segment_mask_free(&mask);
     return status;
@@ -235,7 +282,10 @@ static const cvr_task_desc segment_task = {.struct_size = sizeof segment_task,
                                            .metrics_matrix = segment_matrix,
                                            .metrics_close = segment_close,
                                            .predict = segment_predict,
-                                           .csv_header = "index,name,share"};
+                                           .csv_header = "index,name,share",
+                                           .dense = OUTPUT,
+                                           .scores = segment_scores,
+                                           .score_name = "iou"};
 
 static int32_t segment_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -3,6 +3,7 @@
  * sample's geometry.
  */
 #include "segment_mask.h"
+#include "../../reports/class_colours.h"
 #include <math.h>
 
 /* Class of each pixel of the network's picture. logits: (N, classes, H, W) f32, in memory (N, H, W, classes) */
@@ -81,31 +82,27 @@ static int32_t add_bytes(void *ctx, const void *more, uint64_t n, cvr_error *err
     return CVR_OK;
 }
 
-/* Colour of a class as PASCAL VOC's development kit has it: its bits, three at a time, from the highest of R, G and B
- * on. */
-static void voc_palette(uint8_t palette[768]) {
-    memset(palette, 0, 768);
-    for (int k = 0; k < 256; k++) {
-        for (int bit = 0; bit < 8; bit++) palette[3 * k + bit % 3] |= (uint8_t)((k >> bit & 1) << (7 - bit / 3));
-    }
+int32_t segment_write_png(const cvr_host *host, const cvr_image *image, const char *suffix,
+                          const cvr_prediction_sink *sink, const char **name, cvr_error *err) {
+    const cvr_image_service *const images = host->get(host, CVR_SERVICE_IMAGE);
+    bytes png = {.host = host};
+    int32_t status;
+    if (!images) return cvr_fail(err, CVR_ERR_NOTFOUND, "this host writes no pictures (%s)", CVR_SERVICE_IMAGE);
+    CVR_TRY_OUT(images->encode(images, "png", image, add_bytes, &png, err));
+    CVR_TRY_OUT(sink->file(sink, suffix, png.data, png.n, name, err));
+out:
+    if (png.data) host->free(host, png.data);
+    return status;
 }
 
 int32_t segment_mask_write(const segment_mask *m, const cvr_prediction_sink *sink, const char **name, cvr_error *err) {
-    const cvr_image_service *const images = m->host->get(m->host, CVR_SERVICE_IMAGE);
     uint8_t palette[768];
-    bytes png = {.host = m->host};
     const cvr_image image = {.struct_size = sizeof image,
                              .width = m->width,
                              .height = m->height,
                              .channels = 1,
                              .data = m->classes,
                              .palette = palette};
-    int32_t status;
-    if (!images) return cvr_fail(err, CVR_ERR_NOTFOUND, "this host writes no pictures (%s)", CVR_SERVICE_IMAGE);
-    voc_palette(palette);
-    CVR_TRY_OUT(images->encode(images, "png", &image, add_bytes, &png, err));
-    CVR_TRY_OUT(sink->file(sink, "_mask.png", png.data, png.n, name, err));
-out:
-    if (png.data) m->host->free(m->host, png.data);
-    return status;
+    class_palette(palette);
+    return segment_write_png(m->host, &image, "_mask.png", sink, name, err);
 }

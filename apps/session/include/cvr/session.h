@@ -72,6 +72,7 @@ typedef struct cvr_session_info {
     double data_seconds;                             /* spent opening and reading data before the first step */
     const cvr_program *train_program, *eval_program; /* whole batches; NULL where there is none */
     cvr_store *store;
+    const char *protocol; /* how pictures are looked at, where metrics depend on it; NULL */
 } cvr_session_info;
 void cvr_session_describe(cvr_session *s, cvr_session_info *info);
 
@@ -154,6 +155,7 @@ typedef struct cvr_predict_options {
     /* Each of the network's results for this file, elements in logical order; may be NULL. */
     void (*raw)(void *ctx, const char *name, const cvr_type *type, const void *elements);
     void *ctx;
+    bool pictures; /* the sink gets the picture, so that the task writes files that show it */
 } cvr_predict_options;
 int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_options *o, cvr_error *err);
 

@@ -36,6 +36,9 @@ typedef struct cvr_run_info {
      * removed. */
     int64_t resume_step;
     int64_t resume_epoch; /* epochs that are complete at resume_step */
+    /* How validation looks at pictures, where the metrics depend on it: "original, windows of 512 with stride 341";
+     * NULL where they do not. */
+    const char *protocol;
 } cvr_run_info;
 
 typedef struct cvr_step_event {
@@ -76,12 +79,14 @@ typedef struct cvr_epoch_event {
     uint32_t reserved;
 } cvr_epoch_event;
 
-/* The first batch of a split. The picture is the field of kind CVR_FIELD_IMAGE: u8, or f32 and normalised. */
+/* A batch of a split. The picture is the field of kind CVR_FIELD_IMAGE: u8, or f32 and normalised. */
 typedef struct cvr_batch_event {
     uint64_t struct_size;
     const char *name; /* "train_batch0" */
     const cvr_batch_view *batch;
     const cvr_batch_view *outputs; /* what the network said of it; NULL: not asked yet */
+    const double *scores;          /* how well it did on each picture, as cvr_task_desc.scores; NULL: not known */
+    const char *score_name;        /* "iou"; NULL without `scores` */
 } cvr_batch_event;
 
 typedef struct cvr_end_event {
@@ -116,22 +121,25 @@ typedef struct cvr_reporter_desc {
     int32_t (*open)(const cvr_run_info *info, void **self, cvr_error *err);
     int32_t (*step)(void *self, const cvr_step_event *e, cvr_error *err);
     int32_t (*epoch)(void *self, const cvr_epoch_event *e, cvr_error *err);
+    /* The first batch of training, and the first of each validation. */
     int32_t (*batch)(void *self, const cvr_batch_event *e, cvr_error *err);
     /* Before each checkpoint: what was told so far must be on disk. */
     int32_t (*flush)(void *self, cvr_error *err);
     int32_t (*end)(void *self, const cvr_end_event *e, cvr_error *err);
     void (*close)(void *self);
+    /* Every batch of a validation, in order, before its `epoch`; `batch` gets the first of them, too. */
+    int32_t (*validated)(void *self, const cvr_batch_event *e, cvr_error *err);
 } cvr_reporter_desc;
 
 #ifdef __cplusplus
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 168, "cvr_run_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 176, "cvr_run_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 104, "cvr_step_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 112, "cvr_epoch_event has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 32, "cvr_batch_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 48, "cvr_batch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 152, "cvr_end_event has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_reporter_desc) == 80, "cvr_reporter_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_reporter_desc) == 88, "cvr_reporter_desc has padding");
 
 #endif

@@ -49,6 +49,8 @@ typedef struct cvr_prediction_sink {
      * gets what it is called, relative to the predictions, until the next call. */
     int32_t (*file)(const struct cvr_prediction_sink *s, const char *suffix, const void *bytes, uint64_t n,
                     const char **name, cvr_error *err);
+    /* The picture itself, upright, for files that show it: RGB, or grey. NULL: none are wanted. */
+    const cvr_image *picture;
 } cvr_prediction_sink;
 
 /* What the task knows of the data. */
@@ -137,6 +139,15 @@ typedef struct cvr_task_desc {
     int32_t (*predict)(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
                        const cvr_prediction_sink *sink, cvr_error *err);
     const char *csv_header; /* names of the cells that `csv` gets, "index,name,prob" */
+    /* Of a task that says something of each pixel: the name of the result (N, classes, H, W), f32, whose softmax over
+     * axis 1 it is, H and W being the picture's. Such a picture may be looked at in several views (windows of it,
+     * mirrored, at other sizes), which are merged into one result of this name before metrics_update or predict sees
+     * it. NULL: there is none. */
+    const char *dense;
+    /* How well the network did on each picture of a batch, in 0..1, NaN where nobody can tell: `scores` has room for
+     * batch->targets->n. For whoever looks for the worst pictures; NULL: none. */
+    int32_t (*scores)(const cvr_task_info *info, const cvr_task_batch *batch, double *scores, cvr_error *err);
+    const char *score_name; /* "iou"; NULL without `scores` */
 } cvr_task_desc;
 
 #ifdef __cplusplus
@@ -144,10 +155,10 @@ typedef struct cvr_task_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 48, "cvr_prediction_sink has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 56, "cvr_prediction_sink has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 48, "cvr_task_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 64, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 144, "cvr_task_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 168, "cvr_task_desc has padding");
 
 #endif
