@@ -16,7 +16,10 @@ extern const cvr_augment_desc transform_random_vertical_flip;
 extern const cvr_augment_desc transform_random_rotation;
 extern const cvr_augment_desc transform_random_resized_crop;
 extern const cvr_augment_desc transform_random_crop;
+extern const cvr_augment_desc transform_random_resize;
+extern const cvr_augment_desc transform_scale_jitter;
 extern const cvr_augment_desc transform_color_jitter;
+extern const cvr_augment_desc transform_random_photometric_distort;
 extern const cvr_augment_desc transform_grayscale;
 extern const cvr_augment_desc transform_gaussian_blur;
 #define RANDOM_COLOURS 7

@@ -184,6 +184,7 @@ static int32_t suggest(cvr_config *c, const char *line, cvr_error *err) {
         {"mean", "data", "mean", false},        {"std", "data", "std", false},
         {"crop", "data", "img_size", true},     {"crop", "val", "crop_size", true},
         {"resize", "val", "resize_size", true}, {"interpolation", "val", "interpolation", false},
+        {"val_crop", "val", "crop_size", true},
     };
     const bool sized = cvr_config_given(c, "data", "img_size") != NULL;
     cvr_setting s = {.section = "model", .key = "in_channels", .value = "3", .file = "the weights"};

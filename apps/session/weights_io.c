@@ -20,7 +20,7 @@ typedef struct loading {
     fate *fates;                               /* of the store's entries */
     bool head_is_new, writing, masks, masking; /* masks: some were seen; masking: they are what is read now */
     cvr_text problems, skipped, unreal;        /* unreal: with numbers that are none */
-    size_t n_problems, n_told, n_skipped, n_unreal;
+    size_t n_problems, n_told, n_skipped, n_unreal, n_beyond; /* n_beyond: problems that head = new would leave out */
 } loading;
 
 /* ---- which entry a name means ---- */
@@ -274,14 +274,23 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     return CVR_OK;
 }
 
-/* What the file does not have. Counters may be missing: files of before PyTorch 0.4.1 have none. */
+/* What stands on a backbone: a file of a classifier's weights has the backbone alone. */
+static bool is_beyond_backbone(const cvr_store_entry *e) {
+    return *e->stage && strncmp(e->stage, "backbone", 8) != 0;
+}
+
+/* What the file does not have. Counters may be missing: files of before PyTorch 0.4.1 have none. With model.head = new
+ * so may all that stands on the backbone. */
 static void judge_missing(loading *l) {
     for (size_t i = 0; i < cvr_store_count(l->store); i++) {
         const cvr_store_entry *e = cvr_store_get(l->store, i);
         if (!is_wanted(l, e)) continue;
         if (is_head(e) && (l->head_is_new || l->rules->head == WEIGHTS_HEAD_NEW)) l->fates[i] = FATE_NEW;
-        const bool counter = e->role == CVR_STORE_BUFFER && e->type.dtype == CVR_I64;
-        if (l->fates[i] == FATE_MISSING && !counter && !l->rules->subset) problem(l, "missing:", e->name);
+        const bool counter = e->role == CVR_STORE_BUFFER && e->type.dtype == CVR_I64, beyond = is_beyond_backbone(e);
+        if (l->fates[i] == FATE_MISSING && beyond && l->rules->head == WEIGHTS_HEAD_NEW) l->fates[i] = FATE_NEW;
+        if (l->fates[i] != FATE_MISSING || counter || l->rules->subset) continue;
+        problem(l, "missing:", e->name);
+        l->n_beyond += beyond;
     }
 }
 
@@ -365,8 +374,11 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     if (l->n_problems > l->n_told) cvr_text_add(&l->problems, "\n  and %zu more", l->n_problems - l->n_told);
     if (l->n_problems)
         return cvr_fail(err, CVR_ERR_FORMAT,
-                        "does not fit this network, %zu tensor%s differ%s; choose the model that made it:%.800s",
-                        l->n_problems, l->n_problems == 1 ? "" : "s", l->n_problems == 1 ? "s" : "",
+                        "does not fit this network, %zu tensor%s differ%s; %s:%.800s", l->n_problems,
+                        l->n_problems == 1 ? "" : "s", l->n_problems == 1 ? "s" : "",
+                        l->n_beyond == l->n_problems
+                            ? "to start with a file of the backbone alone set model.head = new"
+                            : "choose the model that made it",
                         l->problems.s ? l->problems.s : "");
     if (!has_any(l))
         return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");

@@ -1,5 +1,6 @@
 /*
- * gaussian_blur (torchvision v2 GaussianBlur). params: [0] sigma.
+ * gaussian_blur (torchvision v2 GaussianBlur, within RandomApply where p is below 1). params: [0] sigma, 0 to leave the
+ * picture.
  */
 #include "../image_blur.h"
 #include "../transforms.h"
@@ -10,6 +11,7 @@ typedef struct gaussian_blur_attrs {
         int64_t n;
         double x[2];
     } sigma;
+    double p;
 } gaussian_blur_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
@@ -27,6 +29,8 @@ static int32_t check(const void *self, cvr_error *err) {
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     const gaussian_blur_attrs *const a = self;
     (void)s, (void)err;
+    params[0] = 0;
+    if (a->p < 1 && !draw_chance(rng, a->p)) return CVR_OK;
     params[0] = draw_between(rng, a->sigma.x[0], a->sigma.x[a->sigma.n - 1]);
     return CVR_OK;
 }
@@ -36,6 +40,7 @@ static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_
     const image_blur blur = {{size->x[0], size->x[size->n - 1]}, {params[0], params[0]}, "gaussian_blur"};
     image im, out;
     cvr_field *field = NULL;
+    if (params[0] == 0) return CVR_OK;
     CVR_TRY(image_get(s, &im, &field, err));
     CVR_TRY(image_blur_run(s, &blur, &im, &out, err));
     image_set(field, &out);
@@ -46,6 +51,7 @@ static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(INTS, "kernel_size", NULL, "side of the kernel, or width,height; odd", .count = 2,
              CVR_ATTR_PLACE_BETWEEN(1, 255)),
     CVR_ATTR(FLOATS, "sigma", "0.1,2", "standard deviation in pixels, or min,max", .count = 2, CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "p", "1", "probability", CVR_ATTR_BETWEEN(0, 1)),
 };
 
 const cvr_augment_desc transform_gaussian_blur = {

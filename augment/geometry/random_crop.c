@@ -1,6 +1,7 @@
 /*
  * random_crop (torchvision v2 RandomCrop): padding, then a crop at a random place. params: [0] to [3] padding (left,
- * top, right, bottom), [4] top, [5] left.
+ * top, right, bottom), [4] top, [5] left. With cat_max_ratio, from mmsegmentation's RandomCrop, another place is drawn
+ * as long as one class fills the crop.
  */
 #include "../image_move.h"
 #include "../transforms.h"
@@ -12,7 +13,11 @@ typedef struct random_crop_attrs {
     fill_attr fill;
     int64_t padding_mode;
     int64_t mask_fill;
+    double cat_max_ratio;
 } random_crop_attrs;
+
+#define PLACES 10    /* that are drawn for a crop that one class fills */
+#define NO_CLASS 255 /* in a mask */
 
 static int32_t check(const void *self, cvr_error *err) {
     const random_crop_attrs *const a = self;
@@ -25,6 +30,41 @@ static int32_t check(const void *self, cvr_error *err) {
 /* Pads both ends of an axis by what it lacks, as torchvision does; so that the crop lies at a random offset. */
 static int64_t lacking(const random_crop_attrs *a, int64_t padded, int64_t wanted) {
     return a->pad_if_needed && padded < wanted ? wanted - padded : 0;
+}
+
+static void draw_place(cvr_rng *rng, int64_t room_h, int64_t room_w, double *params) {
+    params[4] = room_h ? (double)cvr_rng_below(rng, (uint64_t)room_h + 1) : 0;
+    params[5] = room_w ? (double)cvr_rng_below(rng, (uint64_t)room_w + 1) : 0;
+}
+
+static int64_t held(int64_t x, int64_t most) {
+    return x < 0 ? 0 : x > most ? most : x;
+}
+
+/* Whether one class has cat_max_ratio or more of the pixels that count within the crop, where the mask is. */
+static int one_class_fills(const random_crop_attrs *a, const cvr_field *mask, const double *params) {
+    const int64_t h = mask->shape[0], w = mask->shape[1];
+    const int64_t top = (int64_t)params[4] - (int64_t)params[1], left = (int64_t)params[5] - (int64_t)params[0];
+    const int64_t bottom = held(top + a->size.x[0], h), right = held(left + a->size.x[a->size.n - 1], w);
+    int64_t count[256] = {0}, all = 0, most = 0;
+    for (int64_t y = held(top, h); y < bottom; y++)
+        for (int64_t x = held(left, w); x < right; x++) count[((const uint8_t *)mask->data)[y * w + x]]++;
+    for (int k = 0; k < NO_CLASS; k++) {
+        all += count[k];
+        most = count[k] > most ? count[k] : most;
+    }
+    return (double)most >= a->cat_max_ratio * (double)all;
+}
+
+/* The mask whose classes are looked at; NULL where there is none, or nothing to look for. */
+static const cvr_field *mask_of(const random_crop_attrs *a, const cvr_sample *s, const image *im) {
+    for (uint32_t i = 0; i < s->n_fields && a->cat_max_ratio < 1; i++) {
+        const cvr_field *const f = s->fields[i];
+        if (cvr_field_is(f, CVR_FIELD_MASK) && f->data && f->dtype == CVR_U8 && f->rank == 2 && f->shape[0] == im->h &&
+            f->shape[1] == im->w)
+            return f;
+    }
+    return NULL;
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
@@ -47,8 +87,10 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
                         (long long)w, (long long)h, (long long)(room_w + w), (long long)(room_h + h));
     }
     for (int i = 0; i < 4; i++) params[i] = (double)pad[i];
-    params[4] = room_h ? (double)cvr_rng_below(rng, (uint64_t)room_h + 1) : 0;
-    params[5] = room_w ? (double)cvr_rng_below(rng, (uint64_t)room_w + 1) : 0;
+    const cvr_field *const mask = mask_of(a, s, &im);
+    draw_place(rng, room_h, room_w, params);
+    for (int i = 0; i < PLACES && mask && one_class_fills(a, mask, params); i++)
+        draw_place(rng, room_h, room_w, params);
     return CVR_OK;
 }
 
@@ -96,6 +138,11 @@ static const cvr_attr_desc *const schema[] = {
     &image_attr_fill,
     &image_attr_padding_mode,
     &image_attr_mask_fill,
+    CVR_ATTR(
+        FLOAT, "cat_max_ratio", "1",
+        "of a mask: another place is drawn, up to ten times, while one class has this share of the crop or more; 1: "
+        "the first",
+        CVR_ATTR_BETWEEN(0, 1)),
 };
 
 const cvr_augment_desc transform_random_crop = {

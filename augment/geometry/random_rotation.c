@@ -21,6 +21,7 @@ typedef struct random_rotation_attrs {
     pair_attr center; /* x, y in pixels; none: the middle */
     fill_attr fill;
     int64_t mask_fill;
+    double p;
 } random_rotation_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
@@ -39,9 +40,12 @@ static int32_t check(const void *self, cvr_error *err) {
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
-    const pair_attr *const d = &((const random_rotation_attrs *)self)->degrees;
+    const random_rotation_attrs *const a = self;
+    const pair_attr *const d = &a->degrees;
     (void)s;
     (void)err;
+    params[0] = 0;
+    if (a->p < 1 && !draw_chance(rng, a->p)) return CVR_OK;
     params[0] = draw_between(rng, d->n == 1 ? -d->x[0] : d->x[0], d->x[d->n - 1]);
     return CVR_OK;
 }
@@ -177,6 +181,7 @@ static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(FLOATS, "center", "", "x,y in pixels; empty: the middle", .count = 2),
     &image_attr_fill,
     &image_attr_mask_fill,
+    CVR_ATTR(FLOAT, "p", "1", "probability", CVR_ATTR_BETWEEN(0, 1)),
 };
 
 const cvr_augment_desc transform_random_rotation = {

@@ -1,7 +1,11 @@
 /*
  * Dropout (Srivastava et al., 2014), torch.nn.Dropout, by counter-based random numbers: the plugin "layer_dropout".
- * The mask is a function of (seed, layer, step, element), so backward makes it again instead of keeping it.
+ * The mask is a function of (seed, layer, step, element), so backward makes it again instead of keeping it. And that of
+ * whole channels (Tompson et al.: "Efficient Object Localization Using Convolutional Networks", 2015),
+ * torch.nn.Dropout2d: x times a 1 a channel that went through dropout.
  */
+#include <cvr/plugin/ops/arith.h>
+#include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/dropout.h>
 #include <cvr/plugin/plugin.h>
 
@@ -62,6 +66,35 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     return cvr_emit(b, "dropout", &call, sizeof call, inputs, 3, out, err);
 }
 
+/* A constant 1, in evaluation too: a layer has the same parameters in both. */
+static int32_t constant_one(const cvr_builder *b, cvr_value *out, cvr_error *err) {
+    static const float one = 1;
+    const cvr_param_decl decl = {.struct_size = sizeof decl,
+                                 .name = "one",
+                                 .dtype = CVR_F32,
+                                 .rank = 4,
+                                 .shape = {1, 1, 1, 1, 1, 1},
+                                 .flags = CVR_PARAM_CONSTANT,
+                                 .values = &one};
+    return b->param(b, &decl, out, err);
+}
+
+/* x: (N, C, H, W) -> the same: x times what dropout makes of a 1 for every channel of every sample, (N, C, 1, 1) */
+static int32_t build_channels(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in,
+                              cvr_value *out, cvr_error *err) {
+    const cvr_type *x = b->type(b, in[0]);
+    cvr_value factors[2] = {in[0], CVR_NONE};
+    if (x->rank != 4)
+        return cvr_fail(err, CVR_ERR_INVALID, "dropout2d takes (N,C,H,W); this input is %s", cvr_shape_of(x).text);
+    const cvr_expand_attrs repeat = {.rank = 4, .shape = {x->shape[0], x->shape[1], 1, 1, 1, 1}, .scale = 1};
+    out[0] = in[0];
+    CVR_TRY(constant_one(b, &factors[1], err));
+    if (!b->training || *(const double *)attrs == 0) return CVR_OK;
+    CVR_TRY(cvr_emit(b, "expand", &repeat, sizeof repeat, &factors[1], 1, &factors[1], err));
+    CVR_TRY(build(b, attrs, &factors[1], n_in, &factors[1], err));
+    return cvr_emit(b, "mul_broadcast", NULL, 0, factors, 2, out, err);
+}
+
 /* Ten rounds for four elements, about 8 operations each. */
 static double flops(const cvr_infer_args *a) {
     return 20.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
@@ -102,11 +135,22 @@ static const cvr_layer_desc layer = {.struct_size = sizeof layer,
                                      .attrs = layer_attrs,
                                      .build = build};
 
+static const cvr_layer_desc channels_layer = {.struct_size = sizeof channels_layer,
+                                              .name = "dropout2d",
+                                              .doc = "in training, sets whole channels to 0 with probability p",
+                                              .n_attrs = 1,
+                                              .min_inputs = 1,
+                                              .max_inputs = 1,
+                                              .n_outputs = 1,
+                                              .attrs = layer_attrs,
+                                              .build = build_channels};
+
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
     CVR_TRY(r->add(r, CVR_KIND_OP, &op, err));
     CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    return r->add(r, CVR_KIND_LAYER, &layer, err);
+    CVR_TRY(r->add(r, CVR_KIND_LAYER, &layer, err));
+    return r->add(r, CVR_KIND_LAYER, &channels_layer, err);
 }
 
-CVR_DEFINE_PLUGIN("layer_dropout", "0.1.0", "", load)
+CVR_DEFINE_PLUGIN("layer_dropout", "0.1.0", "op:expand op:mul_broadcast", load)

@@ -98,7 +98,8 @@ static const loss_op ops[] = {
       .flops = flops,
       .doc = "mean or sum of -(w * y * log sigmoid(x) + (1-y) * log(1 - sigmoid(x)))"},
      {sizeof(cvr_cpu_fn), run},
-     0},
+     0,
+     NULL},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "bce_with_logits_backward",
       .version = 1,
@@ -112,7 +113,8 @@ static const loss_op ops[] = {
       .flops = flops,
       .doc = "dx = g * ((1-y) - (1 + (w-1) * y) * (1 - sigmoid(x)))"},
      {sizeof(cvr_cpu_fn), backward_run},
-     3},
+     3,
+     NULL},
 };
 
 static const cvr_layer_desc layers[] = {

@@ -8,29 +8,11 @@
 
 static const cvr_attr_desc smoothing_attr = CVR_ATTR_INIT(
     FLOAT, "label_smoothing", "0", "share of the target that is spread over all classes", CVR_ATTR_BETWEEN(0, 1));
-static const cvr_attr_desc ignore_attr = CVR_ATTR_INIT(INT, "ignore_index", "-100", "a target that counts for nothing");
-static const cvr_attr_desc *const attrs_[] = {&smoothing_attr, &ignore_attr, &loss_reduction_attr};
-
-/* x (N,C,...) of rank 2 to 4, target (N,...) i64, [weight (C)] */
-static int32_t check(const cvr_infer_args *a, cvr_error *err) {
-    const cvr_type *x = a->inputs[0], *target = a->inputs[1], *weight = a->n_inputs > 2 ? a->inputs[2] : NULL;
-    if (x->dtype != CVR_F32 || x->rank < 2 || x->rank > 4 || x->shape[1] < 1)
-        return cvr_fail(
-            err, CVR_ERR_INVALID,
-            "cross_entropy: the input must be f32, (N, C), (N, C, L) or (N, C, H, W), with at least one class");
-    int fits = target->dtype == CVR_I64 && target->rank + 1 == x->rank && target->shape[0] == x->shape[0];
-    for (uint32_t i = 2; fits && i < x->rank; i++) fits = target->shape[i - 1] == x->shape[i];
-    if (!fits)
-        return cvr_fail(err, CVR_ERR_INVALID,
-                        "cross_entropy: the target must be i64 with the input's shape without its axis of classes");
-    if (!weight || (weight->dtype == CVR_F32 && weight->rank == 1 && weight->shape[0] == x->shape[1])) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "cross_entropy: the weight must have one f32 for each of the %lld classes",
-                    (long long)x->shape[1]);
-}
+static const cvr_attr_desc *const attrs_[] = {&smoothing_attr, &loss_ignore_attr, &loss_reduction_attr};
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *target = a->inputs[1];
-    CVR_TRY(check(a, err));
+    CVR_TRY(loss_check_classes("cross_entropy", a, err));
     cvr_type_set(a->outputs[0], CVR_F32, 0, NULL);
     cvr_type_set(a->outputs[1], CVR_F32, target->rank, target->shape);
     cvr_type_set(a->outputs[2], CVR_F32, 0, NULL);
@@ -40,7 +22,7 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 /* x, target, [weight], lse, norm, grad */
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *target = a->inputs[1], *lse = a->inputs[3];
-    CVR_TRY(check(a, err));
+    CVR_TRY(loss_check_classes("cross_entropy", a, err));
     CVR_TRY(loss_check_scalar(a->inputs[4], err));
     CVR_TRY(loss_check_scalar(a->inputs[5], err));
     *a->outputs[0] = *a->inputs[0];
@@ -150,7 +132,8 @@ static const loss_op ops[] = {
       .flops = flops,
       .doc = "mean or sum of -log softmax(x)[target], with class weights and label smoothing"},
      {sizeof(cvr_cpu_fn), loss_cross_entropy_run},
-     0},
+     0,
+     NULL},
     {{.struct_size = sizeof(cvr_op_desc),
       .name = "cross_entropy_backward",
       .version = 1,
@@ -164,7 +147,8 @@ static const loss_op ops[] = {
       .flops = flops,
       .doc = "dx = grad / norm * (softmax(x) - one_hot(target)), with class weights and label smoothing"},
      {sizeof(cvr_cpu_fn), loss_cross_entropy_backward_run},
-     1},
+     1,
+     NULL},
 };
 
 static const cvr_layer_desc layers[] = {

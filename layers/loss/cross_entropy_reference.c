@@ -1,38 +1,6 @@
 /* Cross entropy, plainly: a position at a time, in double (formulas in ops/loss.h). */
 #include "loss_family.h"
 
-/* Scores of a position lie `step` apart; position p = n * positions + s begins at n * picture + s * position_step. */
-typedef struct scores {
-    int64_t n, positions, classes, step, position_step;
-} scores;
-
-static scores scores_of(const cvr_tensor *x) {
-    scores s = {.n = x->shape[0], .positions = 1, .classes = x->shape[1]};
-    for (uint32_t i = 2; i < x->rank; i++) s.positions *= x->shape[i];
-    s.step = x->rank == 4 ? 1 : s.positions;
-    s.position_step = x->rank == 4 ? s.classes : 1;
-    return s;
-}
-
-static int64_t position_at(const scores *s, int64_t p) {
-    return p / s->positions * s->positions * s->classes + p % s->positions * s->position_step;
-}
-
-static const float *optional_data(const cvr_kernel_args *a, uint32_t i) {
-    return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
-}
-
-static double weight_of(const float *weight, int64_t c) {
-    return weight ? weight[c] : 1;
-}
-
-static double log_sum_exp(const float *x, const scores *s) {
-    double max = -INFINITY, sum = 0;
-    for (int64_t c = 0; c < s->classes; c++) max = x[c * s->step] > max ? x[c * s->step] : max;
-    for (int64_t c = 0; c < s->classes; c++) sum += exp(x[c * s->step] - max);
-    return max + log(sum);
-}
-
 static int32_t check_target(int64_t t, int64_t p, int64_t classes, cvr_error *err) {
     if (t >= 0 && t < classes) return CVR_OK;
     return cvr_fail(
@@ -44,22 +12,22 @@ static int32_t check_target(int64_t t, int64_t p, int64_t classes, cvr_error *er
 /* l = (1-s) * w_t * (lse - x_t) + s / C * sum of w_c * (lse - x_c) */
 int32_t loss_cross_entropy_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_cross_entropy_attrs *attrs = a->attrs;
-    const scores s = scores_of(a->inputs[0]);
+    const loss_scores s = loss_scores_of(a->inputs[0]);
     const int64_t *target = a->inputs[1]->data;
-    const float *weight = optional_data(a, 2);
+    const float *weight = loss_optional(a, 2);
     double total = 0, norm = 0;
     for (int64_t p = 0; p < s.n * s.positions; p++) {
-        const float *x = (const float *)a->inputs[0]->data + position_at(&s, p);
-        const double lse = log_sum_exp(x, &s);
+        const float *x = (const float *)a->inputs[0]->data + loss_position_at(&s, p);
+        const double lse = loss_log_sum_exp(x, &s);
         const int64_t t = target[p];
         ((float *)a->outputs[1]->data)[p] = (float)lse;
         if (t == attrs->ignore_index) continue;
         CVR_TRY(check_target(t, p, s.classes, err));
         double spread = 0;
-        for (int64_t c = 0; c < s.classes; c++) spread += weight_of(weight, c) * (lse - x[c * s.step]);
-        total += (1 - attrs->label_smoothing) * weight_of(weight, t) * (lse - x[t * s.step]) +
+        for (int64_t c = 0; c < s.classes; c++) spread += loss_weight_of(weight, c) * (lse - x[c * s.step]);
+        total += (1 - attrs->label_smoothing) * loss_weight_of(weight, t) * (lse - x[t * s.step]) +
                  attrs->label_smoothing / (double)s.classes * spread;
-        norm += weight_of(weight, t);
+        norm += loss_weight_of(weight, t);
     }
     if (attrs->reduction == CVR_LOSS_SUM) norm = 1;
     *(float *)a->outputs[0]->data = (float)(total / norm);
@@ -70,23 +38,23 @@ int32_t loss_cross_entropy_run(const cvr_kernel_args *a, cvr_error *err) {
 /* dx_c = grad / norm * (exp(x_c - lse) * ((1-s) * w_t + s / C * sum of w) - (1-s) * w_t * [c = t] - s / C * w_c) */
 int32_t loss_cross_entropy_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_cross_entropy_attrs *attrs = a->attrs;
-    const scores s = scores_of(a->inputs[0]);
+    const loss_scores s = loss_scores_of(a->inputs[0]);
     const int64_t *target = a->inputs[1]->data;
-    const float *weight = optional_data(a, 2), *lse = a->inputs[3]->data;
+    const float *weight = loss_optional(a, 2), *lse = a->inputs[3]->data;
     const double g = (double)*(const float *)a->inputs[5]->data / *(const float *)a->inputs[4]->data;
     const double smooth = attrs->label_smoothing / (double)s.classes;
     double total_weight = 0;
-    for (int64_t c = 0; c < s.classes; c++) total_weight += weight_of(weight, c);
+    for (int64_t c = 0; c < s.classes; c++) total_weight += loss_weight_of(weight, c);
     for (int64_t p = 0; p < s.n * s.positions; p++) {
-        const float *x = (const float *)a->inputs[0]->data + position_at(&s, p);
-        float *dx = (float *)a->outputs[0]->data + position_at(&s, p);
+        const float *x = (const float *)a->inputs[0]->data + loss_position_at(&s, p);
+        float *dx = (float *)a->outputs[0]->data + loss_position_at(&s, p);
         const int64_t t = target[p];
         CVR_TRY(t == attrs->ignore_index ? CVR_OK : check_target(t, p, s.classes, err));
         for (int64_t c = 0; c < s.classes; c++) {
-            const double own = t == attrs->ignore_index ? 0 : (1 - attrs->label_smoothing) * weight_of(weight, t);
+            const double own = t == attrs->ignore_index ? 0 : (1 - attrs->label_smoothing) * loss_weight_of(weight, t);
             const double softmax = exp(x[c * s.step] - (double)lse[p]);
             const double d =
-                softmax * (own + smooth * total_weight) - (c == t ? own : 0) - smooth * weight_of(weight, c);
+                softmax * (own + smooth * total_weight) - (c == t ? own : 0) - smooth * loss_weight_of(weight, c);
             dx[c * s.step] = t == attrs->ignore_index ? 0 : (float)(g * d);
         }
     }

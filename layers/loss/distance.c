@@ -159,7 +159,7 @@ static double flops(const cvr_infer_args *a) {
          .grad = grad_,                                                                                                \
          .flops = flops,                                                                                               \
          .doc = doc_},                                                                                                 \
-            {sizeof(cvr_cpu_fn), run_}, inplace_                                                                       \
+            {sizeof(cvr_cpu_fn), run_}, inplace_, NULL                                                                 \
     }
 
 static const loss_op ops[] = {

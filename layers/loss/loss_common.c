@@ -4,6 +4,8 @@
 const cvr_attr_desc loss_reduction_attr =
     CVR_ATTR_INIT(CHOICE, "reduction", "mean", "of the losses of all elements", .choices = "mean|sum");
 
+const cvr_attr_desc loss_ignore_attr = CVR_ATTR_INIT(INT, "ignore_index", "-100", "a target that counts for nothing");
+
 int32_t loss_check_pair(const cvr_type *x, const cvr_type *target, cvr_error *err) {
     if (x->dtype == CVR_F32 && target->dtype == CVR_F32 && x->rank == target->rank &&
         memcmp(x->shape, target->shape, sizeof x->shape) == 0)

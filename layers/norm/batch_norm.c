@@ -40,10 +40,11 @@ int32_t norm_batch_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_type *x = a->inputs[0];
     CVR_TRY(norm_batch_check("batch_norm2d", a, 1, 4, err));
     if (x->shape[0] * x->shape[2] * x->shape[3] < 2)
-        return cvr_fail(err, CVR_ERR_INVALID,
-                        "batch_norm2d: training needs more than one value per channel, but N*H*W is %lld; use a larger "
-                        "batch or picture, or data.drop_last=yes where it is the last batch that is so small",
-                        (long long)(x->shape[0] * x->shape[2] * x->shape[3]));
+        return cvr_fail(
+            err, CVR_ERR_INVALID,
+            "batch_norm2d: training needs more than one value per channel, but pictures * height * width is "
+            "%lld; use a batch of 2 or more (train.batch / train.grad_accum)",
+            (long long)(x->shape[0] * x->shape[2] * x->shape[3]));
     if (a->n_inputs > 5 && a->inputs[5] && (a->inputs[5]->dtype != CVR_I64 || a->inputs[5]->rank != 0))
         return cvr_fail(err, CVR_ERR_INVALID, "batch_norm2d: num_batches_tracked must be a scalar i64");
     *a->outputs[0] = *x;

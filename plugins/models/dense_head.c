@@ -15,8 +15,8 @@ cvr_value dense_conv(net *n, const char *name, int i, const net_conv2d *c, int64
 }
 
 cvr_value dense_fcn_head(net *n, const dense_fcn *h, cvr_value x) {
-    const int64_t quarter = net_shape(n, x)[1] / 4;
-    const net_conv2d narrow = {quarter ? quarter : 1, 3, 1, 1, 1, 0}, classes = {h->num_classes, 1, 1, 0, 1, 1};
+    const int64_t channels = h->channels ? h->channels : net_shape(n, x)[1] / 4;
+    const net_conv2d narrow = {channels ? channels : 1, 3, 1, 1, 1, 0}, classes = {h->num_classes, 1, 1, 0, 1, 1};
     x = dense_conv(n, h->name, 0, &narrow, 1, x);
     x = net_layer(n, x, net_print("%s.3", h->name).s, h->drop, net_print("%.17g", h->p).s);
     return net_conv(n, x, net_print("%s.4", h->name).s, &classes);

@@ -28,6 +28,7 @@ typedef struct dense_fcn {
     const char *name, *drop;
     double p;
     int64_t num_classes;
+    int64_t channels; /* of the 3x3 convolution in place of a quarter; 0: that */
 } dense_fcn;
 cvr_value dense_fcn_head(net *n, const dense_fcn *h, cvr_value x);
 

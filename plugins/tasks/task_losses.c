@@ -32,26 +32,42 @@ static double aux_weight(const task_loss *how, const cvr_io_output *result) {
     return result->weight > 0 ? result->weight : how->aux_usual;
 }
 
+/* The loss's own name, and where its layer stands. */
+typedef struct loss_name {
+    char name[160], scope[176];
+} loss_name;
+
+static loss_name name_of(const task_loss *how, const char *result) {
+    const int is_output = strcmp(result, "output") == 0;
+    loss_name n = {"", "loss"};
+    if (!how->name)
+        (void)snprintf(n.name, sizeof n.name, "%.150s", result);
+    else
+        (void)snprintf(n.name, sizeof n.name, "%.90s%s%.60s", is_output ? "" : result, is_output ? "" : "_", how->name);
+    if (how->name || !is_output) (void)snprintf(n.scope, sizeof n.scope, "loss.%s", n.name);
+    return n;
+}
+
 static int32_t add_loss(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, const task_loss *how,
                         const cvr_io_output *result, cvr_error *err) {
-    char scope[160] = "loss";
+    const loss_name name = name_of(how, result->name);
+    const double scale = how->weight * (result->role == CVR_ROLE_AUXILIARY ? aux_weight(how, result) : 1);
     const cvr_value target = io->input(io, how->field);
     if (target == CVR_NONE) return cvr_fail(err, CVR_ERR_INVALID, "the batches have no field `%s`", how->field);
     CVR_TRY(how->check(info, b->type(b, result->value), b->type(b, target), err));
-    if (strcmp(result->name, "output") != 0) (void)snprintf(scope, sizeof scope, "loss.%.140s", result->name);
     cvr_value in[3] = {result->value, target, CVR_NONE}, loss;
     CVR_TRY(how->prepare(b, info, in, err));
     const cvr_layer_call call = {.struct_size = sizeof call,
                                  .layer = how->layer,
-                                 .name = scope,
+                                 .name = name.scope,
                                  .settings = how->settings,
                                  .inputs = in,
                                  .outputs = &loss,
                                  .n_inputs = in[2] == CVR_NONE ? 2 : 3,
                                  .n_outputs = 1};
     CVR_TRY(b->layer(b, &call, err));
-    if (result->role == CVR_ROLE_AUXILIARY) CVR_TRY(task_scale(b, aux_weight(how, result), loss, &loss, err));
-    return io->put(io, result->name, CVR_ROLE_LOSS, loss, err);
+    if (scale != 1 || result->role == CVR_ROLE_AUXILIARY) CVR_TRY(task_scale(b, scale, loss, &loss, err));
+    return io->put(io, name.name, CVR_ROLE_LOSS, loss, err);
 }
 
 int32_t task_add_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, const task_loss *how,

@@ -9,6 +9,9 @@ typedef struct task_loss {
     const char *layer;    /* "cross_entropy" */
     const char *field;    /* the target */
     const char *settings; /* of the layer */
+    const char *name;     /* of the loss, one of several: NAME, of another result than "output" RESULT_NAME; NULL: there
+                             is one loss, which has the result's name */
+    double weight;        /* what it counts */
     double aux_weight;    /* of the losses of auxiliary results, as the recipe says; -1: it says nothing */
     double aux_usual;     /* where neither the recipe nor the model says anything */
     /* Refuses an output that the task cannot use. */

@@ -88,6 +88,105 @@ Test(augment_draws, angles_are_uniform) {
     expect_uniform(0, 10, 50, "degrees=10,50");
 }
 
+/* Of a mask of two classes, left and right, a crop is drawn anew while it holds one class alone; where it cannot hold
+ * two, ten times, and no more. */
+Test(augment_draws, crops_avoid_one_class) {
+    static uint8_t pixels[8 * 24 * 3], mask[8 * 24];
+    const cvr_augment_desc *const d = transform("random_crop");
+    cvr_error err;
+    int both = 0, first = 0;
+    cvr_error_init(&err);
+    for (int ratio = 0; ratio < 3; ratio++) {
+        void *const attrs = settings_of(d, ratio == 0 ? "8" : "8 cat_max_ratio=0.76", &err);
+        test_sample s;
+        cr_assert(attrs, "%s", err.message);
+        /* Classes 0 | 1; in the last round all but a strip of class 1 is ignored. */
+        for (int i = 0; i < 8 * 24; i++) mask[i] = i % 24 < 12 ? 0 : ratio == 2 && i % 24 >= 14 ? 255 : 1;
+        test_sample_init(&s);
+        test_sample_image(&s, CVR_U8, 8, 24, 3, pixels);
+        test_sample_add(&s, CVR_FIELD_MASK, CVR_U8, 2, (const int64_t[]){8, 24}, mask);
+        both = 0;
+        for (int i = 0; i < 1000; i++) {
+            double p[CVR_AUGMENT_PARAMS];
+            cvr_rng rng;
+            cvr_rng_start(&rng, 7, (uint64_t)i);
+            cr_assert_eq(d->make_params(attrs, &s.sample, &rng, p, &err), CVR_OK, "%s", err.message);
+            /* Columns of class 1 among the eight, and whether 76 % of what counts is one class. */
+            const int left = (int)p[5], right = left + 8;
+            const int ones = right > 12 ? (ratio == 2 && right > 14 ? 14 : right) - (left > 12 ? left : 12) : 0;
+            const int zeros = left < 12 ? (right < 12 ? right : 12) - left : 0;
+            const int most = ones > zeros ? ones : zeros;
+            both += ones + zeros > 0 && most < 0.76 * (ones + zeros);
+        }
+        if (ratio == 0) first = both;
+        test_sample_free(&s);
+        cvr_free(attrs);
+        cr_expect(ratio == 0 ? both < 500 : both > 970, "round %d: %d of 1000 hold two classes", ratio, both);
+    }
+    cr_expect_gt(first, 200);
+    /* Nothing to be found. */
+    static uint8_t flat[8 * 24];
+    void *const attrs = settings_of(d, "8 cat_max_ratio=0.5", &err);
+    double p[CVR_AUGMENT_PARAMS];
+    test_sample s;
+    cvr_rng rng;
+    cvr_rng_start(&rng, 7, 1);
+    test_sample_init(&s);
+    test_sample_image(&s, CVR_U8, 8, 24, 3, pixels);
+    test_sample_add(&s, CVR_FIELD_MASK, CVR_U8, 2, (const int64_t[]){8, 24}, flat);
+    cr_expect_eq(d->make_params(attrs, &s.sample, &rng, p, &err), CVR_OK);
+    test_sample_free(&s);
+    cvr_free(attrs);
+}
+
+Test(augment_draws, sizes_and_scales) {
+    draw("random_resize", "100 300", 40, 60, drawn);
+    expect_uniform(0, 99.5, 299.5, "random_resize");
+    for (int i = 0; i < DRAWS; i++) {
+        cr_assert(drawn[i][0] >= 100 && drawn[i][0] < 300);
+        cr_assert_eq(drawn[i][1], floor(drawn[i][0] * 60 / 40));
+    }
+    draw("scale_jitter", "scale_range=0.5,2", 4000, 6000, drawn);
+    expect_uniform(0, 2000, 8000, "scale_jitter");
+    for (int i = 0; i < DRAWS; i++) cr_assert_float_eq(drawn[i][1], drawn[i][0] * 1.5, 2);
+    draw("scale_jitter", "target_size=1000,2000", 4000, 6000, drawn);
+    for (int i = 0; i < DRAWS; i++) cr_assert(drawn[i][1] >= 100 && drawn[i][1] <= 2000);
+    draw("scale_jitter", "scale_range=0.01,0.01", 4, 4, drawn);
+    cr_expect_eq(drawn[0][0], 1);
+}
+
+Test(augment_draws, photometric_distort) {
+    static const double neutral[4] = {1, 1, 1, 0},
+                        range[4][2] = {{0.875, 1.125}, {0.5, 1.5}, {0.5, 1.5}, {-0.05, 0.05}};
+    static double values[DRAWS];
+    int orders[9] = {0};
+    draw("random_photometric_distort", "", 4, 4, drawn);
+    for (int f = 0; f < 4; f++) {
+        int n = 0;
+        for (int i = 0; i < DRAWS; i++)
+            if (drawn[i][f] != neutral[f]) values[n++] = drawn[i][f];
+        cr_expect_float_eq((double)n / DRAWS, 0.5, 0.02, "factor %d", f);
+        cr_expect_lt(distance_from_uniform(values, n, range[f][0], range[f][1]), critical(n), "factor %d", f);
+    }
+    cr_expect_float_eq(mean_of(4), 0.5, 0.02);
+    for (int i = 0; i < DRAWS; i++) orders[(int)(drawn[i][5] * 3 + drawn[i][6])]++;
+    /* Half of the draws leave the order; of the rest a sixth does. */
+    cr_expect_float_eq(orders[1] / (double)DRAWS, 0.5 + 0.5 / 6, 0.02);
+    for (int k = 2; k < 9; k++)
+        if (k != 4 && k != 8) cr_expect_float_eq(orders[k] / (double)DRAWS, 0.5 / 6, 0.02, "order %d", k);
+}
+
+Test(augment_draws, blur_and_rotation_by_chance) {
+    int left = 0;
+    draw("gaussian_blur", "3 sigma=1,2 p=0.3", 4, 4, drawn);
+    for (int i = 0; i < DRAWS; i++) left += drawn[i][0] == 0;
+    cr_expect_float_eq(left / (double)DRAWS, 0.7, 0.02);
+    draw("random_rotation", "10 p=0.3", 4, 4, drawn);
+    left = 0;
+    for (int i = 0; i < DRAWS; i++) left += drawn[i][0] == 0;
+    cr_expect_float_eq(left / (double)DRAWS, 0.7, 0.02);
+}
+
 Test(augment_draws, jitter_draws_factors_and_every_order) {
     int orders[256] = {0}, n = 0;
     draw("color_jitter", "brightness=0.4 contrast=1.5 saturation=0.5,0.9 hue=0.2", 4, 4, drawn);

@@ -35,6 +35,13 @@ static const char *const refused[][2] = {
     {"mixup", "0"},
     {"cutmix", "alpha=-1"},
     {"pad", "1 mask_fill=256"},
+    {"random_resize", "9 9"},
+    {"random_resize", "9"},
+    {"scale_jitter", "scale_range=2,1"},
+    {"scale_jitter", "scale_range=0,1"},
+    {"random_photometric_distort", "hue=-0.6,0"},
+    {"random_photometric_distort", "contrast=1.5,0.5"},
+    {"random_crop", "4 cat_max_ratio=1.1"},
 };
 
 Test(augment_fields, refuses_settings_that_make_no_sense) {
@@ -165,6 +172,8 @@ static const struct parted {
     double params[6];
 } parted[] = {
     {"resize", "9,14", {0}},
+    {"random_resize", "5 30", {11, 13}},
+    {"scale_jitter", "", {30, 40}},
     {"center_crop", "8,11", {0}},
     {"center_crop", "30", {0}},
     {"random_crop", "6,9", {0, 0, 0, 0, 3, 5}},
@@ -235,7 +244,7 @@ Test(augment_fields, says_what_it_moves) {
         cr_assert(d->n_kinds == 3u || d->n_kinds == 0, "%s", d->name);
         for (uint32_t k = 0; k < d->n_kinds; k++) cr_expect_str_eq(d->kinds[k], placed[k], "%s", d->name);
     }
-    cr_expect(moving == 15u && policies == 4u, "%u move, %u of them nothing along", moving, policies);
+    cr_expect(moving == 17u && policies == 4u, "%u move, %u of them nothing along", moving, policies);
     cr_expect(transform("random_erasing")->stage == CVR_STAGE_NORMALISED && !transform("random_erasing")->moves);
     cr_expect(transform("normalize")->stage == CVR_STAGE_NORMALISE && transform("normalize")->emit);
     cr_expect(transform("mixup")->stage == CVR_STAGE_BATCH && transform("mixup")->softens &&

@@ -39,8 +39,12 @@ static const refusal refusals[] = {
     {"sum", "2", 1, {2}, {{4, 3}}, "dim"},
     {"mean", "0,0", 1, {2}, {{4, 3}}, "stands twice"},
     {"dropout", "1.5", 1, {2}, {{4, 3}}, "p"},
+    {"dropout2d", "0.5", 1, {2}, {{4, 3}}, "dropout2d takes (N,C,H,W)"},
     {"mse", "", 2, {2, 2}, {{4, 3}, {3, 4}}, "one shape"},
     {"cross_entropy", "", 2, {2, 2}, {{4, 3}, {4, 2}}, "target"},
+    {"dice", "", 2, {4, 4}, {{2, 3, 4, 4}, {2, 3, 4, 4}}, "target must be i64"},
+    {"tversky", "gamma=0", 2, {4, 4}, {{2, 3, 4, 4}, {2, 4, 4}}, "gamma"},
+    {"sigmoid_focal", "alpha=2", 2, {4, 4}, {{2, 3, 4, 4}, {2, 4, 4}}, "alpha"},
 };
 
 static void open_machine(case_machine *m, const char *backend) {
@@ -135,6 +139,33 @@ Test(refusals, rows) {
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) check_row(&m, rows[i]);
         machine_close(&m);
     }
+}
+
+/* A channel is 0 as a whole or x / (1 - p) as a whole; their share is p, give or take five standard deviations. */
+Test(dropout, whole_channels) {
+    const int64_t channels = 3000, shape[4] = {4, channels, 2, 3}, n = 4 * channels;
+    const double p = 0.3;
+    case_machine m;
+    layer_case c = {.training = true, .layer = "dropout2d", .settings = "0.3"};
+    case_result result;
+    cvr_error err;
+    int64_t zeros = 0;
+    cvr_error_init(&err);
+    open_machine(&m, "cpu");
+    set_input(&c, CVR_F32, 4, shape);
+    for (int64_t i = 0; i < 6 * n; i++) ((float *)c.inputs[0].data)[i] = 1;
+    cr_assert_eq(case_result_of(&m, &c, &result, &err), CVR_OK, "%s", err.message);
+    const float *y = case_result_find(&result, "out0")->data; /* in logical order */
+    for (int64_t i = 0; i < n; i++) {
+        zeros += y[6 * i] == 0;
+        cr_assert(y[6 * i] == 0 || fabs(y[6 * i] * (1 - p) - 1) < 1e-6, "%g", (double)y[6 * i]);
+        for (int k = 1; k < 6; k++) cr_assert_eq(y[6 * i + k], y[6 * i], "channel %d is torn", (int)i);
+    }
+    const double expected = (double)n * p;
+    cr_expect_leq(fabs((double)zeros - expected), 5 * sqrt(expected * (1 - p)), "%d of %d", (int)zeros, (int)n);
+    case_result_clear(&result);
+    layer_case_clear(&c);
+    machine_close(&m);
 }
 
 /* Of n elements, n * p are 0, give or take five standard deviations; the others are x / (1 - p). */

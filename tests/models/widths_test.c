@@ -55,7 +55,10 @@ static int32_t record(const cvr_builder *b, const cvr_layer_call *call, cvr_erro
 
 /* Builds the model with one line of [layers], or none. */
 static int32_t build(cvr_plugins *plugins, const cvr_model_desc *model, const cvr_setting *line) {
-    const int64_t side = strstr(model->name, "inception") ? 299 : 64, shape[4] = {2, 3, side, side};
+    const int64_t side = strstr(model->name, "inception") ? 299
+                         : strstr(model->name, "pspnet")  ? 65
+                                                          : 64,
+                  shape[4] = {2, 3, side, side};
     const cvr_schema schema = {model->attrs, model->n_attrs};
     cvr_store *store;
     cvr_graph *g;

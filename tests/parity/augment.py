@@ -436,6 +436,26 @@ for k, (n, c, h, (x1, y1, x2, y2)) in enumerate([(4, 3, 11, (2, 1, 8, 6)), (3, 1
           torch.randn(n, c, h, 9), torch.randint(5, (n,)))
 mixed("mixup_soft", v2.MixUp(), dict(lam=0.75), [1, 0.75, 0, 0, 0, 0], torch.randn(3, 1, 2, 2), torch.rand(3, 4).softmax(1))
 
+# random sizes, and colours as SSD distorts them
+for k, (size, options) in enumerate([(7, {}), (15, {}), (12, {}), (9, dict(antialias=False)), (20, dict(interpolation=v2.InterpolationMode.NEAREST))]):
+    words = "".join({"antialias": " antialias=no", "interpolation": " interpolation=nearest"}[o] for o in options)
+    moved(f"moved_random_resize_{k}", "random_resize", f"5 21{words}", v2.RandomResize(5, 21, **options), dict(size=[size]), [size, int(size * MW / MH)])
+for k, (h, w) in enumerate([(6, 8), (24, 34), (12, 17), (1, 2), (19, 27)]):
+    moved(f"moved_scale_jitter_{k}", "scale_jitter", "target_size=17,12", v2.ScaleJitter((17, 12)), dict(size=(h, w)), [h, w])
+for k, (factors, before, order) in enumerate([
+        ((1.1, None, None, None), 0, None), ((None, 1.4, None, None), 0, None), ((None, 0.6, None, None), 1, None),
+        ((None, None, 1.5, None), 0, None), ((None, None, None, -0.04), 1, None), ((None, None, None, None), 0, (2, 0, 1)),
+        ((0.9, 1.2, 0.7, 0.05), 1, (0, 2, 1)), ((1.12, 0.8, 1.3, 0.03), 0, (1, 0, 2)), ((None, None, None, None), 1, None)]):
+    factors = [f if f is None else float(torch.tensor(f)) for f in factors]  # as it is drawn
+    names = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
+    drawn = dict(zip(names, factors), contrast_before=bool(before), channel_permutation=None if order is None else torch.tensor(order))
+    params = [n if f is None else f for f, n in zip(factors, (1, 1, 1, 0))] + [before] + list(order or (0, 1, 2))
+    several = sum(f is not None for f in factors) > 1
+    for dtype in (torch.uint8, F32):
+        case(f"photometric_{k}" + ("_f32" if dtype == F32 else ""), "random_photometric_distort", "", v2.RandomPhotometricDistort(),
+             picture(12, 13, 3, dtype), drawn, params, 64 if dtype == F32 else 1 if several else 0)
+case("gaussian_blur_not", "gaussian_blur", "5 p=0.5", lambda x: x, picture(9, 8, 3), None, [0])
+
 path = pathlib.Path(__file__).resolve().parent.parent / "golden" / "augment.safetensors"
 save_file({k: v.clone() for k, v in out.items()}, path)
 print(path, sum(k.endswith("/transform") for k in out), "cases,", path.stat().st_size, "bytes")

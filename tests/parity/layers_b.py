@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import nn
-from torchvision.ops import StochasticDepth
+from torchvision.ops import StochasticDepth, sigmoid_focal_loss
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 
@@ -277,7 +277,138 @@ def dropout():
     f.add("eval", "dropout", "p=0.4", nn.Dropout(0.4), f.randn(2, 3, 4, 5), train=False)
     f.add("none", "dropout", "0", nn.Dropout(0), f.randn(2, 7))
     f.add("all", "dropout", "1", nn.Dropout(1), f.randn(2, 7))
+    f.add("channels_eval", "dropout2d", "p=0.4", nn.Dropout2d(0.4), f.randn(2, 3, 4, 5), train=False)
+    f.add("channels_all", "dropout2d", "1", nn.Dropout2d(1), f.randn(2, 3, 4, 5))
     f.write()
+
+
+def overlap(x, target, weight=None, alpha=0.5, beta=0.5, gamma=1.0, smooth=0.0, log_loss=False, ignore_index=-100):
+    """Tversky as segmentation_models.pytorch's DiceLoss, JaccardLoss and TverskyLoss compute it, from their formulas."""
+    binary = x.shape[1] == 1
+    p = torch.sigmoid(x) if binary else torch.softmax(x, 1)
+    valid = (target != ignore_index).unsqueeze(1)
+    t = torch.where(target == ignore_index, 0, target)
+    t = t.unsqueeze(1) == 1 if binary else F.one_hot(t, x.shape[1]).movedim(-1, 1)
+    p, t = p * valid, (t * valid).to(x.dtype)
+    dims = [d for d in range(x.dim()) if d != 1]
+    both, predicted, truth = (p * t).sum(dims), p.sum(dims), t.sum(dims)
+    score = (both + smooth) / (both + alpha * (predicted - both) + beta * (truth - both) + smooth).clamp_min(1e-7)
+    loss = (-torch.log(score.clamp_min(1e-7)) if log_loss else 1 - score) * (truth > 0)
+    return (loss.mean() if weight is None else (loss * weight).sum() / weight.sum()) ** gamma
+
+
+def jaccard(x, target, weight=None, **kw):
+    return overlap(x, target, weight, alpha=1, beta=1, **kw)
+
+
+def focal(x, target, weight=None, gamma=2.0, ignore_index=-100):
+    log_p = torch.log_softmax(x, 1).movedim(1, -1)[target != ignore_index]
+    t = target[target != ignore_index]
+    log_q = log_p.gather(1, t[:, None])[:, 0]
+    w = torch.ones_like(log_q) if weight is None else weight[t]
+    return (-w * (1 - log_q.exp()) ** gamma * log_q).sum() / w.sum()
+
+
+def sigmoid_focal(x, target, weight=None, alpha=0.25, gamma=2.0, ignore_index=-100):
+    rows = x.movedim(1, -1)[target != ignore_index]
+    t = target[target != ignore_index]
+    y = t[:, None] if x.shape[1] == 1 else F.one_hot(t, x.shape[1])
+    per_class = sigmoid_focal_loss(rows, y.to(x.dtype), alpha, gamma).mean(0)
+    return per_class.mean() if weight is None else (per_class * weight).sum() / weight.sum()
+
+
+def jaccard_growth(truth):
+    left, union = truth.sum() - truth.cumsum(0), truth.sum() + (1 - truth).cumsum(0)
+    loss = 1 - left / union
+    return torch.cat([loss[:1], loss[1:] - loss[:-1]])
+
+
+def lovasz(x, target, weight=None, ignore_index=-100):
+    rows = x.movedim(1, -1)[target != ignore_index]
+    t = target[target != ignore_index]
+    if x.shape[1] == 1:
+        errors, order = torch.sort(1 - rows[:, 0] * (2 * t - 1), descending=True, stable=True)
+        return (torch.relu(errors) * jaccard_growth((t[order] == 1).to(x.dtype))).sum()
+    p, losses, weights = torch.softmax(rows, 1), [], []
+    for c in range(x.shape[1]):
+        truth = (t == c).to(x.dtype)
+        if truth.sum() > 0:
+            errors, order = torch.sort((truth - p[:, c]).abs(), descending=True, stable=True)
+            losses.append((errors * jaccard_growth(truth[order])).sum())
+            weights.append(torch.ones(()) if weight is None else weight[c])
+    return sum(w * l for w, l in zip(weights, losses)) / sum(weights)
+
+
+def ohem(x, target, weight=None, thresh=0.7, min_kept=100000, ignore_index=-100):
+    """HRNet's OhemCrossEntropy and mmsegmentation's OHEMPixelSampler, with the mean over the pixels that are kept."""
+    valid = target != ignore_index
+    p = torch.softmax(x, 1).gather(1, torch.where(valid, target, 0).unsqueeze(1))[:, 0].detach()
+    ordered = p[valid].sort().values
+    hard = valid & ((p < thresh) | (p <= ordered[min(min_kept, len(ordered)) - 1]))
+    return F.cross_entropy(x, torch.where(hard, target, ignore_index), weight, ignore_index=ignore_index)
+
+
+def segmentation_losses(f, classes):
+    """Losses over (N,C,H,W) and the shapes beside it; 255 is ignored."""
+
+    def add(case, layer, fn, x, target, weight=None, **kw):
+        words = " ".join(f"{k}={'yes' if v is True else v}" for k, v in kw.items())
+        extra = () if weight is None else (weight,)
+        f.add(case, layer, words, lambda p, t, w=None: fn(p, t, w, **kw), x, target, *extra, const=(2,))
+
+    def known(case, layer, fn, value, x, target, weight=None, **kw):
+        """A case whose value was taken from segmentation_models.pytorch's own losses."""
+        add(f"known_{case}", layer, fn, x, target, weight, **kw)
+        assert abs(float(f.tensors[f"known_{case}/out0"]) - value) < 2e-7, (case, float(f.tensors[f"known_{case}/out0"]))
+
+    def void(target, share=0.3):
+        target = target.clone()
+        target[f.rand(*target.shape) < share] = 255
+        return target
+
+    losses = {
+        "dice": (overlap, [{}, dict(smooth=1.0), dict(log_loss=True, smooth=1.0)]),
+        "jaccard": (jaccard, [{}, dict(smooth=1.0), dict(log_loss=True)]),
+        "tversky": (overlap, [{}, dict(alpha=0.3, beta=0.7), dict(alpha=0.3, beta=0.7, gamma=1.5), dict(alpha=0.8, beta=0.1, gamma=0.75, smooth=2.0, log_loss=True)]),
+        "focal": (focal, [{}, dict(gamma=0.0), dict(gamma=0.5), dict(gamma=3.5)]),
+        "sigmoid_focal": (sigmoid_focal, [{}, dict(alpha=-1.0), dict(gamma=0.0), dict(alpha=0.7, gamma=1.5)]),
+        "lovasz": (lovasz, [{}]),
+        "ohem": (ohem, [{}, dict(min_kept=20), dict(thresh=0.2, min_kept=9), dict(thresh=0.0, min_kept=7)]),
+    }
+    for layer, (fn, settings) in losses.items():
+        for k, kw in enumerate(settings):
+            x, target = f.randn(2, 4, 3, 5) * 2, classes(4, 2, 3, 5)
+            add(f"{layer}_{k}", layer, fn, x, target, **kw)
+            add(f"{layer}_{k}_all", layer, fn, x, void(target), f.rand(4) + 0.1, ignore_index=255, **kw)
+        add(f"{layer}_rows", layer, fn, f.randn(7, 3), classes(3, 7))
+        add(f"{layer}_rank3", layer, fn, f.randn(2, 3, 5), void(classes(3, 2, 5)), ignore_index=255)
+        add(f"{layer}_absent", layer, fn, f.randn(2, 6, 3, 2), classes(2, 2, 3, 2) * 3)
+        add(f"{layer}_far", layer, fn, f.randn(2, 3, 4, 4) * 12, classes(3, 2, 4, 4))
+        if layer not in ("focal", "ohem"):
+            add(f"{layer}_one", layer, fn, f.randn(2, 1, 3, 5) * 2, void(classes(2, 2, 3, 5)), ignore_index=255)
+
+    x = torch.tensor([[[[1, 0, -1], [0.5, 2, 0]], [[0, 1, 0], [0.5, -1, 3]], [[-1, 0.5, 2], [0, 0, 1]]]])
+    some, all_ = torch.tensor([[[0, 1, 2], [1, 0, 255]]]), torch.tensor([[[0, 1, 1], [1, 0, 0]]])
+    ce = lambda x, t, w=None, **kw: F.cross_entropy(x, t, w, **kw)
+    known("ce", "cross_entropy", ce, 0.47711754, x, some, ignore_index=255)
+    known("ce_weight", "cross_entropy", ce, 0.45334157, x, some, torch.tensor([0.5, 1, 2]), ignore_index=255)
+    known("ce_smooth", "cross_entropy", ce, 0.57711756, x, some, ignore_index=255, label_smoothing=0.1)
+    known("dice_void", "dice", overlap, 0.35819897, x, some, ignore_index=255)
+    known("dice", "dice", overlap, 0.33599749, x, all_)
+    known("dice_log", "dice", overlap, 0.30527326, x, all_, log_loss=True, smooth=1.0)
+    known("jaccard", "jaccard", jaccard, 0.44247881, x, all_)
+    known("tversky", "tversky", overlap, 0.35642603, x, all_, alpha=0.3, beta=0.7)
+    known("tversky_power", "tversky", overlap, 0.21279143, x, all_, alpha=0.3, beta=0.7, gamma=1.5)
+    known("lovasz_void", "lovasz", lovasz, 0.36447719, x, some, ignore_index=255)
+    known("lovasz", "lovasz", lovasz, 0.61044323, x, all_)
+    known("sigmoid_focal", "sigmoid_focal", sigmoid_focal, 0.39419103, x, all_, alpha=-1.0)
+    known("sigmoid_focal_void", "sigmoid_focal", sigmoid_focal, 0.12038187, x, some, alpha=-1.0, ignore_index=255)
+    known("focal", "focal", focal, 0.86518782, x, all_)
+    one, truth = torch.tensor([1, -0.5, 2, 0.3, -2, 0.1]).reshape(1, 1, 2, 3), torch.tensor([1, 0, 1, 0, 0, 1]).reshape(1, 2, 3)
+    known("one_dice", "dice", overlap, 0.31158906, one, truth)
+    known("one_lovasz", "lovasz", lovasz, 0.59999996, one, truth)
+    known("one_focal", "sigmoid_focal", sigmoid_focal, 0.08686119, one, truth, alpha=-1.0)
+    known("one_focal_alpha", "sigmoid_focal", sigmoid_focal, 0.05099036, one, truth, alpha=0.25)
 
 
 def loss():
@@ -345,6 +476,7 @@ def loss():
     soft("ce_soft_smooth_all", f.randn(5, 7), shares(5, 7), label_smoothing=1.0)
     soft("ce_soft_weight", f.randn(5, 7), shares(5, 7), f.rand(7), label_smoothing=0.2)
     soft("ce_soft_pixels", f.randn(2, 5, 3, 4), shares(2, 5, 3, 4), label_smoothing=0.1)
+    segmentation_losses(f, classes)
     f.write()
 
 

@@ -1,15 +1,17 @@
-"""What every model of torchvision and timm that cvrun has is made of: names, shapes, numbers of parameters and multiplications.
+"""What every model of torchvision, timm and others that cvrun has is made of: names, shapes, numbers of parameters and multiplications.
 
 usage: model_table.py [MODEL]
 
 Writes tests/golden/model_table.txt, which tests/models/zoo_test.c reads: a line a model, with
   name, side of the pictures, classes, tensors of the state dict, parameters, GMACs, hash
-Parameters and GMACs are what torchvision publishes with its weights; timm publishes no GMACs, so these are counted. The hash is
+Parameters and GMACs are what torchvision publishes with its weights; the others publish no GMACs, so these are counted. The hash is
 FNV-1a over "NAME TYPE SIZE,SIZE\\n" of every tensor, sorted by name. With a MODEL its tensors are printed instead.
-Auxiliary classifiers are in the parameters, not in the GMACs. No weights are made: everything is on the meta device. Needs torch, torchvision and timm.
+Auxiliary classifiers are in the parameters, not in the GMACs; those of a class for each pixel are in both. No weights are made: everything is on the meta device. Needs torch, torchvision, timm and
+segmentation-models-pytorch.
 """
 import pathlib, sys, warnings
-import timm, torch, torchvision
+import segmentation_models_pytorch, timm, torch, torchvision
+import networks
 from torch.utils.flop_counter import FlopCounterMode
 
 warnings.simplefilter("ignore")
@@ -23,6 +25,8 @@ TIMM = """deit_tiny_patch16_224 deit_small_patch16_224 deit_base_patch16_224 dei
 deit_small_distilled_patch16_224 deit_base_distilled_patch16_224 vit_small_patch16_224""".split()
 SEGMENT = """fcn_resnet50 fcn_resnet101 deeplabv3_resnet50 deeplabv3_resnet101 deeplabv3_mobilenet_v3_large
 lraspp_mobilenet_v3_large""".split()
+OTHERS = """unet_resnet34 unet_resnet50 pspnet_resnet50 pspnet_resnet101 deeplabv3plus_resnet50 deeplabv3plus_resnet101
+deeplabv3plus_mobilenet_v2""".split()  # segmentation_models.pytorch's, and what networks.py states anew
 TYPES = {torch.float32: "f32", torch.int64: "i64"}
 
 
@@ -37,12 +41,24 @@ def fnv(text):
     return h
 
 
+def other(name):
+    kind, depth = name.split("_", 1)
+    if kind == "unet":
+        return segmentation_models_pytorch.Unet(depth, encoder_weights=None, classes=21)
+    if kind == "pspnet":
+        return networks.PspNet([3, 4, 23 if depth == "resnet101" else 6, 3], 64, (1, 2, 3, 6), 21)
+    return networks.deeplabv3plus(depth, 21)
+
+
 def make(name):
     """The network on the meta device, side of its pictures, classes, parameters, GMACs (None: not published)."""
     with torch.device("meta"):
         if name in TIMM:
             net = timm.create_model(name)
             return net, 224, 1000, sum(p.numel() for p in net.parameters()), None
+        if name in OTHERS:
+            net = other(name)
+            return net, 473 if name.startswith("pspnet") else 512, 21, sum(p.numel() for p in net.parameters()), None
         if name in SEGMENT:
             aux = {} if name.startswith("lraspp") else {"aux_loss": True}
             net = torchvision.models.get_model(name, weights=None, weights_backbone=None, **aux)
@@ -68,7 +84,7 @@ def main():
         print(text_of(make(sys.argv[1])[0]), end="")
         return
     lines = []
-    for name in TORCHVISION + TIMM + SEGMENT:
+    for name in TORCHVISION + TIMM + SEGMENT + OTHERS:
         net, side, classes, params, gmacs = make(name)
         text = text_of(net)
         gmacs = counted(net, side) if gmacs is None else gmacs

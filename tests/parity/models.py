@@ -10,10 +10,10 @@ losses of auxiliary classifiers in it. Dropout and stochastic depth are off. PyT
 What the weights start from is compared as well: constants, and deviations of what is drawn.
 --narrow does it with narrow versions of the models first; --write puts these into tests/golden/models.safetensors, which
 tests/models/models_test.c reads.
-Needs torch, torchvision, timm, numpy and safetensors.
+Needs torch, torchvision, timm, segmentation-models-pytorch, numpy and safetensors.
 """
 import copy, functools, pathlib, subprocess, sys, tempfile
-import timm, torch, torchvision
+import segmentation_models_pytorch, timm, torch, torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
 from timm.models.deit import VisionTransformerDistilled
@@ -92,6 +92,14 @@ def narrow_vgg(bn):
     return net
 
 
+def smp_unet(encoder):
+    return segmentation_models_pytorch.Unet(encoder, encoder_weights=None, classes=CLASSES)
+
+
+def narrow_unet_resnet():
+    return networks.UnetOnResNet(NarrowResNet(resnet.BasicBlock, [1, 1, 1, 1], 2, False, 4), [2, 2, 4, 8, 16], [8, 6, 4, 3, 3], CLASSES)
+
+
 def cases():
     """name: (module, settings of cvrun, size, batch)"""
     full, narrow = {}, {}
@@ -113,6 +121,15 @@ def cases():
         full[name] = (make, off, 97 if "50" in name else 64, 4)
     make = functools.partial(torchvision.models.get_model, "lraspp_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=CLASSES)
     full["lraspp_mobilenet_v3_large"] = (make, [], 97, 4)
+
+    for depth, layers in ((50, [3, 4, 6, 3]), (101, [3, 4, 23, 3])):
+        make = functools.partial(networks.PspNet, layers, 64, (1, 2, 3, 6), CLASSES)
+        full[f"pspnet_resnet{depth}"] = (make, off, 97 if depth == 50 else 65, 4)
+        full[f"unet_resnet{34 if depth == 50 else 50}"] = (functools.partial(smp_unet, f"resnet{34 if depth == 50 else 50}"), [], 97, 4)
+    for name in ("resnet50", "resnet101", "mobilenet_v2"):
+        for stride in (16, 8):
+            make = functools.partial(networks.deeplabv3plus, name, CLASSES, stride)
+            full[f"deeplabv3plus_{name}/{stride}"] = (make, ["dropout=0", f"output_stride={stride}"], 97 if "101" not in name else 64, 4)
 
     for name in ("resnext50_32x4d", "wide_resnet50_2", "densenet121"):
         full[name] = (functools.partial(getattr(torchvision.models, name), num_classes=CLASSES), [], 224, 4)
@@ -152,6 +169,14 @@ def cases():
     mobile = functools.partial(networks.narrow_deeplab_mobilenet, 0.02, 6, (1, 2, 3), CLASSES)
     narrow["deeplabv3_mobilenet_v3_large"] = (mobile, ["width_mult=0.02", *rates, *off], 40, 4)
     narrow["lraspp_mobilenet_v3_large"] = (functools.partial(networks.narrow_lraspp, 0.02, 6, CLASSES), ["width_mult=0.02", "inter_channels=6"], 40, 4)
+    narrow["pspnet_resnet50"] = (functools.partial(networks.PspNet, [1, 1, 2, 2], 2, (1, 2), CLASSES), ["layers=1,1,2,2", "width=2", "bins=1,2", *off], 33, 4)
+    plus = dict(channels=6, low_channels=3, rates=(1, 2, 3))
+    rates = ["atrous_rates=1,2,3", "aspp_channels=6", "low_channels=3", "dropout=0"]
+    make = functools.partial(networks.deeplabv3plus, "resnet50", CLASSES, layers=[1, 1, 1, 2], width=2, **plus)
+    narrow["deeplabv3plus_resnet50"] = (make, ["layers=1,1,1,2", "width=2", *rates], 40, 4)
+    make = functools.partial(networks.deeplabv3plus, "mobilenet_v2", CLASSES, 8, width_mult=0.1, **plus)
+    narrow["deeplabv3plus_mobilenet_v2"] = (make, ["width_mult=0.1", "output_stride=8", *rates], 41, 4)
+    narrow["unet_resnet34"] = (narrow_unet_resnet, ["layers=1,1,1,1", "width=2", "decoder_channels=8,6,4,3,3"], 45, 4)
     for name, bn in (("unet", True), ("unet_plain", False)):
         narrow[name] = (functools.partial(UNet, 3, 2, bn, CLASSES), ["width=3", "depth=2", f"batch_norm={'yes' if bn else 'no'}"], 12, 4)
     return full, narrow
@@ -192,7 +217,7 @@ def seeded(make, seed):
             nn.init.normal_(module.relative_position_bias_table, 0, 0.5)
         if isinstance(module, nn.MultiheadAttention):
             nn.init.normal_(module.in_proj_bias, 0, 0.2)
-        if isinstance(module, (nn.Dropout, torchvision.ops.StochasticDepth)):
+        if isinstance(module, (nn.Dropout, nn.Dropout2d, torchvision.ops.StochasticDepth)):
             module.p = 0.0
     with torch.no_grad():
         for t in net.state_dict().values():
@@ -208,9 +233,9 @@ def batch(size, n, seed, masks):
     return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8), torch.arange(n) * CLASSES // n
 
 
-def loss_of(outputs, y):
-    """Cross entropy, and that of auxiliary classifiers with the weights of their papers."""
-    share = 0.5 if isinstance(outputs, dict) else 0.4 if len(outputs) == 2 else 0.3
+def loss_of(outputs, y, share=0.5):
+    """Cross entropy, and that of auxiliary classifiers with the weights of their papers; `share`: of one with a class for each pixel."""
+    share = share if isinstance(outputs, dict) else 0.4 if len(outputs) == 2 else 0.3
     outputs = tuple(outputs.values()) if isinstance(outputs, dict) else outputs if isinstance(outputs, tuple) else (outputs,)
     entropies = [nn.functional.cross_entropy(o, y, ignore_index=255) for o in outputs]
     return entropies[0] + share * sum(entropies[1:])
@@ -225,7 +250,7 @@ def oracle(net, x, y, dtype=torch.float64):
         logits = net.eval()(x)
         logits = logits["out"] if isinstance(logits, dict) else logits
     net.train()
-    loss_of(net(x), y).backward()
+    loss_of(net(x), y, getattr(net, "aux_share", 0.5)).backward()
     with torch.no_grad():
         for p in net.parameters():
             p -= LR * p.grad
@@ -279,7 +304,7 @@ def compare(cvrun, name, case, seed):
     """Error of the logits, of the changes, whose that is, and what the golden file keeps."""
     make, settings, size, n = case
     net = seeded(make, seed)
-    model = name.removesuffix("_plain")
+    model = name.removesuffix("_plain").split("/")[0]
     x, y = batch(size, n, seed, model.startswith(SEGMENT))
     with tempfile.TemporaryDirectory() as folder:
         logits, after = ours(cvrun, model, settings, net, x, y, seed, pathlib.Path(folder))
@@ -320,7 +345,7 @@ def check_start(cvrun, name, case):
     with tempfile.TemporaryDirectory() as folder:
         task = ["run.task=segment", "data.masks=yes"] if name.startswith(SEGMENT) else []
         recipe = pathlib.Path(folder) / "recipe.ini"
-        recipe.write_text(f"[run]\nname = start\n[model]\nname = {name}\n[data]\nformat = fake\nsize = 2\nclasses = {CLASSES}\nimg_size = {case[2]}\n")
+        recipe.write_text(f"[run]\nname = start\n[model]\nname = {name.split('/')[0]}\n[data]\nformat = fake\nsize = 2\nclasses = {CLASSES}\nimg_size = {case[2]}\n")
         run = [cvrun, "train", recipe, f"run.project={folder}", "epochs=0", "val.interval=0", "batch=2", *task, *(f"model.{s}" for s in case[1])]
         subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
         mine = load_file(next(pathlib.Path(folder).glob("*/start/weights/last.safetensors")))

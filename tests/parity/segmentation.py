@@ -175,7 +175,7 @@ def main():
             score, seconds = ours(args.cvrun.resolve(), recipe, metric, folder, case)
             line, good = f"{case:8} {metric}: cvrun {score:.4f} in {seconds:.0f} s", score >= floor
             if args.torch:
-                classes = len((root / "classes.txt").read_text().split())
+                classes = len((root / "classes.txt").read_text().splitlines())
                 other, took = theirs(values(recipe), root, metric, classes)
                 line += f", PyTorch {other:.4f} in {took:.0f} s"
                 good &= score >= other - 0.01

@@ -1,8 +1,11 @@
-"""Writes apps/data/weights.ini and apps/data/imagenet1k.txt from torchvision's own records of its weights.
+"""Writes apps/data/weights.ini, apps/data/imagenet1k.txt and apps/data/voc21.txt from torchvision's own records of its weights.
 
 Needs torchvision; downloads nothing. A section a model, a line a set of weights:
 
   NAME = URL resize=N crop=N interpolation=KIND mean=COLOURS std=COLOURS classes=imagenet1k [hub=NAME]
+
+Segmentation has val_crop=0 in place of crop: pictures keep their shape. Weights of its backbone alone, which model.head = new
+takes, bring the colours and nothing else.
 
 The eight digits in the file's name are the first of its SHA-256, as torch.hub has it. DEFAULT names another line. hub: the same weights in timm's collection.
 """
@@ -13,17 +16,14 @@ import torchvision
 from torchvision.models import get_model, get_model_weights, list_models
 
 root = pathlib.Path(__file__).resolve().parents[2] / "apps/data"
+OTHERS = "deeplabv3plus_mobilenet_v2 deeplabv3plus_resnet101 deeplabv3plus_resnet50 unet_resnet34 unet_resnet50".split()  # not torchvision's
 TIMM = ("resnet", "resnext", "wide_resnet", "vgg", "densenet", "inception_v3")
 
 
 def settings(weights):
     p = weights.transforms()
     mode = p.interpolation.value
-    if tuple(p.mean) == (0.485, 0.456, 0.406) and tuple(p.std) == (0.229, 0.224, 0.225):
-        colour = "mean=imagenet std=imagenet"
-    else:
-        colour = f"mean={','.join(map(str, p.mean))} std={','.join(map(str, p.std))}"
-    return f"resize={p.resize_size[0]} crop={p.crop_size[0]} interpolation={mode} {colour}"
+    return f"resize={p.resize_size[0]} crop={p.crop_size[0]} interpolation={mode} {colours(p)}"
 
 
 def hub(model, name):
@@ -32,7 +32,27 @@ def hub(model, name):
     return f" hub={model}.{'tv' if name.endswith('V1') else 'tv2'}_in1k"
 
 
-lines = ["# Published weights of torchvision's classifiers and how their pictures are made. Written by tests/parity/weights_table.py.", ""]
+def colours(p):
+    if tuple(p.mean) == (0.485, 0.456, 0.406) and tuple(p.std) == (0.229, 0.224, 0.225):
+        return "mean=imagenet std=imagenet"
+    return f"mean={','.join(map(str, p.mean))} std={','.join(map(str, p.std))}"
+
+
+def backbone(model):
+    for w in get_model_weights(model.split("_", 1)[1]):
+        yield f"{w.name} = {w.url} {colours(w.transforms())}"
+
+
+def segmentation(model):
+    """The section of a network with a class for each pixel."""
+    for w in get_model_weights(model):
+        p = w.transforms()
+        yield f"{w.name} = {w.url} resize={p.resize_size[0]} val_crop=0 interpolation={p.interpolation.value} {colours(p)} classes=voc21"
+    yield from backbone(model)
+    yield f"DEFAULT = {get_model_weights(model).DEFAULT.name}"
+
+
+lines = ["# Published weights of torchvision's networks and how their pictures are made. Written by tests/parity/weights_table.py.", ""]
 names = None
 for model in sorted(list_models(module=torchvision.models)):
     lines.append(f"[{model}]")
@@ -41,6 +61,13 @@ for model in sorted(list_models(module=torchvision.models)):
         assert w.meta["categories"] in (None, names)
         lines.append(f"{w.name} = {w.url} {settings(w)} classes=imagenet1k{hub(model, w.name)}")
     lines += [f"DEFAULT = {get_model_weights(model).DEFAULT.name}", ""]
+for model in sorted(list_models(module=torchvision.models.segmentation)):
+    lines += [f"[{model}]", *segmentation(model), ""]
+for model in OTHERS:
+    names_of = get_model_weights(model.split("_", 1)[1])
+    lines += [f"[{model}]", *backbone(model), f"DEFAULT = {names_of.DEFAULT.name}", ""]
+voc = get_model_weights("fcn_resnet50").DEFAULT.meta["categories"]
 root.mkdir(exist_ok=True)
+(root / "voc21.txt").write_text("\n".join(voc).replace("__background__", "background") + "\n")
 (root / "weights.ini").write_text("\n".join(lines[:-1]) + "\n")
 (root / "imagenet1k.txt").write_text("\n".join(names) + "\n")

@@ -6,8 +6,7 @@
  * Blocks of positions, of about CPU_SPAN scores, are tasks; the scores of a position are the inner loop. They lie side
  * by side in ranks 2 and 4, and `step` apart in the others. Losses are summed in double for each block.
  */
-#include "cpu_loops.h"
-#include "cpu_math.h"
+#include "loss_rows.h"
 
 #include <cvr/plugin/ops/loss.h>
 
@@ -39,18 +38,8 @@ static int64_t position_at(const entropy_job *job, int64_t p) {
     return p / job->per_picture * job->per_picture * job->classes + p % job->per_picture * job->position_step;
 }
 
-/* Before any score is read by it, every target is known to be a class. */
 static int32_t check_targets(const entropy_job *job, cvr_error *err) {
-    for (int64_t p = 0; p < job->positions; p++) {
-        const int64_t t = job->target[p];
-        if ((t < 0 || t >= job->classes) && t != job->ignore_index)
-            return cvr_fail(
-                err, CVR_ERR_INVALID,
-                "cross_entropy: target %lld at position %lld, but there are %lld classes (0 to %lld); check "
-                "the labels",
-                (long long)t, (long long)p, (long long)job->classes, (long long)job->classes - 1);
-    }
-    return CVR_OK;
+    return loss_rows_check("cross_entropy", job->target, job->positions, job->classes, job->ignore_index, err);
 }
 
 static double total_weight(const entropy_job *job) {

@@ -29,7 +29,7 @@ typedef struct features {
 /* Both heads. -> output and aux: logits, (N, num_classes, H, W) */
 static int32_t add_heads(net *n, const deeplab_attrs *a, const cvr_io *io, int64_t num_classes, const features *f) {
     const net_conv2d three = {a->aspp.channels, 3, 1, 1, 1, 0}, classes = {num_classes, 1, 1, 0, 1, 1};
-    const dense_fcn aux = {"aux_classifier", "dropout", a->dropout_aux, num_classes};
+    const dense_fcn aux = {"aux_classifier", "dropout", a->dropout_aux, num_classes, 0};
     n->scope = NULL;
     n->conv = DENSE_TORCH;
     cvr_value x = aspp(n, "classifier.0", &a->aspp, f->out);

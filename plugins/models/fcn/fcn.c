@@ -14,8 +14,8 @@ typedef struct fcn_attrs {
 /* image: (N, C, H, W) -> output and aux: logits, (N, num_classes, H, W) */
 static int32_t fcn_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const fcn_attrs *a = (const fcn_attrs *)args->attrs;
-    const dense_fcn head = {"classifier", "dropout", a->dropout, args->num_classes},
-                    aux = {"aux_classifier", "dropout", a->dropout_aux, args->num_classes};
+    const dense_fcn head = {"classifier", "dropout", a->dropout, args->num_classes, 0},
+                    aux = {"aux_classifier", "dropout", a->dropout_aux, args->num_classes, 0};
     net n = {.b = b, .err = err, .conv = DENSE_KAIMING, .scope = "backbone."};
     const resnet_trunk t = dense_trunk(&n, &a->resnet, 8);
     const cvr_value image = io->input(io, "image");

@@ -110,6 +110,7 @@ static int32_t multilabel_losses(const cvr_builder *b, const cvr_task_info *info
     const task_loss loss = {.layer = "bce_with_logits",
                             .field = LABEL,
                             .settings = "",
+                            .weight = 1,
                             .aux_weight = ((const multilabel_attrs *)info->attrs)->aux_weight,
                             .aux_usual = 0.4,
                             .check = check_output,

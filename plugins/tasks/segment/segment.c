@@ -1,9 +1,12 @@
 /*
  * Task "segment": a class for each pixel (Long, Shelhamer, Darrell: "Fully Convolutional Networks for Semantic
- * Segmentation", 2015). Loss: cross entropy over the pixels that count; 255 in a mask is a pixel that does not.
+ * Segmentation", 2015). Loss: cross entropy over the pixels that count, or what train.loss names; 255 in a mask is a
+ * pixel that does not.
  * Metrics, from the confusion matrix of all pixels: the share that is right, over all and as the mean over classes; and
  * the means of intersection over union and of dice, where a class counts once it is in a mask or in a prediction.
  */
+#include "../task_losses.h"
+#include "loss_terms.h"
 #include "segment_overlay.h"
 #include <math.h>
 
@@ -11,6 +14,7 @@
 #define OUTPUT "output"
 
 typedef struct segment_attrs {
+    const char *loss;
     double aux_weight;
 } segment_attrs;
 
@@ -35,15 +39,25 @@ static int32_t check_output(const cvr_task_info *info, const cvr_type *output, c
     return CVR_OK;
 }
 
+/* One loss has the names of the results; of several each has its own. */
 static int32_t segment_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err) {
-    const task_loss loss = {.layer = "cross_entropy",
-                            .field = "mask",
-                            .settings = "ignore_index=255",
-                            .aux_weight = ((const segment_attrs *)info->attrs)->aux_weight,
-                            .aux_usual = 0.5,
-                            .check = check_output,
-                            .prepare = task_class_weights};
-    return task_add_losses(b, info, io, &loss, err);
+    const segment_attrs *const a = info->attrs;
+    loss_term terms[LOSS_MOST_TERMS];
+    uint32_t n;
+    CVR_TRY(loss_terms_read(a->loss, "ignore_index=255", terms, &n, err));
+    for (uint32_t i = 0; i < n; i++) {
+        const task_loss loss = {.layer = terms[i].layer,
+                                .field = "mask",
+                                .settings = terms[i].settings,
+                                .name = n > 1 ? terms[i].layer : NULL,
+                                .weight = terms[i].weight,
+                                .aux_weight = a->aux_weight,
+                                .aux_usual = 0.5,
+                                .check = check_output,
+                                .prepare = task_class_weights};
+        CVR_TRY(task_add_losses(b, info, io, &loss, err));
+    }
+    return CVR_OK;
 }
 
 static int32_t segment_pipeline(const cvr_task_info *info, const cvr_pipeline *p, cvr_error *err) {
@@ -236,6 +250,8 @@ out:
 }
 
 static const cvr_attr_desc *const segment_keys[] = {
+    CVR_ATTR(STRING, "loss", "cross_entropy",
+             "what is trained: a layer of losses, or a sum, cross_entropy + 0.5 * dice(smooth=1)"),
     CVR_ATTR(FLOAT, "aux_weight", "-1",
              "weight of the losses of auxiliary results; -1: as the model says, 0.5 where it does not",
              CVR_ATTR_AT_LEAST(-1)),
