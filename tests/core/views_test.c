@@ -24,6 +24,12 @@ static const char recipe[] = "[run]\nseed = 3\nname = v\ntask = segment\n"
                              "out = conv2d num_classes kernel_size=3 padding=1\n"
                              "[train]\nepochs = 1\nbatch = 4\n";
 
+/* Its sides have to be multiples of 8: pictures are padded. */
+static const char unet[] =
+    "[run]\nseed = 3\nname = u\ntask = segment\n[data]\nformat = scenes\nfields = mask\nworkers = 0\n"
+    "[model]\nname = unet\nwidth = 4\ndepth = 3\n";
+static const char *recipe_file = "v.ini";
+
 static const char *in_folder(const char *name) {
     static char path[4][200];
     static int turn;
@@ -38,6 +44,7 @@ static void setup(void) {
     cr_assert_not_null(mkdtemp(folder));
     setenv("CVR_PLUGIN_PATH", CVR_TEST_PLUGINS, 1);
     good(cvr_fs_write(in_folder("v.ini"), recipe, sizeof recipe - 1, &err));
+    good(cvr_fs_write(in_folder("u.ini"), unet, sizeof unet - 1, &err));
 }
 
 static void teardown(void) {
@@ -53,7 +60,7 @@ static int32_t try_open(cvr_session **s, uint32_t purpose, const char *const *ov
     size_t n = 0;
     while (overrides[n]) n++;
     const cvr_session_options o = {
-        .path = in_folder("v.ini"), .overrides = overrides, .n_overrides = n, .purpose = purpose};
+        .path = in_folder(recipe_file), .overrides = overrides, .n_overrides = n, .purpose = purpose};
     return cvr_session_open(s, &o, &err);
 }
 static cvr_session *open_session(uint32_t purpose, const char *const *overrides) {
@@ -417,6 +424,20 @@ Test(views, planned_once) {
         cr_assert_eq(sscanf(text, "%llu %llu %llu", &opens, &blocks, turn ? &then : &first), 3);
     }
     cr_expect_eq(then, first, "a size that was there was made again");
+    cvr_session_close(&s);
+}
+
+/* A window whose side the network does not take lies on a larger canvas, and is no larger for it. */
+Test(views, windows_on_a_canvas) {
+    recipe_file = "u.ini";
+    cvr_session *s = open_session(CVR_FOR_PREDICTION, (const char *const[]){"val.resize_size=0", "model.num_classes=3",
+                                                                            "val.crop_size=12", "val.stride=12", NULL});
+    grid picture = made_up(12, 24), left = cut(&picture, 0, 0, 12, 12), right = cut(&picture, 0, 12, 12, 12);
+    said both = predict(s, &picture), a = predict(s, &left), b = predict(s, &right);
+    for (int64_t y = 0; y < 12; y++)
+        for (int64_t x = 0; x < 24; x++)
+            for (int64_t k = 0; k < 3; k++)
+                cr_assert_eq(at(&both.raw, y, x)[k], at(x < 12 ? &a.raw : &b.raw, y, x % 12)[k]);
     cvr_session_close(&s);
 }
 
