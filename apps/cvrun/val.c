@@ -92,13 +92,24 @@ static void print_classes(const cvr_metrics *m, const cvr_session_info *i) {
     print_text("\n");
 }
 
-/* A mean over classes says little where nobody knows how many of them it has. */
+static bool same_classes(const cvr_metrics *m, size_t a, size_t b) {
+    for (int64_t k = 0; k < m->n_classes; k++)
+        if (isnan(of_class(m, k, a)) != isnan(of_class(m, k, b))) return false;
+    return true;
+}
+
+/* A mean over classes says little where nobody knows how many of them it has. Metrics that lack the same classes share
+ * a line, which stands where the first of them comes. */
 static void print_absent(const cvr_metrics *m, const cvr_session_info *i, size_t column) {
     const int64_t n = absent(m, column);
     int64_t named = 0;
+    for (size_t c = 0; c < column; c++)
+        if (same_classes(m, c, column)) return;
     if (n == 0) return;
-    print_text("%s: %lld of %lld classes have none, and no mean has them", m->columns[column], (long long)n,
-               (long long)m->n_classes);
+    print_text("left out of mean %s", m->columns[column]);
+    for (size_t c = column + 1; c < m->n_columns; c++)
+        if (same_classes(m, c, column)) print_text(", %s", m->columns[c]);
+    print_text(": %lld of %lld classes, which are nowhere", (long long)n, (long long)m->n_classes);
     for (int64_t k = 0; k < m->n_classes && i->class_names && named < MOST_NAMED; k++)
         if (isnan(of_class(m, k, column))) print_text("%s%s", named++ ? ", " : ": ", i->class_names[k]);
     print_text(n > named && named ? ", ...\n" : "\n");

@@ -77,6 +77,10 @@ typedef struct view {
     double scale;
 } view;
 
+static uint8_t level_of(double mean) {
+    return (uint8_t)(255 * fmin(fmax(mean, 0), 1) + 0.5);
+}
+
 /* What pixels are padded with: 0 once they are normalised. */
 static void pad(const view *v, char *to, int64_t n) {
     const double *mean = v->net->settings->mean;
@@ -86,21 +90,31 @@ static void pad(const view *v, char *to, int64_t n) {
         return;
     }
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < v->channels; c++) *(uint8_t *)to++ = (uint8_t)(255 * mean[c < 4 ? c : 3] + 0.5);
+        for (int64_t c = 0; c < v->channels; c++) *(uint8_t *)to++ = level_of(mean[c < 4 ? c : 3]);
 }
 
-/* The part of a view from (top, left) on that is as large as the canvas; what lies outside is padded. */
-static void fill_input(const view *v, cvr_canvas part, int64_t top, int64_t left, char *to) {
+/* What the network looks at once: a window of a view, or all of it. */
+typedef struct window {
+    int64_t top, left, height, width; /* may reach past the view */
+    cvr_canvas canvas;                /* that it lies on, at the upper left */
+} window;
+
+static int64_t fewer(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* The window on its canvas; what lies outside of it or of the view is padded. */
+static void fill_input(const view *v, const window *w, char *to) {
     const uint64_t pixel = (uint64_t)v->channels * cvr_dtype_size(v->field->tensor.dtype);
-    const int64_t rows = v->height - top < part.height ? v->height - top : part.height;
-    const int64_t columns = v->width - left < part.width ? v->width - left : part.width;
-    for (int64_t y = 0; y < part.height; y++, to += (uint64_t)part.width * pixel) {
-        const char *from = v->data + (uint64_t)((top + y) * v->pitch) * pixel;
+    const int64_t rows = fewer(v->height - w->top, w->height), columns = fewer(v->width - w->left, w->width);
+    for (int64_t y = 0; y < w->canvas.height; y++, to += (uint64_t)w->canvas.width * pixel) {
         const int64_t n = y < rows ? columns : 0;
-        pad(v, to + (uint64_t)n * pixel, part.width - n);
-        if (n && !v->mirrored) memcpy(to, from + (uint64_t)left * pixel, (uint64_t)n * pixel);
+        pad(v, to + (uint64_t)n * pixel, w->canvas.width - n);
+        if (n == 0) continue;
+        const char *from = v->data + (uint64_t)((w->top + y) * v->pitch) * pixel;
+        if (!v->mirrored) memcpy(to, from + (uint64_t)w->left * pixel, (uint64_t)n * pixel);
         for (int64_t x = 0; x < n && v->mirrored; x++)
-            memcpy(to + (uint64_t)x * pixel, from + (uint64_t)(v->width - 1 - left - x) * pixel, pixel);
+            memcpy(to + (uint64_t)x * pixel, from + (uint64_t)(v->width - 1 - w->left - x) * pixel, pixel);
     }
 }
 
@@ -136,30 +150,29 @@ static int32_t look(views *v, run_network *n, const cvr_batch *b, cvr_canvas can
     return CVR_OK;
 }
 
-/* Adds what was said of a part to the sums, at the place that it has in the picture. */
-static void add_part(views *v, const view *w, const cvr_tensor *said, int64_t top, int64_t left) {
-    const int64_t rows = w->height - top < said->shape[2] ? w->height - top : said->shape[2];
-    const int64_t columns = w->width - left < said->shape[3] ? w->width - left : said->shape[3];
+/* Adds what was said of a window to the sums, at the place that it has in the picture. */
+static void add_window(views *v, const view *w, const cvr_tensor *said, const window *at) {
+    const int64_t rows = fewer(w->height - at->top, at->height), columns = fewer(w->width - at->left, at->width);
     float *sum = v->sum.data;
     int32_t *times = v->times.data;
     for (int64_t y = 0; y < rows; y++) {
         const float *from = (const float *)said->data + y * said->shape[3] * said->pixel_stride;
         for (int64_t x = 0; x < columns; x++, from += said->pixel_stride) {
-            const int64_t column = w->mirrored ? w->width - 1 - left - x : left + x;
-            const int64_t at = (top + y) * w->width + column;
-            for (int64_t k = 0; k < v->channels; k++) sum[at * v->channels + k] += from[k];
-            times[at]++;
+            const int64_t column = w->mirrored ? w->width - 1 - at->left - x : at->left + x;
+            const int64_t pixel = (at->top + y) * w->width + column;
+            for (int64_t k = 0; k < v->channels; k++) sum[pixel * v->channels + k] += from[k];
+            times[pixel]++;
         }
     }
 }
 
-/* Windows along a side, and where window i begins. */
-static int64_t windows(int64_t side, int64_t window, int64_t stride) {
-    return (side > window ? side - window + stride - 1 : 0) / stride + 1;
+/* Windows of a length along a side, and where window i begins. */
+static int64_t windows(int64_t side, int64_t length, int64_t stride) {
+    return (side > length ? side - length + stride - 1 : 0) / stride + 1;
 }
-static int64_t window_at(int64_t i, int64_t side, int64_t window, int64_t stride) {
-    const int64_t last = side > window ? side - window : 0;
-    return i * stride < last ? i * stride : last;
+static int64_t window_at(int64_t i, int64_t side, int64_t length, int64_t stride) {
+    const int64_t last = side > length ? side - length : 0;
+    return fewer(i * stride, last);
 }
 
 /* Room for the sums, once the number of classes is known. */
@@ -176,18 +189,18 @@ static int32_t begin_sums(views *v, const view *w, const cvr_tensor *said, cvr_e
 static int32_t look_at_view(views *v, run_network *n, const cvr_batch *b, const view *w, cvr_error *err) {
     const protocol *p = &n->settings->protocol;
     const cvr_canvas canvas = canvas_for(n->settings, b->canvas, w->scale);
-    const int64_t high = p->window ? p->window : w->height, wide = p->window ? p->window : w->width;
-    const int64_t rows = windows(w->height, high, p->window ? p->stride : 1),
-                  columns = windows(w->width, wide, p->window ? p->stride : 1);
+    const int64_t height = p->window ? p->window : w->height, width = p->window ? p->window : w->width;
+    const int64_t stride = p->window ? p->stride : 1, rows = windows(w->height, height, stride),
+                  columns = windows(w->width, width, stride);
     const cvr_tensor *said = NULL;
     CVR_TRY(reserve(&v->input, canvas.height, canvas.width, w->channels, sizeof(float), err));
     for (int64_t i = 0; i < rows * columns; i++) {
-        const int64_t top = window_at(i / columns, w->height, high, p->stride),
-                      left = window_at(i % columns, w->width, wide, p->stride);
-        fill_input(w, canvas, top, left, v->input.data);
+        const window at = {window_at(i / columns, w->height, height, stride),
+                           window_at(i % columns, w->width, width, stride), height, width, canvas};
+        fill_input(w, &at, v->input.data);
         CVR_TRY(look(v, n, b, canvas, &said, err));
         if (i == 0) CVR_TRY(begin_sums(v, w, said, err));
-        add_part(v, w, said, top, left);
+        add_window(v, w, said, &at);
     }
     float *sum = v->sum.data;
     const int32_t *times = v->times.data;
@@ -206,16 +219,32 @@ static void add_softmax(float *to, float *x, int64_t n) {
     for (int64_t k = 0; k < n; k++) to[k] += x[k] / sum;
 }
 
-/* v->sum at the target's size goes into v->total. */
-static int32_t merge(views *v, const view *w, const view_target *to, size_t n_views, cvr_error *err) {
-    const plane from = {v->sum.data, w->height, w->width, v->channels};
-    CVR_TRY(reserve(&v->row, 1, to->width, v->channels, sizeof(float), err));
-    for (int64_t y = 0; y < to->height; y++) {
-        float *total = (float *)v->total.data + y * to->canvas.width * v->channels, *row = v->row.data;
-        resample_row(&from, to->height, to->width, y, n_views == 1 ? total : row);
-        for (int64_t x = 0; x < to->width && n_views > 1; x++)
-            add_softmax(total + x * v->channels, row + x * v->channels, v->channels);
+/* v->sum at the target's size goes into v->total, rows at a time. */
+#define ROWS_AT_A_TIME 16
+typedef struct merging {
+    const views *v;
+    const view *w;
+    const view_target *to;
+    bool alone; /* the only view: its logits are the answer */
+} merging;
+
+static void merge_rows(void *ctx, uint64_t task, uint32_t worker) {
+    const merging *m = ctx;
+    const int64_t c = m->v->channels, width = m->to->width, first = (int64_t)task * ROWS_AT_A_TIME;
+    const plane from = {m->v->sum.data, m->w->height, m->w->width, c};
+    float *row = (float *)m->v->row.data + (int64_t)worker * width * c;
+    for (int64_t y = first; y < first + ROWS_AT_A_TIME && y < m->to->height; y++) {
+        float *total = (float *)m->v->total.data + y * m->to->canvas.width * c;
+        resample_row(&from, m->to->height, width, y, m->alone ? total : row);
+        for (int64_t x = 0; x < width && !m->alone; x++) add_softmax(total + x * c, row + x * c, c);
     }
+}
+
+static int32_t merge(views *v, const view *w, const view_target *to, size_t n_views, cvr_error *err) {
+    const cvr_threadpool *pool = w->net->pool;
+    merging m = {v, w, to, n_views == 1};
+    CVR_TRY(reserve(&v->row, pool->n_workers, to->width, v->channels, sizeof(float), err));
+    pool->run(pool, (uint64_t)((to->height + ROWS_AT_A_TIME - 1) / ROWS_AT_A_TIME), merge_rows, &m);
     return CVR_OK;
 }
 

@@ -68,7 +68,7 @@ static void draw_bar(canvas *c, int64_t x, int64_t y, double value, double full)
     static const colour ink = {31, 110, 196}, track = {240, 242, 245};
     char label[32];
     if (isnan(value)) {
-        canvas_text(c, x, y + 2, "absent", (canvas_text_style){CANVAS_FAINT, 0, 0});
+        canvas_text(c, x + BAR + 6, y + 2, "absent", (canvas_text_style){CANVAS_FAINT, 0, 0});
         return;
     }
     const double share = value / full;

@@ -24,6 +24,12 @@ static const char recipe[] = "[run]\nseed = 3\nname = v\ntask = segment\n"
                              "out = conv2d num_classes kernel_size=3 padding=1\n"
                              "[train]\nepochs = 1\nbatch = 4\n";
 
+/* Its sides have to be multiples of 8: pictures are padded. */
+static const char unet[] =
+    "[run]\nseed = 3\nname = u\ntask = segment\n[data]\nformat = scenes\nfields = mask\nworkers = 0\n"
+    "[model]\nname = unet\nwidth = 4\ndepth = 3\n";
+static const char *recipe_file = "v.ini";
+
 static const char *in_folder(const char *name) {
     static char path[4][200];
     static int turn;
@@ -32,16 +38,29 @@ static const char *in_folder(const char *name) {
     return to;
 }
 
+/* Memory of a test, until its end. */
+static void *kept[4096];
+static size_t n_kept;
+static void *keep(size_t n, size_t size) {
+    cr_assert_lt(n_kept, 4096);
+    return kept[n_kept++] = calloc(n + 1, size);
+}
+
+static cvr_session *plain_session; /* of plain(); NULL: not open yet */
+
 static void setup(void) {
     cvr_error_init(&err);
     (void)snprintf(folder, sizeof folder, "/tmp/views_test_XXXXXX");
     cr_assert_not_null(mkdtemp(folder));
     setenv("CVR_PLUGIN_PATH", CVR_TEST_PLUGINS, 1);
     good(cvr_fs_write(in_folder("v.ini"), recipe, sizeof recipe - 1, &err));
+    good(cvr_fs_write(in_folder("u.ini"), unet, sizeof unet - 1, &err));
 }
 
 static void teardown(void) {
     char command[100];
+    cvr_session_close(&plain_session);
+    while (n_kept) free(kept[--n_kept]);
     (void)snprintf(command, sizeof command, "rm -rf %s", folder);
     cr_assert_eq(system(command), 0);
 }
@@ -53,7 +72,7 @@ static int32_t try_open(cvr_session **s, uint32_t purpose, const char *const *ov
     size_t n = 0;
     while (overrides[n]) n++;
     const cvr_session_options o = {
-        .path = in_folder("v.ini"), .overrides = overrides, .n_overrides = n, .purpose = purpose};
+        .path = in_folder(recipe_file), .overrides = overrides, .n_overrides = n, .purpose = purpose};
     return cvr_session_open(s, &o, &err);
 }
 static cvr_session *open_session(uint32_t purpose, const char *const *overrides) {
@@ -71,7 +90,7 @@ typedef struct grid {
 } grid;
 
 static grid grid_new(int64_t height, int64_t width, int64_t channels) {
-    return (grid){height, width, channels, calloc((size_t)(height * width * channels), sizeof(float))};
+    return (grid){height, width, channels, keep((size_t)(height * width * channels), sizeof(float))};
 }
 static float *at(const grid *g, int64_t y, int64_t x) {
     return g->data + (y * g->width + x) * g->channels;
@@ -129,13 +148,12 @@ static void write_picture(cvr_session *s, const char *path, const grid *g) {
     const cvr_image_service *images;
     cvr_writer w;
     const int64_t n = g->height * g->width * 3;
-    cvr_image image = {sizeof image, g->width, g->height, 3, malloc((size_t)n), NULL};
+    cvr_image image = {sizeof image, g->width, g->height, 3, keep((size_t)n, 1), NULL};
     for (int64_t i = 0; i < n; i++) image.data[i] = (uint8_t)g->data[i];
     good(cvr_plugins_image_service(cvr_session_plugins(s), &images, &err));
     good(cvr_writer_open(&w, path, &err));
     good(images->encode(images, "png", &image, to_writer, &w, &err));
     good(cvr_writer_commit(&w, false, &err));
-    free(image.data);
 }
 
 /* ---- what the network says ---- */
@@ -160,8 +178,7 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
     (void)e;
     if (name) *name = "x.png";
     if (strcmp(suffix, "_mask.png") != 0) return CVR_OK;
-    free(to->png);
-    to->png = malloc(n);
+    to->png = keep(n, 1);
     memcpy(to->png, bytes, to->n = n);
     return CVR_OK;
 }
@@ -171,7 +188,6 @@ static void on_begin(void *ctx, const char *path, int64_t width, int64_t height)
 static void on_raw(void *ctx, const char *name, const cvr_type *t, const void *elements) {
     said *to = ctx;
     cr_assert_str_eq(name, "output");
-    free(to->raw.data);
     to->raw = grid_new(t->shape[2], t->shape[3], t->shape[1]);
     for (int64_t c = 0, i = 0; c < t->shape[1]; c++)
         for (int64_t p = 0; p < t->shape[2] * t->shape[3]; p++, i++)
@@ -192,11 +208,8 @@ static said predict(cvr_session *s, const grid *g) {
 /* The logits of the plain network, on pictures as they are. */
 static grid plain(const grid *g) {
     const char *const as_they_are[] = {"val.resize_size=0", "val.crop_size=0", "model.num_classes=3", NULL};
-    static cvr_session *s;
-    if (!s) s = open_session(CVR_FOR_PREDICTION, as_they_are);
-    said r = predict(s, g);
-    free(r.png);
-    return r.raw;
+    if (!plain_session) plain_session = open_session(CVR_FOR_PREDICTION, as_they_are);
+    return predict(plain_session, g).raw;
 }
 
 static void softmax(float *x, int64_t n) {
@@ -228,11 +241,8 @@ static grid averaged(const grid *picture, const int64_t *tops, int64_t rows, con
                 for (int64_t k = 0; k < 3; k++) at(&sum, top + y, left + x)[k] += at(&logits, y, x)[k];
                 at(&times, top + y, left + x)[0]++;
             }
-        free(window.data);
-        free(logits.data);
     }
     for (int64_t i = 0; i < sum.height * sum.width * 3; i++) sum.data[i] /= times.data[i / 3];
-    free(times.data);
     return sum;
 }
 
@@ -296,7 +306,7 @@ static int class_of(const uint8_t *p) {
 
 static void *plain_alloc(void *ctx, uint64_t bytes) {
     (void)ctx;
-    return malloc(bytes);
+    return keep(bytes, 1);
 }
 
 static cvr_image mask_of(cvr_session *s, const said *r) {
@@ -409,14 +419,25 @@ Test(views, planned_once) {
         for (int64_t i = 20; i > 0; i--) {
             grid picture = made_up(4 + i, 4 + i % 7);
             said r = predict(s, &picture);
-            free(r.raw.data);
-            free(r.png);
-            free(picture.data);
         }
         cvr_device_describe(cvr_session_device(s), text, sizeof text);
         cr_assert_eq(sscanf(text, "%llu %llu %llu", &opens, &blocks, turn ? &then : &first), 3);
     }
     cr_expect_eq(then, first, "a size that was there was made again");
+    cvr_session_close(&s);
+}
+
+/* A window whose side the network does not take lies on a larger canvas, and is no larger for it. */
+Test(views, windows_on_a_canvas) {
+    recipe_file = "u.ini";
+    cvr_session *s = open_session(CVR_FOR_PREDICTION, (const char *const[]){"val.resize_size=0", "model.num_classes=3",
+                                                                            "val.crop_size=12", "val.stride=12", NULL});
+    grid picture = made_up(12, 24), left = cut(&picture, 0, 0, 12, 12), right = cut(&picture, 0, 12, 12, 12);
+    said both = predict(s, &picture), a = predict(s, &left), b = predict(s, &right);
+    for (int64_t y = 0; y < 12; y++)
+        for (int64_t x = 0; x < 24; x++)
+            for (int64_t k = 0; k < 3; k++)
+                cr_assert_eq(at(&both.raw, y, x)[k], at(x < 12 ? &a.raw : &b.raw, y, x % 12)[k]);
     cvr_session_close(&s);
 }
 
