@@ -418,7 +418,7 @@ Test(views, planned_once) {
     for (int turn = 0; turn < 2; turn++) {
         for (int64_t i = 20; i > 0; i--) {
             grid picture = made_up(4 + i, 4 + i % 7);
-            said r = predict(s, &picture);
+            (void)predict(s, &picture);
         }
         cvr_device_describe(cvr_session_device(s), text, sizeof text);
         cr_assert_eq(sscanf(text, "%llu %llu %llu", &opens, &blocks, turn ? &then : &first), 3);
