@@ -19,14 +19,21 @@ static uint64_t available_memory(void) {
     return (uint64_t)kib * 1024;
 }
 
-/* What a training step on `batch` pictures needs, with the parameters. */
-static int32_t need_of(cvr_session *s, int64_t batch, uint64_t *bytes, cvr_error *err) {
+/* The programs of a training step on `batch` pictures, and with [probe] that of their features. */
+static size_t keys_of(cvr_session *s, int64_t batch, program_key keys[4]) {
     const cvr_canvas *canvases; /* the largest first */
-    program_key keys[3];
-    uint64_t arena = 0;
     (void)cvr_batches_canvases(s->data.splits[CVR_SPLIT_TRAIN].batches, &canvases);
     s->set.train->batch = batch;
-    const size_t n = step_keys(&s->set, batch, canvases[0], keys);
+    size_t n = step_keys(&s->set, batch, canvases[0], keys);
+    if (s->data.probes) keys[n++] = (program_key){.purpose = PROGRAM_FEATURES, .batch = batch, .canvas = canvases[0]};
+    return n;
+}
+
+/* What these need, with the parameters. */
+static int32_t need_of(cvr_session *s, int64_t batch, uint64_t *bytes, cvr_error *err) {
+    program_key keys[4];
+    uint64_t arena = 0;
+    const size_t n = keys_of(s, batch, keys);
     for (size_t i = 0; i < n; i++) {
         net_program *p;
         keys[i].phase = s->set.phases.n;
@@ -59,10 +66,12 @@ int32_t auto_batch(cvr_session *s, cvr_error *err) {
     const int64_t tenth = cvr_batches_samples(s->data.splits[CVR_SPLIT_TRAIN].batches) / 10,
                   parts = s->set.train->grad_accum;
     const uint64_t memory = s->set.memory ? s->set.memory : available_memory() / 5 * 4;
+    program_key keys[4];
     int64_t most = parts;
     int32_t status;
     while (2 * most <= MOST_AUTO && 2 * most <= tenth) most *= 2;
-    CVR_TRY_OUT(network_open(&s->net, NULL, 0, err));
+    (void)keys_of(s, most, keys);
+    CVR_TRY_OUT(network_begin(&s->net, &keys[0], err));
     CVR_TRY_OUT(find_largest(s, most, memory, err));
 out:
     network_close(&s->net);

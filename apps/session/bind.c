@@ -131,13 +131,27 @@ static int32_t parse_numbers(settings *s, cvr_error *err) {
     return at(s, "train", "grad_accum", check_parts(s, err), err);
 }
 
+/* What a run folder records of its weights was settled when the run began. */
+static bool weights_are_recorded(const settings *s) {
+    const cvr_setting *given = cvr_config_given(s->config, "model", "weights");
+    return s->run_folder && given && strcmp(given->file, s->recipe) == 0;
+}
+
 int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
     CVR_TRY(open_config(s, path, err));
     for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
-    CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
+    if (!weights_are_recorded(s)) CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
     CVR_TRY(bind_common(s, err));
     CVR_TRY(check_read(s, err));
     return parse_numbers(s, err);
+}
+
+void settings_leave_replaced(settings *s) {
+    static const char *const named[][2] = {{"data", "format"}, {"optim", "name"}, {"sched", "name"}};
+    for (size_t i = 0; s->run_folder && i < sizeof named / sizeof *named; i++) {
+        const cvr_setting *given = cvr_config_given(s->config, named[i][0], named[i][1]);
+        if (given && strcmp(given->file, s->recipe) != 0) cvr_config_leave(s->config, named[i][0], s->recipe);
+    }
 }
 
 /* ---- plugins that the recipe names ---- */

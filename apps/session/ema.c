@@ -6,11 +6,29 @@
  * after it. All of that follows from the epoch and the step, so that nothing has to be kept for a resume.
  */
 #include "session_parts.h"
+#include <math.h>
+
+static double alpha_of(const train_settings *t) {
+    return (1 - t->ema_decay) * (double)t->batch * (double)t->ema_steps / (double)t->epochs;
+}
 
 double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step) {
     if (step % t->ema_steps != 0) return 0;
-    const double alpha = (1 - t->ema_decay) * (double)t->batch * (double)t->ema_steps / (double)t->epochs;
+    const double alpha = alpha_of(t);
     const bool warm = (double)epoch < warmup_epochs, was_warm = epoch == 0 || (double)(epoch - 1) < warmup_epochs;
     if (warm || (was_warm && step == 0) || alpha > 1) return 1;
     return alpha > 0 ? alpha : 0;
+}
+
+/* Each renewal but the first, which copies, keeps 1 - alpha. */
+double ema_first_left(const train_settings *t, double warmup_epochs, int64_t steps_per_epoch) {
+    const double alpha = alpha_of(t), epochs = fmax((double)t->epochs - ceil(warmup_epochs), 0),
+                 renewals = epochs * (double)(1 + (steps_per_epoch - 1) / t->ema_steps);
+    return renewals < 1 || alpha >= 1 ? 0 : pow(1 - alpha, renewals - 1);
+}
+
+double ema_decay_that_leaves(const train_settings *t, double warmup_epochs, int64_t steps_per_epoch, double left) {
+    const double epochs = (double)t->epochs - ceil(warmup_epochs), renewals = epochs * (double)steps_per_epoch - 1,
+                 alpha = renewals >= 1 ? 1 - pow(left, 1 / renewals) : 1;
+    return fmax(1 - alpha * (double)t->epochs / (double)t->batch, 0);
 }

@@ -180,11 +180,15 @@ static int32_t blame_rules(const settings *s, int32_t status, cvr_error *err) {
     return status;
 }
 
-int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+int32_t network_begin(run_network *n, const program_key *key, cvr_error *err) {
     CVR_TRY(cvr_store_create(&n->store, (uint64_t)n->settings->run->seed, err));
     CVR_TRY(open_device(n, err));
-    CVR_TRY(blame_rules(n->settings, set_param_rules(n, keys, err), err));
-    CVR_TRY(network_settle_precision(n, err));
+    CVR_TRY(blame_rules(n->settings, set_param_rules(n, key, err), err));
+    return network_settle_precision(n, err);
+}
+
+int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err) {
+    CVR_TRY(network_begin(n, keys, err));
     CVR_TRY(plan_phases(n, keys, n_keys, err));
     CVR_TRY(blame_rules(n->settings, cvr_store_check_rules(n->store, err), err));
     if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));

@@ -90,6 +90,9 @@ typedef struct run_network {
     bool told;    /* what the device leaves to the host was told: other programs have the same nodes */
 } run_network;
 
+/* Opens the device, sets the recipe's rules about parameters, and settles precision. With optim.layer_decay the graph
+ * of `key` tells the names of the parameters. */
+int32_t network_begin(run_network *n, const program_key *key, cvr_error *err);
 /* Opens the device, settles precision and recomputation, plans the programs, for every phase, and then gives them
  * memory. */
 int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr_error *err);

@@ -59,11 +59,51 @@ static void name_samples(const trainer *t, const cvr_batch_view *b, char *to, si
     if (b->n > 6 && n < size) (void)snprintf(to + n, size - n, ", ...");
 }
 
-/* "the loss", or why a checked device would not go on with the same step. */
+/* Any element type; out of memory is no finding. */
+static bool all_finite(uint32_t dtype, const void *data, int64_t n) {
+    float *values = cvr_alloc_aligned((uint64_t)n * sizeof *values + 8, 64);
+    const bool known = values && weights_cast(CVR_F32, values, dtype, data, n),
+               finite = !known || weights_finite(CVR_F32, values, n);
+    cvr_free(values);
+    return finite;
+}
+
+static bool entry_finite(cvr_store *store, size_t i) {
+    const cvr_store_entry *e = cvr_store_get(store, i);
+    cvr_error ignored = CVR_ERROR_INIT;
+    void *data = cvr_alloc_aligned(e->bytes + 8, 64);
+    const bool finite = !data || cvr_store_read(store, i, data, &ignored) != CVR_OK ||
+                        all_finite(e->type.dtype, data, cvr_numel(e->type.rank, e->type.shape));
+    cvr_free(data);
+    return finite;
+}
+
+/* Where no node made it first: what the step read was not finite already. Parameters before statistics, since those of
+ * layers that are trained are this step's own by now. */
+static void find_before(trainer *t, const cvr_batch *b, char *to, size_t size) {
+    cvr_store *store = t->s->net.store;
+    const cvr_named_tensor *f = cvr_batch_find(&b->view, FEATURES);
+    if (f && !all_finite(f->tensor.dtype, f->tensor.data, cvr_numel(f->tensor.rank, f->tensor.shape))) {
+        (void)snprintf(to, size, "the features that the probe's backbone makes are not finite; look at its weights");
+        return;
+    }
+    for (int buffers = 0; buffers < 2; buffers++)
+        for (size_t i = 0; i < cvr_store_count(store); i++) {
+            const cvr_store_entry *e = cvr_store_get(store, i);
+            if (e->role > CVR_STORE_BUFFER || (e->role == CVR_STORE_BUFFER) != (buffers == 1) || *e->network) continue;
+            if (entry_finite(store, i)) continue;
+            (void)snprintf(to, size, "`%.200s` was not finite before this step; look at the weights that it began with",
+                           e->name);
+            return;
+        }
+}
+
+/* Why a checked device would not go on with the same step, or what was not finite before it. */
 static void find_origin(trainer *t, const cvr_batch *b, const net_scalars *at, char *to, size_t size) {
     run_network *n = &t->s->net;
     cvr_error found = CVR_ERROR_INIT, ignored = CVR_ERROR_INIT;
     (void)snprintf(to, size, "no node of the network could be found that made it first");
+    find_before(t, b, to, size);
     if (cvr_check_device(n->device, t->s->plugins, CVR_CHECK_NAN, &ignored) != CVR_OK) return;
     if (network_bind_again(n, &ignored) == CVR_OK && session_train_step(t->s, b, at, &found) != CVR_OK)
         (void)snprintf(to, size, "it began here: %.400s", found.message);

@@ -56,3 +56,7 @@ size_t phases_at(const phases *p, int64_t epoch) {
     while (phase < p->n && p->epochs[phase] <= epoch + 1) phase++;
     return phase;
 }
+
+const char *phases_what(const phases *p, size_t phase) {
+    return strcmp(p->patterns[phase], "*") == 0 ? "everything" : p->patterns[phase];
+}

@@ -235,19 +235,31 @@ out:
     return status;
 }
 
-/* A file that has the name of published weights of this model is taken for them: its pictures are made as theirs. */
-static int32_t recognise(cvr_config *c, const char *model, const char *weights, const char *table, char **classes,
-                         cvr_error *err) {
-    const char *slash = strrchr(weights, '/');
-    preset p = {.model = model, .file = slash ? slash + 1 : weights};
+/* A file that has the name of published weights of this model, and their sum, is taken for them: its pictures are made
+ * as theirs. */
+static int32_t recognise(cvr_config *c, const char *model, const cvr_setting *weights, const char *table,
+                         char **classes, cvr_error *err) {
+    const char *slash = strrchr(weights->value, '/');
+    preset p = {.model = model, .file = slash ? slash + 1 : weights->value};
+    cvr_error other = CVR_ERROR_INIT;
+    char *path = cvr_fs_absolute(weights->base, weights->value);
     int32_t status;
+    if (!path) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     CVR_TRY_OUT(cvr_ini_read(table, on_line, &p, err));
     if (!p.line.n) goto out;
+    if (check_sum(path, p.file, &other) == CVR_ERR_FORMAT) {
+        cvr_log(CVR_LOG_WARNING,
+                "%s has the name of %s's %s, but another SHA-256: only its numbers are taken, and nothing is known of "
+                "its pictures and classes",
+                path, model, p.found.s);
+        goto out;
+    }
     CVR_TRY_OUT(suggest(c, p.line.s, err));
     CVR_TRY_OUT(names_of(p.line.s, classes, err));
     cvr_log(CVR_LOG_INFO, "%s is %s's %s: its sizes, mean, std and classes are the defaults (cvrun cfg shows them)",
             p.file, model, p.found.s);
 out:
+    cvr_free(path);
     cvr_text_clear(&p.line);
     cvr_text_clear(&p.known);
     cvr_text_clear(&p.found);
@@ -263,7 +275,7 @@ int32_t preset_apply(cvr_config *c, char **classes, cvr_error *err) {
     int32_t status;
     if (!table) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     if (!is_preset_name(weights->value)) {
-        status = cvr_fs_exists(table) ? recognise(c, model->value, weights->value, table, classes, err) : CVR_OK;
+        status = cvr_fs_exists(table) ? recognise(c, model->value, weights, table, classes, err) : CVR_OK;
         goto out;
     }
     CVR_TRY_OUT(find_line(&p, table, err));

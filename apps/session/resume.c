@@ -48,7 +48,7 @@ int64_t resume_pictures(const trainer *t) {
  * The place in an epoch, in batches of today's size. Between epochs anything may change; within one the order of its
  * pictures must be the same, and those that were seen must be whole batches, or pictures would be seen twice or never.
  */
-static int32_t fit_state(trainer *t, cvr_error *err) {
+int32_t resume_fit(trainer *t, cvr_error *err) {
     train_state *st = &t->state;
     const settings *set = &t->s->set;
     const int64_t samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]), batch = set->train->batch;
@@ -99,10 +99,7 @@ static int32_t blame_change(const trainer *t, int32_t status, cvr_error *err) {
 }
 
 int32_t resume_load(trainer *t, cvr_error *err) {
-    if (has_checkpoint(t->o->folder)) {
-        CVR_TRY(blame_change(t, checkpoint_load(t->s, t->o->folder, &t->state, err), err));
-        return fit_state(t, err);
-    }
+    if (has_checkpoint(t->o->folder)) return blame_change(t, checkpoint_load(t->s, t->o->folder, &t->state, err), err);
     cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
     return CVR_OK;
 }

@@ -114,6 +114,8 @@ int32_t phases_parse(phases *p, const char *text, cvr_error *err);
 void phases_clear(phases *p);
 /* The phase of an epoch (from 0). */
 size_t phases_at(const phases *p, int64_t epoch);
+/* What is trained from a phase on, in words. */
+const char *phases_what(const phases *p, size_t phase);
 
 typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
@@ -157,6 +159,9 @@ const char *settings_start_weights(const settings *s, bool trains);
 /* Finds the plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler, only who
  * `reads` data needs data.format. */
 int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool reads, cvr_error *err);
+/* What a run has recorded of a data set, optimizer or scheduler in whose place the command line names another is left
+ * aside. */
+void settings_leave_replaced(settings *s);
 void settings_close(settings *s);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);

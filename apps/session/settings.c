@@ -99,8 +99,10 @@ static const cvr_attr_desc *const train_keys[] = {
              "pictures of an optimizer step; auto: the largest power of two that fits into memory, at most 1024 and a "
              "tenth of the data",
              .choices = "auto", CVR_ATTR_AT_LEAST(1)),
-    CVR_ATTR(INT, "grad_accum", "1", "parts that a batch is computed in, one after the other, to save memory",
-             CVR_ATTR_AT_LEAST(1)),
+    CVR_ATTR(
+        INT, "grad_accum", "1",
+        "parts that a batch is computed in, one after the other, to save memory; train.class_weights weigh within each",
+        CVR_ATTR_AT_LEAST(1)),
     CVR_ATTR(
         CHOICE, "on_nan", "fail",
         "what to do about a step whose loss is not finite: end the run, or leave its update out, up to two in a row",

@@ -1,7 +1,8 @@
 /*
  * One step on a batch. With train.grad_accum = k a training step runs the network k times, on one part of the batch
  * after the other, and adds the gradients up, each with the part's share of the samples; then it applies them. So the
- * batch is the same whatever k is, and for networks without batch statistics so is the step, to rounding.
+ * batch is the same whatever k is, and for networks without batch statistics so is the step, to rounding; unless the
+ * loss is a mean that classes weigh (train.class_weights) or leave samples out of, which each part takes by itself.
  */
 #include "session_parts.h"
 #include <math.h>

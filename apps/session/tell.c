@@ -130,7 +130,7 @@ int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_erro
                                .step = st->step,
                                .seconds = st->epoch_seconds,
                                .images_per_s = (double)st->epoch_samples / st->epoch_seconds,
-                               .lr = trainer_lr(t, st->batch - 1),
+                               .lr = t->epoch_lr,
                                .data_wait_fraction = st->epoch_wait / st->epoch_seconds,
                                .n_metrics = v ? (uint32_t)t->metrics.n : 1,
                                .is_best = is_best,

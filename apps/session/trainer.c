@@ -133,10 +133,6 @@ static int32_t train_step(trainer *t, cvr_error *err) {
 
 /* ---- model.unfreeze ---- */
 
-static const char *thawed(const char *pattern) {
-    return strcmp(pattern, "*") == 0 ? "everything" : pattern;
-}
-
 /* Programs of the epoch's phase; what thaws counts its updates from here. */
 static void enter_phase(trainer *t) {
     const phases *p = &t->s->set.phases;
@@ -145,7 +141,7 @@ static void enter_phase(trainer *t) {
     for (; st->phase < (int64_t)phase; st->phase++) {
         st->thawed_at[st->phase] = st->step - st->vetoed;
         cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
-                thawed(p->patterns[st->phase]));
+                phases_what(p, (size_t)st->phase));
     }
     t->s->net.phase = phase;
 }
@@ -240,6 +236,7 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
     train_state *st = &t->state;
     const int64_t interval = t->s->set.val->interval, epoch = st->epoch + 1;
     bool is_best = false;
+    t->epoch_lr = trainer_lr(t, st->batch - 1);
     if (interval > 0 && (epoch % interval == 0 || epoch == t->s->set.train->epochs)) {
         CVR_TRY(validate(t, &is_best, err));
     } else {
@@ -326,37 +323,14 @@ static int32_t make_features(trainer *t, cvr_error *err) {
     return CVR_OK;
 }
 
-/* A short run may end before its running means have left the weights that it started with. */
-static void warn_of_slow_means(const trainer *t) {
-    const train_settings *s = t->s->set.train;
-    const int64_t steps = t->steps_per_epoch * s->epochs, renewals = steps / s->ema_steps;
-    if (s->ema && steps && renewals < 20)
-        cvr_log(CVR_LOG_WARNING,
-                "train.ema: of %lld steps one in %lld renews the running means, which validation and the saved "
-                "weights take; for a short run set train.ema_steps = 1 and train.ema_decay = 0.99",
-                (long long)steps, (long long)s->ema_steps);
-}
-
-static void warn_of_late_phases(const settings *s) {
-    for (size_t i = 0; i < s->phases.n; i++)
-        if (s->phases.epochs[i] > s->train->epochs)
-            cvr_log(
-                CVR_LOG_WARNING,
-                "model.unfreeze: epoch %lld is after the last, train.epochs = %lld; what it names (%s) stays as it was",
-                (long long)s->phases.epochs[i], (long long)s->train->epochs, thawed(s->phases.patterns[i]));
-}
-
 /* The end is told also where the run was interrupted. */
 static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *err) {
     cvr_error later = CVR_ERROR_INIT;
     t->before = t->state.seconds;
     t->session_start = cvr_now();
     CVR_TRY(make_features(t, err));
-    warn_of_slow_means(t);
-    if (t->s->set.sched->warmup_epochs > (double)t->s->set.train->epochs)
-        cvr_log(CVR_LOG_WARNING, "sched.warmup_epochs = %g is more than train.epochs = %lld: lr never gets to optim.lr",
-                t->s->set.sched->warmup_epochs, (long long)t->s->set.train->epochs);
-    warn_of_late_phases(&t->s->set);
+    CVR_TRY(resume_fit(t, err));
+    warn_of_doubts(t);
     t->state.finished = 0;
     t->state.samples = split_samples(&t->s->data.splits[CVR_SPLIT_TRAIN]);
     t->state.batch_size = t->s->set.train->batch;

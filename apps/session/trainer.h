@@ -13,6 +13,7 @@ typedef struct trainer {
     train_state state;
     double last_save, session_start, before; /* `before`: seconds of the sessions before this one */
     int64_t steps_per_epoch;
+    double epoch_lr;     /* of the last step of an epoch, before its validation counts for the scheduler */
     cvr_metrics metrics; /* "train_loss" and those of the last validation */
     struct {
         double steps, waiting, validation, saving;
@@ -35,10 +36,15 @@ const char *trainer_best_metric(const trainer *t);
 /* Of a batch of the epoch that is going on, from 0. */
 double trainer_lr(const trainer *t, int64_t batch);
 
-/* resume.c: reads the run's checkpoint, if it has one, and finds the place to go on at. */
+/* resume.c: reads the run's checkpoint, if it has one. */
 int32_t resume_load(trainer *t, cvr_error *err);
+/* Finds the place in the epoch, by the data and the features that there are now. */
+int32_t resume_fit(trainer *t, cvr_error *err);
 /* What tells this training data from other data. */
 int64_t resume_pictures(const trainer *t);
+
+/* doubts.c */
+void warn_of_doubts(const trainer *t);
 
 /* first_batch.c */
 int32_t tell_first_batch(trainer *t, const cvr_batch *b, cvr_error *err);

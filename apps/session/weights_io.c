@@ -259,6 +259,10 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     const cvr_store_entry *e = cvr_store_get(l->store, (size_t)i);
     const bool fits = fits_entry(l, w, e);
     if (l->writing) return l->fates[i] == FATE_NEW ? CVR_OK : write_entry(l, (size_t)i, w, err);
+    if (l->fates[i] != FATE_MISSING) { /* NAME and NAME_orig, say: one of them would have the other's fate */
+        problem(l, "twice in the file, under another name too:", w->name);
+        return CVR_OK;
+    }
     const bool casts = w->dtype == e->type.dtype || weights_cast(e->type.dtype, NULL, w->dtype, NULL, 0),
                rows = casts && has_rows(l, w, e);
     const bool adapts = casts && !fits && weights_adapt(&e->type, NULL, w->rank, w->shape, NULL);

@@ -117,7 +117,7 @@ static int32_t jitter_apply(const void *self, const double *params, cvr_sample *
 
 static const cvr_attr_desc *const resize_schema[] = {
     CVR_ATTR(INT, "min_size", NULL, "the least that the shorter side becomes", CVR_ATTR_PLACE_BETWEEN(1, 65500)),
-    CVR_ATTR(INT, "max_size", NULL, "what it stays below", CVR_ATTR_PLACE_BETWEEN(1, 65500)),
+    CVR_ATTR(INT, "max_size", NULL, "what it stays below", CVR_ATTR_PLACE_BETWEEN(2, 65500)),
     &image_attr_interpolation,
     &image_attr_antialias,
 };

@@ -232,6 +232,13 @@ size_t cvr_config_lines(cvr_config *c, const char *section, const cvr_setting *c
     return n;
 }
 
+void cvr_config_leave(cvr_config *c, const char *section, const char *file) {
+    for (size_t i = 0; i < c->n; i++) {
+        cvr_setting *s = &c->settings[i];
+        if (strcmp(s->section, section) == 0 && strcmp(s->file, file) == 0) s->claimed = true;
+    }
+}
+
 int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
     for (size_t i = 0; i < c->n; i++) {
         const cvr_setting *s = &c->settings[i];

@@ -112,7 +112,8 @@ static cvr_value start_layer(net *n, cvr_value x, const net_start *s, cvr_layer_
 /* The start of a convolution of `groups`, as start_layer knows it. */
 static net_start start_of(const net *n, cvr_value x, int64_t kernel_size, int64_t groups) {
     const net_start *s = &n->conv;
-    if (n->status != CVR_OK || (s->kind != NET_START_KAIMING_IN && s->kind != NET_START_KAIMING_UNIFORM)) return *s;
+    if (s->kind != NET_START_KAIMING_IN && s->kind != NET_START_KAIMING_UNIFORM) return *s;
+    if (n->status != CVR_OK) return (net_start){NET_START_TORCH, 0, 0}; /* x may be no value; nothing will start */
     const double fan_in = (double)(net_shape(n, x)[1] * kernel_size * kernel_size) / (double)groups;
     return s->kind == NET_START_KAIMING_IN ? (net_start){NET_START_NORMAL, sqrt(2 / fan_in), s->bias_std}
                                            : (net_start){NET_START_UNIFORM, sqrt(6 / fan_in), s->bias_std};

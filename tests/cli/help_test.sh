@@ -41,7 +41,7 @@ done
 # examples work: those of sections and plugins as settings of a recipe, those of layers in a network
 recipe base.ini
 sed -i 's/^img_size.*/img_size = 32/; /^\[net\]/,/^fc/d; /^\[augment\]/,/^random_rotation/d; /^momentum/d; /^warmup/d; /^size/d; /^classes/d; /^weight_decay/d' base.ini
-awk '/^### / {name = $2} /^```ini/ {block = 1; next} /^```/ {if (block) print ""; block = 0} block {print}' reference.md |
+awk '/^### / {name = $2} /^```ini/ {block = 1; next} /^```/ {if (block) print ""; block = 0} block && NF {print}' reference.md |
   awk '/^$/ {if (text) print text; text = ""; next} /^\[/ {section = substr($0, 2, length($0) - 2); next} {split($0, kv, " = "); sub(/^[^=]*= ?/, "");
     if (text) text = text "\t"; else text = ""; key = kv[1]; sub(/ =$/, "", key); text = text section "." key "=" $0} END {if (text) print text}' >examples.txt
 [ "$(wc -l <examples.txt)" -gt 80 ] || fail "only $(wc -l <examples.txt) examples"
@@ -57,7 +57,7 @@ while IFS=$'\t' read -r -a words; do
   line=${line/=/ = }
   shape=picture
   case ${line#*= } in *attention* | from_tokens* | layer_norm\ *) shape=tokens ;; linear*) shape=flat ;; reshape*) shape=pooled ;; window_merge*) shape=windows ;; esac
-  case ${line#*= } in cross_entropy* | bce* | mse* | l1* | smooth_l1*) continue ;; esac # losses: what a task adds
+  case ${line#*= } in cross_entropy* | bce* | mse* | l1* | smooth_l1* | dice* | jaccard* | tversky* | *focal* | lovasz* | ohem*) continue ;; esac # losses: what a task adds
   case ${line#*= } in take_rows*) continue ;; esac # takes whole numbers, which only a model has
   { sed '/^\[train\]/,$d' base.ini; echo '[net]'
     case $shape in

@@ -47,4 +47,15 @@ for parts in 1 2; do
   grep -q NaN err.txt && fail "weights or running statistics took the NaN"
 done
 expect 1 'as it was in the steps before' "$CVRUN" train nan.ini name=often train.on_nan=skip batch=4 optim.lr=1e38
+# what was not finite before the first step has no node that made it
+expect 0 "" "$CVRUN" train nan.ini name=start epochs=0
+python3 - runs/classify/start/weights/last.safetensors <<'PY'
+import json, struct, sys
+b = bytearray(open(sys.argv[1], "rb").read())
+n = struct.unpack("<Q", b[:8])[0]
+at = 8 + n + json.loads(b[8:8 + n])["c2.weight"]["data_offsets"][0]
+b[at:at + 4] = struct.pack("<f", float("nan"))
+open("broken.safetensors", "wb").write(b)
+PY
+expect 1 '`c2.weight` was not finite before this step; look at the weights that it began with' "$CVRUN" train nan.ini name=broken model.weights=broken.safetensors
 done_with not_finite_test

@@ -59,6 +59,11 @@ same runs/classify/auto/weights/last.safetensors runs/classify/fixed/weights/las
 "$CVRUN" train r18.ini name=tight batch=auto data.size=4000 epochs=0 train.memory=4M >log.txt 2>&1 || { cat log.txt; fail "batch=auto with train.memory"; }
 grep -q '^batch = \(4\|8\|16\)$' runs/classify/tight/config.ini || { grep '^batch' runs/classify/tight/config.ini; fail "batch=auto looks at train.memory"; }
 expect 2 'not even 1 pictures fit into' "$CVRUN" train r18.ini batch=auto train.memory=500K
+# ... with rules about parameters, which the graph's names have to be known for
+for batch in auto 8; do
+  "$CVRUN" train r18.ini name=rules-$batch batch=$batch data.size=80 epochs=2 model.freeze=backbone model.unfreeze=2:backbone.layer4 optim.layer_decay=0.5 >log.txt 2>&1 || { cat log.txt; fail "batch=$batch with rules"; }
+done
+same runs/classify/rules-auto/weights/last.safetensors runs/classify/rules-8/weights/last.safetensors
 
 # all of it at once, twice, and in two halves
 recipe small.ini
@@ -69,6 +74,8 @@ sed -i -e 's/^name = cosine/name = plateau\npatience = 0\nfactor = 0.5/' -e 's/^
 sed -i 's/^lr = 0.05/lr = 0.05\nbackbone_lr_mult = 1\nparam_lr_mult = fc:0.5\nparam_weight_decay = fc.bias:0/' small.ini
 "$CVRUN" train small.ini name=once >log.txt 2>&1 || { cat log.txt; fail "training"; }
 cut -d, -f4 runs/classify/once/results.csv | tail -n +2 | sort -u | grep -c . | grep -qv '^1$' || fail "the rate never drops"
+# an epoch's row has the rate of its last step, not the one that its metric has led to
+[ "$(awk -F, 'NR > 1 {lr[$2] = $4} END {for (i = 1; i <= 4; i++) print lr[i] + 0}' runs/classify/once/steps.csv)" = "$(awk -F, 'NR > 1 {print $4 + 0}' runs/classify/once/results.csv)" ] || { cat runs/classify/once/results.csv >&2; fail "the rate in results.csv"; }
 for backend in far; do
   "$CVRUN" train small.ini name=$backend backend.name=$backend >log.txt 2>&1 || { cat log.txt; fail "training on $backend"; }
   same runs/classify/once/weights/last.safetensors runs/classify/$backend/weights/last.safetensors

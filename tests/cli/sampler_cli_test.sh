@@ -44,6 +44,7 @@ train small.ini name=mixed augment.mixup= train.label_smoothing=0.1
 train small.ini name=twice augment.mixup= train.label_smoothing=0.1 train.class_weights=2,2,2
 near "$(loss twice)" "$(awk -v x="$(loss mixed)" 'BEGIN { printf "%.9g", 2 * x }')" "mixed pictures"
 
+expect 0 "each part of a batch is divided by the weights of its own pictures" "$CVRUN" train small.ini name=parts train.class_weights=1,4,0.5 train.grad_accum=2 epochs=1
 expect 2 "train.class_weights = 1,2; give" "$CVRUN" train small.ini train.class_weights=1,2
 expect 2 "not all of them 0" "$CVRUN" train small.ini train.class_weights=0,0,0
 expect 2 "data.shuffle = no cannot be" "$CVRUN" train small.ini train.sampler=balanced data.shuffle=no

@@ -38,6 +38,13 @@ trained whole model.freeze=backbone "model.unfreeze=$thaw"
 same "$(weights whole)" "$(weights halves)"
 trained far model.freeze=backbone "model.unfreeze=$thaw" backend.name=far
 same "$(weights whole)" "$(weights far)"
+
+# running means that a short run never moves are told of, with a decay that would do
+trained slow train.ema=yes
+grep -q '100 % of the running means' log.txt || { cat log.txt >&2; fail "means that stay where they began"; }
+decay=$(sed -n 's/.*train.ema_decay = \([0-9.]*\) it is 1 %.*/\1/p' log.txt)
+trained fast train.ema=yes train.ema_steps=1 "train.ema_decay=$decay"
+! grep -q 'running means' log.txt || { cat log.txt >&2; fail "ema_decay=$decay does not do"; }
 expect 2 'write EPOCH:PATTERN' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=backbone
 expect 2 'write EPOCH:PATTERN' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=3:all,2:fc
 expect 2 '`hed` fits no parameter' "$CVRUN" train r18.ini model.freeze=backbone model.unfreeze=2:hed
@@ -108,6 +115,8 @@ expect 1 'get it from https://download.pytorch.org/models/mobilenet_v2-b0353104.
 grep -qF "Looked in $PWD/here, $PWD/torch/hub/checkpoints" err.txt || { cat err.txt >&2; fail "where it looked"; }
 mkdir -p torch/hub/checkpoints; printf x >torch/hub/checkpoints/mobilenet_v2-b0353104.pth
 expect 1 'its SHA-256 begins with 2d711642' "$CVRUN" cfg photos.ini
+expect 0 "has the name of mobilenet_v2's IMAGENET1K_V1, but another SHA-256" "$CVRUN" cfg photos.ini model.weights=torch/hub/checkpoints/mobilenet_v2-b0353104.pth
+grep -q 'mean *= 0 *default' out.txt || { cat out.txt >&2; fail "another file under a published name"; }
 expect 2 'mobilenet_v2 has no weights of this name, but IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT' "$CVRUN" cfg photos.ini model.weights=IMAGENET1K_V7
 expect 2 'no weights are known by name for the model `resnet18_cifar`' "$CVRUN" train r18.ini model.weights=DEFAULT
 # timm keeps the same weights under a name of its own, which says nothing of their sum
@@ -123,6 +132,20 @@ printf '[model]\nname = resnet18_cifar\nwidth = 4\nnum_classes = 3\nweights = %s
 expect 0 "" "$CVRUN" pack r18.ini out=photos as=folder
 expect 0 "" "$CVRUN" predict two.ini source=photos/val imgsz=16
 grep -q 'predictions are in' out.txt || fail "nothing was predicted without data.format"
+# a run looks at data of another format, and goes on with another scheduler: what it has recorded of the former is left aside
+expect 0 "" "$CVRUN" val runs/classify/plain data.format=folder data.root=photos
+expect 0 "" "$CVRUN" train --resume runs/classify/halves epochs=4 sched.name=plateau
+expect 1 'put back optim.name' "$CVRUN" train --resume runs/classify/halves epochs=5 optim.name=lion
+expect 2 'unknown key `size`' "$CVRUN" val runs/classify/plain data.format=folder data.root=photos data.size=3
+# ... and a probe that leaves out a bad picture goes on in mid-epoch from the checkpoint before the last
+echo broken >"$(ls -d photos/train/*/* | head -n 1)"
+sed 's/^format = .*/format = folder\nroot = photos\non_error = skip/; /^size = /d; /^classes = /d' r18.ini >folder.ini
+"$CVRUN" train folder.ini name=skips probe.enabled=yes batch=4 epochs=1 'run.save_every=4 steps' >log.txt 2>&1 || { cat log.txt; fail "a probe with a bad picture"; }
+cp "$(weights skips)" whole.safetensors
+mv runs/classify/skips/weights/last.state.1 runs/classify/skips/weights/last.state
+expect 0 '' "$CVRUN" train --resume runs/classify/skips
+grep -q 'going on after step 4' out.txt || { cat out.txt >&2; fail "where the probe goes on"; }
+same whole.safetensors "$(weights skips)"
 for command in train val check 'pack out=packed'; do
   expect 2 'two.ini: [data] needs `format`' "$CVRUN" ${command%% *} two.ini $(expr "$command" : '[a-z]* *\(.*\)')
 done

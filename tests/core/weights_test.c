@@ -253,6 +253,13 @@ Test(rules, of_loading) {
          false,
          false,
          "missing: fc.weight"},
+        {{"", NULL, "fc.weight_orig", 0, false},
+         WEIGHTS_HEAD_AUTO,
+         false,
+         CVR_ERR_FORMAT,
+         false,
+         false,
+         "twice in the file, under another name too: fc.weight_orig"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const weights_rules rules = {.network = "", .head = cases[i].head, .subset = cases[i].subset};

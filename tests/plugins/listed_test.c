@@ -245,6 +245,12 @@ Test(listed, csv_says_what_is_wrong) {
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 0, "no column `m` among 2");
     a.label_columns = "*";
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 2, "neither 0 nor 1");
+    put_text("train.csv", "f,l,l\na,1,0\n");
+    refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 1, "two columns are called `l`");
+    a.label_columns = "";
+    a.label_column = "l";
+    refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 1, "two columns are called `l`");
+    a.label_columns = "*";
     a.label_separator = "|";
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "", 0, "exclude each other");
     (void)remove(in_root("train.csv"));
@@ -416,6 +422,8 @@ Test(listed, tar_shards) {
     put_text("names", "cat\ndog\n");
     refuses(open_split("tar", CVR_SPLIT_TRAIN, &named, ""), "", 0, "label 2, and 2 classes");
     refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, in_root("none-*.tar")), "", 0, "no such archive");
+    refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, in_root("train-{0..9999999}.tar")), "", 0,
+            "a range of none, or of over 100,000 archives");
 }
 
 Test(listed, tar_says_what_is_wrong) {
@@ -433,6 +441,24 @@ Test(listed, tar_says_what_is_wrong) {
         add_text(&t, cases[i].name, cases[i].text);
         write_tar("train.tar", &t, 1024);
         refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, ""), "train.tar", 0, cases[i].says);
+    }
+    static const struct {
+        const char *name, *bytes;
+        uint64_t n;
+        const char *says;
+        char type;
+    } others[] = {{"l.png", "", 0, "sample l: a link in place of a file", '1'},
+                  {"l.cls", "", 0, "sample l: a link in place of a file", '2'},
+                  {"s.png", "", 0, "a sparse file", 'S'},
+                  {"x", "22 GNU.sparse.major=1\n", 22, "a sparse file", 'x'}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        test_bytes t = {NULL, 0};
+        add_picture(&t, "p.png", 1);
+        add_text(&t, "p.cls", "1");
+        add_member(&t, "README", '2', "", 0); /* a link that is no part of a sample */
+        add_member(&t, others[i].name, others[i].type, others[i].bytes, others[i].n);
+        write_tar("train.tar", &t, 1024);
+        refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, ""), "train.tar", 0, others[i].says);
     }
     test_bytes t = {NULL, 0};
     add_picture(&t, "p.png", 1);

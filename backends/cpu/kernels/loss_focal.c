@@ -70,27 +70,34 @@ static int32_t focal_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* dx_c = s * ([c = t] - p_c) */
+/* dx_c = s * ([c = t] - p_c); dx has p. In place: x of the target is read before. */
+static void focal_back_rows(const focal_job *job, int64_t from, int64_t to) {
+    const loss_rows *r = &job->r;
+    const int64_t n = r->classes;
+    float s[LOSS_SPAN];
+    for (int64_t i = from; i < to; i++) {
+        const int64_t t = r->target[i];
+        s[i - from] = 0;
+        if (t == r->ignore_index) continue;
+        const double log_p = fmin((double)r->x[i * n + t] - (double)job->lse[i], 0);
+        s[i - from] =
+            (float)(job->scale * (double)loss_weight(r, t) * cvr_focal_slope(log_p, -expm1(log_p), job->gamma));
+    }
+    loss_rows_softmax(r, from, to, job->lse, job->dx + from * n);
+    for (int64_t i = from; i < to; i++) {
+        float *const dx = job->dx + i * n;
+        const float scale = s[i - from];
+        for (int64_t c = 0; c < n; c++) dx[c] *= -scale;
+        if (r->target[i] != r->ignore_index) dx[r->target[i]] += scale;
+    }
+}
+
 static void focal_back_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const focal_job *job = ctx;
-    const loss_rows *r = &job->r;
-    const int64_t n = r->classes;
-    for (int64_t i = (int64_t)task * r->block; i < loss_rows_end(r, task); i++) {
-        const float *const x = r->x + i * n, lse = job->lse[i];
-        float *const dx = job->dx + i * r->classes;
-        const int64_t t = r->target[i];
-        if (t == r->ignore_index) {
-            memset(dx, 0, (uint64_t)r->classes * sizeof *dx);
-            continue;
-        }
-        const double log_p = fmin((double)x[t] - (double)lse, 0);
-        const float s =
-            (float)(job->scale * (double)loss_weight(r, t) * cvr_focal_slope(log_p, -expm1(log_p), job->gamma));
-        CPU_INDEPENDENT
-        for (int64_t c = 0; c < n; c++) dx[c] = -s * cpu_exp(x[c] - lse);
-        dx[t] += s;
-    }
+    const int64_t end = loss_rows_end(&job->r, task), step = loss_span_rows(&job->r);
+    for (int64_t from = (int64_t)task * job->r.block; from < end; from += step)
+        focal_back_rows(job, from, cpu_min(from + step, end));
 }
 
 static int32_t focal_back_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -140,12 +147,6 @@ static int64_t own_place(const loss_rows *r, int64_t target) {
 
 /* Rows are looked at a few at once, as if none were of any class, z = -x: one loop over all their scores, however short
  * a row is. What the own class of each row has is put in its place afterwards. */
-#define SIGMOID_SPAN 2048
-
-static int64_t sigmoid_rows(const loss_rows *r) {
-    return SIGMOID_SPAN / r->classes;
-}
-
 /* l: the losses of all classes of rows `from` to `to`. */
 static void sigmoid_losses(const focal_job *job, int64_t from, int64_t to, float *l) {
     const loss_rows *r = &job->r;
@@ -164,8 +165,8 @@ static void sigmoid_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const focal_job *job = ctx;
     const loss_rows *r = &job->r;
-    const int64_t end = loss_rows_end(r, task), step = sigmoid_rows(r), n = r->classes;
-    float l[SIGMOID_SPAN];
+    const int64_t end = loss_rows_end(r, task), step = loss_span_rows(r), n = r->classes;
+    float l[LOSS_SPAN];
     double loss = 0, counted = 0;
     for (int64_t from = (int64_t)task * r->block; from < end; from += step) {
         const int64_t to = cpu_min(from + step, end);
@@ -201,7 +202,7 @@ static void sigmoid_slopes(const focal_job *job, int64_t from, int64_t to) {
     const int64_t classes = r->classes, n = (to - from) * classes;
     const float *const x = r->x + from * classes;
     const float gamma = (float)job->gamma, other = (float)job->scale * alpha_of(job, 0);
-    float *const dx = job->dx + from * classes, own[SIGMOID_SPAN];
+    float *const dx = job->dx + from * classes, own[LOSS_SPAN];
     for (int64_t i = from; i < to; i++) {
         const int64_t at = own_place(r, r->target[i]);
         if (r->target[i] != r->ignore_index && at >= 0)
@@ -223,7 +224,7 @@ static void sigmoid_slopes(const focal_job *job, int64_t from, int64_t to) {
 static void sigmoid_back_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const focal_job *job = ctx;
-    const int64_t end = loss_rows_end(&job->r, task), step = sigmoid_rows(&job->r);
+    const int64_t end = loss_rows_end(&job->r, task), step = loss_span_rows(&job->r);
     for (int64_t from = (int64_t)task * job->r.block; from < end; from += step)
         sigmoid_slopes(job, from, cpu_min(from + step, end));
 }

@@ -186,14 +186,18 @@ static void lse_task(void *ctx, uint64_t task, uint32_t worker) {
 static void softmax_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const lovasz_job *job = ctx;
-    const int64_t n = job->r.classes;
-    float q[LOSS_MOST_CLASSES];
-    for (int64_t p = (int64_t)task * job->r.block; p < loss_rows_end(&job->r, task); p++) {
-        const float *const x = job->r.x + p * n, lse = job->lse[p], scale = (float)job->scale;
-        float *const d = job->slope + p * n;
-        for (int64_t c = 0; c < n; c++) q[c] = cpu_exp(x[c] - lse);
-        const float mean = (float)cpu_dot(q, d, n);
-        for (int64_t c = 0; c < n; c++) d[c] = scale * q[c] * (d[c] - mean);
+    const int64_t n = job->r.classes, end = loss_rows_end(&job->r, task), step = loss_span_rows(&job->r);
+    const float scale = (float)job->scale;
+    float q[LOSS_SPAN];
+    for (int64_t from = (int64_t)task * job->r.block; from < end; from += step) {
+        const int64_t to = cpu_min(from + step, end);
+        loss_rows_softmax(&job->r, from, to, job->lse, q);
+        for (int64_t p = from; p < to; p++) {
+            const float *const row = q + (p - from) * n;
+            float *const d = job->slope + p * n;
+            const float mean = (float)cpu_dot(row, d, n);
+            for (int64_t c = 0; c < n; c++) d[c] = scale * row[c] * (d[c] - mean);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 #include <cvr/plugin/ops/loss_math.h>
 
-#define ROWS_IN_F32 32
+#define ROWS_IN_F32 128
 
 typedef struct overlap_job {
     loss_rows r;
@@ -19,42 +19,36 @@ typedef struct overlap_job {
 
 /* ---- forward ---- */
 
-/* p of a row, and its lse. */
-static float row_softmax(const float *x, int64_t n, float *p) {
-    float max;
-    if (n == 1) {
-        const double lse = loss_softplus(*x);
-        *p = cpu_exp(*x - (float)lse);
-        return (float)lse;
+/* Adds rows `from` to `to`, at most LOSS_SPAN scores, to the sums of a block. */
+static void add_rows(const overlap_job *job, int64_t from, int64_t to, double *both) {
+    const loss_rows *r = &job->r;
+    const int64_t n = r->classes;
+    double *const predicted = both + n, *const truth = predicted + n;
+    float p[LOSS_SPAN], sum[LOSS_MOST_CLASSES];
+    memset(sum, 0, (uint64_t)n * sizeof *sum);
+    for (int64_t i = from; i < to; i++) job->lse[i] = (float)loss_row_lse(r->x + i * n, n);
+    loss_rows_softmax(r, from, to, job->lse, p);
+    for (int64_t i = from; i < to; i++) {
+        const float *const row = p + (i - from) * n;
+        const int64_t t = r->target[i];
+        if (t == r->ignore_index) continue;
+        for (int64_t c = 0; c < n; c++) sum[c] += row[c];
+        if (n == 1 && t == 0) continue;
+        both[loss_place(r, t)] += (double)row[loss_place(r, t)];
+        truth[loss_place(r, t)] += 1;
     }
-    const double sum = loss_row_exp(x, n, p, &max);
-    const float scale = (float)(1 / sum);
-    for (int64_t c = 0; c < n; c++) p[c] *= scale;
-    return (float)((double)max + log(sum));
+    for (int64_t c = 0; c < n; c++) predicted[c] += (double)sum[c];
 }
 
 static void forward_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const overlap_job *job = ctx;
-    const loss_rows *r = &job->r;
-    const int64_t n = r->classes, end = loss_rows_end(r, task);
-    double *const both = job->sums + (int64_t)task * 3 * n, *const predicted = both + n, *const truth = predicted + n;
-    float p[LOSS_MOST_CLASSES], sum[LOSS_MOST_CLASSES];
-    memset(both, 0, (uint64_t)(3 * n) * sizeof *both);
-    for (int64_t from = (int64_t)task * r->block; from < end; from += ROWS_IN_F32) {
-        const int64_t to = cpu_min(from + ROWS_IN_F32, end);
-        memset(sum, 0, (uint64_t)n * sizeof *sum);
-        for (int64_t i = from; i < to; i++) {
-            const int64_t t = r->target[i];
-            job->lse[i] = row_softmax(r->x + i * n, n, p);
-            if (t == r->ignore_index) continue;
-            for (int64_t c = 0; c < n; c++) sum[c] += p[c];
-            if (n == 1 && t == 0) continue;
-            both[loss_place(r, t)] += (double)p[loss_place(r, t)];
-            truth[loss_place(r, t)] += 1;
-        }
-        for (int64_t c = 0; c < n; c++) predicted[c] += (double)sum[c];
-    }
+    const int64_t n = 3 * job->r.classes, end = loss_rows_end(&job->r, task);
+    const int64_t step = cpu_min(loss_span_rows(&job->r), ROWS_IN_F32);
+    double *const sums = job->sums + (int64_t)task * n;
+    memset(sums, 0, (uint64_t)n * sizeof *sums);
+    for (int64_t from = (int64_t)task * job->r.block; from < end; from += step)
+        add_rows(job, from, cpu_min(from + step, end), sums);
 }
 
 static uint64_t forward_workspace(const cvr_signature *sig) {
@@ -77,13 +71,11 @@ static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
 
 /* ---- backward ---- */
 
-/* dx_c = grad * p_c * (d_c - mean), d_c = slopes(0,c) * [c = t] + slopes(1,c), mean = sum of p_k * d_k */
-static void backward_row(const overlap_job *job, const float *x, int64_t i, float *dx) {
-    const int64_t n = job->r.classes, t = job->r.target[i];
-    const float *const even = job->slopes + n, lse = job->lse[i], grad = job->grad;
-    const int64_t own = n > 1 || t == 1 ? loss_place(&job->r, t) : -1;
-    CPU_INDEPENDENT
-    for (int64_t c = 0; c < n; c++) dx[c] = cpu_exp(x[c] - lse);
+/* dx_c = grad * p_c * (d_c - mean), d_c = slopes(0,c) * [c = t] + slopes(1,c), mean = sum of p_k * d_k; dx has p. */
+static void backward_row(const overlap_job *job, int64_t target, float *dx) {
+    const int64_t n = job->r.classes;
+    const float *const even = job->slopes + n, grad = job->grad;
+    const int64_t own = n > 1 || target == 1 ? loss_place(&job->r, target) : -1;
     const float p = own >= 0 ? dx[own] : 0, more = own >= 0 ? job->slopes[own] : 0;
     const float mean = (float)(cpu_dot(dx, even, n) + (double)p * (double)more);
     CPU_INDEPENDENT
@@ -95,12 +87,16 @@ static void backward_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const overlap_job *job = ctx;
     const loss_rows *r = &job->r;
-    for (int64_t i = (int64_t)task * r->block; i < loss_rows_end(r, task); i++) {
-        float *const dx = job->dx + i * r->classes;
-        if (r->target[i] == r->ignore_index)
-            memset(dx, 0, (uint64_t)r->classes * sizeof *dx);
-        else
-            backward_row(job, r->x + i * r->classes, i, dx);
+    const int64_t n = r->classes, end = loss_rows_end(r, task), step = loss_span_rows(r);
+    for (int64_t from = (int64_t)task * r->block; from < end; from += step) {
+        const int64_t to = cpu_min(from + step, end);
+        loss_rows_softmax(r, from, to, job->lse, job->dx + from * n);
+        for (int64_t i = from; i < to; i++) {
+            if (r->target[i] == r->ignore_index)
+                memset(job->dx + i * n, 0, (uint64_t)n * sizeof(float));
+            else
+                backward_row(job, r->target[i], job->dx + i * n);
+        }
     }
 }
 

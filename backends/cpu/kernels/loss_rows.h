@@ -72,14 +72,6 @@ static inline int32_t loss_rows_support(const cvr_signature *sig, cvr_error *rea
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "scores of (N, C, L), or more than %d classes", LOSS_MOST_CLASSES);
 }
 
-/* e: exp(x - max), of which the sum is returned. */
-static inline double loss_row_exp(const float *x, int64_t n, float *e, float *max) {
-    *max = cpu_max_of(x, n);
-    const float shift = *max;
-    for (int64_t c = 0; c < n; c++) e[c] = cpu_exp(x[c] - shift);
-    return cpu_sum(e, n);
-}
-
 /* log(1 + exp(x)) */
 static inline double loss_softplus(float x) {
     return log1p(exp(-fabs((double)x))) + (x > 0 ? (double)x : 0);
@@ -90,6 +82,26 @@ static inline double loss_row_lse(const float *x, int64_t n) {
     if (n == 1) return loss_softplus(*x);
     const float max = cpu_max_of(x, n);
     return (double)max + log(cpu_sum_exp(x, max, n));
+}
+
+/* Scores that are looked at at once: all of a few rows, in one loop however short a row is. */
+#define LOSS_SPAN 2048
+
+static inline int64_t loss_span_rows(const loss_rows *r) {
+    return LOSS_SPAN / r->classes;
+}
+
+/* p: softmax of rows `from` to `to`, exp(x - lse), where lse has a number for each row of all. May be x's own memory.
+ */
+static inline void loss_rows_softmax(const loss_rows *r, int64_t from, int64_t to, const float *lse, float *p) {
+    const int64_t classes = r->classes, n = (to - from) * classes;
+    const float *const x = r->x + from * classes;
+    for (int64_t i = 0; i < to - from; i++) {
+        const float shift = lse[from + i];
+        CPU_INDEPENDENT
+        for (int64_t c = 0; c < classes; c++) p[i * classes + c] = x[i * classes + c] - shift;
+    }
+    for (int64_t k = 0; k < n; k++) p[k] = cpu_exp(p[k]);
 }
 
 #endif

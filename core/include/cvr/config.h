@@ -75,6 +75,8 @@ int32_t cvr_config_bind(cvr_config *c, const char *section, const cvr_schema *sc
                         cvr_error *err);
 /* The lines of a section whose keys are names (net, augment), in order; claims them. */
 size_t cvr_config_lines(cvr_config *c, const char *section, const cvr_setting *const **lines);
+/* Settings of a section that stand in `file` and that nobody claimed by now are left aside. */
+void cvr_config_leave(cvr_config *c, const char *section, const char *file);
 /* An error for the first setting that nobody claimed, with the nearest key that somebody would have. */
 int32_t cvr_config_finish(const cvr_config *c, cvr_error *err);
 /* Every effective setting: as config.ini (origins = false), or a line each with its origin. */

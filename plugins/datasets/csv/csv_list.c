@@ -27,15 +27,24 @@ void csv_list_free(csv_list *l) {
     *l = (csv_list){.host = l->host};
 }
 
+static int32_t twice(const columns *c, const char *name, cvr_error *err) {
+    char what[300];
+    (void)snprintf(what, sizeof what, "two columns are called `%.100s`; rename one, or give its number from 1", name);
+    return csv_table_fail(c->t, c->path, 0, dataset_printable(what), err);
+}
+
 /* A column by its name in the first row, or by its number from 1. */
 static int32_t find_column(const columns *c, const char *name, uint64_t missing, uint64_t *at, cvr_error *err) {
     const uint64_t n = csv_table_columns(c->t);
+    uint64_t found = 0;
     char *end = NULL;
     *at = missing;
     for (uint64_t i = 0; name[0] && c->a->header && i < n; i++) {
+        if (strcmp(csv_table_cell(c->t, 0, i), name) != 0) continue;
+        if (found++) return twice(c, name, err);
         *at = i;
-        if (strcmp(csv_table_cell(c->t, 0, i), name) == 0) return CVR_OK;
     }
+    if (found) return CVR_OK;
     if (name[0]) *at = strtoull(name, &end, 10) - 1;
     if (*at < n && (!end || *end == '\0')) return CVR_OK;
     const int32_t status =
@@ -95,14 +104,22 @@ static int32_t add_id(csv_list *l, int64_t id, cvr_error *err) {
 
 /* The classes of the columns with label_columns: in the order of the columns, whatever their names. */
 static int32_t name_columns(csv_list *l, const columns *c, int32_t counts, cvr_error *err) {
+    name_table names = {.host = l->host};
     char number[32];
+    int64_t i_th;
+    int32_t status = CVR_OK;
     for (uint64_t i = 0; i < csv_table_columns(c->t); i++) {
         if (!c->is_label[i]) continue;
         (void)snprintf(number, sizeof number, "%llu", (unsigned long long)i + 1);
         const char *const name = c->a->header ? csv_table_cell(c->t, 0, i) : number;
-        CVR_TRY(class_number(l, c, 0, name, counts, &c->number[i], err));
+        const uint64_t n = names.n;
+        CVR_TRY_OUT(name_table_put(&names, name, &i_th, err));
+        if (names.n == n) CVR_TRY_OUT(twice(c, name, err));
+        CVR_TRY_OUT(class_number(l, c, 0, name, counts, &c->number[i], err));
     }
-    return CVR_OK;
+out:
+    name_table_free(&names);
+    return status;
 }
 
 /* Cells that are 0 or 1. */

@@ -26,6 +26,8 @@ typedef struct extras {
     int32_t has_size;
 } extras;
 
+static const char sparse[] = "a sparse file in the archive; make it without --sparse";
+
 int32_t tar_file_fail(const tar_file *f, const char *what, cvr_error *err) {
     (void)cvr_fail(err, CVR_ERR_FORMAT, "%s", what);
     return cvr_fail_at(err, f->path, 0, CVR_ERR_FORMAT);
@@ -106,6 +108,7 @@ static int32_t read_pax(const tar_file *f, const char *text, uint64_t n, extras 
                           *const equals = memchr(key, '=', (size_t)(end - key));
         if (!equals) return tar_file_fail(f, damaged, err);
         const uint64_t value = (uint64_t)(end - equals - 1);
+        if (strncmp(key, "GNU.sparse.", 11) == 0) return tar_file_fail(f, sparse, err);
         if (equals - key == 4 && memcmp(key, "path", 4) == 0) {
             if (value >= sizeof x->name || memchr(equals + 1, '\0', value)) return tar_file_fail(f, damaged, err);
             memcpy(x->name, equals + 1, value);
@@ -172,14 +175,16 @@ int32_t tar_file_next(tar_file *f, tar_member *m, int32_t *done, cvr_error *err)
         const uint64_t offset = f->at, blocks = size / BLOCK + (size % BLOCK != 0);
         /* The last file's padding may be missing. */
         f->at = blocks > (f->size - f->at) / BLOCK ? f->size : f->at + blocks * BLOCK;
-        if (type == 'S') return tar_file_fail(f, "a sparse file in the archive; make it without --sparse", err);
+        if (type == 'S') return tar_file_fail(f, sparse, err);
         if (type == 'x' || type == 'L') {
             CVR_TRY(read_extra(f, type, offset, size, &x, err));
             continue;
         }
-        if (type == '0' || type == '\0' || type == '7') {
+        const int32_t is_link = type == '1' || type == '2';
+        if (type == '0' || type == '\0' || type == '7' || is_link) {
             m->offset = offset;
             m->size = size;
+            m->is_link = is_link;
             if (x.name[0])
                 memcpy(m->name, x.name, sizeof m->name);
             else

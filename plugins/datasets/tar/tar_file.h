@@ -11,6 +11,7 @@
 typedef struct tar_member {
     char name[TAR_MOST_NAME];
     uint64_t offset, size; /* of its bytes in the archive */
+    int32_t is_link;       /* to another file: it has no bytes */
 } tar_member;
 
 typedef struct tar_file {
@@ -21,7 +22,7 @@ typedef struct tar_file {
 
 int32_t tar_file_open(tar_file *f, const char *path, cvr_error *err);
 void tar_file_close(tar_file *f);
-/* The next file; folders, links and the like are passed over. `done` where the archive ends. */
+/* The next file or link; folders and the like are passed over. `done` where the archive ends. */
 int32_t tar_file_next(tar_file *f, tar_member *m, int32_t *done, cvr_error *err);
 /* `n` bytes at `offset`, all of which must be there. */
 int32_t tar_file_read(const tar_file *f, uint64_t offset, void *to, uint64_t n, cvr_error *err);

@@ -91,11 +91,14 @@ static int32_t take_member(tar_index *x, const tar_file *f, tar_member *m, gathe
         memcpy(g->key, m->name, n);
         g->key[n] = '\0';
     }
-    if (strcmp(dot, ".cls") == 0) return take_label(x, f, m, 0, g, err);
-    if (strcmp(dot, ".json") == 0 && !g->has_label) return take_label(x, f, m, 1, g, err);
     char name[TAR_MOST_NAME];
     (void)snprintf(name, sizeof name, "x%.*s", 255, dot);
-    if (strchr(dot + 1, '.') || !x->image->is_picture(x->image, name)) return CVR_OK;
+    const int32_t cls = strcmp(dot, ".cls") == 0, json = strcmp(dot, ".json") == 0 && !g->has_label,
+                  picture = !strchr(dot + 1, '.') && x->image->is_picture(x->image, name);
+    if (!cls && !json && !picture) return CVR_OK;
+    if (m->is_link)
+        return fail_sample(f, g->key, "a link in place of a file; make the archive with -h --hard-dereference", err);
+    if (!picture) return take_label(x, f, m, json, g, err);
     if (g->has_picture) return fail_sample(f, g->key, "two pictures", err);
     g->has_picture = 1;
     g->sample.offset = m->offset;

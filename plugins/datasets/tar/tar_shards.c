@@ -64,7 +64,8 @@ static int32_t expand(tar_index *x, const char *pattern, int depth, cvr_error *e
     if (!close || depth >= MOST_BRACES) return fail_pattern(pattern, "a brace that is not closed, or too many", err);
     const uint64_t n = (uint64_t)(close - open - 1);
     if (is_range(open + 1, n, &first, &last, &width)) {
-        if (last < first || last - first >= MOST_SHARDS) return fail_pattern(pattern, "a range of no archives", err);
+        if (last < first || last - first >= MOST_SHARDS)
+            return fail_pattern(pattern, "a range of none, or of over 100,000 archives", err);
         for (uint64_t i = first; i <= last; i++) {
             char number[64];
             (void)snprintf(number, sizeof number, "%0*llu", width, (unsigned long long)i);

@@ -14,27 +14,20 @@ extern "C" {
 
 #define CVR_OVERLAP_LEAST 1e-7 /* what a score of overlap_loss, and what it is divided by, is held above */
 
-/* One class of overlap_loss: l_c, and how it moves with I and with P. */
-typedef struct cvr_overlap_slope {
-    double loss, by_both, by_predicted;
-} cvr_overlap_slope;
-
-/* From I, P and T of the class. */
-static inline cvr_overlap_slope cvr_overlap_slope_of(const cvr_overlap_attrs *a, double both, double predicted,
-                                                     double truth) {
-    cvr_overlap_slope s = {0, 0, 0};
-    if (truth == 0) return s;
+/* One class of overlap_loss, of its I, P and T: l_c; slopes: how it moves with I and with P. */
+static inline double cvr_overlap_class(const cvr_overlap_attrs *a, double both, double predicted, double truth,
+                                       double slopes[2]) {
+    slopes[0] = slopes[1] = 0;
+    if (truth == 0) return 0;
     const double top = both + a->smooth, whole = top + a->alpha * (predicted - both) + a->beta * (truth - both);
     const double bottom = whole > CVR_OVERLAP_LEAST ? whole : CVR_OVERLAP_LEAST, score = top / bottom;
     const double kept = score > CVR_OVERLAP_LEAST ? score : CVR_OVERLAP_LEAST;
     /* What is held does not move. */
     const double moves = whole > CVR_OVERLAP_LEAST ? score / bottom : 0;
-    const double by_both = 1 / bottom - moves * (1 - a->alpha - a->beta), by_predicted = -moves * a->alpha;
     const double slope = !a->log_loss ? -1 : score > CVR_OVERLAP_LEAST ? -1 / score : 0;
-    s.loss = a->log_loss ? -log(kept) : 1 - score;
-    s.by_both = slope * by_both;
-    s.by_predicted = slope * by_predicted;
-    return s;
+    slopes[0] = slope * (1 / bottom - moves * (1 - a->alpha - a->beta));
+    slopes[1] = slope * -moves * a->alpha;
+    return a->log_loss ? -log(kept) : 1 - score;
 }
 
 /*
@@ -43,18 +36,18 @@ static inline cvr_overlap_slope cvr_overlap_slope_of(const cvr_overlap_attrs *a,
  */
 static inline float cvr_overlap_end(const cvr_overlap_attrs *a, const double *sums, const float *weight,
                                     int64_t classes, float *slopes) {
-    double mean = 0, all = 0;
+    double mean = 0, all = 0, d[2];
     for (int64_t c = 0; c < classes; c++) all += weight ? (double)weight[c] : 1;
     for (int64_t c = 0; c < classes; c++)
         mean += (weight ? (double)weight[c] : 1) / all *
-                cvr_overlap_slope_of(a, sums[c], sums[classes + c], sums[2 * classes + c]).loss;
+                cvr_overlap_class(a, sums[c], sums[classes + c], sums[2 * classes + c], d);
     /* A power below 1 has no slope at 0 that a number could hold. */
     const double outer = a->gamma == 1 ? 1 : mean > 0 ? a->gamma * pow(mean, a->gamma - 1) : 0;
     for (int64_t c = 0; c < classes; c++) {
-        const cvr_overlap_slope s = cvr_overlap_slope_of(a, sums[c], sums[classes + c], sums[2 * classes + c]);
         const double share = outer * (weight ? (double)weight[c] : 1) / all;
-        slopes[c] = (float)(share * s.by_both);
-        slopes[classes + c] = (float)(share * s.by_predicted);
+        (void)cvr_overlap_class(a, sums[c], sums[classes + c], sums[2 * classes + c], d);
+        slopes[c] = (float)(share * d[0]);
+        slopes[classes + c] = (float)(share * d[1]);
     }
     return (float)(a->gamma == 1 ? mean : pow(mean > 0 ? mean : 0, a->gamma));
 }

@@ -1,0 +1,48 @@
+/* Settings of a run that are sound each by itself, and together may not do what was meant: warnings before its first
+ * step.
+ */
+#include "trainer.h"
+
+/* A short run may end before its running means have left the weights that they started with. */
+static void warn_of_slow_means(const trainer *t) {
+    const train_settings *s = t->s->set.train;
+    const double warmup = t->s->set.sched->warmup_epochs,
+                 left = s->ema && s->epochs ? ema_first_left(s, warmup, t->steps_per_epoch) : 0;
+    if (left > 0.1)
+        cvr_log(CVR_LOG_WARNING,
+                "train.ema: at the run's end %.0f %% of the running means, which validation and the saved weights "
+                "take, will be the weights of its first step; with train.ema_steps = 1 and train.ema_decay = %.4g it "
+                "is 1 %%",
+                100 * left, ema_decay_that_leaves(s, warmup, t->steps_per_epoch, 0.01));
+}
+
+/* The loss of a part is divided by the weights that the part has, and what they are in the others is not known yet. */
+static void warn_of_parts(const settings *s) {
+    if (s->train->grad_accum > 1 && *s->train->class_weights)
+        cvr_log(CVR_LOG_WARNING,
+                "train.class_weights with train.grad_accum = %lld: each part of a batch is divided by the weights of "
+                "its own pictures, so that the steps are others than without train.grad_accum",
+                (long long)s->train->grad_accum);
+}
+
+static void warn_of_late_phases(const settings *s) {
+    for (size_t i = 0; i < s->phases.n; i++)
+        if (s->phases.epochs[i] > s->train->epochs)
+            cvr_log(
+                CVR_LOG_WARNING,
+                "model.unfreeze: epoch %lld is after the last, train.epochs = %lld; what it names (%s) stays as it was",
+                (long long)s->phases.epochs[i], (long long)s->train->epochs, phases_what(&s->phases, i));
+}
+
+static void warn_of_warmup(const settings *s) {
+    if (s->sched->warmup_epochs > (double)s->train->epochs)
+        cvr_log(CVR_LOG_WARNING, "sched.warmup_epochs = %g is more than train.epochs = %lld: lr never gets to optim.lr",
+                s->sched->warmup_epochs, (long long)s->train->epochs);
+}
+
+void warn_of_doubts(const trainer *t) {
+    warn_of_slow_means(t);
+    warn_of_warmup(&t->s->set);
+    warn_of_late_phases(&t->s->set);
+    warn_of_parts(&t->s->set);
+}
