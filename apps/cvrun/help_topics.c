@@ -179,8 +179,6 @@ static const struct {
     {"", "out_features", "10"},
     {"", "kernel_size", "3"},
     {"", "size", "32"},
-    {"", "min_size", "256"},
-    {"", "max_size", "512"},
     {"", "output_size", "1"},
     {"", "num_groups", "2"},
     {"", "num_heads", "2"},

@@ -161,6 +161,3 @@
     ROW(cvr_stochastic_depth_scale_attrs, depth),
     ROW(cvr_stochastic_depth_scale_attrs, samples),
     ROW(cvr_stochastic_depth_scale_attrs, rank),
-    ROW(cvr_overlap_slope, loss),
-    ROW(cvr_overlap_slope, by_both),
-    ROW(cvr_overlap_slope, by_predicted),

@@ -17,7 +17,6 @@
 #include <cvr/plugin/ops/image.h>
 #include <cvr/plugin/ops/linear.h>
 #include <cvr/plugin/ops/loss.h>
-#include <cvr/plugin/ops/loss_math.h>
 #include <cvr/plugin/ops/norm.h>
 #include <cvr/plugin/ops/optim.h>
 #include <cvr/plugin/ops/peak.h>
