@@ -441,25 +441,6 @@ Test(views, windows_on_a_canvas) {
     cvr_session_close(&s);
 }
 
-/* The picture at another size lies on a canvas of its own, and not on the first one's, made larger: 18 on 24, not
- * on 32.
- */
-Test(views, sizes_on_a_canvas) {
-    recipe_file = "u.ini";
-    cvr_session *s =
-        open_session(CVR_FOR_PREDICTION, (const char *const[]){"val.resize_size=0", "val.crop_size=0",
-                                                               "model.num_classes=3", "val.scales=2", NULL});
-    cvr_session *one = open_session(
-        CVR_FOR_PREDICTION, (const char *const[]){"val.resize_size=0", "val.crop_size=0", "model.num_classes=3", NULL});
-    grid picture = made_up(9, 9), large = resized(&picture, 18, 18, true);
-    said got = predict(s, &picture), seen = predict(one, &large);
-    cr_assert_eq(seen.raw.height, 24);
-    grid part = cut(&seen.raw, 0, 0, 18, 18), want = resized(&part, 9, 9, false);
-    expect_same(&got.raw, &want, "a size on its canvas");
-    cvr_session_close(&one);
-    cvr_session_close(&s);
-}
-
 /* ---- refusals ---- */
 
 static void refused(const char *const *overrides, const char *words) {
