@@ -39,13 +39,11 @@ static int32_t check_output(const cvr_task_info *info, const cvr_type *output, c
     return CVR_OK;
 }
 
-/* Of all layers only these are losses of masks. */
-static int32_t no_loss(const loss_term *term, cvr_error *err) {
-    return cvr_fail(
-        err, CVR_ERR_USAGE,
-        "train.loss: there is no loss `%.40s`; there are cross_entropy, dice, focal, jaccard, lovasz, ohem, "
-        "sigmoid_focal, tversky, and what plugins bring",
-        term->layer);
+/* The message names a layer; which key it comes from is said before it. */
+static int32_t blame_loss(int32_t status, cvr_error *err) {
+    char why[sizeof err->message];
+    (void)snprintf(why, sizeof why, "%s", err->message);
+    return cvr_fail(err, status, "train.loss: %.*s", (int)sizeof why - 32, why);
 }
 
 /* One loss has the names of the results; of several each has its own. */
@@ -65,7 +63,7 @@ static int32_t segment_losses(const cvr_builder *b, const cvr_task_info *info, c
                                 .check = check_output,
                                 .prepare = task_class_weights};
         const int32_t status = task_add_losses(b, info, io, &loss, err);
-        if (status == CVR_ERR_NOTFOUND) return no_loss(&terms[i], err);
+        if (status == CVR_ERR_NOTFOUND) return blame_loss(status, err);
         if (status != CVR_OK) return status;
     }
     return CVR_OK;
