@@ -241,6 +241,15 @@ static int32_t on_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err
     return CVR_OK;
 }
 
+/* NAME and NAME_orig, say: one of them would have the other's fate. Another network's head may have more layers than
+ * this one's; what they stand for is none of this one's. */
+static void twice(loading *l, const cvr_weight *w, const cvr_store_entry *e) {
+    if (l->aliases && is_head(e) && l->rules->head != WEIGHTS_HEAD_KEEP)
+        l->head_is_new = true;
+    else
+        problem(l, "twice in the file, under another name too:", w->name);
+}
+
 static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     loading *l = ctx;
     bool mask;
@@ -259,8 +268,8 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     const cvr_store_entry *e = cvr_store_get(l->store, (size_t)i);
     const bool fits = fits_entry(l, w, e);
     if (l->writing) return l->fates[i] == FATE_NEW ? CVR_OK : write_entry(l, (size_t)i, w, err);
-    if (l->fates[i] != FATE_MISSING) { /* NAME and NAME_orig, say: one of them would have the other's fate */
-        problem(l, "twice in the file, under another name too:", w->name);
+    if (l->fates[i] != FATE_MISSING) {
+        twice(l, w, e);
         return CVR_OK;
     }
     const bool casts = w->dtype == e->type.dtype || weights_cast(e->type.dtype, NULL, w->dtype, NULL, 0),
@@ -377,12 +386,10 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     judge_missing(l);
     if (l->n_problems > l->n_told) cvr_text_add(&l->problems, "\n  and %zu more", l->n_problems - l->n_told);
     if (l->n_problems)
-        return cvr_fail(err, CVR_ERR_FORMAT,
-                        "does not fit this network, %zu tensor%s differ%s; %s:%.800s", l->n_problems,
-                        l->n_problems == 1 ? "" : "s", l->n_problems == 1 ? "s" : "",
-                        l->n_beyond == l->n_problems
-                            ? "to start with a file of the backbone alone set model.head = new"
-                            : "choose the model that made it",
+        return cvr_fail(err, CVR_ERR_FORMAT, "does not fit this network, %zu tensor%s differ%s; %s:%.800s",
+                        l->n_problems, l->n_problems == 1 ? "" : "s", l->n_problems == 1 ? "s" : "",
+                        l->n_beyond == l->n_problems ? "to start with a file of the backbone alone set model.head = new"
+                                                     : "choose the model that made it",
                         l->problems.s ? l->problems.s : "");
     if (!has_any(l))
         return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");

@@ -129,7 +129,8 @@ def cases():
     for name in ("resnet50", "resnet101", "mobilenet_v2"):
         for stride in (16, 8):
             make = functools.partial(networks.deeplabv3plus, name, CLASSES, stride)
-            full[f"deeplabv3plus_{name}/{stride}"] = (make, ["dropout=0", f"output_stride={stride}"], *((97, 4) if "101" not in name and (name, stride) != ("resnet50", 8) else (65, 8)))
+            side = (65, 8) if (name, stride) == ("resnet50", 8) else (64, 4) if "101" in name else (97, 4)
+            full[f"deeplabv3plus_{name}/{stride}"] = (make, ["dropout=0", f"output_stride={stride}"], *side)
 
     for name in ("resnext50_32x4d", "wide_resnet50_2", "densenet121"):
         full[name] = (functools.partial(getattr(torchvision.models, name), num_classes=CLASSES), [], 224, 4)
