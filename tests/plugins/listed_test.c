@@ -6,7 +6,6 @@
 #include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 static test_host host;

@@ -6,8 +6,6 @@
 #include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static test_host host;
 
