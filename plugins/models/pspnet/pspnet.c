@@ -36,8 +36,8 @@ static cvr_value pyramid(net *n, const pspnet_attrs *a, cvr_value x) {
 static int32_t refuse_size(net *n, const int64_t *size) {
     return cvr_fail(
         n->err, CVR_ERR_INVALID,
-        "pictures of %lldx%lld; the sides that PSPNet takes are 8 k + 1, as %lldx%lld: set data.img_size and "
-        "val.crop_size",
+        "pictures of %lldx%lld; the sides that PSPNet takes are 8 k + 1, as %lldx%lld: set the crop of [augment], "
+        "data.img_size and val.crop_size",
         (long long)size[3], (long long)size[2], (long long)(size[3] + 3) / 8 * 8 + 1,
         (long long)(size[2] + 3) / 8 * 8 + 1);
 }

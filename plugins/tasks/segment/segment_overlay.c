@@ -86,11 +86,17 @@ static int32_t draw_legend(canvas *c, int64_t top, const legend_entry *entries, 
     return CVR_OK;
 }
 
-static void share_words(char words[64], const char *name, double share) {
+void segment_percent(char text[16], double share) {
     if (share < 0.0005)
-        (void)snprintf(words, 64, "%.48s < 0.1 %%", name);
+        (void)snprintf(text, 16, "< 0.1 %%");
     else
-        (void)snprintf(words, 64, "%.48s %.1f %%", name, 100 * share);
+        (void)snprintf(text, 16, "%.1f %%", 100 * share);
+}
+
+static void share_words(char words[64], const char *name, double share) {
+    char percent[16];
+    segment_percent(percent, share);
+    (void)snprintf(words, 64, "%.46s %s", name, percent);
 }
 
 static int32_t draw(canvas *c, const cvr_task_info *info, const segment_mask *m, const cvr_image *picture,
