@@ -26,10 +26,10 @@ int64_t data_stride(const settings *s) {
     return stride < INT32_MAX ? stride : INT32_MAX; /* a canvas of that is refused as too large */
 }
 
-/* Pictures that are looked at in views come one by one, and unpadded as long as there are not too many sizes. */
+/* Unpadded as long as there are not too many sizes. */
 static void one_by_one(const settings *s, cvr_batches_options *o) {
     o->batch = 1;
-    if (!cvr_config_given(s->config, "data", "shapes")) o->shapes = MOST_VIEWS;
+    if (!s->data->shapes) o->shapes = MOST_VIEWS;
 }
 
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {
@@ -46,7 +46,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .batch = s->train->batch,
                                .limit = s->data->limit,
                                .most_rows = s->data->max_boxes,
-                               .shapes = s->data->shapes,
+                               .shapes = s->data->shapes ? s->data->shapes : 1,
                                .stride = data_stride(s),
                                .pads = s->task->pads != 0,
                                .without_targets = !trains,
@@ -60,7 +60,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
                                .size_hint = "set data.img_size, and give [augment], if there is one, a resize or crop"};
-    if (which == CVR_SPLIT_VAL && s->protocol.views) one_by_one(s, o);
+    if (which == CVR_SPLIT_VAL && s->protocol.single) one_by_one(s, o);
     if (trains) sampler_options(d, s, o);
 }
 

@@ -71,8 +71,10 @@ static const cvr_attr_desc *const data_keys[] = {
     CVR_ATTR(PATH, "val", "", "validation part, where it is not in root"),
     CVR_ATTR(STRING, "names", "", "names of the classes, a,b,c; default: what the data says"),
     CVR_ATTR(INT, "img_size", "0", "pixels of a side; 0: as the pictures are", CVR_ATTR_BETWEEN(0, 65500)),
-    CVR_ATTR(INT, "shapes", "1", "most sizes that pictures of a batch may be padded to, where the task pads",
-             CVR_ATTR_BETWEEN(1, 64)),
+    CVR_ATTR(INT, "shapes", "0",
+             "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, and 64 where pictures "
+             "come one by one",
+             CVR_ATTR_BETWEEN(0, 64)),
     CVR_ATTR(INT, "max_boxes", "0", "most objects of a picture; 0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(
         STRING, "mean", "0",

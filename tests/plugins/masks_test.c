@@ -484,6 +484,9 @@ Test(masks, tables_that_are_not_right) {
     }
     a.classes = 2;
     refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "", "data.colours names the classes");
+    a.classes = 0;
+    a.ignored[0] = 0;
+    refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "", "data.ignore_index is for masks of numbers");
 }
 
 /* ---- the known ones ---- */
