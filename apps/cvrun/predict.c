@@ -29,14 +29,15 @@ typedef struct prediction {
     size_t n;
     const char *path;
     int64_t width, height;
+    const path_list *sources; /* which nothing may replace */
     bool quiet;
     const char *parent, *name; /* of the folder that predictions go to: predict.out without a name, or the first free */
     char folder[1024];         /* "": not made yet */
     bool disk_failed;          /* something could not be written: not the picture's fault */
     used_names files; /* that tasks have written: two pictures may have one name but for its ending, or the folder */
     char file[256];
-    float *raw; /* all outputs, one after the other */
-    size_t raw_n, raw_row;
+    float *raw;   /* all outputs, one after the other */
+    size_t raw_n; /* of all pictures */
     cvr_type raw_type;
     bool raw_failed;
 } prediction;
@@ -181,6 +182,24 @@ static void on_text(const cvr_prediction_sink *s, const char *text) {
     if (!p->quiet) print_line(stdout, "%s: %s", p->path, text);
 }
 
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* A picture's mask may lie beside it under the very name that a prediction gets. */
+static int32_t spare_sources(const prediction *p, const char *path, cvr_error *err) {
+    for (size_t i = 0; i < p->sources->n; i++) {
+        const char *const slash = strrchr(p->sources->paths[i], '/');
+        if (strcmp(slash ? slash + 1 : p->sources->paths[i], p->file) != 0 || !same_file(p->sources->paths[i], path))
+            continue;
+        cvr_fail(err, CVR_ERR_USAGE,
+                 "one of the pictures to look at, which a prediction would replace; give another predict.out");
+        return cvr_fail_at(err, path, 0, CVR_ERR_USAGE);
+    }
+    return CVR_OK;
+}
+
 static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const void *bytes, uint64_t n,
                        const char **name, cvr_error *err) {
     prediction *p = s->ctx;
@@ -194,9 +213,17 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
     CVR_TRY(make_folder(p, err));
     (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
     if (name) *name = p->file;
-    const int32_t status = cvr_fs_write(path, bytes, n, err);
+    int32_t status = spare_sources(p, path, err);
+    if (status == CVR_OK) status = cvr_fs_write(path, bytes, n, err);
     p->disk_failed = p->disk_failed || status != CVR_OK;
     return status;
+}
+
+/* 20 x 30 and 30 x 20 are as many numbers, and are no one tensor. */
+static bool same_sides(const cvr_type *a, const cvr_type *b) {
+    bool same = a->rank == b->rank;
+    for (uint32_t i = 1; same && i < a->rank; i++) same = a->shape[i] == b->shape[i];
+    return same;
 }
 
 static void on_raw(void *ctx, const char *name, const cvr_type *type, const void *output) {
@@ -204,7 +231,7 @@ static void on_raw(void *ctx, const char *name, const cvr_type *type, const void
     if (strcmp(name, "output") != 0 || type->dtype != CVR_F32) return;
     const size_t n = (size_t)cvr_numel(type->rank, type->shape);
     float *more = cvr_calloc(p->raw_n + n, sizeof *more);
-    if (!more || (p->raw_n && n != p->raw_row)) {
+    if (!more || (p->raw_n && !same_sides(type, &p->raw_type))) {
         cvr_free(more);
         p->raw_failed = true;
         return;
@@ -214,7 +241,6 @@ static void on_raw(void *ctx, const char *name, const cvr_type *type, const void
     cvr_free(p->raw);
     p->raw = more;
     p->raw_n += n;
-    p->raw_row = n;
     p->raw_type = *type;
 }
 
@@ -235,9 +261,11 @@ static int32_t write_raw(cvr_session *s, const prediction *p, const char *folder
     const cvr_weight *one = &all;
     if (p->raw_failed)
         return cvr_fail(err, CVR_ERR_INVALID,
-                        "the outputs differ in size, so they fit in no one tensor; set val.crop_size");
-    for (uint32_t i = 1; i < all.rank; i++) all.shape[i] = p->raw_type.shape[i];
-    all.shape[0] = (int64_t)(p->raw_n / p->raw_row);
+                        "the outputs differ in size, so they fit in no one tensor; set val.crop_size, and "
+                        "val.protocol=crop for masks");
+    int64_t row = 1;
+    for (uint32_t i = 1; i < all.rank; i++) row *= all.shape[i] = p->raw_type.shape[i];
+    all.shape[0] = (int64_t)p->raw_n / row;
     char *path = cvr_fs_join(folder, "raw.safetensors");
     int32_t status;
     if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -346,6 +374,7 @@ static int32_t predict(cvr_session *s, const arguments *a, prediction *p, size_t
     p->name = *predict_section->out ? NULL : name;
     CVR_TRY_OUT(cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err));
     CVR_TRY_OUT(list_files(&files, predict_section->source, err));
+    p->sources = &files.pictures;
     CVR_TRY_OUT(predict_files(s, &files.pictures, p, bad, err));
     cvr_text_add(&p->json, "\n]\n");
     if (p->n) CVR_TRY_OUT(write_all(s, p, err));

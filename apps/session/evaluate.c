@@ -22,7 +22,7 @@ int32_t metrics_add(cvr_metrics *m, const char *name, double value) {
         return CVR_ERR_NOMEM;
     }
     m->names[m->n] = copy;
-    m->values[m->n++] = value;
+    m->values[m->n++] = isnan(value) ? NAN : value; /* whose sign says nothing, and would be printed */
     return CVR_OK;
 }
 

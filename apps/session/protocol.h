@@ -18,6 +18,7 @@ typedef struct protocol {
     bool flip;
     size_t n_scales;
     double scales[MOST_SCALES];
+    bool single; /* validation takes pictures one by one, so that none is padded to the size of another */
     bool views;  /* pictures are looked at one by one, and what was said of them is merged: see views.c */
     bool reread; /* masks are of another size than the pictures: they are read beside them, untouched */
     char words[320];

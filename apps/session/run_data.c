@@ -26,10 +26,10 @@ int64_t data_stride(const settings *s) {
     return stride < INT32_MAX ? stride : INT32_MAX; /* a canvas of that is refused as too large */
 }
 
-/* Pictures that are looked at in views come one by one, and unpadded as long as there are not too many sizes. */
+/* Unpadded as long as there are not too many sizes. */
 static void one_by_one(const settings *s, cvr_batches_options *o) {
     o->batch = 1;
-    if (!cvr_config_given(s->config, "data", "shapes")) o->shapes = MOST_VIEWS;
+    if (!s->data->shapes) o->shapes = MOST_VIEWS;
 }
 
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o) {
@@ -46,7 +46,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .batch = s->train->batch,
                                .limit = s->data->limit,
                                .most_rows = s->data->max_boxes,
-                               .shapes = s->data->shapes,
+                               .shapes = s->data->shapes ? s->data->shapes : 1,
                                .stride = data_stride(s),
                                .pads = s->task->pads != 0,
                                .without_targets = !trains,
@@ -60,7 +60,7 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
                                .size_hint = "set data.img_size, and give [augment], if there is one, a resize or crop"};
-    if (which == CVR_SPLIT_VAL && s->protocol.views) one_by_one(s, o);
+    if (which == CVR_SPLIT_VAL && s->protocol.single) one_by_one(s, o);
     if (trains) sampler_options(d, s, o);
 }
 
@@ -143,13 +143,14 @@ void data_settle_size(const run_data *d, settings *s) {
 static int32_t check_counts(const settings *s, int64_t channels, cvr_error *err) {
     const struct { const char *key, *text; } both[] = {{"mean", s->data->mean}, {"std", s->data->std}};
     for (int i = 0; i < 2; i++) {
-        int64_t n = strcmp(both[i].text, "imagenet") == 0 ? 3 : 1;
+        int64_t n = 1;
+        if (strcmp(both[i].text, "imagenet") == 0) n = s->model->in_channels == 1 ? 1 : 3;
         for (const char *c = both[i].text; *c; c++) n += *c == ',';
         if (n == 1 || n == channels) continue;
         cvr_fail(err, CVR_ERR_USAGE,
-                 "data.%s = %s has %lld numbers, and pictures have %lld channel%s; give one, or one for each, or set "
-                 "model.in_channels",
-                 both[i].key, both[i].text, (long long)n, (long long)channels, channels == 1 ? "" : "s");
+                 "data.%s = %s has %lld numbers, and pictures have %lld channel%s; give one, or one for each%s",
+                 both[i].key, both[i].text, (long long)n, (long long)channels, channels == 1 ? "" : "s",
+                 s->model->in_channels ? "" : ", or set model.in_channels");
         return settings_blame(s, cvr_config_blame(s->config, "data", both[i].key, CVR_ERR_USAGE, err), err);
     }
     return CVR_OK;

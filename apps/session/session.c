@@ -131,9 +131,13 @@ out:
     return settings_blame(&s->set, status, err);
 }
 
-/* Views of the largest pictures: what others need is found when they come, and takes no more memory. */
-static void view_keys(const cvr_session *s, cvr_canvas largest, program_key *keys, size_t *n) {
+/* Pictures that come one by one, the largest: what others need is found when they come, and takes no more memory. */
+static void single_keys(const cvr_session *s, cvr_canvas largest, program_key *keys, size_t *n) {
     cvr_canvas c;
+    if (!s->set.protocol.views) {
+        keys[(*n)++] = (program_key){.purpose = PROGRAM_EVAL, .batch = 1, .canvas = largest};
+        return;
+    }
     for (size_t i = 0; views_canvas(&s->set, largest, i, &c); i++)
         keys[(*n)++] = (program_key){.purpose = PROGRAM_PREDICT, .batch = 1, .canvas = c};
 }
@@ -143,7 +147,7 @@ static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **ke
     const cvr_batches *b = s->data.splits[which].batches;
     const cvr_canvas *canvases;
     const size_t n_canvases = b ? cvr_batches_canvases(b, &canvases) : 0;
-    const bool one_by_one = which == CVR_SPLIT_VAL && s->set.protocol.views;
+    const bool one_by_one = which == CVR_SPLIT_VAL && s->set.protocol.single;
     const int64_t batch = one_by_one ? 1 : s->set.train->batch;
     const int64_t sizes[2] = {b && cvr_batches_samples(b) >= batch ? batch : 0, b ? cvr_batches_remainder(b) : 0};
     program_key *more = cvr_calloc(*n + 8 * n_canvases + MOST_SCALES, sizeof *more);
@@ -151,7 +155,7 @@ static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **ke
     if (*n) memcpy(more, *keys, *n * sizeof *more);
     cvr_free(*keys);
     *keys = more;
-    if (one_by_one && b) view_keys(s, canvases[0], more, n);
+    if (one_by_one && b) single_keys(s, canvases[0], more, n);
     for (int k = 0; k < 2 && !one_by_one; k++) {
         for (size_t i = 0; i < n_canvases && sizes[k]; i++) {
             if (s->data.probes)

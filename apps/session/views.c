@@ -259,7 +259,10 @@ static void end_total(views *v, const view_target *to, size_t n_views) {
     float *total = v->total.data;
     for (int64_t y = 0; y < to->height && n_views > 1; y++) {
         float *row = total + y * to->canvas.width * v->channels;
-        for (int64_t i = 0; i < to->width * v->channels; i++) row[i] = logf(fmaxf(row[i] / (float)n_views, 1e-30f));
+        for (int64_t i = 0; i < to->width * v->channels; i++) {
+            const float share = row[i] / (float)n_views;
+            row[i] = logf(share < 1e-30f ? 1e-30f : share); /* what is no number stays so, for the task to see */
+        }
     }
 }
 

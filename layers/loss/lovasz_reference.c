@@ -130,7 +130,10 @@ int32_t loss_lovasz_run(const cvr_kernel_args *a, cvr_error *err) {
             l.slope[loss_position_at(&l.s, p) + c * l.s.step] *= (float)w;
     }
     const double scale = weights > 0 ? 1 / weights : 0;
-    if (l.s.classes > 1) through_softmax(&l, scale);
+    if (l.s.classes > 1)
+        through_softmax(&l, scale);
+    else
+        for (int64_t i = 0; i < l.s.n * l.s.positions; i++) l.slope[i] *= (float)scale;
     *(float *)a->outputs[0]->data = (float)(scale * loss);
     return CVR_OK;
 }

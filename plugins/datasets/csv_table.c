@@ -137,7 +137,7 @@ int32_t csv_table_read(const cvr_host *host, const char *path, char delimiter, c
     CVR_TRY_OUT(load(f, t, &n, err));
     reader r = {t, path, t->text, t->text + n, t->text, 1, delimiter, err};
     CVR_TRY_OUT(parse(&r));
-    if (t->n_rows == 0) status = dataset_file_fail(f, err, "an empty file; a row a picture is needed");
+    if (t->n_rows == 0) status = dataset_file_fail(f, err, "an empty file; put in at least one row");
 out:
     dataset_file_close(f);
     return status;

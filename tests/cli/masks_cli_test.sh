@@ -62,4 +62,24 @@ expect 0 "set data.mask_values = 0,255" "$CVRUN" check masks.ini data.root=white
 says 'every pixel is ground or ignored'
 expect 2 "2 values for" "$CVRUN" check masks.ini data.mask_values=0,255
 expect 2 "how many classes" "$CVRUN" check masks.ini data.root=white data.val_split=0.5
+
+# without a centre crop no picture is padded to the size of another: numbers are the same for every batch
+mkdir -p sizes/images sizes/masks
+for i in 1 2 3 4 5 6; do
+  bmp sizes/images/$i.bmp $(rows 0 | tail -n $((4 * i)))
+  bmp sizes/masks/$i.bmp $(rows 0 | tail -n $((3 * i))) $(rows 1 | tail -n $i)
+done
+sed 's/kernel_size=1/kernel_size=3 padding=1/; s/^root = .*/root = sizes\nnames = ground,thing\nval_split = 0.5\nmean = 0.5/' masks.ini >sizes.ini
+expect 0 "" "$CVRUN" train sizes.ini name=sizes
+for given in train.batch=1 train.batch=4 data.shapes=64; do
+  expect 0 "" "$CVRUN" val --json runs/segment/sizes $given
+  sed 's/"seconds": [^,]*,//' out.txt >"$given.json"
+  same train.batch=1.json "$given.json"
+done
+grep -q '"protocol": "original size", "loss": 0' data.shapes=64.json || { cat data.shapes=64.json >&2; fail "no loss of unpadded pictures"; }
+
+# predictions replace no picture that they are of
+cp sizes/images/2.bmp sizes/images/2_mask.png; cp sizes/images/2.bmp kept.bmp
+expect 2 "2_mask.png: one of the pictures to look at" "$CVRUN" predict runs/segment/sizes source=sizes/images predict.out=sizes/images
+same kept.bmp sizes/images/2_mask.png
 done_with masks_cli_test

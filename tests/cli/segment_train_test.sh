@@ -121,6 +121,8 @@ expect 2 'train.loss: `dice(` has no closing bracket' "$CVRUN" train s.ini train
 expect 2 'train.loss: a weight is a number above 0' "$CVRUN" train s.ini train.loss='0*dice'
 expect 2 'train.loss: a loss'"'"'s name is missing' "$CVRUN" train s.ini train.loss='dice+'
 expect 2 'train.loss: `+` is missing at `jaccard`' "$CVRUN" train s.ini train.loss='dice jaccard'
+expect 2 'train.loss: there is no layer `aaaaaaaa' "$CVRUN" train s.ini train.loss="$(printf 'a%.0s' {1..100})"
+expect 2 'train.loss: the settings of dice are too long' "$CVRUN" train s.ini train.loss="dice($(printf 'a%.0s' {1..300}))"
 expect 2 'train.loss: more than 8 losses' "$CVRUN" train s.ini train.loss='a+b+c+d+e+f+g+h+i'
 expect 2 'train.loss: there is no layer `dyce`; did you mean `dice`?' "$CVRUN" train s.ini train.loss=dyce
 expect 2 'dice has no setting `smoth`' "$CVRUN" train s.ini train.loss='dice(smoth=1)'
@@ -149,4 +151,18 @@ expect 2 'the last batch of an epoch has 1 picture' "$CVRUN" train one.ini
 expect 2 'set data.drop_last=yes' "$CVRUN" train one.ini
 [ ! -e runs/classify/one/steps.csv ] || fail "a step was made"
 expect 0 "" "$CVRUN" train one.ini data.drop_last=yes
+# no loss keeps it to itself that the network's numbers are none; predictions of several views do not either
+for loss in "jaccard(log_loss=yes)" "tversky(gamma=1.5)"; do
+  expect 1 "the loss is not a number at step" "$CVRUN" train s.ini name=broken "train.loss=$loss" optim.lr=1e30
+done
+python3 - runs/segment/plain/weights/last.safetensors <<'PY'
+import json, struct, sys
+b = bytearray(open(sys.argv[1], "rb").read())
+n = struct.unpack("<Q", b[:8])[0]
+at = 8 + n + json.loads(b[8:8 + n])["c2.bias"]["data_offsets"][0]
+b[at:at + 4] = struct.pack("<f", float("nan"))
+open("nan.safetensors", "wb").write(b)
+PY
+expect 1 "the network's output is not finite" "$CVRUN" predict runs/segment/plain weights=nan.safetensors val.flip=yes source=runs/segment/plain/results.png
+
 done_with segment_train_test

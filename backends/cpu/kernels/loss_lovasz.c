@@ -137,7 +137,8 @@ static void walk_task(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     const lovasz_job *job = ctx;
     const int64_t from = (int64_t)task * SORT_BLOCK, classes = job->r.classes;
-    const float weight = loss_weight(&job->r, job->c);
+    /* The weight of a single class is divided out again. */
+    const float w = loss_weight(&job->r, job->c), weight = classes > 1 ? w : w > 0 ? 1 : 0;
     int64_t passed = job->passed[task], wrong = from - passed;
     double before = jaccard(job, passed, wrong), loss = 0;
     for (int64_t i = from; i < block_end(job, task); i++) {

@@ -158,6 +158,9 @@ static int32_t find_values(mask_data *d, const cvr_dataset_args *args, cvr_error
     if (a->n_values || a->classes || a->class_names[0])
         return cvr_fail(err, CVR_ERR_USAGE,
                         "data.colours names the classes; drop data.mask_values, data.classes and data.class_names");
+    if (a->n_ignored != 1 || a->ignored[0] != MASK_IGNORED)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "data.ignore_index is for masks of numbers; with data.colours set data.ignored_classes");
     CVR_TRY(dataset_path(d->table, sizeof d->table, "", a->colours, err));
     return masks_read_colours(d, a->ignored_classes, err);
 }

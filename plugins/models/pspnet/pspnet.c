@@ -53,6 +53,9 @@ static int32_t pspnet_build(const cvr_builder *b, const cvr_model_args *args, co
     t.stem = RESNET_STEM_DEEP;
     t.first_too = 1;
     if (n.status == CVR_OK && (size[2] % 8 != 1 || size[3] % 8 != 1)) n.status = refuse_size(&n, size);
+    if (n.status == CVR_OK && a->n_bins == 0)
+        n.status =
+            cvr_fail(err, CVR_ERR_INVALID, "model.bins is empty; the pyramid has a level for each of its numbers");
     if (n.status != CVR_OK) return n.status;
     resnet_trunk_stages(&n, &t, resnet_trunk_stem(&n, &t, image), stages);
     n.conv = DENSE_TORCH;

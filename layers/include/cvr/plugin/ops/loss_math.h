@@ -14,14 +14,19 @@ extern "C" {
 
 #define CVR_OVERLAP_LEAST 1e-7 /* what a score of overlap_loss, and what it is divided by, is held above */
 
+/* At least so much; what is no number stays so, that the loss tells of it. */
+static inline double cvr_overlap_floor(double x, double least) {
+    return x < least ? least : x;
+}
+
 /* One class of overlap_loss, of its I, P and T: l_c; slopes: how it moves with I and with P. */
 static inline double cvr_overlap_class(const cvr_overlap_attrs *a, double both, double predicted, double truth,
                                        double slopes[2]) {
     slopes[0] = slopes[1] = 0;
     if (truth == 0) return 0;
     const double top = both + a->smooth, whole = top + a->alpha * (predicted - both) + a->beta * (truth - both);
-    const double bottom = whole > CVR_OVERLAP_LEAST ? whole : CVR_OVERLAP_LEAST, score = top / bottom;
-    const double kept = score > CVR_OVERLAP_LEAST ? score : CVR_OVERLAP_LEAST;
+    const double bottom = cvr_overlap_floor(whole, CVR_OVERLAP_LEAST), score = top / bottom;
+    const double kept = cvr_overlap_floor(score, CVR_OVERLAP_LEAST);
     /* What is held does not move. */
     const double moves = whole > CVR_OVERLAP_LEAST ? score / bottom : 0;
     const double slope = !a->log_loss ? -1 : score > CVR_OVERLAP_LEAST ? -1 / score : 0;
@@ -49,7 +54,7 @@ static inline float cvr_overlap_end(const cvr_overlap_attrs *a, const double *su
         slopes[c] = (float)(share * d[0]);
         slopes[classes + c] = (float)(share * d[1]);
     }
-    return (float)(a->gamma == 1 ? mean : pow(mean > 0 ? mean : 0, a->gamma));
+    return (float)(a->gamma == 1 ? mean : pow(cvr_overlap_floor(mean, 0), a->gamma));
 }
 
 /* (1 - p)^gamma, with `rest` = 1 - p */
