@@ -80,7 +80,6 @@ expect 2 "output_stride" "$CVRUN" train m.ini "${dense[@]}" model.output_stride=
 expect 2 "model.atrous_rates has 2 numbers; the pyramid has three" "$CVRUN" train m.ini "${dense[@]}" model.atrous_rates=1,2
 expect 2 "model.layers has 2 numbers; this network has four stages" "$CVRUN" train m.ini "${dense[@]}" model.layers=1,1
 model pspnet_resnet50 "${narrow[@]}"
-expect 2 "model.bins has no number" "$CVRUN" train m.ini "${dense[@]}" imgsz=33 model.bins=
 model unet_resnet50 "${narrow[@]}"
 expect 0 "" "$CVRUN" train m.ini "${dense[@]}" imgsz=45 name=odd
 expect 2 "model.decoder_channels has 2 numbers; the decoder has five blocks" "$CVRUN" train m.ini "${dense[@]}" model.decoder_channels=8,4
