@@ -8,7 +8,7 @@
 #define CAPTION 16
 #define TITLE 26
 #define COLUMNS 2
-#define LEAST_PANE 126 /* room for a caption */
+#define LEAST_PANE 148 /* room for "prediction, iou 0.123" */
 #define COVER 0.65     /* how much of a pixel its class's colour takes */
 
 static int64_t at_least(int64_t v, int64_t least) {

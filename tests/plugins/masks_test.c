@@ -230,6 +230,21 @@ Test(masks, names_with_suffixes_in_one_folder) {
     o.d->close(o.self);
 }
 
+/* Pictures that have no suffix are told from the masks beside them. */
+Test(masks, a_suffix_of_the_masks_alone_in_one_folder) {
+    masks_attrs a = defaults();
+    a.classes = 3;
+    a.images = a.masks = ".";
+    a.mask_suffix = "_mask";
+    put_picture("train/1.png", 1);
+    put_mask("train/1_mask.png", 0, 1, 2, 0);
+    const opened o = open_paths("masks", CVR_SPLIT_TRAIN, &a, scratch_path("train"), "");
+    cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
+    cr_expect_eq(o.d->count(o.self), 1);
+    expect_masks(o, 0, 0, 1, 2, 0);
+    o.d->close(o.self);
+}
+
 Test(masks, names_that_do_not_match_are_told) {
     masks_attrs a = defaults();
     a.classes = 2;
