@@ -3,9 +3,9 @@
  * the same. They are found by a sum of 64 bits and the length.
  */
 #include "check_report.h"
-#include <cvr/plugin/formats/pack.h>
 #include "check_pixels.h"
 #include "pack.h"
+#include <cvr/plugin/formats/pack.h>
 #include <stdlib.h>
 
 /* Lines of one kind; the rest is counted. */

@@ -181,6 +181,7 @@ static const struct {
     {"", "size", "32"},
     {"", "output_size", "1"},
     {"", "num_groups", "2"},
+    {"", "atrous_rates", "6,12,18"},
     {"", "num_heads", "2"},
     {"", "chunks", "2"},
     {"", "dims", "0,1,3,2"},

@@ -76,15 +76,17 @@ static void print_table(const cvr_session_info *i, const layer_row *rows, size_t
     double flops = 0;
     const int64_t batch = batch_of(i);
     bool frozen = false, staged = false;
+    int width = 20;
     for (size_t k = 0; k < n; k++) frozen = frozen || *rows[k].trained;
     for (size_t k = 0; k < n; k++) staged = staged || *rows[k].stage;
-    print_text("%-28s %-22s %12s %14s  ", "layer", "output", "parameters", "MFLOP");
+    for (size_t k = 0; k < n; k++) width = (int)strlen(rows[k].name) > width ? (int)strlen(rows[k].name) : width;
+    print_text("%-*s %-22s %12s %14s  ", width, "layer", "output", "parameters", "MFLOP");
     if (staged) print_text("%-20s ", "stage");
     if (frozen) print_text("%-11s ", "");
     print_text("kernel\n");
     for (size_t k = 0; k < n; k++) {
         flops += rows[k].flops;
-        print_text("%-28s %-22s %12s %14.2f  ", rows[k].name, rows[k].shape, human_count(rows[k].params, a),
+        print_text("%-*s %-22s %12s %14.2f  ", width, rows[k].name, rows[k].shape, human_count(rows[k].params, a),
                    rows[k].flops * 1e-6);
         if (staged) print_text("%-20s ", rows[k].stage);
         if (frozen) print_text("%-11s ", rows[k].trained);

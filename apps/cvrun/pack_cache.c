@@ -1,9 +1,9 @@
 /*
- * The layout "pack": one file a split, which the data set "pack" maps into memory (cvr/plugin/formats/pack.h says what is
- * in it).
+ * The layout "pack": one file a split, which the data set "pack" maps into memory (cvr/plugin/formats/pack.h says what
+ * is in it).
  */
-#include <cvr/plugin/formats/pack.h>
 #include "pack.h"
+#include <cvr/plugin/formats/pack.h>
 
 static int32_t no_memory(cvr_error *err) {
     return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -6,7 +6,8 @@
 static struct {
     cvr_session *session;
     progress bar;
-    bool header_shown, first_step_done;
+    bool first_step_done;
+    int metrics_width; /* letters of the columns of metrics below the last header; -1: there was none yet */
     int64_t steps_per_epoch, epochs;
     double data_seconds; /* before the first step */
     /* of the epoch: */
@@ -23,6 +24,7 @@ static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err)
     screen.steps_per_epoch = i.steps_per_epoch;
     screen.epochs = i.epochs;
     screen.data_seconds = i.data_seconds;
+    screen.metrics_width = -1;
     progress_start(&screen.bar);
     print_text("%s: %s, input %lld x %lld x %lld, %s\n", i.model, human_many(i.params, "parameter", a),
                (long long)i.channels, (long long)i.height, (long long)i.width, human_many(i.n_classes, "class", b));
@@ -76,27 +78,39 @@ static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) 
     return CVR_OK;
 }
 
+static int column_width(const char *name) {
+    return (int)strlen(name) > 9 ? (int)strlen(name) : 9;
+}
+
 /* Metrics are mostly in 0..1; a loss that diverges must not push the columns behind it away. */
 static void print_metric(const char *name, double v) {
-    const int width = (int)strlen(name) > 9 ? (int)strlen(name) : 9;
+    const int width = column_width(name);
     printf(fabs(v) < 1000 || isnan(v) ? " %*.4f" : " %*.3g", width, v);
 }
 
+static void print_header(const cvr_epoch_event *e) {
+    print_text("\n%6s   ", "epoch");
+    for (uint32_t i = 0; i < e->n_metrics; i++) print_text(" %9s", e->names[i]);
+    print_text(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
+}
+
+/* Epochs without a validation have fewer metrics, the first ones: their other columns stay empty. The first with more
+ * has a header of its own. */
 static int32_t screen_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
     char seconds[32];
+    int width = 0;
     (void)self;
     (void)err;
     progress_clear(&screen.bar);
-    if (!screen.header_shown) {
-        print_text("\n%6s   ", "epoch");
-        for (uint32_t i = 0; i < e->n_metrics; i++) print_text(" %9s", e->names[i]);
-        print_text(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
-        screen.header_shown = true;
+    for (uint32_t i = 0; i < e->n_metrics; i++) width += 1 + column_width(e->names[i]);
+    if (width > screen.metrics_width) {
+        print_header(e);
+        screen.metrics_width = width;
     }
     printf("%6lld   ", (long long)e->epoch);
     for (uint32_t i = 0; i < e->n_metrics; i++) print_metric(e->names[i], e->values[i]);
-    print_text(" %9.4g %9.0f %9.0f %% %10s%s\n", e->lr, e->images_per_s, 100 * e->data_wait_fraction,
-               human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
+    print_text("%*s %9.4g %9.0f %9.0f %% %10s%s\n", screen.metrics_width - width, "", e->lr, e->images_per_s,
+               100 * e->data_wait_fraction, human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
     fflush(stdout);
     return CVR_OK;
 }

@@ -117,8 +117,10 @@ static void print_absent(const cvr_metrics *m, const cvr_session_info *i, size_t
 
 static void print_metrics(const cvr_metrics *m, const cvr_session_info *i) {
     char many[64];
+    int width = 8;
     print_classes(m, i);
-    for (size_t k = 0; k < m->n; k++) print_text("%-8s %.4f\n", m->names[k], m->values[k]);
+    for (size_t k = 0; k < m->n; k++) width = (int)strlen(m->names[k]) > width ? (int)strlen(m->names[k]) : width;
+    for (size_t k = 0; k < m->n; k++) print_text("%-*s %.4f\n", width, m->names[k], m->values[k]);
     if (i->protocol) print_text("measured on: %s\n", i->protocol);
     for (size_t c = 0; c < m->n_columns; c++) print_absent(m, i, c);
     print_text("%s, %.0f images/s\n", human_many(m->samples, "picture", many),

@@ -120,8 +120,10 @@ static int32_t parse_numbers(settings *s, cvr_error *err) {
                             "data.cache=ram keeps whole pictures, data.decode=reduced makes smaller ones; drop one"),
                    err));
     CVR_TRY(at(s, "train", "memory", parse_bytes("train.memory", s->train->memory, &s->memory, err), err));
-    CVR_TRY(at(s, "data", "mean", parse_channels("mean", s->data->mean, imagenet_mean, s->mean, err), err));
-    CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->std, err), err));
+    CVR_TRY(at(s, "data", "mean",
+               parse_channels("mean", s->data->mean, imagenet_mean, s->model->in_channels, s->mean, err), err));
+    CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->model->in_channels, s->std, err),
+               err));
     CVR_TRY(at(s, "data", "std", check_std(s, err), err));
     if (*s->model->unfreeze && !*s->model->freeze)
         CVR_TRY(at(s, "model", "unfreeze",

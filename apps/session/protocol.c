@@ -81,7 +81,7 @@ int32_t protocol_settle(const settings *s, bool predicts, protocol *out, cvr_err
     p.flip = v->flip != 0;
     if (v->n_scales) p.n_scales = (size_t)v->n_scales;
     for (size_t i = 0; i < (size_t)v->n_scales; i++) p.scales[i] = v->scales[i];
-    p.reread = p.kind == PROTOCOL_ORIGINAL && resize > 0;
+    p.reread = p.kind == PROTOCOL_ORIGINAL && resize > 0 && !predicts; /* there are no masks to compare with */
     p.views = p.reread || p.window || p.flip || p.n_scales > 1 || p.scales[0] != 1;
     p.single = p.views || (p.kind != PROTOCOL_CROP && !s->probe->enabled);
     if (p.views && s->probe->enabled)

@@ -144,13 +144,14 @@ void data_settle_size(const run_data *d, settings *s) {
 static int32_t check_counts(const settings *s, int64_t channels, cvr_error *err) {
     const struct { const char *key, *text; } both[] = {{"mean", s->data->mean}, {"std", s->data->std}};
     for (int i = 0; i < 2; i++) {
-        int64_t n = strcmp(both[i].text, "imagenet") == 0 ? 3 : 1;
+        int64_t n = 1;
+        if (strcmp(both[i].text, "imagenet") == 0) n = s->model->in_channels == 1 ? 1 : 3;
         for (const char *c = both[i].text; *c; c++) n += *c == ',';
         if (n == 1 || n == channels) continue;
         cvr_fail(err, CVR_ERR_USAGE,
-                 "data.%s = %s has %lld numbers, and pictures have %lld channel%s; give one, or one for each, or set "
-                 "model.in_channels",
-                 both[i].key, both[i].text, (long long)n, (long long)channels, channels == 1 ? "" : "s");
+                 "data.%s = %s has %lld numbers, and pictures have %lld channel%s; give one, or one for each%s",
+                 both[i].key, both[i].text, (long long)n, (long long)channels, channels == 1 ? "" : "s",
+                 s->model->in_channels ? "" : ", or set model.in_channels");
         return settings_blame(s, cvr_config_blame(s->config, "data", both[i].key, CVR_ERR_USAGE, err), err);
     }
     return CVR_OK;

@@ -97,7 +97,8 @@ typedef struct save_interval {
 } save_interval;
 int32_t parse_save_every(const char *text, save_interval *out, cvr_error *err);
 /* "0.5", "0.1,0.2,0.3" or "imagenet"; one number stands for all channels. */
-int32_t parse_channels(const char *key, const char *text, const double imagenet[3], double out[4], cvr_error *err);
+int32_t parse_channels(const char *key, const char *text, const double imagenet[3], int64_t channels, double out[4],
+                       cvr_error *err);
 /* "2G", "1.5G", "800M", "512K", bytes; "" gives 0. */
 int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error *err);
 /* "" gives `otherwise`. */

@@ -30,8 +30,9 @@ static int32_t count_classes(run_data *d, const settings *s, const char *key, in
         const int64_t k = class_of(d, n, i);
         if (k < 0 || k >= classes) {
             cvr_fail(err, CVR_ERR_USAGE,
-                     "train.%s = balanced: data of the format %s does not say the class of a picture", key,
-                     s->dataset->name);
+                     "train.%s = balanced: data of the format %s does not say the class of a picture%s", key,
+                     s->dataset->name,
+                     strcmp(key, "class_weights") == 0 ? "; give a number for each class, a,b,c" : "");
             return blame(s, key, err);
         }
         first[k + 1]++;

@@ -76,8 +76,11 @@ static const cvr_attr_desc *const data_keys[] = {
              "come one by one",
              CVR_ATTR_BETWEEN(0, 64)),
     CVR_ATTR(INT, "max_boxes", "0", "most objects of a picture; 0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
-    CVR_ATTR(STRING, "mean", "0", "subtracted from pixels in 0..1, a channel each; or imagenet"),
-    CVR_ATTR(STRING, "std", "1", "what they are then divided by; or imagenet"),
+    CVR_ATTR(
+        STRING, "mean", "0",
+        "subtracted from pixels in 0..1, a channel each; or imagenet: 0.485,0.456,0.406, of grey pictures their mean"),
+    CVR_ATTR(STRING, "std", "1",
+             "what they are then divided by; or imagenet: 0.229,0.224,0.225, of grey pictures their mean"),
     CVR_ATTR(BOOL, "shuffle", "yes", "another order in every epoch"),
     CVR_ATTR(BOOL, "drop_last", "no", "leave out the last batch where it is smaller"),
     CVR_ATTR(INT, "limit", "0", "use only this many pictures; 0: all", CVR_ATTR_AT_LEAST(0)),
@@ -229,7 +232,8 @@ int32_t parse_save_every(const char *text, save_interval *out, cvr_error *err) {
     return cvr_fail(err, CVR_ERR_USAGE, "run.save_every = %s: write `50 steps`, `5 min` or `1 epoch`", text);
 }
 
-int32_t parse_channels(const char *key, const char *text, const double imagenet[3], double out[4], cvr_error *err) {
+int32_t parse_channels(const char *key, const char *text, const double imagenet[3], int64_t channels, double out[4],
+                       cvr_error *err) {
     const cvr_attr_desc list = {.struct_size = sizeof list, .name = key, .kind = CVR_ATTR_FLOATS, .count = 4};
     const cvr_attr_desc *const one[] = {&list};
     const cvr_schema schema = {one, 1};
@@ -238,7 +242,8 @@ int32_t parse_channels(const char *key, const char *text, const double imagenet[
         double v[4];
     } *packed = NULL;
     if (strcmp(text, "imagenet") == 0) {
-        for (int i = 0; i < 4; i++) out[i] = imagenet[i % 3];
+        const double grey = (imagenet[0] + imagenet[1] + imagenet[2]) / 3;
+        for (int i = 0; i < 4; i++) out[i] = channels == 1 ? grey : imagenet[i % 3];
         return CVR_OK;
     }
     static const char *const words[] = {"imagenet"};

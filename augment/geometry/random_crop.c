@@ -82,7 +82,7 @@ static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, 
     const int64_t room_h = im.h + pad[1] + pad[3] - h, room_w = im.w + pad[0] + pad[2] - w;
     if (room_h < 0 || room_w < 0) {
         return cvr_fail(err, CVR_ERR_USAGE,
-                        "random_crop: size %lld x %lld is larger than the padded picture of %lld x %lld; use "
+                        "size %lld x %lld is larger than the padded picture of %lld x %lld; use "
                         "pad_if_needed=yes or resize first",
                         (long long)w, (long long)h, (long long)(room_w + w), (long long)(room_h + h));
     }

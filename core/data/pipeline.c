@@ -47,7 +47,7 @@ int32_t transform_takes(const cvr_transform *t, const cvr_field_kind *kind, cvr_
     const bool one = d->n_samples < 2 && d->stage != CVR_STAGE_BATCH;
     if (strcmp(kind->name, CVR_FIELD_IMAGE) == 0 || lists(d, kind->name)) return CVR_OK;
     if ((d->n_kinds == 0 && !d->moves) || (d->moves && one && !kind->places)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+    return cvr_fail(err, CVR_ERR_USAGE,
                     "%s: it does not know what becomes of %s; leave it out, or choose a data set without them", d->name,
                     kind->name);
 }

@@ -8,7 +8,7 @@
 #define CAPTION 16
 #define TITLE 26
 #define COLUMNS 2
-#define LEAST_PANE 126 /* room for a caption */
+#define LEAST_PANE 148 /* room for "prediction, iou 0.123" */
 #define COVER 0.65     /* how much of a pixel its class's colour takes */
 
 static int64_t at_least(int64_t v, int64_t least) {
@@ -50,7 +50,7 @@ static int32_t open_tile(mask_tile *t, const cvr_host *host, const cvr_tensor *i
 }
 
 static uint8_t as_class(int64_t k, int64_t n_classes) {
-    return k >= 0 && k < n_classes && k < MASK_TILE_NONE ? (uint8_t)k : MASK_TILE_NONE;
+    return k >= 0 && k < n_classes && k < PICTURE_IGNORED ? (uint8_t)k : PICTURE_IGNORED;
 }
 
 /* What is said of a pixel that does not count is not kept. */
@@ -67,8 +67,8 @@ static void fill_tile(const mask_sheet *s, mask_tile *t, const cvr_batch_event *
             memcpy(t->pixels + 3 * at, (const uint8_t[]){c.r, c.g, c.b}, 3);
             t->truth[at] = as_class(((const int64_t *)mask->data)[pixel], s->classes->n);
             t->said[at] =
-                t->truth[at] == MASK_TILE_NONE || !scores
-                    ? MASK_TILE_NONE
+                t->truth[at] == PICTURE_IGNORED || !scores
+                    ? PICTURE_IGNORED
                     : as_class(cvr_argmax((const float *)scores->data + pixel * scores->pixel_stride, s->classes->n),
                                s->classes->n);
         }
@@ -156,7 +156,7 @@ static void draw_sheet(canvas *c, const mask_sheet *s, const mask_layout *l, con
     }
 }
 
-/* Marks the classes that are to be seen. */
+/* Marks the classes that are to be seen, and whether there are pixels that do not count. */
 static void find_seen(const mask_sheet *s, uint8_t seen[256]) {
     memset(seen, 0, 256);
     for (int64_t k = 0; k < s->n; k++) {
@@ -166,7 +166,6 @@ static void find_seen(const mask_sheet *s, uint8_t seen[256]) {
             if (t->said) seen[t->said[i]] = 1;
         }
     }
-    seen[MASK_TILE_NONE] = 0;
 }
 
 int32_t mask_sheet_save(const mask_sheet *s, const char *title, const char *folder, const char *name, cvr_error *err) {

@@ -10,7 +10,6 @@
 
 #define MASK_SHEET_TILES 10
 
-#define MASK_TILE_NONE 255 /* a pixel of no class */
 typedef struct mask_tile {
     int64_t height, width;
     uint8_t *pixels;       /* (height, width, 3) */

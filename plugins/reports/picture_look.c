@@ -118,5 +118,8 @@ int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t s
         entries[n] = (legend_entry){k, words[n]};
         n++;
     }
+    /* Where classes take all numbers, the last of them has this colour. */
+    if (seen[PICTURE_IGNORED] && classes->n <= PICTURE_IGNORED)
+        entries[n++] = (legend_entry){PICTURE_IGNORED, "(ignored)"};
     return n ? class_legend(c, area, entries, n) : 0;
 }

@@ -36,7 +36,9 @@ colour picture_pixel(const picture_look *p, const cvr_tensor *image, int64_t i, 
 /* All of picture i, with a frame around it. */
 void picture_draw(canvas *c, const picture_look *p, const cvr_tensor *image, int64_t i, box at);
 
-/* The legend of the classes that are `seen`; with `c` NULL only its height is told. */
+#define PICTURE_IGNORED 255 /* the number of a pixel that does not count */
+/* The legend of the classes that are `seen`, and of the pixels that do not count; with `c` NULL only its height is
+ * told. */
 int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t seen[256], box area);
 
 #endif

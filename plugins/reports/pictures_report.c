@@ -241,10 +241,13 @@ static int32_t take_masks(pictures *t, const cvr_batch_event *e, cvr_error *err)
     return e->outputs ? CVR_OK : draw_sheet(t, err);
 }
 
-/* Where the first batch has fewer pictures than there is room for, the next ones fill it. */
+/* The first batch again, now with the scores of its pictures; where it has fewer than there is room for, the next ones
+ * fill it. */
 static int32_t pictures_validated(void *self, const cvr_batch_event *e, cvr_error *err) {
     pictures *const t = self;
-    if (t->validated++ == 0 || t->sheet.n == 0 || !batch_mask(e->batch)) return CVR_OK;
+    const int64_t before = t->validated++;
+    if (t->sheet.n == 0 || !batch_mask(e->batch)) return CVR_OK;
+    if (before == 0) mask_sheet_clear(&t->sheet);
     return add_masks(t, e, err);
 }
 

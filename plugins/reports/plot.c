@@ -9,6 +9,10 @@
 #define MARGIN_RIGHT 20
 #define MARGIN_TOP 44
 #define MARGIN_BOTTOM 44
+#define TITLE_TOP 20
+#define LEGEND_LINE 24 /* the line before a name */
+#define LEGEND_GAP 20  /* between two entries */
+#define LEGEND_HEIGHT 18
 #define MARKED_POINTS 40 /* up to so many points get a dot each */
 
 plot_axis plot_choose_axis(double low, double high, uint32_t wanted, double least_step) {
@@ -75,6 +79,18 @@ static double value_of(const plot *p, uint32_t s, uint64_t i) {
     return isfinite(v) ? fmax(fmin(v, 1e300), -1e300) : NAN;
 }
 
+static int64_t draw_legend(canvas *c, const plot *p, box inner);
+
+/* Where the axes are: below the legend. */
+static box inner_box(const plot *p) {
+    box in = {p->area.x + MARGIN_LEFT, p->area.y + MARGIN_TOP, p->area.width - MARGIN_LEFT - MARGIN_RIGHT,
+              p->area.height - MARGIN_TOP - MARGIN_BOTTOM};
+    const int64_t rows = draw_legend(NULL, p, in), more = rows > 1 ? (rows - 1) * LEGEND_HEIGHT : 0;
+    in.y += more;
+    in.height -= more;
+    return in;
+}
+
 /* A little air above and below, unless that would cross zero. */
 static frame choose_frame(const plot *p) {
     double low = INFINITY, high = -INFINITY;
@@ -89,8 +105,7 @@ static frame choose_frame(const plot *p) {
     const double top = fmin(high + air, bound);
     double bottom = low >= 0 && low - air < 0 ? 0 : low - air;
     if (low == high && high == bound) bottom = bound * 0.9; /* a constant that lies on it */
-    frame f = {.inner = {p->area.x + MARGIN_LEFT, p->area.y + MARGIN_TOP, p->area.width - MARGIN_LEFT - MARGIN_RIGHT,
-                         p->area.height - MARGIN_TOP - MARGIN_BOTTOM}};
+    frame f = {.inner = inner_box(p)};
     f.x = plot_choose_axis(p->n ? p->x[0] : 0, p->n ? p->x[(p->n - 1) * p->stride] : 1, 8, 1);
     f.y = plot_choose_axis(bottom, top, 5, 0);
     return f;
@@ -138,27 +153,60 @@ static void draw_series(canvas *c, const plot *p, const frame *f, uint32_t s) {
     if (drawn == 1) canvas_disc(c, last, 3, ink);
 }
 
-/* From the right edge leftwards, in the order of the series, each with its last value. */
-static void draw_legend(canvas *c, const plot *p, const frame *f) {
-    int64_t x = f->inner.x + f->inner.width;
-    for (uint32_t s = p->n_series; s-- > 0;) {
-        char label[96];
-        double last = NAN;
-        for (uint64_t i = 0; i < p->n; i++) {
-            const double v = value_of(p, s, i);
-            if (!isnan(v)) last = v;
-        }
-        if (isnan(last)) continue;
-        char number[32];
-        (void)snprintf(number, sizeof number, "%.4g", last);
-        if (fabs(last) >= 1000 && fabs(last) < 1e7) whole_number(number, last); /* rather than 7.463e+04 */
-        (void)snprintf(label, sizeof label, "%.24s %s", p->series[s].name, number);
-        x -= canvas_text_width(label);
-        canvas_text(c, x, p->area.y + 20, label, (canvas_text_style){CANVAS_INK, 0, 0});
-        const double y = (double)p->area.y + 25;
-        canvas_line(c, (point){(double)x - 24, y}, (point){(double)x - 8, y}, 3, p->series[s].ink);
-        x -= 44;
+/* What the legend says of a series: its name and its last value; empty where it has none. */
+static void legend_label(const plot *p, uint32_t s, char label[96]) {
+    char number[32];
+    double last = NAN;
+    for (uint64_t i = 0; i < p->n; i++) {
+        const double v = value_of(p, s, i);
+        if (!isnan(v)) last = v;
     }
+    (void)snprintf(number, sizeof number, "%.4g", last);
+    if (fabs(last) >= 1000 && fabs(last) < 1e7) whole_number(number, last); /* rather than 7.463e+04 */
+    label[0] = '\0';
+    if (!isnan(last)) (void)snprintf(label, 96, "%.24s %s", p->series[s].name, number);
+}
+
+/* The series `first` and those behind it that fit into `room` beside each other, at least one: the end of them, and
+ * how wide they are. */
+static uint32_t legend_row(const plot *p, uint32_t first, int64_t room, int64_t *width) {
+    uint32_t s = first;
+    *width = 0;
+    for (; s < p->n_series; s++) {
+        char label[96];
+        legend_label(p, s, label);
+        const int64_t more = *label ? LEGEND_LINE + canvas_text_width(label) + (*width ? LEGEND_GAP : 0) : 0;
+        if (*width && *width + more > room) break;
+        *width += more;
+    }
+    return s;
+}
+
+static void draw_legend_row(canvas *c, const plot *p, uint32_t first, uint32_t end, int64_t x, int64_t y) {
+    for (uint32_t s = first; s < end; s++) {
+        char label[96];
+        legend_label(p, s, label);
+        if (!*label) continue;
+        const double middle = (double)y + 5;
+        canvas_line(c, (point){(double)x, middle}, (point){(double)x + 16, middle}, 3, p->series[s].ink);
+        canvas_text(c, x + LEGEND_LINE, y, label, (canvas_text_style){CANVAS_INK, 0, 0});
+        x += LEGEND_LINE + canvas_text_width(label) + LEGEND_GAP;
+    }
+}
+
+/* In the order of the series, each row up to the right edge: beside the title, then below it. Returns the rows;
+ * draws nothing where there is no canvas. */
+static int64_t draw_legend(canvas *c, const plot *p, const box inner) {
+    int64_t rows = 0;
+    for (uint32_t s = 0; s < p->n_series; rows++) {
+        const int64_t room = inner.width - (rows ? 0 : canvas_text_width(p->title) + LEGEND_GAP);
+        int64_t width;
+        const uint32_t end = legend_row(p, s, room, &width);
+        if (c)
+            draw_legend_row(c, p, s, end, inner.x + inner.width - width, p->area.y + TITLE_TOP + rows * LEGEND_HEIGHT);
+        s = end;
+    }
+    return rows;
 }
 
 void plot_draw(canvas *c, const plot *p) {
@@ -169,8 +217,8 @@ void plot_draw(canvas *c, const plot *p) {
         draw_series(c, p, &f, s);
         for (uint64_t i = 0; i < p->n && !anything; i++) anything = !isnan(value_of(p, s, i));
     }
-    canvas_text(c, f.inner.x, p->area.y + 20, p->title, (canvas_text_style){CANVAS_INK, 0, 1});
-    draw_legend(c, p, &f);
+    canvas_text(c, f.inner.x, p->area.y + TITLE_TOP, p->title, (canvas_text_style){CANVAS_INK, 0, 1});
+    (void)draw_legend(c, p, f.inner);
     if (anything) return;
     canvas_text(c, f.inner.x + (f.inner.width - canvas_text_width("no values yet")) / 2, f.inner.y + f.inner.height / 2,
                 "no values yet", (canvas_text_style){CANVAS_FAINT, 0, 0});

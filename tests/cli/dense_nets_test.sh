@@ -80,10 +80,10 @@ expect 2 "output_stride" "$CVRUN" train m.ini "${dense[@]}" model.output_stride=
 expect 2 "model.atrous_rates has 2 numbers; the pyramid has three" "$CVRUN" train m.ini "${dense[@]}" model.atrous_rates=1,2
 expect 2 "model.layers has 2 numbers; this network has four stages" "$CVRUN" train m.ini "${dense[@]}" model.layers=1,1
 model pspnet_resnet50 "${narrow[@]}"
-expect 2 "model.bins has no number" "$CVRUN" train m.ini "${dense[@]}" imgsz=33 model.bins=
 model unet_resnet50 "${narrow[@]}"
 expect 0 "" "$CVRUN" train m.ini "${dense[@]}" imgsz=45 name=odd
 expect 2 "model.decoder_channels has 2 numbers; the decoder has five blocks" "$CVRUN" train m.ini "${dense[@]}" model.decoder_channels=8,4
 model pspnet_resnet50 "${narrow[@]}"
-expect 2 "pictures of 40x40; the sides that PSPNet takes are 8 k + 1, as 41x41: set data.img_size and val.crop_size" "$CVRUN" train m.ini "${dense[@]}" imgsz=40
+expect 2 "pictures of 40x40; the sides that PSPNet takes are 8 k + 1, as 41x41: set the crop of [augment], data.img_size and val.crop_size" "$CVRUN" train m.ini "${dense[@]}" imgsz=40
+expect 2 "model.bins is empty" "$CVRUN" train m.ini "${dense[@]}" model.bins=
 done_with dense_nets_test

@@ -139,7 +139,8 @@ sed -i 's/^g = .*/g = adaptive_avg_pool2d 1/' r.ini
 
 # settings that nobody would read, and where each stands
 expect 2 'command line: data.mean = 0.1,0.2 has 2 numbers, and pictures have 3 channels' "$CVRUN" train r.ini data.mean=0.1,0.2
-expect 2 'data.std = imagenet has 3 numbers, and pictures have 1 channel' "$CVRUN" train r.ini data.std=imagenet model.in_channels=1
+expect 2 'data.std = imagenet has 3 numbers, and pictures have 4 channels; give one, or one for each' "$CVRUN" train r.ini data.std=imagenet model.in_channels=4
+expect 0 '' "$CVRUN" train r.ini data.std=imagenet model.in_channels=1 epochs=0 name=grey
 expect 2 'command line: run.patience is set, but val.interval = 0' "$CVRUN" train r.ini run.patience=1 val.interval=0
 expect 2 'val.metric is set, but val.interval = 0' "$CVRUN" train r.ini val.metric=loss val.interval=0
 expect 2 'model.head is set, but there are no model.weights' "$CVRUN" train r.ini model.head=keep

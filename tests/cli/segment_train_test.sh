@@ -121,8 +121,10 @@ expect 2 'train.loss: `dice(` has no closing bracket' "$CVRUN" train s.ini train
 expect 2 'train.loss: a weight is a number above 0' "$CVRUN" train s.ini train.loss='0*dice'
 expect 2 'train.loss: a loss'"'"'s name is missing' "$CVRUN" train s.ini train.loss='dice+'
 expect 2 'train.loss: `+` is missing at `jaccard`' "$CVRUN" train s.ini train.loss='dice jaccard'
+expect 2 'train.loss: there is no layer `aaaaaaaa' "$CVRUN" train s.ini train.loss="$(printf 'a%.0s' {1..100})"
+expect 2 'train.loss: the settings of dice are too long' "$CVRUN" train s.ini train.loss="dice($(printf 'a%.0s' {1..300}))"
 expect 2 'train.loss: more than 8 losses' "$CVRUN" train s.ini train.loss='a+b+c+d+e+f+g+h+i'
-expect 2 'there is no layer `dyce`; did you mean `dice`?' "$CVRUN" train s.ini train.loss=dyce
+expect 2 'train.loss: there is no layer `dyce`; did you mean `dice`?' "$CVRUN" train s.ini train.loss=dyce
 expect 2 'dice has no setting `smoth`' "$CVRUN" train s.ini train.loss='dice(smoth=1)'
 expect 2 'has no setting `ignore_index`' "$CVRUN" train s.ini train.loss=mse
 expect 2 'max_size = 20 must be greater than min_size = 20' "$CVRUN" train s.ini augment.random_resize='20 20'

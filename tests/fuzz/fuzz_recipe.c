@@ -70,7 +70,7 @@ static void parse_texts(cvr_config *c) {
     double v[4];
     uint64_t bytes;
     fuzz_check_line(parse_save_every(cvr_config_get(c, "run", "save_every", &origin), &every, &err), &err);
-    fuzz_check_line(parse_channels("mean", cvr_config_get(c, "data", "mean", &origin), imagenet, v, &err), &err);
+    fuzz_check_line(parse_channels("mean", cvr_config_get(c, "data", "mean", &origin), imagenet, 0, v, &err), &err);
     fuzz_check_line(parse_bytes("train.memory", cvr_config_get(c, "train", "memory", &origin), &bytes, &err), &err);
     fuzz_check_line(parse_optional("optim.lr", cvr_config_get(c, "optim", "lr", &origin), 0.1, v, &err), &err);
 }

@@ -2,26 +2,17 @@
  * The data sets idx, cifar, folder and fake: what they give, and how they meet files that are damaged, lie or vanish.
  * Every file is made here.
  */
+#include "../support/scratch.h"
 #include "../support/test_host.h"
 #include <criterion/criterion.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 static test_host host;
-static char root[256];
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
 
 static void load(void) {
-    const char *const tmp = getenv("TMPDIR");
     test_host_init(&host);
     test_host_load(&host, "dataset_idx");
     test_host_load(&host, "dataset_cifar");
@@ -29,36 +20,15 @@ static void load(void) {
     test_host_load(&host, "dataset_fake");
     test_host_load(&host, "codec_png");
     host.offer_images = 1;
-    (void)snprintf(root, sizeof root, "%.200s/cvr_datasets_XXXXXX", tmp ? tmp : "/tmp");
-    cr_assert(mkdtemp(root));
+    scratch_open("datasets");
 }
 
 static void unload(void) {
-    (void)nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_close();
     cr_expect_eq(host.live, 0, "memory was left behind");
 }
 
 TestSuite(datasets, .init = load, .fini = unload);
-
-static const char *in_root(const char *name) {
-    static char paths[4][512];
-    static int next;
-    char *const p = paths[next++ % 4];
-    (void)snprintf(p, sizeof paths[0], "%s/%s", root, name);
-    return p;
-}
-
-static void make_folders(const char *name) {
-    char path[512];
-    (void)snprintf(path, sizeof path, "%s", in_root(name));
-    for (char *s = path + strlen(root) + 1; *s; s++) {
-        if (*s != '/') continue;
-        *s = '\0';
-        (void)mkdir(path, 0755);
-        *s = '/';
-    }
-    (void)mkdir(path, 0755);
-}
 
 static const cvr_dataset_desc *kind(const char *name) {
     return test_host_find(&host, CVR_KIND_DATASET, name);
@@ -77,7 +47,7 @@ static opened open_args(const char *name, cvr_dataset_args args, const void *att
     args.struct_size = sizeof args;
     args.host = &host.host;
     args.attrs = attrs;
-    if (!args.root) args.root = root;
+    if (!args.root) args.root = scratch_root;
     if (!args.train) args.train = "";
     if (!args.val) args.val = "";
     o.status = o.d->open(&args, &o.self, &o.err);
@@ -174,8 +144,8 @@ static void make_mnist(const char *images_name, const char *labels_name) {
     uint8_t images[IMAGES], labels[LABELS];
     make_images(images);
     make_labels(labels);
-    test_write_file(in_root(images_name), images, sizeof images);
-    test_write_file(in_root(labels_name), labels, sizeof labels);
+    test_write_file(scratch_path(images_name), images, sizeof images);
+    test_write_file(scratch_path(labels_name), labels, sizeof labels);
 }
 
 static void expect_idx(opened o, int64_t channels) {
@@ -207,9 +177,9 @@ Test(datasets, idx_plain_and_gzip_and_rgb) {
     make_images(images);
     make_labels(labels);
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
-    write_gzip(in_root("t10k-images-idx3-ubyte.gz"), images, sizeof images);
+    write_gzip(scratch_path("t10k-images-idx3-ubyte.gz"), images, sizeof images);
     /* gzip under a plain name: the bytes decide. */
-    write_gzip(in_root("t10k-labels-idx1-ubyte"), labels, sizeof labels);
+    write_gzip(scratch_path("t10k-labels-idx1-ubyte"), labels, sizeof labels);
     opened o = open_args("idx", (cvr_dataset_args){.split = CVR_SPLIT_TRAIN, .channels = 1}, &idx_defaults);
     expect_idx(o, 1);
     o.d->close(o.self);
@@ -221,7 +191,7 @@ Test(datasets, idx_plain_and_gzip_and_rgb) {
 }
 
 Test(datasets, idx_explicit_paths) {
-    const idx_attrs given = {in_root("a"), in_root("b"), "", "", 0};
+    const idx_attrs given = {scratch_path("a"), scratch_path("b"), "", "", 0};
     make_mnist("a", "b");
     opened o = open_args("idx", (cvr_dataset_args){.root = "", .split = CVR_SPLIT_TRAIN}, &given);
     expect_idx(o, 1);
@@ -234,7 +204,7 @@ Test(datasets, idx_counts_classes_over_both_splits) {
     make_mnist("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte");
     make_labels(labels);
     labels[8] = 41;
-    test_write_file(in_root("train-labels-idx1-ubyte"), labels, sizeof labels);
+    test_write_file(scratch_path("train-labels-idx1-ubyte"), labels, sizeof labels);
     opened o = open_args("idx", (cvr_dataset_args){.split = CVR_SPLIT_VAL}, &idx_defaults);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect_eq(o.d->n_classes(o.self), 42);
@@ -252,12 +222,12 @@ Test(datasets, idx_every_truncation_is_an_error) {
     make_labels(labels);
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     for (uint64_t cut = 0; cut < IMAGES; cut++) {
-        test_write_file(in_root("train-images-idx3-ubyte"), images, cut);
+        test_write_file(scratch_path("train-images-idx3-ubyte"), images, cut);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "again");
     }
     uint8_t *const z = gzip(images, IMAGES, &n);
     for (uint64_t cut = 0; cut < n; cut++) {
-        test_write_file(in_root("train-images-idx3-ubyte"), z, cut);
+        test_write_file(scratch_path("train-images-idx3-ubyte"), z, cut);
         const opened o = open_idx();
         cr_assert_eq(o.status, CVR_ERR_FORMAT, "cut at %llu of %llu was taken", (unsigned long long)cut,
                      (unsigned long long)n);
@@ -266,7 +236,7 @@ Test(datasets, idx_every_truncation_is_an_error) {
     free(z);
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     for (uint64_t cut = 0; cut < LABELS; cut++) {
-        test_write_file(in_root("train-labels-idx1-ubyte"), labels, cut);
+        test_write_file(scratch_path("train-labels-idx1-ubyte"), labels, cut);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-labels", "again");
     }
 }
@@ -285,7 +255,7 @@ Test(datasets, idx_flipped_bytes_do_no_harm) {
         for (uint64_t k = 1 + cvr_rng_below(&rng, 3); k > 0; k--) {
             bad[cvr_rng_below(&rng, i % 4 < 2 ? 16 : size)] = (uint8_t)cvr_rng_u32(&rng);
         }
-        test_write_file(in_root("train-images-idx3-ubyte"), bad, size);
+        test_write_file(scratch_path("train-images-idx3-ubyte"), bad, size);
         opened o = open_idx();
         if (o.self) o.d->close(o.self);
     }
@@ -299,31 +269,31 @@ Test(datasets, idx_lies_are_found_out) {
     const idx_attrs three = {"", "", "", "", 3};
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     make_images(images);
-    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES + 1);
+    test_write_file(scratch_path("train-images-idx3-ubyte"), images, IMAGES + 1);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "goes on");
     for (int i = 0; i < 3; i++) {
         make_images(images);
         put_u32(images + 4 + 4 * i, 0xffffffff);
-        test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
+        test_write_file(scratch_path("train-images-idx3-ubyte"), images, IMAGES);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "more than it could hold");
-        write_gzip(in_root("train-images-idx3-ubyte"), images, IMAGES);
+        write_gzip(scratch_path("train-images-idx3-ubyte"), images, IMAGES);
         expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "more than it could hold");
     }
     memset(images + 4, 0xff, 12);
-    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
+    test_write_file(scratch_path("train-images-idx3-ubyte"), images, IMAGES);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "more than it could hold");
     cr_expect_lt(host.most, 1u << 20, "%llu bytes were asked for", (unsigned long long)host.most);
     make_labels(labels);
-    test_write_file(in_root("train-images-idx3-ubyte"), labels, LABELS + 0);
+    test_write_file(scratch_path("train-images-idx3-ubyte"), labels, LABELS + 0);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "again");
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     make_images(images);
     put_u32(images, 0x12345678);
-    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES);
+    test_write_file(scratch_path("train-images-idx3-ubyte"), images, IMAGES);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "0x12345678");
     make_images(images);
     put_u32(images + 4, COUNT - 1);
-    test_write_file(in_root("train-images-idx3-ubyte"), images, IMAGES - HEIGHT * WIDTH);
+    test_write_file(scratch_path("train-images-idx3-ubyte"), images, IMAGES - HEIGHT * WIDTH);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-labels", "5 labels for 4 pictures");
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     expect_error(open_args("idx", (cvr_dataset_args){.split = CVR_SPLIT_TRAIN}, &three), CVR_ERR_FORMAT, "train-labels",
@@ -331,12 +301,12 @@ Test(datasets, idx_lies_are_found_out) {
 }
 
 Test(datasets, idx_missing_files_are_named) {
-    expect_error(open_idx(), CVR_ERR_IO, root, "train-images-idx3-ubyte");
+    expect_error(open_idx(), CVR_ERR_IO, scratch_root, "train-images-idx3-ubyte");
     expect_error(open_args("idx", (cvr_dataset_args){.root = ""}, &idx_defaults), CVR_ERR_USAGE, "", "data.root");
     expect_error(open_args("idx", (cvr_dataset_args){.train = "/x"}, &idx_defaults), CVR_ERR_USAGE, "", "data.train");
     make_mnist("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
-    cr_assert_eq(unlink(in_root("train-images-idx3-ubyte")), 0);
-    make_folders("train-images-idx3-ubyte");
+    cr_assert_eq(unlink(scratch_path("train-images-idx3-ubyte")), 0);
+    scratch_folders("train-images-idx3-ubyte");
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "not a file");
 }
 
@@ -349,12 +319,12 @@ Test(datasets, gzip_members_and_what_follows_them) {
     uint8_t *const first = gzip(images, 20, &a), *const second = gzip(images + 20, IMAGES - 20, &b);
     memcpy(both, first, a);
     memcpy(both + a, second, b);
-    test_write_file(in_root("train-images-idx3-ubyte"), both, a + b);
+    test_write_file(scratch_path("train-images-idx3-ubyte"), both, a + b);
     opened o = open_idx();
     expect_idx(o, 1);
     o.d->close(o.self);
     both[a + b] = 'x';
-    test_write_file(in_root("train-images-idx3-ubyte"), both, a + b + 1);
+    test_write_file(scratch_path("train-images-idx3-ubyte"), both, a + b + 1);
     expect_error(open_idx(), CVR_ERR_FORMAT, "train-images", "after the end");
     free(first);
     free(second);
@@ -407,13 +377,13 @@ Test(datasets, cifar10_in_its_folder) {
     uint64_t n = 0;
     char name[64];
     uint8_t *const file = make_records(3, 1, 10, &n);
-    make_folders("cifar-10-batches-bin");
+    scratch_folders("cifar-10-batches-bin");
     for (int i = 1; i <= 5; i++) {
         (void)snprintf(name, sizeof name, "cifar-10-batches-bin/data_batch_%d.bin%s", i, i == 4 ? ".gz" : "");
         if (i == 4)
-            write_gzip(in_root(name), file, n);
+            write_gzip(scratch_path(name), file, n);
         else
-            test_write_file(in_root(name), file, n);
+            test_write_file(scratch_path(name), file, n);
     }
     opened o = open_cifar(CVR_SPLIT_TRAIN, 3, &fine);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
@@ -424,25 +394,25 @@ Test(datasets, cifar10_in_its_folder) {
     cr_expect_str_eq(name, "data_batch_4.bin.gz[2]");
     o.d->close(o.self);
     static const char names[] = "plane\ncar\nbird\ncat\ndeer\r\ndog\nfrog\nhorse\nship\ntruck\n\n";
-    test_write_file(in_root("cifar-10-batches-bin/batches.meta.txt"), names, sizeof names - 1);
+    test_write_file(scratch_path("cifar-10-batches-bin/batches.meta.txt"), names, sizeof names - 1);
     o = open_cifar(CVR_SPLIT_TRAIN, 3, &fine);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect_str_eq(o.d->class_name(o.self, 4), "deer");
     cr_expect_str_eq(o.d->class_name(o.self, 9), "truck");
     o.d->close(o.self);
-    test_write_file(in_root("cifar-10-batches-bin/batches.meta.txt"), "one\ntwo\n", 8);
+    test_write_file(scratch_path("cifar-10-batches-bin/batches.meta.txt"), "one\ntwo\n", 8);
     expect_error(open_cifar(CVR_SPLIT_TRAIN, 3, &fine), CVR_ERR_FORMAT, "batches.meta.txt", "too few");
-    cr_assert_eq(unlink(in_root("cifar-10-batches-bin/batches.meta.txt")), 0);
-    cr_assert_eq(unlink(in_root("cifar-10-batches-bin/data_batch_3.bin")), 0);
+    cr_assert_eq(unlink(scratch_path("cifar-10-batches-bin/batches.meta.txt")), 0);
+    cr_assert_eq(unlink(scratch_path("cifar-10-batches-bin/data_batch_3.bin")), 0);
     expect_error(open_cifar(CVR_SPLIT_TRAIN, 3, &fine), CVR_ERR_IO, "cifar-10", "data_batch_3.bin");
-    expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_IO, root, "test_batch.bin");
+    expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_IO, scratch_root, "test_batch.bin");
     free(file);
 }
 
 Test(datasets, cifar100_fine_coarse_and_grey) {
     uint64_t n = 0;
     uint8_t *const file = make_records(4, 2, 100, &n);
-    test_write_file(in_root("test.bin"), file, n);
+    test_write_file(scratch_path("test.bin"), file, n);
     opened o = open_cifar(CVR_SPLIT_VAL, 0, &fine);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect(o.d->count(o.self) == 4 && o.d->n_classes(o.self) == 100);
@@ -469,10 +439,10 @@ Test(datasets, cifar_has_a_largest_file) {
     uint8_t *const file = calloc(1000, 3073);
     uint8_t *const z = gzip(file, n = 1000 * 3073, &packed), *const many = malloc(101 * packed);
     for (uint64_t i = 0; i < 101; i++) memcpy(many + i * packed, z, packed);
-    test_write_file(in_root("test_batch.bin"), many, 101 * packed);
+    test_write_file(scratch_path("test_batch.bin"), many, 101 * packed);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "more than 100,000 records");
     file[3 * 3073] = 99; /* found before the rest is read */
-    test_write_file(in_root("test_batch.bin"), file, n);
+    test_write_file(scratch_path("test_batch.bin"), file, n);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "record 3 has label 99");
     free(file);
     free(z);
@@ -485,21 +455,21 @@ Test(datasets, cifar_damage_is_named) {
     uint8_t *const z = gzip(file, n, &packed);
     for (uint64_t cut = 0; cut < n; cut++) {
         if (cut == 3073) continue; /* a file of one record is whole */
-        test_write_file(in_root("test_batch.bin"), file, cut);
+        test_write_file(scratch_path("test_batch.bin"), file, cut);
         const opened o = open_cifar(CVR_SPLIT_VAL, 3, &fine);
         cr_assert_eq(o.status, CVR_ERR_FORMAT, "cut at %llu was taken", (unsigned long long)cut);
         cr_assert(strstr(o.err.file, "test_batch.bin"));
     }
     for (uint64_t cut = 0; cut < packed; cut++) {
-        test_write_file(in_root("test_batch.bin"), z, cut);
+        test_write_file(scratch_path("test_batch.bin"), z, cut);
         const opened o = open_cifar(CVR_SPLIT_VAL, 3, &fine);
         cr_assert_eq(o.status, CVR_ERR_FORMAT, "cut at %llu was taken", (unsigned long long)cut);
     }
     file[3073] = 10;
-    test_write_file(in_root("test_batch.bin"), file, n);
+    test_write_file(scratch_path("test_batch.bin"), file, n);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &fine), CVR_ERR_FORMAT, "test_batch.bin", "record 1 has label 10");
     file[3073] = 1;
-    test_write_file(in_root("test_batch.bin"), file, n);
+    test_write_file(scratch_path("test_batch.bin"), file, n);
     expect_error(open_cifar(CVR_SPLIT_VAL, 3, &coarse), CVR_ERR_USAGE, "", "CIFAR-100");
     free(file);
     free(z);
@@ -518,7 +488,7 @@ static void make_picture(const char *name, uint8_t grey) {
     const cvr_image image = {sizeof image, 1, 1, 1, &grey, NULL};
     test_bytes out = {NULL, 0};
     cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &out, NULL), CVR_OK);
-    test_write_file(in_root(name), out.bytes, out.n);
+    test_write_file(scratch_path(name), out.bytes, out.n);
     test_bytes_free(&out);
 }
 
@@ -537,17 +507,17 @@ static void expect_picture(opened o, int64_t index, uint8_t grey, int64_t label,
     cr_expect(f->shape[0] == 1 && f->shape[1] == 1 && f->shape[2] == 3 && ((const uint8_t *)f->data)[2] == grey);
     cr_expect_eq(*(const int64_t *)cvr_sample_find(&s.sample, CVR_FIELD_LABEL)->data, label);
     o.d->describe(o.self, index, name, sizeof name);
-    cr_expect_str_eq(name, in_root(path));
-    cr_expect_str_eq(s.origin.path, in_root(path));
+    cr_expect_str_eq(name, scratch_path(path));
+    cr_expect_str_eq(s.origin.path, scratch_path(path));
     expect_as_told(o, index, &s);
     test_sample_free(&s);
 }
 
 Test(datasets, folder_lists_as_imagefolder_does) {
-    make_folders("train/dog/b");
-    make_folders("train/Cat");
-    make_folders("train/.hidden");
-    make_folders("val/dog");
+    scratch_folders("train/dog/b");
+    scratch_folders("train/Cat");
+    scratch_folders("train/.hidden");
+    scratch_folders("val/dog");
     make_picture("train/dog/z.PNG", 1);
     make_picture("train/dog/b/a.png", 2);
     make_picture("train/dog/b/B.jpg", 3); /* a PNG by its bytes */
@@ -576,14 +546,14 @@ Test(datasets, folder_lists_as_imagefolder_does) {
 /* What is hidden is left out, what cannot be read is said, and what is missing is there to be missed; a picture of one
  * channel is RGB where nobody asks for grey. */
 Test(datasets, folder_hidden_missing_and_other_formats) {
-    make_folders("train/a/.ipynb_checkpoints");
+    scratch_folders("train/a/.ipynb_checkpoints");
     make_picture("train/a/1.png", 7);
     make_picture("train/a/._1.png", 9);
     make_picture("train/a/.ipynb_checkpoints/1-checkpoint.png", 9);
     make_picture("train/a/x.webp", 9);
     make_picture("train/a/y.BMP", 9);
-    cr_assert_eq(symlink("/nowhere/2.png", in_root("train/a/2.png")), 0);
-    cr_assert_eq(symlink("/nowhere/notes", in_root("train/a/notes")), 0);
+    cr_assert_eq(symlink("/nowhere/2.png", scratch_path("train/a/2.png")), 0);
+    cr_assert_eq(symlink("/nowhere/notes", scratch_path("train/a/notes")), 0);
     opened o = open_args("folder", (cvr_dataset_args){.split = CVR_SPLIT_TRAIN}, &no_split);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_assert_eq(o.d->count(o.self), 2);
@@ -596,19 +566,19 @@ Test(datasets, folder_hidden_missing_and_other_formats) {
     cr_expect(strstr(err.file, "train/a/2.png"));
     test_sample_free(&s);
     o.d->close(o.self);
-    make_folders("train/b");
+    scratch_folders("train/b");
     make_picture("train/b/x.tif", 9);
     expect_error(open_folder(CVR_SPLIT_TRAIN, &no_split), CVR_ERR_IO, "/train/b", "convert them");
 }
 
 Test(datasets, folder_from_two_given_trees) {
     char train[512], val[512];
-    make_folders("a/x");
-    make_folders("b/x");
+    scratch_folders("a/x");
+    scratch_folders("b/x");
     make_picture("a/x/1.png", 1);
     make_picture("b/x/2.png", 2);
-    (void)snprintf(train, sizeof train, "%s/a", root);
-    (void)snprintf(val, sizeof val, "%s/b", root);
+    (void)snprintf(train, sizeof train, "%s/a", scratch_root);
+    (void)snprintf(val, sizeof val, "%s/b", scratch_root);
     opened o = open_args(
         "folder", (cvr_dataset_args){.root = "", .train = train, .val = val, .split = CVR_SPLIT_VAL, .channels = 3},
         &no_split);
@@ -619,8 +589,8 @@ Test(datasets, folder_from_two_given_trees) {
 
 Test(datasets, folder_val_split_parts_every_class) {
     int seen[2][20] = {{0}};
-    make_folders("a");
-    make_folders("b");
+    scratch_folders("a");
+    scratch_folders("b");
     for (int i = 0; i < 20; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "a/%02d.png", i);
@@ -657,19 +627,19 @@ Test(datasets, folder_val_split_parts_every_class) {
 Test(datasets, folder_trouble_is_named) {
     expect_error(open_folder(CVR_SPLIT_TRAIN, &no_split), CVR_ERR_IO, "/train", "no such folder");
     expect_error(open_args("folder", (cvr_dataset_args){.root = ""}, &no_split), CVR_ERR_USAGE, "", "data.root");
-    make_folders("train");
+    scratch_folders("train");
     expect_error(open_folder(CVR_SPLIT_TRAIN, &no_split), CVR_ERR_IO, "/train", "no class folders");
-    make_folders("train/a");
-    make_folders("train/empty");
+    scratch_folders("train/a");
+    scratch_folders("train/empty");
     make_picture("train/a/1.png", 1);
     make_picture("train/empty/notes.txt", 1);
     expect_error(open_folder(CVR_SPLIT_TRAIN, &no_split), CVR_ERR_IO, "/train/empty", "without pictures");
     make_picture("train/empty/2.png", 1);
-    make_folders("val/new");
+    scratch_folders("val/new");
     make_picture("val/new/1.png", 1);
     expect_error(open_folder(CVR_SPLIT_VAL, &no_split), CVR_ERR_FORMAT, "/val", "'new'");
     expect_error(open_folder(CVR_SPLIT_VAL, &tenth), CVR_ERR_USAGE, "", "drop one");
-    cr_assert_eq(symlink("..", in_root("train/a/loop")), 0);
+    cr_assert_eq(symlink("..", scratch_path("train/a/loop")), 0);
     expect_error(open_folder(CVR_SPLIT_TRAIN, &no_split), CVR_ERR_IO, "loop", "link to a folder above");
     host.offer_images = 0;
     expect_error(open_folder(CVR_SPLIT_TRAIN, &no_split), CVR_ERR_NOTFOUND, "", "cvr.host.image/1");
@@ -677,13 +647,13 @@ Test(datasets, folder_trouble_is_named) {
 
 Test(datasets, folder_bad_pictures_are_named) {
     static const char *const files[] = {"train/a/1.png", "train/a/2.png", "train/a/3.png"};
-    make_folders("train/a");
+    scratch_folders("train/a");
     for (int i = 0; i < 3; i++) make_picture(files[i], 1);
     opened o = open_folder(CVR_SPLIT_TRAIN, &no_split);
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
-    cr_assert_eq(unlink(in_root(files[0])), 0);
-    test_write_file(in_root(files[1]), "no picture", 10);
-    test_write_file(in_root(files[2]), "", 0);
+    cr_assert_eq(unlink(scratch_path(files[0])), 0);
+    test_write_file(scratch_path(files[1]), "no picture", 10);
+    test_write_file(scratch_path(files[2]), "", 0);
     for (int64_t i = 0; i < 3; i++) {
         test_sample s;
         cvr_error err;

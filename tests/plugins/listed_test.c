@@ -2,63 +2,30 @@
  * The data sets csv, imagenet and tar: what they give, and what they say of lists and archives that are not right.
  * Every file is made here.
  */
+#include "../support/scratch.h"
 #include "../support/test_host.h"
 #include <criterion/criterion.h>
-#include <ftw.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 static test_host host;
-static char root[256];
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
 
 static void load(void) {
-    const char *const tmp = getenv("TMPDIR");
     test_host_init(&host);
     test_host_load(&host, "dataset_csv");
     test_host_load(&host, "dataset_folder");
     test_host_load(&host, "dataset_tar");
     test_host_load(&host, "codec_png");
     host.offer_images = 1;
-    (void)snprintf(root, sizeof root, "%.200s/cvr_listed_XXXXXX", tmp ? tmp : "/tmp");
-    cr_assert(mkdtemp(root));
+    scratch_open("listed");
 }
 
 static void unload(void) {
-    (void)nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_close();
     cr_expect_eq(host.live, 0, "memory was left behind");
 }
 
 TestSuite(listed, .init = load, .fini = unload);
-
-static const char *in_root(const char *name) {
-    static char paths[4][512];
-    static int next;
-    char *const p = paths[next++ % 4];
-    (void)snprintf(p, sizeof paths[0], "%s/%s", root, name);
-    return p;
-}
-
-static void put(const char *name, const void *bytes, uint64_t n) {
-    char path[512];
-    (void)snprintf(path, sizeof path, "%s", in_root(name));
-    for (char *s = path + strlen(root) + 1; *s; s++) {
-        if (*s != '/') continue;
-        *s = '\0';
-        (void)mkdir(path, 0755);
-        *s = '/';
-    }
-    test_write_file(path, bytes, n);
-}
-
-static void put_text(const char *name, const char *text) {
-    put(name, text, strlen(text));
-}
 
 /* A PNG of one grey pixel. */
 static test_bytes picture(uint8_t grey) {
@@ -71,7 +38,7 @@ static test_bytes picture(uint8_t grey) {
 
 static void put_picture(const char *name, uint8_t grey) {
     test_bytes b = picture(grey);
-    put(name, b.bytes, b.n);
+    scratch_put(name, b.bytes, b.n);
     test_bytes_free(&b);
 }
 
@@ -87,7 +54,7 @@ static opened open_split(const char *name, uint32_t split, const void *attrs, co
     const cvr_dataset_args args = {.struct_size = sizeof args,
                                    .host = &host.host,
                                    .attrs = attrs,
-                                   .root = root,
+                                   .root = scratch_root,
                                    .train = train,
                                    .val = "",
                                    .split = split,
@@ -145,9 +112,10 @@ Test(listed, csv_with_a_header) {
     put_picture("pictures/a b,\"1\".png", 1);
     put_picture("pictures/c.png", 2);
     put_picture("v.png", 3);
-    put_text("train.csv",
-             "\xef\xbb\xbflabel,\"file\"\r\ndog,\"pictures/a b,\"\"1\"\".png\"\r\n\r\n\"the\ncat\",pictures/c.png");
-    put_text("val.csv", "label,file\ndog,v.png\n");
+    scratch_put_text(
+        "train.csv",
+        "\xef\xbb\xbflabel,\"file\"\r\ndog,\"pictures/a b,\"\"1\"\".png\"\r\n\r\n\"the\ncat\",pictures/c.png");
+    scratch_put_text("val.csv", "label,file\ndog,v.png\n");
     csv_attrs a = plain;
     a.file_column = "file";
     a.label_column = "label";
@@ -165,10 +133,10 @@ Test(listed, csv_with_a_header) {
 }
 
 Test(listed, csv_without_a_header_and_gzip) {
-    const csv_attrs a = {0, 0, ";", "2", "1", "", "", in_root("p"), ".png"};
+    const csv_attrs a = {0, 0, ";", "2", "1", "", "", scratch_path("p"), ".png"};
     put_picture("p/7.png", 7);
     put_picture("p/8.png", 8);
-    gzFile z = gzopen(in_root("train.csv.gz"), "wb");
+    gzFile z = gzopen(scratch_path("train.csv.gz"), "wb");
     cr_assert(z && gzputs(z, "10;7\n9;8\n") > 0 && gzclose(z) == Z_OK);
     opened o = must_open("csv", CVR_SPLIT_TRAIN, &a);
     cr_expect_str_eq(o.d->class_name(o.self, 0), "9"); /* numbers stand in the order of numbers */
@@ -181,7 +149,7 @@ Test(listed, csv_of_several_classes) {
     csv_attrs a = plain;
     put_picture("x.png", 1);
     put_picture("y.png", 2);
-    put_text("train.csv", "f,cat,dog,owl\nx.png,0,1,1\ny.png,0,0,0\n");
+    scratch_put_text("train.csv", "f,cat,dog,owl\nx.png,0,1,1\ny.png,0,0,0\n");
     a.label_columns = "*";
     opened o = must_open("csv", CVR_SPLIT_TRAIN, &a);
     expect_sample(o, 0, 1, "011");
@@ -193,7 +161,7 @@ Test(listed, csv_of_several_classes) {
     cr_expect_str_eq(o.d->class_name(o.self, 0), "cat"); /* as the columns stand */
     expect_sample(o, 0, 1, "01");
     o.d->close(o.self);
-    put_text("train.csv", "f,classes\nx.png,owl | cat\ny.png,dog|cat\nx.png,\n");
+    scratch_put_text("train.csv", "f,classes\nx.png,owl | cat\ny.png,dog|cat\nx.png,\n");
     a.label_columns = "";
     a.label_separator = "|";
     o = must_open("csv", CVR_SPLIT_TRAIN, &a);
@@ -209,7 +177,7 @@ Test(listed, csv_split_keeps_each_class_in_both) {
     int seen[2][2] = {{0}};
     a.val_split = 0.25;
     for (int i = 0; i < 40; i++) (void)snprintf(text + strlen(text), 64, "%d.png,%s\n", i, i % 5 ? "a" : "b");
-    put_text("train.csv", text);
+    scratch_put_text("train.csv", text);
     for (uint32_t split = 0; split < 2; split++) {
         opened o = must_open("csv", split, &a);
         for (int64_t i = 0; i < o.d->count(o.self); i++) seen[split][o.d->label(o.self, i)]++;
@@ -234,18 +202,18 @@ Test(listed, csv_says_what_is_wrong) {
         {"f\na\n", "data.label_column", 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        put_text("train.csv", cases[i].text);
+        scratch_put_text("train.csv", cases[i].text);
         refuses(open_split("csv", CVR_SPLIT_TRAIN, &plain, ""), "train.csv", cases[i].line, cases[i].says);
     }
     csv_attrs a = plain;
-    put_text("train.csv", "f,l\na,b\n");
-    put_text("val.csv", "f,l\na,c\n");
+    scratch_put_text("train.csv", "f,l\na,b\n");
+    scratch_put_text("val.csv", "f,l\na,c\n");
     refuses(open_split("csv", CVR_SPLIT_VAL, &plain, ""), "val.csv", 2, "class 'c' is not among");
     a.label_column = "m";
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 0, "no column `m` among 2");
     a.label_columns = "*";
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 2, "neither 0 nor 1");
-    put_text("train.csv", "f,l,l\na,1,0\n");
+    scratch_put_text("train.csv", "f,l,l\na,1,0\n");
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "train.csv", 1, "two columns are called `l`");
     a.label_columns = "";
     a.label_column = "l";
@@ -253,7 +221,7 @@ Test(listed, csv_says_what_is_wrong) {
     a.label_columns = "*";
     a.label_separator = "|";
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &a, ""), "", 0, "exclude each other");
-    (void)remove(in_root("train.csv"));
+    (void)remove(scratch_path("train.csv"));
     refuses(open_split("csv", CVR_SPLIT_TRAIN, &plain, ""), "train.csv", 0, "cannot open");
 }
 
@@ -277,10 +245,10 @@ static void put_imagenet(const char *base) {
 
 Test(listed, imagenet_as_kaggle_has_it) {
     put_imagenet("ILSVRC/Data/CLS-LOC/");
-    put_text("LOC_synset_mapping.txt", "n01 tench, Tinca tinca\nn02 crane\nn03 crane\n");
-    put_text("LOC_val_solution.csv",
-             "ImageId,PredictionString\nILSVRC2012_val_00000003,n02 1 2 3 4 \n"
-             "ILSVRC2012_val_00000001,n03 1 2 3 4 n03 5 6 7 8 \nILSVRC2012_val_00000002,n01 1 2 3 4\n");
+    scratch_put_text("LOC_synset_mapping.txt", "n01 tench, Tinca tinca\nn02 crane\nn03 crane\n");
+    scratch_put_text("LOC_val_solution.csv",
+                     "ImageId,PredictionString\nILSVRC2012_val_00000003,n02 1 2 3 4 \n"
+                     "ILSVRC2012_val_00000001,n03 1 2 3 4 n03 5 6 7 8 \nILSVRC2012_val_00000002,n01 1 2 3 4\n");
     opened o = must_open("imagenet", CVR_SPLIT_TRAIN, &usual);
     cr_assert(o.d->count(o.self) == 3 && o.d->n_classes(o.self) == 3);
     cr_expect_str_eq(o.d->class_name(o.self, 0), "tench, Tinca tinca");
@@ -293,32 +261,32 @@ Test(listed, imagenet_as_kaggle_has_it) {
     expect_sample(o, 1, 12, "0");
     expect_sample(o, 2, 13, "1");
     o.d->close(o.self);
-    put_text("LOC_val_solution.csv", "ImageId,PredictionString\nILSVRC2012_val_00000001,n03\n");
+    scratch_put_text("LOC_val_solution.csv", "ImageId,PredictionString\nILSVRC2012_val_00000001,n03\n");
     refuses(open_split("imagenet", CVR_SPLIT_VAL, &usual, ""), "LOC_val_solution.csv", 0, "ILSVRC2012_val_00000002");
-    (void)remove(in_root("LOC_val_solution.csv"));
+    (void)remove(scratch_path("LOC_val_solution.csv"));
     refuses(open_split("imagenet", CVR_SPLIT_VAL, &usual, ""), "CLS-LOC/val", 0, "data.val_list");
 }
 
 Test(listed, imagenet_by_the_development_kit) {
     imagenet_attrs a = usual;
     put_imagenet("");
-    put_text("ILSVRC2012_validation_ground_truth.txt", "2\n3\n1\n");
+    scratch_put_text("ILSVRC2012_validation_ground_truth.txt", "2\n3\n1\n");
     refuses(open_split("imagenet", CVR_SPLIT_VAL, &a, ""), "ground_truth", 0, "data.val_classes");
-    put_text("ids.txt", "n03\nn01 fish\nn02\n");
+    scratch_put_text("ids.txt", "n03\nn01 fish\nn02\n");
     char ids[512];
-    (void)snprintf(ids, sizeof ids, "%s", in_root("ids.txt"));
+    (void)snprintf(ids, sizeof ids, "%s", scratch_path("ids.txt"));
     a.val_classes = ids;
     opened o = must_open("imagenet", CVR_SPLIT_VAL, &a);
     expect_sample(o, 0, 11, "0");
     expect_sample(o, 1, 12, "1");
     expect_sample(o, 2, 13, "2");
     o.d->close(o.self);
-    put_text("ILSVRC2012_validation_ground_truth.txt", "2\n4\n1\n");
+    scratch_put_text("ILSVRC2012_validation_ground_truth.txt", "2\n4\n1\n");
     refuses(open_split("imagenet", CVR_SPLIT_VAL, &a, ""), "ground_truth", 2, "not a number of a class");
-    put_text("ILSVRC2012_validation_ground_truth.txt", "2\n1\n");
+    scratch_put_text("ILSVRC2012_validation_ground_truth.txt", "2\n1\n");
     refuses(open_split("imagenet", CVR_SPLIT_VAL, &a, ""), "ground_truth", 0, "2 lines for 3 pictures");
-    put_text("ids.txt", "n03\nn09\nn02\n");
-    put_text("ILSVRC2012_validation_ground_truth.txt", "2\n3\n1\n");
+    scratch_put_text("ids.txt", "n03\nn09\nn02\n");
+    scratch_put_text("ILSVRC2012_validation_ground_truth.txt", "2\n3\n1\n");
     refuses(open_split("imagenet", CVR_SPLIT_VAL, &a, ""), "ids.txt", 2, "no training folder");
     put_picture("val/n01/x.png", 20); /* class folders need no list */
     o = must_open("imagenet", CVR_SPLIT_VAL, &usual);
@@ -369,7 +337,7 @@ static void add_picture(test_bytes *tar, const char *name, uint8_t grey) {
 static void write_tar(const char *name, test_bytes *tar, uint64_t zeros) {
     static const uint8_t end[1024];
     (void)test_bytes_sink(tar, end, zeros, NULL);
-    put(name, tar->bytes, tar->n);
+    scratch_put(name, tar->bytes, tar->n);
     test_bytes_free(tar);
 }
 
@@ -407,22 +375,22 @@ Test(listed, tar_shards) {
     o.d->close(o.self);
     const char *const patterns[] = {"train-{00..01}.tar", "train-{01,00}.tar", "train-0[01].tar", "train-*"};
     for (int i = 0; i < 4; i++) {
-        o = open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, in_root(patterns[i]));
+        o = open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, scratch_path(patterns[i]));
         cr_assert_eq(o.status, CVR_OK, "%s: %s", patterns[i], o.err.message);
         cr_expect_eq(o.d->count(o.self), 3);
         expect_sample(o, i == 1 ? 0 : 2, 3, "1");
         o.d->close(o.self);
     }
     tar_attrs named = tar_usual;
-    put_text("names", "cat\ndog\nbig owl\n");
-    named.class_names = in_root("names");
+    scratch_put_text("names", "cat\ndog\nbig owl\n");
+    named.class_names = scratch_path("names");
     o = must_open("tar", CVR_SPLIT_TRAIN, &named);
     cr_expect_str_eq(o.d->class_name(o.self, 2), "big owl");
     o.d->close(o.self);
-    put_text("names", "cat\ndog\n");
+    scratch_put_text("names", "cat\ndog\n");
     refuses(open_split("tar", CVR_SPLIT_TRAIN, &named, ""), "", 0, "label 2, and 2 classes");
-    refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, in_root("none-*.tar")), "", 0, "no such archive");
-    refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, in_root("train-{0..9999999}.tar")), "", 0,
+    refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, scratch_path("none-*.tar")), "", 0, "no such archive");
+    refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, scratch_path("train-{0..9999999}.tar")), "", 0,
             "a range of none, or of over 100,000 archives");
 }
 
@@ -464,13 +432,13 @@ Test(listed, tar_says_what_is_wrong) {
     add_picture(&t, "p.png", 1);
     add_text(&t, "p.cls", "1");
     for (uint64_t cut = 1; cut < t.n; cut += 7) { /* it ends early, or in the padding of its last file */
-        put("train.tar", t.bytes, cut);
+        scratch_put("train.tar", t.bytes, cut);
         const opened o = open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, "");
         cr_assert(o.status != CVR_OK || cut > t.n - 512, "cut at %llu", (unsigned long long)cut);
         if (o.self) o.d->close(o.self);
     }
     t.bytes[130] = '9';
-    put("train.tar", t.bytes, t.n);
+    scratch_put("train.tar", t.bytes, t.n);
     refuses(open_split("tar", CVR_SPLIT_TRAIN, &tar_usual, ""), "train.tar", 0, "not a tar archive");
     test_bytes_free(&t);
 }

@@ -2,65 +2,31 @@
  * The data sets masks, voc, cityscapes, ade20k and camvid: which mask goes with which picture, what its values stand
  * for, and what is said of masks that are not right. Every file is made here, but for a JPEG with an EXIF orientation.
  */
+#include "../support/scratch.h"
 #include "../support/test_host.h"
 #include <criterion/criterion.h>
-#include <ftw.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static test_host host;
-static char root[256];
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
 
 static void load(void) {
-    const char *const tmp = getenv("TMPDIR");
     test_host_init(&host);
     test_host_load(&host, "dataset_masks");
     test_host_load(&host, "codec_png");
     test_host_load(&host, "codec_jpeg");
     test_host_load(&host, "weights_safetensors");
     host.offer_images = 1;
-    (void)snprintf(root, sizeof root, "%.200s/cvr_masks_XXXXXX", tmp ? tmp : "/tmp");
-    cr_assert(mkdtemp(root));
+    scratch_open("masks");
 }
 
 static void unload(void) {
-    (void)nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_close();
     cr_expect_eq(host.live, 0, "memory was left behind");
 }
 
 TestSuite(masks, .init = load, .fini = unload);
 
 /* ---- files ---- */
-
-static const char *in_root(const char *name) {
-    static char paths[4][512];
-    static int next;
-    char *const p = paths[next++ % 4];
-    (void)snprintf(p, sizeof paths[0], "%s/%s", root, name);
-    return p;
-}
-
-static void put(const char *name, const void *bytes, uint64_t n) {
-    char path[512];
-    (void)snprintf(path, sizeof path, "%s", in_root(name));
-    for (char *s = path + strlen(root) + 1; *s; s++) {
-        if (*s != '/') continue;
-        *s = '\0';
-        (void)mkdir(path, 0755);
-        *s = '/';
-    }
-    test_write_file(path, bytes, n);
-}
-
-static void put_text(const char *name, const char *text) {
-    put(name, text, strlen(text));
-}
 
 /* A PNG of one row; with `palette` its pixels are indices. */
 static void put_png(const char *name, const uint8_t *pixels, int64_t width, int64_t channels, const uint8_t *palette) {
@@ -71,7 +37,7 @@ static void put_png(const char *name, const uint8_t *pixels, int64_t width, int6
     const cvr_image image = {sizeof image, width, 1, channels, copy, palette};
     test_bytes out = {NULL, 0};
     cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &out, NULL), CVR_OK);
-    put(name, out.bytes, out.n);
+    scratch_put(name, out.bytes, out.n);
     test_bytes_free(&out);
 }
 
@@ -122,7 +88,7 @@ static opened open_paths(const char *name, uint32_t split, const void *attrs, co
     const cvr_dataset_args args = {.struct_size = sizeof args,
                                    .host = &host.host,
                                    .attrs = attrs,
-                                   .root = root,
+                                   .root = scratch_root,
                                    .train = train,
                                    .val = val,
                                    .split = split,
@@ -180,7 +146,7 @@ static void expect_name(opened o, int64_t i, const char *name) {
 
 Test(masks, train_and_val_hold_images_and_masks) {
     const masks_attrs a = defaults();
-    put_text("classes.txt", "ground\nthing\nother thing\n");
+    scratch_put_text("classes.txt", "ground\nthing\nother thing\n");
     put_picture("train/images/b.png", 1);
     put_picture("train/images/sub/a.png", 2);
     put_mask("train/masks/b.png", 0, 1, 2, 255);
@@ -257,7 +223,22 @@ Test(masks, names_with_suffixes_in_one_folder) {
     put_picture("train/1_sat.png", 1);
     put_mask("train/1_mask.png", 0, 1, 2, 0);
     put_picture("train/other.png", 1);
-    const opened o = open_paths("masks", CVR_SPLIT_TRAIN, &a, in_root("train"), "");
+    const opened o = open_paths("masks", CVR_SPLIT_TRAIN, &a, scratch_path("train"), "");
+    cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
+    cr_expect_eq(o.d->count(o.self), 1);
+    expect_masks(o, 0, 0, 1, 2, 0);
+    o.d->close(o.self);
+}
+
+/* Pictures that have no suffix are told from the masks beside them. */
+Test(masks, a_suffix_of_the_masks_alone_in_one_folder) {
+    masks_attrs a = defaults();
+    a.classes = 3;
+    a.images = a.masks = ".";
+    a.mask_suffix = "_mask";
+    put_picture("train/1.png", 1);
+    put_mask("train/1_mask.png", 0, 1, 2, 0);
+    const opened o = open_paths("masks", CVR_SPLIT_TRAIN, &a, scratch_path("train"), "");
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     cr_expect_eq(o.d->count(o.self), 1);
     expect_masks(o, 0, 0, 1, 2, 0);
@@ -293,9 +274,9 @@ Test(masks, classes_must_be_known) {
     put_picture("train/images/a.png", 1);
     put_mask("train/masks/a.png", 0, 1, 0, 1);
     refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "", "set data.names or data.classes");
-    put_text("classes.txt", "a\nb\na\n");
+    scratch_put_text("classes.txt", "a\nb\na\n");
     refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "classes.txt", "named before");
-    put_text("classes.txt", "a\nb\n");
+    scratch_put_text("classes.txt", "a\nb\n");
     a.classes = 3;
     refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "classes.txt", "2 names for data.classes = 3");
     a.classes = 0;
@@ -309,7 +290,7 @@ Test(masks, classes_must_be_known) {
     opened o = must_open("masks", CVR_SPLIT_TRAIN, &a);
     o.d->close(o.self);
     /* The names lie beside train/ where only that is given. */
-    o = open_paths("masks", CVR_SPLIT_TRAIN, &a, in_root("train"), "");
+    o = open_paths("masks", CVR_SPLIT_TRAIN, &a, scratch_path("train"), "");
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     expect_name(o, 1, "b");
     o.d->close(o.self);
@@ -381,8 +362,8 @@ Test(masks, bad_masks_are_named_with_their_remedy) {
     put_mask("train/masks/1.png", 0, 1, 2, 7);
     put_png("train/masks/2.png", colours, WIDTH, 3, NULL);
     put_png("train/masks/3.png", narrow, 3, 1, NULL);
-    put_text("train/masks/4.png", "nothing");
-    put("train/masks/5.jpg", "\xff\xd8\xff\xe0 and so on", 15);
+    scratch_put_text("train/masks/4.png", "nothing");
+    scratch_put("train/masks/5.jpg", "\xff\xd8\xff\xe0 and so on", 15);
     const opened o = must_open("masks", CVR_SPLIT_TRAIN, &a);
     expect_bad(o, 0, "masks/0.png", "the values 38, 75: a VOC palette read as grey; save the palette's indices");
     expect_bad(o, 1, "masks/1.png", "the values 2, 7 in a mask of 2 classes; name every class in classes.txt");
@@ -405,10 +386,10 @@ Test(masks, a_mask_that_was_not_turned) {
     a.classes = 2;
     test_tensors_read(&golden, &host, CVR_GOLDEN_DIR "/codecs.safetensors");
     const cvr_weight *const jpeg = test_tensors_get(&golden, "jpeg_exif6", "file");
-    put("train/images/a.jpg", jpeg->data, jpeg->bytes);
+    scratch_put("train/images/a.jpg", jpeg->data, jpeg->bytes);
     test_tensors_free(&golden);
     cr_assert_eq(png->encode(&host.host, &image, test_bytes_sink, &out, NULL), CVR_OK);
-    put("train/masks/a.png", out.bytes, out.n);
+    scratch_put("train/masks/a.png", out.bytes, out.n);
     test_bytes_free(&out);
     const opened o = must_open("masks", CVR_SPLIT_TRAIN, &a);
     expect_bad(o, 0, "masks/a.png",
@@ -446,10 +427,10 @@ Test(masks, memory_that_runs_out) {
     char path[512];
     put_picture("train/images/a.png", 1);
     put_mask("train/masks/a.png", 0, 255, 255, 0);
-    put_text("classes.txt", "ground\nthing\n");
+    scratch_put_text("classes.txt", "ground\nthing\n");
     fail_each_allocation("masks", &a);
-    put_text("table", "10 20 30 Car\n255 0 7 Car\n0 0 0 Ground\n");
-    (void)snprintf(path, sizeof path, "%s", in_root("table"));
+    scratch_put_text("table", "10 20 30 Car\n255 0 7 Car\n0 0 0 Ground\n");
+    (void)snprintf(path, sizeof path, "%s", scratch_path("table"));
     a.colours = path;
     fail_each_allocation("masks", &a);
 }
@@ -464,13 +445,13 @@ Test(masks, colours_by_a_table) {
                                          "# colours\n10,20,30,Red car\n\n255,0,7,Road\n 0, 0, 0, VOID\n"};
     masks_attrs a = defaults();
     char path[512];
-    (void)snprintf(path, sizeof path, "%s", in_root("table"));
+    (void)snprintf(path, sizeof path, "%s", scratch_path("table"));
     a.colours = path;
     a.ignored_classes = "other, Void";
     put_picture("train/images/a.png", 1);
     put_png("train/masks/a.png", coloured, WIDTH, 3, NULL);
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        put_text("table", tables[i]);
+        scratch_put_text("table", tables[i]);
         const opened o = must_open("masks", CVR_SPLIT_TRAIN, &a);
         cr_assert_eq(o.d->n_classes(o.self), 2, "table %zu", i);
         expect_name(o, 0, "Red car");
@@ -478,12 +459,12 @@ Test(masks, colours_by_a_table) {
         expect_masks(o, 0, 0, 255, 1, 0);
         o.d->close(o.self);
     }
-    put_text("table", "10 20 30 Car\n255 0 7 Car\n0 0 0 Ground\n"); /* two colours of one class */
+    scratch_put_text("table", "10 20 30 Car\n255 0 7 Car\n0 0 0 Ground\n"); /* two colours of one class */
     opened o = must_open("masks", CVR_SPLIT_TRAIN, &a);
     cr_expect_eq(o.d->n_classes(o.self), 2);
     expect_masks(o, 0, 0, 1, 0, 0);
     o.d->close(o.self);
-    put_text("table", "10 20 30 Car\n0 0 0 Ground\n");
+    scratch_put_text("table", "10 20 30 Car\n0 0 0 Ground\n");
     o = must_open("masks", CVR_SPLIT_TRAIN, &a);
     expect_bad(o, 0, "masks/a.png", "the colour 255 0 7, at x = 2, y = 0, is not in ");
     o.d->close(o.self);
@@ -504,14 +485,14 @@ Test(masks, tables_that_are_not_right) {
     };
     masks_attrs a = defaults();
     char path[512];
-    (void)snprintf(path, sizeof path, "%s", in_root("table"));
+    (void)snprintf(path, sizeof path, "%s", scratch_path("table"));
     a.colours = path;
     a.ignored_classes = "void";
     put_picture("train/images/a.png", 1);
     put_png("train/masks/a.png", coloured, WIDTH, 3, NULL);
     refuses(open_paths("masks", CVR_SPLIT_TRAIN, &a, "", ""), "table", "");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        put_text("table", cases[i].text);
+        scratch_put_text("table", cases[i].text);
         const opened o = open_paths("masks", CVR_SPLIT_TRAIN, &a, "", "");
         cr_expect_eq(o.err.line, cases[i].line, "case %zu: line %u", i, o.err.line);
         refuses(o, "table", cases[i].says);
@@ -537,8 +518,8 @@ Test(masks, voc) {
     put_mask("VOCdevkit/VOC2012/SegmentationClass/b.png", 0, 38, 0, 220);
     put_picture("VOCdevkit/VOC2012/JPEGImages/c.jpg", 1);
     put_png("VOCdevkit/VOC2012/SegmentationClass/c.png", coloured, WIDTH, 3, NULL);
-    put_text("VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt", "2007_000032\nb\nc\n");
-    put_text("VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt", "2007_000032 \r\nmissing\n");
+    scratch_put_text("VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt", "2007_000032\nb\nc\n");
+    scratch_put_text("VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt", "2007_000032 \r\nmissing\n");
     opened o = must_open("voc", CVR_SPLIT_TRAIN, &a);
     cr_assert(o.d->count(o.self) == 3 && o.d->n_classes(o.self) == 21);
     expect_name(o, 0, "background");
@@ -551,8 +532,8 @@ Test(masks, voc) {
     expect_masks(o, 0, 20, 255, 0, 15);
     expect_bad(o, 1, "JPEGImages/missing.jpg", "No such file");
     o.d->close(o.self);
-    put_text("list", "a\nb\na\n");
-    refuses(open_paths("voc", CVR_SPLIT_TRAIN, &a, in_root("list"), ""), "list", "listed before");
+    scratch_put_text("list", "a\nb\na\n");
+    refuses(open_paths("voc", CVR_SPLIT_TRAIN, &a, scratch_path("list"), ""), "list", "listed before");
 }
 
 Test(masks, cityscapes) {
@@ -579,7 +560,8 @@ Test(masks, cityscapes) {
     o = must_open("cityscapes", CVR_SPLIT_TRAIN, &a);
     expect_bad(o, 0, "gtCoarse_labelIds.png", "the value 34 in a mask of 19 classes");
     o.d->close(o.self);
-    refuses(open_paths("cityscapes", CVR_SPLIT_TRAIN, &a, root, ""), "", "data.train and data.val mean nothing here");
+    refuses(open_paths("cityscapes", CVR_SPLIT_TRAIN, &a, scratch_root, ""), "",
+            "data.train and data.val mean nothing here");
 }
 
 /* Ids and their classes as Cityscapes numbers them; every other id does not count. */
@@ -628,15 +610,15 @@ Test(masks, camvid_in_colours) {
     refuses(open_paths("camvid", CVR_SPLIT_TRAIN, &a, "", ""), "/train", "set data.root to CamVid's folder");
     put_picture("train/0001TP.png", 1);
     put_png("train_labels/0001TP_L.png", coloured, WIDTH, 3, NULL);
-    refuses(open_paths("camvid", CVR_SPLIT_TRAIN, &a, "", ""), root, "no class_dict.csv or label_colors.txt");
-    put_text("class_dict.csv", "name,r,g,b\nCar,10,20,30\nRoad,255,0,7\nVoid,0,0,0\n");
+    refuses(open_paths("camvid", CVR_SPLIT_TRAIN, &a, "", ""), scratch_root, "no class_dict.csv or label_colors.txt");
+    scratch_put_text("class_dict.csv", "name,r,g,b\nCar,10,20,30\nRoad,255,0,7\nVoid,0,0,0\n");
     opened o = must_open("camvid", CVR_SPLIT_TRAIN, &a);
     cr_expect_eq(o.d->n_classes(o.self), 2);
     expect_masks(o, 0, 0, 255, 1, 0);
     o.d->close(o.self);
     put_picture("test/x.png", 1);
     put_png("test_labels/x_L.png", coloured, WIDTH, 3, NULL);
-    o = open_paths("camvid", CVR_SPLIT_VAL, &a, "", in_root("test"));
+    o = open_paths("camvid", CVR_SPLIT_VAL, &a, "", scratch_path("test"));
     cr_assert_eq(o.status, CVR_OK, "%s", o.err.message);
     expect_masks(o, 0, 0, 255, 1, 0);
     o.d->close(o.self);
@@ -646,7 +628,7 @@ Test(masks, camvid_in_colours) {
 
 Test(masks, camvid_as_it_was_published_and_as_segnet_has_it) {
     camvid_attrs a = {0, "", "Void"};
-    put_text("label_colors.txt", "10 20 30\tCar\n255 0 7\t\tRoad\n0 0 0\t\tVoid\n");
+    scratch_put_text("label_colors.txt", "10 20 30\tCar\n255 0 7\t\tRoad\n0 0 0\t\tVoid\n");
     for (int i = 0; i < 4; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "701_StillsRaw_full/%d.png", i);

@@ -240,18 +240,18 @@ Test(segment, masks_have_the_size_of_the_picture) {
     const cvr_origin *const origins[] = {&origin};
     const cvr_batch_view outputs = {
         .struct_size = sizeof outputs, .n = 1, .n_fields = 1, .fields = results, .origins = origins};
-    /* 0 1 1 / 2 0 0, each pixel twice either way; what was cut off is 255, VOC's near white */
+    /* 0 1 1 / 2 0 0, bilinear between the logits; what was cut off is 255, VOC's near white */
     static const int classes[4][8] = {{255, 255, 0, 0, 1, 1, 1, 1},
-                                      {255, 255, 0, 0, 1, 1, 1, 1},
-                                      {255, 255, 2, 2, 0, 0, 0, 0},
-                                      {255, 255, 2, 2, 0, 0, 0, 0}};
+                                      {255, 255, 0, 0, 0, 1, 0, 0},
+                                      {255, 255, 2, 2, 2, 0, 0, 0},
+                                      {255, 255, 2, 2, 2, 0, 0, 0}};
     static const uint8_t colours[3][3] = {{0, 0, 0}, {128, 0, 0}, {0, 128, 0}}, none[3] = {224, 224, 192};
     open_segment(&s, 3);
-    memset(pixels, 200, sizeof pixels);
+    for (int i = 0; i < 32; i++) memcpy(pixels + 3 * i, (const uint8_t[]){200, 100, 50}, 3);
     cr_assert_eq(s.task->predict(&s.info, &outputs, 0, &t.sink, &err), CVR_OK, "%s", err.message);
-    cr_expect_str_eq(t.csv, "0,\"sky\",0.500000;1,\"\"\"sea\"\"\",0.333333;2,\"land\",0.166667;");
+    cr_expect_str_eq(t.csv, "0,\"sky\",0.541667;1,\"\"\"sea\"\"\",0.208333;2,\"land\",0.250000;");
     cr_expect(
-        strstr(t.json, "\"mask\": \"x_mask.png\", \"classes\": [{\"index\": 0, \"name\": \"sky\", \"share\": 0.5000"),
+        strstr(t.json, "\"mask\": \"x_mask.png\", \"classes\": [{\"index\": 0, \"name\": \"sky\", \"share\": 0.5416"),
         "%s", t.json);
     cr_expect(strstr(t.json, "\"name\": \"\\\"sea\\\"\""), "%s", t.json);
     cr_assert_eq(cvr_plugins_image_service(s.plugins, &images, &err), CVR_OK);
@@ -264,13 +264,13 @@ Test(segment, masks_have_the_size_of_the_picture) {
     }
     free(shown.data);
     free(t.png);
-    /* the overlay: 40 times as large; the middle of class 1 is half its colour, its edge all of it; a legend below */
+    /* the overlay: 40 times as large; the middle of class 1 is half its colour and half the picture's grey of 124, its
+     * edge all of it; a legend below */
     cr_assert_eq(images->decode(images, t.overlay, t.overlay_n, 3, plain_alloc, NULL, &shown, &err), CVR_OK, "%s",
                  err.message);
     cr_assert(shown.width == 320 && shown.height > 160 + 3 * 12);
-    const uint8_t *const inside = shown.data + (1 * 40 + 20) * 320 * 3 + (6 * 40 + 20) * 3, *const edge =
-                                                                                                inside - 6 * 40;
-    cr_expect(inside[0] == 164 && inside[1] == 100 && inside[2] == 100, "%d %d %d", inside[0], inside[1], inside[2]);
+    const uint8_t *const inside = shown.data + 20 * 320 * 3 + (6 * 40 + 20) * 3, *const edge = inside - 6 * 40;
+    cr_expect(inside[0] == 126 && inside[1] == 62 && inside[2] == 62, "%d %d %d", inside[0], inside[1], inside[2]);
     cr_expect(edge[0] == 128 && edge[1] == 0 && edge[2] == 0, "%d %d %d", edge[0], edge[1], edge[2]);
     free(shown.data);
     free(t.overlay);

@@ -46,6 +46,7 @@ typedef struct listing {
     folder_list files;
     name_table keys; /* key i is that of file of[i] */
     const char *root, *suffix;
+    const char *other; /* what names end in that are not of this listing, although in its folder; "": there are none */
     uint64_t *of, of_room;
 } listing;
 
@@ -59,15 +60,19 @@ static const char *path_at(const listing *l, uint64_t i) {
     return l->files.text + l->files.items[i].path;
 }
 
+static int32_t ends_in(const char *s, const char *suffix) {
+    const size_t length = strlen(s), n = strlen(suffix);
+    return length >= n && strcmp(s + length - n, suffix) == 0;
+}
+
 /* The file's key, or 0 where its name does not end in the suffix. */
 static int32_t key_at(const listing *l, uint64_t i, char key[MOST_PATH]) {
     const char *const below = path_at(l, i) + strlen(l->root) + 1;
     (void)snprintf(key, MOST_PATH, "%s", below);
     char *const dot = strrchr(key, '.');
     if (dot) *dot = '\0';
-    const size_t n = strlen(key), suffix = strlen(l->suffix);
-    if (n < suffix || strcmp(key + n - suffix, l->suffix) != 0) return 0;
-    key[n - suffix] = '\0';
+    if (!ends_in(key, l->suffix) || (*l->other && ends_in(key, l->other))) return 0;
+    key[strlen(key) - strlen(l->suffix)] = '\0';
     return 1;
 }
 
@@ -158,8 +163,17 @@ static int32_t pair(mask_list *l, const mask_trees *t, const listing *pictures, 
 
 int32_t mask_list_trees(mask_list *l, const cvr_image_service *image, const mask_trees *t, int32_t warns,
                         cvr_error *err) {
-    listing pictures = {{.host = l->host, .image = image}, {.host = l->host}, t->images, t->image_suffix, NULL, 0},
-            masks = {{.host = l->host, .image = image}, {.host = l->host}, t->masks, t->mask_suffix, NULL, 0};
+    const int32_t together = strcmp(t->images, t->masks) == 0 && !*t->image_suffix;
+    listing pictures = {.files = {.host = l->host, .image = image},
+                        .keys = {.host = l->host},
+                        .root = t->images,
+                        .suffix = t->image_suffix,
+                        .other = together ? t->mask_suffix : ""},
+            masks = {.files = {.host = l->host, .image = image},
+                     .keys = {.host = l->host},
+                     .root = t->masks,
+                     .suffix = t->mask_suffix,
+                     .other = ""};
     uint64_t found = 0;
     int32_t status;
     CVR_TRY_OUT(listing_make(&pictures, err));

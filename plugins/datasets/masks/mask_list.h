@@ -23,7 +23,8 @@ void mask_list_free(mask_list *l);
 int32_t mask_list_add(mask_list *l, const char *picture, const char *mask, cvr_error *err);
 
 /* Two trees of files: pictures STEM IMAGE_SUFFIX .jpg and masks STEM MASK_SUFFIX .png, in folders of the same names,
- * whatever the endings. Files without the suffix are something else. */
+ * whatever the endings. Files without the suffix are something else; where both are in one folder and IMAGE_SUFFIX is
+ * empty, what ends in MASK_SUFFIX is a mask. */
 typedef struct mask_trees {
     const char *images, *masks;
     const char *image_suffix, *mask_suffix;

@@ -18,7 +18,7 @@ typedef struct deeplab_resnet_attrs {
 } deeplab_resnet_attrs;
 typedef struct deeplab_mobilenet_attrs {
     deeplab_attrs head;
-    double width_mult;
+    double width_mult, norm_momentum;
 } deeplab_mobilenet_attrs;
 
 /* What the backbone gives. */
@@ -57,7 +57,8 @@ static int32_t build_on_resnet(const cvr_builder *b, const cvr_model_args *args,
 
 static int32_t build_on_mobilenet(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const deeplab_mobilenet_attrs *a = (const deeplab_mobilenet_attrs *)args->attrs;
-    const mobilenet_v3_trunk t = {.size = MOBILENET_V3_LARGE, .width_mult = a->width_mult, .dilated = 1};
+    const mobilenet_v3_trunk t = {
+        .size = MOBILENET_V3_LARGE, .width_mult = a->width_mult, .norm_momentum = a->norm_momentum, .dilated = 1};
     net n = {.b = b, .err = err, .conv = DENSE_KAIMING, .scope = "backbone."};
     const cvr_value image = io->input(io, "image");
     cvr_value all[MOBILENET_V3_FEATURES];
@@ -78,7 +79,7 @@ static const cvr_attr_desc rates = ASPP_RATES("12,24,36", "dilations of the pyra
                            channels = ASPP_CHANNELS, dropout = DENSE_DROPOUT("0.5"), aux_loss = DENSE_AUX_LOSS,
                            dropout_aux = DENSE_DROPOUT_AUX, layers_50 = RESNET_LAYERS(RESNET_LAYERS_50),
                            layers_101 = RESNET_LAYERS(RESNET_LAYERS_101), width = RESNET_WIDTH;
-static const cvr_attr_desc width_mult = MOBILENET_V3_WIDTH_MULT;
+static const cvr_attr_desc width_mult = MOBILENET_V3_WIDTH_MULT, norm_momentum = MOBILENET_V3_NORM_MOMENTUM;
 
 static const cvr_stage *const resnet_stages[] = {DENSE_RESNET_STAGES, DENSE_HEAD_STAGES};
 static const cvr_stage *const mobilenet_stages[] = {DENSE_MOBILENET_V3_STAGES, DENSE_HEAD_STAGES};
@@ -93,7 +94,8 @@ static const cvr_stage *const mobilenet_stages[] = {DENSE_MOBILENET_V3_STAGES, D
 static const cvr_model_desc *const models[] = {
     MODEL("deeplabv3_resnet50", build_on_resnet, resnet_alias, resnet_stages, &layers_50, &width),
     MODEL("deeplabv3_resnet101", build_on_resnet, resnet_alias, resnet_stages, &layers_101, &width),
-    MODEL("deeplabv3_mobilenet_v3_large", build_on_mobilenet, mobilenet_alias, mobilenet_stages, &width_mult),
+    MODEL("deeplabv3_mobilenet_v3_large", build_on_mobilenet, mobilenet_alias, mobilenet_stages, &width_mult,
+          &norm_momentum),
 };
 
 static int32_t deeplabv3_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

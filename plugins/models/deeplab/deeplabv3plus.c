@@ -10,7 +10,6 @@
 #include "../mobilenet/mobilenet_v2_trunk.h"
 #include "aspp.h"
 
-#define NORM "momentum=0.01"
 #define LOW_BLOCK 3 /* of MobileNetV2: the last of output stride 4 */
 
 /* Of all; then come a backbone's own. */
@@ -22,10 +21,11 @@ typedef struct plus_attrs {
 typedef struct plus_resnet_attrs {
     plus_attrs head;
     dense_resnet resnet;
+    double norm_momentum;
 } plus_resnet_attrs;
 typedef struct plus_mobilenet_attrs {
     plus_attrs head;
-    double width_mult;
+    double width_mult, norm_momentum;
 } plus_mobilenet_attrs;
 
 static int64_t stride_of(const plus_attrs *a) {
@@ -62,7 +62,8 @@ static int32_t build_on_resnet(const cvr_builder *b, const cvr_model_args *args,
     resnet_trunk t = dense_trunk(&n, &a->resnet, stride_of(&a->head));
     const cvr_value image = io->input(io, "image");
     cvr_value stages[4] = {image, image, image, image};
-    t.norm = NORM;
+    const net_text norm = net_print("momentum=%.17g", a->norm_momentum);
+    t.norm = norm.s;
     if (n.status == CVR_OK) resnet_trunk_stages(&n, &t, resnet_trunk_stem(&n, &t, image), stages);
     const features f = {image, stages[0], stages[3]};
     return add_head(&n, &a->head, io, args->num_classes, &f);
@@ -70,11 +71,12 @@ static int32_t build_on_resnet(const cvr_builder *b, const cvr_model_args *args,
 
 static int32_t build_on_mobilenet(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const plus_mobilenet_attrs *a = (const plus_mobilenet_attrs *)args->attrs;
+    const net_text norm = net_print("momentum=%.17g", a->norm_momentum);
     const mobilenet_v2_trunk t = {.width_mult = a->width_mult,
                                   .round_nearest = 8,
                                   .output_stride = stride_of(&a->head),
                                   .pads_input = 1,
-                                  .norm = NORM};
+                                  .norm = norm.s};
     net n = {.b = b, .err = err, .conv = DENSE_KAIMING, .scope = "backbone.low_level_features."};
     const cvr_value image = io->input(io, "image");
     cvr_value blocks[MOBILENET_V2_BLOCKS];
@@ -115,7 +117,10 @@ static const cvr_attr_desc layers_50 = RESNET_LAYERS(RESNET_LAYERS_50), layers_1
                            width = RESNET_WIDTH,
                            width_mult = CVR_ATTR_INIT(FLOAT, "width_mult", "1",
                                                       "multiplies the channels of the backbone's layers",
-                                                      CVR_ATTR_BETWEEN(0.01, 100));
+                                                      CVR_ATTR_BETWEEN(0.01, 100)),
+                           norm_momentum =
+                               CVR_ATTR_INIT(FLOAT, "norm_momentum", "0.01", "momentum of the backbone's batch norms",
+                                             CVR_ATTR_BETWEEN(0, 1));
 
 #define HEAD_STAGES NET_STAGE("head", "classifier.classifier.3"), NET_STAGE("head.decoder", "classifier")
 static const cvr_stage *const resnet_stages[] = {DENSE_RESNET_STAGES, HEAD_STAGES};
@@ -138,9 +143,10 @@ static const cvr_stage *const mobilenet_stages[] = {
         .build = build_, .n_stages = NET_COUNT(stages_), .stages = stages_, .alias = alias_                            \
     }
 static const cvr_model_desc *const models[] = {
-    MODEL("deeplabv3plus_resnet50", build_on_resnet, resnet_alias, resnet_stages, &layers_50, &width),
-    MODEL("deeplabv3plus_resnet101", build_on_resnet, resnet_alias, resnet_stages, &layers_101, &width),
-    MODEL("deeplabv3plus_mobilenet_v2", build_on_mobilenet, mobilenet_alias, mobilenet_stages, &width_mult),
+    MODEL("deeplabv3plus_resnet50", build_on_resnet, resnet_alias, resnet_stages, &layers_50, &width, &norm_momentum),
+    MODEL("deeplabv3plus_resnet101", build_on_resnet, resnet_alias, resnet_stages, &layers_101, &width, &norm_momentum),
+    MODEL("deeplabv3plus_mobilenet_v2", build_on_mobilenet, mobilenet_alias, mobilenet_stages, &width_mult,
+          &norm_momentum),
 };
 
 static int32_t deeplabv3plus_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -8,7 +8,7 @@
 
 typedef struct lraspp_attrs {
     int64_t inter_channels;
-    double width_mult;
+    double width_mult, norm_momentum;
 } lraspp_attrs;
 
 /* low: (N, C, h, w), high: (N, D, h / 2, w / 2) -> logits, (N, num_classes, h, w) */
@@ -30,7 +30,8 @@ static cvr_value head(net *n, int64_t inter_channels, int64_t num_classes, cvr_v
 /* image: (N, C, H, W) -> output: logits, (N, num_classes, H, W) */
 static int32_t lraspp_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const lraspp_attrs *a = (const lraspp_attrs *)args->attrs;
-    const mobilenet_v3_trunk t = {.size = MOBILENET_V3_LARGE, .width_mult = a->width_mult, .dilated = 1};
+    const mobilenet_v3_trunk t = {
+        .size = MOBILENET_V3_LARGE, .width_mult = a->width_mult, .norm_momentum = a->norm_momentum, .dilated = 1};
     net n = {.b = b, .err = err, .conv = DENSE_KAIMING, .scope = "backbone."};
     const cvr_value image = io->input(io, "image");
     cvr_value all[MOBILENET_V3_FEATURES];
@@ -48,6 +49,7 @@ static int32_t lraspp_alias(const char *name, char *out, uint64_t size) {
 static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(INT, "inter_channels", "128", "channels of the gated features", CVR_ATTR_BETWEEN(1, 65536)),
     &(const cvr_attr_desc)MOBILENET_V3_WIDTH_MULT,
+    &(const cvr_attr_desc)MOBILENET_V3_NORM_MOMENTUM,
 };
 
 static const cvr_stage *const stages[] = {

@@ -8,6 +8,7 @@ typedef struct mobilenet_v3_attrs {
     int64_t size;
     double width_mult;
     double dropout;
+    double norm_momentum;
 } mobilenet_v3_attrs;
 
 /* Features of the last hidden layer, of either table. */
@@ -16,7 +17,7 @@ static const int64_t last_channel[] = {[MOBILENET_V3_LARGE] = 1280, [MOBILENET_V
 /* image: (N, C, H, W) -> output: logits, (N, num_classes) */
 static int32_t mobilenet_v3_build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const mobilenet_v3_attrs *a = (const mobilenet_v3_attrs *)args->attrs;
-    const mobilenet_v3_trunk t = {.size = a->size, .width_mult = a->width_mult};
+    const mobilenet_v3_trunk t = {.size = a->size, .width_mult = a->width_mult, .norm_momentum = a->norm_momentum};
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .linear = {NET_START_NORMAL, 0.01, 0}};
     cvr_value features[MOBILENET_V3_FEATURES];
     n.scope = "features.";
@@ -33,7 +34,7 @@ static int32_t mobilenet_v3_build(const cvr_builder *b, const cvr_model_args *ar
 #define TABLE(default_)                                                                                                \
     CVR_ATTR_INIT(CHOICE, "size", default_, "the paper's table 1 or table 2", .choices = "large|small")
 static const cvr_attr_desc table_1 = TABLE("large"), table_2 = TABLE("small");
-static const cvr_attr_desc width_mult = MOBILENET_V3_WIDTH_MULT;
+static const cvr_attr_desc width_mult = MOBILENET_V3_WIDTH_MULT, norm_momentum = MOBILENET_V3_NORM_MOMENTUM;
 static const cvr_attr_desc dropout =
     CVR_ATTR_INIT(FLOAT, "dropout", "0.2", "probability before the last layer", CVR_ATTR_BETWEEN(0, 1));
 
@@ -58,7 +59,7 @@ static const cvr_stage *const stages[] = {
 #define MODEL(name_, table_, alias_)                                                                                   \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Howard et al. 2019, as in torchvision",          \
-        .n_attrs = 3, .attrs = (const cvr_attr_desc *const[]){&table_, &width_mult, &dropout},                         \
+        .n_attrs = 4, .attrs = (const cvr_attr_desc *const[]){&table_, &width_mult, &dropout, &norm_momentum},         \
         .build = mobilenet_v3_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = alias_                  \
     }
 

@@ -1,8 +1,6 @@
 /* The blocks of Howard et al.: "Searching for MobileNetV3", 2019, as torchvision has them; see the header. */
 #include "mobilenet_v3_trunk.h"
 
-#define NORM "eps=0.001 momentum=0.01"
-
 /* The paper's tables 1 and 2: kernel, channels within and at the end, squeeze-and-excitation, hard swish, stride. */
 typedef struct bneck_row {
     int64_t kernel, expanded, out, squeeze, hard_swish, stride;
@@ -26,10 +24,11 @@ static const struct {
     size_t count, last_stage;
 } sizes[] = {{large, NET_COUNT(large), 12}, {small, NET_COUNT(small), 8}};
 
-/* One block, all channels multiplied. `in`: the channels that the table gives it. */
+/* One block, all channels multiplied. `in`: the channels that the table gives it; norm: settings of its norms. */
 typedef struct bneck {
     bneck_row row;
     int64_t in, dilation;
+    const char *norm;
 } bneck;
 
 int64_t mobilenet_v3_channels(double width_mult, int64_t c) {
@@ -39,7 +38,7 @@ int64_t mobilenet_v3_channels(double width_mult, int64_t c) {
 /* x: (N, C, H, W) -> (N, out, H / stride, W / stride); the same size where it is dilated */
 static cvr_value inverted_residual(net *n, const char *name, const bneck *k, cvr_value x) {
     const int64_t in = net_shape(n, x)[1], residual = k->row.stride == 1 && k->in == k->row.out;
-    const net_norm_act act = {NORM, k->row.hard_swish ? "hardswish" : "relu"}, linear = {NORM, NULL};
+    const net_norm_act act = {k->norm, k->row.hard_swish ? "hardswish" : "relu"}, linear = {k->norm, NULL};
     const net_conv2d expand = {k->row.expanded, 1, 1, 0, 1, 0}, project = {residual ? in : k->row.out, 1, 1, 0, 1, 0};
     const net_squeeze squeeze = {net_divisible((double)(k->row.expanded / 4), 8), "relu", "hardsigmoid"};
     cvr_value y = x;
@@ -58,13 +57,14 @@ size_t mobilenet_v3_trunk_build(net *n, const mobilenet_v3_trunk *t, cvr_value i
                                 cvr_value features[MOBILENET_V3_FEATURES]) {
     const bneck_row *rows = sizes[t->size].rows;
     const size_t count = sizes[t->size].count;
-    const net_norm_act hard_swish = {NORM, "hardswish"};
+    const net_text norm = net_print("eps=0.001 momentum=%.17g", t->norm_momentum);
+    const net_norm_act hard_swish = {norm.s, "hardswish"};
     const net_conv2d stem = {mobilenet_v3_channels(t->width_mult, STEM_CHANNELS), 3, 2, 1, 1, 0},
                      last = {6 * mobilenet_v3_channels(t->width_mult, rows[count - 1].out), 1, 1, 0, 1, 0};
     int64_t in = stem.out_channels;
     features[0] = net_conv_norm(n, image, "0", &stem, &hard_swish);
     for (size_t i = 0; i < count; i++) {
-        bneck k = {rows[i], in, t->dilated && i >= sizes[t->size].last_stage ? 2 : 1};
+        bneck k = {rows[i], in, t->dilated && i >= sizes[t->size].last_stage ? 2 : 1, norm.s};
         k.row.expanded = mobilenet_v3_channels(t->width_mult, rows[i].expanded);
         k.row.out = in = mobilenet_v3_channels(t->width_mult, rows[i].out);
         features[i + 1] = inverted_residual(n, net_print("%d", (int)i + 1).s, &k, features[i]);

@@ -16,7 +16,8 @@
 typedef struct mobilenet_v3_trunk {
     int64_t size; /* MOBILENET_V3_* */
     double width_mult;
-    int64_t dilated; /* the last stage keeps its size and is dilated by 2 in place of its stride */
+    double norm_momentum; /* weight of a batch's statistics in the running ones */
+    int64_t dilated;      /* the last stage keeps its size and is dilated by 2 in place of its stride */
 } mobilenet_v3_trunk;
 
 /* image: (N, C, H, W); features[i]: what block i makes of it. Returns how many there are. */
@@ -35,5 +36,7 @@ int32_t mobilenet_v3_trunk_alias(const char *scope, const char *head, const char
 
 #define MOBILENET_V3_WIDTH_MULT                                                                                        \
     CVR_ATTR_INIT(FLOAT, "width_mult", "1", "multiplies the channels of every layer", CVR_ATTR_BETWEEN(0.01, 100))
+#define MOBILENET_V3_NORM_MOMENTUM                                                                                     \
+    CVR_ATTR_INIT(FLOAT, "norm_momentum", "0.01", "momentum of the backbone's batch norms", CVR_ATTR_BETWEEN(0, 1))
 
 #endif

@@ -36,8 +36,8 @@ static cvr_value pyramid(net *n, const pspnet_attrs *a, cvr_value x) {
 static int32_t refuse_size(net *n, const int64_t *size) {
     return cvr_fail(
         n->err, CVR_ERR_INVALID,
-        "pictures of %lldx%lld; the sides that PSPNet takes are 8 k + 1, as %lldx%lld: set data.img_size and "
-        "val.crop_size",
+        "pictures of %lldx%lld; the sides that PSPNet takes are 8 k + 1, as %lldx%lld: set the crop of [augment], "
+        "data.img_size and val.crop_size",
         (long long)size[3], (long long)size[2], (long long)(size[3] + 3) / 8 * 8 + 1,
         (long long)(size[2] + 3) / 8 * 8 + 1);
 }
@@ -54,7 +54,8 @@ static int32_t pspnet_build(const cvr_builder *b, const cvr_model_args *args, co
     t.first_too = 1;
     if (n.status == CVR_OK && (size[2] % 8 != 1 || size[3] % 8 != 1)) n.status = refuse_size(&n, size);
     if (n.status == CVR_OK && a->n_bins == 0)
-        n.status = cvr_fail(err, CVR_ERR_INVALID, "model.bins has no number; the pyramid has at least one level");
+        n.status =
+            cvr_fail(err, CVR_ERR_INVALID, "model.bins is empty; the pyramid has a level for each of its numbers");
     if (n.status != CVR_OK) return n.status;
     resnet_trunk_stages(&n, &t, resnet_trunk_stem(&n, &t, image), stages);
     n.conv = DENSE_TORCH;

@@ -43,9 +43,11 @@ static int32_t read_settings(const char **t, const char *given, loss_term *term,
 static int32_t read_term(const char **t, const char *given, loss_term *term, cvr_error *err) {
     CVR_TRY(read_weight(t, &term->weight, err));
     const size_t n = strcspn(*t, " \t+*()");
-    if (n == 0 || n >= sizeof term->layer)
+    if (n == 0)
         return cvr_fail(err, CVR_ERR_USAGE, "train.loss: a loss's name is missing%s%.40s%s; " HOW, **t ? " at `" : "",
                         *t, **t ? "`" : "");
+    if (n >= sizeof term->layer)
+        return cvr_fail(err, CVR_ERR_USAGE, "train.loss: there is no layer `%.40s...`; " HOW, *t);
     memcpy(term->layer, *t, n);
     term->layer[n] = '\0';
     *t = skip_space(*t + n);

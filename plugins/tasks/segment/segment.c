@@ -39,6 +39,13 @@ static int32_t check_output(const cvr_task_info *info, const cvr_type *output, c
     return CVR_OK;
 }
 
+/* The message names a layer; which key it comes from is said before it. */
+static int32_t blame_loss(int32_t status, cvr_error *err) {
+    char why[sizeof err->message];
+    (void)snprintf(why, sizeof why, "%s", err->message);
+    return cvr_fail(err, status, "train.loss: %.*s", (int)sizeof why - 32, why);
+}
+
 /* One loss has the names of the results; of several each has its own. */
 static int32_t segment_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err) {
     const segment_attrs *const a = info->attrs;
@@ -55,7 +62,9 @@ static int32_t segment_losses(const cvr_builder *b, const cvr_task_info *info, c
                                 .aux_usual = 0.5,
                                 .check = check_output,
                                 .prepare = task_class_weights};
-        CVR_TRY(task_add_losses(b, info, io, &loss, err));
+        const int32_t status = task_add_losses(b, info, io, &loss, err);
+        if (status == CVR_ERR_NOTFOUND) return blame_loss(status, err);
+        if (status != CVR_OK) return status;
     }
     return CVR_OK;
 }
@@ -201,7 +210,7 @@ static int32_t tell_shares(const cvr_task_info *info, const segment_mask *mask, 
     segment_share shares[SEGMENT_IGNORED];
     const int64_t n = segment_shares(mask, info->n_classes, shares);
     const uint64_t room = (uint64_t)(n + 2) * 1400;
-    char line[2048] = "", name[1200], cells[1300], *const json = info->host->alloc(info->host, room, 16);
+    char line[2048] = "", name[1200], cells[1300], percent[16], *const json = info->host->alloc(info->host, room, 16);
     size_t at, shown = 0;
     if (!json) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the shares of classes");
     (void)cvr_json_string(name, sizeof name, file);
@@ -211,9 +220,10 @@ static int32_t tell_shares(const cvr_task_info *info, const segment_mask *mask, 
         (void)cvr_json_string(name, sizeof name, class_name);
         at += (size_t)snprintf(json + at, room - at, "%s{\"index\": %lld, \"name\": %s, \"share\": %.6f}",
                                i ? ", " : "", (long long)shares[i].klass, name, shares[i].share);
+        segment_percent(percent, shares[i].share);
         if (i < SHOWN_CLASSES)
-            shown += (size_t)snprintf(line + shown, sizeof line - shown, "%s%.200s %.1f %%", i ? ", " : "", class_name,
-                                      100 * shares[i].share);
+            shown +=
+                (size_t)snprintf(line + shown, sizeof line - shown, "%s%.200s %s", i ? ", " : "", class_name, percent);
     }
     (void)snprintf(json + at, room - at, "]");
     sink->json(sink, json);

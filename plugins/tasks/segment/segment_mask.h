@@ -14,8 +14,8 @@ typedef struct segment_mask {
     uint64_t seen;                   /* pixels of any class */
 } segment_mask;
 
-/* From logits (N, classes, H, W), for one row: each pixel of the picture takes the class of the place where the
- * origin's geometry puts its middle. */
+/* From logits (N, classes, H, W), for one row: each pixel of the picture takes the class of the largest logit where the
+ * origin's geometry puts its middle, bilinear between the network's pixels. */
 int32_t segment_mask_make(segment_mask *m, const cvr_host *host, const cvr_tensor *logits, int64_t row,
                           const cvr_origin *origin, cvr_error *err);
 /* As a PNG with PASCAL VOC's colours; `name` gets the file's. */

@@ -1,7 +1,7 @@
 /*
- * The overlay: each class's colour over the picture's pixels, its outline in full colour, the legend below. A class
- * named background is left as the picture is. A small picture is shown larger, by a whole factor; the legend grows with
- * a large one, so that it can be read when that is shown small.
+ * The overlay: each class's colour over the picture's pixels, which are grey there so that it is the legend's, its
+ * outline in full colour, the legend below. A class named background is left as the picture is. A small picture is
+ * shown larger, by a whole factor; the legend grows with a large one, so that it can be read when that is shown small.
  */
 #include "segment_overlay.h"
 #include "../../reports/class_colours.h"
@@ -54,16 +54,25 @@ static overlay_scale scale_of(const segment_mask *m) {
     return (overlay_scale){grow > 1 ? grow : 1, large > 1 ? large : 1, large > 1 ? large : 1};
 }
 
+static colour pixel_of(const cvr_image *picture, int64_t i) {
+    const uint8_t *const p = picture->data + i * picture->channels;
+    return picture->channels < 3 ? (colour){p[0], p[0], p[0]} : (colour){p[0], p[1], p[2]};
+}
+
+static colour without_colour(colour c) {
+    const uint8_t grey = (uint8_t)((299 * c.r + 587 * c.g + 114 * c.b) / 1000);
+    return (colour){grey, grey, grey};
+}
+
 static void draw_picture(canvas *c, const cvr_task_info *info, const segment_mask *m, const cvr_image *picture,
                          overlay_scale scale) {
     for (int64_t i = 0; i < m->height * scale.grow; i++) {
         for (int64_t j = 0; j < m->width * scale.grow; j++) {
             const int64_t y = i / scale.grow, x = j / scale.grow;
-            const uint8_t *const p = picture->data + (y * m->width + x) * picture->channels;
+            const colour pixel = pixel_of(picture, y * m->width + x);
             const uint8_t k = m->classes[y * m->width + x];
-            const int32_t grey = picture->channels < 3;
             const int32_t plain = k != SEGMENT_IGNORED && is_background(info->class_names[k]);
-            canvas_blend(c, j, i, (colour){p[0], p[grey ? 0 : 1], p[grey ? 0 : 2]}, 1);
+            canvas_blend(c, j, i, plain || k == SEGMENT_IGNORED ? pixel : without_colour(pixel), 1);
             if (!plain) canvas_blend(c, j, i, class_colour(k), is_edge(m, x, y, scale.thick) ? 1 : ALPHA);
         }
     }
@@ -86,11 +95,17 @@ static int32_t draw_legend(canvas *c, int64_t top, const legend_entry *entries, 
     return CVR_OK;
 }
 
-static void share_words(char words[64], const char *name, double share) {
+void segment_percent(char text[16], double share) {
     if (share < 0.0005)
-        (void)snprintf(words, 64, "%.48s < 0.1 %%", name);
+        (void)snprintf(text, 16, "< 0.1 %%");
     else
-        (void)snprintf(words, 64, "%.48s %.1f %%", name, 100 * share);
+        (void)snprintf(text, 16, "%.1f %%", 100 * share);
+}
+
+static void share_words(char words[64], const char *name, double share) {
+    char percent[16];
+    segment_percent(percent, share);
+    (void)snprintf(words, 64, "%.46s %s", name, percent);
 }
 
 static int32_t draw(canvas *c, const cvr_task_info *info, const segment_mask *m, const cvr_image *picture,

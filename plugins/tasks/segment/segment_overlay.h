@@ -16,4 +16,7 @@ int64_t segment_shares(const segment_mask *m, int64_t n_classes, segment_share s
 int32_t segment_overlay_write(const cvr_task_info *info, const segment_mask *m, const cvr_prediction_sink *sink,
                               cvr_error *err);
 
+/* "14.7 %"; "< 0.1 %" of what is there, and hardly to be seen. */
+void segment_percent(char text[16], double share);
+
 #endif
