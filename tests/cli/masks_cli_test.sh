@@ -6,6 +6,7 @@ printf '[run]\ntask = segment\n[data]\nformat = scenes\nfields = mask\ntrain_siz
 expect 0 "" "$CVRUN" pack scenes.ini out=data as=masks
 printf '[run]\ntask = segment\n[data]\nformat = masks\nroot = data\n[net]\nout = conv2d num_classes kernel_size=1\n[train]\nbatch = 4\nepochs = 1\n[optim]\nlr = 0.01\n' >masks.ini
 expect 0 "" "$CVRUN" pack masks.ini out=again as=masks
+expect 2 "size= is for as=pack" "$CVRUN" pack masks.ini out=never size=16
 diff -r data again || fail "what was read back is not what was written"
 expect 0 "" "$CVRUN" train masks.ini name=files data.workers=0
 cp scenes.ini made.ini
