@@ -102,6 +102,9 @@ static int32_t choose_layout(packing *p, cvr_error *err) {
     if (!p->wish.layout)
         return cvr_fail(err, CVR_ERR_USAGE, "data of format %s has neither boxes, nor masks, nor labels to write",
                         p->source.desc->name);
+    if ((p->wish.files || p->wish.size >= 0) && strcmp(p->wish.layout->name, "pack") != 0)
+        return cvr_fail(err, CVR_ERR_USAGE, "%s is for as=pack; as=%s writes pixels as they are: leave it out",
+                        p->wish.files ? "store=files" : "size=", p->wish.layout->name);
     if (has_kind(&p->source, p->wish.layout->needs)) return CVR_OK;
     return cvr_fail(err, CVR_ERR_USAGE, "as=%s needs %s, which this data of format %s does not have",
                     p->wish.layout->name, p->wish.layout->needs, p->source.desc->name);

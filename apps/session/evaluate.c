@@ -105,6 +105,7 @@ typedef struct loss_sums {
     double total, *each;
     const char *const *names;
     size_t n;
+    int64_t samples;
     bool targets, any; /* whether there are targets; and a loss for them */
 } loss_sums;
 
@@ -114,8 +115,21 @@ static int32_t add_losses(loss_sums *l, const net_program *p, double loss, int64
     l->targets = l->any = p->total >= 0;
     l->n = p->n_losses;
     l->names = p->loss_names;
+    if (samples == 0) return CVR_OK;
+    l->samples += samples;
     l->total += loss * (double)samples;
     for (size_t i = 0; i < l->n; i++) l->each[i] += (double)p->losses[i] * (double)samples;
+    return CVR_OK;
+}
+
+/* Whether anything of a picture counts: the task's score of it is a number. */
+static int32_t counts(const cvr_session *s, const cvr_batch *b, const cvr_batch_view *outputs, bool *out,
+                      cvr_error *err) {
+    const cvr_task_desc *task = s->set.task;
+    const cvr_task_batch with = {sizeof with, outputs, &b->view};
+    double score = 0;
+    if (task->scores && b->view.n_fields > 1) CVR_TRY(CVR_CALL(task, scores, NULL, err, &s->data.task, &with, &score));
+    *out = !isnan(score);
     return CVR_OK;
 }
 
@@ -130,7 +144,10 @@ static int32_t run_batch(cvr_session *s, loss_sums *l, const cvr_batch *b, cvr_b
     if (s->set.protocol.views) return evaluate_views(s, b, seen, outputs, err);
     CVR_TRY(session_eval_step(s, b, &p, &loss, err));
     CVR_TRY(net_program_results(p, &b->view, outputs, err));
-    return add_losses(l, p, loss, b->view.n, err);
+    /* A mean over nothing is no number, as in PyTorch; where that is one picture, the others' mean goes without it. */
+    bool counted = true;
+    if (isnan(loss) && b->view.n == 1) CVR_TRY(counts(s, b, outputs, &counted, err));
+    return add_losses(l, p, loss, counted ? b->view.n : 0, err);
 }
 
 /* Tells of a batch, with the task's word on each of its pictures. */
@@ -168,7 +185,7 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
     const cvr_task_desc *task = s->set.task;
     cvr_metrics *m = &e->metrics;
     collector c = {m, CVR_OK, task->name, err};
-    const double n = m->samples ? (double)m->samples : 1;
+    const double n = l->samples ? (double)l->samples : NAN;
     char name[128];
     if (l->any) on_metric(&c, "loss", l->total / n);
     for (size_t i = 0; l->n > 1 && i < l->n; i++) {

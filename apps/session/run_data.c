@@ -65,8 +65,9 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
 }
 
 int32_t data_suggest_skip(const settings *s, int32_t status, cvr_error *err) {
-    const bool bad_file = status == CVR_ERR_FORMAT || status == CVR_ERR_IO || status == CVR_ERR_UNSUPPORTED;
-    const size_t n = bad_file && err && s->data->on_error == 0 ? strlen(err->message) : sizeof err->message;
+    const bool bad_file =
+        err && *err->file && (status == CVR_ERR_FORMAT || status == CVR_ERR_IO || status == CVR_ERR_UNSUPPORTED);
+    const size_t n = bad_file && s->data->on_error == 0 ? strlen(err->message) : sizeof err->message;
     if (n < sizeof err->message)
         (void)snprintf(err->message + n, sizeof err->message - n,
                        "; data.on_error=skip leaves such files out, cvrun check names them all");

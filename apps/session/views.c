@@ -65,6 +65,16 @@ cvr_canvas views_picture_size(const cvr_batch *b) {
                         width > 0 && width < b->canvas.width ? width : b->canvas.width};
 }
 
+/* What a view's canvas is made of: a picture's own size where its canvas is the least that holds it, so that it is not
+ * padded twice; else the canvas, which others have as well. */
+static cvr_canvas size_to_scale(const settings *s, const cvr_batch *b) {
+    const int64_t stride = data_stride(s);
+    const cvr_canvas size = views_picture_size(b);
+    const bool least =
+        round_up(size.height, stride) == b->canvas.height && round_up(size.width, stride) == b->canvas.width;
+    return least ? size : b->canvas;
+}
+
 /* ---- one look ---- */
 
 /* A picture at one of the scales: (height, width, channels) with `pitch` pixels from row to row. */
@@ -188,7 +198,7 @@ static int32_t begin_sums(views *v, const view *w, const cvr_tensor *said, cvr_e
 /* The network on all windows of a view, or on the whole of it; v->sum then has the mean: (h, w, classes). */
 static int32_t look_at_view(views *v, run_network *n, const cvr_batch *b, const view *w, cvr_error *err) {
     const protocol *p = &n->settings->protocol;
-    const cvr_canvas canvas = canvas_for(n->settings, b->canvas, w->scale);
+    const cvr_canvas canvas = canvas_for(n->settings, size_to_scale(n->settings, b), w->scale);
     const int64_t height = p->window ? p->window : w->height, width = p->window ? p->window : w->width;
     const int64_t stride = p->window ? p->stride : 1, rows = windows(w->height, height, stride),
                   columns = windows(w->width, width, stride);

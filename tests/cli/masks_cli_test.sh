@@ -6,6 +6,7 @@ printf '[run]\ntask = segment\n[data]\nformat = scenes\nfields = mask\ntrain_siz
 expect 0 "" "$CVRUN" pack scenes.ini out=data as=masks
 printf '[run]\ntask = segment\n[data]\nformat = masks\nroot = data\n[net]\nout = conv2d num_classes kernel_size=1\n[train]\nbatch = 4\nepochs = 1\n[optim]\nlr = 0.01\n' >masks.ini
 expect 0 "" "$CVRUN" pack masks.ini out=again as=masks
+expect 2 "size= is for as=pack" "$CVRUN" pack masks.ini out=never size=16
 diff -r data again || fail "what was read back is not what was written"
 expect 0 "" "$CVRUN" train masks.ini name=files data.workers=0
 cp scenes.ini made.ini
@@ -77,6 +78,18 @@ for given in train.batch=1 train.batch=4 data.shapes=64; do
   same train.batch=1.json "$given.json"
 done
 grep -q '"protocol": "original size", "loss": 0' data.shapes=64.json || { cat data.shapes=64.json >&2; fail "no loss of unpadded pictures"; }
+# and one whose mask is all ignored takes nothing from the loss of the others
+for v in v1 v2; do
+  mkdir -p $v/images $v/masks
+  cp sizes/images/4.bmp $v/images; cp sizes/masks/4.bmp $v/masks
+done
+cp sizes/images/2.bmp v2/images; bmp v2/masks/2.bmp $(rows 255 | tail -n 8)
+for v in v1 v2; do
+  expect 0 "" "$CVRUN" val runs/segment/sizes data.val_split=0 data.train=sizes data.val=$v
+  grep '^loss ' out.txt >$v.txt
+done
+same v1.txt v2.txt
+grep -q '[0-9]' v1.txt || fail "no loss"
 
 # predictions replace no picture that they are of
 cp sizes/images/2.bmp sizes/images/2_mask.png; cp sizes/images/2.bmp kept.bmp

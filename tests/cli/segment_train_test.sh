@@ -151,6 +151,10 @@ expect 2 'the last batch of an epoch has 1 picture' "$CVRUN" train one.ini
 expect 2 'set data.drop_last=yes' "$CVRUN" train one.ini
 [ ! -e runs/classify/one/steps.csv ] || fail "a step was made"
 expect 0 "" "$CVRUN" train one.ini data.drop_last=yes
+# a recipe that cannot be is no bad file
+expect 2 "mixup: it does not know what becomes of mask" "$CVRUN" train s.ini augment.mixup=
+grep -q on_error err.txt && fail "on_error helps against a recipe"
+
 # no loss keeps it to itself that the network's numbers are none; predictions of several views do not either
 for loss in "jaccard(log_loss=yes)" "tversky(gamma=1.5)"; do
   expect 1 "the loss is not a number at step" "$CVRUN" train s.ini name=broken "train.loss=$loss" optim.lr=1e30

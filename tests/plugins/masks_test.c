@@ -457,6 +457,8 @@ Test(masks, colours_by_a_table) {
         expect_name(o, 0, "Red car");
         expect_name(o, 1, "Road");
         expect_masks(o, 0, 0, 255, 1, 0);
+        cr_expect(strstr(host.last_log, "table: no class `other`, which data.ignored_classes names"), "%s",
+                  host.last_log);
         o.d->close(o.self);
     }
     scratch_put_text("table", "10 20 30 Car\n255 0 7 Car\n0 0 0 Ground\n"); /* two colours of one class */

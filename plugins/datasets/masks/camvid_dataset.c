@@ -73,7 +73,7 @@ static int32_t name_colours(mask_data *d, const cvr_dataset_args *args, cvr_erro
             "no class_dict.csv or label_colors.txt here, which say what the masks' colours are; set "
             "data.colours to such a file",
             err);
-    return masks_read_colours(d, a->ignored_classes, err);
+    return masks_read_colours(d, args, a->ignored_classes, err);
 }
 
 static int32_t name_numbers(mask_data *d, cvr_error *err) {

@@ -89,17 +89,38 @@ static int32_t parse_name_first(char *s, int32_t commas, colour_line *out) {
     return *out->name != '\0';
 }
 
-static int32_t is_listed(const char *name, const char *list) {
-    const size_t n = strlen(name);
-    while (*list) {
-        list += strspn(list, " ,");
-        size_t length = strcspn(list, ",");
-        const char *const next = list + length;
-        while (length && list[length - 1] == ' ') length--;
-        if (length == n && strncasecmp(list, name, n) == 0) return 1;
-        list = next;
+/* The next name of a list with commas, without blanks around it; NULL at its end. */
+static const char *next_name(const char **list, size_t *n) {
+    *list += strspn(*list, " ,");
+    if (!**list) return NULL;
+    const char *const name = *list;
+    *n = strcspn(name, ",");
+    *list += *n;
+    while (*n && name[*n - 1] == ' ') --*n;
+    return name;
+}
+
+static int32_t is_listed(colour_table *t, const char *name, const char *list) {
+    size_t n;
+    uint64_t bit = 1;
+    for (const char *listed; (listed = next_name(&list, &n)); bit <<= 1) {
+        if (n != strlen(name) || strncasecmp(listed, name, n) != 0) continue;
+        t->ignored |= bit;
+        return 1;
     }
     return 0;
+}
+
+void colour_table_warn(const colour_table *t, const char *path, const char *ignored) {
+    char line[1200];
+    size_t n;
+    uint64_t bit = 1;
+    for (const char *name; (name = next_name(&ignored, &n)) && bit; bit <<= 1) {
+        if (t->ignored & bit || (n == 4 && strncasecmp(name, "void", n) == 0)) continue;
+        (void)snprintf(line, sizeof line, "%.900s: no class `%.*s`, which data.ignored_classes names", path,
+                       (int)(n < 200 ? n : 200), name);
+        t->host->log(t->host, CVR_LOG_WARNING, line);
+    }
 }
 
 static int32_t add_row(colour_table *t, const colour_line *line, const char *ignored, name_table *classes,
@@ -108,7 +129,7 @@ static int32_t add_row(colour_table *t, const colour_line *line, const char *ign
     colour_row *const rows = dataset_grow(t->host, t->rows, t->n, 1, &t->room, sizeof *rows);
     if (!rows) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a table of colours");
     t->rows = rows;
-    if (!is_listed(line->name, ignored)) CVR_TRY(name_table_put(classes, line->name, &number, err));
+    if (!is_listed(t, line->name, ignored)) CVR_TRY(name_table_put(classes, line->name, &number, err));
     rows[t->n++] = (colour_row){line->rgb, (uint32_t)number};
     return CVR_OK;
 }

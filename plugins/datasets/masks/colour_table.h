@@ -17,6 +17,7 @@ typedef struct colour_table {
     const cvr_host *host;
     colour_row *rows; /* ascending by rgb */
     uint64_t n, room;
+    uint64_t ignored; /* a bit for each name of the list of ignored classes that has a row */
 } colour_table;
 
 void colour_table_free(colour_table *t);
@@ -28,6 +29,9 @@ void colour_table_free(colour_table *t);
  * the case of letters, do not count and get no number. Errors name file and line.
  */
 int32_t colour_table_read(colour_table *t, const char *path, const char *ignored, name_table *classes, cvr_error *err);
+/* Warns of ignored classes that the file does not have: a slip would train what shall not count. Void, which CamVid's
+ * data set names unasked, need not be there. */
+void colour_table_warn(const colour_table *t, const char *path, const char *ignored);
 
 /* The row of a colour, or NULL. */
 const colour_row *colour_table_find(const colour_table *t, uint32_t rgb);

@@ -27,7 +27,7 @@ int32_t masks_open(masks_fill_fn fill, const cvr_dataset_args *args, void **self
 /* The names of the classes in their order; numbers from 0 on stand for them, 255 for none. */
 int32_t masks_name_classes(mask_data *d, const char *const *names, int64_t n, cvr_error *err);
 /* Colours stand for classes, as the table at d->table says. */
-int32_t masks_read_colours(mask_data *d, const char *ignored, cvr_error *err);
+int32_t masks_read_colours(mask_data *d, const cvr_dataset_args *args, const char *ignored, cvr_error *err);
 /* Lists the pictures, and takes this split's share of them where val_split is not 0. */
 int32_t masks_list(mask_data *d, const mask_trees *trees, const cvr_dataset_args *args, double val_split,
                    cvr_error *err);

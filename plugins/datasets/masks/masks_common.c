@@ -45,8 +45,9 @@ int32_t masks_name_classes(mask_data *d, const char *const *names, int64_t n, cv
     return CVR_OK;
 }
 
-int32_t masks_read_colours(mask_data *d, const char *ignored, cvr_error *err) {
+int32_t masks_read_colours(mask_data *d, const cvr_dataset_args *args, const char *ignored, cvr_error *err) {
     CVR_TRY(colour_table_read(&d->colours, d->table, ignored, &d->classes, err));
+    if (args->split == CVR_SPLIT_TRAIN) colour_table_warn(&d->colours, d->table, ignored);
     d->values.n_classes = (int64_t)d->classes.n;
     d->values.colours = &d->colours;
     d->values.table = d->table;

@@ -162,7 +162,7 @@ static int32_t find_values(mask_data *d, const cvr_dataset_args *args, cvr_error
         return cvr_fail(err, CVR_ERR_USAGE,
                         "data.ignore_index is for masks of numbers; with data.colours set data.ignored_classes");
     CVR_TRY(dataset_path(d->table, sizeof d->table, "", a->colours, err));
-    return masks_read_colours(d, a->ignored_classes, err);
+    return masks_read_colours(d, args, a->ignored_classes, err);
 }
 
 static int32_t fill(mask_data *d, const cvr_dataset_args *args, cvr_error *err) {
