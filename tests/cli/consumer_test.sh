@@ -77,7 +77,7 @@ done
 same runs/acme.locate/cpu/weights/last.safetensors runs/acme.locate/far/weights/last.safetensors
 # a transform that would move the pixels from under them is refused, before anything is read
 printf '[augment]\nrandom_horizontal_flip = p=0.5\n' >>spots.ini
-expect 1 "acme.spots" "$CVRUN" train spots.ini name=flipped
+expect 2 "acme.spots" "$CVRUN" train spots.ini name=flipped
 # gradients: a mask does what freezing does, to the bit; where every update is vetoed the weights stay as they were
 recipe plain.ini
 sed -i -e '/^b1 = /d' -e 's/^weight_decay = .*/weight_decay = 0/' plain.ini
@@ -161,7 +161,7 @@ if [ -e /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ]; then
   same runs/acme.scene/cpu/weights/last.safetensors runs/acme.scene/alone/weights/last.safetensors
   same runs/classify/cpu/weights/last.safetensors runs/classify/far/weights/last.safetensors
   # what a transform does not say that it moves is refused by name, before anything is trained
-  expect 1 "acme.blend" "$CVRUN" train scene.ini name=refused augment.acme.blend=
+  expect 2 "acme.blend" "$CVRUN" train scene.ini name=refused augment.acme.blend=
 else
   echo "left out: scenes, since dataset-fashion-mnist is not installed" | tee -a "${CVR_TEST_LEFT_OUT:-/dev/null}"
 fi
