@@ -118,15 +118,7 @@ static const loss_op ops[] = {
 };
 
 static const cvr_layer_desc layers[] = {
-    {.struct_size = sizeof(cvr_layer_desc),
-     .name = "bce_with_logits",
-     .doc = "inputs: logits, targets in 0..1, optionally pos_weight",
-     .n_attrs = 1,
-     .min_inputs = 2,
-     .max_inputs = 3,
-     .n_outputs = 1,
-     .attrs = attrs_,
-     .build = build},
+    LOSS_LAYER("bce_with_logits", attrs_, build, "inputs: logits, targets in 0..1, optionally pos_weight"),
 };
 
 const loss_family loss_bce = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

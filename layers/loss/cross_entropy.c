@@ -95,21 +95,10 @@ static int32_t build_shares(const cvr_builder *b, const cvr_cross_entropy_attrs 
 
 static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
                      cvr_error *err) {
-    cvr_value values[3];
     const cvr_type *target = b->type(b, in[1]);
     if (target && (target->dtype == CVR_F32 || target->dtype == CVR_BF16))
         return build_shares(b, attrs, in, n_in > 2 ? in[2] : CVR_NONE, out, err);
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = "cross_entropy",
-                              .attrs = attrs,
-                              .attrs_size = sizeof(cvr_cross_entropy_attrs),
-                              .inputs = in,
-                              .outputs = values,
-                              .n_inputs = n_in,
-                              .n_outputs = 3};
-    const int32_t status = b->emit(b, &call, err);
-    out[0] = values[0];
-    return status;
+    return loss_emit(b, "cross_entropy", attrs, sizeof(cvr_cross_entropy_attrs), in, n_in, 3, out, err);
 }
 
 /* An exponential, two additions and a subtraction an element. */
@@ -152,16 +141,9 @@ static const loss_op ops[] = {
 };
 
 static const cvr_layer_desc layers[] = {
-    {.struct_size = sizeof(cvr_layer_desc),
-     .name = "cross_entropy",
-     .doc = "inputs: scores (N, C, ...), class indices (N, ...) or shares (N, C, ...), optionally a weight for "
-            "each class",
-     .n_attrs = 3,
-     .min_inputs = 2,
-     .max_inputs = 3,
-     .n_outputs = 1,
-     .attrs = attrs_,
-     .build = build},
+    LOSS_LAYER("cross_entropy", attrs_, build,
+               "inputs: scores (N, C, ...), class indices (N, ...) or shares (N, C, ...), optionally a weight for "
+               "each class"),
 };
 
 const loss_family loss_cross_entropy = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

@@ -71,32 +71,16 @@ static int32_t sigmoid_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *e
                     err);
 }
 
-static int32_t emit_focal(const cvr_builder *b, const char *op, const cvr_focal_attrs *attrs, const cvr_value *in,
-                          uint32_t n_in, uint32_t n_out, cvr_value *out, cvr_error *err) {
-    cvr_value values[3];
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = op,
-                              .attrs = attrs,
-                              .attrs_size = sizeof *attrs,
-                              .inputs = in,
-                              .outputs = values,
-                              .n_inputs = n_in,
-                              .n_outputs = n_out};
-    const int32_t status = b->emit(b, &call, err);
-    out[0] = values[0];
-    return status;
-}
-
 static int32_t build_focal(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
                            cvr_error *err) {
     const softmax_settings *const s = attrs;
     const cvr_focal_attrs a = {-1, s->gamma, s->ignore_index};
-    return emit_focal(b, "focal_loss", &a, in, n_in, 3, out, err);
+    return loss_emit(b, "focal_loss", &a, sizeof a, in, n_in, 3, out, err);
 }
 
 static int32_t build_sigmoid(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in,
                              cvr_value *out, cvr_error *err) {
-    return emit_focal(b, "sigmoid_focal_loss", attrs, in, n_in, 2, out, err);
+    return loss_emit(b, "sigmoid_focal_loss", attrs, sizeof(cvr_focal_attrs), in, n_in, 2, out, err);
 }
 
 /* An exponential and a power an element. */
@@ -133,17 +117,11 @@ static const loss_op ops[] = {
              "the gradient of sigmoid_focal_loss"),
 };
 
-#define FOCAL_LAYER(name_, attrs_, build_, doc_)                                                                       \
-    {                                                                                                                  \
-        .struct_size = sizeof(cvr_layer_desc), .name = name_, .doc = doc_, .n_attrs = sizeof attrs_ / sizeof *attrs_,  \
-        .min_inputs = 2, .max_inputs = 3, .n_outputs = 1, .attrs = attrs_, .build = build_                             \
-    }
-
 static const cvr_layer_desc layers[] = {
-    FOCAL_LAYER("focal", softmax_attrs, build_focal,
-                "focal loss of a softmax; inputs: logits, indices of classes, optionally weights"),
-    FOCAL_LAYER("sigmoid_focal", op_attrs, build_sigmoid,
-                "focal loss of each class against all others; inputs as focal has them"),
+    LOSS_LAYER("focal", softmax_attrs, build_focal,
+               "focal loss of a softmax; inputs: logits, indices of classes, optionally weights"),
+    LOSS_LAYER("sigmoid_focal", op_attrs, build_sigmoid,
+               "focal loss of each class against all others; inputs as focal has them"),
 };
 
 const loss_family loss_focal = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

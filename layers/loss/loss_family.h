@@ -37,6 +37,18 @@ int32_t loss_cross_entropy_backward_run(const cvr_kernel_args *a, cvr_error *err
 extern const cvr_attr_desc loss_reduction_attr; /* reduction = mean */
 extern const cvr_attr_desc loss_ignore_attr;    /* ignore_index = -100 */
 
+/* Emits an op of `n_out` results, of which the loss is the first; the others are for its gradient. */
+#define LOSS_MOST_RESULTS 3
+int32_t loss_emit(const cvr_builder *b, const char *op, const void *attrs, uint64_t attrs_size, const cvr_value *in,
+                  uint32_t n_in, uint32_t n_out, cvr_value *loss, cvr_error *err);
+
+/* A layer on scores, targets and, optionally, weights. */
+#define LOSS_LAYER(name_, attrs_, build_, doc_)                                                                        \
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_layer_desc), .name = name_, .doc = doc_, .n_attrs = sizeof attrs_ / sizeof *attrs_,  \
+        .min_inputs = 2, .max_inputs = 3, .n_outputs = 1, .attrs = attrs_, .build = build_                             \
+    }
+
 /* x and target: f32 of one shape. */
 int32_t loss_check_pair(const cvr_type *x, const cvr_type *target, cvr_error *err);
 /* A scalar f32. */

@@ -32,18 +32,7 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
 
 static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
                      cvr_error *err) {
-    cvr_value values[2];
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = "lovasz_loss",
-                              .attrs = attrs,
-                              .attrs_size = sizeof(cvr_lovasz_attrs),
-                              .inputs = in,
-                              .outputs = values,
-                              .n_inputs = n_in,
-                              .n_outputs = 2};
-    const int32_t status = b->emit(b, &call, err);
-    out[0] = values[0];
-    return status;
+    return loss_emit(b, "lovasz_loss", attrs, sizeof(cvr_lovasz_attrs), in, n_in, 2, out, err);
 }
 
 /* Two exponentials and a sort of four passes. */
@@ -87,15 +76,9 @@ static const loss_op ops[] = {
 };
 
 static const cvr_layer_desc layers[] = {
-    {.struct_size = sizeof(cvr_layer_desc),
-     .name = "lovasz",
-     .doc = "Lovasz-Softmax, with one class the Lovasz hinge; inputs: logits, indices of classes, optionally weights",
-     .n_attrs = 1,
-     .min_inputs = 2,
-     .max_inputs = 3,
-     .n_outputs = 1,
-     .attrs = attrs_,
-     .build = build},
+    LOSS_LAYER("lovasz", attrs_, build,
+               "Lovasz-Softmax, with one class the Lovasz hinge; inputs: logits, indices of classes, optionally "
+               "weights"),
 };
 
 const loss_family loss_lovasz = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

@@ -95,15 +95,9 @@ static const loss_op ops[] = {
 };
 
 static const cvr_layer_desc layers[] = {
-    {.struct_size = sizeof(cvr_layer_desc),
-     .name = "ohem",
-     .doc = "cross entropy of the hard positions alone; inputs: logits, indices of classes, optionally weights",
-     .n_attrs = sizeof attrs_ / sizeof *attrs_,
-     .min_inputs = 2,
-     .max_inputs = 3,
-     .n_outputs = 1,
-     .attrs = attrs_,
-     .build = build},
+    LOSS_LAYER("ohem", attrs_, build,
+               "cross entropy of the hard positions alone; inputs: logits, indices of classes, optionally "
+               "weights"),
 };
 
 const loss_family loss_ohem = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

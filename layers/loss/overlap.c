@@ -63,39 +63,23 @@ static double flops(const cvr_infer_args *a) {
     return 8.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static int32_t emit_overlap(const cvr_builder *b, const cvr_overlap_attrs *attrs, const cvr_value *in, uint32_t n_in,
-                            cvr_value *out, cvr_error *err) {
-    cvr_value values[3];
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = "overlap_loss",
-                              .attrs = attrs,
-                              .attrs_size = sizeof *attrs,
-                              .inputs = in,
-                              .outputs = values,
-                              .n_inputs = n_in,
-                              .n_outputs = 3};
-    const int32_t status = b->emit(b, &call, err);
-    out[0] = values[0];
-    return status;
-}
-
 static int32_t build_dice(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
                           cvr_error *err) {
     const plain_settings *const s = attrs;
     const cvr_overlap_attrs a = {0.5, 0.5, 1, s->smooth, s->log_loss, s->ignore_index};
-    return emit_overlap(b, &a, in, n_in, out, err);
+    return loss_emit(b, "overlap_loss", &a, sizeof a, in, n_in, 3, out, err);
 }
 
 static int32_t build_jaccard(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in,
                              cvr_value *out, cvr_error *err) {
     const plain_settings *const s = attrs;
     const cvr_overlap_attrs a = {1, 1, 1, s->smooth, s->log_loss, s->ignore_index};
-    return emit_overlap(b, &a, in, n_in, out, err);
+    return loss_emit(b, "overlap_loss", &a, sizeof a, in, n_in, 3, out, err);
 }
 
 static int32_t build_tversky(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in,
                              cvr_value *out, cvr_error *err) {
-    return emit_overlap(b, attrs, in, n_in, out, err);
+    return loss_emit(b, "overlap_loss", attrs, sizeof(cvr_overlap_attrs), in, n_in, 3, out, err);
 }
 
 static const loss_op ops[] = {
@@ -131,19 +115,13 @@ static const loss_op ops[] = {
      NULL},
 };
 
-#define OVERLAP_LAYER(name_, attrs_, build_, doc_)                                                                     \
-    {                                                                                                                  \
-        .struct_size = sizeof(cvr_layer_desc), .name = name_, .doc = doc_, .n_attrs = sizeof attrs_ / sizeof *attrs_,  \
-        .min_inputs = 2, .max_inputs = 3, .n_outputs = 1, .attrs = attrs_, .build = build_                             \
-    }
-
 static const cvr_layer_desc layers[] = {
-    OVERLAP_LAYER("dice", plain_attrs, build_dice,
-                  "1 - Dice score, the mean over the classes; inputs: logits, indices of classes, optionally weights"),
-    OVERLAP_LAYER("jaccard", plain_attrs, build_jaccard,
-                  "1 - Jaccard score (IoU), the mean over the classes; inputs as dice has them"),
-    OVERLAP_LAYER("tversky", op_attrs, build_tversky,
-                  "Dice whose false positives count alpha and false negatives beta; inputs as dice has them"),
+    LOSS_LAYER("dice", plain_attrs, build_dice,
+               "1 - Dice score, the mean over the classes; inputs: logits, indices of classes, optionally weights"),
+    LOSS_LAYER("jaccard", plain_attrs, build_jaccard,
+               "1 - Jaccard score (IoU), the mean over the classes; inputs as dice has them"),
+    LOSS_LAYER("tversky", op_attrs, build_tversky,
+               "Dice whose false positives count alpha and false negatives beta; inputs as dice has them"),
 };
 
 const loss_family loss_overlap = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};
