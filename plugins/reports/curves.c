@@ -12,7 +12,6 @@
 #define WIDTH 1200
 #define HEIGHT 800
 #define CURVES_COLUMNS 8 /* metrics by class */
-#define PAUSE 2.0        /* seconds between drawings, so that short epochs do not wait for pictures */
 
 typedef struct curves {
     const cvr_host *host;
@@ -166,7 +165,7 @@ out:
 /* Pictures that wait are drawn by a later call; a run that goes on has the rows of the curves in results.csv. */
 static int32_t curves_flush(void *self, cvr_error *err) {
     curves *const t = self;
-    return t->drawn > 0 && report_now() - t->drawn < PAUSE ? CVR_OK : draw(t, err);
+    return report_may_draw(t->drawn) ? draw(t, err) : CVR_OK;
 }
 
 static int32_t curves_end(void *self, const cvr_end_event *e, cvr_error *err) {

@@ -21,8 +21,29 @@ static void close_tile(mask_tile *t, const cvr_host *host) {
 }
 
 void mask_sheet_clear(mask_sheet *s) {
-    for (int64_t i = 0; i < s->n; i++) close_tile(&s->tiles[i], s->look->host);
+    for (int64_t i = 0; i < s->n; i++) close_tile(&s->tiles[i], s->look.host);
     s->n = 0;
+    s->changed = 0;
+}
+
+int32_t mask_sheet_open(mask_sheet *s, const cvr_run_info *info, cvr_error *err) {
+    *s = (mask_sheet){.n = 0};
+    CVR_TRY(picture_look_open(&s->look, info, err));
+    CVR_TRY(report_classes_copy(&s->classes, info->host, info->n_classes, info->class_names, err));
+    const int n = snprintf(s->folder, sizeof s->folder, "%s", info->folder);
+    return n >= 0 && n < REPORT_PATH
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_INVALID, "the path of the run folder is too long; choose a shorter one");
+}
+
+void mask_sheet_close(mask_sheet *s) {
+    const cvr_host *const host = s->look.host;
+    cvr_error err;
+    cvr_error_init(&err);
+    if (mask_sheet_draw(s, &err) != CVR_OK) host->log(host, CVR_LOG_WARNING, err.message);
+    mask_sheet_clear(s);
+    report_classes_free(&s->classes, host);
+    picture_look_close(&s->look);
 }
 
 /* ---- what a tile keeps ---- */
@@ -56,21 +77,21 @@ static uint8_t as_class(int64_t k, int64_t n_classes) {
 /* What is said of a pixel that does not count is not kept. */
 static void fill_tile(const mask_sheet *s, mask_tile *t, const cvr_batch_event *e, int64_t i) {
     const cvr_tensor *const image = batch_image(e->batch), *const mask = batch_mask(e->batch),
-                            *const scores = batch_pixel_scores(e->outputs, s->classes->n, mask);
+                            *const scores = batch_pixel_scores(e->outputs, s->classes.n, mask);
     const view_size size = {t->height, t->width};
     for (int64_t y = 0, at = 0; y < t->height; y++) {
         for (int64_t x = 0; x < t->width; x++, at++) {
             const int64_t v = (2 * y + 1) * image->shape[2] / (2 * t->height),
                           u = (2 * x + 1) * image->shape[3] / (2 * t->width);
             const int64_t pixel = (i * image->shape[2] + v) * image->shape[3] + u;
-            const colour c = picture_pixel(s->look, image, i, size, x, y);
+            const colour c = picture_pixel(&s->look, image, i, size, x, y);
             memcpy(t->pixels + 3 * at, (const uint8_t[]){c.r, c.g, c.b}, 3);
-            t->truth[at] = as_class(((const int64_t *)mask->data)[pixel], s->classes->n);
+            t->truth[at] = as_class(((const int64_t *)mask->data)[pixel], s->classes.n);
             t->said[at] =
                 t->truth[at] == PICTURE_IGNORED || !scores
                     ? PICTURE_IGNORED
-                    : as_class(cvr_argmax((const float *)scores->data + pixel * scores->pixel_stride, s->classes->n),
-                               s->classes->n);
+                    : as_class(cvr_argmax((const float *)scores->data + pixel * scores->pixel_stride, s->classes.n),
+                               s->classes.n);
         }
     }
     if (!scores) t->said = NULL;
@@ -78,12 +99,12 @@ static void fill_tile(const mask_sheet *s, mask_tile *t, const cvr_batch_event *
 
 int32_t mask_sheet_add(mask_sheet *s, const cvr_batch_event *e, int64_t i, int64_t place, cvr_error *err) {
     mask_tile t = {.score = e->scores ? e->scores[i] : 0};
-    CVR_TRY(open_tile(&t, s->look->host, batch_image(e->batch), err));
+    CVR_TRY(open_tile(&t, s->look.host, batch_image(e->batch), err));
     fill_tile(s, &t, e, i);
     name_of(e->batch, i, t.name);
     (void)snprintf(t.words, sizeof t.words, "prediction");
     if (e->scores) (void)snprintf(t.words, sizeof t.words, "prediction, %.20s %.3f", e->score_name, e->scores[i]);
-    if (s->n == MASK_SHEET_TILES) close_tile(&s->tiles[--s->n], s->look->host);
+    if (s->n == MASK_SHEET_TILES) close_tile(&s->tiles[--s->n], s->look.host);
     for (int64_t k = s->n++; k > place; k--) s->tiles[k] = s->tiles[k - 1];
     s->tiles[place] = t;
     return CVR_OK;
@@ -103,8 +124,8 @@ static int64_t pane_width(const mask_tile *t) {
 }
 
 /* Tiles go row by row. */
-static mask_layout lay_out(const mask_sheet *s, const char *title) {
-    mask_layout l = {.columns = s->n < COLUMNS ? s->n : COLUMNS, .top = GAP + (*title ? TITLE : 0)};
+static mask_layout lay_out(const mask_sheet *s) {
+    mask_layout l = {.columns = s->n < COLUMNS ? s->n : COLUMNS, .top = GAP + (*s->title ? TITLE : 0)};
     l.rows = (s->n + l.columns - 1) / l.columns;
     l.height = l.top;
     for (int64_t i = 0; i < s->n; i++) {
@@ -147,9 +168,9 @@ static void draw_tile(canvas *c, const mask_tile *t, int64_t left, int64_t top) 
     if (t->said) draw_pane(c, t, t->said, at, t->words);
 }
 
-static void draw_sheet(canvas *c, const mask_sheet *s, const mask_layout *l, const char *title) {
+static void draw_sheet(canvas *c, const mask_sheet *s, const mask_layout *l) {
     int64_t y = l->top;
-    if (*title) canvas_text(c, GAP, GAP, title, (canvas_text_style){CANVAS_INK, 0, 1});
+    if (*s->title) canvas_text(c, GAP, GAP, s->title, (canvas_text_style){CANVAS_INK, 0, 1});
     for (int64_t i = 0; i < s->n; i++) {
         draw_tile(c, &s->tiles[i], GAP + i % l->columns * (l->tile + GAP), y);
         if (i % l->columns == l->columns - 1) y += l->row_height[i / l->columns] + GAP;
@@ -168,18 +189,24 @@ static void find_seen(const mask_sheet *s, uint8_t seen[256]) {
     }
 }
 
-int32_t mask_sheet_save(const mask_sheet *s, const char *title, const char *folder, const char *name, cvr_error *err) {
+int32_t mask_sheet_draw(mask_sheet *s, cvr_error *err) {
     uint8_t seen[256];
     canvas c;
-    if (s->n == 0) return CVR_OK;
-    const mask_layout l = lay_out(s, title);
+    if (!s->changed || s->n == 0) return CVR_OK;
+    s->changed = 0;
+    s->drawn = report_now();
+    const mask_layout l = lay_out(s);
     const box below = {GAP, l.height, l.width - 2 * GAP, 0};
     find_seen(s, seen);
     CVR_TRY(
-        canvas_open(&c, s->look->host, l.width, l.height + picture_legend(NULL, s->classes, seen, below) + GAP, err));
-    draw_sheet(&c, s, &l, title);
-    (void)picture_legend(&c, s->classes, seen, below);
-    const int32_t status = report_save_png(&c, folder, name, err);
+        canvas_open(&c, s->look.host, l.width, l.height + picture_legend(NULL, &s->classes, seen, below) + GAP, err));
+    draw_sheet(&c, s, &l);
+    (void)picture_legend(&c, &s->classes, seen, below);
+    const int32_t status = report_save_png(&c, s->folder, s->file, err);
     canvas_close(&c);
     return status;
+}
+
+int32_t mask_sheet_flush(mask_sheet *s, cvr_error *err) {
+    return report_may_draw(s->drawn) ? mask_sheet_draw(s, err) : CVR_OK;
 }

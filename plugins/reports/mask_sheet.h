@@ -19,17 +19,27 @@ typedef struct mask_tile {
 } mask_tile;
 
 typedef struct mask_sheet {
-    const picture_look *look;
-    const report_classes *classes;
+    picture_look look;
+    report_classes classes;
+    char folder[REPORT_PATH];
+    char file[64], title[128]; /* FILE.png in the folder; a title of "" is none */
     mask_tile tiles[MASK_SHEET_TILES];
     int64_t n;
+    int32_t changed; /* set by its owner: it is to be drawn */
+    double drawn;    /* when, in seconds; 0: not yet */
 } mask_sheet;
+
+int32_t mask_sheet_open(mask_sheet *s, const cvr_run_info *info, cvr_error *err);
+/* A sheet that waits is drawn: a run that was interrupted has no end. That fails with a warning alone. */
+void mask_sheet_close(mask_sheet *s);
 
 /* Row i of a batch that has a mask, as tile `place`; those from there on move back, and what is one too many goes. */
 int32_t mask_sheet_add(mask_sheet *s, const cvr_batch_event *e, int64_t i, int64_t place, cvr_error *err);
-/* FOLDER/NAME.png; `title` may be "". Nothing where there are no tiles. */
-int32_t mask_sheet_save(const mask_sheet *s, const char *title, const char *folder, const char *name, cvr_error *err);
-/* Takes all tiles away. */
+/* Takes all tiles away; there is nothing to be drawn then. */
 void mask_sheet_clear(mask_sheet *s);
+/* Draws it, where it has changed. */
+int32_t mask_sheet_draw(mask_sheet *s, cvr_error *err);
+/* The same, but for one that was drawn a moment ago: it waits for a later call. */
+int32_t mask_sheet_flush(mask_sheet *s, cvr_error *err);
 
 #endif

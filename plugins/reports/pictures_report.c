@@ -15,45 +15,23 @@
 
 typedef struct pictures {
     const cvr_host *host;
-    char folder[REPORT_PATH];
-    report_classes classes;
-    picture_look look;
-    mask_sheet sheet; /* of the last validation that has masks; `sheet_name` is its file's */
-    char sheet_name[64];
-    int32_t changed, labels_shown;
+    mask_sheet sheet; /* of the last validation that has masks; what it knows of the run serves the labels too */
+    int32_t labels_shown;
     int64_t validated; /* batches of the validation that goes on */
-    double drawn;      /* when the sheet was, in seconds; 0: not yet */
 } pictures;
 
-/* Drawn again after PAUSE seconds at the earliest, so that short epochs do not wait for pictures. */
-#define PAUSE 2.0
-
-static int32_t draw_sheet(pictures *t, cvr_error *err) {
-    if (!t->changed) return CVR_OK;
-    t->changed = 0;
-    t->drawn = report_now();
-    return mask_sheet_save(&t->sheet, "", t->folder, t->sheet_name, err);
-}
-
 static int32_t pictures_flush(void *self, cvr_error *err) {
-    pictures *const t = self;
-    return t->drawn > 0 && report_now() - t->drawn < PAUSE ? CVR_OK : draw_sheet(t, err);
+    return mask_sheet_flush(&((pictures *)self)->sheet, err);
 }
 
 static int32_t pictures_end(void *self, const cvr_end_event *e, cvr_error *err) {
     (void)e;
-    return draw_sheet(self, err);
+    return mask_sheet_draw(&((pictures *)self)->sheet, err);
 }
 
-/* A run that was interrupted has no end, but may have a sheet that waits. */
 static void pictures_close(void *self) {
     pictures *const t = self;
-    cvr_error err;
-    cvr_error_init(&err);
-    if (draw_sheet(t, &err) != CVR_OK) t->host->log(t->host, CVR_LOG_WARNING, err.message);
-    mask_sheet_clear(&t->sheet);
-    report_classes_free(&t->classes, t->host);
-    picture_look_close(&t->look);
+    mask_sheet_close(&t->sheet);
     t->host->free(t->host, t);
 }
 
@@ -61,21 +39,12 @@ static int32_t pictures_open(const cvr_run_info *info, void **self, cvr_error *e
     pictures *const t = report_calloc(info->host, sizeof *t);
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
-    int32_t status;
-    t->look.host = t->host;
-    t->sheet = (mask_sheet){.look = &t->look, .classes = &t->classes};
-    CVR_TRY_OUT(picture_look_open(&t->look, info, err));
-    CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
-    const int n = snprintf(t->folder, sizeof t->folder, "%s", info->folder);
-    if (n < 0 || n >= REPORT_PATH)
-        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_INVALID, "the path of the run folder is too long; choose a shorter one"));
-out:
-    if (status != CVR_OK) {
+    const int32_t status = mask_sheet_open(&t->sheet, info, err);
+    if (status == CVR_OK)
+        *self = t;
+    else
         pictures_close(t);
-        return status;
-    }
-    *self = t;
-    return CVR_OK;
+    return status;
 }
 
 typedef struct sheet {
@@ -95,7 +64,7 @@ static int64_t at_least(int64_t v, int64_t least) {
 static const cvr_tensor *find_scores(const pictures *t, const cvr_batch_view *outputs) {
     for (uint32_t i = 0; outputs && i < outputs->n_fields; i++) {
         const cvr_tensor *const x = &outputs->fields[i]->tensor;
-        if (x->dtype == CVR_F32 && x->rank == 2 && x->shape[1] == t->classes.n) return x;
+        if (x->dtype == CVR_F32 && x->rank == 2 && x->shape[1] == t->sheet.classes.n) return x;
     }
     return NULL;
 }
@@ -164,11 +133,11 @@ static void list_classes(const pictures *t, const cvr_tensor *label, int64_t i, 
     char name[REPORT_NAME];
     const int64_t classes = label->dtype == CVR_F32 ? label->shape[1] : 0;
     size_t at = 0;
-    report_class_name(&t->classes, class_at(label, i), name);
+    report_class_name(&t->sheet.classes, class_at(label, i), name);
     (void)snprintf(words, size, "%s", classes ? "-" : name);
     for (int64_t k = 0; k < classes && at + 1 < size; k++) {
         if (!is_class_of(label, i, k)) continue;
-        report_class_name(&t->classes, k, name);
+        report_class_name(&t->sheet.classes, k, name);
         at += (size_t)snprintf(words + at, size - at, "%s%s", at ? ", " : "", name);
     }
 }
@@ -186,7 +155,7 @@ static void draw_shares(canvas *c, const pictures *t, const sheet *s, int64_t i,
         const int64_t k = line ? second : first;
         char name[REPORT_NAME], percent[16], label[TILE_LARGE / CANVAS_LETTER_WIDTH + 1];
         if (k < 0) return;
-        report_class_name(&t->classes, k, name);
+        report_class_name(&t->sheet.classes, k, name);
         (void)snprintf(percent, sizeof percent, " %.0f %%", 100 * (double)share[k]);
         canvas_cut(label, name, s->tile / CANVAS_LETTER_WIDTH - (int64_t)strlen(percent));
         (void)snprintf(label + strlen(label), sizeof label - strlen(label), "%s", percent);
@@ -198,7 +167,7 @@ static void draw_tile(canvas *c, const pictures *t, const sheet *s, int64_t i, i
     static const colour right = {24, 135, 70}, wrong = {205, 45, 50};
     char words[REPORT_NAME + 8];
     point at = {(double)left, (double)(top + s->height + 4)};
-    picture_draw(c, &t->look, s->image, i, (box){left + (s->tile - s->width) / 2, top, s->width, s->height});
+    picture_draw(c, &t->sheet.look, s->image, i, (box){left + (s->tile - s->width) / 2, top, s->width, s->height});
     if (is_mixed(s->label, i)) {
         draw_shares(c, t, s, i, at);
     } else if (s->label) {
@@ -209,7 +178,7 @@ static void draw_tile(canvas *c, const pictures *t, const sheet *s, int64_t i, i
     if (s->output) {
         const int64_t said = class_at(s->output, i);
         const int32_t hit = s->label && is_class_of(s->label, i, said);
-        report_class_name(&t->classes, said, words);
+        report_class_name(&t->sheet.classes, said, words);
         draw_text(c, s, words, at, !s->label ? CANVAS_INK : hit ? right : wrong);
     }
 }
@@ -228,6 +197,7 @@ static void file_name(char out[64], const char *name) {
 static int32_t add_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
     for (int64_t i = 0; i < e->batch->n && t->sheet.n < MOST_MASKS; i++)
         CVR_TRY(mask_sheet_add(&t->sheet, e, i, t->sheet.n, err));
+    t->sheet.changed = 1;
     return CVR_OK;
 }
 
@@ -235,10 +205,9 @@ static int32_t add_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) 
 static int32_t take_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
     mask_sheet_clear(&t->sheet);
     t->validated = 0;
+    file_name(t->sheet.file, e->name);
     CVR_TRY(add_masks(t, e, err));
-    file_name(t->sheet_name, e->name);
-    t->changed = 1;
-    return e->outputs ? CVR_OK : draw_sheet(t, err);
+    return e->outputs ? CVR_OK : mask_sheet_draw(&t->sheet, err);
 }
 
 /* The first batch again, now with the scores of its pictures; where it has fewer than there is room for, the next ones
@@ -268,7 +237,7 @@ static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *e
         draw_tile(&c, t, &s, i, GAP + i % s.columns * across, GAP + i / s.columns * down);
     }
     file_name(name, e->name);
-    const int32_t status = report_save_png(&c, t->folder, name, err);
+    const int32_t status = report_save_png(&c, t->sheet.folder, name, err);
     canvas_close(&c);
     return status;
 }

@@ -176,3 +176,9 @@ double report_now(void) {
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+
+#define PAUSE 2.0 /* seconds between drawings */
+
+int32_t report_may_draw(double drawn) {
+    return drawn <= 0 || report_now() - drawn >= PAUSE;
+}

@@ -52,6 +52,8 @@ int32_t report_save_png(const canvas *c, const char *folder, const char *name, c
 
 /* Seconds on a clock that only goes on. */
 double report_now(void);
+/* Whether what was drawn at a time (0: not yet) may be drawn again: not at every epoch where those are short. */
+int32_t report_may_draw(double drawn);
 
 /* Copies of texts that are borrowed only for a call; NULL when memory is out. */
 char *report_copy(const cvr_host *host, const char *s);
