@@ -5,7 +5,7 @@
 #ifndef CVR_REPORTS_PICTURE_LOOK_H
 #define CVR_REPORTS_PICTURE_LOOK_H
 
-#include "class_colours.h"
+#include "../drawing/class_colours.h"
 #include "report_file.h"
 #include <cvr/plugin/reporter.h>
 

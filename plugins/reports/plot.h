@@ -4,7 +4,7 @@
 #ifndef CVR_REPORTS_PLOT_H
 #define CVR_REPORTS_PLOT_H
 
-#include "canvas.h"
+#include "../drawing/canvas.h"
 
 #define PLOT_SERIES 6
 

@@ -4,7 +4,7 @@
 #ifndef CVR_REPORTS_REPORT_FILE_H
 #define CVR_REPORTS_REPORT_FILE_H
 
-#include "canvas.h"
+#include "../drawing/canvas.h"
 #include <cvr/plugin/text.h>
 
 #define REPORT_PATH 4096

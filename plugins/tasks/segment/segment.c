@@ -165,16 +165,11 @@ static const uint64_t *segment_matrix(const void *self) {
 
 /* ---- one picture ---- */
 
-/* Pixels of a class in one picture. */
-typedef struct tally {
-    uint64_t truth, predicted, right;
-} tally;
-
 /* Mean IoU over the classes that are in the mask or in the prediction; NaN where no pixel counts. */
 static double picture_iou(const cvr_tensor *x, const int64_t *mask, int64_t row) {
     const int64_t classes = x->shape[1], pixels = x->shape[2] * x->shape[3];
     const float *const scores = (const float *)x->data + row * pixels * x->pixel_stride;
-    tally count[SEGMENT_IGNORED];
+    task_class count[SEGMENT_IGNORED];
     mean iou = {0, 0};
     memset(count, 0, sizeof count);
     for (int64_t i = 0; i < pixels; i++) {
@@ -185,8 +180,7 @@ static double picture_iou(const cvr_tensor *x, const int64_t *mask, int64_t row)
         count[said].predicted++;
         count[said].right += truth == said;
     }
-    for (int64_t k = 0; k < classes; k++)
-        mean_add(&iou, task_share(count[k].right, count[k].truth + count[k].predicted - count[k].right));
+    for (int64_t k = 0; k < classes; k++) mean_add(&iou, iou_of(&count[k]));
     return iou.n ? mean_of(&iou) : NAN;
 }
 

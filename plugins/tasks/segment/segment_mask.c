@@ -3,7 +3,7 @@
  * sample's geometry.
  */
 #include "segment_mask.h"
-#include "../../reports/class_colours.h"
+#include "../../drawing/class_colours.h"
 #include <math.h>
 
 /* Class of each pixel of the network's picture. logits: (N, classes, H, W) f32, in memory (N, H, W, classes) */

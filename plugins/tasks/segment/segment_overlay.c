@@ -4,7 +4,7 @@
  * shown larger, by a whole factor; the legend grows with a large one, so that it can be read when that is shown small.
  */
 #include "segment_overlay.h"
-#include "../../reports/class_colours.h"
+#include "../../drawing/class_colours.h"
 
 #define ALPHA 0.5
 #define MARGIN 8

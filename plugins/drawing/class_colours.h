@@ -2,8 +2,8 @@
  * The colours of classes: those of PASCAL VOC's development kit, whose class 0, the background, is black. A pixel of no
  * class has number 255, a pale yellow.
  */
-#ifndef CVR_REPORTS_CLASS_COLOURS_H
-#define CVR_REPORTS_CLASS_COLOURS_H
+#ifndef CVR_DRAWING_CLASS_COLOURS_H
+#define CVR_DRAWING_CLASS_COLOURS_H
 
 #include "canvas.h"
 

@@ -1,8 +1,8 @@
 /*
  * A small canvas: 8-bit RGB pixels, rectangles, antialiased lines and discs, text. Everything is clipped to the canvas.
  */
-#ifndef CVR_REPORTS_CANVAS_H
-#define CVR_REPORTS_CANVAS_H
+#ifndef CVR_DRAWING_CANVAS_H
+#define CVR_DRAWING_CANVAS_H
 
 #include <cvr/plugin/host.h>
 
