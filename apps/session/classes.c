@@ -228,10 +228,31 @@ out:
     return status;
 }
 
+/* ---- what the task may ask of validation's annotations ---- */
+
+static int32_t tell_objects(void *data, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err) {
+    const split *sp = &((const run_data *)data)->splits[CVR_SPLIT_VAL];
+    if (!sp->present || !sp->desc->objects)
+        return cvr_fail(err, CVR_ERR_NOTFOUND, "the data has no annotations of objects beside its fields");
+    return CVR_CALL(sp->desc, objects, NULL, err, sp->self, index, each, ctx);
+}
+
+static int64_t tell_class_id(void *data, int64_t klass) {
+    const split *sp = &((const run_data *)data)->splits[CVR_SPLIT_VAL];
+    int64_t id = klass + 1;
+    if (sp->present && sp->desc->class_id) CVR_CALL_TO(id, sp->desc, class_id, NULL, sp->self, klass);
+    return id;
+}
+
 int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, bool trains, cvr_error *err) {
     class_names trained;
     const bool any = d->splits[0].present || d->splits[1].present;
-    d->task = (cvr_task_info){.struct_size = sizeof d->task, .host = cvr_plugins_host(p), .attrs = s->task_attrs};
+    d->task = (cvr_task_info){.struct_size = sizeof d->task,
+                              .host = cvr_plugins_host(p),
+                              .attrs = s->task_attrs,
+                              .data = d,
+                              .objects = tell_objects,
+                              .class_id = tell_class_id};
     CVR_TRY(trained_classes(s, trains, &trained, err));
     set_names(d, &trained);
     return any ? settle_splits(d, s, trains, err) : settle_alone(d, s, err);

@@ -95,6 +95,33 @@ static int32_t mapped_size(const void *self, int64_t index, int64_t *height, int
     return m->inner->size(m->self, index, height, width, err);
 }
 
+typedef struct mapped_objects {
+    const mapped_data *m;
+    cvr_object_fn each;
+    void *ctx;
+} mapped_objects;
+
+static int32_t tell_mapped(void *ctx, const cvr_object *object, cvr_error *err) {
+    const mapped_objects *to = ctx;
+    cvr_object o = *object;
+    o.klass = mapped(to->m, o.klass);
+    return to->each(to->ctx, &o, err);
+}
+
+static int32_t mapped_each_object(const void *self, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err) {
+    const mapped_data *m = self;
+    mapped_objects to = {m, each, ctx};
+    return m->inner->objects(m->self, index, tell_mapped, &to, err);
+}
+
+/* Of a class that this data does not have: the number past all of its own. */
+static int64_t mapped_class_id(const void *self, int64_t klass) {
+    const mapped_data *m = self;
+    for (int64_t i = 0; i < m->n; i++)
+        if (m->to[i] == klass) return m->inner->class_id(m->self, i);
+    return m->n + klass + 1;
+}
+
 int32_t split_map_classes(split *sp, const int64_t *to, int64_t n, const cvr_task_info *task, cvr_error *err) {
     bool same = n == task->n_classes;
     for (int64_t i = 0; i < n; i++) same = same && to[i] == i;
@@ -124,6 +151,8 @@ int32_t split_map_classes(split *sp, const int64_t *to, int64_t n, const cvr_tas
     m->desc.kind = mapped_kind;
     m->desc.rows = m->inner->rows ? mapped_rows : NULL;
     m->desc.size = m->inner->size ? mapped_size : NULL;
+    m->desc.objects = m->inner->objects ? mapped_each_object : NULL;
+    m->desc.class_id = m->inner->class_id ? mapped_class_id : NULL;
     sp->desc = &m->desc;
     sp->self = m;
     return CVR_OK;

@@ -151,6 +151,16 @@ static int32_t cached_size(const void *self, int64_t index, int64_t *height, int
     return c->inner->size(c->self, index, height, width, err);
 }
 
+static int32_t cached_objects(const void *self, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err) {
+    const sample_cache *c = self;
+    return c->inner->objects(c->self, index, each, ctx, err);
+}
+
+static int64_t cached_class_id(const void *self, int64_t klass) {
+    const sample_cache *c = self;
+    return c->inner->class_id(c->self, klass);
+}
+
 int32_t sample_cache_create(sample_cache **out, const cvr_dataset_desc *inner, void *self, atomic_int_fast64_t *left,
                             cvr_error *err) {
     int64_t n;
@@ -177,6 +187,8 @@ int32_t sample_cache_create(sample_cache **out, const cvr_dataset_desc *inner, v
     c->desc.kind = cached_kind;
     c->desc.rows = inner->rows ? cached_rows : NULL;
     c->desc.size = inner->size ? cached_size : NULL;
+    c->desc.objects = inner->objects ? cached_objects : NULL;
+    c->desc.class_id = inner->class_id ? cached_class_id : NULL;
     return CVR_OK;
 }
 

@@ -14,7 +14,7 @@ static int32_t emit_transforms(const cvr_batches *b, cvr_graph *g, const cvr_bat
     const cvr_builder *builder = cvr_graph_builder(g);
     const cvr_batches_options *o = &b->pipeline.o;
     size_t next = l->n_fields;
-    while (next < l->n && l->columns[next].is == COLUMN_COUNT) next++;
+    while (next < l->n && l->columns[next].is < COLUMN_PARAMS) next++;
     for (size_t i = b->pipeline.normalises; i < o->n_transforms; i++) {
         const cvr_transform *t = &o->transforms[i];
         cvr_value params = CVR_NONE;
@@ -42,8 +42,8 @@ int32_t cvr_batches_inputs(const cvr_batches *b, cvr_graph *g, const cvr_batch_i
     const layout *l = &b->layout;
     cvr_value v;
     CVR_TRY(add_input(&l->columns[0], g, what, image, err));
-    for (size_t i = 1; what->with_targets && i < l->n && l->columns[i].is <= COLUMN_COUNT; i++)
-        CVR_TRY(add_input(&l->columns[i], g, what, &v, err));
+    for (size_t i = 1; i < l->n && l->columns[i].is <= COLUMN_SIZE; i++)
+        if (what->with_targets || l->columns[i].is == COLUMN_SIZE) CVR_TRY(add_input(&l->columns[i], g, what, &v, err));
     if (what->with_targets) CVR_TRY(name_counts(l, g, err));
     return l->on_device ? emit_transforms(b, g, what, image, err) : CVR_OK;
 }

@@ -160,7 +160,12 @@ int32_t collate(const layout *l, const pipeline *p, const arena_sample *s, int64
     const cvr_field *image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE);
     CVR_TRY(check_picture_size(l, p, image, err));
     *size = (cvr_canvas){image->shape[0], image->shape[1]};
-    for (size_t k = l->n_fields; k < l->n && l->columns[k].is == COLUMN_COUNT; k++) ((int64_t *)memory[k])[i] = -1;
+    for (size_t k = l->n_fields; k < l->n; k++) {
+        if (l->columns[k].is == COLUMN_COUNT) ((int64_t *)memory[k])[i] = -1;
+        if (l->columns[k].is != COLUMN_SIZE) continue;
+        ((float *)memory[k])[2 * i] = (float)size->height;
+        ((float *)memory[k])[2 * i + 1] = (float)size->width;
+    }
     for (size_t k = 0; k < l->n_fields; k++) {
         const cvr_field *f = k ? sample_field(s, l->columns[k].name) : image;
         CVR_TRY(collate_field(l, &l->columns[k], f, i, memory, *size, err));

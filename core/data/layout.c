@@ -124,6 +124,16 @@ static int32_t add_count(layout *l, const pipeline *p, column *field, cvr_error 
     return CVR_OK;
 }
 
+/* Where pictures are padded, the network may want to know where each ends. */
+static int32_t add_size(layout *l, cvr_error *err) {
+    column *c = NULL;
+    CVR_TRY(add_column(l, COLUMN_SIZE, "image_size", &c, err));
+    c->dtype = CVR_F32;
+    c->rank = 1;
+    c->shape[0] = 2;
+    return CVR_OK;
+}
+
 /* ---- parameters of transforms on the device ---- */
 
 static int32_t add_params(layout *l, const pipeline *p, cvr_error *err) {
@@ -218,6 +228,7 @@ int32_t layout_learn(layout *l, workbench *w, arena_sample *s, cvr_error *err) {
     for (size_t i = 0; i < l->n_fields; i++) {
         if (l->columns[i].ragged) CVR_TRY(add_count(l, p, &l->columns[i], err));
     }
+    if (p->o.pads) CVR_TRY(add_size(l, err));
     if (l->on_device) CVR_TRY(add_params(l, p, err));
     return l->on_device && p->o.pads ? find_pad(l, w, err) : CVR_OK;
 }

@@ -10,6 +10,7 @@
 typedef enum column_kind {
     COLUMN_FIELD,       /* the image, and then the fields that are wanted */
     COLUMN_COUNT,       /* rows of a ragged axis: (N) i64 */
+    COLUMN_SIZE,        /* height and width of each picture on its canvas: (N, 2) f32 */
     COLUMN_PARAMS,      /* what a transform that the device does has drawn: (N, numbers) f32 */
     COLUMN_BATCH_PARAMS /* for the whole batch: (numbers) f32 */
 } column_kind;

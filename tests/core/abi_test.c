@@ -12,6 +12,8 @@
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/ops/attention.h>
 #include <cvr/plugin/ops/conv.h>
+#include <cvr/plugin/ops/detect.h>
+#include <cvr/plugin/ops/detect_loss.h>
 #include <cvr/plugin/ops/dropout.h>
 #include <cvr/plugin/ops/elementwise.h>
 #include <cvr/plugin/ops/image.h>

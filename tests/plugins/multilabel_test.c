@@ -36,7 +36,11 @@ static void open_task(multilabel *m, int64_t n_classes, double threshold) {
     cr_assert_eq(cvr_plugins_find(m->plugins, CVR_KIND_TASK, "multilabel", &desc, &err), CVR_OK, "%s", err.message);
     m->task = desc;
     m->attrs = (keys){.pos_weight = "", .threshold = threshold};
-    m->info = (cvr_task_info){sizeof m->info, cvr_plugins_host(m->plugins), &m->attrs, n_classes, names, NULL};
+    m->info = (cvr_task_info){.struct_size = sizeof m->info,
+                              .host = cvr_plugins_host(m->plugins),
+                              .attrs = &m->attrs,
+                              .n_classes = n_classes,
+                              .class_names = names};
     cr_assert_eq(m->task->metrics_open(&m->info, &m->metrics, &err), CVR_OK, "%s", err.message);
 }
 

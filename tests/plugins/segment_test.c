@@ -44,7 +44,10 @@ static void open_segment(segment *s, int64_t n_classes) {
     cr_assert_eq(cvr_plugins_image_service(s->plugins, &images, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(cvr_plugins_find(s->plugins, CVR_KIND_TASK, "segment", &desc, &err), CVR_OK, "%s", err.message);
     s->task = desc;
-    s->info = (cvr_task_info){sizeof s->info, cvr_plugins_host(s->plugins), NULL, n_classes, names, NULL};
+    s->info = (cvr_task_info){.struct_size = sizeof s->info,
+                              .host = cvr_plugins_host(s->plugins),
+                              .n_classes = n_classes,
+                              .class_names = names};
     cr_assert_eq(s->task->metrics_open(&s->info, &s->metrics, &err), CVR_OK, "%s", err.message);
 }
 

@@ -53,7 +53,8 @@ typedef struct cvr_batches_options {
 } cvr_batches_options;
 
 /* Fields in `view`: the image first, as the device gets it (u8, or f32 where the host normalises); the wanted fields;
- * the count of each ragged axis, named AXIS_count; the drawn parameters of transforms that the device does. Each is an
+ * the count of each ragged axis, named AXIS_count; where pictures are padded "image_size" (N, 2) f32, the height and
+ * width of each; the drawn parameters of transforms that the device does. Each is an
  * input of the program under its name. */
 typedef struct cvr_batch {
     cvr_batch_view view; /* n is 0 past the end of an epoch */

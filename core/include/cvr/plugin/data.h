@@ -147,6 +147,24 @@ static inline const cvr_named_tensor *cvr_batch_find(const cvr_batch_view *b, co
 
 /* ---- data sets ---- */
 
+#define CVR_OBJECT_CROWD 1u     /* many objects in one region: found or not, it counts for nothing (COCO's iscrowd) */
+#define CVR_OBJECT_DIFFICULT 2u /* found or not, it counts for nothing (VOC's difficult) */
+
+/* An object as the annotations have it, for who measures what was found: not rounded, moved or left out, as the fields
+ * of a sample may be. */
+typedef struct cvr_object {
+    uint64_t struct_size;
+    int64_t id;      /* the annotation's own; where it has none its place among the sample's objects, from 1 on */
+    int64_t klass;   /* index of the class */
+    double box[4];   /* x, y, width, height in pixels of the picture as the data has it, upright */
+    double area;     /* pixels, as the annotations say; where they do not, width * height */
+    uint32_t flags;  /* CVR_OBJECT_* */
+    uint32_t n_runs; /* 0: there is no mask */
+    /* The mask of the picture's height x width, column by column: how many pixels are outside, inside, outside, ... */
+    const uint32_t *runs;
+} cvr_object;
+typedef int32_t (*cvr_object_fn)(void *ctx, const cvr_object *object, cvr_error *err);
+
 #define CVR_SPLIT_TRAIN 0u
 #define CVR_SPLIT_VAL 1u
 
@@ -192,6 +210,11 @@ typedef struct cvr_dataset_desc {
      * rows: length of a ragged axis of sample `index`, -1: not known; size: of its picture, upright. */
     int64_t (*rows)(const void *self, int64_t index, const char *axis);
     int32_t (*size)(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err);
+    /* Tells every object of sample `index`, in the order of the annotations; stops with the status of `each`. NULL:
+     * the data has no objects, or none that its fields do not tell as well. */
+    int32_t (*objects)(const void *self, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err);
+    /* The data's own number for a class (COCO's category_id), for files that others read. NULL: the index and 1. */
+    int64_t (*class_id)(const void *self, int64_t klass);
 } cvr_dataset_desc;
 
 /* ---- transforms ---- */
@@ -295,8 +318,9 @@ CVR_STATIC_ASSERT(sizeof(cvr_origin) == 120, "cvr_origin has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_sample) == 80, "cvr_sample has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_named_tensor) == 32 + sizeof(cvr_tensor), "cvr_named_tensor has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_view) == 40, "cvr_batch_view has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_object) == 80, "cvr_object has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_dataset_args) == 72, "cvr_dataset_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_dataset_desc) == 128, "cvr_dataset_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_dataset_desc) == 144, "cvr_dataset_desc has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_step) == 40, "cvr_part_step has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_augment_batch) == 24, "cvr_augment_batch has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_augment_desc) == 144, "cvr_augment_desc has padding");

@@ -43,7 +43,8 @@ typedef struct cvr_io_output {
 typedef struct cvr_io {
     uint64_t struct_size;
     void *ctx;
-    /* "image": (N, in_channels, H, W), normalised; the fields that the task wants, by their names, where there are
+    /* "image": (N, in_channels, H, W), normalised; "image_size", (N, 2) f32, where the task pads: height and width of
+     * each picture, which lies at the upper left; the fields that the task wants, by their names, where there are
      * targets. CVR_NONE: there is no such input. Padded values know their counts (cvr_builder.counts). */
     cvr_value (*input)(const struct cvr_io *io, const char *name);
     int32_t (*put)(const struct cvr_io *io, const char *name, uint32_t role, cvr_value v, cvr_error *err);

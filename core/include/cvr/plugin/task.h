@@ -61,6 +61,12 @@ typedef struct cvr_task_info {
     int64_t n_classes;
     const char *const *class_names; /* n_classes of them */
     const float *class_weights;     /* train.class_weights: what each class weighs in the loss; NULL: all alike */
+    void *data;                     /* for the next two */
+    /* The objects of sample `index` (cvr_origin.index) of the validation split, under the network's classes; -1: a
+     * class that it does not have. CVR_ERR_NOTFOUND where the data does not tell: then its fields are all there is. */
+    int32_t (*objects)(void *data, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err);
+    /* The validation split's own number for a class (COCO's category_id). */
+    int64_t (*class_id)(void *data, int64_t klass);
 } cvr_task_info;
 
 /* Outputs that the network gave for a batch, with what the task knows of it. `targets` has the wanted fields, or none
@@ -156,7 +162,7 @@ typedef struct cvr_task_desc {
 
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 56, "cvr_prediction_sink has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 48, "cvr_task_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 72, "cvr_task_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 64, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 168, "cvr_task_desc has padding");
