@@ -40,6 +40,10 @@ cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, co
     return one_to_one(n, &call, x);
 }
 
+cvr_value net_norm(net *n, cvr_value x, const char *name, const char *settings) {
+    return net_layer(n, x, name, n->norm ? n->norm : "batch_norm2d", settings ? settings : "");
+}
+
 /* A layer of several inputs or outputs. */
 static void many_to_many(net *n, cvr_layer_call *call, const cvr_value *in, uint32_t n_in, cvr_value *out,
                          uint32_t n_out) {
@@ -142,7 +146,7 @@ cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
 cvr_value net_conv_norm_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation,
                                 const net_norm_act *a) {
     x = net_conv_dilated(n, x, net_print("%s.0", name).s, c, dilation);
-    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", a->norm);
+    x = net_norm(n, x, net_print("%s.1", name).s, a->norm);
     return a->activation ? net_layer(n, x, net_print("%s.2", name).s, a->activation, "") : x;
 }
 

@@ -41,6 +41,7 @@ typedef struct net {
     int32_t status;
     net_start conv, linear;
     const char *scope; /* stands in front of every layer's name: "backbone."; NULL: nothing does */
+    const char *norm;  /* the layer that normalises in net_norm; NULL: batch_norm2d */
 } net;
 
 /* A name or settings, made as printf does; too long a one is a failure of the layer's. */
@@ -51,6 +52,8 @@ net_text net_print(const char *format, ...) CVR_PRINTF(1, 2);
 
 /* A layer of one input and one output. Returns `x` after a failure. */
 cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, const char *settings);
+/* The layer `n->norm` on (N, C, H, W); `settings` may be NULL. */
+cvr_value net_norm(net *n, cvr_value x, const char *name, const char *settings);
 /* concat of `count` values along `dim`. */
 cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name);
 /* x in `count` equal pieces along `dim`. */
@@ -73,7 +76,7 @@ cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *setting
 
 /* What stands around a convolution in a network: batch norm and activation ("" or NULL: none). */
 typedef struct net_norm_act {
-    const char *norm; /* settings of batch_norm2d: "eps=1e-3" */
+    const char *norm; /* settings of net_norm's layer: "eps=1e-3" */
     const char *activation;
 } net_norm_act;
 /* torchvision's Conv2dNormActivation: activation(batch norm(convolution)), as NAME.0, NAME.1 and NAME.2 */
