@@ -85,6 +85,25 @@ cvr_value net_attend(net *n, const cvr_value qkv[3], const char *name, int64_t n
     return n->status == CVR_OK ? out : qkv[0];
 }
 
+cvr_value net_emit(net *n, const net_op *op, const cvr_value *in, uint32_t n_in, cvr_value *out, uint32_t n_out) {
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = op->op,
+                              .attrs = op->attrs,
+                              .attrs_size = op->size,
+                              .inputs = in,
+                              .outputs = out,
+                              .n_inputs = n_in,
+                              .n_outputs = n_out};
+    for (uint32_t i = 0; i < n_out; i++) out[i] = CVR_NONE;
+    if (n->status == CVR_OK) n->status = n->b->emit(n->b, &call, n->err);
+    return out[0];
+}
+
+cvr_value net_emit1(net *n, const net_op *op, const cvr_value *in, uint32_t n_in) {
+    cvr_value out;
+    return net_emit(n, op, in, n_in, &out, 1);
+}
+
 cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
                       const cvr_init *init) {
     cvr_param_decl d = {.struct_size = sizeof d, .name = name, .dtype = CVR_F32, .rank = rank, .init = init};

@@ -63,6 +63,27 @@ cvr_value net_attend(net *n, const cvr_value qkv[3], const char *name, int64_t n
 /* A layer of two inputs: add, mul, concat. */
 cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings);
 
+/* Adds an op where there is no layer for it. `attrs`: its packed struct of `size` bytes, or NULL and 0. Returns output
+ * 0; the n_out of `out` are CVR_NONE after a failure. */
+typedef struct net_op {
+    const char *op;
+    const void *attrs;
+    uint64_t size;
+} net_op;
+cvr_value net_emit(net *n, const net_op *op, const cvr_value *in, uint32_t n_in, cvr_value *out, uint32_t n_out);
+/* The op as an expression: NET_OP("top_k", &attrs), with the attributes' struct; NET_PLAIN_OP("clip_boxes") has none.
+ */
+#define NET_OP(name_, attrs_)                                                                                          \
+    &(const net_op) {                                                                                                  \
+        name_, attrs_, sizeof *(attrs_)                                                                                \
+    }
+#define NET_PLAIN_OP(name_)                                                                                            \
+    &(const net_op) {                                                                                                  \
+        name_, NULL, 0                                                                                                 \
+    }
+/* The same for an op with one output. */
+cvr_value net_emit1(net *n, const net_op *op, const cvr_value *in, uint32_t n_in);
+
 /* Square kernels; 0 stands for stride 1 and groups 1. */
 typedef struct net_conv2d {
     int64_t out_channels, kernel_size, stride, padding, groups, bias;
