@@ -85,7 +85,7 @@ static int by_size(const void *a, const void *b) {
 }
 
 static int32_t fill_between(const outline *o, rle *r, cvr_error *err) {
-    rle_build b;
+    rle_build b = {.r = r};
     uint64_t at = 0;
     CVR_TRY(rle_build_start(&b, r, o->height, o->width, err));
     if (o->n) qsort(o->ends, o->n, sizeof *o->ends, by_size);
