@@ -67,9 +67,9 @@ int main(void) {
         status = coco_add(c, &p, &err);
     }
     const double matched = now();
-    if (status == CVR_OK) status = coco_count(c, &err);
-    if (status == CVR_OK) coco_stats(c, stats);
     if (status != CVR_OK) return 1;
+    coco_count(c);
+    coco_stats(c, stats);
     printf("%.2f s (matching %.2f, counting %.2f), AP %.12g\n", now() - start, matched - start, now() - matched,
            stats[COCO_AP]);
     coco_close(c);

@@ -27,6 +27,11 @@ uint64_t coco_id_zero(const coco_ap *c) {
 
 /* ---- open, close ---- */
 
+/* For counting, which then cannot fail. */
+static int32_t make_room(coco_ap *c, cvr_error *err) {
+    return host_array_room(&c->curve, c->set.host, 2 * c->entries.n + 1, sizeof(double), err);
+}
+
 static void forget(coco_ap *c) {
     const uint64_t recalls = COCO_IOUS * (uint64_t)c->set.n_classes * COCO_AREAS * COCO_MOSTS;
     for (uint64_t i = 0; i < recalls; i++) c->recall[i] = -1;
@@ -51,8 +56,12 @@ int32_t coco_open(coco_ap **out, const coco_settings *s, cvr_error *err) {
     }
     memset(c->counted, 0, k * COCO_AREAS * sizeof *c->counted);
     forget(c);
-    *out = c;
-    return CVR_OK;
+    const int32_t status = make_room(c, err);
+    if (status != CVR_OK)
+        coco_close(c);
+    else
+        *out = c;
+    return status;
 }
 
 void coco_close(coco_ap *c) {
@@ -113,7 +122,7 @@ int32_t coco_add(coco_ap *c, const coco_picture *p, cvr_error *err) {
         i += g.n_found;
         k += g.n_truth;
     }
-    return CVR_OK;
+    return make_room(c, err);
 }
 
 /* ---- counting ---- */
@@ -176,10 +185,9 @@ static void count_class(coco_ap *c, const counting *w) {
     }
 }
 
-int32_t coco_count(coco_ap *c, cvr_error *err) {
+void coco_count(coco_ap *c) {
     coco_entry *const entries = c->entries.data;
     const uint64_t n = c->entries.n;
-    CVR_TRY(host_array_room(&c->curve, c->set.host, 2 * n + 1, sizeof(double), err));
     if (n) qsort(entries, n, sizeof *entries, by_score_and_picture);
     forget(c);
     uint64_t at = 0;
@@ -188,7 +196,6 @@ int32_t coco_count(coco_ap *c, cvr_error *err) {
         while (at < n && entries[at].klass == k) at++, w.n++;
         count_class(c, &w);
     }
-    return CVR_OK;
 }
 
 /* ---- the twelve numbers ---- */

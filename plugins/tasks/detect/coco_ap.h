@@ -74,7 +74,7 @@ void coco_close(coco_ap *c);
  * are finite. */
 int32_t coco_add(coco_ap *c, const coco_picture *p, cvr_error *err);
 /* After the last picture, or between: counts all that was added. What follows tells what was counted last. */
-int32_t coco_count(coco_ap *c, cvr_error *err);
+void coco_count(coco_ap *c);
 
 void coco_stats(const coco_ap *c, double stats[COCO_STATS]);
 /* Of one class: the means of precision over recalls, or of recall, at one IoU or (iou -1) over all of them, over

@@ -29,6 +29,11 @@ struct voc_ap {
     voc_share *shares; /* (K) */
 };
 
+/* For counting, which then cannot fail. */
+static int32_t make_room(voc_ap *v, cvr_error *err) {
+    return host_array_room(&v->curve, v->host, 2 * v->entries.n + 1, sizeof(double), err);
+}
+
 int32_t voc_open(voc_ap **out, const cvr_host *host, int64_t n_classes, cvr_error *err) {
     voc_ap *const v = host->alloc(host, sizeof *v, 16);
     if (!v) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -43,8 +48,12 @@ int32_t voc_open(voc_ap **out, const cvr_host *host, int64_t n_classes, cvr_erro
         v->objects[k] = 0;
         v->shares[k] = (voc_share){NAN, NAN};
     }
-    *out = v;
-    return CVR_OK;
+    const int32_t status = make_room(v, err);
+    if (status != CVR_OK)
+        voc_close(v);
+    else
+        *out = v;
+    return status;
 }
 
 void voc_close(voc_ap *v) {
@@ -112,7 +121,7 @@ int32_t voc_add(voc_ap *v, const coco_picture *p, cvr_error *err) {
     if (v->entries.n > first) qsort(entries + first, v->entries.n - first, sizeof *entries, by_class_and_score);
     for (uint64_t i = first; i < v->entries.n; i++)
         entries[i].verdict = judge(p, &p->found[entries[i].place - first], taken);
-    return CVR_OK;
+    return make_room(v, err);
 }
 
 /* ---- counting ---- */
@@ -144,11 +153,10 @@ static voc_share count_class(const voc_entry *e, uint64_t n, double objects, dou
     return share_of(recall, precision, n);
 }
 
-int32_t voc_count(voc_ap *v, cvr_error *err) {
+void voc_count(voc_ap *v) {
     voc_entry *const entries = v->entries.data;
     const uint64_t n = v->entries.n;
     uint64_t at = 0;
-    CVR_TRY(host_array_room(&v->curve, v->host, 2 * n + 1, sizeof(double), err));
     double *const recall = v->curve.data;
     if (n) qsort(entries, n, sizeof *entries, by_class_and_score);
     for (int64_t k = 0; k < v->n_classes; k++) {
@@ -158,7 +166,6 @@ int32_t voc_count(voc_ap *v, cvr_error *err) {
                            ? count_class(entries + first, at - first, (double)v->objects[k], recall, recall + n)
                            : (voc_share){NAN, NAN};
     }
-    return CVR_OK;
 }
 
 void voc_class(const voc_ap *v, int64_t klass, double *voc07, double *voc10) {

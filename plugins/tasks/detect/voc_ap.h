@@ -15,7 +15,7 @@ int32_t voc_open(voc_ap **out, const cvr_host *host, int64_t n_classes, cvr_erro
 void voc_close(voc_ap *v);
 /* As coco_add; boxes are x, y, width, height, so that x2 is x + width. Crowds and `ignored` are difficult. */
 int32_t voc_add(voc_ap *v, const coco_picture *p, cvr_error *err);
-int32_t voc_count(voc_ap *v, cvr_error *err);
+void voc_count(voc_ap *v);
 /* After voc_count: NaN for a class without objects. */
 void voc_class(const voc_ap *v, int64_t klass, double *voc07, double *voc10);
 /* Means over the classes that have objects; NaN where none has. */
