@@ -18,6 +18,7 @@ typedef struct mobilenet_v3_trunk {
     double width_mult;
     double norm_momentum; /* weight of a batch's statistics in the running ones */
     int64_t dilated;      /* the last stage keeps its size and is dilated by 2 in place of its stride */
+    const char *norm;     /* settings of net_norm in place of "eps=0.001" and norm_momentum; NULL: these */
 } mobilenet_v3_trunk;
 
 /* image: (N, C, H, W); features[i]: what block i makes of it. Returns how many there are. */
