@@ -72,10 +72,12 @@ static int64_t tell_id(void *data, int64_t klass) {
 
 static void open_task(detect *d, const char *const *reads, uint32_t n_reads) {
     static const char *const names[] = {"cat", "\"dog\"", "owl"};
+    const cvr_image_service *images;
     const void *desc;
     cvr_error_init(&err);
     cr_assert_eq(cvr_plugins_open(&d->plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(cvr_plugins_find(d->plugins, CVR_KIND_TASK, "detect", &desc, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_plugins_image_service(d->plugins, &images, &err), CVR_OK, "%s", err.message);
     d->task = desc;
     d->attrs = (keys){0.25, 1, 300};
     d->told = 1;
@@ -370,7 +372,7 @@ Test(detect, saved_results_are_what_was_measured) {
     double stats[COCO_STATS];
     open_task(&d, NULL, 0);
     make_batch(&b);
-    for (int i = 0; i < N * D * 4; i++) (&b.boxes[0][0][0])[i] *= 1 + 0.0001f * (float)(i % 17);
+    for (int i = 0; i < N * D * 4; i++) (&b.boxes[0][0][0])[i] *= 1 + 0.0034567f * (float)(i % 17);
     update(&d, &b);
     const metrics m = metrics_of(&d);
     listen_to(&t);
