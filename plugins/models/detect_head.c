@@ -28,32 +28,15 @@ detect_ends detect_read(net *n, const cvr_io *io) {
 
 /* ---- nodes ---- */
 
-void detect_emit(net *n, const cvr_op_call *call, cvr_value *out) {
-    cvr_op_call full = *call;
-    full.struct_size = sizeof full;
-    full.outputs = out;
-    for (uint32_t i = 0; i < full.n_outputs; i++) out[i] = CVR_NONE;
-    if (n->status == CVR_OK) n->status = n->b->emit(n->b, &full, n->err);
-}
-
-cvr_value detect_emit1(net *n, const char *op, const void *attrs, uint64_t attrs_size, const cvr_value *in,
-                       uint32_t n_in) {
-    const cvr_op_call call = {
-        .op = op, .attrs = attrs, .attrs_size = attrs_size, .inputs = in, .n_inputs = n_in, .n_outputs = 1};
-    cvr_value out;
-    detect_emit(n, &call, &out);
-    return out;
-}
-
 cvr_value detect_view(net *n, cvr_value x, uint32_t rank, const int64_t *shape) {
     cvr_view_attrs a = {.rank = rank};
     for (uint32_t i = 0; i < CVR_MAX_RANK; i++) a.shape[i] = i < rank ? shape[i] : 1;
-    return detect_emit1(n, "view", &a, sizeof a, &x, 1);
+    return net_emit1(n, NET_OP("view", &a), &x, 1);
 }
 
 static cvr_value concat(net *n, const cvr_value *parts, uint32_t count, int64_t dim) {
     const cvr_concat_attrs a = {dim};
-    return count == 1 ? parts[0] : detect_emit1(n, "concat", &a, sizeof a, parts, count);
+    return count == 1 ? parts[0] : net_emit1(n, NET_OP("concat", &a), parts, count);
 }
 
 /* x (N, A, K + 1) -> (N, A, K): without the background */
@@ -61,7 +44,7 @@ static cvr_value objects_of(net *n, cvr_value x) {
     if (n->status != CVR_OK) return x;
     const int64_t columns = net_shape(n, x)[2];
     const cvr_slice_attrs a = {.dim = 2, .start = 1, .step = 1, .length = columns - 1, .size = columns};
-    return detect_emit1(n, "slice", &a, sizeof a, &x, 1);
+    return net_emit1(n, NET_OP("slice", &a), &x, 1);
 }
 
 /* x (N, P) f32, index (N, B) -> (N, B) */
@@ -69,7 +52,7 @@ static cvr_value gather_numbers(net *n, cvr_value x, cvr_value index) {
     if (n->status != CVR_OK) return x;
     const int64_t *p = net_shape(n, x), *i = net_shape(n, index), pictures = p[0], each = i[1];
     const cvr_value in[2] = {detect_view(n, x, 3, (const int64_t[]){pictures, p[1], 1}), index};
-    return detect_view(n, detect_emit1(n, "gather_rows", NULL, 0, in, 2), 2, (const int64_t[]){pictures, each});
+    return detect_view(n, net_emit1(n, NET_PLAIN_OP("gather_rows"), in, 2), 2, (const int64_t[]){pictures, each});
 }
 
 /* ---- heads ---- */
@@ -108,7 +91,7 @@ cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64
                      (long long)s[1], (long long)each, (long long)columns, (long long)(each * columns));
         return x;
     }
-    const cvr_value tokens = detect_emit1(n, "to_tokens", NULL, 0, &x, 1);
+    const cvr_value tokens = net_emit1(n, NET_PLAIN_OP("to_tokens"), &x, 1);
     return each == 1 ? tokens : detect_view(n, tokens, 3, shape);
 }
 
@@ -134,27 +117,27 @@ void detect_put_heads(net *n, const detect_ends *e, const detect_joined *j, int6
 
 cvr_value detect_match(net *n, const detect_ends *e, cvr_value anchors, const cvr_match_attrs *a) {
     const cvr_value in[3] = {anchors, e->boxes, e->counts};
-    return detect_emit1(n, "match_boxes", a, sizeof *a, in, 3);
+    return net_emit1(n, NET_OP("match_boxes", a), in, 3);
 }
 
 cvr_value detect_targets(net *n, const detect_ends *e, cvr_value match, int64_t background) {
     const cvr_class_targets_attrs a = {.offset = 1, .background = background, .ignore = -2};
     const cvr_value in[2] = {match, e->labels};
-    return detect_emit1(n, "class_targets", &a, sizeof a, in, 2);
+    return net_emit1(n, NET_OP("class_targets", &a), in, 2);
 }
 
-void detect_put_loss(net *n, const detect_ends *e, const char *name, const cvr_op_call *call) {
+void detect_put_loss(net *n, const detect_ends *e, const char *name, const net_op *op, const cvr_value *in,
+                     uint32_t n_in, uint32_t n_out) {
     cvr_value out[CVR_MAX_IO];
-    detect_emit(n, call, out);
-    put(n, e, name, CVR_ROLE_LOSS, out[0]);
+    put(n, e, name, CVR_ROLE_LOSS, net_emit(n, op, in, n_in, out, n_out));
 }
 
 /* ---- detections ---- */
 
 /* Boxes of the rows, within the picture: (N, P, 4) */
 static cvr_value boxes_of(net *n, const detect_ends *e, const cvr_value in[2], const cvr_box_coder_attrs *coder) {
-    const cvr_value clipped[2] = {detect_emit1(n, "decode_boxes", coder, sizeof *coder, in, 2), e->image_size};
-    return detect_emit1(n, "clip_boxes", NULL, 0, clipped, 2);
+    const cvr_value clipped[2] = {net_emit1(n, NET_OP("decode_boxes", coder), in, 2), e->image_size};
+    return net_emit1(n, NET_PLAIN_OP("clip_boxes"), clipped, 2);
 }
 
 /* The k best of (N, P): values and places. */
@@ -192,30 +175,23 @@ void detect_put_results(net *n, const detect_ends *e, const detect_candidates *c
                                .method = CVR_NMS_AUTO};
     const cvr_value in[3] = {c->boxes, c->scores, c->group};
     cvr_value kept[2], place[2];
-    detect_emit(n,
-                &(cvr_op_call){.op = "nms",
-                               .attrs = &nms,
-                               .attrs_size = sizeof nms,
-                               .inputs = in,
-                               .n_inputs = c->group ? 3 : 2,
-                               .n_outputs = 2},
-                kept);
+    (void)net_emit(n, NET_OP("nms", &nms), in, c->group ? 3 : 2, kept, 2);
     const cvr_value boxes[2] = {c->boxes, kept[0]};
-    put(n, e, "boxes", CVR_ROLE_RESULT, detect_emit1(n, "gather_rows", NULL, 0, boxes, 2));
+    put(n, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("gather_rows"), boxes, 2));
     put(n, e, "scores", CVR_ROLE_RESULT, gather_numbers(n, c->scores, kept[0]));
     if (!c->group) split(n, kept[0], c->n_groups, place);
     const cvr_value of_groups[2] = {c->group, kept[0]};
     put(n, e, "labels", CVR_ROLE_RESULT,
-        c->group ? detect_emit1(n, "pick_labels", NULL, 0, of_groups, 2)
-                 : detect_emit1(n, "pick_labels", NULL, 0, &place[1], 1));
+        c->group ? net_emit1(n, NET_PLAIN_OP("pick_labels"), of_groups, 2)
+                 : net_emit1(n, NET_PLAIN_OP("pick_labels"), &place[1], 1));
 }
 
 /* Of one map: scores (N, k), boxes (N, k, 4) and classes (N, k) of its best pairs of anchor and class. */
 static void best_of_level(net *n, const detect_ends *e, const detect_heads *h, uint32_t i,
                           const cvr_box_coder_attrs *coder, int64_t most, cvr_value out[3]) {
     const cvr_value objects = objects_of(n, h->logits[i]), both[2] = {objects, h->centerness[i]};
-    const cvr_value score = h->centerness[i] ? detect_emit1(n, "joint_score", NULL, 0, both, 2)
-                                             : detect_emit1(n, "sigmoid", NULL, 0, &objects, 1);
+    const cvr_value score = h->centerness[i] ? net_emit1(n, NET_PLAIN_OP("joint_score"), both, 2)
+                                             : net_emit1(n, NET_PLAIN_OP("sigmoid"), &objects, 1);
     if (n->status != CVR_OK) return;
     const int64_t *s = net_shape(n, score), columns = s[2], flat[2] = {s[0], s[1] * columns};
     cvr_value index = CVR_NONE, place[2];
@@ -223,7 +199,7 @@ static void best_of_level(net *n, const detect_ends *e, const detect_heads *h, u
     split(n, index, columns, place);
     const cvr_value coded[2] = {h->deltas[i], h->anchors[i]};
     const cvr_value boxes[2] = {boxes_of(n, e, coded, coder), place[0]};
-    out[1] = detect_emit1(n, "gather_rows", NULL, 0, boxes, 2);
+    out[1] = net_emit1(n, NET_PLAIN_OP("gather_rows"), boxes, 2);
     out[2] = place[1];
 }
 
@@ -244,7 +220,7 @@ void detect_put_by_level(net *n, const detect_ends *e, const detect_heads *h, co
 static cvr_value by_rank(net *n, cvr_value x, const int64_t shape[3]) {
     const cvr_permute_attrs swap = {.rank = 3, .dims = {0, 2, 1}};
     x = detect_view(n, x, 3, shape);
-    x = detect_emit1(n, "permute", &swap, sizeof swap, &x, 1);
+    x = net_emit1(n, NET_OP("permute", &swap), &x, 1);
     return detect_view(n, x, 2, (const int64_t[]){shape[0], shape[1] * shape[2]});
 }
 
@@ -252,17 +228,17 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
                          const detect_attrs *a) {
     const cvr_softmax_attrs last = {2};
     const cvr_permute_attrs swap = {.rank = 3, .dims = {0, 2, 1}};
-    cvr_value score = objects_of(n, detect_emit1(n, "softmax", &last, sizeof last, &j->logits, 1)), values, index;
+    cvr_value score = objects_of(n, net_emit1(n, NET_OP("softmax", &last), &j->logits, 1)), values, index;
     if (n->status != CVR_OK) return;
     const int64_t *s = net_shape(n, score), classes = s[2], flat[2] = {s[0] * s[2], s[1]}, pictures = s[0];
-    score = detect_emit1(n, "permute", &swap, sizeof swap, &score, 1);
+    score = net_emit1(n, NET_OP("permute", &swap), &score, 1);
     values = index = score;
     best(n, detect_view(n, score, 2, flat), a->topk_candidates, &values, &index);
     if (n->status != CVR_OK) return;
     const int64_t shape[3] = {pictures, classes, net_shape(n, values)[1]};
     const cvr_value coded[2] = {j->deltas, j->anchors};
     const cvr_value boxes[2] = {boxes_of(n, e, coded, coder), by_rank(n, index, shape)};
-    const detect_candidates c = {detect_emit1(n, "gather_rows", NULL, 0, boxes, 2), by_rank(n, values, shape), CVR_NONE,
-                                 classes};
+    const detect_candidates c = {net_emit1(n, NET_PLAIN_OP("gather_rows"), boxes, 2), by_rank(n, values, shape),
+                                 CVR_NONE, classes};
     detect_put_results(n, e, &c, a);
 }

@@ -22,11 +22,6 @@ typedef struct detect_ends {
 /* A failure where the task has no sizes of pictures, or training no boxes. */
 detect_ends detect_read(net *n, const cvr_io *io);
 
-/* Adds a node: `call` without struct_size and outputs. out[i]: its outputs, CVR_NONE after a failure. */
-void detect_emit(net *n, const cvr_op_call *call, cvr_value *out);
-/* The same of one output. */
-cvr_value detect_emit1(net *n, const char *op, const void *attrs, uint64_t attrs_size, const cvr_value *in,
-                       uint32_t n_in);
 /* x with another shape of as many elements, in place; neither has rank 4. */
 cvr_value detect_view(net *n, cvr_value x, uint32_t rank, const int64_t *shape);
 
@@ -61,8 +56,9 @@ void detect_put_heads(net *n, const detect_ends *e, const detect_joined *j, int6
 cvr_value detect_match(net *n, const detect_ends *e, cvr_value anchors, const cvr_match_attrs *a);
 /* (N, A) i64: class + 1 of the object of each row, `background` where there is none, -2 where it counts for nothing */
 cvr_value detect_targets(net *n, const detect_ends *e, cvr_value match, int64_t background);
-/* Adds the node and puts its first output as the loss `name`. */
-void detect_put_loss(net *n, const detect_ends *e, const char *name, const cvr_op_call *call);
+/* Adds a node of `n_out` outputs and puts the first one as the loss `name`. */
+void detect_put_loss(net *n, const detect_ends *e, const char *name, const net_op *op, const cvr_value *in,
+                     uint32_t n_in, uint32_t n_out);
 
 /* ---- detections ---- */
 

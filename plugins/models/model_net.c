@@ -40,6 +40,10 @@ cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, co
     return one_to_one(n, &call, x);
 }
 
+cvr_value net_norm(net *n, cvr_value x, const char *name, const char *settings) {
+    return net_layer(n, x, name, n->norm ? n->norm : "batch_norm2d", settings ? settings : "");
+}
+
 /* A layer of several inputs or outputs. */
 static void many_to_many(net *n, cvr_layer_call *call, const cvr_value *in, uint32_t n_in, cvr_value *out,
                          uint32_t n_out) {
@@ -79,6 +83,25 @@ cvr_value net_attend(net *n, const cvr_value qkv[3], const char *name, int64_t n
     cvr_value out = qkv[0];
     many_to_many(n, &call, qkv, 3, &out, 1);
     return n->status == CVR_OK ? out : qkv[0];
+}
+
+cvr_value net_emit(net *n, const net_op *op, const cvr_value *in, uint32_t n_in, cvr_value *out, uint32_t n_out) {
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = op->op,
+                              .attrs = op->attrs,
+                              .attrs_size = op->size,
+                              .inputs = in,
+                              .outputs = out,
+                              .n_inputs = n_in,
+                              .n_outputs = n_out};
+    for (uint32_t i = 0; i < n_out; i++) out[i] = CVR_NONE;
+    if (n->status == CVR_OK) n->status = n->b->emit(n->b, &call, n->err);
+    return out[0];
+}
+
+cvr_value net_emit1(net *n, const net_op *op, const cvr_value *in, uint32_t n_in) {
+    cvr_value out;
+    return net_emit(n, op, in, n_in, &out, 1);
 }
 
 cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *shape, uint32_t flags,
@@ -142,7 +165,7 @@ cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c) {
 cvr_value net_conv_norm_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation,
                                 const net_norm_act *a) {
     x = net_conv_dilated(n, x, net_print("%s.0", name).s, c, dilation);
-    x = net_layer(n, x, net_print("%s.1", name).s, "batch_norm2d", a->norm);
+    x = net_norm(n, x, net_print("%s.1", name).s, a->norm);
     return a->activation ? net_layer(n, x, net_print("%s.2", name).s, a->activation, "") : x;
 }
 

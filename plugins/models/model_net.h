@@ -41,6 +41,7 @@ typedef struct net {
     int32_t status;
     net_start conv, linear;
     const char *scope; /* stands in front of every layer's name: "backbone."; NULL: nothing does */
+    const char *norm;  /* the layer that normalises in net_norm; NULL: batch_norm2d */
 } net;
 
 /* A name or settings, made as printf does; too long a one is a failure of the layer's. */
@@ -51,6 +52,8 @@ net_text net_print(const char *format, ...) CVR_PRINTF(1, 2);
 
 /* A layer of one input and one output. Returns `x` after a failure. */
 cvr_value net_layer(net *n, cvr_value x, const char *name, const char *layer, const char *settings);
+/* The layer `n->norm` on (N, C, H, W); `settings` may be NULL. */
+cvr_value net_norm(net *n, cvr_value x, const char *name, const char *settings);
 /* concat of `count` values along `dim`. */
 cvr_value net_concat(net *n, const cvr_value *parts, uint32_t count, int dim, const char *name);
 /* x in `count` equal pieces along `dim`. */
@@ -59,6 +62,27 @@ void net_chunk(net *n, cvr_value x, const char *name, int dim, cvr_value *parts,
 cvr_value net_attend(net *n, const cvr_value qkv[3], const char *name, int64_t num_heads);
 /* A layer of two inputs: add, mul, concat. */
 cvr_value net_layer2(net *n, cvr_value x, cvr_value y, const char *name, const char *layer, const char *settings);
+
+/* Adds an op where there is no layer for it. `attrs`: its packed struct of `size` bytes, or NULL and 0. Returns output
+ * 0; the n_out of `out` are CVR_NONE after a failure. */
+typedef struct net_op {
+    const char *op;
+    const void *attrs;
+    uint64_t size;
+} net_op;
+cvr_value net_emit(net *n, const net_op *op, const cvr_value *in, uint32_t n_in, cvr_value *out, uint32_t n_out);
+/* The op as an expression: NET_OP("top_k", &attrs), with the attributes' struct; NET_PLAIN_OP("clip_boxes") has none.
+ */
+#define NET_OP(name_, attrs_)                                                                                          \
+    &(const net_op) {                                                                                                  \
+        name_, attrs_, sizeof *(attrs_)                                                                                \
+    }
+#define NET_PLAIN_OP(name_)                                                                                            \
+    &(const net_op) {                                                                                                  \
+        name_, NULL, 0                                                                                                 \
+    }
+/* The same for an op with one output. */
+cvr_value net_emit1(net *n, const net_op *op, const cvr_value *in, uint32_t n_in);
 
 /* Square kernels; 0 stands for stride 1 and groups 1. */
 typedef struct net_conv2d {
@@ -73,7 +97,7 @@ cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *setting
 
 /* What stands around a convolution in a network: batch norm and activation ("" or NULL: none). */
 typedef struct net_norm_act {
-    const char *norm; /* settings of batch_norm2d: "eps=1e-3" */
+    const char *norm; /* settings of net_norm's layer: "eps=1e-3" */
     const char *activation;
 } net_norm_act;
 /* torchvision's Conv2dNormActivation: activation(batch norm(convolution)), as NAME.0, NAME.1 and NAME.2 */

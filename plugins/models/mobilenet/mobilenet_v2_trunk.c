@@ -31,7 +31,7 @@ static cvr_value inverted_residual(net *n, const mobilenet_v2_trunk *t, const ch
     const net_conv2d depthwise = {hidden, 3, s->stride, around, hidden, 0};
     y = net_conv_norm_dilated(n, y, net_print("%s.conv.%d", name, i++).s, &depthwise, s->dilation, &relu6);
     y = net_conv(n, y, net_print("%s.conv.%d", name, i++).s, &project);
-    y = net_layer(n, y, net_print("%s.conv.%d", name, i).s, "batch_norm2d", relu6.norm);
+    y = net_norm(n, y, net_print("%s.conv.%d", name, i).s, relu6.norm);
     return residual ? net_layer2(n, x, y, net_print("%s.add", name).s, "add", "") : y;
 }
 

@@ -19,7 +19,7 @@ typedef struct mobilenet_v2_trunk {
     /* Zeros stand around what a block gets, in front of the 1x1 convolution that widens it, and none around the
      * picture; 0: they stand around the 3x3 convolutions, as in torchvision. */
     int64_t pads_input;
-    const char *norm; /* settings of batch_norm2d; NULL: its defaults */
+    const char *norm; /* settings of net_norm; NULL: its defaults */
 } mobilenet_v2_trunk;
 
 /* image: (N, C, H, W); blocks[i]: what block i makes of it. From block `from` on net.scope is `scope`. */

@@ -81,7 +81,7 @@ static net_text block_of(const mobilenet_v3_trunk *t, int i) {
 size_t mobilenet_v3_trunk_build(net *n, const mobilenet_v3_trunk *t, cvr_value image,
                                 cvr_value features[MOBILENET_V3_FEATURES]) {
     const size_t count = sizes[t->size].count, last_stage = sizes[t->size].last_stage;
-    const net_text norm = net_print("eps=0.001 momentum=%.17g", t->norm_momentum);
+    const net_text norm = t->norm ? net_print("%s", t->norm) : net_print("eps=0.001 momentum=%.17g", t->norm_momentum);
     const net_norm_act hard_swish = {norm.s, "hardswish"};
     const net_conv2d stem = {mobilenet_v3_channels(t->width_mult, STEM_CHANNELS), 3, 2, 1, 1, 0},
                      last = {6 * mobilenet_v3_channels(t->width_mult, row_of(t, count - 1).out), 1, 1, 0, 1, 0};

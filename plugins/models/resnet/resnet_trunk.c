@@ -13,7 +13,7 @@ typedef struct resnet_block {
 static cvr_value conv_bn(net *n, const resnet_block *k, int i, const net_conv2d *c, int last, cvr_value x) {
     const int64_t dilation = c->kernel_size > 1 ? k->dilation : 1;
     x = net_conv_dilated(n, x, net_print("%s.conv%d", k->name.s, i).s, c, dilation);
-    x = net_layer(n, x, net_print("%s.bn%d", k->name.s, i).s, "batch_norm2d", k->norm);
+    x = net_norm(n, x, net_print("%s.bn%d", k->name.s, i).s, k->norm);
     return last ? x : net_layer(n, x, net_print("%s.relu", k->name.s).s, "relu", "");
 }
 
@@ -34,7 +34,7 @@ static cvr_value residual(net *n, const resnet_block *k, cvr_value x) {
     if (!k->identity) {
         const net_conv2d shortcut = {net_shape(n, y)[1], 1, k->stride, 0, 1, 0};
         same = net_conv(n, x, net_print("%s.downsample.0", k->name.s).s, &shortcut);
-        same = net_layer(n, same, net_print("%s.downsample.1", k->name.s).s, "batch_norm2d", k->norm);
+        same = net_norm(n, same, net_print("%s.downsample.1", k->name.s).s, k->norm);
     }
     y = net_layer2(n, y, same, net_print("%s.add", k->name.s).s, "add", "");
     return net_layer(n, y, net_print("%s.relu", k->name.s).s, "relu", "");
@@ -62,7 +62,7 @@ static resnet_block block_of(const resnet_trunk *t, int64_t stage, int64_t i) {
                           .stride = stage > 0 && i == 0 && !dilates ? 2 : 1,
                           .dilation = i == 0 && !t->first_too ? dilation_of(t, stage - 1) : dilation,
                           .identity = i > 0 || (stage == 0 && t->block == RESNET_BASIC),
-                          .norm = t->norm ? t->norm : ""};
+                          .norm = t->norm};
 }
 
 /* x: (N, C, H, W) -> (N, width, H / 2, W / 2) */
@@ -70,7 +70,7 @@ static cvr_value deep_stem(net *n, const resnet_trunk *t, cvr_value x) {
     for (int i = 0; i < 3; i++) {
         const net_conv2d c = {i == 2 ? 2 * t->width : t->width, 3, i == 0 ? 2 : 1, 1, 1, 0};
         x = net_conv(n, x, net_print("layer0.%d", 3 * i).s, &c);
-        x = net_layer(n, x, net_print("layer0.%d", 3 * i + 1).s, "batch_norm2d", t->norm ? t->norm : "");
+        x = net_norm(n, x, net_print("layer0.%d", 3 * i + 1).s, t->norm);
         x = net_layer(n, x, net_print("layer0.%d", 3 * i + 2).s, "relu", "");
     }
     return x;
@@ -80,7 +80,7 @@ static cvr_value deep_stem(net *n, const resnet_trunk *t, cvr_value x) {
 static cvr_value plain_stem(net *n, const resnet_trunk *t, cvr_value x) {
     const net_conv2d imagenet = {t->width, 7, 2, 3, 1, 0}, cifar = {t->width, 3, 1, 1, 1, 0};
     x = net_conv(n, x, "conv1", t->stem == RESNET_STEM_CIFAR ? &cifar : &imagenet);
-    x = net_layer(n, x, "bn1", "batch_norm2d", t->norm ? t->norm : "");
+    x = net_norm(n, x, "bn1", t->norm);
     return net_layer(n, x, "relu", "relu", "");
 }
 

@@ -25,7 +25,7 @@ typedef struct resnet_trunk {
      * its bottlenecks are dilated by what its strides would have been. 0: no stage is. */
     int64_t output_stride;
     int64_t first_too; /* so is its first block; 0: that has the dilation of the stage before, as in torchvision */
-    const char *norm;  /* settings of batch_norm2d; NULL: its defaults */
+    const char *norm;  /* settings of net_norm; NULL: its defaults */
 } resnet_trunk;
 
 /* Blocks of ResNet-34 and ResNet-50, and of ResNet-101, as defaults of a key `layers`. */

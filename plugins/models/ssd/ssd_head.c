@@ -42,7 +42,7 @@ static cvr_value default_boxes(net *n, const ssd_attrs *a, int i, cvr_value imag
                                  .clip = a->clip};
     const cvr_value in[2] = {image, map};
     memcpy(d.ratios, a->ratios, sizeof a->ratios);
-    return detect_emit1(n, "default_boxes", &d, sizeof d, in, 2);
+    return net_emit1(n, NET_OP("default_boxes", &d), in, 2);
 }
 
 static void put_losses(net *n, const ssd_attrs *a, const detect_ends *e, const detect_joined *j) {
@@ -53,20 +53,8 @@ static void put_losses(net *n, const ssd_attrs *a, const detect_ends *e, const d
     const cvr_value of_class[2] = {j->logits, target}, of_box[4] = {j->deltas, j->anchors, e->boxes, object};
     box.coder = coder.coder;
     memcpy(box.weights, coder.weights, sizeof box.weights);
-    detect_put_loss(n, e, "classification",
-                    &(cvr_op_call){.op = "anchor_cross_entropy",
-                                   .attrs = &hard,
-                                   .attrs_size = sizeof hard,
-                                   .inputs = of_class,
-                                   .n_inputs = 2,
-                                   .n_outputs = 4});
-    detect_put_loss(n, e, "bbox_regression",
-                    &(cvr_op_call){.op = "anchor_box_loss",
-                                   .attrs = &box,
-                                   .attrs_size = sizeof box,
-                                   .inputs = of_box,
-                                   .n_inputs = 4,
-                                   .n_outputs = 2});
+    detect_put_loss(n, e, "classification", NET_OP("anchor_cross_entropy", &hard), of_class, 2, 4);
+    detect_put_loss(n, e, "bbox_regression", NET_OP("anchor_box_loss", &box), of_box, 4, 2);
 }
 
 int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cvr_value maps[SSD_MAPS]) {
