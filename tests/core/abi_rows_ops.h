@@ -184,6 +184,7 @@
     ROW(cvr_sample_rows_attrs, positive_fraction),
     ROW(cvr_sample_rows_attrs, draw),
     ROW(cvr_sample_rows_attrs, key),
+    ROW(cvr_gather_attrs, shared),
     ROW(cvr_gather_rows_attrs, rows),
     ROW(cvr_gather_rows_attrs, shared),
     ROW(cvr_top_k_attrs, k),
