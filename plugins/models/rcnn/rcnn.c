@@ -186,19 +186,21 @@ static const cvr_stage *const stages[] = {
 
 #define FASTER "Ren et al. 2015, as in torchvision"
 #define MASK "He et al. 2017, as in torchvision"
-#define MODEL(name_, doc_, schema_, build_, alias_)                                                                    \
+static const char *const masks[] = {"masks"};
+#define MODEL(name_, doc_, schema_, build_, alias_, ...)                                                               \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = doc_, .n_attrs = NET_COUNT(schema_),              \
         .attrs = schema_, .build = build_, .n_stages = NET_COUNT(stages), .stages = stages, .stride = stride,          \
-        .alias = alias_                                                                                                \
+        .alias = alias_, __VA_ARGS__                                                                                   \
     }
 static const cvr_model_desc *const models[] = {
     MODEL("fasterrcnn_resnet50_fpn", FASTER, usual, build_faster, resnet_alias),
     MODEL("fasterrcnn_resnet50_fpn_v2", FASTER, second, build_faster_v2, resnet_alias),
     MODEL("fasterrcnn_mobilenet_v3_large_fpn", FASTER, mobile, build_faster, mobilenet_alias),
     MODEL("fasterrcnn_mobilenet_v3_large_320_fpn", FASTER, mobile_320, build_faster, mobilenet_alias),
-    MODEL("maskrcnn_resnet50_fpn", MASK, usual, build_mask, resnet_alias),
-    MODEL("maskrcnn_resnet50_fpn_v2", MASK, second, build_mask_v2, resnet_alias),
+    MODEL("maskrcnn_resnet50_fpn", MASK, usual, build_mask, resnet_alias, .reads = masks, .n_reads = NET_COUNT(masks)),
+    MODEL("maskrcnn_resnet50_fpn_v2", MASK, second, build_mask_v2, resnet_alias, .reads = masks,
+          .n_reads = NET_COUNT(masks)),
 };
 
 CVR_STATIC_ASSERT(sizeof(rcnn_attrs) % 8 == 0, "attributes are of 8-byte cells");
