@@ -281,14 +281,39 @@ static int32_t bind_dataset(settings *s, cvr_plugins *p, bool reads, cvr_error *
     return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
 }
 
-int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
-    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"};
+static bool model_reads(const settings *s, const char *field) {
+    for (uint32_t i = 0; s->model_desc && i < s->model_desc->n_reads; i++)
+        if (strcmp(s->model_desc->reads[i], field) == 0) return true;
+    return false;
+}
+
+/* Masks of objects are large: only a network that learns from them has them in its batches. */
+static int32_t choose_wants(settings *s, cvr_error *err) {
+    s->wants = cvr_calloc(s->task->n_wants + 1, sizeof *s->wants);
+    if (!s->wants) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < s->task->n_wants; i++) {
+        const cvr_want *want = s->task->wants[i];
+        if (!want->optional || model_reads(s, want->field)) s->wants[s->n_wants++] = want;
+    }
+    return CVR_OK;
+}
+
+/* The task's keys are of two sections. */
+static int32_t bind_task(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"},
+                       shown = {CVR_KIND_TASK, s->run->task, "predict", "task"};
     const void *desc;
     CVR_TRY(find_plugin(s, p, &task, &desc, err));
     s->task = desc;
     CVR_TRY(bind_keys(s, &task, s->task->attrs, s->task->n_attrs, &s->task_attrs, err));
+    return bind_keys(s, &shown, s->task->predict_attrs, s->task->n_predict_attrs, &s->predict_attrs, err);
+}
+
+int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
+    CVR_TRY(bind_task(s, p, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
     CVR_TRY(bind_network(s, p, err));
+    CVR_TRY(choose_wants(s, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",
                    cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));
@@ -308,6 +333,7 @@ const char *settings_start_weights(const settings *s, bool trains) {
 void settings_close(settings *s) {
     phases_clear(&s->phases);
     cvr_free(s->net);
+    cvr_free(s->wants);
     cvr_free(s->gradient_plugins);
     cvr_config_destroy(&s->config);
     cvr_free(s->preset_classes);

@@ -250,6 +250,7 @@ int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, bool t
     d->task = (cvr_task_info){.struct_size = sizeof d->task,
                               .host = cvr_plugins_host(p),
                               .attrs = s->task_attrs,
+                              .predict_attrs = s->predict_attrs,
                               .data = d,
                               .objects = tell_objects,
                               .class_id = tell_class_id};

@@ -133,7 +133,9 @@ typedef struct settings {
     val_settings *val; /* as are resize_size and crop_size */
     const probe_settings *probe;
     const cvr_task_desc *task;
-    const void *task_attrs;
+    const void *task_attrs, *predict_attrs; /* of the task: keys of [train]; of [predict] */
+    const cvr_want **wants;                  /* of the task, as far as this model reads them */
+    size_t n_wants;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */
     const void *model_attrs;
     const cvr_setting **net; /* copies of the pointers */

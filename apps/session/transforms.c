@@ -147,7 +147,10 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
 
 int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     filling val = {&d->splits[CVR_SPLIT_VAL], p, s->protocol.crop, false};
-    d->task = (cvr_task_info){.struct_size = sizeof d->task, .host = cvr_plugins_host(p), .attrs = s->task_attrs};
+    d->task = (cvr_task_info){.struct_size = sizeof d->task,
+                              .host = cvr_plugins_host(p),
+                              .attrs = s->task_attrs,
+                              .predict_attrs = s->predict_attrs};
     CVR_TRY(train_transforms(&d->task, &d->splits[CVR_SPLIT_TRAIN], s, p, err));
     return take_pipeline(&d->task, s, &val, err);
 }

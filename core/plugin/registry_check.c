@@ -98,8 +98,8 @@ static int32_t check_field(const cvr_field_kind *k, const char *what, cvr_error 
 
 static int32_t check_wants(const cvr_task_desc *d, const char *what, cvr_error *err) {
     for (uint32_t i = 0; i < d->n_wants; i++)
-        if (d->wants[i]->reserved || (d->wants[i]->dtype && !cvr_dtype_size(d->wants[i]->dtype)))
-            return refuse(err, what, "`wants`", "an element type that is none, or `reserved` is not 0");
+        if (d->wants[i]->optional > 1 || (d->wants[i]->dtype && !cvr_dtype_size(d->wants[i]->dtype)))
+            return refuse(err, what, "`wants`", "an element type that is none, or `optional` is not 0 or 1");
     return CVR_OK;
 }
 

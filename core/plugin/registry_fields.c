@@ -49,9 +49,13 @@ static const desc_field layer_fields[] = {
     FIELDS_END,
 };
 static const desc_field model_fields[] = {
-    FIELD_OF(NAME, cvr_model_desc, name),           FIELD_OF(DOC, cvr_model_desc, doc),
-    LIST(ATTRS, cvr_model_desc, attrs, n_attrs),    FIELD_OF(FUNCTION, cvr_model_desc, build),
-    LIST(STAGES, cvr_model_desc, stages, n_stages), FIELDS_END,
+    FIELD_OF(NAME, cvr_model_desc, name),
+    FIELD_OF(DOC, cvr_model_desc, doc),
+    LIST(ATTRS, cvr_model_desc, attrs, n_attrs),
+    FIELD_OF(FUNCTION, cvr_model_desc, build),
+    LIST(STAGES, cvr_model_desc, stages, n_stages),
+    LIST(TEXTS, cvr_model_desc, reads, n_reads),
+    FIELDS_END,
 };
 static const desc_field task_fields[] = {
     FIELD_OF(NAME, cvr_task_desc, name),
@@ -71,6 +75,9 @@ static const desc_field task_fields[] = {
     FIELD_OF(TEXT, cvr_task_desc, csv_header),
     FIELD_OF(TEXT_OR_NULL, cvr_task_desc, dense),
     FIELD_OF(TEXT_OR_NULL, cvr_task_desc, score_name),
+    LIST(ATTRS, cvr_task_desc, predict_attrs, n_predict_attrs),
+    FIELD_OF(TEXT_OR_NULL, cvr_task_desc, matrix_extra),
+    FIELD_OF(TEXT_OR_NULL, cvr_task_desc, save_list),
     FIELDS_END,
 };
 static const desc_field optimizer_fields[] = {

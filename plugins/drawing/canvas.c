@@ -36,8 +36,16 @@ void canvas_blend(canvas *c, int64_t x, int64_t y, colour ink, double alpha) {
 }
 
 void canvas_fill(canvas *c, box area, colour ink) {
-    for (int64_t y = area.y; y < area.y + area.height; y++) {
-        for (int64_t x = area.x; x < area.x + area.width; x++) canvas_blend(c, x, y, ink, 1);
+    const int64_t left = area.x > 0 ? area.x : 0, top = area.y > 0 ? area.y : 0;
+    const int64_t right = area.x + area.width < c->image.width ? area.x + area.width : c->image.width;
+    const int64_t bottom = area.y + area.height < c->image.height ? area.y + area.height : c->image.height;
+    for (int64_t y = top; y < bottom; y++) {
+        uint8_t *p = c->image.data + (y * c->image.width + left) * 3;
+        for (int64_t x = left; x < right; x++) {
+            *p++ = ink.r;
+            *p++ = ink.g;
+            *p++ = ink.b;
+        }
     }
 }
 
@@ -79,39 +87,37 @@ void canvas_disc(canvas *c, point centre, double radius, colour ink) {
 }
 
 /* A gap of one pixel on the right, which bold ink would close: the legs of an m. */
-static int32_t is_narrow(char letter, int32_t x, int32_t y) {
-    return x + 2 < CANVAS_LETTER_WIDTH - 1 && !canvas_font_dot(letter, x + 1, y) && canvas_font_dot(letter, x + 2, y);
+static int32_t is_narrow(canvas_letter letter, int32_t x, int32_t y) {
+    return x + 2 < CANVAS_LETTER_WIDTH - 1 && !canvas_letter_dot(letter, x + 1, y) &&
+           canvas_letter_dot(letter, x + 2, y);
 }
 
-void canvas_text(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_style style) {
-    const int64_t advance = CANVAS_LETTER_WIDTH + (style.bold ? 1 : 0);
-    for (int64_t at = 0; *text; text++, at += advance) {
-        for (int32_t row = 0; row < CANVAS_FONT_ROWS; row++) {
-            for (int32_t column = 0; column < CANVAS_LETTER_WIDTH - 1; column++) {
-                if (!canvas_font_dot(*text, column, row)) continue;
-                const int64_t along = at + column;
-                if (style.upwards) {
-                    canvas_blend(c, x + row, y - along, style.ink, 1);
-                } else {
-                    canvas_blend(c, x + along, y + row, style.ink, 1);
-                    if (style.bold && !is_narrow(*text, column, row)) {
-                        canvas_blend(c, x + along + 1, y + row, style.ink, 1);
-                    }
-                }
-            }
+#define ABOVE 3 /* rows over a tall letter that its accent may take */
+
+/* One letter `along` pixels of its own from where the text begins. */
+static void draw_letter(canvas *c, point from, int64_t along, canvas_letter letter, canvas_text_style style,
+                        int64_t scale) {
+    const int64_t x = (int64_t)from.x, y = (int64_t)from.y;
+    for (int32_t row = -ABOVE; row < CANVAS_FONT_ROWS; row++) {
+        for (int32_t column = 0; column < CANVAS_LETTER_WIDTH - 1; column++) {
+            if (!canvas_letter_dot(letter, column, row)) continue;
+            const int64_t wide = style.bold && !style.upwards && !is_narrow(letter, column, row) ? 2 : 1;
+            if (style.upwards)
+                canvas_fill(c, (box){x + row * scale, y - (along + column) * scale, scale, scale}, style.ink);
+            else
+                canvas_fill(c, (box){x + (along + column) * scale, y + row * scale, wide * scale, scale}, style.ink);
         }
     }
 }
 
-int64_t canvas_text_width(const char *text) {
-    const int64_t n = (int64_t)strlen(text);
-    return n > 0 ? n * CANVAS_LETTER_WIDTH - 1 : 0;
+void canvas_text_large(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_style style, int64_t scale) {
+    const int64_t advance = CANVAS_LETTER_WIDTH + (style.bold ? 1 : 0);
+    canvas_reader r = {text, '\0'};
+    canvas_letter letter;
+    for (int64_t at = 0; canvas_next_letter(&r, &letter); at += advance)
+        draw_letter(c, (point){(double)x, (double)y}, at, letter, style, scale);
 }
 
-void canvas_cut(char *out, const char *text, int64_t letters) {
-    const int64_t n = (int64_t)strlen(text);
-    const int64_t kept = n <= letters ? n : letters > 2 ? letters - 2 : letters;
-    memcpy(out, text, (size_t)kept);
-    if (n > letters && letters > 2) memcpy(out + kept, "..", 2);
-    out[n <= letters ? n : letters] = '\0';
+void canvas_text(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_style style) {
+    canvas_text_large(c, x, y, text, style, 1);
 }

@@ -53,10 +53,28 @@ typedef struct canvas_text_style {
     uint32_t bold;
 } canvas_text_style;
 
-/* (x, y) is the upper left corner of the first letter; of an upward text the lower left one. */
+/* UTF-8; (x, y) is the upper left corner of the first letter; of an upward text the lower left one. */
 void canvas_text(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_style style);
+/* The same in letters `scale` times as large. */
+void canvas_text_large(canvas *c, int64_t x, int64_t y, const char *text, canvas_text_style style, int64_t scale);
 int64_t canvas_text_width(const char *text);
-/* At most `letters` letters of `text`, the last two dots where it was cut. `out` has room for `letters` + 1. */
-void canvas_cut(char *out, const char *text, int64_t letters);
+/* How many letters are drawn for a text. */
+int64_t canvas_letters(const char *text);
+/* Whether all of a text can be drawn, and there is any: where it is not, a number may say more. */
+int32_t canvas_can_draw(const char *text);
+/* At most `letters` letters of `text` and `room` - 1 bytes, the last two dots where it was cut. */
+void canvas_cut(char *out, uint64_t room, const char *text, int64_t letters);
+
+/* A text letter by letter: 0 at its end. `second` is 0 at first. */
+typedef struct canvas_reader {
+    const char *text;
+    char second; /* of two letters that stand for one character */
+} canvas_reader;
+typedef struct canvas_letter {
+    char base, accent; /* printable ASCII; a sign of canvas_letters.c, blank for none */
+} canvas_letter;
+int32_t canvas_next_letter(canvas_reader *r, canvas_letter *out);
+/* 1 where it has ink; `x` in 0..5, `y` in -3..11, where an accent of a tall letter is above 0. */
+int32_t canvas_letter_dot(canvas_letter letter, int32_t x, int32_t y);
 
 #endif

@@ -7,7 +7,6 @@
 
 #define MOST_FEATURES 20 /* of a MobileNet: blocks with the stem and the last convolution */
 #define MOBILENET_V2_LAST 1280
-#define FPN_FROZEN_NORM "batch_norm2d"
 
 const cvr_attr_desc fpn_layers = CVR_ATTR_INIT(INTS, "layers", "", "blocks of each stage of a ResNet; none: the body's",
                                                .count = 4, CVR_ATTR_BETWEEN(1, 1000));
@@ -110,7 +109,7 @@ static void build_body(net *n, const fpn_attrs *a, cvr_value image, cvr_value st
     for (int i = 0; i < FPN_MOST_STAGES; i++) stages[i] = image;
     n->scope = "backbone.body.";
     n->conv = (net_start){NET_START_KAIMING, 0, 0};
-    n->norm = a->norm ? "batch_norm2d" : FPN_FROZEN_NORM;
+    n->norm = a->norm ? "batch_norm2d" : "frozen_batch_norm2d";
     if (bodies[a->body].kind == RESNET)
         resnet_stages(n, a, norm.s, image, stages);
     else

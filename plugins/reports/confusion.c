@@ -52,7 +52,7 @@ static matrix_layout lay_out(const confusion *m) {
     l.side = l.n <= WITH_NAMES || cell * l.n < LARGEST_SIDE ? cell * l.n : LARGEST_SIDE;
     for (int64_t i = 0; i < l.n && l.n <= WITH_NAMES; i++) {
         report_class_name(m->classes, i, name);
-        const int64_t letters = (int64_t)strlen(name);
+        const int64_t letters = canvas_letters(name);
         if (letters > l.names) l.names = letters;
     }
     if (l.names > LABEL_LETTERS) l.names = LABEL_LETTERS;
@@ -137,10 +137,10 @@ static void draw_names(canvas *c, const confusion *m, const matrix_layout *l) {
     const canvas_text_style across = {CANVAS_INK, 0, 0}, upwards = {CANVAS_INK, 1, 0};
     const int64_t cell = l->side / l->n;
     for (int64_t i = 0; i < l->n; i++) {
-        char name[REPORT_NAME], label[LABEL_LETTERS + 1];
+        char name[REPORT_NAME], label[4 * LABEL_LETTERS];
         const int64_t middle = i * cell + cell / 2;
         report_class_name(m->classes, i, name);
-        canvas_cut(label, name, LABEL_LETTERS);
+        canvas_cut(label, sizeof label, name, LABEL_LETTERS);
         const int64_t width = canvas_text_width(label);
         canvas_text(c, l->x - 8 - width, l->y + middle - CANVAS_CAPITAL / 2 - 1, label, across);
         canvas_text(c, l->x + middle - CANVAS_CAPITAL / 2 - 1, l->y + l->side + 8 + width, label, upwards);

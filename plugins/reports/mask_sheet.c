@@ -142,7 +142,7 @@ static mask_layout lay_out(const mask_sheet *s) {
 /* The picture; with classes it is grey, and their colours lie over it. */
 static void draw_pane(canvas *c, const mask_tile *t, const uint8_t *classes, box at, const char *caption) {
     const int64_t factor = factor_of(t);
-    char label[64];
+    char label[256];
     for (int64_t y = 0; y < at.height; y++) {
         for (int64_t x = 0; x < at.width; x++) {
             const int64_t i = y / factor * t->width + x / factor;
@@ -154,7 +154,7 @@ static void draw_pane(canvas *c, const mask_tile *t, const uint8_t *classes, box
         }
     }
     canvas_frame(c, (box){at.x - 1, at.y - 1, at.width + 2, at.height + 2}, CANVAS_GRID);
-    canvas_cut(label, caption, pane_width(t) / CANVAS_LETTER_WIDTH < 63 ? pane_width(t) / CANVAS_LETTER_WIDTH : 63);
+    canvas_cut(label, sizeof label, caption, pane_width(t) / CANVAS_LETTER_WIDTH);
     canvas_text(c, at.x, at.y + at.height + 4, label, (canvas_text_style){CANVAS_INK, 0, 0});
 }
 

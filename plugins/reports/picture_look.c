@@ -115,11 +115,11 @@ int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t s
         if (!seen[k]) continue;
         report_class_name(classes, k, name);
         (void)snprintf(words[n], sizeof words[n], "%.40s", name);
-        entries[n] = (legend_entry){k, words[n]};
+        entries[n] = (legend_entry){class_colour(k), words[n]};
         n++;
     }
     /* Where classes take all numbers, the last of them has this colour. */
     if (seen[PICTURE_IGNORED] && classes->n <= PICTURE_IGNORED)
-        entries[n++] = (legend_entry){PICTURE_IGNORED, "(ignored)"};
-    return n ? class_legend(c, area, entries, n) : 0;
+        entries[n++] = (legend_entry){class_colour(PICTURE_IGNORED), "(ignored)"};
+    return n ? class_legend(c, area, 1, entries, n) : 0;
 }

@@ -123,8 +123,8 @@ static sheet lay_out(const pictures *t, const cvr_batch_event *e) {
 }
 
 static void draw_text(canvas *c, const sheet *s, const char *words, point at, colour ink) {
-    char label[TILE_LARGE / CANVAS_LETTER_WIDTH + 1];
-    canvas_cut(label, words, s->tile / CANVAS_LETTER_WIDTH);
+    char label[4 * TILE_LARGE / CANVAS_LETTER_WIDTH];
+    canvas_cut(label, sizeof label, words, s->tile / CANVAS_LETTER_WIDTH);
     canvas_text(c, (int64_t)at.x, (int64_t)at.y, label, (canvas_text_style){ink, 0, 0});
 }
 
@@ -153,11 +153,11 @@ static void draw_shares(canvas *c, const pictures *t, const sheet *s, int64_t i,
         if (k != first && share[k] > 0.005f && (second < 0 || share[k] > share[second])) second = k;
     for (int64_t line = 0; line < 2; line++, at.y += LINE) {
         const int64_t k = line ? second : first;
-        char name[REPORT_NAME], percent[16], label[TILE_LARGE / CANVAS_LETTER_WIDTH + 1];
+        char name[REPORT_NAME], percent[16], label[4 * TILE_LARGE / CANVAS_LETTER_WIDTH];
         if (k < 0) return;
         report_class_name(&t->sheet.classes, k, name);
         (void)snprintf(percent, sizeof percent, " %.0f %%", 100 * (double)share[k]);
-        canvas_cut(label, name, s->tile / CANVAS_LETTER_WIDTH - (int64_t)strlen(percent));
+        canvas_cut(label, sizeof label - 16, name, s->tile / CANVAS_LETTER_WIDTH - (int64_t)strlen(percent));
         (void)snprintf(label + strlen(label), sizeof label - strlen(label), "%s", percent);
         canvas_text(c, (int64_t)at.x, (int64_t)at.y, label, (canvas_text_style){CANVAS_INK, 0, 0});
     }

@@ -78,23 +78,6 @@ static void draw_picture(canvas *c, const cvr_task_info *info, const segment_mas
     }
 }
 
-/* The legend is drawn at its usual size, and put at the foot of the sheet `factor` times as large. */
-static int32_t draw_legend(canvas *c, int64_t top, const legend_entry *entries, int64_t n, int64_t factor,
-                           cvr_error *err) {
-    canvas small;
-    const box area = {MARGIN, MARGIN, c->image.width / factor - 2 * MARGIN, 0};
-    CVR_TRY(canvas_open(&small, c->host, c->image.width / factor, (c->image.height - top) / factor, err));
-    (void)class_legend(&small, area, entries, n);
-    for (int64_t y = 0; y < small.image.height * factor; y++) {
-        for (int64_t x = 0; x < small.image.width * factor; x++) {
-            const uint8_t *const p = small.image.data + (y / factor * small.image.width + x / factor) * 3;
-            canvas_blend(c, x, top + y, (colour){p[0], p[1], p[2]}, 1);
-        }
-    }
-    canvas_close(&small);
-    return CVR_OK;
-}
-
 void segment_percent(char text[16], double share) {
     if (share < 0.0005)
         (void)snprintf(text, 16, "< 0.1 %%");
@@ -117,15 +100,17 @@ static int32_t draw(canvas *c, const cvr_task_info *info, const segment_mask *m,
     const int64_t n = segment_shares(m, info->n_classes, shares);
     for (int64_t i = 0; i < n; i++) {
         share_words(words[i], info->class_names[shares[i].klass], shares[i].share);
-        entries[i] = (legend_entry){shares[i].klass, words[i]};
+        entries[i] = (legend_entry){class_colour(shares[i].klass), words[i]};
     }
     const int64_t wide = m->width * scale.grow, width = wide > LEAST_WIDTH ? wide : LEAST_WIDTH,
                   top = m->height * scale.grow;
-    const box area = {MARGIN, MARGIN, width / scale.legend - 2 * MARGIN, 0};
-    const int64_t below = class_legend(NULL, area, entries, n) + 2 * MARGIN - 4;
-    CVR_TRY(canvas_open(c, info->host, width, top + below * scale.legend, err));
+    const int64_t margin = MARGIN * scale.legend;
+    const box area = {margin, top + margin, width - 2 * margin, 0};
+    const int64_t below = class_legend(NULL, area, scale.legend, entries, n) + 2 * margin - 4 * scale.legend;
+    CVR_TRY(canvas_open(c, info->host, width, top + below, err));
     draw_picture(c, info, m, picture, scale);
-    return draw_legend(c, top, entries, n, scale.legend, err);
+    (void)class_legend(c, area, scale.legend, entries, n);
+    return CVR_OK;
 }
 
 int32_t segment_overlay_write(const cvr_task_info *info, const segment_mask *m, const cvr_prediction_sink *sink,

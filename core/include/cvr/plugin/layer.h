@@ -91,6 +91,9 @@ typedef struct cvr_model_desc {
     /* 1, and what this network calls the tensor that another implementation's files (timm's) call `name`; 0: not known.
      * Such a tensor may have axes of length 1 more or fewer, or axes flattened. NULL: its names are everybody's. */
     int32_t (*alias)(const char *name, char *out, uint64_t size);
+    const char *const *reads; /* of the fields that the task has only for models that read them: "masks" */
+    uint32_t n_reads;
+    uint32_t reserved;
 } cvr_model_desc;
 
 #ifdef __cplusplus
@@ -102,6 +105,6 @@ CVR_STATIC_ASSERT(sizeof(cvr_io_output) == 32, "cvr_io_output has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_io) == 48, "cvr_io has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_args) == 32, "cvr_model_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_stage) == 24, "cvr_stage has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 72, "cvr_model_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 88, "cvr_model_desc has padding");
 
 #endif

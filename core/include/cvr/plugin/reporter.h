@@ -41,6 +41,24 @@ typedef struct cvr_run_info {
     const char *protocol;
 } cvr_run_info;
 
+/*
+ * A curve over a whole validation, for whoever draws it. Curves of one name share their axes: one for each class, and
+ * with klass -1 one for all of them together. Task detect has, at IoU 0.5: "pr" (recall, precision), and over the
+ * confidence from which on detections count "f1", "precision" and "recall".
+ */
+typedef struct cvr_curve {
+    uint64_t struct_size;
+    const char *name;   /* "pr": no two axes share it; it may become a file's name */
+    const char *x_name; /* "recall" */
+    const char *y_name;
+    int64_t klass; /* -1: the mean over the classes that have this curve */
+    uint32_t n;
+    uint32_t reserved;
+    const double *x; /* n points in the order of x, each in 0..1 */
+    const double *y;
+    double value; /* the number that stands for the curve in a legend: average precision, the highest F1; NaN: none */
+} cvr_curve;
+
 typedef struct cvr_step_event {
     uint64_t struct_size;
     int64_t step;  /* from 1 */
@@ -71,12 +89,16 @@ typedef struct cvr_epoch_event {
     uint32_t is_best; /* 1 where this epoch is the best so far */
     const char *const *names;
     const double *values;
-    const uint64_t *matrix; /* confusion matrix of the validation, rows the truth; NULL: none */
+    /* Confusion matrix of the validation, rows the truth; NULL: none. It has a row and a column for each class, and one
+     * more of each where `matrix_extra` is not NULL. */
+    const uint64_t *matrix;
     /* Metrics by class: value of column k for class i at per_class[i * n_columns + k]. */
     const char *const *columns;
     const double *per_class; /* NULL: none */
     uint32_t n_columns;
-    uint32_t reserved;
+    uint32_t n_curves;
+    const char *matrix_extra; /* what the last row and column stand for, "background" */
+    const cvr_curve *const *curves;
 } cvr_epoch_event;
 
 /* A batch of a split. The picture is the field of kind CVR_FIELD_IMAGE: u8, or f32 and normalised. */
@@ -136,8 +158,9 @@ typedef struct cvr_reporter_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 176, "cvr_run_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_curve) == 72, "cvr_curve has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 104, "cvr_step_event has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 112, "cvr_epoch_event has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 128, "cvr_epoch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_batch_event) == 48, "cvr_batch_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_end_event) == 152, "cvr_end_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_reporter_desc) == 88, "cvr_reporter_desc has padding");

@@ -7,6 +7,7 @@
 
 #include "data.h"
 #include "layer.h"
+#include "reporter.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,10 +29,10 @@ static inline const cvr_io_output *cvr_io_find(const cvr_io *io, const char *nam
 /* A field of the samples that the task wants in its batches. The batch has it under the same name, stacked. */
 typedef struct cvr_want {
     uint64_t struct_size;
-    const char *field; /* "label" */
-    const char *kind;  /* CVR_FIELD_*: what it has to be */
-    uint32_t dtype;    /* in the batch; 0: as samples have it. F32 of the index of a class: a share for each class */
-    uint32_t reserved;
+    const char *field;  /* "label" */
+    const char *kind;   /* CVR_FIELD_*: what it has to be */
+    uint32_t dtype;     /* in the batch; 0: as samples have it. F32 of the index of a class: a share for each class */
+    uint32_t optional;  /* 1: only for a model that says that it reads the field (cvr_model_desc.reads) */
     const char *remedy; /* "choose another data.format": for data without it */
     /* Labels of data whose pictures have several classes, (classes) f32, are refused, and this is said to do instead;
      * NULL: the task takes them. What mixing makes of one class a picture is never refused. */
@@ -67,6 +68,7 @@ typedef struct cvr_task_info {
     int32_t (*objects)(void *data, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err);
     /* The validation split's own number for a class (COCO's category_id). */
     int64_t (*class_id)(void *data, int64_t klass);
+    const void *predict_attrs; /* as cvr_task_desc.predict_attrs has them */
 } cvr_task_info;
 
 /* Outputs that the network gave for a batch, with what the task knows of it. `targets` has the wanted fields, or none
@@ -138,7 +140,8 @@ typedef struct cvr_task_desc {
     void (*metrics_result)(const void *self, cvr_metric_fn each, void *ctx);
     /* NULL where there are none. */
     void (*metrics_per_class)(const void *self, cvr_class_metric_fn each, void *ctx);
-    /* Confusion matrix, rows the truth, n_classes x n_classes; NULL where the task has none. Lives until close. */
+    /* Confusion matrix, rows the truth, n_classes x n_classes, or with `matrix_extra` one more of each; NULL where the
+     * task has none. Lives until close. */
     const uint64_t *(*metrics_matrix)(const void *self);
     void (*metrics_close)(void *self);
     /* Prediction `row` of `outputs`. */
@@ -154,6 +157,20 @@ typedef struct cvr_task_desc {
      * batch->targets->n. For whoever looks for the worst pictures; NULL: none. */
     int32_t (*scores)(const cvr_task_info *info, const cvr_task_batch *batch, double *scores, cvr_error *err);
     const char *score_name; /* "iou"; NULL without `scores` */
+    /* Keys of [predict], beside the program's own. */
+    const cvr_attr_desc *const *predict_attrs;
+    uint32_t n_predict_attrs;
+    uint32_t reserved;
+    const char
+        *matrix_extra; /* the matrix has a last row and column for what is of no class: "background"; NULL: not */
+    /* Curves over the whole split; returns their number. They live until close, or the next update. NULL: none. */
+    uint32_t (*metrics_curves)(const void *self, const cvr_curve *const **curves);
+    /* val.save = yes: what the network said of picture `row` of a batch, for other programs that measure it. `json` of
+     * the sink gets elements of the one list of all pictures, which becomes the file `save_list`; it may be called any
+     * number of times. `file` puts a file beside it. Nothing else of the sink is there. NULL: nothing can be saved. */
+    int32_t (*save)(const cvr_task_info *info, const cvr_task_batch *batch, int64_t row,
+                    const cvr_prediction_sink *sink, cvr_error *err);
+    const char *save_list; /* "predictions.json"; NULL: there is no list */
 } cvr_task_desc;
 
 #ifdef __cplusplus
@@ -162,9 +179,9 @@ typedef struct cvr_task_desc {
 
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 56, "cvr_prediction_sink has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 72, "cvr_task_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 80, "cvr_task_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 64, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 168, "cvr_task_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 216, "cvr_task_desc has padding");
 
 #endif
