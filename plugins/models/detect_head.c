@@ -6,23 +6,39 @@
 
 /* ---- reading ---- */
 
+/* Height and width of the canvas for each picture, where the task does not pad: (N, 2) */
+static cvr_value whole_size(net *n, cvr_value image) {
+    if (n->status != CVR_OK) return image;
+    const int64_t *s = net_shape(n, image);
+    cvr_value side[2];
+    for (int i = 0; i < 2; i++) {
+        const cvr_init init = {sizeof init, CVR_INIT_CONSTANT, 0, (double)s[2 + i], 0};
+        const net_text name = net_print("side.%lld.%lld", (long long)s[0], (long long)s[2 + i]);
+        const cvr_param_decl d = {.struct_size = sizeof d,
+                                  .name = name.s,
+                                  .dtype = CVR_F32,
+                                  .rank = 2,
+                                  .shape = {s[0], 1, 1, 1, 1, 1},
+                                  .flags = CVR_PARAM_CONSTANT,
+                                  .init = &init};
+        side[i] = net_values(n, &d);
+    }
+    return net_concat(n, side, 2, 1, "image_size");
+}
+
 detect_ends detect_read(net *n, const cvr_io *io) {
     detect_ends e = {.io = io,
                      .image = io->input(io, "image"),
                      .image_size = io->input(io, "image_size"),
                      .boxes = io->input(io, "boxes"),
                      .labels = io->input(io, "box_labels")};
-    if (n->status != CVR_OK) return e;
-    if (e.image_size == CVR_NONE)
+    if (e.image_size == CVR_NONE) e.image_size = whole_size(n, e.image);
+    if (e.boxes == CVR_NONE || n->status != CVR_OK) return e;
+    e.counts = n->b->counts(n->b, e.boxes, NULL);
+    if (e.labels == CVR_NONE || e.counts == CVR_NONE)
         n->status = cvr_fail(n->err, CVR_ERR_INVALID,
-                             "a detector has to know how large each picture is, and this task does not say so; set "
-                             "run.task = detect");
-    else if (n->b->training && (e.boxes == CVR_NONE || e.labels == CVR_NONE))
-        n->status =
-            cvr_fail(n->err, CVR_ERR_INVALID, "a detector learns from boxes and their classes; set run.task = detect");
-    if (n->status == CVR_OK && e.boxes) e.counts = n->b->counts(n->b, e.boxes, NULL);
-    if (n->status == CVR_OK && e.boxes && !e.counts)
-        n->status = cvr_fail(n->err, CVR_ERR_INVALID, "nobody says how many of a picture's boxes count");
+                             "a detector learns from boxes with classes, as many as a picture has; this task gives "
+                             "none, set run.task = detect");
     return e;
 }
 
@@ -47,12 +63,11 @@ static cvr_value objects_of(net *n, cvr_value x) {
     return net_emit1(n, NET_OP("slice", &a), &x, 1);
 }
 
-/* x (N, P) f32, index (N, B) -> (N, B) */
-static cvr_value gather_numbers(net *n, cvr_value x, cvr_value index) {
-    if (n->status != CVR_OK) return x;
-    const int64_t *p = net_shape(n, x), *i = net_shape(n, index), pictures = p[0], each = i[1];
-    const cvr_value in[2] = {detect_view(n, x, 3, (const int64_t[]){pictures, p[1], 1}), index};
-    return detect_view(n, net_emit1(n, NET_PLAIN_OP("gather_rows"), in, 2), 2, (const int64_t[]){pictures, each});
+/* x (N, P) or (N, P, K), index (N, B) -> (N, B) or (N, B, K) */
+static cvr_value gather(net *n, cvr_value x, cvr_value index) {
+    const cvr_gather_attrs a = {0};
+    const cvr_value in[2] = {x, index};
+    return net_emit1(n, NET_OP("gather_rows", &a), in, 2);
 }
 
 /* ---- heads ---- */
@@ -105,12 +120,8 @@ static void put(net *n, const detect_ends *e, const char *name, uint32_t role, c
     if (n->status == CVR_OK) n->status = e->io->put(e->io, name, role, v, n->err);
 }
 
-void detect_put_heads(net *n, const detect_ends *e, const detect_joined *j, int64_t head_outputs) {
+void detect_put_training(net *n, const detect_ends *e, const detect_joined *j) {
     if (n->b->training) put(n, e, "scores", CVR_ROLE_RESULT, j->logits);
-    if (!head_outputs) return;
-    put(n, e, "cls_logits", CVR_ROLE_RESULT, j->logits);
-    put(n, e, "bbox_regression", CVR_ROLE_RESULT, j->deltas);
-    if (j->centerness) put(n, e, "bbox_ctrness", CVR_ROLE_RESULT, j->centerness);
 }
 
 /* ---- losses ---- */
@@ -146,11 +157,7 @@ static void best(net *n, cvr_value scores, int64_t most, cvr_value *values, cvr_
     const int64_t rows = net_shape(n, scores)[1];
     const cvr_top_k_attrs a = {.k = most < rows ? most : rows};
     cvr_value out[3];
-    detect_emit(
-        n,
-        &(cvr_op_call){
-            .op = "top_k", .attrs = &a, .attrs_size = sizeof a, .inputs = &scores, .n_inputs = 1, .n_outputs = 3},
-        out);
+    (void)net_emit(n, NET_OP("top_k", &a), &scores, 1, out, 3);
     *values = out[0];
     *index = out[1];
 }
@@ -158,11 +165,7 @@ static void best(net *n, cvr_value scores, int64_t most, cvr_value *values, cvr_
 /* row and column of places in rows of `columns` numbers */
 static void split(net *n, cvr_value index, int64_t columns, cvr_value out[2]) {
     const cvr_split_index_attrs a = {columns};
-    detect_emit(
-        n,
-        &(cvr_op_call){
-            .op = "split_index", .attrs = &a, .attrs_size = sizeof a, .inputs = &index, .n_inputs = 1, .n_outputs = 2},
-        out);
+    (void)net_emit(n, NET_OP("split_index", &a), &index, 1, out, 2);
 }
 
 void detect_put_results(net *n, const detect_ends *e, const detect_candidates *c, const detect_attrs *a) {
@@ -176,9 +179,8 @@ void detect_put_results(net *n, const detect_ends *e, const detect_candidates *c
     const cvr_value in[3] = {c->boxes, c->scores, c->group};
     cvr_value kept[2], place[2];
     (void)net_emit(n, NET_OP("nms", &nms), in, c->group ? 3 : 2, kept, 2);
-    const cvr_value boxes[2] = {c->boxes, kept[0]};
-    put(n, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("gather_rows"), boxes, 2));
-    put(n, e, "scores", CVR_ROLE_RESULT, gather_numbers(n, c->scores, kept[0]));
+    put(n, e, "boxes", CVR_ROLE_RESULT, gather(n, c->boxes, kept[0]));
+    put(n, e, "scores", CVR_ROLE_RESULT, gather(n, c->scores, kept[0]));
     if (!c->group) split(n, kept[0], c->n_groups, place);
     const cvr_value of_groups[2] = {c->group, kept[0]};
     put(n, e, "labels", CVR_ROLE_RESULT,
@@ -198,8 +200,7 @@ static void best_of_level(net *n, const detect_ends *e, const detect_heads *h, u
     best(n, detect_view(n, score, 2, flat), most, &out[0], &index);
     split(n, index, columns, place);
     const cvr_value coded[2] = {h->deltas[i], h->anchors[i]};
-    const cvr_value boxes[2] = {boxes_of(n, e, coded, coder), place[0]};
-    out[1] = net_emit1(n, NET_PLAIN_OP("gather_rows"), boxes, 2);
+    out[1] = gather(n, boxes_of(n, e, coded, coder), place[0]);
     out[2] = place[1];
 }
 
@@ -237,8 +238,7 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
     if (n->status != CVR_OK) return;
     const int64_t shape[3] = {pictures, classes, net_shape(n, values)[1]};
     const cvr_value coded[2] = {j->deltas, j->anchors};
-    const cvr_value boxes[2] = {boxes_of(n, e, coded, coder), by_rank(n, index, shape)};
-    const detect_candidates c = {net_emit1(n, NET_PLAIN_OP("gather_rows"), boxes, 2), by_rank(n, values, shape),
-                                 CVR_NONE, classes};
+    const detect_candidates c = {gather(n, boxes_of(n, e, coded, coder), by_rank(n, index, shape)),
+                                 by_rank(n, values, shape), CVR_NONE, classes};
     detect_put_results(n, e, &c, a);
 }

@@ -19,7 +19,7 @@ typedef struct detect_ends {
     cvr_value image_size;            /* (N, 2) */
     cvr_value boxes, labels, counts; /* (N, M, 4), (N, M) i64, (N) */
 } detect_ends;
-/* A failure where the task has no sizes of pictures, or training no boxes. */
+/* Without image_size pictures are as large as their canvas. */
 detect_ends detect_read(net *n, const cvr_io *io);
 
 /* x with another shape of as many elements, in place; neither has rank 4. */
@@ -46,9 +46,8 @@ cvr_value detect_conv(net *n, cvr_value x, const char *name, const net_conv2d *c
  * a copy. each: anchors of a pixel */
 cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64_t columns);
 detect_joined detect_join(net *n, const detect_heads *h);
-/* Puts what the heads say as "cls_logits", "bbox_regression" and "bbox_ctrness" where the key head_outputs asks for it;
- * in training, which needs some result, the logits as "scores". */
-void detect_put_heads(net *n, const detect_ends *e, const detect_joined *j, int64_t head_outputs);
+/* In training, which looks at losses alone but needs some result: the logits as "scores". */
+void detect_put_training(net *n, const detect_ends *e, const detect_joined *j);
 
 /* ---- losses ---- */
 
@@ -66,7 +65,6 @@ void detect_put_loss(net *n, const detect_ends *e, const char *name, const net_o
 typedef struct detect_attrs {
     double score_thresh, nms_thresh;
     int64_t detections_per_img, topk_candidates;
-    int64_t head_outputs;
 } detect_attrs;
 
 /*
@@ -104,13 +102,9 @@ void detect_put_results(net *n, const detect_ends *e, const detect_candidates *c
 #define DETECT_TOPK(default_, of_)                                                                                     \
     CVR_ATTR_INIT(INT, "topk_candidates", default_, "best " of_ " that suppression looks at",                          \
                   CVR_ATTR_BETWEEN(1, 1000000))
-#define DETECT_HEAD_OUTPUTS                                                                                            \
-    CVR_ATTR_INIT(BOOL, "head_outputs", "no",                                                                          \
-                  "also give what the heads say, as cls_logits, bbox_regression and bbox_ctrness, to predict.raw")
-
 /* Plugins that such a network is made of, for CVR_DEFINE_PLUGIN. */
 #define DETECT_OPS                                                                                                     \
     "op:to_tokens op:view op:concat op:slice op:sigmoid op:softmax op:permute op:top_k op:gather_rows op:nms "         \
-    "op:decode_boxes op:clip_boxes op:class_targets op:anchor_box_loss op:split_index "
+    "op:decode_boxes op:clip_boxes op:class_targets op:anchor_box_loss op:split_index op:pick_labels layer:concat "
 
 #endif

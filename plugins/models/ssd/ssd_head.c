@@ -14,7 +14,6 @@ const cvr_attr_desc ssd_aspect_ratios =
                   CVR_ATTR_BETWEEN(0.01, 100));
 const cvr_attr_desc ssd_clip =
     CVR_ATTR_INIT(BOOL, "clip", "yes", "no default box is larger than the picture; its place may reach out of it");
-const cvr_attr_desc ssd_head_outputs = DETECT_HEAD_OUTPUTS;
 
 static int32_t check(const ssd_attrs *a, cvr_error *err) {
     if (a->n_scales != SSD_MAPS + 1)
@@ -74,7 +73,7 @@ int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cv
         heads.anchors[i] = default_boxes(n, a, i, e->image, maps[i]);
     }
     const detect_joined j = detect_join(n, &heads);
-    detect_put_heads(n, e, &j, a->detect.head_outputs);
+    detect_put_training(n, e, &j);
     if (e->boxes) put_losses(n, a, e, &j);
     if (!n->b->training) detect_put_by_class(n, e, &j, &coder, &a->detect);
     return n->status;

@@ -50,13 +50,13 @@ int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cv
 #define SSD_STEPS(default_)                                                                                            \
     CVR_ATTR_INIT(INTS, "steps", default_, "pixels from one default box to the next on each map; none: by its size",   \
                   .count = SSD_MAPS, CVR_ATTR_BETWEEN(1, 65536))
-extern const cvr_attr_desc ssd_iou_thresh, ssd_positive_fraction, ssd_aspect_ratios, ssd_clip, ssd_head_outputs;
+extern const cvr_attr_desc ssd_iou_thresh, ssd_positive_fraction, ssd_aspect_ratios, ssd_clip;
 
 /* Addresses for a schema's array, in the order of ssd_attrs. */
 #define SSD_ATTRS(score_, nms_, per_img_, topk_, scales_, ratios_per_map_, steps_)                                     \
-    &score_, &nms_, &per_img_, &topk_, &ssd_head_outputs, &ssd_iou_thresh, &ssd_positive_fraction, &scales_,           \
-        &ssd_aspect_ratios, &ratios_per_map_, &steps_, &ssd_clip
-#define SSD_N_ATTRS 12
+    &score_, &nms_, &per_img_, &topk_, &ssd_iou_thresh, &ssd_positive_fraction, &scales_, &ssd_aspect_ratios,          \
+        &ratios_per_map_, &steps_, &ssd_clip
+#define SSD_N_ATTRS 11
 
 #define SSD_CLASS_HEAD "head.classification_head"
 #define SSD_HEAD_STAGES NET_STAGE("head", SSD_CLASS_HEAD), NET_STAGE("head.regression", "head.regression_head")
