@@ -210,7 +210,8 @@ static int32_t load_params(const running *r, cvr_error *err) {
 }
 
 static int32_t write_input(const running *r, const char *name, cvr_error *err) {
-    const int32_t slot = cvr_program_slot(r->program, name);
+    const cvr_value input = cvr_graph_input_value(r->graph, name); /* a result may have the name of a target */
+    const int32_t slot = input ? cvr_program_slot_of(r->program, input) : -1;
     const golden_tensor *t;
     if (slot < 0) return CVR_OK;
     CVR_TRY(need(r, name, &t, err));
@@ -225,17 +226,22 @@ static int32_t write_input(const running *r, const char *name, cvr_error *err) {
 }
 
 static int32_t run(running *r, cvr_error *err) {
-    static const char *const inputs[] = {"image", "image_size", "boxes", "box_labels", "masks", "counts", "lr"};
+    static const char *const inputs[] = {"image", "image_size", "boxes", "box_labels", "masks", "counts"};
     const float one = 1;
+    const golden_tensor *lr;
     CVR_TRY(cvr_device_open(&r->device, r->c->plugins, r->c->backend, 0, r->c->pool, err));
     CVR_TRY(cvr_store_place(r->store, r->device, err));
-    CVR_TRY(cvr_program_plan(&r->program, r->graph, r->device, r->c->pool, CVR_FALLBACK_ERROR, err));
+    CVR_TRY(cvr_program_plan(&r->program, r->graph, r->device, r->c->pool, CVR_FALLBACK_ALLOW, err));
     CVR_TRY(cvr_device_alloc(r->device, cvr_program_arena_bytes(r->program), &r->arena, err));
     CVR_TRY(cvr_program_bind(r->program, r->arena, err));
     CVR_TRY(load_params(r, err));
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) CVR_TRY(write_input(r, inputs[i], err));
-    const int32_t scale = cvr_program_slot(r->program, "loss_scale");
+    const int32_t scale = cvr_program_slot(r->program, "loss_scale"), rate = cvr_program_slot(r->program, "lr");
     if (scale >= 0) CVR_TRY(cvr_program_write(r->program, scale, &one, err));
+    if (rate >= 0) {
+        CVR_TRY(need(r, "lr", &lr, err));
+        CVR_TRY(cvr_program_write(r->program, rate, lr->data, err));
+    }
     return cvr_program_run(r->program, err);
 }
 
