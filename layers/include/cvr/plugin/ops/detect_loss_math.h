@@ -54,4 +54,6 @@ static inline double cvr_focal_part_slope(const cvr_focal_part *p, double gamma)
 }
 #endif
 
+CVR_STATIC_ASSERT(sizeof(cvr_focal_part) == 32, "cvr_focal_part has padding");
+
 #endif

@@ -26,9 +26,9 @@ typedef struct cvr_roi_tap {
 /* One axis of a roi on its map, in pixels of the map. f32, as torchvision computes it: whether a sample lies on the map
  * may hang on the last bit. */
 typedef struct cvr_roi_axis {
-    float start, bin; /* where the roi starts, how long a bin is */
-    float grid;       /* samples of a bin; 0: none */
     int64_t size;     /* of the map */
+    float start, bin; /* where the roi starts, how long a bin is */
+    float grid, step; /* samples of a bin, 0: none; how far apart they are */
 } cvr_roi_axis;
 
 static inline cvr_roi_axis cvr_roi_axis_of(float low, float high, double scale, int64_t aligned, int64_t bins,
@@ -38,7 +38,10 @@ static inline cvr_roi_axis cvr_roi_axis_of(float low, float high, double scale, 
     if (!aligned && !(length > 1.0f)) length = 1.0f; /* NaN is 1 pixel long, and starts nowhere */
     const float bin = length / (float)bins;
     const float grid = sampling_ratio > 0 ? (float)sampling_ratio : ceilf(bin);
-    const cvr_roi_axis axis = {start, bin, grid >= 1 && isfinite(grid) ? grid : 0.0f, size};
+    cvr_roi_axis axis = {size, start, bin, 0, 0};
+    if (!(grid >= 1 && isfinite(grid) && isfinite(start) && isfinite(bin))) return axis;
+    axis.grid = grid;
+    axis.step = bin / grid;
     return axis;
 }
 
@@ -76,14 +79,13 @@ static inline float cvr_roi_bound(float i, float grid) {
  * samples off the map are not visited.
  */
 static inline int64_t cvr_roi_taps(const cvr_roi_axis *axis, int64_t b, cvr_roi_tap *taps, int64_t most) {
-    const float step = axis->bin / axis->grid, size = (float)axis->size;
+    const float size = (float)axis->size;
     float first = 0, end = axis->grid;
     int64_t n = 0;
-    if (!(axis->grid > 0) || !isfinite(axis->start) || !isfinite(axis->bin)) return 0;
     if (axis->grid > 64) {
         const float from = axis->start + (float)b * axis->bin;
-        first = cvr_roi_bound(floorf((-1 - from) / step) - 2, axis->grid);
-        end = cvr_roi_bound(ceilf((size - from) / step) + 2, axis->grid);
+        first = cvr_roi_bound(floorf((-1 - from) / axis->step) - 2, axis->grid);
+        end = cvr_roi_bound(ceilf((size - from) / axis->step) + 2, axis->grid);
     }
     for (int64_t i = 0, count = (int64_t)fminf(end - first, 4 * size + 256); i < count; i++) {
         float at = cvr_roi_sample_at(axis, b, first + (float)i);
@@ -111,5 +113,8 @@ static inline int64_t cvr_roi_level(const cvr_roi_align_attrs *a, const float *r
 #ifdef __cplusplus
 }
 #endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_roi_tap) == 8, "cvr_roi_tap has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_roi_axis) == 24, "cvr_roi_axis has padding");
 
 #endif
