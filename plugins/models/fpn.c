@@ -161,7 +161,7 @@ static size_t add_extra(net *n, const fpn *f, cvr_value body, cvr_value maps[FPN
 /* The same head looks at all maps; [layers] may have changed one. */
 static void check_widths(net *n, const cvr_value *maps, size_t stages, size_t count) {
     const int64_t wide = n->status == CVR_OK ? net_shape(n, maps[stages - 1])[1] : 0;
-    for (size_t i = 0; i < count && n->status == CVR_OK; i++) {
+    for (size_t i = count; i-- > 0 && n->status == CVR_OK;) { /* the finer ones follow the coarser ones */
         const int64_t has = net_shape(n, maps[i])[1];
         const net_text name =
             i < stages ? net_print("layer_blocks.%d.0", (int)i) : net_print("extra_blocks.p%d", (int)(i - stages) + 6);

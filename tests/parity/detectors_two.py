@@ -29,6 +29,8 @@ from networks import NarrowResNet
 CLASSES = 3
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/rcnn.safetensors"
 LR = 0.5
+MOBILE = 0.02  # width of the narrow MobileNet
+UNKEPT = ("faster_batch",)  # narrow, and yet not in the golden file: faster_v2 has its batch norms, too
 HEADS = "rpn.head.cls_logits rpn.head.bbox_pred roi_heads.box_predictor.cls_score roi_heads.box_predictor.bbox_pred"
 
 
@@ -47,7 +49,7 @@ def frozen(net):
 
 def narrow_body(mobile, freeze, v2, channels):
     if mobile:
-        body = torchvision.models.MobileNetV3(*mobilenetv3._mobilenet_v3_conf("mobilenet_v3_large", width_mult=0.1), num_classes=2, norm_layer=nn.BatchNorm2d).features
+        body = torchvision.models.MobileNetV3(*mobilenetv3._mobilenet_v3_conf("mobilenet_v3_large", width_mult=MOBILE), num_classes=2, norm_layer=nn.BatchNorm2d).features
         layers, widths = {"13": "0", "16": "1"}, [body[13].out_channels, body[16].out_channels]
     else:
         body = NarrowResNet(resnet.Bottleneck, [1, 1, 1, 1], 2, False, 2)
@@ -78,24 +80,24 @@ def full(name, freeze):
 
 
 def cases():
-    """label: (module, model, settings, canvas)"""
+    """label: (module, model, settings, canvas, objects of the two pictures)"""
     few = "fpn_channels=6 representation_size=8 rpn_batch_size_per_image=32 box_batch_size_per_image=16 box_detections_per_img=8 rpn_pre_nms_top_n_train=40 rpn_pre_nms_top_n_test=30 rpn_post_nms_top_n_train=50 rpn_post_nms_top_n_test=20 draw=first"
-    resnet_few, mobile_few = f"layers=1,1,1,1 width=2 anchor_sizes=8,16,32,48,64 {few}", f"width_mult=0.1 anchor_sizes=16,32 rpn_score_thresh=0 {few}"
-    size = (96, 96)
+    resnet_few, mobile_few = f"layers=1,1,1,1 width=2 anchor_sizes=8,16,32,48,64 {few}", f"width_mult={MOBILE} anchor_sizes=16,32 rpn_score_thresh=0 {few}"
+    size, many = (64, 64), (6, 5)
     small = {
-        "faster": (functools.partial(narrow), "fasterrcnn_resnet50_fpn", resnet_few, size),
-        "faster_batch": (functools.partial(narrow, freeze=False), "fasterrcnn_resnet50_fpn", f"norm=batch {resnet_few}", size),
-        "faster_v2": (functools.partial(narrow, freeze=False, v2=True), "fasterrcnn_resnet50_fpn_v2", resnet_few, size),
-        "faster_mobile": (functools.partial(narrow, mobile=True), "fasterrcnn_mobilenet_v3_large_320_fpn", mobile_few, (160, 160)),
-        "mask": (functools.partial(narrow, mask=True), "maskrcnn_resnet50_fpn", resnet_few, size),
-        "mask_v2": (functools.partial(narrow, freeze=False, v2=True, mask=True), "maskrcnn_resnet50_fpn_v2", resnet_few, size),
+        "faster": (functools.partial(narrow), "fasterrcnn_resnet50_fpn", resnet_few, size, (4, 0)),
+        "faster_batch": (functools.partial(narrow, freeze=False), "fasterrcnn_resnet50_fpn", f"norm=batch {resnet_few}", size, many),
+        "faster_v2": (functools.partial(narrow, freeze=False, v2=True), "fasterrcnn_resnet50_fpn_v2", resnet_few, size, many),
+        "faster_mobile": (functools.partial(narrow, mobile=True), "fasterrcnn_mobilenet_v3_large_320_fpn", mobile_few, (64, 96), many),
+        "mask": (functools.partial(narrow, mask=True), "maskrcnn_resnet50_fpn", resnet_few, size, (0, 3)),
+        "mask_v2": (functools.partial(narrow, freeze=False, v2=True, mask=True), "maskrcnn_resnet50_fpn_v2", resnet_few, size, many),
     }
     size, large = (256, 288), {}
     for name in ("fasterrcnn_resnet50_fpn", "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn", "maskrcnn_resnet50_fpn"):
         for freeze in (True, False):
-            large[name + ("" if freeze else "/batch")] = (functools.partial(full, name, freeze), name, f"norm={'frozen' if freeze else 'batch'} draw=first", size)
+            large[name + ("" if freeze else "/batch")] = (functools.partial(full, name, freeze), name, f"norm={'frozen' if freeze else 'batch'} draw=first", size, many)
     for name in ("fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn_v2"):
-        large[name] = (functools.partial(full, name, False), name, "draw=first box_batch_size_per_image=64", size)
+        large[name] = (functools.partial(full, name, False), name, "draw=first box_batch_size_per_image=64", size, many)
     return large, small
 
 
@@ -122,12 +124,12 @@ def seeded(make, seed, v2):
     return net
 
 
-def batch(canvas, seed, masks):
+def batch(canvas, counts, seed, masks):
     """Two pictures of odd sizes, with objects; and what stands past them is of no account."""
     torch.manual_seed(seed)
     h, w = canvas
     image, sizes = torch.zeros(2, 3, h, w, dtype=torch.uint8), torch.tensor([[h - 7.0, w - 25.0], [h - 29.0, w - 3.0]])
-    counts, most = torch.tensor([6, 5]), 8
+    counts, most = torch.tensor(counts), max(counts) + 1
     boxes, labels = torch.zeros(2, most, 4), torch.zeros(2, most, dtype=torch.int64)
     shapes = torch.zeros(2, most, h, w, dtype=torch.uint8)
     for i in range(2):
@@ -145,6 +147,32 @@ def batch(canvas, seed, masks):
 
 
 # ---- the oracle ----
+
+
+def calibrate(net, b):
+    """Last layers whose outputs are about 1 in size: a deep network of random weights says numbers in the thousands, and all boxes are
+    clipped to nothing."""
+    net = net.eval()
+    heads, sizes = net.roi_heads, [tuple(s) for s in b["image_size"].int().tolist()]
+    boxes = [b["boxes"][i, :n] for i, n in enumerate(b["counts"].tolist())]
+
+    def scale(layer, x, to):
+        layer.weight.data *= to / layer(x).std()
+        layer.weight.data = layer.weight.data.bfloat16().float()
+
+    with torch.no_grad():
+        maps = net.backbone(b["image"].float() / 255)
+        x = net.rpn.head.conv(maps["0"])
+        scale(net.rpn.head.cls_logits, x, 1.0)
+        scale(net.rpn.head.bbox_pred, x, 0.3)
+        x = heads.box_head(copy.deepcopy(heads.box_roi_pool)(maps, boxes, sizes))
+        scale(heads.box_predictor.cls_score, x, 1.0)
+        scale(heads.box_predictor.bbox_pred, x, 1.0)
+        if heads.has_mask():
+            x = heads.mask_head(copy.deepcopy(heads.mask_roi_pool)(maps, boxes, sizes))
+            x = heads.mask_predictor.relu(heads.mask_predictor.conv5_mask(x))
+            scale(heads.mask_predictor.mask_fcn_logits, x, 1.0)
+    return net
 
 
 def targets_of(b, dtype):
@@ -220,7 +248,7 @@ def check_heads(said, mine, proposals, what):
             if m.shape != t.shape:  # room for more regions than there are
                 rows = m.shape[0] // len(proposals)
                 m = torch.cat([m[p * rows : p * rows + len(x)] for p, x in enumerate(proposals)])
-            worst = max(worst, ((m - t).abs().max() / t.abs().max()).item())
+            worst = max(worst, ((m - t).abs().max() / t.abs().max()).item() if m.shape == t.shape else float("inf"))
     print(f"    heads {what:8} {worst:.1e}")
     return worst
 
@@ -250,10 +278,12 @@ def distances(theirs, mine):
     return {k: ((mine[k] - d).norm() / max(d.norm(), floor * d.numel() ** 0.5)).item() for k, d in theirs.items()}
 
 
-def compare(program, label, case, seed):
-    make, model, settings, canvas = case
+def compare(program, label, case, seed, is_narrow):
+    make, model, settings, canvas, counts = case
     net = seeded(make, seed, "v2" in model)
-    b = batch(canvas, seed, "mask" in model)
+    b = batch(canvas, counts, seed, "mask" in model)
+    if not is_narrow:
+        calibrate(net, b)
     fields = {"model": text(model), "settings": text(settings), "classes": torch.tensor(CLASSES), "lr": torch.tensor(LR), "capture": text(HEADS)} | b
     fields |= {f"param.{k}": v.bfloat16() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     fields = {f"{label.replace('/', '-')}/{k}": v.contiguous() for k, v in fields.items()}
@@ -271,7 +301,7 @@ def compare(program, label, case, seed):
     off, f32 = distances(theirs, changes), distances(theirs, own[5])
     over, d, bound, k = max((d / max(2e-3, 2 * f32[k]), d, max(2e-3, 2 * f32[k]), k) for k, d in off.items())
     print(f"    change {d:.1e} of at most {bound:.1e} in {k}")
-    good = heads <= 1e-4 and boxes <= 1e-2 and loss <= 1e-4 and over <= 1
+    good = heads <= 1e-4 and boxes <= 1e-2 and loss <= 1e-4 and (d <= 1e-3 if is_narrow else over <= 1)  # other machines, with room to spare
     expected = {f"expect.{k}": v.float() for k, v in losses.items()} | {f"change.{k}": v.float() for k, v in theirs.items()}
     for i, f in enumerate(found):
         expected |= {f"expect.{name}.{i}": f[name].float() if name != "labels" else f[name] - 1 for name in f}
@@ -279,10 +309,10 @@ def compare(program, label, case, seed):
     return good, golden
 
 
-def check(program, label, case, tries):
+def check(program, label, case, is_narrow=False):
     print(label, flush=True)
-    for seed in range(7, 7 + tries):
-        good, golden = compare(program, label, case, seed)
+    for seed in range(7, 15 if is_narrow else 10):
+        good, golden = compare(program, label, case, seed, is_narrow)
         if good:
             return golden
     print(f"{label} FAILS")
@@ -297,16 +327,16 @@ def main():
     for label, case in small.items() if "--narrow" in sys.argv or "--write" in sys.argv else ():
         if wanted and label not in wanted:
             continue
-        found = check(program, label, case, 8)
+        found = check(program, label, case, True)
         good &= found is not None
-        golden |= found or {}
+        golden |= {} if label in UNKEPT else found or {}
     if golden and "--write" in sys.argv:
         written = {key.split("/")[0] for key in golden}
         others = {key: t for key, t in load_file(GOLDEN).items() if key.split("/")[0] not in written} if wanted else {}
         save_file(others | golden, GOLDEN)
     for label, case in large.items():
         if "--narrow" not in sys.argv and (not wanted or label in wanted):
-            good &= check(program, label, case, 3) is not None
+            good &= check(program, label, case) is not None
     sys.exit(not good)
 
 
