@@ -4,11 +4,15 @@
 
 const cvr_attr_desc fpn_head_topk = DETECT_TOPK("1000", "pairs of anchor and class of each map");
 
+const cvr_attr_desc fpn_head_groups = CVR_ATTR_INIT(
+    INT, "head_groups", "32", "groups that the heads' channels are normalised in", CVR_ATTR_BETWEEN(1, 65536));
+
 double fpn_head_prior(void) {
     return -log((1 - FPN_HEAD_PRIOR) / FPN_HEAD_PRIOR);
 }
 
-cvr_value fpn_tower(net *n, const char *name, int kind, cvr_value x) {
+cvr_value fpn_tower(net *n, const char *name, int kind, int64_t groups, cvr_value x) {
+    const net_text in_groups = net_print("%lld", (long long)groups);
     n->conv = (net_start){NET_START_NORMAL, FPN_HEAD_STD, 0};
     for (int i = 0; i < FPN_HEAD_DEPTH && n->status == CVR_OK; i++) {
         const net_conv2d c = {net_shape(n, x)[1], 3, 1, 1, 1, kind != FPN_TOWER_NORMED};
@@ -16,7 +20,7 @@ cvr_value fpn_tower(net *n, const char *name, int kind, cvr_value x) {
         for (int k = 0; k < 3; k++)
             part[k] = kind == FPN_TOWER_FLAT ? net_print("%s.%d", name, 3 * i + k) : net_print("%s.%d.%d", name, i, k);
         x = net_conv(n, x, part[0].s, &c);
-        if (kind != FPN_TOWER_PLAIN) x = net_layer(n, x, part[1].s, "group_norm", FPN_HEAD_GROUPS);
+        if (kind != FPN_TOWER_PLAIN) x = net_layer(n, x, part[1].s, "group_norm", in_groups.s);
         x = net_layer(n, x, part[kind == FPN_TOWER_PLAIN ? 1 : 2].s, "relu", "");
     }
     return x;

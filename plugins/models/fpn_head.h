@@ -12,14 +12,13 @@
 #define FPN_HEAD_DEPTH 4
 #define FPN_HEAD_STD 0.01   /* of all weights of the heads at first */
 #define FPN_HEAD_PRIOR 0.01 /* what the class scores say at first, by their bias */
-#define FPN_HEAD_GROUPS "32"
 
 #define FPN_TOWER_PLAIN 0  /* NAME.i.0, a convolution with bias, and ReLU */
 #define FPN_TOWER_NORMED 1 /* NAME.i.0, one without, NAME.i.1, the norm, and ReLU */
 #define FPN_TOWER_FLAT 2   /* NAME.3i, one with bias, NAME.3i+1, the norm, and ReLU */
 
-/* x: (N, C, h, w) -> (N, C, h, w) */
-cvr_value fpn_tower(net *n, const char *name, int kind, cvr_value x);
+/* x: (N, C, h, w) -> (N, C, h, w); groups: of the normalisation */
+cvr_value fpn_tower(net *n, const char *name, int kind, int64_t groups, cvr_value x);
 /* A head's last convolution, 3x3, and what it says as rows: (N, C, h, w) -> (N, h * w * each, columns) */
 cvr_value fpn_head_rows(net *n, const char *name, int64_t each, int64_t columns, double bias, cvr_value x);
 /* The bias of class scores that makes them FPN_HEAD_PRIOR: -ln((1 - p) / p) */
@@ -48,6 +47,6 @@ int64_t fpn_head_stride(const void *attrs);
 #define FPN_HEAD_SIZES(default_)                                                                                       \
     CVR_ATTR_INIT(FLOATS, "anchor_sizes", default_, "side of the anchors of each map of the pyramid, pixels",          \
                   .count = FPN_MOST_MAPS, CVR_ATTR_BETWEEN(1, 100000))
-extern const cvr_attr_desc fpn_head_topk;
+extern const cvr_attr_desc fpn_head_topk, fpn_head_groups;
 
 #endif

@@ -19,7 +19,7 @@ typedef struct running {
     cvr_program *program;
     void *arena;
     cvr_builder recording;
-    char capture[512];
+    char capture[1024];
     captured captured[MOST_CAPTURED];
     size_t n_captured;
 } running;

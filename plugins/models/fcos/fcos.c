@@ -9,6 +9,7 @@
 typedef struct fcos_attrs {
     fpn_head_attrs head;
     double radius;
+    int64_t groups;
 } fcos_attrs;
 
 static const cvr_box_coder_attrs coder = {CVR_CODER_LTRB, {1, 1, 1, 1}};
@@ -52,8 +53,8 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     cvr_value maps[FPN_MOST_MAPS];
     detect_heads h = {.n_levels = fpn_head_maps(&n, &a->head, FPN_EXTRA_P6P7, e.image, maps)};
     for (uint32_t i = 0; i < h.n_levels && n.status == CVR_OK; i++) {
-        const cvr_value classes = fpn_tower(&n, "head.classification_head.conv", FPN_TOWER_FLAT, maps[i]),
-                        boxes = fpn_tower(&n, "head.regression_head.conv", FPN_TOWER_FLAT, maps[i]);
+        const cvr_value classes = fpn_tower(&n, "head.classification_head.conv", FPN_TOWER_FLAT, a->groups, maps[i]),
+                        boxes = fpn_tower(&n, "head.regression_head.conv", FPN_TOWER_FLAT, a->groups, maps[i]);
         h.logits[i] = fpn_head_rows(&n, FPN_HEAD_CLASSES, 1, args->num_classes + 1, fpn_head_prior(), classes);
         const cvr_value sides = fpn_head_rows(&n, "head.regression_head.bbox_reg", 1, 4, 0, boxes);
         h.deltas[i] = net_layer(&n, sides, "head.regression_head.relu", "relu", "");
@@ -82,8 +83,8 @@ static const cvr_attr_desc radius = CVR_ATTR_INIT(
     "how far from an object's middle points belong to it, in sides of their anchor", CVR_ATTR_BETWEEN(0.01, 1000));
 
 static const cvr_stage *const stages[] = {FPN_STAGES, FPN_HEAD_STAGES};
-static const cvr_attr_desc *const attrs[] = {&score, &nms,   &per_img, &fpn_head_topk, FPN_ATTRS(body, frozen),
-                                             &sizes, &radius};
+static const cvr_attr_desc *const attrs[] = {&score, &nms,    &per_img,        &fpn_head_topk, FPN_ATTRS(body, frozen),
+                                             &sizes, &radius, &fpn_head_groups};
 
 static const cvr_model_desc model = {.struct_size = sizeof(cvr_model_desc),
                                      .name = "fcos_resnet50_fpn",

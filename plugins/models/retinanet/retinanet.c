@@ -14,6 +14,7 @@ typedef struct retinanet_attrs {
     int64_t n_ratios;
     double ratios[MOST_OCTAVES];
     double fg_iou_thresh, bg_iou_thresh;
+    int64_t groups; /* of the second version */
 } retinanet_attrs;
 
 static const cvr_box_coder_attrs coder = {CVR_CODER_CENTER, {1, 1, 1, 1}};
@@ -48,14 +49,15 @@ static int32_t build(int second, const cvr_builder *b, const cvr_model_args *arg
     const retinanet_attrs *a = (const retinanet_attrs *)args->attrs;
     const int64_t each = a->octave_scales * a->n_ratios, columns = args->num_classes + 1;
     const int tower = second ? FPN_TOWER_NORMED : FPN_TOWER_PLAIN;
+    const int64_t groups = second ? a->groups : 1;
     net n = {.b = b, .err = err};
     const detect_ends e = detect_read(&n, io);
     cvr_value maps[FPN_MOST_MAPS];
     detect_heads h = {.n_levels =
                           fpn_head_maps(&n, &a->head, second ? FPN_EXTRA_P6P7_OF_BODY : FPN_EXTRA_P6P7, e.image, maps)};
     for (uint32_t i = 0; i < h.n_levels && n.status == CVR_OK; i++) {
-        const cvr_value classes = fpn_tower(&n, "head.classification_head.conv", tower, maps[i]),
-                        boxes = fpn_tower(&n, "head.regression_head.conv", tower, maps[i]);
+        const cvr_value classes = fpn_tower(&n, "head.classification_head.conv", tower, groups, maps[i]),
+                        boxes = fpn_tower(&n, "head.regression_head.conv", tower, groups, maps[i]);
         h.logits[i] = fpn_head_rows(&n, FPN_HEAD_CLASSES, each, columns, fpn_head_prior(), classes);
         h.deltas[i] = fpn_head_rows(&n, "head.regression_head.bbox_reg", each, 4, 0, boxes);
         h.anchors[i] = anchors_of(&n, a, a->head.anchor_sizes[i], e.image, maps[i]);
@@ -110,11 +112,9 @@ static const cvr_attr_desc bg_iou =
 static const cvr_stage *const stages[] = {FPN_STAGES, FPN_HEAD_STAGES};
 
 #define ATTRS(norm_)                                                                                                   \
-    {                                                                                                                  \
-        &score, &nms, &per_img, &fpn_head_topk, FPN_ATTRS(body, norm_), &sizes, &octave_scales, &ratios, &fg_iou,      \
-            &bg_iou                                                                                                    \
-    }
-static const cvr_attr_desc *const first_attrs[] = ATTRS(frozen), *const second_attrs[] = ATTRS(batch);
+    &score, &nms, &per_img, &fpn_head_topk, FPN_ATTRS(body, norm_), &sizes, &octave_scales, &ratios, &fg_iou, &bg_iou
+static const cvr_attr_desc *const first_attrs[] = {ATTRS(frozen)}, *const second_attrs[] = {ATTRS(batch),
+                                                                                            &fpn_head_groups};
 
 #define MODEL(name_, attrs_, build_)                                                                                   \
     &(const cvr_model_desc) {                                                                                          \
