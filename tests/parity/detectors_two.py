@@ -72,8 +72,8 @@ def narrow(mobile=False, freeze=True, v2=False, mask=False):
     return faster_rcnn.FasterRCNN(backbone, **more)
 
 
-def full(name, freeze):
-    net = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
+def full(name, freeze, **more):
+    net = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES + 1, **more)
     if freeze:
         frozen(net.backbone.body)
     return net
@@ -97,7 +97,7 @@ def cases():
         for freeze in (True, False):
             large[name + ("" if freeze else "/batch")] = (functools.partial(full, name, freeze), name, f"norm={'frozen' if freeze else 'batch'} draw=first", size, many)
     for name in ("fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn_v2"):
-        large[name] = (functools.partial(full, name, False), name, "draw=first box_batch_size_per_image=64", size, many)
+        large[name] = (functools.partial(full, name, False, box_batch_size_per_image=64), name, "draw=first box_batch_size_per_image=64", size, many)
     return large, small
 
 
