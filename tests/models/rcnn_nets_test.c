@@ -7,7 +7,9 @@
  * Tolerances: boxes to 0.01 pixels, scores and masks to 1e-4, losses to 1e-4; a change to 2e-3 in L2, relative, where a
  * change below 1e-4 of the largest is not told apart from rounding.
  */
+#include "../apps/session/session_parts.h"
 #include "support/detector_case.h"
+#include "support/scratch.h"
 #include <criterion/criterion.h>
 #include <cvr/plugin/bf16.h>
 #include <math.h>
@@ -188,44 +190,153 @@ Test(rcnn, evaluation_has_losses) {
     teardown(&s);
 }
 
-/* ---- settings that make no sense ---- */
+/* ---- models by themselves ---- */
 
-Test(rcnn, refuses_with_one_line) {
-    static const struct {
-        const char *model, *settings, *says;
-    } wrong[] = {
-        {"fasterrcnn_resnet50_fpn", "anchor_sizes=32,64", "model.anchor_sizes has 2 sizes for 5 maps"},
-        {"fasterrcnn_resnet50_fpn", "returned_layers=3,2", "the stages of this body are 1 to 4"},
-        {"fasterrcnn_resnet50_fpn", "returned_layers=2,4 anchor_levels=all", "each is half as large"},
-        {"fasterrcnn_resnet50_fpn", "layers=1,2", "model.layers has 2 numbers"},
-        {"fasterrcnn_resnet50_fpn", "body=mobilenet_v2 returned_layers=5,4", "the stages of this body are 0 to 5"},
-    };
+/* A model's store, by settings; for pictures of 64 x 64. */
+typedef struct built {
+    const cvr_model_desc *model;
+    cvr_store *store;
+    cvr_graph *graph;
+} built;
+
+static int32_t build(const subject *s, const char *name, const char *settings, built *out) {
+    const void *found;
+    void *attrs;
+    cvr_type type;
+    cvr_value image;
+    cvr_error_init(&err);
+    good(cvr_plugins_find(s->c.plugins, CVR_KIND_MODEL, name, &found, &err));
+    out->model = found;
+    const cvr_schema schema = {out->model->attrs, out->model->n_attrs};
+    const cvr_param_rules rules = {.stages = out->model->stages, .n_stages = out->model->n_stages, .freeze = ""};
+    good(cvr_attrs_parse(&schema, settings, NULL, name, &attrs, &err));
+    good(cvr_store_create(&out->store, 0, &err));
+    good(cvr_store_rules(out->store, &rules, &err));
+    good(cvr_graph_create(&out->graph, s->c.plugins, out->store, false, &err));
+    cvr_type_set(&type, CVR_F32, 4, (const int64_t[]){1, 3, 64, 64});
+    good(cvr_graph_input(out->graph, "image", &type, &image, &err));
+    const cvr_model_args args = {sizeof args, attrs, 3, 3};
+    const int32_t status = out->model->build(cvr_graph_builder(out->graph), &args, cvr_graph_io(out->graph), &err);
+    cvr_free(attrs);
+    return status;
+}
+
+static void drop(built *b) {
+    cvr_graph_destroy(&b->graph);
+    cvr_store_destroy(&b->store);
+}
+
+/* The numbers of a tensor, of which there are not too many. */
+static void read_named(const built *b, const char *name, float out[4096]) {
+    const int64_t i = cvr_store_find(b->store, name);
+    cr_assert(i >= 0 && cvr_store_get(b->store, (size_t)i)->bytes <= 4096 * sizeof *out, "%s", name);
+    memset(out, 0, 4096 * sizeof *out);
+    good(cvr_store_read(b->store, (size_t)i, out, &err));
+}
+
+/* A classifier's file, which counts batches, fills the body, whose norms do not. */
+static void check_body(const subject *s, const char *classifier, const char *detector, const char *settings,
+                       const char *from, const char *to) {
+    char settings_too[96];
+    static float a[4096], b[4096];
+    built file, net;
+    cvr_device *device;
+    scratch_open("rcnn");
+    const char *const path = scratch_path("body.safetensors");
+    (void)snprintf(settings_too, sizeof settings_too, "%s anchor_levels=all representation_size=8 fpn_channels=8",
+                   settings);
+    good(build(s, classifier, settings, &file));
+    good(build(s, detector, settings_too, &net));
+    good(cvr_device_open(&device, s->c.plugins, "cpu", 0, s->c.pool, &err));
+    good(cvr_store_place(file.store, device, &err));
+    good(cvr_store_place(net.store, device, &err));
+    good(weights_save(s->c.plugins, file.store, path, &err));
+    weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_AUTO, .alias = net.model->alias};
+    cr_expect_neq(weights_load(s->c.plugins, net.store, &rules, path, &err), CVR_OK);
+    cr_expect(strstr(err.message, "model.head = new"), "%s", err.message);
+    cvr_error_init(&err);
+    rules.head = WEIGHTS_HEAD_NEW;
+    good(weights_load(s->c.plugins, net.store, &rules, path, &err));
+    read_named(&file, from, a);
+    read_named(&net, to, b);
+    cr_expect_arr_eq(a, b, sizeof a, "%s of %s is not %s of the file", to, detector, from);
+    drop(&file);
+    drop(&net);
+    cvr_device_close(&device);
+    scratch_close();
+}
+
+Test(rcnn, takes_a_classifiers_weights) {
     static subject s;
     setup(&s);
+    check_body(&s, "resnet50", "fasterrcnn_resnet50_fpn", "layers=1,1,1,1 width=2", "layer4.0.conv2.weight",
+               "backbone.body.layer4.0.conv2.weight");
+    check_body(&s, "mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_fpn", "width_mult=0.02",
+               "features.15.block.1.0.weight", "backbone.body.15.block.1.0.weight");
+    teardown(&s);
+}
+
+/* Names of torchvision's published files, which are older than its modules'. */
+Test(rcnn, knows_older_names) {
+    static const char *const names[][2] = {
+        {"rpn.head.conv.weight", "rpn.head.conv.0.0.weight"},
+        {"rpn.head.cls_logits.bias", "rpn.head.cls_logits.bias"},
+        {"backbone.fpn.inner_blocks.3.weight", "backbone.fpn.inner_blocks.3.0.weight"},
+        {"backbone.fpn.layer_blocks.0.bias", "backbone.fpn.layer_blocks.0.0.bias"},
+        {"backbone.body.layer1.0.bn1.running_mean", "backbone.body.layer1.0.bn1.running_mean"},
+        {"roi_heads.mask_head.mask_fcn4.weight", "roi_heads.mask_head.3.0.weight"},
+        {"roi_heads.box_head.fc6.weight", "roi_heads.box_head.fc6.weight"},
+    };
+    static subject s;
+    built b;
+    setup(&s);
+    good(build(&s, "maskrcnn_resnet50_fpn", "layers=1,1,1,1 width=2 fpn_channels=8", &b));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char out[200] = "";
+        cr_expect(b.model->alias(names[i][0], out, sizeof out) && strcmp(out, names[i][1]) == 0, "%s is %s",
+                  names[i][0], out);
+        cr_expect_geq(cvr_store_find(b.store, out), 0, "there is no %s", out);
+    }
+    drop(&b);
+    teardown(&s);
+}
+
+Test(rcnn, refuses_with_one_line) {
+    static const char *const wrong[][2] = {
+        {"anchor_sizes=32,64", "model.anchor_sizes has 2 sizes for 5 maps"},
+        {"returned_layers=3,2", "the stages of this body are 1 to 4"},
+        {"returned_layers=2,4 anchor_levels=all", "each is half as large"},
+        {"layers=1,2", "model.layers has 2 numbers"},
+        {"body=mobilenet_v2 returned_layers=5,4", "the stages of this body are 0 to 5"},
+    };
+    static subject s;
+    built b;
+    setup(&s);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        const void *found;
-        void *attrs;
-        cvr_store *store;
-        cvr_graph *g;
-        cvr_type type;
-        cvr_value image;
-        cvr_error_init(&err);
-        good(cvr_plugins_find(s.c.plugins, CVR_KIND_MODEL, wrong[i].model, &found, &err));
-        const cvr_model_desc *model = found;
-        const cvr_schema schema = {model->attrs, model->n_attrs};
-        good(cvr_attrs_parse(&schema, wrong[i].settings, NULL, model->name, &attrs, &err));
-        good(cvr_store_create(&store, 0, &err));
-        good(cvr_graph_create(&g, s.c.plugins, store, false, &err));
-        cvr_type_set(&type, CVR_F32, 4, (const int64_t[]){1, 3, 64, 64});
-        good(cvr_graph_input(g, "image", &type, &image, &err));
-        const cvr_model_args args = {sizeof args, attrs, 3, 3};
-        cr_expect_neq(model->build(cvr_graph_builder(g), &args, cvr_graph_io(g), &err), CVR_OK, "%s",
-                      wrong[i].settings);
-        cr_expect(strstr(err.message, wrong[i].says) && !strchr(err.message, '\n'), "%s: %s", wrong[i].settings,
-                  err.message);
-        cvr_free(attrs);
-        cvr_graph_destroy(&g);
-        cvr_store_destroy(&store);
+        cr_expect_neq(build(&s, "fasterrcnn_resnet50_fpn", wrong[i][0], &b), CVR_OK, "%s", wrong[i][0]);
+        cr_expect(strstr(err.message, wrong[i][1]) && !strchr(err.message, '\n'), "%s: %s", wrong[i][0], err.message);
+        drop(&b);
+    }
+    teardown(&s);
+}
+
+/* Every body may stand under the pyramid. */
+Test(rcnn, has_any_body) {
+    static const char *const bodies[] = {"resnet18",           "resnet34",           "resnet50",    "resnet101",
+                                         "mobilenet_v3_large", "mobilenet_v3_small", "mobilenet_v2"};
+    static subject s;
+    setup(&s);
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        char settings[96];
+        built b;
+        (void)snprintf(settings, sizeof settings, "body=%s anchor_levels=all norm=%s", bodies[i],
+                       i % 2 ? "batch" : "frozen");
+        good(build(&s, "fasterrcnn_resnet50_fpn", settings, &b));
+        cr_expect_geq(cvr_store_find(b.store, "backbone.fpn.inner_blocks.1.0.weight"), 0, "%s", bodies[i]);
+        cr_expect_eq(cvr_store_find(b.store, i < 4 ? "backbone.body.bn1.num_batches_tracked"
+                                                   : "backbone.body.0.1.num_batches_tracked") >= 0,
+                     i % 2 == 1, "%s", bodies[i]);
+        drop(&b);
     }
     teardown(&s);
 }

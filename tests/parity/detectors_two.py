@@ -72,8 +72,8 @@ def narrow(mobile=False, freeze=True, v2=False, mask=False):
     return faster_rcnn.FasterRCNN(backbone, **more)
 
 
-def full(name, freeze):
-    net = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
+def full(name, freeze, **more):
+    net = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES + 1, **more)
     if freeze:
         frozen(net.backbone.body)
     return net
@@ -97,7 +97,7 @@ def cases():
         for freeze in (True, False):
             large[name + ("" if freeze else "/batch")] = (functools.partial(full, name, freeze), name, f"norm={'frozen' if freeze else 'batch'} draw=first", size, many)
     for name in ("fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn_v2"):
-        large[name] = (functools.partial(full, name, False), name, "draw=first box_batch_size_per_image=64", size, many)
+        large[name] = (functools.partial(full, name, False, box_batch_size_per_image=64), name, "draw=first box_batch_size_per_image=64", size, many)
     return large, small
 
 
@@ -240,15 +240,18 @@ def ours(program, kind, inputs):
 
 
 def check_heads(said, mine, proposals, what):
-    """The farthest that a head's output is off, of its largest."""
+    """The farthest that a head's output is off, of its largest. Regions of equal scores may be in another order."""
     worst = 0.0
     for name, calls in said.items():
         for i, t in enumerate(calls):
-            m = mine[f"layer.{name}.{i}"].double()
-            if m.shape != t.shape:  # room for more regions than there are
-                rows = m.shape[0] // len(proposals)
-                m = torch.cat([m[p * rows : p * rows + len(x)] for p, x in enumerate(proposals)])
-            worst = max(worst, ((m - t).abs().max() / t.abs().max()).item() if m.shape == t.shape else float("inf"))
+            m, largest = mine[f"layer.{name}.{i}"].double(), t.abs().max()
+            if not name.startswith("roi_heads"):
+                worst = max(worst, ((m - t).abs().max() / largest).item())
+                continue
+            rows = m.shape[0] // len(proposals)  # there is room for more regions than there are
+            for p, theirs in enumerate(t.split([len(x) for x in proposals])):
+                near = torch.cdist(theirs, m[p * rows : p * rows + len(theirs)], p=float("inf")).min(1).values
+                worst = max(worst, (near.max() / largest).item())
     print(f"    heads {what:8} {worst:.1e}")
     return worst
 
@@ -311,7 +314,7 @@ def compare(program, label, case, seed, is_narrow):
 
 def check(program, label, case, is_narrow=False):
     print(label, flush=True)
-    for seed in range(7, 15 if is_narrow else 10):
+    for seed in range(7, 15 if is_narrow else 13):
         good, golden = compare(program, label, case, seed, is_narrow)
         if good:
             return golden
