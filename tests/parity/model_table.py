@@ -29,6 +29,7 @@ OTHERS = """unet_resnet34 unet_resnet50 pspnet_resnet50 pspnet_resnet101 deeplab
 deeplabv3plus_mobilenet_v2""".split()  # segmentation_models.pytorch's, and what networks.py states anew
 RCNN = """fasterrcnn_resnet50_fpn fasterrcnn_resnet50_fpn_v2 fasterrcnn_mobilenet_v3_large_fpn fasterrcnn_mobilenet_v3_large_320_fpn
 maskrcnn_resnet50_fpn maskrcnn_resnet50_fpn_v2""".split()
+ONE_STAGE = """ssd300_vgg16 ssdlite320_mobilenet_v3_large retinanet_resnet50_fpn retinanet_resnet50_fpn_v2 fcos_resnet50_fpn""".split()
 TYPES = {torch.float32: "f32", torch.int64: "i64"}
 
 
@@ -56,6 +57,8 @@ def make(name):
     """The network on the meta device, side of its pictures, classes, parameters, GMACs (None: not published)."""
     if name in RCNN:
         return two_stage(name)
+    if name in ONE_STAGE:
+        return one_stage(name)
     with torch.device("meta"):
         if name in TIMM:
             net = timm.create_model(name)
@@ -94,6 +97,19 @@ def two_stage(name):
     return net, side, 90, published, counter.get_total_flops() / 2e9
 
 
+def one_stage(name):
+    """A detector of one stage, likewise; SSD's GMACs are published for pictures of this side, the others' are counted."""
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91).eval()
+        if not name.startswith("ssd") and not name.endswith("_v2"):
+            detectors_two.frozen(net.backbone.body)
+        side = 300 if name.startswith("ssd300") else 320
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.head(list(net.backbone(torch.empty(1, 3, side, side)).values()))
+    published = torchvision.models.get_model_weights(name).DEFAULT.meta
+    return net, side, 90, published["num_params"], published["_ops"] if name.startswith("ssd") else counter.get_total_flops() / 2e9
+
+
 def counted(net, side):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.eval()(torch.empty(1, 3, side, side, device="meta"))
@@ -105,7 +121,7 @@ def main():
         print(text_of(make(sys.argv[1])[0]), end="")
         return
     lines = []
-    for name in TORCHVISION + TIMM + SEGMENT + OTHERS + RCNN:
+    for name in TORCHVISION + TIMM + SEGMENT + OTHERS + RCNN + ONE_STAGE:
         net, side, classes, params, gmacs = make(name)
         text = text_of(net)
         gmacs = counted(net, side) if gmacs is None else gmacs

@@ -78,7 +78,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     const ssd300_attrs *a = (const ssd300_attrs *)args->attrs;
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .scope = "backbone."};
     const detect_ends e = detect_read(&n, io);
-    const ssd_head head = {&a->ssd, args->num_classes, predict};
+    const ssd_head head = {&a->ssd, args->num_classes, predict, ""};
     cvr_value maps[SSD_MAPS], x;
     if (n.status == CVR_OK && a->n_layers != VGG_STAGES)
         n.status = cvr_fail(err, CVR_ERR_INVALID, "model.layers has %lld numbers; VGG has %d stages",

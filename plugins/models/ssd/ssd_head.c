@@ -68,8 +68,8 @@ int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cv
                        offsets = net_print("head.regression_head.module_list.%d", i);
         const cvr_value x = h->predict(n, classes.s, each * columns, maps[i]),
                         y = h->predict(n, offsets.s, each * 4, maps[i]);
-        heads.logits[i] = detect_rows(n, x, classes.s, each, columns);
-        heads.deltas[i] = detect_rows(n, y, offsets.s, each, 4);
+        heads.logits[i] = detect_rows(n, x, net_print("%s%s", classes.s, h->last).s, each, columns);
+        heads.deltas[i] = detect_rows(n, y, net_print("%s%s", offsets.s, h->last).s, each, 4);
         heads.anchors[i] = default_boxes(n, a, i, e->image, maps[i]);
     }
     const detect_joined j = detect_join(n, &heads);

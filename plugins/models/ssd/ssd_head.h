@@ -33,6 +33,7 @@ typedef struct ssd_head {
     const ssd_attrs *attrs;
     int64_t num_classes;
     ssd_predict_fn predict;
+    const char *last; /* what stands after the name of the layer that says it: "" or ".1" */
 } ssd_head;
 
 /* Everything after the features: maps, finest first. Returns what became of the whole network. */

@@ -46,7 +46,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     const ssdlite_attrs *a = (const ssdlite_attrs *)args->attrs;
     net n = {.b = b, .err = err, .conv = {NET_START_NORMAL, 0.03, 0}, .scope = "backbone.features."};
     const detect_ends e = detect_read(&n, io);
-    const ssd_head head = {&a->ssd, args->num_classes, predict};
+    const ssd_head head = {&a->ssd, args->num_classes, predict, ".1"};
     cvr_value maps[SSD_MAPS], features[MOBILENET_V3_FEATURES];
     const mobilenet_v3_trunk t = {.size = MOBILENET_V3_LARGE,
                                   .width_mult = a->width_mult,
