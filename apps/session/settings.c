@@ -208,7 +208,10 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
          .lines = true},
         {"layers", "settings over what the model says of a layer: `layer1.0.conv1 = out_channels=48`", .lines = true},
         {"data", "the pictures and how they are read; keys of the data set that is named join them", KEYS(data), false},
-        {"augment", "what training does to its pictures: `TRANSFORM = SETTINGS`, a line a transform", .lines = true},
+        {"augment",
+         "what training does to its pictures: `TRANSFORM = SETTINGS`, a line a transform; `preset = NAME` is a list of "
+         "them",
+         .lines = true},
         {"train", "the training itself; keys of the task and of gradient plugins join them", KEYS(train), false},
         {"optim", "the optimizer; keys of the one that is named join them", KEYS(optim), false},
         {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},
