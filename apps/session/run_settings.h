@@ -77,6 +77,7 @@ typedef struct val_settings {
     int64_t protocol; /* PROTOCOL_* */
     int64_t stride, flip, n_scales;
     double scales[MOST_SCALES];
+    int64_t save;
 } val_settings;
 
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
