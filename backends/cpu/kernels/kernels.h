@@ -72,6 +72,7 @@ extern const cpu_kernel_table cpu_loss_overlap_kernels;
 extern const cpu_kernel_table cpu_loss_pointwise_kernels;
 extern const cpu_kernel_table cpu_optim_kernels;
 extern const cpu_kernel_table cpu_image_kernels;
+extern const cpu_kernel_table cpu_detect_nms_kernels;
 extern const cpu_kernel_table cpu_optim_norms_kernels;
 extern const cpu_kernel_table cpu_optim_running_kernels;
 extern const cpu_kernel_table cpu_peak_kernels;
