@@ -34,7 +34,11 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_stochastic_depth_kernels,
     &cpu_attention_kernels,
     &cpu_image_kernels,
+    &cpu_detect_match_kernels,
     &cpu_detect_nms_kernels,
+    &cpu_detect_points_kernels,
+    &cpu_detect_sample_kernels,
+    &cpu_detect_top_k_kernels,
     &cpu_peak_kernels,
     NULL,
 };
