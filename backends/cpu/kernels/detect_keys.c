@@ -49,9 +49,21 @@ void cpu_keys_sort(uint64_t *keys, uint64_t *other, int64_t n) {
     if (from != keys) memcpy(keys, from, (size_t)n * sizeof *keys);
 }
 
+/* Keys whose masked part is at most `prefix`, in their order, to the front. */
+static int64_t drop_larger(uint64_t *keys, int64_t n, uint64_t mask, uint64_t prefix) {
+    int64_t left = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint64_t key = keys[i];
+        keys[left] = key;
+        left += (key & mask) <= prefix;
+    }
+    return left;
+}
+
 /*
- * Digit by digit from the greatest, the keys that may be the k-th smallest are counted by their next digit, which
- * leaves one value of it. In the end `prefix` is the k-th smallest upper word, and `below` how many keys are smaller.
+ * Digit by digit from the greatest, the keys that may be the k-th smallest are counted by their next digit. That leaves
+ * one value of it, and what is larger is dropped, so that few keys are left after the first digit. In the end `prefix`
+ * is the k-th smallest upper word, and `below` how many keys are smaller.
  */
 int64_t cpu_keys_select(uint64_t *keys, int64_t n, int64_t k) {
     uint64_t prefix = 0, mask = 0;
@@ -63,10 +75,11 @@ int64_t cpu_keys_select(uint64_t *keys, int64_t n, int64_t k) {
         while (b < BUCKETS - 1 && below + count[b] < k) below += count[b++];
         prefix |= (uint64_t)b << (32 + d * DIGIT_BITS);
         mask |= (uint64_t)(BUCKETS - 1) << (32 + d * DIGIT_BITS);
+        n = drop_larger(keys, n, mask, prefix);
     }
     for (int64_t i = 0, equal = k - below; i < n && taken < k; i++) {
         const int same = (keys[i] & mask) == prefix;
-        if ((keys[i] & mask) < prefix || (same && equal > 0)) keys[taken++] = keys[i];
+        if (!same || equal > 0) keys[taken++] = keys[i];
         equal -= same;
     }
     return taken;
