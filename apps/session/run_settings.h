@@ -40,7 +40,8 @@ typedef struct model_settings {
 
 typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
-    int64_t img_size, shapes, max_boxes;
+    int64_t n_img_size, img_size, img_size_long; /* the second number, where there are two, is the longer side's */
+    int64_t shapes, max_boxes;
     const char *mean, *std;
     int64_t shuffle, drop_last, limit, workers, on_error, decode, max_pixels, cache;
     const char *cache_size;
@@ -76,6 +77,7 @@ typedef struct val_settings {
     int64_t protocol; /* PROTOCOL_* */
     int64_t stride, flip, n_scales;
     double scales[MOST_SCALES];
+    int64_t save;
 } val_settings;
 
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
@@ -134,7 +136,7 @@ typedef struct settings {
     const probe_settings *probe;
     const cvr_task_desc *task;
     const void *task_attrs, *predict_attrs; /* of the task: keys of [train]; of [predict] */
-    const cvr_want **wants;                  /* of the task, as far as this model reads them */
+    const cvr_want **wants;                 /* of the task, as far as this model reads them */
     size_t n_wants;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */
     const void *model_attrs;
@@ -166,6 +168,8 @@ int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool rea
  * aside. */
 void settings_leave_replaced(settings *s);
 void settings_close(settings *s);
+/* Whether the task learns boxes: then data.img_size may be a pair, and its pictures are cvr_pipeline_boxes'. */
+bool settings_with_boxes(const settings *s);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);
 
