@@ -5,6 +5,7 @@
 #include "detect_case.h"
 #include "support/left_out.h"
 #include <math.h>
+#include <stdlib.h>
 
 typedef struct machines {
     case_machine all[4];
@@ -44,7 +45,7 @@ static void expect_alike(const machines *m, layer_case *c) {
 #define WHOLE 0    /* few whole numbers: ties, equal boxes, empty ones, overlaps that equal a threshold */
 #define CLUSTERS 1 /* about objects: grids with several cells */
 #define FAR 2      /* far from 0, where few bits are left */
-#define TINY 3     /* products below the normal numbers */
+#define TINY 3     /* products of few bits, below the normal numbers */
 #define HUGE 4     /* products past the largest */
 #define STRANGE 5  /* some are infinite, NaN or have sides below 0 */
 #define KINDS 6
@@ -52,15 +53,15 @@ static void expect_alike(const machines *m, layer_case *c) {
 static void draw_box(cvr_rng *rng, int kind, float *b) {
     const double x = cvr_rng_uniform(rng), y = cvr_rng_uniform(rng);
     const double w = cvr_rng_uniform(rng), h = cvr_rng_uniform(rng);
-    const double scale[KINDS] = {8, 500, 1e7, 1e-20, 3e38, 8};
+    const double scale[KINDS] = {8, 500, 1e7, 8, 3e38, 8};
     const double at = scale[kind], side = kind == CLUSTERS ? 20 : kind == FAR ? 50 : at;
     const uint64_t centre = cvr_rng_below(rng, 200);
     b[0] = (float)(kind == CLUSTERS ? (double)(centre % 20) * 25 + x * 6 : kind == FAR ? at + x * 99 : x * at);
     b[1] = (float)(kind == CLUSTERS ? (double)centre / 20 * 50 + y * 6 : kind == FAR ? at + y * 99 : y * at);
     b[2] = (float)(b[0] + w * side * (kind == HUGE ? 0.3 : 1));
     b[3] = (float)(b[1] + h * side * (kind == HUGE ? 0.3 : 1));
-    if (kind == WHOLE || kind == STRANGE)
-        for (int k = 0; k < 4; k++) b[k] = floorf(b[k]);
+    if (kind == WHOLE || kind == STRANGE || kind == TINY)
+        for (int k = 0; k < 4; k++) b[k] = floorf(b[k]) * (kind == TINY ? 3.75e-23f : 1);
     if (kind != STRANGE || cvr_rng_below(rng, 3)) return;
     static const float odd[] = {NAN, INFINITY, -INFINITY, -5, 1e30f, 0};
     b[cvr_rng_below(rng, 4)] = odd[cvr_rng_below(rng, 6)];
@@ -70,18 +71,47 @@ static void draw_boxes(cvr_rng *rng, int kind, float *boxes, int64_t n) {
     for (int64_t i = 0; i < n; i++) draw_box(rng, kind, boxes + 4 * i);
 }
 
+/*
+ * Pairs whose centres are as far apart as an IoU above the threshold t allows: a box, and one at an end of it that is
+ * longer by a little less than 1 / t.
+ */
+static void draw_edges(cvr_rng *rng, double t, float *boxes, int64_t n) {
+    for (int64_t i = 0; i < n; i += 2) {
+        const uint64_t turn = cvr_rng_below(rng, 4), axis = turn & 1, longer = cvr_rng_below(rng, 2);
+        const double side = 5 + 30 * cvr_rng_uniform(rng),
+                     length[2] = {side, side / t * (0.99 + 0.02 * cvr_rng_uniform(rng))};
+        const double at[2] = {2000 * cvr_rng_uniform(rng), 2000 * cvr_rng_uniform(rng)};
+        for (int64_t k = 0; k < 2 && i + k < n; k++) {
+            float *b = boxes + 4 * (i + k);
+            const double l = length[k == (int64_t)longer], from = turn & 2 ? at[axis] - l : at[axis];
+            b[axis] = (float)from;
+            b[axis + 2] = (float)(from + l);
+            b[1 - axis] = (float)at[1 - axis];
+            b[3 - axis] = (float)(at[1 - axis] + side);
+        }
+    }
+}
+
 static void draw_nms(const machines *m, uint64_t draw) {
-    static const char *const thresholds[] = {"-0.1", "0", "0.01", "0.05", "0.25", "0.5", "0.6", "0.9", "1", "1.5"};
+    static const char *const thresholds[] = {"-0.1", "0",   "0.01", "0.05", "0.25", "0.45",
+                                             "0.5",  "0.7", "0.9",  "1",    "1.5"};
     static const char *const methods[] = {"auto", "offset", "loop"};
     cvr_rng rng;
     cvr_rng_start(&rng, 0x6e6d73, draw);
-    const int kind = (int)(draw % KINDS);
-    const int64_t n = kind == CLUSTERS ? 1500 : 1 + (int64_t)cvr_rng_below(&rng, 120);
+    const int kind = (int)(draw % (KINDS + 1));
+    const int64_t n = kind == CLUSTERS || kind == KINDS ? 1500 : 1 + (int64_t)cvr_rng_below(&rng, 120);
+    const char *threshold = thresholds[kind == KINDS  ? 3 + cvr_rng_below(&rng, 6)
+                                       : kind == TINY ? 5
+                                                      : cvr_rng_below(&rng, 11)];
     layer_case c = detect_case("nms", "iou_threshold=%s min_size=%s max_out=%d n_groups=%d method=%s background=%s",
-                               thresholds[cvr_rng_below(&rng, 10)], cvr_rng_below(&rng, 2) ? "0" : "-1e18",
-                               cvr_rng_below(&rng, 2) ? 20 : 2000, (int)cvr_rng_below(&rng, 4),
-                               methods[cvr_rng_below(&rng, 3)], cvr_rng_below(&rng, 2) ? "yes" : "no");
-    draw_boxes(&rng, kind, detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, n, 4), NULL), n);
+                               threshold, cvr_rng_below(&rng, 2) ? "0" : "-1e18", cvr_rng_below(&rng, 4) ? 2000 : 20,
+                               (int)cvr_rng_below(&rng, 4), methods[cvr_rng_below(&rng, 3)],
+                               cvr_rng_below(&rng, 2) ? "yes" : "no");
+    float *boxes = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, n, 4), NULL);
+    if (kind == KINDS)
+        draw_edges(&rng, strtod(threshold, NULL), boxes, n);
+    else
+        draw_boxes(&rng, kind, boxes, n);
     float *scores = detect_add(&c, CVR_F32, 2, DETECT_SHAPE(1, n), NULL);
     for (int64_t i = 0; i < n; i++)
         scores[i] = draw % 2 ? (float)cvr_rng_uniform(&rng) : (float)cvr_rng_below(&rng, 5) / 4;
@@ -90,7 +120,7 @@ static void draw_nms(const machines *m, uint64_t draw) {
 
 Test(detect_kernels, nms) {
     machines m = open_all();
-    for (uint64_t draw = 0; draw < 120; draw++) draw_nms(&m, draw);
+    for (uint64_t draw = 0; draw < 140; draw++) draw_nms(&m, draw);
     close_all(&m);
 }
 
