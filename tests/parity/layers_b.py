@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import nn
-from torchvision.ops import StochasticDepth, sigmoid_focal_loss
+from torchvision.ops import FrozenBatchNorm2d, StochasticDepth, sigmoid_focal_loss
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 
@@ -133,6 +133,10 @@ def norm():
     f.add("gn_wide", "group_norm", "32", gn(32, 96), f.randn(1, 96, 3, 3))
     f.add("gn_rank2", "group_norm", "2", gn(2, 8), f.randn(3, 8))
     f.add("gn_rank3", "group_norm", "4", gn(4, 8), f.randn(2, 8, 9))
+    for train in (True, False):
+        name = "frozen_train" if train else "frozen_eval"
+        f.add(name, "frozen_batch_norm2d", "", FrozenBatchNorm2d(5), f.randn(2, 5, 3, 4), train=train)
+    f.add("frozen_eps", "frozen_batch_norm2d", "eps=0", FrozenBatchNorm2d(70, eps=0.0), f.randn(1, 70, 2, 2))
     f.write()
 
 
