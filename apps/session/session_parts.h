@@ -2,6 +2,7 @@
 #ifndef CVR_SESSION_PARTS_H
 #define CVR_SESSION_PARTS_H
 
+#include "saved_results.h"
 #include "views.h"
 #include <cvr/session.h>
 
@@ -63,7 +64,9 @@ int32_t auto_batch(cvr_session *s, cvr_error *err);
 /* evaluate.c */
 typedef struct evaluation {
     cvr_metrics metrics;
-    const uint64_t *matrix; /* NULL: none; it and `self` live until the end */
+    const uint64_t *matrix; /* NULL: none; it, the curves and `self` live until the end */
+    const cvr_curve *const *curves;
+    uint32_t n_curves;
     void *self;
 } evaluation;
 typedef struct evaluate_options {
@@ -73,6 +76,7 @@ typedef struct evaluate_options {
     int32_t (*on_batch)(void *ctx, const cvr_batch *b, const cvr_batch_view *outputs, const double *scores,
                         cvr_error *err);
     void *ctx;
+    saved_results *saved; /* gets every batch; NULL: nothing is saved */
 } evaluate_options;
 /* evaluate_views.c: a batch of one, looked at in views. `seen` is what `outputs` and the targets belong to: the batch
  * itself, or, where the size of its picture is not that of its mask, the sample as the data has it. */
@@ -110,6 +114,8 @@ const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, con
 int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err);
 /* weights_adapt.c: makes a tensor of a known meaning fit another shape; `out` NULL: whether there is a way. */
 bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t *shape, const float *in);
+/* Whether another implementation's tensor is one of type `t`, but for axes of 1, or the last ones as one. */
+bool weights_fit_another(const cvr_type *t, uint32_t rank, const int64_t *shape);
 /* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
 bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
 
