@@ -55,10 +55,10 @@ static int32_t before_activation(const cvr_builder *b, const cvr_grad_args *a, c
     return op ? cvr_emit(b, op, NULL, 0, pair, 2, g, err) : CVR_OK;
 }
 
-/* dx = g * scale / sqrt(var + eps). It depends on no element of the convolution's result, for which g stands in. */
+/* dx = g * scale / sqrt(var + eps): it depends on no element of the convolution's result. */
 static int32_t before_norm(const cvr_builder *b, const cvr_grad_args *a, cvr_value *g, cvr_error *err) {
     const cvr_batch_norm2d_inference_attrs attrs = {((const cvr_conv2d_act_attrs *)a->attrs)->eps};
-    const cvr_value in[5] = {*g, *g, a->inputs[SCALE], a->inputs[MEAN], a->inputs[VAR]};
+    const cvr_value in[5] = {CVR_NONE, *g, a->inputs[SCALE], a->inputs[MEAN], a->inputs[VAR]};
     cvr_value out[3];
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = "batch_norm2d_inference_backward",
