@@ -199,7 +199,7 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
 
 /* A pass for the statistics (3 operations an element), one for the output (2). */
 double norm_batch_flops(const cvr_infer_args *a) {
-    return 5.0 * (double)cvr_numel(4, a->inputs[0]->shape);
+    return 5.0 * (double)cvr_numel(4, a->outputs[0]->shape);
 }
 
 static const cvr_recompute_trait train_recompute = {sizeof train_recompute, train_emit};
