@@ -113,6 +113,10 @@ static void refuse_valid(int32_t valid) {
     detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 2, 4), NULL);
     detect_list(&c, CVR_I64, int64_t, 1, 0);
     expect_refusal(&c, "there are 3");
+    c = detect_case("cut_match", " ");
+    detect_add(&c, CVR_I32, 2, DETECT_SHAPE(1, 3), NULL);
+    detect_list(&c, CVR_I32, int32_t, 1, valid);
+    expect_refusal(&c, "there are 3");
 }
 
 Test(detect, counts_that_cannot_be) {

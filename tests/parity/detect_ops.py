@@ -254,6 +254,8 @@ def rows(f):
     for n in range(3):
         joined[n, :na[n] + nb[n]] = torch.cat([a[n, :na[n]], b[n, :nb[n]]])
     f.case("append", "append_rows", "", [a, na, b, nb], [joined, i32(na + nb)])
+    match, count = i32([[3, -1, -2, 0], [1, 1, 0, -1]]), i32([4, 1])
+    f.case("cut", "cut_match", "", [match, count], [i32([[3, -1, -2, 0], [1, -2, -2, -2]])])
     x = f.randn(2, 300)
     x[:, ::3] = x[:, ::3].round()  # ties, and 0 beside -0
     x[1, 7] = float("-inf")

@@ -1,4 +1,5 @@
-/* Gathering and appending rows on the CPU (see <cvr/plugin/ops/detect.h>): a task is a span of rows, or a picture. */
+/* Gathering, appending and leaving out rows on the CPU (see <cvr/plugin/ops/detect.h>): a task is a span of rows, or a
+ * picture. */
 #include "detect_keys.h"
 
 #include <cvr/plugin/ops/detect.h>
@@ -105,9 +106,30 @@ static int32_t append_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* ---- cut_match ---- */
+
+static void cut_task(void *ctx, uint64_t task, uint32_t worker) {
+    (void)worker;
+    const cvr_kernel_args *a = ctx;
+    const int64_t rows = a->inputs[0]->shape[1], count = ((const int32_t *)a->inputs[1]->data)[task];
+    int32_t *out = (int32_t *)a->outputs[0]->data + (int64_t)task * rows;
+    memcpy(out, (const int32_t *)a->inputs[0]->data + (int64_t)task * rows, (size_t)count * sizeof *out);
+    for (int64_t i = count; i < rows; i++) out[i] = CVR_MATCH_BETWEEN;
+}
+
+static int32_t cut_run(const cvr_kernel_args *a, cvr_error *err) {
+    const int64_t pictures = a->inputs[0]->shape[0], rows = a->inputs[0]->shape[1];
+    cvr_kernel_args copy = *a;
+    for (int64_t n = 0; n < pictures; n++)
+        CVR_TRY(detect_check_count("cut_match", n, ((const int32_t *)a->inputs[1]->data)[n], rows, err));
+    cpu_run(a->pool, (uint64_t)pictures, cut_task, &copy);
+    return CVR_OK;
+}
+
 static const cpu_kernel kernels[] = {
     {"gather_rows", gather_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"gather_rows_backward", gather_backward_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"append_rows", append_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
+    {"cut_match", cut_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_detect_rows_kernels = {kernels, sizeof kernels / sizeof *kernels};
