@@ -12,7 +12,7 @@
 
 #define FINE 5
 #define FURTHEST 1e8 /* pixels; FINE times more still fits into an int */
-#define MOST_STEPS (UINT64_C(1) << 26)
+#define MOST_STEPS (UINT64_C(1) << 24)
 
 typedef struct outline {
     const cvr_host *host;
