@@ -45,12 +45,15 @@ int32_t voc_base(const cvr_dataset_args *args, char *base, uint64_t size, cvr_er
     return masks_find_base(args->root, below, "JPEGImages", base, size, err);
 }
 
+/* Either of the two will do: whoever has only one is told what is missing. */
 int32_t voc_has_masks(const cvr_dataset_args *args) {
-    const voc_attrs *const a = args->attrs;
+    const char *const parts[2] = {((const voc_attrs *)args->attrs)->masks, "ImageSets/Segmentation"};
     char base[4096], path[4096];
-    return args->root[0] && voc_base(args, base, sizeof base, NULL) == CVR_OK &&
-           dataset_path(path, sizeof path, base, a->masks, NULL) == CVR_OK && folder_exists(path) &&
-           dataset_path(path, sizeof path, base, "ImageSets/Segmentation", NULL) == CVR_OK && folder_exists(path);
+    int32_t has = 0;
+    if (!args->root[0] || voc_base(args, base, sizeof base, NULL) != CVR_OK) return 0;
+    for (int i = 0; i < 2; i++)
+        has |= dataset_path(path, sizeof path, base, parts[i], NULL) == CVR_OK && folder_exists(path);
+    return has;
 }
 
 static int32_t fill(mask_data *d, const cvr_dataset_args *args, cvr_error *err) {
