@@ -16,7 +16,7 @@ for split in train val; do
 done
 
 # crowds, ids and areas stay
-sed -i '0,/"iscrowd": 0/s//"iscrowd": 1/; 0,/"area": [0-9]*/s//"area": 7.25/; s/"category_id": 3,/"category_id": 77,/; s/{"id": 3, "name"/{"id": 77, "name"/' \
+sed -i '0,/"iscrowd": 0/s//"iscrowd": 1/; 0,/"area": [0-9]*/s//"area": 7.25/; s/"category_id": 10,/"category_id": 77,/; s/{"id": 10, "name"/{"id": 77, "name"/' \
   again/annotations/instances_train.json
 expect 0 "" "$CVRUN" pack coco.ini out=third as=coco data.root=again
 same again/annotations/instances_train.json third/annotations/instances_train.json

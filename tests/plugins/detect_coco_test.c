@@ -14,7 +14,7 @@ static const coco_attrs usual = {"", "", 0, 0, 0, 0}, with_masks = {"", "", 0, 1
     "\"images\": [{\"id\": 7, \"file_name\": \"a.png\", \"height\": 40, \"width\": 50},\n"                             \
     "{\"id\": 0, \"file_name\": \"sub/b.png\", \"height\": 40, \"width\": 50}],\n"
 
-/* A training file with these annotations (the first is on line 4), and its two pictures. */
+/* A training file with these annotations (the first is on line 5), and its two pictures. */
 static void put(const char *annotations) {
     char text[8192];
     (void)snprintf(text, sizeof text, HEAD IMAGES "\"annotations\": [\n%s]}", annotations);
@@ -100,7 +100,7 @@ Test(coco, outlines_are_masks) {
     const cvr_field *const f = cvr_sample_find(&s.sample, CVR_FIELD_MASKS);
     cr_assert(f && f->shape[0] == 4 && f->shape[1] == 40 && f->shape[2] == 50);
     const uint8_t *const masks = f->data;
-    cr_expect(masks[2000 + 50 + 1] && !masks[2000] && masks[2000 + 11 * 50 + 11], "both polygons of the second");
+    cr_expect(masks[2000 + 50 + 1] && !masks[2000] && masks[2000 + 10 * 50 + 11], "both polygons of the second");
     cr_expect(masks[4000 + 50 + 1] && masks[4000 + 2 * 50 + 1] && masks[4000 + 50 + 2] && !masks[4000 + 50 + 3]);
     cr_expect_arr_eq(masks + 4000, masks + 6000, 2000, "the same runs, as numbers and as a string");
     test_sample_free(&s);
@@ -137,7 +137,7 @@ Test(coco, outlines_that_are_none) {
 static void box_is_bad(const char *annotation, const char *says) {
     const detect_data o = open_with(annotation, &usual);
     detect_bad(o, 0, "instances_train2017.json", says);
-    detect_bad(o, 0, "instances_train2017.json", "line 4: ");
+    detect_bad(o, 0, "instances_train2017.json", "line 5: ");
     detect_bad(o, 0, "instances_train2017.json", "train2017/a.png");
     detect_boxes(o, 1, 0, NULL);
     cr_expect_eq(o.d->rows(o.self, 0, "object"), 0);

@@ -98,7 +98,7 @@ static void xml_is_bad(const char *inside, const char *says) {
 }
 
 Test(voc, what_is_wrong_is_named_with_its_line) {
-    xml_is_bad("<object>\n<name>dog</name></objekt>", "line 3: column 20: this is no XML (mismatched tag)");
+    xml_is_bad("<object>\n<name>dog</name></objekt>", "line 3: column 19: this is no XML (mismatched tag)");
     xml_is_bad(SIZE OBJECT("", 1, 2, 3, 4), "line 2: an object without a name");
     xml_is_bad(SIZE "\n" OBJECT("dog", 1, nan, 3, 4), "line 3: an object whose box has no ymin that is a number");
     xml_is_bad(SIZE OBJECT("dog", 1, 2, , 4), "no xmax that is a number");
@@ -108,8 +108,14 @@ Test(voc, what_is_wrong_is_named_with_its_line) {
     xml_is_bad(SIZE OBJECT("dog", 1, 2, 1e12, 4), "1e+12");
     xml_is_bad(OBJECT("dog", 1, 2, 60, 4), "reaches 10 pixels beyond"); /* the size is the picture's */
     xml_is_bad("<size><width>0</width><height>0</height></size>" OBJECT("dog", 1, 2, 60, 4), "reaches 10 pixels");
-    xml_is_bad("<size><width>40</width><height>50</height></size>" OBJECT("dog", 1, 2, 3, 4), "turned by its EXIF");
     xml_is_bad("\xff\xfe", "this is no XML");
+}
+
+Test(voc, a_picture_of_another_size_is_refused) {
+    const detect_data o =
+        open_with("<size><width>40</width><height>50</height></size>" OBJECT("dog", 1, 2, 3, 4), &usual);
+    detect_bad(o, 0, "JPEGImages/a.jpg", "turned by its EXIF");
+    detect_close(o);
 }
 
 Test(voc, entities_are_refused) {

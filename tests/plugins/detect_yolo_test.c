@@ -57,8 +57,8 @@ static void row_is_bad(const char *rows, const char *says) {
 
 Test(yolo, rows_that_are_wrong_are_named) {
     row_is_bad("1 .5 .5 .1 .1\n2 .5 .5 .1 .1\n", "line 2: class 2 of 2, counted from 0");
-    row_is_bad("-1 .5 .5 .1 .1\n", "line 1: class -1 of 2");
-    row_is_bad("0.5 .5 .5 .1 .1\n", "class -1 of 2");
+    row_is_bad("-1 .5 .5 .1 .1\n", "line 1: its class is no whole number from 0 on");
+    row_is_bad("0.5 .5 .5 .1 .1\n", "its class is no whole number");
     row_is_bad("0 .5 .5 .1\n", "line 1: 4 numbers; a box has five");
     row_is_bad("0 .5 .5 .1 .1 .9\n", "six numbers: a class, a box and one more, as predictions have it");
     row_is_bad("0 .5 .5 .1 .1 .9 .9 .9\n", "8 numbers");

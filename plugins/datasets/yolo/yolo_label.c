@@ -73,6 +73,7 @@ static int32_t next_number(const char **at, double *x) {
     if (**at != '-' && **at != '+' && **at != '.' && (**at < '0' || **at > '9')) return -1; /* no nan, no inf */
     *x = strtod(*at, &end);
     if (end == *at || !isfinite(*x) || !strchr(" \t\r\n,", *end)) return -1;
+    if (memchr(*at, 'x', (size_t)(end - *at)) || memchr(*at, 'X', (size_t)(end - *at))) return -1; /* hexadecimal */
     *at = end;
     return 1;
 }
@@ -112,12 +113,12 @@ static int32_t take_row(const row *r, int64_t n_classes, int64_t *highest, cvr_e
                                 "%llu numbers; a box has five (class, centre, width, height), an outline class and "
                                 "three corners or more",
                                 (unsigned long long)r->n + 1);
-    if (r->klass < 0 || r->klass >= (n_classes < 0 ? YOLO_MOST_CLASSES : n_classes))
-        return n_classes < 0
-                   ? problem(r, err, "a class that is no whole number from 0 on")
-                   : box_data_problem(r->d, r->picture, r->line, err,
-                                      "class %lld of %lld, counted from 0; mend the row, or name more classes",
-                                      (long long)r->klass, (long long)n_classes);
+    if (r->klass < 0 || r->klass >= YOLO_MOST_CLASSES)
+        return problem(r, err, "its class is no whole number from 0 on, as names are counted");
+    if (n_classes >= 0 && r->klass >= n_classes)
+        return box_data_problem(r->d, r->picture, r->line, err,
+                                "class %lld of %lld, counted from 0; mend the row, or name more classes",
+                                (long long)r->klass, (long long)n_classes);
     if (outline) {
         const double box[4] = {r->low[0], r->low[1], r->high[0] - r->low[0], r->high[1] - r->low[1]};
         memcpy(o.box, box, sizeof box);
