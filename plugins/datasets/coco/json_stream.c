@@ -2,7 +2,8 @@
  * yajl, fed a chunk at a time.
  *
  * yajl does not look whether it was given the memory that it asked for. So it gets a region of its own that is enough
- * for the longest value that is taken: its two buffers double until they hold it and one chunk.
+ * for the longest value that is taken: its two buffers double until they hold it and one chunk, and what they were
+ * before is not used again.
  */
 #include "json_stream.h"
 #include "../dataset_file.h"
@@ -15,11 +16,12 @@
 #define CHUNK (UINT64_C(1) << 16)
 #define LONGEST (UINT64_C(1) << 18) /* bytes of one value, or of blanks */
 #define REGION (UINT64_C(1) << 22)
+#define REGION_LEAST (UINT64_C(1) << 15) /* for yajl itself */
 #define DEEPEST 64u
 
 typedef struct region {
     uint8_t *base;
-    uint64_t used, last; /* where the last block begins */
+    uint64_t room, used, last; /* where the last block begins */
 } region;
 
 struct json_stream {
@@ -43,7 +45,7 @@ struct json_stream {
 static void *region_get(void *ctx, size_t n) {
     region *const r = ctx;
     const uint64_t bytes = (n + 31) / 16 * 16;
-    if (n > REGION || bytes > REGION - r->used) return NULL;
+    if (n > r->room || bytes > r->room - r->used) return NULL;
     uint8_t *const block = r->base + r->used;
     memcpy(block, &bytes, sizeof bytes);
     r->last = r->used;
@@ -164,11 +166,13 @@ static int32_t finish(json_stream *s) {
                                   (unsigned long long)s->start));
 }
 
-static int32_t start(json_stream *s) {
+/* `most`: bytes that can come. */
+static int32_t start(json_stream *s, uint64_t most) {
     static const yajl_callbacks callbacks = {on_null,      on_bool, NULL,       NULL,          on_number,  on_string,
                                              on_begin_map, on_key,  on_end_map, on_begin_list, on_end_list};
     yajl_alloc_funcs memory = {region_get, region_resize, region_put, &s->region};
-    s->region.base = s->host->alloc(s->host, REGION, 64);
+    s->region.room = most < (REGION - REGION_LEAST) / 8 ? REGION_LEAST + 8 * most : REGION;
+    s->region.base = s->host->alloc(s->host, s->region.room, 64);
     if (s->region.base) s->yajl = yajl_alloc(&callbacks, &memory, s);
     return s->yajl ? CVR_OK : cvr_fail(s->err, CVR_ERR_NOMEM, "out of memory for reading JSON");
 }
@@ -182,7 +186,7 @@ int32_t json_stream_bytes(const cvr_host *host, const char *bytes, uint64_t n, j
                           cvr_error *err) {
     json_stream s = {.host = host, .each = each, .ctx = ctx, .err = err, .path = "", .line = 1};
     int32_t status;
-    CVR_TRY_OUT(start(&s));
+    CVR_TRY_OUT(start(&s, n));
     for (uint64_t at = 0; at < n; at += CHUNK)
         CVR_TRY_OUT(feed(&s, (const uint8_t *)bytes + at, n - at < CHUNK ? n - at : CHUNK));
     status = finish(&s);
@@ -198,7 +202,7 @@ int32_t json_stream_file(const cvr_host *host, const char *path, json_event_fn e
     uint64_t got;
     int32_t status;
     CVR_TRY_OUT(dataset_file_open(host, path, &f, err));
-    CVR_TRY_OUT(start(&s));
+    CVR_TRY_OUT(start(&s, dataset_file_limit(f)));
     chunk = host->alloc(host, CHUNK, 64);
     if (!chunk) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory for reading JSON"));
     do {
