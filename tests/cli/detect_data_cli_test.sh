@@ -44,6 +44,8 @@ got=0; "$CVRUN" check yolo.ini >out.txt 2>err.txt || got=$?
 says 'labels/train/000000.txt: line 1: class 10 of 10'
 says 'labels/train/000001.txt: line [0-9]: 4 numbers; a box has five.*\(and 1 more of this picture\)'
 says '2 bad'
+says '^objects of class +training +validation$'
+says '^training: [0-9]+ to [0-9]+ objects a class'
 grep -q '1 of 8 pictures have no label file' err.txt || { cat err.txt; fail "pictures without labels are not counted"; }
 
 # broken files: one line
