@@ -3,6 +3,7 @@
  * pixels, a pixel shows the strongest of its cells.
  */
 #include "confusion.h"
+#include "histogram.h"
 
 #define SIDE 640 /* the matrix is about this wide while its cells are larger than a pixel */
 #define LARGEST_SIDE 1000
@@ -62,12 +63,6 @@ static matrix_layout lay_out(const confusion *m) {
     return l;
 }
 
-/* Towards a deep blue; a small share is still to be seen. */
-static colour shade(double share) {
-    const double s = share > 0 ? 0.06 + 0.94 * share : 0;
-    return (colour){(uint8_t)(250 - 228 * s + 0.5), (uint8_t)(251 - 181 * s + 0.5), (uint8_t)(253 - 99 * s + 0.5)};
-}
-
 static double row_sum(const confusion *m, int64_t row) {
     double sum = 0;
     for (int64_t j = 0; j < m->classes->n; j++) sum += (double)m->counts[row * m->classes->n + j];
@@ -99,7 +94,7 @@ static void draw_cells(canvas *c, const confusion *m, const matrix_layout *l) {
             const double share = sum > 0 ? (double)count / sum : 0;
             const int64_t gap = cell >= 6 ? 1 : 0;
             const box area = {l->x + j * cell, l->y + i * cell, cell - gap, cell - gap};
-            canvas_fill(c, area, shade(share));
+            canvas_fill(c, area, report_shade(share));
             if (l->n > WITH_NAMES || count == 0) continue;
             char label[32];
             if (l->n > WITH_COUNTS)
@@ -127,7 +122,7 @@ static int32_t draw_pixels(canvas *c, const confusion *m, const matrix_layout *l
                 if (share > line[x]) line[x] = share;
             }
         }
-        for (int64_t x = 0; x < l->side; x++) canvas_blend(c, l->x + x, l->y + y, shade(line[x]), 1);
+        for (int64_t x = 0; x < l->side; x++) canvas_blend(c, l->x + x, l->y + y, report_shade(line[x]), 1);
     }
     m->host->free(m->host, line);
     return CVR_OK;
