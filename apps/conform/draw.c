@@ -2,6 +2,7 @@
 #include "draw.h"
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define MOST_NAMES 16u
@@ -133,9 +134,23 @@ static void fill(case_tensor *t, cvr_rng *rng, bool uniform, uint64_t below) {
     }
 }
 
+/* Boxes x1, y1, x2, y2 with corners in [0, side), every other one of whole numbers: some touch, are equal or empty. */
+static void fill_boxes(case_tensor *t, cvr_rng *rng, double side) {
+    float *box = t->data;
+    for (int64_t i = cvr_numel(t->type.rank, t->type.shape) / 4; i > 0; i--, box += 4) {
+        const bool whole = cvr_rng_below(rng, 2) == 0;
+        for (int k = 0; k < 2; k++) {
+            double a = side * cvr_rng_uniform(rng), b = side * cvr_rng_uniform(rng);
+            if (whole) a = floor(a), b = floor(b);
+            box[k] = (float)fmin(a, b);
+            box[k + 2] = (float)fmax(a, b);
+        }
+    }
+}
+
 static bool draw_input(drawing *d, char *text, case_tensor *t) {
     char *s = trimmed(text);
-    uint64_t below = 0;
+    uint64_t below = 0, side = 0;
     uint32_t dtype = CVR_F32;
     bool uniform = false, constant = false, activation = false;
     cvr_type type;
@@ -151,6 +166,11 @@ static bool draw_input(drawing *d, char *text, case_tensor *t) {
     if (strncmp(s, "u01:", 4) == 0) {
         uniform = true;
         s += 4;
+    } else if (strncmp(s, "box<", 4) == 0) {
+        char *end;
+        side = strtoull(s + 4, &end, 10);
+        if (!side || strncmp(end, ">:", 2) != 0) return wrong(d, "not box<SIDE>:SHAPE", s);
+        s = end + 2;
     } else if (strchr(s, '<')) {
         char *end;
         dtype = strncmp(s, "i64<", 4) == 0 ? CVR_I64 : strncmp(s, "i32<", 4) == 0 ? CVR_I32 : CVR_U8;
@@ -163,7 +183,10 @@ static bool draw_input(drawing *d, char *text, case_tensor *t) {
     if (!case_tensor_set(t, "in", &type, NULL)) return wrong(d, "out of memory", s);
     t->constant = constant || below;
     t->activation = activation;
-    fill(t, &d->rng, uniform, below);
+    if (side)
+        fill_boxes(t, &d->rng, (double)side);
+    else
+        fill(t, &d->rng, uniform, below);
     return true;
 }
 

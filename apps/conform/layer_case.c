@@ -93,22 +93,25 @@ static int32_t call_layer(case_run *r, const char *layer, const char *name, cons
     return b->layer(b, &call, err);
 }
 
-/* One op, its settings packed after its own schema; the result is its first output, or output K of `op@K`. */
+/* One op, its settings packed after its own schema; the result is its first output, output K of `op@K`, or of `op@*`
+ * all. */
 static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_value *in, uint32_t n, cvr_value *out,
                        cvr_error *err) {
     const cvr_builder *b = cvr_graph_builder(r->graph);
     const void *found;
     void *attrs = NULL;
     char *at = strchr(op, '@');
+    const bool every = at && at[1] == '*';
     const unsigned long which = at ? strtoul(at + 1, NULL, 10) : 0;
     if (at) *at = '\0';
     CVR_TRY(cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, op, &found, err));
     const cvr_op_desc *desc = found;
     const cvr_schema schema = {desc->attrs, desc->n_attrs};
     cvr_value all[CVR_MAX_IO];
-    if (which >= desc->n_outputs) return cvr_fail(err, CVR_ERR_INVALID, "op %s has no output %lu", op, which);
+    if (which >= desc->n_outputs || (every && desc->n_outputs > CASE_MOST_IO))
+        return cvr_fail(err, CVR_ERR_INVALID, "op %s has no output %lu", op, which);
     CVR_TRY(cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err));
-    r->n_outputs = 1;
+    r->n_outputs = every ? desc->n_outputs : 1;
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = op,
                               .attrs = attrs,
@@ -118,7 +121,7 @@ static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_va
                               .n_inputs = n,
                               .n_outputs = desc->n_outputs};
     const int32_t status = b->emit(b, &call, err);
-    *out = all[which];
+    for (uint32_t i = 0; i < r->n_outputs; i++) out[i] = all[every ? i : which];
     cvr_free(attrs);
     return status;
 }

@@ -281,6 +281,28 @@ static int32_t bind_dataset(settings *s, cvr_plugins *p, bool reads, cvr_error *
     return bind_keys(s, &dataset, s->dataset->attrs, s->dataset->n_attrs, &s->dataset_attrs, err);
 }
 
+bool settings_with_boxes(const settings *s) {
+    for (uint32_t i = 0; i < s->task->n_wants; i++)
+        if (strcmp(s->task->wants[i]->kind, CVR_FIELD_BOXES) == 0) return true;
+    return false;
+}
+
+/* data.img_size is one number, or of a task with boxes two. */
+static int32_t check_img_size(const settings *s, cvr_error *err) {
+    const data_settings *d = s->data;
+    if (d->n_img_size < 2) return CVR_OK;
+    if (!settings_with_boxes(s))
+        cvr_fail(err, CVR_ERR_USAGE, "data.img_size = %lld,%lld: two numbers are for tasks with boxes, and %s has none",
+                 (long long)d->img_size, (long long)d->img_size_long, s->task->name);
+    else if (d->img_size < 1 || d->img_size_long < d->img_size)
+        cvr_fail(err, CVR_ERR_USAGE,
+                 "data.img_size = %lld,%lld: give the shorter side and then the most that the longer one may become",
+                 (long long)d->img_size, (long long)d->img_size_long);
+    else
+        return CVR_OK;
+    return at(s, "data", "img_size", CVR_ERR_USAGE, err);
+}
+
 static bool model_reads(const settings *s, const char *field) {
     for (uint32_t i = 0; s->model_desc && i < s->model_desc->n_reads; i++)
         if (strcmp(s->model_desc->reads[i], field) == 0) return true;
@@ -320,6 +342,7 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
     CVR_TRY(check_probe(s, err));
     if (s->data->shapes > 1 && !s->task->pads)
         return unread(s, "data", "shapes", "this task takes pictures of one size", err);
+    CVR_TRY(check_img_size(s, err));
     CVR_TRY(protocol_settle(s, !trains && !reads, &s->protocol, err));
     return bind_dataset(s, p, reads, err);
 }

@@ -40,7 +40,8 @@ typedef struct model_settings {
 
 typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
-    int64_t img_size, shapes, max_boxes;
+    int64_t n_img_size, img_size, img_size_long; /* the second number, where there are two, is the longer side's */
+    int64_t shapes, max_boxes;
     const char *mean, *std;
     int64_t shuffle, drop_last, limit, workers, on_error, decode, max_pixels, cache;
     const char *cache_size;
@@ -166,6 +167,8 @@ int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool rea
  * aside. */
 void settings_leave_replaced(settings *s);
 void settings_close(settings *s);
+/* Whether the task learns boxes: then data.img_size may be a pair, and its pictures are cvr_pipeline_boxes'. */
+bool settings_with_boxes(const settings *s);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);
 

@@ -70,7 +70,11 @@ static const cvr_attr_desc *const data_keys[] = {
     CVR_ATTR(PATH, "train", "", "training part, where it is not in root"),
     CVR_ATTR(PATH, "val", "", "validation part, where it is not in root"),
     CVR_ATTR(STRING, "names", "", "names of the classes, a,b,c; default: what the data says"),
-    CVR_ATTR(INT, "img_size", "0", "pixels of a side; 0: as the pictures are", CVR_ATTR_BETWEEN(0, 65500)),
+    CVR_ATTR(
+        INTS, "img_size", "0",
+        "pixels of a side; of a task with boxes: a square whatever the picture's shape, or the shorter side and the "
+        "most of the longer one, 800,1333; 0: as the pictures are",
+        .count = 2, CVR_ATTR_BETWEEN(0, 65500)),
     CVR_ATTR(INT, "shapes", "0",
              "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, and 64 where pictures "
              "come one by one",

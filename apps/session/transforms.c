@@ -43,6 +43,7 @@ typedef struct filling {
     cvr_plugins *plugins;
     int64_t crop;
     bool normaliser_only; /* the rest is what [augment] stands for */
+    bool normalised;      /* a line of [augment] has done that */
 } filling;
 
 static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char *text, cvr_error *err) {
@@ -50,7 +51,8 @@ static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char 
     const void *desc;
     CVR_TRY(cvr_plugins_find(f->plugins, CVR_KIND_AUGMENT, name, &desc, err));
     const bool normalises = ((const cvr_augment_desc *)desc)->stage == CVR_STAGE_NORMALISE;
-    return f->normaliser_only && !normalises ? CVR_OK : add_transform(f->to, f->plugins, name, text, err);
+    if (normalises ? f->normalised : f->normaliser_only) return CVR_OK;
+    return add_transform(f->to, f->plugins, name, text, err);
 }
 
 static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filling *f, cvr_error *err) {
@@ -62,7 +64,8 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
                             .interpolation = interpolations[s->val->interpolation],
                             .mean = s->mean,
                             .std = s->std,
-                            .add = pipeline_add};
+                            .add = pipeline_add,
+                            .img_size = {s->data->img_size, s->data->img_size_long}};
     CVR_TRY(CVR_CALL(s->task, pipeline, NULL, err, info, &p));
     order_by_stage(f->to);
     if (normalisers(f->to) == 1) return CVR_OK;
@@ -72,10 +75,24 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
 
 /* ---- [augment] ---- */
 
+static const cvr_attr_desc *setting_named(const cvr_augment_desc *d, const char *name) {
+    for (uint32_t i = 0; i < d->n_attrs; i++)
+        if (strcmp(d->attrs[i]->name, name) == 0) return d->attrs[i];
+    return NULL;
+}
+
 /* Whether a transform has a setting `size` without a default. */
 static bool needs_size(const cvr_augment_desc *d) {
-    for (uint32_t i = 0; i < d->n_attrs; i++)
-        if (strcmp(d->attrs[i]->name, "size") == 0 && !d->attrs[i]->default_text) return true;
+    const cvr_attr_desc *size = setting_named(d, "size");
+    return size && !size->default_text;
+}
+
+/* Whether one of the transforms brings pictures to a size: it moves pixels, and has a setting for it. */
+static bool makes_size(const split *s) {
+    for (size_t i = 0; i < s->n_transforms; i++) {
+        const cvr_augment_desc *d = s->transforms[i].desc;
+        if (d->moves && (setting_named(d, "size") || setting_named(d, "min_size"))) return true;
+    }
     return false;
 }
 
@@ -109,8 +126,9 @@ static int32_t add_sized(split *to, const settings *s, cvr_plugins *p, const cvr
     const void *desc;
     cvr_text text = {0};
     cvr_text_add(&text, "%s", line->value);
-    if (s->data->img_size > 0 && cvr_plugins_find(p, CVR_KIND_AUGMENT, line->key, &desc, err) == CVR_OK &&
-        needs_size(desc) && !gives_size(line->value))
+    if (s->data->img_size > 0 && s->data->img_size_long == 0 &&
+        cvr_plugins_find(p, CVR_KIND_AUGMENT, line->key, &desc, err) == CVR_OK && needs_size(desc) &&
+        !gives_size(line->value))
         cvr_text_add(&text, " size=%lld", (long long)s->data->img_size);
     const int32_t status =
         text.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : add_transform(to, p, line->key, text.s, err);
@@ -141,12 +159,18 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
     order_by_stage(to);
-    filling all = {to, p, s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size, n > 0};
-    return normalisers(to) ? CVR_OK : take_pipeline(info, s, &all, err);
+    /* Lines for pictures with boxes seldom speak of sizes: the task's own comes after them. */
+    const bool sized = !settings_with_boxes(s) || makes_size(to), normalised = normalisers(to) > 0;
+    filling all = {.to = to,
+                   .plugins = p,
+                   .crop = s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size,
+                   .normaliser_only = n > 0 && sized,
+                   .normalised = normalised};
+    return sized && normalised ? CVR_OK : take_pipeline(info, s, &all, err);
 }
 
 int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
-    filling val = {&d->splits[CVR_SPLIT_VAL], p, s->protocol.crop, false};
+    filling val = {.to = &d->splits[CVR_SPLIT_VAL], .plugins = p, .crop = s->protocol.crop};
     d->task = (cvr_task_info){.struct_size = sizeof d->task,
                               .host = cvr_plugins_host(p),
                               .attrs = s->task_attrs,

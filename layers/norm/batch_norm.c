@@ -79,10 +79,10 @@ int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 /* op(x, grad, weight, mean, scale) -> dx, dweight, dbias */
-static int32_t emit_backward(const cvr_builder *b, cvr_grad_args *a, const char *op, uint64_t attrs_size,
+static int32_t emit_backward(const cvr_builder *b, cvr_grad_args *a, cvr_value x, const char *op, uint64_t attrs_size,
                              const cvr_value statistics[2], cvr_error *err) {
     if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
-    const cvr_value inputs[5] = {a->inputs[0], a->grad_outputs[0], a->inputs[1], statistics[0], statistics[1]};
+    const cvr_value inputs[5] = {x, a->grad_outputs[0], a->inputs[1], statistics[0], statistics[1]};
     cvr_value outputs[3];
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = op,
@@ -98,11 +98,14 @@ static int32_t emit_backward(const cvr_builder *b, cvr_grad_args *a, const char 
 }
 
 static int32_t train_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    return emit_backward(b, a, "batch_norm2d_backward", 0, &a->outputs[1], err);
+    return emit_backward(b, a, a->inputs[0], "batch_norm2d_backward", 0, &a->outputs[1], err);
 }
 
+/* dx depends on no element of x: where scale and shift are frozen, grad stands in for x, which is then not kept. */
 static int32_t inference_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    return emit_backward(b, a, "batch_norm2d_inference_backward", sizeof(cvr_batch_norm2d_inference_attrs),
+    const cvr_value x = a->needs[1] || a->needs[2] ? a->inputs[0] : a->grad_outputs[0];
+    if (!a->needs[0] && x != a->inputs[0]) return CVR_OK;
+    return emit_backward(b, a, x, "batch_norm2d_inference_backward", sizeof(cvr_batch_norm2d_inference_attrs),
                          &a->inputs[3], err);
 }
 
@@ -123,20 +126,41 @@ static int32_t train_emit(const cvr_builder *b, cvr_decompose_args *a, cvr_error
 
 /* ---- the layer ---- */
 
-/* running_mean (C) = 0, running_var (C) = 1, num_batches_tracked () = 0: kept with the weights, not trained */
+/* A buffer, kept with the weights and not trained: f32 (C), or a scalar i64. */
+static int32_t add_buffer(const cvr_builder *b, const char *name, uint32_t dtype, int64_t channels, double start,
+                          cvr_value *out, cvr_error *err) {
+    const cvr_init init = {.struct_size = sizeof init, .kind = CVR_INIT_CONSTANT, .a = start};
+    const cvr_param_decl decl = {.struct_size = sizeof decl,
+                                 .name = name,
+                                 .dtype = dtype,
+                                 .rank = dtype == CVR_F32,
+                                 .shape = {dtype == CVR_F32 ? channels : 1, 1, 1, 1, 1, 1},
+                                 .init = &init};
+    return b->param(b, &decl, out, err);
+}
+
+/* running_mean (C) = 0, running_var (C) = 1, num_batches_tracked () = 0 */
 static int32_t add_buffers(const cvr_builder *b, int64_t channels, cvr_value out[3], cvr_error *err) {
-    static const char *const names[3] = {"running_mean", "running_var", "num_batches_tracked"};
-    for (uint32_t i = 0; i < 3; i++) {
-        const cvr_init init = {.struct_size = sizeof init, .kind = CVR_INIT_CONSTANT, .a = i == 1 ? 1 : 0};
-        const cvr_param_decl decl = {.struct_size = sizeof decl,
-                                     .name = names[i],
-                                     .dtype = i < 2 ? CVR_F32 : CVR_I64,
-                                     .rank = i < 2 ? 1 : 0,
-                                     .shape = {i < 2 ? channels : 1, 1, 1, 1, 1, 1},
-                                     .init = &init};
-        CVR_TRY(b->param(b, &decl, &out[i], err));
-    }
-    return CVR_OK;
+    CVR_TRY(add_buffer(b, "running_mean", CVR_F32, channels, 0, &out[0], err));
+    CVR_TRY(add_buffer(b, "running_var", CVR_F32, channels, 1, &out[1], err));
+    return add_buffer(b, "num_batches_tracked", CVR_I64, 1, 0, &out[2], err);
+}
+
+/* Weight, bias and statistics as buffers: what pretrained networks are fine-tuned with where batches are small. It is
+ * the form for evaluation in every graph, so that passes fold it into the convolution before it, and x alone has a
+ * gradient. */
+static int32_t build_frozen(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,
+                            cvr_value *outputs, cvr_error *err) {
+    static const char *const names[4] = {"weight", "bias", "running_mean", "running_var"};
+    const cvr_batch_norm2d_inference_attrs call = {*(const double *)attrs};
+    const cvr_type *x = b->type(b, inputs[0]);
+    cvr_value in[5] = {inputs[0]};
+    (void)n_inputs;
+    if (x->rank != 4)
+        return cvr_fail(err, CVR_ERR_INVALID, "the input has %u axes; it must have 4 (N, C, H, W)", x->rank);
+    for (uint32_t i = 0; i < 4; i++)
+        CVR_TRY(add_buffer(b, names[i], CVR_F32, x->shape[1], i == 0 || i == 3, &in[i + 1], err));
+    return cvr_emit(b, "batch_norm2d_inference", &call, sizeof call, in, 5, outputs, err);
 }
 
 static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *inputs, uint32_t n_inputs,
@@ -257,6 +281,15 @@ static const cvr_layer_desc layers[] = {
      .n_outputs = 1,
      .attrs = layer_attrs,
      .build = build},
+    {.struct_size = sizeof(cvr_layer_desc),
+     .name = "frozen_batch_norm2d",
+     .doc = "batch_norm2d by statistics, scale and shift that stay as they are loaded, in training too",
+     .n_attrs = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .n_outputs = 1,
+     .attrs = inference_attrs,
+     .build = build_frozen},
 };
 
 const norm_family norm_batch = {ops, layers, sizeof ops / sizeof *ops, sizeof layers / sizeof *layers};

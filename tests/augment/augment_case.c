@@ -13,6 +13,7 @@ void augment_load(void) {
     test_host_load(&augment_host, "augment_geometry");
     test_host_load(&augment_host, "augment_colour");
     test_host_load(&augment_host, "augment_auto");
+    test_host_load(&augment_host, "augment_boxes");
     test_host_load(&augment_host, "augment_erase");
     test_host_load(&augment_host, "augment_mix");
 }

@@ -1,79 +1,13 @@
 /*
  * The transforms: pictures, masks, boxes and batches against torchvision's (tests/parity/augment.py).
  */
-#include "augment_case.h"
+#include "golden_case.h"
 #include <criterion/criterion.h>
 #include <cvr/base.h>
 #include <math.h>
 #include <stdlib.h>
 
 TestSuite(augment, .init = augment_load);
-
-static void text_of(const test_tensors *t, const char *name, const char *field, char *buf, size_t size) {
-    const cvr_weight *const w = test_tensors_get(t, name, field);
-    cr_assert(w && w->dtype == CVR_U8 && w->bytes < size, "%s/%s", name, field);
-    memcpy(buf, w->data, w->bytes);
-    buf[w->bytes] = '\0';
-}
-
-/* The largest difference: in levels of u8, or in units of 2^-20 of f32. */
-static double distance(const cvr_weight *want, const cvr_field *got) {
-    const int64_t n = cvr_numel(want->rank, want->shape);
-    double most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        float x;
-        double d;
-        if (want->dtype == CVR_U8) {
-            d = fabs((double)((const uint8_t *)want->data)[i] - ((const uint8_t *)got->data)[i]);
-        } else {
-            memcpy(&x, (const char *)want->data + 4 * i, 4);
-            d = fabs((double)x - (double)((const float *)got->data)[i]) * 1048576;
-        }
-        if (!(d <= most)) most = d;
-    }
-    return most;
-}
-
-/* `got` is what the case says, in type and shape, and as near as its field `tol` allows. */
-static void expect_field(const test_tensors *t, const char *name, const char *field, const char *tol,
-                         const cvr_field *got) {
-    const cvr_weight *const want = test_tensors_get(t, name, field), *const most = test_tensors_get(t, name, tol);
-    int64_t allowed = 0;
-    cr_assert(want && got, "%s: no %s", name, field);
-    cr_assert_eq(got->dtype, want->dtype, "%s: type of %s", name, field);
-    cr_assert_eq(got->rank, want->rank, "%s: rank of %s", name, field);
-    for (uint32_t i = 0; i < got->rank; i++)
-        cr_assert_eq(got->shape[i], want->shape[i], "%s: %s has %lld, not %lld, along axis %u", name, field,
-                     (long long)got->shape[i], (long long)want->shape[i], i);
-    if (most) memcpy(&allowed, most->data, sizeof allowed);
-    const double d = distance(want, got);
-    cr_expect(d <= (double)allowed, "%s: %s is off by %g, %lld allowed", name, field, d, (long long)allowed);
-}
-
-static uint32_t numbers_of(const test_tensors *t, const char *name, double *params) {
-    char drawn[1024];
-    uint32_t n = 0;
-    text_of(t, name, "params", drawn, sizeof drawn);
-    for (char *at = drawn, *end; n < CVR_AUGMENT_PARAMS; at = end) {
-        params[n] = strtod(at, &end);
-        if (end == at) break;
-        n++;
-    }
-    return n;
-}
-
-/* The settings of the case. */
-static void *attrs_of(const test_tensors *t, const char *name, const cvr_augment_desc **d) {
-    char word[64], settings[256];
-    cvr_error err;
-    cvr_error_init(&err);
-    text_of(t, name, "transform", word, sizeof word);
-    text_of(t, name, "settings", settings, sizeof settings);
-    *d = transform(word);
-    void *const attrs = settings_of(*d, settings, &err);
-    cr_assert(attrs, "%s: %s", name, err.message);
-    return attrs;
-}
 
 /* Where the sample's matrix takes the corners of a box, clipped to the picture where `clips`: so boxes and matrix tell
  * of the same motion, up to `far` pixels. */
@@ -119,8 +53,8 @@ static void run_case(const test_tensors *t, const char *name) {
     test_sample s;
     cvr_error err;
     cvr_error_init(&err);
-    void *const attrs = attrs_of(t, name, &d);
-    const uint32_t n = numbers_of(t, name, params);
+    void *const attrs = golden_attrs(t, name, &d);
+    const uint32_t n = golden_numbers(t, name, params);
     cr_expect(n == d->n_params || n == 0, "%s: %u params for %u", name, n, d->n_params);
     test_sample_init(&s);
     test_sample_image(&s, in->dtype, in->shape[0], in->shape[1], in->shape[2], in->data);
@@ -131,17 +65,18 @@ static void run_case(const test_tensors *t, const char *name) {
             (void)test_sample_add(&s, placed[i], fields[i]->dtype, fields[i]->rank, fields[i]->shape, fields[i]->data);
     }
     cr_assert_eq(d->apply(attrs, params, &s.sample, &err), CVR_OK, "%s: %s", name, err.message);
-    expect_field(t, name, "out", "tol", s.sample.fields[0]);
+    golden_expect(t, name, "out", "tol", s.sample.fields[0]);
     for (int i = 0; i < 3; i++) {
         (void)snprintf(field, sizeof field, "out_%s", placed[i]);
-        if (fields[i]) expect_field(t, name, field, i == 1 ? "box_tol" : "none", cvr_sample_find(&s.sample, placed[i]));
+        if (fields[i])
+            golden_expect(t, name, field, i == 1 ? "box_tol" : "none", cvr_sample_find(&s.sample, placed[i]));
     }
     if (fields[1]) {
         float was[4 * 6];
         cr_assert_eq(fields[1]->bytes, sizeof was);
         memcpy(was, fields[1]->data, sizeof was);
         char settings[256];
-        text_of(t, name, "settings", settings, sizeof settings);
+        golden_text(t, name, "settings", settings, sizeof settings);
         /* An expanded picture's size is rounded; resizes and flips do not clip; no matrix says what elastic does. */
         if (!strstr(d->name, "elastic"))
             expect_matrix(
@@ -165,8 +100,8 @@ static void run_batch(const test_tensors *t, const char *name) {
     const cvr_named_tensor *const fields[2] = {&image, &label};
     cvr_error err;
     cvr_error_init(&err);
-    void *const attrs = attrs_of(t, name, &d);
-    cr_assert_eq(numbers_of(t, name, params), d->n_params, "%s", name);
+    void *const attrs = golden_attrs(t, name, &d);
+    cr_assert_eq(golden_numbers(t, name, params), d->n_params, "%s", name);
     memcpy(image.tensor.shape, (const int64_t[6]){s[0], s[3], s[1], s[2], 1, 1}, sizeof image.tensor.shape);
     image.tensor.data = memcpy(malloc(in->bytes), in->data, in->bytes);
     label.tensor.data = memcpy(malloc(labels->bytes), labels->data, labels->bytes);
@@ -175,8 +110,8 @@ static void run_batch(const test_tensors *t, const char *name) {
     cr_assert_eq(d->apply_batch(attrs, params, &batch, &err), CVR_OK, "%s: %s", name, err.message);
     const cvr_field got = {sizeof got, "out", "", CVR_F32, 4, {s[0], s[1], s[2], s[3]}, image.tensor.data};
     const cvr_field shares = {sizeof shares, "out", "", CVR_F32, 2, {s[0], k, 1, 1}, label.tensor.data};
-    expect_field(t, name, "out", "none", &got);
-    expect_field(t, name, "out_labels", "none", &shares);
+    golden_expect(t, name, "out", "none", &got);
+    golden_expect(t, name, "out_labels", "none", &shares);
     free(image.tensor.data);
     free(label.tensor.data);
     cvr_free(attrs);

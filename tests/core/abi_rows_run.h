@@ -60,6 +60,7 @@
     ROW(cvr_pipeline, mean),
     ROW(cvr_pipeline, std),
     ROW(cvr_pipeline, add),
+    ROW(cvr_pipeline, img_size),
     ROW(cvr_task_desc, struct_size),
     ROW(cvr_task_desc, name),
     ROW(cvr_task_desc, doc),

@@ -14,6 +14,7 @@
 #include <cvr/plugin/ops/conv.h>
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
+#include <cvr/plugin/ops/detect_loss_math.h>
 #include <cvr/plugin/ops/dropout.h>
 #include <cvr/plugin/ops/elementwise.h>
 #include <cvr/plugin/ops/image.h>
@@ -24,6 +25,7 @@
 #include <cvr/plugin/ops/peak.h>
 #include <cvr/plugin/ops/pool.h>
 #include <cvr/plugin/ops/resize.h>
+#include <cvr/plugin/ops/roi_math.h>
 #include <cvr/plugin/ops/shape.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
 #include <cvr/writer.h>

@@ -56,6 +56,7 @@ static bool take_params(golden *g, layer_case *c) {
 /* What is missing, or NULL. */
 static const char *take_case(golden *g, const char *label, layer_case *c) {
     char field[32];
+    bool learns = false;
     memset(c, 0, sizeof *c);
     (void)snprintf(c->label, sizeof c->label, "%s", label);
     const golden_tensor *train = golden_find(g, label, "train");
@@ -73,9 +74,9 @@ static const char *take_case(golden *g, const char *label, layer_case *c) {
         if (!c->inputs[i].data) return "an input is missing among the others";
         (void)snprintf(field, sizeof field, "gin%u", i);
         c->inputs[i].constant = !golden_find(g, label, field);
+        learns = learns || !c->inputs[i].constant || (i == 0 && c->inputs[i].type.dtype != CVR_F32);
     }
-    if (c->backward && c->inputs[0].type.dtype == CVR_F32 && c->inputs[0].constant) return "field `gin0` is missing";
-    return NULL;
+    return c->backward && !learns ? "field `gin0` is missing" : NULL;
 }
 
 /* Every expected field that the layer gives must agree, and every field of the case must be one that is looked at. */

@@ -28,6 +28,8 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_loss_lovasz_kernels,
     &cpu_loss_overlap_kernels,
     &cpu_loss_pointwise_kernels,
+    &cpu_anchor_focal_kernels,
+    &cpu_roi_kernels,
     &cpu_optim_kernels,
     &cpu_optim_norms_kernels,
     &cpu_optim_running_kernels,

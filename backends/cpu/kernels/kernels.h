@@ -70,6 +70,8 @@ extern const cpu_kernel_table cpu_loss_hard_kernels;
 extern const cpu_kernel_table cpu_loss_lovasz_kernels;
 extern const cpu_kernel_table cpu_loss_overlap_kernels;
 extern const cpu_kernel_table cpu_loss_pointwise_kernels;
+extern const cpu_kernel_table cpu_anchor_focal_kernels;
+extern const cpu_kernel_table cpu_roi_kernels;
 extern const cpu_kernel_table cpu_optim_kernels;
 extern const cpu_kernel_table cpu_image_kernels;
 extern const cpu_kernel_table cpu_optim_norms_kernels;

@@ -88,6 +88,9 @@ typedef struct cvr_pipeline {
     const double *mean, *std;  /* of the channels, 4 of them */
     /* Adds a transform by its name, with settings as a line of [augment] has them. */
     int32_t (*add)(const struct cvr_pipeline *p, const char *transform, const char *settings, cvr_error *err);
+    /* data.img_size for cvr_pipeline_boxes: {side, 0} of a square, or {shorter side, longer side at most}; {0, 0}: as
+     * they are. */
+    int64_t img_size[2];
 } cvr_pipeline;
 
 /* Most tasks' normalisation: (x / 255 - mean) / std. */
@@ -109,6 +112,24 @@ static inline int32_t cvr_pipeline_usual(const cvr_pipeline *p, cvr_error *err) 
         (void)snprintf(text, sizeof text, "%lld", (long long)p->crop_size);
         CVR_TRY(p->add(p, "center_crop", text, err));
     }
+    return cvr_pipeline_normalise(p, err);
+}
+
+/*
+ * Pictures of a task with boxes, as torchvision's detectors make them: brought to a square whatever their shape, or
+ * both sides multiplied by min(short / shorter side, long / longer side) and cut to whole pixels; without antialias;
+ * then normalised. In training with [augment] these transforms follow its lines, and the size is left out where a line
+ * makes one.
+ */
+static inline int32_t cvr_pipeline_boxes(const cvr_pipeline *p, cvr_error *err) {
+    const long long first = (long long)p->img_size[0], second = (long long)p->img_size[1];
+    char text[192];
+    if (second > 0)
+        (void)snprintf(text, sizeof text, "%lld max_size=%lld sides=scaled interpolation=%.64s antialias=no", first,
+                       second, p->interpolation);
+    else
+        (void)snprintf(text, sizeof text, "%lld,%lld interpolation=%.64s antialias=no", first, first, p->interpolation);
+    if (first > 0) CVR_TRY(p->add(p, "resize", text, err));
     return cvr_pipeline_normalise(p, err);
 }
 
@@ -180,7 +201,7 @@ typedef struct cvr_task_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 56, "cvr_prediction_sink has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 80, "cvr_task_info has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 64, "cvr_pipeline has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 80, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 216, "cvr_task_desc has padding");
 

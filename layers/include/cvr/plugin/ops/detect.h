@@ -26,8 +26,8 @@
  *     dw and dh are clamped from above at ln(1000/16). Gradient for the deltas.
  * decode_boxes_backward  deltas, anchors, grad -> ddeltas; cvr_box_coder_attrs
  * clip_boxes      boxes (N,A,4*K), size (N,2) -> clamped to 0..width, 0..height. No gradient.
- * box_iou         a (N,A,4) or (A,4), b (N,M,4) -> (N,A,M): intersection / union, NaN for 0 / 0. b may be padded; the
- *     columns of padding are 0.
+ * box_iou         a (N,A,4) or (A,4), b (N,M,4), [counts (N) i64] -> (N,A,M): intersection / union, NaN for 0 / 0. b may
+ *     be padded where `counts` is given; the columns of padding are 0.
  *
  * match_boxes     anchors, boxes (N,M,4), counts (N) i64, [valid (N) i32] -> match (N,A) i32; cvr_match_attrs
  *     (torchvision's Matcher and SSDMatcher.) Each row takes the object of the largest IoU, the first of equal ones;
@@ -44,11 +44,15 @@
  *     repeats them from the first on, so that it always names rows (row 0 where there is none at all); `count` says how
  *     many are meant. CVR_DRAW_RANDOM: those with the smallest Philox numbers of (seed, key, step, picture, row), ties
  *     by row; CVR_DRAW_FIRST: the first rows.
- * gather_rows     x (N,P,K...) or (P,K...), any element type, index (N,B) i32 -> (N,B,K...): zeros where the index is
- *     -1; an index past P is an error. x may have rank 1 to 3 ((N,P): K is left out). Gradient for x. x may be padded.
- * gather_rows_backward  grad (N,B,K...), index -> dx; cvr_gather_rows_attrs
+ * gather_rows     x (N,P) or (N,P,K), with `shared` (P) or (P,K), any element type, index (N,B) i32 -> (N,B) or (N,B,K);
+ *     cvr_gather_attrs. Zeros where the index is negative (a match of any kind without an object is); an index past P
+ *     is an error. Gradient for x. x may be padded.
+ * gather_rows_backward  grad (N,B) or (N,B,K), index -> dx; cvr_gather_rows_attrs
+ * append_rows     a (N,P,K), count (N) i32, b (N,M,K), counts (N) i64 -> (N,P+M,K), count (N) i32; no attributes
+ *     The rows that count of a, then those of b, then zeros. b may be padded. No gradient.
  * top_k           x (N,P) -> values (N,k), index (N,k) i32, count (N) i32; cvr_top_k_attrs
- *     The k largest, in falling order, equal ones by index; k is at most P. With `above`, only those > threshold.
+ *     The k largest, in falling order, equal ones by index, NaN last; k is at most P. With `above`, only those >
+ *     threshold. Past `count` the index is -1 and the value 0.
  * nms             boxes (N,P,4), scores (N,P), [group (N,P) i32], [valid (N) i32] -> index (N,max_out) i32, count (N)
  *     i32; cvr_nms_attrs. Candidates have a score > score_threshold (>= with `inclusive`), both sides >= min_size, and
  *     stand before `valid`. In falling order of score, equal ones by row, each that is kept suppresses those of its
@@ -129,6 +133,10 @@ typedef struct cvr_sample_rows_attrs {
     int64_t key;  /* cvr_hash of the layer's full name */
 } cvr_sample_rows_attrs;
 
+typedef struct cvr_gather_attrs {
+    int64_t shared; /* 1: x has no axis for the pictures */
+} cvr_gather_attrs;
+
 typedef struct cvr_gather_rows_attrs {
     int64_t rows;   /* P */
     int64_t shared; /* 1: x had no axis for the pictures */
@@ -177,6 +185,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_box_coder_attrs) == 40, "cvr_box_coder_attrs has pa
 CVR_STATIC_ASSERT(sizeof(cvr_match_attrs) == 32, "cvr_match_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_match_points_attrs) == 80, "cvr_match_points_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_sample_rows_attrs) == 32, "cvr_sample_rows_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_gather_attrs) == 8, "cvr_gather_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_gather_rows_attrs) == 16, "cvr_gather_rows_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_top_k_attrs) == 24, "cvr_top_k_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_nms_attrs) == 64, "cvr_nms_attrs has padding");

@@ -1,0 +1,96 @@
+/* SSD's default boxes (Liu et al., "SSD: Single Shot MultiBox Detector", 2016), as torchvision's DefaultBoxGenerator
+ * lays them. */
+#include "detect_family.h"
+
+#define MOST_CELLS ((int64_t)1 << 40)
+#define MOST_BOXES (2 + 2 * CVR_ANCHOR_MOST) /* of a cell */
+
+static const cvr_attr_desc *const default_attrs[] = {
+    CVR_ATTR(FLOAT, "scale", NULL, "side of the square box, a share of the picture", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "next_scale", NULL, "scale of the next map", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOATS, "ratios", "2", "width / height, each with its inverse", .count = CVR_ANCHOR_MOST,
+             CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "step", "0", "pixels from cell to cell; 0: the map decides", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(BOOL, "clip", "yes", "sides are at most the picture's"),
+};
+
+/* image (N,C,H,W), map (N,c,h,w) -> (h*w*(2+2R),4) */
+static int32_t default_infer(const cvr_infer_args *a, cvr_error *err) {
+    static const int64_t any[4] = {-1, -1, -1, -1};
+    const cvr_default_boxes_attrs *attrs = a->attrs;
+    const cvr_type *map = a->inputs[1];
+    CVR_TRY(detect_check("default_boxes", a, 0, a->inputs[0]->dtype, 4, any, err));
+    CVR_TRY(detect_check("default_boxes", a, 1, map->dtype, 4, any, err));
+    for (int64_t i = 0; i < attrs->n_ratios; i++)
+        if (!(attrs->ratios[i] > 0)) return cvr_fail(err, CVR_ERR_INVALID, "default_boxes: ratios must be above 0");
+    const int64_t cells = map->shape[2] * map->shape[3];
+    if (cells < 1 || cells > MOST_CELLS)
+        return cvr_fail(err, CVR_ERR_INVALID, "default_boxes: the map is %s", cvr_shape_of(map).text);
+    const int64_t shape[2] = {cells * (2 + 2 * attrs->n_ratios), 4};
+    cvr_type_set(a->outputs[0], CVR_F32, 2, shape);
+    return CVR_OK;
+}
+
+static float clamped(double side, int64_t clip) {
+    const float s = (float)side;
+    return !clip ? s : s < 0 ? 0 : s > 1 ? 1 : s;
+}
+
+/* Width and height of a cell's boxes, as shares of the picture: (s,s), (s',s'), then for each ratio a box and its swap.
+ */
+static int64_t cell_sides(const cvr_default_boxes_attrs *attrs, float side[MOST_BOXES][2]) {
+    const double s = attrs->scale;
+    int64_t n = 2;
+    side[0][0] = side[0][1] = clamped(s, attrs->clip);
+    side[1][0] = side[1][1] = clamped(sqrt(s * attrs->next_scale), attrs->clip);
+    for (int64_t i = 0; i < attrs->n_ratios; i++, n += 2) {
+        const double root = sqrt(attrs->ratios[i]);
+        side[n][0] = side[n + 1][1] = clamped(s * root, attrs->clip);
+        side[n][1] = side[n + 1][0] = clamped(s / root, attrs->clip);
+    }
+    return n;
+}
+
+static int32_t default_run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_default_boxes_attrs *attrs = a->attrs;
+    const int64_t *image = a->inputs[0]->shape, *map = a->inputs[1]->shape;
+    const float height = (float)image[2], width = (float)image[3];
+    const float fy = (float)(attrs->step ? (double)image[2] / (double)attrs->step : (double)map[2]);
+    const float fx = (float)(attrs->step ? (double)image[3] / (double)attrs->step : (double)map[3]);
+    float side[MOST_BOXES][2], *out = a->outputs[0]->data;
+    const int64_t per_cell = cell_sides(attrs, side);
+    (void)err;
+    for (int64_t i = 0; i < map[2] * map[3]; i++) {
+        const float x = ((float)(i % map[3]) + 0.5f) / fx, y = ((float)(i / map[3]) + 0.5f) / fy;
+        for (int64_t k = 0; k < per_cell; k++, out += 4) {
+            out[0] = (x - 0.5f * side[k][0]) * width;
+            out[1] = (y - 0.5f * side[k][1]) * height;
+            out[2] = (x + 0.5f * side[k][0]) * width;
+            out[3] = (y + 0.5f * side[k][1]) * height;
+        }
+    }
+    return CVR_OK;
+}
+
+static double default_flops(const cvr_infer_args *a) {
+    return 3.0 * (double)cvr_numel(2, a->outputs[0]->shape);
+}
+
+static const detect_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "default_boxes",
+            .version = 1,
+            .trait = cvr_traits_mixed_f32,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .n_attrs = 5,
+            .attrs = default_attrs,
+            .infer = default_infer,
+            .flops = default_flops,
+            .doc = "SSD's boxes at each cell of a map (Liu et al., 2016)"},
+     .reference = {sizeof(cvr_cpu_fn), default_run},
+     .flags = CVR_KERNEL_LOW_PRECISION},
+};
+
+const detect_family detect_default_boxes = DETECT_FAMILY(ops);

@@ -1,0 +1,199 @@
+/*
+ * Cross entropy of anchors, of whose background the hardest rows alone count (Liu et al., "SSD: Single Shot MultiBox
+ * Detector", 2016).
+ */
+#include "detect_loss_family.h"
+
+static const cvr_attr_desc *const attrs_[] = {
+    CVR_ATTR(FLOAT, "negatives", "3", "rows of background to one with an object; below 0: all",
+             CVR_ATTR_BETWEEN(-1, 1e9)),
+};
+
+/* x (N,A,K), target (N,A) i64 */
+static int32_t check(const char *op, const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *x = a->inputs[0], *target = a->inputs[1];
+    CVR_TRY(detect_check(op, "x", x, CVR_F32, 3, "(N,A,K)", err));
+    CVR_TRY(detect_check(op, "target", target, CVR_I64, 2, "(N,A)", err));
+    CVR_TRY(detect_check_axis(op, "target", target, 0, x->shape[0], err));
+    return detect_check_axis(op, "target", target, 1, x->shape[1], err);
+}
+
+static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
+    CVR_TRY(check("anchor_cross_entropy", a, err));
+    detect_set_scalar(a, 0);
+    cvr_type_set(a->outputs[1], CVR_F32, 2, a->inputs[0]->shape);
+    cvr_type_set(a->outputs[2], CVR_U8, 2, a->inputs[0]->shape);
+    detect_set_scalar(a, 3);
+    return CVR_OK;
+}
+
+/* x, target, lse, keep, norm, grad */
+static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
+    static const char op[] = "anchor_cross_entropy_backward";
+    CVR_TRY(check(op, a, err));
+    CVR_TRY(detect_check(op, "lse", a->inputs[2], CVR_F32, 2, "(N,A)", err));
+    CVR_TRY(detect_check(op, "keep", a->inputs[3], CVR_U8, 2, "(N,A)", err));
+    for (uint32_t i = 2; i < 4; i++)
+        for (uint32_t k = 0; k < 2; k++)
+            CVR_TRY(detect_check_axis(op, i == 2 ? "lse" : "keep", a->inputs[i], k, a->inputs[0]->shape[k], err));
+    CVR_TRY(detect_check_scalar(op, "norm", a->inputs[4], err));
+    CVR_TRY(detect_check_scalar(op, "grad", a->inputs[5], err));
+    *a->outputs[0] = *a->inputs[0];
+    return CVR_OK;
+}
+
+static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_value in[6] = {a->inputs[0],  a->inputs[1],  a->outputs[1],
+                             a->outputs[2], a->outputs[3], a->grad_outputs[0]};
+    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
+    return cvr_emit(b, "anchor_cross_entropy_backward", NULL, 0, in, 6, &a->grad_inputs[0], err);
+}
+
+static int32_t check_target(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_tensor *target = a->inputs[1];
+    const int64_t classes = a->inputs[0]->shape[2], n = cvr_numel(2, target->shape);
+    for (int64_t i = 0; i < n; i++)
+        if (((const int64_t *)target->data)[i] >= classes)
+            return cvr_fail(err, CVR_ERR_INVALID,
+                            "anchor_cross_entropy: target %lld, but there are %lld classes; check the labels",
+                            (long long)((const int64_t *)target->data)[i], (long long)classes);
+    return CVR_OK;
+}
+
+static double log_sum_exp(const float *x, int64_t n) {
+    double max = -INFINITY, sum = 0;
+    for (int64_t k = 0; k < n; k++) max = x[k] > max ? x[k] : max;
+    if (max == -INFINITY) max = 0; /* nothing above it: -inf, or NaN, comes out by itself */
+    for (int64_t k = 0; k < n; k++) sum += exp(x[k] - max);
+    return max + log(sum);
+}
+
+/* ---- hard negatives ---- */
+
+/* A whole number that grows with the loss; NaN above all, as it has to be seen. 0 is no row of background. */
+static uint32_t hardness(float loss) {
+    uint32_t bits;
+    if (loss != loss) return UINT32_MAX;
+    memcpy(&bits, &loss, sizeof bits);
+    return bits >> 31 ? (~bits ? ~bits : 1) : bits | 0x80000000u;
+}
+
+/* The k-th largest of n numbers, k from 1: the largest that k of them reach, bit by bit from the highest. */
+static uint32_t kth_largest(const uint32_t *x, int64_t n, int64_t k) {
+    uint32_t bound = 0;
+    for (uint32_t bit = 1u << 31; bit; bit >>= 1) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < n; i++) count += x[i] >= (bound | bit);
+        if (count >= k) bound |= bit;
+    }
+    return bound;
+}
+
+/* keep = 1 for the `wanted` hardest, equal ones by row. */
+static void keep_hardest(const uint32_t *hard, int64_t rows, int64_t wanted, uint8_t *keep) {
+    int64_t background = 0, above = 0;
+    for (int64_t i = 0; i < rows; i++) background += hard[i] > 0;
+    if (wanted > background) wanted = background;
+    if (wanted < 1) return;
+    const uint32_t bound = kth_largest(hard, rows, wanted);
+    for (int64_t i = 0; i < rows; i++) above += hard[i] > bound;
+    for (int64_t i = 0, equal = wanted - above; i < rows; i++) {
+        if (hard[i] < bound || (hard[i] == bound && equal-- <= 0)) continue;
+        keep[i] = 1;
+    }
+}
+
+/* One picture: its sum, and how many rows have an object. x (A,K) */
+static double picture_loss(const float *x, const int64_t *target, int64_t rows, int64_t classes, double negatives,
+                           float *lse, uint8_t *keep, uint32_t *hard, int64_t *positives) {
+    double sum = 0;
+    *positives = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        lse[i] = (float)log_sum_exp(x + i * classes, classes);
+        keep[i] = target[i] > 0;
+        hard[i] = target[i] == 0 ? hardness(lse[i] - x[i * classes]) : 0;
+        *positives += target[i] > 0;
+    }
+    const double most = negatives < 0 ? (double)rows : fmin(negatives * (double)*positives, (double)rows);
+    keep_hardest(hard, rows, (int64_t)most, keep);
+    for (int64_t i = 0; i < rows; i++)
+        if (keep[i]) sum += (double)lse[i] - x[i * classes + target[i]];
+    return sum;
+}
+
+static uint64_t workspace(const cvr_signature *sig) {
+    return (uint64_t)sig->inputs[0]->shape[1] * sizeof(uint32_t);
+}
+
+static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_anchor_cross_entropy_attrs *attrs = a->attrs;
+    const cvr_tensor *x = a->inputs[0];
+    const int64_t rows = x->shape[1], classes = x->shape[2];
+    double sum = 0, norm = 0;
+    CVR_TRY(check_target(a, err));
+    for (int64_t n = 0; n < x->shape[0]; n++) {
+        int64_t positives;
+        sum += picture_loss((const float *)x->data + n * rows * classes, (const int64_t *)a->inputs[1]->data + n * rows,
+                            rows, classes, attrs->negatives, (float *)a->outputs[1]->data + n * rows,
+                            (uint8_t *)a->outputs[2]->data + n * rows, a->workspace, &positives);
+        norm += (double)positives;
+    }
+    if (norm < 1) norm = 1;
+    *(float *)a->outputs[0]->data = (float)(sum / norm);
+    *(float *)a->outputs[3]->data = (float)norm;
+    return CVR_OK;
+}
+
+/* dx_k = grad / norm * (exp(x_k - lse) - [k = target]) of the rows that are kept */
+static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_tensor *x = a->inputs[0];
+    const int64_t classes = x->shape[2], *target = a->inputs[1]->data;
+    const float *at = x->data, *lse = a->inputs[2]->data;
+    const uint8_t *keep = a->inputs[3]->data;
+    const double scale = (double)detect_scalar(a, 5) / detect_scalar(a, 4);
+    float *dx = a->outputs[0]->data;
+    CVR_TRY(check_target(a, err));
+    for (int64_t i = 0; i < x->shape[0] * x->shape[1]; i++) {
+        for (int64_t k = 0; k < classes; k++, at++)
+            *dx++ = keep[i] ? (float)(scale * (exp(*at - (double)lse[i]) - (k == target[i]))) : 0;
+    }
+    return CVR_OK;
+}
+
+static double flops(const cvr_infer_args *a) {
+    return 4.0 * (double)cvr_numel(3, a->inputs[0]->shape);
+}
+
+static const detect_loss_op ops[] = {
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "anchor_cross_entropy",
+      .version = 1,
+      .min_inputs = 2,
+      .max_inputs = 2,
+      .n_outputs = 4,
+      .n_attrs = DETECT_COUNT(attrs_),
+      .attrs = attrs_,
+      .infer = infer,
+      .grad = grad,
+      .flops = flops,
+      .doc = "cross entropy of the rows with an object and of the hardest of the others (Liu et al., 2016)",
+      .trait = cvr_traits_mixed_f32},
+     {sizeof(cvr_cpu_fn), run},
+     0,
+     workspace},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "anchor_cross_entropy_backward",
+      .version = 1,
+      .min_inputs = 6,
+      .max_inputs = 6,
+      .n_outputs = 1,
+      .infer = backward_infer,
+      .flops = flops,
+      .doc = "dx = grad / norm * (softmax(x) - one_hot(target)) of the rows that are kept",
+      .trait = cvr_traits_mixed},
+     {sizeof(cvr_cpu_fn), backward_run},
+     1,
+     NULL},
+};
+
+const detect_loss_family detect_entropy = {ops, DETECT_COUNT(ops)};

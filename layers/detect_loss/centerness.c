@@ -1,0 +1,122 @@
+/* How near to its object's centre an anchor lies (Tian et al., "FCOS", 2019). */
+#include "detect_loss_family.h"
+
+static const cvr_attr_desc *const attrs_[] = {&detect_norm_attr};
+
+/* x (N,A,1), anchors, boxes, match */
+static int32_t check(const char *op, const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *x = a->inputs[0];
+    CVR_TRY(detect_check(op, "x", x, CVR_F32, 3, "(N,A,1)", err));
+    CVR_TRY(detect_check_axis(op, "x", x, 2, 1, err));
+    return detect_check_rows(op, a->inputs[1], a->inputs[2], a->inputs[3], x->shape[0], x->shape[1], err);
+}
+
+static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
+    CVR_TRY(check("centerness_loss", a, err));
+    detect_set_scalar(a, 0);
+    detect_set_vector(a, 1, a->inputs[0]->shape[0]);
+    return CVR_OK;
+}
+
+/* x, anchors, boxes, match, norm, grad */
+static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
+    CVR_TRY(check("centerness_loss_backward", a, err));
+    CVR_TRY(detect_check_norm("centerness_loss_backward", a->inputs[4], a->inputs[0]->shape[0], err));
+    CVR_TRY(detect_check_scalar("centerness_loss_backward", "grad", a->inputs[5], err));
+    *a->outputs[0] = *a->inputs[0];
+    return CVR_OK;
+}
+
+static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_value in[6] = {a->inputs[0], a->inputs[1], a->inputs[2], a->inputs[3], a->outputs[1], a->grad_outputs[0]};
+    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
+    return cvr_emit(b, "centerness_loss_backward", a->attrs, sizeof(cvr_centerness_attrs), in, 6, &a->grad_inputs[0],
+                    err);
+}
+
+/* sqrt(min(l,r) / max(l,r) * min(t,b) / max(t,b)) */
+static double target_of(const float *anchor, const float *object) {
+    double share = 1;
+    for (int k = 0; k < 2; k++) {
+        const double centre = ((double)anchor[k] + anchor[k + 2]) / 2;
+        const double low = centre - object[k], high = object[k + 2] - centre;
+        share *= fmin(low, high) / fmax(low, high);
+    }
+    return sqrt(share);
+}
+
+static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_centerness_attrs *attrs = a->attrs;
+    const detect_rows r = detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
+    const float *x = a->inputs[0]->data;
+    float *norm = a->outputs[1]->data;
+    double loss = 0;
+    CVR_TRY(detect_check_matches("centerness_loss", a->inputs[3], r.objects, err));
+    detect_match_norm(attrs->norm, a->inputs[3], norm);
+    for (int64_t n = 0, row = 0; n < r.n; n++) {
+        double sum = 0;
+        for (const int64_t end = row + r.rows; row < end; row++)
+            if (r.match[row] >= 0) sum += detect_bce(x[row], target_of(detect_anchor(&r, row), detect_object(&r, row)));
+        loss += sum * cvr_detect_share(norm[n]);
+    }
+    *(float *)a->outputs[0]->data = (float)loss;
+    return CVR_OK;
+}
+
+/* dx = grad / norm * (sigmoid(x) - target) */
+static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    const detect_rows r = detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
+    const float *x = a->inputs[0]->data, *norm = a->inputs[4]->data;
+    float *dx = a->outputs[0]->data;
+    CVR_TRY(detect_check_matches("centerness_loss_backward", a->inputs[3], r.objects, err));
+    for (int64_t row = 0; row < r.n * r.rows; row++) {
+        const double scale = detect_scalar(a, 5) * cvr_detect_share(norm[row / r.rows]);
+        const double target = r.match[row] >= 0 ? target_of(detect_anchor(&r, row), detect_object(&r, row)) : 0;
+        dx[row] = r.match[row] >= 0 ? (float)(scale * (detect_sigmoid(x[row]) - target)) : 0;
+    }
+    return CVR_OK;
+}
+
+/* Rows with an object are few, how few is not known. */
+static double flops(const cvr_infer_args *a) {
+    return (double)cvr_numel(3, a->inputs[0]->shape);
+}
+
+DETECT_TRAITS(traits, cvr_precision_none, 4)
+DETECT_TRAITS(backward_traits, cvr_precision_first, 4)
+
+static const detect_loss_op ops[] = {
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "centerness_loss",
+      .version = 1,
+      .min_inputs = 4,
+      .max_inputs = 4,
+      .n_outputs = 2,
+      .n_attrs = DETECT_COUNT(attrs_),
+      .attrs = attrs_,
+      .infer = infer,
+      .grad = grad,
+      .flops = flops,
+      .doc = "cross entropy with how near to the object's centre the anchor is, of the rows with an object",
+      .trait = traits},
+     {sizeof(cvr_cpu_fn), run},
+     0,
+     NULL},
+    {{.struct_size = sizeof(cvr_op_desc),
+      .name = "centerness_loss_backward",
+      .version = 1,
+      .min_inputs = 6,
+      .max_inputs = 6,
+      .n_outputs = 1,
+      .n_attrs = DETECT_COUNT(attrs_),
+      .attrs = attrs_,
+      .infer = backward_infer,
+      .flops = flops,
+      .doc = "the gradient of centerness_loss",
+      .trait = backward_traits},
+     {sizeof(cvr_cpu_fn), backward_run},
+     1,
+     NULL},
+};
+
+const detect_loss_family detect_centerness = {ops, DETECT_COUNT(ops)};

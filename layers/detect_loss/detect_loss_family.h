@@ -1,0 +1,99 @@
+/* What the files of the plugin "layer_detect_loss" share: ops with their reference kernels. */
+#ifndef CVR_LAYERS_DETECT_LOSS_FAMILY_H
+#define CVR_LAYERS_DETECT_LOSS_FAMILY_H
+
+#include <cvr/plugin/ops/check.h>
+#include <cvr/plugin/ops/detect_loss_math.h>
+#include <cvr/plugin/plugin.h>
+
+/* An op, its reference kernel, the inputs that the kernel may overwrite (bit i: input i), and its workspace in bytes
+ * (NULL: none). */
+typedef struct detect_loss_op {
+    cvr_op_desc op;
+    cvr_cpu_fn reference;
+    uint64_t inplace;
+    uint64_t (*workspace)(const cvr_signature *sig);
+} detect_loss_op;
+
+/* What one file adds. */
+typedef struct detect_loss_family {
+    const detect_loss_op *ops;
+    uint32_t n;
+} detect_loss_family;
+
+extern const detect_loss_family detect_class_targets;
+extern const detect_loss_family detect_focal;
+extern const detect_loss_family detect_entropy;
+extern const detect_loss_family detect_box_loss;
+extern const detect_loss_family detect_centerness;
+extern const detect_loss_family detect_mask_loss;
+
+extern const cvr_attr_desc detect_norm_attr; /* norm = counted|positives|picture */
+
+/* ---- shapes ---- */
+
+/* Refuses an input that is not of this type and rank: `wanted` says in the message what it should be. */
+int32_t detect_check(const char *op, const char *what, const cvr_type *t, uint32_t dtype, uint32_t rank,
+                     const char *wanted, cvr_error *err);
+/* Axis `k` of a value must have `n` elements. */
+int32_t detect_check_axis(const char *op, const char *what, const cvr_type *t, uint32_t k, int64_t n, cvr_error *err);
+/* One f32 number: the gradient of a loss, or a norm. */
+int32_t detect_check_scalar(const char *op, const char *what, const cvr_type *t, cvr_error *err);
+/* norm (N) f32 */
+int32_t detect_check_norm(const char *op, const cvr_type *t, int64_t n, cvr_error *err);
+/* match (N,A) i32 */
+int32_t detect_check_match(const char *op, const cvr_type *match, int64_t n, int64_t rows, cvr_error *err);
+/* anchors (A,4) or (N,A,4), boxes (N,M,4), match (N,A) */
+int32_t detect_check_rows(const char *op, const cvr_type *anchors, const cvr_type *boxes, const cvr_type *match,
+                          int64_t n, int64_t rows, cvr_error *err);
+/* Sets output i to a scalar, or to (n), f32. */
+void detect_set_scalar(const cvr_infer_args *a, uint32_t i);
+void detect_set_vector(const cvr_infer_args *a, uint32_t i, int64_t n);
+
+/* ---- numbers ---- */
+
+/* Rows with what they stand for. */
+typedef struct detect_rows {
+    int64_t n, rows, objects, anchor_step; /* floats from one picture's anchors to the next one's */
+    const float *anchors, *boxes;
+    const int32_t *match;
+} detect_rows;
+
+detect_rows detect_rows_of(const cvr_tensor *anchors, const cvr_tensor *boxes, const cvr_tensor *match);
+/* Every match is an object that there is, CVR_MATCH_BACKGROUND or CVR_MATCH_BETWEEN. */
+int32_t detect_check_matches(const char *op, const cvr_tensor *match, int64_t objects, cvr_error *err);
+/* The divisors of a loss whose rows with an object count. */
+void detect_match_norm(int64_t kind, const cvr_tensor *match, float *norm);
+
+static inline const float *detect_anchor(const detect_rows *r, int64_t row) {
+    return r->anchors + row / r->rows * r->anchor_step + row % r->rows * 4;
+}
+
+static inline const float *detect_object(const detect_rows *r, int64_t row) {
+    return r->boxes + (row / r->rows * r->objects + r->match[row]) * 4;
+}
+
+static inline float detect_scalar(const cvr_kernel_args *a, uint32_t i) {
+    return *(const float *)a->inputs[i]->data;
+}
+
+/* log(1 + exp(-|x|)) + max(x, 0) - x * t: binary cross entropy with logits */
+static inline double detect_bce(double x, double t) {
+    return log1p(exp(-fabs(x))) + (x > 0 ? x : 0) - x * t;
+}
+
+static inline double detect_sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+/* ---- descriptors ---- */
+
+#define DETECT_COUNT(list_) (sizeof(list_) / sizeof *(list_))
+
+/* Ops may read padded inputs: `honours` of cvr_counts_trait. Losses stay f32 in a program of low precision; a gradient
+ * has the type of what it is the gradient of. */
+#define DETECT_TRAITS(name_, precision_, honours_)                                                                     \
+    static const cvr_counts_trait name_##_counts = {sizeof(cvr_counts_trait), honours_, 0};                            \
+    CVR_DEFINE_TRAITS(name_, {CVR_TRAIT_PRECISION, &precision_}, {CVR_TRAIT_COUNTS, &name_##_counts})
+
+#endif

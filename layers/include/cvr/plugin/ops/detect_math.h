@@ -1,0 +1,123 @@
+/*
+ * The arithmetic of boxes that the reference kernels of object detection share with the backends' own, so that all take
+ * the same decisions to the bit: areas and overlaps as torchvision.ops rounds them in f32, the order of scores, the box
+ * coders. A box is x1, y1, x2, y2. Compile with -ffp-contract=off: a fused product would round otherwise.
+ */
+#ifndef CVR_PLUGIN_OPS_DETECT_MATH_H
+#define CVR_PLUGIN_OPS_DETECT_MATH_H
+
+#include "detect.h"
+#include <math.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- overlap ---- */
+
+static inline float cvr_box_area(const float *b) {
+    return (b[2] - b[0]) * (b[3] - b[1]);
+}
+
+static inline float cvr_box_intersection(const float *a, const float *b) {
+    const float x1 = a[0] < b[0] ? b[0] : a[0], y1 = a[1] < b[1] ? b[1] : a[1];
+    const float x2 = b[2] < a[2] ? b[2] : a[2], y2 = b[3] < a[3] ? b[3] : a[3];
+    const float w = x2 - x1, h = y2 - y1;
+    return (w > 0 ? w : 0) * (h > 0 ? h : 0);
+}
+
+/* Intersection / union; NaN where both are empty, or where a coordinate is NaN. */
+static inline float cvr_box_iou(const float *a, float area_a, const float *b, float area_b) {
+    const float inter = cvr_box_intersection(a, b);
+    return inter / (area_a + area_b - inter);
+}
+
+/* ---- the order of scores ---- */
+
+/* Rises as the score falls, then as the row rises, so that sorting these numbers sorts scores in falling order and
+ * stably: 0 and -0 are equal, NaN comes last. */
+static inline uint64_t cvr_score_key(float score, uint32_t row) {
+    const float x = score + 0.0f;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = x != x ? UINT32_MAX : bits >> 31 ? bits : ~bits & 0x7FFFFFFFu;
+    return (uint64_t)bits << 32 | row;
+}
+
+static inline uint32_t cvr_score_key_row(uint64_t key) {
+    return (uint32_t)key;
+}
+
+/* ---- coders (Girshick et al., "Rich feature hierarchies", 2014; Tian et al., "FCOS", 2019) ---- */
+
+/* The largest dw and dh that are decoded: ln(1000/16). */
+#define CVR_CODER_MOST 4.135166556742356f
+
+static inline void cvr_box_encode(const cvr_box_coder_attrs *c, const float *box, const float *anchor, float *delta) {
+    const float aw = anchor[2] - anchor[0], ah = anchor[3] - anchor[1];
+    if (c->coder == CVR_CODER_LTRB) {
+        const float x = 0.5f * (anchor[0] + anchor[2]), y = 0.5f * (anchor[1] + anchor[3]);
+        delta[0] = (x - box[0]) / aw;
+        delta[1] = (y - box[1]) / ah;
+        delta[2] = (box[2] - x) / aw;
+        delta[3] = (box[3] - y) / ah;
+    } else {
+        const float w = box[2] - box[0], h = box[3] - box[1];
+        delta[0] = (float)c->weights[0] * (box[0] + 0.5f * w - (anchor[0] + 0.5f * aw)) / aw;
+        delta[1] = (float)c->weights[1] * (box[1] + 0.5f * h - (anchor[1] + 0.5f * ah)) / ah;
+        delta[2] = (float)c->weights[2] * logf(w / aw);
+        delta[3] = (float)c->weights[3] * logf(h / ah);
+    }
+}
+
+/* The side that a delta stands for, in units of the anchor's; NaN stays. */
+static inline float cvr_box_decoded_side(float delta, double weight) {
+    const float d = delta / (float)weight;
+    return expf(d > CVR_CODER_MOST ? CVR_CODER_MOST : d);
+}
+
+static inline void cvr_box_decode(const cvr_box_coder_attrs *c, const float *delta, const float *anchor, float *box) {
+    const float aw = anchor[2] - anchor[0], ah = anchor[3] - anchor[1];
+    if (c->coder == CVR_CODER_LTRB) {
+        const float x = 0.5f * (anchor[0] + anchor[2]), y = 0.5f * (anchor[1] + anchor[3]);
+        box[0] = x - delta[0] * aw;
+        box[1] = y - delta[1] * ah;
+        box[2] = x + delta[2] * aw;
+        box[3] = y + delta[3] * ah;
+    } else {
+        const float x = delta[0] / (float)c->weights[0] * aw + (anchor[0] + 0.5f * aw);
+        const float y = delta[1] / (float)c->weights[1] * ah + (anchor[1] + 0.5f * ah);
+        const float w = 0.5f * (cvr_box_decoded_side(delta[2], c->weights[2]) * aw);
+        const float h = 0.5f * (cvr_box_decoded_side(delta[3], c->weights[3]) * ah);
+        box[0] = x - w;
+        box[1] = y - h;
+        box[2] = x + w;
+        box[3] = y + h;
+    }
+}
+
+/* d L / d delta from d L / d box: box = anchor's centre + d * side -+ half of the decoded side, which no longer moves
+ * where it was clamped. */
+static inline void cvr_box_decode_backward(const cvr_box_coder_attrs *c, const float *delta, const float *anchor,
+                                           const float *grad, float *ddelta) {
+    const float aw = anchor[2] - anchor[0], ah = anchor[3] - anchor[1];
+    if (c->coder == CVR_CODER_LTRB) {
+        ddelta[0] = -grad[0] * aw;
+        ddelta[1] = -grad[1] * ah;
+        ddelta[2] = grad[2] * aw;
+        ddelta[3] = grad[3] * ah;
+    } else {
+        const float wide = delta[2] / (float)c->weights[2] > CVR_CODER_MOST ? 0.0f : 0.5f * aw;
+        const float high = delta[3] / (float)c->weights[3] > CVR_CODER_MOST ? 0.0f : 0.5f * ah;
+        ddelta[0] = (grad[0] + grad[2]) * aw / (float)c->weights[0];
+        ddelta[1] = (grad[1] + grad[3]) * ah / (float)c->weights[1];
+        ddelta[2] = (grad[2] - grad[0]) * wide * cvr_box_decoded_side(delta[2], c->weights[2]) / (float)c->weights[2];
+        ddelta[3] = (grad[3] - grad[1]) * high * cvr_box_decoded_side(delta[3], c->weights[3]) / (float)c->weights[3];
+    }
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
