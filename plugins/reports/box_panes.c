@@ -231,6 +231,9 @@ static int32_t fill(const picture_sheet *s, sheet_tile *t, const cvr_batch_event
     if (spoke) memcpy(sheet_pane(t, 1), sheet_pane(t, 0), (size_t)(t->height * t->width * 3));
     CVR_TRY(draw_pane(&m, &truth, t, 0, err));
     sheet_tile_name(e->batch, i, t->captions[0], SHEET_CAPTION);
+    const size_t named = strlen(t->captions[0]);
+    (void)snprintf(t->captions[0] + named, SHEET_CAPTION - named, "%s%s", spoke ? ", truth" : "",
+                   m.n == 0 ? ", no objects" : "");
     if (!spoke) return CVR_OK;
     CVR_TRY(draw_pane(&m, &said, t, 1, err));
     sheet_tile_said(e, i, t->captions[1], SHEET_CAPTION);

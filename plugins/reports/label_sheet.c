@@ -97,11 +97,11 @@ static void list_classes(const label_sheet *t, const cvr_tensor *label, int64_t 
     char name[REPORT_NAME];
     const int64_t classes = label->dtype == CVR_F32 ? label->shape[1] : 0;
     size_t at = 0;
-    report_class_name(t->classes, class_at(label, i), name);
+    report_class_label(t->classes, class_at(label, i), name);
     (void)snprintf(words, size, "%s", classes ? "-" : name);
     for (int64_t k = 0; k < classes && at + 1 < size; k++) {
         if (!is_class_of(label, i, k)) continue;
-        report_class_name(t->classes, k, name);
+        report_class_label(t->classes, k, name);
         at += (size_t)snprintf(words + at, size - at, "%s%s", at ? ", " : "", name);
     }
 }
@@ -119,7 +119,7 @@ static void draw_shares(canvas *c, const label_sheet *t, const sheet *s, int64_t
         const int64_t k = line ? second : first;
         char name[REPORT_NAME], percent[16], label[4 * TILE_LARGE / CANVAS_LETTER_WIDTH];
         if (k < 0) return;
-        report_class_name(t->classes, k, name);
+        report_class_label(t->classes, k, name);
         (void)snprintf(percent, sizeof percent, " %.0f %%", 100 * (double)share[k]);
         canvas_cut(label, sizeof label - 16, name, s->tile / CANVAS_LETTER_WIDTH - (int64_t)strlen(percent));
         (void)snprintf(label + strlen(label), sizeof label - strlen(label), "%s", percent);
@@ -143,7 +143,7 @@ static void draw_tile(canvas *c, const label_sheet *t, const sheet *s, int64_t i
     if (s->output) {
         const int64_t said = class_at(s->output, i);
         const int32_t hit = s->label && is_class_of(s->label, i, said);
-        report_class_name(t->classes, said, words);
+        report_class_label(t->classes, said, words);
         draw_text(c, s, words, at, !s->label ? CANVAS_INK : hit ? right : wrong);
     }
 }

@@ -77,7 +77,7 @@ static class_rows choose_rows(const labels *t) {
     for (int64_t i = 0; i < r.n; i++) {
         char name[REPORT_NAME];
         r.of_others -= of[r.shown[i]];
-        report_class_name(&t->classes, r.shown[i], name);
+        report_class_label(&t->classes, r.shown[i], name);
         const int64_t all = canvas_letters(name), letters = all < NAME_LETTERS ? all : NAME_LETTERS;
         r.name_width = letters * CANVAS_LETTER_WIDTH > r.name_width ? letters * CANVAS_LETTER_WIDTH : r.name_width;
     }
@@ -92,7 +92,7 @@ static void draw_classes(canvas *c, const labels *t, const class_rows *r) {
     for (int64_t i = 0; i < r->n; i++) {
         const int64_t k = r->shown[i], n = t->counts.of_class[k], y = TOP + 18 + i * ROW;
         char name[REPORT_NAME], label[4 * NAME_LETTERS];
-        report_class_name(&t->classes, k, name);
+        report_class_label(&t->classes, k, name);
         canvas_cut(label, sizeof label, name, NAME_LETTERS);
         canvas_text(c, x - 12 - canvas_text_width(label), y + 2, label, ink);
         const int64_t wide = r->most > 0 ? (int64_t)((double)n / (double)r->most * BAR + 0.5) : 0;
@@ -127,7 +127,7 @@ static void draw_sides(canvas *c, const labels *t, box area) {
 static void draw_ratios(canvas *c, const labels *t, box area) {
     histogram h = {.area = area,
                    .title = "Shapes",
-                   .x_name = "width : height of the box",
+                   .x_name = "width : height; the ends hold what is beyond",
                    .counts = t->counts.ratio,
                    .n = OBJECT_RATIOS};
     static const char *const names[] = {"1:8", "1:4", "1:2", "1:1", "2:1", "4:1", "8:1"};

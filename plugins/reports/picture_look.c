@@ -136,7 +136,7 @@ int64_t picture_legend_draw(canvas *c, const picture_legend *l, box area) {
     int64_t n = 0;
     for (int64_t k = 0; k < l->classes->n && k < MOST_LISTED; k++) {
         if (!l->seen[k]) continue;
-        report_class_name(l->classes, k, name);
+        report_class_label(l->classes, k, name);
         canvas_cut(words[n], sizeof words[n], name, LISTED_LETTERS);
         entries[n] = (legend_entry){l->colour_of(k), words[n]};
         n++;
