@@ -1,7 +1,7 @@
 /* cvrun predict: pictures in, predictions.json and predictions.csv out. */
 #include "cvrun.h"
 #include "run_folder.h"
-#include "used_names.h"
+#include <cvr/used_names.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -34,7 +34,8 @@ typedef struct prediction {
     const char *parent, *name; /* of the folder that predictions go to: predict.out without a name, or the first free */
     char folder[1024];         /* "": not made yet */
     bool disk_failed;          /* something could not be written: not the picture's fault */
-    used_names files; /* that tasks have written: two pictures may have one name but for its ending, or the folder */
+    cvr_used_names
+        files; /* that tasks have written: two pictures may have one name but for its ending, or the folder */
     char file[256];
     float *raw;   /* all outputs, one after the other */
     size_t raw_n; /* of all pictures */
@@ -209,7 +210,7 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
     if (!suffix || !*suffix || strchr(suffix, '/'))
         return cvr_fail(err, CVR_ERR_PLUGIN, "the task names a file `%.200s`, which is no ending of a file's name",
                         suffix ? suffix : "");
-    CVR_TRY(used_names_take(&p->files, stem, suffix, p->file, sizeof p->file, err));
+    CVR_TRY(cvr_used_names_take(&p->files, stem, suffix, p->file, sizeof p->file, err));
     CVR_TRY(make_folder(p, err));
     (void)snprintf(path, sizeof path, "%s/%s", p->folder, p->file);
     if (name) *name = p->file;
@@ -356,20 +357,12 @@ static int32_t predict_files(cvr_session *s, const path_list *files, prediction 
     return p->n == 0 && doubtful.n ? err->code : CVR_OK;
 }
 
-/* The recipe's name without its ending, or the run folder's. */
-static void name_of(const char *path, char *name, size_t size) {
-    char *real = realpath(path, NULL);
-    const char *slash = real ? strrchr(real, '/') : NULL, *base = slash && slash[1] ? slash + 1 : "predict";
-    const char *dot = cvr_fs_is_folder(path) ? NULL : strrchr(base, '.');
-    (void)snprintf(name, size, "%.*s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base);
-    free(real);
-}
-
 static int32_t predict(cvr_session *s, const arguments *a, prediction *p, size_t *bad, cvr_error *err) {
     file_list files = {0};
     char name[256];
     int32_t status;
-    name_of(a->path, name, sizeof name);
+    run_folder_name_of(a->path, name, sizeof name);
+    if (!*name) (void)snprintf(name, sizeof name, "predict");
     p->parent = *predict_section->out ? predict_section->out : "runs/predict";
     p->name = *predict_section->out ? NULL : name;
     CVR_TRY_OUT(cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err));
@@ -415,7 +408,7 @@ static int run_predict(const arguments *a) {
     cvr_text_clear(&p.json);
     cvr_text_clear(&p.csv);
     cvr_free(p.raw);
-    used_names_clear(&p.files);
+    cvr_used_names_clear(&p.files);
     cvr_session_close(&session);
     return status;
 }

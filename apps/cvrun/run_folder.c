@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -56,6 +57,14 @@ out:
     cvr_free(project);
     cvr_free(name);
     return status;
+}
+
+void run_folder_name_of(const char *path, char *name, size_t size) {
+    char *real = realpath(path, NULL);
+    const char *slash = real ? strrchr(real, '/') : NULL, *base = slash ? slash + 1 : "";
+    const char *dot = cvr_fs_is_folder(path) ? NULL : strrchr(base, '.');
+    (void)snprintf(name, size, "%.*s", (int)(dot && dot != base ? dot - base : (int)strlen(base)), base);
+    free(real);
 }
 
 int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err) {

@@ -1,5 +1,6 @@
 /* cvrun val */
 #include "cvrun.h"
+#include "run_folder.h"
 #include <math.h>
 
 #define MOST_ROWS 60 /* classes that get a line on the terminal */
@@ -42,13 +43,17 @@ static void add_classes(cvr_text *t, const cvr_metrics *m, const cvr_session_inf
     cvr_text_add(t, "}");
 }
 
-static void print_json(const cvr_metrics *m, const cvr_session_info *i) {
+static void print_json(const cvr_metrics *m, const cvr_session_info *i, const char *saved) {
     cvr_text t = {0};
     cvr_text_add(&t, "{\"samples\": %lld, \"skipped\": %lld, \"seconds\": %.3f", (long long)m->samples,
                  (long long)m->skipped, m->seconds);
     if (i->protocol) {
         cvr_text_add(&t, ", \"protocol\": ");
         cvr_text_add_json(&t, i->protocol);
+    }
+    if (*saved) {
+        cvr_text_add(&t, ", \"saved\": ");
+        cvr_text_add_json(&t, saved);
     }
     for (size_t k = 0; k < m->n; k++) {
         cvr_text_add(&t, ", ");
@@ -115,36 +120,57 @@ static void print_absent(const cvr_metrics *m, const cvr_session_info *i, size_t
     print_text(n > named && named ? ", ...\n" : "\n");
 }
 
-static void print_metrics(const cvr_metrics *m, const cvr_session_info *i) {
+static void print_metrics(const cvr_metrics *m, const cvr_session_info *i, const char *saved) {
     char many[64];
     int width = 8;
     print_classes(m, i);
     for (size_t k = 0; k < m->n; k++) width = (int)strlen(m->names[k]) > width ? (int)strlen(m->names[k]) : width;
-    for (size_t k = 0; k < m->n; k++) print_text("%-*s %.4f\n", width, m->names[k], m->values[k]);
+    for (size_t k = 0; k < m->n; k++) {
+        if (isnan(m->values[k]))
+            print_text("%-*s -\n", width, m->names[k]);
+        else
+            print_text("%-*s %.4f\n", width, m->names[k], m->values[k]);
+    }
     if (i->protocol) print_text("measured on: %s\n", i->protocol);
     for (size_t c = 0; c < m->n_columns; c++) print_absent(m, i, c);
     print_text("%s, %.0f images/s\n", human_many(m->samples, "picture", many),
                m->seconds > 0 ? (double)m->samples / m->seconds : 0);
     if (m->skipped) print_text("left out: %s that cannot be used\n", human_many(m->skipped, "picture", many));
+    if (*saved) print_text("results are in %s\n", saved);
+}
+
+/* Where val.save writes: the folder `val` of a run; of a recipe the first of runs/val/NAME that is free. */
+static int32_t saved_folder(const arguments *a, const cvr_session_info *i, char path[1024], cvr_error *err) {
+    char name[256];
+    path[0] = '\0';
+    if (!i->saves_results) return CVR_OK;
+    run_folder_name_of(a->path, name, sizeof name);
+    if (!cvr_fs_is_folder(a->path)) return run_folder_first_free("runs/val", *name ? name : "val", path, 1024, err);
+    if ((size_t)snprintf(path, 1024, "%s/val", a->path) < 1024) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "%.200s...: too long for a folder's path", a->path);
 }
 
 static int run_val(const arguments *a) {
     cvr_error err;
     cvr_session *session;
     cvr_session_info info;
-    cvr_metrics m;
+    cvr_metrics m = {0};
     progress bar;
+    char saved[1024];
     int status = open_session(a, CVR_FOR_EVALUATION, &session);
     if (status != EXIT_OK) return status;
     cvr_error_init(&err);
+    cvr_session_describe(session, &info);
     progress_start(&bar);
-    const int32_t rc = cvr_evaluate(session, &m, progress_count, &bar, &err);
+    int32_t rc = saved_folder(a, &info, saved, &err);
+    const cvr_evaluate_options how = {progress_count, &bar, *saved ? saved : NULL};
+    if (rc == CVR_OK) rc = cvr_evaluate(session, &how, &m, &err);
     progress_clear(&bar);
     cvr_session_describe(session, &info);
     if (rc != CVR_OK)
         status = report_error(&err);
     else
-        (a->json ? print_json : print_metrics)(&m, &info);
+        (a->json ? print_json : print_metrics)(&m, &info, saved);
     cvr_metrics_clear(&m);
     cvr_session_close(&session);
     return status;
@@ -154,7 +180,9 @@ const command val_command = {
     .name = "val",
     .usage = "RECIPE.ini|RUN_DIR [key=value ...]",
     .summary = "evaluate weights on the validation split",
-    .help = "A run folder stands for its best weights, else its last. weights=FILE gives others. --json prints JSON.\n",
+    .help = "A run folder stands for its best weights, else its last. weights=FILE gives others. --json prints JSON.\n"
+            "val.save=yes writes what the network says of every picture for other programs: to RUN_DIR/val, or to "
+            "runs/val/NAME of a recipe.\n",
     .run = run_val,
     .needs_path = true,
 };

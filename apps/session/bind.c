@@ -340,6 +340,8 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
         CVR_TRY(at(s, "optim", "layer_decay",
                    cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));
     CVR_TRY(check_probe(s, err));
+    if (s->val->save && !s->task->save)
+        return unread(s, "val", "save", "this task has nothing to save of a picture", err);
     if (s->data->shapes > 1 && !s->task->pads)
         return unread(s, "data", "shapes", "this task takes pictures of one size", err);
     CVR_TRY(check_img_size(s, err));

@@ -251,6 +251,8 @@ int32_t data_open_classes(run_data *d, const settings *s, cvr_plugins *p, bool t
                               .host = cvr_plugins_host(p),
                               .attrs = s->task_attrs,
                               .predict_attrs = s->predict_attrs,
+                              .reads = s->model_desc ? s->model_desc->reads : NULL,
+                              .n_reads = s->model_desc ? s->model_desc->n_reads : 0,
                               .data = d,
                               .objects = tell_objects,
                               .class_id = tell_class_id};

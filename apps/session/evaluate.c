@@ -175,6 +175,7 @@ static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluat
     const cvr_task_batch batch = {sizeof batch, &outputs, &seen.view};
     CVR_TRY(CVR_CALL(s->set.task, metrics_update, NULL, err, e->self, &batch));
     if (o->on_batch) CVR_TRY(tell(s, o, &seen, &batch, err));
+    if (o->saved) CVR_TRY(saved_batch(o->saved, &s->data.task, &batch, err));
     e->metrics.samples += seen.view.n;
     return CVR_OK;
 }
@@ -197,6 +198,7 @@ static int32_t finish(cvr_session *s, evaluation *e, const loss_sums *l, cvr_err
     if (l->targets && task->metrics_per_class)
         CVR_CALL_VOID(task, metrics_per_class, NULL, e->self, on_class_metric, &c);
     if (l->targets && task->metrics_matrix) CVR_CALL_TO(e->matrix, task, metrics_matrix, NULL, e->self);
+    if (l->targets && task->metrics_curves) CVR_CALL_TO(e->n_curves, task, metrics_curves, NULL, e->self, &e->curves);
     return collected(&c);
 }
 
@@ -237,10 +239,18 @@ void evaluation_end(const cvr_session *s, evaluation *e) {
     memset(e, 0, sizeof *e);
 }
 
-int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress, void *ctx, cvr_error *err) {
-    const evaluate_options o = {.progress = progress, .progress_ctx = ctx};
+int32_t cvr_evaluate(cvr_session *s, const cvr_evaluate_options *how, cvr_metrics *out, cvr_error *err) {
+    saved_results saved;
+    const evaluate_options o = {
+        .progress = how->progress, .progress_ctx = how->ctx, .saved = how->save ? &saved : NULL};
     evaluation e;
-    const int32_t status = evaluation_run(s, &o, &e, err);
+    memset(out, 0, sizeof *out);
+    if (how->save) CVR_TRY(saved_open(&saved, s->set.task, how->save, err));
+    int32_t status = evaluation_run(s, &o, &e, err);
+    if (how->save && status == CVR_OK)
+        status = saved_commit(&saved, err);
+    else if (how->save)
+        saved_abandon(&saved);
     *out = e.metrics;
     memset(&e.metrics, 0, sizeof e.metrics);
     evaluation_end(s, &e);

@@ -77,6 +77,7 @@ typedef struct val_settings {
     int64_t protocol; /* PROTOCOL_* */
     int64_t stride, flip, n_scales;
     double scales[MOST_SCALES];
+    int64_t save;
 } val_settings;
 
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
@@ -135,7 +136,7 @@ typedef struct settings {
     const probe_settings *probe;
     const cvr_task_desc *task;
     const void *task_attrs, *predict_attrs; /* of the task: keys of [train]; of [predict] */
-    const cvr_want **wants;                  /* of the task, as far as this model reads them */
+    const cvr_want **wants;                 /* of the task, as far as this model reads them */
     size_t n_wants;
     const cvr_model_desc *model_desc; /* NULL: the lines of [net] */
     const void *model_attrs;

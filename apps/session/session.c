@@ -325,6 +325,7 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
     if (!eval) eval = network_first(n, PROGRAM_PREDICT);
     if (train || val) (void)cvr_batches_canvases(train ? train : val, &canvas);
     *info = (cvr_session_info){.task = s->set.task->name,
+                               .saves_results = s->set.val->save != 0,
                                .model = s->set.model_desc ? s->set.model_desc->name : "net",
                                .backend = n->backend,
                                .precision = network_precision(n),

@@ -2,6 +2,7 @@
 #ifndef CVR_SESSION_PARTS_H
 #define CVR_SESSION_PARTS_H
 
+#include "saved_results.h"
 #include "views.h"
 #include <cvr/session.h>
 
@@ -63,7 +64,9 @@ int32_t auto_batch(cvr_session *s, cvr_error *err);
 /* evaluate.c */
 typedef struct evaluation {
     cvr_metrics metrics;
-    const uint64_t *matrix; /* NULL: none; it and `self` live until the end */
+    const uint64_t *matrix; /* NULL: none; it, the curves and `self` live until the end */
+    const cvr_curve *const *curves;
+    uint32_t n_curves;
     void *self;
 } evaluation;
 typedef struct evaluate_options {
@@ -73,6 +76,7 @@ typedef struct evaluate_options {
     int32_t (*on_batch)(void *ctx, const cvr_batch *b, const cvr_batch_view *outputs, const double *scores,
                         cvr_error *err);
     void *ctx;
+    saved_results *saved; /* gets every batch; NULL: nothing is saved */
 } evaluate_options;
 /* evaluate_views.c: a batch of one, looked at in views. `seen` is what `outputs` and the targets belong to: the batch
  * itself, or, where the size of its picture is not that of its mask, the sample as the data has it. */

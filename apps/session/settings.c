@@ -182,6 +182,9 @@ static const cvr_attr_desc *const val_keys[] = {
     CVR_ATTR(FLOATS, "scales", "1",
              "such a task looks at the picture at each of these sizes, 1 its own, and averages them",
              .count = MOST_SCALES, CVR_ATTR_BETWEEN(0.05, 16)),
+    CVR_ATTR(BOOL, "save", "no",
+             "write what the network says of every picture in a form that other programs measure: of detection COCO's "
+             "results, of segmentation masks; in training that of the best weights"),
 };
 SCHEMA(val);
 

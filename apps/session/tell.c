@@ -170,7 +170,10 @@ int32_t tell_epoch(const trainer *t, const evaluation *v, bool is_best, cvr_erro
                                .matrix = v ? v->matrix : NULL,
                                .columns = v ? v->metrics.columns : NULL,
                                .per_class = v ? v->metrics.per_class : NULL,
-                               .n_columns = v ? (uint32_t)v->metrics.n_columns : 0};
+                               .n_columns = v ? (uint32_t)v->metrics.n_columns : 0,
+                               .n_curves = v ? v->n_curves : 0,
+                               .matrix_extra = t->s->set.task->matrix_extra,
+                               .curves = v ? v->curves : NULL};
     TELL(epoch, t->reporters[i], &e);
 }
 

@@ -215,20 +215,40 @@ static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_
 }
 
 /* The metrics stay open until the epoch has been told: the matrix is theirs. */
-static int32_t validate(trainer *t, bool *is_best, cvr_error *err) {
-    const evaluate_options o = {
-        .progress = t->o->on_validate, .progress_ctx = t->o->ctx, .on_batch = show_batch, .ctx = t};
+static int32_t validate_with(trainer *t, const evaluate_options *o, bool *is_best, cvr_error *err) {
     const double start = cvr_now();
     evaluation e;
     int32_t status;
     t->validated = 0;
-    CVR_TRY_OUT(evaluation_run(t->s, &o, &e, err));
+    CVR_TRY_OUT(evaluation_run(t->s, o, &e, err));
     t->spent.validation += cvr_now() - start;
     CVR_TRY_OUT(gather_metrics(t, &e.metrics, err));
     CVR_TRY_OUT(note_metric(t, &e.metrics, is_best, err));
     CVR_TRY_OUT(tell_epoch(t, &e, *is_best, err));
 out:
     evaluation_end(t->s, &e);
+    return status;
+}
+
+/* With val.save the folder `val` of the run has what the best weights said, as they were validated. */
+static int32_t validate(trainer *t, bool *is_best, cvr_error *err) {
+    saved_results saved;
+    const bool saves = t->s->set.val->save;
+    const evaluate_options o = {.progress = t->o->on_validate,
+                                .progress_ctx = t->o->ctx,
+                                .on_batch = show_batch,
+                                .ctx = t,
+                                .saved = saves ? &saved : NULL};
+    char *const folder = saves ? cvr_fs_join(t->o->folder, "val") : NULL;
+    if (saves && !folder) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status = saves ? saved_open(&saved, t->s->set.task, folder, err) : CVR_OK;
+    cvr_free(folder);
+    if (status != CVR_OK) return status;
+    status = validate_with(t, &o, is_best, err);
+    if (saves && status == CVR_OK && *is_best)
+        status = saved_commit(&saved, err);
+    else if (saves)
+        saved_abandon(&saved);
     return status;
 }
 

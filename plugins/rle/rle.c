@@ -71,7 +71,7 @@ static int32_t check_left(uint64_t left, cvr_error *err) {
 }
 
 int32_t rle_from_counts(rle *r, int64_t height, int64_t width, const int64_t *counts, uint64_t n, cvr_error *err) {
-    rle_build b;
+    rle_build b = {0};
     CVR_TRY(rle_build_start(&b, r, height, width, err));
     for (uint64_t i = 0; i < n; i++) CVR_TRY(take_count(r, counts[i], &b.left, err));
     return check_left(b.left, err);
@@ -95,7 +95,7 @@ static int32_t read_number(const char **s, const char *end, int64_t *out) {
 
 int32_t rle_from_string(rle *r, int64_t height, int64_t width, const char *s, uint64_t n, cvr_error *err) {
     const char *const end = s + n;
-    rle_build b;
+    rle_build b = {0};
     CVR_TRY(rle_build_start(&b, r, height, width, err));
     while (s < end) {
         int64_t x;
@@ -130,7 +130,7 @@ uint64_t rle_to_string(rle_view r, char *s) {
 /* ---- pixels ---- */
 
 int32_t rle_from_bitmap(rle *r, int64_t height, int64_t width, const uint8_t *mask, int64_t stride, cvr_error *err) {
-    rle_build b;
+    rle_build b = {0};
     CVR_TRY(rle_build_start(&b, r, height, width, err));
     for (int64_t x = 0; x < width; x++) {
         const uint8_t *const column = mask + x;

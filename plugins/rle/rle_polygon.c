@@ -12,7 +12,7 @@
 
 #define FINE 5
 #define FURTHEST 1e8 /* pixels; FINE times more still fits into an int */
-#define MOST_STEPS (UINT64_C(1) << 26)
+#define MOST_STEPS (UINT64_C(1) << 24)
 
 typedef struct outline {
     const cvr_host *host;
@@ -85,7 +85,7 @@ static int by_size(const void *a, const void *b) {
 }
 
 static int32_t fill_between(const outline *o, rle *r, cvr_error *err) {
-    rle_build b;
+    rle_build b = {0};
     uint64_t at = 0;
     CVR_TRY(rle_build_start(&b, r, o->height, o->width, err));
     if (o->n) qsort(o->ends, o->n, sizeof *o->ends, by_size);
@@ -103,7 +103,7 @@ int32_t rle_from_polygon(rle *r, int64_t height, int64_t width, const double *xy
     }
     if (n_points < 3)
         return cvr_fail(err, CVR_ERR_FORMAT, "a polygon of %llu corners; it needs three", (unsigned long long)n_points);
-    rle_build checked;
+    rle_build checked = {0};
     CVR_TRY(rle_build_start(&checked, r, height, width, err));
     for (uint64_t i = 0; i < n_points; i++)
         CVR_TRY_OUT(walk_edge(&o, corner_at(xy + 2 * i), corner_at(xy + 2 * (i + 1 < n_points ? i + 1 : 0)), err));

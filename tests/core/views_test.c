@@ -389,8 +389,8 @@ static void expect_accuracy(const char *const *overrides, const char *protocol) 
     cvr_session_info info;
     cvr_metrics m, again;
     for (size_t i = 0; overrides[i]; i++) predicts[i + 1] = overrides[i];
-    good(cvr_evaluate(s, &m, NULL, NULL, &err));
-    good(cvr_evaluate(s, &again, NULL, NULL, &err));
+    good(cvr_evaluate(s, &(cvr_evaluate_options){0}, &m, &err));
+    good(cvr_evaluate(s, &(cvr_evaluate_options){0}, &again, &err));
     cvr_session_describe(s, &info);
     cr_expect_str_eq(info.protocol, protocol);
     cr_expect_eq(m.samples, 5);

@@ -232,23 +232,38 @@ static int32_t tell_shares(const cvr_task_info *info, const segment_mask *mask, 
     return CVR_OK;
 }
 
-static int32_t segment_predict(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
-                               const cvr_prediction_sink *sink, cvr_error *err) {
+static int32_t make_mask(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row, segment_mask *mask,
+                         cvr_error *err) {
     const cvr_named_tensor *const output = cvr_batch_find(outputs, OUTPUT);
     const int64_t n = output && output->tensor.rank == 4 ? output->tensor.shape[1] : 0;
+    if (n != info->n_classes || n > SEGMENT_IGNORED)
+        return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs a pixel for %lld classes", (long long)n,
+                        (long long)info->n_classes);
+    return segment_mask_make(mask, info->host, &output->tensor, row, outputs->origins[row], err);
+}
+
+static int32_t segment_predict(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
+                               const cvr_prediction_sink *sink, cvr_error *err) {
     segment_mask mask;
     const char *file = "";
     char name[1024];
     int32_t status;
-    if (n != info->n_classes || n > SEGMENT_IGNORED)
-        return cvr_fail(err, CVR_ERR_INVALID, "the network has %lld outputs a pixel for %lld classes", (long long)n,
-                        (long long)info->n_classes);
-    CVR_TRY(segment_mask_make(&mask, info->host, &output->tensor, row, outputs->origins[row], err));
-    CVR_TRY_OUT(segment_mask_write(&mask, sink, &file, err));
+    CVR_TRY(make_mask(info, outputs, row, &mask, err));
+    CVR_TRY_OUT(segment_mask_write(&mask, "_mask.png", sink, &file, err));
     (void)snprintf(name, sizeof name, "%s", file ? file : "");
     CVR_TRY_OUT(segment_overlay_write(info, &mask, sink, err));
     CVR_TRY_OUT(tell_shares(info, &mask, name, sink, err));
 out:
+    segment_mask_free(&mask);
+    return status;
+}
+
+/* NAME.png of the picture's own size: indices of classes, 255 where the network did not see a pixel. */
+static int32_t segment_save(const cvr_task_info *info, const cvr_task_batch *batch, int64_t row,
+                            const cvr_prediction_sink *sink, cvr_error *err) {
+    segment_mask mask;
+    CVR_TRY(make_mask(info, batch->outputs, row, &mask, err));
+    const int32_t status = segment_mask_write(&mask, ".png", sink, NULL, err);
     segment_mask_free(&mask);
     return status;
 }
@@ -289,7 +304,8 @@ static const cvr_task_desc segment_task = {.struct_size = sizeof segment_task,
                                            .csv_header = "index,name,share",
                                            .dense = OUTPUT,
                                            .scores = segment_scores,
-                                           .score_name = "iou"};
+                                           .score_name = "iou",
+                                           .save = segment_save};
 
 static int32_t segment_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

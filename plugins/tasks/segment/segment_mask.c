@@ -150,7 +150,8 @@ out:
     return status;
 }
 
-int32_t segment_mask_write(const segment_mask *m, const cvr_prediction_sink *sink, const char **name, cvr_error *err) {
+int32_t segment_mask_write(const segment_mask *m, const char *suffix, const cvr_prediction_sink *sink,
+                           const char **name, cvr_error *err) {
     uint8_t palette[768];
     const cvr_image image = {.struct_size = sizeof image,
                              .width = m->width,
@@ -159,5 +160,5 @@ int32_t segment_mask_write(const segment_mask *m, const cvr_prediction_sink *sin
                              .data = m->classes,
                              .palette = palette};
     class_palette(palette);
-    return segment_write_png(m->host, &image, "_mask.png", sink, name, err);
+    return segment_write_png(m->host, &image, suffix, sink, name, err);
 }

@@ -18,8 +18,9 @@ typedef struct segment_mask {
  * origin's geometry puts its middle, bilinear between the network's pixels. */
 int32_t segment_mask_make(segment_mask *m, const cvr_host *host, const cvr_tensor *logits, int64_t row,
                           const cvr_origin *origin, cvr_error *err);
-/* As a PNG with PASCAL VOC's colours; `name` gets the file's. */
-int32_t segment_mask_write(const segment_mask *m, const cvr_prediction_sink *sink, const char **name, cvr_error *err);
+/* As a PNG with PASCAL VOC's colours, which are indices of classes; `name` gets the file's. */
+int32_t segment_mask_write(const segment_mask *m, const char *suffix, const cvr_prediction_sink *sink,
+                           const char **name, cvr_error *err);
 /* Any image, as a file of the prediction; `name` may be NULL. */
 int32_t segment_write_png(const cvr_host *host, const cvr_image *image, const char *suffix,
                           const cvr_prediction_sink *sink, const char **name, cvr_error *err);

@@ -73,6 +73,7 @@ typedef struct cvr_session_info {
     const cvr_program *train_program, *eval_program; /* whole batches; NULL where there is none */
     cvr_store *store;
     const char *protocol; /* how pictures are looked at, where metrics depend on it; NULL */
+    bool saves_results;   /* val.save */
 } cvr_session_info;
 void cvr_session_describe(cvr_session *s, cvr_session_info *info);
 
@@ -145,8 +146,13 @@ typedef struct cvr_metrics {
 } cvr_metrics;
 void cvr_metrics_clear(cvr_metrics *m);
 
+typedef struct cvr_evaluate_options {
+    cvr_progress_fn progress; /* may be NULL */
+    void *ctx;
+    const char *save; /* folder for what the task saves of each picture (val.save); NULL: nothing is saved */
+} cvr_evaluate_options;
 /* On the validation split. `out` is to be cleared. */
-int32_t cvr_evaluate(cvr_session *s, cvr_metrics *out, cvr_progress_fn progress, void *ctx, cvr_error *err);
+int32_t cvr_evaluate(cvr_session *s, const cvr_evaluate_options *o, cvr_metrics *out, cvr_error *err);
 
 typedef struct cvr_predict_options {
     const cvr_prediction_sink *sink;

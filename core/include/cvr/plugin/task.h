@@ -69,6 +69,9 @@ typedef struct cvr_task_info {
     /* The validation split's own number for a class (COCO's category_id). */
     int64_t (*class_id)(void *data, int64_t klass);
     const void *predict_attrs; /* as cvr_task_desc.predict_attrs has them */
+    const char *const *reads;  /* cvr_model_desc.reads: which optional fields this network learns from */
+    uint32_t n_reads;
+    uint32_t reserved;
 } cvr_task_info;
 
 /* Outputs that the network gave for a batch, with what the task knows of it. `targets` has the wanted fields, or none
@@ -200,7 +203,7 @@ typedef struct cvr_task_desc {
 
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 56, "cvr_prediction_sink has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 80, "cvr_task_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 96, "cvr_task_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 80, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 216, "cvr_task_desc has padding");

@@ -1,16 +1,16 @@
 /* A set of names. */
-#include "used_names.h"
+#include <cvr/used_names.h>
 
 /* The place that holds the name, or the free one where it would be. */
-static char **place_of(const used_names *u, const char *name) {
+static char **place_of(const cvr_used_names *u, const char *name) {
     size_t i = (size_t)cvr_hash(name) & (u->room - 1);
     while (u->names[i] && strcmp(u->names[i], name) != 0) i = (i + 1) & (u->room - 1);
     return &u->names[i];
 }
 
 /* At most half of the places are taken. */
-static int32_t make_room(used_names *u, cvr_error *err) {
-    used_names more = {.n = u->n, .room = u->room ? 2 * u->room : 64};
+static int32_t make_room(cvr_used_names *u, cvr_error *err) {
+    cvr_used_names more = {.n = u->n, .room = u->room ? 2 * u->room : 64};
     if (2 * (u->n + 1) <= u->room) return CVR_OK;
     more.names = cvr_calloc(more.room, sizeof *more.names);
     if (!more.names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -21,7 +21,8 @@ static int32_t make_room(used_names *u, cvr_error *err) {
     return CVR_OK;
 }
 
-int32_t used_names_take(used_names *u, const char *stem, const char *ending, char *name, size_t size, cvr_error *err) {
+int32_t cvr_used_names_take(cvr_used_names *u, const char *stem, const char *ending, char *name, size_t size,
+                            cvr_error *err) {
     char **place;
     CVR_TRY(make_room(u, err));
     for (size_t i = 1;; i++) {
@@ -39,8 +40,8 @@ int32_t used_names_take(used_names *u, const char *stem, const char *ending, cha
     return CVR_OK;
 }
 
-void used_names_clear(used_names *u) {
+void cvr_used_names_clear(cvr_used_names *u) {
     for (size_t i = 0; i < u->room; i++) cvr_free(u->names[i]);
     cvr_free(u->names);
-    *u = (used_names){0};
+    *u = (cvr_used_names){0};
 }

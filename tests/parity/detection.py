@@ -1,0 +1,176 @@
+"""Detectors trained by cvrun and by torchvision on the same pictures and boxes.
+
+    detection.py CVRUN [scenes] [--sides cvrun torch] [--keep FOLDER]
+
+scenes: apps/recipes/detect-scenes.ini, whose scenes are packed as a data set of COCO first, so that both sides read the same files.
+Each side draws its own weights and its own order of pictures, as users' runs do. Printed: AP and AP50 on the held-out pictures, both
+by pycocotools (cvrun's from the results that it writes with val.save=yes, beside what it said itself), and the seconds that training
+took. Checked: cvrun's figures are those of pycocotools to 1e-9 and at least the case's floors; and, where both sides run, its AP is
+within a point of torchvision's, or above it.
+Needs pycocotools; torchvision's side torch and torchvision. Fashion-MNIST is Debian's dataset-fashion-mnist.
+"""
+import argparse, configparser, contextlib, io, json, math, pathlib, re, subprocess, sys, tempfile, time
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# recipe, floors of AP and AP50
+CASES = {"scenes": (ROOT / "apps/recipes/detect-scenes.ini", 0.40, 0.70)}
+
+
+def measure(annotations, results):
+    """AP and AP50 of a list of COCO's results."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats[0], evaluation.stats[1]
+
+
+def from_files(recipe, root, out):
+    """The recipe with pictures from files instead of made-up ones."""
+    data = f"[data]\nformat = coco\nroot = {root}\ntrain = train\nval = val\nworkers = 1\ndrop_last = yes\n"
+    size = re.search(r"^img_size = .*$", recipe.read_text(), flags=re.M)
+    out.write_text(re.sub(r"\[data\].*?(?=\n\[)", data + size[0] + "\n", recipe.read_text(), flags=re.S))
+    return out
+
+
+def values(recipe):
+    """A recipe's settings as a user of PyTorch would read them."""
+    ini = configparser.ConfigParser(inline_comment_prefixes=(";",))
+    ini.read(recipe)
+    return {f"{s}.{k}": ini[s][k] for s in ini.sections() for k in ini[s]}
+
+
+def ours(cvrun, recipe, annotations, folder, name):
+    """AP and AP50 by pycocotools, and the seconds of training."""
+    run = folder / "detect" / name
+    for words in ([cvrun, "train", recipe, f"run.project={folder}", f"run.name={name}"], [cvrun, "val", run, "val.save=yes", f"run.project={folder}", "run.name=val"]):
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(map(str, words))}\n{done.stdout[-3000:]}")
+    summary = json.loads((run / "summary.json").read_text())
+    saved = max(folder.rglob("predictions.json"), key=lambda p: p.stat().st_mtime)
+    ap, ap50 = measure(annotations, str(saved))
+    best = json.loads(subprocess.run([cvrun, "val", run, "--json"], stdout=subprocess.PIPE, text=True, check=True).stdout)["metrics"]
+    if abs(best["map"] - ap) > 1e-9 or abs(best["map50"] - ap50) > 1e-9:
+        sys.exit(f"cvrun says AP {best['map']!r}, AP50 {best['map50']!r}; pycocotools {ap!r}, {ap50!r}")
+    return ap, ap50, summary["train_seconds"]
+
+
+def network(v, classes, side):
+    """torchvision's RetinaNet with the recipe's narrow body."""
+    from networks import NarrowResNet
+    from torchvision.models import resnet
+    from torchvision.models.detection import RetinaNet
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.backbone_utils import BackboneWithFPN
+    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+    width, channels = int(v["model.width"]), int(v["model.fpn_channels"])
+    body = NarrowResNet(resnet.BasicBlock, [2, 2, 2, 2], width, False, 2)
+    layers = {f"layer{i}": str(i - 2) for i in (2, 3, 4)}
+    pyramid = BackboneWithFPN(body, layers, [width * 2, width * 4, width * 8], channels, LastLevelP6P7(channels, channels))
+    sizes = tuple((s, int(s * 2 ** (1 / 3)), int(s * 2 ** (2 / 3))) for s in map(int, v["model.anchor_sizes"].split(",")))
+    anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
+    return RetinaNet(pyramid, classes + 1, anchor_generator=anchors, min_size=side, max_size=side, image_mean=[0.0] * 3, image_std=[1.0] * 3, _skip_resize=True)
+
+
+def load(root, split):
+    """Pictures, as u8 tensors by their ids, and their boxes and labels from 1 on."""
+    import numpy as np, torch
+    from PIL import Image
+
+    data = json.loads((root / f"annotations/instances_{split}.json").read_text())
+    rank = {c: i + 1 for i, c in enumerate(sorted(c["id"] for c in data["categories"]))}
+    boxes = {im["id"]: [] for im in data["images"]}
+    for a in data["annotations"]:
+        x, y, w, h = a["bbox"]
+        boxes[a["image_id"]].append((x, y, x + w, y + h, rank[a["category_id"]]))
+    pictures, targets, ids = [], [], []
+    for im in data["images"]:
+        pictures.append(torch.from_numpy(np.asarray(Image.open(root / split / im["file_name"]).convert("RGB")).copy()).permute(2, 0, 1))
+        rows = torch.tensor(boxes[im["id"]], dtype=torch.float32).reshape(-1, 5)
+        targets.append((rows[:, :4], rows[:, 4].long()))
+        ids.append(im["id"])
+    return pictures, targets, ids, {i: c for c, i in rank.items()}
+
+
+def theirs(v, root, annotations):
+    """The same run as a user of torchvision would write it."""
+    import torch
+
+    torch.manual_seed(int(v.get("run.seed", 0)))
+    torch.set_num_threads(2)
+    pictures, targets, _, categories = load(root, "train")
+    net = network(v, len(categories), int(v["data.img_size"])).to(memory_format=torch.channels_last)
+    epochs, batch, top = int(v["train.epochs"]), int(v["train.batch"]), float(v["optim.lr"])
+    optimizer = torch.optim.AdamW(net.parameters(), lr=top, weight_decay=float(v.get("optim.weight_decay", 0.01)))
+    per_epoch = len(pictures) // batch
+    warm, total, step = round(float(v.get("sched.warmup_epochs", 0)) * per_epoch), epochs * per_epoch, 0
+    start = time.time()
+    for epoch in range(epochs):
+        net.train()
+        for rows in torch.randperm(len(pictures)).split(batch)[:per_epoch]:
+            lr = top * (step + 1) / warm if step < warm else top * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            x, y = [], []
+            for i in rows.tolist():
+                image, (boxes, labels) = pictures[i].float() / 255, targets[i]
+                if torch.rand(()) < 0.5:
+                    image, boxes = image.flip(2), boxes[:, [2, 1, 0, 3]] * torch.tensor([-1.0, 1, -1, 1]) + torch.tensor([image.shape[2], 0.0, image.shape[2], 0])
+                x.append(image)
+                y.append({"boxes": boxes, "labels": labels})
+            loss = sum(net(x, y).values())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+        print(f"  torchvision: epoch {epoch + 1} of {epochs}, loss {loss.item():.4f}, {time.time() - start:.0f} s", file=sys.stderr, flush=True)
+    seconds, results = time.time() - start, []
+    net.eval()
+    pictures, _, ids, categories = load(root, "val")
+    with torch.no_grad():
+        for first in range(0, len(pictures), 16):
+            for image, said in zip(ids[first:], net([p.float() / 255 for p in pictures[first : first + 16]])):
+                for (x0, y0, x1, y1), score, label in zip(said["boxes"].tolist(), said["scores"].tolist(), said["labels"].tolist()):
+                    if label in categories:
+                        results.append({"image_id": image, "category_id": categories[label], "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score})
+    return *measure(annotations, results), seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cvrun", type=pathlib.Path)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; none: all")
+    parser.add_argument("--sides", nargs="+", choices=["cvrun", "torch"], default=["cvrun"])
+    parser.add_argument("--keep", type=pathlib.Path, help="where data and runs are left")
+    args = parser.parse_intermixed_args()
+    cvrun, failed = args.cvrun.resolve(), 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = (args.keep or pathlib.Path(name)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        for case in args.cases or CASES:
+            scenes, floor, floor50 = CASES[case]
+            root, recipe = folder / f"{case}-data", folder / f"{case}.ini"
+            if not root.exists():
+                subprocess.run([cvrun, "pack", scenes, f"out={root}", "as=coco"], check=True, stdout=subprocess.DEVNULL)
+            from_files(scenes, root, recipe)
+            annotations = root / "annotations/instances_val.json"
+            line, good, ap = f"{case:8}", True, None
+            if "cvrun" in args.sides:
+                ap, ap50, seconds = ours(cvrun, recipe, annotations, folder, case)
+                line, good = f"{line} cvrun AP {ap:.4f} AP50 {ap50:.4f} in {seconds:.0f} s", ap >= floor and ap50 >= floor50
+            if "torch" in args.sides:
+                other, other50, took = theirs(values(recipe), root, annotations)
+                line += f" torchvision AP {other:.4f} AP50 {other50:.4f} in {took:.0f} s"
+                good &= ap is None or ap >= other - 0.01
+            print(line + ("" if good else "  FAILS"), flush=True)
+            failed += not good
+    sys.exit(failed > 0)
+
+
+main()
