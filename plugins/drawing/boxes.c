@@ -76,13 +76,14 @@ typedef struct mask_part {
     uint8_t *inside;
 } mask_part;
 
-static void read_runs(mask_part *m, const drawn_box *b, int64_t picture_height) {
-    int64_t at = 0;
-    for (uint64_t r = 0; r < b->n_runs && at / picture_height < m->x + m->width; at += b->runs[r++]) {
-        for (int64_t i = at; r % 2 == 1 && i < at + (int64_t)b->runs[r]; i++) {
-            const int64_t x = i / picture_height - m->x, y = i % picture_height - m->y;
-            if (x >= m->width) return;
-            if (x >= 0 && y >= 0 && y < m->height) m->inside[y * m->width + x] = 1;
+/* Of each run only what lies in the columns of the box. */
+static void read_runs(mask_part *m, const drawn_box *b, int64_t rows) {
+    const int64_t first = m->x * rows, past = (m->x + m->width) * rows;
+    for (int64_t r = 0, at = 0; r < (int64_t)b->n_runs && at < past; at += b->runs[r++]) {
+        const int64_t end = at_most(at + b->runs[r], past);
+        for (int64_t i = at_least(at, first); r % 2 == 1 && i < end; i++) {
+            const int64_t y = i % rows - m->y;
+            if (y >= 0 && y < m->height) m->inside[y * m->width + i / rows - m->x] = 1;
         }
     }
 }

@@ -72,7 +72,7 @@ static const colour grey = {GREY, GREY, GREY};
 Test(drawing_boxes, lines_and_plates_grow_with_the_picture) {
     static const struct {
         int64_t width, height, grow, scale;
-    } sizes[] = {{64, 64, 10, 1}, {20, 300, 2, 1}, {640, 480, 1, 1}, {1600, 1200, 1, 2}, {4000, 3000, 1, 5}};
+    } sizes[] = {{64, 64, 10, 1}, {20, 300, 2, 1}, {640, 480, 1, 1}, {1600, 1200, 1, 2}, {2400, 1600, 1, 3}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int64_t w = sizes[i].width, h = sizes[i].height, grow = sizes[i].grow, k = sizes[i].scale;
         const drawn_box b = {
