@@ -114,6 +114,8 @@ const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, con
 int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err);
 /* weights_adapt.c: makes a tensor of a known meaning fit another shape; `out` NULL: whether there is a way. */
 bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t *shape, const float *in);
+/* Whether another implementation's tensor is one of type `t`, but for axes of 1, or the last ones as one. */
+bool weights_fit_another(const cvr_type *t, uint32_t rank, const int64_t *shape);
 /* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
 bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
 

@@ -94,3 +94,19 @@ bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t 
     if (out && !stem) adapt_positions(to, out, shape, in, tokens);
     return true;
 }
+
+/* The sizes of axes that are more than 1; their number. */
+static uint32_t squeezed(uint32_t rank, const int64_t *shape, int64_t *out) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rank; i++)
+        if (shape[i] != 1) out[n++] = shape[i];
+    return n;
+}
+
+/* Another implementation may have axes of 1 more or fewer, or the last ones as one: a 7x7 convolution for a linear. */
+bool weights_fit_another(const cvr_type *t, uint32_t rank, const int64_t *shape) {
+    int64_t a[8], b[8];
+    const uint32_t n = squeezed(rank, shape, a), m = squeezed(t->rank, t->shape, b), least = n < m ? n : m;
+    if (cvr_numel(rank, shape) != cvr_numel(t->rank, t->shape)) return false;
+    return least == 0 || memcmp(a, b, (n == m ? n : least - 1) * sizeof *a) == 0;
+}

@@ -207,25 +207,9 @@ out:
     return status;
 }
 
-/* The sizes of axes that are more than 1; their number. */
-static uint32_t squeezed(uint32_t rank, const int64_t *shape, int64_t *out) {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < rank; i++)
-        if (shape[i] != 1) out[n++] = shape[i];
-    return n;
-}
-
-/* Another implementation may have axes of 1 more or fewer, or the last ones as one: a 7x7 convolution for a linear. */
-static bool fits_another(const cvr_weight *w, const cvr_type *t) {
-    int64_t a[8], b[8];
-    const uint32_t n = squeezed(w->rank, w->shape, a), m = squeezed(t->rank, t->shape, b), least = n < m ? n : m;
-    if (cvr_numel(w->rank, w->shape) != cvr_numel(t->rank, t->shape)) return false;
-    return least == 0 || memcmp(a, b, (n == m ? n : least - 1) * sizeof *a) == 0;
-}
-
 static bool fits_entry(const loading *l, const cvr_weight *w, const cvr_store_entry *e) {
     if (w->rank == e->type.rank && memcmp(w->shape, e->type.shape, w->rank * sizeof *w->shape) == 0) return true;
-    return l->aliases && fits_another(w, &e->type);
+    return l->aliases && weights_fit_another(&e->type, w->rank, w->shape);
 }
 
 /* In each pass: a mask has the shape of what it masks. */
@@ -250,6 +234,17 @@ static void twice(loading *l, const cvr_weight *w, const cvr_store_entry *e) {
         problem(l, "twice in the file, under another name too:", w->name);
 }
 
+/* How many batches a norm has seen, of one that keeps no such count: it is frozen here. torchvision's drop it, too. */
+static bool is_lost_count(const loading *l, const cvr_weight *w) {
+    static const char count[] = "num_batches_tracked";
+    const char *const name = w->name + l->prefix;
+    const size_t n = strlen(name), end = sizeof count - 1;
+    char mean[1024];
+    if (w->rank != 0 || n < end || strcmp(name + n - end, count) != 0) return false;
+    const int length = snprintf(mean, sizeof mean, "%.*srunning_mean", (int)(n - end), name);
+    return length < (int)sizeof mean && find_named(l, mean, (size_t)length) >= 0;
+}
+
 static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     loading *l = ctx;
     bool mask;
@@ -258,7 +253,7 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     if (i >= 0 && mask) return on_mask(l, (size_t)i, w, err);
     if (l->masking) return CVR_OK;
     if (i < 0) {
-        if (l->writing) return CVR_OK;
+        if (l->writing || is_lost_count(l, w)) return CVR_OK;
         if (l->rules->subset)
             skip(l, w->name);
         else

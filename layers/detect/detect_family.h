@@ -32,6 +32,7 @@ extern const detect_family detect_match_points;
 extern const detect_family detect_sample_rows;
 extern const detect_family detect_gather_rows;
 extern const detect_family detect_append_rows;
+extern const detect_family detect_cut_match;
 extern const detect_family detect_top_k;
 extern const detect_family detect_nms;
 

@@ -2,9 +2,9 @@
 #include "detect_family.h"
 
 static const detect_family *const families[] = {
-    &detect_grid_anchors, &detect_default_boxes, &detect_box_coder,    &detect_clip_boxes,
-    &detect_box_iou,      &detect_match_boxes,   &detect_match_points, &detect_sample_rows,
-    &detect_gather_rows,  &detect_append_rows,   &detect_top_k,        &detect_nms,
+    &detect_grid_anchors, &detect_default_boxes, &detect_box_coder,   &detect_clip_boxes,  &detect_box_iou,
+    &detect_match_boxes,  &detect_match_points,  &detect_sample_rows, &detect_gather_rows, &detect_append_rows,
+    &detect_cut_match,    &detect_top_k,         &detect_nms,
 };
 
 static int32_t add_family(const cvr_registrar *r, const detect_family *f, cvr_error *err) {

@@ -27,6 +27,7 @@ extern const norm_family norm_batch;
 extern const norm_family norm_batch_act;
 extern const norm_family norm_layer;
 extern const norm_family norm_group;
+extern const norm_family norm_l2;
 
 int32_t norm_batch_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t norm_batch_backward_run(const cvr_kernel_args *a, cvr_error *err);

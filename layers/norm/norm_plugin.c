@@ -24,7 +24,8 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     CVR_TRY(add_family(r, &norm_batch, err));
     CVR_TRY(add_family(r, &norm_batch_act, err));
     CVR_TRY(add_family(r, &norm_layer, err));
-    return add_family(r, &norm_group, err);
+    CVR_TRY(add_family(r, &norm_group, err));
+    return add_family(r, &norm_l2, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_norm", "0.1.0", "op:relu op:relu6", load)

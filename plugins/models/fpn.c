@@ -7,7 +7,6 @@
 
 #define MOST_FEATURES 20 /* of a MobileNet: blocks with the stem and the last convolution */
 #define MOBILENET_V2_LAST 1280
-#define FPN_FROZEN_NORM "batch_norm2d"
 
 const cvr_attr_desc fpn_layers = CVR_ATTR_INIT(INTS, "layers", "", "blocks of each stage of a ResNet; none: the body's",
                                                .count = 4, CVR_ATTR_BETWEEN(1, 1000));
@@ -110,7 +109,7 @@ static void build_body(net *n, const fpn_attrs *a, cvr_value image, cvr_value st
     for (int i = 0; i < FPN_MOST_STAGES; i++) stages[i] = image;
     n->scope = "backbone.body.";
     n->conv = (net_start){NET_START_KAIMING, 0, 0};
-    n->norm = a->norm ? "batch_norm2d" : FPN_FROZEN_NORM;
+    n->norm = a->norm ? "batch_norm2d" : "frozen_batch_norm2d";
     if (bodies[a->body].kind == RESNET)
         resnet_stages(n, a, norm.s, image, stages);
     else
@@ -162,7 +161,7 @@ static size_t add_extra(net *n, const fpn *f, cvr_value body, cvr_value maps[FPN
 /* The same head looks at all maps; [layers] may have changed one. */
 static void check_widths(net *n, const cvr_value *maps, size_t stages, size_t count) {
     const int64_t wide = n->status == CVR_OK ? net_shape(n, maps[stages - 1])[1] : 0;
-    for (size_t i = 0; i < count && n->status == CVR_OK; i++) {
+    for (size_t i = count; i-- > 0 && n->status == CVR_OK;) { /* the finer ones follow the coarser ones */
         const int64_t has = net_shape(n, maps[i])[1];
         const net_text name =
             i < stages ? net_print("layer_blocks.%d.0", (int)i) : net_print("extra_blocks.p%d", (int)(i - stages) + 6);

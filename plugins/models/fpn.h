@@ -92,7 +92,7 @@ extern const cvr_attr_desc fpn_layers, fpn_width, fpn_width_mult, fpn_returned_l
 
 /* Layers that such a network is made of, for CVR_DEFINE_PLUGIN. */
 #define FPN_LAYERS                                                                                                     \
-    "layer:conv2d layer:batch_norm2d layer:relu layer:relu6 layer:hardswish "                                          \
+    "layer:conv2d layer:batch_norm2d layer:frozen_batch_norm2d layer:relu layer:relu6 layer:hardswish "                \
     "layer:hardsigmoid layer:mul layer:add layer:max_pool2d layer:adaptive_avg_pool2d layer:upsample "
 
 #endif

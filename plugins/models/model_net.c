@@ -147,6 +147,11 @@ cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *setting
     return start_layer(n, x, &n->conv, &call);
 }
 
+cvr_value net_conv_transpose(net *n, cvr_value x, const char *name, const char *settings) {
+    cvr_layer_call call = {.layer = "conv_transpose2d", .name = name, .settings = settings};
+    return start_layer(n, x, &n->conv, &call);
+}
+
 cvr_value net_conv_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation) {
     const int64_t groups = c->groups ? c->groups : 1, stride = c->stride ? c->stride : 1;
     const net_text settings =

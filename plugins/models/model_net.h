@@ -94,6 +94,8 @@ cvr_value net_conv(net *n, cvr_value x, const char *name, const net_conv2d *c);
 cvr_value net_conv_dilated(net *n, cvr_value x, const char *name, const net_conv2d *c, int64_t dilation);
 /* The same by settings of the layer conv2d, for kernels that are not square. */
 cvr_value net_conv_by(net *n, cvr_value x, const char *name, const char *settings);
+/* x: (N, C, H, W) -> (N, out_channels, P, Q) by settings of conv_transpose2d; starts as n->conv says */
+cvr_value net_conv_transpose(net *n, cvr_value x, const char *name, const char *settings);
 
 /* What stands around a convolution in a network: batch norm and activation ("" or NULL: none). */
 typedef struct net_norm_act {

@@ -73,6 +73,8 @@
     ROW(cvr_layer_norm_attrs, eps),
     ROW(cvr_group_norm_attrs, num_groups),
     ROW(cvr_group_norm_attrs, eps),
+    ROW(cvr_l2_norm2d_attrs, eps),
+    ROW(cvr_split_index_attrs, columns),
     ROW(cvr_sgd_update_attrs, weight_decay),
     ROW(cvr_sgd_update_attrs, lr_factor),
     ROW(cvr_sgd_update_attrs, momentum),

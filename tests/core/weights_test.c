@@ -233,6 +233,13 @@ Test(rules, of_loading) {
          false,
          false,
          "unexpected: fc.scale"},
+        {{"", NULL, "fc.num_batches_tracked", 0, false}, /* fc is no norm */
+         WEIGHTS_HEAD_KEEP,
+         false,
+         CVR_ERR_FORMAT,
+         false,
+         false,
+         "unexpected: fc.num_batches_tracked"},
         {{"", "c1.weight", "fc.scale", 0, false}, WEIGHTS_HEAD_KEEP, true, CVR_OK, true, true, ""},
         {{"", NULL, NULL, 7, false},
          WEIGHTS_HEAD_KEEP,

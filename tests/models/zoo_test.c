@@ -64,6 +64,8 @@ static int32_t count_layer(const cvr_builder *b, const cvr_layer_call *call, cvr
     if (!counted && (strncmp(call->name, "aux", 3) == 0 || strncmp(call->name, "Aux", 3) == 0)) return CVR_OK;
     if (strcmp(call->layer, "conv2d") == 0 || strcmp(call->layer, "linear") == 0)
         current->macs += elements(call->outputs[0]) * row_of(call->name, "weight");
+    if (strcmp(call->layer, "conv_transpose2d") == 0)
+        current->macs += elements(call->inputs[0]) * row_of(call->name, "weight");
     if (strcmp(call->layer, "scaled_dot_product_attention") == 0) current->macs += attention_macs(call->inputs[0]);
     if (strcmp(call->layer, "multi_head_attention") == 0)
         current->macs += elements(call->inputs[0]) *

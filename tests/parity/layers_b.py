@@ -133,6 +133,9 @@ def norm():
     f.add("gn_wide", "group_norm", "32", gn(32, 96), f.randn(1, 96, 3, 3))
     f.add("gn_rank2", "group_norm", "2", gn(2, 8), f.randn(3, 8))
     f.add("gn_rank3", "group_norm", "4", gn(4, 8), f.randn(2, 8, 9))
+    l2 = lambda x: F.normalize(x, dim=1)
+    f.add("l2", "l2_norm2d", "", l2, f.randn(2, 7, 3, 4))
+    f.add("l2_zero", "l2_norm2d", "eps=0.5", lambda x: F.normalize(x, dim=1, eps=0.5), torch.cat([torch.zeros(1, 3, 2, 2), f.randn(1, 3, 2, 2) * 0.1, f.randn(1, 3, 2, 2)]))
     f.write()
 
 

@@ -11,7 +11,7 @@ segmentation-models-pytorch.
 """
 import pathlib, sys, warnings
 import segmentation_models_pytorch, timm, torch, torchvision
-import networks
+import detectors_two, networks
 from torch.utils.flop_counter import FlopCounterMode
 
 warnings.simplefilter("ignore")
@@ -27,6 +27,9 @@ SEGMENT = """fcn_resnet50 fcn_resnet101 deeplabv3_resnet50 deeplabv3_resnet101 d
 lraspp_mobilenet_v3_large""".split()
 OTHERS = """unet_resnet34 unet_resnet50 pspnet_resnet50 pspnet_resnet101 deeplabv3plus_resnet50 deeplabv3plus_resnet101
 deeplabv3plus_mobilenet_v2""".split()  # segmentation_models.pytorch's, and what networks.py states anew
+RCNN = """fasterrcnn_resnet50_fpn fasterrcnn_resnet50_fpn_v2 fasterrcnn_mobilenet_v3_large_fpn fasterrcnn_mobilenet_v3_large_320_fpn
+maskrcnn_resnet50_fpn maskrcnn_resnet50_fpn_v2""".split()
+ONE_STAGE = """ssd300_vgg16 ssdlite320_mobilenet_v3_large retinanet_resnet50_fpn retinanet_resnet50_fpn_v2 fcos_resnet50_fpn""".split()
 TYPES = {torch.float32: "f32", torch.int64: "i64"}
 
 
@@ -52,6 +55,10 @@ def other(name):
 
 def make(name):
     """The network on the meta device, side of its pictures, classes, parameters, GMACs (None: not published)."""
+    if name in RCNN:
+        return two_stage(name)
+    if name in ONE_STAGE:
+        return one_stage(name)
     with torch.device("meta"):
         if name in TIMM:
             net = timm.create_model(name)
@@ -73,6 +80,36 @@ def make(name):
     return net, weights.transforms().crop_size[0], 1000, params, weights.meta["_ops"]
 
 
+def two_stage(name):
+    """A detector of two stages whose body has frozen norms, as torchvision makes it for pretrained weights. GMACs are those of as many
+    proposals as it looks at and detections as it may find: torchvision publishes those of one picture."""
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91).eval()
+        if not name.endswith("_v2"):
+            detectors_two.frozen(net.backbone.body)
+        heads, side, regions, found = net.roi_heads, 320, net.rpn.post_nms_top_n(), net.roi_heads.detections_per_img
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.rpn.head(list(net.backbone(torch.empty(1, 3, side, side)).values()))
+            heads.box_predictor(heads.box_head(torch.empty(regions, 256, 7, 7)))
+            if heads.has_mask():
+                heads.mask_predictor(heads.mask_head(torch.empty(found, 256, 14, 14)))
+    published = torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"]
+    return net, side, 90, published, counter.get_total_flops() / 2e9
+
+
+def one_stage(name):
+    """A detector of one stage, likewise; SSD's GMACs are published for pictures of this side, the others' are counted."""
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91).eval()
+        if not name.startswith("ssd") and not name.endswith("_v2"):
+            detectors_two.frozen(net.backbone.body)
+        side = 300 if name.startswith("ssd300") else 320
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.head(list(net.backbone(torch.empty(1, 3, side, side)).values()))
+    published = torchvision.models.get_model_weights(name).DEFAULT.meta
+    return net, side, 90, published["num_params"], published["_ops"] if name.startswith("ssd") else counter.get_total_flops() / 2e9
+
+
 def counted(net, side):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.eval()(torch.empty(1, 3, side, side, device="meta"))
@@ -84,7 +121,7 @@ def main():
         print(text_of(make(sys.argv[1])[0]), end="")
         return
     lines = []
-    for name in TORCHVISION + TIMM + SEGMENT + OTHERS:
+    for name in TORCHVISION + TIMM + SEGMENT + OTHERS + RCNN + ONE_STAGE:
         net, side, classes, params, gmacs = make(name)
         text = text_of(net)
         gmacs = counted(net, side) if gmacs is None else gmacs

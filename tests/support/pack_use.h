@@ -7,7 +7,7 @@
 
 #include "layer_case.h"
 
-#define PACK_MOST_OPS 128u
+#define PACK_MOST_OPS 256u
 
 /* How many nodes of an op there were, and how many the pack's kernels ran. */
 typedef struct op_use {

@@ -17,22 +17,31 @@ static const bneck_row small[] = {
     {5, 288, 96, 1, 1, 2}, {5, 576, 96, 1, 1, 1}, {5, 576, 96, 1, 1, 1},
 };
 #define STEM_CHANNELS 16
+#define LARGE_LAST_STAGE 12 /* row of the large one's table */
 
 /* Either table, and the first block of its last stage, which may be dilated. */
 static const struct {
     const bneck_row *rows;
     size_t count, last_stage;
-} sizes[] = {{large, NET_COUNT(large), 12}, {small, NET_COUNT(small), 8}};
+} sizes[] = {{large, NET_COUNT(large), LARGE_LAST_STAGE}, {small, NET_COUNT(small), 8}};
 
-/* One block, all channels multiplied. `in`: the channels that the table gives it; norm: settings of its norms. */
+/* One block, all channels multiplied. `in`: the channels that the table gives it; norm: settings of its norms; cut: the
+ * result of its first convolution, if that is wanted. */
 typedef struct bneck {
     bneck_row row;
     int64_t in, dilation;
     const char *norm;
+    cvr_value *cut;
 } bneck;
 
 int64_t mobilenet_v3_channels(double width_mult, int64_t c) {
     return net_divisible((double)c * width_mult, 8);
+}
+
+/* Part i of a block, the convolution that widens its input first; see mobilenet_v3_trunk.cut. */
+static net_text part_of(const bneck *k, const char *name, int i) {
+    if (!k->cut) return net_print("%s.block.%d", name, i);
+    return i == 0 ? net_print("0.%d", LARGE_LAST_STAGE + 1) : net_print("1.0.%d", i);
 }
 
 /* x: (N, C, H, W) -> (N, out, H / stride, W / stride); the same size where it is dilated */
@@ -43,33 +52,49 @@ static cvr_value inverted_residual(net *n, const char *name, const bneck *k, cvr
     const net_squeeze squeeze = {net_divisible((double)(k->row.expanded / 4), 8), "relu", "hardsigmoid"};
     cvr_value y = x;
     int i = 0;
-    if (k->row.expanded != k->in) y = net_conv_norm(n, y, net_print("%s.block.%d", name, i++).s, &expand, &act);
+    if (k->row.expanded != k->in) y = net_conv_norm(n, y, part_of(k, name, i++).s, &expand, &act);
+    if (k->cut) *k->cut = y;
     const int64_t hidden = net_shape(n, y)[1];
     const net_conv2d depthwise = {
         hidden, k->row.kernel, k->dilation > 1 ? 1 : k->row.stride, k->row.kernel / 2 * k->dilation, hidden, 0};
-    y = net_conv_norm_dilated(n, y, net_print("%s.block.%d", name, i++).s, &depthwise, k->dilation, &act);
-    if (k->row.squeeze) y = net_squeeze_excite(n, y, net_print("%s.block.%d", name, i++).s, &squeeze);
-    y = net_conv_norm(n, y, net_print("%s.block.%d", name, i).s, &project, &linear);
+    y = net_conv_norm_dilated(n, y, part_of(k, name, i++).s, &depthwise, k->dilation, &act);
+    if (k->row.squeeze) y = net_squeeze_excite(n, y, part_of(k, name, i++).s, &squeeze);
+    y = net_conv_norm(n, y, part_of(k, name, i).s, &project, &linear);
     return residual ? net_layer2(n, y, x, net_print("%s.add", name).s, "add", "") : y;
+}
+
+/* Row i, with half of the last stage's channels where the tail is reduced. */
+static bneck_row row_of(const mobilenet_v3_trunk *t, size_t i) {
+    bneck_row row = sizes[t->size].rows[i];
+    if (!t->reduced_tail || i < sizes[t->size].last_stage) return row;
+    row.out /= 2;
+    if (i > sizes[t->size].last_stage) row.expanded /= 2;
+    return row;
+}
+
+/* The name of block i. */
+static net_text block_of(const mobilenet_v3_trunk *t, int i) {
+    if (!t->cut) return net_print("%d", i);
+    return i <= LARGE_LAST_STAGE ? net_print("0.%d", i) : net_print("1.%d", i - LARGE_LAST_STAGE - 1);
 }
 
 size_t mobilenet_v3_trunk_build(net *n, const mobilenet_v3_trunk *t, cvr_value image,
                                 cvr_value features[MOBILENET_V3_FEATURES]) {
-    const bneck_row *rows = sizes[t->size].rows;
-    const size_t count = sizes[t->size].count;
+    const size_t count = sizes[t->size].count, last_stage = sizes[t->size].last_stage;
     const net_text norm = t->norm ? net_print("%s", t->norm) : net_print("eps=0.001 momentum=%.17g", t->norm_momentum);
     const net_norm_act hard_swish = {norm.s, "hardswish"};
     const net_conv2d stem = {mobilenet_v3_channels(t->width_mult, STEM_CHANNELS), 3, 2, 1, 1, 0},
-                     last = {6 * mobilenet_v3_channels(t->width_mult, rows[count - 1].out), 1, 1, 0, 1, 0};
+                     last = {6 * mobilenet_v3_channels(t->width_mult, row_of(t, count - 1).out), 1, 1, 0, 1, 0};
     int64_t in = stem.out_channels;
-    features[0] = net_conv_norm(n, image, "0", &stem, &hard_swish);
+    features[0] = net_conv_norm(n, image, block_of(t, 0).s, &stem, &hard_swish);
     for (size_t i = 0; i < count; i++) {
-        bneck k = {rows[i], in, t->dilated && i >= sizes[t->size].last_stage ? 2 : 1, norm.s};
-        k.row.expanded = mobilenet_v3_channels(t->width_mult, rows[i].expanded);
-        k.row.out = in = mobilenet_v3_channels(t->width_mult, rows[i].out);
-        features[i + 1] = inverted_residual(n, net_print("%d", (int)i + 1).s, &k, features[i]);
+        const bneck_row row = row_of(t, i);
+        bneck k = {row, in, t->dilated && i >= last_stage ? 2 : 1, norm.s, i == last_stage ? t->cut : NULL};
+        k.row.expanded = mobilenet_v3_channels(t->width_mult, row.expanded);
+        k.row.out = in = mobilenet_v3_channels(t->width_mult, row.out);
+        features[i + 1] = inverted_residual(n, block_of(t, (int)i + 1).s, &k, features[i]);
     }
-    features[count + 1] = net_conv_norm(n, features[count], net_print("%d", (int)count + 1).s, &last, &hard_swish);
+    features[count + 1] = net_conv_norm(n, features[count], block_of(t, (int)count + 1).s, &last, &hard_swish);
     return count + 2;
 }
 

@@ -18,6 +18,10 @@ typedef struct mobilenet_v3_trunk {
     double width_mult;
     double norm_momentum; /* weight of a batch's statistics in the running ones */
     int64_t dilated;      /* the last stage keeps its size and is dilated by 2 in place of its stride */
+    int64_t reduced_tail; /* the last stage has half of its channels */
+    /* SSDlite's: the first block of the last stage is cut behind its first convolution, whose result goes here, and
+     * names begin with "0." before the cut and with "1." and numbers from 0 after it. NULL: neither. */
+    cvr_value *cut;
     const char *norm;     /* settings of net_norm in place of "eps=0.001" and norm_momentum; NULL: these */
 } mobilenet_v3_trunk;
 

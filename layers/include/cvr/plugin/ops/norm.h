@@ -57,6 +57,10 @@
  *     bias[c]
  * group_norm_backward     x, grad, [weight (C)], mean (N,G), invstd (N,G) -> dx, dweight (C), dbias (C)
  *     as layer_norm_backward, with dweight and dbias summed over n and all positions
+ *
+ * l2_norm2d               x (N,C,H,W) -> y like x; cvr_l2_norm2d_attrs
+ *     y = x / max(|x|, eps), |x| = sqrt(sum of x^2) over the channels of a pixel
+ * l2_norm2d_backward      x, grad -> dx: (grad - y * sum of grad * y) / |x|, grad / eps where |x| <= eps
  */
 #ifndef CVR_PLUGIN_OPS_NORM_H
 #define CVR_PLUGIN_OPS_NORM_H
@@ -105,6 +109,11 @@ typedef struct cvr_group_norm_attrs {
     double eps;
 } cvr_group_norm_attrs;
 
+/* l2_norm2d and its backward. */
+typedef struct cvr_l2_norm2d_attrs {
+    double eps;
+} cvr_l2_norm2d_attrs;
+
 #ifdef __cplusplus
 }
 #endif
@@ -115,5 +124,6 @@ CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_apply_attrs) == 8, "cvr_batch_norm2d_a
 CVR_STATIC_ASSERT(sizeof(cvr_batch_norm2d_inference_attrs) == 8, "cvr_batch_norm2d_inference_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_layer_norm_attrs) == 24, "cvr_layer_norm_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_group_norm_attrs) == 16, "cvr_group_norm_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_l2_norm2d_attrs) == 8, "cvr_l2_norm2d_attrs has padding");
 
 #endif
