@@ -229,8 +229,8 @@ Test(box_reports, truth_and_prediction) {
     show("pictures", batch_of(&b, 0));
     cvr_image p = picture("val_batch0.png");
     expect_panes(&p, GAP);
-    free(p.data);
     show("worst", &b.e);
+    free(p.data);
     p = picture("worst.png");
     expect_panes(&p, GAP + 26);
     free(p.data);
@@ -348,8 +348,6 @@ Test(box_reports, curves_and_a_background) {
     cr_expect(n == sizeof wanted - 1 && memcmp(bytes, wanted, n) == 0, "%.*s", (int)n, (const char *)bytes);
     cvr_free(bytes);
 }
-
-/* ---- no memory ---- */
 
 static int64_t allocations_left;
 
