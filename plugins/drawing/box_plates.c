@@ -22,7 +22,7 @@ typedef struct plate {
     const shown_box *of;
     double rank; /* the highest first */
     box area;
-    int32_t placed;
+    int32_t placed, cut; /* cut: its name had no room */
     char words[BOX_WORDS];
 } plate;
 
@@ -52,6 +52,7 @@ static void write_words(plate *p, const drawn_box *b, int64_t letters) {
     if (b->score >= 0 && letters > 7) (void)snprintf(score, sizeof score, " %.2f", b->score > 99 ? 99 : b->score);
     const int64_t room = letters - (int64_t)strlen(score), most = room < MOST_LETTERS ? room : MOST_LETTERS;
     canvas_cut(p->words, sizeof p->words - sizeof score, named ? b->name : number, most > 1 ? most : 1);
+    p->cut = room < MOST_LETTERS && canvas_letters(named ? b->name : number) > room;
     (void)snprintf(p->words + strlen(p->words), sizeof score, "%s", score);
 }
 
@@ -185,6 +186,8 @@ int64_t box_plates_draw(canvas *c, const shown_boxes *s) {
     for (int64_t i = 0; i < t.n; i++) place_plate(&t, &t.each[i], &taken);
     for (int64_t i = t.n; i-- > 0;)
         if (t.each[i].placed) draw_plate(c, &t.each[i], s->scale);
+    int64_t unnamed = t.n - t.placed;
+    for (int64_t i = 0; i < t.n; i++) unnamed += t.each[i].placed && t.each[i].cut;
     s->host->free(s->host, t.each);
-    return t.n - t.placed;
+    return unnamed;
 }
