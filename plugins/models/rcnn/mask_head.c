@@ -1,6 +1,5 @@
 /* The mask head (He et al. 2017, section 3); see rcnn.h. */
 #include "rcnn.h"
-#include <cvr/plugin/ops/detect_loss.h>
 
 #define SIDE 14 /* of what the head sees of a region; its masks are twice as large */
 #define CONVS 4
@@ -35,7 +34,6 @@ static cvr_value look_at(const rcnn *r, const rcnn_rois *rois) {
 void rcnn_mask_loss(const rcnn *r, const rcnn_rois *samples) {
     net *n = r->n;
     const cvr_mask_targets_attrs targets = {2 * SIDE};
-    const cvr_class_targets_attrs labels = {1, 0, 0};
     const rcnn_matching with_object = {r->a->box_fg_iou_thresh, 0, 0};
     const int64_t share = (int64_t)((double)r->a->box_batch_size_per_image * r->a->box_positive_fraction);
     rcnn_rois rois = {CVR_NONE, CVR_NONE, CVR_NONE};
@@ -45,11 +43,10 @@ void rcnn_mask_loss(const rcnn *r, const rcnn_rois *samples) {
     rois.match = rcnn_match(r, rois.boxes, rois.count, &with_object);
     const rcnn_rois whole = {rois.boxes, CVR_NONE, CVR_NONE};
     const cvr_value logits = look_at(r, r->v2 ? &whole : &rois);
-    const cvr_value in[3] = {r->masks, rois.boxes, rois.match}, label[2] = {rois.match, r->labels};
+    const cvr_value in[3] = {r->masks, rois.boxes, rois.match};
     const cvr_value loss[4] = {logits, net_emit1(n, NET_OP("mask_targets", &targets), in, 3),
-                               net_emit1(n, NET_OP("class_targets", &labels), label, 2), rois.match};
-    cvr_value out[2];
-    rcnn_put(r, "mask", CVR_ROLE_LOSS, net_emit(n, NET_PLAIN_OP("mask_loss"), loss, 4, out, 2));
+                               detect_targets(n, &r->e, rois.match, 0), rois.match};
+    detect_put_loss(n, &r->e, "mask", NET_PLAIN_OP("mask_loss"), loss, 4, 2);
 }
 
 /* Each region's own class of its K + 1 maps, then a sigmoid. */
@@ -61,7 +58,7 @@ void rcnn_mask_result(const rcnn *r, const rcnn_rois *detections, cvr_value colu
     x = net_layer(n, x, "mask_classes", "permute", "0,2,1");
     if (n->status != CVR_OK) return;
     const int64_t *const s = net_shape(n, column), pixels = net_shape(n, x)[2];
-    const cvr_value which = rcnn_view(r, column, 2, (const int64_t[]){s[0] * s[1], 1});
-    x = rcnn_view(r, rcnn_gather(r, x, which), 3, (const int64_t[]){s[0], s[1], pixels});
+    const cvr_value which = detect_view(r->n, column, 2, (const int64_t[]){s[0] * s[1], 1});
+    x = detect_view(r->n, rcnn_gather(r, x, which), 3, (const int64_t[]){s[0], s[1], pixels});
     rcnn_put(r, "masks", CVR_ROLE_RESULT, net_layer(n, x, "mask_sigmoid", "sigmoid", ""));
 }

@@ -10,62 +10,29 @@ typedef struct rcnn_kind {
     int v2, masks;
 } rcnn_kind;
 
-/* image_size, or where the task does not pad the size of all pictures. -> (N, 2) */
-static cvr_value size_of(net *n, const cvr_io *io, cvr_value image) {
-    const cvr_value given = io->input(io, "image_size");
-    if (given != CVR_NONE || n->status != CVR_OK) return given;
-    const int64_t *const s = net_shape(n, image);
-    const net_text name = net_print("image_size.%lldx%lldx%lld", (long long)s[0], (long long)s[2], (long long)s[3]);
-    const cvr_init sides[2] = {{sizeof(cvr_init), CVR_INIT_CONSTANT, 0, (double)s[2], 0},
-                               {sizeof(cvr_init), CVR_INIT_CONSTANT, 0, (double)s[3], 0}};
-    cvr_value side[2];
-    for (int i = 0; i < 2; i++) {
-        const net_text own = net_print("%s.%d", name.s, i);
-        const cvr_param_decl d = {.struct_size = sizeof d,
-                                  .name = own.s,
-                                  .dtype = CVR_F32,
-                                  .rank = 2,
-                                  .shape = {s[0], 1, 1, 1, 1, 1},
-                                  .flags = CVR_PARAM_CONSTANT,
-                                  .init = &sides[i]};
-        side[i] = net_values(n, &d);
-    }
-    return net_concat(n, side, 2, 1, name.s);
-}
-
-/* What the task hands in, if it does. */
+/* What only an R-CNN asks for: masks, and what its samplers draw from. */
 static void take_targets(rcnn *r, int masks) {
-    const cvr_builder *b = r->n->b;
-    uint32_t axis = 0;
-    r->boxes = r->io->input(r->io, "boxes");
-    if (r->boxes == CVR_NONE || r->n->status != CVR_OK) return;
-    r->labels = r->io->input(r->io, "box_labels");
-    r->masks = r->io->input(r->io, "masks");
-    r->counts = b->counts(b, r->boxes, &axis);
-    if (r->labels == CVR_NONE || r->counts == CVR_NONE)
-        r->n->status = cvr_fail(r->n->err, CVR_ERR_INVALID,
-                                "a detector learns from boxes with classes, as many as a picture has; this task gives "
-                                "none, set run.task = detect");
-    else if (masks && r->masks == CVR_NONE)
-        r->n->status = cvr_fail(r->n->err, CVR_ERR_INVALID,
-                                "a Mask R-CNN learns from a mask for each object; this data has none, choose another "
-                                "data.format or a Faster R-CNN");
-    if (r->n->status == CVR_OK) r->n->status = b->scalar(b, "seed", CVR_I64, &r->seed, r->n->err);
-    if (r->n->status == CVR_OK) r->n->status = b->scalar(b, "step", CVR_I64, &r->step, r->n->err);
+    net *n = r->n;
+    if (r->e.boxes == CVR_NONE || n->status != CVR_OK) return;
+    r->masks = r->e.io->input(r->e.io, "masks");
+    if (masks && r->masks == CVR_NONE)
+        n->status = cvr_fail(n->err, CVR_ERR_INVALID,
+                             "a Mask R-CNN learns from a mask for each object; this data has none, choose another "
+                             "data.format or a Faster R-CNN");
+    if (n->status == CVR_OK) n->status = n->b->scalar(n->b, "seed", CVR_I64, &r->seed, n->err);
+    if (n->status == CVR_OK) n->status = n->b->scalar(n->b, "step", CVR_I64, &r->step, n->err);
 }
 
 static int32_t build(const rcnn_kind *kind, const cvr_builder *b, const cvr_model_args *args, const cvr_io *io,
                      cvr_error *err) {
     const rcnn_attrs *a = (const rcnn_attrs *)args->attrs;
     net n = {.b = b, .err = err};
-    rcnn r = {.n = &n, .a = a, .io = io, .v2 = kind->v2, .classes = args->num_classes + 1};
+    rcnn r = {.n = &n, .a = a, .e = detect_read(&n, io), .v2 = kind->v2, .classes = args->num_classes + 1};
     const fpn pyramid = {&a->fpn, FPN_STAGES_OF_RCNN, FPN_EXTRA_POOL, kind->v2 ? "batch_norm2d" : NULL};
-    r.image = io->input(io, "image");
     take_targets(&r, kind->masks);
-    r.n_maps = fpn_build(&n, &pyramid, r.image, r.maps);
+    r.n_maps = fpn_build(&n, &pyramid, r.e.image, r.maps);
     if (n.status != CVR_OK) return n.status;
     r.n_roi_maps = r.n_maps - 1; /* all but "pool" */
-    r.size = size_of(&n, io, r.image);
     const rcnn_rois proposals = rcnn_propose(&r);
     rcnn_detect(&r, &proposals, kind->masks);
     return n.status;
@@ -211,9 +178,9 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
 }
 
 CVR_DEFINE_PLUGIN("model_rcnn", "0.1.0",
-                  FPN_LAYERS "layer:linear layer:flatten layer:sigmoid layer:softmax layer:concat layer:slice "
-                             "layer:permute layer:conv_transpose2d layer:cross_entropy op:grid_anchors op:decode_boxes "
-                             "op:clip_boxes op:match_boxes op:sample_rows op:gather_rows op:top_k op:nms op:roi_align "
-                             "op:mask_targets op:class_targets op:anchor_focal_loss op:anchor_box_loss op:mask_loss "
-                             "op:append_rows op:cut_match op:split_index op:pick_labels",
+                  FPN_LAYERS DETECT_OPS
+                  "layer:linear layer:flatten layer:sigmoid layer:softmax layer:slice layer:permute "
+                  "layer:conv_transpose2d layer:cross_entropy op:grid_anchors op:match_boxes "
+                  "op:sample_rows op:roi_align op:mask_targets op:anchor_focal_loss op:mask_loss "
+                  "op:append_rows op:cut_match",
                   load)

@@ -10,8 +10,8 @@
 #ifndef CVR_MODELS_RCNN_H
 #define CVR_MODELS_RCNN_H
 
+#include "../detect_head.h"
 #include "../fpn.h"
-#include <cvr/plugin/ops/detect.h>
 
 /* The keys, as rcnn.c lists them. */
 typedef struct rcnn_attrs {
@@ -39,15 +39,13 @@ typedef struct rcnn_attrs {
 typedef struct rcnn {
     net *n;
     const rcnn_attrs *a;
-    const cvr_io *io;
+    detect_ends e;
+    cvr_value masks; /* (N, M, H, W); CVR_NONE: no targets, or no Mask R-CNN */
     int v2;          /* batch norms in the heads, two convolutions in the RPN, and so on */
     int64_t classes; /* K + 1 */
-    cvr_value image; /* (N, C, H, W) */
-    cvr_value size;  /* (N, 2): height and width of each picture on its canvas */
     size_t n_maps, n_roi_maps;
-    cvr_value maps[FPN_MOST_MAPS];          /* finest first; regions are read from the first n_roi_maps */
-    cvr_value boxes, labels, masks, counts; /* (N, M, 4), (N, M), (N, M, H, W), (N); CVR_NONE: no targets */
-    cvr_value seed, step;                   /* where there are targets */
+    cvr_value maps[FPN_MOST_MAPS]; /* finest first; regions are read from the first n_roi_maps */
+    cvr_value seed, step;          /* where there are targets */
 } rcnn;
 
 /* Boxes that are looked at: (N, R, 4), of which `count` (N) are valid. */
@@ -96,9 +94,6 @@ cvr_value rcnn_first(const rcnn *r, cvr_value match, int64_t rows, cvr_value *co
  * rows for all pictures: (P, C) */
 cvr_value rcnn_gather(const rcnn *r, cvr_value x, cvr_value index);
 cvr_value rcnn_gather_shared(const rcnn *r, cvr_value x, cvr_value index);
-/* x under another shape; a map (N, A*K, h, w) becomes (N, h*w*A, K), in torchvision's order. */
-cvr_value rcnn_view(const rcnn *r, cvr_value x, uint32_t rank, const int64_t *shape);
-cvr_value rcnn_rows(const rcnn *r, cvr_value map, int64_t k);
 void rcnn_put(const rcnn *r, const char *name, uint32_t role, cvr_value v);
 /* Refuses a layer whose width [layers] has changed, where something counts on it. */
 void rcnn_expect(const rcnn *r, cvr_value x, int axis, int64_t width, const char *layer);

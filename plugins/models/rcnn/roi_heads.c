@@ -1,6 +1,5 @@
 /* The heads that look at regions: their samples, losses and detections (Ren et al. 2015, section 3.2); see rcnn.h. */
 #include "rcnn.h"
-#include <cvr/plugin/ops/detect_loss.h>
 #include <cvr/plugin/ops/detections.h>
 #include <math.h>
 
@@ -20,7 +19,7 @@ typedef struct box_outputs {
 /* The power of 2 nearest to the map's share of the picture. torchvision takes the largest picture of its first batch
  * in place of the canvas; it is the same unless a picture fills less than 0.7 of its canvas. */
 static double scale_of(const rcnn *r, cvr_value map) {
-    return exp2(round(log2((double)net_shape(r->n, map)[2] / (double)net_shape(r->n, r->image)[2])));
+    return exp2(round(log2((double)net_shape(r->n, map)[2] / (double)net_shape(r->n, r->e.image)[2])));
 }
 
 cvr_value rcnn_pool(const rcnn *r, const rcnn_rois *rois, int64_t side) {
@@ -78,7 +77,7 @@ static box_outputs look_at(const rcnn *r, const rcnn_rois *rois) {
 static cvr_value by_picture(const rcnn *r, cvr_value x, const rcnn_rois *rois) {
     if (r->n->status != CVR_OK) return CVR_NONE;
     const int64_t *const s = net_shape(r->n, rois->boxes);
-    return rcnn_view(r, x, 3, (const int64_t[]){s[0], s[1], net_shape(r->n, x)[1]});
+    return detect_view(r->n, x, 3, (const int64_t[]){s[0], s[1], net_shape(r->n, x)[1]});
 }
 
 /* ---- samples and losses ---- */
@@ -87,7 +86,7 @@ static cvr_value by_picture(const rcnn *r, cvr_value x, const rcnn_rois *rois) {
  * what a batch norm makes of them is what it would make of a picture with these twice. */
 static rcnn_rois select_samples(const rcnn *r, const rcnn_rois *proposals) {
     const rcnn_matching matching = {r->a->box_fg_iou_thresh, r->a->box_bg_iou_thresh, 0};
-    const cvr_value in[4] = {proposals->boxes, proposals->count, r->boxes, r->counts};
+    const cvr_value in[4] = {proposals->boxes, proposals->count, r->e.boxes, r->e.counts};
     cvr_value all[2], count;
     net_emit(r->n, NET_PLAIN_OP("append_rows"), in, 4, all, 2);
     const cvr_value match = rcnn_match(r, all[0], all[1], &matching);
@@ -99,22 +98,19 @@ static rcnn_rois select_samples(const rcnn *r, const rcnn_rois *proposals) {
 
 static void add_losses(const rcnn *r, const rcnn_rois *samples) {
     net *n = r->n;
-    const cvr_class_targets_attrs target_attrs = {1, 0, CVR_MATCH_BETWEEN};
     const cvr_anchor_box_loss_attrs smooth = {CVR_BOX_SMOOTH_L1, CVR_CODER_CENTER, BOX_WEIGHTS, 1.0 / 9,
                                               CVR_NORM_COUNTED};
     const rcnn_rois whole = {samples->boxes, CVR_NONE, CVR_NONE};
     const box_outputs o = look_at(r, r->v2 ? &whole : samples);
-    const cvr_value label[2] = {samples->match, r->labels};
-    const cvr_value target = net_emit1(n, NET_OP("class_targets", &target_attrs), label, 2);
+    const cvr_value target = detect_targets(n, &r->e, samples->match, 0);
     if (n->status != CVR_OK) return;
     const int64_t rows = net_shape(n, o.scores)[0];
-    const cvr_value flat = rcnn_view(r, target, 1, &rows);
+    const cvr_value flat = detect_view(r->n, target, 1, &rows);
     rcnn_put(r, "classifier", CVR_ROLE_LOSS,
              net_layer2(n, o.scores, flat, "classifier", "cross_entropy",
                         net_print("ignore_index=%d", CVR_MATCH_BETWEEN).s));
-    const cvr_value box[5] = {by_picture(r, o.deltas, samples), samples->boxes, r->boxes, samples->match, target};
-    cvr_value out[2];
-    rcnn_put(r, "box_reg", CVR_ROLE_LOSS, net_emit(n, NET_OP("anchor_box_loss", &smooth), box, 5, out, 2));
+    const cvr_value box[5] = {by_picture(r, o.deltas, samples), samples->boxes, r->e.boxes, samples->match, target};
+    detect_put_loss(n, &r->e, "box_reg", NET_OP("anchor_box_loss", &smooth), box, 5, 2);
 }
 
 /* ---- detections ---- */
@@ -136,7 +132,7 @@ static void add_detections(const rcnn *r, const rcnn_rois *proposals, int has_ma
     scores = objects_of(r, scores, 1, "object_scores");
     const cvr_value deltas[2] = {objects_of(r, by_picture(r, o.deltas, proposals), 4, "object_deltas"),
                                  proposals->boxes};
-    const cvr_value decoded[2] = {net_emit1(n, NET_OP("decode_boxes", &coder), deltas, 2), r->size};
+    const cvr_value decoded[2] = {net_emit1(n, NET_OP("decode_boxes", &coder), deltas, 2), r->e.image_size};
     cvr_value boxes = net_emit1(n, NET_PLAIN_OP("clip_boxes"), decoded, 2);
     if (n->status != CVR_OK) return;
     const int64_t pictures = net_shape(n, scores)[0], classes = r->classes - 1,
@@ -148,8 +144,8 @@ static void add_detections(const rcnn *r, const rcnn_rois *proposals, int has_ma
                                .n_groups = classes,
                                .method = CVR_NMS_AUTO};
     const cvr_split_index_attrs split = {classes};
-    scores = rcnn_view(r, scores, 2, (const int64_t[]){pictures, rows});
-    boxes = rcnn_view(r, boxes, 3, (const int64_t[]){pictures, rows, 4});
+    scores = detect_view(r->n, scores, 2, (const int64_t[]){pictures, rows});
+    boxes = detect_view(r->n, boxes, 3, (const int64_t[]){pictures, rows, 4});
     const cvr_value candidates[2] = {boxes, scores};
     net_emit(n, NET_OP("nms", &nms), candidates, 2, keep, 2);
     net_emit(n, NET_OP("split_index", &split), keep, 1, at, 2);
@@ -161,10 +157,10 @@ static void add_detections(const rcnn *r, const rcnn_rois *proposals, int has_ma
 }
 
 void rcnn_detect(const rcnn *r, const rcnn_rois *proposals, int has_masks) {
-    if (r->boxes != CVR_NONE && r->n->status == CVR_OK) {
+    if (r->e.boxes && r->n->status == CVR_OK) {
         const rcnn_rois samples = select_samples(r, proposals);
         add_losses(r, &samples);
         if (has_masks) rcnn_mask_loss(r, &samples);
     }
-    if (!r->n->b->training || r->boxes == CVR_NONE) add_detections(r, proposals, has_masks);
+    if (!r->n->b->training || !r->e.boxes) add_detections(r, proposals, has_masks);
 }

@@ -1,11 +1,10 @@
 /* Rows that an R-CNN learns from, and small sentences that its parts are written in; see rcnn.h. */
 #include "rcnn.h"
-#include <cvr/plugin/ops/shape.h>
 #include <cvr/plugin/rng.h>
 
 cvr_value rcnn_match(const rcnn *r, cvr_value boxes, cvr_value count, const rcnn_matching *m) {
     const cvr_match_attrs attrs = {.high = m->high, .low = m->low, .low_quality = m->low_quality};
-    const cvr_value in[4] = {boxes, r->boxes, r->counts, count};
+    const cvr_value in[4] = {boxes, r->e.boxes, r->e.counts, count};
     return net_emit1(r->n, NET_OP("match_boxes", &attrs), in, count == CVR_NONE ? 3 : 4);
 }
 
@@ -42,21 +41,8 @@ cvr_value rcnn_gather_shared(const rcnn *r, cvr_value x, cvr_value index) {
     return gather(r, x, index, 1);
 }
 
-cvr_value rcnn_view(const rcnn *r, cvr_value x, uint32_t rank, const int64_t *shape) {
-    cvr_view_attrs attrs = {.rank = rank};
-    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) attrs.shape[i] = i < rank ? shape[i] : 1;
-    return net_emit1(r->n, NET_OP("view", &attrs), &x, 1);
-}
-
-cvr_value rcnn_rows(const rcnn *r, cvr_value map, int64_t k) {
-    const cvr_value x = net_emit1(r->n, NET_PLAIN_OP("to_tokens"), &map, 1);
-    if (r->n->status != CVR_OK) return x;
-    const int64_t *const s = net_shape(r->n, x);
-    return rcnn_view(r, x, 3, (const int64_t[]){s[0], s[1] * (s[2] / k), k});
-}
-
 void rcnn_put(const rcnn *r, const char *name, uint32_t role, cvr_value v) {
-    if (r->n->status == CVR_OK) r->n->status = r->io->put(r->io, name, role, v, r->n->err);
+    if (r->n->status == CVR_OK) r->n->status = r->e.io->put(r->e.io, name, role, v, r->n->err);
 }
 
 void rcnn_expect(const rcnn *r, cvr_value x, int axis, int64_t width, const char *layer) {
