@@ -389,7 +389,7 @@ Test(box_reports, no_memory_is_an_error_wherever_it_happens) {
     host.alloc = scarce_alloc;
     for (size_t i = 0; i < 3; i++) {
         int64_t n = 0;
-        for (int32_t status = CVR_ERR_NOMEM; status != CVR_OK; n += 1 + n / 6) {
+        for (int32_t status = CVR_ERR_NOMEM; status != CVR_OK; n += 1 + n / 3) {
             allocations_left = n;
             status = short_run(reporter(names[i]), &host);
             cr_assert(status == CVR_OK || status == CVR_ERR_NOMEM, "%s: %s", names[i], error.message);

@@ -317,7 +317,7 @@ Test(scenes, objects_are_told_as_fields_have_them) {
     for (int64_t fields = ALL; fields <= LABEL; fields++) {
         scene_attrs a = usual;
         a.fields = fields;
-        void *const self = open_good((cvr_dataset_args){.img_size = 96}, a);
+        void *const self = open_good((cvr_dataset_args){.img_size = 64}, a);
         for (int64_t i = 0; i < 6; i++) {
             looked l;
             look(self, i, &l);
