@@ -208,6 +208,12 @@ Test(detect_kernels, sample_rows) {
 
 /* ---- losses ---- */
 
+/* The gradient of the first input is asked for too. */
+static void learn(layer_case *c) {
+    c->inputs[0].constant = false;
+    c->backward = true;
+}
+
 static void draw_floats(cvr_rng *rng, double low, double high, float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = (float)(low + (high - low) * cvr_rng_uniform(rng));
 }
@@ -222,6 +228,7 @@ Test(detect_kernels, anchor_cross_entropy) {
         cvr_rng_start(&rng, 0x656e74, draw);
         layer_case c = detect_case("anchor_cross_entropy", "negatives=%s", negatives[draw]);
         float *x = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(3, rows, classes), NULL);
+        learn(&c);
         draw_floats(&rng, -4, 4, x, 3 * rows * classes);
         if (draw == 0)
             for (int64_t i = 0; i < 3 * rows * classes; i++) x[i] = floorf(x[i]);
@@ -269,7 +276,7 @@ static void add_matches(cvr_rng *rng, layer_case *c, int64_t pictures, int64_t r
     for (int64_t i = 0; i < pictures * rows; i++) match[i] = (int32_t)cvr_rng_below(rng, objects + 2) - 2;
 }
 
-/* Several spans of rows; the gradient follows from the case. */
+/* Several spans of rows. */
 Test(detect_kernels, box_losses) {
     static const char *const kinds[] = {"smooth_l1", "giou", "diou", "ciou"};
     static const char *const norms[] = {"counted", "positives", "picture"};
@@ -283,7 +290,7 @@ Test(detect_kernels, box_losses) {
                                 : detect_case("centerness_loss", "norm=%s", norms[draw % 3]);
         const int64_t columns = draw < 6 ? 4 : 1;
         float *x = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, columns), NULL);
-        c.inputs[0].constant = false;
+        learn(&c);
         draw_floats(&rng, -0.5, 0.5, x, 2 * rows * columns);
         draw_boxes(&rng, CLUSTERS, detect_add(&c, CVR_F32, 2, DETECT_SHAPE(rows, 4), NULL), rows);
         draw_boxes(&rng, CLUSTERS, detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, objects, 4), NULL), 2 * objects);
@@ -301,6 +308,7 @@ Test(detect_kernels, mask_loss) {
         cvr_rng_start(&rng, 0x6c6f73, draw);
         layer_case c = detect_case("mask_loss", "%s", "");
         float *x = detect_add(&c, CVR_F32, 4, DETECT_SHAPE(2 * rows, classes, side, side), NULL);
+        learn(&c);
         draw_floats(&rng, -6, 6, x, 2 * rows * classes * side * side);
         float *target = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, side * side), NULL);
         draw_floats(&rng, 0, 1, target, 2 * rows * side * side);
