@@ -1,4 +1,4 @@
-"""Writes apps/data/weights.ini, apps/data/imagenet1k.txt and apps/data/voc21.txt from torchvision's own records of its weights.
+"""Writes apps/data/weights.ini, apps/data/imagenet1k.txt, apps/data/voc21.txt and apps/data/coco90.txt from torchvision's own records of its weights.
 
 Needs torchvision; downloads nothing. A section a model, a line a set of weights:
 
@@ -6,6 +6,9 @@ Needs torchvision; downloads nothing. A section a model, a line a set of weights
 
 Segmentation has val_crop=0 in place of crop: pictures keep their shape. Weights of its backbone alone, which model.head = new
 takes, bring the colours and nothing else.
+
+Detection has img_size in place of both, `short,long` or one number, and norm_eps where the weights were trained with another eps in
+their frozen norms; its classes are COCO's 90 ids, those that COCO does not use too.
 
 The eight digits in the file's name are the first of its SHA-256, as torch.hub has it. DEFAULT names another line. hub: the same weights in timm's collection.
 """
@@ -52,6 +55,25 @@ def segmentation(model):
     yield f"DEFAULT = {get_model_weights(model).DEFAULT.name}"
 
 
+# The sizes that each network's class has by default, and the weights that torchvision sets eps to 0 for.
+SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": "320,640", "ssd300_vgg16": "300", "ssdlite320_mobilenet_v3_large": "320"}
+SSD = {"ssd300_vgg16": "mean=0.48235,0.45882,0.40784 std=0.00392156862745098,0.00392156862745098,0.00392156862745098", "ssdlite320_mobilenet_v3_large": "mean=0.5,0.5,0.5 std=0.5,0.5,0.5"}
+NO_EPS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
+BODIES = {"vgg16": "vgg16", "resnet50": "resnet50", "mobilenet": "mobilenet_v3_large"}
+
+
+def detection(model):
+    """The section of a detector: its own weights, and those of its body."""
+    made = SSD.get(model, "mean=imagenet std=imagenet")
+    for w in get_model_weights(model):
+        eps = " norm_eps=0" if model in NO_EPS else ""
+        yield f"{w.name} = {w.url} img_size={SIZES.get(model, '800,1333')} {made}{eps} classes=coco90"
+    for w in get_model_weights(next(b for word, b in BODIES.items() if word in model)):
+        if w.transforms is not None and w.name in ("IMAGENET1K_V1", "IMAGENET1K_V2", "IMAGENET1K_FEATURES"):
+            yield f"{w.name} = {w.url} {made}"
+    yield f"DEFAULT = {get_model_weights(model).DEFAULT.name}"
+
+
 lines = ["# Published weights of torchvision's networks and how their pictures are made. Written by tests/parity/weights_table.py.", ""]
 names = None
 for model in sorted(list_models(module=torchvision.models)):
@@ -63,11 +85,17 @@ for model in sorted(list_models(module=torchvision.models)):
     lines += [f"DEFAULT = {get_model_weights(model).DEFAULT.name}", ""]
 for model in sorted(list_models(module=torchvision.models.segmentation)):
     lines += [f"[{model}]", *segmentation(model), ""]
+for model in sorted(list_models(module=torchvision.models.detection)):
+    if not model.startswith("keypoint"):
+        lines += [f"[{model}]", *detection(model), ""]
 for model in OTHERS:
     names_of = get_model_weights(model.split("_", 1)[1])
     lines += [f"[{model}]", *backbone(model), f"DEFAULT = {names_of.DEFAULT.name}", ""]
 voc = get_model_weights("fcn_resnet50").DEFAULT.meta["categories"]
+coco = get_model_weights("fasterrcnn_resnet50_fpn").DEFAULT.meta["categories"][1:]
+coco = [f"N/A-{i + 1}" if name == "N/A" else name for i, name in enumerate(coco)]
 root.mkdir(exist_ok=True)
+(root / "coco90.txt").write_text("\n".join(coco) + "\n")
 (root / "voc21.txt").write_text("\n".join(voc).replace("__background__", "background") + "\n")
 (root / "weights.ini").write_text("\n".join(lines[:-1]) + "\n")
 (root / "imagenet1k.txt").write_text("\n".join(names) + "\n")
