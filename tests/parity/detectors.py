@@ -55,7 +55,7 @@ def narrow_ssd300(width):
         body.extra[i + 1] = conv_relu((c_in, c, 1, 1, 0, 1), (c, 2 * c, 3, 2 if strided else 1, int(strided), 1))
     boxes = DefaultBoxGenerator([[2], [2, 3], [2, 3], [2, 3], [2], [2]], scales=SCALES, steps=STEPS)
     head = ssd.SSDHead([8 * width, last, 8 * width, 4 * width, 4 * width, 4 * width], boxes.num_anchors_per_location(), CLASSES + 1)
-    return ssd.SSD(body, boxes, (300, 300), CLASSES + 1, head=head)
+    return ssd.SSD(body, boxes, (300, 300), CLASSES + 1, head=head, detections_per_img=20, topk_candidates=30)
 
 
 def narrow_ssdlite(width_mult):
@@ -65,7 +65,7 @@ def narrow_ssdlite(width_mult):
     boxes = DefaultBoxGenerator([[2, 3]] * 6, min_ratio=0.2, max_ratio=0.95)
     widths = ssd.det_utils.retrieve_out_channels(body, (96, 96))
     head = ssdlite.SSDLiteHead(widths, boxes.num_anchors_per_location(), CLASSES + 1, norm)
-    return ssd.SSD(body, boxes, (320, 320), CLASSES + 1, head=head, score_thresh=0.001, nms_thresh=0.55, detections_per_img=300, topk_candidates=300)
+    return ssd.SSD(body, boxes, (320, 320), CLASSES + 1, head=head, score_thresh=0.001, nms_thresh=0.55, detections_per_img=20, topk_candidates=30)
 
 
 def narrow_body(kind, freeze, of_body, channels):
@@ -109,16 +109,15 @@ def full(name, freeze):
 
 def cases():
     """label: (module, model, settings, canvas, how often each pixel of a golden picture stands beside itself, lr)"""
-    few = "fpn_channels=6 topk_candidates=40 detections_per_img=20"
+    few, found = "fpn_channels=6 topk_candidates=40 detections_per_img=20", "detections_per_img=20 topk_candidates=30"
     resnet_few, sizes = f"layers=1,1,1,1 width=2 {few}", "anchor_sizes=8,16,24,32,48"
     small = {
-        "ssd300": (functools.partial(narrow_ssd300, 2), "ssd300_vgg16", "layers=1,1,1,1,1 width=2", (300, 300), 5, 0.1),
-        "ssdlite": (functools.partial(narrow_ssdlite, 0.1), "ssdlite320_mobilenet_v3_large", "width_mult=0.1", (320, 320), 8, 0.5),
-        "retinanet": (narrow_retinanet, "retinanet_resnet50_fpn", f"{resnet_few} {sizes}", (96, 96), 1, 0.5),
-        "retinanet_batch": (functools.partial(narrow_retinanet, freeze=False), "retinanet_resnet50_fpn", f"norm=batch {resnet_few} {sizes}", (101, 93), 1, 0.5),
-        "retinanet_mobile": (functools.partial(narrow_retinanet, kind="mobile", freeze=False), "retinanet_resnet50_fpn", f"body=mobilenet_v3_small norm=batch width_mult=0.1 {few} {sizes}", (160, 128), 2, 0.5),
-        "retinanet_v2": (functools.partial(narrow_retinanet, freeze=False, v2=True), "retinanet_resnet50_fpn_v2", f"{resnet_few} {sizes} head_groups=3", (96, 96), 1, 0.5),
-        "fcos": (narrow_fcos, "fcos_resnet50_fpn", f"{resnet_few} head_groups=3", (96, 96), 1, 0.5),
+        "ssd300": (functools.partial(narrow_ssd300, 1), "ssd300_vgg16", f"layers=1,1,1,1,1 width=1 {found}", (300, 300), 5, 0.1),
+        "ssdlite": (functools.partial(narrow_ssdlite, 0.05), "ssdlite320_mobilenet_v3_large", f"width_mult=0.05 {found}", (320, 320), 8, 0.5),
+        "retinanet": (narrow_retinanet, "retinanet_resnet50_fpn", f"{resnet_few} {sizes}", (101, 93), 2, 0.5),
+        "retinanet_mobile": (functools.partial(narrow_retinanet, kind="mobile", freeze=False), "retinanet_resnet50_fpn", f"body=mobilenet_v3_small norm=batch width_mult=0.1 {few} {sizes}", (160, 128), 4, 0.5),
+        "retinanet_v2": (functools.partial(narrow_retinanet, freeze=False, v2=True), "retinanet_resnet50_fpn_v2", f"{resnet_few} {sizes} head_groups=3", (96, 96), 2, 0.5),
+        "fcos": (narrow_fcos, "fcos_resnet50_fpn", f"{resnet_few} head_groups=3", (96, 96), 2, 0.5),
     }
     large = {
         "ssd300_vgg16": (functools.partial(full, "ssd300_vgg16", False), "ssd300_vgg16", "", (300, 300), 1, 0.1),
@@ -334,7 +333,12 @@ def loss_error(losses, mine):
     return max(abs(mine[f"loss_{k}"].item() - v.item()) / max(abs(v.item()), 1e-3) for k, v in losses.items())
 
 
-def compare(program, label, case, seed):
+def clear(found):
+    """No two scores of a picture are so near that another machine's rounding could swap them."""
+    return all((f["scores"][:-1] - f["scores"][1:]).min() > 1e-5 for f in found if len(f["scores"]) > 1)
+
+
+def compare(program, label, case, seed, narrow):
     make, model, settings, canvas, enlarge, lr = case
     b, small = batch(canvas, enlarge, model.startswith("ssd"), seed)
     net = seeded(make, model, b, seed)
@@ -354,6 +358,7 @@ def compare(program, label, case, seed):
     print(f"    heads {heads:.1e}, {sum(len(f['boxes']) for f in found)} detections off by {boxes:.1e} (apart {same:.1e}), losses by {loss:.1e} (apart {same_loss:.1e}): " + ", ".join(f"{k} {v.item():.5f}" for k, v in losses.items()))
     print(f"    change {d:.1e} of at most {bound:.1e} in {k}", flush=True)
     good = heads <= 1e-4 and boxes <= 1e-2 and same <= 1e-3 and loss <= 1e-4 and same_loss <= 1e-5 and over <= 1
+    good &= not narrow or heads <= 2e-5 and boxes <= 2e-3 and d <= 1e-3 and clear(found)
     expected = {f"expect.loss_{k}": v.float() for k, v in losses.items()} | {f"change.{k}": v.float() for k, v in theirs.items()}
     for i, f in enumerate(found):
         expected |= {f"expect.{what}.{i}": f[what].float() if what != "labels" else f[what] - 1 for what in f}
@@ -363,10 +368,10 @@ def compare(program, label, case, seed):
     return good and sum(len(f["boxes"]) for f in found) > 0, golden
 
 
-def check(program, label, case, tries):
+def check(program, label, case, tries, narrow):
     print(label, flush=True)
     for seed in range(7, 7 + tries):
-        good, golden = compare(program, label, case, seed)
+        good, golden = compare(program, label, case, seed, narrow)
         if good:
             return golden
     print(f"{label} FAILS")
@@ -381,7 +386,7 @@ def main():
     for label, case in small.items() if "--narrow" in sys.argv or "--write" in sys.argv else ():
         if wanted and label not in wanted:
             continue
-        found = check(program, label, case, 8)
+        found = check(program, label, case, 16, True)
         good &= found is not None
         golden |= found or {}
     if golden and "--write" in sys.argv:
@@ -390,7 +395,7 @@ def main():
         save_file(others | golden, GOLDEN)
     for label, case in large.items():
         if "--narrow" not in sys.argv and (not wanted or label in wanted):
-            good &= check(program, label, case, 3) is not None
+            good &= check(program, label, case, 3, False) is not None
     sys.exit(not good)
 
 
