@@ -56,6 +56,7 @@ static const struct {
     {"shuffle", offsetof(train_state, shuffle), false},
     {"sampler", offsetof(train_state, sampler), false},
     {"repeat", offsetof(train_state, repeat), false},
+    {"aspect_groups", offsetof(train_state, groups), false},
     {"seed", offsetof(train_state, seed), false},
     {"phase", offsetof(train_state, phase), false},
     THAWED_AT(1),

@@ -174,7 +174,7 @@ static void begin(features *f, int64_t epoch, int64_t first) {
         f->order[k] = f->order[i];
         f->order[i] = other;
     }
-    if (f->sampler.arrange) f->sampler.arrange(f->sampler.sampler, epoch, f->n, f->order);
+    if (f->sampler.arrange) f->sampler.arrange(f->sampler.sampler, epoch, f->n, f->set->train->batch, f->order);
     f->epoch = epoch;
     f->next = first;
 }

@@ -25,11 +25,11 @@ static bool is_preset_name(const char *s) {
     return letters;
 }
 
-/* share/cvrun/NAME beside the lib folder that this code lies in. */
-static char *data_file(const char *name) {
+char *preset_data_file(const char *name) {
     Dl_info where;
     if (!dladdr((void *)(uintptr_t)&preset_apply, &where) || !where.dli_fname) return NULL;
     char *real = realpath(where.dli_fname, NULL);
+    if (!real) real = realpath("/proc/self/exe", NULL); /* of a program, what it was called by */
     char *lib = real ? cvr_fs_dirname(real) : NULL;
     char *share = lib ? cvr_fs_join(lib, "../share/cvrun") : NULL;
     char *file = share ? cvr_fs_join(share, name) : NULL;
@@ -206,7 +206,7 @@ static int32_t names_of(const char *line, char **classes, cvr_error *err) {
     cvr_text file = {0};
     if (!name) return CVR_OK;
     cvr_text_add(&file, "%s.txt", name);
-    *classes = file.s ? data_file(file.s) : NULL;
+    *classes = file.s ? preset_data_file(file.s) : NULL;
     cvr_text_clear(&file);
     cvr_free(name);
     return *classes ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -271,7 +271,7 @@ int32_t preset_apply(cvr_config *c, char **classes, cvr_error *err) {
     *classes = NULL;
     if (!weights || !model || !*weights->value) return CVR_OK;
     preset p = {.model = model->value, .name = weights->value};
-    char *table = data_file("weights.ini");
+    char *table = preset_data_file("weights.ini");
     int32_t status;
     if (!table) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     if (!is_preset_name(weights->value)) {

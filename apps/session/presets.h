@@ -12,4 +12,7 @@
  */
 int32_t preset_apply(cvr_config *c, char **classes, cvr_error *err);
 
+/* share/cvrun/NAME beside the lib folder that this code lies in; NULL: out of memory. Free with cvr_free. */
+char *preset_data_file(const char *name);
+
 #endif

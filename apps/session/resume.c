@@ -65,6 +65,10 @@ int32_t resume_fit(trainer *t, cvr_error *err) {
     if (st->shuffle != set->data->shuffle) return cannot_go_on(t, "data", "shuffle", "whose order it decides", err);
     if (st->sampler != set->train->sampler) return cannot_go_on(t, "train", "sampler", "whose order it decides", err);
     if (st->repeat != set->train->repeat) return cannot_go_on(t, "train", "repeat", "whose order it decides", err);
+    if (st->groups != t->s->data.sampler.n_groups)
+        return cannot_go_on(t, "data", "aspect_groups", "whose order it decides", err);
+    if (st->groups && st->batch_size != batch)
+        return cannot_go_on(t, "train", "batch", "whose order it decides, with data.aspect_groups", err);
     const bool whole = st->batch > samples / st->batch_size; /* its last, smaller batch is done */
     const int64_t seen = whole ? samples : st->batch * st->batch_size;
     if (batch == st->batch_size) {

@@ -26,6 +26,9 @@ int64_t data_stride(const settings *s) {
     return stride < INT32_MAX ? stride : INT32_MAX; /* a canvas of that is refused as too large */
 }
 
+/* Sizes of batches with boxes: more would be planned for longer than their padding costs. */
+#define BOX_SHAPES 8
+
 /* Unpadded as long as there are not too many sizes. */
 static void one_by_one(const settings *s, cvr_batches_options *o) {
     o->batch = 1;
@@ -46,7 +49,9 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .batch = s->train->batch,
                                .limit = s->data->limit,
                                .most_rows = s->data->max_boxes,
-                               .shapes = s->data->shapes ? s->data->shapes : 1,
+                               .shapes = s->data->shapes          ? s->data->shapes
+                                         : settings_with_boxes(s) ? BOX_SHAPES
+                                                                  : 1,
                                .stride = data_stride(s),
                                .pads = s->task->pads != 0,
                                .without_targets = !trains,

@@ -24,12 +24,15 @@ typedef struct split {
     struct features *features; /* batches are made of these; NULL: of the pictures */
 } split;
 
-/* sampler.c: pictures that an epoch has, where it is not each of them once. */
+/* sampler.c: pictures that an epoch has, where it is not each of them once, and which of them share a batch. */
 typedef struct sampler {
     uint64_t seed;
     int64_t repeat, n;         /* how often each stands in a row; pictures of an epoch */
     int64_t n_classes;         /* that have pictures */
     int64_t *by_class, *first; /* numbers of pictures, class by class; where a class begins; NULL: not balanced */
+    int64_t n_groups;          /* of pictures with like aspect ratios; 0: any share a batch */
+    uint8_t *group;            /* (n) */
+    int64_t *scratch;          /* (n) */
 } sampler;
 
 typedef struct run_data {
@@ -77,6 +80,10 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
 /* train.sampler and train.repeat; after the classes are known. */
 int32_t sampler_open(run_data *d, const settings *s, cvr_error *err);
 void sampler_options(const run_data *d, const settings *s, cvr_batches_options *o);
+/* aspect_groups.c: data.aspect_groups. The second puts pictures of one group into each batch. */
+int32_t aspect_groups_open(run_data *d, const settings *s, cvr_error *err);
+void aspect_groups_arrange(const sampler *p, int64_t n, int64_t batch, int64_t *order);
+void aspect_groups_close(sampler *p);
 /* train.class_weights */
 int32_t sampler_class_weights(run_data *d, const settings *s, cvr_error *err);
 void sampler_close(run_data *d);

@@ -71,11 +71,12 @@ static void draw_balanced(const sampler *p, int64_t epoch, int64_t n, int64_t *o
     }
 }
 
-static void arrange(const void *self, int64_t epoch, int64_t n, int64_t *order) {
+static void arrange(const void *self, int64_t epoch, int64_t n, int64_t batch, int64_t *order) {
     const sampler *p = self;
     if (p->by_class) draw_balanced(p, epoch, n, order);
     /* From the end, so that nothing is overwritten before it is read. */
     for (int64_t i = n - 1; i >= 0 && p->repeat > 1; i--) order[i] = order[i / p->repeat];
+    if (p->n_groups) aspect_groups_arrange(p, n, batch, order);
 }
 
 int32_t sampler_open(run_data *d, const settings *s, cvr_error *err) {
@@ -89,11 +90,12 @@ int32_t sampler_open(run_data *d, const settings *s, cvr_error *err) {
         cvr_fail(err, CVR_ERR_USAGE, "train.sampler = balanced draws pictures at random; data.shuffle = no cannot be");
         return blame(s, "sampler", err);
     }
+    CVR_TRY(aspect_groups_open(d, s, err));
     return s->train->sampler && d->sampler.n > 0 ? sort_by_class(d, s, err) : CVR_OK;
 }
 
 void sampler_options(const run_data *d, const settings *s, cvr_batches_options *o) {
-    if (!s->train->sampler && s->train->repeat == 1) return;
+    if (!s->train->sampler && s->train->repeat == 1 && !d->sampler.n_groups) return;
     o->arrange = arrange;
     o->sampler = &d->sampler;
 }
@@ -101,6 +103,7 @@ void sampler_options(const run_data *d, const settings *s, cvr_batches_options *
 void sampler_close(run_data *d) {
     cvr_free(d->sampler.by_class);
     cvr_free(d->sampler.first);
+    aspect_groups_close(&d->sampler);
     cvr_free(d->class_weights);
     memset(&d->sampler, 0, sizeof d->sampler);
     d->class_weights = NULL;

@@ -138,7 +138,7 @@ typedef struct train_state {
     int64_t vetoed, epoch_vetoed;               /* steps whose update a gradient plugin left out; those of this epoch */
     int64_t pictures;                           /* of which data; 0: not known */
     int64_t stale;                              /* validations since the best */
-    int64_t sampler, repeat;                    /* of that epoch, as are the next four */
+    int64_t sampler, repeat, groups;            /* of that epoch, as are the next four */
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
     int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; updates before each after the first */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */

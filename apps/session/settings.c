@@ -76,9 +76,13 @@ static const cvr_attr_desc *const data_keys[] = {
         "most of the longer one, 800,1333; 0: as the pictures are",
         .count = 2, CVR_ATTR_BETWEEN(0, 65500)),
     CVR_ATTR(INT, "shapes", "0",
-             "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, and 64 where pictures "
-             "come one by one",
+             "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, of a task with boxes 8, "
+             "and 64 where pictures come one by one",
              CVR_ATTR_BETWEEN(0, 64)),
+    CVR_ATTR(INT, "aspect_groups", "-1",
+             "training pictures share a batch with those of a like aspect ratio, in k steps from 1 to 2; 0: with any; "
+             "-1: 3 for tasks with boxes, unless img_size is a square",
+             CVR_ATTR_BETWEEN(-1, 16)),
     CVR_ATTR(INT, "max_boxes", "0", "most objects of a picture; 0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(
         STRING, "mean", "0",
@@ -207,7 +211,10 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
          .lines = true},
         {"layers", "settings over what the model says of a layer: `layer1.0.conv1 = out_channels=48`", .lines = true},
         {"data", "the pictures and how they are read; keys of the data set that is named join them", KEYS(data), false},
-        {"augment", "what training does to its pictures: `TRANSFORM = SETTINGS`, a line a transform", .lines = true},
+        {"augment",
+         "what training does to its pictures: `TRANSFORM = SETTINGS`, a line a transform; `preset = NAME` is a list of "
+         "them",
+         .lines = true},
         {"train", "the training itself; keys of the task and of gradient plugins join them", KEYS(train), false},
         {"optim", "the optimizer; keys of the one that is named join them", KEYS(optim), false},
         {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},

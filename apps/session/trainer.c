@@ -357,6 +357,7 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
     t->state.shuffle = t->s->set.data->shuffle;
     t->state.sampler = t->s->set.train->sampler;
     t->state.repeat = t->s->set.train->repeat;
+    t->state.groups = t->s->data.sampler.n_groups;
     t->state.seed = t->s->set.run->seed;
     t->state.pictures = resume_pictures(t);
     t->last_save = cvr_now();

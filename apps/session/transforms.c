@@ -2,6 +2,7 @@
  * Which transforms make the pictures of a split. Validation's, and the one that normalises, are the task's choice;
  * those of training are the lines of [augment] around it, or where there are none the same as validation's.
  */
+#include "augment_presets.h"
 #include "run_data.h"
 
 static int32_t add_transform(split *to, cvr_plugins *p, const char *name, const char *text, cvr_error *err) {
@@ -144,13 +145,36 @@ static int32_t add_line(split *to, const settings *s, cvr_plugins *p, const cvr_
                     normalised ? "by data.mean and data.std" : "by a line above");
 }
 
+typedef struct preset_line {
+    split *to;
+    const settings *s;
+    cvr_plugins *plugins;
+    const cvr_setting *line; /* of the recipe */
+} preset_line;
+
+static int32_t add_preset_line(void *ctx, const char *transform, const char *text, cvr_error *err) {
+    const preset_line *p = ctx;
+    cvr_setting line = *p->line;
+    line.key = transform;
+    line.value = text;
+    return add_line(p->to, p->s, p->plugins, &line, err);
+}
+
+/* A transform, or the name of a list of them. */
+static int32_t add_line_or_preset(split *to, const settings *s, cvr_plugins *p, const cvr_setting *line,
+                                  cvr_error *err) {
+    preset_line preset = {to, s, p, line};
+    if (strcmp(line->key, AUGMENT_PRESET) != 0) return add_line(to, s, p, line, err);
+    return augment_preset_each(line->value, add_preset_line, &preset, err);
+}
+
 static int32_t train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p,
                                 cvr_error *err) {
     const cvr_setting *const *lines;
     const size_t n = cvr_config_lines(s->config, "augment", &lines);
     if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
-        const int32_t status = add_line(to, s, p, lines[i], err);
+        const int32_t status = add_line_or_preset(to, s, p, lines[i], err);
         if (status != CVR_OK && err && strncmp(err->message, lines[i]->key, strlen(lines[i]->key)) != 0) {
             char why[sizeof err->message];
             (void)snprintf(why, sizeof why, "%.60s: %.900s", lines[i]->key, err->message);

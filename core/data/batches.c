@@ -10,7 +10,7 @@
 /* ---- which sample ---- */
 
 /* The order of an epoch: Fisher-Yates from (seed, epoch). Two are kept, since making runs ahead into the next epoch. */
-static const int64_t *order_of(cvr_batches *b, int64_t epoch) {
+const int64_t *batches_order(cvr_batches *b, int64_t epoch) {
     permutation *p = &b->orders[epoch & 1];
     if (p->epoch == epoch) return p->order;
     for (int64_t i = 0; i < b->pipeline.n_samples; i++) p->order[i] = i;
@@ -21,7 +21,8 @@ static const int64_t *order_of(cvr_batches *b, int64_t epoch) {
         p->order[i] = p->order[k];
         p->order[k] = t;
     }
-    if (b->pipeline.o.arrange) b->pipeline.o.arrange(b->pipeline.o.sampler, epoch, b->pipeline.n_samples, p->order);
+    if (b->pipeline.o.arrange)
+        b->pipeline.o.arrange(b->pipeline.o.sampler, epoch, b->pipeline.n_samples, b->pipeline.o.batch, p->order);
     p->epoch = epoch;
     return p->order;
 }
@@ -35,7 +36,7 @@ static int64_t batch_size(const cvr_batches *b, int64_t position) {
 
 /* Points a slot at a batch. Under the lock. */
 static void open_slot(cvr_batches *b, slot *s, int64_t position) {
-    const int64_t *order = order_of(b, position / b->per_epoch);
+    const int64_t *order = batches_order(b, position / b->per_epoch);
     s->position = position;
     s->n = batch_size(b, position);
     s->taken = s->done = 0;

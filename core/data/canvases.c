@@ -1,13 +1,16 @@
 /*
  * Canvases: the bounded list of picture sizes for which programs are planned. Where pictures differ in size, as many
- * sizes as are known are collected, and those are merged whose merging adds the fewest pixels, until no more than
- * data.shapes are left. The first holds every picture.
+ * sizes of batches as are known are collected, and those are merged whose merging adds the fewest pixels, until no more
+ * than data.shapes are left. The first holds every picture.
  */
-#include "layout.h"
+#include "ring.h"
 #include <stdlib.h>
 
 #define LEARNED_SAMPLES 256 /* pictures that are made to see how large they become */
-#define DRAWS 8             /* epochs whose draws are looked at, where sizes are random and need no pixels */
+#define EPOCHS 4            /* whose batches are looked at, where sizes need no pixels */
+#define DRAWS 8             /* the same, where sizes are random */
+#define LEAST_DRAWS 2048    /* of all pictures together */
+#define MOST_EPOCHS 256
 
 typedef struct sized {
     cvr_canvas c;
@@ -55,15 +58,17 @@ static void merge_cheapest(sizes *z) {
     z->list[b] = z->list[--z->n];
 }
 
-static void add_size(sizes *z, cvr_canvas c) {
+static void add_size(sizes *z, cvr_canvas c, int64_t pictures) {
     for (size_t i = 0; i < z->n; i++) {
         if (z->list[i].c.height != c.height || z->list[i].c.width != c.width) continue;
-        z->list[i].pictures++;
+        z->list[i].pictures += (double)pictures;
         return;
     }
-    z->list[z->n++] = (sized){c, 1};
+    z->list[z->n++] = (sized){c, (double)pictures};
     if (z->n > LAYOUT_MOST_CANVASES) merge_cheapest(z);
 }
+
+/* ---- the sizes that pictures end with ---- */
 
 /* Whether the size that a picture ends with follows from the one that it has, without pixels. */
 static bool sizes_follow(const pipeline *p, bool *random) {
@@ -76,10 +81,11 @@ static bool sizes_follow(const pipeline *p, bool *random) {
     return p->o.dataset->size != NULL;
 }
 
-static int32_t follow_size(const layout *l, workbench *w, sample_place at, cvr_canvas *c, cvr_error *err) {
+/* What the transforms from `first` on make of a picture of this size. */
+static int32_t follow_from(const layout *l, workbench *w, sample_place at, size_t first, cvr_canvas *c,
+                           cvr_error *err) {
     const pipeline *p = w->pipeline;
-    CVR_TRY(CVR_CALL(p->o.dataset, size, NULL, err, p->o.self, at.index, &c->height, &c->width));
-    for (size_t i = 0; i < p->normalises; i++) {
+    for (size_t i = first; i < p->normalises; i++) {
         const cvr_transform *t = &p->o.transforms[i];
         double params[CVR_AUGMENT_PARAMS];
         cvr_part in, out;
@@ -94,6 +100,12 @@ static int32_t follow_size(const layout *l, workbench *w, sample_place at, cvr_c
     return CVR_OK;
 }
 
+static int32_t follow_size(const layout *l, workbench *w, sample_place at, cvr_canvas *c, cvr_error *err) {
+    const pipeline *p = w->pipeline;
+    CVR_TRY(CVR_CALL(p->o.dataset, size, NULL, err, p->o.self, at.index, &c->height, &c->width));
+    return follow_from(l, w, at, 0, c, err);
+}
+
 static int32_t learn_size(workbench *w, sample_place at, cvr_canvas *c, cvr_error *err) {
     arena_sample *s;
     w->used = 0;
@@ -104,26 +116,134 @@ static int32_t learn_size(workbench *w, sample_place at, cvr_canvas *c, cvr_erro
     return CVR_OK;
 }
 
-static int32_t collect(sizes *z, const layout *l, workbench *w, cvr_error *err) {
-    const pipeline *p = w->pipeline;
-    bool random;
-    const bool follow = sizes_follow(p, &random);
-    const int64_t n = follow || p->n_samples < LEARNED_SAMPLES ? p->n_samples : LEARNED_SAMPLES;
-    cvr_canvas all = {0, 0};
+/* ---- the sizes of batches ---- */
+
+typedef struct collection {
+    const layout *l;
+    workbench *w;
+    sizes *z;
+    cvr_canvas all; /* holds every picture */
+    bool varies;    /* a picture has another size in another epoch, or that is not known */
+    cvr_canvas batch;
+    int64_t in_batch;
+} collection;
+
+static void end_batch(collection *k) {
+    if (k->in_batch) add_size(k->z, k->batch, k->in_batch);
+    k->batch = (cvr_canvas){0, 0};
+    k->in_batch = 0;
+}
+
+static void add_picture(collection *k, cvr_canvas c) {
+    c = canvas_of(&k->w->pipeline->o, c.height, c.width);
+    k->all = hull(k->all, c);
+    k->batch = hull(k->batch, c);
+    if (++k->in_batch == k->w->pipeline->o.batch) end_batch(k);
+}
+
+/* Sizes of a picture are kept: where nothing is random they are asked for once. height 0: not asked for; -1: bad */
+static int32_t known_size(collection *k, sample_place at, bool random, cvr_canvas *kept, cvr_canvas *c,
+                          cvr_error *err) {
+    const pipeline *p = k->w->pipeline;
+    *c = *kept;
+    if (kept->height && !random) return CVR_OK;
+    const int32_t status = follow_size(k->l, k->w, at, c, err);
+    if (status != CVR_OK && !p->o.skip_bad) return pipeline_fail_at(p, at.index, status, err);
+    if (status != CVR_OK) *c = (cvr_canvas){-1, -1};
+    if (kept->height && (kept->height != c->height || kept->width != c->width)) k->varies = true;
+    *kept = *c;
+    return CVR_OK;
+}
+
+static int64_t epochs_to_see(const cvr_batches_options *o, int64_t n, bool random) {
+    if (!random) return o->shuffle && o->batch > 1 ? EPOCHS : 1;
+    const int64_t wanted = LEAST_DRAWS / n;
+    return wanted < DRAWS ? DRAWS : wanted < MOST_EPOCHS ? wanted : MOST_EPOCHS;
+}
+
+/* The batches of the first epochs, without a pixel of them. */
+static int32_t follow_batches(collection *k, bool random, cvr_error *err) {
+    const pipeline *p = k->w->pipeline;
+    const int64_t n = p->n_samples, epochs = epochs_to_see(&p->o, n, random);
+    cvr_canvas c, *kept = cvr_calloc((size_t)n, sizeof *kept);
+    int32_t status = kept ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (int64_t epoch = 0; epoch < epochs && status == CVR_OK; epoch++) {
+        const int64_t *order = batches_order(k->w->owner, epoch);
+        for (int64_t i = 0; i < n && status == CVR_OK; i++) {
+            const int64_t position = epoch * k->w->owner->per_epoch + i / p->o.batch;
+            const sample_place at = slot_place(p, position, i % p->o.batch, pipeline_sample(p, order[i]), epoch);
+            status = known_size(k, at, random, &kept[order[i]], &c, err);
+            if (status == CVR_OK && c.height > 0) add_picture(k, c);
+        }
+        end_batch(k);
+    }
+    cvr_free(kept);
+    return status;
+}
+
+/* Where sizes need pixels some pictures are made. Which of them share a batch is not known where batches are arranged:
+ * each then counts by itself. */
+static int32_t learn_batches(collection *k, cvr_error *err) {
+    const pipeline *p = k->w->pipeline;
+    const int64_t n = p->n_samples < LEARNED_SAMPLES ? p->n_samples : LEARNED_SAMPLES;
     for (int64_t i = 0; i < n; i++) {
         const int64_t index = pipeline_sample(p, (int64_t)((double)i * ((double)p->n_samples / (double)n)));
-        for (int64_t epoch = 0; epoch < (follow && random ? DRAWS : 1); epoch++) {
-            const sample_place at = {index, epoch, 0};
-            cvr_canvas c;
-            const int32_t status = follow ? follow_size(l, w, at, &c, err) : learn_size(w, at, &c, err);
-            if (status != CVR_OK && p->o.skip_bad) continue;
-            if (status != CVR_OK) return pipeline_fail_at(p, index, status, err);
-            c = canvas_of(&p->o, c.height, c.width);
-            all = hull(all, c);
-            add_size(z, c);
+        cvr_canvas c;
+        const int32_t status = learn_size(k->w, (sample_place){index, 0, 0}, &c, err);
+        if (status != CVR_OK && p->o.skip_bad) continue;
+        if (status != CVR_OK) return pipeline_fail_at(p, index, status, err);
+        add_picture(k, c);
+        if (p->o.arrange) end_batch(k);
+    }
+    end_batch(k);
+    k->varies = true;
+    return CVR_OK;
+}
+
+/* ---- the most that pictures may become ---- */
+
+/* The hull of what the transforms from `first` on make of pictures of every shape, `side` pixels high or wide. */
+static int32_t try_shapes(collection *k, size_t first, int64_t side, cvr_canvas *out, cvr_error *err) {
+    *out = (cvr_canvas){0, 0};
+    for (int64_t shape = -6; shape <= 6; shape++) {
+        for (int64_t draw = 0; draw < DRAWS * 4; draw++) {
+            const int64_t other = (int64_t)((double)side * exp2(-fabs((double)shape) / 2));
+            cvr_canvas c = {shape < 0 ? other : side, shape < 0 ? side : other};
+            CVR_TRY(follow_from(k->l, k->w, (sample_place){shape + 6, draw, 1}, first, &c, err));
+            *out = hull(*out, canvas_of(&k->w->pipeline->o, c.height, c.width));
         }
     }
-    add_size(z, all);
+    return CVR_OK;
+}
+
+/* Sizes that are random may become larger than any that was seen. Where the last transforms, as a resize, make the same
+ * of small and large pictures, that is the bound; where they do not, there is none. */
+static void bound_sizes(collection *k) {
+    const pipeline *p = k->w->pipeline;
+    cvr_error ignored = CVR_ERROR_INIT;
+    cvr_canvas small, large;
+    size_t first = 0;
+    for (size_t i = 0; i < p->normalises; i++) {
+        const cvr_augment_desc *d = p->o.transforms[i].desc;
+        if (!d->part_size && (d->moves || d->n_samples > 1)) first = i + 1;
+    }
+    if (try_shapes(k, first, 1200, &small, &ignored) != CVR_OK ||
+        try_shapes(k, first, 3600, &large, &ignored) != CVR_OK)
+        return;
+    const int64_t stride = p->o.stride > 1 ? p->o.stride : 2; /* of rounding */
+    if (llabs(small.height - large.height) > stride || llabs(small.width - large.width) > stride) return;
+    k->all = hull(k->all, hull(small, large));
+}
+
+static int32_t collect(sizes *z, const layout *l, workbench *w, cvr_error *err) {
+    collection k = {.l = l, .w = w, .z = z};
+    bool random;
+    if (sizes_follow(w->pipeline, &random))
+        CVR_TRY(follow_batches(&k, random, err));
+    else
+        CVR_TRY(learn_batches(&k, err));
+    if (k.varies) bound_sizes(&k);
+    add_size(z, k.all, 1);
     return CVR_OK;
 }
 
@@ -139,7 +259,7 @@ int32_t layout_canvases(layout *l, workbench *w, const cvr_field *image, cvr_err
                         : o->shapes < (int64_t)LAYOUT_MOST_CANVASES ? (size_t)o->shapes
                                                                     : LAYOUT_MOST_CANVASES;
     sizes z = {.n = 0};
-    add_size(&z, canvas_of(o, image->shape[0], image->shape[1]));
+    add_size(&z, canvas_of(o, image->shape[0], image->shape[1]), 1);
     if (o->pads) CVR_TRY(collect(&z, l, w, err));
     while (z.n > most) merge_cheapest(&z);
     for (size_t i = 0; i < z.n; i++) {

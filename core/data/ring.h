@@ -30,5 +30,7 @@ struct cvr_batches {
 };
 
 int32_t batches_new(cvr_batches **out, cvr_error *err);
+/* The order of an epoch: numbers of samples. Under the lock, or before there are threads. */
+const int64_t *batches_order(cvr_batches *b, int64_t epoch);
 
 #endif

@@ -138,6 +138,7 @@ static int32_t read_sample(pipeline *p, arena_sample *s, int64_t index, cvr_erro
 static int32_t make_once(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err) {
     pipeline *p = w->pipeline;
     part_plan plan;
+    int64_t empty;
     sample_reset(s, at.index);
     parts_begin(&plan, w, s, at, end);
     s->sample.request = plan.n ? &plan.request : NULL;
@@ -145,9 +146,12 @@ static int32_t make_once(workbench *w, arena_sample *s, sample_place at, size_t 
     s->sample.request = NULL;
     CVR_TRY(status);
     CVR_TRY(check_fields(s, p->o.dataset->name, err));
+    CVR_TRY(sample_drop_empty_boxes(s, &empty, err));
+    if (empty && !w->looks) sample_tell_empty_boxes(p, at.index, empty);
     complete_origin(s, &plan);
     if (plan.chosen) CVR_TRY(parts_apply(&plan, err));
     CVR_TRY(sample_transform(w, s, at, plan.chosen ? plan.n : 0, end, err));
+    CVR_TRY(sample_drop_empty_boxes(s, &empty, err)); /* for a partner, too: what is pasted has a size */
     return check_picture(s, err);
 }
 

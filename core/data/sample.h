@@ -21,8 +21,9 @@ typedef struct pipeline {
     int64_t count, n_samples;       /* that there are, once and for all; that are used */
     const char *path;               /* of a picture that is outside any data set */
     atomic_int_fast64_t skipped;
-    atomic_uchar *warned; /* by sample: whether its file has been warned of (1: by its decoder, 2: as bad); NULL: nobody
-                             keeps count */
+    atomic_int_fast64_t told_empty; /* pictures whose empty boxes were told */
+    atomic_uchar *warned; /* by sample: whether its file has been warned of (1: by its decoder, 2: as bad, 4: for boxes
+                             that are empty); NULL: nobody keeps count */
 } pipeline;
 
 /* `o->dataset` NULL: pictures outside any data set. Refuses what can be known not to work. */
@@ -83,6 +84,9 @@ int32_t sample_make(workbench *w, arena_sample *s, sample_place at, size_t end, 
 int32_t sample_show(workbench *w, arena_sample *s, const cvr_image *image, size_t end, cvr_error *err);
 /* The transforms from `first` to before `end`. */
 int32_t sample_transform(workbench *w, arena_sample *s, sample_place at, size_t first, size_t end, cvr_error *err);
+/* empty_boxes.c: drops objects whose boxes have no width or no height, and tells of those that data has. */
+int32_t sample_drop_empty_boxes(arena_sample *s, int64_t *dropped, cvr_error *err);
+void sample_tell_empty_boxes(pipeline *p, int64_t index, int64_t n);
 /* Fails unless a picture of 1 to 4 channels is there. */
 int32_t check_picture(const arena_sample *s, cvr_error *err);
 /* The field of this name, or NULL. */

@@ -36,16 +36,15 @@ static void put_numbers(const column *c, void *memory, int64_t i, const double *
     for (int64_t k = 0; k < c->shape[0]; k++) to[k] = (float)params[k];
 }
 
-/* Samples that may stand more than once in an epoch are told apart by where they stand. */
-static sample_place place_of(const slot *s, const pipeline *p, int64_t i, int64_t index, int64_t epoch) {
-    const uint64_t at = (uint64_t)(s->position * p->o.batch + i);
+sample_place slot_place(const pipeline *p, int64_t position, int64_t i, int64_t index, int64_t epoch) {
+    const uint64_t at = (uint64_t)(position * p->o.batch + i);
     return (sample_place){index, epoch, p->o.arrange ? cvr_rng_mix(0x636f7079ull, at) : 0};
 }
 
 int32_t slot_put(slot *s, const layout *l, workbench *w, const arena_sample *from, int64_t i, int64_t epoch,
                  cvr_error *err) {
     const pipeline *p = w->pipeline;
-    const sample_place at = place_of(s, p, i, from->origin.index, epoch);
+    const sample_place at = slot_place(p, s->position, i, from->origin.index, epoch);
     s->origins[i] = from->origin;
     const int32_t status = collate(l, p, from, i, s->memory, &s->sizes[i], err);
     if (status != CVR_OK) return pipeline_fail_at(p, at.index, status, err);
@@ -60,7 +59,7 @@ int32_t slot_put(slot *s, const layout *l, workbench *w, const arena_sample *fro
 
 /* A sample is bad, too, if it does not fit in with the others. */
 int32_t slot_make(slot *s, const layout *l, workbench *w, int64_t i, int64_t epoch, cvr_error *err) {
-    sample_place at = place_of(s, w->pipeline, i, s->origins[i].index, epoch);
+    sample_place at = slot_place(w->pipeline, s->position, i, s->origins[i].index, epoch);
     arena_sample *sample;
     for (int64_t tries = 1;; tries++) {
         w->used = 0;

@@ -23,6 +23,9 @@ typedef struct slot {
 /* Memory for `batch` samples; grows what is there. */
 int32_t slot_allocate(slot *s, const layout *l, int64_t batch, cvr_error *err);
 void slot_free(slot *s);
+/* Sample i of the batch at a position. Samples that may stand more than once in an epoch are told apart by where they
+ * stand. */
+sample_place slot_place(const pipeline *p, int64_t position, int64_t i, int64_t index, int64_t epoch);
 /* Makes sample i, whose index is in origins[i]. */
 int32_t slot_make(slot *s, const layout *l, workbench *w, int64_t i, int64_t epoch, cvr_error *err);
 /* A sample that is made already, into place i. */

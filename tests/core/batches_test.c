@@ -37,6 +37,7 @@ static int32_t add(cvr_sample *s, const char *name, const char *kind, uint32_t d
 /* `self` says what the data has beside pictures. */
 typedef struct data {
     bool labels, boxes, same_size;
+    bool empty; /* sample 3 has a box without height, and one that is not a number */
 } data;
 
 static int32_t read_sample(const void *self, int64_t i, cvr_sample *s, cvr_error *err) {
@@ -55,6 +56,7 @@ static int32_t read_sample(const void *self, int64_t i, cvr_sample *s, cvr_error
     if (!d->boxes) return CVR_OK;
     CVR_TRY(add(s, "boxes", CVR_FIELD_BOXES, CVR_F32, 2, (int64_t[4]){n, 4, 1, 1}, &f, err));
     for (int64_t k = 0; k < 4 * n; k++) ((float *)f->data)[k] = (float)(100 * i + k);
+    if (d->empty && i == 3) ((float *)f->data)[3] = 301, ((float *)f->data)[10] = NAN;
     CVR_TRY(add(s, "box_labels", CVR_FIELD_BOX_LABELS, CVR_I64, 1, (int64_t[4]){n, 1, 1, 1}, &f, err));
     for (int64_t k = 0; k < n; k++) ((int64_t *)f->data)[k] = k;
     CVR_TRY(add(s, "masks", CVR_FIELD_MASKS, CVR_U8, 3, (int64_t[4]){n, h, w, 1}, &f, err));
@@ -150,6 +152,15 @@ static int32_t half_apply(const void *attrs, const double *params, cvr_sample *s
     for (int i = 0; i < 8; i++) keep[i] = i % 2 == 1;
     return s->filter(s, "object", keep, f->shape[0], err);
 }
+/* A crop that leaves nothing of the first box. */
+static int32_t emptying_apply(const void *attrs, const double *params, cvr_sample *s, cvr_error *err) {
+    const cvr_field *f = cvr_sample_find(s, CVR_FIELD_BOXES);
+    (void)attrs, (void)params, (void)err;
+    if (f->shape[0]) ((float *)f->data)[2] = ((float *)f->data)[0];
+    return CVR_OK;
+}
+static const cvr_augment_desc emptying = {.struct_size = sizeof emptying, .name = "emptying", .apply = emptying_apply};
+
 static const cvr_augment_desc every_second = {
     .struct_size = sizeof every_second, .name = "every_second", .apply = half_apply};
 
@@ -272,7 +283,8 @@ static const cvr_tensor *tensor(const cvr_batch *b, const char *name) {
 /* ---- an order of its own ---- */
 
 /* Sample e + 1 at all places of epoch e. */
-static void same_sample(const void *sampler, int64_t epoch, int64_t n, int64_t *order) {
+static void same_sample(const void *sampler, int64_t epoch, int64_t n, int64_t batch, int64_t *order) {
+    (void)batch;
     cr_assert(*(const int64_t *)sampler == SAMPLES && n == SAMPLES);
     for (int64_t i = 0; i < n; i++) order[i] = epoch + 1;
 }
@@ -382,6 +394,46 @@ Test(batches, rows_are_filtered_in_one_place) {
     cr_expect_float_eq(((const float *)tensor(&batch, "boxes")->data)[36], 304, 0);
     cr_expect_eq(((const int64_t *)tensor(&batch, "box_labels")->data)[9], 1);
     cvr_batches_destroy(&b);
+}
+
+static char last_warning[512];
+static int warnings;
+static void hear(void *ctx, uint32_t level, const char *message) {
+    (void)ctx;
+    if (level != CVR_LOG_WARNING) return;
+    warnings++;
+    (void)snprintf(last_warning, sizeof last_warning, "%s", message);
+}
+
+/* Boxes without width or height never come into a batch: neither the data's, of which the user is told once, nor what a
+ * transform leaves of others. Labels and masks go with them. */
+Test(batches, empty_boxes_are_dropped) {
+    static const data empty = {.boxes = true, .empty = true};
+    const cvr_transform t[] = {{.desc = &emptying}, normalize};
+    for (size_t first = 0; first < 2; first++) {
+        cvr_batches_options o = options(&empty, t + first, 2 - first);
+        o.wants = box_wants;
+        o.n_wants = 3;
+        o.pads = true;
+        warnings = 0;
+        cvr_set_log(hear, NULL);
+        cvr_batches *b = open_batches(&o);
+        for (int epoch = 0; epoch < 2; epoch++) {
+            cvr_error err = CVR_ERROR_INIT;
+            cr_assert_eq(cvr_batches_begin(b, epoch, 0, &err), CVR_OK);
+            const cvr_batch batch = next(b);
+            const int64_t *counts = tensor(&batch, "object_count")->data;
+            const int64_t *labels = tensor(&batch, "box_labels")->data;
+            cr_expect_eq(counts[2], first ? 2 : 1);
+            cr_expect_eq(counts[3], first ? 1 : 0);
+            cr_expect_eq(labels[9], first ? 1 : -1);
+            cr_expect_eq(labels[6], first ? 0 : 1);
+        }
+        cvr_set_log(NULL, NULL);
+        cr_expect_eq(warnings, 1, "%d warnings", warnings);
+        cr_expect_str_eq(last_warning, "sample-3: 2 boxes without width or height are left out");
+        cvr_batches_destroy(&b);
+    }
 }
 
 Test(batches, more_rows_than_there_is_room_for_name_the_sample_and_the_key) {

