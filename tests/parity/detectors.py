@@ -1,6 +1,7 @@
 """One-stage detectors against torchvision's, from the same weights on the same pictures.
 
 usage: detectors.py DETECTOR_RUN [MODEL...] [--narrow] [--write]
+       detectors.py --trained CVRUN RUN PICTURES
 
 As detectors_two.py, of which it takes the comparison: SSD300, SSDlite320, RetinaNet and its second version, FCOS. Compared are
   in evaluation   what the heads say (1e-4 of the largest) and the detections: boxes, scores and classes
@@ -9,10 +10,12 @@ As detectors_two.py, of which it takes the comparison: SSD300, SSDlite320, Retin
   apart           torchvision's detections and losses of what OUR heads said, beside ours: decoding, matching, losses by themselves
 PyTorch computes in double, but for anchors and overlaps, which it has in f32, so that equal ones stay equal. RetinaNet's and FCOS's
 class 0 (background, which is never learnt) is kept from being found, since here it is none.
+--trained takes the run folder of a network that cvrun trained, with torchvision's widths, loads its weights into torchvision's network
+(strict) and lets both detect in a folder's pictures, with all that stands before: reading, resizing, normalisation.
 --narrow does it with narrow versions first; --write puts these into tests/golden/one_stage.safetensors, which
 tests/models/one_stage_nets_test.c reads. Needs torch, torchvision, safetensors.
 """
-import copy, functools, math, pathlib, sys
+import copy, functools, json, pathlib, subprocess, sys, tempfile
 import torch, torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -378,7 +381,44 @@ def check(program, label, case, tries, narrow):
     return None
 
 
+# ---- a network that was trained ----
+
+
+def model_of(run_folder):
+    lines = (run_folder / "config.ini").read_text().split("[model]")[1].splitlines()
+    return next(line.split("=", 1)[1].strip() for line in lines if line.startswith("name"))
+
+
+def trained(cvrun, run_folder, pictures):
+    """Detections above 0.05 of both, picture by picture: classes and scores to 1e-4, boxes to 0.02 pixels."""
+    classes = len((run_folder / "classes.txt").read_text().splitlines())
+    net = getattr(torchvision.models.detection, model_of(run_folder))(weights=None, weights_backbone=None, num_classes=classes + 1).eval()
+    net.load_state_dict(load_file(run_folder / "weights/best.safetensors"), strict=True)
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([cvrun, "predict", run_folder, f"source={pictures}", f"predict.out={out}", "predict.conf=0.05", "predict.max_det=300"], check=True, stdout=subprocess.DEVNULL)
+        mine = json.loads((pathlib.Path(out) / "predictions.json").read_text())
+    worst_box, worst_score, n = 0.0, 0.0, 0
+    for m in mine:
+        with torch.no_grad():
+            found = net([torchvision.io.decode_image(m["file"], "RGB").float() / 255])[0]
+        left = [j for j in range(len(found["scores"])) if found["scores"][j] > 0.05]
+        if len(left) != len(m["boxes"]):
+            print(f"{m['file']}: {len(m['boxes'])} detections, torchvision's {len(left)}")
+        for d in m["boxes"]:
+            near = [j for j in left if int(found["labels"][j]) - 1 == d["index"] and abs(found["scores"][j].item() - d["score"]) < 1e-4]
+            assert near, (m["file"], d)
+            off = lambda j: (found["boxes"][j] - torch.tensor(d["xyxy"])).abs().max().item()
+            j = min(near, key=off)
+            left.remove(j)
+            worst_box, worst_score, n = max(worst_box, off(j)), max(worst_score, abs(found["scores"][j].item() - d["score"])), n + 1
+        assert all(found["scores"][j] < 0.0501 for j in left), m["file"]
+    print(f"{n} detections in {len(mine)} pictures: boxes off by {worst_box:.1e} pixels, scores by {worst_score:.1e}")
+    return n > 0 and worst_box <= 0.02
+
+
 def main():
+    if sys.argv[1] == "--trained":
+        sys.exit(not trained(sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[4]))
     program, wanted = sys.argv[1], [a for a in sys.argv[2:] if not a.startswith("-")]
     large, small = cases()
     torch.set_num_threads(1)
