@@ -122,16 +122,34 @@ static bool parse_shape(drawing *d, const char *s, uint32_t dtype, cvr_type *t) 
     return true;
 }
 
-static void fill(case_tensor *t, cvr_rng *rng, bool uniform, uint64_t below) {
+static void fill(case_tensor *t, cvr_rng *rng, bool uniform) {
+    const int64_t n = cvr_numel(t->type.rank, t->type.shape);
+    for (int64_t i = 0; i < n; i++)
+        ((float *)t->data)[i] = (float)(uniform ? cvr_rng_uniform(rng) : cvr_rng_normal(rng));
+}
+
+/* Whole numbers from `least` to below `end`. */
+static void fill_whole(case_tensor *t, cvr_rng *rng, int64_t least, int64_t end) {
     const int64_t n = cvr_numel(t->type.rank, t->type.shape);
     const size_t size = cvr_dtype_size(t->type.dtype);
     for (int64_t i = 0; i < n; i++) {
-        const uint64_t whole = below ? cvr_rng_below(rng, below) : 0;
-        if (below)
-            memcpy((char *)t->data + (size_t)i * size, &whole, size);
-        else
-            ((float *)t->data)[i] = (float)(uniform ? cvr_rng_uniform(rng) : cvr_rng_normal(rng));
+        const int64_t whole = least + (int64_t)cvr_rng_below(rng, (uint64_t)(end - least));
+        memcpy((char *)t->data + (size_t)i * size, &whole, size);
     }
+}
+
+/* i64<K>:, i32<K>: or u8<K>: with K or LEAST:K; what stands after it, or NULL. */
+static char *parse_whole(char *s, uint32_t *dtype, int64_t *least, int64_t *end) {
+    char *at;
+    *dtype = strncmp(s, "i64<", 4) == 0 ? CVR_I64 : strncmp(s, "i32<", 4) == 0 ? CVR_I32 : CVR_U8;
+    *least = 0;
+    *end = strtoll(strchr(s, '<') + 1, &at, 10);
+    if (*at == ':') {
+        *least = *end;
+        *end = strtoll(at + 1, &at, 10);
+    }
+    const bool byte = *dtype == CVR_U8 && (strncmp(s, "u8<", 3) != 0 || *least < 0 || *end > 256);
+    return *least >= *end || byte || strncmp(at, ">:", 2) != 0 ? NULL : at + 2;
 }
 
 /* Boxes x1, y1, x2, y2 with corners in [0, side), every other one of whole numbers: some touch, are equal or empty. */
@@ -148,9 +166,33 @@ static void fill_boxes(case_tensor *t, cvr_rng *rng, double side) {
     }
 }
 
+/* Boxes with sides from `least` on. */
+static void fill_proper_boxes(case_tensor *t, cvr_rng *rng, double least, double side) {
+    float *box = t->data;
+    for (int64_t i = cvr_numel(t->type.rank, t->type.shape) / 4; i > 0; i--, box += 4)
+        for (int k = 0; k < 2; k++) {
+            const double length = least + (side - least) * cvr_rng_uniform(rng);
+            box[k] = (float)((side - length) * cvr_rng_uniform(rng));
+            box[k + 2] = (float)(box[k] + length);
+        }
+}
+
+/* box<SIDE>: or box<LEAST:SIDE>:, with LEAST 0 where it is not there; what stands after it, or NULL. */
+static char *parse_box(char *s, double *least, double *side) {
+    char *at;
+    *least = 0;
+    *side = strtod(s + 4, &at);
+    if (*at == ':') {
+        *least = *side;
+        *side = strtod(at + 1, &at);
+    }
+    return *side > *least && *side < 1e6 && strncmp(at, ">:", 2) == 0 ? at + 2 : NULL;
+}
+
 static bool draw_input(drawing *d, char *text, case_tensor *t) {
     char *s = trimmed(text);
-    uint64_t below = 0, side = 0;
+    double shortest = 0, side = 0;
+    int64_t least = 0, end = 0;
     uint32_t dtype = CVR_F32;
     bool uniform = false, constant = false, activation = false;
     cvr_type type;
@@ -167,26 +209,26 @@ static bool draw_input(drawing *d, char *text, case_tensor *t) {
         uniform = true;
         s += 4;
     } else if (strncmp(s, "box<", 4) == 0) {
-        char *end;
-        side = strtoull(s + 4, &end, 10);
-        if (!side || strncmp(end, ">:", 2) != 0) return wrong(d, "not box<SIDE>:SHAPE", s);
-        s = end + 2;
+        char *const after = parse_box(s, &shortest, &side);
+        if (!after) return wrong(d, "not box<SIDE>:SHAPE or box<LEAST:SIDE>:SHAPE", s);
+        s = after;
     } else if (strchr(s, '<')) {
-        char *end;
-        dtype = strncmp(s, "i64<", 4) == 0 ? CVR_I64 : strncmp(s, "i32<", 4) == 0 ? CVR_I32 : CVR_U8;
-        below = strtoull(strchr(s, '<') + 1, &end, 10);
-        if (!below || strncmp(end, ">:", 2) != 0 || (dtype == CVR_U8 && (strncmp(s, "u8<", 3) != 0 || below > 256)))
-            return wrong(d, "not i64<K>:SHAPE, i32<K>:SHAPE or u8<K>:SHAPE", s);
-        s = end + 2;
+        char *const after = parse_whole(s, &dtype, &least, &end);
+        if (!after) return wrong(d, "not i64<K>:SHAPE, i32<K>:SHAPE or u8<K>:SHAPE", s);
+        s = after;
     }
     if (!parse_shape(d, s, dtype, &type)) return false;
     if (!case_tensor_set(t, "in", &type, NULL)) return wrong(d, "out of memory", s);
-    t->constant = constant || below;
+    t->constant = constant || dtype != CVR_F32;
     t->activation = activation;
-    if (side)
-        fill_boxes(t, &d->rng, (double)side);
+    if (shortest > 0)
+        fill_proper_boxes(t, &d->rng, shortest, side);
+    else if (side > 0)
+        fill_boxes(t, &d->rng, side);
+    else if (dtype != CVR_F32)
+        fill_whole(t, &d->rng, least, end);
     else
-        fill(t, &d->rng, uniform, below);
+        fill(t, &d->rng, uniform);
     return true;
 }
 
@@ -221,7 +263,7 @@ void draw_rest(layer_case *c, const case_run *run, uint64_t seed) {
         case_tensor *p = &c->params[c->n_params];
         if (e->type.dtype != CVR_F32 || !case_tensor_set(p, strchr(e->name, '.') + 1, &e->type, NULL)) continue;
         c->n_params++;
-        fill(p, &rng, e->role == CVR_STORE_BUFFER, 0);
+        fill(p, &rng, e->role == CVR_STORE_BUFFER);
         /* buffers are running statistics: a variance stays well above 0 */
         const int64_t n = cvr_numel(e->type.rank, e->type.shape);
         for (int64_t k = 0; k < n; k++) {
@@ -233,7 +275,7 @@ void draw_rest(layer_case *c, const case_run *run, uint64_t seed) {
     for (uint32_t i = 0; i < c->n_gradients; i++) {
         const cvr_type *t = case_output_type(run, i);
         if (t->dtype == CVR_F32 && case_tensor_set(&c->gradients[i], "gout", t, NULL))
-            fill(&c->gradients[i], &rng, false, 0);
+            fill(&c->gradients[i], &rng, false);
     }
 }
 

@@ -5,11 +5,13 @@
  *
  * ` > LAYER settings` goes on from the first output of what stands before it; `op:NAME settings` is an op without
  * layer, of which `op:NAME@1` gives output 1 in place of 0, `op:NAME@*` all. {a-b} draws an integer, {n=a-b} draws and
- * names it, {x|y|z} picks a word, {n=x|y} picks and names it, {n} uses it again. An input is a shape "2,3,4" (f32,
- * normal), u01:SHAPE (f32, uniform in 0..1) or i64<K>:SHAPE, i32<K>:SHAPE, u8<K>:SHAPE (integers in [0, K)),
- * box<SIDE>:SHAPE (f32, boxes with corners in [0, SIDE)), or `-`: absent. One that ends in `!` has no gradient, and
- * stays f32 in a program of low precision, as a weight does; one that ends in `~` has no gradient, but becomes bf16
- * there. # starts a comment.
+ * names it, {x|y|z} picks a word, {n=x|y} picks and names it, {n} uses it again. An input is one of
+ *     SHAPE "2,3,4" (f32, normal), u01:SHAPE (f32, uniform in 0..1)
+ *     i64<K>:SHAPE, i32<K>:SHAPE, u8<K>:SHAPE (integers in [0, K)), i32<LEAST:K>:SHAPE (in [LEAST, K))
+ *     box<SIDE>:SHAPE (f32, boxes with corners in [0, SIDE)), box<LEAST:SIDE>:SHAPE (whose sides are LEAST or longer)
+ *     - (absent)
+ * One that ends in `!` has no gradient, and stays f32 in a program of low precision, as a weight does; one that ends in
+ * `~` has no gradient, but becomes bf16 there. # starts a comment.
  */
 #ifndef CVR_CASE_DRAW_H
 #define CVR_CASE_DRAW_H

@@ -64,6 +64,13 @@ static void read_task_rest(const cvr_task_desc *d, help_entry *e) {
 }
 READS(task)
 
+/* What a task reads when it predicts. */
+static void read_predictions(const void *desc, help_entry *e) {
+    const cvr_task_desc *d = desc;
+    *e = (help_entry){
+        .name = d->name, .doc = "what is told of a picture", .schema = {d->predict_attrs, d->n_predict_attrs}};
+}
+
 static void read_backend_rest(const cvr_backend_desc *d, help_entry *e) {
     if (d->flags & CVR_BACKEND_TEST) NOTE(e, "For tests; never chosen by itself.");
 }
@@ -112,6 +119,8 @@ const help_kind help_kinds[] = {
     {"models", "model", " networks network ", CVR_KIND_MODEL, "model",
      "Chosen by model.name; its settings are keys of [model].", read_model},
     {"tasks", "task", " ", CVR_KIND_TASK, "train", "Chosen by run.task; its settings are keys of [train].", read_task},
+    {"predictions", "predictions of task", " ", CVR_KIND_TASK, "predict",
+     "Keys of [predict] that the task named by run.task has.", read_predictions},
     {"backends", "backend", " ", CVR_KIND_BACKEND, "", "Chosen by backend.name.", read_backend},
     {"passes", "pass", " ", CVR_KIND_PASS, "backend",
      "Rewrite the graph: all run, but for those that must be named; backend.passes chooses: auto, NAME(key=value).",
@@ -126,15 +135,29 @@ const help_kind help_kinds[] = {
 };
 const size_t n_help_kinds = sizeof help_kinds / sizeof *help_kinds;
 
+/* Only some tasks have keys of [predict]: the i-th of them. */
+static const char *name_of(cvr_plugins *p, const help_kind *kind, size_t i) {
+    cvr_error err = CVR_ERROR_INIT;
+    const void *desc;
+    const char *name;
+    if (kind->read != read_predictions) return cvr_plugins_name(p, kind->kind, i);
+    for (size_t k = 0; (name = cvr_plugins_name(p, kind->kind, k)); k++) {
+        const bool has = cvr_plugins_find(p, kind->kind, name, &desc, &err) == CVR_OK &&
+                         ((const cvr_task_desc *)desc)->n_predict_attrs > 0;
+        if (has && i-- == 0) return cvr_plugins_name(p, kind->kind, k);
+    }
+    return NULL;
+}
+
 bool help_entry_get(cvr_plugins *p, const help_kind *kind, size_t i, help_entry *e) {
     cvr_error err = CVR_ERROR_INIT;
     const void *desc;
-    const char *name = cvr_plugins_name(p, kind->kind, i);
+    const char *name = name_of(p, kind, i);
     if (!name) return false;
     if (cvr_plugins_find(p, kind->kind, name, &desc, &err) == CVR_OK) {
         kind->read(desc, e);
     } else {
-        *e = (help_entry){.name = cvr_plugins_name(p, kind->kind, i), .doc = "cannot be used here"};
+        *e = (help_entry){.name = name_of(p, kind, i), .doc = "cannot be used here"};
         NOTE(e, "%.190s", err.message);
     }
     return e->name != NULL;

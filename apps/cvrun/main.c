@@ -49,8 +49,9 @@ const predict_settings *predict_section;
 const log_settings *log_section;
 
 const cvr_recipe_section *help_section(size_t i) {
-    static cvr_recipe_section own[] = {{.name = "predict", .doc = "what `cvrun predict` looks at"},
-                                       {.name = "log", .doc = "what a run writes down of itself"}};
+    static cvr_recipe_section own[] = {
+        {.name = "predict", .doc = "what `cvrun predict` looks at, and what it tells; keys of the task join them"},
+        {.name = "log", .doc = "what a run writes down of itself"}};
     size_t n = 0;
     while (cvr_session_section(n)) n++;
     own[0].schema = predict_schema;

@@ -8,6 +8,7 @@ static struct {
     progress bar;
     bool first_step_done;
     int metrics_width; /* letters of the columns of metrics below the last header; -1: there was none yet */
+    char best_metric[64];
     int64_t steps_per_epoch, epochs;
     double data_seconds; /* before the first step */
     /* of the epoch: */
@@ -25,6 +26,7 @@ static int32_t screen_open(const cvr_run_info *run, void **self, cvr_error *err)
     screen.epochs = i.epochs;
     screen.data_seconds = i.data_seconds;
     screen.metrics_width = -1;
+    (void)snprintf(screen.best_metric, sizeof screen.best_metric, "%s", run->best_metric);
     progress_start(&screen.bar);
     print_text("%s: %s, input %lld x %lld x %lld, %s\n", i.model, human_many(i.params, "parameter", a),
                (long long)i.channels, (long long)i.height, (long long)i.width, human_many(i.n_classes, "class", b));
@@ -78,6 +80,20 @@ static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) 
     return CVR_OK;
 }
 
+/* A row has room for the first of many metrics and the one that counts; results.csv has them all. */
+#define MOST_SHOWN 9
+
+static bool is_part(const char *name) {
+    return strncmp(name, "loss_", 5) == 0;
+}
+
+static bool is_shown(const cvr_epoch_event *e, uint32_t metric) {
+    uint32_t before = 0;
+    if (e->n_metrics <= MOST_SHOWN || strcmp(e->names[metric], screen.best_metric) == 0) return true;
+    for (uint32_t i = 0; i < metric; i++) before += !is_part(e->names[i]);
+    return !is_part(e->names[metric]) && before < MOST_SHOWN;
+}
+
 static int column_width(const char *name) {
     return (int)strlen(name) > 9 ? (int)strlen(name) : 9;
 }
@@ -85,12 +101,16 @@ static int column_width(const char *name) {
 /* Metrics are mostly in 0..1; a loss that diverges must not push the columns behind it away. */
 static void print_metric(const char *name, double v) {
     const int width = column_width(name);
-    printf(fabs(v) < 1000 || isnan(v) ? " %*.4f" : " %*.3g", width, v);
+    if (isnan(v))
+        printf(" %*s", width, "-");
+    else
+        printf(fabs(v) < 1000 ? " %*.4f" : " %*.3g", width, v);
 }
 
 static void print_header(const cvr_epoch_event *e) {
     print_text("\n%6s   ", "epoch");
-    for (uint32_t i = 0; i < e->n_metrics; i++) print_text(" %9s", e->names[i]);
+    for (uint32_t i = 0; i < e->n_metrics; i++)
+        if (is_shown(e, i)) print_text(" %9s", e->names[i]);
     print_text(" %9s %9s %11s %10s\n", "lr", "images/s", "data wait", "time");
 }
 
@@ -102,13 +122,15 @@ static int32_t screen_epoch(void *self, const cvr_epoch_event *e, cvr_error *err
     (void)self;
     (void)err;
     progress_clear(&screen.bar);
-    for (uint32_t i = 0; i < e->n_metrics; i++) width += 1 + column_width(e->names[i]);
+    for (uint32_t i = 0; i < e->n_metrics; i++)
+        if (is_shown(e, i)) width += 1 + column_width(e->names[i]);
     if (width > screen.metrics_width) {
         print_header(e);
         screen.metrics_width = width;
     }
     printf("%6lld   ", (long long)e->epoch);
-    for (uint32_t i = 0; i < e->n_metrics; i++) print_metric(e->names[i], e->values[i]);
+    for (uint32_t i = 0; i < e->n_metrics; i++)
+        if (is_shown(e, i)) print_metric(e->names[i], e->values[i]);
     print_text("%*s %9.4g %9.0f %9.0f %% %10s%s\n", screen.metrics_width - width, "", e->lr, e->images_per_s,
                100 * e->data_wait_fraction, human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
     fflush(stdout);

@@ -1,7 +1,8 @@
 /*
  * A convolution with what follows it, as passes fuse it: batch norm by running statistics, a residual, an activation.
- * Formulas in ops/conv.h; the op means what its decomposition says. It has a gradient where it has no batch norm: that
- * of relu and relu6 can be told from the result, so that what they are applied to is never needed again.
+ * Formulas in ops/conv.h; the op means what its decomposition says. Its gradient needs nothing of what lies between the
+ * convolution and the result: that of relu and relu6 can be told from the result, and a batch norm has none for its
+ * scale and shift, which must be frozen.
  */
 #include "conv_family.h"
 
@@ -54,16 +55,36 @@ static int32_t before_activation(const cvr_builder *b, const cvr_grad_args *a, c
     return op ? cvr_emit(b, op, NULL, 0, pair, 2, g, err) : CVR_OK;
 }
 
+/* dx = g * scale / sqrt(var + eps): it depends on no element of the convolution's result. */
+static int32_t before_norm(const cvr_builder *b, const cvr_grad_args *a, cvr_value *g, cvr_error *err) {
+    const cvr_batch_norm2d_inference_attrs attrs = {((const cvr_conv2d_act_attrs *)a->attrs)->eps};
+    const cvr_value in[5] = {CVR_NONE, *g, a->inputs[SCALE], a->inputs[MEAN], a->inputs[VAR]};
+    cvr_value out[3];
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = "batch_norm2d_inference_backward",
+                              .attrs = &attrs,
+                              .attrs_size = sizeof attrs,
+                              .inputs = in,
+                              .outputs = out,
+                              .n_inputs = 5,
+                              .n_outputs = 3};
+    if (a->needs[SCALE] || a->needs[SHIFT])
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "conv2d_act: no gradient for the scale and shift of a batch norm");
+    CVR_TRY(b->emit(b, &call, err));
+    *g = out[0];
+    return CVR_OK;
+}
+
 static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    cvr_value g;
-    if (a->n_inputs > MEAN && a->inputs[MEAN])
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "conv2d_act: no gradient through running statistics");
-    CVR_TRY(before_activation(b, a, &g, err));
+    cvr_value g, sum;
+    CVR_TRY(before_activation(b, a, &sum, err));
+    g = sum;
+    if (a->n_inputs > MEAN && a->inputs[MEAN]) CVR_TRY(before_norm(b, a, &g, err));
     cvr_grad_args conv = *a;
     conv.grad_outputs = &g;
     conv.n_inputs = a->n_inputs < 3 ? a->n_inputs : 3;
     CVR_TRY(conv2d_grad(b, &conv, err));
-    if (a->n_inputs > RESIDUAL && a->needs[RESIDUAL]) a->grad_inputs[RESIDUAL] = g;
+    if (a->n_inputs > RESIDUAL && a->needs[RESIDUAL]) a->grad_inputs[RESIDUAL] = sum;
     return CVR_OK;
 }
 

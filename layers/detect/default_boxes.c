@@ -3,7 +3,6 @@
 #include "detect_family.h"
 
 #define MOST_CELLS ((int64_t)1 << 40)
-#define MOST_BOXES (2 + 2 * CVR_ANCHOR_MOST) /* of a cell */
 
 static const cvr_attr_desc *const default_attrs[] = {
     CVR_ATTR(FLOAT, "scale", NULL, "side of the square box, a share of the picture", CVR_ATTR_AT_LEAST(0)),
@@ -31,34 +30,14 @@ static int32_t default_infer(const cvr_infer_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static float clamped(double side, int64_t clip) {
-    const float s = (float)side;
-    return !clip ? s : s < 0 ? 0 : s > 1 ? 1 : s;
-}
-
-/* Width and height of a cell's boxes, as shares of the picture: (s,s), (s',s'), then for each ratio a box and its swap.
- */
-static int64_t cell_sides(const cvr_default_boxes_attrs *attrs, float side[MOST_BOXES][2]) {
-    const double s = attrs->scale;
-    int64_t n = 2;
-    side[0][0] = side[0][1] = clamped(s, attrs->clip);
-    side[1][0] = side[1][1] = clamped(sqrt(s * attrs->next_scale), attrs->clip);
-    for (int64_t i = 0; i < attrs->n_ratios; i++, n += 2) {
-        const double root = sqrt(attrs->ratios[i]);
-        side[n][0] = side[n + 1][1] = clamped(s * root, attrs->clip);
-        side[n][1] = side[n + 1][0] = clamped(s / root, attrs->clip);
-    }
-    return n;
-}
-
 static int32_t default_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_default_boxes_attrs *attrs = a->attrs;
     const int64_t *image = a->inputs[0]->shape, *map = a->inputs[1]->shape;
     const float height = (float)image[2], width = (float)image[3];
-    const float fy = (float)(attrs->step ? (double)image[2] / (double)attrs->step : (double)map[2]);
-    const float fx = (float)(attrs->step ? (double)image[3] / (double)attrs->step : (double)map[3]);
-    float side[MOST_BOXES][2], *out = a->outputs[0]->data;
-    const int64_t per_cell = cell_sides(attrs, side);
+    const float fy = cvr_default_cells(attrs->step, image[2], map[2]);
+    const float fx = cvr_default_cells(attrs->step, image[3], map[3]);
+    float side[CVR_DEFAULT_MOST][2], *out = a->outputs[0]->data;
+    const int64_t per_cell = cvr_default_sides(attrs, side);
     (void)err;
     for (int64_t i = 0; i < map[2] * map[3]; i++) {
         const float x = ((float)(i % map[3]) + 0.5f) / fx, y = ((float)(i / map[3]) + 0.5f) / fy;

@@ -30,27 +30,13 @@ static int32_t grid_infer(const cvr_infer_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* The anchors about (0,0), ratios outer and sizes inner: (R*S,4). */
-static void cell_anchors(const cvr_grid_anchors_attrs *attrs, float *cell) {
-    for (int64_t r = 0; r < attrs->n_ratios; r++) {
-        const float high = sqrtf((float)attrs->ratios[r]), wide = 1.0f / high;
-        for (int64_t s = 0; s < attrs->n_sizes; s++, cell += 4) {
-            const float w = wide * (float)attrs->sizes[s], h = high * (float)attrs->sizes[s];
-            cell[2] = rintf(w / 2);
-            cell[3] = rintf(h / 2);
-            cell[0] = -cell[2];
-            cell[1] = -cell[3];
-        }
-    }
-}
-
 static int32_t grid_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_grid_anchors_attrs *attrs = a->attrs;
     const int64_t *image = a->inputs[0]->shape, *map = a->inputs[1]->shape;
     const int64_t per_cell = attrs->n_sizes * attrs->n_ratios, down = image[2] / map[2], right = image[3] / map[3];
     float cell[CVR_ANCHOR_MOST * CVR_ANCHOR_MOST * 4], *out = a->outputs[0]->data;
     (void)err;
-    cell_anchors(attrs, cell);
+    cvr_cell_anchors(attrs, cell);
     for (int64_t y = 0; y < map[2]; y++)
         for (int64_t x = 0; x < map[3]; x++)
             for (int64_t k = 0; k < per_cell; k++, out += 4) {

@@ -78,6 +78,16 @@ int32_t norm_batch_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* [x], grad, weight, running_mean, running_var */
+static int32_t inference_backward_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *inputs[5];
+    cvr_infer_args with_x = *a;
+    memcpy(inputs, a->inputs, sizeof inputs);
+    if (!inputs[0]) inputs[0] = inputs[1];
+    with_x.inputs = inputs;
+    return norm_batch_backward_infer(&with_x, err);
+}
+
 /* op(x, grad, weight, mean, scale) -> dx, dweight, dbias */
 static int32_t emit_backward(const cvr_builder *b, cvr_grad_args *a, cvr_value x, const char *op, uint64_t attrs_size,
                              const cvr_value statistics[2], cvr_error *err) {
@@ -101,10 +111,10 @@ static int32_t train_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err
     return emit_backward(b, a, a->inputs[0], "batch_norm2d_backward", 0, &a->outputs[1], err);
 }
 
-/* dx depends on no element of x: where scale and shift are frozen, grad stands in for x, which is then not kept. */
+/* dx depends on no element of x, which need not be kept where scale and shift are frozen. */
 static int32_t inference_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value x = a->needs[1] || a->needs[2] ? a->inputs[0] : a->grad_outputs[0];
-    if (!a->needs[0] && x != a->inputs[0]) return CVR_OK;
+    const cvr_value x = a->needs[1] || a->needs[2] ? a->inputs[0] : CVR_NONE;
+    if (!a->needs[0] && x == CVR_NONE) return CVR_OK;
     return emit_backward(b, a, x, "batch_norm2d_inference_backward", sizeof(cvr_batch_norm2d_inference_attrs),
                          &a->inputs[3], err);
 }
@@ -189,7 +199,7 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
 
 /* A pass for the statistics (3 operations an element), one for the output (2). */
 double norm_batch_flops(const cvr_infer_args *a) {
-    return 5.0 * (double)cvr_numel(4, a->inputs[0]->shape);
+    return 5.0 * (double)cvr_numel(4, a->outputs[0]->shape);
 }
 
 static const cvr_recompute_trait train_recompute = {sizeof train_recompute, train_emit};
@@ -263,8 +273,8 @@ static const norm_op ops[] = {
       .n_outputs = 3,
       .n_attrs = 1,
       .attrs = inference_attrs,
-      .optional = 1u << 2,
-      .infer = norm_batch_backward_infer,
+      .optional = 1u | 1u << 2,
+      .infer = inference_backward_infer,
       .flops = norm_batch_flops,
       .doc = "dx = grad * weight / sqrt(running_var + eps)"},
      {sizeof(cvr_cpu_fn), norm_batch_inference_backward_run},

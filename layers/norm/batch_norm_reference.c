@@ -164,13 +164,14 @@ int32_t norm_batch_backward_apply_run(const cvr_kernel_args *a, cvr_error *err) 
 int32_t norm_batch_inference_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_inference_attrs *attrs = a->attrs;
-    const plane p = plane_of(a->inputs[0]);
+    const plane p = plane_of(a->inputs[1]);
     const float *grad = a->inputs[1]->data, *weight = norm_in(a, 2), *mean = norm_in(a, 3), *var = norm_in(a, 4);
     float *dx = a->outputs[0]->data;
     for (int64_t c = 0; c < p.channels; c++) {
         const double invstd = 1 / sqrt(var[c] + attrs->eps), scale = invstd * (weight ? weight[c] : 1);
         double sums[2];
-        gradient_sums(a, c, mean[c], invstd, sums);
+        ((float *)a->outputs[1]->data)[c] = ((float *)a->outputs[2]->data)[c] = 0;
+        if (a->inputs[0]) gradient_sums(a, c, mean[c], invstd, sums);
         for (int64_t i = c; i < p.pixels * p.channels; i += p.channels) dx[i] = (float)(grad[i] * scale);
     }
     return CVR_OK;

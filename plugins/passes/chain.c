@@ -15,6 +15,17 @@ static int64_t activation_of(const cvr_node_view *n) {
                                      : CVR_ACTIVATION_NONE;
 }
 
+/* None of a norm's scale, shift and statistics is trained: no gradient needs what lies before it. */
+static int is_frozen(const cvr_rewriter *r, const cvr_node_view *norm) {
+    for (uint32_t i = 1; i < norm->n_inputs; i++) {
+        cvr_value_view v = {.struct_size = sizeof v};
+        if (norm->inputs[i] == CVR_NONE) continue;
+        r->value(r, norm->inputs[i], &v);
+        if ((v.kind != CVR_VALUE_PARAMETER && v.kind != CVR_VALUE_BUFFER) || (v.flags & CVR_PARAM_TRAINABLE)) return 0;
+    }
+    return 1;
+}
+
 /* What follows node i, the head. A sum that is part of another chain ends this one: a sum of two is the first one's. */
 static chain follow(const cvr_rewriter *r, const chain_rule *rule, uint64_t i, const cvr_node_view *head,
                     const chain *chains) {
@@ -22,7 +33,8 @@ static chain follow(const cvr_rewriter *r, const chain_rule *rule, uint64_t i, c
     cvr_node_view next;
     cvr_value y = head->outputs[0];
     uint64_t at = only_reader(r, y, &next);
-    if (at != CVR_NO_NODE && rule->norm && chain_is_op(&next, rule->norm) && next.inputs[0] == y) {
+    if (at != CVR_NO_NODE && rule->norm && chain_is_op(&next, rule->norm) && next.inputs[0] == y &&
+        (!rule->frozen || is_frozen(r, &next))) {
         c.norm = c.last = at;
         y = next.outputs[0];
         at = only_reader(r, y, &next);

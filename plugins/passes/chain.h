@@ -23,6 +23,7 @@ typedef struct chain {
 
 typedef struct chain_rule {
     const char *head, *norm; /* ops; norm NULL: none between head and add */
+    int64_t frozen;          /* 1: a norm that learns ends the chain */
     /* Emits the op that stands for the chain; *out takes the place of its last output. */
     int32_t (*fuse)(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_error *err);
 } chain_rule;

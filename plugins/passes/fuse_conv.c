@@ -1,7 +1,7 @@
 /*
  * The pass "fuse_conv": conv2d -> [batch_norm2d_inference] -> [add] -> [relu or relu6] becomes one op (see ops/conv.h),
- * whose results never meet memory in between. A training step needs what lies before a batch norm, but nothing of what
- * lies between a convolution and an activation.
+ * whose results never meet memory in between. A training step needs what lies before a batch norm that
+ * learns, but nothing of what lies between a convolution and an activation.
  */
 #include "chain.h"
 
@@ -24,13 +24,14 @@ static int32_t fuse(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_e
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {
-    static const chain_rule training = {"conv2d", NULL, fuse}, evaluation = {"conv2d", "batch_norm2d_inference", fuse};
+    static const chain_rule training = {"conv2d", "batch_norm2d_inference", 1, fuse},
+                            evaluation = {"conv2d", "batch_norm2d_inference", 0, fuse};
     return chain_run(r, r->builder->training ? &training : &evaluation, err);
 }
 
 const cvr_pass_desc fuse_conv_pass = {
     .struct_size = sizeof fuse_conv_pass,
     .name = "fuse_conv",
-    .doc = "convolution + batch norm (not in training) + residual + activation as one op",
+    .doc = "convolution + batch norm (in training a frozen one) + residual + activation as one op",
     .stage = CVR_PASS_NETWORK,
     .run = run};

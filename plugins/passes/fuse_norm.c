@@ -26,7 +26,7 @@ static int32_t fuse(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_e
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {
-    static const chain_rule rule = {"batch_norm2d", NULL, fuse};
+    static const chain_rule rule = {"batch_norm2d", NULL, 0, fuse};
     return chain_run(r, &rule, err);
 }
 

@@ -11,7 +11,8 @@ difference could show, and that is said. The last column has the largest differe
 Every measurement is a process of its own: cvrun on its random pictures (data.format=fake), PyTorch on one random batch in each of its
 modes. The first round runs all modes; those within 15 % of the best run in the others too, and the best by its median counts. A mode
 that fails is told and does not count. Speed is the median over the steps after the first ones, the ratio that of a round: both
-sides one after the other. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
+sides one after the other. Detectors learn from scenes (data.format=scenes) and from five random boxes a picture; that they compute
+the same is shown by tests/parity/detectors.py and detectors_two.py, and torch.compile, which breaks their graphs, is not tried. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
 the column "steps" less what there was before the first step."""
 import argparse, copy, csv, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
@@ -39,6 +40,10 @@ CASES = {
     "vit_b_16": dict(model="vit_b_16", batch=16, size=224, check=64),
     "convnext_tiny": dict(model="convnext_tiny", batch=16, size=224, check=64, plain="drop_path = 0"),
     "unet": dict(model="unet", batch=8, size=128, check=64, task="segment"),
+    "ssd300_vgg16": dict(model="ssd300_vgg16", batch=8, size=300, task="detect"),
+    "fasterrcnn_320": dict(model="fasterrcnn_mobilenet_v3_large_320_fpn", batch=8, size=320, task="detect", more="norm = batch\n"),
+    "ssd300_infer": dict(model="ssd300_vgg16", batch=8, size=300, task="detect", inference=True),
+    "fasterrcnn_320_infer": dict(model="fasterrcnn_mobilenet_v3_large_320_fpn", batch=8, size=320, task="detect", more="norm = batch\n", inference=True),
     "deeplabv3_resnet50": dict(model="deeplabv3_resnet50", batch=4, size=224, check=64, lr=5e-6, task="segment", plain="dropout = 0\ndropout_aux = 0"),
 }
 
@@ -65,7 +70,7 @@ def precisions_of(options):
 
 
 def case_of(name, options):
-    case = {"channels": 3, "inference": False, "task": "classify", "plain": "", "check": 64, "lr": 0.0002, **CASES[name]}
+    case = {"channels": 3, "inference": False, "task": "classify", "plain": "", "more": "", "check": 64, "lr": 0.0002, **CASES[name]}
     case["batch"] = options.batch or case["batch"]
     case["inference"] |= options.inference
     return case
@@ -108,14 +113,21 @@ def time_to_first_step(command):
 # ---- cvrun ----
 
 
+def rate(case):
+    """At which what is timed learns: detectors with random weights would soon have no numbers left."""
+    return 1e-5 if case["task"] == "detect" else 0.01
+
+
 def recipe(case, steps, precision, memory="", more=""):
     model = "" if case["model"] == "small_cnn" else f"name = {case['model']}\n"
     masks = "masks = yes\n" if case["task"] == "segment" else ""
     text = f"[run]\ntask = {case['task']}\n[backend]\nprecision = {precision}\nthreads = {THREADS}\n"
-    text += f"[model]\nin_channels = {case['channels']}\n{model}{more}" + ("" if model else SMALL_CNN)
-    text += f"[data]\nformat = fake\nclasses = {CLASSES}\nsize = {case['batch'] * steps}\nimg_size = {case['size']}\n{masks}"
+    text += f"[model]\nin_channels = {case['channels']}\n{model}{case['more']}{more}" + ("" if model else SMALL_CNN)
+    pictures = case["batch"] * steps
+    made_up = f"fake\nclasses = {CLASSES}\nsize = {pictures}" if case["task"] != "detect" else f"scenes\nfields = boxes\ntrain_size = {pictures}\nval_size = {pictures}"
+    text += f"[data]\nformat = {made_up}\nimg_size = {case['size']}\n{masks}"
     text += f"[train]\nepochs = 1\nbatch = {case['batch']}\nmemory = {memory}\n"
-    return text + f"[val]\ninterval = {int(case['inference'])}\n[optim]\nname = sgd\nlr = 0.01\nmomentum = 0.9\n"
+    return text + f"[val]\ninterval = {int(case['inference'])}\n[optim]\nname = sgd\nlr = {rate(case)}\nmomentum = 0.9\n"
 
 
 def ours(case, options, precision):
@@ -142,6 +154,19 @@ def memory(key):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
 
 
+def detector(case):
+    """A detector, a batch's pictures, and a function of these that gives the loss, or detections."""
+    import torch, torchvision
+
+    make = getattr(torchvision.models.detection, case["model"])
+    model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
+    corner, side = torch.rand(case["batch"], 5, 2) * case["size"] / 2, (torch.rand(case["batch"], 5, 2) * 0.4 + 0.1) * case["size"]
+    boxes, labels = torch.cat([corner, corner + side], 2), torch.randint(1, CLASSES + 1, (case["batch"], 5))
+    targets = [{"boxes": b, "labels": c} for b, c in zip(boxes, labels)]
+    x = torch.rand(case["batch"], case["channels"], case["size"], case["size"])
+    return model, x, lambda x: sum(model(list(x), targets).values()) if model.training else model(list(x))
+
+
 def child(words):
     """One mode of one case, in this process: images/s, and memory before the first step."""
     import torch
@@ -152,11 +177,17 @@ def child(words):
     torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
     layout = torch.contiguous_format if mode == "nchw" else torch.channels_last
-    model = make(case["model"], CLASSES, case["size"]).to(memory_format=layout)
-    x = torch.randn(case["batch"], case["channels"], case["size"], case["size"]).to(memory_format=layout)
+    detects = case["task"] == "detect"
+    if detects:
+        model, x, forward = detector(case)
+    else:
+        model = make(case["model"], CLASSES, case["size"])
+        x = torch.randn(case["batch"], case["channels"], case["size"], case["size"])
+    model, x = model.to(memory_format=layout), x.to(memory_format=layout)
     y = torch.randint(0, CLASSES, (case["batch"], *([case["size"]] * 2 if case["task"] == "segment" else [])))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    forward = torch.compile(model) if mode == "compile" else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate(case), momentum=0.9)
+    if not detects:
+        forward = torch.compile(model) if mode == "compile" else model
     low = lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
 
     def infer():
@@ -165,7 +196,7 @@ def child(words):
 
     def learn():
         with low():
-            loss = loss_of(forward(x), y)
+            loss = forward(x) if detects else loss_of(forward(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -242,7 +273,8 @@ def failure(error):
 
 
 def compare(name, options, precision):
-    case, modes, failed = case_of(name, options), {m: [] for m in MODES}, {}
+    case, failed = case_of(name, options), {}
+    modes = {m: [] for m in MODES if case["task"] != "detect" or m != "compile"}
     mine = []
     for _ in range(options.rounds):
         mine.append(ours(case, options, precision))
@@ -302,7 +334,7 @@ def print_row(row):
 
 def run_case(name, options, precision):
     case = case_of(name, options)
-    checked = not (options.no_check or case["inference"])
+    checked = not (options.no_check or case["inference"] or case["task"] == "detect")
     equal = parting(case, options, precision) if checked else {"difference": None}
     row = compare(name, options, precision) | equal
     row["counts"] = not checked or equal["difference"] <= equal["bound"]

@@ -5,13 +5,12 @@
  *
  *     conv_bench [--batch 8] [--threads 1] [--isa cpu_avx2] [--seconds 0.3] [--shape 3x3] [--precision bf16] [--json]
  */
-#include "layer_case.h"
+#include "kernel_time.h"
 #include <cvr/peaks.h>
 #include <cvr/plugin/bf16.h>
 #include <cvr/plugin/ops/conv.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* Weights are f32 in any. */
 typedef struct precision {
@@ -49,17 +48,6 @@ typedef struct options {
     bool json;
 } options;
 
-static double now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void fail(const char *what) {
-    (void)fprintf(stderr, "conv_bench: %s\n", what);
-    exit(1);
-}
-
 /* ---- the machine's peak ---- */
 
 #define PEAK_SECONDS 0.05 /* after every shape */
@@ -70,26 +58,18 @@ static double peak_of(const case_machine *m, const precision *p) {
     cvr_error err;
     const cvr_peak_request request = {m->plugins, m->device, m->pool, CVR_PEAK_F32 | CVR_PEAK_BF16, PEAK_SECONDS};
     cvr_error_init(&err);
-    if (cvr_measure_peaks(&request, &peaks, &err) != CVR_OK) fail(err.message);
+    if (cvr_measure_peaks(&request, &peaks, &err) != CVR_OK) bench_fail(err.message);
     const double low = p->dtype == CVR_BF16 ? peaks.bf16 : p->math & CVR_MATH_BF16X3 ? peaks.bf16 / 3 : 0;
     return p->dtype == CVR_BF16 && low > 0 ? low : fmax(low, peaks.f32);
 }
 
 /* ---- one kernel ---- */
 
-/* As a program gets it: in huge pages where it is large. */
-static void *memory(uint64_t bytes) {
-    void *p = cvr_alloc_aligned(bytes + 64, 64);
-    if (!p) fail("out of memory");
-    memset(p, 0, bytes);
-    return p;
-}
-
 static void tensor_make(cvr_tensor *t, uint32_t dtype, const int64_t *dims) {
     *t = (cvr_tensor){.struct_size = sizeof *t, .dtype = dtype, .rank = 4, .pixel_stride = dims[1]};
     for (uint32_t i = 0; i < CVR_MAX_RANK; i++) t->shape[i] = i < 4 ? dims[i] : 1;
     const int64_t n = cvr_numel(4, dims);
-    void *data = memory((uint64_t)n * cvr_dtype_size(dtype));
+    void *data = bench_memory((uint64_t)n * cvr_dtype_size(dtype));
     uint32_t state = 1;
     for (int64_t i = 0; i < n; i++) {
         state = state * 1664525u + 1013904223u;
@@ -100,42 +80,6 @@ static void tensor_make(cvr_tensor *t, uint32_t dtype, const int64_t *dims) {
             ((float *)data)[i] = value;
     }
     t->data = data;
-}
-
-/* Seconds of the fastest call: what others do on the machine can only make it slower. */
-static double time_of(const cvr_kernel_desc *kernel, const cvr_kernel_args *args, double seconds) {
-    const cvr_cpu_fn *fn = kernel->payload;
-    double best = 0;
-    cvr_error err;
-    cvr_error_init(&err);
-    if (fn->run(args, &err) != CVR_OK) fail(err.message);
-    const double start = now();
-    for (int n = 0; n < 5 || now() - start < seconds; n++) {
-        const double t = now();
-        (void)fn->run(args, &err);
-        const double took = now() - t;
-        if (n == 0 || took < best) best = took;
-    }
-    return best;
-}
-
-/* The first that takes the signature, as a plan takes it. */
-static const cvr_kernel_desc *kernel_of(const case_machine *m, const char *name, const cvr_signature *sig) {
-    const void *op;
-    const cvr_kernel_desc *const *kernels;
-    size_t n;
-    cvr_error err;
-    cvr_error_init(&err);
-    if (cvr_plugins_find(m->plugins, CVR_KIND_OP, name, &op, &err) != CVR_OK) fail(err.message);
-    if (cvr_plugins_kernels(m->plugins, op, "cpu", &kernels, &n, &err) != CVR_OK) fail(err.message);
-    const cvr_kernel_desc *best = NULL;
-    const bool low = sig->inputs[0]->dtype == CVR_BF16;
-    for (size_t i = 0; i < n && !best; i++) {
-        const bool takes = !low || (kernels[i]->flags & CVR_KERNEL_LOW_PRECISION);
-        if (takes && (!kernels[i]->supports || kernels[i]->supports(sig, &err) == CVR_OK)) best = kernels[i];
-    }
-    if (!best) fail("the cpu backend has no such kernel");
-    return best;
 }
 
 /* Seconds of one call of a shape in one direction. */
@@ -161,7 +105,7 @@ static double bench(const case_machine *m, const options *o, const shape *s, int
                                .n_outputs = 1,
                                .n_workers = m->pool->n_workers,
                                .math = p->math};
-    const cvr_kernel_desc *kernel = kernel_of(m, ops[direction], &sig);
+    const cvr_kernel_desc *kernel = bench_kernel_of(m, ops[direction], &sig);
     cvr_kernel_args args = {.struct_size = sizeof args,
                             .attrs = attrs[direction],
                             .inputs = inputs,
@@ -170,8 +114,8 @@ static double bench(const case_machine *m, const options *o, const shape *s, int
                             .n_inputs = 2,
                             .n_outputs = 1};
     args.workspace_size = kernel->workspace ? kernel->workspace(&sig) : 0;
-    args.workspace = memory(args.workspace_size);
-    const double seconds = time_of(kernel, &args, o->seconds);
+    args.workspace = bench_memory(args.workspace_size);
+    const double seconds = bench_time_of(kernel, &args, o->seconds);
     cvr_free(args.workspace);
     cvr_free(x.data);
     cvr_free(w.data);
@@ -266,7 +210,7 @@ static void print_json(const line *lines, const options *o, double peak, const c
 static const precision *precision_of(const char *name) {
     for (size_t p = 0; p < sizeof precisions / sizeof *precisions; p++)
         if (strcmp(name, precisions[p].name) == 0) return &precisions[p];
-    fail("--precision is f32, bf16 or bf16x3");
+    bench_fail("--precision is f32, bf16 or bf16x3");
     return NULL;
 }
 
@@ -279,8 +223,8 @@ static options options_of(int argc, char **argv) {
         }
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!value)
-            fail("usage: conv_bench [--batch N] [--threads N] [--isa PACK] [--seconds S] [--shape TEXT] "
-                 "[--precision f32|bf16|bf16x3] [--json]");
+            bench_fail("usage: conv_bench [--batch N] [--threads N] [--isa PACK] [--seconds S] [--shape TEXT] "
+                       "[--precision f32|bf16|bf16x3] [--json]");
         if (strcmp(argv[i], "--batch") == 0)
             o.batch = strtoll(value, NULL, 10);
         else if (strcmp(argv[i], "--threads") == 0)
@@ -294,10 +238,10 @@ static options options_of(int argc, char **argv) {
         else if (strcmp(argv[i], "--shape") == 0)
             o.only = value;
         else
-            fail("an unknown option");
+            bench_fail("an unknown option");
         i++;
     }
-    if (o.batch < 1 || o.threads < 1) fail("--batch and --threads are at least 1");
+    if (o.batch < 1 || o.threads < 1) bench_fail("--batch and --threads are at least 1");
     return o;
 }
 
@@ -306,7 +250,7 @@ int main(int argc, char **argv) {
     case_machine m;
     cvr_error err;
     cvr_error_init(&err);
-    if (machine_open(&m, "cpu", o.isa, o.threads, &err) != CVR_OK) fail(err.message);
+    if (machine_open(&m, "cpu", o.isa, o.threads, &err) != CVR_OK) bench_fail(err.message);
     line lines[SHAPES];
     memset(lines, 0, sizeof lines);
     double peak = peak_of(&m, o.precision);

@@ -22,7 +22,7 @@ done
 grep -E '^\| `' reference.md >rows.txt
 [ "$(wc -l <rows.txt)" -gt 200 ] || fail "only $(wc -l <rows.txt) settings"
 grep -vE '^\| `[a-z0-9_]+` \| (`[^`]+`|must be given|empty) \| [^|]+ \| [^|]+ \|$' <(sed 's/\\|//g' rows.txt) && fail "a setting without default, values or meaning"
-for topic in "" layers augment optim sched data models tasks backends passes gradients codecs weights reports sections run train val predict bench \
+for topic in "" layers augment optim sched data models tasks predictions backends passes gradients codecs weights reports sections run train val predict bench \
     pack check convert conv2d random_crop adamw resnet50 scenes classify train.batch optim.betas; do
   "$CVRUN" help $topic >page.txt || fail "help $topic"
   awk 'length > 80 {print; bad = 1} END {exit bad}' page.txt || fail "help $topic is wider than 80 columns"

@@ -259,7 +259,7 @@ def check(results, truth, metrics, kind):
         ours = told[("mask_" if kind == "segm" else "") + name]
         worst = max(worst, abs((-1 if ours is None else ours) - value))
     print("largest difference: %.3g" % worst)
-    return worst > 1e-9
+    return int(worst > 1e-9)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Two-stage detectors against torchvision's, from the same weights on the same pictures.
 
 usage: detectors_two.py DETECTOR_RUN [MODEL...] [--narrow] [--write]
+       detectors_two.py DETECTOR_RUN --trained RUN PICTURES
 
 DETECTOR_RUN is the program that the target detector_run builds. Each network gets seeded weights and two pictures of odd sizes on one
 canvas. Compared are
@@ -10,9 +11,12 @@ canvas. Compared are
 PyTorch computes in double. A change or a detection that hangs on one comparison that rounding decides is gone with another seed, an
 error is not: a few seeds are tried.
 --narrow does it with narrow versions first; --write puts these into tests/golden/rcnn.safetensors, which tests/models/rcnn_nets_test.c
-reads. Needs torch, torchvision, safetensors.
+reads.
+--trained takes a run folder of a Faster R-CNN on a MobileNetV3-Large, of any widths, and a folder of PNGs of one size, at most 64 of
+which both sides look at: detections whose scores differ by less than 1e-4 may be swapped, the others must be the same.
+Needs torch, torchvision, safetensors.
 """
-import copy, functools, pathlib, subprocess, sys, tempfile
+import configparser, copy, functools, pathlib, subprocess, sys, tempfile
 import torch, torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -29,6 +33,7 @@ from networks import NarrowResNet
 CLASSES = 3
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/rcnn.safetensors"
 LR = 0.5
+KEYS = ("norm", "norm_eps", "fpn_channels", "representation_size")
 MOBILE = 0.02  # width of the narrow MobileNet
 UNKEPT = ("faster_batch",)  # narrow, and yet not in the golden file: faster_v2 has its batch norms, too
 HEADS = "rpn.head.cls_logits rpn.head.bbox_pred roi_heads.box_predictor.cls_score roi_heads.box_predictor.bbox_pred"
@@ -322,7 +327,35 @@ def check(program, label, case, is_narrow=False):
     return None
 
 
+def trained(program, run_folder, pictures):
+    """What a trained network finds, on both sides."""
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read(run_folder / "config.ini")
+    weights = load_file(run_folder / "weights/last.safetensors")
+    keys = {k: v for k, v in ini["model"].items() if k in KEYS}
+    rows, c, rep = (weights[k].shape[0] for k in ("roi_heads.box_predictor.cls_score.weight", "backbone.fpn.inner_blocks.0.0.weight", "roi_heads.box_head.fc7.weight"))
+    body = torchvision.models.mobilenet_v3_large(norm_layer=nn.BatchNorm2d).features
+    body = body if keys.get("norm") == "batch" else frozen(body)
+    backbone = backbone_utils.BackboneWithFPN(body, {"13": "0", "16": "1"}, [160, 960], c, LastLevelMaxPool())
+    anchors = AnchorGenerator(((32, 64, 128, 256, 512),) * 3, ((0.5, 1.0, 2.0),) * 3)
+    more = dict(rpn_pre_nms_top_n_test=150, rpn_post_nms_top_n_test=150, rpn_score_thresh=0.05)
+    net = faster_rcnn.FasterRCNN(backbone, rpn_anchor_generator=anchors, box_head=faster_rcnn.TwoMLPHead(c * 49, rep), box_predictor=faster_rcnn.FastRCNNPredictor(rep, rows), **more)
+    net.load_state_dict(weights)  # strict
+    images = torch.stack([torchvision.io.read_image(str(p), torchvision.io.ImageReadMode.RGB) for p in sorted(pictures.glob("*.png"))[:64]])
+    b = {"image": images, "image_size": torch.tensor([images.shape[2:]] * len(images)).float()}
+    fields = {"model": text("fasterrcnn_mobilenet_v3_large_320_fpn"), "settings": text(" ".join(f"{k}={v}" for k, v in keys.items() if v)), "classes": torch.tensor(rows - 1), "capture": text(HEADS)}
+    fields = {f"trained/{k}": v.contiguous() for k, v in (fields | b | {f"param.{k}": v for k, v in weights.items()}).items()}
+    with torch.no_grad():
+        said, proposals, found, _ = run(net.double().eval(), b, torch.float64, False)
+    mine = ours(program, "eval", fields)
+    heads, off = check_heads(said, mine, proposals, "eval"), check_found(found, mine)
+    print(f"    {sum(len(f['boxes']) for f in found)} detections in {len(images)} pictures: off by {off:.1e} pixels at most")
+    return heads <= 1e-4 and off <= 1e-2
+
+
 def main():
+    if "--trained" in sys.argv:
+        sys.exit(not trained(sys.argv[1], *map(pathlib.Path, sys.argv[3:5])))
     program, wanted = sys.argv[1], [a for a in sys.argv[2:] if not a.startswith("-")]
     large, small = cases()
     torch.set_num_threads(1)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import nn
-from torchvision.ops import StochasticDepth, sigmoid_focal_loss
+from torchvision.ops import FrozenBatchNorm2d, StochasticDepth, sigmoid_focal_loss
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 
@@ -136,6 +136,10 @@ def norm():
     l2 = lambda x: F.normalize(x, dim=1)
     f.add("l2", "l2_norm2d", "", l2, f.randn(2, 7, 3, 4))
     f.add("l2_zero", "l2_norm2d", "eps=0.5", lambda x: F.normalize(x, dim=1, eps=0.5), torch.cat([torch.zeros(1, 3, 2, 2), f.randn(1, 3, 2, 2) * 0.1, f.randn(1, 3, 2, 2)]))
+    for train in (True, False):
+        name = "frozen_train" if train else "frozen_eval"
+        f.add(name, "frozen_batch_norm2d", "", FrozenBatchNorm2d(5), f.randn(2, 5, 3, 4), train=train)
+    f.add("frozen_eps", "frozen_batch_norm2d", "eps=0", FrozenBatchNorm2d(70, eps=0.0), f.randn(1, 70, 2, 2))
     f.write()
 
 

@@ -440,6 +440,56 @@ Test(detect, masks) {
     close_task(&d);
 }
 
+/* The mask of a box with whole corners in a picture of 200 x 200: its runs, and how many. */
+static uint32_t box_runs(const double box[4], uint32_t runs[512]) {
+    const uint32_t x = (uint32_t)box[0], y = (uint32_t)box[1], w = (uint32_t)box[2], h = (uint32_t)box[3];
+    uint32_t n = 0;
+    runs[n++] = 200 * x + y;
+    for (uint32_t i = 0; i < w; i++) {
+        runs[n++] = h;
+        runs[n++] = i + 1 < w ? 200 - h : 200 * (200 - x - w) + 200 - y - h;
+    }
+    return n;
+}
+
+static int32_t tell_masks(void *data, int64_t index, cvr_object_fn each, void *ctx, cvr_error *e) {
+    uint32_t runs[512];
+    (void)data;
+    for (size_t i = 0; i < N_ANNOTATIONS; i++) {
+        cvr_object o = annotations[i].object;
+        if (annotations[i].picture != index) continue;
+        o.n_runs = box_runs(o.box, runs);
+        o.runs = runs;
+        CVR_TRY(each(ctx, &o, e));
+    }
+    return CVR_OK;
+}
+
+/* Certain of every pixel, a mask is its box and the pixels that it touches: where boxes are right, masks are, too. */
+Test(detect, masks_are_measured) {
+    static const char *const reads[] = {"masks"};
+    static float masks[N][D][28 * 28];
+    detect d;
+    batch b;
+    open_task(&d, reads, 1);
+    d.task->metrics_close(d.metrics);
+    d.info.objects = tell_masks;
+    cr_assert_eq(d.task->metrics_open(&d.info, &d.metrics, &err), CVR_OK, "%s", err.message);
+    make_batch(&b);
+    for (int i = 0; i < N * D * 28 * 28; i++) (&masks[0][0][0])[i] = 1;
+    const cvr_named_tensor mask = tensor("masks", CVR_F32, masks, D, 28 * 28);
+    const cvr_named_tensor *const results[] = {&b.result[0], &b.result[1], &b.result[2], &mask};
+    b.outputs.fields = results;
+    b.outputs.n_fields = 4;
+    update(&d, &b);
+    const metrics m = metrics_of(&d);
+    agree(&m, expected);
+    cr_expect_float_eq(metric(&m, "mask_map50"), metric(&m, "map50"), 1e-9, "%.12g", metric(&m, "mask_map50"));
+    cr_expect(fabs(metric(&m, "mask_map") - metric(&m, "map")) < 0.1, "%.12g", metric(&m, "mask_map"));
+    cr_expect_float_eq(metric(&m, "mask_ar1"), metric(&m, "ar1"), 0.1);
+    close_task(&d);
+}
+
 /* ---- predictions ---- */
 
 static void predict(const detect *d, const batch *b, int row, told *t) {

@@ -111,6 +111,16 @@ Test(passes, grads_bf16) {
     cr_assert_geq(nodes, n_lines * draws_wanted(), "%zu nodes are fused in %zu lines", nodes, n_lines);
 }
 
+/* Every draw of every line has a frozen batch norm that becomes part of a convolution, in a training step as well. */
+Test(passes, frozen) {
+    size_t nodes, n_files, n_lines;
+    free(case_lines(CVR_TEST_DIR "/plugins/cases", "frozen", &n_files, &n_lines));
+    for (int low = 0; low < 2; low++) {
+        cr_assert_eq(compare_all(CVR_TEST_DIR "/plugins/cases", "frozen", "fuse_conv", low, &nodes), 0);
+        cr_assert_geq(nodes, n_lines * draws_wanted(), "%zu nodes are fused in %zu lines", nodes, n_lines);
+    }
+}
+
 /* Not in bf16, where statistics are of what was not rounded yet. */
 Test(passes, norms) {
     size_t nodes, n_files, n_lines;

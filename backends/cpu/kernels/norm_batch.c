@@ -31,14 +31,19 @@ static columns batch_columns(const cvr_tensor *x) {
     return columns_of(1, x->shape[0] * x->shape[2] * x->shape[3], x->shape[1]);
 }
 
+/* x, or where it is absent what has its shape and type: the gradient. */
+static const cvr_tensor *pictures_of(const cvr_tensor *const *inputs) {
+    return inputs[inputs[0] ? 0 : 1];
+}
+
 static uint64_t batch_workspace(const cvr_signature *sig) {
-    const columns c = batch_columns(sig->inputs[0]);
+    const columns c = batch_columns(pictures_of(sig->inputs));
     return columns_workspace(&c) + (uint64_t)c.channels * (2 * sizeof(double) + TABLES * sizeof(float)) +
            (uint64_t)c.width * TABLES * sizeof(float);
 }
 
 static batch_work batch_open(const cvr_kernel_args *a) {
-    batch_work w = {.c = batch_columns(a->inputs[0]), .partial = a->workspace};
+    batch_work w = {.c = batch_columns(pictures_of(a->inputs)), .partial = a->workspace};
     w.first = w.partial + columns_workspace(&w.c) / sizeof(double);
     w.second = w.first + w.c.channels;
     w.narrow = (float *)(w.second + w.c.channels);
@@ -263,9 +268,9 @@ static int streams(const cvr_kernel_args *a) {
 }
 
 static batch_job job_of(const cvr_kernel_args *a, const batch_work *w, int64_t activation) {
-    return (batch_job){.x = a->inputs[0]->data,
+    return (batch_job){.x = pictures_of(a->inputs)->data,
                        .out = a->outputs[0]->data,
-                       .bf16 = a->inputs[0]->dtype == CVR_BF16,
+                       .bf16 = a->outputs[0]->dtype == CVR_BF16,
                        .stream = streams(a),
                        .clamp = clamp_of(activation),
                        .clamps = activation != CVR_ACTIVATION_NONE,
@@ -461,7 +466,7 @@ static int32_t backward_apply_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* dx = grad * weight / sqrt(running_var + eps) */
+/* dx = grad * weight / sqrt(running_var + eps). Without x that is all, in one pass. */
 static int32_t inference_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_inference_attrs *attrs = a->attrs;
@@ -470,7 +475,10 @@ static int32_t inference_backward_run(const cvr_kernel_args *a, cvr_error *err) 
     float *dweight = a->outputs[1]->data, *dbias = a->outputs[2]->data;
     batch_job job = job_of(a, &w, CVR_ACTIVATION_NONE);
     job.grad = a->inputs[1]->data;
-    columns_products(&w.c, a->pool, gradient_row, &job, mean, w.partial, w.first, w.second);
+    if (a->inputs[0])
+        columns_products(&w.c, a->pool, gradient_row, &job, mean, w.partial, w.first, w.second);
+    else
+        memset(w.first, 0, 2 * (uint64_t)w.c.channels * sizeof *w.first); /* and w.second, behind it */
     for (int64_t c = 0; c < w.c.channels; c++) {
         const double invstd = 1 / sqrt(var[c] + attrs->eps);
         dbias[c] = (float)w.first[c];
@@ -488,7 +496,7 @@ static int32_t inference_backward_run(const cvr_kernel_args *a, cvr_error *err) 
 static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
     for (uint32_t i = 0; i < sig->n_inputs; i++) {
         const cvr_tensor *t = sig->inputs[i];
-        if (t && t->dtype != (t->rank == 4 ? sig->inputs[0]->dtype : t->rank == 1 ? CVR_F32 : CVR_I64))
+        if (t && t->dtype != (t->rank == 4 ? pictures_of(sig->inputs)->dtype : t->rank == 1 ? CVR_F32 : CVR_I64))
             return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s", i, cvr_dtype_name(t->dtype));
     }
     return CVR_OK;

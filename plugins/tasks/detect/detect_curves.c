@@ -152,8 +152,9 @@ static void find_best(detect_curves *c, const coco_ap *ap) {
     for (int64_t k = 0; k < c->n_classes; k++) {
         c->best[k] = (detect_best){NAN, NAN, NAN};
         if (!has_objects(ap, k)) continue;
-        c->best[k] = (detect_best){points_of(c, k, PRECISION)[c->at], points_of(c, k, RECALL)[c->at],
-                                   points_of(c, k, F1)[c->at]};
+        const double recall = points_of(c, k, RECALL)[c->at];
+        c->best[k] =
+            (detect_best){recall > 0 ? points_of(c, k, PRECISION)[c->at] : 0, recall, points_of(c, k, F1)[c->at]};
     }
 }
 

@@ -12,7 +12,7 @@
 
 /* What the classes come to from the confidence on at which their mean F1 is the highest. */
 typedef struct detect_best {
-    double precision, recall, f1; /* NaN: the class has no object */
+    double precision, recall, f1; /* 0 where no object is found; NaN: the class has none */
 } detect_best;
 
 typedef struct detect_curves detect_curves;

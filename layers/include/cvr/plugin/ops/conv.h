@@ -28,10 +28,10 @@
  * conv2d_backward_input_norm  grad (N,K,P,Q), weight (K,C/groups,R,S), [other (N,C,H,W)], x (N,C,H,W), [scale (C)],
  *                         mean (C), invstd (C), [shift (C)], [y (N,C,H,W)] -> g (N,C,H,W), dscale (C), dshift (C)
  *     batch_norm2d_backward_sums of x and conv2d_backward_input(grad, weight) + other, for the batch norm (scale,
- * shift) whose output the convolution read; cvr_conv2d_backward_input_norm_attrs conv2d_act, below, has a gradient
- * where it has no mean: conv2d_act              x, weight, [bias (K)], [scale (K)], [shift (K)], [mean (K), var (K)],
- * [residual (N,K,P,Q)]
- *                         -> y (N,K,P,Q); cvr_conv2d_act_attrs; scale and shift only with mean and var
+ *     shift) whose output the convolution read; cvr_conv2d_backward_input_norm_attrs
+ * conv2d_act              x, weight, [bias (K)], [scale (K)], [shift (K)], [mean (K), var (K)], [residual (N,K,P,Q)]
+ *                         -> y (N,K,P,Q); cvr_conv2d_act_attrs; scale and shift only with mean and var, and without a
+ *                         gradient of theirs
  *     y = a((conv2d(x) - mean[k]) / sqrt(var[k] + eps) * scale[k] + shift[k] + residual), a as in ops/norm.h
  */
 #ifndef CVR_PLUGIN_OPS_CONV_H

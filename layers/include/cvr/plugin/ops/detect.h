@@ -27,7 +27,7 @@
  * decode_boxes_backward  deltas, anchors, grad -> ddeltas; cvr_box_coder_attrs
  * clip_boxes      boxes (N,A,4*K), size (N,2) -> clamped to 0..width, 0..height. No gradient.
  * box_iou         a (N,A,4) or (A,4), b (N,M,4), [counts (N) i64] -> (N,A,M): intersection / union, NaN for 0 / 0. b
- * may be padded where `counts` is given; the columns of padding are 0.
+ *     may be padded where `counts` is given; the columns of padding are 0.
  *
  * match_boxes     anchors, boxes (N,M,4), counts (N) i64, [valid (N) i32] -> match (N,A) i32; cvr_match_attrs
  *     (torchvision's Matcher and SSDMatcher.) Each row takes the object of the largest IoU, the first of equal ones;
@@ -45,22 +45,24 @@
  *     many are meant. CVR_DRAW_RANDOM: those with the smallest Philox numbers of (seed, key, step, picture, row), ties
  *     by row; CVR_DRAW_FIRST: the first rows.
  * gather_rows     x (N,P) or (N,P,K), with `shared` (P) or (P,K), any element type, index (N,B) i32 -> (N,B) or
- * (N,B,K); cvr_gather_attrs. Zeros where the index is negative (a match of any kind without an object is); an index
- * past P is an error. Gradient for x. x may be padded. gather_rows_backward  grad (N,B) or (N,B,K), index -> dx;
- * cvr_gather_rows_attrs append_rows     a (N,P,K), count (N) i32, b (N,M,K), counts (N) i64 -> (N,P+M,K), count (N)
- * i32; no attributes The rows that count of a, then those of b, then zeros. b may be padded. No gradient. cut_match
- * match (N,A) i32, count (N) i32 -> (N,A) i32: CVR_MATCH_BETWEEN from row `count` on, so that rows that only fill a
- * sample up count for no loss; no attributes top_k           x (N,P) -> values (N,k), index (N,k) i32, count (N) i32;
- * cvr_top_k_attrs The k largest, in falling order, equal ones by index, NaN last; k is at most P. With `above`, only
- * those > threshold. Past `count` the index is -1 and the value 0. nms             boxes (N,P,4), scores (N,P), [group
- * (N,P) i32], [valid (N) i32] -> index (N,max_out) i32, count (N) i32; cvr_nms_attrs. Candidates have a score >
- * score_threshold (>= with `inclusive`), both sides >= min_size, and stand before `valid`. In falling order of score,
- * equal ones by row, each that is kept suppresses those of its group with IoU > iou_threshold; NaN does not suppress.
- * The max_out best are kept, index -1 past them. Without `group`, and with n_groups > 0, a row's group is row %
- * n_groups, and group 0 is left out where `background`; else all are one group. CVR_NMS_OFFSET: as torchvision does it
- * for few boxes: every box is moved by group * (largest coordinate of the candidates + 1), in f32, and then all are one
- * group; CVR_NMS_LOOP: group by group; CVR_NMS_AUTO: offset up to 1000 candidates with groups, else loop, as
- * torchvision on a CPU.
+ *     (N,B,K); cvr_gather_attrs. Zeros where the index is negative (a match of any kind without an object is); an index
+ *     past P is an error. Gradient for x. x may be padded.
+ * gather_rows_backward  grad (N,B) or (N,B,K), index -> dx; cvr_gather_rows_attrs
+ * append_rows     a (N,P,K), count (N) i32, b (N,M,K), counts (N) i64 -> (N,P+M,K), count (N) i32; no attributes
+ *     The rows that count of a, then those of b, then zeros. b may be padded. No gradient.
+ * cut_match       match (N,A) i32, count (N) i32 -> (N,A) i32: CVR_MATCH_BETWEEN from row `count` on, so that rows that
+ *     only fill a sample up count for no loss; no attributes
+ * top_k           x (N,P) -> values (N,k), index (N,k) i32, count (N) i32; cvr_top_k_attrs
+ *     The k largest, in falling order, equal ones by index, NaN last; k is at most P. With `above`, only those >
+ *     threshold. Past `count` the index is -1 and the value 0.
+ * nms             boxes (N,P,4), scores (N,P), [group (N,P) i32], [valid (N) i32] -> index (N,max_out) i32, count (N)
+ *     i32; cvr_nms_attrs. Candidates have a score > score_threshold (>= with `inclusive`), both sides >= min_size, and
+ *     stand before `valid`. In falling order of score, equal ones by row, each that is kept suppresses those of its
+ *     group with IoU > iou_threshold; NaN does not suppress. The max_out best are kept, index -1 past them.
+ *     Without `group`, and with n_groups > 0, a row's group is row % n_groups, and group 0 is left out where
+ *     `background`; else all are one group. CVR_NMS_OFFSET: as torchvision does it for few boxes: every box is moved by
+ *     group * (largest coordinate of the candidates + 1), in f32, and then all are one group; CVR_NMS_LOOP: group by
+ *     group; CVR_NMS_AUTO: offset up to 1000 candidates with groups, else loop, as torchvision on a CPU.
  *
  * roi_align       rois (N,R,4), count (N) i32 or none, maps 1..6 (N,C,h,w) -> (N*R,C,P,Q); cvr_roi_align_attrs
  *     (He et al., "Mask R-CNN", 2017; MultiScaleRoIAlign.) The row of picture n, roi r is n * R + r; rows past `count`

@@ -1,7 +1,7 @@
 /*
- * Attributes of the losses of object detection, version 1 (plugin "layer_detect_loss"). Words and shapes as in ops/detect.h:
- * `match` (N,A) i32 says which object each row stands for, so targets are never made into tensors of their own.
- * f32 unless said otherwise; a loss is a scalar (). All sums are in double, in a fixed order.
+ * Attributes of the losses of object detection, version 1 (plugin "layer_detect_loss"). Words and shapes as in
+ * ops/detect.h: `match` (N,A) i32 says which object each row stands for, so targets are never made into tensors of
+ * their own. f32 unless said otherwise; a loss is a scalar (). All sums are in double, in a fixed order.
  *
  * What the sum over rows is divided by, `norm`:
  *     CVR_NORM_COUNTED    rows of the batch that are not CVR_MATCH_BETWEEN (0 rows: the loss is 0)
@@ -15,14 +15,15 @@
  *     torchvision.ops.sigmoid_focal_loss, summed over classes: y = [target = k], q = sigmoid(x_k) where y, else
  *     1 - sigmoid(x_k), l = -a * (1 - q)^gamma * log q, a = alpha where y, else 1 - alpha (1 for both where alpha < 0).
  *     target: a class; -1: none of them; -2: the row counts for nothing. Rows with an object are those with
- *     target >= `first_class` (RetinaNet's class 0 is never an object). norm: the divisor of each picture.
+ *     target >= `first_class` (RetinaNet's class 0 is never an object). norm: the divisor of each picture. With K 1,
+ *     alpha -1 and gamma 0 it is binary cross entropy with logits (RPN's objectness: target 0, -1 or -2).
  * anchor_focal_loss_backward  x, target, norm, grad () -> dx; cvr_anchor_focal_attrs
  *
  * anchor_cross_entropy  x (N,A,K), target (N,A) i64 -> loss (), lse (N,A), keep (N,A) u8, norm ();
  *     cvr_anchor_cross_entropy_attrs. Cross entropy of every row (target 0: background), of which all rows with
  *     target > 0 count, and of the background in each picture the int(negatives * positives of the picture) rows with
  *     the largest loss, equal ones by row (SSD's hard negatives); negatives < 0: all. Sum / max(1, positives of the
- *     batch).
+ *     batch). target < 0: the row counts for nothing. A loss that is NaN counts as the largest.
  * anchor_cross_entropy_backward  x, target, lse, keep, norm, grad () -> dx; no attributes
  *
  * anchor_box_loss  deltas (N,A,4*K), anchors (A,4) or (N,A,4), boxes (N,M,4), match (N,A) i32, [label (N,A) i64] ->
@@ -34,7 +35,7 @@
  *     no gradient.
  * anchor_box_loss_backward  deltas, anchors, boxes, match, [label], norm, grad () -> ddeltas; cvr_anchor_box_loss_attrs
  *
- * centerness_loss  x (N,A,1), anchors (A,4), boxes (N,M,4), match (N,A) i32 -> loss (), norm (N);
+ * centerness_loss  x (N,A,1), anchors (A,4) or (N,A,4), boxes (N,M,4), match (N,A) i32 -> loss (), norm (N);
  *     cvr_centerness_attrs. Rows with an object: binary cross entropy with logits against
  *     sqrt(min(l,r) / max(l,r) * min(t,b) / max(t,b)), l, t, r, b from the anchor's centre to the object's sides
  *     (Tian et al., "FCOS", 2019).

@@ -13,6 +13,50 @@
 extern "C" {
 #endif
 
+/* ---- boxes of one cell of a map ---- */
+
+/* Anchors about (0,0), ratios outer and sizes inner: (n_ratios * n_sizes, 4), sides rounded half to even. */
+static inline void cvr_cell_anchors(const cvr_grid_anchors_attrs *attrs, float *cell) {
+    for (int64_t r = 0; r < attrs->n_ratios; r++) {
+        const float high = sqrtf((float)attrs->ratios[r]), wide = 1.0f / high;
+        for (int64_t s = 0; s < attrs->n_sizes; s++, cell += 4) {
+            const float w = wide * (float)attrs->sizes[s], h = high * (float)attrs->sizes[s];
+            cell[2] = rintf(w / 2);
+            cell[3] = rintf(h / 2);
+            cell[0] = -cell[2];
+            cell[1] = -cell[3];
+        }
+    }
+}
+
+/* Most of a cell's default boxes. */
+#define CVR_DEFAULT_MOST (2 + 2 * CVR_ANCHOR_MOST)
+
+static inline float cvr_default_side(const cvr_default_boxes_attrs *attrs, double side) {
+    const float s = (float)side;
+    return !attrs->clip ? s : s < 0 ? 0 : s > 1 ? 1 : s;
+}
+
+/* Widths and heights, as shares of the picture: (s,s), (s',s'), then for each ratio a box and its swap. Returns how
+ * many. */
+static inline int64_t cvr_default_sides(const cvr_default_boxes_attrs *attrs, float side[CVR_DEFAULT_MOST][2]) {
+    const double s = attrs->scale;
+    int64_t n = 2;
+    side[0][0] = side[0][1] = cvr_default_side(attrs, s);
+    side[1][0] = side[1][1] = cvr_default_side(attrs, sqrt(s * attrs->next_scale));
+    for (int64_t i = 0; i < attrs->n_ratios; i++, n += 2) {
+        const double root = sqrt(attrs->ratios[i]);
+        side[n][0] = side[n + 1][1] = cvr_default_side(attrs, s * root);
+        side[n][1] = side[n + 1][0] = cvr_default_side(attrs, s / root);
+    }
+    return n;
+}
+
+/* Cells of a picture's side, where the step or the map decides. */
+static inline float cvr_default_cells(int64_t step, int64_t image, int64_t map) {
+    return (float)(step ? (double)image / (double)step : (double)map);
+}
+
 /* ---- overlap ---- */
 
 static inline float cvr_box_area(const float *b) {

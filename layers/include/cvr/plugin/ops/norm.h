@@ -14,9 +14,9 @@
  *
  * batch_norm2d_inference  x (N,C,H,W), [weight (C)], [bias (C)], running_mean (C), running_var (C) -> y (N,C,H,W)
  *     y = (x - running_mean[c]) / sqrt(running_var[c] + eps) * weight[c] + bias[c]
- * batch_norm2d_inference_backward  x, grad (N,C,H,W), [weight (C)], running_mean (C), running_var (C)
+ * batch_norm2d_inference_backward  [x (N,C,H,W)], grad (N,C,H,W), [weight (C)], running_mean (C), running_var (C)
  *                         -> dx (N,C,H,W), dweight (C), dbias (C)
- *     dx = grad * weight[c] / sqrt(running_var[c] + eps); dweight, dbias as above
+ *     dx = grad * weight[c] / sqrt(running_var[c] + eps); dweight, dbias as above, and 0 without x
  *
  * Fused, by passes; activation a is none, relu or relu6 (CVR_ACTIVATION_*), cvr_batch_norm2d_act_attrs for all three:
  * batch_norm2d_act        the inputs of batch_norm2d, [residual (N,C,H,W)], [mean (C), var (C)]
