@@ -83,8 +83,9 @@ const command check_command = {
     .help =
         "Every picture goes through what training does: the whole file, the transforms, the size of a "
         "batch. Every bad file is named, with the reason. Exit status 1 where there is one. Then follow "
-        "the size that pictures have after the transforms, how many pictures (of masks: pixels) the classes "
-        "have, and pictures that are there twice, within a split or in both: by the bytes of their files, or else by "
+        "the size that pictures have after the transforms, how many pictures (of masks pixels, of boxes objects) the "
+        "classes have, and pictures that are there twice, within a split or in both: by the bytes of their files, or "
+        "else by "
         "their pixels.\n",
     .run = run_check,
     .needs_path = true,

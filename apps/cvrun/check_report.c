@@ -31,6 +31,7 @@ typedef struct report {
     int64_t n_classes;
     const char *const *class_names; /* as the network has them, after data.names */
     bool several;                   /* classes a picture */
+    bool objects;                   /* counts are of objects, of which a picture has any number */
     pixel_counts pixels;
 } report;
 
@@ -54,6 +55,15 @@ static void count_shares(report *r, uint32_t split, const pack_sample *s) {
     r->several = true;
     for (int64_t i = 0; i < r->n_classes; i++)
         r->counts[split * r->n_classes + i] += ((const float *)f->data)[i] >= 0.5f;
+}
+
+static void count_objects(report *r, uint32_t split, const pack_sample *s) {
+    const cvr_field *f = cvr_sample_find(&s->sample, CVR_FIELD_BOX_LABELS);
+    if (!f || f->dtype != CVR_I64 || f->rank != 1) return;
+    const int64_t *labels = f->data;
+    r->objects = true;
+    for (int64_t i = 0; i < f->shape[0]; i++)
+        if (labels[i] >= 0 && labels[i] < r->n_classes) r->counts[split * r->n_classes + labels[i]]++;
 }
 
 /* The file that the data set names, or else the pixels; the sample is only read where that is needed. */
@@ -81,6 +91,7 @@ static void look_at(report *r, uint32_t split, int64_t index, finger *out) {
             out->sum = pack_sum(f->data, out->n) ^ (uint64_t)f->shape[0];
         }
         if (label < 0) count_shares(r, split, &s);
+        if (label < 0) count_objects(r, split, &s);
         pixel_counts_add(&r->pixels, split, &s.sample, name);
     }
     pack_sample_free(&s);
@@ -131,7 +142,8 @@ static int64_t sum_of(const report *r, uint32_t split) {
 /* A line a class, where these are few. */
 static void print_classes(const report *r) {
     if (r->n_classes > MOST_CLASS_LINES || sum_of(r, 0) + sum_of(r, 1) == 0) return;
-    print_text("%-24s %10s %10s\n", "pictures of class", r->has[0] ? "training" : "", r->has[1] ? "validation" : "");
+    print_text("%-24s %10s %10s\n", r->objects ? "objects of class" : "pictures of class", r->has[0] ? "training" : "",
+               r->has[1] ? "validation" : "");
     for (int64_t i = 0; i < r->n_classes; i++) {
         char train[32] = "", val[32] = "";
         if (r->has[0]) human_count(r->counts[i], train);
@@ -144,6 +156,7 @@ static void print_balance(const report *r, uint32_t split) {
     const int64_t *n = r->counts + split * r->n_classes;
     int64_t least = 0, most = 0, empty = 0;
     const int64_t sum = sum_of(r, split);
+    const char *what = r->objects ? "object" : "picture";
     char text[64];
     for (int64_t i = 0; i < r->n_classes; i++) {
         if (n[i] < n[least]) least = i;
@@ -152,14 +165,14 @@ static void print_balance(const report *r, uint32_t split) {
     }
     if (sum == 0) return; /* data whose samples have no class */
     if (n[least] == n[most])
-        print_text("%s: %s a class\n", split_names[split], human_many(n[least], "picture", text));
+        print_text("%s: %s a class\n", split_names[split], human_many(n[least], what, text));
     else
-        print_line(stdout, "%s: %lld to %lld pictures a class (fewest %s, most %s), %.1f on average",
-                   split_names[split], (long long)n[least], (long long)n[most], r->class_names[least],
-                   r->class_names[most], (double)sum / (double)r->n_classes);
+        print_line(stdout, "%s: %lld to %lld %ss a class (fewest %s, most %s), %.1f on average", split_names[split],
+                   (long long)n[least], (long long)n[most], what, r->class_names[least], r->class_names[most],
+                   (double)sum / (double)r->n_classes);
     if (empty)
-        printf("%s: %lld of %lld classes have no picture\n", split_names[split], (long long)empty,
-               (long long)r->n_classes);
+        printf("%s: %lld of %lld classes have no %s\n", split_names[split], (long long)empty, (long long)r->n_classes,
+               what);
 }
 
 /* What the network is given. */

@@ -79,7 +79,7 @@ static int32_t read_wishes(arguments *a, wishes *w, cvr_error *err) {
     for (size_t i = 0; i < n_pack_layouts; i++) {
         if (strcmp(w->as, pack_layouts[i]->name) == 0) w->layout = pack_layouts[i];
     }
-    if (*w->as && !w->layout) return unknown_choice("as", w->as, "pack, coco, masks, folder", err);
+    if (*w->as && !w->layout) return unknown_choice("as", w->as, "pack, coco, yolo, masks, folder", err);
     if (!w->out || !*w->out) return cvr_fail(err, CVR_ERR_USAGE, "where shall the files go? Give out=DIR");
     return CVR_OK;
 }
@@ -350,7 +350,9 @@ const command pack_command = {
             "pixels whose shorter side is size=N at most (default: the larger of data.img_size and "
             "val.resize_size; 0: as they are), or with store=files the pictures' files as they are\n"
             "  as=coco     DIR/{train,val}/*.png and DIR/annotations/instances_{train,val}.json: boxes, and "
-            "masks of instances as run lengths; categories count from 1, a class `background` is none of them\n"
+            "masks of instances as run lengths; categories count from 1, a class `background` is none of them; data "
+            "that has category ids keeps them, and crowds\n"
+            "  as=yolo     DIR/images/{train,val}/*.png, DIR/labels/{train,val}/*.txt and DIR/data.yaml: boxes\n"
             "  as=masks    DIR/{train,val}/{images,masks}/*.png and DIR/classes.txt: a mask's grey is the "
             "class, 255: none\n"
             "  as=folder   DIR/{train,val}/CLASS/*.png\n"

@@ -1,7 +1,7 @@
 /*
  * What cvrun pack is made of: pack.c goes through the data and makes the folder appear at once, pack_source.c opens the
- * data, pack_sample.c is a sample to read into, pack_files.c writes the layouts
- * of files, pack_cache.c that for training.
+ * data, pack_sample.c is a sample to read into, pack_files.c and
+ * pack_boxes.c write the layouts of files, pack_cache.c that for training.
  */
 #ifndef CVRUN_PACK_H
 #define CVRUN_PACK_H
@@ -73,8 +73,16 @@ typedef struct pack_layout {
 } pack_layout;
 
 extern const pack_layout *const pack_layouts[];
-extern const pack_layout pack_cache;
+extern const pack_layout pack_cache, pack_coco, pack_yolo;
 extern const size_t n_pack_layouts;
+
+/* The picture as PNG into a/b/NNNNNN.png of the folder; `b` may be NULL. */
+int32_t pack_write_picture(const pack_source *p, const pack_sample *s, const char *a, const char *b, int64_t number,
+                           cvr_error *err);
+/* The folder a/b in it. */
+int32_t pack_make_folder(const pack_source *p, const char *a, const char *b, cvr_error *err);
+/* That a sample cannot be written, and why. */
+int32_t pack_fail_field(const char *what, cvr_error *err);
 
 /* "a/b/c" of up to three parts; NULL when memory is out. Free with cvr_free. */
 char *pack_path(const char *a, const char *b, const char *c);

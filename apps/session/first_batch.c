@@ -5,12 +5,14 @@
  */
 #include "trainer.h"
 
-/* Numbers that were drawn for transforms of the device are fields of no kind; counts of ragged axes are, too. */
+/* Numbers that were drawn for transforms of the device are fields of no kind; so are counts of ragged axes and the
+ * sizes of padded pictures. */
 static bool is_drawn(const cvr_batch_view *b) {
     for (uint32_t i = 0; i < b->n_fields; i++) {
         const cvr_named_tensor *f = b->fields[i];
         const size_t n = strlen(f->name);
-        if (!*f->kind && !(n > 6 && strcmp(f->name + n - 6, "_count") == 0)) return true;
+        const bool counts = n > 6 && strcmp(f->name + n - 6, "_count") == 0;
+        if (!*f->kind && !counts && strcmp(f->name, "image_size") != 0) return true;
     }
     return false;
 }

@@ -33,6 +33,33 @@ static int32_t told(const trainer *t, size_t i, int32_t status, const cvr_error 
     }                                                                                                                  \
     return CVR_OK
 
+/* ---- what reporters may ask of the training split ---- */
+
+static const split *train_split(const trainer *t) {
+    const split *sp = &t->s->data.splits[CVR_SPLIT_TRAIN];
+    return sp->present ? sp : NULL;
+}
+
+static int64_t count_samples(const trainer *t) {
+    const split *sp = train_split(t);
+    int64_t n = 0;
+    if (sp) CVR_CALL_TO(n, sp->desc, count, NULL, sp->self);
+    return n > 0 ? n : 0;
+}
+
+static int32_t train_objects(void *data, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err) {
+    const split *sp = train_split(data);
+    if (!sp || !sp->desc->objects)
+        return cvr_fail(err, CVR_ERR_NOTFOUND, "the data has no annotations of objects beside its fields");
+    return CVR_CALL(sp->desc, objects, NULL, err, sp->self, index, each, ctx);
+}
+
+static int32_t train_size(void *data, int64_t index, int64_t *height, int64_t *width, cvr_error *err) {
+    const split *sp = train_split(data);
+    if (!sp || !sp->desc->size) return cvr_fail(err, CVR_ERR_NOTFOUND, "the data does not tell the sizes of pictures");
+    return CVR_CALL(sp->desc, size, NULL, err, sp->self, index, height, width);
+}
+
 int32_t tell_start(trainer *t, cvr_error *err) {
     cvr_session_info i;
     CVR_TRY(session_note_plugins(t->s, err));
@@ -58,7 +85,11 @@ int32_t tell_start(trainer *t, cvr_error *err) {
                                .n_channels = i.channels,
                                .resume_step = t->o->resume ? t->state.step : -1,
                                .resume_epoch = t->o->resume ? t->state.epoch : -1,
-                               .protocol = i.protocol};
+                               .protocol = i.protocol,
+                               .n_samples = count_samples(t),
+                               .data = t,
+                               .objects = train_objects,
+                               .size = train_size};
     t->reporters = cvr_calloc(t->o->n_reporters + 1, sizeof *t->reporters);
     t->off = cvr_calloc(t->o->n_reporters + 1, sizeof *t->off);
     if (!t->reporters || !t->off) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -81,6 +81,100 @@ int32_t dataset_picture_add(const dataset_pictures *p, const uint8_t *bytes, uin
     return add_image(s, &pixels, err);
 }
 
+/* ---- the size alone ---- */
+
+#define START 65536
+
+/* Memory of a picture that nobody looks at. */
+typedef struct sizing {
+    const cvr_host *host;
+    void *blocks[4];
+    uint32_t n;
+    int32_t known;
+    int64_t height, width;
+} sizing;
+
+static void *sizing_take(sizing *z, uint64_t bytes) {
+    void *const block = z->n < 4 ? z->host->alloc(z->host, bytes ? bytes : 1, 64) : NULL;
+    if (block) z->blocks[z->n++] = block;
+    return block;
+}
+
+static void *sizing_for_sample(cvr_sample *s, uint64_t bytes) {
+    return sizing_take(s->ctx, bytes);
+}
+
+static void *sizing_for_picture(void *ctx, uint64_t bytes) {
+    return sizing_take(ctx, bytes);
+}
+
+/* Of a decoder that does not ask which part is wanted. */
+static void note_whole(sizing *z, const cvr_image *pixels) {
+    z->known = 1;
+    z->height = pixels->height;
+    z->width = pixels->width;
+}
+
+/* Stops the decoder: all is known. */
+static int32_t note_size(const cvr_part_request *r, int64_t height, int64_t width, int64_t channels, cvr_part *want,
+                         cvr_error *err) {
+    sizing *const z = r->ctx;
+    (void)channels;
+    (void)want;
+    z->known = 1;
+    z->height = height;
+    z->width = width;
+    return cvr_fail(err, CVR_ERR_INTERRUPTED, "the size is known");
+}
+
+static int32_t size_of_bytes(const dataset_pictures *p, const uint8_t *bytes, uint64_t n, sizing *z, cvr_error *err) {
+    cvr_part given = {.struct_size = sizeof given};
+    cvr_image pixels = {.struct_size = sizeof pixels};
+    const cvr_part_request request = {sizeof request, z, note_size, &given};
+    const cvr_picture_job job = {sizeof job, bytes, n, p->channels, sizing_for_picture, z, &request, &pixels, 0, 0};
+    const int32_t status = p->image->decode_part(p->image, &job, err);
+    if (status != CVR_OK && !z->known) return status;
+    if (!z->known) note_whole(z, &pixels);
+    return CVR_OK;
+}
+
+/* The beginning of a file mostly has its size: then the rest is not read. */
+static int32_t size_of_start(const dataset_pictures *p, const char *path, sizing *z) {
+    uint8_t *const bytes = sizing_take(z, START);
+    const int fd = bytes ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    const ssize_t n = fd < 0 ? -1 : read(fd, bytes, START);
+    if (fd >= 0) (void)close(fd);
+    return n > 0 && size_of_bytes(p, bytes, (uint64_t)n, z, NULL) == CVR_OK;
+}
+
+static int32_t size_of_file(const dataset_pictures *p, const char *path, sizing *z, cvr_error *err) {
+    cvr_sample s = {.struct_size = sizeof s, .ctx = z, .alloc = sizing_for_sample};
+    uint8_t *bytes = NULL;
+    uint64_t n = 0;
+    CVR_TRY(dataset_picture_read(path, &s, &bytes, &n, err));
+    return size_of_bytes(p, bytes, n, z, err);
+}
+
+static void sizing_free(sizing *z) {
+    while (z->n) z->host->free(z->host, z->blocks[--z->n]);
+}
+
+int32_t dataset_picture_size(const dataset_pictures *p, const cvr_host *host, const char *path, int64_t *height,
+                             int64_t *width, cvr_error *err) {
+    sizing z = {.host = host};
+    int32_t status = CVR_OK;
+    if (!size_of_start(p, path, &z)) {
+        sizing_free(&z);
+        status = size_of_file(p, path, &z, err);
+    }
+    sizing_free(&z);
+    if (status != CVR_OK) return cvr_fail_at(err, path, 0, status);
+    if (err) cvr_error_init(err);
+    *height = z.height;
+    *width = z.width;
+    return CVR_OK;
+}
+
 const char *dataset_picture_kind(const void *self, uint32_t i) {
     static const char *const kinds[] = {CVR_FIELD_IMAGE, CVR_FIELD_LABEL};
     (void)self;

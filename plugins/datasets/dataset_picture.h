@@ -18,6 +18,9 @@ int32_t dataset_pictures_open(const cvr_dataset_args *args, dataset_pictures *ou
 
 /* The file's bytes, in the sample's memory. Errors name the file. */
 int32_t dataset_picture_read(const char *path, cvr_sample *s, uint8_t **bytes, uint64_t *n, cvr_error *err);
+/* Height and width of the picture in a file, upright, by no more of it than the decoder needs. Errors name the file. */
+int32_t dataset_picture_size(const dataset_pictures *p, const cvr_host *host, const char *path, int64_t *height,
+                             int64_t *width, cvr_error *err);
 /* Adds the field "image". */
 int32_t dataset_picture_add(const dataset_pictures *p, const uint8_t *bytes, uint64_t n, cvr_sample *s, cvr_error *err);
 

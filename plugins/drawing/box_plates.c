@@ -17,13 +17,12 @@
 #define CROWD_SHARE 0.1 /* that they may take in a crowd */
 #define CROWD_COST 0.3  /* that one may cost there */
 #define LOOKED_AT 2000  /* objects; of more, what a plate hides is not counted */
-#define PLACES 8
 
 typedef struct plate {
     const shown_box *of;
     double rank; /* the highest first */
     box area;
-    int32_t placed;
+    int32_t placed, cut; /* cut: its name had no room */
     char words[BOX_WORDS];
 } plate;
 
@@ -53,6 +52,7 @@ static void write_words(plate *p, const drawn_box *b, int64_t letters) {
     if (b->score >= 0 && letters > 7) (void)snprintf(score, sizeof score, " %.2f", b->score > 99 ? 99 : b->score);
     const int64_t room = letters - (int64_t)strlen(score), most = room < MOST_LETTERS ? room : MOST_LETTERS;
     canvas_cut(p->words, sizeof p->words - sizeof score, named ? b->name : number, most > 1 ? most : 1);
+    p->cut = room < MOST_LETTERS && canvas_letters(named ? b->name : number) > room;
     (void)snprintf(p->words + strlen(p->words), sizeof score, "%s", score);
 }
 
@@ -104,13 +104,36 @@ static int64_t clamp(int64_t v, int64_t low, int64_t high) {
     return v > high ? (high < low ? low : high) : v < low ? low : v;
 }
 
-/* At the object's corners, outside and inside, then beside it; all inside the picture. */
-static box place_of(const shown_boxes *s, const plate *p, int32_t which) {
+/* Where a plate may lie: at an edge of the object, aligned with a corner or beside it, and `down` plates further on. */
+typedef struct plate_place {
+    enum { LEFT_EDGE, RIGHT_EDGE, BESIDE_RIGHT, BESIDE_LEFT } across;
+    enum { TOP_EDGE, BOTTOM_EDGE } from;
+    int32_t down; /* plates; -1 at the top edge lies just above it */
+} plate_place;
+
+/* In the order in which they are preferred; the last ones are for objects that lie on each other. */
+static const plate_place places[] = {
+    {LEFT_EDGE, TOP_EDGE, -1},    {LEFT_EDGE, TOP_EDGE, 0},    {LEFT_EDGE, BOTTOM_EDGE, 0},
+    {LEFT_EDGE, BOTTOM_EDGE, -1}, {RIGHT_EDGE, TOP_EDGE, -1},  {RIGHT_EDGE, BOTTOM_EDGE, 0},
+    {BESIDE_RIGHT, TOP_EDGE, 0},  {BESIDE_LEFT, TOP_EDGE, 0},  {BESIDE_RIGHT, TOP_EDGE, 1},
+    {BESIDE_LEFT, TOP_EDGE, 1},   {LEFT_EDGE, TOP_EDGE, -2},   {LEFT_EDGE, BOTTOM_EDGE, 1},
+    {LEFT_EDGE, TOP_EDGE, 1},     {RIGHT_EDGE, TOP_EDGE, -2},  {RIGHT_EDGE, BOTTOM_EDGE, 1},
+    {BESIDE_RIGHT, TOP_EDGE, 2},  {BESIDE_LEFT, TOP_EDGE, 2},  {LEFT_EDGE, TOP_EDGE, -3},
+    {LEFT_EDGE, BOTTOM_EDGE, 2},  {RIGHT_EDGE, TOP_EDGE, 0},   {RIGHT_EDGE, BOTTOM_EDGE, -1},
+    {LEFT_EDGE, BOTTOM_EDGE, -2}, {BESIDE_RIGHT, TOP_EDGE, 3}, {BESIDE_LEFT, TOP_EDGE, 3},
+};
+#define PLACES ((int32_t)(sizeof places / sizeof *places))
+
+/* Inside the picture in any case. */
+static box place_of(const shown_boxes *s, const plate *p, const plate_place *at) {
     const box b = p->of->area, in = s->picture;
-    const int64_t w = p->area.width, h = p->area.height, right = b.x + b.width, bottom = b.y + b.height;
-    const int64_t xs[PLACES] = {b.x, b.x, b.x, b.x, right - w, right - w, right, b.x - w};
-    const int64_t ys[PLACES] = {b.y - h, b.y, bottom, bottom - h, b.y - h, bottom, b.y, b.y};
-    return (box){clamp(xs[which], in.x, in.x + in.width - w), clamp(ys[which], in.y, in.y + in.height - h), w, h};
+    const int64_t w = p->area.width, h = p->area.height, right = b.x + b.width;
+    const int64_t x = at->across == LEFT_EDGE      ? b.x
+                      : at->across == RIGHT_EDGE   ? right - w
+                      : at->across == BESIDE_RIGHT ? right
+                                                   : b.x - w;
+    const int64_t y = (at->from == TOP_EDGE ? b.y : b.y + b.height) + at->down * h;
+    return (box){clamp(x, in.x, in.x + in.width - w), clamp(y, in.y, in.y + in.height - h), w, h};
 }
 
 /* How much of other objects a plate hides: shares of those that are not much larger than it. */
@@ -137,7 +160,7 @@ static void place_plate(plates *t, plate *p, double *taken) {
     if (p->area.width == 0) return;
     if (t->crowded && *taken + size_of(p->area) > room && t->placed >= FEW / 2) return;
     for (int32_t which = 0; which < PLACES; which++) {
-        const box at = place_of(t->s, p, which);
+        const box at = place_of(t->s, p, &places[which]);
         const double over = covered(t, at), cost = 20 * over + hidden(t, p, at) + 0.02 * which;
         if (cost >= least || (t->crowded && (over > 0.02 || (cost > CROWD_COST && t->placed >= FEW / 2)))) continue;
         least = cost;
@@ -163,6 +186,8 @@ int64_t box_plates_draw(canvas *c, const shown_boxes *s) {
     for (int64_t i = 0; i < t.n; i++) place_plate(&t, &t.each[i], &taken);
     for (int64_t i = t.n; i-- > 0;)
         if (t.each[i].placed) draw_plate(c, &t.each[i], s->scale);
+    int64_t unnamed = t.n - t.placed;
+    for (int64_t i = 0; i < t.n; i++) unnamed += t.each[i].placed && t.each[i].cut;
     s->host->free(s->host, t.each);
-    return t.n - t.placed;
+    return unnamed;
 }

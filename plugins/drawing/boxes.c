@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define PER_SCALE 800 /* pixels of the longer side for which letters and lines have their usual size */
+#define LEAST_SIDE 96 /* and of the shorter one, at least */
 #define LINE 2        /* usual width */
 #define CROWD 40      /* from so many objects on lines are thin */
 #define SHADE 0.35    /* of the dark rim that tells a line from a ground of its colour */
@@ -14,6 +15,11 @@ static int64_t at_least(int64_t v, int64_t least) {
 }
 static int64_t at_most(int64_t v, int64_t most) {
     return v < most ? v : most;
+}
+
+int64_t boxes_scale(int64_t width, int64_t height) {
+    const int64_t longer = at_least(width, height), shorter = at_most(width, height);
+    return at_least(at_most((longer + PER_SCALE / 2) / PER_SCALE, shorter / LEAST_SIDE), 1);
 }
 
 /* ---- where objects are ---- */
@@ -76,13 +82,14 @@ typedef struct mask_part {
     uint8_t *inside;
 } mask_part;
 
-static void read_runs(mask_part *m, const drawn_box *b, int64_t picture_height) {
-    int64_t at = 0;
-    for (uint64_t r = 0; r < b->n_runs && at / picture_height < m->x + m->width; at += b->runs[r++]) {
-        for (int64_t i = at; r % 2 == 1 && i < at + (int64_t)b->runs[r]; i++) {
-            const int64_t x = i / picture_height - m->x, y = i % picture_height - m->y;
-            if (x >= m->width) return;
-            if (x >= 0 && y >= 0 && y < m->height) m->inside[y * m->width + x] = 1;
+/* Of each run only what lies in the columns of the box. */
+static void read_runs(mask_part *m, const drawn_box *b, int64_t rows) {
+    const int64_t first = m->x * rows, past = (m->x + m->width) * rows;
+    for (int64_t r = 0, at = 0; r < (int64_t)b->n_runs && at < past; at += b->runs[r++]) {
+        const int64_t end = at_most(at + b->runs[r], past);
+        for (int64_t i = at_least(at, first); r % 2 == 1 && i < end; i++) {
+            const int64_t y = i % rows - m->y;
+            if (y >= 0 && y < m->height) m->inside[y * m->width + i / rows - m->x] = 1;
         }
     }
 }
@@ -160,9 +167,8 @@ static void draw_box(canvas *c, const shown_boxes *s, const shown_box *b, int64_
 
 int32_t boxes_draw(canvas *c, const boxes_view *v, const drawn_box *boxes, int64_t n, int64_t *left_out,
                    cvr_error *err) {
-    const int64_t longer = at_least(v->at.width, v->at.height),
-                  usual = at_least((longer + PER_SCALE / 2) / PER_SCALE, 1);
-    shown_boxes s = {.host = c->host, .picture = v->at, .scale = v->scale > 0 ? v->scale : usual};
+    shown_boxes s = {
+        .host = c->host, .picture = v->at, .scale = v->scale > 0 ? v->scale : boxes_scale(v->at.width, v->at.height)};
     int64_t without = 0;
     int32_t status;
     CVR_TRY_OUT(show_all(&s, v, boxes, n, err));

@@ -27,7 +27,8 @@ typedef struct boxes_view {
     int64_t scale;         /* of letters and lines: 1, 2, ... times the usual; 0: by the size of `at` */
 } boxes_view;
 
-/* Draws `n` objects; `left_out` (may be NULL) gets how many of those to be seen have no plate. */
+/* Draws `n` objects; `left_out` (may be NULL) gets how many of those to be seen have no plate
+ * with their whole name. */
 int32_t boxes_draw(canvas *c, const boxes_view *v, const drawn_box *boxes, int64_t n, int64_t *left_out,
                    cvr_error *err);
 

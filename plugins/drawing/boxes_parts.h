@@ -23,7 +23,11 @@ typedef struct shown_boxes {
     shown_box *each; /* from the largest to the smallest */
 } shown_boxes;
 
-/* Draws the plates; returns how many objects have none, -1 where memory is out. */
+/* Of letters and lines for a picture that is shown in this size. */
+int64_t boxes_scale(int64_t width, int64_t height);
+
+/* Draws the plates; returns how many objects have none, or one that had no room for the name; -1 where memory is out.
+ */
 int64_t box_plates_draw(canvas *c, const shown_boxes *s);
 
 #endif

@@ -1,8 +1,7 @@
 /* A picture with its objects as a file of its own, and the legend of their classes. */
-#include "boxes.h"
+#include "boxes_parts.h"
 
-#define SMALL 640     /* pictures are shown larger, by a whole factor, up to this side */
-#define PER_SCALE 800 /* as boxes.c */
+#define SMALL 640 /* pictures are shown larger, by a whole factor, up to this side */
 #define MARGIN 8
 #define LEAST_WIDTH 200 /* of the legend */
 #define WORDS 128
@@ -104,11 +103,11 @@ static int32_t add_legend(canvas *c, boxes_view v, const drawn_box *boxes, int64
 int32_t boxes_picture(canvas *c, const cvr_host *host, const cvr_image *picture, const drawn_box *boxes, int64_t n,
                       cvr_error *err) {
     const int64_t longer = picture->width > picture->height ? picture->width : picture->height, fit = SMALL / longer,
-                  grow = fit > 1 ? fit : 1, scale = (longer * grow + PER_SCALE / 2) / PER_SCALE;
+                  grow = fit > 1 ? fit : 1;
     const boxes_view v = {.at = {0, 0, picture->width * grow, picture->height * grow},
                           .height = picture->height,
                           .width = picture->width,
-                          .scale = scale > 1 ? scale : 1};
+                          .scale = boxes_scale(picture->width * grow, picture->height * grow)};
     int64_t left_out;
     int32_t status;
     CVR_TRY(canvas_open(c, host, v.at.width, v.at.height, err));

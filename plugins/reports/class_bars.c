@@ -40,7 +40,7 @@ static void measure(const class_bars *b, bar_rows *r) {
     char name[REPORT_NAME];
     for (uint32_t c = 0; c < MOST_COLUMNS; c++) r->full[c] = 1;
     for (int64_t i = 0; i < r->n; i++) {
-        report_class_name(b->classes, r->order[i], name);
+        report_class_label(b->classes, r->order[i], name);
         const int64_t all = canvas_letters(name), letters = all > NAME_LETTERS ? NAME_LETTERS : all;
         if (letters * CANVAS_LETTER_WIDTH > r->name_width) r->name_width = letters * CANVAS_LETTER_WIDTH;
         for (uint32_t c = 0; c < b->n_columns && c < MOST_COLUMNS; c++)
@@ -94,7 +94,7 @@ static void draw_column(canvas *c, const class_bars *b, const bar_rows *r, uint3
 static void draw_names(canvas *c, const class_bars *b, const bar_rows *r) {
     for (int64_t i = 0; i < r->n; i++) {
         char name[REPORT_NAME], label[4 * NAME_LETTERS];
-        report_class_name(b->classes, r->order[i], name);
+        report_class_label(b->classes, r->order[i], name);
         canvas_cut(label, sizeof label, name, NAME_LETTERS);
         canvas_text(c, LEFT + r->name_width - canvas_text_width(label), TOP + i * ROW + 2, label,
                     (canvas_text_style){CANVAS_INK, 0, 0});

@@ -3,6 +3,7 @@
  * pixels, a pixel shows the strongest of its cells.
  */
 #include "confusion.h"
+#include "histogram.h"
 
 #define SIDE 640 /* the matrix is about this wide while its cells are larger than a pixel */
 #define LARGEST_SIDE 1000
@@ -11,21 +12,34 @@
 #define LEAST_CELL 28  /* of a cell with a number in it */
 #define LABEL_LETTERS 18
 
+static int64_t n_of(const confusion *m) {
+    return m->classes->n + (m->extra != NULL);
+}
+
+typedef void (*naming)(const report_classes *c, int64_t i, char name[REPORT_NAME]);
+
+static void name_of(const confusion *m, int64_t i, naming by, char name[REPORT_NAME]) {
+    if (m->extra && i == m->classes->n)
+        (void)snprintf(name, REPORT_NAME, "%s", m->extra);
+    else
+        by(m->classes, i, name);
+}
+
 int32_t confusion_write_csv(const confusion *m, cvr_error *err) {
     char path[REPORT_PATH], name[REPORT_NAME];
     CVR_TRY(report_path(path, m->folder, "confusion_matrix.csv", err));
-    const int64_t n = m->classes->n;
+    const int64_t n = n_of(m);
     text t;
     text_open(&t, m->host);
     text_put(&t, "truth");
     for (int64_t i = 0; i < n; i++) {
-        report_class_name(m->classes, i, name);
+        name_of(m, i, report_class_name, name);
         text_put(&t, ",");
         text_cell(&t, name);
     }
     text_put(&t, "\n");
     for (int64_t i = 0; i < n; i++) {
-        report_class_name(m->classes, i, name);
+        name_of(m, i, report_class_name, name);
         text_cell(&t, name);
         for (int64_t j = 0; j < n; j++) {
             text_put(&t, ",");
@@ -46,12 +60,12 @@ typedef struct matrix_layout {
 
 static matrix_layout lay_out(const confusion *m) {
     char name[REPORT_NAME];
-    matrix_layout l = {.n = m->classes->n};
+    matrix_layout l = {.n = n_of(m)};
     int64_t cell = SIDE / l.n > 90 ? 90 : SIDE / l.n > 0 ? SIDE / l.n : 1;
     if (l.n <= WITH_NAMES && cell < LEAST_CELL) cell = LEAST_CELL;
     l.side = l.n <= WITH_NAMES || cell * l.n < LARGEST_SIDE ? cell * l.n : LARGEST_SIDE;
     for (int64_t i = 0; i < l.n && l.n <= WITH_NAMES; i++) {
-        report_class_name(m->classes, i, name);
+        name_of(m, i, report_class_label, name);
         const int64_t letters = canvas_letters(name);
         if (letters > l.names) l.names = letters;
     }
@@ -62,15 +76,9 @@ static matrix_layout lay_out(const confusion *m) {
     return l;
 }
 
-/* Towards a deep blue; a small share is still to be seen. */
-static colour shade(double share) {
-    const double s = share > 0 ? 0.06 + 0.94 * share : 0;
-    return (colour){(uint8_t)(250 - 228 * s + 0.5), (uint8_t)(251 - 181 * s + 0.5), (uint8_t)(253 - 99 * s + 0.5)};
-}
-
 static double row_sum(const confusion *m, int64_t row) {
     double sum = 0;
-    for (int64_t j = 0; j < m->classes->n; j++) sum += (double)m->counts[row * m->classes->n + j];
+    for (int64_t j = 0; j < n_of(m); j++) sum += (double)m->counts[row * n_of(m) + j];
     return sum;
 }
 
@@ -99,7 +107,7 @@ static void draw_cells(canvas *c, const confusion *m, const matrix_layout *l) {
             const double share = sum > 0 ? (double)count / sum : 0;
             const int64_t gap = cell >= 6 ? 1 : 0;
             const box area = {l->x + j * cell, l->y + i * cell, cell - gap, cell - gap};
-            canvas_fill(c, area, shade(share));
+            canvas_fill(c, area, report_shade(share));
             if (l->n > WITH_NAMES || count == 0) continue;
             char label[32];
             if (l->n > WITH_COUNTS)
@@ -127,7 +135,7 @@ static int32_t draw_pixels(canvas *c, const confusion *m, const matrix_layout *l
                 if (share > line[x]) line[x] = share;
             }
         }
-        for (int64_t x = 0; x < l->side; x++) canvas_blend(c, l->x + x, l->y + y, shade(line[x]), 1);
+        for (int64_t x = 0; x < l->side; x++) canvas_blend(c, l->x + x, l->y + y, report_shade(line[x]), 1);
     }
     m->host->free(m->host, line);
     return CVR_OK;
@@ -139,7 +147,7 @@ static void draw_names(canvas *c, const confusion *m, const matrix_layout *l) {
     for (int64_t i = 0; i < l->n; i++) {
         char name[REPORT_NAME], label[4 * LABEL_LETTERS];
         const int64_t middle = i * cell + cell / 2;
-        report_class_name(m->classes, i, name);
+        name_of(m, i, report_class_label, name);
         canvas_cut(label, sizeof label, name, LABEL_LETTERS);
         const int64_t width = canvas_text_width(label);
         canvas_text(c, l->x - 8 - width, l->y + middle - CANVAS_CAPITAL / 2 - 1, label, across);
@@ -162,27 +170,51 @@ static void draw_numbers(canvas *c, const matrix_layout *l) {
     }
 }
 
-static void draw_titles(canvas *c, const confusion *m, const matrix_layout *l) {
-    const canvas_text_style faint = {CANVAS_FAINT, 0, 0}, upwards = {CANVAS_FAINT, 1, 0}, bold = {CANVAS_INK, 0, 1};
-    double right = 0, all = 0;
-    char line[96];
-    for (int64_t i = 0; i < l->n; i++) {
+/* "epoch 3: 930 of 1000 right (93.00%)"; where there is something of no class, what happened to the objects. */
+static void write_summary(const confusion *m, const matrix_layout *l, char line[160]) {
+    const int64_t n = m->classes->n;
+    double right = 0, all = 0, missed = 0;
+    for (int64_t i = 0; i < n; i++) {
         right += (double)m->counts[i * l->n + i];
         all += row_sum(m, i);
+        if (m->extra) missed += (double)m->counts[i * l->n + n];
     }
+    const double share = all > 0 ? 100 * right / all : 0.0;
+    int at = snprintf(line, 160, "epoch %lld: %.0f of %.0f right (%.2f%%)", (long long)m->epoch, right, all, share);
+    if (m->extra)
+        (void)snprintf(line + at, 160 - (size_t)at, ", %.0f missed, %.0f made of %.40s", missed, row_sum(m, n),
+                       m->extra);
+}
+
+static void draw_titles(canvas *c, const confusion *m, const matrix_layout *l, const char *summary) {
+    const canvas_text_style faint = {CANVAS_FAINT, 0, 0}, upwards = {CANVAS_FAINT, 1, 0}, bold = {CANVAS_INK, 0, 1};
     canvas_text(c, 20, 16, "Confusion matrix", bold);
-    (void)snprintf(line, sizeof line, "epoch %lld: %.0f of %.0f right (%.2f%%)", (long long)m->epoch, right, all,
-                   all > 0 ? 100 * right / all : 0.0);
-    canvas_text(c, 20, 34, line, faint);
+    canvas_text(c, 20, 34, summary, faint);
     if (l->n > WITH_COUNTS && l->n <= WITH_NAMES) canvas_text(c, 20, 48, "in the cells: percent of the row", faint);
+    if (m->extra && l->n > WITH_NAMES) {
+        char last[96];
+        (void)snprintf(last, sizeof last, "the last row and column: %.40s", m->extra);
+        canvas_text(c, 20, 48, last, faint);
+    }
     canvas_text(c, 20, l->y + (l->side + canvas_text_width("truth")) / 2, "truth", upwards);
     canvas_text(c, l->x + (l->side - canvas_text_width("prediction")) / 2, c->image.height - 26, "prediction", faint);
+}
+
+/* A gap before what is of no class. */
+static void draw_border(canvas *c, const confusion *m, const matrix_layout *l) {
+    const int64_t at = m->classes->n * l->side / l->n;
+    if (!m->extra || l->side < 2 * l->n) return;
+    canvas_fill(c, (box){l->x + at - 1, l->y, 1, l->side}, CANVAS_FAINT);
+    canvas_fill(c, (box){l->x, l->y + at - 1, l->side, 1}, CANVAS_FAINT);
 }
 
 int32_t confusion_write_png(const confusion *m, cvr_error *err) {
     const matrix_layout l = lay_out(m);
     const int64_t labels = l.names > 0 ? l.names * CANVAS_LETTER_WIDTH : CANVAS_FONT_ROWS;
-    const int64_t width = l.x + l.side + 30 < 360 ? 360 : l.x + l.side + 30; /* room for the titles */
+    char summary[160];
+    write_summary(m, &l, summary);
+    const int64_t title = 40 + canvas_text_width(summary), least = title > 360 ? title : 360;
+    const int64_t width = l.x + l.side + 30 < least ? least : l.x + l.side + 30;
     canvas c;
     int32_t status;
     CVR_TRY(canvas_open(&c, m->host, width, l.y + l.side + labels + 50, err));
@@ -197,7 +229,8 @@ int32_t confusion_write_png(const confusion *m, cvr_error *err) {
     } else {
         draw_numbers(&c, &l);
     }
-    draw_titles(&c, m, &l);
+    draw_border(&c, m, &l);
+    draw_titles(&c, m, &l, summary);
     CVR_TRY_OUT(report_save_png(&c, m->folder, "confusion_matrix", err));
 out:
     canvas_close(&c);

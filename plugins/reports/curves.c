@@ -1,9 +1,10 @@
 /*
- * The reporter "curves": results.png (losses, metrics, learning rate and speed over the epochs), and of
- * the last validation the confusion matrix and the metrics by class.
+ * The reporter "curves": results.png (losses, metrics, learning rate and speed over the epochs), and of the last
+ * validation the confusion matrix, the metrics by class, and the curves that the task has.
  */
 #include "class_bars.h"
 #include "confusion.h"
+#include "curve_set.h"
 #include "plot.h"
 #include "reports.h"
 #include "results_table.h"
@@ -17,13 +18,16 @@ typedef struct curves {
     const cvr_host *host;
     results_table results;
     report_classes classes;
-    uint64_t *matrix; /* of the last epoch that had one, classes.n squared; NULL: none yet */
+    uint64_t *matrix; /* of the last epoch that had one, as the event has it; NULL: none yet */
+    uint64_t matrix_side;
     int64_t matrix_epoch;
+    char *matrix_extra;
+    curve_set set;
     double *per_class; /* of the last epoch that had them, as the event has them; NULL: none yet */
     char *columns[CURVES_COLUMNS];
     uint32_t n_columns;
     int64_t per_class_epoch;
-    int32_t results_changed, matrix_changed, per_class_changed, failed;
+    int32_t results_changed, matrix_changed, per_class_changed, set_changed, failed;
     double drawn; /* when, in seconds; 0: not yet */
 } curves;
 
@@ -35,6 +39,8 @@ static void curves_free(curves *t) {
     results_close(&t->results);
     report_classes_free(&t->classes, host);
     if (t->matrix) host->free(host, t->matrix);
+    if (t->matrix_extra) host->free(host, t->matrix_extra);
+    curve_set_close(&t->set);
     if (t->per_class) host->free(host, t->per_class);
     for (uint32_t i = 0; i < t->n_columns; i++) host->free(host, t->columns[i]);
     host->free(host, t);
@@ -44,6 +50,7 @@ static int32_t curves_open(const cvr_run_info *info, void **self, cvr_error *err
     curves *const t = report_calloc(info->host, sizeof *t);
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
+    t->set.host = info->host;
     int32_t status;
     CVR_TRY_OUT(results_open(&t->results, info, err));
     CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
@@ -56,12 +63,24 @@ out:
     return CVR_OK;
 }
 
+/* Room for a matrix of this side; the name of what is of no class, or NULL. */
+static int32_t open_matrix(curves *t, uint64_t side, const char *extra, cvr_error *err) {
+    if (t->matrix && t->matrix_side == side) return CVR_OK;
+    if (side > UINT32_MAX / 8) return cvr_fail(err, CVR_ERR_INVALID, "too many classes for a confusion matrix");
+    if (t->matrix) t->host->free(t->host, t->matrix);
+    if (t->matrix_extra) t->host->free(t->host, t->matrix_extra);
+    t->matrix_side = side;
+    t->matrix = t->host->alloc(t->host, side * side * sizeof *t->matrix, 64);
+    t->matrix_extra = extra ? report_copy(t->host, extra) : NULL;
+    return t->matrix && (t->matrix_extra || !extra)
+               ? CVR_OK
+               : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix");
+}
+
 static int32_t keep_matrix(curves *t, const cvr_epoch_event *e, cvr_error *err) {
-    const uint64_t n = (uint64_t)t->classes.n;
-    if (!e->matrix || n == 0) return CVR_OK;
-    if (n > UINT32_MAX / 8) return cvr_fail(err, CVR_ERR_INVALID, "too many classes for a confusion matrix");
-    if (!t->matrix) t->matrix = t->host->alloc(t->host, n * n * sizeof *t->matrix, 64);
-    if (!t->matrix) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix");
+    const uint64_t n = (uint64_t)t->classes.n + (e->matrix_extra != NULL);
+    if (!e->matrix || t->classes.n == 0) return CVR_OK;
+    CVR_TRY(open_matrix(t, n, e->matrix_extra, err));
     memcpy(t->matrix, e->matrix, n * n * sizeof *t->matrix);
     t->matrix_epoch = e->epoch;
     t->matrix_changed = 1;
@@ -91,6 +110,8 @@ static int32_t curves_epoch(void *self, const cvr_epoch_event *e, cvr_error *err
     t->results_changed = 1;
     CVR_TRY(results_add(&t->results, e, err));
     CVR_TRY(keep_matrix(t, e, err));
+    CVR_TRY(curve_set_take(&t->set, e, err));
+    t->set_changed |= e->n_curves > 0;
     return keep_per_class(t, e, err);
 }
 
@@ -142,7 +163,7 @@ static int32_t draw_results(const curves *t, cvr_error *err) {
 }
 
 static int32_t draw(curves *t, cvr_error *err) {
-    const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch};
+    const confusion m = {t->host, t->results.folder, &t->classes, t->matrix, t->matrix_epoch, t->matrix_extra};
     const class_bars bars = {.host = t->host,
                              .folder = t->results.folder,
                              .classes = &t->classes,
@@ -153,11 +174,12 @@ static int32_t draw(curves *t, cvr_error *err) {
     int32_t status = CVR_OK;
     if (t->results_changed) CVR_TRY_OUT(draw_results(t, err));
     if (t->per_class_changed) CVR_TRY_OUT(class_bars_write(&bars, err));
+    if (t->set_changed) CVR_TRY_OUT(curve_set_draw(&t->set, t->results.folder, &t->classes, err));
     if (t->matrix_changed) CVR_TRY_OUT(confusion_write_csv(&m, err));
     if (t->matrix_changed) CVR_TRY_OUT(confusion_write_png(&m, err));
 out:
     t->failed = status != CVR_OK;
-    if (!t->failed) t->results_changed = t->matrix_changed = t->per_class_changed = 0;
+    if (!t->failed) t->results_changed = t->matrix_changed = t->per_class_changed = t->set_changed = 0;
     t->drawn = report_now();
     return status;
 }
@@ -185,7 +207,9 @@ static void curves_close(void *self) {
 const cvr_reporter_desc reports_curves = {
     .struct_size = sizeof reports_curves,
     .name = "curves",
-    .doc = "results.png, per_class.png, confusion_matrix.png and confusion_matrix.csv",
+    .doc =
+        "results.png, per_class.png, confusion_matrix.png and confusion_matrix.csv; pr_curve.png and the like, where "
+        "the task has curves",
     .open = curves_open,
     .epoch = curves_epoch,
     .flush = curves_flush,

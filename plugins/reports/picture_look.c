@@ -2,6 +2,7 @@
 #include "picture_look.h"
 
 #define MOST_LISTED 256 /* classes in a legend: there are no more colours */
+#define LISTED_LETTERS 40
 
 /* `n` numbers; `otherwise` where none are given. */
 static double *copy_numbers(const cvr_host *host, const double *from, int64_t n, double otherwise) {
@@ -61,9 +62,30 @@ static double value_at(const cvr_tensor *x, int64_t i) {
     return x->dtype == CVR_U8 ? (double)((const uint8_t *)x->data)[i] : (double)((const float *)x->data)[i];
 }
 
-/* Mean of a channel over the part of picture i that pixel (x, y) of the sheet shows. */
-static double area_mean(const cvr_tensor *image, int64_t i, int64_t channel, view_size at, int64_t x, int64_t y) {
-    const int64_t channels = image->shape[1], height = image->shape[2], width = image->shape[3];
+static int64_t side_of(float v, int64_t most) {
+    return v >= 1 && v < (float)most ? (int64_t)v : most;
+}
+
+/* Batches that pad their pictures tell how large each is. */
+batch_picture batch_picture_at(const cvr_batch_view *b, int64_t i) {
+    batch_picture p = {.image = batch_image(b), .i = i};
+    const cvr_named_tensor *const sizes = cvr_batch_find(b, "image_size");
+    if (!p.image) return p;
+    p.height = p.image->shape[2];
+    p.width = p.image->shape[3];
+    if (!sizes || sizes->tensor.dtype != CVR_F32 || sizes->tensor.rank != 2 || sizes->tensor.shape[1] != 2 ||
+        i >= sizes->tensor.shape[0])
+        return p;
+    p.height = side_of(((const float *)sizes->tensor.data)[2 * i], p.height);
+    p.width = side_of(((const float *)sizes->tensor.data)[2 * i + 1], p.width);
+    return p;
+}
+
+/* Mean of a channel over the part of the picture that pixel (x, y) of the sheet shows. */
+static double area_mean(const batch_picture *from, int64_t channel, view_size at, int64_t x, int64_t y) {
+    const cvr_tensor *const image = from->image;
+    const int64_t channels = image->shape[1], height = from->height, width = from->width;
+    const int64_t rows = image->shape[2], pitch = image->shape[3];
     const double left = (double)x * (double)width / (double)at.width;
     const double right = (double)(x + 1) * (double)width / (double)at.width;
     const double top = (double)y * (double)height / (double)at.height;
@@ -74,7 +96,7 @@ static double area_mean(const cvr_tensor *image, int64_t i, int64_t channel, vie
         for (int64_t u = (int64_t)left; u < width && (double)u < right; u++) {
             const double wide =
                 ((double)(u + 1) < right ? (double)(u + 1) : right) - ((double)u > left ? (double)u : left);
-            sum += tall * wide * value_at(image, ((i * height + v) * width + u) * channels + channel);
+            sum += tall * wide * value_at(image, ((from->i * rows + v) * pitch + u) * channels + channel);
             weight += tall * wide;
         }
     }
@@ -88,38 +110,39 @@ static uint8_t to_byte(const picture_look *p, const cvr_tensor *image, int64_t c
     return v + 0.5 < 255 ? (uint8_t)(v + 0.5) : 255;
 }
 
-colour picture_pixel(const picture_look *p, const cvr_tensor *image, int64_t i, view_size size, int64_t x, int64_t y) {
-    const uint8_t red = to_byte(p, image, 0, area_mean(image, i, 0, size, x, y));
+colour picture_pixel(const picture_look *p, const batch_picture *from, view_size size, int64_t x, int64_t y) {
+    const cvr_tensor *const image = from->image;
+    const uint8_t red = to_byte(p, image, 0, area_mean(from, 0, size, x, y));
     colour ink = {red, red, red};
     if (image->shape[1] != 3) return ink;
-    ink.g = to_byte(p, image, 1, area_mean(image, i, 1, size, x, y));
-    ink.b = to_byte(p, image, 2, area_mean(image, i, 2, size, x, y));
+    ink.g = to_byte(p, image, 1, area_mean(from, 1, size, x, y));
+    ink.b = to_byte(p, image, 2, area_mean(from, 2, size, x, y));
     return ink;
 }
 
-void picture_draw(canvas *c, const picture_look *p, const cvr_tensor *image, int64_t i, box at) {
+void picture_draw(canvas *c, const picture_look *p, const batch_picture *from, box at) {
     const view_size size = {at.height, at.width};
     for (int64_t y = 0; y < at.height; y++) {
         for (int64_t x = 0; x < at.width; x++) {
-            canvas_blend(c, at.x + x, at.y + y, picture_pixel(p, image, i, size, x, y), 1);
+            canvas_blend(c, at.x + x, at.y + y, picture_pixel(p, from, size, x, y), 1);
         }
     }
     canvas_frame(c, (box){at.x - 1, at.y - 1, at.width + 2, at.height + 2}, CANVAS_GRID);
 }
 
-int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t seen[256], box area) {
+int64_t picture_legend_draw(canvas *c, const picture_legend *l, box area) {
     legend_entry entries[MOST_LISTED];
-    char words[MOST_LISTED][48], name[REPORT_NAME];
+    char words[MOST_LISTED][4 * LISTED_LETTERS], name[REPORT_NAME];
     int64_t n = 0;
-    for (int64_t k = 0; k < classes->n && k < MOST_LISTED; k++) {
-        if (!seen[k]) continue;
-        report_class_name(classes, k, name);
-        (void)snprintf(words[n], sizeof words[n], "%.40s", name);
-        entries[n] = (legend_entry){class_colour(k), words[n]};
+    for (int64_t k = 0; k < l->classes->n && k < MOST_LISTED; k++) {
+        if (!l->seen[k]) continue;
+        report_class_label(l->classes, k, name);
+        canvas_cut(words[n], sizeof words[n], name, LISTED_LETTERS);
+        entries[n] = (legend_entry){l->colour_of(k), words[n]};
         n++;
     }
     /* Where classes take all numbers, the last of them has this colour. */
-    if (seen[PICTURE_IGNORED] && classes->n <= PICTURE_IGNORED)
-        entries[n++] = (legend_entry){class_colour(PICTURE_IGNORED), "(ignored)"};
+    if (l->seen[PICTURE_IGNORED] && l->classes->n <= PICTURE_IGNORED)
+        entries[n++] = (legend_entry){l->colour_of(PICTURE_IGNORED), "(ignored)"};
     return n ? class_legend(c, area, 1, entries, n) : 0;
 }

@@ -27,18 +27,29 @@ const cvr_tensor *batch_mask(const cvr_batch_view *b);
 /* What the network says of each pixel, for masks of this size: (N, classes, H, W) f32; NULL where it does not. */
 const cvr_tensor *batch_pixel_scores(const cvr_batch_view *outputs, int64_t n_classes, const cvr_tensor *mask);
 
-/* Mean of picture i over the part of it that pixel (x, y) of a view of this size shows. Three channels are RGB, of any
+/* Picture i of a batch: of its canvas the part that is no padding. */
+typedef struct batch_picture {
+    const cvr_tensor *image; /* NULL: there is none */
+    int64_t i, height, width;
+} batch_picture;
+batch_picture batch_picture_at(const cvr_batch_view *b, int64_t i);
+
+/* Mean of a picture over the part of it that pixel (x, y) of a view of this size shows. Three channels are RGB, of any
  * other number the first is shown, grey. */
 typedef struct view_size {
     int64_t height, width;
 } view_size;
-colour picture_pixel(const picture_look *p, const cvr_tensor *image, int64_t i, view_size size, int64_t x, int64_t y);
-/* All of picture i, with a frame around it. */
-void picture_draw(canvas *c, const picture_look *p, const cvr_tensor *image, int64_t i, box at);
+colour picture_pixel(const picture_look *p, const batch_picture *from, view_size size, int64_t x, int64_t y);
+/* All of it, with a frame around it. */
+void picture_draw(canvas *c, const picture_look *p, const batch_picture *from, box at);
 
 #define PICTURE_IGNORED 255 /* the number of a pixel that does not count */
-/* The legend of the classes that are `seen`, and of the pixels that do not count; with `c` NULL only its height is
- * told. */
-int64_t picture_legend(canvas *c, const report_classes *classes, const uint8_t seen[256], box area);
+typedef struct picture_legend {
+    const report_classes *classes;
+    colour (*colour_of)(int64_t klass);
+    const uint8_t *seen; /* (256): 1 for classes, and for PICTURE_IGNORED, that are to be explained */
+} picture_legend;
+/* Returns its height; with `c` NULL that is all. */
+int64_t picture_legend_draw(canvas *c, const picture_legend *l, box area);
 
 #endif

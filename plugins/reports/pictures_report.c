@@ -1,37 +1,30 @@
 /*
- * The reporter "pictures": a sheet of the first pictures of a batch, as they were before `(x - mean) / std`, each with
- * its class or classes below it and, where the network has said one, its prediction: green when right, red when wrong.
- * A class is a field of kind "label"; a prediction the largest of an output (N, classes). Pictures with masks have
- * truth and prediction beside them (mask_sheet.c).
+ * The reporter "pictures": a sheet of the first pictures of a batch, as they were before `(x - mean) / std`. What is
+ * shown beside them is what kinds of fields the batch has: objects or classes of pixels (sheet_kind), else labels.
  */
-#include "mask_sheet.h"
+#include "label_sheet.h"
+#include "picture_sheet.h"
 #include "reports.h"
-
-#define TILE_SMALL 128 /* small pictures are made larger, by whole factors, up to this side */
-#define TILE_LARGE 224 /* large ones are made smaller down to this side */
-#define TILE_LEAST 64  /* room for a name */
-#define GAP 12
-#define LINE 15 /* of text */
 
 typedef struct pictures {
     const cvr_host *host;
-    mask_sheet sheet; /* of the last validation that has masks; what it knows of the run serves the labels too */
+    picture_sheet sheet; /* of the last validation that has a kind; what it knows of the run serves the labels too */
     int32_t labels_shown;
     int64_t validated; /* batches of the validation that goes on */
 } pictures;
 
 static int32_t pictures_flush(void *self, cvr_error *err) {
-    return mask_sheet_flush(&((pictures *)self)->sheet, err);
+    return picture_sheet_flush(&((pictures *)self)->sheet, err);
 }
 
 static int32_t pictures_end(void *self, const cvr_end_event *e, cvr_error *err) {
     (void)e;
-    return mask_sheet_draw(&((pictures *)self)->sheet, err);
+    return picture_sheet_draw(&((pictures *)self)->sheet, err);
 }
 
 static void pictures_close(void *self) {
     pictures *const t = self;
-    mask_sheet_close(&t->sheet);
+    picture_sheet_close(&t->sheet);
     t->host->free(t->host, t);
 }
 
@@ -39,148 +32,12 @@ static int32_t pictures_open(const cvr_run_info *info, void **self, cvr_error *e
     pictures *const t = report_calloc(info->host, sizeof *t);
     if (!t) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for a report");
     t->host = info->host;
-    const int32_t status = mask_sheet_open(&t->sheet, info, err);
+    const int32_t status = picture_sheet_open(&t->sheet, info, SHEET_TILES, err);
     if (status == CVR_OK)
         *self = t;
     else
         pictures_close(t);
     return status;
-}
-
-typedef struct sheet {
-    const cvr_tensor *image;          /* (N, C, H, W), in memory (N, H, W, C): u8, or f32 and normalised */
-    const cvr_tensor *label, *output; /* NULL: there is none */
-    int64_t width, height;            /* of a picture on the sheet */
-    int64_t tile;                     /* width that a picture has to itself */
-    int64_t columns, n;
-    int64_t label_lines; /* of text below each picture */
-} sheet;
-
-static int64_t at_least(int64_t v, int64_t least) {
-    return v > least ? v : least;
-}
-
-/* Class scores that go with the labels' pictures: (N, classes) f32. */
-static const cvr_tensor *find_scores(const pictures *t, const cvr_batch_view *outputs) {
-    for (uint32_t i = 0; outputs && i < outputs->n_fields; i++) {
-        const cvr_tensor *const x = &outputs->fields[i]->tensor;
-        if (x->dtype == CVR_F32 && x->rank == 2 && x->shape[1] == t->sheet.classes.n) return x;
-    }
-    return NULL;
-}
-
-/* Row i's class, in either of the forms that a label or the network's scores have. */
-static int64_t class_at(const cvr_tensor *t, int64_t i) {
-    if (t->dtype == CVR_I64) return ((const int64_t *)t->data)[i];
-    return cvr_argmax((const float *)t->data + i * t->shape[1], t->shape[1]);
-}
-
-/* Whether row i's label has a share that is neither nothing nor all, as mixing leaves it. */
-static int32_t is_mixed(const cvr_tensor *label, int64_t i) {
-    for (int64_t k = 0; label && label->dtype == CVR_F32 && k < label->shape[1]; k++) {
-        const float share = ((const float *)label->data)[i * label->shape[1] + k];
-        if (share > 0 && share < 1) return 1;
-    }
-    return 0;
-}
-
-/* Two lines where any label of the sheet is mixed. */
-static int64_t label_lines(const cvr_tensor *label, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        if (is_mixed(label, i)) return 2;
-    }
-    return label ? 1 : 0;
-}
-
-/* Whether class k is row i's, or one of them. */
-static int32_t is_class_of(const cvr_tensor *t, int64_t i, int64_t k) {
-    if (t->dtype != CVR_F32) return class_at(t, i) == k;
-    const float share = ((const float *)t->data)[i * t->shape[1] + k];
-    return share >= 0.5f || (share > 0 && class_at(t, i) == k);
-}
-
-static sheet lay_out(const pictures *t, const cvr_batch_event *e) {
-    sheet s = {.image = batch_image(e->batch),
-               .label = batch_kind(e->batch, CVR_FIELD_LABEL),
-               .output = find_scores(t, e->outputs)};
-    const cvr_tensor *const x = s.image;
-    if (!x) return s;
-    const int64_t height = x->shape[2], width = x->shape[3];
-    const int64_t longer = at_least(width, height), factor = at_least(TILE_SMALL / longer, 1);
-    s.width = width * factor;
-    s.height = height * factor;
-    if (longer > TILE_LARGE) {
-        s.width = at_least((width * TILE_LARGE + longer / 2) / longer, 1);
-        s.height = at_least((height * TILE_LARGE + longer / 2) / longer, 1);
-    }
-    s.tile = at_least(s.width, TILE_LEAST);
-    const int64_t most = at_least(s.width, s.height) <= TILE_SMALL ? 32 : 16;
-    s.n = x->shape[0] < most ? x->shape[0] : most;
-    s.columns = most / 4;
-    if (s.columns > s.n) s.columns = s.n;
-    s.label_lines = label_lines(s.label, s.n);
-    return s;
-}
-
-static void draw_text(canvas *c, const sheet *s, const char *words, point at, colour ink) {
-    char label[4 * TILE_LARGE / CANVAS_LETTER_WIDTH];
-    canvas_cut(label, sizeof label, words, s->tile / CANVAS_LETTER_WIDTH);
-    canvas_text(c, (int64_t)at.x, (int64_t)at.y, label, (canvas_text_style){ink, 0, 0});
-}
-
-/* The classes of row i, which is not mixed: "cat, dog", as many as fit; "-" where there is none. */
-static void list_classes(const pictures *t, const cvr_tensor *label, int64_t i, char *words, size_t size) {
-    char name[REPORT_NAME];
-    const int64_t classes = label->dtype == CVR_F32 ? label->shape[1] : 0;
-    size_t at = 0;
-    report_class_name(&t->sheet.classes, class_at(label, i), name);
-    (void)snprintf(words, size, "%s", classes ? "-" : name);
-    for (int64_t k = 0; k < classes && at + 1 < size; k++) {
-        if (!is_class_of(label, i, k)) continue;
-        report_class_name(&t->sheet.classes, k, name);
-        at += (size_t)snprintf(words + at, size - at, "%s%s", at ? ", " : "", name);
-    }
-}
-
-/* The two largest shares, a line each: "cup 62 %". */
-static void draw_shares(canvas *c, const pictures *t, const sheet *s, int64_t i, point at) {
-    const int64_t classes = s->label->shape[1];
-    const float *const share = (const float *)s->label->data + i * classes;
-    int64_t first = 0, second = -1;
-    for (int64_t k = 1; k < classes; k++)
-        if (share[k] > share[first]) first = k;
-    for (int64_t k = 0; k < classes; k++)
-        if (k != first && share[k] > 0.005f && (second < 0 || share[k] > share[second])) second = k;
-    for (int64_t line = 0; line < 2; line++, at.y += LINE) {
-        const int64_t k = line ? second : first;
-        char name[REPORT_NAME], percent[16], label[4 * TILE_LARGE / CANVAS_LETTER_WIDTH];
-        if (k < 0) return;
-        report_class_name(&t->sheet.classes, k, name);
-        (void)snprintf(percent, sizeof percent, " %.0f %%", 100 * (double)share[k]);
-        canvas_cut(label, sizeof label - 16, name, s->tile / CANVAS_LETTER_WIDTH - (int64_t)strlen(percent));
-        (void)snprintf(label + strlen(label), sizeof label - strlen(label), "%s", percent);
-        canvas_text(c, (int64_t)at.x, (int64_t)at.y, label, (canvas_text_style){CANVAS_INK, 0, 0});
-    }
-}
-
-static void draw_tile(canvas *c, const pictures *t, const sheet *s, int64_t i, int64_t left, int64_t top) {
-    static const colour right = {24, 135, 70}, wrong = {205, 45, 50};
-    char words[REPORT_NAME + 8];
-    point at = {(double)left, (double)(top + s->height + 4)};
-    picture_draw(c, &t->sheet.look, s->image, i, (box){left + (s->tile - s->width) / 2, top, s->width, s->height});
-    if (is_mixed(s->label, i)) {
-        draw_shares(c, t, s, i, at);
-    } else if (s->label) {
-        list_classes(t, s->label, i, words, sizeof words);
-        draw_text(c, s, words, at, CANVAS_INK);
-    }
-    at.y += (double)(s->label_lines * LINE);
-    if (s->output) {
-        const int64_t said = class_at(s->output, i);
-        const int32_t hit = s->label && is_class_of(s->label, i, said);
-        report_class_name(&t->sheet.classes, said, words);
-        draw_text(c, s, words, at, !s->label ? CANVAS_INK : hit ? right : wrong);
-    }
 }
 
 /* A name as part of a file's name. */
@@ -192,22 +49,25 @@ static void file_name(char out[64], const char *name) {
     }
 }
 
-#define MOST_MASKS 8
-
-static int32_t add_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
-    for (int64_t i = 0; i < e->batch->n && t->sheet.n < MOST_MASKS; i++)
-        CVR_TRY(mask_sheet_add(&t->sheet, e, i, t->sheet.n, err));
-    t->sheet.changed = 1;
+static int32_t add_tiles(pictures *t, const cvr_batch_event *e, cvr_error *err) {
+    picture_sheet *const s = &t->sheet;
+    for (int64_t i = 0; i < e->batch->n; i++) {
+        const int64_t most = s->n == 0 || s->tiles[0].n_panes > 1 ? s->kind->most : s->kind->most_single;
+        if (s->n >= most) break;
+        CVR_TRY(picture_sheet_add(s, e, i, s->n, err));
+    }
+    s->changed = 1;
     return CVR_OK;
 }
 
-/* Pictures with masks have panes side by side. */
-static int32_t take_masks(pictures *t, const cvr_batch_event *e, cvr_error *err) {
-    mask_sheet_clear(&t->sheet);
+/* A batch of training is drawn at once, one of a validation when that is over. */
+static int32_t take_tiles(pictures *t, const sheet_kind *kind, const cvr_batch_event *e, cvr_error *err) {
+    picture_sheet_clear(&t->sheet);
+    t->sheet.kind = kind;
     t->validated = 0;
     file_name(t->sheet.file, e->name);
-    CVR_TRY(add_masks(t, e, err));
-    return e->outputs ? CVR_OK : mask_sheet_draw(&t->sheet, err);
+    CVR_TRY(add_tiles(t, e, err));
+    return e->outputs ? CVR_OK : picture_sheet_draw(&t->sheet, err);
 }
 
 /* The first batch again, now with the scores of its pictures; where it has fewer than there is room for, the next ones
@@ -215,31 +75,22 @@ static int32_t take_masks(pictures *t, const cvr_batch_event *e, cvr_error *err)
 static int32_t pictures_validated(void *self, const cvr_batch_event *e, cvr_error *err) {
     pictures *const t = self;
     const int64_t before = t->validated++;
-    if (t->sheet.n == 0 || !batch_mask(e->batch)) return CVR_OK;
-    if (before == 0) mask_sheet_clear(&t->sheet);
-    return add_masks(t, e, err);
+    if (t->sheet.n == 0 || sheet_kind_of(e->batch) != t->sheet.kind) return CVR_OK;
+    if (before == 0) picture_sheet_clear(&t->sheet);
+    return add_tiles(t, e, err);
 }
 
 /* Of labels the first validation is shown. */
 static int32_t pictures_batch(void *self, const cvr_batch_event *e, cvr_error *err) {
     pictures *const t = self;
-    if (batch_mask(e->batch)) return take_masks(t, e, err);
+    const sheet_kind *const kind = sheet_kind_of(e->batch);
+    const label_sheet labels = {&t->sheet.look, &t->sheet.classes};
+    char name[64];
+    if (kind) return take_tiles(t, kind, e, err);
     if (e->outputs && t->labels_shown) return CVR_OK;
     t->labels_shown = e->outputs != NULL;
-    const sheet s = lay_out(t, e);
-    if (s.n == 0) return CVR_OK;
-    const int64_t lines = s.label_lines + (s.output ? 1 : 0);
-    const int64_t across = s.tile + GAP, down = s.height + 4 + lines * LINE + GAP;
-    char name[64];
-    canvas c;
-    CVR_TRY(canvas_open(&c, t->host, GAP + s.columns * across, GAP + (s.n + s.columns - 1) / s.columns * down, err));
-    for (int64_t i = 0; i < s.n; i++) {
-        draw_tile(&c, t, &s, i, GAP + i % s.columns * across, GAP + i / s.columns * down);
-    }
     file_name(name, e->name);
-    const int32_t status = report_save_png(&c, t->sheet.folder, name, err);
-    canvas_close(&c);
-    return status;
+    return label_sheet_write(&labels, e, t->sheet.folder, name, err);
 }
 
 const cvr_reporter_desc reports_pictures = {

@@ -171,6 +171,11 @@ void report_class_name(const report_classes *c, int64_t i, char name[REPORT_NAME
     }
 }
 
+void report_class_label(const report_classes *c, int64_t i, char name[REPORT_NAME]) {
+    report_class_name(c, i, name);
+    if (!canvas_can_draw(name)) (void)snprintf(name, REPORT_NAME, "class %lld", (long long)i);
+}
+
 double report_now(void) {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);

@@ -72,5 +72,7 @@ int32_t report_classes_copy(report_classes *c, const cvr_host *host, int64_t n, 
 void report_classes_free(report_classes *c, const cvr_host *host);
 /* The name of class `i`, or its number. */
 void report_class_name(const report_classes *c, int64_t i, char name[REPORT_NAME]);
+/* The same for a picture: "class 7" where the name has letters that cannot be drawn. */
+void report_class_label(const report_classes *c, int64_t i, char name[REPORT_NAME]);
 
 #endif

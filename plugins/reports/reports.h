@@ -8,5 +8,6 @@ extern const cvr_reporter_desc reports_tables;
 extern const cvr_reporter_desc reports_curves;
 extern const cvr_reporter_desc reports_pictures;
 extern const cvr_reporter_desc reports_worst;
+extern const cvr_reporter_desc reports_labels;
 
 #endif

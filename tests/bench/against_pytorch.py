@@ -123,8 +123,8 @@ def recipe(case, steps, precision, memory="", more=""):
     masks = "masks = yes\n" if case["task"] == "segment" else ""
     text = f"[run]\ntask = {case['task']}\n[backend]\nprecision = {precision}\nthreads = {THREADS}\n"
     text += f"[model]\nin_channels = {case['channels']}\n{model}{case['more']}{more}" + ("" if model else SMALL_CNN)
-    pictures = case["batch"] * steps
-    made_up = f"fake\nclasses = {CLASSES}\nsize = {pictures}" if case["task"] != "detect" else f"scenes\nfields = boxes\ntrain_size = {pictures}\nval_size = {pictures}"
+    pictures, fields = case["batch"] * steps, "label" if case["inference"] else "boxes"  # without boxes there is no loss to compute
+    made_up = f"fake\nclasses = {CLASSES}\nsize = {pictures}" if case["task"] != "detect" else f"scenes\nfields = {fields}\ntrain_size = {pictures}\nval_size = {pictures}"
     text += f"[data]\nformat = {made_up}\nimg_size = {case['size']}\n{masks}"
     text += f"[train]\nepochs = 1\nbatch = {case['batch']}\nmemory = {memory}\n"
     return text + f"[val]\ninterval = {int(case['inference'])}\n[optim]\nname = sgd\nlr = {rate(case)}\nmomentum = 0.9\n"

@@ -6,12 +6,14 @@
 #include "../support/test_host.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static test_host host;
 
 static void load(void) {
     test_host_init(&host);
     test_host_load(&host, "dataset_masks");
+    test_host_load(&host, "dataset_voc");
     test_host_load(&host, "codec_png");
     test_host_load(&host, "codec_jpeg");
     test_host_load(&host, "weights_safetensors");
@@ -509,11 +511,17 @@ Test(masks, tables_that_are_not_right) {
 /* ---- the known ones ---- */
 
 Test(masks, voc) {
-    struct {
-        const char *masks;
-    } a = {"SegmentationClass"};
+    const struct {
+        int64_t annotations;
+        const char *masks, *class_names;
+        double val_split;
+        int64_t coordinates, difficult, empty;
+    } a = {0, "SegmentationClass", "", 0, 0, 1, 0};
     static const uint8_t indices[WIDTH] = {20, 255, 0, 15};
+    scratch_folders("JPEGImages");
+    scratch_folders("SegmentationClass");
     refuses(open_paths("voc", CVR_SPLIT_TRAIN, &a, "", ""), "ImageSets/Segmentation/train.txt", "no such list");
+    cr_assert(rmdir(scratch_path("JPEGImages")) == 0 && rmdir(scratch_path("SegmentationClass")) == 0);
     put_picture("VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg", 1);
     put_png("VOCdevkit/VOC2012/SegmentationClass/2007_000032.png", indices, WIDTH, 1, palette);
     put_picture("VOCdevkit/VOC2012/JPEGImages/b.jpg", 1);

@@ -288,6 +288,50 @@ Test(scenes, boxes_masks_and_labels_agree) {
     }
 }
 
+/* What annotations say of a scene, against the fields of its sample. */
+typedef struct told {
+    const looked *l;
+    int64_t n;
+} told;
+
+static int32_t hold_against(void *ctx, const cvr_object *o, cvr_error *err) {
+    told *const t = ctx;
+    const int64_t side = t->l->side;
+    const float *const b = t->l->boxes + 4 * t->n;
+    const uint8_t *const mask = t->l->masks ? t->l->masks + t->n * side * side : NULL;
+    int64_t at = 0, inside = 0;
+    (void)err;
+    cr_expect_eq(o->klass, t->l->labels[t->n]);
+    cr_expect(o->box[0] == b[0] && o->box[1] == b[1] && o->box[2] == b[2] - b[0] && o->box[3] == b[3] - b[1]);
+    cr_expect_eq(o->n_runs != 0, mask != NULL);
+    for (uint32_t r = 0; r < o->n_runs; r++)
+        for (uint32_t i = 0; i < o->runs[r]; i++, at++, inside += r % 2)
+            cr_assert_eq(mask[at % side * side + at / side], r % 2, "pixel %lld", (long long)at);
+    if (mask) cr_expect(at == side * side && o->area == (double)inside);
+    cr_expect_eq(o->id, ++t->n);
+    return t->n == 3 ? CVR_ERR_INTERRUPTED : CVR_OK; /* which ends it */
+}
+
+Test(scenes, objects_are_told_as_fields_have_them) {
+    cvr_error err = CVR_ERROR_INIT;
+    for (int64_t fields = ALL; fields <= LABEL; fields++) {
+        scene_attrs a = usual;
+        a.fields = fields;
+        void *const self = open_good((cvr_dataset_args){.img_size = 64}, a);
+        for (int64_t i = 0; i < 6; i++) {
+            looked l;
+            look(self, i, &l);
+            told t = {.l = &l};
+            const int32_t status = set->objects(self, i, hold_against, &t, &err);
+            const int64_t n = fields <= INSTANCES ? set->rows(self, i, "object") : 0;
+            cr_expect_eq(t.n, n < 3 ? n : 3);
+            cr_expect_eq(status, n < 3 ? CVR_OK : CVR_ERR_INTERRUPTED);
+            test_sample_free(&l.s);
+        }
+        set->close(self);
+    }
+}
+
 /* At scale 1, upright, an item is its picture pixel for pixel, so that it is known how much of it is hidden. */
 Test(scenes, hidden_items_are_left_out) {
     scene_attrs a = usual;

@@ -53,12 +53,13 @@ int32_t masks_read(const void *self, int64_t index, cvr_sample *out, cvr_error *
 void masks_describe(const void *self, int64_t index, char *buf, uint64_t size);
 int64_t masks_label(const void *self, int64_t index);
 const char *masks_kind(const void *self, uint32_t i);
+int32_t masks_size(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err);
 
 /* The fields of a descriptor that are the same for all of them. */
 #define MASKS_FUNCTIONS                                                                                                \
     .close = masks_close, .count = masks_count, .n_classes = masks_n_classes, .class_name = masks_class_name,          \
     .read = masks_read, .describe = masks_describe, .label = masks_label, .kind = masks_kind
 
-extern const cvr_dataset_desc masks_dataset, voc_dataset, cityscapes_dataset, ade20k_dataset, camvid_dataset;
+extern const cvr_dataset_desc masks_dataset, cityscapes_dataset, ade20k_dataset, camvid_dataset;
 
 #endif

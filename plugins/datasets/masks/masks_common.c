@@ -199,3 +199,8 @@ const char *masks_kind(const void *self, uint32_t i) {
     (void)self;
     return i < 2 ? kinds[i] : NULL;
 }
+
+int32_t masks_size(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err) {
+    const mask_data *const d = self;
+    return dataset_picture_size(&d->pictures, d->host, mask_list_picture(&d->list, index), height, width, err);
+}

@@ -227,7 +227,7 @@ const cvr_dataset_desc masks_dataset = {
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    static const cvr_dataset_desc *const all[] = {&masks_dataset, &voc_dataset, &cityscapes_dataset, &ade20k_dataset,
+    static const cvr_dataset_desc *const all[] = {&masks_dataset, &cityscapes_dataset, &ade20k_dataset,
                                                   &camvid_dataset};
     (void)host;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) CVR_TRY(r->add(r, CVR_KIND_DATASET, all[i], err));

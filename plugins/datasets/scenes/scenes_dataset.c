@@ -285,6 +285,46 @@ static int32_t size(const void *self, int64_t index, int64_t *height, int64_t *w
     return CVR_OK;
 }
 
+/* Run lengths of an item's pixels, column by column; returns how many there are. `runs` has room for side * side + 1.
+ */
+static uint32_t find_runs(const uint8_t *owner, int64_t side, int32_t item, uint32_t *runs) {
+    uint32_t n = 0;
+    int32_t inside = 0;
+    runs[0] = 0;
+    for (int64_t k = 0; k < side * side; k++) {
+        const int32_t here = owner[k % side * side + k / side] == item + 1;
+        if (here != inside) runs[++n] = 0;
+        inside = here;
+        runs[n]++;
+    }
+    return n + 1;
+}
+
+static int32_t each_object(const void *self, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err) {
+    const scenes *const d = self;
+    const int32_t masks = d->a.fields == FIELDS_ALL || d->a.fields == FIELDS_INSTANCES;
+    uint8_t *const scratch = d->host->alloc(d->host, scene_scratch(d), 64);
+    uint32_t *const runs = d->host->alloc(d->host, ((uint64_t)(d->side * d->side) + 1) * sizeof *runs, 64);
+    scene s = {.n = 0};
+    int32_t status = scratch && runs ? CVR_OK : no_memory(d, err);
+    if (status == CVR_OK && d->a.fields <= FIELDS_INSTANCES) scene_place(d, index, scratch, &s);
+    for (int32_t i = 0; i < s.n && status == CVR_OK; i++) {
+        const scene_item *const item = &s.items[i];
+        const double width = item->x2 - item->x1, height = item->y2 - item->y1;
+        const cvr_object o = {.struct_size = sizeof o,
+                              .id = i + 1,
+                              .klass = item->label + background(d),
+                              .box = {item->x1, item->y1, width, height},
+                              .area = masks ? item->seen : width * height,
+                              .n_runs = masks ? find_runs(s.owner, d->side, i, runs) : 0,
+                              .runs = masks ? runs : NULL};
+        status = each(ctx, &o, err);
+    }
+    if (scratch) d->host->free(d->host, scratch);
+    if (runs) d->host->free(d->host, runs);
+    return status;
+}
+
 static const char *kind(const void *self, uint32_t i) {
     return i < 5 ? kinds[((const scenes *)self)->a.fields][i] : NULL;
 }
@@ -327,6 +367,7 @@ static const cvr_dataset_desc dataset = {
     .kind = kind,
     .rows = rows,
     .size = size,
+    .objects = each_object,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -39,6 +39,15 @@ typedef struct cvr_run_info {
     /* How validation looks at pictures, where the metrics depend on it: "original, windows of 512 with stride 341";
      * NULL where they do not. */
     const char *protocol;
+    /* The training split as the data has it, before any transform; for the call of `open` alone. Its samples, 0: not
+     * known; `data` is for the next two. */
+    int64_t n_samples;
+    void *data;
+    /* The objects of a sample, under the network's classes; -1: a class that it does not have. CVR_ERR_NOTFOUND where
+     * the data does not tell. */
+    int32_t (*objects)(void *data, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err);
+    /* Of its picture. CVR_ERR_NOTFOUND where the data does not tell without decoding it. */
+    int32_t (*size)(void *data, int64_t index, int64_t *height, int64_t *width, cvr_error *err);
 } cvr_run_info;
 
 /*
@@ -157,7 +166,7 @@ typedef struct cvr_reporter_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 176, "cvr_run_info has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_run_info) == 208, "cvr_run_info has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_curve) == 72, "cvr_curve has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_step_event) == 104, "cvr_step_event has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_epoch_event) == 128, "cvr_epoch_event has padding");

@@ -1,14 +1,12 @@
 /*
- * The data set "voc": Pascal VOC's segmentation (Everingham et al., 2010). Lists in ImageSets/Segmentation name the
+ * Pascal VOC's segmentation. Lists in ImageSets/Segmentation name the
  * pictures; masks are PNGs whose palette's indices are the classes, 255 along the borders of objects.
  */
 #include "../csv_table.h"
-#include "masks.h"
+#include "../folder/folder_list.h"
+#include "../masks/masks.h"
+#include "voc.h"
 #include <unistd.h>
-
-typedef struct voc_attrs {
-    const char *masks;
-} voc_attrs;
 
 static const char *const names[] = {"background", "aeroplane", "bicycle",   "bird",   "boat",        "bottle",
                                     "bus",        "car",       "cat",       "chair",  "cow",         "diningtable",
@@ -40,16 +38,31 @@ static int32_t add_line(mask_data *d, const char *base, const char *folder, cons
     return mask_list_add(&d->list, picture, mask, err);
 }
 
-static int32_t fill(mask_data *d, const cvr_dataset_args *args, cvr_error *err) {
+int32_t voc_base(const cvr_dataset_args *args, char *base, uint64_t size, cvr_error *err) {
     static const char *const below[] = {"", "VOC2012", "VOCdevkit/VOC2012", "VOC2007", "VOCdevkit/VOC2007", NULL};
+    if (!args->root[0])
+        return cvr_fail(err, CVR_ERR_USAGE, "data.root is not set; give the folder VOC2012, or one that holds it");
+    return masks_find_base(args->root, below, "JPEGImages", base, size, err);
+}
+
+/* Either of the two will do: whoever has only one is told what is missing. */
+int32_t voc_has_masks(const cvr_dataset_args *args) {
+    const char *const parts[2] = {((const voc_attrs *)args->attrs)->masks, "ImageSets/Segmentation"};
+    char base[4096], path[4096];
+    int32_t has = 0;
+    if (!args->root[0] || voc_base(args, base, sizeof base, NULL) != CVR_OK) return 0;
+    for (int i = 0; i < 2; i++)
+        has |= dataset_path(path, sizeof path, base, parts[i], NULL) == CVR_OK && folder_exists(path);
+    return has;
+}
+
+static int32_t fill(mask_data *d, const cvr_dataset_args *args, cvr_error *err) {
     const voc_attrs *const a = args->attrs;
     csv_table lines = {0};
     name_table seen = {.host = d->host};
     char base[4096], path[4096];
     int32_t status;
-    if (!args->root[0])
-        return cvr_fail(err, CVR_ERR_USAGE, "data.root is not set; give the folder VOC2012, or one that holds it");
-    CVR_TRY(masks_find_base(args->root, below, "JPEGImages", base, sizeof base, err));
+    CVR_TRY(voc_base(args, base, sizeof base, err));
     CVR_TRY(find_list(args, base, path, sizeof path, err));
     CVR_TRY_OUT(masks_name_classes(d, names, sizeof names / sizeof *names, err));
     CVR_TRY_OUT(csv_table_read(d->host, path, CSV_LINES, &lines, err));
@@ -70,16 +83,10 @@ static int32_t open_voc(const cvr_dataset_args *args, void **self, cvr_error *er
     return masks_open(fill, args, self, err);
 }
 
-static const cvr_attr_desc *const attrs[] = {
-    CVR_ATTR(STRING, "masks", "SegmentationClass", "name of the folder of masks, such as SegmentationClassAug"),
-};
-
-const cvr_dataset_desc voc_dataset = {
-    .struct_size = sizeof voc_dataset,
+const cvr_dataset_desc voc_masks = {
+    .struct_size = sizeof voc_masks,
     .name = "voc",
-    .doc = "Pascal VOC segmentation: the folder VOC2012, or one that holds it; data.train, data.val: other lists",
-    .n_attrs = sizeof attrs / sizeof *attrs,
-    .attrs = attrs,
     .open = open_voc,
     MASKS_FUNCTIONS,
+    .size = masks_size,
 };
