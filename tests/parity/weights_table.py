@@ -4,11 +4,8 @@ Needs torchvision; downloads nothing. A section a model, a line a set of weights
 
   NAME = URL resize=N crop=N interpolation=KIND mean=COLOURS std=COLOURS classes=imagenet1k [hub=NAME]
 
-Segmentation has val_crop=0 in place of crop: pictures keep their shape. Weights of its backbone alone, which model.head = new
+Detection has img_size in place of resize and crop, and keys of [model] that go with the file. Segmentation has val_crop=0 in place of crop: pictures keep their shape. Weights of its backbone alone, which model.head = new
 takes, bring the colours and nothing else.
-
-Detection has img_size in place of both, `short,long` or one number, and norm_eps where the weights were trained with another eps in
-their frozen norms; its classes are COCO's 90 ids, those that COCO does not use too.
 
 The eight digits in the file's name are the first of its SHA-256, as torch.hub has it. DEFAULT names another line. hub: the same weights in timm's collection.
 """
@@ -55,22 +52,16 @@ def segmentation(model):
     yield f"DEFAULT = {get_model_weights(model).DEFAULT.name}"
 
 
-# The sizes that each network's class has by default, and the weights that torchvision sets eps to 0 for.
-SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": "320,640", "ssd300_vgg16": "300", "ssdlite320_mobilenet_v3_large": "320"}
-SSD = {"ssd300_vgg16": "mean=0.48235,0.45882,0.40784 std=0.00392156862745098,0.00392156862745098,0.00392156862745098", "ssdlite320_mobilenet_v3_large": "mean=0.5,0.5,0.5 std=0.5,0.5,0.5"}
-NO_EPS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
-BODIES = {"vgg16": "vgg16", "resnet50": "resnet50", "mobilenet": "mobilenet_v3_large"}
-
-
 def detection(model):
-    """The section of a detector: its own weights, and those of its body."""
-    made = SSD.get(model, "mean=imagenet std=imagenet")
+    """The section of a detector: sizes and colours are its own, not the file's, which knows of no transform."""
+    first_norms = " norm_eps=0" if model in ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn") else ""
+    size, colour = {"ssd300_vgg16": ("300", "mean=0.48235,0.45882,0.40784 std=0.00392156863,0.00392156863,0.00392156863"), "ssdlite320_mobilenet_v3_large": ("320", "mean=0.5,0.5,0.5 std=0.5,0.5,0.5"), "fasterrcnn_mobilenet_v3_large_320_fpn": ("320,640", "mean=imagenet std=imagenet")}.get(model, ("800,1333", "mean=imagenet std=imagenet"))
     for w in get_model_weights(model):
-        eps = " norm_eps=0" if model in NO_EPS else ""
-        yield f"{w.name} = {w.url} img_size={SIZES.get(model, '800,1333')} {made}{eps} classes=coco90"
-    for w in get_model_weights(next(b for word, b in BODIES.items() if word in model)):
-        if w.transforms is not None and w.name in ("IMAGENET1K_V1", "IMAGENET1K_V2", "IMAGENET1K_FEATURES"):
-            yield f"{w.name} = {w.url} {made}"
+        yield f"{w.name} = {w.url} img_size={size} {colour} classes=coco90{first_norms}"
+    body = next(name for name in ("vgg16", "mobilenet_v3_large", "resnet50") if name in model)
+    for w in get_model_weights(body):
+        size_too = f" img_size={size}" if model.startswith("ssd") else ""
+        yield f"{w.name} = {w.url}{size_too} {colour}" + (" reduced_tail=no" if model.startswith("ssdlite") else "")
     yield f"DEFAULT = {get_model_weights(model).DEFAULT.name}"
 
 
@@ -85,17 +76,16 @@ for model in sorted(list_models(module=torchvision.models)):
     lines += [f"DEFAULT = {get_model_weights(model).DEFAULT.name}", ""]
 for model in sorted(list_models(module=torchvision.models.segmentation)):
     lines += [f"[{model}]", *segmentation(model), ""]
-for model in sorted(list_models(module=torchvision.models.detection)):
-    if not model.startswith("keypoint"):
-        lines += [f"[{model}]", *detection(model), ""]
 for model in OTHERS:
     names_of = get_model_weights(model.split("_", 1)[1])
     lines += [f"[{model}]", *backbone(model), f"DEFAULT = {names_of.DEFAULT.name}", ""]
+DETECTORS = [m for m in sorted(list_models(module=torchvision.models.detection)) if not m.startswith("keypoint")]
+for model in DETECTORS:
+    lines += [f"[{model}]", *detection(model), ""]
+coco = get_model_weights(DETECTORS[0]).DEFAULT.meta["categories"][1:]  # without the background; unused ids keep their number
 voc = get_model_weights("fcn_resnet50").DEFAULT.meta["categories"]
-coco = get_model_weights("fasterrcnn_resnet50_fpn").DEFAULT.meta["categories"][1:]
-coco = [f"N/A-{i + 1}" if name == "N/A" else name for i, name in enumerate(coco)]
 root.mkdir(exist_ok=True)
-(root / "coco90.txt").write_text("\n".join(coco) + "\n")
 (root / "voc21.txt").write_text("\n".join(voc).replace("__background__", "background") + "\n")
+(root / "coco90.txt").write_text("\n".join(n if n != "N/A" else f"N/A-{i + 1}" for i, n in enumerate(coco)) + "\n")
 (root / "weights.ini").write_text("\n".join(lines[:-1]) + "\n")
 (root / "imagenet1k.txt").write_text("\n".join(names) + "\n")
