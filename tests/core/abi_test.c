@@ -14,8 +14,8 @@
 #include <cvr/plugin/ops/conv.h>
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
-#include <cvr/plugin/ops/detections.h>
 #include <cvr/plugin/ops/detect_loss_math.h>
+#include <cvr/plugin/ops/detections.h>
 #include <cvr/plugin/ops/dropout.h>
 #include <cvr/plugin/ops/elementwise.h>
 #include <cvr/plugin/ops/image.h>
