@@ -17,7 +17,7 @@ target_compile_definitions(cvr_test_compile INTERFACE
   CVR_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")
 
 # What programs share. An archive: each takes what it uses.
-add_library(cvr_test_support STATIC support/agree.c support/detector_case.c support/each_draw.c support/golden.c support/guarded.c support/left_out.c support/pack_use.c support/scratch.c support/small_net.c support/test_host.c)
+add_library(cvr_test_support STATIC support/agree.c support/detector_case.c support/detector_check.c support/each_draw.c support/golden.c support/guarded.c support/left_out.c support/pack_use.c support/scratch.c support/small_net.c support/test_host.c)
 target_link_libraries(cvr_test_support PUBLIC cvr_conform cvr_session cvr_compile cvr_test_compile ${CRITERION_LIBRARY} ${CMAKE_DL_LIBS} m)
 
 # What measures a test. It has no sanitizer, so that a second is a second in every build.

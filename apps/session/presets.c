@@ -181,10 +181,11 @@ static int32_t suggest(cvr_config *c, const char *line, cvr_error *err) {
         const char *word, *section, *key;
         bool sized; /* not where the recipe has a size of its own */
     } all[] = {
-        {"mean", "data", "mean", false},        {"std", "data", "std", false},
-        {"crop", "data", "img_size", true},     {"crop", "val", "crop_size", true},
-        {"resize", "val", "resize_size", true}, {"interpolation", "val", "interpolation", false},
-        {"val_crop", "val", "crop_size", true},
+        {"mean", "data", "mean", false},          {"std", "data", "std", false},
+        {"crop", "data", "img_size", true},       {"crop", "val", "crop_size", true},
+        {"resize", "val", "resize_size", true},   {"interpolation", "val", "interpolation", false},
+        {"val_crop", "val", "crop_size", true},   {"img_size", "data", "img_size", true},
+        {"norm_eps", "model", "norm_eps", false}, {"reduced_tail", "model", "reduced_tail", false},
     };
     const bool sized = cvr_config_given(c, "data", "img_size") != NULL;
     cvr_setting s = {.section = "model", .key = "in_channels", .value = "3", .file = "the weights"};

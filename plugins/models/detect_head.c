@@ -191,7 +191,8 @@ void detect_put_results(net *n, const detect_ends *e, const detect_candidates *c
 /* Of one map: scores (N, k), boxes (N, k, 4) and classes (N, k) of its best pairs of anchor and class. */
 static void best_of_level(net *n, const detect_ends *e, const detect_heads *h, uint32_t i,
                           const cvr_box_coder_attrs *coder, int64_t most, cvr_value out[3]) {
-    const cvr_value objects = objects_of(n, h->logits[i]), both[2] = {objects, h->centerness[i]};
+    const cvr_value objects = net_f32(n, objects_of(n, h->logits[i])),
+                    both[2] = {objects, h->centerness[i] ? net_f32(n, h->centerness[i]) : CVR_NONE};
     const cvr_value score = h->centerness[i] ? net_emit1(n, NET_PLAIN_OP("joint_score"), both, 2)
                                              : net_emit1(n, NET_PLAIN_OP("sigmoid"), &objects, 1);
     if (n->status != CVR_OK) return;
@@ -229,7 +230,8 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
                          const detect_attrs *a) {
     const cvr_softmax_attrs last = {2};
     const cvr_permute_attrs swap = {.rank = 3, .dims = {0, 2, 1}};
-    cvr_value score = objects_of(n, net_emit1(n, NET_OP("softmax", &last), &j->logits, 1)), values, index;
+    const cvr_value logits = net_f32(n, j->logits);
+    cvr_value score = objects_of(n, net_emit1(n, NET_OP("softmax", &last), &logits, 1)), values, index;
     if (n->status != CVR_OK) return;
     const int64_t *s = net_shape(n, score), classes = s[2], flat[2] = {s[0] * s[2], s[1]}, pictures = s[0];
     score = net_emit1(n, NET_OP("permute", &swap), &score, 1);

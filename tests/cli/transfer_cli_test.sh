@@ -117,6 +117,7 @@ mkdir -p torch/hub/checkpoints; printf x >torch/hub/checkpoints/mobilenet_v2-b03
 expect 1 'its SHA-256 begins with 2d711642' "$CVRUN" cfg photos.ini
 expect 0 "has the name of mobilenet_v2's IMAGENET1K_V1, but another SHA-256" "$CVRUN" cfg photos.ini model.weights=torch/hub/checkpoints/mobilenet_v2-b0353104.pth
 grep -q 'mean *= 0 *default' out.txt || { cat out.txt >&2; fail "another file under a published name"; }
+expect 1 'get it from https://download.pytorch.org/models/ssdlite320_mobilenet_v3_large_coco-a79551df.pth' "$CVRUN" cfg photos.ini run.task=detect model.name=ssdlite320_mobilenet_v3_large model.weights=COCO_V1
 expect 2 'mobilenet_v2 has no weights of this name, but IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT' "$CVRUN" cfg photos.ini model.weights=IMAGENET1K_V7
 expect 2 'no weights are known by name for the model `resnet18_cifar`' "$CVRUN" train r18.ini model.weights=DEFAULT
 # timm keeps the same weights under a name of its own, which says nothing of their sum

@@ -37,6 +37,7 @@ random_photometric_distort =
 name = retinanet_resnet50_fpn_v2
 body = mobilenet_v2
 weights = {weights}
+head = new
 fpn_channels = 128
 anchor_sizes = 16,32,64,128,256
 [backend]

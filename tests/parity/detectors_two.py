@@ -2,6 +2,7 @@
 
 usage: detectors_two.py DETECTOR_RUN [MODEL...] [--narrow] [--write]
        detectors_two.py DETECTOR_RUN --trained RUN PICTURES
+       detectors_two.py DETECTOR_RUN --start [MODEL...]
 
 DETECTOR_RUN is the program that the target detector_run builds. Each network gets seeded weights and two pictures of odd sizes on one
 canvas. Compared are
@@ -14,6 +15,7 @@ error is not: a few seeds are tried.
 reads.
 --trained takes a run folder of a Faster R-CNN on a MobileNetV3-Large, of any widths, and a folder of PNGs of one size, at most 64 of
 which both sides look at: detections whose scores differ by less than 1e-4 may be swapped, the others must be the same.
+--start compares what weights start from, of the program cvrun beside DETECTOR_RUN: constants, and deviations of what is drawn.
 Needs torch, torchvision, safetensors.
 """
 import configparser, copy, functools, pathlib, subprocess, sys, tempfile
@@ -77,8 +79,8 @@ def narrow(mobile=False, freeze=True, v2=False, mask=False):
     return faster_rcnn.FasterRCNN(backbone, **more)
 
 
-def full(name, freeze, **more):
-    net = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES + 1, **more)
+def full(name, freeze, classes=CLASSES, **more):
+    net = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None, num_classes=classes + 1, **more)
     if freeze:
         frozen(net.backbone.body)
     return net
@@ -353,7 +355,34 @@ def trained(program, run_folder, pictures):
     return heads <= 1e-4 and off <= 1e-2
 
 
+def check_start(cvrun, label, case):
+    """What the weights start from: the same constants, the same distributions with the same deviation."""
+    from models import kind
+
+    make, model, settings = case[:3]
+    theirs = make(classes=10).state_dict()  # as many as the scenes have
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = pathlib.Path(folder) / "recipe.ini"
+        recipe.write_text("[run]\ntask = detect\nname = start\n[data]\nformat = scenes\nfields = instances\nimg_size = 64\ntrain_size = 2\nval_size = 2\n[backend]\nfallback = allow\n" f"[model]\nname = {model}\n")
+        words = [cvrun, "train", recipe, f"run.project={folder}", "epochs=0", "val.interval=0", "batch=2", *(f"model.{s}" for s in settings.split())]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        mine = load_file(next(pathlib.Path(folder).glob("*/start/weights/last.safetensors")))
+    good = set(mine) == set(theirs)
+    for key, t in theirs.items():
+        (a, p), (b, q), n = kind(t.double()), kind(mine[key].double()), t.numel()
+        if t.shape != mine[key].shape or (a == "constant") != (b == "constant") or (n > 2000 and a != b) or abs(p - q) > (0 if a == "constant" else 5 * abs(p) / n**0.5):
+            print(f"{label}: {key} {tuple(mine[key].shape)} starts {b} {q}; torchvision's {tuple(t.shape)} {a} {p}")
+            good = False
+    print(f"{label}: {len(theirs)} tensors start as torchvision's" if good else f"{label} FAILS", flush=True)
+    return good
+
+
 def main():
+    if "--start" in sys.argv:
+        wanted = [a for a in sys.argv[2:] if not a.startswith("-")]
+        cvrun = pathlib.Path(sys.argv[1]).resolve().parent / "cvrun"
+        torch.manual_seed(0)
+        sys.exit(not all([check_start(cvrun, label, case) for label, case in cases()[0].items() if not wanted or label in wanted]))
     if "--trained" in sys.argv:
         sys.exit(not trained(sys.argv[1], *map(pathlib.Path, sys.argv[3:5])))
     program, wanted = sys.argv[1], [a for a in sys.argv[2:] if not a.startswith("-")]

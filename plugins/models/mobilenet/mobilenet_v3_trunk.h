@@ -22,7 +22,7 @@ typedef struct mobilenet_v3_trunk {
     /* SSDlite's: the first block of the last stage is cut behind its first convolution, whose result goes here, and
      * names begin with "0." before the cut and with "1." and numbers from 0 after it. NULL: neither. */
     cvr_value *cut;
-    const char *norm;     /* settings of net_norm in place of "eps=0.001" and norm_momentum; NULL: these */
+    const char *norm; /* settings of net_norm in place of "eps=0.001" and norm_momentum; NULL: these */
 } mobilenet_v3_trunk;
 
 /* image: (N, C, H, W); features[i]: what block i makes of it. Returns how many there are. */

@@ -128,7 +128,8 @@ static void add_detections(const rcnn *r, const rcnn_rois *proposals, int has_ma
     net *n = r->n;
     const cvr_box_coder_attrs coder = {CVR_CODER_CENTER, BOX_WEIGHTS};
     const box_outputs o = look_at(r, proposals);
-    cvr_value scores = by_picture(r, net_layer(n, o.scores, "softmax", "softmax", "1"), proposals), keep[2], at[2];
+    cvr_value scores = by_picture(r, net_layer(n, net_f32(n, o.scores), "softmax", "softmax", "1"), proposals), keep[2],
+              at[2];
     scores = objects_of(r, scores, 1, "object_scores");
     const cvr_value deltas[2] = {objects_of(r, by_picture(r, o.deltas, proposals), 4, "object_deltas"),
                                  proposals->boxes};

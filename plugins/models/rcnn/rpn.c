@@ -154,7 +154,7 @@ static rcnn_rois select_proposals(const rcnn *r, const detect_heads *h) {
     if (n->status != CVR_OK) return (rcnn_rois){.count = CVR_NONE};
     const cvr_value clip[2] = {net_concat(n, boxes, h->n_levels, 1, "rpn.boxes"), r->e.image_size};
     cvr_value scores = net_concat(n, logits, h->n_levels, 1, "rpn.logits");
-    scores = net_layer(n, scores, "rpn.scores", "sigmoid", "");
+    scores = net_layer(n, net_f32(n, scores), "rpn.scores", "sigmoid", "");
     const cvr_value in[3] = {net_emit1(n, NET_PLAIN_OP("clip_boxes"), clip, 2), scores, level_groups(r, counts)};
     const cvr_nms_attrs nms = {.iou_threshold = r->a->rpn_nms_thresh,
                                .score_threshold = r->a->rpn_score_thresh,

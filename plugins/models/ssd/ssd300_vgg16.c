@@ -80,6 +80,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     const detect_ends e = detect_read(&n, io);
     const ssd_head head = {&a->ssd, args->num_classes, predict, ""};
     cvr_value maps[SSD_MAPS], x;
+    ssd_check(&n, &a->ssd);
     if (n.status == CVR_OK && a->n_layers != VGG_STAGES)
         n.status = cvr_fail(err, CVR_ERR_INVALID, "model.layers has %lld numbers; VGG has %d stages",
                             (long long)a->n_layers, VGG_STAGES);
@@ -125,7 +126,7 @@ static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stage3", "backbone.features.10,backbone.features.12,backbone.features.14"),
     NET_STAGE("backbone.stage4", "backbone.features"),
     NET_STAGE("backbone.stage5", "backbone.extra.0.1,backbone.extra.0.3,backbone.extra.0.5"),
-    NET_STAGE("backbone.extra", "backbone.scale_weight,backbone.extra.#"),
+    NET_STAGE("head.extra", "backbone.scale_weight,backbone.extra.#"),
     SSD_HEAD_STAGES,
 };
 

@@ -32,6 +32,10 @@ static int32_t check(const ssd_attrs *a, cvr_error *err) {
     return CVR_OK;
 }
 
+void ssd_check(net *n, const ssd_attrs *a) {
+    if (n->status == CVR_OK) n->status = check(a, n->err);
+}
+
 /* (A_i, 4): the default boxes of map i */
 static cvr_value default_boxes(net *n, const ssd_attrs *a, int i, cvr_value image, cvr_value map) {
     cvr_default_boxes_attrs d = {.scale = a->scales[i],
@@ -61,7 +65,6 @@ int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cv
     const int64_t columns = h->num_classes + 1;
     detect_heads heads = {.n_levels = SSD_MAPS};
     n->scope = NULL;
-    if (n->status == CVR_OK) n->status = check(a, n->err);
     for (int i = 0; i < SSD_MAPS && n->status == CVR_OK; i++) {
         const int64_t each = 2 + 2 * a->ratios_per_map[i];
         const net_text classes = net_print("head.classification_head.module_list.%d", i),

@@ -36,6 +36,8 @@ typedef struct ssd_head {
     const char *last; /* what stands after the name of the layer that says it: "" or ".1" */
 } ssd_head;
 
+/* A failure where the settings do not go together: before anything is built. */
+void ssd_check(net *n, const ssd_attrs *a);
 /* Everything after the features: maps, finest first. Returns what became of the whole network. */
 int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cvr_value maps[SSD_MAPS]);
 

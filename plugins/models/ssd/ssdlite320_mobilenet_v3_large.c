@@ -53,6 +53,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
                                   .norm_momentum = 0.03,
                                   .reduced_tail = a->reduced_tail,
                                   .cut = &maps[0]};
+    ssd_check(&n, &a->ssd);
     if (n.status != CVR_OK) return n.status;
     maps[1] = features[mobilenet_v3_trunk_build(&n, &t, e.image, features) - 1];
     n.scope = "backbone.";
@@ -90,7 +91,7 @@ static const cvr_stage *const stages[] = {
     NET_STAGE("backbone.stage3", EARLY(4) "," EARLY(5) "," EARLY(6)),
     NET_STAGE("backbone.stage4", EARLY(7) "," EARLY(8) "," EARLY(9) "," EARLY(10) "," EARLY(11) "," EARLY(12)),
     NET_STAGE("backbone.stage5", "backbone.features"),
-    NET_STAGE("backbone.extra", "backbone.extra.#"),
+    NET_STAGE("head.extra", "backbone.extra.#"),
     SSD_HEAD_STAGES,
 };
 

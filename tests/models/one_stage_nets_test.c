@@ -1,0 +1,280 @@
+/*
+ * Narrow SSDs, RetinaNets and an FCOS against torchvision (tests/parity/detectors.py --write): detections in
+ * evaluation, losses, and what one plain SGD step changes in every parameter and running statistic (tolerances:
+ * detector_check.h). Then the networks by themselves: weights of classifiers, older names, stages, settings that make
+ * no sense.
+ */
+#include "../apps/session/session_parts.h"
+#include "support/detector_check.h"
+#include "support/scratch.h"
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+static void good(int32_t status) {
+    cr_assert_eq(status, CVR_OK, "%s", detector_error.message);
+}
+
+/* A golden picture of which every pixel stands for enlarge x enlarge ones, cut to the canvas: random pixels are dear.
+ */
+static void enlarge(golden *g, const char *label) {
+    const golden_tensor *how = golden_find(g, label, "enlarge");
+    golden_tensor *t = (golden_tensor *)(uintptr_t)golden_find(g, label, "image");
+    if (!how) return;
+    const int64_t *n = (const int64_t *)(const void *)how->data, planes = t->type.shape[0] * t->type.shape[1],
+                  height = t->type.shape[2], width = t->type.shape[3], shape[4] = {t->type.shape[0], 3, n[1], n[2]};
+    uint8_t *large = malloc((size_t)(planes * n[1] * n[2]) + 8);
+    for (int64_t p = 0; p < planes; p++)
+        for (int64_t y = 0; y < n[1]; y++)
+            for (int64_t x = 0; x < n[2]; x++)
+                large[(p * n[1] + y) * n[2] + x] = t->data[(p * height + y / n[0]) * width + x / n[0]];
+    free(t->data);
+    t->data = large;
+    t->bytes = (uint64_t)(planes * n[1] * n[2]);
+    cvr_type_set(&t->type, CVR_U8, 4, shape);
+}
+
+static void setup(detector_subject *s) {
+    detector_open(s, "one_stage.safetensors");
+    cr_assert_geq(s->g.n_cases, 6);
+    for (size_t i = 0; i < s->g.n_cases; i++) enlarge(&s->g, s->g.cases[i]);
+}
+
+Test(one_stage, detects_what_torchvision_detects) {
+    static detector_subject s;
+    setup(&s);
+    for (size_t i = 0; i < s.g.n_cases; i++) {
+        s.c.label = s.g.cases[i];
+        detector_try(&s, false, false);
+        detector_check_found(&s);
+    }
+    detector_close(&s);
+}
+
+Test(one_stage, learns_what_torchvision_learns) {
+    static detector_subject s;
+    setup(&s);
+    for (size_t i = 0; i < s.g.n_cases; i++) {
+        s.c.label = s.g.cases[i];
+        detector_try(&s, true, true);
+        cr_assert_eq(detector_check_losses(&s), (size_t)(strcmp(s.c.label, "fcos") == 0 ? 3 : 2), "%s", s.c.label);
+        detector_check_changes(&s);
+    }
+    detector_close(&s);
+}
+
+/* With targets evaluation has losses, too, which are those of training where no norm looks at the batch; what it
+ * detects is the same. */
+Test(one_stage, evaluation_has_losses) {
+    static const char *const without_batch_norm[] = {"ssd300", "retinanet", "fcos"};
+    static detector_subject s;
+    setup(&s);
+    for (size_t i = 0; i < 3; i++) {
+        s.c.label = without_batch_norm[i];
+        detector_try(&s, false, true);
+        detector_check_found(&s);
+        cr_assert_geq(detector_check_losses(&s), 2);
+    }
+    detector_close(&s);
+}
+
+/* Without any object SSD learns nothing, the others that there is background; nothing becomes NaN. */
+Test(one_stage, learns_from_pictures_without_objects) {
+    static const struct {
+        const char *label;
+        double least;
+    } nets[] = {{"ssd300", 0}, {"retinanet_v2", 1e-3}, {"fcos", 1e-3}};
+    static detector_subject s;
+    setup(&s);
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        s.c.label = nets[i].label;
+        const golden_tensor *counts = detector_wants(&s, "counts");
+        memset(counts->data, 0, counts->bytes);
+        detector_try(&s, true, true);
+        const double classes = detector_number(CVR_F32, detector_gave(&s, "loss_classification")->data, 0),
+                     boxes = detector_number(CVR_F32, detector_gave(&s, "loss_bbox_regression")->data, 0);
+        cr_expect(nets[i].least > 0 ? classes > nets[i].least && isfinite(classes) : classes == 0, "%s: %g",
+                  nets[i].label, classes);
+        cr_expect_eq(boxes, 0, "%s: %g", nets[i].label, boxes);
+        for (size_t k = 0; k < s.r.n; k++) {
+            const detector_tensor *t = &s.r.all[k];
+            for (int64_t e = 0; e < cvr_numel(t->type.rank, t->type.shape) && t->type.dtype == CVR_F32; e++)
+                cr_assert(isfinite(((const float *)t->data)[e]), "%s: %s", nets[i].label, t->name);
+        }
+    }
+    detector_close(&s);
+}
+
+/* ---- the networks by themselves ---- */
+
+/* The first numbers of a parameter. */
+static void read_named(const detector_net *n, const char *name, float out[16]) {
+    static float all[1 << 16];
+    const int64_t i = cvr_store_find(n->store, name);
+    cr_assert(i >= 0 && cvr_store_get(n->store, (size_t)i)->bytes <= sizeof all, "%s", name);
+    memset(all, 0, sizeof all);
+    good(cvr_store_read(n->store, (size_t)i, all, &detector_error));
+    memcpy(out, all, 16 * sizeof *out);
+}
+
+/* A classifier's file fills the features of a detector; what it has no place for is told, unless the head is new. */
+static void check_file(const detector_subject *s, const detector_recipe *classifier, const detector_recipe *detector,
+                       const char *const names[][2]) {
+    detector_net file, net;
+    cvr_device *device;
+    scratch_open("one_stage");
+    const char *const path = scratch_path("classifier.safetensors");
+    good(detector_build(s, classifier, &file));
+    good(detector_build(s, detector, &net));
+    good(cvr_device_open(&device, s->c.plugins, "cpu", 0, s->c.pool, &detector_error));
+    good(cvr_store_place(file.store, device, &detector_error));
+    good(cvr_store_place(net.store, device, &detector_error));
+    good(weights_save(s->c.plugins, file.store, path, &detector_error));
+    weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_AUTO, .alias = net.model->alias};
+    cr_expect_neq(weights_load(s->c.plugins, net.store, &rules, path, &detector_error), CVR_OK);
+    cr_expect(strstr(detector_error.message, "model.head = new"), "%s", detector_error.message);
+    cvr_error_init(&detector_error);
+    rules.head = WEIGHTS_HEAD_NEW;
+    good(weights_load(s->c.plugins, net.store, &rules, path, &detector_error));
+    for (size_t i = 0; names[i][0]; i++) {
+        float a[16], b[16];
+        read_named(&file, names[i][0], a);
+        read_named(&net, names[i][1], b);
+        cr_expect_arr_eq(a, b, sizeof a, "%s of %s is not %s of the file", names[i][1], detector->model, names[i][0]);
+    }
+    detector_drop(&file);
+    detector_drop(&net);
+    cvr_device_close(&device);
+    scratch_close();
+}
+
+Test(one_stage, takes_a_classifiers_weights) {
+    static const char *const of_vgg[][2] = {{"features.0.weight", "backbone.features.0.weight"},
+                                            {"features.21.weight", "backbone.features.21.weight"},
+                                            {"features.24.weight", "backbone.extra.0.1.weight"},
+                                            {"features.28.weight", "backbone.extra.0.5.weight"},
+                                            {NULL, NULL}};
+    static const char *const of_mobilenet[][2] = {
+        {"features.12.block.0.0.weight", "backbone.features.0.12.block.0.0.weight"},
+        {"features.13.block.0.0.weight", "backbone.features.0.13.0.weight"},
+        {"features.13.block.2.fc1.weight", "backbone.features.1.0.2.fc1.weight"},
+        {"features.15.block.3.0.weight", "backbone.features.1.2.block.3.0.weight"},
+        {"features.16.0.weight", "backbone.features.1.3.0.weight"},
+        {NULL, NULL}};
+    static const char *const of_resnet[][2] = {{"conv1.weight", "backbone.body.conv1.weight"},
+                                               {"layer4.1.conv2.weight", "backbone.body.layer4.1.conv2.weight"},
+                                               {NULL, NULL}};
+    static detector_subject s;
+    detector_open(&s, "one_stage.safetensors");
+    check_file(&s, &(detector_recipe){"vgg16", "width=1 classifier_width=4", "", 64},
+               &(detector_recipe){"ssd300_vgg16", "width=1", "", 300}, of_vgg);
+    check_file(&s, &(detector_recipe){"mobilenet_v3_large", "width_mult=0.05", "", 64},
+               &(detector_recipe){"ssdlite320_mobilenet_v3_large", "width_mult=0.05 reduced_tail=no", "", 64},
+               of_mobilenet);
+    check_file(&s, &(detector_recipe){"resnet18", "width=2", "", 64},
+               &(detector_recipe){"retinanet_resnet50_fpn", "body=resnet18 width=2 fpn_channels=4", "", 64}, of_resnet);
+    check_file(&s, &(detector_recipe){"resnet18", "width=2", "", 64},
+               &(detector_recipe){"fcos_resnet50_fpn", "body=resnet18 width=2 fpn_channels=4 head_groups=2", "", 64},
+               of_resnet);
+    detector_close(&s);
+}
+
+/* Names of torchvision's published RetinaNet, which are older than its modules'. */
+Test(one_stage, knows_older_names) {
+    static const char *const names[][2] = {
+        {"head.classification_head.conv.0.weight", "head.classification_head.conv.0.0.weight"},
+        {"head.classification_head.conv.6.bias", "head.classification_head.conv.3.0.bias"},
+        {"head.regression_head.conv.4.weight", "head.regression_head.conv.2.0.weight"},
+        {"head.classification_head.cls_logits.bias", "head.classification_head.cls_logits.bias"},
+        {"backbone.fpn.inner_blocks.2.weight", "backbone.fpn.inner_blocks.2.0.weight"},
+        {"backbone.fpn.extra_blocks.p6.weight", "backbone.fpn.extra_blocks.p6.weight"},
+        {"backbone.body.layer1.0.bn1.running_mean", "backbone.body.layer1.0.bn1.running_mean"},
+    };
+    static detector_subject s;
+    detector_net n;
+    detector_open(&s, "one_stage.safetensors");
+    good(detector_build(&s, &(detector_recipe){"retinanet_resnet50_fpn", "width=2 fpn_channels=4", "", 64}, &n));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char out[200] = "";
+        cr_expect(n.model->alias(names[i][0], out, sizeof out) && strcmp(out, names[i][1]) == 0, "%s is %s",
+                  names[i][0], out);
+        cr_expect_geq(cvr_store_find(n.store, out), 0, "there is no %s", out);
+    }
+    detector_drop(&n);
+    detector_close(&s);
+}
+
+/* What torchvision freezes by default where there are weights, by model.freeze; and that every parameter has a stage.
+ */
+Test(one_stage, stages_freeze_what_torchvision_freezes) {
+    static const struct {
+        detector_recipe recipe;
+        const char *last, *first; /* the last that is frozen, the first that is not */
+        size_t frozen;            /* parameters */
+    } nets[] = {
+        {{"ssd300_vgg16", "width=1", "backbone.stage1", 300},
+         "backbone.features.2.bias",
+         "backbone.features.5.weight",
+         4},
+        {{"ssdlite320_mobilenet_v3_large", "width_mult=0.05", "backbone.stem", 64},
+         "backbone.features.0.1.block.1.1.bias",
+         "backbone.features.0.2.block.0.0.weight",
+         9},
+        {{"retinanet_resnet50_fpn_v2", "width=2 fpn_channels=4 head_groups=2 layers=1,1,1,1",
+          "backbone.stem,backbone.layer1", 64},
+         "backbone.body.layer1.0.downsample.1.bias",
+         "backbone.body.layer2.0.conv1.weight",
+         15},
+    };
+    static detector_subject s;
+    detector_open(&s, "one_stage.safetensors");
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        detector_net n;
+        size_t frozen = 0;
+        good(detector_build(&s, &nets[i].recipe, &n));
+        for (size_t k = 0; k < cvr_store_count(n.store); k++)
+            frozen += cvr_store_get(n.store, k)->role == CVR_STORE_FROZEN;
+        const int64_t last = cvr_store_find(n.store, nets[i].last), first = cvr_store_find(n.store, nets[i].first);
+        cr_assert(last >= 0 && first >= 0, "%s", nets[i].recipe.model);
+        cr_expect_eq(cvr_store_get(n.store, (size_t)last)->role, CVR_STORE_FROZEN, "%s", nets[i].last);
+        cr_expect_eq(cvr_store_get(n.store, (size_t)first)->role, CVR_STORE_TRAINED, "%s", nets[i].first);
+        cr_expect_eq(frozen, nets[i].frozen, "%s: %zu are frozen", nets[i].recipe.model, frozen);
+        char every[512] = "";
+        for (uint32_t k = 0; k < n.model->n_stages; k++)
+            (void)snprintf(every + strlen(every), sizeof every - strlen(every), "%s%s", k ? "," : "",
+                           n.model->stages[k]->name);
+        detector_drop(&n);
+        const detector_recipe all = {nets[i].recipe.model, nets[i].recipe.settings, every, nets[i].recipe.side};
+        good(detector_build(&s, &all, &n));
+        for (size_t k = 0; k < cvr_store_count(n.store); k++)
+            cr_expect_neq(cvr_store_get(n.store, k)->role, CVR_STORE_TRAINED, "%s has no stage",
+                          cvr_store_get(n.store, k)->name);
+        detector_drop(&n);
+    }
+    detector_close(&s);
+}
+
+Test(one_stage, refuses_with_one_line) {
+    static const char *const wrong[][3] = {
+        {"ssd300_vgg16", "scales=0.1,0.2", "model.scales has 2 numbers; it must have 7"},
+        {"ssd300_vgg16", "ratios_per_map=1,2", "model.ratios_per_map has 2 numbers; it must have 6"},
+        {"ssd300_vgg16", "ratios_per_map=1,2,3,2,1,1", "wants 3 of 2 model.aspect_ratios"},
+        {"ssd300_vgg16", "steps=8,16", "model.steps has 2 numbers; it must have none or 6"},
+        {"ssd300_vgg16", "layers=2,2,3", "model.layers has 3 numbers; VGG has 5 stages"},
+        {"ssd300_vgg16", "", "layer backbone.extra.3.2 (conv2d)"}, /* pictures of 64 x 64 */
+        {"retinanet_resnet50_fpn", "anchor_sizes=32,64", "model.anchor_sizes has 2 numbers; the pyramid has 5 maps"},
+        {"retinanet_resnet50_fpn", "returned_layers=3,2", "the stages of this body are 1 to 4"},
+        {"fcos_resnet50_fpn", "head_groups=3", "layer head.classification_head.conv.1 (group_norm)"},
+    };
+    static detector_subject s;
+    detector_open(&s, "one_stage.safetensors");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        detector_net n;
+        const detector_recipe recipe = {wrong[i][0], wrong[i][1], "", 64};
+        cr_expect_neq(detector_build(&s, &recipe, &n), CVR_OK, "%s", wrong[i][1]);
+        cr_expect(strstr(detector_error.message, wrong[i][2]) && !strchr(detector_error.message, '\n'), "%s: %s",
+                  wrong[i][1], detector_error.message);
+        detector_drop(&n);
+    }
+    detector_close(&s);
+}
