@@ -1,5 +1,6 @@
 /* The loss of boxes: how far the deltas of the rows with an object are from what leads to it. */
-#include "box_loss.h"
+#include "detect_loss_family.h"
+#include <cvr/plugin/ops/box_loss_math.h>
 
 static const cvr_attr_desc *const attrs_[] = {
     CVR_ATTR(CHOICE, "kind", "smooth_l1", "of the deltas, or of the boxes' overlap",
@@ -57,7 +58,7 @@ static const int64_t *labels_of(const cvr_kernel_args *a) {
 static int32_t check_numbers(const char *op, const cvr_kernel_args *a, cvr_error *err) {
     const int64_t *label = labels_of(a), classes = a->inputs[0]->shape[2] / 4;
     const int32_t *match = a->inputs[3]->data;
-    CVR_TRY(detect_check_matches(op, a->inputs[3], a->inputs[2]->shape[1], err));
+    CVR_TRY(cvr_detect_check_matches(op, a->inputs[3], a->inputs[2]->shape[1], err));
     for (int64_t i = 0; label && i < cvr_numel(2, a->inputs[3]->shape); i++)
         if (match[i] >= 0 && (label[i] < 0 || label[i] >= classes))
             return cvr_fail(err, CVR_ERR_INVALID, "%s: label %lld, but there are deltas for %lld classes", op,
@@ -72,18 +73,18 @@ static int64_t delta_at(const cvr_kernel_args *a, const int64_t *label, int64_t 
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_anchor_box_loss_attrs *attrs = a->attrs;
-    const detect_rows r = detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
+    const cvr_detect_rows r = cvr_detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
     const int64_t *label = labels_of(a);
     float *norm = a->outputs[1]->data;
     double loss = 0, slope[4];
     CVR_TRY(check_numbers("anchor_box_loss", a, err));
-    detect_match_norm(attrs->norm, a->inputs[3], norm);
+    cvr_detect_match_norm(attrs->norm, a->inputs[3], norm);
     for (int64_t n = 0, row = 0; n < r.n; n++) {
         double sum = 0;
         for (const int64_t end = row + r.rows; row < end; row++)
             if (r.match[row] >= 0)
-                sum += detect_box_row(attrs, (const float *)a->inputs[0]->data + delta_at(a, label, row),
-                                      detect_anchor(&r, row), detect_object(&r, row), slope);
+                sum += cvr_box_row_loss(attrs, (const float *)a->inputs[0]->data + delta_at(a, label, row),
+                                        cvr_detect_anchor(&r, row), cvr_detect_object(&r, row), slope);
         loss += sum * cvr_detect_share(norm[n]);
     }
     *(float *)a->outputs[0]->data = (float)loss;
@@ -92,7 +93,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_anchor_box_loss_attrs *attrs = a->attrs;
-    const detect_rows r = detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
+    const cvr_detect_rows r = cvr_detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
     const int64_t *label = labels_of(a);
     const float *norm = a->inputs[5]->data;
     float *d = a->outputs[0]->data;
@@ -103,8 +104,8 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
         if (r.match[row] < 0) continue;
         const int64_t at = delta_at(a, label, row);
         const double scale = detect_scalar(a, 6) * cvr_detect_share(norm[row / r.rows]);
-        (void)detect_box_row(attrs, (const float *)a->inputs[0]->data + at, detect_anchor(&r, row),
-                             detect_object(&r, row), slope);
+        (void)cvr_box_row_loss(attrs, (const float *)a->inputs[0]->data + at, cvr_detect_anchor(&r, row),
+                               cvr_detect_object(&r, row), slope);
         for (int i = 0; i < 4; i++) d[at + i] = (float)(scale * slope[i]);
     }
     return CVR_OK;

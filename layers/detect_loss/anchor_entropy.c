@@ -3,6 +3,7 @@
  * Detector", 2016).
  */
 #include "detect_loss_family.h"
+#include <cvr/plugin/ops/anchor_entropy_math.h>
 
 static const cvr_attr_desc *const attrs_[] = {
     CVR_ATTR(FLOAT, "negatives", "3", "rows of background to one with an object; below 0: all",
@@ -60,82 +61,23 @@ static int32_t check_target(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static double log_sum_exp(const float *x, int64_t n) {
-    double max = -INFINITY, sum = 0;
-    for (int64_t k = 0; k < n; k++) max = x[k] > max ? x[k] : max;
-    if (max == -INFINITY) max = 0; /* nothing above it: -inf, or NaN, comes out by itself */
-    for (int64_t k = 0; k < n; k++) sum += exp(x[k] - max);
-    return max + log(sum);
-}
-
-/* ---- hard negatives ---- */
-
-/* A whole number that grows with the loss; NaN above all, as it has to be seen. 0 is no row of background. */
-static uint32_t hardness(float loss) {
-    uint32_t bits;
-    if (loss != loss) return UINT32_MAX;
-    memcpy(&bits, &loss, sizeof bits);
-    return bits >> 31 ? (~bits ? ~bits : 1) : bits | 0x80000000u;
-}
-
-/* The k-th largest of n numbers, k from 1: the largest that k of them reach, bit by bit from the highest. */
-static uint32_t kth_largest(const uint32_t *x, int64_t n, int64_t k) {
-    uint32_t bound = 0;
-    for (uint32_t bit = 1u << 31; bit; bit >>= 1) {
-        int64_t count = 0;
-        for (int64_t i = 0; i < n; i++) count += x[i] >= (bound | bit);
-        if (count >= k) bound |= bit;
-    }
-    return bound;
-}
-
-/* keep = 1 for the `wanted` hardest, equal ones by row. */
-static void keep_hardest(const uint32_t *hard, int64_t rows, int64_t wanted, uint8_t *keep) {
-    int64_t background = 0, above = 0;
-    for (int64_t i = 0; i < rows; i++) background += hard[i] > 0;
-    if (wanted > background) wanted = background;
-    if (wanted < 1) return;
-    const uint32_t bound = kth_largest(hard, rows, wanted);
-    for (int64_t i = 0; i < rows; i++) above += hard[i] > bound;
-    for (int64_t i = 0, equal = wanted - above; i < rows; i++) {
-        if (hard[i] < bound || (hard[i] == bound && equal-- <= 0)) continue;
-        keep[i] = 1;
-    }
-}
-
-/* One picture: its sum, and how many rows have an object. x (A,K) */
-static double picture_loss(const float *x, const int64_t *target, int64_t rows, int64_t classes, double negatives,
-                           float *lse, uint8_t *keep, uint32_t *hard, int64_t *positives) {
-    double sum = 0;
-    *positives = 0;
-    for (int64_t i = 0; i < rows; i++) {
-        lse[i] = (float)log_sum_exp(x + i * classes, classes);
-        keep[i] = target[i] > 0;
-        hard[i] = target[i] == 0 ? hardness(lse[i] - x[i * classes]) : 0;
-        *positives += target[i] > 0;
-    }
-    const double most = negatives < 0 ? (double)rows : fmin(negatives * (double)*positives, (double)rows);
-    keep_hardest(hard, rows, (int64_t)most, keep);
-    for (int64_t i = 0; i < rows; i++)
-        if (keep[i]) sum += (double)lse[i] - x[i * classes + target[i]];
-    return sum;
-}
-
 static uint64_t workspace(const cvr_signature *sig) {
     return (uint64_t)sig->inputs[0]->shape[1] * sizeof(uint32_t);
 }
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_anchor_cross_entropy_attrs *attrs = a->attrs;
-    const cvr_tensor *x = a->inputs[0];
-    const int64_t rows = x->shape[1], classes = x->shape[2];
+    const cvr_tensor *t = a->inputs[0];
+    const int64_t rows = t->shape[1], classes = t->shape[2], *target = a->inputs[1]->data;
+    const float *x = t->data;
+    float *lse = a->outputs[1]->data;
+    uint8_t *keep = a->outputs[2]->data;
     double sum = 0, norm = 0;
     CVR_TRY(check_target(a, err));
-    for (int64_t n = 0; n < x->shape[0]; n++) {
+    for (int64_t n = 0; n < t->shape[0]; n++, x += rows * classes, target += rows, lse += rows, keep += rows) {
         int64_t positives;
-        sum += picture_loss((const float *)x->data + n * rows * classes, (const int64_t *)a->inputs[1]->data + n * rows,
-                            rows, classes, attrs->negatives, (float *)a->outputs[1]->data + n * rows,
-                            (uint8_t *)a->outputs[2]->data + n * rows, a->workspace, &positives);
+        cvr_entropy_open_rows(x, target, 0, rows, classes, lse, keep, a->workspace);
+        sum += cvr_entropy_picture(x, target, rows, classes, attrs->negatives, lse, a->workspace, keep, &positives);
         norm += (double)positives;
     }
     if (norm < 1) norm = 1;
@@ -144,19 +86,16 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* dx_k = grad / norm * (exp(x_k - lse) - [k = target]) of the rows that are kept */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *x = a->inputs[0];
     const int64_t classes = x->shape[2], *target = a->inputs[1]->data;
-    const float *at = x->data, *lse = a->inputs[2]->data;
+    const float *lse = a->inputs[2]->data;
     const uint8_t *keep = a->inputs[3]->data;
     const double scale = (double)detect_scalar(a, 5) / detect_scalar(a, 4);
-    float *dx = a->outputs[0]->data;
     CVR_TRY(check_target(a, err));
-    for (int64_t i = 0; i < x->shape[0] * x->shape[1]; i++) {
-        for (int64_t k = 0; k < classes; k++, at++)
-            *dx++ = keep[i] ? (float)(scale * (exp(*at - (double)lse[i]) - (k == target[i]))) : 0;
-    }
+    for (int64_t i = 0; i < x->shape[0] * x->shape[1]; i++)
+        cvr_entropy_slope((const float *)x->data + i * classes, classes, target[i], lse[i], keep[i], scale,
+                          (float *)a->outputs[0]->data + i * classes);
     return CVR_OK;
 }
 

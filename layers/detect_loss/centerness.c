@@ -34,29 +34,20 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
                     err);
 }
 
-/* sqrt(min(l,r) / max(l,r) * min(t,b) / max(t,b)) */
-static double target_of(const float *anchor, const float *object) {
-    double share = 1;
-    for (int k = 0; k < 2; k++) {
-        const double centre = ((double)anchor[k] + anchor[k + 2]) / 2;
-        const double low = centre - object[k], high = object[k + 2] - centre;
-        share *= fmin(low, high) / fmax(low, high);
-    }
-    return sqrt(share);
-}
-
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_centerness_attrs *attrs = a->attrs;
-    const detect_rows r = detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
+    const cvr_detect_rows r = cvr_detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
     const float *x = a->inputs[0]->data;
     float *norm = a->outputs[1]->data;
     double loss = 0;
-    CVR_TRY(detect_check_matches("centerness_loss", a->inputs[3], r.objects, err));
-    detect_match_norm(attrs->norm, a->inputs[3], norm);
+    CVR_TRY(cvr_detect_check_matches("centerness_loss", a->inputs[3], r.objects, err));
+    cvr_detect_match_norm(attrs->norm, a->inputs[3], norm);
     for (int64_t n = 0, row = 0; n < r.n; n++) {
         double sum = 0;
         for (const int64_t end = row + r.rows; row < end; row++)
-            if (r.match[row] >= 0) sum += detect_bce(x[row], target_of(detect_anchor(&r, row), detect_object(&r, row)));
+            if (r.match[row] >= 0)
+                sum += cvr_detect_bce(x[row],
+                                      cvr_detect_centerness(cvr_detect_anchor(&r, row), cvr_detect_object(&r, row)));
         loss += sum * cvr_detect_share(norm[n]);
     }
     *(float *)a->outputs[0]->data = (float)loss;
@@ -65,14 +56,15 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 
 /* dx = grad / norm * (sigmoid(x) - target) */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
-    const detect_rows r = detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
+    const cvr_detect_rows r = cvr_detect_rows_of(a->inputs[1], a->inputs[2], a->inputs[3]);
     const float *x = a->inputs[0]->data, *norm = a->inputs[4]->data;
     float *dx = a->outputs[0]->data;
-    CVR_TRY(detect_check_matches("centerness_loss_backward", a->inputs[3], r.objects, err));
+    CVR_TRY(cvr_detect_check_matches("centerness_loss_backward", a->inputs[3], r.objects, err));
     for (int64_t row = 0; row < r.n * r.rows; row++) {
         const double scale = detect_scalar(a, 5) * cvr_detect_share(norm[row / r.rows]);
-        const double target = r.match[row] >= 0 ? target_of(detect_anchor(&r, row), detect_object(&r, row)) : 0;
-        dx[row] = r.match[row] >= 0 ? (float)(scale * (detect_sigmoid(x[row]) - target)) : 0;
+        const double target =
+            r.match[row] >= 0 ? cvr_detect_centerness(cvr_detect_anchor(&r, row), cvr_detect_object(&r, row)) : 0;
+        dx[row] = r.match[row] >= 0 ? (float)(scale * (cvr_detect_sigmoid(x[row]) - target)) : 0;
     }
     return CVR_OK;
 }

@@ -23,13 +23,9 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const int64_t rows = match->shape[1], objects = labels->shape[1];
     const int32_t *m = match->data;
     int64_t *y = a->outputs[0]->data;
-    CVR_TRY(detect_check_matches("class_targets", match, objects, err));
-    for (int64_t i = 0; i < match->shape[0] * rows; i++) {
-        if (m[i] >= 0)
-            y[i] = ((const int64_t *)labels->data)[i / rows * objects + m[i]] + attrs->offset;
-        else
-            y[i] = m[i] == CVR_MATCH_BACKGROUND ? attrs->background : attrs->ignore;
-    }
+    CVR_TRY(cvr_detect_check_matches("class_targets", match, objects, err));
+    for (int64_t i = 0; i < match->shape[0] * rows; i++)
+        y[i] = cvr_class_target(attrs, m[i], (const int64_t *)labels->data + i / rows * objects);
     return CVR_OK;
 }
 

@@ -1,4 +1,4 @@
-/* What detection's losses have in common: checks of shapes and matches, and divisors. */
+/* What detection's losses have in common: checks of shapes. */
 #include "detect_loss_family.h"
 
 const cvr_attr_desc detect_norm_attr =
@@ -53,35 +53,4 @@ void detect_set_scalar(const cvr_infer_args *a, uint32_t i) {
 
 void detect_set_vector(const cvr_infer_args *a, uint32_t i, int64_t n) {
     cvr_type_set(a->outputs[i], CVR_F32, 1, &n);
-}
-
-detect_rows detect_rows_of(const cvr_tensor *anchors, const cvr_tensor *boxes, const cvr_tensor *match) {
-    return (detect_rows){.n = match->shape[0],
-                         .rows = match->shape[1],
-                         .objects = boxes->shape[1],
-                         .anchor_step = anchors->rank == 3 ? match->shape[1] * 4 : 0,
-                         .anchors = anchors->data,
-                         .boxes = boxes->data,
-                         .match = match->data};
-}
-
-int32_t detect_check_matches(const char *op, const cvr_tensor *match, int64_t objects, cvr_error *err) {
-    const int32_t *m = match->data;
-    for (int64_t i = 0; i < match->shape[0] * match->shape[1]; i++)
-        if (m[i] < CVR_MATCH_BETWEEN || m[i] >= objects)
-            return cvr_fail(err, CVR_ERR_INVALID, "%s: row %lld of picture %lld is matched to object %d of %lld", op,
-                            (long long)(i % match->shape[1]), (long long)(i / match->shape[1]), m[i],
-                            (long long)objects);
-    return CVR_OK;
-}
-
-void detect_match_norm(int64_t kind, const cvr_tensor *match, float *norm) {
-    const int32_t least = kind == CVR_NORM_COUNTED ? CVR_MATCH_BACKGROUND : 0;
-    const int32_t *m = match->data;
-    for (int64_t n = 0; n < match->shape[0]; n++) {
-        int64_t count = 0;
-        for (int64_t i = 0; i < match->shape[1]; i++) count += *m++ >= least;
-        norm[n] = (float)count;
-    }
-    cvr_detect_norm(kind, match->shape[0], norm);
 }

@@ -52,38 +52,8 @@ void detect_set_vector(const cvr_infer_args *a, uint32_t i, int64_t n);
 
 /* ---- numbers ---- */
 
-/* Rows with what they stand for. */
-typedef struct detect_rows {
-    int64_t n, rows, objects, anchor_step; /* floats from one picture's anchors to the next one's */
-    const float *anchors, *boxes;
-    const int32_t *match;
-} detect_rows;
-
-detect_rows detect_rows_of(const cvr_tensor *anchors, const cvr_tensor *boxes, const cvr_tensor *match);
-/* Every match is an object that there is, CVR_MATCH_BACKGROUND or CVR_MATCH_BETWEEN. */
-int32_t detect_check_matches(const char *op, const cvr_tensor *match, int64_t objects, cvr_error *err);
-/* The divisors of a loss whose rows with an object count. */
-void detect_match_norm(int64_t kind, const cvr_tensor *match, float *norm);
-
-static inline const float *detect_anchor(const detect_rows *r, int64_t row) {
-    return r->anchors + row / r->rows * r->anchor_step + row % r->rows * 4;
-}
-
-static inline const float *detect_object(const detect_rows *r, int64_t row) {
-    return r->boxes + (row / r->rows * r->objects + r->match[row]) * 4;
-}
-
 static inline float detect_scalar(const cvr_kernel_args *a, uint32_t i) {
     return *(const float *)a->inputs[i]->data;
-}
-
-/* log(1 + exp(-|x|)) + max(x, 0) - x * t: binary cross entropy with logits */
-static inline double detect_bce(double x, double t) {
-    return log1p(exp(-fabs(x))) + (x > 0 ? x : 0) - x * t;
-}
-
-static inline double detect_sigmoid(double x) {
-    return 1 / (1 + exp(-x));
 }
 
 /* ---- descriptors ---- */

@@ -63,7 +63,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     for (int64_t row = 0; row < x->shape[0]; row++) {
         if (match[row] < 0) continue;
         const float *from = (const float *)x->data + row * pixels * classes + label[row];
-        for (int64_t i = 0; i < pixels; i++) sum += detect_bce(from[i * classes], target[row * pixels + i]);
+        sum += cvr_mask_row_loss(from, classes, target + row * pixels, pixels);
     }
     const double norm = (double)(count * pixels);
     *(float *)a->outputs[0]->data = (float)(norm > 0 ? sum / norm : 0);
@@ -84,10 +84,8 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     for (int64_t row = 0; row < x->shape[0]; row++) {
         if (match[row] < 0) continue;
         const int64_t at = row * pixels * classes + label[row];
-        const float *from = (const float *)x->data + at;
-        float *to = (float *)a->outputs[0]->data + at;
-        for (int64_t i = 0; i < pixels; i++)
-            to[i * classes] = (float)(scale * (detect_sigmoid(from[i * classes]) - target[row * pixels + i]));
+        cvr_mask_row_slope((const float *)x->data + at, classes, target + row * pixels, pixels, scale,
+                           (float *)a->outputs[0]->data + at);
     }
     return CVR_OK;
 }

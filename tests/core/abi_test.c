@@ -9,8 +9,10 @@
 #include <ctype.h>
 #include <cvr/base.h>
 #include <cvr/plugin/ops/activation.h>
+#include <cvr/plugin/ops/anchor_entropy_math.h>
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/ops/attention.h>
+#include <cvr/plugin/ops/box_loss_math.h>
 #include <cvr/plugin/ops/conv.h>
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>

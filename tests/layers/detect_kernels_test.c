@@ -205,3 +205,117 @@ Test(detect_kernels, sample_rows) {
     }
     close_all(&m);
 }
+
+/* ---- losses ---- */
+
+/* The gradient of the first input is asked for too. */
+static void learn(layer_case *c) {
+    c->inputs[0].constant = false;
+    c->backward = true;
+}
+
+static void draw_floats(cvr_rng *rng, double low, double high, float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] = (float)(low + (high - low) * cvr_rng_uniform(rng));
+}
+
+/* Several blocks of rows, as many classes as fill no whole number of lanes, equal losses, losses that are none. */
+Test(detect_kernels, anchor_cross_entropy) {
+    static const char *const negatives[] = {"3", "-1", "0.5", "3"};
+    machines m = open_all();
+    for (uint64_t draw = 0; draw < 4; draw++) {
+        const int64_t rows = 1500, classes = draw % 2 ? 21 : 4;
+        cvr_rng rng;
+        cvr_rng_start(&rng, 0x656e74, draw);
+        layer_case c = detect_case("anchor_cross_entropy", "negatives=%s", negatives[draw]);
+        float *x = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(3, rows, classes), NULL);
+        learn(&c);
+        draw_floats(&rng, -4, 4, x, 3 * rows * classes);
+        if (draw == 0)
+            for (int64_t i = 0; i < 3 * rows * classes; i++) x[i] = floorf(x[i]);
+        if (draw == 3) {
+            static const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f};
+            for (int64_t i = 0; i < 5; i++) x[(1 + 40 * i) * classes] = odd[i];
+        }
+        int64_t *target = detect_add(&c, CVR_I64, 2, DETECT_SHAPE(3, rows), NULL);
+        for (int64_t i = 0; i < 3 * rows; i++)
+            target[i] = cvr_rng_below(&rng, 20) ? 0 : (int64_t)cvr_rng_below(&rng, (uint64_t)classes) - (i % 2);
+        expect_alike(&m, &c);
+    }
+    close_all(&m);
+}
+
+/* Masks of 0 and 1 in large pieces, speckled ones, and bytes of any value; rois as drawn, and strange ones. */
+Test(detect_kernels, mask_targets) {
+    machines m = open_all();
+    for (uint64_t draw = 0; draw < 6; draw++) {
+        const int64_t objects = 3, height = 90, width = 130, rois = 12;
+        cvr_rng rng;
+        cvr_rng_start(&rng, 0x6d736b, draw);
+        layer_case c = detect_case("mask_targets", "size=%d", draw % 2 ? 28 : 7);
+        uint8_t *mask = detect_add(&c, CVR_U8, 4, DETECT_SHAPE(2, objects, height, width), NULL);
+        for (int64_t i = 0; i < 2 * objects * height * width; i++) {
+            const uint64_t piece = (uint64_t)(i / (objects * 50) + i % objects) % 3 == 0;
+            mask[i] = (uint8_t)(draw < 2 ? piece : cvr_rng_below(&rng, draw < 4 ? 2 : 256));
+        }
+        float *boxes = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rois, 4), NULL);
+        for (int64_t i = 0; i < 2 * rois * 4; i++) boxes[i] = (float)(cvr_rng_uniform(&rng) * 110 - 5);
+        for (int64_t i = 0; i < 2 * rois; i++) {
+            float *b = boxes + 4 * i;
+            for (int k = 0; k < 2 && i % 4; k++) b[k + 2] = b[k] + fabsf(b[k + 2]) * (i % 4 == 1 ? 0.1f : 1);
+        }
+        if (draw % 2) draw_boxes(&rng, STRANGE, boxes, 4);
+        int32_t *match = detect_add(&c, CVR_I32, 2, DETECT_SHAPE(2, rois), NULL);
+        for (int64_t i = 0; i < 2 * rois; i++) match[i] = (int32_t)cvr_rng_below(&rng, 5) - 2;
+        expect_alike(&m, &c);
+    }
+    close_all(&m);
+}
+
+static void add_matches(cvr_rng *rng, layer_case *c, int64_t pictures, int64_t rows, uint64_t objects) {
+    int32_t *match = detect_add(c, CVR_I32, 2, DETECT_SHAPE(pictures, rows), NULL);
+    for (int64_t i = 0; i < pictures * rows; i++) match[i] = (int32_t)cvr_rng_below(rng, objects + 2) - 2;
+}
+
+/* Several spans of rows. */
+Test(detect_kernels, box_losses) {
+    static const char *const kinds[] = {"smooth_l1", "giou", "diou", "ciou"};
+    static const char *const norms[] = {"counted", "positives", "picture"};
+    machines m = open_all();
+    for (uint64_t draw = 0; draw < 8; draw++) {
+        const int64_t rows = 2600, objects = 4;
+        cvr_rng rng;
+        cvr_rng_start(&rng, 0x626f78, draw);
+        layer_case c = draw < 6 ? detect_case("anchor_box_loss", "kind=%s coder=%s norm=%s", kinds[draw % 4],
+                                              draw % 3 ? "center" : "ltrb", norms[draw % 3])
+                                : detect_case("centerness_loss", "norm=%s", norms[draw % 3]);
+        const int64_t columns = draw < 6 ? 4 : 1;
+        float *x = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, columns), NULL);
+        learn(&c);
+        draw_floats(&rng, -0.5, 0.5, x, 2 * rows * columns);
+        draw_boxes(&rng, CLUSTERS, detect_add(&c, CVR_F32, 2, DETECT_SHAPE(rows, 4), NULL), rows);
+        draw_boxes(&rng, CLUSTERS, detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, objects, 4), NULL), 2 * objects);
+        add_matches(&rng, &c, 2, rows, (uint64_t)objects);
+        expect_alike(&m, &c);
+    }
+    close_all(&m);
+}
+
+Test(detect_kernels, mask_loss) {
+    machines m = open_all();
+    for (uint64_t draw = 0; draw < 2; draw++) {
+        const int64_t rows = 9, classes = 5, side = 28;
+        cvr_rng rng;
+        cvr_rng_start(&rng, 0x6c6f73, draw);
+        layer_case c = detect_case("mask_loss", "%s", "");
+        float *x = detect_add(&c, CVR_F32, 4, DETECT_SHAPE(2 * rows, classes, side, side), NULL);
+        learn(&c);
+        draw_floats(&rng, -6, 6, x, 2 * rows * classes * side * side);
+        float *target = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, side * side), NULL);
+        draw_floats(&rng, 0, 1, target, 2 * rows * side * side);
+        int64_t *label = detect_add(&c, CVR_I64, 2, DETECT_SHAPE(2, rows), NULL);
+        for (int64_t i = 0; i < 2 * rows; i++) label[i] = (int64_t)cvr_rng_below(&rng, (uint64_t)classes);
+        add_matches(&rng, &c, 2, rows, 3);
+        expect_alike(&m, &c);
+    }
+    close_all(&m);
+}

@@ -5,18 +5,10 @@
  */
 #include "cpu_loops.h"
 #include "cpu_vec.h"
-
-#include <cvr/plugin/ops/roi_math.h>
+#include "roi_taps.h"
 
 #define STRIPE 8   /* rows of a map */
 #define LANES_AT 4 /* vectors of channels that a bin's sum is kept in */
-
-/* The taps of all bins of one axis; bin b has n[b] from taps + b * most on. */
-typedef struct axis_taps {
-    cvr_roi_tap *taps;
-    int32_t *n;
-    int64_t bins, most;
-} axis_taps;
 
 typedef struct roi_job {
     const cvr_roi_align_attrs *attrs;
@@ -33,10 +25,6 @@ typedef struct roi_job {
 } roi_job;
 
 /* ---- taps ---- */
-
-static uint64_t axis_bytes(int64_t bins, int64_t most) {
-    return ((uint64_t)bins * ((uint64_t)most * sizeof(cvr_roi_tap) + sizeof(int32_t)) + 63) / 64 * 64;
-}
 
 static uint64_t taps_bytes(const cvr_roi_align_attrs *a, const cvr_tensor *map) {
     return axis_bytes(a->output_size[0], cvr_roi_most_taps(a->sampling_ratio, map->shape[2])) +
@@ -58,14 +46,6 @@ static cvr_roi_axis axis_of(const roi_job *job, const float *roi, int64_t level,
     const cvr_roi_align_attrs *a = job->attrs;
     return cvr_roi_axis_of(roi[1 - axis], roi[3 - axis], a->scales[level], a->aligned, a->output_size[axis],
                            a->sampling_ratio, job->size[level][axis]);
-}
-
-static axis_taps taps_of(const cvr_roi_axis *axis, int64_t bins, int64_t sampling_ratio, char *memory) {
-    axis_taps t = {
-        .taps = (cvr_roi_tap *)(void *)memory, .bins = bins, .most = cvr_roi_most_taps(sampling_ratio, axis->size)};
-    t.n = (int32_t *)(void *)(memory + (uint64_t)(bins * t.most) * sizeof(cvr_roi_tap));
-    for (int64_t b = 0; b < bins; b++) t.n[b] = (int32_t)cvr_roi_taps(axis, b, t.taps + b * t.most, t.most);
-    return t;
 }
 
 static int64_t count_of(const roi_job *job, int64_t picture) {

@@ -2,6 +2,7 @@
 #ifndef CVR_PLUGIN_OPS_DETECT_LOSS_MATH_H
 #define CVR_PLUGIN_OPS_DETECT_LOSS_MATH_H
 
+#include <cvr/plugin/abi.h>
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
 #include <cvr/plugin/ops/loss_math.h>
@@ -9,6 +10,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- divisors ---- */
 
 /* `norm` (N) has how many rows of each picture count, or have an object; it becomes what each picture's sum is divided
  * by. */
@@ -24,6 +27,101 @@ static inline void cvr_detect_norm(int64_t kind, int64_t n, float *norm) {
 static inline double cvr_detect_share(float norm) {
     return norm > 0 ? 1 / (double)norm : 0;
 }
+
+/* ---- rows and what they stand for ---- */
+
+typedef struct cvr_detect_rows {
+    int64_t n, rows, objects, anchor_step; /* floats from one picture's anchors to the next one's */
+    const float *anchors, *boxes;
+    const int32_t *match;
+} cvr_detect_rows;
+
+static inline cvr_detect_rows cvr_detect_rows_of(const cvr_tensor *anchors, const cvr_tensor *boxes,
+                                                 const cvr_tensor *match) {
+    cvr_detect_rows r;
+    r.n = match->shape[0];
+    r.rows = match->shape[1];
+    r.objects = boxes->shape[1];
+    r.anchor_step = anchors->rank == 3 ? r.rows * 4 : 0;
+    r.anchors = (const float *)anchors->data;
+    r.boxes = (const float *)boxes->data;
+    r.match = (const int32_t *)match->data;
+    return r;
+}
+
+static inline const float *cvr_detect_anchor(const cvr_detect_rows *r, int64_t row) {
+    return r->anchors + row / r->rows * r->anchor_step + row % r->rows * 4;
+}
+
+static inline const float *cvr_detect_object(const cvr_detect_rows *r, int64_t row) {
+    return r->boxes + (row / r->rows * r->objects + r->match[row]) * 4;
+}
+
+/* Every match is an object that there is, CVR_MATCH_BACKGROUND or CVR_MATCH_BETWEEN. */
+static inline int32_t cvr_detect_check_matches(const char *op, const cvr_tensor *match, int64_t objects,
+                                               cvr_error *err) {
+    const int32_t *m = (const int32_t *)match->data;
+    for (int64_t i = 0; i < match->shape[0] * match->shape[1]; i++)
+        if (m[i] < CVR_MATCH_BETWEEN || m[i] >= objects)
+            return cvr_fail(err, CVR_ERR_INVALID, "%s: row %lld of picture %lld is matched to object %d of %lld", op,
+                            (long long)(i % match->shape[1]), (long long)(i / match->shape[1]), m[i],
+                            (long long)objects);
+    return CVR_OK;
+}
+
+/* The divisors of a loss whose rows with an object count. */
+static inline void cvr_detect_match_norm(int64_t kind, const cvr_tensor *match, float *norm) {
+    const int32_t least = kind == CVR_NORM_COUNTED ? CVR_MATCH_BACKGROUND : 0;
+    const int32_t *m = (const int32_t *)match->data;
+    for (int64_t n = 0; n < match->shape[0]; n++) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < match->shape[1]; i++) count += *m++ >= least;
+        norm[n] = (float)count;
+    }
+    cvr_detect_norm(kind, match->shape[0], norm);
+}
+
+/* The class of a row, where `labels` are its picture's. */
+static inline int64_t cvr_class_target(const cvr_class_targets_attrs *a, int32_t match, const int64_t *labels) {
+    if (match >= 0) return labels[match] + a->offset;
+    return match == CVR_MATCH_BACKGROUND ? a->background : a->ignore;
+}
+
+/* ---- cross entropy with logits ---- */
+
+/* log(1 + exp(-|x|)) + max(x, 0) - x * t */
+static inline double cvr_detect_bce(double x, double t) {
+    return log1p(exp(-fabs(x))) + (x > 0 ? x : 0) - x * t;
+}
+
+static inline double cvr_detect_sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+/* sqrt(min(l,r) / max(l,r) * min(t,b) / max(t,b)) */
+static inline double cvr_detect_centerness(const float *anchor, const float *object) {
+    double share = 1;
+    for (int k = 0; k < 2; k++) {
+        const double centre = ((double)anchor[k] + anchor[k + 2]) / 2;
+        const double low = centre - object[k], high = object[k + 2] - centre;
+        share *= fmin(low, high) / fmax(low, high);
+    }
+    return sqrt(share);
+}
+
+/* The sum over one mask, whose pixels lie `step` apart in x. */
+static inline double cvr_mask_row_loss(const float *x, int64_t step, const float *target, int64_t pixels) {
+    double sum = 0;
+    for (int64_t i = 0; i < pixels; i++) sum += cvr_detect_bce(x[i * step], target[i]);
+    return sum;
+}
+
+static inline void cvr_mask_row_slope(const float *x, int64_t step, const float *target, int64_t pixels, double scale,
+                                      float *dx) {
+    for (int64_t i = 0; i < pixels; i++) dx[i * step] = (float)(scale * (cvr_detect_sigmoid(x[i * step]) - target[i]));
+}
+
+/* ---- focal loss ---- */
 
 /* One class of one row of anchor_focal_loss. */
 typedef struct cvr_focal_part {
@@ -54,6 +152,7 @@ static inline double cvr_focal_part_slope(const cvr_focal_part *p, double gamma)
 }
 #endif
 
+CVR_STATIC_ASSERT(sizeof(cvr_detect_rows) == 56, "cvr_detect_rows has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_focal_part) == 32, "cvr_focal_part has padding");
 
 #endif
