@@ -231,7 +231,7 @@ static int32_t run(running *r, cvr_error *err) {
     const golden_tensor *lr;
     CVR_TRY(cvr_device_open(&r->device, r->c->plugins, r->c->backend, 0, r->c->pool, err));
     CVR_TRY(cvr_store_place(r->store, r->device, err));
-    CVR_TRY(cvr_program_plan(&r->program, r->graph, r->device, r->c->pool, CVR_FALLBACK_ALLOW, err));
+    CVR_TRY(cvr_program_plan(&r->program, r->graph, r->device, r->c->pool, CVR_FALLBACK_ERROR, err));
     CVR_TRY(cvr_device_alloc(r->device, cvr_program_arena_bytes(r->program), &r->arena, err));
     CVR_TRY(cvr_program_bind(r->program, r->arena, err));
     CVR_TRY(load_params(r, err));
