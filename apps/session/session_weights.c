@@ -33,11 +33,17 @@ static int32_t match_rows(const cvr_session *s, const class_names *file, int64_t
     return CVR_OK;
 }
 
-int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err) {
-    const bool trains = (s->purpose & CVR_FOR_TRAINING) != 0; /* else a new head would only give wrong numbers */
+/* model.head speaks of model.weights. The weights that a run left have the head that it trained; and where nothing is
+ * trained, a new head would only give wrong numbers. */
+static uint32_t head_rule(const cvr_session *s, const char *path) {
     const uint32_t head = (uint32_t)s->set.model->head;
+    const bool trains = (s->purpose & CVR_FOR_TRAINING) != 0, own = strcmp(path, s->set.model->weights) != 0;
+    return !trains && (own || head == WEIGHTS_HEAD_AUTO) ? WEIGHTS_HEAD_KEEP : head;
+}
+
+int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err) {
     weights_rules rules = {.network = "",
-                           .head = head == WEIGHTS_HEAD_AUTO && !trains ? WEIGHTS_HEAD_KEEP : head,
+                           .head = head_rule(s, path),
                            .alias = s->set.model_desc ? s->set.model_desc->alias : NULL,
                            .subset = !s->set.model->strict};
     class_names file = {0};

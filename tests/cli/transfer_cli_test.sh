@@ -39,6 +39,17 @@ same "$(weights whole)" "$(weights halves)"
 trained far model.freeze=backbone "model.unfreeze=$thaw" backend.name=far
 same "$(weights whole)" "$(weights far)"
 
+# a run that began with a new head is evaluated with the head that it trained
+trained new-head "model.weights=$(weights plain)" model.head=new
+"$CVRUN" val runs/classify/new-head >val.txt 2>&1 || { cat val.txt; fail "val of a run with a new head"; }
+python3 - <<'PY' || { cat val.txt; fail "val of a run with a new head has another loss than its best epoch"; }
+import csv, re
+rows = list(csv.DictReader(open("runs/classify/new-head/results.csv")))
+best = max(rows, key=lambda r: float(r["top1"]))
+said = float(re.search(r"^loss +([0-9.]+)", open("val.txt").read(), re.M)[1])
+raise SystemExit(abs(said - float(best["loss"])) > 1e-4)
+PY
+
 # running means that a short run never moves are told of, with a decay that would do
 trained slow train.ema=yes
 grep -q '100 % of the running means' log.txt || { cat log.txt >&2; fail "means that stay where they began"; }

@@ -30,7 +30,7 @@ Test(yolo, rows_are_boxes) {
                  (const double[][5]){{37.5, 12.5, 62.5, 37.5, 1}, {0, 0, 25, 50, 0}, {97.99, 12.5, 100, 37.5, 1}});
     detect_logged("less than a hundredth"); /* 1.0001 */
     const detect_object told = detect_tell(o, 0, 1);
-    cr_expect(told.o.box[2] == 25 && told.o.area == 25 * 50 && o.d->class_id(o.self, 1) == 1);
+    cr_expect(told.o.box[2] == 25 && told.o.area == 25 * 50 && o.d->class_id(o.self, 1) == 2);
     detect_close(o);
 }
 

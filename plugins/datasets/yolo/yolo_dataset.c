@@ -29,12 +29,6 @@ static void free_own(box_data *d) {
     own->host->free(own->host, own);
 }
 
-/* Categories count from 0 here, as in the files. */
-static int64_t class_id(const box_data *d, int64_t klass) {
-    (void)d;
-    return klass;
-}
-
 int32_t yolo_create(const cvr_dataset_args *args, box_data **out, cvr_error *err) {
     CVR_TRY(box_data_create(args, out, err));
     yolo_own *const own = args->host->alloc(args->host, sizeof *own, 16);
@@ -42,7 +36,6 @@ int32_t yolo_create(const cvr_dataset_args *args, box_data **out, cvr_error *err
     *own = (yolo_own){.host = args->host};
     (*out)->own = own;
     (*out)->free_own = free_own;
-    (*out)->class_id = class_id;
     (*out)->shares = 1;
     (*out)->shape = yolo_shape;
     return CVR_OK;
@@ -277,17 +270,21 @@ static int32_t find_plan(const cvr_dataset_args *args, char file[YOLO_PATH], cvr
 }
 
 static int32_t read_labels(box_data *d, int64_t n_classes, int32_t warns, cvr_error *err) {
-    uint64_t missing = 0;
+    uint64_t missing = 0, first = d->n;
     int64_t highest = -1;
     char line[1400];
-    for (uint64_t i = 0; i < d->n; i++) CVR_TRY(yolo_label_read(d, i, n_classes, &highest, &missing, err));
+    for (uint64_t i = 0; i < d->n; i++) {
+        CVR_TRY(yolo_label_read(d, i, n_classes, &highest, &missing, err));
+        if (missing && first == d->n) first = i;
+    }
     if (missing == d->n)
         return fail_at(d->text + d->pictures[0].source,
                        cvr_fail(err, CVR_ERR_IO, "no picture has labels; those of %.400s are looked for here",
                                 box_data_path(d, 0)),
                        err);
-    (void)snprintf(line, sizeof line, "%llu of %llu pictures have no label file and are background (%.500s and others)",
-                   (unsigned long long)missing, (unsigned long long)d->n, box_data_path(d, 0));
+    (void)snprintf(line, sizeof line,
+                   "pictures without a label file, which are background: %llu of %llu, the first is %.500s",
+                   (unsigned long long)missing, (unsigned long long)d->n, box_data_path(d, first < d->n ? first : 0));
     if (missing && warns) d->host->log(d->host, CVR_LOG_INFO, line);
     return n_classes < 0 ? number_classes(d, highest < 0 ? 1 : highest + 1, err) : CVR_OK;
 }
