@@ -40,7 +40,8 @@ trained far model.freeze=backbone "model.unfreeze=$thaw" backend.name=far
 same "$(weights whole)" "$(weights far)"
 
 # a run that began with a new head is evaluated with the head that it trained
-trained new-head "model.weights=$(weights plain)" model.head=new
+trained first model.name=resnet18 epochs=1
+trained new-head model.name=resnet18 "model.weights=$(weights first)" model.head=new epochs=2
 "$CVRUN" val runs/classify/new-head >val.txt 2>&1 || { cat val.txt; fail "val of a run with a new head"; }
 python3 - <<'PY' || { cat val.txt; fail "val of a run with a new head has another loss than its best epoch"; }
 import csv, re
