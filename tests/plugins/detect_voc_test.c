@@ -74,6 +74,19 @@ Test(voc, other_classes_are_sorted_or_named) {
     detect_close(o);
 }
 
+/* Training has a class that is none of VOC's; validation has one that is, and must not have the other nineteen. */
+Test(voc, validation_has_the_classes_that_it_has) {
+    detect_data o = open_with(OBJECT("cat", 1, 2, 3, 4) OBJECT("widget", 1, 2, 3, 5), &usual);
+    scratch_put_text("ImageSets/Main/val.txt", "b\n");
+    put("b", OBJECT("cat", 1, 2, 3, 4));
+    cr_expect_eq(o.d->n_classes(o.self), 2);
+    detect_close(o);
+    o = detect_must_open("voc", CVR_SPLIT_VAL, &usual);
+    cr_expect_eq(o.d->n_classes(o.self), 1);
+    cr_expect_str_eq(o.d->class_name(o.self, 0), "cat");
+    detect_close(o);
+}
+
 Test(voc, a_file_without_objects_is_background) {
     const voc_attrs drop = {2, "SegmentationClass", "", 0, 0, 1, 1};
     put("b", "");

@@ -141,6 +141,9 @@ Test(yolo, what_data_yaml_may_not_say) {
     yaml_is_bad("train: {a: b}\n", 1, "a map where a path");
     yaml_is_bad("val: images/val\n", 0, "where the training pictures are (`train`)");
     yaml_is_bad("\x01", 0, "this is no YAML");
+    yaml_is_bad("train: images/train\nnames: [a, null, b]\n", 2, "a class without a name");
+    yaml_is_bad("train: images/train\nnames: {0: a, 1: , 2: b}\n", 2, "a class without a name");
+    yaml_is_bad("train: images/train\nnames: [a]\nnames: [b]\n", 3, "twice");
 }
 
 Test(yolo, darknet) {

@@ -233,7 +233,8 @@ int32_t box_data_objects(const void *self, int64_t index, cvr_object_fn each, vo
         const box_object *const o = &d->objects[k];
         cvr_object told;
         fill_object(d, p, o, height, width, &told);
-        if (d->masks) {
+        /* one that is in no field, a crowd say, was never asked for its outline before */
+        if (d->masks && (o->n_shape || box_counts(d, o))) {
             CVR_TRY_OUT(read_shape(d, p, o, height, width, &r, err));
             told.runs = r.runs;
             told.n_runs = (uint32_t)r.n;

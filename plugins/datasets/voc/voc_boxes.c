@@ -206,12 +206,15 @@ out:
     return status;
 }
 
-/* Classes that no file names: VOC's twenty in their order where all are among them, else in byte order. */
-static int32_t sort_names(box_data *d, cvr_error *err) {
+/*
+ * Classes that no file names, in byte order, which is the order of VOC's twenty: all of these where training has only
+ * such. Validation's are the names that are found, so that they fit whatever training has.
+ */
+static int32_t sort_names(box_data *d, uint32_t split, cvr_error *err) {
     name_table voc = {.host = d->host};
     int64_t *const map = d->host->alloc(d->host, (d->classes.n + 1) * sizeof *map, 16), number;
     int32_t status = map ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the names of classes");
-    int32_t all = 1;
+    int32_t all = split == CVR_SPLIT_TRAIN || d->classes.n == 0;
     for (size_t i = 0; status == CVR_OK && i < sizeof twenty / sizeof *twenty; i++)
         status = name_table_put(&voc, twenty[i], &number, err);
     for (int64_t i = 0; status == CVR_OK && i < (int64_t)d->classes.n; i++)
@@ -240,7 +243,7 @@ static int32_t fill(box_data *d, const cvr_dataset_args *args, cvr_error *err) {
     CVR_TRY(read_names(&f, args, err));
     CVR_TRY(add_pictures(d, args, split, warns, err));
     for (f.picture = 0; f.picture < d->n; f.picture++) CVR_TRY(read_xml(&f, err));
-    if (!f.closed) CVR_TRY(sort_names(d, err));
+    if (!f.closed) CVR_TRY(sort_names(d, split, err));
     if (f.a->val_split > 0) CVR_TRY(box_data_split(d, args->split, f.a->val_split, args->seed, err));
     if (f.a->empty && args->split == CVR_SPLIT_TRAIN) CVR_TRY(box_data_drop_empty(d, err));
     return box_data_finish(d, args->root[0] ? args->root : args->train, warns, err);

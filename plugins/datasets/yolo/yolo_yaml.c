@@ -25,6 +25,7 @@ typedef struct reading {
     int32_t want_value; /* in a map: its key is known */
     int32_t in_map;     /* names are a map */
     int64_t number;     /* of the next name */
+    uint32_t seen;      /* bit i: key i */
 } reading;
 
 static int read_bytes(void *ctx, unsigned char *to, size_t size, size_t *got) {
@@ -68,6 +69,7 @@ static int32_t take_count(reading *r, const yaml_event_t *e, const char *s) {
 static int32_t take_value(reading *r, const yaml_event_t *e) {
     const char *const s = (const char *)e->data.scalar.value;
     if (strlen(s) != e->data.scalar.length) return fail(r, e, "a value with a byte of 0");
+    if (r->key == NAMES && r->depth > 1 && is_nothing(e)) return fail(r, e, "a class without a name");
     if (is_nothing(e) || r->key == OTHER) return CVR_OK;
     if (r->key == NC) return take_count(r, e, s);
     if (r->key == NAMES)
@@ -84,6 +86,8 @@ static int32_t take_key(reading *r, const yaml_event_t *e) {
     r->key = OTHER;
     for (size_t i = 1; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(s, keys[i]) == 0) r->key = (enum key)i;
+    if (r->key != OTHER && r->seen >> r->key & 1) return fail(r, e, "this key stands here twice; keep one");
+    r->seen |= 1u << r->key;
     return CVR_OK;
 }
 
