@@ -82,6 +82,23 @@ typedef struct cvr_task_batch {
     const cvr_batch_view *targets;
 } cvr_task_batch;
 
+/*
+ * What a network found in tiles of one picture, parts of it that overlap. The results have a row for each tile, and
+ * axis 1 is what was found there. The origins are the picture's, with the way from it to the tile's canvas.
+ */
+typedef struct cvr_tiles {
+    uint64_t struct_size;
+    const cvr_batch_view *found;
+    const double *edges; /* (tiles, 4): x1, y1, x2, y2 of each in pixels of the picture */
+    uint32_t predicts;   /* 1: for `predict`, whose keys count; 0: to be measured */
+    uint32_t reserved;
+} cvr_tiles;
+
+/* How cvr_pipeline_boxes brings pictures to a square (data.fit). */
+#define CVR_FIT_STRETCH 0u          /* each side by itself */
+#define CVR_FIT_LETTERBOX 1u        /* as they are shaped, at the upper left, the rest filled with grey 114 */
+#define CVR_FIT_LETTERBOX_CENTER 2u /* as they are shaped, in the middle */
+
 /* What validation's pictures are to be like, as [data] and [val] say; 0: as they are. */
 typedef struct cvr_pipeline {
     uint64_t struct_size;
@@ -94,6 +111,8 @@ typedef struct cvr_pipeline {
     /* data.img_size for cvr_pipeline_boxes: {side, 0} of a square, or {shorter side, longer side at most}; {0, 0}: as
      * they are. */
     int64_t img_size[2];
+    uint32_t fit; /* CVR_FIT_* */
+    uint32_t reserved;
 } cvr_pipeline;
 
 /* Most tasks' normalisation: (x / 255 - mean) / std. */
@@ -195,6 +214,11 @@ typedef struct cvr_task_desc {
     int32_t (*save)(const cvr_task_info *info, const cvr_task_batch *batch, int64_t row,
                     const cvr_prediction_sink *sink, cvr_error *err);
     const char *save_list; /* "predictions.json"; NULL: there is no list */
+    /* Makes one row of all tiles' findings, what is in several of them once: into `out`, which has the same results
+     * with one row, and room on axis 1 for what all tiles have. Its origin is the picture's, and no way leads from
+     * there to a canvas: places are in pixels of the picture. NULL: pictures cannot be looked at in tiles. */
+    int32_t (*merge_tiles)(const cvr_task_info *info, const cvr_tiles *tiles, const cvr_batch_view *out,
+                           cvr_error *err);
 } cvr_task_desc;
 
 #ifdef __cplusplus
@@ -204,8 +228,9 @@ typedef struct cvr_task_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 56, "cvr_prediction_sink has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 96, "cvr_task_info has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 80, "cvr_pipeline has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 88, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 216, "cvr_task_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 224, "cvr_task_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_tiles) == 32, "cvr_tiles has padding");
 
 #endif
