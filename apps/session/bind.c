@@ -189,6 +189,18 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     return at(s, "data", "img_size", CVR_ERR_USAGE, err);
 }
 
+/* Only what somebody has said themselves is a mistake: what a model proposes, and a run has recorded, may find no use.
+ */
+static int32_t check_fit(const settings *s, cvr_error *err) {
+    const data_settings *d = s->data;
+    const cvr_setting *given = cvr_config_given(s->config, "data", "fit");
+    if (d->fit <= FIT_STRETCH || !given || given->file == s->proposed_by || s->run_folder) return CVR_OK;
+    if (!settings_with_boxes(s)) return settings_unread(s, "data", "fit", "this task has no pictures with boxes", err);
+    if (d->img_size == 0 || d->n_img_size > 1)
+        return settings_unread(s, "data", "fit", "data.img_size is not one number, a square's side", err);
+    return CVR_OK;
+}
+
 static bool model_reads(const settings *s, const char *field) {
     for (uint32_t i = 0; s->model_desc && i < s->model_desc->n_reads; i++)
         if (strcmp(s->model_desc->reads[i], field) == 0) return true;
@@ -235,6 +247,7 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
     if (s->data->shapes > 1 && !s->task->pads)
         return settings_unread(s, "data", "shapes", "this task takes pictures of one size", err);
     CVR_TRY(check_img_size(s, err));
+    CVR_TRY(check_fit(s, err));
     CVR_TRY(protocol_settle(s, !trains && !reads, &s->protocol, err));
     return bind_dataset(s, p, reads, err);
 }

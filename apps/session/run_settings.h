@@ -41,12 +41,14 @@ typedef struct model_settings {
 typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
     int64_t n_img_size, img_size, img_size_long; /* the second number, where there are two, is the longer side's */
+    int64_t fit;                                 /* FIT_* */
     int64_t shapes, aspect_groups, max_boxes;
     const char *mean, *std;
     int64_t shuffle, drop_last, limit, workers, on_error, decode, max_pixels, cache;
     const char *cache_size;
 } data_settings;
 
+enum { FIT_AUTO, FIT_STRETCH, FIT_LETTERBOX, FIT_LETTERBOX_CENTER };
 enum { ON_NAN_FAIL, ON_NAN_SKIP };
 
 typedef struct train_settings {

@@ -58,6 +58,10 @@ static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char 
 
 static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filling *f, cvr_error *err) {
     static const char *const interpolations[] = {"nearest", "bilinear", "bicubic"}; /* as INTERPOLATION_NAMES */
+    static const uint32_t fits[] = {[FIT_AUTO] = CVR_FIT_STRETCH,
+                                    [FIT_STRETCH] = CVR_FIT_STRETCH,
+                                    [FIT_LETTERBOX] = CVR_FIT_LETTERBOX,
+                                    [FIT_LETTERBOX_CENTER] = CVR_FIT_LETTERBOX_CENTER};
     const cvr_pipeline p = {.struct_size = sizeof p,
                             .ctx = f,
                             .resize_size = s->protocol.resize,
@@ -66,7 +70,8 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
                             .mean = s->mean,
                             .std = s->std,
                             .add = pipeline_add,
-                            .img_size = {s->data->img_size, s->data->img_size_long}};
+                            .img_size = {s->data->img_size, s->data->img_size_long},
+                            .fit = fits[s->data->fit]};
     CVR_TRY(CVR_CALL(s->task, pipeline, NULL, err, info, &p));
     order_by_stage(f->to);
     if (normalisers(f->to) == 1) return CVR_OK;

@@ -97,7 +97,7 @@ typedef struct cvr_tiles {
 /* How cvr_pipeline_boxes brings pictures to a square (data.fit). */
 #define CVR_FIT_STRETCH 0u          /* each side by itself */
 #define CVR_FIT_LETTERBOX 1u        /* as they are shaped, at the upper left, the rest filled with grey 114 */
-#define CVR_FIT_LETTERBOX_CENTER 2u /* as they are shaped, in the middle */
+#define CVR_FIT_LETTERBOX_CENTER 2u /* as they are shaped, in the middle, the rest filled with grey 128 */
 
 /* What validation's pictures are to be like, as [data] and [val] say; 0: as they are. */
 typedef struct cvr_pipeline {
@@ -138,10 +138,10 @@ static inline int32_t cvr_pipeline_usual(const cvr_pipeline *p, cvr_error *err) 
 }
 
 /*
- * Pictures of a task with boxes, as torchvision's detectors make them: brought to a square whatever their shape, or
- * both sides multiplied by min(short / shorter side, long / longer side) and cut to whole pixels; without antialias;
- * then normalised. In training with [augment] these transforms follow its lines, and the size is left out where a line
- * makes one.
+ * Pictures of a task with boxes, as torchvision's detectors make them: brought to a square whatever their shape (or,
+ * for YOLO's detectors, into one, see CVR_FIT_*), or both sides multiplied by min(short / shorter side, long / longer
+ * side) and cut to whole pixels; without antialias; then normalised. In training with [augment] these transforms follow
+ * its lines, and the size is left out where a line makes one.
  */
 static inline int32_t cvr_pipeline_boxes(const cvr_pipeline *p, cvr_error *err) {
     const long long first = (long long)p->img_size[0], second = (long long)p->img_size[1];
@@ -151,7 +151,11 @@ static inline int32_t cvr_pipeline_boxes(const cvr_pipeline *p, cvr_error *err) 
                        second, p->interpolation);
     else
         (void)snprintf(text, sizeof text, "%lld,%lld interpolation=%.64s antialias=no", first, first, p->interpolation);
-    if (first > 0) CVR_TRY(p->add(p, "resize", text, err));
+    const int32_t fits = second == 0 && CVR_HAS(p, fit) && p->fit != CVR_FIT_STRETCH;
+    if (fits)
+        (void)snprintf(text, sizeof text, "%lld interpolation=%.64s %s", first, p->interpolation,
+                       p->fit == CVR_FIT_LETTERBOX ? "fill=114 center=no" : "fill=128 center=yes");
+    if (first > 0) CVR_TRY(p->add(p, fits ? "letterbox" : "resize", text, err));
     return cvr_pipeline_normalise(p, err);
 }
 
