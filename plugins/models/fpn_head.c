@@ -40,8 +40,3 @@ uint32_t fpn_head_maps(net *n, const fpn_head_attrs *a, int64_t extra, cvr_value
                              (long long)a->n_anchor_sizes, count);
     return n->status == CVR_OK ? (uint32_t)count : 0;
 }
-
-int64_t fpn_head_stride(const void *attrs) {
-    (void)attrs;
-    return 32;
-}

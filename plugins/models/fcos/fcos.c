@@ -94,7 +94,7 @@ static const cvr_model_desc model = {.struct_size = sizeof(cvr_model_desc),
                                      .build = build,
                                      .n_stages = NET_COUNT(stages),
                                      .stages = stages,
-                                     .stride = fpn_head_stride,
+                                     .stride = fpn_stride,
                                      .alias = alias};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
