@@ -294,6 +294,10 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     if (!settings_with_boxes(s))
         cvr_fail(err, CVR_ERR_USAGE, "data.img_size = %lld,%lld: two numbers are for tasks with boxes, and %s has none",
                  (long long)d->img_size, (long long)d->img_size_long, s->task->name);
+    else if (s->model_desc && s->model_desc->square)
+        cvr_fail(err, CVR_ERR_USAGE,
+                 "data.img_size = %lld,%lld: %s looks at squares; give one number, the side of all pictures",
+                 (long long)d->img_size, (long long)d->img_size_long, s->model_desc->name);
     else if (d->img_size < 1 || d->img_size_long < d->img_size)
         cvr_fail(err, CVR_ERR_USAGE,
                  "data.img_size = %lld,%lld: give the shorter side and then the most that the longer one may become",

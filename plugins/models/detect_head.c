@@ -1,6 +1,7 @@
 /* Heads, losses and detections that detectors share; see the header. */
 #include "detect_head.h"
 #include <cvr/plugin/ops/activation.h>
+#include <cvr/plugin/ops/detect_math.h>
 #include <cvr/plugin/ops/detections.h>
 #include <cvr/plugin/ops/shape.h>
 
@@ -113,6 +114,19 @@ cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64
     }
     const cvr_value tokens = net_emit1(n, NET_PLAIN_OP("to_tokens"), &x, 1);
     return each == 1 ? tokens : detect_view(n, tokens, 3, shape);
+}
+
+cvr_value detect_grid_anchors(net *n, const cvr_grid_anchors_attrs *a, cvr_value image, cvr_value map) {
+    float cell[CVR_ANCHOR_MOST * CVR_ANCHOR_MOST * 4];
+    const cvr_value in[2] = {image, map};
+    cvr_cell_anchors(a, cell);
+    for (int64_t i = 0; i < a->n_sizes * a->n_ratios && n->status == CVR_OK; i++)
+        if (cell[4 * i + 2] == 0 || cell[4 * i + 3] == 0)
+            n->status = cvr_fail(n->err, CVR_ERR_INVALID,
+                                 "model.anchor_sizes: an anchor of size %g and height / width %g has sides that round "
+                                 "to 0 pixels; give larger sizes",
+                                 a->sizes[i % a->n_sizes], a->ratios[i / a->n_sizes]);
+    return net_emit1(n, NET_OP("grid_anchors", a), in, 2);
 }
 
 detect_joined detect_join(net *n, const detect_heads *h) {

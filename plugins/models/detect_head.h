@@ -53,6 +53,9 @@ cvr_value detect_conv(net *n, cvr_value x, const char *name, const net_conv2d *c
 /* What the layer `name` gave, x (N, each * columns, H, W) -> (N, H * W * each, columns) in torchvision's order, without
  * a copy. each: anchors of a pixel */
 cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64_t columns);
+/* (h * w * S * R, 4): anchors on each pixel of a map, by model.anchor_sizes. One that rounding leaves without a side is
+ * an error: nothing can be said by what share of it a box differs. */
+cvr_value detect_grid_anchors(net *n, const cvr_grid_anchors_attrs *a, cvr_value image, cvr_value map);
 detect_joined detect_join(net *n, const detect_heads *h);
 /* In training, which looks at losses alone but needs some result: the logits as "scores". */
 void detect_put_training(net *n, const detect_ends *e, const detect_joined *j);

@@ -34,7 +34,6 @@ static void look_at(const rcnn *r, uint32_t i, detect_heads *h) {
     net *n = r->n;
     const cvr_grid_anchors_attrs g = anchors_of(r, i);
     const int64_t each = g.n_sizes * g.n_ratios;
-    const cvr_value in[2] = {r->e.image, r->maps[i]};
     const net_conv2d objectness = {each, 1, 1, 0, 1, 1}, deltas = {4 * each, 1, 1, 0, 1, 1};
     cvr_value x = r->maps[i];
     for (int k = 0; k < (r->v2 ? 2 : 1) && n->status == CVR_OK; k++) {
@@ -44,7 +43,7 @@ static void look_at(const rcnn *r, uint32_t i, detect_heads *h) {
     }
     h->logits[i] = detect_rows(n, net_conv(n, x, "rpn.head.cls_logits", &objectness), "rpn.head.cls_logits", each, 1);
     h->deltas[i] = detect_rows(n, net_conv(n, x, "rpn.head.bbox_pred", &deltas), "rpn.head.bbox_pred", each, 4);
-    h->anchors[i] = net_emit1(n, NET_OP("grid_anchors", &g), in, 2);
+    h->anchors[i] = detect_grid_anchors(n, &g, r->e.image, r->maps[i]);
 }
 
 /* ---- losses ---- */
