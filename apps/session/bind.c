@@ -307,6 +307,15 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     return at(s, "data", "img_size", CVR_ERR_USAGE, err);
 }
 
+/* cvr_pipeline_boxes knows data.img_size alone. */
+static int32_t check_box_sizes(const settings *s, cvr_error *err) {
+    static const char why[] = "pictures with boxes have the size that data.img_size says";
+    if (!settings_with_boxes(s)) return CVR_OK;
+    if (s->val->resize_size >= 0) return unread(s, "val", "resize_size", why, err);
+    if (s->val->crop_size >= 0) return unread(s, "val", "crop_size", why, err);
+    return CVR_OK;
+}
+
 static bool model_reads(const settings *s, const char *field) {
     for (uint32_t i = 0; s->model_desc && i < s->model_desc->n_reads; i++)
         if (strcmp(s->model_desc->reads[i], field) == 0) return true;
@@ -349,6 +358,7 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
     if (s->data->shapes > 1 && !s->task->pads)
         return unread(s, "data", "shapes", "this task takes pictures of one size", err);
     CVR_TRY(check_img_size(s, err));
+    CVR_TRY(check_box_sizes(s, err));
     CVR_TRY(protocol_settle(s, !trains && !reads, &s->protocol, err));
     return bind_dataset(s, p, reads, err);
 }

@@ -172,7 +172,9 @@ static const cvr_attr_desc *const val_keys[] = {
     CVR_ATTR(INT, "resize_size", "-1", "shorter side before the crop; -1: img_size; 0: as they are",
              CVR_ATTR_BETWEEN(-1, 65535)),
     CVR_ATTR(INT, "crop_size", "-1", "centre crop; -1: img_size; 0: none", CVR_ATTR_BETWEEN(-1, 65535)),
-    CVR_ATTR(CHOICE, "interpolation", "bilinear", "of the resize", .choices = INTERPOLATION_NAMES),
+    CVR_ATTR(CHOICE, "interpolation", "bilinear",
+             "of the task's resize, in validation, and in training where no line of [augment] makes the size",
+             .choices = INTERPOLATION_NAMES),
     CVR_ATTR(
         CHOICE, "protocol", "auto",
         "on what a task that says something of each pixel is measured: the centre crop, all of the resized picture, "

@@ -34,4 +34,12 @@ expect 1 "choose a data.format that has boxes" "$CVRUN" train detect.ini data.fi
 expect 2 "conf is 2; it may be at most 1" "$CVRUN" val detect.ini predict.conf=2
 expect 2 "val.metric = map60" "$CVRUN" train detect.ini val.metric=map60
 
+# settings that a detector does not read
+expect 2 "train.class_weights is set, but a detector's losses are its own" "$CVRUN" train detect.ini train.class_weights=1,1,1,1,1,1,1,1,1,1
+expect 2 "a number for each class, a,b,c, or leave it out" "$CVRUN" train detect.ini train.class_weights=balanced
+expect 2 "val.crop_size is set, but pictures with boxes have the size that data.img_size says" "$CVRUN" train detect.ini val.crop_size=16
+expect 2 "val.resize_size is set, but pictures with boxes" "$CVRUN" train detect.ini val.resize_size=0
+sed -i '/^\[net\]/,/^out/d' detect.ini
+expect 2 "data.img_size = 100,200: ssdlite320_mobilenet_v3_large looks at squares; give one number" "$CVRUN" train detect.ini model.name=ssdlite320_mobilenet_v3_large data.img_size=100,200
+
 done_with val_save_test
