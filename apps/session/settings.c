@@ -50,9 +50,11 @@ static const cvr_attr_desc *const model_keys[] = {
              "file of weights to start from; or torchvision's name for weights of this model, such as IMAGENET1K_V1"),
     CVR_ATTR(PATH, "weights_path", "",
              "folder where weights that are named lie; else where torch and timm keep what they have downloaded"),
-    CVR_ATTR(CHOICE, "head", "auto",
-             "the last layers: loaded with the weights; auto: made new for training where their shape is another",
-             .choices = "auto|keep|new"),
+    CVR_ATTR(
+        CHOICE, "head", "auto",
+        "the last layers: loaded with the weights; auto: made new for training where their shape is another, as is "
+        "all that stands on a backbone where the file has the backbone alone",
+        .choices = "auto|keep|new"),
     CVR_ATTR(BOOL, "strict", "yes", "no: weights may lack parameters of the network, and have others"),
     CVR_ATTR(STRING, "freeze", "",
              "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
