@@ -421,6 +421,7 @@ int32_t weights_load(cvr_plugins *plugins, cvr_store *store, const weights_rules
     int32_t status;
     CVR_TRY_OUT(l.fates ? cvr_fs_map(path, &map, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     CVR_TRY_OUT(load_mapped(plugins, &l, &map, path, err));
+    if (rules->foreign) *rules->foreign = l.aliases;
 out:
     if (status != CVR_OK) cvr_fail_at(err, path, 0, status);
     for (size_t i = 0; i < l.n_names; i++) cvr_free(l.names[i]);
