@@ -180,6 +180,10 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     if (!settings_with_boxes(s))
         cvr_fail(err, CVR_ERR_USAGE, "data.img_size = %lld,%lld: two numbers are for tasks with boxes, and %s has none",
                  (long long)d->img_size, (long long)d->img_size_long, s->task->name);
+    else if (s->model_desc && s->model_desc->square)
+        cvr_fail(err, CVR_ERR_USAGE,
+                 "data.img_size = %lld,%lld: %s looks at squares; give one number, the side of all pictures",
+                 (long long)d->img_size, (long long)d->img_size_long, s->model_desc->name);
     else if (d->img_size < 1 || d->img_size_long < d->img_size)
         cvr_fail(err, CVR_ERR_USAGE,
                  "data.img_size = %lld,%lld: give the shorter side and then the most that the longer one may become",
@@ -198,6 +202,15 @@ static int32_t check_fit(const settings *s, cvr_error *err) {
     if (!settings_with_boxes(s)) return settings_unread(s, "data", "fit", "this task has no pictures with boxes", err);
     if (d->img_size == 0 || d->n_img_size > 1)
         return settings_unread(s, "data", "fit", "data.img_size is not one number, a square's side", err);
+    return CVR_OK;
+}
+
+/* cvr_pipeline_boxes knows data.img_size alone. */
+static int32_t check_box_sizes(const settings *s, cvr_error *err) {
+    static const char why[] = "pictures with boxes have the size that data.img_size says";
+    if (!settings_with_boxes(s)) return CVR_OK;
+    if (s->val->resize_size >= 0) return settings_unread(s, "val", "resize_size", why, err);
+    if (s->val->crop_size >= 0) return settings_unread(s, "val", "crop_size", why, err);
     return CVR_OK;
 }
 
@@ -248,6 +261,7 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
         return settings_unread(s, "data", "shapes", "this task takes pictures of one size", err);
     CVR_TRY(check_img_size(s, err));
     CVR_TRY(check_fit(s, err));
+    CVR_TRY(check_box_sizes(s, err));
     CVR_TRY(protocol_settle(s, !trains && !reads, &s->protocol, err));
     return bind_dataset(s, p, reads, err);
 }

@@ -210,7 +210,7 @@
     ROW(cvr_model_desc, alias),
     ROW(cvr_model_desc, reads),
     ROW(cvr_model_desc, n_reads),
-    ROW(cvr_model_desc, reserved),
+    ROW(cvr_model_desc, square),
     ROW(cvr_model_desc, proposes),
     ROW(cvr_model_desc, file),
     ROW(cvr_optimizer_desc, struct_size),
