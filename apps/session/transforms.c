@@ -193,13 +193,14 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
         }
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
+    const size_t lines_do = to->n_transforms; /* `preset = none` adds nothing */
     order_by_stage(to);
     /* Lines for pictures with boxes seldom speak of sizes: the task's own comes after them. */
     const bool sized = !settings_with_boxes(s) || makes_size(to, 0), normalised = normalisers(to) > 0;
     filling all = {.to = to,
                    .plugins = p,
                    .crop = s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size,
-                   .normaliser_only = n > 0 && sized,
+                   .normaliser_only = lines_do > 0 && sized,
                    .normalised = normalised};
     return sized && normalised ? CVR_OK : take_pipeline(info, s, &all, err);
 }

@@ -57,7 +57,7 @@ printf '[run]\ntask = detect\n[data]\nformat = scenes\nfields = boxes\ntrain_siz
 expect 0 "" "$CVRUN" pack scenes.ini out=coco as=coco
 expect 0 "" "$CVRUN" pack scenes.ini out=yolo as=yolo
 expect 0 "" "$CVRUN" pack scenes.ini out=classes as=folder run.task=classify data.fields=label model.name=resnet18
-net=(model=fcos_resnet50_fpn run.task=detect)
+net=(model=fcos_resnet50_fpn)
 guess() { # PATH SETTING...
   expect 0 "the data is read as $2" "$CVRUN" cfg data="$1" "${net[@]}"; shift 2
   has "$@"
@@ -70,15 +70,17 @@ guess yolo/obj.data yolo 'val_split = 0.1 guessed from data.root'
 rm yolo/obj.data yolo/data.yaml; mkdir -p voc/JPEGImages voc/Annotations flat
 guess yolo yolo 'val_split = 0 default'
 rm -r yolo/images/val yolo/labels/val; guess yolo yolo 'val_split = 0.1 guessed from data.root'
+mkdir -p seg/images seg/masks
 guess voc voc 'annotations = boxes guessed from data.root' 'val_split = 0.1 guessed from data.root'
 cp yolo/images/train/* yolo/labels/train/* flat; guess flat yolo 'val_split = 0.1 guessed from data.root'
 expect 0 "" "$CVRUN" cfg data=coco data.val=coco/val data.val_annotations=x.json "${net[@]}"
 expect 2 "data.root = $work/classes: nobody knows this for data of task detect" "$CVRUN" cfg data=classes "${net[@]}"
 expect 2 "data.root = $work/none: no such folder or file" "$CVRUN" cfg data=none "${net[@]}"
 net=(model=resnet18); guess classes folder 'task = classify default'
+net=(model=fcn_resnet50); guess seg masks 'task = segment model fcn_resnet50' 'val_split = 0.1 guessed from data.root'
 
 # and trained on, then predicted with
-small=(model=fcos_resnet50_fpn run.task=detect model.body=resnet18 model.norm=batch model.width=8 model.fpn_channels=32 imgsz=64 epochs=1 batch=3 workers=0 lr=0.001)
+small=(model=fcos_resnet50_fpn model.body=resnet18 model.norm=batch model.width=8 model.fpn_channels=32 imgsz=64 epochs=1 batch=3 workers=0 lr=0.001)
 expect 0 "" "$CVRUN" train data=coco "${small[@]}"
 grep -q '^format = coco$' out.txt || { cat out.txt; fail "the recipe is not printed"; }
 sed -n '/^\[run\]$/,/^$/p;/^\[/,/^$/p' out.txt >/dev/null
