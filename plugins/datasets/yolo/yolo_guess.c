@@ -33,7 +33,7 @@ static int32_t tell(cvr_propose_fn each, void *ctx, const char *root, const char
 /* A description that names no training pictures is somebody else's. */
 static int32_t guess_plan(const cvr_guess_args *g, const char *folder, const char *file, int32_t sure_of_it,
                           cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {
-    int32_t train, val;
+    int32_t train = 0, val = 0;
     CVR_TRY(read_plan(g->host, file, &train, &val, err));
     if (!train) return CVR_OK;
     *sure = sure_of_it;
