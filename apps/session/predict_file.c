@@ -85,7 +85,8 @@ int32_t cvr_session_check_tiles(const cvr_session *s, int64_t tile, double overl
 
 int32_t session_run_tiles(cvr_session *s, const cvr_image *picture, const cvr_origin *origin, bool predicts,
                           cvr_batch_view *out, cvr_error *err) {
-    const tiles_job job = {.net = &s->net,
+    const tiles_job job = {.set = &s->set,
+                           .net = &s->net,
                            .data = &s->data,
                            .picture = picture,
                            .origin = origin,

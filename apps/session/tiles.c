@@ -154,7 +154,7 @@ static int32_t make_tile(tiles *t, const tiles_job *job, int64_t i, int64_t row,
 
 /* Tiles from `first` on; the last batch of a picture shows its last tile again where it has room. */
 static int32_t look(tiles *t, const tiles_job *job, int64_t first, cvr_error *err) {
-    const net_scalars scalars = {.loss_scale = 1, .seed = job->net->settings->run->seed};
+    const net_scalars scalars = {.loss_scale = 1, .seed = job->set->run->seed};
     const int64_t n = fewer(t->at_once, t->n - first);
     cvr_batch_view results;
     net_program *p;
@@ -176,7 +176,7 @@ static int32_t merge(tiles *t, const tiles_job *job, cvr_batch_view *out, cvr_er
         .struct_size = sizeof all, .found = &found, .edges = t->edges, .predicts = job->predicts ? 1 : 0};
     CVR_TRY(stack_open(&t->merged, &found, 1, t->n, err));
     *out = stack_view(&t->merged, 1, t->origin_views);
-    const cvr_task_desc *task = job->net->settings->task;
+    const cvr_task_desc *task = job->set->task;
     cvr_origin whole = *job->origin;
     const cvr_origin *const origin[1] = {&whole};
     memcpy(whole.geometry, same, sizeof same);

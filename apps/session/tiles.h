@@ -29,6 +29,7 @@ typedef struct tiles {
 
 /* What to look at, and who wants to know. */
 typedef struct tiles_job {
+    const settings *set;
     run_network *net;
     const run_data *data;
     const cvr_image *picture;
