@@ -16,6 +16,7 @@
 #define GROWN 8
 #define ROWS 4
 #define GAP 16
+#define TITLE 26
 
 static cvr_plugins *plugins;
 static const cvr_image_service *images;
@@ -228,11 +229,11 @@ Test(box_reports, truth_and_prediction) {
     static objects_batch b;
     show("pictures", batch_of(&b, 0));
     cvr_image p = picture("val_batch0.png");
-    expect_panes(&p, GAP);
+    expect_panes(&p, GAP + TITLE);
     show("worst", &b.e);
     free(p.data);
     p = picture("worst.png");
-    expect_panes(&p, GAP + 26);
+    expect_panes(&p, GAP + TITLE);
     free(p.data);
 }
 
@@ -244,7 +245,7 @@ Test(box_reports, a_batch_of_training_has_one_pane) {
     show("pictures", &b.e);
     cvr_image p = picture("val_batch0.png");
     cr_expect_eq(p.width, 2 * (PANE_WIDE + 2 + GAP) + GAP);
-    cr_expect(is_colour(&p, GAP + 1 + 8 * GROWN, GAP + 1 + 20 * GROWN, object_colour(1)));
+    cr_expect(is_colour(&p, GAP + 1 + 8 * GROWN, GAP + TITLE + 1 + 20 * GROWN, object_colour(1)));
     free(p.data);
 }
 
@@ -257,7 +258,7 @@ Test(box_reports, masks_are_laid_over) {
     static objects_batch b;
     show("pictures", batch_of(&b, 1));
     cvr_image p = picture("val_batch0.png");
-    const int64_t left = GAP + 1, said = left + PANE_WIDE + 6, top = GAP + 1;
+    const int64_t left = GAP + 1, said = left + PANE_WIDE + 6, top = GAP + TITLE + 1;
     cr_expect(is_tinted(&p, left + 14 * GROWN, top + 28 * GROWN, object_colour(1)), "the truth's mask");
     cr_expect(is_colour(&p, left + 26 * GROWN, top + 28 * GROWN, grey), "and what is outside of it");
     cr_expect(is_tinted(&p, said + 9 * GROWN, top + 32 * GROWN, object_colour(0)), "the prediction's mask");
@@ -310,7 +311,7 @@ Test(box_reports, curves_and_a_background) {
         {sizeof(cvr_curve), "f1", "confidence", "F1", 1, 3, 0, x, dog, 0.8},
         {sizeof(cvr_curve), "f1", "confidence", "F1", 2, 0, 0, x, dog, NAN},
         {sizeof(cvr_curve), "f1", "confidence", "F1", -1, 3, 0, x, mean, 0.65},
-        {sizeof(cvr_curve), "p/r", "recall", "precision", 0, 3, 0, x, cat, 0.5},
+        {sizeof(cvr_curve), "p/r", "recall", "precision", 0, 3, 0, x, cat, 1},
     };
     const cvr_curve *all[5];
     for (int i = 0; i < 5; i++) all[i] = &curves[i];
@@ -336,7 +337,9 @@ Test(box_reports, curves_and_a_background) {
     cr_expect_eq(count(&p, (box){70, 60, 560, 560}, object_colour(2)), 0, "none for a class without a curve");
     cr_expect_gt(count(&p, (box){650, 60, 30, 100}, object_colour(2)), 10, "it is in the legend all the same");
     free(p.data);
-    free(picture("p_r_curve.png").data);
+    p = picture("p_r_curve.png");
+    cr_expect_eq(count(&p, (box){688 + 9 * 7, 60, 60, 17}, CANVAS_PAPER), 60 * 17, "more than `cat 1.000`");
+    free(p.data);
     char path[128];
     uint8_t *bytes;
     uint64_t n;
