@@ -126,14 +126,14 @@ out:
 /* The folder that the paths of a description count from: `path`, where it exists, else its own; for Darknet, which
  * counts from where it is started, its own or the one above. */
 static int32_t find_base(yolo_plan *p, const char *file, const cvr_dataset_args *args, cvr_error *err) {
-    char path[YOLO_PATH], line[3 * YOLO_PATH];
+    char path[YOLO_PATH], line[3200];
     CVR_TRY(dataset_path(p->base, YOLO_PATH, "", file, err));
     cut_name(p->base);
     if (!p->path[0]) return CVR_OK;
     CVR_TRY(dataset_path(path, sizeof path, p->base, p->path, err));
     if (folder_exists(path)) return dataset_path(p->base, YOLO_PATH, "", path, err);
-    (void)snprintf(line, sizeof line, "%s: `path` is %s, which is no folder; %s is taken instead", file, p->path,
-                   p->base);
+    (void)snprintf(line, sizeof line, "%.1000s: `path` is %.1000s, which is no folder; %.1000s is taken instead", file,
+                   p->path, p->base);
     if (args->split == CVR_SPLIT_TRAIN) args->host->log(args->host, CVR_LOG_WARNING, line);
     return CVR_OK;
 }
