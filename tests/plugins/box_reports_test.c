@@ -226,15 +226,14 @@ static void expect_panes(const cvr_image *p, int64_t top) {
 }
 
 Test(box_reports, truth_and_prediction) {
+    static const char *const files[2][2] = {{"pictures", "val_batch0.png"}, {"worst", "worst.png"}};
     static objects_batch b;
-    show("pictures", batch_of(&b, 0));
-    cvr_image p = picture("val_batch0.png");
-    expect_panes(&p, GAP + TITLE);
-    show("worst", &b.e);
-    free(p.data);
-    p = picture("worst.png");
-    expect_panes(&p, GAP + TITLE);
-    free(p.data);
+    for (int i = 0; i < 2; i++) {
+        show(files[i][0], batch_of(&b, 0));
+        const cvr_image p = picture(files[i][1]);
+        expect_panes(&p, GAP + TITLE);
+        free(p.data);
+    }
 }
 
 Test(box_reports, a_batch_of_training_has_one_pane) {
@@ -330,8 +329,7 @@ Test(box_reports, curves_and_a_background) {
     cr_assert_eq(r->flush(self, &error), CVR_OK, "%s", error.message);
     r->close(self);
     cvr_image p = picture("f1_curve.png");
-    const colour thick = {20, 40, 90};
-    cr_expect(is_colour(&p, 70 + 280, 60 + 560 * 35 / 100, thick), "the mean at 0.5, with a disc");
+    cr_expect(is_colour(&p, 70 + 280, 60 + 560 * 35 / 100, (colour){20, 40, 90}), "the mean at 0.5, with a disc");
     cr_expect_gt(count(&p, (box){70, 60, 560, 560}, object_colour(0)), 300, "a line for the cat");
     cr_expect_gt(count(&p, (box){70, 60, 560, 560}, object_colour(1)), 300, "a line for the dog");
     cr_expect_eq(count(&p, (box){70, 60, 560, 560}, object_colour(2)), 0, "none for a class without a curve");
@@ -365,10 +363,9 @@ static int32_t short_run(const cvr_reporter_desc *r, const cvr_host *host) {
     static const double x[2] = {0, 1};
     const cvr_curve curve = {sizeof curve, "pr", "recall", "precision", 0, 2, 0, x, x, 0.5};
     const cvr_curve *const curves[] = {&curve};
-    static const uint64_t matrix[16] = {1};
     const cvr_epoch_event e = {.struct_size = sizeof e,
                                .epoch = 1,
-                               .matrix = matrix,
+                               .matrix = (const uint64_t[16]){1},
                                .matrix_extra = "background",
                                .n_curves = 1,
                                .curves = curves};

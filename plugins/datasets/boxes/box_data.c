@@ -223,9 +223,8 @@ static void warn(const box_data *d, const char *file) {
         d->host->log(d->host, CVR_LOG_WARNING, line);
     }
     for (uint64_t i = 0; i < d->n; i++) kept += d->pictures[i].problem >= 0 || d->pictures[i].kept;
-    (void)snprintf(line, sizeof line,
-                   "%.700s: no picture of %llu has an object; are these the right annotations?", file,
-                   (unsigned long long)d->n);
+    (void)snprintf(line, sizeof line, "%.700s: no picture of %llu has an object; are these the right annotations?",
+                   file, (unsigned long long)d->n);
     if (!kept) d->host->log(d->host, CVR_LOG_WARNING, line);
 }
 
