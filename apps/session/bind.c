@@ -230,7 +230,7 @@ static int32_t bind_optimizer_if_here(settings *s, cvr_plugins *p, cvr_error *er
 }
 
 /* The network: a model plugin, or the lines of [net]. */
-static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
+static int32_t bind_network(settings *s, cvr_plugins *p, bool needed, cvr_error *err) {
     const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model", "name"};
     const cvr_setting *const *lines;
     const void *desc;
@@ -247,6 +247,7 @@ static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
         s->model_desc = desc;
         return bind_keys(s, &model, s->model_desc->attrs, s->model_desc->n_attrs, &s->model_attrs, err);
     }
+    if (!s->n_net && !needed) return CVR_OK;
     if (!s->n_net) return cvr_fail(err, CVR_ERR_USAGE, "no network: set model.name, or write one in [net]");
     s->net = cvr_calloc(s->n_net, sizeof *s->net);
     if (!s->net) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -332,9 +333,10 @@ static int32_t bind_task(settings *s, cvr_plugins *p, cvr_error *err) {
 }
 
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
+    const bool only_settings = trains && !reads; /* who packs data needs no network */
     CVR_TRY(bind_task(s, p, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
-    CVR_TRY(bind_network(s, p, err));
+    CVR_TRY(bind_network(s, p, !only_settings, err));
     CVR_TRY(choose_wants(s, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",
