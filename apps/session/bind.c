@@ -295,6 +295,10 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     if (!settings_with_boxes(s))
         cvr_fail(err, CVR_ERR_USAGE, "data.img_size = %lld,%lld: two numbers are for tasks with boxes, and %s has none",
                  (long long)d->img_size, (long long)d->img_size_long, s->task->name);
+    else if (s->model_desc && s->model_desc->square)
+        cvr_fail(err, CVR_ERR_USAGE,
+                 "data.img_size = %lld,%lld: %s looks at squares; give one number, the side of all pictures",
+                 (long long)d->img_size, (long long)d->img_size_long, s->model_desc->name);
     else if (d->img_size < 1 || d->img_size_long < d->img_size)
         cvr_fail(err, CVR_ERR_USAGE,
                  "data.img_size = %lld,%lld: give the shorter side and then the most that the longer one may become",
@@ -302,6 +306,15 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     else
         return CVR_OK;
     return at(s, "data", "img_size", CVR_ERR_USAGE, err);
+}
+
+/* cvr_pipeline_boxes knows data.img_size alone. */
+static int32_t check_box_sizes(const settings *s, cvr_error *err) {
+    static const char why[] = "pictures with boxes have the size that data.img_size says";
+    if (!settings_with_boxes(s)) return CVR_OK;
+    if (s->val->resize_size >= 0) return unread(s, "val", "resize_size", why, err);
+    if (s->val->crop_size >= 0) return unread(s, "val", "crop_size", why, err);
+    return CVR_OK;
 }
 
 static bool model_reads(const settings *s, const char *field) {
@@ -347,6 +360,7 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
     if (s->data->shapes > 1 && !s->task->pads)
         return unread(s, "data", "shapes", "this task takes pictures of one size", err);
     CVR_TRY(check_img_size(s, err));
+    CVR_TRY(check_box_sizes(s, err));
     CVR_TRY(protocol_settle(s, !trains && !reads, &s->protocol, err));
     return bind_dataset(s, p, reads, err);
 }
