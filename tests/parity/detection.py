@@ -1,6 +1,6 @@
 """Detectors trained by cvrun and by torchvision on the same pictures and boxes.
 
-    detection.py CVRUN [scenes] [trees] [--wheels FOLDER] [--sides cvrun torch] [--autocast] [--keep FOLDER]
+    detection.py CVRUN [scenes] [trees] [--wheels FOLDER] [--sides cvrun torch] [--autocast] [--threads 2] [--keep FOLDER]
 
 scenes: apps/recipes/detect-scenes.ini, whose scenes are packed as a data set of COCO first, so that both sides read the same files.
 trees: aerial photos of PyPI's wheel of deepforest, in tiles: one photo's trees are learned, another's found, by a RetinaNet on the
@@ -182,12 +182,12 @@ def load(root, split):
     return pictures, targets, ids, {i: c for c, i in rank.items()}
 
 
-def theirs(v, root, annotations, autocast):
+def theirs(v, root, annotations, autocast, threads):
     """The same run as a user of torchvision would write it."""
     import torch
 
     torch.manual_seed(int(v.get("run.seed", 0)))
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     pictures, targets, _, categories = load(root, "train")
     net = network(v, len(categories), int(v["data.img_size"])).to(memory_format=torch.channels_last)
     epochs, batch, top = int(v["train.epochs"]), int(v["train.batch"]), float(v["optim.lr"])
@@ -235,6 +235,7 @@ def main():
     parser.add_argument("--sides", nargs="+", choices=["cvrun", "torch"], default=["cvrun"])
     parser.add_argument("--keep", type=pathlib.Path, help="where data and runs are left")
     parser.add_argument("--autocast", action="store_true", help="torchvision in bf16")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     args = parser.parse_intermixed_args()
     cvrun, failed = args.cvrun.resolve(), 0
     with tempfile.TemporaryDirectory() as name:
@@ -259,7 +260,7 @@ def main():
                 ap, ap50, seconds = ours(cvrun, recipe, annotations, folder, case)
                 line, good = f"{line} cvrun AP {ap:.4f} AP50 {ap50:.4f} in {seconds:.0f} s", ap >= floor and ap50 >= floor50
             if "torch" in args.sides and scenes:
-                other, other50, took = theirs(values(recipe), root, annotations, args.autocast)
+                other, other50, took = theirs(values(recipe), root, annotations, args.autocast, args.threads)
                 line += f" torchvision AP {other:.4f} AP50 {other50:.4f} in {took:.0f} s"
                 good &= ap is None or ap >= other - 0.01
             print(line + ("" if good else "  FAILS"), flush=True)
