@@ -116,7 +116,7 @@ static int32_t bind_optimizer_if_here(settings *s, cvr_plugins *p, cvr_error *er
     return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
 }
 
-int32_t settings_choose_network(settings *s, cvr_plugins *p, cvr_error *err) {
+int32_t settings_choose_network(settings *s, cvr_plugins *p, bool needed, cvr_error *err) {
     const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model", "name"};
     const cvr_setting *const *lines;
     const void *desc;
@@ -133,6 +133,7 @@ int32_t settings_choose_network(settings *s, cvr_plugins *p, cvr_error *err) {
         s->model_desc = desc;
         return bind_keys(s, &model, s->model_desc->attrs, s->model_desc->n_attrs, &s->model_attrs, err);
     }
+    if (!s->n_net && !needed) return CVR_OK;
     if (!s->n_net) return cvr_fail(err, CVR_ERR_USAGE, "no network: set model.name, or write one in [net]");
     s->net = cvr_calloc(s->n_net, sizeof *s->net);
     if (!s->net) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -205,7 +205,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     CVR_TRY(session_check_record(s, err));
     CVR_TRY(check_resumed(s, err));
     CVR_TRY(open_plugins(s, err));
-    CVR_TRY(settings_read(&s->set, s->plugins, reads || o->purpose == CVR_FOR_SETTINGS, err));
+    CVR_TRY(settings_read(&s->set, s->plugins, trains, reads, err));
     cvr_plugins_limit_pixels(s->plugins, (uint64_t)s->set.data->max_pixels);
     for (size_t i = 0; i < o->n_sections; i++) {
         const cvr_app_section *own = &o->sections[i];

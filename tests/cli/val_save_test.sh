@@ -34,6 +34,14 @@ expect 1 "choose a data.format that has boxes" "$CVRUN" train detect.ini data.fi
 expect 2 "conf is 2; it may be at most 1" "$CVRUN" val detect.ini predict.conf=2
 expect 2 "val.metric = map60" "$CVRUN" train detect.ini val.metric=map60
 
+# losses are in f32 whatever the network computes in; the first numbers of masks are among the first; predict.raw has all that a detector says
+printf '[run]\ntask = detect\n[data]\nformat = scenes\nfields = instances\ntrain_size = 4\nval_size = 2\nimg_size = 64\nitem_scale = 0.5,1\nworkers = 0\n[model]\nname = maskrcnn_resnet50_fpn\nbody = resnet18\nlayers = 1,1,1,1\nnorm = batch\nwidth = 4\nfpn_channels = 8\nrepresentation_size = 8\nbox_detections_per_img = 5\nrpn_post_nms_top_n_test = 20\n' >rcnn.ini
+expect 0 "" "$CVRUN" val rcnn.ini backend.precision=bf16
+grep -q '^loss_classifier  *[0-9]' out.txt || fail "no loss: $(cat out.txt)"
+grep -A2 '^map75' out.txt | tr '\n' ' ' | grep -q 'mask_map .*mask_map50' || fail "masks stand behind what few read"
+expect 0 "" "$CVRUN" predict rcnn.ini model.num_classes=10 source=$run/val/000000.png predict.raw=yes predict.out=said
+for name in boxes scores labels masks; do grep -qa "\"$name\":" said/raw.safetensors || fail "no $name in raw.safetensors"; done
+
 # settings that a detector does not read
 expect 2 "train.class_weights is set, but a detector's losses are its own" "$CVRUN" train detect.ini train.class_weights=1,1,1,1,1,1,1,1,1,1
 expect 2 "a number for each class, a,b,c, or leave it out" "$CVRUN" train detect.ini train.class_weights=balanced
