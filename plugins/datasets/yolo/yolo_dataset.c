@@ -264,11 +264,6 @@ int32_t yolo_usual_plan(const char *root, char file[YOLO_PATH], cvr_error *err) 
         CVR_TRY(dataset_path(file, YOLO_PATH, root, usual[i], err));
         if (access(file, F_OK) == 0) return CVR_OK;
     }
-    if (args->root[0] && access(args->root, F_OK) == 0 && !folder_exists(args->root))
-        return fail_at(args->root,
-                       cvr_fail(err, CVR_ERR_USAGE,
-                                "data.root is a folder; give this file, if it describes the data, as data.annotations"),
-                       err);
     file[0] = '\0';
     return CVR_OK;
 }
@@ -276,6 +271,11 @@ int32_t yolo_usual_plan(const char *root, char file[YOLO_PATH], cvr_error *err) 
 static int32_t find_plan(const cvr_dataset_args *args, char file[YOLO_PATH], cvr_error *err) {
     const yolo_attrs *const a = args->attrs;
     if (a->annotations[0]) return dataset_path(file, YOLO_PATH, "", a->annotations, err);
+    if (args->root[0] && access(args->root, F_OK) == 0 && !folder_exists(args->root))
+        return fail_at(args->root,
+                       cvr_fail(err, CVR_ERR_USAGE,
+                                "data.root is a folder; give this file, if it describes the data, as data.annotations"),
+                       err);
     return yolo_usual_plan(args->root, file, err);
 }
 
