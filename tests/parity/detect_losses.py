@@ -178,6 +178,7 @@ def losses():
     for kind in ("diou", "ciou", "giou"):
         plain_iou(f, kind)
     gammas(f)
+    hard_negatives(f)
     f.write()
 
 
@@ -285,6 +286,20 @@ def gammas(f):
         hot = torch.nn.functional.one_hot(t.clamp(min=0), 37).float() * (t >= 0)[..., None]
         loss = torchvision.ops.sigmoid_focal_loss(x, hot, alpha, gamma, reduction="sum") / max(1, int((t >= 0).sum()))
         f.add(f"focal_a{alpha}_g{gamma}", "anchor_focal_loss", f"alpha={alpha} gamma={gamma}", [x, t], loss, [0])
+
+
+def hard_negatives(f):
+    """Pictures with more background than is asked for, and with less, where all objects or the first ones count twice."""
+    a, k, n = 14, 5, 5
+    match = torch.full((n, a), BACKGROUND, dtype=torch.int32)
+    match[0, 3:5], match[1, 1:5], match[2], match[3, 7], match[4, 2:7] = 0, 0, 0, 0, 0
+    for ratio in (3.0, 0.5, 2.5):
+        x, boxes, labels = leaf(f.randn(n, a, k) * 2), f.boxes(n, 1), 1 + f.randint(k - 1, n, 1)
+        targets = [{"boxes": b, "labels": l} for b, l in zip(boxes, labels)]
+        net = SimpleNamespace(box_coder=_utils.BoxCoder((10.0, 10.0, 5.0, 5.0)), neg_to_pos_ratio=ratio)
+        out = ssd.SSD.compute_loss(net, targets, {"cls_logits": x, "bbox_regression": torch.zeros(n, a, 4)}, [f.boxes(a)] * n, list(match.long()))
+        target = torch.where(match >= 0, labels.expand(n, a), 0)
+        f.add(f"hard_negatives_{ratio}", "anchor_cross_entropy", f"negatives={ratio}", [x, target], out["classification"], [0])
 
 
 roi()
