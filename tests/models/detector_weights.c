@@ -30,11 +30,11 @@ void detector_check_file(const detector_subject *s, const detector_recipe *class
     good(cvr_store_place(file.store, device, &detector_error));
     good(cvr_store_place(net.store, device, &detector_error));
     good(weights_save(s->c.plugins, file.store, path, &detector_error));
-    weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_AUTO, .alias = net.model->alias};
+    weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_KEEP, .alias = net.model->alias};
     cr_expect_neq(weights_load(s->c.plugins, net.store, &rules, path, &detector_error), CVR_OK);
     cr_expect(strstr(detector_error.message, "model.head = new"), "%s", detector_error.message);
     cvr_error_init(&detector_error);
-    rules.head = WEIGHTS_HEAD_NEW;
+    rules.head = WEIGHTS_HEAD_AUTO;
     good(weights_load(s->c.plugins, net.store, &rules, path, &detector_error));
     for (size_t i = 0; names[i][0]; i++) {
         float a[16], b[16];

@@ -4,8 +4,8 @@
 
 #include "support/detector_check.h"
 
-/* A classifier's file fills the features of a detector; what it has no place for is told, unless the head is new.
- * names: of a parameter in the file and in the detector, which must be alike; the last are NULL. */
+/* A classifier's file fills the features of a detector; what it has no place for is told, unless a new head may be
+ * made. names: of a parameter in the file and in the detector, which must be alike; the last are NULL. */
 void detector_check_file(const detector_subject *s, const detector_recipe *classifier, const detector_recipe *detector,
                          const char *const names[][2]);
 

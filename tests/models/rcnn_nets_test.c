@@ -113,6 +113,7 @@ Test(rcnn, refuses_with_one_line) {
         {"returned_layers=3,2", "the stages of this body are 1 to 4"},
         {"returned_layers=2,4 anchor_levels=all", "each is half as large"},
         {"layers=1,2", "model.layers has 2 numbers"},
+        {"anchor_sizes=1 anchor_levels=all", "model.anchor_sizes: an anchor of size 1 and height / width"},
         {"body=mobilenet_v2 returned_layers=5,4", "the stages of this body are 0 to 5"},
     };
     static detector_subject s;
