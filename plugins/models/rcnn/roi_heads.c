@@ -106,7 +106,7 @@ static void add_losses(const rcnn *r, const rcnn_rois *samples) {
     const int64_t rows = net_shape(n, o.scores)[0];
     const cvr_value flat = detect_view(r->n, target, 1, &rows);
     detect_put(r->n, &r->e, "classifier", CVR_ROLE_LOSS,
-               net_layer2(n, net_f32(n, o.scores), flat, "classifier", "cross_entropy",
+               net_layer2(n, detect_f32(n, o.scores), flat, "classifier", "cross_entropy",
                           net_print("ignore_index=%d", CVR_MATCH_BETWEEN).s));
     const cvr_value box[5] = {by_picture(r, o.deltas, samples), samples->boxes, r->e.boxes, samples->match, target};
     detect_put_loss(n, &r->e, "box_reg", NET_OP("anchor_box_loss", &smooth), box, 5, 2);
