@@ -88,11 +88,11 @@ static bool needs_size(const cvr_augment_desc *d) {
     return size && !size->default_text;
 }
 
-/* Whether one of the transforms brings pictures to a size: it moves pixels, and has a setting for it. */
+/* Whether one of the transforms brings pictures to a size, in all epochs: it moves pixels, and has a setting for it. */
 static bool makes_size(const split *s) {
     for (size_t i = 0; i < s->n_transforms; i++) {
         const cvr_augment_desc *d = s->transforms[i].desc;
-        if (d->moves && (setting_named(d, "size") || setting_named(d, "min_size"))) return true;
+        if (d->moves && !d->closes && (setting_named(d, "size") || setting_named(d, "min_size"))) return true;
     }
     return false;
 }
@@ -168,8 +168,12 @@ static int32_t add_line_or_preset(split *to, const settings *s, cvr_plugins *p, 
     return augment_preset_each(line->value, add_preset_line, &preset, err);
 }
 
-static int32_t train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p,
-                                cvr_error *err) {
+void data_free_transforms(split *s) {
+    for (size_t k = 0; k < s->n_transforms; k++) cvr_free((void *)(uintptr_t)s->transforms[k].attrs);
+    cvr_free(s->transforms);
+}
+
+int32_t data_train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p, cvr_error *err) {
     const cvr_setting *const *lines;
     const size_t n = cvr_config_lines(s->config, "augment", &lines);
     if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -199,6 +203,6 @@ int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr
                               .host = cvr_plugins_host(p),
                               .attrs = s->task_attrs,
                               .predict_attrs = s->predict_attrs};
-    CVR_TRY(train_transforms(&d->task, &d->splits[CVR_SPLIT_TRAIN], s, p, err));
+    CVR_TRY(data_train_transforms(&d->task, &d->splits[CVR_SPLIT_TRAIN], s, p, err));
     return take_pipeline(&d->task, s, &val, err);
 }
