@@ -150,22 +150,30 @@ typedef struct preset_line {
     const settings *s;
     cvr_plugins *plugins;
     const cvr_setting *line; /* of the recipe */
+    bool sized;              /* one of the list has a size of its own */
 } preset_line;
 
 static int32_t add_preset_line(void *ctx, const char *transform, const char *text, cvr_error *err) {
-    const preset_line *p = ctx;
+    preset_line *p = ctx;
     cvr_setting line = *p->line;
     line.key = transform;
     line.value = text;
-    return add_line(p->to, p->s, p->plugins, &line, err);
+    CVR_TRY(add_line(p->to, p->s, p->plugins, &line, err));
+    const cvr_augment_desc *d = p->to->transforms[p->to->n_transforms - 1].desc;
+    p->sized = p->sized || (d->moves && (setting_named(d, "min_size") || (needs_size(d) && gives_size(text))));
+    return CVR_OK;
 }
 
 /* A transform, or the name of a list of them. */
 static int32_t add_line_or_preset(split *to, const settings *s, cvr_plugins *p, const cvr_setting *line,
                                   cvr_error *err) {
-    preset_line preset = {to, s, p, line};
+    preset_line preset = {to, s, p, line, false};
     if (strcmp(line->key, AUGMENT_PRESET) != 0) return add_line(to, s, p, line, err);
-    return augment_preset_each(line->value, add_preset_line, &preset, err);
+    CVR_TRY(augment_preset_each(line->value, add_preset_line, &preset, err));
+    if (s->data->img_size > 0 && settings_with_boxes(s) && preset.sized)
+        cvr_log(CVR_LOG_INFO, "[augment] preset = %s has a size of its own for training; data.img_size is validation's",
+                line->value);
+    return CVR_OK;
 }
 
 void data_free_transforms(split *s) {

@@ -251,11 +251,11 @@ static void check_body(const subject *s, const char *classifier, const char *det
     good(cvr_store_place(file.store, device, &err));
     good(cvr_store_place(net.store, device, &err));
     good(weights_save(s->c.plugins, file.store, path, &err));
-    weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_AUTO, .alias = net.model->alias};
+    weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_KEEP, .alias = net.model->alias};
     cr_expect_neq(weights_load(s->c.plugins, net.store, &rules, path, &err), CVR_OK);
     cr_expect(strstr(err.message, "model.head = new"), "%s", err.message);
     cvr_error_init(&err);
-    rules.head = WEIGHTS_HEAD_NEW;
+    rules.head = WEIGHTS_HEAD_AUTO;
     good(weights_load(s->c.plugins, net.store, &rules, path, &err));
     read_named(&file, from, a);
     read_named(&net, to, b);
@@ -307,6 +307,7 @@ Test(rcnn, refuses_with_one_line) {
         {"returned_layers=3,2", "the stages of this body are 1 to 4"},
         {"returned_layers=2,4 anchor_levels=all", "each is half as large"},
         {"layers=1,2", "model.layers has 2 numbers"},
+        {"anchor_sizes=1 anchor_levels=all", "model.anchor_sizes: an anchor of size 1 and height / width"},
         {"body=mobilenet_v2 returned_layers=5,4", "the stages of this body are 0 to 5"},
     };
     static subject s;

@@ -16,6 +16,7 @@
 #define GROWN 8
 #define ROWS 4
 #define GAP 16
+#define TITLE 26
 
 static cvr_plugins *plugins;
 static const cvr_image_service *images;
@@ -225,15 +226,14 @@ static void expect_panes(const cvr_image *p, int64_t top) {
 }
 
 Test(box_reports, truth_and_prediction) {
+    static const char *const files[2][2] = {{"pictures", "val_batch0.png"}, {"worst", "worst.png"}};
     static objects_batch b;
-    show("pictures", batch_of(&b, 0));
-    cvr_image p = picture("val_batch0.png");
-    expect_panes(&p, GAP);
-    show("worst", &b.e);
-    free(p.data);
-    p = picture("worst.png");
-    expect_panes(&p, GAP + 26);
-    free(p.data);
+    for (int i = 0; i < 2; i++) {
+        show(files[i][0], batch_of(&b, 0));
+        const cvr_image p = picture(files[i][1]);
+        expect_panes(&p, GAP + TITLE);
+        free(p.data);
+    }
 }
 
 Test(box_reports, a_batch_of_training_has_one_pane) {
@@ -244,7 +244,7 @@ Test(box_reports, a_batch_of_training_has_one_pane) {
     show("pictures", &b.e);
     cvr_image p = picture("val_batch0.png");
     cr_expect_eq(p.width, 2 * (PANE_WIDE + 2 + GAP) + GAP);
-    cr_expect(is_colour(&p, GAP + 1 + 8 * GROWN, GAP + 1 + 20 * GROWN, object_colour(1)));
+    cr_expect(is_colour(&p, GAP + 1 + 8 * GROWN, GAP + TITLE + 1 + 20 * GROWN, object_colour(1)));
     free(p.data);
 }
 
@@ -257,7 +257,7 @@ Test(box_reports, masks_are_laid_over) {
     static objects_batch b;
     show("pictures", batch_of(&b, 1));
     cvr_image p = picture("val_batch0.png");
-    const int64_t left = GAP + 1, said = left + PANE_WIDE + 6, top = GAP + 1;
+    const int64_t left = GAP + 1, said = left + PANE_WIDE + 6, top = GAP + TITLE + 1;
     cr_expect(is_tinted(&p, left + 14 * GROWN, top + 28 * GROWN, object_colour(1)), "the truth's mask");
     cr_expect(is_colour(&p, left + 26 * GROWN, top + 28 * GROWN, grey), "and what is outside of it");
     cr_expect(is_tinted(&p, said + 9 * GROWN, top + 32 * GROWN, object_colour(0)), "the prediction's mask");
@@ -310,7 +310,7 @@ Test(box_reports, curves_and_a_background) {
         {sizeof(cvr_curve), "f1", "confidence", "F1", 1, 3, 0, x, dog, 0.8},
         {sizeof(cvr_curve), "f1", "confidence", "F1", 2, 0, 0, x, dog, NAN},
         {sizeof(cvr_curve), "f1", "confidence", "F1", -1, 3, 0, x, mean, 0.65},
-        {sizeof(cvr_curve), "p/r", "recall", "precision", 0, 3, 0, x, cat, 0.5},
+        {sizeof(cvr_curve), "p/r", "recall", "precision", 0, 3, 0, x, cat, 1},
     };
     const cvr_curve *all[5];
     for (int i = 0; i < 5; i++) all[i] = &curves[i];
@@ -329,14 +329,15 @@ Test(box_reports, curves_and_a_background) {
     cr_assert_eq(r->flush(self, &error), CVR_OK, "%s", error.message);
     r->close(self);
     cvr_image p = picture("f1_curve.png");
-    const colour thick = {20, 40, 90};
-    cr_expect(is_colour(&p, 70 + 280, 60 + 560 * 35 / 100, thick), "the mean at 0.5, with a disc");
+    cr_expect(is_colour(&p, 70 + 280, 60 + 560 * 35 / 100, (colour){20, 40, 90}), "the mean at 0.5, with a disc");
     cr_expect_gt(count(&p, (box){70, 60, 560, 560}, object_colour(0)), 300, "a line for the cat");
     cr_expect_gt(count(&p, (box){70, 60, 560, 560}, object_colour(1)), 300, "a line for the dog");
     cr_expect_eq(count(&p, (box){70, 60, 560, 560}, object_colour(2)), 0, "none for a class without a curve");
     cr_expect_gt(count(&p, (box){650, 60, 30, 100}, object_colour(2)), 10, "it is in the legend all the same");
     free(p.data);
-    free(picture("p_r_curve.png").data);
+    p = picture("p_r_curve.png");
+    cr_expect_eq(count(&p, (box){688 + 9 * 7, 60, 60, 17}, CANVAS_PAPER), 60 * 17, "more than `cat 1.000`");
+    free(p.data);
     char path[128];
     uint8_t *bytes;
     uint64_t n;
@@ -362,10 +363,9 @@ static int32_t short_run(const cvr_reporter_desc *r, const cvr_host *host) {
     static const double x[2] = {0, 1};
     const cvr_curve curve = {sizeof curve, "pr", "recall", "precision", 0, 2, 0, x, x, 0.5};
     const cvr_curve *const curves[] = {&curve};
-    static const uint64_t matrix[16] = {1};
     const cvr_epoch_event e = {.struct_size = sizeof e,
                                .epoch = 1,
-                               .matrix = matrix,
+                               .matrix = (const uint64_t[16]){1},
                                .matrix_extra = "background",
                                .n_curves = 1,
                                .curves = curves};

@@ -175,6 +175,28 @@ Test(mask_reports, picture_truth_prediction) {
     free(shown.data);
 }
 
+/* A caption that has no room goes on below, after a comma. */
+Test(mask_reports, long_captions_have_lines) {
+    static const double scores[1] = {0.5};
+    masks m;
+    const cvr_reporter_desc *const r = reporter("pictures");
+    void *const self = open_reporter(r, NULL);
+    (void)batch_of(&m, 1, scores);
+    m.origin[0].path = "/a/cat and dog, in the garden.png";
+    cr_assert_eq(r->batch(self, &m.e, &error), CVR_OK, "%s", error.message);
+    r->close(self);
+    const cvr_image shown = picture("val_batch0.png");
+    const int64_t below = GAP + 1 + SHOWN + 4, lines[2] = {below, below + 16};
+    for (int i = 0; i < 2; i++) {
+        int64_t last = 0;
+        for (int64_t x = 0; x < GAP + SHOWN; x++)
+            for (int64_t y = lines[i]; y < lines[i] + 12; y++)
+                if (shown.data[(y * shown.width + x) * 3] == 45) last = x;
+        cr_expect(last > GAP + 7 * (i ? 16 : 10) && last < GAP + 7 * (i ? 19 : 13), "line %d ends at %d", i, (int)last);
+    }
+    free(shown.data);
+}
+
 /* Of two batches the ten with the lowest scores, and nothing of the validation before. */
 Test(mask_reports, worst_pictures) {
     static const double before[2] = {0.001, 0.002}, first[9] = {0.9, 0.8, 0.3, NAN, 0.6, 0.5, 0.95, 0.2, 0.7},
