@@ -231,18 +231,32 @@ static void sort_boxes(const merging *m, double cut_weight) {
     if (m->all.n) qsort(all, m->all.n, sizeof *all, by_rank);
 }
 
+static int32_t are_apart(const tile_box *a, const tile_box *b) {
+    return a->gone || b->gone || a->klass != b->klass || (a->tile == b->tile && b->tile != JOINED);
+}
+
+/* Whether b is what the better one is. */
 static int32_t is_same(const tile_box *better, const tile_box *b, double iou) {
-    if (better->gone || better->klass != b->klass || (better->tile == b->tile && b->tile != JOINED)) return 0;
+    if (are_apart(better, b)) return 0;
     const double both = intersection(better, b), mine = area(b);
     if (both <= 0) return 0;
     return both / (area(better) + mine - both) > iou || (b->cut && both > INSIDE * mine);
+}
+
+/* Whether the part that a better box is lies within b, which has more of the object and half of its score or more. */
+static int32_t is_part_of(const tile_box *better, const tile_box *b) {
+    return !are_apart(better, b) && better->cut && area(b) > area(better) && b->score >= CUT_WEIGHT * better->score &&
+           intersection(better, b) > INSIDE * area(better);
 }
 
 static void suppress(const merging *m, double iou) {
     tile_box *const all = boxes_of(m);
     sort_boxes(m, CUT_WEIGHT);
     for (uint64_t i = 0; i < m->all.n; i++)
-        for (uint64_t k = 0; k < i && !all[i].gone; k++) all[i].gone = (uint32_t)is_same(&all[k], &all[i], iou);
+        for (uint64_t k = 0; k < i && !all[i].gone; k++) {
+            all[i].gone = (uint32_t)is_same(&all[k], &all[i], iou);
+            if (is_part_of(&all[k], &all[i])) all[k].gone = 1;
+        }
 }
 
 /* ---- the answer ---- */
