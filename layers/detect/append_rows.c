@@ -38,7 +38,7 @@ static int32_t append_run(const cvr_kernel_args *a, cvr_error *err) {
 static const cvr_counts_trait append_counts = {sizeof append_counts, 1u << 2, 0};
 CVR_DEFINE_TRAITS(append_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &append_counts})
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "append_rows",
             .version = 1,

@@ -95,7 +95,7 @@ static double coder_flops(const cvr_infer_args *a) {
     return 10.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "encode_boxes",
             .version = 1,

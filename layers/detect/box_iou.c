@@ -36,7 +36,7 @@ static double iou_flops(const cvr_infer_args *a) {
 static const cvr_counts_trait iou_counts = {sizeof iou_counts, 1u << 1, 0};
 CVR_DEFINE_TRAITS(iou_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &iou_counts})
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "box_iou",
             .version = 1,

@@ -31,7 +31,7 @@ static double clip_flops(const cvr_infer_args *a) {
     return 2.0 * (double)cvr_numel(3, a->inputs[0]->shape);
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "clip_boxes",
             .version = 1,

@@ -21,7 +21,7 @@ static int32_t cut_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "cut_match",
             .version = 1,

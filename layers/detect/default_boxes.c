@@ -55,7 +55,7 @@ static double default_flops(const cvr_infer_args *a) {
     return 3.0 * (double)cvr_numel(2, a->outputs[0]->shape);
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "default_boxes",
             .version = 1,

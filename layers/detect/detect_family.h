@@ -4,21 +4,11 @@
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/detect_math.h>
-#include <cvr/plugin/plugin.h>
-
-/* An op, its reference kernel, and the inputs that the kernel may overwrite (bit i: input i). */
-typedef struct detect_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-    uint64_t inplace;
-    uint64_t (*workspace)(const cvr_signature *sig); /* bytes; NULL: none */
-    uint32_t flags;                                  /* CVR_KERNEL_*, beside those that all have */
-    uint32_t reserved;
-} detect_op;
+#include <cvr/plugin/ops/reference.h>
 
 /* What one file adds. */
 typedef struct detect_family {
-    const detect_op *ops;
+    const cvr_reference_op *ops;
     uint64_t n_ops;
 } detect_family;
 

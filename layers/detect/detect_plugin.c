@@ -7,27 +7,10 @@ static const detect_family *const families[] = {
     &detect_cut_match,    &detect_top_k,         &detect_nms,
 };
 
-static int32_t add_family(const cvr_registrar *r, const detect_family *f, cvr_error *err) {
-    for (uint64_t i = 0; i < f->n_ops; i++) {
-        const detect_op *o = &f->ops[i];
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = o->op.name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .workspace = o->workspace,
-                                        .payload = &o->reference,
-                                        .op_version = o->op.version,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE | o->flags,
-                                        .inplace = o->inplace};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &o->op, err));
-        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
-    return CVR_OK;
-}
-
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++) CVR_TRY(add_family(r, families[i], err));
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        CVR_TRY(cvr_add_reference_ops(r, families[i]->ops, families[i]->n_ops, err));
     return CVR_OK;
 }
 

@@ -93,7 +93,7 @@ static double backward_flops(const cvr_infer_args *a) {
 static const cvr_counts_trait gather_counts = {sizeof gather_counts, 1u, 0};
 CVR_DEFINE_TRAITS(gather_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &gather_counts})
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "gather_rows",
             .version = 1,

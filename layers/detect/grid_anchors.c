@@ -52,7 +52,7 @@ static double grid_flops(const cvr_infer_args *a) {
     return (double)cvr_numel(2, a->outputs[0]->shape);
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "grid_anchors",
             .version = 1,

@@ -111,7 +111,7 @@ static double match_flops(const cvr_infer_args *a) {
 static const cvr_counts_trait match_counts = {sizeof match_counts, 1u << 1, 0};
 CVR_DEFINE_TRAITS(match_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &match_counts})
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "match_boxes",
             .version = 1,

@@ -83,7 +83,7 @@ static double points_flops(const cvr_infer_args *a) {
 static const cvr_counts_trait points_counts = {sizeof points_counts, 1u << 1, 0};
 CVR_DEFINE_TRAITS(points_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &points_counts})
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "match_points",
             .version = 1,

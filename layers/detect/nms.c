@@ -137,7 +137,7 @@ static double nms_flops(const cvr_infer_args *a) {
     return 12.0 * (double)cvr_numel(2, a->inputs[1]->shape);
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "nms",
             .version = 1,

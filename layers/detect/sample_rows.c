@@ -102,7 +102,7 @@ static double sample_flops(const cvr_infer_args *a) {
     return 40.0 * (double)cvr_numel(2, a->inputs[0]->shape);
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "sample_rows",
             .version = 1,

@@ -54,7 +54,7 @@ static double top_flops(const cvr_infer_args *a) {
     return (double)cvr_numel(2, a->inputs[0]->shape);
 }
 
-static const detect_op ops[] = {
+static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "top_k",
             .version = 1,

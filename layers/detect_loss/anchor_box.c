@@ -28,27 +28,17 @@ static int32_t check(const char *op, const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     CVR_TRY(check("anchor_box_loss", a, err));
-    detect_set_scalar(a, 0);
-    detect_set_vector(a, 1, a->inputs[0]->shape[0]);
-    return CVR_OK;
+    return detect_set_loss(a);
 }
 
 /* deltas, anchors, boxes, match, [label], norm, grad */
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     CVR_TRY(check("anchor_box_loss_backward", a, err));
-    CVR_TRY(detect_check_norm("anchor_box_loss_backward", a->inputs[5], a->inputs[0]->shape[0], err));
-    CVR_TRY(detect_check_scalar("anchor_box_loss_backward", "grad", a->inputs[6], err));
-    *a->outputs[0] = *a->inputs[0];
-    return CVR_OK;
+    return detect_set_gradient("anchor_box_loss_backward", a, 5, err);
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value label = a->n_inputs > 4 ? a->inputs[4] : CVR_NONE;
-    const cvr_value in[7] = {a->inputs[0], a->inputs[1],  a->inputs[2],      a->inputs[3],
-                             label,        a->outputs[1], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "anchor_box_loss_backward", a->attrs, sizeof(cvr_anchor_box_loss_attrs), in, 7,
-                    &a->grad_inputs[0], err);
+    return cvr_emit_loss_backward(b, a, "anchor_box_loss_backward", sizeof(cvr_anchor_box_loss_attrs), 5, err);
 }
 
 static const int64_t *labels_of(const cvr_kernel_args *a) {
@@ -119,40 +109,12 @@ static double flops(const cvr_infer_args *a) {
 DETECT_TRAITS(traits, cvr_precision_none, 4)
 DETECT_TRAITS(backward_traits, cvr_precision_first, 4)
 
-static const detect_loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "anchor_box_loss",
-      .version = 1,
-      .min_inputs = 4,
-      .max_inputs = 5,
-      .n_outputs = 2,
-      .n_attrs = DETECT_COUNT(attrs_),
-      .attrs = attrs_,
-      .optional = 16,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "smooth L1 of deltas, or GIoU, DIoU, CIoU of boxes, of the rows with an object",
-      .trait = traits},
-     {sizeof(cvr_cpu_fn), run},
-     0,
-     NULL},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "anchor_box_loss_backward",
-      .version = 1,
-      .min_inputs = 7,
-      .max_inputs = 7,
-      .n_outputs = 1,
-      .n_attrs = DETECT_COUNT(attrs_),
-      .attrs = attrs_,
-      .optional = 16,
-      .infer = backward_infer,
-      .flops = flops,
-      .doc = "the gradient of anchor_box_loss",
-      .trait = backward_traits},
-     {sizeof(cvr_cpu_fn), backward_run},
-     0,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {DETECT_LOSS("anchor_box_loss", 4, 5, 2,
+                 "smooth L1 of deltas, or GIoU, DIoU, CIoU of boxes, of the rows with an object", DETECT_ATTRS(attrs_),
+                 .optional = 16, .trait = traits)},
+    {DETECT_LOSS_BACKWARD("anchor_box_loss_backward", 7, "the gradient of anchor_box_loss", DETECT_ATTRS(attrs_),
+                          .optional = 16, .trait = backward_traits)},
 };
 
 const detect_loss_family detect_box_loss = {ops, DETECT_COUNT(ops)};

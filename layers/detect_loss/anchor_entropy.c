@@ -10,17 +10,8 @@ static const cvr_attr_desc *const attrs_[] = {
              CVR_ATTR_BETWEEN(-1, 1e9)),
 };
 
-/* x (N,A,K), target (N,A) i64 */
-static int32_t check(const char *op, const cvr_infer_args *a, cvr_error *err) {
-    const cvr_type *x = a->inputs[0], *target = a->inputs[1];
-    CVR_TRY(detect_check(op, "x", x, CVR_F32, 3, "(N,A,K)", err));
-    CVR_TRY(detect_check(op, "target", target, CVR_I64, 2, "(N,A)", err));
-    CVR_TRY(detect_check_axis(op, "target", target, 0, x->shape[0], err));
-    return detect_check_axis(op, "target", target, 1, x->shape[1], err);
-}
-
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
-    CVR_TRY(check("anchor_cross_entropy", a, err));
+    CVR_TRY(detect_check_scores("anchor_cross_entropy", a, err));
     detect_set_scalar(a, 0);
     cvr_type_set(a->outputs[1], CVR_F32, 2, a->inputs[0]->shape);
     cvr_type_set(a->outputs[2], CVR_U8, 2, a->inputs[0]->shape);
@@ -31,7 +22,7 @@ static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
 /* x, target, lse, keep, norm, grad */
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     static const char op[] = "anchor_cross_entropy_backward";
-    CVR_TRY(check(op, a, err));
+    CVR_TRY(detect_check_scores(op, a, err));
     CVR_TRY(detect_check(op, "lse", a->inputs[2], CVR_F32, 2, "(N,A)", err));
     CVR_TRY(detect_check(op, "keep", a->inputs[3], CVR_U8, 2, "(N,A)", err));
     for (uint32_t i = 2; i < 4; i++)
@@ -44,10 +35,7 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value in[6] = {a->inputs[0],  a->inputs[1],  a->outputs[1],
-                             a->outputs[2], a->outputs[3], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "anchor_cross_entropy_backward", NULL, 0, in, 6, &a->grad_inputs[0], err);
+    return cvr_emit_loss_backward(b, a, "anchor_cross_entropy_backward", 0, 2, err);
 }
 
 static int32_t check_target(const cvr_kernel_args *a, cvr_error *err) {
@@ -103,36 +91,15 @@ static double flops(const cvr_infer_args *a) {
     return 4.0 * (double)cvr_numel(3, a->inputs[0]->shape);
 }
 
-static const detect_loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "anchor_cross_entropy",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .n_outputs = 4,
-      .n_attrs = DETECT_COUNT(attrs_),
-      .attrs = attrs_,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "cross entropy of the rows with an object and of the hardest of the others (Liu et al., 2016)",
-      .trait = cvr_traits_mixed_f32},
-     {sizeof(cvr_cpu_fn), run},
-     0,
-     workspace},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "anchor_cross_entropy_backward",
-      .version = 1,
-      .min_inputs = 6,
-      .max_inputs = 6,
-      .n_outputs = 1,
-      .infer = backward_infer,
-      .flops = flops,
-      .doc = "dx = grad / norm * (softmax(x) - one_hot(target)) of the rows that are kept",
-      .trait = cvr_traits_mixed},
-     {sizeof(cvr_cpu_fn), backward_run},
-     1,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {DETECT_LOSS("anchor_cross_entropy", 2, 2, 4,
+                 "cross entropy of the rows with an object and of the hardest of the others (Liu et al., 2016)",
+                 DETECT_ATTRS(attrs_), .trait = cvr_traits_mixed_f32),
+     .workspace = workspace},
+    {DETECT_LOSS_BACKWARD("anchor_cross_entropy_backward", 6,
+                          "dx = grad / norm * (softmax(x) - one_hot(target)) of the rows that are kept",
+                          .trait = cvr_traits_mixed),
+     .inplace = 1},
 };
 
 const detect_loss_family detect_entropy = {ops, DETECT_COUNT(ops)};

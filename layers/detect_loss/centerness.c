@@ -13,25 +13,17 @@ static int32_t check(const char *op, const cvr_infer_args *a, cvr_error *err) {
 
 static int32_t infer(const cvr_infer_args *a, cvr_error *err) {
     CVR_TRY(check("centerness_loss", a, err));
-    detect_set_scalar(a, 0);
-    detect_set_vector(a, 1, a->inputs[0]->shape[0]);
-    return CVR_OK;
+    return detect_set_loss(a);
 }
 
 /* x, anchors, boxes, match, norm, grad */
 static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
     CVR_TRY(check("centerness_loss_backward", a, err));
-    CVR_TRY(detect_check_norm("centerness_loss_backward", a->inputs[4], a->inputs[0]->shape[0], err));
-    CVR_TRY(detect_check_scalar("centerness_loss_backward", "grad", a->inputs[5], err));
-    *a->outputs[0] = *a->inputs[0];
-    return CVR_OK;
+    return detect_set_gradient("centerness_loss_backward", a, 4, err);
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value in[6] = {a->inputs[0], a->inputs[1], a->inputs[2], a->inputs[3], a->outputs[1], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "centerness_loss_backward", a->attrs, sizeof(cvr_centerness_attrs), in, 6, &a->grad_inputs[0],
-                    err);
+    return cvr_emit_loss_backward(b, a, "centerness_loss_backward", sizeof(cvr_centerness_attrs), 4, err);
 }
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
@@ -77,38 +69,13 @@ static double flops(const cvr_infer_args *a) {
 DETECT_TRAITS(traits, cvr_precision_none, 4)
 DETECT_TRAITS(backward_traits, cvr_precision_first, 4)
 
-static const detect_loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "centerness_loss",
-      .version = 1,
-      .min_inputs = 4,
-      .max_inputs = 4,
-      .n_outputs = 2,
-      .n_attrs = DETECT_COUNT(attrs_),
-      .attrs = attrs_,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "cross entropy with how near to the object's centre the anchor is, of the rows with an object",
-      .trait = traits},
-     {sizeof(cvr_cpu_fn), run},
-     0,
-     NULL},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "centerness_loss_backward",
-      .version = 1,
-      .min_inputs = 6,
-      .max_inputs = 6,
-      .n_outputs = 1,
-      .n_attrs = DETECT_COUNT(attrs_),
-      .attrs = attrs_,
-      .infer = backward_infer,
-      .flops = flops,
-      .doc = "the gradient of centerness_loss",
-      .trait = backward_traits},
-     {sizeof(cvr_cpu_fn), backward_run},
-     1,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {DETECT_LOSS("centerness_loss", 4, 4, 2,
+                 "cross entropy with how near to the object's centre the anchor is, of the rows with an object",
+                 DETECT_ATTRS(attrs_), .trait = traits)},
+    {DETECT_LOSS_BACKWARD("centerness_loss_backward", 6, "the gradient of centerness_loss", DETECT_ATTRS(attrs_),
+                          .trait = backward_traits),
+     .inplace = 1},
 };
 
 const detect_loss_family detect_centerness = {ops, DETECT_COUNT(ops)};

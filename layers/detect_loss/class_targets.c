@@ -31,21 +31,19 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 
 DETECT_TRAITS(traits, cvr_precision_none, 2)
 
-static const detect_loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "class_targets",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .n_outputs = 1,
-      .n_attrs = DETECT_COUNT(attrs_),
-      .attrs = attrs_,
-      .infer = infer,
-      .doc = "the class of the object that each row is matched to",
-      .trait = traits},
-     {sizeof(cvr_cpu_fn), run},
-     0,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "class_targets",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .n_attrs = DETECT_COUNT(attrs_),
+            .attrs = attrs_,
+            .infer = infer,
+            .doc = "the class of the object that each row is matched to",
+            .trait = traits},
+     .reference = {sizeof(cvr_cpu_fn), run}},
 };
 
 const detect_loss_family detect_class_targets = {ops, DETECT_COUNT(ops)};

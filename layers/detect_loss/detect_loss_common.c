@@ -23,9 +23,12 @@ int32_t detect_check_scalar(const char *op, const char *what, const cvr_type *t,
     return detect_check(op, what, t, CVR_F32, 0, "()", err);
 }
 
-int32_t detect_check_norm(const char *op, const cvr_type *t, int64_t n, cvr_error *err) {
-    CVR_TRY(detect_check(op, "norm", t, CVR_F32, 1, "(N)", err));
-    return detect_check_axis(op, "norm", t, 0, n, err);
+int32_t detect_check_scores(const char *op, const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *x = a->inputs[0], *target = a->inputs[1];
+    CVR_TRY(detect_check(op, "x", x, CVR_F32, 3, "(N,A,K)", err));
+    CVR_TRY(detect_check(op, "target", target, CVR_I64, 2, "(N,A)", err));
+    CVR_TRY(detect_check_axis(op, "target", target, 0, x->shape[0], err));
+    return detect_check_axis(op, "target", target, 1, x->shape[1], err);
 }
 
 int32_t detect_check_match(const char *op, const cvr_type *match, int64_t n, int64_t rows, cvr_error *err) {
@@ -51,6 +54,16 @@ void detect_set_scalar(const cvr_infer_args *a, uint32_t i) {
     cvr_type_set(a->outputs[i], CVR_F32, 0, NULL);
 }
 
-void detect_set_vector(const cvr_infer_args *a, uint32_t i, int64_t n) {
-    cvr_type_set(a->outputs[i], CVR_F32, 1, &n);
+int32_t detect_set_loss(const cvr_infer_args *a) {
+    detect_set_scalar(a, 0);
+    cvr_type_set(a->outputs[1], CVR_F32, 1, a->inputs[0]->shape);
+    return CVR_OK;
+}
+
+int32_t detect_set_gradient(const char *op, const cvr_infer_args *a, uint32_t i, cvr_error *err) {
+    CVR_TRY(detect_check(op, "norm", a->inputs[i], CVR_F32, 1, "(N)", err));
+    CVR_TRY(detect_check_axis(op, "norm", a->inputs[i], 0, a->inputs[0]->shape[0], err));
+    CVR_TRY(detect_check_scalar(op, "grad", a->inputs[i + 1], err));
+    *a->outputs[0] = *a->inputs[0];
+    return CVR_OK;
 }

@@ -31,9 +31,7 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value in[6] = {a->inputs[0], a->inputs[1], a->inputs[2], a->inputs[3], a->outputs[1], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "mask_loss_backward", NULL, 0, in, 6, &a->grad_inputs[0], err);
+    return cvr_emit_loss_backward(b, a, "mask_loss_backward", 0, 4, err);
 }
 
 /* The labels of rows with an object are channels; counts these rows. */
@@ -95,34 +93,11 @@ static double flops(const cvr_infer_args *a) {
     return 6.0 * (double)cvr_numel(3, a->inputs[1]->shape);
 }
 
-static const detect_loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "mask_loss",
-      .version = 1,
-      .min_inputs = 4,
-      .max_inputs = 4,
-      .n_outputs = 2,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "cross entropy of the masks of the objects' own classes, the mean over rows with an object and pixels",
-      .trait = cvr_traits_mixed_f32},
-     {sizeof(cvr_cpu_fn), run},
-     0,
-     NULL},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "mask_loss_backward",
-      .version = 1,
-      .min_inputs = 6,
-      .max_inputs = 6,
-      .n_outputs = 1,
-      .infer = backward_infer,
-      .flops = flops,
-      .doc = "the gradient of mask_loss",
-      .trait = cvr_traits_mixed},
-     {sizeof(cvr_cpu_fn), backward_run},
-     0,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {DETECT_LOSS("mask_loss", 4, 4, 2,
+                 "cross entropy of the masks of the objects' own classes, the mean over rows with an object and pixels",
+                 .trait = cvr_traits_mixed_f32)},
+    {DETECT_LOSS_BACKWARD("mask_loss_backward", 6, "the gradient of mask_loss", .trait = cvr_traits_mixed)},
 };
 
 const detect_loss_family detect_mask_loss = {ops, DETECT_COUNT(ops)};

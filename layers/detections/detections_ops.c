@@ -2,7 +2,7 @@
  */
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/detections.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 #include <math.h>
 
 static const cvr_attr_desc *const split_attrs[] = {
@@ -93,53 +93,43 @@ static double joint_flops(const cvr_infer_args *a) {
     return 6.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const cvr_op_desc ops[] = {
-    {.struct_size = sizeof(cvr_op_desc),
-     .name = "split_index",
-     .version = 1,
-     .min_inputs = 1,
-     .max_inputs = 1,
-     .n_outputs = 2,
-     .n_attrs = 1,
-     .attrs = split_attrs,
-     .infer = split_infer,
-     .doc = "row and column of a place in rows of `columns` numbers"},
-    {.struct_size = sizeof(cvr_op_desc),
-     .name = "pick_labels",
-     .version = 1,
-     .min_inputs = 1,
-     .max_inputs = 2,
-     .n_outputs = 1,
-     .optional = 1u << 1,
-     .infer = pick_infer,
-     .doc = "classes of the rows that an index names, as i64; -1 where it names none"},
-    {.struct_size = sizeof(cvr_op_desc),
-     .name = "joint_score",
-     .version = 1,
-     .min_inputs = 2,
-     .max_inputs = 2,
-     .n_outputs = 1,
-     .infer = joint_infer,
-     .flops = joint_flops,
-     .doc = "sqrt(sigmoid(x) * sigmoid(y)), y one number a row (FCOS)"},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "split_index",
+            .version = 1,
+            .min_inputs = 1,
+            .max_inputs = 1,
+            .n_outputs = 2,
+            .n_attrs = 1,
+            .attrs = split_attrs,
+            .infer = split_infer,
+            .doc = "row and column of a place in rows of `columns` numbers"},
+     .reference = {sizeof(cvr_cpu_fn), split_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "pick_labels",
+            .version = 1,
+            .min_inputs = 1,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .optional = 1u << 1,
+            .infer = pick_infer,
+            .doc = "classes of the rows that an index names, as i64; -1 where it names none"},
+     .reference = {sizeof(cvr_cpu_fn), pick_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "joint_score",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .infer = joint_infer,
+            .flops = joint_flops,
+            .doc = "sqrt(sigmoid(x) * sigmoid(y)), y one number a row (FCOS)"},
+     .reference = {sizeof(cvr_cpu_fn), joint_run}},
 };
-static const cvr_cpu_fn functions[] = {
-    {sizeof(cvr_cpu_fn), split_run}, {sizeof(cvr_cpu_fn), pick_run}, {sizeof(cvr_cpu_fn), joint_run}};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = ops[i].name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .payload = &functions[i],
-                                        .op_version = 1,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i], err));
-        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
-    return CVR_OK;
+    return cvr_add_reference_ops(r, ops, sizeof ops / sizeof *ops, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_detections", "0.1.0", "", load)

@@ -1,7 +1,7 @@
 /* What a network reads of pictures, made on its device: the plugin "layer_image". Formulas in ops/image.h. */
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/image.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 static const cvr_attr_desc *const normalize_attrs[] = {
     CVR_ATTR(FLOAT, "mean", NULL, "mean of each channel, in 0..1", .count = 4),
@@ -69,44 +69,34 @@ static double flops(const cvr_infer_args *a) {
     return 3.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const cvr_op_desc ops[] = {
-    {.struct_size = sizeof(cvr_op_desc),
-     .name = "normalize_pixels",
-     .version = 1,
-     .min_inputs = 1,
-     .max_inputs = 1,
-     .n_outputs = 1,
-     .n_attrs = 2,
-     .attrs = normalize_attrs,
-     .infer = normalize_infer,
-     .flops = flops,
-     .doc = "(x / 255 - mean) / std, channel by channel, of u8"},
-    {.struct_size = sizeof(cvr_op_desc),
-     .name = "batch_mix",
-     .version = 1,
-     .min_inputs = 2,
-     .max_inputs = 2,
-     .n_outputs = 1,
-     .infer = mix_infer,
-     .flops = flops,
-     .doc = "pictures mixed with the one before each in the batch: mixup and cutmix"},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "normalize_pixels",
+            .version = 1,
+            .min_inputs = 1,
+            .max_inputs = 1,
+            .n_outputs = 1,
+            .n_attrs = 2,
+            .attrs = normalize_attrs,
+            .infer = normalize_infer,
+            .flops = flops,
+            .doc = "(x / 255 - mean) / std, channel by channel, of u8"},
+     .reference = {sizeof(cvr_cpu_fn), normalize_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "batch_mix",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .infer = mix_infer,
+            .flops = flops,
+            .doc = "pictures mixed with the one before each in the batch: mixup and cutmix"},
+     .reference = {sizeof(cvr_cpu_fn), mix_run}},
 };
-static const cvr_cpu_fn functions[] = {{sizeof(cvr_cpu_fn), normalize_run}, {sizeof(cvr_cpu_fn), mix_run}};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = ops[i].name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .payload = &functions[i],
-                                        .op_version = 1,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i], err));
-        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
-    return CVR_OK;
+    return cvr_add_reference_ops(r, ops, sizeof ops / sizeof *ops, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_image", "0.1.0", "", load)

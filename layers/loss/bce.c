@@ -30,11 +30,7 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value weight = a->n_inputs > 2 ? a->inputs[2] : CVR_NONE;
-    const cvr_value inputs[4] = {a->inputs[0], a->inputs[1], weight, a->grad_outputs[0]};
-    if (!a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "bce_with_logits_backward", a->attrs, sizeof(cvr_loss_attrs), inputs, 4, &a->grad_inputs[0],
-                    err);
+    return cvr_emit_loss_backward(b, a, "bce_with_logits_backward", sizeof(cvr_loss_attrs), 3, err);
 }
 
 /* pos_weight of the element at `i` of memory: channels are innermost in ranks 2 and 4. */
@@ -83,38 +79,35 @@ static double flops(const cvr_infer_args *a) {
     return 8.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "bce_with_logits",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 3,
-      .n_outputs = 1,
-      .n_attrs = 1,
-      .attrs = attrs_,
-      .optional = 4,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "mean or sum of -(w * y * log sigmoid(x) + (1-y) * log(1 - sigmoid(x)))"},
-     {sizeof(cvr_cpu_fn), run},
-     0,
-     NULL},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "bce_with_logits_backward",
-      .version = 1,
-      .min_inputs = 4,
-      .max_inputs = 4,
-      .n_outputs = 1,
-      .n_attrs = 1,
-      .attrs = attrs_,
-      .optional = 4,
-      .infer = backward_infer,
-      .flops = flops,
-      .doc = "dx = g * ((1-y) - (1 + (w-1) * y) * (1 - sigmoid(x)))"},
-     {sizeof(cvr_cpu_fn), backward_run},
-     3,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "bce_with_logits",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 3,
+            .n_outputs = 1,
+            .n_attrs = 1,
+            .attrs = attrs_,
+            .optional = 4,
+            .infer = infer,
+            .grad = grad,
+            .flops = flops,
+            .doc = "mean or sum of -(w * y * log sigmoid(x) + (1-y) * log(1 - sigmoid(x)))"},
+     .reference = {sizeof(cvr_cpu_fn), run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "bce_with_logits_backward",
+            .version = 1,
+            .min_inputs = 4,
+            .max_inputs = 4,
+            .n_outputs = 1,
+            .n_attrs = 1,
+            .attrs = attrs_,
+            .optional = 4,
+            .infer = backward_infer,
+            .flops = flops,
+            .doc = "dx = g * ((1-y) - (1 + (w-1) * y) * (1 - sigmoid(x)))"},
+     .reference = {sizeof(cvr_cpu_fn), backward_run},
+     .inplace = 3},
 };
 
 static const cvr_layer_desc layers[] = {

@@ -32,11 +32,7 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
-    const cvr_value weight = a->n_inputs > 2 ? a->inputs[2] : CVR_NONE;
-    const cvr_value inputs[6] = {a->inputs[0], a->inputs[1], weight, a->outputs[1], a->outputs[2], a->grad_outputs[0]};
-    return cvr_emit(b, "cross_entropy_backward", a->attrs, sizeof(cvr_cross_entropy_attrs), inputs, 6,
-                    &a->grad_inputs[0], err);
+    return cvr_emit_loss_backward(b, a, "cross_entropy_backward", sizeof(cvr_cross_entropy_attrs), 3, err);
 }
 
 /* ---- shares instead of indices: a composition of other ops ---- */
@@ -106,38 +102,35 @@ static double flops(const cvr_infer_args *a) {
     return 4.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "cross_entropy",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 3,
-      .n_outputs = 3,
-      .n_attrs = 3,
-      .attrs = attrs_,
-      .optional = 4,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "mean or sum of -log softmax(x)[target], with class weights and label smoothing"},
-     {sizeof(cvr_cpu_fn), loss_cross_entropy_run},
-     0,
-     NULL},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "cross_entropy_backward",
-      .version = 1,
-      .min_inputs = 6,
-      .max_inputs = 6,
-      .n_outputs = 1,
-      .n_attrs = 3,
-      .attrs = attrs_,
-      .optional = 4,
-      .infer = backward_infer,
-      .flops = flops,
-      .doc = "dx = grad / norm * (softmax(x) - one_hot(target)), with class weights and label smoothing"},
-     {sizeof(cvr_cpu_fn), loss_cross_entropy_backward_run},
-     1,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "cross_entropy",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 3,
+            .n_outputs = 3,
+            .n_attrs = 3,
+            .attrs = attrs_,
+            .optional = 4,
+            .infer = infer,
+            .grad = grad,
+            .flops = flops,
+            .doc = "mean or sum of -log softmax(x)[target], with class weights and label smoothing"},
+     .reference = {sizeof(cvr_cpu_fn), loss_cross_entropy_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "cross_entropy_backward",
+            .version = 1,
+            .min_inputs = 6,
+            .max_inputs = 6,
+            .n_outputs = 1,
+            .n_attrs = 3,
+            .attrs = attrs_,
+            .optional = 4,
+            .infer = backward_infer,
+            .flops = flops,
+            .doc = "dx = grad / norm * (softmax(x) - one_hot(target)), with class weights and label smoothing"},
+     .reference = {sizeof(cvr_cpu_fn), loss_cross_entropy_backward_run},
+     .inplace = 1},
 };
 
 static const cvr_layer_desc layers[] = {

@@ -147,22 +147,22 @@ static double flops(const cvr_infer_args *a) {
 
 #define DISTANCE_OP(name_, n_in_, infer_, grad_, n_attrs_, attrs_, run_, inplace_, doc_)                               \
     {                                                                                                                  \
-        {.struct_size = sizeof(cvr_op_desc),                                                                           \
-         .name = name_,                                                                                                \
-         .version = 1,                                                                                                 \
-         .min_inputs = n_in_,                                                                                          \
-         .max_inputs = n_in_,                                                                                          \
-         .n_outputs = 1,                                                                                               \
-         .n_attrs = n_attrs_,                                                                                          \
-         .attrs = attrs_,                                                                                              \
-         .infer = infer_,                                                                                              \
-         .grad = grad_,                                                                                                \
-         .flops = flops,                                                                                               \
-         .doc = doc_},                                                                                                 \
-            {sizeof(cvr_cpu_fn), run_}, inplace_, NULL                                                                 \
+        .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
+               .name = name_,                                                                                          \
+               .version = 1,                                                                                           \
+               .min_inputs = n_in_,                                                                                    \
+               .max_inputs = n_in_,                                                                                    \
+               .n_outputs = 1,                                                                                         \
+               .n_attrs = n_attrs_,                                                                                    \
+               .attrs = attrs_,                                                                                        \
+               .infer = infer_,                                                                                        \
+               .grad = grad_,                                                                                          \
+               .flops = flops,                                                                                         \
+               .doc = doc_},                                                                                           \
+        .reference = {sizeof(cvr_cpu_fn), run_}, .inplace = inplace_                                                   \
     }
 
-static const loss_op ops[] = {
+static const cvr_reference_op ops[] = {
     DISTANCE_OP("mse_loss", 2, infer, mse_grad, 1, plain_attrs, mse_run, 0, "mean or sum of (x - target)^2"),
     DISTANCE_OP("mse_loss_backward", 3, backward_infer, NULL, 1, plain_attrs, mse_backward_run, 3,
                 "dx = 2 * g * (x - target)"),

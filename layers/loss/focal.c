@@ -57,18 +57,11 @@ static int32_t sigmoid_backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t focal_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value weight = a->n_inputs > 2 ? a->inputs[2] : CVR_NONE;
-    const cvr_value inputs[6] = {a->inputs[0], a->inputs[1], weight, a->outputs[1], a->outputs[2], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "focal_loss_backward", a->attrs, sizeof(cvr_focal_attrs), inputs, 6, &a->grad_inputs[0], err);
+    return cvr_emit_loss_backward(b, a, "focal_loss_backward", sizeof(cvr_focal_attrs), 3, err);
 }
 
 static int32_t sigmoid_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value weight = a->n_inputs > 2 ? a->inputs[2] : CVR_NONE;
-    const cvr_value inputs[5] = {a->inputs[0], a->inputs[1], weight, a->outputs[1], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "sigmoid_focal_loss_backward", a->attrs, sizeof(cvr_focal_attrs), inputs, 5, &a->grad_inputs[0],
-                    err);
+    return cvr_emit_loss_backward(b, a, "sigmoid_focal_loss_backward", sizeof(cvr_focal_attrs), 3, err);
 }
 
 static int32_t build_focal(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
@@ -90,23 +83,23 @@ static double flops(const cvr_infer_args *a) {
 
 #define FOCAL_OP(name_, min_, max_, n_out_, infer_, grad_, run_, inplace_, doc_)                                       \
     {                                                                                                                  \
-        {.struct_size = sizeof(cvr_op_desc),                                                                           \
-         .name = name_,                                                                                                \
-         .version = 1,                                                                                                 \
-         .min_inputs = min_,                                                                                           \
-         .max_inputs = max_,                                                                                           \
-         .n_outputs = n_out_,                                                                                          \
-         .n_attrs = 3,                                                                                                 \
-         .attrs = op_attrs,                                                                                            \
-         .optional = 4,                                                                                                \
-         .infer = infer_,                                                                                              \
-         .grad = grad_,                                                                                                \
-         .flops = flops,                                                                                               \
-         .doc = doc_},                                                                                                 \
-            {sizeof(cvr_cpu_fn), run_}, inplace_, NULL                                                                 \
+        .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
+               .name = name_,                                                                                          \
+               .version = 1,                                                                                           \
+               .min_inputs = min_,                                                                                     \
+               .max_inputs = max_,                                                                                     \
+               .n_outputs = n_out_,                                                                                    \
+               .n_attrs = 3,                                                                                           \
+               .attrs = op_attrs,                                                                                      \
+               .optional = 4,                                                                                          \
+               .infer = infer_,                                                                                        \
+               .grad = grad_,                                                                                          \
+               .flops = flops,                                                                                         \
+               .doc = doc_},                                                                                           \
+        .reference = {sizeof(cvr_cpu_fn), run_}, .inplace = inplace_                                                   \
     }
 
-static const loss_op ops[] = {
+static const cvr_reference_op ops[] = {
     FOCAL_OP("focal_loss", 2, 3, 3, focal_infer, focal_grad, loss_focal_run, 0,
              "mean of -(1 - p)^gamma * log p, p = softmax(x)[target], with class weights"),
     FOCAL_OP("focal_loss_backward", 6, 6, 1, focal_backward_infer, NULL, loss_focal_backward_run, 1,

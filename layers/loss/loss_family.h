@@ -3,21 +3,13 @@
 #define CVR_LAYERS_LOSS_FAMILY_H
 
 #include <cvr/plugin/ops/loss.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 #include <math.h>
 
-/* An op, its reference kernel, and the inputs that the kernel may overwrite (bit i: input i). */
-typedef struct loss_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-    uint64_t inplace;
-    uint64_t (*workspace)(const cvr_signature *sig); /* bytes; NULL: none */
-} loss_op;
-
 /* What one file adds. */
 typedef struct loss_family {
-    const loss_op *ops;
+    const cvr_reference_op *ops;
     const cvr_layer_desc *layers;
     uint32_t n_ops;
     uint32_t n_layers;

@@ -25,9 +25,7 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value inputs[2] = {a->outputs[1], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "lovasz_loss_backward", NULL, 0, inputs, 2, &a->grad_inputs[0], err);
+    return cvr_emit_loss_backward(b, a, "lovasz_loss_backward", 0, 0, err);
 }
 
 static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
@@ -44,35 +42,33 @@ static double backward_flops(const cvr_infer_args *a) {
     return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "lovasz_loss",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 3,
-      .n_outputs = 2,
-      .n_attrs = 1,
-      .attrs = attrs_,
-      .optional = 4,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "the Lovasz extension of the Jaccard loss, over a softmax, or of one class by its hinge"},
-     {sizeof(cvr_cpu_fn), loss_lovasz_run},
-     0,
-     loss_lovasz_workspace},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "lovasz_loss_backward",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .n_outputs = 1,
-      .infer = backward_infer,
-      .flops = backward_flops,
-      .doc = "dx = grad * slope"},
-     {sizeof(cvr_cpu_fn), loss_lovasz_backward_run},
-     1,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "lovasz_loss",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 3,
+            .n_outputs = 2,
+            .n_attrs = 1,
+            .attrs = attrs_,
+            .optional = 4,
+            .infer = infer,
+            .grad = grad,
+            .flops = flops,
+            .doc = "the Lovasz extension of the Jaccard loss, over a softmax, or of one class by its hinge"},
+     .reference = {sizeof(cvr_cpu_fn), loss_lovasz_run},
+     .workspace = loss_lovasz_workspace},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "lovasz_loss_backward",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .infer = backward_infer,
+            .flops = backward_flops,
+            .doc = "dx = grad * slope"},
+     .reference = {sizeof(cvr_cpu_fn), loss_lovasz_backward_run},
+     .inplace = 1},
 };
 
 static const cvr_layer_desc layers[] = {

@@ -77,21 +77,20 @@ static double flops(const cvr_infer_args *a) {
     return 4.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "hard_targets",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .n_outputs = 1,
-      .n_attrs = sizeof attrs_ / sizeof *attrs_,
-      .attrs = attrs_,
-      .infer = infer,
-      .flops = flops,
-      .doc = "targets, of which those that the network is sure of are ignored"},
-     {sizeof(cvr_cpu_fn), run},
-     0,
-     workspace},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "hard_targets",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .n_attrs = sizeof attrs_ / sizeof *attrs_,
+            .attrs = attrs_,
+            .infer = infer,
+            .flops = flops,
+            .doc = "targets, of which those that the network is sure of are ignored"},
+     .reference = {sizeof(cvr_cpu_fn), run},
+     .workspace = workspace},
 };
 
 static const cvr_layer_desc layers[] = {

@@ -52,10 +52,7 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    const cvr_value inputs[5] = {a->inputs[0], a->inputs[1], a->outputs[1], a->outputs[2], a->grad_outputs[0]};
-    if (a->grad_outputs[0] == CVR_NONE || !a->needs[0]) return CVR_OK;
-    return cvr_emit(b, "overlap_loss_backward", a->attrs, sizeof(cvr_overlap_attrs), inputs, 5, &a->grad_inputs[0],
-                    err);
+    return cvr_emit_loss_backward(b, a, "overlap_loss_backward", sizeof(cvr_overlap_attrs), 2, err);
 }
 
 /* An exponential, and what it is added to. */
@@ -82,37 +79,37 @@ static int32_t build_tversky(const cvr_builder *b, const void *attrs, const cvr_
     return loss_emit(b, "overlap_loss", attrs, sizeof(cvr_overlap_attrs), in, n_in, 3, out, err);
 }
 
-static const loss_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "overlap_loss",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 3,
-      .n_outputs = 3,
-      .n_attrs = sizeof op_attrs / sizeof *op_attrs,
-      .attrs = op_attrs,
-      .optional = 4,
-      .infer = infer,
-      .grad = grad,
-      .flops = flops,
-      .doc = "how far classes overlap, 1 - score over the whole batch: Tversky, of which Dice and Jaccard are cases"},
-     {sizeof(cvr_cpu_fn), loss_overlap_run},
-     0,
-     loss_overlap_workspace},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "overlap_loss_backward",
-      .version = 1,
-      .min_inputs = 5,
-      .max_inputs = 5,
-      .n_outputs = 1,
-      .n_attrs = sizeof op_attrs / sizeof *op_attrs,
-      .attrs = op_attrs,
-      .infer = backward_infer,
-      .flops = flops,
-      .doc = "dx_c = grad * p_c * (d_c - sum of p_k * d_k), d = slopes(0) * [target = c] + slopes(1)"},
-     {sizeof(cvr_cpu_fn), loss_overlap_backward_run},
-     1,
-     NULL},
+static const cvr_reference_op ops[] = {
+    {.op =
+         {.struct_size = sizeof(cvr_op_desc),
+          .name = "overlap_loss",
+          .version = 1,
+          .min_inputs = 2,
+          .max_inputs = 3,
+          .n_outputs = 3,
+          .n_attrs = sizeof op_attrs / sizeof *op_attrs,
+          .attrs = op_attrs,
+          .optional = 4,
+          .infer = infer,
+          .grad = grad,
+          .flops = flops,
+          .doc =
+              "how far classes overlap, 1 - score over the whole batch: Tversky, of which Dice and Jaccard are cases"},
+     .reference = {sizeof(cvr_cpu_fn), loss_overlap_run},
+     .workspace = loss_overlap_workspace},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "overlap_loss_backward",
+            .version = 1,
+            .min_inputs = 5,
+            .max_inputs = 5,
+            .n_outputs = 1,
+            .n_attrs = sizeof op_attrs / sizeof *op_attrs,
+            .attrs = op_attrs,
+            .infer = backward_infer,
+            .flops = flops,
+            .doc = "dx_c = grad * p_c * (d_c - sum of p_k * d_k), d = slopes(0) * [target = c] + slopes(1)"},
+     .reference = {sizeof(cvr_cpu_fn), loss_overlap_backward_run},
+     .inplace = 1},
 };
 
 static const cvr_layer_desc layers[] = {

@@ -1,7 +1,7 @@
 /* The ops that calibrate (ops/peak.h) and their reference kernels: the plugin "layer_peak". */
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/peak.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 #define ROWS CVR_PEAK_ROWS
 #define DEPTH CVR_PEAK_DEPTH
@@ -55,44 +55,34 @@ static int32_t copy_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static const cvr_op_desc ops[] = {
-    {.struct_size = sizeof(cvr_op_desc),
-     .name = "peak_multiply_add",
-     .version = 1,
-     .trait = cvr_traits_mixed_f32,
-     .min_inputs = 1,
-     .max_inputs = 1,
-     .n_outputs = 1,
-     .n_attrs = 1,
-     .attrs = multiply_add_attrs,
-     .infer = multiply_add_infer,
-     .flops = multiply_add_flops,
-     .doc = "y[b] = links * x[b] x[b]^T, link by link: the most multiply-adds a second, for calibration"},
-    {.struct_size = sizeof(cvr_op_desc),
-     .name = "peak_copy",
-     .version = 1,
-     .min_inputs = 1,
-     .max_inputs = 1,
-     .n_outputs = 1,
-     .infer = copy_infer,
-     .doc = "y = x: the most bytes a second, for calibration"},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "peak_multiply_add",
+            .version = 1,
+            .trait = cvr_traits_mixed_f32,
+            .min_inputs = 1,
+            .max_inputs = 1,
+            .n_outputs = 1,
+            .n_attrs = 1,
+            .attrs = multiply_add_attrs,
+            .infer = multiply_add_infer,
+            .flops = multiply_add_flops,
+            .doc = "y[b] = links * x[b] x[b]^T, link by link: the most multiply-adds a second, for calibration"},
+     .reference = {sizeof(cvr_cpu_fn), multiply_add_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "peak_copy",
+            .version = 1,
+            .min_inputs = 1,
+            .max_inputs = 1,
+            .n_outputs = 1,
+            .infer = copy_infer,
+            .doc = "y = x: the most bytes a second, for calibration"},
+     .reference = {sizeof(cvr_cpu_fn), copy_run}},
 };
-static const cvr_cpu_fn functions[] = {{sizeof(cvr_cpu_fn), multiply_add_run}, {sizeof(cvr_cpu_fn), copy_run}};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = ops[i].name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .payload = &functions[i],
-                                        .op_version = 1,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i], err));
-        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
-    return CVR_OK;
+    return cvr_add_reference_ops(r, ops, sizeof ops / sizeof *ops, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_peak", "0.1.0", "", load)

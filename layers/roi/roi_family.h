@@ -2,8 +2,8 @@
 #ifndef CVR_LAYERS_ROI_FAMILY_H
 #define CVR_LAYERS_ROI_FAMILY_H
 
+#include <cvr/plugin/ops/reference.h>
 #include <cvr/plugin/ops/roi_math.h>
-#include <cvr/plugin/plugin.h>
 
 int32_t roi_align_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t roi_align_backward_run(const cvr_kernel_args *a, cvr_error *err);

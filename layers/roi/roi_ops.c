@@ -141,73 +141,57 @@ static double mask_flops(const cvr_infer_args *a) {
 static const cvr_counts_trait masks_padded = {sizeof masks_padded, 1, 0};
 CVR_DEFINE_TRAITS(mask_traits, {CVR_TRAIT_COUNTS, &masks_padded})
 
-static const struct roi_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-    uint64_t (*workspace)(const cvr_signature *sig);
-} ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "roi_align",
-      .version = 1,
-      .min_inputs = 3,
-      .max_inputs = 2 + CVR_ROI_MOST_MAPS,
-      .n_outputs = 1,
-      .n_attrs = sizeof align_attrs / sizeof *align_attrs,
-      .attrs = align_attrs,
-      .optional = 2,
-      .infer = align_infer,
-      .grad = align_grad,
-      .flops = align_flops,
-      .doc = "rois of feature maps, each bin the mean of interpolated samples (He et al., 2017)",
-      .trait = cvr_traits_mixed},
-     {sizeof(cvr_cpu_fn), roi_align_run},
-     roi_align_workspace},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "roi_align_backward",
-      .version = 1,
-      .min_inputs = 2,
-      .max_inputs = 3,
-      .n_outputs = 1,
-      .n_attrs = sizeof backward_attrs / sizeof *backward_attrs,
-      .attrs = backward_attrs,
-      .optional = 4,
-      .infer = align_backward_infer,
-      .flops = backward_flops,
-      .doc = "the gradient of roi_align for one of its maps",
-      .trait = cvr_traits_mixed},
-     {sizeof(cvr_cpu_fn), roi_align_backward_run},
-     roi_align_backward_workspace},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "mask_targets",
-      .version = 1,
-      .min_inputs = 3,
-      .max_inputs = 3,
-      .n_outputs = 1,
-      .n_attrs = sizeof mask_attrs / sizeof *mask_attrs,
-      .attrs = mask_attrs,
-      .infer = mask_targets_infer,
-      .flops = mask_flops,
-      .doc = "each roi's piece of the mask of its object",
-      .trait = mask_traits},
-     {sizeof(cvr_cpu_fn), roi_mask_targets_run},
-     roi_mask_targets_workspace},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "roi_align",
+            .version = 1,
+            .min_inputs = 3,
+            .max_inputs = 2 + CVR_ROI_MOST_MAPS,
+            .n_outputs = 1,
+            .n_attrs = sizeof align_attrs / sizeof *align_attrs,
+            .attrs = align_attrs,
+            .optional = 2,
+            .infer = align_infer,
+            .grad = align_grad,
+            .flops = align_flops,
+            .doc = "rois of feature maps, each bin the mean of interpolated samples (He et al., 2017)",
+            .trait = cvr_traits_mixed},
+     .reference = {sizeof(cvr_cpu_fn), roi_align_run},
+     .workspace = roi_align_workspace},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "roi_align_backward",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 3,
+            .n_outputs = 1,
+            .n_attrs = sizeof backward_attrs / sizeof *backward_attrs,
+            .attrs = backward_attrs,
+            .optional = 4,
+            .infer = align_backward_infer,
+            .flops = backward_flops,
+            .doc = "the gradient of roi_align for one of its maps",
+            .trait = cvr_traits_mixed},
+     .reference = {sizeof(cvr_cpu_fn), roi_align_backward_run},
+     .workspace = roi_align_backward_workspace},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "mask_targets",
+            .version = 1,
+            .min_inputs = 3,
+            .max_inputs = 3,
+            .n_outputs = 1,
+            .n_attrs = sizeof mask_attrs / sizeof *mask_attrs,
+            .attrs = mask_attrs,
+            .infer = mask_targets_infer,
+            .flops = mask_flops,
+            .doc = "each roi's piece of the mask of its object",
+            .trait = mask_traits},
+     .reference = {sizeof(cvr_cpu_fn), roi_mask_targets_run},
+     .workspace = roi_mask_targets_workspace},
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = ops[i].op.name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .payload = &ops[i].reference,
-                                        .op_version = 1,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                        .workspace = ops[i].workspace};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i].op, err));
-        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
-    return CVR_OK;
+    return cvr_add_reference_ops(r, ops, sizeof ops / sizeof *ops, err);
 }
 
 CVR_DEFINE_PLUGIN("layer_roi", "0.1.0", "", load)

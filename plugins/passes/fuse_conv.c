@@ -1,7 +1,7 @@
 /*
  * The pass "fuse_conv": conv2d -> [batch_norm2d_inference] -> [add] -> [relu or relu6] becomes one op (see ops/conv.h),
- * whose results never meet memory in between. A training step needs what lies before a batch norm that
- * learns, but nothing of what lies between a convolution and an activation.
+ * whose results never meet memory in between. A training step needs what lies before a batch norm that learns, but
+ * nothing of what lies between a convolution and an activation.
  */
 #include "chain.h"
 
@@ -24,9 +24,8 @@ static int32_t fuse(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_e
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {
-    static const chain_rule training = {"conv2d", "batch_norm2d_inference", 1, fuse},
-                            evaluation = {"conv2d", "batch_norm2d_inference", 0, fuse};
-    return chain_run(r, r->builder->training ? &training : &evaluation, err);
+    const chain_rule rule = {"conv2d", "batch_norm2d_inference", r->builder->training, fuse};
+    return chain_run(r, &rule, err);
 }
 
 const cvr_pass_desc fuse_conv_pass = {

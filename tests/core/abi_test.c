@@ -154,7 +154,7 @@ static bool is_listed(const char *type, size_t n) {
 
 /* What headers have for those who write plugins, and no call passes on. */
 static bool is_private(const char *type, size_t n) {
-    static const char *const all[] = {"cvr_shape_text", "cvr_window", "cvr_batch_mix"};
+    static const char *const all[] = {"cvr_shape_text", "cvr_window", "cvr_batch_mix", "cvr_reference_op"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strlen(all[i]) == n && strncmp(all[i], type, n) == 0) return true;
     }

@@ -3,6 +3,7 @@
  * or too tame: several spans, full grids, ties, overlaps that equal the threshold, sizes near the ends of f32.
  */
 #include "detect_case.h"
+#include "draw.h"
 #include "support/left_out.h"
 #include <math.h>
 #include <stdlib.h>
@@ -206,6 +207,31 @@ Test(detect_kernels, sample_rows) {
     close_all(&m);
 }
 
+/* Ops whose random cases are smaller than a span of rows. */
+Test(detect_kernels, several_spans) {
+    static const char *const lines[] = {
+        "op:grid_anchors sizes=8,32 ratios=0.5,1 | 1,3,300,200! ; 1,2,37,25",
+        "op:default_boxes scale=0.3 next_scale=0.5 ratios=2,3 | 1,3,300,200! ; 1,2,37,25",
+        "op:encode_boxes weights=10,10,5,5 | box<3:90>:2,1500,4! ; box<3:90>:1500,4!",
+        "op:decode_boxes weights=10,10,5,5 | 2,1500,8! ; box<3:90>:1500,4!",
+        "op:clip_boxes | 2,1500,8! ; u01:2,2!",
+        "op:box_iou | box<9>:2,1500,4! ; box<9>:2,7,4! ; i64<7>:2",
+        "op:gather_rows | 2,900,3! ; i32<-2:900>:2,1500",
+        "op:class_targets offset=1 | i32<-2:5>:2,5000 ; i64<9>:2,5",
+    };
+    machines m = open_all();
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        case_line line = {.place = "several spans"};
+        layer_case c;
+        char why[300] = "";
+        (void)snprintf(line.text, sizeof line.text, "%s", lines[i]);
+        cr_assert(draw_case(&line, i, &c, why, sizeof why), "%s: %s", lines[i], why);
+        c.backward = false;
+        expect_alike(&m, &c);
+    }
+    close_all(&m);
+}
+
 /* ---- losses ---- */
 
 /* The gradient of the first input is asked for too. */
@@ -218,11 +244,12 @@ static void draw_floats(cvr_rng *rng, double low, double high, float *x, int64_t
     for (int64_t i = 0; i < n; i++) x[i] = (float)(low + (high - low) * cvr_rng_uniform(rng));
 }
 
-/* Several blocks of rows, as many classes as fill no whole number of lanes, equal losses, losses that are none. */
+/* Several blocks of rows, as many classes as fill no whole number of lanes, equal losses, losses that are none, less
+ * background than is asked for. */
 Test(detect_kernels, anchor_cross_entropy) {
-    static const char *const negatives[] = {"3", "-1", "0.5", "3"};
+    static const char *const negatives[] = {"3", "-1", "0.5", "3", "3"};
     machines m = open_all();
-    for (uint64_t draw = 0; draw < 4; draw++) {
+    for (uint64_t draw = 0; draw < 5; draw++) {
         const int64_t rows = 1500, classes = draw % 2 ? 21 : 4;
         cvr_rng rng;
         cvr_rng_start(&rng, 0x656e74, draw);
@@ -238,7 +265,8 @@ Test(detect_kernels, anchor_cross_entropy) {
         }
         int64_t *target = detect_add(&c, CVR_I64, 2, DETECT_SHAPE(3, rows), NULL);
         for (int64_t i = 0; i < 3 * rows; i++)
-            target[i] = cvr_rng_below(&rng, 20) ? 0 : (int64_t)cvr_rng_below(&rng, (uint64_t)classes) - (i % 2);
+            target[i] =
+                cvr_rng_below(&rng, draw == 4 ? 2 : 20) ? 0 : (int64_t)cvr_rng_below(&rng, (uint64_t)classes) - (i % 2);
         expect_alike(&m, &c);
     }
     close_all(&m);
@@ -276,25 +304,31 @@ static void add_matches(cvr_rng *rng, layer_case *c, int64_t pictures, int64_t r
     for (int64_t i = 0; i < pictures * rows; i++) match[i] = (int32_t)cvr_rng_below(rng, objects + 2) - 2;
 }
 
-/* Several spans of rows. */
+static void add_labels(cvr_rng *rng, layer_case *c, int64_t pictures, int64_t rows, uint64_t classes) {
+    int64_t *label = detect_add(c, CVR_I64, 2, DETECT_SHAPE(pictures, rows), NULL);
+    for (int64_t i = 0; i < pictures * rows; i++) label[i] = (int64_t)cvr_rng_below(rng, classes);
+}
+
+/* Several spans of rows; deltas of one box a row, and of one for each of three classes. */
 Test(detect_kernels, box_losses) {
     static const char *const kinds[] = {"smooth_l1", "giou", "diou", "ciou"};
     static const char *const norms[] = {"counted", "positives", "picture"};
     machines m = open_all();
-    for (uint64_t draw = 0; draw < 8; draw++) {
-        const int64_t rows = 2600, objects = 4;
+    for (uint64_t draw = 0; draw < 10; draw++) {
+        const int64_t rows = 2600, objects = 4, classes = draw == 6 || draw == 7 ? 3 : 1;
         cvr_rng rng;
         cvr_rng_start(&rng, 0x626f78, draw);
-        layer_case c = draw < 6 ? detect_case("anchor_box_loss", "kind=%s coder=%s norm=%s", kinds[draw % 4],
+        layer_case c = draw < 8 ? detect_case("anchor_box_loss", "kind=%s coder=%s norm=%s", kinds[draw % 4],
                                               draw % 3 ? "center" : "ltrb", norms[draw % 3])
                                 : detect_case("centerness_loss", "norm=%s", norms[draw % 3]);
-        const int64_t columns = draw < 6 ? 4 : 1;
+        const int64_t columns = draw < 8 ? 4 * classes : 1;
         float *x = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, columns), NULL);
         learn(&c);
         draw_floats(&rng, -0.5, 0.5, x, 2 * rows * columns);
         draw_boxes(&rng, CLUSTERS, detect_add(&c, CVR_F32, 2, DETECT_SHAPE(rows, 4), NULL), rows);
         draw_boxes(&rng, CLUSTERS, detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, objects, 4), NULL), 2 * objects);
         add_matches(&rng, &c, 2, rows, (uint64_t)objects);
+        if (classes > 1) add_labels(&rng, &c, 2, rows, (uint64_t)classes);
         expect_alike(&m, &c);
     }
     close_all(&m);
@@ -312,8 +346,7 @@ Test(detect_kernels, mask_loss) {
         draw_floats(&rng, -6, 6, x, 2 * rows * classes * side * side);
         float *target = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, side * side), NULL);
         draw_floats(&rng, 0, 1, target, 2 * rows * side * side);
-        int64_t *label = detect_add(&c, CVR_I64, 2, DETECT_SHAPE(2, rows), NULL);
-        for (int64_t i = 0; i < 2 * rows; i++) label[i] = (int64_t)cvr_rng_below(&rng, (uint64_t)classes);
+        add_labels(&rng, &c, 2, rows, (uint64_t)classes);
         add_matches(&rng, &c, 2, rows, 3);
         expect_alike(&m, &c);
     }

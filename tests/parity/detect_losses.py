@@ -178,6 +178,7 @@ def losses():
     for kind in ("diou", "ciou", "giou"):
         plain_iou(f, kind)
     gammas(f)
+    hard_negatives(f)
     f.write()
 
 
@@ -226,8 +227,9 @@ def two_stage(f, name, s):
     f.add(f"{name}_rpn_box_reg", "anchor_box_loss", beta, [d, rows, s.boxes, s.match], box, [0])
 
     weights, kept = (10.0, 10.0, 5.0, 5.0), s.match != BETWEEN
-    x, d, target = leaf(f.randn(s.n, s.a, s.k)), leaf(f.randn(s.n, s.a, 4 * s.k) * 0.5), s.rows(0, -2)
-    entropy, box = roi_heads.fastrcnn_loss(x[kept], d[kept], [target[kept]], [torch.stack([e for i in range(s.n) for e in encode(weights)[i]])[kept.flatten()]])
+    x, d, target = leaf(f.randn(s.n * s.a, s.k)), leaf(f.randn(s.n, s.a, 4 * s.k) * 0.5), s.rows(0, BETWEEN)
+    entropy, box = roi_heads.fastrcnn_loss(x[kept.flatten()], d[kept], [target[kept]], [torch.stack([e for i in range(s.n) for e in encode(weights)[i]])[kept.flatten()]])
+    f.add(f"{name}_rcnn_classifier", "cross_entropy", f"ignore_index={BETWEEN}", [x, target.flatten()], entropy, [0])
     f.add(f"{name}_rcnn_box_reg", "anchor_box_loss", f"weights=10,10,5,5 {beta}", [d, rows, s.boxes, s.match, target], box, [0])
     # all that were sampled are in torchvision's mean; those between count for nothing
     every = leaf(f.randn(s.n, s.a, s.k))
@@ -285,6 +287,20 @@ def gammas(f):
         hot = torch.nn.functional.one_hot(t.clamp(min=0), 37).float() * (t >= 0)[..., None]
         loss = torchvision.ops.sigmoid_focal_loss(x, hot, alpha, gamma, reduction="sum") / max(1, int((t >= 0).sum()))
         f.add(f"focal_a{alpha}_g{gamma}", "anchor_focal_loss", f"alpha={alpha} gamma={gamma}", [x, t], loss, [0])
+
+
+def hard_negatives(f):
+    """Pictures with more background than is asked for, and with less, where all objects or the first ones count twice."""
+    a, k, n = 14, 5, 5
+    match = torch.full((n, a), BACKGROUND, dtype=torch.int32)
+    match[0, 3:5], match[1, 1:5], match[2], match[3, 7], match[4, 2:7] = 0, 0, 0, 0, 0
+    for ratio in (3.0, 0.5, 2.5):
+        x, boxes, labels = leaf(f.randn(n, a, k) * 2), f.boxes(n, 1), 1 + f.randint(k - 1, n, 1)
+        targets = [{"boxes": b, "labels": l} for b, l in zip(boxes, labels)]
+        net = SimpleNamespace(box_coder=_utils.BoxCoder((10.0, 10.0, 5.0, 5.0)), neg_to_pos_ratio=ratio)
+        out = ssd.SSD.compute_loss(net, targets, {"cls_logits": x, "bbox_regression": torch.zeros(n, a, 4)}, [f.boxes(a)] * n, list(match.long()))
+        target = torch.where(match >= 0, labels.expand(n, a), 0)
+        f.add(f"hard_negatives_{ratio}", "anchor_cross_entropy", f"negatives={ratio}", [x, target], out["classification"], [0])
 
 
 roi()

@@ -337,9 +337,25 @@ def suppression(f):
         f.case(f"nms_switch_{n}", "nms", f"iou_threshold=0.7 max_out={n}", [b[None], s[None], i32(g[None])], kept([ways["auto"]], n))
 
 
+# ---- from heads to results (ops/detections.h) ----
+
+
+def results(f):
+    index = i32([[0, 17, -1, 90], [91, 5, 12, -3]])
+    gone = index < 0
+    f.case("split", "split_index", "columns=6", [index],
+           [i32(torch.div(index, 6, rounding_mode="floor").masked_fill(gone, -1)), i32((index % 6).masked_fill(gone, -1))])
+    group, index = i32([[3, -1, 0], [7, 2, -5]]), i32([[2, 1, -1, 0], [0, 0, 2, 1]])
+    f.case("pick", "pick_labels", "", [group, index],
+           [group.gather(1, index.clamp(min=0).long()).masked_fill(index < 0, -1).clamp(min=-1).long()])
+    f.case("pick_all", "pick_labels", "", [group], [group.clamp(min=-1).long()])
+    x, y = f.randn(2, 5, 4) * 4, f.randn(2, 5, 1) * 4
+    f.case("joint", "joint_score", "", [x, y], [torch.sqrt(torch.sigmoid(x) * torch.sigmoid(y))])
+
+
 def main():
     f = Ops("detect")
-    for family in (anchors, coder, overlap, matching, points, rows, suppression):
+    for family in (anchors, coder, overlap, matching, points, rows, suppression, results):
         family(f)
     f.write()
 

@@ -1,7 +1,8 @@
 /*
  * The focal loss of anchors on the CPU (see <cvr/plugin/ops/detect_loss.h>). There are some hundred thousand anchors
  * with a score for each class, of which next to all are of no class: one loop takes all scores of a few rows for that,
- * and what a row's own class has is put in its place afterwards. Losses are summed in double for each block of rows.
+ * and what a row's own class has is put in its place afterwards. Losses are summed in double for each block of rows;
+ * the workspace holds these sums, which are added in the order of the blocks.
  */
 #include "cpu_loops.h"
 #include "cpu_math.h"
@@ -125,24 +126,13 @@ static uint64_t focal_workspace(const cvr_signature *sig) {
     return (uint64_t)(sig->inputs[0]->shape[0] * job.blocks) * sizeof(double);
 }
 
-/* Of each picture, the rows that count for the divisor. */
-static void norms(const cvr_anchor_focal_attrs *attrs, const focal_job *job, int64_t pictures, float *norm) {
-    const int64_t least = attrs->norm == CVR_NORM_COUNTED ? -1 : attrs->first_class;
-    for (int64_t n = 0; n < pictures; n++) {
-        int64_t count = 0;
-        for (int64_t i = 0; i < job->rows; i++) count += job->target[n * job->rows + i] >= least;
-        norm[n] = (float)count;
-    }
-    cvr_detect_norm(attrs->norm, pictures, norm);
-}
-
 static int32_t focal_run(const cvr_kernel_args *a, cvr_error *err) {
     const int64_t pictures = a->inputs[0]->shape[0];
     float *const norm = a->outputs[1]->data;
     focal_job job = {.partial = a->workspace};
     double loss = 0;
     CVR_TRY(focal_open("anchor_focal_loss", a, &job, err));
-    norms(a->attrs, &job, pictures, norm);
+    cvr_detect_target_norm(a->attrs, a->inputs[1], norm);
     cpu_run(a->pool, pictures * job.blocks, focal_task, &job);
     for (int64_t n = 0; n < pictures; n++) {
         double sum = 0;

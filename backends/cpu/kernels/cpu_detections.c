@@ -1,6 +1,7 @@
 /*
  * From what a detector's heads say to its results, on the CPU (see <cvr/plugin/ops/detections.h>). Scores are many and
- * are cut into blocks of rows; indices are few, so that one core is enough.
+ * are cut into blocks of rows, (N*A) of K numbers that lie side by side; indices are few, so that one core is enough.
+ * No workspace.
  */
 #include "cpu_loops.h"
 #include "cpu_math.h"

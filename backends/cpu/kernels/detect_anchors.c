@@ -1,4 +1,5 @@
-/* Anchors and default boxes on the CPU (see <cvr/plugin/ops/detect.h>): a task is a row of the map. */
+/* Anchors and default boxes on the CPU (see <cvr/plugin/ops/detect.h>): a task is a row of the map, cell by cell, and
+ * in each the boxes of a cell, which are computed once and lie on the stack. */
 #include "detect_keys.h"
 
 #include <cvr/plugin/ops/detect_math.h>

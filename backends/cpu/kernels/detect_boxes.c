@@ -1,4 +1,8 @@
-/* The coders of boxes, clipping and IoU on the CPU (see <cvr/plugin/ops/detect.h>): a task is a span of rows. */
+/*
+ * The coders of boxes, clipping and IoU on the CPU (see <cvr/plugin/ops/detect.h>). All rows of all pictures lie one
+ * behind the other, four numbers a box, and a task is a span of them: row by row, then box by box of a row; for IoU the
+ * boxes of the second list are the inner loop, which write a row of the result. No workspace.
+ */
 #include "detect_keys.h"
 
 #include <cvr/plugin/ops/detect_math.h>

@@ -1,6 +1,7 @@
 /*
  * anchor_cross_entropy and its gradient on the CPU (see <cvr/plugin/ops/detect_loss.h>), with the reference's bits: the
- * losses of all rows by blocks, then which rows are the hardest, a picture at a time.
+ * losses of all rows by blocks, then which rows are the hardest, a picture at a time. The scores of a row lie side by
+ * side. In the workspace are each picture's sum and number of objects, and each row's hardness.
  */
 #include "cpu_loops.h"
 

@@ -4,7 +4,11 @@
  *
  * Of mask_targets, a row of the mask is first brought to the bins' columns. Its pixels lie as far apart as there are
  * objects, so that reading them is what takes the time: each is read once, though the rows at the edge of a bin belong
- * to two. Nearly all bins of a row see 0 alone or 1 alone, and their sums are known; a row of 0 adds nothing.
+ * to two. Nearly all bins of a row see 0 alone or 1 alone, and their sums are known; a row of 0 adds nothing. Each
+ * worker has a roi_lines in the workspace.
+ *
+ * Of mask_loss, only the channel of a row's class is read, pixel by pixel, as many floats apart as there are classes; a
+ * row's sum is a double in the workspace.
  */
 #include "cpu_loops.h"
 #include "roi_taps.h"

@@ -9,6 +9,9 @@
  *     w * (1 - t) / (2 * t)
  * apart, w being either side. (Sides that overlap in part: overlap = (w + v)/2 - d > t * (w + v - overlap), and v <
  * w/t; one within the other: d <= |w - v| / 2.) Rounding is allowed for by margins of a thousand times its size.
+ *
+ * A picture is a task. A worker's part of the workspace: keys of the candidates and room to sort them, the blocks, and
+ * the last block of each cell.
  */
 #include "detect_keys.h"
 

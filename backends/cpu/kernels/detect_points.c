@@ -1,6 +1,7 @@
 /*
  * match_points on the CPU (see <cvr/plugin/ops/detect.h>), with the reference's decisions to the bit: LANES points meet
- * an object at once. An object's worth, float(1e8 - area), is the same for all of them.
+ * an object at once, object after object. An object's worth, float(1e8 - area), is the same for all of them. A task is
+ * a span of a picture's points. No workspace.
  */
 #include "detect_keys.h"
 

@@ -1,7 +1,8 @@
 /*
  * What detection's losses do with the rows that have an object, on the CPU, with the reference's bits (see
- * <cvr/plugin/ops/detect_loss.h>): classes, boxes, centerness. Such rows are few, so a picture is a task, and its sum
- * is one. What writes all rows is cut into spans.
+ * <cvr/plugin/ops/detect_loss.h>): classes, boxes, centerness. Such rows are few, so a picture is a task, whose rows
+ * are added in rising order to one double of the workspace. What writes all rows is cut into spans; rows of all
+ * pictures lie one behind the other.
  */
 #include "detect_keys.h"
 

@@ -1,5 +1,9 @@
-/* Gathering, appending and leaving out rows on the CPU (see <cvr/plugin/ops/detect.h>): a task is a span of rows, or a
- * picture. */
+/*
+ * Gathering, appending and leaving out rows on the CPU (see <cvr/plugin/ops/detect.h>). Whole rows are copied. What
+ * only reads at an index is cut into spans of the result's rows; what adds up at an index is a task for each picture,
+ * in rising order of the index's places, and one task in all where pictures share the rows, so that no two tasks write
+ * one row. No workspace.
+ */
 #include "detect_keys.h"
 
 #include <cvr/plugin/ops/detect.h>

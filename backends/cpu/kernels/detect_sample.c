@@ -1,6 +1,7 @@
 /*
  * sample_rows on the CPU (see <cvr/plugin/ops/detect.h>): the rows with the smallest random numbers are selected rather
- * than sorted, and the two lists, each in rising order of row, are merged.
+ * than sorted, and the two lists, each in rising order of row, are merged. A picture is a task; each worker's workspace
+ * holds a key for each row of one picture.
  */
 #include "detect_keys.h"
 

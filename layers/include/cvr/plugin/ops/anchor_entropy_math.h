@@ -72,9 +72,10 @@ static inline uint32_t cvr_entropy_hardness(float loss) {
     return bits >> 31 ? (~bits ? ~bits : 1) : bits | 0x80000000u;
 }
 
-/* dx_k = scale * (exp(x_k - lse) - [k = target]) of a row that is kept */
+/* dx_k = scale * keep * (exp(x_k - lse) - [k = target]) of a row that counts `keep` times */
 static inline void cvr_entropy_slope(const float *x, int64_t classes, int64_t target, float lse, int keep, double scale,
                                      float *dx) {
+    scale *= keep;
     for (int64_t k = 0; k < classes; k++) dx[k] = keep ? (float)(scale * (exp(x[k] - (double)lse) - (k == target))) : 0;
 }
 
@@ -91,11 +92,17 @@ static inline uint32_t cvr_entropy_kth_largest(const uint32_t *x, int64_t n, int
     return bound;
 }
 
-/* keep = 1 for the `wanted` hardest, equal ones by row. */
+/*
+ * keep = 1 for the `wanted` hardest rows of background, equal ones by row; all where `wanted` is below 0. Rows with an
+ * object have 1 before. Those past the background's number are taken from them, the first ones, which so count twice:
+ * torchvision's loss sorts them behind the background.
+ */
 static inline void cvr_entropy_keep_hardest(const uint32_t *hard, int64_t rows, int64_t wanted, uint8_t *keep) {
     int64_t background = 0, above = 0, equal;
     for (int64_t i = 0; i < rows; i++) background += hard[i] > 0;
-    if (wanted > background) wanted = background;
+    for (int64_t i = 0, missing = wanted - background; i < rows && missing > 0; i++)
+        if (keep[i]) keep[i] = 2, missing--;
+    if (wanted < 0 || wanted > background) wanted = background;
     if (wanted < 1) return;
     const uint32_t bound = cvr_entropy_kth_largest(hard, rows, wanted);
     for (int64_t i = 0; i < rows; i++) above += hard[i] > bound;
@@ -116,17 +123,17 @@ static inline void cvr_entropy_open_rows(const float *x, const int64_t *target, 
     }
 }
 
-/* One picture: keeps its hardest rows; returns its sum, and how many rows have an object. x (A,K) */
+/* One picture: how often each row counts; returns its sum, and how many rows have an object. x (A,K) */
 static inline double cvr_entropy_picture(const float *x, const int64_t *target, int64_t rows, int64_t classes,
                                          double negatives, const float *lse, const uint32_t *hard, uint8_t *keep,
                                          int64_t *positives) {
     double sum = 0;
     *positives = 0;
     for (int64_t i = 0; i < rows; i++) *positives += target[i] > 0;
-    const double most = negatives < 0 ? (double)rows : fmin(negatives * (double)*positives, (double)rows);
+    const double most = negatives < 0 ? -1 : ceil(fmin(negatives * (double)*positives, (double)rows));
     cvr_entropy_keep_hardest(hard, rows, (int64_t)most, keep);
     for (int64_t i = 0; i < rows; i++)
-        if (keep[i]) sum += (double)lse[i] - x[i * classes + target[i]];
+        if (keep[i]) sum += keep[i] * ((double)lse[i] - x[i * classes + target[i]]);
     return sum;
 }
 

@@ -21,9 +21,11 @@
  *
  * anchor_cross_entropy  x (N,A,K), target (N,A) i64 -> loss (), lse (N,A), keep (N,A) u8, norm ();
  *     cvr_anchor_cross_entropy_attrs. Cross entropy of every row (target 0: background), of which all rows with
- *     target > 0 count, and of the background in each picture the int(negatives * positives of the picture) rows with
- *     the largest loss, equal ones by row (SSD's hard negatives); negatives < 0: all. Sum / max(1, positives of the
- *     batch). target < 0: the row counts for nothing. A loss that is NaN counts as the largest.
+ *     target > 0 count, and of the background in each picture the ceil(negatives * positives of the picture) rows with
+ *     the largest loss, equal ones by row (SSD's hard negatives); negatives < 0: all. Where that is more than there is
+ *     background, rows with an object are taken for the rest, the first ones, and count twice, as in torchvision. Sum /
+ *     max(1, positives of the batch). target < 0: the row counts for nothing. A loss that is NaN counts as the largest.
+ *     keep: how often each row counts.
  * anchor_cross_entropy_backward  x, target, lse, keep, norm, grad () -> dx; no attributes
  *
  * anchor_box_loss  deltas (N,A,4*K), anchors (A,4) or (N,A,4), boxes (N,M,4), match (N,A) i32, [label (N,A) i64] ->

@@ -5,7 +5,8 @@
 #include <cvr/plugin/abi.h>
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
-#include <cvr/plugin/ops/loss_math.h>
+
+#include <math.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -81,6 +82,17 @@ static inline void cvr_detect_match_norm(int64_t kind, const cvr_tensor *match, 
     cvr_detect_norm(kind, match->shape[0], norm);
 }
 
+/* The divisors of anchor_focal_loss. */
+static inline void cvr_detect_target_norm(const cvr_anchor_focal_attrs *a, const cvr_tensor *target, float *norm) {
+    const int64_t least = a->norm == CVR_NORM_COUNTED ? -1 : a->first_class, *t = (const int64_t *)target->data;
+    for (int64_t n = 0; n < target->shape[0]; n++) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < target->shape[1]; i++) count += *t++ >= least;
+        norm[n] = (float)count;
+    }
+    cvr_detect_norm(a->norm, target->shape[0], norm);
+}
+
 /* The class of a row, where `labels` are its picture's. */
 static inline int64_t cvr_class_target(const cvr_class_targets_attrs *a, int32_t match, const int64_t *labels) {
     if (match >= 0) return labels[match] + a->offset;
@@ -121,38 +133,10 @@ static inline void cvr_mask_row_slope(const float *x, int64_t step, const float 
     for (int64_t i = 0; i < pixels; i++) dx[i * step] = (float)(scale * (cvr_detect_sigmoid(x[i * step]) - target[i]));
 }
 
-/* ---- focal loss ---- */
-
-/* One class of one row of anchor_focal_loss. */
-typedef struct cvr_focal_part {
-    double log_q, rest; /* log q, 1 - q */
-    double alpha, sign; /* what it counts; the sign of dq/dx */
-} cvr_focal_part;
-
-static inline cvr_focal_part cvr_focal_part_of(double x, int is, double alpha) {
-    const double z = is ? x : -x;
-    cvr_focal_part p;
-    p.log_q = -(log1p(exp(-fabs(z))) + (z < 0 ? -z : 0));
-    p.rest = 1 / (1 + exp(z));
-    p.alpha = alpha < 0 ? 1 : is ? alpha : 1 - alpha;
-    p.sign = is ? 1 : -1;
-    return p;
-}
-
-static inline double cvr_focal_part_loss(const cvr_focal_part *p, double gamma) {
-    return -p->alpha * cvr_focal_easy(p->rest, gamma) * p->log_q;
-}
-
-/* dlog q / dx = sign * (1 - q), which takes the negative power of 1 - q out of the slope. */
-static inline double cvr_focal_part_slope(const cvr_focal_part *p, double gamma) {
-    return p->alpha * p->sign * cvr_focal_easy(p->rest, gamma) * (gamma * exp(p->log_q) * p->log_q - p->rest);
-}
-
 #ifdef __cplusplus
 }
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_detect_rows) == 56, "cvr_detect_rows has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_focal_part) == 32, "cvr_focal_part has padding");
 
 #endif
