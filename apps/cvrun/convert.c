@@ -67,17 +67,22 @@ static const cvr_weights_desc *find_format(cvr_plugins *p, const cvr_mapping *m,
     return NULL;
 }
 
-static int32_t read_all(cvr_plugins *p, const char *path, tensor_list *l, cvr_error *err) {
-    cvr_mapping map;
+/* `network`: the file of the network that the weights belong to; NULL: their names say enough. */
+static int32_t read_all(cvr_plugins *p, const char *path, const char *network, tensor_list *l, cvr_error *err) {
+    cvr_mapping map = {0};
+    cvr_store *store = NULL;
     cvr_text known = {0};
     int32_t status;
+    if (network) CVR_TRY_OUT(cvr_network_file_store(p, network, &store, err));
     CVR_TRY_OUT(cvr_fs_map(path, &map, err));
     const cvr_weights_desc *format = find_format(p, &map, NULL, &known);
-    CVR_TRY_OUT(format ? CVR_CALL(format, read, NULL, err, cvr_plugins_host(p), map.bytes, map.n, keep, l)
+    const cvr_weights_reading r = {format, cvr_plugins_host(p), &map, store, ""};
+    CVR_TRY_OUT(format ? cvr_weights_read(&r, keep, l, err)
                        : cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s)",
                                   known.s ? known.s : "there is none"));
 out:
     cvr_fs_unmap(&map);
+    cvr_store_destroy(&store);
     cvr_text_clear(&known);
     return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
 }
@@ -115,28 +120,32 @@ static int32_t write_all(cvr_plugins *p, const char *path, const tensor_list *l,
     return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
 }
 
-/* force=yes is the one setting. */
-static int32_t read_settings(const arguments *a, bool *force, cvr_error *err) {
+static int32_t read_settings(const arguments *a, bool *force, const char **network, cvr_error *err) {
     *force = false;
+    *network = NULL;
     for (size_t i = 0; i < a->n_settings; i++) {
-        if (strcmp(a->settings[i], "force=yes") == 0)
+        if (strncmp(a->settings[i], "cfg=", 4) == 0)
+            *network = a->settings[i] + 4;
+        else if (strcmp(a->settings[i], "force=yes") == 0)
             *force = true;
         else if (strcmp(a->settings[i], "force=no") == 0)
             *force = false;
         else
-            return cvr_fail(err, CVR_ERR_USAGE, "`%s`: convert has one setting, force=yes|no", a->settings[i]);
+            return cvr_fail(err, CVR_ERR_USAGE, "`%s`: convert has two settings, cfg=FILE and force=yes|no",
+                            a->settings[i]);
     }
     return CVR_OK;
 }
 
 static int32_t convert(cvr_plugins *p, const arguments *a, tensor_list *l, cvr_error *err) {
     bool force;
+    const char *network;
     char size[32];
-    CVR_TRY(read_settings(a, &force, err));
+    CVR_TRY(read_settings(a, &force, &network, err));
     if (!force && cvr_fs_exists(a->output))
         return cvr_fail_at(err, a->output, 0,
                            cvr_fail(err, CVR_ERR_USAGE, "is there already; give force=yes to replace it"));
-    CVR_TRY(read_all(p, a->path, l, err));
+    CVR_TRY(read_all(p, a->path, network, l, err));
     CVR_TRY(write_all(p, a->output, l, err));
     print_text("%s: %zu tensors, %s\n", a->output, l->n, cvr_bytes_text(l->bytes, size));
     return CVR_OK;
@@ -156,10 +165,12 @@ static int run_convert(const arguments *a) {
 
 const command convert_command = {
     .name = "convert",
-    .usage = "IN OUT [force=yes]",
+    .usage = "IN OUT [cfg=FILE] [force=yes]",
     .summary = "a file of weights into another format",
-    .help = "IN is known by its first bytes (PyTorch's .pth and .pt, safetensors), OUT by its ending "
-            "(.safetensors). Nothing in IN is run. A file that is there is kept, unless force=yes.\n",
+    .help =
+        "IN is known by its first bytes (PyTorch's .pth and .pt, safetensors, Darknet's .weights), OUT by its ending "
+        "(.safetensors, .weights). Nothing in IN is run. A file that is there is kept, unless force=yes.\n"
+        "A .weights file has no names: cfg=FILE.cfg is the network that it belongs to.\n",
     .run = run_convert,
     .needs_path = true,
     .needs_output = true,

@@ -112,15 +112,6 @@ int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, c
  */
 const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err);
 int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err);
-/* weights_layout.c: every tensor of a file, for the network of a store. */
-typedef struct weights_reading {
-    const cvr_weights_desc *format;
-    const cvr_host *host;
-    const cvr_mapping *map;
-    const cvr_store *store;
-    const char *network; /* as in weights_rules */
-} weights_reading;
-int32_t weights_read(const weights_reading *r, cvr_weight_fn each, void *ctx, cvr_error *err);
 /* weights_adapt.c: makes a tensor of a known meaning fit another shape; `out` NULL: whether there is a way. */
 bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t *shape, const float *in);
 /* Whether another implementation's tensor is one of type `t`, but for axes of 1, or the last ones as one. */

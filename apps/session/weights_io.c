@@ -373,8 +373,8 @@ int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err) {
 
 static int32_t read_tensors(loading *l, const cvr_weights_desc *format, const cvr_host *host, const cvr_mapping *m,
                             cvr_weight_fn each, cvr_error *err) {
-    const weights_reading r = {format, host, m, l->store, l->rules->network};
-    return weights_read(&r, each, l, err);
+    const cvr_weights_reading r = {format, host, m, l->store, l->rules->network};
+    return cvr_weights_read(&r, each, l, err);
 }
 
 static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *m, const char *path, cvr_error *err) {

@@ -8,11 +8,11 @@ typedef struct layout {
     uint64_t n;
 } layout;
 
-static bool is_wanted(const weights_reading *r, const cvr_store_entry *e) {
+static bool is_wanted(const cvr_weights_reading *r, const cvr_store_entry *e) {
     return e->role <= CVR_STORE_BUFFER && strcmp(e->network, r->network) == 0;
 }
 
-static int32_t layout_make(const weights_reading *r, layout *l, cvr_error *err) {
+static int32_t layout_make(const cvr_weights_reading *r, layout *l, cvr_error *err) {
     const size_t count = cvr_store_count(r->store);
     l->all = cvr_calloc(count + 1, sizeof *l->all);
     l->pointers = cvr_calloc(count + 1, sizeof *l->pointers);
@@ -28,12 +28,12 @@ static int32_t layout_make(const weights_reading *r, layout *l, cvr_error *err) 
     return CVR_OK;
 }
 
-int32_t weights_read(const weights_reading *r, cvr_weight_fn each, void *ctx, cvr_error *err) {
+int32_t cvr_weights_read(const cvr_weights_reading *r, cvr_weight_fn each, void *ctx, cvr_error *err) {
     const cvr_weights_desc *format = r->format;
     const cvr_mapping *m = r->map;
     layout l = {0};
     int32_t status;
-    if (!format->read_for) return CVR_CALL(format, read, NULL, err, r->host, m->bytes, m->n, each, ctx);
+    if (!format->read_for || !r->store) return CVR_CALL(format, read, NULL, err, r->host, m->bytes, m->n, each, ctx);
     CVR_TRY_OUT(layout_make(r, &l, err));
     CVR_TRY_OUT(CVR_CALL(format, read_for, NULL, err, r->host, m->bytes, m->n, l.pointers, l.n, each, ctx));
 out:

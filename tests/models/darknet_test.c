@@ -178,7 +178,101 @@ Test(darknet, classifies_as_darknet_does) {
     close_subject(&s);
 }
 
-/* ---- .weights files ---- */
+/* ---- a step of training ---- */
+
+/* Class, centre, width and height, as in tests/parity/darknet.py. */
+static const double objects[][5] = {{0, 0.30, 0.40, 0.12, 0.20}, {2, 0.31, 0.41, 0.13, 0.22},
+                                    {1, 0.70, 0.65, 0.40, 0.35}, {1, 0.2, 0.8, 0.1, 0.12},
+                                    {2, 0.55, 0.2, 0.5, 0.6},    {0, 0.9, 0.9, 0.0005, 0.1}};
+#define OBJECTS 6
+#define LEARNING_RATE 0.01
+
+/* Room for two objects more than there are. */
+static void add_targets(cvr_graph *g) {
+    static const int64_t rows = OBJECTS + 2;
+    const cvr_builder *b = cvr_graph_builder(g);
+    cvr_value counts, v;
+    cvr_type t;
+    cvr_type_set(&t, CVR_I64, 1, (const int64_t[]){1});
+    good(cvr_graph_input(g, "counts", &t, &counts, &detector_error));
+    cvr_type_set(&t, CVR_F32, 3, (const int64_t[]){1, rows, 4});
+    good(cvr_graph_input(g, "boxes", &t, &v, &detector_error));
+    good(b->set_counts(b, v, 1, counts, &detector_error));
+    cvr_type_set(&t, CVR_I64, 2, (const int64_t[]){1, rows});
+    good(cvr_graph_input(g, "box_labels", &t, &v, &detector_error));
+    good(b->set_counts(b, v, 1, counts, &detector_error));
+}
+
+static void write_slot(const darknet_net *n, const char *name, const void *data) {
+    const int32_t slot = cvr_program_slot(n->program, name);
+    if (slot >= 0) good(cvr_program_write(n->program, slot, data, &detector_error));
+}
+
+static void write_targets(const darknet_net *n) {
+    float boxes[OBJECTS + 2][4] = {{0}}, one = 1, lr = (float)LEARNING_RATE;
+    int64_t labels[OBJECTS + 2] = {0}, count = OBJECTS;
+    for (int i = 0; i < OBJECTS; i++) {
+        const double *o = objects[i];
+        for (int k = 0; k < 2; k++) {
+            boxes[i][k] = (float)(64 * (o[1 + k] - o[3 + k] / 2));
+            boxes[i][k + 2] = (float)(64 * (o[1 + k] + o[3 + k] / 2));
+        }
+        labels[i] = (int64_t)o[0];
+    }
+    write_slot(n, "boxes", boxes);
+    write_slot(n, "box_labels", labels);
+    write_slot(n, "counts", &count);
+    write_slot(n, "loss_scale", &one);
+    write_slot(n, "lr", &lr);
+}
+
+/* The sum of the losses, its gradient, and a step of plain SGD. */
+static void add_step(const detector_subject *s, cvr_graph *g) {
+    const cvr_io *io = cvr_graph_io(g);
+    const cvr_io_output *o;
+    const void *found;
+    void *attrs;
+    cvr_value total = CVR_NONE;
+    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
+        const cvr_value both[2] = {total, o->value};
+        if (o->role != CVR_ROLE_LOSS) continue;
+        if (total == CVR_NONE)
+            total = o->value;
+        else
+            good(cvr_layer2(cvr_graph_builder(g), "total", "add", "", both, &total, &detector_error));
+    }
+    good(cvr_graph_backward(g, total, &detector_error));
+    good(cvr_plugins_find(s->c.plugins, CVR_KIND_OPTIMIZER, "sgd", &found, &detector_error));
+    const cvr_optimizer_desc *sgd = found;
+    good(cvr_attrs_parse(&(cvr_schema){sgd->attrs, sgd->n_attrs}, "momentum=0", NULL, "sgd", &attrs, &detector_error));
+    good(cvr_graph_update(g, &(cvr_update_policy){sgd, attrs, 0, 0, 0}, &detector_error));
+    cvr_free(attrs);
+}
+
+static int32_t build_trained(const detector_subject *s, const char *name, darknet_net *n) {
+    char settings[600];
+    const void *found;
+    void *attrs;
+    cvr_type t;
+    cvr_value v;
+    (void)snprintf(settings, sizeof settings, "cfg=%s.cfg", golden_path(name));
+    memset(n, 0, sizeof *n);
+    cvr_error_init(&detector_error);
+    good(cvr_plugins_find(s->c.plugins, CVR_KIND_MODEL, "darknet", &found, &detector_error));
+    const cvr_model_desc *model = n->net.model = found;
+    good(cvr_attrs_parse(&(cvr_schema){model->attrs, model->n_attrs}, settings, NULL, "darknet", &attrs,
+                         &detector_error));
+    good(cvr_store_create(&n->net.store, 0, &detector_error));
+    good(cvr_graph_create(&n->net.graph, s->c.plugins, n->net.store, true, &detector_error));
+    cvr_type_set(&t, CVR_F32, 4, (const int64_t[]){1, 3, 64, 64});
+    good(cvr_graph_input(n->net.graph, "image", &t, &v, &detector_error));
+    add_targets(n->net.graph);
+    const cvr_model_args args = {sizeof args, attrs, 3, 3};
+    const int32_t status =
+        model->build(cvr_graph_builder(n->net.graph), &args, cvr_graph_io(n->net.graph), &detector_error);
+    cvr_free(attrs);
+    return status;
+}
 
 static size_t read_file(const char *path, uint8_t *bytes, size_t most) {
     FILE *f = fopen(path, "rb");
@@ -191,6 +285,53 @@ static size_t read_file(const char *path, uint8_t *bytes, size_t most) {
 static void write_file(const char *path, const uint8_t *bytes, size_t n) {
     FILE *f = fopen(path, "wb");
     cr_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0, "%s", path);
+}
+
+/* The weights after one step, as darknet itself left them. The first two objects share a cell and an anchor, and the
+ * last is too small to count. */
+Test(darknet, learns_what_darknet_learns) {
+    static uint8_t before[1 << 14], want[1 << 14], have[1 << 14];
+    static detector_subject s;
+    darknet_net n;
+    double distance = 0, change = 0;
+    open_subject(&s);
+    scratch_open("darknet");
+    good(build_trained(&s, "trained", &n));
+    add_step(&s, n.net.graph);
+    good(cvr_device_open(&n.device, s.c.plugins, "cpu", 0, s.c.pool, &detector_error));
+    good(cvr_store_place(n.net.store, n.device, &detector_error));
+    good(load(&s, &n, golden_path("trained.weights")));
+    plan(&s, &n);
+    write_targets(&n);
+    run(&n, 0, 64);
+    good(weights_save(s.c.plugins, n.net.store, scratch_path("after.weights"), &detector_error));
+    const size_t size = read_file(golden_path("trained.weights"), before, sizeof before);
+    cr_assert_eq(read_file(golden_path("trained.after.weights"), want, sizeof want), size);
+    cr_assert_eq(read_file(scratch_path("after.weights"), have, sizeof have), size);
+    for (size_t at = 20; at < size; at += sizeof(float)) {
+        float b, w, h;
+        memcpy(&b, before + at, sizeof b), memcpy(&w, want + at, sizeof w), memcpy(&h, have + at, sizeof h);
+        distance += ((double)h - w) * ((double)h - w);
+        change += ((double)w - b) * ((double)w - b);
+    }
+    cr_expect_gt(change, 0.01);
+    cr_expect_leq(sqrt(distance / change), 1e-4, "%g of what darknet changed", sqrt(distance / change));
+    close_net(&n);
+    scratch_close();
+    close_subject(&s);
+}
+
+/* [region] predicts only, and says so where it is. */
+Test(darknet, refuses_to_train_a_region) {
+    static detector_subject s;
+    darknet_net n;
+    open_subject(&s);
+    cr_expect_neq(build_trained(&s, "yolov2", &n), CVR_OK);
+    cr_expect(strstr(detector_error.message, "[region] predicts, but is not trained here") &&
+                  strstr(detector_error.file, "yolov2.cfg") && detector_error.line == 55,
+              "%s:%u: %s", detector_error.file, detector_error.line, detector_error.message);
+    detector_drop(&n.net);
+    close_subject(&s);
 }
 
 /* What was read is written again, number by number; only the header says that cvrun wrote it. */

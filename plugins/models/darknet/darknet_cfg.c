@@ -10,6 +10,8 @@ int32_t darknet_cfg_fail(const darknet_cfg *c, uint32_t line, cvr_error *err, co
     va_start(ap, format);
     (void)vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e) *p = '?'; /* words of the file, which others wrote */
     return cvr_fail_at(err, c->path, line, cvr_fail(err, CVR_ERR_FORMAT, "%s", text));
 }
 
@@ -73,10 +75,15 @@ static int32_t add_lines(darknet_cfg *c, uint64_t n, cvr_error *err) {
 
 /* ---- the file ---- */
 
+static uint64_t lesser(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* A section takes three bytes, an option two, and either ends its line. */
 static int32_t give_memory(darknet_cfg *c, uint64_t n, cvr_error *err) {
     c->text = c->host->alloc(c->host, n + 1, 64);
-    c->sections = c->host->alloc(c->host, DARKNET_MOST_SECTIONS * sizeof *c->sections, 64);
-    c->options = c->host->alloc(c->host, DARKNET_MOST_OPTIONS * sizeof *c->options, 64);
+    c->sections = c->host->alloc(c->host, lesser(n / 3 + 1, DARKNET_MOST_SECTIONS) * sizeof *c->sections, 64);
+    c->options = c->host->alloc(c->host, lesser(n / 2 + 1, DARKNET_MOST_OPTIONS) * sizeof *c->options, 64);
     if (!c->text || !c->sections || !c->options) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     c->text[n] = '\0';
     return CVR_OK;

@@ -123,6 +123,8 @@ int32_t darknet_head_read(darknet_plan *p, const darknet_section *s, cvr_error *
     p->layers[p->n_layers] = (darknet_layer){.kind = DARKNET_HEAD,
                                              .line = s->line,
                                              .activation = "",
+                                             .stride = 1,
+                                             .groups = 1,
                                              .down = p->n_layers ? p->layers[p->n_layers - 1].down : 1};
     p->n_heads++;
     return CVR_OK;

@@ -23,6 +23,7 @@ static int32_t read_ints(const darknet_cfg *c, const darknet_section *s, darknet
     CVR_TRY(darknet_cfg_int(c, s, "burn_in", 0, counts, &n->burn_in, err));
     CVR_TRY(darknet_cfg_int(c, s, "max_batches", 0, counts, &n->max_batches, err));
     CVR_TRY(darknet_cfg_int(c, s, "mosaic", 0, few, &n->mosaic, err));
+    n->has_letter_box = darknet_cfg_find(c, s, "letter_box") != NULL;
     return darknet_cfg_int(c, s, "letter_box", 0, few, &n->letter_box, err);
 }
 
