@@ -49,8 +49,8 @@ static int32_t build(cvr_plugins *plugins, const cvr_model_desc *model, const vo
 }
 
 int32_t cvr_network_file_store(cvr_plugins *plugins, const char *path, cvr_store **out, cvr_error *err) {
-    const cvr_model_desc *model;
-    const char *key;
+    const cvr_model_desc *model = NULL;
+    const char *key = NULL;
     char full[PATH_MAX];
     void *attrs = NULL;
     int32_t status;

@@ -72,7 +72,7 @@ def write_weights(path, cfg, seed):
                 put(r.normal(0, 0.2, n))
                 put(r.uniform(0.5, 1.5, n))
             fan_in = c // groups * size * size
-            put(r.normal(0, (0.35 if head else 1) * np.sqrt(2 / fan_in), n * fan_in))
+            put(r.normal(0, ((0.8 if layers[i + 1][0] == "region" else 0.35) if head else 1) * np.sqrt(2 / fan_in), n * fan_in))
             c = n
         elif kind == "route":
             parts = [int(k) for k in o["layers"].split(",")]
@@ -122,7 +122,7 @@ def detect(name, seed):
 # class, centre, width and height as shares of the picture. The first two have one cell and one anchor; the last is too
 # small to count.
 OBJECTS = [(0, 0.30, 0.40, 0.12, 0.20), (2, 0.31, 0.41, 0.13, 0.22), (1, 0.70, 0.65, 0.40, 0.35), (1, 0.2, 0.8, 0.1, 0.12),
-           (2, 0.55, 0.2, 0.5, 0.6), (0, 0.9, 0.9, 0.0005, 0.1)]
+           (2, 0.55, 0.35, 0.5, 0.6), (0, 0.9, 0.9, 0.0005, 0.1)]
 
 
 def train(name, seed):
