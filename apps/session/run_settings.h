@@ -57,7 +57,16 @@ typedef struct train_settings {
     double ema_decay;
     int64_t ema_steps, sampler, repeat;
     const char *class_weights;
+    int64_t close_mosaic;
+    double ema_ramp;
+    int64_t n_multi_scale, multi_scale[3], multi_scale_every; /* least, most, step */
+    int64_t max_batches;
 } train_settings;
+
+/* Whether an epoch (from 0) is one of the last train.close_mosaic. */
+static inline bool is_closing(const train_settings *t, int64_t epoch) {
+    return epoch >= t->epochs - t->close_mosaic && t->close_mosaic > 0;
+}
 
 typedef struct optim_settings {
     const char *name, *lr, *weight_decay, *norm_weight_decay, *bias_weight_decay;
@@ -65,9 +74,12 @@ typedef struct optim_settings {
     const char *param_lr_mult, *param_weight_decay;
 } optim_settings;
 
+enum { WARMUP_LINEAR, WARMUP_QUADRATIC, WARMUP_QUARTIC };
+
 typedef struct sched_settings {
     const char *name;
     double warmup_epochs, lr_min;
+    int64_t warmup, warmup_steps, flat_epochs;
 } sched_settings;
 
 typedef struct val_settings {

@@ -213,6 +213,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     if (s->set.run_folder && trains) session_warn_missing(s);
     CVR_TRY(settings_choose(&s->set, s->plugins, trains, reads, err));
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
+    if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
     return cvr_config_finish(s->set.config, err);
 }

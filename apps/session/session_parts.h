@@ -125,6 +125,8 @@ bool weights_finite(uint32_t dtype, const void *data, int64_t n);
 
 /* ema.c: the weight of the parameters in their running means after step `step` (from 0) of epoch `epoch`. */
 double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step);
+/* The same with train.ema_ramp, after `step` steps of the run. */
+double ema_ramp_weight(const train_settings *t, int64_t step);
 /* The share of the first step's parameters in the running means at the end of a run. */
 double ema_first_left(const train_settings *t, double warmup_epochs, int64_t steps_per_epoch);
 /* The ema_decay with which, for ema_steps = 1, that share is `left`. */

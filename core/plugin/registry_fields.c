@@ -118,6 +118,8 @@ static const desc_field augment_fields[] = {
     LIST(TEXTS, cvr_augment_desc, kinds, n_kinds),
     BOUNDED(NUMBER, cvr_augment_desc, moves, 0, 1),
     BOUNDED(NUMBER, cvr_augment_desc, softens, 0, 1),
+    BOUNDED(NUMBER, cvr_augment_desc, closes, 0, 1),
+    BOUNDED(NUMBER, cvr_augment_desc, fresh, 0, 1),
     FIELDS_END,
 };
 static const desc_field dataset_fields[] = {

@@ -231,6 +231,7 @@
     ROW(cvr_sched_args, n_history),
     ROW(cvr_sched_args, lower_is_better),
     ROW(cvr_sched_args, reserved),
+    ROW(cvr_sched_args, warmup),
     ROW(cvr_scheduler_desc, struct_size),
     ROW(cvr_scheduler_desc, name),
     ROW(cvr_scheduler_desc, doc),

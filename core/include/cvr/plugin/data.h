@@ -279,8 +279,8 @@ typedef struct cvr_augment_desc {
     int32_t (*make_params)(const void *attrs, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err);
     /* One sample: NULL where one of the next two is there. */
     int32_t (*apply)(const void *attrs, const double *params, cvr_sample *s, cvr_error *err);
-    /* n_samples of them; the result is left in samples[0]. The others were drawn by the pipeline, from the same numbers
-     * whatever the workers, read and changed by the transforms before this one. */
+    /* n_samples of them (see `alone`); the result is left in samples[0]. The others were drawn by the pipeline, from
+     * the same numbers whatever the workers, read and changed by the transforms before this one (but see `fresh`). */
     int32_t (*apply_many)(const void *attrs, const double *params, cvr_sample *const *samples, uint32_t n,
                           cvr_error *err);
     /* CVR_STAGE_BATCH, on the host. */
@@ -306,6 +306,11 @@ typedef struct cvr_augment_desc {
     int32_t (*part_size)(const cvr_part_step *step, cvr_error *err);
     int32_t (*part_source)(const cvr_part_step *step, cvr_error *err);
     int32_t (*part_apply)(const cvr_part_step *step, cvr_sample *s, cvr_error *err);
+    /* 1 where what was drawn (a probability, most likely) needs no other sample: apply_many then gets one. NULL: never.
+     */
+    int32_t (*alone)(const void *attrs, const double *params);
+    uint32_t closes; /* 1: it is left out in the last train.close_mosaic epochs; of CVR_STAGE_SAMPLE */
+    uint32_t fresh;  /* 1: the others of apply_many come as the data has them, without the transforms before this one */
 } cvr_augment_desc;
 
 #ifdef __cplusplus
@@ -323,6 +328,6 @@ CVR_STATIC_ASSERT(sizeof(cvr_dataset_args) == 72, "cvr_dataset_args has padding"
 CVR_STATIC_ASSERT(sizeof(cvr_dataset_desc) == 144, "cvr_dataset_desc has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_step) == 40, "cvr_part_step has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_augment_batch) == 24, "cvr_augment_batch has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_augment_desc) == 144, "cvr_augment_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_augment_desc) == 160, "cvr_augment_desc has padding");
 
 #endif
