@@ -95,6 +95,7 @@ static int32_t open_untouched(run_data *d, const settings *s, cvr_plugins *p, cv
     size_t normaliser = 0;
     data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
     while (val->transforms[normaliser].desc->stage != CVR_STAGE_NORMALISE) normaliser++;
+    one_by_one(s, &o);
     o.transforms = &val->transforms[normaliser];
     o.n_transforms = 1;
     o.workers = o.workers ? 1 : 0;
@@ -234,13 +235,22 @@ int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, b
     return CVR_OK;
 }
 
-int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
+static int32_t open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     cvr_batches_options o;
+    data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
+    return cvr_batches_open_pictures(&d->pictures, &o, d->channels, err);
+}
+
+int32_t data_open_for_tiles(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
+    if (!d->untouched) CVR_TRY(open_untouched(d, s, p, err));
+    return d->pictures ? CVR_OK : open_pictures(d, s, p, err);
+}
+
+int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     CVR_TRY(data_open_classes(d, s, p, false, err));
     d->channels = s->model->in_channels ? s->model->in_channels : 3;
     CVR_TRY(check_counts(s, d->channels, err));
-    data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
-    return cvr_batches_open_pictures(&d->pictures, &o, d->channels, err);
+    return open_pictures(d, s, p, err);
 }
 
 void data_close(run_data *d) {

@@ -90,6 +90,8 @@ void data_settle_size(const run_data *d, settings *s);
 int32_t data_open_batches(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err);
 /* Batches of single pictures, made as validation makes them. */
 int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
+/* For evaluation in tiles: validation's samples as the data has them, and batches of single pictures. */
+int32_t data_open_for_tiles(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
 void data_close(run_data *d);
 /* What the batches of a split are made by. */
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o);

@@ -77,6 +77,11 @@ static const cvr_attr_desc *const data_keys[] = {
         "pixels of a side; of a task with boxes: a square whatever the picture's shape, or the shorter side and the "
         "most of the longer one, 800,1333; 0: as the pictures are",
         .count = 2, CVR_ATTR_BETWEEN(0, 65500)),
+    CVR_ATTR(
+        CHOICE, "fit", "auto",
+        "how pictures with boxes come to that square: each side stretched by itself, or in their shape, at the upper "
+        "left or in the middle of a grey square; auto: as the model proposes, else stretched",
+        .choices = "auto|stretch|letterbox|letterbox_center"),
     CVR_ATTR(INT, "shapes", "0",
              "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, of a task with boxes 8, "
              "and 64 where pictures come one by one",

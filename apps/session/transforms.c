@@ -58,6 +58,10 @@ static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char 
 
 static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filling *f, cvr_error *err) {
     static const char *const interpolations[] = {"nearest", "bilinear", "bicubic"}; /* as INTERPOLATION_NAMES */
+    static const uint32_t fits[] = {[FIT_AUTO] = CVR_FIT_STRETCH,
+                                    [FIT_STRETCH] = CVR_FIT_STRETCH,
+                                    [FIT_LETTERBOX] = CVR_FIT_LETTERBOX,
+                                    [FIT_LETTERBOX_CENTER] = CVR_FIT_LETTERBOX_CENTER};
     const cvr_pipeline p = {.struct_size = sizeof p,
                             .ctx = f,
                             .resize_size = s->protocol.resize,
@@ -66,7 +70,8 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
                             .mean = s->mean,
                             .std = s->std,
                             .add = pipeline_add,
-                            .img_size = {s->data->img_size, s->data->img_size_long}};
+                            .img_size = {s->data->img_size, s->data->img_size_long},
+                            .fit = fits[s->data->fit]};
     CVR_TRY(CVR_CALL(s->task, pipeline, NULL, err, info, &p));
     order_by_stage(f->to);
     if (normalisers(f->to) == 1) return CVR_OK;
@@ -194,13 +199,14 @@ int32_t data_train_transforms(const cvr_task_info *info, split *to, const settin
         }
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
+    const size_t lines_do = to->n_transforms; /* `preset = none` adds nothing */
     order_by_stage(to);
     /* Lines for pictures with boxes seldom speak of sizes: the task's own comes after them. */
     const bool sized = !settings_with_boxes(s) || makes_size(to), normalised = normalisers(to) > 0;
     filling all = {.to = to,
                    .plugins = p,
                    .crop = s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size,
-                   .normaliser_only = n > 0 && sized,
+                   .normaliser_only = lines_do > 0 && sized,
                    .normalised = normalised};
     return sized && normalised ? CVR_OK : take_pipeline(info, s, &all, err);
 }

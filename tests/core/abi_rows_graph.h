@@ -211,6 +211,8 @@
     ROW(cvr_model_desc, reads),
     ROW(cvr_model_desc, n_reads),
     ROW(cvr_model_desc, square),
+    ROW(cvr_model_desc, proposes),
+    ROW(cvr_model_desc, file),
     ROW(cvr_optimizer_desc, struct_size),
     ROW(cvr_optimizer_desc, name),
     ROW(cvr_optimizer_desc, doc),

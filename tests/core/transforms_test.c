@@ -96,6 +96,7 @@ static const struct {
     {"preset = ssdlite", 320, 0, "random_iou_crop random_horizontal_flip resize normalize"},
     {"preset = ssd", 300, 0,
      "random_photometric_distort random_zoom_out random_iou_crop random_horizontal_flip resize normalize"},
+    {"preset = none", 300, 0, "resize normalize"},
     {"random_vertical_flip =\npreset = hflip\nrandom_invert =", 300, 0,
      "random_vertical_flip random_horizontal_flip random_invert resize normalize"},
 };

@@ -27,9 +27,8 @@ cvr_value darknet_node(darknet_build *b, uint32_t i);
 /* darknet_detect.c: losses and detections of all heads. */
 void darknet_put_boxes(darknet_build *b, const detect_ends *e);
 
-/* darknet_propose.c: the settings that a recipe has for what the file says, each as "section.key" and its value. */
-typedef int32_t (*darknet_tell_fn)(void *ctx, const char *key, const char *value, cvr_error *err);
-int32_t darknet_propose(const darknet_plan *p, darknet_tell_fn each, void *ctx, cvr_error *err);
+/* darknet_propose.c: the settings that a recipe has for what the file says. */
+int32_t darknet_propose(const darknet_plan *p, cvr_propose_fn each, void *ctx, cvr_error *err);
 /* darknet_weights.c: the weights format "darknet". */
 extern const cvr_weights_desc darknet_weights;
 

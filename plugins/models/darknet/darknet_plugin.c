@@ -71,6 +71,17 @@ static int64_t stride(const void *attrs) {
     return most;
 }
 
+/* Nothing without a file, which building asks for. */
+static int32_t proposes(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err) {
+    const char *path = ((const darknet_attrs *)attrs)->cfg;
+    darknet_plan plan;
+    if (!*path) return CVR_OK;
+    int32_t status = darknet_plan_open(host, path, &plan, err);
+    if (status == CVR_OK) status = darknet_propose(&plan, each, ctx, err);
+    darknet_plan_close(&plan);
+    return status;
+}
+
 /* ---- keys ---- */
 
 static const cvr_attr_desc cfg = CVR_ATTR_INIT(PATH, "cfg", "", "the network: a Darknet .cfg file");
@@ -95,6 +106,8 @@ static const cvr_model_desc model = {
     .n_stages = NET_COUNT(stages),
     .stages = stages,
     .stride = stride,
+    .proposes = proposes,
+    .file = "cfg",
 };
 
 static int32_t load(const cvr_host *h, const cvr_registrar *r, cvr_error *err) {

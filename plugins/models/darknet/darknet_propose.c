@@ -5,7 +5,7 @@
 #include "darknet.h"
 
 typedef struct telling {
-    darknet_tell_fn each;
+    cvr_propose_fn each;
     void *ctx;
     cvr_error *err;
     int32_t status;
@@ -106,7 +106,7 @@ static void tell_schedule(telling *t, const darknet_plan *p) {
     }
 }
 
-int32_t darknet_propose(const darknet_plan *p, darknet_tell_fn each, void *ctx, cvr_error *err) {
+int32_t darknet_propose(const darknet_plan *p, cvr_propose_fn each, void *ctx, cvr_error *err) {
     telling t = {each, ctx, err, CVR_OK};
     tell_pictures(&t, p);
     if (p->n_heads) {
