@@ -17,7 +17,7 @@ expect 0 "" "$CVRUN" convert again.safetensors again.safetensors force=yes
 same zip.safetensors again.safetensors
 
 # what cannot be
-expect 2 "convert has two settings, cfg=FILE and force=yes" "$CVRUN" convert zip.safetensors new.safetensors dtype=f16
+expect 2 "convert has the settings cfg=FILE, in_channels=N and force=yes" "$CVRUN" convert zip.safetensors new.safetensors dtype=f16
 expect 2 "Usage: cvrun convert IN OUT" "$CVRUN" convert zip.safetensors
 expect 2 "one word too many" "$CVRUN" convert zip.safetensors a.safetensors b.safetensors
 expect 1 "pth files are only read" "$CVRUN" convert zip.safetensors new.pth

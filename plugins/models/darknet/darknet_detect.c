@@ -44,7 +44,7 @@ static void put_losses(darknet_build *b, const detect_ends *e) {
     for (uint32_t k = 0; k < b->plan->n_heads && b->n.status == CVR_OK; k++) {
         const darknet_head *h = &b->plan->heads[k];
         const cvr_yolo_loss_attrs a = loss_of(b, h);
-        const cvr_value in[4] = {net_f32(&b->n, b->values[h->layer]), e->boxes, e->labels, e->counts};
+        const cvr_value in[4] = {detect_f32(&b->n, b->values[h->layer]), e->boxes, e->labels, e->counts};
         cvr_value out[LOSSES + 1];
         (void)net_emit(&b->n, NET_OP("yolo_loss", &a), in, 4, out, LOSSES + 1);
         for (int i = 0; i < LOSSES; i++)
@@ -87,7 +87,7 @@ static void all_boxes(darknet_build *b, cvr_value out[2]) {
     cvr_value parts[2][DARKNET_MOST_HEADS];
     for (uint32_t k = 0; k < b->plan->n_heads; k++) {
         const darknet_head *h = &b->plan->heads[k];
-        const cvr_value x = net_f32(&b->n, b->values[h->layer]);
+        const cvr_value x = detect_f32(&b->n, b->values[h->layer]);
         cvr_value both[2];
         if (b->n.status != CVR_OK) return;
         const cvr_yolo_attrs a = boxes_of(b, h);
