@@ -11,10 +11,6 @@
 
 #define LOSSES 3
 
-static void put(darknet_build *b, const detect_ends *e, const char *name, uint32_t role, cvr_value v) {
-    if (b->n.status == CVR_OK) b->n.status = e->io->put(e->io, name, role, v, b->n.err);
-}
-
 /* ---- losses ---- */
 
 static cvr_yolo_loss_attrs loss_of(const darknet_build *b, const darknet_head *h) {
@@ -51,16 +47,10 @@ static void put_losses(darknet_build *b, const detect_ends *e) {
             sum[i] = k ? net_layer2(&b->n, sum[i], out[i], net_print("loss.%u.%s", h->layer, names[i]).s, "add", "")
                        : out[i];
     }
-    for (int i = 0; i < LOSSES; i++) put(b, e, names[i], CVR_ROLE_LOSS, sum[i]);
+    for (int i = 0; i < LOSSES; i++) detect_put(&b->n, e, names[i], CVR_ROLE_LOSS, sum[i]);
 }
 
 /* ---- detections ---- */
-
-static cvr_value gather(net *n, cvr_value x, cvr_value index) {
-    const cvr_gather_attrs a = {0};
-    const cvr_value in[2] = {x, index};
-    return net_emit1(n, NET_OP("gather_rows", &a), in, 2);
-}
 
 static cvr_value joined(net *n, const cvr_value *parts, uint32_t count) {
     const cvr_concat_attrs a = {1};
@@ -112,12 +102,12 @@ static void put_detections(darknet_build *b, const detect_ends *e) {
     const cvr_nms_attrs nms = {.iou_threshold = a->nms_thresh > 0 ? a->nms_thresh : b->plan->heads[0].nms,
                                .max_out = a->detections_per_img < top.k ? a->detections_per_img : top.k,
                                .method = CVR_NMS_LOOP};
-    const cvr_value boxes = gather(n, all[0], place[0]), in[4] = {boxes, best[0], place[1], best[2]};
+    const cvr_value boxes = detect_gather(n, all[0], place[0], 0), in[4] = {boxes, best[0], place[1], best[2]};
     (void)net_emit(n, NET_OP("nms", &nms), in, 4, kept, 2);
-    const cvr_value clipped[2] = {gather(n, boxes, kept[0]), e->image_size}, labels[2] = {place[1], kept[0]};
-    put(b, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("clip_boxes"), clipped, 2));
-    put(b, e, "scores", CVR_ROLE_RESULT, gather(n, best[0], kept[0]));
-    put(b, e, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), labels, 2));
+    const cvr_value clipped[2] = {detect_gather(n, boxes, kept[0], 0), e->image_size}, labels[2] = {place[1], kept[0]};
+    detect_put(&b->n, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("clip_boxes"), clipped, 2));
+    detect_put(&b->n, e, "scores", CVR_ROLE_RESULT, detect_gather(n, best[0], kept[0], 0));
+    detect_put(&b->n, e, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), labels, 2));
 }
 
 void darknet_put_boxes(darknet_build *b, const detect_ends *e) {
@@ -128,7 +118,7 @@ void darknet_put_boxes(darknet_build *b, const detect_ends *e) {
                                        "[region] predicts, but is not trained here; train a network with [yolo]");
     if (e->boxes && !first->is_region) put_losses(b, e);
     if (b->n.b->training)
-        put(b, e, "map", CVR_ROLE_RESULT, b->values[first->layer]); /* training wants some result */
+        detect_put(&b->n, e, "map", CVR_ROLE_RESULT, b->values[first->layer]); /* training wants some result */
     else
         put_detections(b, e);
 }
