@@ -49,6 +49,7 @@ static int32_t read_steps(const darknet_cfg *c, const darknet_section *s, darkne
     CVR_TRY(darknet_cfg_ints(c, s, "steps", counts, n->steps, DARKNET_MOST_STEPS, &n->n_steps, err));
     CVR_TRY(darknet_cfg_floats(c, s, "scales", factors, n->scales, DARKNET_MOST_STEPS, &n_scales, err));
     n->has_policy_steps = policy && strcmp(policy->value, "steps") == 0;
+    n->has_policy_poly = policy && strcmp(policy->value, "poly") == 0;
     if (n->has_policy_steps && n->n_steps != n_scales)
         return darknet_cfg_fail(c, policy->line, err, "policy=steps: %u steps and %u scales; each step has one scale",
                                 n->n_steps, n_scales);

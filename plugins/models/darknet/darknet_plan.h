@@ -58,7 +58,7 @@ typedef struct darknet_layer {
 typedef struct darknet_net {
     int64_t batch, width, height, channels, burn_in, max_batches, mosaic, letter_box;
     double learning_rate, momentum, decay, hue, saturation, exposure, angle, power;
-    uint32_t n_steps, has_policy_steps, has_letter_box, reserved;
+    uint32_t n_steps, has_policy_steps, has_policy_poly, has_letter_box;
     int64_t steps[DARKNET_MOST_STEPS];
     double scales[DARKNET_MOST_STEPS];
 } darknet_net;

@@ -100,6 +100,10 @@ static void tell_schedule(telling *t, const darknet_plan *p) {
         tell(t, "sched.steps", "%s", steps);
         tell(t, "sched.scales", "%s", scales);
     }
+    if (n->has_policy_poly) {
+        tell(t, "sched.name", "%s", "poly");
+        tell(t, "sched.power", "%.9g", n->power);
+    }
     if (n->burn_in > 0) {
         tell(t, "sched.warmup_steps", "%lld", (long long)n->burn_in);
         tell(t, "sched.warmup", "%s", n->power < 1.5 ? "linear" : n->power < 3 ? "quadratic" : "quartic");
