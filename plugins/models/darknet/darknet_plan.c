@@ -142,13 +142,6 @@ void darknet_plan_close(darknet_plan *p) {
     darknet_cfg_close(&p->cfg);
 }
 
-int64_t darknet_plan_classes(const darknet_plan *p) {
-    if (p->n_heads) return p->heads[0].classes;
-    for (uint32_t i = p->n_layers; i > 0; i--)
-        if (p->layers[i - 1].feeds_result) return p->layers[i - 1].filters;
-    return 0;
-}
-
 int64_t darknet_plan_stride(const darknet_plan *p) {
     double largest = 1;
     for (uint32_t i = 0; i < p->n_layers; i++) largest = fmax(largest, p->layers[i].down);

@@ -78,12 +78,10 @@ int32_t darknet_plan_parse(const cvr_host *host, const char *path, const char *b
                            cvr_error *err);
 void darknet_plan_close(darknet_plan *p);
 
-/* Classes that the file speaks of: those of its heads, or the filters of its last layer. */
-int64_t darknet_plan_classes(const darknet_plan *p);
 /* What sides of pictures must be multiples of. */
 int64_t darknet_plan_stride(const darknet_plan *p);
 
-/* darknet_layers.c: layer number p->n_layers of a section; darknet_head.c's are of darknet_heads.c. */
+/* darknet_layers.c: layer number p->n_layers of a section. */
 int32_t darknet_layer_read(darknet_plan *p, const darknet_section *s, cvr_error *err);
 /* darknet_heads.c: [yolo] and [region]. */
 int32_t darknet_head_read(darknet_plan *p, const darknet_section *s, cvr_error *err);
