@@ -16,7 +16,7 @@ enum { WEIGHT, BIAS, SCALE, MEAN, VARIANCE, PARTS };
 typedef struct layer_parts {
     const cvr_weight *parts[PARTS];
     uint32_t connected;
-    uint32_t reserved;
+    uint32_t head; /* the number of classes decides how many filters it has */
 } layer_parts;
 
 /* ---- the network's tensors by layers ---- */
@@ -79,6 +79,7 @@ static int32_t sort_parts(const cvr_weight *const *weights, uint64_t n, layer_pa
             return cvr_fail(err, CVR_ERR_FORMAT, "`%.120s` and `%.120s` are the same part of layer %lld; leave one out",
                             w->name, layers[layer].parts[part]->name, (long long)layer);
         layers[layer].parts[part] = w;
+        layers[layer].head = strncmp(w->name, "head.", 5) == 0;
     }
     return CVR_OK;
 }
@@ -150,6 +151,7 @@ static int32_t read_without(const cvr_host *host, const uint8_t *bytes, uint64_t
 /* Where the file ends: `whole` layers of `all` lie in its first `reach` numbers. */
 typedef struct file_end {
     uint64_t have, want, reach; /* numbers: of the file, of the network, of whole layers */
+    uint64_t heads;             /* of `want`, those of layers that the number of classes decides about */
     uint32_t whole, all;        /* layers with weights */
 } file_end;
 
@@ -158,7 +160,9 @@ static file_end find_end(const layer_parts *layers, uint64_t have) {
     for (uint32_t i = 0; i < MOST_LAYERS; i++) {
         const cvr_weight *parts[PARTS];
         const uint32_t n = in_order(&layers[i], parts);
+        const uint64_t before = e.want;
         for (uint32_t k = 0; k < n; k++) e.want += numel(parts[k]);
+        if (layers[i].head) e.heads += e.want - before;
         e.all += n > 0;
         if (n && e.want <= have) {
             e.reach = e.want;
@@ -168,32 +172,53 @@ static file_end find_end(const layer_parts *layers, uint64_t have) {
     return e;
 }
 
-/* The file is the network's, or that of its first layers (darknet53.conv.74), to the byte. */
-static int32_t check_end(const cvr_host *host, const file_end *e, uint64_t rest, cvr_error *err) {
-    char text[160];
-    if (rest || e->have > e->want || e->reach != e->have || !e->whole)
+/* How many filters a head has in the file, of `filters` in the network: all heads have as many times more or fewer as
+ * they have in all. 0: not a whole number. */
+static int64_t head_filters(const file_end *e, int64_t filters) {
+    const uint64_t rest = e->have - (e->want - e->heads);
+    if (rest > UINT64_C(1) << 40 || filters > 1 << 20 || (uint64_t)filters * rest % e->heads != 0) return 0;
+    return (int64_t)((uint64_t)filters * rest / e->heads);
+}
+
+/* Whether the file is the network's, but for the number of classes; it then ends in no place where a layer does. */
+static int has_other_classes(const layer_parts *layers, const file_end *e) {
+    if (!e->heads || e->have == e->reach || e->have <= e->want - e->heads) return 0;
+    for (uint32_t i = 0; i < MOST_LAYERS; i++)
+        if (layers[i].head && (layers[i].parts[SCALE] || head_filters(e, layers[i].parts[WEIGHT]->shape[0]) < 1))
+            return 0;
+    return 1;
+}
+
+/* The file is the network's to the byte, or that of its first layers (darknet53.conv.74), or has other classes. */
+static int32_t check_end(const cvr_host *host, const file_end *e, uint64_t rest, int other_classes, cvr_error *err) {
+    char text[200];
+    if (rest || (!other_classes && (e->have > e->want || e->reach != e->have || !e->whole)))
         return cvr_fail(err, CVR_ERR_FORMAT,
                         "has %llu numbers%s, the network %llu in %u layers, of which %u would fit; the file is cut, or "
                         "belongs to another .cfg",
                         (unsigned long long)e->have, rest ? " and a part of one" : "", (unsigned long long)e->want,
                         e->all, e->whole);
-    if (e->whole == e->all) return CVR_OK;
-    (void)snprintf(text, sizeof text,
-                   "the file has the first %u of %u layers with weights; model.strict = no leaves the others as they "
-                   "start",
-                   e->whole, e->all);
-    host->log(host, CVR_LOG_INFO, text);
+    if (other_classes)
+        (void)snprintf(text, sizeof text, "the file is this network's with another number of classes");
+    else
+        (void)snprintf(text, sizeof text,
+                       "the file has the first %u of %u layers with weights; model.strict = no leaves the others as "
+                       "they start",
+                       e->whole, e->all);
+    if (e->have != e->want) host->log(host, CVR_LOG_INFO, text);
     return CVR_OK;
 }
 
-static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint64_t n, cvr_weight_fn each, void *ctx,
-                           cvr_error *err) {
+/* `e`: heads have the filters of the file in place of their own; NULL: their own. */
+static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint64_t n, const file_end *e,
+                           cvr_weight_fn each, void *ctx, cvr_error *err) {
     uint64_t at = 0;
     for (uint32_t i = 0; i < MOST_LAYERS && at < n; i++) {
         const cvr_weight *parts[PARTS];
         const uint32_t count = in_order(&layers[i], parts);
         for (uint32_t k = 0; k < count; k++) {
             cvr_weight w = *parts[k];
+            if (e && layers[i].head) w.shape[0] = head_filters(e, w.shape[0]);
             w.data = data + at;
             w.bytes = numel(&w) * sizeof(float);
             w.source_dtype = "float32";
@@ -213,8 +238,9 @@ static int32_t read_for(const cvr_host *host, const uint8_t *bytes, uint64_t n, 
     const uint64_t header = header_bytes(bytes), size = n - header;
     CVR_TRY_OUT(open_layers(host, layout, n_layout, &layers, err));
     const file_end e = find_end(layers, size / sizeof(float));
-    CVR_TRY_OUT(check_end(host, &e, size % sizeof(float), err));
-    CVR_TRY_OUT(give_layers(layers, bytes + header, size, each, ctx, err));
+    const int other_classes = has_other_classes(layers, &e);
+    CVR_TRY_OUT(check_end(host, &e, size % sizeof(float), other_classes, err));
+    CVR_TRY_OUT(give_layers(layers, bytes + header, size, other_classes ? &e : NULL, each, ctx, err));
 out:
     if (layers) host->free(host, layers);
     return status;
