@@ -1,7 +1,7 @@
 /*
- * The learning rate of a step: warm-up, what the scheduler makes of it, and the last epochs, in which it stays. The
- * place in the schedule is counted in epochs of today's steps, so that it goes on where it was though a resumed run has
- * other batches or data.
+ * The learning rate of a step: warm-up, what the scheduler makes of it, and the last epochs, in which it stays; and
+ * what else the last epochs have of their own. The place in the schedule is counted in epochs of today's steps, so that
+ * it goes on where it was though a resumed run has other batches or data.
  */
 #include "trainer.h"
 #include <math.h>
@@ -21,6 +21,21 @@ static double warmup_factor(const sched_settings *s, int64_t step, int64_t warmu
     static const double powers[] = {1, 2, 4};
     const double share = (double)(step + 1) / (double)warmup;
     return s->warmup == WARMUP_LINEAR ? share : pow(share, powers[s->warmup]);
+}
+
+void schedule_tell_closing(const trainer *t) {
+    const split *train = &t->s->data.splits[CVR_SPLIT_TRAIN];
+    const train_settings *s = t->s->set.train;
+    cvr_text names = {0};
+    if (t->state.batch || !is_closing(s, t->state.epoch) || (t->state.epoch && is_closing(s, t->state.epoch - 1)))
+        return;
+    for (size_t i = 0; i < train->n_transforms && !t->s->net.probes; i++)
+        if (train->transforms[i].desc->closes)
+            cvr_text_add(&names, "%s%s", names.n ? ", " : "", train->transforms[i].desc->name);
+    if (names.n)
+        cvr_log(CVR_LOG_INFO, "epoch %lld: without %s from now on (train.close_mosaic)", (long long)t->state.epoch + 1,
+                names.s);
+    cvr_text_clear(&names);
 }
 
 double trainer_lr(const trainer *t, int64_t batch) {

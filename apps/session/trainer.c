@@ -290,6 +290,7 @@ static int32_t train_loop(trainer *t, cvr_error *err) {
     while (t->state.epoch < epochs) {
         bool ended = false;
         enter_phase(t);
+        schedule_tell_closing(t);
         CVR_TRY(move_if_due(t, err));
         if (t->state.batch < t->steps_per_epoch) {
             const int32_t status = train_step(t, err);

@@ -122,6 +122,74 @@ Test(augment_yolo, jitter_moves_every_side) {
     }
 }
 
+/* ---- strange samples ---- */
+
+static void strange_sample(test_sample *s, int64_t h, int64_t w) {
+    static const float boxes[5][4] = {{-1e30f, 0, 1e30f, 1},
+                                      {0, 0, INFINITY, INFINITY},
+                                      {-5, -5, -1, -1},
+                                      {0.5f, 0.25f, 0.75f, 0.5f},
+                                      {1000, 1000, 2000, 2000}};
+    static const int64_t labels[5] = {0, 1, 2, 3, 4};
+    static uint8_t pixels[5 * 40 * 40];
+    test_sample_init(s);
+    test_sample_image(s, CVR_U8, h, w, 3, pixels);
+    (void)test_sample_add(s, CVR_FIELD_BOXES, CVR_F32, 2, (const int64_t[]){5, 4}, boxes);
+    (void)test_sample_add(s, CVR_FIELD_BOX_LABELS, CVR_I64, 1, (const int64_t[]){5}, labels);
+    (void)test_sample_add(s, CVR_FIELD_MASKS, CVR_U8, 3, (const int64_t[]){5, h, w}, pixels);
+}
+
+static void expect_inside(const test_sample *s, const char *name) {
+    const cvr_field *const image = cvr_sample_find(&s->sample, CVR_FIELD_IMAGE),
+                           *const boxes = cvr_sample_find(&s->sample, CVR_FIELD_BOXES),
+                           *const masks = cvr_sample_find(&s->sample, CVR_FIELD_MASKS);
+    for (int64_t i = 0; i < boxes->shape[0]; i++) {
+        const float *const b = (const float *)boxes->data + 4 * i;
+        cr_expect(b[0] >= 0 && b[1] >= 0 && b[2] <= (float)image->shape[1] && b[3] <= (float)image->shape[0],
+                  "%s: %g %g %g %g", name, (double)b[0], (double)b[1], (double)b[2], (double)b[3]);
+    }
+    cr_expect(masks->shape[0] == boxes->shape[0] && masks->shape[1] == image->shape[0] &&
+              masks->shape[2] == image->shape[1]);
+}
+
+/* Pictures of a pixel, and boxes of any size: all ends up in the picture. */
+Test(augment_yolo, strange_samples_end_inside) {
+    static const char *const all[][2] = {{"letterbox", "20"},
+                                         {"letterbox", "1,30 center=yes"},
+                                         {"mosaic", "16 scale=0.01,3 degrees=180 shear=40"},
+                                         {"mosaic", "1"},
+                                         {"mixup_boxes", "scale=0.01,2"},
+                                         {"random_jitter_crop", "16 jitter=0.45"},
+                                         {"random_jitter_crop", "1,9 mode=place"}};
+    static const int64_t sides[][2] = {{1, 1}, {1, 40}, {33, 2}, {40, 40}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        const cvr_augment_desc *const d = transform(all[i][0]);
+        cvr_error err;
+        cvr_error_init(&err);
+        void *const attrs = settings_of(d, all[i][1], &err);
+        cr_assert(attrs, "%s", err.message);
+        for (uint64_t k = 0; k < 48; k++) {
+            test_sample s[4];
+            cvr_sample *samples[4];
+            double p[CVR_AUGMENT_PARAMS] = {0};
+            cvr_rng rng;
+            cvr_rng_start(&rng, 23, k);
+            for (uint64_t j = 0; j < 4; j++) {
+                const int64_t *const side = sides[(k + j * (k / 4)) % 4];
+                strange_sample(&s[j], side[0], side[1]);
+                samples[j] = &s[j].sample;
+            }
+            if (d->make_params) cr_assert_eq(d->make_params(attrs, samples[0], &rng, p, &err), CVR_OK);
+            cr_assert_eq(d->apply_many ? d->apply_many(attrs, p, samples, d->n_samples, &err)
+                                       : d->apply(attrs, p, samples[0], &err),
+                         CVR_OK, "%s: %s", d->name, err.message);
+            if (!d->fresh) expect_inside(&s[0], d->name); /* the picture that is mixed into keeps its boxes */
+            for (int j = 0; j < 4; j++) test_sample_free(&s[j]);
+        }
+        cvr_free(attrs);
+    }
+}
+
 /* ---- what is refused ---- */
 
 static const char *const refused[][2] = {

@@ -56,6 +56,8 @@ run whole
 run alone data.workers=0
 same "$(weights alone)" "$(weights whole)"
 
+[ "$(grep -c 'epoch 3: without mosaic, mixup_boxes from now on' log.txt)" -eq 2 ] || fail "the last epoch is not told of"
+
 # killed in the second epoch: batches 7 to 12 have mosaics; the third epoch has none
 "$CVRUN" train yolo.ini name=cut >>log.txt 2>&1 & pid=$!
 for ((i = 0; i < 3000; i++)); do
