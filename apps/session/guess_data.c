@@ -103,7 +103,9 @@ int32_t propose_by_data(settings *s, cvr_plugins *p, bool reads, cvr_error *err)
                            .kinds = kinds,
                            .n_kinds = (uint32_t)wanted_kinds(s->task, kinds, sizeof kinds / sizeof *kinds),
                            .is_folder = cvr_fs_is_folder(path)}};
-    const int32_t status = ask_all(&g, s, err);
+    const cvr_image_service *images; /* which files are pictures */
+    int32_t status = cvr_plugins_image_service(p, &images, err);
+    if (status == CVR_OK) status = ask_all(&g, s, err);
     proposals_clear(&g.best.says);
     cvr_text_clear(&g.asked);
     cvr_free(path);

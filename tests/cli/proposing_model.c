@@ -39,7 +39,7 @@ static int32_t toy_proposes(const void *attributes, cvr_propose_fn each, void *c
     if (is("run")) CVR_TRY(each(ctx, "run.seed", "1", err));
     if (is("key")) CVR_TRY(each(ctx, "train.epoch", "1", err));
     if (is("form")) CVR_TRY(each(ctx, "epochs", "1", err));
-    if (is("value")) CVR_TRY(each(ctx, "train.batch", "many", err));
+    if (is("value")) CVR_TRY(each(ctx, "train.grad_accum", "many", err));
     if (is("fails")) return cvr_fail_at(err, a->toy, 3, cvr_fail(err, CVR_ERR_FORMAT, "no layer of that name"));
     (void)snprintf(epochs, sizeof epochs, "%lld", (long long)a->width);
     return each(ctx, "train.epochs", epochs, err);

@@ -221,6 +221,20 @@ Test(tiles, the_tile_that_sees_all_of_it_tells) {
     cr_assert_eq(a.n, 2, "%d boxes", a.n);
 }
 
+/* So large that the tile that has all of it takes it for cut on both sides. */
+Test(tiles, an_object_that_fills_its_tile_is_one) {
+    scene s;
+    answer a;
+    start(&s, 260, 100, 1);
+    for (int i = 0; i < 3; i++) add_tile(&s, i * 80, 0, i * 80 + 100, 100);
+    put(&s, 0, 2, 0.9, 82, 40, 100, 60);
+    put(&s, 1, 2, 0.6, 82, 40, 178, 60);
+    put(&s, 2, 2, 0.8, 160, 40, 178, 60);
+    cr_assert_eq(merge(&s, 1, &a), CVR_OK, "%s", err.message);
+    cr_assert_eq(a.n, 1, "%d boxes", a.n);
+    expect_box(&a, 0, 2, 82, 40, 178, 60);
+}
+
 Test(tiles, masks_go_with_their_boxes) {
     scene s;
     answer a;

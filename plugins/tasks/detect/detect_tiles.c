@@ -6,7 +6,8 @@
  *     above and below.
  *  2. What two tiles see of the same place is one object: of boxes with an IoU over predict.iou (0.5 where that is 1)
  *     the one with the lower score goes, as in non-maximum suppression. A cut box counts for half its score, so that
- *     the tile that sees all of the object tells of it; and it goes, too, where over 0.7 of it lie within a better box.
+ *     the tile that sees all of the object tells of it; and it goes, too, where over 0.7 of it lie within a better box,
+ *     or within a much larger one that has half of its score.
  * Boxes of one tile are left to the network, which has suppressed them by its own rule.
  */
 #include "detect_tiles.h"
@@ -231,18 +232,32 @@ static void sort_boxes(const merging *m, double cut_weight) {
     if (m->all.n) qsort(all, m->all.n, sizeof *all, by_rank);
 }
 
+static int32_t are_apart(const tile_box *a, const tile_box *b) {
+    return a->gone || b->gone || a->klass != b->klass || (a->tile == b->tile && b->tile != JOINED);
+}
+
+/* Whether b is what the better one is. */
 static int32_t is_same(const tile_box *better, const tile_box *b, double iou) {
-    if (better->gone || better->klass != b->klass || (better->tile == b->tile && b->tile != JOINED)) return 0;
+    if (are_apart(better, b)) return 0;
     const double both = intersection(better, b), mine = area(b);
     if (both <= 0) return 0;
     return both / (area(better) + mine - both) > iou || (b->cut && both > INSIDE * mine);
+}
+
+/* Whether a better box is only a part of b, which has much more of the object and half of its score or more. */
+static int32_t is_part_of(const tile_box *better, const tile_box *b) {
+    return !are_apart(better, b) && better->cut && area(better) < INSIDE * area(b) &&
+           b->score >= CUT_WEIGHT * better->score && intersection(better, b) > INSIDE * area(better);
 }
 
 static void suppress(const merging *m, double iou) {
     tile_box *const all = boxes_of(m);
     sort_boxes(m, CUT_WEIGHT);
     for (uint64_t i = 0; i < m->all.n; i++)
-        for (uint64_t k = 0; k < i && !all[i].gone; k++) all[i].gone = (uint32_t)is_same(&all[k], &all[i], iou);
+        for (uint64_t k = 0; k < i && !all[i].gone; k++) {
+            if (is_part_of(&all[k], &all[i])) all[k].gone = 1;
+            all[i].gone = (uint32_t)is_same(&all[k], &all[i], iou);
+        }
 }
 
 /* ---- the answer ---- */
