@@ -82,7 +82,7 @@ Test(darknet, takes_files_with_other_classes) {
     rules.head = WEIGHTS_HEAD_KEEP;
     cr_expect_neq(weights_load(s.c.plugins, file.store, &rules, scratch_path("seven.weights"), &detector_error),
                   CVR_OK);
-    cr_expect(strstr(detector_error.message, "the file has float32(36,4,1,1), the network f32(24,4,1,1)"), "%s",
+    cr_expect(strstr(detector_error.message, "the file has float32(36, 4, 1, 1), the network f32(24, 4, 1, 1)"), "%s",
               detector_error.message);
     detector_drop(&file);
     detector_drop(&net);
