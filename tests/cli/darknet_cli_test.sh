@@ -36,7 +36,7 @@ expect 1 "none.cfg: is not there" "$CVRUN" convert yolov3.weights c.safetensors 
 expect 2 "no model is built from files with such a name" "$CVRUN" convert yolov3.weights c.safetensors cfg=r.ini
 expect 1 "is no tensor of a .weights file" "$CVRUN" convert "$golden/../cvrun.safetensors" c.weights
 sed -i 's/^filters=4$/filters=1000000000/' yolov3.cfg
-expect 1 "yolov3.cfg:49: filters=1000000000: must be a number from 1 to 65536" "$CVRUN" convert yolov3.weights c.safetensors cfg=yolov3.cfg
+expect 1 "yolov3.cfg:44: filters=1000000000: must be a number from 1 to 65536" "$CVRUN" convert yolov3.weights c.safetensors cfg=yolov3.cfg
 cp "$golden/yolov3.cfg" .
 
 # trained from .weights with other classes, in sizes; its own weights predict the same as .weights
