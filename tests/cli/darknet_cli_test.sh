@@ -39,6 +39,14 @@ sed -i 's/^filters=4$/filters=1000000000/' yolov3.cfg
 expect 1 "yolov3.cfg:44: filters=1000000000: must be a number from 1 to 65536" "$CVRUN" convert yolov3.weights c.safetensors cfg=yolov3.cfg
 cp "$golden/yolov3.cfg" .
 
+# a file of the first layers
+head -c 6524 yolov3.weights >part.weights
+python3 -c 'import struct, zlib; c = lambda k, d: struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)); open("p.png", "wb").write(b"\x89PNG\r\n\x1a\n" + c(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)) + c(b"IDAT", zlib.compress((b"\0" + b"\x50" * 192) * 64)) + c(b"IEND", b""))'
+net=(model=yolov3.cfg weights=part.weights model.num_classes=3 source=p.png)
+expect 1 "the file has the first 5 of 10 layers with weights; model.strict = no" "$CVRUN" predict "${net[@]}"
+expect 0 "the file has the first 5 of 10 layers" "$CVRUN" predict "${net[@]}" model.strict=no
+[ "$(grep -c 'first 5 of 10' err.txt)" -eq 1 ] || fail "said more than once"
+
 # trained from .weights with other classes, in sizes; its own weights predict the same as .weights
 expect 0 "made new" "$CVRUN" train r.ini epochs=2 model.weights=yolov3.weights run.name=t workers=0
 run=runs/detect/t

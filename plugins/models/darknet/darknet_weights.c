@@ -189,9 +189,20 @@ static int has_other_classes(const layer_parts *layers, const file_end *e) {
     return 1;
 }
 
-/* The file is the network's to the byte, or that of its first layers (darknet53.conv.74), or has other classes. */
-static int32_t check_end(const cvr_host *host, const file_end *e, uint64_t rest, int other_classes, cvr_error *err) {
-    char text[200];
+/* Once a file, which is read several times. */
+static void tell_once(const cvr_host *host, const uint8_t *bytes, uint64_t n, const char *text) {
+    static const uint8_t *told;
+    static uint64_t told_n;
+    if (told == bytes && told_n == n) return;
+    told = bytes;
+    told_n = n;
+    host->log(host, CVR_LOG_INFO, text);
+}
+
+/* The file is the network's to the byte, or that of its first layers (darknet53.conv.74), or has other classes; `text`
+ * says so where it is not the first. */
+static int32_t check_end(const file_end *e, uint64_t rest, int other_classes, char text[200], cvr_error *err) {
+    *text = '\0';
     if (rest || (!other_classes && (e->have > e->want || e->reach != e->have || !e->whole)))
         return cvr_fail(err, CVR_ERR_FORMAT,
                         "has %llu numbers%s, the network %llu in %u layers, of which %u would fit; the file is cut, or "
@@ -199,13 +210,12 @@ static int32_t check_end(const cvr_host *host, const file_end *e, uint64_t rest,
                         (unsigned long long)e->have, rest ? " and a part of one" : "", (unsigned long long)e->want,
                         e->all, e->whole);
     if (other_classes)
-        (void)snprintf(text, sizeof text, "the file is this network's with another number of classes");
-    else
-        (void)snprintf(text, sizeof text,
+        (void)snprintf(text, 200, "the file is this network's with another number of classes");
+    else if (e->whole < e->all)
+        (void)snprintf(text, 200,
                        "the file has the first %u of %u layers with weights; model.strict = no leaves the others as "
                        "they start",
                        e->whole, e->all);
-    if (e->have != e->want) host->log(host, CVR_LOG_INFO, text);
     return CVR_OK;
 }
 
@@ -232,6 +242,7 @@ static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint6
 static int32_t read_for(const cvr_host *host, const uint8_t *bytes, uint64_t n, const cvr_weight *const *layout,
                         uint64_t n_layout, cvr_weight_fn each, void *ctx, cvr_error *err) {
     layer_parts *layers = NULL;
+    char text[200];
     int32_t status = CVR_OK;
     if (!probe(bytes, n, n) || n < header_bytes(bytes))
         return cvr_fail(err, CVR_ERR_FORMAT, "ends within its first %u bytes; the file is cut", HEADER_MOST);
@@ -239,7 +250,8 @@ static int32_t read_for(const cvr_host *host, const uint8_t *bytes, uint64_t n, 
     CVR_TRY_OUT(open_layers(host, layout, n_layout, &layers, err));
     const file_end e = find_end(layers, size / sizeof(float));
     const int other_classes = has_other_classes(layers, &e);
-    CVR_TRY_OUT(check_end(host, &e, size % sizeof(float), other_classes, err));
+    CVR_TRY_OUT(check_end(&e, size % sizeof(float), other_classes, text, err));
+    if (*text) tell_once(host, bytes, n, text);
     CVR_TRY_OUT(give_layers(layers, bytes + header, size, other_classes ? &e : NULL, each, ctx, err));
 out:
     if (layers) host->free(host, layers);
