@@ -4,9 +4,9 @@
 
 static const cvr_attr_desc *const attrs_[] = {
     CVR_ATTR(CHOICE, "kind", "smooth_l1", "of the deltas, or of the boxes' overlap",
-             .choices = "smooth_l1|giou|diou|ciou"),
+             .choices = "smooth_l1|giou|diou|ciou|squared_iou"),
     CVR_ATTR(CHOICE, "coder", "center", "what the deltas say: centre and sides, or distances of the four sides",
-             .choices = "center|ltrb"),
+             .choices = "center|ltrb|center_open"),
     CVR_ATTR(FLOAT, "weights", "1", "of dx, dy, dw, dh", .count = 4, CVR_ATTR_AT_LEAST(1e-6)),
     CVR_ATTR(FLOAT, "beta", "1", "smooth_l1: where the parabola ends; 0: nowhere", CVR_ATTR_AT_LEAST(0)),
     &detect_norm_attr,
@@ -122,7 +122,7 @@ static const cvr_reference_op ops[] = {
             .infer = infer,
             .grad = grad,
             .flops = flops,
-            .doc = "smooth L1 of deltas, or GIoU, DIoU, CIoU of boxes, of the rows with an object",
+            .doc = "smooth L1 of deltas, or GIoU, DIoU, CIoU, IoU^2 of boxes, of the rows with an object",
             .trait = traits},
      .reference = {sizeof(cvr_cpu_fn), run}},
     {.op = {.struct_size = sizeof(cvr_op_desc),
