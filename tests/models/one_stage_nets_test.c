@@ -15,29 +15,10 @@ static void good(int32_t status) {
     cr_assert_eq(status, CVR_OK, "%s", detector_error.message);
 }
 
-/* A golden picture of which every pixel stands for enlarge x enlarge ones, cut to the canvas: random pixels are dear.
- */
-static void enlarge(golden *g, const char *label) {
-    const golden_tensor *how = golden_find(g, label, "enlarge");
-    golden_tensor *t = (golden_tensor *)(uintptr_t)golden_find(g, label, "image");
-    if (!how) return;
-    const int64_t *n = (const int64_t *)(const void *)how->data, planes = t->type.shape[0] * t->type.shape[1],
-                  height = t->type.shape[2], width = t->type.shape[3], shape[4] = {t->type.shape[0], 3, n[1], n[2]};
-    uint8_t *large = malloc((size_t)(planes * n[1] * n[2]) + 8);
-    for (int64_t p = 0; p < planes; p++)
-        for (int64_t y = 0; y < n[1]; y++)
-            for (int64_t x = 0; x < n[2]; x++)
-                large[(p * n[1] + y) * n[2] + x] = t->data[(p * height + y / n[0]) * width + x / n[0]];
-    free(t->data);
-    t->data = large;
-    t->bytes = (uint64_t)(planes * n[1] * n[2]);
-    cvr_type_set(&t->type, CVR_U8, 4, shape);
-}
-
 static void setup(detector_subject *s) {
     detector_open(s, "one_stage.safetensors");
     cr_assert_geq(s->g.n_cases, 6);
-    for (size_t i = 0; i < s->g.n_cases; i++) enlarge(&s->g, s->g.cases[i]);
+    for (size_t i = 0; i < s->g.n_cases; i++) detector_enlarge(&s->g, s->g.cases[i]);
 }
 
 Test(one_stage, detects_what_torchvision_detects) {

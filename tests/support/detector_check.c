@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <cvr/plugin/bf16.h>
 #include <math.h>
+#include <stdlib.h>
 
 cvr_error detector_error = CVR_ERROR_INIT;
 
@@ -19,6 +20,23 @@ void detector_open(detector_subject *s, const char *file) {
     good(cvr_pool_create(&s->c.pool, 2, &detector_error));
     s->c.g = &s->g;
     s->c.backend = "cpu";
+}
+
+void detector_enlarge(golden *g, const char *label) {
+    const golden_tensor *how = golden_find(g, label, "enlarge");
+    golden_tensor *t = (golden_tensor *)(uintptr_t)golden_find(g, label, "image");
+    if (!how) return;
+    const int64_t *n = (const int64_t *)(const void *)how->data, planes = t->type.shape[0] * t->type.shape[1],
+                  height = t->type.shape[2], width = t->type.shape[3], shape[4] = {t->type.shape[0], 3, n[1], n[2]};
+    uint8_t *large = malloc((size_t)(planes * n[1] * n[2]) + 8);
+    for (int64_t p = 0; p < planes; p++)
+        for (int64_t y = 0; y < n[1]; y++)
+            for (int64_t x = 0; x < n[2]; x++)
+                large[(p * n[1] + y) * n[2] + x] = t->data[(p * height + y / n[0]) * width + x / n[0]];
+    free(t->data);
+    t->data = large;
+    t->bytes = (uint64_t)(planes * n[1] * n[2]);
+    cvr_type_set(&t->type, CVR_U8, 4, shape);
 }
 
 void detector_close(detector_subject *s) {
