@@ -10,6 +10,7 @@
 #include <cvr/base.h>
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/anchor_entropy_math.h>
+#include <cvr/plugin/ops/sim_ota_math.h>
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/ops/attention.h>
 #include <cvr/plugin/ops/box_loss_math.h>
