@@ -1,8 +1,8 @@
 /*
  * Narrow YOLOXs against PyTorch (tests/parity/yolox_nets.py --write, which compares its PyTorch side with the reference
  * implementation): detections in evaluation, losses, and what one plain SGD step changes in every parameter and running
- * statistic (tolerances: detector_check.h). Then pictures without objects, threads, the models' sizes, stages, and
- * settings that make no sense.
+ * statistic (tolerances: detector_check.h). Then pictures without objects, stages, and pictures of sizes
+ * that do not fit. What the models are made of is in zoo_test.c.
  */
 #include "support/detector_check.h"
 #include <criterion/criterion.h>
@@ -85,34 +85,6 @@ Test(yolox, evaluation_has_losses) {
 }
 
 /* ---- the networks by themselves ---- */
-
-/* Trainable numbers of each model with 80 classes, as the reference implementation has them, less those of 77 classes
- * in the last layers: three maps, a row of 256 * width weights and a bias each. */
-Test(yolox, has_the_reference_implementations_size) {
-    static const struct {
-        const char *model;
-        int64_t params, width;
-        size_t tensors;
-    } nets[] = {{"yolox_nano", 912159, 64, 642}, {"yolox_tiny", 5055855, 96, 462}, {"yolox_s", 8968255, 128, 462}};
-    static detector_subject s;
-    detector_open(&s, "yolox.safetensors");
-    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
-        detector_net n;
-        int64_t params = 0;
-        size_t tensors = 0;
-        good(detector_build(&s, &(detector_recipe){nets[i].model, "", "", 64}, &n));
-        for (size_t k = 0; k < cvr_store_count(n.store); k++) {
-            const cvr_store_entry *e = cvr_store_get(n.store, k);
-            tensors += cvr_store_in_weights(e);
-            if (e->role == CVR_STORE_TRAINED) params += cvr_numel(e->type.rank, e->type.shape);
-        }
-        cr_expect_eq(params, nets[i].params - 77 * 3 * (nets[i].width + 1), "%s: %lld", nets[i].model,
-                     (long long)params);
-        cr_expect_eq(tensors, nets[i].tensors, "%s: %zu tensors", nets[i].model, tensors);
-        detector_drop(&n);
-    }
-    detector_close(&s);
-}
 
 /* Every parameter has a stage; of the head only what tells classes apart is replaced for other classes. */
 Test(yolox, every_parameter_has_a_stage) {
