@@ -205,7 +205,7 @@ Test(detect, shapes_that_sim_ota_refuses) {
         char says[32];
         layer_case c = detect_case("sim_ota", " ");
         for (uint32_t i = 0; i < 7; i++) {
-            int64_t shape[3] = {good[i][0], good[i][1], good[i][2]};
+            int64_t shape[CVR_MAX_RANK] = {good[i][0], good[i][1], good[i][2]};
             if (i == wrong) shape[rank[i] - 1]++;
             detect_add(&c, type[i], rank[i], shape, NULL);
         }

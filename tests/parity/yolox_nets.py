@@ -33,7 +33,7 @@ def cases():
     few = "detections_per_img=30"
     small = {
         "yolox_separable": (0.33, 0.03125, True, "yolox_nano", f"width_mult=0.03125 {few}", 96, 1.0, 0.02),
-        "yolox_plain": (0.67, 0.03125, False, "yolox_s", f"width_mult=0.03125 depth_mult=0.67 {few}", 64, 0.0, 0.02),
+        "yolox_plain": (0.33, 0.03125, False, "yolox_s", f"width_mult=0.03125 {few}", 128, 0.0, 0.02),
     }
     large = {f"yolox_{k}": (*v, f"yolox_{k}", few, 160, 1.0, 0.01) for k, v in net_.MODELS.items()}
     return large, small
