@@ -1,6 +1,7 @@
 """YOLOX against PyTorch: networks, SimOTA, losses, gradients, detections, from the same weights on the same pictures.
 
 usage: yolox_nets.py DETECTOR_RUN [MODEL...] [--narrow] [--write]
+       yolox_nets.py --trained CVRUN RUN PICTURES
        yolox_nets.py --ops
 
 PyTorch runs yolox_network.py in double. Where PyPI's `yolox` can be imported (it wants loguru, tabulate, psutil and OpenCV), it is
@@ -12,11 +13,13 @@ Compared with cvrun are
   apart           detections, losses and gradients of what OUR heads said, beside ours: 1e-4 of the largest
 A choice that rounding decides is gone with another seed, an error is not: a few seeds are tried.
 --narrow does it with narrow versions first; --write puts these into tests/golden/yolox.safetensors, which
-tests/models/yolox_nets_test.c reads. --ops writes tests/golden/layers_yolox.safetensors: the ops by themselves.
+tests/models/yolox_nets_test.c reads. --trained takes a run folder of one of the models and a folder of pictures as large as those that it
+learned from: its weights are written as the reference implementation's checkpoints are, and cvrun's detections with that file are
+compared with PyTorch's. --ops writes tests/golden/layers_yolox.safetensors: the ops by themselves.
 """
-import copy, pathlib, sys
+import copy, json, pathlib, subprocess, sys, tempfile
 import torch, torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 import yolox_network as net_
@@ -213,7 +216,8 @@ def compare(program, label, case, seed, narrow):
     fields |= {k: v for k, v in b.items() if k != "small"} | {f"param.{k}": v.bfloat16() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     fields = {f"{label}/{k}": v.contiguous() for k, v in fields.items()}
     said, lost, match, theirs = oracle(net, case, b, torch.float64)
-    f32 = distances(theirs, oracle(net, case, b, torch.float32)[3])
+    own = oracle(net, case, b, torch.float32)
+    f32 = distances(theirs, own[3])
     mine, step = ours(program, "eval", fields), ours(program, "train", fields)
     found = net_.detections(said, b["image_size"], 30)
     heads, boxes, loss = off(said, heads_of(mine)), check_found(as_found(found), mine), loss_error(lost, step)
@@ -221,7 +225,7 @@ def compare(program, label, case, seed, narrow):
     before = {k: v.double() for k, v in net.state_dict().items()}
     changes = distances(theirs, {k: step[f"after.{k}"].double() - before[k] for k in before})
     over, d, bound, k = max((d / max(2e-3, 2 * f32[k]), d, max(2e-3, 2 * f32[k]), k) for k, d in changes.items())
-    print(f"    heads {heads:.1e}, {sum(len(f['boxes']) for f in found)} detections off by {boxes:.1e}, losses by {loss:.1e}: " + ", ".join(f"{k} {v.item():.5f}" for k, v in lost.items()) + f"; {int((match >= 0).sum())} cells learn objects")
+    print(f"    heads {heads:.1e} (PyTorch's own f32 {off(said, [tuple(t.double() for t in maps) for maps in own[0]]):.1e}), {sum(len(f['boxes']) for f in found)} detections off by {boxes:.1e}, losses by {loss:.1e}: " + ", ".join(f"{k} {v.item():.5f}" for k, v in lost.items()) + f"; {int((match >= 0).sum())} cells learn objects")
     print(f"    apart: detections {same_boxes:.1e}, losses {same_loss:.1e}, gradients {same_grad:.1e}; change {d:.1e} of at most {bound:.1e} in {k}", flush=True)
     good = heads <= 1e-4 and boxes <= 1e-2 and same_boxes <= 1e-3 and loss <= 1e-4 and same_loss <= 1e-5 and same_grad <= 1e-4 and over <= 1
     good &= not narrow or heads <= 2e-5 and boxes <= 2e-3 and d <= 1e-3 and clear(found)
@@ -243,8 +247,44 @@ def check(program, label, case, tries, narrow):
     return None
 
 
+# ---- a network that was trained ----
+
+
+def trained(cvrun, run_folder, pictures):
+    """Detections above 0.05 of both, picture by picture: classes and scores to 1e-4, boxes to 0.02 pixels."""
+    lines = (run_folder / "config.ini").read_text().split("[model]")[1].splitlines()
+    model = next(line.split("=", 1)[1].strip() for line in lines if line.startswith("name"))
+    weights = load_file(run_folder / "weights/best.safetensors")
+    net = net_.make(model.removeprefix("yolox_"), weights["head.cls_preds.0.bias"].shape[0]).eval()
+    net.load_state_dict(weights, strict=True)
+    with tempfile.TemporaryDirectory() as out:
+        folder = pathlib.Path(out)
+        torch.save({"start_epoch": 3, "model": net.state_dict(), "optimizer": torch.optim.SGD(net.parameters(), 0.1).state_dict(), "best_ap": 0.5}, folder / "ckpt.pth")
+        words = [cvrun, "predict", run_folder / "config.ini", f"weights={folder}/ckpt.pth", f"source={pictures}", f"predict.out={folder}/found", "predict.conf=0.05", "predict.max_det=300", "backend.precision=f32"]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        mine = json.loads((folder / "found/predictions.json").read_text())
+    worst_box, worst_score, n = 0.0, 0.0, 0
+    for m in mine:
+        image = torchvision.io.decode_image(m["file"], "RGB")
+        with torch.no_grad():
+            f = net_.detections(net(image.float().flip(0)[None]), torch.tensor([image.shape[1:]]), threshold=0.05)[0]
+        left = list(range(len(f["scores"])))
+        assert len(left) == len(m["boxes"]), (m["file"], len(m["boxes"]), len(left))
+        for d in m["boxes"]:
+            near = [j for j in left if int(f["labels"][j]) == d["index"] and abs(f["scores"][j].item() - d["score"]) < 1e-4]
+            assert near, (m["file"], d)
+            off_ = lambda j: (f["boxes"][j] - torch.tensor(d["xyxy"])).abs().max().item()
+            j = min(near, key=off_)
+            left.remove(j)
+            worst_box, worst_score, n = max(worst_box, off_(j)), max(worst_score, abs(f["scores"][j].item() - d["score"])), n + 1
+    print(f"{n} detections in {len(mine)} pictures, weights from a .pth of the reference implementation's kind: boxes off by {worst_box:.1e} pixels, scores by {worst_score:.1e}")
+    return n > 0 and worst_box <= 0.02
+
+
 def main():
     torch.set_num_threads(1)
+    if "--trained" in sys.argv:
+        sys.exit(not trained(sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[4]))
     if "--ops" in sys.argv:
         import yolox_ops
         return yolox_ops.write()
