@@ -38,6 +38,38 @@ static void kind_page(help_page *p, cvr_plugins *plugins, const help_kind *k) {
     cvr_text_clear(&heading);
 }
 
+/* A list of transforms, while its lines are read. */
+typedef struct preset_item {
+    help_page *page;
+    cvr_text name, transforms;
+} preset_item;
+
+static void end_preset(preset_item *p) {
+    if (p->name.s && p->transforms.s) page_item(p->page, p->name.s, p->transforms.s);
+    cvr_text_clear(&p->name);
+    cvr_text_clear(&p->transforms);
+}
+
+static int32_t on_preset_line(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
+                              cvr_error *err) {
+    preset_item *p = ctx;
+    (void)value, (void)line, (void)err;
+    if (p->name.s && strcmp(p->name.s, section) != 0) end_preset(p);
+    if (!p->name.s) cvr_text_add(&p->name, "%s", section);
+    cvr_text_add(&p->transforms, "%s%s", p->transforms.n ? ", " : "", key);
+    return CVR_OK;
+}
+
+static void presets_page(help_page *page) {
+    preset_item p = {.page = page};
+    cvr_error err = CVR_ERROR_INIT;
+    page_paragraph(page, "`[augment] preset = NAME` stands for one of these lists:");
+    const int32_t status = cvr_session_presets(on_preset_line, &p, &err);
+    end_preset(&p);
+    if (status != CVR_OK) page_paragraph(page, err.message);
+    page_list_end(page);
+}
+
 static void section_page(help_page *p, const cvr_recipe_section *s) {
     cvr_text heading = {0};
     cvr_text_add(&heading, p->markdown ? "[%s]" : "[%s]: %s", s->name, s->doc);
@@ -47,6 +79,7 @@ static void section_page(help_page *p, const cvr_recipe_section *s) {
     for (size_t i = 0; s->lines && !p->markdown && i < n_help_kinds; i++)
         if (strcmp(help_kinds[i].section, s->name) == 0)
             cvr_text_add(&p->text, "`cvrun help %s` lists them.\n", help_kinds[i].topic);
+    if (strcmp(s->name, "augment") == 0) presets_page(p);
     cvr_text_clear(&heading);
 }
 
@@ -145,6 +178,11 @@ static void search_topics(help_search *s) {
         could_mean(s, help_kinds[i].topic, true);
         if (!is_topic(&help_kinds[i], s->topic)) continue;
         kind_page(s->page, s->plugins, &help_kinds[i]);
+        s->found++;
+    }
+    could_mean(s, "preset", true);
+    if (same_word(s->topic, "preset") || same_word(s->topic, "presets")) {
+        presets_page(s->page);
         s->found++;
     }
     could_mean(s, "sections", true);

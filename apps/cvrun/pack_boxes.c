@@ -25,25 +25,18 @@ static int64_t category(const pack_source *p, int64_t klass) {
 
 /* ---- coco ---- */
 
-/* Run lengths of a mask (H, W), column by column: zeros first, then ones, in turn. Returns the number of ones. */
-static int64_t add_runs(cvr_text *t, const uint8_t *mask, int64_t height, int64_t width) {
-    int64_t run = 0, ones = 0;
-    uint8_t now = 0;
-    cvr_text_add(t, "{\"size\": [%lld, %lld], \"counts\": [", (long long)height, (long long)width);
+/* Run lengths of a mask (H, W), column by column: zeros first, then ones, in turn. `runs` has room for H * W + 1.
+ * Returns how many there are. */
+static uint32_t find_runs(const uint8_t *mask, int64_t height, int64_t width, uint32_t *runs) {
+    uint32_t n = 0;
+    runs[0] = 0;
     for (int64_t x = 0; x < width; x++) {
         for (int64_t y = 0; y < height; y++) {
-            const uint8_t here = mask[y * width + x] != 0;
-            if (here != now) {
-                cvr_text_add(t, "%lld, ", (long long)run);
-                now = here;
-                run = 0;
-            }
-            run++;
-            ones += here;
+            if ((mask[y * width + x] != 0) != (n & 1)) runs[++n] = 0;
+            runs[n]++;
         }
     }
-    cvr_text_add(t, "%lld]}", (long long)run);
-    return ones;
+    return n + 1;
 }
 
 /* Fields of a sample with boxes; `masks` may be NULL. */
@@ -70,23 +63,6 @@ static int32_t find_objects(const pack_source *p, const pack_sample *s, objects 
                             (long long)p->n_classes);
     }
     return CVR_OK;
-}
-
-static void add_object(const pack_source *p, const objects *o, int64_t i, int64_t image_id, cvr_text *t) {
-    const float *b = (const float *)o->boxes->data + 4 * i;
-    const double width = (double)b[2] - b[0], height = (double)b[3] - b[1];
-    double area = width * height;
-    cvr_text_add(t, "\"image_id\": %lld, \"category_id\": %lld, \"iscrowd\": 0, \"bbox\": [%.9g, %.9g, %.9g, %.9g], ",
-                 (long long)image_id, (long long)category(p, ((const int64_t *)o->labels->data)[i]), (double)b[0],
-                 (double)b[1], width, height);
-    cvr_text_add(t, "\"segmentation\": ");
-    if (o->masks) {
-        const int64_t h = o->masks->shape[1], w = o->masks->shape[2];
-        area = (double)add_runs(t, (const uint8_t *)o->masks->data + i * h * w, h, w);
-    } else {
-        cvr_text_add(t, "[]");
-    }
-    cvr_text_add(t, ", \"area\": %.9g}\n", area);
 }
 
 /* What an object is added to. */
@@ -116,6 +92,26 @@ static int32_t tell_object(void *ctx, const cvr_object *o, cvr_error *err) {
     return t->failed ? no_memory(err) : CVR_OK;
 }
 
+/* Of data that does not tell its objects: what the fields have. The area is the mask's, where there is one. */
+static int32_t tell_fields(telling *w, const objects *o, pack_sample *s, cvr_error *err) {
+    const int64_t pixels = w->height * w->width;
+    uint32_t *const runs = o->masks ? s->sample.alloc(&s->sample, ((uint64_t)pixels + 1) * sizeof *runs) : NULL;
+    if (o->masks && !runs) return no_memory(err);
+    for (int64_t i = 0; i < o->boxes->shape[0]; i++) {
+        const float *b = (const float *)o->boxes->data + 4 * i;
+        const double width = (double)b[2] - b[0], height = (double)b[3] - b[1];
+        cvr_object told = {.struct_size = sizeof told,
+                           .klass = ((const int64_t *)o->labels->data)[i],
+                           .box = {b[0], b[1], width, height},
+                           .area = runs ? 0 : width * height,
+                           .runs = runs};
+        if (runs) told.n_runs = find_runs((const uint8_t *)o->masks->data + i * pixels, w->height, w->width, runs);
+        for (uint32_t k = 1; k < told.n_runs; k += 2) told.area += runs[k];
+        CVR_TRY(tell_object(w, &told, err));
+    }
+    return CVR_OK;
+}
+
 static int32_t coco_begin(const pack_source *p, cvr_writer *w, cvr_error *err) {
     static const char start[] = "{\"annotations\": [";
     char name[64];
@@ -133,17 +129,15 @@ static int32_t coco_sample(const pack_source *p, pack_sample *s, int64_t number,
     objects o;
     CVR_TRY(pack_write_picture(p, s, p->split, NULL, number, err));
     CVR_TRY(find_objects(p, s, &o, err));
-    if (p->desc->objects) {
-        telling w = {p, out, s->origin.id, o.image->shape[0], o.image->shape[1]};
+    telling w = {p, out, s->origin.id, o.image->shape[0], o.image->shape[1]};
+    if (p->desc->objects)
         CVR_TRY(CVR_CALL(p->desc, objects, NULL, err, p->self, s->origin.index, tell_object, &w));
-    } else {
-        out->n_objects = o.boxes->shape[0];
-        for (int64_t i = 0; i < out->n_objects; i++) add_object(p, &o, i, s->origin.id, &out->objects);
-    }
+    else
+        CVR_TRY(tell_fields(&w, &o, s, err));
     cvr_text_add(&out->image, "{\"id\": %lld, \"file_name\": \"%06lld.png\", \"height\": %lld, \"width\": %lld}",
                  (long long)s->origin.id, (long long)number, (long long)o.image->shape[0],
                  (long long)o.image->shape[1]);
-    return out->image.failed || out->objects.failed ? no_memory(err) : CVR_OK;
+    return out->image.failed ? no_memory(err) : CVR_OK;
 }
 
 /* Annotations get their ids here, from 1, as their order is known only here. */

@@ -1,5 +1,6 @@
 /* cvrun predict: pictures in, predictions.json and predictions.csv out. */
 #include "cvrun.h"
+#include "predict_raw.h"
 #include "run_folder.h"
 #include <cvr/used_names.h>
 #include <dirent.h>
@@ -37,10 +38,7 @@ typedef struct prediction {
     cvr_used_names
         files; /* that tasks have written: two pictures may have one name but for its ending, or the folder */
     char file[256];
-    float *raw;   /* all outputs, one after the other */
-    size_t raw_n; /* of all pictures */
-    cvr_type raw_type;
-    bool raw_failed;
+    raw_results raw;
 } prediction;
 
 /* ---- which files ---- */
@@ -220,68 +218,8 @@ static int32_t on_file(const cvr_prediction_sink *s, const char *suffix, const v
     return status;
 }
 
-/* 20 x 30 and 30 x 20 are as many numbers, and are no one tensor. */
-static bool same_sides(const cvr_type *a, const cvr_type *b) {
-    bool same = a->rank == b->rank;
-    for (uint32_t i = 1; same && i < a->rank; i++) same = a->shape[i] == b->shape[i];
-    return same;
-}
-
 static void on_raw(void *ctx, const char *name, const cvr_type *type, const void *output) {
-    prediction *p = ctx;
-    if (strcmp(name, "output") != 0 || type->dtype != CVR_F32) return;
-    const size_t n = (size_t)cvr_numel(type->rank, type->shape);
-    float *more = cvr_calloc(p->raw_n + n, sizeof *more);
-    if (!more || (p->raw_n && !same_sides(type, &p->raw_type))) {
-        cvr_free(more);
-        p->raw_failed = true;
-        return;
-    }
-    if (p->raw_n) memcpy(more, p->raw, p->raw_n * sizeof *more);
-    memcpy(more + p->raw_n, output, n * sizeof *more);
-    cvr_free(p->raw);
-    p->raw = more;
-    p->raw_n += n;
-    p->raw_type = *type;
-}
-
-static int32_t to_writer(void *ctx, const void *bytes, uint64_t n, cvr_error *err) {
-    return cvr_writer_put(ctx, bytes, n, err);
-}
-
-/* raw.safetensors: `output`, f32, logical order, in the order of the files. */
-static int32_t write_raw(cvr_session *s, const prediction *p, const char *folder, cvr_error *err) {
-    const void *desc;
-    cvr_writer w;
-    cvr_weight all = {.struct_size = sizeof all,
-                      .name = "output",
-                      .dtype = CVR_F32,
-                      .rank = p->raw_type.rank,
-                      .data = p->raw,
-                      .bytes = p->raw_n * sizeof(float)};
-    const cvr_weight *one = &all;
-    if (p->raw_failed)
-        return cvr_fail(err, CVR_ERR_INVALID,
-                        "the outputs differ in size, so they fit in no one tensor; set val.crop_size, and "
-                        "val.protocol=crop for masks");
-    int64_t row = 1;
-    for (uint32_t i = 1; i < all.rank; i++) row *= all.shape[i] = p->raw_type.shape[i];
-    all.shape[0] = (int64_t)p->raw_n / row;
-    char *path = cvr_fs_join(folder, "raw.safetensors");
-    int32_t status;
-    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    CVR_TRY_OUT(cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_WEIGHTS, "safetensors", &desc, err));
-    CVR_TRY_OUT(cvr_writer_open(&w, path, err));
-    const cvr_weights_desc *format = desc;
-    status =
-        CVR_CALL(format, write, NULL, err, cvr_plugins_host(cvr_session_plugins(s)), &one, 1, NULL, 0, to_writer, &w);
-    if (status == CVR_OK)
-        status = cvr_writer_commit(&w, false, err);
-    else
-        cvr_writer_abandon(&w);
-out:
-    cvr_free(path);
-    return status;
+    raw_add(&((prediction *)ctx)->raw, name, type, output);
 }
 
 static int32_t write_file(const char *folder, const char *name, const cvr_text *text, cvr_error *err) {
@@ -296,7 +234,7 @@ static int32_t write_all(cvr_session *s, prediction *p, cvr_error *err) {
     CVR_TRY(make_folder(p, err));
     CVR_TRY(write_file(p->folder, "predictions.json", &p->json, err));
     CVR_TRY(write_file(p->folder, "predictions.csv", &p->csv, err));
-    return predict_section->raw && p->raw ? write_raw(s, p, p->folder, err) : CVR_OK;
+    return predict_section->raw ? raw_write(&p->raw, cvr_session_plugins(s), p->folder, err) : CVR_OK;
 }
 
 /* ---- picture after picture ---- */
@@ -407,7 +345,7 @@ static int run_predict(const arguments *a) {
     if (status == EXIT_OK && bad) status = EXIT_FAILED;
     cvr_text_clear(&p.json);
     cvr_text_clear(&p.csv);
-    cvr_free(p.raw);
+    raw_clear(&p.raw);
     cvr_used_names_clear(&p.files);
     cvr_session_close(&session);
     return status;
@@ -418,7 +356,7 @@ const command predict_command = {
     .usage = "RECIPE.ini|RUN_DIR source=PATH [key=value ...]",
     .summary = "look at pictures, or folders of them",
     .help = "Writes predictions.json and predictions.csv to runs/predict/NAME or predict.out=DIR, and prints where.\n"
-            "predict.raw=yes also writes the network's raw outputs to raw.safetensors. A run folder stands for its "
+            "predict.raw=yes also writes the network's own results to raw.safetensors. A run folder stands for its "
             "best weights.\n"
             "A picture that cannot be used is named and passed over; the exit status is then 1. No link is followed "
             "twice. --json prints predictions.json.\n",

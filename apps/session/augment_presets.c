@@ -4,6 +4,7 @@
  */
 #include "augment_presets.h"
 #include "presets.h"
+#include <cvr/session.h>
 
 #define MOST_PRESETS 64
 
@@ -42,15 +43,18 @@ static int32_t unknown(const reading *r, cvr_error *err) {
     return CVR_ERR_USAGE;
 }
 
+int32_t cvr_session_presets(cvr_ini_fn each, void *ctx, cvr_error *err) {
+    char *path = preset_data_file("augment.ini");
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status = cvr_ini_read(path, each, ctx, err);
+    cvr_free(path);
+    return status;
+}
+
 int32_t augment_preset_each(const char *name, augment_preset_fn each, void *ctx, cvr_error *err) {
     reading r = {.name = name, .each = each, .ctx = ctx};
-    char *path = preset_data_file("augment.ini");
-    int32_t status;
-    if (!path) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-    CVR_TRY_OUT(cvr_ini_read(path, on_line, &r, err));
-    if (!r.found) status = unknown(&r, err);
-out:
+    int32_t status = cvr_session_presets(on_line, &r, err);
+    if (status == CVR_OK && !r.found) status = unknown(&r, err);
     for (size_t i = 0; i < r.n; i++) cvr_free(r.names[i]);
-    cvr_free(path);
     return status;
 }

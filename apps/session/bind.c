@@ -230,7 +230,7 @@ static int32_t bind_optimizer_if_here(settings *s, cvr_plugins *p, cvr_error *er
 }
 
 /* The network: a model plugin, or the lines of [net]. */
-static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
+static int32_t bind_network(settings *s, cvr_plugins *p, bool needed, cvr_error *err) {
     const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model", "name"};
     const cvr_setting *const *lines;
     const void *desc;
@@ -247,6 +247,7 @@ static int32_t bind_network(settings *s, cvr_plugins *p, cvr_error *err) {
         s->model_desc = desc;
         return bind_keys(s, &model, s->model_desc->attrs, s->model_desc->n_attrs, &s->model_attrs, err);
     }
+    if (!s->n_net && !needed) return CVR_OK;
     if (!s->n_net) return cvr_fail(err, CVR_ERR_USAGE, "no network: set model.name, or write one in [net]");
     s->net = cvr_calloc(s->n_net, sizeof *s->net);
     if (!s->net) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -294,6 +295,10 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     if (!settings_with_boxes(s))
         cvr_fail(err, CVR_ERR_USAGE, "data.img_size = %lld,%lld: two numbers are for tasks with boxes, and %s has none",
                  (long long)d->img_size, (long long)d->img_size_long, s->task->name);
+    else if (s->model_desc && s->model_desc->square)
+        cvr_fail(err, CVR_ERR_USAGE,
+                 "data.img_size = %lld,%lld: %s looks at squares; give one number, the side of all pictures",
+                 (long long)d->img_size, (long long)d->img_size_long, s->model_desc->name);
     else if (d->img_size < 1 || d->img_size_long < d->img_size)
         cvr_fail(err, CVR_ERR_USAGE,
                  "data.img_size = %lld,%lld: give the shorter side and then the most that the longer one may become",
@@ -301,6 +306,15 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     else
         return CVR_OK;
     return at(s, "data", "img_size", CVR_ERR_USAGE, err);
+}
+
+/* cvr_pipeline_boxes knows data.img_size alone. */
+static int32_t check_box_sizes(const settings *s, cvr_error *err) {
+    static const char why[] = "pictures with boxes have the size that data.img_size says";
+    if (!settings_with_boxes(s)) return CVR_OK;
+    if (s->val->resize_size >= 0) return unread(s, "val", "resize_size", why, err);
+    if (s->val->crop_size >= 0) return unread(s, "val", "crop_size", why, err);
+    return CVR_OK;
 }
 
 static bool model_reads(const settings *s, const char *field) {
@@ -332,9 +346,10 @@ static int32_t bind_task(settings *s, cvr_plugins *p, cvr_error *err) {
 }
 
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
+    const bool only_settings = trains && !reads; /* who packs data needs no network */
     CVR_TRY(bind_task(s, p, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
-    CVR_TRY(bind_network(s, p, err));
+    CVR_TRY(bind_network(s, p, !only_settings, err));
     CVR_TRY(choose_wants(s, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",
@@ -345,6 +360,7 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
     if (s->data->shapes > 1 && !s->task->pads)
         return unread(s, "data", "shapes", "this task takes pictures of one size", err);
     CVR_TRY(check_img_size(s, err));
+    CVR_TRY(check_box_sizes(s, err));
     CVR_TRY(protocol_settle(s, !trains && !reads, &s->protocol, err));
     return bind_dataset(s, p, reads, err);
 }

@@ -150,6 +150,13 @@ static int32_t check_count(const settings *s, int64_t n, bool known, cvr_error *
     return settings_blame(s, cvr_config_blame(s->config, "model", "num_classes", CVR_ERR_USAGE, err), err);
 }
 
+/* The setting by which data sets take a list of classes, where this one has it. */
+static const char *list_of_classes(const cvr_dataset_desc *d) {
+    for (uint32_t i = 0; i < d->n_attrs; i++)
+        if (strcmp(d->attrs[i]->name, "class_names") == 0) return " by data.class_names";
+    return "";
+}
+
 /* The validation data's classes are the training data's by name, and those are the network's by `to`. */
 static int32_t map_other(run_data *d, const class_names *first, const int64_t *to, cvr_error *err) {
     split *sp = &d->splits[CVR_SPLIT_VAL];
@@ -164,8 +171,8 @@ static int32_t map_other(run_data *d, const class_names *first, const int64_t *t
         if (at < 0)
             CVR_TRY_OUT(cvr_fail(err, CVR_ERR_FORMAT,
                                  "the validation data has the class `%.200s`, which the training data has not; remove "
-                                 "or rename it",
-                                 own.names[i]));
+                                 "or rename it, or give both the same list of classes%s",
+                                 own.names[i], list_of_classes(sp->desc)));
         both[i] = to[at];
     }
     CVR_TRY_OUT(split_map_classes(sp, both, own.n, &d->task, err));

@@ -40,7 +40,29 @@ static void warn_of_warmup(const settings *s) {
                 s->sched->warmup_epochs, (long long)s->train->epochs);
 }
 
+/* Norms with frozen statistics have buffers that neither the optimizer nor a node of the graph changes: they mean
+ * something only where a file has filled them. Buffers of whole numbers are counters and tables. */
+static void warn_of_frozen_statistics(const trainer *t) {
+    const cvr_store *store = t->s->net.store;
+    const char *first = NULL;
+    size_t n = 0;
+    if (t->o->resume || settings_start_weights(&t->s->set, true)) return;
+    for (size_t i = 0; i < cvr_store_count(store); i++) {
+        const cvr_store_entry *e = cvr_store_get(store, i);
+        if (e->role != CVR_STORE_BUFFER || *e->network || e->type.dtype != CVR_F32 || e->updated || e->thaws_in)
+            continue;
+        first = first ? first : e->name;
+        n++;
+    }
+    if (n)
+        cvr_log(CVR_LOG_WARNING,
+                "%zu buffers, from %s on, are never changed by training, as in norms with frozen statistics, and no "
+                "model.weights fill them; give weights, or take batch norms (model.norm = batch)",
+                n, first);
+}
+
 void warn_of_doubts(const trainer *t) {
+    warn_of_frozen_statistics(t);
     warn_of_slow_means(t);
     warn_of_warmup(&t->s->set);
     warn_of_late_phases(&t->s->set);

@@ -162,7 +162,7 @@ int32_t settings_read(settings *s, const char *path, const char *const *override
  * training run goes on from its own. Lives as long as the settings. */
 const char *settings_start_weights(const settings *s, bool trains);
 /* Finds the plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler, only who
- * `reads` data needs data.format. */
+ * `reads` data needs data.format; who trains without reading wants only the settings, and needs no network. */
 int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool reads, cvr_error *err);
 /* What a run has recorded of a data set, optimizer or scheduler in whose place the command line names another is left
  * aside. */

@@ -32,7 +32,7 @@ static int32_t count_classes(run_data *d, const settings *s, const char *key, in
             cvr_fail(err, CVR_ERR_USAGE,
                      "train.%s = balanced: data of the format %s does not say the class of a picture%s", key,
                      s->dataset->name,
-                     strcmp(key, "class_weights") == 0 ? "; give a number for each class, a,b,c" : "");
+                     strcmp(key, "class_weights") == 0 ? "; give a number for each class, a,b,c, or leave it out" : "");
             return blame(s, key, err);
         }
         first[k + 1]++;

@@ -100,7 +100,8 @@ typedef struct weights_rules {
     const int64_t *rows;
     int64_t n_rows, file_rows;                                    /* classes of the network; of the file */
     int32_t (*alias)(const char *name, char *out, uint64_t size); /* cvr_model_desc's; NULL: none */
-    bool subset; /* parameters may be missing in the file, and the file may have others */
+    bool subset;   /* parameters may be missing in the file, and the file may have others */
+    bool *foreign; /* set to whether the file's names are another implementation's; NULL: nobody asks */
 } weights_rules;
 /* All or nothing: what does not fit is listed, and the store stays as it was. A prefix that all names of the file have
  * and the network has not is left out; element types are cast; counters may be missing. */

@@ -41,11 +41,23 @@ static uint32_t head_rule(const cvr_session *s, const char *path) {
     return !trains && (own || head == WEIGHTS_HEAD_AUTO) ? WEIGHTS_HEAD_KEEP : head;
 }
 
+/* Names of another implementation, or of a classifier in a network that stands on it: weights from elsewhere. */
+static void warn_of_colours(const cvr_session *s, const char *path) {
+    const data_settings *d = s->set.data;
+    if (strcmp(d->mean, "0") == 0 && strcmp(d->std, "1") == 0)
+        cvr_log(CVR_LOG_WARNING,
+                "%s: published weights want normalised pictures, and data.mean and data.std are 0 and 1; set data.mean "
+                "= imagenet and data.std = imagenet, or what the file's source says",
+                path);
+}
+
 int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err) {
+    bool foreign = false;
     weights_rules rules = {.network = "",
                            .head = head_rule(s, path),
                            .alias = s->set.model_desc ? s->set.model_desc->alias : NULL,
-                           .subset = !s->set.model->strict};
+                           .subset = !s->set.model->strict,
+                           .foreign = &foreign};
     class_names file = {0};
     int64_t *rows = NULL;
     int32_t status;
@@ -55,6 +67,7 @@ int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *er
     rules.n_rows = s->data.classes.n;
     rules.file_rows = file.n;
     CVR_TRY_OUT(weights_load(s->plugins, s->net.store, &rules, path, err));
+    if (foreign) warn_of_colours(s, path);
     if (rows) tell_classes(s, path, &file, &rules);
 out:
     cvr_free(rows);

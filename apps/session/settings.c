@@ -50,9 +50,11 @@ static const cvr_attr_desc *const model_keys[] = {
              "file of weights to start from; or torchvision's name for weights of this model, such as IMAGENET1K_V1"),
     CVR_ATTR(PATH, "weights_path", "",
              "folder where weights that are named lie; else where torch and timm keep what they have downloaded"),
-    CVR_ATTR(CHOICE, "head", "auto",
-             "the last layers: loaded with the weights; auto: made new for training where their shape is another",
-             .choices = "auto|keep|new"),
+    CVR_ATTR(
+        CHOICE, "head", "auto",
+        "the last layers: loaded with the weights; auto: made new for training where their shape is another, as is "
+        "all that stands on a backbone where the file has the backbone alone",
+        .choices = "auto|keep|new"),
     CVR_ATTR(BOOL, "strict", "yes", "no: weights may lack parameters of the network, and have others"),
     CVR_ATTR(STRING, "freeze", "",
              "what is not trained: stages such as backbone or backbone.layer4, names such as layer1 or *.bias; a,b,c"),
@@ -172,7 +174,9 @@ static const cvr_attr_desc *const val_keys[] = {
     CVR_ATTR(INT, "resize_size", "-1", "shorter side before the crop; -1: img_size; 0: as they are",
              CVR_ATTR_BETWEEN(-1, 65535)),
     CVR_ATTR(INT, "crop_size", "-1", "centre crop; -1: img_size; 0: none", CVR_ATTR_BETWEEN(-1, 65535)),
-    CVR_ATTR(CHOICE, "interpolation", "bilinear", "of the resize", .choices = INTERPOLATION_NAMES),
+    CVR_ATTR(CHOICE, "interpolation", "bilinear",
+             "of the task's resize, in validation, and in training where no line of [augment] makes the size",
+             .choices = INTERPOLATION_NAMES),
     CVR_ATTR(
         CHOICE, "protocol", "auto",
         "on what a task that says something of each pixel is measured: the centre crop, all of the resized picture, "

@@ -88,9 +88,10 @@ static bool needs_size(const cvr_augment_desc *d) {
     return size && !size->default_text;
 }
 
-/* Whether one of the transforms brings pictures to a size: it moves pixels, and has a setting for it. */
-static bool makes_size(const split *s) {
-    for (size_t i = 0; i < s->n_transforms; i++) {
+/* Whether one of the transforms from `first` on brings pictures to a size: it moves pixels, and has a setting for it.
+ */
+static bool makes_size(const split *s, size_t first) {
+    for (size_t i = first; i < s->n_transforms; i++) {
         const cvr_augment_desc *d = s->transforms[i].desc;
         if (d->moves && (setting_named(d, "size") || setting_named(d, "min_size"))) return true;
     }
@@ -164,8 +165,13 @@ static int32_t add_preset_line(void *ctx, const char *transform, const char *tex
 static int32_t add_line_or_preset(split *to, const settings *s, cvr_plugins *p, const cvr_setting *line,
                                   cvr_error *err) {
     preset_line preset = {to, s, p, line};
+    const size_t before = to->n_transforms;
     if (strcmp(line->key, AUGMENT_PRESET) != 0) return add_line(to, s, p, line, err);
-    return augment_preset_each(line->value, add_preset_line, &preset, err);
+    CVR_TRY(augment_preset_each(line->value, add_preset_line, &preset, err));
+    if (s->data->img_size > 0 && settings_with_boxes(s) && makes_size(to, before))
+        cvr_log(CVR_LOG_INFO, "[augment] preset = %s has a size of its own for training; data.img_size is validation's",
+                line->value);
+    return CVR_OK;
 }
 
 static int32_t train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p,
@@ -184,7 +190,7 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
     }
     order_by_stage(to);
     /* Lines for pictures with boxes seldom speak of sizes: the task's own comes after them. */
-    const bool sized = !settings_with_boxes(s) || makes_size(to), normalised = normalisers(to) > 0;
+    const bool sized = !settings_with_boxes(s) || makes_size(to, 0), normalised = normalisers(to) > 0;
     filling all = {.to = to,
                    .plugins = p,
                    .crop = s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size,

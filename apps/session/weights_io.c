@@ -133,6 +133,7 @@ static void misshapen(loading *l, const cvr_weight *w, const cvr_store_entry *e)
                    w->source_dtype ? w->source_dtype : cvr_dtype_name(w->dtype), have, cvr_dtype_name(e->type.dtype),
                    want);
     problem(l, why, w->name);
+    l->n_beyond += is_head(e);
 }
 
 /* Whether the head's tensor has a row a class, in the file and in the network. */
@@ -228,10 +229,12 @@ static int32_t on_mask(loading *l, size_t i, const cvr_weight *w, cvr_error *err
 /* NAME and NAME_orig, say: one of them would have the other's fate. Another network's head may have more layers than
  * this one's; what they stand for is none of this one's. */
 static void twice(loading *l, const cvr_weight *w, const cvr_store_entry *e) {
-    if (l->aliases && is_head(e) && l->rules->head != WEIGHTS_HEAD_KEEP)
+    if (l->aliases && is_head(e) && l->rules->head != WEIGHTS_HEAD_KEEP) {
         l->head_is_new = true;
-    else
-        problem(l, "twice in the file, under another name too:", w->name);
+        return;
+    }
+    problem(l, "twice in the file, under another name too:", w->name);
+    l->n_beyond += l->aliases && is_head(e);
 }
 
 /* How many batches a norm has seen, of one that keeps no such count: it is frozen here. torchvision's drop it, too. */
@@ -287,18 +290,33 @@ static bool is_beyond_backbone(const cvr_store_entry *e) {
     return *e->stage && strncmp(e->stage, "backbone", 8) != 0;
 }
 
-/* What the file does not have. Counters may be missing: files of before PyTorch 0.4.1 have none. With model.head = new
- * so may all that stands on the backbone. */
+/* Whether the file has nothing of what stands on the backbone, but perhaps for last layers of its own. A network whose
+ * last layers are all that stands there is a classifier: its file has them. */
+static bool is_backbone_alone(const loading *l) {
+    size_t n = 0;
+    for (size_t i = 0; i < cvr_store_count(l->store); i++) {
+        const cvr_store_entry *e = cvr_store_get(l->store, i);
+        if (!is_wanted(l, e) || !is_beyond_backbone(e) || is_head(e)) continue;
+        if (l->fates[i] != FATE_MISSING) return false;
+        n++;
+    }
+    return n > 0;
+}
+
+/* What the file does not have. Counters may be missing: files of before PyTorch 0.4.1 have none. With model.head = new,
+ * or auto where the file is of the backbone alone, so may all that stands on the backbone. */
 static void judge_missing(loading *l) {
+    const uint32_t head = l->rules->head;
+    const bool anew = head == WEIGHTS_HEAD_NEW || (head == WEIGHTS_HEAD_AUTO && is_backbone_alone(l));
     for (size_t i = 0; i < cvr_store_count(l->store); i++) {
         const cvr_store_entry *e = cvr_store_get(l->store, i);
         if (!is_wanted(l, e)) continue;
-        if (is_head(e) && (l->head_is_new || l->rules->head == WEIGHTS_HEAD_NEW)) l->fates[i] = FATE_NEW;
-        const bool counter = e->role == CVR_STORE_BUFFER && e->type.dtype == CVR_I64, beyond = is_beyond_backbone(e);
-        if (l->fates[i] == FATE_MISSING && beyond && l->rules->head == WEIGHTS_HEAD_NEW) l->fates[i] = FATE_NEW;
+        if (is_head(e) && (l->head_is_new || anew)) l->fates[i] = FATE_NEW;
+        const bool counter = e->role == CVR_STORE_BUFFER && e->type.dtype == CVR_I64;
+        if (l->fates[i] == FATE_MISSING && anew && is_beyond_backbone(e)) l->fates[i] = FATE_NEW;
         if (l->fates[i] != FATE_MISSING || counter || l->rules->subset) continue;
         problem(l, "missing:", e->name);
-        l->n_beyond += beyond;
+        l->n_beyond += is_beyond_backbone(e);
     }
 }
 
@@ -383,7 +401,7 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     if (l->n_problems)
         return cvr_fail(err, CVR_ERR_FORMAT, "does not fit this network, %zu tensor%s differ%s; %s:%.800s",
                         l->n_problems, l->n_problems == 1 ? "" : "s", l->n_problems == 1 ? "s" : "",
-                        l->n_beyond == l->n_problems ? "to start with a file of the backbone alone set model.head = new"
+                        l->n_beyond == l->n_problems ? "to take its backbone alone set model.head = new"
                                                      : "choose the model that made it",
                         l->problems.s ? l->problems.s : "");
     if (!has_any(l))
@@ -403,6 +421,7 @@ int32_t weights_load(cvr_plugins *plugins, cvr_store *store, const weights_rules
     int32_t status;
     CVR_TRY_OUT(l.fates ? cvr_fs_map(path, &map, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     CVR_TRY_OUT(load_mapped(plugins, &l, &map, path, err));
+    if (rules->foreign) *rules->foreign = l.aliases;
 out:
     if (status != CVR_OK) cvr_fail_at(err, path, 0, status);
     for (size_t i = 0; i < l.n_names; i++) cvr_free(l.names[i]);

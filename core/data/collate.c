@@ -138,7 +138,7 @@ static int32_t check_picture_size(const layout *l, const pipeline *p, const cvr_
 static int32_t collate_field(const layout *l, const column *c, const cvr_field *f, int64_t i, void *const *memory,
                              cvr_canvas size, cvr_error *err) {
     char *to = (char *)memory[c - l->columns] + (uint64_t)i * c->bytes;
-    if (!f) return cvr_fail(err, CVR_ERR_INVALID, "there is no %s, as there was in the first sample", c->name);
+    if (!f) return cvr_fail(err, CVR_ERR_INVALID, "it has no `%s`, which the first sample has", c->name);
     if (c->softened && f->rank == 0) return soften(c, f, (float *)(void *)to, err);
     CVR_TRY(check_field(c, f, size, err));
     if (memcmp(f->shape, c->shape, sizeof f->shape) != 0) fill(l, c, to);

@@ -73,7 +73,7 @@ static int32_t add_wants(layout *l, const pipeline *p, const arena_sample *s, cv
             l->n = l->n_fields = 1;
             return CVR_OK;
         } else {
-            (void)cvr_fail(err, CVR_ERR_INVALID, "there is no %s: this task needs one for each picture%s%s",
+            (void)cvr_fail(err, CVR_ERR_INVALID, "it has no `%s`, which this task needs for each picture%s%s",
                            want->field, want->remedy ? "; " : "", want->remedy ? want->remedy : "");
             return pipeline_fail_at(p, s->origin.index, CVR_ERR_INVALID, err);
         }

@@ -156,6 +156,13 @@ static int32_t push_node(cvr_graph *g, ir_node *n, const cvr_type *types, cvr_er
     return CVR_OK;
 }
 
+static void note_updates(cvr_graph *g, const ir_node *n) {
+    for (uint32_t i = 0; i < n->n_inputs; i++) {
+        const ir_value *v = g->values[n->inputs[i]];
+        if ((n->op->mutates >> i & 1) && v && v->kind == VALUE_STORED) store_note_updated(g->store, v->store_index);
+    }
+}
+
 static int32_t add_node(cvr_graph *g, const cvr_op_call *call, cvr_error *err) {
     const void *found;
     cvr_type types[CVR_MAX_IO];
@@ -173,6 +180,7 @@ static int32_t add_node(cvr_graph *g, const cvr_op_call *call, cvr_error *err) {
     CVR_TRY_OUT(infer_types(g, n, types, err));
     CVR_TRY_OUT(push_node(g, n, types, err));
     counts_set(g, n, &padded);
+    note_updates(g, n);
     if (call->n_outputs) memcpy(call->outputs, n->outputs, call->n_outputs * sizeof *call->outputs);
     if (low && call->n_outputs && types[0].dtype == CVR_F32)
         return graph_cast(g, call->outputs[0], low, &call->outputs[0], err);

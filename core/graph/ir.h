@@ -131,6 +131,7 @@ typedef struct store_request {
     const void *values; /* as in cvr_param_decl */
 } store_request;
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
+void store_note_updated(cvr_store *s, size_t i);
 /* Whether a layer of this name is built as in evaluation, since all of it is frozen. */
 bool store_freezes(const cvr_store *s, const char *scope);
 /* The stage of the model that a layer of this name belongs to, or "". */

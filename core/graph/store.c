@@ -73,6 +73,10 @@ const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i) {
     return &s->entries[i].entry;
 }
 
+void store_note_updated(cvr_store *s, size_t i) {
+    s->entries[i].entry.updated = 1;
+}
+
 int64_t cvr_store_average(const cvr_store *s, size_t i) {
     return s->entries[i].average;
 }

@@ -3,18 +3,11 @@
 #define CVR_LAYERS_ACTIVATION_FAMILY_H
 
 #include <cvr/plugin/ops/activation.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
-/* An op, its reference kernel, and the inputs that the kernel may overwrite (bit i: input i). */
-typedef struct activation_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-    uint64_t inplace;
-} activation_op;
-
-extern const activation_op activation_unary_ops[];
+extern const cvr_reference_op activation_unary_ops[];
 extern const uint32_t activation_n_unary_ops;
-extern const activation_op activation_softmax_ops[];
+extern const cvr_reference_op activation_softmax_ops[];
 extern const uint32_t activation_n_softmax_ops;
 
 extern const cvr_layer_desc activation_unary_layers[];

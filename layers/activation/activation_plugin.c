@@ -1,22 +1,6 @@
 /* The plugin "layer_activation". */
 #include "activation_family.h"
 
-static int32_t add_ops(const cvr_registrar *r, const activation_op *ops, uint32_t n, cvr_error *err) {
-    for (uint32_t i = 0; i < n; i++) {
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = ops[i].op.name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .payload = &ops[i].reference,
-                                        .op_version = ops[i].op.version,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                        .inplace = ops[i].inplace};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i].op, err));
-        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
-    return CVR_OK;
-}
-
 static int32_t add_layers(const cvr_registrar *r, const cvr_layer_desc *layers, uint32_t n, cvr_error *err) {
     for (uint32_t i = 0; i < n; i++) CVR_TRY(r->add(r, CVR_KIND_LAYER, &layers[i], err));
     return CVR_OK;
@@ -24,8 +8,8 @@ static int32_t add_layers(const cvr_registrar *r, const cvr_layer_desc *layers, 
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    CVR_TRY(add_ops(r, activation_unary_ops, activation_n_unary_ops, err));
-    CVR_TRY(add_ops(r, activation_softmax_ops, activation_n_softmax_ops, err));
+    CVR_TRY(cvr_add_reference_ops(r, activation_unary_ops, activation_n_unary_ops, err));
+    CVR_TRY(cvr_add_reference_ops(r, activation_softmax_ops, activation_n_softmax_ops, err));
     for (int i = 0; i < ACTIVATION_PROGRAM_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, activation_program_ops[i], err));
     CVR_TRY(r->add(r, CVR_KIND_KERNEL, &activation_program_kernel, err));
     CVR_TRY(add_layers(r, activation_unary_layers, activation_n_unary_layers, err));

@@ -154,23 +154,23 @@ static double softmax_flops(const cvr_infer_args *a) {
 
 #define SOFTMAX_OP(name_, trait_, n_in_, infer_, grad_, run_, inplace_, doc_)                                          \
     {                                                                                                                  \
-        {.struct_size = sizeof(cvr_op_desc),                                                                           \
-         .name = name_,                                                                                                \
-         .version = 1,                                                                                                 \
-         .trait = trait_,                                                                                              \
-         .min_inputs = n_in_,                                                                                          \
-         .max_inputs = n_in_,                                                                                          \
-         .n_outputs = 1,                                                                                               \
-         .n_attrs = 1,                                                                                                 \
-         .attrs = dim_attrs,                                                                                           \
-         .infer = infer_,                                                                                              \
-         .grad = grad_,                                                                                                \
-         .flops = softmax_flops,                                                                                       \
-         .doc = doc_},                                                                                                 \
-            {sizeof(cvr_cpu_fn), run_}, inplace_                                                                       \
+        .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
+               .name = name_,                                                                                          \
+               .version = 1,                                                                                           \
+               .trait = trait_,                                                                                        \
+               .min_inputs = n_in_,                                                                                    \
+               .max_inputs = n_in_,                                                                                    \
+               .n_outputs = 1,                                                                                         \
+               .n_attrs = 1,                                                                                           \
+               .attrs = dim_attrs,                                                                                     \
+               .infer = infer_,                                                                                        \
+               .grad = grad_,                                                                                          \
+               .flops = softmax_flops,                                                                                 \
+               .doc = doc_},                                                                                           \
+        .reference = {sizeof(cvr_cpu_fn), run_}, .inplace = inplace_                                                   \
     }
 
-const activation_op activation_softmax_ops[] = {
+const cvr_reference_op activation_softmax_ops[] = {
     SOFTMAX_OP("softmax", cvr_traits_mixed_recompute, 1, softmax_infer, softmax_grad, softmax_run, 1,
                "y = exp(x) / sum of exp(x) along dim"),
     SOFTMAX_OP("softmax_backward", cvr_traits_mixed, 2, softmax_backward_infer, NULL, softmax_backward_run, 3,

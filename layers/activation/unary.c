@@ -44,40 +44,40 @@ ACTIVATION(gelu)
 
 /* The descriptors of an activation and its gradient. In both, output 0 may take the place of any input. */
 #define OPS(name_, n_attrs_, attrs_, doc_, backward_doc_)                                                              \
-    {{.struct_size = sizeof(cvr_op_desc),                                                                              \
-      .name = #name_,                                                                                                  \
-      .version = 1,                                                                                                    \
-      .flags = CVR_OP_ORDER_FREE,                                                                                      \
-      .min_inputs = 1,                                                                                                 \
-      .max_inputs = 1,                                                                                                 \
-      .n_outputs = 1,                                                                                                  \
-      .n_attrs = n_attrs_,                                                                                             \
-      .attrs = attrs_,                                                                                                 \
-      .infer = activation_infer,                                                                                       \
-      .grad = activation_##name_##_grad,                                                                               \
-      .flops = unary_flops,                                                                                            \
-      .doc = doc_,                                                                                                     \
-      .trait = name_##_traits},                                                                                        \
-     {sizeof(cvr_cpu_fn), name_##_run},                                                                                \
-     1},                                                                                                               \
+    {.op = {.struct_size = sizeof(cvr_op_desc),                                                                        \
+            .name = #name_,                                                                                            \
+            .version = 1,                                                                                              \
+            .flags = CVR_OP_ORDER_FREE,                                                                                \
+            .min_inputs = 1,                                                                                           \
+            .max_inputs = 1,                                                                                           \
+            .n_outputs = 1,                                                                                            \
+            .n_attrs = n_attrs_,                                                                                       \
+            .attrs = attrs_,                                                                                           \
+            .infer = activation_infer,                                                                                 \
+            .grad = activation_##name_##_grad,                                                                         \
+            .flops = unary_flops,                                                                                      \
+            .doc = doc_,                                                                                               \
+            .trait = name_##_traits},                                                                                  \
+     .reference = {sizeof(cvr_cpu_fn), name_##_run},                                                                   \
+     .inplace = 1},                                                                                                    \
     {                                                                                                                  \
-        {.struct_size = sizeof(cvr_op_desc),                                                                           \
-         .name = #name_ "_backward",                                                                                   \
-         .version = 1,                                                                                                 \
-         .flags = CVR_OP_ORDER_FREE,                                                                                   \
-         .min_inputs = 2,                                                                                              \
-         .max_inputs = 2,                                                                                              \
-         .n_outputs = 1,                                                                                               \
-         .n_attrs = n_attrs_,                                                                                          \
-         .attrs = attrs_,                                                                                              \
-         .infer = activation_backward_infer,                                                                           \
-         .flops = unary_flops,                                                                                         \
-         .doc = backward_doc_,                                                                                         \
-         .trait = name_##_backward_traits},                                                                            \
-            {sizeof(cvr_cpu_fn), name_##_backward_run}, 3                                                              \
+        .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
+               .name = #name_ "_backward",                                                                             \
+               .version = 1,                                                                                           \
+               .flags = CVR_OP_ORDER_FREE,                                                                             \
+               .min_inputs = 2,                                                                                        \
+               .max_inputs = 2,                                                                                        \
+               .n_outputs = 1,                                                                                         \
+               .n_attrs = n_attrs_,                                                                                    \
+               .attrs = attrs_,                                                                                        \
+               .infer = activation_backward_infer,                                                                     \
+               .flops = unary_flops,                                                                                   \
+               .doc = backward_doc_,                                                                                   \
+               .trait = name_##_backward_traits},                                                                      \
+        .reference = {sizeof(cvr_cpu_fn), name_##_backward_run}, .inplace = 3                                          \
     }
 
-const activation_op activation_unary_ops[] = {
+const cvr_reference_op activation_unary_ops[] = {
     OPS(relu, 0, NULL, "y = max(x, 0)", "dx = y > 0 ? grad : 0"),
     OPS(relu6, 0, NULL, "y = min(max(x, 0), 6)", "dx = 0 < y < 6 ? grad : 0"),
     OPS(leaky_relu, 1, activation_slope_attrs, "y = x > 0 ? x : negative_slope * x",

@@ -4,18 +4,11 @@
 #define CVR_LAYERS_ARITH_FAMILY_H
 
 #include <cvr/plugin/ops/arith.h>
-#include <cvr/plugin/plugin.h>
-
-/* An op, its reference kernel, and the inputs that the kernel may overwrite (bit i: input i). */
-typedef struct arith_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-    uint64_t inplace;
-} arith_op;
+#include <cvr/plugin/ops/reference.h>
 
 /* What one file adds. */
 typedef struct arith_family {
-    const arith_op *ops;
+    const cvr_reference_op *ops;
     const cvr_layer_desc *layers;
     uint32_t n_ops;
     uint32_t n_layers;

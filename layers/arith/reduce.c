@@ -217,23 +217,23 @@ static double flops(const cvr_infer_args *a) {
 
 #define REDUCE_OP(name_, n_in_, infer_, grad_, run_, inplace_, doc_)                                                   \
     {                                                                                                                  \
-        {.struct_size = sizeof(cvr_op_desc),                                                                           \
-         .name = name_,                                                                                                \
-         .version = 1,                                                                                                 \
-         .min_inputs = n_in_,                                                                                          \
-         .max_inputs = n_in_,                                                                                          \
-         .n_outputs = 1,                                                                                               \
-         .n_attrs = 2,                                                                                                 \
-         .attrs = reduce_attrs,                                                                                        \
-         .infer = infer_,                                                                                              \
-         .grad = grad_,                                                                                                \
-         .flops = flops,                                                                                               \
-         .doc = doc_,                                                                                                  \
-         .trait = cvr_traits_mixed},                                                                                   \
-            {sizeof(cvr_cpu_fn), run_}, inplace_                                                                       \
+        .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
+               .name = name_,                                                                                          \
+               .version = 1,                                                                                           \
+               .min_inputs = n_in_,                                                                                    \
+               .max_inputs = n_in_,                                                                                    \
+               .n_outputs = 1,                                                                                         \
+               .n_attrs = 2,                                                                                           \
+               .attrs = reduce_attrs,                                                                                  \
+               .infer = infer_,                                                                                        \
+               .grad = grad_,                                                                                          \
+               .flops = flops,                                                                                         \
+               .doc = doc_,                                                                                            \
+               .trait = cvr_traits_mixed},                                                                             \
+        .reference = {sizeof(cvr_cpu_fn), run_}, .inplace = inplace_                                                   \
     }
 
-static const arith_op ops[] = {
+static const cvr_reference_op ops[] = {
     REDUCE_OP("sum", 1, infer, sum_grad, sum_run, 0, "sum over the axes in dim"),
     REDUCE_OP("mean", 1, infer, mean_grad, mean_run, 0, "mean over the axes in dim"),
     REDUCE_OP("amax", 1, amax_infer, amax_grad, amax_run, 0, "largest over the axes in dim"),

@@ -99,34 +99,12 @@ static double flops(const cvr_infer_args *a) {
 }
 
 static const cvr_reference_op ops[] = {
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "anchor_focal_loss",
-            .version = 1,
-            .min_inputs = 2,
-            .max_inputs = 2,
-            .n_outputs = 2,
-            .n_attrs = DETECT_COUNT(attrs_),
-            .attrs = attrs_,
-            .infer = infer,
-            .grad = grad,
-            .flops = flops,
-            .doc =
-                "each class against all others, -a * (1 - q)^gamma * log q, the sum over anchors and classes over norm",
-            .trait = cvr_traits_mixed_f32},
-     .reference = {sizeof(cvr_cpu_fn), run}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "anchor_focal_loss_backward",
-            .version = 1,
-            .min_inputs = 4,
-            .max_inputs = 4,
-            .n_outputs = 1,
-            .n_attrs = DETECT_COUNT(attrs_),
-            .attrs = attrs_,
-            .infer = backward_infer,
-            .flops = flops,
-            .doc = "the gradient of anchor_focal_loss",
-            .trait = cvr_traits_mixed},
-     .reference = {sizeof(cvr_cpu_fn), backward_run},
+    {DETECT_LOSS(
+        "anchor_focal_loss", 2, 2, 2,
+        "each class against all others, -a * (1 - q)^gamma * log q, the sum over anchors and classes over norm",
+        DETECT_ATTRS(attrs_), .trait = cvr_traits_mixed_f32)},
+    {DETECT_LOSS_BACKWARD("anchor_focal_loss_backward", 4, "the gradient of anchor_focal_loss", DETECT_ATTRS(attrs_),
+                          .trait = cvr_traits_mixed),
      .inplace = 1},
 };
 

@@ -55,6 +55,35 @@ static inline float detect_scalar(const cvr_kernel_args *a, uint32_t i) {
 
 #define DETECT_COUNT(list_) (sizeof(list_) / sizeof *(list_))
 
+/* A loss and its gradient: what a file calls infer, grad, run and flops, backward_infer and backward_run. The rest of
+ * the descriptor follows. */
+#define DETECT_LOSS(name_, least_, most_, results_, doc_, ...)                                                         \
+    .op = {.struct_size = sizeof(cvr_op_desc),                                                                         \
+           .name = name_,                                                                                              \
+           .version = 1,                                                                                               \
+           .min_inputs = least_,                                                                                       \
+           .max_inputs = most_,                                                                                        \
+           .n_outputs = results_,                                                                                      \
+           .infer = infer,                                                                                             \
+           .grad = grad,                                                                                               \
+           .flops = flops,                                                                                             \
+           .doc = doc_,                                                                                                \
+           __VA_ARGS__},                                                                                               \
+    .reference = {sizeof(cvr_cpu_fn), run}
+#define DETECT_LOSS_BACKWARD(name_, inputs_, doc_, ...)                                                                \
+    .op = {.struct_size = sizeof(cvr_op_desc),                                                                         \
+           .name = name_,                                                                                              \
+           .version = 1,                                                                                               \
+           .min_inputs = inputs_,                                                                                      \
+           .max_inputs = inputs_,                                                                                      \
+           .n_outputs = 1,                                                                                             \
+           .infer = backward_infer,                                                                                    \
+           .flops = flops,                                                                                             \
+           .doc = doc_,                                                                                                \
+           __VA_ARGS__},                                                                                               \
+    .reference = {sizeof(cvr_cpu_fn), backward_run}
+#define DETECT_ATTRS(list_) .n_attrs = DETECT_COUNT(list_), .attrs = list_
+
 /* Ops may read padded inputs: `honours` of cvr_counts_trait. Losses stay f32 in a program of low precision; a gradient
  * has the type of what it is the gradient of. */
 #define DETECT_TRAITS(name_, precision_, honours_)                                                                     \

@@ -94,30 +94,10 @@ static double flops(const cvr_infer_args *a) {
 }
 
 static const cvr_reference_op ops[] = {
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "mask_loss",
-            .version = 1,
-            .min_inputs = 4,
-            .max_inputs = 4,
-            .n_outputs = 2,
-            .infer = infer,
-            .grad = grad,
-            .flops = flops,
-            .doc =
-                "cross entropy of the masks of the objects' own classes, the mean over rows with an object and pixels",
-            .trait = cvr_traits_mixed_f32},
-     .reference = {sizeof(cvr_cpu_fn), run}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "mask_loss_backward",
-            .version = 1,
-            .min_inputs = 6,
-            .max_inputs = 6,
-            .n_outputs = 1,
-            .infer = backward_infer,
-            .flops = flops,
-            .doc = "the gradient of mask_loss",
-            .trait = cvr_traits_mixed},
-     .reference = {sizeof(cvr_cpu_fn), backward_run}},
+    {DETECT_LOSS("mask_loss", 4, 4, 2,
+                 "cross entropy of the masks of the objects' own classes, the mean over rows with an object and pixels",
+                 .trait = cvr_traits_mixed_f32)},
+    {DETECT_LOSS_BACKWARD("mask_loss_backward", 6, "the gradient of mask_loss", .trait = cvr_traits_mixed)},
 };
 
 const detect_loss_family detect_mask_loss = {ops, DETECT_COUNT(ops)};

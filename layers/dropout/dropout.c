@@ -7,7 +7,7 @@
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/dropout.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 static const cvr_attr_desc p_attr =
     CVR_ATTR_INIT(FLOAT, "p", "0.5", "probability that an element becomes 0", CVR_ATTR_PLACE_BETWEEN(0, 1));
@@ -102,29 +102,23 @@ static double flops(const cvr_infer_args *a) {
 
 CVR_DEFINE_TRAITS(traits, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
 
-static const cvr_op_desc op = {.struct_size = sizeof op,
-                               .name = "dropout",
-                               .version = 1,
-                               .flags = CVR_OP_ORDER_FREE,
-                               .trait = traits,
-                               .min_inputs = 3,
-                               .max_inputs = 3,
-                               .n_outputs = 1,
-                               .n_attrs = 2,
-                               .attrs = op_attrs,
-                               .infer = infer,
-                               .grad = grad,
-                               .flops = flops,
-                               .doc = "y = 0 with probability p, else x / (1 - p) (Srivastava et al., 2014)"};
-static const cvr_cpu_fn reference = {sizeof reference, run};
-static const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                       .op = "dropout",
-                                       .backend = "reference",
-                                       .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                       .payload = &reference,
-                                       .op_version = 1,
-                                       .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                       .inplace = 1};
+static const cvr_reference_op op = {
+    .op = {.struct_size = sizeof(cvr_op_desc),
+           .name = "dropout",
+           .version = 1,
+           .flags = CVR_OP_ORDER_FREE,
+           .trait = traits,
+           .min_inputs = 3,
+           .max_inputs = 3,
+           .n_outputs = 1,
+           .n_attrs = 2,
+           .attrs = op_attrs,
+           .infer = infer,
+           .grad = grad,
+           .flops = flops,
+           .doc = "y = 0 with probability p, else x / (1 - p) (Srivastava et al., 2014)"},
+    .reference = {sizeof(cvr_cpu_fn), run},
+    .inplace = 1};
 static const cvr_layer_desc layer = {.struct_size = sizeof layer,
                                      .name = "dropout",
                                      .doc = "in training, sets elements to 0 with probability p",
@@ -147,8 +141,7 @@ static const cvr_layer_desc channels_layer = {.struct_size = sizeof channels_lay
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    CVR_TRY(r->add(r, CVR_KIND_OP, &op, err));
-    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
+    CVR_TRY(cvr_add_reference_ops(r, &op, 1, err));
     CVR_TRY(r->add(r, CVR_KIND_LAYER, &layer, err));
     return r->add(r, CVR_KIND_LAYER, &channels_layer, err);
 }

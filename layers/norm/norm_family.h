@@ -3,21 +3,13 @@
 #define CVR_LAYERS_NORM_FAMILY_H
 
 #include <cvr/plugin/ops/norm.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 #include <math.h>
 
-/* An op, its reference kernel (none where it decomposes), and the inputs that the kernel may overwrite (bit i: input
- * i). */
-typedef struct norm_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-    uint64_t inplace;
-} norm_op;
-
 /* What one file adds. */
 typedef struct norm_family {
-    const norm_op *ops;
+    const cvr_reference_op *ops;
     const cvr_layer_desc *layers;
     uint32_t n_ops;
     uint32_t n_layers;

@@ -2,19 +2,7 @@
 #include "norm_family.h"
 
 static int32_t add_family(const cvr_registrar *r, const norm_family *f, cvr_error *err) {
-    for (uint32_t i = 0; i < f->n_ops; i++) {
-        const norm_op *o = &f->ops[i];
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = o->op.name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .payload = &o->reference,
-                                        .op_version = o->op.version,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                        .inplace = o->inplace};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &o->op, err));
-        if (o->reference.run) CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
+    CVR_TRY(cvr_add_reference_ops(r, f->ops, f->n_ops, err));
     for (uint32_t i = 0; i < f->n_layers; i++) CVR_TRY(r->add(r, CVR_KIND_LAYER, &f->layers[i], err));
     return CVR_OK;
 }

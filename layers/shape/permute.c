@@ -59,20 +59,20 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
     return cvr_emit(b, "permute", &call, sizeof call, in, 1, out, err);
 }
 
-static const shape_op ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "permute",
-      .version = 1,
-      .trait = cvr_traits_mixed,
-      .min_inputs = 1,
-      .max_inputs = 1,
-      .n_outputs = 1,
-      .n_attrs = 1,
-      .attrs = attrs_,
-      .infer = infer,
-      .grad = grad,
-      .doc = "axis a of the output is axis dims[a] of the input"},
-     {sizeof(cvr_cpu_fn), run}},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "permute",
+            .version = 1,
+            .trait = cvr_traits_mixed,
+            .min_inputs = 1,
+            .max_inputs = 1,
+            .n_outputs = 1,
+            .n_attrs = 1,
+            .attrs = attrs_,
+            .infer = infer,
+            .grad = grad,
+            .doc = "axis a of the output is axis dims[a] of the input"},
+     .reference = {sizeof(cvr_cpu_fn), run}},
 };
 
 static const cvr_layer_desc layers[] = {

@@ -2,18 +2,12 @@
 #ifndef CVR_LAYERS_SHAPE_FAMILY_H
 #define CVR_LAYERS_SHAPE_FAMILY_H
 
+#include <cvr/plugin/ops/reference.h>
 #include <cvr/plugin/ops/shape.h>
-#include <cvr/plugin/plugin.h>
-
-/* An op and its reference kernel; no kernel where the output is the input's memory. */
-typedef struct shape_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-} shape_op;
 
 /* What one file adds. */
 typedef struct shape_family {
-    const shape_op *ops;
+    const cvr_reference_op *ops;
     const cvr_layer_desc *layers;
     uint32_t n_ops;
     uint32_t n_layers;

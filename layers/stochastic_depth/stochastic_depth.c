@@ -3,8 +3,8 @@
  * training, whole samples become 0 with probability p. The plugin "layer_stochastic_depth". Formula in
  * ops/stochastic_depth.h.
  */
+#include <cvr/plugin/ops/reference.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
-#include <cvr/plugin/plugin.h>
 
 static const cvr_attr_desc p_attr =
     CVR_ATTR_INIT(FLOAT, "p", NULL, "probability that a sample becomes 0", CVR_ATTR_PLACE_BETWEEN(0, 1));
@@ -120,47 +120,35 @@ static double flops(const cvr_infer_args *a) {
     return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-static const cvr_op_desc op = {.struct_size = sizeof op,
-                               .name = "stochastic_depth",
-                               .version = 1,
-                               .flags = CVR_OP_ORDER_FREE,
-                               .min_inputs = 3,
-                               .max_inputs = 3,
-                               .n_outputs = 1,
-                               .n_attrs = 3,
-                               .attrs = op_attrs,
-                               .infer = infer,
-                               .grad = grad,
-                               .flops = flops,
-                               .doc = "a sample becomes 0 with probability p, else x / (1 - p) (Huang et al., 2016)",
-                               .trait = traits};
-static const cvr_op_desc scale_op = {.struct_size = sizeof scale_op,
-                                     .name = "stochastic_depth_scale",
-                                     .version = 1,
-                                     .min_inputs = 2,
-                                     .max_inputs = 2,
-                                     .n_outputs = 1,
-                                     .n_attrs = 5,
-                                     .attrs = scale_attrs,
-                                     .infer = scale_infer,
-                                     .doc = "what stochastic_depth multiplies each sample with"};
-static const cvr_cpu_fn reference = {sizeof reference, run};
-static const cvr_cpu_fn scale_reference = {sizeof scale_reference, scale_run};
-static const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                       .op = "stochastic_depth",
-                                       .backend = "reference",
-                                       .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                       .payload = &reference,
-                                       .op_version = 1,
-                                       .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                       .inplace = 1};
-static const cvr_kernel_desc scale_kernel = {.struct_size = sizeof scale_kernel,
-                                             .op = "stochastic_depth_scale",
-                                             .backend = "reference",
-                                             .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                             .payload = &scale_reference,
-                                             .op_version = 1,
-                                             .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "stochastic_depth",
+            .version = 1,
+            .flags = CVR_OP_ORDER_FREE,
+            .min_inputs = 3,
+            .max_inputs = 3,
+            .n_outputs = 1,
+            .n_attrs = 3,
+            .attrs = op_attrs,
+            .infer = infer,
+            .grad = grad,
+            .flops = flops,
+            .doc = "a sample becomes 0 with probability p, else x / (1 - p) (Huang et al., 2016)",
+            .trait = traits},
+     .reference = {sizeof(cvr_cpu_fn), run},
+     .inplace = 1},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "stochastic_depth_scale",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .n_attrs = 5,
+            .attrs = scale_attrs,
+            .infer = scale_infer,
+            .doc = "what stochastic_depth multiplies each sample with"},
+     .reference = {sizeof(cvr_cpu_fn), scale_run}},
+};
 static const cvr_layer_desc layer = {.struct_size = sizeof layer,
                                      .name = "stochastic_depth",
                                      .doc = "in training, sets whole samples to 0 with probability p",
@@ -173,10 +161,7 @@ static const cvr_layer_desc layer = {.struct_size = sizeof layer,
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    CVR_TRY(r->add(r, CVR_KIND_OP, &op, err));
-    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    CVR_TRY(r->add(r, CVR_KIND_OP, &scale_op, err));
-    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &scale_kernel, err));
+    CVR_TRY(cvr_add_reference_ops(r, ops, sizeof ops / sizeof *ops, err));
     return r->add(r, CVR_KIND_LAYER, &layer, err);
 }
 

@@ -1,8 +1,8 @@
 /*
  * The plates: name and score of an object on its colour. They are placed one after the other, the most certain or
  * largest object first, each where it costs least: other plates and small objects below it cost, the object itself a
- * little. In a crowd, a plate that would cost much is left out, and so is what comes after the plates have taken their
- * share of the picture.
+ * little. One that finds no place off the others is left out; in a crowd, so is one that would cost much, and what
+ * comes after the plates have taken their share of the picture.
  */
 #include "boxes_parts.h"
 #include <math.h>
@@ -12,7 +12,8 @@
 #define ABOVE 3         /* and over them, where accents are */
 #define HEIGHT 16       /* of a plate */
 #define MOST_LETTERS 40 /* of a name */
-#define FEW 12          /* so many objects have a plate each, whatever it costs */
+#define FEW 12          /* so many objects have a plate each, whatever it hides of them */
+#define TOUCH 0.02      /* of a plate, which may lie on another: more cannot be read */
 #define SHARE 0.25      /* of the picture that plates may take; more is a crowd */
 #define CROWD_SHARE 0.1 /* that they may take in a crowd */
 #define CROWD_COST 0.3  /* that one may cost there */
@@ -22,7 +23,7 @@ typedef struct plate {
     const shown_box *of;
     double rank; /* the highest first */
     box area;
-    int32_t placed, cut; /* cut: its name had no room */
+    int32_t placed, cut; /* cut: not all of the name is on it */
     char words[BOX_WORDS];
 } plate;
 
@@ -42,6 +43,12 @@ static double overlap(box a, box b) {
 
 static double size_of(box a) {
     return (double)a.width * (double)a.height;
+}
+
+static void write_score(plate *p, double score) {
+    p->words[0] = '\0';
+    p->cut = 1;
+    if (score >= 0) (void)snprintf(p->words, sizeof p->words, "%.2f", score > 99 ? 99 : score);
 }
 
 /* "person 0.87"; the score is whole however long the name, and left out where there is no room for it. */
@@ -67,9 +74,7 @@ static void leave_names_out(plates *t) {
     for (int64_t i = 1; i < t->n; i++)
         if (t->each[i].of->of->klass != t->each[0].of->of->klass) return;
     for (int64_t i = 0; i < t->n; i++) {
-        const double score = t->each[i].of->of->score;
-        t->each[i].words[0] = '\0';
-        if (score >= 0) (void)snprintf(t->each[i].words, BOX_WORDS, "%.2f", score > 99 ? 99 : score);
+        write_score(&t->each[i], t->each[i].of->of->score);
         measure(&t->each[i], t->s->scale);
     }
 }
@@ -88,7 +93,10 @@ static void open_plates(plates *t) {
         plate *const p = &t->each[i];
         *p = (plate){.of = &s->each[i]};
         p->rank = p->of->of->score >= 0 ? p->of->of->score : p->of->size;
-        write_words(p, p->of->of, letters);
+        if (p->of->of->unnamed)
+            write_score(p, p->of->of->score);
+        else
+            write_words(p, p->of->of, letters);
         measure(p, k);
         all += size_of(p->area);
     }
@@ -162,7 +170,7 @@ static void place_plate(plates *t, plate *p, double *taken) {
     for (int32_t which = 0; which < PLACES; which++) {
         const box at = place_of(t->s, p, &places[which]);
         const double over = covered(t, at), cost = 20 * over + hidden(t, p, at) + 0.02 * which;
-        if (cost >= least || (t->crowded && (over > 0.02 || (cost > CROWD_COST && t->placed >= FEW / 2)))) continue;
+        if (cost >= least || over > TOUCH || (t->crowded && cost > CROWD_COST && t->placed >= FEW / 2)) continue;
         least = cost;
         p->area = at;
     }

@@ -128,18 +128,39 @@ static int32_t is_rim(const mask_part *m, const boxes_view *v, int64_t x, int64_
     return 0;
 }
 
-static int32_t draw_mask(canvas *c, const boxes_view *v, const shown_box *s, int64_t thick, cvr_error *err) {
+/* `taken`, of the view: 1 where a mask lies on top already. */
+static int32_t draw_mask(canvas *c, const boxes_view *v, const shown_box *s, int64_t thick, uint8_t *taken,
+                         cvr_error *err) {
     const colour ink = object_colour(s->of->klass);
     mask_part m;
     if (!s->of->mask && !s->of->runs) return CVR_OK;
     CVR_TRY(open_mask(&m, c->host, v, s->of, err));
     for (int64_t y = s->area.y - 1; y <= s->area.y + s->area.height; y++) {
         for (int64_t x = s->area.x - 1; x <= s->area.x + s->area.width; x++) {
-            if (is_inside(&m, v, x, y)) canvas_blend(c, x, y, ink, is_rim(&m, v, x, y, thick) ? 1 : COVER);
+            if (!is_inside(&m, v, x, y)) continue;
+            uint8_t *const here = taken + (y - v->at.y) * v->at.width + x - v->at.x;
+            if (*here) continue;
+            *here = 1;
+            canvas_blend(c, x, y, ink, is_rim(&m, v, x, y, thick) ? 1 : COVER);
         }
     }
     c->host->free(c->host, m.inside);
     return CVR_OK;
+}
+
+/* From the smallest object to the largest; a pixel shows the first that covers it, so that the picture stays visible
+ * below any number of them. */
+static int32_t draw_masks(canvas *c, const boxes_view *v, const shown_boxes *s, cvr_error *err) {
+    const uint64_t pixels = (uint64_t)(v->at.width * v->at.height);
+    int32_t any = 0, status = CVR_OK;
+    for (int64_t i = 0; i < s->n; i++) any |= s->each[i].of->mask || s->each[i].of->runs;
+    if (!any) return CVR_OK;
+    uint8_t *const taken = c->host->alloc(c->host, pixels, 16);
+    if (!taken) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for masks");
+    memset(taken, 0, pixels);
+    for (int64_t i = s->n; i-- > 0 && status == CVR_OK;) status = draw_mask(c, v, &s->each[i], s->scale, taken, err);
+    c->host->free(c->host, taken);
+    return status;
 }
 
 /* ---- lines ---- */
@@ -172,7 +193,7 @@ int32_t boxes_draw(canvas *c, const boxes_view *v, const drawn_box *boxes, int64
     int64_t without = 0;
     int32_t status;
     CVR_TRY_OUT(show_all(&s, v, boxes, n, err));
-    for (int64_t i = 0; i < s.n; i++) CVR_TRY_OUT(draw_mask(c, v, &s.each[i], s.scale, err));
+    CVR_TRY_OUT(draw_masks(c, v, &s, err));
     for (int64_t i = 0; i < s.n; i++) draw_box(c, &s, &s.each[i], n < CROWD ? at_least(s.scale / 2, 1) : 0);
     without = box_plates_draw(c, &s);
     CVR_TRY_OUT(without >= 0 ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the names of boxes"));

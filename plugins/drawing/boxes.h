@@ -13,6 +13,7 @@ typedef struct drawn_box {
     int64_t klass;
     double score;     /* below 0: it has none */
     const char *name; /* of the class, UTF-8; NULL: its number stands for it */
+    int32_t unnamed;  /* 1: there is but one class, and the legend tells it; the plate has the score alone */
     /* What the object covers, in either form; both NULL: it has no mask.
      * mask: (height, width) of the picture, not 0 inside; looked at within the box alone.
      * runs: of the picture's height x width, column by column: how many pixels are outside, inside, outside, ... */

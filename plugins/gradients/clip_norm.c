@@ -4,7 +4,7 @@
  */
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/ops/optim.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 #include <math.h>
 
@@ -88,47 +88,41 @@ static int32_t scale_run(const cvr_kernel_args *a, cvr_error *err) {
 
 static const cvr_attr_desc *const factor_attrs[] = {CVR_ATTR(FLOAT, "max_norm", NULL, "what the norm is brought to")};
 
-static const struct {
-    cvr_op_desc op;
-    cvr_cpu_fn run;
-    uint64_t inplace;
-} ops[] = {
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "gradient_sum_squares",
-      .version = 1,
-      .flags = CVR_OP_ORDER_AWARE,
-      .min_inputs = 1,
-      .max_inputs = 63,
-      .n_outputs = 1,
-      .infer = squares_infer,
-      .decompose = squares_decompose,
-      .flops = squares_flops,
-      .doc = "sum of x * x over all elements of all inputs"},
-     {sizeof(cvr_cpu_fn), squares_run},
-     0},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "gradient_clip_factor",
-      .version = 1,
-      .min_inputs = 1,
-      .max_inputs = 1,
-      .n_outputs = 2,
-      .n_attrs = 1,
-      .attrs = factor_attrs,
-      .infer = factor_infer,
-      .doc = "norm = sqrt(sum), factor = min(1, max_norm / (norm + 1e-6))"},
-     {sizeof(cvr_cpu_fn), factor_run},
-     0},
-    {{.struct_size = sizeof(cvr_op_desc),
-      .name = "gradient_scale",
-      .version = 1,
-      .flags = CVR_OP_ORDER_FREE,
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .n_outputs = 1,
-      .infer = scale_infer,
-      .doc = "y = factor * x"},
-     {sizeof(cvr_cpu_fn), scale_run},
-     1},
+static const cvr_reference_op ops[] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "gradient_sum_squares",
+            .version = 1,
+            .flags = CVR_OP_ORDER_AWARE,
+            .min_inputs = 1,
+            .max_inputs = 63,
+            .n_outputs = 1,
+            .infer = squares_infer,
+            .decompose = squares_decompose,
+            .flops = squares_flops,
+            .doc = "sum of x * x over all elements of all inputs"},
+     .reference = {sizeof(cvr_cpu_fn), squares_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "gradient_clip_factor",
+            .version = 1,
+            .min_inputs = 1,
+            .max_inputs = 1,
+            .n_outputs = 2,
+            .n_attrs = 1,
+            .attrs = factor_attrs,
+            .infer = factor_infer,
+            .doc = "norm = sqrt(sum), factor = min(1, max_norm / (norm + 1e-6))"},
+     .reference = {sizeof(cvr_cpu_fn), factor_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "gradient_scale",
+            .version = 1,
+            .flags = CVR_OP_ORDER_FREE,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 1,
+            .infer = scale_infer,
+            .doc = "y = factor * x"},
+     .reference = {sizeof(cvr_cpu_fn), scale_run},
+     .inplace = 1},
 };
 
 /* ---- the gradient plugin ---- */
@@ -192,18 +186,7 @@ static const cvr_gradient_desc clip_norm = {.struct_size = sizeof clip_norm,
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (uint32_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                        .op = ops[i].op.name,
-                                        .backend = "reference",
-                                        .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                        .payload = &ops[i].run,
-                                        .op_version = 1,
-                                        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                        .inplace = ops[i].inplace};
-        CVR_TRY(r->add(r, CVR_KIND_OP, &ops[i].op, err));
-        CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
-    }
+    CVR_TRY(cvr_add_reference_ops(r, ops, sizeof ops / sizeof *ops, err));
     return r->add(r, CVR_KIND_GRADIENT, &clip_norm, err);
 }
 

@@ -4,7 +4,7 @@
  * weights begin at almost nothing, is left out. The key train.clip_grad_agc.
  */
 #include <cvr/plugin/ops/optim.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 #include <math.h>
 
@@ -47,18 +47,21 @@ static const cvr_attr_desc *const op_attrs[] = {
     CVR_ATTR(FLOAT, "clip_factor", NULL, "most that a gradient's norm may be, as a share of the weights'")};
 
 /* A unit is an index of axis 0, which is outermost in memory whatever the order of the rest. */
-static const cvr_op_desc clip_op = {.struct_size = sizeof clip_op,
-                                    .name = "gradient_clip_units",
-                                    .version = 1,
-                                    .flags = CVR_OP_ORDER_AWARE,
-                                    .min_inputs = 2,
-                                    .max_inputs = 2,
-                                    .n_outputs = 1,
-                                    .n_attrs = 1,
-                                    .attrs = op_attrs,
-                                    .infer = infer,
-                                    .flops = flops,
-                                    .doc = "grad * min(1, clip_factor * |param| / |grad|) for each output unit"};
+static const cvr_reference_op clip_op = {
+    .op = {.struct_size = sizeof(cvr_op_desc),
+           .name = "gradient_clip_units",
+           .version = 1,
+           .flags = CVR_OP_ORDER_AWARE,
+           .min_inputs = 2,
+           .max_inputs = 2,
+           .n_outputs = 1,
+           .n_attrs = 1,
+           .attrs = op_attrs,
+           .infer = infer,
+           .flops = flops,
+           .doc = "grad * min(1, clip_factor * |param| / |grad|) for each output unit"},
+    .reference = {sizeof(cvr_cpu_fn), run},
+    .inplace = 1};
 
 /* As `keys` packs it. */
 typedef struct agc_settings {
@@ -91,18 +94,8 @@ static const cvr_gradient_desc clip_units = {.struct_size = sizeof clip_units,
                                              .run = clip};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    static const cvr_cpu_fn reference = {sizeof reference, run};
-    const cvr_kernel_desc kernel = {.struct_size = sizeof kernel,
-                                    .op = clip_op.name,
-                                    .backend = "reference",
-                                    .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                    .payload = &reference,
-                                    .op_version = 1,
-                                    .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                    .inplace = 1};
     (void)host;
-    CVR_TRY(r->add(r, CVR_KIND_OP, &clip_op, err));
-    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &kernel, err));
+    CVR_TRY(cvr_add_reference_ops(r, &clip_op, 1, err));
     return r->add(r, CVR_KIND_GRADIENT, &clip_units, err);
 }
 

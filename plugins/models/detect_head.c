@@ -1,6 +1,7 @@
 /* Heads, losses and detections that detectors share; see the header. */
 #include "detect_head.h"
 #include <cvr/plugin/ops/activation.h>
+#include <cvr/plugin/ops/detect_math.h>
 #include <cvr/plugin/ops/detections.h>
 #include <cvr/plugin/ops/shape.h>
 
@@ -44,6 +45,12 @@ detect_ends detect_read(net *n, const cvr_io *io) {
 
 /* ---- nodes ---- */
 
+cvr_value detect_f32(net *n, cvr_value x) {
+    const cvr_cast_attrs to = {CVR_F32};
+    if (n->status != CVR_OK || n->b->type(n->b, x)->dtype == CVR_F32) return x;
+    return net_emit1(n, NET_OP("cast", &to), &x, 1);
+}
+
 cvr_value detect_view(net *n, cvr_value x, uint32_t rank, const int64_t *shape) {
     cvr_view_attrs a = {.rank = rank};
     for (uint32_t i = 0; i < CVR_MAX_RANK; i++) a.shape[i] = i < rank ? shape[i] : 1;
@@ -63,9 +70,8 @@ static cvr_value objects_of(net *n, cvr_value x) {
     return net_emit1(n, NET_OP("slice", &a), &x, 1);
 }
 
-/* x (N, P) or (N, P, K), index (N, B) -> (N, B) or (N, B, K) */
-static cvr_value gather(net *n, cvr_value x, cvr_value index) {
-    const cvr_gather_attrs a = {0};
+cvr_value detect_gather(net *n, cvr_value x, cvr_value index, int shared) {
+    const cvr_gather_attrs a = {shared};
     const cvr_value in[2] = {x, index};
     return net_emit1(n, NET_OP("gather_rows", &a), in, 2);
 }
@@ -110,18 +116,31 @@ cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64
     return each == 1 ? tokens : detect_view(n, tokens, 3, shape);
 }
 
+cvr_value detect_grid_anchors(net *n, const cvr_grid_anchors_attrs *a, cvr_value image, cvr_value map) {
+    float cell[CVR_ANCHOR_MOST * CVR_ANCHOR_MOST * 4];
+    const cvr_value in[2] = {image, map};
+    cvr_cell_anchors(a, cell);
+    for (int64_t i = 0; i < a->n_sizes * a->n_ratios && n->status == CVR_OK; i++)
+        if (cell[4 * i + 2] == 0 || cell[4 * i + 3] == 0)
+            n->status = cvr_fail(n->err, CVR_ERR_INVALID,
+                                 "model.anchor_sizes: an anchor of size %g and height / width %g has sides that round "
+                                 "to 0 pixels; give larger sizes",
+                                 a->sizes[i % a->n_sizes], a->ratios[i / a->n_sizes]);
+    return net_emit1(n, NET_OP("grid_anchors", a), in, 2);
+}
+
 detect_joined detect_join(net *n, const detect_heads *h) {
     return (detect_joined){concat(n, h->logits, h->n_levels, 1), concat(n, h->deltas, h->n_levels, 1),
                            h->centerness[0] ? concat(n, h->centerness, h->n_levels, 1) : CVR_NONE,
                            concat(n, h->anchors, h->n_levels, 0)};
 }
 
-static void put(net *n, const detect_ends *e, const char *name, uint32_t role, cvr_value v) {
+void detect_put(net *n, const detect_ends *e, const char *name, uint32_t role, cvr_value v) {
     if (n->status == CVR_OK) n->status = e->io->put(e->io, name, role, v, n->err);
 }
 
 void detect_put_training(net *n, const detect_ends *e, const detect_joined *j) {
-    if (n->b->training) put(n, e, "scores", CVR_ROLE_RESULT, j->logits);
+    if (n->b->training) detect_put(n, e, "scores", CVR_ROLE_RESULT, j->logits);
 }
 
 /* ---- losses ---- */
@@ -155,7 +174,7 @@ cvr_value detect_one_class(net *n, const detect_ends *e) {
 void detect_put_loss(net *n, const detect_ends *e, const char *name, const net_op *op, const cvr_value *in,
                      uint32_t n_in, uint32_t n_out) {
     cvr_value out[CVR_MAX_IO];
-    put(n, e, name, CVR_ROLE_LOSS, net_emit(n, op, in, n_in, out, n_out));
+    detect_put(n, e, name, CVR_ROLE_LOSS, net_emit(n, op, in, n_in, out, n_out));
 }
 
 /* ---- detections ---- */
@@ -183,31 +202,34 @@ static void split(net *n, cvr_value index, int64_t columns, cvr_value out[2]) {
     (void)net_emit(n, NET_OP("split_index", &a), &index, 1, out, 2);
 }
 
-void detect_put_results(net *n, const detect_ends *e, const detect_candidates *c, const detect_attrs *a) {
-    if (n->status != CVR_OK) return;
+detect_found detect_put_results(net *n, const detect_ends *e, const detect_candidates *c, const detect_attrs *a) {
+    detect_found found = {CVR_NONE, CVR_NONE, CVR_NONE};
+    if (n->status != CVR_OK) return found;
     const int64_t rows = net_shape(n, c->scores)[1];
     const cvr_nms_attrs nms = {.iou_threshold = a->nms_thresh,
                                .score_threshold = a->score_thresh,
+                               .min_size = c->min_size,
                                .max_out = a->detections_per_img < rows ? a->detections_per_img : rows,
                                .n_groups = c->group ? 0 : c->n_groups,
                                .method = CVR_NMS_AUTO};
     const cvr_value in[3] = {c->boxes, c->scores, c->group};
     cvr_value kept[2], place[2];
     (void)net_emit(n, NET_OP("nms", &nms), in, c->group ? 3 : 2, kept, 2);
-    put(n, e, "boxes", CVR_ROLE_RESULT, gather(n, c->boxes, kept[0]));
-    put(n, e, "scores", CVR_ROLE_RESULT, gather(n, c->scores, kept[0]));
+    found.count = kept[1];
+    detect_put(n, e, "boxes", CVR_ROLE_RESULT, found.boxes = detect_gather(n, c->boxes, kept[0], 0));
+    detect_put(n, e, "scores", CVR_ROLE_RESULT, detect_gather(n, c->scores, kept[0], 0));
     if (!c->group) split(n, kept[0], c->n_groups, place);
-    const cvr_value of_groups[2] = {c->group, kept[0]};
-    put(n, e, "labels", CVR_ROLE_RESULT,
-        c->group ? net_emit1(n, NET_PLAIN_OP("pick_labels"), of_groups, 2)
-                 : net_emit1(n, NET_PLAIN_OP("pick_labels"), &place[1], 1));
+    found.labels = c->group ? CVR_NONE : place[1];
+    const cvr_value of_groups[2] = {c->group ? c->group : found.labels, kept[0]};
+    detect_put(n, e, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), of_groups, c->group ? 2 : 1));
+    return found;
 }
 
 /* Of one map: scores (N, k), boxes (N, k, 4) and classes (N, k) of its best pairs of anchor and class. */
 static void best_of_level(net *n, const detect_ends *e, const detect_heads *h, uint32_t i,
                           const cvr_box_coder_attrs *coder, int64_t most, cvr_value out[3]) {
-    const cvr_value objects = net_f32(n, objects_of(n, h->logits[i])),
-                    both[2] = {objects, h->centerness[i] ? net_f32(n, h->centerness[i]) : CVR_NONE};
+    const cvr_value objects = detect_f32(n, objects_of(n, h->logits[i])),
+                    both[2] = {objects, h->centerness[i] ? detect_f32(n, h->centerness[i]) : CVR_NONE};
     const cvr_value score = h->centerness[i] ? net_emit1(n, NET_PLAIN_OP("joint_score"), both, 2)
                                              : net_emit1(n, NET_PLAIN_OP("sigmoid"), &objects, 1);
     if (n->status != CVR_OK) return;
@@ -216,7 +238,7 @@ static void best_of_level(net *n, const detect_ends *e, const detect_heads *h, u
     best(n, detect_view(n, score, 2, flat), most, &out[0], &index);
     split(n, index, columns, place);
     const cvr_value coded[2] = {h->deltas[i], h->anchors[i]};
-    out[1] = gather(n, boxes_of(n, e, coded, coder), place[0]);
+    out[1] = detect_gather(n, boxes_of(n, e, coded, coder), place[0], 0);
     out[2] = place[1];
 }
 
@@ -229,8 +251,8 @@ void detect_put_by_level(net *n, const detect_ends *e, const detect_heads *h, co
         for (int k = 0; k < 3; k++) parts[k][i] = of_level[k];
     }
     const detect_candidates c = {concat(n, parts[1], h->n_levels, 1), concat(n, parts[0], h->n_levels, 1),
-                                 concat(n, parts[2], h->n_levels, 1), 0};
-    detect_put_results(n, e, &c, a);
+                                 concat(n, parts[2], h->n_levels, 1), 0, 0};
+    (void)detect_put_results(n, e, &c, a);
 }
 
 /* (N, K, k) -> (N, k * K): row i is of class i % K */
@@ -245,7 +267,7 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
                          const detect_attrs *a) {
     const cvr_softmax_attrs last = {2};
     const cvr_permute_attrs swap = {.rank = 3, .dims = {0, 2, 1}};
-    const cvr_value logits = net_f32(n, j->logits);
+    const cvr_value logits = detect_f32(n, j->logits);
     cvr_value score = objects_of(n, net_emit1(n, NET_OP("softmax", &last), &logits, 1)), values, index;
     if (n->status != CVR_OK) return;
     const int64_t *s = net_shape(n, score), classes = s[2], flat[2] = {s[0] * s[2], s[1]}, pictures = s[0];
@@ -255,7 +277,7 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
     if (n->status != CVR_OK) return;
     const int64_t shape[3] = {pictures, classes, net_shape(n, values)[1]};
     const cvr_value coded[2] = {j->deltas, j->anchors};
-    const detect_candidates c = {gather(n, boxes_of(n, e, coded, coder), by_rank(n, index, shape)),
-                                 by_rank(n, values, shape), CVR_NONE, classes};
-    detect_put_results(n, e, &c, a);
+    const detect_candidates c = {detect_gather(n, boxes_of(n, e, coded, coder), by_rank(n, index, shape), 0),
+                                 by_rank(n, values, shape), CVR_NONE, classes, 0};
+    (void)detect_put_results(n, e, &c, a);
 }

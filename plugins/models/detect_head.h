@@ -22,6 +22,14 @@ typedef struct detect_ends {
 /* Without image_size pictures are as large as their canvas. */
 detect_ends detect_read(net *n, const cvr_io *io);
 
+/* Rows of x by their numbers, zeros for -1: (N, P) or (N, P, C), index (N, B) i32 -> (N, B) or (N, B, C); shared: of
+ * the same rows for all pictures, x (P, C). */
+cvr_value detect_gather(net *n, cvr_value x, cvr_value index, int shared);
+void detect_put(net *n, const detect_ends *e, const char *name, uint32_t role, cvr_value v);
+
+/* x in f32 where activations are bf16: scores that are ranked, as of two hundred steps between 0 and 1 many would be
+ * alike. */
+cvr_value detect_f32(net *n, cvr_value x);
 /* x with another shape of as many elements, in place; neither has rank 4. */
 cvr_value detect_view(net *n, cvr_value x, uint32_t rank, const int64_t *shape);
 
@@ -45,6 +53,9 @@ cvr_value detect_conv(net *n, cvr_value x, const char *name, const net_conv2d *c
 /* What the layer `name` gave, x (N, each * columns, H, W) -> (N, H * W * each, columns) in torchvision's order, without
  * a copy. each: anchors of a pixel */
 cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64_t columns);
+/* (h * w * S * R, 4): anchors on each pixel of a map, by model.anchor_sizes. One that rounding leaves without a side is
+ * an error: nothing can be said by what share of it a box differs. */
+cvr_value detect_grid_anchors(net *n, const cvr_grid_anchors_attrs *a, cvr_value image, cvr_value map);
 detect_joined detect_join(net *n, const detect_heads *h);
 /* In training, which looks at losses alone but needs some result: the logits as "scores". */
 void detect_put_training(net *n, const detect_ends *e, const detect_joined *j);
@@ -88,9 +99,15 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
 typedef struct detect_candidates {
     cvr_value boxes, scores, group;
     int64_t n_groups;
+    double min_size; /* least side of a box, pixels; 0: any */
 } detect_candidates;
+/* What was found: boxes (N, D, 4), how many of them are valid, (N), and their classes, (N, D) i32, CVR_NONE where
+ * candidates have a group. */
+typedef struct detect_found {
+    cvr_value boxes, count, labels;
+} detect_found;
 /* Suppression within each class, and the results. */
-void detect_put_results(net *n, const detect_ends *e, const detect_candidates *c, const detect_attrs *a);
+detect_found detect_put_results(net *n, const detect_ends *e, const detect_candidates *c, const detect_attrs *a);
 
 /* ---- schemas ---- */
 

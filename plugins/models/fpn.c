@@ -197,6 +197,11 @@ size_t fpn_build(net *n, const fpn *f, cvr_value image, cvr_value maps[FPN_MOST_
     return n->status == CVR_OK ? count : 0;
 }
 
+int64_t fpn_stride(const void *attrs) {
+    (void)attrs;
+    return 32;
+}
+
 /* ---- names ---- */
 
 int32_t fpn_alias(int32_t mobile, const char *head, const char *name, char *out, uint64_t size) {

@@ -50,6 +50,9 @@ typedef struct fpn {
  */
 size_t fpn_build(net *n, const fpn *f, cvr_value image, cvr_value maps[FPN_MOST_MAPS]);
 
+/* As cvr_model_desc.stride: that of the bodies' last maps; torchvision pads to it as well. */
+int64_t fpn_stride(const void *attrs);
+
 /*
  * As cvr_model_desc.alias, what such a network calls the tensors of a classifier's file, torchvision's or timm's, and
  * those of a pyramid from before torchvision 0.13 (inner_blocks.0.weight). The classifier's own, which there is no

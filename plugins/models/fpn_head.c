@@ -11,9 +11,19 @@ double fpn_head_prior(void) {
     return -log((1 - FPN_HEAD_PRIOR) / FPN_HEAD_PRIOR);
 }
 
+static void check_groups(net *n, int64_t groups, cvr_value x) {
+    const int64_t channels = n->status == CVR_OK ? net_shape(n, x)[1] : 0;
+    if (channels % groups != 0)
+        n->status =
+            cvr_fail(n->err, CVR_ERR_INVALID,
+                     "model.head_groups = %lld does not divide the pyramid's %lld channels (model.fpn_channels)",
+                     (long long)groups, (long long)channels);
+}
+
 cvr_value fpn_tower(net *n, const char *name, int kind, int64_t groups, cvr_value x) {
     const net_text in_groups = net_print("%lld", (long long)groups);
     n->conv = (net_start){NET_START_NORMAL, FPN_HEAD_STD, 0};
+    if (kind != FPN_TOWER_PLAIN) check_groups(n, groups, x);
     for (int i = 0; i < FPN_HEAD_DEPTH && n->status == CVR_OK; i++) {
         const net_conv2d c = {net_shape(n, x)[1], 3, 1, 1, 1, kind != FPN_TOWER_NORMED};
         net_text part[3];
@@ -39,9 +49,4 @@ uint32_t fpn_head_maps(net *n, const fpn_head_attrs *a, int64_t extra, cvr_value
                              "model.anchor_sizes has %lld numbers; the pyramid has %zu maps, and each has one",
                              (long long)a->n_anchor_sizes, count);
     return n->status == CVR_OK ? (uint32_t)count : 0;
-}
-
-int64_t fpn_head_stride(const void *attrs) {
-    (void)attrs;
-    return 32;
 }

@@ -35,9 +35,6 @@ typedef struct fpn_head_attrs {
 /* The pyramid's maps, each with an anchor size. Returns how many there are, 0 after a failure. */
 uint32_t fpn_head_maps(net *n, const fpn_head_attrs *a, int64_t extra, cvr_value image, cvr_value maps[FPN_MOST_MAPS]);
 
-/* The stride of the body's last map; torchvision pads to it as well. */
-int64_t fpn_head_stride(const void *attrs);
-
 /* ---- names and schemas ---- */
 
 #define FPN_HEAD_CLASSES "head.classification_head.cls_logits"

@@ -13,12 +13,6 @@ net_text net_print(const char *format, ...) {
     return t;
 }
 
-cvr_value net_f32(net *n, cvr_value x) {
-    const cvr_cast_attrs to = {CVR_F32};
-    if (n->status != CVR_OK || n->b->type(n->b, x)->dtype == CVR_F32) return x;
-    return net_emit1(n, NET_OP("cast", &to), &x, 1);
-}
-
 const int64_t *net_shape(const net *n, cvr_value x) {
     return n->b->type(n->b, x)->shape;
 }

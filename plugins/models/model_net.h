@@ -142,10 +142,6 @@ cvr_value net_declare(net *n, const char *name, uint32_t rank, const int64_t *sh
 /* A buffer or constant that starts with given values. CVR_NONE after a failure. */
 cvr_value net_values(net *n, const cvr_param_decl *like);
 
-/* x in f32 where activations are bf16: for numbers that are ranked, as of two hundred steps between 0 and 1 many would
- * be alike. */
-cvr_value net_f32(net *n, cvr_value x);
-
 /* The logical shape of a value. */
 const int64_t *net_shape(const net *n, cvr_value x);
 

@@ -165,7 +165,8 @@ static void take_rows(pane_maker *m, const object_rows *r) {
             .xyxy = {(double)b[0] * across, (double)b[1] * down, (double)b[2] * across, (double)b[3] * down},
             .klass = k,
             .score = score,
-            .name = classes->names && k < classes->n ? classes->names[k] : NULL};
+            .name = classes->names && k < classes->n ? classes->names[k] : NULL,
+            .unnamed = classes->n == 1};
         if (m->masks) add_mask(m, r, row);
         m->n++;
     }
@@ -239,8 +240,10 @@ static int32_t fill(const picture_sheet *s, sheet_tile *t, const cvr_batch_event
     sheet_tile_said(e, i, t->captions[1], SHEET_CAPTION);
     const size_t used = strlen(t->captions[1]);
     if (m.n == 0 && m.best >= 0)
-        (void)snprintf(t->captions[1] + used, SHEET_CAPTION - used, ", none from %.2f on (%.2f at most)", LEAST_SCORE,
+        (void)snprintf(t->captions[1] + used, SHEET_CAPTION - used, ", none from %.2f on, at most %.2f", LEAST_SCORE,
                        m.best);
+    else if (m.n == 0)
+        (void)snprintf(t->captions[1] + used, SHEET_CAPTION - used, ", no objects");
     return CVR_OK;
 }
 

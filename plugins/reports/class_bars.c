@@ -2,7 +2,7 @@
 #include "class_bars.h"
 #include <math.h>
 
-#define MOST_COLUMNS 6
+#define MOST_COLUMNS 8
 #define MOST_ROWS 150 /* of more classes, those with the lowest numbers of the first metric */
 #define ROW 19
 #define BAR 150 /* width of a bar that is full */

@@ -95,12 +95,13 @@ static void draw_line(canvas *c, const kept_curve *k, double width, colour ink) 
             canvas_line(c, place(k->x[i - 1], k->y[i - 1]), place(k->x[i], k->y[i]), width, ink);
 }
 
-/* The point where the curve has its value as its highest; n where that is something else, as average precision is. */
+/* The point where the curve has its value as its highest; n where that is something else, as average precision is, or
+ * where it only falls from there on. */
 static int64_t peak_of(const kept_curve *k) {
     int64_t at = k->n;
     for (int64_t i = 0; i < k->n; i++)
         if (isfinite(k->y[i]) && (at == k->n || k->y[i] > k->y[at])) at = i;
-    return at < k->n && fabs(k->y[at] - k->value) <= 1e-9 ? at : k->n;
+    return at > 0 && at < k->n && fabs(k->y[at] - k->value) <= 1e-9 ? at : k->n;
 }
 
 static void curve_name(const curve_sheet *s, const kept_curve *k, char name[REPORT_NAME]) {

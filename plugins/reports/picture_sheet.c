@@ -2,8 +2,8 @@
 #include "picture_sheet.h"
 
 #define PANE_GAP 6
-#define GAP 16 /* between tiles, and around them */
-#define CAPTION 16
+#define GAP 16     /* between tiles, and around them */
+#define CAPTION 16 /* a line of it */
 #define TITLE 26
 #define COLUMNS 2        /* of tiles with several panes */
 #define COLUMNS_SINGLE 4 /* of those with one */
@@ -101,6 +101,33 @@ static int64_t pane_width(const sheet_tile *t) {
     return at_least(t->width * t->factor, LEAST_PANE);
 }
 
+/* The first line of a caption, which goes on after a comma where there is no room; returns the rest. */
+static const char *caption_line(const sheet_tile *t, const char *caption, char line[SHEET_CAPTION]) {
+    const int64_t room = pane_width(t) / CANVAS_LETTER_WIDTH;
+    const char *end = caption + strlen(caption), *next = end;
+    for (const char *comma = caption; canvas_letters(caption) > room && (comma = strstr(comma, ", ")); comma += 2) {
+        (void)snprintf(line, SHEET_CAPTION, "%.*s", (int)(comma + 1 - caption), caption);
+        if (*next && canvas_letters(line) > room) break;
+        end = comma + 1;
+        next = comma + 2;
+    }
+    char head[SHEET_CAPTION];
+    (void)snprintf(head, sizeof head, "%.*s", (int)(end - caption), caption);
+    canvas_cut(line, SHEET_CAPTION, head, room);
+    return next;
+}
+
+static int64_t caption_lines(const sheet_tile *t) {
+    char line[SHEET_CAPTION];
+    int64_t most = 1;
+    for (int64_t k = 0; k < t->n_panes; k++) {
+        int64_t n = 0;
+        for (const char *rest = t->captions[k]; *rest; n++) rest = caption_line(t, rest, line);
+        most = at_least(n, most);
+    }
+    return most;
+}
+
 /* Tiles go row by row. */
 static sheet_layout lay_out(const picture_sheet *s) {
     int64_t panes = 1;
@@ -113,7 +140,7 @@ static sheet_layout lay_out(const picture_sheet *s) {
         const sheet_tile *const t = &s->tiles[i];
         int64_t *const high = &l.row_height[i / l.columns];
         l.tile = at_least(l.tile, t->n_panes * (pane_width(t) + PANE_GAP) - PANE_GAP + 2);
-        *high = at_least(*high, t->height * t->factor + 2 + CAPTION);
+        *high = at_least(*high, t->height * t->factor + 2 + CAPTION * caption_lines(t));
     }
     for (int64_t i = 0; i < l.rows; i++) l.height += l.row_height[i] + GAP;
     l.width = l.columns * (l.tile + GAP) + GAP;
@@ -123,7 +150,7 @@ static sheet_layout lay_out(const picture_sheet *s) {
 static void draw_pane(canvas *c, const sheet_tile *t, int64_t pane, int64_t left, int64_t top) {
     const uint8_t *const pixels = sheet_pane(t, pane);
     const box at = {left, top, t->width * t->factor, t->height * t->factor};
-    char label[2 * SHEET_CAPTION];
+    char label[SHEET_CAPTION];
     for (int64_t y = 0; y < at.height; y++) {
         for (int64_t x = 0; x < at.width; x++) {
             const uint8_t *const p = pixels + 3 * (y / t->factor * t->width + x / t->factor);
@@ -131,8 +158,11 @@ static void draw_pane(canvas *c, const sheet_tile *t, int64_t pane, int64_t left
         }
     }
     canvas_frame(c, (box){at.x - 1, at.y - 1, at.width + 2, at.height + 2}, CANVAS_GRID);
-    canvas_cut(label, sizeof label, t->captions[pane], pane_width(t) / CANVAS_LETTER_WIDTH);
-    canvas_text(c, at.x, at.y + at.height + 4, label, (canvas_text_style){CANVAS_INK, 0, 0});
+    const char *rest = t->captions[pane];
+    for (int64_t y = at.y + at.height + 4; *rest; y += CAPTION) {
+        rest = caption_line(t, rest, label);
+        canvas_text(c, at.x, y, label, (canvas_text_style){CANVAS_INK, 0, 0});
+    }
 }
 
 static void draw_sheet(canvas *c, const picture_sheet *s, const sheet_layout *l) {

@@ -64,6 +64,7 @@ static int32_t add_tiles(pictures *t, const cvr_batch_event *e, cvr_error *err) 
 static int32_t take_tiles(pictures *t, const sheet_kind *kind, const cvr_batch_event *e, cvr_error *err) {
     picture_sheet_clear(&t->sheet);
     t->sheet.kind = kind;
+    *t->sheet.title = '\0';
     t->validated = 0;
     file_name(t->sheet.file, e->name);
     CVR_TRY(add_tiles(t, e, err));
@@ -78,6 +79,15 @@ static int32_t pictures_validated(void *self, const cvr_batch_event *e, cvr_erro
     if (t->sheet.n == 0 || sheet_kind_of(e->batch) != t->sheet.kind) return CVR_OK;
     if (before == 0) picture_sheet_clear(&t->sheet);
     return add_tiles(t, e, err);
+}
+
+static int32_t pictures_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
+    pictures *const t = self;
+    (void)err;
+    if (t->validated > 0 && t->sheet.n > 0 && !*t->sheet.title)
+        (void)snprintf(t->sheet.title, sizeof t->sheet.title, "The first pictures of the validation, epoch %lld",
+                       (long long)e->epoch);
+    return CVR_OK;
 }
 
 /* Of labels the first validation is shown. */
@@ -98,6 +108,7 @@ const cvr_reporter_desc reports_pictures = {
     .name = "pictures",
     .doc = "train_batch0.png and val_batch0.png: the pictures as the network sees them",
     .open = pictures_open,
+    .epoch = pictures_epoch,
     .batch = pictures_batch,
     .flush = pictures_flush,
     .end = pictures_end,

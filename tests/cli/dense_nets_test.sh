@@ -50,14 +50,14 @@ tensors "$(weights segment psp)" "$(weights segment f3)" 'not any(k.startswith("
 expect 0 "made new           4" "$CVRUN" train m.ini "${dense[@]}" "model.weights=$(weights segment psp)" data.classes=5 name=five epochs=0
 tensors "$(weights segment psp)" "$(weights segment five)" 'changed == {"cls.4.weight", "cls.4.bias", "aux.4.weight", "aux.4.bias"}'
 
-# a classifier's file is a backbone, where the recipe says that the head is new: CLASSIFIER NETWORK PREFIX-THERE PREFIX-HERE KEY=VALUE...
+# a classifier's file is a backbone, and what stands on it is new, unless the recipe wants the file's head: CLASSIFIER NETWORK PREFIX-THERE PREFIX-HERE KEY=VALUE...
 backbone() {
   local classifier=$1 network=$2 there=$3 here=$4; shift 4
   model "$classifier" "$@"
   expect 0 "" "$CVRUN" train m.ini name="$classifier" epochs=0
   model "$network" "$@"
-  expect 1 "to start with a file of the backbone alone set model.head = new" "$CVRUN" train m.ini "${dense[@]}" "model.weights=$(weights classify "$classifier")"
-  expect 0 "another implementation's names" "$CVRUN" train m.ini "${dense[@]}" "model.weights=$(weights classify "$classifier")" model.head=new epochs=0 name="$network"
+  expect 1 "to take its backbone alone set model.head = new" "$CVRUN" train m.ini "${dense[@]}" "model.weights=$(weights classify "$classifier")" model.head=keep
+  expect 0 "another implementation's names" "$CVRUN" train m.ini "${dense[@]}" "model.weights=$(weights classify "$classifier")" epochs=0 name="$network"
   tensors "$(weights classify "$classifier")" "$(weights segment "$network")" \
     "(lambda t: len(t) > 40 and all(a[k] == v for k, v in t.items()))({k.replace('$here', '$there', 1).replace('low_level_', '').replace('high_level_', ''): v for k, v in b.items() if k.startswith('$here')})"
 }

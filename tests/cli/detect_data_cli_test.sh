@@ -3,9 +3,9 @@
 # not right.
 . "$(dirname "$0")/lib.sh"
 
-printf '[data]\nformat = scenes\nfields = instances\ntrain_size = 8\nval_size = 4\nobjects = 1,4\nimg_size = 64\n[net]\nfc = linear num_classes\n' >scenes.ini
+printf '[data]\nformat = scenes\nfields = instances\ntrain_size = 8\nval_size = 4\nobjects = 1,4\nimg_size = 64\n' >scenes.ini # pack needs no network
 expect 0 "" "$CVRUN" pack scenes.ini out=data as=coco
-printf '[data]\nformat = coco\nroot = data\nmasks = yes\n[net]\nfc = linear num_classes\n' >coco.ini
+printf '[data]\nformat = coco\nroot = data\nmasks = yes\n' >coco.ini
 expect 0 "" "$CVRUN" pack coco.ini out=again as=coco
 # the same but for how a number is written
 numbers() { sed 's/\.0*\([^0-9]\)/\1/g' "$1"; }
@@ -33,7 +33,7 @@ printf '0 0.5 0.5 0.2\n0 nan 0.5 0.1 0.1\n' >>yolo/labels/train/000001.txt
 printf '0 0.5 0.5 1.0004 0.1\n' >yolo/labels/train/000002.txt
 rm yolo/labels/train/000003.txt
 expect 1 "labels/train/000000.txt: line 1: class 10 of 10, counted from 0; mend the row, or name more classes" "$CVRUN" pack yolo.ini out=never as=yolo
-expect 0 "1 objects reach beyond the border of their picture by less than a hundredth" "$CVRUN" pack yolo.ini out=some as=yolo data.on_error=skip
+expect 0 "objects that reach beyond the border of their picture by less than a hundredth of it, and are cut off there: 1, the first" "$CVRUN" pack yolo.ini out=some as=yolo data.on_error=skip
 grep -q '^some: 10 pictures as yolo.*; 2 left out that cannot be used' out.txt || { cat out.txt; fail "it does not count what is left out"; }
 checks=$((checks + 1))
 [ "$(ls some/labels/train | tr '\n' ' ')" = "000002.txt 000003.txt 000004.txt 000005.txt 000006.txt 000007.txt " ] || fail "others were left out"
@@ -47,6 +47,19 @@ says '2 bad'
 says '^objects of class +training +validation$'
 says '^training: [0-9]+ to [0-9]+ objects a class'
 grep -q 'without a label file, which are background: 1 of 8, the first is' err.txt || { cat err.txt; fail "pictures without labels are not counted"; }
+
+# data.root is no file; a class that only validation has
+expect 2 "data.root is a folder; give this file, if it describes the data, as data.annotations" \
+  "$CVRUN" pack yolo.ini out=never as=yolo data.root=yolo/data.yaml
+for split in train val; do
+  mkdir -p voc/$split; cp data/$split/00000[01].png voc/$split
+  printf '<a><object><name>%s</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></a>' $split |
+    tee voc/$split/000000.xml >voc/$split/000001.xml
+done
+expect 1 'the validation data has the class `val`, which the training data has not; remove or rename it, or give both the same list of classes by data.class_names' \
+  "$CVRUN" check yolo.ini data.format=voc data.root=voc
+printf 'train\nval\n' >voc/names.txt
+expect 0 "" "$CVRUN" check yolo.ini data.format=voc data.root=voc data.class_names="$PWD/voc/names.txt"
 
 # broken files: one line
 head -c 2000 data/annotations/instances_val.json >short; mv short data/annotations/instances_val.json

@@ -38,6 +38,12 @@ for command in train val predict info cfg check bench pack plugins convert confo
   checks=$((checks + 1))
 done
 
+# lists of transforms by name
+for topic in preset augment; do
+  "$CVRUN" help $topic >page.txt && grep -qE '^  multiscale +random_shortest_size, random_horizontal_flip$' page.txt || fail "help $topic does not list what preset may be"
+  checks=$((checks + 1))
+done
+
 # examples work: those of sections and plugins as settings of a recipe, those of layers in a network
 recipe base.ini
 sed -i 's/^img_size.*/img_size = 32/; /^\[net\]/,/^fc/d; /^\[augment\]/,/^random_rotation/d; /^momentum/d; /^warmup/d; /^size/d; /^classes/d; /^weight_decay/d' base.ini

@@ -121,5 +121,5 @@ table q runs/classify/a prob
 printf '[augment]\nrandom_horizontal_flip = p=1\n' >>m.ini
 expect 0 "" "$CVRUN" "${unet[@]}" name=flip # a mask moves with its picture
 model unet
-expect 1 "there is no mask" "$CVRUN" "${unet[@]}" name=none data.masks=no
+expect 1 'it has no `mask`, which this task needs' "$CVRUN" "${unet[@]}" name=none data.masks=no
 done_with models_cli_test

@@ -210,7 +210,7 @@
     ROW(cvr_model_desc, alias),
     ROW(cvr_model_desc, reads),
     ROW(cvr_model_desc, n_reads),
-    ROW(cvr_model_desc, reserved),
+    ROW(cvr_model_desc, square),
     ROW(cvr_optimizer_desc, struct_size),
     ROW(cvr_optimizer_desc, name),
     ROW(cvr_optimizer_desc, doc),

@@ -22,8 +22,8 @@ bool settings_with_boxes(const settings *s) {
 /* Shares of COCO's usual sizes, in hundredths: two thirds lie, a quarter stands. */
 static const struct {
     int64_t height, width, share;
-} shapes[] = {{48, 64, 28}, {43, 64, 22}, {64, 48, 10}, {64, 43, 9}, {38, 50, 9}, {33, 50, 4},
-              {50, 38, 4},  {64, 64, 4},  {36, 64, 4},  {61, 61, 3}, {27, 64, 2}, {64, 32, 1}};
+} shapes[] = {{48, 64, 28}, {43, 64, 22}, {64, 48, 10}, {64, 43, 9}, {38, 50, 8}, {33, 50, 4}, {50, 38, 4},
+              {64, 64, 4},  {56, 64, 1},  {36, 64, 4},  {61, 61, 3}, {27, 64, 2}, {64, 32, 1}};
 
 static int64_t count(const void *self) {
     (void)self;
@@ -221,6 +221,25 @@ Test(aspect_groups, refuses_what_has_no_sizes) {
     sampler_close(&r.d);
     cr_expect_eq(open_run(&r, 3, &silent, &err), CVR_ERR_USAGE);
     cr_expect(strstr(err.message, "how large a picture is"), "%s", err.message);
+    sampler_close(&r.d);
+}
+
+/* Sizes tell, but batches are not padded, or come in the data's order. */
+Test(aspect_groups, are_left_out_where_they_are_of_no_use) {
+    run r;
+    cvr_error err = CVR_ERROR_INIT;
+    cr_assert_eq(open_run(&r, 0, &sized, &err), CVR_OK);
+    r.data.aspect_groups = -1;
+    r.data.shuffle = 0;
+    cr_assert_eq(aspect_groups_open(&r.d, &r.set, &err), CVR_OK);
+    cr_expect_eq(r.d.sampler.n_groups, 0, "in the data's order");
+    r.data.shuffle = 1;
+    r.data.img_size = 64;
+    cr_assert_eq(aspect_groups_open(&r.d, &r.set, &err), CVR_OK);
+    cr_expect_eq(r.d.sampler.n_groups, 0, "of squares");
+    r.data.img_size_long = 96;
+    cr_assert_eq(aspect_groups_open(&r.d, &r.set, &err), CVR_OK);
+    cr_expect_eq(r.d.sampler.n_groups, 8);
     sampler_close(&r.d);
 }
 

@@ -646,7 +646,7 @@ Test(batches, what_the_task_wants_and_the_data_has_not_is_said) {
     o.wants = label_wants + 1;
     o.n_wants = 1;
     const cvr_error err = refusal(&o);
-    cr_expect_str_eq(err.message, "there is no mask: this task needs one for each picture; go home");
+    cr_expect_str_eq(err.message, "it has no `mask`, which this task needs for each picture; go home");
     o.without_targets = true;
     cvr_batches *b = open_batches(&o);
     const cvr_batch batch = next(b);

@@ -2,7 +2,14 @@
 #include "../../plugins/datasets/coco/coco.h"
 #include "fuzz.h"
 
-static const cvr_image_service no_pictures = {.struct_size = sizeof no_pictures};
+/* Sizes that the file does not say are asked of pictures. */
+static int32_t decode_none(const cvr_image_service *service, const cvr_picture_job *job, cvr_error *err) {
+    (void)service;
+    (void)job;
+    return cvr_fail(err, CVR_ERR_FORMAT, "no picture");
+}
+
+static const cvr_image_service no_pictures = {.struct_size = sizeof no_pictures, .decode_part = decode_none};
 
 static const void *offer(const cvr_host *host, const char *service) {
     (void)host;

@@ -4,12 +4,9 @@
  * detector_check.h). Then the networks by themselves: weights of classifiers, older names, stages, settings that make
  * no sense.
  */
-#include "../apps/session/session_parts.h"
-#include "support/detector_check.h"
-#include "support/scratch.h"
+#include "detector_weights.h"
 #include <criterion/criterion.h>
 #include <math.h>
-#include <stdlib.h>
 
 static void good(int32_t status) {
     cr_assert_eq(status, CVR_OK, "%s", detector_error.message);
@@ -18,7 +15,6 @@ static void good(int32_t status) {
 static void setup(detector_subject *s) {
     detector_open(s, "one_stage.safetensors");
     cr_assert_geq(s->g.n_cases, 6);
-    for (size_t i = 0; i < s->g.n_cases; i++) detector_enlarge(&s->g, s->g.cases[i]);
 }
 
 Test(one_stage, detects_what_torchvision_detects) {
@@ -88,47 +84,6 @@ Test(one_stage, learns_from_pictures_without_objects) {
 
 /* ---- the networks by themselves ---- */
 
-/* The first numbers of a parameter. */
-static void read_named(const detector_net *n, const char *name, float out[16]) {
-    static float all[1 << 16];
-    const int64_t i = cvr_store_find(n->store, name);
-    cr_assert(i >= 0 && cvr_store_get(n->store, (size_t)i)->bytes <= sizeof all, "%s", name);
-    memset(all, 0, sizeof all);
-    good(cvr_store_read(n->store, (size_t)i, all, &detector_error));
-    memcpy(out, all, 16 * sizeof *out);
-}
-
-/* A classifier's file fills the features of a detector; what it has no place for is told, unless the head is new. */
-static void check_file(const detector_subject *s, const detector_recipe *classifier, const detector_recipe *detector,
-                       const char *const names[][2]) {
-    detector_net file, net;
-    cvr_device *device;
-    scratch_open("one_stage");
-    const char *const path = scratch_path("classifier.safetensors");
-    good(detector_build(s, classifier, &file));
-    good(detector_build(s, detector, &net));
-    good(cvr_device_open(&device, s->c.plugins, "cpu", 0, s->c.pool, &detector_error));
-    good(cvr_store_place(file.store, device, &detector_error));
-    good(cvr_store_place(net.store, device, &detector_error));
-    good(weights_save(s->c.plugins, file.store, path, &detector_error));
-    weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_AUTO, .alias = net.model->alias};
-    cr_expect_neq(weights_load(s->c.plugins, net.store, &rules, path, &detector_error), CVR_OK);
-    cr_expect(strstr(detector_error.message, "model.head = new"), "%s", detector_error.message);
-    cvr_error_init(&detector_error);
-    rules.head = WEIGHTS_HEAD_NEW;
-    good(weights_load(s->c.plugins, net.store, &rules, path, &detector_error));
-    for (size_t i = 0; names[i][0]; i++) {
-        float a[16], b[16];
-        read_named(&file, names[i][0], a);
-        read_named(&net, names[i][1], b);
-        cr_expect_arr_eq(a, b, sizeof a, "%s of %s is not %s of the file", names[i][1], detector->model, names[i][0]);
-    }
-    detector_drop(&file);
-    detector_drop(&net);
-    cvr_device_close(&device);
-    scratch_close();
-}
-
 Test(one_stage, takes_a_classifiers_weights) {
     static const char *const of_vgg[][2] = {{"features.0.weight", "backbone.features.0.weight"},
                                             {"features.21.weight", "backbone.features.21.weight"},
@@ -147,16 +102,18 @@ Test(one_stage, takes_a_classifiers_weights) {
                                                {NULL, NULL}};
     static detector_subject s;
     detector_open(&s, "one_stage.safetensors");
-    check_file(&s, &(detector_recipe){"vgg16", "width=1 classifier_width=4", "", 64},
-               &(detector_recipe){"ssd300_vgg16", "width=1", "", 300}, of_vgg);
-    check_file(&s, &(detector_recipe){"mobilenet_v3_large", "width_mult=0.05", "", 64},
-               &(detector_recipe){"ssdlite320_mobilenet_v3_large", "width_mult=0.05 reduced_tail=no", "", 64},
-               of_mobilenet);
-    check_file(&s, &(detector_recipe){"resnet18", "width=2", "", 64},
-               &(detector_recipe){"retinanet_resnet50_fpn", "body=resnet18 width=2 fpn_channels=4", "", 64}, of_resnet);
-    check_file(&s, &(detector_recipe){"resnet18", "width=2", "", 64},
-               &(detector_recipe){"fcos_resnet50_fpn", "body=resnet18 width=2 fpn_channels=4 head_groups=2", "", 64},
-               of_resnet);
+    detector_check_file(&s, &(detector_recipe){"vgg16", "width=1 classifier_width=4", "", 64},
+                        &(detector_recipe){"ssd300_vgg16", "width=1", "", 300}, of_vgg);
+    detector_check_file(&s, &(detector_recipe){"mobilenet_v3_large", "width_mult=0.05", "", 64},
+                        &(detector_recipe){"ssdlite320_mobilenet_v3_large", "width_mult=0.05 reduced_tail=no", "", 64},
+                        of_mobilenet);
+    detector_check_file(&s, &(detector_recipe){"resnet18", "width=2", "", 64},
+                        &(detector_recipe){"retinanet_resnet50_fpn", "body=resnet18 width=2 fpn_channels=4", "", 64},
+                        of_resnet);
+    detector_check_file(
+        &s, &(detector_recipe){"resnet18", "width=2", "", 64},
+        &(detector_recipe){"fcos_resnet50_fpn", "body=resnet18 width=2 fpn_channels=4 head_groups=2", "", 64},
+        of_resnet);
     detector_close(&s);
 }
 
@@ -235,6 +192,21 @@ Test(one_stage, stages_freeze_what_torchvision_freezes) {
     detector_close(&s);
 }
 
+/* SSD300 says which pictures are too small, and those alone. */
+Test(one_stage, knows_its_least_picture) {
+    static detector_subject s;
+    detector_open(&s, "one_stage.safetensors");
+    for (int64_t side = 267; side <= 268; side++) {
+        detector_net n;
+        const int32_t status = detector_build(&s, &(detector_recipe){"ssd300_vgg16", "width=1", "", side}, &n);
+        cr_expect_eq(status == CVR_OK, side == 268, "%s", detector_error.message);
+        cr_expect(status == CVR_OK || strstr(detector_error.message, "to 268 at least"), "%s", detector_error.message);
+        cvr_error_init(&detector_error);
+        detector_drop(&n);
+    }
+    detector_close(&s);
+}
+
 Test(one_stage, refuses_with_one_line) {
     static const char *const wrong[][3] = {
         {"ssd300_vgg16", "scales=0.1,0.2", "model.scales has 2 numbers; it must have 7"},
@@ -242,10 +214,15 @@ Test(one_stage, refuses_with_one_line) {
         {"ssd300_vgg16", "ratios_per_map=1,2,3,2,1,1", "wants 3 of 2 model.aspect_ratios"},
         {"ssd300_vgg16", "steps=8,16", "model.steps has 2 numbers; it must have none or 6"},
         {"ssd300_vgg16", "layers=2,2,3", "model.layers has 3 numbers; VGG has 5 stages"},
-        {"ssd300_vgg16", "", "layer backbone.extra.3.2 (conv2d)"}, /* pictures of 64 x 64 */
+        {"ssd300_vgg16", "", "pictures of 64x64 are too small for the six maps of SSD300: set data.img_size"},
         {"retinanet_resnet50_fpn", "anchor_sizes=32,64", "model.anchor_sizes has 2 numbers; the pyramid has 5 maps"},
         {"retinanet_resnet50_fpn", "returned_layers=3,2", "the stages of this body are 1 to 4"},
-        {"fcos_resnet50_fpn", "head_groups=3", "layer head.classification_head.conv.1 (group_norm)"},
+        {"retinanet_resnet50_fpn", "anchor_sizes=1,2,4,8,16",
+         "model.anchor_sizes: an anchor of size 1 and height / width"},
+        {"fcos_resnet50_fpn", "anchor_sizes=1,2,4,8,16",
+         "model.anchor_sizes: an anchor of size 1 and height / width 1"},
+        {"fcos_resnet50_fpn", "head_groups=3",
+         "model.head_groups = 3 does not divide the pyramid's 256 channels (model.fpn_channels)"},
     };
     static detector_subject s;
     detector_open(&s, "one_stage.safetensors");

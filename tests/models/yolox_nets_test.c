@@ -16,7 +16,6 @@ static void good(int32_t status) {
 static void setup(detector_subject *s) {
     detector_open(s, "yolox.safetensors");
     cr_assert_eq(s->g.n_cases, 2);
-    for (size_t i = 0; i < s->g.n_cases; i++) detector_enlarge(&s->g, s->g.cases[i]);
 }
 
 Test(yolox, detects_what_pytorch_detects) {

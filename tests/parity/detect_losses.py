@@ -227,8 +227,9 @@ def two_stage(f, name, s):
     f.add(f"{name}_rpn_box_reg", "anchor_box_loss", beta, [d, rows, s.boxes, s.match], box, [0])
 
     weights, kept = (10.0, 10.0, 5.0, 5.0), s.match != BETWEEN
-    x, d, target = leaf(f.randn(s.n, s.a, s.k)), leaf(f.randn(s.n, s.a, 4 * s.k) * 0.5), s.rows(0, -2)
-    entropy, box = roi_heads.fastrcnn_loss(x[kept], d[kept], [target[kept]], [torch.stack([e for i in range(s.n) for e in encode(weights)[i]])[kept.flatten()]])
+    x, d, target = leaf(f.randn(s.n * s.a, s.k)), leaf(f.randn(s.n, s.a, 4 * s.k) * 0.5), s.rows(0, BETWEEN)
+    entropy, box = roi_heads.fastrcnn_loss(x[kept.flatten()], d[kept], [target[kept]], [torch.stack([e for i in range(s.n) for e in encode(weights)[i]])[kept.flatten()]])
+    f.add(f"{name}_rcnn_classifier", "cross_entropy", f"ignore_index={BETWEEN}", [x, target.flatten()], entropy, [0])
     f.add(f"{name}_rcnn_box_reg", "anchor_box_loss", f"weights=10,10,5,5 {beta}", [d, rows, s.boxes, s.match, target], box, [0])
     # all that were sampled are in torchvision's mean; those between count for nothing
     every = leaf(f.randn(s.n, s.a, s.k))

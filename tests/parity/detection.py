@@ -1,6 +1,6 @@
 """Detectors trained by cvrun and by torchvision on the same pictures and boxes.
 
-    detection.py CVRUN [scenes] [trees] [--wheels FOLDER] [--sides cvrun torch] [--keep FOLDER]
+    detection.py CVRUN [scenes] [trees] [--wheels FOLDER] [--sides cvrun torch] [--autocast] [--threads 2] [--keep FOLDER]
 
 scenes: apps/recipes/detect-scenes.ini, whose scenes are packed as a data set of COCO first, so that both sides read the same files.
 trees: aerial photos of PyPI's wheel of deepforest, in tiles: one photo's trees are learned, another's found, by a RetinaNet on the
@@ -10,6 +10,7 @@ Each side draws its own weights and its own order of pictures, as users' runs do
 by pycocotools (cvrun's from the results that it writes with val.save=yes, beside what it said itself), and the seconds that training
 took. Checked: cvrun's figures are those of pycocotools to 1e-9 and at least the case's floors; and, where both sides run, its AP is
 within a point of torchvision's, or above it.
+--autocast: torchvision computes in bf16, as the recipe's precision = auto lets cvrun where the machine is faster so; else in f32.
 Needs pycocotools; torchvision's side torch and torchvision. Fashion-MNIST is Debian's dataset-fashion-mnist.
 """
 import argparse, configparser, contextlib, io, json, math, pathlib, re, subprocess, sys, tempfile, time, zipfile
@@ -181,12 +182,12 @@ def load(root, split):
     return pictures, targets, ids, {i: c for c, i in rank.items()}
 
 
-def theirs(v, root, annotations):
+def theirs(v, root, annotations, autocast, threads):
     """The same run as a user of torchvision would write it."""
     import torch
 
     torch.manual_seed(int(v.get("run.seed", 0)))
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     pictures, targets, _, categories = load(root, "train")
     net = network(v, len(categories), int(v["data.img_size"])).to(memory_format=torch.channels_last)
     epochs, batch, top = int(v["train.epochs"]), int(v["train.batch"]), float(v["optim.lr"])
@@ -207,7 +208,8 @@ def theirs(v, root, annotations):
                     image, boxes = image.flip(2), boxes[:, [2, 1, 0, 3]] * torch.tensor([-1.0, 1, -1, 1]) + torch.tensor([image.shape[2], 0.0, image.shape[2], 0])
                 x.append(image)
                 y.append({"boxes": boxes, "labels": labels})
-            loss = sum(net(x, y).values())
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                loss = sum(net(x, y).values())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -232,6 +234,8 @@ def main():
     parser.add_argument("--wheels", type=pathlib.Path)
     parser.add_argument("--sides", nargs="+", choices=["cvrun", "torch"], default=["cvrun"])
     parser.add_argument("--keep", type=pathlib.Path, help="where data and runs are left")
+    parser.add_argument("--autocast", action="store_true", help="torchvision in bf16")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     args = parser.parse_intermixed_args()
     cvrun, failed = args.cvrun.resolve(), 0
     with tempfile.TemporaryDirectory() as name:
@@ -256,7 +260,7 @@ def main():
                 ap, ap50, seconds = ours(cvrun, recipe, annotations, folder, case)
                 line, good = f"{line} cvrun AP {ap:.4f} AP50 {ap50:.4f} in {seconds:.0f} s", ap >= floor and ap50 >= floor50
             if "torch" in args.sides and scenes:
-                other, other50, took = theirs(values(recipe), root, annotations)
+                other, other50, took = theirs(values(recipe), root, annotations, args.autocast, args.threads)
                 line += f" torchvision AP {other:.4f} AP50 {other50:.4f} in {took:.0f} s"
                 good &= ap is None or ap >= other - 0.01
             print(line + ("" if good else "  FAILS"), flush=True)

@@ -1,12 +1,13 @@
 """Segmentation networks trained by cvrun and by PyTorch on the same pictures and masks.
 
-    segmentation.py CVRUN [unet] [deeplab] [nuclei] [--wheels FOLDER] [--sides cvrun torch] [--keep FOLDER]
+    segmentation.py CVRUN [unet] [deeplab] [nuclei] [--wheels FOLDER] [--sides cvrun torch] [--autocast] [--threads 2] [--keep FOLDER]
 
 unet, deeplab: apps/recipes/segment-scenes.ini and segment-scenes-deeplab.ini, whose scenes are packed as pictures and masks first, so
 that both sides read the same files. nuclei: tiles of the picture in PyPI's wheel of stardist (`pip download --no-deps -d FOLDER stardist==0.9.2`); without the
 wheel there is nothing to do for them, which is said. Each side draws its own weights and its own order of pictures, as users' runs
 do. Printed: mIoU (scenes) or Dice (nuclei) on the held-out pictures, and the seconds that training took. Checked: cvrun's figure is
 at least the case's floor, and, where both sides run, within a point of PyTorch's, or above it.
+--autocast: PyTorch computes in bf16, as the recipes' precision = auto lets cvrun where the machine is faster so; else in f32.
 Needs numpy and Pillow; PyTorch's side torch and torchvision. Fashion-MNIST is Debian's dataset-fashion-mnist.
 """
 import argparse, configparser, io, json, math, pathlib, re, subprocess, sys, tempfile, time, zipfile
@@ -91,14 +92,14 @@ def ours(cvrun, recipe, metric, folder, name):
     return summary["metrics"][metric], summary["train_seconds"]
 
 
-def theirs(v, root, metric, classes):
+def theirs(v, root, metric, classes, autocast, threads):
     """The same run as a user of PyTorch would write it."""
     import torch
     from networks import UNet, make
     from side_by_side import loss_of
 
     torch.manual_seed(int(v.get("run.seed", 0)))
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
 
     def load(split):
         names = sorted((root / split / "masks").glob("*.png"))
@@ -129,7 +130,8 @@ def theirs(v, root, metric, classes):
                     flip = torch.rand(len(rows)) < 0.5
                     x = torch.where(flip[:, None, None, None], x.flip(axis), x)
                     y = torch.where(flip[:, None, None], y.flip(axis - 1), y)
-            loss = loss_of(net(x.to(memory_format=torch.channels_last).float() / 255), y)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                loss = loss_of(net(x.to(memory_format=torch.channels_last).float() / 255), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -155,6 +157,8 @@ def main():
     parser.add_argument("--wheels", type=pathlib.Path)
     parser.add_argument("--sides", nargs="+", choices=["cvrun", "torch"], default=["cvrun"])
     parser.add_argument("--keep", type=pathlib.Path, help="where data and runs are left")
+    parser.add_argument("--autocast", action="store_true", help="PyTorch in bf16")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     args = parser.parse_intermixed_args()
     failed = 0
     with tempfile.TemporaryDirectory() as name:
@@ -178,7 +182,7 @@ def main():
                 line, good = f"{line} cvrun {score:.4f} in {seconds:.0f} s", score >= floor
             if "torch" in args.sides:
                 classes = len((root / "classes.txt").read_text().splitlines())
-                other, took = theirs(values(recipe), root, metric, classes)
+                other, took = theirs(values(recipe), root, metric, classes, args.autocast, args.threads)
                 line += f" PyTorch {other:.4f} in {took:.0f} s"
                 good &= score is None or score >= other - 0.01
             print(line + ("" if good else "  FAILS"), flush=True)

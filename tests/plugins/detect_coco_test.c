@@ -14,7 +14,7 @@ static const coco_attrs usual = {"", "", 0, 0, 0, 0}, with_masks = {"", "", 0, 1
     "\"images\": [{\"id\": 7, \"file_name\": \"a.png\", \"height\": 40, \"width\": 50},\n"                             \
     "{\"id\": 0, \"file_name\": \"sub/b.png\", \"height\": 40, \"width\": 50}],\n"
 
-/* A training file with these annotations (the first is on line 5), and its two pictures. */
+/* A training file with these annotations, and its two pictures. */
 static void put(const char *annotations) {
     char text[8192];
     (void)snprintf(text, sizeof text, HEAD IMAGES "\"annotations\": [\n%s]}", annotations);
@@ -77,9 +77,86 @@ Test(coco, ids_as_they_are) {
 
 Test(coco, the_id_0_is_told_as_it_is) {
     const detect_data o = open_with(BOX(0, 0, 3, "[1,2,3,4]") ", " BOX(1, 0, 3, "[1,2,3,5]"), &usual);
-    detect_logged("have the number 0");
+    detect_logged("annotations with the id 0");
     cr_expect_eq(detect_tell(o, 1, 0).o.id, 0);
     detect_boxes(o, 1, 2, (const double[][5]){{1, 2, 4, 6, 0}, {1, 2, 4, 7, 0}});
+    detect_close(o);
+}
+
+/* pycocotools takes the last one twice. */
+Test(coco, an_id_that_is_there_twice_is_told) {
+    detect_data o =
+        open_with(BOX(3, 7, 90, "[1,2,3,4]") ", " BOX(2, 7, 3, "[5,2,3,4]") ", " BOX(3, 0, 3, "[1,2,3,5]"), &usual);
+    detect_logged("annotations with the id of another");
+    detect_logged(": 1, the first: id 3, of ");
+    detect_logged("sub/b.png");
+    detect_close(o);
+    o = open_with("{\"image_id\": 7, \"category_id\": 3, \"bbox\": [1,2,3,4]}, "
+                  "{\"image_id\": 7, \"category_id\": 3, \"bbox\": [5,2,3,4]}",
+                  &usual);
+    cr_expect_str_eq(detect_host.last_log, "", "those without an id have none in common");
+    detect_close(o);
+}
+
+/* pycocotools takes any number as it is: one below 0 is in no range. */
+Test(coco, areas_are_told_as_they_are) {
+    const detect_data o =
+        open_with("{\"id\": 1, \"image_id\": 7, \"category_id\": 3, \"bbox\": [1,2,3,4], \"area\": -1}", &usual);
+    cr_expect_eq(detect_tell(o, 0, 0).o.area, -1);
+    detect_close(o);
+}
+
+/* Of the only picture, "image" has what stands behind its name. */
+static detect_data open_one(const char *image, const char *box) {
+    char text[2048];
+    (void)snprintf(text, sizeof text,
+                   HEAD "\"images\": [{\"id\": 7, \"file_name\": \"a.png\"%s}], \"annotations\": [{\"id\": 1, "
+                        "\"image_id\": 7, \"category_id\": 3, \"bbox\": %s}]}",
+                   image, box);
+    scratch_put_text("annotations/instances_train2017.json", text);
+    detect_picture("train2017/a.png", 50, 40);
+    return detect_must_open("coco", CVR_SPLIT_TRAIN, &usual);
+}
+
+Test(coco, sizes_that_are_not_said_are_those_of_the_files) {
+    static const char *const none[] = {", \"width\": 2147483648, \"height\": 40", ", \"width\": 0, \"height\": 0",
+                                       ", \"width\": 50, \"height\": -40", ", \"width\": 50"};
+    detect_data o = open_one("", "[49, 1, 1.25, 2]");
+    detect_logged("less than a hundredth");
+    detect_boxes(o, 0, 1, (const double[][5]){{49, 1, 50, 3, 0}});
+    detect_close(o);
+    o = open_one("", "[49, 1, 9, 2]");
+    detect_bad(o, 0, "instances_train2017.json", "annotation 1: a box from 49,1 to 58,3 reaches 8 pixels");
+    detect_close(o);
+    o = open_one("", "[49, 1, 0, 2]");
+    detect_logged("no picture of 1 has an object");
+    detect_close(o);
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        o = open_one(none[i], "[1, 2, 3, 4]");
+        detect_logged("pictures whose annotations say a size that is none, so that it is taken from their files: 1, ");
+        detect_boxes(o, 0, 1, (const double[][5]){{1, 2, 4, 6, 0}});
+        detect_close(o);
+    }
+}
+
+Test(coco, no_object_at_all_is_told) {
+    const detect_data o = open_with("", &usual);
+    detect_logged("instances_train2017.json: no picture of 2 has an object");
+    detect_close(o);
+}
+
+Test(coco, one_absolute_path_does_not_move_the_others) {
+    char text[4096];
+    detect_picture("elsewhere/a.png", 50, 40);
+    detect_picture("train2017/b.png", 50, 40);
+    (void)snprintf(text, sizeof text,
+                   HEAD "\"images\": [{\"id\": 1, \"file_name\": \"%s\"}, {\"id\": 2, \"file_name\": \"b.png\"}], "
+                        "\"annotations\": []}",
+                   scratch_path("elsewhere/a.png"));
+    scratch_put_text("annotations/instances_train2017.json", text);
+    const detect_data o = detect_must_open("coco", CVR_SPLIT_TRAIN, &usual);
+    detect_boxes(o, 0, 0, NULL);
+    detect_boxes(o, 1, 0, NULL);
     detect_close(o);
 }
 
@@ -137,7 +214,6 @@ Test(coco, outlines_that_are_none) {
 static void box_is_bad(const char *annotation, const char *says) {
     const detect_data o = open_with(annotation, &usual);
     detect_bad(o, 0, "instances_train2017.json", says);
-    detect_bad(o, 0, "instances_train2017.json", "line 5: ");
     detect_bad(o, 0, "instances_train2017.json", "train2017/a.png");
     detect_boxes(o, 1, 0, NULL);
     cr_expect_eq(o.d->rows(o.self, 0, "object"), 0);
@@ -145,13 +221,15 @@ static void box_is_bad(const char *annotation, const char *says) {
 }
 
 Test(coco, annotations_that_are_wrong_are_named) {
-    box_is_bad(BOX(1, 7, 90, "[1,2,3]"), "annotation 1 has no `bbox`");
+    box_is_bad(BOX(1, 7, 90, "[1,2,3]"), "annotation 1: it has no `bbox`");
     box_is_bad(BOX(1, 7, 90, "[1,2,3,\"4\"]"), "four numbers");
     box_is_bad(BOX(1, 7, 90, "{\"x\": 1}"), "four numbers");
     box_is_bad(BOX(1, 7, 90, "[1,2,3,1e400]"), "four numbers");
     box_is_bad(BOX(1, 7, 91, "[1,2,3,4]"), "category 91, which the file does not have");
     box_is_bad("{\"id\": 1, \"image_id\": 7, \"bbox\": [1,2,3,4]}", "no `category_id`");
-    box_is_bad(BOX(1, 7, 90, "[1,2,-3,4]"), "corners are exchanged");
+    box_is_bad(BOX(5, 7, 90, "[1,2,3,4]") ", {\"image_id\": 7, \"category_id\": 3, \"bbox\": [1,2,99,4]}",
+               "annotation 2 of the list: a box from 1,2 to 100,6 reaches");
+    box_is_bad(BOX(1, 7, 90, "[1,2,-3,4]"), "annotation 1: a box of -3 x 4 pixels: no side can be negative");
     box_is_bad(BOX(1, 7, 90, "[1,2,50,4]"), "reaches 1 pixels beyond");
     box_is_bad(BOX(1, 7, 90, "[1,2,1e30,4]"), "the number 1e+30");
     box_is_bad(BOX(1, 7, 90, "[60,2,3,4]") ", " BOX(2, 7, 90, "[61,2,3,4]"), "(and 1 more of this picture)");
@@ -159,7 +237,7 @@ Test(coco, annotations_that_are_wrong_are_named) {
 
 Test(coco, boxes_without_area_are_left_out_with_a_word) {
     const detect_data o = open_with(BOX(1, 7, 90, "[1,2,3,0]") ", " BOX(2, 7, 90, "[1,2,3,4]"), &usual);
-    detect_logged("1 objects have no area");
+    detect_logged("objects without area, which are left out: 1, the first: ");
     detect_boxes(o, 0, 1, (const double[][5]){{1, 2, 4, 6, 1}});
     cr_expect_eq(detect_tell(o, 0, 0).n, 2);
     detect_close(o);
@@ -167,11 +245,12 @@ Test(coco, boxes_without_area_are_left_out_with_a_word) {
 
 Test(coco, twins_and_orphans_are_counted) {
     detect_data o = open_with(BOX(1, 7, 90, "[1,2,3,4]") ", " BOX(2, 7, 90, "[1,2,3,4]"), &usual);
-    detect_logged("1 objects have the class and the box of another");
+    detect_logged("objects with the class and the box of another, which count twice: 1, ");
     detect_boxes(o, 0, 2, (const double[][5]){{1, 2, 4, 6, 1}, {1, 2, 4, 6, 1}});
     detect_close(o);
     o = open_with(BOX(1, 8, 90, "[1,2,3,4]") ", " BOX(2, 7, 90, "[1,2,3,4]"), &usual);
-    detect_logged("1 objects are of pictures that are not listed");
+    detect_logged(
+        "objects of pictures that are not listed, which are left out: 1, the first: annotation 1: image_id 8");
     detect_close(o);
 }
 

@@ -116,7 +116,7 @@ Test(voc, what_is_wrong_is_named_with_its_line) {
     xml_is_bad(SIZE "\n" OBJECT("dog", 1, nan, 3, 4), "line 3: an object whose box has no ymin that is a number");
     xml_is_bad(SIZE OBJECT("dog", 1, 2, , 4), "no xmax that is a number");
     xml_is_bad(SIZE "<object><name>dog</name></object>", "no xmin");
-    xml_is_bad(SIZE OBJECT("dog", 9, 2, 3, 4), "corners are exchanged");
+    xml_is_bad(SIZE OBJECT("dog", 9, 2, 3, 4), "line 2: a box of -6 x 2 pixels: no side can be negative");
     xml_is_bad(SIZE OBJECT("dog", 1, 2, 60, 4), "reaches 10 pixels beyond");
     xml_is_bad(SIZE OBJECT("dog", 1, 2, 1e12, 4), "1e+12");
     xml_is_bad(OBJECT("dog", 1, 2, 60, 4), "reaches 10 pixels beyond"); /* the size is the picture's */
@@ -128,6 +128,23 @@ Test(voc, a_picture_of_another_size_is_refused) {
     const detect_data o =
         open_with("<size><width>40</width><height>50</height></size>" OBJECT("dog", 1, 2, 3, 4), &usual);
     detect_bad(o, 0, "JPEGImages/a.jpg", "turned by its EXIF");
+    detect_close(o);
+}
+
+Test(voc, sizes_that_are_not_said_are_those_of_the_files) {
+    detect_data o = open_with(OBJECT("dog", 1, 2, 50.25, 4), &usual);
+    detect_logged("less than a hundredth");
+    detect_boxes(o, 0, 1, (const double[][5]){{1, 2, 50, 4, 11}});
+    detect_close(o);
+    o = open_with("<size><width>2147483648</width><height>40</height></size>" OBJECT("dog", 1, 2, 3, 4), &usual);
+    detect_logged("pictures whose annotations say a size that is none, so that it is taken from their files: 1, ");
+    detect_boxes(o, 0, 1, (const double[][5]){{1, 2, 3, 4, 11}});
+    detect_close(o);
+    cr_assert_eq(remove(scratch_path("JPEGImages/a.jpg")), 0);
+    o = detect_must_open("voc", CVR_SPLIT_TRAIN, &usual);
+    detect_bad(o, 0, "JPEGImages/a.jpg", "No such file");
+    detect_picture("JPEGImages/a.jpg", 50, 40);
+    detect_bad(o, 0, "JPEGImages/a.jpg", "it could not be read when the data was opened");
     detect_close(o);
 }
 

@@ -68,7 +68,7 @@ Test(yolo, rows_that_are_wrong_are_named) {
     row_is_bad("0 .5 .5 .1 0x1\n", "something that is no number");
     row_is_bad("0 50 20 10 10\n", "are these pixels?");
     row_is_bad("0 .99 .5 .1 .1\n", "of it beyond the picture; mend or remove it");
-    row_is_bad("0 .5 .5 -.1 .1\n", "corners are exchanged");
+    row_is_bad("0 .5 .5 -.1 .1\n", "line 1: a box of -0.1 x 0.1: no side can be negative");
     row_is_bad("0 5 .5 .1 .1\n0 5 .5 .1 .1\n0 5 .5 .1 .1\n", "(and 2 more of this picture)");
 }
 
@@ -95,7 +95,7 @@ Test(yolo, a_million_rows) {
     rows[n * 18] = '\0';
     const detect_data o = open_with(rows, &usual);
     cr_expect_eq(o.d->rows(o.self, 0, "object"), (int64_t)n);
-    detect_logged("999999 objects have the class and the box of another");
+    detect_logged("objects with the class and the box of another, which count twice: 999999, ");
     detect_close(o);
     free(rows);
 }
@@ -113,6 +113,7 @@ Test(yolo, what_data_yaml_may_say) {
     put("0 .5 .5 .1 .1\n");
     yaml_is("train: ../images/train\nnames:\n  0: cat\n  1: dog\nnc: 2\n", 2, "dog"); /* Roboflow's way */
     yaml_is("# a comment\npath: ../nowhere\ntrain:\n  - images/train\ntest:\nval: ~\nnames: {0: a}\n", 1, "a");
+    detect_logged("data.yaml: `path` is ../nowhere, which is no folder; ");
     yaml_is("train: images/train\nnc: 3\ndownload: |\n  names: [x]\nroboflow: {nc: 9, names: [a, [b, {c: d}]]}\n", 3,
             "2");
     yaml_is("train: images/train\n", 1, "0");

@@ -107,6 +107,39 @@ Test(drawing_boxes, plates_keep_off_each_other) {
     canvas_close(&c);
 }
 
+/* Twelve in a corner, where there are fewer places: a plate is to be read, or not there, and then the legend is. */
+Test(drawing_boxes, plates_are_whole_or_left_out) {
+    drawn_box boxes[12];
+    int plates = 0;
+    for (int k = 0; k < 12; k++)
+        boxes[k] = (drawn_box){.xyxy = {610, 460, 632, 474}, .klass = k, .score = 0.9 - 0.05 * k, .name = "zebra"};
+    canvas c = draw(640, 480, boxes, 12);
+    for (int k = 0; k < 12; k++) { /* 10 letters on 78 x 16, and the box's lines */
+        const int64_t n = count(&c, (box){0, 0, 640, 480}, object_colour(k));
+        cr_expect(n < 150 || n > 78 * 16 * 7 / 10, "%lld pixels of plate %d are hidden", (long long)(78 * 16 - n), k);
+        plates += n > 150;
+    }
+    cr_expect(plates >= 4 && plates < 12, "%d plates", plates);
+    cr_expect_gt(c.image.height, 480, "nothing names the others");
+    canvas_close(&c);
+}
+
+/* Where there is but one class, plates have the score alone, and the truth has none; the legend has the name. */
+Test(drawing_boxes, one_class_needs_no_name) {
+    drawn_box b = {.xyxy = {100, 100, 200, 200}, .score = 0.5, .name = "zebra", .unnamed = 1};
+    const box above = {0, 0, 640, 98};
+    canvas c = draw(640, 480, &b, 1);
+    const int64_t plate = 480 * 640 - count(&c, (box){0, 0, 640, 480}, grey) - 104 * 104 + 98 * 98;
+    cr_expect(plate >= 35 * 14 && plate <= 35 * 16, "%lld pixels", (long long)plate); /* "0.50" */
+    cr_expect_gt(c.image.height, 480);
+    canvas_close(&c);
+    b.score = -1;
+    c = draw(640, 480, &b, 1);
+    cr_expect_eq(count(&c, above, grey), 98 * 640, "a plate without a word");
+    cr_expect_gt(c.image.height, 480);
+    canvas_close(&c);
+}
+
 /* In the corners a plate has to go elsewhere; it is whole all the same. */
 Test(drawing_boxes, plates_stay_inside) {
     static const double corners[4][2] = {{0, 0}, {630, 0}, {0, 470}, {630, 470}};
@@ -186,6 +219,11 @@ Test(drawing_boxes, masks_have_colour_and_outline) {
     b.n_runs = 101;
     canvas same = draw(640, 480, &b, 1);
     cr_expect_eq(memcmp(c.image.data, same.image.data, 640 * 480 * 3), 0, "runs are another mask");
+    canvas_close(&same);
+    const drawn_box twice[2] = {b, b};
+    same = draw(640, 480, twice, 2);
+    cr_expect_eq(memcmp(c.image.data + (150 * 640 + 120) * 3, same.image.data + (150 * 640 + 120) * 3, 9), 0,
+                 "two masks cover the picture more than one");
     canvas_close(&same);
     canvas_close(&c);
     static uint32_t wild[3] = {5, UINT32_MAX, UINT32_MAX};

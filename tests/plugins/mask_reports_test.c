@@ -2,12 +2,10 @@
  * Reporters on masks and classes: panes of picture, truth and prediction; the worst pictures of a validation; metrics
  * by class as bars. The pictures here are one level each, so that a pixel of the sheet tells which picture it shows.
  */
+#include "report_case.h"
 #include <criterion/criterion.h>
-#include <cvr/plugin/plugin.h>
-#include <cvr/plugins.h>
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define CLASSES 3
 #define SIDE 8 /* of a picture: shown 24 times as large */
@@ -15,56 +13,20 @@
 #define GAP 16
 #define TITLE 26
 
-static cvr_plugins *plugins;
-static const cvr_image_service *images;
-static cvr_error error;
-static char folder[64];
 static const char *const class_names[CLASSES] = {"background", "cat", "dog"};
-static const double zeros[3], ones[3] = {1, 1, 1};
 
-static void begin(void) {
-    cvr_error_init(&error);
-    (void)snprintf(folder, sizeof folder, "/tmp/mask_reports_test.XXXXXX");
-    cr_assert(mkdtemp(folder));
-    cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &error), CVR_OK, "%s", error.message);
-    cr_assert_eq(cvr_plugins_image_service(plugins, &images, &error), CVR_OK, "%s", error.message);
-}
-
-static void finish(void) {
-    char command[100];
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    cr_assert_eq(system(command), 0);
-    cvr_plugins_close(&plugins);
-}
-
-TestSuite(mask_reports, .init = begin, .fini = finish);
-
-static const cvr_reporter_desc *reporter(const char *name) {
-    const void *desc;
-    cr_assert_eq(cvr_plugins_find(plugins, CVR_KIND_REPORTER, name, &desc, &error), CVR_OK, "%s", error.message);
-    return desc;
-}
+TestSuite(mask_reports, .init = report_begin, .fini = report_finish);
 
 static void *open_reporter(const cvr_reporter_desc *r, const cvr_host *host) {
-    const cvr_run_info info = {.struct_size = sizeof info,
-                               .host = host ? host : cvr_plugins_host(plugins),
-                               .folder = folder,
-                               .task = "segment",
-                               .model = "net",
-                               .backend = "cpu",
-                               .precision = "f32",
-                               .version = "1",
-                               .best_metric = "miou",
-                               .n_classes = CLASSES,
-                               .class_names = class_names,
-                               .mean = zeros,
-                               .std = ones,
-                               .n_channels = 3,
-                               .resume_step = -1,
-                               .resume_epoch = -1,
-                               .protocol = "resized, shorter side 8"};
+    cvr_run_info info = report_run(-1, -1);
+    if (host) info.host = host;
+    info.task = "segment";
+    info.best_metric = "miou";
+    info.n_classes = CLASSES;
+    info.class_names = class_names;
+    info.protocol = "resized, shorter side 8";
     void *self = NULL;
-    return r->open(&info, &self, &error) == CVR_OK ? self : NULL;
+    return r->open(&info, &self, &report_error) == CVR_OK ? self : NULL;
 }
 
 /* ---- batches ---- */
@@ -83,15 +45,6 @@ typedef struct masks {
     cvr_batch_event e;
 } masks;
 
-static cvr_named_tensor named(const char *name, const char *kind, uint32_t dtype, uint32_t rank, const int64_t *shape,
-                              void *data) {
-    cvr_named_tensor t = {.struct_size = sizeof t, .name = name, .kind = kind};
-    t.tensor = (cvr_tensor){.struct_size = sizeof t.tensor, .dtype = dtype, .rank = rank, .data = data};
-    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) t.tensor.shape[i] = i < rank ? shape[i] : 1;
-    t.tensor.pixel_stride = rank == 4 ? shape[1] : 0;
-    return t;
-}
-
 /* Picture i has level 10 * i + 5 and score scores[i]. The left half is class 1, the right half 0, two corners do not
  * count; class 2 is predicted in the upper half, 0 below. */
 static const cvr_batch_event *batch_of(masks *m, int64_t n, const double *scores) {
@@ -107,9 +60,9 @@ static const cvr_batch_event *batch_of(masks *m, int64_t n, const double *scores
         m->origin[i] = (cvr_origin){.struct_size = sizeof m->origin[i], .index = i, .path = i ? NULL : "/a/b/cat.png"};
         m->origins[i] = &m->origin[i];
     }
-    m->fields[0] = named("image", CVR_FIELD_IMAGE, CVR_U8, 4, (const int64_t[]){n, 3, SIDE, SIDE}, m->pixels);
-    m->fields[1] = named("mask", CVR_FIELD_MASK, CVR_I64, 3, (const int64_t[]){n, SIDE, SIDE}, m->mask);
-    m->fields[2] = named("output", "", CVR_F32, 4, (const int64_t[]){n, CLASSES, SIDE, SIDE}, m->logits);
+    m->fields[0] = report_tensor("image", CVR_FIELD_IMAGE, CVR_U8, (const int64_t[4]){n, 3, SIDE, SIDE}, m->pixels);
+    m->fields[1] = report_tensor("mask", CVR_FIELD_MASK, CVR_I64, (const int64_t[4]){n, SIDE, SIDE}, m->mask);
+    m->fields[2] = report_tensor("output", "", CVR_F32, (const int64_t[4]){n, CLASSES, SIDE, SIDE}, m->logits);
     m->in[0] = &m->fields[0];
     m->in[1] = &m->fields[1];
     m->out[0] = &m->fields[2];
@@ -128,23 +81,6 @@ static const cvr_batch_event *batch_of(masks *m, int64_t n, const double *scores
 
 /* ---- what was drawn ---- */
 
-static void *plain_alloc(void *ctx, uint64_t bytes) {
-    (void)ctx;
-    return malloc(bytes);
-}
-
-static cvr_image picture(const char *name) {
-    char path[128];
-    uint8_t *bytes;
-    uint64_t n;
-    cvr_image image = {.struct_size = sizeof image};
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    cr_assert_eq(cvr_fs_read(path, 1u << 24, &bytes, &n, &error), CVR_OK, "%s", error.message);
-    cr_assert_eq(images->decode(images, bytes, n, 3, plain_alloc, NULL, &image, &error), CVR_OK);
-    cvr_free(bytes);
-    return image;
-}
-
 static void expect_pixel(const cvr_image *p, int64_t x, int64_t y, int r, int g, int b, const char *what) {
     const uint8_t *const at = p->data + (y * p->width + x) * 3;
     cr_expect(abs(at[0] - r) <= 1 && abs(at[1] - g) <= 1 && abs(at[2] - b) <= 1, "%s: %d %d %d, not %d %d %d", what,
@@ -157,12 +93,12 @@ static void expect_pixel(const cvr_image *p, int64_t x, int64_t y, int r, int g,
 Test(mask_reports, picture_truth_prediction) {
     static const double scores[2] = {0.5, 0.25};
     masks m;
-    const cvr_reporter_desc *const r = reporter("pictures");
+    const cvr_reporter_desc *const r = report_find("pictures");
     void *const self = open_reporter(r, NULL);
     cr_assert(self);
-    cr_assert_eq(r->batch(self, batch_of(&m, 2, scores), &error), CVR_OK, "%s", error.message);
+    cr_assert_eq(r->batch(self, batch_of(&m, 2, scores), &report_error), CVR_OK, "%s", report_error.message);
     r->close(self);
-    const cvr_image shown = picture("val_batch0.png");
+    const cvr_image shown = report_picture("val_batch0.png");
     const int64_t left = GAP + 1, top = GAP + 1, pane = SHOWN + 6, low = top + SHOWN - 20;
     cr_expect_eq(shown.width, 2 * (3 * pane - 6 + 2 + GAP) + GAP);
     expect_pixel(&shown, left + 20, top + 20, 5, 5, 5, "the picture");
@@ -175,6 +111,28 @@ Test(mask_reports, picture_truth_prediction) {
     free(shown.data);
 }
 
+/* A caption that has no room goes on below, after a comma. */
+Test(mask_reports, long_captions_have_lines) {
+    static const double scores[1] = {0.5};
+    masks m;
+    const cvr_reporter_desc *const r = report_find("pictures");
+    void *const self = open_reporter(r, NULL);
+    (void)batch_of(&m, 1, scores);
+    m.origin[0].path = "/a/cat and dog, in the garden.png";
+    cr_assert_eq(r->batch(self, &m.e, &report_error), CVR_OK, "%s", report_error.message);
+    r->close(self);
+    const cvr_image shown = report_picture("val_batch0.png");
+    const int64_t below = GAP + 1 + SHOWN + 4, lines[2] = {below, below + 16};
+    for (int i = 0; i < 2; i++) {
+        int64_t last = 0;
+        for (int64_t x = 0; x < GAP + SHOWN; x++)
+            for (int64_t y = lines[i]; y < lines[i] + 12; y++)
+                if (shown.data[(y * shown.width + x) * 3] == 45) last = x;
+        cr_expect(last > GAP + 7 * (i ? 16 : 10) && last < GAP + 7 * (i ? 19 : 13), "line %d ends at %d", i, (int)last);
+    }
+    free(shown.data);
+}
+
 /* Of two batches the ten with the lowest scores, and nothing of the validation before. */
 Test(mask_reports, worst_pictures) {
     static const double before[2] = {0.001, 0.002}, first[9] = {0.9, 0.8, 0.3, NAN, 0.6, 0.5, 0.95, 0.2, 0.7},
@@ -182,21 +140,21 @@ Test(mask_reports, worst_pictures) {
     static const int levels[10] = {5,  75, 25, 35, 15,
                                    55, 45, 85, 15, 45}; /* second 0, first 7, first 2, second 3, ... */
     masks m;
-    const cvr_reporter_desc *const r = reporter("worst");
+    const cvr_reporter_desc *const r = report_find("worst");
     void *const self = open_reporter(r, NULL);
     cvr_epoch_event e = {.struct_size = sizeof e, .epoch = 1};
     cvr_end_event end = {.struct_size = sizeof end};
     cr_assert(self);
-    cr_assert_eq(r->validated(self, batch_of(&m, 2, before), &error), CVR_OK);
-    cr_assert_eq(r->epoch(self, &e, &error), CVR_OK);
-    cr_assert_eq(r->flush(self, &error), CVR_OK, "%s", error.message);
-    cr_assert_eq(r->validated(self, batch_of(&m, 9, first), &error), CVR_OK);
-    cr_assert_eq(r->validated(self, batch_of(&m, 5, second), &error), CVR_OK);
+    cr_assert_eq(r->validated(self, batch_of(&m, 2, before), &report_error), CVR_OK);
+    cr_assert_eq(r->epoch(self, &e, &report_error), CVR_OK);
+    cr_assert_eq(r->flush(self, &report_error), CVR_OK, "%s", report_error.message);
+    cr_assert_eq(r->validated(self, batch_of(&m, 9, first), &report_error), CVR_OK);
+    cr_assert_eq(r->validated(self, batch_of(&m, 5, second), &report_error), CVR_OK);
     e.epoch = 2;
-    cr_assert_eq(r->epoch(self, &e, &error), CVR_OK);
-    cr_assert_eq(r->end(self, &end, &error), CVR_OK, "%s", error.message);
+    cr_assert_eq(r->epoch(self, &e, &report_error), CVR_OK);
+    cr_assert_eq(r->end(self, &end, &report_error), CVR_OK, "%s", report_error.message);
     r->close(self);
-    const cvr_image shown = picture("worst.png");
+    const cvr_image shown = report_picture("worst.png");
     const int64_t wide = 3 * (SHOWN + 6) - 6 + 2 + GAP, high = SHOWN + 2 + 16 + GAP;
     for (int64_t i = 0; i < 10; i++)
         expect_pixel(&shown, GAP + 1 + i % 2 * wide + 20, GAP + TITLE + 1 + i / 2 * high + 20, levels[i], levels[i],
@@ -211,13 +169,13 @@ Test(mask_reports, bars_of_classes) {
     static const double values[] = {0.5, 1, NAN, NAN, 0.25, 0};
     const cvr_epoch_event e = {
         .struct_size = sizeof e, .epoch = 1, .step = 1, .columns = columns, .per_class = values, .n_columns = 2};
-    const cvr_reporter_desc *const r = reporter("curves");
+    const cvr_reporter_desc *const r = report_find("curves");
     void *const self = open_reporter(r, NULL);
     cr_assert(self);
-    cr_assert_eq(r->epoch(self, &e, &error), CVR_OK);
-    cr_assert_eq(r->flush(self, &error), CVR_OK, "%s", error.message);
+    cr_assert_eq(r->epoch(self, &e, &report_error), CVR_OK);
+    cr_assert_eq(r->flush(self, &report_error), CVR_OK, "%s", report_error.message);
     r->close(self);
-    const cvr_image shown = picture("per_class.png");
+    const cvr_image shown = report_picture("per_class.png");
     int64_t ink[3][2] = {{0}};
     for (int64_t i = 0; i < 3; i++) /* rows of 19 from 84 on; pixels of full colour in the third line of each */
         for (int64_t x = 0; x < shown.width; x++) {
@@ -238,32 +196,19 @@ Test(mask_reports, the_summary_tells_the_protocol) {
     const cvr_epoch_event e = {
         .struct_size = sizeof e, .epoch = 1, .step = 1, .columns = columns, .per_class = values, .n_columns = 1};
     const cvr_end_event end = {.struct_size = sizeof end, .backend = "cpu"};
-    const cvr_reporter_desc *const r = reporter("tables");
+    const cvr_reporter_desc *const r = report_find("tables");
     void *const self = open_reporter(r, NULL);
-    char path[128];
-    uint8_t *bytes;
-    uint64_t n;
-    cr_assert_eq(r->epoch(self, &e, &error), CVR_OK);
-    cr_assert_eq(r->end(self, &end, &error), CVR_OK, "%s", error.message);
+    cr_assert_eq(r->epoch(self, &e, &report_error), CVR_OK);
+    cr_assert_eq(r->end(self, &end, &report_error), CVR_OK, "%s", report_error.message);
     r->close(self);
-    (void)snprintf(path, sizeof path, "%s/summary.json", folder);
-    cr_assert_eq(cvr_fs_read(path, 1u << 20, &bytes, &n, &error), CVR_OK);
-    char *const text = strndup((const char *)bytes, n);
+    char *const text = report_slurp("summary.json", NULL);
+    cr_assert(text);
     cr_expect(strstr(text, "\"protocol\": \"resized, shorter side 8\""), "%s", text);
     cr_expect(strstr(text, "\"absent_classes\": {\"iou\": 2}"), "%s", text);
     free(text);
-    cvr_free(bytes);
 }
 
 /* ---- no memory ---- */
-
-static int64_t allocations_left;
-
-static void *scarce_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
-    const cvr_host *const real = cvr_plugins_host(plugins);
-    (void)host;
-    return allocations_left-- > 0 ? real->alloc(real, bytes, align) : NULL;
-}
 
 static int32_t short_run(const cvr_reporter_desc *r, const cvr_host *host) {
     static const char *const columns[] = {"iou"};
@@ -274,12 +219,12 @@ static int32_t short_run(const cvr_reporter_desc *r, const cvr_host *host) {
     static masks m;
     int32_t status;
     void *const self = open_reporter(r, host);
-    if (!self) return error.code;
+    if (!self) return report_error.code;
     (void)batch_of(&m, 12, scores);
-    if (r->batch) CVR_TRY_OUT(r->batch(self, &m.e, &error));
-    if (r->validated) CVR_TRY_OUT(r->validated(self, &m.e, &error));
-    if (r->epoch) CVR_TRY_OUT(r->epoch(self, &e, &error));
-    status = r->flush ? r->flush(self, &error) : CVR_OK;
+    if (r->batch) CVR_TRY_OUT(r->batch(self, &m.e, &report_error));
+    if (r->validated) CVR_TRY_OUT(r->validated(self, &m.e, &report_error));
+    if (r->epoch) CVR_TRY_OUT(r->epoch(self, &e, &report_error));
+    status = r->flush ? r->flush(self, &report_error) : CVR_OK;
 out:
     r->close(self);
     return status;
@@ -287,15 +232,5 @@ out:
 
 Test(mask_reports, no_memory_is_an_error_wherever_it_happens) {
     static const char *const names[] = {"pictures", "worst", "curves"};
-    cvr_host host = *cvr_plugins_host(plugins);
-    host.alloc = scarce_alloc;
-    for (size_t i = 0; i < 3; i++) {
-        int64_t n = 0;
-        for (int32_t status = CVR_ERR_NOMEM; status != CVR_OK; n += 1 + n / 8) {
-            allocations_left = n;
-            status = short_run(reporter(names[i]), &host);
-            cr_assert(status == CVR_OK || status == CVR_ERR_NOMEM, "%s: %s", names[i], error.message);
-        }
-        cr_expect_gt(n, 8, "%s asked for memory only %lld times", names[i], (long long)n);
-    }
+    for (size_t i = 0; i < 3; i++) report_without_memory(names[i], 8, short_run);
 }

@@ -19,8 +19,9 @@ void report_begin(void) {
 
 void report_finish(void) {
     static const char *const names[] = {
-        "results.csv",          "steps.csv", "summary.json", "results.png", "confusion_matrix.png",
-        "confusion_matrix.csv", "batch.png", "per_class.csv"};
+        "results.csv",          "steps.csv",     "summary.json",   "results.png",   "confusion_matrix.png",
+        "confusion_matrix.csv", "batch.png",     "val_batch0.png", "worst.png",     "labels.png",
+        "per_class.csv",        "per_class.png", "f1_curve.png",   "p_r_curve.png", "pr_curve.png"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) (void)unlink(scratch_path(names[i]));
     cr_expect_eq(rmdir(scratch_root), 0, "something else was left in the run folder");
     scratch_close();
@@ -159,20 +160,23 @@ void report_whole_run(const cvr_reporter_desc *r) {
     r->close(self);
 }
 
-static cvr_tensor tensor_of(uint32_t dtype, uint32_t rank, const int64_t *shape, const void *data) {
-    cvr_tensor t = {.struct_size = sizeof t, .dtype = dtype, .rank = rank, .data = (void *)(uintptr_t)data};
-    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) t.shape[i] = i < rank ? shape[i] : 1;
-    t.pixel_stride = rank == 4 ? shape[1] : 0;
+cvr_named_tensor report_tensor(const char *name, const char *kind, uint32_t dtype, const int64_t shape[4], void *data) {
+    cvr_named_tensor t = {.struct_size = sizeof t, .name = name, .kind = kind};
+    uint32_t rank = 0;
+    while (rank < 4 && shape[rank]) rank++;
+    t.tensor = (cvr_tensor){.struct_size = sizeof t.tensor, .dtype = dtype, .rank = rank, .data = data};
+    for (uint32_t i = 0; i < CVR_MAX_RANK; i++) t.tensor.shape[i] = i < rank ? shape[i] : 1;
+    t.tensor.pixel_stride = rank == 4 ? shape[1] : 0;
     return t;
 }
 
 const cvr_batch_event *report_batch(report_shown *b, const int64_t s[4], uint32_t dtype, const void *pixels,
                                     const int64_t *labels, const int64_t *predictions) {
-    const int64_t shape[4] = {s[0], s[3], s[1], s[2]}, scores[2] = {s[0], 2};
+    const int64_t shape[4] = {s[0], s[3], s[1], s[2]}, count[4] = {s[0]}, scores[4] = {s[0], 2};
     memset(b, 0, sizeof *b);
-    b->image = (cvr_named_tensor){sizeof b->image, "image", CVR_FIELD_IMAGE, tensor_of(dtype, 4, shape, pixels), NULL};
-    b->label = (cvr_named_tensor){sizeof b->label, "label", CVR_FIELD_LABEL, tensor_of(CVR_I64, 1, s, labels), NULL};
-    b->scores = (cvr_named_tensor){sizeof b->scores, "output", "", tensor_of(CVR_F32, 2, scores, b->score), NULL};
+    b->image = report_tensor("image", CVR_FIELD_IMAGE, dtype, shape, (void *)(uintptr_t)pixels);
+    b->label = report_tensor("label", CVR_FIELD_LABEL, CVR_I64, count, (void *)(uintptr_t)labels);
+    b->scores = report_tensor("output", "", CVR_F32, scores, b->score);
     for (int64_t i = 0; predictions && i < s[0]; i++) b->score[2 * i + (predictions[i] == 1)] = 1;
     b->fields[0] = &b->image;
     b->fields[1] = &b->label;
@@ -204,4 +208,27 @@ cvr_image report_picture(const char *name) {
 
 const uint8_t *report_pixel(const cvr_image *image, int64_t x, int64_t y) {
     return image->data + (y * image->width + x) * 3;
+}
+
+/* ---- no memory ---- */
+
+static int64_t allocations_left;
+
+static void *scarce_alloc(const cvr_host *host, uint64_t bytes, uint64_t align) {
+    const cvr_host *const real = cvr_plugins_host(report_plugins);
+    (void)host;
+    return allocations_left-- > 0 ? real->alloc(real, bytes, align) : NULL;
+}
+
+void report_without_memory(const char *reporter, int64_t share,
+                           int32_t (*short_run)(const cvr_reporter_desc *r, const cvr_host *host)) {
+    cvr_host host = *cvr_plugins_host(report_plugins);
+    int64_t n = 0;
+    host.alloc = scarce_alloc;
+    for (int32_t status = CVR_ERR_NOMEM; status != CVR_OK; n += 1 + n / share) {
+        allocations_left = n;
+        status = short_run(report_find(reporter), &host);
+        cr_assert(status == CVR_OK || status == CVR_ERR_NOMEM, "%s: %s", reporter, report_error.message);
+    }
+    cr_expect_gt(n, 8, "%s asked for memory only %lld times", reporter, (long long)n);
 }

@@ -47,6 +47,14 @@ typedef struct report_shown {
 const cvr_batch_event *report_batch(report_shown *b, const int64_t s[4], uint32_t dtype, const void *pixels,
                                     const int64_t *labels, const int64_t *predictions);
 
+/* A tensor of a batch; `shape` ends with a 0 where the rank is less than 4. */
+cvr_named_tensor report_tensor(const char *name, const char *kind, uint32_t dtype, const int64_t shape[4], void *data);
+
+/* Runs `short_run` with a host that has memory for n allocations, for ever larger n, the steps a `share`th of it, until
+ * it succeeds; before that it must say that there is none. */
+void report_without_memory(const char *reporter, int64_t share,
+                           int32_t (*short_run)(const cvr_reporter_desc *r, const cvr_host *host));
+
 /* A picture that was written, as RGB. The caller frees its data. */
 cvr_image report_picture(const char *name);
 const uint8_t *report_pixel(const cvr_image *image, int64_t x, int64_t y);

@@ -11,18 +11,8 @@ static void good(int32_t status) {
     cr_assert_eq(status, CVR_OK, "%s", detector_error.message);
 }
 
-void detector_open(detector_subject *s, const char *file) {
-    char path[512];
-    memset(s, 0, sizeof *s);
-    (void)snprintf(path, sizeof path, "%s/%s", CVR_GOLDEN_DIR, file);
-    good(cvr_plugins_open(&s->c.plugins, NULL, 0, &detector_error));
-    good(golden_open(&s->g, s->c.plugins, path, &detector_error));
-    good(cvr_pool_create(&s->c.pool, 2, &detector_error));
-    s->c.g = &s->g;
-    s->c.backend = "cpu";
-}
-
-void detector_enlarge(golden *g, const char *label) {
+/* A picture of which every pixel stands for enlarge x enlarge ones, cut to the canvas: random pixels take room. */
+static void enlarge(golden *g, const char *label) {
     const golden_tensor *how = golden_find(g, label, "enlarge");
     golden_tensor *t = (golden_tensor *)(uintptr_t)golden_find(g, label, "image");
     if (!how) return;
@@ -37,6 +27,18 @@ void detector_enlarge(golden *g, const char *label) {
     t->data = large;
     t->bytes = (uint64_t)(planes * n[1] * n[2]);
     cvr_type_set(&t->type, CVR_U8, 4, shape);
+}
+
+void detector_open(detector_subject *s, const char *file) {
+    char path[512];
+    memset(s, 0, sizeof *s);
+    (void)snprintf(path, sizeof path, "%s/%s", CVR_GOLDEN_DIR, file);
+    good(cvr_plugins_open(&s->c.plugins, NULL, 0, &detector_error));
+    good(golden_open(&s->g, s->c.plugins, path, &detector_error));
+    good(cvr_pool_create(&s->c.pool, 2, &detector_error));
+    for (size_t i = 0; i < s->g.n_cases; i++) enlarge(&s->g, s->g.cases[i]);
+    s->c.g = &s->g;
+    s->c.backend = "cpu";
 }
 
 void detector_close(detector_subject *s) {

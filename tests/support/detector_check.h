@@ -21,9 +21,6 @@ typedef struct detector_subject {
 } detector_subject;
 
 void detector_open(detector_subject *s, const char *file);
-/* A golden picture of which every pixel stands for enlarge x enlarge ones, cut to the canvas: random pixels are dear.
- */
-void detector_enlarge(golden *g, const char *label);
 void detector_close(detector_subject *s);
 /* Runs the case s->c.label. */
 void detector_try(detector_subject *s, bool training, bool targets);

@@ -59,7 +59,7 @@ typedef struct cvr_store_entry {
     uint32_t flags;    /* CVR_PARAM_* */
     int64_t of;        /* OPTIMIZER, AVERAGE, GRADIENT: the entry that it belongs to; else -1 */
     uint32_t thaws_in; /* the phase from which on it is trained: 0, or what cvr_param_rules.thaw says, or CVR_NEVER */
-    uint32_t reserved;
+    uint32_t updated;  /* 1: the nodes of some graph update it, as batch norms update running statistics */
     double lr_factor;
     double weight_decay; /* as a rule says; negative: as the update policy says */
     uint64_t bytes;

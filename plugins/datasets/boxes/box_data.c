@@ -99,6 +99,12 @@ void box_data_notice(box_data *d, enum box_notice what, const char *format, ...)
     (void)dataset_printable(d->notices[what].first);
 }
 
+void box_data_say_size(box_picture *p, int64_t height, int64_t width) {
+    const int32_t good = height > 0 && height <= INT32_MAX && width > 0 && width <= INT32_MAX;
+    p->height = good ? height : BOX_BAD_SIZE;
+    p->width = good ? width : BOX_BAD_SIZE;
+}
+
 /* ---- objects to their pictures ---- */
 
 /* Counting: the objects of a picture keep their order. */
@@ -130,7 +136,7 @@ static int32_t same_box(const box_object *x, const box_object *y) {
     return x->klass == y->klass && memcmp(x->box, y->box, sizeof x->box) == 0;
 }
 
-static int32_t notice_twins(box_data *d, const box_picture *p, const box_object **order) {
+static void notice_twins(box_data *d, const box_picture *p, const box_object **order) {
     for (uint64_t i = 0; i < p->n; i++) order[i] = &d->objects[p->first + i];
     qsort(order, p->n, sizeof *order, by_box);
     for (uint64_t i = 1; i < p->n; i++) {
@@ -138,7 +144,6 @@ static int32_t notice_twins(box_data *d, const box_picture *p, const box_object 
             box_data_notice(d, BOX_TWICE, "%.300s: object %llu", d->text + p->path,
                             (unsigned long long)(order[i] - &d->objects[p->first]) + 1);
     }
-    return CVR_OK;
 }
 
 static int32_t look_for_twins(box_data *d, cvr_error *err) {
@@ -148,7 +153,7 @@ static int32_t look_for_twins(box_data *d, cvr_error *err) {
     const box_object **const order = d->host->alloc(d->host, most * sizeof *order, 16);
     if (!order) return out_of_memory(err);
     for (uint64_t i = 0; i < d->n; i++)
-        if (d->pictures[i].problem < 0) (void)notice_twins(d, &d->pictures[i], order);
+        if (d->pictures[i].problem < 0) notice_twins(d, &d->pictures[i], order);
     d->host->free(d->host, order);
     return CVR_OK;
 }
@@ -166,22 +171,29 @@ static void notice_box(box_data *d, const box_picture *p, const box_object *o, i
                         (unsigned long long)(o - &d->objects[p->first]) + 1);
 }
 
-/* Sizes that are not known are looked at when the picture is read; of shares they do not matter. */
+/* Boxes can be judged only where the size is known; of shares it does not matter. 0: it cannot be found, and whoever
+ * reads the picture is told why. */
+static int32_t find_size(box_data *d, box_picture *p) {
+    if (p->height == BOX_BAD_SIZE) {
+        box_data_notice(d, BOX_NO_SIZE, "%.300s", d->text + p->path);
+        p->height = p->width = 0;
+    }
+    return d->shares || p->n == 0 || p->height > 0 ||
+           dataset_picture_size(&d->images, d->host, d->text + p->path, &p->height, &p->width, NULL) == CVR_OK;
+}
+
 static int32_t look_at_picture(box_data *d, uint64_t i, cvr_error *err) {
     box_picture *const p = &d->pictures[i];
-    const int32_t known = d->shares || (p->height > 0 && p->width > 0);
-    char why[300];
+    char why[300], name[BOX_NAME_ROOM];
     float corners[4];
+    p->kept = (int64_t)p->n;
+    if (!find_size(d, p)) return CVR_OK;
     p->kept = 0;
+    const int64_t height = d->shares ? 1 : p->height, width = d->shares ? 1 : p->width;
     for (uint64_t k = p->first; k < p->first + p->n; k++) {
         const box_object *const o = &d->objects[k];
-        if (!known) {
-            p->kept += box_counts(d, o);
-            continue;
-        }
-        const int64_t height = d->shares ? 1 : p->height, width = d->shares ? 1 : p->width;
         if (!box_is_right(d, o, height, width, why, sizeof why)) {
-            CVR_TRY(box_data_problem(d, i, o->line, err, "%s", why));
+            CVR_TRY(box_data_problem(d, i, 0, err, "%s%s", box_name(d, o, name), why));
             continue;
         }
         if (!box_counts(d, o)) continue;
@@ -194,19 +206,26 @@ static int32_t look_at_picture(box_data *d, uint64_t i, cvr_error *err) {
 
 static void warn(const box_data *d, const char *file) {
     static const char *const texts[BOX_NOTICES] = {
-        "reach beyond the border of their picture by less than a hundredth of it, and are cut off there",
-        "have no area and are left out",
-        "have the class and the box of another, and count twice",
-        "are of pictures that are not listed, and are left out",
-        "have the number 0, which pycocotools takes for one that is never found; number from 1",
+        "objects that reach beyond the border of their picture by less than a hundredth of it, and are cut off there",
+        "objects without area, which are left out",
+        "objects with the class and the box of another, which count twice",
+        "objects of pictures that are not listed, which are left out",
+        "annotations with the id 0, which pycocotools takes for objects that are never found (number them from 1)",
+        "annotations with the id of another, which pycocotools mixes up, so that its AP is another (number them anew)",
+        "pictures whose annotations say a size that is none, so that it is taken from their files",
     };
     char line[1400];
+    uint64_t kept = 0;
     for (int i = 0; i < BOX_NOTICES; i++) {
         if (!d->notices[i].n) continue;
-        (void)snprintf(line, sizeof line, "%.700s: %llu objects %s (the first: %s)", file,
-                       (unsigned long long)d->notices[i].n, texts[i], d->notices[i].first);
+        (void)snprintf(line, sizeof line, "%.700s: %s: %llu, the first: %s", file, texts[i],
+                       (unsigned long long)d->notices[i].n, d->notices[i].first);
         d->host->log(d->host, CVR_LOG_WARNING, line);
     }
+    for (uint64_t i = 0; i < d->n; i++) kept += d->pictures[i].problem >= 0 || d->pictures[i].kept;
+    (void)snprintf(line, sizeof line, "%.700s: no picture of %llu has an object; are these the right annotations?",
+                   file, (unsigned long long)d->n);
+    if (!kept) d->host->log(d->host, CVR_LOG_WARNING, line);
 }
 
 int32_t box_data_finish(box_data *d, const char *file, int32_t warns, cvr_error *err) {

@@ -13,24 +13,25 @@
 #include "../name_table.h"
 
 #define BOX_NO_ID INT64_MIN
+#define BOX_BAD_SIZE (-1)
 
 /* An object as the annotations have it. */
 typedef struct box_object {
     int64_t id;       /* the annotation's own, or BOX_NO_ID: its place in the picture, from 1 */
     int64_t klass;    /* index */
     double box[4];    /* x, y, width, height: pixels, or shares of the picture where box_data.shares says so */
-    double area;      /* below 0: nothing is said of it */
+    double area;      /* NaN: nothing is said of it */
     uint64_t shape;   /* where its outline is; the data set's own business */
     uint32_t n_shape; /* 0: it has none */
     uint32_t flags;   /* CVR_OBJECT_* */
     uint32_t picture;
-    uint32_t line; /* of the annotations' file; 0: not known */
+    uint32_t line; /* of the annotations' file, or place in its list, from 1; 0: not known */
 } box_object;
 
 typedef struct box_picture {
     uint64_t path, source; /* in the text: the picture's file, the annotations' */
     int64_t id;
-    int64_t height, width; /* 0: nothing is said of it */
+    int64_t height, width; /* 0: nothing is said of it, BOX_BAD_SIZE: nothing that can be */
     uint64_t first, n;     /* its objects */
     int64_t problem;       /* place in the list of them, -1: there is none */
     int64_t kept;          /* objects that its fields will have, or at most have */
@@ -42,7 +43,9 @@ enum box_notice {
     BOX_EMPTY,   /* without area: no field has it */
     BOX_TWICE,   /* the same class and box as another */
     BOX_ORPHAN,  /* of a picture that is not there */
-    BOX_ZERO_ID, /* whose number is 0 */
+    BOX_ZERO_ID, /* whose id is 0 */
+    BOX_SAME_ID, /* whose id another has */
+    BOX_NO_SIZE, /* pictures of which the annotations say a size that is none */
     BOX_NOTICES
 };
 
@@ -65,6 +68,7 @@ typedef struct box_data {
         uint64_t n;
         char first[400];
     } notices[BOX_NOTICES];
+    int32_t one_file;  /* that has the annotations of all pictures, as a list */
     int32_t shares;    /* boxes are shares of the picture */
     int32_t masks;     /* samples have the field "masks" */
     int32_t difficult; /* difficult objects are among the fields */
@@ -87,12 +91,15 @@ int32_t box_data_text(box_data *d, const char *s, uint64_t *at, cvr_error *err);
 /* `id` and sizes may be changed later; `source` is a place in the text. */
 int32_t box_data_picture(box_data *d, const char *path, uint64_t source, cvr_error *err);
 int32_t box_data_object(box_data *d, const box_object *o, cvr_error *err);
-/* Says what is wrong with a picture's annotations. */
+/* Says what is wrong with a picture's annotations, in which line (0: not known). */
 int32_t box_data_problem(box_data *d, uint64_t picture, uint32_t line, cvr_error *err, const char *format, ...)
     CVR_PRINTF(5, 6);
 void box_data_notice(box_data *d, enum box_notice what, const char *format, ...) CVR_PRINTF(3, 4);
-/* Once all is there: puts objects to their pictures, looks at every box, and says what was put right. `file` names the
- * data in messages. `warns`: 0, nothing is said. */
+/* Height and width as the annotations say them: from 1 to INT32_MAX both, or BOX_BAD_SIZE. */
+void box_data_say_size(box_picture *p, int64_t height, int64_t width);
+/* Once all is there: puts objects to their pictures, looks at every box, and says what was put right. Sizes that the
+ * annotations do not say are those of the pictures' files. `file` names the data in messages. `warns`: 0, nothing is
+ * said. */
 int32_t box_data_finish(box_data *d, const char *file, int32_t warns, cvr_error *err);
 /* Leaves out pictures that nothing can be learned from, as torchvision's references do: without objects, or all of
  * them with a side of a pixel or less. Before box_data_finish(). */
@@ -106,6 +113,9 @@ static inline const char *box_data_path(const box_data *d, uint64_t i) {
 
 /* ---- one box ---- */
 
+/* "annotation 7: ", "line 3: ", or "" where nothing is known, for messages. Returns `to`. */
+#define BOX_NAME_ROOM 48
+const char *box_name(const box_data *d, const box_object *o, char to[BOX_NAME_ROOM]);
 /* Corners (x1, y1, x2, y2) cut to the picture. 1: it can be used; 0: it has no area. */
 int32_t box_corners(const box_data *d, const box_object *o, int64_t height, int64_t width, float corners[4]);
 /* Whether the box is one: numbers, sides that are not negative, in the picture but for a hundredth of it. `why` gets

@@ -18,8 +18,9 @@ int32_t box_is_right(const box_data *d, const box_object *o, int64_t height, int
         return 0;
     }
     if (b[2] < 0 || b[3] < 0) {
-        (void)snprintf(why, size, "a box of %g x %g%s: its corners are exchanged; write the smaller first", b[2], b[3],
-                       d->shares ? "" : " pixels");
+        (void)snprintf(why, size,
+                       "a box of %g x %g%s: no side can be negative (where corners are written, the smaller is first)",
+                       b[2], b[3], d->shares ? "" : " pixels");
         return 0;
     }
     if (o->flags & CVR_OBJECT_CROWD) return 1;
@@ -30,6 +31,15 @@ int32_t box_is_right(const box_data *d, const box_object *o, int64_t height, int
                    b[0] + b[2], b[1] + b[3], x < OVERSHOOT * w ? y : x, unit, d->shares ? "" : "'s border",
                    pixels ? "are these pixels? Divide them by the picture's width and height" : "mend or remove it");
     return 0;
+}
+
+const char *box_name(const box_data *d, const box_object *o, char to[BOX_NAME_ROOM]) {
+    to[0] = '\0';
+    if (o->id != BOX_NO_ID)
+        (void)snprintf(to, BOX_NAME_ROOM, "annotation %lld: ", (long long)o->id);
+    else if (o->line)
+        (void)snprintf(to, BOX_NAME_ROOM, d->one_file ? "annotation %u of the list: " : "line %u: ", o->line);
+    return to;
 }
 
 /* torchvision's order of things, in f32: corners from sides, then the cut. */
@@ -52,16 +62,14 @@ static int32_t fail_problem(const box_data *d, const box_picture *p, cvr_error *
     char more[80] = "", name[320] = "";
     if (problem->more)
         (void)snprintf(more, sizeof more, " (and %llu more of this picture)", (unsigned long long)problem->more);
-    if (d->pictures[0].source == p->source && d->n > 1) /* one file has them all */
-        (void)snprintf(name, sizeof name, ", of %.300s", d->text + p->path);
+    if (d->one_file) (void)snprintf(name, sizeof name, ", of %.300s", d->text + p->path);
     const int32_t status = cvr_fail(err, CVR_ERR_FORMAT, "%.500s%s%s", text, name, more);
     return cvr_fail_at(err, source, 0, status);
 }
 
-/* What could not be looked at before the size was known. */
+/* Boxes are judged by the size that was known when the data was opened. */
 static int32_t check_late(const box_data *d, const box_picture *p, int64_t height, int64_t width, cvr_error *err) {
-    char why[300];
-    if (p->height > 0 && p->width > 0 && (p->height != height || p->width != width)) {
+    if (p->height > 0 && (p->height != height || p->width != width)) {
         const int32_t turned = p->height == width && p->width == height;
         const int32_t status =
             cvr_fail(err, CVR_ERR_FORMAT, "the picture is %lld x %lld, its annotations are for %lld x %lld%s",
@@ -70,14 +78,11 @@ static int32_t check_late(const box_data *d, const box_picture *p, int64_t heigh
                             : "; are they of another picture?");
         return cvr_fail_at(err, d->text + p->path, 0, status);
     }
-    for (uint64_t k = p->first; !d->shares && p->height == 0 && k < p->first + p->n; k++) {
-        if (box_is_right(d, &d->objects[k], height, width, why, sizeof why)) continue;
-        const uint32_t line = d->objects[k].line;
-        const int32_t status =
-            line ? cvr_fail(err, CVR_ERR_FORMAT, "line %u: %s", line, why) : cvr_fail(err, CVR_ERR_FORMAT, "%s", why);
-        return cvr_fail_at(err, d->text + p->source, 0, status);
-    }
-    return CVR_OK;
+    if (d->shares || p->n == 0 || p->height > 0) return CVR_OK;
+    return cvr_fail_at(err, d->text + p->path, 0,
+                       cvr_fail(err, CVR_ERR_FORMAT,
+                                "it could not be read when the data was opened, so that its boxes were not looked at; "
+                                "start again"));
 }
 
 /* ---- a sample ---- */
@@ -94,13 +99,11 @@ static int32_t add(cvr_sample *s, const char *kind, uint32_t dtype, uint32_t ran
 
 static int32_t fail_shape(const box_data *d, const box_picture *p, const box_object *o, int32_t status,
                           cvr_error *err) {
-    char what[sizeof err->message];
+    char what[sizeof err->message], name[BOX_NAME_ROOM];
     if (status == CVR_ERR_NOMEM) return status;
     (void)snprintf(what, sizeof what, "%s", err->message);
-    status = o->line ? cvr_fail(err, status, "line %u: object %llu of %.200s: %.600s", o->line,
-                                (unsigned long long)(o - &d->objects[p->first]) + 1, d->text + p->path, what)
-                     : cvr_fail(err, status, "object %llu of %.200s: %.600s",
-                                (unsigned long long)(o - &d->objects[p->first]) + 1, d->text + p->path, what);
+    status = cvr_fail(err, status, "%sobject %llu of %.200s: %.600s", box_name(d, o, name),
+                      (unsigned long long)(o - &d->objects[p->first]) + 1, d->text + p->path, what);
     return cvr_fail_at(err, d->text + p->source, 0, status);
 }
 
@@ -197,8 +200,7 @@ int64_t box_data_rows(const void *self, int64_t index, const char *axis) {
 int32_t box_data_size(const void *self, int64_t index, int64_t *height, int64_t *width, cvr_error *err) {
     const box_data *const d = self;
     const box_picture *const p = &d->pictures[index];
-    if (p->height <= 0 || p->width <= 0)
-        return dataset_picture_size(&d->images, d->host, d->text + p->path, height, width, err);
+    if (p->height <= 0) return dataset_picture_size(&d->images, d->host, d->text + p->path, height, width, err);
     *height = p->height;
     *width = p->width;
     return CVR_OK;
@@ -218,7 +220,7 @@ static void fill_object(const box_data *d, const box_picture *p, const box_objec
                         .klass = o->klass,
                         .box = {o->box[0] * sx, o->box[1] * sy, o->box[2] * sx, o->box[3] * sy},
                         .flags = o->flags};
-    out->area = o->area >= 0 ? o->area : out->box[2] * out->box[3];
+    out->area = isnan(o->area) ? out->box[2] * out->box[3] : o->area;
 }
 
 int32_t box_data_objects(const void *self, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err) {

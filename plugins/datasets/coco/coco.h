@@ -11,7 +11,6 @@ typedef struct coco_category {
     int64_t id;
     int64_t klass;
     uint64_t name; /* in the data's text */
-    uint32_t line, reserved;
 } coco_category;
 
 /* What the data set has beside box_data, as its `own`. */

@@ -39,6 +39,7 @@ int32_t coco_create(const cvr_dataset_args *args, box_data **out, cvr_error *err
     (*out)->own = own;
     (*out)->free_own = free_own;
     (*out)->class_id = class_id;
+    (*out)->one_file = 1;
     return CVR_OK;
 }
 
@@ -96,8 +97,15 @@ static int32_t holds(const char *folder, const char *name, cvr_error *err) {
     return dataset_path(path, sizeof path, folder, name, err) == CVR_OK && access(path, F_OK) == 0;
 }
 
-/* The folder of the pictures: what is given, else the first that has the first picture, else the first that is there:
- * whoever reads a picture is told. */
+/* A picture that tells which folder they are in: a path that begins with `/` is in any. */
+static const char *first_in_folder(const box_data *d) {
+    uint64_t i = 0;
+    while (i + 1 < d->n && box_data_path(d, i)[0] == '/') i++;
+    return box_data_path(d, i);
+}
+
+/* The folder of the pictures: what is given, else the first that has `first`, one of them, else the first that is
+ * there: whoever reads a picture is told. */
 static int32_t find_folder(const cvr_dataset_args *args, uint32_t split, const char *file, const char *first,
                            char path[PATH_ROOM], cvr_error *err) {
     const char *const given = split == CVR_SPLIT_TRAIN ? args->train : args->val;
@@ -134,7 +142,7 @@ static int32_t fill(box_data *d, const cvr_dataset_args *args, cvr_error *err) {
                         args->val[0] ? "val" : "val_annotations");
     CVR_TRY(find_file(args, split, file, err));
     CVR_TRY(coco_read_file(d, file, a->category_ids == 1, err));
-    CVR_TRY(find_folder(args, split, file, box_data_path(d, 0), folder, err));
+    CVR_TRY(find_folder(args, split, file, first_in_folder(d), folder, err));
     CVR_TRY(set_folder(d, folder, err));
     if (a->val_split > 0) CVR_TRY(box_data_split(d, args->split, a->val_split, args->seed, err));
     if (a->empty && args->split == CVR_SPLIT_TRAIN) CVR_TRY(box_data_drop_empty(d, err));

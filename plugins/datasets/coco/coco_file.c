@@ -4,6 +4,7 @@
  */
 #include "coco.h"
 #include "json_stream.h"
+#include <math.h>
 #include <stdlib.h>
 
 #define MOST_AS_IS 65536
@@ -33,8 +34,8 @@ static const char *const field_names[FIELDS] = {"",      "id",       "file_name"
 
 /* One {...} of a list, as far as it was read. */
 typedef struct element {
-    uint32_t line, given; /* bit i: field i is there */
-    uint32_t bad;         /* the first field that is not what it should be; 0: none */
+    uint32_t given; /* bit i: field i is there */
+    uint32_t bad;   /* the first field that is not what it should be; 0: none */
     uint32_t n_box;
     int64_t whole[FIELDS];
     double box[4], area;
@@ -80,8 +81,7 @@ static int32_t end_image(reading *r, cvr_error *err) {
     CVR_TRY(box_data_picture(r->d, e->text, r->source, err));
     box_picture *const p = &r->d->pictures[r->d->n - 1];
     p->id = e->whole[ID];
-    p->height = e->whole[HEIGHT] > 0 && e->whole[HEIGHT] <= INT32_MAX ? e->whole[HEIGHT] : 0;
-    p->width = e->whole[WIDTH] > 0 && e->whole[WIDTH] <= INT32_MAX ? e->whole[WIDTH] : 0;
+    if (has(e, HEIGHT) || has(e, WIDTH)) box_data_say_size(p, e->whole[HEIGHT], e->whole[WIDTH]);
     return CVR_OK;
 }
 
@@ -101,18 +101,18 @@ static int32_t end_annotation(reading *r, cvr_error *err) {
     refs[r->d->n_objects] = (reference){e->whole[IMAGE_ID], e->whole[CATEGORY_ID], e->bad, missing_field(e)};
     const box_object o = {.id = has(e, ID) ? e->whole[ID] : BOX_NO_ID,
                           .box = {e->box[0], e->box[1], e->box[2], e->box[3]},
-                          .area = has(e, AREA) ? e->area : -1,
+                          .area = has(e, AREA) ? e->area : NAN,
                           .shape = e->shape,
                           .n_shape = e->n_shape <= LONGEST_SHAPE ? (uint32_t)e->n_shape : 0,
                           .flags = e->whole[ISCROWD] ? CVR_OBJECT_CROWD : 0,
-                          .line = e->line};
+                          .line = (uint32_t)(r->d->n_objects + 1)};
     return box_data_object(r->d, &o, err);
 }
 
 static int32_t end_category(reading *r, cvr_error *err) {
     coco_own *const own = r->own;
     const element *const e = &r->e;
-    coco_category c = {.id = e->whole[ID], .line = e->line};
+    coco_category c = {.id = e->whole[ID]};
     if (!has(e, ID) || !has(e, NAME) || e->bad || !e->text[0])
         return cvr_fail(err, CVR_ERR_FORMAT, "category %llu of the list has no usable `%s`",
                         (unsigned long long)own->n + 1, !has(e, ID) || e->bad == ID ? "id" : "name");
@@ -185,11 +185,10 @@ static int32_t in_element(reading *r, const json_event *v) {
     return CVR_OK;
 }
 
-static int32_t at_element(reading *r, json_stream *s, const json_event *v, cvr_error *err) {
+static int32_t at_element(reading *r, const json_event *v, cvr_error *err) {
     if (v->kind == JSON_BEGIN_MAP) {
         memset(&r->e, 0, offsetof(element, text));
         r->e.text[0] = '\0';
-        r->e.line = json_stream_line(s);
         r->field = OTHER;
         return CVR_OK;
     }
@@ -215,14 +214,14 @@ static int32_t at_top(reading *r, const json_event *v, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t on_event(void *ctx, json_stream *s, const json_event *v, cvr_error *err) {
+static int32_t on_event(void *ctx, const json_event *v, cvr_error *err) {
     reading *const r = ctx;
     if (v->depth == 0 && v->kind != JSON_BEGIN_MAP && v->kind != JSON_END_MAP)
         return cvr_fail(err, CVR_ERR_FORMAT,
                         "no {...} with images, annotations and categories; a list is for results, not for annotations");
     if (v->depth == 1) return at_top(r, v, err);
     if (r->section == NONE) return CVR_OK;
-    if (v->depth == 2) return at_element(r, s, v, err);
+    if (v->depth == 2) return at_element(r, v, err);
     return v->depth > 2 ? in_element(r, v) : CVR_OK;
 }
 
@@ -233,89 +232,87 @@ static int by_category(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static int32_t fail_file(const char *path, uint32_t line, int32_t status, cvr_error *err) {
-    return cvr_fail_at(err, path, line, status);
-}
-
-static int32_t name_class(box_data *d, const coco_category *c, const char *name, const char *path, cvr_error *err) {
+static int32_t name_class(box_data *d, const char *name, cvr_error *err) {
     int64_t number;
     const uint64_t n = d->classes.n;
     CVR_TRY(name_table_put(&d->classes, name, &number, err));
     if (d->classes.n > n) return CVR_OK;
-    return fail_file(path, c->line,
-                     cvr_fail(err, CVR_ERR_FORMAT, "two categories are called `%.200s`; rename one of them", name),
-                     err);
+    return cvr_fail(err, CVR_ERR_FORMAT, "two categories are called `%.200s`; rename one of them", name);
 }
 
 /* as_is: ids that are missing get a name, so that class k is category k + 1. */
-static int32_t fill_gaps(box_data *d, const coco_category *c, const char *path, cvr_error *err) {
+static int32_t fill_gaps(box_data *d, const coco_category *c, cvr_error *err) {
     char name[32];
     if (c->id < 1 || c->id > MOST_AS_IS)
-        return fail_file(path, c->line,
-                         cvr_fail(err, CVR_ERR_FORMAT,
-                                  "a category with id %lld; data.category_ids = as_is takes 1 to %d, rank takes any",
-                                  (long long)c->id, MOST_AS_IS),
-                         err);
+        return cvr_fail(err, CVR_ERR_FORMAT,
+                        "a category with id %lld; data.category_ids = as_is takes 1 to %d, rank takes any",
+                        (long long)c->id, MOST_AS_IS);
     while ((int64_t)d->classes.n < c->id - 1) {
         (void)snprintf(name, sizeof name, "N/A-%llu", (unsigned long long)d->classes.n + 1);
-        CVR_TRY(name_class(d, c, name, path, err));
+        CVR_TRY(name_class(d, name, err));
     }
     return CVR_OK;
 }
 
-static int32_t number_classes(box_data *d, coco_own *own, int32_t as_is, const char *path, cvr_error *err) {
+static int32_t number_classes(box_data *d, coco_own *own, int32_t as_is, cvr_error *err) {
     char name[4096];
     if (own->n) qsort(own->categories, own->n, sizeof *own->categories, by_category);
     for (uint64_t i = 0; i < own->n; i++) {
         coco_category *const c = &own->categories[i];
         if (i && c->id == c[-1].id)
-            return fail_file(path, c->line,
-                             cvr_fail(err, CVR_ERR_FORMAT, "two categories have the id %lld", (long long)c->id), err);
-        if (as_is) CVR_TRY(fill_gaps(d, c, path, err));
+            return cvr_fail(err, CVR_ERR_FORMAT, "two categories have the id %lld", (long long)c->id);
+        if (as_is) CVR_TRY(fill_gaps(d, c, err));
         (void)snprintf(name, sizeof name, "%s", d->text + c->name);
         c->klass = (int64_t)d->classes.n;
-        CVR_TRY(name_class(d, c, name, path, err));
+        CVR_TRY(name_class(d, name, err));
     }
     if (own->n) return CVR_OK;
-    return fail_file(path, 0, cvr_fail(err, CVR_ERR_FORMAT, "it has no categories; without them boxes have no names"),
-                     err);
+    return cvr_fail(err, CVR_ERR_FORMAT, "it has no categories; without them boxes have no names");
 }
 
-typedef struct image_id {
+/* An id, and which picture or object has it. */
+typedef struct numbered {
     int64_t id;
-    uint32_t picture, reserved;
-} image_id;
+    uint64_t place;
+} numbered;
 
-static int by_image(const void *a, const void *b) {
-    const image_id *const x = a, *const y = b;
-    if (x->id != y->id) return x->id < y->id ? -1 : 1;
-    return x->picture < y->picture ? -1 : x->picture > y->picture;
+static int by_id(const void *a, const void *b) {
+    const numbered *const x = a, *const y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static int32_t number_images(const box_data *d, image_id *ids, const char *path, cvr_error *err) {
-    for (uint64_t i = 0; i < d->n; i++) ids[i] = (image_id){d->pictures[i].id, (uint32_t)i, 0};
-    if (d->n) qsort(ids, d->n, sizeof *ids, by_image);
+static int by_id_and_place(const void *a, const void *b) {
+    const numbered *const x = a, *const y = b;
+    const int order = by_id(a, b);
+    return order ? order : x->place < y->place ? -1 : x->place > y->place;
+}
+
+static int32_t number_images(const box_data *d, numbered *ids, cvr_error *err) {
+    for (uint64_t i = 0; i < d->n; i++) ids[i] = (numbered){d->pictures[i].id, i};
+    qsort(ids, d->n, sizeof *ids, by_id_and_place);
     for (uint64_t i = 1; i < d->n; i++) {
-        if (ids[i].id != ids[i - 1].id) continue;
-        const int32_t status =
-            cvr_fail(err, CVR_ERR_FORMAT, "two pictures have the id %lld: %.200s and %.200s; give one another id",
-                     (long long)ids[i].id, box_data_path(d, ids[i - 1].picture), box_data_path(d, ids[i].picture));
-        return fail_file(path, 0, status, err);
+        if (ids[i].id == ids[i - 1].id)
+            return cvr_fail(err, CVR_ERR_FORMAT,
+                            "two pictures have the id %lld: %.200s and %.200s; give one another id",
+                            (long long)ids[i].id, box_data_path(d, ids[i - 1].place), box_data_path(d, ids[i].place));
     }
     return CVR_OK;
 }
 
-static const image_id *find_image(const image_id *ids, uint64_t n, int64_t id) {
-    const image_id key = {id, 0, 0};
-    uint64_t low = 0, high = n;
-    while (low < high) {
-        const uint64_t middle = low + (high - low) / 2;
-        if (ids[middle].id < key.id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n && ids[low].id == id ? &ids[low] : NULL;
+/* pycocotools keeps the last annotation of an id, and takes it as often as the id is there. */
+static int32_t notice_same_ids(box_data *d, cvr_error *err) {
+    uint64_t n = 0;
+    numbered *const ids = d->host->alloc(d->host, (d->n_objects + 1) * sizeof *ids, 16);
+    if (!ids) return out_of_memory(err);
+    for (uint64_t i = 0; i < d->n_objects; i++)
+        if (d->objects[i].id != BOX_NO_ID) ids[n++] = (numbered){d->objects[i].id, i};
+    qsort(ids, n, sizeof *ids, by_id_and_place);
+    for (uint64_t i = 1; i < n; i++)
+        if (ids[i].id == ids[i - 1].id)
+            box_data_notice(d, BOX_SAME_ID, "id %lld, of %.300s", (long long)ids[i].id,
+                            box_data_path(d, d->objects[ids[i].place].picture));
+    d->host->free(d->host, ids);
+    return CVR_OK;
 }
 
 static const coco_category *find_category(const coco_own *own, int64_t id) {
@@ -326,55 +323,63 @@ static const coco_category *find_category(const coco_own *own, int64_t id) {
 /* An annotation whose picture is known: its class, or what is wrong with it. */
 static int32_t settle(reading *r, box_object *o, const reference *ref, cvr_error *err) {
     const coco_category *const c = find_category(r->own, ref->category);
-    const long long id = o->id == BOX_NO_ID ? -1 : (long long)o->id;
+    char name[BOX_NAME_ROOM];
     if (ref->bad || ref->missing)
-        return box_data_problem(r->d, o->picture, o->line, err, "annotation %lld has no `%s` that can be used%s", id,
-                                field_names[ref->missing ? ref->missing : ref->bad],
+        return box_data_problem(r->d, o->picture, 0, err, "%sit has no `%s` that can be used%s",
+                                box_name(r->d, o, name), field_names[ref->missing ? ref->missing : ref->bad],
                                 ref->missing == BBOX || ref->bad == BBOX ? ": four numbers x, y, width, height" : "");
     if (!c)
-        return box_data_problem(r->d, o->picture, o->line, err,
-                                "annotation %lld is of category %lld, which the file does not have", id,
-                                (long long)ref->category);
+        return box_data_problem(r->d, o->picture, 0, err, "%sit is of category %lld, which the file does not have",
+                                box_name(r->d, o, name), (long long)ref->category);
     if (o->id == 0) box_data_notice(r->d, BOX_ZERO_ID, "of %.300s", box_data_path(r->d, o->picture));
     o->klass = c->klass;
     return CVR_OK;
 }
 
-static int32_t resolve(reading *r, const image_id *ids, cvr_error *err) {
+static int32_t resolve(reading *r, const numbered *ids, cvr_error *err) {
     box_data *const d = r->d;
+    char name[BOX_NAME_ROOM];
     uint64_t n = 0;
     for (uint64_t i = 0; i < d->n_objects; i++) {
         box_object o = d->objects[i];
-        const image_id *const image = find_image(ids, d->n, r->refs[i].image);
+        const numbered key = {r->refs[i].image, 0}, *const image = bsearch(&key, ids, d->n, sizeof key, by_id);
         if (!image) {
-            box_data_notice(d, BOX_ORPHAN, "annotation %lld, line %u, image_id %lld",
-                            o.id == BOX_NO_ID ? -1 : (long long)o.id, o.line, (long long)r->refs[i].image);
+            box_data_notice(d, BOX_ORPHAN, "%simage_id %lld", box_name(d, &o, name), (long long)r->refs[i].image);
             continue;
         }
-        o.picture = image->picture;
+        o.picture = (uint32_t)image->place;
         CVR_TRY(settle(r, &o, &r->refs[i], err));
         if (r->refs[i].bad || r->refs[i].missing) continue; /* its picture's problem now */
         d->objects[n++] = o;
     }
     d->n_objects = n;
-    return CVR_OK;
+    return notice_same_ids(d, err);
 }
 
-static int32_t check_sections(const reading *r, const char *path, cvr_error *err) {
+static int32_t check_sections(const reading *r, cvr_error *err) {
     for (int i = 1; i < SECTIONS; i++) {
         if (r->seen >> i & 1) continue;
-        return fail_file(path, 0,
-                         cvr_fail(err, CVR_ERR_FORMAT, "it has no `%s`; are these COCO's annotations of instances?",
-                                  section_names[i]),
-                         err);
+        return cvr_fail(err, CVR_ERR_FORMAT, "it has no `%s`; are these COCO's annotations of instances?",
+                        section_names[i]);
     }
-    if (r->d->n) return CVR_OK;
-    return fail_file(path, 0, cvr_fail(err, CVR_ERR_FORMAT, "not one picture is listed"), err);
+    return r->d->n ? CVR_OK : cvr_fail(err, CVR_ERR_FORMAT, "not one picture is listed");
+}
+
+/* What is said of the file as a whole, once all of it is read. */
+static int32_t settle_file(reading *r, int32_t as_is, cvr_error *err) {
+    box_data *const d = r->d;
+    CVR_TRY(check_sections(r, err));
+    CVR_TRY(number_classes(d, r->own, as_is, err));
+    numbered *const ids = d->host->alloc(d->host, d->n * sizeof *ids, 16);
+    if (!ids) return out_of_memory(err);
+    int32_t status = number_images(d, ids, err);
+    if (status == CVR_OK) status = resolve(r, ids, err);
+    d->host->free(d->host, ids);
+    return status;
 }
 
 int32_t coco_read_file(box_data *d, const char *path, int32_t as_is, cvr_error *err) {
     reading *const r = d->host->alloc(d->host, sizeof *r, 16);
-    image_id *ids = NULL;
     int32_t status;
     if (!r) return out_of_memory(err);
     memset(r, 0, sizeof *r);
@@ -382,14 +387,9 @@ int32_t coco_read_file(box_data *d, const char *path, int32_t as_is, cvr_error *
     r->own = d->own;
     CVR_TRY_OUT(box_data_text(d, path, &r->source, err));
     CVR_TRY_OUT(json_stream_file(d->host, path, on_event, r, err));
-    CVR_TRY_OUT(check_sections(r, path, err));
-    CVR_TRY_OUT(number_classes(d, r->own, as_is, path, err));
-    ids = d->host->alloc(d->host, (d->n + 1) * sizeof *ids, 16);
-    if (!ids) CVR_TRY_OUT(out_of_memory(err));
-    CVR_TRY_OUT(number_images(d, ids, path, err));
-    status = resolve(r, ids, err);
+    status = settle_file(r, as_is, err);
+    if (status != CVR_OK) (void)cvr_fail_at(err, path, 0, status);
 out:
-    if (ids) d->host->free(d->host, ids);
     if (r->refs) d->host->free(d->host, r->refs);
     d->host->free(d->host, r);
     return status;

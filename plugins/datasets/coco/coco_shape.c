@@ -87,9 +87,8 @@ static int32_t in_runs(outline_text *t, const json_event *e, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t on_event(void *ctx, json_stream *s, const json_event *e, cvr_error *err) {
+static int32_t on_event(void *ctx, const json_event *e, cvr_error *err) {
     outline_text *const t = ctx;
-    (void)s;
     if (e->depth == 0 && e->kind == JSON_BEGIN_MAP) t->is_map = 1;
     if (e->depth == 0 && e->kind != JSON_BEGIN_MAP && e->kind != JSON_END_MAP && e->kind != JSON_BEGIN_LIST &&
         e->kind != JSON_END_LIST)

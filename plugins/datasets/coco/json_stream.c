@@ -24,7 +24,7 @@ typedef struct region {
     uint64_t room, used, last; /* where the last block begins */
 } region;
 
-struct json_stream {
+typedef struct json_stream {
     const cvr_host *host;
     json_event_fn each;
     void *ctx;
@@ -38,7 +38,7 @@ struct json_stream {
     uint64_t start;   /* of the chunk in the file */
     uint64_t counted; /* bytes of the chunk whose line ends are counted */
     uint64_t last;    /* where the last event ended */
-};
+} json_stream;
 
 /* ---- memory: each block behind its size ---- */
 
@@ -70,7 +70,8 @@ static void *region_resize(void *ctx, void *p, size_t n) {
 
 /* ---- events ---- */
 
-uint32_t json_stream_line(json_stream *s) {
+/* The line that the stream is at, from 1. */
+static uint32_t line_of(json_stream *s) {
     const uint64_t to = yajl_get_bytes_consumed(s->yajl);
     while (s->counted < to) {
         const uint8_t *const end = memchr(s->chunk + s->counted, '\n', to - s->counted);
@@ -89,7 +90,7 @@ static int event(json_stream *s, enum json_kind kind, const char *text, uint64_t
     if (kind == JSON_BEGIN_MAP || kind == JSON_BEGIN_LIST) s->depth++;
     s->status = s->depth > DEEPEST ? cvr_fail(s->err, CVR_ERR_FORMAT,
                                               "maps and lists nested %u deep; is this the right file?", DEEPEST)
-                                   : s->each(s->ctx, s, &e, s->err);
+                                   : s->each(s->ctx, &e, s->err);
     return s->status == CVR_OK;
 }
 
@@ -124,7 +125,7 @@ static int on_end_list(void *ctx) {
 /* ---- driving it ---- */
 
 static int32_t name_place(json_stream *s, int32_t status) {
-    return *s->path ? cvr_fail_at(s->err, s->path, json_stream_line(s), status) : status;
+    return *s->path ? cvr_fail_at(s->err, s->path, line_of(s), status) : status;
 }
 
 /* What yajl says is cut at its first line's end. */
@@ -147,7 +148,7 @@ static int32_t feed(json_stream *s, const uint8_t *bytes, uint64_t n) {
     const yajl_status y = yajl_parse(s->yajl, bytes + skip, n - skip);
     if (s->status != CVR_OK) return name_place(s, s->status);
     if (y != yajl_status_ok) return fail_syntax(s);
-    (void)json_stream_line(s);
+    (void)line_of(s);
     s->start += n - skip;
     if (s->start - s->last > LONGEST)
         return name_place(s, cvr_fail(s->err, CVR_ERR_FORMAT, "a value of over %llu bytes; is this the right file?",

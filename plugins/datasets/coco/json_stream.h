@@ -18,8 +18,6 @@ enum json_kind {
     JSON_END_LIST
 };
 
-typedef struct json_stream json_stream;
-
 /* One event. `text` (n bytes, not terminated) is a number as it is written, a string or a key, decoded. `depth`: maps
  * and lists around it, its own not counted. */
 typedef struct json_event {
@@ -29,10 +27,7 @@ typedef struct json_event {
     uint64_t n;
     uint64_t end; /* bytes of the file up to its end */
 } json_event;
-typedef int32_t (*json_event_fn)(void *ctx, json_stream *s, const json_event *e, cvr_error *err);
-
-/* The line that the stream is at, from 1. */
-uint32_t json_stream_line(json_stream *s);
+typedef int32_t (*json_event_fn)(void *ctx, const json_event *e, cvr_error *err);
 
 /* To the end of the file (plain or gzip), or of these bytes, or until an event fails. Errors name file and line. */
 int32_t json_stream_file(const cvr_host *host, const char *path, json_event_fn each, void *ctx, cvr_error *err);

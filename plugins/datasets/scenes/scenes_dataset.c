@@ -5,6 +5,7 @@
  * Classes: where samples carry a mask of classes (fields = all or mask), class 0 is the background, and the items'
  * classes follow; elsewhere there are only the items'. Labels of boxes count in the same list.
  */
+#include "../../rle/rle_build.h"
 #include "../idx_file.h"
 #include "scenes.h"
 
@@ -115,6 +116,10 @@ static int32_t open_scenes(const cvr_dataset_args *args, void **self, cvr_error 
                   .side = side,
                   .channels = args->channels == 1 ? 1 : 3};
     const int32_t status = read_files(d, args, err);
+    if (status == CVR_OK && a->fields == FIELDS_ALL && args->split == CVR_SPLIT_TRAIN)
+        args->host->log(args->host, CVR_LOG_INFO,
+                        "scenes: data.fields = all has the class `background`, for masks; for boxes without it set "
+                        "data.fields = boxes or instances");
     if (status == CVR_OK)
         *self = d;
     else
@@ -285,43 +290,39 @@ static int32_t size(const void *self, int64_t index, int64_t *height, int64_t *w
     return CVR_OK;
 }
 
-/* Run lengths of an item's pixels, column by column; returns how many there are. `runs` has room for side * side + 1.
- */
-static uint32_t find_runs(const uint8_t *owner, int64_t side, int32_t item, uint32_t *runs) {
-    uint32_t n = 0;
-    int32_t inside = 0;
-    runs[0] = 0;
-    for (int64_t k = 0; k < side * side; k++) {
-        const int32_t here = owner[k % side * side + k / side] == item + 1;
-        if (here != inside) runs[++n] = 0;
-        inside = here;
-        runs[n]++;
-    }
-    return n + 1;
+/* The pixels of an item, column by column. */
+static int32_t find_runs(const uint8_t *owner, int64_t side, int32_t item, rle *r, cvr_error *err) {
+    rle_build b;
+    CVR_TRY(rle_build_start(&b, r, side, side, err));
+    for (int64_t k = 0; k < side * side; k++)
+        CVR_TRY(rle_build_add(&b, 1, owner[k % side * side + k / side] == item + 1, err));
+    return rle_build_end(&b, err);
 }
 
 static int32_t each_object(const void *self, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err) {
     const scenes *const d = self;
     const int32_t masks = d->a.fields == FIELDS_ALL || d->a.fields == FIELDS_INSTANCES;
     uint8_t *const scratch = d->host->alloc(d->host, scene_scratch(d), 64);
-    uint32_t *const runs = d->host->alloc(d->host, ((uint64_t)(d->side * d->side) + 1) * sizeof *runs, 64);
+    rle r = {.host = d->host};
     scene s = {.n = 0};
-    int32_t status = scratch && runs ? CVR_OK : no_memory(d, err);
-    if (status == CVR_OK && d->a.fields <= FIELDS_INSTANCES) scene_place(d, index, scratch, &s);
-    for (int32_t i = 0; i < s.n && status == CVR_OK; i++) {
+    int32_t status = scratch ? CVR_OK : no_memory(d, err);
+    if (scratch && d->a.fields <= FIELDS_INSTANCES) scene_place(d, index, scratch, &s);
+    for (int32_t i = 0; i < s.n; i++) {
         const scene_item *const item = &s.items[i];
         const double width = item->x2 - item->x1, height = item->y2 - item->y1;
+        if (masks) CVR_TRY_OUT(find_runs(s.owner, d->side, i, &r, err));
         const cvr_object o = {.struct_size = sizeof o,
                               .id = i + 1,
                               .klass = item->label + background(d),
                               .box = {item->x1, item->y1, width, height},
                               .area = masks ? item->seen : width * height,
-                              .n_runs = masks ? find_runs(s.owner, d->side, i, runs) : 0,
-                              .runs = masks ? runs : NULL};
-        status = each(ctx, &o, err);
+                              .n_runs = (uint32_t)r.n,
+                              .runs = r.runs};
+        CVR_TRY_OUT(each(ctx, &o, err));
     }
+out:
+    rle_free(&r);
     if (scratch) d->host->free(d->host, scratch);
-    if (runs) d->host->free(d->host, runs);
     return status;
 }
 

@@ -14,6 +14,10 @@ typedef struct voc_attrs {
     int64_t coordinates, difficult, empty;
 } voc_attrs;
 
+/* VOC's twenty classes, behind the background, which only masks have. */
+#define VOC_CLASSES 20
+extern const char *const voc_names[1 + VOC_CLASSES];
+
 /* The ways to read it. Their names and attributes are the data set's, which chooses. */
 extern const cvr_dataset_desc voc_masks, voc_boxes;
 

@@ -8,13 +8,10 @@
 #include "../split_draw.h"
 #include "voc.h"
 #include "voc_xml.h"
+#include <math.h>
 #include <unistd.h>
 
 #define PATH_ROOM 4096
-
-static const char *const twenty[] = {
-    "aeroplane",   "bicycle", "bird",  "boat",      "bottle", "bus",         "car",   "cat",  "chair", "cow",
-    "diningtable", "dog",     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"};
 
 typedef struct filling {
     box_data *d;
@@ -41,7 +38,7 @@ static int32_t on_object(void *ctx, const voc_object *v, cvr_error *err) {
     char name[sizeof v->name];
     box_object o = {.id = BOX_NO_ID,
                     .box = {c[0] - shift, c[1] - shift, c[2] - c[0] + shift, c[3] - c[1] + shift},
-                    .area = -1,
+                    .area = NAN,
                     .flags = v->difficult ? CVR_OBJECT_DIFFICULT : 0,
                     .picture = (uint32_t)f->picture,
                     .line = v->line};
@@ -60,16 +57,14 @@ static int32_t on_object(void *ctx, const voc_object *v, cvr_error *err) {
 
 /* What is wrong with the file is the picture's problem, so that the others are still looked at. */
 static int32_t read_xml(filling *f, cvr_error *err) {
-    box_picture *p = &f->d->pictures[f->picture];
+    box_picture *const p = &f->d->pictures[f->picture];
     voc_page page = {.ctx = f, .object = on_object};
     cvr_error why = CVR_ERROR_INIT;
     char path[PATH_ROOM];
     const uint64_t n_objects = f->d->n_objects;
     (void)snprintf(path, sizeof path, "%s", f->d->text + p->source);
     const int32_t status = voc_xml_read(f->d->host, path, &page, &why);
-    p = &f->d->pictures[f->picture];
-    p->height = page.height && page.width ? page.height : 0;
-    p->width = page.height && page.width ? page.width : 0;
+    if (page.height || page.width) box_data_say_size(p, page.height, page.width);
     if (status == CVR_ERR_FORMAT || status == CVR_ERR_IO) {
         f->d->n_objects = n_objects;
         return box_data_problem(f->d, f->picture, why.line, err, "%s", why.message);
@@ -215,8 +210,8 @@ static int32_t sort_names(box_data *d, uint32_t split, cvr_error *err) {
     int64_t *const map = d->host->alloc(d->host, (d->classes.n + 1) * sizeof *map, 16), number;
     int32_t status = map ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the names of classes");
     int32_t all = split == CVR_SPLIT_TRAIN || d->classes.n == 0;
-    for (size_t i = 0; status == CVR_OK && i < sizeof twenty / sizeof *twenty; i++)
-        status = name_table_put(&voc, twenty[i], &number, err);
+    for (size_t i = 1; status == CVR_OK && i <= VOC_CLASSES; i++)
+        status = name_table_put(&voc, voc_names[i], &number, err);
     for (int64_t i = 0; status == CVR_OK && i < (int64_t)d->classes.n; i++)
         all &= (map[i] = name_table_find(&voc, name_table_get(&d->classes, i))) >= 0;
     if (status == CVR_OK && all) {

@@ -1,6 +1,6 @@
 /*
- * Pascal VOC's segmentation. Lists in ImageSets/Segmentation name the
- * pictures; masks are PNGs whose palette's indices are the classes, 255 along the borders of objects.
+ * Pascal VOC's segmentation. Lists in ImageSets/Segmentation name the pictures; masks are PNGs whose palette's indices
+ * are the classes, 255 along the borders of objects.
  */
 #include "../csv_table.h"
 #include "../folder/folder_list.h"
@@ -8,10 +8,10 @@
 #include "voc.h"
 #include <unistd.h>
 
-static const char *const names[] = {"background", "aeroplane", "bicycle",   "bird",   "boat",        "bottle",
-                                    "bus",        "car",       "cat",       "chair",  "cow",         "diningtable",
-                                    "dog",        "horse",     "motorbike", "person", "pottedplant", "sheep",
-                                    "sofa",       "train",     "tvmonitor"};
+const char *const voc_names[1 + VOC_CLASSES] = {
+    "background", "aeroplane", "bicycle",     "bird",  "boat",        "bottle", "bus",
+    "car",        "cat",       "chair",       "cow",   "diningtable", "dog",    "horse",
+    "motorbike",  "person",    "pottedplant", "sheep", "sofa",        "train",  "tvmonitor"};
 
 /* data.train or data.val, else the split's own list. */
 static int32_t find_list(const cvr_dataset_args *args, const char *base, char *path, uint64_t size, cvr_error *err) {
@@ -64,7 +64,7 @@ static int32_t fill(mask_data *d, const cvr_dataset_args *args, cvr_error *err) 
     int32_t status;
     CVR_TRY(voc_base(args, base, sizeof base, err));
     CVR_TRY(find_list(args, base, path, sizeof path, err));
-    CVR_TRY_OUT(masks_name_classes(d, names, sizeof names / sizeof *names, err));
+    CVR_TRY_OUT(masks_name_classes(d, voc_names, 1 + VOC_CLASSES, err));
     CVR_TRY_OUT(csv_table_read(d->host, path, CSV_LINES, &lines, err));
     for (uint64_t i = 0; i < lines.n_rows; i++) {
         char *const line = lines.text + lines.cells[lines.rows[i].first];

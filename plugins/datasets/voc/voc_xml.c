@@ -98,7 +98,7 @@ static void take_size(reading *r, const char *text) {
     char *end;
     const double x = strtod(text, &end);
     int64_t *const side = strcmp(r->leaf, "width") == 0 ? &r->page->width : &r->page->height;
-    *side = *text && *end == '\0' && x >= 1 && x <= INT32_MAX && x == floor(x) ? (int64_t)x : 0;
+    *side = *text && *end == '\0' && x >= 1 && x <= INT32_MAX && x == floor(x) ? (int64_t)x : -1;
 }
 
 static void end_leaf(reading *r) {

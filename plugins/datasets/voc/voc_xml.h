@@ -17,7 +17,7 @@ typedef struct voc_object {
 } voc_object;
 
 typedef struct voc_page {
-    int64_t height, width; /* 0: nothing usable is said */
+    int64_t height, width; /* 0: nothing is said; -1: nothing that can be */
     void *ctx;
     int32_t (*object)(void *ctx, const voc_object *o, cvr_error *err);
 } voc_page;

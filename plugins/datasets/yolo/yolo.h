@@ -14,6 +14,7 @@
 typedef struct yolo_plan {
     const cvr_host *host;
     char path[YOLO_PATH]; /* data.yaml's `path`, "" where it has none */
+    char base[YOLO_PATH]; /* the folder that paths count from */
     char *splits[2];      /* of each split: paths, each NUL-terminated, "" behind the last; NULL: it says none */
     uint64_t splits_n[2], splits_room[2];
     name_table names;

@@ -125,13 +125,17 @@ out:
 
 /* The folder that the paths of a description count from: `path`, where it exists, else its own; for Darknet, which
  * counts from where it is started, its own or the one above. */
-static int32_t find_base(const yolo_plan *p, const char *file, char base[YOLO_PATH], cvr_error *err) {
-    char path[YOLO_PATH];
-    CVR_TRY(dataset_path(base, YOLO_PATH, "", file, err));
-    cut_name(base);
+static int32_t find_base(yolo_plan *p, const char *file, const cvr_dataset_args *args, cvr_error *err) {
+    char path[YOLO_PATH], line[3200];
+    CVR_TRY(dataset_path(p->base, YOLO_PATH, "", file, err));
+    cut_name(p->base);
     if (!p->path[0]) return CVR_OK;
-    CVR_TRY(dataset_path(path, sizeof path, base, p->path, err));
-    return folder_exists(path) ? dataset_path(base, YOLO_PATH, "", path, err) : CVR_OK;
+    CVR_TRY(dataset_path(path, sizeof path, p->base, p->path, err));
+    if (folder_exists(path)) return dataset_path(p->base, YOLO_PATH, "", path, err);
+    (void)snprintf(line, sizeof line, "%.1000s: `path` is %.1000s, which is no folder; %.1000s is taken instead", file,
+                   p->path, p->base);
+    if (args->split == CVR_SPLIT_TRAIN) args->host->log(args->host, CVR_LOG_WARNING, line);
+    return CVR_OK;
 }
 
 static int32_t find_entry(const char *file, const char *base, const char *name, char path[YOLO_PATH], cvr_error *err) {
@@ -158,11 +162,10 @@ static int32_t add_entry(box_data *d, const char *path, const char *base, int32_
 
 static int32_t add_planned(box_data *d, const yolo_plan *p, const char *file, uint32_t split, int32_t warns,
                            cvr_error *err) {
-    char base[YOLO_PATH], path[YOLO_PATH];
-    CVR_TRY(find_base(p, file, base, err));
+    char path[YOLO_PATH];
     for (const char *at = p->splits[split]; at && *at; at += strlen(at) + 1) {
-        CVR_TRY(find_entry(file, base, at, path, err));
-        CVR_TRY(add_entry(d, path, base, warns, err));
+        CVR_TRY(find_entry(file, p->base, at, path, err));
+        CVR_TRY(add_entry(d, path, p->base, warns, err));
     }
     return CVR_OK;
 }
@@ -225,7 +228,7 @@ static int32_t read_names(box_data *d, const char *path, cvr_error *err) {
 static int32_t find_names(box_data *d, const cvr_dataset_args *args, yolo_plan *p, const char *file, cvr_error *err) {
     static const char *const usual[] = {"classes.txt", "obj.names", "labels/classes.txt"};
     const yolo_attrs *const a = args->attrs;
-    char path[YOLO_PATH], base[YOLO_PATH];
+    char path[YOLO_PATH];
     if (a->class_names[0]) return read_names(d, a->class_names, err);
     if (p->names.n) {
         d->classes = p->names;
@@ -233,8 +236,7 @@ static int32_t find_names(box_data *d, const cvr_dataset_args *args, yolo_plan *
         return CVR_OK;
     }
     if (p->names_file[0]) {
-        CVR_TRY(find_base(p, file, base, err));
-        CVR_TRY(find_entry(file, base, p->names_file, path, err));
+        CVR_TRY(find_entry(file, p->base, p->names_file, path, err));
         return read_names(d, path, err);
     }
     for (int i = 0; args->root[0] && i < 3; i++) {
@@ -265,6 +267,11 @@ static int32_t find_plan(const cvr_dataset_args *args, char file[YOLO_PATH], cvr
         CVR_TRY(dataset_path(file, YOLO_PATH, args->root, usual[i], err));
         if (access(file, F_OK) == 0) return CVR_OK;
     }
+    if (args->root[0] && access(args->root, F_OK) == 0 && !folder_exists(args->root))
+        return fail_at(args->root,
+                       cvr_fail(err, CVR_ERR_USAGE,
+                                "data.root is a folder; give this file, if it describes the data, as data.annotations"),
+                       err);
     file[0] = '\0';
     return CVR_OK;
 }
@@ -299,6 +306,7 @@ static int32_t fill(box_data *d, const cvr_dataset_args *args, yolo_plan *p, cvr
     d->masks = (int32_t)a->masks;
     CVR_TRY(find_plan(args, file, err));
     if (file[0]) CVR_TRY(ends_in(file, ".data") ? yolo_darknet_read(p, file, err) : yolo_yaml_read(p, file, err));
+    if (file[0]) CVR_TRY(find_base(p, file, args, err));
     CVR_TRY(find_names(d, args, p, file, err));
     if (p->n_classes >= 0 && d->classes.n && (int64_t)d->classes.n != p->n_classes)
         return fail_at(file,

@@ -103,7 +103,7 @@ static int32_t take_row(const row *r, int64_t n_classes, int64_t *highest, cvr_e
     box_object o = {.id = BOX_NO_ID,
                     .klass = r->klass,
                     .box = {v[0] - v[2] / 2, v[1] - v[3] / 2, v[2], v[3]},
-                    .area = -1,
+                    .area = NAN,
                     .picture = (uint32_t)r->picture,
                     .line = r->line};
     if (r->n == 5)

@@ -17,8 +17,7 @@ static const cvr_box_coder_attrs coder = {CVR_CODER_LTRB, {1, 1, 1, 1}};
 /* (h * w, 4): squares around the points */
 static cvr_value points_of(net *n, double size, cvr_value image, cvr_value map) {
     const cvr_grid_anchors_attrs g = {.n_sizes = 1, .sizes = {size}, .n_ratios = 1, .ratios = {1}};
-    const cvr_value in[2] = {image, map};
-    return net_emit1(n, NET_OP("grid_anchors", &g), in, 2);
+    return detect_grid_anchors(n, &g, image, map);
 }
 
 /* (N, A) i32: the object of each point */
@@ -94,7 +93,7 @@ static const cvr_model_desc model = {.struct_size = sizeof(cvr_model_desc),
                                      .build = build,
                                      .n_stages = NET_COUNT(stages),
                                      .stages = stages,
-                                     .stride = fpn_head_stride,
+                                     .stride = fpn_stride,
                                      .alias = alias};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -39,7 +39,7 @@ void rcnn_mask_loss(const rcnn *r, const rcnn_rois *samples) {
     rcnn_rois rois = {CVR_NONE, CVR_NONE, CVR_NONE};
     const cvr_value index =
         rcnn_first(r, rcnn_match(r, samples->boxes, samples->count, &with_object), share > 0 ? share : 1, &rois.count);
-    rois.boxes = rcnn_gather(r, samples->boxes, index);
+    rois.boxes = detect_gather(r->n, samples->boxes, index, 0);
     rois.match = rcnn_match(r, rois.boxes, rois.count, &with_object);
     const rcnn_rois whole = {rois.boxes, CVR_NONE, CVR_NONE};
     const cvr_value logits = look_at(r, r->v2 ? &whole : &rois);
@@ -59,6 +59,6 @@ void rcnn_mask_result(const rcnn *r, const rcnn_rois *detections, cvr_value colu
     if (n->status != CVR_OK) return;
     const int64_t *const s = net_shape(n, column), pixels = net_shape(n, x)[2];
     const cvr_value which = detect_view(r->n, column, 2, (const int64_t[]){s[0] * s[1], 1});
-    x = detect_view(r->n, rcnn_gather(r, x, which), 3, (const int64_t[]){s[0], s[1], pixels});
-    rcnn_put(r, "masks", CVR_ROLE_RESULT, net_layer(n, x, "mask_sigmoid", "sigmoid", ""));
+    x = detect_view(r->n, detect_gather(r->n, x, which, 0), 3, (const int64_t[]){s[0], s[1], pixels});
+    detect_put(r->n, &r->e, "masks", CVR_ROLE_RESULT, net_layer(n, x, "mask_sigmoid", "sigmoid", ""));
 }

@@ -51,12 +51,6 @@ static int32_t build_mask_v2(const cvr_builder *b, const cvr_model_args *args, c
     return build(&(const rcnn_kind){1, 1}, b, args, io, err);
 }
 
-/* The bodies' last maps have a pixel for 32; torchvision pads to that as well. */
-static int64_t stride(const void *attrs) {
-    (void)attrs;
-    return 32;
-}
-
 /* ---- names ---- */
 
 #define CLASSIFIER "roi_heads.box_predictor.cls_score"
@@ -157,7 +151,7 @@ static const char *const masks[] = {"masks"};
 #define MODEL(name_, doc_, schema_, build_, alias_, ...)                                                               \
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = doc_, .n_attrs = NET_COUNT(schema_),              \
-        .attrs = schema_, .build = build_, .n_stages = NET_COUNT(stages), .stages = stages, .stride = stride,          \
+        .attrs = schema_, .build = build_, .n_stages = NET_COUNT(stages), .stages = stages, .stride = fpn_stride,      \
         .alias = alias_, __VA_ARGS__                                                                                   \
     }
 static const cvr_model_desc *const models[] = {

@@ -90,11 +90,6 @@ cvr_value rcnn_sample(const rcnn *r, const char *name, cvr_value match, int64_t 
                       cvr_value *count);
 /* The same of the first rows. */
 cvr_value rcnn_first(const rcnn *r, cvr_value match, int64_t rows, cvr_value *count);
-/* Rows of x by their numbers, zeros for -1: (N, P) or (N, P, C), index (N, B) i32 -> (N, B) or (N, B, C); of the same
- * rows for all pictures: (P, C) */
-cvr_value rcnn_gather(const rcnn *r, cvr_value x, cvr_value index);
-cvr_value rcnn_gather_shared(const rcnn *r, cvr_value x, cvr_value index);
-void rcnn_put(const rcnn *r, const char *name, uint32_t role, cvr_value v);
 /* Refuses a layer whose width [layers] has changed, where something counts on it. */
 void rcnn_expect(const rcnn *r, cvr_value x, int axis, int64_t width, const char *layer);
 

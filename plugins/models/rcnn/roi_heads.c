@@ -1,6 +1,5 @@
 /* The heads that look at regions: their samples, losses and detections (Ren et al. 2015, section 3.2); see rcnn.h. */
 #include "rcnn.h"
-#include <cvr/plugin/ops/detections.h>
 #include <math.h>
 
 #define SIDE 7             /* of what the box head sees of a region */
@@ -92,7 +91,7 @@ static rcnn_rois select_samples(const rcnn *r, const rcnn_rois *proposals) {
     const cvr_value match = rcnn_match(r, all[0], all[1], &matching);
     const cvr_value index =
         rcnn_sample(r, "roi_heads", match, r->a->box_batch_size_per_image, r->a->box_positive_fraction, &count);
-    const cvr_value boxes = rcnn_gather(r, all[0], index);
+    const cvr_value boxes = detect_gather(r->n, all[0], index, 0);
     return (rcnn_rois){boxes, count, rcnn_match(r, boxes, count, &matching)};
 }
 
@@ -106,9 +105,9 @@ static void add_losses(const rcnn *r, const rcnn_rois *samples) {
     if (n->status != CVR_OK) return;
     const int64_t rows = net_shape(n, o.scores)[0];
     const cvr_value flat = detect_view(r->n, target, 1, &rows);
-    rcnn_put(r, "classifier", CVR_ROLE_LOSS,
-             net_layer2(n, o.scores, flat, "classifier", "cross_entropy",
-                        net_print("ignore_index=%d", CVR_MATCH_BETWEEN).s));
+    detect_put(r->n, &r->e, "classifier", CVR_ROLE_LOSS,
+               net_layer2(n, detect_f32(n, o.scores), flat, "classifier", "cross_entropy",
+                          net_print("ignore_index=%d", CVR_MATCH_BETWEEN).s));
     const cvr_value box[5] = {by_picture(r, o.deltas, samples), samples->boxes, r->e.boxes, samples->match, target};
     detect_put_loss(n, &r->e, "box_reg", NET_OP("anchor_box_loss", &smooth), box, 5, 2);
 }
@@ -128,8 +127,7 @@ static void add_detections(const rcnn *r, const rcnn_rois *proposals, int has_ma
     net *n = r->n;
     const cvr_box_coder_attrs coder = {CVR_CODER_CENTER, BOX_WEIGHTS};
     const box_outputs o = look_at(r, proposals);
-    cvr_value scores = by_picture(r, net_layer(n, net_f32(n, o.scores), "softmax", "softmax", "1"), proposals), keep[2],
-              at[2];
+    cvr_value scores = by_picture(r, net_layer(n, detect_f32(n, o.scores), "softmax", "softmax", "1"), proposals);
     scores = objects_of(r, scores, 1, "object_scores");
     const cvr_value deltas[2] = {objects_of(r, by_picture(r, o.deltas, proposals), 4, "object_deltas"),
                                  proposals->boxes};
@@ -138,23 +136,16 @@ static void add_detections(const rcnn *r, const rcnn_rois *proposals, int has_ma
     if (n->status != CVR_OK) return;
     const int64_t pictures = net_shape(n, scores)[0], classes = r->classes - 1,
                   rows = net_shape(n, scores)[1] * classes;
-    const cvr_nms_attrs nms = {.iou_threshold = r->a->box_nms_thresh,
-                               .score_threshold = r->a->box_score_thresh,
-                               .min_size = SMALLEST_SIDE,
-                               .max_out = r->a->box_detections_per_img < rows ? r->a->box_detections_per_img : rows,
-                               .n_groups = classes,
-                               .method = CVR_NMS_AUTO};
-    const cvr_split_index_attrs split = {classes};
-    scores = detect_view(r->n, scores, 2, (const int64_t[]){pictures, rows});
-    boxes = detect_view(r->n, boxes, 3, (const int64_t[]){pictures, rows, 4});
-    const cvr_value candidates[2] = {boxes, scores};
-    net_emit(n, NET_OP("nms", &nms), candidates, 2, keep, 2);
-    net_emit(n, NET_OP("split_index", &split), keep, 1, at, 2);
-    const rcnn_rois found = {rcnn_gather(r, boxes, keep[0]), keep[1], CVR_NONE};
-    rcnn_put(r, "boxes", CVR_ROLE_RESULT, found.boxes);
-    rcnn_put(r, "scores", CVR_ROLE_RESULT, rcnn_gather(r, scores, keep[0]));
-    rcnn_put(r, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), &at[1], 1));
-    if (has_masks) rcnn_mask_result(r, &found, at[1]);
+    const detect_attrs limits = {.score_thresh = r->a->box_score_thresh,
+                                 .nms_thresh = r->a->box_nms_thresh,
+                                 .detections_per_img = r->a->box_detections_per_img};
+    const detect_candidates all = {.boxes = detect_view(n, boxes, 3, (const int64_t[]){pictures, rows, 4}),
+                                   .scores = detect_view(n, scores, 2, (const int64_t[]){pictures, rows}),
+                                   .n_groups = classes,
+                                   .min_size = SMALLEST_SIDE};
+    const detect_found found = detect_put_results(n, &r->e, &all, &limits);
+    const rcnn_rois rois = {found.boxes, found.count, CVR_NONE};
+    if (has_masks) rcnn_mask_result(r, &rois, found.labels);
 }
 
 void rcnn_detect(const rcnn *r, const rcnn_rois *proposals, int has_masks) {

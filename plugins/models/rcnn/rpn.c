@@ -34,7 +34,6 @@ static void look_at(const rcnn *r, uint32_t i, detect_heads *h) {
     net *n = r->n;
     const cvr_grid_anchors_attrs g = anchors_of(r, i);
     const int64_t each = g.n_sizes * g.n_ratios;
-    const cvr_value in[2] = {r->e.image, r->maps[i]};
     const net_conv2d objectness = {each, 1, 1, 0, 1, 1}, deltas = {4 * each, 1, 1, 0, 1, 1};
     cvr_value x = r->maps[i];
     for (int k = 0; k < (r->v2 ? 2 : 1) && n->status == CVR_OK; k++) {
@@ -44,7 +43,7 @@ static void look_at(const rcnn *r, uint32_t i, detect_heads *h) {
     }
     h->logits[i] = detect_rows(n, net_conv(n, x, "rpn.head.cls_logits", &objectness), "rpn.head.cls_logits", each, 1);
     h->deltas[i] = detect_rows(n, net_conv(n, x, "rpn.head.bbox_pred", &deltas), "rpn.head.bbox_pred", each, 4);
-    h->anchors[i] = net_emit1(n, NET_OP("grid_anchors", &g), in, 2);
+    h->anchors[i] = detect_grid_anchors(n, &g, r->e.image, r->maps[i]);
 }
 
 /* ---- losses ---- */
@@ -60,13 +59,13 @@ static void add_losses(const rcnn *r, const detect_joined *all) {
     cvr_value match = rcnn_match(r, all->anchors, CVR_NONE, &matching), count;
     const cvr_value index =
         rcnn_sample(r, "rpn", match, r->a->rpn_batch_size_per_image, r->a->rpn_positive_fraction, &count);
-    const cvr_value sampled[2] = {rcnn_gather(r, match, index), count};
+    const cvr_value sampled[2] = {detect_gather(r->n, match, index, 0), count};
     match = net_emit1(n, NET_PLAIN_OP("cut_match"), sampled, 2);
     const cvr_value label[2] = {match, detect_one_class(n, &r->e)};
     const cvr_value target = net_emit1(n, NET_OP("class_targets", &target_attrs), label, 2);
-    const cvr_value focal[2] = {rcnn_gather(r, all->logits, index), target};
+    const cvr_value focal[2] = {detect_gather(r->n, all->logits, index, 0), target};
     detect_put_loss(n, &r->e, "objectness", NET_OP("anchor_focal_loss", &plain), focal, 2, 2);
-    const cvr_value box[4] = {rcnn_gather(r, all->deltas, index), rcnn_gather_shared(r, all->anchors, index),
+    const cvr_value box[4] = {detect_gather(r->n, all->deltas, index, 0), detect_gather(r->n, all->anchors, index, 1),
                               r->e.boxes, match};
     detect_put_loss(n, &r->e, "rpn_box_reg", NET_OP("anchor_box_loss", &smooth), box, 4, 2);
 }
@@ -107,7 +106,8 @@ static cvr_value best_of(const rcnn *r, const detect_heads *h, uint32_t i, int64
     const int64_t *const s = net_shape(r->n, h->logits[i]);
     const cvr_value flat = detect_view(r->n, h->logits[i], 2, s);
     *logits = net_emit(r->n, NET_OP("top_k", &attrs), &flat, 1, out, 3);
-    const cvr_value in[2] = {rcnn_gather(r, h->deltas[i], out[1]), rcnn_gather_shared(r, h->anchors[i], out[1])};
+    const cvr_value in[2] = {detect_gather(r->n, h->deltas[i], out[1], 0),
+                             detect_gather(r->n, h->anchors[i], out[1], 1)};
     return net_emit1(r->n, NET_OP("decode_boxes", &coder), in, 2);
 }
 
@@ -116,9 +116,9 @@ static void put_proposals(const rcnn *r, cvr_value boxes, cvr_value scores, cvr_
     const cvr_split_index_attrs split = {rows};
     cvr_value at[2];
     net_emit(r->n, NET_OP("split_index", &split), &index, 1, at, 2);
-    rcnn_put(r, "boxes", CVR_ROLE_RESULT, boxes);
-    rcnn_put(r, "scores", CVR_ROLE_RESULT, scores);
-    rcnn_put(r, "labels", CVR_ROLE_RESULT, net_emit1(r->n, NET_PLAIN_OP("pick_labels"), at, 1));
+    detect_put(r->n, &r->e, "boxes", CVR_ROLE_RESULT, boxes);
+    detect_put(r->n, &r->e, "scores", CVR_ROLE_RESULT, scores);
+    detect_put(r->n, &r->e, "labels", CVR_ROLE_RESULT, net_emit1(r->n, NET_PLAIN_OP("pick_labels"), at, 1));
 }
 
 /* Nothing that is trained follows from a proposal: no gradient goes through what is chosen here. */
@@ -138,7 +138,7 @@ static rcnn_rois select_proposals(const rcnn *r, const detect_heads *h) {
     if (n->status != CVR_OK) return (rcnn_rois){.count = CVR_NONE};
     const cvr_value clip[2] = {net_concat(n, boxes, h->n_levels, 1, "rpn.boxes"), r->e.image_size};
     cvr_value scores = net_concat(n, logits, h->n_levels, 1, "rpn.logits");
-    scores = net_layer(n, net_f32(n, scores), "rpn.scores", "sigmoid", "");
+    scores = net_layer(n, detect_f32(n, scores), "rpn.scores", "sigmoid", "");
     const cvr_value in[3] = {net_emit1(n, NET_PLAIN_OP("clip_boxes"), clip, 2), scores, level_groups(r, counts)};
     const cvr_nms_attrs nms = {.iou_threshold = r->a->rpn_nms_thresh,
                                .score_threshold = r->a->rpn_score_thresh,
@@ -147,8 +147,8 @@ static rcnn_rois select_proposals(const rcnn *r, const detect_heads *h) {
                                .max_out = after < rows ? after : rows,
                                .method = CVR_NMS_AUTO};
     net_emit(n, NET_OP("nms", &nms), in, 3, kept, 2);
-    const rcnn_rois rois = {.boxes = rcnn_gather(r, in[0], kept[0]), .count = kept[1]};
-    if (training && r->e.boxes) put_proposals(r, rois.boxes, rcnn_gather(r, scores, kept[0]), kept[0], rows);
+    const rcnn_rois rois = {.boxes = detect_gather(r->n, in[0], kept[0], 0), .count = kept[1]};
+    if (training && r->e.boxes) put_proposals(r, rois.boxes, detect_gather(r->n, scores, kept[0], 0), kept[0], rows);
     return rois;
 }
 

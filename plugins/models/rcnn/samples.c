@@ -27,24 +27,6 @@ cvr_value rcnn_first(const rcnn *r, cvr_value match, int64_t rows, cvr_value *co
     return sample(r, &attrs, match, count);
 }
 
-static cvr_value gather(const rcnn *r, cvr_value x, cvr_value index, int64_t shared) {
-    const cvr_gather_attrs attrs = {shared};
-    const cvr_value in[2] = {x, index};
-    return net_emit1(r->n, NET_OP("gather_rows", &attrs), in, 2);
-}
-
-cvr_value rcnn_gather(const rcnn *r, cvr_value x, cvr_value index) {
-    return gather(r, x, index, 0);
-}
-
-cvr_value rcnn_gather_shared(const rcnn *r, cvr_value x, cvr_value index) {
-    return gather(r, x, index, 1);
-}
-
-void rcnn_put(const rcnn *r, const char *name, uint32_t role, cvr_value v) {
-    if (r->n->status == CVR_OK) r->n->status = r->e.io->put(r->e.io, name, role, v, r->n->err);
-}
-
 void rcnn_expect(const rcnn *r, cvr_value x, int axis, int64_t width, const char *layer) {
     if (r->n->status != CVR_OK || net_shape(r->n, x)[axis] == width) return;
     r->n->status = cvr_fail(r->n->err, CVR_ERR_INVALID,

@@ -22,11 +22,10 @@ static const cvr_box_coder_attrs coder = {CVR_CODER_CENTER, {1, 1, 1, 1}};
 /* (h * w * S * R, 4): a size and those between it and its double, whole numbers, each in all ratios */
 static cvr_value anchors_of(net *n, const retinanet_attrs *a, double size, cvr_value image, cvr_value map) {
     cvr_grid_anchors_attrs g = {.n_sizes = a->octave_scales, .n_ratios = a->n_ratios};
-    const cvr_value in[2] = {image, map};
     for (int64_t i = 0; i < a->octave_scales; i++)
         g.sizes[i] = i == 0 ? size : floor(size * pow(2, (double)i / (double)a->octave_scales));
     memcpy(g.ratios, a->ratios, sizeof a->ratios);
-    return net_emit1(n, NET_OP("grid_anchors", &g), in, 2);
+    return detect_grid_anchors(n, &g, image, map);
 }
 
 static void put_losses(net *n, const retinanet_attrs *a, int giou, const detect_ends *e, const detect_joined *j) {
@@ -120,7 +119,7 @@ static const cvr_attr_desc *const first_attrs[] = {ATTRS(frozen)}, *const second
     &(const cvr_model_desc) {                                                                                          \
         .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Lin et al. 2017, as in torchvision",             \
         .n_attrs = NET_COUNT(attrs_), .attrs = attrs_, .build = build_, .n_stages = NET_COUNT(stages),                 \
-        .stages = stages, .stride = fpn_head_stride, .alias = alias                                                    \
+        .stages = stages, .stride = fpn_stride, .alias = alias                                                         \
     }
 static const cvr_model_desc *const models[] = {
     MODEL("retinanet_resnet50_fpn", first_attrs, build_first),

@@ -7,6 +7,7 @@
 
 #define VGG_STAGES 5
 #define FIRST_SCALE 20.0
+#define LEAST_SIDE 268 /* of pictures: the fifth map then has 3 x 3 pixels, and the sixth one */
 
 typedef struct ssd300_attrs {
     ssd_attrs ssd;
@@ -74,6 +75,16 @@ static cvr_value predict(net *n, const char *name, int64_t channels, cvr_value x
     return net_conv(n, x, name, &c);
 }
 
+/* Where the maps cannot be built of pictures that are too small, that is why. */
+static int32_t blame_size(const net *n, cvr_value image) {
+    const int64_t *s = net_shape(n, image);
+    if (s[2] >= LEAST_SIDE && s[3] >= LEAST_SIDE) return n->status;
+    return cvr_fail(n->err, n->status,
+                    "pictures of %lldx%lld are too small for the six maps of SSD300: set data.img_size to 300, or to "
+                    "%d at least",
+                    (long long)s[3], (long long)s[2], LEAST_SIDE);
+}
+
 static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
     const ssd300_attrs *a = (const ssd300_attrs *)args->attrs;
     net n = {.b = b, .err = err, .conv = {NET_START_KAIMING, 0, 0}, .scope = "backbone."};
@@ -92,6 +103,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     maps[3] = x = extra(&n, 2, 2 * a->width, 1, x);
     maps[4] = x = extra(&n, 3, 2 * a->width, 0, x);
     maps[5] = extra(&n, 4, 2 * a->width, 0, x);
+    if (n.status == CVR_ERR_INVALID) n.status = blame_size(&n, e.image);
     return ssd_build_head(&n, &head, &e, maps);
 }
 
@@ -138,6 +150,7 @@ static const cvr_model_desc model = {
     .attrs = (const cvr_attr_desc *const[]){SSD_ATTRS(score, nms, per_img, topk, scales, ratios_per_map, steps),
                                             &layers, &width},
     .build = build,
+    .square = 1,
     .n_stages = NET_COUNT(stages),
     .stages = stages,
     .alias = alias};

@@ -103,6 +103,7 @@ static const cvr_model_desc model = {
     .attrs = (const cvr_attr_desc *const[]){SSD_ATTRS(score, nms, per_img, topk, scales, ratios_per_map, steps),
                                             &width_mult, &reduced_tail},
     .build = build,
+    .square = 1,
     .n_stages = NET_COUNT(stages),
     .stages = stages,
     .alias = alias};

@@ -46,8 +46,7 @@ static cvr_value tower(const yolox *y, const char *name, uint32_t level, cvr_val
 static cvr_value cells_of(const yolox *y, uint32_t level, cvr_value image, cvr_value map) {
     const cvr_grid_anchors_attrs g = {
         .n_sizes = 1, .sizes = {(double)(YOLOX_FIRST_STRIDE << level)}, .n_ratios = 1, .ratios = {1}};
-    const cvr_value in[2] = {image, map};
-    return net_emit1(y->n, NET_OP("grid_anchors", &g), in, 2);
+    return detect_grid_anchors(y->n, &g, image, map);
 }
 
 yolox_said yolox_heads(const yolox *y, cvr_value image, const cvr_value maps[YOLOX_LEVELS], int64_t num_classes) {
@@ -69,10 +68,6 @@ yolox_said yolox_heads(const yolox *y, cvr_value image, const cvr_value maps[YOL
 }
 
 /* ---- losses ---- */
-
-static void put(net *n, const detect_ends *e, const char *name, uint32_t role, cvr_value v) {
-    if (n->status == CVR_OK) n->status = e->io->put(e->io, name, role, v, n->err);
-}
 
 static cvr_value number(net *n, const char *name, double value) {
     const float f = (float)value;
@@ -100,7 +95,7 @@ static void put_box_loss(net *n, const detect_ends *e, const char *name, int64_t
     cvr_value out[2];
     cvr_value loss = net_emit(n, NET_OP("anchor_box_loss", &a), of_box, 4, out, 2);
     if (weight != CVR_NONE) loss = net_layer2(n, loss, weight, net_print("loss.%s", name).s, "mul", "");
-    put(n, e, name, CVR_ROLE_LOSS, loss);
+    detect_put(n, e, name, CVR_ROLE_LOSS, loss);
 }
 
 /* (N, A) i64: of `labels` that of each row's object, -1 where there is none. */
@@ -121,7 +116,7 @@ void yolox_put_losses(const yolox *y, const detect_ends *e, const yolox_said *sa
     net *n = y->n;
     cvr_value ota_in[7] = {said->classes, said->objectness, said->deltas, said->cells, e->boxes, e->labels, e->counts};
     cvr_value assigned[2];
-    for (int i = 0; i < 3; i++) ota_in[i] = net_f32(n, ota_in[i]);
+    for (int i = 0; i < 3; i++) ota_in[i] = detect_f32(n, ota_in[i]);
     net_emit(n, NET_OP("sim_ota", &ota), ota_in, 7, assigned, 2);
     const cvr_value of_box[4] = {said->deltas, said->cells, e->boxes, assigned[0]},
                     of_object[2] = {said->objectness, targets(n, assigned[0], detect_one_class(n, e))},
@@ -134,19 +129,12 @@ void yolox_put_losses(const yolox *y, const detect_ends *e, const yolox_said *sa
 
 /* ---- detections ---- */
 
-/* Rows of x (N, A) or (N, A, 4) that the index (N, D) names. */
-static cvr_value gather(net *n, cvr_value x, cvr_value index) {
-    const cvr_gather_attrs a = {0};
-    const cvr_value in[2] = {x, index};
-    return net_emit1(n, NET_OP("gather_rows", &a), in, 2);
-}
-
 /* As the reference implementation: only the best class of a cell counts, and boxes are cut to the picture after
  * suppression. */
 void yolox_put_results(const yolox *y, const detect_ends *e, const yolox_said *said) {
     net *n = y->n;
-    const cvr_value coded[2] = {net_f32(n, said->deltas), said->cells},
-                    scored[2] = {net_f32(n, said->classes), net_f32(n, said->objectness)};
+    const cvr_value coded[2] = {detect_f32(n, said->deltas), said->cells},
+                    scored[2] = {detect_f32(n, said->classes), detect_f32(n, said->objectness)};
     cvr_value best[2], kept[2];
     const cvr_value boxes = net_emit1(n, NET_OP("decode_boxes", &coder), coded, 2);
     net_emit(n, NET_PLAIN_OP("best_class"), scored, 2, best, 2);
@@ -159,8 +147,8 @@ void yolox_put_results(const yolox *y, const detect_ends *e, const yolox_said *s
                                .method = CVR_NMS_AUTO};
     const cvr_value in[3] = {boxes, best[0], best[1]};
     net_emit(n, NET_OP("nms", &nms), in, 3, kept, 2);
-    const cvr_value whole[2] = {gather(n, boxes, kept[0]), e->image_size}, labels[2] = {best[1], kept[0]};
-    put(n, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("clip_boxes"), whole, 2));
-    put(n, e, "scores", CVR_ROLE_RESULT, gather(n, best[0], kept[0]));
-    put(n, e, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), labels, 2));
+    const cvr_value whole[2] = {detect_gather(n, boxes, kept[0], 0), e->image_size}, labels[2] = {best[1], kept[0]};
+    detect_put(n, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("clip_boxes"), whole, 2));
+    detect_put(n, e, "scores", CVR_ROLE_RESULT, detect_gather(n, best[0], kept[0], 0));
+    detect_put(n, e, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), labels, 2));
 }

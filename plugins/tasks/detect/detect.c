@@ -38,7 +38,10 @@ static int32_t check_results(const cvr_builder *b, const cvr_io *io, cvr_error *
 static int32_t detect_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err) {
     const cvr_io_output *o;
     int32_t any = 0;
-    (void)info;
+    if (info->class_weights)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "train.class_weights is set, but a detector's losses are its own and weigh no classes; leave "
+                        "it out");
     for (uint32_t i = 0; (o = io->output(io, i)); i++) any = any || o->role == CVR_ROLE_LOSS;
     if (!any)
         return cvr_fail(err, CVR_ERR_INVALID,

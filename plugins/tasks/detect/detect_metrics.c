@@ -155,13 +155,15 @@ static double or_nan(double x) {
     return x < 0 ? NAN : x;
 }
 
-static void tell_stats(const coco_ap *c, const char *prefix, cvr_metric_fn each, void *ctx) {
+#define FIRST_STATS 3 /* what rows and pictures with room for few have to show */
+
+static void tell_stats(const coco_ap *c, const char *prefix, int from, int past, cvr_metric_fn each, void *ctx) {
     static const char *const names[COCO_STATS] = {"map", "map50", "map75", "map_small", "map_medium", "map_large",
                                                   "ar1", "ar10",  "ar100", "ar_small",  "ar_medium",  "ar_large"};
     double stats[COCO_STATS];
     char name[32];
     coco_stats(c, stats);
-    for (int i = 0; i < COCO_STATS; i++) {
+    for (int i = from; i < past; i++) {
         (void)snprintf(name, sizeof name, "%s%s", prefix, names[i]);
         each(ctx, name, or_nan(stats[i]));
     }
@@ -171,12 +173,14 @@ void detect_result(const void *self, cvr_metric_fn each, void *ctx) {
     const detect_metrics *const m = self;
     double voc07, voc10;
     count(m);
-    tell_stats(m->boxes, "", each, ctx);
+    tell_stats(m->boxes, "", 0, FIRST_STATS, each, ctx);
+    if (m->masks) tell_stats(m->masks, "mask_", 0, FIRST_STATS, each, ctx);
+    tell_stats(m->boxes, "", FIRST_STATS, COCO_STATS, each, ctx);
     voc_means(m->voc, &voc07, &voc10);
     each(ctx, "voc07", voc07);
     each(ctx, "voc10", voc10);
     tell_best(m, each, ctx);
-    if (m->masks) tell_stats(m->masks, "mask_", each, ctx);
+    if (m->masks) tell_stats(m->masks, "mask_", FIRST_STATS, COCO_STATS, each, ctx);
 }
 
 void detect_per_class(const void *self, cvr_class_metric_fn each, void *ctx) {
@@ -186,13 +190,14 @@ void detect_per_class(const void *self, cvr_class_metric_fn each, void *ctx) {
         const detect_best *const best = curves_best(m->curves, k);
         each(ctx, k, "ap", or_nan(coco_class_ap(m->boxes, k, -1)));
         each(ctx, k, "ap50", or_nan(coco_class_ap(m->boxes, k, 0)));
+        if (m->masks) {
+            each(ctx, k, "mask_ap", or_nan(coco_class_ap(m->masks, k, -1)));
+            each(ctx, k, "mask_ap50", or_nan(coco_class_ap(m->masks, k, 0)));
+        }
         each(ctx, k, "ar100", or_nan(coco_class_ar(m->boxes, k, -1)));
         each(ctx, k, "precision", best->precision);
         each(ctx, k, "recall", best->recall);
         each(ctx, k, "f1", best->f1);
-        if (!m->masks) continue;
-        each(ctx, k, "mask_ap", or_nan(coco_class_ap(m->masks, k, -1)));
-        each(ctx, k, "mask_ap50", or_nan(coco_class_ap(m->masks, k, 0)));
     }
 }
 

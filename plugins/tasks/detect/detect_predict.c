@@ -132,6 +132,7 @@ static int32_t write_picture(prediction *p, cvr_error *err) {
                                .klass = c->klass,
                                .score = c->score,
                                .name = name_of(p, c),
+                               .unnamed = p->info->n_classes == 1,
                                .runs = p->found.has_masks ? c->mask.runs : NULL,
                                .n_runs = c->mask.n};
     }

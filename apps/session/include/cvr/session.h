@@ -38,6 +38,8 @@ typedef struct cvr_recipe_section {
 } cvr_recipe_section;
 /* Section i, in the order in which recipes are printed; NULL past the end. Applications' own are not among them. */
 const cvr_recipe_section *cvr_session_section(size_t i);
+/* Tells every line of every list of transforms that `[augment] preset = NAME` may name: the section is the list. */
+int32_t cvr_session_presets(cvr_ini_fn each, void *ctx, cvr_error *err);
 
 typedef struct cvr_session_options {
     const char *path; /* a recipe, or a run folder */

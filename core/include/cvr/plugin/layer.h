@@ -93,7 +93,7 @@ typedef struct cvr_model_desc {
     int32_t (*alias)(const char *name, char *out, uint64_t size);
     const char *const *reads; /* of the fields that the task has only for models that read them: "masks" */
     uint32_t n_reads;
-    uint32_t reserved;
+    uint32_t square; /* 1: it looks at squares of one size: where a task has boxes, data.img_size is one number */
 } cvr_model_desc;
 
 #ifdef __cplusplus

@@ -11,8 +11,8 @@
 extern "C" {
 #endif
 
-/* An op and its reference kernel, which is deterministic and can be recorded; `run` NULL: the op has a decomposition
- * instead. The rest is as in cvr_kernel_desc. */
+/* An op and its reference kernel, which is deterministic and can be recorded. `run` NULL: there is none, as the op has
+ * a decomposition, or its output is the input's memory. The rest is as in cvr_kernel_desc. */
 typedef struct cvr_reference_op {
     cvr_op_desc op;
     cvr_cpu_fn reference;
