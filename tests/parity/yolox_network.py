@@ -236,3 +236,21 @@ def detections(said, sizes, most=None, threshold=0.01, overlap_=0.65):
         bounds = torch.tensor([width, height, width, height]).to(boxes)
         out.append({"boxes": boxes[i, kept].clamp(min=0).minimum(bounds), "scores": score[i, kept], "labels": label[i, kept]})
     return out
+
+
+class Detector(nn.Module):
+    """With the interface of torchvision's detectors: a list of pictures, RGB in 0..1, and of targets with labels from 1 on."""
+
+    def __init__(self, size, classes):
+        super().__init__()
+        self.net = make(size, classes)
+
+    def forward(self, images, targets=None):
+        said = [tuple(t.float() for t in maps) for maps in self.net(torch.stack(images).flip(1) * 255)]
+        if not self.training:
+            found = detections(said, torch.tensor([image.shape[1:] for image in images]), 300)
+            return [f | {"labels": f["labels"] + 1} for f in found]
+        counts = torch.tensor([len(t["boxes"]) for t in targets])
+        boxes = nn.utils.rnn.pad_sequence([t["boxes"] for t in targets], batch_first=True)
+        labels = nn.utils.rnn.pad_sequence([t["labels"] - 1 for t in targets], batch_first=True)
+        return losses(said, boxes, labels, counts, 0.0)[0]
