@@ -185,7 +185,7 @@ static int32_t bad_state(const char *path, const char *why, cvr_error *err) {
 }
 
 static int32_t open_state(const char *path, state_file *f, cvr_error *err) {
-    uint64_t length, hash;
+    uint64_t length = 0, hash;
     memset(f, 0, sizeof *f);
     int32_t status = CVR_OK;
     CVR_TRY(cvr_fs_map(path, &f->map, err));

@@ -306,6 +306,24 @@ Test(detect, matrix_and_curves) {
     close_task(&d);
 }
 
+/* A dog that is seen exactly where the cat is takes nothing from the cat that is seen less exactly. */
+Test(detect, an_object_that_was_found_is_not_confused) {
+    detect d;
+    batch b;
+    double scores[N];
+    open_task(&d, NULL, 0);
+    make_batch(&b);
+    put_found(&b, 2, 1, 120, 120, 30, 30, .4);
+    update(&d, &b);
+    const uint64_t *const counts = d.task->metrics_matrix(d.metrics);
+    cr_expect_eq(counts[0], 3, "cats taken for cats");
+    cr_expect_eq(counts[1], 0, "cats taken for dogs");
+    cr_expect_eq(counts[13], 2, "dogs where nothing is");
+    cr_assert_eq(d.task->scores(&d.info, &b.task, scores, &err), CVR_OK);
+    cr_expect_float_eq(scores[2], 2. * 1 / (1 + 3), 1e-12);
+    close_task(&d);
+}
+
 /* ---- results for others ---- */
 
 typedef struct told {

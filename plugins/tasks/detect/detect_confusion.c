@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 typedef struct pair {
+    int32_t same_class;
     double iou;
     uint64_t truth, found;
 } pair;
@@ -27,8 +28,9 @@ static int32_t counts_as_found(const detect_confusion *c, const coco_found *d) {
     return of_a_class(c, d->klass) && d->score >= CONFUSION_SCORE;
 }
 
-static int by_iou(const void *a, const void *b) {
+static int by_class_and_iou(const void *a, const void *b) {
     const pair *const x = a, *const y = b;
+    if (x->same_class != y->same_class) return y->same_class - x->same_class;
     if (x->iou != y->iou) return x->iou > y->iou ? -1 : 1;
     if (x->truth != y->truth) return x->truth < y->truth ? -1 : 1;
     return (x->found > y->found) - (x->found < y->found);
@@ -43,10 +45,10 @@ static int32_t list_pairs(detect_confusion *c, const coco_picture *p, cvr_error 
             if (!(iou > CONFUSION_IOU)) continue;
             pair *const to = host_array_add(&c->pairs, c->host, sizeof *to, err);
             if (!to) return CVR_ERR_NOMEM;
-            *to = (pair){iou, k, i};
+            *to = (pair){p->truth[k].klass == p->found[i].klass, iou, k, i};
         }
     }
-    if (c->pairs.n) qsort(c->pairs.data, c->pairs.n, sizeof(pair), by_iou);
+    if (c->pairs.n) qsort(c->pairs.data, c->pairs.n, sizeof(pair), by_class_and_iou);
     return CVR_OK;
 }
 
@@ -72,7 +74,7 @@ static void join(const detect_confusion *c, const coco_picture *p, uint64_t *fou
         found_of[k] = d + 1;
         joined[d] = 1;
         count(c, p->truth[k].klass, p->found[d].klass);
-        tally->right += p->truth[k].klass == p->found[d].klass;
+        tally->right += (uint64_t)pairs[i].same_class;
     }
 }
 

@@ -1,10 +1,11 @@
 /*
- * What is taken for what. Detections from a score of 0.25 on count. Pairs of an object and a detection, of whatever
- * classes, that cover each other with an IoU over 0.45 are joined, the largest IoU first, each object and each
- * detection once. A pair counts at (class of the object, class of the detection); an object that is left at (its class,
- * background), a detection that is left at (background, its class). Crowds and difficult objects do not count; neither
- * does a detection that is left and that covers one of them so (of a crowd: with 0.45 of its own area).
- * Score and IoU are those that users of Ultralytics are used to.
+ * What is taken for what. Detections from a score of 0.25 on count. Pairs of an object and a detection that cover each
+ * other with an IoU over 0.45 are joined, those of one class first, then of whatever classes, in each the largest IoU
+ * first, each object and each detection once: an object that was found is not confused. A pair counts at (class of the
+ * object, class of the detection); an object that is left at (its class, background), a detection that is left at
+ * (background, its class). Crowds and difficult objects do not count; neither does a detection that is left and that
+ * covers one of them so (of a crowd: with 0.45 of its own area). Score and IoU are those that users of Ultralytics are
+ * used to.
  */
 #ifndef CVR_DETECT_CONFUSION_H
 #define CVR_DETECT_CONFUSION_H
