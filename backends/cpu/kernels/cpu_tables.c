@@ -1,7 +1,6 @@
 /* The tables of a whole pack. To add a family, list its table here (kernels.h says what else). */
 #include "kernels.h"
 
-extern const cpu_kernel_table cpu_detect_sim_ota_kernels;
 const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_conv_kernels,
     &cpu_conv_act_kernels,
