@@ -44,7 +44,8 @@ static int check_data_alone(const arguments *a, checking *c, cvr_error *why) {
     cvr_session_close(&s);
     if (rc != CVR_OK) return report_error(&err);
     if (c->bad == 0) return report_error(why);
-    print_text("%s: %lld bad of %lld pictures\n", a->path, (long long)c->bad, (long long)c->total);
+    print_text("%s: %lld bad of %lld pictures\n", a->path ? a->path : "command line", (long long)c->bad,
+               (long long)c->total);
     return EXIT_FAILED;
 }
 
@@ -66,9 +67,9 @@ static int run_check(const arguments *a) {
         cvr_session_info i;
         char train[32], val[64], classes[64];
         cvr_session_describe(session, &i);
-        print_text("%s: %s training and %s, %s: %lld bad\n", a->path, human_count(i.train_samples, train),
-                   human_many(i.val_samples, "validation picture", val), human_many(i.n_classes, "class", classes),
-                   (long long)c.bad);
+        print_text("%s: %s training and %s, %s: %lld bad\n", a->path ? a->path : "command line",
+                   human_count(i.train_samples, train), human_many(i.val_samples, "validation picture", val),
+                   human_many(i.n_classes, "class", classes), (long long)c.bad);
         if (c.bad) status = EXIT_FAILED;
         if (check_report(session, &err) != CVR_OK) status = report_error(&err);
     }

@@ -48,7 +48,9 @@ extern const size_t n_commands;
 /* Sections of recipes that are cvrun's own; set once a session is open. */
 typedef struct predict_settings {
     const char *source, *out;
-    int64_t raw, save;
+    int64_t raw, tile;
+    double overlap;
+    int64_t save;
 } predict_settings;
 typedef struct log_settings {
     const char *trace;

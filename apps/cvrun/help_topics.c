@@ -186,6 +186,7 @@ static const struct {
     {"data", "mean", "imagenet"},
     {"data", "std", "imagenet"},
     {"train", "memory", "2G"},
+    {"train", "multi_scale", "320,608,32"},
     {"train", "loss", "cross_entropy + 0.5 * dice"},
     {"optim", "lr", "0.1"},
     {"optim", "weight_decay", "1e-4"},

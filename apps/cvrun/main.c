@@ -38,6 +38,13 @@ static const cvr_attr_desc *const predict_keys[] = {
     CVR_ATTR(PATH, "source", "", "pictures, or folders of them"),
     CVR_ATTR(PATH, "out", "", "where predictions go; default: runs/predict/NAME"),
     CVR_ATTR(BOOL, "raw", "no", "also write the network's raw outputs"),
+    CVR_ATTR(
+        INT, "tile", "0",
+        "pictures that are larger are looked at in squares of this side that overlap, in their own pixels, and what "
+        "is found there is merged; also by val; 0: whole",
+        CVR_ATTR_BETWEEN(0, 65500)),
+    CVR_ATTR(FLOAT, "overlap", "0.2", "share of a tile's side that it has in common with the next",
+             CVR_ATTR_BETWEEN(0, 0.95)),
     CVR_ATTR(BOOL, "save", "yes", "also write pictures that show what was found, where the task has such"),
 };
 static const cvr_attr_desc *const log_keys[] = {
@@ -181,6 +188,20 @@ static bool lacks_value(char **words, int n) {
     return false;
 }
 
+/* Without a recipe the settings are all there is; one of them says which network. */
+static bool has_recipe(const arguments *a, const command *c) {
+    if (a->path) return true;
+    for (size_t i = 0; i < a->n_settings && !c->needs_output; i++)
+        if (strncmp(a->settings[i], "model=", 6) == 0 || strncmp(a->settings[i], "model.name=", 11) == 0) return true;
+    return false;
+}
+
+static int no_recipe(const command *c) {
+    print_line(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s%s", c->name, c->name, c->usage,
+               c->needs_output ? "" : "; without a recipe, model=NAME and data=FOLDER as settings");
+    return EXIT_USAGE;
+}
+
 static int read_arguments(arguments *a, const command *c, char **words, int n) {
     static const char *const options[] = {"--json",  "--verbose", "--inference", "--resume", "--swap-to", "--plugin",
                                           "--cases", "--op",      "--draws",     "--seed",   "--limit"};
@@ -213,10 +234,7 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
         return EXIT_USAGE;
     }
     if (a->resume) a->path = a->resume;
-    if ((!a->path && c->needs_path) || (!a->output && c->needs_output)) {
-        print_line(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s", c->name, c->name, c->usage);
-        return EXIT_USAGE;
-    }
+    if ((c->needs_path && !has_recipe(a, c)) || (!a->output && c->needs_output)) return no_recipe(c);
     return EXIT_OK;
 }
 

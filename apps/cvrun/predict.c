@@ -279,7 +279,9 @@ static int32_t predict_files(cvr_session *s, const path_list *files, prediction 
                                    .begin = on_begin,
                                    .raw = predict_section->raw ? on_raw : NULL,
                                    .ctx = p,
-                                   .pictures = predict_section->save != 0};
+                                   .pictures = predict_section->save != 0,
+                                   .tile = predict_section->tile,
+                                   .overlap = predict_section->overlap};
     doubt doubtful = {.n = 0};
     for (size_t i = 0; i < files->n; i++) {
         cvr_error one = CVR_ERROR_INIT;
@@ -299,10 +301,11 @@ static int32_t predict(cvr_session *s, const arguments *a, prediction *p, size_t
     file_list files = {0};
     char name[256];
     int32_t status;
-    run_folder_name_of(a->path, name, sizeof name);
+    run_folder_name_of(s, a->path, name, sizeof name);
     if (!*name) (void)snprintf(name, sizeof name, "predict");
     p->parent = *predict_section->out ? predict_section->out : "runs/predict";
     p->name = *predict_section->out ? NULL : name;
+    CVR_TRY_OUT(cvr_session_check_tiles(s, predict_section->tile, predict_section->overlap, err));
     CVR_TRY_OUT(cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err));
     CVR_TRY_OUT(list_files(&files, predict_section->source, err));
     p->sources = &files.pictures;

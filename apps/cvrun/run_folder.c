@@ -59,7 +59,11 @@ out:
     return status;
 }
 
-void run_folder_name_of(const char *path, char *name, size_t size) {
+void run_folder_name_of(cvr_session *s, const char *path, char *name, size_t size) {
+    if (!path) {
+        (void)snprintf(name, size, "%s", cvr_config_get(cvr_session_config(s), "run", "name", NULL));
+        return;
+    }
     char *real = realpath(path, NULL);
     const char *slash = real ? strrchr(real, '/') : NULL, *base = slash ? slash + 1 : "";
     const char *dot = cvr_fs_is_folder(path) ? NULL : strrchr(base, '.');

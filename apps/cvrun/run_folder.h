@@ -7,7 +7,7 @@
 /* Makes the first of PARENT/NAME, PARENT/NAME-2, PARENT/NAME-3, ... that is not there. */
 int32_t run_folder_first_free(const char *parent, const char *name, char *path, size_t size, cvr_error *err);
 /* The recipe's file name without its ending, or the run folder's own name. */
-void run_folder_name_of(const char *path, char *name, size_t size);
+void run_folder_name_of(cvr_session *s, const char *path, char *name, size_t size);
 /* A new one, PROJECT/TASK/NAME or with such a number. */
 int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err);
 /* Locks it until *fd is closed. */

@@ -142,6 +142,15 @@ out:
     return status;
 }
 
+/* What the settings alone have come to, as the recipe that says the same. */
+static void print_recipe(cvr_session *s) {
+    cvr_text t = {0};
+    cvr_config_print_given(cvr_session_config(s), &t);
+    if (t.s && !t.failed) print_page(t.s);
+    print_text("\n");
+    cvr_text_clear(&t);
+}
+
 static int run_train(const arguments *a) {
     cvr_error err = CVR_ERROR_INIT;
     cvr_session *session;
@@ -159,6 +168,7 @@ static int run_train(const arguments *a) {
     if (a->resume) with_folder.path = a->resume;
     status = open_session(&with_folder, CVR_FOR_TRAINING, &session);
     if (status != EXIT_OK) return status;
+    if (!with_folder.path) print_recipe(session);
     if (train(a, session, swaps, &err) != CVR_OK) status = report_error(&err);
     cvr_session_close(&session);
     return status;
@@ -173,8 +183,13 @@ const command train_command = {
             "  cvrun train --resume RUN_DIR [key=value ...]\n"
             "      go on, bit for bit, also in mid-epoch\n"
             "  cvrun train RECIPE.ini --swap-to BACKEND@STEP\n"
-            "      move to another backend after STEP steps\n\n"
-            "Short keys: epochs batch imgsz lr device workers name seed weights. Any other: section.key=value.\n"
+            "      move to another backend after STEP steps\n"
+            "  cvrun train data=PATH model=NAME [key=value ...]\n"
+            "      without a recipe: what the data is, is guessed, the model says what it is trained with, and the "
+            "recipe\n"
+            "      that says the same is printed\n\n"
+            "Short keys: epochs batch imgsz lr device workers name seed weights data model backend. Any other: "
+            "section.key=value.\n"
             "Sections: run backend model net data augment train optim sched val predict; `cvrun help SECTION` lists "
             "their keys.\n"
             "SIGINT, SIGTERM and SIGHUP save everything and leave with status 75.\n",

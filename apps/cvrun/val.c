@@ -140,12 +140,14 @@ static void print_metrics(const cvr_metrics *m, const cvr_session_info *i, const
 }
 
 /* Where val.save writes: the folder `val` of a run; of a recipe the first of runs/val/NAME that is free. */
-static int32_t saved_folder(const arguments *a, const cvr_session_info *i, char path[1024], cvr_error *err) {
+static int32_t saved_folder(cvr_session *s, const arguments *a, const cvr_session_info *i, char path[1024],
+                            cvr_error *err) {
     char name[256];
     path[0] = '\0';
     if (!i->saves_results) return CVR_OK;
-    run_folder_name_of(a->path, name, sizeof name);
-    if (!cvr_fs_is_folder(a->path)) return run_folder_first_free("runs/val", *name ? name : "val", path, 1024, err);
+    run_folder_name_of(s, a->path, name, sizeof name);
+    if (!a->path || !cvr_fs_is_folder(a->path))
+        return run_folder_first_free("runs/val", *name ? name : "val", path, 1024, err);
     if ((size_t)snprintf(path, 1024, "%s/val", a->path) < 1024) return CVR_OK;
     return cvr_fail(err, CVR_ERR_USAGE, "%.200s...: too long for a folder's path", a->path);
 }
@@ -162,8 +164,12 @@ static int run_val(const arguments *a) {
     cvr_error_init(&err);
     cvr_session_describe(session, &info);
     progress_start(&bar);
-    int32_t rc = saved_folder(a, &info, saved, &err);
-    const cvr_evaluate_options how = {progress_count, &bar, *saved ? saved : NULL};
+    int32_t rc = saved_folder(session, a, &info, saved, &err);
+    const cvr_evaluate_options how = {.progress = progress_count,
+                                      .ctx = &bar,
+                                      .save = *saved ? saved : NULL,
+                                      .tile = predict_section->tile,
+                                      .overlap = predict_section->overlap};
     if (rc == CVR_OK) rc = cvr_evaluate(session, &how, &m, &err);
     progress_clear(&bar);
     cvr_session_describe(session, &info);

@@ -1,6 +1,6 @@
 /*
  * `[augment] preset = NAME`: a list of transforms from share/cvrun/augment.ini, where each section is one. Lines before
- * and after it do their part before and after it.
+ * and after it do their part before and after it. `none` is an empty list: a line, so that no others are proposed.
  */
 #include "augment_presets.h"
 #include "presets.h"
@@ -53,6 +53,7 @@ int32_t cvr_session_presets(cvr_ini_fn each, void *ctx, cvr_error *err) {
 
 int32_t augment_preset_each(const char *name, augment_preset_fn each, void *ctx, cvr_error *err) {
     reading r = {.name = name, .each = each, .ctx = ctx};
+    if (strcmp(name, "none") == 0) return CVR_OK;
     int32_t status = cvr_session_presets(on_line, &r, err);
     if (status == CVR_OK && !r.found) status = unknown(&r, err);
     for (size_t i = 0; i < r.n; i++) cvr_free(r.names[i]);

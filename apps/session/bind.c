@@ -1,5 +1,4 @@
-/* From a recipe to settings: the keys are bound in the order in which others depend on them. */
-#include "presets.h"
+/* The plugins that a recipe names: each is found, and its keys join those of the section that names it. */
 #include "run_settings.h"
 #include <cvr/session.h>
 
@@ -23,54 +22,7 @@ int32_t settings_blame(const settings *s, int32_t status, cvr_error *err) {
     const cvr_setting *given = err && s->config && !err->file[0] ? setting_of(s, err->message) : NULL;
     if (status != CVR_ERR_INVALID && status != CVR_ERR_NOTFOUND && status != CVR_ERR_USAGE) return status;
     if (given && given->file) cvr_fail_at(err, given->file, given->line, status);
-    return s->recipe ? cvr_fail_at(err, s->recipe, 0, cvr_fail_as(err, CVR_ERR_USAGE)) : status;
-}
-
-/* A precision that the run has settled on is kept where the command line says `auto` again. */
-static int32_t note_precision(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
-                              cvr_error *err) {
-    settings *s = ctx;
-    (void)line, (void)err;
-    if (strcmp(section, "backend") != 0 || strcmp(key, "precision") != 0) return CVR_OK;
-    for (int64_t i = PRECISION_F32; i < PRECISION_AUTO; i++)
-        if (strcmp(value, precision_name(i)) == 0) s->run_precision = i;
-    return CVR_OK;
-}
-
-/* A run folder stands for its config.ini. */
-static int32_t open_config(settings *s, const char *path, cvr_error *err) {
-    if (cvr_fs_is_folder(path)) {
-        s->run_folder = cvr_fs_absolute(".", path);
-        s->recipe = s->run_folder ? cvr_fs_join(s->run_folder, "config.ini") : NULL;
-        if (s->recipe && !cvr_fs_exists(s->recipe)) {
-            cvr_fail(err, CVR_ERR_USAGE, "is not a run folder: it has no config.ini");
-            return cvr_fail_at(err, path, 0, CVR_ERR_USAGE);
-        }
-    } else {
-        s->recipe = cvr_strdup(path);
-    }
-    if (!s->recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    const int32_t status = cvr_config_load(&s->config, s->recipe, err);
-    if (status != CVR_OK) return status == CVR_ERR_IO ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
-    s->run_precision = PRECISION_AUTO;
-    return s->run_folder ? cvr_ini_read(s->recipe, note_precision, s, err) : CVR_OK;
-}
-
-static int32_t bind_common(settings *s, cvr_error *err) {
-    const struct {
-        const char *section;
-        const cvr_schema *schema;
-        const void **to;
-    } common[] = {
-        {"run", &run_schema, (const void **)&s->run},       {"backend", &backend_schema, (const void **)&s->backend},
-        {"data", &data_schema, (const void **)&s->data},    {"train", &train_schema, (const void **)&s->train},
-        {"optim", &optim_schema, (const void **)&s->optim}, {"sched", &sched_schema, (const void **)&s->sched},
-        {"val", &val_schema, (const void **)&s->val},       {"model", &model_schema, (const void **)&s->model},
-        {"probe", &probe_schema, (const void **)&s->probe},
-    };
-    for (size_t i = 0; i < sizeof common / sizeof *common; i++)
-        CVR_TRY(cvr_config_bind(s->config, common[i].section, common[i].schema, common[i].to, err));
-    return CVR_OK;
+    return s->config ? cvr_fail_at(err, cvr_config_path(s->config), 0, cvr_fail_as(err, CVR_ERR_USAGE)) : status;
 }
 
 /* An error about one setting names where it stands; its status. */
@@ -78,74 +30,9 @@ static int32_t at(const settings *s, const char *section, const char *key, int32
     return cvr_config_blame(s->config, section, key, status, err);
 }
 
-static int32_t check_std(const settings *s, cvr_error *err) {
-    for (int i = 0; i < 4; i++)
-        if (s->std[i] <= 0)
-            return cvr_fail(err, CVR_ERR_USAGE, "data.std has %g; every channel must be divided by more than 0",
-                            s->std[i]);
-    return CVR_OK;
-}
-
-static int32_t check_parts(const settings *s, cvr_error *err) {
-    if (s->train->batch % s->train->grad_accum == 0) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_USAGE, "train.grad_accum = %lld does not divide train.batch = %lld",
-                    (long long)s->train->grad_accum, (long long)s->train->batch);
-}
-
-/* A setting that nothing will read. */
-static int32_t unread(const settings *s, const char *section, const char *key, const char *why, cvr_error *err) {
+int32_t settings_unread(const settings *s, const char *section, const char *key, const char *why, cvr_error *err) {
     return at(s, section, key, cvr_fail(err, CVR_ERR_USAGE, "%s.%s is set, but %s; leave it out", section, key, why),
               err);
-}
-
-static int32_t check_read(const settings *s, cvr_error *err) {
-    const bool validates = s->val->interval > 0, weights = *s->model->weights != '\0';
-    if (s->run->patience && !validates)
-        return unread(s, "run", "patience", "val.interval = 0, so that nothing is validated", err);
-    if (*s->val->metric && !validates)
-        return unread(s, "val", "metric", "val.interval = 0, so that nothing is validated", err);
-    if (s->model->head != WEIGHTS_HEAD_AUTO && !weights)
-        return unread(s, "model", "head", "there are no model.weights to take it from", err);
-    if (!s->model->strict && !weights) return unread(s, "model", "strict", "there are no model.weights", err);
-    return CVR_OK;
-}
-
-static int32_t parse_numbers(settings *s, cvr_error *err) {
-    static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
-    CVR_TRY(at(s, "run", "save_every", parse_save_every(s->run->save_every, &s->save_every, err), err));
-    CVR_TRY(at(s, "data", "cache_size", parse_bytes("data.cache_size", s->data->cache_size, &s->cache_size, err), err));
-    if (s->data->cache == 1 && s->data->decode == 1)
-        CVR_TRY(at(s, "data", "cache",
-                   cvr_fail(err, CVR_ERR_USAGE,
-                            "data.cache=ram keeps whole pictures, data.decode=reduced makes smaller ones; drop one"),
-                   err));
-    CVR_TRY(at(s, "train", "memory", parse_bytes("train.memory", s->train->memory, &s->memory, err), err));
-    CVR_TRY(at(s, "data", "mean",
-               parse_channels("mean", s->data->mean, imagenet_mean, s->model->in_channels, s->mean, err), err));
-    CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->model->in_channels, s->std, err),
-               err));
-    CVR_TRY(at(s, "data", "std", check_std(s, err), err));
-    if (*s->model->unfreeze && !*s->model->freeze)
-        CVR_TRY(at(s, "model", "unfreeze",
-                   cvr_fail(err, CVR_ERR_USAGE, "model.unfreeze is set, and nothing is frozen; set model.freeze too"),
-                   err));
-    CVR_TRY(at(s, "model", "unfreeze", phases_parse(&s->phases, s->model->unfreeze, err), err));
-    return at(s, "train", "grad_accum", check_parts(s, err), err);
-}
-
-/* What a run folder records of its weights was settled when the run began. */
-static bool weights_are_recorded(const settings *s) {
-    const cvr_setting *given = cvr_config_given(s->config, "model", "weights");
-    return s->run_folder && given && strcmp(given->file, s->recipe) == 0;
-}
-
-int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
-    CVR_TRY(open_config(s, path, err));
-    for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
-    if (!weights_are_recorded(s)) CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
-    CVR_TRY(bind_common(s, err));
-    CVR_TRY(check_read(s, err));
-    return parse_numbers(s, err);
 }
 
 void settings_leave_replaced(settings *s) {
@@ -229,8 +116,7 @@ static int32_t bind_optimizer_if_here(settings *s, cvr_plugins *p, cvr_error *er
     return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
 }
 
-/* The network: a model plugin, or the lines of [net]. */
-static int32_t bind_network(settings *s, cvr_plugins *p, bool needed, cvr_error *err) {
+int32_t settings_choose_network(settings *s, cvr_plugins *p, bool needed, cvr_error *err) {
     const named_plugin model = {CVR_KIND_MODEL, s->model->name, "model", "name"};
     const cvr_setting *const *lines;
     const void *desc;
@@ -308,12 +194,24 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     return at(s, "data", "img_size", CVR_ERR_USAGE, err);
 }
 
+/* Only what somebody has said themselves is a mistake: what a model proposes, and a run has recorded, may find no use.
+ */
+static int32_t check_fit(const settings *s, cvr_error *err) {
+    const data_settings *d = s->data;
+    const cvr_setting *given = cvr_config_given(s->config, "data", "fit");
+    if (d->fit <= FIT_STRETCH || !given || given->file == s->proposed_by || s->run_folder) return CVR_OK;
+    if (!settings_with_boxes(s)) return settings_unread(s, "data", "fit", "this task has no pictures with boxes", err);
+    if (d->img_size == 0 || d->n_img_size > 1)
+        return settings_unread(s, "data", "fit", "data.img_size is not one number, a square's side", err);
+    return CVR_OK;
+}
+
 /* cvr_pipeline_boxes knows data.img_size alone. */
 static int32_t check_box_sizes(const settings *s, cvr_error *err) {
     static const char why[] = "pictures with boxes have the size that data.img_size says";
     if (!settings_with_boxes(s)) return CVR_OK;
-    if (s->val->resize_size >= 0) return unread(s, "val", "resize_size", why, err);
-    if (s->val->crop_size >= 0) return unread(s, "val", "crop_size", why, err);
+    if (s->val->resize_size >= 0) return settings_unread(s, "val", "resize_size", why, err);
+    if (s->val->crop_size >= 0) return settings_unread(s, "val", "crop_size", why, err);
     return CVR_OK;
 }
 
@@ -334,32 +232,36 @@ static int32_t choose_wants(settings *s, cvr_error *err) {
     return CVR_OK;
 }
 
-/* The task's keys are of two sections. */
-static int32_t bind_task(settings *s, cvr_plugins *p, cvr_error *err) {
-    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"},
-                       shown = {CVR_KIND_TASK, s->run->task, "predict", "task"};
+int32_t settings_choose_task(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"};
     const void *desc;
     CVR_TRY(find_plugin(s, p, &task, &desc, err));
     s->task = desc;
+    return CVR_OK;
+}
+
+/* The task's keys are of two sections. */
+static int32_t bind_task(settings *s, cvr_error *err) {
+    const named_plugin task = {CVR_KIND_TASK, s->run->task, "train", "task"},
+                       shown = {CVR_KIND_TASK, s->run->task, "predict", "task"};
     CVR_TRY(bind_keys(s, &task, s->task->attrs, s->task->n_attrs, &s->task_attrs, err));
     return bind_keys(s, &shown, s->task->predict_attrs, s->task->n_predict_attrs, &s->predict_attrs, err);
 }
 
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
-    const bool only_settings = trains && !reads; /* who packs data needs no network */
-    CVR_TRY(bind_task(s, p, err));
+    CVR_TRY(bind_task(s, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
-    CVR_TRY(bind_network(s, p, !only_settings, err));
     CVR_TRY(choose_wants(s, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",
                    cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));
     CVR_TRY(check_probe(s, err));
     if (s->val->save && !s->task->save)
-        return unread(s, "val", "save", "this task has nothing to save of a picture", err);
+        return settings_unread(s, "val", "save", "this task has nothing to save of a picture", err);
     if (s->data->shapes > 1 && !s->task->pads)
-        return unread(s, "data", "shapes", "this task takes pictures of one size", err);
+        return settings_unread(s, "data", "shapes", "this task takes pictures of one size", err);
     CVR_TRY(check_img_size(s, err));
+    CVR_TRY(check_fit(s, err));
     CVR_TRY(check_box_sizes(s, err));
     CVR_TRY(protocol_settle(s, !trains && !reads, &s->protocol, err));
     return bind_dataset(s, p, reads, err);

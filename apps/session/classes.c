@@ -218,17 +218,18 @@ out:
     return status;
 }
 
-/* Without data: the trained network's, else as many as the recipe says. */
+/* Without data: the trained network's, else as many as the recipe says or names. */
 static int32_t settle_alone(run_data *d, const settings *s, cvr_error *err) {
     class_names names = {0};
     int32_t status = CVR_OK;
     if (d->classes.n) return check_count(s, d->classes.n, true, err);
-    if (!s->model->num_classes)
+    if (!s->model->num_classes && !*s->data->names)
         return cvr_fail(err, CVR_ERR_USAGE,
-                        "how many classes are there? Set model.num_classes, or predict with a run "
+                        "how many classes are there? Set model.num_classes, or data.names, or predict with a run "
                         "folder");
-    CVR_TRY_OUT(numbers(&names, s->model->num_classes, err));
-    CVR_TRY_OUT(rename_classes(&names, s, err));
+    if (s->model->num_classes) CVR_TRY_OUT(numbers(&names, s->model->num_classes, err));
+    CVR_TRY_OUT(s->model->num_classes ? rename_classes(&names, s, err)
+                                      : class_names_split(&names, s->data->names, err));
     set_names(d, &names);
 out:
     class_names_clear(&names);

@@ -7,7 +7,7 @@
 static void warn_of_slow_means(const trainer *t) {
     const train_settings *s = t->s->set.train;
     const double warmup = t->s->set.sched->warmup_epochs,
-                 left = s->ema && s->epochs ? ema_first_left(s, warmup, t->steps_per_epoch) : 0;
+                 left = s->ema && s->epochs && !(s->ema_ramp > 0) ? ema_first_left(s, warmup, t->steps_per_epoch) : 0;
     if (left > 0.1)
         cvr_log(CVR_LOG_WARNING,
                 "train.ema: at the run's end %.0f %% of the running means, which validation and the saved weights "
@@ -34,10 +34,14 @@ static void warn_of_late_phases(const settings *s) {
                 (long long)s->phases.epochs[i], (long long)s->train->epochs, phases_what(&s->phases, i));
 }
 
-static void warn_of_warmup(const settings *s) {
-    if (s->sched->warmup_epochs > (double)s->train->epochs)
-        cvr_log(CVR_LOG_WARNING, "sched.warmup_epochs = %g is more than train.epochs = %lld: lr never gets to optim.lr",
-                s->sched->warmup_epochs, (long long)s->train->epochs);
+static void warn_of_warmup(const trainer *t) {
+    const settings *s = &t->s->set;
+    const int64_t steps = sched_warmup_steps(s->sched, t->steps_per_epoch);
+    if (steps > t->steps_per_epoch * s->train->epochs)
+        cvr_log(CVR_LOG_WARNING,
+                "sched.%s: the warm-up of %lld steps is longer than the run of %lld: lr never gets to optim.lr",
+                s->sched->warmup_steps ? "warmup_steps" : "warmup_epochs", (long long)steps,
+                (long long)(t->steps_per_epoch * s->train->epochs));
 }
 
 /* Norms with frozen statistics have buffers that neither the optimizer nor a node of the graph changes: they mean
@@ -64,7 +68,7 @@ static void warn_of_frozen_statistics(const trainer *t) {
 void warn_of_doubts(const trainer *t) {
     warn_of_frozen_statistics(t);
     warn_of_slow_means(t);
-    warn_of_warmup(&t->s->set);
+    warn_of_warmup(t);
     warn_of_late_phases(&t->s->set);
     warn_of_parts(&t->s->set);
 }

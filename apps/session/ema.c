@@ -20,6 +20,12 @@ double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, 
     return alpha > 0 ? alpha : 0;
 }
 
+/* YOLOX's ModelEMA. The count of updates follows from the steps, so that nothing has to be kept for a resume. */
+double ema_ramp_weight(const train_settings *t, int64_t step) {
+    const double n = (double)(step / t->ema_steps + 1);
+    return step % t->ema_steps != 0 ? 0 : 1 - t->ema_decay * (1 - exp(-n / t->ema_ramp));
+}
+
 /* Each renewal but the first, which copies, keeps 1 - alpha. */
 double ema_first_left(const train_settings *t, double warmup_epochs, int64_t steps_per_epoch) {
     const double alpha = alpha_of(t), epochs = fmax((double)t->epochs - ceil(warmup_epochs), 0),

@@ -135,12 +135,13 @@ static int32_t counts(const cvr_session *s, const cvr_batch *b, const cvr_batch_
 
 /* `seen` is what the task gets to see: the batch, or what stands for it where it is looked at in views, which have no
  * loss. */
-static int32_t run_batch(cvr_session *s, loss_sums *l, const cvr_batch *b, cvr_batch *seen, cvr_batch_view *outputs,
-                         cvr_error *err) {
+static int32_t run_batch(cvr_session *s, const evaluate_options *o, loss_sums *l, const cvr_batch *b, cvr_batch *seen,
+                         cvr_batch_view *outputs, cvr_error *err) {
     net_program *p;
     double loss;
     *seen = *b;
     l->targets = cvr_batches_have_targets(s->data.splits[CVR_SPLIT_VAL].batches);
+    if (o->tile) return evaluate_tiles(s, b, outputs, err);
     if (s->set.protocol.views) return evaluate_views(s, b, seen, outputs, err);
     CVR_TRY(session_eval_step(s, b, &p, &loss, err));
     CVR_TRY(net_program_results(p, &b->view, outputs, err));
@@ -171,7 +172,7 @@ static int32_t evaluate_batch(cvr_session *s, const evaluate_options *o, evaluat
                               const cvr_batch *b, cvr_error *err) {
     cvr_batch_view outputs;
     cvr_batch seen;
-    CVR_TRY(run_batch(s, l, b, &seen, &outputs, err));
+    CVR_TRY(run_batch(s, o, l, b, &seen, &outputs, err));
     const cvr_task_batch batch = {sizeof batch, &outputs, &seen.view};
     CVR_TRY(CVR_CALL(s->set.task, metrics_update, NULL, err, e->self, &batch));
     if (o->on_batch) CVR_TRY(tell(s, o, &seen, &batch, err));
@@ -209,14 +210,18 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
     cvr_batch b;
     CVR_TRY(CVR_CALL(s->set.task, metrics_open, NULL, err, &s->data.task, &e->self));
     CVR_TRY(split_begin(val, 0, 0, err));
-    if (s->data.untouched) CVR_TRY(cvr_batches_begin(s->data.untouched, 0, 0, err));
+    if (o->tile)
+        CVR_TRY(evaluate_tiles_open(s, o->tile, o->overlap, err));
+    else if (s->data.untouched)
+        CVR_TRY(cvr_batches_begin(s->data.untouched, 0, 0, err));
     for (;;) {
-        CVR_TRY(data_suggest_skip(&s->set, split_next(val, &b, err), err));
+        const int32_t next = o->tile ? cvr_batches_next(s->data.untouched, &b, err) : split_next(val, &b, err);
+        CVR_TRY(data_suggest_skip(&s->set, next, err));
         if (b.view.n == 0) break;
         CVR_TRY(evaluate_batch(s, o, e, l, &b, err));
         if (o->progress) o->progress(o->progress_ctx, e->metrics.samples, all);
     }
-    e->metrics.skipped = split_skipped(val);
+    e->metrics.skipped = o->tile ? cvr_batches_skipped(s->data.untouched) : split_skipped(val);
     if (e->metrics.samples == 0)
         return cvr_fail(err, CVR_ERR_FORMAT, "not one of %lld pictures to validate can be used; cvrun check names them",
                         (long long)all);
@@ -241,8 +246,11 @@ void evaluation_end(const cvr_session *s, evaluation *e) {
 
 int32_t cvr_evaluate(cvr_session *s, const cvr_evaluate_options *how, cvr_metrics *out, cvr_error *err) {
     saved_results saved;
-    const evaluate_options o = {
-        .progress = how->progress, .progress_ctx = how->ctx, .saved = how->save ? &saved : NULL};
+    const evaluate_options o = {.tile = how->tile,
+                                .overlap = how->overlap,
+                                .progress = how->progress,
+                                .progress_ctx = how->ctx,
+                                .saved = how->save ? &saved : NULL};
     evaluation e;
     memset(out, 0, sizeof *out);
     if (how->save) CVR_TRY(saved_open(&saved, s->set.task, how->save, err));

@@ -30,18 +30,24 @@ static const char *missing_plugin(const cvr_session *s, const char *at, size_t *
     return NULL;
 }
 
+/* run.plugins, also before it is bound. */
+static const char *recorded(const cvr_session *s) {
+    const cvr_setting *given = s->set.config ? cvr_config_given(s->set.config, "run", "plugins") : NULL;
+    return given ? given->value : "";
+}
+
 #define MISSING "the run was made with plugin %.*s, which no manifest lists here; put its folder into CVR_PLUGIN_PATH"
 
 void session_warn_missing(const cvr_session *s) {
     size_t n;
-    for (const char *id = s->set.run->plugins; (id = missing_plugin(s, id, &n)); id += n)
+    for (const char *id = recorded(s); (id = missing_plugin(s, id, &n)); id += n)
         cvr_log(CVR_LOG_WARNING, MISSING, (int)n, id);
 }
 
 void session_blame_missing(const cvr_session *s, cvr_error *err) {
     size_t n;
     char why[500];
-    const char *id = err && s->plugins && s->set.run ? missing_plugin(s, s->set.run->plugins, &n) : NULL;
+    const char *id = err && s->plugins ? missing_plugin(s, recorded(s), &n) : NULL;
     if (!id) return;
     const char *list = strstr(err->message, "; there are "), *hint = strstr(err->message, "; did you mean ");
     const bool not_found = strstr(err->message, "there is no ") || strstr(err->message, "unknown key ");

@@ -72,8 +72,11 @@ static const struct {
     {"updates", offsetof(net_scalars, updates), false},
     {"micro_step", offsetof(net_scalars, micro_step), false},
     {"seed", offsetof(net_scalars, seed), false},
+    {"samples", offsetof(net_scalars, samples), false},
+    {"closing", offsetof(net_scalars, closing), true},
 };
 #define N_SCALARS (sizeof scalar_fields / sizeof *scalar_fields)
+CVR_STATIC_ASSERT(N_SCALARS == sizeof((net_program *)0)->scalars / sizeof(int32_t), "a slot for each scalar");
 
 static int32_t find_slots(net_program *p, bool probes, cvr_error *err) {
     for (size_t i = 0; i < N_SCALARS; i++) p->scalars[i] = cvr_program_slot(p->program, scalar_fields[i].name);

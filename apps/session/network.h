@@ -57,7 +57,7 @@ typedef struct net_program {
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t scalars[7]; /* of net_scalars; -1: not there */
+    int32_t scalars[9]; /* of net_scalars; -1: not there */
     int32_t thaw_updates[MOST_PHASES];
     int32_t total; /* the sum of all losses, likewise */
     program_output *results;
@@ -136,6 +136,8 @@ int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *
 typedef struct net_scalars {
     double lr, loss_scale, average_weight;
     int64_t step, updates, micro_step, seed; /* batches; those that were not vetoed; the part of a batch */
+    int64_t samples;                         /* pictures of the batches before */
+    double closing;                          /* 1 in the last train.close_mosaic epochs, else 0 */
     const int64_t *thawed_at;                /* updates before each phase after the first; NULL: none */
 } net_scalars;
 /* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */

@@ -73,11 +73,60 @@ static int32_t predict_batch(cvr_session *s, const cvr_batch *b, const cvr_predi
     return tell_results(p, o, err);
 }
 
+/* ---- tiles ---- */
+
+static int32_t open_for_tiles(void *ctx, const program_key *key, cvr_error *err) {
+    return session_open_network(ctx, key, 1, err);
+}
+
+int32_t cvr_session_check_tiles(const cvr_session *s, int64_t tile, double overlap, cvr_error *err) {
+    return tiles_check(&s->set, tile, overlap, err);
+}
+
+int32_t session_run_tiles(cvr_session *s, const cvr_image *picture, const cvr_origin *origin, bool predicts,
+                          cvr_batch_view *out, cvr_error *err) {
+    const tiles_job job = {.set = &s->set,
+                           .net = &s->net,
+                           .data = &s->data,
+                           .picture = picture,
+                           .origin = origin,
+                           .path = origin->path,
+                           .predicts = predicts,
+                           .open = open_for_tiles,
+                           .ctx = s};
+    return tiles_run(&s->tiles, &job, out, err);
+}
+
+static int32_t predict_tiles(cvr_session *s, const cvr_image *picture, const char *path, const cvr_predict_options *o,
+                             cvr_error *err) {
+    const cvr_origin origin = {
+        .struct_size = sizeof origin, .path = path, .height = picture->height, .width = picture->width};
+    cvr_batch_view merged;
+    s->tiles.side = o->tile;
+    s->tiles.overlap = o->overlap;
+    CVR_TRY(session_run_tiles(s, picture, &origin, true, &merged, err));
+    CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &merged, 0, o->sink));
+    for (uint32_t i = 0; i < merged.n_fields && o->raw; i++) {
+        const cvr_tensor *t = &merged.fields[i]->tensor;
+        cvr_type type = {.struct_size = sizeof type, .dtype = t->dtype, .rank = t->rank};
+        memcpy(type.shape, t->shape, sizeof type.shape);
+        CVR_TRY(tell_raw(o, merged.fields[i]->name, &type, t->data, err));
+    }
+    return CVR_OK;
+}
+
+static int32_t predict_whole(cvr_session *s, const cvr_image *picture, const char *path, const cvr_predict_options *o,
+                             cvr_error *err) {
+    cvr_batch b;
+    const int32_t status = cvr_batches_show(s->data.pictures, picture, path, &b, err);
+    if (status != CVR_OK) return cvr_fail_as(err, CVR_ERR_FORMAT); /* the picture's fault */
+    return predict_batch(s, &b, o, err);
+}
+
 int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_options *o, cvr_error *err) {
     const cvr_image_service *images;
     cvr_mapping map = {0};
     cvr_image image = {.struct_size = sizeof image};
-    cvr_batch b;
     void *pixels = NULL;
     int32_t status;
     CVR_TRY_OUT(cvr_plugins_image_service(s->plugins, &images, err));
@@ -86,14 +135,13 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
     status = images->decode(images, map.bytes, map.n, (uint32_t)s->data.channels, picture_alloc, &pixels, &image, err);
     (void)cvr_log_about(NULL);
     CVR_TRY_OUT(status);
-    status = cvr_batches_show(s->data.pictures, &image, path, &b, err);
-    CVR_TRY_OUT(status == CVR_OK ? status : cvr_fail_as(err, CVR_ERR_FORMAT)); /* the picture's fault */
     o->begin(o->ctx, path, image.width, image.height);
     cvr_prediction_sink sink = *o->sink;
     cvr_predict_options told = *o;
     sink.picture = o->pictures ? &image : NULL;
     told.sink = &sink;
-    CVR_TRY_OUT(predict_batch(s, &b, &told, err));
+    const bool tiled = o->tile > 0 && (image.width > o->tile || image.height > o->tile);
+    CVR_TRY_OUT((tiled ? predict_tiles : predict_whole)(s, &image, path, &told, err));
 out:
     if (status != CVR_OK) cvr_fail_at(err, path, 0, status);
     cvr_free(pixels);

@@ -62,11 +62,14 @@ void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, ui
                                .in_parts = trains && s->train->grad_accum > 1,
                                .run_ahead = trains,
                                .reduced = s->data->decode == 1,
+                               .closes = trains && s->train->close_mosaic > 0,
+                               .closes_at = s->train->epochs - s->train->close_mosaic,
                                .workers = (uint32_t)s->data->workers,
                                .seed = (uint64_t)s->run->seed,
                                .size_hint = "set data.img_size, and give [augment], if there is one, a resize or crop"};
     if (which == CVR_SPLIT_VAL && s->protocol.single) one_by_one(s, o);
     if (trains) sampler_options(d, s, o);
+    if (trains) multi_scale_options(d, s, o);
 }
 
 int32_t data_suggest_skip(const settings *s, int32_t status, cvr_error *err) {
@@ -92,6 +95,7 @@ static int32_t open_untouched(run_data *d, const settings *s, cvr_plugins *p, cv
     size_t normaliser = 0;
     data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
     while (val->transforms[normaliser].desc->stage != CVR_STAGE_NORMALISE) normaliser++;
+    one_by_one(s, &o);
     o.transforms = &val->transforms[normaliser];
     o.n_transforms = 1;
     o.workers = o.workers ? 1 : 0;
@@ -201,7 +205,16 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
     return sampler_class_weights(d, s, err);
 }
 
+/* train.max_batches, where nobody says how many epochs there are. */
+static void settle_epochs(const run_data *d, const settings *s) {
+    const int64_t n = d->sampler.n, batch = s->train->batch, rest = !s->data->drop_last && n % batch != 0,
+                  per_epoch = n / batch + rest;
+    if (!s->train->max_batches || per_epoch < 1 || cvr_config_given(s->config, "train", "epochs")) return;
+    s->train->epochs = (s->train->max_batches + per_epoch - 1) / per_epoch;
+}
+
 int32_t data_open_batches(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err) {
+    if (trains) settle_epochs(d, s);
     for (uint32_t i = 0; i < 2; i++) {
         cvr_batches_destroy(&d->splits[i].batches);
         if (wants_split(s, i, trains, evaluates)) CVR_TRY(open_batches(d, s, p, i, err));
@@ -217,17 +230,27 @@ int32_t data_open(run_data *d, const settings *s, cvr_plugins *p, bool trains, b
     CVR_TRY(data_open_batches(d, s, p, trains, evaluates, err));
     CVR_TRY(check_channels(d, s, err));
     CVR_TRY(check_sizes(d, s, err));
+    CVR_TRY(multi_scale_check(d, s, err));
     d->seconds = cvr_now() - start;
     return CVR_OK;
 }
 
-int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
+static int32_t open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     cvr_batches_options o;
+    data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
+    return cvr_batches_open_pictures(&d->pictures, &o, d->channels, err);
+}
+
+int32_t data_open_for_tiles(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
+    if (!d->untouched) CVR_TRY(open_untouched(d, s, p, err));
+    return d->pictures ? CVR_OK : open_pictures(d, s, p, err);
+}
+
+int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err) {
     CVR_TRY(data_open_classes(d, s, p, false, err));
     d->channels = s->model->in_channels ? s->model->in_channels : 3;
     CVR_TRY(check_counts(s, d->channels, err));
-    data_batch_options(d, s, p, CVR_SPLIT_VAL, &o);
-    return cvr_batches_open_pictures(&d->pictures, &o, d->channels, err);
+    return open_pictures(d, s, p, err);
 }
 
 void data_close(run_data *d) {
@@ -239,9 +262,9 @@ void data_close(run_data *d) {
         cvr_batches_destroy(&sp->batches);
         sample_cache_destroy(&sp->cache);
         if (sp->present) CVR_CALL_VOID(sp->desc, close, NULL, sp->self);
-        for (size_t k = 0; k < sp->n_transforms; k++) cvr_free((void *)(uintptr_t)sp->transforms[k].attrs);
-        cvr_free(sp->transforms);
+        data_free_transforms(sp);
     }
+    multi_scale_close(d);
     sampler_close(d);
     data_close_classes(d);
 }

@@ -35,6 +35,15 @@ typedef struct sampler {
     int64_t *scratch;          /* (n) */
 } sampler;
 
+/* multi_scale.c: a list of training's transforms for each size. */
+#define MOST_SIDES 32
+typedef struct multi_scale {
+    int64_t sides[MOST_SIDES];
+    split lists[MOST_SIDES]; /* only their transforms are of use */
+    const cvr_transform *transforms[MOST_SIDES];
+    size_t n;
+} multi_scale;
+
 typedef struct run_data {
     split splits[2];        /* CVR_SPLIT_TRAIN, CVR_SPLIT_VAL */
     cvr_batches *untouched; /* validation's, whose pictures and masks have their own size; NULL: not wanted */
@@ -43,6 +52,7 @@ typedef struct run_data {
     cvr_task_info task;
     class_names classes; /* of the network */
     sampler sampler;
+    multi_scale multi_scale;
     float *class_weights; /* train.class_weights; NULL: none */
     int64_t channels;
     double seconds;                 /* that opening it took */
@@ -60,6 +70,13 @@ int32_t data_suggest_skip(const settings *s, int32_t status, cvr_error *err);
 
 /* transforms.c: those of both splits, from [augment] and the task's pipeline. */
 int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
+/* Training's alone, for pictures of data.img_size. */
+int32_t data_train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p, cvr_error *err);
+void data_free_transforms(split *s);
+int32_t multi_scale_open(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
+void multi_scale_options(const run_data *d, const settings *s, cvr_batches_options *o);
+int32_t multi_scale_check(const run_data *d, const settings *s, cvr_error *err);
+void multi_scale_close(run_data *d);
 /* Whether the size of training's pictures is given beside data.img_size: by a line of [augment], or, where there are
  * none, by [val]. */
 bool data_size_is_given(const run_data *d, const settings *s);
@@ -73,6 +90,8 @@ void data_settle_size(const run_data *d, settings *s);
 int32_t data_open_batches(run_data *d, const settings *s, cvr_plugins *p, bool trains, bool evaluates, cvr_error *err);
 /* Batches of single pictures, made as validation makes them. */
 int32_t data_open_pictures(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
+/* For evaluation in tiles: validation's samples as the data has them, and batches of single pictures. */
+int32_t data_open_for_tiles(run_data *d, const settings *s, cvr_plugins *p, cvr_error *err);
 void data_close(run_data *d);
 /* What the batches of a split are made by. */
 void data_batch_options(const run_data *d, const settings *s, cvr_plugins *p, uint32_t which, cvr_batches_options *o);

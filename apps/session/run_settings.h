@@ -41,12 +41,14 @@ typedef struct model_settings {
 typedef struct data_settings {
     const char *format, *root, *train, *val, *names;
     int64_t n_img_size, img_size, img_size_long; /* the second number, where there are two, is the longer side's */
+    int64_t fit;                                 /* FIT_* */
     int64_t shapes, aspect_groups, max_boxes;
     const char *mean, *std;
     int64_t shuffle, drop_last, limit, workers, on_error, decode, max_pixels, cache;
     const char *cache_size;
 } data_settings;
 
+enum { FIT_AUTO, FIT_STRETCH, FIT_LETTERBOX, FIT_LETTERBOX_CENTER };
 enum { ON_NAN_FAIL, ON_NAN_SKIP };
 
 typedef struct train_settings {
@@ -57,7 +59,16 @@ typedef struct train_settings {
     double ema_decay;
     int64_t ema_steps, sampler, repeat;
     const char *class_weights;
+    int64_t close_mosaic;
+    double ema_ramp;
+    int64_t n_multi_scale, multi_scale[3], multi_scale_every; /* least, most, step */
+    int64_t max_batches;
 } train_settings;
+
+/* Whether an epoch (from 0) is one of the last train.close_mosaic. */
+static inline bool is_closing(const train_settings *t, int64_t epoch) {
+    return epoch >= t->epochs - t->close_mosaic && t->close_mosaic > 0;
+}
 
 typedef struct optim_settings {
     const char *name, *lr, *weight_decay, *norm_weight_decay, *bias_weight_decay;
@@ -65,9 +76,12 @@ typedef struct optim_settings {
     const char *param_lr_mult, *param_weight_decay;
 } optim_settings;
 
+enum { WARMUP_LINEAR, WARMUP_QUADRATIC, WARMUP_QUARTIC };
+
 typedef struct sched_settings {
     const char *name;
     double warmup_epochs, lr_min;
+    int64_t warmup, warmup_steps, flat_epochs;
 } sched_settings;
 
 typedef struct val_settings {
@@ -122,7 +136,8 @@ const char *phases_what(const phases *p, size_t phase);
 
 typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
-    char *recipe, *run_folder; /* run_folder: NULL unless opened from one */
+    char *recipe, *run_folder; /* NULL: there is none; not opened from one */
+    char proposed_by[96];      /* the origin of what the model proposes */
     int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
     run_settings *run;         /* `plugins` is settled when training starts */
@@ -156,13 +171,20 @@ typedef struct settings {
     uint64_t memory, cache_size; /* train.memory and data.cache_size in bytes; 0: no bound; what is free */
 } settings;
 
-/* Reads a recipe, or a run folder's config.ini, and binds the keys that every recipe has. */
-int32_t settings_read(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
+/* Reads a recipe, a run folder's config.ini or (path NULL) nothing, and then the command line; binds [backend]. */
+int32_t settings_load(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
+/* Finds model and task, fills in what weights, model and data propose (proposals.h), and binds the keys that every
+ * recipe has. Who `reads` data needs to know what it is; who trains without reading wants only the settings, and needs
+ * no network. */
+int32_t settings_read(settings *s, cvr_plugins *plugins, bool trains, bool reads, cvr_error *err);
+/* bind.c: the network, a model plugin or the lines of [net]; the task. */
+int32_t settings_choose_network(settings *s, cvr_plugins *plugins, bool needed, cvr_error *err);
+int32_t settings_choose_task(settings *s, cvr_plugins *plugins, cvr_error *err);
 /* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a
  * training run goes on from its own. Lives as long as the settings. */
 const char *settings_start_weights(const settings *s, bool trains);
-/* Finds the plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler, only who
- * `reads` data needs data.format; who trains without reading wants only the settings, and needs no network. */
+/* Finds the other plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler, only
+ * who `reads` data needs data.format; who trains without reading wants only the settings. */
 int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool reads, cvr_error *err);
 /* What a run has recorded of a data set, optimizer or scheduler in whose place the command line names another is left
  * aside. */
@@ -170,6 +192,8 @@ void settings_leave_replaced(settings *s);
 void settings_close(settings *s);
 /* Whether the task learns boxes: then data.img_size may be a pair, and its pictures are cvr_pipeline_boxes'. */
 bool settings_with_boxes(const settings *s);
+/* The error about a setting that nothing will read, and why. */
+int32_t settings_unread(const settings *s, const char *section, const char *key, const char *why, cvr_error *err);
 /* What a plugin calls not found or invalid is, with the recipe's name, the user's to mend. */
 int32_t settings_blame(const settings *s, int32_t status, cvr_error *err);
 

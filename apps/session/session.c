@@ -46,7 +46,6 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
     s->config_service = (cvr_config_service){sizeof s->config_service, s->set.config, service_get};
     cvr_plugins_offer(s->plugins, CVR_SERVICE_CONFIG, &s->config_service);
-    cvr_plugins_limit_pixels(s->plugins, (uint64_t)s->set.data->max_pixels);
     plugin_state_open(&s->plugin_state);
     if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
     cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
@@ -202,17 +201,20 @@ static int32_t check_resumed(const cvr_session *s, cvr_error *err) {
 static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
     const bool trains = o->purpose == CVR_FOR_SETTINGS || (o->purpose & CVR_FOR_TRAINING),
                reads = !(o->purpose & (CVR_FOR_SETTINGS | CVR_FOR_PREDICTION));
-    CVR_TRY(settings_read(&s->set, o->path, o->overrides, o->n_overrides, err));
+    CVR_TRY(settings_load(&s->set, o->path, o->overrides, o->n_overrides, err));
     CVR_TRY(session_check_record(s, err));
     CVR_TRY(check_resumed(s, err));
+    CVR_TRY(open_plugins(s, err));
+    CVR_TRY(settings_read(&s->set, s->plugins, trains, reads, err));
+    cvr_plugins_limit_pixels(s->plugins, (uint64_t)s->set.data->max_pixels);
     for (size_t i = 0; i < o->n_sections; i++) {
         const cvr_app_section *own = &o->sections[i];
         CVR_TRY(cvr_config_bind(s->set.config, own->section, own->schema, own->packed, err));
     }
-    CVR_TRY(open_plugins(s, err));
     if (s->set.run_folder && trains) session_warn_missing(s);
     CVR_TRY(settings_choose(&s->set, s->plugins, trains, reads, err));
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
+    if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
     return cvr_config_finish(s->set.config, err);
 }
@@ -272,6 +274,7 @@ void cvr_session_close(cvr_session **session) {
     data_close(&s->data);
     network_close(&s->net);
     views_free(&s->views);
+    tiles_free(&s->tiles);
     cvr_free(s->losses.each);
     cvr_free(s->part);
     cvr_free(s->part_fields);

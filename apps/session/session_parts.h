@@ -3,6 +3,7 @@
 #define CVR_SESSION_PARTS_H
 
 #include "saved_results.h"
+#include "tiles.h"
 #include "views.h"
 #include <cvr/session.h>
 
@@ -38,6 +39,7 @@ struct cvr_session {
     run_data data;
     run_network net;
     views views;            /* of the picture that was looked at last */
+    tiles tiles;            /* likewise */
     step_losses losses;     /* of the last training step */
     bool vetoed;            /* the last training step's update was left out by a gradient plugin */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
@@ -55,6 +57,10 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
 size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]);
 int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err);
 
+/* predict_file.c: a picture in tiles, as s->tiles says; `origin` is its own. */
+int32_t session_run_tiles(cvr_session *s, const cvr_image *picture, const cvr_origin *origin, bool predicts,
+                          cvr_batch_view *out, cvr_error *err);
+
 /* features.c: computes them for a split that has batches, by the network as it is now. */
 int32_t features_compute(cvr_session *s, uint32_t which, cvr_error *err);
 
@@ -70,6 +76,8 @@ typedef struct evaluation {
     void *self;
 } evaluation;
 typedef struct evaluate_options {
+    int64_t tile; /* as cvr_evaluate_options */
+    double overlap;
     cvr_progress_fn progress;
     void *progress_ctx;
     /* Sees each batch; `scores`: how well the network did on each of its pictures, or NULL. */
@@ -81,6 +89,9 @@ typedef struct evaluate_options {
 /* evaluate_views.c: a batch of one, looked at in views. `seen` is what `outputs` and the targets belong to: the batch
  * itself, or, where the size of its picture is not that of its mask, the sample as the data has it. */
 int32_t evaluate_views(cvr_session *s, const cvr_batch *b, cvr_batch *seen, cvr_batch_view *outputs, cvr_error *err);
+/* evaluate_tiles.c: opens what it takes; a batch of one sample as the data has it, looked at in tiles. */
+int32_t evaluate_tiles_open(cvr_session *s, int64_t tile, double overlap, cvr_error *err);
+int32_t evaluate_tiles(cvr_session *s, const cvr_batch *b, cvr_batch_view *outputs, cvr_error *err);
 /* Whatever comes of it, `out` is to be ended. */
 int32_t evaluation_run(cvr_session *s, const evaluate_options *o, evaluation *out, cvr_error *err);
 void evaluation_end(const cvr_session *s, evaluation *e);
@@ -125,6 +136,8 @@ bool weights_finite(uint32_t dtype, const void *data, int64_t n);
 
 /* ema.c: the weight of the parameters in their running means after step `step` (from 0) of epoch `epoch`. */
 double ema_weight(const train_settings *t, double warmup_epochs, int64_t epoch, int64_t step);
+/* The same with train.ema_ramp, after `step` steps of the run. */
+double ema_ramp_weight(const train_settings *t, int64_t step);
 /* The share of the first step's parameters in the running means at the end of a run. */
 double ema_first_left(const train_settings *t, double warmup_epochs, int64_t steps_per_epoch);
 /* The ema_decay with which, for ema_steps = 1, that share is `left`. */

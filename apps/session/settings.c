@@ -77,6 +77,11 @@ static const cvr_attr_desc *const data_keys[] = {
         "pixels of a side; of a task with boxes: a square whatever the picture's shape, or the shorter side and the "
         "most of the longer one, 800,1333; 0: as the pictures are",
         .count = 2, CVR_ATTR_BETWEEN(0, 65500)),
+    CVR_ATTR(
+        CHOICE, "fit", "auto",
+        "how pictures with boxes come to that square: each side stretched by itself, or in their shape, at the upper "
+        "left or in the middle of a grey square; auto: as the model proposes, else stretched",
+        .choices = "auto|stretch|letterbox|letterbox_center"),
     CVR_ATTR(INT, "shapes", "0",
              "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, of a task with boxes 8, "
              "and 64 where pictures come one by one",
@@ -140,6 +145,23 @@ static const cvr_attr_desc *const train_keys[] = {
     CVR_ATTR(STRING, "class_weights", "",
              "what a class weighs in the training loss: a number for each, a,b,c, or balanced: pictures / (classes * "
              "pictures of the class)"),
+    CVR_ATTR(
+        INT, "close_mosaic", "0",
+        "the last epochs, which do without mosaic and mixup_boxes; networks that have one add their last loss then; "
+        "0: none",
+        CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOAT, "ema_ramp", "0",
+             "with it the means keep ema_decay * (1 - e^(-n / ema_ramp)) at their n-th update, and nothing is scaled; "
+             "YOLOX: 2000, with ema_decay = 0.9998, ema_steps = 1",
+             CVR_ATTR_BETWEEN(0, 1e9)),
+    CVR_ATTR(INTS, "multi_scale", "",
+             "sides of training's pictures, least,most,step, such as 320,608,32: one is drawn for some batches in a "
+             "row; the last train.close_mosaic epochs and validation have data.img_size; empty: all have it",
+             .count = 3, CVR_ATTR_BETWEEN(1, 65500)),
+    CVR_ATTR(INT, "multi_scale_every", "10", "batches from one draw of a side to the next", CVR_ATTR_AT_LEAST(1)),
+    CVR_ATTR(INT, "max_batches", "0",
+             "where train.epochs is not given: as many epochs as give this many batches; 0: the default of epochs",
+             CVR_ATTR_BETWEEN(0, 1e12)),
 };
 SCHEMA(train);
 
@@ -163,8 +185,18 @@ SCHEMA(optim);
 
 static const cvr_attr_desc *const sched_keys[] = {
     CVR_ATTR(STRING, "name", "constant", "scheduler: `cvrun help sched`"),
-    CVR_ATTR(FLOAT, "warmup_epochs", "0", "epochs in which lr rises from 0, linearly", CVR_ATTR_BETWEEN(0, 1e6)),
+    CVR_ATTR(FLOAT, "warmup_epochs", "0", "epochs in which lr rises from 0", CVR_ATTR_BETWEEN(0, 1e6)),
     CVR_ATTR(FLOAT, "lr_min", "0", "where a schedule that falls ends", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(CHOICE, "warmup", "linear",
+             "how it rises: with the share of the warm-up that is done, its square (YOLOX), or its fourth power "
+             "(Darknet)",
+             .choices = "linear|quadratic|quartic"),
+    CVR_ATTR(INT, "warmup_steps", "0",
+             "the warm-up's length in optimizer steps, Darknet's burn_in; 0: as warmup_epochs says",
+             CVR_ATTR_BETWEEN(0, 1e12)),
+    CVR_ATTR(INT, "flat_epochs", "0",
+             "the last epochs, in which lr stays where the schedule, which ends before them, has brought it",
+             CVR_ATTR_AT_LEAST(0)),
 };
 SCHEMA(sched);
 

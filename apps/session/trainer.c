@@ -13,37 +13,6 @@ const char *trainer_best_metric(const trainer *t) {
     return *t->s->set.val->metric ? t->s->set.val->metric : t->s->set.task->best_metric;
 }
 
-static bool lower_is_better(const trainer *t) {
-    const cvr_task_desc *task = t->s->set.task;
-    const char *best = trainer_best_metric(t);
-    return strncmp(best, "loss", 4) == 0 || (task->lower_is_better && strcmp(best, task->best_metric) == 0);
-}
-
-/*
- * The learning rate of a batch of this epoch: warm-up, then what the scheduler makes of it. The place in the schedule
- * is counted in epochs of today's steps, so that it goes on where it was though a resumed run has other batches or
- * data.
- */
-double trainer_lr(const trainer *t, int64_t batch) {
-    const int64_t step = t->state.epoch * t->steps_per_epoch + batch;
-    const settings *s = &t->s->set;
-    const int64_t warmup = (int64_t)(s->sched->warmup_epochs * (double)t->steps_per_epoch + 0.5);
-    if (step < warmup) return s->lr * (double)(step + 1) / (double)warmup;
-    const cvr_sched_args args = {.struct_size = sizeof args,
-                                 .attrs = s->sched_attrs,
-                                 .step = step - warmup,
-                                 .total_steps = t->steps_per_epoch * s->train->epochs - warmup,
-                                 .steps_per_epoch = t->steps_per_epoch,
-                                 .lr_min_factor = s->lr > 0 ? s->sched->lr_min / s->lr : 0,
-                                 .lr = s->lr,
-                                 .history = t->state.history,
-                                 .n_history = t->state.n_history,
-                                 .lower_is_better = lower_is_better(t)};
-    double factor;
-    CVR_CALL_TO(factor, s->scheduler, factor, NULL, &args);
-    return s->lr * factor;
-}
-
 /* ---- saving ---- */
 
 static int32_t save_weights(trainer *t, const char *name, cvr_error *err) {
@@ -101,6 +70,12 @@ static int32_t check_lr(const trainer *t, double lr, cvr_error *err) {
                           (long long)t->state.step + 1);
 }
 
+static double average_weight(const trainer *t) {
+    const settings *s = &t->s->set;
+    if (s->train->ema_ramp > 0) return ema_ramp_weight(s->train, t->state.step);
+    return ema_weight(s->train, s->sched->warmup_epochs, t->state.epoch, t->state.batch);
+}
+
 static int32_t train_step(trainer *t, cvr_error *err) {
     cvr_session *s = t->s;
     cvr_batch b;
@@ -111,11 +86,12 @@ static int32_t train_step(trainer *t, cvr_error *err) {
     CVR_TRY(check_lr(t, done.lr, err));
     const net_scalars at = {.lr = done.lr,
                             .loss_scale = 1,
-                            .average_weight =
-                                ema_weight(s->set.train, s->set.sched->warmup_epochs, t->state.epoch, t->state.batch),
+                            .average_weight = average_weight(t),
                             .step = t->state.step,
                             .updates = t->state.step - t->state.vetoed,
                             .thawed_at = t->state.thawed_at,
+                            .samples = t->state.images,
+                            .closing = is_closing(s->set.train, t->state.epoch),
                             .seed = s->set.run->seed};
     CVR_TRY(not_finite_keep(t, err));
     CVR_TRY(session_train_step(s, &b, &at, err));
@@ -197,7 +173,7 @@ static int32_t gather_metrics(trainer *t, const cvr_metrics *of, cvr_error *err)
 #define LARGEST_LOSS 1e300
 static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_error *err) {
     train_state *st = &t->state;
-    const double sign = lower_is_better(t) ? -1 : 1;
+    const double sign = trainer_lower_is_better(t) ? -1 : 1;
     double value = NAN, loss = NAN;
     for (size_t i = 0; m && i < m->n; i++) {
         if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
@@ -314,6 +290,7 @@ static int32_t train_loop(trainer *t, cvr_error *err) {
     while (t->state.epoch < epochs) {
         bool ended = false;
         enter_phase(t);
+        schedule_tell_closing(t);
         CVR_TRY(move_if_due(t, err));
         if (t->state.batch < t->steps_per_epoch) {
             const int32_t status = train_step(t, err);

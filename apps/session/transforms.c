@@ -58,6 +58,10 @@ static int32_t pipeline_add(const cvr_pipeline *p, const char *name, const char 
 
 static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filling *f, cvr_error *err) {
     static const char *const interpolations[] = {"nearest", "bilinear", "bicubic"}; /* as INTERPOLATION_NAMES */
+    static const uint32_t fits[] = {[FIT_AUTO] = CVR_FIT_STRETCH,
+                                    [FIT_STRETCH] = CVR_FIT_STRETCH,
+                                    [FIT_LETTERBOX] = CVR_FIT_LETTERBOX,
+                                    [FIT_LETTERBOX_CENTER] = CVR_FIT_LETTERBOX_CENTER};
     const cvr_pipeline p = {.struct_size = sizeof p,
                             .ctx = f,
                             .resize_size = s->protocol.resize,
@@ -66,7 +70,8 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
                             .mean = s->mean,
                             .std = s->std,
                             .add = pipeline_add,
-                            .img_size = {s->data->img_size, s->data->img_size_long}};
+                            .img_size = {s->data->img_size, s->data->img_size_long},
+                            .fit = fits[s->data->fit]};
     CVR_TRY(CVR_CALL(s->task, pipeline, NULL, err, info, &p));
     order_by_stage(f->to);
     if (normalisers(f->to) == 1) return CVR_OK;
@@ -88,12 +93,11 @@ static bool needs_size(const cvr_augment_desc *d) {
     return size && !size->default_text;
 }
 
-/* Whether one of the transforms from `first` on brings pictures to a size: it moves pixels, and has a setting for it.
- */
-static bool makes_size(const split *s, size_t first) {
-    for (size_t i = first; i < s->n_transforms; i++) {
+/* Whether one of the transforms brings pictures to a size, in all epochs: it moves pixels, and has a setting for it. */
+static bool makes_size(const split *s) {
+    for (size_t i = 0; i < s->n_transforms; i++) {
         const cvr_augment_desc *d = s->transforms[i].desc;
-        if (d->moves && (setting_named(d, "size") || setting_named(d, "min_size"))) return true;
+        if (d->moves && !d->closes && (setting_named(d, "size") || setting_named(d, "min_size"))) return true;
     }
     return false;
 }
@@ -151,31 +155,38 @@ typedef struct preset_line {
     const settings *s;
     cvr_plugins *plugins;
     const cvr_setting *line; /* of the recipe */
+    bool sized;              /* one of the list has a size of its own */
 } preset_line;
 
 static int32_t add_preset_line(void *ctx, const char *transform, const char *text, cvr_error *err) {
-    const preset_line *p = ctx;
+    preset_line *p = ctx;
     cvr_setting line = *p->line;
     line.key = transform;
     line.value = text;
-    return add_line(p->to, p->s, p->plugins, &line, err);
+    CVR_TRY(add_line(p->to, p->s, p->plugins, &line, err));
+    const cvr_augment_desc *d = p->to->transforms[p->to->n_transforms - 1].desc;
+    p->sized = p->sized || (d->moves && (setting_named(d, "min_size") || (needs_size(d) && gives_size(text))));
+    return CVR_OK;
 }
 
 /* A transform, or the name of a list of them. */
 static int32_t add_line_or_preset(split *to, const settings *s, cvr_plugins *p, const cvr_setting *line,
                                   cvr_error *err) {
-    preset_line preset = {to, s, p, line};
-    const size_t before = to->n_transforms;
+    preset_line preset = {to, s, p, line, false};
     if (strcmp(line->key, AUGMENT_PRESET) != 0) return add_line(to, s, p, line, err);
     CVR_TRY(augment_preset_each(line->value, add_preset_line, &preset, err));
-    if (s->data->img_size > 0 && settings_with_boxes(s) && makes_size(to, before))
+    if (s->data->img_size > 0 && settings_with_boxes(s) && preset.sized)
         cvr_log(CVR_LOG_INFO, "[augment] preset = %s has a size of its own for training; data.img_size is validation's",
                 line->value);
     return CVR_OK;
 }
 
-static int32_t train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p,
-                                cvr_error *err) {
+void data_free_transforms(split *s) {
+    for (size_t k = 0; k < s->n_transforms; k++) cvr_free((void *)(uintptr_t)s->transforms[k].attrs);
+    cvr_free(s->transforms);
+}
+
+int32_t data_train_transforms(const cvr_task_info *info, split *to, const settings *s, cvr_plugins *p, cvr_error *err) {
     const cvr_setting *const *lines;
     const size_t n = cvr_config_lines(s->config, "augment", &lines);
     if (!lines) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -188,13 +199,14 @@ static int32_t train_transforms(const cvr_task_info *info, split *to, const sett
         }
         if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
+    const size_t lines_do = to->n_transforms; /* `preset = none` adds nothing */
     order_by_stage(to);
     /* Lines for pictures with boxes seldom speak of sizes: the task's own comes after them. */
-    const bool sized = !settings_with_boxes(s) || makes_size(to, 0), normalised = normalisers(to) > 0;
+    const bool sized = !settings_with_boxes(s) || makes_size(to), normalised = normalisers(to) > 0;
     filling all = {.to = to,
                    .plugins = p,
                    .crop = s->val->crop_size < 0 ? s->data->img_size : s->val->crop_size,
-                   .normaliser_only = n > 0 && sized,
+                   .normaliser_only = lines_do > 0 && sized,
                    .normalised = normalised};
     return sized && normalised ? CVR_OK : take_pipeline(info, s, &all, err);
 }
@@ -205,6 +217,6 @@ int32_t data_make_transforms(run_data *d, const settings *s, cvr_plugins *p, cvr
                               .host = cvr_plugins_host(p),
                               .attrs = s->task_attrs,
                               .predict_attrs = s->predict_attrs};
-    CVR_TRY(train_transforms(&d->task, &d->splits[CVR_SPLIT_TRAIN], s, p, err));
+    CVR_TRY(data_train_transforms(&d->task, &d->splits[CVR_SPLIT_TRAIN], s, p, err));
     return take_pipeline(&d->task, s, &val, err);
 }

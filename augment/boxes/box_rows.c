@@ -45,3 +45,18 @@ void box_rows_clamp(const cvr_sample *s, int64_t height, int64_t width) {
         for (int64_t i = 0; i < 4 * f->shape[0]; i++) x[i] = image_clamp(x[i], i % 2 ? height : width);
     }
 }
+
+int32_t box_rows_append(cvr_sample *s, cvr_field *to, const cvr_field *from, cvr_error *err) {
+    if (!from || from->dtype != to->dtype || from->rank != to->rank || from->shape[1] != to->shape[1] ||
+        from->shape[2] != to->shape[2])
+        return cvr_fail(err, CVR_ERR_INVALID, "field '%s' is another in the other picture", to->name);
+    const uint64_t row = cvr_dtype_size(to->dtype) * (uint64_t)(to->shape[1] * to->shape[2]);
+    const uint64_t mine = row * (uint64_t)to->shape[0], theirs = row * (uint64_t)from->shape[0];
+    char *const both = s->alloc(s, mine + theirs + 1);
+    if (!both) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the objects of two pictures");
+    memcpy(both, to->data, mine);
+    memcpy(both + mine, from->data, theirs);
+    to->data = both;
+    to->shape[0] += from->shape[0];
+    return CVR_OK;
+}

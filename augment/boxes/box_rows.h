@@ -23,6 +23,9 @@ int32_t box_rows_drop_empty(cvr_sample *s, cvr_error *err);
 /* Holds the boxes of every field inside the picture. */
 void box_rows_clamp(const cvr_sample *s, int64_t height, int64_t width);
 
+/* The rows of `to` and then those of `from`, in new memory of `s`, whose field `to` is. */
+int32_t box_rows_append(cvr_sample *s, cvr_field *to, const cvr_field *from, cvr_error *err);
+
 static inline int32_t box_is_empty(const float *b) {
     return !(b[2] > b[0] && b[3] > b[1]);
 }

@@ -4,9 +4,10 @@
 #include "../transforms.h"
 
 static const cvr_augment_desc *const transforms[] = {
-    &transform_random_iou_crop,      &transform_random_zoom_out,   &transform_random_shortest_size,
-    &transform_fixed_size_crop,      &transform_simple_copy_paste, &transform_sanitize_bounding_boxes,
-    &transform_clamp_bounding_boxes,
+    &transform_random_iou_crop,      &transform_random_zoom_out,    &transform_random_shortest_size,
+    &transform_fixed_size_crop,      &transform_simple_copy_paste,  &transform_sanitize_bounding_boxes,
+    &transform_clamp_bounding_boxes, &transform_letterbox,          &transform_mosaic,
+    &transform_mixup_boxes,          &transform_random_jitter_crop,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -108,22 +108,6 @@ static int32_t paste_pixels(const scene *from, scene *to, const uint8_t *cover, 
     return CVR_OK;
 }
 
-/* Rows of `to` and then of `from`, in new memory of `to`'s sample. */
-static int32_t append_rows(cvr_sample *s, cvr_field *to, const cvr_field *from, cvr_error *err) {
-    if (!from || from->dtype != to->dtype || from->rank != to->rank || from->shape[1] != to->shape[1] ||
-        from->shape[2] != to->shape[2])
-        return cvr_fail(err, CVR_ERR_INVALID, "field '%s' is another in the picture that is pasted from", to->name);
-    const uint64_t row = cvr_dtype_size(to->dtype) * (uint64_t)(to->shape[1] * to->shape[2]);
-    const uint64_t mine = row * (uint64_t)to->shape[0], theirs = row * (uint64_t)from->shape[0];
-    char *const both = s->alloc(s, mine + theirs + 1);
-    if (!both) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the objects of two pictures");
-    memcpy(both, to->data, mine);
-    memcpy(both + mine, from->data, theirs);
-    to->data = both;
-    to->shape[0] += from->shape[0];
-    return CVR_OK;
-}
-
 /* Where the mask is: corners of its first and last pixel. 0 where it is nowhere. */
 static int32_t box_of(const uint8_t *mask, int64_t h, int64_t w, float box[4]) {
     int64_t left = w, right = -1, top = -1, bottom = -1;
@@ -178,7 +162,7 @@ static int32_t apply_many(const void *self, const double *params, cvr_sample *co
         if (f && f->shape[0] != to.n)
             return cvr_fail(err, CVR_ERR_INVALID, "field '%s' has %lld rows for %lld masks", f->name,
                             (long long)f->shape[0], (long long)to.n);
-        if (f) CVR_TRY(append_rows(to.s, f, cvr_sample_find(from.s, moved[i]), err));
+        if (f) CVR_TRY(box_rows_append(to.s, f, cvr_sample_find(from.s, moved[i]), err));
     }
     return uncover(&to, to.n, cover.data, err);
 }

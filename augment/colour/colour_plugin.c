@@ -5,7 +5,8 @@
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     static const cvr_augment_desc *const transforms[] = {&transform_color_jitter, &transform_random_photometric_distort,
-                                                         &transform_grayscale, &transform_gaussian_blur};
+                                                         &transform_grayscale,    &transform_gaussian_blur,
+                                                         &transform_random_hsv,   &transform_random_hsv_scale};
     (void)host;
     for (size_t i = 0; i < sizeof transforms / sizeof transforms[0]; i++)
         CVR_TRY(r->add(r, CVR_KIND_AUGMENT, transforms[i], err));

@@ -33,6 +33,7 @@ static const struct {
     {"epochs", "train", "epochs"}, {"batch", "train", "batch"},     {"imgsz", "data", "img_size"},
     {"lr", "optim", "lr"},         {"device", "backend", "device"}, {"workers", "data", "workers"},
     {"name", "run", "name"},       {"seed", "run", "seed"},         {"weights", "model", "weights"},
+    {"data", "data", "root"},      {"model", "model", "name"},      {"backend", "backend", "name"},
 };
 #define N_BARE (sizeof bare_keys / sizeof *bare_keys)
 
@@ -89,14 +90,27 @@ static int32_t on_line(void *ctx, const char *section, const char *key, const ch
     return append(c, &s, err);
 }
 
-int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err) {
-    cvr_config *c = cvr_calloc(1, sizeof *c);
+static int32_t create(cvr_config **out, const char *path, const char *folder, cvr_error *err) {
+    cvr_config *c = *out = cvr_calloc(1, sizeof *c);
     if (!c) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     c->path = cvr_strdup(path);
-    c->folder = cvr_fs_dirname(path);
-    int32_t status;
-    CVR_TRY_OUT(c->path && c->folder ? cvr_ini_read(path, on_line, c, err)
-                                     : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    c->folder = folder ? cvr_strdup(folder) : NULL;
+    if (c->path && c->folder) return CVR_OK;
+    cvr_config_destroy(out);
+    return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+int32_t cvr_config_create(cvr_config **out, cvr_error *err) {
+    return create(out, command_line, ".", err);
+}
+
+int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err) {
+    char *folder = cvr_fs_dirname(path);
+    cvr_config *c;
+    int32_t status = create(&c, path, folder, err);
+    cvr_free(folder);
+    CVR_TRY_OUT(status);
+    CVR_TRY_OUT(cvr_ini_read(path, on_line, c, err));
     if (c->n == 0) {
         cvr_fail(err, CVR_ERR_USAGE, "is empty; a recipe has sections such as [data] and [train]");
         CVR_TRY_OUT(cvr_fail_at(err, path, 0, CVR_ERR_USAGE));
@@ -160,6 +174,8 @@ const cvr_setting *cvr_config_given(const cvr_config *c, const char *section, co
 int32_t cvr_config_suggest(cvr_config *c, const cvr_setting *s, bool replace, cvr_error *err) {
     cvr_setting *before = find(c, s->section, s->key), given = *s;
     given.section = known_section(s->section);
+    if (!given.section) return unknown_section(s->section, err);
+    if (!replace && may_repeat(s->section)) before = NULL;
     if (!before) return append(c, &given, err);
     if (!replace) return CVR_OK;
     given.key = before->key;
@@ -260,9 +276,11 @@ int32_t cvr_config_finish(const cvr_config *c, cvr_error *err) {
 
 /* ---- printing ---- */
 
+static const char default_origin[] = "default";
+
 static void set_origin(const cvr_setting *s, char *buf, size_t size) {
     if (!s)
-        (void)snprintf(buf, size, "default");
+        (void)snprintf(buf, size, "%s", default_origin);
     else if (s->line)
         (void)snprintf(buf, size, "%s:%u", s->file, s->line);
     else
@@ -303,10 +321,12 @@ typedef struct printer {
     cvr_text *out;
     const char *section;
     bool origins;
+    bool given; /* no defaults */
 } printer;
 
 static void print_ini(void *ctx, const char *section, const char *key, const char *value, const char *origin) {
     printer *p = ctx;
+    if (p->given && strcmp(origin, default_origin) == 0) return;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
     if (p->origins) {
@@ -336,12 +356,17 @@ static void print_json(void *ctx, const char *section, const char *key, const ch
 }
 
 void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out) {
-    printer p = {out, NULL, origins};
+    printer p = {.out = out, .origins = origins};
+    each_setting(c, print_ini, &p);
+}
+
+void cvr_config_print_given(const cvr_config *c, cvr_text *out) {
+    printer p = {.out = out, .given = true};
     each_setting(c, print_ini, &p);
 }
 
 void cvr_config_print_json(const cvr_config *c, cvr_text *out) {
-    printer p = {out, NULL, false};
+    printer p = {.out = out};
     cvr_text_add(out, "[\n");
     each_setting(c, print_json, &p);
     cvr_text_add(out, "\n]\n");

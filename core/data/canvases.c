@@ -86,7 +86,7 @@ static int32_t follow_from(const layout *l, workbench *w, sample_place at, size_
                            cvr_error *err) {
     const pipeline *p = w->pipeline;
     for (size_t i = first; i < p->normalises; i++) {
-        const cvr_transform *t = &p->o.transforms[i];
+        const cvr_transform *t = sample_step(p, at, i);
         double params[CVR_AUGMENT_PARAMS];
         cvr_part in, out;
         if (!t->desc->part_size) continue;
@@ -183,13 +183,13 @@ static int32_t follow_batches(collection *k, bool random, cvr_error *err) {
 
 /* Where sizes need pixels some pictures are made. Which of them share a batch is not known where batches are arranged:
  * each then counts by itself. */
-static int32_t learn_batches(collection *k, cvr_error *err) {
+static int32_t learn_batches(collection *k, int64_t epoch, cvr_error *err) {
     const pipeline *p = k->w->pipeline;
     const int64_t n = p->n_samples < LEARNED_SAMPLES ? p->n_samples : LEARNED_SAMPLES;
     for (int64_t i = 0; i < n; i++) {
         const int64_t index = pipeline_sample(p, (int64_t)((double)i * ((double)p->n_samples / (double)n)));
         cvr_canvas c;
-        const int32_t status = learn_size(k->w, (sample_place){index, 0, 0}, &c, err);
+        const int32_t status = learn_size(k->w, (sample_place){.index = index, .epoch = epoch}, &c, err);
         if (status != CVR_OK && p->o.skip_bad) continue;
         if (status != CVR_OK) return pipeline_fail_at(p, index, status, err);
         add_picture(k, c);
@@ -200,50 +200,93 @@ static int32_t learn_batches(collection *k, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Whether pictures of the last epochs are made by fewer transforms. */
+static bool closes(const pipeline *p) {
+    bool any = false;
+    for (size_t i = 0; i < p->normalises; i++) any = any || p->o.transforms[i].desc->closes;
+    return any && p->o.closes;
+}
+
 /* ---- the most that pictures may become ---- */
 
-/* The hull of what the transforms from `first` on make of pictures of every shape, `side` pixels high or wide. */
-static int32_t try_shapes(collection *k, size_t first, int64_t side, cvr_canvas *out, cvr_error *err) {
-    *out = (cvr_canvas){0, 0};
+/* What transforms make of pictures of many shapes. */
+typedef struct tried {
+    cvr_canvas all; /* holds each */
+    bool one;       /* they are all alike */
+} tried;
+
+/* The transforms from `first` on, and pictures of every shape, `side` pixels high or wide. */
+static int32_t try_shapes(collection *k, size_t first, int64_t side, tried *out, cvr_error *err) {
+    *out = (tried){.one = true};
     for (int64_t shape = -6; shape <= 6; shape++) {
         for (int64_t draw = 0; draw < DRAWS * 4; draw++) {
             const int64_t other = (int64_t)((double)side * exp2(-fabs((double)shape) / 2));
             cvr_canvas c = {shape < 0 ? other : side, shape < 0 ? side : other};
-            CVR_TRY(follow_from(k->l, k->w, (sample_place){shape + 6, draw, 1}, first, &c, err));
-            *out = hull(*out, canvas_of(&k->w->pipeline->o, c.height, c.width));
+            CVR_TRY(follow_from(k->l, k->w, (sample_place){.index = shape + 6, .epoch = draw, .branch = 1}, first, &c,
+                                err));
+            c = canvas_of(&k->w->pipeline->o, c.height, c.width);
+            out->one = out->one && (!out->all.height || (c.height == out->all.height && c.width == out->all.width));
+            out->all = hull(out->all, c);
         }
     }
     return CVR_OK;
 }
 
-/* Sizes that are random may become larger than any that was seen. Where the last transforms, as a resize, make the same
- * of small and large pictures, that is the bound; where they do not, there is none. */
-static void bound_sizes(collection *k) {
+/* Small and large pictures, through the transforms after the last whose sizes need pixels; false where that fails. */
+static bool try_last(collection *k, tried *small, tried *large) {
     const pipeline *p = k->w->pipeline;
     cvr_error ignored = CVR_ERROR_INIT;
-    cvr_canvas small, large;
     size_t first = 0;
     for (size_t i = 0; i < p->normalises; i++) {
         const cvr_augment_desc *d = p->o.transforms[i].desc;
         if (!d->part_size && (d->moves || d->n_samples > 1)) first = i + 1;
     }
-    if (try_shapes(k, first, 1200, &small, &ignored) != CVR_OK ||
-        try_shapes(k, first, 3600, &large, &ignored) != CVR_OK)
+    return try_shapes(k, first, 1200, small, &ignored) == CVR_OK &&
+           try_shapes(k, first, 3600, large, &ignored) == CVR_OK;
+}
+
+/* Sizes that are random may become larger than any that was seen. Where the last transforms, as a resize, make the same
+ * of small and large pictures, that is the bound; where they do not, there is none. */
+static void bound_sizes(collection *k) {
+    const int64_t asked = k->w->pipeline->o.stride, stride = asked > 1 ? asked : 2; /* of rounding */
+    tried small, large;
+    if (!try_last(k, &small, &large)) return;
+    if (llabs(small.all.height - large.all.height) > stride || llabs(small.all.width - large.all.width) > stride)
         return;
-    const int64_t stride = p->o.stride > 1 ? p->o.stride : 2; /* of rounding */
-    if (llabs(small.height - large.height) > stride || llabs(small.width - large.width) > stride) return;
-    k->all = hull(k->all, hull(small, large));
+    k->all = hull(k->all, hull(small.all, large.all));
+}
+
+/* Where the last transforms make one size of everything, a letterbox after a mosaic, no picture need be made to see. */
+static bool has_one_size(collection *k) {
+    tried small, large;
+    if (!try_last(k, &small, &large) || !small.one || !large.one) return false;
+    if (small.all.height != large.all.height || small.all.width != large.all.width) return false;
+    k->all = small.all;
+    return true;
 }
 
 static int32_t collect(sizes *z, const layout *l, workbench *w, cvr_error *err) {
     collection k = {.l = l, .w = w, .z = z};
     bool random;
-    if (sizes_follow(w->pipeline, &random))
+    if (sizes_follow(w->pipeline, &random)) {
         CVR_TRY(follow_batches(&k, random, err));
-    else
-        CVR_TRY(learn_batches(&k, err));
+    } else if (!has_one_size(&k)) {
+        CVR_TRY(learn_batches(&k, 0, err));
+        if (closes(w->pipeline)) CVR_TRY(learn_batches(&k, w->pipeline->o.closes_at, err));
+    }
     if (k.varies) bound_sizes(&k);
     add_size(z, k.all, 1);
+    return CVR_OK;
+}
+
+/* train.multi_scale: the sizes are known, and so is what each batch has. */
+static int32_t add_variants(sizes *z, workbench *w, cvr_error *err) {
+    const cvr_batches_options *o = &w->pipeline->o;
+    cvr_canvas c;
+    for (size_t v = 1; v <= o->n_variants; v++) {
+        CVR_TRY(learn_size(w, (sample_place){.variant = v}, &c, err));
+        add_size(z, canvas_of(o, c.height, c.width), 1);
+    }
     return CVR_OK;
 }
 
@@ -255,12 +298,16 @@ static int by_area(const void *a, const void *b) {
 int32_t layout_canvases(layout *l, workbench *w, const cvr_field *image, cvr_error *err) {
     const cvr_batches_options *o = &w->pipeline->o;
     cvr_canvas pitch = {0, 0};
-    const size_t most = o->shapes < 1                               ? 1
+    const size_t most = o->n_variants                               ? LAYOUT_MOST_CANVASES
+                        : o->shapes < 1                             ? 1
                         : o->shapes < (int64_t)LAYOUT_MOST_CANVASES ? (size_t)o->shapes
                                                                     : LAYOUT_MOST_CANVASES;
     sizes z = {.n = 0};
     add_size(&z, canvas_of(o, image->shape[0], image->shape[1]), 1);
-    if (o->pads) CVR_TRY(collect(&z, l, w, err));
+    if (o->n_variants)
+        CVR_TRY(add_variants(&z, w, err));
+    else if (o->pads)
+        CVR_TRY(collect(&z, l, w, err));
     while (z.n > most) merge_cheapest(&z);
     for (size_t i = 0; i < z.n; i++) {
         l->canvases[l->n_canvases++] = z.list[i].c;

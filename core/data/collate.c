@@ -120,14 +120,15 @@ static int32_t check_field(const column *c, const cvr_field *f, cvr_canvas size,
 }
 
 static int32_t check_picture_size(const layout *l, const pipeline *p, const cvr_field *f, cvr_error *err) {
-    const cvr_canvas *c = &l->canvases[0];
-    if (f->shape[2] != l->channels || (!p->o.pads && (f->shape[0] != c->height || f->shape[1] != c->width)))
+    const cvr_canvas *c = &l->canvases[0], *own = layout_canvas(l, f->shape[0], f->shape[1]);
+    const bool exact = own && f->shape[0] == own->height && f->shape[1] == own->width;
+    if (f->shape[2] != l->channels || (!p->o.pads && !exact))
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the picture is %lldx%lld with %lld channels, the first was %lldx%lld with %lld; %s",
                         (long long)f->shape[1], (long long)f->shape[0], (long long)f->shape[2], (long long)c->width,
                         (long long)c->height, (long long)l->channels,
                         f->shape[2] != l->channels ? "set model.in_channels=3" : p->o.size_hint);
-    if (!layout_canvas(l, f->shape[0], f->shape[1]))
+    if (!own)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the picture became %lldx%lld, larger than any that was seen before (%lldx%lld); bound its "
                         "size by a resize with max_size, or a crop",

@@ -218,7 +218,7 @@ int32_t layout_learn(layout *l, workbench *w, arena_sample *s, cvr_error *err) {
     l->channels = image->shape[2];
     l->on_device = image->dtype == CVR_U8 && can_emit(p) && (!p->o.in_parts || p->batch_first == p->o.n_transforms);
     l->end = l->on_device ? p->normalises : p->batch_first;
-    CVR_TRY(sample_transform(w, s, (sample_place){s->origin.index, 0, 0}, p->normalises, l->end, err));
+    CVR_TRY(sample_transform(w, s, (sample_place){.index = s->origin.index}, p->normalises, l->end, err));
     CVR_TRY(check_picture(s, err));
     if (!l->on_device && image->dtype != CVR_F32)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s normalises, and pictures are still %s after it",

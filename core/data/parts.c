@@ -12,7 +12,7 @@ static int32_t broken(const part_plan *p, size_t i, const char *what, cvr_error 
 }
 
 static cvr_part_step step_of(part_plan *p, size_t i) {
-    return (cvr_part_step){sizeof(cvr_part_step), p->p->o.transforms[i].attrs, p->params[i], &p->parts[i],
+    return (cvr_part_step){sizeof(cvr_part_step), sample_step(p->p, p->at, i)->attrs, p->params[i], &p->parts[i],
                            &p->parts[i + 1]};
 }
 

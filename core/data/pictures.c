@@ -12,7 +12,7 @@ int32_t cvr_batches_try(const cvr_batches_options *o, const cvr_batches *like, i
     CVR_TRY_OUT(pipeline_open(&b->pipeline, &all, err));
     b->pipeline.warned = like ? like->pipeline.warned : NULL;
     CVR_TRY_OUT(workbench_take(&b->benches[0], &s, err));
-    CVR_TRY_OUT(sample_make(&b->benches[0], s, (sample_place){index, 0, 0},
+    CVR_TRY_OUT(sample_make(&b->benches[0], s, (sample_place){.index = index},
                             like ? like->layout.end : b->pipeline.batch_first, err));
     if (like) {
         CVR_TRY_OUT(slot_allocate(&b->slots[0], &like->layout, 1, err));

@@ -8,6 +8,10 @@ static cvr_rng sample_rng(const pipeline *p, sample_place at, size_t place) {
     return r;
 }
 
+const cvr_transform *sample_step(const pipeline *p, sample_place at, size_t place) {
+    return at.variant ? &p->o.variants[at.variant - 1][place] : &p->o.transforms[place];
+}
+
 int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err) {
     char text[sizeof err->message];
     if (!err) return status;
@@ -20,7 +24,7 @@ int32_t transform_failed(const cvr_transform *t, int32_t status, cvr_error *err)
 
 int32_t sample_draw(const pipeline *p, const cvr_sample *s, sample_place at, size_t place, double *params,
                     cvr_error *err) {
-    const cvr_transform *t = &p->o.transforms[place];
+    const cvr_transform *t = sample_step(p, at, place);
     cvr_rng r = sample_rng(p, at, place);
     memset(params, 0, CVR_AUGMENT_PARAMS * sizeof *params);
     const int32_t status =
@@ -38,17 +42,21 @@ static int32_t make_partner(workbench *w, sample_place at, size_t place, uint32_
     const int64_t index = pipeline_sample(p, (int64_t)cvr_rng_below(&r, (uint64_t)p->n_samples));
     CVR_TRY(workbench_take(w, &partner, err));
     *out = &partner->sample;
-    return sample_make(w, partner, (sample_place){index, at.epoch, branch}, place, err);
+    const size_t end = p->o.transforms[place].desc->fresh ? 0 : place;
+    return sample_make(w, partner, (sample_place){index, at.epoch, branch, at.variant}, end, err);
 }
 
 static int32_t apply_many(workbench *w, arena_sample *s, sample_place at, size_t place, const double *params,
                           cvr_error *err) {
-    const cvr_transform *t = &w->pipeline->o.transforms[place];
+    const cvr_transform *t = sample_step(w->pipeline, at, place);
     cvr_sample *all[SAMPLE_MOST_PARTNERS] = {&s->sample};
     const size_t used = w->used;
-    int32_t status;
-    for (uint32_t k = 1; k < t->desc->n_samples; k++) CVR_TRY_OUT(make_partner(w, at, place, k, &all[k], err));
-    status = CVR_CALL(t->desc, apply_many, NULL, err, t->attrs, params, all, t->desc->n_samples);
+    uint32_t n = t->desc->n_samples;
+    int32_t status, alone = 0;
+    if (t->desc->alone) CVR_CALL_TO(alone, t->desc, alone, NULL, t->attrs, params);
+    if (alone) n = 1;
+    for (uint32_t k = 1; k < n; k++) CVR_TRY_OUT(make_partner(w, at, place, k, &all[k], err));
+    status = CVR_CALL(t->desc, apply_many, NULL, err, t->attrs, params, all, n);
 out:
     w->used = used;
     return status;
@@ -84,11 +92,17 @@ static int32_t check_fields(const arena_sample *s, const char *who, cvr_error *e
     return n <= SAMPLE_MOST_FIELDS ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "%s: it left %u fields", who, n);
 }
 
+/* train.close_mosaic: the last epochs do without. */
+static bool is_closed(const pipeline *p, const cvr_augment_desc *d, int64_t epoch) {
+    return d->closes && p->o.closes && epoch >= p->o.closes_at;
+}
+
 int32_t sample_transform(workbench *w, arena_sample *s, sample_place at, size_t first, size_t end, cvr_error *err) {
     const pipeline *p = w->pipeline;
     for (size_t i = first; i < end; i++) {
-        const cvr_transform *t = &p->o.transforms[i];
+        const cvr_transform *t = sample_step(p, at, i);
         double params[CVR_AUGMENT_PARAMS];
+        if (is_closed(p, t->desc, at.epoch)) continue;
         for (uint32_t k = 0; k < s->sample.n_fields; k++)
             CVR_TRY(transform_takes(t, pipeline_kind(p, s->sample.fields[k]->kind), err));
         CVR_TRY(sample_draw(p, &s->sample, at, i, params, err));

@@ -72,7 +72,10 @@ cvr_sample *workbench_header(workbench *w, int64_t height, int64_t width, int64_
 typedef struct sample_place {
     int64_t index, epoch;
     uint64_t branch;
+    size_t variant; /* 0: made by the options' `transforms`; v: by `variants[v - 1]` */
 } sample_place;
+/* The transform at `place` with the settings that make this sample. */
+const cvr_transform *sample_step(const pipeline *p, sample_place at, size_t place);
 /* Reads a sample and applies the transforms before `end`. The error names the sample. */
 int32_t sample_make_this(workbench *w, arena_sample *s, sample_place at, size_t end, cvr_error *err);
 /* After a failure: whether it is passed over (skip_bad). It is then counted and warned of, once a file, `err` is clear,

@@ -36,9 +36,19 @@ static void put_numbers(const column *c, void *memory, int64_t i, const double *
     for (int64_t k = 0; k < c->shape[0]; k++) to[k] = (float)params[k];
 }
 
+/* All pictures of some batches in a row have one size. */
+static size_t variant_of(const pipeline *p, int64_t position, int64_t epoch) {
+    const cvr_batches_options *o = &p->o;
+    cvr_rng r;
+    if (o->n_variants == 0 || (o->closes && epoch >= o->closes_at)) return 0;
+    cvr_rng_start(&r, cvr_rng_mix(o->seed, 0x7363616cull), (uint64_t)(position / o->variant_every));
+    return 1 + cvr_rng_below(&r, o->n_variants);
+}
+
 sample_place slot_place(const pipeline *p, int64_t position, int64_t i, int64_t index, int64_t epoch) {
     const uint64_t at = (uint64_t)(position * p->o.batch + i);
-    return (sample_place){index, epoch, p->o.arrange ? cvr_rng_mix(0x636f7079ull, at) : 0};
+    return (sample_place){index, epoch, p->o.arrange ? cvr_rng_mix(0x636f7079ull, at) : 0,
+                          variant_of(p, position, epoch)};
 }
 
 int32_t slot_put(slot *s, const layout *l, workbench *w, const arena_sample *from, int64_t i, int64_t epoch,
@@ -120,7 +130,7 @@ static int32_t transform_batch(slot *s, const layout *l, workbench *w, int64_t e
     const size_t place = p->batch_first + (n > 1 ? cvr_rng_below(&r, n) : 0);
     const cvr_transform *t = &p->o.transforms[place];
     const cvr_sample *header = workbench_header(w, s->canvas.height, s->canvas.width, l->channels);
-    CVR_TRY(sample_draw(p, header, (sample_place){position, epoch, BRANCH_BATCHES}, place, params, err));
+    CVR_TRY(sample_draw(p, header, (sample_place){position, epoch, BRANCH_BATCHES, 0}, place, params, err));
     for (size_t k = l->n_fields; k < l->n; k++) {
         static const double zeros[CVR_AUGMENT_PARAMS];
         const column *c = &l->columns[k];

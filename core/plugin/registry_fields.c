@@ -55,6 +55,7 @@ static const desc_field model_fields[] = {
     FIELD_OF(FUNCTION, cvr_model_desc, build),
     LIST(STAGES, cvr_model_desc, stages, n_stages),
     LIST(TEXTS, cvr_model_desc, reads, n_reads),
+    FIELD_OF(TEXT_OR_NULL, cvr_model_desc, file),
     FIELDS_END,
 };
 static const desc_field task_fields[] = {
@@ -118,6 +119,8 @@ static const desc_field augment_fields[] = {
     LIST(TEXTS, cvr_augment_desc, kinds, n_kinds),
     BOUNDED(NUMBER, cvr_augment_desc, moves, 0, 1),
     BOUNDED(NUMBER, cvr_augment_desc, softens, 0, 1),
+    BOUNDED(NUMBER, cvr_augment_desc, closes, 0, 1),
+    BOUNDED(NUMBER, cvr_augment_desc, fresh, 0, 1),
     FIELDS_END,
 };
 static const desc_field dataset_fields[] = {

@@ -35,3 +35,8 @@ resnet_trunk dense_trunk(net *n, const dense_resnet *a, int64_t output_stride) {
                              (long long)a->n_layers);
     return t;
 }
+
+int32_t dense_proposes(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err) {
+    (void)attrs;
+    return each(ctx, "run.task", "segment", err);
+}

@@ -32,6 +32,9 @@ typedef struct dense_fcn {
 } dense_fcn;
 cvr_value dense_fcn_head(net *n, const dense_fcn *h, cvr_value x);
 
+/* As cvr_model_desc.proposes: the task. */
+int32_t dense_proposes(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err);
+
 /* ---- on a ResNet ---- */
 
 /* The first keys of such networks. */

@@ -281,3 +281,8 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
                                  by_rank(n, values, shape), CVR_NONE, classes, 0};
     (void)detect_put_results(n, e, &c, a);
 }
+
+int32_t detect_proposes(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err) {
+    (void)attrs;
+    return each(ctx, "run.task", "detect", err);
+}

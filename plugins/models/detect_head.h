@@ -33,6 +33,9 @@ cvr_value detect_f32(net *n, cvr_value x);
 /* x with another shape of as many elements, in place; neither has rank 4. */
 cvr_value detect_view(net *n, cvr_value x, uint32_t rank, const int64_t *shape);
 
+/* As cvr_model_desc.proposes: the task. */
+int32_t detect_proposes(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err);
+
 /* ---- heads ---- */
 
 /* What the heads say of each map, and where its anchors are. A_i: anchors of map i. */

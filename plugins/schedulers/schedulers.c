@@ -1,7 +1,7 @@
 /*
  * Learning rates over a run: torch.optim.lr_scheduler's StepLR, MultiStepLR, ExponentialLR (by whole epochs),
  * CosineAnnealingLR (Loshchilov and Hutter, 2017), PolynomialLR and OneCycleLR (by steps), ReduceLROnPlateau (by the
- * metric). The plugin "schedulers".
+ * metric); Darknet's policy=steps. The plugin "schedulers".
  */
 #include <cvr/plugin/plugin.h>
 
@@ -45,6 +45,13 @@ static const cvr_attr_desc *const multistep_attrs[] = {&milestones_attr, &drop_a
 static const cvr_attr_desc *const exponential_attrs[] = {&gamma_attr};
 static const cvr_attr_desc *const poly_attrs[] = {&power_attr};
 
+static const cvr_attr_desc *const steps_attrs[] = {
+    CVR_ATTR(INTS, "steps", NULL, "optimizer steps, warm-up included, at which the rate changes",
+             .count = MAX_MILESTONES, CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(FLOATS, "scales", "0.1", "what it is multiplied with at each of them; the last number counts for the rest",
+             .count = MAX_MILESTONES, CVR_ATTR_AT_LEAST(0)),
+};
+
 static const cvr_attr_desc *const plateau_attrs[] = {
     CVR_ATTR(FLOAT, "factor", "0.1", "what the rate is multiplied with on a plateau", CVR_ATTR_BETWEEN(0, 1)),
     CVR_ATTR(INT, "patience", "10", "epochs without a better metric that are let pass", CVR_ATTR_AT_LEAST(0)),
@@ -80,6 +87,13 @@ typedef struct multistep_settings {
     int64_t steps[MAX_MILESTONES];
     double gamma;
 } multistep_settings;
+
+typedef struct steps_settings {
+    int64_t n;
+    int64_t steps[MAX_MILESTONES];
+    int64_t n_scales;
+    double scales[MAX_MILESTONES];
+} steps_settings;
 
 typedef struct plateau_settings {
     double factor;
@@ -123,6 +137,17 @@ static double multistep_factor(const cvr_sched_args *a) {
     int64_t reached = 0;
     for (int64_t i = 0; i < s->n; i++) reached += epoch_of(a) >= s->steps[i];
     return pow(s->gamma, (double)reached);
+}
+
+/* The product of the scales whose step is reached, counted as Darknet counts batches: the first is 1. */
+static double steps_factor(const cvr_sched_args *a) {
+    const steps_settings *s = a->attrs;
+    double factor = 1;
+    for (int64_t i = 0; i < s->n && s->n_scales > 0; i++) {
+        const int64_t k = i < s->n_scales ? i : s->n_scales - 1;
+        if (a->step + a->warmup + 1 >= s->steps[i]) factor *= s->scales[k];
+    }
+    return factor;
 }
 
 /* gamma ^ epoch */
@@ -207,6 +232,8 @@ static const cvr_scheduler_desc schedulers[] = {
     SCHEDULER("constant", 0, NULL, constant_factor, "lr stays as it is"),
     SCHEDULER("step", 2, step_attrs, step_factor, "lr * gamma every `steps` epochs"),
     SCHEDULER("multistep", 2, multistep_attrs, multistep_factor, "lr * gamma at each epoch in `steps`"),
+    SCHEDULER("steps", 2, steps_attrs, steps_factor,
+              "lr * each of `scales` from its optimizer step in `steps` on: Darknet's policy=steps"),
     SCHEDULER("exponential", 1, exponential_attrs, exponential_factor, "lr * gamma every epoch"),
     SCHEDULER("cosine", 0, NULL, cosine_factor, "half a cosine from lr to lr_min, step by step"),
     SCHEDULER("plateau", 6, plateau_attrs, plateau_factor, "lr * factor where the metric has stopped getting better"),

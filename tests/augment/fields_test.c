@@ -182,6 +182,9 @@ static const struct parted {
     {"random_horizontal_flip", "", {1}},
     {"random_vertical_flip", "", {1}},
     {"random_vertical_flip", "", {0}},
+    {"letterbox", "24 center=yes", {0}},
+    {"letterbox", "9,14", {0}},
+    {"letterbox", "17,21", {0}},
 };
 
 static void run_part(const struct parted *x, const uint8_t *pixels, int64_t h, int64_t w) {
@@ -245,7 +248,7 @@ Test(augment_fields, says_what_it_moves) {
         cr_assert(d->n_kinds == 3u || d->n_kinds == 0, "%s", d->name);
         for (uint32_t k = 0; k < d->n_kinds; k++) cr_expect_str_eq(d->kinds[k], placed[k], "%s", d->name);
     }
-    cr_expect(moving == 22u && policies == 4u, "%u move, %u of them nothing along", moving, policies);
+    cr_expect(moving == 26u && policies == 4u, "%u move, %u of them nothing along", moving, policies);
     cr_expect(transform("random_erasing")->stage == CVR_STAGE_NORMALISED && !transform("random_erasing")->moves);
     cr_expect(transform("normalize")->stage == CVR_STAGE_NORMALISE && transform("normalize")->emit);
     cr_expect(transform("mixup")->stage == CVR_STAGE_BATCH && transform("mixup")->softens &&

@@ -313,6 +313,18 @@ static void check_ema(small_net *n, golden *g, const char *label) {
     net_drop(n, &u);
 }
 
+/* YOLOX's ModelEMA: decay * (1 - e^(-n / 2000)) at the n-th update, whatever batch and epochs are. */
+Test(averages, ramp_as_yolox) {
+    const train_settings each = {.batch = 8, .epochs = 300, .ema_decay = 0.9998, .ema_steps = 1, .ema_ramp = 2000};
+    train_settings fifth = each;
+    fifth.ema_steps = 5;
+    cr_expect(fabs(ema_ramp_weight(&each, 0) - 0.99950022495) < 1e-9, "%.12g", ema_ramp_weight(&each, 0));
+    cr_expect(fabs(ema_ramp_weight(&each, 1999) - 0.36800586528) < 1e-9, "%.12g", ema_ramp_weight(&each, 1999));
+    cr_expect(fabs(ema_ramp_weight(&each, 1000000) - 0.0002) < 1e-12);
+    cr_expect_eq(ema_ramp_weight(&fifth, 4), 0);
+    cr_expect_eq(ema_ramp_weight(&fifth, 5), ema_ramp_weight(&each, 1));
+}
+
 /* Writes the case's `letter`0 to 4 where the program or the store has them. */
 static void write_five(small_net *n, net_unit *u, golden *g, const char *label, char letter) {
     char name[16];

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 static bool boxes;
+static int64_t fit = FIT_AUTO;
 bool settings_with_boxes(const settings *s) {
     (void)s;
     return boxes;
@@ -47,7 +48,8 @@ static int32_t open_run(run *r, const char *augment, int64_t side, int64_t longe
     FILE *f = fopen(path, "w");
     cr_assert(f && fprintf(f, "[augment]\n%s\n[run]\nseed = 1\n", augment) > 0 && fclose(f) == 0);
     memset(r, 0, sizeof *r);
-    r->data = (data_settings){.mean = "0", .std = "1", .n_img_size = 1, .img_size = side, .img_size_long = longer};
+    r->data = (data_settings){
+        .mean = "0", .std = "1", .n_img_size = 1, .img_size = side, .img_size_long = longer, .fit = fit};
     r->val = (val_settings){.crop_size = -1, .resize_size = -1, .interpolation = 1};
     r->task = (cvr_task_desc){.name = "test", .pads = boxes, .pipeline = boxes ? pipeline_of_boxes : usual_pipeline};
     r->set = (settings){.task = &r->task, .data = &r->data, .val = &r->val, .std = {1, 1, 1, 1}};
@@ -73,6 +75,19 @@ static void names_of(const split *s, char *out, size_t room) {
         n += (size_t)snprintf(out + n, room - n, "%s%s", i ? " " : "", s->transforms[i].desc->name);
 }
 
+/* Of a transform: "key=value key=value". */
+static void expect_settings(const cvr_transform *t, const char *text_of_all) {
+    const cvr_schema schema = {t->desc->attrs, t->desc->n_attrs};
+    for (uint32_t i = 0; i < schema.n; i++) {
+        char *expected = cvr_line_key(text_of_all, schema.attrs[i]->name);
+        cvr_text text = {0};
+        if (expected) cvr_attr_print(&schema, i, t->attrs, &text);
+        if (expected) cr_expect_str_eq(text.s, expected, "%s: %s", schema.attrs[i]->name, text.s);
+        cvr_text_clear(&text);
+        cvr_free(expected);
+    }
+}
+
 /* The size follows the lines, unless one of them makes it. */
 static const struct {
     const char *augment;
@@ -96,6 +111,7 @@ static const struct {
     {"preset = ssdlite", 320, 0, "random_iou_crop random_horizontal_flip resize normalize"},
     {"preset = ssd", 300, 0,
      "random_photometric_distort random_zoom_out random_iou_crop random_horizontal_flip resize normalize"},
+    {"preset = none", 300, 0, "resize normalize"},
     {"random_vertical_flip =\npreset = hflip\nrandom_invert =", 300, 0,
      "random_vertical_flip random_horizontal_flip random_invert resize normalize"},
 };
@@ -114,6 +130,36 @@ Test(transforms, of_pictures_with_boxes) {
         cr_expect_str_eq(val, cases[i].side ? "resize normalize" : "normalize");
         close_run(&r);
     }
+}
+
+/* data.fit: what the first transform of the task's is called, and some of its settings. */
+Test(transforms, fit_pictures_with_boxes_into_a_square) {
+    static const struct {
+        int64_t fit, longer;
+        const char *names, *settings;
+    } fits[] = {
+        {FIT_AUTO, 0, "resize normalize", "size=416,416 antialias=no"},
+        {FIT_STRETCH, 0, "resize normalize", "size=416,416"},
+        {FIT_LETTERBOX, 0, "letterbox normalize", "size=416 fill=114 center=no interpolation=bilinear antialias=no"},
+        {FIT_LETTERBOX_CENTER, 0, "letterbox normalize", "size=416 fill=128 center=yes"},
+        {FIT_LETTERBOX, 800, "resize normalize", "size=416 max_size=800"},
+    };
+    boxes = true;
+    for (size_t i = 0; i < sizeof fits / sizeof *fits; i++) {
+        char names[512];
+        run r;
+        cvr_error err = CVR_ERROR_INIT;
+        fit = fits[i].fit;
+        cr_assert_eq(open_run(&r, "", 416, fits[i].longer, &err), CVR_OK, "%s", err.message);
+        for (int k = 0; k < 2; k++) {
+            const cvr_transform *t = &r.d.splits[k].transforms[0];
+            names_of(&r.d.splits[k], names, sizeof names);
+            cr_expect_str_eq(names, fits[i].names, "%s", names);
+            expect_settings(t, fits[i].settings);
+        }
+        close_run(&r);
+    }
+    fit = FIT_AUTO;
 }
 
 /* A task without boxes brings pictures to their size by a line of [augment], or does not. */

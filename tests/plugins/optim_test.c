@@ -447,3 +447,33 @@ Test(schedulers, as_pytorch) {
     golden_close(&g);
     cvr_plugins_close(&plugins);
 }
+
+/* Darknet's: learning_rate = 1, burn_in = 10, policy = steps, steps = 20,30, scales = .1,.5; get_current_rate() sees
+ * the number of the batch from 1 on. The last of fewer scales counts for the rest. */
+Test(schedulers, steps_as_darknet) {
+    static const struct {
+        const char *settings;
+        double after;
+    } cases[] = {{"steps=20,30 scales=0.1,0.5", 0.05}, {"steps=20,30 scales=0.1", 0.01}};
+    cvr_plugins *plugins;
+    cvr_error err;
+    const void *found;
+    cvr_error_init(&err);
+    cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_plugins_find(plugins, CVR_KIND_SCHEDULER, "steps", &found, &err), CVR_OK, "%s", err.message);
+    const cvr_scheduler_desc *scheduler = found;
+    const cvr_schema schema = {scheduler->attrs, scheduler->n_attrs};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        void *attrs;
+        cr_assert_eq(cvr_attrs_parse(&schema, cases[i].settings, NULL, "steps", &attrs, &err), CVR_OK);
+        for (int64_t batch = 11; batch <= 40; batch++) {
+            const cvr_sched_args args = {
+                .struct_size = sizeof args, .attrs = attrs, .step = batch - 11, .warmup = 10, .lr = 1};
+            const double want = batch < 20 ? 1 : batch < 30 ? 0.1 : cases[i].after;
+            cr_expect(fabs(scheduler->factor(&args) - want) < 1e-12, "batch %d: %g", (int)batch,
+                      scheduler->factor(&args));
+        }
+        cvr_free(attrs);
+    }
+    cvr_plugins_close(&plugins);
+}

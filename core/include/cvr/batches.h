@@ -38,12 +38,20 @@ typedef struct cvr_batches_options {
     bool pads;            /* pictures of a batch may differ in size, and are padded */
     bool without_targets; /* the wanted fields may be missing, and are then not there in any batch */
     bool shuffle, drop_last, skip_bad;
-    bool leave_out;   /* with skip_bad, a bad sample makes its batch smaller; else the next good one takes its place */
-    bool in_parts;    /* a step takes a batch in parts: the host does what works on a whole batch */
-    bool run_ahead;   /* go on into the next epoch */
-    bool whole;       /* decode whole pictures, also where a part would do: finds damage anywhere in a file */
-    bool reduced;     /* let decoders shrink pictures that a transform shrinks anyway: faster, other pixels */
+    bool leave_out; /* with skip_bad, a bad sample makes its batch smaller; else the next good one takes its place */
+    bool in_parts;  /* a step takes a batch in parts: the host does what works on a whole batch */
+    bool run_ahead; /* go on into the next epoch */
+    bool closes;    /* transforms that say so (cvr_augment_desc.closes) are left out from epoch closes_at (from 0) on */
+    bool whole;     /* decode whole pictures, also where a part would do: finds damage anywhere in a file */
+    bool reduced;   /* let decoders shrink pictures that a transform shrinks anyway: faster, other pixels */
     uint32_t workers; /* 0: made when asked for, by the caller */
+    int64_t closes_at;
+    /* train.multi_scale: the transforms with other settings, n_transforms of them each; one of these lists, drawn for
+     * every variant_every batches, is taken in place of `transforms`, but not in the epochs that closes_at begins.
+     * 0: none. All pictures of a variant have one size. */
+    const cvr_transform *const *variants;
+    size_t n_variants;
+    int64_t variant_every;
     uint64_t seed;
     /* Puts other samples into an epoch, or them in another order: changes n numbers from 0 to n - 1, where a number may
      * then stand more than once, with random numbers of its own each time. A pure function of what it is given; NULL:

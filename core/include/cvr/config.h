@@ -60,13 +60,16 @@ typedef struct cvr_config cvr_config;
 
 /* Reads a recipe. Only its form and section names are judged here; keys are judged when they are bound. */
 int32_t cvr_config_load(cvr_config **out, const char *path, cvr_error *err);
+/* A recipe that says nothing, for what the command line says. */
+int32_t cvr_config_create(cvr_config **out, cvr_error *err);
 void cvr_config_destroy(cvr_config **c);
 /* One `section.key=value` or `key=value` of the command line; paths in it are relative to the current folder. */
 int32_t cvr_config_override(cvr_config *c, const char *text, cvr_error *err);
 /* A setting that was given, before anybody binds its section, or NULL. */
 const cvr_setting *cvr_config_given(const cvr_config *c, const char *section, const char *key);
 /* Gives a setting from elsewhere than the recipe, before its section is bound. `origin` says from where, and must
- * outlive the config; paths in it are absolute. What was given before stays, unless `replace`. */
+ * outlive the config; paths in it are absolute. What was given before stays, unless `replace`; in [augment], where keys
+ * may repeat, both do. */
 int32_t cvr_config_suggest(cvr_config *c, const cvr_setting *s, bool replace, cvr_error *err);
 /* The path of the recipe. */
 const char *cvr_config_path(const cvr_config *c);
@@ -81,6 +84,8 @@ void cvr_config_leave(cvr_config *c, const char *section, const char *file);
 int32_t cvr_config_finish(const cvr_config *c, cvr_error *err);
 /* Every effective setting: as config.ini (origins = false), or a line each with its origin. */
 void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out);
+/* The settings that are not defaults, as a recipe. */
+void cvr_config_print_given(const cvr_config *c, cvr_text *out);
 void cvr_config_print_json(const cvr_config *c, cvr_text *out);
 /* Text and origin of one effective setting, or NULL; lives as long as the config. */
 const char *cvr_config_get(cvr_config *c, const char *section, const char *key, const char **origin);

@@ -2,6 +2,7 @@
  * The data set "coco": where its files are, and its settings.
  */
 #include "../folder/folder_list.h"
+#include "../guess_path.h"
 #include "coco.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -162,6 +163,38 @@ static int32_t open_coco(const cvr_dataset_args *args, void **self, cvr_error *e
     return status;
 }
 
+/* ---- guessing ---- */
+
+/* Names of files of which others have a meaning of their own are less sure. */
+static int32_t sure_of(const char *file) {
+    return strstr(file, "instances_") || strstr(file, ".coco.json") ? 85 : 50;
+}
+
+/* A JSON file itself: its pictures are beside it, or beside its folder `annotations`. */
+static int32_t guess_file(const cvr_guess_args *g, char folder[PATH_ROOM], cvr_propose_fn each, void *ctx,
+                          int32_t *sure, cvr_error *err) {
+    if (!guess_ends(g->path, ".json") && !guess_ends(g->path, ".json.gz")) return CVR_OK;
+    *sure = 50;
+    if (guess_ends(folder, "/annotations")) *strrchr(folder, '/') = '\0';
+    CVR_TRY(each(ctx, "data.root", folder, err));
+    CVR_TRY(each(ctx, "data.annotations", g->path, err));
+    return each(ctx, "data.val_split", GUESS_VAL_SPLIT, err);
+}
+
+static int32_t guess_coco(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {
+    char folder[PATH_ROOM];
+    const char *train;
+    if (!cvr_guess_wants(g, CVR_FIELD_BOXES)) return CVR_OK;
+    CVR_TRY(guess_folder(g, folder, err));
+    if (!g->is_folder) {
+        CVR_TRY(guess_file(g, folder, each, ctx, sure, err));
+    } else if ((train = guess_first(folder, files[CVR_SPLIT_TRAIN]))) {
+        *sure = sure_of(train);
+        if (!guess_first(folder, files[CVR_SPLIT_VAL])) CVR_TRY(each(ctx, "data.val_split", GUESS_VAL_SPLIT, err));
+    }
+    return *sure && cvr_guess_wants(g, CVR_FIELD_MASKS) ? each(ctx, "data.masks", "yes", err) : CVR_OK;
+}
+
 static const cvr_attr_desc *const attrs[] = {
     CVR_ATTR(PATH, "annotations", "",
              "JSON file of the training split; default: annotations/instances_train2017.json, and other usual names"),
@@ -187,6 +220,7 @@ static const cvr_dataset_desc dataset = {
     .attrs = attrs,
     .open = open_coco,
     BOX_DATA_FUNCTIONS,
+    .guess = guess_coco,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -3,7 +3,9 @@
  * one tree and val_split. Files are listed whose names end as some codec's pictures do; the bytes decide how they are
  * decoded.
  */
+#include "../guess_path.h"
 #include "folder.h"
+#include <dirent.h>
 
 typedef struct folder_attrs {
     double val_split;
@@ -160,6 +162,34 @@ void folder_describe(const void *self, int64_t index, char *buf, uint64_t size) 
     (void)snprintf(buf, size, "%s", path_of(self, index));
 }
 
+/* ---- guessing ---- */
+
+/* Whether a folder in it has pictures: the first that has anything decides. */
+static int32_t has_classes(const cvr_image_service *images, const char *root, const char *below) {
+    char path[4096], inner[4400];
+    const int n = snprintf(path, sizeof path, "%s/%s", root, below);
+    DIR *const d = n > 0 && n < (int)sizeof path ? opendir(path) : NULL;
+    int32_t found = 0;
+    const struct dirent *e, *f;
+    while (d && !found && (e = readdir(d))) {
+        (void)snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
+        DIR *const c = e->d_name[0] != '.' ? opendir(inner) : NULL;
+        while (c && !found && (f = readdir(c))) found = f->d_name[0] != '.' && images->is_picture(images, f->d_name);
+        if (c) (void)closedir(c);
+    }
+    if (d) (void)closedir(d);
+    return found;
+}
+
+static int32_t guess_classes(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {
+    const cvr_image_service *const images = g->host->get(g->host, CVR_SERVICE_IMAGE);
+    if (!images || !g->is_folder || !cvr_guess_wants(g, CVR_FIELD_LABEL)) return CVR_OK;
+    const int32_t train = has_classes(images, g->path, "train");
+    *sure = train ? 60 : has_classes(images, g->path, ".") ? 40 : 0;
+    if (!*sure || (train && guess_has(g->path, "val"))) return CVR_OK;
+    return each(ctx, "data.val_split", GUESS_VAL_SPLIT, err);
+}
+
 static const cvr_attr_desc *const attrs[] = {
     CVR_ATTR(FLOAT, "val_split", "0",
              "share of every class that validates, where there is one tree for both; drawn by the seed",
@@ -181,6 +211,7 @@ static const cvr_dataset_desc dataset = {
     .describe = folder_describe,
     .label = folder_label,
     .kind = dataset_picture_kind,
+    .guess = guess_classes,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -3,6 +3,7 @@
  * what has no class, and k is class k - 1.
  */
 #include "../folder/folder_list.h"
+#include "../guess_path.h"
 #include "masks.h"
 
 #define CLASSES 150
@@ -50,10 +51,18 @@ static int32_t open_ade20k(const cvr_dataset_args *args, void **self, cvr_error 
     return masks_open(fill, args, self, err);
 }
 
+static int32_t guess_ade20k(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {
+    static const char *const usual[] = {"annotations/training", "ADEChallengeData2016/annotations/training", NULL};
+    (void)each, (void)ctx, (void)err;
+    if (cvr_guess_wants(g, CVR_FIELD_MASK) && guess_first(g->path, usual)) *sure = 80;
+    return CVR_OK;
+}
+
 const cvr_dataset_desc ade20k_dataset = {
     .struct_size = sizeof ade20k_dataset,
     .name = "ade20k",
     .doc = "ADE20K scene parsing: ADEChallengeData2016 with images and annotations; 150 classes, 0 does not count",
     .open = open_ade20k,
     MASKS_FUNCTIONS,
+    .guess = guess_ade20k,
 };

@@ -3,6 +3,7 @@
  * in gtFine, of which 19 count in training.
  */
 #include "../folder/folder_list.h"
+#include "../guess_path.h"
 #include "masks.h"
 
 typedef struct cityscapes_attrs {
@@ -47,6 +48,14 @@ static int32_t open_cityscapes(const cvr_dataset_args *args, void **self, cvr_er
     return masks_open(fill, args, self, err);
 }
 
+static int32_t guess_cityscapes(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure,
+                                cvr_error *err) {
+    const int32_t fine = guess_has(g->path, "gtFine");
+    if (!cvr_guess_wants(g, CVR_FIELD_MASK) || !guess_has(g->path, "leftImg8bit")) return CVR_OK;
+    *sure = fine || guess_has(g->path, "gtCoarse") ? 90 : 0;
+    return *sure && !fine ? each(ctx, "data.masks", "gtCoarse", err) : CVR_OK;
+}
+
 static const cvr_attr_desc *const attrs[] = {
     CVR_ATTR(CHOICE, "masks", "gtFine", "which masks", .choices = "gtFine|gtCoarse"),
     CVR_ATTR(CHOICE, "labels", "ids",
@@ -63,4 +72,5 @@ const cvr_dataset_desc cityscapes_dataset = {
     .attrs = attrs,
     .open = open_cityscapes,
     MASKS_FUNCTIONS,
+    .guess = guess_cityscapes,
 };

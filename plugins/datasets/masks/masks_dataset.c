@@ -4,6 +4,7 @@
  */
 #include "../csv_table.h"
 #include "../folder/folder_list.h"
+#include "../guess_path.h"
 #include "masks.h"
 
 #define MOST_IGNORED 16
@@ -195,6 +196,15 @@ static int32_t open_masks(const cvr_dataset_args *args, void **self, cvr_error *
     return masks_open(fill, args, self, err);
 }
 
+static int32_t guess_masks(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {
+    static const char *const train[] = {"masks/train", "train/masks", "masks", NULL}, *const val[] = {"masks/val",
+                                                                                                      "val/masks",
+                                                                                                      NULL};
+    if (!cvr_guess_wants(g, CVR_FIELD_MASK) || !guess_first(g->path, train)) return CVR_OK;
+    *sure = guess_has(g->path, "images") || guess_has(g->path, "train/images") ? 60 : 0;
+    return *sure && !guess_first(g->path, val) ? each(ctx, "data.val_split", GUESS_VAL_SPLIT, err) : CVR_OK;
+}
+
 static const cvr_attr_desc *const attrs[] = {
     CVR_ATTR(FLOAT, "val_split", "0",
              "share of the pictures that validates, where there is one tree; drawn by the seed",
@@ -224,6 +234,7 @@ const cvr_dataset_desc masks_dataset = {
     .attrs = attrs,
     .open = open_masks,
     MASKS_FUNCTIONS,
+    .guess = guess_masks,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

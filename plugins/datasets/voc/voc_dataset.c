@@ -3,7 +3,9 @@
  * with different classes, so that a sample cannot have both: data.annotations chooses. Where it does not, masks are
  * taken if there are any, since they are the rarer thing; the other is told.
  */
+#include "../guess_path.h"
 #include "voc.h"
+#include <dirent.h>
 
 typedef struct voc {
     const cvr_host *host;
@@ -89,6 +91,47 @@ static int32_t objects(const void *self, int64_t index, cvr_object_fn each, void
     return d->way->objects ? d->way->objects(d->self, index, each, ctx, err) : CVR_OK;
 }
 
+/* ---- guessing ---- */
+
+/* XML files beside the pictures, in folders train and val or valid, as Roboflow exports them. */
+static int32_t has_xml_beside(const char *folder) {
+    char path[4096];
+    int32_t found = 0;
+    const int n = snprintf(path, sizeof path, "%s/train", folder);
+    DIR *const d = n > 0 && n < (int)sizeof path ? opendir(path) : NULL;
+    const struct dirent *e;
+    for (int i = 0; d && !found && i < 1000 && (e = readdir(d)); i++) found = guess_ends(e->d_name, ".xml");
+    if (d) (void)closedir(d);
+    return found;
+}
+
+static int32_t guess_boxes(const char *base, const char *folder, cvr_propose_fn each, void *ctx, int32_t *sure,
+                           cvr_error *err) {
+    static const char *const train[] = {"ImageSets/Main/train.txt", NULL},
+                             *const val[] = {"ImageSets/Main/val.txt", "ImageSets/Main/test.txt", NULL},
+                             *const beside[] = {"val", "valid", NULL};
+    const int32_t standard = base[0] && guess_has(base, "Annotations");
+    *sure = standard ? 80 : has_xml_beside(folder) ? 70 : 0;
+    if (!*sure) return CVR_OK;
+    CVR_TRY(each(ctx, "data.annotations", "boxes", err));
+    const int32_t both =
+        standard ? guess_first(base, train) && guess_first(base, val) : guess_first(folder, beside) != NULL;
+    return both ? CVR_OK : each(ctx, "data.val_split", GUESS_VAL_SPLIT, err);
+}
+
+static int32_t guess_voc(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {
+    static const voc_attrs usual = {.masks = "SegmentationClass"};
+    const cvr_dataset_args args = {
+        .struct_size = sizeof args, .host = g->host, .attrs = &usual, .root = g->path, .train = "", .val = ""};
+    char base[4096] = "";
+    if (!g->is_folder) return CVR_OK;
+    if (voc_base(&args, base, sizeof base, NULL) != CVR_OK) base[0] = '\0';
+    if (cvr_guess_wants(g, CVR_FIELD_BOXES)) return guess_boxes(base, g->path, each, ctx, sure, err);
+    if (!base[0] || !cvr_guess_wants(g, CVR_FIELD_MASK) || !voc_has_masks(&args)) return CVR_OK;
+    *sure = 80;
+    return each(ctx, "data.annotations", "masks", err);
+}
+
 static const cvr_attr_desc *const attrs[] = {
     CVR_ATTR(CHOICE, "annotations", "auto",
              "masks: a class for each pixel; boxes: of objects, by the XML files; auto: masks where there are any",
@@ -129,6 +172,7 @@ static const cvr_dataset_desc dataset = {
     .rows = rows,
     .size = size,
     .objects = objects,
+    .guess = guess_voc,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

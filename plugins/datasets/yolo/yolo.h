@@ -43,4 +43,9 @@ int32_t yolo_label_read(box_data *d, uint64_t picture, int64_t n_classes, int64_
 int32_t yolo_shape(const box_data *d, const box_object *o, int64_t height, int64_t width, rle *out, cvr_error *err);
 int32_t yolo_create(const cvr_dataset_args *args, box_data **out, cvr_error *err);
 
+/* The description that lies in data.root under a usual name; "": none does. */
+int32_t yolo_usual_plan(const char *root, char file[YOLO_PATH], cvr_error *err);
+/* yolo_guess.c */
+int32_t yolo_guess(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err);
+
 #endif

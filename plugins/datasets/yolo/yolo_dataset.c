@@ -258,22 +258,25 @@ static int32_t number_classes(box_data *d, int64_t n, cvr_error *err) {
 
 /* ---- opening ---- */
 
-static int32_t find_plan(const cvr_dataset_args *args, char file[YOLO_PATH], cvr_error *err) {
+int32_t yolo_usual_plan(const char *root, char file[YOLO_PATH], cvr_error *err) {
     static const char *const usual[] = {"data.yaml", "data.yml", "dataset.yaml", "obj.data"};
-    const yolo_attrs *const a = args->attrs;
-    file[0] = '\0';
-    if (a->annotations[0]) return dataset_path(file, YOLO_PATH, "", a->annotations, err);
-    for (int i = 0; args->root[0] && i < 4; i++) {
-        CVR_TRY(dataset_path(file, YOLO_PATH, args->root, usual[i], err));
+    for (int i = 0; root[0] && i < 4; i++) {
+        CVR_TRY(dataset_path(file, YOLO_PATH, root, usual[i], err));
         if (access(file, F_OK) == 0) return CVR_OK;
     }
+    file[0] = '\0';
+    return CVR_OK;
+}
+
+static int32_t find_plan(const cvr_dataset_args *args, char file[YOLO_PATH], cvr_error *err) {
+    const yolo_attrs *const a = args->attrs;
+    if (a->annotations[0]) return dataset_path(file, YOLO_PATH, "", a->annotations, err);
     if (args->root[0] && access(args->root, F_OK) == 0 && !folder_exists(args->root))
         return fail_at(args->root,
                        cvr_fail(err, CVR_ERR_USAGE,
                                 "data.root is a folder; give this file, if it describes the data, as data.annotations"),
                        err);
-    file[0] = '\0';
-    return CVR_OK;
+    return yolo_usual_plan(args->root, file, err);
 }
 
 static int32_t read_labels(box_data *d, int64_t n_classes, int32_t warns, cvr_error *err) {
@@ -358,6 +361,7 @@ static const cvr_dataset_desc dataset = {
     .attrs = attrs,
     .open = open_yolo,
     BOX_DATA_FUNCTIONS,
+    .guess = yolo_guess,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

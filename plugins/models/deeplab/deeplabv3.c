@@ -86,7 +86,8 @@ static const cvr_stage *const mobilenet_stages[] = {DENSE_MOBILENET_V3_STAGES, D
 
 #define MODEL(name_, build_, alias_, stages_, ...)                                                                     \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Chen et al. 2017, as in torchvision",            \
+        .struct_size = sizeof(cvr_model_desc), .proposes = dense_proposes, .name = name_,                              \
+        .doc = "Chen et al. 2017, as in torchvision",                                                                  \
         .n_attrs = 5 + sizeof((const void *[]){__VA_ARGS__}) / sizeof(void *),                                         \
         .attrs = (const cvr_attr_desc *const[]){&rates, &channels, &dropout, &aux_loss, &dropout_aux, __VA_ARGS__},    \
         .build = build_, .n_stages = NET_COUNT(stages_), .stages = stages_, .alias = alias_                            \

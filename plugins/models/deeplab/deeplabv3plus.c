@@ -136,7 +136,8 @@ static const cvr_stage *const mobilenet_stages[] = {
 
 #define MODEL(name_, build_, alias_, stages_, ...)                                                                     \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Chen et al. 2018, as VainF has it",              \
+        .struct_size = sizeof(cvr_model_desc), .proposes = dense_proposes, .name = name_,                              \
+        .doc = "Chen et al. 2018, as VainF has it",                                                                    \
         .n_attrs = 5 + sizeof((const void *[]){__VA_ARGS__}) / sizeof(void *),                                         \
         .attrs =                                                                                                       \
             (const cvr_attr_desc *const[]){&rates, &channels, &dropout, &output_stride, &low_channels, __VA_ARGS__},   \

@@ -44,8 +44,9 @@ static const cvr_stage *const stages[] = {DENSE_RESNET_STAGES, DENSE_HEAD_STAGES
 
 #define MODEL(name_, layers_)                                                                                          \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Long et al. 2015, as in torchvision",            \
-        .n_attrs = 5, .attrs = (const cvr_attr_desc *const[]){&layers_, &width, &aux_loss, &dropout, &dropout_aux},    \
+        .struct_size = sizeof(cvr_model_desc), .proposes = dense_proposes, .name = name_,                              \
+        .doc = "Long et al. 2015, as in torchvision", .n_attrs = 5,                                                    \
+        .attrs = (const cvr_attr_desc *const[]){&layers_, &width, &aux_loss, &dropout, &dropout_aux},                  \
         .build = fcn_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = fcn_alias                        \
     }
 static const cvr_model_desc *const models[] = {MODEL("fcn_resnet50", layers_50), MODEL("fcn_resnet101", layers_101)};

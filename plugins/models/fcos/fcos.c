@@ -86,6 +86,7 @@ static const cvr_attr_desc *const attrs[] = {&score, &nms,    &per_img,        &
                                              &sizes, &radius, &fpn_head_groups};
 
 static const cvr_model_desc model = {.struct_size = sizeof(cvr_model_desc),
+                                     .proposes = detect_proposes,
                                      .name = "fcos_resnet50_fpn",
                                      .doc = "Tian et al. 2019, as in torchvision",
                                      .n_attrs = NET_COUNT(attrs),

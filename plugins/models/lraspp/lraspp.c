@@ -59,6 +59,7 @@ static const cvr_stage *const stages[] = {
 };
 
 static const cvr_model_desc lraspp = {.struct_size = sizeof lraspp,
+                                      .proposes = dense_proposes,
                                       .name = "lraspp_mobilenet_v3_large",
                                       .doc = "Howard et al. 2019, as in torchvision",
                                       .n_attrs = NET_COUNT(schema),

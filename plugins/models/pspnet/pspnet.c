@@ -95,7 +95,8 @@ static const cvr_stage *const stages_of[] = {
 
 #define MODEL(name_, layers_)                                                                                          \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Zhao et al. 2017, as in semseg", .n_attrs = 6,   \
+        .struct_size = sizeof(cvr_model_desc), .proposes = dense_proposes, .name = name_,                              \
+        .doc = "Zhao et al. 2017, as in semseg", .n_attrs = 6,                                                         \
         .attrs = (const cvr_attr_desc *const[]){&layers_, &width, &bins, &aux_loss, &dropout, &dropout_aux},           \
         .build = pspnet_build, .n_stages = NET_COUNT(stages_of), .stages = stages_of, .alias = pspnet_alias            \
     }

@@ -150,9 +150,9 @@ static const cvr_stage *const stages[] = {
 static const char *const masks[] = {"masks"};
 #define MODEL(name_, doc_, schema_, build_, alias_, ...)                                                               \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = doc_, .n_attrs = NET_COUNT(schema_),              \
-        .attrs = schema_, .build = build_, .n_stages = NET_COUNT(stages), .stages = stages, .stride = fpn_stride,      \
-        .alias = alias_, __VA_ARGS__                                                                                   \
+        .struct_size = sizeof(cvr_model_desc), .proposes = detect_proposes, .name = name_, .doc = doc_,                \
+        .n_attrs = NET_COUNT(schema_), .attrs = schema_, .build = build_, .n_stages = NET_COUNT(stages),               \
+        .stages = stages, .stride = fpn_stride, .alias = alias_, __VA_ARGS__                                           \
     }
 static const cvr_model_desc *const models[] = {
     MODEL("fasterrcnn_resnet50_fpn", FASTER, usual, build_faster, resnet_alias),

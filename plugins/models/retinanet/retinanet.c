@@ -117,9 +117,9 @@ static const cvr_attr_desc *const first_attrs[] = {ATTRS(frozen)}, *const second
 
 #define MODEL(name_, attrs_, build_)                                                                                   \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_, .doc = "Lin et al. 2017, as in torchvision",             \
-        .n_attrs = NET_COUNT(attrs_), .attrs = attrs_, .build = build_, .n_stages = NET_COUNT(stages),                 \
-        .stages = stages, .stride = fpn_stride, .alias = alias                                                         \
+        .struct_size = sizeof(cvr_model_desc), .proposes = detect_proposes, .name = name_,                             \
+        .doc = "Lin et al. 2017, as in torchvision", .n_attrs = NET_COUNT(attrs_), .attrs = attrs_, .build = build_,   \
+        .n_stages = NET_COUNT(stages), .stages = stages, .stride = fpn_stride, .alias = alias                          \
     }
 static const cvr_model_desc *const models[] = {
     MODEL("retinanet_resnet50_fpn", first_attrs, build_first),

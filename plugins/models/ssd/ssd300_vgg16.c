@@ -144,6 +144,7 @@ static const cvr_stage *const stages[] = {
 
 static const cvr_model_desc model = {
     .struct_size = sizeof(cvr_model_desc),
+    .proposes = detect_proposes,
     .name = "ssd300_vgg16",
     .doc = "Liu et al. 2016, as in torchvision; data.img_size = 300, mean = 0.48235,0.45882,0.40784, std = 1/255",
     .n_attrs = SSD_N_ATTRS + 2,

@@ -97,6 +97,7 @@ static const cvr_stage *const stages[] = {
 
 static const cvr_model_desc model = {
     .struct_size = sizeof(cvr_model_desc),
+    .proposes = detect_proposes,
     .name = "ssdlite320_mobilenet_v3_large",
     .doc = "Howard et al. 2019, as in torchvision; data.img_size = 320, mean = 0.5,0.5,0.5, std = 0.5,0.5,0.5",
     .n_attrs = SSD_N_ATTRS + 2,

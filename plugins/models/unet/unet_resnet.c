@@ -77,7 +77,7 @@ static const cvr_stage *const stages[] = {
 
 #define MODEL(name_, block_)                                                                                           \
     &(const cvr_model_desc) {                                                                                          \
-        .struct_size = sizeof(cvr_model_desc), .name = name_,                                                          \
+        .struct_size = sizeof(cvr_model_desc), .proposes = dense_proposes, .name = name_,                              \
         .doc = "Ronneberger et al. 2015, as in segmentation_models.pytorch", .n_attrs = 4,                             \
         .attrs = (const cvr_attr_desc *const[]){&layers, &block_, &width, &decoder_channels},                          \
         .build = unet_resnet_build, .n_stages = NET_COUNT(stages), .stages = stages, .alias = unet_resnet_alias        \

@@ -4,6 +4,7 @@
  */
 #include "detect_found.h"
 #include "detect_task.h"
+#include "detect_tiles.h"
 
 int32_t detect_reads_masks(const cvr_task_info *info) {
     for (uint32_t i = 0; i < info->n_reads; i++)
@@ -104,7 +105,8 @@ static const cvr_task_desc detect_task = {.struct_size = sizeof detect_task,
                                           .matrix_extra = "background",
                                           .metrics_curves = detect_metrics_curves,
                                           .save = detect_save,
-                                          .save_list = "predictions.json"};
+                                          .save_list = "predictions.json",
+                                          .merge_tiles = detect_merge_tiles};
 
 static int32_t detect_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -152,6 +152,8 @@ typedef struct cvr_evaluate_options {
     cvr_progress_fn progress; /* may be NULL */
     void *ctx;
     const char *save; /* folder for what the task saves of each picture (val.save); NULL: nothing is saved */
+    int64_t tile;     /* as cvr_predict_options; there is no loss then */
+    double overlap;
 } cvr_evaluate_options;
 /* On the validation split. `out` is to be cleared. */
 int32_t cvr_evaluate(cvr_session *s, const cvr_evaluate_options *o, cvr_metrics *out, cvr_error *err);
@@ -163,9 +165,14 @@ typedef struct cvr_predict_options {
     /* Each of the network's results for this file, elements in logical order; may be NULL. */
     void (*raw)(void *ctx, const char *name, const cvr_type *type, const void *elements);
     void *ctx;
-    bool pictures; /* the sink gets the picture, so that the task writes files that show it */
+    bool pictures;  /* the sink gets the picture, so that the task writes files that show it */
+    int64_t tile;   /* larger pictures are looked at in squares of this side, in their own pixels; 0: as they are */
+    double overlap; /* share of a tile that the next one has as well */
 } cvr_predict_options;
 int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_options *o, cvr_error *err);
+
+/* Whether this session's task can have its pictures looked at in tiles; CVR_ERR_USAGE says why not. */
+int32_t cvr_session_check_tiles(const cvr_session *s, int64_t tile, double overlap, cvr_error *err);
 
 /* ---- weights ---- */
 

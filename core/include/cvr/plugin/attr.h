@@ -87,6 +87,10 @@ static inline uint32_t cvr_attr_count(const cvr_attr_desc *a) {
     return a->count ? a->count : 1;
 }
 
+/* Tells one setting, for who proposes some: `key` is "section.key", "data.img_size", of [augment] "augment.TRANSFORM".
+ */
+typedef int32_t (*cvr_propose_fn)(void *ctx, const char *key, const char *value, cvr_error *err);
+
 /* 8-byte cells that one attribute takes in the packed struct; 0 for an unknown kind. */
 static inline uint64_t cvr_attr_cells(const cvr_attr_desc *a) {
     switch (a->kind) {

@@ -183,6 +183,24 @@ typedef struct cvr_dataset_args {
     uint64_t seed;
 } cvr_dataset_args;
 
+/* A folder or file that somebody has pointed at without saying what it is. */
+typedef struct cvr_guess_args {
+    uint64_t struct_size;
+    const cvr_host *host;
+    const char *path;         /* absolute */
+    const char *const *kinds; /* of the fields that the task must have: CVR_FIELD_BOXES */
+    uint32_t n_kinds;
+    uint32_t is_folder; /* 1: a folder, 0: a file */
+} cvr_guess_args;
+
+/* Whether the task must have a field of this kind. */
+static inline int32_t cvr_guess_wants(const cvr_guess_args *g, const char *kind) {
+    for (uint32_t i = 0; i < g->n_kinds; i++) {
+        if (strcmp(g->kinds[i], kind) == 0) return 1;
+    }
+    return 0;
+}
+
 typedef struct cvr_dataset_desc {
     uint64_t struct_size;
     const char *name;
@@ -215,6 +233,10 @@ typedef struct cvr_dataset_desc {
     int32_t (*objects)(const void *self, int64_t index, cvr_object_fn each, void *ctx, cvr_error *err);
     /* The data's own number for a class (COCO's category_id), for files that others read. NULL: the index and 1. */
     int64_t (*class_id)(const void *self, int64_t klass);
+    /* How sure it is that the path is data of its own with fields of these kinds: 0, it is not, to 100; then it tells
+     * the settings that it reads them with, "data.root" and whatever else of [data] it takes. Nothing but names is
+     * looked at, and small files. NULL: it has to be named. */
+    int32_t (*guess)(const cvr_guess_args *args, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err);
 } cvr_dataset_desc;
 
 /* ---- transforms ---- */
@@ -279,8 +301,8 @@ typedef struct cvr_augment_desc {
     int32_t (*make_params)(const void *attrs, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err);
     /* One sample: NULL where one of the next two is there. */
     int32_t (*apply)(const void *attrs, const double *params, cvr_sample *s, cvr_error *err);
-    /* n_samples of them; the result is left in samples[0]. The others were drawn by the pipeline, from the same numbers
-     * whatever the workers, read and changed by the transforms before this one. */
+    /* n_samples of them (see `alone`); the result is left in samples[0]. The others were drawn by the pipeline, from
+     * the same numbers whatever the workers, read and changed by the transforms before this one (but see `fresh`). */
     int32_t (*apply_many)(const void *attrs, const double *params, cvr_sample *const *samples, uint32_t n,
                           cvr_error *err);
     /* CVR_STAGE_BATCH, on the host. */
@@ -306,6 +328,11 @@ typedef struct cvr_augment_desc {
     int32_t (*part_size)(const cvr_part_step *step, cvr_error *err);
     int32_t (*part_source)(const cvr_part_step *step, cvr_error *err);
     int32_t (*part_apply)(const cvr_part_step *step, cvr_sample *s, cvr_error *err);
+    /* 1 where what was drawn (a probability, most likely) needs no other sample: apply_many then gets one. NULL: never.
+     */
+    int32_t (*alone)(const void *attrs, const double *params);
+    uint32_t closes; /* 1: it is left out in the last train.close_mosaic epochs; of CVR_STAGE_SAMPLE */
+    uint32_t fresh;  /* 1: the others of apply_many come as the data has them, without the transforms before this one */
 } cvr_augment_desc;
 
 #ifdef __cplusplus
@@ -320,9 +347,10 @@ CVR_STATIC_ASSERT(sizeof(cvr_named_tensor) == 32 + sizeof(cvr_tensor), "cvr_name
 CVR_STATIC_ASSERT(sizeof(cvr_batch_view) == 40, "cvr_batch_view has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_object) == 80, "cvr_object has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_dataset_args) == 72, "cvr_dataset_args has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_dataset_desc) == 144, "cvr_dataset_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_dataset_desc) == 152, "cvr_dataset_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_guess_args) == 40, "cvr_guess_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_part_step) == 40, "cvr_part_step has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_augment_batch) == 24, "cvr_augment_batch has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_augment_desc) == 144, "cvr_augment_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_augment_desc) == 160, "cvr_augment_desc has padding");
 
 #endif

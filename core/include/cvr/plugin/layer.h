@@ -94,6 +94,16 @@ typedef struct cvr_model_desc {
     const char *const *reads; /* of the fields that the task has only for models that read them: "masks" */
     uint32_t n_reads;
     uint32_t square; /* 1: it looks at squares of one size: where a task has boxes, data.img_size is one number */
+    /*
+     * Tells the settings of other sections that this network is used with: "run.task", and any of [data], [augment],
+     * [train], [optim], [sched], [val] and [predict]. Each holds where neither the recipe nor the command line nor
+     * published weights say otherwise. What is told of [augment] holds only where the recipe has no line there; of
+     * [optim] and [sched] only where it names no other optimizer or scheduler. Paths are absolute. NULL: nothing.
+     */
+    int32_t (*proposes)(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err);
+    /* Files whose names have this ending are networks of this model, "cfg": model.name may then be such a file, which
+     * is handed on as the value of the model's key of the same name. NULL: none. */
+    const char *file;
 } cvr_model_desc;
 
 #ifdef __cplusplus
@@ -105,6 +115,6 @@ CVR_STATIC_ASSERT(sizeof(cvr_io_output) == 32, "cvr_io_output has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_io) == 48, "cvr_io has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_model_args) == 32, "cvr_model_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_stage) == 24, "cvr_stage has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 88, "cvr_model_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_model_desc) == 104, "cvr_model_desc has padding");
 
 #endif

@@ -48,6 +48,7 @@ typedef struct cvr_sched_args {
     uint64_t n_history;
     uint32_t lower_is_better;
     uint32_t reserved;
+    int64_t warmup; /* steps of warm-up, all before step 0 */
 } cvr_sched_args;
 
 typedef struct cvr_scheduler_desc {
@@ -67,7 +68,7 @@ typedef struct cvr_scheduler_desc {
 
 CVR_STATIC_ASSERT(sizeof(cvr_update_args) == 48, "cvr_update_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_optimizer_desc) == 64, "cvr_optimizer_desc has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_sched_args) == 80, "cvr_sched_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_sched_args) == 88, "cvr_sched_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_scheduler_desc) == 48, "cvr_scheduler_desc has padding");
 
 #endif

@@ -82,6 +82,23 @@ typedef struct cvr_task_batch {
     const cvr_batch_view *targets;
 } cvr_task_batch;
 
+/*
+ * What a network found in tiles of one picture, parts of it that overlap. The results have a row for each tile, and
+ * axis 1 is what was found there. The origins are the picture's, with the way from it to the tile's canvas.
+ */
+typedef struct cvr_tiles {
+    uint64_t struct_size;
+    const cvr_batch_view *found;
+    const double *edges; /* (tiles, 4): x1, y1, x2, y2 of each in pixels of the picture */
+    uint32_t predicts;   /* 1: for `predict`, whose keys count; 0: to be measured */
+    uint32_t reserved;
+} cvr_tiles;
+
+/* How cvr_pipeline_boxes brings pictures to a square (data.fit). */
+#define CVR_FIT_STRETCH 0u          /* each side by itself */
+#define CVR_FIT_LETTERBOX 1u        /* as they are shaped, at the upper left, the rest filled with grey 114 */
+#define CVR_FIT_LETTERBOX_CENTER 2u /* as they are shaped, in the middle, the rest filled with grey 128 */
+
 /* What validation's pictures are to be like, as [data] and [val] say; 0: as they are. */
 typedef struct cvr_pipeline {
     uint64_t struct_size;
@@ -94,6 +111,8 @@ typedef struct cvr_pipeline {
     /* data.img_size for cvr_pipeline_boxes: {side, 0} of a square, or {shorter side, longer side at most}; {0, 0}: as
      * they are. */
     int64_t img_size[2];
+    uint32_t fit; /* CVR_FIT_* */
+    uint32_t reserved;
 } cvr_pipeline;
 
 /* Most tasks' normalisation: (x / 255 - mean) / std. */
@@ -119,10 +138,10 @@ static inline int32_t cvr_pipeline_usual(const cvr_pipeline *p, cvr_error *err) 
 }
 
 /*
- * Pictures of a task with boxes, as torchvision's detectors make them: brought to a square whatever their shape, or
- * both sides multiplied by min(short / shorter side, long / longer side) and cut to whole pixels; without antialias;
- * then normalised. In training with [augment] these transforms follow its lines, and the size is left out where a line
- * makes one.
+ * Pictures of a task with boxes, as torchvision's detectors make them: brought to a square whatever their shape (or,
+ * for YOLO's detectors, into one, see CVR_FIT_*), or both sides multiplied by min(short / shorter side, long / longer
+ * side) and cut to whole pixels; without antialias; then normalised. In training with [augment] these transforms follow
+ * its lines, and the size is left out where a line makes one.
  */
 static inline int32_t cvr_pipeline_boxes(const cvr_pipeline *p, cvr_error *err) {
     const long long first = (long long)p->img_size[0], second = (long long)p->img_size[1];
@@ -132,7 +151,11 @@ static inline int32_t cvr_pipeline_boxes(const cvr_pipeline *p, cvr_error *err) 
                        second, p->interpolation);
     else
         (void)snprintf(text, sizeof text, "%lld,%lld interpolation=%.64s antialias=no", first, first, p->interpolation);
-    if (first > 0) CVR_TRY(p->add(p, "resize", text, err));
+    const int32_t fits = second == 0 && CVR_HAS(p, fit) && p->fit != CVR_FIT_STRETCH;
+    if (fits)
+        (void)snprintf(text, sizeof text, "%lld interpolation=%.64s %s", first, p->interpolation,
+                       p->fit == CVR_FIT_LETTERBOX ? "fill=114 center=no" : "fill=128 center=yes");
+    if (first > 0) CVR_TRY(p->add(p, fits ? "letterbox" : "resize", text, err));
     return cvr_pipeline_normalise(p, err);
 }
 
@@ -195,6 +218,11 @@ typedef struct cvr_task_desc {
     int32_t (*save)(const cvr_task_info *info, const cvr_task_batch *batch, int64_t row,
                     const cvr_prediction_sink *sink, cvr_error *err);
     const char *save_list; /* "predictions.json"; NULL: there is no list */
+    /* Makes one row of all tiles' findings, what is in several of them once: into `out`, which has the same results
+     * with one row, and room on axis 1 for what all tiles have. Its origin is the picture's, and no way leads from
+     * there to a canvas: places are in pixels of the picture. NULL: pictures cannot be looked at in tiles. */
+    int32_t (*merge_tiles)(const cvr_task_info *info, const cvr_tiles *tiles, const cvr_batch_view *out,
+                           cvr_error *err);
 } cvr_task_desc;
 
 #ifdef __cplusplus
@@ -204,8 +232,9 @@ typedef struct cvr_task_desc {
 CVR_STATIC_ASSERT(sizeof(cvr_want) == 48, "cvr_want has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_prediction_sink) == 56, "cvr_prediction_sink has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_info) == 96, "cvr_task_info has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 80, "cvr_pipeline has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_pipeline) == 88, "cvr_pipeline has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_task_batch) == 24, "cvr_task_batch has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 216, "cvr_task_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_task_desc) == 224, "cvr_task_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_tiles) == 32, "cvr_tiles has padding");
 
 #endif

@@ -1,0 +1,145 @@
+/*
+ * What a model proposes (cvr_model_desc.proposes): the lowest of all that gives a setting, above its default. A run
+ * folder has recorded everything when the run began, so that nothing is proposed there.
+ */
+#include "proposals.h"
+
+/* ---- what was told ---- */
+
+int32_t proposals_add(void *ctx, const char *key, const char *value, cvr_error *err) {
+    proposals *p = ctx;
+    const char *dot = key ? strchr(key, '.') : NULL;
+    if (!dot || dot == key || !dot[1] || !value)
+        return cvr_fail(err, CVR_ERR_PLUGIN, "proposes `%.100s`, which is no section.key with a value", key ? key : "");
+    proposal *more = cvr_grow(p->all, p->n, &p->capacity, sizeof *more);
+    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    p->all = more;
+    proposal *to = &more[p->n++];
+    *to = (proposal){cvr_strndup(key, (size_t)(dot - key)), cvr_strdup(dot + 1), cvr_strdup(value)};
+    return to->section && to->key && to->value ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
+const char *proposals_find(const proposals *p, const char *section, const char *key) {
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->all[i].section, section) == 0 && strcmp(p->all[i].key, key) == 0) return p->all[i].value;
+    return NULL;
+}
+
+void proposals_clear(proposals *p) {
+    for (size_t i = 0; i < p->n; i++) {
+        cvr_free(p->all[i].section);
+        cvr_free(p->all[i].key);
+        cvr_free(p->all[i].value);
+    }
+    cvr_free(p->all);
+    *p = (proposals){0};
+}
+
+/* ---- a model's ---- */
+
+/* Of [run] a model may speak of its task alone; [model], [backend] and who is told are not its business. */
+static bool may_propose(const proposal *p) {
+    static const char *const sections[] = {"data", "augment", "train", "optim", "sched", "val", "predict"};
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (strcmp(p->section, sections[i]) == 0) return true;
+    return strcmp(p->section, "run") == 0 && strcmp(p->key, "task") == 0;
+}
+
+/* Where the recipe names another optimizer or scheduler, numbers for the proposed one say nothing. */
+static bool names_another(const settings *s, const proposals *all, const char *section) {
+    const cvr_setting *given = cvr_config_given(s->config, section, "name");
+    const char *proposed = proposals_find(all, section, "name");
+    const bool chosen = strcmp(section, "optim") == 0 || strcmp(section, "sched") == 0;
+    return chosen && given && (!proposed || strcmp(given->value, proposed) != 0);
+}
+
+static int32_t apply(settings *s, const proposals *all, cvr_error *err) {
+    const cvr_setting *const *lines;
+    const bool augmented = cvr_config_lines(s->config, "augment", &lines) > 0;
+    for (size_t i = 0; i < all->n; i++) {
+        const proposal *p = &all->all[i];
+        const cvr_setting setting = {
+            .section = p->section, .key = p->key, .value = p->value, .base = ".", .file = s->proposed_by};
+        if (!may_propose(p))
+            return cvr_fail(err, CVR_ERR_PLUGIN, "%s proposes %s.%s, which is not a model's to say", s->proposed_by,
+                            p->section, p->key);
+        if ((augmented && strcmp(p->section, "augment") == 0) || names_another(s, all, p->section)) continue;
+        CVR_TRY(cvr_config_suggest(s->config, &setting, false, err));
+    }
+    return CVR_OK;
+}
+
+int32_t propose_by_model(settings *s, cvr_error *err) {
+    const cvr_model_desc *m = s->model_desc;
+    proposals all = {0};
+    int32_t status;
+    if (!m || !m->proposes || s->run_folder) return CVR_OK;
+    (void)snprintf(s->proposed_by, sizeof s->proposed_by, "model %.80s", m->name);
+    CVR_TRY_OUT(CVR_CALL(m, proposes, NULL, err, s->model_attrs, proposals_add, &all));
+    CVR_TRY_OUT(apply(s, &all, err));
+out:
+    proposals_clear(&all);
+    return settings_blame(s, status, err);
+}
+
+/* ---- networks in files ---- */
+
+static bool is_model(cvr_plugins *p, const char *name) {
+    const char *known;
+    for (size_t i = 0; (known = cvr_plugins_name(p, CVR_KIND_MODEL, i)); i++)
+        if (strcmp(known, name) == 0) return true;
+    return false;
+}
+
+/* The model whose networks are files with this ending; NULL: none. Plugins that cannot be loaded are named elsewhere.
+ */
+static const cvr_model_desc *model_of_files(cvr_plugins *p, const char *ending) {
+    const char *name;
+    for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_MODEL, i)); i++) {
+        cvr_error why = CVR_ERROR_INIT;
+        const void *desc = NULL;
+        if (cvr_plugins_find(p, CVR_KIND_MODEL, name, &desc, &why) != CVR_OK) continue;
+        const cvr_model_desc *m = desc;
+        if (m->file && strcmp(m->file, ending) == 0) return m;
+    }
+    return NULL;
+}
+
+/* run.name of a run without a recipe: what the network is called. */
+static int32_t name_run(settings *s, const char *model, cvr_error *err) {
+    const char *slash = strrchr(model, '/'), *base = slash ? slash + 1 : model, *dot = strrchr(base, '.');
+    char *name = cvr_strndup(base, dot && dot != base ? (size_t)(dot - base) : strlen(base));
+    const cvr_setting run = {
+        .section = "run", .key = "name", .value = name, .base = ".", .file = "named after the model"};
+    if (!name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status = cvr_config_suggest(s->config, &run, false, err);
+    cvr_free(name);
+    return status;
+}
+
+static int32_t take_file(settings *s, const cvr_model_desc *m, const cvr_setting *given, cvr_error *err) {
+    char *path = cvr_fs_absolute(given->base, given->value);
+    cvr_setting file = *given, name = *given;
+    int32_t status;
+    file.key = m->file;
+    file.value = path;
+    file.claimed = name.claimed = false;
+    name.value = m->name;
+    CVR_TRY_OUT(path ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(cvr_config_suggest(s->config, &file, true, err));
+    CVR_TRY_OUT(cvr_config_suggest(s->config, &name, true, err));
+out:
+    cvr_free(path);
+    return status;
+}
+
+int32_t propose_model_file(settings *s, cvr_plugins *p, cvr_error *err) {
+    const cvr_setting *found = cvr_config_given(s->config, "model", "name");
+    if (!found || !*found->value) return CVR_OK;
+    if (!s->recipe) CVR_TRY(name_run(s, found->value, err));
+    const cvr_setting given = *cvr_config_given(s->config, "model", "name");
+    const char *dot = strrchr(given.value, '.');
+    if (!dot || strchr(dot, '/') || is_model(p, given.value)) return CVR_OK;
+    const cvr_model_desc *m = model_of_files(p, dot + 1);
+    return m ? take_file(s, m, &given, err) : CVR_OK;
+}

@@ -1,0 +1,144 @@
+/*
+ * From a recipe to settings: the keys that every recipe has. What the command line says goes over the recipe, and under
+ * both lies what suits the weights, what the model proposes, and how data looks that nobody has named.
+ */
+#include "presets.h"
+#include "proposals.h"
+#include "run_settings.h"
+#include <cvr/session.h>
+
+/* An error about one setting names where it stands; its status. */
+static int32_t at(const settings *s, const char *section, const char *key, int32_t status, cvr_error *err) {
+    return cvr_config_blame(s->config, section, key, status, err);
+}
+
+/* A precision that the run has settled on is kept where the command line says `auto` again. */
+static int32_t note_precision(void *ctx, const char *section, const char *key, const char *value, uint32_t line,
+                              cvr_error *err) {
+    settings *s = ctx;
+    (void)line, (void)err;
+    if (strcmp(section, "backend") != 0 || strcmp(key, "precision") != 0) return CVR_OK;
+    for (int64_t i = PRECISION_F32; i < PRECISION_AUTO; i++)
+        if (strcmp(value, precision_name(i)) == 0) s->run_precision = i;
+    return CVR_OK;
+}
+
+/* A run folder stands for its config.ini; without a path there is nothing but the command line. */
+static int32_t open_config(settings *s, const char *path, cvr_error *err) {
+    s->run_precision = PRECISION_AUTO;
+    if (!path) return cvr_config_create(&s->config, err);
+    if (cvr_fs_is_folder(path)) {
+        s->run_folder = cvr_fs_absolute(".", path);
+        s->recipe = s->run_folder ? cvr_fs_join(s->run_folder, "config.ini") : NULL;
+        if (s->recipe && !cvr_fs_exists(s->recipe)) {
+            cvr_fail(err, CVR_ERR_USAGE, "is not a run folder: it has no config.ini");
+            return cvr_fail_at(err, path, 0, CVR_ERR_USAGE);
+        }
+    } else {
+        s->recipe = cvr_strdup(path);
+    }
+    if (!s->recipe) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status = cvr_config_load(&s->config, s->recipe, err);
+    if (status != CVR_OK) return status == CVR_ERR_IO ? cvr_fail_as(err, CVR_ERR_USAGE) : status;
+    return s->run_folder ? cvr_ini_read(s->recipe, note_precision, s, err) : CVR_OK;
+}
+
+typedef struct common_section {
+    const char *section;
+    const cvr_schema *schema;
+    const void **to;
+} common_section;
+
+static int32_t bind_sections(settings *s, const common_section *all, size_t n, cvr_error *err) {
+    for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_bind(s->config, all[i].section, all[i].schema, all[i].to, err));
+    return CVR_OK;
+}
+
+/* What a model may propose something of. */
+static int32_t bind_rest(settings *s, cvr_error *err) {
+    const common_section all[] = {
+        {"data", &data_schema, (const void **)&s->data},    {"train", &train_schema, (const void **)&s->train},
+        {"optim", &optim_schema, (const void **)&s->optim}, {"sched", &sched_schema, (const void **)&s->sched},
+        {"val", &val_schema, (const void **)&s->val},       {"probe", &probe_schema, (const void **)&s->probe},
+    };
+    return bind_sections(s, all, sizeof all / sizeof *all, err);
+}
+
+static int32_t check_std(const settings *s, cvr_error *err) {
+    for (int i = 0; i < 4; i++)
+        if (s->std[i] <= 0)
+            return cvr_fail(err, CVR_ERR_USAGE, "data.std has %g; every channel must be divided by more than 0",
+                            s->std[i]);
+    return CVR_OK;
+}
+
+static int32_t check_parts(const settings *s, cvr_error *err) {
+    if (s->train->batch % s->train->grad_accum == 0) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "train.grad_accum = %lld does not divide train.batch = %lld",
+                    (long long)s->train->grad_accum, (long long)s->train->batch);
+}
+
+static int32_t check_read(const settings *s, cvr_error *err) {
+    const bool validates = s->val->interval > 0, weights = *s->model->weights != '\0';
+    if (s->run->patience && !validates)
+        return settings_unread(s, "run", "patience", "val.interval = 0, so that nothing is validated", err);
+    if (*s->val->metric && !validates)
+        return settings_unread(s, "val", "metric", "val.interval = 0, so that nothing is validated", err);
+    if (s->model->head != WEIGHTS_HEAD_AUTO && !weights)
+        return settings_unread(s, "model", "head", "there are no model.weights to take it from", err);
+    if (!s->model->strict && !weights) return settings_unread(s, "model", "strict", "there are no model.weights", err);
+    return CVR_OK;
+}
+
+static int32_t parse_numbers(settings *s, cvr_error *err) {
+    static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
+    CVR_TRY(at(s, "run", "save_every", parse_save_every(s->run->save_every, &s->save_every, err), err));
+    CVR_TRY(at(s, "data", "cache_size", parse_bytes("data.cache_size", s->data->cache_size, &s->cache_size, err), err));
+    if (s->data->cache == 1 && s->data->decode == 1)
+        CVR_TRY(at(s, "data", "cache",
+                   cvr_fail(err, CVR_ERR_USAGE,
+                            "data.cache=ram keeps whole pictures, data.decode=reduced makes smaller ones; drop one"),
+                   err));
+    CVR_TRY(at(s, "train", "memory", parse_bytes("train.memory", s->train->memory, &s->memory, err), err));
+    CVR_TRY(at(s, "data", "mean",
+               parse_channels("mean", s->data->mean, imagenet_mean, s->model->in_channels, s->mean, err), err));
+    CVR_TRY(at(s, "data", "std", parse_channels("std", s->data->std, imagenet_std, s->model->in_channels, s->std, err),
+               err));
+    CVR_TRY(at(s, "data", "std", check_std(s, err), err));
+    if (*s->model->unfreeze && !*s->model->freeze)
+        CVR_TRY(at(s, "model", "unfreeze",
+                   cvr_fail(err, CVR_ERR_USAGE, "model.unfreeze is set, and nothing is frozen; set model.freeze too"),
+                   err));
+    CVR_TRY(at(s, "model", "unfreeze", phases_parse(&s->phases, s->model->unfreeze, err), err));
+    return at(s, "train", "grad_accum", check_parts(s, err), err);
+}
+
+/* What a run folder records of its weights was settled when the run began. */
+static bool weights_are_recorded(const settings *s) {
+    const cvr_setting *given = cvr_config_given(s->config, "model", "weights");
+    return s->run_folder && given && strcmp(given->file, s->recipe) == 0;
+}
+
+int32_t settings_load(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err) {
+    const common_section backend = {"backend", &backend_schema, (const void **)&s->backend};
+    CVR_TRY(open_config(s, path, err));
+    for (size_t i = 0; i < n; i++) CVR_TRY(cvr_config_override(s->config, overrides[i], err));
+    return bind_sections(s, &backend, 1, err);
+}
+
+int32_t settings_read(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
+    const bool only_settings = trains && !reads; /* who packs data needs no network */
+    const common_section model = {"model", &model_schema, (const void **)&s->model},
+                         run = {"run", &run_schema, (const void **)&s->run};
+    CVR_TRY(propose_model_file(s, p, err));
+    if (!weights_are_recorded(s)) CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
+    CVR_TRY(bind_sections(s, &model, 1, err));
+    CVR_TRY(settings_choose_network(s, p, !only_settings, err));
+    CVR_TRY(propose_by_model(s, err));
+    CVR_TRY(bind_sections(s, &run, 1, err));
+    CVR_TRY(settings_choose_task(s, p, err));
+    CVR_TRY(propose_by_data(s, p, reads || only_settings, err));
+    CVR_TRY(bind_rest(s, err));
+    CVR_TRY(check_read(s, err));
+    return parse_numbers(s, err);
+}

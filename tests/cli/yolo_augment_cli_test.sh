@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Mosaic, mixup and several sizes in a whole run: the same bits with any number of data threads and after SIGKILL in the middle of an
+# epoch with mosaics; the last epochs do without.
+. "$(dirname "$0")/lib.sh"
+
+cat >yolo.ini <<'INI'
+[run]
+task = detect
+name = yolo
+seed = 3
+save_every = 1 steps
+[data]
+format = scenes
+fields = boxes
+img_size = 64
+objects = 1,3
+train_size = 24
+val_size = 4
+workers = 2
+[augment]
+preset = yolox
+[model]
+name = retinanet_resnet50_fpn
+body = resnet18
+norm = batch
+width = 4
+fpn_channels = 8
+anchor_sizes = 8,16,32,64,128
+[train]
+epochs = 3
+batch = 4
+close_mosaic = 1
+ema = yes
+ema_steps = 1
+ema_ramp = 20
+[optim]
+name = sgd
+lr = 0.001
+[sched]
+name = cosine
+lr_min = 0.0001
+warmup = quadratic
+warmup_steps = 3
+flat_epochs = 1
+[val]
+interval = 0
+INI
+
+run() { # NAME settings...
+  local name=$1; shift
+  "$CVRUN" train yolo.ini name="$name" "$@" >>log.txt 2>&1 || { tail -n 5 log.txt; fail "$name"; }
+}
+weights() { echo "runs/detect/$1/weights/last.safetensors"; }
+
+run whole
+run alone data.workers=0
+same "$(weights alone)" "$(weights whole)"
+
+[ "$(grep -c 'epoch 3: without mosaic, mixup_boxes from now on' log.txt)" -eq 2 ] || fail "the last epoch is not told of"
+
+# killed in the second epoch: batches 7 to 12 have mosaics; the third epoch has none
+"$CVRUN" train yolo.ini name=cut >>log.txt 2>&1 & pid=$!
+for ((i = 0; i < 3000; i++)); do
+  if [ "$(grep -c . runs/detect/cut/steps.csv 2>/dev/null || true)" -ge 8 ] 2>/dev/null; then break; fi
+  sleep 0.02
+done
+kill -KILL "$pid" 2>/dev/null || true
+wait "$pid" 2>/dev/null || true
+"$CVRUN" train --resume runs/detect/cut data.workers=1 >>log.txt 2>&1 || { tail -n 5 log.txt; fail "resume"; }
+same "$(weights cut)" "$(weights whole)"
+cut -d, -f1-4 runs/detect/cut/steps.csv >a.csv
+cut -d, -f1-4 runs/detect/whole/steps.csv >b.csv
+same a.csv b.csv
+
+# lr: (step / 3)^2 of 0.001, and lr_min in the flat epoch, where the cosine has ended
+awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
+  NR == 2 && ($c["lr"] < 0.000110 || $c["lr"] > 0.000112) { print "first lr", $c["lr"]; exit 1 }
+  NR == 3 && ($c["lr"] < 0.000443 || $c["lr"] > 0.000445) { print "second lr", $c["lr"]; exit 1 }
+  NR == 5 && $c["lr"] < 0.00099 { print "fourth lr", $c["lr"]; exit 1 }
+  NR >= 14 && ($c["lr"] < 0.0000999 || $c["lr"] > 0.0001001) { print "flat lr", $c["lr"]; exit 1 }' runs/detect/whole/steps.csv || fail "the schedule"
+
+# closed from the first epoch on, it is a run that never had mosaics
+sed '/^preset/d; s/^\[augment\]/[augment]\nmosaic =\nmixup_boxes =\nletterbox =/; s/^epochs = 3/epochs = 1/; s/^flat_epochs = 1//' yolo.ini >closed.ini
+sed '/^mosaic =/d; /^mixup_boxes =/d; /^close_mosaic/d' closed.ini >never.ini
+"$CVRUN" train closed.ini name=closed >>log.txt 2>&1 || { tail -n 5 log.txt; fail "closed"; }
+"$CVRUN" train never.ini name=never >>log.txt 2>&1 || { tail -n 5 log.txt; fail "never"; }
+same "$(weights closed)" "$(weights never)"
+if cmp -s "$(weights closed)" "$(weights whole)"; then fail "mosaics change nothing"; fi
+
+# the scalars: a plugin's veto by `closing` leaves out the last epoch, one by `samples` all batches but the first
+mkdir plug && chmod 755 plug
+gcc -std=c17 -shared -fPIC ${CVR_SANITIZE:+-fsanitize=$CVR_SANITIZE} -I"$here/../../core/include" -o plug/closing.so "$here/closing_plugin.c"
+"$(dirname "$CVRUN")/cvr-manifest" plug/plugins.ini plug/closing.so
+for veto in closing samples; do
+  CVR_PLUGIN_PATH=$work/plug "$CVRUN" train yolo.ini name=$veto train.veto_$veto=yes >veto.txt 2>&1 || { tail -n 5 veto.txt; fail "veto by $veto"; }
+  grep -o '[0-9]* of [0-9]* updates of epoch [0-9]*' veto.txt >$veto.txt || true
+done
+[ "$(cat closing.txt)" = "6 of 6 updates of epoch 3" ] || { cat closing.txt; fail "closing is not 1 in the last epoch alone"; }
+[ "$(head -n 2 samples.txt | tr '\n' ' ')" = "5 of 6 updates of epoch 1 6 of 6 updates of epoch 2 " ] || { cat samples.txt; fail "samples do not count"; }
+checks=$((checks + 2))
+
+# several sizes
+sizes=(train.multi_scale=32,96,32 train.multi_scale_every=2 train.epochs=2)
+run sizes "${sizes[@]}"
+run sizes_alone "${sizes[@]}" data.workers=0
+same "$(weights sizes)" "$(weights sizes_alone)"
+expect 2 "train.multi_scale is the least side" "$CVRUN" train yolo.ini name=bad train.multi_scale=32,96
+expect 2 "train.multi_scale is the least side" "$CVRUN" train yolo.ini name=bad train.multi_scale=1,64,1
+sed 's/preset = yolox/preset = hflip/' yolo.ini >pair.ini
+expect 2 "the side of a square" "$CVRUN" train pair.ini name=bad train.multi_scale=32,96,32 data.img_size=64,96
+sed '/^preset/d; s/^\[augment\]/[augment]\nletterbox = 64/' yolo.ini >sized.ini
+expect 2 "a size of its own" "$CVRUN" train sized.ini name=bad train.multi_scale=32,96,32
+
+# as many epochs as give the batches
+sed '/^epochs/d' yolo.ini >batches.ini
+expect 0 "" "$CVRUN" train batches.ini name=batches train.max_batches=7 train.close_mosaic=0 sched.flat_epochs=0
+[ "$(grep -c . runs/detect/batches/steps.csv)" -eq 13 ] || fail "7 batches are two epochs of 6"
+done_with yolo_augment_cli_test
