@@ -10,7 +10,6 @@
 #include <cvr/base.h>
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/anchor_entropy_math.h>
-#include <cvr/plugin/ops/sim_ota_math.h>
 #include <cvr/plugin/ops/arith.h>
 #include <cvr/plugin/ops/attention.h>
 #include <cvr/plugin/ops/box_loss_math.h>
@@ -31,6 +30,7 @@
 #include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/ops/roi_math.h>
 #include <cvr/plugin/ops/shape.h>
+#include <cvr/plugin/ops/sim_ota_math.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
 #include <cvr/writer.h>
 #include <stdlib.h>
