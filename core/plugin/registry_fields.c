@@ -49,14 +49,10 @@ static const desc_field layer_fields[] = {
     FIELDS_END,
 };
 static const desc_field model_fields[] = {
-    FIELD_OF(NAME, cvr_model_desc, name),
-    FIELD_OF(DOC, cvr_model_desc, doc),
-    LIST(ATTRS, cvr_model_desc, attrs, n_attrs),
-    FIELD_OF(FUNCTION, cvr_model_desc, build),
-    LIST(STAGES, cvr_model_desc, stages, n_stages),
-    LIST(TEXTS, cvr_model_desc, reads, n_reads),
-    FIELD_OF(TEXT_OR_NULL, cvr_model_desc, file),
-    FIELDS_END,
+    FIELD_OF(NAME, cvr_model_desc, name),           FIELD_OF(DOC, cvr_model_desc, doc),
+    LIST(ATTRS, cvr_model_desc, attrs, n_attrs),    FIELD_OF(FUNCTION, cvr_model_desc, build),
+    LIST(STAGES, cvr_model_desc, stages, n_stages), LIST(TEXTS, cvr_model_desc, reads, n_reads),
+    FIELD_OF(TEXT_OR_NULL, cvr_model_desc, file),   FIELDS_END,
 };
 static const desc_field task_fields[] = {
     FIELD_OF(NAME, cvr_task_desc, name),

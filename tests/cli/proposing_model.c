@@ -1,6 +1,6 @@
 /*
- * acme.toy: a network that proposes the settings that it is used with, and whose networks may be files. proposals_test.sh
- * reads what becomes of them; MISTAKE in the environment makes it propose what it may not.
+ * acme.toy: a network that proposes the settings that it is used with, and whose networks may be files.
+ * proposals_test.sh reads what becomes of them; MISTAKE in the environment makes it propose what it may not.
  */
 #include <cvr/plugin/plugin.h>
 #include <stdlib.h>
@@ -50,8 +50,8 @@ static int32_t toy_build(const cvr_builder *b, const cvr_model_args *args, const
     return cvr_fail(err, CVR_ERR_UNSUPPORTED, "a toy is not built");
 }
 
-static const cvr_model_desc toy_model = {sizeof toy_model, "acme.toy", "a toy", 2, 0, attrs, toy_build, NULL,
-                                         NULL,             NULL,       NULL,    0, 0, toy_proposes, "toy"};
+static const cvr_model_desc toy_model = {
+    sizeof toy_model, "acme.toy", "a toy", 2, 0, attrs, toy_build, NULL, NULL, NULL, NULL, 0, 0, toy_proposes, "toy"};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

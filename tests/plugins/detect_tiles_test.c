@@ -221,6 +221,20 @@ Test(tiles, the_tile_that_sees_all_of_it_tells) {
     cr_assert_eq(a.n, 2, "%d boxes", a.n);
 }
 
+/* A sleeve looks like a trouser leg. */
+Test(tiles, a_part_may_look_like_something_else) {
+    scene s;
+    answer a;
+    grid(&s);
+    put(&s, 0, 1, 0.8, 86, 20, 100, 40); /* cut at 100 */
+    put(&s, 1, 0, 0.6, 86, 18, 120, 42);
+    put(&s, 1, 2, 0.5, 90, 25, 98, 35); /* whole, and of the same tile */
+    cr_assert_eq(merge(&s, 1, &a), CVR_OK, "%s", err.message);
+    cr_assert_eq(a.n, 2, "%d boxes", a.n);
+    expect_box(&a, 0, 0, 86, 18, 120, 42);
+    expect_box(&a, 1, 2, 90, 25, 98, 35);
+}
+
 /* So large that the tile that has all of it takes it for cut on both sides. */
 Test(tiles, an_object_that_fills_its_tile_is_one) {
     scene s;

@@ -7,7 +7,8 @@
  *  2. What two tiles see of the same place is one object: of boxes with an IoU over predict.iou (0.5 where that is 1)
  *     the one with the lower score goes, as in non-maximum suppression. A cut box counts for half its score, so that
  *     the tile that sees all of the object tells of it; and it goes, too, where over 0.7 of it lie within a better box,
- *     or within a much larger one that has half of its score.
+ *     or within a much larger one that has half of its score. A part may look like another class: within a better box
+ *     that is whole it goes whatever its class is.
  * Boxes of one tile are left to the network, which has suppressed them by its own rule.
  */
 #include "detect_tiles.h"
@@ -232,21 +233,23 @@ static void sort_boxes(const merging *m, double cut_weight) {
     if (m->all.n) qsort(all, m->all.n, sizeof *all, by_rank);
 }
 
+/* Whether one of them has nothing to say of the other. */
 static int32_t are_apart(const tile_box *a, const tile_box *b) {
-    return a->gone || b->gone || a->klass != b->klass || (a->tile == b->tile && b->tile != JOINED);
+    return a->gone || b->gone || (a->tile == b->tile && b->tile != JOINED);
 }
 
-/* Whether b is what the better one is. */
+/* Whether b is what the better one is. A part of an object may look like something else. */
 static int32_t is_same(const tile_box *better, const tile_box *b, double iou) {
     if (are_apart(better, b)) return 0;
     const double both = intersection(better, b), mine = area(b);
+    const int32_t alike = better->klass == b->klass, part = b->cut && both > INSIDE * mine;
     if (both <= 0) return 0;
-    return both / (area(better) + mine - both) > iou || (b->cut && both > INSIDE * mine);
+    return (alike && both / (area(better) + mine - both) > iou) || (part && (alike || !better->cut));
 }
 
 /* Whether a better box is only a part of b, which has much more of the object and half of its score or more. */
 static int32_t is_part_of(const tile_box *better, const tile_box *b) {
-    return !are_apart(better, b) && better->cut && area(better) < INSIDE * area(b) &&
+    return !are_apart(better, b) && better->klass == b->klass && better->cut && area(better) < INSIDE * area(b) &&
            b->score >= CUT_WEIGHT * better->score && intersection(better, b) > INSIDE * area(better);
 }
 
