@@ -67,17 +67,27 @@ static const cvr_weights_desc *find_format(cvr_plugins *p, const cvr_mapping *m,
     return NULL;
 }
 
-static int32_t read_all(cvr_plugins *p, const char *path, tensor_list *l, cvr_error *err) {
-    cvr_mapping map;
+typedef struct convert_settings {
+    bool force;
+    const char *network; /* the file of the network that the weights belong to; NULL: their names say enough */
+    int64_t in_channels;
+} convert_settings;
+
+static int32_t read_all(cvr_plugins *p, const char *path, const convert_settings *s, tensor_list *l, cvr_error *err) {
+    cvr_mapping map = {0};
+    cvr_store *store = NULL;
     cvr_text known = {0};
     int32_t status;
+    if (s->network) CVR_TRY_OUT(cvr_network_file_store(p, s->network, s->in_channels, &store, err));
     CVR_TRY_OUT(cvr_fs_map(path, &map, err));
     const cvr_weights_desc *format = find_format(p, &map, NULL, &known);
-    CVR_TRY_OUT(format ? CVR_CALL(format, read, NULL, err, cvr_plugins_host(p), map.bytes, map.n, keep, l)
+    const cvr_weights_reading r = {format, cvr_plugins_host(p), &map, store, ""};
+    CVR_TRY_OUT(format ? cvr_weights_read(&r, keep, l, err)
                        : cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s)",
                                   known.s ? known.s : "there is none"));
 out:
     cvr_fs_unmap(&map);
+    cvr_store_destroy(&store);
     cvr_text_clear(&known);
     return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
 }
@@ -115,28 +125,35 @@ static int32_t write_all(cvr_plugins *p, const char *path, const tensor_list *l,
     return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
 }
 
-/* force=yes is the one setting. */
-static int32_t read_settings(const arguments *a, bool *force, cvr_error *err) {
-    *force = false;
+static int32_t read_settings(const arguments *a, convert_settings *s, cvr_error *err) {
+    *s = (convert_settings){.in_channels = 3};
     for (size_t i = 0; i < a->n_settings; i++) {
-        if (strcmp(a->settings[i], "force=yes") == 0)
-            *force = true;
-        else if (strcmp(a->settings[i], "force=no") == 0)
-            *force = false;
+        const char *given = a->settings[i];
+        if (strncmp(given, "cfg=", 4) == 0)
+            s->network = given + 4;
+        else if (sscanf(given, "in_channels=%2lld", (long long *)&s->in_channels) == 1 && s->in_channels > 0)
+            continue;
+        else if (strcmp(given, "force=yes") == 0)
+            s->force = true;
+        else if (strcmp(given, "force=no") == 0)
+            s->force = false;
         else
-            return cvr_fail(err, CVR_ERR_USAGE, "`%s`: convert has one setting, force=yes|no", a->settings[i]);
+            return cvr_fail(err, CVR_ERR_USAGE,
+                            "`%s`: convert has the settings cfg=FILE, in_channels=N and "
+                            "force=yes|no",
+                            given);
     }
     return CVR_OK;
 }
 
 static int32_t convert(cvr_plugins *p, const arguments *a, tensor_list *l, cvr_error *err) {
-    bool force;
+    convert_settings s;
     char size[32];
-    CVR_TRY(read_settings(a, &force, err));
-    if (!force && cvr_fs_exists(a->output))
+    CVR_TRY(read_settings(a, &s, err));
+    if (!s.force && cvr_fs_exists(a->output))
         return cvr_fail_at(err, a->output, 0,
                            cvr_fail(err, CVR_ERR_USAGE, "is there already; give force=yes to replace it"));
-    CVR_TRY(read_all(p, a->path, l, err));
+    CVR_TRY(read_all(p, a->path, &s, l, err));
     CVR_TRY(write_all(p, a->output, l, err));
     print_text("%s: %zu tensors, %s\n", a->output, l->n, cvr_bytes_text(l->bytes, size));
     return CVR_OK;
@@ -156,10 +173,13 @@ static int run_convert(const arguments *a) {
 
 const command convert_command = {
     .name = "convert",
-    .usage = "IN OUT [force=yes]",
+    .usage = "IN OUT [cfg=FILE] [force=yes]",
     .summary = "a file of weights into another format",
-    .help = "IN is known by its first bytes (PyTorch's .pth and .pt, safetensors), OUT by its ending "
-            "(.safetensors). Nothing in IN is run. A file that is there is kept, unless force=yes.\n",
+    .help =
+        "IN is known by its first bytes (PyTorch's .pth and .pt, safetensors, Darknet's .weights), OUT by its ending "
+        "(.safetensors, .weights). Nothing in IN is run. A file that is there is kept, unless force=yes.\n"
+        "A .weights file has no names: cfg=FILE.cfg is the network that it belongs to, in_channels=1 that of grey "
+        "pictures.\n",
     .run = run_convert,
     .needs_path = true,
     .needs_output = true,

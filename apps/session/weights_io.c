@@ -389,13 +389,19 @@ int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err) {
     return status;
 }
 
+static int32_t read_tensors(loading *l, const cvr_weights_desc *format, const cvr_host *host, const cvr_mapping *m,
+                            cvr_weight_fn each, cvr_error *err) {
+    const cvr_weights_reading r = {format, host, m, l->store, l->rules->network};
+    return cvr_weights_read(&r, each, l, err);
+}
+
 static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *m, const char *path, cvr_error *err) {
     const cvr_weights_desc *format = weights_format(plugins, m, path, err);
     const cvr_host *host = cvr_plugins_host(plugins);
     if (!format) return weights_format_unknown(plugins, err);
-    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_name, l));
+    CVR_TRY(read_tensors(l, format, host, m, on_name, err));
     find_names(l);
-    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
+    CVR_TRY(read_tensors(l, format, host, m, on_weight, err));
     judge_missing(l);
     if (l->n_problems > l->n_told) cvr_text_add(&l->problems, "\n  and %zu more", l->n_problems - l->n_told);
     if (l->n_problems)
@@ -407,9 +413,9 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     if (!has_any(l))
         return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");
     l->writing = true;
-    CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
+    CVR_TRY(read_tensors(l, format, host, m, on_weight, err));
     l->masking = l->masks;
-    if (l->masks) CVR_TRY(CVR_CALL(format, read, NULL, err, host, m->bytes, m->n, on_weight, l));
+    if (l->masks) CVR_TRY(read_tensors(l, format, host, m, on_weight, err));
     tell(l, path, format->name);
     return CVR_OK;
 }

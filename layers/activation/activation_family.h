@@ -28,6 +28,7 @@ int32_t activation_tanh_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *
 int32_t activation_hardsigmoid_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 int32_t activation_hardswish_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 int32_t activation_silu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
+int32_t activation_mish_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err);
 
 /* Elementwise programs: elementwise_ops.c */

@@ -40,6 +40,7 @@ ACTIVATION(tanh)
 ACTIVATION(hardsigmoid)
 ACTIVATION(hardswish)
 ACTIVATION(silu)
+ACTIVATION(mish)
 ACTIVATION(gelu)
 
 /* The descriptors of an activation and its gradient. In both, output 0 may take the place of any input. */
@@ -87,6 +88,7 @@ const cvr_reference_op activation_unary_ops[] = {
     OPS(hardsigmoid, 0, NULL, "y = relu6(x + 3) / 6", "dx = 0 < y < 1 ? grad / 6 : 0"),
     OPS(hardswish, 0, NULL, "y = x * relu6(x + 3) / 6", "dx = grad * (x / 3 + 1 / 2) where |x| < 3"),
     OPS(silu, 0, NULL, "y = x * sigmoid(x)", "dx = grad * s * (1 + x * (1 - s)), s = sigmoid(x)"),
+    OPS(mish, 0, NULL, "y = x * t, t = tanh(ln(1 + exp(x)))", "dx = grad * (t + x * sigmoid(x) * (1 - t * t))"),
     OPS(gelu, 1, activation_gelu_attrs, "y = x * Phi(x)", "dx = grad * (Phi(x) + x * phi(x))"),
 };
 const uint32_t activation_n_unary_ops = sizeof activation_unary_ops / sizeof *activation_unary_ops;

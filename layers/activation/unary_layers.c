@@ -72,6 +72,10 @@ int32_t activation_silu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *
     return backward(b, a, "silu_backward", a->inputs[0], 0, err);
 }
 
+int32_t activation_mish_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    return backward(b, a, "mish_backward", a->inputs[0], 0, err);
+}
+
 int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     return backward(b, a, "gelu_backward", a->inputs[0], sizeof(cvr_gelu_attrs), err);
 }
@@ -125,6 +129,12 @@ static int32_t build_silu(const cvr_builder *b, const void *attrs, const cvr_val
     return cvr_emit(b, "silu", NULL, 0, in, n_in, out, err);
 }
 
+static int32_t build_mish(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
+                          cvr_error *err) {
+    (void)attrs;
+    return cvr_emit(b, "mish", NULL, 0, in, n_in, out, err);
+}
+
 static int32_t build_gelu(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
                           cvr_error *err) {
     return cvr_emit(b, "gelu", attrs, sizeof(cvr_gelu_attrs), in, n_in, out, err);
@@ -145,6 +155,7 @@ const cvr_layer_desc activation_unary_layers[] = {
     LAYER("hardsigmoid", build_hardsigmoid, 0, NULL, "relu6(x + 3) / 6"),
     LAYER("hardswish", build_hardswish, 0, NULL, "x * relu6(x + 3) / 6 (Howard et al., MobileNetV3, 2019)"),
     LAYER("silu", build_silu, 0, NULL, "x * sigmoid(x)"),
+    LAYER("mish", build_mish, 0, NULL, "x * tanh(softplus(x)) (Misra, 2019)"),
     LAYER("gelu", build_gelu, 1, activation_gelu_attrs, "x * Phi(x) (Hendrycks and Gimpel, 2016)"),
 };
 const uint32_t activation_n_unary_layers = sizeof activation_unary_layers / sizeof *activation_unary_layers;

@@ -17,12 +17,12 @@ expect 0 "" "$CVRUN" convert again.safetensors again.safetensors force=yes
 same zip.safetensors again.safetensors
 
 # what cannot be
-expect 2 "convert has one setting" "$CVRUN" convert zip.safetensors new.safetensors dtype=f16
+expect 2 "convert has the settings cfg=FILE, in_channels=N and force=yes" "$CVRUN" convert zip.safetensors new.safetensors dtype=f16
 expect 2 "Usage: cvrun convert IN OUT" "$CVRUN" convert zip.safetensors
 expect 2 "one word too many" "$CVRUN" convert zip.safetensors a.safetensors b.safetensors
 expect 1 "pth files are only read" "$CVRUN" convert zip.safetensors new.pth
-expect 2 "its ending is none of a format of weights (.pth, .safetensors)" "$CVRUN" convert zip.safetensors new.onnx
-expect 1 "no file of weights that any plugin knows (.pth, .safetensors)" "$CVRUN" convert "$here/lib.sh" new.safetensors
+expect 2 "its ending is none of a format of weights (.weights, .pth, .safetensors)" "$CVRUN" convert zip.safetensors new.onnx
+expect 1 "no file of weights that any plugin knows (.weights, .pth, .safetensors)" "$CVRUN" convert "$here/lib.sh" new.safetensors
 expect 1 "bad_os_system_zip.pth: pickle, byte" "$CVRUN" convert "$golden/bad_os_system_zip.pth" new.safetensors
 expect 1 "'posix.system'" "$CVRUN" convert "$golden/bad_os_system_old.pth" new.safetensors
 expect 1 "\`f8\` is F8_E4M3, a type that cvrun has not" "$CVRUN" convert "$golden/v3.pth" new.safetensors

@@ -149,3 +149,4 @@
     ROW(cvr_weights_desc, probe),
     ROW(cvr_weights_desc, read),
     ROW(cvr_weights_desc, write),
+    ROW(cvr_weights_desc, read_for),

@@ -32,6 +32,7 @@
 #include <cvr/plugin/ops/shape.h>
 #include <cvr/plugin/ops/sim_ota_math.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
+#include <cvr/plugin/ops/yolo_math.h>
 #include <cvr/writer.h>
 #include <stdlib.h>
 

@@ -162,6 +162,11 @@ Test(refusals, shapes) {
         {"op:anchor_box_loss | 2,9,4 ; 8,4! ; 2,3,4! ; i32<2>:2,9", "axis 0 must have 9"},
         {"op:centerness_loss | 2,9,2 ; 9,4! ; 2,3,4! ; i32<2>:2,9", "axis 2 must have 1"},
         {"op:mask_loss | 6,3,4,4 ; 2,3,15! ; i64<3>:2,3 ; i32<2>:2,3", "axis 2 must have 16"},
+        {"op:yolo_boxes size=30 anchors=5,6,8,14 | 2,15,3,3!", "do not fit its channels"},
+        {"op:yolo_boxes size=30 anchors=5,6,8 | 2,16,3,3!", "each has a width and a height"},
+        {"op:yolo_loss size=30 anchors=5,6 mask=1 | 2,8,3,3 ; box<30>:2,4,4! ; i64<3>:2,4 ; i64<4:5>:2",
+         "mask names anchor 1 of 1"},
+        {"op:yolo_loss size=30 anchors=5,6 mask=0 | 2,8,3,3 ; 3,4,4! ; i64<3>:2,4 ; i64<4>:2", "boxes: f32 (3,4,4)"},
     };
     case_machine m = machine_of("reference", 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -193,6 +198,14 @@ Test(refusals, numbers) {
         {"op:anchor_box_loss | 2,9,8 ; 9,4! ; 2,3,4! ; i32<2>:2,9 ; i64<2>:2,9", 4, 2, "label 2"},
         {"op:centerness_loss | 2,9,1 ; 9,4! ; 2,3,4! ; i32<2>:2,9", 3, INT32_MIN, "of 3"},
         {"op:mask_loss | 6,3,4,4 ; 2,3,16! ; i64<3>:2,3 ; i32<2>:2,3", 2, -1, "label -1"},
+        {"op:yolo_loss size=30 anchors=5,6 mask=0 | 2,8,3,3 ; box<30>:2,4,4! ; i64<3>:2,4 ; i64<4:5>:2", 2, 3,
+         "label 3, but there are 3 classes"},
+        {"op:yolo_loss size=30 anchors=5,6 mask=0 | 2,8,3,3 ; box<30>:2,4,4! ; i64<3>:2,4 ; i64<4:5>:2", 2, -1,
+         "label -1"},
+        {"op:yolo_loss size=30 anchors=5,6 mask=0 | 2,8,3,3 ; box<30>:2,4,4! ; i64<3>:2,4 ; i64<4:5>:2", 3, 5,
+         "5 objects in a picture with room for 4"},
+        {"op:yolo_loss size=30 anchors=5,6 mask=0 | 2,8,3,3 ; box<30>:2,4,4! ; i64<3>:2,4 ; i64<4:5>:2", 3, -1,
+         "-1 objects"},
     };
     for (size_t b = 0; b < sizeof backends / sizeof *backends; b++) {
         case_machine m = machine_of(backends[b], 2);
@@ -226,6 +239,9 @@ Test(hostile, floats) {
         "op:anchor_box_loss@* kind={giou|ciou} coder=ltrb | 2,8,4 ; 2,8,4! ; 2,3,4! ; i32<-2:3>:2,8",
         "op:centerness_loss@* | 2,8,1 ; 8,4! ; 2,3,4! ; i32<-2:3>:2,8",
         "op:mask_loss@* | 4,3,2,2 ; 2,2,4! ; i64<3>:2,2 ; i32<-2:3>:2,2",
+        "op:yolo_boxes@* size=30 anchors=5,6,8,14 softmax={no|yes} | 2,16,3,3!",
+        "op:yolo_loss size=30 anchors=5,6,8,14 mask=0,1 box={squares|giou|ciou} new_coords={no|yes} | 2,16,3,3 ; "
+        "box<30>:2,4,4! ; i64<3>:2,4 ; i64<5>:2",
     };
     static const float odd[] = {NAN,  INFINITY, -INFINITY, 1e30f, -1e30f,   FLT_MAX,
                                 0.0f, -0.0f,    FLT_MIN,   1e9f,  -3000.5f, 16777216.0f};
@@ -285,6 +301,8 @@ Test(threads, same_bits) {
         "op:anchor_focal_loss gamma=1.5 | 2,500,91 ; i64<-2:91>:2,500",
         "op:anchor_cross_entropy | 3,700,21 ; i64<2>:3,700",
         "op:anchor_box_loss kind=giou | u01:3,700,4 ; box<3:90>:700,4! ; box<3:90>:3,9,4! ; i32<-2:9>:3,700",
+        "op:yolo_loss size=90 anchors=5,6,8,14,15,11 mask=0,1,2 box=ciou iou_thresh=0.2 | 7,255,9,9 ; "
+        "box<3:90>:7,30,4! ; i64<80>:7,30 ; i64<31>:7",
     };
     case_machine m[3] = {machine_of("cpu", 1), machine_of("cpu", 2), machine_of("cpu", 5)};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {

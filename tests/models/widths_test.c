@@ -160,6 +160,7 @@ Test(widths, every_layer_of_every_model_halved) {
     for (; (name = cvr_plugins_name(plugins, CVR_KIND_MODEL, n)); n++) {
         const void *model;
         cr_assert_eq(cvr_plugins_find(plugins, CVR_KIND_MODEL, name, &model, &err), CVR_OK, "%s", err.message);
+        if (((const cvr_model_desc *)model)->file) continue; /* its layers are those of a file */
         (void)halve_each(plugins, model);
     }
     cr_assert_geq(n, 60);

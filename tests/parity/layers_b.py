@@ -175,6 +175,8 @@ def activation():
         f.add(f"{name}_far", name, "dim=-1", module(-1), f.randn(2, 3, 9) * 50 + 1000)
         f.add(f"{name}_one", name, "0", module(0), f.randn(1))
         f.add(f"{name}_long", name, "-1", module(-1), f.randn(2, 1500))
+    f.add("mish", "mish", "", nn.Mish(), f.randn(2, 3, 5, 7) * 3)
+    f.add("mish_edges", "mish", "", nn.Mish(), edges)
     f.write()
 
 

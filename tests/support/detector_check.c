@@ -163,6 +163,11 @@ void detector_check_changes(detector_subject *s) {
 /* ---- models by themselves ---- */
 
 int32_t detector_build(const detector_subject *s, const detector_recipe *recipe, detector_net *out) {
+    return detector_build_classes(s, recipe, 3, out);
+}
+
+int32_t detector_build_classes(const detector_subject *s, const detector_recipe *recipe, int64_t classes,
+                               detector_net *out) {
     const void *found;
     void *attrs;
     cvr_type type;
@@ -179,7 +184,7 @@ int32_t detector_build(const detector_subject *s, const detector_recipe *recipe,
     good(cvr_graph_create(&out->graph, s->c.plugins, out->store, false, &detector_error));
     cvr_type_set(&type, CVR_F32, 4, (const int64_t[]){1, 3, recipe->side, recipe->side});
     good(cvr_graph_input(out->graph, "image", &type, &image, &detector_error));
-    const cvr_model_args args = {sizeof args, attrs, 3, 3};
+    const cvr_model_args args = {sizeof args, attrs, classes, 3};
     const int32_t status =
         out->model->build(cvr_graph_builder(out->graph), &args, cvr_graph_io(out->graph), &detector_error);
     cvr_free(attrs);

@@ -50,6 +50,9 @@ typedef struct detector_recipe {
 } detector_recipe;
 /* The status of the model's build; detector_error has its message. Free with detector_drop, whatever it was. */
 int32_t detector_build(const detector_subject *s, const detector_recipe *recipe, detector_net *out);
+/* The same with another number of classes. */
+int32_t detector_build_classes(const detector_subject *s, const detector_recipe *recipe, int64_t classes,
+                               detector_net *out);
 void detector_drop(detector_net *n);
 extern cvr_error detector_error;
 

@@ -168,6 +168,32 @@ static void silu_back(const void *attrs, const float *x, const float *grad, floa
     }
 }
 
+/* tanh(ln(1 + exp(x))) and exp(x), x held below 20 */
+static inline float mish_tanh(float x, float *e) {
+    *e = cpu_exp(x > 20 ? 20 : x);
+    const float n = *e * (*e + 2);
+    return n / (n + 2);
+}
+
+static void mish(const void *attrs, const float *x, const float *unused, float *y, int64_t n) {
+    (void)attrs, (void)unused;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        float e;
+        y[i] = x[i] * mish_tanh(x[i], &e);
+    }
+}
+
+static void mish_back(const void *attrs, const float *x, const float *grad, float *dx, int64_t n) {
+    (void)attrs;
+    CPU_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        float e;
+        const float t = mish_tanh(x[i], &e), p = e / (1 + e);
+        dx[i] = grad[i] * (t + x[i] * p * (1 - t * t));
+    }
+}
+
 #define SQRT_2_OVER_PI 0.797884561f
 #define GELU_CUBE 0.044715f
 
@@ -228,8 +254,10 @@ static const cvr_gelu_attrs gelu_none_attrs = {CVR_GELU_NONE}, gelu_tanh_attrs =
 const cpu_known_program cpu_known_programs[CPU_KNOWN_PROGRAMS] = {
     {cvr_gelu_backward_steps, &gelu_tanh_attrs, gelu_back},
     {cvr_gelu_steps, &gelu_tanh_attrs, gelu},
+    {cvr_mish_backward_steps, NULL, mish_back},
     {cvr_silu_backward_steps, NULL, silu_back},
     {cvr_gelu_backward_steps, &gelu_none_attrs, gelu_back},
+    {cvr_mish_steps, NULL, mish},
     {cvr_silu_steps, NULL, silu},
     {cvr_hardswish_backward_steps, NULL, hardswish_back},
     {cvr_hardswish_steps, NULL, hardswish},
@@ -329,6 +357,16 @@ static int32_t silu_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return spans(a, silu_back);
 }
 
+static int32_t mish_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, mish);
+}
+
+static int32_t mish_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    return spans(a, mish_back);
+}
+
 static int32_t gelu_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return spans(a, gelu);
@@ -357,6 +395,8 @@ static const cpu_kernel kernels[] = {
     {"hardswish_backward", hardswish_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, NULL},
     {"silu", silu_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, NULL},
     {"silu_backward", silu_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, NULL},
+    {"mish", mish_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, NULL},
+    {"mish_backward", mish_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, NULL},
     {"gelu", gelu_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, NULL},
     {"gelu_backward", gelu_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, NULL},
 };

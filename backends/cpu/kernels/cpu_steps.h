@@ -20,7 +20,7 @@ typedef struct cpu_known_program {
     cpu_program_fn fn;
 } cpu_known_program;
 
-#define CPU_KNOWN_PROGRAMS 19
+#define CPU_KNOWN_PROGRAMS 21
 extern const cpu_known_program cpu_known_programs[CPU_KNOWN_PROGRAMS];
 
 /* One loop over a row. Operands are numbered as in a cvr_step. */

@@ -61,6 +61,7 @@ extern const cpu_kernel_table cpu_cast_kernels;
 extern const cpu_kernel_table cpu_shape_kernels;
 extern const cpu_kernel_table cpu_window_kernels;
 extern const cpu_kernel_table cpu_detections_kernels;
+extern const cpu_kernel_table cpu_yolo_kernels;
 extern const cpu_kernel_table cpu_arith_broadcast_kernels;
 extern const cpu_kernel_table cpu_arith_reduce_kernels;
 extern const cpu_kernel_table cpu_dropout_kernels;

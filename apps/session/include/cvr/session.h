@@ -180,6 +180,22 @@ int32_t cvr_session_check_tiles(const cvr_session *s, int64_t tile, double overl
 int32_t cvr_session_load_weights(cvr_session *s, const char *path, cvr_error *err);
 int32_t cvr_session_save_weights(cvr_session *s, const char *path, cvr_error *err);
 
+/* Every tensor of a file, each given to `each`. A format whose files have no names reads them for the network of
+ * `store`, of which `network` is "" or the scope of another (cvr_graph_enter). Without a store such a format says that
+ * it needs one. */
+typedef struct cvr_weights_reading {
+    const cvr_weights_desc *format;
+    const cvr_host *host;
+    const cvr_mapping *map;
+    const cvr_store *store;
+    const char *network;
+} cvr_weights_reading;
+int32_t cvr_weights_read(const cvr_weights_reading *r, cvr_weight_fn each, void *ctx, cvr_error *err);
+/* The parameters of a network that a file describes (cvr_model_desc.file), with as many classes as it says, for pictures
+ * of `in_channels`. Destroy the store whatever came of it. */
+int32_t cvr_network_file_store(cvr_plugins *plugins, const char *path, int64_t in_channels, cvr_store **out,
+                               cvr_error *err);
+
 /* What a plugin that reads weights hands out: CVR_OK, or which field of it makes no sense. */
 int32_t cvr_weight_check(const cvr_weight *w, cvr_error *err);
 

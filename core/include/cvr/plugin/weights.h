@@ -49,6 +49,14 @@ typedef struct cvr_weights_desc {
     int32_t (*write)(const cvr_host *host, const cvr_weight *const *weights, uint64_t n_weights,
                      const char *const *metadata, uint64_t n_metadata, cvr_sink_fn sink, void *sink_ctx,
                      cvr_error *err);
+    /*
+     * For a format without names, whose numbers lie in the order of a network's layers: as `read`, where `layout` are
+     * the parameters and buffers of the network that the file is for, in any order: names, types and shapes, no data.
+     * Tensors that the file does not reach may be left out. `read` then says that a network is needed. NULL: the files
+     * have names.
+     */
+    int32_t (*read_for)(const cvr_host *host, const uint8_t *bytes, uint64_t n, const cvr_weight *const *layout,
+                        uint64_t n_layout, cvr_weight_fn each, void *ctx, cvr_error *err);
 } cvr_weights_desc;
 
 #ifdef __cplusplus
@@ -56,6 +64,6 @@ typedef struct cvr_weights_desc {
 #endif
 
 CVR_STATIC_ASSERT(sizeof(cvr_weight) == 112, "cvr_weight has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_weights_desc) == 56, "cvr_weights_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_weights_desc) == 64, "cvr_weights_desc has padding");
 
 #endif

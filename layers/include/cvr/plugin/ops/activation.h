@@ -14,6 +14,7 @@
  *     hardsigmoid  min(max(x + 3, 0), 6) / 6             y      0 < y < 1 ? grad / 6 : 0
  *     hardswish    x * min(max(x + 3, 0), 6) / 6         x      x <= -3 ? 0 : x < 3 ? grad * (x / 3 + 1 / 2) : grad
  *     silu         x * s, s = sigmoid(x)                 x      grad * s * (1 + x * (1 - s))
+ *     mish         x * t, t = tanh(ln(1 + exp(x)))      x      grad * (t + x * sigmoid(x) * (1 - t * t))
  *     gelu         x * P(x); cvr_gelu_attrs              x      grad * (P(x) + x * p(x))
  *                  none: P(x) = (1 + erf(x / sqrt(2))) / 2, p its derivative
  *                  tanh: P(x) = (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2, p its derivative

@@ -142,6 +142,32 @@ static inline void cvr_silu_backward_steps(const void *attrs, cvr_steps *s) {
     (void)cvr_step2(s, CVR_STEP_MUL, gp, cvr_step2(s, CVR_STEP_ADD, one, rest));
 }
 
+/* e = exp(x) and tanh(ln(1 + e)) = n / (n + 2) with n = e (e + 2); x is held below 20, where that is 1 */
+static inline uint32_t cvr_steps_mish(cvr_steps *s, uint32_t *e) {
+    const uint32_t two = cvr_constant(s, 2), low = cvr_step2(s, CVR_STEP_MIN, 0, cvr_constant(s, 20));
+    *e = cvr_step1(s, CVR_STEP_EXP, low);
+    const uint32_t n = cvr_step2(s, CVR_STEP_MUL, *e, cvr_step2(s, CVR_STEP_ADD, *e, two));
+    return cvr_step2(s, CVR_STEP_DIV, n, cvr_step2(s, CVR_STEP_ADD, n, two));
+}
+
+/* y = x * tanh(ln(1 + exp(x))) */
+static inline void cvr_mish_steps(const void *attrs, cvr_steps *s) {
+    uint32_t e;
+    (void)attrs;
+    (void)cvr_step2(s, CVR_STEP_MUL, 0, cvr_steps_mish(s, &e));
+}
+
+/* dx = grad * (t + x * p * (1 - t * t)), t = tanh(ln(1 + e)), p = e / (1 + e) */
+static inline void cvr_mish_backward_steps(const void *attrs, cvr_steps *s) {
+    uint32_t e;
+    const uint32_t t = cvr_steps_mish(s, &e), one = cvr_constant(s, 1);
+    const uint32_t p = cvr_step2(s, CVR_STEP_DIV, e, cvr_step2(s, CVR_STEP_ADD, one, e));
+    const uint32_t rest = cvr_step2(s, CVR_STEP_SUB, one, cvr_step2(s, CVR_STEP_MUL, t, t));
+    const uint32_t xp = cvr_step2(s, CVR_STEP_MUL, 0, p);
+    (void)attrs;
+    (void)cvr_step2(s, CVR_STEP_MUL, 1, cvr_step2(s, CVR_STEP_ADD, t, cvr_step2(s, CVR_STEP_MUL, xp, rest)));
+}
+
 /* (1 + tanh(u)) / 2 = sigmoid(2u), which keeps its precision where tanh nears -1; u = sqrt(2/pi) * (x + 0.044715 x^3)
  */
 static inline uint32_t cvr_steps_gelu_tanh(cvr_steps *s) {

@@ -1,0 +1,149 @@
+/* A .cfg file as a list of layers; see the header. */
+#include "darknet_plan.h"
+#include <math.h>
+
+/* ---- [net] ---- */
+
+/* Keys that concern Darknet's own loop, or transforms that a recipe has in [augment]. */
+static const char passed_net[] =
+    " subdivisions time_steps notruth policy step scale gamma adam B1 B2 eps aspect ratio min_crop max_crop min_ratio "
+    "random_crop center clip inputs flip cutmix mixup gaussian_noise blur label_smooth_eps track augment_speed "
+    "sequential_subdivisions try_fix_nan seq_scales optimized_memory workspace_size_limit_MB max_chart_loss ema_alpha "
+    "dynamic_minibatch resize_step num_sigmas_reject_badlabels badlabels_rejection_percentage reject_threshold "
+    "mosaic_bound contrastive unsupervised init_sequential_subdivisions loss_scale cudnn_half show_receptive_field "
+    "num_boxes max_boxes weights_reject_freq equidistant_point use_cuda_graph ";
+
+static int32_t read_ints(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
+    static const int64_t batches[2] = {1, 65536}, sides[2] = {0, 16384}, counts[2] = {0, 1000000000},
+                         channels[2] = {1, 16}, few[2] = {0, 3};
+    CVR_TRY(darknet_cfg_int(c, s, "batch", 1, batches, &n->batch, err));
+    CVR_TRY(darknet_cfg_int(c, s, "width", 0, sides, &n->width, err));
+    CVR_TRY(darknet_cfg_int(c, s, "height", 0, sides, &n->height, err));
+    CVR_TRY(darknet_cfg_int(c, s, "channels", 3, channels, &n->channels, err));
+    CVR_TRY(darknet_cfg_int(c, s, "burn_in", 0, counts, &n->burn_in, err));
+    CVR_TRY(darknet_cfg_int(c, s, "max_batches", 0, counts, &n->max_batches, err));
+    CVR_TRY(darknet_cfg_int(c, s, "mosaic", 0, few, &n->mosaic, err));
+    n->has_letter_box = darknet_cfg_find(c, s, "letter_box") != NULL;
+    return darknet_cfg_int(c, s, "letter_box", 0, few, &n->letter_box, err);
+}
+
+static int32_t read_floats(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
+    static const double rates[2] = {0, 1000}, shares[2] = {0, 0.999999}, turns[2] = {0, 360}, powers[2] = {0, 100},
+                        hues[2] = {0, 0.5}, factors[2] = {0, 100};
+    CVR_TRY(darknet_cfg_float(c, s, "learning_rate", 0.001, rates, &n->learning_rate, err));
+    CVR_TRY(darknet_cfg_float(c, s, "momentum", 0.9, shares, &n->momentum, err));
+    CVR_TRY(darknet_cfg_float(c, s, "decay", 0.0001, rates, &n->decay, err));
+    CVR_TRY(darknet_cfg_float(c, s, "hue", 0, hues, &n->hue, err));
+    CVR_TRY(darknet_cfg_float(c, s, "saturation", 1, factors, &n->saturation, err));
+    CVR_TRY(darknet_cfg_float(c, s, "exposure", 1, factors, &n->exposure, err));
+    CVR_TRY(darknet_cfg_float(c, s, "power", 4, powers, &n->power, err));
+    return darknet_cfg_float(c, s, "angle", 0, turns, &n->angle, err);
+}
+
+/* policy=steps: the rate is multiplied by the i-th scale from the i-th step on. */
+static int32_t read_steps(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
+    static const int64_t counts[2] = {0, 1000000000};
+    static const double factors[2] = {1e-9, 1e9};
+    const darknet_option *policy = darknet_cfg_find(c, s, "policy");
+    uint32_t n_scales;
+    CVR_TRY(darknet_cfg_ints(c, s, "steps", counts, n->steps, DARKNET_MOST_STEPS, &n->n_steps, err));
+    CVR_TRY(darknet_cfg_floats(c, s, "scales", factors, n->scales, DARKNET_MOST_STEPS, &n_scales, err));
+    n->has_policy_steps = policy && strcmp(policy->value, "steps") == 0;
+    n->has_policy_poly = policy && strcmp(policy->value, "poly") == 0;
+    if (n->has_policy_steps && n->n_steps != n_scales)
+        return darknet_cfg_fail(c, policy->line, err, "policy=steps: %u steps and %u scales; each step has one scale",
+                                n->n_steps, n_scales);
+    return CVR_OK;
+}
+
+static int32_t read_net(darknet_plan *p, cvr_error *err) {
+    const darknet_section *s = &p->cfg.sections[0];
+    CVR_TRY(read_ints(&p->cfg, s, &p->net, err));
+    CVR_TRY(read_floats(&p->cfg, s, &p->net, err));
+    CVR_TRY(read_steps(&p->cfg, s, &p->net, err));
+    return darknet_cfg_check_used(&p->cfg, s, passed_net, " ", err);
+}
+
+/* ---- layers ---- */
+
+static int is_head(const darknet_section *s) {
+    return strcmp(s->name, "yolo") == 0 || strcmp(s->name, "region") == 0;
+}
+
+static int32_t read_layers(darknet_plan *p, cvr_error *err) {
+    for (uint32_t i = 1; i < p->cfg.n_sections; i++) {
+        const darknet_section *s = &p->cfg.sections[i];
+        CVR_TRY(is_head(s) ? darknet_head_read(p, s, err) : darknet_layer_read(p, s, err));
+        p->n_layers++;
+    }
+    return CVR_OK;
+}
+
+/* The convolution in front of a head, which must have a number for everything that the head reads. */
+static int32_t mark_head(darknet_plan *p, const darknet_head *h, cvr_error *err) {
+    const uint32_t line = p->layers[h->layer].line;
+    darknet_layer *l = h->layer ? &p->layers[h->layer - 1] : NULL;
+    const int64_t want = h->n_mask * (h->classes + 5);
+    if (!l || l->kind != DARKNET_CONVOLUTIONAL || l->feeds_result)
+        return darknet_cfg_fail(&p->cfg, line, err, "the layer before this one must be [convolutional]");
+    if (l->filters != want)
+        return darknet_cfg_fail(&p->cfg, l->line, err,
+                                "filters=%lld, but %u anchors with %lld classes in line %u need %lld; set filters=%lld",
+                                (long long)l->filters, h->n_mask, (long long)h->classes, line, (long long)want,
+                                (long long)want);
+    l->feeds_result = 1;
+    return CVR_OK;
+}
+
+/* Without heads the network is a classifier: the last layer with weights says the classes. */
+static int32_t mark_classifier(darknet_plan *p, cvr_error *err) {
+    uint32_t i = p->n_layers;
+    while (i > 0) {
+        darknet_layer *l = &p->layers[--i];
+        if (l->kind == DARKNET_CONVOLUTIONAL || l->kind == DARKNET_CONNECTED) {
+            l->feeds_result = 1;
+            return CVR_OK;
+        }
+        if (l->kind != DARKNET_AVGPOOL && l->kind != DARKNET_SOFTMAX && l->kind != DARKNET_COST &&
+            l->kind != DARKNET_DROPOUT)
+            break;
+    }
+    return darknet_cfg_fail(&p->cfg, p->cfg.sections[p->cfg.n_sections - 1].line, err,
+                            "the network ends in nothing that cvrun can use; end it with [yolo], or with "
+                            "[convolutional], [avgpool] and [softmax]");
+}
+
+static int32_t read_all(darknet_plan *p, cvr_error *err) {
+    p->layers = p->cfg.host->alloc(p->cfg.host, p->cfg.n_sections * sizeof *p->layers, 64);
+    if (!p->layers) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    CVR_TRY(read_net(p, err));
+    CVR_TRY(read_layers(p, err));
+    if (!p->n_layers) return darknet_cfg_fail(&p->cfg, p->cfg.sections[0].line, err, "there is no layer after [net]");
+    for (uint32_t i = 0; i < p->n_heads; i++) CVR_TRY(mark_head(p, &p->heads[i], err));
+    return p->n_heads ? CVR_OK : mark_classifier(p, err);
+}
+
+int32_t darknet_plan_parse(const cvr_host *host, const char *path, const char *bytes, uint64_t n, darknet_plan *out,
+                           cvr_error *err) {
+    memset(out, 0, sizeof *out);
+    CVR_TRY(darknet_cfg_parse(host, path, bytes, n, &out->cfg, err));
+    return read_all(out, err);
+}
+
+int32_t darknet_plan_open(const cvr_host *host, const char *path, darknet_plan *out, cvr_error *err) {
+    memset(out, 0, sizeof *out);
+    CVR_TRY(darknet_cfg_open(host, path, &out->cfg, err));
+    return read_all(out, err);
+}
+
+void darknet_plan_close(darknet_plan *p) {
+    if (p->layers) p->cfg.host->free(p->cfg.host, p->layers);
+    p->layers = NULL;
+    darknet_cfg_close(&p->cfg);
+}
+
+int64_t darknet_plan_stride(const darknet_plan *p) {
+    double largest = 1;
+    for (uint32_t i = 0; i < p->n_layers; i++) largest = fmax(largest, p->layers[i].down);
+    return (int64_t)ceil(largest);
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Darknet's files on the command line: what a .cfg proposes, training and prediction from one, .weights converted both ways.
+. "$(dirname "$0")/lib.sh"
+golden=$here/../golden/darknet
+cp "$golden"/yolov3.cfg "$golden"/yolov3.weights "$golden"/yolov4.cfg "$golden"/classifier.cfg "$golden"/yolov2.weights .
+
+# has LINE...: the last cfg has these lines, blanks counting as one
+has() {
+  for line; do
+    tr -s ' ' <out.txt | grep -qxF -- "$line" || { cat out.txt >&2; fail "cfg does not say $line"; }
+    checks=$((checks + 1))
+  done
+}
+printf '[data]\nformat = scenes\nfields = boxes\ntrain_size = 4\nval_size = 2\n[model]\nname = yolov3.cfg\n' >r.ini
+expect 0 "" "$CVRUN" cfg r.ini
+has 'task = detect model darknet' 'img_size = 64 model darknet' 'fit = letterbox_center model darknet' 'batch = 4 model darknet' \
+  'max_batches = 1000 model darknet' 'lr = 0.001 model darknet' 'momentum = 0.9 model darknet' 'weight_decay = 0.0005 model darknet' \
+  'norm_weight_decay = 0 model darknet' 'bias_weight_decay = 0 model darknet' 'name = steps model darknet' 'steps = 800,900 model darknet' \
+  'scales = 0.1,0.1 model darknet' 'warmup_steps = 100 model darknet' 'warmup = quartic model darknet' \
+  'random_jitter_crop = jitter=0.3 model darknet' 'random_hsv_scale = hue=0.1 saturation=1.5 exposure=1.5 model darknet' \
+  'random_horizontal_flip = 0.5 model darknet' 'multi_scale = 32,80,16 model darknet'
+expect 0 "" "$CVRUN" cfg r.ini model.name=yolov4.cfg
+has 'fit = stretch model darknet' 'mosaic = model darknet' 'warmup_steps = 10 model darknet'
+expect 0 "" "$CVRUN" cfg model=classifier.cfg data.format=fake
+has 'task = classify model darknet' 'img_size = 32 model darknet'
+
+# both ways: the same bytes after the header, and the same names
+expect 0 "" "$CVRUN" convert yolov3.weights a.safetensors cfg=yolov3.cfg
+expect 0 "" "$CVRUN" convert a.safetensors again.weights
+same <(tail -c +21 yolov3.weights) <(tail -c +21 again.weights)
+expect 0 "" "$CVRUN" convert again.weights b.safetensors cfg=yolov3.cfg
+same a.safetensors b.safetensors
+expect 2 "a .weights file has no names, so that the network must be known; give cfg=FILE.cfg" "$CVRUN" convert yolov3.weights c.safetensors
+expect 1 "yolov2.weights: has" "$CVRUN" convert yolov2.weights c.safetensors cfg=yolov3.cfg
+expect 1 "none.cfg: is not there" "$CVRUN" convert yolov3.weights c.safetensors cfg=none.cfg
+expect 2 "no model is built from files with such a name" "$CVRUN" convert yolov3.weights c.safetensors cfg=r.ini
+expect 1 "is no tensor of a .weights file" "$CVRUN" convert "$golden/../cvrun.safetensors" c.weights
+sed -i 's/^filters=4$/filters=1000000000/' yolov3.cfg
+expect 1 "yolov3.cfg:44: filters=1000000000: must be a number from 1 to 65536" "$CVRUN" convert yolov3.weights c.safetensors cfg=yolov3.cfg
+cp "$golden/yolov3.cfg" .
+
+# a file of the first layers
+head -c 6524 yolov3.weights >part.weights
+python3 -c 'import struct, zlib; c = lambda k, d: struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)); open("p.png", "wb").write(b"\x89PNG\r\n\x1a\n" + c(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)) + c(b"IDAT", zlib.compress((b"\0" + b"\x50" * 192) * 64)) + c(b"IEND", b""))'
+net=(model=yolov3.cfg weights=part.weights model.num_classes=3 source=p.png)
+expect 1 "the file has the first 5 of 10 layers with weights; model.strict = no" "$CVRUN" predict "${net[@]}"
+expect 0 "the file has the first 5 of 10 layers" "$CVRUN" predict "${net[@]}" model.strict=no
+[ "$(grep -c 'first 5 of 10' err.txt)" -eq 1 ] || fail "said more than once"
+
+# trained from .weights with other classes, in sizes; its own weights predict the same as .weights
+expect 0 "made new" "$CVRUN" train r.ini epochs=2 model.weights=yolov3.weights run.name=t workers=0
+run=runs/detect/t
+grep -q '^step,epoch,.*loss_box.*loss_objectness' "$run/steps.csv" || grep -q 'loss_box' "$run/results.csv" || fail "no named losses"
+expect 0 "" "$CVRUN" convert "$run/weights/last.safetensors" last.weights
+expect 0 "" "$CVRUN" predict "$run" source="$run/results.png" model.weights="$run/weights/last.safetensors" predict.raw=yes predict.out=p1
+expect 0 "" "$CVRUN" predict "$run" source="$run/results.png" model.weights=last.weights predict.raw=yes predict.out=p2
+same p1/raw.safetensors p2/raw.safetensors
+done_with darknet_cli_test
