@@ -4,7 +4,7 @@
 
 static const cvr_attr_desc *const coder_attrs[] = {
     CVR_ATTR(CHOICE, "coder", "center", "differences of centres and sides, or distances to the sides",
-             .choices = "center|ltrb"),
+             .choices = "center|ltrb|center_open"),
     CVR_ATTR(FLOAT, "weights", "1", "factors of dx, dy, dw, dh", .count = 4),
 };
 

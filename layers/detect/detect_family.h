@@ -19,6 +19,7 @@ extern const detect_family detect_clip_boxes;
 extern const detect_family detect_box_iou;
 extern const detect_family detect_match_boxes;
 extern const detect_family detect_match_points;
+extern const detect_family detect_sim_ota;
 extern const detect_family detect_sample_rows;
 extern const detect_family detect_gather_rows;
 extern const detect_family detect_append_rows;

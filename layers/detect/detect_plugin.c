@@ -4,7 +4,7 @@
 static const detect_family *const families[] = {
     &detect_grid_anchors, &detect_default_boxes, &detect_box_coder,   &detect_clip_boxes,  &detect_box_iou,
     &detect_match_boxes,  &detect_match_points,  &detect_sample_rows, &detect_gather_rows, &detect_append_rows,
-    &detect_cut_match,    &detect_top_k,         &detect_nms,
+    &detect_cut_match,    &detect_top_k,         &detect_nms,         &detect_sim_ota,
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -4,9 +4,9 @@
 
 static const cvr_attr_desc *const attrs_[] = {
     CVR_ATTR(CHOICE, "kind", "smooth_l1", "of the deltas, or of the boxes' overlap",
-             .choices = "smooth_l1|giou|diou|ciou"),
+             .choices = "smooth_l1|giou|diou|ciou|squared_iou"),
     CVR_ATTR(CHOICE, "coder", "center", "what the deltas say: centre and sides, or distances of the four sides",
-             .choices = "center|ltrb"),
+             .choices = "center|ltrb|center_open"),
     CVR_ATTR(FLOAT, "weights", "1", "of dx, dy, dw, dh", .count = 4, CVR_ATTR_AT_LEAST(1e-6)),
     CVR_ATTR(FLOAT, "beta", "1", "smooth_l1: where the parabola ends; 0: nowhere", CVR_ATTR_AT_LEAST(0)),
     &detect_norm_attr,
@@ -111,8 +111,8 @@ DETECT_TRAITS(backward_traits, cvr_precision_first, 4)
 
 static const cvr_reference_op ops[] = {
     {DETECT_LOSS("anchor_box_loss", 4, 5, 2,
-                 "smooth L1 of deltas, or GIoU, DIoU, CIoU of boxes, of the rows with an object", DETECT_ATTRS(attrs_),
-                 .optional = 16, .trait = traits)},
+                 "smooth L1 of deltas, or GIoU, DIoU, CIoU, IoU^2 of boxes, of the rows with an object",
+                 DETECT_ATTRS(attrs_), .optional = 16, .trait = traits)},
     {DETECT_LOSS_BACKWARD("anchor_box_loss_backward", 7, "the gradient of anchor_box_loss", DETECT_ATTRS(attrs_),
                           .optional = 16, .trait = backward_traits)},
 };

@@ -27,18 +27,6 @@ static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     return cvr_emit_loss_backward(b, a, "anchor_focal_loss_backward", sizeof(cvr_anchor_focal_attrs), 2, err);
 }
 
-static int32_t check_target(const char *op, const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_tensor *target = a->inputs[1];
-    const int64_t classes = a->inputs[0]->shape[2], n = cvr_numel(2, target->shape);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t t = ((const int64_t *)target->data)[i];
-        if (t < -2 || t >= classes)
-            return cvr_fail(err, CVR_ERR_INVALID, "%s: target %lld, but there are %lld classes; check the labels", op,
-                            (long long)t, (long long)classes);
-    }
-    return CVR_OK;
-}
-
 /* One class of one row of anchor_focal_loss. */
 typedef struct focal_part {
     double log_q, rest; /* log q, 1 - q */
@@ -71,7 +59,7 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     const float *at = x->data;
     float *norm = a->outputs[1]->data;
     double loss = 0;
-    CVR_TRY(check_target("anchor_focal_loss", a, err));
+    CVR_TRY(cvr_detect_check_targets("anchor_focal_loss", a, err));
     cvr_detect_target_norm(attrs, a->inputs[1], norm);
     for (int64_t n = 0; n < x->shape[0]; n++) {
         double sum = 0;
@@ -94,7 +82,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const int64_t rows = x->shape[1], classes = x->shape[2], *target = a->inputs[1]->data;
     const float *at = x->data, *norm = a->inputs[2]->data;
     float *dx = a->outputs[0]->data;
-    CVR_TRY(check_target("anchor_focal_loss_backward", a, err));
+    CVR_TRY(cvr_detect_check_targets("anchor_focal_loss_backward", a, err));
     for (int64_t i = 0; i < x->shape[0] * rows; i++) {
         const double scale = detect_scalar(a, 3) * cvr_detect_share(norm[i / rows]);
         for (int64_t k = 0; k < classes; k++, at++) {

@@ -14,6 +14,7 @@ typedef struct detect_loss_family {
 
 extern const detect_loss_family detect_class_targets;
 extern const detect_loss_family detect_focal;
+extern const detect_loss_family detect_quality;
 extern const detect_loss_family detect_entropy;
 extern const detect_loss_family detect_box_loss;
 extern const detect_loss_family detect_centerness;

@@ -1,8 +1,9 @@
 /* The plugin "layer_detect_loss". */
 #include "detect_loss_family.h"
 
-static const detect_loss_family *const families[] = {&detect_class_targets, &detect_focal,      &detect_entropy,
-                                                     &detect_box_loss,      &detect_centerness, &detect_mask_loss};
+static const detect_loss_family *const families[] = {&detect_class_targets, &detect_focal,    &detect_quality,
+                                                     &detect_entropy,       &detect_box_loss, &detect_centerness,
+                                                     &detect_mask_loss};
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

@@ -89,6 +89,37 @@ static int32_t joint_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* ---- best_class ---- */
+
+static int32_t best_infer(const cvr_infer_args *a, cvr_error *err) {
+    const cvr_type *x = a->inputs[0], *y = a->inputs[1];
+    cvr_type_set(a->outputs[0], CVR_F32, 2, x->shape);
+    cvr_type_set(a->outputs[1], CVR_I32, 2, x->shape);
+    if (x->dtype == CVR_F32 && y->dtype == CVR_F32 && x->rank == 3 && y->rank == 3 && x->shape[0] == y->shape[0] &&
+        x->shape[1] == y->shape[1] && x->shape[2] >= 1 && x->shape[2] <= INT32_MAX && y->shape[2] == 1)
+        return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "best_class: %s and %s; it takes (N, A, K) and (N, A, 1) of f32",
+                    cvr_shape_of(x).text, cvr_shape_of(y).text);
+}
+
+static int32_t best_run(const cvr_kernel_args *a, cvr_error *err) {
+    (void)err;
+    const cvr_tensor *x = a->inputs[0];
+    const float *other = a->inputs[1]->data;
+    const int64_t columns = x->shape[2];
+    for (int64_t r = 0; r < x->shape[0] * x->shape[1]; r++) {
+        const float *row = (const float *)x->data + r * columns;
+        const int32_t best = cvr_best_column(row, columns);
+        ((int32_t *)a->outputs[1]->data)[r] = best;
+        ((float *)a->outputs[0]->data)[r] = (float)(sigmoid(row[best]) * sigmoid(other[r]));
+    }
+    return CVR_OK;
+}
+
+static double best_flops(const cvr_infer_args *a) {
+    return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
+}
+
 static double joint_flops(const cvr_infer_args *a) {
     return 6.0 * (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
@@ -125,6 +156,16 @@ static const cvr_reference_op ops[] = {
             .flops = joint_flops,
             .doc = "sqrt(sigmoid(x) * sigmoid(y)), y one number a row (FCOS)"},
      .reference = {sizeof(cvr_cpu_fn), joint_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "best_class",
+            .version = 1,
+            .min_inputs = 2,
+            .max_inputs = 2,
+            .n_outputs = 2,
+            .infer = best_infer,
+            .flops = best_flops,
+            .doc = "sigmoid(y) times the largest sigmoid(x) of a row, and which that is (YOLO)"},
+     .reference = {sizeof(cvr_cpu_fn), best_run}},
 };
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {

@@ -156,6 +156,21 @@ cvr_value detect_targets(net *n, const detect_ends *e, cvr_value match, int64_t 
     return net_emit1(n, NET_OP("class_targets", &a), in, 2);
 }
 
+cvr_value detect_one_class(net *n, const detect_ends *e) {
+    static const cvr_init zero = {.struct_size = sizeof zero, .kind = CVR_INIT_CONSTANT};
+    if (n->status != CVR_OK) return CVR_NONE;
+    const int64_t *const s = net_shape(n, e->boxes);
+    const net_text name = net_print("one_class.%lldx%lld", (long long)s[0], (long long)s[1]);
+    const cvr_param_decl d = {.struct_size = sizeof d,
+                              .name = name.s,
+                              .dtype = CVR_I64,
+                              .rank = 2,
+                              .shape = {s[0], s[1], 1, 1, 1, 1},
+                              .flags = CVR_PARAM_CONSTANT,
+                              .init = &zero};
+    return net_values(n, &d);
+}
+
 void detect_put_loss(net *n, const detect_ends *e, const char *name, const net_op *op, const cvr_value *in,
                      uint32_t n_in, uint32_t n_out) {
     cvr_value out[CVR_MAX_IO];

@@ -69,6 +69,9 @@ void detect_put_training(net *n, const detect_ends *e, const detect_joined *j);
 cvr_value detect_match(net *n, const detect_ends *e, cvr_value anchors, const cvr_match_attrs *a);
 /* (N, A) i64: class + 1 of the object of each row, `background` where there is none, -2 where it counts for nothing */
 cvr_value detect_targets(net *n, const detect_ends *e, cvr_value match, int64_t background);
+/* (N, M) i64: a class for every object, the only one there is, 0. For targets that only tell objects from background.
+ */
+cvr_value detect_one_class(net *n, const detect_ends *e);
 /* Adds a node of `n_out` outputs and puts the first one as the loss `name`. */
 void detect_put_loss(net *n, const detect_ends *e, const char *name, const net_op *op, const cvr_value *in,
                      uint32_t n_in, uint32_t n_out);

@@ -12,7 +12,7 @@ Every measurement is a process of its own: cvrun on its random pictures (data.fo
 modes. The first round runs all modes; those within 15 % of the best run in the others too, and the best by its median counts. A mode
 that fails is told and does not count. Speed is the median over the steps after the first ones, the ratio that of a round: both
 sides one after the other. Detectors learn from scenes (data.format=scenes) and from five random boxes a picture; that they compute
-the same is shown by tests/parity/detectors.py and detectors_two.py, and torch.compile, which breaks their graphs, is not tried. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
+the same is shown by tests/parity/detectors.py, detectors_two.py and yolox_nets.py (whose network is YOLOX here), and torch.compile, which breaks their graphs, is not tried. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
 the column "steps" less what there was before the first step."""
 import argparse, copy, csv, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
@@ -42,6 +42,8 @@ CASES = {
     "unet": dict(model="unet", batch=8, size=128, check=64, task="segment"),
     "ssd300_vgg16": dict(model="ssd300_vgg16", batch=8, size=300, task="detect"),
     "fasterrcnn_320": dict(model="fasterrcnn_mobilenet_v3_large_320_fpn", batch=8, size=320, task="detect", more="norm = batch\n"),
+    "yolox_s": dict(model="yolox_s", batch=8, size=416, task="detect"),
+    "yolox_s_infer": dict(model="yolox_s", batch=8, size=416, task="detect", inference=True),
     "ssd300_infer": dict(model="ssd300_vgg16", batch=8, size=300, task="detect", inference=True),
     "fasterrcnn_320_infer": dict(model="fasterrcnn_mobilenet_v3_large_320_fpn", batch=8, size=320, task="detect", more="norm = batch\n", inference=True),
     "deeplabv3_resnet50": dict(model="deeplabv3_resnet50", batch=4, size=224, check=64, lr=5e-6, task="segment", plain="dropout = 0\ndropout_aux = 0"),
@@ -158,13 +160,28 @@ def detector(case):
     """A detector, a batch's pictures, and a function of these that gives the loss, or detections."""
     import torch, torchvision
 
-    make = getattr(torchvision.models.detection, case["model"])
-    model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
     corner, side = torch.rand(case["batch"], 5, 2) * case["size"] / 2, (torch.rand(case["batch"], 5, 2) * 0.4 + 0.1) * case["size"]
     boxes, labels = torch.cat([corner, corner + side], 2), torch.randint(1, CLASSES + 1, (case["batch"], 5))
     targets = [{"boxes": b, "labels": c} for b, c in zip(boxes, labels)]
     x = torch.rand(case["batch"], case["channels"], case["size"], case["size"])
+    if case["model"].startswith("yolox"):
+        return yolox(case, x, boxes, labels - 1)
+    make = getattr(torchvision.models.detection, case["model"])
+    model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
     return model, x, lambda x: sum(model(list(x), targets).values()) if model.training else model(list(x))
+
+
+def yolox(case, x, boxes, labels):
+    import torch, yolox_network
+
+    model, counts = yolox_network.make(case["model"].removeprefix("yolox_"), CLASSES), torch.full((len(x),), 5)
+    sizes = torch.tensor([x.shape[2:]] * len(x))
+
+    def forward(x):
+        said = [tuple(t.float() for t in maps) for maps in model(x)]  # losses are in f32 in both precisions
+        return sum(yolox_network.losses(said, boxes, labels, counts, 0.0)[0].values()) if model.training else yolox_network.detections(said, sizes)
+
+    return model, x * 255, forward
 
 
 def child(words):

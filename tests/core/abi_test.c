@@ -30,6 +30,7 @@
 #include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/ops/roi_math.h>
 #include <cvr/plugin/ops/shape.h>
+#include <cvr/plugin/ops/sim_ota_math.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
 #include <cvr/plugin/ops/yolo_math.h>
 #include <cvr/writer.h>

@@ -156,6 +156,36 @@ Test(detect_kernels, match_points) {
     close_all(&m);
 }
 
+static void draw_floats(cvr_rng *rng, double low, double high, float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] = (float)(low + (high - low) * cvr_rng_uniform(rng));
+}
+
+/* Objects that crowd about the same cells, and what is infinite or NaN in scores, boxes and objects. */
+Test(detect_kernels, sim_ota) {
+    machines m = open_all();
+    for (uint64_t draw = 0; draw < 2 * KINDS; draw++) {
+        const int64_t rows = 400, classes = 3, objects = 30;
+        const int kind = (int)(draw % KINDS);
+        cvr_rng rng;
+        cvr_rng_start(&rng, 0x6f7461, draw);
+        layer_case c = detect_case("sim_ota", "radius=%d", draw % 2 ? 4 : 1);
+        float *x = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, classes), NULL);
+        draw_floats(&rng, -3, draw % 3 ? 3 : 200, x, 2 * rows * classes);
+        if (kind == STRANGE) x[cvr_rng_below(&rng, 900)] = NAN;
+        draw_floats(&rng, -3, 3, detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, 1), NULL), 2 * rows);
+        x = detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, rows, 4), NULL);
+        draw_floats(&rng, -1, 1, x, 2 * rows * 4);
+        for (int i = 0; i < 20 && kind == STRANGE; i++) x[cvr_rng_below(&rng, 3200)] = i % 2 ? NAN : 900;
+        draw_boxes(&rng, kind, detect_add(&c, CVR_F32, 2, DETECT_SHAPE(rows, 4), NULL), rows);
+        draw_boxes(&rng, kind, detect_add(&c, CVR_F32, 3, DETECT_SHAPE(2, objects, 4), NULL), 2 * objects);
+        int64_t *label = detect_add(&c, CVR_I64, 2, DETECT_SHAPE(2, objects), NULL);
+        for (int64_t i = 0; i < 2 * objects; i++) label[i] = (int64_t)cvr_rng_below(&rng, 3);
+        detect_list(&c, CVR_I64, int64_t, 2, objects, 11);
+        expect_alike(&m, &c);
+    }
+    close_all(&m);
+}
+
 /* Several spans; many equal numbers, all equal, few above the threshold, more wanted than a span has. */
 Test(detect_kernels, top_k) {
     static const struct {
@@ -238,10 +268,6 @@ Test(detect_kernels, several_spans) {
 static void learn(layer_case *c) {
     c->inputs[0].constant = false;
     c->backward = true;
-}
-
-static void draw_floats(cvr_rng *rng, double low, double high, float *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) x[i] = (float)(low + (high - low) * cvr_rng_uniform(rng));
 }
 
 /* Several blocks of rows, as many classes as fill no whole number of lanes, equal losses, losses that are none, less

@@ -94,6 +94,26 @@ static void refuse_count(int64_t count) {
     expect_refusal(&c, "there are 2");
 }
 
+/* Two cells, and room for two objects of three classes. */
+static void refuse_sim_ota(int64_t count, int64_t label, const char *says) {
+    layer_case c = detect_case("sim_ota", " ");
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 2, 3), NULL);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 2, 1), NULL);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 2, 4), NULL);
+    detect_add(&c, CVR_F32, 2, DETECT_SHAPE(2, 4), NULL);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 2, 4), NULL);
+    detect_add(&c, CVR_I64, 2, DETECT_SHAPE(1, 2), (const int64_t[]){0, label});
+    detect_list(&c, CVR_I64, int64_t, 1, count);
+    expect_refusal(&c, says);
+}
+
+Test(detect, objects_that_sim_ota_refuses) {
+    refuse_sim_ota(3, 0, "has 3 objects; there is room for 2");
+    refuse_sim_ota(-1, 0, "has -1 objects");
+    refuse_sim_ota(2, 3, "has class 3, but there are 3");
+    refuse_sim_ota(2, -1, "has class -1");
+}
+
 static void refuse_valid(int32_t valid) {
     layer_case c = detect_case("nms", "iou_threshold=0.5 max_out=2");
     detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 3, 4), NULL);
@@ -174,6 +194,24 @@ Test(detect, shapes_that_do_not_fit) {
     detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 3, 4), NULL);
     detect_add(&c, CVR_F32, 2, DETECT_SHAPE(1, 4), NULL);
     expect_refusal(&c, "input 1 is f32 (1,4); it must be f32 (1,3)");
+}
+
+/* Of sim_ota every input but the objects' must fit the classes'. */
+Test(detect, shapes_that_sim_ota_refuses) {
+    static const int64_t good[7][3] = {{2, 9, 3}, {2, 9, 1}, {2, 9, 4}, {9, 4, 0}, {2, 5, 4}, {2, 5, 0}, {2, 0, 0}};
+    static const uint32_t rank[7] = {3, 3, 3, 2, 3, 2, 1},
+                          type[7] = {CVR_F32, CVR_F32, CVR_F32, CVR_F32, CVR_F32, CVR_I64, CVR_I64};
+    for (uint32_t wrong = 1; wrong < 7; wrong++) {
+        char says[32];
+        layer_case c = detect_case("sim_ota", " ");
+        for (uint32_t i = 0; i < 7; i++) {
+            int64_t shape[CVR_MAX_RANK] = {good[i][0], good[i][1], good[i][2]};
+            if (i == wrong) shape[rank[i] - 1]++;
+            detect_add(&c, type[i], rank[i], shape, NULL);
+        }
+        (void)snprintf(says, sizeof says, "sim_ota: input %u is", wrong);
+        expect_refusal(&c, says);
+    }
 }
 
 /* ---- numbers that are none ---- */

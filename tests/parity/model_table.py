@@ -11,7 +11,7 @@ segmentation-models-pytorch.
 """
 import pathlib, sys, warnings
 import segmentation_models_pytorch, timm, torch, torchvision
-import detectors_two, networks
+import detectors_two, networks, yolox_network
 from torch.utils.flop_counter import FlopCounterMode
 
 warnings.simplefilter("ignore")
@@ -30,6 +30,7 @@ deeplabv3plus_mobilenet_v2""".split()  # segmentation_models.pytorch's, and what
 RCNN = """fasterrcnn_resnet50_fpn fasterrcnn_resnet50_fpn_v2 fasterrcnn_mobilenet_v3_large_fpn fasterrcnn_mobilenet_v3_large_320_fpn
 maskrcnn_resnet50_fpn maskrcnn_resnet50_fpn_v2""".split()
 ONE_STAGE = """ssd300_vgg16 ssdlite320_mobilenet_v3_large retinanet_resnet50_fpn retinanet_resnet50_fpn_v2 fcos_resnet50_fpn""".split()
+YOLOX = [f"yolox_{size}" for size in yolox_network.MODELS]
 TYPES = {torch.float32: "f32", torch.int64: "i64"}
 
 
@@ -59,6 +60,10 @@ def make(name):
         return two_stage(name)
     if name in ONE_STAGE:
         return one_stage(name)
+    if name in YOLOX:
+        with torch.device("meta"):
+            net = yolox_network.make(name.removeprefix("yolox_"), 80)
+        return net, 416 if name.endswith(("nano", "tiny")) else 640, 80, sum(p.numel() for p in net.parameters()), None
     with torch.device("meta"):
         if name in TIMM:
             net = timm.create_model(name)
@@ -121,7 +126,7 @@ def main():
         print(text_of(make(sys.argv[1])[0]), end="")
         return
     lines = []
-    for name in TORCHVISION + TIMM + SEGMENT + OTHERS + RCNN + ONE_STAGE:
+    for name in TORCHVISION + TIMM + SEGMENT + OTHERS + RCNN + ONE_STAGE + YOLOX:
         net, side, classes, params, gmacs = make(name)
         text = text_of(net)
         gmacs = counted(net, side) if gmacs is None else gmacs

@@ -228,7 +228,7 @@ static int32_t write_input(const running *r, const char *name, cvr_error *err) {
 static int32_t run(running *r, cvr_error *err) {
     static const char *const inputs[] = {"image", "image_size", "boxes", "box_labels", "masks", "counts"};
     const float one = 1;
-    const golden_tensor *lr;
+    const golden_tensor *number;
     CVR_TRY(cvr_device_open(&r->device, r->c->plugins, r->c->backend, 0, r->c->pool, err));
     CVR_TRY(cvr_store_place(r->store, r->device, err));
     CVR_TRY(cvr_program_plan(&r->program, r->graph, r->device, r->c->pool, CVR_FALLBACK_ERROR, err));
@@ -236,11 +236,16 @@ static int32_t run(running *r, cvr_error *err) {
     CVR_TRY(cvr_program_bind(r->program, r->arena, err));
     CVR_TRY(load_params(r, err));
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) CVR_TRY(write_input(r, inputs[i], err));
-    const int32_t scale = cvr_program_slot(r->program, "loss_scale"), rate = cvr_program_slot(r->program, "lr");
+    const int32_t scale = cvr_program_slot(r->program, "loss_scale"), rate = cvr_program_slot(r->program, "lr"),
+                  closing = cvr_program_slot(r->program, "closing");
     if (scale >= 0) CVR_TRY(cvr_program_write(r->program, scale, &one, err));
     if (rate >= 0) {
-        CVR_TRY(need(r, "lr", &lr, err));
-        CVR_TRY(cvr_program_write(r->program, rate, lr->data, err));
+        CVR_TRY(need(r, "lr", &number, err));
+        CVR_TRY(cvr_program_write(r->program, rate, number->data, err));
+    }
+    if (closing >= 0) {
+        CVR_TRY(need(r, "closing", &number, err));
+        CVR_TRY(cvr_program_write(r->program, closing, number->data, err));
     }
     return cvr_program_run(r->program, err);
 }

@@ -3,8 +3,8 @@
  * all that came out read back. What the tests of detectors and `detector_run` (for tests/parity) share.
  *
  * Fields of a case: model, settings (text), classes (i64), image (N,3,H,W) u8 or f32, image_size (N,2), boxes (N,M,4),
- * box_labels (N,M) i64, counts (N) i64, perhaps masks (N,M,H,W) u8, lr (f32), param.NAME (f32 or bf16), and perhaps
- * capture (text): names of layers, separated by blanks.
+ * box_labels (N,M) i64, counts (N) i64, perhaps masks (N,M,H,W) u8, lr (f32), perhaps closing (f32), param.NAME (f32 or
+ * bf16), and perhaps capture (text): names of layers, separated by blanks.
  */
 #ifndef CVR_TEST_DETECTOR_CASE_H
 #define CVR_TEST_DETECTOR_CASE_H

@@ -67,9 +67,43 @@ static int32_t joint_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+typedef struct best_job {
+    const float *x, *y;
+    float *score;
+    int32_t *class_;
+    int64_t rows, columns, block;
+} best_job;
+
+static void best_task(void *ctx, uint64_t task, uint32_t worker) {
+    const best_job *j = ctx;
+    const int64_t first = (int64_t)task * j->block, end = cpu_min(first + j->block, j->rows);
+    (void)worker;
+    for (int64_t r = first; r < end; r++) {
+        const float *x = j->x + r * j->columns;
+        const int32_t best = cvr_best_column(x, j->columns);
+        j->class_[r] = best;
+        j->score[r] = cpu_sigmoid(x[best]) * cpu_sigmoid(j->y[r]);
+    }
+}
+
+static int32_t best_run(const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_tensor *x = a->inputs[0];
+    best_job j = {.x = x->data,
+                  .y = a->inputs[1]->data,
+                  .score = a->outputs[0]->data,
+                  .class_ = a->outputs[1]->data,
+                  .rows = x->shape[0] * x->shape[1],
+                  .columns = x->shape[2]};
+    (void)err;
+    j.block = cpu_max(CPU_SPAN / cpu_max(j.columns, 1), 1);
+    if (cpu_numel(x) > 0) cpu_run(a->pool, cpu_ceil_div(j.rows, j.block), best_task, &j);
+    return CVR_OK;
+}
+
 static const cpu_kernel kernels[] = {
     {"split_index", split_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"pick_labels", pick_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
     {"joint_score", joint_run, NULL, NULL, 1, CPU_KERNEL_FLAGS, NULL},
+    {"best_class", best_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_detections_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -48,6 +48,7 @@ const cpu_kernel_table *const cpu_pack_tables[] = {
     &cpu_detect_rows_kernels,
     &cpu_detect_row_losses_kernels,
     &cpu_detect_sample_kernels,
+    &cpu_detect_sim_ota_kernels,
     &cpu_detect_top_k_kernels,
     &cpu_yolo_kernels,
     &cpu_peak_kernels,

@@ -87,6 +87,7 @@ extern const cpu_kernel_table cpu_detect_points_kernels;
 extern const cpu_kernel_table cpu_detect_rows_kernels;
 extern const cpu_kernel_table cpu_detect_row_losses_kernels;
 extern const cpu_kernel_table cpu_detect_sample_kernels;
+extern const cpu_kernel_table cpu_detect_sim_ota_kernels;
 extern const cpu_kernel_table cpu_detect_top_k_kernels;
 extern const cpu_kernel_table cpu_optim_norms_kernels;
 extern const cpu_kernel_table cpu_optim_running_kernels;

@@ -48,22 +48,6 @@ static void look_at(const rcnn *r, uint32_t i, detect_heads *h) {
 
 /* ---- losses ---- */
 
-/* A class for every object: the only one there is, 0. -> (N, M) i64 */
-static cvr_value one_class(const rcnn *r) {
-    if (r->n->status != CVR_OK) return CVR_NONE;
-    const int64_t *const s = net_shape(r->n, r->e.boxes);
-    static const cvr_init zero = {.struct_size = sizeof zero, .kind = CVR_INIT_CONSTANT};
-    const net_text name = net_print("rpn.one_class.%lldx%lld", (long long)s[0], (long long)s[1]);
-    const cvr_param_decl d = {.struct_size = sizeof d,
-                              .name = name.s,
-                              .dtype = CVR_I64,
-                              .rank = 2,
-                              .shape = {s[0], s[1], 1, 1, 1, 1},
-                              .flags = CVR_PARAM_CONSTANT,
-                              .init = &zero};
-    return net_values(r->n, &d);
-}
-
 /* Binary cross entropy of the sampled anchors' logits, and smooth L1 of the deltas of those with an object. */
 static void add_losses(const rcnn *r, const detect_joined *all) {
     net *n = r->n;
@@ -77,7 +61,7 @@ static void add_losses(const rcnn *r, const detect_joined *all) {
         rcnn_sample(r, "rpn", match, r->a->rpn_batch_size_per_image, r->a->rpn_positive_fraction, &count);
     const cvr_value sampled[2] = {detect_gather(r->n, match, index, 0), count};
     match = net_emit1(n, NET_PLAIN_OP("cut_match"), sampled, 2);
-    const cvr_value label[2] = {match, one_class(r)};
+    const cvr_value label[2] = {match, detect_one_class(n, &r->e)};
     const cvr_value target = net_emit1(n, NET_OP("class_targets", &target_attrs), label, 2);
     const cvr_value focal[2] = {detect_gather(r->n, all->logits, index, 0), target};
     detect_put_loss(n, &r->e, "objectness", NET_OP("anchor_focal_loss", &plain), focal, 2, 2);

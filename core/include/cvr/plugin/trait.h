@@ -79,7 +79,7 @@ typedef struct cvr_column_sum_trait {
  * The op may have inputs that are padded along an axis (cvr_builder.counts): the entries of its outputs that count do
  * not depend on what padding holds. Axes correspond as in broadcasting, from the last: where the input is padded along
  * its axis k from the end, so are the outputs that `padded` names; no other output has padding. Several padded inputs
- * must have the same counts along the same axis.
+ * must have the same counts, and along the same axis where an output is padded.
  */
 #define CVR_TRAIT_COUNTS "cvr.trait.counts/1"
 typedef struct cvr_counts_trait {

@@ -1,7 +1,8 @@
 /*
  * A row of anchor_box_loss (ops/detect_loss.h), for every backend: deltas against an encoded object, or a decoded box
  * against the object. All in double. The losses of overlap are GIoU (Rezatofighi et al., 2019), DIoU and CIoU (Zheng
- * et al., 2020) as torchvision.ops takes them. Each number comes with its slope along x1, y1, x2, y2 of the box.
+ * et al., 2020) as torchvision.ops takes them, and YOLOX's. Each number comes with its slope along x1, y1, x2, y2 of
+ * the box.
  */
 #ifndef CVR_PLUGIN_OPS_BOX_LOSS_MATH_H
 #define CVR_PLUGIN_OPS_BOX_LOSS_MATH_H
@@ -102,8 +103,8 @@ static inline cvr_box_number cvr_box_aspect(const cvr_box_pair *p, const cvr_box
     return z;
 }
 
-/* 1 - overlap of a box and an object, x1, y1, x2, y2; slope (4): d loss / d box. `kind` is CVR_BOX_GIOU, _DIOU or
- * _CIOU. */
+/* 1 - overlap of a box and an object, x1, y1, x2, y2; slope (4): d loss / d box. `kind` is CVR_BOX_GIOU, _DIOU, _CIOU
+ * or _SQUARED_IOU. */
 static inline double cvr_box_iou_loss(int64_t kind, const double *box, const double *object, double *slope) {
     const cvr_box_pair p = cvr_box_pair_of(box, object);
     const int meet = p.inner[0].at > 0 && p.inner[1].at > 0;
@@ -113,7 +114,10 @@ static inline double cvr_box_iou_loss(int64_t kind, const double *box, const dou
     cvr_box_number all = cvr_box_mixed(1, &area, -1, &both), loss;
     all.at += p.object_side[0] * p.object_side[1];
     const cvr_box_number iou = cvr_box_share(&both, &all);
-    if (kind == CVR_BOX_GIOU) {
+    if (kind == CVR_BOX_SQUARED_IOU) {
+        const cvr_box_number square = cvr_box_product(&iou, &iou);
+        loss = cvr_box_mixed(-1, &square, 0, &square);
+    } else if (kind == CVR_BOX_GIOU) {
         const cvr_box_number empty = cvr_box_mixed(1, &hull, -1, &all), waste = cvr_box_share(&empty, &hull);
         loss = cvr_box_mixed(-1, &iou, 1, &waste);
     } else {
@@ -160,12 +164,13 @@ static inline void cvr_box_decoded(const cvr_anchor_box_loss_attrs *a, const flo
             continue;
         }
         const double growth = delta[k + 2] / a->weights[k + 2];
-        const double held = growth > CVR_BOX_MOST_GROWTH ? CVR_BOX_MOST_GROWTH : growth;
-        const double half = exp(held) * side / 2, centre = delta[k] / a->weights[k] * side + from;
+        const int is_held = a->coder != CVR_CODER_CENTER_OPEN && growth > CVR_BOX_MOST_GROWTH;
+        const double half = exp(is_held ? CVR_BOX_MOST_GROWTH : growth) * side / 2,
+                     centre = delta[k] / a->weights[k] * side + from;
         box[k] = centre - half;
         box[k + 2] = centre + half;
         by_low[k] = by_high[k] = side / a->weights[k];
-        by_high[k + 2] = growth > CVR_BOX_MOST_GROWTH ? 0 : half / a->weights[k + 2];
+        by_high[k + 2] = is_held ? 0 : half / a->weights[k + 2];
         by_low[k + 2] = -by_high[k + 2];
     }
 }

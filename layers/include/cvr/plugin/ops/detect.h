@@ -21,9 +21,10 @@
  *
  * encode_boxes    boxes (N,A,4), anchors -> deltas (N,A,4); cvr_box_coder_attrs
  *     CVR_CODER_CENTER: dx = wx * (gx - ax) / aw, dw = ww * ln(gw / aw), likewise y and h: centres and sides
+ *     CVR_CODER_CENTER_OPEN: the same; sides are decoded as large as they say (YOLOX)
  *     CVR_CODER_LTRB: (ax - x1) / aw, (ay - y1) / ah, (x2 - ax) / aw, (y2 - ay) / ah (FCOS); weights are not looked at
  * decode_boxes    deltas (N,A,4*K), anchors -> boxes (N,A,4*K); cvr_box_coder_attrs: the inverse, K boxes an anchor;
- *     dw and dh are clamped from above at ln(1000/16). Gradient for the deltas.
+ *     dw and dh are clamped from above at ln(1000/16), but for CVR_CODER_CENTER_OPEN. Gradient for the deltas.
  * decode_boxes_backward  deltas, anchors, grad -> ddeltas; cvr_box_coder_attrs
  * clip_boxes      boxes (N,A,4*K), size (N,2) -> clamped to 0..width, 0..height. No gradient.
  * box_iou         a (N,A,4) or (A,4), b (N,M,4), [counts (N) i64] -> (N,A,M): intersection / union, NaN for 0 / 0. b
@@ -38,6 +39,18 @@
  *     s = x2 - x1 of the anchor, c its centre. Candidates are objects with max |c - centre| < radius * s, c strictly
  *     inside, and max(l,t,r,b) in (4s,8s): from 0 for the first level, without end for the last. Of these the one with
  *     the largest float(1e8 - area), the first of equal ones.
+ * sim_ota         classes (N,A,K), objectness (N,A,1), deltas (N,A,4), anchors, boxes (N,M,4), labels (N,M) i64, counts
+ *     (N) i64 -> match (N,A) i32, iou (N,A); cvr_sim_ota_attrs. The first two are logits.
+ *     (Ge et al., "YOLOX", 2021.) An anchor surrounds the upper left corner of its cell, so the cell's centre is the
+ *     anchor's lower right corner. A row may belong to an object whose centre is less than radius * (x2 - x1 of the
+ *     anchor) from the cell's along x and along y; rows that may belong to some object are candidates. Of candidate i
+ *     with the decoded box b_i and p = sqrt(sigmoid(classes) * sigmoid(objectness)), object o costs
+ *         sum over classes of -ln(p where it is o's, else 1 - p) - iou_weight * ln(IoU(b_i, o) + 1e-8)
+ *             + 1e6 where i may not belong to o
+ *     with logarithms of p held at -100. An object takes its k cheapest candidates, the first of equal ones, k = the
+ *     sum of its `candidates` largest IoUs cut to a whole number, at least 1; a row that several objects took is that
+ *     one's which costs least of all. All other rows are background. iou: of the box and its object; 0 without. All in
+ *     double. No gradient.
  * sample_rows     match (N,A) i32, seed () i64, step () i64 -> index (N,B) i32, count (N) i32; cvr_sample_rows_attrs
  *     (BalancedPositiveNegativeSampler.) min(positives, int(B * positive_fraction)) of the rows with an object and as
  *     much background as there is room for, in rising order of row. Where fewer than B are there, the rest of `index`
@@ -88,9 +101,11 @@ extern "C" {
 
 #define CVR_ANCHOR_MOST 16u
 #define CVR_ROI_MOST_MAPS 6u
+#define CVR_SIM_OTA_MOST 64
 
 #define CVR_CODER_CENTER 0
 #define CVR_CODER_LTRB 1
+#define CVR_CODER_CENTER_OPEN 2
 #define CVR_DRAW_RANDOM 0
 #define CVR_DRAW_FIRST 1
 #define CVR_NMS_AUTO 0
@@ -127,6 +142,14 @@ typedef struct cvr_match_points_attrs {
     int64_t n_levels;
     int64_t level_ends[8]; /* anchors before the end of each level; the last is A */
 } cvr_match_points_attrs;
+
+typedef struct cvr_sim_ota_attrs {
+    int64_t coder;      /* CVR_CODER_* of the deltas */
+    double weights[4];  /* of dx, dy, dw, dh */
+    double radius;      /* sides of the anchor */
+    double iou_weight;  /* of -ln(IoU) in what an assignment costs */
+    int64_t candidates; /* at most CVR_SIM_OTA_MOST */
+} cvr_sim_ota_attrs;
 
 typedef struct cvr_sample_rows_attrs {
     int64_t rows; /* B */
@@ -186,6 +209,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_default_boxes_attrs) == 168, "cvr_default_boxes_att
 CVR_STATIC_ASSERT(sizeof(cvr_box_coder_attrs) == 40, "cvr_box_coder_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_match_attrs) == 32, "cvr_match_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_match_points_attrs) == 80, "cvr_match_points_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_sim_ota_attrs) == 64, "cvr_sim_ota_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_sample_rows_attrs) == 32, "cvr_sample_rows_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_gather_attrs) == 8, "cvr_gather_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_gather_rows_attrs) == 16, "cvr_gather_rows_attrs has padding");

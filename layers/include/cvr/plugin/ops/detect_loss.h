@@ -32,10 +32,16 @@
  *     loss (), norm (N); cvr_anchor_box_loss_attrs. Rows with an object count. With `label`, K > 1 and the four
  *     numbers of that class are taken; else K = 1. boxes may be padded.
  *     CVR_BOX_SMOOTH_L1 (`beta`; 0: |d|): on deltas, against the encoded object; sum over the four numbers
+ *     CVR_BOX_SQUARED_IOU: 1 - IoU^2 of the decoded box and the object (Ge et al., "YOLOX", 2021)
  *     CVR_BOX_GIOU, _DIOU, _CIOU: of the decoded box and the object, torchvision.ops.*_box_iou_loss, eps 1e-7
  *     (Rezatofighi et al., 2019; Zheng et al., 2020); `coder` and `weights` as in decode_boxes. The alpha of CIoU has
  *     no gradient.
  * anchor_box_loss_backward  deltas, anchors, boxes, match, [label], norm, grad () -> ddeltas; cvr_anchor_box_loss_attrs
+ *
+ * anchor_quality_loss  x (N,A,K), target (N,A) i64, quality (N,A) -> loss (), norm (N); cvr_anchor_quality_attrs
+ *     Rows with target >= 0 count: binary cross entropy with logits, summed over classes, against `quality` for the
+ *     row's own class and 0 for all others (Ge et al., "YOLOX", 2021: the quality is the box's IoU). No gradient for
+ * it. anchor_quality_loss_backward  x, target, quality, norm, grad () -> dx; cvr_anchor_quality_attrs
  *
  * centerness_loss  x (N,A,1), anchors (A,4) or (N,A,4), boxes (N,M,4), match (N,A) i32 -> loss (), norm (N);
  *     cvr_centerness_attrs. Rows with an object: binary cross entropy with logits against
@@ -65,6 +71,7 @@ extern "C" {
 #define CVR_BOX_GIOU 1
 #define CVR_BOX_DIOU 2
 #define CVR_BOX_CIOU 3
+#define CVR_BOX_SQUARED_IOU 4
 
 typedef struct cvr_class_targets_attrs {
     int64_t offset, background, ignore;
@@ -88,6 +95,10 @@ typedef struct cvr_anchor_box_loss_attrs {
     int64_t norm; /* CVR_NORM_* */
 } cvr_anchor_box_loss_attrs;
 
+typedef struct cvr_anchor_quality_attrs {
+    int64_t norm; /* CVR_NORM_* */
+} cvr_anchor_quality_attrs;
+
 typedef struct cvr_centerness_attrs {
     int64_t norm; /* CVR_NORM_* */
 } cvr_centerness_attrs;
@@ -100,6 +111,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_class_targets_attrs) == 24, "cvr_class_targets_attr
 CVR_STATIC_ASSERT(sizeof(cvr_anchor_focal_attrs) == 32, "cvr_anchor_focal_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_anchor_cross_entropy_attrs) == 8, "cvr_anchor_cross_entropy_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_anchor_box_loss_attrs) == 64, "cvr_anchor_box_loss_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_anchor_quality_attrs) == 8, "cvr_anchor_quality_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_centerness_attrs) == 8, "cvr_centerness_attrs has padding");
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef CVR_PLUGIN_OPS_DETECT_LOSS_MATH_H
 #define CVR_PLUGIN_OPS_DETECT_LOSS_MATH_H
 
-#include <cvr/plugin/abi.h>
+#include <cvr/plugin/kernel.h>
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
 
@@ -93,6 +93,25 @@ static inline void cvr_detect_target_norm(const cvr_anchor_focal_attrs *a, const
     cvr_detect_norm(a->norm, target->shape[0], norm);
 }
 
+/* The divisors of anchor_quality_loss. */
+static inline void cvr_detect_quality_norm(const cvr_anchor_quality_attrs *a, const cvr_tensor *target, float *norm) {
+    cvr_anchor_focal_attrs same;
+    memset(&same, 0, sizeof same);
+    same.norm = a->norm;
+    cvr_detect_target_norm(&same, target, norm);
+}
+
+/* x (N,A,K), target (N,A): every target is a class, -1 or -2. */
+static inline int32_t cvr_detect_check_targets(const char *op, const cvr_kernel_args *a, cvr_error *err) {
+    const cvr_tensor *const target = a->inputs[1];
+    const int64_t *const t = (const int64_t *)target->data, classes = a->inputs[0]->shape[2];
+    for (int64_t i = 0; i < target->shape[0] * target->shape[1]; i++)
+        if (t[i] < -2 || t[i] >= classes)
+            return cvr_fail(err, CVR_ERR_INVALID, "%s: target %lld, but there are %lld classes; check the labels", op,
+                            (long long)t[i], (long long)classes);
+    return CVR_OK;
+}
+
 /* The class of a row, where `labels` are its picture's. */
 static inline int64_t cvr_class_target(const cvr_class_targets_attrs *a, int32_t match, const int64_t *labels) {
     if (match >= 0) return labels[match] + a->offset;
@@ -108,6 +127,20 @@ static inline double cvr_detect_bce(double x, double t) {
 
 static inline double cvr_detect_sigmoid(double x) {
     return 1 / (1 + exp(-x));
+}
+
+/* The sum over the classes of one row of anchor_quality_loss. */
+static inline double cvr_detect_quality_loss(const float *x, int64_t classes, int64_t target, double quality) {
+    double sum = 0;
+    for (int64_t k = 0; k < classes; k++) sum += cvr_detect_bce(x[k], k == target ? quality : 0);
+    return sum;
+}
+
+/* Its gradient times `scale`, 0 where the row counts for nothing; dx may be x. */
+static inline void cvr_detect_quality_slope(const float *x, int64_t classes, int64_t target, double quality,
+                                            double scale, float *dx) {
+    for (int64_t k = 0; k < classes; k++)
+        dx[k] = target >= 0 ? (float)(scale * (cvr_detect_sigmoid(x[k]) - (k == target ? quality : 0))) : 0;
 }
 
 /* sqrt(min(l,r) / max(l,r) * min(t,b) / max(t,b)) */

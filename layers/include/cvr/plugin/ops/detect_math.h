@@ -114,10 +114,14 @@ static inline void cvr_box_encode(const cvr_box_coder_attrs *c, const float *box
     }
 }
 
-/* The side that a delta stands for, in units of the anchor's; NaN stays. */
-static inline float cvr_box_decoded_side(float delta, double weight) {
-    const float d = delta / (float)weight;
-    return expf(d > CVR_CODER_MOST ? CVR_CODER_MOST : d);
+/* Whether dw or dh, k being 2 or 3, is too large to be decoded as it is. */
+static inline int cvr_box_side_is_held(const cvr_box_coder_attrs *c, const float *delta, int k) {
+    return c->coder != CVR_CODER_CENTER_OPEN && delta[k] / (float)c->weights[k] > CVR_CODER_MOST;
+}
+
+/* The side that delta k stands for, in units of the anchor's; NaN stays. */
+static inline float cvr_box_decoded_side(const cvr_box_coder_attrs *c, const float *delta, int k) {
+    return expf(cvr_box_side_is_held(c, delta, k) ? CVR_CODER_MOST : delta[k] / (float)c->weights[k]);
 }
 
 static inline void cvr_box_decode(const cvr_box_coder_attrs *c, const float *delta, const float *anchor, float *box) {
@@ -131,8 +135,8 @@ static inline void cvr_box_decode(const cvr_box_coder_attrs *c, const float *del
     } else {
         const float x = delta[0] / (float)c->weights[0] * aw + (anchor[0] + 0.5f * aw);
         const float y = delta[1] / (float)c->weights[1] * ah + (anchor[1] + 0.5f * ah);
-        const float w = 0.5f * (cvr_box_decoded_side(delta[2], c->weights[2]) * aw);
-        const float h = 0.5f * (cvr_box_decoded_side(delta[3], c->weights[3]) * ah);
+        const float w = 0.5f * (cvr_box_decoded_side(c, delta, 2) * aw);
+        const float h = 0.5f * (cvr_box_decoded_side(c, delta, 3) * ah);
         box[0] = x - w;
         box[1] = y - h;
         box[2] = x + w;
@@ -151,12 +155,12 @@ static inline void cvr_box_decode_backward(const cvr_box_coder_attrs *c, const f
         ddelta[2] = grad[2] * aw;
         ddelta[3] = grad[3] * ah;
     } else {
-        const float wide = delta[2] / (float)c->weights[2] > CVR_CODER_MOST ? 0.0f : 0.5f * aw;
-        const float high = delta[3] / (float)c->weights[3] > CVR_CODER_MOST ? 0.0f : 0.5f * ah;
+        const float wide = cvr_box_side_is_held(c, delta, 2) ? 0.0f : 0.5f * aw;
+        const float high = cvr_box_side_is_held(c, delta, 3) ? 0.0f : 0.5f * ah;
         ddelta[0] = (grad[0] + grad[2]) * aw / (float)c->weights[0];
         ddelta[1] = (grad[1] + grad[3]) * ah / (float)c->weights[1];
-        ddelta[2] = (grad[2] - grad[0]) * wide * cvr_box_decoded_side(delta[2], c->weights[2]) / (float)c->weights[2];
-        ddelta[3] = (grad[3] - grad[1]) * high * cvr_box_decoded_side(delta[3], c->weights[3]) / (float)c->weights[3];
+        ddelta[2] = (grad[2] - grad[0]) * wide * cvr_box_decoded_side(c, delta, 2) / (float)c->weights[2];
+        ddelta[3] = (grad[3] - grad[1]) * high * cvr_box_decoded_side(c, delta, 3) / (float)c->weights[3];
     }
 }
 

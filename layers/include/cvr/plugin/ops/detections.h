@@ -9,6 +9,9 @@
  *     group[index], or without `index` group itself (D = P); -1 for a negative index or group, which stands for padding
  * joint_score     x (N,A,K), y (N,A,1) -> (N,A,K); no attributes
  *     sqrt(sigmoid(x) * sigmoid(y)) (Tian et al., "FCOS: A simple and strong anchor-free object detector", 2020)
+ * best_class      x (N,A,K), y (N,A,1) -> score (N,A), class (N,A) i32; no attributes
+ *     sigmoid(y) times the largest sigmoid of a row's classes, and which one that is, the first of equal ones (Redmon
+ *     and Farhadi: "YOLOv3", 2018; Ge et al.: "YOLOX", 2021)
  */
 #ifndef CVR_PLUGIN_OPS_DETECTIONS_H
 #define CVR_PLUGIN_OPS_DETECTIONS_H
@@ -22,6 +25,14 @@ extern "C" {
 typedef struct cvr_split_index_attrs {
     int64_t columns;
 } cvr_split_index_attrs;
+
+/* The first largest of a row's numbers; what is NaN is passed over. */
+static inline int32_t cvr_best_column(const float *x, int64_t columns) {
+    int32_t best = 0;
+    for (int32_t k = 1; k < columns; k++)
+        if (x[k] > x[best] || (x[best] != x[best] && x[k] == x[k])) best = k;
+    return best;
+}
 
 #ifdef __cplusplus
 }
