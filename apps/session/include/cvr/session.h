@@ -191,8 +191,8 @@ typedef struct cvr_weights_reading {
     const char *network;
 } cvr_weights_reading;
 int32_t cvr_weights_read(const cvr_weights_reading *r, cvr_weight_fn each, void *ctx, cvr_error *err);
-/* The parameters of a network that a file describes (cvr_model_desc.file), with as many classes as it says, for pictures
- * of `in_channels`. Destroy the store whatever came of it. */
+/* The parameters of a network that a file describes (cvr_model_desc.file), with as many classes as it says, for
+ * pictures of `in_channels`. Destroy the store whatever came of it. */
 int32_t cvr_network_file_store(cvr_plugins *plugins, const char *path, int64_t in_channels, cvr_store **out,
                                cvr_error *err);
 
