@@ -215,6 +215,7 @@ void registry_warn(const registry_entry *e) {
     for (const desc_field *f = desc_kind_find(e->kind)->fields; f->kind != END; f++) {
         const void *pointer;
         uint32_t n = 0;
+        if (f->kind != DOC && f->kind != ATTRS) continue; /* not every field is as wide as a pointer */
         memcpy(&pointer, desc + f->offset, sizeof pointer);
         if (f->kind == DOC && !pointer)
             cvr_log(CVR_LOG_WARNING, "plugin %s: %s %s: `doc` is missing (NULL); `cvrun help` has nothing to say of it",
