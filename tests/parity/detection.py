@@ -71,7 +71,7 @@ def measure(annotations, results):
 
 def from_files(recipe, root, out):
     """The recipe with pictures from files instead of made-up ones."""
-    data = f"[data]\nformat = coco\nroot = {root}\ntrain = train\nval = val\nworkers = 1\ndrop_last = yes\n"
+    data = f"[data]\nformat = coco\nroot = {root}\nworkers = 1\ndrop_last = yes\n"
     size = re.search(r"^img_size = .*$", recipe.read_text(), flags=re.M)
     out.write_text(re.sub(r"\[data\].*?(?=\n\[)", data + size[0] + "\n", recipe.read_text(), flags=re.S))
     return out
