@@ -140,7 +140,7 @@ def ours(cvrun, recipe, annotations, folder, name):
     if annotations is None:
         return summary["metrics"]["map"], summary["metrics"]["map50"], summary["train_seconds"]
     ap, ap50 = measure(annotations, str(saved))
-    best = json.loads(subprocess.run([cvrun, "val", run, "--json"], stdout=subprocess.PIPE, text=True, check=True).stdout)["metrics"]
+    best = json.loads(subprocess.run([cvrun, "val", run, "--json"], stdout=subprocess.PIPE, text=True, check=True).stdout)
     if abs(best["map"] - ap) > 1e-9 or abs(best["map50"] - ap50) > 1e-9:
         sys.exit(f"cvrun says AP {best['map']!r}, AP50 {best['map50']!r}; pycocotools {ap!r}, {ap50!r}")
     return ap, ap50, summary["train_seconds"]
