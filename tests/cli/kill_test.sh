@@ -5,7 +5,9 @@ kills=${KILLS:-$([ -n "${CVR_SANITIZE:-}" ] && echo 4 || echo 10)}
 RANDOM=${KILL_SEED:-12345}
 recipe small.ini
 settings=(train.epochs=60 data.size=400 "run.save_every=3 steps")
+begun=$(date +%s%3N)
 "$CVRUN" train small.ini name=whole "${settings[@]}" >>log.txt 2>&1 || { cat log.txt; fail "the untouched run"; }
+lasts=$(($(date +%s%3N) - begun)) # ms, of which a slow machine takes many to begin
 whole=$(grep -c . runs/classify/whole/steps.csv)
 
 # pid of a cvrun in the background, so that the signal reaches it and no shell around it
@@ -15,8 +17,9 @@ while [ "$killed" -lt "$kills" ]; do
   dir=runs/classify/cut$round
   "$CVRUN" train small.ini name="cut$round" "${settings[@]}" >>log.txt 2>&1 & pid=$!
   for ((cuts = 0; cuts < 8; cuts++)); do
-    sleep "0.$(printf %03d $((20 + RANDOM % 250)))"
-    if kill -KILL "$pid" 2>/dev/null; then killed=$((killed + 1)); fi
+    moment=$((20 + RANDOM % lasts * 7 / 10))
+    sleep "$((moment / 1000)).$(printf %03d $((moment % 1000)))"
+    if kill -KILL "$pid" 2>/dev/null && [ -f "$dir/classes.txt" ]; then killed=$((killed + 1)); fi
     status=0; wait "$pid" 2>/dev/null || status=$?
     [ $status -ne 0 ] || break
     [ $status -eq 137 ] || { tail -n 5 log.txt; fail "status $status"; }

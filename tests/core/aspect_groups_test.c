@@ -3,8 +3,7 @@
  * COCO's, at a tenth, through real batches.
  */
 #include "../apps/session/run_data.h"
-#include <criterion/criterion.h>
-#include <cvr/config.h>
+#include "support/recipe_text.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -79,12 +78,8 @@ static cvr_config *config;
 static cvr_plugins *plugins;
 
 static void set_up(void) {
-    static const char path[] = "aspect_groups_test.ini";
     cvr_error err = CVR_ERROR_INIT;
-    FILE *f = fopen(path, "w");
-    cr_assert(f && fputs("[data]\naspect_groups = 3\n", f) >= 0 && fclose(f) == 0);
-    cr_assert_eq(cvr_config_load(&config, path, &err), CVR_OK, "%s", err.message);
-    (void)remove(path);
+    config = recipe_of_text("[data]\naspect_groups = 3\n");
     cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
 }
 

@@ -3,8 +3,7 @@
  * (train.class_weights). That pictures which stand more than once are augmented anew is batches_test's.
  */
 #include "../apps/session/run_data.h"
-#include <criterion/criterion.h>
-#include <cvr/config.h>
+#include "support/recipe_text.h"
 #include <math.h>
 #include <stdio.h>
 
@@ -46,18 +45,6 @@ static const cvr_dataset_desc dataset = {
     .struct_size = sizeof dataset, .name = "test", .count = count, .label = label_of};
 
 static cvr_config *recipe_of_run;
-
-/* For the place of a bad setting: an empty recipe. */
-static cvr_config *recipe(void) {
-    static const char path[] = "sampler_test.ini";
-    cvr_config *c = NULL;
-    cvr_error err = CVR_ERROR_INIT;
-    FILE *f = fopen(path, "w");
-    cr_assert(f && fputs("[train]\nepochs = 1\n", f) >= 0 && fclose(f) == 0);
-    cr_assert_eq(cvr_config_load(&c, path, &err), CVR_OK, "%s", err.message);
-    (void)remove(path);
-    return c;
-}
 
 static int32_t open_run(run *r, int64_t balanced, int64_t repeat, const char *weights, cvr_error *err) {
     static char known;
@@ -148,7 +135,7 @@ Test(sampler, class_weights) {
     static const char *const bad[] = {"1,2,3", "1,2,3,4,5", "1,2,3,-1", "1,,2,3", "heavy", "1,2,3,4,", "nan,1,1,1"};
     run r;
     cvr_error err = CVR_ERROR_INIT;
-    recipe_of_run = recipe();
+    recipe_of_run = recipe_of_text("[train]\nepochs = 1\n"); /* for the place of a bad setting */
     cr_assert_eq(open_run(&r, 0, 1, "balanced", &err), CVR_OK, "%s", err.message);
     for (int k = 0; k < 4; k++) cr_expect_float_eq(r.d.task.class_weights[k], balanced[k], 1e-7);
     sampler_close(&r.d);
