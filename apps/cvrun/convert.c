@@ -1,6 +1,7 @@
 /* cvrun convert: a file of weights into another format. */
 #include "cvrun.h"
 #include <ctype.h>
+#include <stdlib.h>
 
 /* The tensors of a file, held until all of them are written. */
 typedef struct tensor_list {
@@ -125,23 +126,28 @@ static int32_t write_all(cvr_plugins *p, const char *path, const tensor_list *l,
     return status == CVR_OK ? CVR_OK : cvr_fail_at(err, path, 0, status);
 }
 
+static int32_t read_channels(const char *text, int64_t *out, cvr_error *err) {
+    char *end;
+    *out = strtoll(text, &end, 10);
+    if (end != text && !*end && *out >= 1 && *out <= 16) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_USAGE, "in_channels=%s: give a number from 1 to 16", text);
+}
+
 static int32_t read_settings(const arguments *a, convert_settings *s, cvr_error *err) {
     *s = (convert_settings){.in_channels = 3};
     for (size_t i = 0; i < a->n_settings; i++) {
         const char *given = a->settings[i];
         if (strncmp(given, "cfg=", 4) == 0)
             s->network = given + 4;
-        else if (sscanf(given, "in_channels=%2lld", (long long *)&s->in_channels) == 1 && s->in_channels > 0)
-            continue;
+        else if (strncmp(given, "in_channels=", 12) == 0)
+            CVR_TRY(read_channels(given + 12, &s->in_channels, err));
         else if (strcmp(given, "force=yes") == 0)
             s->force = true;
         else if (strcmp(given, "force=no") == 0)
             s->force = false;
         else
             return cvr_fail(err, CVR_ERR_USAGE,
-                            "`%s`: convert has the settings cfg=FILE, in_channels=N and "
-                            "force=yes|no",
-                            given);
+                            "`%s`: convert has the settings cfg=FILE, in_channels=N and force=yes|no", given);
     }
     return CVR_OK;
 }

@@ -1,24 +1,10 @@
 /* A network by itself, from a file that a model takes: for who reads weights without a recipe. */
+#include "proposals.h"
 #include "session_parts.h"
 #include <limits.h>
 #include <stdlib.h>
 
 #define CELLS 13 /* a picture's side, in strides, where the model proposes none */
-
-/* The model whose networks are files with this ending. */
-static int32_t find_model(cvr_plugins *p, const char *path, const cvr_model_desc **out, cvr_error *err) {
-    const char *name, *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && (name = cvr_plugins_name(p, CVR_KIND_MODEL, i)); i++) {
-        const void *desc;
-        const int32_t status = cvr_plugins_find(p, CVR_KIND_MODEL, name, &desc, err);
-        if (status == CVR_ERR_NOMEM) return status;
-        if (status != CVR_OK) continue;
-        *out = desc;
-        if ((*out)->file && strcmp((*out)->file, dot + 1) == 0) return CVR_OK;
-    }
-    return cvr_fail_at(err, path, 0,
-                       cvr_fail(err, CVR_ERR_USAGE, "no model is built from files with such a name; give a .cfg file"));
-}
 
 /* cvr_propose_fn: the size of pictures. */
 static int32_t note_side(void *ctx, const char *key, const char *value, cvr_error *err) {
@@ -58,14 +44,17 @@ static int32_t build(cvr_plugins *plugins, const cvr_model_desc *model, const cv
 
 int32_t cvr_network_file_store(cvr_plugins *plugins, const char *path, int64_t in_channels, cvr_store **out,
                                cvr_error *err) {
-    const cvr_model_desc *model = NULL;
     char full[PATH_MAX];
     void *attrs = NULL;
     int32_t status;
     *out = NULL;
     if (!realpath(path, full))
         return cvr_fail_at(err, path, 0, cvr_fail(err, CVR_ERR_IO, "is not there, or cannot be opened"));
-    CVR_TRY_OUT(find_model(plugins, full, &model, err));
+    const cvr_model_desc *const model = model_of_file(plugins, full);
+    if (!model)
+        return cvr_fail_at(
+            err, path, 0,
+            cvr_fail(err, CVR_ERR_USAGE, "no model is built from files with such a name; give a .cfg file"));
     const cvr_schema schema = {model->attrs, model->n_attrs};
     const cvr_setting setting = {.key = model->file, .value = full};
     CVR_TRY_OUT(cvr_attrs_pack(&schema, &setting, 1, model->name, &attrs, err));

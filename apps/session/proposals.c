@@ -91,16 +91,14 @@ static bool is_model(cvr_plugins *p, const char *name) {
     return false;
 }
 
-/* The model whose networks are files with this ending; NULL: none. Plugins that cannot be loaded are named elsewhere.
- */
-static const cvr_model_desc *model_of_files(cvr_plugins *p, const char *ending) {
-    const char *name;
-    for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_MODEL, i)); i++) {
+const cvr_model_desc *model_of_file(cvr_plugins *p, const char *path) {
+    const char *name, *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && (name = cvr_plugins_name(p, CVR_KIND_MODEL, i)); i++) {
         cvr_error why = CVR_ERROR_INIT;
         const void *desc = NULL;
         if (cvr_plugins_find(p, CVR_KIND_MODEL, name, &desc, &why) != CVR_OK) continue;
         const cvr_model_desc *m = desc;
-        if (m->file && strcmp(m->file, ending) == 0) return m;
+        if (m->file && strcmp(m->file, dot + 1) == 0) return m;
     }
     return NULL;
 }
@@ -138,8 +136,7 @@ int32_t propose_model_file(settings *s, cvr_plugins *p, cvr_error *err) {
     if (!found || !*found->value) return CVR_OK;
     if (!s->recipe) CVR_TRY(name_run(s, found->value, err));
     const cvr_setting given = *cvr_config_given(s->config, "model", "name");
-    const char *dot = strrchr(given.value, '.');
-    if (!dot || strchr(dot, '/') || is_model(p, given.value)) return CVR_OK;
-    const cvr_model_desc *m = model_of_files(p, dot + 1);
+    if (is_model(p, given.value)) return CVR_OK;
+    const cvr_model_desc *m = model_of_file(p, given.value);
     return m ? take_file(s, m, &given, err) : CVR_OK;
 }

@@ -18,6 +18,10 @@ int32_t proposals_add(void *ctx, const char *key, const char *value, cvr_error *
 const char *proposals_find(const proposals *p, const char *section, const char *key);
 void proposals_clear(proposals *p);
 
+/* The model whose networks are files with the ending of `path`; NULL: none. Plugins that cannot be loaded are named
+ * elsewhere. */
+const cvr_model_desc *model_of_file(cvr_plugins *p, const char *path);
+
 /* A model.name that is a file of a network becomes the name of the model that reads it, and the file one of its keys.
  * What the command line names a model, without a recipe, is also the run's name. */
 int32_t propose_model_file(settings *s, cvr_plugins *plugins, cvr_error *err);

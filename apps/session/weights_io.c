@@ -395,13 +395,20 @@ static int32_t read_tensors(loading *l, const cvr_weights_desc *format, const cv
     return cvr_weights_read(&r, each, l, err);
 }
 
+/* cvr_host.log */
+static void say_nothing(const cvr_host *host, uint32_t level, const char *text) {
+    (void)host, (void)level, (void)text;
+}
+
+/* The file is read several times; what its reader has to say is said the first time. */
 static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *m, const char *path, cvr_error *err) {
     const cvr_weights_desc *format = weights_format(plugins, m, path, err);
-    const cvr_host *host = cvr_plugins_host(plugins);
+    cvr_host host = *cvr_plugins_host(plugins);
     if (!format) return weights_format_unknown(plugins, err);
-    CVR_TRY(read_tensors(l, format, host, m, on_name, err));
+    CVR_TRY(read_tensors(l, format, &host, m, on_name, err));
+    host.log = say_nothing;
     find_names(l);
-    CVR_TRY(read_tensors(l, format, host, m, on_weight, err));
+    CVR_TRY(read_tensors(l, format, &host, m, on_weight, err));
     judge_missing(l);
     if (l->n_problems > l->n_told) cvr_text_add(&l->problems, "\n  and %zu more", l->n_problems - l->n_told);
     if (l->n_problems)
@@ -413,9 +420,9 @@ static int32_t load_mapped(cvr_plugins *plugins, loading *l, const cvr_mapping *
     if (!has_any(l))
         return cvr_fail(err, CVR_ERR_FORMAT, "has no tensor of this network; choose the model that made it");
     l->writing = true;
-    CVR_TRY(read_tensors(l, format, host, m, on_weight, err));
+    CVR_TRY(read_tensors(l, format, &host, m, on_weight, err));
     l->masking = l->masks;
-    if (l->masks) CVR_TRY(read_tensors(l, format, host, m, on_weight, err));
+    if (l->masks) CVR_TRY(read_tensors(l, format, &host, m, on_weight, err));
     tell(l, path, format->name);
     return CVR_OK;
 }

@@ -136,18 +136,13 @@ static int32_t boxes_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static cvr_yolo_map loss_map(const cvr_kernel_args *a) {
-    const cvr_yolo_loss_attrs *attrs = a->attrs;
-    return cvr_yolo_map_of(a->inputs[0], attrs->size, attrs->n_mask, attrs->scale_x_y, attrs->new_coords);
-}
-
 static int32_t loss_run(const cvr_kernel_args *a, cvr_error *err) {
     const int64_t pictures = a->inputs[0]->shape[0];
-    const cvr_yolo_map m = loss_map(a);
+    const cvr_yolo_map m = cvr_yolo_loss_map(a);
     double sum[3] = {0, 0, 0};
-    CVR_TRY(cvr_yolo_check("yolo_loss", a->inputs[0], m.each, a->inputs[1], a->inputs[2], a->inputs[3], err));
+    CVR_TRY(cvr_yolo_check("yolo_loss", a, &m, err));
     for (int64_t n = 0; n < pictures; n++) {
-        const cvr_yolo_objects o = cvr_yolo_objects_of(a->inputs[1], a->inputs[2], a->inputs[3], n);
+        const cvr_yolo_objects o = cvr_yolo_objects_of(a, n);
         const float *x = m.x + n * m.rows * m.columns;
         int32_t *match = (int32_t *)a->outputs[3]->data + n * m.rows;
         double loss[3];
@@ -161,14 +156,14 @@ static int32_t loss_run(const cvr_kernel_args *a, cvr_error *err) {
 
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const int64_t pictures = a->inputs[0]->shape[0];
-    const cvr_yolo_map m = loss_map(a);
+    const cvr_yolo_map m = cvr_yolo_loss_map(a);
     double factor[3];
-    CVR_TRY(cvr_yolo_check("yolo_loss_backward", a->inputs[0], m.each, a->inputs[1], a->inputs[2], a->inputs[3], err));
+    CVR_TRY(cvr_yolo_check("yolo_loss_backward", a, &m, err));
     CVR_TRY(cvr_detect_check_matches("yolo_loss_backward", a->inputs[4], a->inputs[1]->shape[1], err));
     for (int i = 0; i < 3; i++)
         factor[i] = a->inputs[5 + i] ? *(const float *)a->inputs[5 + i]->data / (double)pictures : 0;
     for (int64_t n = 0; n < pictures; n++) {
-        const cvr_yolo_objects o = cvr_yolo_objects_of(a->inputs[1], a->inputs[2], a->inputs[3], n);
+        const cvr_yolo_objects o = cvr_yolo_objects_of(a, n);
         const int64_t at = n * m.rows * m.columns;
         cvr_yolo_gradient(a->attrs, &m, m.x + at, &o, (const int32_t *)a->inputs[4]->data + n * m.rows, factor,
                           (float *)a->outputs[0]->data + at);

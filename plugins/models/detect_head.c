@@ -4,6 +4,7 @@
 #include <cvr/plugin/ops/detect_math.h>
 #include <cvr/plugin/ops/detections.h>
 #include <cvr/plugin/ops/shape.h>
+#include <math.h>
 
 /* ---- reading ---- */
 
@@ -57,7 +58,7 @@ cvr_value detect_view(net *n, cvr_value x, uint32_t rank, const int64_t *shape) 
     return net_emit1(n, NET_OP("view", &a), &x, 1);
 }
 
-static cvr_value concat(net *n, const cvr_value *parts, uint32_t count, int64_t dim) {
+cvr_value detect_concat(net *n, const cvr_value *parts, uint32_t count, int64_t dim) {
     const cvr_concat_attrs a = {dim};
     return count == 1 ? parts[0] : net_emit1(n, NET_OP("concat", &a), parts, count);
 }
@@ -82,12 +83,15 @@ cvr_value detect_conv(net *n, cvr_value x, const char *name, const net_conv2d *c
     const cvr_init weight = {sizeof weight, CVR_INIT_NORMAL, 0, 0, std},
                    shift = {sizeof shift, CVR_INIT_CONSTANT, 0, bias, 0};
     const cvr_param_init of_weight = {sizeof of_weight, "weight", &weight}, of_bias = {sizeof of_bias, "bias", &shift};
-    const cvr_param_init *const both[] = {&of_weight, &of_bias};
+    const cvr_param_init *inits[2];
+    uint32_t n_inits = 0;
     const net_text full = net_print("%s%s", n->scope ? n->scope : "", name),
                    settings = net_print("%lld kernel_size=%lld stride=%lld padding=%lld", (long long)c->out_channels,
                                         (long long)c->kernel_size, (long long)(c->stride ? c->stride : 1),
                                         (long long)c->padding);
     cvr_value out = CVR_NONE;
+    if (!isnan(std)) inits[n_inits++] = &of_weight;
+    if (!isnan(bias)) inits[n_inits++] = &of_bias;
     const cvr_layer_call call = {.struct_size = sizeof call,
                                  .layer = "conv2d",
                                  .name = full.s,
@@ -96,8 +100,8 @@ cvr_value detect_conv(net *n, cvr_value x, const char *name, const net_conv2d *c
                                  .outputs = &out,
                                  .n_inputs = 1,
                                  .n_outputs = 1,
-                                 .inits = both,
-                                 .n_inits = 2};
+                                 .inits = inits,
+                                 .n_inits = n_inits};
     if (n->status == CVR_OK) n->status = n->b->layer(n->b, &call, n->err);
     return n->status == CVR_OK ? out : x;
 }
@@ -130,17 +134,17 @@ cvr_value detect_grid_anchors(net *n, const cvr_grid_anchors_attrs *a, cvr_value
 }
 
 detect_joined detect_join(net *n, const detect_heads *h) {
-    return (detect_joined){concat(n, h->logits, h->n_levels, 1), concat(n, h->deltas, h->n_levels, 1),
-                           h->centerness[0] ? concat(n, h->centerness, h->n_levels, 1) : CVR_NONE,
-                           concat(n, h->anchors, h->n_levels, 0)};
+    return (detect_joined){detect_concat(n, h->logits, h->n_levels, 1), detect_concat(n, h->deltas, h->n_levels, 1),
+                           h->centerness[0] ? detect_concat(n, h->centerness, h->n_levels, 1) : CVR_NONE,
+                           detect_concat(n, h->anchors, h->n_levels, 0)};
 }
 
 void detect_put(net *n, const detect_ends *e, const char *name, uint32_t role, cvr_value v) {
     if (n->status == CVR_OK) n->status = e->io->put(e->io, name, role, v, n->err);
 }
 
-void detect_put_training(net *n, const detect_ends *e, const detect_joined *j) {
-    if (n->b->training) detect_put(n, e, "scores", CVR_ROLE_RESULT, j->logits);
+void detect_put_training(net *n, const detect_ends *e, cvr_value logits) {
+    if (n->b->training) detect_put(n, e, "scores", CVR_ROLE_RESULT, logits);
 }
 
 /* ---- losses ---- */
@@ -179,10 +183,14 @@ void detect_put_loss(net *n, const detect_ends *e, const char *name, const net_o
 
 /* ---- detections ---- */
 
+static cvr_value within_picture(net *n, const detect_ends *e, cvr_value boxes) {
+    const cvr_value in[2] = {boxes, e->image_size};
+    return net_emit1(n, NET_PLAIN_OP("clip_boxes"), in, 2);
+}
+
 /* Boxes of the rows, within the picture: (N, P, 4) */
 static cvr_value boxes_of(net *n, const detect_ends *e, const cvr_value in[2], const cvr_box_coder_attrs *coder) {
-    const cvr_value clipped[2] = {net_emit1(n, NET_OP("decode_boxes", coder), in, 2), e->image_size};
-    return net_emit1(n, NET_PLAIN_OP("clip_boxes"), clipped, 2);
+    return within_picture(n, e, net_emit1(n, NET_OP("decode_boxes", coder), in, 2));
 }
 
 /* The k best of (N, P): values and places. */
@@ -210,13 +218,16 @@ detect_found detect_put_results(net *n, const detect_ends *e, const detect_candi
                                .score_threshold = a->score_thresh,
                                .min_size = c->min_size,
                                .max_out = a->detections_per_img < rows ? a->detections_per_img : rows,
+                               .inclusive = c->inclusive,
                                .n_groups = c->group ? 0 : c->n_groups,
-                               .method = CVR_NMS_AUTO};
+                               .method = c->method};
     const cvr_value in[3] = {c->boxes, c->scores, c->group};
     cvr_value kept[2], place[2];
     (void)net_emit(n, NET_OP("nms", &nms), in, c->group ? 3 : 2, kept, 2);
     found.count = kept[1];
-    detect_put(n, e, "boxes", CVR_ROLE_RESULT, found.boxes = detect_gather(n, c->boxes, kept[0], 0));
+    found.boxes = detect_gather(n, c->boxes, kept[0], 0);
+    if (c->reach_out) found.boxes = within_picture(n, e, found.boxes);
+    detect_put(n, e, "boxes", CVR_ROLE_RESULT, found.boxes);
     detect_put(n, e, "scores", CVR_ROLE_RESULT, detect_gather(n, c->scores, kept[0], 0));
     if (!c->group) split(n, kept[0], c->n_groups, place);
     found.labels = c->group ? CVR_NONE : place[1];
@@ -225,33 +236,40 @@ detect_found detect_put_results(net *n, const detect_ends *e, const detect_candi
     return found;
 }
 
-/* Of one map: scores (N, k), boxes (N, k, 4) and classes (N, k) of its best pairs of anchor and class. */
-static void best_of_level(net *n, const detect_ends *e, const detect_heads *h, uint32_t i,
-                          const cvr_box_coder_attrs *coder, int64_t most, cvr_value out[3]) {
+detect_candidates detect_best_pairs(net *n, cvr_value scores, cvr_value boxes, int64_t most) {
+    detect_candidates c = {.boxes = boxes, .scores = scores};
+    if (n->status != CVR_OK) return c;
+    const int64_t *s = net_shape(n, scores), columns = s[2], flat[2] = {s[0], s[1] * columns};
+    cvr_value index = CVR_NONE, place[2];
+    best(n, detect_view(n, scores, 2, flat), most, &c.scores, &index);
+    split(n, index, columns, place);
+    c.boxes = detect_gather(n, boxes, place[0], 0);
+    c.group = place[1];
+    return c;
+}
+
+static detect_candidates best_of_level(net *n, const detect_ends *e, const detect_heads *h, uint32_t i,
+                                       const cvr_box_coder_attrs *coder, int64_t most) {
     const cvr_value objects = detect_f32(n, objects_of(n, h->logits[i])),
                     both[2] = {objects, h->centerness[i] ? detect_f32(n, h->centerness[i]) : CVR_NONE};
     const cvr_value score = h->centerness[i] ? net_emit1(n, NET_PLAIN_OP("joint_score"), both, 2)
                                              : net_emit1(n, NET_PLAIN_OP("sigmoid"), &objects, 1);
-    if (n->status != CVR_OK) return;
-    const int64_t *s = net_shape(n, score), columns = s[2], flat[2] = {s[0], s[1] * columns};
-    cvr_value index = CVR_NONE, place[2];
-    best(n, detect_view(n, score, 2, flat), most, &out[0], &index);
-    split(n, index, columns, place);
     const cvr_value coded[2] = {h->deltas[i], h->anchors[i]};
-    out[1] = detect_gather(n, boxes_of(n, e, coded, coder), place[0], 0);
-    out[2] = place[1];
+    return detect_best_pairs(n, score, boxes_of(n, e, coded, coder), most);
 }
 
 void detect_put_by_level(net *n, const detect_ends *e, const detect_heads *h, const cvr_box_coder_attrs *coder,
                          const detect_attrs *a) {
-    cvr_value parts[3][DETECT_MOST_LEVELS] = {{CVR_NONE}};
+    cvr_value boxes[DETECT_MOST_LEVELS], scores[DETECT_MOST_LEVELS], group[DETECT_MOST_LEVELS];
     for (uint32_t i = 0; i < h->n_levels; i++) {
-        cvr_value of_level[3] = {CVR_NONE};
-        best_of_level(n, e, h, i, coder, a->topk_candidates, of_level);
-        for (int k = 0; k < 3; k++) parts[k][i] = of_level[k];
+        const detect_candidates c = best_of_level(n, e, h, i, coder, a->topk_candidates);
+        boxes[i] = c.boxes;
+        scores[i] = c.scores;
+        group[i] = c.group;
     }
-    const detect_candidates c = {concat(n, parts[1], h->n_levels, 1), concat(n, parts[0], h->n_levels, 1),
-                                 concat(n, parts[2], h->n_levels, 1), 0, 0};
+    const detect_candidates c = {.boxes = detect_concat(n, boxes, h->n_levels, 1),
+                                 .scores = detect_concat(n, scores, h->n_levels, 1),
+                                 .group = detect_concat(n, group, h->n_levels, 1)};
     (void)detect_put_results(n, e, &c, a);
 }
 
@@ -277,8 +295,9 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
     if (n->status != CVR_OK) return;
     const int64_t shape[3] = {pictures, classes, net_shape(n, values)[1]};
     const cvr_value coded[2] = {j->deltas, j->anchors};
-    const detect_candidates c = {detect_gather(n, boxes_of(n, e, coded, coder), by_rank(n, index, shape), 0),
-                                 by_rank(n, values, shape), CVR_NONE, classes, 0};
+    const detect_candidates c = {.boxes = detect_gather(n, boxes_of(n, e, coded, coder), by_rank(n, index, shape), 0),
+                                 .scores = by_rank(n, values, shape),
+                                 .n_groups = classes};
     (void)detect_put_results(n, e, &c, a);
 }
 

@@ -30,6 +30,8 @@ void detect_put(net *n, const detect_ends *e, const char *name, uint32_t role, c
 /* x in f32 where activations are bf16: scores that are ranked, as of two hundred steps between 0 and 1 many would be
  * alike. */
 cvr_value detect_f32(net *n, cvr_value x);
+/* `parts`, one behind the other along `dim`. */
+cvr_value detect_concat(net *n, const cvr_value *parts, uint32_t count, int64_t dim);
 /* x with another shape of as many elements, in place; neither has rank 4. */
 cvr_value detect_view(net *n, cvr_value x, uint32_t rank, const int64_t *shape);
 
@@ -51,7 +53,7 @@ typedef struct detect_joined {
     cvr_value logits, deltas, centerness, anchors;
 } detect_joined;
 
-/* A convolution whose weights start from N(0, std), its biases at `bias`. */
+/* A convolution whose weights start from N(0, std), its biases at `bias`; where these are NaN, as the layer has it. */
 cvr_value detect_conv(net *n, cvr_value x, const char *name, const net_conv2d *c, double std, double bias);
 /* What the layer `name` gave, x (N, each * columns, H, W) -> (N, H * W * each, columns) in torchvision's order, without
  * a copy. each: anchors of a pixel */
@@ -61,7 +63,7 @@ cvr_value detect_rows(net *n, cvr_value x, const char *name, int64_t each, int64
 cvr_value detect_grid_anchors(net *n, const cvr_grid_anchors_attrs *a, cvr_value image, cvr_value map);
 detect_joined detect_join(net *n, const detect_heads *h);
 /* In training, which looks at losses alone but needs some result: the logits as "scores". */
-void detect_put_training(net *n, const detect_ends *e, const detect_joined *j);
+void detect_put_training(net *n, const detect_ends *e, cvr_value logits);
 
 /* ---- losses ---- */
 
@@ -102,8 +104,13 @@ void detect_put_by_class(net *n, const detect_ends *e, const detect_joined *j, c
 typedef struct detect_candidates {
     cvr_value boxes, scores, group;
     int64_t n_groups;
-    double min_size; /* least side of a box, pixels; 0: any */
+    double min_size;   /* least side of a box, pixels; 0: any */
+    int64_t method;    /* CVR_NMS_* */
+    int64_t inclusive; /* 1: a score of score_thresh is enough */
+    int64_t reach_out; /* 1: boxes may reach out of the picture, and are cut to it after suppression */
 } detect_candidates;
+/* The `most` best pairs of row and class: scores (N, P, K), boxes (N, P, 4). */
+detect_candidates detect_best_pairs(net *n, cvr_value scores, cvr_value boxes, int64_t most);
 /* What was found: boxes (N, D, 4), how many of them are valid, (N), and their classes, (N, D) i32, CVR_NONE where
  * candidates have a group. */
 typedef struct detect_found {

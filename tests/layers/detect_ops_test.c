@@ -273,6 +273,34 @@ Test(detect, top_of_strange_numbers) {
     expect_numbers(&c, (const int32_t[]){4, 2, 3, 1, 0, 5}, 6, "top_k");
 }
 
+/* What is NaN is never the best, unless all of a row is. */
+Test(detect, best_of_strange_scores) {
+    static const float x[4][3] = {{NAN, 1, 2}, {3, NAN, 3}, {NAN, NAN, NAN}, {NAN, -INFINITY, INFINITY}};
+    layer_case c = detect_case("best_class", " ");
+    c.layer[strlen(c.layer) - 1] = '1'; /* the class */
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 4, 3), x);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 4, 1), (const float[]){0, 0, 0, NAN});
+    expect_numbers(&c, (const int32_t[]){2, 0, 0, 2}, 4, "best_class");
+}
+
+/* Cells with a stride of 8 and centres at (4,4), (12,4), (20,4), (28,4). The first object may have the first two: one's
+ * score is NaN, which no object takes; the other one's box is, which only overlaps nothing. The object that is NaN
+ * takes that cell too, at a higher cost. */
+Test(detect, cells_of_strange_objects) {
+    static const float anchors[4][4] = {{-4, -4, 4, 4}, {4, -4, 12, 4}, {12, -4, 20, 4}, {20, -4, 28, 4}},
+                       deltas[4][4] = {{0, 0, 0, 0}, {NAN, 0, 0, 0}}, scores[4][2] = {{NAN, 0}},
+                       objects[2][4] = {{4, 0, 12, 8}, {NAN, NAN, NAN, NAN}};
+    layer_case c = detect_case("sim_ota", " ");
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 4, 2), scores);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 4, 1), (const float[]){0, 0, 0, 0});
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 4, 4), deltas);
+    detect_add(&c, CVR_F32, 2, DETECT_SHAPE(4, 4), anchors);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 2, 4), objects);
+    detect_add(&c, CVR_I64, 2, DETECT_SHAPE(1, 2), (const int64_t[]){0, 1});
+    detect_list(&c, CVR_I64, int64_t, 1, 2);
+    expect_numbers(&c, (const int32_t[]){-1, 0, -1, -1}, 4, "sim_ota");
+}
+
 /* ---- nothing ---- */
 
 Test(detect, no_rows_and_no_objects) {
@@ -290,6 +318,15 @@ Test(detect, no_rows_and_no_objects) {
     detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 0, 4), NULL);
     detect_list(&c, CVR_I64, int64_t, 1, 0);
     expect_numbers(&c, (const int32_t[]){-1, -1, -1}, 3, "match_points");
+    c = detect_case("sim_ota", " ");
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 3, 2), NULL);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 3, 1), NULL);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 3, 4), NULL);
+    detect_add(&c, CVR_F32, 2, DETECT_SHAPE(3, 4), NULL);
+    detect_add(&c, CVR_F32, 3, DETECT_SHAPE(1, 0, 4), NULL);
+    detect_add(&c, CVR_I64, 2, DETECT_SHAPE(1, 0), NULL);
+    detect_list(&c, CVR_I64, int64_t, 1, 0);
+    expect_numbers(&c, (const int32_t[]){-1, -1, -1}, 3, "sim_ota");
     c = detect_case("gather_rows", "shared=no");
     detect_add(&c, CVR_I32, 2, DETECT_SHAPE(1, 0), NULL);
     detect_add(&c, CVR_I32, 2, DETECT_SHAPE(1, 2), (const int32_t[]){-1, -2});

@@ -87,22 +87,6 @@ static const double objects[][5] = {{0, 0.30, 0.40, 0.12, 0.20}, {2, 0.31, 0.41,
 #define OBJECTS 6
 #define LEARNING_RATE 0.01
 
-/* Room for two objects more than there are. */
-static void add_targets(cvr_graph *g) {
-    static const int64_t rows = OBJECTS + 2;
-    const cvr_builder *b = cvr_graph_builder(g);
-    cvr_value counts, v;
-    cvr_type t;
-    cvr_type_set(&t, CVR_I64, 1, (const int64_t[]){1});
-    darknet_good(cvr_graph_input(g, "counts", &t, &counts, &detector_error));
-    cvr_type_set(&t, CVR_F32, 3, (const int64_t[]){1, rows, 4});
-    darknet_good(cvr_graph_input(g, "boxes", &t, &v, &detector_error));
-    darknet_good(b->set_counts(b, v, 1, counts, &detector_error));
-    cvr_type_set(&t, CVR_I64, 2, (const int64_t[]){1, rows});
-    darknet_good(cvr_graph_input(g, "box_labels", &t, &v, &detector_error));
-    darknet_good(b->set_counts(b, v, 1, counts, &detector_error));
-}
-
 static void write_slot(const darknet_net *n, const char *name, const void *data) {
     const int32_t slot = cvr_program_slot(n->program, name);
     if (slot >= 0) darknet_good(cvr_program_write(n->program, slot, data, &detector_error));
@@ -126,53 +110,13 @@ static void write_targets(const darknet_net *n) {
     write_slot(n, "lr", &lr);
 }
 
-/* The sum of the losses, its gradient, and a step of plain SGD. */
-static void add_step(const detector_subject *s, cvr_graph *g) {
-    const cvr_io *io = cvr_graph_io(g);
-    const cvr_io_output *o;
-    const void *found;
-    void *attrs;
-    cvr_value total = CVR_NONE;
-    for (uint32_t i = 0; (o = io->output(io, i)); i++) {
-        const cvr_value both[2] = {total, o->value};
-        if (o->role != CVR_ROLE_LOSS) continue;
-        if (total == CVR_NONE)
-            total = o->value;
-        else
-            darknet_good(cvr_layer2(cvr_graph_builder(g), "total", "add", "", both, &total, &detector_error));
-    }
-    darknet_good(cvr_graph_backward(g, total, &detector_error));
-    darknet_good(cvr_plugins_find(s->c.plugins, CVR_KIND_OPTIMIZER, "sgd", &found, &detector_error));
-    const cvr_optimizer_desc *sgd = found;
-    darknet_good(
-        cvr_attrs_parse(&(cvr_schema){sgd->attrs, sgd->n_attrs}, "momentum=0", NULL, "sgd", &attrs, &detector_error));
-    darknet_good(cvr_graph_update(g, &(cvr_update_policy){sgd, attrs, 0, 0, 0}, &detector_error));
-    cvr_free(attrs);
-}
-
+/* Room for two objects more than there are. */
 static int32_t build_trained(const detector_subject *s, const char *name, darknet_net *n) {
     char settings[600];
-    const void *found;
-    void *attrs;
-    cvr_type t;
-    cvr_value v;
     (void)snprintf(settings, sizeof settings, "cfg=%s.cfg", darknet_golden(name));
     memset(n, 0, sizeof *n);
-    cvr_error_init(&detector_error);
-    darknet_good(cvr_plugins_find(s->c.plugins, CVR_KIND_MODEL, "darknet", &found, &detector_error));
-    const cvr_model_desc *model = n->net.model = found;
-    darknet_good(cvr_attrs_parse(&(cvr_schema){model->attrs, model->n_attrs}, settings, NULL, "darknet", &attrs,
-                                 &detector_error));
-    darknet_good(cvr_store_create(&n->net.store, 0, &detector_error));
-    darknet_good(cvr_graph_create(&n->net.graph, s->c.plugins, n->net.store, true, &detector_error));
-    cvr_type_set(&t, CVR_F32, 4, (const int64_t[]){1, 3, 64, 64});
-    darknet_good(cvr_graph_input(n->net.graph, "image", &t, &v, &detector_error));
-    add_targets(n->net.graph);
-    const cvr_model_args args = {sizeof args, attrs, 3, 3};
-    const int32_t status =
-        model->build(cvr_graph_builder(n->net.graph), &args, cvr_graph_io(n->net.graph), &detector_error);
-    cvr_free(attrs);
-    return status;
+    return detector_build_for(s, &(detector_recipe){"darknet", settings, "", 64}, &(detector_use){3, OBJECTS + 2},
+                              &n->net);
 }
 
 /* The weights after one step, as darknet itself left them. The first two objects share a cell and an anchor, and the
@@ -183,7 +127,7 @@ static void check_step(const detector_subject *s, const char *name, double toler
     darknet_net n;
     double distance = 0, change = 0;
     darknet_good(build_trained(s, name, &n));
-    add_step(s, n.net.graph);
+    darknet_good(detector_add_step(s->c.plugins, n.net.graph, &detector_error));
     darknet_good(cvr_device_open(&n.device, s->c.plugins, "cpu", 0, s->c.pool, &detector_error));
     darknet_good(cvr_store_place(n.net.store, n.device, &detector_error));
     (void)snprintf(file, sizeof file, "%s.weights", name);

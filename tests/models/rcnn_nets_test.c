@@ -11,46 +11,27 @@ static void good(int32_t status) {
     cr_assert_eq(status, CVR_OK, "%s", detector_error.message);
 }
 
-static void setup(detector_subject *s) {
-    detector_open(s, "rcnn.safetensors");
-    cr_assert_geq(s->g.n_cases, 5);
-}
+#define GOLDEN "rcnn.safetensors"
 
 Test(rcnn, detects_what_torchvision_detects) {
-    static detector_subject s;
-    setup(&s);
-    for (size_t i = 0; i < s.g.n_cases; i++) {
-        s.c.label = s.g.cases[i];
-        detector_try(&s, false, false);
-        detector_check_found(&s);
-    }
-    detector_close(&s);
+    detector_check_all_found(GOLDEN, 5);
 }
 
 Test(rcnn, learns_what_torchvision_learns) {
-    static detector_subject s;
-    setup(&s);
-    for (size_t i = 0; i < s.g.n_cases; i++) {
-        s.c.label = s.g.cases[i];
-        detector_try(&s, true, true);
-        const bool masks = golden_find(&s.g, s.c.label, "masks") != NULL;
-        cr_assert_eq(detector_check_losses(&s), (size_t)(masks ? 5 : 4), "%s", s.c.label);
-        detector_check_changes(&s);
-    }
-    detector_close(&s);
+    detector_check_all_learned(GOLDEN, 5);
 }
 
 /* With targets evaluation has losses, too; what it detects is the same. */
 Test(rcnn, evaluation_has_losses) {
     static detector_subject s;
-    setup(&s);
+    detector_open(&s, GOLDEN);
     s.c.label = "mask";
     detector_try(&s, false, true);
     detector_check_found(&s);
     for (size_t i = 0; i < 5; i++) {
         static const char *const names[] = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg",
                                             "loss_mask"};
-        const double loss = detector_number(CVR_F32, detector_gave(&s, names[i])->data, 0);
+        const double loss = detector_loss(&s, names[i]);
         cr_assert(loss > 0 && loss < 100, "%s is %g", names[i], loss);
     }
     detector_close(&s);
@@ -58,18 +39,13 @@ Test(rcnn, evaluation_has_losses) {
 
 /* ---- models by themselves ---- */
 
-/* For pictures of 64 x 64. */
-static int32_t build(const detector_subject *s, const char *model, const char *settings, detector_net *out) {
-    return detector_build(s, &(detector_recipe){model, settings, "", 64}, out);
-}
-
 Test(rcnn, takes_a_classifiers_weights) {
     static const char *const of_resnet[][2] = {{"layer4.0.conv2.weight", "backbone.body.layer4.0.conv2.weight"},
                                                {NULL, NULL}};
     static const char *const of_mobilenet[][2] = {{"features.15.block.1.0.weight", "backbone.body.15.block.1.0.weight"},
                                                   {NULL, NULL}};
     static detector_subject s;
-    setup(&s);
+    detector_open(&s, GOLDEN);
     detector_check_file(&s, &(detector_recipe){"resnet50", "layers=1,1,1,1 width=2", "", 64},
                         &(detector_recipe){"fasterrcnn_resnet50_fpn",
                                            "layers=1,1,1,1 width=2 representation_size=8 fpn_channels=8", "", 64},
@@ -94,16 +70,10 @@ Test(rcnn, knows_older_names) {
         {"roi_heads.box_head.fc6.weight", "roi_heads.box_head.fc6.weight"},
     };
     static detector_subject s;
-    detector_net b;
-    setup(&s);
-    good(build(&s, "maskrcnn_resnet50_fpn", "layers=1,1,1,1 width=2 fpn_channels=8", &b));
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char out[200] = "";
-        cr_expect(b.model->alias(names[i][0], out, sizeof out) && strcmp(out, names[i][1]) == 0, "%s is %s",
-                  names[i][0], out);
-        cr_expect_geq(cvr_store_find(b.store, out), 0, "there is no %s", out);
-    }
-    detector_drop(&b);
+    detector_open(&s, GOLDEN);
+    detector_check_names(&s,
+                         &(detector_recipe){"maskrcnn_resnet50_fpn", "layers=1,1,1,1 width=2 fpn_channels=8", "", 64},
+                         names, sizeof names / sizeof *names);
     detector_close(&s);
 }
 
@@ -117,14 +87,9 @@ Test(rcnn, refuses_with_one_line) {
         {"body=mobilenet_v2 returned_layers=5,4", "the stages of this body are 0 to 5"},
     };
     static detector_subject s;
-    detector_net b;
-    setup(&s);
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        cr_expect_neq(build(&s, "fasterrcnn_resnet50_fpn", wrong[i][0], &b), CVR_OK, "%s", wrong[i][0]);
-        cr_expect(strstr(detector_error.message, wrong[i][1]) && !strchr(detector_error.message, '\n'), "%s: %s",
-                  wrong[i][0], detector_error.message);
-        detector_drop(&b);
-    }
+    detector_open(&s, GOLDEN);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        detector_check_refusal(&s, &(detector_recipe){"fasterrcnn_resnet50_fpn", wrong[i][0], "", 64}, wrong[i][1]);
     detector_close(&s);
 }
 
@@ -133,13 +98,13 @@ Test(rcnn, has_any_body) {
     static const char *const bodies[] = {"resnet18",           "resnet34",           "resnet50",    "resnet101",
                                          "mobilenet_v3_large", "mobilenet_v3_small", "mobilenet_v2"};
     static detector_subject s;
-    setup(&s);
+    detector_open(&s, GOLDEN);
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         char settings[96];
         detector_net b;
         (void)snprintf(settings, sizeof settings, "body=%s anchor_levels=all norm=%s", bodies[i],
                        i % 2 ? "batch" : "frozen");
-        good(build(&s, "fasterrcnn_resnet50_fpn", settings, &b));
+        good(detector_build(&s, &(detector_recipe){"fasterrcnn_resnet50_fpn", settings, "", 64}, &b));
         cr_expect_geq(cvr_store_find(b.store, "backbone.fpn.inner_blocks.1.0.weight"), 0, "%s", bodies[i]);
         cr_expect_eq(cvr_store_find(b.store, i < 4 ? "backbone.body.bn1.num_batches_tracked"
                                                    : "backbone.body.0.1.num_batches_tracked") >= 0,

@@ -1,4 +1,4 @@
-"""Darknet's networks said again with torch, for what Debian's program does not know: mish, groups, scale_x_y, new_coords
+"""Darknet's networks said again with torch, for what Debian's program does not know: mish, gelu, groups, scale_x_y, new_coords
 and losses of overlap (YOLOv4).
 
   darknet_torch.py       makes tests/golden/darknet/yolov4.weights (random), yolov4.txt (what it detects) and
@@ -20,7 +20,7 @@ import torchvision.ops as ops
 from darknet import HERE, OBJECTS, picture, read_cfg, write_weights
 
 SIDE, LR = 64, 0.01
-LAYERS = {"linear": lambda x: x, "leaky": lambda x: F.leaky_relu(x, 0.1), "mish": F.mish, "swish": F.silu, "logistic": torch.sigmoid}
+LAYERS = {"linear": lambda x: x, "leaky": lambda x: F.leaky_relu(x, 0.1), "mish": F.mish, "gelu": lambda x: F.gelu(x, approximate="tanh"), "swish": F.silu, "logistic": torch.sigmoid}
 
 
 class Net:

@@ -115,10 +115,9 @@ static int32_t build_model(running *r, cvr_error *err) {
     return status;
 }
 
-/* Losses, their sum, gradients, and a step of plain SGD. */
-static int32_t add_step(running *r, cvr_error *err) {
-    const cvr_builder *b = cvr_graph_builder(r->graph);
-    const cvr_io *io = cvr_graph_io(r->graph);
+int32_t detector_add_step(cvr_plugins *plugins, cvr_graph *graph, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(graph);
+    const cvr_io *io = cvr_graph_io(graph);
     const cvr_io_output *o;
     const void *desc;
     void *attrs;
@@ -131,14 +130,14 @@ static int32_t add_step(running *r, cvr_error *err) {
         else
             CVR_TRY(cvr_layer2(b, "total", "add", "", both, &total, err));
     }
-    if (total == CVR_NONE) return cvr_fail(err, CVR_ERR_INVALID, "%s has no loss", r->c->label);
-    CVR_TRY(cvr_graph_backward(r->graph, total, err));
-    CVR_TRY(cvr_plugins_find(r->c->plugins, CVR_KIND_OPTIMIZER, "sgd", &desc, err));
+    if (total == CVR_NONE) return cvr_fail(err, CVR_ERR_INVALID, "there is no loss");
+    CVR_TRY(cvr_graph_backward(graph, total, err));
+    CVR_TRY(cvr_plugins_find(plugins, CVR_KIND_OPTIMIZER, "sgd", &desc, err));
     const cvr_optimizer_desc *sgd = desc;
     const cvr_schema schema = {sgd->attrs, sgd->n_attrs};
     CVR_TRY(cvr_attrs_parse(&schema, "momentum=0", NULL, "sgd", &attrs, err));
     const cvr_update_policy policy = {sgd, attrs, 0, 0, 0};
-    const int32_t status = cvr_graph_update(r->graph, &policy, err);
+    const int32_t status = cvr_graph_update(graph, &policy, err);
     cvr_free(attrs);
     return status;
 }
@@ -166,7 +165,7 @@ static int32_t build(running *r, cvr_error *err) {
     CVR_TRY(add_input(r, "image_size", CVR_F32, &v, err));
     if (targets) CVR_TRY(add_targets(r, err));
     CVR_TRY(build_model(r, err));
-    if (r->c->training) CVR_TRY(add_step(r, err));
+    if (r->c->training) CVR_TRY(detector_add_step(r->c->plugins, r->graph, err));
     return keep_captured(r, err);
 }
 

@@ -42,6 +42,8 @@ typedef struct detector_case {
 
 /* Free with detector_clear, also after a failure. */
 int32_t detector_run(const detector_case *c, detector_result *out, cvr_error *err);
+/* The sum of the graph's losses, gradients, and a step of plain SGD. */
+int32_t detector_add_step(cvr_plugins *plugins, cvr_graph *graph, cvr_error *err);
 const detector_tensor *detector_find(const detector_result *r, const char *name);
 void detector_clear(detector_result *r);
 

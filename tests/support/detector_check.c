@@ -106,8 +106,10 @@ void detector_check_found(detector_subject *s) {
 
 /* ---- a step ---- */
 
-size_t detector_check_losses(detector_subject *s) {
+void detector_check_losses(detector_subject *s) {
     size_t n = 0;
+    for (size_t i = 0; i < s->r.n; i++) n += strncmp(s->r.all[i].name, "loss_", 5) == 0;
+    cr_assert_gt(n, 0, "%s has no loss", s->c.label);
     for (size_t i = 0; i < s->g.n; i++) {
         const golden_tensor *t = &s->g.tensors[i];
         if (strcmp(t->label, s->c.label) != 0 || strncmp(t->field, "expect.loss_", 12) != 0) continue;
@@ -115,9 +117,9 @@ size_t detector_check_losses(detector_subject *s) {
                      want = detector_number(CVR_F32, t->data, 0);
         cr_assert(fabs(have - want) <= 1e-4 * fmax(want, 1e-3), "%s: %s is %g instead of %g", s->c.label, t->field + 7,
                   have, want);
-        n++;
+        n--;
     }
-    return n;
+    cr_assert_eq(n, 0, "%s: losses that the file has not", s->c.label);
 }
 
 /* Root of the mean square of the change that has the largest one, of parameters with more than one axis. */
@@ -160,14 +162,74 @@ void detector_check_changes(detector_subject *s) {
         if (strncmp(s->r.all[i].name, "after.", 6) == 0) check_change(s, &s->r.all[i], floor_);
 }
 
+/* ---- files of cases ---- */
+
+static void open_cases(detector_subject *s, const char *file, size_t least) {
+    detector_open(s, file);
+    cr_assert_geq(s->g.n_cases, least);
+}
+
+void detector_check_all_found(const char *file, size_t least) {
+    static detector_subject s;
+    open_cases(&s, file, least);
+    for (size_t i = 0; i < s.g.n_cases; i++) {
+        s.c.label = s.g.cases[i];
+        detector_try(&s, false, false);
+        detector_check_found(&s);
+    }
+    detector_close(&s);
+}
+
+void detector_check_all_learned(const char *file, size_t least) {
+    static detector_subject s;
+    open_cases(&s, file, least);
+    for (size_t i = 0; i < s.g.n_cases; i++) {
+        s.c.label = s.g.cases[i];
+        detector_try(&s, true, true);
+        detector_check_losses(&s);
+        detector_check_changes(&s);
+    }
+    detector_close(&s);
+}
+
+void detector_try_without_objects(detector_subject *s) {
+    const golden_tensor *counts = detector_wants(s, "counts");
+    memset(counts->data, 0, counts->bytes);
+    detector_try(s, true, true);
+    for (size_t i = 0; i < s->r.n; i++) {
+        const detector_tensor *t = &s->r.all[i];
+        for (int64_t e = 0; e < cvr_numel(t->type.rank, t->type.shape) && t->type.dtype == CVR_F32; e++)
+            cr_assert(isfinite(((const float *)t->data)[e]), "%s: %s", s->c.label, t->name);
+    }
+}
+
+double detector_loss(const detector_subject *s, const char *name) {
+    return detector_number(CVR_F32, detector_gave(s, name)->data, 0);
+}
+
 /* ---- models by themselves ---- */
 
 int32_t detector_build(const detector_subject *s, const detector_recipe *recipe, detector_net *out) {
-    return detector_build_classes(s, recipe, 3, out);
+    return detector_build_for(s, recipe, &(detector_use){3, 0}, out);
 }
 
-int32_t detector_build_classes(const detector_subject *s, const detector_recipe *recipe, int64_t classes,
-                               detector_net *out) {
+/* Objects of a picture, as many as `counts` says. */
+static void add_targets(cvr_graph *g, int64_t room) {
+    const cvr_builder *b = cvr_graph_builder(g);
+    cvr_value counts, v;
+    cvr_type t;
+    cvr_type_set(&t, CVR_I64, 1, (const int64_t[]){1});
+    good(cvr_graph_input(g, "counts", &t, &counts, &detector_error));
+    cvr_type_set(&t, CVR_F32, 3, (const int64_t[]){1, room, 4});
+    good(cvr_graph_input(g, "boxes", &t, &v, &detector_error));
+    good(b->set_counts(b, v, 1, counts, &detector_error));
+    cvr_type_set(&t, CVR_I64, 2, (const int64_t[]){1, room});
+    good(cvr_graph_input(g, "box_labels", &t, &v, &detector_error));
+    good(b->set_counts(b, v, 1, counts, &detector_error));
+}
+
+int32_t detector_build_for(const detector_subject *s, const detector_recipe *recipe, const detector_use *use,
+                           detector_net *out) {
     const void *found;
     void *attrs;
     cvr_type type;
@@ -181,10 +243,11 @@ int32_t detector_build_classes(const detector_subject *s, const detector_recipe 
     good(cvr_attrs_parse(&schema, recipe->settings, NULL, recipe->model, &attrs, &detector_error));
     good(cvr_store_create(&out->store, 0, &detector_error));
     good(cvr_store_rules(out->store, &rules, &detector_error));
-    good(cvr_graph_create(&out->graph, s->c.plugins, out->store, false, &detector_error));
+    good(cvr_graph_create(&out->graph, s->c.plugins, out->store, use->objects > 0, &detector_error));
     cvr_type_set(&type, CVR_F32, 4, (const int64_t[]){1, 3, recipe->side, recipe->side});
     good(cvr_graph_input(out->graph, "image", &type, &image, &detector_error));
-    const cvr_model_args args = {sizeof args, attrs, classes, 3};
+    if (use->objects) add_targets(out->graph, use->objects);
+    const cvr_model_args args = {sizeof args, attrs, use->classes, 3};
     const int32_t status =
         out->model->build(cvr_graph_builder(out->graph), &args, cvr_graph_io(out->graph), &detector_error);
     cvr_free(attrs);
@@ -194,4 +257,43 @@ int32_t detector_build_classes(const detector_subject *s, const detector_recipe 
 void detector_drop(detector_net *n) {
     cvr_graph_destroy(&n->graph);
     cvr_store_destroy(&n->store);
+}
+
+void detector_check_refusal(const detector_subject *s, const detector_recipe *recipe, const char *says) {
+    detector_net n;
+    cr_expect_neq(detector_build(s, recipe, &n), CVR_OK, "%s %s", recipe->model, recipe->settings);
+    cr_expect(strstr(detector_error.message, says) && !strchr(detector_error.message, '\n'), "%s %s: %s", recipe->model,
+              recipe->settings, detector_error.message);
+    cvr_error_init(&detector_error);
+    detector_drop(&n);
+}
+
+void detector_check_stages(const detector_subject *s, const detector_recipe *recipe) {
+    char every[512] = "";
+    detector_net n;
+    detector_recipe all = *recipe;
+    good(detector_build(s, recipe, &n));
+    for (uint32_t i = 0; i < n.model->n_stages; i++)
+        (void)snprintf(every + strlen(every), sizeof every - strlen(every), "%s%s", i ? "," : "",
+                       n.model->stages[i]->name);
+    detector_drop(&n);
+    all.freeze = every;
+    good(detector_build(s, &all, &n));
+    for (size_t i = 0; i < cvr_store_count(n.store); i++)
+        cr_expect_neq(cvr_store_get(n.store, i)->role, CVR_STORE_TRAINED, "%s has no stage",
+                      cvr_store_get(n.store, i)->name);
+    detector_drop(&n);
+}
+
+void detector_check_names(const detector_subject *s, const detector_recipe *recipe, const char *const names[][2],
+                          size_t n) {
+    detector_net net;
+    good(detector_build(s, recipe, &net));
+    for (size_t i = 0; i < n; i++) {
+        char out[200] = "";
+        cr_expect(net.model->alias(names[i][0], out, sizeof out) && strcmp(out, names[i][1]) == 0, "%s is %s",
+                  names[i][0], out);
+        cr_expect_geq(cvr_store_find(net.store, out), 0, "there is no %s", out);
+    }
+    detector_drop(&net);
 }

@@ -32,10 +32,18 @@ double detector_number(uint32_t dtype, const void *data, int64_t i);
 
 /* What the run detected is what the file has. */
 void detector_check_found(detector_subject *s);
-/* So are its losses. Returns how many there are. */
-size_t detector_check_losses(detector_subject *s);
+/* So are its losses, each of them. */
+void detector_check_losses(detector_subject *s);
 /* So is what every parameter and statistic changed by. */
 void detector_check_changes(detector_subject *s);
+
+/* Every case of a file, at least `least` of them: what it detects; what it loses and learns in a step. */
+void detector_check_all_found(const char *file, size_t least);
+void detector_check_all_learned(const char *file, size_t least);
+/* Trains the case without any object: nothing becomes NaN. */
+void detector_try_without_objects(detector_subject *s);
+/* A loss of the run. */
+double detector_loss(const detector_subject *s, const char *name);
 
 /* A model by settings in a store that is not filled yet, for pictures of `side` x `side` and 3 classes. */
 typedef struct detector_net {
@@ -50,10 +58,21 @@ typedef struct detector_recipe {
 } detector_recipe;
 /* The status of the model's build; detector_error has its message. Free with detector_drop, whatever it was. */
 int32_t detector_build(const detector_subject *s, const detector_recipe *recipe, detector_net *out);
-/* The same with another number of classes. */
-int32_t detector_build_classes(const detector_subject *s, const detector_recipe *recipe, int64_t classes,
-                               detector_net *out);
+/* The same with another number of classes, or to be trained: on pictures with room for so many objects. */
+typedef struct detector_use {
+    int64_t classes, objects; /* 0: evaluation without targets */
+} detector_use;
+int32_t detector_build_for(const detector_subject *s, const detector_recipe *recipe, const detector_use *use,
+                           detector_net *out);
 void detector_drop(detector_net *n);
+
+/* The model is not built by these settings; one line says why. */
+void detector_check_refusal(const detector_subject *s, const detector_recipe *recipe, const char *says);
+/* Every parameter belongs to a stage of the model. */
+void detector_check_stages(const detector_subject *s, const detector_recipe *recipe);
+/* The model's alias of each first name is the second one, a parameter. */
+void detector_check_names(const detector_subject *s, const detector_recipe *recipe, const char *const names[][2],
+                          size_t n);
 extern cvr_error detector_error;
 
 #endif

@@ -1,7 +1,9 @@
 /*
- * Darknet's layers of boxes on the CPU, with the reference's bits (see <cvr/plugin/ops/yolo.h>): boxes and scores are
- * cut into blocks of rows; losses and their gradient are a task a picture, whose three sums go to the workspace and are
- * added in the order of the pictures.
+ * Darknet's layers of boxes on the CPU, with the reference's bits (see <cvr/plugin/ops/yolo.h>). x is NHWC, so that
+ * the 5 + K numbers of a row lie side by side, and rows one behind the other. yolo_boxes: a task is a block of rows,
+ * whose numbers are read and written once. yolo_loss and its gradient: a task is a picture, row by row and within it
+ * object by object (match), then row by row and within it class by class; its three sums go to the workspace, (N, 3) in
+ * double, and are added in the order of the pictures.
  */
 #include "cpu_loops.h"
 
@@ -39,20 +41,10 @@ static int32_t boxes_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static void open_loss(yolo_job *j, const cvr_kernel_args *a) {
-    const cvr_yolo_loss_attrs *attrs = a->attrs;
-    j->a = a;
-    j->map = cvr_yolo_map_of(a->inputs[0], attrs->size, attrs->n_mask, attrs->scale_x_y, attrs->new_coords);
-}
-
-static cvr_yolo_objects objects_of(const yolo_job *j, int64_t n) {
-    return cvr_yolo_objects_of(j->a->inputs[1], j->a->inputs[2], j->a->inputs[3], n);
-}
-
 static void loss_task(void *ctx, uint64_t task, uint32_t worker) {
     const yolo_job *j = ctx;
     const int64_t n = (int64_t)task;
-    const cvr_yolo_objects o = objects_of(j, n);
+    const cvr_yolo_objects o = cvr_yolo_objects_of(j->a, n);
     const float *x = j->map.x + n * j->map.rows * j->map.columns;
     int32_t *match = (int32_t *)j->a->outputs[3]->data + n * j->map.rows;
     (void)worker;
@@ -62,10 +54,9 @@ static void loss_task(void *ctx, uint64_t task, uint32_t worker) {
 
 static int32_t loss_run(const cvr_kernel_args *a, cvr_error *err) {
     const int64_t pictures = a->inputs[0]->shape[0];
-    yolo_job j = {.sums = a->workspace};
+    yolo_job j = {.a = a, .map = cvr_yolo_loss_map(a), .sums = a->workspace};
     double sum[3] = {0, 0, 0};
-    open_loss(&j, a);
-    CVR_TRY(cvr_yolo_check("yolo_loss", a->inputs[0], j.map.each, a->inputs[1], a->inputs[2], a->inputs[3], err));
+    CVR_TRY(cvr_yolo_check("yolo_loss", a, &j.map, err));
     cpu_run(a->pool, pictures, loss_task, &j);
     for (int64_t i = 0; i < 3 * pictures; i++) sum[i % 3] += j.sums[i];
     for (int i = 0; i < 3; i++) *(float *)a->outputs[i]->data = (float)(sum[i] / (double)pictures);
@@ -76,7 +67,7 @@ static void backward_task(void *ctx, uint64_t task, uint32_t worker) {
     const yolo_job *j = ctx;
     const cvr_kernel_args *a = j->a;
     const int64_t n = (int64_t)task, at = n * j->map.rows * j->map.columns;
-    const cvr_yolo_objects o = objects_of(j, n);
+    const cvr_yolo_objects o = cvr_yolo_objects_of(a, n);
     (void)worker;
     cvr_yolo_gradient(a->attrs, &j->map, j->map.x + at, &o, (const int32_t *)a->inputs[4]->data + n * j->map.rows,
                       j->factor, (float *)a->outputs[0]->data + at);
@@ -84,10 +75,8 @@ static void backward_task(void *ctx, uint64_t task, uint32_t worker) {
 
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const int64_t pictures = a->inputs[0]->shape[0];
-    yolo_job j = {0};
-    open_loss(&j, a);
-    CVR_TRY(
-        cvr_yolo_check("yolo_loss_backward", a->inputs[0], j.map.each, a->inputs[1], a->inputs[2], a->inputs[3], err));
+    yolo_job j = {.a = a, .map = cvr_yolo_loss_map(a)};
+    CVR_TRY(cvr_yolo_check("yolo_loss_backward", a, &j.map, err));
     CVR_TRY(cvr_detect_check_matches("yolo_loss_backward", a->inputs[4], a->inputs[1]->shape[1], err));
     for (uint32_t i = 0; i < 3; i++) j.factor[i] = cpu_floats(a, 5 + i) ? *cpu_floats(a, 5 + i) / (double)pictures : 0;
     cpu_run(a->pool, pictures, backward_task, &j);

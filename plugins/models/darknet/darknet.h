@@ -9,8 +9,7 @@
 typedef struct darknet_attrs {
     const char *cfg;
     double bn_eps;
-    double score_thresh, nms_thresh;
-    int64_t detections_per_img, topk_candidates;
+    detect_attrs limits; /* nms_thresh 0: as the file says */
 } darknet_attrs;
 
 typedef struct darknet_build {

@@ -4,9 +4,6 @@
  * boxes that may reach out of the picture, as in Darknet.
  */
 #include "darknet.h"
-#include <cvr/plugin/ops/activation.h>
-#include <cvr/plugin/ops/detections.h>
-#include <cvr/plugin/ops/shape.h>
 #include <cvr/plugin/ops/yolo.h>
 
 #define LOSSES 3
@@ -52,11 +49,6 @@ static void put_losses(darknet_build *b, const detect_ends *e) {
 
 /* ---- detections ---- */
 
-static cvr_value joined(net *n, const cvr_value *parts, uint32_t count) {
-    const cvr_concat_attrs a = {1};
-    return count == 1 ? parts[0] : net_emit1(n, NET_OP("concat", &a), parts, count);
-}
-
 /* [region]'s anchors are in cells of its map. */
 static cvr_yolo_attrs boxes_of(const darknet_build *b, const darknet_head *h) {
     const int64_t *s = net_shape(&b->n, b->image), *map = net_shape(&b->n, b->values[h->layer]);
@@ -84,30 +76,18 @@ static void all_boxes(darknet_build *b, cvr_value out[2]) {
         (void)net_emit(&b->n, NET_OP("yolo_boxes", &a), &x, 1, both, 2);
         for (int i = 0; i < 2; i++) parts[i][k] = both[i];
     }
-    for (int i = 0; i < 2; i++) out[i] = joined(&b->n, parts[i], b->plan->n_heads);
+    for (int i = 0; i < 2; i++) out[i] = detect_concat(&b->n, parts[i], b->plan->n_heads, 1);
 }
 
 static void put_detections(darknet_build *b, const detect_ends *e) {
-    net *n = &b->n;
-    const darknet_attrs *a = b->attrs;
-    cvr_value all[2] = {CVR_NONE, CVR_NONE}, best[3], place[2], kept[2];
+    detect_attrs limits = b->attrs->limits;
+    cvr_value all[2] = {CVR_NONE, CVR_NONE};
     all_boxes(b, all);
-    if (n->status != CVR_OK) return;
-    const int64_t *s = net_shape(n, all[1]), classes = s[2], pairs = s[1] * s[2], flat[2] = {s[0], pairs};
-    const cvr_top_k_attrs top = {a->topk_candidates < pairs ? a->topk_candidates : pairs, 1, a->score_thresh};
-    const cvr_split_index_attrs split = {classes};
-    const cvr_value scores = detect_view(n, all[1], 2, flat);
-    (void)net_emit(n, NET_OP("top_k", &top), &scores, 1, best, 3);
-    (void)net_emit(n, NET_OP("split_index", &split), &best[1], 1, place, 2);
-    const cvr_nms_attrs nms = {.iou_threshold = a->nms_thresh > 0 ? a->nms_thresh : b->plan->heads[0].nms,
-                               .max_out = a->detections_per_img < top.k ? a->detections_per_img : top.k,
-                               .method = CVR_NMS_LOOP};
-    const cvr_value boxes = detect_gather(n, all[0], place[0], 0), in[4] = {boxes, best[0], place[1], best[2]};
-    (void)net_emit(n, NET_OP("nms", &nms), in, 4, kept, 2);
-    const cvr_value clipped[2] = {detect_gather(n, boxes, kept[0], 0), e->image_size}, labels[2] = {place[1], kept[0]};
-    detect_put(&b->n, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("clip_boxes"), clipped, 2));
-    detect_put(&b->n, e, "scores", CVR_ROLE_RESULT, detect_gather(n, best[0], kept[0], 0));
-    detect_put(&b->n, e, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), labels, 2));
+    detect_candidates best = detect_best_pairs(&b->n, all[1], all[0], limits.topk_candidates);
+    best.method = CVR_NMS_LOOP;
+    best.reach_out = 1;
+    if (limits.nms_thresh == 0) limits.nms_thresh = b->plan->heads[0].nms;
+    (void)detect_put_results(&b->n, e, &best, &limits);
 }
 
 void darknet_put_boxes(darknet_build *b, const detect_ends *e) {
@@ -117,8 +97,6 @@ void darknet_put_boxes(darknet_build *b, const detect_ends *e) {
         b->n.status = darknet_cfg_fail(&b->plan->cfg, b->plan->layers[first->layer].line, b->n.err,
                                        "[region] predicts, but is not trained here; train a network with [yolo]");
     if (e->boxes && !first->is_region) put_losses(b, e);
-    if (b->n.b->training)
-        detect_put(&b->n, e, "map", CVR_ROLE_RESULT, b->values[first->layer]); /* training wants some result */
-    else
-        put_detections(b, e);
+    detect_put_training(&b->n, e, b->values[first->layer]);
+    if (!b->n.b->training) put_detections(b, e);
 }

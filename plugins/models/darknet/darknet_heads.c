@@ -3,6 +3,8 @@
 #include "darknet_plan.h"
 #include <cvr/plugin/ops/yolo.h>
 
+#define NMS 0.45 /* Darknet's, where the file has none */
+
 static const int64_t yes_no[2] = {0, 1};
 static const double shares[2] = {0, 1}, weights[2] = {0, 1000}, anchors[2] = {1e-6, 65536};
 
@@ -81,8 +83,7 @@ static int32_t read_yolo(const darknet_cfg *c, const darknet_section *s, darknet
     double random;
     CVR_TRY(read_loss(c, s, h, err));
     CVR_TRY(darknet_cfg_float(c, s, "jitter", 0.2, shares, &h->jitter, err));
-    CVR_TRY(darknet_cfg_float(c, s, "beta_nms", 0.6, shares, &h->nms, err));
-    if (!darknet_cfg_find(c, s, "beta_nms")) h->nms = 0.45;
+    CVR_TRY(darknet_cfg_float(c, s, "beta_nms", NMS, shares, &h->nms, err));
     CVR_TRY(darknet_cfg_float(c, s, "random", 0, randoms, &random, err));
     h->random = random > 0;
     return darknet_cfg_check_used(c, s, passed, " focal_loss map ", err);
@@ -94,14 +95,14 @@ static int32_t read_region(const darknet_cfg *c, const darknet_section *s, darkn
         " bias_match jitter rescore object_scale noobject_scale class_scale coord_scale absolute "
         "thresh random max ";
     static const int64_t four[2] = {4, 4}, one[2] = {1, 1};
-    int64_t number;
-    CVR_TRY(darknet_cfg_int(c, s, "coords", 4, four, &number, err));
-    CVR_TRY(darknet_cfg_int(c, s, "softmax", 1, one, &number, err));
-    if (!darknet_cfg_find(c, s, "softmax"))
+    int64_t coords, softmax;
+    CVR_TRY(darknet_cfg_int(c, s, "coords", 4, four, &coords, err));
+    CVR_TRY(darknet_cfg_int(c, s, "softmax", 0, one, &softmax, err));
+    if (!softmax)
         return darknet_cfg_fail(c, s->line, err, "[region] without softmax=1: cvrun has those with it; add the line");
     h->is_region = 1;
     h->scale_x_y = 1;
-    h->nms = 0.45;
+    h->nms = NMS;
     return darknet_cfg_check_used(c, s, passed, " classfix background tree map log sqrt ", err);
 }
 

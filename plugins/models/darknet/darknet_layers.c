@@ -8,10 +8,11 @@
 static const int64_t yes_no[2] = {0, 1}, widths[2] = {1, 65536}, sides[2] = {1, 1024}, steps[2] = {1, 64},
                      paddings[2] = {0, 1024};
 
-/* Activations by Darknet's names, and the layers that they are here. */
-static const char *const activations[][2] = {{"linear", ""},    {"leaky", "leaky_relu"}, {"logistic", "sigmoid"},
-                                             {"relu", "relu"},  {"relu6", "relu6"},      {"mish", "mish"},
-                                             {"swish", "silu"}, {"tanh", "tanh"},        {"gelu", "gelu"}};
+/* Activations by Darknet's names, and the layers that they are here, with settings. */
+static const char *const activations[][3] = {
+    {"linear", "", ""},    {"leaky", "leaky_relu", "0.1"}, {"logistic", "sigmoid", ""},
+    {"relu", "relu", ""},  {"relu6", "relu6", ""},         {"mish", "mish", ""},
+    {"swish", "silu", ""}, {"tanh", "tanh", ""},           {"gelu", "gelu", "approximate=tanh"}};
 
 static int32_t read_activation(const darknet_plan *p, const darknet_section *s, const char *otherwise, darknet_layer *l,
                                cvr_error *err) {
@@ -20,6 +21,7 @@ static int32_t read_activation(const darknet_plan *p, const darknet_section *s, 
     for (size_t i = 0; i < COUNT(activations); i++)
         if (strcmp(name, activations[i][0]) == 0) {
             l->activation = activations[i][1];
+            l->settings = activations[i][2];
             return CVR_OK;
         }
     return darknet_cfg_fail(&p->cfg, o ? o->line : s->line, err,
@@ -74,11 +76,6 @@ static int32_t read_maxpool(darknet_plan *p, const darknet_section *s, darknet_l
     return CVR_OK;
 }
 
-static int32_t read_avgpool(darknet_plan *p, const darknet_section *s, darknet_layer *l, cvr_error *err) {
-    (void)p, (void)s, (void)l, (void)err;
-    return CVR_OK;
-}
-
 static int32_t read_upsample(darknet_plan *p, const darknet_section *s, darknet_layer *l, cvr_error *err) {
     double scale;
     static const double one[2] = {1, 1};
@@ -110,11 +107,6 @@ static int32_t read_softmax(darknet_plan *p, const darknet_section *s, darknet_l
     (void)l;
     CVR_TRY(read_int(p, s, "groups", 1, single, &groups, err));
     return darknet_cfg_float(&p->cfg, s, "temperature", 1, one, &temperature, err);
-}
-
-static int32_t read_cost(darknet_plan *p, const darknet_section *s, darknet_layer *l, cvr_error *err) {
-    (void)p, (void)s, (void)l, (void)err;
-    return CVR_OK;
 }
 
 /* ---- layers before this one ---- */
@@ -160,8 +152,8 @@ static int32_t read_shortcut(darknet_plan *p, const darknet_section *s, darknet_
 typedef struct layer_kind {
     const char *name, *other; /* as the section has it; "" */
     darknet_kind kind;
-    int32_t (*read)(darknet_plan *p, const darknet_section *s, darknet_layer *l, cvr_error *err);
-    const char *passed, *zero; /* keys */
+    int32_t (*read)(darknet_plan *p, const darknet_section *s, darknet_layer *l, cvr_error *err); /* NULL: no keys */
+    const char *passed, *zero;                                                                    /* keys */
 } layer_kind;
 
 static const layer_kind kinds[] = {
@@ -170,7 +162,7 @@ static const layer_kind kinds[] = {
      "stretch_sway deform coordconv grad_centr reverse dontloadscales "},
     {"connected", "conn", DARKNET_CONNECTED, read_connected, " stopbackward ", " flipped dontload "},
     {"maxpool", "max", DARKNET_MAXPOOL, read_maxpool, " stopbackward ", " maxpool_depth antialiasing "},
-    {"avgpool", "avg", DARKNET_AVGPOOL, read_avgpool, " stopbackward ", " "},
+    {"avgpool", "avg", DARKNET_AVGPOOL, NULL, " stopbackward ", " "},
     {"route", "", DARKNET_ROUTE, read_route, " stopbackward ", " "},
     {"shortcut", "", DARKNET_SHORTCUT, read_shortcut, " stopbackward ", " "},
     {"upsample", "", DARKNET_UPSAMPLE, read_upsample, " stopbackward ", " "},
@@ -178,7 +170,7 @@ static const layer_kind kinds[] = {
     {"dropout", "", DARKNET_DROPOUT, read_dropout, " stopbackward ",
      " dropblock dropblock_size_rel dropblock_size_abs "},
     {"softmax", "soft", DARKNET_SOFTMAX, read_softmax, " noloss ", " spatial "},
-    {"cost", "", DARKNET_COST, read_cost, " type scale ratio noobj thresh ", " "},
+    {"cost", "", DARKNET_COST, NULL, " type scale ratio noobj thresh ", " "},
 };
 
 static const layer_kind *find_kind(const char *name) {
@@ -197,7 +189,7 @@ int32_t darknet_layer_read(darknet_plan *p, const darknet_section *s, cvr_error 
                                 "avgpool, route, shortcut, upsample, reorg, dropout, softmax, cost, yolo and region",
                                 s->name);
     *l = (darknet_layer){.kind = k->kind, .line = s->line, .groups = 1, .dilation = 1, .stride = 1, .activation = ""};
-    CVR_TRY(k->read(p, s, l, err));
+    if (k->read) CVR_TRY(k->read(p, s, l, err));
     if (l->down > 65536)
         return darknet_cfg_fail(&p->cfg, s->line, err,
                                 "a pixel of this layer stands for %g of the picture; use fewer "

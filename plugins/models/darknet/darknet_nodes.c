@@ -33,9 +33,8 @@ static cvr_value before(const darknet_build *b, uint32_t i) {
 /* ---- weights ---- */
 
 static cvr_value activated(darknet_build *b, uint32_t i, cvr_value x) {
-    const char *layer = b->plan->layers[i].activation;
-    if (!*layer) return x;
-    return net_layer(&b->n, x, name_of(b, i, "act").s, layer, strcmp(layer, "leaky_relu") == 0 ? "0.1" : "");
+    const darknet_layer *l = &b->plan->layers[i];
+    return *l->activation ? net_layer(&b->n, x, name_of(b, i, "act").s, l->activation, l->settings) : x;
 }
 
 static cvr_value normalized(darknet_build *b, uint32_t i, cvr_value x) {

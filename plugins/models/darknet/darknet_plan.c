@@ -6,7 +6,8 @@
 
 /* Keys that concern Darknet's own loop, or transforms that a recipe has in [augment]. */
 static const char passed_net[] =
-    " subdivisions time_steps notruth policy step scale gamma adam B1 B2 eps aspect ratio min_crop max_crop min_ratio "
+    " subdivisions time_steps notruth policy step scale gamma adam B1 B2 eps angle aspect ratio min_crop max_crop "
+    "min_ratio "
     "random_crop center clip inputs flip cutmix mixup gaussian_noise blur label_smooth_eps track augment_speed "
     "sequential_subdivisions try_fix_nan seq_scales optimized_memory workspace_size_limit_MB max_chart_loss ema_alpha "
     "dynamic_minibatch resize_step num_sigmas_reject_badlabels badlabels_rejection_percentage reject_threshold "
@@ -28,16 +29,15 @@ static int32_t read_ints(const darknet_cfg *c, const darknet_section *s, darknet
 }
 
 static int32_t read_floats(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
-    static const double rates[2] = {0, 1000}, shares[2] = {0, 0.999999}, turns[2] = {0, 360}, powers[2] = {0, 100},
-                        hues[2] = {0, 0.5}, factors[2] = {0, 100};
+    static const double rates[2] = {0, 1000}, shares[2] = {0, 0.999999}, powers[2] = {0, 100}, hues[2] = {0, 0.5},
+                        factors[2] = {0, 100};
     CVR_TRY(darknet_cfg_float(c, s, "learning_rate", 0.001, rates, &n->learning_rate, err));
     CVR_TRY(darknet_cfg_float(c, s, "momentum", 0.9, shares, &n->momentum, err));
     CVR_TRY(darknet_cfg_float(c, s, "decay", 0.0001, rates, &n->decay, err));
     CVR_TRY(darknet_cfg_float(c, s, "hue", 0, hues, &n->hue, err));
     CVR_TRY(darknet_cfg_float(c, s, "saturation", 1, factors, &n->saturation, err));
     CVR_TRY(darknet_cfg_float(c, s, "exposure", 1, factors, &n->exposure, err));
-    CVR_TRY(darknet_cfg_float(c, s, "power", 4, powers, &n->power, err));
-    return darknet_cfg_float(c, s, "angle", 0, turns, &n->angle, err);
+    return darknet_cfg_float(c, s, "power", 4, powers, &n->power, err);
 }
 
 /* policy=steps: the rate is multiplied by the i-th scale from the i-th step on. */

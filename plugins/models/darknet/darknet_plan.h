@@ -46,7 +46,7 @@ typedef struct darknet_layer {
     uint32_t kind, line;
     int64_t size, stride, padding, filters, groups, group_id, dilation;
     int64_t normalized, reverse;
-    const char *activation; /* a layer of cvrun, or "" */
+    const char *activation, *settings; /* a layer of cvrun, or "", and its settings */
     double probability;
     uint32_t n_from;
     uint32_t feeds_result; /* 1: the number of classes decides how many filters it has */
@@ -57,7 +57,7 @@ typedef struct darknet_layer {
 /* What [net] says. */
 typedef struct darknet_net {
     int64_t batch, width, height, channels, burn_in, max_batches, mosaic, letter_box;
-    double learning_rate, momentum, decay, hue, saturation, exposure, angle, power;
+    double learning_rate, momentum, decay, hue, saturation, exposure, power;
     uint32_t n_steps, has_policy_steps, has_policy_poly, has_letter_box;
     int64_t steps[DARKNET_MOST_STEPS];
     double scales[DARKNET_MOST_STEPS];

@@ -189,16 +189,6 @@ static int has_other_classes(const layer_parts *layers, const file_end *e) {
     return 1;
 }
 
-/* Once a file, which is read several times. */
-static void tell_once(const cvr_host *host, const uint8_t *bytes, uint64_t n, const char *text) {
-    static const uint8_t *told;
-    static uint64_t told_n;
-    if (told == bytes && told_n == n) return;
-    told = bytes;
-    told_n = n;
-    host->log(host, CVR_LOG_INFO, text);
-}
-
 /* The file is the network's to the byte, or that of its first layers (darknet53.conv.74), or has other classes; `text`
  * says so where it is not the first. */
 static int32_t check_end(const file_end *e, uint64_t rest, int other_classes, char text[200], cvr_error *err) {
@@ -251,7 +241,7 @@ static int32_t read_for(const cvr_host *host, const uint8_t *bytes, uint64_t n, 
     const file_end e = find_end(layers, size / sizeof(float));
     const int other_classes = has_other_classes(layers, &e);
     CVR_TRY_OUT(check_end(&e, size % sizeof(float), other_classes, text, err));
-    if (*text) tell_once(host, bytes, n, text);
+    if (*text) host->log(host, CVR_LOG_INFO, text);
     CVR_TRY_OUT(give_layers(layers, bytes + header, size, other_classes ? &e : NULL, each, ctx, err));
 out:
     if (layers) host->free(host, layers);

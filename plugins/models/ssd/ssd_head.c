@@ -76,7 +76,7 @@ int32_t ssd_build_head(net *n, const ssd_head *h, const detect_ends *e, const cv
         heads.anchors[i] = default_boxes(n, a, i, e->image, maps[i]);
     }
     const detect_joined j = detect_join(n, &heads);
-    detect_put_training(n, e, &j);
+    detect_put_training(n, e, j.logits);
     if (e->boxes) put_losses(n, a, e, &j);
     if (!n->b->training) detect_put_by_class(n, e, &j, &coder, &a->detect);
     return n->status;

@@ -14,8 +14,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     cvr_value maps[YOLOX_LEVELS];
     yolox_body(&y, e.image, maps);
     const yolox_said said = yolox_heads(&y, e.image, maps, args->num_classes);
-    const detect_joined all = {said.classes, said.deltas, said.objectness, said.cells};
-    detect_put_training(&n, &e, &all);
+    detect_put_training(&n, &e, said.classes);
     if (e.boxes) yolox_put_losses(&y, &e, &said);
     if (!b->training) yolox_put_results(&y, &e, &said);
     return n.status;

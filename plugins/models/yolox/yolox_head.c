@@ -1,6 +1,5 @@
 /* YOLOX's decoupled heads, its losses with SimOTA, and its detections. Formulas in ops/detect.h, ops/detect_loss.h. */
 #include "yolox.h"
-#include <cvr/plugin/ops/detections.h>
 #include <math.h>
 
 #define HEAD_CHANNELS 256      /* times width_mult */
@@ -17,23 +16,8 @@ static const cvr_box_coder_attrs coder = {CVR_CODER_CENTER_OPEN, {1, 1, 1, 1}};
 /* A last convolution, 1x1, as rows: (N, C, h, w) -> (N, h * w, columns). Its weight starts as PyTorch's does, its bias
  * at `bias`, or, where that is NaN, as PyTorch's too. */
 static cvr_value predict(const yolox *y, const char *name, int64_t columns, double bias, cvr_value x) {
-    const cvr_init constant = {sizeof constant, CVR_INIT_CONSTANT, 0, bias, 0};
-    const cvr_param_init of_bias = {sizeof of_bias, "bias", &constant};
-    const cvr_param_init *const inits[] = {&of_bias};
-    const net_text settings = net_print("%lld kernel_size=1", (long long)columns);
-    cvr_value out = CVR_NONE;
-    const cvr_layer_call call = {.struct_size = sizeof call,
-                                 .layer = "conv2d",
-                                 .name = name,
-                                 .settings = settings.s,
-                                 .inputs = &x,
-                                 .outputs = &out,
-                                 .n_inputs = 1,
-                                 .n_outputs = 1,
-                                 .inits = inits,
-                                 .n_inits = isnan(bias) ? 0 : 1};
-    if (y->n->status == CVR_OK) y->n->status = y->n->b->layer(y->n->b, &call, y->n->err);
-    return detect_rows(y->n, out, name, 1, columns);
+    const net_conv2d c = {columns, 1, 1, 0, 1, 1};
+    return detect_rows(y->n, detect_conv(y->n, x, name, &c, NAN, bias), name, 1, columns);
 }
 
 /* Two 3x3 convolutions. */
@@ -135,20 +119,12 @@ void yolox_put_results(const yolox *y, const detect_ends *e, const yolox_said *s
     net *n = y->n;
     const cvr_value coded[2] = {detect_f32(n, said->deltas), said->cells},
                     scored[2] = {detect_f32(n, said->classes), detect_f32(n, said->objectness)};
-    cvr_value best[2], kept[2];
+    const detect_attrs limits = {.score_thresh = y->a->score_thresh,
+                                 .nms_thresh = y->a->nms_thresh,
+                                 .detections_per_img = y->a->detections_per_img};
+    cvr_value best[2];
     const cvr_value boxes = net_emit1(n, NET_OP("decode_boxes", &coder), coded, 2);
-    net_emit(n, NET_PLAIN_OP("best_class"), scored, 2, best, 2);
-    if (n->status != CVR_OK) return;
-    const int64_t rows = net_shape(n, boxes)[1], most = y->a->detections_per_img;
-    const cvr_nms_attrs nms = {.iou_threshold = y->a->nms_thresh,
-                               .score_threshold = y->a->score_thresh,
-                               .inclusive = 1,
-                               .max_out = most < rows ? most : rows,
-                               .method = CVR_NMS_AUTO};
-    const cvr_value in[3] = {boxes, best[0], best[1]};
-    net_emit(n, NET_OP("nms", &nms), in, 3, kept, 2);
-    const cvr_value whole[2] = {detect_gather(n, boxes, kept[0], 0), e->image_size}, labels[2] = {best[1], kept[0]};
-    detect_put(n, e, "boxes", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("clip_boxes"), whole, 2));
-    detect_put(n, e, "scores", CVR_ROLE_RESULT, detect_gather(n, best[0], kept[0], 0));
-    detect_put(n, e, "labels", CVR_ROLE_RESULT, net_emit1(n, NET_PLAIN_OP("pick_labels"), labels, 2));
+    (void)net_emit(n, NET_PLAIN_OP("best_class"), scored, 2, best, 2);
+    const detect_candidates all = {.boxes = boxes, .scores = best[0], .group = best[1], .inclusive = 1, .reach_out = 1};
+    (void)detect_put_results(n, e, &all, &limits);
 }

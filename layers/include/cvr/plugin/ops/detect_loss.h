@@ -40,8 +40,10 @@
  *
  * anchor_quality_loss  x (N,A,K), target (N,A) i64, quality (N,A) -> loss (), norm (N); cvr_anchor_quality_attrs
  *     Rows with target >= 0 count: binary cross entropy with logits, summed over classes, against `quality` for the
- *     row's own class and 0 for all others (Ge et al., "YOLOX", 2021: the quality is the box's IoU). No gradient for
- * it. anchor_quality_loss_backward  x, target, quality, norm, grad () -> dx; cvr_anchor_quality_attrs
+ *     row's own class and 0 for all others (Ge et al., "YOLOX", 2021: the quality is the box's IoU, here
+ *     without a gradient).
+ *
+ * anchor_quality_loss_backward  x, target, quality, norm, grad () -> dx; cvr_anchor_quality_attrs
  *
  * centerness_loss  x (N,A,1), anchors (A,4) or (N,A,4), boxes (N,M,4), match (N,A) i32 -> loss (), norm (N);
  *     cvr_centerness_attrs. Rows with an object: binary cross entropy with logits against

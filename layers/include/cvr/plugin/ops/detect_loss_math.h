@@ -70,6 +70,26 @@ static inline int32_t cvr_detect_check_matches(const char *op, const cvr_tensor 
     return CVR_OK;
 }
 
+/* Objects of pictures: boxes (N,M,4), labels (N,M), counts (N). There are no more than M, each of one of the classes.
+ */
+static inline int32_t cvr_detect_check_objects(const char *op, const cvr_tensor *boxes, const cvr_tensor *labels,
+                                               const cvr_tensor *counts, int64_t classes, cvr_error *err) {
+    const int64_t most = boxes->shape[1];
+    for (int64_t n = 0; n < boxes->shape[0]; n++) {
+        const int64_t count = ((const int64_t *)counts->data)[n];
+        const int64_t *const label = (const int64_t *)labels->data + n * most;
+        if (count < 0 || count > most)
+            return cvr_fail(err, CVR_ERR_INVALID, "%s: picture %lld has %lld objects; there is room for %lld", op,
+                            (long long)n, (long long)count, (long long)most);
+        for (int64_t i = 0; i < count; i++)
+            if (label[i] < 0 || label[i] >= classes)
+                return cvr_fail(err, CVR_ERR_INVALID,
+                                "%s: an object of picture %lld has class %lld, but there are %lld; check the labels",
+                                op, (long long)n, (long long)label[i], (long long)classes);
+    }
+    return CVR_OK;
+}
+
 /* The divisors of a loss whose rows with an object count. */
 static inline void cvr_detect_match_norm(int64_t kind, const cvr_tensor *match, float *norm) {
     const int32_t least = kind == CVR_NORM_COUNTED ? CVR_MATCH_BACKGROUND : 0;

@@ -10,6 +10,7 @@
 #include <cvr/plugin/kernel.h>
 #include <cvr/plugin/ops/box_loss_math.h>
 #include <cvr/plugin/ops/detect.h>
+#include <cvr/plugin/ops/detect_loss_math.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -207,21 +208,7 @@ static inline void cvr_sim_ota_open(const cvr_kernel_args *a, int64_t n, void *w
 
 /* Refuses counts and classes that cannot be. */
 static inline int32_t cvr_sim_ota_check(const cvr_kernel_args *a, cvr_error *err) {
-    const int64_t most = a->inputs[4]->shape[1], classes = a->inputs[0]->shape[2];
-    for (int64_t n = 0; n < a->inputs[4]->shape[0]; n++) {
-        const int64_t count = ((const int64_t *)a->inputs[6]->data)[n];
-        const int64_t *const labels = (const int64_t *)a->inputs[5]->data + n * most;
-        if (count < 0 || count > most)
-            return cvr_fail(err, CVR_ERR_INVALID, "sim_ota: picture %lld has %lld objects; there is room for %lld",
-                            (long long)n, (long long)count, (long long)most);
-        for (int64_t o = 0; o < count; o++)
-            if (labels[o] < 0 || labels[o] >= classes)
-                return cvr_fail(err, CVR_ERR_INVALID,
-                                "sim_ota: an object of picture %lld has class %lld, but there are %lld; check the "
-                                "labels",
-                                (long long)n, (long long)labels[o], (long long)classes);
-    }
-    return CVR_OK;
+    return cvr_detect_check_objects("sim_ota", a->inputs[4], a->inputs[5], a->inputs[6], a->inputs[0]->shape[2], err);
 }
 
 static inline uint64_t cvr_sim_ota_bytes(int64_t rows) {

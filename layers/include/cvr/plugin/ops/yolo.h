@@ -4,34 +4,37 @@
  * are f32 unless said otherwise.
  *
  * x (N,A*(5+K),h,w) is what a network says of a map of h x w cells, A anchors each. Of every anchor: t_x, t_y, t_w,
- * t_h, objectness and K classes. Row (y * w + x) * A + a is anchor a of cell (x, y); there are P = h*w*A. In units of
- * the picture's W x H (`size`) pixels, with s = sigmoid, an anchor of pw x ph pixels and z = scale_x_y: x = (cell + z *
- * s(t_x) - (z - 1) / 2) / w, y likewise; w = exp(t_w) * pw / W, h likewise new_coords (YOLOv4-CSP), where a sigmoid is
- * in front of this layer: x = (cell + z * t_x - (z - 1) / 2) / w, w = (2 t_w)^2 * pw / W, and objectness and classes
- * are as they come
+ * t_h, objectness and K classes. Row (y * w + x) * A + a is anchor a of cell (x, y); there are P = h*w*A. With s =
+ * sigmoid, z = scale_x_y and an anchor of pw x ph pixels, a box in units of the picture's W x H (`size`) pixels is
+ *     x = (cell + z * s(t_x) - (z - 1) / 2) / w,  w = exp(t_w) * pw / W,  y and h likewise
+ * and with new_coords (YOLOv4-CSP), where a sigmoid is in front of this layer,
+ *     x = (cell + z * t_x - (z - 1) / 2) / w,  w = (2 t_w)^2 * pw / W,  and s() of objectness and classes is left out.
  *
  * yolo_boxes       x -> boxes (N,P,4) in pixels, scores (N,P,K) = s(objectness) * s(class); cvr_yolo_attrs
  *     softmax: classes exclude each other, exp(class) / sum of exp(class) in place of s(class) ([region])
  *
  * yolo_loss        x, boxes (N,M,4), box_labels (N,M) i64, counts (N) i64 -> box (), objectness (), class (),
- *     match (N,P) i32; cvr_yolo_loss_attrs. Objects with a side below a thousandth of the picture's are left out. An
- *     object belongs to the cell of its centre and there to the one of all `anchors` of the network whose shape has the
- *     largest IoU with it, if that is of `mask`, this layer's; with iou_thresh < 1 also to every anchor of `mask` whose
- *     shape has a larger IoU than that. match: the object of a row, the last one of several, CVR_MATCH_BACKGROUND, or
- *     CVR_MATCH_BETWEEN where its box has IoU > ignore_thresh with any object. Sums over rows / N, in double:
+ *     match (N,P) i32; cvr_yolo_loss_attrs. match: the object of a row, the last one of several, CVR_MATCH_BACKGROUND,
+ *     or CVR_MATCH_BETWEEN where its box has IoU > ignore_thresh with any object. An object belongs to the cell of its
+ *     centre and there to the one of all `anchors` of the network whose shape has the largest IoU with it, if that is
+ *     of `mask`, this layer's; with iou_thresh < 1 also to every anchor of `mask` whose shape has a larger IoU than
+ *     that. One with a side below a thousandth of the picture's, or its centre outside, belongs to none.
+ *     Sums over rows / N, in double:
  *     objectness  BCE with logits, target 1 of rows with an object, 0 of background; times objectness_weight
  *     class       rows with an object: BCE with logits of each class, target 1 of those of all its objects; times
  *                 class_weight. label_smooth e: targets y * (1 - e) + e / 2
- *     box         rows with an object, times box_weight:
- *         CVR_YOLO_BOX_SQUARES: (2 - w * h of the object) * (z * (BCE(t_x, x') + BCE(t_y, y')) + ((t_w - ln(w W /
- * pw))^2
- *             + (t_h - ln(h H / ph))^2) / 2), where x' = (place of the object's centre in the cell + (z - 1) / 2) / z
- *         CVR_YOLO_BOX_GIOU, _DIOU, _CIOU: 1 - overlap of the boxes, in shares of the picture (ops/detect_loss.h)
- *     With new_coords (t - target)^2 / 2 stands for every BCE, and sqrt(w W / (4 pw)) for ln(w W / pw).
+ *     box         rows with an object, times box_weight. CVR_YOLO_BOX_GIOU, _DIOU, _CIOU: 1 - overlap of the boxes, in
+ *                 units of the picture (ops/detect_loss.h). CVR_YOLO_BOX_SQUARES, of an object of w x h whose centre
+ *                 is at (x, y) in its cell, with c(x) = (x + (z - 1) / 2) / z:
+ *         (2 - w * h) * (z * (BCE(t_x, c(x)) + BCE(t_y, c(y)))
+ *                        + ((t_w - ln(w * W / pw))^2 + (t_h - ln(h * H / ph))^2) / 2)
+ *     With new_coords (t - target)^2 / 2 stands for every BCE, and sqrt(w * W / (4 pw)) for ln(w * W / pw).
+ *
  * yolo_loss_backward  x, boxes, box_labels, counts, match, dbox (), dobjectness (), dclass () -> dx;
- * cvr_yolo_loss_attrs The derivative, but for the losses of overlap, whose gradient is Darknet's: d loss / d (x, y, w,
- * h of the box) is taken for that of t_x, t_y, t_w, t_h, the sides' times exp(t_w) and exp(t_h) without new_coords. Of
- * all kinds no number of the box's gradient is larger than max_delta, before it is divided by N.
+ *     cvr_yolo_loss_attrs. The derivative, but for the losses of overlap, whose gradient is Darknet's: d loss / d (x,
+ *     y, w, h of the box) is taken for that of t_x, t_y, t_w, t_h, without new_coords the sides' times exp(t_w) and
+ *     exp(t_h). Of all kinds no number of the box's gradient is larger than max_delta, before it is divided by N; NaN
+ *     is 0 there.
  */
 #ifndef CVR_PLUGIN_OPS_YOLO_H
 #define CVR_PLUGIN_OPS_YOLO_H

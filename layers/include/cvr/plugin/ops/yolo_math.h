@@ -298,32 +298,23 @@ static inline void cvr_yolo_gradient(const cvr_yolo_loss_attrs *a, const cvr_yol
     }
 }
 
-/* ---- what the kernels of yolo_loss and its gradient begin with ---- */
+/* ---- what the kernels of yolo_loss and its gradient begin with: x, boxes, labels, counts ---- */
 
-/* Counts and labels are such as there can be, and so is `match` of the gradient (NULL: none). */
-static inline int32_t cvr_yolo_check(const char *op, const cvr_tensor *x, int64_t each, const cvr_tensor *boxes,
-                                     const cvr_tensor *labels, const cvr_tensor *counts, cvr_error *err) {
-    const int64_t most = boxes->shape[1], classes = x->shape[1] / each - 5;
-    for (int64_t n = 0; n < boxes->shape[0]; n++) {
-        const int64_t count = ((const int64_t *)counts->data)[n];
-        const int64_t *label = (const int64_t *)labels->data + n * most;
-        if (count < 0 || count > most)
-            return cvr_fail(err, CVR_ERR_INVALID, "%s: %lld objects in a picture with room for %lld", op,
-                            (long long)count, (long long)most);
-        for (int64_t i = 0; i < count; i++)
-            if (label[i] < 0 || label[i] >= classes)
-                return cvr_fail(err, CVR_ERR_INVALID, "%s: label %lld, but there are %lld classes", op,
-                                (long long)label[i], (long long)classes);
-    }
-    return CVR_OK;
+static inline cvr_yolo_map cvr_yolo_loss_map(const cvr_kernel_args *a) {
+    const cvr_yolo_loss_attrs *attrs = (const cvr_yolo_loss_attrs *)a->attrs;
+    return cvr_yolo_map_of(a->inputs[0], attrs->size, attrs->n_mask, attrs->scale_x_y, attrs->new_coords);
 }
 
-static inline cvr_yolo_objects cvr_yolo_objects_of(const cvr_tensor *boxes, const cvr_tensor *labels,
-                                                   const cvr_tensor *counts, int64_t n) {
+static inline int32_t cvr_yolo_check(const char *op, const cvr_kernel_args *a, const cvr_yolo_map *m, cvr_error *err) {
+    return cvr_detect_check_objects(op, a->inputs[1], a->inputs[2], a->inputs[3], m->columns - 5, err);
+}
+
+static inline cvr_yolo_objects cvr_yolo_objects_of(const cvr_kernel_args *a, int64_t n) {
+    const int64_t most = a->inputs[1]->shape[1];
     cvr_yolo_objects o;
-    o.boxes = (const float *)boxes->data + n * boxes->shape[1] * 4;
-    o.labels = (const int64_t *)labels->data + n * boxes->shape[1];
-    o.count = ((const int64_t *)counts->data)[n];
+    o.boxes = (const float *)a->inputs[1]->data + n * most * 4;
+    o.labels = (const int64_t *)a->inputs[2]->data + n * most;
+    o.count = ((const int64_t *)a->inputs[3]->data)[n];
     return o;
 }
 
