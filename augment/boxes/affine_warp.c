@@ -1,7 +1,8 @@
 /*
  * Affine warps. A row of the output is a straight line through the input: of its pixels some in the middle have all
  * four neighbours in the input, some at either end have one of them, and the rest is fill. On u8 the middle is done in
- * fixed point with weights of 8 bits, the ends in float.
+ * fixed point with weights of 8 bits, the ends in float. Pictures are (H, W, C), rows apart by image.row elements;
+ * loops go over the output's rows, a row's pixels, its channels.
  */
 #include "affine_warp.h"
 #include <math.h>
