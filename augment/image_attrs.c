@@ -44,6 +44,10 @@ int32_t image_fill_given(const fill_attr *fill, const char *transform, cvr_error
                : cvr_fail(err, CVR_ERR_USAGE, "%s: fill is empty; give one number, or one a channel", transform);
 }
 
+int32_t image_size_given(const size_attr *size, const char *transform, cvr_error *err) {
+    return size->n > 0 ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "%s: give size", transform);
+}
+
 const cvr_attr_desc image_attr_size = CVR_ATTR_INIT(INTS, "size", NULL, "side of the square, or height,width",
                                                     .count = 2, CVR_ATTR_PLACE_BETWEEN(1, 65500));
 const cvr_attr_desc image_attr_fill =

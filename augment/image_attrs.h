@@ -24,6 +24,14 @@ typedef struct size_attr {
     int64_t n;
     int64_t x[2];
 } size_attr;
+static inline int64_t size_height(const size_attr *size) {
+    return size->x[0];
+}
+static inline int64_t size_width(const size_attr *size) {
+    return size->x[size->n - 1];
+}
+/* `check` of a transform that cannot do without. */
+int32_t image_size_given(const size_attr *size, const char *transform, cvr_error *err);
 
 /* torchvision's `padding`: nothing, one number for all sides, (left/right, top/bottom), or (left, top, right, bottom).
  */

@@ -180,3 +180,11 @@ int32_t image_apply_whole(const cvr_augment_desc *d, const void *attrs, const do
     cvr_part_whole(&out, out.height, out.width);
     return d->part_apply(&step, s, err);
 }
+
+int32_t image_size_part(const cvr_part_step *step, cvr_error *err) {
+    const size_attr *const size = step->attrs;
+    (void)err;
+    step->out->height = size_height(size);
+    step->out->width = size_width(size);
+    return CVR_OK;
+}

@@ -77,6 +77,8 @@ int32_t image_stay_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *er
 /* The whole output from the whole input: `apply` of a transform that works part by part. */
 int32_t image_apply_whole(const cvr_augment_desc *d, const void *attrs, const double *params, cvr_sample *s,
                           cvr_error *err);
+/* `part_size` of a transform whose first attribute is the size of what it makes (size_attr). */
+int32_t image_size_part(const cvr_part_step *step, cvr_error *err);
 
 /* Uniform in [a, b). */
 double draw_between(cvr_rng *rng, double a, double b);

@@ -11,8 +11,7 @@ typedef struct center_crop_attrs {
 } center_crop_attrs;
 
 static int32_t check(const void *self, cvr_error *err) {
-    return ((const center_crop_attrs *)self)->size.n > 0 ? CVR_OK
-                                                         : cvr_fail(err, CVR_ERR_USAGE, "center_crop: give size");
+    return image_size_given(&((const center_crop_attrs *)self)->size, "center_crop", err);
 }
 
 static int64_t at_least(int64_t a, int64_t b) {
@@ -21,7 +20,7 @@ static int64_t at_least(int64_t a, int64_t b) {
 
 static image_window window_of(const cvr_part_step *step) {
     const center_crop_attrs *const a = step->attrs;
-    const int64_t h = a->size.x[0], w = a->size.x[a->size.n - 1], in_h = step->in->height, in_w = step->in->width;
+    const int64_t h = size_height(&a->size), w = size_width(&a->size), in_h = step->in->height, in_w = step->in->width;
     image_window win = {.mode = PADDING_CONSTANT, .fill = {1, {0}}};
     /* The odd pixel of padding goes to the right and to the bottom. */
     win.pad[0] = at_least(w - in_w, 0) / 2;
@@ -32,14 +31,6 @@ static image_window window_of(const cvr_part_step *step) {
     win.top = (int64_t)rint((double)at_least(in_h - h, 0) / 2);
     win.left = (int64_t)rint((double)at_least(in_w - w, 0) / 2);
     return win;
-}
-
-static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const center_crop_attrs *const a = step->attrs;
-    (void)err;
-    step->out->height = a->size.x[0];
-    step->out->width = a->size.x[a->size.n - 1];
-    return CVR_OK;
 }
 
 static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
@@ -74,7 +65,7 @@ const cvr_augment_desc transform_center_crop = {
     .moves = 1,
     .check = check,
     .apply = apply,
-    .part_size = part_size,
+    .part_size = image_size_part,
     .part_source = part_source,
     .part_apply = part_apply,
 };

@@ -1,7 +1,8 @@
 /*
  * Affine warps. A row of the output is a straight line through the input: of its pixels some in the middle have all
  * four neighbours in the input, some at either end have one of them, and the rest is fill. On u8 the middle is done in
- * fixed point with weights of 8 bits, the ends in float.
+ * fixed point with weights of 8 bits, the ends in float. Pictures are (H, W, C), rows apart by image.row elements;
+ * loops go over the output's rows, a row's pixels, its channels.
  */
 #include "affine_warp.h"
 #include <math.h>
@@ -49,6 +50,11 @@ static float at(float from, float step, int64_t x) {
     return from + step * (float)x;
 }
 
+static int32_t is_in(const line *l, int64_t x, float lo, float hi_u, float hi_v) {
+    const float u = at(l->u, l->du, x), v = at(l->v, l->dv, x);
+    return u >= lo && u < hi_u && v >= lo && v < hi_v;
+}
+
 /* The pixels of the row that lie in lo <= u < hi_u, lo <= v < hi_v; both coordinates change monotonously, rounding
  * included, so that it is one stretch [*first, *last). */
 static void stretch_of(const line *l, float lo, float hi_u, float hi_v, int64_t w, int64_t *first, int64_t *last) {
@@ -65,12 +71,8 @@ static void stretch_of(const line *l, float lo, float hi_u, float hi_v, int64_t 
     }
     *first = (int64_t)fmin(fmax(floor(begin), 0), (double)w);
     *last = (int64_t)fmin(fmax(ceil(end), (double)*first), (double)w);
-#define OUTSIDE(x_)                                                                                                    \
-    !(at(l->u, l->du, x_) >= lo && at(l->u, l->du, x_) < hi_u && at(l->v, l->dv, x_) >= lo &&                          \
-      at(l->v, l->dv, x_) < hi_v)
-    while (*first < *last && OUTSIDE(*first)) ++*first;
-    while (*first < *last && OUTSIDE(*last - 1)) --*last;
-#undef OUTSIDE
+    while (*first < *last && !is_in(l, *first, lo, hi_u, hi_v)) ++*first;
+    while (*first < *last && !is_in(l, *last - 1, lo, hi_u, hi_v)) --*last;
 }
 
 static float value_at(const image *im, int64_t i) {

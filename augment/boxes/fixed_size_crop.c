@@ -15,7 +15,7 @@ typedef struct fixed_size_crop_attrs {
 
 static int32_t check(const void *self, cvr_error *err) {
     const fixed_size_crop_attrs *const a = self;
-    if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "fixed_size_crop: give size");
+    CVR_TRY(image_size_given(&a->size, "fixed_size_crop", err));
     return image_fill_given(&a->fill, "fixed_size_crop", err);
 }
 
@@ -23,41 +23,26 @@ static int64_t more(int64_t a, int64_t b) {
     return a > b ? a - b : 0;
 }
 
-static int64_t height_of(const fixed_size_crop_attrs *a) {
-    return a->size.x[0];
-}
-
-static int64_t width_of(const fixed_size_crop_attrs *a) {
-    return a->size.x[a->size.n - 1];
-}
-
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     const fixed_size_crop_attrs *const a = self;
     image im;
     CVR_TRY(image_get(s, &im, NULL, err));
     const double at = cvr_rng_uniform(rng);
-    params[0] = (double)(int64_t)((double)more(im.h, height_of(a)) * at);
-    params[1] = (double)(int64_t)((double)more(im.w, width_of(a)) * at);
+    params[0] = (double)(int64_t)((double)more(im.h, size_height(&a->size)) * at);
+    params[1] = (double)(int64_t)((double)more(im.w, size_width(&a->size)) * at);
     return CVR_OK;
 }
 
 static image_window window_of(const cvr_part_step *step) {
     const fixed_size_crop_attrs *const a = step->attrs;
     return (image_window){
-        .pad = {0, 0, more(width_of(a), step->in->width), more(height_of(a), step->in->height)},
+        .pad = {0, 0, more(size_width(&a->size), step->in->width), more(size_height(&a->size), step->in->height)},
         .top = (int64_t)step->params[0],
         .left = (int64_t)step->params[1],
         .mode = a->padding_mode,
         .fill = a->fill,
         .mask_fill = a->mask_fill,
     };
-}
-
-static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    (void)err;
-    step->out->height = height_of(step->attrs);
-    step->out->width = width_of(step->attrs);
-    return CVR_OK;
 }
 
 static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
@@ -101,7 +86,7 @@ const cvr_augment_desc transform_fixed_size_crop = {
     .check = check,
     .make_params = make_params,
     .apply = apply,
-    .part_size = part_size,
+    .part_size = image_size_part,
     .part_source = part_source,
     .part_apply = part_apply,
 };

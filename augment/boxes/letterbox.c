@@ -14,39 +14,64 @@ typedef struct letterbox_attrs {
 
 static int32_t check(const void *self, cvr_error *err) {
     const letterbox_attrs *const a = self;
-    if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "letterbox: give size");
+    CVR_TRY(image_size_given(&a->size, "letterbox", err));
     CVR_TRY(image_check_interpolation(a->interpolation, a->antialias, err));
     return image_fill_given(&a->fill, "letterbox", err);
 }
 
-static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const letterbox_attrs *const a = step->attrs;
-    (void)err;
-    step->out->height = a->size.x[0];
-    step->out->width = a->size.x[a->size.n - 1];
-    return CVR_OK;
+/* ---- pixels and boxes ---- */
+
+typedef struct letter_motion {
+    const letterbox_attrs *a;
+    canvas_fit fit;
+} letter_motion;
+
+static int32_t letter_pixels(const void *how, cvr_sample *s, const image *im, const fill_attr *classes, image *out,
+                             cvr_error *err) {
+    const letter_motion *const m = how;
+    const letterbox_attrs *const a = m->a;
+    const canvas_place at = {size_height(&a->size), size_width(&a->size), m->fit.top, m->fit.left,
+                             classes ? classes : &a->fill};
+    image small;
+    CVR_TRY(canvas_resize(s, im, m->fit.h, m->fit.w, classes ? INTERPOLATION_NEAREST : a->interpolation, a->antialias,
+                          &small, err));
+    return canvas_put(s, &small, &at, out, err);
 }
 
-/* All of it is seen. */
+/* By the scale before sides are cut, and to the edge of the picture at most. */
+static void letter_box(const void *how, float *box) {
+    const letter_motion *const m = how;
+    const int64_t side[2] = {m->fit.w, m->fit.h}, at[2] = {m->fit.left, m->fit.top};
+    for (int i = 0; i < 4; i++) {
+        const float x = (float)((double)box[i] * m->fit.scale);
+        box[i] = image_clamp(x, side[i % 2]) + (float)at[i % 2];
+    }
+}
+
+/* A picture that is of the size stays as it is. */
+static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
+    const letterbox_attrs *const a = self;
+    const int64_t h = size_height(&a->size), w = size_width(&a->size);
+    image im;
+    (void)params;
+    CVR_TRY(image_get(s, &im, NULL, err));
+    if (im.h == h && im.w == w) return CVR_OK;
+    const letter_motion how = {a, canvas_fit_of(&im, h, w, a->center != 0)};
+    const image_motion m = {
+        .how = &how,
+        .pixels = letter_pixels,
+        .box = letter_box,
+        .mask_fill = a->mask_fill,
+        .matrix = {how.fit.scale, 0, (double)how.fit.left, 0, how.fit.scale, (double)how.fit.top, 0, 0, 1},
+    };
+    return image_move(s, &m, err);
+}
+
+/* All of the picture is seen. */
 static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
     (void)err;
     cvr_part_whole(step->in, step->in->height, step->in->width);
     return CVR_OK;
-}
-
-static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
-    const letterbox_attrs *const a = self;
-    const canvas_letter letter = {
-        .h = a->size.x[0],
-        .w = a->size.x[a->size.n - 1],
-        .centred = a->center,
-        .fill = a->fill,
-        .interpolation = a->interpolation,
-        .antialias = a->antialias,
-        .mask_fill = a->mask_fill,
-    };
-    (void)params;
-    return canvas_letter_apply(&letter, s, err);
 }
 
 static int32_t part_apply(const cvr_part_step *step, cvr_sample *s, cvr_error *err) {
@@ -79,7 +104,7 @@ const cvr_augment_desc transform_letterbox = {
     .moves = 1,
     .check = check,
     .apply = apply,
-    .part_size = part_size,
+    .part_size = image_size_part,
     .part_source = part_source,
     .part_apply = part_apply,
 };

@@ -5,6 +5,7 @@
  * partner has none. params: [0] 1 where it is done, [1] scale, [2] 1: mirrored, [3] and [4] where the cut begins, as
  * shares of the room that there is along y and x.
  */
+#include "../image_kernels.h"
 #include "../transforms.h"
 #include "canvas.h"
 
@@ -15,9 +16,7 @@ typedef struct mixup_attrs {
 
 static int32_t check(const void *self, cvr_error *err) {
     const mixup_attrs *const a = self;
-    if (!(a->scale[0] > 0 && a->scale[0] <= a->scale[1]))
-        return cvr_fail(err, CVR_ERR_USAGE, "mixup_boxes: scale = %g,%g; give the least, above 0, and the most",
-                        a->scale[0], a->scale[1]);
+    CVR_TRY(canvas_check_scale(a->scale, "mixup_boxes", err));
     return image_fill_given(&a->fill, "mixup_boxes", err);
 }
 
@@ -50,10 +49,6 @@ typedef struct partner {
     double scale;
 } partner;
 
-static int64_t at_least_one(double side) {
-    return side < 1 ? 1 : (int64_t)side;
-}
-
 /* Where a cut of `n` begins in `all` of a side. */
 static int64_t cut_at(int64_t all, int64_t n, double share) {
     return all > n ? (int64_t)(share * (double)(all - n)) : 0;
@@ -61,8 +56,8 @@ static int64_t cut_at(int64_t all, int64_t n, double share) {
 
 static partner partner_of(const mixup_attrs *a, const double *params, const image *to, const image *from) {
     partner p = {.a = a, .fit = canvas_fit_of(from, to->h, to->w, 0), .h = to->h, .w = to->w};
-    p.h2 = at_least_one((double)to->h * params[1]);
-    p.w2 = at_least_one((double)to->w * params[1]);
+    p.h2 = canvas_side((double)to->h * params[1]);
+    p.w2 = canvas_side((double)to->w * params[1]);
     p.scale = p.fit.scale * params[1];
     p.mirrored = params[2] != 0;
     p.top = cut_at(p.h2, p.h, params[3]);
@@ -70,17 +65,15 @@ static partner partner_of(const mixup_attrs *a, const double *params, const imag
     return p;
 }
 
-static void mirror(const image *im) {
-    const uint64_t pixel = image_pixel_bytes(im);
-    char swap[4 * sizeof(float)];
-    for (int64_t y = 0; y < im->h; y++) {
-        char *const row = (char *)im->data + (uint64_t)(y * im->row) * cvr_dtype_size(im->dtype);
-        for (int64_t a = 0, b = im->w - 1; a < b; a++, b--) {
-            memcpy(swap, row + (uint64_t)a * pixel, pixel);
-            memcpy(row + (uint64_t)a * pixel, row + (uint64_t)b * pixel, pixel);
-            memcpy(row + (uint64_t)b * pixel, swap, pixel);
-        }
-    }
+/* In new memory: what is resized to its own size still is the data set's. */
+static int32_t mirror(cvr_sample *s, const image *im, image *out, cvr_error *err) {
+    const image_kernels *const k = image_kernels_best();
+    const uint64_t size = cvr_dtype_size(im->dtype);
+    CVR_TRY(image_new(s, im, im->h, im->w, im->c, out, err));
+    for (int64_t y = 0; y < im->h; y++)
+        k->reverse((uint8_t *)out->data + (uint64_t)(y * out->row) * size,
+                   (const uint8_t *)im->data + (uint64_t)(y * im->row) * size, im->w, image_pixel_bytes(im));
+    return CVR_OK;
 }
 
 /* What lies outside of the scaled canvas is black, as in YOLOX. */
@@ -89,21 +82,17 @@ static int32_t partner_pixels(const void *how, cvr_sample *s, const image *im, c
     static const fill_attr black = {1, {0}};
     const partner *const p = how;
     const int64_t interpolation = classes ? INTERPOLATION_NEAREST : INTERPOLATION_BILINEAR;
-    image fitted, canvas, scaled;
-    if (image_pixel_bytes(im) > 4 * sizeof(float))
-        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "mixup_boxes: a picture of %lld channels", (long long)im->c);
+    const canvas_place first = {p->h, p->w, 0, 0, classes ? classes : &p->a->fill},
+                       last = {p->h, p->w, 0, 0, classes ? classes : &black};
+    image fitted, canvas, scaled, turned;
     CVR_TRY(canvas_resize(s, im, p->fit.h, p->fit.w, interpolation, 0, &fitted, err));
-    CVR_TRY(canvas_new(s, im, p->h, p->w, classes ? classes : &p->a->fill, &canvas, err));
-    canvas_paste(&canvas, &fitted, 0, 0);
+    CVR_TRY(canvas_put(s, &fitted, &first, &canvas, err));
     CVR_TRY(canvas_resize(s, &canvas, p->h2, p->w2, interpolation, 0, &scaled, err));
-    if (p->mirrored) mirror(&scaled);
+    turned = scaled;
+    if (p->mirrored) CVR_TRY(mirror(s, &scaled, &turned, err));
     const int64_t h = p->h2 < p->h ? p->h2 : p->h, w = p->w2 < p->w ? p->w2 : p->w;
-    const image seen = image_part(&scaled, p->top, p->left, h, w);
-    *out = seen;
-    if (h == p->h && w == p->w) return CVR_OK;
-    CVR_TRY(canvas_new(s, im, p->h, p->w, classes ? classes : &black, out, err));
-    canvas_paste(out, &seen, 0, 0);
-    return CVR_OK;
+    const image seen = image_part(&turned, p->top, p->left, h, w);
+    return canvas_put(s, &seen, &last, out, err);
 }
 
 static void partner_box(const void *how, float *box) {
@@ -154,11 +143,7 @@ static int32_t apply_many(const void *self, const double *params, cvr_sample *co
     if (theirs.n == 0) return CVR_OK;
     CVR_TRY(image_get(samples[0], &to, NULL, err));
     CVR_TRY(image_get(samples[1], &from, NULL, err));
-    if (to.c != from.c || to.dtype != from.dtype)
-        return cvr_fail(err, CVR_ERR_INVALID,
-                        "mixup_boxes: one picture has %lld channels, another %lld, or they are not of one type; set "
-                        "model.in_channels",
-                        (long long)to.c, (long long)from.c);
+    CVR_TRY(canvas_check_alike(&to, &from, "mixup_boxes", err));
     const partner p = partner_of(self, params, &to, &from);
     CVR_TRY(bring(&p, samples[1], err));
     CVR_TRY(image_get(samples[1], &from, NULL, err));
@@ -175,8 +160,6 @@ static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(FLOATS, "fill", "114", "what lies beside the other picture; one number, or one a channel", .count = 4),
 };
 
-static const char *const kinds[] = {CVR_FIELD_BOXES, CVR_FIELD_BOX_LABELS, CVR_FIELD_MASKS};
-
 const cvr_augment_desc transform_mixup_boxes = {
     .struct_size = sizeof transform_mixup_boxes,
     .name = "mixup_boxes",
@@ -187,8 +170,8 @@ const cvr_augment_desc transform_mixup_boxes = {
     .stage = CVR_STAGE_SAMPLE,
     .n_samples = 2,
     .multiplies = 2,
-    .n_kinds = sizeof kinds / sizeof kinds[0],
-    .kinds = kinds,
+    .n_kinds = CANVAS_N_JOINED,
+    .kinds = canvas_joined,
     .moves = 1,
     .check = check,
     .make_params = make_params,

@@ -18,26 +18,16 @@ typedef struct mosaic_attrs {
     fill_attr fill;
 } mosaic_attrs;
 
-static int64_t height_of(const mosaic_attrs *a) {
-    return a->size.x[0];
-}
-
-static int64_t width_of(const mosaic_attrs *a) {
-    return a->size.x[a->size.n - 1];
-}
-
 static int32_t check(const void *self, cvr_error *err) {
     const mosaic_attrs *const a = self;
-    if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "mosaic: give size");
-    if (!(a->scale[0] > 0 && a->scale[0] <= a->scale[1]))
-        return cvr_fail(err, CVR_ERR_USAGE, "mosaic: scale = %g,%g; give the least, above 0, and the most", a->scale[0],
-                        a->scale[1]);
+    CVR_TRY(image_size_given(&a->size, "mosaic", err));
+    CVR_TRY(canvas_check_scale(a->scale, "mosaic", err));
     return image_fill_given(&a->fill, "mosaic", err);
 }
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     const mosaic_attrs *const a = self;
-    const double h = (double)height_of(a), w = (double)width_of(a);
+    const double h = (double)size_height(&a->size), w = (double)size_width(&a->size);
     (void)s, (void)err;
     params[0] = draw_chance(rng, a->p);
     params[1] = floor(draw_between(rng, 0.5, 1.5) * h);
@@ -82,7 +72,7 @@ static void place(int64_t point, int64_t canvas, int64_t n, int32_t after, int64
 }
 
 static tile tile_of(const mosaic_attrs *a, const double *params, const image *im, int i) {
-    const int64_t h = height_of(a), w = width_of(a);
+    const int64_t h = size_height(&a->size), w = size_width(&a->size);
     tile t = {.fit = canvas_fit_of(im, h, w, 0), .canvas_h = 2 * h, .canvas_w = 2 * w};
     place((int64_t)params[1], t.canvas_h, t.fit.h, i / 2, &t.top, &t.from_top, &t.h);
     place((int64_t)params[2], t.canvas_w, t.fit.w, i % 2, &t.left, &t.from_left, &t.w);
@@ -148,14 +138,10 @@ typedef struct mosaic {
 
 /* Picture, boxes and masks of sample i, onto the canvas and through the map. */
 static int32_t add_tile(const mosaic *m, cvr_sample *s, int i, cvr_error *err) {
-    const int64_t h = height_of(m->a), w = width_of(m->a);
+    const int64_t h = size_height(&m->a->size), w = size_width(&m->a->size);
     image im;
     CVR_TRY(image_get(s, &im, NULL, err));
-    if (im.c != m->canvas.c || im.dtype != m->canvas.dtype)
-        return cvr_fail(err, CVR_ERR_INVALID,
-                        "mosaic: one picture has %lld channels, another %lld, or they are not of one type; set "
-                        "model.in_channels",
-                        (long long)m->canvas.c, (long long)im.c);
+    CVR_TRY(canvas_check_alike(&m->canvas, &im, "mosaic", err));
     const tile t = tile_of(m->a, m->params, &im, i);
     CVR_TRY(bring_to_tile(&t, s, err));
     CVR_TRY(image_get(s, &im, NULL, err));
@@ -173,7 +159,7 @@ static int32_t apply_many(const void *self, const double *params, cvr_sample *co
     image first, out;
     if (n < N_TILES || params[0] == 0) return CVR_OK;
     m.inverse = affine_inverse(&m.map);
-    const int64_t h = height_of(m.a), w = width_of(m.a);
+    const int64_t h = size_height(&m.a->size), w = size_width(&m.a->size);
     CVR_TRY(image_get(samples[0], &first, &picture, err));
     CVR_TRY(canvas_new(samples[0], &first, 2 * h, 2 * w, &m.a->fill, &m.canvas, err));
     for (int i = 0; i < N_TILES; i++) CVR_TRY(add_tile(&m, samples[i], i, err));
@@ -196,8 +182,6 @@ static const cvr_attr_desc *const schema[] = {
     CVR_ATTR(FLOATS, "fill", "114", "what lies where no picture is; one number, or one a channel", .count = 4),
 };
 
-static const char *const kinds[] = {CVR_FIELD_BOXES, CVR_FIELD_BOX_LABELS, CVR_FIELD_MASKS};
-
 const cvr_augment_desc transform_mosaic = {
     .struct_size = sizeof transform_mosaic,
     .name = "mosaic",
@@ -208,8 +192,8 @@ const cvr_augment_desc transform_mosaic = {
     .stage = CVR_STAGE_SAMPLE,
     .n_samples = N_TILES,
     .multiplies = N_TILES,
-    .n_kinds = sizeof kinds / sizeof kinds[0],
-    .kinds = kinds,
+    .n_kinds = CANVAS_N_JOINED,
+    .kinds = canvas_joined,
     .moves = 1,
     .check = check,
     .make_params = make_params,

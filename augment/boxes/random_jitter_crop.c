@@ -21,7 +21,7 @@ typedef struct jitter_attrs {
 
 static int32_t check(const void *self, cvr_error *err) {
     const jitter_attrs *const a = self;
-    if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_jitter_crop: give size");
+    CVR_TRY(image_size_given(&a->size, "random_jitter_crop", err));
     return image_fill_given(&a->fill, "random_jitter_crop", err);
 }
 
@@ -37,7 +37,7 @@ static void draw_crop(const jitter_attrs *a, double w, double h, cvr_rng *rng, d
 
 /* The picture is nw x nh of the output, at (dx, dy). */
 static void draw_place(const jitter_attrs *a, double w, double h, cvr_rng *rng, double *params) {
-    const double out_h = (double)a->size.x[0], out_w = (double)a->size.x[a->size.n - 1];
+    const double out_h = (double)size_height(&a->size), out_w = (double)size_width(&a->size);
     const double dw = w * a->jitter, dh = h * a->jitter;
     const double ratio = (w + draw_between(rng, -dw, dw)) / (h + draw_between(rng, -dh, dh));
     const double nw = ratio < 1 ? out_h * ratio : out_w, nh = ratio < 1 ? out_h : out_w / ratio;
@@ -89,14 +89,11 @@ static int32_t jitter_pixels(const void *how, cvr_sample *s, const image *im, co
                              cvr_error *err) {
     const jitter_motion *const m = how;
     const image part = image_part(im, m->down.in, m->across.in, m->down.in_n, m->across.in_n);
+    const canvas_place at = {m->h, m->w, m->down.out, m->across.out, classes ? classes : &m->a->fill};
     image seen;
     CVR_TRY(canvas_resize(s, &part, m->down.out_n, m->across.out_n,
                           classes ? INTERPOLATION_NEAREST : INTERPOLATION_BILINEAR, 0, &seen, err));
-    *out = seen;
-    if (seen.h == m->h && seen.w == m->w) return CVR_OK;
-    CVR_TRY(canvas_new(s, im, m->h, m->w, classes ? classes : &m->a->fill, out, err));
-    canvas_paste(out, &seen, m->down.out, m->across.out);
-    return CVR_OK;
+    return canvas_put(s, &seen, &at, out, err);
 }
 
 static void jitter_box(const void *how, float *box) {
@@ -109,7 +106,7 @@ static void jitter_box(const void *how, float *box) {
 
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
     const jitter_attrs *const a = self;
-    jitter_motion how = {.a = a, .h = a->size.x[0], .w = a->size.x[a->size.n - 1]};
+    jitter_motion how = {.a = a, .h = size_height(&a->size), .w = size_width(&a->size)};
     image im;
     CVR_TRY(image_get(s, &im, NULL, err));
     how.across = stretch_of(params[0], params[2], im.w, how.w);

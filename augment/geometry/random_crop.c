@@ -22,7 +22,7 @@ typedef struct random_crop_attrs {
 static int32_t check(const void *self, cvr_error *err) {
     const random_crop_attrs *const a = self;
     int64_t sides[4];
-    if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_crop: give size");
+    CVR_TRY(image_size_given(&a->size, "random_crop", err));
     CVR_TRY(image_fill_given(&a->fill, "random_crop", err));
     return image_parse_padding(&a->padding, sides, err);
 }
@@ -45,7 +45,7 @@ static int64_t held(int64_t x, int64_t most) {
 static int one_class_fills(const random_crop_attrs *a, const cvr_field *mask, const double *params) {
     const int64_t h = mask->shape[0], w = mask->shape[1];
     const int64_t top = (int64_t)params[4] - (int64_t)params[1], left = (int64_t)params[5] - (int64_t)params[0];
-    const int64_t bottom = held(top + a->size.x[0], h), right = held(left + a->size.x[a->size.n - 1], w);
+    const int64_t bottom = held(top + size_height(&a->size), h), right = held(left + size_width(&a->size), w);
     int64_t count[256] = {0}, all = 0, most = 0;
     for (int64_t y = held(top, h); y < bottom; y++)
         for (int64_t x = held(left, w); x < right; x++) count[((const uint8_t *)mask->data)[y * w + x]]++;
@@ -69,7 +69,7 @@ static const cvr_field *mask_of(const random_crop_attrs *a, const cvr_sample *s,
 
 static int32_t make_params(const void *self, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     const random_crop_attrs *const a = self;
-    const int64_t h = a->size.x[0], w = a->size.x[a->size.n - 1];
+    const int64_t h = size_height(&a->size), w = size_width(&a->size);
     int64_t pad[4];
     image im;
     CVR_TRY(image_get(s, &im, NULL, err));
@@ -104,14 +104,6 @@ static image_window window_of(const cvr_part_step *step) {
                         .mask_fill = a->mask_fill};
     for (int i = 0; i < 4; i++) win.pad[i] = (int64_t)p[i];
     return win;
-}
-
-static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const random_crop_attrs *const a = step->attrs;
-    (void)err;
-    step->out->height = a->size.x[0];
-    step->out->width = a->size.x[a->size.n - 1];
-    return CVR_OK;
 }
 
 static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
@@ -159,7 +151,7 @@ const cvr_augment_desc transform_random_crop = {
     .check = check,
     .make_params = make_params,
     .apply = apply,
-    .part_size = part_size,
+    .part_size = image_size_part,
     .part_source = part_source,
     .part_apply = part_apply,
 };

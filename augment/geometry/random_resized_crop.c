@@ -14,7 +14,7 @@ typedef struct random_resized_crop_attrs {
 
 static int32_t check(const void *self, cvr_error *err) {
     const random_resized_crop_attrs *const a = self;
-    if (a->size.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: give size");
+    CVR_TRY(image_size_given(&a->size, "random_resized_crop", err));
     if (a->scale[0] > a->scale[1] || a->ratio[0] > a->ratio[1]) {
         return cvr_fail(err, CVR_ERR_USAGE, "random_resized_crop: scale and ratio are min,max");
     }
@@ -66,14 +66,6 @@ static image_crop crop_of(const cvr_part_step *step) {
     return (image_crop){(int64_t)p[0], (int64_t)p[1], (int64_t)p[2], (int64_t)p[3], a->interpolation, a->antialias, 1};
 }
 
-static int32_t part_size(const cvr_part_step *step, cvr_error *err) {
-    const random_resized_crop_attrs *const a = step->attrs;
-    (void)err;
-    step->out->height = a->size.x[0];
-    step->out->width = a->size.x[a->size.n - 1];
-    return CVR_OK;
-}
-
 static int32_t part_source(const cvr_part_step *step, cvr_error *err) {
     const image_crop crop = crop_of(step);
     return image_crop_source(&crop, step, err);
@@ -110,7 +102,7 @@ const cvr_augment_desc transform_random_resized_crop = {
     .check = check,
     .make_params = make_params,
     .apply = apply,
-    .part_size = part_size,
+    .part_size = image_size_part,
     .part_source = part_source,
     .part_apply = part_apply,
 };

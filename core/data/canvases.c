@@ -202,9 +202,9 @@ static int32_t learn_batches(collection *k, int64_t epoch, cvr_error *err) {
 
 /* Whether pictures of the last epochs are made by fewer transforms. */
 static bool closes(const pipeline *p) {
-    bool any = false;
-    for (size_t i = 0; i < p->normalises; i++) any = any || p->o.transforms[i].desc->closes;
-    return any && p->o.closes;
+    for (size_t i = 0; i < p->normalises; i++)
+        if (p->o.closes && p->o.transforms[i].desc->closes) return true;
+    return false;
 }
 
 /* ---- the most that pictures may become ---- */

@@ -108,7 +108,7 @@ int32_t pipeline_open(pipeline *p, const cvr_batches_options *o, cvr_error *err)
     CVR_TRY(find_kinds(p, &places, err));
     /* Parts move pixels only, not the places of other fields. */
     while (!o->whole && !places && p->parts < p->normalises && p->parts < PARTS_MOST_STEPS &&
-           o->transforms[p->parts].desc->part_apply && !o->transforms[p->parts].desc->closes)
+           o->transforms[p->parts].desc->part_apply)
         p->parts++;
     return CVR_OK;
 }

@@ -92,17 +92,12 @@ static int32_t check_fields(const arena_sample *s, const char *who, cvr_error *e
     return n <= SAMPLE_MOST_FIELDS ? CVR_OK : cvr_fail(err, CVR_ERR_PLUGIN, "%s: it left %u fields", who, n);
 }
 
-/* train.close_mosaic: the last epochs do without. */
-static bool is_closed(const pipeline *p, const cvr_augment_desc *d, int64_t epoch) {
-    return d->closes && p->o.closes && epoch >= p->o.closes_at;
-}
-
 int32_t sample_transform(workbench *w, arena_sample *s, sample_place at, size_t first, size_t end, cvr_error *err) {
     const pipeline *p = w->pipeline;
     for (size_t i = first; i < end; i++) {
         const cvr_transform *t = sample_step(p, at, i);
         double params[CVR_AUGMENT_PARAMS];
-        if (is_closed(p, t->desc, at.epoch)) continue;
+        if (t->desc->closes && pipeline_is_closing(p, at.epoch)) continue;
         for (uint32_t k = 0; k < s->sample.n_fields; k++)
             CVR_TRY(transform_takes(t, pipeline_kind(p, s->sample.fields[k]->kind), err));
         CVR_TRY(sample_draw(p, &s->sample, at, i, params, err));

@@ -28,6 +28,10 @@ typedef struct pipeline {
 
 /* `o->dataset` NULL: pictures outside any data set. Refuses what can be known not to work. */
 int32_t pipeline_open(pipeline *p, const cvr_batches_options *o, cvr_error *err);
+/* Whether an epoch, from 0, is one of the last, which do without transforms that say `closes`: train.close_mosaic. */
+static inline bool pipeline_is_closing(const pipeline *p, int64_t epoch) {
+    return p->o.closes && epoch >= p->o.closes_at;
+}
 /* Index in the data of the i-th sample that is used. */
 int64_t pipeline_sample(const pipeline *p, int64_t i);
 const cvr_field_kind *pipeline_kind(const pipeline *p, const char *name);

@@ -40,7 +40,7 @@ static void put_numbers(const column *c, void *memory, int64_t i, const double *
 static size_t variant_of(const pipeline *p, int64_t position, int64_t epoch) {
     const cvr_batches_options *o = &p->o;
     cvr_rng r;
-    if (o->n_variants == 0 || (o->closes && epoch >= o->closes_at)) return 0;
+    if (o->n_variants == 0 || pipeline_is_closing(p, epoch)) return 0;
     cvr_rng_start(&r, cvr_rng_mix(o->seed, 0x7363616cull), (uint64_t)(position / o->variant_every));
     return 1 + cvr_rng_below(&r, o->n_variants);
 }

@@ -210,23 +210,29 @@ int32_t registry_add(registry *r, const char *owner, const char *kind, const voi
     return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 
+static void warn_of_attrs(const registry_entry *e, const desc_field *f) {
+    const cvr_attr_desc *const *attrs;
+    uint32_t n;
+    memcpy(&attrs, (const char *)e->desc + f->offset, sizeof attrs);
+    memcpy(&n, (const char *)e->desc + f->count_offset, sizeof n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!attrs[i]->doc)
+            cvr_log(CVR_LOG_WARNING, "plugin %s: %s %s: `doc` of attribute `%s` is missing (NULL)", e->owner,
+                    kind_word(e->kind), e->name, attrs[i]->name);
+}
+
+static void warn_of_doc(const registry_entry *e, const desc_field *f) {
+    const char *doc;
+    memcpy(&doc, (const char *)e->desc + f->offset, sizeof doc);
+    if (!doc)
+        cvr_log(CVR_LOG_WARNING, "plugin %s: %s %s: `doc` is missing (NULL); `cvrun help` has nothing to say of it",
+                e->owner, kind_word(e->kind), e->name);
+}
+
 void registry_warn(const registry_entry *e) {
-    const char *desc = e->desc;
     for (const desc_field *f = desc_kind_find(e->kind)->fields; f->kind != END; f++) {
-        const void *pointer;
-        uint32_t n = 0;
-        if (f->kind != DOC && f->kind != ATTRS) continue; /* not every field is as wide as a pointer */
-        memcpy(&pointer, desc + f->offset, sizeof pointer);
-        if (f->kind == DOC && !pointer)
-            cvr_log(CVR_LOG_WARNING, "plugin %s: %s %s: `doc` is missing (NULL); `cvrun help` has nothing to say of it",
-                    e->owner, kind_word(e->kind), e->name);
-        if (f->kind == ATTRS) memcpy(&n, desc + f->count_offset, sizeof n);
-        for (uint32_t i = 0; i < n; i++) {
-            const cvr_attr_desc *a = ((const cvr_attr_desc *const *)pointer)[i];
-            if (!a->doc)
-                cvr_log(CVR_LOG_WARNING, "plugin %s: %s %s: `doc` of attribute `%s` is missing (NULL)", e->owner,
-                        kind_word(e->kind), e->name, a->name);
-        }
+        if (f->kind == DOC) warn_of_doc(e, f);
+        if (f->kind == ATTRS) warn_of_attrs(e, f);
     }
 }
 

@@ -20,6 +20,9 @@ static int32_t check_augment(const cvr_augment_desc *d, const char *what, cvr_er
         return refuse(err, what, "`fresh`, `alone`", "it takes no other samples (`n_samples`)");
     if (d->closes && d->stage != CVR_STAGE_SAMPLE)
         return refuse(err, what, "`closes`", "only a transform of CVR_STAGE_SAMPLE can be left out of some epochs");
+    if (d->closes && n)
+        return refuse(err, what, "`closes`, `part_size`",
+                      "a transform that some epochs do without cannot work part by part");
     if (d->n_params && !d->make_params) return refuse(err, what, "`n_params`", "nobody draws them: no `make_params`");
     return n == 0 || n == 3 ? CVR_OK
                             : refuse(err, what, "`part_size`, `part_source`, `part_apply`", "all three or none");

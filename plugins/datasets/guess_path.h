@@ -5,8 +5,10 @@
 #define CVR_GUESS_PATH_H
 
 #include <cvr/plugin/plugin.h>
+#include <dirent.h>
 #include <unistd.h>
 
+#define GUESS_MOST_ENTRIES 1000 /* of a folder that are looked at */
 /* Shares of the pictures that validate where the data has none for that. */
 #define GUESS_VAL_SPLIT "0.1"
 
@@ -28,6 +30,18 @@ static inline const char *guess_first(const char *folder, const char *const *nam
 static inline int32_t guess_ends(const char *path, const char *ending) {
     const size_t n = strlen(path), k = strlen(ending);
     return n > k && strcmp(path + n - k, ending) == 0;
+}
+
+/* Whether one of the first entries of the folder is as `is` says; those that begin with a dot do not count. */
+typedef int32_t (*guess_fn)(const void *ctx, const char *folder, const char *name);
+static inline int32_t guess_any(const char *folder, guess_fn is, const void *ctx) {
+    DIR *const d = opendir(folder);
+    int32_t found = 0;
+    const struct dirent *e;
+    for (int i = 0; d && !found && i < GUESS_MOST_ENTRIES && (e = readdir(d)); i++)
+        found = e->d_name[0] != '.' && is(ctx, folder, e->d_name);
+    if (d) (void)closedir(d);
+    return found;
 }
 
 /* The folder of a file, or the folder itself. */

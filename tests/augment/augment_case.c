@@ -2,6 +2,7 @@
  * The transforms on a test host.
  */
 #include "augment_case.h"
+#include <criterion/criterion.h>
 #include <cvr/config.h>
 
 test_host augment_host;
@@ -29,4 +30,15 @@ void *settings_of(const cvr_augment_desc *d, const char *text, cvr_error *err) {
     if (!d->check || d->check(packed, err) == CVR_OK) return packed;
     cvr_free(packed);
     return NULL;
+}
+
+void expect_settings_refused(const char *const (*list)[2], size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        cvr_error err;
+        cvr_error_init(&err);
+        void *const attrs = settings_of(transform(list[i][0]), list[i][1], &err);
+        cr_expect_null(attrs, "%s %s was taken", list[i][0], list[i][1]);
+        cr_expect(err.message[0], "no message");
+        cvr_free(attrs);
+    }
 }

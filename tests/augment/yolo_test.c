@@ -214,14 +214,7 @@ static const char *const refused[][2] = {
 };
 
 Test(augment_yolo, refuses_settings_that_make_no_sense) {
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        cvr_error err;
-        cvr_error_init(&err);
-        void *const attrs = settings_of(transform(refused[i][0]), refused[i][1], &err);
-        cr_expect_null(attrs, "%s %s was taken", refused[i][0], refused[i][1]);
-        cr_expect(err.message[0], "no message");
-        cvr_free(attrs);
-    }
+    expect_settings_refused(refused, sizeof refused / sizeof refused[0]);
 }
 
 /* Pictures of two kinds, objects in one of them only. */

@@ -57,6 +57,16 @@ static int32_t more_apply(const void *attrs, const double *params, cvr_sample *s
 }
 static const cvr_augment_desc more = {.struct_size = sizeof more, .name = "more", .apply = more_apply};
 
+/* A corner of 2 x 2. */
+static int32_t corner_apply(const void *attrs, const double *params, cvr_sample *s, cvr_error *err) {
+    cvr_field *f = cvr_sample_find(s, CVR_FIELD_IMAGE);
+    (void)attrs, (void)params, (void)err;
+    f->shape[0] = f->shape[1] = 2;
+    return CVR_OK;
+}
+static const cvr_augment_desc corner = {
+    .struct_size = sizeof corner, .name = "corner", .apply = corner_apply, .moves = 1, .closes = 1};
+
 /* By a coin, the first pixel becomes 100 and the partner's, the second the number of samples. */
 static int32_t coin(const void *attrs, const cvr_sample *s, cvr_rng *rng, double *params, cvr_error *err) {
     (void)attrs, (void)s, (void)err;
@@ -216,6 +226,17 @@ Test(closing, a_fresh_partner_is_as_the_data_has_it) {
 }
 
 /* ---- several sizes ---- */
+
+Test(closing, sizes_of_the_last_epochs_are_learned) {
+    const cvr_transform t[] = {{.desc = &corner}, normalize};
+    cvr_batches_options o = options(t, 2);
+    o.pads = true;
+    o.shapes = 2;
+    o.closes = true;
+    o.closes_at = 1;
+    const seen s = see(&o, 0, 1);
+    for (int k = 0; k < 6; k++) cr_expect_eq(s.side[k], k < 3 ? 2 : SIDE);
+}
 
 Test(closing, batches_in_a_row_have_a_size_of_their_own) {
     const cvr_transform lists[3][2] = {{resize[0], normalize}, {resize[1], normalize}, {resize[2], normalize}};

@@ -46,8 +46,7 @@ static void set_good(char *desc, const desc_field *f) {
     switch (f->kind) {
     case NAME:
     case TEXT:
-        set_pointer(desc, f->offset, strcmp(f->name, "payload_kind") == 0 ? CVR_PAYLOAD_CPU_FN : "acme.x");
-        break;
+    case DOC: set_pointer(desc, f->offset, strcmp(f->name, "payload_kind") == 0 ? CVR_PAYLOAD_CPU_FN : "acme.x"); break;
     case FUNCTION: set_pointer(desc, f->offset, &payload); break;
     case PAYLOAD: set_pointer(desc, f->offset, &payload); break;
     case ATTRS: set_list(desc, f, attrs); break;
@@ -73,6 +72,7 @@ static int32_t add(const desc_kind *k, const char *desc, char message[1024]) {
     registry r = {0};
     cvr_error err = CVR_ERROR_INIT;
     const int32_t status = registry_add(&r, "com.acme.x", k->kind, desc, &err);
+    for (size_t i = 0; i < r.n; i++) registry_warn(&r.entries[i]);
     registry_clear(&r);
     (void)snprintf(message, 1024, "%s", err.message);
     return status;
@@ -223,6 +223,21 @@ Test(descriptors, as_a_whole) {
     a.n_params = 2;
     refused(augment, (char *)&a, "n_params");
     a.n_params = 0;
+    a.fresh = 1;
+    refused(augment, (char *)&a, "fresh");
+    a.fresh = 0;
+    set_pointer((char *)&a, offsetof(cvr_augment_desc, alone), &payload);
+    refused(augment, (char *)&a, "fresh`, `alone");
+    a.alone = NULL;
+    a.closes = 1;
+    for (size_t at = offsetof(cvr_augment_desc, part_size); at <= offsetof(cvr_augment_desc, part_apply); at += 8)
+        set_pointer((char *)&a, at, &payload);
+    refused(augment, (char *)&a, "closes`, `part_size");
+    make(augment, (char *)&a);
+    a.closes = 1;
+    a.stage = CVR_STAGE_NORMALISE;
+    refused(augment, (char *)&a, "closes");
+    make(augment, (char *)&a);
     a.apply = NULL;
     refused(augment, (char *)&a, "apply");
 }

@@ -5,7 +5,6 @@
  */
 #include "../guess_path.h"
 #include "folder.h"
-#include <dirent.h>
 
 typedef struct folder_attrs {
     double val_split;
@@ -164,21 +163,23 @@ void folder_describe(const void *self, int64_t index, char *buf, uint64_t size) 
 
 /* ---- guessing ---- */
 
-/* Whether a folder in it has pictures: the first that has anything decides. */
+static int32_t is_picture(const void *ctx, const char *parent, const char *name) {
+    const cvr_image_service *const images = ctx;
+    (void)parent;
+    return images->is_picture(images, name);
+}
+
+static int32_t is_class(const void *ctx, const char *parent, const char *name) {
+    char path[4400];
+    const int n = snprintf(path, sizeof path, "%s/%s", parent, name);
+    return n > 0 && n < (int)sizeof path && guess_any(path, is_picture, ctx);
+}
+
+/* Whether a folder in it has pictures. */
 static int32_t has_classes(const cvr_image_service *images, const char *root, const char *below) {
-    char path[4096], inner[4400];
+    char path[4096];
     const int n = snprintf(path, sizeof path, "%s/%s", root, below);
-    DIR *const d = n > 0 && n < (int)sizeof path ? opendir(path) : NULL;
-    int32_t found = 0;
-    const struct dirent *e, *f;
-    while (d && !found && (e = readdir(d))) {
-        (void)snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
-        DIR *const c = e->d_name[0] != '.' ? opendir(inner) : NULL;
-        while (c && !found && (f = readdir(c))) found = f->d_name[0] != '.' && images->is_picture(images, f->d_name);
-        if (c) (void)closedir(c);
-    }
-    if (d) (void)closedir(d);
-    return found;
+    return n > 0 && n < (int)sizeof path && guess_any(path, is_class, images);
 }
 
 static int32_t guess_classes(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {

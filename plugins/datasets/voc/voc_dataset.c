@@ -5,7 +5,6 @@
  */
 #include "../guess_path.h"
 #include "voc.h"
-#include <dirent.h>
 
 typedef struct voc {
     const cvr_host *host;
@@ -93,16 +92,16 @@ static int32_t objects(const void *self, int64_t index, cvr_object_fn each, void
 
 /* ---- guessing ---- */
 
+static int32_t is_xml(const void *ctx, const char *folder, const char *name) {
+    (void)ctx, (void)folder;
+    return guess_ends(name, ".xml");
+}
+
 /* XML files beside the pictures, in folders train and val or valid, as Roboflow exports them. */
 static int32_t has_xml_beside(const char *folder) {
     char path[4096];
-    int32_t found = 0;
     const int n = snprintf(path, sizeof path, "%s/train", folder);
-    DIR *const d = n > 0 && n < (int)sizeof path ? opendir(path) : NULL;
-    const struct dirent *e;
-    for (int i = 0; d && !found && i < 1000 && (e = readdir(d)); i++) found = guess_ends(e->d_name, ".xml");
-    if (d) (void)closedir(d);
-    return found;
+    return n > 0 && n < (int)sizeof path && guess_any(path, is_xml, NULL);
 }
 
 static int32_t guess_boxes(const char *base, const char *folder, cvr_propose_fn each, void *ctx, int32_t *sure,

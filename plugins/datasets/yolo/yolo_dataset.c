@@ -3,6 +3,7 @@
  */
 #include "../csv_table.h"
 #include "../folder/folder_list.h"
+#include "../guess_path.h"
 #include "yolo.h"
 #include <unistd.h>
 
@@ -11,11 +12,6 @@ typedef struct yolo_attrs {
     double val_split;
     int64_t masks, empty;
 } yolo_attrs;
-
-static int32_t ends_in(const char *s, const char *end) {
-    const size_t n = strlen(s), k = strlen(end);
-    return n >= k && strcmp(s + n - k, end) == 0;
-}
 
 static int32_t fail_at(const char *path, int32_t status, cvr_error *err) {
     return cvr_fail_at(err, path, 0, status);
@@ -152,7 +148,7 @@ static int32_t find_entry(const char *file, const char *base, const char *name, 
 
 static int32_t add_entry(box_data *d, const char *path, const char *base, int32_t warns, cvr_error *err) {
     if (folder_exists(path)) return add_folder(d, path, warns, err);
-    if (ends_in(path, ".txt")) return add_list(d, path, base, err);
+    if (guess_ends(path, ".txt")) return add_list(d, path, base, err);
     return fail_at(path,
                    cvr_fail(err, CVR_ERR_IO,
                             "no such folder of pictures, nor a .txt file that lists them; see data.train, "
@@ -308,7 +304,7 @@ static int32_t fill(box_data *d, const cvr_dataset_args *args, yolo_plan *p, cvr
         return cvr_fail(err, CVR_ERR_USAGE, "data.val_split and data.val exclude each other; drop one of the two");
     d->masks = (int32_t)a->masks;
     CVR_TRY(find_plan(args, file, err));
-    if (file[0]) CVR_TRY(ends_in(file, ".data") ? yolo_darknet_read(p, file, err) : yolo_yaml_read(p, file, err));
+    if (file[0]) CVR_TRY(guess_ends(file, ".data") ? yolo_darknet_read(p, file, err) : yolo_yaml_read(p, file, err));
     if (file[0]) CVR_TRY(find_base(p, file, args, err));
     CVR_TRY(find_names(d, args, p, file, err));
     if (p->n_classes >= 0 && d->classes.n && (int64_t)d->classes.n != p->n_classes)

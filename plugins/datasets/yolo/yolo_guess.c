@@ -5,9 +5,6 @@
 #include "../folder/folder_list.h"
 #include "../guess_path.h"
 #include "yolo.h"
-#include <dirent.h>
-
-#define MOST_ENTRIES 1000 /* of a folder that are looked at for a picture with a label beside it */
 
 /* What a description says of the splits decides whether one has to be drawn. */
 static int32_t read_plan(const cvr_host *host, const char *file, int32_t *train, int32_t *val, cvr_error *err) {
@@ -40,10 +37,11 @@ static int32_t guess_plan(const cvr_guess_args *g, const char *folder, const cha
     return tell(each, ctx, folder, file, val, err);
 }
 
-static int32_t has_label_beside(const char *folder, const char *name) {
+static int32_t has_label_beside(const void *ctx, const char *folder, const char *name) {
+    const cvr_image_service *const images = ctx;
     char label[300];
     const char *const dot = strrchr(name, '.');
-    if (!dot || dot == name || strcmp(dot, ".txt") == 0 || dot - name > 255) return 0;
+    if (!images->is_picture(images, name) || !dot || dot - name > 255) return 0;
     (void)snprintf(label, sizeof label, "%.*s.txt", (int)(dot - name), name);
     return guess_has(folder, label);
 }
@@ -51,13 +49,7 @@ static int32_t has_label_beside(const char *folder, const char *name) {
 /* Pictures with a text file each, all in one folder, as tools for drawing boxes leave them. */
 static int32_t has_labels_beside(const cvr_guess_args *g, const char *folder) {
     const cvr_image_service *const images = g->host->get(g->host, CVR_SERVICE_IMAGE);
-    DIR *const d = images ? opendir(folder) : NULL;
-    int32_t found = 0;
-    const struct dirent *e;
-    for (int i = 0; d && !found && i < MOST_ENTRIES && (e = readdir(d)); i++)
-        found = images->is_picture(images, e->d_name) && has_label_beside(folder, e->d_name);
-    if (d) (void)closedir(d);
-    return found;
+    return images && guess_any(folder, has_label_beside, images);
 }
 
 int32_t yolo_guess(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int32_t *sure, cvr_error *err) {

@@ -331,8 +331,9 @@ typedef struct cvr_augment_desc {
     /* 1 where what was drawn (a probability, most likely) needs no other sample: apply_many then gets one. NULL: never.
      */
     int32_t (*alone)(const void *attrs, const double *params);
-    uint32_t closes; /* 1: it is left out in the last train.close_mosaic epochs; of CVR_STAGE_SAMPLE */
-    uint32_t fresh;  /* 1: the others of apply_many come as the data has them, without the transforms before this one */
+    /* 1: it is left out in the last train.close_mosaic epochs. Only of CVR_STAGE_SAMPLE, and without part_size. */
+    uint32_t closes;
+    uint32_t fresh; /* 1: the others of apply_many come as the data has them, without the transforms before this one */
 } cvr_augment_desc;
 
 #ifdef __cplusplus
