@@ -194,8 +194,7 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     return at(s, "data", "img_size", CVR_ERR_USAGE, err);
 }
 
-/* Only what somebody has said themselves is a mistake: what a model proposes, and a run has recorded, may find no use.
- */
+/* A mistake only where somebody has said it: what a model proposes, and a run has recorded, may find no use. */
 static int32_t check_fit(const settings *s, cvr_error *err) {
     const data_settings *d = s->data;
     const cvr_setting *given = cvr_config_given(s->config, "data", "fit");
