@@ -236,7 +236,7 @@ int32_t settings_choose_task(settings *s, cvr_plugins *p, cvr_error *err) {
     const void *desc;
     CVR_TRY(find_plugin(s, p, &task, &desc, err));
     s->task = desc;
-    return CVR_OK;
+    return choose_wants(s, err);
 }
 
 /* The task's keys are of two sections. */
@@ -250,7 +250,6 @@ static int32_t bind_task(settings *s, cvr_error *err) {
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
     CVR_TRY(bind_task(s, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
-    CVR_TRY(choose_wants(s, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",
                    cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));

@@ -176,7 +176,7 @@ int32_t settings_load(settings *s, const char *path, const char *const *override
 /* Finds model and task, fills in what weights, model and (where it `looks` at it) data propose (proposals.h), and binds
  * the keys that every recipe has. Who packs data needs no network. */
 int32_t settings_read(settings *s, cvr_plugins *plugins, bool needs_network, bool looks, cvr_error *err);
-/* bind.c: the network, a model plugin or the lines of [net]; the task. */
+/* bind.c: the network, a model plugin or the lines of [net]; the task, and which of its fields this network wants. */
 int32_t settings_choose_network(settings *s, cvr_plugins *plugins, bool needed, cvr_error *err);
 int32_t settings_choose_task(settings *s, cvr_plugins *plugins, cvr_error *err);
 /* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a
