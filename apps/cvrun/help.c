@@ -63,7 +63,7 @@ static int32_t on_preset_line(void *ctx, const char *section, const char *key, c
 static void presets_page(help_page *page) {
     preset_item p = {.page = page};
     cvr_error err = CVR_ERROR_INIT;
-    page_paragraph(page, "`[augment] preset = NAME` stands for one of these lists:");
+    page_paragraph(page, "`[augment] preset = NAME` stands for one of these lists, and `none` for an empty one:");
     const int32_t status = cvr_session_presets(on_preset_line, &p, &err);
     end_preset(&p);
     if (status != CVR_OK) page_paragraph(page, err.message);

@@ -356,8 +356,9 @@ const command pack_command = {
             "  as=masks    DIR/{train,val}/{images,masks}/*.png and DIR/classes.txt: a mask's grey is the "
             "class, 255: none\n"
             "  as=folder   DIR/{train,val}/CLASS/*.png\n"
-            "Default: the first of these that the data has the fields for. split=train or split=val writes "
-            "only one. Pixels are the data's own, before any transform. data.workers threads write; data.limit "
+            "Default: the first of coco, masks and pack that the data has the fields for. split=train or "
+            "split=val writes only one. Pixels are the data's own, before any transform. data.workers threads write; "
+            "data.limit "
             "and data.on_error hold here, too. DIR appears when all is written; one that is not empty is "
             "refused.\n",
     .run = run_pack,

@@ -62,8 +62,9 @@ int32_t raw_write(const raw_results *p, cvr_plugins *plugins, const char *folder
     cvr_writer w;
     if (p->failed)
         return cvr_fail(err, CVR_ERR_INVALID,
-                        "the outputs differ in size, so they fit in no one tensor; set val.crop_size, and "
-                        "val.protocol=crop for masks");
+                        "predict.raw: the results of these pictures differ in size, so that they fit in no one "
+                        "tensor; predict one picture at a time, or bring them to one size (val.crop_size, and "
+                        "val.protocol=crop for masks)");
     if (!p->n) return CVR_OK;
     cvr_weight *const all = cvr_calloc(p->n, sizeof *all);
     const cvr_weight **const each = cvr_calloc(p->n, sizeof *each);

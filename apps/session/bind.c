@@ -194,8 +194,7 @@ static int32_t check_img_size(const settings *s, cvr_error *err) {
     return at(s, "data", "img_size", CVR_ERR_USAGE, err);
 }
 
-/* Only what somebody has said themselves is a mistake: what a model proposes, and a run has recorded, may find no use.
- */
+/* A mistake only where somebody has said it: what a model proposes, and a run has recorded, may find no use. */
 static int32_t check_fit(const settings *s, cvr_error *err) {
     const data_settings *d = s->data;
     const cvr_setting *given = cvr_config_given(s->config, "data", "fit");
@@ -237,7 +236,7 @@ int32_t settings_choose_task(settings *s, cvr_plugins *p, cvr_error *err) {
     const void *desc;
     CVR_TRY(find_plugin(s, p, &task, &desc, err));
     s->task = desc;
-    return CVR_OK;
+    return choose_wants(s, err);
 }
 
 /* The task's keys are of two sections. */
@@ -251,7 +250,6 @@ static int32_t bind_task(settings *s, cvr_error *err) {
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
     CVR_TRY(bind_task(s, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
-    CVR_TRY(choose_wants(s, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",
                    cvr_fail(err, CVR_ERR_USAGE, "optim.layer_decay needs a model by name that tells its layers"), err));

@@ -209,11 +209,12 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
     const double start = cvr_now();
     cvr_batch b;
     CVR_TRY(CVR_CALL(s->set.task, metrics_open, NULL, err, &s->data.task, &e->self));
-    CVR_TRY(split_begin(val, 0, 0, err));
-    if (o->tile)
+    if (o->tile) {
         CVR_TRY(evaluate_tiles_open(s, o->tile, o->overlap, err));
-    else if (s->data.untouched)
-        CVR_TRY(cvr_batches_begin(s->data.untouched, 0, 0, err));
+    } else {
+        CVR_TRY(split_begin(val, 0, 0, err));
+        if (s->data.untouched) CVR_TRY(cvr_batches_begin(s->data.untouched, 0, 0, err));
+    }
     for (;;) {
         const int32_t next = o->tile ? cvr_batches_next(s->data.untouched, &b, err) : split_next(val, &b, err);
         CVR_TRY(data_suggest_skip(&s->set, next, err));

@@ -3,7 +3,7 @@
 #include "session_parts.h"
 
 int32_t evaluate_tiles_open(cvr_session *s, int64_t tile, double overlap, cvr_error *err) {
-    CVR_TRY(tiles_check(&s->set, tile, overlap, err));
+    CVR_TRY(cvr_session_check_tiles(s, tile, overlap, err));
     CVR_TRY(data_open_for_tiles(&s->data, &s->set, s->plugins, err));
     s->tiles.side = tile;
     s->tiles.overlap = overlap;

@@ -82,10 +82,9 @@ static int32_t ask_all(guessing *g, settings *s, cvr_error *err) {
     return apply(s, &g->best, err);
 }
 
-static size_t wanted_kinds(const cvr_task_desc *task, const char *kinds[], size_t room) {
-    size_t n = 0;
-    for (uint32_t i = 0; i < task->n_wants && n < room; i++)
-        if (!task->wants[i]->optional) kinds[n++] = task->wants[i]->kind;
+static uint32_t wanted_kinds(const settings *s, const char *kinds[], uint32_t room) {
+    uint32_t n = 0;
+    for (; n < s->n_wants && n < room; n++) kinds[n] = s->wants[n]->kind;
     return n;
 }
 
@@ -101,7 +100,7 @@ int32_t propose_by_data(settings *s, cvr_plugins *p, bool reads, cvr_error *err)
                            .host = cvr_plugins_host(p),
                            .path = path,
                            .kinds = kinds,
-                           .n_kinds = (uint32_t)wanted_kinds(s->task, kinds, sizeof kinds / sizeof *kinds),
+                           .n_kinds = wanted_kinds(s, kinds, sizeof kinds / sizeof *kinds),
                            .is_folder = cvr_fs_is_folder(path)}};
     const cvr_image_service *images; /* which files are pictures */
     int32_t status = cvr_plugins_image_service(p, &images, err);

@@ -18,6 +18,14 @@ static int32_t tell_raw(const cvr_predict_options *o, const char *name, const cv
     return CVR_OK;
 }
 
+/* An answer that was made of several. */
+static int32_t tell_answer(const cvr_predict_options *o, const cvr_named_tensor *answer, cvr_error *err) {
+    const cvr_tensor *t = &answer->tensor;
+    cvr_type type = {.struct_size = sizeof type, .dtype = t->dtype, .rank = t->rank};
+    memcpy(type.shape, t->shape, sizeof type.shape);
+    return tell_raw(o, answer->name, &type, t->data, err);
+}
+
 /* Of several views it is the first's. */
 static int32_t find_program(cvr_session *s, const cvr_batch *b, net_program **p, cvr_error *err) {
     program_key key = {.purpose = PROGRAM_PREDICT, .batch = b->view.n, .canvas = b->canvas};
@@ -38,11 +46,9 @@ static int32_t tell_results(const net_program *p, const cvr_predict_options *o, 
 static int32_t tell_merged(cvr_session *s, const net_program *p, const cvr_named_tensor *answer,
                            const cvr_predict_options *o, cvr_error *err) {
     const protocol *how = &s->set.protocol;
-    cvr_type type = {.struct_size = sizeof type, .dtype = answer->tensor.dtype, .rank = answer->tensor.rank};
     if (!o->raw) return CVR_OK;
     if (!how->window && !how->flip && how->n_scales == 1 && how->scales[0] == 1) return tell_results(p, o, err);
-    memcpy(type.shape, answer->tensor.shape, sizeof type.shape);
-    return tell_raw(o, answer->name, &type, answer->tensor.data, err);
+    return tell_answer(o, answer, err);
 }
 
 /* The picture's own size, to which the answer is brought. */
@@ -73,30 +79,6 @@ static int32_t predict_batch(cvr_session *s, const cvr_batch *b, const cvr_predi
     return tell_results(p, o, err);
 }
 
-/* ---- tiles ---- */
-
-static int32_t open_for_tiles(void *ctx, const program_key *key, cvr_error *err) {
-    return session_open_network(ctx, key, 1, err);
-}
-
-int32_t cvr_session_check_tiles(const cvr_session *s, int64_t tile, double overlap, cvr_error *err) {
-    return tiles_check(&s->set, tile, overlap, err);
-}
-
-int32_t session_run_tiles(cvr_session *s, const cvr_image *picture, const cvr_origin *origin, bool predicts,
-                          cvr_batch_view *out, cvr_error *err) {
-    const tiles_job job = {.set = &s->set,
-                           .net = &s->net,
-                           .data = &s->data,
-                           .picture = picture,
-                           .origin = origin,
-                           .path = origin->path,
-                           .predicts = predicts,
-                           .open = open_for_tiles,
-                           .ctx = s};
-    return tiles_run(&s->tiles, &job, out, err);
-}
-
 static int32_t predict_tiles(cvr_session *s, const cvr_image *picture, const char *path, const cvr_predict_options *o,
                              cvr_error *err) {
     const cvr_origin origin = {
@@ -106,12 +88,7 @@ static int32_t predict_tiles(cvr_session *s, const cvr_image *picture, const cha
     s->tiles.overlap = o->overlap;
     CVR_TRY(session_run_tiles(s, picture, &origin, true, &merged, err));
     CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &merged, 0, o->sink));
-    for (uint32_t i = 0; i < merged.n_fields && o->raw; i++) {
-        const cvr_tensor *t = &merged.fields[i]->tensor;
-        cvr_type type = {.struct_size = sizeof type, .dtype = t->dtype, .rank = t->rank};
-        memcpy(type.shape, t->shape, sizeof type.shape);
-        CVR_TRY(tell_raw(o, merged.fields[i]->name, &type, t->data, err));
-    }
+    for (uint32_t i = 0; i < merged.n_fields && o->raw; i++) CVR_TRY(tell_answer(o, merged.fields[i], err));
     return CVR_OK;
 }
 

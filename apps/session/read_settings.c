@@ -126,18 +126,17 @@ int32_t settings_load(settings *s, const char *path, const char *const *override
     return bind_sections(s, &backend, 1, err);
 }
 
-int32_t settings_read(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
-    const bool only_settings = trains && !reads; /* who packs data needs no network */
+int32_t settings_read(settings *s, cvr_plugins *p, bool needs_network, bool looks, cvr_error *err) {
     const common_section model = {"model", &model_schema, (const void **)&s->model},
                          run = {"run", &run_schema, (const void **)&s->run};
     CVR_TRY(propose_model_file(s, p, err));
     if (!weights_are_recorded(s)) CVR_TRY(preset_apply(s->config, &s->preset_classes, err));
     CVR_TRY(bind_sections(s, &model, 1, err));
-    CVR_TRY(settings_choose_network(s, p, !only_settings, err));
+    CVR_TRY(settings_choose_network(s, p, needs_network, err));
     CVR_TRY(propose_by_model(s, err));
     CVR_TRY(bind_sections(s, &run, 1, err));
     CVR_TRY(settings_choose_task(s, p, err));
-    CVR_TRY(propose_by_data(s, p, reads || only_settings, err));
+    CVR_TRY(propose_by_data(s, p, looks, err));
     CVR_TRY(bind_rest(s, err));
     CVR_TRY(check_read(s, err));
     return parse_numbers(s, err);

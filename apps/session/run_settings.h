@@ -173,11 +173,10 @@ typedef struct settings {
 
 /* Reads a recipe, a run folder's config.ini or (path NULL) nothing, and then the command line; binds [backend]. */
 int32_t settings_load(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
-/* Finds model and task, fills in what weights, model and data propose (proposals.h), and binds the keys that every
- * recipe has. Who `reads` data needs to know what it is; who trains without reading wants only the settings, and needs
- * no network. */
-int32_t settings_read(settings *s, cvr_plugins *plugins, bool trains, bool reads, cvr_error *err);
-/* bind.c: the network, a model plugin or the lines of [net]; the task. */
+/* Finds model and task, fills in what weights, model and (where it `looks` at it) data propose (proposals.h), and binds
+ * the keys that every recipe has. Who packs data needs no network. */
+int32_t settings_read(settings *s, cvr_plugins *plugins, bool needs_network, bool looks, cvr_error *err);
+/* bind.c: the network, a model plugin or the lines of [net]; the task, and which of its fields this network wants. */
 int32_t settings_choose_network(settings *s, cvr_plugins *plugins, bool needed, cvr_error *err);
 int32_t settings_choose_task(settings *s, cvr_plugins *plugins, cvr_error *err);
 /* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a

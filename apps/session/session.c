@@ -199,13 +199,14 @@ static int32_t check_resumed(const cvr_session *s, cvr_error *err) {
 }
 
 static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
-    const bool trains = o->purpose == CVR_FOR_SETTINGS || (o->purpose & CVR_FOR_TRAINING),
+    const bool only_settings = o->purpose == CVR_FOR_SETTINGS,
+               trains = only_settings || (o->purpose & CVR_FOR_TRAINING),
                reads = !(o->purpose & (CVR_FOR_SETTINGS | CVR_FOR_PREDICTION));
     CVR_TRY(settings_load(&s->set, o->path, o->overrides, o->n_overrides, err));
     CVR_TRY(session_check_record(s, err));
     CVR_TRY(check_resumed(s, err));
     CVR_TRY(open_plugins(s, err));
-    CVR_TRY(settings_read(&s->set, s->plugins, trains, reads, err));
+    CVR_TRY(settings_read(&s->set, s->plugins, !only_settings, reads || only_settings, err));
     cvr_plugins_limit_pixels(s->plugins, (uint64_t)s->set.data->max_pixels);
     for (size_t i = 0; i < o->n_sections; i++) {
         const cvr_app_section *own = &o->sections[i];

@@ -57,7 +57,9 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
 size_t step_keys(const settings *s, int64_t n, cvr_canvas canvas, program_key keys[3]);
 int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err);
 
-/* predict_file.c: a picture in tiles, as s->tiles says; `origin` is its own. */
+/* tiles.c: looks at a picture in tiles, as s->tiles says; `origin` is its own. What was merged lives until the next
+ * time.
+ */
 int32_t session_run_tiles(cvr_session *s, const cvr_image *picture, const cvr_origin *origin, bool predicts,
                           cvr_batch_view *out, cvr_error *err);
 

@@ -5,7 +5,7 @@
  * All tiles of a picture have one size, so that one program does for them: of a picture of 1500 pixels in tiles of 640
  * with an overlap of 0.2 there are three, 430 pixels apart, the last of which ends where the picture does.
  */
-#include "tiles.h"
+#include "session_parts.h"
 #include <math.h>
 
 /* ---- the grid ---- */
@@ -24,11 +24,12 @@ static int64_t fewer(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-int32_t tiles_check(const settings *s, int64_t side, double overlap, cvr_error *err) {
+int32_t cvr_session_check_tiles(const cvr_session *s, int64_t side, double overlap, cvr_error *err) {
+    const cvr_task_desc *task = s->set.task;
     if (side == 0) return CVR_OK;
-    if (!s->task->merge_tiles)
+    if (!task->merge_tiles)
         cvr_fail(err, CVR_ERR_USAGE, "predict.tile: task %s cannot put together what it finds in tiles; leave it out",
-                 s->task->name);
+                 task->name);
     else if (side < 16 || !(overlap >= 0 && overlap < 1))
         cvr_fail(err, CVR_ERR_USAGE,
                  "predict.tile = %lld, predict.overlap = %g: a tile has 16 pixels or more, and shares less than all of "
@@ -36,7 +37,7 @@ int32_t tiles_check(const settings *s, int64_t side, double overlap, cvr_error *
                  (long long)side, overlap);
     else
         return CVR_OK;
-    return cvr_config_blame(s->config, "predict", "tile", CVR_ERR_USAGE, err);
+    return cvr_config_blame(s->set.config, "predict", "tile", CVR_ERR_USAGE, err);
 }
 
 static int32_t lay_out(tiles *t, const cvr_image *p, cvr_error *err) {
@@ -123,18 +124,25 @@ static cvr_batch_view stack_view(const tile_stack *s, int64_t rows, const cvr_or
 
 /* ---- looking ---- */
 
+typedef struct looking {
+    cvr_session *s;
+    const cvr_image *picture;
+    const cvr_origin *origin; /* the picture's */
+} looking;
+
 /* The origin of a tile's sample, as the picture's: its geometry leads from there, by way of the tile. */
-static void place_origin(tiles *t, int64_t i, const tiles_job *job, const cvr_origin *tile) {
+static void place_origin(tiles *t, int64_t i, const cvr_origin *picture, const cvr_origin *tile) {
     const double x = t->edges[4 * i], y = t->edges[4 * i + 1];
     cvr_origin *o = &t->origins[i];
-    *o = *job->origin;
+    *o = *picture;
     memcpy(o->geometry, tile->geometry, sizeof o->geometry);
     for (int k = 0; k < 3; k++) o->geometry[3 * k + 2] -= o->geometry[3 * k] * x + o->geometry[3 * k + 1] * y;
 }
 
 /* Puts tile i into row `row` of the batch. */
-static int32_t make_tile(tiles *t, const tiles_job *job, int64_t i, int64_t row, cvr_error *err) {
-    const cvr_image *p = job->picture;
+static int32_t make_tile(const looking *l, int64_t i, int64_t row, cvr_error *err) {
+    const cvr_image *p = l->picture;
+    tiles *t = &l->s->tiles;
     const double *e = t->edges + 4 * i;
     const int64_t x = (int64_t)e[0], y = (int64_t)e[1], width = (int64_t)e[2] - x, height = (int64_t)e[3] - y;
     const size_t line = (size_t)(width * p->channels);
@@ -143,51 +151,48 @@ static int32_t make_tile(tiles *t, const tiles_job *job, int64_t i, int64_t row,
     cvr_batch b;
     for (int64_t k = 0; k < height; k++)
         memcpy(t->pixels + (size_t)k * line, p->data + ((y + k) * p->width + x) * p->channels, line);
-    CVR_TRY(cvr_batches_show(job->data->pictures, &tile, job->path, &b, err));
+    CVR_TRY(cvr_batches_show(l->s->data.pictures, &tile, l->origin->path, &b, err));
     if (!t->batch.n) {
         t->canvas = b.canvas;
         CVR_TRY(stack_open(&t->batch, &b.view, t->at_once, 1, err));
     }
-    place_origin(t, i, job, b.view.origins[0]);
+    place_origin(t, i, l->origin, b.view.origins[0]);
     return stack_put(&t->batch, &b.view, row, 1, err);
 }
 
 /* Tiles from `first` on; the last batch of a picture shows its last tile again where it has room. */
-static int32_t look(tiles *t, const tiles_job *job, int64_t first, cvr_error *err) {
-    const net_scalars scalars = {.loss_scale = 1, .seed = job->set->run->seed};
+static int32_t look(const looking *l, int64_t first, cvr_error *err) {
+    cvr_session *s = l->s;
+    tiles *t = &s->tiles;
+    const net_scalars scalars = {.loss_scale = 1, .seed = s->set.run->seed};
     const int64_t n = fewer(t->at_once, t->n - first);
     cvr_batch_view results;
     net_program *p;
-    for (int64_t i = 0; i < t->at_once; i++) CVR_TRY(make_tile(t, job, first + fewer(i, n - 1), i, err));
+    for (int64_t i = 0; i < t->at_once; i++) CVR_TRY(make_tile(l, first + fewer(i, n - 1), i, err));
     const program_key key = {.purpose = PROGRAM_PREDICT, .batch = t->at_once, .canvas = t->canvas};
     const cvr_batch_view batch = stack_view(&t->batch, t->at_once, t->origin_views + first);
-    if (!job->net->store) CVR_TRY(job->open(job->ctx, &key, err));
-    CVR_TRY(network_program(job->net, &key, &p, err));
+    if (!s->net.store) CVR_TRY(session_open_network(s, &key, 1, err));
+    CVR_TRY(network_program(&s->net, &key, &p, err));
     CVR_TRY(net_program_run(p, &batch, &scalars, err));
     CVR_TRY(net_program_results(p, &batch, &results, err));
     if (!t->found.n) CVR_TRY(stack_open(&t->found, &results, t->n, 1, err));
     return stack_put(&t->found, &results, first, n, err);
 }
 
-static int32_t merge(tiles *t, const tiles_job *job, cvr_batch_view *out, cvr_error *err) {
+static int32_t merge(const looking *l, bool predicts, cvr_batch_view *out, cvr_error *err) {
     static const double same[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+    tiles *t = &l->s->tiles;
     const cvr_batch_view found = stack_view(&t->found, t->n, t->origin_views);
-    const cvr_tiles all = {
-        .struct_size = sizeof all, .found = &found, .edges = t->edges, .predicts = job->predicts ? 1 : 0};
+    const cvr_tiles all = {.struct_size = sizeof all, .found = &found, .edges = t->edges, .predicts = predicts};
+    t->whole = *l->origin;
+    memcpy(t->whole.geometry, same, sizeof same);
+    t->whole_view = &t->whole;
     CVR_TRY(stack_open(&t->merged, &found, 1, t->n, err));
-    *out = stack_view(&t->merged, 1, t->origin_views);
-    const cvr_task_desc *task = job->set->task;
-    cvr_origin whole = *job->origin;
-    const cvr_origin *const origin[1] = {&whole};
-    memcpy(whole.geometry, same, sizeof same);
-    out->origins = origin;
-    CVR_TRY(CVR_CALL(task, merge_tiles, NULL, err, &job->data->task, &all, out));
-    t->origins[0] = whole; /* tiles' are not wanted any more */
-    out->origins = t->origin_views;
-    return CVR_OK;
+    *out = stack_view(&t->merged, 1, &t->whole_view);
+    return CVR_CALL(l->s->set.task, merge_tiles, NULL, err, &l->s->data.task, &all, out);
 }
 
-static void clear(tiles *t) {
+void tiles_free(tiles *t) {
     stack_free(&t->batch);
     stack_free(&t->found);
     stack_free(&t->merged);
@@ -198,13 +203,12 @@ static void clear(tiles *t) {
     *t = (tiles){.side = t->side, .overlap = t->overlap};
 }
 
-int32_t tiles_run(tiles *t, const tiles_job *job, cvr_batch_view *out, cvr_error *err) {
-    clear(t);
-    CVR_TRY(lay_out(t, job->picture, err));
-    for (int64_t first = 0; first < t->n; first += t->at_once) CVR_TRY(look(t, job, first, err));
-    return merge(t, job, out, err);
-}
-
-void tiles_free(tiles *t) {
-    clear(t);
+int32_t session_run_tiles(cvr_session *s, const cvr_image *picture, const cvr_origin *origin, bool predicts,
+                          cvr_batch_view *out, cvr_error *err) {
+    const looking l = {s, picture, origin};
+    tiles *t = &s->tiles;
+    tiles_free(t);
+    CVR_TRY(lay_out(t, picture, err));
+    for (int64_t first = 0; first < t->n; first += t->at_once) CVR_TRY(look(&l, first, err));
+    return merge(&l, predicts, out, err);
 }

@@ -14,37 +14,22 @@ typedef struct tile_stack {
     size_t n;
 } tile_stack;
 
-/* What is kept of a picture until the next; start with {0}. */
+/* What is kept of a picture until the next; session_run_tiles fills it. Start with {0}. */
 typedef struct tiles {
     int64_t side;   /* of a tile, pixels of the picture */
     double overlap; /* share of it that two neighbours have in common */
     int64_t rows, columns, n, at_once;
-    cvr_canvas canvas;   /* that a tile comes to lie on */
-    double *edges;       /* (n, 4): x1, y1, x2, y2 */
-    cvr_origin *origins; /* n of them; of the batch that is being made, the picture's in front of the network */
-    const cvr_origin **origin_views;
+    cvr_canvas canvas;               /* that a tile comes to lie on */
+    double *edges;                   /* (n, 4): x1, y1, x2, y2 */
+    cvr_origin *origins;             /* n of them: the picture's, each with the way by its tile to the canvas */
+    const cvr_origin **origin_views; /* n + at_once, the last tile's again where a batch has room */
+    cvr_origin whole;                /* of what was merged */
+    const cvr_origin *whole_view;
     uint8_t *pixels; /* of one tile */
     tile_stack batch, found, merged;
 } tiles;
 
-/* What to look at, and who wants to know. */
-typedef struct tiles_job {
-    const settings *set;
-    run_network *net;
-    const run_data *data;
-    const cvr_image *picture;
-    const cvr_origin *origin; /* the picture's */
-    const char *path;
-    bool predicts;
-    /* Opens the network, where it is not open yet, with its first program. */
-    int32_t (*open)(void *ctx, const program_key *key, cvr_error *err);
-    void *ctx;
-} tiles_job;
-
-/* Whether tiles can be had at all; CVR_ERR_USAGE says why not. */
-int32_t tiles_check(const settings *s, int64_t side, double overlap, cvr_error *err);
-/* Looks at the picture in tiles of `side`; the merged findings live until the next time. */
-int32_t tiles_run(tiles *t, const tiles_job *job, cvr_batch_view *out, cvr_error *err);
+/* All but what to do next time: side and overlap. */
 void tiles_free(tiles *t);
 
 #endif

@@ -74,6 +74,9 @@ mkdir -p seg/images seg/masks
 guess voc voc 'annotations = boxes guessed from data.root' 'val_split = 0.1 guessed from data.root'
 cp yolo/images/train/* yolo/labels/train/* flat; guess flat yolo 'val_split = 0.1 guessed from data.root'
 expect 0 "" "$CVRUN" cfg data=coco data.val=coco/val data.val_annotations=x.json "${net[@]}"
+net=(model=maskrcnn_resnet50_fpn); for format in coco yolo; do guess $format $format 'masks = yes guessed from data.root'; done
+expect 2 "data.root = $work/voc: nobody knows this for data of task detect" "$CVRUN" cfg data=voc "${net[@]}"
+net=(model=fcos_resnet50_fpn)
 expect 2 "data.root = $work/classes: nobody knows this for data of task detect" "$CVRUN" cfg data=classes "${net[@]}"
 expect 2 "data.root = $work/none: no such folder or file" "$CVRUN" cfg data=none "${net[@]}"
 net=(model=resnet18); guess classes folder 'task = classify default'

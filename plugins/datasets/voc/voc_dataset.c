@@ -123,7 +123,7 @@ static int32_t guess_voc(const cvr_guess_args *g, cvr_propose_fn each, void *ctx
     const cvr_dataset_args args = {
         .struct_size = sizeof args, .host = g->host, .attrs = &usual, .root = g->path, .train = "", .val = ""};
     char base[4096] = "";
-    if (!g->is_folder) return CVR_OK;
+    if (!g->is_folder || cvr_guess_wants(g, CVR_FIELD_MASKS)) return CVR_OK; /* it has no masks of objects */
     if (voc_base(&args, base, sizeof base, NULL) != CVR_OK) base[0] = '\0';
     if (cvr_guess_wants(g, CVR_FIELD_BOXES)) return guess_boxes(base, g->path, each, ctx, sure, err);
     if (!base[0] || !cvr_guess_wants(g, CVR_FIELD_MASK) || !voc_has_masks(&args)) return CVR_OK;

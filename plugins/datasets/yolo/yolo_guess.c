@@ -21,8 +21,10 @@ static int32_t read_plan(const cvr_host *host, const char *file, int32_t *train,
     return status;
 }
 
-static int32_t tell(cvr_propose_fn each, void *ctx, const char *root, const char *file, int32_t val, cvr_error *err) {
+static int32_t tell(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, const char *root, const char *file,
+                    int32_t val, cvr_error *err) {
     CVR_TRY(each(ctx, "data.root", root, err));
+    if (cvr_guess_wants(g, CVR_FIELD_MASKS)) CVR_TRY(each(ctx, "data.masks", "yes", err));
     if (file) CVR_TRY(each(ctx, "data.annotations", file, err));
     return val ? CVR_OK : each(ctx, "data.val_split", GUESS_VAL_SPLIT, err);
 }
@@ -34,7 +36,7 @@ static int32_t guess_plan(const cvr_guess_args *g, const char *folder, const cha
     CVR_TRY(read_plan(g->host, file, &train, &val, err));
     if (!train) return CVR_OK;
     *sure = sure_of_it;
-    return tell(each, ctx, folder, file, val, err);
+    return tell(g, each, ctx, folder, file, val, err);
 }
 
 static int32_t has_label_beside(const void *ctx, const char *folder, const char *name) {
@@ -68,5 +70,5 @@ int32_t yolo_guess(const cvr_guess_args *g, cvr_propose_fn each, void *ctx, int3
     const int32_t sorted = guess_first(folder, train) != NULL,
                   flat = guess_has(folder, "images") && guess_has(folder, "labels");
     *sure = sorted || flat ? 60 : has_labels_beside(g, folder) ? 40 : 0;
-    return *sure ? tell(each, ctx, folder, NULL, sorted && guess_first(folder, val), err) : CVR_OK;
+    return *sure ? tell(g, each, ctx, folder, NULL, sorted && guess_first(folder, val), err) : CVR_OK;
 }

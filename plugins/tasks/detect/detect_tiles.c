@@ -12,6 +12,7 @@
  * Boxes of one tile are left to the network, which has suppressed them by its own rule.
  */
 #include "detect_tiles.h"
+#include "box_grid.h"
 #include "detect_task.h"
 #include <math.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ typedef struct merging {
     int64_t each;                                      /* findings of a tile */
     int64_t side;                                      /* of a mask */
     host_array all;                                    /* tile_box */
+    box_grid grid;                                     /* of indices of them */
 } merging;
 
 static tile_box *boxes_of(const merging *m) {
@@ -133,6 +135,12 @@ static int32_t read_tile(merging *m, int64_t tile, double least, cvr_error *err)
     return CVR_OK;
 }
 
+/* Cells of a quarter of a tile: most boxes are smaller, and none of one tile touches more than 25. */
+static int32_t begin_grid(merging *m, cvr_error *err) {
+    const double *const e = m->tiles->edges, cell[2] = {(e[2] - e[0]) / 4, (e[3] - e[1]) / 4};
+    return box_grid_begin(&m->grid, cell, m->tiles->found->origins[0], err);
+}
+
 /* ---- joining ---- */
 
 static double interval_iou(const double *a, const double *b) {
@@ -140,12 +148,16 @@ static double interval_iou(const double *a, const double *b) {
     return both > 0 ? both / (fmax(a[2], b[2]) - fmin(a[0], b[0])) : 0;
 }
 
-/* How well b goes on where a is cut, to the right (axis 0) or below (1): 0, or the IoU of the sides that both have. */
+/* Where the next part of a may begin at most: to the right (axis 0) or below (1). */
+static double next_at_most(const tile_box *a, int axis) {
+    return a->side[axis + 2] + CUT_SHARE * (a->side[axis + 2] - a->side[axis]) + CUT_PIXELS;
+}
+
+/* How well b goes on where a is cut: 0, or the IoU of the sides that both have. */
 static double goes_on(const tile_box *a, const tile_box *b, int axis) {
-    const int near = axis + 2;
+    const int far = axis + 2;
     if (b->gone || b->klass != a->klass || !(b->cut >> axis & 1)) return 0;
-    const double slack = CUT_SHARE * (a->side[near] - a->side[axis]) + CUT_PIXELS;
-    if (b->side[axis] <= a->side[axis] || b->side[near] <= a->side[near] || b->side[axis] > a->side[near] + slack)
+    if (b->side[axis] <= a->side[axis] || b->side[far] <= a->side[far] || b->side[axis] > next_at_most(a, axis))
         return 0;
     const double iou = interval_iou(a->side + (1 - axis), b->side + (1 - axis));
     return iou >= AGREE ? iou : 0;
@@ -189,19 +201,49 @@ static int32_t join(const merging *m, tile_box *a, tile_box *b, int axis, cvr_er
     return CVR_OK;
 }
 
+typedef struct next_part {
+    const tile_box *all;
+    int64_t of, best; /* best: the first of those that go on equally well; -1: none */
+    double iou;
+    int axis;
+} next_part;
+
+static void compare_next(void *ctx, int64_t k) {
+    next_part *const p = ctx;
+    const double iou = k != p->of ? goes_on(&p->all[p->of], &p->all[k], p->axis) : 0;
+    if (iou <= 0 || iou < p->iou || (iou == p->iou && k >= p->best)) return;
+    p->iou = iou;
+    p->best = k;
+}
+
+static int64_t find_next(const merging *m, int64_t i, int axis) {
+    const tile_box *const a = &boxes_of(m)[i];
+    next_part p = {.all = boxes_of(m), .of = i, .best = -1, .axis = axis};
+    double sides[4];
+    memcpy(sides, a->side, sizeof sides);
+    sides[axis + 2] = next_at_most(a, axis);
+    box_grid_near(&m->grid, sides, compare_next, &p);
+    return p.best;
+}
+
+/* Only what is cut where it begins can be the next part of something. */
+static int32_t add_next(merging *m, int64_t i, int axis, cvr_error *err) {
+    const tile_box *const b = &boxes_of(m)[i];
+    return b->cut >> axis & 1 ? box_grid_add(&m->grid, i, b->side, err) : CVR_OK;
+}
+
 /* An object that spans several tiles is joined part by part. */
-static int32_t join_all(const merging *m, int axis, cvr_error *err) {
+static int32_t join_all(merging *m, int axis, cvr_error *err) {
+    const int64_t n = (int64_t)m->all.n;
     tile_box *const all = boxes_of(m);
-    for (uint64_t i = 0; i < m->all.n; i++) {
+    CVR_TRY(begin_grid(m, err));
+    for (int64_t i = 0; i < n; i++) CVR_TRY(add_next(m, i, axis, err));
+    for (int64_t i = 0; i < n; i++) {
         while (!all[i].gone && (all[i].cut >> (axis + 2) & 1)) {
-            tile_box *best = NULL;
-            double most = 0;
-            for (uint64_t k = 0; k < m->all.n; k++) {
-                const double iou = k != i ? goes_on(&all[i], &all[k], axis) : 0;
-                if (iou > most) most = iou, best = &all[k];
-            }
-            if (!best) break;
-            CVR_TRY(join(m, &all[i], best, axis, err));
+            const int64_t next = find_next(m, i, axis);
+            if (next < 0) break;
+            CVR_TRY(join(m, &all[i], &all[next], axis, err));
+            CVR_TRY(add_next(m, i, axis, err));
         }
     }
     return CVR_OK;
@@ -230,7 +272,7 @@ static int by_rank(const void *x, const void *y) {
 static void sort_boxes(const merging *m, double cut_weight) {
     tile_box *const all = boxes_of(m);
     for (uint64_t i = 0; i < m->all.n; i++) all[i].rank = all[i].score * (all[i].cut ? cut_weight : 1);
-    if (m->all.n) qsort(all, m->all.n, sizeof *all, by_rank);
+    qsort(all, m->all.n, sizeof *all, by_rank);
 }
 
 /* Whether one of them has nothing to say of the other. */
@@ -253,14 +295,37 @@ static int32_t is_part_of(const tile_box *better, const tile_box *b) {
            b->score >= CUT_WEIGHT * better->score && intersection(better, b) > INSIDE * area(better);
 }
 
-static void suppress(const merging *m, double iou) {
+typedef struct suppressing {
+    tile_box *all;
+    int64_t of, by; /* by: the best of those that `of` is the same as; `of` itself: there is none */
+    double iou;
+} suppressing;
+
+static void find_same(void *ctx, int64_t k) {
+    suppressing *const s = ctx;
+    const tile_box *const better = &s->all[k], *const b = &s->all[s->of];
+    if (k < s->by && is_same(better, b, s->iou) && !is_part_of(better, b)) s->by = k;
+}
+
+static void drop_parts(void *ctx, int64_t k) {
+    const suppressing *const s = ctx;
+    if (k < s->by && is_part_of(&s->all[k], &s->all[s->of])) s->all[k].gone = 1;
+}
+
+/* From the best on, each is held against the better ones that are left, as if one by one: what is only a part of it
+ * goes, until it goes itself. */
+static int32_t suppress(merging *m, double iou, cvr_error *err) {
     tile_box *const all = boxes_of(m);
     sort_boxes(m, CUT_WEIGHT);
-    for (uint64_t i = 0; i < m->all.n; i++)
-        for (uint64_t k = 0; k < i && !all[i].gone; k++) {
-            if (is_part_of(&all[k], &all[i])) all[k].gone = 1;
-            all[i].gone = (uint32_t)is_same(&all[k], &all[i], iou);
-        }
+    CVR_TRY(begin_grid(m, err));
+    for (int64_t i = 0; i < (int64_t)m->all.n && !all[i].gone; i++) {
+        suppressing s = {all, i, i, iou};
+        box_grid_near(&m->grid, all[i].side, find_same, &s);
+        box_grid_near(&m->grid, all[i].side, drop_parts, &s);
+        all[i].gone = s.by < i;
+        if (!all[i].gone) CVR_TRY(box_grid_add(&m->grid, i, all[i].side, err));
+    }
+    return CVR_OK;
 }
 
 /* ---- the answer ---- */
@@ -292,20 +357,23 @@ static int32_t merge(merging *m, const cvr_batch_view *out, cvr_error *err) {
                  iou = m->tiles->predicts && a->iou < 1 ? a->iou : USUAL_IOU;
     CVR_TRY(find_results(m, err));
     for (int64_t i = 0; i < m->tiles->found->n; i++) CVR_TRY(read_tile(m, i, least, err));
-    sort_boxes(m, 1);
-    for (int axis = 0; axis < 2; axis++) CVR_TRY(join_all(m, axis, err));
-    suppress(m, iou);
-    sort_boxes(m, 1);
+    if (m->all.n) {
+        sort_boxes(m, 1);
+        for (int axis = 0; axis < 2; axis++) CVR_TRY(join_all(m, axis, err));
+        CVR_TRY(suppress(m, iou, err));
+        sort_boxes(m, 1);
+    }
     return write_all(m, out, err);
 }
 
 int32_t detect_merge_tiles(const cvr_task_info *info, const cvr_tiles *tiles, const cvr_batch_view *out,
                            cvr_error *err) {
     const cvr_host *const host = info->host;
-    merging m = {.info = info, .tiles = tiles};
+    merging m = {.info = info, .tiles = tiles, .grid = {.host = host}};
     const int32_t status = merge(&m, out, err);
     for (uint64_t i = 0; i < m.all.n; i++)
         if (boxes_of(&m)[i].mask) host->free(host, boxes_of(&m)[i].mask);
     host_array_free(&m.all, host);
+    box_grid_free(&m.grid);
     return status;
 }

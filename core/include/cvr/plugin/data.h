@@ -188,12 +188,12 @@ typedef struct cvr_guess_args {
     uint64_t struct_size;
     const cvr_host *host;
     const char *path;         /* absolute */
-    const char *const *kinds; /* of the fields that the task must have: CVR_FIELD_BOXES */
+    const char *const *kinds; /* of the fields that task and network must have: CVR_FIELD_BOXES */
     uint32_t n_kinds;
     uint32_t is_folder; /* 1: a folder, 0: a file */
 } cvr_guess_args;
 
-/* Whether the task must have a field of this kind. */
+/* Whether there must be a field of this kind. */
 static inline int32_t cvr_guess_wants(const cvr_guess_args *g, const char *kind) {
     for (uint32_t i = 0; i < g->n_kinds; i++) {
         if (strcmp(g->kinds[i], kind) == 0) return 1;

@@ -145,16 +145,16 @@ static inline int32_t cvr_pipeline_usual(const cvr_pipeline *p, cvr_error *err) 
  */
 static inline int32_t cvr_pipeline_boxes(const cvr_pipeline *p, cvr_error *err) {
     const long long first = (long long)p->img_size[0], second = (long long)p->img_size[1];
+    const int32_t fits = second == 0 && CVR_HAS(p, fit) && p->fit != CVR_FIT_STRETCH;
     char text[192];
-    if (second > 0)
+    if (fits)
+        (void)snprintf(text, sizeof text, "%lld interpolation=%.64s %s", first, p->interpolation,
+                       p->fit == CVR_FIT_LETTERBOX ? "fill=114 center=no" : "fill=128 center=yes");
+    else if (second > 0)
         (void)snprintf(text, sizeof text, "%lld max_size=%lld sides=scaled interpolation=%.64s antialias=no", first,
                        second, p->interpolation);
     else
         (void)snprintf(text, sizeof text, "%lld,%lld interpolation=%.64s antialias=no", first, first, p->interpolation);
-    const int32_t fits = second == 0 && CVR_HAS(p, fit) && p->fit != CVR_FIT_STRETCH;
-    if (fits)
-        (void)snprintf(text, sizeof text, "%lld interpolation=%.64s %s", first, p->interpolation,
-                       p->fit == CVR_FIT_LETTERBOX ? "fill=114 center=no" : "fill=128 center=yes");
     if (first > 0) CVR_TRY(p->add(p, fits ? "letterbox" : "resize", text, err));
     return cvr_pipeline_normalise(p, err);
 }
