@@ -116,20 +116,28 @@ typedef struct weights_rules {
     bool subset;   /* parameters may be missing in the file, and the file may have others */
     bool *foreign; /* set to whether the file's names are another implementation's; NULL: nobody asks */
 } weights_rules;
+/* Whether a file of the network's weights has this entry. */
+static inline bool weights_are_of(const char *network, const cvr_store_entry *e) {
+    return e->role <= CVR_STORE_BUFFER && strcmp(e->network, network) == 0;
+}
 /* All or nothing: what does not fit is listed, and the store stays as it was. A prefix that all names of the file have
  * and the network has not is left out; element types are cast; counters may be missing. */
 int32_t weights_load(cvr_plugins *plugins, cvr_store *store, const weights_rules *rules, const char *path,
                      cvr_error *err);
 /* Running means stand for what they are the mean of. The format is what the path's extension says. */
 int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, cvr_error *err);
-/* The plugin whose format the bytes have or, without a map, whose extension the path ends in; NULL, and then the error.
- */
+/* weights_format.c: the plugin whose format the bytes have or, without a map, whose extension the path ends in; NULL,
+ * and then the error. */
 const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err);
 int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err);
 /* weights_adapt.c: makes a tensor of a known meaning fit another shape; `out` NULL: whether there is a way. */
 bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t *shape, const float *in);
 /* Whether another implementation's tensor is one of type `t`, but for axes of 1, or the last ones as one. */
 bool weights_fit_another(const cvr_type *t, uint32_t rank, const int64_t *shape);
+/* Whether a tensor of the head has a row a class, in the file and in the network; and puts those rows into `out` that
+ * the file has, too. */
+bool weights_has_rows(const weights_rules *r, const cvr_weight *w, const cvr_store_entry *e);
+void weights_take_rows(const weights_rules *r, const cvr_store_entry *e, void *out, const void *in);
 /* weights_cast.c: n numbers of a file's type as f32 or i64; false where there is no way from one to the other. */
 bool weights_cast(uint32_t to, void *out, uint32_t from, const void *in, int64_t n);
 

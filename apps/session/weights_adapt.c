@@ -1,7 +1,7 @@
 /*
  * Tensors of a file that have another shape than the network's, and a known meaning in it: the first convolution for
  * another number of channels (as timm adapts it), and position embeddings for another grid (as torchvision's
- * interpolate_embeddings: bicubic, corners aligned).
+ * interpolate_embeddings: bicubic, corners aligned); and last layers for other classes, of which the file has some.
  */
 #include "session_parts.h"
 #include <math.h>
@@ -109,4 +109,19 @@ bool weights_fit_another(const cvr_type *t, uint32_t rank, const int64_t *shape)
     const uint32_t n = squeezed(rank, shape, a), m = squeezed(t->rank, t->shape, b), least = n < m ? n : m;
     if (cvr_numel(rank, shape) != cvr_numel(t->rank, t->shape)) return false;
     return least == 0 || memcmp(a, b, (n == m ? n : least - 1) * sizeof *a) == 0;
+}
+
+/* ---- rows of classes ---- */
+
+bool weights_has_rows(const weights_rules *r, const cvr_weight *w, const cvr_store_entry *e) {
+    if (!r->rows || r->head != WEIGHTS_HEAD_AUTO || e->type.rank == 0 || w->rank != e->type.rank) return false;
+    return w->shape[0] == r->file_rows && e->type.shape[0] == r->n_rows &&
+           memcmp(w->shape + 1, e->type.shape + 1, (w->rank - 1) * sizeof *w->shape) == 0;
+}
+
+void weights_take_rows(const weights_rules *r, const cvr_store_entry *e, void *out, const void *in) {
+    const uint64_t row = e->bytes / (uint64_t)e->type.shape[0];
+    for (int64_t k = 0; k < r->n_rows; k++)
+        if (r->rows[k] >= 0)
+            memcpy((char *)out + (uint64_t)k * row, (const char *)in + (uint64_t)r->rows[k] * row, row);
 }

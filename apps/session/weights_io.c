@@ -25,10 +25,6 @@ typedef struct loading {
 
 /* ---- which entry a name means ---- */
 
-static bool is_wanted(const loading *l, const cvr_store_entry *e) {
-    return e->role <= CVR_STORE_BUFFER && strcmp(e->network, l->rules->network) == 0;
-}
-
 static bool is_head(const cvr_store_entry *e) {
     return strcmp(e->stage, "head") == 0;
 }
@@ -49,7 +45,7 @@ static int64_t find_named(const loading *l, const char *name, size_t n) {
         (int)sizeof full)
         return -1;
     const int64_t i = cvr_store_find(l->store, full);
-    return i >= 0 && is_wanted(l, cvr_store_get(l->store, (size_t)i)) ? i : -1;
+    return i >= 0 && weights_are_of(l->rules->network, cvr_store_get(l->store, (size_t)i)) ? i : -1;
 }
 
 /* `mask`: the name is that of a mask of the entry. */
@@ -136,33 +132,11 @@ static void misshapen(loading *l, const cvr_weight *w, const cvr_store_entry *e)
     l->n_beyond += is_head(e);
 }
 
-/* Whether the head's tensor has a row a class, in the file and in the network. */
-static bool has_rows(const loading *l, const cvr_weight *w, const cvr_store_entry *e) {
-    const weights_rules *r = l->rules;
-    if (!r->rows || r->head != WEIGHTS_HEAD_AUTO || !is_head(e) || e->type.rank == 0 || w->rank != e->type.rank)
-        return false;
-    return w->shape[0] == r->file_rows && e->type.shape[0] == r->n_rows &&
-           memcmp(w->shape + 1, e->type.shape + 1, (w->rank - 1) * sizeof *w->shape) == 0;
-}
-
-/* The rows of classes that the file has, too; the others stay as they were initialised. Free with cvr_free. */
-static int32_t take_rows(const loading *l, size_t i, const void *from, void **out, cvr_error *err) {
-    const cvr_store_entry *e = cvr_store_get(l->store, i);
-    const uint64_t row = e->bytes / (uint64_t)e->type.shape[0];
-    char *to = *out = cvr_alloc_aligned(e->bytes + 8, 64);
-    if (!to) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    CVR_TRY(cvr_store_read(l->store, i, to, err));
-    for (int64_t k = 0; k < l->rules->n_rows; k++)
-        if (l->rules->rows[k] >= 0)
-            memcpy(to + (uint64_t)k * row, (const char *)from + (uint64_t)l->rules->rows[k] * row, row);
-    return CVR_OK;
-}
-
 /* An entry and its running mean, which starts as the entry does. */
 static int32_t write_entry(loading *l, size_t i, const cvr_weight *w, cvr_error *err) {
     const cvr_store_entry *e = cvr_store_get(l->store, i);
     const void *data = w->data;
-    void *cast = NULL, *rows = NULL;
+    void *cast = NULL, *fitted = NULL;
     int32_t status = CVR_OK;
     if (w->dtype != e->type.dtype) {
         const int64_t n = cvr_numel(w->rank, w->shape);
@@ -171,20 +145,24 @@ static int32_t write_entry(loading *l, size_t i, const cvr_weight *w, cvr_error 
         weights_cast(e->type.dtype, cast, w->dtype, w->data, n);
         data = cast;
     }
-    if (l->fates[i] == FATE_ROWS) CVR_TRY_OUT(take_rows(l, i, data, &rows, err));
-    if (l->fates[i] == FATE_ADAPTED) {
-        rows = cvr_alloc_aligned(e->bytes + 8, 64);
-        if (!rows) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-        weights_adapt(&e->type, rows, w->rank, w->shape, data);
+    if (l->fates[i] == FATE_ROWS || l->fates[i] == FATE_ADAPTED) {
+        fitted = cvr_alloc_aligned(e->bytes + 8, 64);
+        if (!fitted) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+        if (l->fates[i] == FATE_ROWS) {
+            CVR_TRY_OUT(cvr_store_read(l->store, i, fitted, err));
+            weights_take_rows(l->rules, e, fitted, data);
+        } else {
+            weights_adapt(&e->type, fitted, w->rank, w->shape, data);
+        }
+        data = fitted;
     }
-    if (rows) data = rows;
     if (!weights_finite(e->type.dtype, data, cvr_numel(e->type.rank, e->type.shape)) && l->n_unreal++ < MOST_PROBLEMS)
         cvr_text_add(&l->unreal, "%s%s", l->n_unreal > 1 ? ", " : "", e->name);
     CVR_TRY_OUT(cvr_store_write(l->store, i, data, err));
     const int64_t average = cvr_store_average(l->store, i);
     if (average >= 0) CVR_TRY_OUT(cvr_store_write(l->store, (size_t)average, data, err));
 out:
-    cvr_free(rows);
+    cvr_free(fitted);
     cvr_free(cast);
     return status;
 }
@@ -271,7 +249,7 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
         return CVR_OK;
     }
     const bool casts = w->dtype == e->type.dtype || weights_cast(e->type.dtype, NULL, w->dtype, NULL, 0),
-               rows = casts && has_rows(l, w, e);
+               rows = casts && is_head(e) && weights_has_rows(l->rules, w, e);
     const bool adapts = casts && !fits && weights_adapt(&e->type, NULL, w->rank, w->shape, NULL);
     if (rows || adapts) {
         l->fates[i] = rows ? FATE_ROWS : FATE_ADAPTED;
@@ -296,7 +274,7 @@ static bool is_backbone_alone(const loading *l) {
     size_t n = 0;
     for (size_t i = 0; i < cvr_store_count(l->store); i++) {
         const cvr_store_entry *e = cvr_store_get(l->store, i);
-        if (!is_wanted(l, e) || !is_beyond_backbone(e) || is_head(e)) continue;
+        if (!weights_are_of(l->rules->network, e) || !is_beyond_backbone(e) || is_head(e)) continue;
         if (l->fates[i] != FATE_MISSING) return false;
         n++;
     }
@@ -310,7 +288,7 @@ static void judge_missing(loading *l) {
     const bool anew = head == WEIGHTS_HEAD_NEW || (head == WEIGHTS_HEAD_AUTO && is_backbone_alone(l));
     for (size_t i = 0; i < cvr_store_count(l->store); i++) {
         const cvr_store_entry *e = cvr_store_get(l->store, i);
-        if (!is_wanted(l, e)) continue;
+        if (!weights_are_of(l->rules->network, e)) continue;
         if (is_head(e) && (l->head_is_new || anew)) l->fates[i] = FATE_NEW;
         const bool counter = e->role == CVR_STORE_BUFFER && e->type.dtype == CVR_I64;
         if (l->fates[i] == FATE_MISSING && anew && is_beyond_backbone(e)) l->fates[i] = FATE_NEW;
@@ -339,7 +317,7 @@ static void tell(const loading *l, const char *path, const char *format) {
         size_t n = 0;
         for (size_t i = 0; i < cvr_store_count(l->store); i++) {
             const cvr_store_entry *e = cvr_store_get(l->store, i);
-            if (!is_wanted(l, e) || l->fates[i] != (fate)f) continue;
+            if (!weights_are_of(l->rules->network, e) || l->fates[i] != (fate)f) continue;
             if (n++ < MOST_PROBLEMS) cvr_text_add(&names, "%s%s", n > 1 ? ", " : "", e->name);
         }
         if (n) cvr_text_add(&t, "\n  %-15s %4zu", words[f], n);
@@ -358,35 +336,6 @@ static void tell(const loading *l, const char *path, const char *format) {
                 "that made the file",
                 path, l->n_unreal, l->n_unreal == 1 ? "" : "s", l->unreal.s ? l->unreal.s : "?",
                 l->n_unreal > MOST_PROBLEMS ? ", ..." : "");
-}
-
-const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err) {
-    const char *name;
-    for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++) {
-        const void *desc;
-        const int32_t status = cvr_plugins_find(p, CVR_KIND_WEIGHTS, name, &desc, err);
-        if (status == CVR_ERR_NOMEM) return NULL;
-        if (status != CVR_OK) continue;
-        const cvr_weights_desc *w = desc;
-        const size_t n = strlen(path), length = strlen(w->extension);
-        int32_t known = !m && n > length && strcmp(path + n - length, w->extension) == 0;
-        if (m) CVR_CALL_TO(known, w, probe, path, m->bytes, m->n < 64 ? m->n : 64, m->n);
-        if (known) return w;
-    }
-    return NULL;
-}
-
-int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err) {
-    if (err && err->code == CVR_ERR_NOMEM) return err->code; /* a plugin that might have known it could not be loaded */
-    cvr_text known = {0};
-    const char *name;
-    for (size_t i = 0; (name = cvr_plugins_name(p, CVR_KIND_WEIGHTS, i)); i++)
-        cvr_text_add(&known, "%s%s", i ? ", " : "", name);
-    const int32_t status = cvr_fail(
-        err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s), or out of memory; give another file",
-        known.s ? known.s : "there is none");
-    cvr_text_clear(&known);
-    return status;
 }
 
 static int32_t read_tensors(loading *l, const cvr_weights_desc *format, const cvr_host *host, const cvr_mapping *m,

@@ -8,10 +8,6 @@ typedef struct layout {
     uint64_t n;
 } layout;
 
-static bool is_wanted(const cvr_weights_reading *r, const cvr_store_entry *e) {
-    return e->role <= CVR_STORE_BUFFER && strcmp(e->network, r->network) == 0;
-}
-
 static int32_t layout_make(const cvr_weights_reading *r, layout *l, cvr_error *err) {
     const size_t count = cvr_store_count(r->store);
     l->all = cvr_calloc(count + 1, sizeof *l->all);
@@ -19,7 +15,7 @@ static int32_t layout_make(const cvr_weights_reading *r, layout *l, cvr_error *e
     if (!l->all || !l->pointers) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
         const cvr_store_entry *e = cvr_store_get(r->store, i);
-        if (!is_wanted(r, e)) continue;
+        if (!weights_are_of(r->network, e)) continue;
         cvr_weight *w = &l->all[l->n];
         *w = (cvr_weight){.struct_size = sizeof *w, .name = e->name, .dtype = e->type.dtype, .rank = e->type.rank};
         for (uint32_t k = 0; k < CVR_MAX_RANK; k++) w->shape[k] = e->type.shape[k];

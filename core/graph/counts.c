@@ -12,6 +12,7 @@ int32_t counts_settle(const cvr_graph *g, const ir_node *n, padding *p, cvr_erro
             return cvr_fail(err, CVR_ERR_INVALID,
                             "%s%s%sop %s: input %u is padded along axis %u, and the op does not honour counts", layer,
                             n->scope, after, n->op->name, i, v->counts_axis);
+        /* axes need to agree only where they tell which axis of an output is padded */
         if (p->counts && (p->counts != v->counts || (p->trait->padded && p->from_last != from_last)))
             return cvr_fail(err, CVR_ERR_INVALID,
                             "%s%s%sop %s: input %u is padded along axis %u by other counts than an input before", layer,

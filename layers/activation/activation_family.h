@@ -33,7 +33,6 @@ int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *
 
 /* Elementwise programs: elementwise_ops.c */
 #define ACTIVATION_PROGRAM_OPS 2
-extern const cvr_op_desc *const activation_program_ops[ACTIVATION_PROGRAM_OPS];
-extern const cvr_kernel_desc activation_program_kernel;
+extern const cvr_reference_op activation_program_ops[ACTIVATION_PROGRAM_OPS];
 
 #endif

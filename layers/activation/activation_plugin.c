@@ -10,8 +10,7 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     (void)host;
     CVR_TRY(cvr_add_reference_ops(r, activation_unary_ops, activation_n_unary_ops, err));
     CVR_TRY(cvr_add_reference_ops(r, activation_softmax_ops, activation_n_softmax_ops, err));
-    for (int i = 0; i < ACTIVATION_PROGRAM_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, activation_program_ops[i], err));
-    CVR_TRY(r->add(r, CVR_KIND_KERNEL, &activation_program_kernel, err));
+    CVR_TRY(cvr_add_reference_ops(r, activation_program_ops, ACTIVATION_PROGRAM_OPS, err));
     CVR_TRY(add_layers(r, activation_unary_layers, activation_n_unary_layers, err));
     return add_layers(r, activation_softmax_layers, activation_n_softmax_layers, err);
 }

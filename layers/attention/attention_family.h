@@ -4,14 +4,17 @@
 
 #include <cvr/plugin/ops/attention.h>
 #include <cvr/plugin/ops/check.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 #include <math.h>
 
 extern const cvr_attr_desc attention_num_heads;
 
 /* The op and its backward, each with its reference kernel. */
 #define ATTENTION_OPS 2
-extern const cvr_op_desc *const attention_ops[ATTENTION_OPS];
-extern const cvr_kernel_desc *const attention_reference_kernels[ATTENTION_OPS];
+extern const cvr_reference_op attention_ops[ATTENTION_OPS];
+/* Their reference kernels. */
+int32_t attention_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t attention_backward_run(const cvr_kernel_args *a, cvr_error *err);
+uint64_t attention_backward_workspace(const cvr_signature *sig);
 
 #endif

@@ -115,8 +115,7 @@ static const cvr_layer_desc mha = {.struct_size = sizeof mha,
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (int i = 0; i < ATTENTION_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, attention_ops[i], err));
-    for (int i = 0; i < ATTENTION_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, attention_reference_kernels[i], err));
+    CVR_TRY(cvr_add_reference_ops(r, attention_ops, ATTENTION_OPS, err));
     CVR_TRY(r->add(r, CVR_KIND_LAYER, &sdpa, err));
     return r->add(r, CVR_KIND_LAYER, &mha, err);
 }

@@ -70,33 +70,36 @@ static double backward_flops(const cvr_infer_args *a) {
     return 2.5 * flops(a);
 }
 
-static const cvr_op_desc forward_op = {.struct_size = sizeof forward_op,
-                                       .name = "scaled_dot_product_attention",
-                                       .trait = cvr_traits_mixed_recompute,
-                                       .version = 1,
-                                       .min_inputs = 3,
-                                       .max_inputs = 3,
-                                       .n_outputs = 2,
-                                       .n_attrs = 1,
-                                       .attrs = attrs_,
-                                       .infer = infer,
-                                       .grad = grad,
-                                       .flops = flops,
-                                       .doc = "y = softmax(q k^T / sqrt(E)) v for each head (Vaswani et al., 2017)"};
 static const cvr_precision_trait backward_follows = {sizeof(cvr_precision_trait), 7};
 CVR_DEFINE_TRAITS(backward_traits, {CVR_TRAIT_PRECISION, &backward_follows})
 
-static const cvr_op_desc backward_op = {.struct_size = sizeof backward_op,
-                                        .name = "scaled_dot_product_attention_backward",
-                                        .trait = backward_traits,
-                                        .version = 1,
-                                        .min_inputs = 6,
-                                        .max_inputs = 6,
-                                        .n_outputs = 3,
-                                        .n_attrs = 1,
-                                        .attrs = attrs_,
-                                        .infer = backward_infer,
-                                        .flops = backward_flops,
-                                        .doc = "gradients of q, k and v; the softmax is computed again from lse"};
-
-const cvr_op_desc *const attention_ops[ATTENTION_OPS] = {&forward_op, &backward_op};
+const cvr_reference_op attention_ops[ATTENTION_OPS] = {
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "scaled_dot_product_attention",
+            .trait = cvr_traits_mixed_recompute,
+            .version = 1,
+            .min_inputs = 3,
+            .max_inputs = 3,
+            .n_outputs = 2,
+            .n_attrs = 1,
+            .attrs = attrs_,
+            .infer = infer,
+            .grad = grad,
+            .flops = flops,
+            .doc = "y = softmax(q k^T / sqrt(E)) v for each head (Vaswani et al., 2017)"},
+     .reference = {sizeof(cvr_cpu_fn), attention_run}},
+    {.op = {.struct_size = sizeof(cvr_op_desc),
+            .name = "scaled_dot_product_attention_backward",
+            .trait = backward_traits,
+            .version = 1,
+            .min_inputs = 6,
+            .max_inputs = 6,
+            .n_outputs = 3,
+            .n_attrs = 1,
+            .attrs = attrs_,
+            .infer = backward_infer,
+            .flops = backward_flops,
+            .doc = "gradients of q, k and v; the softmax is computed again from lse"},
+     .reference = {sizeof(cvr_cpu_fn), attention_backward_run},
+     .workspace = attention_backward_workspace},
+};

@@ -55,7 +55,7 @@ static void forward_head(const head *t, float *y, float *lse) {
 }
 
 /* y: (N,L,D), lse: (N,heads,L) */
-static int32_t forward_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t attention_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const int64_t heads = ((const cvr_attention_attrs *)a->attrs)->num_heads;
     for (int64_t i = 0; i < a->inputs[0]->shape[0] * heads; i++) {
@@ -107,7 +107,7 @@ static void backward_head(const head *t, const head_back *b) {
     }
 }
 
-static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t attention_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const int64_t heads = ((const cvr_attention_attrs *)a->attrs)->num_heads;
     for (int64_t i = 0; i < a->inputs[0]->shape[0] * heads; i++) {
@@ -126,25 +126,6 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* p and t of one head. */
-static uint64_t backward_workspace(const cvr_signature *sig) {
+uint64_t attention_backward_workspace(const cvr_signature *sig) {
     return 2 * (uint64_t)sig->inputs[0]->shape[1] * (uint64_t)sig->inputs[1]->shape[1] * sizeof(double);
 }
-
-static const cvr_cpu_fn forward_fn = {sizeof forward_fn, forward_run};
-static const cvr_cpu_fn backward_fn = {sizeof backward_fn, backward_run};
-static const cvr_kernel_desc forward_kernel = {.struct_size = sizeof forward_kernel,
-                                               .op = "scaled_dot_product_attention",
-                                               .backend = "reference",
-                                               .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                               .payload = &forward_fn,
-                                               .op_version = 1,
-                                               .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE};
-static const cvr_kernel_desc backward_kernel = {.struct_size = sizeof backward_kernel,
-                                                .op = "scaled_dot_product_attention_backward",
-                                                .backend = "reference",
-                                                .payload_kind = CVR_PAYLOAD_CPU_FN,
-                                                .payload = &backward_fn,
-                                                .op_version = 1,
-                                                .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE,
-                                                .workspace = backward_workspace};
-const cvr_kernel_desc *const attention_reference_kernels[ATTENTION_OPS] = {&forward_kernel, &backward_kernel};

@@ -4,12 +4,16 @@
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/conv.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 /* conv2d, conv2d_backward_*, conv_transpose2d, conv_transpose2d_backward_input */
 #define CONV_OPS 6
-extern const cvr_op_desc *const conv_ops[CONV_OPS];
-extern const cvr_kernel_desc *const conv_reference_kernels[CONV_OPS];
+extern const cvr_reference_op conv_ops[CONV_OPS];
+/* Their reference kernels. */
+int32_t conv_forward_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t conv_transposed_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t conv_weight_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t conv_bias_run(const cvr_kernel_args *a, cvr_error *err);
 /* conv2d, conv_transpose2d */
 #define CONV_LAYERS 2
 extern const cvr_layer_desc *const conv_layers[CONV_LAYERS];

@@ -3,11 +3,10 @@
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (int i = 0; i < CONV_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, conv_ops[i], err));
+    CVR_TRY(cvr_add_reference_ops(r, conv_ops, CONV_OPS, err));
     CVR_TRY(r->add(r, CVR_KIND_OP, &conv_act_op, err));
     CVR_TRY(r->add(r, CVR_KIND_OP, &conv_stats_op, err));
     CVR_TRY(r->add(r, CVR_KIND_OP, &conv_norm_op, err));
-    for (int i = 0; i < CONV_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, conv_reference_kernels[i], err));
     for (int i = 0; i < CONV_LAYERS; i++) CVR_TRY(r->add(r, CVR_KIND_LAYER, conv_layers[i], err));
     return CVR_OK;
 }

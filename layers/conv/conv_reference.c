@@ -92,23 +92,23 @@ static int32_t each_element(const cvr_kernel_args *a, element_fn element) {
     return CVR_OK;
 }
 
-static int32_t forward(const cvr_kernel_args *a, cvr_error *err) {
+int32_t conv_forward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return each_element(a, forward_at);
 }
 
-static int32_t transposed(const cvr_kernel_args *a, cvr_error *err) {
+int32_t conv_transposed_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return each_element(a, transposed_at);
 }
 
-static int32_t backward_weight(const cvr_kernel_args *a, cvr_error *err) {
+int32_t conv_weight_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return each_element(a, weight_at);
 }
 
 /* dbias[k] = sum over n,p,q of grad[n,k,p,q] */
-static int32_t backward_bias(const cvr_kernel_args *a, cvr_error *err) {
+int32_t conv_bias_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *grad = a->inputs[0];
     const int64_t pixels = grad->shape[0] * grad->shape[2] * grad->shape[3];
     (void)err;
@@ -119,26 +119,3 @@ static int32_t backward_bias(const cvr_kernel_args *a, cvr_error *err) {
     }
     return CVR_OK;
 }
-
-static const cvr_cpu_fn forward_fn = {sizeof(cvr_cpu_fn), forward};
-static const cvr_cpu_fn transposed_fn = {sizeof(cvr_cpu_fn), transposed};
-static const cvr_cpu_fn weight_fn = {sizeof(cvr_cpu_fn), backward_weight};
-static const cvr_cpu_fn bias_fn = {sizeof(cvr_cpu_fn), backward_bias};
-
-/* What all reference kernels have in common. */
-#define REFERENCE(op_name, fn)                                                                                         \
-    {                                                                                                                  \
-        .struct_size = sizeof(cvr_kernel_desc), .op = op_name, .backend = "reference",                                 \
-        .payload_kind = CVR_PAYLOAD_CPU_FN, .payload = &(fn), .isa = "", .op_version = 1,                              \
-        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE                                                      \
-    }
-
-static const cvr_kernel_desc conv2d = REFERENCE("conv2d", forward_fn);
-static const cvr_kernel_desc conv2d_input = REFERENCE("conv2d_backward_input", transposed_fn);
-static const cvr_kernel_desc conv2d_weight = REFERENCE("conv2d_backward_weight", weight_fn);
-static const cvr_kernel_desc conv2d_bias = REFERENCE("conv2d_backward_bias", bias_fn);
-static const cvr_kernel_desc transpose = REFERENCE("conv_transpose2d", transposed_fn);
-static const cvr_kernel_desc transpose_input = REFERENCE("conv_transpose2d_backward_input", forward_fn);
-
-const cvr_kernel_desc *const conv_reference_kernels[CONV_OPS] = {&conv2d,      &conv2d_input, &conv2d_weight,
-                                                                 &conv2d_bias, &transpose,    &transpose_input};

@@ -4,11 +4,16 @@
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/linear.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 /* linear, linear_backward_input, _weight, _bias, matmul */
 #define LINEAR_OPS 5
-extern const cvr_op_desc *const linear_ops[LINEAR_OPS];
-extern const cvr_kernel_desc *const linear_reference_kernels[LINEAR_OPS];
+extern const cvr_reference_op linear_ops[LINEAR_OPS];
+/* Their reference kernels. */
+int32_t linear_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t linear_backward_input_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t linear_backward_weight_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t linear_backward_bias_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t linear_matmul_run(const cvr_kernel_args *a, cvr_error *err);
 
 #endif

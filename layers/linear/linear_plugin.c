@@ -61,8 +61,7 @@ static const cvr_layer_desc linear_layer = {.struct_size = sizeof(cvr_layer_desc
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (int i = 0; i < LINEAR_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, linear_ops[i], err));
-    for (int i = 0; i < LINEAR_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, linear_reference_kernels[i], err));
+    CVR_TRY(cvr_add_reference_ops(r, linear_ops, LINEAR_OPS, err));
     return r->add(r, CVR_KIND_LAYER, &linear_layer, err);
 }
 

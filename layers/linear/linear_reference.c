@@ -27,7 +27,7 @@ static void product(float *y, const int64_t mnk[3], matrix a, matrix b, const fl
 }
 
 /* y[...,o] = bias[o] + sum over i of x[...,i] * weight[o,i] */
-static int32_t forward(const cvr_kernel_args *a, cvr_error *err) {
+int32_t linear_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *x = a->inputs[0], *weight = a->inputs[1];
     const int64_t in = weight->shape[1], out = weight->shape[0];
     const float *bias = a->n_inputs > 2 && a->inputs[2] ? a->inputs[2]->data : NULL;
@@ -38,7 +38,7 @@ static int32_t forward(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* dx[...,i] = sum over o of grad[...,o] * weight[o,i] */
-static int32_t backward_input(const cvr_kernel_args *a, cvr_error *err) {
+int32_t linear_backward_input_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *grad = a->inputs[0], *weight = a->inputs[1];
     const int64_t in = weight->shape[1], out = weight->shape[0];
     (void)err;
@@ -48,7 +48,7 @@ static int32_t backward_input(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* dweight[o,i] = sum over ... of grad[...,o] * x[...,i] */
-static int32_t backward_weight(const cvr_kernel_args *a, cvr_error *err) {
+int32_t linear_backward_weight_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *x = a->inputs[0], *grad = a->inputs[1];
     const int64_t in = columns_of(x), out = columns_of(grad);
     (void)err;
@@ -58,7 +58,7 @@ static int32_t backward_weight(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* dbias[o] = sum over ... of grad[...,o] */
-static int32_t backward_bias(const cvr_kernel_args *a, cvr_error *err) {
+int32_t linear_backward_bias_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *grad = a->inputs[0];
     const int64_t out = columns_of(grad);
     (void)err;
@@ -71,7 +71,7 @@ static int32_t backward_bias(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 /* y[...,m,n] = sum over k of a[...,m,k] * b[...,k,n] */
-static int32_t matmul(const cvr_kernel_args *args, cvr_error *err) {
+int32_t linear_matmul_run(const cvr_kernel_args *args, cvr_error *err) {
     const cvr_matmul_attrs *attrs = args->attrs;
     const cvr_tensor *a = args->inputs[0], *b = args->inputs[1], *y = args->outputs[0];
     const int64_t m = y->shape[y->rank - 2], n = columns_of(y);
@@ -85,26 +85,3 @@ static int32_t matmul(const cvr_kernel_args *args, cvr_error *err) {
     }
     return CVR_OK;
 }
-
-static const cvr_cpu_fn forward_fn = {sizeof(cvr_cpu_fn), forward};
-static const cvr_cpu_fn input_fn = {sizeof(cvr_cpu_fn), backward_input};
-static const cvr_cpu_fn weight_fn = {sizeof(cvr_cpu_fn), backward_weight};
-static const cvr_cpu_fn bias_fn = {sizeof(cvr_cpu_fn), backward_bias};
-static const cvr_cpu_fn matmul_fn = {sizeof(cvr_cpu_fn), matmul};
-
-/* What all reference kernels have in common. */
-#define REFERENCE(op_name, fn)                                                                                         \
-    {                                                                                                                  \
-        .struct_size = sizeof(cvr_kernel_desc), .op = op_name, .backend = "reference",                                 \
-        .payload_kind = CVR_PAYLOAD_CPU_FN, .payload = &(fn), .isa = "", .op_version = 1,                              \
-        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE                                                      \
-    }
-
-static const cvr_kernel_desc linear = REFERENCE("linear", forward_fn);
-static const cvr_kernel_desc linear_input = REFERENCE("linear_backward_input", input_fn);
-static const cvr_kernel_desc linear_weight = REFERENCE("linear_backward_weight", weight_fn);
-static const cvr_kernel_desc linear_bias = REFERENCE("linear_backward_bias", bias_fn);
-static const cvr_kernel_desc matmul_kernel = REFERENCE("matmul", matmul_fn);
-
-const cvr_kernel_desc *const linear_reference_kernels[LINEAR_OPS] = {&linear, &linear_input, &linear_weight,
-                                                                     &linear_bias, &matmul_kernel};

@@ -88,35 +88,16 @@ static int32_t inference_backward_infer(const cvr_infer_args *a, cvr_error *err)
     return norm_batch_backward_infer(&with_x, err);
 }
 
-/* op(x, grad, weight, mean, scale) -> dx, dweight, dbias */
-static int32_t emit_backward(const cvr_builder *b, cvr_grad_args *a, cvr_value x, const char *op, uint64_t attrs_size,
-                             const cvr_value statistics[2], cvr_error *err) {
-    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
-    const cvr_value inputs[5] = {x, a->grad_outputs[0], a->inputs[1], statistics[0], statistics[1]};
-    cvr_value outputs[3];
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = op,
-                              .attrs = attrs_size ? a->attrs : NULL,
-                              .attrs_size = attrs_size,
-                              .inputs = inputs,
-                              .outputs = outputs,
-                              .n_inputs = 5,
-                              .n_outputs = 3};
-    CVR_TRY(b->emit(b, &call, err));
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
-    return CVR_OK;
-}
-
 static int32_t train_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    return emit_backward(b, a, a->inputs[0], "batch_norm2d_backward", 0, &a->outputs[1], err);
+    return norm_emit_backward(b, a, a->inputs[0], "batch_norm2d_backward", 0, &a->outputs[1], err);
 }
 
 /* dx depends on no element of x, which need not be kept where scale and shift are frozen. */
 static int32_t inference_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
     const cvr_value x = a->needs[1] || a->needs[2] ? a->inputs[0] : CVR_NONE;
     if (!a->needs[0] && x == CVR_NONE) return CVR_OK;
-    return emit_backward(b, a, x, "batch_norm2d_inference_backward", sizeof(cvr_batch_norm2d_inference_attrs),
-                         &a->inputs[3], err);
+    return norm_emit_backward(b, a, x, "batch_norm2d_inference_backward", sizeof(cvr_batch_norm2d_inference_attrs),
+                              &a->inputs[3], err);
 }
 
 int32_t norm_batch_recompute(const cvr_builder *b, cvr_decompose_args *a, int64_t activation, cvr_error *err) {

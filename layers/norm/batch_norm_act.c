@@ -150,6 +150,26 @@ static const cvr_precision_trait two_gradients = {sizeof two_gradients, 1 | 1u <
 CVR_DEFINE_TRAITS(act_traits, {CVR_TRAIT_PRECISION, &cvr_precision_first}, {CVR_TRAIT_RECOMPUTE, &act_recompute})
 CVR_DEFINE_TRAITS(add_act_backward_traits, {CVR_TRAIT_PRECISION, &two_gradients})
 
+#define ACT_BACKWARD(name_, n_outputs_, traits_, doc_)                                                                 \
+    {                                                                                                                  \
+        .op = {                                                                                                        \
+            .struct_size = sizeof(cvr_op_desc),                                                                        \
+            .name = name_,                                                                                             \
+            .version = 1,                                                                                              \
+            .min_inputs = 6,                                                                                           \
+            .max_inputs = 7,                                                                                           \
+            .n_outputs = n_outputs_,                                                                                   \
+            .n_attrs = 3,                                                                                              \
+            .attrs = act_attrs,                                                                                        \
+            .optional = 1u << 2 | 1u << 6,                                                                             \
+            .infer = act_backward_infer,                                                                               \
+            .decompose = act_backward_decompose,                                                                       \
+            .flops = norm_batch_flops,                                                                                 \
+            .doc = doc_,                                                                                               \
+            .trait = traits_                                                                                           \
+        }                                                                                                              \
+    }
+
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "batch_norm2d_act",
@@ -182,34 +202,10 @@ static const cvr_reference_op ops[] = {
             .doc = "y of batch_norm2d_act, from the statistics that it left"},
      .reference = {sizeof(cvr_cpu_fn), norm_batch_apply_run},
      .inplace = 1},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "batch_norm2d_act_backward",
-            .version = 1,
-            .trait = cvr_traits_mixed,
-            .min_inputs = 6,
-            .max_inputs = 7,
-            .n_outputs = 3,
-            .n_attrs = 3,
-            .attrs = act_attrs,
-            .optional = 1u << 2 | 1u << 6,
-            .infer = act_backward_infer,
-            .decompose = act_backward_decompose,
-            .flops = norm_batch_flops,
-            .doc = "batch_norm2d_backward of the activation's backward"}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "batch_norm2d_add_act_backward",
-            .version = 1,
-            .min_inputs = 6,
-            .max_inputs = 7,
-            .n_outputs = 4,
-            .n_attrs = 3,
-            .attrs = act_attrs,
-            .optional = 1u << 2 | 1u << 6,
-            .infer = act_backward_infer,
-            .decompose = act_backward_decompose,
-            .flops = norm_batch_flops,
-            .doc = "the same where a residual was added; its gradient is the activation's",
-            .trait = add_act_backward_traits}},
+    ACT_BACKWARD("batch_norm2d_act_backward", 3, cvr_traits_mixed,
+                 "batch_norm2d_backward of the activation's backward"),
+    ACT_BACKWARD("batch_norm2d_add_act_backward", 4, add_act_backward_traits,
+                 "the same where a residual was added; its gradient is the activation's"),
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "batch_norm2d_backward_sums",
             .version = 1,

@@ -50,118 +50,41 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
-    const cvr_value weight = a->n_inputs > 1 ? a->inputs[1] : CVR_NONE;
-    const cvr_value inputs[5] = {a->inputs[0], a->grad_outputs[0], weight, a->outputs[1], a->outputs[2]};
-    cvr_value outputs[3];
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = "group_norm_backward",
-                              .attrs = a->attrs,
-                              .attrs_size = sizeof(cvr_group_norm_attrs),
-                              .inputs = inputs,
-                              .outputs = outputs,
-                              .n_inputs = 5,
-                              .n_outputs = 3};
-    CVR_TRY(b->emit(b, &call, err));
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
-    return CVR_OK;
+    return norm_emit_backward(b, a, a->inputs[0], "group_norm_backward", sizeof(cvr_group_norm_attrs), &a->outputs[1],
+                              err);
 }
 
 /* ---- reference kernels ---- */
 
-/* Element (n, c, s) of x lies at n * picture + c * channel_step + s * position_step. */
-typedef struct group_layout {
-    int64_t n, channels, positions, per_group, groups;
-    int64_t picture, channel_step, position_step;
-} group_layout;
-
-static group_layout layout_of(const cvr_kernel_args *a) {
-    const cvr_group_norm_attrs *attrs = a->attrs;
+/* x as (N, groups, channels of a group, positions): the last two axes are normalised over. */
+static norm_walk walk_of(const cvr_kernel_args *a) {
+    const int64_t groups = ((const cvr_group_norm_attrs *)a->attrs)->num_groups;
     const cvr_tensor *x = a->inputs[0];
-    group_layout l = {.n = x->shape[0], .channels = x->shape[1], .positions = 1, .groups = attrs->num_groups};
-    for (uint32_t i = 2; i < x->rank; i++) l.positions *= x->shape[i];
-    l.per_group = l.channels / l.groups;
-    l.picture = l.channels * l.positions;
-    l.channel_step = x->rank == 4 ? 1 : l.positions;
-    l.position_step = x->rank == 4 ? l.channels : 1;
-    return l;
-}
-
-/* Where element e (channel-major) of group g of picture n lies; its channel goes to *c. */
-static int64_t element_at(const group_layout *l, int64_t n, int64_t g, int64_t e, int64_t *c) {
-    *c = g * l->per_group + e / l->positions;
-    return n * l->picture + *c * l->channel_step + e % l->positions * l->position_step;
-}
-
-static void run_group(const cvr_kernel_args *a, const group_layout *l, int64_t n, int64_t g) {
-    const cvr_group_norm_attrs *attrs = a->attrs;
-    const float *x = a->inputs[0]->data, *weight = norm_in(a, 1), *bias = norm_in(a, 2);
-    float *y = a->outputs[0]->data;
-    const int64_t size = l->per_group * l->positions;
-    double sum = 0, square = 0;
-    int64_t c;
-    for (int64_t e = 0; e < size; e++) sum += x[element_at(l, n, g, e, &c)];
-    const double mean = sum / (double)size;
-    for (int64_t e = 0; e < size; e++) {
-        const double d = x[element_at(l, n, g, e, &c)] - mean;
-        square += d * d;
-    }
-    const double invstd = 1 / sqrt(square / (double)size + attrs->eps);
-    for (int64_t e = 0; e < size; e++) {
-        const int64_t at = element_at(l, n, g, e, &c);
-        y[at] = (float)((x[at] - mean) * invstd * (weight ? weight[c] : 1) + (bias ? bias[c] : 0));
-    }
-    ((float *)a->outputs[1]->data)[n * l->groups + g] = (float)mean;
-    ((float *)a->outputs[2]->data)[n * l->groups + g] = (float)invstd;
+    const int64_t channels = x->shape[1] / groups;
+    int64_t positions = 1;
+    for (uint32_t i = 2; i < x->rank; i++) positions *= x->shape[i];
+    const int64_t channel_step = x->rank == 4 ? 1 : positions, position_step = x->rank == 4 ? x->shape[1] : 1;
+    return (norm_walk){
+        .shape = {x->shape[0], groups, channels, positions},
+        .step = {x->shape[1] * positions, channels * channel_step, channel_step, position_step},
+        .weight_step = {0, channels, 1, 0},
+        .begin = 2,
+        .end = 4,
+        .rank = 4,
+    };
 }
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const group_layout l = layout_of(a);
-    for (int64_t n = 0; n < l.n; n++)
-        for (int64_t g = 0; g < l.groups; g++) run_group(a, &l, n, g);
+    const norm_walk w = walk_of(a);
+    norm_walk_run(a, &w, ((const cvr_group_norm_attrs *)a->attrs)->eps);
     return CVR_OK;
 }
 
-/* dx = invstd * (e - mean(e) - xhat * mean(e * xhat)), e = grad * weight */
-static void backward_group(const cvr_kernel_args *a, const group_layout *l, int64_t n, int64_t g) {
-    const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *weight = norm_in(a, 2);
-    const double mean = norm_in(a, 3)[n * l->groups + g], invstd = norm_in(a, 4)[n * l->groups + g];
-    float *dx = a->outputs[0]->data;
-    const int64_t size = l->per_group * l->positions;
-    double sum = 0, dot = 0;
-    int64_t c;
-    for (int64_t e = 0; e < size; e++) {
-        const int64_t at = element_at(l, n, g, e, &c);
-        const double scaled = dy[at] * (weight ? (double)weight[c] : 1);
-        sum += scaled;
-        dot += scaled * (x[at] - mean) * invstd;
-    }
-    for (int64_t e = 0; e < size; e++) {
-        const int64_t at = element_at(l, n, g, e, &c);
-        const double scaled = dy[at] * (weight ? (double)weight[c] : 1), xhat = (x[at] - mean) * invstd;
-        dx[at] = (float)(invstd * (scaled - (sum + xhat * dot) / (double)size));
-    }
-}
-
-/* dweight = sum of grad * xhat, dbias = sum of grad, over n and positions */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const group_layout l = layout_of(a);
-    const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *mean = norm_in(a, 3), *invstd = norm_in(a, 4);
-    for (int64_t c = 0; c < l.channels; c++) {
-        double dweight = 0, dbias = 0;
-        for (int64_t i = 0; i < l.n * l.positions; i++) {
-            const int64_t n = i / l.positions, group = n * l.groups + c / l.per_group;
-            const int64_t at = n * l.picture + c * l.channel_step + i % l.positions * l.position_step;
-            dbias += dy[at];
-            dweight += (double)dy[at] * ((x[at] - (double)mean[group]) * invstd[group]);
-        }
-        ((float *)a->outputs[1]->data)[c] = (float)dweight;
-        ((float *)a->outputs[2]->data)[c] = (float)dbias;
-    }
-    for (int64_t n = 0; n < l.n; n++)
-        for (int64_t g = 0; g < l.groups; g++) backward_group(a, &l, n, g);
+    const norm_walk w = walk_of(a);
+    norm_walk_backward(a, &w);
     return CVR_OK;
 }
 

@@ -83,33 +83,11 @@ static int32_t backward_infer(const cvr_infer_args *a, cvr_error *err) {
 }
 
 static int32_t grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
-    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
-    const cvr_value weight = a->n_inputs > 1 ? a->inputs[1] : CVR_NONE;
-    const cvr_value inputs[5] = {a->inputs[0], a->grad_outputs[0], weight, a->outputs[1], a->outputs[2]};
-    cvr_value outputs[3];
-    const cvr_op_call call = {.struct_size = sizeof call,
-                              .op = "layer_norm_backward",
-                              .attrs = a->attrs,
-                              .attrs_size = sizeof(cvr_layer_norm_attrs),
-                              .inputs = inputs,
-                              .outputs = outputs,
-                              .n_inputs = 5,
-                              .n_outputs = 3};
-    CVR_TRY(b->emit(b, &call, err));
-    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
-    return CVR_OK;
+    return norm_emit_backward(b, a, a->inputs[0], "layer_norm_backward", sizeof(cvr_layer_norm_attrs), &a->outputs[1],
+                              err);
 }
 
 /* ---- reference kernels ---- */
-
-/* Walks the elements of a group: over the logical axes, with memory steps of x. */
-typedef struct norm_walk {
-    int64_t shape[CVR_MAX_RANK]; /* logical */
-    int64_t step[CVR_MAX_RANK];  /* elements of memory from one index to the next */
-    int64_t weight_step[CVR_MAX_RANK];
-    int64_t begin, end, rank;
-    int64_t groups, size; /* how many groups, elements in each */
-} norm_walk;
 
 /* Memory steps of the logical axes: rank 4 lies as (N, H, W, C). */
 static void memory_steps(int64_t rank, const int64_t *shape, int64_t *step) {
@@ -127,103 +105,24 @@ static void memory_steps(int64_t rank, const int64_t *shape, int64_t *step) {
 static norm_walk walk_of(const cvr_kernel_args *a) {
     const cvr_layer_norm_attrs *attrs = a->attrs;
     const cvr_tensor *x = a->inputs[0];
-    norm_walk w = {.begin = attrs->begin, .end = attrs->end, .rank = x->rank, .groups = 1, .size = 1};
+    norm_walk w = {.begin = attrs->begin, .end = attrs->end, .rank = x->rank};
     memcpy(w.shape, x->shape, sizeof w.shape);
     memory_steps(w.rank, w.shape, w.step);
     memory_steps(w.end - w.begin, w.shape + w.begin, w.weight_step + w.begin);
-    for (int64_t i = 0; i < w.rank; i++) *(i >= w.begin && i < w.end ? &w.size : &w.groups) *= w.shape[i];
     return w;
-}
-
-/* Memory offset of group g. */
-static int64_t group_at(const norm_walk *w, int64_t g) {
-    int64_t at = 0;
-    for (int64_t i = w->rank - 1; i >= 0; i--) {
-        if (i >= w->begin && i < w->end) continue;
-        at += g % w->shape[i] * w->step[i];
-        g /= w->shape[i];
-    }
-    return at;
-}
-
-/* Memory offset of element e within its group, in x and in weight. */
-static int64_t element_at(const norm_walk *w, int64_t e, int64_t *weight_at) {
-    int64_t at = 0;
-    *weight_at = 0;
-    for (int64_t i = w->end - 1; i >= w->begin; i--) {
-        at += e % w->shape[i] * w->step[i];
-        *weight_at += e % w->shape[i] * w->weight_step[i];
-        e /= w->shape[i];
-    }
-    return at;
 }
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
-    const cvr_layer_norm_attrs *attrs = a->attrs;
-    const float *weight = norm_in(a, 1), *bias = norm_in(a, 2);
     const norm_walk w = walk_of(a);
-    int64_t k;
-    for (int64_t g = 0; g < w.groups; g++) {
-        const float *x = (const float *)a->inputs[0]->data + group_at(&w, g);
-        float *y = (float *)a->outputs[0]->data + group_at(&w, g);
-        double sum = 0, square = 0;
-        for (int64_t e = 0; e < w.size; e++) sum += x[element_at(&w, e, &k)];
-        const double mean = sum / (double)w.size;
-        for (int64_t e = 0; e < w.size; e++) {
-            const double d = x[element_at(&w, e, &k)] - mean;
-            square += d * d;
-        }
-        const double invstd = 1 / sqrt(square / (double)w.size + attrs->eps);
-        ((float *)a->outputs[1]->data)[g] = (float)mean;
-        ((float *)a->outputs[2]->data)[g] = (float)invstd;
-        for (int64_t e = 0; e < w.size; e++) {
-            const int64_t at = element_at(&w, e, &k);
-            y[at] = (float)((x[at] - mean) * invstd * (weight ? weight[k] : 1) + (bias ? bias[k] : 0));
-        }
-    }
+    norm_walk_run(a, &w, ((const cvr_layer_norm_attrs *)a->attrs)->eps);
     return CVR_OK;
 }
 
-/* dx = invstd * (e - mean(e) - xhat * mean(e * xhat)), e = grad * weight */
-static void backward_group(const cvr_kernel_args *a, const norm_walk *w, int64_t g) {
-    const float *x = (const float *)a->inputs[0]->data + group_at(w, g);
-    const float *dy = (const float *)a->inputs[1]->data + group_at(w, g), *weight = norm_in(a, 2);
-    const double mean = norm_in(a, 3)[g], invstd = norm_in(a, 4)[g];
-    float *dx = (float *)a->outputs[0]->data + group_at(w, g);
-    double sum = 0, dot = 0;
-    int64_t k;
-    for (int64_t e = 0; e < w->size; e++) {
-        const int64_t at = element_at(w, e, &k);
-        const double scaled = dy[at] * (weight ? (double)weight[k] : 1);
-        sum += scaled;
-        dot += scaled * (x[at] - mean) * invstd;
-    }
-    for (int64_t e = 0; e < w->size; e++) {
-        const int64_t at = element_at(w, e, &k);
-        const double scaled = dy[at] * (weight ? (double)weight[k] : 1), xhat = (x[at] - mean) * invstd;
-        dx[at] = (float)(invstd * (scaled - (sum + xhat * dot) / (double)w->size));
-    }
-}
-
-/* dweight = sum over groups of grad * xhat, dbias = sum of grad */
 static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const norm_walk w = walk_of(a);
-    const float *x = a->inputs[0]->data, *dy = a->inputs[1]->data, *mean = norm_in(a, 3), *invstd = norm_in(a, 4);
-    for (int64_t e = 0; e < w.size; e++) {
-        double dweight = 0, dbias = 0;
-        int64_t k;
-        const int64_t place = element_at(&w, e, &k);
-        for (int64_t g = 0; g < w.groups; g++) {
-            const int64_t at = group_at(&w, g) + place;
-            dbias += dy[at];
-            dweight += (double)dy[at] * ((x[at] - (double)mean[g]) * invstd[g]);
-        }
-        ((float *)a->outputs[1]->data)[k] = (float)dweight;
-        ((float *)a->outputs[2]->data)[k] = (float)dbias;
-    }
-    for (int64_t g = 0; g < w.groups; g++) backward_group(a, &w, g);
+    norm_walk_backward(a, &w);
     return CVR_OK;
 }
 

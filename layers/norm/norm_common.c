@@ -33,3 +33,22 @@ int32_t norm_param(const cvr_builder *b, const char *name, double start, uint32_
     for (uint32_t i = 0; i < CVR_MAX_RANK; i++) decl.shape[i] = i < rank ? shape[i] : 1;
     return b->param(b, &decl, out, err);
 }
+
+int32_t norm_emit_backward(const cvr_builder *b, cvr_grad_args *a, cvr_value x, const char *op, uint64_t attrs_size,
+                           const cvr_value statistics[2], cvr_error *err) {
+    if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
+    const cvr_value weight = a->n_inputs > 1 ? a->inputs[1] : CVR_NONE;
+    const cvr_value inputs[5] = {x, a->grad_outputs[0], weight, statistics[0], statistics[1]};
+    cvr_value outputs[3];
+    const cvr_op_call call = {.struct_size = sizeof call,
+                              .op = op,
+                              .attrs = attrs_size ? a->attrs : NULL,
+                              .attrs_size = attrs_size,
+                              .inputs = inputs,
+                              .outputs = outputs,
+                              .n_inputs = 5,
+                              .n_outputs = 3};
+    CVR_TRY(b->emit(b, &call, err));
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = outputs[i];
+    return CVR_OK;
+}

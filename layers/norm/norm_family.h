@@ -48,9 +48,27 @@ int32_t norm_check_f32(const char *op, const cvr_type *x, cvr_error *err);
 int32_t norm_check_vector(const char *op, const char *what, const cvr_type *v, int64_t n, cvr_error *err);
 int32_t norm_check_like(const char *op, const cvr_type *x, const cvr_type *grad, cvr_error *err);
 
+/* op(x, grad, weight, mean, scale) -> dx, dweight, dbias */
+int32_t norm_emit_backward(const cvr_builder *b, cvr_grad_args *a, cvr_value x, const char *op, uint64_t attrs_size,
+                           const cvr_value statistics[2], cvr_error *err);
+
 /* A scale (`weight`, starts at 1) or shift (`bias`, starts at 0) of this shape. */
 int32_t norm_param(const cvr_builder *b, const char *name, double start, uint32_t rank, const int64_t *shape,
                    cvr_value *out, cvr_error *err);
+
+/*
+ * Reference kernels of norms over groups of elements (norm_walk.c): x has these logical axes, of which `begin` to
+ * end - 1 lie within a group and the others tell groups apart. Steps are floats from one index of an axis to the next,
+ * in x and in weight and bias.
+ */
+typedef struct norm_walk {
+    int64_t shape[CVR_MAX_RANK], step[CVR_MAX_RANK], weight_step[CVR_MAX_RANK];
+    int64_t begin, end, rank;
+} norm_walk;
+/* x, [weight], [bias] -> y, mean, invstd */
+void norm_walk_run(const cvr_kernel_args *a, const norm_walk *w, double eps);
+/* x, grad, [weight], mean, invstd -> dx, dweight, dbias */
+void norm_walk_backward(const cvr_kernel_args *a, const norm_walk *w);
 
 /* Input i's numbers, or NULL where it is absent. */
 static inline const float *norm_in(const cvr_kernel_args *a, uint32_t i) {

@@ -4,12 +4,18 @@
 
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/pool.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 /* max_pool2d, avg_pool2d, adaptive_avg_pool2d, and the backward op of each */
 #define POOL_OPS 6
-extern const cvr_op_desc *const pool_ops[POOL_OPS];
-extern const cvr_kernel_desc *const pool_reference_kernels[POOL_OPS];
+extern const cvr_reference_op pool_ops[POOL_OPS];
+/* Their reference kernels. */
+int32_t pool_max_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t pool_max_backward_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t pool_avg_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t pool_avg_backward_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t pool_adaptive_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t pool_adaptive_backward_run(const cvr_kernel_args *a, cvr_error *err);
 /* max_pool2d, avg_pool2d, adaptive_avg_pool2d */
 #define POOL_LAYERS 3
 extern const cvr_layer_desc *const pool_layers[POOL_LAYERS];

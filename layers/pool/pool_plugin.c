@@ -3,8 +3,7 @@
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (int i = 0; i < POOL_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, pool_ops[i], err));
-    for (int i = 0; i < POOL_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, pool_reference_kernels[i], err));
+    CVR_TRY(cvr_add_reference_ops(r, pool_ops, POOL_OPS, err));
     for (int i = 0; i < POOL_LAYERS; i++) CVR_TRY(r->add(r, CVR_KIND_LAYER, pool_layers[i], err));
     return CVR_OK;
 }

@@ -62,12 +62,12 @@ static void max_backward_window(const cvr_kernel_args *a, int64_t n, int64_t c, 
     if (to >= 0) ((float *)dx->data)[to] += ((const float *)grad->data)[i];
 }
 
-static int32_t max_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t pool_max_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return each_window(a, a->outputs[0], max_window);
 }
 
-static int32_t max_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t pool_max_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     clear(a->outputs[0]);
     return each_window(a, a->inputs[0], max_backward_window);
@@ -143,49 +143,24 @@ static void adaptive_backward_window(const cvr_kernel_args *a, int64_t n, int64_
     spread(dx, n, c, adaptive_area(dx, grad, p, q), ((const float *)grad->data)[place(grad, n, c, p, q)]);
 }
 
-static int32_t avg_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t pool_avg_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return each_window(a, a->outputs[0], avg_window);
 }
 
-static int32_t avg_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t pool_avg_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     clear(a->outputs[0]);
     return each_window(a, a->inputs[0], avg_backward_window);
 }
 
-static int32_t adaptive_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t pool_adaptive_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     return each_window(a, a->outputs[0], adaptive_window);
 }
 
-static int32_t adaptive_backward_run(const cvr_kernel_args *a, cvr_error *err) {
+int32_t pool_adaptive_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     clear(a->outputs[0]);
     return each_window(a, a->inputs[0], adaptive_backward_window);
 }
-
-static const cvr_cpu_fn max_fn = {sizeof(cvr_cpu_fn), max_run};
-static const cvr_cpu_fn max_backward_fn = {sizeof(cvr_cpu_fn), max_backward_run};
-static const cvr_cpu_fn avg_fn = {sizeof(cvr_cpu_fn), avg_run};
-static const cvr_cpu_fn avg_backward_fn = {sizeof(cvr_cpu_fn), avg_backward_run};
-static const cvr_cpu_fn adaptive_fn = {sizeof(cvr_cpu_fn), adaptive_run};
-static const cvr_cpu_fn adaptive_backward_fn = {sizeof(cvr_cpu_fn), adaptive_backward_run};
-
-/* What all reference kernels have in common. */
-#define REFERENCE(op_name, fn)                                                                                         \
-    {                                                                                                                  \
-        .struct_size = sizeof(cvr_kernel_desc), .op = op_name, .backend = "reference",                                 \
-        .payload_kind = CVR_PAYLOAD_CPU_FN, .payload = &(fn), .isa = "", .op_version = 1,                              \
-        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE                                                      \
-    }
-
-static const cvr_kernel_desc max_pool2d = REFERENCE("max_pool2d", max_fn);
-static const cvr_kernel_desc max_pool2d_backward = REFERENCE("max_pool2d_backward", max_backward_fn);
-static const cvr_kernel_desc avg_pool2d = REFERENCE("avg_pool2d", avg_fn);
-static const cvr_kernel_desc avg_pool2d_backward = REFERENCE("avg_pool2d_backward", avg_backward_fn);
-static const cvr_kernel_desc adaptive = REFERENCE("adaptive_avg_pool2d", adaptive_fn);
-static const cvr_kernel_desc adaptive_backward = REFERENCE("adaptive_avg_pool2d_backward", adaptive_backward_fn);
-
-const cvr_kernel_desc *const pool_reference_kernels[POOL_OPS] = {
-    &max_pool2d, &max_pool2d_backward, &avg_pool2d, &avg_pool2d_backward, &adaptive, &adaptive_backward};

@@ -3,13 +3,15 @@
 #define CVR_LAYERS_RESIZE_FAMILY_H
 
 #include <cvr/plugin/ops/check.h>
+#include <cvr/plugin/ops/reference.h>
 #include <cvr/plugin/ops/resize.h>
-#include <cvr/plugin/plugin.h>
 
 /* upsample, upsample_backward */
 #define RESIZE_OPS 2
-extern const cvr_op_desc *const resize_ops[RESIZE_OPS];
-extern const cvr_kernel_desc *const resize_reference_kernels[RESIZE_OPS];
+extern const cvr_reference_op resize_ops[RESIZE_OPS];
+/* Their reference kernels. */
+int32_t resize_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t resize_backward_run(const cvr_kernel_args *a, cvr_error *err);
 
 /* Schemas that the ops and the layer share. */
 extern const cvr_attr_desc resize_mode, resize_align_corners;

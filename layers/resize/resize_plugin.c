@@ -64,8 +64,7 @@ static const cvr_layer_desc layer = {.struct_size = sizeof(cvr_layer_desc),
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
-    for (int i = 0; i < RESIZE_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_OP, resize_ops[i], err));
-    for (int i = 0; i < RESIZE_OPS; i++) CVR_TRY(r->add(r, CVR_KIND_KERNEL, resize_reference_kernels[i], err));
+    CVR_TRY(cvr_add_reference_ops(r, resize_ops, RESIZE_OPS, err));
     return r->add(r, CVR_KIND_LAYER, &layer, err);
 }
 

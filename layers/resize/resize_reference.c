@@ -66,32 +66,16 @@ static void each_pixel(const cvr_upsample_attrs *a, const cvr_tensor *small, con
                 }
 }
 
-static int32_t forward(const cvr_kernel_args *a, cvr_error *err) {
+int32_t resize_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     each_pixel(a->attrs, a->inputs[0], a->outputs[0], 0);
     return CVR_OK;
 }
 
-static int32_t backward(const cvr_kernel_args *a, cvr_error *err) {
+int32_t resize_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     const cvr_tensor *dx = a->outputs[0];
     (void)err;
     memset(dx->data, 0, (size_t)cvr_numel(4, dx->shape) * sizeof(float));
     each_pixel(a->attrs, dx, a->inputs[0], 1);
     return CVR_OK;
 }
-
-static const cvr_cpu_fn forward_fn = {sizeof(cvr_cpu_fn), forward};
-static const cvr_cpu_fn backward_fn = {sizeof(cvr_cpu_fn), backward};
-
-/* What all reference kernels have in common. */
-#define REFERENCE(op_name, fn)                                                                                         \
-    {                                                                                                                  \
-        .struct_size = sizeof(cvr_kernel_desc), .op = op_name, .backend = "reference",                                 \
-        .payload_kind = CVR_PAYLOAD_CPU_FN, .payload = &(fn), .isa = "", .op_version = 1,                              \
-        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE                                                      \
-    }
-
-static const cvr_kernel_desc upsample = REFERENCE("upsample", forward_fn);
-static const cvr_kernel_desc upsample_backward = REFERENCE("upsample_backward", backward_fn);
-
-const cvr_kernel_desc *const resize_reference_kernels[RESIZE_OPS] = {&upsample, &upsample_backward};

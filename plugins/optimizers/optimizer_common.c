@@ -78,20 +78,20 @@ static uint32_t place_of(uint32_t k) {
 }
 
 cvr_op_desc optimizer_many(const optimizer_family *f) {
-    const uint32_t own = f->op.max_inputs - 2, most = (CVR_MAX_IO - MANY_FIRST) / own;
+    const uint32_t own = f->update.op.max_inputs - 2, most = (CVR_MAX_IO - MANY_FIRST) / own;
     cvr_op_desc d = f->multi;
-    const cvr_multi_tensor_trait *trait = cvr_op_trait(&f->op, CVR_TRAIT_MULTI_TENSOR);
+    const cvr_multi_tensor_trait *trait = cvr_op_trait(&f->update.op, CVR_TRAIT_MULTI_TENSOR);
     d.struct_size = sizeof d;
     d.name = trait->op;
     d.version = 1;
     d.flags = CVR_OP_ORDER_AWARE; /* infer sees to it that a parameter and its gradient agree */
     d.min_inputs = MANY_FIRST + own;
     d.max_inputs = MANY_FIRST + own * most;
-    d.n_attrs = f->op.n_attrs;
-    d.attrs = f->op.attrs;
+    d.n_attrs = f->update.op.n_attrs;
+    d.attrs = f->update.op.attrs;
     for (uint32_t i = 0; i < own * most; i++) {
-        d.mutates |= (f->op.mutates >> place_of(i % own) & 1) << (MANY_FIRST + i);
-        d.optional |= (f->op.optional >> place_of(i % own) & 1) << (MANY_FIRST + i);
+        d.mutates |= (f->update.op.mutates >> place_of(i % own) & 1) << (MANY_FIRST + i);
+        d.optional |= (f->update.op.optional >> place_of(i % own) & 1) << (MANY_FIRST + i);
     }
     return d;
 }

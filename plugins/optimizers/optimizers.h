@@ -4,17 +4,16 @@
 #define CVR_PLUGINS_OPTIMIZERS_H
 
 #include <cvr/plugin/ops/optim.h>
-#include <cvr/plugin/plugin.h>
+#include <cvr/plugin/ops/reference.h>
 
 #include <math.h>
 #include <stdbool.h>
 
-/* What one file adds. `multi` is the rest of the multi-tensor op that op's trait names: what optimizer_many() cannot
- * tell from `op`. Without the trait there is none. */
+/* What one file adds. `multi` is the rest of the multi-tensor op that the op's trait names: what optimizer_many()
+ * cannot tell from `update`. Without the trait there is none. */
 typedef struct optimizer_family {
-    cvr_op_desc op;
+    cvr_reference_op update;
     cvr_op_desc multi;
-    cvr_cpu_fn reference;
     uint32_t n_optimizers;
     uint32_t reserved;
     const cvr_optimizer_desc *const *optimizers;
@@ -28,12 +27,8 @@ extern const optimizer_family optimizer_lion;
 extern const optimizer_family optimizer_lamb;
 extern const optimizer_family optimizer_lars;
 
-/* An op that stands beside the updates, with its reference. */
-typedef struct running_op {
-    cvr_op_desc op;
-    cvr_cpu_fn reference;
-} running_op;
-extern const running_op optimizer_running[2];
+/* The ops that stand beside the updates. */
+extern const cvr_reference_op optimizer_running[2];
 
 /* The inputs of every update op, before its state; lr and step are what the updates of many parameters share. */
 enum { IN_PARAM, IN_GRAD, IN_LR, IN_STEP, IN_STATE };

@@ -4,13 +4,6 @@
 golden=$here/../golden/darknet
 cp "$golden"/yolov3.cfg "$golden"/yolov3.weights "$golden"/yolov4.cfg "$golden"/classifier.cfg "$golden"/yolov2.weights .
 
-# has LINE...: the last cfg has these lines, blanks counting as one
-has() {
-  for line; do
-    tr -s ' ' <out.txt | grep -qxF -- "$line" || { cat out.txt >&2; fail "cfg does not say $line"; }
-    checks=$((checks + 1))
-  done
-}
 printf '[data]\nformat = scenes\nfields = boxes\ntrain_size = 4\nval_size = 2\n[model]\nname = yolov3.cfg\n' >r.ini
 expect 0 "" "$CVRUN" cfg r.ini
 has 'task = detect model darknet' 'img_size = 64 model darknet' 'fit = letterbox_center model darknet' 'batch = 4 model darknet' \

@@ -57,6 +57,14 @@ expect() {
   checks=$((checks + 1))
 }
 
+# has LINE...: what the last command printed has these lines, blanks counting as one
+has() {
+  for line; do
+    tr -s ' ' <out.txt | grep -qxF -- "$line" || { cat out.txt >&2; fail "there is no line \`$line\`"; }
+    checks=$((checks + 1))
+  done
+}
+
 # left_out WHAT FEATURE: a test that this machine cannot run is named at the end of tests/run.sh
 left_out() {
   echo "left out: $1, since this machine lacks $2" >&2

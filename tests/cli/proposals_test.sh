@@ -8,13 +8,6 @@ gcc -std=c17 -g -O1 -shared -fPIC ${CVR_SANITIZE:+-fsanitize=$CVR_SANITIZE} -I"$
 "$(dirname "$CVRUN")/cvr-manifest" plug/plugins.ini plug/toy.so
 export CVR_PLUGIN_PATH=$work/plug
 
-# has LINE...: the last cfg has these lines, blanks counting as one
-has() {
-  for line; do
-    tr -s ' ' <out.txt | grep -qxF -- "$line" || { cat out.txt >&2; fail "cfg does not say $line"; }
-    checks=$((checks + 1))
-  done
-}
 hasnt() { if grep -qF -- "$1" out.txt; then cat out.txt >&2; fail "cfg says $1"; fi; checks=$((checks + 1)); }
 
 printf '[data]\nformat = fake\n[model]\nname = acme.toy\n[train]\nbatch = 4\n' >toy.ini

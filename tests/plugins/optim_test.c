@@ -1,14 +1,13 @@
 /*
- * Optimizers and schedulers against torch.optim's and timm's numbers (tests/golden/optim.safetensors,
- * schedulers.safetensors), on the reference and on every instruction set; and, on a parameter of several tasks, the
+ * Optimizers against torch.optim's and timm's numbers (tests/golden/optim.safetensors), on the reference and on every
+ * instruction set; and, on a parameter of several tasks, the
  * CPU's kernels against the reference, with the same bits from one thread and from three; and many parameters in one
  * node (the pass "batch_updates") with the same bits as one by one.
  *
  * Tolerance: |a - b| <= 2e-6 (|b| + max |b|): five updates, each a few roundings of f32.
  */
-#include "support/golden.h"
+#include "support/golden_fields.h"
 #include "support/left_out.h"
-#include <criterion/criterion.h>
 #include <cvr/plugin/rng.h>
 #include <math.h>
 #include <stdlib.h>
@@ -92,36 +91,11 @@ static int32_t step(trainer *t, const update_case *c, int64_t number, const void
 
 /* ---- against PyTorch ---- */
 
-static const golden_tensor *need(golden *g, const char *label, const char *field) {
-    const golden_tensor *t = golden_find(g, label, field);
-    cr_assert_not_null(t, "case %s has no field %s", label, field);
-    return t;
-}
-
-static void take_text(golden *g, const char *label, const char *field, char *out, size_t size) {
-    const golden_tensor *t = need(g, label, field);
-    cr_assert_lt(t->bytes, size);
-    memcpy(out, t->data, t->bytes);
-    out[t->bytes] = '\0';
-}
-
-static float take_f32(golden *g, const char *label, const char *field) {
-    float v;
-    memcpy(&v, need(g, label, field)->data, sizeof v);
-    return v;
-}
-
-static int64_t take_i64(golden *g, const char *label, const char *field) {
-    int64_t v;
-    memcpy(&v, need(g, label, field)->data, sizeof v);
-    return v;
-}
-
 static update_case take_case(golden *g, const char *label) {
-    update_case c = {.weight_decay = take_f32(g, label, "weight_decay"), .lr = take_f32(g, label, "lr")};
-    take_text(g, label, "optimizer", c.optimizer, sizeof c.optimizer);
-    take_text(g, label, "settings", c.settings, sizeof c.settings);
-    c.type = need(g, label, "p0")->type;
+    update_case c = {.weight_decay = golden_f32(g, label, "weight_decay"), .lr = golden_f32(g, label, "lr")};
+    golden_text(g, label, "optimizer", c.optimizer, sizeof c.optimizer);
+    golden_text(g, label, "settings", c.settings, sizeof c.settings);
+    c.type = golden_need(g, label, "p0")->type;
     return c;
 }
 
@@ -135,13 +109,13 @@ static void check_case(const case_machine *m, golden *g, const char *label) {
     cr_assert(case_tensor_set(&after, "p", &c.type, NULL));
     cr_assert_eq(trainer_open(&t, m, &c, &err), CVR_OK, "%s on %s: %s", label, m->label, err.message);
     const size_t at = (size_t)cvr_store_find(t.store, "p");
-    cr_assert_eq(cvr_store_write(t.store, at, need(g, label, "p0")->data, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_store_write(t.store, at, golden_need(g, label, "p0")->data, &err), CVR_OK, "%s", err.message);
     for (int64_t i = 0; i < STEPS; i++) {
         (void)snprintf(field, sizeof field, "g%d", (int)i);
-        const void *gradient = need(g, label, field)->data;
+        const void *gradient = golden_need(g, label, field)->data;
         cr_assert_eq(step(&t, &c, i, gradient, after.data, &err), CVR_OK, "%s on %s: %s", label, m->label, err.message);
         (void)snprintf(field, sizeof field, "p%d", (int)i + 1);
-        const golden_tensor *want = need(g, label, field);
+        const golden_tensor *want = golden_need(g, label, field);
         const case_tensor expected = {.type = want->type, .data = want->data};
         const double far = case_distance(&after, &expected, RELATIVE);
         cr_expect_leq(far, 1, "%s on %s: %s is %.3g times what is allowed off", label, m->label, field, far);
@@ -397,83 +371,4 @@ Test(many, cpu_avx2) {
 }
 Test(many, cpu_avx512) {
     check_all_many("cpu", "cpu_avx512", 3);
-}
-
-/* ---- schedulers ---- */
-
-static void check_schedule(cvr_plugins *plugins, golden *g, const char *label) {
-    char name[64], settings[200];
-    cvr_error err;
-    const void *found;
-    void *attrs;
-    cvr_error_init(&err);
-    take_text(g, label, "scheduler", name, sizeof name);
-    take_text(g, label, "settings", settings, sizeof settings);
-    const golden_tensor *lrs = need(g, label, "lrs");
-    const int64_t per_epoch = take_i64(g, label, "steps_per_epoch"), n = take_i64(g, label, "epochs") * per_epoch;
-    const double lr = take_f32(g, label, "lr"), lr_min = take_f32(g, label, "lr_min");
-    cr_assert_eq(cvr_plugins_find(plugins, CVR_KIND_SCHEDULER, name, &found, &err), CVR_OK, "%s", err.message);
-    const cvr_scheduler_desc *scheduler = found;
-    const cvr_schema schema = {scheduler->attrs, scheduler->n_attrs};
-    cr_assert_eq(cvr_attrs_parse(&schema, settings, NULL, name, &attrs, &err), CVR_OK, "%s", err.message);
-    cr_assert_eq(lrs->bytes, (uint64_t)n * sizeof(float));
-    const golden_tensor *metrics = golden_find(g, label, "metrics"); /* of each epoch; NULL: none */
-    for (int64_t i = 0; i < n; i++) {
-        const cvr_sched_args args = {.struct_size = sizeof args,
-                                     .attrs = attrs,
-                                     .step = i,
-                                     .total_steps = n,
-                                     .steps_per_epoch = per_epoch,
-                                     .lr_min_factor = lr_min / lr,
-                                     .lr = lr,
-                                     .history = metrics ? (const double *)(const void *)metrics->data : NULL,
-                                     .n_history = metrics ? (uint64_t)(i / per_epoch) : 0,
-                                     .lower_is_better = metrics ? (uint32_t)take_i64(g, label, "lower") : 0};
-        const double have = lr * scheduler->factor(&args), want = ((const float *)lrs->data)[i];
-        cr_expect_leq(fabs(have - want), 1e-6 * lr, "%s: step %d has lr %.9g, PyTorch %.9g", label, (int)i, have, want);
-    }
-    cvr_free(attrs);
-}
-
-Test(schedulers, as_pytorch) {
-    cvr_plugins *plugins;
-    golden g;
-    cvr_error err;
-    cvr_error_init(&err);
-    cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
-    cr_assert_eq(golden_open(&g, plugins, CVR_GOLDEN_DIR "/schedulers.safetensors", &err), CVR_OK, "%s", err.message);
-    cr_assert_gt(g.n_cases, 0);
-    for (size_t i = 0; i < g.n_cases; i++) check_schedule(plugins, &g, g.cases[i]);
-    golden_close(&g);
-    cvr_plugins_close(&plugins);
-}
-
-/* Darknet's: learning_rate = 1, burn_in = 10, policy = steps, steps = 20,30, scales = .1,.5; get_current_rate() sees
- * the number of the batch from 1 on. The last of fewer scales counts for the rest. */
-Test(schedulers, steps_as_darknet) {
-    static const struct {
-        const char *settings;
-        double after;
-    } cases[] = {{"steps=20,30 scales=0.1,0.5", 0.05}, {"steps=20,30 scales=0.1", 0.01}};
-    cvr_plugins *plugins;
-    cvr_error err;
-    const void *found;
-    cvr_error_init(&err);
-    cr_assert_eq(cvr_plugins_open(&plugins, NULL, 0, &err), CVR_OK, "%s", err.message);
-    cr_assert_eq(cvr_plugins_find(plugins, CVR_KIND_SCHEDULER, "steps", &found, &err), CVR_OK, "%s", err.message);
-    const cvr_scheduler_desc *scheduler = found;
-    const cvr_schema schema = {scheduler->attrs, scheduler->n_attrs};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        void *attrs;
-        cr_assert_eq(cvr_attrs_parse(&schema, cases[i].settings, NULL, "steps", &attrs, &err), CVR_OK);
-        for (int64_t batch = 11; batch <= 40; batch++) {
-            const cvr_sched_args args = {
-                .struct_size = sizeof args, .attrs = attrs, .step = batch - 11, .warmup = 10, .lr = 1};
-            const double want = batch < 20 ? 1 : batch < 30 ? 0.1 : cases[i].after;
-            cr_expect(fabs(scheduler->factor(&args) - want) < 1e-12, "batch %d: %g", (int)batch,
-                      scheduler->factor(&args));
-        }
-        cvr_free(attrs);
-    }
-    cvr_plugins_close(&plugins);
 }

@@ -75,14 +75,17 @@ static cvr_value predict(net *n, const char *name, int64_t channels, cvr_value x
     return net_conv(n, x, name, &c);
 }
 
-/* Where the maps cannot be built of pictures that are too small, that is why. */
-static int32_t blame_size(const net *n, cvr_value image) {
+static int32_t check(const net *n, const ssd300_attrs *a, cvr_value image) {
     const int64_t *s = net_shape(n, image);
-    if (s[2] >= LEAST_SIDE && s[3] >= LEAST_SIDE) return n->status;
-    return cvr_fail(n->err, n->status,
-                    "pictures of %lldx%lld are too small for the six maps of SSD300: set data.img_size to 300, or to "
-                    "%d at least",
-                    (long long)s[3], (long long)s[2], LEAST_SIDE);
+    if (a->n_layers != VGG_STAGES)
+        return cvr_fail(n->err, CVR_ERR_INVALID, "model.layers has %lld numbers; VGG has %d stages",
+                        (long long)a->n_layers, VGG_STAGES);
+    if (s[2] < LEAST_SIDE || s[3] < LEAST_SIDE)
+        return cvr_fail(n->err, CVR_ERR_INVALID,
+                        "pictures of %lldx%lld are too small for the six maps of SSD300: set data.img_size to 300, or "
+                        "to %d at least",
+                        (long long)s[3], (long long)s[2], LEAST_SIDE);
+    return CVR_OK;
 }
 
 static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
@@ -92,9 +95,7 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     const ssd_head head = {&a->ssd, args->num_classes, predict, ""};
     cvr_value maps[SSD_MAPS], x;
     ssd_check(&n, &a->ssd);
-    if (n.status == CVR_OK && a->n_layers != VGG_STAGES)
-        n.status = cvr_fail(err, CVR_ERR_INVALID, "model.layers has %lld numbers; VGG has %d stages",
-                            (long long)a->n_layers, VGG_STAGES);
+    if (n.status == CVR_OK) n.status = check(&n, a, e.image);
     if (n.status != CVR_OK) return n.status;
     x = finest(&n, a, e.image);
     maps[0] = rescaled(&n, x);
@@ -103,7 +104,6 @@ static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr
     maps[3] = x = extra(&n, 2, 2 * a->width, 1, x);
     maps[4] = x = extra(&n, 3, 2 * a->width, 0, x);
     maps[5] = extra(&n, 4, 2 * a->width, 0, x);
-    if (n.status == CVR_ERR_INVALID) n.status = blame_size(&n, e.image);
     return ssd_build_head(&n, &head, &e, maps);
 }
 
