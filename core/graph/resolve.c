@@ -21,7 +21,8 @@ void make_signature(node_signature *s, const plan_request *r, const ir_node *n) 
                              r->n_workers,
                              g->math,
                              0,
-                             0};
+                             0,
+                             NULL};
 }
 
 bool can_prepare(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k) {

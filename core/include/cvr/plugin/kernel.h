@@ -8,6 +8,7 @@
 #ifndef CVR_PLUGIN_KERNEL_H
 #define CVR_PLUGIN_KERNEL_H
 
+#include "device.h"
 #include "host.h"
 #include "op.h"
 
@@ -37,6 +38,7 @@ typedef struct cvr_signature {
     uint32_t math;      /* CVR_MATH_* */
     uint32_t prepared;  /* 1: the inputs of `prepares` stay as they are, so `prepare` will have run */
     uint32_t reserved;
+    const cvr_device_info *device; /* NULL on the host */
 } cvr_signature;
 
 typedef struct cvr_kernel_args {
@@ -52,6 +54,7 @@ typedef struct cvr_kernel_args {
     uint32_t n_outputs;
     void *prepared; /* what `prepare` made, 64-byte aligned; NULL where it did not run */
     uint64_t prepared_size;
+    const cvr_device_info *device; /* NULL on the host */
 } cvr_kernel_args;
 
 /* Payload "cpu.fn/1". */
@@ -94,8 +97,8 @@ typedef struct cvr_kernel_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_signature) == 56, "cvr_signature has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_kernel_args) == 88, "cvr_kernel_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_signature) == 64, "cvr_signature has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_kernel_args) == 96, "cvr_kernel_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_cpu_fn) == 16, "cvr_cpu_fn has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_kernel_desc) == 112, "cvr_kernel_desc has padding");
 

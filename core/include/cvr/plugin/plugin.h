@@ -15,6 +15,7 @@
 #include "bf16.h"
 #include "codec.h"
 #include "data.h"
+#include "device.h"
 #include "elementwise_steps.h"
 #include "gradient.h"
 #include "graph.h"
