@@ -197,8 +197,11 @@ static bool has_recipe(const arguments *a, const command *c) {
 }
 
 static int no_recipe(const command *c) {
-    print_line(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s%s", c->name, c->name, c->usage,
-               c->needs_output || c->takes_words ? "" : "; without a recipe, model=NAME and data=FOLDER as settings");
+    if (c->takes_words)
+        print_line(stderr, "cvrun: error: %s wants a run folder first: cvrun %s %s", c->name, c->name, c->usage);
+    else
+        print_line(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s%s", c->name, c->name, c->usage,
+                   c->needs_output ? "" : "; without a recipe, model=NAME and data=FOLDER as settings");
     return EXIT_USAGE;
 }
 
