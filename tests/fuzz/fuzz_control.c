@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
         control_order o;
         cvr_error_init(&err);
         const int32_t read = control_parse(line, &o, &err);
-        fuzz_check_error(read, &err);
+        fuzz_check_line(read, &err); /* it repeats words, which are cleaned where they are printed */
         if (read != CVR_OK) continue;
         fuzz_check(o.kind <= CONTROL_STOP, "an order of no kind");
         fuzz_check(o.kind != CONTROL_LR || (isfinite(o.lr) && o.lr > 0), "a learning rate of %g", o.lr);
