@@ -125,7 +125,7 @@ def detect(name, seed):
 
 
 # Heights and widths of pictures that are no squares.
-SHAPES = [(300, 400), (100, 72), (51, 97), (64, 90)]  # darknet wants four
+SHAPES = [(300, 400), (100, 72), (51, 97), (60, 90)]  # darknet wants four
 
 
 def letterbox(name):
