@@ -90,14 +90,15 @@ static void letter_box(const void *how, float *box) {
     }
 }
 
-/* A picture that is of the size stays as it is. */
+/* A picture that is of the size stays as it is, but becomes f32 like all others where Darknet's resizing makes them so.
+ */
 static int32_t apply(const void *self, const double *params, cvr_sample *s, cvr_error *err) {
     const letterbox_attrs *const a = self;
     const int64_t h = size_height(&a->size), w = size_width(&a->size);
     image im;
     (void)params;
     CVR_TRY(image_get(s, &im, NULL, err));
-    if (im.h == h && im.w == w) return CVR_OK;
+    if (im.h == h && im.w == w && !a->aligned) return CVR_OK;
     const letter_motion how = motion_of(a, &im);
     const image_motion m = {
         .how = &how,

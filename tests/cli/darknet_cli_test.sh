@@ -113,7 +113,7 @@ def byte(number, y, x, c):
     n = (((number * 64 + y // 8) * 64 + x // 8) * 3 + c + 1) * 2654435761 % 2**32
     n = (n ^ n >> 15) * 2246822519 % 2**32
     return n >> 24
-for p, (h, w) in enumerate([(300, 400), (100, 72), (51, 97), (60, 90)]):
+for p, (h, w) in enumerate([(300, 400), (100, 72), (51, 97), (60, 90), (64, 64)]):
     rows = b"".join(b"\0" + bytes(byte(p, y, x, c) for x in range(w) for c in range(3)) for y in range(h))
     open(f"l{p}.png", "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 PY
@@ -121,6 +121,9 @@ cp "$golden/yolov3.cfg" .
 for p in 0 1 2 3; do
   expect 0 "" "$CVRUN" predict model=yolov3.cfg weights=yolov3.weights model.num_classes=3 source=l$p.png predict.conf=0 predict.save=no predict.out=l$p
 done
+# pictures of the network's own size share a batch with them
+mkdir mixed && cp l2.png l4.png mixed/ && echo '0 0.5 0.5 0.5 0.5' | tee mixed/l2.txt >mixed/l4.txt
+expect 0 "" "$CVRUN" val model=yolov3.cfg weights=yolov3.weights data.format=yolo data.val=mixed data.root=mixed data.names=a,b,c batch=2
 python3 - "$golden/letterbox.txt" <<'PY' || fail "not what darknet finds"
 import json, sys
 sizes = [(400, 300), (72, 100), (97, 51), (90, 60)]
