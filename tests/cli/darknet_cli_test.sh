@@ -122,7 +122,7 @@ for p in 0 1 2 3; do
   expect 0 "" "$CVRUN" predict model=yolov3.cfg weights=yolov3.weights model.num_classes=3 source=l$p.png predict.conf=0 predict.save=no predict.out=l$p
 done
 # pictures of the network's own size share a batch with them
-mkdir mixed && cp l2.png l4.png mixed/ && echo '0 0.5 0.5 0.5 0.5' | tee mixed/l2.txt >mixed/l4.txt
+mkdir mixed && cp l2.png l4.png mixed/ && echo '2 0.5 0.5 0.5 0.5' | tee mixed/l2.txt >mixed/l4.txt
 expect 0 "" "$CVRUN" val model=yolov3.cfg weights=yolov3.weights data.format=yolo data.val=mixed data.root=mixed data.names=a,b,c batch=2
 python3 - "$golden/letterbox.txt" <<'PY' || fail "not what darknet finds"
 import json, sys
