@@ -263,6 +263,7 @@ static int32_t stopped(trainer *t, cvr_error *err) {
 
 static int32_t train_loop(trainer *t, cvr_error *err) {
     const int64_t epochs = t->s->set.train->epochs;
+    t->s->ahead = &t->s->data.splits[CVR_SPLIT_TRAIN];
     CVR_TRY(split_begin(&t->s->data.splits[CVR_SPLIT_TRAIN], t->state.epoch, t->state.batch, err));
     while (t->state.epoch < epochs) {
         bool ended = false;
