@@ -12,7 +12,7 @@ Each side draws its own weights and its own order of pictures, as users' runs do
 by pycocotools (cvrun's from the results that it writes with val.save=yes, beside what it said itself), and the seconds that training
 took. Checked: cvrun's figures are those of pycocotools to 1e-9 and at least the case's floors; and, where both sides run, its AP is
 within a point of torchvision's, or above it.
---share 0.05: a twentieth of the pictures, and of Darknet's batches, to see that both sides learn and how long an epoch takes; floors do not
+--share 0.05: a twentieth of the training pictures, and of Darknet's batches, to see that both sides learn and how long an epoch takes; floors do not
 count then.
 --autocast: torchvision computes in bf16, as the recipe's precision = auto lets cvrun where the machine is faster so; else in f32.
 Needs pycocotools; torchvision's side torch and torchvision. Fashion-MNIST is Debian's dataset-fashion-mnist.
@@ -90,7 +90,7 @@ def share_of(cvrun, recipe, share):
     """The recipe's settings, on the command line, for this share of its data and of what is counted in batches."""
     v = values(cvrun, recipe)
     few = lambda text: ",".join(str(round(int(n) * share)) for n in text.split(","))
-    return [f"{k}={few(v[k])}" for k in ("data.train_size", "data.val_size", "train.max_batches", "sched.warmup_steps", "sched.steps") if v.get(k, "0") not in ("", "0")]
+    return [f"{k}={few(v[k])}" for k in ("data.train_size", "train.max_batches", "sched.warmup_steps", "sched.steps") if v.get(k, "0") not in ("", "0")]
 
 
 def wheel(wheels, name):
