@@ -112,7 +112,7 @@ typedef struct loss_sums {
 static int32_t add_losses(loss_sums *l, const net_program *p, double loss, int64_t samples, cvr_error *err) {
     if (!l->each) l->each = cvr_calloc(p->n_losses + 1, sizeof *l->each);
     if (!l->each) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    l->targets = l->any = p->total >= 0;
+    l->any = p->total >= 0;
     l->n = p->n_losses;
     l->names = p->loss_names;
     if (samples == 0) return CVR_OK;

@@ -48,7 +48,7 @@ typedef struct data_settings {
     const char *cache_size;
 } data_settings;
 
-enum { FIT_AUTO, FIT_STRETCH, FIT_LETTERBOX, FIT_LETTERBOX_CENTER };
+enum { FIT_AUTO, FIT_STRETCH, FIT_LETTERBOX, FIT_LETTERBOX_CENTER, FIT_LETTERBOX_ALIGNED };
 enum { ON_NAN_FAIL, ON_NAN_SKIP };
 
 typedef struct train_settings {
@@ -144,6 +144,7 @@ typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* NULL: there is none; not opened from one */
     char proposed_by[96];      /* the origin of what the model proposes */
+    bool trains;               /* or is asked what training would do */
     int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
     run_settings *run;         /* `plugins` is settled when training starts */

@@ -206,6 +206,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     CVR_TRY(session_check_record(s, err));
     CVR_TRY(check_resumed(s, err));
     CVR_TRY(open_plugins(s, err));
+    s->set.trains = trains;
     CVR_TRY(settings_read(&s->set, s->plugins, !only_settings, reads || only_settings, err));
     cvr_plugins_limit_pixels(s->plugins, (uint64_t)s->set.data->max_pixels);
     for (size_t i = 0; i < o->n_sections; i++) {
@@ -306,6 +307,12 @@ const cvr_threadpool *cvr_session_pool(const cvr_session *s) {
 
 const cvr_task_desc *cvr_session_task(const cvr_session *s) {
     return s->set.task;
+}
+
+const char *cvr_session_network_key(const cvr_session *s) {
+    const char *key = s->set.model_desc ? s->set.model_desc->file : NULL;
+    const char *path = key ? cvr_config_get(s->set.config, "model", key, NULL) : NULL;
+    return path && *path ? key : NULL;
 }
 
 cvr_device *cvr_session_device(cvr_session *s) {

@@ -137,6 +137,8 @@ int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, c
  * and then the error. */
 const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err);
 int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err);
+/* weights_layout.c: a shape for messages, "(64, 3, 7, 7)". */
+void weights_shape_text(char *out, size_t size, uint32_t rank, const int64_t *shape);
 /* weights_adapt.c: makes a tensor of a known meaning fit another shape; `out` NULL: whether there is a way. */
 bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t *shape, const float *in);
 /* Whether another implementation's tensor is one of type `t`, but for axes of 1, or the last ones as one. */

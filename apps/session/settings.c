@@ -82,8 +82,9 @@ static const cvr_attr_desc *const data_keys[] = {
     CVR_ATTR(
         CHOICE, "fit", "auto",
         "how pictures with boxes come to that square: each side stretched by itself, or in their shape, at the upper "
-        "left or in the middle of a grey square; auto: as the model proposes, else stretched",
-        .choices = "auto|stretch|letterbox|letterbox_center"),
+        "left or in the middle of a grey square; aligned: in the middle, resized as Darknet does it; auto: as the "
+        "model proposes, else stretched",
+        .choices = "auto|stretch|letterbox|letterbox_center|letterbox_aligned"),
     CVR_ATTR(INT, "shapes", "0",
              "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, of a task with boxes 8, "
              "and 64 where pictures come one by one",

@@ -321,12 +321,15 @@ typedef struct printer {
     cvr_text *out;
     const char *section;
     bool origins;
-    bool given; /* no defaults */
+    bool given;                 /* no defaults */
+    const cvr_setting *instead; /* or NULL */
 } printer;
 
 static void print_ini(void *ctx, const char *section, const char *key, const char *value, const char *origin) {
     printer *p = ctx;
     if (p->given && strcmp(origin, default_origin) == 0) return;
+    if (p->instead && strcmp(p->instead->section, section) == 0 && strcmp(p->instead->key, key) == 0)
+        value = p->instead->value;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
     if (p->origins) {
@@ -357,6 +360,11 @@ static void print_json(void *ctx, const char *section, const char *key, const ch
 
 void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out) {
     printer p = {.out = out, .origins = origins};
+    each_setting(c, print_ini, &p);
+}
+
+void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, cvr_text *out) {
+    printer p = {.out = out, .instead = instead};
     each_setting(c, print_ini, &p);
 }
 

@@ -34,6 +34,9 @@ wrong 2 key "model acme.toy: unknown key \`epoch\` in [train]"
 wrong 1 form "proposes \`epochs\`, which is no section.key with a value"
 wrong 2 value "model acme.toy: grad_accum = many: not a whole number"
 
+# a remark is for who trains
+expect 0 "warning: a toy's third line does nothing" env MISTAKE=remark "$CVRUN" cfg toy.ini
+
 # a file that is a network, in a recipe and without one
 echo layers >net.toy; mkdir sub; printf '[data]\nformat = fake\n[model]\nname = ../net.toy\n' >sub/file.ini
 expect 0 "" "$CVRUN" cfg sub/file.ini

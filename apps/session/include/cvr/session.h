@@ -56,6 +56,9 @@ cvr_config *cvr_session_config(cvr_session *s);
 cvr_plugins *cvr_session_plugins(cvr_session *s);
 const cvr_threadpool *cvr_session_pool(const cvr_session *s);
 const cvr_task_desc *cvr_session_task(const cvr_session *s);
+/* The key of [model] whose value is the file that the network is built from (cvr_model_desc.file); NULL: there is no
+ * such file. */
+const char *cvr_session_network_key(const cvr_session *s);
 /* The open backend, until the session changes it. */
 cvr_device *cvr_session_device(cvr_session *s);
 
