@@ -19,6 +19,8 @@ typedef struct arguments {
     size_t n_settings;
     const char *sources[128]; /* predict: source=PATH, each time that it stands there */
     size_t n_sources;
+    const char *words[32]; /* others, for commands that take them */
+    size_t n_words;
     const char *resume;      /* --resume RUN_DIR */
     const char *swap_to[16]; /* --swap-to BACKEND@STEP */
     size_t n_swaps;
@@ -39,11 +41,12 @@ typedef struct command {
     int (*run)(const arguments *a);
     bool needs_path;
     bool needs_output; /* a second path */
+    bool takes_words;  /* others behind the path */
     bool forks;        /* it has limits of its own, and no watchdog */
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
-    bench_command, pack_command, plugins_command, convert_command, conform_command;
+    bench_command, pack_command, plugins_command, convert_command, conform_command, ctl_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 
