@@ -314,8 +314,8 @@ Test(detect, what_is_never_found_has_no_precision) {
     int64_t seen = 0;
     open_task(&d, NULL, 0);
     make_batch(&b);
-    for (int i = 0; i < N * D; i++)
-        if (b.labels[i] == 1) b.labels[i] = 0;
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < D; k++) b.labels[i][k] = b.labels[i][k] == 1 ? 0 : b.labels[i][k];
     update(&d, &b);
     const uint32_t n = d.task->metrics_curves(d.metrics, &curves);
     for (uint32_t i = 0; i < n; i++) {
