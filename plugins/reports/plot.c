@@ -107,12 +107,24 @@ static void find_range(const plot *p, uint64_t first, double *low, double *high)
     }
 }
 
+/* What the later points come to: without the first quarter; or half, or three quarters, while those are of another
+ * order of magnitude than the last. */
+static double late_high(const plot *p) {
+    double low, last, high = 0;
+    find_range(p, p->n - p->n / 4, &low, &last);
+    for (uint64_t quarters = 1; quarters < 4; quarters++) {
+        find_range(p, p->n * quarters / 4, &low, &high);
+        if (!(high > 10 * last)) break;
+    }
+    return high;
+}
+
 /* A little air above and below, unless that would cross zero. */
 static frame choose_frame(const plot *p) {
-    double low, high, late_low, late_high;
+    double low, high;
     find_range(p, 0, &low, &high);
-    find_range(p, p->n / 4, &late_low, &late_high);
-    if (p->late && p->n >= LEAST_LATE && late_high > 0 && high > FAR_ABOVE * late_high) high = late_high;
+    const double late = p->late && p->n >= LEAST_LATE ? late_high(p) : 0;
+    if (late > 0 && high > FAR_ABOVE * late) high = late;
     if (low > high) low = 0, high = 1;
     const double air = (high - low) * 0.05, bound = p->bound > 0 && high <= p->bound ? p->bound : INFINITY;
     double top = fmin(high + air, bound);

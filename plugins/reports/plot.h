@@ -23,7 +23,7 @@ typedef struct plot {
     double bound; /* no axis goes past it where no value does; 0: there is none */
     uint64_t n, stride;
     int32_t from_zero; /* the axis begins at 0 */
-    int32_t late; /* the first quarter does not stretch the axis: what is far above the rest is marked at its top */
+    int32_t late; /* the first points do not stretch the axis: what is far above the later ones is marked at its top */
     uint32_t n_series;
     plot_series series[PLOT_SERIES];
 } plot;
