@@ -44,6 +44,21 @@ static void warn_of_warmup(const trainer *t) {
                 (long long)(t->steps_per_epoch * s->train->epochs));
 }
 
+/* Last epochs that are all of them leave nothing of what they are the end of. */
+static void warn_of_last_epochs(const settings *s) {
+    const int64_t epochs = s->train->epochs, closing = s->train->close_mosaic, flat = s->sched->flat_epochs;
+    if (epochs && closing >= epochs)
+        cvr_log(CVR_LOG_WARNING,
+                "train.close_mosaic = %lld is not smaller than train.epochs = %lld: no epoch has a mosaic, or whatever "
+                "else the last ones do without",
+                (long long)closing, (long long)epochs);
+    if (epochs && flat >= epochs)
+        cvr_log(CVR_LOG_WARNING,
+                "sched.flat_epochs = %lld is not smaller than train.epochs = %lld: lr is that of the schedule's end "
+                "from the first epoch on",
+                (long long)flat, (long long)epochs);
+}
+
 /* Norms with frozen statistics have buffers that neither the optimizer nor a node of the graph changes: they mean
  * something only where a file has filled them. Buffers of whole numbers are counters and tables. */
 static void warn_of_frozen_statistics(const trainer *t) {
@@ -69,6 +84,7 @@ void warn_of_doubts(const trainer *t) {
     warn_of_frozen_statistics(t);
     warn_of_slow_means(t);
     warn_of_warmup(t);
+    warn_of_last_epochs(&t->s->set);
     warn_of_late_phases(&t->s->set);
     warn_of_parts(&t->s->set);
 }

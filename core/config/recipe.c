@@ -392,7 +392,11 @@ const char *cvr_config_get(cvr_config *c, const char *section, const char *key, 
             return c->answer.s;
         }
     }
-    return NULL;
+    const cvr_setting *given = find(c, section, key);
+    if (!given) return NULL;
+    set_origin(given, c->origin, sizeof c->origin);
+    if (origin) *origin = c->origin;
+    return given->value;
 }
 
 int32_t cvr_config_blame(const cvr_config *c, const char *section, const char *key, int32_t status, cvr_error *err) {

@@ -306,6 +306,28 @@ Test(detect, matrix_and_curves) {
     close_task(&d);
 }
 
+/* A class of which nothing is found has a precision of 0 at every confidence. */
+Test(detect, what_is_never_found_has_no_precision) {
+    const cvr_curve *const *curves;
+    detect d;
+    batch b;
+    int64_t seen = 0;
+    open_task(&d, NULL, 0);
+    make_batch(&b);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < D; k++) b.labels[i][k] = b.labels[i][k] == 1 ? 0 : b.labels[i][k];
+    update(&d, &b);
+    const uint32_t n = d.task->metrics_curves(d.metrics, &curves);
+    for (uint32_t i = 0; i < n; i++) {
+        if (curves[i]->klass != 1 || strcmp(curves[i]->name, "precision") != 0) continue;
+        for (uint32_t k = 0; k < curves[i]->n; k++) cr_expect_eq(curves[i]->y[k], 0);
+        cr_expect_eq(curves[i]->value, 0);
+        seen++;
+    }
+    cr_expect_eq(seen, 1);
+    close_task(&d);
+}
+
 /* A dog that is seen exactly where the cat is takes nothing from the cat that is seen less exactly. */
 Test(detect, an_object_that_was_found_is_not_confused) {
     detect d;

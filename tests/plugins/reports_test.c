@@ -169,6 +169,33 @@ Test(reports, metrics_that_come_late_leave_earlier_cells_empty) {
                                                    "3,6,1.5,0.1,1000,0.25,0.333333333,,\n");
 }
 
+/* A loss that was no number is one that was computed, which a metric that there is not is not. */
+Test(reports, losses_that_are_not_finite_are_words) {
+    static const char *const names[] = {"train_loss", "loss", "loss_box", "map"};
+    static const double values[] = {INFINITY, NAN, 2, NAN};
+    static const char wanted[] = RESULTS_HEAD ",loss,loss_box,map\n1,2,3,0.1,5,0.25,inf,nan,2,\n";
+    const cvr_reporter_desc *const r = report_find("tables");
+    const cvr_run_info info = report_run(-1, -1), again = report_run(2, 1);
+    const cvr_epoch_event e = {.struct_size = sizeof e,
+                               .epoch = 1,
+                               .step = 2,
+                               .seconds = 3,
+                               .lr = 0.1,
+                               .images_per_s = 5,
+                               .data_wait_fraction = 0.25,
+                               .n_metrics = 4,
+                               .names = names,
+                               .values = values};
+    void *self = report_open(r, &info);
+    cr_assert_eq(r->epoch(self, &e, &report_error), CVR_OK, "%s", report_error.message);
+    cr_assert_eq(r->flush(self, &report_error), CVR_OK);
+    r->close(self);
+    report_expect_text("results.csv", wanted);
+    self = report_open(r, &again);
+    r->close(self);
+    report_expect_text("results.csv", wanted);
+}
+
 /* A minimal JSON reader: the end of the value at `s`, or NULL. */
 static const char *json_value(const char *s) {
     s += strspn(s, " \n");

@@ -89,7 +89,7 @@ void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, cvr_
 /* The settings that are not defaults, as a recipe. */
 void cvr_config_print_given(const cvr_config *c, cvr_text *out);
 void cvr_config_print_json(const cvr_config *c, cvr_text *out);
-/* Text and origin of one effective setting, or NULL; lives as long as the config. */
+/* Text and origin of one effective setting, or, before it is bound, as it was given; NULL. Live until the next call. */
 const char *cvr_config_get(cvr_config *c, const char *section, const char *key, const char **origin);
 
 /* Puts the place where a setting stands into an error about it, and returns the status. */

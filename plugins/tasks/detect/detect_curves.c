@@ -81,18 +81,20 @@ static uint64_t first_of(const coco_ap *ap, int64_t k) {
     return low;
 }
 
-/* From the highest confidence down. Where nothing is said at all, nothing of it is wrong. */
+/* From the highest confidence down. Above the highest score nothing is said, and nothing of it is wrong; a class of
+ * which nothing is said at any confidence has a precision of 0. */
 static void over_confidence(const detect_curves *c, const coco_ap *ap, int64_t k) {
     const coco_entry *const e = ap->entries.data;
     const double objects = (double)ap->counted[k * COCO_AREAS];
     double right = 0, wrong = 0;
     uint64_t i = first_of(ap, k);
+    const double silent = i < ap->entries.n && e[i].klass == k ? 1 : 0;
     for (uint32_t at = CURVE_CONFIDENCES; at-- > 0;) {
         for (; i < ap->entries.n && e[i].klass == k && e[i].score >= c->confidences[at]; i++) {
             right += (e[i].matched & ~e[i].ignored & 1) != 0;
             wrong += (~e[i].matched & ~e[i].ignored & 1) != 0;
         }
-        const double precision = right + wrong > 0 ? right / (right + wrong) : 1, recall = right / objects;
+        const double precision = right + wrong > 0 ? right / (right + wrong) : silent, recall = right / objects;
         points_of(c, k, PRECISION)[at] = precision;
         points_of(c, k, RECALL)[at] = recall;
         points_of(c, k, F1)[at] = recall > 0 ? 2 * precision * recall / (precision + recall) : 0;
