@@ -171,6 +171,8 @@ typedef struct settings {
     uint64_t memory, cache_size; /* train.memory and data.cache_size in bytes; 0: no bound; what is free */
 } settings;
 
+#define MOST_CLASSES 65536 /* of a network, of data, of a list of names */
+
 /* Reads a recipe, a run folder's config.ini or (path NULL) nothing, and then the command line; binds [backend]. */
 int32_t settings_load(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
 /* Finds model and task, fills in what weights, model and (where it `looks` at it) data propose (proposals.h), and binds
