@@ -254,6 +254,19 @@ static int32_t check_end(const file_end *e, uint64_t rest, int other_classes, ch
     return CVR_OK;
 }
 
+/* A norm takes the root of its variances: what is below 0 was never written as one. */
+static int32_t check_variance(const cvr_weight *w, cvr_error *err) {
+    float v;
+    for (uint64_t i = 0; i < w->bytes; i += sizeof v) {
+        memcpy(&v, (const uint8_t *)w->data + i, sizeof v);
+        if (v < 0)
+            return cvr_fail(err, CVR_ERR_FORMAT,
+                            "has a variance of %g in `%.120s`; the file is damaged, or belongs to another .cfg",
+                            (double)v, w->name);
+    }
+    return CVR_OK;
+}
+
 /* `numbers`: that each anchor of a head has in the file, in place of the network's own; 0: as the network has them. */
 static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint64_t n, int64_t numbers,
                            cvr_weight_fn each, void *ctx, cvr_error *err) {
@@ -268,6 +281,7 @@ static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint6
             w.bytes = numel(&w) * sizeof(float);
             w.source_dtype = "float32";
             at += w.bytes;
+            if (parts[k] == layers[i].parts[VARIANCE]) CVR_TRY(check_variance(&w, err));
             CVR_TRY(each(ctx, &w, err));
         }
     }
