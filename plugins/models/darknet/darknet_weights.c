@@ -28,30 +28,33 @@ typedef struct layer_parts {
  * A network's tensors do not tell how many anchors a head has, and without them a file that is cut looks like one of
  * other classes. So the heads of the last networks that this process has built are kept here.
  */
-#define MOST_SHAPES 128u
+#define MOST_SHAPES 256u
 static struct {
     pthread_mutex_t lock;
-    darknet_head_shape all[MOST_SHAPES];
-    uint64_t n; /* that were ever noted; those before the last MOST_SHAPES are forgotten */
+    darknet_head_shape all[MOST_SHAPES]; /* of a layer and its filters the last one */
+    uint64_t n;                          /* that were ever added; those before the last MOST_SHAPES are forgotten */
 } shapes = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Under the lock; NULL where there is none. */
+static darknet_head_shape *find_noted(uint32_t layer, int64_t filters) {
+    for (uint64_t i = 0; i < shapes.n && i < MOST_SHAPES; i++)
+        if (shapes.all[i].layer == layer && shapes.all[i].filters == filters) return &shapes.all[i];
+    return NULL;
+}
 
 void darknet_note_head(const darknet_head_shape *shape) {
     (void)pthread_mutex_lock(&shapes.lock);
-    shapes.all[shapes.n++ % MOST_SHAPES] = *shape;
+    darknet_head_shape *to = find_noted(shape->layer, shape->filters);
+    if (!to) to = &shapes.all[shapes.n++ % MOST_SHAPES];
+    *to = *shape;
     (void)pthread_mutex_unlock(&shapes.lock);
 }
 
-/* The last one that was noted of this layer with as many filters; of no anchors where there is none. */
-static darknet_head_shape find_shape(uint32_t layer, int64_t filters) {
-    darknet_head_shape found = {layer, filters, 0, 0};
+/* Of no anchors where none was noted. */
+static darknet_head_shape shape_of(uint32_t layer, int64_t filters) {
     (void)pthread_mutex_lock(&shapes.lock);
-    const uint64_t kept = shapes.n < MOST_SHAPES ? shapes.n : MOST_SHAPES;
-    for (uint64_t i = 1; i <= kept; i++) {
-        const darknet_head_shape *s = &shapes.all[(shapes.n - i) % MOST_SHAPES];
-        if (s->layer != layer || s->filters != filters) continue;
-        found = *s;
-        break;
-    }
+    const darknet_head_shape *noted = find_noted(layer, filters);
+    const darknet_head_shape found = noted ? *noted : (darknet_head_shape){layer, filters, 0, 0};
     (void)pthread_mutex_unlock(&shapes.lock);
     return found;
 }
@@ -154,7 +157,7 @@ static int32_t open_layers(const cvr_host *host, const cvr_weight *const *weight
     for (uint32_t i = 0; i < MOST_LAYERS; i++) {
         CVR_TRY(check_layer(&layers[i], i, err));
         const cvr_weight *w = layers[i].parts[WEIGHT];
-        if (layers[i].head && w) layers[i].shape = find_shape(i, w->shape[0]);
+        if (layers[i].head && w) layers[i].shape = shape_of(i, w->shape[0]);
     }
     return CVR_OK;
 }
