@@ -58,7 +58,7 @@ static int32_t ask_task(cvr_session *s, const cvr_batch_view *outputs, const cvr
     char why[400];
     const int32_t status = CVR_CALL(set->task, predict, NULL, err, &s->data.task, outputs, 0, o->sink);
     if (status != CVR_ERR_INVALID || err->file[0]) return status;
-    (void)snprintf(why, sizeof why, "%s", err->message);
+    (void)snprintf(why, sizeof why, "%.399s", err->message);
     cvr_fail(err, CVR_ERR_USAGE, "run.task = %s, and the network `%s` is for another task: %s", set->task->name,
              *set->model->name ? set->model->name : "[net]", why);
     return cvr_config_blame(set->config, task ? "run" : "model", task ? "task" : "name", CVR_ERR_USAGE, err);
