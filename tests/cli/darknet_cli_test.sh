@@ -59,11 +59,11 @@ expect 2 'data.names has two classes `a`; rename one of them' "$CVRUN" predict m
 expect 2 "data.names has a class without a name" "$CVRUN" predict model=yolov3.cfg data.names=,, "${of[@]}"
 expect 1 "pipe.cfg: is not a regular file" "$CVRUN" predict model=pipe.cfg data.names=a,b,c "${of[@]}"
 expect 1 "of which 9 would fit; the file is cut" "$CVRUN" predict model=yolov3.cfg data.names=a,b,c weights=shifted.weights source=p.png
-{ head -c 68 yolov3.weights; printf '\0\0\200\277'; tail -c +73 yolov3.weights; } >negative.weights # -1 among the first variances
+{ head -c 92 yolov3.weights; printf '\0\0\200\277'; tail -c +97 yolov3.weights; } >negative.weights # -1 among the first variances
 expect 1 'has a variance of -1 in `backbone.0.bn.running_var`; the file is damaged' "$CVRUN" predict model=yolov3.cfg data.names=a,b,c weights=negative.weights source=p.png
 expect 2 "model.cfg = yolov4.cfg, but model.name is another file, yolov3.cfg" "$CVRUN" predict model=yolov3.cfg model.cfg=yolov4.cfg data.names=a,b,c "${of[@]}"
 expect 2 'run.task = detect, and the network `darknet` is for another task' "$CVRUN" predict model=classifier.cfg weights=classifier.weights run.task=detect data.names=a,b,c source=p.png
 expect 1 'a.safetensors: has another shape for the tensor `backbone.0.conv.weight` of classifier.cfg' "$CVRUN" convert a.safetensors c.weights cfg=classifier.cfg
 expect 2 "link.safetensors: is there already" "$CVRUN" convert yolov3.weights link.safetensors cfg=yolov3.cfg
-expect 1 "memory" "$CVRUN" train r.ini train.multi_scale=32,16384,16352 augment.mosaic= train.memory=1G
+expect 2 "train.memory = 1G: this step needs at least" "$CVRUN" train r.ini train.multi_scale=32,16384,16352 augment.mosaic= train.memory=1G
 done_with darknet_cli_test

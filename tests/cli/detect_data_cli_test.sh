@@ -64,7 +64,7 @@ expect 0 "" "$CVRUN" check yolo.ini data.format=voc data.root=voc data.class_nam
 # as many classes as may be take neither memory nor time by their square; training's pictures as validation's are warned of
 mkdir -p many; cp -r yolo2/images yolo2/labels many
 printf 'train: images/val\nval: images/val\nnc: 65536\n' >many/data.yaml
-many=(data=many model=ssdlite320_mobilenet_v3_large run.task=detect)
+many=(data=many model="$here/../golden/darknet/yolov3.cfg")
 expect 0 "" "$CVRUN" check "${many[@]}"
 printf 'train: images/val\nval: images/val\nnc: 20\n' >many/data.yaml
 expect 0 "the pictures that validate are among those that are trained on" "$CVRUN" train "${many[@]}" epochs=0

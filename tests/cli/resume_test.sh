@@ -61,13 +61,13 @@ kill -TERM $pid; wait $pid || true
 
 # killed before its first checkpoint, a run starts over from the weights that it was given; those that are gone are missed
 cp runs/classify/whole/weights/last.safetensors given.safetensors
-from=("${long[@]}" model.weights=given.safetensors "run.save_every=100 min")
+from=(val.interval=0 model.weights=given.safetensors "run.save_every=100 min")
 train small.ini name=given "${from[@]}"
-"$CVRUN" train small.ini name=early "${from[@]}" >>log.txt 2>&1 & pid=$!
+"$CVRUN" train small.ini name=early "${from[@]}" epochs=4000 >>log.txt 2>&1 & pid=$!
 while [ ! -f runs/classify/early/env.txt ]; do sleep 0.01; done
 kill -KILL $pid; wait $pid 2>/dev/null || true
 [ ! -e runs/classify/early/weights/last.state ] || fail "the run was killed after its end"
-expect 0 "weights from" "$CVRUN" train --resume runs/classify/early
+expect 0 "weights from" "$CVRUN" train --resume runs/classify/early epochs=3
 same runs/classify/early/weights/last.safetensors runs/classify/given/weights/last.safetensors
 # checkpoints that were taken away take nothing with them
 rm runs/classify/given/weights/last.state*
