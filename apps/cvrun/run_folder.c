@@ -35,7 +35,12 @@ int32_t run_folder_first_free(const char *parent, const char *name, char *path, 
             return cvr_fail(err, CVR_ERR_USAGE, "%.100s/%.100s: too long for a folder's path; shorten one of them",
                             parent, name);
         if (mkdir(path, 0777) == 0) return CVR_OK;
-        if (errno != EEXIST || i == 100000) return folder_error(path, "cannot make the folder", err);
+        if (errno != EEXIST || i == 100000) {
+            cvr_fail(err, CVR_ERR_IO,
+                     "cannot make this folder: %s; see to the permissions of %s, or give another place",
+                     strerror(errno), parent);
+            return cvr_fail_at(err, path, 0, CVR_ERR_IO);
+        }
     }
 }
 

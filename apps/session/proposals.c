@@ -197,6 +197,22 @@ static int32_t name_run(settings *s, const char *model, cvr_error *err) {
     return status;
 }
 
+/* The same file may be named twice, and the command line's model takes the place of a recipe's file. */
+static int32_t check_one_file(settings *s, const cvr_model_desc *m, const cvr_setting *given, const char *path,
+                              cvr_error *err) {
+    const cvr_setting *other = cvr_config_given(s->config, "model", m->file);
+    if (!other || !*other->value || (other->line && !given->line)) return CVR_OK;
+    char *second = cvr_fs_absolute(other->base, other->value);
+    int32_t status = second ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (second && strcmp(path, second) != 0) {
+        cvr_fail(err, CVR_ERR_USAGE, "model.%s = %s, but model.name is another file, %s; leave one of them out",
+                 m->file, other->value, given->value);
+        status = cvr_config_blame(s->config, "model", m->file, CVR_ERR_USAGE, err);
+    }
+    cvr_free(second);
+    return status;
+}
+
 static int32_t take_file(settings *s, const cvr_model_desc *m, const cvr_setting *given, cvr_error *err) {
     char *path = cvr_fs_absolute(given->base, given->value);
     cvr_setting file = *given, name = *given;
@@ -206,6 +222,7 @@ static int32_t take_file(settings *s, const cvr_model_desc *m, const cvr_setting
     file.claimed = name.claimed = false;
     name.value = m->name;
     CVR_TRY_OUT(path ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(check_one_file(s, m, given, path, err));
     CVR_TRY_OUT(cvr_config_suggest(s->config, &file, true, err));
     CVR_TRY_OUT(cvr_config_suggest(s->config, &name, true, err));
 out:

@@ -63,7 +63,7 @@ static const cvr_attr_desc *const model_keys[] = {
     CVR_ATTR(STRING, "unfreeze", "",
              "what of it is trained later, from the start of an epoch on: 5:backbone.layer4, 8:all"),
     CVR_ATTR(BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
-    CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_BETWEEN(0, MOST_CLASSES)),
     CVR_ATTR(INT, "in_channels", "0", "0: as many as the pictures have", CVR_ATTR_BETWEEN(0, 4)),
 };
 SCHEMA(model);

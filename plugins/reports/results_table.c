@@ -170,7 +170,12 @@ int32_t results_open(results_table *t, const cvr_run_info *info, cvr_error *err)
     int32_t status = CVR_OK;
     uint32_t column;
     for (uint32_t i = 0; i < RESULTS_FIXED; i++) CVR_TRY_OUT(column_of(t, fixed[i], strlen(fixed[i]), &column, err));
-    if (info->resume_step >= 0) CVR_TRY_OUT(read_back(t, info->resume_epoch, err));
+    if (info->resume_step == 0) { /* the run starts over: the checkpoint that this table belonged to is lost */
+        char path[REPORT_PATH];
+        CVR_TRY_OUT(report_path(path, t->folder, RESULTS_FILE, err));
+        CVR_TRY_OUT(report_set_aside(t->host, path, err));
+    }
+    if (info->resume_step > 0) CVR_TRY_OUT(read_back(t, info->resume_epoch, err));
 out:
     if (status != CVR_OK) results_close(t);
     return status;

@@ -77,6 +77,24 @@ expect 0 "" "$CVRUN" convert "$run/weights/last.safetensors" last.weights
 expect 0 "" "$CVRUN" predict "$run" source="$run/results.png" model.weights="$run/weights/last.safetensors" predict.raw=yes predict.out=p1
 expect 0 "" "$CVRUN" predict "$run" source="$run/results.png" model.weights=last.weights predict.raw=yes predict.out=p2
 same p1/raw.safetensors p2/raw.safetensors
+# hostile or mistaken: one line each
+cp "$golden/classifier.weights" .
+mkfifo pipe.cfg
+ln -s nowhere link.safetensors
+head -c $((13940 - 24 * 4)) yolov3.weights >shifted.weights
+of=(weights=yolov3.weights source=p.png)
+expect 2 "num_classes is 1000000000; it may be at most 65536" "$CVRUN" predict model=yolov3.cfg model.num_classes=1000000000 "${of[@]}"
+expect 2 'data.names has two classes `a`; rename one of them' "$CVRUN" predict model=yolov3.cfg data.names=a,a,b "${of[@]}"
+expect 2 "data.names has a class without a name" "$CVRUN" predict model=yolov3.cfg data.names=,, "${of[@]}"
+expect 1 "pipe.cfg: is not a regular file" "$CVRUN" predict model=pipe.cfg data.names=a,b,c "${of[@]}"
+expect 1 "of which 9 would fit; the file is cut" "$CVRUN" predict model=yolov3.cfg data.names=a,b,c weights=shifted.weights source=p.png
+{ head -c 92 yolov3.weights; printf '\0\0\200\277'; tail -c +97 yolov3.weights; } >negative.weights # -1 among the first variances
+expect 1 'has a variance of -1 in `backbone.0.bn.running_var`; the file is damaged' "$CVRUN" predict model=yolov3.cfg data.names=a,b,c weights=negative.weights source=p.png
+expect 2 "model.cfg = yolov4.cfg, but model.name is another file, yolov3.cfg" "$CVRUN" predict model=yolov3.cfg model.cfg=yolov4.cfg data.names=a,b,c "${of[@]}"
+expect 2 'run.task = detect, and the network `darknet` is for another task' "$CVRUN" predict model=classifier.cfg weights=classifier.weights run.task=detect data.names=a,b,c source=p.png
+expect 1 'a.safetensors: has another shape for the tensor `backbone.0.conv.weight` of classifier.cfg' "$CVRUN" convert a.safetensors c.weights cfg=classifier.cfg
+expect 2 "link.safetensors: is there already" "$CVRUN" convert yolov3.weights link.safetensors cfg=yolov3.cfg
+expect 2 "train.memory = 1G: this step needs at least" "$CVRUN" train r.ini train.multi_scale=32,16384,16352 augment.mosaic= train.memory=1G
 
 # the run is whole by itself: its .cfg is a copy, whatever becomes of the other one, and the folder may move
 same yolov3.cfg "$run/network.cfg"

@@ -251,6 +251,34 @@ Test(detect, metrics) {
     close_task(&d);
 }
 
+static uint64_t taken; /* bytes */
+static void *(*host_alloc)(const cvr_host *host, uint64_t bytes, uint64_t alignment);
+static void *count_alloc(const cvr_host *host, uint64_t bytes, uint64_t alignment) {
+    taken += bytes;
+    return host_alloc(host, bytes, alignment);
+}
+
+/* Of 65536 classes the two that have objects give the numbers that they gave among three, and take what they took. */
+Test(detect, classes_without_objects_take_no_memory) {
+    detect d;
+    batch b;
+    open_task(&d, NULL, 0);
+    d.task->metrics_close(d.metrics);
+    cvr_host counting = *d.info.host;
+    host_alloc = counting.alloc;
+    counting.alloc = count_alloc;
+    d.info.host = &counting;
+    d.info.n_classes = 65536;
+    cr_assert_eq(d.task->metrics_open(&d.info, &d.metrics, &err), CVR_OK, "%s", err.message);
+    make_batch(&b);
+    update(&d, &b);
+    const metrics m = metrics_of(&d);
+    agree(&m, expected);
+    cr_expect_null(d.task->metrics_matrix(d.metrics));
+    cr_expect_lt(taken, 65536u * 256u, "%llu bytes", (unsigned long long)taken);
+    close_task(&d);
+}
+
 /* Without annotations the batch's fields are the truth: no crowd is known, and its detection is wrong. */
 Test(detect, truth_of_the_batch) {
     detect d;

@@ -1,8 +1,11 @@
 /* Darknet's .cfg files as sections and options; see the header. */
 #include "darknet_cfg.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int32_t darknet_cfg_fail(const darknet_cfg *c, uint32_t line, cvr_error *err, const char *format, ...) {
     char text[sizeof err->message];
@@ -101,7 +104,13 @@ int32_t darknet_cfg_parse(const cvr_host *host, const char *path, const char *by
 
 /* The whole file, at most a byte more than may be. Free with the host. */
 static int32_t read_bytes(const cvr_host *host, const char *path, char **bytes, uint64_t *n, cvr_error *err) {
-    FILE *f = fopen(path, "rb");
+    struct stat st;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for who writes into it */
+    const int regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    FILE *f = regular ? fdopen(fd, "rb") : NULL;
+    if (!f && fd >= 0) (void)close(fd);
+    if (fd >= 0 && !regular)
+        return cvr_fail_at(err, path, 0, cvr_fail(err, CVR_ERR_IO, "is not a regular file; correct model.cfg"));
     if (!f)
         return cvr_fail_at(err, path, 0,
                            cvr_fail(err, CVR_ERR_IO, "cannot be opened (%s); correct model.cfg", strerror(errno)));

@@ -205,3 +205,20 @@ int64_t darknet_plan_stride(const darknet_plan *p) {
     for (uint32_t i = 0; i < p->n_layers; i++) largest = fmax(largest, p->layers[i].down);
     return (int64_t)ceil(largest);
 }
+
+/* Whether layer `k` reads layer `from`: those that it names, and the layer before it, but for a route. */
+static int32_t reads(const darknet_plan *p, uint32_t k, uint32_t from) {
+    const darknet_layer *l = &p->layers[k];
+    for (uint32_t i = 0; i < l->n_from; i++)
+        if ((uint32_t)l->from[i] == from) return 1;
+    return l->kind != DARKNET_ROUTE && k == from + 1;
+}
+
+/* A head gives what it reads, so that who reads the head reads layer i. */
+int32_t darknet_plan_shares(const darknet_plan *p, uint32_t i) {
+    for (uint32_t k = i + 1; k < p->n_layers; k++) {
+        const int32_t own = k == i + 1 && p->layers[k].kind == DARKNET_HEAD;
+        if ((!own && reads(p, k, i)) || (k > i + 1 && reads(p, k, i + 1))) return 1;
+    }
+    return 0;
+}

@@ -94,6 +94,9 @@ void darknet_plan_close(darknet_plan *p);
 /* What sides of pictures must be multiples of. */
 int64_t darknet_plan_stride(const darknet_plan *p);
 
+/* Whether what layer i gives goes anywhere but to the head behind it. */
+int32_t darknet_plan_shares(const darknet_plan *p, uint32_t i);
+
 /* darknet_layers.c: layer number p->n_layers of a section. */
 int32_t darknet_layer_read(darknet_plan *p, const darknet_section *s, cvr_error *err);
 /* darknet_heads.c: [yolo] and [region]. */
