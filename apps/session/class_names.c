@@ -37,7 +37,8 @@ int32_t class_names_read(class_names *c, const char *path, cvr_error *err) {
     uint64_t size;
     CVR_TRY(cvr_fs_read(path, LARGEST_CLASSES, &bytes, &size, err));
     *c = (class_names){0};
-    for (uint64_t i = 0; i < size && c->n <= MOST_CLASSES; i++) c->n += bytes[i] == '\n' || (i + 1 == size && bytes[i] != '\n');
+    for (uint64_t i = 0; i < size && c->n <= MOST_CLASSES; i++)
+        c->n += bytes[i] == '\n' || (i + 1 == size && bytes[i] != '\n');
     if (c->n > MOST_CLASSES) {
         cvr_free(bytes);
         *c = (class_names){0};

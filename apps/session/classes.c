@@ -15,8 +15,7 @@ static int32_t own_names(const split *sp, class_names *c, cvr_error *err) {
     if (n > MOST_CLASSES)
         return cvr_fail(err, CVR_ERR_FORMAT, "the data has %lld classes, and there may be %d; merge some of them",
                         (long long)n, MOST_CLASSES);
-    if (n < 1)
-        return cvr_call_blame(sp->desc, "n_classes", NULL, err, "gives %lld; there is at least 1", (long long)n);
+    if (n < 1) return cvr_call_blame(sp->desc, "n_classes", NULL, err, "gives %lld; there is at least 1", (long long)n);
     c->names = cvr_calloc((size_t)n + 1, sizeof *c->names);
     if (!c->names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (; c->n < n; c->n++) {

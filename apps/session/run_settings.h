@@ -193,8 +193,8 @@ int32_t settings_choose_task(settings *s, cvr_plugins *plugins, cvr_error *err);
 /* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a
  * training run goes on from its checkpoint. Lives as long as the settings. */
 const char *settings_start_weights(const settings *s, bool trains);
-/* resume.c: whether a run has a checkpoint to go on from. One that was killed before its first starts over, and from the
- * weights that it began with. */
+/* resume.c: whether a run has a checkpoint to go on from. One that was killed before its first starts over, and from
+ * the weights that it began with. */
 bool run_has_checkpoint(const char *folder);
 /* Finds the other plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler, only
  * who `reads` data needs data.format; who trains without reading wants only the settings. */

@@ -95,7 +95,8 @@ Test(darknet, takes_files_with_other_classes) {
     darknet_close(&s);
 }
 
-/* A head whose filters are the channels of another head's input: more classes would change both sides of its weights. */
+/* A head whose filters are the channels of another head's input: more classes would change both sides of its weights.
+ */
 Test(darknet, refuses_other_classes_of_heads_in_a_row) {
     static const char text[] = "[net]\nwidth=64\nheight=64\n[convolutional]\nfilters=16\n[yolo]\nanchors=5,6,10,12\n"
                                "classes=3\n[route]\nlayers=0\n[convolutional]\nfilters=16\n[yolo]\n"
