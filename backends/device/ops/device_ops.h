@@ -1,0 +1,82 @@
+/*
+ * The ops that device kernels compute: for each a host function that records its dispatches (<cvr/plugin/device.h>).
+ * This folder is compiled into every backend that runs them, each with its own code of the kernels.
+ */
+#ifndef DEVICE_OPS_H
+#define DEVICE_OPS_H
+
+#include <cvr/device/params.h>
+#include <cvr/plugin/device.h>
+#include <cvr/plugin/ops/elementwise.h>
+#include <cvr/plugin/plugin.h>
+
+#include "../kernels/device_params.h"
+
+/* One op; the fields are those of cvr_kernel_desc. */
+typedef struct device_op {
+    const char *op;
+    cvr_device_fn fn;
+    uint64_t inplace;
+    int32_t (*supports)(const cvr_signature *sig, cvr_error *reason);
+    uint64_t (*workspace)(const cvr_signature *sig);
+} device_op;
+
+#define DEVICE_OP(name_, record_, ...)                                                                                 \
+    { .op = name_, .fn = {sizeof(cvr_device_fn), record_}, __VA_ARGS__ }
+
+/* A family's ops, which end with one that has no name. */
+extern const device_op device_elementwise_ops[];
+
+/* Registers all of them as kernels of a backend. */
+int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
+
+extern const cvr_code device_code_elementwise;
+
+/* ---- what `supports` says ---- */
+
+/* Every tensor has fewer than 2^31 elements, as indices in kernels have 32 bits, and floats are f32, f16 or bf16. */
+int32_t device_supports(const cvr_signature *sig, cvr_error *reason);
+
+/* ---- recording ---- */
+
+/* The code of a kernel, which each backend has in its own form, and its entry. */
+typedef struct device_kernel {
+    const cvr_code *code;
+    const char *entry;
+} device_kernel;
+
+/* So many groups, in any shape of grid: the kernel counts them by group_number() and has to leave those beyond. */
+int32_t device_dispatch(const cvr_recorder *r, const device_kernel *kernel, const void *params, uint64_t params_size,
+                        const uint32_t *constants, uint32_t n_constants, uint64_t groups, cvr_error *err);
+
+/* DEVICE_LAUNCH(r, NAME, &parameters, array of constants, groups, err): a dispatch of kernels/NAME.k */
+#define DEVICE_LAUNCH(r, name_, params_, constants_, groups_, err_)                                                    \
+    device_dispatch(r, &(const device_kernel){&device_code_##name_, #name_}, 1 ? (params_) : (name_##_params *)NULL,   \
+                    sizeof(name_##_params), constants_, sizeof(constants_) / sizeof *(constants_), groups_, err_)
+
+#define DEVICE_GROUP 256u
+
+static inline uint64_t device_groups(uint64_t n, uint64_t of_each) {
+    return (n + of_each - 1) / of_each;
+}
+static inline uint64_t device_address(const void *p) {
+    return (uint64_t)(uintptr_t)p;
+}
+static inline uint32_t device_numel(const cvr_tensor *t) {
+    return (uint32_t)cvr_numel(t->rank, t->shape);
+}
+
+/* i / d by one multiplication, for i < 2^31 and d >= 1: `divide` of cvr/device/scalar.h. */
+typedef struct device_divisor {
+    uint32_t magic, shift;
+} device_divisor;
+
+device_divisor device_divisor_of(uint32_t d);
+
+/* ---- programs ---- */
+
+/* y = program(x ...) over all of y; `x` broadcasts evenly (cvr_elementwise_repeat). */
+int32_t device_run_steps(const cvr_recorder *r, const cvr_steps *s, const cvr_tensor *y, const cvr_tensor *const *x,
+                         uint32_t n_x, cvr_error *err);
+
+#endif
