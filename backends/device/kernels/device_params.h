@@ -27,4 +27,64 @@ PARAMS(elementwise_params) {
     u32 unused;
 };
 
+/* ---- columns.k, columns_finish.k: a matrix of rows * columns ---- */
+
+/* What is added up in each column. */
+#define COLUMNS_SUM 0u     /* x */
+#define COLUMNS_PRODUCT 1u /* x * b */
+#define COLUMNS_STATS 2u   /* mean and squared distances from it */
+#define COLUMNS_NORM 3u    /* g = b where the activation lets it through; g, and g * (x - mean) */
+
+/* The activation of COLUMNS_NORM: numbers of ops/norm.h. */
+#define COLUMNS_RELU 1u
+#define COLUMNS_RELU6 2u
+
+PARAMS(columns_params) {
+    u64 x, b, y, mean, scale, weight, bias, g; /* 0 where absent */
+    u64 partials;                              /* (chunks, 2, columns) f32 */
+    u32 rows, columns, tiles, chunk_rows, chunks;
+    u32 unused;
+};
+
+PARAMS(columns_finish_params) {
+    u64 partials, out0, out1;
+    u64 scale; /* of out1: 1 / sqrt(var + eps), or var with FINISH_OF_VAR */
+    u64 running_mean, running_var, batches;
+    u32 rows, columns, chunk_rows, chunks;
+    f32 factor; /* of out0 */
+    f32 momentum, unbiased, eps;
+    u32 stride; /* between the partial sums of two chunks */
+    u32 unused;
+};
+
+/* What out1 is made of. */
+#define FINISH_NONE 0u   /* there is none */
+#define FINISH_PLAIN 1u  /* the sum, or of STATS the variance */
+#define FINISH_SCALE 2u  /* the sum times `scale` */
+#define FINISH_OF_VAR 3u /* the sum / sqrt(scale + eps), or of STATS 1 / sqrt(variance + eps) */
+
+/* ---- product.k ---- */
+
+/* How element (pixel, tap) of a is found. */
+#define PRODUCT_DENSE 0u      /* a matrix */
+#define PRODUCT_GATHER 1u     /* under the window of a convolution */
+#define PRODUCT_TRANSPOSED 2u /* where a convolution took it from */
+
+#define PRODUCT_TILE 64u  /* rows and columns of a group */
+#define PRODUCT_DEPTH 16u /* terms that it takes at a time */
+
+PARAMS(product_params) {
+    u64 a, b, c, scale, shift, residual; /* 0 where absent */
+    u32 rows, columns, depth;            /* of the product: c is rows * columns, each a sum of `depth` terms */
+    u32 a_pixel, a_channel, a_z;         /* strides in elements; z is a group of channels, or one of a batch */
+    u32 b_column, b_channel, b_tap, b_z;
+    u32 c_row, c_column, c_z, shift_z;
+    u32 row_tiles, column_tiles, splits, split_depth, split_stride, zs;
+    u32 height, width; /* of a's pictures */
+    u32 stride[2], padding[2], dilation[2];
+    u32 out_width, out_width_magic, out_width_shift, out_height, out_height_magic, out_height_shift;
+    u32 channels, channels_magic, channels_shift, taps_wide, taps_wide_magic, taps_wide_shift;
+    u32 stride_magic[2], stride_shift[2];
+};
+
 #endif

@@ -4,7 +4,8 @@
 #define MOST_ELEMENTS INT32_MAX
 #define MOST_GROUPS_A_ROW 32768u /* every device has rows of so many */
 
-static const device_op *const families[] = {device_elementwise_ops};
+static const device_op *const families[] = {device_elementwise_ops, device_sum_ops, device_norm_ops,
+                                           device_product_ops};
 
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err) {
     for (size_t f = 0; f < sizeof families / sizeof *families; f++) {

@@ -25,12 +25,12 @@ typedef struct device_op {
     { .op = name_, .fn = {sizeof(cvr_device_fn), record_}, __VA_ARGS__ }
 
 /* A family's ops, which end with one that has no name. */
-extern const device_op device_elementwise_ops[];
+extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
 
-extern const cvr_code device_code_elementwise;
+extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product;
 
 /* ---- what `supports` says ---- */
 
@@ -62,6 +62,14 @@ static inline uint64_t device_groups(uint64_t n, uint64_t of_each) {
 static inline uint64_t device_address(const void *p) {
     return (uint64_t)(uintptr_t)p;
 }
+/* Input i, or NULL where it is absent; and its address, or 0. */
+static inline const cvr_tensor *device_in(const cvr_kernel_args *a, uint32_t i) {
+    return i < a->n_inputs ? a->inputs[i] : NULL;
+}
+static inline uint64_t device_at(const cvr_kernel_args *a, uint32_t i) {
+    const cvr_tensor *t = device_in(a, i);
+    return t ? device_address(t->data) : 0;
+}
 static inline uint32_t device_numel(const cvr_tensor *t) {
     return (uint32_t)cvr_numel(t->rank, t->shape);
 }
@@ -73,10 +81,45 @@ typedef struct device_divisor {
 
 device_divisor device_divisor_of(uint32_t d);
 
-/* ---- programs ---- */
+/* ---- programs (elementwise.c) ---- */
 
-/* y = program(x ...) over all of y; `x` broadcasts evenly (cvr_elementwise_repeat). */
-int32_t device_run_steps(const cvr_recorder *r, const cvr_steps *s, const cvr_tensor *y, const cvr_tensor *const *x,
-                         uint32_t n_x, cvr_error *err);
+/* An elementwise program with its inputs: steps are added by cvr_step1 and so on to `steps`. */
+typedef struct device_program {
+    cvr_steps steps;
+    cvr_tensor inputs[CVR_ELEMENTWISE_INPUTS];
+    uint32_t n;
+    uint32_t reserved;
+} device_program;
+
+device_program device_program_begin(void);
+/* The operand that input `t` is; it broadcasts evenly to the result (cvr_elementwise_repeat). */
+uint32_t device_input(device_program *p, const cvr_tensor *t);
+/* The same of a number for each channel of a rank-4 result. */
+uint32_t device_input_channels(device_program *p, const cvr_tensor *t);
+/* The activation (CVR_ACTIVATION_* of ops/norm.h) of an operand. */
+uint32_t device_activation(device_program *p, int64_t activation, uint32_t of);
+/* y = the last step's result. */
+int32_t device_program_run(const device_program *p, const cvr_recorder *r, const cvr_tensor *y, cvr_error *err);
+
+/* ---- sums over columns (columns.c) ---- */
+
+/* A matrix (rows, columns) and what is added up in its columns: COLUMNS_*. All else as in the kernels' parameters. */
+typedef struct device_columns {
+    uint32_t what;
+    uint32_t type_x, type_b, activation;
+    uint32_t second;   /* FINISH_* */
+    uint32_t type_out; /* of out0; 0: f32 */
+    columns_params p;
+    columns_finish_params finish;
+} device_columns;
+
+/* Bytes of the partial sums. */
+uint64_t device_columns_workspace(uint64_t rows, uint64_t columns);
+/* Both dispatches. `c` says rows, columns and addresses; plan and partial sums, in `workspace`, are filled in. */
+int32_t device_columns_run(device_columns *c, const cvr_recorder *r, void *workspace, cvr_error *err);
+/* sums[c] = sum of x over all elements that lie C apart, C being the size of `sums`: a bias's gradient. */
+uint64_t device_bias_workspace(const cvr_tensor *x, const cvr_tensor *sums);
+int32_t device_bias_sum(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *sums, void *workspace,
+                        cvr_error *err);
 
 #endif

@@ -4,6 +4,8 @@
  */
 #include "device_ops.h"
 
+#include <cvr/plugin/ops/norm.h>
+
 #define UNSEEN UINT32_MAX
 
 /* A program on its way into constants. Values are numbered as operands are: inputs from 0, results from
@@ -83,32 +85,62 @@ static uint32_t place_input(elementwise_params *p, uint32_t j, const cvr_tensor 
     return inner == 1 && size % 4 == 0 ? ELEMENTWISE_ROWS : ELEMENTWISE_EVEN;
 }
 
-int32_t device_run_steps(const cvr_recorder *r, const cvr_steps *s, const cvr_tensor *y, const cvr_tensor *const *x,
-                         uint32_t n_x, cvr_error *err) {
+device_program device_program_begin(void) {
+    return (device_program){.steps = {.struct_size = sizeof(cvr_steps)}, .n = 0};
+}
+
+uint32_t device_input(device_program *p, const cvr_tensor *t) {
+    p->inputs[p->n] = *t;
+    return p->n++;
+}
+
+uint32_t device_input_channels(device_program *p, const cvr_tensor *t) {
+    cvr_tensor *to = &p->inputs[p->n];
+    *to = *t;
+    to->rank = 3;
+    to->shape[0] = cvr_numel(t->rank, t->shape);
+    to->shape[1] = to->shape[2] = 1;
+    return p->n++;
+}
+
+uint32_t device_activation(device_program *p, int64_t activation, uint32_t of) {
+    cvr_steps *s = &p->steps;
+    if (activation == CVR_ACTIVATION_NONE) return of;
+    of = cvr_step4(s, CVR_STEP_SELECT_GT, cvr_constant(s, 0), of, cvr_constant(s, 0), of);
+    if (activation == CVR_ACTIVATION_RELU) return of;
+    return cvr_step4(s, CVR_STEP_SELECT_GT, of, cvr_constant(s, 6), cvr_constant(s, 6), of);
+}
+
+int32_t device_program_run(const device_program *program, const cvr_recorder *r, const cvr_tensor *y, cvr_error *err) {
     elementwise_params p = {.y = device_address(y->data), .n = device_numel(y)};
     compiler c;
-    compile(&c, s);
-    memcpy(p.numbers, s->constants, sizeof p.numbers);
+    compile(&c, &program->steps);
+    memcpy(p.numbers, program->steps.constants, sizeof p.numbers);
     c.constants[1] = y->dtype;
-    for (uint32_t j = 0; j < n_x && j < ELEMENTWISE_INPUTS; j++) {
-        c.constants[2] |= x[j]->dtype << 4 * j;
-        c.constants[3] |= place_input(&p, j, y, x[j]) << 4 * j;
+    for (uint32_t j = 0; j < program->n; j++) {
+        c.constants[2] |= program->inputs[j].dtype << 4 * j;
+        c.constants[3] |= place_input(&p, j, y, &program->inputs[j]) << 4 * j;
     }
     return DEVICE_LAUNCH(r, elementwise, &p, c.constants, device_groups(p.n, 4 * DEVICE_GROUP), err);
 }
 
 /* ---- the ops ---- */
 
+static int32_t run_on_inputs(const cvr_kernel_args *a, device_program *p, const cvr_recorder *r, cvr_error *err) {
+    for (uint32_t i = 0; i < a->n_inputs; i++) (void)device_input(p, a->inputs[i]);
+    return device_program_run(p, r, a->outputs[0], err);
+}
+
 static int32_t record_program(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    cvr_steps s;
-    cvr_elementwise_steps(a->attrs, &s);
-    return device_run_steps(r, &s, a->outputs[0], a->inputs, a->n_inputs, err);
+    device_program p = device_program_begin();
+    cvr_elementwise_steps(a->attrs, &p.steps);
+    return run_on_inputs(a, &p, r, err);
 }
 
 static int32_t record_one_step(const cvr_kernel_args *a, const cvr_recorder *r, uint32_t code, cvr_error *err) {
-    cvr_steps s = {.struct_size = sizeof s};
-    (void)cvr_step2(&s, code, 0, a->n_inputs > 1 ? 1 : 0);
-    return device_run_steps(r, &s, a->outputs[0], a->inputs, a->n_inputs, err);
+    device_program p = device_program_begin();
+    (void)cvr_step2(&p.steps, code, 0, a->n_inputs > 1 ? 1 : 0);
+    return run_on_inputs(a, &p, r, err);
 }
 
 static int32_t record_add(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -123,8 +155,20 @@ static int32_t record_cast(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
     return record_one_step(a, r, CVR_STEP_COPY, err);
 }
 
-const device_op device_elementwise_ops[] = {DEVICE_OP("elementwise", record_program, .inplace = 255),
+/* The sums are of y as it is stored, which is what the op means. */
+static int32_t record_program_sum(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    CVR_TRY(record_program(a, r, err));
+    return device_bias_sum(r, a->outputs[0], a->outputs[1], a->workspace, err);
+}
+
+static uint64_t program_sum_workspace(const cvr_signature *sig) {
+    return device_bias_workspace(sig->outputs[0], sig->outputs[1]);
+}
+
+const device_op device_elementwise_ops[] = {DEVICE_OP("elementwise", record_program, .inplace = 1),
                                             DEVICE_OP("add", record_add, .inplace = 3),
                                             DEVICE_OP("mul", record_mul, .inplace = 3),
                                             DEVICE_OP("cast", record_cast),
+                                            DEVICE_OP("elementwise_sum", record_program_sum, .inplace = 1,
+                                                      .workspace = program_sum_workspace),
                                             {.op = NULL}};
