@@ -44,8 +44,7 @@ static int32_t emu_open(const cvr_host *host, int64_t index, void **self, cvr_er
                                .subgroup_max = 64,
                                .multiprocessors = 1},
                       .settings = {.order = setting("CVR_EMU_ORDER", EMU_FORWARD),
-                                   .subgroup = setting("CVR_EMU_SUBGROUP", 32),
-                                   .left_out = EMU_NO_PLACE}};
+                                   .subgroup = setting("CVR_EMU_SUBGROUP", 32)}};
     const int32_t status = emu_group_create(&d->group, host, err);
     if (status != CVR_OK) host->free(host, d);
     *self = d;

@@ -21,6 +21,7 @@ struct emu_group {
     const void *params;
     const uint32_t *constants;
     uint32_t random;
+    int leaves_out; /* this entry has the barrier that does nothing */
     emu_thread threads[EMU_THREADS];
     uint32_t order[EMU_THREADS];
 };
@@ -41,7 +42,7 @@ static void wait_for(emu_group *g, wait_kind what) {
 
 static void emu_barrier(cvr_emu_machine *m, uint32_t place) {
     emu_group *g = group_of(m);
-    if (place == g->settings.left_out) return;
+    if (g->leaves_out && place == g->settings.left_out) return;
     g->threads[m->thread].place = place;
     wait_for(g, WAIT_BARRIER);
 }
@@ -129,6 +130,7 @@ int32_t emu_group_run(emu_group *g, const emu_settings *s, const cvr_emu_entry *
     g->params = params;
     g->constants = constants;
     g->machine.subgroup = s->subgroup;
+    g->leaves_out = s->left_out_of && strcmp(s->left_out_of, e->name) == 0;
     for (uint64_t i = 0; i < n_groups; i++) {
         g->machine.group = (uint32_t)i;
         CVR_TRY(run_one(g, err));

@@ -14,12 +14,14 @@
 #define EMU_SHUFFLED 2u
 
 #define EMU_THREADS 256u
-#define EMU_NO_PLACE UINT32_MAX
 
 typedef struct emu_settings {
     uint32_t order;    /* EMU_FORWARD and so on */
     uint32_t subgroup; /* 1 to 64, a power of two */
-    uint32_t left_out; /* the number of a barrier that does nothing, to see whether it is missed; EMU_NO_PLACE */
+    /* A barrier that does nothing, to see whether it is missed: its kernel's name, NULL for none, and its place. */
+    const char *left_out_of;
+    uint32_t left_out;
+    uint32_t reserved;
 } emu_settings;
 
 typedef struct emu_group emu_group;

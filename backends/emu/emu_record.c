@@ -106,6 +106,12 @@ cvr_recorder emu_recorder(emu_list *l, const cvr_device_info *info) {
                           .copy = record_copy};
 }
 
+const cvr_emu_entry *emu_list_entry(const emu_list *l, const char *name) {
+    for (const emu_command *c = l->first; c; c = c->next)
+        if (c->entry && strcmp(c->entry->name, name) == 0) return c->entry;
+    return NULL;
+}
+
 static void run_fill(const emu_command *c) {
     uint32_t *to = (uint32_t *)c->to;
     for (uint64_t i = 0; i < c->bytes / 4; i++) to[i] = c->word;

@@ -16,6 +16,8 @@ void emu_list_init(emu_list *l, const cvr_host *host);
 void emu_list_clear(emu_list *l);
 /* A recorder that adds to the list. */
 cvr_recorder emu_recorder(emu_list *l, const cvr_device_info *info);
+/* The first entry of this name that is dispatched, or NULL. */
+const cvr_emu_entry *emu_list_entry(const emu_list *l, const char *name);
 int32_t emu_list_run(const emu_list *l, emu_group *g, const emu_settings *s, cvr_error *err);
 
 #endif

@@ -189,13 +189,20 @@ static int32_t record_inference_backward(const cvr_kernel_args *a, const cvr_rec
     return device_columns_run(&c, r, a->workspace, err);
 }
 
+static int32_t vectors_are_f32(const cvr_signature *sig, cvr_error *reason) {
+    return device_supports_f32(sig, 2, 5, reason);
+}
+
+#define NORM_BACKWARD(name_, record_)                                                                                  \
+    DEVICE_OP(name_, record_, .workspace = channels_workspace, .supports = vectors_are_f32)
+
 const device_op device_norm_ops[] = {
     DEVICE_OP("batch_norm2d_stats", record_stats, .workspace = channels_workspace),
     DEVICE_OP("batch_norm2d", record_batch_norm, .workspace = channels_workspace),
     DEVICE_OP("batch_norm2d_inference", record_inference, .inplace = 1),
     DEVICE_OP("batch_norm2d_apply", record_apply, .inplace = 1),
-    DEVICE_OP("batch_norm2d_backward", record_backward, .workspace = channels_workspace),
-    DEVICE_OP("batch_norm2d_backward_sums", record_backward_sums, .workspace = channels_workspace),
+    NORM_BACKWARD("batch_norm2d_backward", record_backward),
+    NORM_BACKWARD("batch_norm2d_backward_sums", record_backward_sums),
     DEVICE_OP("batch_norm2d_backward_apply", record_backward_apply, .inplace = 3),
-    DEVICE_OP("batch_norm2d_inference_backward", record_inference_backward, .workspace = channels_workspace),
+    NORM_BACKWARD("batch_norm2d_inference_backward", record_inference_backward),
     {.op = NULL}};

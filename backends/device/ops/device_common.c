@@ -37,6 +37,14 @@ int32_t device_supports(const cvr_signature *sig, cvr_error *reason) {
     return CVR_OK;
 }
 
+int32_t device_supports_f32(const cvr_signature *sig, uint32_t first, uint32_t last, cvr_error *reason) {
+    for (uint32_t i = first; i <= last && i < sig->n_inputs; i++)
+        if (sig->inputs[i] && sig->inputs[i]->dtype != CVR_F32)
+            return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s, and f32 is wanted", i,
+                            cvr_dtype_name(sig->inputs[i]->dtype));
+    return device_supports(sig, reason);
+}
+
 int32_t device_dispatch(const cvr_recorder *r, const device_kernel *kernel, const void *params, uint64_t params_size,
                         const uint32_t *constants, uint32_t n_constants, uint64_t groups, cvr_error *err) {
     if (groups == 0) return CVR_OK;

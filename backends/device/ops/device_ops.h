@@ -36,6 +36,8 @@ extern const cvr_code device_code_elementwise, device_code_columns, device_code_
 
 /* Every tensor has fewer than 2^31 elements, as indices in kernels have 32 bits, and floats are f32, f16 or bf16. */
 int32_t device_supports(const cvr_signature *sig, cvr_error *reason);
+/* Besides, the inputs from `first` on to `last` are f32 where they are there: weights and statistics. */
+int32_t device_supports_f32(const cvr_signature *sig, uint32_t first, uint32_t last, cvr_error *reason);
 
 /* ---- recording ---- */
 

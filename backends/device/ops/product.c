@@ -15,7 +15,7 @@
 typedef struct product {
     product_params p;
     uint32_t shape, turned, a_along_depth, b_along_depth, activation;
-    uint32_t type_a, type_b, type_c;
+    uint32_t type_a, type_b, type_c, type_shift;
     uint32_t n_results;
 } product;
 
@@ -73,7 +73,7 @@ static int32_t add_splits(const product *d, uint64_t sums, uint64_t to, const cv
 static int32_t run(product *d, const cvr_recorder *r, void *workspace, cvr_error *err) {
     const uint32_t constants[] = {d->shape,
                                   d->turned,
-                                  d->type_a | d->type_b << 4 | d->type_c << 8,
+                                  d->type_a | d->type_b << 4 | d->type_c << 8 | d->type_shift << 12,
                                   d->a_along_depth,
                                   d->b_along_depth,
                                   d->activation};
@@ -128,6 +128,7 @@ static void set_window(product *d, const cvr_conv2d_attrs *attrs, const cvr_tens
 
 static void set_bias(product *d, const cvr_tensor *bias, uint32_t of_group) {
     d->p.shift = data_of(bias);
+    d->type_shift = bias ? bias->dtype : 0;
     d->p.shift_z = of_group;
 }
 
