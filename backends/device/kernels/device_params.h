@@ -4,6 +4,16 @@
 
 #include "cvr/device/params.h"
 
+/* ---- walks (walk.h): from the number of an element to where it lies ---- */
+
+#define WALK_AXES 6
+
+/* The innermost axis comes first; axes past `n` have size 1. */
+STRUCT(device_walk) {
+    u32 n, size[WALK_AXES], magic[WALK_AXES], shift[WALK_AXES];
+    u32 to[WALK_AXES], from[WALK_AXES]; /* steps of an axis in two tensors, in elements */
+};
+
 /* ---- elementwise.k ---- */
 
 #define ELEMENTWISE_INPUTS 8
@@ -85,6 +95,32 @@ PARAMS(product_params) {
     u32 out_width, out_width_magic, out_width_shift, out_height, out_height_magic, out_height_shift;
     u32 channels, channels_magic, channels_shift, taps_wide, taps_wide_magic, taps_wide_shift;
     u32 stride_magic[2], stride_shift[2];
+};
+
+/* ---- copy.k ---- */
+
+PARAMS(copy_params) {
+    u64 to, from;
+    u32 count, unused;
+    device_walk walk;
+    u32 end;
+};
+
+/* ---- reduce.k ---- */
+
+#define REDUCE_SUM 0u
+#define REDUCE_PRODUCT 1u  /* the sum of x * b */
+#define REDUCE_SQUARES 2u  /* of x * x */
+#define REDUCE_LARGEST 3u
+#define REDUCE_SHARES 4u /* the gradient of the largest: y = b / (how many x are the largest, z) where x is */
+
+PARAMS(reduce_params) {
+    u64 x, b, y, z;
+    u32 outputs, terms;
+    device_walk outer; /* `to`: of the outputs, `from`: of x */
+    device_walk inner; /* `from`: of x */
+    f32 factor;
+    u32 unused;
 };
 
 #endif

@@ -165,17 +165,13 @@ static int32_t inference_dx(const cvr_kernel_args *a, const cvr_recorder *r, cvr
     return device_program_run(&p, r, a->outputs[0], err);
 }
 
-static int32_t fill_zero(const cvr_recorder *r, const cvr_tensor *t, cvr_error *err) {
-    return r->fill(r, t->data, UINT64_C(4) * device_numel(t), 0, err);
-}
-
 /* Without x, dweight and dbias are 0. */
 static int32_t record_inference_backward(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     const cvr_tensor *dweight = a->outputs[1], *dbias = a->outputs[2];
     CVR_TRY(inference_dx(a, r, err));
     if (!a->inputs[0]) {
-        CVR_TRY(fill_zero(r, dweight, err));
-        return fill_zero(r, dbias, err);
+        CVR_TRY(device_zero(r, dweight, err));
+        return device_zero(r, dbias, err);
     }
     device_columns c = columns_of(a->inputs[0], COLUMNS_NORM);
     c.type_b = a->inputs[1]->dtype;

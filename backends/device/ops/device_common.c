@@ -5,7 +5,7 @@
 #define MOST_GROUPS_A_ROW 32768u /* every device has rows of so many */
 
 static const device_op *const families[] = {device_elementwise_ops, device_sum_ops, device_norm_ops,
-                                           device_product_ops};
+                                           device_product_ops,    device_shape_ops, device_arith_ops};
 
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err) {
     for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
@@ -67,4 +67,12 @@ device_divisor device_divisor_of(uint32_t d) {
     while (l < 31 && (UINT32_C(1) << l) < d) l++;
     if (d <= 1 || (UINT32_C(1) << l) == d) return (device_divisor){0, l};
     return (device_divisor){(uint32_t)(((UINT64_C(1) << (31 + l)) + d - 1) / d), l - 1};
+}
+
+int32_t device_zero(const cvr_recorder *r, const cvr_tensor *t, cvr_error *err) {
+    const uint64_t bytes = device_numel(t) * cvr_dtype_size(t->dtype);
+    if (bytes % 4 == 0) return r->fill(r, t->data, bytes, 0, err);
+    device_program p = device_program_begin(); /* fills are of whole words */
+    (void)cvr_step1(&p.steps, CVR_STEP_COPY, cvr_constant(&p.steps, 0));
+    return device_program_run(&p, r, t, err);
 }

@@ -25,12 +25,14 @@ typedef struct device_op {
     { .op = name_, .fn = {sizeof(cvr_device_fn), record_}, __VA_ARGS__ }
 
 /* A family's ops, which end with one that has no name. */
-extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[];
+extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[],
+    device_shape_ops[], device_arith_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
 
-extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product;
+extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
+    device_code_copy, device_code_reduce;
 
 /* ---- what `supports` says ---- */
 
@@ -76,12 +78,30 @@ static inline uint32_t device_numel(const cvr_tensor *t) {
     return (uint32_t)cvr_numel(t->rank, t->shape);
 }
 
+/* Parts of a workspace begin at multiples of 64 bytes. */
+static inline uint64_t device_padded(uint64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
 /* i / d by one multiplication, for i < 2^31 and d >= 1: `divide` of cvr/device/scalar.h. */
 typedef struct device_divisor {
     uint32_t magic, shift;
 } device_divisor;
 
 device_divisor device_divisor_of(uint32_t d);
+
+/* t = 0 */
+int32_t device_zero(const cvr_recorder *r, const cvr_tensor *t, cvr_error *err);
+
+/* ---- axes (walk.c) ---- */
+
+/* How far elements lie apart along each logical axis. */
+void device_steps(uint32_t rank, const int64_t *shape, uint32_t steps[CVR_MAX_RANK]);
+/* Over all elements of `shape`, counted as they lie in `to`. */
+device_walk device_walk_of(uint32_t rank, const int64_t *shape, const uint32_t *to, const uint32_t *from);
+/* to[walk] = from[walk], elements of so many bytes. */
+int32_t device_copy(const cvr_recorder *r, void *to, const void *from, uint32_t element, const device_walk *w,
+                    cvr_error *err);
 
 /* ---- programs (elementwise.c) ---- */
 
