@@ -123,4 +123,82 @@ PARAMS(reduce_params) {
     u32 unused;
 };
 
+/* ---- pool_max.k, pool_average.k: x (n,height,width,channels), y (n,rows,columns,channels) ---- */
+
+PARAMS(pool_params) {
+    u64 x, y, index; /* backward: x is the gradient that is made, y the one that is given */
+    u32 count;       /* of what is made */
+    u32 height, width, rows, columns, channels;
+    u32 kernel[2], stride[2], padding[2], dilation[2];
+    u32 divisor; /* 0: what the window holds */
+    u32 channels_magic, channels_shift, inner_magic, inner_shift, outer_magic, outer_shift; /* of what is made */
+    u32 unused;
+};
+
+/* ---- rows_softmax.k, rows_norm.k, rows_entropy.k ---- */
+
+#define ROWS_SOFTMAX 0u
+#define ROWS_LOG_SOFTMAX 1u
+#define ROWS_SOFTMAX_BACKWARD 2u /* x is y of the forward op, b the gradient */
+#define ROWS_LOG_SOFTMAX_BACKWARD 3u
+
+#define ROWS_NORM 0u
+#define ROWS_NORM_BACKWARD 1u
+#define ROWS_L2 2u
+#define ROWS_L2_BACKWARD 3u
+
+#define ROWS_ENTROPY 0u
+#define ROWS_ENTROPY_BACKWARD 1u
+
+PARAMS(rows_params) {
+    u64 x, b, y;
+    u64 weight, bias, mean, invstd, products; /* of norms; products: (like x) f32, gradient times what is normalised */
+    u64 target, lse, losses, norm, seed;      /* of entropies; losses: (rows, 2) f32, each loss and its weight */
+    u32 rows, terms;
+    device_walk outer; /* `to`: the row's number, `from`: where it begins in x */
+    device_walk inner; /* `to`: the weight's element, `from`: in x */
+    u32 weight_groups, weight_step; /* row r has the weights from (r % groups) * step on */
+    f32 eps, smoothing;
+    u32 ignored[2]; /* the two halves of a number of 64 bits */
+};
+#define rows_softmax_params rows_params
+#define rows_norm_params rows_params
+#define rows_entropy_params rows_params
+
+/* ---- mask.k ---- */
+
+PARAMS(mask_params) {
+    u64 x, y, seed, step; /* x 0: ones */
+    u32 n, limit, all, key[2];
+    f32 scale;
+    u32 one_draw; /* all elements have the first one's */
+    u32 unused;
+};
+
+/* ---- update.k ---- */
+
+#define UPDATE_MOST 40
+#define UPDATE_SGD 0u
+#define UPDATE_ADAM 1u
+#define UPDATE_RMSPROP 2u
+#define UPDATE_NADAM 3u
+#define UPDATE_LION 4u
+#define UPDATE_LARS 5u
+#define UPDATE_LAMB 6u /* only the moments; what the parameter moves by goes to `third` */
+#define UPDATE_MOVE 7u /* param -= rate * ratio * gradient */
+#define UPDATE_ACCUMULATE 8u
+#define UPDATE_AVERAGE 9u
+#define UPDATE_AVERAGE_I64 10u
+
+PARAMS(update_params) {
+    u64 rate, step;
+    u64 norms; /* two sums of squares: of the parameter, and of what moves it */
+    u64 param[UPDATE_MOST], gradient[UPDATE_MOST];
+    u64 first[UPDATE_MOST], second[UPDATE_MOST], third[UPDATE_MOST]; /* state; 0 where there is none */
+    u32 n[UPDATE_MOST], group[UPDATE_MOST];                           /* elements, and the first group, of each */
+    u32 count, nesterov, decoupled, adapts;
+    f32 decay, rate_factor, momentum, dampening, beta1, beta2, eps, log_beta1, log_beta2, log_shrink, trust;
+    u32 unused;
+};
+
 #endif

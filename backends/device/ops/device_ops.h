@@ -26,13 +26,15 @@ typedef struct device_op {
 
 /* A family's ops, which end with one that has no name. */
 extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[],
-    device_shape_ops[], device_arith_ops[];
+    device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[],
+    device_mask_ops[], device_update_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
 
 extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
-    device_code_copy, device_code_reduce;
+    device_code_copy, device_code_reduce, device_code_pool_max, device_code_pool_average, device_code_rows_softmax,
+    device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update;
 
 /* ---- what `supports` says ---- */
 
@@ -102,6 +104,17 @@ device_walk device_walk_of(uint32_t rank, const int64_t *shape, const uint32_t *
 /* to[walk] = from[walk], elements of so many bytes. */
 int32_t device_copy(const cvr_recorder *r, void *to, const void *from, uint32_t element, const device_walk *w,
                     cvr_error *err);
+
+/* Threads for one of `outputs` that are made of `terms` each: as many as have a few terms, fewer where neighbouring
+ * terms lie apart and there are outputs enough. */
+uint32_t device_width(const device_walk *inner, uint32_t outputs, uint32_t terms);
+
+/* ---- sums over axes (reduce.c) ---- */
+
+/* y = sum of x over the axes whose bit is set, which y does not have, or with size 1. */
+int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
+                        void *workspace, cvr_error *err);
+uint64_t device_sum_axes_workspace(const cvr_tensor *x, const cvr_tensor *y, uint32_t axes);
 
 /* ---- programs (elementwise.c) ---- */
 

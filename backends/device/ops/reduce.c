@@ -69,15 +69,6 @@ static int32_t run_columns(const reduction *d, uint32_t rows, uint32_t columns, 
     return device_columns_run(&c, r, workspace, err);
 }
 
-/* Threads for one output: as many as have a few terms each, fewer where neighbouring terms lie apart and there are
- * outputs enough. */
-static uint32_t width_of(const device_walk *inner, uint32_t outputs, uint32_t terms) {
-    const int apart = inner->n && inner->from[0] != 1;
-    uint32_t width = 1;
-    while (width < DEVICE_GROUP && width * 4 < terms && (!apart || (uint64_t)outputs * width < 65536)) width *= 2;
-    return width;
-}
-
 static int32_t run_reduction(const reduction *d, void *workspace, const cvr_recorder *r, cvr_error *err) {
     reduce_params p = {.x = device_address(d->x->data),
                        .b = d->b ? device_address(d->b->data) : 0,
@@ -89,9 +80,26 @@ static int32_t run_reduction(const reduction *d, void *workspace, const cvr_reco
     p.outputs = count_of(&p.outer);
     p.terms = count_of(&p.inner);
     if (is_columns(d, &p.outer, &p.inner)) return run_columns(d, p.terms, p.outputs, workspace, r, err);
-    const uint32_t width = width_of(&p.inner, p.outputs, p.terms);
+    const uint32_t width = device_width(&p.inner, p.outputs, p.terms);
     const uint32_t constants[] = {d->what, width, d->x->dtype, d->b ? d->b->dtype : 0, d->y->dtype};
     return DEVICE_LAUNCH(r, reduce, &p, constants, device_groups((uint64_t)p.outputs * width, DEVICE_GROUP), err);
+}
+
+static reduction summed_axes(const cvr_tensor *x, const cvr_tensor *y, uint32_t axes) {
+    reduction d = {.what = REDUCE_SUM, .axes = axes, .x = x, .y = y, .like = y, .factor = 1};
+    place_kept(&d);
+    return d;
+}
+
+int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
+                        void *workspace, cvr_error *err) {
+    const reduction d = summed_axes(x, y, axes);
+    return run_reduction(&d, workspace, r, err);
+}
+
+uint64_t device_sum_axes_workspace(const cvr_tensor *x, const cvr_tensor *y, uint32_t axes) {
+    const reduction d = summed_axes(x, y, axes);
+    return reduction_workspace(&d);
 }
 
 /* ---- sum, mean, amax ---- */

@@ -51,3 +51,10 @@ int32_t device_copy(const cvr_recorder *r, void *to, const void *from, uint32_t 
     for (uint32_t i = 0; i < w->n; i++) p.count *= w->size[i];
     return DEVICE_LAUNCH(r, copy, &p, constants, device_groups(p.count, DEVICE_GROUP), err);
 }
+
+uint32_t device_width(const device_walk *inner, uint32_t outputs, uint32_t terms) {
+    const int apart = inner->n && inner->from[0] != 1;
+    uint32_t width = 1;
+    while (width < DEVICE_GROUP && width * 4 < terms && (!apart || (uint64_t)outputs * width < 65536)) width *= 2;
+    return width;
+}
