@@ -86,9 +86,11 @@ PARAMS(columns_finish_params) {
 PARAMS(product_params) {
     u64 a, b, c, scale, shift, residual; /* 0 where absent */
     u32 rows, columns, depth;            /* of the product: c is rows * columns, each a sum of `depth` terms */
-    u32 a_pixel, a_channel, a_z;         /* strides in elements; z is a group of channels, or one of a batch */
-    u32 b_column, b_channel, b_tap, b_z;
-    u32 c_row, c_column, c_z, shift_z;
+    u32 a_pixel, a_channel, a_z, a_batch; /* strides in elements; z is a group of channels, or a head, */
+    u32 b_column, b_channel, b_tap, b_z, b_batch;
+    u32 c_row, c_column, c_z, c_batch, shift_z;
+    u32 batches; /* of as many z each */
+    f32 factor;  /* of all results */
     u32 row_tiles, column_tiles, splits, split_depth, split_stride, zs;
     u32 height, width; /* of a's pictures */
     u32 stride[2], padding[2], dilation[2];
@@ -153,7 +155,8 @@ PARAMS(pool_params) {
 PARAMS(rows_params) {
     u64 x, b, y;
     u64 weight, bias, mean, invstd, products; /* of norms; products: (like x) f32, gradient times what is normalised */
-    u64 target, lse, losses, norm, seed;      /* of entropies; losses: (rows, 2) f32, each loss and its weight */
+    u64 target, lse, losses, norm, seed;      /* of entropies; losses: (rows, 2) f32, each loss and its weight; lse also
+                                                 of softmax, where it is wanted */
     u32 rows, terms;
     device_walk outer; /* `to`: the row's number, `from`: where it begins in x */
     device_walk inner; /* `to`: the weight's element, `from`: in x */

@@ -27,7 +27,7 @@ typedef struct device_op {
 /* A family's ops, which end with one that has no name. */
 extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[],
     device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[],
-    device_mask_ops[], device_update_ops[];
+    device_mask_ops[], device_update_ops[], device_attention_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
@@ -115,6 +115,30 @@ uint32_t device_width(const device_walk *inner, uint32_t outputs, uint32_t terms
 int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
                         void *workspace, cvr_error *err);
 uint64_t device_sum_axes_workspace(const cvr_tensor *x, const cvr_tensor *y, uint32_t axes);
+
+/* ---- products (product.c) ---- */
+
+/* c = a b on its way to the kernel: what the constants are made of, and the parameters. */
+typedef struct device_product {
+    product_params p;
+    uint32_t shape, turned, a_along_depth, b_along_depth, activation;
+    uint32_t type_a, type_b, type_c, type_shift;
+    uint32_t n_results;
+} device_product;
+
+/* Of dense matrices, with all strides of 1 or 0; rows, columns, depth and strides are still to be set. */
+device_product device_product_of(const cvr_tensor *a, const cvr_tensor *b, const cvr_tensor *c);
+/* Then: tiles, and into how many parts sums are split. */
+void device_product_plan(device_product *d);
+/* Bytes of the parts' sums, once it is planned. */
+uint64_t device_product_workspace(const device_product *d);
+int32_t device_product_run(device_product *d, const cvr_recorder *r, void *workspace, cvr_error *err);
+
+/* ---- softmax (rows.c) ---- */
+
+/* ROWS_SOFTMAX and so on, along the last axis. y may be x or b. `lse`: where the logarithms of the sums go, or NULL. */
+int32_t device_softmax_run(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *b, const cvr_tensor *y,
+                           uint32_t what, const cvr_tensor *lse, cvr_error *err);
 
 /* ---- programs (elementwise.c) ---- */
 

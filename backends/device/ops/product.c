@@ -11,14 +11,6 @@
 #define ENOUGH_GROUPS 512u /* below that a long sum is split */
 #define LEAST_DEPTH 256u   /* of a part */
 
-/* One product on its way to the kernel. */
-typedef struct product {
-    product_params p;
-    uint32_t shape, turned, a_along_depth, b_along_depth, activation;
-    uint32_t type_a, type_b, type_c, type_shift;
-    uint32_t n_results;
-} product;
-
 /* What an op is given: of a signature or of arguments. */
 typedef struct product_io {
     const void *attrs;
@@ -39,11 +31,11 @@ static uint64_t data_of(const cvr_tensor *t) {
 /* ---- running ---- */
 
 /* By the shape alone: sums have the same bits on every device. */
-static void plan_splits(product *d) {
+void device_product_plan(device_product *d) {
     product_params *p = &d->p;
     p->row_tiles = (uint32_t)device_groups(p->rows, PRODUCT_TILE);
     p->column_tiles = (uint32_t)device_groups(p->columns, PRODUCT_TILE);
-    const uint64_t groups = (uint64_t)p->row_tiles * p->column_tiles * p->zs;
+    const uint64_t groups = (uint64_t)p->row_tiles * p->column_tiles * p->zs * p->batches;
     uint64_t splits = device_groups(ENOUGH_GROUPS, groups), most = p->depth / LEAST_DEPTH;
     if (splits > most) splits = most;
     if (splits < 1 || p->scale || p->residual || d->activation) splits = 1;
@@ -52,12 +44,11 @@ static void plan_splits(product *d) {
     p->split_stride = d->n_results;
 }
 
-/* Bytes of the parts' sums. */
-static uint64_t split_bytes(const product *d) {
+uint64_t device_product_workspace(const device_product *d) {
     return d->p.splits > 1 ? UINT64_C(4) * d->p.splits * d->n_results : 0;
 }
 
-static int32_t add_splits(const product *d, uint64_t sums, uint64_t to, const cvr_recorder *r, cvr_error *err) {
+static int32_t add_splits(const device_product *d, uint64_t sums, uint64_t to, const cvr_recorder *r, cvr_error *err) {
     const uint32_t lanes = 64, ends[] = {COLUMNS_SUM, lanes, d->type_c, FINISH_NONE};
     const columns_finish_params p = {.partials = sums,
                                      .out0 = to,
@@ -70,7 +61,7 @@ static int32_t add_splits(const product *d, uint64_t sums, uint64_t to, const cv
     return DEVICE_LAUNCH(r, columns_finish, &p, ends, device_groups(p.columns, lanes), err);
 }
 
-static int32_t run(product *d, const cvr_recorder *r, void *workspace, cvr_error *err) {
+int32_t device_product_run(device_product *d, const cvr_recorder *r, void *workspace, cvr_error *err) {
     const uint32_t constants[] = {d->shape,
                                   d->turned,
                                   d->type_a | d->type_b << 4 | d->type_c << 8 | d->type_shift << 12,
@@ -80,17 +71,19 @@ static int32_t run(product *d, const cvr_recorder *r, void *workspace, cvr_error
     const uint64_t to = d->p.c;
     if (d->p.splits > 1) d->p.c = device_address(workspace);
     CVR_TRY(DEVICE_LAUNCH(r, product, &d->p, constants,
-                          (uint64_t)d->p.row_tiles * d->p.column_tiles * d->p.splits * d->p.zs, err));
+                          (uint64_t)d->p.row_tiles * d->p.column_tiles * d->p.splits * d->p.zs * d->p.batches, err));
     return d->p.splits > 1 ? add_splits(d, d->p.c, to, r, err) : CVR_OK;
 }
 
 /* ---- convolutions ---- */
 
-static product product_of(const cvr_tensor *a, const cvr_tensor *b, const cvr_tensor *c) {
-    return (product){.p = {.a = device_address(a->data),
+device_product device_product_of(const cvr_tensor *a, const cvr_tensor *b, const cvr_tensor *c) {
+    return (device_product){.p = {.a = device_address(a->data),
                            .b = device_address(b->data),
                            .c = device_address(c->data),
                            .zs = 1,
+                           .batches = 1,
+                           .factor = 1,
                            .a_channel = 1,
                            .b_column = 1,
                            .c_row = 1,
@@ -102,7 +95,7 @@ static product product_of(const cvr_tensor *a, const cvr_tensor *b, const cvr_te
 }
 
 /* Pixels of `grid` look at pictures like `a`, through a window like that of `weight`, of `channels` a group. */
-static void set_window(product *d, const cvr_conv2d_attrs *attrs, const cvr_tensor *a, const cvr_tensor *grid,
+static void set_window(device_product *d, const cvr_conv2d_attrs *attrs, const cvr_tensor *a, const cvr_tensor *grid,
                        const cvr_tensor *weight, uint32_t channels) {
     product_params *p = &d->p;
     p->height = (uint32_t)a->shape[2];
@@ -126,7 +119,7 @@ static void set_window(product *d, const cvr_conv2d_attrs *attrs, const cvr_tens
     }
 }
 
-static void set_bias(product *d, const cvr_tensor *bias, uint32_t of_group) {
+static void set_bias(device_product *d, const cvr_tensor *bias, uint32_t of_group) {
     d->p.shift = data_of(bias);
     d->type_shift = bias ? bias->dtype : 0;
     d->p.shift_z = of_group;
@@ -134,11 +127,11 @@ static void set_bias(product *d, const cvr_tensor *bias, uint32_t of_group) {
 
 /* y[pixel, k] = sum over (r,s,c) of x[pixel moved by (r,s), c] * weight[k,r,s,c]; also the gradient of conv_transpose2d
  * for its input, where weight is (C,K,R,S). */
-static product gathering(const product_io *io, const cvr_conv2d_attrs *attrs) {
+static device_product gathering(const product_io *io, const cvr_conv2d_attrs *attrs) {
     const cvr_tensor *x = io->in[0], *weight = io->in[1], *y = io->out;
     const uint32_t groups = (uint32_t)attrs->groups, of_group = (uint32_t)y->shape[1] / groups;
     const uint32_t channels = (uint32_t)weight->shape[1], filter = device_numel(weight) / (uint32_t)weight->shape[0];
-    product d = product_of(x, weight, y);
+    device_product d = device_product_of(x, weight, y);
     product_params *p = &d.p;
     d.shape = PRODUCT_GATHER;
     d.a_along_depth = d.b_along_depth = 1;
@@ -154,12 +147,12 @@ static product gathering(const product_io *io, const cvr_conv2d_attrs *attrs) {
 }
 
 /* dx[pixel, c] = sum over (r,s,k) of grad[where (r,s) took it to, k] * weight[k,r,s,c]; also conv_transpose2d. */
-static product spreading(const product_io *io, const cvr_conv2d_attrs *attrs) {
+static device_product spreading(const product_io *io, const cvr_conv2d_attrs *attrs) {
     const cvr_tensor *grad = io->in[0], *weight = io->in[1], *dx = io->out;
     const uint32_t groups = (uint32_t)attrs->groups, of_group = (uint32_t)weight->shape[1];
     const uint32_t channels = (uint32_t)weight->shape[0] / groups;
     const uint32_t filter = device_numel(weight) / (uint32_t)weight->shape[0];
-    product d = product_of(grad, weight, dx);
+    device_product d = device_product_of(grad, weight, dx);
     product_params *p = &d.p;
     d.shape = PRODUCT_TRANSPOSED;
     d.a_along_depth = 1;
@@ -174,32 +167,32 @@ static product spreading(const product_io *io, const cvr_conv2d_attrs *attrs) {
     return d;
 }
 
-static product conv2d(const product_io *io) {
-    product d = gathering(io, (const cvr_conv2d_attrs *)io->attrs);
+static device_product conv2d(const product_io *io) {
+    device_product d = gathering(io, (const cvr_conv2d_attrs *)io->attrs);
     set_bias(&d, input(io, 2), d.p.columns);
     return d;
 }
 
-static product conv2d_backward_input(const product_io *io) {
+static device_product conv2d_backward_input(const product_io *io) {
     return spreading(io, &((const cvr_conv2d_backward_input_attrs *)io->attrs)->conv);
 }
 
-static product conv_transpose2d(const product_io *io) {
-    product d = spreading(io, &((const cvr_conv_transpose2d_attrs *)io->attrs)->conv);
+static device_product conv_transpose2d(const product_io *io) {
+    device_product d = spreading(io, &((const cvr_conv_transpose2d_attrs *)io->attrs)->conv);
     set_bias(&d, input(io, 2), d.p.columns);
     return d;
 }
 
-static product conv_transpose2d_backward_input(const product_io *io) {
+static device_product conv_transpose2d_backward_input(const product_io *io) {
     return gathering(io, &((const cvr_conv2d_backward_input_attrs *)io->attrs)->conv);
 }
 
 /* dweight[k, (r,s,c)] = sum over pixels of x[pixel moved by (r,s), c] * grad[pixel, k] */
-static product conv2d_backward_weight(const product_io *io) {
+static device_product conv2d_backward_weight(const product_io *io) {
     const cvr_conv2d_attrs *attrs = &((const cvr_conv2d_backward_weight_attrs *)io->attrs)->conv;
     const cvr_tensor *x = io->in[0], *grad = io->in[1], *dweight = io->out;
     const uint32_t of_group = (uint32_t)grad->shape[1] / (uint32_t)attrs->groups, channels = (uint32_t)dweight->shape[1];
-    product d = product_of(x, grad, dweight);
+    device_product d = device_product_of(x, grad, dweight);
     product_params *p = &d.p;
     d.shape = PRODUCT_GATHER;
     d.turned = 1;
@@ -217,9 +210,9 @@ static product conv2d_backward_weight(const product_io *io) {
 /* ---- dense ---- */
 
 /* x (rows,I) times weight (O,I) turned over, or weight (I,O) as it is. */
-static product dense(const cvr_tensor *x, const cvr_tensor *weight, const cvr_tensor *y, uint32_t weight_turned) {
+static device_product dense(const cvr_tensor *x, const cvr_tensor *weight, const cvr_tensor *y, uint32_t weight_turned) {
     const uint32_t depth = (uint32_t)weight->shape[weight_turned ? 1 : 0];
-    product d = product_of(x, weight, y);
+    device_product d = device_product_of(x, weight, y);
     product_params *p = &d.p;
     d.a_along_depth = 1;
     d.b_along_depth = weight_turned;
@@ -232,19 +225,19 @@ static product dense(const cvr_tensor *x, const cvr_tensor *weight, const cvr_te
     return d;
 }
 
-static product linear(const product_io *io) {
-    product d = dense(io->in[0], io->in[1], io->out, 1);
+static device_product linear(const product_io *io) {
+    device_product d = dense(io->in[0], io->in[1], io->out, 1);
     set_bias(&d, input(io, 2), 0);
     return d;
 }
 
-static product linear_backward_input(const product_io *io) {
+static device_product linear_backward_input(const product_io *io) {
     return dense(io->in[0], io->in[1], io->out, 0);
 }
 
-static product linear_backward_weight(const product_io *io) {
+static device_product linear_backward_weight(const product_io *io) {
     const cvr_tensor *x = io->in[0], *grad = io->in[1], *dweight = io->out;
-    product d = product_of(x, grad, dweight);
+    device_product d = device_product_of(x, grad, dweight);
     product_params *p = &d.p;
     d.turned = 1;
     p->rows = (uint32_t)dweight->shape[1];
@@ -255,10 +248,10 @@ static product linear_backward_weight(const product_io *io) {
     return d;
 }
 
-static product matmul(const product_io *io) {
+static device_product matmul(const product_io *io) {
     const cvr_matmul_attrs *attrs = (const cvr_matmul_attrs *)io->attrs;
     const cvr_tensor *a = io->in[0], *b = io->in[1], *c = io->out;
-    product d = product_of(a, b, c);
+    device_product d = device_product_of(a, b, c);
     product_params *p = &d.p;
     d.a_along_depth = !attrs->transpose_a;
     d.b_along_depth = attrs->transpose_b != 0;
@@ -282,15 +275,15 @@ static product matmul(const product_io *io) {
 #define PRODUCT(name_)                                                                                                 \
     static uint64_t name_##_workspace(const cvr_signature *sig) {                                                      \
         const product_io io = {sig->attrs, sig->inputs, sig->outputs[0], sig->n_inputs, 0};                            \
-        product d = name_(&io);                                                                                        \
-        plan_splits(&d);                                                                                               \
-        return split_bytes(&d);                                                                                        \
+        device_product d = name_(&io);                                                                                        \
+        device_product_plan(&d);                                                                                               \
+        return device_product_workspace(&d);                                                                                        \
     }                                                                                                                  \
     static int32_t name_##_record(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {                   \
         const product_io io = {a->attrs, a->inputs, a->outputs[0], a->n_inputs, 0};                                    \
-        product d = name_(&io);                                                                                        \
-        plan_splits(&d);                                                                                               \
-        return run(&d, r, a->workspace, err);                                                                          \
+        device_product d = name_(&io);                                                                                        \
+        device_product_plan(&d);                                                                                               \
+        return device_product_run(&d, r, a->workspace, err);                                                                          \
     }
 #define PRODUCT_OP(name_) DEVICE_OP(#name_, name_##_record, .workspace = name_##_workspace)
 

@@ -41,14 +41,25 @@ static uint32_t type_of(const cvr_tensor *t) {
 
 /* ---- softmax ---- */
 
-static int32_t run_softmax(const cvr_kernel_args *a, uint32_t what, const cvr_recorder *r, cvr_error *err) {
-    const cvr_tensor *x = a->inputs[0], *b = device_in(a, 1), *y = a->outputs[0];
-    rows_params p = rows_of(x, UINT32_C(1) << ((const cvr_softmax_attrs *)a->attrs)->dim);
+static int32_t softmax_over(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *b, const cvr_tensor *y,
+                            uint32_t what, int64_t axis, const cvr_tensor *lse, cvr_error *err) {
+    rows_params p = rows_of(x, UINT32_C(1) << axis);
     const uint32_t width = device_width(&p.inner, p.rows, p.terms);
     const uint32_t constants[] = {what, width, x->dtype, type_of(b), y->dtype};
-    p.b = device_at(a, 1);
+    p.b = b ? device_address(b->data) : 0;
     p.y = device_address(y->data);
+    p.lse = lse ? device_address(lse->data) : 0;
     return DEVICE_LAUNCH(r, rows_softmax, &p, constants, groups_of(&p, width), err);
+}
+
+int32_t device_softmax_run(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *b, const cvr_tensor *y,
+                           uint32_t what, const cvr_tensor *lse, cvr_error *err) {
+    return softmax_over(r, x, b, y, what, x->rank - 1, lse, err);
+}
+
+static int32_t run_softmax(const cvr_kernel_args *a, uint32_t what, const cvr_recorder *r, cvr_error *err) {
+    const int64_t axis = ((const cvr_softmax_attrs *)a->attrs)->dim;
+    return softmax_over(r, a->inputs[0], device_in(a, 1), a->outputs[0], what, axis, NULL, err);
 }
 
 static int32_t record_softmax(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
