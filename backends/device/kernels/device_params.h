@@ -204,4 +204,43 @@ PARAMS(update_params) {
     u32 unused;
 };
 
+/* ---- resize.k ---- */
+
+#define RESIZE_NEAREST 0u
+#define RESIZE_BILINEAR 1u
+#define RESIZE_CORNERS 2u /* bilinear, with the corners of both pictures on each other */
+
+PARAMS(resize_params) {
+    u64 small, large; /* as an upsample has them: `small` is its input */
+    u32 count, channels, channels_magic, channels_shift, inner_magic, inner_shift, outer_magic, outer_shift;
+    u32 height, width, rows, columns; /* of small, of large */
+    f32 step[2];
+};
+
+/* ---- gather.k: elements that are found by a rule ---- */
+
+#define GATHER_WINDOWS 0u   /* window_partition */
+#define GATHER_MERGE 1u     /* window_merge */
+#define GATHER_ROWS 2u      /* take_rows */
+#define GATHER_ROWS_BACK 3u /* take_rows_backward */
+#define GATHER_MIX 4u       /* batch_mix */
+#define GATHER_PIXELS 5u    /* normalize_pixels */
+
+PARAMS(gather_params) {
+    u64 x, y, index;
+    u32 count, channels, channels_magic, channels_shift;
+    u32 height, width, rows, columns; /* of the picture, of windows in it */
+    u32 window[2], shift[2];
+    u32 n; /* pictures, or rows of a table */
+    f32 mean[4], std[4];
+    u32 unused;
+};
+
+/* ---- peak.k ---- */
+
+PARAMS(peak_params) {
+    u64 x, y;
+    u32 blocks, links;
+};
+
 #endif

@@ -27,14 +27,16 @@ typedef struct device_op {
 /* A family's ops, which end with one that has no name. */
 extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[],
     device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[],
-    device_mask_ops[], device_update_ops[], device_attention_ops[];
+    device_mask_ops[], device_update_ops[], device_attention_ops[],
+    device_picture_ops[], device_loss_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
 
 extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
     device_code_copy, device_code_reduce, device_code_pool_max, device_code_pool_average, device_code_rows_softmax,
-    device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update;
+    device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update,
+    device_code_resize, device_code_gather, device_code_peak;
 
 /* ---- what `supports` says ---- */
 
