@@ -243,4 +243,17 @@ PARAMS(peak_params) {
     u32 blocks, links;
 };
 
+/* ---- depthwise.k, depthwise_weight.k: x (n,height,width,channels), y (n,rows,columns,channels * multiplier) ---- */
+
+PARAMS(depthwise_params) {
+    u64 x, weight, y, shift; /* backward: x is the gradient that is made, y the one that is given */
+    u32 count;               /* of what is made */
+    u32 height, width, rows, columns, channels, multiplier;
+    u32 kernel[2], stride[2], padding[2], dilation[2];
+    u32 made, made_magic, made_shift, inner_magic, inner_shift, outer_magic, outer_shift; /* channels of what is made */
+    u32 chunk_rows, chunks, tiles; /* of the weight's gradient, whose partial sums go to `weight` */
+    u32 unused;
+};
+#define depthwise_weight_params depthwise_params
+
 #endif

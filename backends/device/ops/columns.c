@@ -4,13 +4,8 @@
 #define ENOUGH_GROUPS 2048u /* to fill any device */
 #define LEAST_ROWS 4u       /* of a thread */
 
-/* By the shape alone, so that sums have the same bits on every device. */
-typedef struct columns_plan {
-    uint32_t lanes, tiles, chunk_rows, chunks;
-} columns_plan;
-
-static columns_plan plan_of(uint64_t rows, uint64_t columns) {
-    columns_plan p = {.lanes = 1};
+device_columns_plan device_columns_plan_of(uint64_t rows, uint64_t columns) {
+    device_columns_plan p = {.lanes = 1};
     while (p.lanes < 32 && p.lanes < columns) p.lanes *= 2;
     const uint64_t at_once = DEVICE_GROUP / p.lanes;
     p.tiles = (uint32_t)device_groups(columns, p.lanes);
@@ -22,11 +17,11 @@ static columns_plan plan_of(uint64_t rows, uint64_t columns) {
 }
 
 uint64_t device_columns_workspace(uint64_t rows, uint64_t columns) {
-    return UINT64_C(2) * sizeof(float) * plan_of(rows, columns).chunks * columns;
+    return UINT64_C(2) * sizeof(float) * device_columns_plan_of(rows, columns).chunks * columns;
 }
 
 int32_t device_columns_run(device_columns *c, const cvr_recorder *r, void *workspace, cvr_error *err) {
-    const columns_plan plan = plan_of(c->p.rows, c->p.columns);
+    const device_columns_plan plan = device_columns_plan_of(c->p.rows, c->p.columns);
     const uint32_t few = c->p.columns < 4 ? plan.lanes : 4; /* many chunks at a time */
     const uint32_t sums[] = {c->what, plan.lanes, c->type_x, c->type_b, c->activation};
     const uint32_t ends[] = {c->what, few, c->type_out ? c->type_out : CVR_F32, c->second};

@@ -7,6 +7,7 @@
 
 #include <cvr/device/params.h>
 #include <cvr/plugin/device.h>
+#include <cvr/plugin/ops/conv.h>
 #include <cvr/plugin/ops/elementwise.h>
 #include <cvr/plugin/plugin.h>
 
@@ -36,7 +37,7 @@ int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const ch
 extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
     device_code_copy, device_code_reduce, device_code_pool_max, device_code_pool_average, device_code_rows_softmax,
     device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update,
-    device_code_resize, device_code_gather, device_code_peak;
+    device_code_resize, device_code_gather, device_code_peak, device_code_depthwise, device_code_depthwise_weight;
 
 /* ---- what `supports` says ---- */
 
@@ -136,6 +137,20 @@ void device_product_plan(device_product *d);
 uint64_t device_product_workspace(const device_product *d);
 int32_t device_product_run(device_product *d, const cvr_recorder *r, void *workspace, cvr_error *err);
 
+/* ---- convolutions with one input channel a group (depthwise.c) ---- */
+
+/* x (N,C,H,W), weight (K,1,R,S), y (N,K,P,Q), K a multiple of C: three tensors, of which one is made of the others. */
+typedef struct device_window {
+    const cvr_conv2d_attrs *attrs;
+    const cvr_tensor *x, *weight, *y;
+} device_window;
+
+/* y, or backward x, which is y's gradient where it came from. `bias` NULL: none. */
+int32_t device_depthwise(const device_window *w, const cvr_tensor *bias, int backward, const cvr_recorder *r,
+                         cvr_error *err);
+int32_t device_depthwise_weight(const device_window *w, const cvr_recorder *r, void *workspace, cvr_error *err);
+uint64_t device_depthwise_workspace(const device_window *w);
+
 /* ---- softmax (rows.c) ---- */
 
 /* ROWS_SOFTMAX and so on, along the last axis. y may be x or b. `lse`: where the logarithms of the sums go, or NULL. */
@@ -174,6 +189,12 @@ typedef struct device_columns {
     columns_finish_params finish;
 } device_columns;
 
+/* How a matrix is cut: by its shape alone, so that sums have the same bits on every device. */
+typedef struct device_columns_plan {
+    uint32_t lanes, tiles, chunk_rows, chunks;
+} device_columns_plan;
+
+device_columns_plan device_columns_plan_of(uint64_t rows, uint64_t columns);
 /* Bytes of the partial sums. */
 uint64_t device_columns_workspace(uint64_t rows, uint64_t columns);
 /* Both dispatches. `c` says rows, columns and addresses; plan and partial sums, in `workspace`, are filled in. */

@@ -270,20 +270,85 @@ static device_product matmul(const product_io *io) {
     return d;
 }
 
+/* ---- where a group has one channel ---- */
+
+/* Whether product.k would waste its tiles: DEPTHWISE_* says what is made instead. */
+enum { DEPTHWISE_NOT, DEPTHWISE_FORWARD, DEPTHWISE_BACKWARD, DEPTHWISE_WEIGHT };
+
+typedef struct depthwise {
+    int made;
+    device_window window;
+    const cvr_tensor *bias;
+} depthwise;
+
+static depthwise not_depthwise(const product_io *io) {
+    (void)io;
+    return (depthwise){.made = DEPTHWISE_NOT};
+}
+
+static depthwise window_of(int made, const cvr_conv2d_attrs *attrs, const cvr_tensor *x, const cvr_tensor *weight,
+                           const cvr_tensor *y, const cvr_tensor *bias) {
+    const int is = attrs->groups > 1 && attrs->groups == x->shape[1] && weight->shape[1] == 1;
+    return (depthwise){.made = is ? made : DEPTHWISE_NOT, .window = {attrs, x, weight, y}, .bias = bias};
+}
+
+static depthwise conv2d_depthwise(const product_io *io) {
+    return window_of(DEPTHWISE_FORWARD, (const cvr_conv2d_attrs *)io->attrs, io->in[0], io->in[1], io->out,
+                     input(io, 2));
+}
+
+static depthwise conv2d_backward_input_depthwise(const product_io *io) {
+    return window_of(DEPTHWISE_BACKWARD, &((const cvr_conv2d_backward_input_attrs *)io->attrs)->conv, io->out,
+                     io->in[1], io->in[0], NULL);
+}
+
+static depthwise conv2d_backward_weight_depthwise(const product_io *io) {
+    return window_of(DEPTHWISE_WEIGHT, &((const cvr_conv2d_backward_weight_attrs *)io->attrs)->conv, io->in[0], io->out,
+                     io->in[1], NULL);
+}
+
+static depthwise conv_transpose2d_depthwise(const product_io *io) {
+    return window_of(DEPTHWISE_BACKWARD, &((const cvr_conv_transpose2d_attrs *)io->attrs)->conv, io->out, io->in[1],
+                     io->in[0], input(io, 2));
+}
+
+static depthwise conv_transpose2d_backward_input_depthwise(const product_io *io) {
+    return window_of(DEPTHWISE_FORWARD, &((const cvr_conv2d_backward_input_attrs *)io->attrs)->conv, io->in[0],
+                     io->in[1], io->out, NULL);
+}
+
+#define linear_depthwise not_depthwise
+#define linear_backward_input_depthwise not_depthwise
+#define linear_backward_weight_depthwise not_depthwise
+#define matmul_depthwise not_depthwise
+
+static int32_t run_depthwise(const depthwise *d, const cvr_recorder *r, void *workspace, cvr_error *err) {
+    if (d->made == DEPTHWISE_WEIGHT) return device_depthwise_weight(&d->window, r, workspace, err);
+    return device_depthwise(&d->window, d->bias, d->made == DEPTHWISE_BACKWARD, r, err);
+}
+
+static uint64_t depthwise_workspace(const depthwise *d) {
+    return d->made == DEPTHWISE_WEIGHT ? device_depthwise_workspace(&d->window) : 0;
+}
+
 /* ---- the ops ---- */
 
 #define PRODUCT(name_)                                                                                                 \
     static uint64_t name_##_workspace(const cvr_signature *sig) {                                                      \
         const product_io io = {sig->attrs, sig->inputs, sig->outputs[0], sig->n_inputs, 0};                            \
-        device_product d = name_(&io);                                                                                        \
-        device_product_plan(&d);                                                                                               \
-        return device_product_workspace(&d);                                                                                        \
+        const depthwise w = name_##_depthwise(&io);                                                                    \
+        if (w.made) return depthwise_workspace(&w);                                                                    \
+        device_product d = name_(&io);                                                                                 \
+        device_product_plan(&d);                                                                                       \
+        return device_product_workspace(&d);                                                                           \
     }                                                                                                                  \
     static int32_t name_##_record(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {                   \
         const product_io io = {a->attrs, a->inputs, a->outputs[0], a->n_inputs, 0};                                    \
-        device_product d = name_(&io);                                                                                        \
-        device_product_plan(&d);                                                                                               \
-        return device_product_run(&d, r, a->workspace, err);                                                                          \
+        const depthwise w = name_##_depthwise(&io);                                                                    \
+        if (w.made) return run_depthwise(&w, r, a->workspace, err);                                                    \
+        device_product d = name_(&io);                                                                                 \
+        device_product_plan(&d);                                                                                       \
+        return device_product_run(&d, r, a->workspace, err);                                                           \
     }
 #define PRODUCT_OP(name_) DEVICE_OP(#name_, name_##_record, .workspace = name_##_workspace)
 
