@@ -159,7 +159,9 @@ size_t agree_all(const agree_what *what) {
         cr_assert_eq(machine_open(&k->one, what->backend, what->isas[i], 1, &err), CVR_OK, "%s", err.message);
         cr_assert_eq(machine_open(&k->three, what->backend, what->isas[i], 3, &err), CVR_OK, "%s", err.message);
     }
-    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", what->family, &b.reference, agree, &b);
+    char folder[512];
+    (void)snprintf(folder, sizeof folder, "%s/%s", CVR_TEST_DIR, what->folder ? what->folder : "layers/cases");
+    const size_t complaints = for_each_draw(folder, what->family, &b.reference, agree, &b);
     machine_close(&b.reference);
     for (uint32_t i = 0; i < what->n_isas; i++) {
         machine_close(&b.all[i].one);

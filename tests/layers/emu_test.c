@@ -1,0 +1,52 @@
+/*
+ * Random cases of every layer on `emu`: the device kernels, their threads as fibres, against the reference, in other
+ * orders of threads and sizes of subgroups for other families, in f32 and bf16. emu_race_test looks at all orders.
+ */
+#include "support/agree.h"
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+/* Families by what emu does with them. */
+typedef struct emu_share {
+    const char *order, *subgroup; /* settings of emu */
+    const char *folder;
+    const char *families[8];
+} emu_share;
+
+static const emu_share shares[] = {
+    {"0", "32", NULL, {"activation", "norm", "shape", "window"}},
+    {"1", "1", NULL, {"arith", "loss", "pool", "dropout"}},
+    {"2", "8", NULL, {"elementwise", "attention", "resize", "tokens", "stochastic", "chains", "peak"}},
+    {"2", "64", "layers/emu_cases", {"products"}},
+};
+
+static void run_all(bool low) {
+    size_t complaints = 0;
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        cr_assert_eq(setenv("CVR_EMU_ORDER", shares[i].order, 1), 0);
+        cr_assert_eq(setenv("CVR_EMU_SUBGROUP", shares[i].subgroup, 1), 0);
+        for (const char *const *family = shares[i].families; *family; family++) {
+            const agree_what what = {.backend = "emu",
+                                     .isas = {AGREE_ALL},
+                                     .n_isas = 1,
+                                     .family = *family,
+                                     .folder = shares[i].folder,
+                                     .low = low,
+                                     .relative = low ? AGREE_LOW : AGREE_F32};
+            complaints += agree_all(&what);
+        }
+    }
+    cr_assert_eq(complaints, 0, "%zu draws fail", complaints);
+}
+
+/* One draw of each line, unless more are asked for: fibres are slow. */
+static void few_draws(void) {
+    (void)setenv("CVR_TEST_DRAWS", "1", 0);
+}
+
+Test(emu, f32, .init = few_draws) {
+    run_all(false);
+}
+Test(emu, bf16, .init = few_draws) {
+    run_all(true);
+}
