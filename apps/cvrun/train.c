@@ -104,6 +104,8 @@ static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_
     for (size_t i = 0; i < n; i++) {
         const int32_t status = cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_BACKEND, swaps[i].backend, &desc, err);
         if (status != CVR_OK) return cvr_fail_at(err, "--swap-to", 0, cvr_fail_as(err, CVR_ERR_USAGE));
+        const int32_t tried = cvr_session_try_backend(s, swaps[i].backend, err);
+        if (tried != CVR_OK) return cvr_fail_at(err, "--swap-to", 0, tried);
     }
     return CVR_OK;
 }

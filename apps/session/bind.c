@@ -276,6 +276,7 @@ void settings_close(settings *s) {
     cvr_free(s->net);
     cvr_free(s->wants);
     cvr_free(s->gradient_plugins);
+    cvr_free(s->backends);
     cvr_config_destroy(&s->config);
     cvr_free(s->preset_classes);
     cvr_free(s->recipe);

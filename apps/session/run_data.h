@@ -112,6 +112,8 @@ typedef struct features features;
 void features_destroy(features **f);
 int32_t split_begin(split *s, int64_t epoch, int64_t first, cvr_error *err);
 int32_t split_next(split *s, cvr_batch *out, cvr_error *err);
+/* As cvr_batches_peek; features are on no disk, and have none. */
+bool split_peek(const split *s, cvr_batch *out);
 int64_t split_samples(const split *s);
 int64_t split_per_epoch(const split *s);
 int64_t split_skipped(const split *s);

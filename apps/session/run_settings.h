@@ -134,6 +134,12 @@ size_t phases_at(const phases *p, int64_t epoch);
 /* What is trained from a phase on, in words. */
 const char *phases_what(const phases *p, size_t phase);
 
+/* Keys that a backend has of its own, packed. */
+typedef struct backend_own {
+    const char *name;
+    const void *attrs;
+} backend_own;
+
 typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* NULL: there is none; not opened from one */
@@ -142,9 +148,11 @@ typedef struct settings {
     cvr_config *config;
     run_settings *run;         /* `plugins` is settled when training starts */
     backend_settings *backend; /* `auto` precision is settled once the device is known */
-    model_settings *model;     /* num_classes and in_channels are settled once the data is known */
-    data_settings *data;       /* img_size is settled likewise */
-    train_settings *train;     /* `batch`, where it is auto */
+    backend_own *backends;
+    size_t n_backends, backends_capacity;
+    model_settings *model; /* num_classes and in_channels are settled once the data is known */
+    data_settings *data;   /* img_size is settled likewise */
+    train_settings *train; /* `batch`, where it is auto */
     const optim_settings *optim;
     const sched_settings *sched;
     val_settings *val; /* as are resize_size and crop_size */
@@ -189,6 +197,9 @@ int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool rea
  * aside. */
 void settings_leave_replaced(settings *s);
 void settings_close(settings *s);
+/* backend_keys.c: binds the keys of its own that the named backend has, and those of others that are given. */
+int32_t backend_keys_bind(settings *s, cvr_plugins *p, cvr_error *err);
+int32_t backend_keys_of(settings *s, const cvr_backend_desc *b, const void **attrs, cvr_error *err);
 /* Whether the task learns boxes: then data.img_size may be a pair, and its pictures are cvr_pipeline_boxes'. */
 bool settings_with_boxes(const settings *s);
 /* The error about a setting that nothing will read, and why. */

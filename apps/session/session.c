@@ -41,6 +41,20 @@ void cvr_session_limit_isa(cvr_session *s) {
     cvr_plugins_limit_isa(s->plugins, strcmp(isa, "auto") == 0 ? NULL : strcmp(isa, "base") == 0 ? "" : isa);
 }
 
+static int32_t keep_choices(void *ctx, const void *lines, uint64_t n, cvr_error *err) {
+    return plugin_state_put(ctx, TUNING_STATE, lines, n, err);
+}
+
+static void open_tuning(cvr_session *s) {
+    uint64_t n;
+    const char *lines = plugin_state_get(&s->plugin_state, TUNING_STATE, &n);
+    tuning_open(&s->tuning, lines, n);
+    s->tuning.keep = keep_choices;
+    s->tuning.ctx = &s->plugin_state;
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_TUNING, &s->tuning.service);
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_CACHE, &cache_service);
+}
+
 static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     const backend_settings *b = s->set.backend;
     CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
@@ -49,6 +63,7 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     plugin_state_open(&s->plugin_state);
     if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
     cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
+    open_tuning(s);
     cvr_session_limit_isa(s);
     doubt_isa(s);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -56,28 +71,13 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     return cvr_pool_create(&s->pool, b->threads ? (uint32_t)b->threads : (uint32_t)cores, err);
 }
 
-/* `auto`: the first backend, in byte order of names, that is the host's own and not there for tests. */
 static int32_t choose_backend(cvr_session *s, cvr_error *err) {
-    char *to = s->net.backend;
     const char *name = s->set.backend->name;
     const void *named;
-    if (strcmp(name, "auto") != 0)
-        CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
-                                 cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
-    (void)snprintf(to, sizeof s->net.backend, "%s", name);
-    for (size_t i = 0; strcmp(s->set.backend->name, "auto") == 0; i++) {
-        const void *desc;
-        if (!(name = cvr_plugins_name(s->plugins, CVR_KIND_BACKEND, i)))
-            return cvr_fail(
-                err, CVR_ERR_NOTFOUND,
-                "no backend for this machine's own processor is installed, or out of memory; set backend.name");
-        (void)snprintf(to, sizeof s->net.backend, "%s", name);
-        const int32_t status = cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, to, &desc, err);
-        if (status == CVR_ERR_NOMEM) return status;
-        if (status != CVR_OK) continue;
-        const cvr_backend_desc *b = desc;
-        if ((b->flags & CVR_BACKEND_HOST_VISIBLE) && !(b->flags & CVR_BACKEND_TEST)) break;
-    }
+    if (strcmp(name, "auto") == 0) return backend_auto(s, s->net.backend, sizeof s->net.backend, err);
+    CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
+                             cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
+    (void)snprintf(s->net.backend, sizeof s->net.backend, "%s", name);
     return CVR_OK;
 }
 
@@ -217,6 +217,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
     if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
+    CVR_TRY(backend_keys_bind(&s->set, s->plugins, err));
     return cvr_config_finish(s->set.config, err);
 }
 
@@ -280,6 +281,7 @@ void cvr_session_close(cvr_session **session) {
     cvr_free(s->part);
     cvr_free(s->part_fields);
     cvr_plugins_close(&s->plugins);
+    tuning_close(&s->tuning);
     plugin_state_clear(&s->plugin_state);
     cvr_free(s->plugins_used);
     cvr_pool_destroy(&s->pool);
@@ -345,8 +347,8 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
                                .train_samples = train ? cvr_batches_samples(train) : 0,
                                .val_samples = val ? cvr_batches_samples(val) : 0,
                                .store_bytes = cvr_store_bytes(n->store),
-                               .arena_bytes = n->arena_bytes,
-                               .planned_bytes = cvr_store_bytes(n->store) + n->arena_bytes,
+                               .arena_bytes = n->arena ? cvr_arena_bytes(n->arena) : 0,
+                               .planned_bytes = cvr_store_bytes(n->store) + (n->arena ? cvr_arena_bytes(n->arena) : 0),
                                .threads = s->pool->n_workers,
                                .workers = (uint32_t)s->set.data->workers,
                                .data_seconds = s->data.seconds,
@@ -376,6 +378,10 @@ int32_t cvr_session_try_sample(cvr_session *s, uint32_t which, int64_t index, cv
     cvr_batches_options o;
     data_batch_options(&s->data, &s->set, s->plugins, which, &o);
     return cvr_batches_try(&o, s->data.splits[which].batches, index, err);
+}
+
+int32_t cvr_session_try_backend(cvr_session *s, const char *backend, cvr_error *err) {
+    return network_try(&s->net, backend, err);
 }
 
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {

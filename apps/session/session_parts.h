@@ -3,6 +3,7 @@
 #define CVR_SESSION_PARTS_H
 
 #include "saved_results.h"
+#include "services.h"
 #include "tiles.h"
 #include "views.h"
 #include <cvr/session.h>
@@ -20,6 +21,7 @@ typedef struct plugin_state {
 } plugin_state;
 void plugin_state_open(plugin_state *s);
 int32_t plugin_state_put(plugin_state *s, const char *name, const void *bytes, uint64_t n, cvr_error *err);
+const void *plugin_state_get(const plugin_state *s, const char *name, uint64_t *n);
 void plugin_state_clear(plugin_state *s);
 
 typedef struct step_losses {
@@ -36,12 +38,14 @@ struct cvr_session {
     cvr_threadpool *pool;
     cvr_config_service config_service;
     plugin_state plugin_state;
+    tuning tuning;
     run_data data;
     run_network net;
     views views;            /* of the picture that was looked at last */
     tiles tiles;            /* likewise */
     step_losses losses;     /* of the last training step */
     bool vetoed;            /* the last training step's update was left out by a gradient plugin */
+    const split *ahead;     /* whose next batch may land while a step is under way; NULL: none */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
     const cvr_named_tensor **part_fields;
     char *plugins_used; /* run.plugins of a run that trains */
@@ -49,6 +53,9 @@ struct cvr_session {
 
 /* Opens the network with the first of these programs, and loads the weights to start from. */
 int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, cvr_error *err);
+
+/* backend_auto.c: the backend that `backend.name = auto` stands for. */
+int32_t backend_auto(cvr_session *s, char *to, size_t size, cvr_error *err);
 
 /* step.c: one optimizer step on a batch, in as many parts as train.grad_accum says; its losses are then in s->losses.
  */
@@ -165,6 +172,8 @@ typedef struct train_state {
     int64_t sampler, repeat, groups;            /* of that epoch, as are the next four */
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
     int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; updates before each after the first */
+    double lr;                                  /* that `cvrun ctl` put in place of optim.lr; 0: none */
+    char backend[64];                           /* where it is; "": not known */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;

@@ -22,7 +22,9 @@ static const cvr_attr_desc *const run_keys[] = {
 SCHEMA(run);
 
 static const cvr_attr_desc *const backend_keys[] = {
-    CVR_ATTR(STRING, "name", "auto", "backend that computes, `cvrun help backends`; auto: the host's own"),
+    CVR_ATTR(STRING, "name", "auto",
+             "backend that computes, `cvrun help backends`; auto: the fastest that is there, measured where there are "
+             "several"),
     CVR_ATTR(INT, "device", "0", "number of the device", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),

@@ -70,7 +70,8 @@ Test(darknet, takes_files_with_other_classes) {
     (void)snprintf(settings, sizeof settings, "cfg=%s", darknet_golden("yolov3.cfg"));
     darknet_good(detector_build(&s, &(detector_recipe){"darknet", settings, "", 64}, &file));
     darknet_good(detector_build_for(&s, &(detector_recipe){"darknet", settings, "", 64}, &(detector_use){7, 0}, &net));
-    darknet_good(cvr_device_open(&device, s.c.plugins, "cpu", 0, s.c.pool, &detector_error));
+    darknet_good(
+        cvr_device_open(&device, s.c.plugins, &(cvr_device_choice){.backend = "cpu"}, s.c.pool, &detector_error));
     darknet_good(cvr_store_place(file.store, device, &detector_error));
     darknet_good(cvr_store_place(net.store, device, &detector_error));
     darknet_good(cvr_store_write(net.store, (size_t)cvr_store_find(net.store, name), a, &detector_error));

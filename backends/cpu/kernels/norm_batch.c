@@ -502,7 +502,7 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
     return CVR_OK;
 }
 
-#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"batch_norm2d", batch_run, batch_workspace, supports, 0, NORM_FLAGS, NULL},
     {"batch_norm2d_backward", backward_run, batch_workspace, supports, 3, NORM_FLAGS, NULL},

@@ -79,6 +79,8 @@ typedef struct cvr_session_info {
 } cvr_session_info;
 void cvr_session_describe(cvr_session *s, cvr_session_info *info);
 
+/* Whether it could be moved there, as far as that can be told without memory. */
+int32_t cvr_session_try_backend(cvr_session *s, const char *backend, cvr_error *err);
 /* Moves everything to another backend; on failure the session stays as it was. */
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err);
 

@@ -17,6 +17,7 @@
 #include "data.h"
 #include "device.h"
 #include "elementwise_steps.h"
+#include "f16.h"
 #include "gradient.h"
 #include "graph.h"
 #include "host.h"
