@@ -117,12 +117,21 @@ static void run_fill(const emu_command *c) {
     for (uint64_t i = 0; i < c->bytes / 4; i++) to[i] = c->word;
 }
 
+static int32_t run_dispatch(const emu_command *c, emu_group *g, const emu_settings *s, cvr_error *err) {
+    char text[sizeof err->message];
+    const int32_t status = emu_group_run(g, s, c->entry, c->params, c->constants, c->n_groups, err);
+    if (status == CVR_OK) return status;
+    (void)snprintf(text, sizeof text, "%s: %.800s", c->name, err->message);
+    memcpy(err->message, text, sizeof text);
+    return status;
+}
+
 int32_t emu_list_run(const emu_list *l, emu_group *g, const emu_settings *s, cvr_error *err) {
     for (const emu_command *c = l->first; c; c = c->next) {
         if (c->kind == COMMAND_FILL) run_fill(c);
         if (c->kind == COMMAND_COPY && c->bytes) memmove(c->to, c->from, c->bytes);
         if (c->kind == COMMAND_DISPATCH)
-            CVR_TRY(emu_group_run(g, s, c->entry, c->params, c->constants, c->n_groups, err));
+            CVR_TRY(run_dispatch(c, g, s, err));
     }
     return CVR_OK;
 }

@@ -19,7 +19,7 @@ int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const ch
                                             .payload = &op->fn,
                                             .op_version = 1,
                                             .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE |
-                                                     CVR_KERNEL_LOW_PRECISION,
+                                                     CVR_KERNEL_BF16 | CVR_KERNEL_F16,
                                             .inplace = op->inplace,
                                             .supports = op->supports ? op->supports : device_supports,
                                             .workspace = op->workspace};
