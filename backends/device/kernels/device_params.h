@@ -152,6 +152,11 @@ PARAMS(pool_params) {
 #define ROWS_ENTROPY 0u
 #define ROWS_ENTROPY_BACKWARD 1u
 
+#define ROWS_FOCAL 0u
+#define ROWS_FOCAL_BACKWARD 1u
+#define ROWS_SIGMOID_FOCAL 2u
+#define ROWS_SIGMOID_FOCAL_BACKWARD 3u
+
 PARAMS(rows_params) {
     u64 x, b, y;
     u64 weight, bias, mean, invstd, products; /* of norms; products: (like x) f32, gradient times what is normalised */
@@ -162,11 +167,13 @@ PARAMS(rows_params) {
     device_walk inner; /* `to`: the weight's element, `from`: in x */
     u32 weight_groups, weight_step; /* row r has the weights from (r % groups) * step on */
     f32 eps, smoothing;
-    u32 ignored[2]; /* the two halves of a number of 64 bits */
+    f32 gamma, alpha; /* of focal losses */
+    u32 ignored[2];   /* the two halves of a number of 64 bits */
 };
 #define rows_softmax_params rows_params
 #define rows_norm_params rows_params
 #define rows_entropy_params rows_params
+#define rows_focal_params rows_params
 
 /* ---- mask.k ---- */
 

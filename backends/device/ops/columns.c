@@ -52,6 +52,16 @@ int32_t device_bias_sum(const cvr_recorder *r, const cvr_tensor *x, const cvr_te
     return device_columns_run(&c, r, workspace, err);
 }
 
+int32_t device_total(const cvr_recorder *r, uint64_t from, uint32_t type, uint32_t n, int squares, double factor,
+                     uint64_t to, void *workspace, cvr_error *err) {
+    device_columns c = {.what = squares ? COLUMNS_PRODUCT : COLUMNS_SUM,
+                        .type_x = type,
+                        .type_b = type,
+                        .p = {.x = from, .b = from, .rows = n, .columns = 1},
+                        .finish = {.out0 = to, .factor = (float)factor}};
+    return device_columns_run(&c, r, workspace, err);
+}
+
 static int32_t record_bias(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     return device_bias_sum(r, a->inputs[0], a->outputs[0], a->workspace, err);
 }

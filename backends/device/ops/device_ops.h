@@ -29,7 +29,7 @@ typedef struct device_op {
 extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[],
     device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[],
     device_mask_ops[], device_update_ops[], device_attention_ops[],
-    device_picture_ops[], device_loss_ops[];
+    device_picture_ops[], device_loss_ops[], device_clip_ops[], device_class_loss_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
@@ -37,7 +37,8 @@ int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const ch
 extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
     device_code_copy, device_code_reduce, device_code_pool_max, device_code_pool_average, device_code_rows_softmax,
     device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update,
-    device_code_resize, device_code_gather, device_code_peak, device_code_depthwise, device_code_depthwise_weight;
+    device_code_resize, device_code_gather, device_code_peak, device_code_depthwise, device_code_depthwise_weight,
+    device_code_rows_focal;
 
 /* ---- what `supports` says ---- */
 
@@ -117,6 +118,12 @@ uint32_t device_width(const device_walk *inner, uint32_t outputs, uint32_t terms
 /* y = sum of x over the axes whose bit is set, which y does not have, or with size 1. */
 int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
                         void *workspace, cvr_error *err);
+/* Of squares; it needs no workspace. */
+int32_t device_squares_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
+                            cvr_error *err);
+/* to = factor * (sum of the n numbers at `from`, or of their squares); the workspace is that of n columns of 1. */
+int32_t device_total(const cvr_recorder *r, uint64_t from, uint32_t type, uint32_t n, int squares, double factor,
+                     uint64_t to, void *workspace, cvr_error *err);
 uint64_t device_sum_axes_workspace(const cvr_tensor *x, const cvr_tensor *y, uint32_t axes);
 
 /* ---- products (product.c) ---- */
@@ -151,7 +158,12 @@ int32_t device_depthwise(const device_window *w, const cvr_tensor *bias, int bac
 int32_t device_depthwise_weight(const device_window *w, const cvr_recorder *r, void *workspace, cvr_error *err);
 uint64_t device_depthwise_workspace(const device_window *w);
 
-/* ---- softmax (rows.c) ---- */
+/* ---- rows (rows.c) ---- */
+
+/* Rows over the axes of x whose bit is set. They are numbered row-major by the logical axes that are left. */
+rows_params device_rows_of(const cvr_tensor *x, uint32_t axes);
+/* Groups for all rows, `width` threads each (device_width). */
+uint64_t device_rows_groups(const rows_params *p, uint32_t width);
 
 /* ROWS_SOFTMAX and so on, along the last axis. y may be x or b. `lse`: where the logarithms of the sums go, or NULL. */
 int32_t device_softmax_run(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *b, const cvr_tensor *y,

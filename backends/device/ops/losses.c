@@ -1,27 +1,14 @@
 /*
- * Losses that add up one number an element (<cvr/plugin/ops/loss.h>), and clipping of gradients: elementwise programs
- * and sums of their results.
+ * Losses that add up one number an element (<cvr/plugin/ops/loss.h>): elementwise programs and sums of their results.
  */
 #include "device_ops.h"
 
 #include <cvr/plugin/ops/loss.h>
-#include <cvr/plugin/ops/optim.h>
 
 /* ---- sums of one program ---- */
 
 static uint64_t total_workspace(uint64_t n) {
     return device_padded(4 * n) + device_columns_workspace(n, 1);
-}
-
-/* to = factor * (sum of the n numbers at `from`, or of their squares) */
-static int32_t sum_of(const cvr_recorder *r, uint64_t from, uint32_t type, uint32_t n, int squares, double factor,
-                      uint64_t to, void *partials, cvr_error *err) {
-    device_columns c = {.what = squares ? COLUMNS_PRODUCT : COLUMNS_SUM,
-                        .type_x = type,
-                        .type_b = type,
-                        .p = {.x = from, .b = from, .rows = n, .columns = 1},
-                        .finish = {.out0 = to, .factor = (float)factor}};
-    return device_columns_run(&c, r, partials, err);
 }
 
 static double divisor_of(const void *reduction, const cvr_tensor *x) {
@@ -36,7 +23,7 @@ static int32_t total(const cvr_kernel_args *a, const device_program *p, const vo
     each.dtype = CVR_F32;
     each.data = a->workspace;
     CVR_TRY(device_program_run(p, r, &each, err));
-    return sum_of(r, device_address(each.data), CVR_F32, device_numel(x), 0, 1 / divisor_of(reduction, x),
+    return device_total(r, device_address(each.data), CVR_F32, device_numel(x), 0, 1 / divisor_of(reduction, x),
                   device_address(a->outputs[0]->data), (char *)a->workspace + device_padded(4 * (uint64_t)device_numel(x)),
                   err);
 }
@@ -167,46 +154,6 @@ static int32_t record_bce_backward(const cvr_kernel_args *a, const cvr_recorder 
     return device_program_run(&p, r, a->outputs[0], err);
 }
 
-/* ---- clipping ---- */
-
-/* The squares' sum of each tensor, one behind the other, and then theirs. */
-static uint64_t squares_workspace(const cvr_signature *sig) {
-    uint64_t most = device_columns_workspace(sig->n_inputs, 1);
-    for (uint32_t i = 0; i < sig->n_inputs; i++) {
-        const uint64_t bytes = device_columns_workspace(device_numel(sig->inputs[i]), 1);
-        most = bytes > most ? bytes : most;
-    }
-    return 256 + most;
-}
-
-static int32_t record_squares(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    const uint64_t sums = device_address(a->workspace);
-    char *const partials = (char *)a->workspace + 256;
-    for (uint32_t i = 0; i < a->n_inputs; i++)
-        CVR_TRY(sum_of(r, device_at(a, i), a->inputs[i]->dtype, device_numel(a->inputs[i]), 1, 1, sums + 4 * i, partials,
-                       err));
-    return sum_of(r, sums, CVR_F32, a->n_inputs, 0, 1, device_address(a->outputs[0]->data), partials, err);
-}
-
-/* norm = sqrt(sum), factor = min(1, max_norm / (norm + 1e-6)) */
-static int32_t record_factor(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    const float most = (float)((const cvr_gradient_clip_attrs *)a->attrs)->max_norm;
-    device_program p = device_program_begin(), q = device_program_begin();
-    (void)cvr_step1(&p.steps, CVR_STEP_SQRT, device_input(&p, a->inputs[0]));
-    CVR_TRY(device_program_run(&p, r, a->outputs[1], err));
-    cvr_steps *s = &q.steps;
-    const uint32_t norm = cvr_step2(s, CVR_STEP_ADD, device_input(&q, a->outputs[1]), cvr_constant(s, 1e-6f));
-    (void)cvr_step2(s, CVR_STEP_MIN, cvr_constant(s, 1), cvr_step2(s, CVR_STEP_DIV, cvr_constant(s, most), norm));
-    return device_program_run(&q, r, a->outputs[0], err);
-}
-
-static int32_t record_scale(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    device_program p = device_program_begin();
-    const uint32_t x = device_input(&p, a->inputs[0]), factor = device_input(&p, a->inputs[1]);
-    (void)cvr_step2(&p.steps, CVR_STEP_MUL, x, factor);
-    return device_program_run(&p, r, a->outputs[0], err);
-}
-
 const device_op device_loss_ops[] = {
     DEVICE_OP("mse_loss", record_mse, .workspace = loss_workspace),
     DEVICE_OP("mse_loss_backward", record_mse_backward),
@@ -216,7 +163,4 @@ const device_op device_loss_ops[] = {
     DEVICE_OP("smooth_l1_loss_backward", record_smooth_backward),
     DEVICE_OP("bce_with_logits", record_bce, .workspace = loss_workspace),
     DEVICE_OP("bce_with_logits_backward", record_bce_backward),
-    DEVICE_OP("gradient_sum_squares", record_squares, .workspace = squares_workspace),
-    DEVICE_OP("gradient_clip_factor", record_factor),
-    DEVICE_OP("gradient_scale", record_scale),
     {.op = NULL}};

@@ -97,6 +97,13 @@ int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_te
     return run_reduction(&d, workspace, r, err);
 }
 
+int32_t device_squares_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
+                            cvr_error *err) {
+    reduction d = summed_axes(x, y, axes);
+    d.what = REDUCE_SQUARES;
+    return run_reduction(&d, NULL, r, err);
+}
+
 uint64_t device_sum_axes_workspace(const cvr_tensor *x, const cvr_tensor *y, uint32_t axes) {
     const reduction d = summed_axes(x, y, axes);
     return reduction_workspace(&d);

@@ -1,12 +1,10 @@
-/* Ops on rows, which may be any axes of a tensor: softmax, norms and cross entropy, by the kernels rows_*.k. */
+/* Ops on rows, which may be any axes of a tensor: softmax and norms, by rows_softmax.k and rows_norm.k. */
 #include "device_ops.h"
 
 #include <cvr/plugin/ops/activation.h>
-#include <cvr/plugin/ops/loss.h>
 #include <cvr/plugin/ops/norm.h>
 
-/* Rows over the axes of x whose bit is set. They are numbered row-major by the logical axes that are left. */
-static rows_params rows_of(const cvr_tensor *x, uint32_t axes) {
+rows_params device_rows_of(const cvr_tensor *x, uint32_t axes) {
     rows_params p = {.x = device_address(x->data), .weight_groups = 1};
     uint32_t steps[CVR_MAX_RANK], number[CVR_MAX_RANK] = {0}, element[CVR_MAX_RANK] = {0}, own[CVR_MAX_RANK];
     int64_t outer[CVR_MAX_RANK], inner[CVR_MAX_RANK], part[CVR_MAX_RANK];
@@ -31,7 +29,7 @@ static rows_params rows_of(const cvr_tensor *x, uint32_t axes) {
     return p;
 }
 
-static uint64_t groups_of(const rows_params *p, uint32_t width) {
+uint64_t device_rows_groups(const rows_params *p, uint32_t width) {
     return device_groups((uint64_t)p->rows * width, DEVICE_GROUP);
 }
 
@@ -43,13 +41,13 @@ static uint32_t type_of(const cvr_tensor *t) {
 
 static int32_t softmax_over(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *b, const cvr_tensor *y,
                             uint32_t what, int64_t axis, const cvr_tensor *lse, cvr_error *err) {
-    rows_params p = rows_of(x, UINT32_C(1) << axis);
+    rows_params p = device_rows_of(x, UINT32_C(1) << axis);
     const uint32_t width = device_width(&p.inner, p.rows, p.terms);
     const uint32_t constants[] = {what, width, x->dtype, type_of(b), y->dtype};
     p.b = b ? device_address(b->data) : 0;
     p.y = device_address(y->data);
     p.lse = lse ? device_address(lse->data) : 0;
-    return DEVICE_LAUNCH(r, rows_softmax, &p, constants, groups_of(&p, width), err);
+    return DEVICE_LAUNCH(r, rows_softmax, &p, constants, device_rows_groups(&p, width), err);
 }
 
 int32_t device_softmax_run(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *b, const cvr_tensor *y,
@@ -83,7 +81,7 @@ static int32_t run_norm(rows_params *p, uint32_t what, const cvr_tensor *x, cons
     const uint32_t constants[] = {what, width, x->dtype, type_of(b), y->dtype};
     p->b = b ? device_address(b->data) : 0;
     p->y = device_address(y->data);
-    return DEVICE_LAUNCH(r, rows_norm, p, constants, groups_of(p, width), err);
+    return DEVICE_LAUNCH(r, rows_norm, p, constants, device_rows_groups(p, width), err);
 }
 
 /* x -> y, mean, invstd */
@@ -135,13 +133,13 @@ static uint32_t other_axes(const cvr_tensor *x, uint32_t axes) {
 }
 
 static int32_t record_layer_norm(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    rows_params p = rows_of(a->inputs[0], layer_axes(a->attrs));
+    rows_params p = device_rows_of(a->inputs[0], layer_axes(a->attrs));
     return norm_forward(&p, a, ((const cvr_layer_norm_attrs *)a->attrs)->eps, r, err);
 }
 
 static int32_t record_layer_norm_backward(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     const uint32_t axes = layer_axes(a->attrs);
-    rows_params p = rows_of(a->inputs[0], axes);
+    rows_params p = device_rows_of(a->inputs[0], axes);
     return norm_backward(&p, a, other_axes(a->inputs[0], axes), r, err);
 }
 
@@ -182,88 +180,15 @@ static uint64_t group_norm_workspace(const cvr_signature *sig) {
 }
 
 static int32_t record_l2(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    rows_params p = rows_of(a->inputs[0], 2);
+    rows_params p = device_rows_of(a->inputs[0], 2);
     p.eps = (float)((const cvr_l2_norm2d_attrs *)a->attrs)->eps;
     return run_norm(&p, ROWS_L2, a->inputs[0], NULL, a->outputs[0], r, err);
 }
 
 static int32_t record_l2_backward(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    rows_params p = rows_of(a->inputs[0], 2);
+    rows_params p = device_rows_of(a->inputs[0], 2);
     p.eps = (float)((const cvr_l2_norm2d_attrs *)a->attrs)->eps;
     return run_norm(&p, ROWS_L2_BACKWARD, a->inputs[0], a->inputs[1], a->outputs[0], r, err);
-}
-
-/* ---- cross entropy ---- */
-
-static rows_params entropy_of(const cvr_kernel_args *a) {
-    const cvr_cross_entropy_attrs *attrs = (const cvr_cross_entropy_attrs *)a->attrs;
-    rows_params p = rows_of(a->inputs[0], 2);
-    p.target = device_at(a, 1);
-    p.weight = device_at(a, 2);
-    p.smoothing = (float)attrs->label_smoothing;
-    p.ignored[0] = (uint32_t)(uint64_t)attrs->ignore_index;
-    p.ignored[1] = (uint32_t)((uint64_t)attrs->ignore_index >> 32);
-    return p;
-}
-
-/* Where the workspace has what: two numbers a row, their two sums, partial sums. */
-typedef struct entropy_parts {
-    uint64_t sums, partials, bytes;
-} entropy_parts;
-
-static entropy_parts parts_of(uint32_t rows) {
-    entropy_parts p = {.sums = device_padded(UINT64_C(8) * rows)};
-    p.partials = p.sums + 64;
-    p.bytes = p.partials + device_columns_workspace(rows, 2);
-    return p;
-}
-
-static uint64_t entropy_workspace(const cvr_signature *sig) {
-    return parts_of(device_numel(sig->inputs[0]) / (uint32_t)sig->inputs[0]->shape[1]).bytes;
-}
-
-/* loss = sum / norm, norm the weights' sum or 1 */
-static int32_t divide_loss(const cvr_kernel_args *a, char *sums, const cvr_recorder *r, cvr_error *err) {
-    const int mean = ((const cvr_cross_entropy_attrs *)a->attrs)->reduction == CVR_LOSS_MEAN;
-    const cvr_tensor *loss = a->outputs[0], *norm = a->outputs[2];
-    cvr_tensor total = *loss, weights = *loss;
-    device_program p = device_program_begin(), q = device_program_begin();
-    total.data = sums;
-    weights.data = sums + sizeof(float);
-    const uint32_t w = mean ? device_input(&p, &weights) : cvr_constant(&p.steps, 1);
-    (void)cvr_step1(&p.steps, CVR_STEP_COPY, w);
-    CVR_TRY(device_program_run(&p, r, norm, err));
-    (void)cvr_step2(&q.steps, CVR_STEP_DIV, device_input(&q, &total), device_input(&q, norm));
-    return device_program_run(&q, r, loss, err);
-}
-
-static int32_t record_entropy(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    rows_params p = entropy_of(a);
-    const entropy_parts parts = parts_of(p.rows);
-    char *const room = (char *)a->workspace;
-    const uint32_t width = device_width(&p.inner, p.rows, p.terms);
-    const uint32_t constants[] = {ROWS_ENTROPY, width, a->inputs[0]->dtype, 0, CVR_F32};
-    p.lse = device_address(a->outputs[1]->data);
-    p.losses = device_address(room);
-    CVR_TRY(DEVICE_LAUNCH(r, rows_entropy, &p, constants, groups_of(&p, width), err));
-    device_columns c = {.what = COLUMNS_SUM,
-                        .type_x = CVR_F32,
-                        .p = {.x = p.losses, .rows = p.rows, .columns = 2},
-                        .finish = {.out0 = device_address(room + parts.sums), .factor = 1}};
-    CVR_TRY(device_columns_run(&c, r, room + parts.partials, err));
-    return divide_loss(a, room + parts.sums, r, err);
-}
-
-/* x, target, [weight], lse, norm, grad -> dx */
-static int32_t record_entropy_backward(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    rows_params p = entropy_of(a);
-    const uint32_t width = device_width(&p.inner, p.rows, p.terms);
-    const uint32_t constants[] = {ROWS_ENTROPY_BACKWARD, width, a->inputs[0]->dtype, 0, a->outputs[0]->dtype};
-    p.y = device_address(a->outputs[0]->data);
-    p.lse = device_at(a, 3);
-    p.norm = device_at(a, 4);
-    p.seed = device_at(a, 5);
-    return DEVICE_LAUNCH(r, rows_entropy, &p, constants, groups_of(&p, width), err);
 }
 
 static int32_t params_are_f32(const cvr_signature *sig, cvr_error *reason) {
@@ -271,9 +196,6 @@ static int32_t params_are_f32(const cvr_signature *sig, cvr_error *reason) {
 }
 static int32_t backward_params_are_f32(const cvr_signature *sig, cvr_error *reason) {
     return device_supports_f32(sig, 2, 4, reason);
-}
-static int32_t entropy_is_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_f32(sig, 2, 5, reason);
 }
 
 const device_op device_rows_ops[] = {
@@ -289,6 +211,4 @@ const device_op device_rows_ops[] = {
               .workspace = group_norm_workspace),
     DEVICE_OP("l2_norm2d", record_l2),
     DEVICE_OP("l2_norm2d_backward", record_l2_backward),
-    DEVICE_OP("cross_entropy", record_entropy, .supports = entropy_is_f32, .workspace = entropy_workspace),
-    DEVICE_OP("cross_entropy_backward", record_entropy_backward, .supports = entropy_is_f32),
     {.op = NULL}};

@@ -152,6 +152,12 @@ FN f32 exp_f(f32 x) {
     EXACT f32 y = (1.0f + parts[1]) * two_to(most) * two_to(n - most);
     return y;
 }
+/* 1 - exp(x) for x <= 0, exact also where exp(x) is nearly 1 */
+FN f32 one_minus_exp(f32 x) {
+    f32 parts[2];
+    exp_parts(max_f(x, -60.0f), parts);
+    return parts[0] == 0.0f ? -parts[1] : 1.0f - (1.0f + parts[1]) * two_to(parts[0]);
+}
 FN f32 with_sign_of(f32 size, f32 x) {
     return float_of((bits_of(size) & 0x7fffffffu) | (bits_of(x) & 0x80000000u));
 }
