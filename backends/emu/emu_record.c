@@ -67,7 +67,7 @@ static int32_t check_dispatch(const cvr_dispatch *d, const cvr_emu_entry *e, cvr
 
 static int32_t record_dispatch(const cvr_recorder *r, const cvr_dispatch *d, cvr_error *err) {
     const cvr_emu_entry *e = find_entry(d->code, d->entry);
-    emu_command *c;
+    emu_command *c = NULL;
     CVR_TRY(check_dispatch(d, e, err));
     CVR_TRY(add((emu_list *)r->ctx, COMMAND_DISPATCH, &c, err));
     c->entry = e;
@@ -78,7 +78,7 @@ static int32_t record_dispatch(const cvr_recorder *r, const cvr_dispatch *d, cvr
 }
 
 static int32_t record_fill(const cvr_recorder *r, void *to, uint64_t bytes, uint32_t word, cvr_error *err) {
-    emu_command *c;
+    emu_command *c = NULL;
     if ((uintptr_t)to % 4 != 0 || bytes % 4 != 0)
         return cvr_fail(err, CVR_ERR_PLUGIN, "a fill is of whole words, not of %llu bytes at %p", (unsigned long long)bytes, to);
     CVR_TRY(add((emu_list *)r->ctx, COMMAND_FILL, &c, err));
@@ -89,7 +89,7 @@ static int32_t record_fill(const cvr_recorder *r, void *to, uint64_t bytes, uint
 }
 
 static int32_t record_copy(const cvr_recorder *r, void *to, const void *from, uint64_t bytes, cvr_error *err) {
-    emu_command *c;
+    emu_command *c = NULL;
     CVR_TRY(add((emu_list *)r->ctx, COMMAND_COPY, &c, err));
     c->to = to;
     c->from = from;
