@@ -7,7 +7,8 @@
 #include "emu_record.h"
 
 static const cvr_attr_desc *const emu_attrs[] = {
-    CVR_ATTR(CHOICE, "emu_order", "forward", "which thread of a group goes first", .choices = "forward|backward|shuffled"),
+    CVR_ATTR(CHOICE, "emu_order", "forward", "which thread of a group goes first",
+             .choices = "forward|backward|shuffled"),
     CVR_ATTR(INT, "emu_subgroup", "32", "threads that exchange numbers without a barrier: 1, 2, 4 and so on to 64",
              CVR_ATTR_BETWEEN(1, 64)),
 };
@@ -128,8 +129,8 @@ static int32_t emu_record(void *self, const cvr_record_request *request, void **
     const cvr_recorder recorder = emu_recorder(list, &d->info);
     for (uint64_t i = 0; i < request->n_launches; i++) {
         const cvr_launch *l = request->launches[i];
-        const cvr_device_fn *fn = (const cvr_device_fn *)(l->flags & CVR_LAUNCH_PREPARES ? l->kernel->prepare
-                                                                                         : l->kernel->payload);
+        const cvr_device_fn *fn =
+            (const cvr_device_fn *)(l->flags & CVR_LAUNCH_PREPARES ? l->kernel->prepare : l->kernel->payload);
         list->name = l->name;
         const int32_t status = fn->record(l->args, &recorder, err);
         if (status == CVR_OK) continue;

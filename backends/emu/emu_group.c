@@ -7,9 +7,9 @@ typedef enum wait_kind { WAIT_NOT, WAIT_BARRIER, WAIT_SHUFFLE, WAIT_DONE } wait_
 
 typedef struct emu_thread {
     wait_kind waits;
-    uint32_t place;   /* of the barrier */
+    uint32_t place;    /* of the barrier */
     uint32_t shuffles; /* so far */
-    float given[2];   /* to this shuffle and the one before, which others may still have to read */
+    float given[2];    /* to this shuffle and the one before, which others may still have to read */
 } emu_thread;
 
 struct emu_group {
@@ -71,7 +71,8 @@ static uint32_t next_random(emu_group *g) {
 
 /* Anew for every stretch between two barriers. */
 static void make_order(emu_group *g) {
-    for (uint32_t i = 0; i < EMU_THREADS; i++) g->order[i] = g->settings.order == EMU_BACKWARD ? EMU_THREADS - 1 - i : i;
+    for (uint32_t i = 0; i < EMU_THREADS; i++)
+        g->order[i] = g->settings.order == EMU_BACKWARD ? EMU_THREADS - 1 - i : i;
     for (uint32_t i = EMU_THREADS - 1; i > 0 && g->settings.order == EMU_SHUFFLED; i--) {
         const uint32_t k = next_random(g) % (i + 1), was = g->order[i];
         g->order[i] = g->order[k];
@@ -92,10 +93,11 @@ static int32_t diverged(const emu_group *g, cvr_error *err) {
     for (uint32_t i = 1; i < EMU_THREADS; i++) {
         const emu_thread *a = &g->threads[0], *b = &g->threads[i];
         if (a->waits != b->waits || (a->waits == WAIT_BARRIER && a->place != b->place))
-            return cvr_fail(err, CVR_ERR_PLUGIN,
-                            "kernel %s, group %u: thread 0 %s (place %u) while thread %u %s (place %u); all threads of a "
-                            "group must come to a barrier, and all of a subgroup to a shuffle",
-                            g->entry->name, g->machine.group, kinds[a->waits], a->place, i, kinds[b->waits], b->place);
+            return cvr_fail(
+                err, CVR_ERR_PLUGIN,
+                "kernel %s, group %u: thread 0 %s (place %u) while thread %u %s (place %u); all threads of a "
+                "group must come to a barrier, and all of a subgroup to a shuffle",
+                g->entry->name, g->machine.group, kinds[a->waits], a->place, i, kinds[b->waits], b->place);
     }
     return CVR_OK;
 }
@@ -142,7 +144,8 @@ int32_t emu_group_create(emu_group **out, const cvr_host *host, cvr_error *err) 
     emu_group *g = (emu_group *)host->alloc(host, sizeof *g, 64);
     if (!g) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     memset(g, 0, sizeof *g);
-    g->machine = (cvr_emu_machine){.struct_size = sizeof g->machine, .barrier = emu_barrier, .shuffle_xor = emu_shuffle_xor};
+    g->machine =
+        (cvr_emu_machine){.struct_size = sizeof g->machine, .barrier = emu_barrier, .shuffle_xor = emu_shuffle_xor};
     g->host = host;
     const int32_t status = fibres_create(&g->fibres, host, EMU_THREADS, thread_body, g, err);
     if (status != CVR_OK) host->free(host, g);

@@ -60,8 +60,10 @@ static int32_t check_dispatch(const cvr_dispatch *d, const cvr_emu_entry *e, cvr
         return cvr_fail(err, CVR_ERR_PLUGIN, "kernel %s has %u constants, and is given %u", d->entry, e->n_constants,
                         d->n_constants);
     if (d->threads[0] != EMU_THREADS || d->threads[1] != 1 || d->threads[2] != 1)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "kernel %s: groups of %u x %u x %u threads; kernels of the dialect have %u x "
-                        "1 x 1", d->entry, d->threads[0], d->threads[1], d->threads[2], EMU_THREADS);
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "kernel %s: groups of %u x %u x %u threads; kernels of the dialect have %u x "
+                        "1 x 1",
+                        d->entry, d->threads[0], d->threads[1], d->threads[2], EMU_THREADS);
     return CVR_OK;
 }
 
@@ -80,7 +82,8 @@ static int32_t record_dispatch(const cvr_recorder *r, const cvr_dispatch *d, cvr
 static int32_t record_fill(const cvr_recorder *r, void *to, uint64_t bytes, uint32_t word, cvr_error *err) {
     emu_command *c = NULL;
     if ((uintptr_t)to % 4 != 0 || bytes % 4 != 0)
-        return cvr_fail(err, CVR_ERR_PLUGIN, "a fill is of whole words, not of %llu bytes at %p", (unsigned long long)bytes, to);
+        return cvr_fail(err, CVR_ERR_PLUGIN, "a fill is of whole words, not of %llu bytes at %p",
+                        (unsigned long long)bytes, to);
     CVR_TRY(add((emu_list *)r->ctx, COMMAND_FILL, &c, err));
     c->to = to;
     c->bytes = bytes;
@@ -130,8 +133,7 @@ int32_t emu_list_run(const emu_list *l, emu_group *g, const emu_settings *s, cvr
     for (const emu_command *c = l->first; c; c = c->next) {
         if (c->kind == COMMAND_FILL) run_fill(c);
         if (c->kind == COMMAND_COPY && c->bytes) memmove(c->to, c->from, c->bytes);
-        if (c->kind == COMMAND_DISPATCH)
-            CVR_TRY(run_dispatch(c, g, s, err));
+        if (c->kind == COMMAND_DISPATCH) CVR_TRY(run_dispatch(c, g, s, err));
     }
     return CVR_OK;
 }

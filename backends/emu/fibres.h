@@ -14,7 +14,8 @@ typedef void (*fibre_body)(void *ctx, uint32_t i);
 int32_t fibres_create(fibres **out, const cvr_host *host, uint32_t n, fibre_body body, void *ctx, cvr_error *err);
 void fibres_destroy(fibres **f);
 
-/* Runs fibre i from where it waits, or its body from the start, until it waits or its body returns. True: it returned. */
+/* Runs fibre i from where it waits, or its body from the start, until it waits or its body returns. True: it returned.
+ */
 int fibre_resume(fibres *f, uint32_t i);
 /* Called in a fibre: back to whoever resumed it. */
 void fibre_wait(fibres *f);

@@ -210,8 +210,8 @@ Test(emu_race, same_bits_in_every_order) {
 static bool is_missed(recorded *c, const float *want, const char *kernel, uint32_t place) {
     bool seen = false;
     for (uint32_t order = EMU_FORWARD; order <= EMU_SHUFFLED && !seen; order++)
-        seen = differs(
-            c, &(emu_settings){.order = order, .subgroup = 1, .left_out_of = kernel, .left_out = place}, want);
+        seen =
+            differs(c, &(emu_settings){.order = order, .subgroup = 1, .left_out_of = kernel, .left_out = place}, want);
     return seen;
 }
 
@@ -225,8 +225,8 @@ Test(emu_race, a_barrier_that_is_left_out_is_missed) {
             const cvr_emu_entry *e = emu_list_entry(&c.list, cases[i].kernels[k]);
             cr_assert(e, "%s: no dispatch of %s", cases[i].op, cases[i].kernels[k]);
             for (uint32_t place = 0; place < e->n_barriers; place++, n++)
-                cr_assert(is_missed(&c, want, e->name, place), "%s: nobody misses barrier %u of %s", cases[i].op,
-                          place, e->name);
+                cr_assert(is_missed(&c, want, e->name, place), "%s: nobody misses barrier %u of %s", cases[i].op, place,
+                          e->name);
         }
         free(want);
         clear_case(&c);

@@ -14,7 +14,7 @@ STRUCT(device_walk) {
     u32 to[WALK_AXES], from[WALK_AXES]; /* steps of an axis in two tensors, in elements */
 };
 
-/* ---- elementwise.k ---- */
+    /* ---- elementwise.k ---- */
 
 #define ELEMENTWISE_INPUTS 8
 #define ELEMENTWISE_SLOTS 40u
@@ -23,10 +23,10 @@ STRUCT(device_walk) {
 #define ELEMENTWISE_LOAD 255u   /* the code of a step that loads an input */
 
 /* How an input lies beside the results. */
-#define ELEMENTWISE_FULL 0u  /* one element for each */
-#define ELEMENTWISE_ONE 1u   /* one for all */
-#define ELEMENTWISE_ROWS 2u  /* over and over, a multiple of four elements */
-#define ELEMENTWISE_EVEN 3u  /* element i / inner % size */
+#define ELEMENTWISE_FULL 0u /* one element for each */
+#define ELEMENTWISE_ONE 1u  /* one for all */
+#define ELEMENTWISE_ROWS 2u /* over and over, a multiple of four elements */
+#define ELEMENTWISE_EVEN 3u /* element i / inner % size */
 
 PARAMS(elementwise_params) {
     u64 y, x[ELEMENTWISE_INPUTS];
@@ -84,8 +84,8 @@ PARAMS(columns_finish_params) {
 #define PRODUCT_DEPTH 16u /* terms that it takes at a time */
 
 PARAMS(product_params) {
-    u64 a, b, c, scale, shift, residual; /* 0 where absent */
-    u32 rows, columns, depth;            /* of the product: c is rows * columns, each a sum of `depth` terms */
+    u64 a, b, c, scale, shift, residual;  /* 0 where absent */
+    u32 rows, columns, depth;             /* of the product: c is rows * columns, each a sum of `depth` terms */
     u32 a_pixel, a_channel, a_z, a_batch; /* strides in elements; z is a group of channels, or a head, */
     u32 b_column, b_channel, b_tap, b_z, b_batch;
     u32 c_row, c_column, c_z, c_batch, shift_z;
@@ -108,11 +108,11 @@ PARAMS(copy_params) {
     u32 end;
 };
 
-/* ---- reduce.k ---- */
+    /* ---- reduce.k ---- */
 
 #define REDUCE_SUM 0u
-#define REDUCE_PRODUCT 1u  /* the sum of x * b */
-#define REDUCE_SQUARES 2u  /* of x * x */
+#define REDUCE_PRODUCT 1u /* the sum of x * b */
+#define REDUCE_SQUARES 2u /* of x * x */
 #define REDUCE_LARGEST 3u
 #define REDUCE_SHARES 4u /* the gradient of the largest: y = b / (how many x are the largest, z) where x is */
 
@@ -137,7 +137,7 @@ PARAMS(pool_params) {
     u32 unused;
 };
 
-/* ---- rows_softmax.k, rows_norm.k, rows_entropy.k ---- */
+    /* ---- rows_softmax.k, rows_norm.k, rows_entropy.k ---- */
 
 #define ROWS_SOFTMAX 0u
 #define ROWS_LOG_SOFTMAX 1u
@@ -163,8 +163,8 @@ PARAMS(rows_params) {
     u64 target, lse, losses, norm, seed;      /* of entropies; losses: (rows, 2) f32, each loss and its weight; lse also
                                                  of softmax, where it is wanted */
     u32 rows, terms;
-    device_walk outer; /* `to`: the row's number, `from`: where it begins in x */
-    device_walk inner; /* `to`: the weight's element, `from`: in x */
+    device_walk outer;              /* `to`: the row's number, `from`: where it begins in x */
+    device_walk inner;              /* `to`: the weight's element, `from`: in x */
     u32 weight_groups, weight_step; /* row r has the weights from (r % groups) * step on */
     f32 eps, smoothing;
     f32 gamma, alpha; /* of focal losses */
@@ -185,7 +185,7 @@ PARAMS(mask_params) {
     u32 unused;
 };
 
-/* ---- update.k ---- */
+    /* ---- update.k ---- */
 
 #define UPDATE_MOST 40
 #define UPDATE_SGD 0u
@@ -205,13 +205,13 @@ PARAMS(update_params) {
     u64 norms; /* two sums of squares: of the parameter, and of what moves it */
     u64 param[UPDATE_MOST], gradient[UPDATE_MOST];
     u64 first[UPDATE_MOST], second[UPDATE_MOST], third[UPDATE_MOST]; /* state; 0 where there is none */
-    u32 n[UPDATE_MOST], group[UPDATE_MOST];                           /* elements, and the first group, of each */
+    u32 n[UPDATE_MOST], group[UPDATE_MOST];                          /* elements, and the first group, of each */
     u32 count, nesterov, decoupled, adapts;
     f32 decay, rate_factor, momentum, dampening, beta1, beta2, eps, log_beta1, log_beta2, log_shrink, trust;
     u32 unused;
 };
 
-/* ---- resize.k ---- */
+    /* ---- resize.k ---- */
 
 #define RESIZE_NEAREST 0u
 #define RESIZE_BILINEAR 1u
@@ -224,7 +224,7 @@ PARAMS(resize_params) {
     f32 step[2];
 };
 
-/* ---- gather.k: elements that are found by a rule ---- */
+    /* ---- gather.k: elements that are found by a rule ---- */
 
 #define GATHER_WINDOWS 0u   /* window_partition */
 #define GATHER_MERGE 1u     /* window_merge */

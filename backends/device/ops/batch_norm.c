@@ -6,10 +6,11 @@
 /* The channels of x as columns. */
 static device_columns columns_of(const cvr_tensor *x, uint32_t what) {
     const uint32_t channels = (uint32_t)x->shape[1];
-    return (device_columns){.what = what,
-                            .type_x = x->dtype,
-                            .p = {.x = device_address(x->data), .rows = device_numel(x) / channels, .columns = channels},
-                            .finish = {.factor = 1}};
+    return (device_columns){
+        .what = what,
+        .type_x = x->dtype,
+        .p = {.x = device_address(x->data), .rows = device_numel(x) / channels, .columns = channels},
+        .finish = {.factor = 1}};
 }
 
 static uint64_t channels_workspace(const cvr_signature *sig) {
@@ -158,8 +159,7 @@ static int32_t record_backward(const cvr_kernel_args *a, const cvr_recorder *r, 
 static int32_t inference_dx(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     device_program p = device_program_begin();
     const uint32_t g = device_input(&p, a->inputs[1]);
-    uint32_t scale =
-        invstd_of(&p, NULL, a->inputs[4], ((const cvr_batch_norm2d_inference_attrs *)a->attrs)->eps);
+    uint32_t scale = invstd_of(&p, NULL, a->inputs[4], ((const cvr_batch_norm2d_inference_attrs *)a->attrs)->eps);
     if (a->inputs[2]) scale = cvr_step2(&p.steps, CVR_STEP_MUL, scale, device_input_channels(&p, a->inputs[2]));
     (void)cvr_step2(&p.steps, CVR_STEP_MUL, g, scale);
     return device_program_run(&p, r, a->outputs[0], err);
@@ -192,13 +192,12 @@ static int32_t vectors_are_f32(const cvr_signature *sig, cvr_error *reason) {
 #define NORM_BACKWARD(name_, record_)                                                                                  \
     DEVICE_OP(name_, record_, .workspace = channels_workspace, .supports = vectors_are_f32)
 
-const device_op device_norm_ops[] = {
-    DEVICE_OP("batch_norm2d_stats", record_stats, .workspace = channels_workspace),
-    DEVICE_OP("batch_norm2d", record_batch_norm, .workspace = channels_workspace),
-    DEVICE_OP("batch_norm2d_inference", record_inference, .inplace = 1),
-    DEVICE_OP("batch_norm2d_apply", record_apply, .inplace = 1),
-    NORM_BACKWARD("batch_norm2d_backward", record_backward),
-    NORM_BACKWARD("batch_norm2d_backward_sums", record_backward_sums),
-    DEVICE_OP("batch_norm2d_backward_apply", record_backward_apply, .inplace = 3),
-    NORM_BACKWARD("batch_norm2d_inference_backward", record_inference_backward),
-    {.op = NULL}};
+const device_op device_norm_ops[] = {DEVICE_OP("batch_norm2d_stats", record_stats, .workspace = channels_workspace),
+                                     DEVICE_OP("batch_norm2d", record_batch_norm, .workspace = channels_workspace),
+                                     DEVICE_OP("batch_norm2d_inference", record_inference, .inplace = 1),
+                                     DEVICE_OP("batch_norm2d_apply", record_apply, .inplace = 1),
+                                     NORM_BACKWARD("batch_norm2d_backward", record_backward),
+                                     NORM_BACKWARD("batch_norm2d_backward_sums", record_backward_sums),
+                                     DEVICE_OP("batch_norm2d_backward_apply", record_backward_apply, .inplace = 3),
+                                     NORM_BACKWARD("batch_norm2d_inference_backward", record_inference_backward),
+                                     {.op = NULL}};

@@ -99,7 +99,6 @@ static int32_t record_entropy_backward(const cvr_kernel_args *a, const cvr_recor
     return DEVICE_LAUNCH(r, rows_entropy, &p, constants, device_rows_groups(&p, width), err);
 }
 
-
 /* ---- focal losses ---- */
 
 static int32_t run_focal(rows_params *p, uint32_t what, const cvr_kernel_args *a, const cvr_recorder *r,
@@ -149,8 +148,7 @@ static int32_t others_are_f32(const cvr_signature *sig, cvr_error *reason) {
     return device_supports_f32(sig, 2, 5, reason);
 }
 
-#define CLASS_LOSS(name_, record_)                                                                                     \
-    DEVICE_OP(name_, record_, .supports = others_are_f32, .workspace = entropy_workspace)
+#define CLASS_LOSS(name_, record_) DEVICE_OP(name_, record_, .supports = others_are_f32, .workspace = entropy_workspace)
 #define CLASS_LOSS_BACKWARD(name_, record_) DEVICE_OP(name_, record_, .supports = others_are_f32)
 const device_op device_class_loss_ops[] = {
     CLASS_LOSS("cross_entropy", record_entropy),

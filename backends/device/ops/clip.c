@@ -17,8 +17,8 @@ static int32_t record_squares(const cvr_kernel_args *a, const cvr_recorder *r, c
     const uint64_t sums = device_address(a->workspace);
     char *const partials = (char *)a->workspace + 256;
     for (uint32_t i = 0; i < a->n_inputs; i++)
-        CVR_TRY(device_total(r, device_at(a, i), a->inputs[i]->dtype, device_numel(a->inputs[i]), 1, 1, sums + 4 * i, partials,
-                       err));
+        CVR_TRY(device_total(r, device_at(a, i), a->inputs[i]->dtype, device_numel(a->inputs[i]), 1, 1, sums + 4 * i,
+                             partials, err));
     return device_total(r, sums, CVR_F32, a->n_inputs, 0, 1, device_address(a->outputs[0]->data), partials, err);
 }
 
@@ -74,18 +74,17 @@ static int32_t record_units(const cvr_kernel_args *a, const cvr_recorder *r, cvr
     const uint32_t g = device_input(&p, grad);
     const uint32_t norm = cvr_step1(s, CVR_STEP_SQRT, device_input(&p, &of_grad));
     const uint32_t size = cvr_step1(s, CVR_STEP_SQRT, device_input(&p, &of_param));
-    const uint32_t most = cvr_step2(s, CVR_STEP_MUL, cvr_step2(s, CVR_STEP_MAX, size, cvr_constant(s, 1e-3f)),
-                                    cvr_constant(s, (float)((const cvr_gradient_clip_units_attrs *)a->attrs)->clip_factor));
-    const uint32_t ratio =
-        cvr_step2(s, CVR_STEP_DIV, most, cvr_step2(s, CVR_STEP_MAX, norm, cvr_constant(s, 1e-6f)));
+    const uint32_t most =
+        cvr_step2(s, CVR_STEP_MUL, cvr_step2(s, CVR_STEP_MAX, size, cvr_constant(s, 1e-3f)),
+                  cvr_constant(s, (float)((const cvr_gradient_clip_units_attrs *)a->attrs)->clip_factor));
+    const uint32_t ratio = cvr_step2(s, CVR_STEP_DIV, most, cvr_step2(s, CVR_STEP_MAX, norm, cvr_constant(s, 1e-6f)));
     const uint32_t by = cvr_step4(s, CVR_STEP_SELECT_GT, most, norm, cvr_constant(s, 1), ratio);
     (void)cvr_step2(s, CVR_STEP_MUL, g, by);
     return device_program_run(&p, r, a->outputs[0], err);
 }
 
-const device_op device_clip_ops[] = {
-    DEVICE_OP("gradient_sum_squares", record_squares, .workspace = squares_workspace),
-    DEVICE_OP("gradient_clip_factor", record_factor),
-    DEVICE_OP("gradient_scale", record_scale),
-    DEVICE_OP("gradient_clip_units", record_units, .workspace = units_workspace),
-    {.op = NULL}};
+const device_op device_clip_ops[] = {DEVICE_OP("gradient_sum_squares", record_squares, .workspace = squares_workspace),
+                                     DEVICE_OP("gradient_clip_factor", record_factor),
+                                     DEVICE_OP("gradient_scale", record_scale),
+                                     DEVICE_OP("gradient_clip_units", record_units, .workspace = units_workspace),
+                                     {.op = NULL}};

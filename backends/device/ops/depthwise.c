@@ -44,8 +44,8 @@ int32_t device_depthwise(const device_window *w, const cvr_tensor *bias, int bac
 }
 
 uint64_t device_depthwise_workspace(const device_window *w) {
-    const device_columns_plan plan = device_columns_plan_of(device_numel(w->y) / (uint32_t)w->y->shape[1],
-                                                            (uint32_t)w->y->shape[1]);
+    const device_columns_plan plan =
+        device_columns_plan_of(device_numel(w->y) / (uint32_t)w->y->shape[1], (uint32_t)w->y->shape[1]);
     return UINT64_C(4) * plan.chunks * device_numel(w->weight);
 }
 
@@ -58,8 +58,8 @@ int32_t device_depthwise_weight(const device_window *w, const cvr_recorder *r, v
     const uint32_t ends[] = {COLUMNS_SUM, lanes, w->weight->dtype, FINISH_NONE};
     p.weight = device_address(workspace);
     p.chunk_rows = plan.chunk_rows, p.chunks = plan.chunks, p.tiles = plan.tiles;
-    CVR_TRY(DEVICE_LAUNCH(r, depthwise_weight, &p, sums,
-                          (uint64_t)plan.chunks * plan.tiles * p.kernel[0] * p.kernel[1], err));
+    CVR_TRY(DEVICE_LAUNCH(r, depthwise_weight, &p, sums, (uint64_t)plan.chunks * plan.tiles * p.kernel[0] * p.kernel[1],
+                          err));
     const columns_finish_params finish = {.partials = p.weight,
                                           .out0 = device_address(w->weight->data),
                                           .rows = plan.chunks,

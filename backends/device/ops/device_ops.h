@@ -27,18 +27,17 @@ typedef struct device_op {
 
 /* A family's ops, which end with one that has no name. */
 extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[],
-    device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[],
-    device_mask_ops[], device_update_ops[], device_attention_ops[],
-    device_picture_ops[], device_loss_ops[], device_clip_ops[], device_class_loss_ops[];
+    device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[], device_mask_ops[],
+    device_update_ops[], device_attention_ops[], device_picture_ops[], device_loss_ops[], device_clip_ops[],
+    device_class_loss_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
 
 extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
     device_code_copy, device_code_reduce, device_code_pool_max, device_code_pool_average, device_code_rows_softmax,
-    device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update,
-    device_code_resize, device_code_gather, device_code_peak, device_code_depthwise, device_code_depthwise_weight,
-    device_code_rows_focal;
+    device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update, device_code_resize,
+    device_code_gather, device_code_peak, device_code_depthwise, device_code_depthwise_weight, device_code_rows_focal;
 
 /* ---- what `supports` says ---- */
 
@@ -116,8 +115,8 @@ uint32_t device_width(const device_walk *inner, uint32_t outputs, uint32_t terms
 /* ---- sums over axes (reduce.c) ---- */
 
 /* y = sum of x over the axes whose bit is set, which y does not have, or with size 1. */
-int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
-                        void *workspace, cvr_error *err);
+int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes, void *workspace,
+                        cvr_error *err);
 /* Of squares; it needs no workspace. */
 int32_t device_squares_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
                             cvr_error *err);

@@ -165,10 +165,10 @@ static uint64_t program_sum_workspace(const cvr_signature *sig) {
     return device_bias_workspace(sig->outputs[0], sig->outputs[1]);
 }
 
-const device_op device_elementwise_ops[] = {DEVICE_OP("elementwise", record_program, .inplace = 1),
-                                            DEVICE_OP("add", record_add, .inplace = 3),
-                                            DEVICE_OP("mul", record_mul, .inplace = 3),
-                                            DEVICE_OP("cast", record_cast),
-                                            DEVICE_OP("elementwise_sum", record_program_sum, .inplace = 1,
-                                                      .workspace = program_sum_workspace),
-                                            {.op = NULL}};
+const device_op device_elementwise_ops[] = {
+    DEVICE_OP("elementwise", record_program, .inplace = 1),
+    DEVICE_OP("add", record_add, .inplace = 3),
+    DEVICE_OP("mul", record_mul, .inplace = 3),
+    DEVICE_OP("cast", record_cast),
+    DEVICE_OP("elementwise_sum", record_program_sum, .inplace = 1, .workspace = program_sum_workspace),
+    {.op = NULL}};

@@ -24,8 +24,8 @@ static int32_t total(const cvr_kernel_args *a, const device_program *p, const vo
     each.data = a->workspace;
     CVR_TRY(device_program_run(p, r, &each, err));
     return device_total(r, device_address(each.data), CVR_F32, device_numel(x), 0, 1 / divisor_of(reduction, x),
-                  device_address(a->outputs[0]->data), (char *)a->workspace + device_padded(4 * (uint64_t)device_numel(x)),
-                  err);
+                        device_address(a->outputs[0]->data),
+                        (char *)a->workspace + device_padded(4 * (uint64_t)device_numel(x)), err);
 }
 
 static uint64_t loss_workspace(const cvr_signature *sig) {
@@ -94,7 +94,8 @@ static int32_t smooth_backward(const cvr_kernel_args *a, double beta, const void
     if (beta > 0) {
         const uint32_t curve =
             cvr_step2(s, CVR_STEP_MUL, cvr_step2(s, CVR_STEP_MUL, g, d), cvr_constant(s, (float)(1 / beta)));
-        (void)cvr_step4(s, CVR_STEP_SELECT_GT, cvr_constant(s, (float)beta), cvr_step1(s, CVR_STEP_ABS, d), curve, line);
+        (void)cvr_step4(s, CVR_STEP_SELECT_GT, cvr_constant(s, (float)beta), cvr_step1(s, CVR_STEP_ABS, d), curve,
+                        line);
     }
     return device_program_run(&p, r, a->outputs[0], err);
 }
@@ -135,8 +136,7 @@ static int32_t record_bce(const cvr_kernel_args *a, const cvr_recorder *r, cvr_e
     const uint32_t log = cvr_step1(s, CVR_STEP_LOG, cvr_step2(s, CVR_STEP_ADD, one, tail));
     const uint32_t below = cvr_step2(s, CVR_STEP_MAX, cvr_step1(s, CVR_STEP_NEG, x), cvr_constant(s, 0));
     const uint32_t other = cvr_step2(s, CVR_STEP_MUL, cvr_step2(s, CVR_STEP_SUB, one, target), x);
-    (void)cvr_step2(s, CVR_STEP_ADD, other,
-                    cvr_step2(s, CVR_STEP_MUL, w, cvr_step2(s, CVR_STEP_ADD, log, below)));
+    (void)cvr_step2(s, CVR_STEP_ADD, other, cvr_step2(s, CVR_STEP_MUL, w, cvr_step2(s, CVR_STEP_ADD, log, below)));
     return total(a, &p, &((const cvr_loss_attrs *)a->attrs)->reduction, r, err);
 }
 
@@ -149,18 +149,16 @@ static int32_t record_bce_backward(const cvr_kernel_args *a, const cvr_recorder 
     const uint32_t g = shared_gradient(&p, a, 3, &((const cvr_loss_attrs *)a->attrs)->reduction);
     const uint32_t below = cvr_step2(s, CVR_STEP_ADD, one, cvr_step1(s, CVR_STEP_EXP, x));
     const uint32_t share = cvr_step2(s, CVR_STEP_DIV, w, below);
-    (void)cvr_step2(s, CVR_STEP_MUL, g,
-                    cvr_step2(s, CVR_STEP_SUB, cvr_step2(s, CVR_STEP_SUB, one, target), share));
+    (void)cvr_step2(s, CVR_STEP_MUL, g, cvr_step2(s, CVR_STEP_SUB, cvr_step2(s, CVR_STEP_SUB, one, target), share));
     return device_program_run(&p, r, a->outputs[0], err);
 }
 
-const device_op device_loss_ops[] = {
-    DEVICE_OP("mse_loss", record_mse, .workspace = loss_workspace),
-    DEVICE_OP("mse_loss_backward", record_mse_backward),
-    DEVICE_OP("l1_loss", record_l1, .workspace = loss_workspace),
-    DEVICE_OP("l1_loss_backward", record_l1_backward),
-    DEVICE_OP("smooth_l1_loss", record_smooth, .workspace = loss_workspace),
-    DEVICE_OP("smooth_l1_loss_backward", record_smooth_backward),
-    DEVICE_OP("bce_with_logits", record_bce, .workspace = loss_workspace),
-    DEVICE_OP("bce_with_logits_backward", record_bce_backward),
-    {.op = NULL}};
+const device_op device_loss_ops[] = {DEVICE_OP("mse_loss", record_mse, .workspace = loss_workspace),
+                                     DEVICE_OP("mse_loss_backward", record_mse_backward),
+                                     DEVICE_OP("l1_loss", record_l1, .workspace = loss_workspace),
+                                     DEVICE_OP("l1_loss_backward", record_l1_backward),
+                                     DEVICE_OP("smooth_l1_loss", record_smooth, .workspace = loss_workspace),
+                                     DEVICE_OP("smooth_l1_loss_backward", record_smooth_backward),
+                                     DEVICE_OP("bce_with_logits", record_bce, .workspace = loss_workspace),
+                                     DEVICE_OP("bce_with_logits_backward", record_bce_backward),
+                                     {.op = NULL}};

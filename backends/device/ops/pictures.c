@@ -64,8 +64,7 @@ static gather_params gather_of(const cvr_tensor *x, const cvr_tensor *y, uint32_
                            .channels_shift = by.shift};
 }
 
-static int32_t run_gather(const gather_params *p, uint32_t what, uint32_t type, const cvr_recorder *r,
-                          cvr_error *err) {
+static int32_t run_gather(const gather_params *p, uint32_t what, uint32_t type, const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, type};
     return DEVICE_LAUNCH(r, gather, p, constants, device_groups(p->count, DEVICE_GROUP), err);
 }

@@ -1,6 +1,6 @@
 /*
- * Convolutions, their gradients, dense layers and matrix products as dispatches of product.k: what is a pixel, a tap and
- * a column of each. The weight of a convolution, (O,I,R,S), lies in memory as (O,R,S,I).
+ * Convolutions, their gradients, dense layers and matrix products as dispatches of product.k: what is a pixel, a tap
+ * and a column of each. The weight of a convolution, (O,I,R,S), lies in memory as (O,R,S,I).
  */
 #include "device_ops.h"
 
@@ -62,12 +62,9 @@ static int32_t add_splits(const device_product *d, uint64_t sums, uint64_t to, c
 }
 
 int32_t device_product_run(device_product *d, const cvr_recorder *r, void *workspace, cvr_error *err) {
-    const uint32_t constants[] = {d->shape,
-                                  d->turned,
-                                  d->type_a | d->type_b << 4 | d->type_c << 8 | d->type_shift << 12,
-                                  d->a_along_depth,
-                                  d->b_along_depth,
-                                  d->activation};
+    const uint32_t constants[] = {
+        d->shape,         d->turned,        d->type_a | d->type_b << 4 | d->type_c << 8 | d->type_shift << 12,
+        d->a_along_depth, d->b_along_depth, d->activation};
     const uint64_t to = d->p.c;
     if (d->p.splits > 1) d->p.c = device_address(workspace);
     CVR_TRY(DEVICE_LAUNCH(r, product, &d->p, constants,
@@ -79,19 +76,19 @@ int32_t device_product_run(device_product *d, const cvr_recorder *r, void *works
 
 device_product device_product_of(const cvr_tensor *a, const cvr_tensor *b, const cvr_tensor *c) {
     return (device_product){.p = {.a = device_address(a->data),
-                           .b = device_address(b->data),
-                           .c = device_address(c->data),
-                           .zs = 1,
-                           .batches = 1,
-                           .factor = 1,
-                           .a_channel = 1,
-                           .b_column = 1,
-                           .c_row = 1,
-                           .c_column = 1},
-                     .type_a = a->dtype,
-                     .type_b = b->dtype,
-                     .type_c = c->dtype,
-                     .n_results = device_numel(c)};
+                                  .b = device_address(b->data),
+                                  .c = device_address(c->data),
+                                  .zs = 1,
+                                  .batches = 1,
+                                  .factor = 1,
+                                  .a_channel = 1,
+                                  .b_column = 1,
+                                  .c_row = 1,
+                                  .c_column = 1},
+                            .type_a = a->dtype,
+                            .type_b = b->dtype,
+                            .type_c = c->dtype,
+                            .n_results = device_numel(c)};
 }
 
 /* Pixels of `grid` look at pictures like `a`, through a window like that of `weight`, of `channels` a group. */
@@ -191,7 +188,8 @@ static device_product conv_transpose2d_backward_input(const product_io *io) {
 static device_product conv2d_backward_weight(const product_io *io) {
     const cvr_conv2d_attrs *attrs = &((const cvr_conv2d_backward_weight_attrs *)io->attrs)->conv;
     const cvr_tensor *x = io->in[0], *grad = io->in[1], *dweight = io->out;
-    const uint32_t of_group = (uint32_t)grad->shape[1] / (uint32_t)attrs->groups, channels = (uint32_t)dweight->shape[1];
+    const uint32_t of_group = (uint32_t)grad->shape[1] / (uint32_t)attrs->groups,
+                   channels = (uint32_t)dweight->shape[1];
     device_product d = device_product_of(x, grad, dweight);
     product_params *p = &d.p;
     d.shape = PRODUCT_GATHER;
@@ -210,7 +208,8 @@ static device_product conv2d_backward_weight(const product_io *io) {
 /* ---- dense ---- */
 
 /* x (rows,I) times weight (O,I) turned over, or weight (I,O) as it is. */
-static device_product dense(const cvr_tensor *x, const cvr_tensor *weight, const cvr_tensor *y, uint32_t weight_turned) {
+static device_product dense(const cvr_tensor *x, const cvr_tensor *weight, const cvr_tensor *y,
+                            uint32_t weight_turned) {
     const uint32_t depth = (uint32_t)weight->shape[weight_turned ? 1 : 0];
     device_product d = device_product_of(x, weight, y);
     product_params *p = &d.p;

@@ -14,7 +14,7 @@ typedef struct reduction {
     const cvr_tensor *x, *b, *y, *z;
     const cvr_tensor *like; /* has an element for each that is kept, in its own order */
     double factor;
-    uint32_t rank;               /* of x */
+    uint32_t rank;                     /* of x */
     uint32_t like_steps[CVR_MAX_RANK]; /* of x's axes in `like` */
 } reduction;
 
@@ -48,8 +48,8 @@ static uint32_t count_of(const device_walk *w) {
 /* As columns: one axis is kept, innermost and in the order of the results, and one is reduced around it. */
 static int is_columns(const reduction *d, const device_walk *outer, const device_walk *inner) {
     if (d->what > REDUCE_PRODUCT || inner->n != 1 || outer->n > 1) return 0;
-    return outer->n == 0 ? inner->from[0] == 1 : outer->from[0] == 1 && outer->to[0] == 1 &&
-                                                     inner->from[0] == outer->size[0];
+    return outer->n == 0 ? inner->from[0] == 1
+                         : outer->from[0] == 1 && outer->to[0] == 1 && inner->from[0] == outer->size[0];
 }
 
 static uint64_t reduction_workspace(const reduction *d) {
@@ -91,8 +91,8 @@ static reduction summed_axes(const cvr_tensor *x, const cvr_tensor *y, uint32_t 
     return d;
 }
 
-int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes,
-                        void *workspace, cvr_error *err) {
+int32_t device_sum_axes(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *y, uint32_t axes, void *workspace,
+                        cvr_error *err) {
     const reduction d = summed_axes(x, y, axes);
     return run_reduction(&d, workspace, r, err);
 }
@@ -118,8 +118,8 @@ static uint32_t axes_of(const cvr_reduce_attrs *attrs, const cvr_tensor *x) {
 }
 
 static reduction over_axes(uint32_t what, const void *attrs, const cvr_tensor *x, const cvr_tensor *y, int mean) {
-    reduction d = {.what = what, .axes = axes_of((const cvr_reduce_attrs *)attrs, x), .x = x, .y = y, .like = y,
-                   .factor = 1};
+    reduction d = {
+        .what = what, .axes = axes_of((const cvr_reduce_attrs *)attrs, x), .x = x, .y = y, .like = y, .factor = 1};
     double terms = 1;
     for (uint32_t i = 0; i < x->rank; i++)
         if (d.axes >> i & 1) terms *= (double)x->shape[i];

@@ -152,7 +152,8 @@ static rows_params channel_groups(const cvr_tensor *x, const void *attrs) {
     const uint32_t groups = (uint32_t)((const cvr_group_norm_attrs *)attrs)->num_groups;
     const uint32_t channels = (uint32_t)x->shape[1], of_group = channels / groups;
     const uint32_t positions = device_numel(x) / ((uint32_t)x->shape[0] * channels);
-    const uint32_t step = x->rank == 4 ? 1 : positions, along = x->rank == 4 ? channels : 1; /* of channels, positions */
+    const uint32_t step = x->rank == 4 ? 1 : positions,
+                   along = x->rank == 4 ? channels : 1; /* of channels, positions */
     const int64_t outer[2] = {x->shape[0], groups}, inner[2] = {of_group, positions};
     const uint32_t number[2] = {groups, 1}, from[2] = {channels * positions, of_group * step};
     const uint32_t element[2] = {1, 0}, own[2] = {step, along};
@@ -198,17 +199,16 @@ static int32_t backward_params_are_f32(const cvr_signature *sig, cvr_error *reas
     return device_supports_f32(sig, 2, 4, reason);
 }
 
-const device_op device_rows_ops[] = {
-    DEVICE_OP("softmax", record_softmax),
-    DEVICE_OP("log_softmax", record_log_softmax),
-    DEVICE_OP("softmax_backward", record_softmax_backward),
-    DEVICE_OP("log_softmax_backward", record_log_softmax_backward),
-    DEVICE_OP("layer_norm", record_layer_norm, .supports = params_are_f32),
-    DEVICE_OP("layer_norm_backward", record_layer_norm_backward, .supports = backward_params_are_f32,
-              .workspace = layer_norm_workspace),
-    DEVICE_OP("group_norm", record_group_norm, .supports = params_are_f32),
-    DEVICE_OP("group_norm_backward", record_group_norm_backward, .supports = backward_params_are_f32,
-              .workspace = group_norm_workspace),
-    DEVICE_OP("l2_norm2d", record_l2),
-    DEVICE_OP("l2_norm2d_backward", record_l2_backward),
-    {.op = NULL}};
+const device_op device_rows_ops[] = {DEVICE_OP("softmax", record_softmax),
+                                     DEVICE_OP("log_softmax", record_log_softmax),
+                                     DEVICE_OP("softmax_backward", record_softmax_backward),
+                                     DEVICE_OP("log_softmax_backward", record_log_softmax_backward),
+                                     DEVICE_OP("layer_norm", record_layer_norm, .supports = params_are_f32),
+                                     DEVICE_OP("layer_norm_backward", record_layer_norm_backward,
+                                               .supports = backward_params_are_f32, .workspace = layer_norm_workspace),
+                                     DEVICE_OP("group_norm", record_group_norm, .supports = params_are_f32),
+                                     DEVICE_OP("group_norm_backward", record_group_norm_backward,
+                                               .supports = backward_params_are_f32, .workspace = group_norm_workspace),
+                                     DEVICE_OP("l2_norm2d", record_l2),
+                                     DEVICE_OP("l2_norm2d_backward", record_l2_backward),
+                                     {.op = NULL}};

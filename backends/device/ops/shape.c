@@ -47,8 +47,7 @@ static int32_t copy_part(const cvr_tensor *part, const cvr_tensor *whole, const 
     char *in_whole = (char *)whole->data + (uint64_t)s->start * of_whole[s->dim] * element_of(whole);
     of_whole[s->dim] *= (uint32_t)s->step;
     if (device_numel(part) == 0) return CVR_OK;
-    const device_walk w =
-        device_walk_of(part->rank, part->shape, into ? of_whole : of_part, into ? of_part : of_whole);
+    const device_walk w = device_walk_of(part->rank, part->shape, into ? of_whole : of_part, into ? of_part : of_whole);
     return device_copy(r, into ? (void *)in_whole : part->data, into ? part->data : (void *)in_whole, element_of(part),
                        &w, err);
 }

@@ -1,6 +1,6 @@
 /*
- * Behind a kernel that is compiled for the host: KERNEL_CODE, a cvr_code with the one entry KERNEL_NAME, for the backend
- * `emu`.
+ * Behind a kernel that is compiled for the host: KERNEL_CODE, a cvr_code with the one entry KERNEL_NAME, for the
+ * backend `emu`.
  */
 static void kernel_run(cvr_emu_machine *m, const void *params, const uint32_t *numbers) {
     kernel_params p;

@@ -22,6 +22,7 @@ struct constants {
 };
 
 #define PARAMS_OF(type) const type &
+#define PASS_CONSTANTS const constants &
 #define KERNEL(params_)                                                                                                \
     typedef params_ kernel_params;                                                                                     \
     FN void kernel(const params_ &p, const constants &k)

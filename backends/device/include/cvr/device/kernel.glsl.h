@@ -37,6 +37,7 @@ struct constants {
 };
 
 #define PARAMS_OF(type) type
+#define PASS_CONSTANTS constants
 #define KERNEL(params_)                                                                                                \
     layout(push_constant) uniform kernel_root {                                                                        \
         params_ p;                                                                                                     \

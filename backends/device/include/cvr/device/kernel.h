@@ -17,6 +17,7 @@
  * Memory is named by 64-bit addresses, which are numbers: there are no pointers. Everything else is functions:
  *
  *     FN                      before every function        EXACT   before a float whose value is rounded step by step
+ *     PARAMS_OF(my_params) p, PASS_CONSTANTS k             parameters of functions that get p and k handed on
  *     OUT, INOUT              before an array parameter that is written
  *     UNROLL                  before a loop with a fixed count; UNROLL_KNOWN: with one that constants tell
  *     shared T name[n];       memory of the group, at file scope

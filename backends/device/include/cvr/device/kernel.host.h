@@ -34,6 +34,7 @@ typedef struct constants {
 } constants;
 
 #define PARAMS_OF(type) const type
+#define PASS_CONSTANTS const constants
 #define KERNEL(params_)                                                                                                \
     typedef params_ kernel_params;                                                                                     \
     static void kernel(const params_ p, const constants k)

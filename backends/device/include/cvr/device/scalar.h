@@ -50,7 +50,7 @@ FN f32 f32_of_f16(u32 h) {
 FN u32 f16_of_f32(f32 x) {
     const u32 sign = bits_of(x) >> 16u & 0x8000u, a = bits_of(x) & 0x7fffffffu;
     if (a > 0x7f800000u) return sign | 0x7e00u;
-    if (a >= 0x477ff000u) return sign | 0x7c00u; /* 65520 and more */
+    if (a >= 0x477ff000u) return sign | 0x7c00u;                                      /* 65520 and more */
     if (a < 0x38800000u) return sign | (bits_of(float_of(a) + 0.5f) - bits_of(0.5f)); /* below 2^-14 */
     return sign | ((a - (112u << 23u) + 0xfffu + (a >> 13u & 1u)) >> 13u);
 }
