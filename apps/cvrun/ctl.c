@@ -87,12 +87,11 @@ const command ctl_command = {
     .name = "ctl",
     .usage = "RUN_DIR ORDER ...",
     .summary = "tell a run in progress what to do",
-    .help =
-        "Orders, obeyed between two steps and saved at once, so that a resumed run goes on with them:\n"
-        "  backend=NAME   go on on another backend; where that cannot plan, bind or run the network, the run stays\n"
-        "  lr=NUMBER      in place of optim.lr; the scheduler's factor stays\n"
-        "  checkpoint     save now\n"
-        "  stop           save and leave, as after Ctrl-C\n",
+    .help = "Orders, obeyed between two steps and saved at once, so that a resumed run goes on with them:\n"
+            "  backend=NAME   move there; where that cannot run the network, stay\n"
+            "  lr=NUMBER      in place of optim.lr; the scheduler's factor stays\n"
+            "  checkpoint     save now\n"
+            "  stop           save and leave, as after Ctrl-C\n",
     .run = run_ctl,
     .needs_path = true,
     .takes_words = true,

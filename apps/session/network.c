@@ -67,8 +67,15 @@ static int32_t bind_programs(run_network *n, cvr_error *err) {
     return CVR_OK;
 }
 
+void network_unbind(run_network *n) {
+    for (size_t i = 0; i < n->n; i++) {
+        cvr_program_unbind(n->programs[i]->program);
+        n->programs[i]->bound = false;
+    }
+}
+
 int32_t network_bind_again(run_network *n, cvr_error *err) {
-    for (size_t i = 0; i < n->n; i++) n->programs[i]->bound = false;
+    network_unbind(n);
     return bind_programs(n, err);
 }
 

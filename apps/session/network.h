@@ -101,7 +101,10 @@ void network_close(run_network *n);
 int32_t network_program(run_network *n, const program_key *key, net_program **out, cvr_error *err);
 /* The first of this purpose, or NULL. */
 const net_program *network_first(const run_network *n, int64_t purpose);
-/* Records all programs anew, on the same device and memory. */
+/* Gives all recordings up, so that the device can be replaced; records all programs anew, on the same device and
+ * memory.
+ */
+void network_unbind(run_network *n);
 int32_t network_bind_again(run_network *n, cvr_error *err);
 const char *network_precision(const run_network *n);
 

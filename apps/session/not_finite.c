@@ -104,10 +104,13 @@ static void find_origin(trainer *t, const cvr_batch *b, const net_scalars *at, c
     cvr_error found = CVR_ERROR_INIT, ignored = CVR_ERROR_INIT;
     (void)snprintf(to, size, "no node of the network could be found that made it first");
     find_before(t, b, to, size);
-    if (cvr_check_device(n->device, t->s->plugins, CVR_CHECK_NAN, &ignored) != CVR_OK) return;
-    if (network_bind_again(n, &ignored) == CVR_OK && session_train_step(t->s, b, at, &found) != CVR_OK)
-        (void)snprintf(to, size, "it began here: %.400s", found.message);
-    cvr_uncheck_device(n->device);
+    network_unbind(n);
+    if (cvr_check_device(n->device, t->s->plugins, CVR_CHECK_NAN, &ignored) == CVR_OK) {
+        if (network_bind_again(n, &ignored) == CVR_OK && session_train_step(t->s, b, at, &found) != CVR_OK)
+            (void)snprintf(to, size, "it began here: %.400s", found.message);
+        network_unbind(n);
+        cvr_uncheck_device(n->device);
+    }
     (void)network_bind_again(n, &ignored);
 }
 

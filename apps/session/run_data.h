@@ -121,6 +121,7 @@ int64_t split_skipped(const split *s);
 /* class_names.c */
 void class_names_clear(class_names *c);
 int32_t class_names_read(class_names *c, const char *path, cvr_error *err);
+/* data.names, "a,b,c": a name for each, and no name twice. */
 int32_t class_names_split(class_names *c, const char *text, cvr_error *err);
 /* The class of this name, looked for at `likely` first; -1: there is none. */
 int64_t class_names_find(const class_names *c, const char *name, int64_t likely);

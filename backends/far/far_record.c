@@ -19,6 +19,7 @@ typedef struct far_step {
 /* One launch, with arguments of its own. */
 typedef struct far_launch {
     cvr_launch launch;
+    const cvr_kernel_args *given; /* as they came, with the device's addresses */
     cvr_kernel_args args;
     cvr_tensor *tensors;
     const cvr_tensor **pointers; /* inputs, then outputs */
@@ -69,6 +70,7 @@ static int32_t translate(far_device *d, const cvr_launch *from, far_launch *to, 
         to->tensors[i].data = far_to_host(t->data);
         to->pointers[i] = &to->tensors[i];
     }
+    to->given = a;
     to->args = *a;
     to->args.inputs = to->pointers;
     to->args.outputs = (cvr_tensor **)(void *)(to->pointers + a->n_inputs);
@@ -259,9 +261,26 @@ void far_discard(far_device *d, void *recording) {
 
 /* ---- running ---- */
 
+/* What a kernel does to the descriptor of an output, which it may not, is seen by who gave it. */
+static void give_back(const far_launch *l) {
+    for (uint32_t i = 0; i < l->args.n_outputs; i++) {
+        cvr_tensor *given = l->given->outputs[i], *own = l->args.outputs[i];
+        if (!given) continue;
+        void *host = own->data;
+        own->data = given->data;
+        *given = *own;
+        own->data = host;
+    }
+}
+
+static int32_t run_function(const far_launch *l, cvr_error *err) {
+    const int32_t status = ((const cvr_cpu_fn *)l->launch.kernel->payload)->run(&l->args, err);
+    give_back(l);
+    return status;
+}
+
 static int32_t run_launch(const far_recording *r, const far_launch *l, cvr_error *err) {
-    if (strcmp(l->launch.kernel->payload_kind, CVR_PAYLOAD_CPU_FN) == 0)
-        return ((const cvr_cpu_fn *)l->launch.kernel->payload)->run(&l->args, err);
+    if (strcmp(l->launch.kernel->payload_kind, CVR_PAYLOAD_CPU_FN) == 0) return run_function(l, err);
     for (uint64_t i = 0; i < l->n_steps; i++) CVR_TRY(run_step(r->host, l->steps[i], err));
     return CVR_OK;
 }

@@ -103,7 +103,5 @@ int32_t landing_take(cvr_program *p, cvr_error *err);
 int32_t host_segment_bind(cvr_program *p, segment *s, cvr_error *err);
 int32_t host_segment_run(cvr_program *p, const segment *s, cvr_error *err);
 void host_segment_clear(segment *s);
-/* Forgets recordings and addresses. */
-void program_unbind(cvr_program *p);
 
 #endif

@@ -176,7 +176,7 @@ uint64_t cvr_program_id(const cvr_program *p) {
 void cvr_program_destroy(cvr_program **program) {
     cvr_program *p = *program;
     if (!p) return;
-    program_unbind(p);
+    cvr_program_unbind(p);
     cvr_free(p->scalars);
     cvr_free(p->inputs);
     cvr_free(p->landed);

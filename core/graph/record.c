@@ -150,7 +150,7 @@ static int32_t find_kept(cvr_program *p, size_t n, cvr_error *err) {
     return CVR_OK;
 }
 
-void program_unbind(cvr_program *p) {
+void cvr_program_unbind(cvr_program *p) {
     const cvr_backend_desc *backend = p->device->backend;
     if (p->nodes) (void)device_settle(p->device, NULL);
     for (size_t i = 0; i < p->n_segments; i++) {
@@ -185,7 +185,7 @@ void program_unbind(cvr_program *p) {
 
 int32_t cvr_program_bind(cvr_program *p, cvr_arena *arena, cvr_error *err) {
     size_t n = 0;
-    program_unbind(p);
+    cvr_program_unbind(p);
     p->arena = arena;
     p->nodes = cvr_calloc(p->plan.n + 1, sizeof *p->nodes);
     if (!p->nodes) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

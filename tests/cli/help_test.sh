@@ -33,7 +33,7 @@ done
 for command in train val predict info cfg check bench pack plugins convert conform ctl; do
   "$CVRUN" "$command" --help >page.txt
   awk '{match($0, /^ */); n = RLENGTH; first = $1
-        if (NR > 3 && NF && length(prev) && n == indent && first !~ /^-/ && prev !~ /^-/ && prev !~ /[.:]$/ && length(prev) + 1 + length(first) < 80) {print prev "\n" $0; bad = 1}
+        if (NR > 3 && NF && length(prev) && n == indent && first !~ /^-/ && prev !~ /^-/ && prev !~ /[.:]$/ && prev !~ /[^ ]  +[^ ]/ && length(prev) + 1 + length(first) < 80) {print prev "\n" $0; bad = 1}
         prev = $0; indent = n} END {exit bad}' page.txt || fail "help $command is wrapped twice"
   checks=$((checks + 1))
 done

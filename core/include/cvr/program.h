@@ -287,6 +287,8 @@ void cvr_arena_destroy(cvr_arena **a);
 
 /* Gives the program its memory and records its launches; again, where it had memory before. */
 int32_t cvr_program_bind(cvr_program *p, cvr_arena *arena, cvr_error *err);
+/* Gives its launches up, so that the device can be replaced (cvr_device_replace). */
+void cvr_program_unbind(cvr_program *p);
 void cvr_program_destroy(cvr_program **p);
 /* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs', as many as
  * the graph has. Scalars wait on the host for the next run, which takes all of them at once; 0 until written. */

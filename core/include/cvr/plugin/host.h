@@ -156,7 +156,7 @@ typedef struct cvr_image_service {
 
 /*
  * "cvr.host.config/1": the effective settings. get() returns the text of a key, or NULL; `origin` (may be NULL) gets
- * where it was set ("default", "recipe.ini:12", "command line").
+ * where it was set ("default", "recipe.ini:12", "command line"). While settings are gathered there are no defaults yet.
  * Both live until the next call; call it from the thread that called you.
  */
 #define CVR_SERVICE_CONFIG "cvr.host.config/1"
