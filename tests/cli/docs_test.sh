@@ -4,11 +4,11 @@
 : "${BUILD_DIR:?set BUILD_DIR to the build to install}"
 docs=$here/../../docs
 cmake --install "$BUILD_DIR" --prefix "$work/cvr" >install.txt || { cat install.txt; fail "install"; }
-# ```c FILE ... ``` goes to FILE, in order
-for page in add-a-layer add-an-augmentation; do
+# ```c FILE ... ``` goes to FILE, in order; CUDA's compiler would be slow, and is tried where kernels are built for CUDA
+for page in add-a-layer add-an-augmentation add-a-kernel; do
   mkdir "$page"
   awk -v dir="$page" '/^```[a-z]+ [^ ]+$/ {file = dir "/" $2; next} /^```/ {file = ""; next} file {print > file}' "$docs/$page.md"
-  cmake -S "$page" -B "$page/build" -DCMAKE_PREFIX_PATH="$work/cvr" -DCMAKE_C_STANDARD=17 ${CVR_SANITIZE:+-DCMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -DCVR_SANITIZE=$CVR_SANITIZE} >build.txt 2>&1 &&
+  cmake -S "$page" -B "$page/build" -DCMAKE_PREFIX_PATH="$work/cvr" -DCMAKE_C_STANDARD=17 -DCVR_NVCC= ${CVR_SANITIZE:+-DCMAKE_C_FLAGS=-fsanitize=$CVR_SANITIZE -DCVR_SANITIZE=$CVR_SANITIZE} >build.txt 2>&1 &&
     cmake --build "$page/build" >>build.txt 2>&1 || { cat build.txt; fail "the code of docs/$page.md does not build"; }
   checks=$((checks + 1))
 done
@@ -30,4 +30,12 @@ sed -i -e 's/^r1 = relu/r1 = acme.shrink 0.1/' -e 's/^random_rotation.*/acme.sol
 "$CVRUN" train small.ini >log.txt 2>&1 || { cat log.txt; fail "training with the plugins of the docs"; }
 [ -f runs/classify/small/weights/last.safetensors ] || fail "no weights"
 checks=$((checks + 1))
+# the device kernel of the docs: each order of threads gives the same bits, and no node is left to the host
+export CVR_PLUGIN_PATH=$CVR_PLUGIN_PATH:$work/add-a-kernel/build/lib/cvrun
+for order in forward shuffled; do
+  "$CVRUN" train small.ini name=$order backend.name=emu backend.emu_order=$order backend.fallback=error epochs=1 >log.txt 2>&1 ||
+    { cat log.txt; fail "training with the kernel of the docs, $order"; }
+done
+same runs/classify/forward/weights/last.safetensors runs/classify/shuffled/weights/last.safetensors
+"$CVRUN" info small.ini backend.name=emu | grep -q 'acme.shrink .*emu' || { "$CVRUN" info small.ini backend.name=emu; fail "not the kernel of the docs"; }
 done_with docs_test

@@ -148,6 +148,16 @@ static void agree(void *ctx, layer_case *c, char *why, size_t size) {
     agree_once(b, c, why, size);
 }
 
+static void open_one(case_machine *m, const agree_what *what, uint32_t isa, uint32_t threads) {
+    const cvr_device_choice choice = {.backend = what->backend, .attrs = what->attrs};
+    cvr_error err = CVR_ERROR_INIT;
+    cr_assert_eq(machine_open(m, what->backend, what->isas[isa], threads, &err), CVR_OK, "%s", err.message);
+    if (what->strict) m->fallback = CVR_FALLBACK_ERROR;
+    if (!what->attrs) return;
+    cvr_device_close(&m->device);
+    cr_assert_eq(cvr_device_open(&m->device, m->plugins, &choice, m->pool, &err), CVR_OK, "%s", err.message);
+}
+
 size_t agree_all(const agree_what *what) {
     bench b = {.what = what};
     cvr_error err;
@@ -156,10 +166,12 @@ size_t agree_all(const agree_what *what) {
     cr_assert_eq(machine_open(&b.reference, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
     for (uint32_t i = 0; i < what->n_isas; i++) {
         contender *k = &b.all[i];
-        cr_assert_eq(machine_open(&k->one, what->backend, what->isas[i], 1, &err), CVR_OK, "%s", err.message);
-        cr_assert_eq(machine_open(&k->three, what->backend, what->isas[i], 3, &err), CVR_OK, "%s", err.message);
+        open_one(&k->one, what, i, 1);
+        open_one(&k->three, what, i, 3);
     }
-    const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", what->family, &b.reference, agree, &b);
+    char folder[512];
+    (void)snprintf(folder, sizeof folder, "%s/%s", CVR_TEST_DIR, what->folder ? what->folder : "layers/cases");
+    const size_t complaints = for_each_draw(folder, what->family, &b.reference, agree, &b);
     machine_close(&b.reference);
     for (uint32_t i = 0; i < what->n_isas; i++) {
         machine_close(&b.all[i].one);

@@ -27,6 +27,9 @@ typedef struct agree_what {
     const char *isas[AGREE_MOST_ISAS];
     uint32_t n_isas;
     const char *family; /* of cases: what their files' names begin with; "" is all */
+    const char *folder; /* of the cases, under tests/; NULL: layers/cases */
+    const void *attrs;  /* the backend's own settings, packed; NULL: its defaults */
+    bool strict;        /* no node may run on the host */
     bool low;           /* bf16 programs */
     uint32_t math;      /* CVR_MATH_* */
     double relative;
