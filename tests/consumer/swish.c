@@ -2,6 +2,7 @@
  * acme.swish: an op of one's own, with its gradient, a reference kernel, a kernel for the cpu backend, and the layer
  * that uses it. y = x * sigmoid(beta x)   (Ramachandran, Zoph, Le: "Searching for Activation Functions", 2017)
  */
+#include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/plugin.h>
 #include <math.h>
 
@@ -76,6 +77,19 @@ static int32_t cpu_forward(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* ---- in ONNX: Mul, Sigmoid, Mul ---- */
+
+static int32_t write_onnx(const cvr_onnx *o, cvr_error *err) {
+    cvr_onnx_value beta, scaled = 0, gate = 0, out = o->outputs[0];
+    CVR_TRY(cvr_onnx_f32(o, ((const swish_attrs *)o->attrs)->beta, &beta, err));
+    CVR_TRY(cvr_onnx_emit2(o, "Mul", o->inputs[0], beta, &scaled, err));
+    CVR_TRY(cvr_onnx_emit1(o, "Sigmoid", scaled, &gate, err));
+    return cvr_onnx_emit2(o, "Mul", o->inputs[0], gate, &out, err);
+}
+
+static const cvr_onnx_trait onnx = {sizeof onnx, write_onnx};
+CVR_DEFINE_TRAITS(swish_traits, {CVR_TRAIT_ONNX, &onnx})
+
 /* ---- the layer ---- */
 
 static int32_t swish_build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
@@ -99,7 +113,8 @@ static const cvr_op_desc op = {.struct_size = sizeof op,
                                .attrs = attrs,
                                .infer = swish_infer,
                                .grad = swish_grad,
-                               .doc = "x sigmoid(beta x)"};
+                               .doc = "x sigmoid(beta x)",
+                               .trait = swish_traits};
 static const cvr_op_desc backward_op = {.struct_size = sizeof backward_op,
                                         .name = "acme.swish_backward",
                                         .version = 1,
