@@ -20,7 +20,7 @@ static int aligned(const cvr_onnx *o, const cvr_expand_attrs *a, cvr_onnx_dim di
 static int32_t write_expand(const cvr_onnx *o, cvr_error *err) {
     const cvr_expand_attrs *a = o->attrs;
     cvr_onnx_dim dims[CVR_MAX_RANK];
-    cvr_onnx_value x = o->inputs[0], out = o->outputs[0], shape = 0, repeated = 0, factor;
+    cvr_onnx_value x = o->inputs[0], out = o->outputs[0], shape = 0, repeated = 0;
     if (aligned(o, a, dims)) {
         x = 0;
         CVR_TRY(cvr_onnx_reshape(o, o->inputs[0], dims, (uint32_t)a->rank, &x, err));
@@ -28,21 +28,17 @@ static int32_t write_expand(const cvr_onnx *o, cvr_error *err) {
     CVR_TRY(cvr_onnx_shape(o, dims, cvr_onnx_axes(o, out, dims), &shape, err));
     if (a->scale == 1) return cvr_onnx_emit2(o, "Expand", x, shape, &out, err);
     CVR_TRY(cvr_onnx_emit2(o, "Expand", x, shape, &repeated, err));
-    CVR_TRY(cvr_onnx_f32(o, a->scale, &factor, err));
-    return cvr_onnx_emit2(o, "Mul", repeated, factor, &out, err);
+    return cvr_onnx_with(o, "Mul", repeated, a->scale, &out, err);
 }
 
-/* No axes stand for all. `since`: the opset from which on the axes are an input. */
+/* No axes stand for all. */
 static int32_t write_reduction(const cvr_onnx *o, const char *type, int64_t since, cvr_error *err) {
     static const int64_t all[CVR_MAX_RANK] = {0, 1, 2, 3, 4, 5};
     const cvr_reduce_attrs *a = o->attrs;
     const int64_t *axes = a->n_dim ? a->dim : all;
     const uint32_t n = a->n_dim ? (uint32_t)a->n_dim : o->type(o, o->inputs[0])->rank;
-    const cvr_onnx_attr attrs[2] = {cvr_onnx_int("keepdims", a->keepdim), cvr_onnx_ints("axes", axes, n)};
-    cvr_onnx_value in[2] = {o->inputs[0], 0}, out = o->outputs[0];
-    if (o->opset < since) return cvr_onnx_emit(o, type, in, 1, attrs, 2, &out, err);
-    CVR_TRY(cvr_onnx_i64s(o, axes, n, &in[1], err));
-    return cvr_onnx_emit(o, type, in, 2, attrs, 1, &out, err);
+    cvr_onnx_value out = o->outputs[0];
+    return cvr_onnx_reduce(o, type, since, o->inputs[0], axes, n, a->keepdim, &out, err);
 }
 
 static int32_t write_sum(const cvr_onnx *o, cvr_error *err) {

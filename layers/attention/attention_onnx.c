@@ -22,12 +22,11 @@ static int32_t write_attention(const cvr_onnx *o, cvr_error *err) {
                   features = o->type(o, o->inputs[0])->shape[2] / heads;
     const cvr_onnx_attr last = cvr_onnx_int("axis", -1);
     cvr_onnx_dim dims[CVR_MAX_RANK];
-    cvr_onnx_value q = 0, k = 0, v = 0, scale, scaled = 0, s = 0, p = 0, y = 0, joined = 0, out = o->outputs[0];
+    cvr_onnx_value q = 0, k = 0, v = 0, scaled = 0, s = 0, p = 0, y = 0, joined = 0, out = o->outputs[0];
     CVR_TRY(split_heads(o, o->inputs[0], 0, &q, err));
     CVR_TRY(split_heads(o, o->inputs[1], 1, &k, err));
     CVR_TRY(split_heads(o, o->inputs[2], 0, &v, err));
-    CVR_TRY(cvr_onnx_f32(o, 1 / sqrt((double)features), &scale, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Mul", q, scale, &scaled, err));
+    CVR_TRY(cvr_onnx_with(o, "Mul", q, 1 / sqrt((double)features), &scaled, err));
     CVR_TRY(cvr_onnx_emit2(o, "MatMul", scaled, k, &s, err));
     CVR_TRY(cvr_onnx_emit(o, "Softmax", &s, 1, &last, 1, &p, err));
     CVR_TRY(cvr_onnx_emit2(o, "MatMul", p, v, &y, err));

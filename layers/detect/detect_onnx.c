@@ -42,22 +42,15 @@ static int32_t column(const cvr_onnx *o, cvr_onnx_value x, int64_t k, cvr_onnx_v
     return cvr_onnx_slice(o, x, -1, k, k + 1, 1, out, err);
 }
 
-static int32_t scaled(const cvr_onnx *o, cvr_onnx_value x, double by, cvr_onnx_value *out, cvr_error *err) {
-    cvr_onnx_value factor;
-    *out = 0;
-    CVR_TRY(cvr_onnx_f32(o, by, &factor, err));
-    return cvr_onnx_emit2(o, "Mul", x, factor, out, err);
-}
-
 /* Along one axis (0: x, 1: y) of the anchors: its centre and its side. */
 static int32_t anchor_axis(const cvr_onnx *o, cvr_onnx_value anchors, int64_t axis, cvr_onnx_value *centre,
                            cvr_onnx_value *side, cvr_error *err) {
-    cvr_onnx_value from, to, half;
+    cvr_onnx_value from, to, half = 0;
     *side = *centre = 0;
     CVR_TRY(column(o, anchors, axis, &from, err));
     CVR_TRY(column(o, anchors, axis + 2, &to, err));
     CVR_TRY(cvr_onnx_emit2(o, "Sub", to, from, side, err));
-    CVR_TRY(scaled(o, *side, 0.5, &half, err));
+    CVR_TRY(cvr_onnx_with(o, "Mul", *side, 0.5, &half, err));
     return cvr_onnx_emit2(o, "Add", from, half, centre, err);
 }
 
@@ -77,22 +70,21 @@ static int32_t decode_distances(const cvr_onnx *o, cvr_onnx_value deltas, int64_
 static int32_t decode_centre(const cvr_onnx *o, cvr_onnx_value deltas, int64_t axis, cvr_onnx_value centre,
                              cvr_onnx_value side, cvr_onnx_value ends[2], cvr_error *err) {
     const cvr_box_coder_attrs *a = o->attrs;
-    cvr_onnx_value d, way = 0, middle = 0, grown, growth = 0, whole = 0, half;
+    cvr_onnx_value d, share = 0, way = 0, middle = 0, grown, power = 0, growth = 0, whole = 0, half = 0;
     CVR_TRY(column(o, deltas, axis, &d, err));
-    CVR_TRY(scaled(o, d, 1 / a->weights[axis], &d, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Mul", d, side, &way, err));
+    CVR_TRY(cvr_onnx_with(o, "Mul", d, 1 / a->weights[axis], &share, err));
+    CVR_TRY(cvr_onnx_emit2(o, "Mul", share, side, &way, err));
     CVR_TRY(cvr_onnx_emit2(o, "Add", way, centre, &middle, err));
     CVR_TRY(column(o, deltas, axis + 2, &grown, err));
-    CVR_TRY(scaled(o, grown, 1 / a->weights[axis + 2], &grown, err));
+    CVR_TRY(cvr_onnx_with(o, "Mul", grown, 1 / a->weights[axis + 2], &power, err));
     if (a->coder != CVR_CODER_CENTER_OPEN) {
-        cvr_onnx_value most, held = 0;
-        CVR_TRY(cvr_onnx_f32(o, (double)CVR_CODER_MOST, &most, err));
-        CVR_TRY(cvr_onnx_emit2(o, "Min", grown, most, &held, err));
-        grown = held;
+        cvr_onnx_value held = 0;
+        CVR_TRY(cvr_onnx_with(o, "Min", power, (double)CVR_CODER_MOST, &held, err));
+        power = held;
     }
-    CVR_TRY(cvr_onnx_emit1(o, "Exp", grown, &growth, err));
+    CVR_TRY(cvr_onnx_emit1(o, "Exp", power, &growth, err));
     CVR_TRY(cvr_onnx_emit2(o, "Mul", growth, side, &whole, err));
-    CVR_TRY(scaled(o, whole, 0.5, &half, err));
+    CVR_TRY(cvr_onnx_with(o, "Mul", whole, 0.5, &half, err));
     CVR_TRY(cvr_onnx_emit2(o, "Sub", middle, half, &ends[0], err));
     return cvr_onnx_emit2(o, "Add", middle, half, &ends[1], err);
 }
@@ -128,7 +120,7 @@ static int32_t write_decode(const cvr_onnx *o, cvr_error *err) {
 static int32_t write_clip(const cvr_onnx *o, cvr_error *err) {
     const int64_t columns = o->type(o, o->inputs[0])->shape[2];
     const cvr_onnx_attr axis = cvr_onnx_int("axis", 1);
-    cvr_onnx_value order, zero, sides = 0, rows = 0, least = 0, out = o->outputs[0];
+    cvr_onnx_value order, sides = 0, rows = 0, least = 0, out = o->outputs[0];
     int64_t *width_first = o->host->alloc(o->host, (uint64_t)columns * sizeof *width_first, 64);
     if (!width_first) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (int64_t i = 0; i < columns; i++) width_first[i] = i % 2 == 0;
@@ -138,24 +130,11 @@ static int32_t write_clip(const cvr_onnx *o, cvr_error *err) {
     const cvr_onnx_value gathered[2] = {o->inputs[1], order};
     CVR_TRY(cvr_onnx_emit(o, "Gather", gathered, 2, &axis, 1, &sides, err));
     CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", sides, 1, &rows, err));
-    CVR_TRY(cvr_onnx_f32(o, 0, &zero, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Max", o->inputs[0], zero, &least, err));
+    CVR_TRY(cvr_onnx_with(o, "Max", o->inputs[0], 0, &least, err));
     return cvr_onnx_emit2(o, "Min", least, rows, &out, err);
 }
 
 /* ---- choosing ---- */
-
-static int32_t scalar_i32(const cvr_onnx *o, int32_t value, cvr_onnx_value *out, cvr_error *err) {
-    cvr_type t;
-    cvr_type_set(&t, CVR_I32, 0, NULL);
-    return o->constant(o, &t, &value, out, err);
-}
-
-static int32_t where(const cvr_onnx *o, cvr_onnx_value test, cvr_onnx_value yes, cvr_onnx_value no, cvr_onnx_value *out,
-                     cvr_error *err) {
-    const cvr_onnx_value in[3] = {test, yes, no};
-    return cvr_onnx_emit(o, "Where", in, 3, NULL, 0, out, err);
-}
 
 /* The k largest of (N,P): numbers, and where they stand, i64. */
 static int32_t largest(const cvr_onnx *o, cvr_onnx_value x, int64_t k, cvr_onnx_value out[2], cvr_error *err) {
@@ -175,11 +154,10 @@ static int32_t largest(const cvr_onnx *o, cvr_onnx_value x, int64_t k, cvr_onnx_
 
 /* How many of (N,P) are true, i32 (N) */
 static int32_t count_true(const cvr_onnx *o, cvr_onnx_value x, cvr_onnx_value *out, cvr_error *err) {
-    const cvr_onnx_attr drop = cvr_onnx_int("keepdims", 0);
-    cvr_onnx_value in[2] = {0, 0};
-    CVR_TRY(cvr_onnx_cast(o, x, CVR_ONNX_TYPE_I32, &in[0], err));
-    CVR_TRY(cvr_onnx_i64(o, 1, &in[1], err));
-    return cvr_onnx_emit(o, "ReduceSum", in, 2, &drop, 1, out, err);
+    const int64_t axis = 1;
+    cvr_onnx_value ones = 0;
+    CVR_TRY(cvr_onnx_cast(o, x, CVR_ONNX_TYPE_I32, &ones, err));
+    return cvr_onnx_reduce(o, "ReduceSum", 13, ones, &axis, 1, 0, out, err);
 }
 
 /* index where `test`, else -1, i32; how many there are */
@@ -187,28 +165,26 @@ static int32_t mark(const cvr_onnx *o, cvr_onnx_value test, cvr_onnx_value index
                     cvr_onnx_value *count, cvr_error *err) {
     cvr_onnx_value place = 0, none;
     CVR_TRY(cvr_onnx_cast(o, index, CVR_ONNX_TYPE_I32, &place, err));
-    CVR_TRY(scalar_i32(o, -1, &none, err));
-    CVR_TRY(where(o, test, place, none, out, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, -1, &none, err));
+    CVR_TRY(cvr_onnx_emit3(o, "Where", test, place, none, out, err));
     return count_true(o, test, count, err);
 }
 
 static int32_t write_top_k(const cvr_onnx *o, cvr_error *err) {
     const cvr_top_k_attrs *a = o->attrs;
-    cvr_onnx_value values = o->outputs[0], index = o->outputs[1], count = o->outputs[2], best[2] = {0, 0}, from,
-                   test = 0, zero;
+    cvr_onnx_value values = o->outputs[0], index = o->outputs[1], count = o->outputs[2], best[2] = {0, 0}, test = 0,
+                   zero;
     if (!a->above) {
         best[0] = values;
         CVR_TRY(largest(o, o->inputs[0], a->k, best, err));
         CVR_TRY(cvr_onnx_cast(o, best[1], CVR_ONNX_TYPE_I32, &index, err));
-        CVR_TRY(cvr_onnx_f32(o, -INFINITY, &from, err));
-        CVR_TRY(cvr_onnx_emit2(o, "GreaterOrEqual", best[0], from, &test, err));
+        CVR_TRY(cvr_onnx_with(o, "GreaterOrEqual", best[0], -INFINITY, &test, err));
         return count_true(o, test, &count, err);
     }
     CVR_TRY(largest(o, o->inputs[0], a->k, best, err));
-    CVR_TRY(cvr_onnx_f32(o, a->threshold, &from, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Greater", best[0], from, &test, err));
+    CVR_TRY(cvr_onnx_with(o, "Greater", best[0], a->threshold, &test, err));
     CVR_TRY(cvr_onnx_f32(o, 0, &zero, err));
-    CVR_TRY(where(o, test, best[0], zero, &values, err));
+    CVR_TRY(cvr_onnx_emit3(o, "Where", test, best[0], zero, &values, err));
     return mark(o, test, best[1], &index, &count, err);
 }
 
@@ -218,13 +194,10 @@ static int32_t write_gather(const cvr_onnx *o, cvr_error *err) {
     const cvr_type *x = o->type(o, o->inputs[0]);
     const int32_t wide = x->rank == (shared ? 2u : 3u);
     const cvr_onnx_attr axis = cvr_onnx_int("axis", shared ? 0 : 1), batch = cvr_onnx_int("batch_dims", 1);
-    const uint64_t nothing = 0;
     cvr_onnx_value in[2] = {o->inputs[0], 0}, out = o->outputs[0], least, zero, wide_index = 0, rows = 0, test = 0,
                    tests = 0;
-    cvr_type scalar;
-    cvr_type_set(&scalar, x->dtype, 0, NULL);
-    CVR_TRY(scalar_i32(o, 0, &least, err));
-    CVR_TRY(o->constant(o, &scalar, &nothing, &zero, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, 0, &least, err));
+    CVR_TRY(cvr_onnx_number(o, x->dtype, 0, &zero, err));
     CVR_TRY(cvr_onnx_emit2(o, "GreaterOrEqual", o->inputs[1], least, &test, err));
     CVR_TRY(cvr_onnx_emit2(o, "Max", o->inputs[1], least, &in[1], err));
     if (shared || !wide) {
@@ -235,9 +208,9 @@ static int32_t write_gather(const cvr_onnx *o, cvr_error *err) {
         CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", wide_index, 2, &in[1], err));
         CVR_TRY(cvr_onnx_emit(o, "GatherND", in, 2, &batch, 1, &rows, err));
     }
-    if (!wide) return where(o, test, rows, zero, &out, err);
+    if (!wide) return cvr_onnx_emit3(o, "Where", test, rows, zero, &out, err);
     CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", test, 2, &tests, err));
-    return where(o, tests, rows, zero, &out, err);
+    return cvr_onnx_emit3(o, "Where", tests, rows, zero, &out, err);
 }
 
 CVR_ONNX_TRAITS(detect_decode_traits, write_decode, cvr_traits_mixed_f32)

@@ -9,12 +9,6 @@
 
 #define NOWHERE (-1e30) /* a score below all that count */
 
-static int32_t emit3(const cvr_onnx *o, const char *type, cvr_onnx_value a, cvr_onnx_value b, cvr_onnx_value c,
-                     cvr_onnx_value *out, cvr_error *err) {
-    const cvr_onnx_value in[3] = {a, b, c};
-    return cvr_onnx_emit(o, type, in, 3, NULL, 0, out, err);
-}
-
 static int32_t both(const cvr_onnx *o, cvr_onnx_value *test, cvr_onnx_value more, cvr_error *err) {
     const cvr_onnx_value before = *test;
     *test = 0;
@@ -25,21 +19,18 @@ static int32_t both(const cvr_onnx *o, cvr_onnx_value *test, cvr_onnx_value more
 static int32_t column(const cvr_onnx *o, int64_t k, cvr_onnx_value *out, cvr_error *err) {
     const cvr_onnx_attr axis = cvr_onnx_int("axis", 2);
     cvr_onnx_value in[2] = {o->inputs[0], 0};
-    cvr_type t;
-    cvr_type_set(&t, CVR_I64, 0, NULL);
-    CVR_TRY(o->constant(o, &t, &k, &in[1], err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I64, (double)k, &in[1], err));
     *out = 0;
     return cvr_onnx_emit(o, "Gather", in, 2, &axis, 1, out, err);
 }
 
-/* `test` and the box's side along an axis is at least `least` */
-static int32_t large_enough(const cvr_onnx *o, int64_t axis, cvr_onnx_value least, cvr_onnx_value *test,
-                            cvr_error *err) {
+/* `test`, and the box's side along an axis is not too small */
+static int32_t large_enough(const cvr_onnx *o, int64_t axis, cvr_onnx_value *test, cvr_error *err) {
     cvr_onnx_value from, to, side = 0, more = 0;
     CVR_TRY(column(o, axis, &from, err));
     CVR_TRY(column(o, axis + 2, &to, err));
     CVR_TRY(cvr_onnx_emit2(o, "Sub", to, from, &side, err));
-    CVR_TRY(cvr_onnx_emit2(o, "GreaterOrEqual", side, least, &more, err));
+    CVR_TRY(cvr_onnx_with(o, "GreaterOrEqual", side, ((const cvr_nms_attrs *)o->attrs)->min_size, &more, err));
     return both(o, test, more, err);
 }
 
@@ -67,12 +58,10 @@ static int32_t counting(const cvr_onnx *o, int64_t n, int64_t groups, uint32_t d
 static int32_t candidates(const cvr_onnx *o, cvr_onnx_value groups, cvr_onnx_value *out, cvr_error *err) {
     const cvr_nms_attrs *a = o->attrs;
     const int64_t rows = o->type(o, o->inputs[1])->shape[1];
-    cvr_onnx_value from, least, more = 0;
+    cvr_onnx_value more = 0;
     *out = 0;
-    CVR_TRY(cvr_onnx_f32(o, a->score_threshold, &from, err));
-    CVR_TRY(cvr_onnx_emit2(o, a->inclusive ? "GreaterOrEqual" : "Greater", o->inputs[1], from, out, err));
-    CVR_TRY(cvr_onnx_f32(o, a->min_size, &least, err));
-    for (int64_t axis = 0; axis < 2; axis++) CVR_TRY(large_enough(o, axis, least, out, err));
+    CVR_TRY(cvr_onnx_with(o, a->inclusive ? "GreaterOrEqual" : "Greater", o->inputs[1], a->score_threshold, out, err));
+    for (int64_t axis = 0; axis < 2; axis++) CVR_TRY(large_enough(o, axis, out, err));
     if (o->n_inputs > 3 && o->inputs[3]) { /* rows before `valid` (N) */
         cvr_onnx_value place, valid = 0;
         CVR_TRY(counting(o, rows, 0, CVR_I32, &place, err));
@@ -81,9 +70,8 @@ static int32_t candidates(const cvr_onnx *o, cvr_onnx_value groups, cvr_onnx_val
         CVR_TRY(both(o, out, more, err));
     }
     if (a->background && a->n_groups && !(o->n_inputs > 2 && o->inputs[2])) {
-        cvr_onnx_value zero, object = 0;
-        CVR_TRY(cvr_onnx_f32(o, 0, &zero, err));
-        CVR_TRY(cvr_onnx_emit2(o, "Greater", groups, zero, &object, err));
+        cvr_onnx_value object = 0;
+        CVR_TRY(cvr_onnx_with(o, "Greater", groups, 0, &object, err));
         CVR_TRY(both(o, out, object, err));
     }
     return CVR_OK;
@@ -101,18 +89,15 @@ static int32_t groups_of(const cvr_onnx *o, cvr_onnx_value *out, cvr_error *err)
 static int32_t move_apart(const cvr_onnx *o, cvr_onnx_value groups, cvr_onnx_value test, cvr_onnx_value *out,
                           cvr_error *err) {
     static const int64_t axes[2] = {1, 2};
-    const cvr_onnx_attr attrs[2] = {cvr_onnx_int("keepdims", 1), cvr_onnx_ints("axes", axes, 2)};
-    cvr_onnx_value tests = 0, zero, one, seen[2] = {0, 0}, most = 0, step = 0, rows = 0, by = 0;
+    cvr_onnx_value tests = 0, zero, seen = 0, most = 0, step = 0, rows = 0, by = 0;
     *out = o->inputs[0];
     if (!groups) return CVR_OK;
     *out = 0;
     CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", test, 2, &tests, err));
     CVR_TRY(cvr_onnx_f32(o, 0, &zero, err));
-    CVR_TRY(emit3(o, "Where", tests, o->inputs[0], zero, &seen[0], err));
-    if (o->opset >= 18) CVR_TRY(cvr_onnx_i64s(o, axes, 2, &seen[1], err));
-    CVR_TRY(cvr_onnx_emit(o, "ReduceMax", seen, o->opset >= 18 ? 2 : 1, attrs, o->opset >= 18 ? 1 : 2, &most, err));
-    CVR_TRY(cvr_onnx_f32(o, 1, &one, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Add", most, one, &step, err));
+    CVR_TRY(cvr_onnx_emit3(o, "Where", tests, o->inputs[0], zero, &seen, err));
+    CVR_TRY(cvr_onnx_reduce(o, "ReduceMax", 18, seen, axes, 2, 1, &most, err));
+    CVR_TRY(cvr_onnx_with(o, "Add", most, 1, &step, err));
     CVR_TRY(cvr_onnx_squeeze(o, "Unsqueeze", groups, 2, &rows, err));
     CVR_TRY(cvr_onnx_emit2(o, "Mul", rows, step, &by, err));
     return cvr_onnx_emit2(o, "Add", o->inputs[0], by, out, err);
@@ -147,17 +132,16 @@ static int32_t scatter(const cvr_onnx *o, cvr_onnx_value places, cvr_onnx_value 
     CVR_TRY(cvr_onnx_f32(o, NOWHERE, &low, err));
     CVR_TRY(cvr_onnx_emit2(o, "Expand", low, shape, &empty, err));
     CVR_TRY(cvr_onnx_emit2(o, "GatherND", scores, places, &kept, err));
-    return emit3(o, "ScatterND", empty, places, kept, out, err);
+    return cvr_onnx_emit3(o, "ScatterND", empty, places, kept, out, err);
 }
 
 /* The best max_out of them in falling order: index (N,max_out), -1 past the last; count (N) */
 static int32_t put_best(const cvr_onnx *o, cvr_onnx_value kept, cvr_error *err) {
     const cvr_nms_attrs *a = o->attrs;
-    const cvr_onnx_attr by_row = cvr_onnx_int("axis", 1), drop = cvr_onnx_int("keepdims", 0);
-    cvr_onnx_value in[2] = {kept, 0}, best[2] = {0, 0}, low, test = 0, place = 0, none, index = o->outputs[0],
-                   count = o->outputs[1], ones[2] = {0, 0};
-    const int32_t minus_one = -1;
-    cvr_type t;
+    const cvr_onnx_attr by_row = cvr_onnx_int("axis", 1);
+    const int64_t axis = 1;
+    cvr_onnx_value in[2] = {kept, 0}, best[2] = {0, 0}, test = 0, place = 0, none, ones = 0, index = o->outputs[0],
+                   count = o->outputs[1];
     CVR_TRY(cvr_onnx_i64(o, a->max_out, &in[1], err));
     const cvr_onnx_node n = {.struct_size = sizeof n,
                              .type = "TopK",
@@ -168,15 +152,12 @@ static int32_t put_best(const cvr_onnx *o, cvr_onnx_value kept, cvr_error *err) 
                              .n_outputs = 2,
                              .n_attrs = 1};
     CVR_TRY(o->node(o, &n, err));
-    CVR_TRY(cvr_onnx_f32(o, NOWHERE, &low, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Greater", best[0], low, &test, err));
+    CVR_TRY(cvr_onnx_with(o, "Greater", best[0], NOWHERE, &test, err));
     CVR_TRY(cvr_onnx_cast(o, best[1], CVR_ONNX_TYPE_I32, &place, err));
-    cvr_type_set(&t, CVR_I32, 0, NULL);
-    CVR_TRY(o->constant(o, &t, &minus_one, &none, err));
-    CVR_TRY(emit3(o, "Where", test, place, none, &index, err));
-    CVR_TRY(cvr_onnx_cast(o, test, CVR_ONNX_TYPE_I32, &ones[0], err));
-    CVR_TRY(cvr_onnx_i64(o, 1, &ones[1], err));
-    return cvr_onnx_emit(o, "ReduceSum", ones, 2, &drop, 1, &count, err);
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, -1, &none, err));
+    CVR_TRY(cvr_onnx_emit3(o, "Where", test, place, none, &index, err));
+    CVR_TRY(cvr_onnx_cast(o, test, CVR_ONNX_TYPE_I32, &ones, err));
+    return cvr_onnx_reduce(o, "ReduceSum", 13, ones, &axis, 1, 0, &count, err);
 }
 
 static int32_t write(const cvr_onnx *o, cvr_error *err) {
@@ -185,7 +166,7 @@ static int32_t write(const cvr_onnx *o, cvr_error *err) {
     CVR_TRY(candidates(o, groups, &test, err));
     CVR_TRY(move_apart(o, groups, test, &boxes, err));
     CVR_TRY(cvr_onnx_f32(o, NOWHERE, &low, err));
-    CVR_TRY(emit3(o, "Where", test, o->inputs[1], low, &scores, err));
+    CVR_TRY(cvr_onnx_emit3(o, "Where", test, o->inputs[1], low, &scores, err));
     CVR_TRY(suppress(o, boxes, scores, &places, err));
     CVR_TRY(scatter(o, places, scores, &kept, err));
     return put_best(o, kept, err);

@@ -4,27 +4,20 @@
 #include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/ops/detections.h>
 
-static int32_t scalar_i32(const cvr_onnx *o, int32_t value, cvr_onnx_value *out, cvr_error *err) {
-    cvr_type t;
-    cvr_type_set(&t, CVR_I32, 0, NULL);
-    return o->constant(o, &t, &value, out, err);
-}
-
 /* yes where index >= 0, else -1 */
 static int32_t unless_negative(const cvr_onnx *o, cvr_onnx_value index, cvr_onnx_value yes, cvr_onnx_value *out,
                                cvr_error *err) {
     cvr_onnx_value zero, none, test = 0;
-    CVR_TRY(scalar_i32(o, 0, &zero, err));
-    CVR_TRY(scalar_i32(o, -1, &none, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, 0, &zero, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, -1, &none, err));
     CVR_TRY(cvr_onnx_emit2(o, "GreaterOrEqual", index, zero, &test, err));
-    const cvr_onnx_value in[3] = {test, yes, none};
-    return cvr_onnx_emit(o, "Where", in, 3, NULL, 0, out, err);
+    return cvr_onnx_emit3(o, "Where", test, yes, none, out, err);
 }
 
 static int32_t write_split(const cvr_onnx *o, cvr_error *err) {
     static const char *const types[2] = {"Div", "Mod"};
     cvr_onnx_value columns, out[2] = {o->outputs[0], o->outputs[1]};
-    CVR_TRY(scalar_i32(o, (int32_t)((const cvr_split_index_attrs *)o->attrs)->columns, &columns, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, (double)((const cvr_split_index_attrs *)o->attrs)->columns, &columns, err));
     for (int i = 0; i < 2; i++) {
         cvr_onnx_value part = 0;
         CVR_TRY(cvr_onnx_emit2(o, types[i], o->inputs[0], columns, &part, err));
@@ -36,7 +29,7 @@ static int32_t write_split(const cvr_onnx *o, cvr_error *err) {
 static int32_t write_pick(const cvr_onnx *o, cvr_error *err) {
     const cvr_onnx_attr axis = cvr_onnx_int("axis", 1);
     cvr_onnx_value in[2] = {o->inputs[0], 0}, zero, picked = 0, label = 0, out = o->outputs[0];
-    CVR_TRY(scalar_i32(o, 0, &zero, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I32, 0, &zero, err));
     if (o->n_inputs < 2) {
         CVR_TRY(unless_negative(o, in[0], in[0], &label, err));
         return cvr_onnx_cast(o, label, CVR_ONNX_TYPE_I64, &out, err);
@@ -60,11 +53,8 @@ static int32_t write_joint(const cvr_onnx *o, cvr_error *err) {
 static int32_t write_best(const cvr_onnx *o, cvr_error *err) {
     const cvr_onnx_attr arg[2] = {cvr_onnx_int("axis", 2), cvr_onnx_int("keepdims", 0)};
     const int64_t last = 2;
-    const cvr_onnx_attr max[2] = {cvr_onnx_int("keepdims", 0), cvr_onnx_ints("axes", &last, 1)};
-    cvr_onnx_value in[2] = {o->inputs[0], 0}, most = 0, sure = 0, object = 0, row = 0, place = 0, score = o->outputs[0],
-                   class_ = o->outputs[1];
-    if (o->opset >= 18) CVR_TRY(cvr_onnx_i64(o, last, &in[1], err));
-    CVR_TRY(cvr_onnx_emit(o, "ReduceMax", in, o->opset >= 18 ? 2 : 1, max, o->opset >= 18 ? 1 : 2, &most, err));
+    cvr_onnx_value most = 0, sure = 0, object = 0, row = 0, place = 0, score = o->outputs[0], class_ = o->outputs[1];
+    CVR_TRY(cvr_onnx_reduce(o, "ReduceMax", 18, o->inputs[0], &last, 1, 0, &most, err));
     CVR_TRY(cvr_onnx_emit1(o, "Sigmoid", most, &sure, err));
     CVR_TRY(cvr_onnx_squeeze(o, "Squeeze", o->inputs[1], 2, &row, err));
     CVR_TRY(cvr_onnx_emit1(o, "Sigmoid", row, &object, err));

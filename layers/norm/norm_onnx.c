@@ -27,27 +27,16 @@ static int32_t write_batch_norm(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit(o, "BatchNormalization", in, 5, &eps, 1, &out, err);
 }
 
-/* Means over the axes, which stay with size 1; from opset 18 on the axes are an input. */
-static int32_t reduce(const cvr_onnx *o, const char *type, cvr_onnx_value x, const int64_t *axes, uint32_t n,
-                      cvr_onnx_value *out, cvr_error *err) {
-    const cvr_onnx_attr attrs[2] = {cvr_onnx_int("keepdims", 1), cvr_onnx_ints("axes", axes, n)};
-    cvr_onnx_value in[2] = {x, 0};
-    if (o->opset < 18) return cvr_onnx_emit(o, type, in, 1, attrs, 2, out, err);
-    CVR_TRY(cvr_onnx_i64s(o, axes, n, &in[1], err));
-    return cvr_onnx_emit(o, type, in, 2, attrs, 1, out, err);
-}
-
 /* (x - mean) / sqrt(var + eps) * weight + bias over the last n axes */
 static int32_t spell_layer_norm(const cvr_onnx *o, cvr_onnx_value x, const int64_t *axes, uint32_t n, double eps,
                                 cvr_onnx_value *out, cvr_error *err) {
     const int32_t has_weight = o->n_inputs > 1 && o->inputs[1], has_bias = o->n_inputs > 2 && o->inputs[2];
-    cvr_onnx_value mean = 0, moved = 0, square = 0, var = 0, least, sum = 0, root = 0, y = 0, scaled = 0;
-    CVR_TRY(reduce(o, "ReduceMean", x, axes, n, &mean, err));
+    cvr_onnx_value mean = 0, moved = 0, square = 0, var = 0, sum = 0, root = 0, y = 0, scaled = 0;
+    CVR_TRY(cvr_onnx_reduce(o, "ReduceMean", 18, x, axes, n, 1, &mean, err));
     CVR_TRY(cvr_onnx_emit2(o, "Sub", x, mean, &moved, err));
     CVR_TRY(cvr_onnx_emit2(o, "Mul", moved, moved, &square, err));
-    CVR_TRY(reduce(o, "ReduceMean", square, axes, n, &var, err));
-    CVR_TRY(cvr_onnx_f32(o, eps, &least, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Add", var, least, &sum, err));
+    CVR_TRY(cvr_onnx_reduce(o, "ReduceMean", 18, square, axes, n, 1, &var, err));
+    CVR_TRY(cvr_onnx_with(o, "Add", var, eps, &sum, err));
     CVR_TRY(cvr_onnx_emit1(o, "Sqrt", sum, &root, err));
     if (!has_weight) return cvr_onnx_emit2(o, "Div", moved, root, out, err);
     CVR_TRY(cvr_onnx_emit2(o, "Div", moved, root, &y, err));
@@ -113,10 +102,9 @@ static int32_t write_group_norm(const cvr_onnx *o, cvr_error *err) {
 /* x / max(|x|, eps) */
 static int32_t write_l2_norm(const cvr_onnx *o, cvr_error *err) {
     static const int64_t channels = 1;
-    cvr_onnx_value out = o->outputs[0], length = 0, least, bound = 0;
-    CVR_TRY(reduce(o, "ReduceL2", o->inputs[0], &channels, 1, &length, err));
-    CVR_TRY(cvr_onnx_f32(o, ((const cvr_l2_norm2d_attrs *)o->attrs)->eps, &least, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Max", length, least, &bound, err));
+    cvr_onnx_value out = o->outputs[0], length = 0, bound = 0;
+    CVR_TRY(cvr_onnx_reduce(o, "ReduceL2", 18, o->inputs[0], &channels, 1, 1, &length, err));
+    CVR_TRY(cvr_onnx_with(o, "Max", length, ((const cvr_l2_norm2d_attrs *)o->attrs)->eps, &bound, err));
     return cvr_onnx_emit2(o, "Div", o->inputs[0], bound, &out, err);
 }
 

@@ -50,14 +50,13 @@ static int32_t emit_padded(const cvr_onnx *o, const int64_t padding[2], cvr_onnx
 static int32_t write_average(const cvr_onnx *o, cvr_error *err) {
     static const int64_t one[2] = {1, 1};
     const cvr_avg_pool2d_attrs *a = o->attrs;
-    cvr_onnx_value x = o->inputs[0], out = o->outputs[0], mean = 0, factor;
+    cvr_onnx_value x = o->inputs[0], out = o->outputs[0], mean = 0;
     int64_t pads[4], more[2];
     find_pads(o, a->kernel_size, a->stride, a->padding, one, pads, more);
     if (a->divisor_override) { /* the whole window's mean, times its size: its sum */
         const double size = (double)a->kernel_size[0] * (double)a->kernel_size[1];
         CVR_TRY(emit_average(o, x, a->kernel_size, a->stride, pads, 1, &mean, err));
-        CVR_TRY(cvr_onnx_f32(o, size / (double)a->divisor_override, &factor, err));
-        return cvr_onnx_emit2(o, "Mul", mean, factor, &out, err);
+        return cvr_onnx_with(o, "Mul", mean, size / (double)a->divisor_override, &out, err);
     }
     const int64_t beyond[4] = {0, 0, more[0], more[1]};
     const int32_t apart = a->count_include_pad && (more[0] || more[1]); /* padding counts, what lies past it does not */

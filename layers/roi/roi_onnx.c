@@ -15,11 +15,8 @@ static int32_t number_pictures(const cvr_onnx *o, rois *r, cvr_error *err) {
     const cvr_onnx_dim each[2] = {cvr_onnx_axis(o, o->inputs[0], 0), cvr_onnx_axis(o, o->inputs[0], 1)},
                        all = {each[0].size * each[1].size, each[0].per_picture * each[1].size};
     cvr_onnx_value one, zero, shape = 0, sum[2] = {0, 0}, numbers = 0, less = 0;
-    const int64_t first = 0, unit = 1;
-    cvr_type t;
-    cvr_type_set(&t, CVR_I64, 0, NULL);
-    CVR_TRY(o->constant(o, &t, &unit, &one, err));
-    CVR_TRY(o->constant(o, &t, &first, &zero, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I64, 1, &one, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I64, 0, &zero, err));
     CVR_TRY(cvr_onnx_shape(o, each, 2, &shape, err));
     CVR_TRY(cvr_onnx_emit2(o, "Expand", one, shape, &r->counts, err));
     sum[0] = r->counts;
@@ -54,10 +51,8 @@ static int32_t align(const cvr_onnx *o, const rois *r, uint32_t level, cvr_onnx_
 /* x op a number */
 static int32_t with(const cvr_onnx *o, const char *type, cvr_onnx_value *x, double number, cvr_error *err) {
     const cvr_onnx_value from = *x;
-    cvr_onnx_value c;
-    CVR_TRY(cvr_onnx_f32(o, number, &c, err));
     *x = 0;
-    return cvr_onnx_emit2(o, type, from, c, x, err);
+    return cvr_onnx_with(o, type, from, number, x, err);
 }
 
 static int32_t apply(const cvr_onnx *o, const char *type, cvr_onnx_value *x, cvr_error *err) {
@@ -99,21 +94,12 @@ static int32_t widen(const cvr_onnx *o, cvr_onnx_value x, cvr_onnx_value *out, c
     return cvr_onnx_emit(o, "Unsqueeze", in, 2, NULL, 0, out, err);
 }
 
-static int32_t choose(const cvr_onnx *o, cvr_onnx_value test, cvr_onnx_value yes, cvr_onnx_value no,
-                      cvr_onnx_value *out, cvr_error *err) {
-    const cvr_onnx_value in[3] = {test, yes, no};
-    return cvr_onnx_emit(o, "Where", in, 3, NULL, 0, out, err);
-}
-
 /* Rois at and past `count` (N) are 0: a sum of ones along a picture's rois numbers them from 1. */
 static int32_t put_counted(const cvr_onnx *o, const rois *r, cvr_onnx_value x, cvr_error *err) {
     const cvr_onnx_dim rows[2] = {cvr_onnx_axis(o, o->outputs[0], 0), cvr_onnx_size(1)};
     cvr_onnx_value along, sum[2], number = 0, wide = 0, count = 0, test = 0, flat = 0, tests = 0, zero,
                                   out = o->outputs[0];
-    const int64_t last = 1;
-    cvr_type t;
-    cvr_type_set(&t, CVR_I64, 0, NULL);
-    CVR_TRY(o->constant(o, &t, &last, &along, err));
+    CVR_TRY(cvr_onnx_number(o, CVR_I64, 1, &along, err));
     sum[0] = r->counts;
     sum[1] = along;
     CVR_TRY(cvr_onnx_emit(o, "CumSum", sum, 2, NULL, 0, &number, err));
@@ -123,7 +109,7 @@ static int32_t put_counted(const cvr_onnx *o, const rois *r, cvr_onnx_value x, c
     CVR_TRY(cvr_onnx_reshape(o, test, rows, 2, &flat, err));
     CVR_TRY(widen(o, flat, &tests, err));
     CVR_TRY(cvr_onnx_f32(o, 0, &zero, err));
-    return choose(o, tests, x, zero, &out, err);
+    return cvr_onnx_emit3(o, "Where", tests, x, zero, &out, err);
 }
 
 static int32_t write(const cvr_onnx *o, cvr_error *err) {
@@ -134,13 +120,12 @@ static int32_t write(const cvr_onnx *o, cvr_error *err) {
     CVR_TRY(list_rois(o, &r, err));
     if (a->n_scales > 1) CVR_TRY(find_levels(o, &r, &levels, err));
     for (uint32_t i = 0; i < (uint32_t)a->n_scales; i++) {
-        cvr_onnx_value aligned = 0, number, test = 0, tests = 0, chosen = 0;
+        cvr_onnx_value aligned = 0, test = 0, tests = 0, chosen = 0;
         CVR_TRY(align(o, &r, i, &aligned, err));
         if (i > 0) {
-            CVR_TRY(cvr_onnx_f32(o, i, &number, err));
-            CVR_TRY(cvr_onnx_emit2(o, "Equal", levels, number, &test, err));
+            CVR_TRY(cvr_onnx_with(o, "Equal", levels, i, &test, err));
             CVR_TRY(widen(o, test, &tests, err));
-            CVR_TRY(choose(o, tests, aligned, x, &chosen, err));
+            CVR_TRY(cvr_onnx_emit3(o, "Where", tests, aligned, x, &chosen, err));
         }
         x = i > 0 ? chosen : aligned;
     }

@@ -37,13 +37,6 @@ static int32_t along(const cvr_onnx *o, uint32_t axis, int64_t n, const float *n
     return o->constant(o, &t, numbers, out, err);
 }
 
-static int32_t scaled(const cvr_onnx *o, cvr_onnx_value x, double by, cvr_onnx_value *out, cvr_error *err) {
-    cvr_onnx_value factor;
-    *out = 0;
-    CVR_TRY(cvr_onnx_f32(o, by, &factor, err));
-    return cvr_onnx_emit2(o, "Mul", x, factor, out, err);
-}
-
 static int32_t maybe_sigmoid(const cvr_onnx *o, cvr_onnx_value x, cvr_onnx_value *out, cvr_error *err) {
     *out = x;
     if (((const cvr_yolo_attrs *)o->attrs)->new_coords) return CVR_OK;
@@ -57,7 +50,7 @@ static int32_t centre(const cvr_onnx *o, const yolo_map *m, int64_t k, cvr_onnx_
     const int64_t cells = k == 0 ? m->width : m->height;
     const double pixels = (double)a->size[1 - k] / (double)cells;
     float *first = o->host->alloc(o->host, (uint64_t)cells * sizeof *first, 64);
-    cvr_onnx_value t = 0, inside, way, from;
+    cvr_onnx_value t = 0, inside, way = 0, from;
     if (!first) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (int64_t i = 0; i < cells; i++) first[i] = (float)(((double)i - (a->scale_x_y - 1) / 2) * pixels);
     const int32_t status = along(o, k == 0 ? 2 : 1, cells, first, &from, err);
@@ -65,7 +58,7 @@ static int32_t centre(const cvr_onnx *o, const yolo_map *m, int64_t k, cvr_onnx_
     CVR_TRY(status);
     CVR_TRY(cvr_onnx_slice(o, m->x, 4, k, k + 1, 1, &t, err));
     CVR_TRY(maybe_sigmoid(o, t, &inside, err));
-    CVR_TRY(scaled(o, inside, a->scale_x_y * pixels, &way, err));
+    CVR_TRY(cvr_onnx_with(o, "Mul", inside, a->scale_x_y * pixels, &way, err));
     *out = 0;
     return cvr_onnx_emit2(o, "Add", way, from, out, err);
 }

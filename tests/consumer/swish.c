@@ -80,9 +80,8 @@ static int32_t cpu_forward(const cvr_kernel_args *a, cvr_error *err) {
 /* ---- in ONNX: Mul, Sigmoid, Mul ---- */
 
 static int32_t write_onnx(const cvr_onnx *o, cvr_error *err) {
-    cvr_onnx_value beta, scaled = 0, gate = 0, out = o->outputs[0];
-    CVR_TRY(cvr_onnx_f32(o, ((const swish_attrs *)o->attrs)->beta, &beta, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Mul", o->inputs[0], beta, &scaled, err));
+    cvr_onnx_value scaled = 0, gate = 0, out = o->outputs[0];
+    CVR_TRY(cvr_onnx_with(o, "Mul", o->inputs[0], ((const swish_attrs *)o->attrs)->beta, &scaled, err));
     CVR_TRY(cvr_onnx_emit1(o, "Sigmoid", scaled, &gate, err));
     return cvr_onnx_emit2(o, "Mul", o->inputs[0], gate, &out, err);
 }

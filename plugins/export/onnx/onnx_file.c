@@ -46,7 +46,8 @@ static void put_tensor_head(onnx_model *m, const onnx_tensor *t, int64_t offset,
 }
 
 static int32_t put(onnx_model *m, const onnx_bytes *b, cvr_error *err) {
-    return b->failed ? onnx_no_memory(err) : m->x->put(m->x, b->p, b->n, err);
+    if (b->failed) return onnx_no_memory(err);
+    return b->n ? m->x->put(m->x, b->p, b->n, err) : CVR_OK;
 }
 
 /* to: axis i is axis perm[i] of from; row-major both */

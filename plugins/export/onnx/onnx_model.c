@@ -182,6 +182,9 @@ static int32_t name_outputs(onnx_model *m, const cvr_onnx_node *n, const char *n
     char text[600];
     for (uint32_t i = 0; i < n->n_outputs; i++) {
         if (!n->outputs[i]) CVR_TRY(onnx_new_value(m, NULL, &n->outputs[i], err));
+        if (n->outputs[i] >= m->n_values || m->values[n->outputs[i]].made || m->values[n->outputs[i]].tensor)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "node %s makes a value that is there already", n->type);
+        m->values[n->outputs[i]].made = 1;
         if (m->values[n->outputs[i]].name) continue;
         (void)snprintf(text, sizeof text, i ? "%s_output_%u" : "%s_output", name, i);
         CVR_TRY(name_value(m, n->outputs[i], text, err));
@@ -197,7 +200,7 @@ static int32_t check_inputs(onnx_model *m, const cvr_onnx_node *n, cvr_error *er
             m->tensors[m->values[v].tensor - 1].read = 1;
             if (!m->values[v].name) CVR_TRY(name_value(m, v, m->values[v].wanted, err));
         }
-        if (v >= m->n_values || (v && !m->values[v].name))
+        if (v >= m->n_values || (v && !m->values[v].made && !m->values[v].tensor))
             return cvr_fail(err, CVR_ERR_PLUGIN, "node %s reads a value that no node before it makes", n->type);
     }
     return CVR_OK;

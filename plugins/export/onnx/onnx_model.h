@@ -12,10 +12,11 @@ typedef struct onnx_attrs {
 } onnx_attrs;
 
 typedef struct onnx_value {
-    char *name; /* NULL: not made yet */
+    char *name; /* NULL: it gets one from the node that makes it */
     cvr_type type;
     int64_t per_picture[CVR_MAX_RANK];
     int32_t has_type;
+    int32_t made; /* it is an input, or a node before makes it; tensors need no node */
     const char *wanted; /* of a stored value: the name that it gets when a node reads it */
     uint64_t tensor;    /* its number, plus 1; 0: it is none */
 } onnx_value;

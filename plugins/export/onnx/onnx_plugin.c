@@ -74,8 +74,18 @@ static int32_t blame(const cvr_node_view *n, int32_t status, cvr_error *err) {
 
 static int32_t check_outputs(const onnx_model *m, const cvr_node_view *n, const cvr_onnx_value *outputs,
                              cvr_error *err) {
-    if (!n->n_outputs || m->values[outputs[0]].name) return CVR_OK;
+    if (!n->n_outputs || m->values[outputs[0]].made) return CVR_OK;
     return cvr_fail(err, CVR_ERR_PLUGIN, "it writes no node that makes its first output");
+}
+
+/* Shapes of what lies between, for who looks at the file; results have theirs at its end. */
+static void put_infos(onnx_model *m, const cvr_onnx_value *outputs, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t is_result = 0;
+        for (uint32_t k = 0; k < m->n_results; k++) is_result = is_result || outputs[i] == m->results[k];
+        if (m->values[outputs[i]].made && !is_result)
+            onnx_put_info(m, &m->infos, GRAPH_INFO, outputs[i], m->values[outputs[i]].name);
+    }
 }
 
 static int32_t write_node(onnx_model *m, const cvr_node_view *n, cvr_error *err) {
@@ -93,8 +103,7 @@ static int32_t write_node(onnx_model *m, const cvr_node_view *n, cvr_error *err)
     m->op = n->op->name;
     CVR_TRY(write_op(&o, n, err));
     CVR_TRY(check_outputs(m, n, outputs, err));
-    for (uint32_t i = 0; i < n->n_outputs; i++)
-        if (m->values[outputs[i]].name) onnx_put_info(m, &m->infos, GRAPH_INFO, outputs[i], m->values[outputs[i]].name);
+    put_infos(m, outputs, n->n_outputs);
     return CVR_OK;
 }
 
@@ -113,6 +122,7 @@ static int32_t add_pixels(onnx_model *m, cvr_value v, const cvr_export_value *is
     pixels.type = &nhwc;
     CVR_TRY(onnx_new_value(m, is->name, input, err));
     onnx_set_type(m, *input, &pixels);
+    m->values[*input].made = 1;
     CVR_TRY(onnx_value_of(m, v, &m->of[v], err));
     m->scope = "pixels";
     m->op = "";
@@ -129,6 +139,7 @@ static int32_t add_inputs(onnx_model *m, cvr_error *err) {
         } else {
             CVR_TRY(onnx_new_value(m, is.name, &m->inputs[i], err));
             onnx_set_type(m, m->inputs[i], &is);
+            m->values[m->inputs[i]].made = 1;
             m->of[v] = m->inputs[i];
         }
         m->n_inputs++;

@@ -35,14 +35,11 @@ static const char *comparison(uint32_t code) {
 
 /* (1 + erf(x / sqrt(2))) / 2 */
 static int32_t normal_cdf(const cvr_onnx *o, cvr_onnx_value x, cvr_onnx_value *out, cvr_error *err) {
-    cvr_onnx_value root, one, half, scaled = 0, erf = 0, sum = 0;
-    CVR_TRY(cvr_onnx_f32(o, 0.70710678118654752, &root, err));
-    CVR_TRY(cvr_onnx_f32(o, 1, &one, err));
-    CVR_TRY(cvr_onnx_f32(o, 0.5, &half, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Mul", x, root, &scaled, err));
+    cvr_onnx_value scaled = 0, erf = 0, sum = 0;
+    CVR_TRY(cvr_onnx_with(o, "Mul", x, 0.70710678118654752, &scaled, err));
     CVR_TRY(cvr_onnx_emit1(o, "Erf", scaled, &erf, err));
-    CVR_TRY(cvr_onnx_emit2(o, "Add", erf, one, &sum, err));
-    return cvr_onnx_emit2(o, "Mul", sum, half, out, err);
+    CVR_TRY(cvr_onnx_with(o, "Add", erf, 1, &sum, err));
+    return cvr_onnx_with(o, "Mul", sum, 0.5, out, err);
 }
 
 static int32_t write_step(const cvr_onnx *o, uint32_t code, const cvr_onnx_value *in, cvr_onnx_value *out,

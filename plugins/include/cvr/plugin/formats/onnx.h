@@ -149,6 +149,12 @@ static inline int32_t cvr_onnx_emit2(const cvr_onnx *o, const char *type, cvr_on
     return cvr_onnx_emit(o, type, in, 2, NULL, 0, out, err);
 }
 
+static inline int32_t cvr_onnx_emit3(const cvr_onnx *o, const char *type, cvr_onnx_value a, cvr_onnx_value b,
+                                     cvr_onnx_value c, cvr_onnx_value *out, cvr_error *err) {
+    const cvr_onnx_value in[3] = {a, b, c};
+    return cvr_onnx_emit(o, type, in, 3, NULL, 0, out, err);
+}
+
 /* The whole op as one node: its inputs, its first output. */
 static inline int32_t cvr_onnx_op(const cvr_onnx *o, const char *type, const cvr_onnx_attr *attrs, uint32_t n_attrs,
                                   cvr_error *err) {
@@ -170,12 +176,39 @@ static inline int32_t cvr_onnx_i64(const cvr_onnx *o, int64_t value, cvr_onnx_va
     return cvr_onnx_i64s(o, &value, 1, out, err);
 }
 
-/* A number, rank 0. */
-static inline int32_t cvr_onnx_f32(const cvr_onnx *o, double value, cvr_onnx_value *out, cvr_error *err) {
+/* A number, rank 0, of f32, i32 or i64. */
+static inline int32_t cvr_onnx_number(const cvr_onnx *o, uint32_t dtype, double value, cvr_onnx_value *out,
+                                      cvr_error *err) {
     const float f = (float)value;
+    const int32_t i = (int32_t)value;
+    const int64_t l = (int64_t)value;
+    const void *const data = dtype == CVR_F32 ? (const void *)&f : dtype == CVR_I32 ? (const void *)&i : &l;
     cvr_type t;
-    cvr_type_set(&t, CVR_F32, 0, NULL);
-    return o->constant(o, &t, &f, out, err);
+    cvr_type_set(&t, dtype, 0, NULL);
+    return o->constant(o, &t, data, out, err);
+}
+
+static inline int32_t cvr_onnx_f32(const cvr_onnx *o, double value, cvr_onnx_value *out, cvr_error *err) {
+    return cvr_onnx_number(o, CVR_F32, value, out, err);
+}
+
+/* A node of x, f32, and a number: "Mul", "Max". */
+static inline int32_t cvr_onnx_with(const cvr_onnx *o, const char *type, cvr_onnx_value x, double number,
+                                    cvr_onnx_value *out, cvr_error *err) {
+    cvr_onnx_value constant = 0;
+    CVR_TRY(cvr_onnx_f32(o, number, &constant, err));
+    return cvr_onnx_emit2(o, type, x, constant, out, err);
+}
+
+/* A reduction over axes. `since`: the opset from which on these are an input (ReduceSum 13, most others 18). */
+static inline int32_t cvr_onnx_reduce(const cvr_onnx *o, const char *type, int64_t since, cvr_onnx_value x,
+                                      const int64_t *axes, uint32_t n, int64_t keepdims, cvr_onnx_value *out,
+                                      cvr_error *err) {
+    const cvr_onnx_attr attrs[2] = {cvr_onnx_int("keepdims", keepdims), cvr_onnx_ints("axes", axes, n)};
+    cvr_onnx_value in[2] = {x, 0};
+    if (o->opset < since) return cvr_onnx_emit(o, type, in, 1, attrs, 2, out, err);
+    CVR_TRY(cvr_onnx_i64s(o, axes, n, &in[1], err));
+    return cvr_onnx_emit(o, type, in, 2, attrs, 1, out, err);
 }
 
 /* ---- shapes ---- */
