@@ -17,6 +17,8 @@ typedef struct arguments {
     const char *output;        /* the second such word, for commands that need one */
     const char *settings[128]; /* key=value */
     size_t n_settings;
+    const char *words[32]; /* others, for commands that take them */
+    size_t n_words;
     const char *resume;      /* --resume RUN_DIR */
     const char *swap_to[16]; /* --swap-to BACKEND@STEP */
     size_t n_swaps;
@@ -37,11 +39,12 @@ typedef struct command {
     int (*run)(const arguments *a);
     bool needs_path;
     bool needs_output; /* a second path */
+    bool takes_words;  /* others behind the path */
     bool forks;        /* it has limits of its own, and no watchdog */
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
-    bench_command, pack_command, plugins_command, convert_command, conform_command, export_command;
+    bench_command, pack_command, plugins_command, convert_command, conform_command, ctl_command, export_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 

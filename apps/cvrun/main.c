@@ -7,9 +7,9 @@
 
 double program_start;
 
-const command *const commands[] = {&train_command,   &val_command,     &predict_command, &export_command, &info_command,
-                                   &cfg_command,     &check_command,   &bench_command,   &pack_command,
-                                   &plugins_command, &convert_command, &conform_command};
+const command *const commands[] = {
+    &train_command, &val_command,  &predict_command, &export_command,  &info_command,    &cfg_command, &check_command,
+    &bench_command, &pack_command, &plugins_command, &convert_command, &conform_command, &ctl_command};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 static void print_log(void *ctx, uint32_t level, const char *text) {
@@ -94,10 +94,12 @@ static void print_usage(FILE *to) {
     for (size_t i = 0; i < n_commands; i++)
         fprintf(to, "  cvrun %s %s\n      %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
     fprintf(to, "  cvrun help [TOPIC]\n      this, or all that there is on it\n");
-    fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
-                "passes gradients "
-                "codecs weights exporters reports sections; the name of any of them; a\nsection of recipes, a setting such as "
-                "train.batch.\n");
+    fprintf(
+        to,
+        "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
+        "passes gradients "
+        "codecs weights exporters reports sections; the name of any of them; a\nsection of recipes, a setting such as "
+        "train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
 }
 
@@ -197,8 +199,11 @@ static bool has_recipe(const arguments *a, const command *c) {
 }
 
 static int no_recipe(const command *c) {
-    print_line(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s%s", c->name, c->name, c->usage,
-               c->needs_output ? "" : "; without a recipe, model=NAME and data=FOLDER as settings");
+    if (c->takes_words)
+        print_line(stderr, "cvrun: error: %s wants a run folder first: cvrun %s %s", c->name, c->name, c->usage);
+    else
+        print_line(stderr, "cvrun: error: what shall I %s? Usage: cvrun %s %s%s", c->name, c->name, c->usage,
+                   c->needs_output ? "" : "; without a recipe, model=NAME and data=FOLDER as settings");
     return EXIT_USAGE;
 }
 
@@ -221,6 +226,8 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
             a->path = words[i];
         } else if (!a->output && c->needs_output) {
             a->output = words[i];
+        } else if (c->takes_words && a->n_words < sizeof a->words / sizeof *a->words) {
+            a->words[a->n_words++] = words[i];
         } else {
             print_line(stderr, "cvrun: error: `%s` is one word too many; settings are written key=value", words[i]);
             return EXIT_USAGE;
@@ -234,6 +241,7 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
         return EXIT_USAGE;
     }
     if (a->resume) a->path = a->resume;
+    if (c->takes_words && !a->path) return no_recipe(c);
     if ((c->needs_path && !has_recipe(a, c)) || (!a->output && c->needs_output)) return no_recipe(c);
     return EXIT_OK;
 }

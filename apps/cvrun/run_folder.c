@@ -85,6 +85,21 @@ int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err) {
     return cvr_fail_at(err, folder, 0, CVR_ERR_IO);
 }
 
+int32_t run_folder_busy(const char *folder, bool *busy, cvr_error *err) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char *path = cvr_fs_join(folder, ".lock");
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    const int32_t status =
+        fd >= 0           ? fcntl(fd, F_GETLK, &lock) == 0 ? CVR_OK : folder_error(path, "cannot ask for its lock", err)
+                  : errno == ENOENT ? CVR_OK
+                          : folder_error(path, "cannot open it", err);
+    *busy = fd >= 0 && status == CVR_OK && lock.l_type != F_UNLCK;
+    if (fd >= 0) close(fd);
+    cvr_free(path);
+    return status;
+}
+
 /* ---- a run that came to nothing ---- */
 
 /* What a folder has before anything was saved. */

@@ -12,6 +12,8 @@ void run_folder_name_of(cvr_session *s, const char *path, char *name, size_t siz
 int32_t run_folder_make(cvr_session *s, char *path, size_t size, cvr_error *err);
 /* Locks it until *fd is closed. */
 int32_t run_folder_lock(const char *folder, int *fd, cvr_error *err);
+/* Whether somebody else has it locked. */
+int32_t run_folder_busy(const char *folder, bool *busy, cvr_error *err);
 /* Removes the folder of a run that failed, where it holds what a run begins with and nothing was saved. */
 void run_folder_discard(const char *folder);
 /* Writes config.ini, classes.txt and env.txt when the run starts, and waits for the disk before its first checkpoint.

@@ -74,6 +74,7 @@ static const struct {
     {"epoch_wait", offsetof(train_state, epoch_wait), true},
     {"best_value", offsetof(train_state, best_value), true},
     {"best_loss", offsetof(train_state, best_loss), true},
+    {"lr", offsetof(train_state, lr), true},
 };
 #define N_FIELDS (sizeof state_fields / sizeof *state_fields)
 
@@ -92,6 +93,7 @@ static void make_header(const cvr_session *s, const train_state *state, cvr_text
         else
             cvr_text_add(t, "%s %lld\n", state_fields[i].key, (long long)*(const int64_t *)(const void *)field);
     }
+    cvr_text_add(t, "backend %s\n", s->net.backend);
     for (size_t i = 0; i < state->n_history; i++) cvr_text_add(t, "metric %a\n", state->history[i]);
     for (size_t i = 0; i < cvr_store_count(s->net.store); i++) {
         const cvr_store_entry *e = cvr_store_get(s->net.store, i);
@@ -218,6 +220,9 @@ static bool read_field(train_state *state, uint64_t *seen, const char *line, cvr
         const double metric = strtod(line + 7, &end);
         return end != line + 7 && *end == '\0' && train_state_remember(state, metric, err) == CVR_OK;
     }
+    if (strncmp(line, "backend ", 8) == 0)
+        return !*state->backend && line[8] &&
+               (size_t)snprintf(state->backend, sizeof state->backend, "%s", line + 8) < sizeof state->backend;
     for (size_t i = 0; i < N_FIELDS; i++) {
         const size_t n = strlen(state_fields[i].key);
         char *field = (char *)state + state_fields[i].offset;
@@ -228,6 +233,7 @@ static bool read_field(train_state *state, uint64_t *seen, const char *line, cvr
             const double v = *(double *)(void *)field = strtod(line + n + 1, &end);
             const bool time = strstr(state_fields[i].key, "seconds") || strstr(state_fields[i].key, "wait");
             if (!isfinite(v) || (time && (v < 0 || v > LONGEST_TIME))) return false;
+            if (strcmp(state_fields[i].key, "lr") == 0 && v < 0) return false;
         } else {
             errno = 0;
             const int64_t v = *(int64_t *)(void *)field = strtoll(line + n + 1, &end, 10);

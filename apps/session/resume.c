@@ -20,12 +20,16 @@ static int32_t cannot_go_on(const trainer *t, const char *section, const char *k
     return settings_blame(&t->s->set, cvr_config_blame(t->s->set.config, section, key, CVR_ERR_USAGE, err), err);
 }
 
+static bool on_command_line(const trainer *t, const char *section, const char *key) {
+    const cvr_setting *given = cvr_config_given(t->s->set.config, section, key);
+    return given && !given->line;
+}
+
 /* The setting by which the data has become another. */
 static const char *data_key(const trainer *t) {
     static const char *const keys[] = {"limit", "train", "val_split", "format"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const cvr_setting *given = cvr_config_given(t->s->set.config, "data", keys[i]);
-        if (given && !given->line) return keys[i];
+        if (on_command_line(t, "data", keys[i])) return keys[i];
     }
     return "root";
 }
@@ -88,12 +92,10 @@ int32_t resume_fit(trainer *t, cvr_error *err) {
 static int32_t blame_change(const trainer *t, int32_t status, cvr_error *err) {
     static const char *const sections[] = {"model", "optim", "train"};
     static const char *const keys[] = {"name", "momentum", "ema", "num_classes", "amsgrad", "centered", "in_channels"};
-    const cvr_config *c = t->s->set.config;
     if (status != CVR_ERR_FORMAT || !err || !strstr(err->message, "the recipe was changed")) return status;
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-            const cvr_setting *given = cvr_config_given(c, sections[i], keys[k]);
-            if (!given || given->line) continue;
+            if (!on_command_line(t, sections[i], keys[k])) continue;
             const size_t n = strlen(err->message);
             (void)snprintf(err->message + n, sizeof err->message - n, "; put back %s.%s", sections[i], keys[k]);
             return status;
@@ -102,8 +104,32 @@ static int32_t blame_change(const trainer *t, int32_t status, cvr_error *err) {
     return status;
 }
 
+/* What the run was told while it went on holds on, unless today's command line says otherwise. */
+static void take_up(trainer *t) {
+    train_state *st = &t->state;
+    run_network *net = &t->s->net, before;
+    cvr_error err = CVR_ERROR_INIT;
+    if (st->lr > 0 && on_command_line(t, "optim", "lr")) st->lr = 0;
+    if (st->lr > 0) {
+        t->s->set.lr = st->lr;
+        cvr_log(CVR_LOG_INFO, "optim.lr = %g, as the run was told by `cvrun ctl`", st->lr);
+    }
+    if (!*st->backend || strcmp(st->backend, net->backend) == 0 || on_command_line(t, "backend", "name")) return;
+    if (network_move(net, st->backend, &before, &err) == CVR_OK) {
+        network_keep(net, &before);
+        cvr_log(CVR_LOG_INFO, "the run goes on on backend %s, where it was", net->backend);
+    } else {
+        cvr_log(CVR_LOG_WARNING, "the run was on backend %s: %s; it goes on on %s", st->backend, err.message,
+                net->backend);
+    }
+}
+
 int32_t resume_load(trainer *t, cvr_error *err) {
-    if (has_checkpoint(t->o->folder)) return blame_change(t, checkpoint_load(t->s, t->o->folder, &t->state, err), err);
-    cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
+    if (!has_checkpoint(t->o->folder)) {
+        cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
+        return CVR_OK;
+    }
+    CVR_TRY(blame_change(t, checkpoint_load(t->s, t->o->folder, &t->state, err), err));
+    take_up(t);
     return CVR_OK;
 }

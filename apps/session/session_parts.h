@@ -165,6 +165,8 @@ typedef struct train_state {
     int64_t sampler, repeat, groups;            /* of that epoch, as are the next four */
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
     int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; updates before each after the first */
+    double lr;                                  /* that `cvrun ctl` put in place of optim.lr; 0: none */
+    char backend[64];                           /* where it is; "": not known */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;

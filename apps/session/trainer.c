@@ -1,6 +1,6 @@
 /*
  * Training. A step is one replay of the programs for its batch; everything else here happens between steps: learning
- * rate, checkpoints, validation, moves to another backend.
+ * rate, checkpoints, validation. moves.c has what a run in progress is told to do.
  */
 #include "trainer.h"
 #include <math.h>
@@ -94,7 +94,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
                             .closing = is_closing(s->set.train, t->state.epoch),
                             .seed = s->set.run->seed};
     CVR_TRY(not_finite_keep(t, err));
-    CVR_TRY(session_train_step(s, &b, &at, err));
+    CVR_TRY(moves_step(t, &b, &at, err));
     if (!isfinite(s->losses.total))
         CVR_TRY(not_finite(t, &b, &at, err));
     else
@@ -120,29 +120,6 @@ static void enter_phase(trainer *t) {
                 phases_what(p, (size_t)st->phase));
     }
     t->s->net.phase = phase;
-}
-
-/* ---- moving to another backend ---- */
-
-static int32_t move_if_due(trainer *t, cvr_error *err) {
-    for (size_t i = 0; i < t->o->n_swaps; i++) {
-        const cvr_swap *swap = &t->o->swaps[i];
-        if (swap->step != t->state.step) continue;
-        const double start = cvr_now();
-        CVR_TRY(network_move(&t->s->net, swap->backend, &t->departed, err));
-        t->moved = true;
-        cvr_log(CVR_LOG_INFO, "moved to backend %s after step %lld in %.0f ms", swap->backend, (long long)t->state.step,
-                1e3 * (cvr_now() - start));
-        return CVR_OK;
-    }
-    return CVR_OK;
-}
-
-/* The first step on another backend decides whether the move stands. */
-static void settle_move(trainer *t, int32_t status) {
-    if (!t->moved) return;
-    (status == CVR_OK ? network_keep : network_return)(&t->s->net, &t->departed);
-    t->moved = false;
 }
 
 /* ---- the end of an epoch ---- */
@@ -278,6 +255,7 @@ static bool time_to_stop(const trainer *t) {
 static int32_t stopped(trainer *t, cvr_error *err) {
     CVR_TRY(save_weights(t, "last", err));
     CVR_TRY(save_state(t, err));
+    CVR_TRY(moves_answer(t, err));
     return cvr_fail(err, CVR_ERR_INTERRUPTED,
                     "interrupted after step %lld, everything is saved; go on with: cvrun train --resume %s",
                     (long long)t->state.step, t->o->folder);
@@ -285,29 +263,28 @@ static int32_t stopped(trainer *t, cvr_error *err) {
 
 static int32_t train_loop(trainer *t, cvr_error *err) {
     const int64_t epochs = t->s->set.train->epochs;
-    const volatile sig_atomic_t *stop = t->o->stop;
     CVR_TRY(split_begin(&t->s->data.splits[CVR_SPLIT_TRAIN], t->state.epoch, t->state.batch, err));
     while (t->state.epoch < epochs) {
         bool ended = false;
         enter_phase(t);
         schedule_tell_closing(t);
-        CVR_TRY(move_if_due(t, err));
         if (t->state.batch < t->steps_per_epoch) {
-            const int32_t status = train_step(t, err);
-            settle_move(t, status);
-            CVR_TRY(status);
+            moves_begin_step(t);
+            CVR_TRY(train_step(t, err));
         }
-        if (t->state.batch == t->steps_per_epoch && !(stop && *stop)) {
+        if (t->state.batch == t->steps_per_epoch && !moves_stop(t)) {
             CVR_TRY(end_epoch(t, err));
             ended = true;
         }
         if (ended && time_to_stop(t)) break;
-        if (stop && *stop) return stopped(t, err);
-        if (save_is_due(t, ended)) CVR_TRY(save_state(t, err));
+        if (moves_stop(t)) return stopped(t, err);
+        if (save_is_due(t, ended) || moves_save(t)) CVR_TRY(save_state(t, err));
+        CVR_TRY(moves_answer(t, err));
     }
     t->state.finished = 1;
     if (epochs == 0) CVR_TRY(save_weights(t, "last", err));
-    return save_state(t, err);
+    CVR_TRY(save_state(t, err));
+    return moves_answer(t, err);
 }
 
 /* ---- beginning and end ---- */
@@ -351,11 +328,12 @@ int32_t cvr_train(cvr_session *s, const cvr_train_options *o, cvr_train_result *
     trainer t = {.s = s, .o = o};
     memset(result, 0, sizeof *result);
     t.steps_per_epoch = split_per_epoch(&s->data.splits[CVR_SPLIT_TRAIN]);
-    int32_t status = o->resume ? resume_load(&t, err) : CVR_OK;
+    int32_t status = moves_open(&t, err);
+    if (status == CVR_OK && o->resume) status = resume_load(&t, err);
     result->epochs = t.state.epoch;
     if (t.state.finished) result->finished_by = ended_by(&t, t.state.seconds);
     if (status == CVR_OK && !result->finished_by) status = train_and_tell(&t, result, err);
-    settle_move(&t, status);
+    moves_close(&t);
     tell_close(&t);
     cvr_free(t.gathered);
     cvr_metrics_clear(&t.metrics);

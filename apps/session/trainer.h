@@ -2,6 +2,7 @@
 #ifndef CVR_TRAINER_H
 #define CVR_TRAINER_H
 
+#include "control.h"
 #include "session_parts.h"
 
 typedef struct trainer {
@@ -20,9 +21,11 @@ typedef struct trainer {
     } spent;              /* seconds of this session */
     bool moved;           /* to another backend, and no step was done there yet */
     run_network departed; /* where it was, until then */
-    int64_t validated;    /* batches of the validation that is going on */
-    int64_t in_a_row;     /* steps whose loss was not finite */
-    char *gathered;       /* running statistics before the step, where train.on_nan = skip */
+    double move_begun;
+    control control;   /* what it was told by `cvrun ctl`, and has not answered */
+    int64_t validated; /* batches of the validation that is going on */
+    int64_t in_a_row;  /* steps whose loss was not finite */
+    char *gathered;    /* running statistics before the step, where train.on_nan = skip */
 } trainer;
 
 /* One step that is done. */
@@ -57,6 +60,18 @@ int32_t tell_first_batch(trainer *t, const cvr_batch *b, cvr_error *err);
 /* not_finite.c: before a step; and after one whose loss is not finite: an error, or CVR_OK where it is left out. */
 int32_t not_finite_keep(trainer *t, cvr_error *err);
 int32_t not_finite(trainer *t, const cvr_batch *b, const net_scalars *at, cvr_error *err);
+
+/* moves.c. Before a step: moves that are due, and orders that came in. */
+void moves_begin_step(trainer *t);
+/* The step; where it is the first on another backend and fails, on the one before. */
+int32_t moves_step(trainer *t, const cvr_batch *b, const net_scalars *at, cvr_error *err);
+/* Whether the run was told to stop; whether what it was told wants to be saved, so that it holds after any end. */
+bool moves_stop(const trainer *t);
+bool moves_save(const trainer *t);
+/* Once the step is done and saved. */
+int32_t moves_answer(trainer *t, cvr_error *err);
+int32_t moves_open(trainer *t, cvr_error *err);
+void moves_close(trainer *t);
 
 int32_t tell_start(trainer *t, cvr_error *err);
 int32_t tell_step(const trainer *t, const step_done *d, cvr_error *err);

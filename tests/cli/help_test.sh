@@ -30,7 +30,7 @@ for topic in "" layers augment optim sched data models tasks predictions backend
 done
 
 # a command's page is wrapped once: no line ends where the next word would have fitted
-for command in train val predict info cfg check bench pack plugins convert conform; do
+for command in train val predict info cfg check bench pack plugins convert conform ctl; do
   "$CVRUN" "$command" --help >page.txt
   awk '{match($0, /^ */); n = RLENGTH; first = $1
         if (NR > 3 && NF && length(prev) && n == indent && first !~ /^-/ && prev !~ /^-/ && prev !~ /[.:]$/ && length(prev) + 1 + length(first) < 80) {print prev "\n" $0; bad = 1}

@@ -240,7 +240,7 @@ Test(transforms, mistakes_name_their_line) {
         cvr_error err = CVR_ERROR_INIT;
         cr_expect_eq(open_run(&r, bad[i][0], 800, 1333, &err), CVR_ERR_USAGE, "%s was taken", bad[i][0]);
         cr_expect(strstr(err.message, bad[i][1]), "%s: %s", bad[i][0], err.message);
-        cr_expect(strstr(err.file, ".ini") && err.line == 2, "%s: %s:%d", bad[i][0], err.file, (int)err.line);
+        cr_expect(strstr(err.file, "cvr_recipe_") && err.line == 2, "%s: %s:%d", bad[i][0], err.file, (int)err.line);
         close_run(&r);
     }
 }

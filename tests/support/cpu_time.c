@@ -4,10 +4,11 @@
  *
  * CPU seconds depend on the machine, and on what else it does. So a test over its budget is held against the budget
  * times what this machine needs, now, for a fixed loop, in units of what the loop takes where the budgets were
- * measured. Over that is written to LOG and named by tests/run.sh; over twice that fails. A machine that is faster gets
- * no less, and half a second more is always allowed. CVR_TEST_BUDGET=off only measures.
+ * measured. Over that is written to LOG and named by tests/run.sh; over three times that fails, since other programs on
+ * the same cores can double what a test needs. A machine that is faster gets no less, and half a second more is always
+ * allowed. CVR_TEST_BUDGET=off only measures.
  *
- * The status is the command's; 1 where it passed and took more than twice its budget.
+ * The status is the command's; 1 where it passed and took more than three times its budget.
  */
 #include <errno.h>
 #include <signal.h>
@@ -84,9 +85,10 @@ int main(int argc, char **argv) {
     const double took = cpu_seconds(RUSAGE_CHILDREN);
     if (took > budget + ALLOWED) budget *= slowness();
     if (note(argv[3], name, took, budget) != 0) return 1;
-    if (status != 0 || took <= 2 * budget + ALLOWED || (judge && strcmp(judge, "off") == 0)) return status;
+    if (status != 0 || took <= 3 * budget + ALLOWED || (judge && strcmp(judge, "off") == 0)) return status;
     fprintf(stderr,
-            "%s took %.1f CPU seconds, more than twice its budget, which is %.1f on this machine; make it cheaper, or "
+            "%s took %.1f CPU seconds, more than three times its budget, which is %.1f on this machine; make it "
+            "cheaper, or "
             "raise its line in tests/budget.txt and say why\n",
             name, took, budget);
     return 1;

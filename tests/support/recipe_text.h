@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 static inline cvr_config *recipe_of_text(const char *text) {
-    char path[] = "/tmp/cvr_recipe_XXXXXX.ini";
+    char path[] = "/tmp/cvr_recipe_XXXXXX";
     cvr_config *c = NULL;
     cvr_error err = CVR_ERROR_INIT;
-    const int file = mkstemps(path, 4);
+    const int file = mkstemp(path);
     cr_assert_geq(file, 0);
     cr_assert_eq(write(file, text, strlen(text)), (ssize_t)strlen(text));
     cr_assert_eq(close(file), 0);
