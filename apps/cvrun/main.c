@@ -98,7 +98,7 @@ static void print_usage(FILE *to) {
         to,
         "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
         "passes gradients "
-        "codecs weights exporters reports sections; the name of any of them; a\nsection of recipes, a setting such as "
+        "codecs weights exporters reports sections; the name of any of them; a section\nof recipes, a setting such as "
         "train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
 }

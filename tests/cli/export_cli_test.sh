@@ -46,7 +46,7 @@ num_classes = 3
 [data]
 img_size = 18,20
 [net]
-c1 = conv2d 8 kernel_size=3 stride=2 padding=1 groups=1 bias=no
+c1 = conv2d 16 kernel_size=3 stride=2 padding=1 bias=no
 bn = batch_norm2d
 act = hardswish
 t1 = conv_transpose2d 4 kernel_size=2 stride=2 bias=no
