@@ -94,12 +94,9 @@ static void print_usage(FILE *to) {
     for (size_t i = 0; i < n_commands; i++)
         fprintf(to, "  cvrun %s %s\n      %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
     fprintf(to, "  cvrun help [TOPIC]\n      this, or all that there is on it\n");
-    fprintf(
-        to,
-        "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
-        "passes gradients "
-        "codecs weights exporters reports sections; the name of any of them; a section\nof recipes, a setting such as "
-        "train.batch.\n");
+    fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
+                "passes gradients codecs weights exporters reports sections; the name of any of\n"
+                "them; a section of recipes, a setting such as train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
 }
 

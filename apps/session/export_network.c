@@ -54,7 +54,7 @@ static int32_t check_stride(const cvr_session *s, cvr_canvas canvas, cvr_error *
     const int64_t stride = data_stride(&s->set);
     if (canvas.height % stride == 0 && canvas.width % stride == 0) return CVR_OK;
     return cvr_fail(err, CVR_ERR_USAGE,
-                    "export.size = %lld,%lld: sides of this network's pictures are multiples of %lld",
+                    "pictures of %lld,%lld: the sides of this network's are multiples of %lld; set export.size",
                     (long long)canvas.height, (long long)canvas.width, (long long)stride);
 }
 
@@ -73,7 +73,7 @@ static int32_t find_canvas(cvr_session *s, cvr_canvas *out, cvr_error *err) {
     CVR_TRY(status);
     *out = b.canvas;
     if (e->n_size) *out = (cvr_canvas){height, width};
-    return e->n_size ? check_stride(s, *out, err) : CVR_OK;
+    return check_stride(s, *out, err);
 }
 
 /* ---- graphs ---- */

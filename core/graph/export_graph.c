@@ -55,6 +55,7 @@ static int32_t depends_otherwise(const exporting *e, const ir_node *n, uint32_t 
 static int32_t compare_value(exporting *e, const ir_node *n, cvr_value v, cvr_error *err) {
     const cvr_export_job *j = e->job;
     const cvr_type *a = &j->network->values[v]->type, *b = &j->another->values[v]->type;
+    if (a->rank != b->rank) return depends_otherwise(e, n, 0, a->shape[0], b->shape[0], err);
     for (uint32_t i = 0; i < a->rank; i++) {
         if (a->shape[i] == b->shape[i]) continue;
         const int64_t each = a->shape[i] / j->batch;
