@@ -59,9 +59,9 @@ static int32_t compare_value(exporting *e, const ir_node *n, cvr_value v, cvr_er
     for (uint32_t i = 0; i < a->rank; i++) {
         if (a->shape[i] == b->shape[i]) continue;
         const int64_t each = a->shape[i] / j->batch;
-        if (each * j->batch != a->shape[i] || each * j->another_batch != b->shape[i])
-            return depends_otherwise(e, n, i, a->shape[i], b->shape[i], err);
-        e->per_picture[v][i] = each;
+        const bool even = each && each * j->batch == a->shape[i] && each * j->another_batch == b->shape[i];
+        if (!even && j->free) return depends_otherwise(e, n, i, a->shape[i], b->shape[i], err);
+        e->per_picture[v][i] = even ? each : 1; /* of a fixed batch only that it depends counts */
     }
     return CVR_OK;
 }
@@ -75,16 +75,18 @@ static bool same_node(const ir_node *a, const ir_node *b) {
 static int32_t compare_graphs(exporting *e, cvr_error *err) {
     const cvr_graph *a = e->job->network, *b = e->job->another;
     bool same = a->n_nodes == b->n_nodes && a->n_values == b->n_values;
-    static const ir_node input = {.name = "input", .scope = ""};
+    ir_node stored = {.name = "images", .scope = ""};
     for (size_t i = 0; same && i < a->n_nodes; i++) same = same_node(a->nodes[i], b->nodes[i]);
     if (!same)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                         "the network has other layers for a batch of %lld than for one of %lld, and cannot be exported",
                         (long long)e->job->batch, (long long)e->job->another_batch);
     for (size_t v = 1; v < a->n_values; v++) {
-        if (a->values[v]->kind == VALUE_INPUT) CVR_TRY(compare_value(e, &input, (cvr_value)v, err));
-        if (a->values[v]->kind == VALUE_STORED && !same_shape(&a->values[v]->type, &b->values[v]->type))
-            return depends_otherwise(e, &input, 0, a->values[v]->type.shape[0], b->values[v]->type.shape[0], err);
+        const ir_value *value = a->values[v];
+        if (value->kind == VALUE_INPUT) CVR_TRY(compare_value(e, &stored, (cvr_value)v, err));
+        if (value->kind != VALUE_STORED || !e->job->free || same_shape(&value->type, &b->values[v]->type)) continue;
+        stored.name = (char *)(uintptr_t)cvr_store_get(a->store, value->store_index)->name;
+        return depends_otherwise(e, &stored, 0, value->type.shape[0], b->values[v]->type.shape[0], err);
     }
     for (size_t i = 0; i < a->n_nodes; i++)
         for (uint32_t k = 0; k < a->nodes[i]->n_outputs; k++)
@@ -259,9 +261,8 @@ static int32_t name_constants(exporting *e, cvr_error *err) {
 
 static void view_node(const cvr_export *x, uint64_t i, cvr_node_view *out) {
     const exporting *e = x->ctx;
-    const ir_node *n = i < x->n_nodes ? e->nodes[i] : NULL;
-    *out = (cvr_node_view){.struct_size = sizeof *out, .name = "", .scope = ""};
-    if (!n) return;
+    static const ir_node none = {.name = "", .scope = ""};
+    const ir_node *n = i < x->n_nodes ? e->nodes[i] : &none;
     *out = (cvr_node_view){.struct_size = sizeof *out,
                            .op = n->op,
                            .attrs = n->attrs,
