@@ -26,7 +26,7 @@ static int32_t ask_infer(worker *w, const cvr_op_desc *op, const layer_case *c, 
     }
     const cvr_infer_args args = {sizeof args, attrs, in, out, c->n_inputs, op->n_outputs};
     const int32_t status = op->infer(&args, err);
-    if (status < CVR_OK || status > CVR_ERR_USAGE)
+    if (status < CVR_OK || status > CVR_ERR_DEVICE)
         return cvr_fail(err, CVR_ERR_PLUGIN, "its `infer` returns %d, which is no status that abi.h has", status);
     if (status != CVR_OK && !err->message[0])
         return cvr_fail(err, CVR_ERR_PLUGIN, "its `infer` refuses the inputs with status %d and does not say why",
@@ -77,7 +77,7 @@ static int32_t launch_directly(worker *w, const cvr_op_desc *op, const layer_cas
                                   .n_inputs = c->n_inputs,
                                   .n_outputs = op->n_outputs};
     const cvr_kernel_desc any = {.struct_size = sizeof any, .op = op->name, .payload = &args};
-    const cvr_launch launch = {sizeof launch, &any, &args, op->name, 0};
+    const cvr_launch launch = {.struct_size = sizeof launch, .kernel = &any, .args = &args, .name = op->name, .op = op};
     const int32_t status = kernel_check_launch(&w->check, &launch, err);
     return status == CVR_ERR_INTERRUPTED ? CVR_OK : status; /* its kernel's row says it */
 }

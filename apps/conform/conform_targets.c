@@ -36,7 +36,7 @@ static int32_t add_kernel(worker *w, const cvr_op_desc *op, const cvr_kernel_des
     (void)snprintf(what, sizeof what, "kernel %.30s%s%.40s%s", k->backend, isa ? " (" : "", isa ? k->isa : "",
                    isa ? ")" : "");
     c->kernels[c->n++] = (tested_kernel){k, op, board_row(w->board, op->name, what)};
-    w->low = w->low || (k->flags & CVR_KERNEL_LOW_PRECISION);
+    w->low = w->low || (k->flags & CVR_KERNEL_BF16);
     return CVR_OK;
 }
 
@@ -55,7 +55,7 @@ static int32_t add_kernels(worker *w, const char *name, cvr_error *err) {
     t.name = t.op->name;
     CVR_TRY(cvr_plugins_kernels(w->plugins, t.op, backend, &kernels, &n, err));
     for (size_t i = 0; i < n; i++) {
-        if (!is_ours(w, cvr_plugins_owner(w->plugins, kernels[i]))) continue;
+        if (!cvr_kernel_is_host(kernels[i]) || !is_ours(w, cvr_plugins_owner(w->plugins, kernels[i]))) continue;
         CVR_TRY(add_kernel(w, t.op, kernels[i], err));
         ours++;
     }

@@ -11,7 +11,7 @@ static int32_t open_machine(worker *w, case_machine *m, cvr_threadpool *pool, cv
     (void)snprintf(m->label, sizeof m->label, "reference/1");
     m->plugins = w->plugins;
     m->pool = pool;
-    return cvr_device_open(&m->device, w->plugins, "reference", 0, pool, err);
+    return cvr_device_open(&m->device, w->plugins, &(cvr_device_choice){.backend = "reference"}, pool, err);
 }
 
 /* Where the plugin has taken the place of another: it is then the last of as many as before. */

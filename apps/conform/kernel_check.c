@@ -83,7 +83,8 @@ static int32_t ask_support(const verification *v, bool *does, cvr_error *err) {
     *does = true;
     for (uint32_t i = 0; i < v->sig.n_inputs + v->sig.n_outputs; i++) {
         const cvr_tensor *t = i < v->sig.n_inputs ? v->in[i] : v->out[i - v->sig.n_inputs];
-        if (t && (t->dtype == CVR_BF16 || t->dtype == CVR_F16) && !(k->flags & CVR_KERNEL_LOW_PRECISION)) *does = false;
+        if (t && t->dtype == CVR_BF16 && !(k->flags & CVR_KERNEL_BF16)) *does = false;
+        if (t && t->dtype == CVR_F16 && !(k->flags & CVR_KERNEL_F16)) *does = false;
     }
     if (!k->supports || !*does) return CVR_OK;
     board_doing(v->k->board, v->t->row, "in its callback `supports`");
@@ -121,10 +122,10 @@ static int32_t ask(verification *v, const cvr_threadpool *pool, bool prepared, b
 /* ---- running ---- */
 
 static int32_t judge_status(const verification *v, int32_t status, cvr_error *err) {
-    if (status >= CVR_OK && status <= CVR_ERR_USAGE && err->message[0]) return status;
+    if (status >= CVR_OK && status <= CVR_ERR_DEVICE && err->message[0]) return status;
     return check_blame(&v->k->bench, &v->launch, CVR_ERR_PLUGIN, err,
-                       status < CVR_OK || status > CVR_ERR_USAGE ? "returns %d, which is no status that abi.h has"
-                                                                 : "fails with status %d and does not say why",
+                       status < CVR_OK || status > CVR_ERR_DEVICE ? "returns %d, which is no status that abi.h has"
+                                                                  : "fails with status %d and does not say why",
                        status);
 }
 
@@ -269,7 +270,8 @@ static void verify(kernel_check *k, const tested_kernel *t, const cvr_launch *l,
     v.args = *l->args;
     v.args.workspace_size = v.args.prepared_size = 0;
     v.args.prepared = NULL;
-    v.launch = (cvr_launch){sizeof v.launch, t->desc, &v.args, t->op->name, 0};
+    v.launch = (cvr_launch){
+        .struct_size = sizeof v.launch, .kernel = t->desc, .args = &v.args, .name = t->op->name, .op = t->op};
     k->bench.what = CVR_CHECK_MEMORY | (k->positive && !meaning ? CVR_CHECK_NAN : 0);
     const int32_t status = verify_all(&v, meaning, of, &does, &err);
     if (status == CVR_OK && !does) return;
@@ -305,14 +307,16 @@ static int32_t reference_results(kernel_check *k, const cvr_op_desc *op, const c
     for (size_t i = 0; i < n && !*which; i++) {
         static verification v;
         const tested_kernel t = {kernels[i], op, NULL};
-        bool does = true;
+        bool does = cvr_kernel_is_host(kernels[i]);
+        if (!does) continue;
         memset(&v, 0, sizeof v);
         v.k = k;
         v.t = &t;
         v.args = *l->args;
         v.args.workspace_size = v.args.prepared_size = 0;
         v.args.prepared = NULL;
-        v.launch = (cvr_launch){sizeof v.launch, kernels[i], &v.args, op->name, 0};
+        v.launch = (cvr_launch){
+            .struct_size = sizeof v.launch, .kernel = kernels[i], .args = &v.args, .name = op->name, .op = op};
         CVR_TRY(ask(&v, k->one, false, &does, err));
         if (!does) continue;
         *which = kernels[i];
@@ -354,11 +358,9 @@ int32_t kernel_check_launch(void *ctx, const cvr_launch *l, cvr_error *err) {
     kernel_check *k = ctx;
     kernel_results reference = {.n = 0}, parts = {.n = 0};
     const cvr_kernel_desc *which = NULL;
-    const void *found;
     cvr_error why = CVR_ERROR_INIT;
-    CVR_TRY(cvr_plugins_find(k->plugins, CVR_KIND_OP, l->kernel->op, &found, err));
-    const cvr_op_desc *op = found;
-    if (!kernel_check_has(k, op) || l->kernel->payload == l->kernel->prepare) return CVR_OK;
+    const cvr_op_desc *op = l->op;
+    if (!kernel_check_has(k, op) || (l->flags & CVR_LAUNCH_PREPARES)) return CVR_OK;
     if (is_left(k, op)) return cvr_fail(err, CVR_ERR_INTERRUPTED, "%s is left alone", op->name);
     int32_t status = reference_results(k, op, l, &reference, &which, &why);
     board_doing(k->board, NULL, "in the decomposition of %s", op->name);

@@ -5,7 +5,7 @@ typedef struct decomposed {
     cvr_store *store;
     cvr_graph *graph;
     cvr_program *program;
-    void *arena;
+    cvr_arena *arena;
     cvr_value inputs[CVR_MAX_IO], outputs[CVR_MAX_IO];
 } decomposed;
 
@@ -37,7 +37,7 @@ static int32_t compute(decomposed *d, const case_machine *m, const cvr_kernel_ar
     char name[32];
     CVR_TRY(cvr_store_place(d->store, m->device, err));
     CVR_TRY(cvr_program_plan(&d->program, d->graph, m->device, m->pool, CVR_FALLBACK_ALLOW, err));
-    CVR_TRY(cvr_device_alloc(m->device, cvr_program_arena_bytes(d->program), &d->arena, err));
+    CVR_TRY(cvr_arena_create(&d->arena, m->device, &d->program, 1, 0, err));
     CVR_TRY(cvr_program_bind(d->program, d->arena, err));
     for (uint32_t i = 0; i < a->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
@@ -78,7 +78,7 @@ int32_t kernel_decomposed(const kernel_check *k, const cvr_op_desc *op, const cv
     CVR_TRY_OUT(read_outputs(&d, a, out, err));
 out:
     cvr_program_destroy(&d.program);
-    cvr_device_free(k->plain->device, d.arena);
+    cvr_arena_destroy(&d.arena);
     cvr_graph_destroy(&d.graph);
     cvr_store_destroy(&d.store);
     return status == CVR_ERR_UNSUPPORTED ? CVR_ERR_PLUGIN : status;

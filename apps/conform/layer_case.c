@@ -11,8 +11,7 @@ struct case_run {
     cvr_store *store;
     cvr_graph *graph;
     cvr_program *program;
-    uint8_t *block; /* device address: guard, arena, guard */
-    uint64_t arena_bytes;
+    cvr_arena *arena; /* guard, memory, guard */
     uint32_t n_outputs;
     cvr_value inputs[CASE_MOST_IO], outputs[CASE_MOST_IO];
 };
@@ -39,6 +38,7 @@ int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backe
     int32_t status = CVR_OK;
     memset(m, 0, sizeof *m);
     m->plugins = plugins;
+    m->fallback = CVR_FALLBACK_ALLOW;
     (void)snprintf(m->label, sizeof m->label, "%s%s%s/%u", backend, isa ? "/" : "", isa ? isa : "", threads);
     if (isa) {
         const cvr_plugin_info *pack = find_pack(m->plugins, isa);
@@ -49,7 +49,7 @@ int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backe
         }
     }
     CVR_TRY_OUT(cvr_pool_create(&m->pool, threads, err));
-    CVR_TRY_OUT(cvr_device_open(&m->device, m->plugins, backend, 0, m->pool, err));
+    CVR_TRY_OUT(cvr_device_open(&m->device, m->plugins, &(cvr_device_choice){.backend = backend}, m->pool, err));
 out:
     if (status != CVR_OK) machine_close(m);
     return status;
@@ -275,8 +275,10 @@ static bool is_guarded(const case_run *r) {
 }
 
 static int32_t check_guards(const case_run *r, cvr_error *err) {
-    const uint8_t *before = r->block, *after = r->block + GUARD_BYTES + r->arena_bytes;
-    for (uint32_t i = 0; is_guarded(r) && i < GUARD_BYTES; i++) {
+    uint64_t bytes = 0;
+    const uint8_t *block = is_guarded(r) ? cvr_arena_block(r->arena, 0, &bytes) : NULL;
+    const uint8_t *before = block - GUARD_BYTES, *after = block + bytes;
+    for (uint32_t i = 0; block && i < GUARD_BYTES; i++) {
         if (before[i] == GUARD_VALUE && after[i] == GUARD_VALUE) continue;
         return cvr_fail(err, CVR_ERR_PLUGIN, "something wrote outside the arena, %s it",
                         before[i] == GUARD_VALUE ? "past" : "before");
@@ -287,18 +289,16 @@ static int32_t check_guards(const case_run *r, cvr_error *err) {
 static int32_t plan(case_run *r, cvr_error *err) {
     cvr_device *d = r->machine->device;
     CVR_TRY(cvr_store_place(r->store, d, err));
-    CVR_TRY(cvr_program_plan(&r->program, r->graph, d, r->machine->pool, CVR_FALLBACK_ALLOW, err));
-    r->arena_bytes = cvr_program_arena_bytes(r->program);
-    void *block;
-    CVR_TRY(cvr_device_alloc(d, r->arena_bytes + 2 * GUARD_BYTES, &block, err));
-    r->block = block;
-    if (is_guarded(r)) {
-        /* What a kernel leaves out is NaN. */
-        memset(r->block + GUARD_BYTES, 0xFF, r->arena_bytes);
-        memset(r->block, GUARD_VALUE, GUARD_BYTES);
-        memset(r->block + GUARD_BYTES + r->arena_bytes, GUARD_VALUE, GUARD_BYTES);
+    CVR_TRY(cvr_program_plan(&r->program, r->graph, d, r->machine->pool, r->machine->fallback, err));
+    CVR_TRY(cvr_arena_create(&r->arena, d, &r->program, 1, GUARD_BYTES, err));
+    uint64_t bytes = 0;
+    uint8_t *block = is_guarded(r) ? cvr_arena_block(r->arena, 0, &bytes) : NULL;
+    if (block) {
+        memset(block, 0xFF, bytes); /* what a kernel leaves out is NaN */
+        memset(block - GUARD_BYTES, GUARD_VALUE, GUARD_BYTES);
+        memset(block + bytes, GUARD_VALUE, GUARD_BYTES);
     }
-    return cvr_program_bind(r->program, r->block + GUARD_BYTES, err);
+    return cvr_program_bind(r->program, r->arena, err);
 }
 
 int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cvr_error *err) {
@@ -328,7 +328,7 @@ void case_close(case_run **run) {
     case_run *r = *run;
     if (!r) return;
     cvr_program_destroy(&r->program);
-    cvr_device_free(r->machine->device, r->block);
+    cvr_arena_destroy(&r->arena);
     cvr_graph_destroy(&r->graph);
     cvr_store_destroy(&r->store);
     free(r);

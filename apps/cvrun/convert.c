@@ -2,6 +2,7 @@
 #include "cvrun.h"
 #include <ctype.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* The tensors of a file, held until all of them are written. */
 typedef struct tensor_list {
@@ -74,6 +75,36 @@ typedef struct convert_settings {
     int64_t in_channels;
 } convert_settings;
 
+static bool is_counter(const char *name) {
+    static const char end[] = ".num_batches_tracked";
+    const size_t n = strlen(name);
+    return n >= sizeof end - 1 && strcmp(name + n - (sizeof end - 1), end) == 0;
+}
+
+static const cvr_weight *find_tensor(const tensor_list *l, const char *name) {
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->weights[i].name, name) == 0) return &l->weights[i];
+    return NULL;
+}
+
+static bool has_shape(const cvr_weight *w, const cvr_type *t) {
+    bool same = w->rank == t->rank;
+    for (uint32_t i = 0; same && i < t->rank; i++) same = w->shape[i] == t->shape[i];
+    return same;
+}
+
+/* A file with names is the network's where it has a tensor of each name, in its shape. */
+static int32_t check_names(const tensor_list *l, const cvr_store *store, const convert_settings *s, cvr_error *err) {
+    for (size_t i = 0; i < cvr_store_count(store); i++) {
+        const cvr_store_entry *e = cvr_store_get(store, i);
+        const cvr_weight *w = e->role <= CVR_STORE_BUFFER ? find_tensor(l, e->name) : NULL;
+        if (e->role > CVR_STORE_BUFFER || (w && has_shape(w, &e->type)) || (!w && is_counter(e->name))) continue;
+        return cvr_fail(err, CVR_ERR_FORMAT, "has %s `%.160s` of %.200s; give its own network, or leave out cfg",
+                        w ? "another shape for the tensor" : "no tensor", e->name, s->network);
+    }
+    return CVR_OK;
+}
+
 static int32_t read_all(cvr_plugins *p, const char *path, const convert_settings *s, tensor_list *l, cvr_error *err) {
     cvr_mapping map = {0};
     cvr_store *store = NULL;
@@ -86,6 +117,7 @@ static int32_t read_all(cvr_plugins *p, const char *path, const convert_settings
     CVR_TRY_OUT(format ? cvr_weights_read(&r, keep, l, err)
                        : cvr_fail(err, CVR_ERR_FORMAT, "is no file of weights that any plugin knows (%s)",
                                   known.s ? known.s : "there is none"));
+    if (store && !format->read_for) CVR_TRY_OUT(check_names(l, store, s, err));
 out:
     cvr_fs_unmap(&map);
     cvr_store_destroy(&store);
@@ -156,7 +188,8 @@ static int32_t convert(cvr_plugins *p, const arguments *a, tensor_list *l, cvr_e
     convert_settings s;
     char size[32];
     CVR_TRY(read_settings(a, &s, err));
-    if (!s.force && cvr_fs_exists(a->output))
+    struct stat there;
+    if (!s.force && lstat(a->output, &there) == 0) /* a link that leads nowhere is there, too */
         return cvr_fail_at(err, a->output, 0,
                            cvr_fail(err, CVR_ERR_USAGE, "is there already; give force=yes to replace it"));
     CVR_TRY(read_all(p, a->path, &s, l, err));

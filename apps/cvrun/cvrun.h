@@ -17,6 +17,8 @@ typedef struct arguments {
     const char *output;        /* the second such word, for commands that need one */
     const char *settings[128]; /* key=value */
     size_t n_settings;
+    const char *sources[128]; /* predict: source=PATH, each time that it stands there */
+    size_t n_sources;
     const char *words[32]; /* others, for commands that take them */
     size_t n_words;
     const char *resume;      /* --resume RUN_DIR */
@@ -82,6 +84,8 @@ void print_page(char *page);
 const char *human_count(int64_t n, char buf[32]);
 /* "1 epoch", "1,234 epochs", "10 classes" */
 const char *human_many(int64_t n, const char *one, char buf[64]);
+/* Of pictures a second: "1234", "7.3", "0.42" */
+const char *human_speed(double v, char buf[32]);
 /* "59 s", "2 min 05 s", "1 h 02 min" */
 const char *human_seconds(double s, char buf[32]);
 

@@ -41,6 +41,8 @@ void help_example(const help_kind *kind, const help_entry *e, cvr_text *out);
 /* Where the error is that a setting of the command line, KEY=VALUE, is unknown, and plugins or sections have such a
  * key: says in which section (key_hint.c). */
 void hint_at_section(const char *setting, cvr_error *err);
+/* Where the error is about the recipe, and that is a file of weights or of a network: says what to write. */
+void hint_at_file(const char *path, cvr_error *err);
 
 /* All that is known of a word: a command, a kind, a section, a name, a setting. Returns the exit status. */
 int help_topic(const char *topic);

@@ -72,6 +72,7 @@ static void read_predictions(const void *desc, help_entry *e) {
 }
 
 static void read_backend_rest(const cvr_backend_desc *d, help_entry *e) {
+    TAKE_SCHEMA(d, e);
     if (d->flags & CVR_BACKEND_TEST) NOTE(e, "For tests; never chosen by itself.");
 }
 READS(backend)
@@ -127,7 +128,8 @@ const help_kind help_kinds[] = {
     {"tasks", "task", " ", CVR_KIND_TASK, "train", "Chosen by run.task; its settings are keys of [train].", read_task},
     {"predictions", "predictions of task", " ", CVR_KIND_TASK, "predict",
      "Keys of [predict] that the task named by run.task has.", read_predictions},
-    {"backends", "backend", " ", CVR_KIND_BACKEND, "", "Chosen by backend.name.", read_backend},
+    {"backends", "backend", " ", CVR_KIND_BACKEND, "backend",
+     "Chosen by backend.name; its settings are keys of [backend].", read_backend},
     {"passes", "pass", " ", CVR_KIND_PASS, "backend",
      "Rewrite the graph: all run, but for those that must be named; backend.passes chooses: auto, NAME(key=value).",
      read_pass},

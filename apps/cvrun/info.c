@@ -127,7 +127,7 @@ static int run_info(const arguments *a) {
     cvr_session *session;
     cvr_session_info i;
     size_t n;
-    const int status = open_session(a, CVR_FOR_TRAINING, &session);
+    const int status = open_session(a, CVR_FOR_TRAINING | CVR_DATA_IF_GIVEN, &session);
     if (status != EXIT_OK) return status;
     cvr_session_describe(session, &i);
     layer_row *rows = make_rows(&i, &n);
@@ -142,11 +142,13 @@ static int run_info(const arguments *a) {
 
 const command info_command = {
     .name = "info",
-    .usage = "RECIPE.ini [key=value ...]",
+    .usage = "RECIPE.ini|RUN_DIR|model=NAME [key=value ...]",
     .summary = "every layer: shape, parameters, cost, kernel",
     .help = "Shapes, kernels and planned memory are those of a training step. One multiply-accumulate is two "
             "floating-point operations. --json "
-            "prints JSON.\n",
+            "prints JSON.\n"
+            "Without data, as in cvrun info model=yolox_s model.num_classes=80, they are those of a look at one "
+            "picture.\n",
     .run = run_info,
     .needs_path = true,
 };

@@ -28,8 +28,9 @@ static int32_t list_sets(cvr_session *s, instruction_set sets[MOST_SETS], size_t
         size_t count;
         CVR_TRY(cvr_plugins_kernels(p, op, backend->runs[b], &kernels, &count, err));
         for (size_t i = 0; i < count && *n < MOST_SETS; i++)
-            sets[(*n)++] =
-                (instruction_set){.isa = kernels[i]->isa ? kernels[i]->isa : "", .priority = kernels[i]->priority};
+            if (cvr_kernel_is_host(kernels[i]))
+                sets[(*n)++] =
+                    (instruction_set){.isa = kernels[i]->isa ? kernels[i]->isa : "", .priority = kernels[i]->priority};
     }
     return CVR_OK;
 }

@@ -18,7 +18,18 @@ static void print_words(const char *label, const char *words) {
     printf("\n");
 }
 
-static void print_plugin(const cvr_plugin_info *p, bool verbose) {
+static void print_dormant(const cvr_plugins *plugins, const char *id) {
+    cvr_text lines = {0};
+    cvr_plugins_dormant(plugins, id, &lines);
+    for (const char *p = lines.s; p && *p;) {
+        const size_t n = strcspn(p, "\n");
+        print_text("    dormant  %.*s\n", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+    cvr_text_clear(&lines);
+}
+
+static void print_plugin(const cvr_plugins *plugins, const cvr_plugin_info *p, bool verbose) {
     static const char *const states[] = {"listed", "loaded", "refused"};
     print_text("%-22s %-8s %-8s %s\n", p->id, p->version, states[p->state], verbose ? p->file : "");
     if (p->state == CVR_PLUGIN_REFUSED) print_text("    refused: %s\n", p->reason);
@@ -26,6 +37,7 @@ static void print_plugin(const cvr_plugin_info *p, bool verbose) {
     print_words("provides", p->provides);
     print_words("requires", p->requires_);
     print_words("isa", p->isa);
+    print_dormant(plugins, p->id);
     print_text("    manifest %s:%u\n", p->manifest, p->line);
 }
 
@@ -46,6 +58,11 @@ static void print_json(const cvr_plugins *plugins) {
             cvr_text_add(&t, "%s\"%s\": ", k ? ", " : "", members[k].key);
             cvr_text_add_json(&t, members[k].value);
         }
+        cvr_text dormant = {0};
+        cvr_plugins_dormant(plugins, p->id, &dormant);
+        cvr_text_add(&t, ", \"dormant\": ");
+        cvr_text_add_json(&t, dormant.s ? dormant.s : "");
+        cvr_text_clear(&dormant);
         cvr_text_add(&t, "}");
     }
     cvr_text_add(&t, "\n]\n");
@@ -60,7 +77,7 @@ static int run_plugins(const arguments *a) {
     if (cvr_plugins_open(&plugins, NULL, 0, &err) != CVR_OK) return report_error(&err);
     cvr_plugins_load_all(plugins);
     for (size_t i = 0; !a->json && i < cvr_plugins_count(plugins); i++)
-        print_plugin(cvr_plugins_info(plugins, i), a->verbose);
+        print_plugin(plugins, cvr_plugins_info(plugins, i), a->verbose);
     if (a->json) print_json(plugins);
     (void)fflush(stdout); /* before the words of a plugin that fails in `shutdown` */
     cvr_plugins_close(&plugins);
@@ -71,8 +88,9 @@ const command plugins_command = {
     .name = "plugins",
     .usage = "[-v] [--json]",
     .summary = "every plugin found, loaded or refused, and why",
-    .help = "Manifests: plugins.ini beside the library, then those in CVR_PLUGIN_PATH (files or folders, separated by "
-            "`:`).\n"
-            "-v also prints what each provides and where it was found.\n",
+    .help =
+        "Manifests: plugins.ini beside the library, then those in CVR_PLUGIN_PATH (files or folders, separated by "
+        "`:`).\n"
+        "-v also prints what each provides, where it was found, and which of its kernels nothing here can launch.\n",
     .run = run_plugins,
 };

@@ -35,7 +35,10 @@ int report_error(const cvr_error *err) {
 }
 
 static const cvr_attr_desc *const predict_keys[] = {
-    CVR_ATTR(PATH, "source", "", "pictures, or folders of them"),
+    CVR_ATTR(
+        PATH, "source", "",
+        "a picture, a folder of them, a .txt file that lists them, or a pattern, 'photos/*.jpg'; on the command line "
+        "also several, a,b"),
     CVR_ATTR(PATH, "out", "", "where predictions go; default: runs/predict/NAME"),
     CVR_ATTR(BOOL, "raw", "no", "also write the network's raw outputs"),
     CVR_ATTR(
@@ -78,6 +81,7 @@ int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr
                                    .n_sections = sizeof sections / sizeof *sections};
     const int32_t status = cvr_session_open(out, &o, err);
     for (size_t i = 0; status == CVR_ERR_USAGE && i < a->n_settings; i++) hint_at_section(a->settings[i], err);
+    if (status != CVR_OK) hint_at_file(a->path, err);
     CVR_TRY(status);
     predict_section = predict;
     log_section = log;
@@ -97,7 +101,8 @@ static void print_usage(FILE *to) {
     fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
                 "passes gradients codecs weights exporters reports sections; the name of any of\n"
                 "them; a section of recipes, a setting such as train.batch.\n");
-    fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n");
+    fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n"
+                "Without a recipe they are all there is: cvrun train data=my-data model=yolox_s\n");
 }
 
 static const command *find_command(const char *name) {

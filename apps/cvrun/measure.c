@@ -34,6 +34,12 @@ static void watch_end(const cvr_profiler *p, uint64_t recording, uint64_t node) 
         w->times[node * MOST_STEPS + (size_t)w->step] = cvr_now() - w->started[node];
 }
 
+/* By the device's own clock. */
+static void watch_spent(const cvr_profiler *p, uint64_t recording, uint64_t node, double begin_s, double end_s) {
+    stopwatch *w = p->ctx;
+    if (recording == w->id && node < w->n_nodes) w->times[node * MOST_STEPS + (size_t)w->step] = end_s - begin_s;
+}
+
 static int compare_doubles(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -106,7 +112,8 @@ static int32_t watched_steps(bench_run *r, measurement *out, cvr_error *err) {
 static int32_t profiled_steps(bench_run *r, measurement *out, cvr_error *err) {
     cvr_plugins *plugins = cvr_session_plugins(r->session);
     cvr_error later = CVR_ERROR_INIT;
-    r->watch.table = (cvr_profiler){sizeof r->watch.table, &r->watch, watch_enabled, watch_begin, watch_end};
+    r->watch.table =
+        (cvr_profiler){sizeof r->watch.table, &r->watch, watch_enabled, watch_begin, watch_end, watch_spent};
     cvr_plugins_offer(plugins, CVR_SERVICE_PROFILER, &r->watch.table);
     int32_t status;
     CVR_TRY_OUT(cvr_session_record(r->session, err));

@@ -1,28 +1,10 @@
 /* cvrun predict: pictures in, predictions.json and predictions.csv out. */
 #include "cvrun.h"
 #include "predict_raw.h"
+#include "predict_sources.h"
 #include "run_folder.h"
 #include <cvr/used_names.h>
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-
-typedef struct path_list {
-    char **paths;
-    size_t n, capacity;
-} path_list;
-
-/* The pictures of a tree. Each folder is looked at once, however many links lead to it. */
-typedef struct file_list {
-    const cvr_image_service *images; /* knows the endings of their names */
-    path_list pictures, links;       /* links to folders, which come when all else has been seen */
-    struct folder_id {
-        dev_t device;
-        ino_t inode;
-    } * seen;
-    size_t n_seen, seen_capacity;
-} file_list;
 
 typedef struct prediction {
     cvr_prediction_sink sink;
@@ -40,103 +22,6 @@ typedef struct prediction {
     char file[256];
     raw_results raw;
 } prediction;
-
-/* ---- which files ---- */
-
-static int32_t add_path(path_list *l, char *path, cvr_error *err) {
-    char **more = path ? cvr_grow(l->paths, l->n, &l->capacity, sizeof *more) : NULL;
-    if (!more) {
-        cvr_free(path);
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    l->paths = more;
-    more[l->n++] = path;
-    return CVR_OK;
-}
-
-static void clear_paths(path_list *l) {
-    for (size_t i = 0; i < l->n; i++) cvr_free(l->paths[i]);
-    cvr_free(l->paths);
-    *l = (path_list){0};
-}
-
-static int by_bytes(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int32_t cannot_list(const char *path, cvr_error *err) {
-    cvr_fail(err, CVR_ERR_IO, "cannot list it: %s", strerror(errno));
-    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
-}
-
-/* Whether this folder is seen for the first time. */
-static int32_t see_folder(file_list *l, const char *path, bool *first, cvr_error *err) {
-    struct stat st;
-    if (stat(path, &st) != 0) return cannot_list(path, err);
-    *first = true;
-    for (size_t i = 0; i < l->n_seen; i++)
-        if (l->seen[i].device == st.st_dev && l->seen[i].inode == st.st_ino) *first = false;
-    if (!*first) return CVR_OK;
-    struct folder_id *more = cvr_grow(l->seen, l->n_seen, &l->seen_capacity, sizeof *more);
-    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    l->seen = more;
-    more[l->n_seen++] = (struct folder_id){st.st_dev, st.st_ino};
-    return CVR_OK;
-}
-
-static int32_t add_folder(file_list *l, const char *folder, int depth, cvr_error *err);
-
-/* Takes `path`. Hidden names are none of ours. */
-static int32_t add_entry(file_list *l, char *path, const char *name, int depth, cvr_error *err) {
-    struct stat st;
-    int32_t status = CVR_OK;
-    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (cvr_fs_is_folder(path) && lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) return add_path(&l->links, path, err);
-    if (!cvr_fs_is_folder(path) && l->images->is_picture(l->images, name)) return add_path(&l->pictures, path, err);
-    if (cvr_fs_is_folder(path)) status = add_folder(l, path, depth + 1, err);
-    cvr_free(path);
-    return status;
-}
-
-static int32_t add_folder(file_list *l, const char *folder, int depth, cvr_error *err) {
-    bool first;
-    int32_t status = CVR_OK;
-    if (depth > 64) {
-        cvr_fail(err, CVR_ERR_IO, "folders more than 64 deep; give predict.source=PATH further down");
-        return cvr_fail_at(err, folder, 0, CVR_ERR_IO);
-    }
-    CVR_TRY(see_folder(l, folder, &first, err));
-    DIR *d = first ? opendir(folder) : NULL;
-    if (first && !d) return cannot_list(folder, err);
-    for (struct dirent *e; d && status == CVR_OK && (e = readdir(d));)
-        if (e->d_name[0] != '.') status = add_entry(l, cvr_fs_join(folder, e->d_name), e->d_name, depth, err);
-    if (d) closedir(d);
-    return status;
-}
-
-/* The links that were met, in the order of their names, and those that are met on the way. */
-static int32_t add_links(file_list *l, cvr_error *err) {
-    for (int32_t status = CVR_OK; l->links.n;) {
-        path_list links = l->links;
-        l->links = (path_list){0};
-        qsort(links.paths, links.n, sizeof *links.paths, by_bytes);
-        for (size_t i = 0; i < links.n && status == CVR_OK; i++) status = add_folder(l, links.paths[i], 0, err);
-        clear_paths(&links);
-        CVR_TRY(status);
-    }
-    return CVR_OK;
-}
-
-static int32_t list_files(file_list *l, const char *source, cvr_error *err) {
-    if (!*source)
-        return cvr_fail(err, CVR_ERR_USAGE, "what shall I look at? Give predict.source=PATH, a picture or a folder");
-    if (!cvr_fs_is_folder(source)) return add_path(&l->pictures, cvr_strdup(source), err);
-    CVR_TRY(add_folder(l, source, 0, err));
-    CVR_TRY(add_links(l, err));
-    if (l->pictures.n == 0) return cvr_fail(err, CVR_ERR_USAGE, "there is no picture in %s", source);
-    qsort(l->pictures.paths, l->pictures.n, sizeof *l->pictures.paths, by_bytes);
-    return CVR_OK;
-}
 
 /* predict.out, or runs/predict/NAME with the first number that is free: made when there is something to put in. */
 static int32_t make_folder(prediction *p, cvr_error *err) {
@@ -297,8 +182,15 @@ static int32_t predict_files(cvr_session *s, const path_list *files, prediction 
     return p->n == 0 && doubtful.n ? err->code : CVR_OK;
 }
 
+/* Those of the command line; else the recipe's. */
+static int32_t list_sources(cvr_session *s, const arguments *a, path_list *files, cvr_error *err) {
+    const char *const *const given = a->sources, *recipe = predict_section->source;
+    return sources_list(cvr_session_plugins(s), a->n_sources ? given : &recipe, a->n_sources ? a->n_sources : 1, files,
+                        err);
+}
+
 static int32_t predict(cvr_session *s, const arguments *a, prediction *p, size_t *bad, cvr_error *err) {
-    file_list files = {0};
+    path_list files = {0};
     char name[256];
     int32_t status;
     run_folder_name_of(s, a->path, name, sizeof name);
@@ -306,17 +198,31 @@ static int32_t predict(cvr_session *s, const arguments *a, prediction *p, size_t
     p->parent = *predict_section->out ? predict_section->out : "runs/predict";
     p->name = *predict_section->out ? NULL : name;
     CVR_TRY_OUT(cvr_session_check_tiles(s, predict_section->tile, predict_section->overlap, err));
-    CVR_TRY_OUT(cvr_plugins_image_service(cvr_session_plugins(s), &files.images, err));
-    CVR_TRY_OUT(list_files(&files, predict_section->source, err));
-    p->sources = &files.pictures;
-    CVR_TRY_OUT(predict_files(s, &files.pictures, p, bad, err));
+    CVR_TRY_OUT(list_sources(s, a, &files, err));
+    p->sources = &files;
+    CVR_TRY_OUT(predict_files(s, &files, p, bad, err));
     cvr_text_add(&p->json, "\n]\n");
     if (p->n) CVR_TRY_OUT(write_all(s, p, err));
 out:
-    clear_paths(&files.pictures);
-    clear_paths(&files.links);
-    cvr_free(files.seen);
+    sources_clear(&files);
     return status;
+}
+
+/* source=PATH, which is short for predict.source=PATH and may stand more than once, is none of the settings. */
+static void take_sources(arguments *a) {
+    static const char full[] = "predict.source=";
+    size_t kept = 0;
+    for (size_t i = 0; i < a->n_settings; i++) {
+        const char *const s = a->settings[i];
+        const size_t before = strncmp(s, full, sizeof full - 1) == 0 ? sizeof full - 1
+                              : strncmp(s, "source=", 7) == 0        ? 7
+                                                                     : 0;
+        if (before)
+            a->sources[a->n_sources++] = s + before;
+        else
+            a->settings[kept++] = s;
+    }
+    a->n_settings = kept;
 }
 
 static int run_predict(const arguments *a) {
@@ -324,13 +230,8 @@ static int run_predict(const arguments *a) {
     char many[64];
     cvr_session *session;
     arguments settings = *a;
-    char source[4200];
     size_t bad = 0;
-    for (size_t i = 0; i < settings.n_settings; i++) { /* source=PATH is short for predict.source=PATH */
-        if (strncmp(settings.settings[i], "source=", 7) != 0) continue;
-        (void)snprintf(source, sizeof source, "predict.%s", settings.settings[i]);
-        settings.settings[i] = source;
-    }
+    take_sources(&settings);
     int status = open_session(&settings, CVR_FOR_PREDICTION, &session);
     if (status != EXIT_OK) return status;
     prediction p = {.quiet = a->json};
@@ -339,7 +240,7 @@ static int run_predict(const arguments *a) {
     cvr_error_init(&err);
     cvr_text_add(&p.json, "[");
     cvr_text_add(&p.csv, "file,width,height,%s\n", cvr_session_task(session)->csv_header);
-    if (predict(session, a, &p, &bad, &err) != CVR_OK)
+    if (predict(session, &settings, &p, &bad, &err) != CVR_OK)
         status = report_error(&err);
     else if (a->json)
         fputs(p.json.s, stdout);
@@ -356,13 +257,16 @@ static int run_predict(const arguments *a) {
 
 const command predict_command = {
     .name = "predict",
-    .usage = "RECIPE.ini|RUN_DIR source=PATH [key=value ...]",
+    .usage = "RECIPE.ini|RUN_DIR|model=NAME source=PATH [key=value ...]",
     .summary = "look at pictures, or folders of them",
-    .help = "Writes predictions.json and predictions.csv to runs/predict/NAME or predict.out=DIR, and prints where.\n"
+    .help = "source= is a picture, a folder, a .txt file that lists pictures, or a pattern such as 'photos/*.jpg'; "
+            "several stand as a,b or each as a source= of its own.\n"
+            "Writes predictions.json and predictions.csv to runs/predict/NAME or predict.out=DIR, and prints where.\n"
             "predict.raw=yes also writes the network's own results to raw.safetensors. A run folder stands for its "
             "best weights.\n"
             "A picture that cannot be used is named and passed over; the exit status is then 1. No link is followed "
-            "twice. --json prints predictions.json.\n",
+            "twice. --json prints predictions.json.\n"
+            "Without a recipe: cvrun predict model=yolox_s weights=yolox_s.pth model.num_classes=80 source=photos\n",
     .run = run_predict,
     .needs_path = true,
 };

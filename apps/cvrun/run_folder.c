@@ -35,7 +35,12 @@ int32_t run_folder_first_free(const char *parent, const char *name, char *path, 
             return cvr_fail(err, CVR_ERR_USAGE, "%.100s/%.100s: too long for a folder's path; shorten one of them",
                             parent, name);
         if (mkdir(path, 0777) == 0) return CVR_OK;
-        if (errno != EEXIST || i == 100000) return folder_error(path, "cannot make the folder", err);
+        if (errno != EEXIST || i == 100000) {
+            cvr_fail(err, CVR_ERR_IO,
+                     "cannot make this folder: %s; see to the permissions of %s, or give another place",
+                     strerror(errno), parent);
+            return cvr_fail_at(err, path, 0, CVR_ERR_IO);
+        }
     }
 }
 
@@ -102,13 +107,15 @@ int32_t run_folder_busy(const char *folder, bool *busy, cvr_error *err) {
 
 /* ---- a run that came to nothing ---- */
 
+#define NETWORK_FILE "network." /* and the ending of the model's files */
+
 /* What a folder has before anything was saved. */
 static bool is_beginning(const char *name) {
     static const char *const names[] = {".",       "..",          ".lock",     "weights",         "config.ini",
                                         "env.txt", "classes.txt", "steps.csv", "train_batch0.png"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
-    return false;
+    return strncmp(name, NETWORK_FILE, sizeof NETWORK_FILE - 1) == 0;
 }
 
 /* Removes all but folders, if `remove`; whether there was nothing else. */
@@ -143,6 +150,7 @@ static const char *const start_files[] = {"config.ini", "classes.txt", "env.txt"
 static struct {
     cvr_session *session;
     const char *folder;
+    char network[64]; /* the copy's name; "": the network is built from no file */
     bool synced;
 } run;
 
@@ -166,7 +174,32 @@ static int32_t write_text(const char *folder, const char *name, const cvr_text *
     return status;
 }
 
+static int32_t copy_file(const char *from, const char *to, cvr_error *err) {
+    cvr_mapping m;
+    if (strcmp(from, to) == 0) return CVR_OK;
+    CVR_TRY(cvr_fs_map(from, &m, err));
+    const int32_t status = cvr_fs_write_unsynced(to, m.bytes, m.n, err);
+    cvr_fs_unmap(&m);
+    return status;
+}
+
+/* A run is whole by itself: the file that its network is built from may be edited or go away afterwards. config.ini
+ * names the copy by a path relative to it. */
+static int32_t keep_network(cvr_setting *copy, cvr_error *err) {
+    const char *key = cvr_session_network_key(run.session);
+    run.network[0] = '\0';
+    if (!key) return CVR_OK;
+    (void)snprintf(run.network, sizeof run.network, NETWORK_FILE "%.40s", key);
+    *copy = (cvr_setting){.section = "model", .key = key, .value = run.network};
+    char *to = cvr_fs_join(run.folder, run.network);
+    const int32_t status = to ? copy_file(cvr_config_get(cvr_session_config(run.session), "model", key, NULL), to, err)
+                              : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_free(to);
+    return status;
+}
+
 static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
+    cvr_setting network;
     cvr_text texts[N_START_FILES] = {{0}};
     cvr_session_info i;
     int32_t status = CVR_OK;
@@ -174,7 +207,8 @@ static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
     run.folder = info->folder;
     run.synced = false;
     cvr_session_describe(run.session, &i);
-    cvr_config_print(cvr_session_config(run.session), false, &texts[0]);
+    CVR_TRY_OUT(keep_network(&network, err));
+    cvr_config_print_with(cvr_session_config(run.session), *run.network ? &network : NULL, &texts[0]);
     for (int64_t k = 0; k < i.n_classes; k++) cvr_text_add_class(&texts[1], i.class_names[k]);
     describe_environment(run.session, &i, &texts[2]);
     for (size_t k = 0; k < N_START_FILES; k++) CVR_TRY_OUT(write_text(info->folder, start_files[k], &texts[k], err));
@@ -183,16 +217,19 @@ out:
     return status;
 }
 
+static int32_t sync_file(const char *name, cvr_error *err) {
+    char *path = cvr_fs_join(run.folder, name);
+    const int32_t status = path ? cvr_fs_sync(path, false, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_free(path);
+    return status;
+}
+
 /* The start of a run does not wait for the disk; the first checkpoint does. */
 static int32_t on_flush(void *self, cvr_error *err) {
     (void)self;
     if (run.synced) return CVR_OK;
-    for (size_t i = 0; i < N_START_FILES; i++) {
-        char *path = cvr_fs_join(run.folder, start_files[i]);
-        const int32_t status = path ? cvr_fs_sync(path, false, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        cvr_free(path);
-        CVR_TRY(status);
-    }
+    for (size_t i = 0; i < N_START_FILES; i++) CVR_TRY(sync_file(start_files[i], err));
+    if (*run.network) CVR_TRY(sync_file(run.network, err));
     CVR_TRY(cvr_fs_sync(run.folder, true, err));
     run.synced = true;
     return CVR_OK;
@@ -205,7 +242,7 @@ static void on_close(void *self) {
 const cvr_reporter_desc *run_folder_reporter(cvr_session *s) {
     static const cvr_reporter_desc reporter = {.struct_size = sizeof reporter,
                                                .name = "run_folder",
-                                               .doc = "config.ini, classes.txt and env.txt",
+                                               .doc = "config.ini, the network's file, classes.txt and env.txt",
                                                .open = on_open,
                                                .flush = on_flush,
                                                .close = on_close};

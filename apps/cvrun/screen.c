@@ -64,7 +64,7 @@ static void count_step(const cvr_step_event *e) {
 }
 
 static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) {
-    char text[160], left[32];
+    char text[160], left[32], speed[32];
     (void)self;
     (void)err;
     tell_first_step(e);
@@ -73,9 +73,10 @@ static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) 
     const int64_t place = (e->step - 1) % screen.steps_per_epoch + 1;
     const double n = (double)screen.samples,
                  rest = screen.seconds / (double)screen.steps * (double)(screen.steps_per_epoch - place);
-    (void)snprintf(text, sizeof text, "epoch %lld/%lld  loss %.4f  lr %.4g  %.0f images/s  data wait %.0f %%  %s left",
-                   (long long)e->epoch, (long long)screen.epochs, screen.loss_sum / n, e->lr, n / screen.seconds,
-                   100 * screen.wait / screen.seconds, human_seconds(rest, left));
+    (void)snprintf(text, sizeof text, "epoch %lld/%lld  loss %.4f  lr %.4g  %s images/s  data wait %.0f %%  %s left",
+                   (long long)e->epoch, (long long)screen.epochs, screen.loss_sum / n, e->lr,
+                   human_speed(n / screen.seconds, speed), 100 * screen.wait / screen.seconds,
+                   human_seconds(rest, left));
     progress_show(&screen.bar, (double)place / (double)screen.steps_per_epoch, text);
     return CVR_OK;
 }
@@ -85,6 +86,12 @@ static int32_t screen_step(void *self, const cvr_step_event *e, cvr_error *err) 
 
 static bool is_part(const char *name) {
     return strncmp(name, "loss_", 5) == 0;
+}
+
+/* What is no number: of a loss that is what it has become, of any other metric it means that there is none. */
+const char *screen_no_number(const char *metric) {
+    const size_t n = strlen(metric);
+    return is_part(metric) || (n >= 4 && strcmp(metric + n - 4, "loss") == 0) ? "nan" : "-";
 }
 
 static bool is_shown(const cvr_epoch_event *e, uint32_t metric) {
@@ -102,7 +109,7 @@ static int column_width(const char *name) {
 static void print_metric(const char *name, double v) {
     const int width = column_width(name);
     if (isnan(v))
-        printf(" %*s", width, "-");
+        printf(" %*s", width, screen_no_number(name));
     else
         printf(fabs(v) < 1000 ? " %*.4f" : " %*.3g", width, v);
 }
@@ -117,7 +124,7 @@ static void print_header(const cvr_epoch_event *e) {
 /* Epochs without a validation have fewer metrics, the first ones: their other columns stay empty. The first with more
  * has a header of its own. */
 static int32_t screen_epoch(void *self, const cvr_epoch_event *e, cvr_error *err) {
-    char seconds[32];
+    char seconds[32], speed[32];
     int width = 0;
     (void)self;
     (void)err;
@@ -131,8 +138,9 @@ static int32_t screen_epoch(void *self, const cvr_epoch_event *e, cvr_error *err
     printf("%6lld   ", (long long)e->epoch);
     for (uint32_t i = 0; i < e->n_metrics; i++)
         if (is_shown(e, i)) print_metric(e->names[i], e->values[i]);
-    print_text("%*s %9.4g %9.0f %9.0f %% %10s%s\n", screen.metrics_width - width, "", e->lr, e->images_per_s,
-               100 * e->data_wait_fraction, human_seconds(e->seconds, seconds), e->is_best ? "  best" : "");
+    print_text("%*s %9.4g %9s %9.0f %% %10s%s\n", screen.metrics_width - width, "", e->lr,
+               human_speed(e->images_per_s, speed), 100 * e->data_wait_fraction, human_seconds(e->seconds, seconds),
+               e->is_best ? "  best" : "");
     fflush(stdout);
     return CVR_OK;
 }

@@ -10,4 +10,7 @@ void screen_validating(void *ctx, int64_t done, int64_t total);
 /* Before anything else is printed. */
 void screen_clear(void);
 
+/* What stands in a table for a metric that is NaN: "-", or "nan". */
+const char *screen_no_number(const char *metric);
+
 #endif

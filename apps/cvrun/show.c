@@ -58,6 +58,11 @@ const char *human_many(int64_t n, const char *one, char buf[64]) {
     return buf;
 }
 
+const char *human_speed(double v, char buf[32]) {
+    (void)snprintf(buf, 32, v < 0.995 ? "%.2f" : v < 9.95 ? "%.1f" : "%.0f", v);
+    return buf;
+}
+
 const char *human_seconds(double s, char buf[32]) {
     const long long t = (long long)(s + 0.5);
     if (s < 9.95)

@@ -13,7 +13,7 @@ static struct {
     cvr_session *session;
     FILE *file; /* NULL: closed */
     const char *path;
-    double opened, started;
+    double opened, started, device_zero;
     size_t n_events;
 } trace;
 
@@ -51,15 +51,13 @@ static void on_begin(const cvr_profiler *p, uint64_t recording, uint64_t node) {
     trace.started = cvr_now();
 }
 
-static void on_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
-    const double end = cvr_now();
+static void add_node(uint64_t recording, uint64_t node, double start, double end) {
     const cvr_program *program = cvr_session_program(trace.session, recording);
     cvr_node_info info;
     cvr_text text = {0};
-    (void)p;
     if (!program || node >= cvr_program_nodes(program)) return;
     cvr_program_node(program, (size_t)node, &info);
-    add_head(&text, info.name, ROW_NODES, 1e6 * (trace.started - trace.opened), 1e6 * (end - trace.started));
+    add_head(&text, info.name, ROW_NODES, 1e6 * (start - trace.opened), 1e6 * (end - start));
     cvr_text_add(&text, ", \"cat\": \"%s\", \"args\": {\"op\": ",
                  info.recompute  ? "recompute"
                  : info.backward ? "backward"
@@ -70,6 +68,19 @@ static void on_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
     cvr_text_add(&text, ", \"flop\": %.0f, \"bytes\": %llu}}", info.flops, (unsigned long long)info.bytes);
     if (!text.failed) add_event(text.s);
     cvr_text_clear(&text);
+}
+
+static void on_end(const cvr_profiler *p, uint64_t recording, uint64_t node) {
+    (void)p;
+    add_node(recording, node, trace.started, cvr_now());
+}
+
+/* A device's clock has a zero of its own: what it says first ended when it said so. */
+static void on_spent(const cvr_profiler *p, uint64_t recording, uint64_t node, double begin_s, double end_s) {
+    (void)p;
+    if (!trace.file) return;
+    if (!trace.device_zero) trace.device_zero = cvr_now() - end_s;
+    add_node(recording, node, trace.device_zero + begin_s, trace.device_zero + end_s);
 }
 
 /* ---- the reporter ---- */
@@ -86,7 +97,7 @@ static int32_t trace_open(const cvr_run_info *info, void **self, cvr_error *err)
             "{\"name\": \"layers\"}}",
             ROW_STEPS, ROW_NODES);
     trace.n_events = 2;
-    trace.table = (cvr_profiler){sizeof trace.table, NULL, is_enabled, on_begin, on_end};
+    trace.table = (cvr_profiler){sizeof trace.table, NULL, is_enabled, on_begin, on_end, on_spent};
     cvr_plugins_offer(cvr_session_plugins(trace.session), CVR_SERVICE_PROFILER, &trace.table);
     return cvr_session_record(trace.session, err);
 }

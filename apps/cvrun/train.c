@@ -78,14 +78,14 @@ static int32_t find_listeners(listeners *l, cvr_session *s, cvr_error *err) {
 /* ---- the command ---- */
 
 static void print_result(const cvr_train_result *r, const char *folder) {
-    char seconds[32], epochs[64];
+    char seconds[32], epochs[64], speed[32];
     if (r->finished_by) {
         print_text("%s has finished already, after epoch %lld; another %s extends it\n", folder, (long long)r->epochs,
                    r->finished_by);
         return;
     }
-    print_text("%s in %s, %.0f images/s", human_many(r->epochs, "epoch", epochs), human_seconds(r->seconds, seconds),
-               r->images_per_second);
+    print_text("%s in %s, %s images/s", human_many(r->epochs, "epoch", epochs), human_seconds(r->seconds, seconds),
+               human_speed(r->images_per_second, speed));
     if (r->best_epoch) printf("; best %s %.4f in epoch %lld", r->best_metric, r->best_value, (long long)r->best_epoch);
     print_text("\nrun folder: %s\n", folder);
 }
@@ -104,6 +104,8 @@ static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_
     for (size_t i = 0; i < n; i++) {
         const int32_t status = cvr_plugins_find(cvr_session_plugins(s), CVR_KIND_BACKEND, swaps[i].backend, &desc, err);
         if (status != CVR_OK) return cvr_fail_at(err, "--swap-to", 0, cvr_fail_as(err, CVR_ERR_USAGE));
+        const int32_t tried = cvr_session_try_backend(s, swaps[i].backend, err);
+        if (tried != CVR_OK) return cvr_fail_at(err, "--swap-to", 0, tried);
     }
     return CVR_OK;
 }
@@ -176,7 +178,7 @@ static int run_train(const arguments *a) {
 
 const command train_command = {
     .name = "train",
-    .usage = "RECIPE.ini [key=value ...]",
+    .usage = "RECIPE.ini|model=NAME data=PATH [key=value ...]",
     .summary = "train a network",
     .help = "  cvrun train RECIPE.ini [key=value ...]\n"
             "      train; the run folder is runs/TASK/NAME\n"

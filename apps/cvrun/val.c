@@ -1,6 +1,7 @@
 /* cvrun val */
 #include "cvrun.h"
 #include "run_folder.h"
+#include "screen.h"
 #include <math.h>
 
 #define MOST_ROWS 60 /* classes that get a line on the terminal */
@@ -121,20 +122,20 @@ static void print_absent(const cvr_metrics *m, const cvr_session_info *i, size_t
 }
 
 static void print_metrics(const cvr_metrics *m, const cvr_session_info *i, const char *saved) {
-    char many[64];
+    char many[64], speed[32];
     int width = 8;
     print_classes(m, i);
     for (size_t k = 0; k < m->n; k++) width = (int)strlen(m->names[k]) > width ? (int)strlen(m->names[k]) : width;
     for (size_t k = 0; k < m->n; k++) {
         if (isnan(m->values[k]))
-            print_text("%-*s -\n", width, m->names[k]);
+            print_text("%-*s %s\n", width, m->names[k], screen_no_number(m->names[k]));
         else
             print_text("%-*s %.4f\n", width, m->names[k], m->values[k]);
     }
     if (i->protocol) print_text("measured on: %s\n", i->protocol);
     for (size_t c = 0; c < m->n_columns; c++) print_absent(m, i, c);
-    print_text("%s, %.0f images/s\n", human_many(m->samples, "picture", many),
-               m->seconds > 0 ? (double)m->samples / m->seconds : 0);
+    print_text("%s, %s images/s\n", human_many(m->samples, "picture", many),
+               human_speed(m->seconds > 0 ? (double)m->samples / m->seconds : 0, speed));
     if (m->skipped) print_text("left out: %s that cannot be used\n", human_many(m->skipped, "picture", many));
     if (*saved) print_text("results are in %s\n", saved);
 }
@@ -184,11 +185,12 @@ static int run_val(const arguments *a) {
 
 const command val_command = {
     .name = "val",
-    .usage = "RECIPE.ini|RUN_DIR [key=value ...]",
+    .usage = "RECIPE.ini|RUN_DIR|model=NAME data=PATH [key=value ...]",
     .summary = "evaluate weights on the validation split",
     .help = "A run folder stands for its best weights, else its last. weights=FILE gives others. --json prints JSON.\n"
             "val.save=yes writes what the network says of every picture for other programs: to RUN_DIR/val, or to "
-            "runs/val/NAME of a recipe.\n",
+            "runs/val/NAME of a recipe.\n"
+            "Without a recipe: cvrun val data=my-data model=yolox_s weights=yolox_s.pth\n",
     .run = run_val,
     .needs_path = true,
 };

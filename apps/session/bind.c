@@ -285,7 +285,9 @@ int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cv
 const char *settings_start_weights(const settings *s, bool trains) {
     const cvr_setting *given = cvr_config_given(s->config, "model", "weights");
     const bool own = given && given->file && strcmp(given->file, cvr_config_path(s->config)) == 0;
-    return !*s->model->weights || (s->run_folder && (trains || own)) ? NULL : s->model->weights;
+    if (!*s->model->weights) return NULL;
+    if (s->run_folder && (trains ? run_has_checkpoint(s->run_folder) : own)) return NULL;
+    return s->model->weights;
 }
 
 void settings_close(settings *s) {
@@ -293,6 +295,7 @@ void settings_close(settings *s) {
     cvr_free(s->net);
     cvr_free(s->wants);
     cvr_free(s->gradient_plugins);
+    cvr_free(s->backends);
     cvr_config_destroy(&s->config);
     cvr_free(s->preset_classes);
     cvr_free(s->recipe);

@@ -37,29 +37,46 @@ static void front_free(void *self, void *address) {
     c->backend->free(c->self, address);
 }
 
-static int32_t front_upload(void *self, void *to, const void *from, uint64_t bytes, cvr_error *err) {
+static const cvr_device_info *front_info(const void *self) {
     const checked_device *c = self;
-    return c->backend->upload(c->self, to, from, bytes, err);
+    return c->backend->info(c->self);
 }
 
-static int32_t front_download(void *self, void *to, const void *from, uint64_t bytes, cvr_error *err) {
+static int32_t front_memory(void *self, uint64_t *used, uint64_t *available, cvr_error *err) {
     const checked_device *c = self;
-    return c->backend->download(c->self, to, from, bytes, err);
+    return c->backend->memory(c->self, used, available, err);
 }
 
-static int32_t front_record(void *self, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **out,
-                            cvr_error *err) {
+static int32_t front_upload(void *self, const cvr_transfer *t, uint64_t *ticket, cvr_error *err) {
+    const checked_device *c = self;
+    return c->backend->upload(c->self, t, ticket, err);
+}
+
+static int32_t front_download(void *self, const cvr_transfer *t, uint64_t *ticket, cvr_error *err) {
+    const checked_device *c = self;
+    return c->backend->download(c->self, t, ticket, err);
+}
+
+static int32_t front_copy(void *self, const cvr_transfer *t, uint64_t *ticket, cvr_error *err) {
+    const checked_device *c = self;
+    return c->backend->copy(c->self, t, ticket, err);
+}
+
+static int32_t front_record(void *self, const cvr_record_request *request, void **out, cvr_error *err) {
     recording *r = cvr_calloc(1, sizeof *r);
     (void)self;
     if (!r) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for backend.check");
-    *r = (recording){launches, n, id};
+    *r = (recording){request->launches, request->n_launches, request->id};
     *out = r;
     return CVR_OK;
 }
 
-static int32_t front_replay(void *self, void *what, cvr_error *err) {
+/* Launch by launch, each done before the next: what was uploaded before has to be there. */
+static int32_t front_replay(void *self, void *what, uint64_t after, uint64_t *ticket, cvr_error *err) {
     const recording *r = what;
     checked_device *c = self;
+    *ticket = 0;
+    if (after) CVR_TRY(c->backend->wait(c->self, after, err));
     for (uint64_t i = 0; i < r->n; i++) {
         if (c->observe) CVR_TRY(c->observe(c->ctx, r->launches[i], err));
         CVR_TRY(check_launch(&c->bench, r->launches[i], r->id, false, err));
@@ -72,9 +89,9 @@ static void front_discard(void *self, void *what) {
     cvr_free(what);
 }
 
-static int32_t front_sync(void *self, cvr_error *err) {
+static int32_t front_wait(void *self, uint64_t ticket, cvr_error *err) {
     const checked_device *c = self;
-    return c->backend->sync(c->self, err);
+    return c->backend->wait(c->self, ticket, err);
 }
 
 static int32_t front_run_host(void *self, const cvr_launch *launch, cvr_error *err) {
@@ -94,14 +111,20 @@ int32_t check_device_observed(cvr_device *d, const check_bench *bench, check_obs
     c->front = *c->backend;
     c->front.close = front_close;
     c->front.describe = front_describe;
+    c->front.info = front_info;
     c->front.alloc = front_alloc;
     c->front.free = front_free;
+    c->front.memory = front_memory;
     c->front.upload = front_upload;
     c->front.download = front_download;
+    c->front.copy = front_copy;
     c->front.record = front_record;
     c->front.replay = front_replay;
     c->front.discard = front_discard;
-    c->front.sync = front_sync;
+    c->front.wait = front_wait;
+    c->front.pin = NULL;
+    c->front.unpin = NULL;
+    c->front.map = NULL; /* nodes on the host are checked on copies */
     cvr_device_replace(d, &c->front, c, front_run_host);
     return CVR_OK;
 }

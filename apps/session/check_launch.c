@@ -199,6 +199,8 @@ typedef struct moved_args {
     cvr_tensor tensors[2 * CVR_MAX_IO], expected[2 * CVR_MAX_IO];
     const cvr_tensor *inputs[CVR_MAX_IO];
     cvr_tensor *outputs[CVR_MAX_IO];
+    cvr_range ranges[CHECK_MOST_BLOCKS];
+    const cvr_range *touches[CHECK_MOST_BLOCKS];
 } moved_args;
 
 static void move_args(const check_bench *b, const cvr_kernel_args *a, moved_args *m) {
@@ -224,6 +226,24 @@ static void move_args(const check_bench *b, const cvr_kernel_args *a, moved_args
     if (a->prepared) m->args.prepared = b->scratch + last[1].at;
 }
 
+/* What the launch touches, as it lies now. */
+static void move_ranges(const check_bench *b, const check_run *r, moved_args *m, cvr_launch *moved) {
+    moved->touches = m->touches;
+    moved->n_touches = 0;
+    for (uint32_t i = 0; i < b->n_blocks; i++) {
+        const check_block *k = &b->blocks[i];
+        const bool workspace = i == b->n_blocks - 2, input = i < r->launch->args->n_inputs;
+        const uint32_t read = input || workspace || i == b->n_blocks - 1 ? CVR_RANGE_READ : 0;
+        if (!k->used || !k->bytes) continue;
+        m->ranges[moved->n_touches] = (cvr_range){.struct_size = sizeof *m->ranges,
+                                                  .address = b->scratch + k->at,
+                                                  .bytes = k->bytes,
+                                                  .flags = read | (k->written ? CVR_RANGE_WRITE : 0)};
+        m->touches[moved->n_touches] = &m->ranges[moved->n_touches];
+        moved->n_touches++;
+    }
+}
+
 static int32_t check_descriptors(const check_bench *b, const cvr_launch *l, const moved_args *m, cvr_error *err) {
     char text[160];
     for (uint32_t i = 0; i < l->args->n_inputs + l->args->n_outputs; i++) {
@@ -238,11 +258,18 @@ static int32_t check_descriptors(const check_bench *b, const cvr_launch *l, cons
 
 static int32_t run_by_backend(const check_bench *b, const cvr_launch *l, uint64_t id, cvr_error *err) {
     const cvr_launch *const one[] = {l};
+    const cvr_record_request request = {.struct_size = sizeof request,
+                                        .launches = one,
+                                        .n_launches = 1,
+                                        .id = id,
+                                        .kept = l->touches,
+                                        .n_kept = l->n_touches};
+    uint64_t ticket;
     void *recording;
-    CVR_TRY(b->backend->record(b->self, one, 1, id, &recording, err));
+    CVR_TRY(b->backend->record(b->self, &request, &recording, err));
     /* A call of its own: what it says of the launch is read while that still stands. */
-    int32_t status = CVR_CALL(b->backend, replay, NULL, err, b->self, recording);
-    if (status == CVR_OK) status = b->backend->sync(b->self, err);
+    int32_t status = CVR_CALL(b->backend, replay, NULL, err, b->self, recording, 0, &ticket);
+    if (status == CVR_OK && ticket) status = b->backend->wait(b->self, ticket, err);
     b->backend->discard(b->self, recording);
     return status;
 }
@@ -250,6 +277,7 @@ static int32_t run_by_backend(const check_bench *b, const cvr_launch *l, uint64_
 static int32_t run_moved(const check_bench *b, const check_run *r, moved_args *m, cvr_error *err) {
     cvr_launch moved = *r->launch;
     moved.args = &m->args;
+    move_ranges(b, r, m, &moved);
     if (b->backend && !r->on_host) return run_by_backend(b, &moved, r->id, err);
     cvr_call_enter(moved.kernel, "run", moved.name, NULL); /* who is named should it fault */
     const int32_t status = ((const cvr_cpu_fn *)moved.kernel->payload)->run(&m->args, err);
@@ -257,20 +285,12 @@ static int32_t run_moved(const check_bench *b, const check_run *r, moved_args *m
     return status;
 }
 
-static int32_t mutated_inputs(const check_bench *b, const cvr_kernel_desc *k, uint64_t *mutates, cvr_error *err) {
-    const void *op;
-    CVR_TRY(cvr_plugins_find(b->plugins, CVR_KIND_OP, k->op, &op, err));
-    *mutates = ((const cvr_op_desc *)op)->mutates;
-    return CVR_OK;
-}
-
 int32_t check_once(check_bench *b, const check_run *r, cvr_error *err) {
-    uint64_t mutates = 0;
+    const uint64_t mutates = r->prepares ? 0 : r->launch->op->mutates;
     moved_args *m = cvr_calloc(1, sizeof *m);
     int32_t status;
     if (!m) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for backend.check");
     b->remote = b->backend && !r->on_host && !(b->backend->flags & CVR_BACKEND_HOST_VISIBLE);
-    if (!r->prepares) CVR_TRY_OUT(mutated_inputs(b, r->launch->kernel, &mutates, err));
     CVR_TRY_OUT(check_lay_out(b, r, mutates, err));
     CVR_TRY_OUT(check_fill(b, r, err));
     move_args(b, r->launch->args, m);
@@ -322,7 +342,7 @@ out:
 
 int32_t check_launch(check_bench *b, const cvr_launch *l, uint64_t id, bool on_host, cvr_error *err) {
     check_run r = {.launch = l, .id = id, .on_host = on_host, .in_place = check_in_place(l->args)};
-    r.prepares = l->args->prepared && l->kernel->payload == l->kernel->prepare;
+    r.prepares = (l->flags & CVR_LAUNCH_PREPARES) != 0;
     if (r.prepares) r.in_place = -1;
     if (b->what & CVR_CHECK_PAGES) {
         const bool host = on_host || !b->backend || (b->backend->flags & CVR_BACKEND_HOST_VISIBLE);

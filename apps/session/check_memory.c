@@ -69,6 +69,9 @@ static int32_t make_room(check_bench *b, cvr_error *err) {
     if (!b->before || !b->after) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for backend.check");
     if (!mapped) {
         void *address;
+        if (b->used_bytes > b->backend->info(b->self)->max_allocation)
+            return cvr_fail(err, CVR_ERR_NOMEM, "backend.check needs a block of %llu bytes, more than the device gives",
+                            (unsigned long long)b->used_bytes);
         CVR_TRY(b->backend->alloc(b->self, b->used_bytes, &address, err));
         b->scratch = address;
         return CVR_OK;
@@ -139,8 +142,16 @@ static int32_t shut(const check_bench *b, cvr_error *err) {
     return CVR_OK;
 }
 
+/* In step: a copy is done when this returns. */
+static int32_t transfer(const check_bench *b, bool up, void *to, const void *from, uint64_t bytes, cvr_error *err) {
+    const cvr_transfer t = {sizeof t, to, from, bytes, 0};
+    uint64_t ticket;
+    CVR_TRY((up ? b->backend->upload : b->backend->download)(b->self, &t, &ticket, err));
+    return ticket ? b->backend->wait(b->self, ticket, err) : CVR_OK;
+}
+
 int32_t check_copy_out(const check_bench *b, void *to, const void *from, uint64_t bytes, cvr_error *err) {
-    if (bytes && b->remote) return b->backend->download(b->self, to, from, bytes, err);
+    if (bytes && b->remote) return transfer(b, false, to, from, bytes, err);
     if (bytes) memcpy(to, from, bytes);
     return CVR_OK;
 }
@@ -162,7 +173,7 @@ int32_t check_fill(check_bench *b, const check_run *r, cvr_error *err) {
     }
     CVR_TRY(protect(b, 0, b->used_bytes, PROT_READ | PROT_WRITE, err));
     if (b->remote)
-        CVR_TRY(b->backend->upload(b->self, b->scratch, b->before, b->used_bytes, err));
+        CVR_TRY(transfer(b, true, b->scratch, b->before, b->used_bytes, err));
     else
         memcpy(b->scratch, b->before, b->used_bytes);
     return shut(b, err);
@@ -187,7 +198,7 @@ int32_t check_take_results(check_bench *b, const check_run *r, cvr_error *err) {
             continue; /* the workspace */
         if (!k->used || !k->written || !k->bytes || !to) continue;
         if (b->remote)
-            CVR_TRY(b->backend->upload(b->self, to, b->after + k->at, k->bytes, err));
+            CVR_TRY(transfer(b, true, to, b->after + k->at, k->bytes, err));
         else
             memcpy(to, b->after + k->at, k->bytes);
     }

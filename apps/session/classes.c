@@ -5,8 +5,6 @@
  */
 #include "run_data.h"
 
-#define MOST_CLASSES (1 << 24)
-
 /* ---- names ---- */
 
 /* Names of the data's classes, as it says them itself; numbers where it has none. */
@@ -14,9 +12,11 @@ static int32_t own_names(const split *sp, class_names *c, cvr_error *err) {
     int64_t n;
     CVR_CALL_TO(n, sp->desc, n_classes, NULL, sp->self);
     *c = (class_names){0};
-    if (n < 1 || n > MOST_CLASSES)
-        return cvr_call_blame(sp->desc, "n_classes", NULL, err, "gives %lld; there are 1 to %d", (long long)n,
-                              MOST_CLASSES);
+    if (n > MOST_CLASSES)
+        return cvr_fail(err, CVR_ERR_FORMAT, "the data has %lld classes, and there may be %d; merge some of them",
+                        (long long)n, MOST_CLASSES);
+    if (n < 1)
+        return cvr_call_blame(sp->desc, "n_classes", NULL, err, "gives %lld; there is at least 1", (long long)n);
     c->names = cvr_calloc((size_t)n + 1, sizeof *c->names);
     if (!c->names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (; c->n < n; c->n++) {
@@ -227,9 +227,12 @@ static int32_t settle_alone(run_data *d, const settings *s, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_USAGE,
                         "how many classes are there? Set model.num_classes, or data.names, or predict with a run "
                         "folder");
-    if (s->model->num_classes) CVR_TRY_OUT(numbers(&names, s->model->num_classes, err));
-    CVR_TRY_OUT(s->model->num_classes ? rename_classes(&names, s, err)
-                                      : class_names_split(&names, s->data->names, err));
+    if (s->model->num_classes) {
+        CVR_TRY_OUT(numbers(&names, s->model->num_classes, err));
+        CVR_TRY_OUT(rename_classes(&names, s, err));
+    } else {
+        CVR_TRY_OUT(cvr_config_blame(s->config, "data", "names", class_names_split(&names, s->data->names, err), err));
+    }
     set_names(d, &names);
 out:
     class_names_clear(&names);

@@ -44,6 +44,21 @@ static void warn_of_warmup(const trainer *t) {
                 (long long)(t->steps_per_epoch * s->train->epochs));
 }
 
+/* Last epochs that are all of them leave nothing of what they are the end of. */
+static void warn_of_last_epochs(const settings *s) {
+    const int64_t epochs = s->train->epochs, closing = s->train->close_mosaic, flat = s->sched->flat_epochs;
+    if (epochs && closing >= epochs)
+        cvr_log(CVR_LOG_WARNING,
+                "train.close_mosaic = %lld is not smaller than train.epochs = %lld: no epoch has a mosaic, or whatever "
+                "else the last ones do without",
+                (long long)closing, (long long)epochs);
+    if (epochs && flat >= epochs)
+        cvr_log(CVR_LOG_WARNING,
+                "sched.flat_epochs = %lld is not smaller than train.epochs = %lld: lr is that of the schedule's end "
+                "from the first epoch on",
+                (long long)flat, (long long)epochs);
+}
+
 /* Norms with frozen statistics have buffers that neither the optimizer nor a node of the graph changes: they mean
  * something only where a file has filled them. Buffers of whole numbers are counters and tables. */
 static void warn_of_frozen_statistics(const trainer *t) {
@@ -65,10 +80,32 @@ static void warn_of_frozen_statistics(const trainer *t) {
                 n, first);
 }
 
+#define MOST_COMPARED 256
+
+/* Validation says nothing of new pictures where its files are training's. */
+static void warn_of_same_pictures(const trainer *t) {
+    const split *a = &t->s->data.splits[CVR_SPLIT_TRAIN], *b = &t->s->data.splits[CVR_SPLIT_VAL];
+    char first[4096] = "", second[4096] = "";
+    if (!a->present || !b->present) return;
+    const int64_t n = b->desc->count(b->self), step = n / MOST_COMPARED + 1;
+    if (n < 1 || n > a->desc->count(a->self)) return;
+    for (int64_t i = 0; i < n; i += step) {
+        a->desc->describe(a->self, i, first, sizeof first);
+        b->desc->describe(b->self, i, second, sizeof second);
+        if (!*first || strcmp(first, second) != 0 || !cvr_fs_exists(first)) return;
+    }
+    cvr_log(CVR_LOG_WARNING,
+            "the pictures that validate are among those that are trained on, %.300s and the others: metrics say "
+            "nothing of new pictures; give data.val pictures of its own",
+            second);
+}
+
 void warn_of_doubts(const trainer *t) {
     warn_of_frozen_statistics(t);
     warn_of_slow_means(t);
     warn_of_warmup(t);
+    warn_of_last_epochs(&t->s->set);
     warn_of_late_phases(&t->s->set);
     warn_of_parts(&t->s->set);
+    warn_of_same_pictures(t);
 }

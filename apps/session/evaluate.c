@@ -112,7 +112,7 @@ typedef struct loss_sums {
 static int32_t add_losses(loss_sums *l, const net_program *p, double loss, int64_t samples, cvr_error *err) {
     if (!l->each) l->each = cvr_calloc(p->n_losses + 1, sizeof *l->each);
     if (!l->each) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    l->targets = l->any = p->total >= 0;
+    l->any = p->total >= 0;
     l->n = p->n_losses;
     l->names = p->loss_names;
     if (samples == 0) return CVR_OK;
@@ -231,10 +231,25 @@ static int32_t evaluate_split(cvr_session *s, const evaluate_options *o, evaluat
     return CVR_OK;
 }
 
+/* Once a session: a run that diverges says so in every row of its table. */
+static void warn_of_losses(cvr_session *s, const loss_sums *l) {
+    cvr_text parts = {0};
+    if (!l->any || !l->samples || isfinite(l->total) || s->warned_of_losses) return;
+    s->warned_of_losses = true;
+    for (size_t i = 0; l->n > 1 && i < l->n; i++)
+        if (!isfinite(l->each[i])) cvr_text_add(&parts, "%s%s", parts.n ? ", " : " in ", l->names[i]);
+    cvr_log(CVR_LOG_WARNING,
+            "validation: the loss is %s%s, as what the network says is too large or no number; where this does not "
+            "pass, lower optim.lr, or set train.clip_grad_norm",
+            isnan(l->total) ? "not a number (nan)" : "infinite", parts.s ? parts.s : "");
+    cvr_text_clear(&parts);
+}
+
 int32_t evaluation_run(cvr_session *s, const evaluate_options *o, evaluation *out, cvr_error *err) {
     loss_sums losses = {0};
     memset(out, 0, sizeof *out);
     const int32_t status = evaluate_split(s, o, out, &losses, err);
+    if (status == CVR_OK) warn_of_losses(s, &losses);
     cvr_free(losses.each);
     return status;
 }

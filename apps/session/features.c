@@ -220,6 +220,10 @@ int32_t split_next(split *s, cvr_batch *out, cvr_error *err) {
     return CVR_OK;
 }
 
+bool split_peek(const split *s, cvr_batch *out) {
+    return !s->features && cvr_batches_peek(s->batches, out);
+}
+
 int64_t split_samples(const split *s) {
     return s->features ? s->features->n : cvr_batches_samples(s->batches);
 }

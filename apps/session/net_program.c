@@ -139,13 +139,22 @@ static int32_t write_inputs(net_program *p, const cvr_batch_view *batch, cvr_err
         if ((uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype) != in->bytes)
             return cvr_fail(err, CVR_ERR_INVALID, "no program was planned for a batch whose %s has this size",
                             in->name);
-        CVR_TRY(cvr_program_write(p->program, in->slot, t->data, err));
+        CVR_TRY(cvr_program_begin_write(p->program, in->slot, t->data, err));
     }
     return CVR_OK;
 }
 
+int32_t net_program_begin(net_program *p, const cvr_batch_view *batch, cvr_error *err) {
+    p->begun = NULL;
+    CVR_TRY(write_inputs(p, batch, err));
+    p->begun = batch->fields;
+    return CVR_OK;
+}
+
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err) {
-    if (batch) CVR_TRY(write_inputs(p, batch, err));
+    const bool begun = batch && p->begun == batch->fields && cvr_program_landed(p->program);
+    p->begun = NULL;
+    if (batch && !begun) CVR_TRY(write_inputs(p, batch, err));
     for (size_t i = 0; i < N_SCALARS; i++) {
         const char *field = (const char *)s + scalar_fields[i].offset;
         float number = 0;

@@ -43,18 +43,19 @@ static void make_room(run_network *n) {
 
 /* The arena is as large as the largest program needs. What lies in it lasts no longer than a run. */
 static int32_t grow_arena(run_network *n, cvr_error *err) {
-    uint64_t need = 0;
+    bool fits = n->arena != NULL;
+    for (size_t i = 0; i < n->n && fits; i++) fits = cvr_arena_fits(n->arena, n->programs[i]->program);
+    if (fits) return CVR_OK;
+    cvr_program **programs = cvr_calloc(n->n + 1, sizeof *programs);
+    if (!programs) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < n->n; i++) {
-        const uint64_t bytes = cvr_program_arena_bytes(n->programs[i]->program);
-        need = bytes > need ? bytes : need;
+        programs[i] = n->programs[i]->program;
+        n->programs[i]->bound = false;
     }
-    if (n->arena && need <= n->arena_bytes) return CVR_OK;
-    for (size_t i = 0; i < n->n; i++) n->programs[i]->bound = false;
-    cvr_device_free(n->device, n->arena);
-    n->arena = NULL;
-    CVR_TRY(cvr_device_alloc(n->device, need, &n->arena, err));
-    n->arena_bytes = need;
-    return CVR_OK;
+    const int32_t status = n->arena ? cvr_arena_grow(n->arena, programs, n->n, err)
+                                    : cvr_arena_create(&n->arena, n->device, programs, n->n, 0, err);
+    cvr_free(programs);
+    return status;
 }
 
 static int32_t bind_programs(run_network *n, cvr_error *err) {
@@ -105,7 +106,11 @@ static int32_t settle(run_network *n, cvr_error *err) {
 /* ---- opening and closing ---- */
 
 static int32_t open_device(run_network *n, cvr_error *err) {
-    CVR_TRY(cvr_device_open(&n->device, n->plugins, n->backend, n->settings->backend->device, n->pool, err));
+    cvr_device_choice which = {.backend = n->backend, .index = n->settings->backend->device};
+    const void *desc;
+    CVR_TRY(cvr_plugins_find(n->plugins, CVR_KIND_BACKEND, n->backend, &desc, err));
+    CVR_TRY(backend_keys_of(n->settings, desc, &which.attrs, err));
+    CVR_TRY(cvr_device_open(&n->device, n->plugins, &which, n->pool, err));
     if (!n->settings->backend->check) return CVR_OK;
     return cvr_check_device(n->device, n->plugins, CVR_CHECK_MEMORY | CVR_CHECK_NAN, err);
 }
@@ -114,12 +119,10 @@ static int32_t open_device(run_network *n, cvr_error *err) {
 static void leave_device(run_network *n) {
     while (n->n) remove_program(n, n->n - 1);
     cvr_free(n->programs);
-    cvr_device_free(n->device, n->arena);
+    cvr_arena_destroy(&n->arena);
     cvr_device_close(&n->device);
     n->programs = NULL;
     n->capacity = 0;
-    n->arena = NULL;
-    n->arena_bytes = 0;
 }
 
 /* What the recipe says of parameters, by the model's stages and their names. */
@@ -217,6 +220,14 @@ int32_t network_program(run_network *n, const program_key *asked, net_program **
     return status;
 }
 
+int32_t network_begin_batch(run_network *n, const program_key *asked, const cvr_batch_view *batch, cvr_error *err) {
+    program_key key = *asked;
+    key.phase = n->phase;
+    net_program *p = find_program(n, &key);
+    if (!p || !p->bound || (cvr_device_backend(n->device)->flags & CVR_BACKEND_HOST_VISIBLE)) return CVR_OK;
+    return net_program_begin(p, batch, err);
+}
+
 const net_program *network_first(const run_network *n, int64_t purpose) {
     for (size_t i = 0; i < n->n; i++)
         if (n->programs[i]->key.purpose == purpose) return n->programs[i];
@@ -237,11 +248,24 @@ static int32_t settle_there(run_network *n, const run_network *before, cvr_error
     return bind_programs(n, err);
 }
 
+int32_t network_try(const run_network *n, const char *backend, cvr_error *err) {
+    run_network there = *n;
+    there.device = NULL;
+    there.arena = NULL;
+    there.programs = NULL;
+    there.n = there.capacity = 0;
+    there.told = true;
+    (void)snprintf(there.backend, sizeof there.backend, "%s", backend);
+    int32_t status = open_device(&there, err);
+    for (size_t i = 0; i < n->n && status == CVR_OK; i++) status = plan_programs(&there, &n->programs[i]->key, 1, err);
+    leave_device(&there);
+    return status;
+}
+
 int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err) {
     *before = *n;
     n->device = NULL;
     n->arena = NULL;
-    n->arena_bytes = 0;
     n->programs = NULL;
     n->n = n->capacity = 0;
     n->told = false;

@@ -69,18 +69,18 @@ typedef struct net_program {
     int32_t *loss_slots;
     float *losses; /* read by net_program_losses */
     size_t n_losses;
+    const void *begun; /* the batch whose inputs net_program_begin has begun to write; NULL: none */
 } net_program;
 
 typedef struct run_network {
-    const settings *settings;
+    settings *settings;
     const run_data *data;
     cvr_plugins *plugins;
     const cvr_threadpool *pool;
     cvr_store *store;
     cvr_device *device;
     char backend[64];
-    void *arena;
-    uint64_t arena_bytes;
+    cvr_arena *arena;
     int64_t precision; /* PRECISION_*; it and `recompute` are settled once and belong to the run */
     size_t recompute;  /* values of a training step to make again, at most */
     net_program **programs;
@@ -114,6 +114,12 @@ const char *network_precision(const run_network *n);
 int32_t network_move(run_network *n, const char *backend, run_network *before, cvr_error *err);
 void network_keep(run_network *n, run_network *before);
 void network_return(run_network *n, run_network *before);
+/* Whether another backend could take over: its device opens, and the programs that there are can be planned there.
+ * Nothing changes. */
+int32_t network_try(const run_network *n, const char *backend, cvr_error *err);
+/* Where inputs land beside a run: begins to write those of a batch to come, if a program is there for it. The batch
+ * stays as it is until its run has returned. */
+int32_t network_begin_batch(run_network *n, const program_key *key, const cvr_batch_view *batch, cvr_error *err);
 
 /* Builds and plans, without memory. */
 int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err);
@@ -142,6 +148,8 @@ typedef struct net_scalars {
     double closing;                          /* 1 in the last train.close_mosaic epochs, else 0 */
     const int64_t *thawed_at;                /* updates before each phase after the first; NULL: none */
 } net_scalars;
+/* Begins to write a batch's inputs for the run to come, which finds them where it is given the same batch. */
+int32_t net_program_begin(net_program *p, const cvr_batch_view *batch, cvr_error *err);
 /* Writes everything that the program reads, and runs it. `batch`: NULL where it reads none. */
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);
 /* After a run: the sum of all losses; each by itself is then in p->losses. 0 where there are none. */

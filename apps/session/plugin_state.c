@@ -54,10 +54,14 @@ static int32_t service_put(const cvr_state_service *service, const char *name, c
     return plugin_state_put(service->ctx, name, bytes, n, err);
 }
 
-static const void *service_get(const cvr_state_service *service, const char *name, uint64_t *n) {
-    const plugin_blob *b = find_blob(service->ctx, name);
+const void *plugin_state_get(const plugin_state *s, const char *name, uint64_t *n) {
+    const plugin_blob *b = find_blob(s, name);
     if (n) *n = b ? b->n : 0;
     return b ? b->bytes : NULL;
+}
+
+static const void *service_get(const cvr_state_service *service, const char *name, uint64_t *n) {
+    return plugin_state_get(service->ctx, name, n);
 }
 
 void plugin_state_open(plugin_state *s) {

@@ -51,6 +51,19 @@ static int32_t tell_merged(cvr_session *s, const net_program *p, const cvr_named
     return tell_answer(o, answer, err);
 }
 
+/* What the task says of a picture. Results that it has no use for are not the picture's fault. */
+static int32_t ask_task(cvr_session *s, const cvr_batch_view *outputs, const cvr_predict_options *o, cvr_error *err) {
+    const settings *set = &s->set;
+    const cvr_setting *task = cvr_config_given(set->config, "run", "task");
+    char why[400];
+    const int32_t status = CVR_CALL(set->task, predict, NULL, err, &s->data.task, outputs, 0, o->sink);
+    if (status != CVR_ERR_INVALID || err->file[0]) return status;
+    (void)snprintf(why, sizeof why, "%.399s", err->message);
+    cvr_fail(err, CVR_ERR_USAGE, "run.task = %s, and the network `%s` is for another task: %s", set->task->name,
+             *set->model->name ? set->model->name : "[net]", why);
+    return cvr_config_blame(set->config, task ? "run" : "model", task ? "task" : "name", CVR_ERR_USAGE, err);
+}
+
 /* The picture's own size, to which the answer is brought. */
 static int32_t predict_views(cvr_session *s, const cvr_batch *b, const net_program *p, const cvr_predict_options *o,
                              cvr_error *err) {
@@ -60,7 +73,7 @@ static int32_t predict_views(cvr_session *s, const cvr_batch *b, const net_progr
     cvr_batch_view outputs;
     memcpy(origin.geometry, same, sizeof same);
     CVR_TRY(views_run(&s->views, &s->net, b, &to, &outputs, err));
-    CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &outputs, 0, o->sink));
+    CVR_TRY(ask_task(s, &outputs, o, err));
     return tell_merged(s, p, outputs.fields[0], o, err);
 }
 
@@ -75,7 +88,7 @@ static int32_t predict_batch(cvr_session *s, const cvr_batch *b, const cvr_predi
     if (s->set.protocol.views) return predict_views(s, b, p, o, err);
     CVR_TRY(net_program_run(p, &b->view, &scalars, err));
     CVR_TRY(net_program_results(p, &b->view, &outputs, err));
-    CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &outputs, 0, o->sink));
+    CVR_TRY(ask_task(s, &outputs, o, err));
     return tell_results(p, o, err);
 }
 
@@ -87,7 +100,7 @@ static int32_t predict_tiles(cvr_session *s, const cvr_image *picture, const cha
     s->tiles.side = o->tile;
     s->tiles.overlap = o->overlap;
     CVR_TRY(session_run_tiles(s, picture, &origin, true, &merged, err));
-    CVR_TRY(CVR_CALL(s->set.task, predict, NULL, err, &s->data.task, &merged, 0, o->sink));
+    CVR_TRY(ask_task(s, &merged, o, err));
     for (uint32_t i = 0; i < merged.n_fields && o->raw; i++) CVR_TRY(tell_answer(o, merged.fields[i], err));
     return CVR_OK;
 }

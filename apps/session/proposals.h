@@ -11,8 +11,9 @@ typedef struct proposal {
 typedef struct proposals {
     proposal *all;
     size_t n, capacity;
+    char *remarks; /* lines for who trains, or NULL */
 } proposals;
-/* The cvr_propose_fn; `ctx` is the proposals. */
+/* The cvr_propose_fn; `ctx` is the proposals. A key that is empty makes a remark. */
 int32_t proposals_add(void *ctx, const char *key, const char *value, cvr_error *err);
 /* The value of a setting, or NULL. */
 const char *proposals_find(const proposals *p, const char *section, const char *key);

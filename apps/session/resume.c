@@ -1,9 +1,10 @@
 /* Where a run goes on that was interrupted: the checkpoint, and what may be another since. */
 #include "trainer.h"
+#include <errno.h>
 
 #define MOST_NAMES 512
 
-static bool has_checkpoint(const char *folder) {
+bool run_has_checkpoint(const char *folder) {
     static const char *const names[] = {"weights/last.state", "weights/last.state.1"};
     bool found = false;
     for (size_t i = 0; i < 2 && !found; i++) {
@@ -104,6 +105,32 @@ static int32_t blame_change(const trainer *t, int32_t status, cvr_error *err) {
     return status;
 }
 
+/* Renames a file of weights to the first of NAME.1, NAME.2 and so on that is free. */
+static int32_t set_aside(const char *folder, const char *name, cvr_error *err) {
+    cvr_text from = {0}, to = {0};
+    int32_t status = CVR_OK;
+    cvr_text_add(&from, "%s/weights/%s", folder, name);
+    for (int i = 1; !from.failed && cvr_fs_exists(from.s); i++) {
+        cvr_text_clear(&to);
+        cvr_text_add(&to, "%s.%d", from.s, i);
+        if (to.failed || cvr_fs_exists(to.s)) {
+            if (!to.failed && i < 1000) continue;
+            break;
+        }
+        if (rename(from.s, to.s) != 0) break;
+        cvr_log(CVR_LOG_INFO, "weights/%s is kept as weights/%s.%d", name, name, i);
+    }
+    if (from.failed || to.failed) {
+        status = cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    } else if (cvr_fs_exists(from.s)) {
+        cvr_fail(err, CVR_ERR_IO, "cannot be renamed: %s; move it away and resume again", strerror(errno));
+        status = cvr_fail_at(err, from.s, 0, CVR_ERR_IO);
+    }
+    cvr_text_clear(&from);
+    cvr_text_clear(&to);
+    return status;
+}
+
 /* What the run was told while it went on holds on, unless today's command line says otherwise. */
 static void take_up(trainer *t) {
     train_state *st = &t->state;
@@ -124,12 +151,15 @@ static void take_up(trainer *t) {
     }
 }
 
+/* Without a checkpoint the run starts over; weights that are there may be all that is left of one. */
 int32_t resume_load(trainer *t, cvr_error *err) {
-    if (!has_checkpoint(t->o->folder)) {
-        cvr_log(CVR_LOG_INFO, "there is no checkpoint yet: the run starts over");
-        return CVR_OK;
+    const char *folder = t->o->folder;
+    if (!run_has_checkpoint(folder)) {
+        cvr_log(CVR_LOG_INFO, "there is no checkpoint: the run starts over");
+        CVR_TRY(set_aside(folder, "best.safetensors", err));
+        return set_aside(folder, "last.safetensors", err);
     }
-    CVR_TRY(blame_change(t, checkpoint_load(t->s, t->o->folder, &t->state, err), err));
+    CVR_TRY(blame_change(t, checkpoint_load(t->s, folder, &t->state, err), err));
     take_up(t);
     return CVR_OK;
 }

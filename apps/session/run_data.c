@@ -205,11 +205,19 @@ int32_t data_open_splits(run_data *d, const settings *s, cvr_plugins *p, bool tr
     return sampler_class_weights(d, s, err);
 }
 
-/* train.max_batches, where nobody says how many epochs there are. */
+/* Whether somebody says how many epochs there are: a run that goes on has recorded it, but a new train.max_batches goes
+ * over that. */
+static bool epochs_are_given(const settings *s) {
+    const cvr_setting *epochs = cvr_config_given(s->config, "train", "epochs"),
+                      *batches = cvr_config_given(s->config, "train", "max_batches");
+    if (!epochs || !s->run_folder || !batches) return epochs != NULL;
+    return strcmp(epochs->file, s->recipe) != 0 || strcmp(batches->file, s->recipe) == 0;
+}
+
 static void settle_epochs(const run_data *d, const settings *s) {
     const int64_t n = d->sampler.n, batch = s->train->batch, rest = !s->data->drop_last && n % batch != 0,
                   per_epoch = n / batch + rest;
-    if (!s->train->max_batches || per_epoch < 1 || cvr_config_given(s->config, "train", "epochs")) return;
+    if (!s->train->max_batches || per_epoch < 1 || epochs_are_given(s)) return;
     s->train->epochs = (s->train->max_batches + per_epoch - 1) / per_epoch;
 }
 

@@ -112,6 +112,8 @@ typedef struct features features;
 void features_destroy(features **f);
 int32_t split_begin(split *s, int64_t epoch, int64_t first, cvr_error *err);
 int32_t split_next(split *s, cvr_batch *out, cvr_error *err);
+/* As cvr_batches_peek; features are on no disk, and have none. */
+bool split_peek(const split *s, cvr_batch *out);
 int64_t split_samples(const split *s);
 int64_t split_per_epoch(const split *s);
 int64_t split_skipped(const split *s);
@@ -119,6 +121,7 @@ int64_t split_skipped(const split *s);
 /* class_names.c */
 void class_names_clear(class_names *c);
 int32_t class_names_read(class_names *c, const char *path, cvr_error *err);
+/* data.names, "a,b,c": a name for each, and no name twice. */
 int32_t class_names_split(class_names *c, const char *text, cvr_error *err);
 /* The class of this name, looked for at `likely` first; -1: there is none. */
 int64_t class_names_find(const class_names *c, const char *name, int64_t likely);

@@ -48,7 +48,7 @@ typedef struct data_settings {
     const char *cache_size;
 } data_settings;
 
-enum { FIT_AUTO, FIT_STRETCH, FIT_LETTERBOX, FIT_LETTERBOX_CENTER };
+enum { FIT_AUTO, FIT_STRETCH, FIT_LETTERBOX, FIT_LETTERBOX_CENTER, FIT_LETTERBOX_ALIGNED };
 enum { ON_NAN_FAIL, ON_NAN_SKIP };
 
 typedef struct train_settings {
@@ -142,17 +142,26 @@ size_t phases_at(const phases *p, int64_t epoch);
 /* What is trained from a phase on, in words. */
 const char *phases_what(const phases *p, size_t phase);
 
+/* Keys that a backend has of its own, packed. */
+typedef struct backend_own {
+    const char *name;
+    const void *attrs;
+} backend_own;
+
 typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* NULL: there is none; not opened from one */
     char proposed_by[96];      /* the origin of what the model proposes */
+    bool trains;               /* or is asked what training would do */
     int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
     run_settings *run;         /* `plugins` is settled when training starts */
     backend_settings *backend; /* `auto` precision is settled once the device is known */
-    model_settings *model;     /* num_classes and in_channels are settled once the data is known */
-    data_settings *data;       /* img_size is settled likewise */
-    train_settings *train;     /* `batch`, where it is auto */
+    backend_own *backends;
+    size_t n_backends, backends_capacity;
+    model_settings *model; /* num_classes and in_channels are settled once the data is known */
+    data_settings *data;   /* img_size is settled likewise */
+    train_settings *train; /* `batch`, where it is auto */
     const optim_settings *optim;
     const sched_settings *sched;
     val_settings *val; /* as are resize_size and crop_size */
@@ -182,6 +191,8 @@ typedef struct settings {
     uint64_t memory, cache_size; /* train.memory and data.cache_size in bytes; 0: no bound; what is free */
 } settings;
 
+#define MOST_CLASSES 65536 /* of a network, of data, of a list of names */
+
 /* Reads a recipe, a run folder's config.ini or (path NULL) nothing, and then the command line; binds [backend]. */
 int32_t settings_load(settings *s, const char *path, const char *const *overrides, size_t n, cvr_error *err);
 /* Finds model and task, fills in what weights, model and (where it `looks` at it) data propose (proposals.h), and binds
@@ -191,8 +202,11 @@ int32_t settings_read(settings *s, cvr_plugins *plugins, bool needs_network, boo
 int32_t settings_choose_network(settings *s, cvr_plugins *plugins, bool needed, cvr_error *err);
 int32_t settings_choose_task(settings *s, cvr_plugins *plugins, cvr_error *err);
 /* The file of weights that the recipe, or for a run folder the command line, says to start from; NULL: none, or a
- * training run goes on from its own. Lives as long as the settings. */
+ * training run goes on from its checkpoint. Lives as long as the settings. */
 const char *settings_start_weights(const settings *s, bool trains);
+/* resume.c: whether a run has a checkpoint to go on from. One that was killed before its first starts over, and from the
+ * weights that it began with. */
+bool run_has_checkpoint(const char *folder);
 /* Finds the other plugins that it names, and binds their keys. Only who `trains` needs optimizer and scheduler, only
  * who `reads` data needs data.format; who trains without reading wants only the settings. */
 int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool reads, cvr_error *err);
@@ -200,6 +214,9 @@ int32_t settings_choose(settings *s, cvr_plugins *plugins, bool trains, bool rea
  * aside. */
 void settings_leave_replaced(settings *s);
 void settings_close(settings *s);
+/* backend_keys.c: binds the keys of its own that the named backend has, and those of others that are given. */
+int32_t backend_keys_bind(settings *s, cvr_plugins *p, cvr_error *err);
+int32_t backend_keys_of(settings *s, const cvr_backend_desc *b, const void **attrs, cvr_error *err);
 /* Whether the task learns boxes: then data.img_size may be a pair, and its pictures are cvr_pipeline_boxes'. */
 bool settings_with_boxes(const settings *s);
 /* The error about a setting that nothing will read, and why. */

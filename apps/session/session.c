@@ -41,6 +41,20 @@ void cvr_session_limit_isa(cvr_session *s) {
     cvr_plugins_limit_isa(s->plugins, strcmp(isa, "auto") == 0 ? NULL : strcmp(isa, "base") == 0 ? "" : isa);
 }
 
+static int32_t keep_choices(void *ctx, const void *lines, uint64_t n, cvr_error *err) {
+    return plugin_state_put(ctx, TUNING_STATE, lines, n, err);
+}
+
+static void open_tuning(cvr_session *s) {
+    uint64_t n;
+    const char *lines = plugin_state_get(&s->plugin_state, TUNING_STATE, &n);
+    tuning_open(&s->tuning, lines, n);
+    s->tuning.keep = keep_choices;
+    s->tuning.ctx = &s->plugin_state;
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_TUNING, &s->tuning.service);
+    cvr_plugins_offer(s->plugins, CVR_SERVICE_CACHE, &cache_service);
+}
+
 static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     const backend_settings *b = s->set.backend;
     CVR_TRY(cvr_plugins_open(&s->plugins, NULL, 0, err));
@@ -49,6 +63,7 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     plugin_state_open(&s->plugin_state);
     if (s->set.run_folder && (s->purpose & CVR_FOR_TRAINING)) checkpoint_load_plugin_state(s, s->set.run_folder);
     cvr_plugins_offer(s->plugins, CVR_SERVICE_STATE, &s->plugin_state.service);
+    open_tuning(s);
     cvr_session_limit_isa(s);
     doubt_isa(s);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -56,28 +71,13 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
     return cvr_pool_create(&s->pool, b->threads ? (uint32_t)b->threads : (uint32_t)cores, err);
 }
 
-/* `auto`: the first backend, in byte order of names, that is the host's own and not there for tests. */
 static int32_t choose_backend(cvr_session *s, cvr_error *err) {
-    char *to = s->net.backend;
     const char *name = s->set.backend->name;
     const void *named;
-    if (strcmp(name, "auto") != 0)
-        CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
-                                 cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
-    (void)snprintf(to, sizeof s->net.backend, "%s", name);
-    for (size_t i = 0; strcmp(s->set.backend->name, "auto") == 0; i++) {
-        const void *desc;
-        if (!(name = cvr_plugins_name(s->plugins, CVR_KIND_BACKEND, i)))
-            return cvr_fail(
-                err, CVR_ERR_NOTFOUND,
-                "no backend for this machine's own processor is installed, or out of memory; set backend.name");
-        (void)snprintf(to, sizeof s->net.backend, "%s", name);
-        const int32_t status = cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, to, &desc, err);
-        if (status == CVR_ERR_NOMEM) return status;
-        if (status != CVR_OK) continue;
-        const cvr_backend_desc *b = desc;
-        if ((b->flags & CVR_BACKEND_HOST_VISIBLE) && !(b->flags & CVR_BACKEND_TEST)) break;
-    }
+    if (strcmp(name, "auto") == 0) return backend_auto(s, s->net.backend, sizeof s->net.backend, err);
+    CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
+                             cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
+    (void)snprintf(s->net.backend, sizeof s->net.backend, "%s", name);
     return CVR_OK;
 }
 
@@ -99,6 +99,7 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
     const char *weights = settings_start_weights(&s->set, (s->purpose & CVR_FOR_TRAINING) != 0);
     if (weights) return cvr_session_load_weights(s, weights, err);
     if (s->purpose & CVR_FOR_TRAINING) return CVR_OK;
+    if (!s->set.run_folder && s->only_looks) return CVR_OK;
     if (!s->set.run_folder) {
         cvr_log(CVR_LOG_WARNING, "no weights were given: they are random, as a network is initialised; give a run "
                                  "folder, or set model.weights");
@@ -130,54 +131,15 @@ out:
     return settings_blame(&s->set, status, err);
 }
 
-/* Pictures that come one by one, the largest: what others need is found when they come, and takes no more memory. */
-static void single_keys(const cvr_session *s, cvr_canvas largest, program_key *keys, size_t *n) {
-    cvr_canvas c;
-    if (!s->set.protocol.views) {
-        keys[(*n)++] = (program_key){.purpose = PROGRAM_EVAL, .batch = 1, .canvas = largest};
-        return;
+/* Whether the recipe or the command line says which data. */
+static bool names_data(const cvr_config *c) {
+    static const char *const keys[] = {"format", "root", "train", "val"};
+    bool named = false;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const cvr_setting *given = cvr_config_given(c, "data", keys[i]);
+        named = named || (given && *given->value);
     }
-    for (size_t i = 0; views_canvas(&s->set, largest, i, &c); i++)
-        keys[(*n)++] = (program_key){.purpose = PROGRAM_PREDICT, .batch = 1, .canvas = c};
-}
-
-/* Programs for every size of batch that the data gives: whole ones, and the last of an epoch, on every canvas. */
-static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **keys, size_t *n, cvr_error *err) {
-    const cvr_batches *b = s->data.splits[which].batches;
-    const cvr_canvas *canvases;
-    const size_t n_canvases = b ? cvr_batches_canvases(b, &canvases) : 0;
-    const bool one_by_one = which == CVR_SPLIT_VAL && s->set.protocol.single;
-    const int64_t batch = one_by_one ? 1 : s->set.train->batch;
-    const int64_t sizes[2] = {b && cvr_batches_samples(b) >= batch ? batch : 0, b ? cvr_batches_remainder(b) : 0};
-    program_key *more = cvr_calloc(*n + 8 * n_canvases + MOST_SCALES, sizeof *more);
-    if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (*n) memcpy(more, *keys, *n * sizeof *more);
-    cvr_free(*keys);
-    *keys = more;
-    if (one_by_one && b) single_keys(s, canvases[0], more, n);
-    for (int k = 0; k < 2 && !one_by_one; k++) {
-        for (size_t i = 0; i < n_canvases && sizes[k]; i++) {
-            if (s->data.probes)
-                more[(*n)++] = (program_key){.purpose = PROGRAM_FEATURES, .batch = sizes[k], .canvas = canvases[i]};
-            if (which == CVR_SPLIT_VAL)
-                more[(*n)++] = (program_key){.purpose = PROGRAM_EVAL, .batch = sizes[k], .canvas = canvases[i]};
-            else
-                *n += step_keys(&s->set, sizes[k], canvases[i], more + *n);
-        }
-    }
-    return CVR_OK;
-}
-
-static int32_t plan_for_data(cvr_session *s, cvr_error *err) {
-    program_key *keys = NULL;
-    size_t n = 0;
-    int32_t status;
-    CVR_TRY_OUT(split_keys(s, CVR_SPLIT_TRAIN, &keys, &n, err));
-    CVR_TRY_OUT(split_keys(s, CVR_SPLIT_VAL, &keys, &n, err));
-    CVR_TRY_OUT(session_open_network(s, keys, n, err));
-out:
-    cvr_free(keys);
-    return status;
+    return named;
 }
 
 /* Last, so that the threads that data and plugins have started by now keep all CPUs. */
@@ -199,13 +161,16 @@ static int32_t check_resumed(const cvr_session *s, cvr_error *err) {
 }
 
 static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
-    const bool only_settings = o->purpose == CVR_FOR_SETTINGS,
-               trains = only_settings || (o->purpose & CVR_FOR_TRAINING),
-               reads = !(o->purpose & (CVR_FOR_SETTINGS | CVR_FOR_PREDICTION));
     CVR_TRY(settings_load(&s->set, o->path, o->overrides, o->n_overrides, err));
+    s->only_looks = (o->purpose & CVR_DATA_IF_GIVEN) && !names_data(s->set.config);
+    s->purpose = s->only_looks ? CVR_FOR_PREDICTION : o->purpose & ~CVR_DATA_IF_GIVEN;
+    const bool only_settings = s->purpose == CVR_FOR_SETTINGS,
+               trains = only_settings || (s->purpose & CVR_FOR_TRAINING),
+               reads = !(s->purpose & (CVR_FOR_SETTINGS | CVR_FOR_PREDICTION));
     CVR_TRY(session_check_record(s, err));
     CVR_TRY(check_resumed(s, err));
     CVR_TRY(open_plugins(s, err));
+    s->set.trains = trains;
     CVR_TRY(settings_read(&s->set, s->plugins, !only_settings, reads || only_settings, err));
     cvr_plugins_limit_pixels(s->plugins, (uint64_t)s->set.data->max_pixels);
     for (size_t i = 0; i < o->n_sections; i++) {
@@ -217,6 +182,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
     if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
+    CVR_TRY(backend_keys_bind(&s->set, s->plugins, err));
     return cvr_config_finish(s->set.config, err);
 }
 
@@ -238,11 +204,11 @@ static int32_t open_data(cvr_session *s, bool trains, bool evaluates, cvr_error 
 }
 
 static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
-    const bool trains = o->purpose & CVR_FOR_TRAINING, evaluates = o->purpose & CVR_FOR_EVALUATION;
     CVR_TRY(open_settings(s, o, err));
-    if (o->purpose == CVR_FOR_SETTINGS) return CVR_OK;
+    const bool trains = s->purpose & CVR_FOR_TRAINING, evaluates = s->purpose & CVR_FOR_EVALUATION;
+    if (s->purpose == CVR_FOR_SETTINGS) return CVR_OK;
     s->data.probes = trains && s->set.probe->enabled;
-    if (o->purpose & CVR_FOR_DATA) return data_open_splits(&s->data, &s->set, s->plugins, true, false, err);
+    if (s->purpose & CVR_FOR_DATA) return data_open_splits(&s->data, &s->set, s->plugins, true, false, err);
     if (trains || evaluates)
         CVR_TRY(open_data(s, trains, evaluates, err));
     else
@@ -252,7 +218,9 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
     data_settle_size(&s->data, &s->set);
     if (trains && s->set.val->interval > 0)
         CVR_TRY(evaluation_check_metric(s, *s->set.val->metric ? s->set.val->metric : s->set.task->best_metric, err));
-    if (trains || evaluates) CVR_TRY(plan_for_data(s, err));
+    if (!s->only_looks) session_tell_padding(s);
+    if (s->only_looks) CVR_TRY(session_plan_for_picture(s, err));
+    if (trains || evaluates) CVR_TRY(session_plan_for_data(s, err));
     if (trains && s->set.val->interval > 0) CVR_TRY(evaluation_check_loss(s, s->set.val->metric, err));
     pin_threads(s);
     return CVR_OK;
@@ -261,7 +229,6 @@ static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_erro
 int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_error *err) {
     cvr_session *s = *out = cvr_calloc(1, sizeof *s);
     if (!s) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    s->purpose = o->purpose;
     int32_t status = open_parts(s, o, err);
     if (status == CVR_ERR_USAGE) status = settings_blame(&s->set, status, err);
     if (status != CVR_OK) session_blame_missing(s, err);
@@ -280,6 +247,7 @@ void cvr_session_close(cvr_session **session) {
     cvr_free(s->part);
     cvr_free(s->part_fields);
     cvr_plugins_close(&s->plugins);
+    tuning_close(&s->tuning);
     plugin_state_clear(&s->plugin_state);
     cvr_free(s->plugins_used);
     cvr_pool_destroy(&s->pool);
@@ -304,6 +272,12 @@ const cvr_threadpool *cvr_session_pool(const cvr_session *s) {
 
 const cvr_task_desc *cvr_session_task(const cvr_session *s) {
     return s->set.task;
+}
+
+const char *cvr_session_network_key(const cvr_session *s) {
+    const char *key = s->set.model_desc ? s->set.model_desc->file : NULL;
+    const char *path = key ? cvr_config_get(s->set.config, "model", key, NULL) : NULL;
+    return path && *path ? key : NULL;
 }
 
 cvr_device *cvr_session_device(cvr_session *s) {
@@ -345,8 +319,8 @@ void cvr_session_describe(cvr_session *s, cvr_session_info *info) {
                                .train_samples = train ? cvr_batches_samples(train) : 0,
                                .val_samples = val ? cvr_batches_samples(val) : 0,
                                .store_bytes = cvr_store_bytes(n->store),
-                               .arena_bytes = n->arena_bytes,
-                               .planned_bytes = cvr_store_bytes(n->store) + n->arena_bytes,
+                               .arena_bytes = n->arena ? cvr_arena_bytes(n->arena) : 0,
+                               .planned_bytes = cvr_store_bytes(n->store) + (n->arena ? cvr_arena_bytes(n->arena) : 0),
                                .threads = s->pool->n_workers,
                                .workers = (uint32_t)s->set.data->workers,
                                .data_seconds = s->data.seconds,
@@ -376,6 +350,10 @@ int32_t cvr_session_try_sample(cvr_session *s, uint32_t which, int64_t index, cv
     cvr_batches_options o;
     data_batch_options(&s->data, &s->set, s->plugins, which, &o);
     return cvr_batches_try(&o, s->data.splits[which].batches, index, err);
+}
+
+int32_t cvr_session_try_backend(cvr_session *s, const char *backend, cvr_error *err) {
+    return network_try(&s->net, backend, err);
 }
 
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err) {

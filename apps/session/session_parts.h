@@ -3,6 +3,7 @@
 #define CVR_SESSION_PARTS_H
 
 #include "saved_results.h"
+#include "services.h"
 #include "tiles.h"
 #include "views.h"
 #include <cvr/session.h>
@@ -20,6 +21,7 @@ typedef struct plugin_state {
 } plugin_state;
 void plugin_state_open(plugin_state *s);
 int32_t plugin_state_put(plugin_state *s, const char *name, const void *bytes, uint64_t n, cvr_error *err);
+const void *plugin_state_get(const plugin_state *s, const char *name, uint64_t *n);
 void plugin_state_clear(plugin_state *s);
 
 typedef struct step_losses {
@@ -31,17 +33,21 @@ typedef struct step_losses {
 
 struct cvr_session {
     uint32_t purpose;
+    bool only_looks; /* CVR_DATA_IF_GIVEN, and none was */
     settings set;
     cvr_plugins *plugins;
     cvr_threadpool *pool;
     cvr_config_service config_service;
     plugin_state plugin_state;
+    tuning tuning;
     run_data data;
     run_network net;
     views views;            /* of the picture that was looked at last */
     tiles tiles;            /* likewise */
     step_losses losses;     /* of the last training step */
     bool vetoed;            /* the last training step's update was left out by a gradient plugin */
+    bool warned_of_losses;  /* of validation's, which were not finite */
+    const split *ahead;     /* whose next batch may land while a step is under way; NULL: none */
     cvr_named_tensor *part; /* fields of a part of a batch; see step.c */
     const cvr_named_tensor **part_fields;
     char *plugins_used; /* run.plugins of a run that trains */
@@ -49,6 +55,16 @@ struct cvr_session {
 
 /* Opens the network with the first of these programs, and loads the weights to start from. */
 int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, cvr_error *err);
+
+/* session_plans.c: for the batches of the data that is open; or for one picture of data.img_size, where there is no
+ * data that tells sizes. */
+int32_t session_plan_for_data(cvr_session *s, cvr_error *err);
+int32_t session_plan_for_picture(cvr_session *s, cvr_error *err);
+/* Sides that the network cannot take are padded, and so are not what the user has written: says so. */
+void session_tell_padding(const cvr_session *s);
+
+/* backend_auto.c: the backend that `backend.name = auto` stands for. */
+int32_t backend_auto(cvr_session *s, char *to, size_t size, cvr_error *err);
 
 /* step.c: one optimizer step on a batch, in as many parts as train.grad_accum says; its losses are then in s->losses.
  */
@@ -130,6 +146,8 @@ int32_t weights_save(cvr_plugins *plugins, cvr_store *store, const char *path, c
  * and then the error. */
 const cvr_weights_desc *weights_format(cvr_plugins *p, const cvr_mapping *m, const char *path, cvr_error *err);
 int32_t weights_format_unknown(cvr_plugins *p, cvr_error *err);
+/* weights_layout.c: a shape for messages, "(64, 3, 7, 7)". */
+void weights_shape_text(char *out, size_t size, uint32_t rank, const int64_t *shape);
 /* weights_adapt.c: makes a tensor of a known meaning fit another shape; `out` NULL: whether there is a way. */
 bool weights_adapt(const cvr_type *to, float *out, uint32_t rank, const int64_t *shape, const float *in);
 /* Whether another implementation's tensor is one of type `t`, but for axes of 1, or the last ones as one. */

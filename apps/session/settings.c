@@ -22,7 +22,9 @@ static const cvr_attr_desc *const run_keys[] = {
 SCHEMA(run);
 
 static const cvr_attr_desc *const backend_keys[] = {
-    CVR_ATTR(STRING, "name", "auto", "backend that computes, `cvrun help backends`; auto: the host's own"),
+    CVR_ATTR(STRING, "name", "auto",
+             "backend that computes, `cvrun help backends`; auto: the fastest that is there, measured where there are "
+             "several"),
     CVR_ATTR(INT, "device", "0", "number of the device", CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),
@@ -61,7 +63,7 @@ static const cvr_attr_desc *const model_keys[] = {
     CVR_ATTR(STRING, "unfreeze", "",
              "what of it is trained later, from the start of an epoch on: 5:backbone.layer4, 8:all"),
     CVR_ATTR(BOOL, "freeze_bn", "yes", "batch norms of what is frozen keep their running statistics and use them"),
-    CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(INT, "num_classes", "0", "0: as many as the data has", CVR_ATTR_BETWEEN(0, MOST_CLASSES)),
     CVR_ATTR(INT, "in_channels", "0", "0: as many as the pictures have", CVR_ATTR_BETWEEN(0, 4)),
 };
 SCHEMA(model);
@@ -80,8 +82,9 @@ static const cvr_attr_desc *const data_keys[] = {
     CVR_ATTR(
         CHOICE, "fit", "auto",
         "how pictures with boxes come to that square: each side stretched by itself, or in their shape, at the upper "
-        "left or in the middle of a grey square; auto: as the model proposes, else stretched",
-        .choices = "auto|stretch|letterbox|letterbox_center"),
+        "left or in the middle of a grey square; aligned: in the middle, resized as Darknet does it; auto: as the "
+        "model proposes, else stretched",
+        .choices = "auto|stretch|letterbox|letterbox_center|letterbox_aligned"),
     CVR_ATTR(INT, "shapes", "0",
              "most sizes that pictures of a batch may be padded to, where the task pads; 0: 1, of a task with boxes 8, "
              "and 64 where pictures come one by one",

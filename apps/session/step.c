@@ -95,6 +95,22 @@ static int32_t step_in_parts(cvr_session *s, const cvr_batch *b, const net_scala
     return CVR_OK;
 }
 
+/* The step is under way, and its losses will be waited for: the next batch can go up meanwhile. */
+static int32_t begin_next(cvr_session *s, cvr_error *err) {
+    cvr_batch next;
+    if (!s->ahead || !split_peek(s->ahead, &next)) return CVR_OK;
+    const program_key key = {.purpose = PROGRAM_TRAIN, .batch = next.view.n, .canvas = next.canvas};
+    return network_begin_batch(&s->net, &key, &next.view, err);
+}
+
+/* When this returns, the next batch is no longer read. */
+static int32_t losses_and_next(cvr_session *s, net_program *p, cvr_error *err) {
+    const int32_t begun = begin_next(s, err), status = begun == CVR_OK ? add_losses(&s->losses, p, 1, err) : begun;
+    if (!s->ahead) return status;
+    const int32_t waited = cvr_program_wait(p->program, status == CVR_OK ? err : NULL);
+    return status == CVR_OK ? waited : status;
+}
+
 int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err) {
     const program_key key = {.purpose = PROGRAM_TRAIN, .batch = b->view.n, .canvas = b->canvas};
     net_program *p;
@@ -103,7 +119,7 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
     CVR_TRY(network_program(&s->net, &key, &p, err));
     CVR_TRY(net_program_run(p, &b->view, at, err));
     s->vetoed = cvr_program_vetoed(p->program);
-    return add_losses(&s->losses, p, 1, err);
+    return losses_and_next(s, p, err);
 }
 
 int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err) {

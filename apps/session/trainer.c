@@ -230,11 +230,17 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
     return CVR_OK;
 }
 
+/* Whether the number of epochs is what train.max_batches comes to. */
+static bool by_batches(const trainer *t) {
+    const int64_t n = t->s->set.train->max_batches, each = t->steps_per_epoch;
+    return n > 0 && each > 0 && (n + each - 1) / each == t->s->set.train->epochs;
+}
+
 /* The setting by which the run is at its end after `seconds`, or NULL. */
 static const char *ended_by(const trainer *t, double seconds) {
     const run_settings *run = t->s->set.run;
     const train_state *st = &t->state;
-    if (st->epoch >= t->s->set.train->epochs) return "train.epochs";
+    if (st->epoch >= t->s->set.train->epochs) return by_batches(t) ? "train.max_batches" : "train.epochs";
     if (run->patience && st->stale >= run->patience) return "run.patience";
     return run->max_hours > 0 && seconds > run->max_hours * 3600 ? "run.max_hours" : NULL;
 }
@@ -263,6 +269,7 @@ static int32_t stopped(trainer *t, cvr_error *err) {
 
 static int32_t train_loop(trainer *t, cvr_error *err) {
     const int64_t epochs = t->s->set.train->epochs;
+    t->s->ahead = &t->s->data.splits[CVR_SPLIT_TRAIN];
     CVR_TRY(split_begin(&t->s->data.splits[CVR_SPLIT_TRAIN], t->state.epoch, t->state.batch, err));
     while (t->state.epoch < epochs) {
         bool ended = false;

@@ -61,7 +61,8 @@ static int32_t take_pipeline(const cvr_task_info *info, const settings *s, filli
     static const uint32_t fits[] = {[FIT_AUTO] = CVR_FIT_STRETCH,
                                     [FIT_STRETCH] = CVR_FIT_STRETCH,
                                     [FIT_LETTERBOX] = CVR_FIT_LETTERBOX,
-                                    [FIT_LETTERBOX_CENTER] = CVR_FIT_LETTERBOX_CENTER};
+                                    [FIT_LETTERBOX_CENTER] = CVR_FIT_LETTERBOX_CENTER,
+                                    [FIT_LETTERBOX_ALIGNED] = CVR_FIT_LETTERBOX_ALIGNED};
     const cvr_pipeline p = {.struct_size = sizeof p,
                             .ctx = f,
                             .resize_size = s->protocol.resize,

@@ -18,12 +18,18 @@ typedef struct loading {
     size_t prefix;                             /* bytes that are left out in front of each name */
     bool aliases;                              /* names are another implementation's */
     fate *fates;                               /* of the store's entries */
+    bool counts;                               /* the file has counters of batches, which some formats have not */
     bool head_is_new, writing, masks, masking; /* masks: some were seen; masking: they are what is read now */
     cvr_text problems, skipped, unreal;        /* unreal: with numbers that are none */
     size_t n_problems, n_told, n_skipped, n_unreal, n_beyond; /* n_beyond: problems that head = new would leave out */
 } loading;
 
 /* ---- which entry a name means ---- */
+
+/* How many batches a norm has seen. */
+static bool is_counter(const cvr_store_entry *e) {
+    return e->role == CVR_STORE_BUFFER && e->type.dtype == CVR_I64;
+}
 
 static bool is_head(const cvr_store_entry *e) {
     return strcmp(e->stage, "head") == 0;
@@ -114,17 +120,10 @@ static void skip(loading *l, const char *name) {
     if (l->n_skipped++ < MOST_PROBLEMS) cvr_text_add(&l->skipped, "%s%s", l->n_skipped > 1 ? ", " : "", name);
 }
 
-static void shape_text(char *out, size_t size, uint32_t rank, const int64_t *shape) {
-    size_t n = (size_t)snprintf(out, size, "(");
-    for (uint32_t k = 0; k < rank && n < size; k++)
-        n += (size_t)snprintf(out + n, size - n, "%s%lld", k ? ", " : "", (long long)shape[k]);
-    if (n < size) (void)snprintf(out + n, size - n, ")");
-}
-
 static void misshapen(loading *l, const cvr_weight *w, const cvr_store_entry *e) {
     char why[400], have[160], want[160];
-    shape_text(have, sizeof have, w->rank, w->shape);
-    shape_text(want, sizeof want, e->type.rank, e->type.shape);
+    weights_shape_text(have, sizeof have, w->rank, w->shape);
+    weights_shape_text(want, sizeof want, e->type.rank, e->type.shape);
     (void)snprintf(why, sizeof why, "misshapen: the file has %s%s, the network %s%s:",
                    w->source_dtype ? w->source_dtype : cvr_dtype_name(w->dtype), have, cvr_dtype_name(e->type.dtype),
                    want);
@@ -243,6 +242,7 @@ static int32_t on_weight(void *ctx, const cvr_weight *w, cvr_error *err) {
     }
     const cvr_store_entry *e = cvr_store_get(l->store, (size_t)i);
     const bool fits = fits_entry(l, w, e);
+    l->counts = l->counts || is_counter(e);
     if (l->writing) return l->fates[i] == FATE_NEW ? CVR_OK : write_entry(l, (size_t)i, w, err);
     if (l->fates[i] != FATE_MISSING) {
         twice(l, w, e);
@@ -290,9 +290,8 @@ static void judge_missing(loading *l) {
         const cvr_store_entry *e = cvr_store_get(l->store, i);
         if (!weights_are_of(l->rules->network, e)) continue;
         if (is_head(e) && (l->head_is_new || anew)) l->fates[i] = FATE_NEW;
-        const bool counter = e->role == CVR_STORE_BUFFER && e->type.dtype == CVR_I64;
         if (l->fates[i] == FATE_MISSING && anew && is_beyond_backbone(e)) l->fates[i] = FATE_NEW;
-        if (l->fates[i] != FATE_MISSING || counter || l->rules->subset) continue;
+        if (l->fates[i] != FATE_MISSING || is_counter(e) || l->rules->subset) continue;
         problem(l, "missing:", e->name);
         l->n_beyond += is_beyond_backbone(e);
     }
@@ -318,6 +317,7 @@ static void tell(const loading *l, const char *path, const char *format) {
         for (size_t i = 0; i < cvr_store_count(l->store); i++) {
             const cvr_store_entry *e = cvr_store_get(l->store, i);
             if (!weights_are_of(l->rules->network, e) || l->fates[i] != (fate)f) continue;
+            if (f == FATE_MISSING && is_counter(e) && !l->counts) continue;
             if (n++ < MOST_PROBLEMS) cvr_text_add(&names, "%s%s", n > 1 ? ", " : "", e->name);
         }
         if (n) cvr_text_add(&t, "\n  %-15s %4zu", words[f], n);

@@ -37,3 +37,10 @@ out:
     cvr_free((void *)(uintptr_t)l.pointers);
     return status;
 }
+
+void weights_shape_text(char *out, size_t size, uint32_t rank, const int64_t *shape) {
+    size_t n = (size_t)snprintf(out, size, "(");
+    for (uint32_t k = 0; k < rank && n < size; k++)
+        n += (size_t)snprintf(out + n, size - n, "%s%lld", k ? ", " : "", (long long)shape[k]);
+    if (n < size) (void)snprintf(out + n, size - n, ")");
+}

@@ -34,6 +34,9 @@ int32_t canvas_put(cvr_sample *s, const image *from, const canvas_place *at, ima
 int32_t canvas_resize(cvr_sample *s, const image *im, int64_t h, int64_t w, int64_t interpolation, int64_t antialias,
                       image *out, cvr_error *err);
 
+/* aligned_resize.c: `im` in another size as Darknet makes it, f32; levels of u8 become 0..1. */
+int32_t aligned_resize(cvr_sample *s, const image *im, int64_t h, int64_t w, image *out, cvr_error *err);
+
 /* ---- several samples as one ---- */
 
 /* The fields of objects that are joined: cvr_augment_desc.kinds. */

@@ -91,6 +91,15 @@ bool cvr_fs_is_folder(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+static int32_t mkdir_error(cvr_error *err, const char *path) {
+    const int code = errno;
+    const bool is_file = code == EEXIST || code == ENOTDIR;
+    cvr_fail(err, CVR_ERR_IO, "cannot make this folder: %s; %s",
+             is_file ? "there is a file of this name, or where a folder above it would be" : strerror(code),
+             code == ENOSPC ? "free space" : "give a path where folders may be made");
+    return cvr_fail_at(err, path, 0, CVR_ERR_IO);
+}
+
 int32_t cvr_fs_mkdirs(const char *path, cvr_error *err) {
     char *copy = cvr_strdup(path);
     if (!copy) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
@@ -100,7 +109,7 @@ int32_t cvr_fs_mkdirs(const char *path, cvr_error *err) {
         const char end = *p;
         *p = '\0';
         if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && cvr_fs_is_folder(copy))) {
-            status = io_error(err, copy, "cannot make this folder");
+            status = mkdir_error(err, copy);
         }
         *p = end;
         if (end == '\0') break;

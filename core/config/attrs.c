@@ -321,13 +321,12 @@ char *cvr_line_key(const char *text, const char *key) {
 
 /* ---- back to text ---- */
 
-/* The shortest decimal that reads back as the same number. */
+/* The shortest decimal that reads back as the same number; 2000 rather than 2e+03. */
 static void print_float(double v, cvr_text *out) {
     char word[32];
-    for (int digits = 1; digits <= 17; digits++) {
+    (void)snprintf(word, sizeof word, "%.0f", fabs(v) < 1e9 ? v : 0);
+    for (int digits = 1; digits <= 17 && strtod(word, NULL) != v; digits++)
         (void)snprintf(word, sizeof word, "%.*g", digits, v);
-        if (strtod(word, NULL) == v) break;
-    }
     cvr_text_add(out, "%s", word);
 }
 

@@ -321,12 +321,15 @@ typedef struct printer {
     cvr_text *out;
     const char *section;
     bool origins;
-    bool given; /* no defaults */
+    bool given;                 /* no defaults */
+    const cvr_setting *instead; /* or NULL */
 } printer;
 
 static void print_ini(void *ctx, const char *section, const char *key, const char *value, const char *origin) {
     printer *p = ctx;
     if (p->given && strcmp(origin, default_origin) == 0) return;
+    if (p->instead && strcmp(p->instead->section, section) == 0 && strcmp(p->instead->key, key) == 0)
+        value = p->instead->value;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
     if (p->origins) {
@@ -360,6 +363,11 @@ void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out) {
     each_setting(c, print_ini, &p);
 }
 
+void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, cvr_text *out) {
+    printer p = {.out = out, .instead = instead};
+    each_setting(c, print_ini, &p);
+}
+
 void cvr_config_print_given(const cvr_config *c, cvr_text *out) {
     printer p = {.out = out, .given = true};
     each_setting(c, print_ini, &p);
@@ -384,7 +392,11 @@ const char *cvr_config_get(cvr_config *c, const char *section, const char *key, 
             return c->answer.s;
         }
     }
-    return NULL;
+    const cvr_setting *given = find(c, section, key);
+    if (!given) return NULL;
+    set_origin(given, c->origin, sizeof c->origin);
+    if (origin) *origin = c->origin;
+    return given->value;
 }
 
 int32_t cvr_config_blame(const cvr_config *c, const char *section, const char *key, int32_t status, cvr_error *err) {

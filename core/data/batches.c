@@ -147,6 +147,16 @@ int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err) {
     return CVR_OK;
 }
 
+bool cvr_batches_peek(cvr_batches *b, cvr_batch *out) {
+    pthread_mutex_lock(&b->lock);
+    const slot *s = &b->slots[b->next % RING_DEPTH];
+    const bool made = b->next < b->end && s->position == b->next && s->whole && s->kept && s->error_at == s->n;
+    pthread_mutex_unlock(&b->lock);
+    memset(out, 0, sizeof *out);
+    if (made) slot_view(s, &b->layout, out);
+    return made;
+}
+
 int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_error *err) {
     if (epoch < 0 || first < 0 || first > b->per_epoch)
         return cvr_fail(err, CVR_ERR_INVALID, "batch %lld of epoch %lld does not exist", (long long)first,

@@ -122,6 +122,7 @@ typedef struct collection {
     const layout *l;
     workbench *w;
     sizes *z;
+    size_t variant; /* of the transforms; 0: none */
     cvr_canvas all; /* holds every picture */
     bool varies;    /* a picture has another size in another epoch, or that is not known */
     cvr_canvas batch;
@@ -222,8 +223,8 @@ static int32_t try_shapes(collection *k, size_t first, int64_t side, tried *out,
         for (int64_t draw = 0; draw < DRAWS * 4; draw++) {
             const int64_t other = (int64_t)((double)side * exp2(-fabs((double)shape) / 2));
             cvr_canvas c = {shape < 0 ? other : side, shape < 0 ? side : other};
-            CVR_TRY(follow_from(k->l, k->w, (sample_place){.index = shape + 6, .epoch = draw, .branch = 1}, first, &c,
-                                err));
+            const sample_place at = {.index = shape + 6, .epoch = draw, .branch = 1, .variant = k->variant};
+            CVR_TRY(follow_from(k->l, k->w, at, first, &c, err));
             c = canvas_of(&k->w->pipeline->o, c.height, c.width);
             out->one = out->one && (!out->all.height || (c.height == out->all.height && c.width == out->all.width));
             out->all = hull(out->all, c);
@@ -279,13 +280,17 @@ static int32_t collect(sizes *z, const layout *l, workbench *w, cvr_error *err) 
     return CVR_OK;
 }
 
-/* train.multi_scale: the sizes are known, and so is what each batch has. */
-static int32_t add_variants(sizes *z, workbench *w, cvr_error *err) {
+/* train.multi_scale: the sizes are known, and so is what each batch has. A picture is only made where its size does not
+ * follow from the transforms: before memory is planned, one of a large side may take more than there is. */
+static int32_t add_variants(sizes *z, const layout *l, workbench *w, cvr_error *err) {
     const cvr_batches_options *o = &w->pipeline->o;
-    cvr_canvas c;
     for (size_t v = 1; v <= o->n_variants; v++) {
-        CVR_TRY(learn_size(w, (sample_place){.variant = v}, &c, err));
-        add_size(z, canvas_of(o, c.height, c.width), 1);
+        collection k = {.l = l, .w = w, .z = z, .variant = v};
+        if (!has_one_size(&k)) {
+            CVR_TRY(learn_size(w, (sample_place){.variant = v}, &k.all, err));
+            k.all = canvas_of(o, k.all.height, k.all.width);
+        }
+        add_size(z, k.all, 1);
     }
     return CVR_OK;
 }
@@ -305,7 +310,7 @@ int32_t layout_canvases(layout *l, workbench *w, const cvr_field *image, cvr_err
     sizes z = {.n = 0};
     add_size(&z, canvas_of(o, image->shape[0], image->shape[1]), 1);
     if (o->n_variants)
-        CVR_TRY(add_variants(&z, w, err));
+        CVR_TRY(add_variants(&z, l, w, err));
     else if (o->pads)
         CVR_TRY(collect(&z, l, w, err));
     while (z.n > most) merge_cheapest(&z);

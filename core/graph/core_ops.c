@@ -70,7 +70,7 @@ static const cvr_kernel_desc add_kernel = {.struct_size = sizeof add_kernel,
 
 /* ---- cast ---- */
 
-static const cvr_attr_desc dtype_attr = CVR_ATTR_INIT(INT, "dtype", NULL, "CVR_F32 or CVR_BF16");
+static const cvr_attr_desc dtype_attr = CVR_ATTR_INIT(INT, "dtype", NULL, "CVR_F32, CVR_BF16 or CVR_F16");
 static const cvr_attr_desc *const cast_attrs[] = {&dtype_attr};
 
 /* y = x in another element type; `infer` cannot see x's own, so it cannot refuse what the kernel would */
@@ -78,8 +78,9 @@ static int32_t cast_infer(const cvr_infer_args *a, cvr_error *err) {
     const cvr_cast_attrs *attrs = a->attrs;
     *a->outputs[0] = *a->inputs[0];
     a->outputs[0]->dtype = (uint32_t)attrs->dtype;
-    if (a->inputs[0]->dtype == CVR_F32 && (attrs->dtype == CVR_F32 || attrs->dtype == CVR_BF16)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "cast: between f32 and bf16 only");
+    const bool to = attrs->dtype == CVR_F32 || attrs->dtype == CVR_BF16 || attrs->dtype == CVR_F16;
+    if (a->inputs[0]->dtype == CVR_F32 && to) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "cast: between f32, bf16 and f16 only");
 }
 
 static int32_t cast_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
@@ -87,21 +88,26 @@ static int32_t cast_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err)
     return cvr_emit(b, "cast", &attrs, sizeof attrs, &a->grad_outputs[0], 1, &a->grad_inputs[0], err);
 }
 
+static float cast_load(const cvr_tensor *x, int64_t i) {
+    const uint16_t *low = x->data;
+    if (x->dtype == CVR_F32) return ((const float *)x->data)[i];
+    return x->dtype == CVR_BF16 ? cvr_f32_of_bf16(low[i]) : cvr_f32_of_f16(low[i]);
+}
+
+static void cast_store(const cvr_tensor *y, int64_t i, float value) {
+    uint16_t *low = y->data;
+    if (y->dtype == CVR_F32)
+        ((float *)y->data)[i] = value;
+    else
+        low[i] = y->dtype == CVR_BF16 ? cvr_bf16_of_f32(value) : cvr_f16_of_f32(value);
+}
+
 static int32_t cast_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_tensor *x = a->inputs[0], *y = a->outputs[0];
     const int64_t n = cvr_numel(x->rank, x->shape);
-    const float *from = x->data;
-    float *to = y->data;
-    const uint16_t *low = x->data;
-    uint16_t *low_to = y->data;
     if (x->dtype == y->dtype) memcpy(y->data, x->data, (size_t)n * cvr_dtype_size(x->dtype));
-    for (int64_t i = 0; i < n && x->dtype != y->dtype; i++) {
-        if (y->dtype == CVR_F32)
-            to[i] = cvr_f32_of_bf16(low[i]);
-        else
-            low_to[i] = cvr_bf16_of_f32(from[i]);
-    }
+    for (int64_t i = 0; i < n && x->dtype != y->dtype; i++) cast_store(y, i, cast_load(x, i));
     return CVR_OK;
 }
 
@@ -119,7 +125,7 @@ static const cvr_op_desc cast_op = {.struct_size = sizeof cast_op,
                                     .attrs = cast_attrs,
                                     .infer = cast_infer,
                                     .grad = cast_grad,
-                                    .doc = "y = x as dtype; to bf16 to the nearest, ties to even"};
+                                    .doc = "y = x as dtype; to bf16 and f16 to the nearest, ties to even"};
 
 static const cvr_cpu_fn cast_fn = {sizeof cast_fn, cast_run};
 static const cvr_kernel_desc cast_kernel = {.struct_size = sizeof cast_kernel,
@@ -129,7 +135,7 @@ static const cvr_kernel_desc cast_kernel = {.struct_size = sizeof cast_kernel,
                                             .payload = &cast_fn,
                                             .op_version = 1,
                                             .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE |
-                                                     CVR_KERNEL_LOW_PRECISION};
+                                                     CVR_KERNEL_BF16 | CVR_KERNEL_F16};
 
 int32_t graph_cast(cvr_graph *g, cvr_value v, uint32_t dtype, cvr_value *out, cvr_error *err) {
     const cvr_cast_attrs attrs = {dtype};

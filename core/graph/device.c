@@ -1,28 +1,55 @@
-/* An open backend. The core knows no backend by name: it finds the descriptor and talks to its table. */
+/*
+ * An open backend, and its two lanes (backend.h). The core knows no backend by name: it finds the descriptor and talks
+ * to its table. What goes into the main lane waits for all uploads issued before it, so only uploads have to be told
+ * what they may overtake.
+ */
 #include "ir.h"
 
-int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index,
+/* ---- opening ---- */
+
+/* What the core goes by must make sense. */
+static int32_t check_info(const cvr_backend_desc *b, const cvr_device_info *i, cvr_error *err) {
+    const char *bad = NULL;
+    if (!i || i->struct_size < sizeof *i) return cvr_call_blame(b, "info", NULL, err, "gives no device's description");
+    if (!i->name || !i->driver || !i->uuid || !i->features) bad = "a text";
+    if (!i->max_allocation) bad = "max_allocation";
+    if (i->alignment < 64 || i->alignment > 1u << 20 || (i->alignment & (i->alignment - 1))) bad = "alignment";
+    return bad ? cvr_call_blame(b, "info", NULL, err, "gives a description whose %s makes no sense", bad) : CVR_OK;
+}
+
+static int32_t open_self(cvr_device *d, const cvr_device_choice *which, cvr_error *err) {
+    const cvr_host *host = cvr_plugins_host(d->plugins);
+    const cvr_schema schema = {d->backend->attrs, d->backend->n_attrs};
+    void *defaults = NULL;
+    int64_t count;
+    CVR_CALL_TO(count, d->backend, device_count, NULL, host);
+    if (which->index < 0 || which->index >= count)
+        return cvr_fail(err, CVR_ERR_USAGE, "backend %s has %lld device%s here; backend.device=%lld is none of them",
+                        d->backend->name, (long long)count, count == 1 ? "" : "s", (long long)which->index);
+    if (!which->attrs) CVR_TRY(cvr_attrs_pack(&schema, NULL, 0, "backend", &defaults, err));
+    const void *attrs = which->attrs ? which->attrs : defaults;
+    const int32_t status = CVR_CALL(d->backend, open, NULL, err, host, which->index, attrs, &d->self);
+    cvr_free(defaults);
+    CVR_TRY(status);
+    CVR_CALL_TO(d->info, d->backend, info, NULL, d->self);
+    const int32_t checked = check_info(d->backend, d->info, err);
+    if (checked != CVR_OK) CVR_CALL_VOID(d->backend, close, NULL, d->self);
+    return checked;
+}
+
+int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const cvr_device_choice *which,
                         const cvr_threadpool *pool, cvr_error *err) {
     const void *desc;
     *out = NULL;
-    int32_t status;
-    CVR_TRY(cvr_plugins_find(plugins, CVR_KIND_BACKEND, backend, &desc, err));
+    CVR_TRY(cvr_plugins_find(plugins, CVR_KIND_BACKEND, which->backend, &desc, err));
     cvr_device *d = cvr_calloc(1, sizeof *d);
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     d->plugins = plugins;
     d->backend = desc;
-    if (cvr_plugins_offer(plugins, CVR_SERVICE_THREADPOOL, pool) != CVR_OK) {
-        cvr_free(d);
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    const cvr_host *host = cvr_plugins_host(plugins);
-    int64_t count;
-    CVR_CALL_TO(count, d->backend, device_count, NULL, host);
-    if (index < 0 || index >= count)
-        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_USAGE,
-                             "backend %s has %lld device%s here; backend.device=%lld is none of them", backend,
-                             (long long)count, count == 1 ? "" : "s", (long long)index));
-    CVR_TRY_OUT(CVR_CALL(d->backend, open, NULL, err, host, index, &d->self));
+    int32_t status;
+    if (cvr_plugins_offer(plugins, CVR_SERVICE_THREADPOOL, pool) != CVR_OK)
+        CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    CVR_TRY_OUT(open_self(d, which, err));
     *out = d;
 out:
     if (status != CVR_OK) cvr_free(d);
@@ -31,6 +58,7 @@ out:
 
 void cvr_device_close(cvr_device **d) {
     if (!*d) return;
+    (void)device_settle(*d, NULL);
     CVR_CALL_VOID((*d)->backend, close, NULL, (*d)->self);
     cvr_free(*d);
     *d = NULL;
@@ -38,6 +66,10 @@ void cvr_device_close(cvr_device **d) {
 
 const cvr_backend_desc *cvr_device_backend(const cvr_device *d) {
     return d->backend;
+}
+
+const cvr_device_info *cvr_device_info_of(const cvr_device *d) {
+    return d->info;
 }
 
 void *cvr_device_self(const cvr_device *d) {
@@ -54,10 +86,97 @@ void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size) {
     CVR_CALL_VOID(d->backend, describe, NULL, d->self, buf, size);
 }
 
+bool device_is_host(const cvr_device *d) {
+    return (d->backend->flags & CVR_BACKEND_HOST_VISIBLE) != 0;
+}
+
+/* ---- which kernels it takes ---- */
+
+static bool has_word(const char *words, const char *word, size_t n) {
+    for (const char *t = words; *t;) {
+        const size_t length = strcspn(t, " ");
+        if (length == n && memcmp(t, word, n) == 0) return true;
+        t += length + strspn(t + length, " ");
+    }
+    return false;
+}
+
+bool cvr_device_takes(const cvr_device *d, const cvr_kernel_desc *k, char *why, size_t size) {
+    const cvr_backend_desc *b = d->backend;
+    uint32_t i = 0;
+    while (i < b->n_payloads && strcmp(b->payloads[i], k->payload_kind) != 0) i++;
+    if (i == b->n_payloads) {
+        (void)snprintf(why, size, "%.40s launches no payload `%.60s`", b->name, k->payload_kind);
+        return false;
+    }
+    /* The CPU features that functions of the host need were looked at when the kernel was found. */
+    const char *needs = cvr_kernel_is_host(k) || !k->isa ? "" : k->isa;
+    for (const char *t = needs; *t;) {
+        const size_t n = strcspn(t, " "), without = *t == '!';
+        if (has_word(d->info->features, t + without, n - without) == (without == 1)) {
+            (void)snprintf(why, size, "the device %s `%.*s`", without ? "must not have" : "lacks", (int)(n - without),
+                           t + without);
+            return false;
+        }
+        t += n + strspn(t + n, " ");
+    }
+    return true;
+}
+
+/* ---- memory ---- */
+
 int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err) {
-    return CVR_CALL(d->backend, alloc, NULL, err, d->self, bytes ? bytes : 64, address);
+    char wanted[32], most[32];
+    if (bytes > d->info->max_allocation)
+        return cvr_fail(err, CVR_ERR_NOMEM, "a block of %s of device memory: %s gives at most %s at once",
+                        cvr_bytes_text(bytes, wanted), d->backend->name, cvr_bytes_text(d->info->max_allocation, most));
+    return CVR_CALL(d->backend, alloc, NULL, err, d->self, bytes ? bytes : d->info->alignment, address);
 }
 
 void cvr_device_free(cvr_device *d, void *address) {
-    if (d && address) CVR_CALL_VOID(d->backend, free, NULL, d->self, address);
+    if (!d || !address) return;
+    (void)device_settle(d, NULL);
+    CVR_CALL_VOID(d->backend, free, NULL, d->self, address);
+}
+
+/* ---- the lanes ---- */
+
+int32_t device_wait(cvr_device *d, uint64_t ticket, cvr_error *err) {
+    return ticket ? CVR_CALL(d->backend, wait, NULL, err, d->self, ticket) : CVR_OK;
+}
+
+int32_t device_settle(cvr_device *d, cvr_error *err) {
+    CVR_TRY(device_wait(d, d->uploaded, err));
+    return device_wait(d, d->last, err);
+}
+
+int32_t device_start_upload(cvr_device *d, const device_bytes *b, uint64_t after, cvr_error *err) {
+    const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, after};
+    return CVR_CALL(d->backend, upload, NULL, err, d->self, &t, &d->uploaded);
+}
+
+int32_t device_start_download(cvr_device *d, const device_bytes *b, cvr_error *err) {
+    const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
+    return CVR_CALL(d->backend, download, NULL, err, d->self, &t, &d->last);
+}
+
+int32_t device_copy(cvr_device *d, const device_bytes *b, cvr_error *err) {
+    const cvr_transfer t = {sizeof t, b->to, b->from, b->bytes, d->uploaded};
+    return CVR_CALL(d->backend, copy, NULL, err, d->self, &t, &d->last);
+}
+
+int32_t device_replay(cvr_device *d, void *recording, cvr_error *err) {
+    return CVR_CALL(d->backend, replay, NULL, err, d->self, recording, d->uploaded, &d->last);
+}
+
+int32_t device_upload(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err) {
+    const device_bytes b = {to, from, bytes};
+    CVR_TRY(device_start_upload(d, &b, d->last, err));
+    return device_wait(d, d->uploaded, err);
+}
+
+int32_t device_download(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err) {
+    const device_bytes b = {to, from, bytes};
+    CVR_TRY(device_start_download(d, &b, err));
+    return device_wait(d, d->last, err);
 }

@@ -29,10 +29,9 @@ static bool is_reorder(const ir_node *n) {
 static int32_t exporter_keeps(const lowering *l, cvr_graph *g, const ir_node *n, bool *keep, cvr_error *err) {
     const cvr_exporter_desc *e = l->ctx;
     int32_t takes;
-    (void)g;
     CVR_CALL_TO(takes, e, takes, n->name, n->op);
     *keep = takes || is_reorder(n);
-    if (*keep || n->op->decompose) return CVR_OK;
+    if (*keep || n->op->decompose || node_is_program(g, n)) return CVR_OK;
     return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                     "layer %s: op %s cannot be written as %s, and means nothing in other ops; %s",
                     *n->scope ? n->scope : n->name, n->op->name, e->name, e->remedy);
@@ -200,16 +199,16 @@ static int32_t read_computed(exporting *e, cvr_program *p, cvr_error *err) {
 static int32_t run_constants(exporting *e, cvr_error *err) {
     const cvr_export_job *j = e->job;
     cvr_program *p = NULL;
-    void *arena = NULL;
+    cvr_arena *arena = NULL;
     int32_t status;
     CVR_TRY_OUT(cvr_program_plan(&p, j->another, j->device, j->pool, CVR_FALLBACK_ALLOW, err));
-    CVR_TRY_OUT(cvr_device_alloc(j->device, cvr_program_arena_bytes(p), &arena, err));
+    CVR_TRY_OUT(cvr_arena_create(&arena, j->device, &p, 1, 0, err));
     CVR_TRY_OUT(cvr_program_bind(p, arena, err));
     CVR_TRY_OUT(cvr_program_run(p, err));
     CVR_TRY_OUT(read_computed(e, p, err));
 out:
     cvr_program_destroy(&p);
-    cvr_device_free(j->device, arena);
+    cvr_arena_destroy(&arena);
     return status;
 }
 

@@ -145,9 +145,35 @@ struct cvr_device {
     cvr_plugins *plugins;
     const cvr_backend_desc *backend;
     void *self;
+    const cvr_device_info *info;
     cvr_host_run_fn run_host; /* NULL: the kernel is called as it is */
     uint64_t last_program;    /* whose data lies in the arena, which programs may share */
+    uint64_t uploaded, last;  /* tickets of what was issued last in each lane */
 };
+
+static inline uint64_t align_up(uint64_t bytes, uint64_t align) {
+    return (bytes + align - 1) / align * align;
+}
+
+/* Whether the host sees its memory: then nothing has to be copied there and back. */
+bool device_is_host(const cvr_device *d);
+typedef struct device_bytes {
+    void *to;
+    const void *from;
+    uint64_t bytes;
+} device_bytes;
+/* These return at once; d->uploaded or d->last is the ticket. An upload may overtake all that was issued after `after`,
+ * a ticket of the main lane. */
+int32_t device_start_upload(cvr_device *d, const device_bytes *b, uint64_t after, cvr_error *err);
+int32_t device_start_download(cvr_device *d, const device_bytes *b, cvr_error *err);
+int32_t device_copy(cvr_device *d, const device_bytes *b, cvr_error *err);
+int32_t device_replay(cvr_device *d, void *recording, cvr_error *err);
+int32_t device_wait(cvr_device *d, uint64_t ticket, cvr_error *err);
+/* Waits for all that was issued. */
+int32_t device_settle(cvr_device *d, cvr_error *err);
+/* These come back when all before and they themselves are done. */
+int32_t device_upload(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err);
+int32_t device_download(cvr_device *d, void *to, const void *from, uint64_t bytes, cvr_error *err);
 
 void graph_open_io(cvr_graph *g);
 void graph_close_io(cvr_graph *g);

@@ -75,7 +75,7 @@ static const char *const host_kernels[] = {NULL};
 /* What a kernel asks for must be something that a machine can have; the host's own memory is known. */
 static int32_t check_bytes(const plan_request *r, const plan_node *n, const char *callback, uint64_t bytes,
                            cvr_error *err) {
-    const bool host = n->on_host || (r->device->backend->flags & CVR_BACKEND_HOST_VISIBLE);
+    const bool host = n->on_host || device_is_host(r->device);
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const uint64_t most = host && pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : (uint64_t)1 << 48;
     if (bytes <= most) return CVR_OK;
@@ -89,6 +89,7 @@ static int32_t size_node(const plan_request *r, plan_node *n, cvr_error *err) {
     node_signature s;
     make_signature(&s, r, n->node);
     s.sig.prepared = !n->on_host && can_prepare(r, n->node, n->kernel);
+    address_signature(&s, r, n->kernel);
     if (n->kernel->workspace) CVR_CALL_TO(n->workspace, n->kernel, workspace, n->node->name, &s.sig);
     if (s.sig.prepared) CVR_CALL_TO(n->prepared, n->kernel, prepared_size, n->node->name, &s.sig);
     CVR_TRY(check_bytes(r, n, "workspace", n->workspace, err));
@@ -123,9 +124,10 @@ static int32_t choose_kernel(plan_node *n, const plan_request *r, cvr_text *why,
     const cvr_backend_desc *backend = r->device->backend;
     CVR_TRY(resolve_kernel(r, n->node, backend->runs, backend->n_runs, &n->kernel, why, err));
     if (n->kernel) return CVR_OK;
-    n->fallback = cvr_strdup(why->s ? why->s : "");
-    if (!n->fallback) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    n->on_host = !(backend->flags & CVR_BACKEND_HOST_VISIBLE);
+    const bool by_nature = (n->node->op->flags & CVR_OP_HOST) != 0;
+    if (!by_nature) n->fallback = cvr_strdup(why->s ? why->s : "");
+    if (!by_nature && !n->fallback) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    n->on_host = !device_is_host(r->device);
     CVR_TRY(resolve_kernel(r, n->node, host_kernels, 1, &n->kernel, why, err));
     if (!n->kernel) {
         cvr_text over = {0};
@@ -173,7 +175,7 @@ static int32_t new_block(plan *p, size_t *capacity, uint64_t bytes, size_t at, i
     plan_block *more = cvr_grow(p->blocks, p->n_blocks, capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     p->blocks = more;
-    more[p->n_blocks] = (plan_block){(bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN, 0, at, at};
+    more[p->n_blocks] = (plan_block){.bytes = align_up(bytes, p->align), .first = at, .last = at};
     *out = (int64_t)p->n_blocks++;
     return CVR_OK;
 }
@@ -233,7 +235,7 @@ static int32_t assign_inputs(plan *p, const cvr_graph *g, const size_t *last, si
         p->blocks[p->block_of[v]].last = last[v];
     }
     if (!p->n_scalars) return CVR_OK;
-    CVR_TRY(new_block(p, capacity, p->n_scalars * (uint64_t)ARENA_ALIGN, 0, &p->scalars, err));
+    CVR_TRY(new_block(p, capacity, p->n_scalars * p->align, 0, &p->scalars, err));
     p->blocks[p->scalars].last = p->n;
     for (size_t v = 1; v < g->n_values; v++)
         if (g->values[v]->kind == VALUE_SCALAR) p->block_of[v] = p->scalars;
@@ -278,47 +280,73 @@ static bool overlaps_in_time(const plan_block *a, const plan_block *b) {
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* Lowest offset at which `b` fits beside those placed already (`placed`, sorted by offset). */
+/* Lowest offset in its arena at which `b` fits beside those placed already (`placed`, sorted by offset). */
 static uint64_t lowest_fit(const plan *p, const size_t *placed, size_t n, const plan_block *b) {
     uint64_t at = 0;
     for (size_t i = 0; i < n; i++) {
         const plan_block *other = &p->blocks[placed[i]];
-        if (!overlaps_in_time(b, other) || other->offset + other->bytes <= at) continue;
+        if (other->arena != b->arena || !overlaps_in_time(b, other) || other->offset + other->bytes <= at) continue;
         if (other->offset >= at + b->bytes) break;
         at = other->offset + other->bytes;
     }
     return at;
 }
 
-static int32_t place_blocks(plan *p, cvr_error *err) {
+/* What a block is for, of a plan that has not been placed. */
+static const char *block_user(const plan *p, size_t block) {
+    for (size_t i = 0; i < p->n; i++) {
+        const plan_node *n = &p->nodes[i];
+        bool its = n->workspace_block == (int64_t)block || n->prepared_block == (int64_t)block;
+        for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++)
+            its = its || (n->node->inputs[k] && p->block_of[n->node->inputs[k]] == (int64_t)block);
+        if (its) return n->node->name;
+    }
+    return "the network's inputs";
+}
+
+/* In the first arena that has room, the last of which may be a new one. */
+static int32_t place_block(plan *p, const size_t *placed, size_t n, plan_block *b, uint64_t most, cvr_error *err) {
+    char has[32], wants[32];
+    if (b->bytes > most)
+        return cvr_fail(err, CVR_ERR_NOMEM,
+                        "%s needs %s in one block of memory, and the device gives at most %s; lower train.batch or "
+                        "data.img_size",
+                        block_user(p, (size_t)(b - p->blocks)), cvr_bytes_text(b->bytes, wants),
+                        cvr_bytes_text(most, has));
+    for (b->arena = 0; b->arena < p->n_arenas; b->arena++) {
+        b->offset = lowest_fit(p, placed, n, b);
+        if (b->offset <= most - b->bytes) break;
+    }
+    if (b->arena == p->n_arenas) b->offset = p->arenas[p->n_arenas++] = 0;
+    uint64_t *end = &p->arenas[b->arena];
+    if (b->offset + b->bytes > *end) *end = b->offset + b->bytes;
+    return CVR_OK;
+}
+
+static int32_t place_blocks(plan *p, uint64_t most, cvr_error *err) {
     size_t *order = cvr_calloc(p->n_blocks + 1, sizeof *order), *placed = cvr_calloc(p->n_blocks + 1, sizeof *placed),
            n = 0;
-    if (!order || !placed) {
-        cvr_free(order);
-        cvr_free(placed);
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    for (size_t i = 0; i < p->n_blocks; i++) { /* insertion sort: largest first, equal in order of birth */
+    int32_t status = CVR_OK;
+    p->arenas = cvr_calloc(p->n_blocks + 1, sizeof *p->arenas);
+    if (!order || !placed || !p->arenas) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    if (most > UINT64_MAX / 4) most = UINT64_MAX / 4; /* what can be counted */
+    for (size_t i = 0; i < p->n_blocks; i++) {        /* insertion sort: largest first, equal in order of birth */
         size_t at = i;
         for (; at > 0 && p->blocks[order[at - 1]].bytes < p->blocks[i].bytes; at--) order[at] = order[at - 1];
         order[at] = i;
     }
     for (size_t i = 0; i < p->n_blocks; i++) {
         plan_block *b = &p->blocks[order[i]];
-        b->offset = lowest_fit(p, placed, n, b);
-        if (b->offset > (UINT64_MAX / 4) - b->bytes) {
-            cvr_free(order);
-            cvr_free(placed);
-            return cvr_fail(err, CVR_ERR_NOMEM, "the program needs more memory than can be counted");
-        }
-        if (b->offset + b->bytes > p->bytes) p->bytes = b->offset + b->bytes;
+        CVR_TRY_OUT(place_block(p, placed, n, b, most, err));
         size_t at = n++;
         for (; at > 0 && p->blocks[placed[at - 1]].offset > b->offset; at--) placed[at] = placed[at - 1];
         placed[at] = order[i];
     }
+    for (size_t i = 0; i < p->n_arenas; i++) p->bytes += p->arenas[i];
+out:
     cvr_free(order);
     cvr_free(placed);
-    return CVR_OK;
+    return status;
 }
 
 int32_t plan_make(plan *p, const plan_request *request, cvr_error *err) {
@@ -328,6 +356,7 @@ int32_t plan_make(plan *p, const plan_request *request, cvr_error *err) {
     plan_request asked = *request;
     const plan_request *r = &asked;
     int32_t status;
+    p->align = r->device->info->alignment;
     CVR_TRY_OUT(lower_for_device(r->graph, r->device, err));
     CVR_TRY_OUT(live_nodes(p, r->graph, err));
     CVR_TRY_OUT(find_updates(p, r->graph, err));
@@ -337,7 +366,7 @@ int32_t plan_make(plan *p, const plan_request *request, cvr_error *err) {
     CVR_TRY_OUT(tell_fallbacks(r, &table, err));
     CVR_TRY_OUT(last_uses(p, r->graph, &last, err));
     CVR_TRY_OUT(assign_blocks(p, r->graph, last, err));
-    CVR_TRY_OUT(place_blocks(p, err));
+    CVR_TRY_OUT(place_blocks(p, r->device->info->max_allocation, err));
 out:
     cvr_text_clear(&table);
     cvr_free(last);
@@ -355,5 +384,6 @@ void plan_clear(plan *p) {
     cvr_free(p->block_of);
     cvr_free(p->within);
     cvr_free(p->blocks);
+    cvr_free(p->arenas);
     memset(p, 0, sizeof *p);
 }

@@ -4,11 +4,11 @@
 
 #include "ir.h"
 
-#define ARENA_ALIGN 64u
-
-/* A block of the arena: one value, or several that share memory (views, in-place results), or a workspace. */
+/* A block of memory: one value, or several that share it (views, in-place results), or a workspace. It lies in one of
+ * the device's blocks, `arena`, of which there are as many as its max_allocation makes necessary. */
 typedef struct plan_block {
     uint64_t bytes, offset;
+    size_t arena;
     size_t first, last; /* first and last node, inclusive, that need it */
 } plan_block;
 
@@ -29,12 +29,14 @@ typedef struct plan {
     plan_node *nodes;
     size_t n;
     int64_t *block_of; /* by value; -1: stored, or not in this program */
-    int64_t scalars;   /* the block of all scalars, each at `within` times ARENA_ALIGN; -1: there is none */
+    int64_t scalars;   /* the block of all scalars, each at `within` times `align`; -1: there is none */
     uint32_t *within, n_scalars;
     size_t updates; /* nodes from here on are not run where an output vetoes them; n: there is no such output */
     plan_block *blocks;
     size_t n_blocks;
-    uint64_t bytes;
+    uint64_t *arenas; /* bytes of each */
+    size_t n_arenas;
+    uint64_t align, bytes; /* of each block; of all arenas together */
 } plan;
 
 typedef struct plan_request {
@@ -52,11 +54,15 @@ typedef struct node_signature {
     const cvr_tensor *pointers[2 * CVR_MAX_IO];
 } node_signature;
 void make_signature(node_signature *s, const plan_request *r, const ir_node *n);
+/* What this kernel is to know besides: the host's threads, or the device. */
+void address_signature(node_signature *s, const plan_request *r, const cvr_kernel_desc *k);
 /* Whether all inputs that the kernel prepares are constant. */
 bool can_prepare(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k);
 
 int32_t plan_make(plan *p, const plan_request *r, cvr_error *err);
 void plan_clear(plan *p);
+/* Whether the node can be replaced by the elementwise program that its op says it is. */
+bool node_is_program(const cvr_graph *g, const ir_node *n);
 /* Replaces nodes that are not kept, but mean something in other ops, which are then looked at in turn. `keeps` fails
  * where a node can be neither kept nor replaced. */
 typedef struct lowering {

@@ -1,6 +1,6 @@
 /*
- * A program: a plan with memory, recorded once and replayed. Runs of nodes that the device can record make segments; a
- * node that must run on the host, with copies, stands between two of them.
+ * A program: a plan with memory, recorded once and replayed. Runs of nodes that the device can record make segments;
+ * nodes that must run on the host, with copies, stand between them.
  */
 #include "bound.h"
 #include <math.h>
@@ -52,21 +52,30 @@ const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot) {
     return &p->graph->values[p->slots[slot]]->type;
 }
 
+void *plan_block_address(const cvr_program *p, int64_t block) {
+    const plan_block *b = &p->plan.blocks[block];
+    return p->arena->blocks.all[b->arena].address + p->arena->margin + b->offset;
+}
+
 static void *value_address(const cvr_program *p, cvr_value v) {
     const ir_value *value = p->graph->values[v];
     if (value->kind == VALUE_STORED) return store_address(p->graph->store, value->store_index);
     const int64_t block = p->plan.block_of[v];
-    return block < 0 ? NULL : p->arena + p->plan.blocks[block].offset + p->plan.within[v] * (uint64_t)ARENA_ALIGN;
+    return block < 0 ? NULL : (char *)plan_block_address(p, block) + p->plan.within[v] * p->plan.align;
+}
+
+cvr_value root_value(const cvr_program *p, cvr_value v) {
+    for (size_t i = p->plan.n; i-- > 0;) {
+        const ir_node *n = p->plan.nodes[i].node;
+        if ((n->op->flags & CVR_OP_ALIAS) && n->outputs[0] == v) v = n->inputs[0];
+    }
+    return v;
 }
 
 /* A view of stored memory has no block of its own: it lies where its root lies. */
 void *root_address(const cvr_program *p, cvr_value v) {
     void *address = value_address(p, v);
-    for (size_t i = 0; !address && i < p->plan.n; i++) {
-        const ir_node *n = p->plan.nodes[i].node;
-        if ((n->op->flags & CVR_OP_ALIAS) && n->outputs[0] == v) return root_address(p, n->inputs[0]);
-    }
-    return address;
+    return address ? address : value_address(p, root_value(p, v));
 }
 
 /* The arena may be another program's as well: what this one prepared and wrote is gone. */
@@ -80,12 +89,19 @@ static void take_arena(cvr_program *p) {
 
 /* A scalar waits here for the next run, which takes all at once. */
 static void *scalar_address(const cvr_program *p, cvr_value v) {
-    return p->graph->values[v]->kind == VALUE_SCALAR ? p->scalars + p->plan.within[v] * (size_t)ARENA_ALIGN : NULL;
+    return p->graph->values[v]->kind == VALUE_SCALAR ? p->scalars + p->plan.within[v] * p->plan.align : NULL;
 }
 
-int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_error *err) {
+static size_t input_index(const cvr_program *p, cvr_value v) {
+    size_t i = 0;
+    while (i < p->n_inputs && p->inputs[i] != v) i++;
+    return i;
+}
+
+int32_t cvr_program_begin_write(cvr_program *p, int32_t slot, const void *bytes, cvr_error *err) {
     const cvr_value v = p->slots[slot];
     const uint64_t n = type_bytes(&p->graph->values[v]->type);
+    const size_t input = input_index(p, v);
     char *scalar = scalar_address(p, v);
     if (scalar) {
         memcpy(scalar, bytes, n);
@@ -93,7 +109,15 @@ int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_e
         return CVR_OK;
     }
     take_arena(p);
-    return n ? CVR_CALL(p->device->backend, upload, NULL, err, p->device->self, value_address(p, v), bytes, n) : CVR_OK;
+    if (!n) return CVR_OK;
+    return input < p->n_inputs && !device_is_host(p->device)
+               ? landing_write(p, input + 1, bytes, n, err)
+               : device_upload(p->device, value_address(p, v), bytes, n, err);
+}
+
+int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *bytes, cvr_error *err) {
+    CVR_TRY(cvr_program_begin_write(p, slot, bytes, err));
+    return device_wait(p->device, p->device->uploaded, err);
 }
 
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *err) {
@@ -101,19 +125,24 @@ int32_t cvr_program_read(cvr_program *p, int32_t slot, void *bytes, cvr_error *e
     const uint64_t n = type_bytes(&p->graph->values[v]->type);
     const char *scalar = scalar_address(p, v);
     if (scalar) memcpy(bytes, scalar, n);
-    return n && !scalar
-               ? CVR_CALL(p->device->backend, download, NULL, err, p->device->self, bytes, root_address(p, v), n)
-               : CVR_OK;
+    return n && !scalar ? device_download(p->device, bytes, root_address(p, v), n, err) : CVR_OK;
+}
+
+int32_t cvr_program_wait(cvr_program *p, cvr_error *err) {
+    return device_settle(p->device, err);
 }
 
 /* ---- planning ---- */
 
-/* Host memory that a node on the host needs for copies of its values, and its workspace. */
-static uint64_t staging_need(const cvr_graph *g, const plan_node *n) {
-    uint64_t bytes = arena_rounded(n->workspace);
-    for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++)
-        bytes += n->node->inputs[k] ? arena_rounded(type_bytes(&g->values[n->node->inputs[k]]->type)) : 0;
-    return bytes;
+/* The inputs that something reads. */
+static int32_t collect_inputs(cvr_program *p, cvr_error *err) {
+    const cvr_graph *g = p->graph;
+    p->inputs = cvr_calloc(g->n_values, sizeof *p->inputs);
+    p->landed = cvr_calloc(g->n_values, sizeof *p->landed);
+    if (!p->inputs || !p->landed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    for (size_t v = 1; v < g->n_values; v++)
+        if (g->values[v]->kind == VALUE_INPUT && p->plan.block_of[v] >= 0) p->inputs[p->n_inputs++] = (cvr_value)v;
+    return CVR_OK;
 }
 
 int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback,
@@ -130,22 +159,16 @@ int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const c
     int32_t status;
     CVR_TRY_OUT(plan_make(&p->plan, &r, err));
     CVR_TRY_OUT(collect_slots(p, err));
-    p->scalars = cvr_calloc((size_t)p->plan.n_scalars + 1, ARENA_ALIGN);
+    CVR_TRY_OUT(collect_inputs(p, err));
+    p->scalars = cvr_calloc((size_t)p->plan.n_scalars + 1, (size_t)p->plan.align);
     if (!p->scalars) CVR_TRY_OUT(cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-    for (size_t i = 0; i < p->plan.n; i++) {
-        const uint64_t need = p->plan.nodes[i].on_host ? staging_need(g, &p->plan.nodes[i]) : 0;
-        if (need > p->staging_bytes) p->staging_bytes = need;
-        p->changes_store = p->changes_store || p->plan.nodes[i].node->op->mutates;
-    }
+    for (size_t i = 0; i < p->plan.n; i++) p->changes_store = p->changes_store || p->plan.nodes[i].node->op->mutates;
 out:
     if (status != CVR_OK) cvr_program_destroy(&p);
     *out = p;
     return status;
 }
 
-uint64_t cvr_program_arena_bytes(const cvr_program *p) {
-    return p->plan.bytes;
-}
 uint64_t cvr_program_id(const cvr_program *p) {
     return p->id;
 }
@@ -155,6 +178,8 @@ void cvr_program_destroy(cvr_program **program) {
     if (!p) return;
     program_unbind(p);
     cvr_free(p->scalars);
+    cvr_free(p->inputs);
+    cvr_free(p->landed);
     cvr_free(p->slots);
     cvr_free((void *)(uintptr_t)p->slot_names);
     plan_clear(&p->plan);
@@ -164,36 +189,12 @@ void cvr_program_destroy(cvr_program **program) {
 
 /* ---- running ---- */
 
-/* A node that the device cannot run: its inputs come to the host, its results and what it updated go back. */
-static int32_t run_on_host(cvr_program *p, bound_node *b, cvr_error *err) {
-    const cvr_backend_desc *backend = p->device->backend;
-    const ir_node *n = b->plan->node;
-    const cvr_cpu_fn *fn = b->plan->kernel->payload;
-    void *self = p->device->self;
-    CVR_TRY(CVR_CALL(backend, sync, NULL, err, self));
-    for (uint32_t k = 0; k < n->n_inputs; k++) {
-        const uint64_t bytes = n->inputs[k] ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
-        if (bytes)
-            CVR_TRY(CVR_CALL(backend, download, NULL, err, self, b->all[k].data, root_address(p, n->inputs[k]), bytes));
-    }
-    cvr_call_enter(b->plan->kernel, "run", n->name, err);
-    const int32_t status = p->device->run_host ? p->device->run_host(self, &b->launch, err) : fn->run(&b->args, err);
-    CVR_TRY(cvr_call_leave(status, err));
-    for (uint32_t k = 0; k < n->n_inputs + n->n_outputs; k++) {
-        const bool changed = k >= n->n_inputs || (n->op->mutates >> k & 1);
-        const uint64_t bytes = n->inputs[k] && changed ? type_bytes(&p->graph->values[n->inputs[k]]->type) : 0;
-        if (bytes)
-            CVR_TRY(CVR_CALL(backend, upload, NULL, err, self, root_address(p, n->inputs[k]), b->all[k].data, bytes));
-    }
-    return CVR_OK;
-}
-
 /* What kernels keep of stored values, if these may have changed since. */
 static int32_t prepare(cvr_program *p, cvr_error *err) {
     take_arena(p);
     const uint64_t now = store_changes(p->graph->store) + 1;
     if (!p->prepare_recording || p->prepared_at == now) return CVR_OK;
-    const int32_t status = CVR_CALL(p->device->backend, replay, NULL, err, p->device->self, p->prepare_recording);
+    const int32_t status = device_replay(p->device, p->prepare_recording, err);
     p->prepared_at = status == CVR_OK ? now : 0;
     return status;
 }
@@ -207,23 +208,22 @@ static void change_store(cvr_program *p) {
 static int32_t write_scalars(cvr_program *p, cvr_error *err) {
     if (!p->scalars_changed || !p->plan.n_scalars) return CVR_OK;
     p->scalars_changed = false;
-    return CVR_CALL(p->device->backend, upload, NULL, err, p->device->self,
-                    p->arena + p->plan.blocks[p->plan.scalars].offset, p->scalars,
-                    p->plan.n_scalars * (uint64_t)ARENA_ALIGN);
+    const uint64_t bytes = p->plan.n_scalars * p->plan.align;
+    return device_is_host(p->device)
+               ? device_upload(p->device, plan_block_address(p, p->plan.scalars), p->scalars, bytes, err)
+               : landing_write(p, 0, p->scalars, bytes, err);
 }
 
 /* Whether an output that may says no to the updates that come next. */
 static int32_t ask_vetoes(cvr_program *p, cvr_error *err) {
     const cvr_graph *g = p->graph;
-    CVR_TRY(CVR_CALL(p->device->backend, sync, NULL, err, p->device->self));
     for (size_t i = 0; i < g->n_outputs; i++) {
         const cvr_value v = g->outputs[i].value;
         const cvr_type *t = &g->values[v]->type;
         uint64_t bits = 0;
         float number;
         if (!g->outputs[i].veto) continue;
-        CVR_TRY(CVR_CALL(p->device->backend, download, NULL, err, p->device->self, &bits, root_address(p, v),
-                         type_bytes(t)));
+        CVR_TRY(device_download(p->device, &bits, root_address(p, v), type_bytes(t), err));
         memcpy(&number, &bits, sizeof number);
         const bool finite = g->outputs[i].veto == VETO_NOT_FINITE;
         p->vetoed = p->vetoed || (finite ? !isfinite(number) : t->dtype == CVR_F32 ? number != 0 : bits != 0);
@@ -236,19 +236,18 @@ bool cvr_program_vetoed(const cvr_program *p) {
 }
 
 int32_t cvr_program_run(cvr_program *p, cvr_error *err) {
-    const cvr_backend_desc *backend = p->device->backend;
     CVR_TRY(prepare(p, err));
     CVR_TRY(write_scalars(p, err));
+    if (!device_is_host(p->device)) CVR_TRY(landing_take(p, err));
     p->vetoed = false;
     if (p->changes_store) change_store(p);
     for (size_t i = 0; i < p->n_segments; i++) {
         const segment *s = &p->segments[i];
         if (i == p->updates) CVR_TRY(ask_vetoes(p, err));
         if (p->vetoed) break;
-        CVR_TRY(s->recording ? CVR_CALL(backend, replay, NULL, err, p->device->self, s->recording)
-                             : run_on_host(p, &p->nodes[s->first], err));
+        CVR_TRY(s->recording ? device_replay(p->device, s->recording, err) : host_segment_run(p, s, err));
     }
-    return CVR_CALL(backend, sync, NULL, err, p->device->self);
+    return device_wait(p->device, p->device->uploaded, err); /* what was uploaded may change again */
 }
 
 size_t cvr_program_nodes(const cvr_program *p) {

@@ -21,7 +21,14 @@ void make_signature(node_signature *s, const plan_request *r, const ir_node *n) 
                              r->n_workers,
                              g->math,
                              0,
-                             0};
+                             0,
+                             NULL};
+}
+
+void address_signature(node_signature *s, const plan_request *r, const cvr_kernel_desc *k) {
+    const bool host = cvr_kernel_is_host(k);
+    s->sig.n_workers = host ? r->n_workers : 1;
+    s->sig.device = host ? NULL : r->device->info;
 }
 
 bool can_prepare(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k) {
@@ -33,11 +40,30 @@ bool can_prepare(const plan_request *r, const ir_node *n, const cvr_kernel_desc 
 
 /* A kernel that is not flagged for it never sees another floating-point type than f32. */
 static bool fits_precision(const cvr_kernel_desc *k, const node_signature *s) {
-    if (k->flags & CVR_KERNEL_LOW_PRECISION) return true;
     for (uint32_t i = 0; i < s->sig.n_inputs + s->sig.n_outputs; i++) {
-        if (s->pointers[i] && (s->tensors[i].dtype == CVR_BF16 || s->tensors[i].dtype == CVR_F16)) return false;
+        const uint32_t dtype = s->pointers[i] ? s->tensors[i].dtype : CVR_F32;
+        if (dtype == CVR_BF16 && !(k->flags & CVR_KERNEL_BF16)) return false;
+        if (dtype == CVR_F16 && !(k->flags & CVR_KERNEL_F16)) return false;
     }
     return true;
+}
+
+/* Whether a kernel takes the node; else a reason is added to `why`. */
+static bool takes_node(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k, bool on_host,
+                       node_signature *s, cvr_text *why) {
+    cvr_error reason = CVR_ERROR_INIT;
+    s->sig.prepared = can_prepare(r, n, k);
+    address_signature(s, r, k);
+    if (!on_host && !cvr_device_takes(r->device, k, reason.message, sizeof reason.message)) {
+        cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", k->backend, reason.message);
+    } else if (!fits_precision(k, s)) {
+        cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", k->backend);
+    } else if (k->supports && CVR_CALL(k, supports, n->name, &reason, &s->sig) != CVR_OK) {
+        cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", k->backend, reason.message);
+    } else {
+        return true;
+    }
+    return false;
 }
 
 int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
@@ -50,17 +76,8 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
         size_t count;
         CVR_TRY(cvr_plugins_kernels(r->device->plugins, n->op, backends[b], &kernels, &count, err));
         if (count == 0 && backends[b]) cvr_text_add(why, "%s%s has no kernel", why->n ? "; " : "", backends[b]);
-        for (size_t i = 0; i < count && !*out; i++) {
-            cvr_error reason;
-            cvr_error_init(&reason);
-            s.sig.prepared = can_prepare(r, n, kernels[i]);
-            if (!fits_precision(kernels[i], &s))
-                cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", kernels[i]->backend);
-            else if (!kernels[i]->supports || CVR_CALL(kernels[i], supports, n->name, &reason, &s.sig) == CVR_OK)
-                *out = kernels[i];
-            else
-                cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", kernels[i]->backend, reason.message);
-        }
+        for (size_t i = 0; i < count && !*out; i++)
+            if (takes_node(r, n, kernels[i], !backends[b], &s, why)) *out = kernels[i];
     }
     return CVR_OK;
 }
@@ -96,6 +113,29 @@ static int32_t fence(cvr_graph *g, const ir_node *n, cvr_value *outputs, cvr_err
     return CVR_OK;
 }
 
+/* Whether `elementwise` can take the node's place: every input has the output's shape, or repeats evenly in it. One
+ * that says by `operands` what its inputs are has seen to that. */
+bool node_is_program(const cvr_graph *g, const ir_node *n) {
+    const cvr_elementwise_trait *program = cvr_op_trait(n->op, CVR_TRAIT_ELEMENTWISE);
+    if (!program || n->n_outputs != 1 || n->n_inputs > CVR_ELEMENTWISE_INPUTS) return false;
+    const cvr_type *y = &g->values[n->outputs[0]]->type;
+    for (uint32_t i = 0; i < n->n_inputs && !program->operands; i++) {
+        const cvr_type *x = n->inputs[i] ? &g->values[n->inputs[i]]->type : NULL;
+        int64_t inner, size;
+        if (!x || !cvr_elementwise_repeat(y->rank, y->shape, x->rank, x->shape, &inner, &size)) return false;
+        if (i == 0 && !same_shape(x, y)) return false;
+    }
+    return true;
+}
+
+/* The op's meaning in other ops: its own word, else the elementwise program that it says it is; else it is fenced. */
+static int32_t meaning(cvr_graph *g, const ir_node *n, cvr_decompose_args *a, cvr_error *err) {
+    const cvr_elementwise_trait *program = cvr_op_trait(n->op, CVR_TRAIT_ELEMENTWISE);
+    if (n->op->decompose) return CVR_CALL(n->op, decompose, n->name, err, &g->builder, a);
+    if (node_is_program(g, n)) return cvr_elementwise_decompose(&g->builder, a, program, err);
+    return fence(g, n, a->outputs, err);
+}
+
 /* The op says what it means, or is fenced; its outputs are replaced. */
 static int32_t emit_meaning(rewrite *w, const ir_node *n, uint32_t depth, cvr_error *err) {
     cvr_value outputs[CVR_MAX_IO] = {CVR_NONE};
@@ -104,8 +144,7 @@ static int32_t emit_meaning(rewrite *w, const ir_node *n, uint32_t depth, cvr_er
     const uint64_t sum = attrs_sum(n->attrs, n->attrs_size);
     CVR_TRY(rewrite_enter(g, n, err));
     if (depth > 16) return cvr_fail(err, CVR_ERR_PLUGIN, "op %s decomposes into itself", n->op->name);
-    const int32_t status =
-        n->op->decompose ? CVR_CALL(n->op, decompose, n->name, err, &g->builder, &args) : fence(g, n, outputs, err);
+    const int32_t status = meaning(g, n, &args, err);
     if (status != CVR_OK) return graph_blame(err, status, "op", n->op->name);
     CVR_TRY(graph_called(g, n->op, "decompose", n->name, status, err));
     CVR_TRY(attrs_check(n->op, "decompose", n->name, n->attrs, n->attrs_size, sum, err));
@@ -160,7 +199,8 @@ out:
 static int32_t device_keeps(const lowering *l, cvr_graph *g, const ir_node *n, bool *keep, cvr_error *err) {
     const cvr_device *d = l->ctx;
     const bool fenced = node_low_precision(g, n) != 0;
-    *keep = (!n->op->decompose && !fenced) || (n->op->flags & CVR_OP_ALIAS) || strcmp(n->op->name, "cast") == 0;
+    *keep = (!n->op->decompose && !node_is_program(g, n) && !fenced) || (n->op->flags & CVR_OP_ALIAS) ||
+            strcmp(n->op->name, "cast") == 0;
     if (*keep) return CVR_OK;
     const plan_request r = {g, l->ctx, 1, 0, NULL};
     const cvr_kernel_desc *kernel;

@@ -6,8 +6,6 @@
 #include "initial.h"
 #include "param_rules.h"
 
-#define STORE_ALIGN 64u
-
 typedef struct stored {
     cvr_store_entry entry;
     cvr_init init;
@@ -209,22 +207,26 @@ int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_e
     return CVR_OK;
 }
 
+/* Bytes that an entry takes on the device where the store is. */
+static uint64_t room_of(const cvr_store *s, size_t i) {
+    return align_up(s->entries[i].entry.bytes, s->home.device ? s->home.device->info->alignment : 64);
+}
+
 uint64_t cvr_store_bytes(const cvr_store *s) {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < s->n; i++)
-        bytes += (s->entries[i].entry.bytes + STORE_ALIGN - 1) / STORE_ALIGN * STORE_ALIGN;
+    for (size_t i = 0; i < s->n; i++) bytes += room_of(s, i);
     return bytes;
 }
 
 /* ---- initial values ---- */
 
 /* Fills `host` with an entry's first value, in memory order. A running mean starts as what it is the mean of. */
-static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d, void *host, cvr_error *err) {
+static int32_t initial(const cvr_store *s, const stored *e, cvr_device *d, void *host, cvr_error *err) {
     const int64_t n = cvr_numel(e->entry.type.rank, e->entry.type.shape);
     const cvr_host *services = cvr_plugins_host(d->plugins);
     if (e->entry.role == CVR_STORE_AVERAGE) {
         const stored *of = &s->entries[e->entry.of]; /* stands before it, and is there */
-        return CVR_CALL(d->backend, download, NULL, err, d->self, host, of->address, e->entry.bytes);
+        return device_download(d, host, of->address, e->entry.bytes, err);
     }
     if (e->values) {
         cvr_from_logical(&e->entry.type, e->values, host);
@@ -249,29 +251,34 @@ static int32_t initial(const cvr_store *s, const stored *e, const cvr_device *d,
 /* Puts an entry's present value, which lies at `from`, or its initial one (NULL) where it has its address now: without
  * a detour by `host` where the host sees that memory, so that the threads that draw the values touch it first. */
 static int32_t fill(cvr_store *s, const stored *e, const char *from, void *host, cvr_error *err) {
-    const cvr_device *d = s->home.device, *old = s->before.device ? s->before.device : d;
-    const bool direct = (d->backend->flags & CVR_BACKEND_HOST_VISIBLE) != 0;
-    void *to = direct ? e->address : host;
-    CVR_TRY(from ? CVR_CALL(old->backend, download, NULL, err, old->self, to, from, e->entry.bytes)
-                 : initial(s, e, d, to, err));
-    return direct ? CVR_OK : CVR_CALL(d->backend, upload, NULL, err, d->self, e->address, host, e->entry.bytes);
+    cvr_device *d = s->home.device, *old = s->before.device ? s->before.device : d;
+    void *to = device_is_host(d) ? e->address : host;
+    CVR_TRY(from ? device_download(old, to, from, e->entry.bytes, err) : initial(s, e, d, to, err));
+    return to == host ? device_upload(d, e->address, host, e->entry.bytes, err) : CVR_OK;
 }
 
-/* One block for all entries that have no address yet. */
-static int32_t give_addresses(cvr_store *s, cvr_error *err) {
-    uint64_t bytes = 0;
-    void *memory;
-    for (size_t i = 0; i < s->n; i++)
-        if (!s->entries[i].address) bytes += (s->entries[i].entry.bytes + STORE_ALIGN - 1) / STORE_ALIGN * STORE_ALIGN;
-    void **more = cvr_grow((void *)s->home.blocks, s->home.n, &s->home.capacity, sizeof *more);
+static int32_t new_block(cvr_store *s, uint64_t bytes, char **out, cvr_error *err) {
+    void *memory, **more = cvr_grow((void *)s->home.blocks, s->home.n, &s->home.capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     s->home.blocks = more;
     CVR_TRY(cvr_device_alloc(s->home.device, bytes, &memory, err));
-    more[s->home.n++] = memory;
-    for (size_t i = 0, at = 0; i < s->n; i++) {
-        if (s->entries[i].address) continue;
-        s->entries[i].address = (char *)memory + at;
-        at += (s->entries[i].entry.bytes + STORE_ALIGN - 1) / STORE_ALIGN * STORE_ALIGN;
+    *out = more[s->home.n++] = memory;
+    return CVR_OK;
+}
+
+/* The entries from `first` on have no address yet: as few blocks for them as the device allows. */
+static int32_t give_addresses(cvr_store *s, size_t first, cvr_error *err) {
+    const uint64_t most = s->home.device->info->max_allocation;
+    while (first < s->n) {
+        uint64_t bytes = room_of(s, first);
+        size_t end = first + 1;
+        char *at = NULL;
+        if (bytes > most)
+            return cvr_fail(err, CVR_ERR_NOMEM, "%s has %llu bytes, and the device gives at most %llu in one block",
+                            s->entries[first].entry.name, (unsigned long long)bytes, (unsigned long long)most);
+        for (; end < s->n && room_of(s, end) <= most - bytes; end++) bytes += room_of(s, end);
+        CVR_TRY(new_block(s, bytes, &at, err));
+        for (; first < end; at += room_of(s, first++)) s->entries[first].address = at;
     }
     return CVR_OK;
 }
@@ -308,7 +315,7 @@ int32_t cvr_store_prepare(cvr_store *s, cvr_device *d, cvr_error *err) {
     }
     if (s->fresh == s->n && s->n) return CVR_OK;
     int32_t status;
-    CVR_TRY_OUT(give_addresses(s, err));
+    CVR_TRY_OUT(give_addresses(s, s->fresh, err));
     CVR_TRY_OUT(fill_all(s, s->fresh, err));
 out:
     if (status != CVR_OK) cvr_store_rollback(s);
@@ -346,7 +353,7 @@ int32_t cvr_store_place(cvr_store *s, cvr_device *d, cvr_error *err) {
 
 static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in, cvr_error *err) {
     const stored *e = &s->entries[i];
-    const cvr_device *d = s->home.device;
+    cvr_device *d = s->home.device;
     if (!e->address) return cvr_fail(err, CVR_ERR_INVALID, "%s is on no device yet", e->entry.name);
     void *host = cvr_alloc_aligned(e->entry.bytes, 64);
     int32_t status;
@@ -354,9 +361,9 @@ static int32_t copy_out_or_in(cvr_store *s, size_t i, void *out, const void *in,
     if (in) {
         cvr_from_logical(&e->entry.type, in, host);
         store_changed(s);
-        CVR_TRY_OUT(CVR_CALL(d->backend, upload, NULL, err, d->self, e->address, host, e->entry.bytes));
+        CVR_TRY_OUT(device_upload(d, e->address, host, e->entry.bytes, err));
     } else {
-        CVR_TRY_OUT(CVR_CALL(d->backend, download, NULL, err, d->self, host, e->address, e->entry.bytes));
+        CVR_TRY_OUT(device_download(d, host, e->address, e->entry.bytes, err));
         cvr_to_logical(&e->entry.type, host, out);
     }
 out:

@@ -217,7 +217,7 @@ void cvr_call_on_thread(cvr_thread_fn fn) {
 
 /* A status that is none of abi.h's is the plugin's fault; so is one without words, unless it says enough by itself. */
 static int32_t known_status(int32_t status, bool silent) {
-    const bool known = status > CVR_OK && status <= CVR_ERR_USAGE;
+    const bool known = status > CVR_OK && status <= CVR_ERR_DEVICE;
     const bool plain = status == CVR_ERR_NOMEM || status == CVR_ERR_UNSUPPORTED || status == CVR_ERR_INTERRUPTED;
     return known && (!silent || plain) ? status : CVR_ERR_PLUGIN;
 }

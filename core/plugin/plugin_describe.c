@@ -74,8 +74,9 @@ static int32_t look_into(const char *file, description *d, cvr_error *err) {
         const registry_entry *e = &staged.entries[i];
         registry_warn(e);
         CVR_TRY_OUT(add_token(d, e, err));
-        const char *own = strcmp(e->kind, CVR_KIND_KERNEL) == 0 ? ((const cvr_kernel_desc *)e->desc)->isa : "";
-        if (!own) own = "";
+        const cvr_kernel_desc *kernel = strcmp(e->kind, CVR_KIND_KERNEL) == 0 ? e->desc : NULL;
+        if (kernel && !cvr_kernel_is_host(kernel)) continue; /* what it needs, it needs of a device */
+        const char *own = kernel && kernel->isa ? kernel->isa : "";
         isa = isa && strcmp(isa, own) != 0 ? "" : own; /* a plugin needs what all of its kernels need */
     }
     cvr_text_add(&d->isa, "%s", isa ? isa : "");

@@ -104,15 +104,32 @@ static bool backend_is_here(const cvr_plugins *p, const char *name) {
     return here;
 }
 
-/* One whose payload no backend here knows lies dormant; so does one whose backend is not here: the host takes no
- * kernel for another's. */
+/* One whose backend is not here lies dormant: the host takes no kernel for another's. */
 static bool usable(const cvr_plugins *p, const registry_entry *e, const char *backend, const cvr_op_desc *op) {
     const cvr_kernel_desc *k = e->desc;
     const char *missing;
-    return strcmp(e->kind, CVR_KIND_KERNEL) == 0 &&
-           is_kernel_of(e->name, strlen(e->name), backend, op ? op->name : NULL) &&
-           strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0 && (!op || k->op_version == op->version) &&
-           isa_allowed(p, k->isa, &missing) && backend_is_here(p, k->backend);
+    if (strcmp(e->kind, CVR_KIND_KERNEL) != 0 || !is_kernel_of(e->name, strlen(e->name), backend, op ? op->name : NULL))
+        return false;
+    return (!op || k->op_version == op->version) && backend_is_here(p, k->backend) &&
+           (cvr_kernel_is_host(k) ? isa_allowed(p, k->isa, &missing) : backend != NULL);
+}
+
+static bool has_text(const char *const *texts, uint32_t n, const char *text) {
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(texts[i], text) == 0) return true;
+    return false;
+}
+
+/* Whether a backend that is loaded launches kernels for that one with payloads of this kind. */
+static bool is_launched(const cvr_plugins *p, const cvr_kernel_desc *k) {
+    if (cvr_kernel_is_host(k)) return true;
+    for (size_t i = 0; i < p->registry.n; i++) {
+        const cvr_backend_desc *b = p->registry.entries[i].desc;
+        if (strcmp(p->registry.entries[i].kind, CVR_KIND_BACKEND) == 0 && has_text(b->runs, b->n_runs, k->backend) &&
+            has_text(b->payloads, b->n_payloads, k->payload_kind))
+            return true;
+    }
+    return false;
 }
 
 /* ---- kernels that are passed over ---- */
@@ -130,12 +147,12 @@ static void add_reason(cvr_text *t, const char *name, const char *owner, const c
 static void why_not(const cvr_plugins *p, const registry_entry *e, const cvr_op_desc *op, cvr_text *t) {
     const cvr_kernel_desc *k = e->desc;
     const char *missing;
-    if (strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) != 0)
+    if (!is_launched(p, k))
         add_reason(t, e->name, e->owner, "nothing here launches its payload_kind `%.60s`", k->payload_kind);
     else if (k->op_version != op->version)
         add_reason(t, e->name, e->owner, "it is for version %u of the op, which has version %u", k->op_version,
                    op->version);
-    else if (!isa_allowed(p, k->isa, &missing))
+    else if (cvr_kernel_is_host(k) && !isa_allowed(p, k->isa, &missing))
         add_reason(t, e->name, e->owner, "it needs isa `%.60s`; this machine %s `%.*s`, or backend.isa leaves it out",
                    k->isa, *missing == '!' ? "must not have" : "lacks", (int)strcspn(missing, " "), missing);
     else if (!backend_is_here(p, k->backend))
@@ -158,6 +175,37 @@ void cvr_plugins_passed_over(const cvr_plugins *p, const cvr_op_desc *op, cvr_te
         const registry_entry *e = registry_find(&p->registry, CVR_KIND_OP, op->name);
         cvr_text_add(t, "there is no kernel for op %s of plugin %s anywhere, and it has no `decompose`", op->name,
                      e ? e->owner : "?");
+    }
+}
+
+/* Why nothing launches a kernel, or NULL. */
+static const char *why_dormant(const cvr_plugins *p, const registry_entry *e) {
+    const cvr_kernel_desc *k = e->desc;
+    if (!backend_is_here(p, k->backend)) return "no such backend is installed";
+    return is_launched(p, k) ? NULL : "nothing here launches it";
+}
+
+static bool same_group(const registry_entry *a, const registry_entry *b) {
+    const cvr_kernel_desc *x = a->desc, *y = b->desc;
+    return strcmp(a->owner, b->owner) == 0 && strcmp(x->backend, y->backend) == 0 &&
+           strcmp(x->payload_kind, y->payload_kind) == 0;
+}
+
+void cvr_plugins_dormant(const cvr_plugins *p, const char *id, cvr_text *lines) {
+    for (size_t i = 0; i < p->registry.n; i++) {
+        const registry_entry *e = &p->registry.entries[i];
+        const cvr_kernel_desc *k = e->desc;
+        size_t before = 0, all = 0;
+        if (strcmp(e->kind, CVR_KIND_KERNEL) != 0 || strcmp(e->owner, id) != 0 || !why_dormant(p, e)) continue;
+        for (size_t j = 0; j < p->registry.n; j++) {
+            const registry_entry *other = &p->registry.entries[j];
+            if (strcmp(other->kind, CVR_KIND_KERNEL) != 0 || !same_group(e, other)) continue;
+            before += j < i;
+            all++;
+        }
+        if (!before)
+            cvr_text_add(lines, "%s%zu kernel%s for backend %s, payload %s: %s", lines->n ? "\n" : "", all,
+                         all == 1 ? "" : "s", k->backend, k->payload_kind, why_dormant(p, e));
     }
 }
 

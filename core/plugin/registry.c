@@ -63,7 +63,7 @@ static int32_t check_field(const desc_field *f, const char *desc, const char *wh
         memcpy(&n, desc + f->count_offset, sizeof n);
         return check_list(f, pointer, n, what, err);
     }
-    if (!pointer && f->kind != TEXT_OR_NULL && f->kind != DOC && f->kind != PAYLOAD_OR_NULL)
+    if (!pointer && f->kind != TEXT_OR_NULL && f->kind != DOC)
         return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `%s` is missing (NULL)", what, f->name);
     if (f->kind == NAME && !registry_is_name(pointer))
         return cvr_fail(err, CVR_ERR_PLUGIN,
@@ -108,7 +108,6 @@ static void *copy_item(field_kind kind, const void *item) {
 
 /* A copy of the pointer field, or NULL when memory is out. */
 static void *copy_field(const desc_field *f, const void *pointer, uint32_t n) {
-    if (f->kind == PAYLOAD || f->kind == PAYLOAD_OR_NULL) return copy_bytes(pointer, payload_size(pointer));
     if (f->kind == TEXT || f->kind == TEXT_OR_NULL || f->kind == DOC || f->kind == NAME) return cvr_strdup(pointer);
     void **copy = cvr_calloc((size_t)n + 1, sizeof(void *));
     const void *const *from = pointer;

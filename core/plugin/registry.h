@@ -20,10 +20,10 @@ typedef struct registry {
     size_t n_buckets;
 } registry;
 
-/* Every payload begins with its size: the core copies it without knowing what it is. */
-static inline uint64_t payload_size(const void *payload) {
+/* Payloads and traits begin with their size. */
+static inline uint64_t leading_size(const void *of) {
     uint64_t size;
-    memcpy(&size, payload, sizeof size);
+    memcpy(&size, of, sizeof size);
     return size;
 }
 

@@ -2,8 +2,6 @@
 #include "registry.h"
 #include <cvr/plugin/elementwise_steps.h>
 
-#define LARGEST_PAYLOAD (1u << 20)
-
 /* "op acme.bad: `prepares`, ... : why". */
 static int32_t refuse(cvr_error *err, const char *what, const char *fields, const char *why) {
     return cvr_fail(err, CVR_ERR_PLUGIN, "%s: %s: %s", what, fields, why);
@@ -29,13 +27,13 @@ static int32_t check_augment(const cvr_augment_desc *d, const char *what, cvr_er
 }
 
 static int32_t check_kernel(const cvr_kernel_desc *k, const char *what, cvr_error *err) {
-    const bool host = strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0;
+    const bool host = cvr_kernel_is_host(k); /* other payloads are judged by the backend that they are for */
     const uint64_t least = host ? sizeof(cvr_cpu_fn) : sizeof(uint64_t);
     const void *payloads[] = {k->payload, k->prepare};
     static const char *const names[] = {"payload", "prepare"};
     for (int i = 0; i < 2; i++) {
-        const uint64_t size = payloads[i] ? payload_size(payloads[i]) : least;
-        if (size < least || size > LARGEST_PAYLOAD)
+        const uint64_t size = payloads[i] ? leading_size(payloads[i]) : least;
+        if (size < least)
             return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `%s->struct_size` is %llu; a payload `%.40s` has %llu or more",
                             what, names[i], (unsigned long long)size, k->payload_kind, (unsigned long long)least);
         if (host && payloads[i] && !((const cvr_cpu_fn *)payloads[i])->run)
@@ -64,9 +62,9 @@ static bool past(uint64_t bits, uint32_t inputs) {
 static int32_t check_traits(const cvr_op_desc *d, const char *what, cvr_error *err) {
     for (size_t i = 0; i < sizeof traits / sizeof *traits; i++) {
         const void *t = cvr_op_trait(d, traits[i].name);
-        if (t && payload_size(t) < traits[i].size)
+        if (t && leading_size(t) < traits[i].size)
             return cvr_fail(err, CVR_ERR_PLUGIN, "%s: `trait` gives %s with a `struct_size` of %llu; it has %llu", what,
-                            traits[i].name, (unsigned long long)payload_size(t), (unsigned long long)traits[i].size);
+                            traits[i].name, (unsigned long long)leading_size(t), (unsigned long long)traits[i].size);
     }
     const cvr_elementwise_trait *e = cvr_op_trait(d, CVR_TRAIT_ELEMENTWISE);
     return !e || e->steps ? CVR_OK : refuse(err, what, "`trait`", "it is elementwise without `steps`");
@@ -110,11 +108,23 @@ static int32_t check_wants(const cvr_task_desc *d, const char *what, cvr_error *
     return CVR_OK;
 }
 
+/* One recipe may have keys of several backends in [backend]. */
+static int32_t check_backend(const cvr_backend_desc *d, const char *what, cvr_error *err) {
+    const size_t n = strlen(d->name);
+    for (uint32_t i = 0; i < d->n_attrs; i++)
+        if (strncmp(d->attrs[i]->name, d->name, n) != 0 || d->attrs[i]->name[n] != '_')
+            return cvr_fail(err, CVR_ERR_PLUGIN,
+                            "%s: `attrs[%u]` is `%.40s`; a backend's keys begin with its name, %.40s_", what, i,
+                            d->attrs[i]->name, d->name);
+    return !d->pin == !d->unpin ? CVR_OK : refuse(err, what, "`pin`, `unpin`", "both or none");
+}
+
 int32_t registry_check(const char *kind, const void *desc, const char *what, cvr_error *err) {
     if (strcmp(kind, CVR_KIND_AUGMENT) == 0) return check_augment(desc, what, err);
     if (strcmp(kind, CVR_KIND_OP) == 0) return check_op(desc, what, err);
     if (strcmp(kind, CVR_KIND_LAYER) == 0) return check_layer(desc, what, err);
     if (strcmp(kind, CVR_KIND_FIELD) == 0) return check_field(desc, what, err);
+    if (strcmp(kind, CVR_KIND_BACKEND) == 0) return check_backend(desc, what, err);
     if (strcmp(kind, CVR_KIND_TASK) == 0) return check_wants(desc, what, err);
     return strcmp(kind, CVR_KIND_KERNEL) == 0 ? check_kernel(desc, what, err) : CVR_OK;
 }

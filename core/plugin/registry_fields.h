@@ -8,15 +8,13 @@ typedef enum field_kind {
     END,
     TEXT,
     TEXT_OR_NULL,
-    DOC,  /* a text that cvr-manifest asks for where it is missing */
-    NAME, /* a text that is a name */
-    FUNCTION,
+    DOC,      /* a text that cvr-manifest asks for where it is missing */
+    NAME,     /* a text that is a name */
+    FUNCTION, /* or what else has to be there and is borrowed */
     ATTRS,
     TEXTS,
     STAGES,
     WANTS,
-    PAYLOAD,
-    PAYLOAD_OR_NULL,
     FLAGS,  /* u32; `most` has the bits that are known */
     NUMBER, /* u32, from `least` to `most` */
     REAL    /* double, finite */

@@ -75,7 +75,7 @@ static const cvr_reference_op ops[] = {
             .flops = default_flops,
             .doc = "SSD's boxes at each cell of a map (Liu et al., 2016)"},
      .reference = {sizeof(cvr_cpu_fn), default_run},
-     .flags = CVR_KERNEL_LOW_PRECISION},
+     .flags = CVR_KERNEL_BF16},
 };
 
 const detect_family detect_default_boxes = DETECT_FAMILY(ops);

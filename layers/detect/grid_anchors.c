@@ -72,7 +72,7 @@ static const cvr_reference_op ops[] = {
             .flops = grid_flops,
             .doc = "anchors of every size and ratio at each cell of a map (Ren et al., 2015)"},
      .reference = {sizeof(cvr_cpu_fn), grid_run},
-     .flags = CVR_KERNEL_LOW_PRECISION},
+     .flags = CVR_KERNEL_BF16},
 };
 
 const detect_family detect_grid_anchors = DETECT_FAMILY(ops);

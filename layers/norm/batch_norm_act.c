@@ -8,21 +8,34 @@
 #include <stdbool.h>
 
 static const cvr_attr_desc activation_attr =
-    CVR_ATTR_INIT(CHOICE, "activation", "relu", "what is applied last", .choices = "none|relu|relu6");
+    CVR_ATTR_INIT(CHOICE, "activation", "relu", "what is applied last", .choices = "none|relu|relu6|silu");
+static const cvr_attr_desc mask_attr =
+    CVR_ATTR_INIT(CHOICE, "activation", "relu", "what was applied last", .choices = "none|relu|relu6");
 static const cvr_attr_desc *const act_attrs[] = {&norm_momentum_attr, &norm_eps_attr, &activation_attr};
+static const cvr_attr_desc *const mask_attrs[] = {&norm_momentum_attr, &norm_eps_attr, &mask_attr};
 
 static const cvr_attr_desc *const apply_attrs[] = {&activation_attr};
 
-enum { MEAN = 7, VAR = 8 }; /* inputs of batch_norm2d_act */
+enum { WEIGHT = 1, BIAS = 2, RESIDUAL = 6, MEAN = 7, VAR = 8 }; /* inputs of batch_norm2d_act */
 
 /* NULL: none */
-static const char *const forward_ops[] = {NULL, "relu", "relu6"};
+static const char *const forward_ops[] = {NULL, "relu", "relu6", "silu"};
 static const char *const backward_ops[] = {NULL, "relu_backward", "relu6_backward"};
 
-static int32_t check_activation(const char *op, int64_t activation, cvr_error *err) {
+/* One that is told from its output. */
+static int32_t check_mask(const char *op, int64_t activation, cvr_error *err) {
     if (activation >= CVR_ACTIVATION_NONE && activation <= CVR_ACTIVATION_RELU6) return CVR_OK;
     return cvr_fail(err, CVR_ERR_INVALID, "%s: activation %lld is none of none, relu, relu6", op,
                     (long long)activation);
+}
+
+/* silu's gradient is told from its input, which input `sum`, where it is there, is a part of, or the result of. */
+static int32_t check_activation(const char *op, int64_t activation, const cvr_infer_args *a, uint32_t sum,
+                                cvr_error *err) {
+    if (activation != CVR_ACTIVATION_SILU) return check_mask(op, activation, err);
+    if (a->n_inputs <= sum || !a->inputs[sum]) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_INVALID, "%s: silu of a sum, whose gradient x cannot tell; leave input %u out", op,
+                    sum);
 }
 
 static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
@@ -33,7 +46,7 @@ static int32_t act_infer(const cvr_infer_args *a, cvr_error *err) {
     for (uint32_t i = MEAN; i <= VAR && i < a->n_inputs; i++)
         CVR_TRY(norm_check_vector("batch_norm2d_act", "a statistic", a->inputs[i], a->inputs[0]->shape[1], err));
     if (given == 1) return cvr_fail(err, CVR_ERR_INVALID, "batch_norm2d_act: mean and variance come together");
-    return check_activation("batch_norm2d_act", attrs->activation, err);
+    return check_activation("batch_norm2d_act", attrs->activation, a, RESIDUAL, err);
 }
 
 /* x, grad, weight, mean, invstd, y, bias */
@@ -44,7 +57,7 @@ static int32_t act_backward_infer(const cvr_infer_args *a, cvr_error *err) {
     if (a->n_inputs > 6)
         CVR_TRY(norm_check_vector("batch_norm2d_act_backward", "the shift", a->inputs[6], a->inputs[0]->shape[1], err));
     if (a->n_outputs > 3) *a->outputs[3] = *a->inputs[0];
-    return check_activation("batch_norm2d_act_backward", attrs->activation, err);
+    return check_mask("batch_norm2d_act_backward", attrs->activation, err);
 }
 
 /* x, weight, bias, mean, invstd, residual */
@@ -54,7 +67,7 @@ static int32_t apply_infer(const cvr_infer_args *a, cvr_error *err) {
     if (a->n_inputs > 5 && a->inputs[5])
         CVR_TRY(norm_check_like("batch_norm2d_apply", a->inputs[0], a->inputs[5], err));
     *a->outputs[0] = *a->inputs[0];
-    return check_activation("batch_norm2d_apply", attrs->activation, err);
+    return check_activation("batch_norm2d_apply", attrs->activation, a, 5, err);
 }
 
 static int32_t act_emit(const cvr_builder *b, cvr_decompose_args *a, cvr_error *err) {
@@ -70,7 +83,7 @@ static int32_t sums_infer(const cvr_infer_args *a, cvr_error *err) {
             norm_check_vector("batch_norm2d_backward_sums", "the shift", a->inputs[5], a->inputs[0]->shape[1], err));
     if (a->n_inputs > 6 && a->inputs[6])
         CVR_TRY(norm_check_like("batch_norm2d_backward_sums", a->inputs[0], a->inputs[6], err));
-    return check_activation("batch_norm2d_backward_sums", attrs->activation, err);
+    return check_activation("batch_norm2d_backward_sums", attrs->activation, a, 6, err);
 }
 
 /* x, g, weight, mean, invstd, dweight, dbias */
@@ -85,7 +98,34 @@ static double apply_flops(const cvr_infer_args *a) {
     return 3.0 * (double)cvr_numel(4, a->inputs[0]->shape);
 }
 
+static cvr_value input_of(const cvr_grad_args *a, uint32_t i) {
+    return i < a->n_inputs ? a->inputs[i] : CVR_NONE;
+}
+
+/* Two passes, as every batch norm's gradient, but the first keeps what silu's exponentials made for the second. */
+static int32_t silu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_apply_attrs attrs = {CVR_ACTIVATION_SILU};
+    const cvr_value x = a->inputs[0], weight = input_of(a, WEIGHT), mean = a->outputs[1], invstd = a->outputs[2];
+    const cvr_value in[6] = {x, a->grad_outputs[0], weight, mean, invstd, input_of(a, BIAS)};
+    cvr_value out[3], dx;
+    const cvr_op_call sums = {.struct_size = sizeof sums,
+                              .op = "batch_norm2d_backward_sums",
+                              .attrs = &attrs,
+                              .attrs_size = sizeof attrs,
+                              .inputs = in,
+                              .outputs = out,
+                              .n_inputs = 6,
+                              .n_outputs = 3};
+    CVR_TRY(b->emit(b, &sums, err));
+    const cvr_value apply[7] = {x, out[0], weight, mean, invstd, out[1], out[2]};
+    CVR_TRY(cvr_emit(b, "batch_norm2d_backward_apply", NULL, 0, apply, 7, &dx, err));
+    const cvr_value grads[3] = {dx, out[1], out[2]};
+    for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = grads[i];
+    return CVR_OK;
+}
+
 static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) {
+    const cvr_batch_norm2d_act_attrs *attrs = a->attrs;
     const bool residual = a->n_inputs > 6 && a->inputs[6];
     const cvr_value in[7] = {
         a->inputs[0],  a->grad_outputs[0], a->n_inputs > 1 ? a->inputs[1] : CVR_NONE, a->outputs[1],
@@ -100,6 +140,7 @@ static int32_t act_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *err) 
                               .n_inputs = 7,
                               .n_outputs = residual ? 4 : 3};
     if (a->grad_outputs[0] == CVR_NONE) return CVR_OK;
+    if (attrs->activation == CVR_ACTIVATION_SILU) return silu_grad(b, a, err);
     CVR_TRY(b->emit(b, &call, err));
     for (uint32_t i = 0; i < 3 && i < a->n_inputs; i++) a->grad_inputs[i] = out[i];
     if (residual) a->grad_inputs[6] = out[3];
@@ -160,7 +201,7 @@ CVR_DEFINE_TRAITS(add_act_backward_traits, {CVR_TRAIT_PRECISION, &two_gradients}
             .max_inputs = 7,                                                                                           \
             .n_outputs = n_outputs_,                                                                                   \
             .n_attrs = 3,                                                                                              \
-            .attrs = act_attrs,                                                                                        \
+            .attrs = mask_attrs,                                                                                       \
             .optional = 1u << 2 | 1u << 6,                                                                             \
             .infer = act_backward_infer,                                                                               \
             .decompose = act_backward_decompose,                                                                       \

@@ -64,6 +64,10 @@ int32_t norm_batch_stats_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+static double sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
 /* y = a(normalise(x) + residual) */
 int32_t norm_batch_apply_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
@@ -74,8 +78,10 @@ int32_t norm_batch_apply_run(const cvr_kernel_args *a, cvr_error *err) {
     for (int64_t c = 0; c < a->inputs[0]->shape[1]; c++) normalise(a, c, mean[c], invstd[c]);
     for (int64_t i = 0; i < n; i++) {
         if (residual) y[i] += residual[i];
-        if (attrs->activation != CVR_ACTIVATION_NONE && y[i] < 0) y[i] = 0;
+        if ((attrs->activation == CVR_ACTIVATION_RELU || attrs->activation == CVR_ACTIVATION_RELU6) && y[i] < 0)
+            y[i] = 0;
         if (attrs->activation == CVR_ACTIVATION_RELU6 && y[i] > 6) y[i] = 6;
+        if (attrs->activation == CVR_ACTIVATION_SILU) y[i] = (float)(y[i] * sigmoid(y[i]));
     }
     return CVR_OK;
 }
@@ -120,7 +126,15 @@ int32_t norm_batch_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-/* g = grad where the activation let its input through, as relu_backward and relu6_backward have it */
+/* What the activation makes of a gradient of 1. `v`: its output, of silu its input. */
+static double slope_of(int64_t activation, float v) {
+    const double s = sigmoid(v);
+    if (activation == CVR_ACTIVATION_NONE) return 1;
+    if (activation == CVR_ACTIVATION_SILU) return s * (1 + v * (1 - s));
+    return v > 0 && (activation == CVR_ACTIVATION_RELU || v < 6);
+}
+
+/* g = grad where the activation let its input through, as relu_backward and relu6_backward have it; silu_backward */
 int32_t norm_batch_backward_sums_run(const cvr_kernel_args *a, cvr_error *err) {
     (void)err;
     const cvr_batch_norm2d_apply_attrs *attrs = a->attrs;
@@ -134,9 +148,8 @@ int32_t norm_batch_backward_sums_run(const cvr_kernel_args *a, cvr_error *err) {
         for (int64_t i = c; i < p.pixels * p.channels; i += p.channels) {
             const double xhat = (x[i] - mean) * invstd;
             const float v = y ? y[i] : (float)(xhat * (weight ? weight[c] : 1) + (bias ? bias[c] : 0));
-            const int kept = attrs->activation == CVR_ACTIVATION_NONE ||
-                             (v > 0 && (attrs->activation == CVR_ACTIVATION_RELU || v < 6));
-            g[i] = kept ? grad[i] : 0;
+            const double slope = slope_of(attrs->activation, v);
+            g[i] = slope == 0 ? 0 : (float)(grad[i] * slope);
             sum += g[i];
             product += g[i] * xhat;
         }

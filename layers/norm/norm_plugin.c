@@ -16,4 +16,4 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     return add_family(r, &norm_l2, err);
 }
 
-CVR_DEFINE_PLUGIN("layer_norm", "0.1.0", "op:relu op:relu6", load)
+CVR_DEFINE_PLUGIN("layer_norm", "0.1.0", "op:relu op:relu6 op:silu", load)

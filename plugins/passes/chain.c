@@ -9,10 +9,11 @@ static uint64_t only_reader(const cvr_rewriter *r, cvr_value v, cvr_node_view *o
     return first;
 }
 
-static int64_t activation_of(const cvr_node_view *n) {
-    return chain_is_op(n, "relu")    ? CVR_ACTIVATION_RELU
-           : chain_is_op(n, "relu6") ? CVR_ACTIVATION_RELU6
-                                     : CVR_ACTIVATION_NONE;
+static int64_t activation_of(const cvr_node_view *n, int64_t silu) {
+    return chain_is_op(n, "relu")           ? CVR_ACTIVATION_RELU
+           : chain_is_op(n, "relu6")        ? CVR_ACTIVATION_RELU6
+           : silu && chain_is_op(n, "silu") ? CVR_ACTIVATION_SILU
+                                            : CVR_ACTIVATION_NONE;
 }
 
 /* None of a norm's scale, shift and statistics is trained: no gradient needs what lies before it. */
@@ -46,9 +47,11 @@ static chain follow(const cvr_rewriter *r, const chain_rule *rule, uint64_t i, c
         y = next.outputs[0];
         at = only_reader(r, y, &next);
     }
-    if (at != CVR_NO_NODE && activation_of(&next) != CVR_ACTIVATION_NONE) {
+    const int64_t activation =
+        at == CVR_NO_NODE ? CVR_ACTIVATION_NONE : activation_of(&next, rule->silu && c.add == CVR_NO_NODE);
+    if (activation != CVR_ACTIVATION_NONE) {
         c.act = c.last = at;
-        c.activation = activation_of(&next);
+        c.activation = activation;
     }
     return c;
 }

@@ -1,4 +1,5 @@
-/* Chains of ops that become one: head -> [norm] -> [add] -> [relu or relu6], where nobody else reads what lies between.
+/* Chains of ops that become one: head -> [norm] -> [add] -> [relu, relu6 or silu], where nobody else reads what lies
+ * between.
  */
 #ifndef CVR_PASSES_CHAIN_H
 #define CVR_PASSES_CHAIN_H
@@ -24,6 +25,7 @@ typedef struct chain {
 typedef struct chain_rule {
     const char *head, *norm; /* ops; norm NULL: none between head and add */
     int64_t frozen;          /* 1: a norm that learns ends the chain */
+    int64_t silu;            /* 1: silu is an activation, too, where nothing is added */
     /* Emits the op that stands for the chain; *out takes the place of its last output. */
     int32_t (*fuse)(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_error *err);
 } chain_rule;

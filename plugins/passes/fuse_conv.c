@@ -24,7 +24,8 @@ static int32_t fuse(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_e
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {
-    const chain_rule rule = {"conv2d", "batch_norm2d_inference", r->builder->training, fuse};
+    const chain_rule rule = {
+        .head = "conv2d", .norm = "batch_norm2d_inference", .frozen = r->builder->training, .fuse = fuse};
     return chain_run(r, &rule, err);
 }
 

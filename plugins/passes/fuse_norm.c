@@ -1,6 +1,6 @@
 /*
- * The pass "fuse_norm": batch_norm2d -> [add] -> [relu or relu6] becomes one op (see ops/norm.h). Two reads and a write
- * of memory in place of five and three.
+ * The pass "fuse_norm": batch_norm2d -> [add] -> [relu or relu6], or batch_norm2d -> silu, becomes one op (see
+ * ops/norm.h). Two reads and a write of memory in place of five and three.
  */
 #include "chain.h"
 
@@ -26,7 +26,7 @@ static int32_t fuse(const cvr_rewriter *r, const chain *c, cvr_value *out, cvr_e
 }
 
 static int32_t run(const cvr_rewriter *r, cvr_error *err) {
-    static const chain_rule rule = {"batch_norm2d", NULL, 0, fuse};
+    static const chain_rule rule = {.head = "batch_norm2d", .silu = 1, .fuse = fuse};
     return chain_run(r, &rule, err);
 }
 

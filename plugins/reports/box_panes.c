@@ -234,7 +234,7 @@ static int32_t fill(const picture_sheet *s, sheet_tile *t, const cvr_batch_event
     sheet_tile_name(e->batch, i, t->captions[0], SHEET_CAPTION);
     const size_t named = strlen(t->captions[0]);
     (void)snprintf(t->captions[0] + named, SHEET_CAPTION - named, "%s%s", spoke ? ", truth" : "",
-                   m.n == 0 ? ", no objects" : "");
+                   m.n == 0 ? ", nothing to find" : "");
     if (!spoke) return CVR_OK;
     CVR_TRY(draw_pane(&m, &said, t, 1, err));
     sheet_tile_said(e, i, t->captions[1], SHEET_CAPTION);
@@ -243,7 +243,7 @@ static int32_t fill(const picture_sheet *s, sheet_tile *t, const cvr_batch_event
         (void)snprintf(t->captions[1] + used, SHEET_CAPTION - used, ", none from %.2f on, at most %.2f", LEAST_SCORE,
                        m.best);
     else if (m.n == 0)
-        (void)snprintf(t->captions[1] + used, SHEET_CAPTION - used, ", no objects");
+        (void)snprintf(t->captions[1] + used, SHEET_CAPTION - used, ", nothing found");
     return CVR_OK;
 }
 

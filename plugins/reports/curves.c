@@ -129,26 +129,35 @@ static void add_series(const results_table *t, plot *p, uint32_t column, const c
     p->n_series++;
 }
 
-/* What is not a loss ("train_loss", "loss_NAME") is a metric. */
-static int32_t is_loss(const char *name) {
-    const size_t n = strlen(name);
-    return (n >= 4 && strcmp(name + n - 4, "loss") == 0) || strncmp(name, "loss_", 5) == 0;
+/* The losses: of training, of validation, and the latter's parts. */
+static void add_losses(const results_table *t, plot *p) {
+    add_series(t, p, find_column(t, "train_loss"), "training");
+    add_series(t, p, find_column(t, "loss"), "validation");
+    for (uint32_t i = RESULTS_FIXED; i < t->n_columns; i++)
+        if (strncmp(t->columns[i], "loss_", 5) == 0) add_series(t, p, i, t->columns[i]);
+}
+
+/* What is not a loss is a metric. Of many the first are drawn, with two that people look for, however far behind. */
+static void add_metrics(const results_table *t, plot *p) {
+    static const char *const wanted[] = {"precision", "recall"};
+    uint32_t columns[2], n = 0;
+    for (size_t i = 0; i < 2; i++) n += (columns[i] = find_column(t, wanted[i])) < t->n_columns;
+    for (uint32_t i = RESULTS_FIXED; i < t->n_columns && p->n_series < PLOT_SERIES - n; i++)
+        if (!results_is_loss(t->columns[i]) && i != columns[0] && i != columns[1]) add_series(t, p, i, t->columns[i]);
+    for (size_t i = 0; i < 2; i++) add_series(t, p, columns[i], wanted[i]);
 }
 
 static int32_t draw_results(const curves *t, cvr_error *err) {
     const results_table *const r = &t->results;
     const int64_t w = WIDTH / 2, h = HEIGHT / 2;
-    plot panels[4] = {{.area = {0, 0, w, h}, .title = "Loss"},
+    plot panels[4] = {{.area = {0, 0, w, h}, .title = "Loss", .late = 1},
                       {.area = {w, 0, w, h}, .title = "Metrics", .bound = 1},
                       {.area = {0, h, w, h}, .title = "Learning rate"},
-                      {.area = {w, h, w, h}, .title = "Images per second"}};
+                      {.area = {w, h, w, h}, .title = "Images per second", .from_zero = 1}};
     canvas c;
     CVR_TRY(canvas_open(&c, t->host, WIDTH, HEIGHT, err));
-    add_series(r, &panels[0], find_column(r, "train_loss"), "training");
-    add_series(r, &panels[0], find_column(r, "loss"), "validation");
-    for (uint32_t i = RESULTS_FIXED; i < r->n_columns; i++) {
-        if (!is_loss(r->columns[i])) add_series(r, &panels[1], i, r->columns[i]);
-    }
+    add_losses(r, &panels[0]);
+    add_metrics(r, &panels[1]);
     add_series(r, &panels[2], RESULTS_LR, "lr");
     add_series(r, &panels[3], RESULTS_SPEED, "training");
     for (size_t i = 0; i < 4; i++) {

@@ -1,5 +1,6 @@
 /* A sheet of pictures: what its tiles keep, and how they are drawn. */
 #include "picture_sheet.h"
+#include <math.h>
 
 #define PANE_GAP 6
 #define GAP 16     /* between tiles, and around them */
@@ -63,7 +64,9 @@ void sheet_tile_name(const cvr_batch_view *b, int64_t i, char *name, uint64_t si
 
 void sheet_tile_said(const cvr_batch_event *e, int64_t i, char *words, uint64_t size) {
     (void)snprintf(words, size, "prediction");
-    if (e->scores) (void)snprintf(words, size, "prediction, %.20s %.3f", e->score_name, e->scores[i]);
+    /* A picture that there is nothing to find in has no score. */
+    if (e->scores && !isnan(e->scores[i]))
+        (void)snprintf(words, size, "prediction, %.20s %.3f", e->score_name, e->scores[i]);
 }
 
 int32_t sheet_tile_open(sheet_tile *t, const cvr_host *host, int64_t n_panes, view_size size, cvr_error *err) {

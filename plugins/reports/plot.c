@@ -2,6 +2,7 @@
  * Drawing a panel of curves. The ticks are the "nice numbers" 1, 2, 5 x 10^k (Heckbert, Graphics Gems, 1990).
  */
 #include "plot.h"
+#include "results_table.h"
 #include <math.h>
 
 /* Room around the axes for labels. */
@@ -14,6 +15,9 @@
 #define LEGEND_GAP 20  /* between two entries */
 #define LEGEND_HEIGHT 18
 #define MARKED_POINTS 40 /* up to so many points get a dot each */
+#define LEAST_LATE 8     /* points from which on the later ones rule an axis with `late` */
+#define FAR_ABOVE 1.5    /* times the highest of these is what an earlier one must pass not to count */
+#define MARK 5           /* pixels of a mark of what lies above the axis */
 
 plot_axis plot_choose_axis(double low, double high, uint32_t wanted, double least_step) {
     plot_axis a = {low, high, 0, 0, 0};
@@ -37,15 +41,15 @@ plot_axis plot_choose_axis(double low, double high, uint32_t wanted, double leas
 }
 
 /* 74,630 */
-static void whole_number(char text[32], double value) {
+static void whole_number(char label[32], double value) {
     char digits[32];
     const int n = snprintf(digits, sizeof digits, "%.0f", value);
     int at = 0;
     for (int i = 0; i < n && at < 30; i++) {
-        if (i && (n - i) % 3 == 0 && digits[i - 1] != '-') text[at++] = ',';
-        text[at++] = digits[i];
+        if (i && (n - i) % 3 == 0 && digits[i - 1] != '-') label[at++] = ',';
+        label[at++] = digits[i];
     }
-    text[at] = '\0';
+    label[at] = '\0';
 }
 
 /* As many digits as tell the ticks apart; very large and very small numbers with an exponent. */
@@ -91,20 +95,42 @@ static box inner_box(const plot *p) {
     return in;
 }
 
-/* A little air above and below, unless that would cross zero. */
-static frame choose_frame(const plot *p) {
-    double low = INFINITY, high = -INFINITY;
+/* The lowest and the highest from point `first` on; `high` below `low` where there is none. */
+static void find_range(const plot *p, uint64_t first, double *low, double *high) {
+    *low = INFINITY;
+    *high = -INFINITY;
     for (uint32_t s = 0; s < p->n_series; s++) {
-        for (uint64_t i = 0; i < p->n; i++) {
-            low = fmin(low, value_of(p, s, i)); /* fmin and fmax pass over NAN */
-            high = fmax(high, value_of(p, s, i));
+        for (uint64_t i = first; i < p->n; i++) {
+            *low = fmin(*low, value_of(p, s, i)); /* fmin and fmax pass over NAN */
+            *high = fmax(*high, value_of(p, s, i));
         }
     }
+}
+
+/* What the later points come to: without the first quarter; or half, or three quarters, while those are of another
+ * order of magnitude than the last. */
+static double late_high(const plot *p) {
+    double low, last, high = 0;
+    find_range(p, p->n - p->n / 4, &low, &last);
+    for (uint64_t quarters = 1; quarters < 4; quarters++) {
+        find_range(p, p->n * quarters / 4, &low, &high);
+        if (!(high > 10 * last)) break;
+    }
+    return high;
+}
+
+/* A little air above and below, unless that would cross zero. */
+static frame choose_frame(const plot *p) {
+    double low, high;
+    find_range(p, 0, &low, &high);
+    const double late = p->late && p->n >= LEAST_LATE ? late_high(p) : 0;
+    if (late > 0 && high > FAR_ABOVE * late) high = late;
     if (low > high) low = 0, high = 1;
     const double air = (high - low) * 0.05, bound = p->bound > 0 && high <= p->bound ? p->bound : INFINITY;
-    const double top = fmin(high + air, bound);
-    double bottom = low >= 0 && low - air < 0 ? 0 : low - air;
-    if (low == high && high == bound) bottom = bound * 0.9; /* a constant that lies on it */
+    double top = fmin(high + air, bound);
+    double bottom = p->from_zero || (low >= 0 && low - air < 0) ? fmin(low, 0) : low - air;
+    if (low == high && high == bound) bottom = bound * 0.9;          /* a constant that lies on it */
+    if (low == 0 && high == 0 && p->bound > 0) top = 0.1 * p->bound; /* what is bound above is not negative */
     frame f = {.inner = inner_box(p)};
     f.x = plot_choose_axis(p->n ? p->x[0] : 0, p->n ? p->x[(p->n - 1) * p->stride] : 1, 8, 1);
     f.y = plot_choose_axis(bottom, top, 5, 0);
@@ -138,19 +164,64 @@ static void draw_axes(canvas *c, const frame *f) {
                 (canvas_text_style){CANVAS_FAINT, 0, 0});
 }
 
+static int32_t is_above(const frame *f, point p) {
+    return p.y < (double)f->inner.y - 0.5;
+}
+
+/* Where the line between a point within the axes and one above them leaves them. */
+static point at_top(const frame *f, point a, point b) {
+    const double top = (double)f->inner.y, share = (top - a.y) / (b.y - a.y);
+    return (point){a.x + share * (b.x - a.x), top};
+}
+
+static void draw_segment(canvas *c, const frame *f, point a, point b, colour ink) {
+    if (is_above(f, a) && is_above(f, b)) return;
+    canvas_line(c, is_above(f, a) ? at_top(f, b, a) : a, is_above(f, b) ? at_top(f, a, b) : b, 1.8, ink);
+}
+
+/* An arrow's head at the upper edge, for a point that lies above it. */
+static void mark_above(canvas *c, const frame *f, double x, colour ink) {
+    const point tip = {x, (double)f->inner.y}, left = {x - MARK, tip.y + MARK}, right = {x + MARK, tip.y + MARK};
+    canvas_line(c, left, tip, 1.8, ink);
+    canvas_line(c, right, tip, 1.8, ink);
+}
+
+/* Whether a value was computed there, and is none that can be drawn. */
+static int32_t breaks(double v) {
+    return isinf(v) || results_is_nan(v);
+}
+
 static void draw_series(canvas *c, const plot *p, const frame *f, uint32_t s) {
     const colour ink = p->series[s].ink;
     point last = {0, 0};
     uint64_t drawn = 0;
+    int32_t joined = 0;
     for (uint64_t i = 0; i < p->n; i++) {
         const double y = value_of(p, s, i);
+        if (breaks(p->series[s].y[i * p->stride])) joined = 0;
         if (isnan(y)) continue;
         const point at = place(f, p->x[i * p->stride], y);
-        if (drawn++ > 0) canvas_line(c, last, at, 1.8, ink);
-        if (p->n <= MARKED_POINTS) canvas_disc(c, at, 3, ink);
+        if (joined) draw_segment(c, f, last, at, ink);
+        if (is_above(f, at))
+            mark_above(c, f, at.x, ink);
+        else if (p->n <= MARKED_POINTS)
+            canvas_disc(c, at, 3, ink);
         last = at;
+        joined = 1;
+        drawn++;
     }
-    if (drawn == 1) canvas_disc(c, last, 3, ink);
+    if (drawn == 1 && !is_above(f, last)) canvas_disc(c, last, 3, ink);
+}
+
+/* How far what is above the axes goes. */
+static void tell_highest(canvas *c, const plot *p, const frame *f) {
+    double low, high;
+    char words[64];
+    find_range(p, 0, &low, &high);
+    if (!(high > f->y.end) || !is_above(f, place(f, f->x.end, high))) return;
+    (void)snprintf(words, sizeof words, "above the edge: up to %.4g", high);
+    canvas_text(c, f->inner.x + f->inner.width - canvas_text_width(words), f->inner.y + 3 * MARK, words,
+                (canvas_text_style){CANVAS_FAINT, 0, 0});
 }
 
 /* What the legend says of a series: its name and its last value; empty where it has none. */
@@ -158,13 +229,14 @@ static void legend_label(const plot *p, uint32_t s, char label[96]) {
     char number[32];
     double last = NAN;
     for (uint64_t i = 0; i < p->n; i++) {
-        const double v = value_of(p, s, i);
-        if (!isnan(v)) last = v;
+        const double v = p->series[s].y[i * p->stride];
+        if (!isnan(v) || breaks(v)) last = v;
     }
     (void)snprintf(number, sizeof number, "%.4g", last);
     if (fabs(last) >= 1000 && fabs(last) < 1e7) whole_number(number, last); /* rather than 7.463e+04 */
     label[0] = '\0';
-    if (!isnan(last)) (void)snprintf(label, 96, "%.24s %s", p->series[s].name, number);
+    if (!isnan(last) || breaks(last))
+        (void)snprintf(label, 96, "%.24s %s", p->series[s].name, isnan(last) ? "nan" : number);
 }
 
 /* The series `first` and those behind it that fit into `room` beside each other, at least one: the end of them, and
@@ -217,6 +289,7 @@ void plot_draw(canvas *c, const plot *p) {
         draw_series(c, p, &f, s);
         for (uint64_t i = 0; i < p->n && !anything; i++) anything = !isnan(value_of(p, s, i));
     }
+    if (p->late) tell_highest(c, p, &f);
     canvas_text(c, f.inner.x, p->area.y + TITLE_TOP, p->title, (canvas_text_style){CANVAS_INK, 0, 1});
     (void)draw_legend(c, p, f.inner);
     if (anything) return;

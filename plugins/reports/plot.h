@@ -8,7 +8,8 @@
 
 #define PLOT_SERIES 6
 
-/* y[i * stride] over x[i * stride]; a y that is not finite is a gap that the line crosses. */
+/* y[i * stride] over x[i * stride]. The line crosses an empty cell; it breaks where a value was computed and is not
+ * finite (results_is_nan, or infinite). */
 typedef struct plot_series {
     const char *name;
     const double *y;
@@ -21,6 +22,8 @@ typedef struct plot {
     const double *x;
     double bound; /* no axis goes past it where no value does; 0: there is none */
     uint64_t n, stride;
+    int32_t from_zero; /* the axis begins at 0 */
+    int32_t late; /* the first points do not stretch the axis: what is far above the later ones is marked at its top */
     uint32_t n_series;
     plot_series series[PLOT_SERIES];
 } plot;

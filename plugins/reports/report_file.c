@@ -99,6 +99,20 @@ int32_t report_cut(const char *path, uint64_t size, cvr_error *err) {
     return error ? report_io_error(path, "write", error, err) : CVR_OK;
 }
 
+int32_t report_set_aside(const cvr_host *host, const char *path, cvr_error *err) {
+    char to[REPORT_PATH + 8], said[REPORT_PATH + 64];
+    if (access(path, F_OK) != 0) return CVR_OK;
+    for (int i = 1; i < 1000; i++) {
+        (void)snprintf(to, sizeof to, "%s.%d", path, i);
+        if (access(to, F_OK) == 0) continue;
+        if (rename(path, to) != 0) return report_io_error(path, "rename", errno, err);
+        (void)snprintf(said, sizeof said, "%s is kept as %s", strrchr(path, '/') + 1, strrchr(to, '/') + 1);
+        host->log(host, CVR_LOG_INFO, said);
+        return CVR_OK;
+    }
+    return report_io_error(path, "rename", EEXIST, err);
+}
+
 int32_t report_remove(const char *path, cvr_error *err) {
     if (unlink(path) == 0 || errno == ENOENT) return CVR_OK;
     return report_io_error(path, "remove", errno, err);

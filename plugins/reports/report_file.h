@@ -45,6 +45,8 @@ int32_t report_replace(const char *path, const text *t, cvr_error *err);
 int32_t report_append(const char *path, uint64_t size, const text *t, cvr_error *err);
 /* Drops what lies at and past `size`. */
 int32_t report_cut(const char *path, uint64_t size, cvr_error *err);
+/* Renames it to the first of PATH.1, PATH.2 and so on that is free, and says so. A file that is not there is fine. */
+int32_t report_set_aside(const cvr_host *host, const char *path, cvr_error *err);
 /* A file that is not there is fine. */
 int32_t report_remove(const char *path, cvr_error *err);
 /* The canvas as FOLDER/NAME.png. */

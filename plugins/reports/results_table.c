@@ -12,6 +12,19 @@
 static const char *const fixed[RESULTS_FIXED] = {"epoch", "step",         "seconds",
                                                  "lr",    "images_per_s", "data_wait_fraction"};
 
+int32_t results_is_loss(const char *name) {
+    const size_t n = strlen(name);
+    return (n >= 4 && strcmp(name + n - 4, "loss") == 0) || strncmp(name, "loss_", 5) == 0;
+}
+
+int32_t results_is_nan(double cell) {
+    return isnan(cell) && signbit(cell);
+}
+
+static double computed_nan(void) {
+    return copysign(NAN, -1);
+}
+
 double results_cell(const results_table *t, uint64_t row, uint32_t column) {
     return t->cells[row * t->stride + column];
 }
@@ -78,6 +91,7 @@ static int32_t parse_number(const char *s, uint64_t length, double *v) {
     memcpy(digits, s, length);
     digits[length] = '\0';
     *v = strtod(digits, &end);
+    if (isnan(*v)) *v = computed_nan();
     return *end == '\0';
 }
 
@@ -156,7 +170,12 @@ int32_t results_open(results_table *t, const cvr_run_info *info, cvr_error *err)
     int32_t status = CVR_OK;
     uint32_t column;
     for (uint32_t i = 0; i < RESULTS_FIXED; i++) CVR_TRY_OUT(column_of(t, fixed[i], strlen(fixed[i]), &column, err));
-    if (info->resume_step >= 0) CVR_TRY_OUT(read_back(t, info->resume_epoch, err));
+    if (info->resume_step == 0) { /* the run starts over: the checkpoint that this table belonged to is lost */
+        char path[REPORT_PATH];
+        CVR_TRY_OUT(report_path(path, t->folder, RESULTS_FILE, err));
+        CVR_TRY_OUT(report_set_aside(t->host, path, err));
+    }
+    if (info->resume_step > 0) CVR_TRY_OUT(read_back(t, info->resume_epoch, err));
 out:
     if (status != CVR_OK) results_close(t);
     return status;
@@ -187,7 +206,9 @@ int32_t results_add(results_table *t, const cvr_epoch_event *e, cvr_error *err) 
             t->n_rows--;
             return status;
         }
-        t->cells[(t->n_rows - 1) * t->stride + column] = e->values[i];
+        t->cells[(t->n_rows - 1) * t->stride + column] = !isnan(e->values[i])    ? e->values[i]
+                                                         : results_is_loss(name) ? computed_nan()
+                                                                                 : NAN;
     }
     return CVR_OK;
 }
@@ -206,11 +227,12 @@ int32_t results_write(const results_table *t, cvr_error *err) {
         for (uint32_t i = 0; i < t->n_columns; i++) {
             const double v = results_cell(t, r, i);
             text_put(&file, i > 0 ? "," : "\n");
-            if (i < 2) {
+            if (i < 2)
                 text_int(&file, (int64_t)v); /* epoch and step, all of their digits */
-            } else {
+            else if (results_is_nan(v))
+                text_put(&file, "nan");
+            else
                 text_number(&file, v);
-            }
         }
     }
     text_put(&file, "\n");

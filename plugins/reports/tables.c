@@ -125,6 +125,7 @@ static int32_t tables_open(const cvr_run_info *info, void **self, cvr_error *err
     CVR_TRY_OUT(report_path(t->class_path, info->folder, "per_class.csv", err));
     CVR_TRY_OUT(report_classes_copy(&t->classes, t->host, info->n_classes, info->class_names, err));
     CVR_TRY_OUT(keep_info(t, info, err));
+    if (info->resume_step == 0) CVR_TRY_OUT(report_set_aside(t->host, t->steps_path, err));
     if (info->resume_step >= 0) CVR_TRY_OUT(cut_steps(t, info->resume_step, err));
     if (info->resume_step >= 0) CVR_TRY_OUT(results_write(&t->results, err));
 out:

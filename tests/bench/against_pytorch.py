@@ -12,12 +12,15 @@ Every measurement is a process of its own: cvrun on its random pictures (data.fo
 modes. The first round runs all modes; those within 15 % of the best run in the others too, and the best by its median counts. A mode
 that fails is told and does not count. Speed is the median over the steps after the first ones, the ratio that of a round: both
 sides one after the other. Detectors learn from scenes (data.format=scenes) and from five random boxes a picture; that they compute
-the same is shown by tests/parity/detectors.py, detectors_two.py and yolox_nets.py (whose network is YOLOX here), and torch.compile, which breaks their graphs, is not tried. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
+the same is shown by tests/parity/detectors.py, detectors_two.py, yolox_nets.py and darknet_network.py (whose networks are YOLOX and YOLOv3-tiny here), and
+torch.compile, which breaks their graphs, is not tried. Below YOLOv3-tiny's rows stands the speed of Debian's `darknet`, where there is one: darknet_program.py. Memory is the process's peak (of inference by cvrun: before the peaks of the machine are measured), and in
 the column "steps" less what there was before the first step."""
 import argparse, copy, csv, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "parity"))
+import darknet_program
+
 THREADS = 2
 SKIPPED = 3  # first steps, which warm up
 CLASSES = 10
@@ -44,6 +47,8 @@ CASES = {
     "fasterrcnn_320": dict(model="fasterrcnn_mobilenet_v3_large_320_fpn", batch=8, size=320, task="detect", more="norm = batch\n"),
     "yolox_s": dict(model="yolox_s", batch=8, size=416, task="detect"),
     "yolox_s_infer": dict(model="yolox_s", batch=8, size=416, task="detect", inference=True),
+    "yolov3_tiny": dict(model="yolov3-tiny.cfg", batch=8, size=416, task="detect"),
+    "yolov3_tiny_infer": dict(model="yolov3-tiny.cfg", batch=8, size=416, task="detect", inference=True),
     "ssd300_infer": dict(model="ssd300_vgg16", batch=8, size=300, task="detect", inference=True),
     "fasterrcnn_320_infer": dict(model="fasterrcnn_mobilenet_v3_large_320_fpn", batch=8, size=320, task="detect", more="norm = batch\n", inference=True),
     "deeplabv3_resnet50": dict(model="deeplabv3_resnet50", batch=4, size=224, check=64, lr=5e-6, task="segment", plain="dropout = 0\ndropout_aux = 0"),
@@ -132,11 +137,20 @@ def recipe(case, steps, precision, memory="", more=""):
     return text + f"[val]\ninterval = {int(case['inference'])}\n[optim]\nname = sgd\nlr = {rate(case)}\nmomentum = 0.9\n"
 
 
+def network_file(case, folder):
+    """Where the network is one of Darknet's: its file, in this folder. Returns the file."""
+    path = pathlib.Path(folder, case["model"])
+    if path.suffix == ".cfg":
+        darknet_program.write_cfg(path, case["size"], case["batch"], CLASSES)
+    return path
+
+
 def ours(case, options, precision):
     """images/s, peak memory, and what there was before the first step (a run of no epochs)."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "recipe.ini")
         path.write_text(recipe(case, options.steps, precision, options.memory))
+        network_file(case, folder)
         if case["inference"]:
             text, _ = run_child([options.cvrun, "bench", path, "--inference", "--json"])
             found = json.loads(text[text.index("{"):])
@@ -166,6 +180,8 @@ def detector(case):
     x = torch.rand(case["batch"], case["channels"], case["size"], case["size"])
     if case["model"].startswith("yolox"):
         return yolox(case, x, boxes, labels - 1)
+    if case["model"].endswith(".cfg"):
+        return darknet(case, x, boxes, labels - 1)
     make = getattr(torchvision.models.detection, case["model"])
     model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
     return model, x, lambda x: sum(model(list(x), targets).values()) if model.training else model(list(x))
@@ -182,6 +198,19 @@ def yolox(case, x, boxes, labels):
         return sum(yolox_network.losses(said, boxes, labels, counts, 0.0)[0].values()) if model.training else yolox_network.detections(said, sizes)
 
     return model, x * 255, forward
+
+
+def darknet(case, x, boxes, labels):
+    import torch, darknet_network
+
+    with tempfile.TemporaryDirectory() as folder:
+        model, counts = darknet_network.Network(network_file(case, folder), CLASSES), torch.full((len(x),), 5)
+
+    def forward(x):
+        said = [(head, t.float()) for head, t in model(x)]
+        return sum(darknet_network.losses(said, boxes, labels, counts, x.shape[2:]).values()) if model.training else darknet_network.detections(said, x.shape[2:])
+
+    return model, x, forward
 
 
 def child(words):
@@ -349,6 +378,11 @@ def print_row(row):
         print(f"  {mode} failed: {why}", flush=True)
 
 
+def print_darknet(row):
+    theirs, mine = row["darknet_images_per_s"], row["cvrun"]["median"]
+    print("  no program `darknet` here" if theirs is None else f"  Debian's darknet: {theirs:.2f} images/s; cvrun is {mine / theirs:.1f} times as fast", flush=True)
+
+
 def run_case(name, options, precision):
     case = case_of(name, options)
     checked = not (options.no_check or case["inference"] or case["task"] == "detect")
@@ -356,6 +390,9 @@ def run_case(name, options, precision):
     row = compare(name, options, precision) | equal
     row["counts"] = not checked or equal["difference"] <= equal["bound"]
     print_row(row)
+    if case["model"].endswith(".cfg"):
+        row["darknet_images_per_s"] = darknet_program.speed(case["size"], CLASSES, case["inference"])
+        print_darknet(row)
     return row
 
 

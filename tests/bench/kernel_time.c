@@ -45,7 +45,7 @@ const cvr_kernel_desc *bench_kernel_of(const case_machine *m, const char *name, 
     if (cvr_plugins_kernels(m->plugins, op, "cpu", &kernels, &n, &err) != CVR_OK) bench_fail(err.message);
     const bool low = sig->inputs[0]->dtype == CVR_BF16;
     for (size_t i = 0; i < n; i++) {
-        const bool takes = !low || (kernels[i]->flags & CVR_KERNEL_LOW_PRECISION);
+        const bool takes = cvr_kernel_is_host(kernels[i]) && (!low || (kernels[i]->flags & CVR_KERNEL_BF16));
         if (takes && (!kernels[i]->supports || kernels[i]->supports(sig, &err) == CVR_OK)) return kernels[i];
     }
     bench_fail("the cpu backend has no such kernel");

@@ -20,6 +20,9 @@ CVRUN=$work/moved/bin/cvrun
 export CVR_PLUGIN_PATH=$work/built/lib/cvrun
 "$CVRUN" plugins -v >plugins.txt
 grep -q 'com.acme.block *1.0.0 *loaded' plugins.txt && grep -q 'com.acme.swish *1.0.0 *loaded' plugins.txt || { cat plugins.txt; fail "not loaded"; }
+grep -q 'dormant  1 kernel for backend cpu, payload acme.module/1: nothing here launches it' plugins.txt &&
+  grep -q 'dormant  1 kernel for backend acme.gpu, payload acme.module/1: no such backend is installed' plugins.txt ||
+  { cat plugins.txt; fail "kernels that nothing launches are not told"; }
 # Kernel packs for other processors are refused, and rightly.
 if grep 'refused:' plugins.txt | grep -v 'CPU feature'; then fail "a plugin was refused"; fi
 
@@ -32,6 +35,10 @@ done
 grep -q 'acme.swish is here for 3 epochs (small.ini:' log.txt || { cat log.txt; fail "the plugin does not see the recipe's settings"; }
 grep -q 'acme.swish_backward' log.txt && fail "the reference has this kernel itself"
 same runs/classify/cpu/weights/last.safetensors runs/classify/far/weights/last.safetensors
+# the stranger's own code for a device, and nothing that runs elsewhere
+"$CVRUN" info small.ini backend.name=far | grep -q 'acme.swish .*far' || { "$CVRUN" info small.ini backend.name=far; fail "not the kernel for the device"; }
+"$CVRUN" train small.ini name=device backend.name=far backend.fallback=error backend.far_max_block=65536 >log.txt 2>&1 || { cat log.txt; fail "training with device code"; }
+same runs/classify/device/weights/last.safetensors runs/classify/cpu/weights/last.safetensors
 paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/reference/steps.csv) | tail -n +2 |
   awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and reference differ"
 expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error

@@ -61,6 +61,16 @@ expect 1 'the validation data has the class `val`, which the training data has n
 printf 'train\nval\n' >voc/names.txt
 expect 0 "" "$CVRUN" check yolo.ini data.format=voc data.root=voc data.class_names="$PWD/voc/names.txt"
 
+# as many classes as may be take neither memory nor time by their square; training's pictures as validation's are warned of
+mkdir -p many; cp -r yolo2/images yolo2/labels many
+printf 'train: images/val\nval: images/val\nnc: 65536\n' >many/data.yaml
+many=(data=many model="$here/../golden/darknet/yolov3.cfg")
+expect 0 "" "$CVRUN" check "${many[@]}"
+printf 'train: images/val\nval: images/val\nnc: 20\n' >many/data.yaml
+expect 0 "the pictures that validate are among those that are trained on" "$CVRUN" train "${many[@]}" epochs=0
+sed -i 's/20/65537/' many/data.yaml
+expect 1 'data.yaml:3: `nc` is a whole number from 1 to 65536' "$CVRUN" check "${many[@]}"
+
 # broken files: one line
 head -c 2000 data/annotations/instances_val.json >short; mv short data/annotations/instances_val.json
 expect 1 "the JSON ends too early" "$CVRUN" pack coco.ini out=never as=coco

@@ -58,4 +58,12 @@ b[at:at + 4] = struct.pack("<f", float("nan"))
 open("broken.safetensors", "wb").write(b)
 PY
 expect 1 '`c2.weight` was not finite before this step; look at the weights that it began with' "$CVRUN" train nan.ini name=broken model.weights=broken.safetensors
+# a validation that is not finite has the word where a metric that there is not has a dash, and one warning for the run
+cp -r data seen; mv seen/train/b/white.png seen/val/b/
+expect 0 'validation: the loss is' "$CVRUN" train nan.ini name=seen data.root=seen epochs=2
+[ "$(grep -c 'validation: the loss is' err.txt)" -eq 1 ] || fail "not one warning"
+[ "$(grep -cE ',(inf|nan)(,|$)' runs/classify/seen/results.csv)" -eq 2 ] || { cat runs/classify/seen/results.csv; fail "results.csv hides it"; }
+grep -qE '^ +2 .* (inf|nan) ' out.txt || { cat out.txt; fail "the table hides it"; }
+expect 0 'validation: the loss is' "$CVRUN" val runs/classify/seen
+grep -qE '^loss +(inf|nan)$' out.txt || { cat out.txt; fail "val hides it"; }
 done_with not_finite_test

@@ -34,6 +34,9 @@ wrong 2 key "model acme.toy: unknown key \`epoch\` in [train]"
 wrong 1 form "proposes \`epochs\`, which is no section.key with a value"
 wrong 2 value "model acme.toy: grad_accum = many: not a whole number"
 
+# a remark is for who trains
+expect 0 "warning: a toy's third line does nothing" env MISTAKE=remark "$CVRUN" cfg toy.ini
+
 # a file that is a network, in a recipe and without one
 echo layers >net.toy; mkdir sub; printf '[data]\nformat = fake\n[model]\nname = ../net.toy\n' >sub/file.ini
 expect 0 "" "$CVRUN" cfg sub/file.ini
@@ -44,6 +47,27 @@ has 'name = net named after the model' "toy = $work/net.toy command line" 'epoch
 expect 2 'there is no model `net.other`' "$CVRUN" cfg model=net.other data.format=fake
 expect 2 'without a recipe, model=NAME and data=FOLDER as settings' "$CVRUN" train data=.
 unset CVR_PLUGIN_PATH
+
+# what is counted in epochs fits the epochs that are asked for
+yolox() { # EPOCHS LAST WARMUP: of `epochs=EPOCHS`, or of nothing at all
+  expect 0 "" "$CVRUN" cfg model=yolox_nano data.format=fake ${4-epochs=$1}
+  has "epochs = $1 $([ -n "${4-epochs}" ] && echo command line || echo model yolox_nano)" "close_mosaic = $2 model yolox_nano" \
+    "flat_epochs = $2 model yolox_nano" "warmup_epochs = $3 model yolox_nano"
+}
+yolox 300 15 5 ''; yolox 100 15 5; yolox 20 4 2; yolox 5 1 0.5; yolox 4 0 0.4
+expect 0 "" "$CVRUN" cfg model=yolox_nano data.format=fake epochs=10 train.close_mosaic=9
+has 'close_mosaic = 9 command line' 'flat_epochs = 2 model yolox_nano'
+expect 0 "" "$CVRUN" cfg model=yolox_nano data.format=fake train.max_batches=500
+has 'epochs = 10 default' 'close_mosaic = 15 model yolox_nano'
+
+# layers without data: the classes must be known, and the size, which this model proposes
+expect 0 "" "$CVRUN" info model=yolox_nano model.num_classes=80
+grep -q 'for a batch of 1' out.txt || { cat out.txt; fail "no layers"; }
+expect 2 'how many classes are there? Set model.num_classes' "$CVRUN" info model=yolox_nano
+expect 2 'how large are the pictures? Set data.img_size' "$CVRUN" info model=resnet18 model.num_classes=10
+expect 0 "" "$CVRUN" info model=resnet18 model.num_classes=10 imgsz=64
+expect 0 'multiples of 32, so that pictures are padded to 96 x 96' "$CVRUN" info model=yolox_nano data.format=scenes data.fields=boxes data.train_size=4 data.val_size=2 \
+  imgsz=70 batch=2 augment.preset=none
 
 # data of every layout; the task decides which of two it is
 printf '[run]\ntask = detect\n[data]\nformat = scenes\nfields = boxes\ntrain_size = 6\nval_size = 2\nobjects = 1,2\nimg_size = 64\n[model]\nname = fcos_resnet50_fpn\n' >scenes.ini

@@ -37,6 +37,7 @@ static int32_t toy_proposes(const void *attributes, cvr_propose_fn each, void *c
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) CVR_TRY(each(ctx, all[i][0], all[i][1], err));
     if (is("section")) CVR_TRY(each(ctx, "backend.name", "reference", err));
     if (is("run")) CVR_TRY(each(ctx, "run.seed", "1", err));
+    if (is("remark")) CVR_TRY(each(ctx, "", "a toy's third line does nothing", err));
     if (is("key")) CVR_TRY(each(ctx, "train.epoch", "1", err));
     if (is("form")) CVR_TRY(each(ctx, "epochs", "1", err));
     if (is("value")) CVR_TRY(each(ctx, "train.grad_accum", "many", err));

@@ -59,6 +59,26 @@ while [ ! -f runs/classify/locked/steps.csv ] && [ ! -f runs/classify/locked/env
 expect 1 "another cvrun trains in this folder" "$CVRUN" train --resume runs/classify/locked
 kill -TERM $pid; wait $pid || true
 
+# killed before its first checkpoint, a run starts over from the weights that it was given; those that are gone are missed
+cp runs/classify/whole/weights/last.safetensors given.safetensors
+from=(val.interval=0 model.weights=given.safetensors "run.save_every=100 min")
+train small.ini name=given "${from[@]}"
+"$CVRUN" train small.ini name=early "${from[@]}" epochs=4000 >>log.txt 2>&1 & pid=$!
+while [ ! -f runs/classify/early/env.txt ]; do sleep 0.01; done
+kill -KILL $pid; wait $pid 2>/dev/null || true
+[ ! -e runs/classify/early/weights/last.state ] || fail "the run was killed after its end"
+expect 0 "weights from" "$CVRUN" train --resume runs/classify/early epochs=3
+same runs/classify/early/weights/last.safetensors runs/classify/given/weights/last.safetensors
+# checkpoints that were taken away take nothing with them
+rm runs/classify/given/weights/last.state*
+cp -r runs/classify/given lost
+mv given.safetensors away.safetensors
+expect 1 "given.safetensors: cannot open it" "$CVRUN" train --resume runs/classify/given
+mv away.safetensors given.safetensors
+expect 0 "results.csv is kept as results.csv.1" "$CVRUN" train --resume runs/classify/given
+for f in results.csv steps.csv weights/last.safetensors; do same runs/classify/given/$f.1 lost/$f; done
+same runs/classify/given/weights/last.safetensors lost/weights/last.safetensors
+
 # config.ini repeats the run
 train runs/classify/whole/config.ini name=again
 same runs/classify/again/weights/last.safetensors runs/classify/whole/weights/last.safetensors

@@ -85,6 +85,26 @@ checks=$((checks + 3))
 expect 0 "" "$CVRUN" predict runs/classify/r18 source=src/a.png; counts 'runs/predict/r18-2'
 expect 1 'src/b.png: not a picture' "$CVRUN" predict runs/classify/r18 source=src/b.png
 [ ! -e runs/predict/r18-3 ] || fail "a folder for nothing"
+# several sources, patterns that the shell was kept from, lists; what is in none of them
+looks() { # PICTURES SOURCE...
+  local n=$1; shift
+  expect 0 "" "$CVRUN" predict runs/classify/r18 predict.out=several imgsz=224 "$@"
+  [ "$(grep -c '"file"' several/predictions.json)" -eq "$n" ] || { cat out.txt; fail "not $n pictures: $*"; }
+}
+looks 2 source=src/a.png,src/z.png; looks 2 source=src/a.png predict.source=src/z.png; looks 2 'source=src/[az].png'; looks 3 'source=src/[az].png,src/a.png'
+printf '# two\n\nsrc/a.png\r\n  z.png\n' >src/list.txt; looks 2 source=src/list.txt
+expect 2 'nothing matches `' "$CVRUN" predict runs/classify/r18 'source=src/*.gif'
+echo nowhere.png >bad.txt; expect 2 'bad.txt:1: `nowhere.png` is neither in the current folder nor beside the list' "$CVRUN" predict runs/classify/r18 source=bad.txt
+: >empty.txt; expect 2 'empty.txt: lists no picture' "$CVRUN" predict runs/classify/r18 source=empty.txt
+printf 'a\0b' >nul.txt; expect 2 'nul.txt: is no text' "$CVRUN" predict runs/classify/r18 source=nul.txt
+expect 2 'what shall I look at' "$CVRUN" predict runs/classify/r18 source=
+# a file of weights or of a network where a recipe stands; what other programs call otherwise
+expect 2 "is a file of weights, and no recipe; write runs/classify/r18 weights=runs/classify/r18/weights/last.safetensors" "$CVRUN" val runs/classify/r18/weights/last.safetensors
+cp runs/classify/r18/weights/last.safetensors loose.safetensors
+expect 2 'write model=NAME weights=loose.safetensors' "$CVRUN" predict loose.safetensors source=src/a.png
+printf '[convolutional]\nfilters=1\n' >net.cfg; expect 2 'net.cfg: is the file of a network, and no recipe; write model=net.cfg' "$CVRUN" train net.cfg data=data
+expect 2 'a run goes on by `cvrun train --resume RUN_DIR`' "$CVRUN" train r.ini resume=True
+expect 2 'the file of a network is its model: model=FILE.cfg' "$CVRUN" train r.ini cfg=net.cfg
 # weights that do not fit are no picture's fault: one line
 sed 's/conv2d 4/conv2d 5/' r.ini >other.ini
 expect 1 '' "$CVRUN" predict other.ini source=data model.weights=runs/classify/r18/weights/last.safetensors model.num_classes=2 predict.out=none

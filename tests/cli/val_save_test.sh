@@ -29,7 +29,8 @@ chmod u+w $run
 
 # detection: a network without boxes, data without boxes
 printf '[run]\ntask = detect\n[data]\nformat = scenes\nfields = boxes\ntrain_size = 4\nval_size = 2\nimg_size = 32\nitem_scale = 0.5,1\nworkers = 0\n[net]\nout = conv2d num_classes kernel_size=1\n[train]\nbatch = 2\n' >detect.ini
-expect 2 "the network has no losses of its own, which detection needs" "$CVRUN" val detect.ini
+expect 2 "the network has no result \`boxes\`, which detection needs" "$CVRUN" val detect.ini
+expect 2 "the network has no losses of its own, which detection needs" "$CVRUN" train detect.ini
 expect 1 "choose a data.format that has boxes" "$CVRUN" train detect.ini data.fields=label
 expect 2 "conf is 2; it may be at most 1" "$CVRUN" val detect.ini predict.conf=2
 expect 2 "val.metric = map60" "$CVRUN" train detect.ini val.metric=map60

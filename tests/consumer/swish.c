@@ -1,7 +1,9 @@
 /*
- * acme.swish: an op of one's own, with its gradient, a reference kernel, a kernel for the cpu backend, and the layer
- * that uses it. y = x * sigmoid(beta x)   (Ramachandran, Zoph, Le: "Searching for Activation Functions", 2017)
+ * acme.swish: an op of one's own, with its gradient, a reference kernel, kernels for the cpu backend and for a device,
+ * and the layer that uses it. y = x * sigmoid(beta x)   (Ramachandran, Zoph, Le: "Searching for Activation Functions",
+ * 2017)
  */
+#include <cvr/plugin/far.h>
 #include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/plugin.h>
 #include <math.h>
@@ -77,6 +79,54 @@ static int32_t cpu_forward(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
+/* ---- a device: code that is given addresses, and what records its dispatches ---- */
+
+#define GROUP_THREADS 64
+
+typedef struct swish_params {
+    uint64_t x, dy, y; /* dy 0: forward */
+    uint32_t n;
+    float beta;
+} swish_params;
+
+/* One group: each of its threads makes one element. */
+static int32_t swish_group(const cvr_far_group *g, cvr_error *err) {
+    const swish_params *p = g->params;
+    const float *x = g->host(p->x), *dy = p->dy ? g->host(p->dy) : NULL;
+    float *y = g->host(p->y);
+    (void)err;
+    for (uint32_t i = g->index[0] * g->threads[0]; i < (g->index[0] + 1) * g->threads[0] && i < p->n; i++)
+        y[i] = dy ? dy[i] * swish_slope(x[i], p->beta) : swish(x[i], p->beta);
+    return CVR_OK;
+}
+
+static const cvr_far_entry swish_entry = {sizeof swish_entry, "swish", swish_group};
+static const cvr_far_entry *const swish_entries[] = {&swish_entry};
+static const cvr_code swish_code = {sizeof swish_code, swish_entries, sizeof swish_entries};
+
+static int32_t record(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
+    const cvr_tensor *x = a->inputs[a->n_inputs - 1]; /* (x), or (dy, x) */
+    const swish_params params = {.x = (uint64_t)(uintptr_t)x->data,
+                                 .dy = a->n_inputs > 1 ? (uint64_t)(uintptr_t)a->inputs[0]->data : 0,
+                                 .y = (uint64_t)(uintptr_t)a->outputs[0]->data,
+                                 .n = (uint32_t)cvr_numel(x->rank, x->shape),
+                                 .beta = (float)((const swish_attrs *)a->attrs)->beta};
+    const cvr_dispatch d = {.struct_size = sizeof d,
+                            .code = &swish_code,
+                            .entry = "swish",
+                            .params = &params,
+                            .params_size = sizeof params,
+                            .groups = {(params.n + GROUP_THREADS - 1) / GROUP_THREADS, 1, 1},
+                            .threads = {GROUP_THREADS, 1, 1}};
+    return r->dispatch(r, &d, err);
+}
+
+/* By the device's description alone. */
+static int32_t device_supports(const cvr_signature *sig, cvr_error *reason) {
+    if (sig->device->group_threads >= GROUP_THREADS) return CVR_OK;
+    return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "groups of %u threads", sig->device->group_threads);
+}
+
 /* ---- in ONNX: Mul, Sigmoid, Mul ---- */
 
 static int32_t write_onnx(const cvr_onnx *o, cvr_error *err) {
@@ -143,6 +193,13 @@ static const cvr_cpu_fn cpu_forward_fn = {sizeof cpu_forward_fn, cpu_forward};
         .struct_size = sizeof(cvr_kernel_desc), .op = op_, .backend = backend_, .payload_kind = CVR_PAYLOAD_CPU_FN,    \
         .payload = &fn_, .op_version = 1, .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE, .inplace = 1      \
     }
+static const cvr_device_fn device_fn = {sizeof device_fn, record};
+#define DEVICE_KERNEL(op_)                                                                                             \
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_kernel_desc), .op = op_, .backend = "far", .payload_kind = CVR_PAYLOAD_FAR_FN,       \
+        .payload = &device_fn, .isa = "far", .op_version = 1,                                                          \
+        .flags = CVR_KERNEL_DETERMINISTIC | CVR_KERNEL_RECORDABLE, .inplace = 1, .supports = device_supports           \
+    }
 typedef struct acme_module {
     uint64_t struct_size;
     char bytes[56];
@@ -153,6 +210,8 @@ static const cvr_kernel_desc kernels[] = {
     KERNEL("acme.swish_backward", "reference",
            reference_backward_fn), /* the cpu backend has none: the host runs this one */
     KERNEL("acme.swish", "cpu", cpu_forward_fn),
+    DEVICE_KERNEL("acme.swish"),
+    DEVICE_KERNEL("acme.swish_backward"),
     /* For a device that nobody here knows, with a payload that is the device's own business: it lies dormant. */
     {.struct_size = sizeof(cvr_kernel_desc),
      .op = "acme.swish",

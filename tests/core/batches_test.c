@@ -697,7 +697,7 @@ typedef struct machine {
     cvr_threadpool *pool;
     cvr_graph *graph;
     cvr_program *program;
-    void *arena;
+    cvr_arena *arena;
 } machine;
 
 static void open_machine(machine *m, const cvr_batches *b, const char *backend, int64_t n, cvr_canvas canvas) {
@@ -706,14 +706,15 @@ static void open_machine(machine *m, const cvr_batches *b, const char *backend, 
     const cvr_batch_inputs what = {.n = n, .canvas = canvas};
     cr_assert_eq(cvr_pool_create(&m->pool, 2, &err), CVR_OK);
     cr_assert_eq(cvr_store_create(&m->store, 1, &err), CVR_OK);
-    cr_assert_eq(cvr_device_open(&m->device, plugins, backend, 0, m->pool, &err), CVR_OK, "%s", err.message);
+    cr_assert_eq(cvr_device_open(&m->device, plugins, &(cvr_device_choice){.backend = backend}, m->pool, &err), CVR_OK,
+                 "%s", err.message);
     cr_assert_eq(cvr_graph_create(&m->graph, plugins, m->store, false, &err), CVR_OK);
     cr_assert_eq(cvr_batches_inputs(b, m->graph, &what, &image, &err), CVR_OK, "%s", err.message);
     cr_assert_eq(cvr_graph_output(m->graph, "seen", image, &err), CVR_OK);
     cr_assert_eq(cvr_store_place(m->store, m->device, &err), CVR_OK);
     cr_assert_eq(cvr_program_plan(&m->program, m->graph, m->device, m->pool, CVR_FALLBACK_ERROR, &err), CVR_OK, "%s",
                  err.message);
-    cr_assert_eq(cvr_device_alloc(m->device, cvr_program_arena_bytes(m->program), &m->arena, &err), CVR_OK);
+    cr_assert_eq(cvr_arena_create(&m->arena, m->device, &m->program, 1, 0, &err), CVR_OK);
     cr_assert_eq(cvr_program_bind(m->program, m->arena, &err), CVR_OK);
 }
 
@@ -721,7 +722,7 @@ static void close_machine(machine *m) {
     cvr_program_destroy(&m->program);
     cvr_graph_destroy(&m->graph);
     cvr_store_destroy(&m->store);
-    cvr_device_free(m->device, m->arena);
+    cvr_arena_destroy(&m->arena);
     cvr_device_close(&m->device);
     cvr_pool_destroy(&m->pool);
 }

@@ -18,6 +18,8 @@ static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
 static const cvr_cpu_fn payload = {sizeof payload, run};
 static const cvr_attr_desc attr = CVR_ATTR_INIT(INT, "k", "1", "a number");
 static const cvr_attr_desc *const attrs[] = {&attr};
+static const cvr_attr_desc backend_attr = CVR_ATTR_INIT(INT, "acme.x_k", "1", "a number");
+static const cvr_attr_desc *const backend_attrs[] = {&backend_attr};
 static const cvr_stage stage = {sizeof stage, "head", "fc.*"};
 static const cvr_stage *const stages[] = {&stage};
 static const cvr_want want = {sizeof want, "label", "label", 0, 0, "use other data", NULL};
@@ -48,7 +50,6 @@ static void set_good(char *desc, const desc_field *f) {
     case TEXT:
     case DOC: set_pointer(desc, f->offset, strcmp(f->name, "payload_kind") == 0 ? CVR_PAYLOAD_CPU_FN : "acme.x"); break;
     case FUNCTION: set_pointer(desc, f->offset, &payload); break;
-    case PAYLOAD: set_pointer(desc, f->offset, &payload); break;
     case ATTRS: set_list(desc, f, attrs); break;
     case TEXTS: set_list(desc, f, texts); break;
     case STAGES: set_list(desc, f, stages); break;
@@ -65,6 +66,7 @@ static void make(const desc_kind *k, char *desc) {
     for (const desc_field *f = k->fields; f->kind != END; f++) set_good(desc, f);
     if (strcmp(k->kind, CVR_KIND_FIELD) == 0) set_u32(desc, offsetof(cvr_field_kind, height_axis), CVR_NO_AXIS);
     if (strcmp(k->kind, CVR_KIND_AUGMENT) == 0) set_pointer(desc, offsetof(cvr_augment_desc, apply), &payload);
+    if (strcmp(k->kind, CVR_KIND_BACKEND) == 0) set_pointer(desc, offsetof(cvr_backend_desc, attrs), backend_attrs);
 }
 
 /* Registers it; what was said goes to `message`. */
@@ -113,8 +115,7 @@ static void break_field(const desc_kind *k, const desc_field *f, char *desc) {
         set_pointer(desc, f->offset, NULL);
         break;
     case TEXT:
-    case FUNCTION:
-    case PAYLOAD: set_pointer(desc, f->offset, NULL); break;
+    case FUNCTION: set_pointer(desc, f->offset, NULL); break;
     case FLAGS: set_u32(desc, f->offset, 0x80000000u); break;
     case NUMBER:
         if (f->least) {
@@ -126,7 +127,6 @@ static void break_field(const desc_kind *k, const desc_field *f, char *desc) {
     case REAL: set(desc, f->offset, &nan, sizeof nan); break;
     case TEXT_OR_NULL:
     case DOC:
-    case PAYLOAD_OR_NULL:
     case END: return;
     default: break_list(k, f, desc); return;
     }
@@ -193,7 +193,8 @@ Test(descriptors, schemas) {
 Test(descriptors, as_a_whole) {
     static const cvr_cpu_fn no_run = {sizeof no_run, NULL}, no_size = {0, run};
     const desc_kind *op = desc_kind_find(CVR_KIND_OP), *kernel = desc_kind_find(CVR_KIND_KERNEL),
-                    *augment = desc_kind_find(CVR_KIND_AUGMENT);
+                    *augment = desc_kind_find(CVR_KIND_AUGMENT), *backend = desc_kind_find(CVR_KIND_BACKEND);
+    cvr_backend_desc b;
     cvr_op_desc o;
     cvr_kernel_desc k;
     cvr_augment_desc a;
@@ -216,6 +217,12 @@ Test(descriptors, as_a_whole) {
     refused(kernel, (char *)&k, "payload->run");
     k.payload = &no_size;
     refused(kernel, (char *)&k, "payload->struct_size");
+    make(backend, (char *)&b);
+    b.attrs = attrs;
+    refused(backend, (char *)&b, "attrs");
+    make(backend, (char *)&b);
+    set_pointer((char *)&b, offsetof(cvr_backend_desc, pin), &payload);
+    refused(backend, (char *)&b, "pin");
     make(kernel, (char *)&k);
     k.prepares = 1;
     refused(kernel, (char *)&k, "prepares");

@@ -286,7 +286,7 @@ static void check_teacher(const char *backend) {
     cvr_program *p;
     cvr_value x, a, t, diff, loss;
     cvr_type type;
-    void *arena;
+    cvr_arena *arena;
     static float weight[STEM], own[STEM];
     const cvr_param_rules r = rules(NULL);
     net_open(&n, backend, &r);
@@ -318,7 +318,7 @@ static void check_teacher(const char *backend) {
     net_good(&n, cvr_graph_average(g, &n.err));
     cvr_free(attrs);
     net_good(&n, cvr_program_plan(&p, g, n.device, n.pool, CVR_FALLBACK_ALLOW, &n.err));
-    net_good(&n, cvr_device_alloc(n.device, cvr_program_arena_bytes(p), &arena, &n.err));
+    net_good(&n, cvr_arena_create(&arena, n.device, &p, 1, 0, &n.err));
     net_good(&n, cvr_store_place(n.store, n.device, &n.err));
     net_good(&n, cvr_program_bind(p, arena, &n.err));
     net_unit u = {g, p, arena};
@@ -373,7 +373,8 @@ Test(scalars, any_name) {
         net_good(&n, cvr_graph_output(u[k].graph, "sum", sum, &n.err));
         net_good(&n, cvr_program_plan(&u[k].program, u[k].graph, n.device, n.pool, CVR_FALLBACK_ALLOW, &n.err));
     }
-    net_good(&n, cvr_device_alloc(n.device, cvr_program_arena_bytes(u[0].program), &u[0].arena, &n.err));
+    net_good(&n,
+             cvr_arena_create(&u[0].arena, n.device, (cvr_program *const[]){u[0].program, u[1].program}, 2, 0, &n.err));
     for (int k = 0; k < 2; k++) net_good(&n, cvr_program_bind(u[k].program, u[0].arena, &n.err));
     for (int round = 0; round < 3; round++)
         for (int k = 0; k < 2; k++) {

@@ -95,7 +95,7 @@ Test(plan_time, resnet152_training_step) {
     memset(&b, 0, sizeof b);
     good(cvr_plugins_open(&b.plugins, NULL, 0, &err));
     good(cvr_pool_create(&b.pool, 1, &err));
-    good(cvr_device_open(&b.device, b.plugins, "cpu", 0, b.pool, &err));
+    good(cvr_device_open(&b.device, b.plugins, &(cvr_device_choice){.backend = "cpu"}, b.pool, &err));
     b.model = find(b.plugins, CVR_KIND_MODEL, "resnet152");
     b.policy.optimizer = find(b.plugins, CVR_KIND_OPTIMIZER, "sgd");
     b.model_attrs = defaults(b.model->attrs, b.model->n_attrs, "");

@@ -37,7 +37,7 @@ typedef struct machine {
     cvr_store *store;
     cvr_graph *eval_graph, *train_graph;
     cvr_program *eval, *train;
-    void *arena;
+    cvr_arena *arena;
 } machine;
 
 /* conv, relu, conv, relu, linear; where it trains: the mean of the squares, and SGD. */
@@ -85,14 +85,13 @@ static void open_machine(machine *m, const char *backend) {
     good(cvr_plugins_open(&m->plugins, NULL, 0, &err));
     good(cvr_pool_create(&m->pool, 2, &err));
     cvr_plugins_offer(m->plugins, CVR_SERVICE_PROFILER, &profiler);
-    good(cvr_device_open(&m->device, m->plugins, backend, 0, m->pool, &err));
+    good(cvr_device_open(&m->device, m->plugins, &(cvr_device_choice){.backend = backend}, m->pool, &err));
     good(cvr_store_create(&m->store, 1, &err));
     build(m, &m->eval_graph, false);
     build(m, &m->train_graph, true);
     good(cvr_program_plan(&m->eval, m->eval_graph, m->device, m->pool, CVR_FALLBACK_ALLOW, &err));
     good(cvr_program_plan(&m->train, m->train_graph, m->device, m->pool, CVR_FALLBACK_ALLOW, &err));
-    const uint64_t a = cvr_program_arena_bytes(m->eval), b = cvr_program_arena_bytes(m->train);
-    good(cvr_device_alloc(m->device, a > b ? a : b, &m->arena, &err));
+    good(cvr_arena_create(&m->arena, m->device, (cvr_program *const[]){m->eval, m->train}, 2, 0, &err));
     good(cvr_store_place(m->store, m->device, &err));
     good(cvr_program_bind(m->eval, m->arena, &err));
     good(cvr_program_bind(m->train, m->arena, &err));
@@ -103,7 +102,7 @@ static void close_machine(machine *m) {
     cvr_program_destroy(&m->train);
     cvr_graph_destroy(&m->eval_graph);
     cvr_graph_destroy(&m->train_graph);
-    cvr_device_free(m->device, m->arena);
+    cvr_arena_destroy(&m->arena);
     cvr_store_destroy(&m->store);
     cvr_device_close(&m->device);
     cvr_plugins_close(&m->plugins);

@@ -44,7 +44,7 @@ typedef struct step {
     cvr_store *store;
     cvr_graph *graph;
     cvr_program *program;
-    void *arena;
+    cvr_arena *arena;
 } step;
 
 static void add_layer(const cvr_builder *b, const char *layer, const char *settings, cvr_value *x) {
@@ -61,7 +61,7 @@ static void make_step(step *s, const char *backend) {
     cvr_error_init(&err);
     good(cvr_plugins_open(&s->plugins, NULL, 0, &err));
     good(cvr_pool_create(&s->pool, 2, &err));
-    good(cvr_device_open(&s->device, s->plugins, backend, 0, s->pool, &err));
+    good(cvr_device_open(&s->device, s->plugins, &(cvr_device_choice){.backend = backend}, s->pool, &err));
     good(cvr_store_create(&s->store, 1, &err));
     good(cvr_graph_create(&s->graph, s->plugins, s->store, true, &err));
     const cvr_builder *b = cvr_graph_builder(s->graph);
@@ -96,7 +96,7 @@ static void make_step(step *s, const char *backend) {
     good(cvr_graph_update(s->graph, &policy, &err));
     cvr_free(attrs);
     good(cvr_program_plan(&s->program, s->graph, s->device, s->pool, CVR_FALLBACK_ERROR, &err));
-    good(cvr_device_alloc(s->device, cvr_program_arena_bytes(s->program), &s->arena, &err));
+    good(cvr_arena_create(&s->arena, s->device, &s->program, 1, 0, &err));
     good(cvr_store_place(s->store, s->device, &err));
     good(cvr_program_bind(s->program, s->arena, &err));
 }
@@ -104,7 +104,7 @@ static void make_step(step *s, const char *backend) {
 static void free_step(step *s) {
     cvr_program_destroy(&s->program);
     cvr_graph_destroy(&s->graph);
-    cvr_device_free(s->device, s->arena);
+    cvr_arena_destroy(&s->arena);
     cvr_store_destroy(&s->store);
     cvr_device_close(&s->device);
     cvr_plugins_close(&s->plugins);

@@ -31,9 +31,10 @@ static void expected(const char *backend, int steps, float *head) {
 /* Another device with its own program on the same store. */
 static void target_open(small_net *target, small_net *from, net_unit *u, const char *backend) {
     *target = *from;
-    net_good(target, cvr_device_open(&target->device, from->plugins, backend, 0, from->pool, &target->err));
+    net_good(target, cvr_device_open(&target->device, from->plugins, &(cvr_device_choice){.backend = backend},
+                                     from->pool, &target->err));
     net_build(target, u, &train);
-    net_good(target, cvr_device_alloc(target->device, cvr_program_arena_bytes(u->program), &u->arena, &target->err));
+    net_good(target, cvr_arena_create(&u->arena, target->device, &u->program, 1, 0, &target->err));
 }
 
 static void target_close(small_net *target, net_unit *u) {

@@ -139,6 +139,7 @@ Test(transforms, fit_pictures_with_boxes_into_a_square) {
         {FIT_STRETCH, 0, "resize normalize", "size=416,416"},
         {FIT_LETTERBOX, 0, "letterbox normalize", "size=416 fill=114 center=no interpolation=bilinear antialias=no"},
         {FIT_LETTERBOX_CENTER, 0, "letterbox normalize", "size=416 fill=128 center=yes"},
+        {FIT_LETTERBOX_ALIGNED, 0, "letterbox normalize", "size=416 fill=127.5 center=yes aligned=yes"},
         {FIT_LETTERBOX, 800, "resize normalize", "size=416 max_size=800"},
     };
     boxes = true;

@@ -26,7 +26,7 @@ static void open_session(void) {
     cvr_error err = CVR_ERROR_INIT;
     cvr_type_set(&type, CVR_F32, 2, shape);
     check(cvr_plugins_open(&session.plugins, &manifest, 1, &err), &err);
-    check(cvr_device_open(&device, session.plugins, "reference", 0, NULL, &err), &err);
+    check(cvr_device_open(&device, session.plugins, &(cvr_device_choice){.backend = "reference"}, NULL, &err), &err);
     check(cvr_store_create(&session.net.store, 1, &err), &err);
     check(cvr_graph_create(&graph, session.plugins, session.net.store, true, &err), &err);
     check(cvr_graph_input(graph, "image", &type, &image, &err), &err);

@@ -121,6 +121,7 @@ static void read_weights(const fuzz_host *h, const uint8_t *bytes, size_t n) {
     memset(&k, 0, sizeof k);
     o.n = 0;
     for (size_t i = 0; i < TENSORS; i++) pointers[i] = &layout[i];
+    darknet_note_head(&(darknet_head_shape){4, 3, 1, 0});
     const int32_t status = darknet_weights.read_for(&h->host, bytes, n, pointers, TENSORS, keep, &k, &err);
     fuzz_check_error(status, &err);
     if (status != CVR_OK) return;

@@ -158,7 +158,7 @@ static void run_file(tally *t, const char *path, const case_machine *m) {
     golden_close(&g);
 }
 
-static void run_all(const char *backend, const char *isa) {
+static void run_all(const char *backend, const char *isa, uint32_t fallback) {
     case_machine m;
     cvr_error err;
     tally t = {0};
@@ -167,6 +167,7 @@ static void run_all(const char *backend, const char *isa) {
     if (isa && left_out(isa)) return;
     const int32_t status = machine_open(&m, backend, isa, 2, &err);
     cr_assert_eq(status, CVR_OK, "%s: %s", backend, err.message);
+    m.fallback = fallback;
     char **paths = files_like(CVR_GOLDEN_DIR, "layers_", ".safetensors", &n);
     cr_assert_gt(n, 0, "no golden files in %s", CVR_GOLDEN_DIR);
     for (size_t i = 0; i < n; i++) {
@@ -180,17 +181,17 @@ static void run_all(const char *backend, const char *isa) {
 }
 
 Test(golden, reference) {
-    run_all("reference", NULL);
+    run_all("reference", NULL, CVR_FALLBACK_ERROR);
 }
 Test(golden, cpu_base) {
-    run_all("cpu", "base");
+    run_all("cpu", "base", CVR_FALLBACK_ALLOW);
 }
 Test(golden, cpu_avx2) {
-    run_all("cpu", "cpu_avx2");
+    run_all("cpu", "cpu_avx2", CVR_FALLBACK_ALLOW);
 }
 Test(golden, cpu_avx512) {
-    run_all("cpu", "cpu_avx512");
+    run_all("cpu", "cpu_avx512", CVR_FALLBACK_ALLOW);
 }
 Test(golden, far) {
-    run_all("far", NULL);
+    run_all("far", NULL, CVR_FALLBACK_ERROR);
 }

@@ -30,13 +30,14 @@ void darknet_net_open(const detector_subject *s, const char *name, int64_t side,
     (void)snprintf(settings, sizeof settings, "cfg=%s topk_candidates=100000", darknet_golden(file));
     memset(n, 0, sizeof *n);
     darknet_good(detector_build(s, &(detector_recipe){"darknet", settings, "", side}, &n->net));
-    darknet_good(cvr_device_open(&n->device, s->c.plugins, "cpu", 0, s->c.pool, &detector_error));
+    darknet_good(
+        cvr_device_open(&n->device, s->c.plugins, &(cvr_device_choice){.backend = "cpu"}, s->c.pool, &detector_error));
     darknet_good(cvr_store_place(n->net.store, n->device, &detector_error));
 }
 
 void darknet_net_close(darknet_net *n) {
     cvr_program_destroy(&n->program);
-    if (n->arena) cvr_device_free(n->device, n->arena);
+    cvr_arena_destroy(&n->arena);
     detector_drop(&n->net);
     cvr_device_close(&n->device);
 }
@@ -50,7 +51,7 @@ int32_t darknet_load(const detector_subject *s, darknet_net *n, const char *path
 void darknet_plan_net(const detector_subject *s, darknet_net *n) {
     darknet_good(
         cvr_program_plan(&n->program, n->net.graph, n->device, s->c.pool, CVR_FALLBACK_ERROR, &detector_error));
-    darknet_good(cvr_device_alloc(n->device, cvr_program_arena_bytes(n->program), &n->arena, &detector_error));
+    darknet_good(cvr_arena_create(&n->arena, n->device, &n->program, 1, 0, &detector_error));
     darknet_good(cvr_program_bind(n->program, n->arena, &detector_error));
 }
 

@@ -16,7 +16,7 @@ typedef struct darknet_net {
     detector_net net;
     cvr_device *device;
     cvr_program *program;
-    void *arena;
+    cvr_arena *arena;
 } darknet_net;
 
 void darknet_good(int32_t status);

@@ -33,6 +33,9 @@ Test(darknet, refuses_cut_files) {
     } cases[] = {{-4, "the file is cut, or belongs to another .cfg"},
                  {-1, "and a part of one"},
                  {4, "the file is cut"},
+                 {-12 * 4, "the file is cut"}, /* filters that 3 anchors do not divide */
+                 {-24 * 4, "the file is cut"},
+                 {-3 * 36 * 4, "the file is cut"}, /* anchors of a box and no class */
                  {-13940 + 20, "the file is cut"},
                  {-13940 + 17, "within its first"},
                  {-(24 + 24 * 6) * 4, "missing: head.20.conv.weight"}};
@@ -70,7 +73,8 @@ Test(darknet, takes_files_with_other_classes) {
     (void)snprintf(settings, sizeof settings, "cfg=%s", darknet_golden("yolov3.cfg"));
     darknet_good(detector_build(&s, &(detector_recipe){"darknet", settings, "", 64}, &file));
     darknet_good(detector_build_for(&s, &(detector_recipe){"darknet", settings, "", 64}, &(detector_use){7, 0}, &net));
-    darknet_good(cvr_device_open(&device, s.c.plugins, "cpu", 0, s.c.pool, &detector_error));
+    darknet_good(
+        cvr_device_open(&device, s.c.plugins, &(cvr_device_choice){.backend = "cpu"}, s.c.pool, &detector_error));
     darknet_good(cvr_store_place(file.store, device, &detector_error));
     darknet_good(cvr_store_place(net.store, device, &detector_error));
     darknet_good(cvr_store_write(net.store, (size_t)cvr_store_find(net.store, name), a, &detector_error));
@@ -87,6 +91,29 @@ Test(darknet, takes_files_with_other_classes) {
     detector_drop(&file);
     detector_drop(&net);
     cvr_device_close(&device);
+    scratch_close();
+    darknet_close(&s);
+}
+
+/* A head whose filters are the channels of another head's input: more classes would change both sides of its weights. */
+Test(darknet, refuses_other_classes_of_heads_in_a_row) {
+    static const char text[] = "[net]\nwidth=64\nheight=64\n[convolutional]\nfilters=16\n[yolo]\nanchors=5,6,10,12\n"
+                               "classes=3\n[route]\nlayers=0\n[convolutional]\nfilters=16\n[yolo]\n"
+                               "anchors=5,6,10,12\nclasses=3\n";
+    static uint8_t bytes[20 + 1050 * 4] = {0, 0, 0, 0, 2};
+    static detector_subject s;
+    detector_net net;
+    char settings[600];
+    darknet_open(&s);
+    scratch_open("darknet");
+    darknet_write_file(scratch_path("row.cfg"), (const uint8_t *)text, sizeof text - 1);
+    (void)snprintf(settings, sizeof settings, "cfg=%s", scratch_path("row.cfg"));
+    darknet_good(detector_build(&s, &(detector_recipe){"darknet", settings, "", 64}, &net));
+    darknet_write_file(scratch_path("row.weights"), bytes, sizeof bytes);
+    const weights_rules rules = {.network = "", .head = WEIGHTS_HEAD_NEW};
+    cr_expect_neq(weights_load(s.c.plugins, net.store, &rules, scratch_path("row.weights"), &detector_error), CVR_OK);
+    cr_expect(strstr(detector_error.message, "belongs to another .cfg"), "%s", detector_error.message);
+    detector_drop(&net);
     scratch_close();
     darknet_close(&s);
 }

@@ -128,7 +128,8 @@ static void check_step(const detector_subject *s, const char *name, double toler
     double distance = 0, change = 0;
     darknet_good(build_trained(s, name, &n));
     darknet_good(detector_add_step(s->c.plugins, n.net.graph, &detector_error));
-    darknet_good(cvr_device_open(&n.device, s->c.plugins, "cpu", 0, s->c.pool, &detector_error));
+    darknet_good(
+        cvr_device_open(&n.device, s->c.plugins, &(cvr_device_choice){.backend = "cpu"}, s->c.pool, &detector_error));
     darknet_good(cvr_store_place(n.net.store, n.device, &detector_error));
     (void)snprintf(file, sizeof file, "%s.weights", name);
     darknet_good(darknet_load(s, &n, darknet_golden(file)));

@@ -26,7 +26,7 @@ void detector_check_file(const detector_subject *s, const detector_recipe *class
     const char *const path = scratch_path("classifier.safetensors");
     good(detector_build(s, classifier, &file));
     good(detector_build(s, detector, &net));
-    good(cvr_device_open(&device, s->c.plugins, "cpu", 0, s->c.pool, &detector_error));
+    good(cvr_device_open(&device, s->c.plugins, &(cvr_device_choice){.backend = "cpu"}, s->c.pool, &detector_error));
     good(cvr_store_place(file.store, device, &detector_error));
     good(cvr_store_place(net.store, device, &detector_error));
     good(weights_save(s->c.plugins, file.store, path, &detector_error));

@@ -160,12 +160,12 @@ static void write_input(const subject *s, cvr_program *p, const char *name) {
 /* Plans the graph, loads the weights, runs once. `output` (may be NULL) gets the logits in logical order. */
 static void run_graph(const subject *s, cvr_graph *g, bool training, float *output) {
     cvr_program *p;
-    void *arena;
+    cvr_arena *arena;
     const float one = 1.0f;
     const int64_t zero = 0;
     good(cvr_store_place(s->store, s->device, &err));
     good(cvr_program_plan(&p, g, s->device, s->pool, CVR_FALLBACK_ERROR, &err));
-    good(cvr_device_alloc(s->device, cvr_program_arena_bytes(p), &arena, &err));
+    good(cvr_arena_create(&arena, s->device, &p, 1, 0, &err));
     good(cvr_program_bind(p, arena, &err));
     load_params(s);
     write_input(s, p, "image");
@@ -185,7 +185,7 @@ static void run_graph(const subject *s, cvr_graph *g, bool training, float *outp
         free(memory);
     }
     cvr_program_destroy(&p);
-    cvr_device_free(s->device, arena);
+    cvr_arena_destroy(&arena);
 }
 
 static void check_logits(const subject *s, const char *backend) {
@@ -262,7 +262,7 @@ static void check_models(const char *backend) {
     cr_assert_geq(g.n_cases, 18);
     for (size_t i = 0; i < g.n_cases; i++) {
         s.label = g.cases[i];
-        good(cvr_device_open(&s.device, s.plugins, backend, 0, s.pool, &err));
+        good(cvr_device_open(&s.device, s.plugins, &(cvr_device_choice){.backend = backend}, s.pool, &err));
         good(cvr_store_create(&s.store, 0, &err));
         check_logits(&s, backend);
         check_step(&s, backend);

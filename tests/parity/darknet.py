@@ -35,10 +35,10 @@ def read_cfg(path):
     return sections
 
 
-def picture(number, side):
-    """(side, side, 3) u8; the C test has the same: pixel i of the interleaved bytes is a hash's highest byte, and
+def picture(number, side, width=0):
+    """(side, width or side, 3) u8; the C test has the same: pixel i of the interleaved bytes is a hash's highest byte, and
     every 8 x 8 pixels are one."""
-    y, x, c = np.meshgrid(np.arange(side) // 8, np.arange(side) // 8, np.arange(3), indexing="ij")
+    y, x, c = np.meshgrid(np.arange(side) // 8, np.arange(width or side) // 8, np.arange(3), indexing="ij")
     n = ((number * 64 + y) * 64 + x) * 3 + c + 1
     n = (n * 2654435761) % 2**32
     n = n ^ (n >> 15)
@@ -90,16 +90,15 @@ def darknet(folder, *arguments):
     return done.stdout
 
 
-def detect(name, seed):
-    """What `darknet detector valid` finds in four pictures: lines `picture class score x1 y1 x2 y2`."""
+def found(name, pictures):
+    """What `darknet detector valid` finds in pictures: (picture, -score, class, box), the best first."""
     cfg, weights = os.path.join(HERE, name + ".cfg"), os.path.join(HERE, name + ".weights")
-    write_weights(weights, cfg, seed)
     lines = []
     with tempfile.TemporaryDirectory() as d:
         os.mkdir(os.path.join(d, "results"))
-        for i in range(4):
-            Image.fromarray(picture(i, 64)).save(os.path.join(d, f"p{i}.png"))
-        open(os.path.join(d, "list"), "w").write("".join(f"{d}/p{i}.png\n" for i in range(4)))
+        for i, pixels in enumerate(pictures):
+            Image.fromarray(pixels).save(os.path.join(d, f"p{i}.png"))
+        open(os.path.join(d, "list"), "w").write("".join(f"{d}/p{i}.png\n" for i in range(len(pictures))))
         open(os.path.join(d, "names"), "w").write("\n".join(NAMES) + "\n")
         open(os.path.join(d, "data"), "w").write(f"classes=3\ntrain={d}/list\nvalid={d}/list\nnames={d}/names\nresults={d}/results\n")
         darknet(d, "detector", "valid", "data", cfg, weights)
@@ -109,14 +108,33 @@ def detect(name, seed):
                 # pixels are counted from 1 there
                 score, *box = map(float, numbers)
                 lines.append((int(p[1:]), -score, k, [v - 1 for v in box]))
-    lines.sort()
+    return sorted(lines)
+
+
+def detect(name, seed):
+    """NAME.txt: lines `picture class score x1 y1 x2 y2`, the best of two pictures."""
+    write_weights(os.path.join(HERE, name + ".weights"), os.path.join(HERE, name + ".cfg"), seed)
+    lines = found(name, [picture(i, 64) for i in range(4)])
     with open(os.path.join(HERE, name + ".txt"), "w") as f:
         told = [0, 0, 0, 0]
         for p, score, k, box in lines:
             told[p] += 1
-            if p < 2 and told[p] <= 80:  # the best of two pictures
+            if p < 2 and told[p] <= 80:
                 f.write(f"{p} {k} {-score:.6f} " + " ".join(f"{v:.3f}" for v in box) + "\n")
     print(name, len(lines), "detections in 4 pictures")
+
+
+# Heights and widths of pictures that are no squares.
+SHAPES = [(300, 400), (100, 72), (51, 97), (60, 90)]  # darknet wants four
+
+
+def letterbox(name):
+    """letterbox.txt: the same, the best 60 of pictures that Darknet brings into the network's square."""
+    lines = found(name, [picture(i, h, w) for i, (h, w) in enumerate(SHAPES)])
+    with open(os.path.join(HERE, "letterbox.txt"), "w") as f:
+        for p in range(len(SHAPES)):
+            for _, score, k, box in [line for line in lines if line[0] == p][:60]:
+                f.write(f"{p} {k} {-score:.6f} " + " ".join(f"{v:.3f}" for v in box) + "\n")
 
 
 # class, centre, width and height as shares of the picture. The first two have one cell and one anchor; the last is too
@@ -175,5 +193,6 @@ if __name__ == "__main__":
         sys.exit("there is no program `darknet`; install Debian's package")
     detect("yolov3", 3)
     detect("yolov2", 2)
+    letterbox("yolov3")
     classify("classifier", 1)
     train("trained", 4)

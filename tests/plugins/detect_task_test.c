@@ -251,6 +251,34 @@ Test(detect, metrics) {
     close_task(&d);
 }
 
+static uint64_t taken; /* bytes */
+static void *(*host_alloc)(const cvr_host *host, uint64_t bytes, uint64_t alignment);
+static void *count_alloc(const cvr_host *host, uint64_t bytes, uint64_t alignment) {
+    taken += bytes;
+    return host_alloc(host, bytes, alignment);
+}
+
+/* Of 65536 classes the two that have objects give the numbers that they gave among three, and take what they took. */
+Test(detect, classes_without_objects_take_no_memory) {
+    detect d;
+    batch b;
+    open_task(&d, NULL, 0);
+    d.task->metrics_close(d.metrics);
+    cvr_host counting = *d.info.host;
+    host_alloc = counting.alloc;
+    counting.alloc = count_alloc;
+    d.info.host = &counting;
+    d.info.n_classes = 65536;
+    cr_assert_eq(d.task->metrics_open(&d.info, &d.metrics, &err), CVR_OK, "%s", err.message);
+    make_batch(&b);
+    update(&d, &b);
+    const metrics m = metrics_of(&d);
+    agree(&m, expected);
+    cr_expect_null(d.task->metrics_matrix(d.metrics));
+    cr_expect_lt(taken, 65536u * 256u, "%llu bytes", (unsigned long long)taken);
+    close_task(&d);
+}
+
 /* Without annotations the batch's fields are the truth: no crowd is known, and its detection is wrong. */
 Test(detect, truth_of_the_batch) {
     detect d;
@@ -303,6 +331,28 @@ Test(detect, matrix_and_curves) {
     cr_expect_float_eq(scores[0], 2. * 1 / (2 + 3), 1e-12);
     cr_expect_float_eq(scores[1], 2. * 3 / (3 + 4), 1e-12);
     cr_expect_float_eq(scores[2], 2. * 1 / (1 + 2), 1e-12);
+    close_task(&d);
+}
+
+/* A class of which nothing is found has a precision of 0 at every confidence. */
+Test(detect, what_is_never_found_has_no_precision) {
+    const cvr_curve *const *curves;
+    detect d;
+    batch b;
+    int64_t seen = 0;
+    open_task(&d, NULL, 0);
+    make_batch(&b);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < D; k++) b.labels[i][k] = b.labels[i][k] == 1 ? 0 : b.labels[i][k];
+    update(&d, &b);
+    const uint32_t n = d.task->metrics_curves(d.metrics, &curves);
+    for (uint32_t i = 0; i < n; i++) {
+        if (curves[i]->klass != 1 || strcmp(curves[i]->name, "precision") != 0) continue;
+        for (uint32_t k = 0; k < curves[i]->n; k++) cr_expect_eq(curves[i]->y[k], 0);
+        cr_expect_eq(curves[i]->value, 0);
+        seen++;
+    }
+    cr_expect_eq(seen, 1);
     close_task(&d);
 }
 

@@ -283,3 +283,38 @@ Test(tiles, what_no_network_may_say) {
     cr_assert_eq(merge(&s, 1, &a), CVR_OK);
     cr_assert_eq(a.n, 0);
 }
+
+/* As many boxes in one place as a network may give with no least score: the best 1000 of a tile are held against each
+ * other. */
+Test(tiles, many_boxes_in_one_place) {
+    enum { MANY = 60000 };
+    static float boxes[2][MANY][4], scores[2][MANY], merged_boxes[2 * MANY][4], merged_scores[2 * MANY];
+    static int64_t labels[2][MANY], merged_labels[2 * MANY];
+    static scene s;
+    start(&s, 180, 100, 1);
+    add_tile(&s, 0, 0, 100, 100);
+    add_tile(&s, 80, 0, 180, 100);
+    for (int t = 0; t < 2; t++) {
+        for (int i = 0; i < MANY; i++) {
+            const float box[4] = {t ? 4 : 84, 10, t ? 15 : 95, 20};
+            memcpy(boxes[t][i], box, sizeof box);
+            scores[t][i] = 1e-6f * (float)(i * 7919 % MANY + 1);
+        }
+    }
+    attrs.conf = 0;
+    const cvr_named_tensor from[] = {tensor("boxes", CVR_F32, boxes, 2, MANY, 4),
+                                     tensor("scores", CVR_F32, scores, 2, MANY, 0),
+                                     tensor("labels", CVR_I64, labels, 2, MANY, 0)},
+                           to[] = {tensor("boxes", CVR_F32, merged_boxes, 1, 2 * MANY, 4),
+                                   tensor("scores", CVR_F32, merged_scores, 1, 2 * MANY, 0),
+                                   tensor("labels", CVR_I64, merged_labels, 1, 2 * MANY, 0)};
+    const cvr_named_tensor *const in[] = {&from[0], &from[1], &from[2]}, *const out[] = {&to[0], &to[1], &to[2]};
+    const cvr_origin *origins[2] = {&s.origin[0], &s.origin[1]}, *whole[1] = {&s.whole};
+    const cvr_batch_view found = {sizeof found, 2, 3, 0, in, origins}, merged = {sizeof merged, 1, 3, 0, out, whole};
+    const cvr_tiles tiles = {sizeof tiles, &found, &s.edges[0][0], 1, 0};
+    cr_assert_eq(task->merge_tiles(&info, &tiles, &merged, &err), CVR_OK, "%s", err.message);
+    int64_t n = 0;
+    while (n < 2 * MANY && merged_labels[n] >= 0) n++;
+    cr_expect_eq(n, 1000, "%lld: the second tile has seen what the first has", (long long)n);
+    cr_expect_float_eq(merged_scores[0], 1e-6 * MANY, 1e-6);
+}

@@ -22,7 +22,8 @@ typedef struct trainer {
     cvr_store *store;
     cvr_graph *graph;
     cvr_program *program;
-    void *arena, *attrs;
+    cvr_arena *arena;
+    void *attrs;
 } trainer;
 
 typedef struct update_case {
@@ -57,7 +58,7 @@ static int32_t build(trainer *t, const update_case *c, cvr_error *err) {
 
 static void trainer_close(trainer *t) {
     cvr_program_destroy(&t->program);
-    if (t->arena) cvr_device_free(t->machine->device, t->arena);
+    cvr_arena_destroy(&t->arena);
     cvr_graph_destroy(&t->graph);
     cvr_store_destroy(&t->store);
     cvr_free(t->attrs);
@@ -71,7 +72,7 @@ static int32_t trainer_open(trainer *t, const case_machine *m, const update_case
     CVR_TRY(build(t, c, err));
     CVR_TRY(cvr_store_place(t->store, m->device, err));
     CVR_TRY(cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err));
-    CVR_TRY(cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err));
+    CVR_TRY(cvr_arena_create(&t->arena, m->device, &t->program, 1, 0, err));
     return cvr_program_bind(t->program, t->arena, err);
 }
 
@@ -254,7 +255,7 @@ static int32_t many_open(trainer *t, const case_machine *m, const update_case *c
     CVR_TRY(cvr_graph_schedule(t->graph, err));
     CVR_TRY(cvr_store_place(t->store, m->device, err));
     CVR_TRY(cvr_program_plan(&t->program, t->graph, m->device, m->pool, CVR_FALLBACK_ERROR, err));
-    CVR_TRY(cvr_device_alloc(m->device, cvr_program_arena_bytes(t->program) + 64, &t->arena, err));
+    CVR_TRY(cvr_arena_create(&t->arena, m->device, &t->program, 1, 0, err));
     return cvr_program_bind(t->program, t->arena, err);
 }
 

@@ -19,9 +19,9 @@ void report_begin(void) {
 
 void report_finish(void) {
     static const char *const names[] = {
-        "results.csv",          "steps.csv",     "summary.json",   "results.png",   "confusion_matrix.png",
-        "confusion_matrix.csv", "batch.png",     "val_batch0.png", "worst.png",     "labels.png",
-        "per_class.csv",        "per_class.png", "f1_curve.png",   "p_r_curve.png", "pr_curve.png"};
+        "results.csv.1",        "steps.csv.1",          "results.csv",  "steps.csv",      "summary.json", "results.png",
+        "confusion_matrix.png", "confusion_matrix.csv", "batch.png",    "val_batch0.png", "worst.png",    "labels.png",
+        "per_class.csv",        "per_class.png",        "f1_curve.png", "p_r_curve.png",  "pr_curve.png"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) (void)unlink(scratch_path(names[i]));
     cr_expect_eq(rmdir(scratch_root), 0, "something else was left in the run folder");
     scratch_close();

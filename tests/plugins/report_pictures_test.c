@@ -192,6 +192,46 @@ Test(report_pictures, curves_of_any_numbers) {
     }
 }
 
+/* Pixels of the training loss, the first ink, in the lower half of the panel of losses, which is the upper left one. */
+static int64_t drawn_low(const cvr_image *shown) {
+    int64_t n = 0;
+    for (int64_t y = 220; y < 350; y++) {
+        for (int64_t x = 100; x < 560; x++) {
+            const uint8_t *const p = report_pixel(shown, x, y);
+            n += p[0] < 60 && p[1] > 90 && p[1] < 130 && p[2] > 180;
+        }
+    }
+    return n;
+}
+
+/* The last fifteen of twenty losses fall from 3 to 1; the first ones are as told. */
+static int64_t drawn_after(double first) {
+    const cvr_reporter_desc *const r = report_find("curves");
+    const cvr_run_info info = report_run(-1, -1);
+    const char *const names[] = {"train_loss"};
+    void *const self = report_open(r, &info);
+    for (int64_t k = 1; k <= 20; k++) {
+        const double loss = k <= 4 ? first : 3 - 2 * (double)(k - 5) / 15;
+        const cvr_epoch_event e = {
+            .struct_size = sizeof e, .epoch = k, .step = k, .n_metrics = 1, .names = names, .values = &loss};
+        cr_assert_eq(r->epoch(self, &e, &report_error), CVR_OK);
+    }
+    cr_assert_eq(r->flush(self, &report_error), CVR_OK, "%s", report_error.message);
+    r->close(self);
+    cvr_image shown = report_picture("results.png");
+    const int64_t n = drawn_low(&shown);
+    free(shown.data);
+    return n;
+}
+
+/* The axis is that of the later ones: with 1000 as its end all of them would lie on the lower edge. */
+Test(report_pictures, the_first_losses_do_not_flatten_the_curve) {
+    const int64_t usual = drawn_after(3), high = drawn_after(1000), none = drawn_after(INFINITY);
+    cr_expect(usual > 300, "%lld", (long long)usual);
+    cr_expect(high > usual / 2 && none > usual / 2, "%lld and %lld of %lld", (long long)high, (long long)none,
+              (long long)usual);
+}
+
 Test(report_pictures, the_confusion_matrix_as_a_table) {
     static const char *const classes[] = {"cat, black", "the \"dog\""};
     static const uint64_t first[4] = {9, 9, 9, 9}, matrix[4] = {5, 1, 0, 6};

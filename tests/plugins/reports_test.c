@@ -169,6 +169,33 @@ Test(reports, metrics_that_come_late_leave_earlier_cells_empty) {
                                                    "3,6,1.5,0.1,1000,0.25,0.333333333,,\n");
 }
 
+/* A loss that was no number is one that was computed, which a metric that there is not is not. */
+Test(reports, losses_that_are_not_finite_are_words) {
+    static const char *const names[] = {"train_loss", "loss", "loss_box", "map"};
+    static const double values[] = {INFINITY, NAN, 2, NAN};
+    static const char wanted[] = RESULTS_HEAD ",loss,loss_box,map\n1,2,3,0.1,5,0.25,inf,nan,2,\n";
+    const cvr_reporter_desc *const r = report_find("tables");
+    const cvr_run_info info = report_run(-1, -1), again = report_run(2, 1);
+    const cvr_epoch_event e = {.struct_size = sizeof e,
+                               .epoch = 1,
+                               .step = 2,
+                               .seconds = 3,
+                               .lr = 0.1,
+                               .images_per_s = 5,
+                               .data_wait_fraction = 0.25,
+                               .n_metrics = 4,
+                               .names = names,
+                               .values = values};
+    void *self = report_open(r, &info);
+    cr_assert_eq(r->epoch(self, &e, &report_error), CVR_OK, "%s", report_error.message);
+    cr_assert_eq(r->flush(self, &report_error), CVR_OK);
+    r->close(self);
+    report_expect_text("results.csv", wanted);
+    self = report_open(r, &again);
+    r->close(self);
+    report_expect_text("results.csv", wanted);
+}
+
 /* A minimal JSON reader: the end of the value at `s`, or NULL. */
 static const char *json_value(const char *s) {
     s += strspn(s, " \n");
@@ -236,6 +263,8 @@ Test(reports, a_resumed_run_leaves_the_same_tables) {
             r->close(self);
             report_expect_text("steps.csv", steps);
             report_expect_text("results.csv", results);
+            (void)unlink(scratch_path("steps.csv.1")); /* of a run that starts over */
+            (void)unlink(scratch_path("results.csv.1"));
         }
     }
     free(steps);
@@ -250,9 +279,24 @@ Test(reports, rows_that_do_not_count_are_gone_at_once) {
     report_expect_text("steps.csv",
                        STEPS_HEAD "1,1,1,0.1,1000,0.25\n2,1,0.5,0.1,1000,0.25\n3,2,0.333333333,0.1,1000,0.25\n");
     report_expect_text("results.csv", RESULTS_HEAD ",loss,top1\n1,2,1.5,0.1,1000,0.25,1,1.5,0.5\n");
+}
+
+/* Whose checkpoints are lost, the run starts over, and what it has told may be all that is left of it. */
+Test(reports, tables_of_a_run_that_starts_over_are_kept) {
+    const cvr_reporter_desc *const r = report_find("tables");
+    report_whole_run(r);
+    char *const steps = report_slurp("steps.csv", NULL), *const results = report_slurp("results.csv", NULL);
     const cvr_run_info none = report_run(0, 0);
     r->close(report_open(r, &none));
     cr_expect_eq(access(scratch_path("results.csv"), F_OK), -1);
+    report_expect_text("steps.csv.1", steps);
+    report_expect_text("results.csv.1", results);
+    report_spill("results.csv", results);
+    r->close(report_open(r, &none));
+    report_expect_text("results.csv.2", results);
+    (void)unlink(scratch_path("results.csv.2"));
+    free(steps);
+    free(results);
 }
 
 Test(reports, a_table_of_someone_else_is_left_alone) {

@@ -17,7 +17,7 @@ typedef struct running {
     cvr_graph *graph;
     cvr_device *device;
     cvr_program *program;
-    void *arena;
+    cvr_arena *arena;
     cvr_builder recording;
     char capture[1024];
     captured captured[MOST_CAPTURED];
@@ -228,10 +228,11 @@ static int32_t run(running *r, cvr_error *err) {
     static const char *const inputs[] = {"image", "image_size", "boxes", "box_labels", "masks", "counts"};
     const float one = 1;
     const golden_tensor *number;
-    CVR_TRY(cvr_device_open(&r->device, r->c->plugins, r->c->backend, 0, r->c->pool, err));
+    CVR_TRY(
+        cvr_device_open(&r->device, r->c->plugins, &(cvr_device_choice){.backend = r->c->backend}, r->c->pool, err));
     CVR_TRY(cvr_store_place(r->store, r->device, err));
     CVR_TRY(cvr_program_plan(&r->program, r->graph, r->device, r->c->pool, CVR_FALLBACK_ERROR, err));
-    CVR_TRY(cvr_device_alloc(r->device, cvr_program_arena_bytes(r->program), &r->arena, err));
+    CVR_TRY(cvr_arena_create(&r->arena, r->device, &r->program, 1, 0, err));
     CVR_TRY(cvr_program_bind(r->program, r->arena, err));
     CVR_TRY(load_params(r, err));
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) CVR_TRY(write_input(r, inputs[i], err));
@@ -307,7 +308,7 @@ int32_t detector_run(const detector_case *c, detector_result *out, cvr_error *er
     CVR_TRY_OUT(read_all(&r, out, err));
 out:
     cvr_program_destroy(&r.program);
-    if (r.arena) cvr_device_free(r.device, r.arena);
+    cvr_arena_destroy(&r.arena);
     cvr_graph_destroy(&r.graph);
     cvr_store_destroy(&r.store);
     cvr_device_close(&r.device);

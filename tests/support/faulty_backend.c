@@ -6,8 +6,7 @@
 
 #include <stdlib.h>
 
-int32_t faulty_record(const cvr_host *host, const cvr_launch *const *launches, uint64_t n, uint64_t id,
-                      void **recording, cvr_error *err);
+int32_t faulty_record(const cvr_host *host, const cvr_record_request *r, void **recording, cvr_error *err);
 int32_t faulty_replay(const void *recording, const char *backend, cvr_error *err);
 
 static int fails(const char *what) {
@@ -15,10 +14,9 @@ static int fails(const char *what) {
     return fault && strcmp(fault, what) == 0;
 }
 
-int32_t faulty_record(const cvr_host *host, const cvr_launch *const *launches, uint64_t n, uint64_t id,
-                      void **recording, cvr_error *err) {
+int32_t faulty_record(const cvr_host *host, const cvr_record_request *r, void **recording, cvr_error *err) {
     if (fails("record")) return cvr_fail(err, CVR_ERR_IO, "the device has gone");
-    return host_record(host, launches, n, id, recording, err);
+    return host_record(host, r, recording, err);
 }
 
 int32_t faulty_replay(const void *recording, const char *backend, cvr_error *err) {

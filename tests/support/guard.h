@@ -8,8 +8,6 @@
 
 typedef struct guard_service {
     uint64_t struct_size;
-    /* Bit i: the op updates input i in place. */
-    uint64_t (*mutates)(const char *op);
     /* Before a kernel runs: what to say if it dies. */
     void (*entering)(const char *node, const char *op, const char *isa);
 } guard_service;

@@ -117,7 +117,7 @@ static void take_results(const fenced *f, const cvr_kernel_args *a, uint64_t mut
 
 static int32_t run_fenced(const device *d, const cvr_launch *l, bool at_end, cvr_error *err) {
     const cvr_kernel_args *a = l->args;
-    const uint64_t mutates = d->service->mutates(l->kernel->op);
+    const uint64_t mutates = l->op->mutates;
     fenced *f = (fenced *)d->host->alloc(d->host, sizeof *f, 16);
     if (!f) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     memset(f, 0, sizeof *f);
@@ -128,7 +128,7 @@ static int32_t run_fenced(const device *d, const cvr_launch *l, bool at_end, cvr
     /* A workspace is 64-byte aligned, so its end may be short of the page. */
     CVR_TRY_OUT(fence_make(workspace, (a->workspace_size + 63) / 64 * 64, at_end, err));
     CVR_TRY_OUT(fence_make(prepared, (a->prepared_size + 63) / 64 * 64, at_end, err));
-    const bool prepares = a->prepared && l->kernel->payload == l->kernel->prepare;
+    const bool prepares = (l->flags & CVR_LAUNCH_PREPARES) != 0;
     if (a->prepared && !prepares) {
         memcpy(prepared->data, a->prepared, a->prepared_size);
         fence_close(prepared);
@@ -154,8 +154,34 @@ static int64_t guard_device_count(const cvr_host *host) {
     return host->get(host, GUARD_SERVICE) ? 1 : 0;
 }
 
-static int32_t guard_open(const cvr_host *host, int64_t index, void **self, cvr_error *err) {
-    (void)index;
+/* The least that a device may be. */
+static const cvr_device_info guard_is = {.struct_size = sizeof guard_is,
+                                         .name = "guard",
+                                         .driver = "",
+                                         .uuid = "",
+                                         .features = "",
+                                         .max_allocation = UINT64_MAX,
+                                         .alignment = 64};
+
+static int32_t guard_device_info(const cvr_host *host, int64_t index, cvr_device_info *out, cvr_error *err) {
+    (void)host, (void)index, (void)err;
+    *out = guard_is;
+    return CVR_OK;
+}
+
+static const cvr_device_info *guard_info(const void *self) {
+    (void)self;
+    return &guard_is;
+}
+
+static int32_t guard_memory(void *self, uint64_t *used, uint64_t *available, cvr_error *err) {
+    (void)self, (void)err;
+    *used = *available = 0;
+    return CVR_OK;
+}
+
+static int32_t guard_open(const cvr_host *host, int64_t index, const void *attrs, void **self, cvr_error *err) {
+    (void)index, (void)attrs;
     device *d = (device *)host->alloc(host, sizeof *d, 16);
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     *d = (device){host, (const guard_service *)host->get(host, GUARD_SERVICE)};
@@ -184,26 +210,26 @@ static void guard_free(void *self, void *address) {
     host->free(host, address);
 }
 
-static int32_t guard_copy(void *self, void *to, const void *from, uint64_t bytes, cvr_error *err) {
+static int32_t guard_copy(void *self, const cvr_transfer *t, uint64_t *ticket, cvr_error *err) {
     (void)self, (void)err;
-    memcpy(to, from, bytes);
+    memcpy(t->to, t->from, t->bytes);
+    *ticket = 0;
     return CVR_OK;
 }
 
-static int32_t guard_record(void *self, const cvr_launch *const *launches, uint64_t n, uint64_t id, void **out,
-                            cvr_error *err) {
+static int32_t guard_record(void *self, const cvr_record_request *request, void **out, cvr_error *err) {
     device *d = (device *)self;
-    (void)id;
     recording *r = (recording *)d->host->alloc(d->host, sizeof *r, 16);
     if (!r) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    *r = (recording){d, launches, n};
+    *r = (recording){d, request->launches, request->n_launches};
     *out = r;
     return CVR_OK;
 }
 
-static int32_t guard_replay(void *self, void *what, cvr_error *err) {
+static int32_t guard_replay(void *self, void *what, uint64_t after, uint64_t *ticket, cvr_error *err) {
     const recording *r = (const recording *)what;
-    (void)self;
+    (void)self, (void)after;
+    *ticket = 0;
     for (uint64_t i = 0; i < r->n; i++) {
         CVR_TRY(run_fenced(r->d, r->launches[i], true, err));
         CVR_TRY(run_fenced(r->d, r->launches[i], false, err));
@@ -216,31 +242,38 @@ static void guard_discard(void *self, void *what) {
     host->free(host, what);
 }
 
-static int32_t guard_sync(void *self, cvr_error *err) {
-    (void)self, (void)err;
+static int32_t guard_wait(void *self, uint64_t ticket, cvr_error *err) {
+    (void)self, (void)ticket, (void)err;
     return CVR_OK;
 }
 
 static int32_t guard_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    static const char *const cpu[] = {"cpu"}, *const reference[] = {"reference"};
+    static const char *const cpu[] = {"cpu"}, *const reference[] = {"reference"},
+                             *const payloads[] = {CVR_PAYLOAD_CPU_FN};
     cvr_backend_desc b = {.struct_size = sizeof b,
                           .name = "guard_cpu",
                           .doc = "the CPU's kernels between guard pages",
                           .flags = CVR_BACKEND_HOST_VISIBLE | CVR_BACKEND_TEST,
                           .n_runs = 1,
                           .runs = cpu,
+                          .payloads = payloads,
+                          .n_payloads = 1,
                           .device_count = guard_device_count,
+                          .device_info = guard_device_info,
                           .open = guard_open,
                           .close = guard_close,
                           .describe = guard_describe,
+                          .info = guard_info,
                           .alloc = guard_alloc,
+                          .memory = guard_memory,
                           .free = guard_free,
                           .upload = guard_copy,
                           .download = guard_copy,
+                          .copy = guard_copy,
                           .record = guard_record,
                           .replay = guard_replay,
                           .discard = guard_discard,
-                          .sync = guard_sync};
+                          .wait = guard_wait};
     (void)host;
     const int32_t status = r->add(r, CVR_KIND_BACKEND, &b, err);
     b.name = "guard_reference";

@@ -12,14 +12,7 @@ typedef struct bench {
     const agree_what *what;
 } bench;
 
-static cvr_plugins *registry;
 static char running[700], kernel[400];
-
-static uint64_t mutates(const char *op) {
-    const void *desc;
-    return cvr_plugins_find(registry, CVR_KIND_OP, op, &desc, NULL) == CVR_OK ? ((const cvr_op_desc *)desc)->mutates
-                                                                              : 0;
-}
 
 static void entering(const char *node, const char *op, const char *isa) {
     (void)snprintf(kernel, sizeof kernel, "node %.100s, op %.60s, isa `%.60s`\n", node, op, isa);
@@ -75,14 +68,13 @@ static void open_guarded(case_machine *m, const agree_what *what, const char *is
 }
 
 size_t guarded_all(const agree_what *what) {
-    static const guard_service service = {sizeof service, mutates, entering};
+    static const guard_service service = {sizeof service, entering};
     bench b = {.what = what};
     cvr_error err;
     cvr_error_init(&err);
     (void)signal(SIGSEGV, on_fault);
     (void)signal(SIGBUS, on_fault);
     cr_assert_eq(machine_open(&b.plain, "reference", NULL, 1, &err), CVR_OK, "%s", err.message);
-    registry = b.plain.plugins;
     for (uint32_t i = 0; i < what->n_isas; i++) open_guarded(&b.guarded[i], what, what->isas[i], &service);
     const size_t complaints = for_each_draw(CVR_TEST_DIR "/layers/cases", what->family, &b.plain, guard_case, &b);
     for (uint32_t i = 0; i < what->n_isas; i++) machine_close(&b.guarded[i]);

@@ -20,7 +20,7 @@ void net_open(small_net *n, const char *backend, const cvr_param_rules *rules) {
     (void)setenv("CVR_PLUGIN_PATH", CVR_TEST_PLUGINS, 1); /* the backend `faulty` */
     net_good(n, cvr_plugins_open(&n->plugins, NULL, 0, &n->err));
     net_good(n, cvr_pool_create(&n->pool, 2, &n->err));
-    net_good(n, cvr_device_open(&n->device, n->plugins, backend, 0, n->pool, &n->err));
+    net_good(n, cvr_device_open(&n->device, n->plugins, &(cvr_device_choice){.backend = backend}, n->pool, &n->err));
     net_good(n, cvr_store_create(&n->store, 3, &n->err));
     if (rules) net_good(n, cvr_store_rules(n->store, rules, &n->err));
 }
@@ -94,16 +94,17 @@ void net_build(small_net *n, net_unit *u, const net_spec *spec) {
 void net_bind(small_net *n, net_unit *u) {
     const float one = 1;
     net_good(n, cvr_store_place(n->store, n->device, &n->err));
-    net_good(n, cvr_device_alloc(n->device, cvr_program_arena_bytes(u->program), &u->arena, &n->err));
+    net_good(n, cvr_arena_create(&u->arena, n->device, &u->program, 1, 0, &n->err));
     net_good(n, cvr_program_bind(u->program, u->arena, &n->err));
     if (cvr_program_slot(u->program, "loss_scale") >= 0)
         net_good(n, cvr_program_write(u->program, cvr_program_slot(u->program, "loss_scale"), &one, &n->err));
 }
 
 void net_drop(small_net *n, net_unit *u) {
+    (void)n;
     cvr_program_destroy(&u->program);
     cvr_graph_destroy(&u->graph);
-    cvr_device_free(n->device, u->arena);
+    cvr_arena_destroy(&u->arena);
 }
 
 void net_images(small_net *n, net_unit *u, int64_t first) {

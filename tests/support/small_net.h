@@ -47,7 +47,7 @@ typedef struct net_spec {
 typedef struct net_unit {
     cvr_graph *graph;
     cvr_program *program;
-    void *arena;
+    cvr_arena *arena;
 } net_unit;
 
 /* Builds and plans; all units of a net are built before the first is bound. */

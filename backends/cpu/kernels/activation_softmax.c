@@ -227,7 +227,7 @@ static int32_t log_softmax_backward_run(const cvr_kernel_args *a, cvr_error *err
     return softmax(a, log_softmax_back_line, log_softmax_back_columns);
 }
 
-#define SOFTMAX_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define SOFTMAX_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"softmax", softmax_run, softmax_workspace, cpu_rows_supports, 1, SOFTMAX_FLAGS, NULL},
     {"softmax_backward", softmax_backward_run, softmax_workspace, cpu_rows_supports, 3, SOFTMAX_FLAGS, NULL},

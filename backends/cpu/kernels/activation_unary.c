@@ -377,7 +377,7 @@ static int32_t gelu_backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return spans(a, gelu_back);
 }
 
-#define UNARY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define UNARY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"relu", relu_run, NULL, cpu_rows_supports, 1, UNARY_FLAGS, NULL},
     {"relu_backward", relu_backward_run, NULL, cpu_rows_supports, 3, UNARY_FLAGS, NULL},

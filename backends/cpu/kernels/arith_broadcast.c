@@ -216,7 +216,7 @@ static int32_t mixed_supports(const cvr_signature *sig, cvr_error *reason) {
     return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors that are neither f32 nor bf16");
 }
 
-#define ARITH_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define ARITH_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"add", add_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, NULL},
     {"mul", mul_run, NULL, cpu_rows_supports, 3, ARITH_FLAGS, NULL},

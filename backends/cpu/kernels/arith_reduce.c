@@ -352,7 +352,7 @@ static int32_t sum_supports(const cvr_signature *sig, cvr_error *reason) {
     return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors that are neither f32 nor bf16");
 }
 
-#define REDUCE_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define REDUCE_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"sum", sum_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, NULL},
     {"mean", mean_run, reduce_workspace, sum_supports, 0, REDUCE_FLAGS, NULL},

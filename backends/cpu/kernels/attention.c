@@ -266,7 +266,7 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
     return one ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "tensors of other or several element types");
 }
 
-#define ATTENTION_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define ATTENTION_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"scaled_dot_product_attention", forward_run, forward_workspace, supports, 0, ATTENTION_FLAGS, NULL},
     {"scaled_dot_product_attention_backward", backward_run, backward_workspace, supports, 0, ATTENTION_FLAGS, NULL},

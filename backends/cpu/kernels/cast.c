@@ -37,6 +37,6 @@ static int32_t cast_supports(const cvr_signature *sig, cvr_error *reason) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"cast", cast_run, NULL, cast_supports, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
+    {"cast", cast_run, NULL, cast_supports, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_BF16, NULL},
 };
 const cpu_kernel_table cpu_cast_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -89,6 +89,6 @@ static int32_t act_supports(const cvr_signature *sig, cvr_error *reason) {
 
 static const cpu_preparation preparation = {1u << WEIGHT, act_prepacked, act_pack};
 static const cpu_kernel kernels[] = {
-    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_LOW_PRECISION, &preparation},
+    {"conv2d_act", act_run, act_workspace, act_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_BF16, &preparation},
 };
 const cpu_kernel_table cpu_conv_act_kernels = {kernels, sizeof kernels / sizeof *kernels};

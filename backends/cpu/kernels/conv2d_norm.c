@@ -66,7 +66,7 @@ static int32_t norm_supports(const cvr_signature *sig, cvr_error *reason) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"conv2d_backward_input_norm", norm_run, norm_workspace, norm_supports, 0,
-     CPU_PRODUCT_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
+    {"conv2d_backward_input_norm", norm_run, norm_workspace, norm_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_BF16,
+     NULL},
 };
 const cpu_kernel_table cpu_conv_norm_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -49,6 +49,6 @@ static int32_t stats_supports(const cvr_signature *sig, cvr_error *reason) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"conv2d_stats", stats_run, stats_workspace, stats_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
+    {"conv2d_stats", stats_run, stats_workspace, stats_supports, 0, CPU_PRODUCT_FLAGS | CVR_KERNEL_BF16, NULL},
 };
 const cpu_kernel_table cpu_conv_stats_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -122,7 +122,7 @@ static int32_t bias_run(const cvr_kernel_args *a, cvr_error *err) {
 #if CPU_BF16
 #define CONV_FLAGS CPU_PRODUCT_FLAGS
 #else
-#define CONV_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define CONV_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 
 /* Two pictures: all f32, or bf16 where depthwise or by Winograd. What else there is is f32. */
 static int32_t fits(const conv_shape *shape, const cvr_tensor *a, const cvr_tensor *b, int64_t prepacked,

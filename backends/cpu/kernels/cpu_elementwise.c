@@ -207,7 +207,7 @@ static int32_t program_supports(const cvr_signature *sig, cvr_error *reason) {
     return fits ? CVR_OK : cvr_fail(reason, CVR_ERR_UNSUPPORTED, "element types that do not go together");
 }
 
-#define PROGRAM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define PROGRAM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 #define ANY_INPUT ((1u << CVR_ELEMENTWISE_INPUTS) - 1)
 static const cpu_kernel kernels[] = {
     {"elementwise", program_run, NULL, program_supports, ANY_INPUT, PROGRAM_FLAGS, NULL},

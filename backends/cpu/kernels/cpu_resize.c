@@ -216,7 +216,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-#define RESIZE_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define RESIZE_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"upsample", upsample_run, NULL, cpu_rows_supports, 0, RESIZE_FLAGS, NULL},
     {"upsample_backward", backward_run, backward_workspace, cpu_rows_supports, 0, RESIZE_FLAGS, NULL},

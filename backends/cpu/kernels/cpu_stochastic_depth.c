@@ -64,7 +64,7 @@ static int32_t scale_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"stochastic_depth", depth_run, NULL, NULL, 1, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
+    {"stochastic_depth", depth_run, NULL, NULL, 1, CPU_KERNEL_FLAGS | CVR_KERNEL_BF16, NULL},
     {"stochastic_depth_scale", scale_run, NULL, NULL, 0, CPU_KERNEL_FLAGS, NULL},
 };
 const cpu_kernel_table cpu_stochastic_depth_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -75,7 +75,7 @@ static int32_t default_run(const cvr_kernel_args *a, cvr_error *err) {
 
 /* Only shapes are read, so the elements may be of any type. */
 static const cpu_kernel kernels[] = {
-    {"grid_anchors", grid_run, NULL, NULL, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
-    {"default_boxes", default_run, NULL, NULL, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
+    {"grid_anchors", grid_run, NULL, NULL, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_BF16, NULL},
+    {"default_boxes", default_run, NULL, NULL, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_BF16, NULL},
 };
 const cpu_kernel_table cpu_detect_anchors_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -100,6 +100,6 @@ static int32_t dropout_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 static const cpu_kernel kernels[] = {
-    {"dropout", dropout_run, NULL, NULL, 1, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION, NULL},
+    {"dropout", dropout_run, NULL, NULL, 1, CPU_KERNEL_FLAGS | CVR_KERNEL_BF16, NULL},
 };
 const cpu_kernel_table cpu_dropout_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -50,7 +50,7 @@
 #define CPU_LOW 1
 #define CPU_PARTS 1
 #define CPU_TYPE CVR_BF16
-#define CPU_PRODUCT_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define CPU_PRODUCT_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 #define CPU_LOW_SUPPORTS(f) f
 typedef uint16_t cpu_element, cpu_operand;
 #elif defined(CVR_PACK_BF16X3)

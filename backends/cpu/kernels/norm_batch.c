@@ -2,23 +2,19 @@
  * Batch normalisation on the CPU, alone and fused with a residual and an activation (see <cvr/plugin/ops/norm.h>): one
  * pass over memory for the sums (norm_columns.c), one for the output.
  *     y = clamp((x - mean) * scale + shift + residual),  scale = weight * invstd,  shift = bias
- *     g = grad where the clamp let y through, else 0;  dbias = sum of g,  dweight = sum of g * (x - mean) * invstd
- *     dx = weight * invstd * (g - dbias / m - (x - mean) * invstd * dweight / m),  m = pixels of the batch
+ *     g = grad where the clamp let y through, else 0 (silu: norm_batch_silu.c);  dbias = sum of g,  dweight = sum of g
+ * * (x - mean) * invstd dx = weight * invstd * (g - dbias / m - (x - mean) * invstd * dweight / m),  m = pixels of the
+ * batch
  *
  * All coefficients of a channel are computed once, in double, into tables of floats that are as wide as a row of
  * norm_columns.c. So the inner loop, along a row, is vectorised whatever the number of channels. Loops over bf16 are
  * functions of their own, which widen and round within the loop.
  */
+#include "norm_batch.h"
 #include "cpu_stream.h"
-#include "norm_columns.h"
 
 #include <cvr/plugin/ops/norm.h>
 #include <math.h>
-
-/* Per-channel numbers. Forward: y = (x - mean) * scale + shift; backward: dx = grad * grad_scale + (x - mean) * x_scale
- * + offset.
- */
-enum { MEAN, SCALE, SHIFT, GRAD_SCALE, X_SCALE, OFFSET, TABLES };
 
 /* Workspace: partial sums, two doubles a channel, then tables of floats, narrow and wide. */
 typedef struct batch_work {
@@ -51,31 +47,9 @@ static batch_work batch_open(const cvr_kernel_args *a) {
     return w;
 }
 
-/* Activations are clamps: relu is [0, inf), relu6 [0, 6]. */
-typedef struct clamp {
-    float lo, hi;
-} clamp;
-
 static clamp clamp_of(int64_t activation) {
-    return (clamp){activation == CVR_ACTIVATION_NONE ? -INFINITY : 0,
+    return (clamp){activation == CVR_ACTIVATION_RELU || activation == CVR_ACTIVATION_RELU6 ? 0 : -INFINITY,
                    activation == CVR_ACTIVATION_RELU6 ? 6 : INFINITY};
-}
-
-typedef struct batch_job {
-    const void *x, *residual, *grad;
-    const void *y; /* given where the mask cannot be told from x: a residual was added */
-    void *masked;  /* where grad * mask goes and is read again; NULL: made anew */
-    void *out;
-    int bf16;
-    int stream; /* results go past the caches: see cpu_stream.h */
-    clamp clamp;
-    int clamps; /* there is an activation */
-    const float *tables;
-    int64_t width;
-} batch_job;
-
-static const float *table(const batch_job *job, int which, int64_t column) {
-    return job->tables + which * job->width + column;
 }
 
 static char *out_at(const batch_job *job, int64_t at) {
@@ -91,13 +65,11 @@ static void out_store(const batch_job *job, int64_t at, int64_t n, const void *r
     if (job->stream) cpu_stream_copy(out_at(job, at), row, out_at(job, at + n) - out_at(job, at));
 }
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
 /* y = clamp((x - mean) * scale + shift + residual); a NaN stays one. In bf16, in one loop: buffers between several
  * would cost more than they do. */
 ALWAYS_INLINE void forward_values(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds, uint16_t *y) {
-    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
-    const float *shift = table(job, SHIFT, column);
+    const float *mean = batch_table(job, MEAN, column), *scale = batch_table(job, SCALE, column);
+    const float *shift = batch_table(job, SHIFT, column);
     const uint16_t *x = (const uint16_t *)job->x + at, *z = adds ? (const uint16_t *)job->residual + at : x;
     const float lo = job->clamp.lo, hi = job->clamp.hi;
     CPU_INDEPENDENT
@@ -110,8 +82,8 @@ ALWAYS_INLINE void forward_values(const batch_job *job, int64_t at, int64_t colu
 }
 
 ALWAYS_INLINE void forward_floats(const batch_job *job, int64_t at, int64_t column, int64_t n, int adds, float *y) {
-    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
-    const float *shift = table(job, SHIFT, column);
+    const float *mean = batch_table(job, MEAN, column), *scale = batch_table(job, SCALE, column);
+    const float *shift = batch_table(job, SHIFT, column);
     const float *x = (const float *)job->x + at, *z = adds ? (const float *)job->residual + at : x;
     const float lo = job->clamp.lo, hi = job->clamp.hi;
     CPU_INDEPENDENT
@@ -127,7 +99,9 @@ ALWAYS_INLINE void forward_floats(const batch_job *job, int64_t at, int64_t colu
 static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int64_t n) {
     float buffer[COLUMN_CHUNK];
     void *y = out_space(job, at, buffer);
-    if (job->bf16 && job->residual)
+    if (job->silu)
+        batch_silu_forward(job, at, column, n, y);
+    else if (job->bf16 && job->residual)
         forward_values(job, at, column, n, 1, y);
     else if (job->bf16)
         forward_values(job, at, column, n, 0, y);
@@ -141,8 +115,8 @@ static void forward_chunk(const batch_job *job, int64_t at, int64_t column, int6
 /* In f32: one row's gradient before the activation: grad where lo < y < hi, else 0. */
 static const float *masked_gradient(const batch_job *job, const float *x, int64_t at, int64_t column, int64_t n,
                                     float *buffer) {
-    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
-    const float *shift = table(job, SHIFT, column);
+    const float *mean = batch_table(job, MEAN, column), *scale = batch_table(job, SCALE, column);
+    const float *shift = batch_table(job, SHIFT, column);
     const float *g = (const float *)job->grad + at;
     const clamp limit = job->clamp;
     if (!job->clamps) {
@@ -165,8 +139,8 @@ enum { MASK_NONE, MASK_X, MASK_Y };
 /* In bf16, x and the masked gradient of one row. `masks`: one of the above, a constant. */
 ALWAYS_INLINE void gradient_values(const batch_job *job, int64_t at, int64_t column, int64_t n, int masks,
                                    float *restrict xs, float *restrict gs) {
-    const float *mean = table(job, MEAN, column), *scale = table(job, SCALE, column);
-    const float *shift = table(job, SHIFT, column);
+    const float *mean = batch_table(job, MEAN, column), *scale = batch_table(job, SCALE, column);
+    const float *shift = batch_table(job, SHIFT, column);
     const uint16_t *x = (const uint16_t *)job->x + at, *grad = (const uint16_t *)job->grad + at;
     const uint16_t *y = masks == MASK_Y ? (const uint16_t *)job->y + at : x;
     const float lo = job->clamp.lo, hi = job->clamp.hi;
@@ -194,6 +168,10 @@ static void gradient_low(const batch_job *job, int64_t at, int64_t column, int64
 /* The first pass over x and grad; leaves the masked gradient where the second will look for it. */
 static void gradient_row(const void *ctx, int64_t at, int64_t column, int64_t n, columns_row *out) {
     const batch_job *job = ctx;
+    if (job->silu) {
+        batch_silu_gradient(job, at, column, n, out);
+        return;
+    }
     if (job->bf16) {
         gradient_low(job, at, column, n, out);
         return;
@@ -208,10 +186,10 @@ static void gradient_row(const void *ctx, int64_t at, int64_t column, int64_t n,
 /* dx = grad * grad_scale + (x - mean) * x_scale + offset, in bf16, where `grad` has been masked, or is to be. */
 ALWAYS_INLINE void backward_values(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n,
                                    int masks, uint16_t *dx) {
-    const float *mean = table(job, MEAN, column), *grad_scale = table(job, GRAD_SCALE, column),
-                *scale = table(job, SCALE, column);
-    const float *x_scale = table(job, X_SCALE, column), *offset = table(job, OFFSET, column);
-    const float *shift = table(job, SHIFT, column);
+    const float *mean = batch_table(job, MEAN, column), *grad_scale = batch_table(job, GRAD_SCALE, column),
+                *scale = batch_table(job, SCALE, column);
+    const float *x_scale = batch_table(job, X_SCALE, column), *offset = batch_table(job, OFFSET, column);
+    const float *shift = batch_table(job, SHIFT, column);
     const uint16_t *x = (const uint16_t *)job->x + at, *grads = (const uint16_t *)grad + at;
     const float lo = job->clamp.lo, hi = job->clamp.hi;
     CPU_INDEPENDENT
@@ -226,8 +204,8 @@ ALWAYS_INLINE void backward_values(const batch_job *job, const void *grad, int64
 static void backward_floats(const batch_job *job, const void *grad, int64_t at, int64_t column, int64_t n, int masks,
                             float *dx) {
     float buffer[COLUMN_CHUNK];
-    const float *mean = table(job, MEAN, column), *grad_scale = table(job, GRAD_SCALE, column);
-    const float *x_scale = table(job, X_SCALE, column), *offset = table(job, OFFSET, column);
+    const float *mean = batch_table(job, MEAN, column), *grad_scale = batch_table(job, GRAD_SCALE, column);
+    const float *x_scale = batch_table(job, X_SCALE, column), *offset = batch_table(job, OFFSET, column);
     const float *x = (const float *)job->x + at, *g = (const float *)grad + at;
     if (masks) g = masked_gradient(job, x, at, column, n, buffer);
     CPU_INDEPENDENT
@@ -273,7 +251,8 @@ static batch_job job_of(const cvr_kernel_args *a, const batch_work *w, int64_t a
                        .bf16 = a->outputs[0]->dtype == CVR_BF16,
                        .stream = streams(a),
                        .clamp = clamp_of(activation),
-                       .clamps = activation != CVR_ACTIVATION_NONE,
+                       .clamps = activation == CVR_ACTIVATION_RELU || activation == CVR_ACTIVATION_RELU6,
+                       .silu = activation == CVR_ACTIVATION_SILU,
                        .tables = w->wide,
                        .width = w->c.width};
 }
@@ -502,7 +481,7 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
     return CVR_OK;
 }
 
-#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"batch_norm2d", batch_run, batch_workspace, supports, 0, NORM_FLAGS, NULL},
     {"batch_norm2d_backward", backward_run, batch_workspace, supports, 3, NORM_FLAGS, NULL},

@@ -189,7 +189,7 @@ static int32_t backward_supports(const cvr_signature *sig, cvr_error *reason) {
     return cpu_rows_first_supports(sig, 2, reason);
 }
 
-#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"group_norm", forward_run, group_workspace, forward_supports, 0, NORM_FLAGS, NULL},
     {"group_norm_backward", backward_run, group_workspace, backward_supports, 3, NORM_FLAGS, NULL},

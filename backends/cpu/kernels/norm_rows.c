@@ -224,7 +224,7 @@ static int32_t backward_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define NORM_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"layer_norm", forward_run, forward_workspace, forward_supports, 0, NORM_FLAGS, NULL},
     {"layer_norm_backward", backward_run, backward_workspace, backward_supports, 3, NORM_FLAGS, NULL},

@@ -27,7 +27,6 @@ static int32_t multiply_add_supports(const cvr_signature *sig, cvr_error *reason
 }
 
 static const cpu_kernel kernels[] = {
-    {"peak_multiply_add", multiply_add_run, NULL, multiply_add_supports, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION,
-     NULL},
+    {"peak_multiply_add", multiply_add_run, NULL, multiply_add_supports, 0, CPU_KERNEL_FLAGS | CVR_KERNEL_BF16, NULL},
 };
 const cpu_kernel_table cpu_peak_bf16_kernels = {kernels, sizeof kernels / sizeof *kernels};

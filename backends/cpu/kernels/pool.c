@@ -186,7 +186,7 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "pictures of other or several element types");
 }
 
-#define POOL_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define POOL_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"avg_pool2d", avg_run, NULL, supports, 0, POOL_FLAGS, NULL},
     {"avg_pool2d_backward", avg_backward_run, NULL, supports, 0, POOL_FLAGS, NULL},

@@ -185,7 +185,7 @@ static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "pictures of other or several element types");
 }
 
-#define POOL_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define POOL_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"max_pool2d", max_run, NULL, supports, 0, POOL_FLAGS, NULL},
     {"max_pool2d_backward", max_backward_run, max_backward_workspace, supports, 0, POOL_FLAGS, NULL},

@@ -142,7 +142,7 @@ static int32_t one_type(const cvr_signature *sig, cvr_error *reason) {
     return CVR_OK;
 }
 
-#define COPY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define COPY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"permute", permute_run, NULL, one_type, 0, COPY_FLAGS, NULL},
     {"to_logical", to_logical_run, NULL, one_type, 0, COPY_FLAGS, NULL},

@@ -109,7 +109,7 @@ static int32_t table_of_f32(const cvr_signature *sig, cvr_error *reason) {
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "a table that is not f32, or numbers that are not i64");
 }
 
-#define COPY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_LOW_PRECISION)
+#define COPY_FLAGS (CPU_KERNEL_FLAGS | CVR_KERNEL_BF16)
 static const cpu_kernel kernels[] = {
     {"window_partition", partition_run, NULL, one_type, 0, COPY_FLAGS, NULL},
     {"window_merge", merge_run, NULL, one_type, 0, COPY_FLAGS, NULL},

@@ -90,6 +90,8 @@ int64_t cvr_batches_remainder(const cvr_batches *b);
 int32_t cvr_batches_begin(cvr_batches *b, int64_t epoch, int64_t first, cvr_error *err);
 /* The next batch in order; it stays until the next call. */
 int32_t cvr_batches_next(cvr_batches *b, cvr_batch *out, cvr_error *err);
+/* What the next call will give, where it is made already. */
+bool cvr_batches_peek(cvr_batches *b, cvr_batch *out);
 /* Bad samples left out so far. */
 int64_t cvr_batches_skipped(const cvr_batches *b);
 

@@ -84,10 +84,12 @@ void cvr_config_leave(cvr_config *c, const char *section, const char *file);
 int32_t cvr_config_finish(const cvr_config *c, cvr_error *err);
 /* Every effective setting: as config.ini (origins = false), or a line each with its origin. */
 void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out);
+/* As config.ini, in which one setting has another value; `instead` may be NULL. */
+void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, cvr_text *out);
 /* The settings that are not defaults, as a recipe. */
 void cvr_config_print_given(const cvr_config *c, cvr_text *out);
 void cvr_config_print_json(const cvr_config *c, cvr_text *out);
-/* Text and origin of one effective setting, or NULL; lives as long as the config. */
+/* Text and origin of one effective setting, or, before it is bound, as it was given; NULL. Live until the next call. */
 const char *cvr_config_get(cvr_config *c, const char *section, const char *key, const char **origin);
 
 /* Puts the place where a setting stands into an error about it, and returns the status. */

@@ -38,14 +38,21 @@ void cvr_plugins_close(cvr_plugins **p);
  */
 int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, const void **desc, cvr_error *err);
 /*
- * Kernels of an op for a backend, best first: those whose plugin loads and whose ISA this machine has. `backend` NULL:
- * all that are plain functions of the host (payload cpu.fn/1), whoever they were made for. The list
- * belongs to `p` and stays until the next plugin is loaded. Kernels whose payload nobody here knows are not in it.
+ * Kernels of an op for a backend, best first: those whose plugin loads, and whose ISA this machine has where they are
+ * plain functions of the host. Whether a device takes the others is for its owner to ask (cvr_device_takes). `backend`
+ * NULL: all that are plain functions of the host, whoever they were made for. The list belongs to `p` and stays until
+ * the next plugin is loaded.
  */
 int32_t cvr_plugins_kernels(cvr_plugins *p, const cvr_op_desc *op, const char *backend,
                             const cvr_kernel_desc *const **kernels, size_t *n, cvr_error *err);
 /* The kernels of an op that cvr_plugins_kernels() leaves out, and why, after each other. */
 void cvr_plugins_passed_over(const cvr_plugins *p, const cvr_op_desc *op, cvr_text *t);
+/* One line for each group of kernels of this plugin that nothing here can launch, and why; after load_all. */
+void cvr_plugins_dormant(const cvr_plugins *p, const char *id, cvr_text *lines);
+/* Whether a kernel is a plain function of the host. */
+static inline bool cvr_kernel_is_host(const cvr_kernel_desc *k) {
+    return strcmp(k->payload_kind, CVR_PAYLOAD_CPU_FN) == 0;
+}
 /* The i-th name of this kind that any manifest or the core provides, in byte order; NULL past the end. The text lives
  * as long as `p`. */
 const char *cvr_plugins_name(cvr_plugins *p, const char *kind, size_t i);

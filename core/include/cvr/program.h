@@ -19,10 +19,20 @@
 
 typedef struct cvr_device cvr_device;
 
-int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const char *backend, int64_t index,
+typedef struct cvr_device_choice {
+    const char *backend;
+    int64_t index;
+    const void *attrs; /* the backend's own settings, packed; NULL: its defaults */
+} cvr_device_choice;
+
+int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const cvr_device_choice *which,
                         const cvr_threadpool *pool, cvr_error *err);
+/* Waits for what is under way. */
 void cvr_device_close(cvr_device **d);
 const cvr_backend_desc *cvr_device_backend(const cvr_device *d);
+const cvr_device_info *cvr_device_info_of(const cvr_device *d);
+/* Whether the device launches a kernel of this kind, and has the features that it needs; else `why`. */
+bool cvr_device_takes(const cvr_device *d, const cvr_kernel_desc *k, char *why, size_t size);
 void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size);
 /*
  * Puts a backend of the caller's in the place of the device's own, which it is to call, for those who look at every
@@ -31,7 +41,7 @@ void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size);
 typedef int32_t (*cvr_host_run_fn)(void *self, const cvr_launch *launch, cvr_error *err);
 void cvr_device_replace(cvr_device *d, const cvr_backend_desc *backend, void *self, cvr_host_run_fn run_host);
 void *cvr_device_self(const cvr_device *d);
-/* Device memory: one block. */
+/* Device memory: one block, at most max_allocation bytes. Free waits for what is under way. */
 int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err);
 void cvr_device_free(cvr_device *d, void *address);
 
@@ -253,10 +263,30 @@ typedef struct cvr_program cvr_program;
  * program. */
 int32_t cvr_program_plan(cvr_program **out, cvr_graph *g, cvr_device *d, const cvr_threadpool *pool, uint32_t fallback,
                          cvr_error *err);
-/* Bytes of arena that this program needs; several programs may share one, the largest need decides. */
+/* Bytes of arena that this program needs. */
 uint64_t cvr_program_arena_bytes(const cvr_program *p);
+
+/*
+ * An arena is the memory of programs on a device, which share it: they run one after another, and what lies in it lasts
+ * no longer than a run. It is as many blocks as the device's max_allocation makes it, and on a device whose memory the
+ * host does not see two landing zones, so that the inputs of a run can be uploaded while the one before goes on.
+ */
+typedef struct cvr_arena cvr_arena;
+/* Large enough for each of the programs. Around each block lie `margin` bytes, a multiple of 64, that belong to nobody.
+ */
+int32_t cvr_arena_create(cvr_arena **out, cvr_device *d, cvr_program *const *programs, size_t n, uint64_t margin,
+                         cvr_error *err);
+/* Makes it large enough for these as well; blocks that are keep their memory. Programs have to be bound again. */
+int32_t cvr_arena_grow(cvr_arena *a, cvr_program *const *programs, size_t n, cvr_error *err);
+bool cvr_arena_fits(const cvr_arena *a, const cvr_program *p);
+uint64_t cvr_arena_bytes(const cvr_arena *a);
+/* The device address and size of its i-th block; NULL past the last. */
+void *cvr_arena_block(const cvr_arena *a, size_t i, uint64_t *bytes);
+/* Its programs have to be bound again before they run. */
+void cvr_arena_destroy(cvr_arena **a);
+
 /* Gives the program its memory and records its launches; again, where it had memory before. */
-int32_t cvr_program_bind(cvr_program *p, void *arena, cvr_error *err);
+int32_t cvr_program_bind(cvr_program *p, cvr_arena *arena, cvr_error *err);
 void cvr_program_destroy(cvr_program **p);
 /* Looked up once, before the first step; -1 where there is none. Names are inputs', scalars' and outputs', as many as
  * the graph has. Scalars wait on the host for the next run, which takes all of them at once; 0 until written. */
@@ -267,9 +297,18 @@ int32_t cvr_program_input(const cvr_program *p, size_t i);
 /* The slot of a value that is an output (cvr_io_output.value), or -1. */
 int32_t cvr_program_slot_of(const cvr_program *p, cvr_value v);
 const cvr_type *cvr_program_slot_type(const cvr_program *p, int32_t slot);
+/* Writes something for the next run, and that alone; a device that can takes it while the run before goes on.
+ * begin_write may come back before that is done: then the bytes stay as they are until cvr_program_run has returned. */
 int32_t cvr_program_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
+int32_t cvr_program_begin_write(cvr_program *p, int32_t slot, const void *memory_order, cvr_error *err);
+/* Whether all inputs of the next run have been written, and no other program that shares the arena has written since.
+ * False where the host sees the device's memory: there, nothing lands. */
+bool cvr_program_landed(const cvr_program *p);
+/* Reads when the last run is done. */
 int32_t cvr_program_read(cvr_program *p, int32_t slot, void *memory_order, cvr_error *err);
+/* Starts a run; on a device it may go on when this returns. Whatever fails then fails the next read or wait. */
 int32_t cvr_program_run(cvr_program *p, cvr_error *err);
+int32_t cvr_program_wait(cvr_program *p, cvr_error *err);
 /* Whether the last run left its updates out, as a gradient plugin, or cvr_graph_guard, vetoed them. */
 bool cvr_program_vetoed(const cvr_program *p);
 uint64_t cvr_program_id(const cvr_program *p);

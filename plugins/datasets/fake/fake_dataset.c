@@ -130,7 +130,7 @@ static void describe(const void *self, int64_t index, char *buf, uint64_t size) 
 
 static const cvr_attr_desc *const attrs[] = {
     CVR_ATTR(INT, "size", "1000", "number of pictures in each split", CVR_ATTR_BETWEEN(1, 1e12)),
-    CVR_ATTR(INT, "classes", "10", "number of classes", CVR_ATTR_BETWEEN(1, 1e6)),
+    CVR_ATTR(INT, "classes", "10", "number of classes", CVR_ATTR_BETWEEN(1, 65536)),
     CVR_ATTR(BOOL, "masks", "no", "also a class for every pixel"),
 };
 

@@ -134,6 +134,22 @@ static int32_t find_base(yolo_plan *p, const char *file, const cvr_dataset_args 
     return CVR_OK;
 }
 
+/* The description names what is in none of the folders: each of them is told once. */
+static int32_t not_found(const char *file, const char *name, const char *const *folders, cvr_error *err) {
+    char places[700] = "";
+    for (const char *const *f = folders; *f; f++) {
+        const size_t n = strlen(places);
+        int32_t told = 0;
+        for (const char *const *g = folders; g < f; g++) told = told || strcmp(*g, *f) == 0;
+        if (!told && n < sizeof places - 1)
+            (void)snprintf(places + n, sizeof places - n, "%s%.300s", n ? ", " : "", **f ? *f : "/");
+    }
+    return fail_at(file,
+                   cvr_fail(err, CVR_ERR_IO, "`%.200s` is in none of these folders: %s; correct the path, or move it",
+                            name, places),
+                   err);
+}
+
 static int32_t find_entry(const char *file, const char *base, const char *name, char path[YOLO_PATH], cvr_error *err) {
     char own[YOLO_PATH], above[YOLO_PATH];
     const char *const folders[] = {base, own, above, NULL};
@@ -142,7 +158,8 @@ static int32_t find_entry(const char *file, const char *base, const char *name, 
     (void)snprintf(above, sizeof above, "%s", own);
     cut_name(above);
     CVR_TRY(find_in(folders, name, path, err));
-    if (access(path, F_OK) == 0 || strncmp(name, "../", 3) != 0) return CVR_OK;
+    if (access(path, F_OK) == 0 || name[0] == '/') return CVR_OK;
+    if (strncmp(name, "../", 3) != 0) return not_found(file, name, folders, err);
     return dataset_path(path, YOLO_PATH, base, name + 3, err); /* Roboflow: ../train/images beside data.yaml */
 }
 

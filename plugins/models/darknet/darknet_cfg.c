@@ -1,8 +1,11 @@
 /* Darknet's .cfg files as sections and options; see the header. */
 #include "darknet_cfg.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int32_t darknet_cfg_fail(const darknet_cfg *c, uint32_t line, cvr_error *err, const char *format, ...) {
     char text[sizeof err->message];
@@ -101,7 +104,13 @@ int32_t darknet_cfg_parse(const cvr_host *host, const char *path, const char *by
 
 /* The whole file, at most a byte more than may be. Free with the host. */
 static int32_t read_bytes(const cvr_host *host, const char *path, char **bytes, uint64_t *n, cvr_error *err) {
-    FILE *f = fopen(path, "rb");
+    struct stat st;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for who writes into it */
+    const int regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    FILE *f = regular ? fdopen(fd, "rb") : NULL;
+    if (!f && fd >= 0) (void)close(fd);
+    if (fd >= 0 && !regular)
+        return cvr_fail_at(err, path, 0, cvr_fail(err, CVR_ERR_IO, "is not a regular file; correct model.cfg"));
     if (!f)
         return cvr_fail_at(err, path, 0,
                            cvr_fail(err, CVR_ERR_IO, "cannot be opened (%s); correct model.cfg", strerror(errno)));
@@ -216,20 +225,37 @@ int32_t darknet_cfg_ints(const darknet_cfg *c, const darknet_section *s, const c
     return CVR_OK;
 }
 
-/* Whether `key` is one of the words of `list`. */
-static int is_listed(const char *list, const char *key) {
+/* What follows `key` in a word of `list`: a blank, or `=` and a number. NULL: there is no such word. */
+static const char *after_word(const char *list, const char *key) {
     const size_t n = strlen(key);
-    for (const char *p = list; (p = strstr(p, key)); p += n)
-        if (p > list && p[-1] == ' ' && p[n] == ' ') return 1;
-    return 0;
+    for (const char *p = list; n && (p = strstr(p, key)); p += n)
+        if (p > list && p[-1] == ' ' && (p[n] == ' ' || p[n] == '=')) return p + n;
+    return NULL;
+}
+
+static int is_number(const char *text, double x) {
+    char *end;
+    const double number = strtod(text, &end);
+    return end != text && !*end && number == x;
+}
+
+/* Of several the last one counts. */
+void darknet_cfg_ignore(const darknet_cfg *c, const darknet_section *s, const char *key) {
+    const darknet_option *o = darknet_cfg_find(c, s, key);
+    if (o) c->options[o - c->options].ignored = 1;
 }
 
 int32_t darknet_cfg_check_used(const darknet_cfg *c, const darknet_section *s, const char *passed, const char *zero,
                                cvr_error *err) {
     for (uint32_t i = s->first; i < s->first + s->count; i++) {
-        const darknet_option *o = &c->options[i];
-        if (o->used || is_listed(passed, o->key)) continue;
-        if (!is_listed(zero, o->key))
+        darknet_option *o = &c->options[i];
+        const char *after = after_word(passed, o->key);
+        if (o->used) continue;
+        if (after) {
+            o->ignored = *after == '=' && !is_number(o->value, strtod(after + 1, NULL));
+            continue;
+        }
+        if (!after_word(zero, o->key))
             return darknet_cfg_fail(c, o->line, err,
                                     "[%.40s] has no key `%.60s` that cvrun knows; correct its name, or delete the line",
                                     s->name, o->key);

@@ -15,7 +15,9 @@
 typedef struct darknet_option {
     const char *key, *value;
     uint32_t line;
-    uint32_t used;
+    uint32_t used;    /* somebody has asked for it */
+    uint32_t ignored; /* it says something that has no effect here */
+    uint32_t reserved;
 } darknet_option;
 
 typedef struct darknet_section {
@@ -56,9 +58,13 @@ int32_t darknet_cfg_ints(const darknet_cfg *c, const darknet_section *s, const c
                          int64_t *out, uint32_t most, uint32_t *n, cvr_error *err);
 int32_t darknet_cfg_floats(const darknet_cfg *c, const darknet_section *s, const char *key, const double bounds[2],
                            double *out, uint32_t most, uint32_t *n, cvr_error *err);
-/* A key that nobody has asked for is a failure, but for those of `passed`, which say nothing that matters here, and of
- * `zero` where their value is 0: texts with a blank around each word. */
+/* A key that nobody has asked for is a failure, but for those of two lists, texts with a blank around each word.
+ * `passed` has keys that say nothing that matters here, and as `key=number` those that are ignored where their value is
+ * another. Those of `zero` must have the value 0. */
 int32_t darknet_cfg_check_used(const darknet_cfg *c, const darknet_section *s, const char *passed, const char *zero,
                                cvr_error *err);
+
+/* What a key says has no effect: it is ignored, although somebody has asked for it. */
+void darknet_cfg_ignore(const darknet_cfg *c, const darknet_section *s, const char *key);
 
 #endif

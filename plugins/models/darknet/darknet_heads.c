@@ -74,18 +74,23 @@ static int32_t read_loss(const darknet_cfg *c, const darknet_section *s, darknet
     return read_box_kind(c, s, h, err);
 }
 
+/* Suppression is that of Darknet's greedynms, which is its default. */
+static void look_at_nms_kind(const darknet_cfg *c, const darknet_section *s) {
+    const darknet_option *o = darknet_cfg_find(c, s, "nms_kind");
+    if (o && strcmp(o->value, "greedynms") != 0 && strcmp(o->value, "default") != 0)
+        darknet_cfg_ignore(c, s, "nms_kind");
+}
+
 static int32_t read_yolo(const darknet_cfg *c, const darknet_section *s, darknet_head *h, cvr_error *err) {
     static const char passed[] =
-        " max resize track counters_per_class nms_kind uc_normalizer stopbackward "
-        "objectness_smooth show_details embedding_layer track_history_size sim_thresh dets_for_track "
-        "dets_for_show track_ciou_norm ";
-    static const double randoms[2] = {0, 10}; /* by how much sizes differ; 1 is what Darknet's first had */
-    double random;
+        " max show_details resize=1 track=0 counters_per_class=1 uc_normalizer=1 stopbackward=0 objectness_smooth=0 "
+        "embedding_layer=0 track_history_size=0 sim_thresh=0 dets_for_track=0 dets_for_show=0 track_ciou_norm=0 ";
+    static const double randoms[2] = {0, 10};
     CVR_TRY(read_loss(c, s, h, err));
     CVR_TRY(darknet_cfg_float(c, s, "jitter", 0.2, shares, &h->jitter, err));
     CVR_TRY(darknet_cfg_float(c, s, "beta_nms", NMS, shares, &h->nms, err));
-    CVR_TRY(darknet_cfg_float(c, s, "random", 0, randoms, &random, err));
-    h->random = random > 0;
+    CVR_TRY(darknet_cfg_float(c, s, "random", 0, randoms, &h->random, err));
+    look_at_nms_kind(c, s);
     return darknet_cfg_check_used(c, s, passed, " focal_loss map ", err);
 }
 

@@ -157,17 +157,17 @@ typedef struct layer_kind {
 } layer_kind;
 
 static const layer_kind kinds[] = {
-    {"convolutional", "conv", DARKNET_CONVOLUTIONAL, read_convolutional, " stopbackward dontload train share_index ",
+    {"convolutional", "conv", DARKNET_CONVOLUTIONAL, read_convolutional, " stopbackward=0 dontload=0 train=1 ",
      " flipped binary xnor bin_output use_bin_output antialiasing assisted_excitation sway rotate stretch "
-     "stretch_sway deform coordconv grad_centr reverse dontloadscales "},
-    {"connected", "conn", DARKNET_CONNECTED, read_connected, " stopbackward ", " flipped dontload "},
-    {"maxpool", "max", DARKNET_MAXPOOL, read_maxpool, " stopbackward ", " maxpool_depth antialiasing "},
-    {"avgpool", "avg", DARKNET_AVGPOOL, NULL, " stopbackward ", " "},
-    {"route", "", DARKNET_ROUTE, read_route, " stopbackward ", " "},
-    {"shortcut", "", DARKNET_SHORTCUT, read_shortcut, " stopbackward ", " "},
-    {"upsample", "", DARKNET_UPSAMPLE, read_upsample, " stopbackward ", " "},
-    {"reorg", "", DARKNET_REORG, read_reorg, " stopbackward ", " flatten extra "},
-    {"dropout", "", DARKNET_DROPOUT, read_dropout, " stopbackward ",
+     "stretch_sway deform coordconv grad_centr reverse dontloadscales share_index "},
+    {"connected", "conn", DARKNET_CONNECTED, read_connected, " stopbackward=0 ", " flipped dontload "},
+    {"maxpool", "max", DARKNET_MAXPOOL, read_maxpool, " stopbackward=0 ", " maxpool_depth antialiasing "},
+    {"avgpool", "avg", DARKNET_AVGPOOL, NULL, " stopbackward=0 ", " "},
+    {"route", "", DARKNET_ROUTE, read_route, " stopbackward=0 ", " "},
+    {"shortcut", "", DARKNET_SHORTCUT, read_shortcut, " stopbackward=0 ", " "},
+    {"upsample", "", DARKNET_UPSAMPLE, read_upsample, " stopbackward=0 ", " "},
+    {"reorg", "", DARKNET_REORG, read_reorg, " stopbackward=0 ", " flatten extra "},
+    {"dropout", "", DARKNET_DROPOUT, read_dropout, " stopbackward=0 ",
      " dropblock dropblock_size_rel dropblock_size_abs "},
     {"softmax", "soft", DARKNET_SOFTMAX, read_softmax, " noloss ", " spatial "},
     {"cost", "", DARKNET_COST, NULL, " type scale ratio noobj thresh ", " "},

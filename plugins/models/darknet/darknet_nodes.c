@@ -52,6 +52,17 @@ static int64_t filters_of(const darknet_build *b, uint32_t i) {
     return b->num_classes;
 }
 
+void darknet_note_heads(const darknet_build *b) {
+    const darknet_plan *p = b->plan;
+    for (uint32_t k = 0; k < p->n_heads; k++) {
+        const uint32_t i = p->heads[k].layer - 1;
+        const int64_t anchors = darknet_plan_shares(p, i) ? 0 : p->heads[k].n_mask;
+        darknet_note_head(&(darknet_head_shape){i, filters_of(b, i), anchors, 5});
+    }
+    for (uint32_t i = 0; i < p->n_layers && !p->n_heads; i++)
+        if (p->layers[i].feeds_result) darknet_note_head(&(darknet_head_shape){i, filters_of(b, i), 1, 0});
+}
+
 static cvr_value convolutional(darknet_build *b, uint32_t i) {
     const darknet_layer *l = &b->plan->layers[i];
     const net_conv2d c = {filters_of(b, i), l->size, l->stride, l->padding, l->groups, !l->normalized};

@@ -4,19 +4,21 @@
 
 /* ---- [net] ---- */
 
-/* Keys that concern Darknet's own loop, or transforms that a recipe has in [augment]. */
+/* Keys that are about Darknet's memory, speed and windows, and those that are ignored where they say more than nothing.
+ */
 static const char passed_net[] =
-    " subdivisions time_steps notruth policy step scale gamma adam B1 B2 eps angle aspect ratio min_crop max_crop "
-    "min_ratio "
-    "random_crop center clip inputs flip cutmix mixup gaussian_noise blur label_smooth_eps track augment_speed "
-    "sequential_subdivisions try_fix_nan seq_scales optimized_memory workspace_size_limit_MB max_chart_loss ema_alpha "
-    "dynamic_minibatch resize_step num_sigmas_reject_badlabels badlabels_rejection_percentage reject_threshold "
-    "mosaic_bound contrastive unsupervised init_sequential_subdivisions loss_scale cudnn_half show_receptive_field "
-    "num_boxes max_boxes weights_reject_freq equidistant_point use_cuda_graph ";
+    " subdivisions time_steps notruth inputs track augment_speed optimized_memory workspace_size_limit_MB cudnn_half "
+    "show_receptive_field num_boxes max_boxes use_cuda_graph try_fix_nan loss_scale "
+    "gamma=0 aspect=1 ratio=1 min_ratio=0 max_ratio=0 random_crop=0 random=0 center=0 clip=0 cutmix=0 mixup=0 "
+    "gaussian_noise=0 blur=0 label_smooth_eps=0 sequential_subdivisions=1 seq_scales=1 max_chart_loss=0 ema_alpha=0 "
+    "dynamic_minibatch=0 num_sigmas_reject_badlabels=0 badlabels_rejection_percentage=0 reject_threshold=0 "
+    "mosaic_bound=0 contrastive=0 contrastive_jit_flip=0 contrastive_color=0 unsupervised=0 "
+    "init_sequential_subdivisions=1 weights_reject_freq=0 equidistant_point=0 sgdr_mult=2 ";
+
+static const int64_t counts[2] = {0, 1000000000}, yes_no[2] = {0, 1};
 
 static int32_t read_ints(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
-    static const int64_t batches[2] = {1, 65536}, sides[2] = {0, 16384}, counts[2] = {0, 1000000000},
-                         channels[2] = {1, 16}, few[2] = {0, 3};
+    static const int64_t batches[2] = {1, 65536}, sides[2] = {0, 16384}, channels[2] = {1, 16}, few[2] = {0, 3};
     CVR_TRY(darknet_cfg_int(c, s, "batch", 1, batches, &n->batch, err));
     CVR_TRY(darknet_cfg_int(c, s, "width", 0, sides, &n->width, err));
     CVR_TRY(darknet_cfg_int(c, s, "height", 0, sides, &n->height, err));
@@ -28,39 +30,95 @@ static int32_t read_ints(const darknet_cfg *c, const darknet_section *s, darknet
     return darknet_cfg_int(c, s, "letter_box", 0, few, &n->letter_box, err);
 }
 
-static int32_t read_floats(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
-    static const double rates[2] = {0, 1000}, shares[2] = {0, 0.999999}, powers[2] = {0, 100}, hues[2] = {0, 0.5},
-                        factors[2] = {0, 100};
-    CVR_TRY(darknet_cfg_float(c, s, "learning_rate", 0.001, rates, &n->learning_rate, err));
-    CVR_TRY(darknet_cfg_float(c, s, "momentum", 0.9, shares, &n->momentum, err));
-    CVR_TRY(darknet_cfg_float(c, s, "decay", 0.0001, rates, &n->decay, err));
+static int32_t read_pictures(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
+    static const int64_t sides[2] = {1, 65499}, multiples[2] = {1, 1024};
+    static const double hues[2] = {0, 0.5}, factors[2] = {0, 100}, angles[2] = {0, 180};
     CVR_TRY(darknet_cfg_float(c, s, "hue", 0, hues, &n->hue, err));
     CVR_TRY(darknet_cfg_float(c, s, "saturation", 1, factors, &n->saturation, err));
     CVR_TRY(darknet_cfg_float(c, s, "exposure", 1, factors, &n->exposure, err));
-    return darknet_cfg_float(c, s, "power", 4, powers, &n->power, err);
+    CVR_TRY(darknet_cfg_float(c, s, "angle", 0, angles, &n->angle, err));
+    CVR_TRY(darknet_cfg_int(c, s, "flip", 1, yes_no, &n->flip, err));
+    CVR_TRY(darknet_cfg_int(c, s, "resize_step", 32, multiples, &n->resize_step, err));
+    CVR_TRY(darknet_cfg_int(c, s, "min_crop", n->width, sides, &n->min_crop, err));
+    CVR_TRY(darknet_cfg_int(c, s, "max_crop", 2 * n->width, sides, &n->max_crop, err));
+    if (n->max_crop < n->min_crop)
+        return darknet_cfg_fail(c, s->line, err, "[net]: max_crop=%lld is below min_crop=%lld; raise it",
+                                (long long)n->max_crop, (long long)n->min_crop);
+    return CVR_OK;
 }
 
-/* policy=steps: the rate is multiplied by the i-th scale from the i-th step on. */
+static int32_t read_optimizer(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
+    static const double rates[2] = {0, 1000}, shares[2] = {0, 0.999999}, small[2] = {1e-30, 1};
+    CVR_TRY(darknet_cfg_float(c, s, "learning_rate", 0.001, rates, &n->learning_rate, err));
+    CVR_TRY(darknet_cfg_float(c, s, "momentum", 0.9, shares, &n->momentum, err));
+    CVR_TRY(darknet_cfg_float(c, s, "decay", 0.0001, rates, &n->decay, err));
+    CVR_TRY(darknet_cfg_int(c, s, "adam", 0, yes_no, &n->adam, err));
+    CVR_TRY(darknet_cfg_float(c, s, "B1", 0.9, shares, &n->beta1, err));
+    CVR_TRY(darknet_cfg_float(c, s, "B2", 0.999, shares, &n->beta2, err));
+    return darknet_cfg_float(c, s, "eps", 1e-7, small, &n->eps, err);
+}
+
+/* ---- the learning rate ---- */
+
+static int32_t read_policy(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
+    static const struct {
+        const char *name;
+        darknet_policy policy;
+    } all[] = {{"constant", DARKNET_CONSTANT},
+               {"steps", DARKNET_STEPS},
+               {"step", DARKNET_STEP},
+               {"poly", DARKNET_POLY},
+               {"sgdr", DARKNET_SGDR},
+               {"exp", DARKNET_POLICY_UNKNOWN},
+               {"sig", DARKNET_POLICY_UNKNOWN},
+               {"sigmoid", DARKNET_POLICY_UNKNOWN},
+               {"random", DARKNET_POLICY_UNKNOWN}};
+    const darknet_option *o = darknet_cfg_find(c, s, "policy");
+    n->policy = DARKNET_CONSTANT;
+    for (size_t i = 0; o && i < sizeof all / sizeof *all; i++)
+        if (strcmp(o->value, all[i].name) == 0) {
+            n->policy = all[i].policy;
+            if (n->policy == DARKNET_POLICY_UNKNOWN) darknet_cfg_ignore(c, s, "policy");
+            return CVR_OK;
+        }
+    return o ? darknet_cfg_fail(c, o->line, err,
+                                "policy=%.40s: known are constant, steps, step, poly, sgdr, exp, sig and random",
+                                o->value)
+             : CVR_OK;
+}
+
+/* policy=steps: the rate is multiplied by the i-th scale from the i-th step on. Official files have a step of -1 for a
+ * scale that holds from the start. */
 static int32_t read_steps(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
-    static const int64_t counts[2] = {0, 1000000000};
+    static const int64_t places[2] = {-1000000000, 1000000000};
     static const double factors[2] = {1e-9, 1e9};
-    const darknet_option *policy = darknet_cfg_find(c, s, "policy");
     uint32_t n_scales;
-    CVR_TRY(darknet_cfg_ints(c, s, "steps", counts, n->steps, DARKNET_MOST_STEPS, &n->n_steps, err));
+    CVR_TRY(darknet_cfg_ints(c, s, "steps", places, n->steps, DARKNET_MOST_STEPS, &n->n_steps, err));
     CVR_TRY(darknet_cfg_floats(c, s, "scales", factors, n->scales, DARKNET_MOST_STEPS, &n_scales, err));
-    n->has_policy_steps = policy && strcmp(policy->value, "steps") == 0;
-    n->has_policy_poly = policy && strcmp(policy->value, "poly") == 0;
-    if (n->has_policy_steps && n->n_steps != n_scales)
-        return darknet_cfg_fail(c, policy->line, err, "policy=steps: %u steps and %u scales; each step has one scale",
-                                n->n_steps, n_scales);
+    if (n->policy == DARKNET_STEPS && n->n_steps != n_scales)
+        return darknet_cfg_fail(c, darknet_cfg_find(c, s, "policy")->line, err,
+                                "policy=steps: %u steps and %u scales; each step has one scale", n->n_steps, n_scales);
     return CVR_OK;
+}
+
+static int32_t read_schedule(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
+    static const double rates[2] = {0, 1000}, powers[2] = {0, 100}, factors[2] = {1e-9, 1e9};
+    static const int64_t steps[2] = {1, 1000000000};
+    CVR_TRY(read_policy(c, s, n, err));
+    CVR_TRY(read_steps(c, s, n, err));
+    CVR_TRY(darknet_cfg_float(c, s, "power", 4, powers, &n->power, err));
+    CVR_TRY(darknet_cfg_int(c, s, "step", 1, steps, &n->step, err));
+    CVR_TRY(darknet_cfg_float(c, s, "scale", 1, factors, &n->scale, err));
+    CVR_TRY(darknet_cfg_float(c, s, "learning_rate_min", 1e-5, rates, &n->lr_min, err));
+    return darknet_cfg_int(c, s, "sgdr_cycle", n->max_batches, counts, &n->cycle, err);
 }
 
 static int32_t read_net(darknet_plan *p, cvr_error *err) {
     const darknet_section *s = &p->cfg.sections[0];
     CVR_TRY(read_ints(&p->cfg, s, &p->net, err));
-    CVR_TRY(read_floats(&p->cfg, s, &p->net, err));
-    CVR_TRY(read_steps(&p->cfg, s, &p->net, err));
+    CVR_TRY(read_pictures(&p->cfg, s, &p->net, err));
+    CVR_TRY(read_optimizer(&p->cfg, s, &p->net, err));
+    CVR_TRY(read_schedule(&p->cfg, s, &p->net, err));
     return darknet_cfg_check_used(&p->cfg, s, passed_net, " ", err);
 }
 
@@ -146,4 +204,21 @@ int64_t darknet_plan_stride(const darknet_plan *p) {
     double largest = 1;
     for (uint32_t i = 0; i < p->n_layers; i++) largest = fmax(largest, p->layers[i].down);
     return (int64_t)ceil(largest);
+}
+
+/* Whether layer `k` reads layer `from`: those that it names, and the layer before it, but for a route. */
+static int32_t reads(const darknet_plan *p, uint32_t k, uint32_t from) {
+    const darknet_layer *l = &p->layers[k];
+    for (uint32_t i = 0; i < l->n_from; i++)
+        if ((uint32_t)l->from[i] == from) return 1;
+    return l->kind != DARKNET_ROUTE && k == from + 1;
+}
+
+/* A head gives what it reads, so that who reads the head reads layer i. */
+int32_t darknet_plan_shares(const darknet_plan *p, uint32_t i) {
+    for (uint32_t k = i + 1; k < p->n_layers; k++) {
+        const int32_t own = k == i + 1 && p->layers[k].kind == DARKNET_HEAD;
+        if ((!own && reads(p, k, i)) || (k > i + 1 && reads(p, k, i + 1))) return 1;
+    }
+    return 0;
 }

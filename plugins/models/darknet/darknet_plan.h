@@ -38,7 +38,8 @@ typedef struct darknet_head {
     double ignore_thresh, iou_thresh, scale_x_y;
     double box_weight, objectness_weight, class_weight, max_delta, label_smooth;
     int64_t box_kind; /* CVR_YOLO_BOX_* of ops/yolo.h */
-    int64_t new_coords, random;
+    int64_t new_coords;
+    double random; /* 0: pictures have one size; 1: the network's own sizes; else by how much they differ */
     double jitter, nms;
 } darknet_head;
 
@@ -54,11 +55,23 @@ typedef struct darknet_layer {
     double down; /* pixels of the picture to one of this layer's; 0: it has none */
 } darknet_layer;
 
+/* How the learning rate changes. */
+typedef enum darknet_policy {
+    DARKNET_CONSTANT,
+    DARKNET_STEPS,
+    DARKNET_STEP,
+    DARKNET_POLY,
+    DARKNET_SGDR,
+    DARKNET_POLICY_UNKNOWN /* Darknet has it, cvrun has not */
+} darknet_policy;
+
 /* What [net] says. */
 typedef struct darknet_net {
-    int64_t batch, width, height, channels, burn_in, max_batches, mosaic, letter_box;
+    int64_t batch, width, height, channels, burn_in, max_batches, mosaic, letter_box, flip, adam, resize_step;
+    int64_t step, cycle, min_crop, max_crop;
     double learning_rate, momentum, decay, hue, saturation, exposure, power;
-    uint32_t n_steps, has_policy_steps, has_policy_poly, has_letter_box;
+    double scale, lr_min, beta1, beta2, eps, angle;
+    uint32_t n_steps, policy, has_letter_box, reserved;
     int64_t steps[DARKNET_MOST_STEPS];
     double scales[DARKNET_MOST_STEPS];
 } darknet_net;
@@ -80,6 +93,9 @@ void darknet_plan_close(darknet_plan *p);
 
 /* What sides of pictures must be multiples of. */
 int64_t darknet_plan_stride(const darknet_plan *p);
+
+/* Whether what layer i gives goes anywhere but to the head behind it. */
+int32_t darknet_plan_shares(const darknet_plan *p, uint32_t i);
 
 /* darknet_layers.c: layer number p->n_layers of a section. */
 int32_t darknet_layer_read(darknet_plan *p, const darknet_section *s, cvr_error *err);

@@ -42,6 +42,7 @@ static int32_t build_layers(darknet_build *b, const cvr_io *io, cvr_error *err) 
         darknet_put_boxes(b, &e);
     else
         put_logits(b, io);
+    if (b->n.status == CVR_OK) darknet_note_heads(b);
     return b->n.status;
 }
 

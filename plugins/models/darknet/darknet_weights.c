@@ -6,18 +6,58 @@
  * (darknet_nodes.c says how its parameters are called).
  */
 #include "darknet.h"
+#include <pthread.h>
 #include <stdlib.h>
 
 #define MOST_LAYERS (DARKNET_MOST_SECTIONS - 1)
 #define HEADER_MOST 20u
+#define MOST_NUMBERS (65536u + 5u)
 
 enum { WEIGHT, BIAS, SCALE, MEAN, VARIANCE, PARTS };
 
 typedef struct layer_parts {
     const cvr_weight *parts[PARTS];
     uint32_t connected;
-    uint32_t head; /* the number of classes decides how many filters it has */
+    uint32_t head;            /* the number of classes decides how many filters it has */
+    darknet_head_shape shape; /* of a head */
 } layer_parts;
+
+/* ---- heads of networks that were built ---- */
+
+/*
+ * A network's tensors do not tell how many anchors a head has, and without them a file that is cut looks like one of
+ * other classes. So the heads of the last networks that this process has built are kept here.
+ */
+#define MOST_SHAPES 256u
+static struct {
+    pthread_mutex_t lock;
+    darknet_head_shape all[MOST_SHAPES]; /* of a layer and its filters the last one */
+    uint64_t n;                          /* that were ever added; those before the last MOST_SHAPES are forgotten */
+} shapes = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Under the lock; NULL where there is none. */
+static darknet_head_shape *find_noted(uint32_t layer, int64_t filters) {
+    for (uint64_t i = 0; i < shapes.n && i < MOST_SHAPES; i++)
+        if (shapes.all[i].layer == layer && shapes.all[i].filters == filters) return &shapes.all[i];
+    return NULL;
+}
+
+void darknet_note_head(const darknet_head_shape *shape) {
+    (void)pthread_mutex_lock(&shapes.lock);
+    darknet_head_shape *to = find_noted(shape->layer, shape->filters);
+    if (!to) to = &shapes.all[shapes.n++ % MOST_SHAPES];
+    *to = *shape;
+    (void)pthread_mutex_unlock(&shapes.lock);
+}
+
+/* Of no anchors where none was noted. */
+static darknet_head_shape shape_of(uint32_t layer, int64_t filters) {
+    (void)pthread_mutex_lock(&shapes.lock);
+    const darknet_head_shape *noted = find_noted(layer, filters);
+    const darknet_head_shape found = noted ? *noted : (darknet_head_shape){layer, filters, 0, 0};
+    (void)pthread_mutex_unlock(&shapes.lock);
+    return found;
+}
 
 /* ---- the network's tensors by layers ---- */
 
@@ -114,7 +154,11 @@ static int32_t open_layers(const cvr_host *host, const cvr_weight *const *weight
     if (!layers) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     memset(layers, 0, MOST_LAYERS * sizeof *layers);
     CVR_TRY(sort_parts(weights, n, layers, err));
-    for (uint32_t i = 0; i < MOST_LAYERS; i++) CVR_TRY(check_layer(&layers[i], i, err));
+    for (uint32_t i = 0; i < MOST_LAYERS; i++) {
+        CVR_TRY(check_layer(&layers[i], i, err));
+        const cvr_weight *w = layers[i].parts[WEIGHT];
+        if (layers[i].head && w) layers[i].shape = shape_of(i, w->shape[0]);
+    }
     return CVR_OK;
 }
 
@@ -172,21 +216,25 @@ static file_end find_end(const layer_parts *layers, uint64_t have) {
     return e;
 }
 
-/* How many filters a head has in the file, of `filters` in the network: all heads have as many times more or fewer as
- * they have in all. 0: not a whole number. */
-static int64_t head_filters(const file_end *e, int64_t filters) {
-    const uint64_t rest = e->have - (e->want - e->heads);
-    if (rest > UINT64_C(1) << 40 || filters > 1 << 20 || (uint64_t)filters * rest % e->heads != 0) return 0;
-    return (int64_t)((uint64_t)filters * rest / e->heads);
-}
-
-/* Whether the file is the network's, but for the number of classes; it then ends in no place where a layer does. */
-static int has_other_classes(const layer_parts *layers, const file_end *e) {
+/*
+ * How many numbers each anchor of a head has in a file that is the network's but for the number of classes; it ends in
+ * no place where a layer does. Every head has the same, at least what a box and one class need, and the file ends with
+ * the last layer's last number. 0: it is no such file.
+ */
+static int64_t find_numbers(const layer_parts *layers, const file_end *e) {
+    uint64_t of_one = 0; /* numbers of the file for each of an anchor's */
+    int64_t least = 1;
     if (!e->heads || e->have == e->reach || e->have <= e->want - e->heads) return 0;
-    for (uint32_t i = 0; i < MOST_LAYERS; i++)
-        if (layers[i].head && (layers[i].parts[SCALE] || head_filters(e, layers[i].parts[WEIGHT]->shape[0]) < 1))
-            return 0;
-    return 1;
+    for (uint32_t i = 0; i < MOST_LAYERS; i++) {
+        const darknet_head_shape *s = &layers[i].shape;
+        if (!layers[i].head) continue;
+        if (layers[i].parts[SCALE] || !s->anchors || s->filters < 1) return 0;
+        of_one +=
+            (uint64_t)s->anchors * ((numel(layers[i].parts[WEIGHT]) + (uint64_t)s->filters) / (uint64_t)s->filters);
+        if (s->box_numbers + 1 > least) least = s->box_numbers + 1;
+    }
+    const uint64_t rest = e->have - (e->want - e->heads), numbers = rest / of_one;
+    return rest % of_one == 0 && numbers >= (uint64_t)least && numbers <= MOST_NUMBERS ? (int64_t)numbers : 0;
 }
 
 /* The file is the network's to the byte, or that of its first layers (darknet53.conv.74), or has other classes; `text`
@@ -209,8 +257,21 @@ static int32_t check_end(const file_end *e, uint64_t rest, int other_classes, ch
     return CVR_OK;
 }
 
-/* `e`: heads have the filters of the file in place of their own; NULL: their own. */
-static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint64_t n, const file_end *e,
+/* A norm takes the root of its variances: what is below 0 was never written as one. */
+static int32_t check_variance(const cvr_weight *w, cvr_error *err) {
+    float v;
+    for (uint64_t i = 0; i < w->bytes; i += sizeof v) {
+        memcpy(&v, (const uint8_t *)w->data + i, sizeof v);
+        if (v < 0)
+            return cvr_fail(err, CVR_ERR_FORMAT,
+                            "has a variance of %g in `%.120s`; the file is damaged, or belongs to another .cfg",
+                            (double)v, w->name);
+    }
+    return CVR_OK;
+}
+
+/* `numbers`: that each anchor of a head has in the file, in place of the network's own; 0: as the network has them. */
+static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint64_t n, int64_t numbers,
                            cvr_weight_fn each, void *ctx, cvr_error *err) {
     uint64_t at = 0;
     for (uint32_t i = 0; i < MOST_LAYERS && at < n; i++) {
@@ -218,11 +279,12 @@ static int32_t give_layers(const layer_parts *layers, const uint8_t *data, uint6
         const uint32_t count = in_order(&layers[i], parts);
         for (uint32_t k = 0; k < count; k++) {
             cvr_weight w = *parts[k];
-            if (e && layers[i].head) w.shape[0] = head_filters(e, w.shape[0]);
+            if (numbers && layers[i].head) w.shape[0] = layers[i].shape.anchors * numbers;
             w.data = data + at;
             w.bytes = numel(&w) * sizeof(float);
             w.source_dtype = "float32";
             at += w.bytes;
+            if (parts[k] == layers[i].parts[VARIANCE]) CVR_TRY(check_variance(&w, err));
             CVR_TRY(each(ctx, &w, err));
         }
     }
@@ -239,10 +301,10 @@ static int32_t read_for(const cvr_host *host, const uint8_t *bytes, uint64_t n, 
     const uint64_t header = header_bytes(bytes), size = n - header;
     CVR_TRY_OUT(open_layers(host, layout, n_layout, &layers, err));
     const file_end e = find_end(layers, size / sizeof(float));
-    const int other_classes = has_other_classes(layers, &e);
-    CVR_TRY_OUT(check_end(&e, size % sizeof(float), other_classes, text, err));
+    const int64_t numbers = find_numbers(layers, &e);
+    CVR_TRY_OUT(check_end(&e, size % sizeof(float), numbers != 0, text, err));
     if (*text) host->log(host, CVR_LOG_INFO, text);
-    CVR_TRY_OUT(give_layers(layers, bytes + header, size, other_classes ? &e : NULL, each, ctx, err));
+    CVR_TRY_OUT(give_layers(layers, bytes + header, size, numbers, each, ctx, err));
 out:
     if (layers) host->free(host, layers);
     return status;

@@ -5,6 +5,9 @@
  * reference implementation fit by name; pictures are the project's own, RGB in 0..1.
  */
 #include "yolox.h"
+#include <stdlib.h>
+
+static const cvr_host *host;
 
 /* image (N, C, H, W), targets -> losses and detections */
 static int32_t build(const cvr_builder *b, const cvr_model_args *args, const cvr_io *io, cvr_error *err) {
@@ -27,6 +30,36 @@ static int64_t stride(const void *attrs) {
 
 /* ---- what it is used with ---- */
 
+#define EPOCHS 300 /* of the reference implementation on COCO; 5 of them are its warm-up, 15 its last ones */
+
+static const char *setting(const char *section, const char *key) {
+    const cvr_config_service *const config = host->get(host, CVR_SERVICE_CONFIG);
+    return config ? config->get(config, section, key, NULL) : NULL;
+}
+
+/* How many epochs the run has, as far as that is known by now. */
+static long long known_epochs(void) {
+    const char *const given = setting("train", "epochs");
+    const long long epochs = given ? strtoll(given, NULL, 10) : EPOCHS;
+    return epochs > 0 ? epochs : 0;
+}
+
+static int32_t propose_number(const char *key, double value, cvr_propose_fn each, void *ctx, cvr_error *err) {
+    char text[32];
+    (void)snprintf(text, sizeof text, "%g", value);
+    return each(ctx, key, text, err);
+}
+
+/* What is counted in epochs. A shorter run keeps it in proportion: at most a tenth of it is warm-up, and at most a
+ * fifth are last epochs. Whoever gives train.max_batches has said how long the run is. */
+static int32_t propose_epochs(cvr_propose_fn each, void *ctx, cvr_error *err) {
+    const long long epochs = known_epochs(), last = epochs / 5 < 15 ? epochs / 5 : 15;
+    if (!setting("train", "max_batches")) CVR_TRY(propose_number("train.epochs", EPOCHS, each, ctx, err));
+    CVR_TRY(propose_number("train.close_mosaic", (double)last, each, ctx, err));
+    CVR_TRY(propose_number("sched.flat_epochs", (double)last, each, ctx, err));
+    return propose_number("sched.warmup_epochs", epochs < 50 ? (double)epochs / 10 : 5, each, ctx, err);
+}
+
 /* The reference implementation's training on COCO, for batches of 16: its rate is 0.01 for 64. What a size has of its
  * own comes first. */
 static int32_t propose(const char *side, const char *preset, cvr_propose_fn each, void *ctx, cvr_error *err) {
@@ -34,7 +67,6 @@ static int32_t propose(const char *side, const char *preset, cvr_propose_fn each
         {"run.task", "detect"},
         {"data.fit", "letterbox"},
         {"train.batch", "16"},
-        {"train.close_mosaic", "15"},
         {"train.ema", "yes"},
         {"train.ema_decay", "0.9998"},
         {"train.ema_ramp", "2000"},
@@ -49,13 +81,11 @@ static int32_t propose(const char *side, const char *preset, cvr_propose_fn each
         {"sched.name", "cosine"},
         {"sched.lr_min", "0.000125"},
         {"sched.warmup", "quadratic"},
-        {"sched.warmup_epochs", "5"},
-        {"sched.flat_epochs", "15"},
     };
     CVR_TRY(each(ctx, "data.img_size", side, err));
     CVR_TRY(each(ctx, "augment.preset", preset, err));
     for (size_t i = 0; i < NET_COUNT(all); i++) CVR_TRY(each(ctx, all[i][0], all[i][1], err));
-    return CVR_OK;
+    return propose_epochs(each, ctx, err);
 }
 
 static int32_t propose_nano(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err) {
@@ -113,8 +143,8 @@ static const cvr_model_desc *const models[] = {
     MODEL("yolox_l", "1", "1", "no", propose_large),          MODEL("yolox_x", "1.33", "1.25", "no", propose_large),
 };
 
-static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    (void)host;
+static int32_t load(const cvr_host *h, const cvr_registrar *r, cvr_error *err) {
+    host = h;
     return net_register(r, models, NET_COUNT(models), err);
 }
 

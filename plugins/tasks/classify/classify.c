@@ -13,8 +13,18 @@ typedef struct classify_attrs {
     double label_smoothing, aux_weight;
 } classify_attrs;
 
+#define MATRIX_MOST_CLASSES 2048 /* with more there is no confusion matrix: it grows by the square */
+
+/* Pictures of a class, and those of them that were right. */
+typedef struct class_count {
+    uint64_t truth, right;
+} class_count;
+
 typedef struct classify_metrics {
-    task_matrix *matrix;
+    const cvr_host *host;
+    int64_t n_classes;
+    task_matrix *matrix; /* NULL: there are too many classes */
+    class_count *classes;
     uint64_t samples, top1, top5;
 } classify_metrics;
 
@@ -58,27 +68,36 @@ static int32_t classify_pipeline(const cvr_task_info *info, const cvr_pipeline *
 
 /* ---- metrics ---- */
 
+static void classify_close(void *self) {
+    classify_metrics *const m = self;
+    if (m->matrix) m->host->free(m->host, m->matrix);
+    if (m->classes) m->host->free(m->host, m->classes);
+    m->host->free(m->host, m);
+}
+
+static int32_t open_counts(classify_metrics *m, cvr_error *err) {
+    const uint64_t bytes = (uint64_t)m->n_classes * sizeof *m->classes;
+    m->classes = m->host->alloc(m->host, bytes, 16);
+    if (!m->classes) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    memset(m->classes, 0, bytes);
+    if (m->n_classes > MATRIX_MOST_CLASSES) return CVR_OK;
+    m->matrix = task_matrix_new(m->host, m->n_classes, err);
+    return m->matrix ? CVR_OK : CVR_ERR_NOMEM;
+}
+
 static int32_t classify_open(const cvr_task_info *info, void **self, cvr_error *err) {
     if (info->n_classes > 65536)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%lld classes; at most 65536 can be counted",
                         (long long)info->n_classes);
-    task_matrix *const matrix = task_matrix_new(info->host, info->n_classes, err);
-    if (!matrix) return CVR_ERR_NOMEM;
     classify_metrics *const m = info->host->alloc(info->host, sizeof *m, 16);
-    if (!m) {
-        info->host->free(info->host, matrix);
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    *m = (classify_metrics){.matrix = matrix};
-    *self = m;
-    return CVR_OK;
-}
-
-static void classify_close(void *self) {
-    classify_metrics *const m = self;
-    const cvr_host *const host = m->matrix->host;
-    host->free(host, m->matrix);
-    host->free(host, m);
+    if (!m) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    *m = (classify_metrics){.host = info->host, .n_classes = info->n_classes};
+    const int32_t status = open_counts(m, err);
+    if (status != CVR_OK)
+        classify_close(m);
+    else
+        *self = m;
+    return status;
 }
 
 /* Logits before `which` in descending order, equal ones by index; one that is not a number stands last. */
@@ -101,14 +120,17 @@ static int32_t classify_update(void *self, const cvr_task_batch *batch, cvr_erro
         const int64_t truth = label->tensor.dtype == CVR_F32
                                   ? cvr_argmax((const float *)label->tensor.data + i * classes, classes)
                                   : ((const int64_t *)label->tensor.data)[i];
-        if (truth < 0 || truth >= classes)
-            return cvr_fail(err, CVR_ERR_INVALID, "label %lld; there are %lld classes", (long long)truth,
-                            (long long)classes);
+        if (truth < 0 || truth >= classes || classes != m->n_classes)
+            return cvr_fail(err, CVR_ERR_INVALID, "label %lld of %lld classes; there are %lld", (long long)truth,
+                            (long long)classes, (long long)m->n_classes);
         const int64_t rank = rank_of(logits, classes, truth);
         m->samples++;
         m->top1 += rank == 0;
         m->top5 += rank < 5;
-        m->matrix->count[truth * m->matrix->n + cvr_argmax(logits, classes)]++;
+        const int64_t said = cvr_argmax(logits, classes);
+        m->classes[truth].truth++;
+        m->classes[truth].right += said == truth;
+        if (m->matrix) m->matrix->count[truth * classes + said]++;
     }
     return CVR_OK;
 }
@@ -122,15 +144,13 @@ static void classify_result(const void *self, cvr_metric_fn each, void *ctx) {
 
 static void classify_per_class(const void *self, cvr_class_metric_fn each, void *ctx) {
     const classify_metrics *const m = self;
-    for (int64_t k = 0; k < m->matrix->n && m->samples; k++) {
-        const task_class c = task_matrix_class(m->matrix, k);
-        each(ctx, k, "accuracy", task_share(c.right, c.truth));
-    }
+    for (int64_t k = 0; k < m->n_classes && m->samples; k++)
+        each(ctx, k, "accuracy", task_share(m->classes[k].right, m->classes[k].truth));
 }
 
 static const uint64_t *classify_matrix(const void *self) {
     const classify_metrics *const m = self;
-    return m->samples ? m->matrix->count : NULL;
+    return m->samples && m->matrix ? m->matrix->count : NULL;
 }
 
 /* ---- prediction ---- */

@@ -4,22 +4,24 @@
 #include <float.h>
 #include <stdlib.h>
 
-/* ---- (T,R,K,A,M) ---- */
+/* ---- tables ---- */
 
-static uint64_t precision_at(const coco_ap *c, uint32_t t, uint32_t r, int64_t k, uint32_t a, uint32_t m) {
-    return (((t * UINT64_C(1) * COCO_RECALLS + r) * (uint64_t)c->set.n_classes + (uint64_t)k) * COCO_AREAS + a) *
-               COCO_MOSTS +
-           m;
+#define RECALLS (COCO_IOUS * COCO_AREAS * COCO_MOSTS) /* numbers of one class */
+#define PRECISIONS (RECALLS * COCO_RECALLS)
+
+/* Of the class with this row. */
+static double *precision_at(const coco_ap *c, uint64_t row, uint32_t t, uint32_t r, uint32_t a, uint32_t m) {
+    return (double *)c->precision.data + row * PRECISIONS + ((t * COCO_RECALLS + r) * COCO_AREAS + a) * COCO_MOSTS + m;
 }
-static uint64_t recall_at(const coco_ap *c, uint32_t t, int64_t k, uint32_t a, uint32_t m) {
-    return ((t * (uint64_t)c->set.n_classes + (uint64_t)k) * COCO_AREAS + a) * COCO_MOSTS + m;
+static double *recall_at(const coco_ap *c, uint64_t row, uint32_t t, uint32_t a, uint32_t m) {
+    return (double *)c->recall.data + row * RECALLS + (t * COCO_AREAS + a) * COCO_MOSTS + m;
 }
 
 double coco_precision(const coco_ap *c, uint32_t t, uint32_t r, int64_t klass, uint32_t a, uint32_t m) {
-    return c->precision[precision_at(c, t, r, klass, a, m)];
+    return c->row[klass] ? *precision_at(c, c->row[klass] - 1, t, r, a, m) : -1;
 }
 double coco_recall(const coco_ap *c, uint32_t t, int64_t klass, uint32_t a, uint32_t m) {
-    return c->recall[recall_at(c, t, klass, a, m)];
+    return c->row[klass] ? *recall_at(c, c->row[klass] - 1, t, a, m) : -1;
 }
 uint64_t coco_id_zero(const coco_ap *c) {
     return c->id_zero;
@@ -32,30 +34,43 @@ static int32_t make_room(coco_ap *c, cvr_error *err) {
     return host_array_room(&c->curve, c->set.host, 2 * c->entries.n + 1, sizeof(double), err);
 }
 
-static void forget(coco_ap *c) {
-    const uint64_t recalls = COCO_IOUS * (uint64_t)c->set.n_classes * COCO_AREAS * COCO_MOSTS;
-    for (uint64_t i = 0; i < recalls; i++) c->recall[i] = -1;
-    for (uint64_t i = 0; i < recalls * COCO_RECALLS; i++) c->precision[i] = -1;
+static void forget(double *cells, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++) cells[i] = -1;
+}
+
+/* A row of the tables for a class that has its first object. */
+static int32_t add_class(coco_ap *c, int64_t klass, cvr_error *err) {
+    const cvr_host *const host = c->set.host;
+    if (c->row[klass] || !c->counted[(uint64_t)klass * COCO_AREAS]) return CVR_OK; /* area 0: objects of all sizes */
+    CVR_TRY(host_array_room(&c->classes, host, 1, sizeof klass, err));
+    CVR_TRY(host_array_room(&c->precision, host, PRECISIONS, sizeof(double), err));
+    CVR_TRY(host_array_room(&c->recall, host, RECALLS, sizeof(double), err));
+    forget((double *)c->precision.data + c->precision.n, PRECISIONS);
+    forget((double *)c->recall.data + c->recall.n, RECALLS);
+    c->precision.n += PRECISIONS;
+    c->recall.n += RECALLS;
+    ((int64_t *)c->classes.data)[c->classes.n++] = klass;
+    c->row[klass] = c->classes.n;
+    return CVR_OK;
 }
 
 int32_t coco_open(coco_ap **out, const coco_settings *s, cvr_error *err) {
     const cvr_host *const host = s->host;
-    const uint64_t k = (uint64_t)s->n_classes, cells = COCO_IOUS * k * COCO_AREAS * COCO_MOSTS;
+    const uint64_t k = (uint64_t)s->n_classes;
     if (s->n_classes < 1 || s->n_classes > INT64_C(1) << 20)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "average precision of %lld classes", (long long)s->n_classes);
     coco_ap *const c = host->alloc(host, sizeof *c, 16);
     if (!c) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     *c = (coco_ap){.set = *s};
     c->counted = host->alloc(host, k * COCO_AREAS * sizeof *c->counted, 16);
-    c->precision = host->alloc(host, cells * COCO_RECALLS * sizeof *c->precision, 64);
-    c->recall = host->alloc(host, cells * sizeof *c->recall, 64);
-    if (!c->counted || !c->precision || !c->recall) {
+    c->row = host->alloc(host, k * sizeof *c->row, 16);
+    if (!c->counted || !c->row) {
         coco_close(c);
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the average precision of %lld classes",
                         (long long)s->n_classes);
     }
     memset(c->counted, 0, k * COCO_AREAS * sizeof *c->counted);
-    forget(c);
+    memset(c->row, 0, k * sizeof *c->row);
     const int32_t status = make_room(c, err);
     if (status != CVR_OK)
         coco_close(c);
@@ -67,11 +82,11 @@ int32_t coco_open(coco_ap **out, const coco_settings *s, cvr_error *err) {
 void coco_close(coco_ap *c) {
     if (!c) return;
     const cvr_host *const host = c->set.host;
-    host_array *const arrays[] = {&c->entries, &c->found, &c->truth, &c->ious, &c->state, &c->curve};
+    host_array *const arrays[] = {&c->entries, &c->found,   &c->truth,     &c->ious,  &c->state,
+                                  &c->curve,   &c->classes, &c->precision, &c->recall};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) host_array_free(arrays[i], host);
     if (c->counted) host->free(host, c->counted);
-    if (c->precision) host->free(host, c->precision);
-    if (c->recall) host->free(host, c->recall);
+    if (c->row) host->free(host, c->row);
     host->free(host, c);
 }
 
@@ -119,6 +134,7 @@ int32_t coco_add(coco_ap *c, const coco_picture *p, cvr_error *err) {
         const coco_group g = {p, found + i, truth + k, same_class(found, i, c->found.n, klass),
                               same_class(truth, k, c->truth.n, klass)};
         CVR_TRY(coco_match(c, &g, err));
+        CVR_TRY(add_class(c, klass, err));
         i += g.n_found;
         k += g.n_truth;
     }
@@ -141,6 +157,7 @@ typedef struct counting {
     const coco_entry *entries;
     uint64_t n;
     int64_t klass;
+    uint64_t row;
     double *precision, *recall; /* of each detection that counts, in turn */
 } counting;
 
@@ -156,7 +173,7 @@ static void take_precision(coco_ap *c, const counting *w, uint64_t n, uint32_t t
         if (w->precision[i - 1] > w->precision[i - 2]) w->precision[i - 2] = w->precision[i - 1];
     for (uint32_t r = 0; r < COCO_RECALLS; r++) {
         while (at < n && w->recall[at] < recall_threshold(r)) at++;
-        c->precision[precision_at(c, t, r, w->klass, a, m)] = at < n ? w->precision[at] : 0;
+        *precision_at(c, w->row, t, r, a, m) = at < n ? w->precision[at] : 0;
     }
 }
 
@@ -173,7 +190,7 @@ static void count_cell(coco_ap *c, const counting *w, uint32_t t, uint32_t a, ui
         w->recall[n] = right / objects;
         w->precision[n++] = right / (wrong + right + DBL_EPSILON);
     }
-    c->recall[recall_at(c, t, w->klass, a, m)] = n ? w->recall[n - 1] : 0;
+    *recall_at(c, w->row, t, a, m) = n ? w->recall[n - 1] : 0;
     take_precision(c, w, n, t, a, m);
 }
 
@@ -185,15 +202,28 @@ static void count_class(coco_ap *c, const counting *w) {
     }
 }
 
+static int by_number(const void *a, const void *b) {
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
 void coco_count(coco_ap *c) {
     coco_entry *const entries = c->entries.data;
+    int64_t *const classes = c->classes.data;
     const uint64_t n = c->entries.n;
     if (n) qsort(entries, n, sizeof *entries, by_score_and_picture);
-    forget(c);
+    if (c->classes.n) qsort(classes, c->classes.n, sizeof *classes, by_number);
+    forget(c->precision.data, c->precision.n);
+    forget(c->recall.data, c->recall.n);
     uint64_t at = 0;
-    for (int64_t k = 0; k < c->set.n_classes; k++) {
-        counting w = {entries + at, 0, k, c->curve.data, (double *)c->curve.data + n};
-        while (at < n && entries[at].klass == k) at++, w.n++;
+    for (uint64_t i = 0; i < c->classes.n; i++) {
+        while (at < n && entries[at].klass < classes[i]) at++;
+        counting w = {.entries = entries + at,
+                      .klass = classes[i],
+                      .row = c->row[classes[i]] - 1,
+                      .precision = c->curve.data,
+                      .recall = (double *)c->curve.data + n};
+        while (at < n && entries[at].klass == classes[i]) at++, w.n++;
         count_class(c, &w);
     }
 }
@@ -211,59 +241,65 @@ static void mean_add(mean *m, double x) {
     m->n++;
 }
 
-/* Over IoUs t0 <= t < t1, classes k0 <= k < k1, objects of size a, and every M that stands for `most` detections. */
+/* Over IoUs t0 <= t < t1, classes with objects, objects of size a, and every M that stands for `most` detections. */
 typedef struct cells {
     uint32_t t0, t1, area;
-    int64_t k0, k1, most;
+    const int64_t *classes;
+    uint64_t n;
+    int64_t most;
 } cells;
 
 static double mean_precision(const coco_ap *c, const cells *s) {
     mean of = {0, 0};
     for (uint32_t t = s->t0; t < s->t1; t++)
         for (uint32_t r = 0; r < COCO_RECALLS; r++)
-            for (int64_t k = s->k0; k < s->k1; k++)
+            for (uint64_t i = 0; i < s->n; i++)
                 for (uint32_t m = 0; m < COCO_MOSTS; m++)
-                    if (c->set.most[m] == s->most) mean_add(&of, coco_precision(c, t, r, k, s->area, m));
+                    if (c->set.most[m] == s->most) mean_add(&of, coco_precision(c, t, r, s->classes[i], s->area, m));
     return of.n ? of.sum / (double)of.n : -1;
 }
 
 static double mean_recall(const coco_ap *c, const cells *s) {
     mean of = {0, 0};
     for (uint32_t t = s->t0; t < s->t1; t++)
-        for (int64_t k = s->k0; k < s->k1; k++)
+        for (uint64_t i = 0; i < s->n; i++)
             for (uint32_t m = 0; m < COCO_MOSTS; m++)
-                if (c->set.most[m] == s->most) mean_add(&of, coco_recall(c, t, k, s->area, m));
+                if (c->set.most[m] == s->most) mean_add(&of, coco_recall(c, t, s->classes[i], s->area, m));
     return of.n ? of.sum / (double)of.n : -1;
 }
 
+static cells over(const coco_ap *c, uint32_t t0, uint32_t t1, uint32_t area, int64_t most) {
+    return (cells){t0, t1, area, c->classes.data, c->classes.n, most};
+}
+
 void coco_stats(const coco_ap *c, double stats[COCO_STATS]) {
-    const int64_t k = c->set.n_classes, last = c->set.most[COCO_MOSTS - 1];
-    const cells all = {0, COCO_IOUS, 0, 0, k, 100}, at50 = {0, 1, 0, 0, k, last}, at75 = {5, 6, 0, 0, k, last};
+    const int64_t last = c->set.most[COCO_MOSTS - 1];
+    const cells all = over(c, 0, COCO_IOUS, 0, 100), at50 = over(c, 0, 1, 0, last), at75 = over(c, 5, 6, 0, last);
     stats[COCO_AP] = mean_precision(c, &all);
     stats[COCO_AP50] = mean_precision(c, &at50);
     stats[COCO_AP75] = mean_precision(c, &at75);
     for (uint32_t m = 0; m < COCO_MOSTS; m++) {
-        const cells at = {0, COCO_IOUS, 0, 0, k, c->set.most[m]};
+        const cells at = over(c, 0, COCO_IOUS, 0, c->set.most[m]);
         stats[COCO_AR_FIRST + m] = mean_recall(c, &at);
     }
     for (uint32_t a = 1; a < COCO_AREAS; a++) {
-        const cells of = {0, COCO_IOUS, a, 0, k, last};
+        const cells of = over(c, 0, COCO_IOUS, a, last);
         stats[COCO_AP_SMALL + a - 1] = mean_precision(c, &of);
         stats[COCO_AR_SMALL + a - 1] = mean_recall(c, &of);
     }
 }
 
-static cells of_class(const coco_ap *c, int64_t klass, int32_t iou) {
-    return (cells){iou < 0 ? 0 : (uint32_t)iou, iou < 0 ? COCO_IOUS : (uint32_t)iou + 1, 0, klass, klass + 1,
+static cells of_class(const coco_ap *c, const int64_t *klass, int32_t iou) {
+    return (cells){iou < 0 ? 0 : (uint32_t)iou, iou < 0 ? COCO_IOUS : (uint32_t)iou + 1, 0, klass, c->row[*klass] != 0,
                    c->set.most[COCO_MOSTS - 1]};
 }
 
 double coco_class_ap(const coco_ap *c, int64_t klass, int32_t iou) {
-    const cells s = of_class(c, klass, iou);
+    const cells s = of_class(c, &klass, iou);
     return mean_precision(c, &s);
 }
 
 double coco_class_ar(const coco_ap *c, int64_t klass, int32_t iou) {
-    const cells s = of_class(c, klass, iou);
+    const cells s = of_class(c, &klass, iou);
     return mean_recall(c, &s);
 }

@@ -30,7 +30,9 @@ struct coco_ap {
     host_array state;              /* of one class of one picture: objects in the order of their turn, and if taken */
     host_array curve;              /* of one class: precision and recall of each detection, double */
     uint64_t *counted;             /* (K,A) objects that count */
-    double *precision, *recall;
+    uint64_t *row;                 /* (K) of the class in the tables, and 1; 0: it has no object that counts */
+    host_array classes;            /* int64_t: those with a row; coco_count brings them in order */
+    host_array precision, recall;  /* double: (row,T,R,A,M) and (row,T,A,M), so that memory is for classes in use */
     uint64_t id_zero;
 };
 

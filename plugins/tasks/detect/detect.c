@@ -35,7 +35,7 @@ static int32_t check_results(const cvr_builder *b, const cvr_io *io, cvr_error *
     return CVR_OK;
 }
 
-/* A detector puts its losses itself. */
+/* A detector puts its losses itself; one that has none can be measured all the same. */
 static int32_t detect_losses(const cvr_builder *b, const cvr_task_info *info, const cvr_io *io, cvr_error *err) {
     const cvr_io_output *o;
     int32_t any = 0;
@@ -44,7 +44,7 @@ static int32_t detect_losses(const cvr_builder *b, const cvr_task_info *info, co
                         "train.class_weights is set, but a detector's losses are its own and weigh no classes; leave "
                         "it out");
     for (uint32_t i = 0; (o = io->output(io, i)); i++) any = any || o->role == CVR_ROLE_LOSS;
-    if (!any)
+    if (!any && b->training)
         return cvr_fail(err, CVR_ERR_INVALID,
                         "the network has no losses of its own, which detection needs; set model.name to a detector of "
                         "`cvrun help models`");

@@ -15,6 +15,8 @@
 
 #define CONFUSION_SCORE 0.25
 #define CONFUSION_IOU 0.45
+#define CONFUSION_MOST_CLASSES                                                                                         \
+    2048 /* with more there is no matrix: nobody could look at it, and it grows by the square */
 
 typedef struct detect_confusion {
     const cvr_host *host;

@@ -19,9 +19,11 @@ typedef struct detect_curves detect_curves;
 
 int32_t curves_open(detect_curves **out, const cvr_host *host, int64_t n_classes, cvr_error *err);
 void curves_close(detect_curves *c);
-/* After coco_count. */
+/* Room for the curves of all classes with objects that were added to `ap`. */
+int32_t curves_room(detect_curves *c, const coco_ap *ap, cvr_error *err);
+/* After coco_count, and with that room. */
 void curves_make(detect_curves *c, const coco_ap *ap);
-/* Those of all classes first; they live until the next curves_make. */
+/* Those of all classes first; they live until the next curves_room. */
 uint32_t curves_list(const detect_curves *c, const cvr_curve *const **curves);
 const detect_best *curves_best(const detect_curves *c, int64_t klass);
 /* That confidence; NaN where there is no object. */

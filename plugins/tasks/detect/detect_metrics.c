@@ -31,6 +31,7 @@ static detect_filter everything(const cvr_task_info *info, int32_t masks) {
 static int32_t open_confusion(detect_confusion *c, int64_t n_classes, cvr_error *err) {
     const uint64_t n = (uint64_t)n_classes + 1, bytes = n * n * sizeof *c->counts;
     c->n_classes = n_classes;
+    if (n_classes > CONFUSION_MOST_CLASSES) return CVR_OK;
     c->counts = c->host->alloc(c->host, bytes, 64);
     if (!c->counts)
         return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for the confusion matrix of %lld classes",
@@ -91,6 +92,7 @@ static int32_t add_row(detect_metrics *m, const cvr_task_batch *batch, int64_t r
     const coco_picture p = picture_of(batch->targets->origins[row], &m->found, &m->truth);
     CVR_TRY(coco_add(m->boxes, &p, err));
     if (m->masks && m->found.has_masks && m->truth.exact) CVR_TRY(coco_add(m->masks, &p, err));
+    CVR_TRY(curves_room(m->curves, m->boxes, err));
     CVR_TRY(voc_add(m->voc, &p, err));
     CVR_TRY(confusion_add(&m->confusion, &p, &tally, err));
     m->added++;

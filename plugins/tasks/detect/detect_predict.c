@@ -6,6 +6,8 @@
 #include "detect_found.h"
 #include "detect_mask_json.h"
 #include "detect_task.h"
+#include <stdatomic.h>
+#include <stdlib.h>
 
 #define MOST_NAMED 6 /* classes on the terminal's line */
 
@@ -152,11 +154,26 @@ static int32_t tell(prediction *p, cvr_error *err) {
     return p->sink->picture ? write_picture(p, err) : CVR_OK;
 }
 
+/* Once: a network that leaves out low scores by itself (model.score_thresh) gives none of what lies between. */
+static void warn_of_threshold(const cvr_host *host, double conf) {
+    static atomic_int told;
+    const cvr_config_service *const config = host->get(host, CVR_SERVICE_CONFIG);
+    const char *const own = config ? config->get(config, "model", "score_thresh", NULL) : NULL;
+    char words[200];
+    if (!own || conf >= strtod(own, NULL) || atomic_exchange(&told, 1)) return;
+    (void)snprintf(words, sizeof words,
+                   "predict.conf = %g: the network itself gives no detection below model.score_thresh = %s; lower that "
+                   "as well",
+                   conf, own);
+    host->log(host, CVR_LOG_WARNING, words);
+}
+
 int32_t detect_predict(const cvr_task_info *info, const cvr_batch_view *outputs, int64_t row,
                        const cvr_prediction_sink *sink, cvr_error *err) {
     const detect_predict_attrs *const a = info->predict_attrs;
     const detect_filter filter = {info->n_classes, a->conf, a->iou, a->max_det, 1};
     prediction p = {info, sink, {.host = info->host}, {.host = info->host}};
+    warn_of_threshold(info->host, a->conf);
     int32_t status = detect_found_read(&p.found, &filter, outputs, row, err);
     if (status == CVR_OK) status = tell(&p, err);
     detect_found_free(&p.found);

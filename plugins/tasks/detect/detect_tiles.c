@@ -24,6 +24,9 @@
 #define INSIDE 0.7     /* of a cut box's area, within a better one */
 #define USUAL_IOU 0.5  /* where predict.iou leaves it to the network */
 #define JOINED (-1)    /* not of one tile */
+/* Boxes that are looked at: time grows by the square of how many lie in one place. Networks give 100 to 300. */
+#define MOST_OF_TILE 1000u
+#define MOST_OF_PICTURE 50000u
 
 /* A box as one tile has it, or several. Sides are x1, y1, x2, y2; bit i of `cut`: side i is an edge of the tile. */
 typedef struct tile_box {
@@ -116,6 +119,7 @@ static int32_t add_box(merging *m, int64_t tile, int64_t row, const double back[
         b.side[k] = fmin(fmax(xywh[k], edges[k]), edges[k + 2]);
         b.side[k + 2] = fmin(fmax(xywh[k] + xywh[k + 2], edges[k]), edges[k + 2]);
     }
+    b.rank = b.score;
     b.cut = cuts_of(&b, edges, picture);
     tile_box *const to = host_array_add(&m->all, m->info->host, sizeof *to, err);
     if (!to) return CVR_ERR_NOMEM;
@@ -123,7 +127,30 @@ static int32_t add_box(merging *m, int64_t tile, int64_t row, const double back[
     return CVR_OK;
 }
 
+/* By falling rank; those that are gone last; equal ones as they came. */
+static int by_rank(const void *x, const void *y) {
+    const tile_box *const a = x, *const b = y;
+    if (a->gone != b->gone) return a->gone ? 1 : -1;
+    if (a->rank != b->rank) return a->rank > b->rank ? -1 : 1;
+    return a->row < b->row ? -1 : a->row > b->row;
+}
+
+/* The best of the boxes from number `first` on. */
+static void keep_best(merging *m, uint64_t first, uint64_t most) {
+    static int32_t told;
+    char text[160];
+    if (m->all.n - first <= most) return;
+    qsort(boxes_of(m) + first, m->all.n - first, sizeof(tile_box), by_rank);
+    m->all.n = first + most;
+    if (told) return;
+    told = 1;
+    (void)snprintf(text, sizeof text, "the best %u boxes of a tile and %u of a picture count; raise predict.conf",
+                   MOST_OF_TILE, MOST_OF_PICTURE);
+    m->info->host->log(m->info->host, CVR_LOG_WARNING, text);
+}
+
 static int32_t read_tile(merging *m, int64_t tile, double least, cvr_error *err) {
+    const uint64_t first = m->all.n;
     double back[9];
     CVR_TRY(detect_inverse(back, m->tiles->found->origins[tile]->geometry, err));
     for (int64_t i = 0; i < m->each; i++) {
@@ -132,6 +159,7 @@ static int32_t read_tile(merging *m, int64_t tile, double least, cvr_error *err)
         CVR_TRY(check_row(m, row, err));
         if (((const float *)m->scores->data)[row] >= least) CVR_TRY(add_box(m, tile, row, back, err));
     }
+    keep_best(m, first, MOST_OF_TILE);
     return CVR_OK;
 }
 
@@ -261,14 +289,6 @@ static double intersection(const tile_box *a, const tile_box *b) {
     return w > 0 && h > 0 ? w * h : 0;
 }
 
-/* By falling rank; those that are gone last; equal ones as they came. */
-static int by_rank(const void *x, const void *y) {
-    const tile_box *const a = x, *const b = y;
-    if (a->gone != b->gone) return a->gone ? 1 : -1;
-    if (a->rank != b->rank) return a->rank > b->rank ? -1 : 1;
-    return a->row < b->row ? -1 : a->row > b->row;
-}
-
 static void sort_boxes(const merging *m, double cut_weight) {
     tile_box *const all = boxes_of(m);
     for (uint64_t i = 0; i < m->all.n; i++) all[i].rank = all[i].score * (all[i].cut ? cut_weight : 1);
@@ -357,6 +377,7 @@ static int32_t merge(merging *m, const cvr_batch_view *out, cvr_error *err) {
                  iou = m->tiles->predicts && a->iou < 1 ? a->iou : USUAL_IOU;
     CVR_TRY(find_results(m, err));
     for (int64_t i = 0; i < m->tiles->found->n; i++) CVR_TRY(read_tile(m, i, least, err));
+    keep_best(m, 0, MOST_OF_PICTURE);
     if (m->all.n) {
         sort_boxes(m, 1);
         for (int axis = 0; axis < 2; axis++) CVR_TRY(join_all(m, axis, err));

@@ -19,7 +19,9 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_EVALUATION 2u /* validation data and graph */
 #define CVR_FOR_PREDICTION 4u /* no data; classes come from the recipe or the run folder */
 #define CVR_FOR_DATA 16u      /* the data that training needs, and no network: for looking at every sample */
-#define CVR_FOR_SETTINGS 8u   /* only settings: nothing but plugins is opened */
+/* With CVR_FOR_TRAINING: where nobody says which data, no error, but CVR_FOR_PREDICTION, planned for one picture. */
+#define CVR_DATA_IF_GIVEN 32u
+#define CVR_FOR_SETTINGS 8u /* only settings: nothing but plugins is opened */
 /* What is wrong with a recipe without data.format, for who reads its data after CVR_FOR_SETTINGS. */
 #define CVR_NEEDS_FORMAT "[data] needs `format` (what the data is: `cvrun help data`)"
 
@@ -56,6 +58,9 @@ cvr_config *cvr_session_config(cvr_session *s);
 cvr_plugins *cvr_session_plugins(cvr_session *s);
 const cvr_threadpool *cvr_session_pool(const cvr_session *s);
 const cvr_task_desc *cvr_session_task(const cvr_session *s);
+/* The key of [model] whose value is the file that the network is built from (cvr_model_desc.file); NULL: there is no
+ * such file. */
+const char *cvr_session_network_key(const cvr_session *s);
 /* The open backend, until the session changes it. */
 cvr_device *cvr_session_device(cvr_session *s);
 
@@ -79,6 +84,8 @@ typedef struct cvr_session_info {
 } cvr_session_info;
 void cvr_session_describe(cvr_session *s, cvr_session_info *info);
 
+/* Whether it could be moved there, as far as that can be told without memory. */
+int32_t cvr_session_try_backend(cvr_session *s, const char *backend, cvr_error *err);
 /* Moves everything to another backend; on failure the session stays as it was. */
 int32_t cvr_session_swap(cvr_session *s, const char *backend, cvr_error *err);
 

@@ -51,6 +51,7 @@ extern "C" {
 #define CVR_ERR_NUMERIC 8     /* a loss that is not finite */
 #define CVR_ERR_INTERRUPTED 9 /* a signal; everything is saved */
 #define CVR_ERR_USAGE 10      /* the user's settings are wrong: exit status 2 */
+#define CVR_ERR_DEVICE 11     /* a device was lost, or did not finish in time: nothing works on it any more */
 
 /* Owned by the caller. `file` and `line` (0: none) say where the user has to look; `message` says what is wrong and
  * what to do. */

@@ -10,6 +10,7 @@
 #ifndef CVR_PLUGIN_ELEMENTWISE_STEPS_H
 #define CVR_PLUGIN_ELEMENTWISE_STEPS_H
 
+#include "op.h"
 #include "trait.h"
 
 #ifdef __cplusplus
@@ -128,10 +129,102 @@ static inline uint32_t cvr_step1(cvr_steps *s, uint32_t code, uint32_t a) {
     return cvr_step4(s, code, a, 0, 0, 0);
 }
 
+/* ---- the op `elementwise` ---- */
+
+#define CVR_ELEMENTWISE_INPUTS 8
+#define CVR_ELEMENTWISE_STEPS CVR_MOST_STEPS
+
+/* Attributes of the op that is such a program (cvr/plugin/ops/elementwise.h). */
+typedef struct cvr_elementwise_attrs {
+    int64_t n_steps;                          /* numbers: five a step */
+    int64_t steps[5 * CVR_ELEMENTWISE_STEPS]; /* code and operands; 0 for an operand that the step does not have */
+    int64_t n_constants;
+    double constants[CVR_ELEMENTWISE_STEPS]; /* rounded to f32 */
+} cvr_elementwise_attrs;
+
+static inline void cvr_elementwise_attrs_of(const cvr_steps *s, cvr_elementwise_attrs *attrs) {
+    memset(attrs, 0, sizeof *attrs);
+    attrs->n_steps = 5 * (int64_t)s->n_steps;
+    attrs->n_constants = s->n_constants;
+    for (uint32_t k = 0; k < s->n_steps; k++) {
+        attrs->steps[5 * k] = s->steps[k].code;
+        for (uint32_t i = 0; i < 4; i++) attrs->steps[5 * k + 1 + i] = s->steps[k].operands[i];
+    }
+    for (uint32_t k = 0; k < s->n_constants; k++) attrs->constants[k] = (double)s->constants[k];
+}
+
+/* Whether every step exists and has operands that are there before it. */
+static inline int cvr_steps_valid(const cvr_steps *s, uint32_t n_inputs) {
+    if (s->n_steps == 0 || s->n_steps > CVR_MOST_STEPS || s->n_constants > CVR_MOST_STEPS) return 0;
+    for (uint32_t k = 0; k < s->n_steps; k++) {
+        const uint32_t n = cvr_step_operands(s->steps[k].code);
+        if (n == 0) return 0;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t from = s->steps[k].operands[i];
+            if (from >= CVR_STEP_CONSTANT ? from - CVR_STEP_CONSTANT >= s->n_constants
+                : from >= CVR_STEP_RESULT ? from - CVR_STEP_RESULT >= k
+                                          : from >= n_inputs)
+                return 0;
+        }
+    }
+    return 1;
+}
+
+/*
+ * How x repeats in the memory of a result of this shape: result element i is made of x's element i / inner % size. 0
+ * where it is not repeated evenly.
+ */
+static inline int cvr_elementwise_repeat(uint32_t rank, const int64_t *shape, uint32_t x_rank, const int64_t *x_shape,
+                                         int64_t *inner, int64_t *size) {
+    static const uint32_t pixels[4] = {0, 2, 3, 1};
+    int axes = 0, ended = 0;
+    *inner = *size = 1;
+    if (x_rank > rank) return 0;
+    for (uint32_t k = rank; k-- > 0;) {
+        const uint32_t axis = rank == 4 ? pixels[k] : k;
+        const int64_t n = shape[axis], m = axis < rank - x_rank ? 1 : x_shape[axis - (rank - x_rank)];
+        if (m != n && m != 1) return 0;
+        if (n == 1) continue;
+        if (m == n) {
+            if (ended) return 0;
+            *size *= n;
+            axes++;
+        } else if (axes == 0) {
+            *inner *= n;
+        } else {
+            ended = 1;
+        }
+    }
+    return axes < 2 || (x_rank == 4) == (rank == 4);
+}
+
+/* The meaning, in the op `elementwise`, of an op that has the trait: for its `decompose`. Its inputs are of one shape.
+ */
+static inline int32_t cvr_elementwise_decompose(const cvr_builder *b, cvr_decompose_args *a,
+                                                const cvr_elementwise_trait *trait, cvr_error *err) {
+    cvr_elementwise_attrs attrs;
+    cvr_value operands[CVR_MAX_IO];
+    cvr_steps s;
+    cvr_operands_args args = {sizeof args, a->attrs, a->inputs, operands, a->n_inputs, a->n_inputs};
+    memset(&s, 0, sizeof s);
+    s.struct_size = sizeof s;
+    for (uint32_t i = 0; i < a->n_inputs; i++) operands[i] = a->inputs[i];
+    if (trait->operands) CVR_TRY(trait->operands(b, &args, err));
+    trait->steps(a->attrs, &s);
+    if (!cvr_steps_valid(&s, args.n_operands))
+        return cvr_fail(err, CVR_ERR_PLUGIN,
+                        "an elementwise program names an operand that is not there, or has more "
+                        "than %u steps",
+                        CVR_MOST_STEPS);
+    cvr_elementwise_attrs_of(&s, &attrs);
+    return cvr_emit(b, "elementwise", &attrs, sizeof attrs, operands, args.n_operands, &a->outputs[0], err);
+}
+
 #ifdef __cplusplus
 }
 #endif
 
+CVR_STATIC_ASSERT(sizeof(cvr_elementwise_attrs) == 8 + 8 * 160 + 8 + 256, "cvr_elementwise_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_step) == 24, "cvr_step has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_steps) == 16 + 24 * 32 + 4 * 32, "cvr_steps has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_operands_args) == 40, "cvr_operands_args has padding");

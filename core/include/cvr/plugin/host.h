@@ -156,7 +156,7 @@ typedef struct cvr_image_service {
 
 /*
  * "cvr.host.config/1": the effective settings. get() returns the text of a key, or NULL; `origin` (may be NULL) gets
- * where it was set ("default", "recipe.ini:12", "command line").
+ * where it was set ("default", "recipe.ini:12", "command line"). While settings are gathered there are no defaults yet.
  * Both live until the next call; call it from the thread that called you.
  */
 #define CVR_SERVICE_CONFIG "cvr.host.config/1"
@@ -167,8 +167,9 @@ typedef struct cvr_config_service {
 } cvr_config_service;
 
 /*
- * "cvr.host.profiler/1": a backend brackets each launch with these while `enabled` says so. `node` is the launch's
- * number in the recorded list, `recording` the id that the backend was given with it.
+ * "cvr.host.profiler/1": a backend brackets each launch with begin() and end() while `enabled` says so. `node` is the
+ * launch's number, `recording` the id that the backend was given with it. One that only queues launches says afterwards
+ * by spent() from when to when each ran, in seconds of the device's own clock; from any thread.
  */
 #define CVR_SERVICE_PROFILER "cvr.host.profiler/1"
 typedef struct cvr_profiler {
@@ -177,6 +178,7 @@ typedef struct cvr_profiler {
     int32_t (*enabled)(const struct cvr_profiler *p);
     void (*begin)(const struct cvr_profiler *p, uint64_t recording, uint64_t node);
     void (*end)(const struct cvr_profiler *p, uint64_t recording, uint64_t node);
+    void (*spent)(const struct cvr_profiler *p, uint64_t recording, uint64_t node, double begin_s, double end_s);
 } cvr_profiler;
 
 /*
@@ -218,6 +220,34 @@ typedef struct cvr_state_service {
     const void *(*get)(const struct cvr_state_service *s, const char *name, uint64_t *n);
 } cvr_state_service;
 
+/*
+ * "cvr.host.tuning/1": choices that were made by timing, so that a run that goes on makes the same ones: they are in
+ * the checkpoint, and in the cache folder for other runs. A key has a prefix of its maker's and names all that the
+ * choice depends on: device, driver, library versions, the problem ("cuda/sm_90/cudnn 9.19/conv 64x56x56 ..."). get():
+ * the choice, or NULL; it lives until the next put(). From the thread that called you. At most 1000 bytes each.
+ */
+#define CVR_SERVICE_TUNING "cvr.host.tuning/1"
+typedef struct cvr_tuning_service {
+    uint64_t struct_size;
+    void *ctx;
+    const char *(*get)(const struct cvr_tuning_service *s, const char *key);
+    int32_t (*put)(const struct cvr_tuning_service *s, const char *key, const char *choice, cvr_error *err);
+} cvr_tuning_service;
+
+/*
+ * "cvr.host.cache/1": bytes in files of the user's cache folder, for what takes long to make and can be made again
+ * (compiled pipelines). put() replaces the whole file or nothing. get() gives back what put() was given, to the byte,
+ * or *n = 0 where there is nothing, or it is damaged, which is said in a warning. `name` is as a name of a plugin's.
+ */
+#define CVR_SERVICE_CACHE "cvr.host.cache/1"
+typedef struct cvr_cache_service {
+    uint64_t struct_size;
+    void *ctx;
+    int32_t (*get)(const struct cvr_cache_service *s, const char *name, cvr_alloc_fn alloc, void *alloc_ctx,
+                   uint64_t *n, cvr_error *err);
+    int32_t (*put)(const struct cvr_cache_service *s, const char *name, const void *bytes, uint64_t n, cvr_error *err);
+} cvr_cache_service;
+
 #ifdef __cplusplus
 }
 #endif
@@ -232,6 +262,8 @@ CVR_STATIC_ASSERT(sizeof(cvr_picture_job) == 80, "cvr_picture_job has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_config_service) == 24, "cvr_config_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_launch_service) == 24, "cvr_launch_service has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_state_service) == 32, "cvr_state_service has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 40, "cvr_profiler has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_tuning_service) == 32, "cvr_tuning_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_cache_service) == 32, "cvr_cache_service has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_profiler) == 48, "cvr_profiler has padding");
 
 #endif

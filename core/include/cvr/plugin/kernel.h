@@ -8,6 +8,7 @@
 #ifndef CVR_PLUGIN_KERNEL_H
 #define CVR_PLUGIN_KERNEL_H
 
+#include "device.h"
 #include "host.h"
 #include "op.h"
 
@@ -16,9 +17,10 @@ extern "C" {
 #endif
 
 #define CVR_KERNEL_DETERMINISTIC 1u /* same inputs, same bits, whatever the number of threads */
-#define CVR_KERNEL_RECORDABLE 2u    /* may be replayed without coming back to the host */
-#define CVR_KERNEL_LOW_PRECISION 8u /* takes bf16 where the op's activations are; without it, f32 alone */
+#define CVR_KERNEL_RECORDABLE 2u    /* may stand between others in one recording; without it, it is one by itself */
 #define CVR_KERNEL_STRIDED 4u       /* takes rank-4 tensors whose pixel_stride exceeds C */
+#define CVR_KERNEL_BF16 8u          /* takes bf16 where the op's activations are; */
+#define CVR_KERNEL_F16 16u          /* f16, likewise; without these, f32 alone */
 
 /* How a program's f32 products may be computed. */
 #define CVR_MATH_F32 0u    /* in f32 */
@@ -33,10 +35,11 @@ typedef struct cvr_signature {
     uint32_t n_inputs;
     uint32_t n_outputs;
     uint32_t n_workers; /* threads of the pool that the kernel will get: scratch may be sized by it, results may not
-                           depend on it */
+                           depend on it; 1 on a device */
     uint32_t math;      /* CVR_MATH_* */
     uint32_t prepared;  /* 1: the inputs of `prepares` stay as they are, so `prepare` will have run */
     uint32_t reserved;
+    const cvr_device_info *device; /* NULL on the host */
 } cvr_signature;
 
 typedef struct cvr_kernel_args {
@@ -44,7 +47,8 @@ typedef struct cvr_kernel_args {
     const void *attrs;
     const cvr_tensor *const *inputs; /* NULL where absent */
     cvr_tensor *const *outputs;
-    void *workspace; /* 64-byte aligned, `workspace_size` bytes, not zeroed; of 0 bytes it may be anything */
+    void *workspace; /* aligned by 64 bytes, or as the device says, `workspace_size` bytes, not zeroed; of 0 bytes it
+                        may be anything */
     uint64_t workspace_size;
     const cvr_threadpool *pool;
     void *stream; /* the backend's own; NULL on the host */
@@ -52,6 +56,7 @@ typedef struct cvr_kernel_args {
     uint32_t n_outputs;
     void *prepared; /* what `prepare` made, 64-byte aligned; NULL where it did not run */
     uint64_t prepared_size;
+    const cvr_device_info *device; /* NULL on the host */
 } cvr_kernel_args;
 
 /* Payload "cpu.fn/1". */
@@ -66,8 +71,10 @@ typedef struct cvr_kernel_desc {
     const char *op;
     const char *backend;
     const char *payload_kind;
-    const void *payload;
-    const char *isa; /* CPU features it needs, "avx2 fma", or "!avx2", must not have; "" or NULL: none */
+    const void *payload; /* not copied: lives as long as the plugin, and begins with its struct_size */
+    /* Features that it needs, "avx2 fma", or "!avx2", must not have; "" or NULL: none. Of the CPU for
+     * CVR_PAYLOAD_CPU_FN, for any other kind of the device (cvr_device_info.features). */
+    const char *isa;
     uint32_t op_version;
     int32_t priority; /* the highest that the machine and `supports` allow wins; equal: the first by plugin id */
     uint32_t flags;
@@ -94,8 +101,8 @@ typedef struct cvr_kernel_desc {
 }
 #endif
 
-CVR_STATIC_ASSERT(sizeof(cvr_signature) == 56, "cvr_signature has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_kernel_args) == 88, "cvr_kernel_args has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_signature) == 64, "cvr_signature has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_kernel_args) == 96, "cvr_kernel_args has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_cpu_fn) == 16, "cvr_cpu_fn has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_kernel_desc) == 112, "cvr_kernel_desc has padding");
 

@@ -96,9 +96,9 @@ typedef struct cvr_model_desc {
     uint32_t square; /* 1: it looks at squares of one size: where a task has boxes, data.img_size is one number */
     /*
      * Tells the settings of other sections that this network is used with: "run.task", and any of [data], [augment],
-     * [train], [optim], [sched], [val] and [predict]. Each holds where neither the recipe nor the command line nor
-     * published weights say otherwise. What is told of [augment] holds only where the recipe has no line there; of
-     * [optim] and [sched] only where it names no other optimizer or scheduler. Paths are absolute. NULL: nothing.
+     * [train], [optim], [sched], [val] and [predict]. Each holds where neither recipe nor command line nor published
+     * weights say otherwise; of [augment] only where the recipe has no line there, of [optim] and [sched] only where it
+     * names no other. Paths are absolute. The key "" sets nothing: it is a remark for who trains. NULL: nothing.
      */
     int32_t (*proposes)(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err);
     /* Files whose names have this ending are networks of this model, "cfg": model.name may then be such a file, which

@@ -17,6 +17,8 @@ extern "C" {
 #define CVR_OP_ORDER_AWARE 2u
 /* Output 0 is input 0's memory under another shape: no kernel runs. Implies that `infer` sets `order`. */
 #define CVR_OP_ALIAS 4u
+/* By nature the host's: works on files or metrics, not on what a step is made of. That it runs there is no fallback. */
+#define CVR_OP_HOST 8u
 
 /* `inputs[i]` is NULL where input i is absent. `infer` fills every output (dtype, rank, shape; `order` if the flags say
  * so). A low-precision input is shown as f32: shape rules need not know of precisions. */

@@ -95,9 +95,10 @@ typedef struct cvr_tiles {
 } cvr_tiles;
 
 /* How cvr_pipeline_boxes brings pictures to a square (data.fit). */
-#define CVR_FIT_STRETCH 0u          /* each side by itself */
-#define CVR_FIT_LETTERBOX 1u        /* as they are shaped, at the upper left, the rest filled with grey 114 */
-#define CVR_FIT_LETTERBOX_CENTER 2u /* as they are shaped, in the middle, the rest filled with grey 128 */
+#define CVR_FIT_STRETCH 0u           /* each side by itself */
+#define CVR_FIT_LETTERBOX 1u         /* as they are shaped, at the upper left, the rest filled with grey 114 */
+#define CVR_FIT_LETTERBOX_CENTER 2u  /* as they are shaped, in the middle, the rest filled with grey 128 */
+#define CVR_FIT_LETTERBOX_ALIGNED 3u /* the same by Darknet's resizing, corners on corners, and its grey of 127.5 */
 
 /* What validation's pictures are to be like, as [data] and [val] say; 0: as they are. */
 typedef struct cvr_pipeline {
@@ -145,11 +146,13 @@ static inline int32_t cvr_pipeline_usual(const cvr_pipeline *p, cvr_error *err) 
  */
 static inline int32_t cvr_pipeline_boxes(const cvr_pipeline *p, cvr_error *err) {
     const long long first = (long long)p->img_size[0], second = (long long)p->img_size[1];
+    static const char *const settings[] = {"", "fill=114 center=no", "fill=128 center=yes",
+                                           "fill=127.5 center=yes aligned=yes"};
     const int32_t fits = second == 0 && CVR_HAS(p, fit) && p->fit != CVR_FIT_STRETCH;
     char text[192];
     if (fits)
         (void)snprintf(text, sizeof text, "%lld interpolation=%.64s %s", first, p->interpolation,
-                       p->fit == CVR_FIT_LETTERBOX ? "fill=114 center=no" : "fill=128 center=yes");
+                       settings[p->fit <= CVR_FIT_LETTERBOX_ALIGNED ? p->fit : CVR_FIT_LETTERBOX_CENTER]);
     else if (second > 0)
         (void)snprintf(text, sizeof text, "%lld max_size=%lld sides=scaled interpolation=%.64s antialias=no", first,
                        second, p->interpolation);

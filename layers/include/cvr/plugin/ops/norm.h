@@ -18,8 +18,9 @@
  *                         -> dx (N,C,H,W), dweight (C), dbias (C)
  *     dx = grad * weight[c] / sqrt(running_var[c] + eps); dweight, dbias as above, and 0 without x
  *
- * Fused, by passes; activation a is none, relu or relu6 (CVR_ACTIVATION_*), cvr_batch_norm2d_act_attrs for all three:
- * batch_norm2d_act        the inputs of batch_norm2d, [residual (N,C,H,W)], [mean (C), var (C)]
+ * Fused, by passes; activation a is none, relu, relu6 or, with batch_norm2d_act, _apply and _backward_sums where there
+ * is no residual, silu (CVR_ACTIVATION_*); cvr_batch_norm2d_act_attrs for the first three: batch_norm2d_act        the
+ * inputs of batch_norm2d, [residual (N,C,H,W)], [mean (C), var (C)]
  *                         -> y (N,C,H,W), mean (C), invstd (C)
  *     y = a(batch_norm2d(x) + residual); mean and var are x's, where whoever made x has them already (conv2d_stats):
  *     no gradient flows to them, as x's gradient has their part in it
@@ -30,11 +31,13 @@
  *
  * batch_norm2d_backward_sums  x, grad (N,C,H,W), [weight (C)], mean (C), invstd (C), [bias (C)], [y (N,C,H,W)]
  *                         -> g (N,C,H,W), dweight (C), dbias (C); cvr_batch_norm2d_apply_attrs
- *     g = a_backward(y, grad), y where it is absent what batch_norm2d_apply makes; dbias = sum of g, dweight = sum of
- *     g * xhat, over n,h,w
- * batch_norm2d_backward_apply  x, g (N,C,H,W), [weight (C)], mean (C), invstd (C), dweight (C), dbias (C)
+ *     g = a_backward(y, grad), y where it is absent what batch_norm2d_apply makes, and with silu, where it is always
+ *     absent, silu_backward(what batch_norm2d_apply makes without it, grad); dbias = sum of g, dweight = sum of g *
+ * xhat, over n,h,w batch_norm2d_backward_apply  x, g (N,C,H,W), [weight (C)], mean (C), invstd (C), dweight (C), dbias
+ * (C)
  *                         -> dx (N,C,H,W) as batch_norm2d_backward; no attributes
- *     Together these two are batch_norm2d_act_backward, or with y, batch_norm2d_add_act_backward, whose dresidual is g.
+ *     Together these two are batch_norm2d_act_backward, or with y, batch_norm2d_add_act_backward, whose dresidual is g;
+ *     with silu they are batch_norm2d_act's gradient by themselves, so that silu's is computed once.
  *
  * batch_norm2d_stats      x (N,C,H,W) -> mean (C), var (C), over n,h,w; no attributes
  *
@@ -79,6 +82,7 @@ typedef struct cvr_batch_norm2d_attrs {
 #define CVR_ACTIVATION_NONE 0
 #define CVR_ACTIVATION_RELU 1
 #define CVR_ACTIVATION_RELU6 2
+#define CVR_ACTIVATION_SILU 3 /* only of the ops of this file that say so */
 
 typedef struct cvr_batch_norm2d_act_attrs {
     double momentum;
