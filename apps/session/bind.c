@@ -36,7 +36,8 @@ int32_t settings_unread(const settings *s, const char *section, const char *key,
 }
 
 void settings_leave_replaced(settings *s) {
-    static const char *const named[][2] = {{"data", "format"}, {"optim", "name"}, {"sched", "name"}};
+    static const char *const named[][2] = {
+        {"data", "format"}, {"optim", "name"}, {"sched", "name"}, {"export", "format"}};
     for (size_t i = 0; s->run_folder && i < sizeof named / sizeof *named; i++) {
         const cvr_setting *given = cvr_config_given(s->config, named[i][0], named[i][1]);
         if (given && strcmp(given->file, s->recipe) != 0) cvr_config_leave(s->config, named[i][0], s->recipe);
@@ -247,8 +248,24 @@ static int32_t bind_task(settings *s, cvr_error *err) {
     return bind_keys(s, &shown, s->task->predict_attrs, s->task->n_predict_attrs, &s->predict_attrs, err);
 }
 
+/* Only who exports needs it: where there is none of the name, its keys are left alone. */
+static int32_t bind_exporter_if_here(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin exporter = {CVR_KIND_EXPORTER, s->export->format, "export", "format"};
+    const cvr_setting *const *lines;
+    cvr_error why = CVR_ERROR_INIT;
+    const void *desc;
+    if (cvr_plugins_find(p, exporter.kind, exporter.name, &desc, &why) != CVR_OK) {
+        if (cvr_plugins_find(p, CVR_KIND_WEIGHTS, exporter.name, &desc, &why) != CVR_OK)
+            (void)cvr_config_lines(s->config, "export", &lines);
+        return CVR_OK;
+    }
+    s->exporter = desc;
+    return bind_keys(s, &exporter, s->exporter->attrs, s->exporter->n_attrs, &s->exporter_attrs, err);
+}
+
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
     CVR_TRY(bind_task(s, err));
+    CVR_TRY(bind_exporter_if_here(s, p, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",

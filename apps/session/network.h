@@ -16,7 +16,8 @@ enum {
     PROGRAM_EVAL,       /* forward, and losses where there are targets */
     PROGRAM_PREDICT,    /* forward; also for views of pictures in validation */
     PROGRAM_FEATURES,   /* forward, up to the head: see [probe] */
-    PROGRAM_SHOWN       /* what the device does of the transforms: see first_batch.c */
+    PROGRAM_SHOWN,      /* what the device does of the transforms: see first_batch.c */
+    PROGRAM_EXPORT      /* forward, as it is built, in f32 and without passes: see export_network.c */
 };
 
 /* The value that is an output of PROGRAM_FEATURES, and an input of the others where [probe] trains the head alone. */
@@ -53,6 +54,7 @@ typedef struct net_program {
     cvr_graph *graph;
     cvr_program *program;
     cvr_recompute recompute;
+    cvr_value picture; /* the input `image`, before what the device does to it */
     bool bound;
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;

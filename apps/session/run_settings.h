@@ -94,8 +94,16 @@ typedef struct val_settings {
     int64_t save;
 } val_settings;
 
+enum { PREPROCESS_NONE, PREPROCESS_EMBED };
+typedef struct export_settings {
+    const char *format, *out;
+    int64_t batch; /* 0: free */
+    int64_t n_size, size[2];
+    int64_t preprocess, fold;
+} export_settings;
+
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
-    val_schema, probe_schema;
+    val_schema, probe_schema, export_schema;
 
 #define PRECISION_NAMES "f32|bf16|bf16x3|auto"
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_AUTO };
@@ -158,6 +166,9 @@ typedef struct settings {
     const sched_settings *sched;
     val_settings *val; /* as are resize_size and crop_size */
     const probe_settings *probe;
+    const export_settings *export;
+    const cvr_exporter_desc *exporter; /* NULL: export.format is none, or is not here */
+    const void *exporter_attrs;
     const cvr_task_desc *task;
     const void *task_attrs, *predict_attrs; /* of the task: keys of [train]; of [predict] */
     const cvr_want **wants;                 /* of the task, as far as this model reads them */

@@ -237,6 +237,24 @@ static const cvr_attr_desc *const probe_keys[] = {
 };
 SCHEMA(probe);
 
+static const cvr_attr_desc *const export_keys[] = {
+    CVR_ATTR(STRING, "format", "onnx",
+             "what is written: `cvrun help exporters`, or a format of weights alone, `cvrun help weights`"),
+    CVR_ATTR(PATH, "out", "", "file that is written; default: beside the run's weights, or NAME.onnx of a recipe"),
+    CVR_ATTR(INT, "batch", "free", "pictures of a batch; free: as many as the runtime is given", .choices = "free",
+             CVR_ATTR_BETWEEN(1, 1000000)),
+    CVR_ATTR(INTS, "size", "",
+             "height,width of the pictures, or one number for both; default: as prediction makes them", .count = 2,
+             CVR_ATTR_BETWEEN(1, 65500)),
+    CVR_ATTR(
+        CHOICE, "preprocess", "none",
+        "what the file does to pictures: nothing, it takes them normalised, f32 (N,C,H,W); embed: it takes pixels, "
+        "u8 (N,H,W,C), and normalises them",
+        .choices = "none|embed"),
+    CVR_ATTR(BOOL, "fold", "yes", "batch norms become part of the convolutions before them"),
+};
+SCHEMA(export);
+
 #define KEYS(name_)                                                                                                    \
     { name_##_keys, sizeof name_##_keys / sizeof *name_##_keys }
 
@@ -259,6 +277,7 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
         {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},
         {"val", "validation", KEYS(val), false},
         {"probe", "a linear probe: only the head is trained, and pictures are looked at once", KEYS(probe), false},
+        {"export", "what `cvrun export` writes; keys of the exporter join them", KEYS(export), false},
     };
     return i < sizeof all / sizeof *all ? &all[i] : NULL;
 }

@@ -3,6 +3,7 @@
  * updates follow, and passes rewrite the whole. Which stages a program has depends on what it is for.
  */
 #include "network.h"
+#include <cvr/plugin/ops/arith.h>
 
 typedef struct building {
     const run_network *net;
@@ -18,9 +19,10 @@ typedef int32_t (*stage_fn)(building *w, cvr_error *err);
 
 static const cvr_batches *batches_of(const building *w) {
     const run_data *d = w->net->data;
-    if (w->program->key.purpose == PROGRAM_PREDICT && d->pictures) return d->pictures;
+    const bool single = w->program->key.purpose == PROGRAM_PREDICT || w->program->key.purpose == PROGRAM_EXPORT;
+    if (single && d->pictures) return d->pictures;
     const split *train = &d->splits[CVR_SPLIT_TRAIN];
-    const bool probed = w->program->key.purpose >= PROGRAM_FEATURES; /* made as the training split's are */
+    const bool probed = w->program->key.purpose >= PROGRAM_FEATURES && !single; /* made as the training split's are */
     return (w->trains || probed ? train : &d->splits[CVR_SPLIT_VAL])->batches;
 }
 
@@ -35,9 +37,32 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
         cvr_graph_use_averages(w->graph);
     CVR_TRY(cvr_batches_inputs(batches_of(w), w->graph, &what, &image, err));
     cvr_graph_math(w->graph, w->net->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
-    if (w->program->key.purpose == PROGRAM_SHOWN) return cvr_graph_output(w->graph, SHOWN, image, err);
-    if (w->net->precision == PRECISION_BF16) CVR_TRY(cvr_emit(w->b, "cast", &low, sizeof low, &image, 1, &image, err));
+    w->program->picture = cvr_graph_input_value(w->graph, "image");
+    if (key->purpose == PROGRAM_SHOWN) return cvr_graph_output(w->graph, SHOWN, image, err);
+    if (w->net->precision == PRECISION_BF16 && key->purpose != PROGRAM_EXPORT)
+        CVR_TRY(cvr_emit(w->b, "cast", &low, sizeof low, &image, 1, &image, err));
     return cvr_graph_stand_in(w->graph, "image", image, err);
+}
+
+/* All pictures of a file that is exported have the canvas's size. Detectors read it; who does not loses nothing. */
+static int32_t stage_image_size(building *w, cvr_error *err) {
+    const program_key *key = &w->program->key;
+    const float size[2] = {(float)key->canvas.height, (float)key->canvas.width};
+    const cvr_param_decl decl = {.struct_size = sizeof decl,
+                                 .name = "image_size",
+                                 .dtype = CVR_F32,
+                                 .rank = 2,
+                                 .shape = {1, 2, 1, 1, 1, 1},
+                                 .flags = CVR_PARAM_CONSTANT,
+                                 .values = size};
+    const cvr_expand_attrs expand = {.rank = 2, .shape = {key->batch, 2}, .scale = 1};
+    cvr_value v = cvr_graph_input_value(w->graph, "image_size");
+    cvr_type type;
+    cvr_type_set(&type, CVR_F32, 2, expand.shape);
+    if (v == CVR_NONE) CVR_TRY(cvr_graph_input(w->graph, "image_size", &type, &v, err));
+    CVR_TRY(w->b->param(w->b, &decl, &v, err));
+    CVR_TRY(cvr_emit(w->b, "expand", &expand, sizeof expand, &v, 1, &v, err));
+    return cvr_graph_stand_in(w->graph, "image_size", v, err);
 }
 
 /* There must be a result, and each has a row for each picture: with others, answers would be those of other pictures.
@@ -168,8 +193,9 @@ static const struct {
     uint32_t purposes;
     bool learns; /* only where there are targets */
 } stages[] = {
-    {stage_inputs, FORWARD | FOR(SHOWN), false},
-    {stage_network, FORWARD, false},
+    {stage_inputs, FORWARD | FOR(SHOWN) | FOR(EXPORT), false},
+    {stage_image_size, FOR(EXPORT), false},
+    {stage_network, FORWARD | FOR(EXPORT), false},
     {stage_cut, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL) | FOR(FEATURES), false},
     {stage_losses, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
     {stage_total, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},

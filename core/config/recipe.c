@@ -23,7 +23,7 @@ struct cvr_config {
 };
 
 static const char *const sections[] = {"run",   "backend", "model", "net", "layers", "data",    "augment",
-                                       "train", "optim",   "sched", "val", "probe",  "predict", "log"};
+                                       "train", "optim",   "sched", "val", "probe",  "predict", "export", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
 /* Settings that need no section on the command line. */

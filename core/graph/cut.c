@@ -35,6 +35,7 @@ int32_t cvr_graph_cut(cvr_graph *g, cvr_value v, const char *name, cvr_error *er
     for (size_t i = 1; i < g->n_values; i++)
         if (g->values[i]->name && strcmp(g->values[i]->name, name) == 0)
             return cvr_fail(err, CVR_ERR_INVALID, "there is a value called %s already", name);
+    cvr_free(value->name); /* of an input, which then has another name */
     value->name = cvr_strdup(name);
     if (!value->name) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     value->kind = VALUE_INPUT;

@@ -357,7 +357,7 @@ int32_t plan_make(plan *p, const plan_request *request, cvr_error *err) {
     const plan_request *r = &asked;
     int32_t status;
     p->align = r->device->info->alignment;
-    CVR_TRY_OUT(lower_graph(r->graph, r->device, err));
+    CVR_TRY_OUT(lower_for_device(r->graph, r->device, err));
     CVR_TRY_OUT(live_nodes(p, r->graph, err));
     CVR_TRY_OUT(find_updates(p, r->graph, err));
     CVR_TRY_OUT(find_constants(p, r->graph, &constant, err));

@@ -61,8 +61,17 @@ bool can_prepare(const plan_request *r, const ir_node *n, const cvr_kernel_desc 
 
 int32_t plan_make(plan *p, const plan_request *r, cvr_error *err);
 void plan_clear(plan *p);
-/* Replaces nodes that the device has no kernel for, but that mean something in other ops. */
-int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err);
+/* Whether the node can be replaced by the elementwise program that its op says it is. */
+bool node_is_program(const cvr_graph *g, const ir_node *n);
+/* Replaces nodes that are not kept, but mean something in other ops, which are then looked at in turn. `keeps` fails
+ * where a node can be neither kept nor replaced. */
+typedef struct lowering {
+    int32_t (*keeps)(const struct lowering *l, cvr_graph *g, const ir_node *n, bool *keep, cvr_error *err);
+    void *ctx;
+} lowering;
+int32_t lower_graph(cvr_graph *g, const lowering *l, cvr_error *err);
+/* What is kept is what the device has a kernel for. */
+int32_t lower_for_device(cvr_graph *g, cvr_device *d, cvr_error *err);
 /* The best kernel for a node on the device, or NULL with the reasons in `why`. */
 int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *const *backends, uint32_t n_backends,
                        const cvr_kernel_desc **out, cvr_text *why, cvr_error *err);

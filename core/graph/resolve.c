@@ -84,7 +84,7 @@ int32_t resolve_kernel(const plan_request *r, const ir_node *n, const char *cons
 
 /* ---- lowering ---- */
 
-static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err);
+static int32_t lower_node(rewrite *w, const lowering *l, ir_node *n, uint32_t depth, cvr_error *err);
 
 /* The decomposition's outputs take the place of the node's. */
 static int32_t replace_outputs(rewrite *w, const ir_node *n, const cvr_value *outputs, cvr_error *err) {
@@ -115,7 +115,7 @@ static int32_t fence(cvr_graph *g, const ir_node *n, cvr_value *outputs, cvr_err
 
 /* Whether `elementwise` can take the node's place: every input has the output's shape, or repeats evenly in it. One
  * that says by `operands` what its inputs are has seen to that. */
-static bool is_program(const cvr_graph *g, const ir_node *n) {
+bool node_is_program(const cvr_graph *g, const ir_node *n) {
     const cvr_elementwise_trait *program = cvr_op_trait(n->op, CVR_TRAIT_ELEMENTWISE);
     if (!program || n->n_outputs != 1 || n->n_inputs > CVR_ELEMENTWISE_INPUTS) return false;
     const cvr_type *y = &g->values[n->outputs[0]]->type;
@@ -132,7 +132,7 @@ static bool is_program(const cvr_graph *g, const ir_node *n) {
 static int32_t meaning(cvr_graph *g, const ir_node *n, cvr_decompose_args *a, cvr_error *err) {
     const cvr_elementwise_trait *program = cvr_op_trait(n->op, CVR_TRAIT_ELEMENTWISE);
     if (n->op->decompose) return CVR_CALL(n->op, decompose, n->name, err, &g->builder, a);
-    if (is_program(g, n)) return cvr_elementwise_decompose(&g->builder, a, program, err);
+    if (node_is_program(g, n)) return cvr_elementwise_decompose(&g->builder, a, program, err);
     return fence(g, n, a->outputs, err);
 }
 
@@ -152,7 +152,7 @@ static int32_t emit_meaning(rewrite *w, const ir_node *n, uint32_t depth, cvr_er
 }
 
 /* The nodes that are emitted take this node's place. Takes the node over. */
-static int32_t decompose(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
+static int32_t decompose(rewrite *w, const lowering *l, ir_node *n, uint32_t depth, cvr_error *err) {
     cvr_graph *g = w->g;
     const size_t first = g->n_nodes;
     for (uint32_t i = 0; i < n->n_inputs; i++) n->inputs[i] = rewrite_current(w, n->inputs[i]);
@@ -163,7 +163,7 @@ static int32_t decompose(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, 
         ir_node *part = g->nodes[i];
         g->nodes[i] = NULL;
         if (status == CVR_OK)
-            status = lower_node(w, d, part, depth + 1, err);
+            status = lower_node(w, l, part, depth + 1, err);
         else
             graph_free_node(part);
     }
@@ -171,33 +171,47 @@ static int32_t decompose(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, 
     return status;
 }
 
-static int32_t lower_node(rewrite *w, cvr_device *d, ir_node *n, uint32_t depth, cvr_error *err) {
-    const bool fenced = node_low_precision(w->g, n) != 0;
-    if ((!n->op->decompose && !is_program(w->g, n) && !fenced) || (n->op->flags & CVR_OP_ALIAS) ||
-        strcmp(n->op->name, "cast") == 0)
-        return rewrite_keep(w, n, err);
-    const plan_request r = {w->g, d, 1, 0, NULL};
-    const cvr_kernel_desc *kernel;
-    cvr_text why = {0};
-    const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);
-    cvr_text_clear(&why);
+static int32_t lower_node(rewrite *w, const lowering *l, ir_node *n, uint32_t depth, cvr_error *err) {
+    bool keep;
+    const int32_t status = l->keeps(l, w->g, n, &keep, err);
     if (status != CVR_OK) {
         graph_free_node(n);
         return status;
     }
-    return kernel ? rewrite_keep(w, n, err) : decompose(w, d, n, depth, err);
+    return keep ? rewrite_keep(w, n, err) : decompose(w, l, n, depth, err);
 }
 
-int32_t lower_graph(cvr_graph *g, cvr_device *d, cvr_error *err) {
+int32_t lower_graph(cvr_graph *g, const lowering *l, cvr_error *err) {
     rewrite w = {.g = g};
     int32_t status = CVR_OK;
     const size_t n = g->n_nodes;
     for (size_t i = 0; i < n; i++) {
         ir_node *node = g->nodes[i];
         g->nodes[i] = NULL;
-        CVR_TRY_OUT(lower_node(&w, d, node, 0, err));
+        CVR_TRY_OUT(lower_node(&w, l, node, 0, err));
     }
 out:
     rewrite_finish(&w, status);
     return status;
+}
+
+/* Whether the device runs the node as it is, or it can be nothing else. */
+static int32_t device_keeps(const lowering *l, cvr_graph *g, const ir_node *n, bool *keep, cvr_error *err) {
+    const cvr_device *d = l->ctx;
+    const bool fenced = node_low_precision(g, n) != 0;
+    *keep = (!n->op->decompose && !node_is_program(g, n) && !fenced) || (n->op->flags & CVR_OP_ALIAS) ||
+            strcmp(n->op->name, "cast") == 0;
+    if (*keep) return CVR_OK;
+    const plan_request r = {g, l->ctx, 1, 0, NULL};
+    const cvr_kernel_desc *kernel;
+    cvr_text why = {0};
+    const int32_t status = resolve_kernel(&r, n, d->backend->runs, d->backend->n_runs, &kernel, &why, err);
+    cvr_text_clear(&why);
+    *keep = kernel != NULL;
+    return status;
+}
+
+int32_t lower_for_device(cvr_graph *g, cvr_device *d, cvr_error *err) {
+    const lowering l = {device_keeps, d};
+    return lower_graph(g, &l, err);
 }

@@ -150,6 +150,17 @@ static const desc_field weights_fields[] = {
     FIELD_OF(FUNCTION, cvr_weights_desc, write),
     FIELDS_END,
 };
+static const desc_field exporter_fields[] = {
+    FIELD_OF(NAME, cvr_exporter_desc, name),
+    FIELD_OF(TEXT, cvr_exporter_desc, extension),
+    FIELD_OF(DOC, cvr_exporter_desc, doc),
+    BOUNDED(FLAGS, cvr_exporter_desc, reserved, 0, 0),
+    LIST(ATTRS, cvr_exporter_desc, attrs, n_attrs),
+    FIELD_OF(FUNCTION, cvr_exporter_desc, takes),
+    FIELD_OF(FUNCTION, cvr_exporter_desc, write),
+    FIELD_OF(TEXT, cvr_exporter_desc, remedy),
+    FIELDS_END,
+};
 static const desc_field reporter_fields[] = {
     FIELD_OF(NAME, cvr_reporter_desc, name),
     FIELD_OF(DOC, cvr_reporter_desc, doc),
@@ -200,6 +211,7 @@ static const desc_kind kinds[] = {
     {CVR_KIND_FIELD, "field", sizeof(cvr_field_kind), field_fields},
     {CVR_KIND_CODEC, "codec", sizeof(cvr_codec_desc), codec_fields},
     {CVR_KIND_WEIGHTS, "weights", sizeof(cvr_weights_desc), weights_fields},
+    {CVR_KIND_EXPORTER, "exporter", sizeof(cvr_exporter_desc), exporter_fields},
     {CVR_KIND_REPORTER, "reporter", sizeof(cvr_reporter_desc), reporter_fields},
     {CVR_KIND_BACKEND, "backend", sizeof(cvr_backend_desc), backend_fields},
 };

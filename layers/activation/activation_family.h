@@ -2,6 +2,7 @@
 #ifndef CVR_LAYERS_ACTIVATION_FAMILY_H
 #define CVR_LAYERS_ACTIVATION_FAMILY_H
 
+#include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/reference.h>
 
@@ -34,5 +35,12 @@ int32_t activation_gelu_grad(const cvr_builder *b, cvr_grad_args *a, cvr_error *
 /* Elementwise programs: elementwise_ops.c */
 #define ACTIVATION_PROGRAM_OPS 2
 extern const cvr_reference_op activation_program_ops[ACTIVATION_PROGRAM_OPS];
+
+/* For cvr_op_desc.trait: activation_onnx.c */
+extern const cvr_onnx_trait activation_relu_onnx, activation_relu6_onnx, activation_leaky_relu_onnx,
+    activation_sigmoid_onnx, activation_tanh_onnx, activation_hardsigmoid_onnx, activation_hardswish_onnx,
+    activation_silu_onnx, activation_mish_onnx, activation_gelu_onnx, activation_elementwise_onnx;
+const void *activation_softmax_traits(const char *name);
+const void *activation_log_softmax_traits(const char *name);
 
 #endif

@@ -71,7 +71,7 @@ static int32_t program_run(const cvr_kernel_args *a, cvr_error *err) {
 }
 
 CVR_DEFINE_TRAITS(program_traits, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself},
-                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+                  {CVR_TRAIT_ONNX, &activation_elementwise_onnx}, {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
 
 /* ---- descriptors ---- */
 

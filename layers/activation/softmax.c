@@ -171,11 +171,11 @@ static double softmax_flops(const cvr_infer_args *a) {
     }
 
 const cvr_reference_op activation_softmax_ops[] = {
-    SOFTMAX_OP("softmax", cvr_traits_mixed_recompute, 1, softmax_infer, softmax_grad, softmax_run, 1,
+    SOFTMAX_OP("softmax", activation_softmax_traits, 1, softmax_infer, softmax_grad, softmax_run, 1,
                "y = exp(x) / sum of exp(x) along dim"),
     SOFTMAX_OP("softmax_backward", cvr_traits_mixed, 2, softmax_backward_infer, NULL, softmax_backward_run, 3,
                "dx = y * (grad - sum of grad * y)"),
-    SOFTMAX_OP("log_softmax", cvr_traits_mixed_recompute, 1, softmax_infer, log_softmax_grad, log_softmax_run, 1,
+    SOFTMAX_OP("log_softmax", activation_log_softmax_traits, 1, softmax_infer, log_softmax_grad, log_softmax_run, 1,
                "y = x - log(sum of exp(x)) along dim"),
     SOFTMAX_OP("log_softmax_backward", cvr_traits_mixed, 2, softmax_backward_infer, NULL, log_softmax_backward_run, 3,
                "dx = grad - exp(y) * sum of grad"),

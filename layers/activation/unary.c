@@ -29,7 +29,7 @@ static double unary_flops(const cvr_infer_args *a) {
         return run_steps(a, cvr_##name_##_steps);                                                                      \
     }
 #define ACTIVATION(name_)                                                                                              \
-    PROGRAM(name_, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself})                                                       \
+    PROGRAM(name_, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_ONNX, &activation_##name_##_onnx})         \
     PROGRAM(name_##_backward, {CVR_TRAIT_PRECISION, &cvr_precision_first})
 
 ACTIVATION(relu)

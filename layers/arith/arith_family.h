@@ -51,6 +51,12 @@ static inline void arith_broadcast_steps(const cvr_tensor *x, uint32_t rank, int
     }
 }
 
+/* For cvr_op_desc.trait: arith_onnx.c */
+const void *arith_expand_traits(const char *name);
+const void *arith_sum_traits(const char *name);
+const void *arith_mean_traits(const char *name);
+const void *arith_amax_traits(const char *name);
+
 int32_t arith_check_f32(const char *op, const cvr_infer_args *a, cvr_error *err);
 
 /* `v` summed down to the shape of `like`; `v` itself where it has it. With `times`, their product summed. */

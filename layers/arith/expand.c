@@ -185,7 +185,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "expand",
             .version = 1,
-            .trait = cvr_traits_mixed,
+            .trait = arith_expand_traits,
             .min_inputs = 1,
             .max_inputs = 1,
             .n_outputs = 1,

@@ -215,7 +215,7 @@ static double flops(const cvr_infer_args *a) {
     return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
-#define REDUCE_OP(name_, n_in_, infer_, grad_, run_, inplace_, doc_)                                                   \
+#define REDUCE_OP(name_, traits_, n_in_, infer_, grad_, run_, inplace_, doc_)                                          \
     {                                                                                                                  \
         .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
                .name = name_,                                                                                          \
@@ -229,15 +229,15 @@ static double flops(const cvr_infer_args *a) {
                .grad = grad_,                                                                                          \
                .flops = flops,                                                                                         \
                .doc = doc_,                                                                                            \
-               .trait = cvr_traits_mixed},                                                                             \
+               .trait = traits_},                                                                                      \
         .reference = {sizeof(cvr_cpu_fn), run_}, .inplace = inplace_                                                   \
     }
 
 static const cvr_reference_op ops[] = {
-    REDUCE_OP("sum", 1, infer, sum_grad, sum_run, 0, "sum over the axes in dim"),
-    REDUCE_OP("mean", 1, infer, mean_grad, mean_run, 0, "mean over the axes in dim"),
-    REDUCE_OP("amax", 1, amax_infer, amax_grad, amax_run, 0, "largest over the axes in dim"),
-    REDUCE_OP("amax_backward", 3, amax_backward_infer, NULL, amax_backward_run, 1,
+    REDUCE_OP("sum", arith_sum_traits, 1, infer, sum_grad, sum_run, 0, "sum over the axes in dim"),
+    REDUCE_OP("mean", arith_mean_traits, 1, infer, mean_grad, mean_run, 0, "mean over the axes in dim"),
+    REDUCE_OP("amax", arith_amax_traits, 1, amax_infer, amax_grad, amax_run, 0, "largest over the axes in dim"),
+    REDUCE_OP("amax_backward", cvr_traits_mixed, 3, amax_backward_infer, NULL, amax_backward_run, 1,
               "dx = grad / (how many x equal y) where x = y"),
 };
 

@@ -17,4 +17,7 @@ int32_t attention_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t attention_backward_run(const cvr_kernel_args *a, cvr_error *err);
 uint64_t attention_backward_workspace(const cvr_signature *sig);
 
+/* For cvr_op_desc.trait: attention_onnx.c */
+const void *attention_traits(const char *name);
+
 #endif

@@ -76,7 +76,7 @@ CVR_DEFINE_TRAITS(backward_traits, {CVR_TRAIT_PRECISION, &backward_follows})
 const cvr_reference_op attention_ops[ATTENTION_OPS] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "scaled_dot_product_attention",
-            .trait = cvr_traits_mixed_recompute,
+            .trait = attention_traits,
             .version = 1,
             .min_inputs = 3,
             .max_inputs = 3,

@@ -27,6 +27,10 @@ static inline cvr_window conv_window(const cvr_conv2d_attrs *a, int axis, int64_
     return (cvr_window){kernel, a->stride[axis], a->padding[axis], a->dilation[axis], 0};
 }
 
+/* For cvr_op_desc.trait: conv_onnx.c */
+const void *conv2d_traits(const char *name);
+const void *conv_transpose2d_traits(const char *name);
+
 /* Fused, by decomposition: conv_act.c, conv_stats.c, conv_norm.c */
 extern const cvr_op_desc conv_act_op, conv_stats_op, conv_norm_op;
 /* Input i, where it is there, is a vector with the channels of `like`, or has its shape. */

@@ -112,7 +112,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "decode_boxes",
             .version = 1,
-            .trait = cvr_traits_mixed_f32,
+            .trait = detect_decode_traits,
             .min_inputs = 2,
             .max_inputs = 2,
             .n_outputs = 1,

@@ -51,7 +51,13 @@ static int32_t default_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static double default_flops(const cvr_infer_args *a) {
+static int32_t default_write(const cvr_onnx *o, cvr_error *err) {
+    return detect_write_constant(o, default_run, err);
+}
+
+static CVR_ONNX_TRAITS(default_traits, default_write, cvr_traits_mixed_f32)
+
+    static double default_flops(const cvr_infer_args *a) {
     return 3.0 * (double)cvr_numel(2, a->outputs[0]->shape);
 }
 
@@ -59,7 +65,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "default_boxes",
             .version = 1,
-            .trait = cvr_traits_mixed_f32,
+            .trait = default_traits,
             .min_inputs = 2,
             .max_inputs = 2,
             .n_outputs = 1,

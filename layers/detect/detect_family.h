@@ -2,6 +2,7 @@
 #ifndef CVR_LAYERS_DETECT_FAMILY_H
 #define CVR_LAYERS_DETECT_FAMILY_H
 
+#include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/detect_math.h>
 #include <cvr/plugin/ops/reference.h>
@@ -44,6 +45,17 @@ int32_t detect_check_rows(const char *op, int64_t rows, cvr_error *err);
 static inline int detect_given(const cvr_infer_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i];
 }
+
+/* ---- ONNX: detect_onnx.c, nms_onnx.c ---- */
+
+const void *detect_decode_traits(const char *name);
+const void *detect_clip_traits(const char *name);
+const void *detect_top_k_traits(const char *name);
+const void *detect_nms_traits(const char *name);
+extern const cvr_onnx_trait detect_gather_onnx;
+/* An op whose kernel reads nothing of its two inputs but their shapes is a constant of the file. */
+int32_t detect_write_constant(const cvr_onnx *o, int32_t (*run)(const cvr_kernel_args *a, cvr_error *err),
+                              cvr_error *err);
 
 /* ---- kernels ---- */
 

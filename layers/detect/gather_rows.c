@@ -91,7 +91,8 @@ static double backward_flops(const cvr_infer_args *a) {
 }
 
 static const cvr_counts_trait gather_counts = {sizeof gather_counts, 1u, 0};
-CVR_DEFINE_TRAITS(gather_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &gather_counts})
+CVR_DEFINE_TRAITS(gather_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &gather_counts},
+                  {CVR_TRAIT_ONNX, &detect_gather_onnx})
 
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),

@@ -48,7 +48,13 @@ static int32_t grid_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static double grid_flops(const cvr_infer_args *a) {
+static int32_t grid_write(const cvr_onnx *o, cvr_error *err) {
+    return detect_write_constant(o, grid_run, err);
+}
+
+static CVR_ONNX_TRAITS(grid_traits, grid_write, cvr_traits_mixed_f32)
+
+    static double grid_flops(const cvr_infer_args *a) {
     return (double)cvr_numel(2, a->outputs[0]->shape);
 }
 
@@ -56,7 +62,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "grid_anchors",
             .version = 1,
-            .trait = cvr_traits_mixed_f32,
+            .trait = grid_traits,
             .min_inputs = 2,
             .max_inputs = 2,
             .n_outputs = 1,

@@ -141,7 +141,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "nms",
             .version = 1,
-            .trait = cvr_traits_mixed_f32,
+            .trait = detect_nms_traits,
             .min_inputs = 2,
             .max_inputs = 4,
             .n_outputs = 2,

@@ -58,7 +58,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "top_k",
             .version = 1,
-            .trait = cvr_traits_mixed_f32,
+            .trait = detect_top_k_traits,
             .min_inputs = 1,
             .max_inputs = 1,
             .n_outputs = 3,

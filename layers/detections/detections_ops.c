@@ -1,5 +1,7 @@
 /* From what a detector's heads say to its results (ops/detections.h), with the reference kernels: "layer_detections".
  */
+#include "detections_family.h"
+
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/detections.h>
 #include <cvr/plugin/ops/reference.h>
@@ -127,6 +129,7 @@ static double joint_flops(const cvr_infer_args *a) {
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "split_index",
+            .trait = detections_split_traits,
             .version = 1,
             .min_inputs = 1,
             .max_inputs = 1,
@@ -138,6 +141,7 @@ static const cvr_reference_op ops[] = {
      .reference = {sizeof(cvr_cpu_fn), split_run}},
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "pick_labels",
+            .trait = detections_pick_traits,
             .version = 1,
             .min_inputs = 1,
             .max_inputs = 2,
@@ -148,6 +152,7 @@ static const cvr_reference_op ops[] = {
      .reference = {sizeof(cvr_cpu_fn), pick_run}},
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "joint_score",
+            .trait = detections_joint_traits,
             .version = 1,
             .min_inputs = 2,
             .max_inputs = 2,
@@ -158,6 +163,7 @@ static const cvr_reference_op ops[] = {
      .reference = {sizeof(cvr_cpu_fn), joint_run}},
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "best_class",
+            .trait = detections_best_traits,
             .version = 1,
             .min_inputs = 2,
             .max_inputs = 2,

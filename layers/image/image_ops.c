@@ -1,4 +1,6 @@
 /* What a network reads of pictures, made on its device: the plugin "layer_image". Formulas in ops/image.h. */
+#include "image_family.h"
+
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/image.h>
 #include <cvr/plugin/ops/reference.h>
@@ -72,6 +74,7 @@ static double flops(const cvr_infer_args *a) {
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "normalize_pixels",
+            .trait = image_normalize_traits,
             .version = 1,
             .min_inputs = 1,
             .max_inputs = 1,

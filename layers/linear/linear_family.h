@@ -16,4 +16,8 @@ int32_t linear_backward_weight_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t linear_backward_bias_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t linear_matmul_run(const cvr_kernel_args *a, cvr_error *err);
 
+/* For cvr_op_desc.trait: linear_onnx.c */
+const void *linear_traits(const char *name);
+const void *matmul_traits(const char *name);
+
 #endif

@@ -231,7 +231,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "batch_norm2d_inference",
             .version = 1,
-            .trait = cvr_traits_mixed,
+            .trait = norm_batch_inference_traits,
             .min_inputs = 5,
             .max_inputs = 5,
             .n_outputs = 1,

@@ -81,6 +81,7 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "l2_norm2d",
+            .trait = norm_l2_traits,
             .version = 1,
             .min_inputs = 1,
             .max_inputs = 1,

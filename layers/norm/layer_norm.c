@@ -174,7 +174,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "layer_norm",
             .version = 1,
-            .trait = cvr_traits_mixed_recompute,
+            .trait = norm_layer_traits,
             .min_inputs = 1,
             .max_inputs = 3,
             .n_outputs = 3,

@@ -75,4 +75,10 @@ static inline const float *norm_in(const cvr_kernel_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
 }
 
+/* For cvr_op_desc.trait: norm_onnx.c */
+const void *norm_batch_inference_traits(const char *name);
+const void *norm_layer_traits(const char *name);
+const void *norm_group_traits(const char *name);
+const void *norm_l2_traits(const char *name);
+
 #endif

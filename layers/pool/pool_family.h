@@ -16,6 +16,10 @@ int32_t pool_avg_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t pool_avg_backward_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t pool_adaptive_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t pool_adaptive_backward_run(const cvr_kernel_args *a, cvr_error *err);
+/* For cvr_op_desc.trait: pool_onnx.c */
+const void *pool_max_traits(const char *name);
+const void *pool_avg_traits(const char *name);
+const void *pool_adaptive_traits(const char *name);
 /* max_pool2d, avg_pool2d, adaptive_avg_pool2d */
 #define POOL_LAYERS 3
 extern const cvr_layer_desc *const pool_layers[POOL_LAYERS];

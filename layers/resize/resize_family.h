@@ -13,6 +13,9 @@ extern const cvr_reference_op resize_ops[RESIZE_OPS];
 int32_t resize_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t resize_backward_run(const cvr_kernel_args *a, cvr_error *err);
 
+/* For cvr_op_desc.trait: resize_onnx.c */
+const void *resize_traits(const char *name);
+
 /* Schemas that the ops and the layer share. */
 extern const cvr_attr_desc resize_mode, resize_align_corners;
 

@@ -70,7 +70,7 @@ const cvr_reference_op resize_ops[RESIZE_OPS] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "upsample",
             .version = 1,
-            .trait = cvr_traits_mixed,
+            .trait = resize_traits,
             .min_inputs = 1,
             .max_inputs = 1,
             .n_outputs = 1,

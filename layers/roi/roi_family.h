@@ -9,6 +9,9 @@ int32_t roi_align_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t roi_align_backward_run(const cvr_kernel_args *a, cvr_error *err);
 int32_t roi_mask_targets_run(const cvr_kernel_args *a, cvr_error *err);
 
+/* For cvr_op_desc.trait: roi_onnx.c */
+const void *roi_align_traits(const char *name);
+
 /* Bytes for the taps of one roi. */
 uint64_t roi_align_workspace(const cvr_signature *sig);
 uint64_t roi_align_backward_workspace(const cvr_signature *sig);

@@ -155,7 +155,7 @@ static const cvr_reference_op ops[] = {
             .grad = align_grad,
             .flops = align_flops,
             .doc = "rois of feature maps, each bin the mean of interpolated samples (He et al., 2017)",
-            .trait = cvr_traits_mixed},
+            .trait = roi_align_traits},
      .reference = {sizeof(cvr_cpu_fn), roi_align_run},
      .workspace = roi_align_workspace},
     {.op = {.struct_size = sizeof(cvr_op_desc),

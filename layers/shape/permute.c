@@ -63,7 +63,7 @@ static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "permute",
             .version = 1,
-            .trait = cvr_traits_mixed,
+            .trait = shape_permute_traits,
             .min_inputs = 1,
             .max_inputs = 1,
             .n_outputs = 1,

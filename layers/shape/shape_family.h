@@ -21,6 +21,17 @@ extern const shape_family shape_window; /* window_partition, window_merge */
 extern const shape_family shape_take;   /* take_rows */
 extern const shape_family shape_pieces; /* concat, slice, chunk */
 
+/* For cvr_op_desc.trait: shape_onnx.c */
+const void *shape_reshape_traits(const char *name); /* flatten, unflatten, view */
+const void *shape_permute_traits(const char *name);
+const void *shape_concat_traits(const char *name);
+const void *shape_slice_traits(const char *name);
+const void *shape_take_rows_traits(const char *name);
+const void *shape_to_tokens_traits(const char *name);
+const void *shape_from_tokens_traits(const char *name);
+const void *shape_partition_traits(const char *name);
+const void *shape_merge_traits(const char *name);
+
 /* Steps in memory, in elements, along each logical axis: rank 4 lies as (N, H, W, C), all else row-major. */
 static inline void shape_steps(uint32_t rank, const int64_t *shape, int64_t *step) {
     int64_t at = 1;

@@ -72,6 +72,7 @@ static int32_t build(const cvr_builder *b, const void *attrs, const cvr_value *i
 static const cvr_reference_op ops[] = {
     {.op = {.struct_size = sizeof(cvr_op_desc),
             .name = "take_rows",
+            .trait = shape_take_rows_traits,
             .version = 1,
             .min_inputs = 2,
             .max_inputs = 2,

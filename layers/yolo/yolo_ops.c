@@ -1,5 +1,7 @@
 /* Darknet's layers of boxes as ops: checks, gradient, reference kernels, descriptors. Meanings are in ops/yolo.h,
  * formulas in ops/yolo_math.h. The plugin "layer_yolo". */
+#include "yolo_family.h"
+
 #include <cvr/plugin/ops/check.h>
 #include <cvr/plugin/ops/reference.h>
 #include <cvr/plugin/ops/yolo_math.h>
@@ -179,7 +181,7 @@ static double flops(const cvr_infer_args *a) {
 /* ---- descriptors ---- */
 
 static const cvr_counts_trait padded = {sizeof(cvr_counts_trait), 1u << 1 | 1u << 2, 0};
-CVR_DEFINE_TRAITS(boxes_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none})
+CVR_DEFINE_TRAITS(boxes_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_ONNX, &yolo_boxes_onnx})
 CVR_DEFINE_TRAITS(loss_traits, {CVR_TRAIT_PRECISION, &cvr_precision_none}, {CVR_TRAIT_COUNTS, &padded})
 CVR_DEFINE_TRAITS(backward_traits, {CVR_TRAIT_PRECISION, &cvr_precision_first}, {CVR_TRAIT_COUNTS, &padded})
 

@@ -10,7 +10,7 @@ cmake -S "$consumer" -B built -DCMAKE_PREFIX_PATH="$work/moved" ${CVR_SANITIZE:+
   cmake --build built >>build.txt 2>&1 || { cat build.txt; fail "the consumer does not build"; }
 
 # every public header compiles alone, as C17 and as C++17
-for header in moved/include/cvr/plugin/*.h moved/include/cvr/plugin/ops/*.h; do
+for header in moved/include/cvr/plugin/*.h moved/include/cvr/plugin/ops/*.h moved/include/cvr/plugin/formats/onnx.h; do
   gcc -std=c17 -pedantic -Wall -Wextra -Werror -fsyntax-only -Imoved/include -x c "$header" || fail "$header as C17"
   g++ -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -Imoved/include -x c++ "$header" || fail "$header as C++17"
   checks=$((checks + 1))
@@ -52,6 +52,9 @@ for backend in cpu far reference; do
   done
   same runs/classify/twice-$backend/weights/last.safetensors runs/classify/hand-$backend/weights/last.safetensors
 done
+# in ONNX the one is written by its trait, the other by its decomposition
+"$CVRUN" export runs/classify/twice-cpu out=twice.onnx >log.txt 2>&1 || { cat log.txt; fail "a stranger's ops are not exported"; }
+grep -aq Sigmoid twice.onnx && ! grep -aq acme twice.onnx || fail "acme.swish and acme.twice in ONNX"
 # a problem of one's own: its kind of field, data, loss, network with two results and task with two targets
 cat >spots.ini <<'INI'
 [run]

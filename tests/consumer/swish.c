@@ -4,6 +4,7 @@
  * 2017)
  */
 #include <cvr/plugin/far.h>
+#include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/plugin.h>
 #include <math.h>
 
@@ -126,6 +127,18 @@ static int32_t device_supports(const cvr_signature *sig, cvr_error *reason) {
     return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "groups of %u threads", sig->device->group_threads);
 }
 
+/* ---- in ONNX: Mul, Sigmoid, Mul ---- */
+
+static int32_t write_onnx(const cvr_onnx *o, cvr_error *err) {
+    cvr_onnx_value scaled = 0, gate = 0, out = o->outputs[0];
+    CVR_TRY(cvr_onnx_with(o, "Mul", o->inputs[0], ((const swish_attrs *)o->attrs)->beta, &scaled, err));
+    CVR_TRY(cvr_onnx_emit1(o, "Sigmoid", scaled, &gate, err));
+    return cvr_onnx_emit2(o, "Mul", o->inputs[0], gate, &out, err);
+}
+
+static const cvr_onnx_trait onnx = {sizeof onnx, write_onnx};
+CVR_DEFINE_TRAITS(swish_traits, {CVR_TRAIT_ONNX, &onnx})
+
 /* ---- the layer ---- */
 
 static int32_t swish_build(const cvr_builder *b, const void *attrs, const cvr_value *in, uint32_t n_in, cvr_value *out,
@@ -149,7 +162,8 @@ static const cvr_op_desc op = {.struct_size = sizeof op,
                                .attrs = attrs,
                                .infer = swish_infer,
                                .grad = swish_grad,
-                               .doc = "x sigmoid(beta x)"};
+                               .doc = "x sigmoid(beta x)",
+                               .trait = swish_traits};
 static const cvr_op_desc backward_op = {.struct_size = sizeof backward_op,
                                         .name = "acme.swish_backward",
                                         .version = 1,

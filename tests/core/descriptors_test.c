@@ -4,10 +4,10 @@
 #include <cvr/config.h>
 #include <math.h>
 
-static const char *const kinds[] = {CVR_KIND_OP,    CVR_KIND_KERNEL,    CVR_KIND_LAYER,     CVR_KIND_MODEL,
-                                    CVR_KIND_TASK,  CVR_KIND_OPTIMIZER, CVR_KIND_SCHEDULER, CVR_KIND_GRADIENT,
-                                    CVR_KIND_PASS,  CVR_KIND_AUGMENT,   CVR_KIND_DATASET,   CVR_KIND_FIELD,
-                                    CVR_KIND_CODEC, CVR_KIND_WEIGHTS,   CVR_KIND_REPORTER,  CVR_KIND_BACKEND};
+static const char *const kinds[] = {
+    CVR_KIND_OP,        CVR_KIND_KERNEL,   CVR_KIND_LAYER,    CVR_KIND_MODEL,   CVR_KIND_TASK,    CVR_KIND_OPTIMIZER,
+    CVR_KIND_SCHEDULER, CVR_KIND_GRADIENT, CVR_KIND_PASS,     CVR_KIND_AUGMENT, CVR_KIND_DATASET, CVR_KIND_FIELD,
+    CVR_KIND_CODEC,     CVR_KIND_WEIGHTS,  CVR_KIND_REPORTER, CVR_KIND_BACKEND, CVR_KIND_EXPORTER};
 #define N_KINDS (sizeof kinds / sizeof *kinds)
 
 static int32_t run(const cvr_kernel_args *a, cvr_error *err) {

@@ -328,5 +328,33 @@ typedef struct cvr_node_info {
 size_t cvr_program_nodes(const cvr_program *p);
 void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info);
 
+/* ---- export ---- */
+
+/* A file that an exporter writes: begin() one with a suffix, put() its bytes. */
+typedef struct cvr_export_files {
+    void *ctx;
+    int32_t (*begin)(void *ctx, const char *suffix, cvr_error *err);
+    int32_t (*put)(void *ctx, const void *bytes, uint64_t n, cvr_error *err);
+} cvr_export_files;
+
+typedef struct cvr_export_job {
+    const cvr_exporter_desc *exporter;
+    const void *attrs;
+    /* The network as it is evaluated, for two sizes of batch: what differs between the two depends on the batch. The
+     * first is what is written. The store that they share must have been placed. Both are spent. */
+    cvr_graph *network, *another;
+    int64_t batch, another_batch;
+    bool free;          /* the runtime decides the size of a batch; else it is `batch` */
+    cvr_device *device; /* what computes that which depends on parameters alone */
+    const cvr_threadpool *pool;
+    const char *file;
+    const char *const *metadata; /* n_metadata keys and values, in turn */
+    size_t n_metadata;
+    cvr_export_files files;
+} cvr_export_job;
+/* An op that neither the exporter takes nor has a decomposition is an error that names it and its layer, before
+ * anything is written. */
+int32_t cvr_graph_export(const cvr_export_job *job, cvr_error *err);
+
 #pragma GCC visibility pop
 #endif

@@ -181,6 +181,12 @@ int32_t cvr_predict_file(cvr_session *s, const char *path, const cvr_predict_opt
 /* Whether this session's task can have its pictures looked at in tiles; CVR_ERR_USAGE says why not. */
 int32_t cvr_session_check_tiles(const cvr_session *s, int64_t tile, double overlap, cvr_error *err);
 
+/* ---- export ---- */
+
+/* Writes the network, or its weights alone, as [export] says, for a session that was opened for prediction; `path` gets
+ * where. */
+int32_t cvr_session_export(cvr_session *s, char *path, size_t size, cvr_error *err);
+
 /* ---- weights ---- */
 
 /* Loads every parameter and buffer; missing, unexpected and misshapen tensors are an error that lists them. */

@@ -17,6 +17,7 @@
 #include "data.h"
 #include "device.h"
 #include "elementwise_steps.h"
+#include "exporter.h"
 #include "f16.h"
 #include "gradient.h"
 #include "graph.h"
@@ -55,6 +56,7 @@ extern "C" {
 #define CVR_KIND_FIELD "cvr.field/1"         /* cvr_field_kind */
 #define CVR_KIND_CODEC "cvr.codec/1"         /* cvr_codec_desc */
 #define CVR_KIND_WEIGHTS "cvr.weights/1"     /* cvr_weights_desc */
+#define CVR_KIND_EXPORTER "cvr.exporter/1"   /* cvr_exporter_desc */
 #define CVR_KIND_REPORTER "cvr.reporter/1"   /* cvr_reporter_desc */
 #define CVR_KIND_BACKEND "cvr.backend/1"     /* cvr_backend_desc */
 

@@ -1,0 +1,36 @@
+/* How convolutions are written in ONNX: Conv and ConvTranspose, which have the same weights. */
+#include "conv_family.h"
+
+#include <cvr/plugin/formats/onnx.h>
+
+/* dilations, group, kernel_shape, pads (top, left, bottom, right), strides; returns their number */
+static uint32_t put_attrs(const cvr_onnx *o, const cvr_conv2d_attrs *conv, int64_t pads[4], cvr_onnx_attr *attrs) {
+    const cvr_type *weight = o->type(o, o->inputs[1]);
+    for (int i = 0; i < 4; i++) pads[i] = conv->padding[i % 2];
+    attrs[0] = cvr_onnx_ints("dilations", conv->dilation, 2);
+    attrs[1] = cvr_onnx_int("group", conv->groups);
+    attrs[2] = cvr_onnx_ints("kernel_shape", &weight->shape[2], 2);
+    attrs[3] = cvr_onnx_ints("pads", pads, 4);
+    attrs[4] = cvr_onnx_ints("strides", conv->stride, 2);
+    return 5;
+}
+
+static int32_t write_conv(const cvr_onnx *o, cvr_error *err) {
+    cvr_onnx_attr attrs[5];
+    int64_t pads[4];
+    const uint32_t n = put_attrs(o, o->attrs, pads, attrs);
+    return cvr_onnx_op(o, "Conv", attrs, n, err);
+}
+
+static int32_t write_transpose(const cvr_onnx *o, cvr_error *err) {
+    const cvr_conv_transpose2d_attrs *a = o->attrs;
+    cvr_onnx_attr attrs[6];
+    int64_t pads[4];
+    uint32_t n = put_attrs(o, &a->conv, pads, attrs);
+    if (a->output_padding[0] || a->output_padding[1])
+        attrs[n++] = cvr_onnx_ints("output_padding", a->output_padding, 2);
+    return cvr_onnx_op(o, "ConvTranspose", attrs, n, err);
+}
+
+CVR_ONNX_TRAITS(conv2d_traits, write_conv, cvr_traits_mixed_recompute)
+CVR_ONNX_TRAITS(conv_transpose2d_traits, write_transpose, cvr_traits_mixed_recompute)
