@@ -38,6 +38,7 @@ int32_t machine_open_on(case_machine *m, cvr_plugins *plugins, const char *backe
     int32_t status = CVR_OK;
     memset(m, 0, sizeof *m);
     m->plugins = plugins;
+    m->fallback = CVR_FALLBACK_ALLOW;
     (void)snprintf(m->label, sizeof m->label, "%s%s%s/%u", backend, isa ? "/" : "", isa ? isa : "", threads);
     if (isa) {
         const cvr_plugin_info *pack = find_pack(m->plugins, isa);
@@ -288,7 +289,7 @@ static int32_t check_guards(const case_run *r, cvr_error *err) {
 static int32_t plan(case_run *r, cvr_error *err) {
     cvr_device *d = r->machine->device;
     CVR_TRY(cvr_store_place(r->store, d, err));
-    CVR_TRY(cvr_program_plan(&r->program, r->graph, d, r->machine->pool, CVR_FALLBACK_ALLOW, err));
+    CVR_TRY(cvr_program_plan(&r->program, r->graph, d, r->machine->pool, r->machine->fallback, err));
     CVR_TRY(cvr_arena_create(&r->arena, d, &r->program, 1, GUARD_BYTES, err));
     uint64_t bytes = 0;
     uint8_t *block = is_guarded(r) ? cvr_arena_block(r->arena, 0, &bytes) : NULL;

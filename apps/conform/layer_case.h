@@ -49,6 +49,7 @@ typedef struct case_machine {
     cvr_plugins *plugins;
     cvr_threadpool *pool;
     cvr_device *device;
+    uint32_t fallback; /* CVR_FALLBACK_*: what cases do about nodes that the backend cannot run; they are allowed */
 } case_machine;
 
 /* `isa` NULL: all that this machine has; "base"; or the id of a kernel pack ("cpu_avx2"), whose features are the limit.

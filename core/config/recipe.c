@@ -22,8 +22,8 @@ struct cvr_config {
     char origin[600];
 };
 
-static const char *const sections[] = {"run",   "backend", "model", "net", "layers", "data",    "augment",
-                                       "train", "optim",   "sched", "val", "probe",  "predict", "export", "log"};
+static const char *const sections[] = {"run",   "backend", "model", "net",   "layers",  "data",   "augment", "train",
+                                       "optim", "sched",   "val",   "probe", "predict", "export", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
 /* Settings that need no section on the command line. */

@@ -48,6 +48,7 @@ PARAMS(elementwise_params) {
 /* The activation of COLUMNS_NORM: numbers of ops/norm.h. */
 #define COLUMNS_RELU 1u
 #define COLUMNS_RELU6 2u
+#define COLUMNS_SILU 3u
 
 PARAMS(columns_params) {
     u64 x, b, y, mean, scale, weight, bias, g; /* 0 where absent */

@@ -106,6 +106,10 @@ uint32_t device_input_channels(device_program *p, const cvr_tensor *t) {
 uint32_t device_activation(device_program *p, int64_t activation, uint32_t of) {
     cvr_steps *s = &p->steps;
     if (activation == CVR_ACTIVATION_NONE) return of;
+    if (activation == CVR_ACTIVATION_SILU) {
+        const uint32_t e = cvr_step1(s, CVR_STEP_EXP, cvr_step1(s, CVR_STEP_NEG, of));
+        return cvr_step2(s, CVR_STEP_DIV, of, cvr_step2(s, CVR_STEP_ADD, cvr_constant(s, 1), e));
+    }
     of = cvr_step4(s, CVR_STEP_SELECT_GT, cvr_constant(s, 0), of, cvr_constant(s, 0), of);
     if (activation == CVR_ACTIVATION_RELU) return of;
     return cvr_step4(s, CVR_STEP_SELECT_GT, of, cvr_constant(s, 6), cvr_constant(s, 6), of);

@@ -16,7 +16,7 @@ typedef struct onnx_value {
     cvr_type type;
     int64_t per_picture[CVR_MAX_RANK];
     int32_t has_type;
-    int32_t made; /* it is an input, or a node before makes it; tensors need no node */
+    int32_t made;       /* it is an input, or a node before makes it; tensors need no node */
     const char *wanted; /* of a stored value: the name that it gets when a node reads it */
     uint64_t tensor;    /* its number, plus 1; 0: it is none */
 } onnx_value;

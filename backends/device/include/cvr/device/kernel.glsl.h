@@ -1,8 +1,8 @@
 /*
  * The dialect in GLSL 4.60 for Vulkan 1.3: memory by buffer addresses (GL_EXT_buffer_reference), no descriptors.
  * Parameters lie in a block of device memory whose address is the push constant; constants are specialisation constants
- * 0 to n - 1. Needed of the device: bufferDeviceAddress, scalarBlockLayout, shaderInt64, 8- and 16-bit storage, and full
- * subgroups with shuffles.
+ * 0 to n - 1. Needed of the device: bufferDeviceAddress, scalarBlockLayout, shaderInt64, 8- and 16-bit storage, and
+ * full subgroups with shuffles.
  */
 #ifndef CVR_DEVICE_KERNEL_GLSL_H
 #define CVR_DEVICE_KERNEL_GLSL_H
@@ -41,7 +41,8 @@ struct constants {
 #define KERNEL(params_)                                                                                                \
     layout(push_constant) uniform kernel_root {                                                                        \
         params_ p;                                                                                                     \
-    } root;                                                                                                            \
+    }                                                                                                                  \
+    root;                                                                                                              \
     void kernel(params_ p, constants k)
 
 u32 local_id() {
