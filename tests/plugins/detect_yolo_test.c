@@ -161,7 +161,8 @@ Test(yolo, darknet) {
     detect_boxes(o, 0, 1, (const double[][5]){{45, 22.5, 55, 27.5, 1}});
     detect_boxes(o, 1, 1, (const double[][5]){{45, 22.5, 55, 27.5, 0}});
     detect_close(o);
-    detect_refused(detect_open("yolo", CVR_SPLIT_VAL, &a, "", ""), "data/none.txt", "cannot open");
+    detect_refused(detect_open("yolo", CVR_SPLIT_VAL, &a, "", ""), "cfg/my.data",
+                   "`data/none.txt` is in none of these folders");
     scratch_put_text("cfg/my.data", "classes= 3\ntrain = data/train.txt\nnames = data/my.names\n");
     detect_refused(detect_open("yolo", CVR_SPLIT_TRAIN, &a, "", ""), "my.data", "it says 3 classes, and 2 are named");
     scratch_put_text("cfg/my.data", "classes\n");
