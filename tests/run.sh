@@ -16,7 +16,7 @@ done
 need_packages $BUILD_PACKAGES libcriterion-dev clang-format dataset-fashion-mnist ${all:+clang}
 
 # What the tests of a build with the thread sanitizer load. Kernels of one instruction set are enough: their work is cut by shape.
-tsan_plugins="cpu;cpu_base;reference;layer_activation;layer_arith;layer_conv;layer_dropout;layer_linear;layer_loss;layer_norm;layer_pool"
+tsan_plugins="cpu;cpu_base;far;reference;layer_activation;layer_arith;layer_conv;layer_dropout;layer_linear;layer_loss;layer_norm;layer_pool"
 tsan_plugins+=";layer_image;layer_shape;fields;augment_basic;augment_colour;augment_erase;augment_geometry;augment_mix;codec_png;dataset_fake;task_classify"
 tsan_plugins+=";optimizers;schedulers;pass_fuse;pass_updates;gradient_clip;reports;weights_safetensors"
 

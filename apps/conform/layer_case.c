@@ -277,11 +277,10 @@ static bool is_guarded(const case_run *r) {
 static int32_t check_guards(const case_run *r, cvr_error *err) {
     uint64_t bytes = 0;
     const uint8_t *block = is_guarded(r) ? cvr_arena_block(r->arena, 0, &bytes) : NULL;
-    const uint8_t *before = block - GUARD_BYTES, *after = block + bytes;
-    for (uint32_t i = 0; block && i < GUARD_BYTES; i++) {
-        if (before[i] == GUARD_VALUE && after[i] == GUARD_VALUE) continue;
-        return cvr_fail(err, CVR_ERR_PLUGIN, "something wrote outside the arena, %s it",
-                        before[i] == GUARD_VALUE ? "past" : "before");
+    for (uint32_t i = 1; block && i <= GUARD_BYTES; i++) {
+        const bool before = block[-(int64_t)i] == GUARD_VALUE, past = block[bytes + i - 1] == GUARD_VALUE;
+        if (before && past) continue;
+        return cvr_fail(err, CVR_ERR_PLUGIN, "something wrote outside the arena, %s it", before ? "past" : "before");
     }
     return CVR_OK;
 }
