@@ -1,5 +1,5 @@
-/* Object detection and losses of segmentation in emu_race_test: every kernel of them that has a barrier, and those that
- * are told of rows, objects and classes. */
+/* Object detection and losses of segmentation in emu_detect_race_test: every kernel of them that has a barrier, and
+ * those that are told of rows, objects and classes. */
 #include "emu_case.h"
 
 #include <cvr/plugin/ops/detect.h>
@@ -41,7 +41,7 @@ static const cvr_yolo_loss_attrs yolo = {.size = {32, 32},
                                          .class_weight = 1,
                                          .max_delta = 1e9};
 
-const emu_case emu_detect_cases[] = {
+const emu_case emu_cases[] = {
     {"top_k", &top, {NUMBERS(1, 2100)}, {NUMBERS(1, 50), I32(0, 1, 1, 50), I32(0, 1, 1)}, {"sort"}},
     {"match_boxes",
      &match,
@@ -121,4 +121,4 @@ const emu_case emu_detect_cases[] = {
      {SCALAR, SCALAR, SCALAR, I32(0, 1, 2, 32)},
      {NULL}},
 };
-const uint64_t n_emu_detect_cases = sizeof emu_detect_cases / sizeof *emu_detect_cases;
+const uint64_t n_emu_cases = sizeof emu_cases / sizeof *emu_cases;
