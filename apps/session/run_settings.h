@@ -19,8 +19,8 @@ typedef struct run_settings {
 } run_settings;
 
 typedef struct backend_settings {
-    const char *name;
-    int64_t device, fallback, threads;
+    const char *name, *device;
+    int64_t fallback, threads;
     const char *isa;
     const char *passes;
     int64_t precision;
