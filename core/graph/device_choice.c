@@ -58,8 +58,8 @@ static int32_t refuse(const cvr_backend_desc *b, const char *wanted, const cvr_t
                         "UUID of one",
                         b->name, n_fit, wanted, fit->s);
     return cvr_fail(err, CVR_ERR_USAGE,
-                    "backend %s has these devices here: %.400s; backend.device=%.100s is none of them", b->name, all->s,
-                    wanted);
+                    "backend %s has these devices here: %.400s; backend.device=%.100s is none of them", b->name,
+                    all->s ? all->s : "none that can be used", wanted);
 }
 
 static int32_t find_by_name(const cvr_plugins *plugins, const cvr_backend_desc *b, const char *wanted, int64_t n,
