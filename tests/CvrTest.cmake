@@ -45,13 +45,15 @@ function(cvr_budget out name)
     "these builds, or `-` where it shall not run there; measure it by `ctest -R ${name}`, then read cpu_seconds.txt in the build's folder")
 endfunction()
 
+option(CVR_SLOW_TESTS "Build the tests that tests/run.sh leaves to --all, too" ON)
+
 # A command as a test with a budget. Where it has none, it is left to --all (label `slow`); with the thread sanitizer it is no test.
 # 77 is the status of a program that can test nothing on this machine.
 function(cvr_register_test name draws)
   cvr_budget(budget ${name})
   set(label quick)
   if(budget STREQUAL "-")
-    if(CVR_SANITIZE STREQUAL "thread")
+    if(CVR_SANITIZE STREQUAL "thread" OR NOT CVR_SLOW_TESTS)
       return()
     endif()
     set(label slow)

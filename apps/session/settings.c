@@ -25,7 +25,8 @@ static const cvr_attr_desc *const backend_keys[] = {
     CVR_ATTR(STRING, "name", "auto",
              "backend that computes, `cvrun help backends`; auto: the fastest that is there, measured where there are "
              "several"),
-    CVR_ATTR(INT, "device", "0", "number of the device", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(STRING, "device", "0",
+             "device: its number, its UUID, or its name or a part of that, as `cvrun plugins -v` lists them"),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),
     CVR_ATTR(INT, "threads", "0", "threads that compute; 0: as many as there are cores", CVR_ATTR_BETWEEN(0, 256)),

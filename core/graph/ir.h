@@ -155,6 +155,8 @@ static inline uint64_t align_up(uint64_t bytes, uint64_t align) {
     return (bytes + align - 1) / align * align;
 }
 
+/* What `callback` of a backend says of a device must make sense. */
+int32_t device_check_info(const cvr_backend_desc *b, const char *callback, const cvr_device_info *i, cvr_error *err);
 /* Whether the host sees its memory: then nothing has to be copied there and back. */
 bool device_is_host(const cvr_device *d);
 typedef struct device_bytes {

@@ -19,6 +19,7 @@ done
 CVRUN=$work/moved/bin/cvrun
 export CVR_PLUGIN_PATH=$work/built/lib/cvrun
 "$CVRUN" plugins -v >plugins.txt
+grep -q "device   emu/0 emu" plugins.txt || fail "the device of emu is not listed"
 grep -q 'com.acme.block *1.0.0 *loaded' plugins.txt && grep -q 'com.acme.swish *1.0.0 *loaded' plugins.txt || { cat plugins.txt; fail "not loaded"; }
 grep -q 'dormant  1 kernel for backend cpu, payload acme.module/1: nothing here launches it' plugins.txt &&
   grep -q 'dormant  1 kernel for backend acme.gpu, payload acme.module/1: no such backend is installed' plugins.txt ||

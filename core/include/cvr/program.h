@@ -21,9 +21,18 @@ typedef struct cvr_device cvr_device;
 
 typedef struct cvr_device_choice {
     const char *backend;
-    int64_t index;
-    const void *attrs; /* the backend's own settings, packed; NULL: its defaults */
+    const char *device; /* as cvr_backend_find_device takes it */
+    const void *attrs;  /* the backend's own settings, packed; NULL: its defaults */
 } cvr_device_choice;
+
+/* The devices that a backend lists, without opening one; texts live as long as the plugin. */
+int64_t cvr_backend_devices(const cvr_plugins *plugins, const cvr_backend_desc *b);
+int32_t cvr_backend_device_info(const cvr_plugins *plugins, const cvr_backend_desc *b, int64_t device,
+                                cvr_device_info *out, cvr_error *err);
+/* The number of the one that is meant by its number, its UUID, its name, or a part of the name that only one has; upper
+ * and lower case are alike. NULL or "": the first. CVR_ERR_USAGE: none is, or several are. */
+int32_t cvr_backend_find_device(const cvr_plugins *plugins, const cvr_backend_desc *b, const char *wanted,
+                                int64_t *device, cvr_error *err);
 
 int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const cvr_device_choice *which,
                         const cvr_threadpool *pool, cvr_error *err);
