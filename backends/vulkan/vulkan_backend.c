@@ -12,6 +12,7 @@ static const cvr_attr_desc *const vulkan_attrs[] = {
              .choices = "no|core|sync|gpu"),
     CVR_ATTR(BOOL, "vulkan_check", "no", "look for missing barriers and stray addresses; fresh memory is NaN"),
     CVR_ATTR(CHOICE, "vulkan_barriers", "needed", "where commands wait for those before them", .choices = "needed|all"),
+    CVR_ATTR(BOOL, "vulkan_unified", "yes", "work in place where host and device share their memory"),
     CVR_ATTR(INT, "vulkan_submit_ms", "200",
              "milliseconds that one submit may run, as systems reset a GPU that does not answer for 2 s",
              CVR_ATTR_AT_LEAST(0)),
@@ -126,6 +127,14 @@ static int32_t backend_wait(void *self, uint64_t ticket, cvr_error *err) {
     return vulkan_wait((vulkan_device *)self, ticket, err);
 }
 
+/* Memory is mapped where the host reads it as fast as its own. */
+static int32_t backend_map(void *self, void *address, uint64_t bytes, void **host, cvr_error *err) {
+    const vulkan_block *b = vulkan_find((const vulkan_device *)self, address, bytes);
+    if (!b) return cvr_fail(err, CVR_ERR_INVALID, "vulkan: %p is in no block", address);
+    *host = b->mapped ? b->mapped + ((uint64_t)(uintptr_t)address - b->address) : NULL;
+    return CVR_OK;
+}
+
 static const char *const vulkan_runs[] = {"vulkan"}, *const vulkan_payloads[] = {CVR_PAYLOAD_VULKAN_SPIRV};
 
 static const cvr_backend_desc vulkan_backend = {.struct_size = sizeof vulkan_backend,
@@ -152,7 +161,8 @@ static const cvr_backend_desc vulkan_backend = {.struct_size = sizeof vulkan_bac
                                                 .record = backend_record,
                                                 .replay = backend_replay,
                                                 .discard = backend_discard,
-                                                .wait = backend_wait};
+                                                .wait = backend_wait,
+                                                .map = backend_map};
 
 static int32_t vulkan_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;

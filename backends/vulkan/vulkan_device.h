@@ -15,6 +15,7 @@ typedef struct vulkan_keys {
     int64_t validation; /* VULKAN_VALIDATION_* */
     int64_t check;      /* whether recordings are checked, and fresh memory is NaN */
     int64_t barriers;   /* VULKAN_BARRIERS_* */
+    int64_t unified;    /* whether memory that host and device share is used in place */
     int64_t submit_ms, timeout_s;
     int64_t drop_barrier, fail_submit, fail_alloc; /* for tests; 0: none */
 } vulkan_keys;
@@ -149,7 +150,6 @@ typedef struct vulkan_device {
     uint64_t n_blocks, capacity, used;
     uint64_t n_submits, n_allocs;
     int32_t lost; /* VULKAN_LOST, VULKAN_HANGS: nothing works any more, because of `why` */
-    int32_t unified;
     cvr_error why;
 } vulkan_device;
 

@@ -41,6 +41,11 @@ static int32_t out_of_memory(const vulkan_device *d, VkResult r, const char *cal
                     d->physical.name, (double)bytes * 1e-6, (double)available * 1e-6);
 }
 
+static int32_t is_mapped(const vulkan_device *d, vulkan_use use, VkMemoryPropertyFlags has) {
+    if (use != VULKAN_USE_TENSORS) return 1;
+    return d->keys.unified && (has & (SEEN | CACHED)) == (SEEN | CACHED);
+}
+
 static int32_t take(vulkan_device *d, vulkan_use use, vulkan_block *b, cvr_error *err) {
     const VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
                                              .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
@@ -57,7 +62,7 @@ static int32_t take(vulkan_device *d, vulkan_use use, vulkan_block *b, cvr_error
     if (r != VK_SUCCESS) return out_of_memory(d, r, "vkAllocateMemory", b->bytes, err);
     CVR_TRY(vulkan_check(d->vk.BindBufferMemory(d->handle, b->buffer, b->memory, 0), "vkBindBufferMemory", err));
     const VkMemoryPropertyFlags has = d->physical.memory.memoryTypes[info.memoryTypeIndex].propertyFlags;
-    if (use == VULKAN_USE_TENSORS ? (has & (SEEN | CACHED)) == (SEEN | CACHED) : (has & SEEN) == SEEN)
+    if (is_mapped(d, use, has))
         CVR_TRY(vulkan_check(d->vk.MapMemory(d->handle, b->memory, 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory", err));
     b->mapped = (uint8_t *)mapped;
     const VkBufferDeviceAddressInfo where = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,

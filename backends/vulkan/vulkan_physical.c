@@ -79,6 +79,7 @@ static int32_t read_features(vulkan_physical *p, const vulkan_table *t, cvr_erro
         want(&p->wanted, &optional[i]);
         add_word(p->features, sizeof p->features, optional[i].word);
     }
+    if (p->type == VK_PHYSICAL_DEVICE_TYPE_CPU) add_word(p->features, sizeof p->features, "software");
     if (!lacks[0]) return CVR_OK;
     return cvr_fail(err, CVR_ERR_UNSUPPORTED, "vulkan: the device %s lacks %s", p->name, lacks);
 }
@@ -103,7 +104,7 @@ static void read_limits(vulkan_physical *p, const VkPhysicalDeviceVulkan11Proper
     uint64_t memory = 0;
     for (uint32_t i = 0; i < m->memoryHeapCount; i++)
         if ((m->memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && m->memoryHeaps[i].size > memory)
-            memory = m->memoryHeaps[i].size;
+            memory = m->memoryHeaps[i].size; /* multiprocessors are not told by Vulkan */
     p->info.memory = memory;
     p->info.max_allocation =
         v11->maxMemoryAllocationSize < v13->maxBufferSize ? v11->maxMemoryAllocationSize : v13->maxBufferSize;
@@ -111,7 +112,6 @@ static void read_limits(vulkan_physical *p, const VkPhysicalDeviceVulkan11Proper
     p->info.alignment = VULKAN_ALIGNMENT;
     p->info.shared_bytes = p->limits.maxComputeSharedMemorySize;
     p->info.group_threads = p->limits.maxComputeWorkGroupInvocations;
-    p->info.multiprocessors = 1; /* Vulkan does not tell */
 }
 
 /* One family for everything, and for uploads one that only copies where there is such a one, else a second queue of the

@@ -8,9 +8,12 @@
 #define OP_ENTRY_POINT 15u
 #define OP_EXECUTION_MODE 16u
 #define OP_CAPABILITY 17u
+#define OP_CONSTANT 43u
+#define OP_EXECUTION_MODE_ID 331u
 #define OP_FUNCTION 54u /* where the functions begin, all of the above is over */
 #define MODEL_COMPUTE 5u
-#define MODE_LOCAL_SIZE 17u
+#define MODE_LOCAL_SIZE 17u    /* of a group, in numbers */
+#define MODE_LOCAL_SIZE_ID 38u /* in ids of constants */
 
 /* The capabilities that a module may have, and the word of cvr_device_info.features that gives each; "": always. */
 typedef struct capability {
@@ -71,12 +74,37 @@ static int32_t is_name(const cvr_code *code, uint64_t from, uint64_t end, const 
     return n < room && memcmp(text, name, n + 1) == 0;
 }
 
-static int32_t check_size(const cvr_code *code, uint64_t at, const uint32_t threads[3], cvr_error *err) {
+/* What has been found so far. */
+typedef struct module {
+    uint32_t found, id;      /* of the entry */
+    uint32_t by_id, size[3]; /* ids of the constants that are the size of a group */
+} module;
+
+static int32_t check_size(uint32_t axis, uint32_t size, uint32_t threads, cvr_error *err) {
+    if (size == threads) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_PLUGIN, "groups of its code have %u threads along axis %u, the dispatch says %u", size,
+                    axis, threads);
+}
+
+/* An instruction of `length` words. */
+static int32_t look_at(module *m, const cvr_code *code, uint64_t at, uint64_t length, const char *entry,
+                       const uint32_t threads[3], cvr_error *err) {
+    const uint32_t op = word_at(code, at) & 0xFFFF;
+    if (op == OP_ENTRY_POINT && length >= 4 && word_at(code, at + 1) == MODEL_COMPUTE &&
+        is_name(code, at + 3, at + length, entry)) {
+        m->found = 1;
+        m->id = word_at(code, at + 2);
+    }
+    const int32_t mode = length >= 6 && m->found && word_at(code, at + 1) == m->id;
     for (uint32_t k = 0; k < 3; k++) {
-        const uint32_t size = word_at(code, at + 3 + k);
-        if (size == threads[k]) continue;
-        return cvr_fail(err, CVR_ERR_PLUGIN, "groups of its code have %u threads along axis %u, the dispatch says %u",
-                        size, k, threads[k]);
+        if (op == OP_EXECUTION_MODE && mode && word_at(code, at + 2) == MODE_LOCAL_SIZE)
+            CVR_TRY(check_size(k, word_at(code, at + 3 + k), threads[k], err));
+        if (op == OP_EXECUTION_MODE_ID && mode && word_at(code, at + 2) == MODE_LOCAL_SIZE_ID) {
+            m->by_id = 1;
+            m->size[k] = word_at(code, at + 3 + k);
+        }
+        if (op == OP_CONSTANT && length == 4 && m->by_id && word_at(code, at + 2) == m->size[k])
+            CVR_TRY(check_size(k, word_at(code, at + 3), threads[k], err));
     }
     return CVR_OK;
 }
@@ -84,8 +112,7 @@ static int32_t check_size(const cvr_code *code, uint64_t at, const uint32_t thre
 int32_t vulkan_spirv_check(const cvr_code *code, const char *entry, const uint32_t threads[3], const char *features,
                            cvr_error *err) {
     const uint64_t n = code->n_bytes / 4;
-    uint32_t id = 0;
-    int32_t found = 0;
+    module m = {0};
     if (code->n_bytes % 4 || n < HEADER || word_at(code, 0) != MAGIC)
         return cvr_fail(err, CVR_ERR_PLUGIN, "its code is no module of SPIR-V");
     for (uint64_t at = HEADER, length; at < n; at += length) {
@@ -95,15 +122,8 @@ int32_t vulkan_spirv_check(const cvr_code *code, const char *entry, const uint32
             return cvr_fail(err, CVR_ERR_PLUGIN, "its code is damaged at word %llu", (unsigned long long)at);
         if (op == OP_FUNCTION) break;
         if (op == OP_CAPABILITY && length >= 2) CVR_TRY(check_capability(word_at(code, at + 1), features, err));
-        if (op == OP_ENTRY_POINT && length >= 4 && word_at(code, at + 1) == MODEL_COMPUTE &&
-            is_name(code, at + 3, at + length, entry)) {
-            id = word_at(code, at + 2);
-            found = 1;
-        }
-        if (op == OP_EXECUTION_MODE && length >= 6 && found && word_at(code, at + 1) == id &&
-            word_at(code, at + 2) == MODE_LOCAL_SIZE)
-            CVR_TRY(check_size(code, at, threads, err));
+        CVR_TRY(look_at(&m, code, at, length, entry, threads, err));
     }
-    if (found) return CVR_OK;
+    if (m.found) return CVR_OK;
     return cvr_fail(err, CVR_ERR_PLUGIN, "its code has no compute entry `%.60s`", entry);
 }
