@@ -16,7 +16,7 @@ static const cvr_attr_desc *const vulkan_attrs[] = {
     CVR_ATTR(INT, "vulkan_submit_ms", "200",
              "milliseconds that one submit may run, as systems reset a GPU that does not answer for 2 s",
              CVR_ATTR_AT_LEAST(0)),
-    CVR_ATTR(INT, "vulkan_timeout_s", "120", "seconds without progress after which the device is given up",
+    CVR_ATTR(INT, "vulkan_timeout_s", "300", "seconds without progress after which the device is given up",
              CVR_ATTR_BETWEEN(1, 86400)),
     CVR_ATTR(INT, "vulkan_drop_barrier", "0", "for tests: the number of the barrier to leave out; 0: none",
              CVR_ATTR_AT_LEAST(0)),
@@ -28,47 +28,59 @@ static const cvr_attr_desc *const vulkan_attrs[] = {
 
 /* ---- devices that are listed ---- */
 
-/* Texts of a description outlive the call. */
-static vulkan_physical listed[VULKAN_DEVICES];
+/* Looked for once in a process, since making an instance loads every driver there is. Texts of descriptions stay. */
+typedef struct listing {
+    int32_t known;
+    uint32_t n;
+    cvr_error why; /* there is none, or why the list could not be had */
+    vulkan_physical devices[VULKAN_DEVICES];
+    cvr_error refused[VULKAN_DEVICES]; /* why a device cannot be used */
+} listing;
 
-static int32_t list_devices(const cvr_host *host, VkPhysicalDevice *all, uint32_t *n, vulkan_instance *i,
-                            cvr_error *err) {
-    CVR_TRY(vulkan_instance_open(i, host, VULKAN_VALIDATION_NO, err));
-    return vulkan_instance_devices(i, all, n, err);
+static listing listed;
+
+static int32_t list_all(const vulkan_instance *i, listing *l, cvr_error *err) {
+    VkPhysicalDevice all[VULKAN_DEVICES];
+    uint32_t n = VULKAN_DEVICES;
+    CVR_TRY(vulkan_instance_devices(i, all, &n, err));
+    for (l->n = 0; l->n < n; l->n++) {
+        cvr_error_init(&l->refused[l->n]);
+        (void)vulkan_physical_read(&l->devices[l->n], &i->table, all[l->n], &l->refused[l->n]);
+    }
+    if (n) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                    "vulkan: there is no device; install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's)");
+}
+
+static const listing *list_devices(const cvr_host *host) {
+    vulkan_instance i = {0};
+    if (listed.known) return &listed;
+    cvr_error_init(&listed.why);
+    if (vulkan_instance_open(&i, host, VULKAN_VALIDATION_NO, &listed.why) == CVR_OK)
+        (void)list_all(&i, &listed, &listed.why);
+    vulkan_instance_close(&i);
+    listed.known = 1;
+    return &listed;
 }
 
 static int64_t backend_device_count(const cvr_host *host) {
-    VkPhysicalDevice all[VULKAN_DEVICES];
-    vulkan_instance i = {0};
-    uint32_t n = VULKAN_DEVICES;
-    cvr_error why = CVR_ERROR_INIT;
-    const int32_t status = list_devices(host, all, &n, &i, &why);
-    vulkan_instance_close(&i);
-    return status == CVR_OK ? n : 0;
+    return list_devices(host)->n;
+}
+
+static int32_t refuse(const cvr_error *why, cvr_error *err) {
+    if (err) *err = *why;
+    return why->code;
 }
 
 static int32_t backend_device_info(const cvr_host *host, int64_t index, cvr_device_info *out, cvr_error *err) {
-    VkPhysicalDevice all[VULKAN_DEVICES];
-    vulkan_instance i = {0};
-    uint32_t n = VULKAN_DEVICES;
-    int32_t status = list_devices(host, all, &n, &i, err);
-    if (status == CVR_OK && n == 0)
-        status = cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                          "vulkan: there is no device; install a driver (Debian: mesa-vulkan-drivers, or the GPU "
-                          "vendor's)");
-    if (status == CVR_OK && (index < 0 || index >= (int64_t)n))
-        status = cvr_fail(err, CVR_ERR_USAGE, "vulkan: there are %u devices", n);
-    if (status == CVR_OK) {
-        vulkan_physical *p = &listed[index];
-        status = vulkan_physical_read(p, &i.table, all[index], err);
-        p->info.name = p->name;
-        p->info.driver = p->driver;
-        p->info.uuid = p->uuid;
-        p->info.features = p->features;
-        *out = p->info;
-    }
-    vulkan_instance_close(&i);
-    return status;
+    const listing *l = list_devices(host);
+    if (l->why.code != CVR_OK) return refuse(&l->why, err);
+    if (index < 0 || index >= (int64_t)l->n)
+        return cvr_fail(err, CVR_ERR_USAGE, "vulkan: there are %u devices; number %lld is none of them", l->n,
+                        (long long)index);
+    if (l->refused[index].code != CVR_OK) return refuse(&l->refused[index], err);
+    *out = l->devices[index].info;
+    return CVR_OK;
 }
 
 /* ---- the open device ---- */

@@ -2,15 +2,6 @@
 #include "vulkan_device.h"
 #include "vulkan_pipelines.h"
 
-/* Texts of the description point into the device, so it is made where it stays. */
-static void describe(vulkan_device *d) {
-    vulkan_physical *p = &d->physical;
-    p->info.name = p->name;
-    p->info.driver = p->driver;
-    p->info.uuid = p->uuid;
-    p->info.features = p->features;
-}
-
 static int32_t choose(vulkan_device *d, int64_t index, cvr_error *err) {
     VkPhysicalDevice all[VULKAN_DEVICES];
     uint32_t n = VULKAN_DEVICES;
@@ -18,9 +9,7 @@ static int32_t choose(vulkan_device *d, int64_t index, cvr_error *err) {
     if (index < 0 || index >= (int64_t)n)
         return cvr_fail(err, CVR_ERR_USAGE, "vulkan: there are %u devices; number %lld is none of them", n,
                         (long long)index);
-    CVR_TRY(vulkan_physical_read(&d->physical, &d->instance.table, all[index], err));
-    describe(d);
-    return CVR_OK;
+    return vulkan_physical_read(&d->physical, &d->instance.table, all[index], err);
 }
 
 static int32_t create(vulkan_device *d, cvr_error *err) {

@@ -78,7 +78,8 @@ typedef struct vulkan_physical {
 
 /* Puts the structs into one chain; the first is what Vulkan is given. */
 VkPhysicalDeviceFeatures2 *vulkan_features_link(vulkan_features *f);
-/* Fills all of it. A device that lacks something is refused with the names of what it lacks. */
+/* Fills all of it; the texts of `info` are in `p`, which stays where it is. A device that lacks something is refused
+ * with the names of what it lacks. */
 int32_t vulkan_physical_read(vulkan_physical *p, const vulkan_table *t, VkPhysicalDevice handle, cvr_error *err);
 
 /* ---- memory (vulkan_memory.c) ---- */

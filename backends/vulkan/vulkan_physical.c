@@ -165,7 +165,8 @@ int32_t vulkan_physical_read(vulkan_physical *p, const vulkan_table *t, VkPhysic
     (void)snprintf(p->name, sizeof p->name, "%.255s", all.properties.deviceName);
     (void)snprintf(p->driver, sizeof p->driver, "%.200s %.250s", v12.driverName, v12.driverInfo);
     write_uuid(p->uuid, v11.deviceUUID);
-    p->info = (cvr_device_info){.struct_size = sizeof p->info};
+    p->info = (cvr_device_info){
+        .struct_size = sizeof p->info, .name = p->name, .driver = p->driver, .uuid = p->uuid, .features = p->features};
     if (all.properties.apiVersion < VK_API_VERSION_1_3)
         return cvr_fail(err, CVR_ERR_UNSUPPORTED, "vulkan: the device %s has Vulkan %u.%u; 1.3 is needed", p->name,
                         VK_API_VERSION_MAJOR(all.properties.apiVersion),

@@ -89,6 +89,44 @@ Test(vulkan, steps_follow_the_cpu_and_bits_do_not_depend_on_barriers) {
     cr_expect_eq(memcmp(want, have, sizeof have), 0, "memory that is not mapped, or many submits, change bits");
 }
 
+/* ---- nodes on the host ---- */
+
+/* They work in place where memory is mapped, else on copies: x + 3 by an op that is the host's, then relu on the
+ * device. */
+Test(vulkan, host_nodes_work_in_place_or_on_copies) {
+    static float pixels[NET_PIXELS], out[NET_PIXELS];
+    if (!has_device("nodes on the host of vulkan_test")) return;
+    for (int unified = 0; unified < 2; unified++) {
+        vulkan_keys keys = plain;
+        small_net n;
+        net_unit u = {0};
+        cvr_type type;
+        cvr_value x;
+        keys.unified = unified;
+        open_on(&n, &keys);
+        net_good(&n, cvr_graph_create(&u.graph, n.plugins, n.store, false, &n.err));
+        const cvr_builder *b = cvr_graph_builder(u.graph);
+        cvr_type_set(&type, CVR_F32, 4, (int64_t[4]){1, 3, 8, 8});
+        net_good(&n, cvr_graph_input(u.graph, "image", &type, &x, &n.err));
+        net_good(&n, cvr_layer(b, "r0", "relu", "", x, &x, &n.err));
+        for (int i = 0; i < 3; i++) net_good(&n, cvr_emit(b, "test.host_op", NULL, 0, &x, 1, &x, &n.err));
+        net_good(&n, cvr_layer(b, "r1", "relu6", "", x, &x, &n.err));
+        net_good(&n, cvr_graph_output(u.graph, "out", x, &n.err));
+        net_good(&n, cvr_program_plan(&u.program, u.graph, n.device, n.pool, CVR_FALLBACK_ERROR, &n.err));
+        net_bind(&n, &u);
+        for (int i = 0; i < NET_PIXELS; i++) pixels[i] = (float)i / 16 - 4;
+        net_good(&n, cvr_program_write(u.program, cvr_program_slot(u.program, "image"), pixels, &n.err));
+        net_run(&n, &u);
+        net_good(&n, cvr_program_read(u.program, cvr_program_slot(u.program, "out"), out, &n.err));
+        for (int i = 0; i < NET_PIXELS; i++) {
+            const float after = (pixels[i] > 0 ? pixels[i] : 0) + 3;
+            cr_assert_float_eq(out[i], after > 6 ? 6 : after, 0, "pixel %d: %g", i, (double)out[i]);
+        }
+        net_drop(&n, &u);
+        net_close(&n);
+    }
+}
+
 /* ---- what goes wrong ---- */
 
 /* Everything to a step's result, until the first failure. */
