@@ -47,9 +47,7 @@ static int32_t list_all(const vulkan_instance *i, listing *l, cvr_error *err) {
         cvr_error_init(&l->refused[l->n]);
         (void)vulkan_physical_read(&l->devices[l->n], &i->table, all[l->n], &l->refused[l->n]);
     }
-    if (n) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
-                    "vulkan: there is no device; install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's)");
+    return n ? CVR_OK : vulkan_no_driver(err);
 }
 
 static const listing *list_devices(const cvr_host *host) {

@@ -45,6 +45,8 @@ int32_t vulkan_instance_open(vulkan_instance *i, const cvr_host *host, int64_t v
 void vulkan_instance_close(vulkan_instance *i);
 /* The devices; `n` is the room for them, then their number. */
 int32_t vulkan_instance_devices(const vulkan_instance *i, VkPhysicalDevice *out, uint32_t *n, cvr_error *err);
+/* The error that there is no device, with what to do. */
+int32_t vulkan_no_driver(cvr_error *err);
 /* An error where the validation layers have complained. */
 int32_t vulkan_instance_complaints(const vulkan_instance *i, cvr_error *err);
 

@@ -28,6 +28,11 @@ static int32_t has_layer(const vulkan_table *t) {
     return 0;
 }
 
+int32_t vulkan_no_driver(cvr_error *err) {
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                    "vulkan: there is no device; install a driver (Debian: mesa-vulkan-drivers, or the GPU vendor's)");
+}
+
 static int32_t create(vulkan_instance *i, int64_t validation, cvr_error *err) {
     static const char *const layers[] = {VALIDATION_LAYER}, *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
     static const VkValidationFeatureEnableEXT sync[] = {VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT},
@@ -63,7 +68,9 @@ static int32_t create(vulkan_instance *i, int64_t validation, cvr_error *err) {
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                         "vulkan: backend.vulkan_validation needs the layer " VALIDATION_LAYER
                         " (Debian: vulkan-validationlayers)");
-    CVR_TRY(vulkan_check(i->table.CreateInstance(&info, NULL, &i->handle), "vkCreateInstance", err));
+    const VkResult r = i->table.CreateInstance(&info, NULL, &i->handle);
+    if (r == VK_ERROR_INCOMPATIBLE_DRIVER) return vulkan_no_driver(err);
+    CVR_TRY(vulkan_check(r, "vkCreateInstance", err));
     CVR_TRY(vulkan_table_of_instance(&i->table, i->handle, err));
     if (!validation) return CVR_OK;
     const PFN_vkCreateDebugUtilsMessengerEXT listen =

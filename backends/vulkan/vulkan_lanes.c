@@ -98,6 +98,7 @@ static int32_t lose(vulkan_device *d, uint32_t lane, int32_t how, const char *wh
     cvr_error_init(&d->why);
     (void)cvr_fail(&d->why, CVR_ERR_DEVICE, "vulkan: %s: %s, in %s", d->physical.name, why, at);
     d->lost = how;
+    if (how == VULKAN_LOST) (void)d->vk.DeviceWaitIdle(d->handle); /* so that all may be destroyed */
     return vulkan_alive(d, err);
 }
 

@@ -44,6 +44,7 @@ typedef struct vulkan_recording {
     VkCommandBuffer *buffers; /* one a part */
     uint32_t n_parts;
     int32_t measured;    /* the parts' times are known */
+    uint32_t replays;    /* until then */
     int32_t profiled;    /* each launch writes two time stamps */
     VkQueryPool queries; /* two a part, then two a launch; none where the device has no clock */
     uint64_t last;       /* ticket of the last replay */

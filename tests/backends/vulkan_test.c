@@ -165,7 +165,9 @@ static void fails(const vulkan_keys *keys, int32_t status, const char *says, con
 Test(vulkan, failures_are_one_line) {
     vulkan_keys k = plain;
     if (!has_device("failures of vulkan_test")) return;
-    k.fail_submit = 2;
+    k.fail_submit = 1;
+    fails(&k, CVR_ERR_DEVICE, "the device is lost (VK_ERROR_DEVICE_LOST of vkQueueSubmit2), in ", "a copy");
+    k.fail_submit = 5;
     fails(&k, CVR_ERR_DEVICE, "the device is lost (VK_ERROR_DEVICE_LOST of vkQueueSubmit2), in ", "/");
     k = plain;
     k.fail_alloc = 3;
@@ -176,6 +178,31 @@ Test(vulkan, failures_are_one_line) {
     fails(&k, CVR_ERR_PLUGIN, "vulkan_check: there is no barrier between ", "command");
     k.drop_barrier = 100000;
     fails(&k, CVR_ERR_USAGE, "backend.vulkan_drop_barrier is 100000", "fewer barriers");
+}
+
+/* Of a whole step: each barrier is dropped in turn, and the check objects. */
+Test(vulkan, each_barrier_of_a_step_is_missed) {
+    vulkan_keys k = plain;
+    small_net n;
+    net_unit u;
+    int32_t status = CVR_OK;
+    if (!has_device("barriers of vulkan_test")) return;
+    k.check = 1;
+    open_on(&n, &k);
+    net_build(&n, &u, &train);
+    net_bind(&n, &u);
+    vulkan_keys *keys = &((vulkan_device *)cvr_device_self(n.device))->keys;
+    for (keys->drop_barrier = 1; status != CVR_ERR_USAGE; keys->drop_barrier++) {
+        cvr_error_init(&n.err);
+        status = cvr_program_bind(u.program, u.arena, &n.err);
+        cr_assert(status == CVR_ERR_PLUGIN || status == CVR_ERR_USAGE, "barrier %lld is not missed: %s",
+                  (long long)keys->drop_barrier, n.err.message);
+    }
+    cr_expect_gt(keys->drop_barrier, 10, "only %lld barriers", (long long)keys->drop_barrier - 2);
+    keys->drop_barrier = 0;
+    net_good(&n, cvr_program_bind(u.program, u.arena, &n.err));
+    net_drop(&n, &u);
+    net_close(&n);
 }
 
 /* ---- large tensors ---- */

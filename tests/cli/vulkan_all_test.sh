@@ -2,6 +2,7 @@
 # With --all: networks on Vulkan beside the CPU for fifty steps, twenty moves between the two, other subgroups, and other tests with every run on
 # Vulkan: vulkan_all_test [NETWORK...].
 . "$(dirname "$0")/lib.sh"
+show_vulkan
 "$CVRUN" plugins -v | grep -q '    device   vulkan/0 [^c]' || { left_out "networks on vulkan" "a driver for Vulkan 1.3"; exit 77; }
 train() { "$CVRUN" train "$@" >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
 steps=${STEPS:-50}
@@ -47,7 +48,7 @@ same runs/classify/v512/weights/last.safetensors runs/classify/v256/weights/last
 train small.ini name=assisted backend.name=vulkan backend.vulkan_validation=gpu epochs=1
 # other tests
 mkdir bin
-printf '#!/usr/bin/env bash\ncase ${1:-} in\n  train | val | predict) exec "%s" "$@" backend.name=vulkan ;;\n  *) exec "%s" "$@" ;;\nesac\n' "$CVRUN" "$CVRUN" >bin/cvrun
+printf '#!/usr/bin/env bash\nunset VK_ICD_FILENAMES VK_DRIVER_FILES\n[ -z "$CVR_TEST_DRIVERS" ] || export VK_ICD_FILENAMES=$CVR_TEST_DRIVERS\ncase ${1:-} in\n  train | val | predict) exec "%s" "$@" backend.name=vulkan ;;\n  *) exec "%s" "$@" ;;\nesac\n' "$CVRUN" "$CVRUN" >bin/cvrun
 chmod +x bin/cvrun
 ln -s "$(dirname "$CVRUN")/cvr-manifest" bin/cvr-manifest
 for name in kill_test passes_cli_test segment_train_test; do

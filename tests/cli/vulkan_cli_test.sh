@@ -2,6 +2,7 @@
 # cvrun on Vulkan, with whatever driver there is: five steps of the demo's network beside the CPU's, moves between backends, SIGKILL and resume, a
 # lost device, a machine without one.
 . "$(dirname "$0")/lib.sh"
+show_vulkan
 expect 2 "backend vulkan finds no device on this machine: vulkan: there is no device; install a driver" \
   env VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null "$CVRUN" train "$here/../../apps/recipes/fashion-mnist.ini" backend.name=vulkan
 "$CVRUN" plugins -v >plugins.txt

@@ -30,7 +30,7 @@ static bool has_device(const vulkan_keys *keys, char *why, size_t size) {
 static void run_family(const char *family, const char *folder, bool strict) {
     const vulkan_keys keys = {
         .validation = VULKAN_VALIDATION_SYNC, .check = 1, .unified = 1, .submit_ms = 200, .timeout_s = 3600};
-    char why[512];
+    char why[1100];
     size_t complaints = 0;
     (void)setenv("CVR_TEST_DRAWS", "1", 0);
     if (!has_device(&keys, why, sizeof why)) {
