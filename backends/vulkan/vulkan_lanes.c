@@ -126,7 +126,10 @@ static VkResult submit(vulkan_device *d, const vulkan_lane *l, const vulkan_subm
                                 .signalSemaphoreInfoCount = 1,
                                 .pSignalSemaphoreInfos = &signal};
     d->n_submits++;
-    if (d->keys.fail_submit && d->n_submits >= (uint64_t)d->keys.fail_submit) return VK_ERROR_DEVICE_LOST;
+    if (d->keys.fail_submit && d->n_submits >= (uint64_t)d->keys.fail_submit) {
+        (void)d->vk.DeviceWaitIdle(d->handle); /* so that it is this submit which is not done */
+        return VK_ERROR_DEVICE_LOST;
+    }
     return d->vk.QueueSubmit2(l->queue, 1, &info, VK_NULL_HANDLE);
 }
 

@@ -167,7 +167,7 @@ Test(vulkan, failures_are_one_line) {
     if (!has_device("failures of vulkan_test")) return;
     k.fail_submit = 1;
     fails(&k, CVR_ERR_DEVICE, "the device is lost (VK_ERROR_DEVICE_LOST of vkQueueSubmit2), in ", "a copy");
-    k.fail_submit = 5;
+    k.fail_submit = 8;
     fails(&k, CVR_ERR_DEVICE, "the device is lost (VK_ERROR_DEVICE_LOST of vkQueueSubmit2), in ", "/");
     k = plain;
     k.fail_alloc = 3;
