@@ -26,7 +26,7 @@ static int32_t make_queries(vulkan_recording *r, cvr_error *err) {
     vulkan_device *d = r->d;
     const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
                                         .queryType = VK_QUERY_TYPE_TIMESTAMP,
-                                        .queryCount = 2 * r->n_parts + (r->profiled ? 2 * (uint32_t)r->n_launches : 0)};
+                                        .queryCount = 2 * r->n_parts + (r->profiler ? 2 * (uint32_t)r->n_launches : 0)};
     if (!d->physical.timestamp_bits) return CVR_OK;
     return vulkan_check(d->vk.CreateQueryPool(d->handle, &info, NULL, &r->queries), "vkCreateQueryPool", err);
 }
@@ -63,10 +63,10 @@ static void add_commands(const vulkan_recording *r, VkCommandBuffer c, const vul
         const int32_t begins = i == part->first || r->order[i - 1].launch != launch,
                       ends = i + 1 == part->first + part->n || r->order[i + 1].launch != launch;
         if (r->order[i].barrier) vulkan_commands_barrier(r->d, c);
-        if (r->profiled && begins) reset(r, c, query);
-        if (r->profiled && begins) stamp(r, c, query);
+        if (r->profiler && begins) reset(r, c, query);
+        if (r->profiler && begins) stamp(r, c, query);
         add(r, c, &r->commands[i]);
-        if (r->profiled && ends) stamp(r, c, query + 1);
+        if (r->profiler && ends) stamp(r, c, query + 1);
     }
 }
 

@@ -55,7 +55,6 @@ int32_t vulkan_device_open(vulkan_device **out, const cvr_host *host, int64_t in
     memset(d, 0, sizeof *d);
     d->host = host;
     d->keys = *keys;
-    d->profiler = (const cvr_profiler *)host->get(host, CVR_SERVICE_PROFILER);
     const int32_t status = open_all(d, index, err);
     if (status != CVR_OK) vulkan_device_close(d);
     *out = status == CVR_OK ? d : NULL;

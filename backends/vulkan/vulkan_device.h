@@ -141,7 +141,6 @@ typedef struct vulkan_pipelines vulkan_pipelines;
 
 typedef struct vulkan_device {
     const cvr_host *host;
-    const cvr_profiler *profiler;
     vulkan_keys keys;
     vulkan_instance instance;
     vulkan_table vk;

@@ -167,7 +167,8 @@ int32_t vulkan_record(vulkan_device *d, const cvr_record_request *request, void 
     if (!r) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     *r =
         (vulkan_recording){.d = d, .launches = request->launches, .n_launches = request->n_launches, .id = request->id};
-    r->profiled = d->profiler && d->profiler->enabled(d->profiler) && d->physical.timestamp_bits;
+    r->profiler = (const cvr_profiler *)d->host->get(d->host, CVR_SERVICE_PROFILER);
+    if (!d->physical.timestamp_bits) r->profiler = NULL; /* no clock */
     CVR_TRY_OUT(record_all(r, err));
     CVR_TRY_OUT(place_barriers(r, err));
     CVR_TRY_OUT(place_params(r, err));

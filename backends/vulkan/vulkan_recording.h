@@ -34,6 +34,7 @@ typedef struct vulkan_recording {
     vulkan_device *d;
     const cvr_launch *const *launches;
     uint64_t n_launches, id;
+    const cvr_profiler *profiler; /* each launch writes two time stamps for it; NULL: none */
     vulkan_command *commands;
     vulkan_order *order; /* of the commands */
     uint64_t n, capacity, order_capacity;
@@ -45,7 +46,6 @@ typedef struct vulkan_recording {
     uint32_t n_parts;
     int32_t measured;    /* the parts' times are known */
     uint32_t replays;    /* until then */
-    int32_t profiled;    /* each launch writes two time stamps */
     VkQueryPool queries; /* two a part, then two a launch; none where the device has no clock */
     uint64_t last;       /* ticket of the last replay */
 } vulkan_recording;

@@ -34,19 +34,15 @@ static void group_parts(vulkan_recording *r) {
     r->measured = 1;
 }
 
-/* From when to when each launch ran, in seconds after the first. */
+/* From when to when each launch ran, by the device's clock. */
 static void tell_times(const vulkan_recording *r) {
-    const cvr_profiler *profiler = r->d->profiler;
-    uint64_t first[2] = {0}, t[2];
-    int32_t any = 0;
+    uint64_t t[2];
     for (uint64_t i = 0; i < r->n; i++) {
         const uint64_t launch = r->order[i].launch;
         if (i && r->order[i - 1].launch == launch) continue;
         if (!read_stamps(r, 2 * (r->n_parts + launch), t)) continue;
-        if (!any) memcpy(first, t, sizeof first);
-        any = 1;
-        profiler->spent(profiler, r->id, r->launches[launch]->index, seconds(r->d, first[0], t[0]),
-                        seconds(r->d, first[0], t[1]));
+        const double begin = seconds(r->d, 0, t[0]);
+        r->profiler->spent(r->profiler, r->id, r->launches[launch]->index, begin, begin + seconds(r->d, t[0], t[1]));
     }
 }
 
@@ -79,7 +75,7 @@ int32_t vulkan_replay(vulkan_device *d, void *recording, uint64_t after, uint64_
     CVR_TRY(submit_parts(r, after, ticket, err));
     r->last = *ticket;
     r->replays += r->replays < WARM;
-    if (!r->profiled) return vulkan_instance_complaints(&d->instance, err);
+    if (!r->profiler || !r->profiler->enabled(r->profiler)) return vulkan_instance_complaints(&d->instance, err);
     CVR_TRY(vulkan_wait(d, *ticket, err));
     tell_times(r);
     return CVR_OK;
