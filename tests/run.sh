@@ -14,7 +14,7 @@ for word in "$@"; do
   esac
 done
 . apps/install_packages.sh
-need_packages $BUILD_PACKAGES libcriterion-dev clang-format dataset-fashion-mnist ${all:+clang}
+need_packages $BUILD_PACKAGES libcriterion-dev clang-format dataset-fashion-mnist vulkan-validationlayers ${all:+clang}
 
 # What the tests of a build with the thread sanitizer load. Kernels of one instruction set are enough: their work is cut by shape.
 tsan_plugins="cpu;cpu_base;far;reference;layer_activation;layer_arith;layer_conv;layer_dropout;layer_linear;layer_loss;layer_norm;layer_pool"
