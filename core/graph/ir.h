@@ -132,6 +132,8 @@ typedef struct store_request {
 } store_request;
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
 void store_note_updated(cvr_store *s, size_t i);
+/* No graph reads the entry any more: no memory, in no file. */
+void store_replace(cvr_store *s, size_t i);
 /* Whether a layer of this name is built as in evaluation, since all of it is frozen. */
 bool store_freezes(const cvr_store *s, const char *scope);
 /* The stage of the model that a layer of this name belongs to, or "". */
@@ -155,6 +157,8 @@ static inline uint64_t align_up(uint64_t bytes, uint64_t align) {
     return (bytes + align - 1) / align * align;
 }
 
+/* What `callback` of a backend says of a device must make sense. */
+int32_t device_check_info(const cvr_backend_desc *b, const char *callback, const cvr_device_info *i, cvr_error *err);
 /* Whether the host sees its memory: then nothing has to be copied there and back. */
 bool device_is_host(const cvr_device *d);
 typedef struct device_bytes {

@@ -21,9 +21,18 @@ typedef struct cvr_device cvr_device;
 
 typedef struct cvr_device_choice {
     const char *backend;
-    int64_t index;
-    const void *attrs; /* the backend's own settings, packed; NULL: its defaults */
+    const char *device; /* as cvr_backend_find_device takes it */
+    const void *attrs;  /* the backend's own settings, packed; NULL: its defaults */
 } cvr_device_choice;
+
+/* The devices that a backend lists, without opening one; texts live as long as the plugin. */
+int64_t cvr_backend_devices(const cvr_plugins *plugins, const cvr_backend_desc *b);
+int32_t cvr_backend_device_info(const cvr_plugins *plugins, const cvr_backend_desc *b, int64_t device,
+                                cvr_device_info *out, cvr_error *err);
+/* The number of the one that is meant by its number, its UUID, its name, or a part of the name that only one has; upper
+ * and lower case are alike. NULL or "": the first. CVR_ERR_USAGE: none is, or several are. */
+int32_t cvr_backend_find_device(const cvr_plugins *plugins, const cvr_backend_desc *b, const char *wanted,
+                                int64_t *device, cvr_error *err);
 
 int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const cvr_device_choice *which,
                         const cvr_threadpool *pool, cvr_error *err);
@@ -56,6 +65,7 @@ typedef struct cvr_store cvr_store;
 #define CVR_STORE_CONSTANT 4u  /* follows from the recipe, as anchors do: in no file */
 #define CVR_STORE_OPTIMIZER 5u /* state that belongs to a parameter: in checkpoints only */
 #define CVR_STORE_AVERAGE 6u   /* the running mean of another entry: in checkpoints, and in weights in its stead */
+#define CVR_STORE_REPLACED 8u  /* no graph reads it, as another took its place: no memory, in no file */
 #define CVR_STORE_GRADIENT 7u  /* gradients that are added up until the next update: in no file */
 
 #define CVR_NEVER UINT32_MAX
@@ -169,6 +179,11 @@ int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err);
 /* Runs the registered passes of a stage (CVR_PASS_*) that a list names, with their settings: "auto" stands for all that
  * are not opt-in, "none" for none; "auto, acme.count(limit=3)". */
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
+/* Runs one pass, which need not be registered, with its settings as they are. */
+int32_t cvr_graph_pass(cvr_graph *g, const cvr_pass_desc *pass, const void *attrs, cvr_error *err);
+/* Drops all nodes that no output depends on; parameters and buffers that nothing reads then are CVR_STORE_REPLACED,
+ * also in graphs that are built later. */
+int32_t cvr_graph_drop_unread(cvr_graph *g, cvr_error *err);
 /* Values of the forward pass that are recomputed in the backward pass instead of being kept for it. */
 typedef struct cvr_recompute {
     size_t candidates, dropped; /* that could be, and that are */
