@@ -135,20 +135,38 @@ void store2_u32(u64 a, u64 i, u32 v[2]) {
 #define rint_f roundEven
 #define abs_f abs
 
-/* Drivers divide to within 2.5 ulp: one step of Newton's, by fused multiply and add, makes that the nearest number. */
+/*
+ * Drivers divide to within 2.5 ulp, and take square roots no more exactly; fma may be two roundings. What they give is
+ * corrected with whole numbers, which are exact everywhere. Denormal numbers are left to the driver.
+ *
+ * a / b: mantissas of 24 bits, so that their quotient times 2^23 has 24 bits. The remainder is small, so 32 bits of it
+ * are enough.
+ */
 f32 div_f(f32 a, f32 b) {
-    precise f32 q = a / b;
-    precise f32 r = fma(-q, b, a);
-    precise f32 better = q + r / b;
-    const u32 e = bits_of(q) >> 23u & 0xffu;
-    return e == 0u || e >= 254u ? q : better;
+    const u32 x = bits_of(a), y = bits_of(b), ex = x >> 23u & 0xffu, ey = y >> 23u & 0xffu;
+    u32 p = (x & 0x7fffffu) | 0x800000u;
+    const u32 q = (y & 0x7fffffu) | 0x800000u, less = p < q ? 1u : 0u;
+    const i32 e = i32(ex) - i32(ey) + 127 - i32(less);
+    if (ex == 0u || ex == 255u || ey == 0u || ey == 255u || e <= 0 || e >= 255) return a / b;
+    p <<= less;
+    u32 n = u32(f32(p) / f32(q) * 8388608.0f);
+    i32 rest = i32((p << 23u) - n * q);
+    for (u32 i = 0u; i < 4u && rest < 0; i++) n--, rest += i32(q);
+    for (u32 i = 0u; i < 4u && rest >= i32(q); i++) n++, rest -= i32(q);
+    if (2 * rest > i32(q) || (2 * rest == i32(q) && (n & 1u) != 0u)) n++;
+    return float_of(((x ^ y) & 0x80000000u) + (u32(e - 1) << 23u) + n);
 }
-f32 sqrt_f(f32 x) {
-    precise f32 s = sqrt(x);
-    precise f32 r = fma(-s, s, x);
-    precise f32 better = s + r / (2.0f * s);
-    const u32 e = bits_of(s) >> 23u & 0xffu;
-    return e == 0u || e == 255u ? s : better;
+/* The root of a mantissa times 2^23, whose exponent is even. */
+f32 sqrt_f(f32 a) {
+    const u32 x = bits_of(a), ex = x >> 23u;
+    if (ex == 0u || ex >= 255u) return sqrt(a); /* negative numbers, too */
+    const u32 odd = (ex & 1u) ^ 1u, p = ((x & 0x7fffffu) | 0x800000u) << odd;
+    u32 n = u32(sqrt(f32(p) * 8388608.0f));
+    i32 rest = i32((p << 23u) - n * n);
+    for (u32 i = 0u; i < 4u && rest < 0; i++) n--, rest += i32(2u * n + 1u);
+    for (u32 i = 0u; i < 4u && rest > i32(2u * n); i++) rest -= i32(2u * n + 1u), n++;
+    if (rest > i32(n)) n++;
+    return float_of((((ex - odd + 127u) >> 1u) - 1u << 23u) + n);
 }
 u32 mul_hi(u32 a, u32 b) {
     u32 high, low;
