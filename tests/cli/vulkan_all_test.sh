@@ -3,7 +3,7 @@
 # Vulkan: vulkan_all_test [NETWORK...].
 . "$(dirname "$0")/lib.sh"
 show_vulkan
-"$CVRUN" plugins -v | grep -q '    device   vulkan/0 [^c]' || { left_out "networks on vulkan" "a driver for Vulkan 1.3"; exit 77; }
+has_vulkan || { left_out "networks on vulkan" "a driver for Vulkan 1.3"; exit 77; }
 train() { "$CVRUN" train "$@" >log.txt 2>&1 || { cat log.txt >&2; fail "train $*"; }; }
 steps=${STEPS:-50}
 
