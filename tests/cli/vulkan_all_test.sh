@@ -11,7 +11,7 @@ steps=${STEPS:-50}
 net() {
   local name=$1 task=$2; shift 2
   for backend in cpu vulkan; do
-    train model="$name" data.format=fake data.size=$((4 * steps)) data.classes=5 img_size=32 batch=4 epochs=1 run.task="$task" seed=5 val.interval=0 \
+    train model="$name" data.format=fake data.size=$((4 * steps)) data.classes=5 data.img_size=32 batch=4 epochs=1 run.task="$task" seed=5 val.interval=0 \
       data.drop_last=yes optim.name=sgd optim.lr=0.001 name="$name-$backend" backend.name=$backend backend.fallback=error "$@"
   done
   paste -d, <(cut -d, -f1,3 "runs/$task/$name-vulkan/steps.csv") <(cut -d, -f3 "runs/$task/$name-cpu/steps.csv") | tail -n +2 |
