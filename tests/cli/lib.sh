@@ -14,6 +14,11 @@ show_vulkan() {
   unset VK_ICD_FILENAMES VK_DRIVER_FILES
   [ -z "$CVR_TEST_DRIVERS" ] || export VK_ICD_FILENAMES=$CVR_TEST_DRIVERS
 }
+# has_vulkan: whether there is a device that can be used; vulkan.txt has it, and the others
+has_vulkan() {
+  (show_vulkan; "$CVRUN" plugins -v >vulkan.txt)
+  grep -q '    device   vulkan/0 ' vulkan.txt && ! grep -q '    device   vulkan/0 cannot' vulkan.txt
+}
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
