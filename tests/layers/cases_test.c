@@ -28,7 +28,7 @@ Test(cases, f32) {
 /* Networks of 8-bit integers: packs of their own, whose integers are the reference's. */
 Test(cases, int8) {
     static const char *const isas[] = {"base", "cpu_int8_avx2", "cpu_int8_avxvnni", "cpu_int8_vnni"};
-    agree_what what = {.relative = AGREE_F32, .family = "quant"};
+    agree_what what = {.backend = "cpu", .family = "quant", .relative = AGREE_F32};
     for (size_t i = 0; i < 4; i++)
         if (!i || !left_out(isas[i])) what.isas[what.n_isas++] = isas[i];
     const size_t complaints = agree_all(&what);
@@ -67,9 +67,9 @@ Test(packs, cpu_avx2) {
     is_used("cpu_avx2", "cpu_avx2", false, 0.5);
 }
 Test(packs, cpu_int8) {
-    is_used("cpu_int8_base", "base", false, 0.9);
-    is_used("cpu_int8_avx2", "cpu_int8_avx2", false, 0.9);
-    is_used("cpu_int8_vnni", "cpu_int8_vnni", false, 0.9);
+    is_used("cpu_int8_base", "base", false, 0.3);
+    is_used("cpu_int8_avx2", "cpu_int8_avx2", false, 0.3);
+    is_used("cpu_int8_vnni", "cpu_int8_vnni", false, 0.3);
 }
 Test(packs, cpu_avx512) {
     is_used("cpu_avx512", "cpu_avx512", false, 0.5);
