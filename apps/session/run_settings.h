@@ -11,7 +11,7 @@
 
 typedef struct run_settings {
     const char *task, *project, *name;
-    int64_t seed;
+    int64_t seed, deterministic;
     const char *save_every;
     int64_t patience;
     double max_hours;

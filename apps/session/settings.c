@@ -11,6 +11,9 @@ static const cvr_attr_desc *const run_keys[] = {
     CVR_ATTR(PATH, "project", "runs", "folder that run folders go to"),
     CVR_ATTR(STRING, "name", "", "name of the run folder; default: the recipe's"),
     CVR_ATTR(INT, "seed", "0", "decides everything that is random", CVR_ATTR_BETWEEN(0, 9007199254740992.0)),
+    CVR_ATTR(BOOL, "deterministic", "yes",
+             "no: kernels may be used that give other bits each time, where a plugin has such; then neither is a run "
+             "repeated to the bit, nor one that goes on"),
     CVR_ATTR(STRING, "save_every", "1 epoch", "how often the checkpoint is written: `50 steps`, `5 min`, `1 epoch`"),
     CVR_ATTR(INT, "patience", "0", "stop after this many validations without a better metric; 0: never",
              CVR_ATTR_AT_LEAST(0)),

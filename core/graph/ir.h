@@ -66,6 +66,7 @@ struct cvr_graph {
     uint32_t n_built;               /* outputs that the layer which was built last has made */
     bool in_backward, in_recompute; /* what nodes that are emitted belong to */
     uint32_t math;                  /* CVR_MATH_* */
+    bool nondeterministic;          /* kernels may be chosen that give other bits each time */
     cvr_value *by_entry;            /* values of stored entries, by index in the store */
     size_t n_by_entry, by_entry_capacity;
     bool training;

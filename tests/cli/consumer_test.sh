@@ -59,6 +59,18 @@ paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classi
   awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and reference differ"
 expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error
 "$CVRUN" info small.ini | grep -q 'block.conv1' || fail "info does not show the inside of the block"
+# one plugin with a kernel for the CPU and one for devices: the same curve, on emu with nothing left to the host
+sed -e 's/^r1 = acme.swish 1.5/r1 = acme.softsign/' small.ini >softsign.ini
+for backend in cpu emu; do
+  "$CVRUN" train softsign.ini name=softsign-$backend backend.name=$backend backend.fallback=error >log.txt 2>&1 || { cat log.txt; fail "softsign on $backend"; }
+done
+"$CVRUN" info softsign.ini backend.name=emu | grep -q 'emu:acme.softsign' || fail "not the kernel for the device"
+paste -d, <(cut -d, -f1,3 runs/classify/softsign-cpu/steps.csv) <(cut -d, -f3 runs/classify/softsign-emu/steps.csv) | tail -n +2 |
+  awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 1e-5 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and emu differ"
+# what `cvrun conform` says of them, on a backend and of the plugin
+"$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
+[ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }
+"$CVRUN" conform --plugin built/lib/cvrun/acme_softsign.so --draws 2 >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform"; }
 # an op with nothing but a decomposition, in the middle and as the last thing before the loss; x + x by hand gives the same bits
 sed -e 's/^f = flatten/t = acme.twice\nf = flatten/' -e 's/^fc = .*/fc = linear num_classes\nlast = acme.twice/' small.ini >twice.ini
 sed -e 's/^t = acme.twice/t = add from=p1,p1/' -e 's/^last = .*/last = add from=fc,fc/' twice.ini >hand.ini

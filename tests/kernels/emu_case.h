@@ -1,4 +1,5 @@
-/* The cases of emu_race_test: an op on tensors of random numbers, and the kernels whose barriers are left out. */
+/* The cases of emu_race_test and emu_detect_race_test: an op on tensors of random numbers, and the kernels whose
+ * barriers are left out. */
 #ifndef CVR_TEST_EMU_CASE_H
 #define CVR_TEST_EMU_CASE_H
 
@@ -49,7 +50,7 @@ typedef struct emu_case {
 #define SCALAR_I64                                                                                                     \
     { .scalar = 1, .kind = EMU_CASE_I64, .high = 9 }
 
-extern const emu_case emu_detect_cases[];
-extern const uint64_t n_emu_detect_cases;
+extern const emu_case emu_cases[];
+extern const uint64_t n_emu_cases;
 
 #endif

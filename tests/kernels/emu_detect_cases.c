@@ -1,9 +1,11 @@
-/* Object detection and losses of segmentation in emu_race_test: every kernel of them that has a barrier, and roi.k. */
+/* Object detection and losses of segmentation in emu_detect_race_test: every kernel of them that has a barrier, and
+ * those that are told of rows, objects and classes. */
 #include "emu_case.h"
 
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
 #include <cvr/plugin/ops/loss.h>
+#include <cvr/plugin/ops/yolo.h>
 
 static const cvr_top_k_attrs top = {.k = 50};
 static const cvr_match_attrs match = {.high = 0.5, .low = 0.3, .low_quality = 1, .each_best = 1};
@@ -20,7 +22,26 @@ static const cvr_roi_align_attrs roi = {
 static const cvr_roi_align_backward_attrs roi_backward = {
     .forward = {.output_size = {3, 2}, .sampling_ratio = 2, .n_scales = 2, .scales = {0.5, 0.25}}, .size = {16, 16}};
 
-const emu_case emu_detect_cases[] = {
+static const cvr_gather_attrs gather = {0};
+static const cvr_gather_rows_attrs gather_backward = {.rows = 9};
+static const cvr_class_targets_attrs classes = {.offset = 1, .ignore = -100};
+static const cvr_anchor_box_loss_attrs box = {.kind = CVR_BOX_CIOU, .weights = {1, 1, 1, 1}};
+static const cvr_hard_targets_attrs harder = {.thresh = 0.7, .min_kept = 20, .ignore_index = -100};
+static const cvr_mask_targets_attrs masks = {.size = 5};
+static const cvr_yolo_loss_attrs yolo = {.size = {32, 32},
+                                         .n_anchors = 6,
+                                         .anchors = {5, 6, 8, 14, 15, 11},
+                                         .n_mask = 2,
+                                         .mask = {0, 2},
+                                         .scale_x_y = 1,
+                                         .ignore_thresh = 0.5,
+                                         .iou_thresh = 0.2,
+                                         .box_weight = 1,
+                                         .objectness_weight = 1,
+                                         .class_weight = 1,
+                                         .max_delta = 1e9};
+
+const emu_case emu_cases[] = {
     {"top_k", &top, {NUMBERS(1, 2100)}, {NUMBERS(1, 50), I32(0, 1, 1, 50), I32(0, 1, 1)}, {"sort"}},
     {"match_boxes",
      &match,
@@ -69,5 +90,35 @@ const emu_case emu_detect_cases[] = {
      {NUMBERS(5, 3, 3, 2), BOXES(30, 1, 5, 4), I32(4, 5, 1)},
      {NUMBERS(1, 3, 16, 16)},
      {NULL}},
+    {"mask_targets",
+     &masks,
+     {OF_KIND(EMU_CASE_U8, 0, 2, 1, 3, 20, 20), BOXES(20, 1, 4, 4), I32(-1, 3, 1, 4)},
+     {NUMBERS(1, 4, 25)},
+     {NULL}},
+    {"gather_rows", &gather, {NUMBERS(2, 9, 3), I32(-1, 9, 2, 40)}, {NUMBERS(2, 40, 3)}, {NULL}},
+    {"gather_rows_backward", &gather_backward, {NUMBERS(2, 40, 3), I32(-1, 9, 2, 40)}, {NUMBERS(2, 9, 3)}, {NULL}},
+    {"append_rows",
+     NULL,
+     {NUMBERS(2, 9, 3), I32(0, 10, 2), NUMBERS(2, 5, 3), I64(0, 6, 2)},
+     {NUMBERS(2, 14, 3), I32(0, 1, 2)},
+     {NULL}},
+    {"class_targets", &classes, {I32(-2, 5, 2, 40), I64(0, 9, 2, 5)}, {I64(0, 1, 2, 40)}, {NULL}},
+    {"pick_labels", NULL, {I32(0, 9, 2, 9), I32(-1, 9, 2, 40)}, {I64(0, 1, 2, 40)}, {NULL}},
+    {"anchor_box_loss",
+     &box,
+     {NUMBERS(2, 40, 12), BOXES(30, 2, 40, 4), BOXES(30, 2, 5, 4), I32(-2, 5, 2, 40), I64(0, 3, 2, 40)},
+     {SCALAR, NUMBERS(2)},
+     {NULL}},
+    {"mask_loss",
+     NULL,
+     {NUMBERS(8, 3, 4, 4), NUMBERS(2, 4, 16), I64(0, 3, 2, 4), I32(-2, 3, 2, 4)},
+     {SCALAR, SCALAR},
+     {NULL}},
+    {"hard_targets", &harder, {NUMBERS(1, 5, 9, 9), I64(0, 5, 1, 9, 9)}, {I64(0, 1, 1, 9, 9)}, {NULL}},
+    {"yolo_loss",
+     &yolo,
+     {NUMBERS(2, 16, 4, 4), BOXES(20, 2, 5, 4), I64(0, 3, 2, 5), I64(4, 6, 2)},
+     {SCALAR, SCALAR, SCALAR, I32(0, 1, 2, 32)},
+     {NULL}},
 };
-const uint64_t n_emu_detect_cases = sizeof emu_detect_cases / sizeof *emu_detect_cases;
+const uint64_t n_emu_cases = sizeof emu_cases / sizeof *emu_cases;

@@ -13,11 +13,12 @@ typedef struct emu_keys {
 
 typedef struct emu_share {
     emu_keys keys;
-    const char *family;
+    const char *folder, *family;
 } emu_share;
 
 static const emu_share shares[] = {
-    {{0, 32}, "detect."}, {{1, 8}, "detect_loss"}, {{2, 1}, "detections"}, {{1, 64}, "roi"}, {{2, 8}, "yolo"},
+    {{0, 32}, NULL, "detect."}, {{1, 8}, NULL, "detect_loss"}, {{2, 1}, NULL, "detections"},
+    {{1, 64}, NULL, "roi"},     {{2, 8}, NULL, "yolo"},        {{0, 32}, "layers/emu_cases", "empty"},
 };
 
 static void run_all(bool low) {
@@ -27,6 +28,7 @@ static void run_all(bool low) {
                                  .isas = {AGREE_ALL},
                                  .n_isas = 1,
                                  .family = shares[i].family,
+                                 .folder = shares[i].folder,
                                  .attrs = &shares[i].keys,
                                  .strict = true,
                                  .low = low,

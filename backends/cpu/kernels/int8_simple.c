@@ -73,7 +73,7 @@ static void add_span(void *ctx, uint64_t task, uint32_t worker) {
     (void)worker;
     CPU_INDEPENDENT
     for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++) {
-        float v = (k.fixed + (float)a[i] * k.a) + (float)b[i] * k.b;
+        float v = fmaf((float)a[i], k.a, fmaf((float)b[i], k.b, k.fixed));
         v = v > 0 ? v : 0;
         v = v < 255 ? v : 255;
         y[i] = (uint8_t)(int32_t)rintf(v);

@@ -151,6 +151,8 @@ int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store
 void cvr_graph_destroy(cvr_graph **g);
 /* How f32 products may be computed: CVR_MATH_*; f32 unless told. */
 void cvr_graph_math(cvr_graph *g, uint32_t math);
+/* Kernels may be chosen that give other bits each time (without CVR_KERNEL_DETERMINISTIC); unless told, none is. */
+void cvr_graph_nondeterministic(cvr_graph *g);
 const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 /* A value that is written before each run: an image, a target. */
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
@@ -202,6 +204,16 @@ int32_t cvr_graph_cut(cvr_graph *g, cvr_value v, const char *name, cvr_error *er
 
 /* The value that is kept under a name, or CVR_NONE; passes may have changed it. */
 cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name);
+/* What was built, node by node, in an order in which it can run; valid until something is added or planned. */
+typedef struct cvr_graph_node_info {
+    const cvr_op_desc *op;
+    const void *attrs;
+    uint64_t attrs_size;
+    const cvr_value *inputs, *outputs;
+    uint32_t n_inputs, n_outputs;
+} cvr_graph_node_info;
+size_t cvr_graph_nodes(const cvr_graph *g);
+void cvr_graph_node(const cvr_graph *g, size_t i, cvr_graph_node_info *info);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */
 int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err);
 /* The same from a gradient that is given for one value, for tests. */
@@ -333,7 +345,8 @@ uint64_t cvr_program_id(const cvr_program *p);
 /* What was planned for one node. */
 typedef struct cvr_node_info {
     const char *name, *op, *backend, *isa;
-    const char *why; /* why it is not on the device; "" where it is */
+    const char *why;      /* why the kernel is not the device's own; "" where it is */
+    const char *fallback; /* why that is a fallback, which backend.fallback is about; "" where it is none */
     double flops;
     uint64_t bytes; /* read and written */
     const cvr_type *output;

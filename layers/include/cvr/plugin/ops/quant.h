@@ -17,7 +17,7 @@
  *     y.scale)
  * linear_int8   x u8 (...,I), weight i8 (O,I), weight_scale f32 (O), [bias i32 (O)] -> y u8 (...,O); likewise
  * add_int8      a, b u8 of one shape -> y u8
- *     y = clamp(rint((fixed + a * f32(a.scale / y.scale)) + b * f32(b.scale / y.scale))), fixed as in cvr_add_int8_of
+ *     y = clamp(rint(fma(a, f32(a.scale / y.scale), fma(b, f32(b.scale / y.scale), fixed)))), as in cvr_add_int8_of
  * max_pool2d_int8           x u8 -> y u8, of the same scale and zero
  * avg_pool2d_int8           x u8 -> y u8
  * adaptive_avg_pool2d_int8  x u8 -> y u8
@@ -110,13 +110,13 @@ static inline cvr_add_int8 cvr_add_int8_of(const cvr_requant *q) {
     cvr_add_int8 s;
     s.a = (float)q->x_scale / (float)q->y_scale;
     s.b = (float)q->b_scale / (float)q->y_scale;
-    s.fixed = (float)q->y_zero - (s.a * (float)q->x_zero + s.b * (float)q->b_zero);
+    s.fixed = (float)q->y_zero - fmaf(s.a, (float)q->x_zero, s.b * (float)q->b_zero);
     return s;
 }
 
-/* Each operation is rounded by itself: not for compilers that contract to a fused multiply-add. */
+/* Fused multiply-adds, b's product first: found by trying, to be ONNX Runtime's on x86 for all pairs of bytes. */
 static inline uint8_t cvr_add_int8_one(const cvr_add_int8 *s, uint8_t a, uint8_t b) {
-    float v = (s->fixed + (float)a * s->a) + (float)b * s->b;
+    float v = fmaf((float)a, s->a, fmaf((float)b, s->b, s->fixed));
     v = v > 0 ? v : 0;
     v = v < 255 ? v : 255;
     return (uint8_t)(int32_t)rintf(v);
