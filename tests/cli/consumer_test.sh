@@ -45,11 +45,14 @@ if [ ! -e built/lib/cvrun/acme_swish_vulkan.so ]; then left_out "a stranger's SP
 elif ! has_vulkan; then left_out "a stranger's SPIR-V" "a driver for Vulkan 1.3"
 else
   show_vulkan
-  "$CVRUN" info small.ini backend.name=vulkan | grep -q 'acme.swish .*vulkan:acme.swish' || fail "not the kernel for Vulkan"
-  "$CVRUN" train small.ini name=vulkan epochs=1 backend.name=vulkan backend.fallback=error backend.vulkan_validation=sync backend.vulkan_check=yes >log.txt 2>&1 ||
+  "$CVRUN" info small.ini backend.name=vulkan >info.txt
+  grep -q vulkan:acme.swish info.txt || { cat info.txt; fail "not the kernel for Vulkan"; }
+  validated=backend.vulkan_validation=sync
+  [ -e /usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json ] || validated=
+  "$CVRUN" train small.ini name=vulkan backend.name=vulkan backend.fallback=error $validated backend.vulkan_check=yes >log.txt 2>&1 ||
     { cat log.txt; fail "training with SPIR-V"; }
-  paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv | head -n 8) <(cut -d, -f3 runs/classify/vulkan/steps.csv) | tail -n +2 |
-    awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 7}' || fail "cpu and vulkan differ"
+  paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/vulkan/steps.csv) | tail -n +2 |
+    awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and vulkan differ"
   export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null
 fi
 paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/reference/steps.csv) | tail -n +2 |

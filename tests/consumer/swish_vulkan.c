@@ -2,9 +2,10 @@
  * acme.swish on GPUs: SPIR-V that its author compiled, and the host function that records it. A plugin of its own
  * beside the one with the op, so that a machine without Vulkan's compiler builds that all the same.
  */
-#include "swish.spv.h"
 #include <cvr/plugin/device.h>
 #include <cvr/plugin/plugin.h>
+
+#include "swish.spv.h" /* glslang's, which needs uint32_t */
 
 #define GROUP_THREADS 64u
 #define MOST_GROUPS 1024u
