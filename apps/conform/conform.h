@@ -1,6 +1,6 @@
 /*
- * Conformance of plugins: every op, kernel and layer of a plugin on random cases, against what they must be. What
- * `cvrun conform --plugin` does.
+ * Conformance: every op, kernel and layer of a plugin on random cases, against what they must be (`cvrun conform
+ * --plugin`), or every op that is registered on a backend's device (`cvrun conform --backend`).
  *
  * A process of its own works through a list of jobs, a case each, and writes what it finds to a board that it shares
  * with the process that started it. Where it dies or hangs, the other one writes down what it was about, and starts a
@@ -12,13 +12,19 @@
 #include <cvr/plugins.h>
 
 typedef struct conform_options {
-    const char *const *files; /* plugins */
+    const char *const *files; /* plugins, or none where a backend is tried */
     size_t n_files;
-    const char *op;           /* names of ops and layers that are looked at, with * and ?; NULL: all */
+    const char *backend, *device,
+        *settings;            /* backend.name, backend.device, and keys of its own: "emu_order=backward" */
+    const char *op;           /* names of ops and layers that are looked at, with * and ?, "relu,conv2d*"; NULL: all */
     const char *const *cases; /* files of cases (draw.h) */
     size_t n_cases;
     uint64_t draws, seed; /* draws: of each op, layer and line of a file */
     double limit;         /* seconds that a case may take */
+    double seconds;       /* that all may take; 0: as long as it needs */
+    /* Floating-point operations of a case, at most, forward and backward; 0: any number, but few on a backend that is
+     * there for tests, whose devices are slow. */
+    double flops;
 } conform_options;
 
 /* What is said of one kernel, one op's gradient or one layer. */
@@ -36,15 +42,35 @@ typedef struct conform_row {
     bool left;     /* its op hangs or dies, and is left alone */
 } conform_row;
 
-#define CONFORM_MOST_ROWS 1024u
+#define CONFORM_MOST_ROWS 4096u
+#define CONFORM_MOST_OPS 1024u
 #define CONFORM_MOST_FAILURES 200u
 #define CONFORM_LINES_A_ROW 3u
+
+/* Where a backend under test runs an op. */
+typedef struct conform_op {
+    char name[72];
+    bool view, of_host; /* nothing runs; it is the host's by nature */
+    bool itself;        /* by a kernel of its own, in some case */
+    uint64_t planned;   /* times that it was planned alone, */
+    uint64_t on_host;   /* and those of them in which it, or a part of what it means, was left to the host, */
+    char reason[240];   /* and why the first time */
+    char trouble[240];  /* why it could not be planned at all, the last time */
+    uint32_t probes[3]; /* cases that were met, in f32, bf16 and f16 */
+} conform_op;
 
 /* Lies in memory that both processes see. */
 typedef struct conform_board {
     uint64_t n_jobs, job; /* job: the one that is being done */
     double started;       /* when it began (cvr_now) */
+    double end;           /* when all is over, whatever is left (cvr_now); 0: never */
     bool ready, done;
+    double flops;     /* the bound that holds; 0: none */
+    uint64_t n_large; /* cases that were left out for it */
+    bool stopped;     /* at `end`, with jobs left */
+    uint32_t n_ops;
+    conform_op ops[CONFORM_MOST_OPS];
+    char device[200];                    /* what the backend says of its device */
     uint32_t n_rows, n_failures, unsaid; /* unsaid: failures without a line */
     conform_row rows[CONFORM_MOST_ROWS];
     char failures[CONFORM_MOST_FAILURES][1300];

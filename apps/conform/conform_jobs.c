@@ -1,6 +1,6 @@
 /* One job: a case of an op, of a layer, or of a line of a file. */
 #include "case_auto.h"
-#include "conform_worker.h"
+#include "conform_backend.h"
 #include "gradient_check.h"
 #include <math.h>
 
@@ -49,6 +49,7 @@ static int32_t ask_infer(worker *w, const cvr_op_desc *op, const layer_case *c, 
 /* The kernels under test on this case's tensors, outside of any graph. */
 static int32_t launch_directly(worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs,
                                const cvr_type *types, cvr_error *err) {
+    const cvr_schema schema = {op->attrs, op->n_attrs};
     static cvr_tensor tensors[2 * CVR_MAX_IO];
     const cvr_tensor *in[CVR_MAX_IO] = {NULL};
     cvr_tensor *out[CVR_MAX_IO] = {NULL};
@@ -77,7 +78,12 @@ static int32_t launch_directly(worker *w, const cvr_op_desc *op, const layer_cas
                                   .n_inputs = c->n_inputs,
                                   .n_outputs = op->n_outputs};
     const cvr_kernel_desc any = {.struct_size = sizeof any, .op = op->name, .payload = &args};
-    const cvr_launch launch = {.struct_size = sizeof launch, .kernel = &any, .args = &args, .name = op->name, .op = op};
+    const cvr_launch launch = {.struct_size = sizeof launch,
+                               .kernel = &any,
+                               .args = &args,
+                               .name = op->name,
+                               .op = op,
+                               .attrs_size = cvr_schema_size(&schema, err)};
     const int32_t status = kernel_check_launch(&w->check, &launch, err);
     return status == CVR_ERR_INTERRUPTED ? CVR_OK : status; /* its kernel's row says it */
 }
@@ -119,6 +125,7 @@ static void check_gradient(worker *w, layer_case *c, const char *name, const cas
 static int32_t run_program(worker *w, layer_case *c, uint64_t seed, conform_row *row, const char *gradient,
                            cvr_error *err) {
     case_result r;
+    if (w->o->backend) return backend_run(w, c, seed, row, err);
     w->check.failed = false;
     board_doing(w->board, row, "while it was built");
     if (!draw_complete(&w->watched, c, seed, err)) return err->code ? (int32_t)err->code : CVR_ERR_PLUGIN;
@@ -142,12 +149,13 @@ static int32_t run_program(worker *w, layer_case *c, uint64_t seed, conform_row 
 /* Once more with activations in bf16. What cannot be built so is no fault: a layer need not take it. */
 static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
     case_result r;
-    if (!w->low) return CVR_OK;
-    c->low = c->training = c->backward = true;
+    if (w->o->backend || !w->lows[0]) return CVR_OK;
+    c->training = c->backward = true;
+    c->low = CVR_BF16;
     board_doing(w->board, row, "while it ran in bf16");
-    w->check.low = true;
+    w->check.low = CVR_BF16;
     const int32_t status = case_result_of(&w->watched, c, &r, err);
-    w->check.low = false;
+    w->check.low = 0;
     if (status == CVR_OK) case_result_clear(&r);
     return status;
 }
@@ -155,7 +163,8 @@ static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *er
 /* A chain once more, with the ops that passes make of it. */
 static int32_t run_fused(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
     case_result r;
-    c->low = false;
+    if (w->o->backend) return CVR_OK;
+    c->low = 0;
     c->training = c->backward = true;
     c->passes = "auto";
     board_doing(w->board, row, "while it ran with passes");
@@ -205,13 +214,34 @@ static bool is_refusal(int32_t status) {
     return status == CVR_ERR_INVALID || status == CVR_ERR_UNSUPPORTED || status == CVR_ERR_USAGE;
 }
 
+/* Where the backend under test runs it. */
+static void place_directly(worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs) {
+    const cvr_schema schema = {op->attrs, op->n_attrs};
+    const cvr_type *in[CVR_MAX_IO];
+    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    placement_try(&w->probe, op, attrs, cvr_schema_size(&schema, NULL), in, c->n_inputs);
+}
+
+static bool is_large(const worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs, cvr_type *types) {
+    const cvr_type *in[CVR_MAX_IO];
+    cvr_type *out[CVR_MAX_IO];
+    if (!op->flops || w->board->flops <= 0) return false;
+    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    for (uint32_t i = 0; i < op->n_outputs; i++) out[i] = &types[i];
+    const cvr_infer_args args = {sizeof args, attrs, in, out, c->n_inputs, op->n_outputs};
+    return op->flops(&args) > w->board->flops;
+}
+
 static int32_t run_op(worker *w, const target *t, layer_case *c, const void *attrs, uint64_t slot, cvr_error *err) {
     cvr_type types[CVR_MAX_IO];
     const cvr_op_desc *op = t->op;
     conform_row *row = worker_row(w, t);
     CVR_TRY(ask_infer(w, op, c, attrs, types, err));
+    if (w->o->backend) place_directly(w, op, c, attrs);
     w->check.failed = false;
-    const int32_t status = launch_directly(w, op, c, attrs, types, err);
+    const bool large = is_large(w, op, c, attrs, types);
+    w->board->n_large += large;
+    const int32_t status = large ? CVR_OK : launch_directly(w, op, c, attrs, types, err);
     if (status == CVR_OK && !w->check.failed && t->own && !op->mutates && op->n_outputs &&
         !(op->flags & CVR_OP_ALIAS) && (op->grad || !kernel_check_has(&w->check, op))) {
         c->backward = op->grad != NULL;
@@ -235,6 +265,8 @@ static bool is_emitted(const worker *w, const cvr_op_desc *op) {
 /* Whether the op's kernels have had cases: programs have launched it. */
 static bool is_reached(const worker *w, const cvr_op_desc *op) {
     bool reached = false;
+    for (uint32_t i = 0; i < w->board->n_ops; i++)
+        reached = reached || (strcmp(w->board->ops[i].name, op->name) == 0 && w->board->ops[i].planned);
     for (size_t i = 0; i < w->check.n; i++)
         reached = reached || (w->check.kernels[i].op == op && w->check.kernels[i].row->cases);
     return reached;

@@ -1,6 +1,6 @@
 /* Starts the process that does the jobs, watches it, and writes down how it ended where it did not end by itself. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
-#include "conform.h"
+#include "conform_backend.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -54,16 +54,32 @@ static void write_down(conform_board *b, int status, bool slow, double limit, in
     if (b->job_row >= 0) b->rows[b->job_row].left = b->rows[b->job_row].left || row->left;
 }
 
-/* Waits for the process; false: it is not over, and was killed. */
+/* Seconds that the process could have run and had no CPU, since others had them. */
+static double starved(pid_t pid) {
+    char path[64];
+    unsigned long long ran, waited = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%llu %llu", &ran, &waited) != 2) waited = 0;
+    if (f) fclose(f);
+    return 1e-9 * (double)waited;
+}
+
+/* Waits for the process; false: it is not over, and was killed. What a busy machine takes from it does not count. */
 static bool wait_for(pid_t pid, const conform_board *b, double limit, int *status) {
     const struct timespec pause = {0, PAUSE_NS};
     const double start = cvr_now();
+    double since = start, starved_before = 0;
     for (;;) {
         const pid_t ended = waitpid(pid, status, WNOHANG);
         if (ended == pid || (ended < 0 && errno != EINTR)) return true;
-        const double now = cvr_now();
-        const bool slow = b->started > 0 ? now - b->started > limit : now - start > START_SECONDS;
-        if (slow && !b->done) {
+        const double begun = b->started > 0 ? b->started : start, most = b->started > 0 ? limit : START_SECONDS;
+        if (begun != since) {
+            since = begun;
+            starved_before = starved(pid);
+        }
+        const double took = cvr_now() - begun;
+        if (took > most && took - (starved(pid) - starved_before) > most && !b->done) {
             (void)kill(pid, SIGKILL);
             (void)waitpid(pid, status, 0);
             return false;
@@ -139,9 +155,10 @@ int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *er
     conform_board *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     *out = NULL;
     if (b == MAP_FAILED) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    b->end = o->seconds > 0 ? cvr_now() + o->seconds : 0;
     while (!over) CVR_TRY_OUT(one_process(o, b, &first, &over, err));
     if (*b->replaced) cvr_log(CVR_LOG_INFO, "%s", b->replaced);
-    judge_empty(b);
+    o->backend ? backend_judge(b) : judge_empty(b);
     *out = b;
 out:
     if (status != CVR_OK) conform_free(&b);

@@ -1,10 +1,9 @@
 /* What the plugins under test register, as targets for jobs. */
 #include "conform_worker.h"
-#include <fnmatch.h>
 #include <stdlib.h>
 
 static bool is_wanted(const worker *w, const char *name) {
-    return !w->o->op || fnmatch(w->o->op, name, 0) == 0;
+    return placement_wants(w->o->op, name);
 }
 
 static bool is_ours(const worker *w, const char *owner) {
@@ -13,7 +12,7 @@ static bool is_ours(const worker *w, const char *owner) {
     return false;
 }
 
-static int32_t add_target(worker *w, const target *t, cvr_error *err) {
+int32_t worker_add_target(worker *w, const target *t, cvr_error *err) {
     for (size_t i = 0; i < w->n_targets && t->kind != JOB_LINE; i++) {
         if (w->targets[i].kind != t->kind || strcmp(w->targets[i].name, t->name) != 0) continue;
         w->targets[i].own = w->targets[i].own || t->own;
@@ -26,7 +25,7 @@ static int32_t add_target(worker *w, const target *t, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t add_kernel(worker *w, const cvr_op_desc *op, const cvr_kernel_desc *k, cvr_error *err) {
+int32_t worker_add_kernel(worker *w, const cvr_op_desc *op, const cvr_kernel_desc *k, cvr_error *err) {
     kernel_check *c = &w->check;
     char what[88];
     for (size_t i = 0; i < c->n; i++)
@@ -36,7 +35,8 @@ static int32_t add_kernel(worker *w, const cvr_op_desc *op, const cvr_kernel_des
     (void)snprintf(what, sizeof what, "kernel %.30s%s%.40s%s", k->backend, isa ? " (" : "", isa ? k->isa : "",
                    isa ? ")" : "");
     c->kernels[c->n++] = (tested_kernel){k, op, board_row(w->board, op->name, what)};
-    w->low = w->low || (k->flags & CVR_KERNEL_BF16);
+    w->lows[0] = w->lows[0] || (k->flags & CVR_KERNEL_BF16);
+    w->lows[1] = w->lows[1] || (k->flags & CVR_KERNEL_F16);
     return CVR_OK;
 }
 
@@ -56,10 +56,10 @@ static int32_t add_kernels(worker *w, const char *name, cvr_error *err) {
     CVR_TRY(cvr_plugins_kernels(w->plugins, t.op, backend, &kernels, &n, err));
     for (size_t i = 0; i < n; i++) {
         if (!cvr_kernel_is_host(kernels[i]) || !is_ours(w, cvr_plugins_owner(w->plugins, kernels[i]))) continue;
-        CVR_TRY(add_kernel(w, t.op, kernels[i], err));
+        CVR_TRY(worker_add_kernel(w, t.op, kernels[i], err));
         ours++;
     }
-    if (ours) return add_target(w, &t, err);
+    if (ours) return worker_add_target(w, &t, err);
     conform_row *row = board_row(w->board, t.name, backend);
     (void)snprintf(row->note, sizeof row->note,
                    "not run: this machine lacks a CPU feature, or the backend %s has to launch it", backend);
@@ -75,14 +75,14 @@ static int32_t add_provided(worker *w, const char *token, cvr_error *err) {
         t.kind = JOB_OP;
         t.op = found;
         t.name = t.op->name;
-        return add_target(w, &t, err);
+        return worker_add_target(w, &t, err);
     }
     if (strncmp(token, "layer:", 6) != 0 || !is_wanted(w, token + 6)) return CVR_OK;
     CVR_TRY(cvr_plugins_find(w->plugins, CVR_KIND_LAYER, token + 6, &found, err));
     t.kind = JOB_LAYER;
     t.layer = found;
     t.name = t.layer->name;
-    return add_target(w, &t, err);
+    return worker_add_target(w, &t, err);
 }
 
 static int32_t add_plugin(worker *w, const cvr_plugin_info *info, cvr_error *err) {
@@ -107,16 +107,20 @@ static int by_order(const void *a, const void *b) {
     return d ? d : strcmp(s->name, t->name);
 }
 
+int32_t worker_add_lines(worker *w, cvr_error *err) {
+    for (size_t i = 0; i < w->n_lines; i++) {
+        const target t = {.kind = JOB_LINE, .name = w->lines[i].place, .line = w->lines[i]};
+        CVR_TRY(worker_add_target(w, &t, err));
+    }
+    if (w->n_targets > 1) qsort(w->targets, w->n_targets, sizeof *w->targets, by_order);
+    return CVR_OK;
+}
+
 int32_t worker_find_targets(worker *w, cvr_error *err) {
     for (size_t i = 0; i < cvr_plugins_count(w->plugins); i++) {
         const cvr_plugin_info *info = cvr_plugins_info(w->plugins, i);
         if (is_ours(w, info->id)) CVR_TRY(add_plugin(w, info, err));
     }
     for (size_t i = 0; i < w->o->n_cases; i++) CVR_TRY(case_lines_read(w->o->cases[i], &w->lines, &w->n_lines, err));
-    for (size_t i = 0; i < w->n_lines; i++) {
-        const target t = {.kind = JOB_LINE, .name = w->lines[i].place, .line = w->lines[i]};
-        CVR_TRY(add_target(w, &t, err));
-    }
-    if (w->n_targets > 1) qsort(w->targets, w->n_targets, sizeof *w->targets, by_order);
-    return CVR_OK;
+    return worker_add_lines(w, err);
 }

@@ -1,6 +1,6 @@
 /* The process that does the jobs. */
 #define _DEFAULT_SOURCE
-#include "conform_worker.h"
+#include "conform_backend.h"
 #include <unistd.h>
 
 static void no_log(void *ctx, uint32_t level, const char *text) {
@@ -38,17 +38,34 @@ static int32_t open_all(worker *w, cvr_error *err) {
     CVR_TRY(cvr_pool_create(&one, 1, err));
     CVR_TRY(cvr_pool_create(&many, 3, err));
     CVR_TRY(open_machine(w, &w->plain, one, err));
-    CVR_TRY(open_machine(w, &w->watched, one, err));
     w->check.board = w->board;
     w->check.plugins = w->plugins;
     w->check.one = one;
     w->check.many = many;
     w->check.plain = &w->plain;
-    w->check.bench.plugins = w->plugins;
+    w->check.host.plugins = w->plugins;
+    if (w->o->backend) {
+        CVR_TRY(backend_open(w, one, err));
+        kernel_check_look(&w->check);
+        return backend_find_targets(w, err);
+    }
+    CVR_TRY(open_machine(w, &w->watched, one, err));
     const check_bench bench = {.plugins = w->plugins}; /* kernels are checked by us */
     CVR_TRY(check_device_observed(w->watched.device, &bench, kernel_check_launch, &w->check, err));
     kernel_check_look(&w->check);
     return worker_find_targets(w, err);
+}
+
+/* All draws of one target after each other; where a backend is tried, which may end before all is done, a draw of each
+ * before the next. */
+static void do_job(worker *w, uint64_t job) {
+    const uint64_t draws = w->o->draws;
+    if (!w->o->backend)
+        worker_do(w, &w->targets[job / draws], job % draws);
+    else if (job == 0)
+        backend_memory_job(w);
+    else
+        worker_do(w, &w->targets[(job - 1) % w->n_targets], (job - 1) / w->n_targets);
 }
 
 _Noreturn void conform_work(const conform_options *o, conform_board *b, uint64_t first, int output) {
@@ -64,11 +81,12 @@ _Noreturn void conform_work(const conform_options *o, conform_board *b, uint64_t
         b->done = true;
         _exit(1);
     }
-    b->n_jobs = w.n_targets * o->draws;
+    b->n_jobs = w.n_targets * o->draws + (o->backend != NULL);
     b->ready = true;
-    for (b->job = first; b->job < b->n_jobs; b->job++) {
+    for (b->job = first; b->job < b->n_jobs && !b->stopped; b->job++) {
         b->started = cvr_now();
-        worker_do(&w, &w.targets[b->job / o->draws], b->job % o->draws);
+        do_job(&w, b->job);
+        b->stopped = b->end > 0 && cvr_now() > b->end && b->job + 1 < b->n_jobs;
     }
     b->done = true;
     _exit(0);

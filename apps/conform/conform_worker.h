@@ -5,6 +5,7 @@
 
 #include "draw.h"
 #include "kernel_check.h"
+#include "placement.h"
 
 typedef enum job_kind { JOB_OP, JOB_LAYER, JOB_LINE } job_kind;
 
@@ -27,12 +28,18 @@ typedef struct worker {
     target *targets;
     size_t n_targets, capacity;
     kernel_check check;
-    case_machine plain, watched; /* watched: its launches are checked, and go to the kernels under test */
+    /* watched: its launches are checked, and go to the kernels under test; the device where a backend is tried */
+    case_machine plain, watched;
     case_line *lines;
     size_t n_lines;
-    bool low; /* some kernel takes bf16 */
+    bool lows[2];          /* some kernel takes bf16; f16 */
+    placement_probe probe; /* of the device under test */
 } worker;
 
+int32_t worker_add_kernel(worker *w, const cvr_op_desc *op, const cvr_kernel_desc *k, cvr_error *err);
+int32_t worker_add_target(worker *w, const target *t, cvr_error *err);
+/* Of the lines that were read; then puts all targets in order. */
+int32_t worker_add_lines(worker *w, cvr_error *err);
 /* All that the plugins under test register, and the lines of the files of cases. */
 int32_t worker_find_targets(worker *w, cvr_error *err);
 /* A case of a target; slot: which of its draws. */

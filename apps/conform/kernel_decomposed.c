@@ -41,8 +41,8 @@ static int32_t compute(decomposed *d, const case_machine *m, const cvr_kernel_ar
     CVR_TRY(cvr_program_bind(d->program, d->arena, err));
     for (uint32_t i = 0; i < a->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
-        if (a->inputs[i])
-            CVR_TRY(cvr_program_write(d->program, cvr_program_slot(d->program, name), a->inputs[i]->data, err));
+        const int32_t slot = a->inputs[i] ? cvr_program_slot(d->program, name) : -1;
+        if (slot >= 0) CVR_TRY(cvr_program_write(d->program, slot, a->inputs[i]->data, err));
     }
     return cvr_program_run(d->program, err);
 }

@@ -31,14 +31,7 @@ int64_t kernel_results_differ(const kernel_results *a, const kernel_results *b) 
 }
 
 static double number(const uint8_t *at, uint32_t dtype, uint64_t i) {
-    uint32_t bits = 0;
-    float x;
-    if (dtype == CVR_BF16)
-        memcpy((uint8_t *)&bits + 2, at + 2 * i, 2);
-    else
-        memcpy(&bits, at + 4 * i, 4);
-    memcpy(&x, &bits, sizeof x);
-    return (double)x;
+    return (double)check_real(at + i * cvr_dtype_size(dtype), dtype);
 }
 
 static double largest_of(const uint8_t *at, uint32_t dtype, uint64_t n) {
@@ -51,11 +44,11 @@ static double largest_of(const uint8_t *at, uint32_t dtype, uint64_t n) {
 }
 
 static bool is_real(uint32_t dtype) {
-    return dtype == CVR_F32 || dtype == CVR_BF16;
+    return dtype == CVR_F32 || dtype == CVR_BF16 || dtype == CVR_F16;
 }
 
-static double block_distance(const kernel_results *a, const kernel_results *b, uint32_t k, double relative,
-                             double absolute, bool *bad) {
+static double block_distance(const kernel_results *a, const kernel_results *b, uint32_t k,
+                             const kernel_tolerance *allowed, bool *bad) {
     const uint32_t dtype = b->dtype[k];
     double worst = 0;
     *bad = a->bytes[k] != b->bytes[k] || a->dtype[k] != dtype ||
@@ -67,38 +60,47 @@ static double block_distance(const kernel_results *a, const kernel_results *b, u
         const double x = number(a->data[k], dtype, i), y = number(b->data[k], dtype, i), far = fabs(x - y),
                      scale = fabs(y) + largest;
         if ((isnan(x) && isnan(y)) || x == y) continue;
-        if (!(far <= relative * scale + absolute)) *bad = true;
+        if (!(far <= allowed->relative * scale + allowed->absolute)) *bad = true;
         const double here = scale > 0 && isfinite(far) ? far / scale : INFINITY;
         if (here > worst) worst = here;
     }
     return worst;
 }
 
-double kernel_results_distance(const kernel_results *a, const kernel_results *b, double relative, double absolute,
+double kernel_results_distance(const kernel_results *a, const kernel_results *b, const kernel_tolerance *allowed,
                                int64_t *bad) {
     double worst = 0;
     *bad = -1;
     for (uint32_t i = 0; i < b->n; i++) {
         bool wrong;
         if (!b->data[i] || !a->data[i]) continue;
-        const double here = block_distance(a, b, i, relative, absolute, &wrong);
+        const double here = block_distance(a, b, i, allowed, &wrong);
         if (wrong && *bad < 0) *bad = i;
         if (here > worst) worst = here;
     }
     return worst;
 }
 
-double kernel_rounding(const cvr_kernel_args *a, bool rounded, bool *low) {
+/* bf16 before f16, whose numbers are the finer ones. */
+static uint32_t coarser(uint32_t a, uint32_t b) {
+    const bool bf16 = a == CVR_BF16 || b == CVR_BF16, f16 = a == CVR_F16 || b == CVR_F16;
+    return bf16 ? CVR_BF16 : f16 ? CVR_F16 : 0;
+}
+
+kernel_tolerance kernel_tolerance_of(const cvr_kernel_args *a, uint32_t rounded) {
     double product = 1, terms = 1;
-    *low = rounded;
+    uint32_t low = rounded;
     for (uint32_t i = 0; i < a->n_inputs + a->n_outputs; i++) {
         const cvr_tensor *t = i < a->n_inputs ? a->inputs[i] : a->outputs[i - a->n_inputs];
         if (!t) continue;
-        *low = *low || t->dtype == CVR_BF16;
+        low = coarser(low, t->dtype);
         const double n = (double)cvr_numel(t->rank, t->shape);
         if (i >= a->n_inputs || !is_real(t->dtype)) continue;
         product *= fmax(1, largest_of(t->data, t->dtype, (uint64_t)n));
         terms = fmax(terms, n);
     }
-    return ldexp(sqrt(terms) * product, *low ? -9 : -22);
+    const kernel_tolerance f32 = {1e-5, ldexp(sqrt(terms) * product, -22)},
+                           f16 = {0x1.8p-9, ldexp(sqrt(terms) * product, -12)},
+                           bf16 = {0x1.8p-6, ldexp(sqrt(terms) * product, -9)};
+    return low == CVR_BF16 ? bf16 : low == CVR_F16 ? f16 : f32;
 }

@@ -16,12 +16,22 @@ int32_t kernel_results_take(kernel_results *r, const check_bench *b, uint64_t mu
 void kernel_results_clear(kernel_results *r);
 /* The first block in which not all bits are the same, or -1. */
 int64_t kernel_results_differ(const kernel_results *a, const kernel_results *b);
+/*
+ * How far results may be apart: |a - b| <= relative * (|b| + max |b|) + absolute.
+ *
+ *   f32   1e-5 and 2^-22 sqrt(terms) times the product of the inputs' largest magnitudes: what the order of a sum may
+ * do f16   six units in the last place, 6 * 2^-11, and 2^-12 of the same bf16  6 * 2^-8, and 2^-9
+ *
+ * The type is the coarsest among the launch's tensors, or `rounded`: what its inputs were rounded to before (0: f32).
+ * Whole numbers are equal.
+ */
+typedef struct kernel_tolerance {
+    double relative, absolute;
+} kernel_tolerance;
+kernel_tolerance kernel_tolerance_of(const cvr_kernel_args *a, uint32_t rounded);
 /* How far they are apart: the largest |a - b| / (|b| + max |b|), infinity where it is no number of one or of another
- * type; *bad is the block that exceeds `relative` by more than `absolute`, or -1. */
-double kernel_results_distance(const kernel_results *a, const kernel_results *b, double relative, double absolute,
+ * type; *bad is the first block that exceeds the tolerance, or -1. */
+double kernel_results_distance(const kernel_results *a, const kernel_results *b, const kernel_tolerance *allowed,
                                int64_t *bad);
-/* What rounding of sums may come to: 2^-22 (2^-9 where values are bf16 or `rounded` to it) sqrt(terms) times the
- * product of the inputs' largest magnitudes. */
-double kernel_rounding(const cvr_kernel_args *a, bool rounded, bool *low);
 
 #endif

@@ -108,10 +108,10 @@ static int32_t call_op(case_run *r, char *op, const char *settings, const cvr_va
     const cvr_op_desc *desc = found;
     const cvr_schema schema = {desc->attrs, desc->n_attrs};
     cvr_value all[CVR_MAX_IO];
-    if (which >= desc->n_outputs || (every && desc->n_outputs > CASE_MOST_IO))
+    if ((which && which >= desc->n_outputs) || (every && desc->n_outputs > CASE_MOST_IO))
         return cvr_fail(err, CVR_ERR_INVALID, "op %s has no output %lu", op, which);
     CVR_TRY(cvr_attrs_parse(&schema, settings, NULL, op, &attrs, err));
-    r->n_outputs = every ? desc->n_outputs : 1;
+    r->n_outputs = every || !desc->n_outputs ? desc->n_outputs : 1;
     const cvr_op_call call = {.struct_size = sizeof call,
                               .op = op,
                               .attrs = attrs,
@@ -171,22 +171,50 @@ static int32_t cast_to(case_run *r, uint32_t dtype, cvr_value *v, cvr_error *err
     const cvr_builder *b = cvr_graph_builder(r->graph);
     const cvr_cast_attrs attrs = {dtype};
     const uint32_t has = b->type(b, *v)->dtype;
-    if (has == dtype || (has != CVR_F32 && has != CVR_BF16)) return CVR_OK;
+    if (has == dtype || (has != CVR_F32 && has != CVR_BF16 && has != CVR_F16)) return CVR_OK;
     return cvr_emit(b, "cast", &attrs, sizeof attrs, v, 1, v, err);
+}
+
+/* The inputs that the case's first step updates in place: an optimizer's, where it is an op. */
+static uint64_t mutated(const case_run *r, const layer_case *c) {
+    const void *op;
+    char name[sizeof c->layer];
+    if (strncmp(c->layer, "op:", 3) != 0) return 0;
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(c->layer + 3, "@"), c->layer + 3);
+    if (cvr_plugins_find(r->machine->plugins, CVR_KIND_OP, name, &op, NULL) != CVR_OK) return 0;
+    return ((const cvr_op_desc *)op)->mutates;
+}
+
+/* A stored value in the place of an input: only such can be updated. It is drawn as buffers are (draw_rest). */
+static int32_t stored_input(case_run *r, uint32_t i, const cvr_type *type, cvr_error *err) {
+    const cvr_builder *b = cvr_graph_builder(r->graph);
+    const cvr_init zero = {.struct_size = sizeof zero, .kind = CVR_INIT_CONSTANT};
+    char name[32];
+    (void)snprintf(name, sizeof name, SCOPE ".in%u", i);
+    cvr_param_decl decl = {
+        .struct_size = sizeof decl, .name = name, .dtype = type->dtype, .rank = type->rank, .init = &zero};
+    memcpy(decl.shape, type->shape, sizeof decl.shape);
+    return b->param(b, &decl, &r->inputs[i], err);
 }
 
 static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     char name[32];
+    const uint64_t updated = mutated(r, c);
     for (uint32_t i = 0; i < c->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
         if (!c->inputs[i].type.dtype) continue; /* absent */
+        if (updated >> i & 1) {
+            CVR_TRY(stored_input(r, i, &c->inputs[i].type, err));
+            continue;
+        }
         CVR_TRY(cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err));
         if (wants_gradient(c, i)) cvr_graph_wants_gradient(r->graph, r->inputs[i]);
     }
     cvr_value given[CASE_MOST_IO];
     memcpy(given, r->inputs, sizeof given);
     for (uint32_t i = 0; i < c->n_inputs && c->low; i++) {
-        if (!c->inputs[i].constant || c->inputs[i].activation) CVR_TRY(cast_to(r, CVR_BF16, &r->inputs[i], err));
+        if (updated >> i & 1) continue;
+        if (!c->inputs[i].constant || c->inputs[i].activation) CVR_TRY(cast_to(r, c->low, &r->inputs[i], err));
     }
     CVR_TRY(build_steps(r, c, err));
     memcpy(r->inputs, given, sizeof given);
@@ -309,11 +337,13 @@ int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cv
     CVR_TRY_OUT(cvr_store_create(&r->store, 1, err));
     CVR_TRY_OUT(cvr_graph_create(&r->graph, m->plugins, r->store, c->training, err));
     cvr_graph_math(r->graph, c->math);
+    cvr_graph_nondeterministic(r->graph); /* all that there is is tried */
     CVR_TRY_OUT(build_forward(r, c, err));
     CVR_TRY_OUT(network_passes(r, c, err));
     if (c->backward) CVR_TRY_OUT(build_backward(r, err));
     if (c->backward) CVR_TRY_OUT(keep_gradients(r, c, err));
     if (c->passes) CVR_TRY_OUT(cvr_graph_passes(r->graph, CVR_PASS_STEP, c->passes, err));
+    if (m->built) m->built(m->built_ctx, r->graph);
     CVR_TRY_OUT(plan(r, err));
 out:
     if (status == CVR_OK)

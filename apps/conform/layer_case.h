@@ -8,7 +8,7 @@
 
 #include <cvr/program.h>
 
-#define CASE_MOST_IO 9u
+#define CASE_MOST_IO 12u
 #define CASE_MOST_PARAMS 16u
 #define CASE_MOST_RESULTS 64u
 
@@ -18,7 +18,7 @@ typedef struct case_tensor {
     cvr_type type;
     void *data;
     bool constant;   /* no gradient is asked for */
-    bool activation; /* constant, and yet cast to bf16 in a program of low precision */
+    bool activation; /* constant, and yet cast in a program of low precision */
 } case_tensor;
 
 typedef struct layer_case {
@@ -27,8 +27,8 @@ typedef struct layer_case {
     char settings[256];
     bool training;
     bool backward;
-    bool low;           /* a program of low precision: f32 inputs are cast to bf16, outputs back */
     bool keep_inputs;   /* inputs are outputs too, so that nothing is computed in place of them */
+    uint32_t low;       /* CVR_BF16 or CVR_F16: f32 inputs are cast to it, outputs back; 0: all is f32 */
     uint32_t math;      /* CVR_MATH_* */
     const char *passes; /* as in backend.passes; NULL: none */
     uint32_t n_inputs, n_params, n_gradients;
@@ -50,6 +50,9 @@ typedef struct case_machine {
     cvr_threadpool *pool;
     cvr_device *device;
     uint32_t fallback; /* CVR_FALLBACK_*: what cases do about nodes that the backend cannot run; they are allowed */
+    /* Sees each case's graph when all is built and nothing planned; NULL: nobody does. */
+    void (*built)(void *ctx, const cvr_graph *g);
+    void *built_ctx;
 } case_machine;
 
 /* `isa` NULL: all that this machine has; "base"; or the id of a kernel pack ("cpu_avx2"), whose features are the limit.

@@ -27,10 +27,10 @@ typedef struct arguments {
     bool json, verbose;
     bool inference; /* bench: --inference */
     /* conform */
-    const char *plugins[16], *cases[64], *op;
+    const char *plugins[16], *cases[64], *op, *backend;
     size_t n_plugins, n_cases;
     uint64_t draws, seed;
-    double limit;
+    double limit, seconds, flops;
 } arguments;
 
 typedef struct command {

@@ -1,5 +1,6 @@
 /* cvrun plugins */
 #include "cvrun.h"
+#include "list_devices.h"
 
 static void print_words(const char *label, const char *words) {
     size_t width = 0;
@@ -29,7 +30,7 @@ static void print_dormant(const cvr_plugins *plugins, const char *id) {
     cvr_text_clear(&lines);
 }
 
-static void print_plugin(const cvr_plugins *plugins, const cvr_plugin_info *p, bool verbose) {
+static void print_plugin(cvr_plugins *plugins, const cvr_plugin_info *p, bool verbose) {
     static const char *const states[] = {"listed", "loaded", "refused"};
     print_text("%-22s %-8s %-8s %s\n", p->id, p->version, states[p->state], verbose ? p->file : "");
     if (p->state == CVR_PLUGIN_REFUSED) print_text("    refused: %s\n", p->reason);
@@ -38,10 +39,11 @@ static void print_plugin(const cvr_plugins *plugins, const cvr_plugin_info *p, b
     print_words("requires", p->requires_);
     print_words("isa", p->isa);
     print_dormant(plugins, p->id);
+    print_devices(plugins, p);
     print_text("    manifest %s:%u\n", p->manifest, p->line);
 }
 
-static void print_json(const cvr_plugins *plugins) {
+static void print_json(cvr_plugins *plugins) {
     static const char *const states[] = {"listed", "loaded", "refused"};
     cvr_text t = {0};
     cvr_text_add(&t, "[");
@@ -63,6 +65,8 @@ static void print_json(const cvr_plugins *plugins) {
         cvr_text_add(&t, ", \"dormant\": ");
         cvr_text_add_json(&t, dormant.s ? dormant.s : "");
         cvr_text_clear(&dormant);
+        cvr_text_add(&t, ", \"devices\": ");
+        add_devices(&t, plugins, p);
         cvr_text_add(&t, "}");
     }
     cvr_text_add(&t, "\n]\n");
@@ -91,6 +95,8 @@ const command plugins_command = {
     .help =
         "Manifests: plugins.ini beside the library, then those in CVR_PLUGIN_PATH (files or folders, separated by "
         "`:`).\n"
-        "-v also prints what each provides, where it was found, and which of its kernels nothing here can launch.\n",
+        "-v also prints what each provides, where it was found, which of its kernels nothing here can launch, and the "
+        "devices that a backend has, with what they can do: any of them is one for backend.device, by its number, name "
+        "or UUID.\n",
     .run = run_plugins,
 };

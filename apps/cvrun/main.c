@@ -100,8 +100,8 @@ static void print_usage(FILE *to) {
         fprintf(to, "  cvrun %s %s\n      %s\n", commands[i]->name, commands[i]->usage, commands[i]->summary);
     fprintf(to, "  cvrun help [TOPIC]\n      this, or all that there is on it\n");
     fprintf(to, "\nTopics of help: a command; layers augment optim sched data models tasks backends\n"
-                "passes gradients codecs weights exporters compressors reports sections; the\n"
-                "name of any of them; a section of recipes, a setting such as train.batch.\n");
+                "passes gradients codecs weights exporters compressors reports sections; the name\n"
+                "of any of them; a section of recipes, a setting such as train.batch.\n");
     fprintf(to, "\nSettings stand as key=value after the recipe: epochs=5 optim.momentum=0.9\n"
                 "Without a recipe they are all there is: cvrun train data=my-data model=yolox_s\n");
 }
@@ -149,6 +149,12 @@ static bool read_conform_option(arguments *a, const char *option, const char *va
         a->seed = strtoull(value, NULL, 10);
     else if (strcmp(option, "--limit") == 0)
         a->limit = strtod(value, NULL);
+    else if (strcmp(option, "--backend") == 0)
+        a->backend = value;
+    else if (strcmp(option, "--flops") == 0)
+        a->flops = strtod(value, NULL);
+    else if (strcmp(option, "--seconds") == 0)
+        a->seconds = strtod(value, NULL);
     else
         return false;
     return true;
@@ -184,6 +190,9 @@ static bool lacks_value(char **words, int n) {
                       {"--op", "the name of an op or layer, with * and ?"},
                       {"--draws", "a number"},
                       {"--seed", "a number"},
+                      {"--backend", "a backend's name; `cvrun help backends`"},
+                      {"--seconds", "a number of seconds"},
+                      {"--flops", "a number of operations"},
                       {"--limit", "a number of seconds"}};
     for (size_t i = 0; i < sizeof with_value / sizeof *with_value; i++) {
         if (strcmp(words[0], with_value[i].option) != 0 || (n > 1 && words[1][0] != '-' && words[1][0])) continue;
@@ -211,8 +220,9 @@ static int no_recipe(const command *c) {
 }
 
 static int read_arguments(arguments *a, const command *c, char **words, int n) {
-    static const char *const options[] = {"--json",  "--verbose", "--inference", "--resume", "--swap-to", "--plugin",
-                                          "--cases", "--op",      "--draws",     "--seed",   "--limit"};
+    static const char *const options[] = {"--json",   "--verbose", "--inference", "--resume", "--swap-to",
+                                          "--plugin", "--cases",   "--op",        "--draws",  "--seed",
+                                          "--limit",  "--backend", "--seconds",   "--flops"};
     for (int i = 0; i < n; i++) {
         if (words[i][0] == '-') {
             if (lacks_value(words + i, n - i)) return EXIT_USAGE;

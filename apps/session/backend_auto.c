@@ -26,14 +26,12 @@ static bool has_word(const char *words, const char *word) {
 }
 
 static bool is_candidate(const cvr_session *s, const cvr_backend_desc *b) {
-    const cvr_host *host = cvr_plugins_host(s->plugins);
-    cvr_device_info info = {.struct_size = sizeof info};
-    int64_t devices;
+    cvr_device_info info;
+    int64_t device;
     if (b->flags & CVR_BACKEND_TEST) return false;
-    CVR_CALL_TO(devices, b, device_count, NULL, host);
-    if (devices < 1) return false;
-    if (CVR_CALL(b, device_info, NULL, NULL, host, 0, &info) != CVR_OK) return false;
-    return !info.features || !has_word(info.features, "software");
+    if (cvr_backend_find_device(s->plugins, b, s->set.backend->device, &device, NULL) != CVR_OK) return false;
+    if (cvr_backend_device_info(s->plugins, b, device, &info, NULL) != CVR_OK) return false;
+    return !has_word(info.features, "software");
 }
 
 /* In byte order of names. */
@@ -51,15 +49,19 @@ static int32_t find_candidates(const cvr_session *s, candidates *c, cvr_error *e
         (void)snprintf(c->key + n, sizeof c->key - n, "/%s", own);
         c->n++;
     }
-    return c->n ? CVR_OK
-                : cvr_fail(err, CVR_ERR_NOTFOUND,
-                           "no backend for this machine is installed, or out of memory; set "
-                           "backend.name");
+    if (c->n) return CVR_OK;
+    if (strcmp(s->set.backend->device, "0") != 0)
+        return cvr_fail(err, CVR_ERR_USAGE,
+                        "backend.name=auto: no backend has a device that backend.device=%.100s may be; `cvrun plugins "
+                        "-v` lists all",
+                        s->set.backend->device);
+    return cvr_fail(err, CVR_ERR_NOTFOUND,
+                    "no backend for this machine is installed, or out of memory; set backend.name");
 }
 
 /* f32 products a second; 0 where the backend cannot be had, or has no kernel for them. */
 static double speed_of(cvr_session *s, const char *name, double seconds) {
-    const cvr_device_choice which = {.backend = name, .index = s->set.backend->device};
+    const cvr_device_choice which = {.backend = name, .device = s->set.backend->device};
     cvr_peaks peaks = {0};
     cvr_device *d = NULL;
     if (cvr_device_open(&d, s->plugins, &which, s->pool, NULL) != CVR_OK) return 0;

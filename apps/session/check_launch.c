@@ -1,5 +1,6 @@
 /* Runs one launch on copies of its tensors, and says what the kernel did wrong. */
 #include "check_launch.h"
+#include <cvr/plugin/f16.h>
 #include <math.h>
 #include <stdarg.h>
 
@@ -39,17 +40,33 @@ void check_tensor_text(const cvr_kernel_args *a, uint32_t block, char *buf, size
     if (n < size) (void)snprintf(buf + n, size - n, ")");
 }
 
+float check_real(const uint8_t *at, uint32_t dtype) {
+    uint32_t bits = 0;
+    uint16_t half;
+    float x;
+    memcpy(&half, at, sizeof half);
+    if (dtype == CVR_F16) return cvr_f32_of_f16(half);
+    if (dtype == CVR_BF16)
+        bits = (uint32_t)half << 16;
+    else
+        memcpy(&bits, at, sizeof bits);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 /* One element as text. */
 static void element_text(const uint8_t *at, uint32_t dtype, char *buf, size_t size) {
     union {
         uint8_t bytes[8];
+        uint16_t half;
         float real;
         int32_t whole;
         int64_t large;
     } v = {{0}};
     const uint64_t n = cvr_dtype_size(dtype);
     memcpy(v.bytes + (dtype == CVR_BF16 ? 2 : 0), at, n);
-    if (dtype == CVR_F32 || dtype == CVR_BF16)
+    if (dtype == CVR_F16) v.real = cvr_f32_of_f16(v.half);
+    if (dtype == CVR_F32 || dtype == CVR_BF16 || dtype == CVR_F16)
         (void)snprintf(buf, size, "%g", (double)v.real);
     else if (dtype == CVR_I64)
         (void)snprintf(buf, size, "%lld", (long long)v.large);
@@ -145,12 +162,9 @@ typedef struct odd_numbers {
 static odd_numbers count_odd(const uint8_t *bytes, const check_block *k) {
     odd_numbers odd = {0};
     const uint64_t size = cvr_dtype_size(k->dtype);
-    if (k->dtype != CVR_F32 && k->dtype != CVR_BF16) return odd;
+    if (k->dtype != CVR_F32 && k->dtype != CVR_BF16 && k->dtype != CVR_F16) return odd;
     for (uint64_t i = 0; i < k->bytes / size; i++) {
-        float x;
-        uint32_t bits = 0;
-        memcpy((uint8_t *)&bits + (4 - size), bytes + k->at + i * size, size);
-        memcpy(&x, &bits, sizeof x);
+        const float x = check_real(bytes + k->at + i * size, k->dtype);
         if (isnan(x) && odd.nans++ == 0) odd.first = i;
         odd.infinities += isinf(x) != 0;
     }

@@ -42,7 +42,9 @@ typedef struct check_bench {
     uint32_t n_blocks, n_inputs;
     uint64_t used_bytes;
     check_placement placement;
+    uint64_t unit;         /* blocks begin at multiples of it, with guards of this size between them */
     bool remote;           /* the launch works in memory that the host cannot touch */
+    bool host_args;        /* and yet the tensors of the launch, of which it works on copies, lie in the host's */
     char infinite_by[200]; /* the node that was the last to make an infinity of finite numbers */
 } check_bench;
 
@@ -75,6 +77,8 @@ int32_t check_device_observed(cvr_device *d, const check_bench *bench, check_obs
 /* "c1/conv2d: kernel cpu/conv2d (avx2 fma) of plugin cpu_avx2 " and what is wrong. */
 int32_t check_blame(const check_bench *b, const cvr_launch *l, int32_t status, cvr_error *err, const char *format, ...)
     CVR_PRINTF(5, 6);
+/* An f32, bf16 or f16 as a number. */
+float check_real(const uint8_t *at, uint32_t dtype);
 /* "output 0, f32 (2, 3)" */
 void check_tensor_text(const cvr_kernel_args *a, uint32_t block, char *buf, size_t size);
 
@@ -91,8 +95,8 @@ int32_t check_copy_out(const check_bench *b, void *to, const void *from, uint64_
 /* What elements that nobody has written look like: a NaN as no kernel makes it. */
 #define CHECK_PATTERN UINT64_C(0x7FA5C3E17FA5C3E1)
 #define CHECK_GUARD_BYTE 0xA5
-/* Bytes of the guard on either side of a block. Also the page size of every machine that guard pages are for; where
- * pages are larger, mprotect refuses. */
+/* Bytes of the guard on either side of a block, at least: a device may want a larger alignment. Also the page size of
+ * every machine that guard pages are for; where pages are larger, mprotect refuses. */
 #define CHECK_GUARD 4096u
 bool check_is_pattern(const void *element, uint64_t size);
 

@@ -20,10 +20,10 @@ static void fill_pattern(uint8_t *to, uint64_t bytes, uint32_t dtype) {
 /* ---- where they lie ---- */
 
 static void place(check_bench *b, check_block *k, uint64_t bytes) {
-    const uint64_t room = (bytes + CHECK_GUARD - 1) / CHECK_GUARD * CHECK_GUARD;
+    const uint64_t room = (bytes + b->unit - 1) / b->unit * b->unit;
     k->used = true;
     k->bytes = bytes;
-    k->from = b->used_bytes + CHECK_GUARD;
+    k->from = b->used_bytes + b->unit;
     k->to = k->from + room;
     /* A workspace is 64-byte aligned, so its end may be short of the page. */
     const uint64_t aligned = k->dtype ? bytes : (bytes + 63) / 64 * 64;
@@ -99,6 +99,8 @@ int32_t check_lay_out(check_bench *b, const check_run *r, uint64_t mutates, cvr_
     b->n_inputs = a->n_inputs;
     b->n_blocks = a->n_inputs + a->n_outputs + 2;
     b->placement = r->placement;
+    b->unit = CHECK_GUARD;
+    if (b->remote && b->backend->info(b->self)->alignment > b->unit) b->unit = b->backend->info(b->self)->alignment;
     for (uint32_t i = 0; i < b->n_blocks; i++) b->blocks[i].shares = -1;
     for (uint32_t i = 0; i < a->n_inputs; i++) {
         if (!a->inputs[i]) continue;
@@ -118,7 +120,7 @@ int32_t check_lay_out(check_bench *b, const check_run *r, uint64_t mutates, cvr_
     last[0].written = true;
     if (a->prepared) place(b, &last[1], a->prepared_size);
     last[1].written = r->prepares;
-    b->used_bytes += CHECK_GUARD;
+    b->used_bytes += b->unit;
     return make_room(b, err);
 }
 
@@ -157,7 +159,8 @@ int32_t check_copy_out(const check_bench *b, void *to, const void *from, uint64_
 }
 
 static int32_t fill_block(check_bench *b, const check_block *k, const void *from, cvr_error *err) {
-    if (from) return check_copy_out(b, b->before + k->at, from, k->bytes, err);
+    if (from && b->host_args) memcpy(b->before + k->at, from, k->bytes);
+    if (from) return b->host_args ? CVR_OK : check_copy_out(b, b->before + k->at, from, k->bytes, err);
     fill_pattern(b->before + k->at, k->bytes, k->dtype);
     return CVR_OK;
 }
@@ -197,7 +200,7 @@ int32_t check_take_results(check_bench *b, const check_run *r, cvr_error *err) {
         else if (output == a->n_outputs)
             continue; /* the workspace */
         if (!k->used || !k->written || !k->bytes || !to) continue;
-        if (b->remote)
+        if (b->remote && !b->host_args)
             CVR_TRY(transfer(b, true, to, b->after + k->at, k->bytes, err));
         else
             memcpy(to, b->after + k->at, k->bytes);

@@ -113,7 +113,8 @@ static int32_t settle(run_network *n, cvr_error *err) {
 /* ---- opening and closing ---- */
 
 static int32_t open_device(run_network *n, cvr_error *err) {
-    cvr_device_choice which = {.backend = n->backend, .index = n->settings->backend->device};
+    const bool home = strcmp(n->backend, n->home) == 0;
+    cvr_device_choice which = {.backend = n->backend, .device = home ? n->settings->backend->device : NULL};
     const void *desc;
     CVR_TRY(cvr_plugins_find(n->plugins, CVR_KIND_BACKEND, n->backend, &desc, err));
     CVR_TRY(backend_keys_of(n->settings, desc, &which.attrs, err));

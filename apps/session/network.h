@@ -89,6 +89,7 @@ typedef struct run_network {
     cvr_store *store;
     cvr_device *device;
     char backend[64];
+    char home[64]; /* the backend that backend.device is said of; others, after a move, open their first */
     cvr_arena *arena;
     int64_t precision; /* PRECISION_*; it and `recompute` are settled once and belong to the run */
     size_t recompute;  /* values of a training step to make again, at most */

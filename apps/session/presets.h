@@ -12,7 +12,9 @@
  */
 int32_t preset_apply(cvr_config *c, char **classes, cvr_error *err);
 
+#pragma GCC visibility push(default)
 /* share/cvrun/NAME beside the lib folder that this code lies in; NULL: out of memory. Free with cvr_free. */
 char *preset_data_file(const char *name);
+#pragma GCC visibility pop
 
 #endif

@@ -11,7 +11,7 @@
 
 typedef struct run_settings {
     const char *task, *project, *name;
-    int64_t seed;
+    int64_t seed, deterministic;
     const char *save_every;
     int64_t patience;
     double max_hours;
@@ -19,8 +19,8 @@ typedef struct run_settings {
 } run_settings;
 
 typedef struct backend_settings {
-    const char *name;
-    int64_t device, fallback, threads;
+    const char *name, *device;
+    int64_t fallback, threads;
     const char *isa;
     const char *passes;
     int64_t precision;
@@ -164,6 +164,7 @@ typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* NULL: there is none; not opened from one */
     char proposed_by[96];      /* the origin of what the model proposes */
+    int64_t proposed_classes;  /* how many classes the model's own file has; 0: it says nothing */
     bool trains;               /* or is asked what training would do */
     int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;

@@ -74,10 +74,14 @@ static int32_t open_plugins(cvr_session *s, cvr_error *err) {
 static int32_t choose_backend(cvr_session *s, cvr_error *err) {
     const char *name = s->set.backend->name;
     const void *named;
-    if (strcmp(name, "auto") == 0) return backend_auto(s, s->net.backend, sizeof s->net.backend, err);
-    CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
-                             cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
-    (void)snprintf(s->net.backend, sizeof s->net.backend, "%s", name);
+    if (strcmp(name, "auto") == 0) {
+        CVR_TRY(backend_auto(s, s->net.backend, sizeof s->net.backend, err));
+    } else {
+        CVR_TRY(cvr_config_blame(s->set.config, "backend", "name",
+                                 cvr_plugins_find(s->plugins, CVR_KIND_BACKEND, name, &named, err), err));
+        (void)snprintf(s->net.backend, sizeof s->net.backend, "%s", name);
+    }
+    memcpy(s->net.home, s->net.backend, sizeof s->net.home);
     return CVR_OK;
 }
 

@@ -11,6 +11,9 @@ static const cvr_attr_desc *const run_keys[] = {
     CVR_ATTR(PATH, "project", "runs", "folder that run folders go to"),
     CVR_ATTR(STRING, "name", "", "name of the run folder; default: the recipe's"),
     CVR_ATTR(INT, "seed", "0", "decides everything that is random", CVR_ATTR_BETWEEN(0, 9007199254740992.0)),
+    CVR_ATTR(BOOL, "deterministic", "yes",
+             "no: kernels may be used that give other bits each time, where a plugin has such; then neither is a run "
+             "repeated to the bit, nor one that goes on"),
     CVR_ATTR(STRING, "save_every", "1 epoch", "how often the checkpoint is written: `50 steps`, `5 min`, `1 epoch`"),
     CVR_ATTR(INT, "patience", "0", "stop after this many validations without a better metric; 0: never",
              CVR_ATTR_AT_LEAST(0)),
@@ -25,7 +28,8 @@ static const cvr_attr_desc *const backend_keys[] = {
     CVR_ATTR(STRING, "name", "auto",
              "backend that computes, `cvrun help backends`; auto: the fastest that is there, measured where there are "
              "several"),
-    CVR_ATTR(INT, "device", "0", "number of the device", CVR_ATTR_AT_LEAST(0)),
+    CVR_ATTR(STRING, "device", "0",
+             "device: its number, its UUID, or its name or a part of that, as `cvrun plugins -v` lists them"),
     CVR_ATTR(CHOICE, "fallback", "warn", "what to do about nodes that the backend cannot run",
              .choices = "error|warn|allow"),
     CVR_ATTR(INT, "threads", "0", "threads that compute; 0: as many as there are cores", CVR_ATTR_BETWEEN(0, 256)),

@@ -7,32 +7,19 @@
 
 /* ---- opening ---- */
 
-/* What the core goes by must make sense. */
-static int32_t check_info(const cvr_backend_desc *b, const cvr_device_info *i, cvr_error *err) {
-    const char *bad = NULL;
-    if (!i || i->struct_size < sizeof *i) return cvr_call_blame(b, "info", NULL, err, "gives no device's description");
-    if (!i->name || !i->driver || !i->uuid || !i->features) bad = "a text";
-    if (!i->max_allocation) bad = "max_allocation";
-    if (i->alignment < 64 || i->alignment > 1u << 20 || (i->alignment & (i->alignment - 1))) bad = "alignment";
-    return bad ? cvr_call_blame(b, "info", NULL, err, "gives a description whose %s makes no sense", bad) : CVR_OK;
-}
-
 static int32_t open_self(cvr_device *d, const cvr_device_choice *which, cvr_error *err) {
     const cvr_host *host = cvr_plugins_host(d->plugins);
     const cvr_schema schema = {d->backend->attrs, d->backend->n_attrs};
     void *defaults = NULL;
-    int64_t count;
-    CVR_CALL_TO(count, d->backend, device_count, NULL, host);
-    if (which->index < 0 || which->index >= count)
-        return cvr_fail(err, CVR_ERR_USAGE, "backend %s has %lld device%s here; backend.device=%lld is none of them",
-                        d->backend->name, (long long)count, count == 1 ? "" : "s", (long long)which->index);
+    int64_t index;
+    CVR_TRY(cvr_backend_find_device(d->plugins, d->backend, which->device, &index, err));
     if (!which->attrs) CVR_TRY(cvr_attrs_pack(&schema, NULL, 0, "backend", &defaults, err));
     const void *attrs = which->attrs ? which->attrs : defaults;
-    const int32_t status = CVR_CALL(d->backend, open, NULL, err, host, which->index, attrs, &d->self);
+    const int32_t status = CVR_CALL(d->backend, open, NULL, err, host, index, attrs, &d->self);
     cvr_free(defaults);
     CVR_TRY(status);
     CVR_CALL_TO(d->info, d->backend, info, NULL, d->self);
-    const int32_t checked = check_info(d->backend, d->info, err);
+    const int32_t checked = device_check_info(d->backend, "info", d->info, err);
     if (checked != CVR_OK) CVR_CALL_VOID(d->backend, close, NULL, d->self);
     return checked;
 }

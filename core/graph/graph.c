@@ -270,6 +270,10 @@ void cvr_graph_math(cvr_graph *g, uint32_t math) {
     g->math = math;
 }
 
+void cvr_graph_nondeterministic(cvr_graph *g) {
+    g->nondeterministic = true;
+}
+
 const cvr_builder *cvr_graph_builder(const cvr_graph *g) {
     return &g->builder;
 }
@@ -302,6 +306,15 @@ int32_t builder_scalar(const cvr_builder *b, const char *name, uint32_t dtype, c
     }
     cvr_type_set(&type, dtype, 0, NULL);
     return graph_noted(g, add_named(g, name, &type, VALUE_SCALAR, out, err), err);
+}
+
+size_t cvr_graph_nodes(const cvr_graph *g) {
+    return g->n_nodes;
+}
+
+void cvr_graph_node(const cvr_graph *g, size_t i, cvr_graph_node_info *info) {
+    const ir_node *n = g->nodes[i];
+    *info = (cvr_graph_node_info){n->op, n->attrs, n->attrs_size, n->inputs, n->outputs, n->n_inputs, n->n_outputs};
 }
 
 int32_t cvr_graph_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err) {

@@ -66,6 +66,7 @@ struct cvr_graph {
     uint32_t n_built;               /* outputs that the layer which was built last has made */
     bool in_backward, in_recompute; /* what nodes that are emitted belong to */
     uint32_t math;                  /* CVR_MATH_* */
+    bool nondeterministic;          /* kernels may be chosen that give other bits each time */
     cvr_value *by_entry;            /* values of stored entries, by index in the store */
     size_t n_by_entry, by_entry_capacity;
     bool training;
@@ -157,6 +158,8 @@ static inline uint64_t align_up(uint64_t bytes, uint64_t align) {
     return (bytes + align - 1) / align * align;
 }
 
+/* What `callback` of a backend says of a device must make sense. */
+int32_t device_check_info(const cvr_backend_desc *b, const char *callback, const cvr_device_info *i, cvr_error *err);
 /* Whether the host sees its memory: then nothing has to be copied there and back. */
 bool device_is_host(const cvr_device *d);
 typedef struct device_bytes {

@@ -261,6 +261,7 @@ void cvr_program_node(const cvr_program *p, size_t i, cvr_node_info *info) {
                             .backend = "view",
                             .isa = "",
                             .why = n->why ? n->why : "",
+                            .fallback = n->fallback ? n->fallback : "",
                             .backward = n->node->backward,
                             .recompute = n->node->recompute};
     for (uint32_t k = 0; k < n->node->n_inputs + n->node->n_outputs; k++) {

@@ -48,6 +48,13 @@ static bool fits_precision(const cvr_kernel_desc *k, const node_signature *s) {
     return true;
 }
 
+/* Kernels for other CPU features often have the same reason: it is told once. */
+static void add_reason(cvr_text *why, const char *backend, const char *reason) {
+    char text[1200];
+    (void)snprintf(text, sizeof text, "%.100s: %s", backend, reason);
+    if (!why->s || !strstr(why->s, text)) cvr_text_add(why, "%s%s", why->n ? "; " : "", text);
+}
+
 /* Whether a kernel takes the node; else a reason is added to `why`. */
 static bool takes_node(const plan_request *r, const ir_node *n, const cvr_kernel_desc *k, bool on_host,
                        node_signature *s, cvr_text *why) {
@@ -55,11 +62,13 @@ static bool takes_node(const plan_request *r, const ir_node *n, const cvr_kernel
     s->sig.prepared = can_prepare(r, n, k);
     address_signature(s, r, k);
     if (!on_host && !cvr_device_takes(r->device, k, reason.message, sizeof reason.message)) {
-        cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", k->backend, reason.message);
+        add_reason(why, k->backend, reason.message);
     } else if (!fits_precision(k, s)) {
-        cvr_text_add(why, "%s%s: f32 only", why->n ? "; " : "", k->backend);
+        add_reason(why, k->backend, "f32 only");
+    } else if (!(k->flags & CVR_KERNEL_DETERMINISTIC) && !r->graph->nondeterministic) {
+        add_reason(why, k->backend, "it may give other bits each time, which run.deterministic=no allows");
     } else if (k->supports && CVR_CALL(k, supports, n->name, &reason, &s->sig) != CVR_OK) {
-        cvr_text_add(why, "%s%s: %s", why->n ? "; " : "", k->backend, reason.message);
+        add_reason(why, k->backend, reason.message);
     } else {
         return true;
     }

@@ -68,7 +68,7 @@ conform 1 '' gradient
 sed -n '/gradient/s/.*; case `\(.*\)`$/\1/p' out.txt | head -1 >again.cases
 conform 1 'again.cases:1' gradient --cases again.cases
 conform 0 'all passed' none --op 'acme.*'
-expect 2 'which plugin?' "$CVRUN" conform
+expect 2 'which plugin, or which backend?' "$CVRUN" conform
 expect 1 'nothing.so' "$CVRUN" conform --plugin nothing.so
 expect 2 'unknown option `--draws`' "$CVRUN" val --draws 3 r.ini
 
@@ -99,6 +99,36 @@ for backend in cpu reference far; do
   checked nan 'makes the first NaN' $backend
   checked descriptor 'changes the descriptor of output 0' $backend
 done
+# a kernel that does not promise the same bits each time is passed over, and the reason says which key allows it
+for backend in cpu far; do
+  ACME_UNSTEADY=cpu "$CVRUN" info small.ini backend.name=$backend >info.txt 2>&1 || { cat info.txt; fail "info with an unsteady kernel"; }
+  grep -q 'reference:acme.clumsy' info.txt && grep -q 'cpu: it may give other bits each time, which run.deterministic=no allows' info.txt ||
+    { cat info.txt; fail "an unsteady kernel is not passed over on $backend"; }
+  ACME_UNSTEADY=cpu "$CVRUN" info small.ini backend.name=$backend run.deterministic=no >info.txt 2>&1
+  grep -q 'other bits each time' info.txt && { cat info.txt; fail "run.deterministic=no does not allow it on $backend"; }
+  ACME_UNSTEADY=cpu expect 1 'acme.clumsy' "$CVRUN" train small.ini epochs=1 name=strict backend.name=$backend backend.fallback=error
+  ACME_UNSTEADY=all expect 1 'nothing can compute r1/acme.clumsy' "$CVRUN" train small.ini epochs=1 name=none backend.name=$backend
+  ACME_UNSTEADY=all "$CVRUN" train small.ini epochs=1 name=unsteady-$backend backend.name=$backend backend.fallback=error run.deterministic=no >log.txt 2>&1 ||
+    { cat log.txt; fail "run.deterministic=no on $backend"; }
+  checks=$((checks + 3))
+done
+# the same kernels on devices: cvrun conform --backend finds what is wrong with them there
+# device STATUS TEXT MISTAKE BACKEND
+device() {
+  local got=0
+  ACME_MISTAKE=$3 timeout 120 "$CVRUN" conform --backend "$4" --op 'acme.*' --draws 2 >out.txt 2>err.txt || got=$?
+  [ "$got" -eq "$1" ] && grep -qF -- "$2" out.txt || { cat out.txt err.txt >&2; fail "conform on $4: $3: status $got, or no \`$2\`"; }
+  checks=$((checks + 1))
+}
+for backend in cpu far; do
+  device 0 'all passed' none $backend
+  device 1 'kernel cpu/acme.clumsy of plugin com.acme.clumsy writes past the end of output 0' past $backend
+done
+device 1 'changes input 0' input far
+device 1 'differs from the reference kernel in output 0' differs far
+device 1 'leaves 1 of' part far
+ACME_REFERENCE_ONLY=1 device 1 'acme.clumsy, place: it is left to the host: far has no kernel; cpu: ' none far
+[ -n "${CVR_SANITIZE:-}" ] || device 1 'ended the process by signal 11' fault far
 # a node that the device leaves to the host
 ACME_REFERENCE_ONLY=1 checked past 'kernel reference/acme.clumsy of plugin com.acme.clumsy writes past' far
 # evaluation, prediction and measurement are checked as well

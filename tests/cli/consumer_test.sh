@@ -19,6 +19,7 @@ done
 CVRUN=$work/moved/bin/cvrun
 export CVR_PLUGIN_PATH=$work/built/lib/cvrun
 "$CVRUN" plugins -v >plugins.txt
+grep -q "device   emu/0 emu" plugins.txt || fail "the device of emu is not listed"
 grep -q 'com.acme.block *1.0.0 *loaded' plugins.txt && grep -q 'com.acme.swish *1.0.0 *loaded' plugins.txt || { cat plugins.txt; fail "not loaded"; }
 grep -q 'dormant  1 kernel for backend cpu, payload acme.module/1: nothing here launches it' plugins.txt &&
   grep -q 'dormant  1 kernel for backend acme.gpu, payload acme.module/1: no such backend is installed' plugins.txt ||
@@ -39,10 +40,34 @@ same runs/classify/cpu/weights/last.safetensors runs/classify/far/weights/last.s
 "$CVRUN" info small.ini backend.name=far | grep -q 'acme.swish .*far' || { "$CVRUN" info small.ini backend.name=far; fail "not the kernel for the device"; }
 "$CVRUN" train small.ini name=device backend.name=far backend.fallback=error backend.far_max_block=262144 >log.txt 2>&1 || { cat log.txt; fail "training with device code"; }
 same runs/classify/device/weights/last.safetensors runs/classify/cpu/weights/last.safetensors
+# the stranger's SPIR-V, beside his CPU kernel, under the validation layers
+if [ ! -e built/lib/cvrun/acme_swish_vulkan.so ]; then left_out "a stranger's SPIR-V" glslangValidator
+elif ! has_vulkan; then left_out "a stranger's SPIR-V" "a driver for Vulkan 1.3"
+else
+  show_vulkan
+  "$CVRUN" info small.ini backend.name=vulkan | grep -q 'acme.swish .*vulkan:acme.swish' || fail "not the kernel for Vulkan"
+  "$CVRUN" train small.ini name=vulkan epochs=1 backend.name=vulkan backend.fallback=error backend.vulkan_validation=sync backend.vulkan_check=yes >log.txt 2>&1 ||
+    { cat log.txt; fail "training with SPIR-V"; }
+  paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv | head -n 8) <(cut -d, -f3 runs/classify/vulkan/steps.csv) | tail -n +2 |
+    awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 7}' || fail "cpu and vulkan differ"
+  export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null
+fi
 paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/reference/steps.csv) | tail -n +2 |
   awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and reference differ"
 expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error
 "$CVRUN" info small.ini | grep -q 'block.conv1' || fail "info does not show the inside of the block"
+# one plugin with a kernel for the CPU and one for devices: the same curve, on emu with nothing left to the host
+sed -e 's/^r1 = acme.swish 1.5/r1 = acme.softsign/' small.ini >softsign.ini
+for backend in cpu emu; do
+  "$CVRUN" train softsign.ini name=softsign-$backend backend.name=$backend backend.fallback=error >log.txt 2>&1 || { cat log.txt; fail "softsign on $backend"; }
+done
+"$CVRUN" info softsign.ini backend.name=emu | grep -q 'emu:acme.softsign' || fail "not the kernel for the device"
+paste -d, <(cut -d, -f1,3 runs/classify/softsign-cpu/steps.csv) <(cut -d, -f3 runs/classify/softsign-emu/steps.csv) | tail -n +2 |
+  awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 1e-5 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and emu differ"
+# what `cvrun conform` says of them, on a backend and of the plugin
+"$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
+[ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }
+"$CVRUN" conform --plugin built/lib/cvrun/acme_softsign.so --draws 2 >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform"; }
 # an op with nothing but a decomposition, in the middle and as the last thing before the loss; x + x by hand gives the same bits
 sed -e 's/^f = flatten/t = acme.twice\nf = flatten/' -e 's/^fc = .*/fc = linear num_classes\nlast = acme.twice/' small.ini >twice.ini
 sed -e 's/^t = acme.twice/t = add from=p1,p1/' -e 's/^last = .*/last = add from=fc,fc/' twice.ini >hand.ini

@@ -15,7 +15,8 @@ same runs/classify/there/weights/last.safetensors runs/classify/stay/weights/las
 same <(cut -d, -f1-4 runs/classify/there/steps.csv) <(cut -d, -f1-4 runs/classify/stay/steps.csv)
 # up to the move to other kernels, too
 same <(cut -d, -f1-4 runs/classify/move/steps.csv | head -n 16) <(cut -d, -f1-4 runs/classify/stay/steps.csv | head -n 16)
-train small.ini name=far backend.name=far
+# backend.device is said of the backend that the run starts on
+train small.ini name=far backend.name=far backend.device=far --swap-to cpu@12
 same runs/classify/far/weights/last.safetensors runs/classify/stay/weights/last.safetensors
 # losses agree to rounding, step by step
 paste -d, <(cut -d, -f1,3 runs/classify/stay/steps.csv) <(cut -d, -f3 runs/classify/move/steps.csv) | tail -n +2 |

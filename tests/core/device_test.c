@@ -249,3 +249,58 @@ Test(device, each_call_fails_once) {
     cr_expect(isfinite(loss));
     net_close(&n);
 }
+
+/* ---- which device ---- */
+
+static int64_t three_devices(const cvr_host *host) {
+    (void)host;
+    return 3;
+}
+
+static int32_t one_of_three(const cvr_host *host, int64_t device, cvr_device_info *out, cvr_error *err) {
+    static const char *const names[] = {"Acme A100", "Acme A100", "Acme B7 mobile"};
+    static const char *const uuids[] = {"GPU-11", "GPU-12", ""};
+    (void)host, (void)err;
+    out->name = names[device];
+    out->uuid = uuids[device];
+    out->driver = out->features = "";
+    out->max_allocation = 1 << 20;
+    out->alignment = 256;
+    return CVR_OK;
+}
+
+/* By number, UUID, name or a part of it, in upper or lower case; what is nobody's, or several devices', is refused with
+ * the list. */
+Test(device, is_found_by_number_name_or_uuid) {
+    static const struct {
+        const char *wanted;
+        int64_t device; /* -1: none */
+        const char *says;
+    } cases[] = {
+        {NULL, 0, ""},
+        {"", 0, ""},
+        {"2", 2, ""},
+        {"3", -1, "has 3 devices here; backend.device=3 is none of them"},
+        {"99999999999999999999", -1, "is none of them"},
+        {"gpu-12", 1, ""},
+        {"GPU-1", -1, "0 (Acme A100, GPU-11), 1 (Acme A100, GPU-12), 2 (Acme B7 mobile); backend.device=GPU-1"},
+        {"acme b7 mobile", 2, ""},
+        {"b7", 2, ""},
+        {"Acme A100", -1, "2 devices that backend.device=Acme A100 may be: 0 (Acme A100, GPU-11), 1"},
+        {"acme", -1, "3 devices"},
+        {"B8", -1, "is none of them"}};
+    static const cvr_backend_desc three = {
+        .struct_size = sizeof three, .name = "three", .device_count = three_devices, .device_info = one_of_three};
+    small_net n;
+    net_open(&n, "cpu", NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t device;
+        cvr_error_init(&n.err);
+        const int32_t status = cvr_backend_find_device(n.plugins, &three, cases[i].wanted, &device, &n.err);
+        cr_expect_eq(status, cases[i].device < 0 ? CVR_ERR_USAGE : CVR_OK, "%s: %s", cases[i].wanted, n.err.message);
+        if (status == CVR_OK)
+            cr_expect_eq(device, cases[i].device, "%s: device %lld", cases[i].wanted, (long long)device);
+        cr_expect(strstr(n.err.message, cases[i].says), "%s: %s", cases[i].wanted, n.err.message);
+    }
+    net_close(&n);
+}

@@ -44,7 +44,7 @@ static void note_case(void *ctx, layer_case *c, char *why, size_t size) {
     add(&s->layers, c->layer);
     for (int kind = 0; kind < 3; kind++) {
         case_run *run;
-        c->low = kind == 1;
+        c->low = kind == 1 ? CVR_BF16 : 0;
         c->training = kind != 2;
         if (case_open(&run, s->machine, c, &err) != CVR_OK) {
             (void)snprintf(why, size, "%.350s", err.message);

@@ -47,7 +47,7 @@ static void compare(void *ctx, layer_case *c, char *why, size_t size) {
     case_result plain, with;
     cvr_error err;
     cvr_error_init(&err);
-    c->low = f->low;
+    c->low = f->low ? CVR_BF16 : 0;
     if (case_result_of(&f->machine, c, &plain, &err) != CVR_OK) {
         (void)snprintf(why, size, "%.400s", err.message);
         return;

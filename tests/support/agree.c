@@ -140,7 +140,7 @@ static void agree_once(const bench *b, layer_case *c, char *why, size_t size) {
 
 static void agree(void *ctx, layer_case *c, char *why, size_t size) {
     const bench *b = ctx;
-    c->low = b->what->low;
+    c->low = b->what->low ? CVR_BF16 : 0;
     c->math = b->what->math;
     agree_once(b, c, why, size);
     if (*why) return;

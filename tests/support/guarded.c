@@ -47,7 +47,7 @@ static void guard_case(void *ctx, layer_case *c, char *why, size_t size) {
     case_result plain;
     cvr_error err;
     cvr_error_init(&err);
-    c->low = b->what->low;
+    c->low = b->what->low ? CVR_BF16 : 0;
     c->math = b->what->math;
     (void)snprintf(running, sizeof running, "%s: %s %s; ", c->label, c->layer, c->settings);
     if (case_result_of(&b->plain, c, &plain, &err) != CVR_OK) {

@@ -42,7 +42,7 @@ static void count_nodes(void *ctx, layer_case *c, char *why, size_t size) {
     case_run *run;
     cvr_error err;
     cvr_error_init(&err);
-    c->low = u->low;
+    c->low = u->low ? CVR_BF16 : 0;
     c->math = u->math;
     for (int evaluation = 0; evaluation < 2 && !*why; evaluation++) {
         c->training = c->backward = !evaluation;

@@ -21,9 +21,18 @@ typedef struct cvr_device cvr_device;
 
 typedef struct cvr_device_choice {
     const char *backend;
-    int64_t index;
-    const void *attrs; /* the backend's own settings, packed; NULL: its defaults */
+    const char *device; /* as cvr_backend_find_device takes it */
+    const void *attrs;  /* the backend's own settings, packed; NULL: its defaults */
 } cvr_device_choice;
+
+/* The devices that a backend lists, without opening one; texts live as long as the plugin. */
+int64_t cvr_backend_devices(const cvr_plugins *plugins, const cvr_backend_desc *b);
+int32_t cvr_backend_device_info(const cvr_plugins *plugins, const cvr_backend_desc *b, int64_t device,
+                                cvr_device_info *out, cvr_error *err);
+/* The number of the one that is meant by its number, its UUID, its name, or a part of the name that only one has; upper
+ * and lower case are alike. NULL or "": the first. CVR_ERR_USAGE: none is, or several are. */
+int32_t cvr_backend_find_device(const cvr_plugins *plugins, const cvr_backend_desc *b, const char *wanted,
+                                int64_t *device, cvr_error *err);
 
 int32_t cvr_device_open(cvr_device **out, cvr_plugins *plugins, const cvr_device_choice *which,
                         const cvr_threadpool *pool, cvr_error *err);
@@ -142,6 +151,8 @@ int32_t cvr_graph_create(cvr_graph **out, cvr_plugins *plugins, cvr_store *store
 void cvr_graph_destroy(cvr_graph **g);
 /* How f32 products may be computed: CVR_MATH_*; f32 unless told. */
 void cvr_graph_math(cvr_graph *g, uint32_t math);
+/* Kernels may be chosen that give other bits each time (without CVR_KERNEL_DETERMINISTIC); unless told, none is. */
+void cvr_graph_nondeterministic(cvr_graph *g);
 const cvr_builder *cvr_graph_builder(const cvr_graph *g);
 /* A value that is written before each run: an image, a target. */
 int32_t cvr_graph_input(cvr_graph *g, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
@@ -193,6 +204,16 @@ int32_t cvr_graph_cut(cvr_graph *g, cvr_value v, const char *name, cvr_error *er
 
 /* The value that is kept under a name, or CVR_NONE; passes may have changed it. */
 cvr_value cvr_graph_output_value(const cvr_graph *g, const char *name);
+/* What was built, node by node, in an order in which it can run; valid until something is added or planned. */
+typedef struct cvr_graph_node_info {
+    const cvr_op_desc *op;
+    const void *attrs;
+    uint64_t attrs_size;
+    const cvr_value *inputs, *outputs;
+    uint32_t n_inputs, n_outputs;
+} cvr_graph_node_info;
+size_t cvr_graph_nodes(const cvr_graph *g);
+void cvr_graph_node(const cvr_graph *g, size_t i, cvr_graph_node_info *info);
 /* Gradients of a scalar with respect to all that needs one; the seed gradient is the scalar "loss_scale". */
 int32_t cvr_graph_backward(cvr_graph *g, cvr_value loss, cvr_error *err);
 /* The same from a gradient that is given for one value, for tests. */
@@ -324,7 +345,8 @@ uint64_t cvr_program_id(const cvr_program *p);
 /* What was planned for one node. */
 typedef struct cvr_node_info {
     const char *name, *op, *backend, *isa;
-    const char *why; /* why it is not on the device; "" where it is */
+    const char *why;      /* why the kernel is not the device's own; "" where it is */
+    const char *fallback; /* why that is a fallback, which backend.fallback is about; "" where it is none */
     double flops;
     uint64_t bytes; /* read and written */
     const cvr_type *output;

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# `cvrun conform --backend` on the backends that run anywhere, with a sample of ops; conform_backend_all_test has all of them.
+. "$(dirname "$0")/lib.sh"
+sample='softmax_backward,max_pool2d_backward,permute,upsample_backward,cross_entropy_backward,mul,sgd_update'
+# conform STATUS backend option...
+conform() {
+  local want=$1 got=0; shift
+  "$CVRUN" conform --backend "$@" >out.txt 2>err.txt || got=$?
+  [ "$got" -eq "$want" ] || { cat out.txt err.txt >&2; fail "conform --backend $*: status $got instead of $want"; }
+  checks=$((checks + 1))
+}
+for backend in cpu far emu; do
+  conform 0 $backend --op "$sample" --draws 1 -v
+  grep -q '0 left to the host, 0 that no case reached' out.txt && grep -qE '^sgd_update +kernel [a-z]+ .* +[1-9]' out.txt ||
+    { cat out.txt; fail "not all of the sample was tried on $backend"; }
+done
+# in bf16 and f16 as well, or there would be few cases
+[ "$(sed -n 's/^max_pool2d_backward  *kernel emu  *\([0-9]*\) .*/\1/p' out.txt)" -ge 30 ] || { cat out.txt; fail "too few cases on emu"; }
+# another order of threads, by the backend's own keys; a device by name
+conform 0 emu device=EMU emu_order=backward backend.emu_subgroup=8 --op permute --draws 1 --json
+grep -q '"runs": "kernel"' out.txt && grep -q '"passed": true' out.txt || { cat out.txt; fail "JSON"; }
+# time runs out: what had no case is a failure, and is named
+conform 1 cpu --op roi_align --seconds 1e-9
+grep -q 'failed: roi_align, place: no case reached it.*more time by --seconds' out.txt && grep -q '^stopped after 1e-09 seconds' out.txt || { cat out.txt; fail "out of time"; }
+expect 1 'there is no backend `cudo`' "$CVRUN" conform --backend cudo
+expect 2 'backend.device=7 is none of them' "$CVRUN" conform --backend emu device=7
+expect 2 'emu_odrer' "$CVRUN" conform --backend emu emu_odrer=forward
+expect 2 'settings are a backend' "$CVRUN" conform --plugin x.so emu_order=forward
+expect 2 'which plugin, or which backend?' "$CVRUN" conform --plugin x.so --backend cpu
+done_with conform_backend_test
