@@ -13,17 +13,24 @@ INT8_INLINE __m512i requantise(__m512i acc, __m512 scale, __m512 low, __m512 hig
     return _mm512_add_epi32(_mm512_cvtps_epi32(v), zero);
 }
 
-/* 64 sums of one pixel as u8. What lies below the range is cut by the packs, which saturate; above it by the minimum,
- * since a conversion to whole numbers that overflows does not. */
-INT8_INLINE void store_64(uint8_t *y, const __m512i *acc, const __m512 *scale, __m512 high, __m512i zero) {
+/* The sums of one pixel as u8, of up to 64 filters. What lies below the range is cut by the packs, which saturate;
+ * above it by the minimum, since a conversion to whole numbers that overflows does not. */
+INT8_INLINE void store_row(uint8_t *y, const __m512i *acc, const __m512 *scale, __m512 high, __m512i zero, int vectors,
+                           __mmask64 mask) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     __m512i v[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++)
-        v[k] = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[k]), scale[k]), high));
+        v[k] = k < vectors
+                   ? _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[k]), scale[k]), high))
+                   : v[0];
     const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero),
-                  b = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero);
-    _mm512_storeu_si512(y, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(a, b)));
+                  b = vectors > 2 ? _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero) : a;
+    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(a, b));
+    if (vectors == 4 && mask == ~(__mmask64)0)
+        _mm512_storeu_si512(y, bytes);
+    else
+        _mm512_mask_storeu_epi8(y, mask, bytes);
 }
 
 INT8_INLINE void tile_run(const int8_tile *t, int m, int vectors) {
@@ -50,25 +57,14 @@ INT8_INLINE void tile_run(const int8_tile *t, int m, int vectors) {
             }
         }
     }
-    const __m512 low = _mm512_set1_ps((float)-t->zero), high = _mm512_set1_ps((float)(255 - t->zero));
-    const __m512i zero = _mm512_set1_epi32(t->zero);
-    if (vectors == 4 && t->n == INT8_PANEL) {
-        __m512 scale[4];
-        for (int v = 0; v < 4; v++) scale[v] = _mm512_loadu_ps(t->scale + v * INT8_LANES);
-#pragma GCC unroll 6
-        for (int i = 0; i < m; i++) store_64(t->y[i], acc[i], scale, high, _mm512_set1_epi16((short)t->zero));
-        return;
-    }
+    const __m512 high = _mm512_set1_ps((float)(255 - t->zero));
+    const __m512i zero = _mm512_set1_epi16((short)t->zero);
+    const __mmask64 mask = t->n >= INT8_PANEL ? ~(__mmask64)0 : ((__mmask64)1 << t->n) - 1;
+    __m512 scale[4];
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) {
-        const __m512 scale = _mm512_loadu_ps(t->scale + v * INT8_LANES);
-        const int64_t left = t->n - v * INT8_LANES;
-        const __mmask16 mask = left >= INT8_LANES ? (__mmask16)0xFFFF : (__mmask16)((1u << left) - 1);
+    for (int v = 0; v < vectors; v++) scale[v] = _mm512_loadu_ps(t->scale + v * INT8_LANES);
 #pragma GCC unroll 12
-        for (int i = 0; i < m; i++)
-            _mm512_mask_cvtepi32_storeu_epi8(t->y[i] + v * INT8_LANES, mask,
-                                             requantise(acc[i][v], scale, low, high, zero));
-    }
+    for (int i = 0; i < m; i++) store_row(t->y[i], acc[i], scale, high, zero, vectors, mask);
 }
 
 #define TILE(m, vectors)                                                                                               \

@@ -70,7 +70,9 @@ static void without_outermost(const quant_value *v, double percentile, double *l
     }
 }
 
-/* KL divergence of the first n bins of |x|, what lies beyond added to the last, from what `levels` merged ones tell. */
+/* KL divergence of the first n bins of |x|, what lies beyond added to the last, from what `levels` merged ones tell.
+ * The latter stand for their own share alone, so that what is cut off costs something also where the last bin is full.
+ */
 static double divergence(const double *bins, int n, int levels, double beyond, double total) {
     double sum = 0;
     for (int k = 0; k < levels; k++) {
@@ -83,7 +85,7 @@ static double divergence(const double *bins, int n, int levels, double beyond, d
         }
         for (int i = first; i < end; i++) {
             const double p = (bins[i] + (i == n - 1 ? beyond : 0)) / total;
-            const double q = filled && bins[i] > 0 ? mass / filled / (total - beyond) : 0;
+            const double q = filled && bins[i] > 0 ? mass / filled / total : 0;
             if (p > 0) sum += q > 0 ? p * log(p / q) : p * 20; /* what no level stands for costs dearly */
         }
     }
