@@ -234,12 +234,13 @@ out:
     return status;
 }
 
-static int32_t check_method(const cvr_session *s, cvr_error *err) {
+int32_t session_check_method(const cvr_session *s, cvr_error *err) {
     const char *name = s->set.quant->method;
     const void *desc;
-    if (!s->set.method)
-        return cvr_config_blame(s->set.config, "quant", "method",
-                                cvr_plugins_find(s->plugins, CVR_KIND_COMPRESSOR, name, &desc, err), err);
+    if (!s->set.method) {
+        (void)cvr_plugins_find(s->plugins, CVR_KIND_COMPRESSOR, name, &desc, err);
+        return cvr_config_blame(s->set.config, "quant", "method", cvr_fail_as(err, CVR_ERR_USAGE), err);
+    }
     if (strcmp(s->set.method->section, "quant") == 0) return CVR_OK;
     return cvr_config_blame(s->set.config, "quant", "method",
                             cvr_fail(err, CVR_ERR_USAGE, "quant.method = %s: that does not quantise", name), err);
@@ -257,7 +258,6 @@ int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_
                              cvr_error *err) {
     compressing k = {.s = s, .o = o, .before = (double)NAN};
     int32_t status;
-    CVR_TRY(check_method(s, err));
     CVR_TRY(count_pictures(&k, err));
     k.api = (cvr_compression){.struct_size = sizeof k.api,
                               .ctx = &k,

@@ -186,6 +186,7 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
     if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
+    if (s->purpose & CVR_FOR_COMPRESSION) CVR_TRY(session_check_method(s, err));
     if (s->purpose & CVR_FOR_COMPRESSION) s->set.backend->precision = PRECISION_F32; /* what stays real is f32 */
     if (*s->set.compressed->by && !only_settings) CVR_TRY(session_open_compressed(s, err));
     CVR_TRY(backend_keys_bind(&s->set, s->plugins, err));

@@ -72,6 +72,9 @@ int32_t backend_auto(cvr_session *s, char *to, size_t size, cvr_error *err);
 /* compressed.c: reads what [compressed] says; refuses a purpose that such a network cannot serve. */
 int32_t session_open_compressed(cvr_session *s, cvr_error *err);
 
+/* compress.c: quant.method is here, and quantises. */
+int32_t session_check_method(const cvr_session *s, cvr_error *err);
+
 /* step.c: one optimizer step on a batch, in as many parts as train.grad_accum says; its losses are then in s->losses.
  */
 int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars *at, cvr_error *err);

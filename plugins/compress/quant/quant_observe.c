@@ -70,9 +70,8 @@ static void without_outermost(const quant_value *v, double percentile, double *l
     }
 }
 
-/* KL divergence of the first n bins of |x|, what lies beyond added to the last, from their LEVELS/2 merged ones. */
-static double divergence(const double *bins, int n, double beyond, double total) {
-    const int levels = LEVELS / 2;
+/* KL divergence of the first n bins of |x|, what lies beyond added to the last, from what `levels` merged ones tell. */
+static double divergence(const double *bins, int n, int levels, double beyond, double total) {
     double sum = 0;
     for (int k = 0; k < levels; k++) {
         const int first = (int)((int64_t)n * k / levels), end = (int)((int64_t)n * (k + 1) / levels);
@@ -93,6 +92,7 @@ static double divergence(const double *bins, int n, double beyond, double total)
 
 static void least_divergence(const quant_value *v, double *low, double *high) {
     const double reach = fmax(fabs(v->min), fabs(v->max));
+    const int levels = v->min < 0 && v->max > 0 ? LEVELS / 2 : LEVELS; /* of one sign */
     double bins[QUANT_BINS] = {0}, total = 0, best = INFINITY, beyond = 0;
     int at = QUANT_BINS;
     for (int i = 0; i < QUANT_BINS; i++) {
@@ -104,8 +104,8 @@ static void least_divergence(const quant_value *v, double *low, double *high) {
     bins[0] = bins[1]; /* exact zeros, of which ReLU leaves many, are no sign of small values */
     total = 0;
     for (int i = 0; i < QUANT_BINS; i++) total += bins[i];
-    for (int n = QUANT_BINS; n >= LEVELS / 2 && total > 0; n--) {
-        const double d = total > beyond ? divergence(bins, n, beyond, total) : INFINITY;
+    for (int n = QUANT_BINS; n >= levels && total > 0; n--) {
+        const double d = total > beyond ? divergence(bins, n, levels, beyond, total) : INFINITY;
         if (d < best) best = d, at = n;
         beyond += bins[n - 1];
     }

@@ -2,7 +2,6 @@
  * them. It comes from a file, so anything may stand in it. */
 #include "quant.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static int compare(const void *a, const void *b) {
@@ -17,13 +16,14 @@ static int32_t read_line(char *line, uint64_t number, quant_entry *e, cvr_error 
     const int int8 = strncmp(line, "int8 ", 5) == 0, edge = strncmp(line, "edge ", 5) == 0;
     e->kind = int8 ? QUANT_INT8 : QUANT_EDGE;
     if (int8 || edge) {
-        e->scale = strtod(at, &end);
+        const double scale = strtod(at, &end);
         const int numbers = end != at && *end == ' ';
         at = end;
-        e->zero = numbers ? (int32_t)strtol(at, &end, 10) : -1;
-        const float f = (float)e->scale;
-        if (numbers && end != at && *end == ' ' && end[1] && f > 0 && isfinite(f) && e->zero >= 0 && e->zero <= 255) {
-            e->scale = (double)f;
+        const long zero = numbers ? strtol(at, &end, 10) : -1;
+        const int good = scale > 0 && scale < 1e38 && (float)scale > 0 && zero >= 0 && zero <= 255;
+        if (good && end != at && *end == ' ' && end[1]) {
+            e->scale = (double)(float)scale;
+            e->zero = (int32_t)zero;
             e->key = end + 1;
             return CVR_OK;
         }
