@@ -19,7 +19,7 @@ typedef struct emu_share {
 
 static const emu_share shares[] = {
     {{0, 32}, NULL, {"activation", "norm", "shape", "window"}},
-    {{1, 1}, NULL, {"arith", "pool", "dropout"}},
+    {{1, 1}, NULL, {"arith", "pool", "dropout", "quant"}},
     {{1, 8}, NULL, {"loss"}},
     {{2, 8}, NULL, {"elementwise", "attention", "resize", "tokens", "stochastic", "chains", "peak"}},
     {{2, 64}, "layers/emu_cases", {"products"}},
