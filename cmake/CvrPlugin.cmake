@@ -5,6 +5,7 @@
 # package (find_package(cvrun)), outside it: there the list is written when the top folder's CMakeLists.txt has been read.
 #
 # CVR_PLUGINS, a list of names, leaves all others of the tree out: they are neither built by default, nor listed, nor installed.
+# CVR_LEFT_OUT leaves out those that it names.
 set(CVR_PLUGIN_MAP ${CMAKE_CURRENT_LIST_DIR}/plugin.map)
 
 function(cvr_add_plugin name)
@@ -21,7 +22,7 @@ function(cvr_add_plugin name)
   endif()
   set_target_properties(plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME ${name} C_VISIBILITY_PRESET hidden
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/cvrun)
-  if(CVR_PLUGINS AND NOT name IN_LIST CVR_PLUGINS)
+  if((CVR_PLUGINS AND NOT name IN_LIST CVR_PLUGINS) OR name IN_LIST CVR_LEFT_OUT)
     set_target_properties(plugin_${name} PROPERTIES EXCLUDE_FROM_ALL ON)
     return()
   endif()
