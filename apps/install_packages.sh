@@ -17,4 +17,4 @@ need_packages() {
     "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$package" >/dev/null || { echo "error: the package $package cannot be installed" >&2; return 1; }
   done
 }
-BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libopenblas-dev libinih-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libtiff-dev zlib1g-dev libyajl-dev libexpat1-dev libyaml-dev"
+BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libopenblas-dev libinih-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libtiff-dev zlib1g-dev libyajl-dev libexpat1-dev libyaml-dev glslang-tools spirv-tools libvulkan-dev mesa-vulkan-drivers"

@@ -6,8 +6,9 @@ if(NOT CRITERION_INCLUDE OR NOT CRITERION_LIBRARY)
 endif()
 
 # Criterion's macros declare functions nowhere, and an assertion that leaves the test looks to gcc like a path that goes on.
+# What takes a test's time is what it tests, so it is compiled quickly.
 add_library(cvr_test_compile INTERFACE)
-target_compile_options(cvr_test_compile INTERFACE -Wno-missing-prototypes -Wno-shadow -Wno-cast-qual -Wno-format-nonliteral
+target_compile_options(cvr_test_compile INTERFACE -O1 -Wno-missing-prototypes -Wno-shadow -Wno-cast-qual -Wno-format-nonliteral
   $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 target_include_directories(cvr_test_compile INTERFACE ${CRITERION_INCLUDE} ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(cvr_test_compile INTERFACE
@@ -45,13 +46,15 @@ function(cvr_budget out name)
     "these builds, or `-` where it shall not run there; measure it by `ctest -R ${name}`, then read cpu_seconds.txt in the build's folder")
 endfunction()
 
+option(CVR_SLOW_TESTS "Build the tests that tests/run.sh leaves to --all, too" ON)
+
 # A command as a test with a budget. Where it has none, it is left to --all (label `slow`); with the thread sanitizer it is no test.
 # 77 is the status of a program that can test nothing on this machine.
 function(cvr_register_test name draws)
   cvr_budget(budget ${name})
   set(label quick)
   if(budget STREQUAL "-")
-    if(CVR_SANITIZE STREQUAL "thread")
+    if(CVR_SANITIZE STREQUAL "thread" OR NOT CVR_SLOW_TESTS)
       return()
     endif()
     set(label slow)

@@ -14,15 +14,15 @@ for word in "$@"; do
   esac
 done
 . apps/install_packages.sh
-need_packages $BUILD_PACKAGES libcriterion-dev clang-format dataset-fashion-mnist ${all:+clang}
+need_packages $BUILD_PACKAGES libcriterion-dev clang-format dataset-fashion-mnist vulkan-validationlayers ${all:+clang}
 
 # What the tests of a build with the thread sanitizer load. Kernels of one instruction set are enough: their work is cut by shape.
 tsan_plugins="cpu;cpu_base;far;reference;layer_activation;layer_arith;layer_conv;layer_dropout;layer_linear;layer_loss;layer_norm;layer_pool"
 tsan_plugins+=";layer_image;layer_shape;fields;augment_basic;augment_colour;augment_erase;augment_geometry;augment_mix;codec_png;dataset_fake;task_classify"
 tsan_plugins+=";optimizers;schedulers;pass_fuse;pass_updates;gradient_clip;reports;weights_safetensors"
 
-quick=(-LE slow)
-[ -z "$all" ] || quick=()
+slow=OFF
+[ -z "$all" ] || slow=ON
 started=$SECONDS
 say() { echo; echo "== [$((SECONDS - started)) s] $*"; }
 sources() { git ls-files -- '*.c' '*.h' 2>/dev/null || find core layers backends augment plugins apps tests -name '*.[ch]'; }
@@ -31,7 +31,7 @@ sources() { git ls-files -- '*.c' '*.h' 2>/dev/null || find core layers backends
 build() {
   local dir=$1 log; shift
   mkdir -p "$dir"; log=$dir/build.log
-  if ! { cmake -S . -B "$dir" -G Ninja -DCVR_TESTS=ON "$@" && cmake --build "$dir"; } >"$log" 2>&1; then
+  if ! { cmake -S . -B "$dir" -G Ninja -DCVR_TESTS=ON "-DCVR_SLOW_TESTS=$slow" "$@" && cmake --build "$dir"; } >"$log" 2>&1; then
     grep -E -A6 'error|FAILED' "$log" | head -n 60 >&2 || tail -n 40 "$log" >&2
     echo "error: building $dir failed; the log is $log" >&2
     return 1
@@ -53,11 +53,11 @@ sources | xargs clang-format --dry-run --Werror
 say "build: gcc, release, -Werror"
 build build
 say "tests"
-run_tests build "${quick[@]}"
+run_tests build
 say "build: address and undefined-behaviour sanitizers"
 build build-asan -DCVR_SANITIZE=address
 say "tests under the address and undefined-behaviour sanitizers, one draw of each random case"
-CVR_TEST_DRAWS=1 run_tests build-asan "${quick[@]}"
+CVR_TEST_DRAWS=1 run_tests build-asan
 if [ -n "$all" ]; then
   export CVR_TEST_BUDGET=off
   say "build: thread sanitizer"
@@ -81,6 +81,7 @@ if [ -n "$all" ]; then
   python3 tests/parity/transfer.py build/bin/cvrun "$wheels" || [ $? -eq 77 ]
   say "exported networks in ONNX Runtime"
   python3 tests/parity/onnx_export.py build/bin/cvrun || [ $? -eq 77 ]
+  python3 tests/parity/onnx_int8.py build/bin/cvrun || [ $? -eq 77 ]
 fi
 echo
 for list in build*/left_out.txt; do # no machine leaves out the same; some leave out nothing

@@ -138,18 +138,22 @@ static void fill_whole(case_tensor *t, cvr_rng *rng, int64_t least, int64_t end)
     }
 }
 
-/* i64<K>:, i32<K>: or u8<K>: with K or LEAST:K; what stands after it, or NULL. */
+/* i64<K>:, i32<K>:, i8<K>: or u8<K>: with K or LEAST:K; what stands after it, or NULL. */
 static char *parse_whole(char *s, uint32_t *dtype, int64_t *least, int64_t *end) {
     char *at;
-    *dtype = strncmp(s, "i64<", 4) == 0 ? CVR_I64 : strncmp(s, "i32<", 4) == 0 ? CVR_I32 : CVR_U8;
+    *dtype = strncmp(s, "i64<", 4) == 0   ? CVR_I64
+             : strncmp(s, "i32<", 4) == 0 ? CVR_I32
+             : strncmp(s, "i8<", 3) == 0  ? CVR_I8
+                                          : CVR_U8;
     *least = 0;
     *end = strtoll(strchr(s, '<') + 1, &at, 10);
     if (*at == ':') {
         *least = *end;
         *end = strtoll(at + 1, &at, 10);
     }
-    const bool byte = *dtype == CVR_U8 && (strncmp(s, "u8<", 3) != 0 || *least < 0 || *end > 256);
-    return *least >= *end || byte || strncmp(at, ">:", 2) != 0 ? NULL : at + 2;
+    const bool byte = *dtype == CVR_U8 && (strncmp(s, "u8<", 3) != 0 || *least < 0 || *end > 256),
+               other = *dtype == CVR_I8 && (*least < -128 || *end > 128);
+    return *least >= *end || byte || other || strncmp(at, ">:", 2) != 0 ? NULL : at + 2;
 }
 
 /* Boxes x1, y1, x2, y2 with corners in [0, side), every other one of whole numbers: some touch, are equal or empty. */
@@ -214,7 +218,7 @@ static bool draw_input(drawing *d, char *text, case_tensor *t) {
         s = after;
     } else if (strchr(s, '<')) {
         char *const after = parse_whole(s, &dtype, &least, &end);
-        if (!after) return wrong(d, "not i64<K>:SHAPE, i32<K>:SHAPE or u8<K>:SHAPE", s);
+        if (!after) return wrong(d, "not i64<K>:SHAPE, i32<K>:SHAPE, i8<K>:SHAPE or u8<K>:SHAPE", s);
         s = after;
     }
     if (!parse_shape(d, s, dtype, &type)) return false;

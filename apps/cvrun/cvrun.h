@@ -46,7 +46,8 @@ typedef struct command {
 } command;
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
-    bench_command, pack_command, plugins_command, convert_command, conform_command, ctl_command, export_command;
+    bench_command, pack_command, plugins_command, convert_command, conform_command, ctl_command, export_command,
+    quantize_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 
@@ -72,6 +73,10 @@ int report_error(const cvr_error *err);
 int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr_error *err);
 /* The same; on failure prints why and returns the exit status. */
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
+
+/* Gives bare settings the command's own section: "opset=13" becomes "export.opset=13", in the memory of `own`, one for
+ * each setting. */
+int32_t take_own_settings(arguments *a, const char *section, cvr_text *own, cvr_error *err);
 
 /* Prints a line in which names from files may stand: control characters, which could move a terminal's cursor or
  * colour it, become `?`. */

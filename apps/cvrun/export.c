@@ -2,26 +2,6 @@
 #include "cvrun.h"
 #include <sys/stat.h>
 
-/* Settings of [export] need no section here: all that are bare and are not another section's. */
-static bool is_elsewhere(const char *setting) {
-    static const char *const words[] = {"imgsz",   "device", "workers", "name",   "seed",
-                                        "weights", "data",   "model",   "backend"};
-    const size_t n = strcspn(setting, "=");
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strlen(words[i]) == n && strncmp(words[i], setting, n) == 0) return true;
-    return memchr(setting, '.', n) != NULL || !setting[n];
-}
-
-static int32_t take_settings(arguments *a, cvr_text *own, cvr_error *err) {
-    for (size_t i = 0; i < a->n_settings; i++) {
-        if (is_elsewhere(a->settings[i])) continue;
-        cvr_text_add(&own[i], "export.%s", a->settings[i]);
-        if (own[i].failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        a->settings[i] = own[i].s;
-    }
-    return CVR_OK;
-}
-
 static void tell(const arguments *a, const char *path) {
     struct stat st;
     char size[32];
@@ -44,7 +24,7 @@ static int run_export(const arguments *given) {
     cvr_session *session = NULL;
     cvr_text own[sizeof a.settings / sizeof *a.settings] = {{0}};
     char path[4096];
-    int32_t status = take_settings(&a, own, &err);
+    int32_t status = take_own_settings(&a, "export", own, &err);
     if (status == CVR_OK) status = try_session(&a, CVR_FOR_PREDICTION, &session, &err);
     if (status == CVR_OK) status = cvr_session_export(session, path, sizeof path, &err);
     if (status == CVR_OK) tell(&a, path);

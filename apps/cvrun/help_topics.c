@@ -104,6 +104,11 @@ static void read_exporter_rest(const cvr_exporter_desc *d, help_entry *e) {
 }
 READS(exporter)
 
+static void read_compressor_rest(const cvr_compressor_desc *d, help_entry *e) {
+    TAKE_SCHEMA(d, e);
+}
+READS(compressor)
+
 static void read_reporter_rest(const cvr_reporter_desc *d, help_entry *e) {
     (void)d;
     (void)e;
@@ -140,6 +145,8 @@ const help_kind help_kinds[] = {
     {"weights", "file of weights", " checkpoints ", CVR_KIND_WEIGHTS, "", "Formats of model.weights.", read_weights},
     {"exporters", "exporter", " export formats ", CVR_KIND_EXPORTER, "export",
      "Chosen by export.format; its settings are keys of [export].", read_exporter},
+    {"compressors", "compressor", " compression quantisation ", CVR_KIND_COMPRESSOR, "quant",
+     "Chosen by quant.method; its settings are keys of [quant].", read_compressor},
     {"reports", "report", " reporters reporter ", CVR_KIND_REPORTER, "", "Written into the run folder. All run.",
      read_reporter},
 };

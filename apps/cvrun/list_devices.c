@@ -17,7 +17,8 @@ static void each_device(cvr_plugins *plugins, const cvr_plugin_info *p, device_f
         if (strncmp(name, "backend:", 8) != 0) continue;
         if (cvr_plugins_find(plugins, CVR_KIND_BACKEND, name + 8, &found, NULL) != CVR_OK) continue;
         const cvr_backend_desc *b = found;
-        for (int64_t i = 0; i < cvr_backend_devices(plugins, b); i++) {
+        const int64_t n_devices = cvr_backend_devices(plugins, b);
+        for (int64_t i = 0; i < (n_devices ? n_devices : 1); i++) { /* of none, why */
             cvr_device_info info;
             cvr_error err = CVR_ERROR_INIT;
             const int32_t status = cvr_backend_device_info(plugins, b, i, &info, &err);

@@ -185,36 +185,42 @@ static int32_t copy_file(const char *from, const char *to, cvr_error *err) {
 
 /* A run is whole by itself: the file that its network is built from may be edited or go away afterwards. config.ini
  * names the copy by a path relative to it. */
-static int32_t keep_network(cvr_setting *copy, cvr_error *err) {
-    const char *key = cvr_session_network_key(run.session);
-    run.network[0] = '\0';
+static int32_t keep_network(cvr_session *s, const char *folder, char name[64], cvr_setting *copy, cvr_error *err) {
+    const char *key = cvr_session_network_key(s);
+    name[0] = '\0';
     if (!key) return CVR_OK;
-    (void)snprintf(run.network, sizeof run.network, NETWORK_FILE "%.40s", key);
-    *copy = (cvr_setting){.section = "model", .key = key, .value = run.network};
-    char *to = cvr_fs_join(run.folder, run.network);
-    const int32_t status = to ? copy_file(cvr_config_get(cvr_session_config(run.session), "model", key, NULL), to, err)
+    (void)snprintf(name, 64, NETWORK_FILE "%.40s", key);
+    *copy = (cvr_setting){.section = "model", .key = key, .value = name};
+    char *to = cvr_fs_join(folder, name);
+    const int32_t status = to ? copy_file(cvr_config_get(cvr_session_config(s), "model", key, NULL), to, err)
                               : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     cvr_free(to);
     return status;
 }
 
-static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
-    cvr_setting network;
+int32_t run_folder_begin(cvr_session *s, const char *folder, const cvr_setting *instead, size_t n, char network[64],
+                         cvr_error *err) {
+    cvr_setting all[MOST_INSTEAD + 1];
     cvr_text texts[N_START_FILES] = {{0}};
     cvr_session_info i;
     int32_t status = CVR_OK;
-    *self = &run;
-    run.folder = info->folder;
-    run.synced = false;
-    cvr_session_describe(run.session, &i);
-    CVR_TRY_OUT(keep_network(&network, err));
-    cvr_config_print_with(cvr_session_config(run.session), *run.network ? &network : NULL, &texts[0]);
+    cvr_session_describe(s, &i);
+    for (size_t k = 0; k < n && k < MOST_INSTEAD; k++) all[k] = instead[k];
+    CVR_TRY_OUT(keep_network(s, folder, network, &all[n], err));
+    cvr_config_print_with(cvr_session_config(s), all, n + (*network != '\0'), &texts[0]);
     for (int64_t k = 0; k < i.n_classes; k++) cvr_text_add_class(&texts[1], i.class_names[k]);
-    describe_environment(run.session, &i, &texts[2]);
-    for (size_t k = 0; k < N_START_FILES; k++) CVR_TRY_OUT(write_text(info->folder, start_files[k], &texts[k], err));
+    describe_environment(s, &i, &texts[2]);
+    for (size_t k = 0; k < N_START_FILES; k++) CVR_TRY_OUT(write_text(folder, start_files[k], &texts[k], err));
 out:
     for (size_t k = 0; k < N_START_FILES; k++) cvr_text_clear(&texts[k]);
     return status;
+}
+
+static int32_t on_open(const cvr_run_info *info, void **self, cvr_error *err) {
+    *self = &run;
+    run.folder = info->folder;
+    run.synced = false;
+    return run_folder_begin(run.session, info->folder, NULL, 0, run.network, err);
 }
 
 static int32_t sync_file(const char *name, cvr_error *err) {

@@ -263,9 +263,24 @@ static int32_t bind_exporter_if_here(settings *s, cvr_plugins *p, cvr_error *err
     return bind_keys(s, &exporter, s->exporter->attrs, s->exporter->n_attrs, &s->exporter_attrs, err);
 }
 
+/* Likewise the method of `cvrun quantize`. */
+static int32_t bind_method_if_here(settings *s, cvr_plugins *p, cvr_error *err) {
+    const named_plugin method = {CVR_KIND_COMPRESSOR, s->quant->method, "quant", "method"};
+    const cvr_setting *const *lines;
+    cvr_error why = CVR_ERROR_INIT;
+    const void *desc;
+    if (cvr_plugins_find(p, method.kind, method.name, &desc, &why) != CVR_OK) {
+        (void)cvr_config_lines(s->config, "quant", &lines);
+        return CVR_OK;
+    }
+    s->method = desc;
+    return bind_keys(s, &method, s->method->attrs, s->method->n_attrs, &s->method_attrs, err);
+}
+
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
     CVR_TRY(bind_task(s, err));
     CVR_TRY(bind_exporter_if_here(s, p, err));
+    CVR_TRY(bind_method_if_here(s, p, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",

@@ -217,17 +217,19 @@ out:
     return status;
 }
 
-/* Without data: the trained network's, else as many as the recipe says or names. */
+/* Without data: the trained network's, else as many as the recipe says or names, else as many as the model's own file.
+ */
 static int32_t settle_alone(run_data *d, const settings *s, cvr_error *err) {
     class_names names = {0};
     int32_t status = CVR_OK;
     if (d->classes.n) return check_count(s, d->classes.n, true, err);
-    if (!s->model->num_classes && !*s->data->names)
+    const int64_t n = s->model->num_classes || *s->data->names ? s->model->num_classes : s->proposed_classes;
+    if (!n && !*s->data->names)
         return cvr_fail(err, CVR_ERR_USAGE,
                         "how many classes are there? Set model.num_classes, or data.names, or predict with a run "
                         "folder");
-    if (s->model->num_classes) {
-        CVR_TRY_OUT(numbers(&names, s->model->num_classes, err));
+    if (n) {
+        CVR_TRY_OUT(numbers(&names, n, err));
         CVR_TRY_OUT(rename_classes(&names, s, err));
     } else {
         CVR_TRY_OUT(cvr_config_blame(s->config, "data", "names", class_names_split(&names, s->data->names, err), err));

@@ -91,6 +91,7 @@ static int32_t build(cvr_session *s, cvr_canvas canvas, int64_t batch, net_progr
             "export.preprocess = embed: these pictures are made by transforms that no network can do; leave "
             "it out");
     CVR_TRY(cvr_graph_cut(p->graph, embed ? p->picture : normalised, "images", err));
+    if (s->net.rewriting.compressor) return CVR_OK; /* its batch norms are folded */
     return s->set.export->fold ? cvr_graph_passes(p->graph, CVR_PASS_NETWORK, "fold_norm", err) : CVR_OK;
 }
 

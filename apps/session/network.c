@@ -133,6 +133,10 @@ static void leave_device(run_network *n) {
     n->capacity = 0;
 }
 
+void network_forget_programs(run_network *n) {
+    while (n->n) remove_program(n, n->n - 1);
+}
+
 /* What the recipe says of parameters, by the model's stages and their names. */
 static int32_t set_param_rules(const run_network *n, const program_key *key, cvr_error *err) {
     const settings *s = n->settings;

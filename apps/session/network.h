@@ -72,8 +72,17 @@ typedef struct net_program {
     const void *begun; /* the batch whose inputs net_program_begin has begun to write; NULL: none */
 } net_program;
 
+/* What is done to the network as it is evaluated: a probe's changes, or what makes a compressed network of it. */
+typedef struct network_rewriting {
+    const cvr_probe *probe;                /* NULL: none; before the other */
+    const cvr_compressor_desc *compressor; /* NULL: none */
+    const char *plan;
+    bool alone; /* what it replaces needs no memory, and is in no file */
+} network_rewriting;
+
 typedef struct run_network {
     settings *settings;
+    network_rewriting rewriting;
     const run_data *data;
     cvr_plugins *plugins;
     const cvr_threadpool *pool;
@@ -130,6 +139,12 @@ int32_t net_program_plan(run_network *n, const program_key *key, net_program **o
 void net_program_destroy(net_program **p);
 /* stages.c: the graph of a program. */
 int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
+
+/* compressed.c: the network of a run that a compressor made, or under a probe. After the losses, before other passes.
+ */
+int32_t network_rewrite(const run_network *n, cvr_graph *g, cvr_error *err);
+/* Drops all programs, whose network is about to be another. */
+void network_forget_programs(run_network *n);
 
 /* layer_decay.c: adds rules for cvr_param_rules.lr_factors by optim.layer_decay, and by the factors of backbone and
  * head, which rules by name would hide. `stages`: rules with nothing but the model's stages. */

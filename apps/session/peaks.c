@@ -13,6 +13,7 @@
 #define MOST_LINKS 4194304
 #define LEAST_COPY_BYTES 67108864
 #define MOST_COPY_BYTES 536870912
+#define COPY_SHARE 8 /* of the device's memory, as there are four such blocks */
 
 /* One op of one input, ready to run. */
 typedef struct one_op {
@@ -147,17 +148,19 @@ static int32_t multiply_adds(const cvr_peak_request *r, const cvr_op_desc *op, u
 }
 
 /* Twice the last cache, so that a copy finds nothing in it. */
-static int64_t copy_bytes(void) {
+static int64_t copy_bytes(const cvr_device *device) {
+    const int64_t room = (int64_t)(cvr_device_info_of(device)->memory / COPY_SHARE);
     long cache = 0;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
     cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
 #endif
     const int64_t bytes = 2 * (int64_t)cache;
-    return bytes < LEAST_COPY_BYTES ? LEAST_COPY_BYTES : bytes > MOST_COPY_BYTES ? MOST_COPY_BYTES : bytes;
+    const int64_t most = room && room < MOST_COPY_BYTES ? room : MOST_COPY_BYTES;
+    return bytes > most ? most : bytes < LEAST_COPY_BYTES ? LEAST_COPY_BYTES : bytes;
 }
 
 static int32_t copies(const cvr_peak_request *r, const cvr_op_desc *op, double *out, cvr_error *err) {
-    const int64_t shape[1] = {copy_bytes() / (int64_t)sizeof(float)};
+    const int64_t shape[1] = {copy_bytes(r->device) / (int64_t)sizeof(float)};
     cvr_type type;
     cvr_node_info info;
     one_op o;

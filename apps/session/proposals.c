@@ -4,6 +4,7 @@
  * another file of its network, which the command line names, takes from it what the two files say differently.
  */
 #include "proposals.h"
+#include <stdlib.h>
 
 /* ---- what was told ---- */
 
@@ -49,7 +50,12 @@ void proposals_clear(proposals *p) {
 
 /* ---- a model's ---- */
 
-/* Of [run] a model may speak of its task alone; [model], [backend] and who is told are not its business. */
+/* Of [run] a model may speak of its task alone; [backend] and who is told are not its business. Of [model] it may say
+ * how many classes its file has, which counts where there is no data to say it (classes.c). */
+static bool is_classes(const proposal *p) {
+    return strcmp(p->section, "model") == 0 && strcmp(p->key, "num_classes") == 0;
+}
+
 static bool may_propose(const proposal *p) {
     static const char *const sections[] = {"data", "augment", "train", "optim", "sched", "val", "predict"};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
@@ -72,6 +78,13 @@ static int32_t apply(settings *s, const proposals *all, cvr_error *err) {
         const proposal *p = &all->all[i];
         const cvr_setting setting = {
             .section = p->section, .key = p->key, .value = p->value, .base = ".", .file = s->proposed_by};
+        if (is_classes(p)) {
+            s->proposed_classes = strtoll(p->value, NULL, 10);
+            if (s->proposed_classes < 1 || s->proposed_classes > MOST_CLASSES)
+                return cvr_fail(err, CVR_ERR_PLUGIN, "%s proposes %.40s classes, of which there are 1 to %d",
+                                s->proposed_by, p->value, MOST_CLASSES);
+            continue;
+        }
         if (!may_propose(p))
             return cvr_fail(err, CVR_ERR_PLUGIN, "%s proposes %s.%s, which is not a model's to say", s->proposed_by,
                             p->section, p->key);

@@ -57,10 +57,15 @@ static int32_t bind_sections(settings *s, const common_section *all, size_t n, c
 /* What a model may propose something of. */
 static int32_t bind_rest(settings *s, cvr_error *err) {
     const common_section all[] = {
-        {"data", &data_schema, (const void **)&s->data},       {"train", &train_schema, (const void **)&s->train},
-        {"optim", &optim_schema, (const void **)&s->optim},    {"sched", &sched_schema, (const void **)&s->sched},
-        {"val", &val_schema, (const void **)&s->val},          {"probe", &probe_schema, (const void **)&s->probe},
+        {"data", &data_schema, (const void **)&s->data},
+        {"train", &train_schema, (const void **)&s->train},
+        {"optim", &optim_schema, (const void **)&s->optim},
+        {"sched", &sched_schema, (const void **)&s->sched},
+        {"val", &val_schema, (const void **)&s->val},
+        {"probe", &probe_schema, (const void **)&s->probe},
         {"export", &export_schema, (const void **)&s->export},
+        {"quant", &quant_schema, (const void **)&s->quant},
+        {"compressed", &compressed_schema, (const void **)&s->compressed},
     };
     return bind_sections(s, all, sizeof all / sizeof *all, err);
 }

@@ -102,6 +102,18 @@ typedef struct export_settings {
     int64_t preprocess, fold;
 } export_settings;
 
+/* As quant_schema packs it; keys of the method join them. */
+typedef struct quant_settings {
+    const char *method;
+    int64_t pictures, batch;
+} quant_settings;
+
+/* As compressed_schema packs it. */
+typedef struct compressed_settings {
+    const char *by, *plan, *origin;
+} compressed_settings;
+
+extern const cvr_schema quant_schema, compressed_schema;
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
     val_schema, probe_schema, export_schema;
 
@@ -152,6 +164,7 @@ typedef struct settings {
     char *preset_classes;      /* file of the names that the published weights have, or NULL */
     char *recipe, *run_folder; /* NULL: there is none; not opened from one */
     char proposed_by[96];      /* the origin of what the model proposes */
+    int64_t proposed_classes;  /* how many classes the model's own file has; 0: it says nothing */
     bool trains;               /* or is asked what training would do */
     int64_t run_precision;     /* what the run folder says; PRECISION_AUTO: nothing */
     cvr_config *config;
@@ -169,6 +182,10 @@ typedef struct settings {
     const export_settings *export;
     const cvr_exporter_desc *exporter; /* NULL: export.format is none, or is not here */
     const void *exporter_attrs;
+    const quant_settings *quant;
+    const compressed_settings *compressed;
+    const cvr_compressor_desc *method; /* quant.method; NULL: it is not here */
+    const void *method_attrs;
     const cvr_task_desc *task;
     const void *task_attrs, *predict_attrs; /* of the task: keys of [train]; of [predict] */
     const cvr_want **wants;                 /* of the task, as far as this model reads them */

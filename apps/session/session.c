@@ -121,7 +121,7 @@ static void use_parts(cvr_session *s) {
     s->net.plugins = s->plugins;
     s->net.pool = s->pool;
     s->net.trains = (s->purpose & CVR_FOR_TRAINING) != 0;
-    s->net.probes = s->data.probes;
+    s->net.probes = s->data.probes && s->net.trains;
 }
 
 int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, cvr_error *err) {
@@ -186,6 +186,9 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     CVR_TRY(data_make_transforms(&s->data, &s->set, s->plugins, err));
     if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
+    if (s->purpose & CVR_FOR_COMPRESSION) CVR_TRY(session_check_method(s, err));
+    if (s->purpose & CVR_FOR_COMPRESSION) s->set.backend->precision = PRECISION_F32; /* what stays real is f32 */
+    if (*s->set.compressed->by && !only_settings) CVR_TRY(session_open_compressed(s, err));
     CVR_TRY(backend_keys_bind(&s->set, s->plugins, err));
     return cvr_config_finish(s->set.config, err);
 }
@@ -209,12 +212,13 @@ static int32_t open_data(cvr_session *s, bool trains, bool evaluates, cvr_error 
 
 static int32_t open_parts(cvr_session *s, const cvr_session_options *o, cvr_error *err) {
     CVR_TRY(open_settings(s, o, err));
-    const bool trains = s->purpose & CVR_FOR_TRAINING, evaluates = s->purpose & CVR_FOR_EVALUATION;
+    const bool trains = s->purpose & CVR_FOR_TRAINING, compresses = s->purpose & CVR_FOR_COMPRESSION,
+               evaluates = compresses || (s->purpose & CVR_FOR_EVALUATION);
     if (s->purpose == CVR_FOR_SETTINGS) return CVR_OK;
-    s->data.probes = trains && s->set.probe->enabled;
+    s->data.probes = compresses || (trains && s->set.probe->enabled);
     if (s->purpose & CVR_FOR_DATA) return data_open_splits(&s->data, &s->set, s->plugins, true, false, err);
     if (trains || evaluates)
-        CVR_TRY(open_data(s, trains, evaluates, err));
+        CVR_TRY(open_data(s, trains || compresses, evaluates, err));
     else
         CVR_TRY(data_open_pictures(&s->data, &s->set, s->plugins, err));
     s->set.model->num_classes = s->data.task.n_classes; /* so that config.ini says what `0` stood for */
@@ -254,6 +258,7 @@ void cvr_session_close(cvr_session **session) {
     tuning_close(&s->tuning);
     plugin_state_clear(&s->plugin_state);
     cvr_free(s->plugins_used);
+    cvr_free(s->plan);
     cvr_pool_destroy(&s->pool);
     settings_close(&s->set);
     cvr_free(s);

@@ -42,6 +42,7 @@ struct cvr_session {
     tuning tuning;
     run_data data;
     run_network net;
+    char *plan;             /* of a compressed network; NULL */
     views views;            /* of the picture that was looked at last */
     tiles tiles;            /* likewise */
     step_losses losses;     /* of the last training step */
@@ -59,12 +60,20 @@ int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, 
 /* session_plans.c: for the batches of the data that is open; or for one picture of data.img_size, where there is no
  * data that tells sizes. */
 int32_t session_plan_for_data(cvr_session *s, cvr_error *err);
+/* Of a network that is open: the programs that evaluation runs, where they are not there. */
+int32_t session_plan_evaluation(cvr_session *s, cvr_error *err);
 int32_t session_plan_for_picture(cvr_session *s, cvr_error *err);
 /* Sides that the network cannot take are padded, and so are not what the user has written: says so. */
 void session_tell_padding(const cvr_session *s);
 
 /* backend_auto.c: the backend that `backend.name = auto` stands for. */
 int32_t backend_auto(cvr_session *s, char *to, size_t size, cvr_error *err);
+
+/* compressed.c: reads what [compressed] says; refuses a purpose that such a network cannot serve. */
+int32_t session_open_compressed(cvr_session *s, cvr_error *err);
+
+/* compress.c: quant.method is here, and quantises. */
+int32_t session_check_method(const cvr_session *s, cvr_error *err);
 
 /* step.c: one optimizer step on a batch, in as many parts as train.grad_accum says; its losses are then in s->losses.
  */

@@ -28,7 +28,7 @@ static int32_t split_keys(const cvr_session *s, uint32_t which, program_key **ke
     if (one_by_one && b) single_keys(s, canvases[0], more, n);
     for (int k = 0; k < 2 && !one_by_one; k++) {
         for (size_t i = 0; i < n_canvases && sizes[k]; i++) {
-            if (s->data.probes)
+            if (s->data.probes && !(s->purpose & CVR_FOR_COMPRESSION))
                 more[(*n)++] = (program_key){.purpose = PROGRAM_FEATURES, .batch = sizes[k], .canvas = canvases[i]};
             if (which == CVR_SPLIT_VAL)
                 more[(*n)++] = (program_key){.purpose = PROGRAM_EVAL, .batch = sizes[k], .canvas = canvases[i]};
@@ -43,9 +43,21 @@ int32_t session_plan_for_data(cvr_session *s, cvr_error *err) {
     program_key *keys = NULL;
     size_t n = 0;
     int32_t status;
-    CVR_TRY_OUT(split_keys(s, CVR_SPLIT_TRAIN, &keys, &n, err));
+    if (!(s->purpose & CVR_FOR_COMPRESSION)) CVR_TRY_OUT(split_keys(s, CVR_SPLIT_TRAIN, &keys, &n, err));
     CVR_TRY_OUT(split_keys(s, CVR_SPLIT_VAL, &keys, &n, err));
     CVR_TRY_OUT(session_open_network(s, keys, n, err));
+out:
+    cvr_free(keys);
+    return status;
+}
+
+int32_t session_plan_evaluation(cvr_session *s, cvr_error *err) {
+    program_key *keys = NULL;
+    net_program *p;
+    size_t n = 0;
+    int32_t status;
+    CVR_TRY_OUT(split_keys(s, CVR_SPLIT_VAL, &keys, &n, err));
+    for (size_t i = 0; i < n; i++) CVR_TRY_OUT(network_program(&s->net, &keys[i], &p, err));
 out:
     cvr_free(keys);
     return status;

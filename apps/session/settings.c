@@ -259,6 +259,22 @@ static const cvr_attr_desc *const export_keys[] = {
 };
 SCHEMA(export);
 
+static const cvr_attr_desc *const quant_keys[] = {
+    CVR_ATTR(STRING, "method", "ptq", "how `cvrun quantize` does it: `cvrun help compressors`"),
+    CVR_ATTR(INT, "pictures", "256",
+             "training pictures that it looks at, evenly spread over the data and made as validation makes them",
+             CVR_ATTR_BETWEEN(1, 1e7)),
+    CVR_ATTR(INT, "batch", "32", "of them at a time", CVR_ATTR_BETWEEN(1, 65536)),
+};
+SCHEMA(quant);
+
+static const cvr_attr_desc *const compressed_keys[] = {
+    CVR_ATTR(STRING, "by", "", "what made this network of another: ptq; written by `cvrun quantize`"),
+    CVR_ATTR(PATH, "plan", "", "its file that says what differs"),
+    CVR_ATTR(PATH, "origin", "", "the run that it was made of"),
+};
+SCHEMA(compressed);
+
 #define KEYS(name_)                                                                                                    \
     { name_##_keys, sizeof name_##_keys / sizeof *name_##_keys }
 
@@ -281,6 +297,9 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
         {"sched", "how the learning rate changes; keys of the scheduler that is named join them", KEYS(sched), false},
         {"val", "validation", KEYS(val), false},
         {"probe", "a linear probe: only the head is trained, and pictures are looked at once", KEYS(probe), false},
+        {"quant", "what `cvrun quantize` does; keys of the method join them", KEYS(quant), false},
+        {"compressed", "how a network differs from its model, of a run that was made of another", KEYS(compressed),
+         false},
         {"export", "what `cvrun export` writes; keys of the exporter join them", KEYS(export), false},
     };
     return i < sizeof all / sizeof *all ? &all[i] : NULL;

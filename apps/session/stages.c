@@ -138,6 +138,10 @@ static int32_t stage_total(building *w, cvr_error *err) {
     return cvr_graph_output(w->graph, "total loss", w->loss, err);
 }
 
+static int32_t stage_rewrite(building *w, cvr_error *err) {
+    return w->trains ? CVR_OK : network_rewrite(w->net, w->graph, err);
+}
+
 static int32_t run_passes(const building *w, uint32_t stage, cvr_error *err) {
     const settings *s = w->net->settings;
     const int32_t status = cvr_graph_passes(w->graph, stage, s->backend->passes, err);
@@ -200,6 +204,7 @@ static const struct {
     {stage_cut, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL) | FOR(FEATURES), false},
     {stage_losses, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
     {stage_total, FOR(TRAIN) | FOR(ACCUMULATE) | FOR(EVAL), true},
+    {stage_rewrite, FORWARD | FOR(EXPORT), false},
     {stage_network_passes, FORWARD, false},
     {stage_guard, FOR(TRAIN), true},
     {stage_gradients, FOR(TRAIN) | FOR(ACCUMULATE), true},

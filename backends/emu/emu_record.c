@@ -66,6 +66,10 @@ static int32_t check_dispatch(const cvr_dispatch *d, const cvr_emu_entry *e, cvr
                         "kernel %s: groups of %u x %u x %u threads; kernels of the dialect have %u x "
                         "1 x 1",
                         d->entry, d->threads[0], d->threads[1], d->threads[2], EMU_THREADS);
+    for (int i = 0; i < 3; i++)
+        if (!d->groups[i] || d->groups[i] > CVR_GROUPS_MOST)
+            return cvr_fail(err, CVR_ERR_PLUGIN, "kernel %s: %u groups along axis %d; 1 to %u are possible", d->entry,
+                            d->groups[i], i, CVR_GROUPS_MOST);
     return CVR_OK;
 }
 

@@ -109,7 +109,7 @@ static const char *bad_dispatch(const cvr_dispatch *d, const cvr_device_info *in
     if (d->params_size > CVR_PARAMS_MOST || (d->params_size && !d->params)) return "params_size";
     if (d->n_constants > 64 || (d->n_constants && !d->constants)) return "n_constants";
     for (int i = 0; i < 3; i++) {
-        if (!d->groups[i]) return "groups";
+        if (!d->groups[i] || d->groups[i] > CVR_GROUPS_MOST) return "groups";
         if (!d->threads[i] || d->threads[i] > info->group_threads) return "threads";
         threads *= d->threads[i];
     }

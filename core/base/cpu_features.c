@@ -81,6 +81,7 @@ static bool has_word(const cpu_leaf *l, const char *word, size_t n) {
         {"avx512bw", zmm && (l->b7 & bit_AVX512BW)},
         {"avx512vl", zmm && (l->b7 & bit_AVX512VL)},
         {"avx512dq", zmm && (l->b7 & bit_AVX512DQ)},
+        {"avx_vnni", ymm && (l->a71 & (1u << 4))},
         {"avx512_bf16", zmm && (l->a71 & (1u << 5))},
         {"avx512_vnni", zmm && (l->c7 & (1u << 11))},
         {"amx_tile", amx && (l->d7 & (1u << 24))},

@@ -22,8 +22,9 @@ struct cvr_config {
     char origin[600];
 };
 
-static const char *const sections[] = {"run",   "backend", "model", "net",   "layers",  "data",   "augment", "train",
-                                       "optim", "sched",   "val",   "probe", "predict", "export", "log"};
+static const char *const sections[] = {"run",     "backend", "model", "net",        "layers", "data",
+                                       "augment", "train",   "optim", "sched",      "val",    "probe",
+                                       "predict", "export",  "quant", "compressed", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
 /* Settings that need no section on the command line. */
@@ -322,14 +323,16 @@ typedef struct printer {
     const char *section;
     bool origins;
     bool given;                 /* no defaults */
-    const cvr_setting *instead; /* or NULL */
+    const cvr_setting *instead; /* n_instead of them */
+    size_t n_instead;
 } printer;
 
 static void print_ini(void *ctx, const char *section, const char *key, const char *value, const char *origin) {
     printer *p = ctx;
     if (p->given && strcmp(origin, default_origin) == 0) return;
-    if (p->instead && strcmp(p->instead->section, section) == 0 && strcmp(p->instead->key, key) == 0)
-        value = p->instead->value;
+    for (size_t i = 0; i < p->n_instead; i++)
+        if (strcmp(p->instead[i].section, section) == 0 && strcmp(p->instead[i].key, key) == 0)
+            value = p->instead[i].value;
     if (p->section != section) cvr_text_add(p->out, "%s[%s]\n", p->section ? "\n" : "", section);
     p->section = section;
     if (p->origins) {
@@ -363,8 +366,8 @@ void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out) {
     each_setting(c, print_ini, &p);
 }
 
-void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, cvr_text *out) {
-    printer p = {.out = out, .instead = instead};
+void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, size_t n, cvr_text *out) {
+    printer p = {.out = out, .instead = instead, .n_instead = n};
     each_setting(c, print_ini, &p);
 }
 

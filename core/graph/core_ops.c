@@ -42,8 +42,9 @@ static void add_steps(const void *attrs, cvr_steps *s) {
 }
 
 static const cvr_elementwise_trait add_program = {sizeof add_program, add_steps, NULL};
+static const cvr_int8_trait add_int8 = {.struct_size = sizeof add_int8, .op = "add_int8", .activations = 3};
 CVR_DEFINE_TRAITS(add_traits, {CVR_TRAIT_ELEMENTWISE, &add_program}, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself},
-                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise})
+                  {CVR_TRAIT_COUNTS, &cvr_counts_elementwise}, {CVR_TRAIT_INT8, &add_int8})
 
 static const cvr_op_desc add_op = {.struct_size = sizeof add_op,
                                    .name = "add",

@@ -58,8 +58,8 @@ static int32_t refuse(const cvr_backend_desc *b, const char *wanted, const cvr_t
                         "UUID of one",
                         b->name, n_fit, wanted, fit->s);
     return cvr_fail(err, CVR_ERR_USAGE,
-                    "backend %s has these devices here: %.400s; backend.device=%.100s is none of them", b->name, all->s,
-                    wanted);
+                    "backend %s has these devices here: %.400s; backend.device=%.100s is none of them", b->name,
+                    all->s ? all->s : "none that can be used", wanted);
 }
 
 static int32_t find_by_name(const cvr_plugins *plugins, const cvr_backend_desc *b, const char *wanted, int64_t n,
@@ -89,15 +89,22 @@ static int32_t find_by_name(const cvr_plugins *plugins, const cvr_backend_desc *
     return status;
 }
 
+/* Where there is no device, the backend says why when it is asked for the first. */
+static int32_t refuse_none(const cvr_plugins *plugins, const cvr_backend_desc *b, cvr_error *err) {
+    cvr_device_info none;
+    cvr_error why = CVR_ERROR_INIT;
+    (void)cvr_backend_device_info(plugins, b, 0, &none, &why);
+    return cvr_fail(err, CVR_ERR_USAGE, "backend %s finds no device on this machine%s%.600s", b->name,
+                    why.message[0] ? ": " : "", why.message);
+}
+
 int32_t cvr_backend_find_device(const cvr_plugins *plugins, const cvr_backend_desc *b, const char *wanted,
                                 int64_t *device, cvr_error *err) {
     const int64_t n = cvr_backend_devices(plugins, b);
     const char *text = wanted && *wanted ? wanted : "0";
     const size_t length = strlen(text);
     *device = 0;
-    if (!n)
-        return cvr_fail(err, CVR_ERR_USAGE, "backend %s finds no device on this machine; `cvrun plugins -v` lists all",
-                        b->name);
+    if (!n) return refuse_none(plugins, b, err);
     if (length > 9 || strspn(text, "0123456789") != length) return find_by_name(plugins, b, text, n, device, err);
     *device = strtoll(text, NULL, 10);
     if (*device < n) return CVR_OK;

@@ -131,7 +131,7 @@ static bool makes_needed(const exporting *e, const ir_node *n) {
 
 /* A node whose inputs all are, and whose results are of one size whatever the batch. */
 static bool makes_constants(const exporting *e, const ir_node *n) {
-    bool all = n->op->mutates == 0;
+    bool all = n->op->mutates == 0 && !cvr_op_trait(n->op, CVR_TRAIT_STORED);
     for (uint32_t k = 0; k < n->n_inputs; k++) all = all && (!n->inputs[k] || e->constant[n->inputs[k]]);
     for (uint32_t k = 0; k < n->n_outputs; k++)
         for (uint32_t i = 0; i < CVR_MAX_RANK; i++) all = all && e->per_picture[n->outputs[k]][i] == 0;

@@ -40,28 +40,31 @@ static bool is_read_later(const cvr_program *p, const segment *s, cvr_value root
     return block < 0 || p->plan.blocks[block].last > p->nodes[s->first + s->n - 1].launch.index;
 }
 
-static int32_t map_values(cvr_program *p, segment *s, cvr_error *err) {
+/* All of a segment's values where they are, if the host sees all of them there. */
+static int32_t map_values(cvr_program *p, segment *s, bool *mapped, cvr_error *err) {
     const cvr_device *d = p->device;
-    for (size_t i = 0; i < s->n_values; i++) {
+    *mapped = d->backend->map != NULL;
+    for (size_t i = 0; i < s->n_values && *mapped; i++) {
         host_value *v = &s->values[i];
         void *host = NULL;
         CVR_TRY(CVR_CALL(d->backend, map, NULL, err, d->self, root_address(p, v->root), v->bytes, &host));
         v->address = host;
-        v->comes = v->goes = false;
+        *mapped = host != NULL;
     }
+    for (size_t i = 0; i < s->n_values && *mapped; i++) s->values[i].comes = s->values[i].goes = false;
     return CVR_OK;
 }
 
-static int32_t take_memory(cvr_program *p, segment *s, cvr_error *err) {
+static int32_t take_memory(cvr_program *p, segment *s, bool mapped, cvr_error *err) {
     uint64_t values = 0, workspace = 0;
-    for (size_t i = 0; i < s->n_values && !p->device->backend->map; i++) values += align_up(s->values[i].bytes, 64);
+    for (size_t i = 0; i < s->n_values && !mapped; i++) values += align_up(s->values[i].bytes, 64);
     for (size_t i = s->first; i < s->first + s->n; i++)
         if (p->nodes[i].plan->workspace > workspace) workspace = p->nodes[i].plan->workspace;
     s->memory = cvr_alloc_aligned(values + workspace + 64, 64);
     if (!s->memory) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory for what the device leaves to the host");
     char *at = s->memory;
     for (size_t i = s->first; i < s->first + s->n; i++) p->nodes[i].args.workspace = s->memory + values;
-    for (size_t i = 0; i < s->n_values && !p->device->backend->map; i++) {
+    for (size_t i = 0; i < s->n_values && !mapped; i++) {
         host_value *v = &s->values[i];
         v->address = at;
         v->goes = v->written && is_read_later(p, s, v->root);
@@ -71,9 +74,10 @@ static int32_t take_memory(cvr_program *p, segment *s, cvr_error *err) {
 }
 
 int32_t host_segment_bind(cvr_program *p, segment *s, cvr_error *err) {
+    bool mapped;
     CVR_TRY(find_values(p, s, err));
-    CVR_TRY(take_memory(p, s, err));
-    if (p->device->backend->map) CVR_TRY(map_values(p, s, err));
+    CVR_TRY(map_values(p, s, &mapped, err));
+    CVR_TRY(take_memory(p, s, mapped, err));
     for (size_t i = s->first; i < s->first + s->n; i++) {
         bound_node *b = &p->nodes[i];
         for (uint32_t k = 0; k < b->args.n_inputs + b->args.n_outputs; k++) {

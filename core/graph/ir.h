@@ -133,6 +133,8 @@ typedef struct store_request {
 } store_request;
 int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_error *err);
 void store_note_updated(cvr_store *s, size_t i);
+/* No graph reads the entry any more: no memory, in no file. */
+void store_replace(cvr_store *s, size_t i);
 /* Whether a layer of this name is built as in evaluation, since all of it is frozen. */
 bool store_freezes(const cvr_store *s, const char *scope);
 /* The stage of the model that a layer of this name belongs to, or "". */

@@ -305,6 +305,14 @@ static int32_t read_list(pass_list *l, cvr_plugins *plugins, const char *list, c
     return CVR_OK;
 }
 
+int32_t cvr_graph_pass(cvr_graph *g, const cvr_pass_desc *pass, const void *attrs, cvr_error *err) {
+    const listed_pass l = {pass, (void *)(uintptr_t)attrs};
+    const bool was_backward = g->in_backward;
+    const int32_t status = run_pass(g, &l, err);
+    g->in_backward = was_backward;
+    return status;
+}
+
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err) {
     pass_list l = {0};
     const bool was_backward = g->in_backward;

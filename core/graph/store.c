@@ -71,6 +71,11 @@ const cvr_store_entry *cvr_store_get(const cvr_store *s, size_t i) {
     return &s->entries[i].entry;
 }
 
+void store_replace(cvr_store *s, size_t i) {
+    s->entries[i].entry.role = CVR_STORE_REPLACED;
+    s->entries[i].entry.bytes = 0;
+}
+
 void store_note_updated(cvr_store *s, size_t i) {
     s->entries[i].entry.updated = 1;
 }
@@ -84,7 +89,7 @@ bool cvr_store_in_weights(const cvr_store_entry *e) {
 }
 
 bool cvr_store_in_checkpoint(const cvr_store_entry *e) {
-    return e->role != CVR_STORE_CONSTANT && e->role != CVR_STORE_GRADIENT;
+    return e->role != CVR_STORE_CONSTANT && e->role != CVR_STORE_GRADIENT && e->role != CVR_STORE_REPLACED;
 }
 
 void store_changed(cvr_store *s) {
@@ -161,7 +166,8 @@ static bool grow_table(cvr_store *s) {
 }
 
 static int32_t check_again(const stored *e, const store_request *r, cvr_error *err) {
-    const bool alike = e->entry.role == r->role || (e->entry.role == CVR_STORE_FROZEN && r->role == CVR_STORE_TRAINED);
+    const bool alike = e->entry.role == r->role || e->entry.role == CVR_STORE_REPLACED ||
+                       (e->entry.role == CVR_STORE_FROZEN && r->role == CVR_STORE_TRAINED);
     char was[160], is[160];
     if (same_shape(&e->entry.type, &r->type) && same_order(&e->entry.type, &r->type) && alike) return CVR_OK;
     print_shape(&e->entry.type, was, sizeof was);
@@ -242,8 +248,14 @@ static int32_t initial(const cvr_store *s, const stored *e, cvr_device *d, void 
         for (int64_t i = 0; i < n; i++) k[i] = (int64_t)e->init.a;
         return CVR_OK;
     }
-    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "parameter %s has type %s; f32 and i64 can be initialised", e->entry.name,
-                    cvr_dtype_name(e->entry.type.dtype));
+    const uint64_t size = cvr_dtype_size(e->entry.type.dtype);
+    if (size <= 4 && e->entry.type.dtype >= CVR_U8) { /* u8, i8, i32 */
+        const int32_t value = (int32_t)e->init.a;
+        for (int64_t i = 0; i < n; i++) memcpy((char *)host + (uint64_t)i * size, &value, size);
+        return CVR_OK;
+    }
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED, "parameter %s has type %s; f32 and whole numbers can be initialised",
+                    e->entry.name, cvr_dtype_name(e->entry.type.dtype));
 }
 
 /* ---- placing ---- */

@@ -32,8 +32,16 @@ static double unary_flops(const cvr_infer_args *a) {
     PROGRAM(name_, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_ONNX, &activation_##name_##_onnx})         \
     PROGRAM(name_##_backward, {CVR_TRAIT_PRECISION, &cvr_precision_first})
 
-ACTIVATION(relu)
-ACTIVATION(relu6)
+/* Of bounds, which are what quantising to u8 does. */
+static const cvr_int8_trait clamps = {
+    .struct_size = sizeof clamps, .activations = 1, .flags = CVR_INT8_SAME | CVR_INT8_CLAMP};
+#define CLAMP(name_)                                                                                                   \
+    PROGRAM(name_, {CVR_TRAIT_RECOMPUTE, &cvr_recompute_itself}, {CVR_TRAIT_ONNX, &activation_##name_##_onnx},         \
+            {CVR_TRAIT_INT8, &clamps})                                                                                 \
+    PROGRAM(name_##_backward, {CVR_TRAIT_PRECISION, &cvr_precision_first})
+
+CLAMP(relu)
+CLAMP(relu6)
 ACTIVATION(leaky_relu)
 ACTIVATION(sigmoid)
 ACTIVATION(tanh)

@@ -32,5 +32,11 @@ static int32_t write_transpose(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_op(o, "ConvTranspose", attrs, n, err);
 }
 
-CVR_ONNX_TRAITS(conv2d_traits, write_conv, cvr_traits_mixed_recompute)
+static const void *on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {
+        .struct_size = sizeof int8, .op = "conv2d_int8", .activations = 1, .weight = 2, .bias = 4};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
+}
+
+CVR_ONNX_TRAITS(conv2d_traits, write_conv, on_integers)
 CVR_ONNX_TRAITS(conv_transpose2d_traits, write_transpose, cvr_traits_mixed_recompute)

@@ -35,5 +35,11 @@ static int32_t write_matmul(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit2(o, "MatMul", in[0], in[1], &out, err);
 }
 
-CVR_ONNX_TRAITS(linear_traits, write_linear, cvr_traits_mixed_recompute)
+static const void *on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {
+        .struct_size = sizeof int8, .op = "linear_int8", .activations = 1, .weight = 2, .bias = 4};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
+}
+
+CVR_ONNX_TRAITS(linear_traits, write_linear, on_integers)
 CVR_ONNX_TRAITS(matmul_traits, write_matmul, cvr_traits_mixed)

@@ -99,6 +99,22 @@ static int32_t write_adaptive(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit2(o, "MatMul", half, columns, &out, err);
 }
 
-CVR_ONNX_TRAITS(pool_max_traits, write_max, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(pool_avg_traits, write_average, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(pool_adaptive_traits, write_adaptive, cvr_traits_mixed_recompute)
+static const void *max_on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {
+        .struct_size = sizeof int8, .op = "max_pool2d_int8", .activations = 1, .flags = CVR_INT8_SAME};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
+}
+
+static const void *average_on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {.struct_size = sizeof int8, .op = "avg_pool2d_int8", .activations = 1};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
+}
+
+static const void *adaptive_on_integers(const char *name) {
+    static const cvr_int8_trait int8 = {.struct_size = sizeof int8, .op = "adaptive_avg_pool2d_int8", .activations = 1};
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &int8 : cvr_traits_mixed_recompute(name);
+}
+
+CVR_ONNX_TRAITS(pool_max_traits, write_max, max_on_integers)
+CVR_ONNX_TRAITS(pool_avg_traits, write_average, average_on_integers)
+CVR_ONNX_TRAITS(pool_adaptive_traits, write_adaptive, adaptive_on_integers)

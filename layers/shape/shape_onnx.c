@@ -135,9 +135,14 @@ static int32_t write_merge(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit1(o, "Identity", x, &out, err);
 }
 
-CVR_ONNX_TRAITS(shape_reshape_traits, write_reshape, cvr_onnx_alone)
-CVR_ONNX_TRAITS(shape_permute_traits, write_permute, cvr_traits_mixed)
-CVR_ONNX_TRAITS(shape_concat_traits, write_concat, cvr_traits_mixed)
+static const void *mixed_moves(const char *name) {
+    const void *found = cvr_traits_mixed(name);
+    return found ? found : cvr_traits_moves(name);
+}
+
+CVR_ONNX_TRAITS(shape_reshape_traits, write_reshape, cvr_traits_moves)
+CVR_ONNX_TRAITS(shape_permute_traits, write_permute, mixed_moves)
+CVR_ONNX_TRAITS(shape_concat_traits, write_concat, mixed_moves)
 CVR_ONNX_TRAITS(shape_slice_traits, write_slice, cvr_traits_mixed)
 CVR_ONNX_TRAITS(shape_take_rows_traits, write_take_rows, cvr_onnx_alone)
 CVR_ONNX_TRAITS(shape_to_tokens_traits, write_to_tokens, cvr_onnx_alone)

@@ -58,7 +58,7 @@ void plot_tick_label(char label[32], double value, double step) {
     const int decimals = (int)fmax(0, -place_of_step);
     if (fabs(value) < step / 2) {
         (void)snprintf(label, 32, "0");
-    } else if (size >= 1e3 && size < 1e7 && step >= 1) {
+    } else if (size >= 1e3 && size < 1e6 && step >= 1) {
         whole_number(label, value);
     } else if (size >= 1e5 || decimals > 4) {
         (void)snprintf(label, 32, "%.*g", (int)fmin(floor(log10(size) + 1e-9) - place_of_step + 1, 8), value);

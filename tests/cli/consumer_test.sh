@@ -40,6 +40,21 @@ same runs/classify/cpu/weights/last.safetensors runs/classify/far/weights/last.s
 "$CVRUN" info small.ini backend.name=far | grep -q 'acme.swish .*far' || { "$CVRUN" info small.ini backend.name=far; fail "not the kernel for the device"; }
 "$CVRUN" train small.ini name=device backend.name=far backend.fallback=error backend.far_max_block=262144 >log.txt 2>&1 || { cat log.txt; fail "training with device code"; }
 same runs/classify/device/weights/last.safetensors runs/classify/cpu/weights/last.safetensors
+# the stranger's SPIR-V, beside his CPU kernel, under the validation layers
+if [ ! -e built/lib/cvrun/acme_swish_vulkan.so ]; then left_out "a stranger's SPIR-V" glslangValidator
+elif ! has_vulkan; then left_out "a stranger's SPIR-V" "a driver for Vulkan 1.3"
+else
+  show_vulkan
+  "$CVRUN" info small.ini backend.name=vulkan >info.txt
+  grep -q vulkan:acme.swish info.txt || { cat info.txt; fail "not the kernel for Vulkan"; }
+  validated=backend.vulkan_validation=sync
+  [ -e /usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json ] || validated=
+  "$CVRUN" train small.ini name=vulkan backend.name=vulkan backend.fallback=error $validated backend.vulkan_check=yes >log.txt 2>&1 ||
+    { cat log.txt; fail "training with SPIR-V"; }
+  paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/vulkan/steps.csv) | tail -n +2 |
+    awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and vulkan differ"
+  export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null
+fi
 paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/reference/steps.csv) | tail -n +2 |
   awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and reference differ"
 expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error

@@ -17,11 +17,12 @@ has 'fit = stretch model darknet' 'mosaic = p=0.5 degrees=0 translate=0 scale=0.
 expect 0 "" "$CVRUN" cfg model=classifier.cfg data.format=fake
 has 'task = classify model darknet' 'img_size = 32 model darknet' 'random_resize = min_size=32 max_size=65 model darknet' 'random_crop = 32 model darknet'
 
-# net KEY=VALUE...: v.cfg, yolov3.cfg with these lines at the end of [net]
+# net KEY=VALUE...: v.cfg, yolov3.cfg with these lines at the end of [net], in place of those with the same keys
 net() {
-  local lines
+  local lines keys
   lines=$(printf '%s\\n' "$@")
-  sed "0,/^\[convolutional\]/s//$lines[convolutional]/" "$golden/yolov3.cfg" >v.cfg
+  keys=$(printf '%s\n' "$@" | sed 's/=.*//' | paste -s -d '|' | sed 's/|/\\|/g')
+  sed -e "/^\($keys\)=/d" -e "0,/^\[convolutional\]/s//$lines[convolutional]/" "$golden/yolov3.cfg" >v.cfg
   expect 0 "" "$CVRUN" cfg r.ini model.name=v.cfg
 }
 # each policy is a scheduler that means the same, or is named; so is every other key that has no effect, once
@@ -45,6 +46,14 @@ net policy=sgdr sgdr_cycle=10
 grep -q 'v.cfg:.*`policy=sgdr` has no effect' err.txt || fail "cycles were not named"
 sed 's/^policy=.*/policy=often/' v.cfg >w.cfg
 expect 1 "policy=often: known are constant, steps" "$CVRUN" cfg r.ini model.name=w.cfg
+
+# of two lines the first counts, as in Darknet, and the other is named; a byte order mark is none of the file
+{ printf '\xef\xbb\xbf'; sed 's/^learning_rate=.*/&\nlearning_rate=7/' "$golden/yolov3.cfg"; } >v.cfg
+expect 0 "" "$CVRUN" cfg r.ini model.name=v.cfg
+has 'lr = 0.001 model darknet'
+grep -q '`learning_rate=7` has no effect here' err.txt || fail "the second of two lines was not named"
+sed '0,/^\[convolutional\]/s//[softmax]\n&/' "$golden/classifier.cfg" >w.cfg
+expect 1 "[softmax] is followed by other layers" "$CVRUN" cfg model=w.cfg data.format=fake
 
 # both ways: the same bytes after the header, and the same names
 expect 0 "" "$CVRUN" convert yolov3.weights a.safetensors cfg=yolov3.cfg
@@ -137,7 +146,7 @@ for p, (h, w) in enumerate([(300, 400), (100, 72), (51, 97), (60, 90), (64, 64)]
 PY
 cp "$golden/yolov3.cfg" .
 for p in 0 1 2 3; do
-  expect 0 "" "$CVRUN" predict model=yolov3.cfg weights=yolov3.weights model.num_classes=3 source=l$p.png predict.conf=0 predict.save=no predict.out=l$p
+  expect 0 "" "$CVRUN" predict model=yolov3.cfg weights=yolov3.weights source=l$p.png predict.conf=0 predict.save=no predict.out=l$p
 done
 # pictures of the network's own size share a batch with them
 mkdir mixed && cp l2.png l4.png mixed/ && echo '2 0.5 0.5 0.5 0.5' | tee mixed/l2.txt >mixed/l4.txt

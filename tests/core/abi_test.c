@@ -28,6 +28,7 @@
 #include <cvr/plugin/ops/optim.h>
 #include <cvr/plugin/ops/peak.h>
 #include <cvr/plugin/ops/pool.h>
+#include <cvr/plugin/ops/quant.h>
 #include <cvr/plugin/ops/resize.h>
 #include <cvr/plugin/ops/roi_math.h>
 #include <cvr/plugin/ops/shape.h>

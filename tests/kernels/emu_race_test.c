@@ -1,64 +1,16 @@
 /*
- * Device kernels on `emu` in every order of threads and size of subgroups: the same bits. And that a race would be
- * seen: each barrier of each kernel here is left out in turn, which must change bits or be refused in some order.
+ * Device kernels on `emu` in every order of threads and size of subgroups: the same bits. And that a race would be seen:
+ * each barrier of each kernel here is left out in turn, which must change bits or be refused in some order. What is
+ * computed stands in emu_op_cases.c and emu_detect_cases.c, of which each makes a test.
  */
 #include "device/ops/device_ops.h"
 #include "emu/emu_record.h"
+#include "emu_case.h"
 #include <criterion/criterion.h>
-#include <cvr/plugin/ops/activation.h>
-#include <cvr/plugin/ops/arith.h>
-#include <cvr/plugin/ops/conv.h>
-#include <cvr/plugin/ops/norm.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define MOST_OPS 256u
-#define MOST_TENSORS 8u
-
-/* An op on tensors of random numbers. Ranks of 0 end the lists. */
-typedef struct tensor_shape {
-    uint32_t rank;
-    int64_t shape[4];
-} tensor_shape;
-
-typedef struct emu_case {
-    const char *op;
-    const void *attrs;
-    tensor_shape inputs[MOST_TENSORS], outputs[4];
-    const char *const kernels[4]; /* whose barriers are left out */
-} emu_case;
-
-static const cvr_conv2d_attrs conv = {{1, 1}, {1, 1}, {1, 1}, 1};
-static const cvr_conv2d_backward_weight_attrs conv_weight = {{{1, 1}, {1, 1}, {1, 1}, 1}, {3, 3}};
-static const cvr_batch_norm2d_attrs norm = {0.1, 1e-5};
-
-static const cvr_softmax_attrs last_axis = {1};
-static const cvr_layer_norm_attrs layer = {1, 2, 1e-5};
-static const cvr_reduce_attrs over_last = {1, {1}, 0};
-static const cvr_conv2d_attrs depthwise = {{1, 1}, {1, 1}, {1, 1}, 5};
-static const cvr_conv2d_backward_weight_attrs depthwise_weight = {{{1, 1}, {1, 1}, {1, 1}, 5}, {3, 3}};
-
-static const emu_case cases[] = {
-    {"softmax", &last_axis, {{2, {3, 300}}}, {{2, {3, 300}}}, {"rows_softmax"}},
-    {"layer_norm", &layer, {{2, {3, 300}}, {1, {300}}, {1, {300}}}, {{2, {3, 300}}, {1, {3}}, {1, {3}}}, {"rows_norm"}},
-    {"sum", &over_last, {{2, {5, 700}}}, {{1, {5}}}, {"reduce"}},
-    {"conv2d", &depthwise, {{4, {1, 5, 9, 9}}, {4, {5, 1, 3, 3}}}, {{4, {1, 5, 9, 9}}}, {NULL}},
-    {"conv2d_backward_weight",
-     &depthwise_weight,
-     {{4, {1, 5, 9, 9}}, {4, {1, 5, 9, 9}}},
-     {{4, {5, 1, 3, 3}}},
-     {"depthwise_weight"}},
-    {"conv2d", &conv, {{4, {1, 5, 9, 9}}, {4, {66, 5, 3, 3}}, {1, {66}}}, {{4, {1, 66, 9, 9}}}, {"product"}},
-    {"conv2d_backward_weight",
-     &conv_weight,
-     {{4, {2, 3, 24, 24}}, {4, {2, 4, 24, 24}}},
-     {{4, {4, 3, 3, 3}}},
-     {"product", "columns_finish"}},
-    {"batch_norm2d",
-     &norm,
-     {{4, {3, 40, 6, 7}}, {1, {40}}, {1, {40}}},
-     {{4, {3, 40, 6, 7}}, {1, {40}}, {1, {40}}},
-     {"columns", "columns_finish"}},
-};
 
 /* ---- what `emu` registers ---- */
 
@@ -100,31 +52,68 @@ static const cvr_host host = {.struct_size = sizeof host, .alloc = take_memory, 
 /* ---- one case, recorded ---- */
 
 typedef struct recorded {
-    cvr_tensor tensors[2 * MOST_TENSORS];
-    const cvr_tensor *in[MOST_TENSORS];
-    cvr_tensor *out[MOST_TENSORS];
+    cvr_tensor tensors[2 * EMU_CASE_TENSORS];
+    const cvr_tensor *in[EMU_CASE_TENSORS];
+    cvr_tensor *out[EMU_CASE_TENSORS];
     void *workspace;
+    uint64_t workspace_bytes;
     emu_list list;
     emu_group *group;
     uint32_t n_in, n_out;
 } recorded;
 
 static size_t bytes_of(const cvr_tensor *t) {
-    return (size_t)cvr_numel(t->rank, t->shape) * sizeof(float);
+    return (size_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
 }
 
-static cvr_tensor tensor_of(const tensor_shape *s, uint32_t seed) {
-    cvr_tensor t = {.struct_size = sizeof t, .dtype = CVR_F32, .rank = s->rank, .shape = {1, 1, 1, 1, 1, 1}};
+/* From 0 to before 1. */
+static float next_number(uint32_t *seed) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return (float)(*seed >> 8) * (1.0f / 16777216.0f);
+}
+
+/* The far corner of a box is as far again from the near one, and a pixel. */
+static void fill_boxes(const cvr_tensor *t, const emu_tensor *s, uint32_t seed) {
+    float *box = t->data;
+    const size_t n = bytes_of(t) / sizeof *box;
+    for (size_t i = 0; i < n; i++) {
+        const float far = s->kind == EMU_CASE_FAR_BOXES && 2 * i >= n ? 10 : 1, x = far * s->high * next_number(&seed);
+        box[i] = i % 4 > 1 ? box[i - 2] + 0.3f * x + 1 : x;
+    }
+}
+
+static void fill_tensor(const cvr_tensor *t, const emu_tensor *s, uint32_t seed) {
+    const bool plain = s->low == 0 && s->high == 0;
+    const float low = plain ? -1 : s->low, high = plain ? 1 : s->high;
+    for (size_t i = 0; i < bytes_of(t) / cvr_dtype_size(t->dtype); i++) {
+        const float x = low + (high - low) * next_number(&seed);
+        if (t->dtype == CVR_I32)
+            ((int32_t *)t->data)[i] = (int32_t)floorf(x);
+        else if (t->dtype == CVR_I64)
+            ((int64_t *)t->data)[i] = (int64_t)floorf(x);
+        else if (t->dtype == CVR_U8)
+            ((uint8_t *)t->data)[i] = (uint8_t)x;
+        else
+            ((float *)t->data)[i] = x;
+    }
+}
+
+static cvr_tensor tensor_of(const emu_tensor *s, uint32_t seed) {
+    static const uint32_t types[] = {CVR_F32, CVR_I32, CVR_I64, CVR_U8, CVR_F32, CVR_F32};
+    cvr_tensor t = {.struct_size = sizeof t, .dtype = types[s->kind], .rank = s->rank, .shape = {1, 1, 1, 1, 1, 1}};
     memcpy(t.shape, s->shape, s->rank * sizeof *t.shape);
     if (t.rank == 4) t.pixel_stride = t.shape[1];
-    float *x = take_memory(&host, bytes_of(&t), 64);
-    cr_assert(x);
-    for (size_t i = 0; i < bytes_of(&t) / sizeof *x; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        x[i] = (float)(seed >> 8) * (1.0f / 8388608.0f) - 1.0f;
-    }
-    t.data = x;
+    t.data = take_memory(&host, bytes_of(&t) + 64, 64);
+    cr_assert(t.data);
+    if (s->kind >= EMU_CASE_BOXES)
+        fill_boxes(&t, s, seed);
+    else
+        fill_tensor(&t, s, seed);
     return t;
+}
+
+static bool is_there(const emu_tensor *s) {
+    return s->rank || s->scalar;
 }
 
 static void record_case(recorded *c, const emu_case *what) {
@@ -132,14 +121,14 @@ static void record_case(recorded *c, const emu_case *what) {
     const cvr_kernel_desc *k = kernel_of(what->op);
     cvr_error err = CVR_ERROR_INIT;
     memset(c, 0, sizeof *c);
-    for (const tensor_shape *s = what->inputs; s->rank; s++) {
+    for (const emu_tensor *s = what->inputs; is_there(s); s++) {
         c->tensors[c->n_in] = tensor_of(s, c->n_in);
         c->in[c->n_in] = &c->tensors[c->n_in];
         c->n_in++;
     }
-    for (const tensor_shape *s = what->outputs; s->rank; s++) {
-        c->tensors[MOST_TENSORS + c->n_out] = tensor_of(s, 99);
-        c->out[c->n_out] = &c->tensors[MOST_TENSORS + c->n_out];
+    for (const emu_tensor *s = what->outputs; is_there(s); s++) {
+        c->tensors[EMU_CASE_TENSORS + c->n_out] = tensor_of(s, 99);
+        c->out[c->n_out] = &c->tensors[EMU_CASE_TENSORS + c->n_out];
         c->n_out++;
     }
     const cvr_signature sig = {.struct_size = sizeof sig,
@@ -150,6 +139,7 @@ static void record_case(recorded *c, const emu_case *what) {
                                .n_outputs = c->n_out};
     const uint64_t bytes = k->workspace ? k->workspace(&sig) : 0;
     c->workspace = take_memory(&host, bytes + 64, 64);
+    c->workspace_bytes = bytes;
     const cvr_kernel_args args = {.struct_size = sizeof args,
                                   .attrs = what->attrs,
                                   .inputs = c->in,
@@ -165,7 +155,7 @@ static void record_case(recorded *c, const emu_case *what) {
 }
 
 static void clear_case(recorded *c) {
-    for (uint32_t i = 0; i < 2 * MOST_TENSORS; i++) free(c->tensors[i].data);
+    for (uint32_t i = 0; i < 2 * EMU_CASE_TENSORS; i++) free(c->tensors[i].data);
     free(c->workspace);
     emu_list_clear(&c->list);
     emu_group_destroy(&c->group);
@@ -173,14 +163,15 @@ static void clear_case(recorded *c) {
 
 /* ---- what is said of it ---- */
 
-/* All outputs, one behind the other; NULL where the run was refused. */
-static float *results_of(recorded *c, const emu_settings *s, size_t *n) {
+/* All outputs and the workspace, one behind the other; NULL where the run was refused. */
+static char *results_of(recorded *c, const emu_settings *s, size_t *n) {
     cvr_error err = CVR_ERROR_INIT;
-    *n = 0;
+    *n = c->workspace_bytes;
     for (uint32_t i = 0; i < c->n_out; i++) {
         memset(c->out[i]->data, 0xff, bytes_of(c->out[i]));
         *n += bytes_of(c->out[i]);
     }
+    memset(c->workspace, 0, c->workspace_bytes); /* numbers of rows that are never written name row 0 */
     if (emu_list_run(&c->list, c->group, s, &err) != CVR_OK) return NULL;
     char *all = malloc(*n), *to = all;
     cr_assert(all);
@@ -188,13 +179,14 @@ static float *results_of(recorded *c, const emu_settings *s, size_t *n) {
         memcpy(to, c->out[i]->data, bytes_of(c->out[i]));
         to += bytes_of(c->out[i]);
     }
-    return (float *)(void *)all;
+    memcpy(to, c->workspace, c->workspace_bytes);
+    return all;
 }
 
 /* Whether the results are other ones, or none. */
-static bool differs(recorded *c, const emu_settings *s, const float *want) {
+static bool differs(recorded *c, const emu_settings *s, const char *want) {
     size_t n;
-    float *have = results_of(c, s, &n);
+    char *have = results_of(c, s, &n);
     const bool other = !have || memcmp(have, want, n) != 0;
     free(have);
     return other;
@@ -202,29 +194,38 @@ static bool differs(recorded *c, const emu_settings *s, const float *want) {
 
 static const uint32_t subgroups[] = {1, 8, 32, 64};
 
-static float *plain_results(recorded *c) {
+/* Floats that nobody wrote are NaN. */
+static void check_written(const cvr_tensor *t) {
+    const float *x = t->data;
+    for (size_t i = 0; t->dtype == CVR_F32 && i < bytes_of(t) / sizeof *x; i++)
+        cr_assert(x[i] == x[i], "result %zu was not written", i);
+}
+
+static char *plain_results(recorded *c) {
     size_t n;
-    float *want = results_of(c, &(emu_settings){.order = EMU_FORWARD, .subgroup = 32}, &n);
+    char *want = results_of(c, &(emu_settings){.order = EMU_FORWARD, .subgroup = 32}, &n);
     cr_assert(want);
-    for (size_t i = 0; i < n / sizeof *want; i++) cr_assert(want[i] == want[i], "result %zu was not written", i);
+    for (uint32_t i = 0; i < c->n_out; i++) check_written(c->out[i]);
     return want;
 }
 
+/* ---- the tests ---- */
+
 Test(emu_race, same_bits_in_every_order) {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < n_emu_cases; i++) {
         static recorded c;
-        record_case(&c, &cases[i]);
-        float *want = plain_results(&c);
+        record_case(&c, &emu_cases[i]);
+        char *want = plain_results(&c);
         for (uint32_t order = EMU_FORWARD; order <= EMU_SHUFFLED; order++)
             for (size_t s = 0; s < 4; s++)
                 cr_assert(!differs(&c, &(emu_settings){.order = order, .subgroup = subgroups[s]}, want),
-                          "%s: order %u, subgroups of %u", cases[i].op, order, subgroups[s]);
+                          "%s: order %u, subgroups of %u", emu_cases[i].op, order, subgroups[s]);
         free(want);
         clear_case(&c);
     }
 }
 
-static bool is_missed(recorded *c, const float *want, const char *kernel, uint32_t place) {
+static bool is_missed(recorded *c, const char *want, const char *kernel, uint32_t place) {
     bool seen = false;
     for (uint32_t order = EMU_FORWARD; order <= EMU_SHUFFLED && !seen; order++)
         seen =
@@ -234,19 +235,46 @@ static bool is_missed(recorded *c, const float *want, const char *kernel, uint32
 
 Test(emu_race, a_barrier_that_is_left_out_is_missed) {
     uint32_t n = 0;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < n_emu_cases; i++) {
         static recorded c;
-        record_case(&c, &cases[i]);
-        float *want = plain_results(&c);
-        for (size_t k = 0; cases[i].kernels[k]; k++) {
-            const cvr_emu_entry *e = emu_list_entry(&c.list, cases[i].kernels[k]);
-            cr_assert(e, "%s: no dispatch of %s", cases[i].op, cases[i].kernels[k]);
+        record_case(&c, &emu_cases[i]);
+        char *want = plain_results(&c);
+        for (size_t k = 0; emu_cases[i].kernels[k]; k++) {
+            const cvr_emu_entry *e = emu_list_entry(&c.list, emu_cases[i].kernels[k]);
+            cr_assert(e, "%s: no dispatch of %s", emu_cases[i].op, emu_cases[i].kernels[k]);
             for (uint32_t place = 0; place < e->n_barriers; place++, n++)
-                cr_assert(is_missed(&c, want, e->name, place), "%s: nobody misses barrier %u of %s", cases[i].op, place,
-                          e->name);
+                cr_assert(is_missed(&c, want, e->name, place), "%s: nobody misses barrier %u of %s", emu_cases[i].op,
+                          place, e->name);
         }
         free(want);
         clear_case(&c);
     }
     cr_assert_geq(n, 12);
+}
+
+/* Numbers that no count, class or match is. */
+static void make_hostile(const cvr_tensor *t, uint32_t seed) {
+    static const int64_t odd[] = {INT64_MIN, -3, -1, 0, 1, 1 << 20, INT32_MAX, INT64_C(1) << 40, INT64_MAX};
+    const size_t n = sizeof odd / sizeof *odd;
+    for (size_t i = 0; i < bytes_of(t) / cvr_dtype_size(t->dtype); i++) {
+        const int64_t v = odd[(size_t)(next_number(&seed) * (float)n) % n];
+        if (t->dtype == CVR_I64) ((int64_t *)t->data)[i] = v;
+        if (t->dtype == CVR_I32) ((int32_t *)t->data)[i] = (int32_t)v;
+        if (t->dtype == CVR_F32 && i % 5 == 0) ((float *)t->data)[i] = v < 0 ? NAN : INFINITY;
+    }
+}
+
+/* Kernels cannot refuse: they have to stay within their tensors, which the address sanitizer sees, and to end. */
+Test(emu_race, hostile_numbers_stay_inside) {
+    for (size_t i = 0; i < n_emu_cases; i++)
+        for (uint32_t seed = 1; seed < 4; seed++) {
+            static recorded c;
+            size_t n;
+            record_case(&c, &emu_cases[i]);
+            for (uint32_t k = 0; k < c.n_in; k++) make_hostile(c.in[k], seed + k);
+            char *have = results_of(&c, &(emu_settings){.order = EMU_FORWARD, .subgroup = 32}, &n);
+            cr_assert(have, "%s", emu_cases[i].op);
+            free(have);
+            clear_case(&c);
+        }
 }

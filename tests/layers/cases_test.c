@@ -25,6 +25,16 @@ Test(cases, f32) {
     run_all((agree_what){.relative = AGREE_F32}, isas, 3);
 }
 
+/* Networks of 8-bit integers: packs of their own, whose integers are the reference's. */
+Test(cases, int8) {
+    static const char *const isas[] = {"base", "cpu_int8_avx2", "cpu_int8_avxvnni", "cpu_int8_vnni"};
+    agree_what what = {.backend = "cpu", .family = "quant", .relative = AGREE_F32};
+    for (size_t i = 0; i < 4; i++)
+        if (!i || !left_out(isas[i])) what.isas[what.n_isas++] = isas[i];
+    const size_t complaints = agree_all(&what);
+    cr_assert_eq(complaints, 0, "%zu draws fail", complaints);
+}
+
 /* Activations in bf16, without an instruction for their products, and with all that the machine has. */
 Test(cases, bf16) {
     static const char *const isas[] = {"base", "cpu_avx2", AGREE_ALL};
@@ -55,6 +65,11 @@ Test(packs, cpu_base) {
 }
 Test(packs, cpu_avx2) {
     is_used("cpu_avx2", "cpu_avx2", false, 0.5);
+}
+Test(packs, cpu_int8) {
+    is_used("cpu_int8_base", "base", false, 0.3);
+    is_used("cpu_int8_avx2", "cpu_int8_avx2", false, 0.3);
+    is_used("cpu_int8_vnni", "cpu_int8_vnni", false, 0.3);
 }
 Test(packs, cpu_avx512) {
     is_used("cpu_avx512", "cpu_avx512", false, 0.5);

@@ -264,4 +264,24 @@ PARAMS(depthwise_params) {
 };
 #define depthwise_weight_params depthwise_params
 
+    /* ---- int8.k: x (n,height,width,channels) u8, y (n,rows,columns,made) u8 ---- */
+
+#define INT8_QUANTIZE 0u
+#define INT8_DEQUANTIZE 1u
+#define INT8_PRODUCT 2u /* convolutions and dense layers */
+#define INT8_ADD 3u
+#define INT8_LARGEST 4u
+#define INT8_MEAN 5u
+#define INT8_MEAN_ADAPTIVE 6u
+
+PARAMS(int8_params) {
+    u64 x, b, scale, bias, y; /* b: weights i8, or what is added; scale, bias: of each channel that is made, 0: none */
+    u32 count, height, width, rows, columns, channels, made;
+    u32 depth, filters; /* channels of a filter; filters of a group */
+    u32 kernel[2], stride[2], padding[2], dilation[2];
+    i32 x_zero, y_zero, lowest;
+    f32 x_scale, y_scale, factor_x, factor_b, offset; /* the last three: of sums */
+    u32 divisor, counts_padding, row, unused;        /* row: elements with one scale */
+};
+
 #endif

@@ -5,9 +5,11 @@
 #define MOST_GROUPS_A_ROW 32768u /* every device has rows of so many */
 
 static const device_op *const families[] = {
-    device_elementwise_ops, device_sum_ops,     device_norm_ops, device_product_ops, device_shape_ops,
-    device_arith_ops,       device_pool_ops,    device_rows_ops, device_mask_ops,    device_update_ops,
-    device_attention_ops,   device_picture_ops, device_loss_ops, device_clip_ops,    device_class_loss_ops};
+    device_elementwise_ops, device_sum_ops,         device_norm_ops, device_product_ops,  device_shape_ops,
+    device_arith_ops,       device_pool_ops,        device_rows_ops, device_mask_ops,     device_update_ops,
+    device_attention_ops,   device_picture_ops,     device_loss_ops, device_clip_ops,     device_class_loss_ops,
+    device_box_ops,         device_index_ops,       device_rank_ops, device_row_loss_ops, device_roi_ops,
+    device_yolo_ops,        device_region_loss_ops, device_int8_ops};
 
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err) {
     for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
@@ -44,6 +46,18 @@ int32_t device_supports_f32(const cvr_signature *sig, uint32_t first, uint32_t l
         if (sig->inputs[i] && sig->inputs[i]->dtype != CVR_F32)
             return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "input %u is %s, and f32 is wanted", i,
                             cvr_dtype_name(sig->inputs[i]->dtype));
+    return device_supports(sig, reason);
+}
+
+int32_t device_supports_floats(const cvr_signature *sig, uint64_t any, int follows, cvr_error *reason) {
+    for (uint32_t i = 0; i < sig->n_inputs + sig->n_outputs; i++) {
+        const int is_input = i < sig->n_inputs;
+        const cvr_tensor *t = is_input ? sig->inputs[i] : sig->outputs[i - sig->n_inputs];
+        if (!t || (t->dtype != CVR_BF16 && t->dtype != CVR_F16)) continue;
+        if (is_input ? (any >> i & 1) : (follows && i == sig->n_inputs)) continue;
+        return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "%s %u is %s, and f32 is wanted", is_input ? "input" : "output",
+                        is_input ? i : i - sig->n_inputs, cvr_dtype_name(t->dtype));
+    }
     return device_supports(sig, reason);
 }
 

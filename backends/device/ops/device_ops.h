@@ -11,7 +11,9 @@
 #include <cvr/plugin/ops/elementwise.h>
 #include <cvr/plugin/plugin.h>
 
+#include "../kernels/detect_params.h"
 #include "../kernels/device_params.h"
+#include "../kernels/loss_params.h"
 
 /* One op; the fields are those of cvr_kernel_desc. */
 typedef struct device_op {
@@ -29,7 +31,8 @@ typedef struct device_op {
 extern const device_op device_elementwise_ops[], device_norm_ops[], device_sum_ops[], device_product_ops[],
     device_shape_ops[], device_arith_ops[], device_pool_ops[], device_rows_ops[], device_mask_ops[],
     device_update_ops[], device_attention_ops[], device_picture_ops[], device_loss_ops[], device_clip_ops[],
-    device_class_loss_ops[];
+    device_class_loss_ops[], device_box_ops[], device_index_ops[], device_rank_ops[], device_row_loss_ops[],
+    device_roi_ops[], device_yolo_ops[], device_region_loss_ops[], device_int8_ops[];
 
 /* Registers all of them as kernels of a backend. */
 int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const char *payload_kind, cvr_error *err);
@@ -37,7 +40,12 @@ int32_t device_add_kernels(const cvr_registrar *r, const char *backend, const ch
 extern const cvr_code device_code_elementwise, device_code_columns, device_code_columns_finish, device_code_product,
     device_code_copy, device_code_reduce, device_code_pool_max, device_code_pool_average, device_code_rows_softmax,
     device_code_rows_norm, device_code_rows_entropy, device_code_mask, device_code_update, device_code_resize,
-    device_code_gather, device_code_peak, device_code_depthwise, device_code_depthwise_weight, device_code_rows_focal;
+    device_code_gather, device_code_peak, device_code_depthwise, device_code_depthwise_weight, device_code_rows_focal,
+    device_code_anchors, device_code_boxes, device_code_match_boxes, device_code_index_rows, device_code_sort,
+    device_code_top_k, device_code_sample_rows, device_code_nms, device_code_sim_ota, device_code_scores,
+    device_code_row_counts, device_code_row_loss, device_code_box_loss, device_code_hard_rows, device_code_overlap,
+    device_code_lovasz, device_code_hard_targets, device_code_yolo, device_code_yolo_loss, device_code_roi,
+    device_code_int8;
 
 /* ---- what `supports` says ---- */
 
@@ -45,6 +53,9 @@ extern const cvr_code device_code_elementwise, device_code_columns, device_code_
 int32_t device_supports(const cvr_signature *sig, cvr_error *reason);
 /* Besides, the inputs from `first` on to `last` are f32 where they are there: weights and statistics. */
 int32_t device_supports_f32(const cvr_signature *sig, uint32_t first, uint32_t last, cvr_error *reason);
+
+/* Besides, all floats are f32, but for inputs whose bit in `any` is set, and output 0 with `follows`. */
+int32_t device_supports_floats(const cvr_signature *sig, uint64_t any, int follows, cvr_error *reason);
 
 /* ---- recording ---- */
 
@@ -167,6 +178,22 @@ uint64_t device_rows_groups(const rows_params *p, uint32_t width);
 /* ROWS_SOFTMAX and so on, along the last axis. y may be x or b. `lse`: where the logarithms of the sums go, or NULL. */
 int32_t device_softmax_run(const cvr_recorder *r, const cvr_tensor *x, const cvr_tensor *b, const cvr_tensor *y,
                            uint32_t what, const cvr_tensor *lse, cvr_error *err);
+
+/* ---- keys in order (sort.c) ---- */
+
+/* Segments of n keys (u32), in a workspace. */
+typedef struct device_sort {
+    uint64_t keys;   /* (segments,n): to be filled before, and sorted after */
+    uint64_t values; /* (segments,n): then, for each key, which of its segment it was */
+    uint64_t spare_keys, spare_values, counts;
+    uint32_t segments, n, chunks, reserved;
+} device_sort;
+
+/* Where its parts lie, from `at` on, and how many bytes they are. `at` may be 0 to learn that. */
+device_sort device_sort_of(uint32_t segments, uint32_t n, uint64_t at);
+uint64_t device_sort_bytes(uint32_t segments, uint32_t n);
+/* Rising order; equal keys stay in theirs. */
+int32_t device_sort_run(const device_sort *s, const cvr_recorder *r, cvr_error *err);
 
 /* ---- programs (elementwise.c) ---- */
 

@@ -84,8 +84,8 @@ void cvr_config_leave(cvr_config *c, const char *section, const char *file);
 int32_t cvr_config_finish(const cvr_config *c, cvr_error *err);
 /* Every effective setting: as config.ini (origins = false), or a line each with its origin. */
 void cvr_config_print(const cvr_config *c, bool origins, cvr_text *out);
-/* As config.ini, in which one setting has another value; `instead` may be NULL. */
-void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, cvr_text *out);
+/* As config.ini, in which n settings have other values. */
+void cvr_config_print_with(const cvr_config *c, const cvr_setting *instead, size_t n, cvr_text *out);
 /* The settings that are not defaults, as a recipe. */
 void cvr_config_print_given(const cvr_config *c, cvr_text *out);
 void cvr_config_print_json(const cvr_config *c, cvr_text *out);

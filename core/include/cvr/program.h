@@ -65,6 +65,7 @@ typedef struct cvr_store cvr_store;
 #define CVR_STORE_CONSTANT 4u  /* follows from the recipe, as anchors do: in no file */
 #define CVR_STORE_OPTIMIZER 5u /* state that belongs to a parameter: in checkpoints only */
 #define CVR_STORE_AVERAGE 6u   /* the running mean of another entry: in checkpoints, and in weights in its stead */
+#define CVR_STORE_REPLACED 8u  /* no graph reads it, as another took its place: no memory, in no file */
 #define CVR_STORE_GRADIENT 7u  /* gradients that are added up until the next update: in no file */
 
 #define CVR_NEVER UINT32_MAX
@@ -180,6 +181,11 @@ int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err);
 /* Runs the registered passes of a stage (CVR_PASS_*) that a list names, with their settings: "auto" stands for all that
  * are not opt-in, "none" for none; "auto, acme.count(limit=3)". */
 int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_error *err);
+/* Runs one pass, which need not be registered, with its settings as they are. */
+int32_t cvr_graph_pass(cvr_graph *g, const cvr_pass_desc *pass, const void *attrs, cvr_error *err);
+/* Drops all nodes that no output depends on; parameters and buffers that nothing reads then are CVR_STORE_REPLACED,
+ * also in graphs that are built later. */
+int32_t cvr_graph_drop_unread(cvr_graph *g, cvr_error *err);
 /* Values of the forward pass that are recomputed in the backward pass instead of being kept for it. */
 typedef struct cvr_recompute {
     size_t candidates, dropped; /* that could be, and that are */

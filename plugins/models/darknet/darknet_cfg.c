@@ -96,6 +96,10 @@ int32_t darknet_cfg_parse(const cvr_host *host, const char *path, const char *by
                           cvr_error *err) {
     *out = (darknet_cfg){.host = host, .path = path};
     if (n > DARKNET_MOST_BYTES) return darknet_cfg_fail(out, 0, err, "is larger than 1 MiB; is this a network?");
+    if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) { /* the mark that Windows' editors put before UTF-8 */
+        bytes += 3;
+        n -= 3;
+    }
     if (n && memchr(bytes, 0, (size_t)n)) return darknet_cfg_fail(out, 0, err, "is no text; give a .cfg file");
     CVR_TRY(give_memory(out, n, err));
     if (n) memcpy(out->text, bytes, (size_t)n);
@@ -145,12 +149,14 @@ void darknet_cfg_close(darknet_cfg *c) {
 
 /* ---- values ---- */
 
+/* Of several the first one counts, as in Darknet; the others are told of. */
 const darknet_option *darknet_cfg_find(const darknet_cfg *c, const darknet_section *s, const char *key) {
     const darknet_option *found = NULL;
     for (uint32_t i = s->first; i < s->first + s->count; i++)
         if (strcmp(c->options[i].key, key) == 0) {
             c->options[i].used = 1;
-            found = &c->options[i];
+            c->options[i].ignored |= found != NULL;
+            if (!found) found = &c->options[i];
         }
     return found;
 }
@@ -239,7 +245,6 @@ static int is_number(const char *text, double x) {
     return end != text && !*end && number == x;
 }
 
-/* Of several the last one counts. */
 void darknet_cfg_ignore(const darknet_cfg *c, const darknet_section *s, const char *key) {
     const darknet_option *o = darknet_cfg_find(c, s, key);
     if (o) c->options[o - c->options].ignored = 1;

@@ -171,12 +171,22 @@ static int32_t mark_classifier(darknet_plan *p, cvr_error *err) {
                             "[convolutional], [avgpool] and [softmax]");
 }
 
+/* The task has the softmax of a classifier's end; there is none for other places. */
+static int32_t check_softmax(const darknet_plan *p, cvr_error *err) {
+    for (uint32_t i = 0; i + 1 < p->n_layers; i++)
+        if (p->layers[i].kind == DARKNET_SOFTMAX && p->layers[i + 1].kind != DARKNET_COST)
+            return darknet_cfg_fail(&p->cfg, p->layers[i].line, err,
+                                    "[softmax] is followed by other layers, where cvrun has none; put it at the end");
+    return CVR_OK;
+}
+
 static int32_t read_all(darknet_plan *p, cvr_error *err) {
     p->layers = p->cfg.host->alloc(p->cfg.host, p->cfg.n_sections * sizeof *p->layers, 64);
     if (!p->layers) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     CVR_TRY(read_net(p, err));
     CVR_TRY(read_layers(p, err));
     if (!p->n_layers) return darknet_cfg_fail(&p->cfg, p->cfg.sections[0].line, err, "there is no layer after [net]");
+    CVR_TRY(check_softmax(p, err));
     for (uint32_t i = 0; i < p->n_heads; i++) CVR_TRY(mark_head(p, &p->heads[i], err));
     return p->n_heads ? CVR_OK : mark_classifier(p, err);
 }
@@ -192,6 +202,14 @@ int32_t darknet_plan_open(const cvr_host *host, const char *path, darknet_plan *
     memset(out, 0, sizeof *out);
     CVR_TRY(darknet_cfg_open(host, path, &out->cfg, err));
     return read_all(out, err);
+}
+
+int64_t darknet_plan_classes(const darknet_plan *p) {
+    uint32_t i = p->n_layers;
+    if (p->n_heads) return p->heads[0].classes;
+    while (i > 0)
+        if (p->layers[--i].feeds_result) return p->layers[i].filters;
+    return 0;
 }
 
 void darknet_plan_close(darknet_plan *p) {

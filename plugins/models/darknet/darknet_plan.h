@@ -94,6 +94,9 @@ void darknet_plan_close(darknet_plan *p);
 /* What sides of pictures must be multiples of. */
 int64_t darknet_plan_stride(const darknet_plan *p);
 
+/* How many classes the file's own network tells apart. */
+int64_t darknet_plan_classes(const darknet_plan *p);
+
 /* Whether what layer i gives goes anywhere but to the head behind it. */
 int32_t darknet_plan_shares(const darknet_plan *p, uint32_t i);
 

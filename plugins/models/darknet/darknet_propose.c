@@ -30,6 +30,7 @@ static int is_later(const darknet_plan *p) {
 static void tell_pictures(telling *t, const darknet_plan *p) {
     const int64_t side = p->net.width > p->net.height ? p->net.width : p->net.height;
     darknet_tell(t, "run.task", "%s", p->n_heads ? "detect" : "classify");
+    darknet_tell(t, "model.num_classes", "%lld", (long long)darknet_plan_classes(p));
     if (side > 0) darknet_tell(t, "data.img_size", "%lld", (long long)side);
     if (p->n_heads)
         darknet_tell(t, "data.fit", "%s", is_later(p) && !p->net.letter_box ? "stretch" : "letterbox_aligned");

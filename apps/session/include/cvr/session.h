@@ -19,6 +19,8 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_EVALUATION 2u /* validation data and graph */
 #define CVR_FOR_PREDICTION 4u /* no data; classes come from the recipe or the run folder */
 #define CVR_FOR_DATA 16u      /* the data that training needs, and no network: for looking at every sample */
+/* As CVR_FOR_EVALUATION; and training data, made as validation makes its own, for cvr_session_compress. */
+#define CVR_FOR_COMPRESSION 64u
 /* With CVR_FOR_TRAINING: where nobody says which data, no error, but CVR_FOR_PREDICTION, planned for one picture. */
 #define CVR_DATA_IF_GIVEN 32u
 #define CVR_FOR_SETTINGS 8u /* only settings: nothing but plugins is opened */
@@ -186,6 +188,33 @@ int32_t cvr_session_check_tiles(const cvr_session *s, int64_t tile, double overl
 /* Writes the network, or its weights alone, as [export] says, for a session that was opened for prediction; `path` gets
  * where. */
 int32_t cvr_session_export(cvr_session *s, char *path, size_t size, cvr_error *err);
+
+/* ---- compression ---- */
+
+typedef struct cvr_compress_options {
+    const char *folder; /* a run folder, with a folder `weights` in it, that gets weights and plan */
+    /* What the compressor has to say for the table at the end. */
+    void (*note)(void *ctx, const char *what, const char *text);
+    void *ctx;
+} cvr_compress_options;
+typedef struct cvr_compress_result {
+    int64_t pictures, of; /* that it looked at; that the data has */
+    const char *by;       /* the compressor's name */
+} cvr_compress_result;
+#define CVR_PLAN_FILE "plan.txt"
+/* By quant.method, for a session that was opened for compression, which is of no other use afterwards. */
+int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result,
+                             cvr_error *err);
+
+/* What the network costs for so many pictures at a time. */
+typedef struct cvr_session_cost {
+    double seconds; /* of a run, the median */
+    double macs;    /* of a picture */
+    uint64_t planned_bytes;
+    int64_t int8_nodes, nodes; /* that take or give u8; all */
+} cvr_session_cost;
+/* For a session that was opened for evaluation; pictures are black. */
+int32_t cvr_session_cost_of(cvr_session *s, int64_t pictures, cvr_session_cost *out, cvr_error *err);
 
 /* ---- weights ---- */
 

@@ -91,7 +91,8 @@ typedef struct cvr_backend_desc {
     uint32_t n_attrs;
     const cvr_attr_desc *const *attrs; /* keys of its own in [backend]; packed for `open` */
     int64_t (*device_count)(const cvr_host *host);
-    /* What a device is, without opening it. Texts live as long as the plugin. */
+    /* What a device is, without opening it. Texts live as long as the plugin. Where there are none, the error for
+     * device 0 says why. */
     int32_t (*device_info)(const cvr_host *host, int64_t device, cvr_device_info *out, cvr_error *err);
     int32_t (*open)(const cvr_host *host, int64_t device, const void *attrs, void **self, cvr_error *err);
     void (*close)(void *self);
@@ -115,7 +116,8 @@ typedef struct cvr_backend_desc {
     void (*discard)(void *self, void *recording);
     /* Until that ticket is done. */
     int32_t (*wait)(void *self, uint64_t ticket, cvr_error *err);
-    /* Optional. Where the host sees device memory without copies, for a node that runs on the host; until `free`. */
+    /* Optional. Where the host sees device memory without copies, for a node that runs on the host; until `free`. NULL
+     * in *host, with CVR_OK, where it does not: the core then copies. */
     int32_t (*map)(void *self, void *address, uint64_t bytes, void **host, cvr_error *err);
     /* Optional, both or none: host memory that transfers will come from, again and again. */
     int32_t (*pin)(void *self, void *host, uint64_t bytes, cvr_error *err);

@@ -48,7 +48,8 @@ typedef struct cvr_code {
     uint64_t n_bytes;
 } cvr_code;
 
-#define CVR_PARAMS_MOST 4096u /* bytes of a dispatch's parameters */
+#define CVR_PARAMS_MOST 4096u  /* bytes of a dispatch's parameters */
+#define CVR_GROUPS_MOST 65535u /* groups along each axis of a grid: what every device can do */
 
 /* Needs nothing of this node's dispatch (fill, copy) just before it: the two may run at the same time. */
 #define CVR_DISPATCH_CONCURRENT 1u
@@ -67,9 +68,9 @@ typedef struct cvr_dispatch {
     const uint32_t *constants;
     uint32_t n_constants;
     uint32_t flags;        /* CVR_DISPATCH_* */
-    uint32_t groups[3];    /* a grid that is larger than the device's limit is for the backend to cut */
+    uint32_t groups[3];    /* CVR_GROUPS_MOST along each axis, at most */
     uint32_t threads[3];   /* of a group */
-    uint32_t shared_bytes; /* of dynamic shared memory */
+    uint32_t shared_bytes; /* of dynamic shared memory; 0 for SPIR-V, which says itself what it shares */
     uint32_t subgroup;     /* the size that the code needs; 0: any */
 } cvr_dispatch;
 

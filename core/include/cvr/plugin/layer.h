@@ -98,7 +98,9 @@ typedef struct cvr_model_desc {
      * Tells the settings of other sections that this network is used with: "run.task", and any of [data], [augment],
      * [train], [optim], [sched], [val] and [predict]. Each holds where neither recipe nor command line nor published
      * weights say otherwise; of [augment] only where the recipe has no line there, of [optim] and [sched] only where it
-     * names no other. Paths are absolute. The key "" sets nothing: it is a remark for who trains. NULL: nothing.
+     * names no other. Paths are absolute. The key "" sets nothing: it is a remark for who trains. "model.num_classes"
+     * is how many classes the file has, and counts where neither data nor recipe says how many there are. NULL:
+     * nothing.
      */
     int32_t (*proposes)(const void *attrs, cvr_propose_fn each, void *ctx, cvr_error *err);
     /* Files whose names have this ending are networks of this model, "cfg": model.name may then be such a file, which

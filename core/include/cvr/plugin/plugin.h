@@ -14,6 +14,7 @@
 #include "backend.h"
 #include "bf16.h"
 #include "codec.h"
+#include "compressor.h"
 #include "data.h"
 #include "device.h"
 #include "elementwise_steps.h"
@@ -42,23 +43,24 @@ extern "C" {
 #define CVR_PLUGIN_SYMBOL "cvr_plugin_query"
 
 /* Kinds that the registrar takes, and the struct that `desc` is. */
-#define CVR_KIND_OP "cvr.op/1"               /* cvr_op_desc */
-#define CVR_KIND_KERNEL "cvr.kernel/1"       /* cvr_kernel_desc */
-#define CVR_KIND_LAYER "cvr.layer/1"         /* cvr_layer_desc */
-#define CVR_KIND_MODEL "cvr.model/1"         /* cvr_model_desc */
-#define CVR_KIND_TASK "cvr.task/1"           /* cvr_task_desc */
-#define CVR_KIND_OPTIMIZER "cvr.optimizer/1" /* cvr_optimizer_desc */
-#define CVR_KIND_SCHEDULER "cvr.scheduler/1" /* cvr_scheduler_desc */
-#define CVR_KIND_GRADIENT "cvr.gradient/1"   /* cvr_gradient_desc */
-#define CVR_KIND_PASS "cvr.pass/1"           /* cvr_pass_desc */
-#define CVR_KIND_AUGMENT "cvr.augment/1"     /* cvr_augment_desc */
-#define CVR_KIND_DATASET "cvr.dataset/1"     /* cvr_dataset_desc */
-#define CVR_KIND_FIELD "cvr.field/1"         /* cvr_field_kind */
-#define CVR_KIND_CODEC "cvr.codec/1"         /* cvr_codec_desc */
-#define CVR_KIND_WEIGHTS "cvr.weights/1"     /* cvr_weights_desc */
-#define CVR_KIND_EXPORTER "cvr.exporter/1"   /* cvr_exporter_desc */
-#define CVR_KIND_REPORTER "cvr.reporter/1"   /* cvr_reporter_desc */
-#define CVR_KIND_BACKEND "cvr.backend/1"     /* cvr_backend_desc */
+#define CVR_KIND_OP "cvr.op/1"                 /* cvr_op_desc */
+#define CVR_KIND_KERNEL "cvr.kernel/1"         /* cvr_kernel_desc */
+#define CVR_KIND_LAYER "cvr.layer/1"           /* cvr_layer_desc */
+#define CVR_KIND_MODEL "cvr.model/1"           /* cvr_model_desc */
+#define CVR_KIND_TASK "cvr.task/1"             /* cvr_task_desc */
+#define CVR_KIND_OPTIMIZER "cvr.optimizer/1"   /* cvr_optimizer_desc */
+#define CVR_KIND_SCHEDULER "cvr.scheduler/1"   /* cvr_scheduler_desc */
+#define CVR_KIND_GRADIENT "cvr.gradient/1"     /* cvr_gradient_desc */
+#define CVR_KIND_PASS "cvr.pass/1"             /* cvr_pass_desc */
+#define CVR_KIND_AUGMENT "cvr.augment/1"       /* cvr_augment_desc */
+#define CVR_KIND_DATASET "cvr.dataset/1"       /* cvr_dataset_desc */
+#define CVR_KIND_FIELD "cvr.field/1"           /* cvr_field_kind */
+#define CVR_KIND_CODEC "cvr.codec/1"           /* cvr_codec_desc */
+#define CVR_KIND_WEIGHTS "cvr.weights/1"       /* cvr_weights_desc */
+#define CVR_KIND_EXPORTER "cvr.exporter/1"     /* cvr_exporter_desc */
+#define CVR_KIND_COMPRESSOR "cvr.compressor/1" /* cvr_compressor_desc */
+#define CVR_KIND_REPORTER "cvr.reporter/1"     /* cvr_reporter_desc */
+#define CVR_KIND_BACKEND "cvr.backend/1"       /* cvr_backend_desc */
 
 /* add() copies what it is given, deeply. All that a plugin adds takes effect when `load` returns CVR_OK, or none of it
  * does. */

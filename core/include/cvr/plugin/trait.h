@@ -88,6 +88,34 @@ typedef struct cvr_counts_trait {
     uint64_t padded;  /* bit i: output i then is, too */
 } cvr_counts_trait;
 
+/* ---- "cvr.trait.int8/1" ---- */
+
+/*
+ * What the op becomes in a quantised network (ops/quant.h), where its activations are u8. `op` does the same on
+ * integers: its attributes are a cvr_requant and behind it this op's own; its inputs are this op's, with the scales of
+ * the weight's rows, f32 (O), behind the weight. It gives what this op's output 0 is, as u8; the op must not be used
+ * for its other outputs. `op` NULL: this op itself takes u8.
+ */
+#define CVR_TRAIT_INT8 "cvr.trait.int8/1"
+#define CVR_INT8_SAME 1u  /* moves or chooses elements: the output has the inputs' scale, which they share */
+#define CVR_INT8_CLAMP 2u /* a lower or upper bound: behind another op it is what quantising that one's output does */
+typedef struct cvr_int8_trait {
+    uint64_t struct_size;
+    const char *op;
+    uint64_t activations; /* bit i: input i is one */
+    uint64_t weight;      /* the bit of the weight, (O, ...), i8 with a scale a row; 0: none */
+    uint64_t bias;        /* the bit of the bias (O), i32; 0: none. It is the last input, behind the weight. */
+    uint64_t flags;       /* CVR_INT8_* */
+} cvr_int8_trait;
+
+/* ---- "cvr.trait.stored/1" ---- */
+
+/* What the op makes of parameters alone is not computed before an export: the file has the parameters and the op. */
+#define CVR_TRAIT_STORED "cvr.trait.stored/1"
+typedef struct cvr_stored_trait {
+    uint64_t struct_size;
+} cvr_stored_trait;
+
 /* ---- writing them ---- */
 
 /* One trait of an op; for the list below, not for others to read. */
@@ -134,6 +162,18 @@ static inline const void *cvr_traits_mixed_f32(const char *name) {
     return strcmp(name, CVR_TRAIT_PRECISION) == 0 ? &cvr_precision_none : NULL;
 }
 
+/* Of ops that move u8 as they move f32, whose input 0, or all inputs, they move. */
+static const cvr_int8_trait cvr_int8_moves = {sizeof(cvr_int8_trait), NULL, ~(uint64_t)0, 0, 0, CVR_INT8_SAME};
+static const cvr_stored_trait cvr_stored = {sizeof(cvr_stored_trait)};
+
+static inline const void *cvr_traits_moves(const char *name) {
+    return strcmp(name, CVR_TRAIT_INT8) == 0 ? &cvr_int8_moves : NULL;
+}
+
+static inline const void *cvr_traits_stored(const char *name) {
+    return strcmp(name, CVR_TRAIT_STORED) == 0 ? &cvr_stored : cvr_traits_mixed_f32(name);
+}
+
 static inline const void *cvr_traits_column_sum(const char *name) {
     return strcmp(name, CVR_TRAIT_COLUMN_SUM) == 0 ? &cvr_column_sum : cvr_traits_mixed_f32(name);
 }
@@ -146,6 +186,8 @@ CVR_STATIC_ASSERT(sizeof(cvr_precision_trait) == 16, "cvr_precision_trait has pa
 CVR_STATIC_ASSERT(sizeof(cvr_recompute_trait) == 16, "cvr_recompute_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_multi_tensor_trait) == 24, "cvr_multi_tensor_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_counts_trait) == 24, "cvr_counts_trait has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_int8_trait) == 48, "cvr_int8_trait has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_stored_trait) == 8, "cvr_stored_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_column_sum_trait) == 8, "cvr_column_sum_trait has padding");
 
 #endif

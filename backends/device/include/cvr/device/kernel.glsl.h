@@ -135,20 +135,39 @@ void store2_u32(u64 a, u64 i, u32 v[2]) {
 #define rint_f roundEven
 #define abs_f abs
 
-/* Drivers divide to within 2.5 ulp: one step of Newton's, by fused multiply and add, makes that the nearest number. */
+/*
+ * Drivers divide to within 2.5 ulp, and take square roots no more exactly; fma may be two roundings. What they give is
+ * corrected with whole numbers, which are exact everywhere, and without branches, which take drivers long to compile.
+ * Denormal numbers are left to the driver.
+ *
+ * a / b: mantissas p and q of 24 bits, n = p / q * 2^23, which has 24 bits, and what is left of p * 2^23. That is a few
+ * times q, so 32 bits of it are enough.
+ */
 f32 div_f(f32 a, f32 b) {
-    precise f32 q = a / b;
-    precise f32 r = fma(-q, b, a);
-    precise f32 better = q + r / b;
-    const u32 e = bits_of(q) >> 23u & 0xffu;
-    return e == 0u || e >= 254u ? q : better;
+    const u32 x = bits_of(a), y = bits_of(b), ex = x >> 23u & 0xffu, ey = y >> 23u & 0xffu;
+    const u32 m = (x & 0x7fffffu) | 0x800000u, q = (y & 0x7fffffu) | 0x800000u, less = m < q ? 1u : 0u, p = m << less;
+    const i32 e = i32(ex) - i32(ey) + 127 - i32(less);
+    const bool usual = ex - 1u < 254u && ey - 1u < 254u && e > 0 && e < 255;
+    u32 n = u32(f32(p) / f32(q) * 8388608.0f);
+    i32 rest = i32((p << 23u) - n * q);
+    i32 more = i32(floor(f32(rest) / f32(q)));
+    n += u32(more), rest -= more * i32(q);
+    more = rest < 0 ? -1 : rest >= i32(q) ? 1 : 0;
+    n += u32(more), rest = 2 * (rest - more * i32(q)) - i32(q);
+    n += rest > 0 || (rest == 0 && (n & 1u) != 0u) ? 1u : 0u;
+    return usual ? float_of(((x ^ y) & 0x80000000u) + (u32(e - 1) << 23u) + n) : a / b;
 }
-f32 sqrt_f(f32 x) {
-    precise f32 s = sqrt(x);
-    precise f32 r = fma(-s, s, x);
-    precise f32 better = s + r / (2.0f * s);
-    const u32 e = bits_of(s) >> 23u & 0xffu;
-    return e == 0u || e == 255u ? s : better;
+/* n = the root of p * 2^23, where p is the mantissa that goes with an even exponent. (n + 1)^2 = n^2 + 2 n + 1. */
+f32 sqrt_f(f32 a) {
+    const u32 x = bits_of(a), ex = x >> 23u, odd = (ex & 1u) ^ 1u, p = ((x & 0x7fffffu) | 0x800000u) << odd;
+    u32 n = u32(sqrt(f32(p) * 8388608.0f));
+    i32 rest = i32((p << 23u) - n * n);
+    i32 more = i32(floor(f32(rest) / f32(2u * n)));
+    rest -= more * (i32(2u * n) + more), n += u32(more);
+    more = rest < 0 ? -1 : rest > i32(2u * n) ? 1 : 0;
+    rest -= more * (i32(2u * n) + more), n += u32(more);
+    n += rest > i32(n) ? 1u : 0u;
+    return ex - 1u < 254u ? float_of((((ex - odd + 127u) >> 1u) - 1u << 23u) + n) : sqrt(a);
 }
 u32 mul_hi(u32 a, u32 b) {
     u32 high, low;

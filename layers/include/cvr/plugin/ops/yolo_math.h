@@ -84,32 +84,34 @@ typedef struct cvr_yolo_objects {
     int64_t count;
 } cvr_yolo_objects;
 
-/* IoU of a width and height with an anchor's, one on the other. */
-static inline double cvr_yolo_shape_iou(const double *side, const double *anchor) {
-    const double both = (side[0] < anchor[0] ? side[0] : anchor[0]) * (side[1] < anchor[1] ? side[1] : anchor[1]);
-    return both / (side[0] * side[1] + anchor[0] * anchor[1] - both);
+/* IoU of a width and height with an anchor's, one on the other. Seats are found in f32, as Darknet does, so that a
+ * device which has no more finds the same ones. */
+static inline float cvr_yolo_shape_iou(const float *side, const double *anchor) {
+    const float w = (float)anchor[0], h = (float)anchor[1];
+    const float both = (side[0] < w ? side[0] : w) * (side[1] < h ? side[1] : h);
+    return both / (side[0] * side[1] + w * h - both);
 }
 
 /* Of an object: the anchor of the network that fits best, the first of equal ones, and its cell. -1: it counts for
  * nothing. */
 typedef struct cvr_yolo_seat {
     int64_t anchor, cell;
-    double side[2]; /* pixels */
+    float side[2]; /* pixels */
 } cvr_yolo_seat;
 
 static inline cvr_yolo_seat cvr_yolo_seat_of(const cvr_yolo_loss_attrs *a, const cvr_yolo_map *m, const float *box) {
     cvr_yolo_seat s = {-1, -1, {0, 0}};
-    double best = -1;
+    float best = -1;
     int64_t at[2];
     for (int k = 0; k < 2; k++) {
-        const double whole = (double)m->size[1 - k], centre = ((double)box[k] + box[k + 2]) / 2 / whole;
-        s.side[k] = (double)box[k + 2] - box[k];
-        if (!(s.side[k] >= 0.001 * whole && centre >= 0 && centre < 1)) return s;
-        at[k] = (int64_t)(centre * (double)m->cells[1 - k]);
+        const float whole = m->size[1 - k], centre = 0.5f * (box[k] + box[k + 2]) / whole;
+        s.side[k] = box[k + 2] - box[k];
+        if (!(s.side[k] >= 0.001f * whole && centre >= 0 && centre < 1)) return s;
+        at[k] = (int64_t)(centre * (float)m->cells[1 - k]);
         if (at[k] >= m->cells[1 - k]) at[k] = m->cells[1 - k] - 1; /* where the product was rounded up */
     }
-    for (int64_t i = 0; i < a->n_anchors; i++) {
-        const double iou = cvr_yolo_shape_iou(s.side, &a->anchors[2 * i]);
+    for (int64_t i = 0; i < a->n_anchors / 2; i++) {
+        const float iou = cvr_yolo_shape_iou(s.side, &a->anchors[2 * i]);
         if (!(iou > best)) continue;
         best = iou;
         s.anchor = i;
@@ -124,7 +126,7 @@ static inline int64_t cvr_yolo_row_of(const cvr_yolo_loss_attrs *a, const cvr_yo
     const int64_t anchor = a->mask[i];
     if (s->anchor < 0) return -1;
     if (anchor == s->anchor ||
-        (a->iou_thresh < 1 && cvr_yolo_shape_iou(s->side, &a->anchors[2 * anchor]) > a->iou_thresh))
+        (a->iou_thresh < 1 && cvr_yolo_shape_iou(s->side, &a->anchors[2 * anchor]) > (float)a->iou_thresh))
         return s->cell * m->each + i;
     return -1;
 }
@@ -324,6 +326,6 @@ static inline cvr_yolo_objects cvr_yolo_objects_of(const cvr_kernel_args *a, int
 
 CVR_STATIC_ASSERT(sizeof(cvr_yolo_map) == 72, "cvr_yolo_map has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_yolo_objects) == 24, "cvr_yolo_objects has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_yolo_seat) == 32, "cvr_yolo_seat has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_yolo_seat) == 24, "cvr_yolo_seat has padding");
 
 #endif

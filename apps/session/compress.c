@@ -1,0 +1,283 @@
+/*
+ * What the session does for a compressor (cvr/plugin/compressor.h): calibration data through the network with values
+ * as outputs, the metric of what it has made so far, and in the end weights and plan in a run folder.
+ */
+#include "session_parts.h"
+#include <math.h>
+
+#define MOST_PROGRAMS 16
+
+/* Numbers of a parameter of the compressed network. */
+typedef struct kept_tensor {
+    char *name;
+    void *logical;
+} kept_tensor;
+
+typedef struct compressing {
+    cvr_compression api;
+    cvr_session *s;
+    const cvr_compress_options *o;
+    kept_tensor *tensors;
+    size_t n, capacity;
+    char *plan;
+    double before; /* the metric of the network as it was; NAN: not measured yet */
+    int64_t pictures, of;
+} compressing;
+
+/* ---- numbers and plan ---- */
+
+static int32_t take_tensor(const cvr_compression *c, const char *name, const cvr_type *type, const void *memory,
+                           cvr_error *err) {
+    compressing *k = c->ctx;
+    const uint64_t bytes = (uint64_t)cvr_numel(type->rank, type->shape) * cvr_dtype_size(type->dtype);
+    size_t i = 0;
+    void *logical = cvr_alloc_aligned(bytes + 8, 64);
+    if (!logical) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_to_logical(type, memory, logical);
+    while (i < k->n && strcmp(k->tensors[i].name, name) != 0) i++;
+    if (i == k->n) {
+        kept_tensor *more = cvr_grow(k->tensors, k->n, &k->capacity, sizeof *more);
+        if (more) k->tensors = more;
+        char *copy = more ? cvr_strdup(name) : NULL;
+        if (!copy) {
+            cvr_free(logical);
+            return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        }
+        more[k->n++] = (kept_tensor){.name = copy};
+    }
+    cvr_free(k->tensors[i].logical);
+    k->tensors[i].logical = logical;
+    return CVR_OK;
+}
+
+static int32_t take_plan(const cvr_compression *c, const char *text, cvr_error *err) {
+    compressing *k = c->ctx;
+    char *copy = cvr_strdup(text);
+    if (!copy) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    cvr_free(k->plan);
+    k->plan = copy;
+    return CVR_OK;
+}
+
+static int32_t take_note(const cvr_compression *c, const char *what, const char *text, cvr_error *err) {
+    const compressing *k = c->ctx;
+    (void)err;
+    k->o->note(k->o->ctx, what, text);
+    return CVR_OK;
+}
+
+/* Everything that was given, for the parameters that graphs have declared by now. */
+static int32_t write_tensors(const compressing *k, cvr_error *err) {
+    cvr_store *store = k->s->net.store;
+    CVR_TRY(cvr_store_place(store, k->s->net.device, err));
+    for (size_t i = 0; i < k->n; i++) {
+        const int64_t at = cvr_store_find(store, k->tensors[i].name);
+        if (at >= 0) CVR_TRY(cvr_store_write(store, (size_t)at, k->tensors[i].logical, err));
+    }
+    return CVR_OK;
+}
+
+/* ---- probes ---- */
+
+typedef struct probing {
+    const compressing *k;
+    const cvr_probe *probe;
+    net_program *programs[MOST_PROGRAMS]; /* for sizes of batches */
+    cvr_arena *arenas[MOST_PROGRAMS];
+    size_t n;
+} probing;
+
+static int32_t program_of(probing *p, const cvr_batch *b, net_program **out, cvr_error *err) {
+    run_network *net = &p->k->s->net;
+    const program_key key = {.purpose = PROGRAM_PREDICT, .batch = b->view.n, .canvas = b->canvas};
+    for (size_t i = 0; i < p->n; i++) {
+        const program_key *is = &p->programs[i]->key;
+        *out = p->programs[i];
+        if (is->batch == key.batch && is->canvas.height == key.canvas.height && is->canvas.width == key.canvas.width)
+            return CVR_OK;
+    }
+    if (p->n == MOST_PROGRAMS)
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED, "calibration pictures have more than %d sizes; set data.img_size",
+                        MOST_PROGRAMS);
+    CVR_TRY(net_program_plan(net, &key, out, err));
+    p->programs[p->n++] = *out;
+    CVR_TRY(write_tensors(p->k, err));
+    CVR_TRY(cvr_arena_create(&p->arenas[p->n - 1], net->device, &(*out)->program, 1, 0, err));
+    return cvr_program_bind((*out)->program, p->arenas[p->n - 1], err);
+}
+
+static int32_t show_value(const probing *p, const net_program *program, int32_t slot, cvr_error *err) {
+    const cvr_type *t = cvr_program_slot_type(program->program, slot);
+    const uint64_t bytes = (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
+    cvr_tensor x = {.struct_size = sizeof x,
+                    .dtype = t->dtype,
+                    .rank = t->rank,
+                    .pixel_stride = t->rank == 4 ? t->shape[1] : 0,
+                    .data = cvr_alloc_aligned(bytes + 8, 64)};
+    memcpy(x.shape, t->shape, sizeof x.shape);
+    memcpy(x.order, t->order, sizeof x.order);
+    if (!x.data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    int32_t status = cvr_program_read(program->program, slot, x.data, err);
+    if (status == CVR_OK) status = p->probe->see(p->probe->ctx, cvr_program_slot_name(program->program, slot), &x, err);
+    cvr_free(x.data);
+    return status;
+}
+
+static int32_t look_at(probing *p, const cvr_batch *b, cvr_error *err) {
+    const net_scalars zero = {0};
+    const size_t n = strlen(p->probe->prefix);
+    net_program *program;
+    const char *name;
+    CVR_TRY(program_of(p, b, &program, err));
+    CVR_TRY(net_program_run(program, &b->view, &zero, err));
+    for (int32_t slot = 0; (name = cvr_program_slot_name(program->program, slot)); slot++)
+        if (strncmp(name, p->probe->prefix, n) == 0) CVR_TRY(show_value(p, program, slot, err));
+    return CVR_OK;
+}
+
+static void calibration_options(const cvr_session *s, cvr_batches_options *o) {
+    data_batch_options(&s->data, &s->set, s->plugins, CVR_SPLIT_TRAIN, o);
+    o->limit = s->set.quant->pictures;
+    o->batch = s->set.quant->batch < o->limit ? s->set.quant->batch : o->limit;
+}
+
+static int32_t look_at_all(probing *p, cvr_error *err) {
+    cvr_batches_options o;
+    cvr_batches *batches;
+    cvr_batch b;
+    int32_t status;
+    calibration_options(p->k->s, &o);
+    CVR_TRY(data_suggest_skip(&p->k->s->set, cvr_batches_create(&batches, &o, err), err));
+    CVR_TRY_OUT(cvr_batches_begin(batches, 0, 0, err));
+    for (uint64_t i = 0; !p->probe->batches || i < p->probe->batches; i++) {
+        CVR_TRY_OUT(cvr_batches_next(batches, &b, err));
+        if (b.view.n == 0) break;
+        CVR_TRY_OUT(look_at(p, &b, err));
+    }
+out:
+    cvr_batches_destroy(&batches);
+    return data_suggest_skip(&p->k->s->set, status, err);
+}
+
+static int32_t run_probe(const cvr_compression *c, const cvr_probe *probe, cvr_error *err) {
+    compressing *k = c->ctx;
+    probing p = {.k = k, .probe = probe};
+    network_rewriting *w = &k->s->net.rewriting;
+    w->probe = probe;
+    const int32_t status = look_at_all(&p, err);
+    w->probe = NULL;
+    for (size_t i = 0; i < p.n; i++) {
+        net_program_destroy(&p.programs[i]);
+        cvr_arena_destroy(&p.arenas[i]);
+    }
+    return status;
+}
+
+/* ---- the metric ---- */
+
+static int32_t measure_network(cvr_session *s, double *value, cvr_error *err) {
+    const cvr_task_desc *task = s->set.task;
+    const char *wanted = *s->set.val->metric ? s->set.val->metric : task->best_metric;
+    const bool lower =
+        strncmp(wanted, "loss", 4) == 0 || (task->lower_is_better && strcmp(wanted, task->best_metric) == 0);
+    const cvr_evaluate_options how = {0};
+    cvr_metrics m = {0};
+    int32_t status = cvr_evaluate(s, &how, &m, err);
+    *value = (double)NAN;
+    for (size_t i = 0; i < m.n; i++)
+        if (strcmp(m.names[i], wanted) == 0) *value = lower ? -m.values[i] : m.values[i];
+    cvr_metrics_clear(&m);
+    if (status == CVR_OK && isnan(*value))
+        status = cvr_fail(err, CVR_ERR_UNSUPPORTED, "the metric %s cannot be measured on the validation data", wanted);
+    return status;
+}
+
+/* The programs that evaluation has are of one network; they are made anew for the other. */
+static int32_t measure_rewritten(compressing *k, double *value, cvr_error *err) {
+    run_network *net = &k->s->net;
+    network_forget_programs(net);
+    net->rewriting = (network_rewriting){.compressor = k->s->set.method, .plan = k->plan};
+    int32_t status = session_plan_evaluation(k->s, err);
+    if (status == CVR_OK) status = write_tensors(k, err);
+    if (status == CVR_OK) status = measure_network(k->s, value, err);
+    network_forget_programs(net);
+    net->rewriting = (network_rewriting){0};
+    return status;
+}
+
+static int32_t measure(const cvr_compression *c, double *before, double *after, cvr_error *err) {
+    compressing *k = c->ctx;
+    if (!k->plan) return cvr_fail(err, CVR_ERR_PLUGIN, "there is no plan to measure yet");
+    if (isnan(k->before)) CVR_TRY(measure_network(k->s, &k->before, err));
+    *before = k->before;
+    return measure_rewritten(k, after, err);
+}
+
+/* ---- all of it ---- */
+
+/* Weights and plan of the network that came of it; nothing that was replaced is among them. */
+static int32_t write_files(compressing *k, cvr_error *err) {
+    run_network *net = &k->s->net;
+    char *weights = cvr_fs_join(k->o->folder, "weights/best.safetensors"),
+         *plan = cvr_fs_join(k->o->folder, CVR_PLAN_FILE);
+    int32_t status;
+    CVR_TRY_OUT(weights && plan ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
+    network_forget_programs(net);
+    net->rewriting = (network_rewriting){.compressor = k->s->set.method, .plan = k->plan, .alone = true};
+    CVR_TRY_OUT(session_plan_evaluation(k->s, err));
+    CVR_TRY_OUT(write_tensors(k, err));
+    CVR_TRY_OUT(cvr_session_save_weights(k->s, weights, err));
+    status = cvr_fs_write(plan, k->plan, strlen(k->plan), err);
+out:
+    cvr_free(weights);
+    cvr_free(plan);
+    return status;
+}
+
+int32_t session_check_method(const cvr_session *s, cvr_error *err) {
+    const char *name = s->set.quant->method;
+    const void *desc;
+    if (!s->set.method) {
+        (void)cvr_plugins_find(s->plugins, CVR_KIND_COMPRESSOR, name, &desc, err);
+        return cvr_config_blame(s->set.config, "quant", "method", cvr_fail_as(err, CVR_ERR_USAGE), err);
+    }
+    if (strcmp(s->set.method->section, "quant") == 0) return CVR_OK;
+    return cvr_config_blame(s->set.config, "quant", "method",
+                            cvr_fail(err, CVR_ERR_USAGE, "quant.method = %s: that does not quantise", name), err);
+}
+
+/* How many pictures there are, as far as quant.pictures goes. */
+static int32_t count_pictures(compressing *k, cvr_error *err) {
+    const split *train = &k->s->data.splits[CVR_SPLIT_TRAIN];
+    CVR_CALL_TO(k->of, train->desc, count, NULL, train->self);
+    k->pictures = k->of < k->s->set.quant->pictures ? k->of : k->s->set.quant->pictures;
+    return k->pictures > 0 ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there are no training pictures to calibrate on");
+}
+
+int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result,
+                             cvr_error *err) {
+    compressing k = {.s = s, .o = o, .before = (double)NAN};
+    int32_t status;
+    CVR_TRY(count_pictures(&k, err));
+    k.api = (cvr_compression){.struct_size = sizeof k.api,
+                              .ctx = &k,
+                              .host = cvr_plugins_host(s->plugins),
+                              .attrs = s->set.method_attrs,
+                              .probe = run_probe,
+                              .tensor = take_tensor,
+                              .plan = take_plan,
+                              .measure = measure,
+                              .note = take_note};
+    CVR_TRY_OUT(CVR_CALL(s->set.method, compress, NULL, err, &k.api));
+    if (!k.plan) CVR_TRY_OUT(cvr_call_blame(s->set.method, "compress", NULL, err, "gives no plan of what it has made"));
+    CVR_TRY_OUT(write_files(&k, err));
+    *result = (cvr_compress_result){k.pictures, k.of, s->set.method->name};
+out:
+    for (size_t i = 0; i < k.n; i++) {
+        cvr_free(k.tensors[i].name);
+        cvr_free(k.tensors[i].logical);
+    }
+    cvr_free(k.tensors);
+    cvr_free(k.plan);
+    return settings_blame(&s->set, status, err);
+}

@@ -1,0 +1,140 @@
+/*
+ * The micro-kernels of AVX-512 VNNI: vpdpbusd multiplies four u8 by four i8 in each of 16 lanes and adds the products,
+ * without saturation. A tile of 6 x 64 keeps 24 sums in registers, with four vectors of weights and one of x.
+ */
+#include "int8.h"
+
+#include <immintrin.h>
+
+/* 16 sums of one pixel as u8, each in a lane of 32 bits */
+INT8_INLINE __m512i requantise(__m512i acc, __m512 scale, __m512 low, __m512 high, __m512i zero) {
+    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale);
+    v = _mm512_min_ps(_mm512_max_ps(v, low), high);
+    return _mm512_add_epi32(_mm512_cvtps_epi32(v), zero);
+}
+
+/* The sums of one pixel as u8, of up to 64 filters. What lies below the range is cut by the packs, which saturate;
+ * above it by the minimum, since a conversion to whole numbers that overflows does not. */
+INT8_INLINE void store_row(uint8_t *y, const __m512i *acc, const __m512 *scale, __m512 high, __m512i zero, int vectors,
+                           __mmask64 mask) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i v[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++)
+        v[k] = k < vectors
+                   ? _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[k]), scale[k]), high))
+                   : v[0];
+    const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), zero),
+                  b = vectors > 2 ? _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), zero) : a;
+    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(a, b));
+    if (vectors == 4 && mask == ~(__mmask64)0)
+        _mm512_storeu_si512(y, bytes);
+    else
+        _mm512_mask_storeu_epi8(y, mask, bytes);
+}
+
+INT8_INLINE void tile_run(const int8_tile *t, int m, int vectors) {
+    __m512i acc[12][4];
+    const int8_t *w = t->weights;
+    for (int v = 0; v < vectors; v++) {
+        const __m512i first = _mm512_loadu_si512(t->bias + v * INT8_LANES);
+#pragma GCC unroll 12
+        for (int i = 0; i < m; i++) acc[i][v] = first;
+    }
+    for (int64_t tap = 0; tap < t->taps; tap++) {
+        const uint8_t *const *x = t->x + tap * INT8_BLOCK;
+        for (int64_t at = 0; at < 4 * t->quads; at += 4, w += vectors * INT8_LANES * 4) {
+            __m512i wv[4];
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) wv[v] = _mm512_loadu_si512(w + v * INT8_LANES * 4);
+#pragma GCC unroll 12
+            for (int i = 0; i < m; i++) {
+                int32_t four;
+                memcpy(&four, x[i] + at, sizeof four);
+                const __m512i xv = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++) acc[i][v] = _mm512_dpbusd_epi32(acc[i][v], xv, wv[v]);
+            }
+        }
+    }
+    const __m512 high = _mm512_set1_ps((float)(255 - t->zero));
+    const __m512i zero = _mm512_set1_epi16((short)t->zero);
+    const __mmask64 mask = t->n >= INT8_PANEL ? ~(__mmask64)0 : ((__mmask64)1 << t->n) - 1;
+    __m512 scale[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) scale[v] = _mm512_loadu_ps(t->scale + v * INT8_LANES);
+#pragma GCC unroll 12
+    for (int i = 0; i < m; i++) store_row(t->y[i], acc[i], scale, high, zero, vectors, mask);
+}
+
+#define TILE(m, vectors)                                                                                               \
+    static void tile_##m##x##vectors(const int8_tile *t) {                                                             \
+        tile_run(t, m, vectors);                                                                                       \
+    }
+#define TILES_6(vectors)                                                                                               \
+    TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
+#define TILES_12(vectors)                                                                                              \
+    TILES_6(vectors)                                                                                                   \
+    TILE(7, vectors) TILE(8, vectors) TILE(9, vectors) TILE(10, vectors) TILE(11, vectors) TILE(12, vectors)
+
+TILES_12(1)
+TILES_12(2)
+TILES_6(3)
+TILE(7, 3)
+TILE(8, 3)
+TILES_6(4)
+
+/* [vectors - 1][m - 1] */
+static void (*const tile_of[4][12])(const int8_tile *t) = {
+    {tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1, tile_7x1, tile_8x1, tile_9x1, tile_10x1, tile_11x1,
+     tile_12x1},
+    {tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2, tile_7x2, tile_8x2, tile_9x2, tile_10x2, tile_11x2,
+     tile_12x2},
+    {tile_1x3, tile_2x3, tile_3x3, tile_4x3, tile_5x3, tile_6x3, tile_7x3, tile_8x3},
+    {tile_1x4, tile_2x4, tile_3x4, tile_4x4, tile_5x4, tile_6x4},
+};
+
+static void tile(const int8_tile *t, int32_t vectors) {
+    tile_of[vectors - 1][t->m - 1](t);
+}
+
+/*
+ * 64 channels at a time. Interleaving bytes of four taps, twice, within lanes of 128 bits, leaves them in the order of
+ * int8_depthwise_place; packing the sums, twice, brings them back.
+ */
+INT8_INLINE void depthwise_64(const uint8_t *const *x, int64_t at, int64_t quads, const int8_t *weights,
+                              const int32_t *bias, const float *scale, int32_t zero_point, uint8_t *y, __mmask64 mask,
+                              int64_t channels) {
+    __m512i acc[4];
+    for (int v = 0; v < 4; v++) acc[v] = _mm512_loadu_si512(bias + at + v * INT8_LANES);
+    for (int64_t q = 0; q < quads; q++) {
+        const __m512i x0 = _mm512_maskz_loadu_epi8(mask, x[4 * q] + at),
+                      x1 = _mm512_maskz_loadu_epi8(mask, x[4 * q + 1] + at),
+                      x2 = _mm512_maskz_loadu_epi8(mask, x[4 * q + 2] + at),
+                      x3 = _mm512_maskz_loadu_epi8(mask, x[4 * q + 3] + at);
+        const __m512i a = _mm512_unpacklo_epi8(x0, x1), c = _mm512_unpackhi_epi8(x0, x1),
+                      d = _mm512_unpacklo_epi8(x2, x3), e = _mm512_unpackhi_epi8(x2, x3);
+        const int8_t *w = weights + (q * channels + at) * 4;
+        acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_unpacklo_epi16(a, d), _mm512_loadu_si512(w));
+        acc[1] = _mm512_dpbusd_epi32(acc[1], _mm512_unpackhi_epi16(a, d), _mm512_loadu_si512(w + 64));
+        acc[2] = _mm512_dpbusd_epi32(acc[2], _mm512_unpacklo_epi16(c, e), _mm512_loadu_si512(w + 128));
+        acc[3] = _mm512_dpbusd_epi32(acc[3], _mm512_unpackhi_epi16(c, e), _mm512_loadu_si512(w + 192));
+    }
+    const __m512 low = _mm512_set1_ps((float)-zero_point), high = _mm512_set1_ps((float)(255 - zero_point));
+    const __m512i zero = _mm512_set1_epi32(zero_point);
+    for (int v = 0; v < 4; v++)
+        acc[v] = requantise(acc[v], _mm512_loadu_ps(scale + at + v * INT8_LANES), low, high, zero);
+    const __m512i lo = _mm512_packs_epi32(acc[0], acc[1]), hi = _mm512_packs_epi32(acc[2], acc[3]);
+    _mm512_mask_storeu_epi8(y + at, mask, _mm512_packus_epi16(lo, hi));
+}
+
+static void depthwise(const uint8_t *const *x, int64_t quads, const int8_t *weights, const int32_t *bias,
+                      const float *scale, int32_t zero, uint8_t *y, int64_t n, int64_t channels) {
+    for (int64_t at = 0; at < n; at += 64) {
+        const int64_t left = n - at;
+        const __mmask64 mask = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
+        depthwise_64(x, at, quads, weights, bias, scale, zero, y, mask, channels);
+    }
+}
+
+const int8_micro cpu_int8_micro = {{12, 12, 8, 6}, tile, depthwise};

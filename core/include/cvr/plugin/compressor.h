@@ -1,0 +1,71 @@
+/*
+ * "cvr.compressor/1": makes a smaller or faster network of a trained one: quantisation, pruning. The host opens the run
+ * and hands over its network and calibration data; the compressor looks at values, and says what the network is to be:
+ * numbers, and a text (the plan) by which its `rewrite` later turns the model's network into the compressed one. The
+ * host keeps both in a new run folder, which whoever opens it gets rewritten.
+ */
+#ifndef CVR_PLUGIN_COMPRESSOR_H
+#define CVR_PLUGIN_COMPRESSOR_H
+
+#include "pass.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A run of the network on calibration data. */
+typedef struct cvr_probe {
+    uint64_t struct_size;
+    void *ctx;
+    /* The network as it is evaluated, batch norms folded, before any other pass. May change it, and says by
+     * cvr_rewriter.output which values `see` gets: all whose names begin with `prefix`. */
+    int32_t (*rewrite)(void *ctx, const cvr_rewriter *r, cvr_error *err);
+    const char *prefix;
+    /* After each batch, for each such value; elements lie as in memory (abi.h). */
+    int32_t (*see)(void *ctx, const char *name, const cvr_tensor *value, cvr_error *err);
+    uint64_t batches; /* of the calibration data; 0: all of them */
+} cvr_probe;
+
+/* What the host does for a compressor. Everything lives as long as the call of `compress`. */
+typedef struct cvr_compression {
+    uint64_t struct_size;
+    void *ctx;
+    const cvr_host *host;
+    const void *attrs; /* the compressor's settings, packed */
+    int32_t (*probe)(const struct cvr_compression *c, const cvr_probe *p, cvr_error *err);
+    /* The numbers of a parameter that `rewrite` declares, by its full name, as they lie in memory; copied. Again: in
+     * the place of those before. */
+    int32_t (*tensor)(const struct cvr_compression *c, const char *name, const cvr_type *type, const void *memory,
+                      cvr_error *err);
+    /* The plan so far, lines of text; copied. */
+    int32_t (*plan)(const struct cvr_compression *c, const char *text, cvr_error *err);
+    /* The task's chief metric on the validation data, of the network as it was, and as plan and tensors have it. Both
+     * such that more is better. */
+    int32_t (*measure)(const struct cvr_compression *c, double *before, double *after, cvr_error *err);
+    /* One line for the table at the end: "left in f32", "layer4.1.conv2: quant.skip". */
+    int32_t (*note)(const struct cvr_compression *c, const char *what, const char *text, cvr_error *err);
+} cvr_compression;
+
+typedef struct cvr_compressor_desc {
+    uint64_t struct_size;
+    const char *name;    /* "ptq": what `method` says */
+    const char *section; /* of its settings: "quant", "prune" */
+    const char *doc;
+    uint32_t n_attrs;
+    uint32_t reserved;
+    const cvr_attr_desc *const *attrs; /* keys of that section */
+    int32_t (*compress)(const cvr_compression *c, cvr_error *err);
+    /* The network of a run that it made, from the model's, batch norms folded; by the plan that `compress` gave, which
+     * comes from a file and may hold anything. Parameters that nothing reads afterwards are in no file of the run. */
+    int32_t (*rewrite)(const cvr_rewriter *r, const char *plan, cvr_error *err);
+} cvr_compressor_desc;
+
+#ifdef __cplusplus
+}
+#endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_probe) == 48, "cvr_probe has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_compression) == 72, "cvr_compression has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_compressor_desc) == 64, "cvr_compressor_desc has padding");
+
+#endif

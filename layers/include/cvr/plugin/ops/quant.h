@@ -1,0 +1,137 @@
+/*
+ * Quantisation, version 1 (plugin "layer_quant"): activations as u8 with one scale and zero point a tensor, weights as
+ * i8 with one scale a row and zero point 0, biases as i32. Arithmetic is ONNX Runtime's on x86, to the bit: f32 where
+ * it is real, rint() to even, sums in i32 that never overflow.
+ *
+ * quantize      x f32 -> q u8 or i8, the same shape; cvr_quantize_attrs
+ *     q = clamp(rint(x / scale), lowest - zero, highest - zero) + zero, u8: 0..255, i8: -128..127; NaN becomes lowest
+ * dequantize    q u8, i8 or i32, [scale f32 (rows)] -> x f32, the same shape; cvr_dequantize_attrs
+ *     x = (q - zero) * s, s = attrs.scale, or where input 1 is given scale[row], row the index along axis 0
+ *
+ * On integers, what a pass makes of dequantize -> op -> quantize. Attributes are cvr_requant and behind them those of
+ * the op whose place it takes. x - x.zero and so on; all pixels outside of x are x.zero, which stands for 0:
+ *
+ * conv2d_int8   x u8 (N,C,H,W), weight i8 (K,C/groups,R,S), weight_scale f32 (K), [bias i32 (K)] -> y u8 (N,K,P,Q)
+ *     acc = bias[k] + sum of (x - x.zero) * weight over the window of conv2d
+ *     y = clamp(rint(f32(acc) * m[k]), -y.zero, 255 - y.zero) + y.zero, m[k] = f32(f32(x.scale * weight_scale[k]) /
+ *     y.scale)
+ * linear_int8   x u8 (...,I), weight i8 (O,I), weight_scale f32 (O), [bias i32 (O)] -> y u8 (...,O); likewise
+ * add_int8      a, b u8 of one shape -> y u8
+ *     y = clamp(rint(fma(a, f32(a.scale / y.scale), fma(b, f32(b.scale / y.scale), fixed)))), as in cvr_add_int8_of
+ * max_pool2d_int8           x u8 -> y u8, of the same scale and zero
+ * avg_pool2d_int8           x u8 -> y u8
+ * adaptive_avg_pool2d_int8  x u8 -> y u8
+ *     y = clamp(rint(f32(sum of (x - x.zero)) * f32(f32(x.scale / y.scale) / n))) + y.zero, n elements of the window
+ */
+#ifndef CVR_PLUGIN_OPS_QUANT_H
+#define CVR_PLUGIN_OPS_QUANT_H
+
+#include "conv.h"
+#include "pool.h"
+#include <math.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cvr_quantize_attrs {
+    double scale;  /* an f32 */
+    int64_t zero;  /* the integer that stands for 0 */
+    int64_t dtype; /* CVR_U8 or CVR_I8 */
+} cvr_quantize_attrs;
+
+typedef struct cvr_dequantize_attrs {
+    double scale;
+    int64_t zero;
+} cvr_dequantize_attrs;
+
+/* Of the one input, or the two; and of the result. Scales are f32. */
+typedef struct cvr_requant {
+    double x_scale;
+    int64_t x_zero;
+    double b_scale; /* 1 and 0 where there is no second one */
+    int64_t b_zero;
+    double y_scale;
+    int64_t y_zero;
+} cvr_requant;
+
+typedef struct cvr_conv2d_int8_attrs {
+    cvr_requant q;
+    cvr_conv2d_attrs conv;
+} cvr_conv2d_int8_attrs;
+
+typedef struct cvr_max_pool2d_int8_attrs {
+    cvr_requant q;
+    cvr_max_pool2d_attrs pool;
+} cvr_max_pool2d_int8_attrs;
+
+typedef struct cvr_avg_pool2d_int8_attrs {
+    cvr_requant q;
+    cvr_avg_pool2d_attrs pool;
+} cvr_avg_pool2d_int8_attrs;
+
+typedef struct cvr_adaptive_avg_pool2d_int8_attrs {
+    cvr_requant q;
+    cvr_adaptive_avg_pool2d_attrs pool;
+} cvr_adaptive_avg_pool2d_int8_attrs;
+
+/* Terms of a sum: products of u8 and i8, so that a bias of less than 2^30 still fits beside them into an i32. */
+#define CVR_INT8_MOST_TERMS 32768
+
+/* ---- the arithmetic, for kernels ---- */
+
+/* What an accumulator is multiplied with. */
+static inline float cvr_requant_multiplier(const cvr_requant *q, float weight_scale) {
+    return (float)q->x_scale * weight_scale / (float)q->y_scale;
+}
+
+/* The integer for a real number in units of the result's scale. */
+static inline uint8_t cvr_requant_round(float v, int64_t zero) {
+    const float low = (float)-zero, high = (float)(255 - zero);
+    v = v > low ? v : low; /* NaN, too */
+    v = v < high ? v : high;
+    return (uint8_t)((int64_t)rintf(v) + zero);
+}
+
+static inline int32_t cvr_quantize_one(float x, float scale, int64_t zero, int64_t lowest, int64_t highest) {
+    const float low = (float)(lowest - zero), high = (float)(highest - zero);
+    float v = x / scale;
+    v = v > low ? v : low;
+    v = v < high ? v : high;
+    return (int32_t)((int64_t)rintf(v) + zero);
+}
+
+/* add_int8: products of the two with ratios of scales, and one constant for all zero points. */
+typedef struct cvr_add_int8 {
+    float a, b, fixed;
+} cvr_add_int8;
+
+static inline cvr_add_int8 cvr_add_int8_of(const cvr_requant *q) {
+    cvr_add_int8 s;
+    s.a = (float)q->x_scale / (float)q->y_scale;
+    s.b = (float)q->b_scale / (float)q->y_scale;
+    s.fixed = (float)q->y_zero - fmaf(s.a, (float)q->x_zero, s.b * (float)q->b_zero);
+    return s;
+}
+
+/* Fused multiply-adds, b's product first: found by trying, to be ONNX Runtime's on x86 for all pairs of bytes. */
+static inline uint8_t cvr_add_int8_one(const cvr_add_int8 *s, uint8_t a, uint8_t b) {
+    float v = fmaf((float)a, s->a, fmaf((float)b, s->b, s->fixed));
+    v = v > 0 ? v : 0;
+    v = v < 255 ? v : 255;
+    return (uint8_t)(int32_t)rintf(v);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+CVR_STATIC_ASSERT(sizeof(cvr_quantize_attrs) == 24, "cvr_quantize_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_dequantize_attrs) == 16, "cvr_dequantize_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_requant) == 48, "cvr_requant has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_conv2d_int8_attrs) == 104, "cvr_conv2d_int8_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_max_pool2d_int8_attrs) == 120, "cvr_max_pool2d_int8_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_avg_pool2d_int8_attrs) == 120, "cvr_avg_pool2d_int8_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_adaptive_avg_pool2d_int8_attrs) == 64, "cvr_adaptive_avg_pool2d_int8_attrs has padding");
+
+#endif

@@ -1,0 +1,37 @@
+/* Quantisation: what the files of this folder share. See <cvr/plugin/ops/quant.h> for the ops. */
+#ifndef CVR_LAYERS_QUANT_FAMILY_H
+#define CVR_LAYERS_QUANT_FAMILY_H
+
+#include <cvr/plugin/ops/check.h>
+#include <cvr/plugin/ops/quant.h>
+#include <cvr/plugin/ops/reference.h>
+
+/* quantize, dequantize */
+#define QUANT_OPS 2
+extern const cvr_reference_op quant_ops[QUANT_OPS];
+/* conv2d_int8, linear_int8, add_int8, max_pool2d_int8, avg_pool2d_int8, adaptive_avg_pool2d_int8 */
+#define INT8_OPS 6
+extern const cvr_reference_op int8_ops[INT8_OPS];
+
+/* For cvr_op_desc.trait: quant_onnx.c */
+const void *quant_quantize_traits(const char *name);
+const void *quant_dequantize_traits(const char *name);
+
+/* Shape rules: int8_infer.c */
+int32_t int8_conv_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t int8_linear_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t int8_add_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t int8_max_pool_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t int8_avg_pool_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t int8_adaptive_pool_infer(const cvr_infer_args *a, cvr_error *err);
+int32_t quant_check_scale(const char *what, double scale, cvr_error *err);
+
+/* Their reference kernels: int8_reference.c */
+int32_t int8_conv_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t int8_linear_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t int8_add_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t int8_max_pool_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t int8_avg_pool_run(const cvr_kernel_args *a, cvr_error *err);
+int32_t int8_adaptive_pool_run(const cvr_kernel_args *a, cvr_error *err);
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * Quantisation after training (PTQ): what the files of this folder share. A network's values are called by keys, the
+ * names of the nodes that make them ("layer1.0.conv1/conv2d"), with #2, #3 behind a name that comes again.
+ */
+#ifndef CVR_COMPRESS_QUANT_H
+#define CVR_COMPRESS_QUANT_H
+
+#include <cvr/plugin/plugin.h>
+
+#define QUANT_KEY 512
+
+/* ---- quant_names.c: keys of a graph's nodes ---- */
+
+typedef struct quant_names {
+    const cvr_host *host;
+    uint32_t *repeat; /* by node: how many nodes before it have its name */
+    uint64_t n;
+} quant_names;
+int32_t quant_names_open(quant_names *names, const cvr_rewriter *r, cvr_error *err);
+void quant_names_close(quant_names *names);
+/* Of node i's output 0. */
+void quant_node_key(const quant_names *names, const cvr_rewriter *r, uint64_t i, char key[QUANT_KEY]);
+/* Of any value: "NODE", "NODE:1" of another output, "input:image" where no node makes it. */
+void quant_value_key(const quant_names *names, const cvr_rewriter *r, cvr_value v, char key[QUANT_KEY]);
+/* What node i is on integers (CVR_TRAIT_INT8), with one output that anybody reads; or NULL. */
+const cvr_int8_trait *quant_trait(const cvr_rewriter *r, uint64_t i);
+/* The last of the bounds (CVR_INT8_CLAMP) that follow node i, each the only reader of what is before it; i itself where
+ * there are none. Its value is what is quantised. */
+uint64_t quant_tail(const cvr_rewriter *r, uint64_t i);
+/* A parameter of node i, "weight_int8", in a scope where others may be called so. */
+void quant_param_name(const quant_names *names, uint64_t i, const char *what, char *name, size_t size);
+
+/* ---- quant_plan.c: which nodes run on integers, and the scales of values ---- */
+
+#define QUANT_INT8 1u /* the node of this key runs on integers; its value, behind bounds, has this scale */
+#define QUANT_EDGE 2u /* a value that comes from f32 has this scale where integers are made of it */
+typedef struct quant_entry {
+    const char *key; /* in the plan's own memory */
+    uint32_t kind;
+    int32_t zero;
+    double scale;
+} quant_entry;
+typedef struct quant_plan {
+    const cvr_host *host;
+    char *text;
+    quant_entry *entries; /* by kind and key */
+    uint64_t n;
+} quant_plan;
+/* A line of it: "int8 SCALE ZERO KEY" or "edge SCALE ZERO KEY". */
+#define QUANT_PLAN_FIRST "cvrun quantised 1\n"
+int32_t quant_plan_read(quant_plan *p, const cvr_host *host, const char *text, cvr_error *err);
+const quant_entry *quant_plan_find(const quant_plan *p, uint32_t kind, const char *key);
+void quant_plan_close(quant_plan *p);
+
+/* ---- quant_rewrite.c: cvr_compressor_desc.rewrite ---- */
+
+int32_t quant_rewrite(const cvr_rewriter *r, const char *plan, cvr_error *err);
+
+/* ---- what calibration gathers ---- */
+
+#define QUANT_BINS 2048
+
+/* One value of the network. */
+typedef struct quant_value {
+    char *key;
+    uint64_t same;       /* the value whose scale it shares, itself where none */
+    int32_t edge;        /* 1: made in f32 */
+    int32_t seen;        /* batches */
+    int32_t marked;      /* 1: an output of the probe that is being built */
+    double min, max;     /* of all that was seen */
+    double low, high;    /* their moving averages */
+    uint64_t *bins;      /* QUANT_BINS of [min, max] of the group; NULL until the second pass */
+    double *mean;        /* (channels) */
+    int64_t channels, n; /* innermost in memory; elements that each mean is of */
+    double scale;
+    int32_t zero;
+} quant_value;
+
+/* A node that may run on integers. */
+typedef struct quant_site {
+    char *key, *layer; /* the layer's name, or the node's where it has none */
+    const cvr_int8_trait *trait;
+    uint64_t out;            /* its value */
+    uint64_t in[2], n_in;    /* of a node with a weight: the values of its activations */
+    int32_t int8;            /* 1: it runs on integers */
+    char why[96];            /* why it does not */
+    cvr_type weight, bias;   /* rank 0 where there is none */
+    float *weights, *biases; /* as in memory */
+    int64_t groups_of;       /* channels of x */
+    char weight_name[QUANT_KEY], scale_name[QUANT_KEY], bias_name[QUANT_KEY];
+    double sqnr; /* dB, of the network's results with this node alone on integers; from quant_sensitivity */
+} quant_site;
+
+#define QUANT_MINMAX 0
+#define QUANT_AVERAGE 1
+#define QUANT_HISTOGRAM 2
+#define QUANT_PERCENTILE 3
+#define QUANT_ENTROPY 4
+
+/* As quant_attrs (quant_ptq.c) packs it. */
+typedef struct quant_settings {
+    int64_t observer;
+    double percentile;
+    const char *skip, *keep;
+    int64_t bias_correction;
+} quant_settings;
+
+typedef struct quant_job {
+    const cvr_compression *c;
+    const cvr_host *host;
+    const quant_settings *settings;
+    quant_value *values;
+    uint64_t n_values, values_capacity;
+    quant_site *sites;
+    uint64_t n_sites, sites_capacity;
+    int32_t histograms; /* what the probe at hand does */
+    char *plan;
+} quant_job;
+
+/* quant_collect.c: sites, values, weights. */
+int32_t quant_collect(quant_job *job, cvr_error *err);
+void quant_close(quant_job *job);
+/* quant_calibrate.c: runs the calibration data; every value then has scale and zero. */
+int32_t quant_calibrate(quant_job *job, cvr_error *err);
+/* quant_observe.c: the range that a value's scale is made for. */
+void quant_choose_range(const quant_settings *s, const quant_value *v, double *low, double *high);
+/* quant_weights.c: hands the numbers of all sites on integers to the host, and the plan. */
+int32_t quant_write(quant_job *job, cvr_error *err);
+/* quant_keep.c: quant.keep: leaves nodes in f32 until the metric is within its bound. */
+int32_t quant_keep(quant_job *job, cvr_error *err);
+
+void *quant_alloc(const quant_job *job, uint64_t bytes, cvr_error *err);
+char *quant_copy(const quant_job *job, const char *text, cvr_error *err);
+
+#endif

@@ -1,0 +1,262 @@
+/* Which nodes may run on integers, which values need a scale, and the weights as they are in f32: one run of the
+ * network, whose batch norms are folded by then. */
+#include "quant.h"
+
+#include <cvr/plugin/ops/quant.h>
+#include <stdlib.h>
+
+#define PREFIX "quant:"
+
+void *quant_alloc(const quant_job *job, uint64_t bytes, cvr_error *err) {
+    void *p = job->host->alloc(job->host, bytes ? bytes : 1, 64);
+    if (p)
+        memset(p, 0, bytes);
+    else
+        cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    return p;
+}
+
+char *quant_copy(const quant_job *job, const char *text, cvr_error *err) {
+    char *copy = quant_alloc(job, strlen(text) + 1, err);
+    if (copy) memcpy(copy, text, strlen(text) + 1);
+    return copy;
+}
+
+/* Room for one element more in an array that grows. */
+static int32_t grow(const quant_job *job, void **array, uint64_t n, uint64_t *capacity, uint64_t size, cvr_error *err) {
+    if (n < *capacity) return CVR_OK;
+    const uint64_t wide = *capacity ? 2 * *capacity : 64;
+    void *more = quant_alloc(job, wide * size, err);
+    if (!more) return CVR_ERR_NOMEM;
+    if (n) memcpy(more, *array, n * size);
+    job->host->free(job->host, *array);
+    *array = more;
+    *capacity = wide;
+    return CVR_OK;
+}
+
+/* ---- values ---- */
+
+/* The number of a value by its key; a new one where it is not there yet. */
+static int32_t value_of(quant_job *job, const char *key, int32_t edge, uint64_t *out, cvr_error *err) {
+    for (*out = 0; *out < job->n_values; (*out)++)
+        if (strcmp(job->values[*out].key, key) == 0) return CVR_OK;
+    CVR_TRY(grow(job, (void **)&job->values, job->n_values, &job->values_capacity, sizeof *job->values, err));
+    quant_value *v = &job->values[job->n_values];
+    *v = (quant_value){.key = quant_copy(job, key, err), .same = job->n_values, .edge = edge, .scale = 1};
+    if (!v->key) return CVR_ERR_NOMEM;
+    job->n_values++;
+    return CVR_OK;
+}
+
+static uint64_t root_of(const quant_job *job, uint64_t v) {
+    while (job->values[v].same != v) v = job->values[v].same;
+    return v;
+}
+
+/* ---- sites ---- */
+
+typedef struct collecting {
+    quant_job *job;
+    const cvr_rewriter *r;
+    quant_names names;
+    uint64_t *site_of; /* by node: the site whose value it makes, or CVR_NO_NODE */
+} collecting;
+
+/* Patterns with * and ?, separated by commas or spaces; "auto:" ones are none of them. */
+static int fits_one(const char *p, const char *end, const char *text) {
+    if (p == end) return *text == '\0' || *text == '.';
+    if (*p == '*') {
+        for (;; text++) {
+            if (fits_one(p + 1, end, text)) return 1;
+            if (!*text) return 0;
+        }
+    }
+    return *text && (*p == '?' || *p == *text) && fits_one(p + 1, end, text + 1);
+}
+
+static int fits(const char *list, const char *text) {
+    for (const char *p = list; *p;) {
+        const size_t n = strcspn(p, ", ");
+        if (n && fits_one(p, p + n, text)) return 1;
+        p += n + strspn(p + n, ", ");
+    }
+    return 0;
+}
+
+static int is_on_integers(const collecting *w, cvr_value v) {
+    const uint64_t at = v == CVR_NONE ? CVR_NO_NODE : w->r->producer(w->r, v);
+    return at != CVR_NO_NODE && w->site_of[at] != CVR_NO_NODE;
+}
+
+/* Why the node stays in f32, or NULL. */
+static const char *reason(const collecting *w, const cvr_node_view *n, const cvr_int8_trait *t, const char *layer) {
+    const cvr_builder *b = w->r->builder;
+    const quant_settings *s = w->job->settings;
+    if (fits(s->skip, layer)) return "quant.skip";
+    if (strncmp(s->keep, "auto:", 5) != 0 && fits(s->keep, layer)) return "quant.keep";
+    for (uint32_t k = 0; k < n->n_inputs; k++) {
+        const uint64_t bit = (uint64_t)1 << k;
+        if (n->inputs[k] == CVR_NONE) continue;
+        const cvr_type *type = b->type(b, n->inputs[k]);
+        if (type->dtype != CVR_F32) return "not in f32";
+        if ((bit & t->weight) && cvr_numel(type->rank - 1, &type->shape[1]) > CVR_INT8_MOST_TERMS)
+            return "sums of more products than 32 bits hold";
+        if (!t->weight && (bit & t->activations) && !is_on_integers(w, n->inputs[k])) return "behind a layer in f32";
+    }
+    return NULL;
+}
+
+/* The values that it reads, which share its scale where it only moves elements. */
+static int32_t add_inputs(collecting *w, quant_site *s, const cvr_node_view *n, cvr_error *err) {
+    char key[QUANT_KEY];
+    for (uint32_t k = 0; k < n->n_inputs; k++) {
+        uint64_t v;
+        if (!(s->trait->activations >> k & 1) || n->inputs[k] == CVR_NONE || (s->trait->weight >> k & 1) ||
+            (s->trait->bias >> k & 1))
+            continue;
+        const uint64_t at = w->r->producer(w->r, n->inputs[k]);
+        if (at != CVR_NO_NODE && w->site_of[at] != CVR_NO_NODE) {
+            v = w->job->sites[w->site_of[at]].out;
+        } else {
+            quant_value_key(&w->names, w->r, n->inputs[k], key);
+            CVR_TRY(value_of(w->job, key, 1, &v, err));
+        }
+        if (s->n_in < 2) s->in[s->n_in++] = v;
+        if (!(s->trait->flags & CVR_INT8_SAME)) continue;
+        const uint64_t a = root_of(w->job, v), b = root_of(w->job, s->out);
+        w->job->values[a > b ? a : b].same = a < b ? a : b;
+    }
+    return CVR_OK;
+}
+
+static int32_t name_parameters(const collecting *w, uint64_t i, const cvr_node_view *n, quant_site *s) {
+    static const char *const what[3] = {"weight_int8", "weight_scale", "bias_int32"};
+    char *const names[3] = {s->weight_name, s->scale_name, s->bias_name};
+    for (int k = 0; k < 3; k++) {
+        char own[64];
+        quant_param_name(&w->names, i, what[k], own, sizeof own);
+        (void)snprintf(names[k], QUANT_KEY, "%.400s%s%s", n->scope, *n->scope ? "." : "", own);
+    }
+    return CVR_OK;
+}
+
+/* Weight and bias are outputs of this run. */
+static int32_t ask_for_weights(collecting *w, uint64_t i, const cvr_node_view *n, quant_site *s, cvr_error *err) {
+    const cvr_builder *b = w->r->builder;
+    CVR_TRY(name_parameters(w, i, n, s));
+    for (uint32_t k = 0; k < n->n_inputs; k++) {
+        const uint64_t bit = (uint64_t)1 << k;
+        char name[64];
+        if (n->inputs[k] == CVR_NONE || !(bit & (s->trait->weight | s->trait->bias))) continue;
+        *(bit & s->trait->weight ? &s->weight : &s->bias) = *b->type(b, n->inputs[k]);
+        (void)snprintf(name, sizeof name, PREFIX "%c:%llu", bit & s->trait->weight ? 'w' : 'b',
+                       (unsigned long long)(s - w->job->sites));
+        CVR_TRY(w->r->output(w->r, name, w->r->current(w->r, n->inputs[k]), err));
+    }
+    if (n->inputs[0] != CVR_NONE) {
+        const cvr_type *x = b->type(b, n->inputs[0]);
+        s->groups_of = x->rank == 4 ? x->shape[1] : x->shape[x->rank - 1];
+    }
+    return CVR_OK;
+}
+
+static int32_t add_site(collecting *w, uint64_t i, const cvr_int8_trait *t, cvr_error *err) {
+    quant_job *job = w->job;
+    char key[QUANT_KEY];
+    cvr_node_view n;
+    w->r->node(w->r, i, &n);
+    /* What only moves elements, weights' say, is worth no word where there are no integers to move. */
+    if (!t->op && reason(w, &n, t, n.scope)) return CVR_OK;
+    CVR_TRY(grow(job, (void **)&job->sites, job->n_sites, &job->sites_capacity, sizeof *job->sites, err));
+    quant_site *s = &job->sites[job->n_sites];
+    quant_node_key(&w->names, w->r, i, key);
+    *s = (quant_site){.trait = t, .key = quant_copy(job, key, err)};
+    if (!s->key) return CVR_ERR_NOMEM;
+    s->layer = quant_copy(job, *n.scope ? n.scope : key, err);
+    job->n_sites++;
+    if (!s->layer) return CVR_ERR_NOMEM;
+    const char *why = reason(w, &n, t, s->layer);
+    if (why) {
+        (void)snprintf(s->why, sizeof s->why, "%s", why);
+        return CVR_OK;
+    }
+    const uint64_t tail = quant_tail(w->r, i);
+    char value[QUANT_KEY];
+    s->int8 = 1;
+    quant_node_key(&w->names, w->r, tail, value);
+    CVR_TRY(value_of(job, value, 0, &s->out, err));
+    CVR_TRY(add_inputs(w, s, &n, err));
+    if (t->weight) CVR_TRY(ask_for_weights(w, i, &n, s, err));
+    w->site_of[tail] = job->n_sites - 1;
+    return CVR_OK;
+}
+
+static int32_t collect_all(collecting *w, cvr_error *err) {
+    const cvr_rewriter *r = w->r;
+    for (uint64_t i = 0; i < r->n_nodes; i++) w->site_of[i] = CVR_NO_NODE;
+    for (uint64_t i = 0; i < r->n_nodes; i++) {
+        const cvr_int8_trait *t = quant_trait(r, i);
+        CVR_TRY(r->keep(r, i, err));
+        if (t) CVR_TRY(add_site(w, i, t, err));
+    }
+    return CVR_OK;
+}
+
+static int32_t find_sites(void *ctx, const cvr_rewriter *r, cvr_error *err) {
+    collecting w = {.job = ctx, .r = r};
+    CVR_TRY(quant_names_open(&w.names, r, err));
+    w.site_of = r->host->alloc(r->host, (r->n_nodes + 1) * sizeof *w.site_of, 16);
+    const int32_t status = w.site_of ? collect_all(&w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    r->host->free(r->host, w.site_of);
+    quant_names_close(&w.names);
+    return status;
+}
+
+/* ---- weights ---- */
+
+static int32_t take_weights(void *ctx, const char *name, const cvr_tensor *t, cvr_error *err) {
+    quant_job *job = ctx;
+    const char kind = name[strlen(PREFIX)];
+    const uint64_t i = strtoull(name + strlen(PREFIX) + 2, NULL, 10),
+                   bytes = (uint64_t)cvr_numel(t->rank, t->shape) * sizeof(float);
+    if ((kind != 'w' && kind != 'b') || i >= job->n_sites) return CVR_OK;
+    float **to = kind == 'w' ? &job->sites[i].weights : &job->sites[i].biases;
+    *to = quant_alloc(job, bytes, err);
+    if (!*to) return CVR_ERR_NOMEM;
+    memcpy(*to, t->data, bytes);
+    return CVR_OK;
+}
+
+int32_t quant_collect(quant_job *job, cvr_error *err) {
+    const cvr_probe probe = {.struct_size = sizeof probe,
+                             .ctx = job,
+                             .rewrite = find_sites,
+                             .prefix = PREFIX,
+                             .see = take_weights,
+                             .batches = 1};
+    CVR_TRY(job->c->probe(job->c, &probe, err));
+    for (uint64_t i = 0; i < job->n_sites; i++)
+        if (job->sites[i].int8 && job->sites[i].weight.rank) return CVR_OK;
+    return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                    "nothing of this network can run on integers: it has no convolution or linear layer that is not "
+                    "left out by quant.skip");
+}
+
+void quant_close(quant_job *job) {
+    const cvr_host *h = job->host;
+    for (uint64_t i = 0; i < job->n_values; i++) {
+        h->free(h, job->values[i].key);
+        h->free(h, job->values[i].bins);
+        h->free(h, job->values[i].mean);
+    }
+    for (uint64_t i = 0; i < job->n_sites; i++) {
+        h->free(h, job->sites[i].key);
+        h->free(h, job->sites[i].layer);
+        h->free(h, job->sites[i].weights);
+        h->free(h, job->sites[i].biases);
+    }
+    h->free(h, job->values);
+    h->free(h, job->sites);
+    h->free(h, job->plan);
+}
