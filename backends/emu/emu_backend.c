@@ -23,6 +23,7 @@ typedef struct emu_device {
     cvr_device_info info;
     emu_settings settings;
     emu_group *group;
+    emu_fence fence;
 } emu_device;
 
 static const cvr_device_info emu_is = {.struct_size = sizeof emu_is,
@@ -57,7 +58,9 @@ static int32_t emu_open(const cvr_host *host, int64_t index, const void *attrs, 
                         (long long)keys->subgroup);
     emu_device *d = (emu_device *)host->alloc(host, sizeof *d, 64);
     if (!d) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    *d = (emu_device){.host = host, .settings = {.order = (uint32_t)keys->order, .subgroup = (uint32_t)keys->subgroup}};
+    *d = (emu_device){.host = host,
+                      .fence = {.host = host},
+                      .settings = {.order = (uint32_t)keys->order, .subgroup = (uint32_t)keys->subgroup}};
     int32_t status = emu_device_info(host, index, &d->info, err);
     d->info.subgroup_min = d->info.subgroup_max = d->settings.subgroup;
     if (status == CVR_OK) status = emu_group_create(&d->group, host, err);
@@ -69,6 +72,7 @@ static int32_t emu_open(const cvr_host *host, int64_t index, const void *attrs, 
 static void emu_close(void *self) {
     emu_device *d = (emu_device *)self;
     emu_group_destroy(&d->group);
+    emu_fence_clear(&d->fence);
     d->host->free(d->host, d);
 }
 
@@ -84,13 +88,17 @@ static const cvr_device_info *emu_info(const void *self) {
 }
 
 static int32_t emu_alloc(void *self, uint64_t bytes, void **address, cvr_error *err) {
-    const emu_device *d = (const emu_device *)self;
+    emu_device *d = (emu_device *)self;
     *address = d->host->alloc(d->host, bytes, d->info.alignment);
-    return *address ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory: %.1f MB wanted", (double)bytes * 1e-6);
+    if (!*address) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory: %.1f MB wanted", (double)bytes * 1e-6);
+    const int32_t status = emu_fence_add(&d->fence, *address, bytes, err);
+    if (status != CVR_OK) d->host->free(d->host, *address);
+    return status;
 }
 
 static void emu_free(void *self, void *address) {
-    const emu_device *d = (const emu_device *)self;
+    emu_device *d = (emu_device *)self;
+    emu_fence_remove(&d->fence, address);
     d->host->free(d->host, address);
 }
 
@@ -126,12 +134,14 @@ static int32_t emu_record(void *self, const cvr_record_request *request, void **
     emu_list *list = (emu_list *)d->host->alloc(d->host, sizeof *list, 16);
     if (!list) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     emu_list_init(list, d->host);
+    list->fence = &d->fence;
     const cvr_recorder recorder = emu_recorder(list, &d->info);
     for (uint64_t i = 0; i < request->n_launches; i++) {
         const cvr_launch *l = request->launches[i];
         const cvr_device_fn *fn =
             (const cvr_device_fn *)(l->flags & CVR_LAUNCH_PREPARES ? l->kernel->prepare : l->kernel->payload);
         list->name = l->name;
+        list->launch = l;
         const int32_t status = fn->record(l->args, &recorder, err);
         if (status == CVR_OK) continue;
         emu_discard(self, list);

@@ -6,6 +6,7 @@ typedef enum command_kind { COMMAND_DISPATCH, COMMAND_FILL, COMMAND_COPY } comma
 struct emu_command {
     emu_command *next;
     const char *name;
+    const cvr_launch *launch;
     command_kind kind;
     uint32_t word;              /* of a fill */
     const cvr_emu_entry *entry; /* of a dispatch, as is n_groups */
@@ -20,7 +21,7 @@ struct emu_command {
 #define MOST_CONSTANTS 128u
 
 void emu_list_init(emu_list *l, const cvr_host *host) {
-    *l = (emu_list){.host = host, .last = NULL, .name = ""};
+    *l = (emu_list){.host = host, .name = ""};
 }
 
 void emu_list_clear(emu_list *l) {
@@ -38,6 +39,7 @@ static int32_t add(emu_list *l, command_kind kind, emu_command **out, cvr_error 
     memset(c, 0, sizeof *c);
     c->kind = kind;
     c->name = l->name;
+    c->launch = l->launch;
     *(l->last ? l->last : &l->first) = c;
     l->last = &c->next;
     *out = c;
@@ -133,11 +135,23 @@ static int32_t run_dispatch(const emu_command *c, emu_group *g, const emu_settin
     return status;
 }
 
-int32_t emu_list_run(const emu_list *l, emu_group *g, const emu_settings *s, cvr_error *err) {
-    for (const emu_command *c = l->first; c; c = c->next) {
-        if (c->kind == COMMAND_FILL) run_fill(c);
-        if (c->kind == COMMAND_COPY && c->bytes) memmove(c->to, c->from, c->bytes);
-        if (c->kind == COMMAND_DISPATCH) CVR_TRY(run_dispatch(c, g, s, err));
-    }
+static int32_t run_command(const emu_command *c, emu_group *g, const emu_settings *s, cvr_error *err) {
+    if (c->kind == COMMAND_DISPATCH) return run_dispatch(c, g, s, err);
+    if (c->kind == COMMAND_FILL)
+        run_fill(c);
+    else if (c->bytes)
+        memmove(c->to, c->from, c->bytes);
     return CVR_OK;
+}
+
+int32_t emu_list_run(const emu_list *l, emu_group *g, const emu_settings *s, cvr_error *err) {
+    const cvr_launch *within = NULL;
+    int32_t status = CVR_OK;
+    for (const emu_command *c = l->first; c && status == CVR_OK; c = c->next) {
+        if (l->fence && c->launch && c->launch != within) emu_fence_shut(l->fence, c->launch);
+        within = c->launch;
+        status = run_command(c, g, s, err);
+    }
+    if (within && l->fence) emu_fence_open(l->fence);
+    return status;
 }

@@ -2,6 +2,7 @@
 #ifndef EMU_RECORD_H
 #define EMU_RECORD_H
 
+#include "emu_fence.h"
 #include "emu_group.h"
 
 typedef struct emu_command emu_command;
@@ -9,7 +10,9 @@ typedef struct emu_command emu_command;
 typedef struct emu_list {
     const cvr_host *host;
     emu_command *first, **last;
-    const char *name; /* of the launch that records now, for messages */
+    const char *name;         /* of the launch that records now, for messages */
+    const cvr_launch *launch; /* itself, and what it is fenced in by; NULL: nothing is fenced */
+    const emu_fence *fence;
 } emu_list;
 
 void emu_list_init(emu_list *l, const cvr_host *host);
