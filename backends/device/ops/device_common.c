@@ -54,7 +54,7 @@ int32_t device_supports_floats(const cvr_signature *sig, uint64_t any, int follo
         const int is_input = i < sig->n_inputs;
         const cvr_tensor *t = is_input ? sig->inputs[i] : sig->outputs[i - sig->n_inputs];
         if (!t || (t->dtype != CVR_BF16 && t->dtype != CVR_F16)) continue;
-        if (is_input ? (any >> i & 1) : (follows && i == sig->n_inputs)) continue;
+        if (is_input ? i < 64 && (any >> i & 1) : (follows && i == sig->n_inputs)) continue;
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "%s %u is %s, and f32 is wanted", is_input ? "input" : "output",
                         is_input ? i : i - sig->n_inputs, cvr_dtype_name(t->dtype));
     }

@@ -216,15 +216,21 @@ static int32_t record_lamb(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
     return run_update(&p, UPDATE_MOVE, r, err);
 }
 
+/* Parameters, gradients and what belongs to them are f32 whatever the network computes in. */
+static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
+    return device_supports_floats(sig, 0, 0, reason);
+}
+
+#define UPDATE_OP(op_, record_, ...) DEVICE_OP(op_, record_, .supports = supports, ##__VA_ARGS__)
 #define UPDATE_OPS(name_)                                                                                              \
-    DEVICE_OP(#name_ "_update", name_##_update), DEVICE_OP(#name_ "_update_many", name_##_update_many)
+    UPDATE_OP(#name_ "_update", name_##_update), UPDATE_OP(#name_ "_update_many", name_##_update_many)
 const device_op device_update_ops[] = {UPDATE_OPS(sgd),
                                        UPDATE_OPS(adam),
                                        UPDATE_OPS(rmsprop),
                                        UPDATE_OPS(nadam),
                                        UPDATE_OPS(lion),
-                                       DEVICE_OP("lars_update", record_lars, .workspace = lars_workspace),
-                                       DEVICE_OP("lamb_update", record_lamb, .workspace = lamb_workspace),
-                                       DEVICE_OP("gradient_accumulate", record_accumulate),
-                                       DEVICE_OP("average_update", record_average),
+                                       UPDATE_OP("lars_update", record_lars, .workspace = lars_workspace),
+                                       UPDATE_OP("lamb_update", record_lamb, .workspace = lamb_workspace),
+                                       UPDATE_OP("gradient_accumulate", record_accumulate),
+                                       UPDATE_OP("average_update", record_average),
                                        {.op = NULL}};
