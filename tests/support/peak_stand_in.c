@@ -38,7 +38,7 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
                                            .isa = "avx2",
                                            .op_version = 1,
                                            .priority = 1000,
-                                           .flags = CVR_KERNEL_BF16,
+                                           .flags = CVR_KERNEL_BF16 | CVR_KERNEL_DETERMINISTIC,
                                            .supports = stand_in_supports};
     (void)host;
     return r->add(r, CVR_KIND_KERNEL, &kernel, err);
