@@ -1,7 +1,7 @@
 /*
- * Device kernels on `emu` in every order of threads and size of subgroups: the same bits. And that a race would be seen:
- * each barrier of each kernel here is left out in turn, which must change bits or be refused in some order. What is
- * computed stands in emu_op_cases.c and emu_detect_cases.c, of which each makes a test.
+ * Device kernels on `emu` in every order of threads and size of subgroups: the same bits. And that a race would be
+ * seen: each barrier of each kernel here is left out in turn, which must change bits or be refused in some order. What
+ * is computed stands in emu_op_cases.c and emu_detect_cases.c, of which each makes a test.
  */
 #include "device/ops/device_ops.h"
 #include "emu/emu_record.h"

@@ -281,7 +281,7 @@ PARAMS(int8_params) {
     u32 kernel[2], stride[2], padding[2], dilation[2];
     i32 x_zero, y_zero, lowest;
     f32 x_scale, y_scale, factor_x, factor_b, offset; /* the last three: of sums */
-    u32 divisor, counts_padding, row, unused;        /* row: elements with one scale */
+    u32 divisor, counts_padding, row, unused;         /* row: elements with one scale */
 };
 
 #endif
