@@ -19,8 +19,8 @@ void png_job_warning(png_structp png, png_const_charp text) {
     job->host->log(job->host, CVR_LOG_WARNING, line);
 }
 
-/* Rows, zlib's windows and chunks are all that libpng takes memory for: none needs more. A colour profile that says it is
- * a gigabyte long is not held to png_set_chunk_malloc_max. */
+/* Rows, zlib's windows and chunks are all that libpng takes memory for: none needs more. A colour profile that says it
+ * is a gigabyte long is not held to png_set_chunk_malloc_max. */
 #define MOST_OF_LIBPNG (16u << 20)
 
 void *png_job_alloc(png_structp png, png_alloc_size_t bytes) {
