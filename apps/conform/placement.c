@@ -27,6 +27,14 @@ conform_op *placement_op(conform_board *b, const cvr_op_desc *op) {
     return o;
 }
 
+conform_place conform_place_of(const conform_op *o) {
+    if (o->view) return PLACE_VIEW;
+    if (o->of_host) return PLACE_OF_HOST;
+    if (!o->planned) return PLACE_UNSEEN;
+    if (o->on_host == o->planned) return PLACE_MISS;
+    return o->itself ? PLACE_ITSELF : PLACE_OTHER_OPS;
+}
+
 /* ---- one node, alone ---- */
 
 typedef struct alone {
