@@ -13,13 +13,18 @@ static void give_line(worker *w, const char *text) {
     w->check.positive = strstr(text, "u01:") != NULL;
 }
 
+/* NULL where an input is absent. */
+static void input_types(const layer_case *c, const cvr_type **in) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+}
+
 /* What the shape rule says of the case; `types` are its outputs. */
 static int32_t ask_infer(worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs, cvr_type *types,
                          cvr_error *err) {
     const cvr_type *in[CVR_MAX_IO];
     cvr_type *out[CVR_MAX_IO];
     board_doing(w->board, NULL, "in `infer` of op %s", op->name);
-    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    input_types(c, in);
     for (uint32_t i = 0; i < op->n_outputs; i++) {
         types[i] = (cvr_type){.struct_size = sizeof types[i]};
         out[i] = &types[i];
@@ -218,15 +223,16 @@ static bool is_refusal(int32_t status) {
 static void place_directly(worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs) {
     const cvr_schema schema = {op->attrs, op->n_attrs};
     const cvr_type *in[CVR_MAX_IO];
-    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    input_types(c, in);
     placement_try(&w->probe, op, attrs, cvr_schema_size(&schema, NULL), in, c->n_inputs);
 }
 
+/* Whether the case is left out for conform_options.flops; `types` are its outputs. */
 static bool is_large(const worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs, cvr_type *types) {
     const cvr_type *in[CVR_MAX_IO];
     cvr_type *out[CVR_MAX_IO];
     if (!op->flops || w->board->flops <= 0) return false;
-    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    input_types(c, in);
     for (uint32_t i = 0; i < op->n_outputs; i++) out[i] = &types[i];
     const cvr_infer_args args = {sizeof args, attrs, in, out, c->n_inputs, op->n_outputs};
     return op->flops(&args) > w->board->flops;
