@@ -154,7 +154,7 @@ static int32_t run_program(worker *w, layer_case *c, uint64_t seed, conform_row 
 /* Once more with activations in bf16. What cannot be built so is no fault: a layer need not take it. */
 static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
     case_result r;
-    if (w->o->backend || !w->lows[0]) return CVR_OK;
+    if (!w->lows[0]) return CVR_OK;
     c->training = c->backward = true;
     c->low = CVR_BF16;
     board_doing(w->board, row, "while it ran in bf16");
@@ -168,7 +168,6 @@ static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *er
 /* A chain once more, with the ops that passes make of it. */
 static int32_t run_fused(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
     case_result r;
-    if (w->o->backend) return CVR_OK;
     c->low = 0;
     c->training = c->backward = true;
     c->passes = "auto";
@@ -176,6 +175,13 @@ static int32_t run_fused(worker *w, layer_case *c, conform_row *row, cvr_error *
     CVR_TRY(case_result_of(&w->watched, c, &r, err));
     case_result_clear(&r);
     return CVR_OK;
+}
+
+/* What a case that has run is run for once more; backend_run has done all of it. */
+static int32_t run_again(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
+    if (w->o->backend) return CVR_OK;
+    CVR_TRY(run_low(w, c, row, err));
+    return strstr(c->settings, " > ") ? run_fused(w, c, row, err) : CVR_OK;
 }
 
 /* ---- jobs ---- */
@@ -344,7 +350,7 @@ static void layer_job(worker *w, const target *t, uint64_t slot) {
         if (refused)
             refuse(row, &err);
         else if (status == CVR_OK)
-            status = run_low(w, &c, row, &err);
+            status = run_again(w, &c, row, &err);
         layer_case_clear(&c);
         if (refused) continue;
         judge(w, row, status, &err);
@@ -380,8 +386,7 @@ static void line_job(worker *w, const target *t, uint64_t draw) {
     const bool op = strncmp(c.layer, "op:", 3) == 0;
     row = board_row(w->board, op ? c.layer + 3 : c.layer, op ? "op" : "layer");
     int32_t status = run_program(w, &c, draw, row, gradient_of(w, &c), &err);
-    if (status == CVR_OK) status = run_low(w, &c, row, &err);
-    if (status == CVR_OK && strstr(c.settings, " > ")) status = run_fused(w, &c, row, &err);
+    if (status == CVR_OK) status = run_again(w, &c, row, &err);
     judge(w, row, status, &err);
     layer_case_clear(&c);
 }
