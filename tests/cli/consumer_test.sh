@@ -52,7 +52,7 @@ else
   "$CVRUN" train small.ini name=vulkan backend.name=vulkan backend.fallback=error $validated backend.vulkan_check=yes >log.txt 2>&1 ||
     { cat log.txt; fail "training with SPIR-V"; }
   same_losses runs/classify/cpu runs/classify/vulkan 2e-4 15
-  export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null
+  hide_vulkan
 fi
 same_losses runs/classify/cpu runs/classify/reference 2e-4 15
 expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error

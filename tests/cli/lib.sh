@@ -9,7 +9,8 @@ cd "$work"
 checks=0
 # Vulkan's drivers are hidden from all but what calls show_vulkan: to look for them takes 30 ms a call, and backend.name=auto might take a GPU.
 export CVR_TEST_DRIVERS=${CVR_TEST_DRIVERS-${VK_ICD_FILENAMES-}}
-export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null
+hide_vulkan() { export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null; }
+hide_vulkan
 show_vulkan() {
   unset VK_ICD_FILENAMES VK_DRIVER_FILES
   [ -z "$CVR_TEST_DRIVERS" ] || export VK_ICD_FILENAMES=$CVR_TEST_DRIVERS
