@@ -151,9 +151,9 @@ int32_t backend_open(worker *w, cvr_threadpool *pool, cvr_error *err) {
 }
 
 void backend_memory_job(worker *w) {
-    conform_row *row = board_row(w->board, w->o->backend, "memory");
     cvr_error err = CVR_ERROR_INIT;
     if (w->o->op) return; /* of ops alone */
+    conform_row *row = board_row(w->board, w->o->backend, "memory");
     board_doing(w->board, row, "while its memory was tried");
     row->cases++;
     if (backend_memory(w->watched.device, w->plugins, w->watched.pool, &err) == CVR_OK)

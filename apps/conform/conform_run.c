@@ -159,6 +159,9 @@ int32_t conform_run(const conform_options *o, conform_board **out, cvr_error *er
     while (!over) CVR_TRY_OUT(one_process(o, b, &first, &over, err));
     if (*b->replaced) cvr_log(CVR_LOG_INFO, "%s", b->replaced);
     o->backend ? backend_judge(b) : judge_empty(b);
+    if (o->op && (o->backend ? !b->n_ops : !b->n_rows)) /* layers have rows, whatever they lead to */
+        CVR_TRY_OUT(
+            cvr_fail(err, CVR_ERR_USAGE, "--op: there is no op `%.200s`; `cvrun plugins -v` lists them", o->op));
     *out = b;
 out:
     if (status != CVR_OK) conform_free(&b);

@@ -271,7 +271,8 @@ int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_
     CVR_TRY_OUT(CVR_CALL(s->set.method, compress, NULL, err, &k.api));
     if (!k.plan) CVR_TRY_OUT(cvr_call_blame(s->set.method, "compress", NULL, err, "gives no plan of what it has made"));
     CVR_TRY_OUT(write_files(&k, err));
-    *result = (cvr_compress_result){k.pictures, k.of, s->set.method->name};
+    *result = (cvr_compress_result){.pictures = k.pictures, .of = k.of};
+    (void)snprintf(result->by, sizeof result->by, "%s", s->set.method->name);
 out:
     for (size_t i = 0; i < k.n; i++) {
         cvr_free(k.tensors[i].name);

@@ -293,12 +293,14 @@ cvr_device *cvr_session_device(cvr_session *s) {
     return s->net.device;
 }
 
+/* Weights on integers are nobody's to train, but weights. */
 static int64_t count_params(const cvr_store *store) {
     int64_t n = 0;
     for (size_t i = 0; i < cvr_store_count(store); i++) {
         const cvr_store_entry *e = cvr_store_get(store, i);
-        if ((e->role == CVR_STORE_TRAINED || e->role == CVR_STORE_FROZEN) && !*e->network)
-            n += cvr_numel(e->type.rank, e->type.shape);
+        const bool counts = e->role == CVR_STORE_TRAINED || e->role == CVR_STORE_FROZEN || e->type.dtype == CVR_I8 ||
+                            e->type.dtype == CVR_I32;
+        if (counts && !*e->network) n += cvr_numel(e->type.rank, e->type.shape);
     }
     return n;
 }

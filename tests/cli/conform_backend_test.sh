@@ -24,6 +24,7 @@ conform 1 cpu --op roi_align --seconds 1e-9
 grep -q 'failed: roi_align, place: no case reached it.*more time by --seconds' out.txt && grep -q '^stopped after 1e-09 seconds' out.txt || { cat out.txt; fail "out of time"; }
 expect 1 'there is no backend `cudo`' "$CVRUN" conform --backend cudo
 expect 2 'backend.device=7 is none of them' "$CVRUN" conform --backend emu device=7
+expect 2 'there is no op `nothing*`' "$CVRUN" conform --backend emu --op 'nothing*'
 expect 2 'emu_odrer' "$CVRUN" conform --backend emu emu_odrer=forward
 expect 2 'settings are a backend' "$CVRUN" conform --plugin x.so emu_order=forward
 expect 2 'which plugin, or which backend?' "$CVRUN" conform --plugin x.so --backend cpu

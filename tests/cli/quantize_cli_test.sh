@@ -27,9 +27,11 @@ for f in config.ini plan.txt compress.json classes.txt weights/best.safetensors;
 for key in before after metrics params macs file_bytes planned_memory_bytes ms_batch1 ms_batch32; do
   grep -q "\"$key\"" $q/compress.json || fail "compress.json lacks $key"
 done
+grep -q '"method": "ptq"' $q/compress.json || fail "compress.json does not name the method"
+grep -q '"params": 0' $q/compress.json && fail "a network without weights"
 grep -aq '"c1.weight_int8"' $q/weights/best.safetensors && ! grep -aq '"c1.weight"\|"b1.weight"' $q/weights/best.safetensors ||
   fail "the weights are not those of the integers alone"
-checks=$((checks + 4))
+checks=$((checks + 6))
 
 # The same again is the same, whatever the threads; it lands beside the first.
 expect 0 "" "$CVRUN" quantize $run backend.threads=1

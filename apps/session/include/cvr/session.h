@@ -199,7 +199,7 @@ typedef struct cvr_compress_options {
 } cvr_compress_options;
 typedef struct cvr_compress_result {
     int64_t pictures, of; /* that it looked at; that the data has */
-    const char *by;       /* the compressor's name */
+    char by[64];          /* the compressor's name */
 } cvr_compress_result;
 #define CVR_PLAN_FILE "plan.txt"
 /* By quant.method, for a session that was opened for compression, which is of no other use afterwards. */
