@@ -59,6 +59,17 @@ typedef struct conform_op {
     uint32_t probes[3]; /* cases that were met, in f32, bf16 and f16 */
 } conform_op;
 
+/* What becomes of an op there. */
+typedef enum conform_place {
+    PLACE_ITSELF,    /* a kernel of its own */
+    PLACE_OTHER_OPS, /* other ops that stay on the device */
+    PLACE_VIEW,
+    PLACE_OF_HOST,
+    PLACE_MISS,  /* every case of it was left to the host */
+    PLACE_UNSEEN /* it was never planned */
+} conform_place;
+conform_place conform_place_of(const conform_op *o);
+
 /* Lies in memory that both processes see. */
 typedef struct conform_board {
     uint64_t n_jobs, job; /* job: the one that is being done */

@@ -228,15 +228,15 @@ int32_t backend_run(worker *w, layer_case *c, uint64_t seed, conform_row *row, c
 /* ---- what is missing ---- */
 
 static void judge_op(conform_board *b, const conform_op *o) {
-    conform_row *row;
+    const conform_place place = conform_place_of(o);
+    if (place == PLACE_VIEW || place == PLACE_OF_HOST) return;
+    conform_row *row = board_row(b, o->name, "place");
     *b->line = '\0';
-    if (o->view || o->of_host) return;
-    row = board_row(b, o->name, "place");
-    if (o->planned && o->on_host == o->planned)
+    if (place == PLACE_MISS)
         board_fail(b, row, "it is left to the host: %s", o->reason);
-    else if (!o->planned && *o->trouble)
+    else if (place == PLACE_UNSEEN && *o->trouble)
         board_fail(b, row, "it cannot be planned: %s", o->trouble);
-    else if (!o->planned)
+    else if (place == PLACE_UNSEEN)
         board_fail(b, row, "no case reached it; write one into a file and give it by --cases FILE (docs/conform.md)%s",
                    b->stopped ? ", or more time by --seconds" : "");
 }

@@ -13,13 +13,18 @@ static void give_line(worker *w, const char *text) {
     w->check.positive = strstr(text, "u01:") != NULL;
 }
 
+/* NULL where an input is absent. */
+static void input_types(const layer_case *c, const cvr_type **in) {
+    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+}
+
 /* What the shape rule says of the case; `types` are its outputs. */
 static int32_t ask_infer(worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs, cvr_type *types,
                          cvr_error *err) {
     const cvr_type *in[CVR_MAX_IO];
     cvr_type *out[CVR_MAX_IO];
     board_doing(w->board, NULL, "in `infer` of op %s", op->name);
-    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    input_types(c, in);
     for (uint32_t i = 0; i < op->n_outputs; i++) {
         types[i] = (cvr_type){.struct_size = sizeof types[i]};
         out[i] = &types[i];
@@ -149,7 +154,7 @@ static int32_t run_program(worker *w, layer_case *c, uint64_t seed, conform_row 
 /* Once more with activations in bf16. What cannot be built so is no fault: a layer need not take it. */
 static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
     case_result r;
-    if (w->o->backend || !w->lows[0]) return CVR_OK;
+    if (!w->lows[0]) return CVR_OK;
     c->training = c->backward = true;
     c->low = CVR_BF16;
     board_doing(w->board, row, "while it ran in bf16");
@@ -163,7 +168,6 @@ static int32_t run_low(worker *w, layer_case *c, conform_row *row, cvr_error *er
 /* A chain once more, with the ops that passes make of it. */
 static int32_t run_fused(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
     case_result r;
-    if (w->o->backend) return CVR_OK;
     c->low = 0;
     c->training = c->backward = true;
     c->passes = "auto";
@@ -171,6 +175,13 @@ static int32_t run_fused(worker *w, layer_case *c, conform_row *row, cvr_error *
     CVR_TRY(case_result_of(&w->watched, c, &r, err));
     case_result_clear(&r);
     return CVR_OK;
+}
+
+/* What a case that has run is run for once more; backend_run has done all of it. */
+static int32_t run_again(worker *w, layer_case *c, conform_row *row, cvr_error *err) {
+    if (w->o->backend) return CVR_OK;
+    CVR_TRY(run_low(w, c, row, err));
+    return strstr(c->settings, " > ") ? run_fused(w, c, row, err) : CVR_OK;
 }
 
 /* ---- jobs ---- */
@@ -218,15 +229,16 @@ static bool is_refusal(int32_t status) {
 static void place_directly(worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs) {
     const cvr_schema schema = {op->attrs, op->n_attrs};
     const cvr_type *in[CVR_MAX_IO];
-    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    input_types(c, in);
     placement_try(&w->probe, op, attrs, cvr_schema_size(&schema, NULL), in, c->n_inputs);
 }
 
+/* Whether the case is left out for conform_options.flops; `types` are its outputs. */
 static bool is_large(const worker *w, const cvr_op_desc *op, const layer_case *c, const void *attrs, cvr_type *types) {
     const cvr_type *in[CVR_MAX_IO];
     cvr_type *out[CVR_MAX_IO];
     if (!op->flops || w->board->flops <= 0) return false;
-    for (uint32_t i = 0; i < c->n_inputs; i++) in[i] = c->inputs[i].type.dtype ? &c->inputs[i].type : NULL;
+    input_types(c, in);
     for (uint32_t i = 0; i < op->n_outputs; i++) out[i] = &types[i];
     const cvr_infer_args args = {sizeof args, attrs, in, out, c->n_inputs, op->n_outputs};
     return op->flops(&args) > w->board->flops;
@@ -338,7 +350,7 @@ static void layer_job(worker *w, const target *t, uint64_t slot) {
         if (refused)
             refuse(row, &err);
         else if (status == CVR_OK)
-            status = run_low(w, &c, row, &err);
+            status = run_again(w, &c, row, &err);
         layer_case_clear(&c);
         if (refused) continue;
         judge(w, row, status, &err);
@@ -374,8 +386,7 @@ static void line_job(worker *w, const target *t, uint64_t draw) {
     const bool op = strncmp(c.layer, "op:", 3) == 0;
     row = board_row(w->board, op ? c.layer + 3 : c.layer, op ? "op" : "layer");
     int32_t status = run_program(w, &c, draw, row, gradient_of(w, &c), &err);
-    if (status == CVR_OK) status = run_low(w, &c, row, &err);
-    if (status == CVR_OK && strstr(c.settings, " > ")) status = run_fused(w, &c, row, &err);
+    if (status == CVR_OK) status = run_again(w, &c, row, &err);
     judge(w, row, status, &err);
     layer_case_clear(&c);
 }

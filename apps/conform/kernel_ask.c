@@ -1,5 +1,6 @@
 /* See kernel_ask.h. */
 #include "kernel_ask.h"
+#include "launch_copy.h"
 
 #define LARGEST_WORKSPACE (UINT64_C(1) << 36) /* bytes; cases are small */
 
@@ -23,7 +24,7 @@ void verification_begin(verification *v, kernel_check *k, const tested_kernel *t
 static void make_signature(verification *v, uint32_t workers, bool prepared) {
     const cvr_kernel_args *a = &v->args;
     for (uint32_t i = 0; i < a->n_inputs + a->n_outputs; i++) {
-        const cvr_tensor *t = i < a->n_inputs ? a->inputs[i] : a->outputs[i - a->n_inputs];
+        const cvr_tensor *t = launch_tensor(a, i);
         const cvr_tensor **to = i < a->n_inputs ? &v->in[i] : &v->out[i - a->n_inputs];
         *to = t ? &v->shapes[i] : NULL;
         if (!t) continue;

@@ -3,6 +3,7 @@
  * in f32, of the same numbers, and its results are rounded once.
  */
 #include "kernel_ask.h"
+#include "launch_copy.h"
 #include <cvr/plugin/bf16.h>
 #include <cvr/plugin/f16.h>
 
@@ -42,47 +43,26 @@ static bool is_low(const cvr_tensor *t) {
 }
 
 /* The launch with tensors of f32 in the place of those of low precision. */
-typedef struct wide_launch {
-    cvr_launch launch;
-    cvr_kernel_args args;
-    cvr_tensor tensors[2 * CVR_MAX_IO];
-    const cvr_tensor *in[CVR_MAX_IO];
-    cvr_tensor *out[CVR_MAX_IO];
-    float *data[CVR_MAX_IO];
-} wide_launch;
-
-static int32_t widen(wide_launch *w, const cvr_launch *l, cvr_error *err) {
+static int32_t widen(launch_copy *c, const cvr_launch *l, cvr_error *err) {
     const cvr_kernel_args *a = l->args;
-    *w = (wide_launch){.launch = *l, .args = *a};
+    launch_copy_begin(c, l);
     for (uint32_t i = 0; i < a->n_inputs + a->n_outputs; i++) {
-        const bool input = i < a->n_inputs;
-        const cvr_tensor *t = input ? a->inputs[i] : a->outputs[i - a->n_inputs];
-        cvr_tensor *wide = t ? &w->tensors[i] : NULL;
-        if (input)
-            w->in[i] = wide;
-        else
-            w->out[i - a->n_inputs] = wide;
-        if (!t) continue;
-        *wide = *t;
+        const cvr_tensor *t = launch_tensor(a, i);
         if (!is_low(t)) continue;
-        wide->dtype = CVR_F32;
-        if (!input) continue;
+        c->tensors[i].dtype = CVR_F32;
+        if (i >= a->n_inputs) continue;
         const int64_t n = cvr_numel(t->rank, t->shape);
-        w->data[i] = cvr_alloc_aligned((uint64_t)n * 4 + 4, 64);
-        if (!w->data[i]) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        for (int64_t k = 0; k < n; k++) w->data[i][k] = check_real((const uint8_t *)t->data + 2 * k, t->dtype);
-        wide->data = w->data[i];
+        CVR_TRY(launch_copy_give(c, i, (uint64_t)n * sizeof(float), err));
+        float *wide = c->data[i];
+        for (int64_t k = 0; k < n; k++) wide[k] = check_real((const uint8_t *)t->data + 2 * k, t->dtype);
     }
-    w->args.inputs = w->in;
-    w->args.outputs = w->out;
-    w->launch.args = &w->args;
     return CVR_OK;
 }
 
 /* Results as the launch has them. */
 static void narrow(const cvr_kernel_args *a, kernel_results *r) {
     for (uint32_t i = a->n_inputs; i < a->n_inputs + a->n_outputs; i++) {
-        const cvr_tensor *t = a->outputs[i - a->n_inputs];
+        const cvr_tensor *t = launch_tensor(a, i);
         if (!is_low(t) || !r->data[i]) continue;
         const uint64_t n = r->bytes[i] / 4;
         for (uint64_t k = 0; k < n; k++) {
@@ -99,13 +79,13 @@ static void narrow(const cvr_kernel_args *a, kernel_results *r) {
 static bool any_low(const cvr_launch *l) {
     const cvr_kernel_args *a = l->args;
     for (uint32_t i = 0; i < a->n_inputs + a->n_outputs; i++)
-        if (is_low(i < a->n_inputs ? a->inputs[i] : a->outputs[i - a->n_inputs])) return true;
+        if (is_low(launch_tensor(a, i))) return true;
     return false;
 }
 
 int32_t kernel_reference(kernel_check *k, const cvr_launch *l, kernel_results *out, const cvr_kernel_desc **which,
                          cvr_error *err) {
-    static wide_launch wide;
+    static launch_copy wide;
     const cvr_kernel_desc *const *kernels;
     size_t n;
     int32_t status;
@@ -116,6 +96,6 @@ int32_t kernel_reference(kernel_check *k, const cvr_launch *l, kernel_results *o
     CVR_TRY_OUT(compute(k, &wide.launch, kernels, n, out, which, err));
     if (*which) narrow(l->args, out);
 out:
-    for (uint32_t i = 0; i < CVR_MAX_IO; i++) cvr_free(wide.data[i]);
+    launch_copy_clear(&wide);
     return status;
 }

@@ -1,5 +1,6 @@
 /* See kernel_results.h. */
 #include "kernel_results.h"
+#include "launch_copy.h"
 #include <math.h>
 
 int32_t kernel_results_take(kernel_results *r, const check_bench *b, uint64_t mutates, cvr_error *err) {
@@ -91,7 +92,7 @@ kernel_tolerance kernel_tolerance_of(const cvr_kernel_args *a, uint32_t rounded)
     double product = 1, terms = 1;
     uint32_t low = rounded;
     for (uint32_t i = 0; i < a->n_inputs + a->n_outputs; i++) {
-        const cvr_tensor *t = i < a->n_inputs ? a->inputs[i] : a->outputs[i - a->n_inputs];
+        const cvr_tensor *t = launch_tensor(a, i);
         if (!t) continue;
         low = coarser(low, t->dtype);
         const double n = (double)cvr_numel(t->rank, t->shape);

@@ -19,11 +19,13 @@ int64_t kernel_results_differ(const kernel_results *a, const kernel_results *b);
 /*
  * How far results may be apart: |a - b| <= relative * (|b| + max |b|) + absolute.
  *
- *   f32   1e-5 and 2^-22 sqrt(terms) times the product of the inputs' largest magnitudes: what the order of a sum may
- * do f16   six units in the last place, 6 * 2^-11, and 2^-12 of the same bf16  6 * 2^-8, and 2^-9
+ * - f32: relative 1e-5, absolute 2^-22 sqrt(n) m
+ * - f16: relative 6 * 2^-11, six units in the last place; absolute 2^-12 sqrt(n) m
+ * - bf16: relative 6 * 2^-8, the same; absolute 2^-9 sqrt(n) m
  *
- * The type is the coarsest among the launch's tensors, or `rounded`: what its inputs were rounded to before (0: f32).
- * Whole numbers are equal.
+ * n is the number of elements of the largest input, m the product of the inputs' largest magnitudes, 1 at least: what
+ * the order of a sum may do. The type is the coarsest among the launch's tensors, or `rounded`: what its inputs were
+ * rounded to before (0: f32). Whole numbers are equal.
  */
 typedef struct kernel_tolerance {
     double relative, absolute;

@@ -185,16 +185,14 @@ static uint64_t mutated(const case_run *r, const layer_case *c) {
     return ((const cvr_op_desc *)op)->mutates;
 }
 
-/* A stored value in the place of an input: only such can be updated. It is drawn as buffers are (draw_rest). */
-static int32_t stored_input(case_run *r, uint32_t i, const cvr_type *type, cvr_error *err) {
-    const cvr_builder *b = cvr_graph_builder(r->graph);
+int32_t case_stored_input(const cvr_builder *b, const char *name, const cvr_type *type, cvr_value *out,
+                          cvr_error *err) {
     const cvr_init zero = {.struct_size = sizeof zero, .kind = CVR_INIT_CONSTANT};
-    char name[32];
-    (void)snprintf(name, sizeof name, SCOPE ".in%u", i);
     cvr_param_decl decl = {
         .struct_size = sizeof decl, .name = name, .dtype = type->dtype, .rank = type->rank, .init = &zero};
     memcpy(decl.shape, type->shape, sizeof decl.shape);
-    return b->param(b, &decl, &r->inputs[i], err);
+    memcpy(decl.order, type->order, sizeof decl.order);
+    return b->param(b, &decl, out, err);
 }
 
 static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
@@ -203,8 +201,9 @@ static int32_t build_forward(case_run *r, const layer_case *c, cvr_error *err) {
     for (uint32_t i = 0; i < c->n_inputs; i++) {
         (void)snprintf(name, sizeof name, "in%u", i);
         if (!c->inputs[i].type.dtype) continue; /* absent */
-        if (updated >> i & 1) {
-            CVR_TRY(stored_input(r, i, &c->inputs[i].type, err));
+        if (updated >> i & 1) {                 /* drawn as buffers are (draw_rest) */
+            (void)snprintf(name, sizeof name, SCOPE ".in%u", i);
+            CVR_TRY(case_stored_input(cvr_graph_builder(r->graph), name, &c->inputs[i].type, &r->inputs[i], err));
             continue;
         }
         CVR_TRY(cvr_graph_input(r->graph, name, &c->inputs[i].type, &r->inputs[i], err));

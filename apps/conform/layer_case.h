@@ -74,6 +74,9 @@ void layer_case_clear(layer_case *c);
 void case_result_clear(case_result *r);
 const case_tensor *case_result_find(const case_result *r, const char *name);
 
+/* A stored value, 0 at first, in the place of an input: only stored values can be updated in place. */
+int32_t case_stored_input(const cvr_builder *b, const char *name, const cvr_type *type, cvr_value *out, cvr_error *err);
+
 /* A case built and planned. Its arena has guard bytes on both sides. */
 typedef struct case_run case_run;
 int32_t case_open(case_run **out, const case_machine *m, const layer_case *c, cvr_error *err);

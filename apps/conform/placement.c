@@ -1,5 +1,6 @@
 /* See placement.h. */
 #include "placement.h"
+#include "layer_case.h"
 #include <fnmatch.h>
 
 #define PROBES 12u /* of an op and element type; more of them tell no more */
@@ -27,6 +28,14 @@ conform_op *placement_op(conform_board *b, const cvr_op_desc *op) {
     return o;
 }
 
+conform_place conform_place_of(const conform_op *o) {
+    if (o->view) return PLACE_VIEW;
+    if (o->of_host) return PLACE_OF_HOST;
+    if (!o->planned) return PLACE_UNSEEN;
+    if (o->on_host == o->planned) return PLACE_MISS;
+    return o->itself ? PLACE_ITSELF : PLACE_OTHER_OPS;
+}
+
 /* ---- one node, alone ---- */
 
 typedef struct alone {
@@ -36,17 +45,6 @@ typedef struct alone {
     cvr_value inputs[CVR_MAX_IO], outputs[CVR_MAX_IO];
 } alone;
 
-/* What is updated in place has to be a stored value. */
-static int32_t store_input(const cvr_builder *b, const char *name, const cvr_type *type, cvr_value *out,
-                           cvr_error *err) {
-    const cvr_init zero = {.struct_size = sizeof zero, .kind = CVR_INIT_CONSTANT};
-    cvr_param_decl decl = {
-        .struct_size = sizeof decl, .name = name, .dtype = type->dtype, .rank = type->rank, .init = &zero};
-    memcpy(decl.shape, type->shape, sizeof decl.shape);
-    memcpy(decl.order, type->order, sizeof decl.order);
-    return b->param(b, &decl, out, err);
-}
-
 static int32_t build(alone *a, const cvr_op_desc *op, const void *attrs, uint64_t attrs_size,
                      const cvr_type *const *inputs, uint32_t n, cvr_error *err) {
     char name[32];
@@ -55,7 +53,7 @@ static int32_t build(alone *a, const cvr_op_desc *op, const void *attrs, uint64_
         (void)snprintf(name, sizeof name, "in%u", i);
         if (!inputs[i]) continue;
         if (op->mutates >> i & 1)
-            CVR_TRY(store_input(b, name, inputs[i], &a->inputs[i], err));
+            CVR_TRY(case_stored_input(b, name, inputs[i], &a->inputs[i], err));
         else
             CVR_TRY(cvr_graph_input(a->graph, name, inputs[i], &a->inputs[i], err));
     }

@@ -29,21 +29,12 @@ void conform_print_rows(const conform_board *b) {
 
 /* ---- of a backend ---- */
 
-typedef enum place { PLACE_ITSELF, PLACE_OTHER_OPS, PLACE_VIEW, PLACE_OF_HOST, PLACE_MISS, PLACE_UNSEEN } place;
-
-static place place_of(const conform_op *o) {
-    if (o->view) return PLACE_VIEW;
-    if (o->of_host) return PLACE_OF_HOST;
-    if (!o->planned) return PLACE_UNSEEN;
-    if (o->on_host == o->planned) return PLACE_MISS;
-    return o->itself ? PLACE_ITSELF : PLACE_OTHER_OPS;
-}
-
 static void print_places(const conform_board *b) {
     static const char *const words[] = {"by a kernel of its own", "in other ops", "a view",
                                         "the host's by nature",   "on the host",  "no case reached it"};
     printf("%-34s %s\n", "op", "runs");
-    for (uint32_t i = 0; i < b->n_ops; i++) print_line(stdout, "%-34s %s", b->ops[i].name, words[place_of(&b->ops[i])]);
+    for (uint32_t i = 0; i < b->n_ops; i++)
+        print_line(stdout, "%-34s %s", b->ops[i].name, words[conform_place_of(&b->ops[i])]);
 }
 
 /* Ops of which the device leaves cases to the host, all of them or some, with the first reason. */
@@ -51,7 +42,8 @@ static void print_left(const conform_board *b, bool all) {
     bool any = false;
     for (uint32_t i = 0; i < b->n_ops; i++) {
         const conform_op *o = &b->ops[i];
-        if (!o->on_host || o->view || o->of_host || (o->on_host == o->planned) != all) continue;
+        const conform_place place = conform_place_of(o);
+        if (!o->on_host || place == PLACE_VIEW || place == PLACE_OF_HOST || (place == PLACE_MISS) != all) continue;
         if (!any) printf("\n%-34s %8s  %s\n", all ? "left to the host" : "left to it in some cases", "cases", "why");
         any = true;
         print_line(stdout, "%-34s %3llu/%-4llu  %s", o->name, (unsigned long long)o->on_host,
@@ -71,7 +63,7 @@ void conform_print_ops(const conform_board *b, const conform_options *o, bool ve
         if (kernel && r->cases) kernels++;
         if (verbose && strcmp(r->what, "place") != 0) print_row(r);
     }
-    for (uint32_t i = 0; i < b->n_ops; i++) count[place_of(&b->ops[i])]++;
+    for (uint32_t i = 0; i < b->n_ops; i++) count[conform_place_of(&b->ops[i])]++;
     print_left(b, false);
     print_left(b, true);
     printf("\n%u ops: %u by kernels of their own, %u in other ops, %u views, %u the host's by nature, %u left to the "
@@ -97,9 +89,9 @@ static void add_places(cvr_text *t, const conform_board *b) {
     for (uint32_t i = 0; i < b->n_ops; i++) {
         cvr_text_add(t, "%s\n  {\"name\": ", i ? "," : "");
         cvr_text_add_json(t, b->ops[i].name);
-        cvr_text_add(
-            t, ", \"runs\": \"%s\", \"planned\": %llu, \"on_host\": %llu, \"reason\": ", words[place_of(&b->ops[i])],
-            (unsigned long long)b->ops[i].planned, (unsigned long long)b->ops[i].on_host);
+        cvr_text_add(t, ", \"runs\": \"%s\", \"planned\": %llu, \"on_host\": %llu, \"reason\": ",
+                     words[conform_place_of(&b->ops[i])], (unsigned long long)b->ops[i].planned,
+                     (unsigned long long)b->ops[i].on_host);
         cvr_text_add_json(t, b->ops[i].reason);
         cvr_text_add(t, "}");
     }

@@ -205,7 +205,7 @@ int32_t run_folder_begin(cvr_session *s, const char *folder, const cvr_setting *
     cvr_session_info i;
     int32_t status = CVR_OK;
     cvr_session_describe(s, &i);
-    for (size_t k = 0; k < n && k < MOST_INSTEAD; k++) all[k] = instead[k];
+    for (size_t k = 0; k < n; k++) all[k] = instead[k];
     CVR_TRY_OUT(keep_network(s, folder, network, &all[n], err));
     cvr_config_print_with(cvr_session_config(s), all, n + (*network != '\0'), &texts[0]);
     for (int64_t k = 0; k < i.n_classes; k++) cvr_text_add_class(&texts[1], i.class_names[k]);

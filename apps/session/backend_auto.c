@@ -5,6 +5,7 @@
  */
 #include "session_parts.h"
 #include <cvr/peaks.h>
+#include <cvr/plugin/words.h>
 
 #define MOST_CANDIDATES 16
 #define SECONDS 0.3 /* for all of them together */
@@ -15,23 +16,13 @@ typedef struct candidates {
     char key[1000]; /* of the choice: the candidates' names */
 } candidates;
 
-static bool has_word(const char *words, const char *word) {
-    const size_t n = strlen(word);
-    for (const char *t = words; *t;) {
-        const size_t length = strcspn(t, " ");
-        if (length == n && memcmp(t, word, n) == 0) return true;
-        t += length + strspn(t + length, " ");
-    }
-    return false;
-}
-
 static bool is_candidate(const cvr_session *s, const cvr_backend_desc *b) {
     cvr_device_info info;
     int64_t device;
     if (b->flags & CVR_BACKEND_TEST) return false;
     if (cvr_backend_find_device(s->plugins, b, s->set.backend->device, &device, NULL) != CVR_OK) return false;
     if (cvr_backend_device_info(s->plugins, b, device, &info, NULL) != CVR_OK) return false;
-    return !has_word(info.features, "software");
+    return !cvr_has_word(info.features, "software", strlen("software"));
 }
 
 /* In byte order of names. */

@@ -98,22 +98,25 @@ static int32_t bind_optimizer(settings *s, cvr_plugins *p, cvr_error *err) {
     return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
 }
 
-/* Evaluation and prediction do without: where one is not here, its keys are left alone. */
+/* What only some commands need; NULL: there is none of the name. */
+static const void *find_if_here(cvr_plugins *p, const char *kind, const char *name) {
+    cvr_error why = CVR_ERROR_INIT;
+    const void *desc;
+    return cvr_plugins_find(p, kind, name, &desc, &why) == CVR_OK ? desc : NULL;
+}
+
+/* The keys of a section that nobody here can read are no mistakes. */
+static void leave_keys(const settings *s, const char *section) {
+    const cvr_setting *const *lines;
+    (void)cvr_config_lines(s->config, section, &lines);
+}
+
+/* Evaluation and prediction do without. */
 static int32_t bind_optimizer_if_here(settings *s, cvr_plugins *p, cvr_error *err) {
-    const struct {
-        const char *kind, *name, *section;
-    } wanted[] = {{CVR_KIND_OPTIMIZER, s->optim->name, "optim"}, {CVR_KIND_SCHEDULER, s->sched->name, "sched"}};
-    bool here = true;
-    for (size_t i = 0; i < 2; i++) {
-        cvr_error why = CVR_ERROR_INIT;
-        const void *desc;
-        here = cvr_plugins_find(p, wanted[i].kind, wanted[i].name, &desc, &why) == CVR_OK && here;
-    }
-    if (here) return bind_optimizer(s, p, err);
-    for (size_t i = 0; i < 2; i++) {
-        const cvr_setting *const *lines;
-        (void)cvr_config_lines(s->config, wanted[i].section, &lines);
-    }
+    if (find_if_here(p, CVR_KIND_OPTIMIZER, s->optim->name) && find_if_here(p, CVR_KIND_SCHEDULER, s->sched->name))
+        return bind_optimizer(s, p, err);
+    leave_keys(s, "optim");
+    leave_keys(s, "sched");
     return cvr_gradient_plugins(p, s->config, &s->gradient_plugins, &s->n_gradient_plugins, err);
 }
 
@@ -248,33 +251,22 @@ static int32_t bind_task(settings *s, cvr_error *err) {
     return bind_keys(s, &shown, s->task->predict_attrs, s->task->n_predict_attrs, &s->predict_attrs, err);
 }
 
-/* Only who exports needs it: where there is none of the name, its keys are left alone. */
+/* Only who exports needs it. export.format may also be a format of weights, which has no keys. */
 static int32_t bind_exporter_if_here(settings *s, cvr_plugins *p, cvr_error *err) {
     const named_plugin exporter = {CVR_KIND_EXPORTER, s->export->format, "export", "format"};
-    const cvr_setting *const *lines;
-    cvr_error why = CVR_ERROR_INIT;
-    const void *desc;
-    if (cvr_plugins_find(p, exporter.kind, exporter.name, &desc, &why) != CVR_OK) {
-        if (cvr_plugins_find(p, CVR_KIND_WEIGHTS, exporter.name, &desc, &why) != CVR_OK)
-            (void)cvr_config_lines(s->config, "export", &lines);
-        return CVR_OK;
-    }
-    s->exporter = desc;
-    return bind_keys(s, &exporter, s->exporter->attrs, s->exporter->n_attrs, &s->exporter_attrs, err);
+    s->exporter = find_if_here(p, exporter.kind, exporter.name);
+    if (s->exporter) return bind_keys(s, &exporter, s->exporter->attrs, s->exporter->n_attrs, &s->exporter_attrs, err);
+    if (!find_if_here(p, CVR_KIND_WEIGHTS, exporter.name)) leave_keys(s, "export");
+    return CVR_OK;
 }
 
-/* Likewise the method of `cvrun quantize`. */
+/* Only `cvrun quantize` needs it. */
 static int32_t bind_method_if_here(settings *s, cvr_plugins *p, cvr_error *err) {
     const named_plugin method = {CVR_KIND_COMPRESSOR, s->quant->method, "quant", "method"};
-    const cvr_setting *const *lines;
-    cvr_error why = CVR_ERROR_INIT;
-    const void *desc;
-    if (cvr_plugins_find(p, method.kind, method.name, &desc, &why) != CVR_OK) {
-        (void)cvr_config_lines(s->config, "quant", &lines);
-        return CVR_OK;
-    }
-    s->method = desc;
-    return bind_keys(s, &method, s->method->attrs, s->method->n_attrs, &s->method_attrs, err);
+    s->method = find_if_here(p, method.kind, method.name);
+    if (s->method) return bind_keys(s, &method, s->method->attrs, s->method->n_attrs, &s->method_attrs, err);
+    leave_keys(s, "quant");
+    return CVR_OK;
 }
 
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {

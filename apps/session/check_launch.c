@@ -58,16 +58,12 @@ float check_real(const uint8_t *at, uint32_t dtype) {
 static void element_text(const uint8_t *at, uint32_t dtype, char *buf, size_t size) {
     union {
         uint8_t bytes[8];
-        uint16_t half;
-        float real;
         int32_t whole;
         int64_t large;
     } v = {{0}};
-    const uint64_t n = cvr_dtype_size(dtype);
-    memcpy(v.bytes + (dtype == CVR_BF16 ? 2 : 0), at, n);
-    if (dtype == CVR_F16) v.real = cvr_f32_of_f16(v.half);
+    memcpy(v.bytes, at, cvr_dtype_size(dtype));
     if (dtype == CVR_F32 || dtype == CVR_BF16 || dtype == CVR_F16)
-        (void)snprintf(buf, size, "%g", (double)v.real);
+        (void)snprintf(buf, size, "%g", (double)check_real(at, dtype));
     else if (dtype == CVR_I64)
         (void)snprintf(buf, size, "%lld", (long long)v.large);
     else if (dtype == CVR_I32)

@@ -159,9 +159,12 @@ int32_t check_copy_out(const check_bench *b, void *to, const void *from, uint64_
 }
 
 static int32_t fill_block(check_bench *b, const check_block *k, const void *from, cvr_error *err) {
-    if (from && b->host_args) memcpy(b->before + k->at, from, k->bytes);
-    if (from) return b->host_args ? CVR_OK : check_copy_out(b, b->before + k->at, from, k->bytes, err);
-    fill_pattern(b->before + k->at, k->bytes, k->dtype);
+    uint8_t *to = b->before + k->at;
+    if (from && !b->host_args) return check_copy_out(b, to, from, k->bytes, err);
+    if (from)
+        memcpy(to, from, k->bytes);
+    else
+        fill_pattern(to, k->bytes, k->dtype);
     return CVR_OK;
 }
 

@@ -147,16 +147,16 @@ static int32_t multiply_adds(const cvr_peak_request *r, const cvr_op_desc *op, u
     return CVR_OK;
 }
 
-/* Twice the last cache, so that a copy finds nothing in it. */
+/* Twice the last cache, so that a copy finds nothing in it; less on a device that has no room for that. */
 static int64_t copy_bytes(const cvr_device *device) {
     const int64_t room = (int64_t)(cvr_device_info_of(device)->memory / COPY_SHARE);
     long cache = 0;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
     cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
 #endif
-    const int64_t bytes = 2 * (int64_t)cache;
     const int64_t most = room && room < MOST_COPY_BYTES ? room : MOST_COPY_BYTES;
-    return bytes > most ? most : bytes < LEAST_COPY_BYTES ? LEAST_COPY_BYTES : bytes;
+    const int64_t bytes = 2 * (int64_t)cache < LEAST_COPY_BYTES ? LEAST_COPY_BYTES : 2 * (int64_t)cache;
+    return bytes > most ? most : bytes;
 }
 
 static int32_t copies(const cvr_peak_request *r, const cvr_op_desc *op, double *out, cvr_error *err) {

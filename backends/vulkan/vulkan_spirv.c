@@ -1,5 +1,6 @@
 /* See vulkan_spirv.h. Source: the SPIR-V specification 1.6, "Physical Layout of a SPIR-V Module and Instruction". */
 #include "vulkan_spirv.h"
+#include <cvr/plugin/words.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,23 +39,14 @@ static const capability capabilities[] = {
     {5347, "PhysicalStorageBufferAddresses", ""},
 };
 
-static int32_t has_word(const char *words, const char *word) {
-    const size_t n = strlen(word);
-    for (const char *t = words; *t;) {
-        const size_t length = strcspn(t, " ");
-        if (length == n && memcmp(t, word, n) == 0) return 1;
-        t += length + strspn(t + length, " ");
-    }
-    return n == 0;
-}
-
 static int32_t check_capability(uint32_t number, const char *features, cvr_error *err) {
     for (size_t i = 0; i < sizeof capabilities / sizeof *capabilities; i++) {
         if (capabilities[i].number != number) continue;
-        if (has_word(features, capabilities[i].word)) return CVR_OK;
+        const char *word = capabilities[i].word;
+        if (!*word || cvr_has_word(features, word, strlen(word))) return CVR_OK;
         return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                         "its code needs the capability %s, which the device lacks; say isa \"%s\" in its descriptor",
-                        capabilities[i].name, capabilities[i].word);
+                        capabilities[i].name, word);
     }
     return cvr_fail(err, CVR_ERR_UNSUPPORTED,
                     "its code needs the SPIR-V capability %u, which this backend does not ask devices for", number);

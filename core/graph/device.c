@@ -4,6 +4,7 @@
  * what they may overtake.
  */
 #include "ir.h"
+#include <cvr/plugin/words.h>
 
 /* ---- opening ---- */
 
@@ -79,15 +80,6 @@ bool device_is_host(const cvr_device *d) {
 
 /* ---- which kernels it takes ---- */
 
-static bool has_word(const char *words, const char *word, size_t n) {
-    for (const char *t = words; *t;) {
-        const size_t length = strcspn(t, " ");
-        if (length == n && memcmp(t, word, n) == 0) return true;
-        t += length + strspn(t + length, " ");
-    }
-    return false;
-}
-
 bool cvr_device_takes(const cvr_device *d, const cvr_kernel_desc *k, char *why, size_t size) {
     const cvr_backend_desc *b = d->backend;
     uint32_t i = 0;
@@ -100,7 +92,7 @@ bool cvr_device_takes(const cvr_device *d, const cvr_kernel_desc *k, char *why, 
     const char *needs = cvr_kernel_is_host(k) || !k->isa ? "" : k->isa;
     for (const char *t = needs; *t;) {
         const size_t n = strcspn(t, " "), without = *t == '!';
-        if (has_word(d->info->features, t + without, n - without) == (without == 1)) {
+        if (cvr_has_word(d->info->features, t + without, n - without) == (without == 1)) {
             (void)snprintf(why, size, "the device %s `%.*s`", without ? "must not have" : "lacks", (int)(n - without),
                            t + without);
             return false;

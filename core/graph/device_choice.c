@@ -70,7 +70,7 @@ static int32_t find_by_name(const cvr_plugins *plugins, const cvr_backend_desc *
     int32_t status = CVR_OK;
     for (int64_t i = 0; i < n; i++) {
         cvr_device_info info;
-        if (cvr_backend_device_info(plugins, b, i, &info, err) != CVR_OK) continue; /* one that is no choice */
+        if (cvr_backend_device_info(plugins, b, i, &info, NULL) != CVR_OK) continue; /* one that is no choice */
         const int here = fit_of(&info, wanted);
         list_device(&all, i, &info);
         if (here == FITS_NOT || here > best) continue;

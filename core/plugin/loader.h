@@ -3,6 +3,7 @@
 #define CVR_LOADER_H
 
 #include "registry.h"
+#include <cvr/plugin/words.h>
 
 /* One section of a manifest, and what became of it. The texts that `info` shows are owned here. */
 typedef struct plugin_candidate {
@@ -54,8 +55,6 @@ int32_t manifest_add(cvr_plugins *p, const char *file, const cvr_plugin *plugin,
                      cvr_error *err);
 /* KIND:NAME, with its NUL; longer names are refused. */
 #define TOKEN_SIZE 160
-/* True where a list of tokens has this one. */
-bool has_token(const char *list, const char *token, size_t n);
 /* Opens a plugin's file after all checks that need no code of it to run; then asks it for its header. */
 int32_t plugin_open(const char *file, const cvr_plugin **out, cvr_error *err);
 /* Runs `load` into `staged`. */

@@ -17,16 +17,6 @@ typedef struct manifest_state {
     size_t first; /* candidate of this manifest */
 } manifest_state;
 
-bool has_token(const char *list, const char *token, size_t n) {
-    for (const char *p = list; p && *p;) {
-        p += strspn(p, " ");
-        const size_t length = strcspn(p, " ");
-        if (length == n && n && memcmp(p, token, n) == 0) return true;
-        p += length;
-    }
-    return false;
-}
-
 static plugin_candidate *current(manifest_state *s, const char *id) {
     for (size_t i = s->first; i < s->p->n; i++) {
         if (strcmp(s->p->candidates[i].id, id) == 0) return &s->p->candidates[i];
@@ -66,7 +56,7 @@ static int32_t add_tokens(cvr_text *list, const char *value, cvr_error *err) {
         if (!colon || !kind_of_word(p, (size_t)(colon - p)) || colon + 1 == p + n) {
             return cvr_fail(err, CVR_ERR_PLUGIN, "`%.*s` is not KIND:NAME, such as layer:conv2d", (int)n, p);
         }
-        if (has_token(list->s, p, n)) return cvr_fail(err, CVR_ERR_PLUGIN, "`%.*s` is listed twice", (int)n, p);
+        if (cvr_has_word(list->s, p, n)) return cvr_fail(err, CVR_ERR_PLUGIN, "`%.*s` is listed twice", (int)n, p);
         cvr_text_add(list, "%s%.*s", list->n ? " " : "", (int)n, p);
         p += n;
     }

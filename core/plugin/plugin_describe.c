@@ -54,7 +54,7 @@ static int32_t add_token(description *d, const registry_entry *e, cvr_error *err
     if (n < 0 || n >= TOKEN_SIZE)
         return cvr_fail(err, CVR_ERR_PLUGIN, "the name `%.100s...` is too long; at most %d bytes with its kind",
                         e->name, TOKEN_SIZE - 1);
-    if (!has_token(d->provides.s, token, (size_t)n))
+    if (!cvr_has_word(d->provides.s, token, (size_t)n))
         cvr_text_add(&d->provides, "%s%s", d->provides.n ? " " : "", token);
     return CVR_OK;
 }

@@ -5,7 +5,7 @@
 
 static bool provided_by_anyone(const cvr_plugins *p, const char *token, size_t n) {
     for (size_t i = 0; i < p->n; i++) {
-        if (has_token(p->candidates[i].provides.s, token, n)) return true;
+        if (cvr_has_word(p->candidates[i].provides.s, token, n)) return true;
     }
     const char *colon = memchr(token, ':', n);
     for (size_t i = 0; colon && i < p->registry.n; i++) {
@@ -69,7 +69,7 @@ static int32_t check_provides(const plugin_candidate *c, const registry *staged,
         char token[TOKEN_SIZE];
         const int n =
             snprintf(token, sizeof token, "%s:%s", kind_word(staged->entries[i].kind), staged->entries[i].name);
-        if (n < 0 || n >= TOKEN_SIZE || !has_token(c->provides.s, token, (size_t)n)) {
+        if (n < 0 || n >= TOKEN_SIZE || !cvr_has_word(c->provides.s, token, (size_t)n)) {
             return cvr_fail(err, CVR_ERR_PLUGIN,
                             "registers %s, which the manifest does not list; run cvr-manifest again", token);
         }
@@ -98,7 +98,7 @@ static bool has_feature(const cvr_plugins *p, const char *name, size_t n) {
     const char *missing;
     const int length = snprintf(word, sizeof word, "%.*s", (int)n, name);
     return length < (int)sizeof word && cvr_cpu_has(word, &missing) &&
-           (!p->isa_limit || has_token(p->isa_limit, name, n));
+           (!p->isa_limit || cvr_has_word(p->isa_limit, name, n));
 }
 
 /* Whether the machine has all features of `isa`, and none with a "!" before it. */

@@ -22,7 +22,7 @@ int32_t cvr_plugins_find(cvr_plugins *p, const char *kind, const char *name, con
         plugin_candidate *found = NULL;
         for (size_t i = 0; n > 0 && n < TOKEN_SIZE && i < p->n; i++) {
             plugin_candidate *c = &p->candidates[i];
-            if (!has_token(c->provides.s, token, (size_t)n)) continue;
+            if (!cvr_has_word(c->provides.s, token, (size_t)n)) continue;
             if (found) {
                 return cvr_fail(err, CVR_ERR_PLUGIN,
                                 "%s is provided by `%s` (%s) and by `%s` (%s); take one out of its manifest", token,
@@ -100,7 +100,7 @@ static bool backend_is_here(const cvr_plugins *p, const char *name) {
     char token[TOKEN_SIZE];
     const int n = snprintf(token, sizeof token, "backend:%s", name);
     bool here = strcmp(name, "reference") == 0 || registry_find(&p->registry, CVR_KIND_BACKEND, name);
-    for (size_t i = 0; i < p->n && !here; i++) here = has_token(p->candidates[i].provides.s, token, (size_t)n);
+    for (size_t i = 0; i < p->n && !here; i++) here = cvr_has_word(p->candidates[i].provides.s, token, (size_t)n);
     return here;
 }
 

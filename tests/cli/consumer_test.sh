@@ -51,12 +51,10 @@ else
   [ -e /usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json ] || validated=
   "$CVRUN" train small.ini name=vulkan backend.name=vulkan backend.fallback=error $validated backend.vulkan_check=yes >log.txt 2>&1 ||
     { cat log.txt; fail "training with SPIR-V"; }
-  paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/vulkan/steps.csv) | tail -n +2 |
-    awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and vulkan differ"
-  export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null
+  same_losses runs/classify/cpu runs/classify/vulkan 2e-4 15
+  hide_vulkan
 fi
-paste -d, <(cut -d, -f1,3 runs/classify/cpu/steps.csv) <(cut -d, -f3 runs/classify/reference/steps.csv) | tail -n +2 |
-  awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 2e-4 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and reference differ"
+same_losses runs/classify/cpu runs/classify/reference 2e-4 15
 expect 1 "cpu has no kernel" "$CVRUN" train small.ini name=strict backend.name=cpu backend.fallback=error
 "$CVRUN" info small.ini | grep -q 'block.conv1' || fail "info does not show the inside of the block"
 # one plugin with a kernel for the CPU and one for devices: the same curve, on emu with nothing left to the host
@@ -65,8 +63,7 @@ for backend in cpu emu; do
   "$CVRUN" train softsign.ini name=softsign-$backend backend.name=$backend backend.fallback=error >log.txt 2>&1 || { cat log.txt; fail "softsign on $backend"; }
 done
 "$CVRUN" info softsign.ini backend.name=emu | grep -q 'emu:acme.softsign' || fail "not the kernel for the device"
-paste -d, <(cut -d, -f1,3 runs/classify/softsign-cpu/steps.csv) <(cut -d, -f3 runs/classify/softsign-emu/steps.csv) | tail -n +2 |
-  awk -F, '{d = $2 - $3; if (d < 0) d = -d; if (d > 1e-5 * ($2 > 1 ? $2 : 1)) {print; bad = 1} n++} END {exit bad || n < 15}' || fail "cpu and emu differ"
+same_losses runs/classify/softsign-cpu runs/classify/softsign-emu 1e-5 15
 # what `cvrun conform` says of them, on a backend and of the plugin
 "$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
 [ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }

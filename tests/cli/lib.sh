@@ -9,7 +9,8 @@ cd "$work"
 checks=0
 # Vulkan's drivers are hidden from all but what calls show_vulkan: to look for them takes 30 ms a call, and backend.name=auto might take a GPU.
 export CVR_TEST_DRIVERS=${CVR_TEST_DRIVERS-${VK_ICD_FILENAMES-}}
-export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null
+hide_vulkan() { export VK_ICD_FILENAMES=/dev/null VK_DRIVER_FILES=/dev/null; }
+hide_vulkan
 show_vulkan() {
   unset VK_ICD_FILENAMES VK_DRIVER_FILES
   [ -z "$CVR_TEST_DRIVERS" ] || export VK_ICD_FILENAMES=$CVR_TEST_DRIVERS
@@ -84,4 +85,11 @@ left_out() {
 }
 
 same() { cmp -s "$1" "$2" || fail "$1 and $2 differ"; checks=$((checks + 1)); }
+# same_losses RUN OTHER MOST STEPS: two runs' losses differ, in each of at least STEPS steps, by at most MOST * max(1, RUN's)
+same_losses() {
+  paste -d, <(cut -d, -f1,3 "$1/steps.csv") <(cut -d, -f3 "$2/steps.csv") | tail -n +2 |
+    awk -F, -v most="$3" -v steps="$4" '{d = $2 - $3; if (d < 0) d = -d; if (!(d <= most * ($2 > 1 ? $2 : 1))) {print "step " $1 ": " $2 " and " $3; bad = 1} n++} END {exit bad || n < steps}' ||
+    fail "the losses of $1 and $2 differ"
+  checks=$((checks + 1))
+}
 done_with() { echo "$1: $checks checks passed"; [ "$checks" -gt 0 ]; }
