@@ -196,7 +196,7 @@ static int32_t record_ota(const cvr_kernel_args *a, const cvr_recorder *r, cvr_e
     const uint32_t open[] = {SIM_OTA_ROWS, (uint32_t)attrs->coder}, take[] = {SIM_OTA_TAKE, (uint32_t)attrs->coder},
                    settle[] = {SIM_OTA_SETTLE, (uint32_t)attrs->coder};
     const uint64_t rows = (uint64_t)p.pictures * p.rows;
-    p.taken = p.state + ota_state_bytes(rows);
+    if (p.objects) p.taken = p.state + ota_state_bytes(rows); /* else there is no memory at that address */
     copy_weights(p.weights, attrs->weights);
     CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, open, threads(rows), err));
     CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, take, (uint64_t)p.pictures * p.objects, err));
