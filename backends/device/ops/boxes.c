@@ -225,28 +225,22 @@ static int32_t record_best(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
 
 /* ---- what is taken ---- */
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
 /* image and map of anchors are not read */
 static int32_t any_picture(const cvr_signature *sig, cvr_error *reason) {
     return device_supports_floats(sig, 3, 0, reason);
-}
-static int32_t first_follows(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 1, reason);
 }
 
 const device_op device_box_ops[] = {
     DEVICE_OP("grid_anchors", record_grid, .supports = any_picture),
     DEVICE_OP("default_boxes", record_default, .supports = any_picture),
-    DEVICE_OP("encode_boxes", record_encode, .supports = all_f32),
-    DEVICE_OP("decode_boxes", record_decode, .supports = first_follows),
-    DEVICE_OP("decode_boxes_backward", record_decode_backward, .supports = first_follows),
-    DEVICE_OP("clip_boxes", record_clip, .supports = all_f32, .inplace = 1),
-    DEVICE_OP("box_iou", record_iou, .supports = all_f32),
-    DEVICE_OP("match_boxes", record_match, .supports = all_f32, .workspace = match_workspace),
-    DEVICE_OP("match_points", record_points, .supports = all_f32),
-    DEVICE_OP("sim_ota", record_ota, .supports = all_f32, .workspace = ota_workspace),
-    DEVICE_OP("joint_score", record_joint, .supports = all_f32),
-    DEVICE_OP("best_class", record_best, .supports = all_f32),
+    DEVICE_OP("encode_boxes", record_encode, .supports = device_supports_all_f32),
+    DEVICE_OP("decode_boxes", record_decode, .supports = device_supports_but_both),
+    DEVICE_OP("decode_boxes_backward", record_decode_backward, .supports = device_supports_but_both),
+    DEVICE_OP("clip_boxes", record_clip, .supports = device_supports_all_f32, .inplace = 1),
+    DEVICE_OP("box_iou", record_iou, .supports = device_supports_all_f32),
+    DEVICE_OP("match_boxes", record_match, .supports = device_supports_all_f32, .workspace = match_workspace),
+    DEVICE_OP("match_points", record_points, .supports = device_supports_all_f32),
+    DEVICE_OP("sim_ota", record_ota, .supports = device_supports_all_f32, .workspace = ota_workspace),
+    DEVICE_OP("joint_score", record_joint, .supports = device_supports_all_f32),
+    DEVICE_OP("best_class", record_best, .supports = device_supports_all_f32),
     {.op = NULL}};

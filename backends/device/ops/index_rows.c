@@ -114,15 +114,13 @@ static int32_t as_it_is(const cvr_signature *sig, cvr_error *reason) {
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "another element type in than out");
     return device_supports(sig, reason);
 }
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
 
-const device_op device_index_ops[] = {DEVICE_OP("gather_rows", record_gather, .supports = as_it_is),
-                                      DEVICE_OP("gather_rows_backward", record_gather_backward, .supports = all_f32),
-                                      DEVICE_OP("append_rows", record_append, .supports = all_f32),
-                                      DEVICE_OP("cut_match", record_cut),
-                                      DEVICE_OP("class_targets", record_classes),
-                                      DEVICE_OP("split_index", record_split),
-                                      DEVICE_OP("pick_labels", record_labels),
-                                      {.op = NULL}};
+const device_op device_index_ops[] = {
+    DEVICE_OP("gather_rows", record_gather, .supports = as_it_is),
+    DEVICE_OP("gather_rows_backward", record_gather_backward, .supports = device_supports_all_f32),
+    DEVICE_OP("append_rows", record_append, .supports = device_supports_all_f32),
+    DEVICE_OP("cut_match", record_cut),
+    DEVICE_OP("class_targets", record_classes),
+    DEVICE_OP("split_index", record_split),
+    DEVICE_OP("pick_labels", record_labels),
+    {.op = NULL}};

@@ -115,12 +115,8 @@ static uint64_t nms_workspace(const cvr_signature *sig) {
     return order_bytes(sig->inputs[1]) + sizeof(uint32_t) * NMS_STATE * (uint64_t)sig->inputs[1]->shape[0];
 }
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
-
 const device_op device_rank_ops[] = {
-    DEVICE_OP("top_k", record_top_k, .supports = all_f32, .workspace = first_workspace),
-    DEVICE_OP("sample_rows", record_sample, .supports = all_f32, .workspace = first_workspace),
-    DEVICE_OP("nms", record_nms, .supports = all_f32, .workspace = nms_workspace),
+    DEVICE_OP("top_k", record_top_k, .supports = device_supports_all_f32, .workspace = first_workspace),
+    DEVICE_OP("sample_rows", record_sample, .supports = device_supports_all_f32, .workspace = first_workspace),
+    DEVICE_OP("nms", record_nms, .supports = device_supports_all_f32, .workspace = nms_workspace),
     {.op = NULL}};

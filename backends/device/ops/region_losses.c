@@ -208,17 +208,14 @@ static int32_t record_hard(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
     return DEVICE_LAUNCH(r, hard_targets, &p, take, threads, err);
 }
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
 static int32_t gradient_follows(const cvr_signature *sig, cvr_error *reason) {
     return device_supports_floats(sig, 0, 1, reason);
 }
 
 const device_op device_region_loss_ops[] = {
-    DEVICE_OP("overlap_loss", record_overlap, .supports = all_f32, .workspace = overlap_workspace),
+    DEVICE_OP("overlap_loss", record_overlap, .supports = device_supports_all_f32, .workspace = overlap_workspace),
     DEVICE_OP("overlap_loss_backward", record_overlap_backward, .supports = gradient_follows),
-    DEVICE_OP("lovasz_loss", record_lovasz, .supports = all_f32, .workspace = lovasz_workspace),
+    DEVICE_OP("lovasz_loss", record_lovasz, .supports = device_supports_all_f32, .workspace = lovasz_workspace),
     DEVICE_OP("lovasz_loss_backward", record_lovasz_backward, .inplace = 1),
-    DEVICE_OP("hard_targets", record_hard, .supports = all_f32, .workspace = hard_workspace),
+    DEVICE_OP("hard_targets", record_hard, .supports = device_supports_all_f32, .workspace = hard_workspace),
     {.op = NULL}};

@@ -315,15 +315,10 @@ static int32_t record_hard_backward(const cvr_kernel_args *a, const cvr_recorder
 
 /* ---- what is taken: scores and deltas of any type ---- */
 
-static int32_t scores_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 0, reason);
-}
-static int32_t gradient_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 1, reason);
-}
-
-#define ROW_LOSS(name_, record_, workspace_) DEVICE_OP(name_, record_, .supports = scores_any, .workspace = workspace_)
-#define ROW_LOSS_BACKWARD(name_, record_, ...) DEVICE_OP(name_, record_, .supports = gradient_any, __VA_ARGS__)
+#define ROW_LOSS(name_, record_, workspace_)                                                                           \
+    DEVICE_OP(name_, record_, .supports = device_supports_but_input, .workspace = workspace_)
+#define ROW_LOSS_BACKWARD(name_, record_, ...)                                                                         \
+    DEVICE_OP(name_, record_, .supports = device_supports_but_both, __VA_ARGS__)
 
 const device_op device_row_loss_ops[] = {
     ROW_LOSS("anchor_focal_loss", record_focal, loss_workspace),

@@ -121,18 +121,9 @@ static int32_t record_backward(const cvr_kernel_args *a, const cvr_recorder *r, 
     return run_loss(&p, YOLO_BACKWARD, (uint64_t)p.rows * p.columns, a, r, err);
 }
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
-static int32_t map_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 0, reason);
-}
-static int32_t gradient_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 1, reason);
-}
-
 const device_op device_yolo_ops[] = {
-    DEVICE_OP("yolo_boxes", record_boxes, .supports = all_f32),
-    DEVICE_OP("yolo_loss", record_loss, .supports = map_any, .workspace = loss_workspace),
-    DEVICE_OP("yolo_loss_backward", record_backward, .supports = gradient_any, .workspace = backward_workspace),
+    DEVICE_OP("yolo_boxes", record_boxes, .supports = device_supports_all_f32),
+    DEVICE_OP("yolo_loss", record_loss, .supports = device_supports_but_input, .workspace = loss_workspace),
+    DEVICE_OP("yolo_loss_backward", record_backward, .supports = device_supports_but_both,
+              .workspace = backward_workspace),
     {.op = NULL}};
