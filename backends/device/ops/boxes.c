@@ -7,6 +7,10 @@
 #include <cvr/plugin/ops/detect_math.h>
 #include <cvr/plugin/ops/detections.h>
 
+CVR_STATIC_ASSERT(CODER_CENTER == CVR_CODER_CENTER && CODER_LTRB == CVR_CODER_LTRB &&
+                      CODER_CENTER_OPEN == CVR_CODER_CENTER_OPEN,
+                  "kernels have other numbers for coders");
+
 static uint64_t threads(uint64_t n) {
     return device_groups(n, DEVICE_GROUP);
 }

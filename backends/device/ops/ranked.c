@@ -4,6 +4,9 @@
 #include <cvr/plugin/ops/detect.h>
 #include <math.h>
 
+CVR_STATIC_ASSERT(NMS_AUTO == CVR_NMS_AUTO && NMS_OFFSET == CVR_NMS_OFFSET && NMS_LOOP == CVR_NMS_LOOP,
+                  "kernels have other numbers for how groups are kept apart");
+
 static uint64_t threads(uint64_t n) {
     return device_groups(n, DEVICE_GROUP);
 }

@@ -7,6 +7,13 @@
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
 
+CVR_STATIC_ASSERT(NORM_COUNTED == CVR_NORM_COUNTED && NORM_POSITIVES == CVR_NORM_POSITIVES &&
+                      NORM_PICTURE == CVR_NORM_PICTURE,
+                  "kernels have other numbers for divisors");
+CVR_STATIC_ASSERT(BOX_SMOOTH_L1 == CVR_BOX_SMOOTH_L1 && BOX_GIOU == CVR_BOX_GIOU && BOX_DIOU == CVR_BOX_DIOU &&
+                      BOX_CIOU == CVR_BOX_CIOU && BOX_SQUARED_IOU == CVR_BOX_SQUARED_IOU,
+                  "kernels have other numbers for losses of boxes");
+
 /* ---- divisors ---- */
 
 /* norm = how many numbers of each picture are at least `least`; `counts`: room for an f32 a picture. */

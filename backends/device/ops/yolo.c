@@ -3,6 +3,10 @@
 
 #include <cvr/plugin/ops/yolo.h>
 
+CVR_STATIC_ASSERT(YOLO_SQUARES == CVR_YOLO_BOX_SQUARES && BOX_GIOU == CVR_YOLO_BOX_GIOU &&
+                      BOX_DIOU == CVR_YOLO_BOX_DIOU && BOX_CIOU == CVR_YOLO_BOX_CIOU,
+                  "kernels have other numbers for losses of boxes");
+
 static uint64_t threads(uint64_t n) {
     return device_groups(n, DEVICE_GROUP);
 }
