@@ -11,10 +11,6 @@ CVR_STATIC_ASSERT(CODER_CENTER == CVR_CODER_CENTER && CODER_LTRB == CVR_CODER_LT
                       CODER_CENTER_OPEN == CVR_CODER_CENTER_OPEN,
                   "kernels have other numbers for coders");
 
-static uint64_t threads(uint64_t n) {
-    return device_groups(n, DEVICE_GROUP);
-}
-
 static void copy_weights(float to[4], const double from[4]) {
     for (int i = 0; i < 4; i++) to[i] = (float)from[i];
 }
@@ -41,7 +37,7 @@ static int32_t record_grid(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
         p.high[i] = sqrtf((float)attrs->ratios[i]);
         p.wide[i] = 1.0f / p.high[i];
     }
-    return DEVICE_LAUNCH(r, anchors, &p, constants, threads(p.rows), err);
+    return DEVICE_LAUNCH(r, anchors, &p, constants, device_groups_for(p.rows), err);
 }
 
 static int32_t record_default(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -56,7 +52,7 @@ static int32_t record_default(const cvr_kernel_args *a, const cvr_recorder *r, c
         p.picture[i] = (float)image[2 + i];
     }
     for (int64_t i = 0; i < 2 * each; i++) p.side[i] = side[i / 2][i % 2];
-    return DEVICE_LAUNCH(r, anchors, &p, constants, threads(p.rows), err);
+    return DEVICE_LAUNCH(r, anchors, &p, constants, device_groups_for(p.rows), err);
 }
 
 /* ---- boxes one by one ---- */
@@ -78,7 +74,7 @@ static boxes_params boxes_of(const cvr_kernel_args *a, const double weights[4]) 
 static int32_t run_boxes(const boxes_params *p, uint32_t what, int64_t coder, uint32_t type_x, uint32_t type_y,
                          const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, (uint32_t)coder, type_x, type_y};
-    return DEVICE_LAUNCH(r, boxes, p, constants, threads(p->n), err);
+    return DEVICE_LAUNCH(r, boxes, p, constants, device_groups_for(p->n), err);
 }
 
 static int32_t code_boxes(const cvr_kernel_args *a, uint32_t what, const cvr_recorder *r, cvr_error *err) {
@@ -146,7 +142,7 @@ static int32_t record_match(const cvr_kernel_args *a, const cvr_recorder *r, cvr
     p.low = (float)attrs->low;
     if (p.low_quality || p.each_best)
         CVR_TRY(DEVICE_LAUNCH(r, match_boxes, &p, best, (uint64_t)p.pictures * p.objects, err));
-    return DEVICE_LAUNCH(r, match_boxes, &p, rows, threads((uint64_t)p.pictures * p.rows), err);
+    return DEVICE_LAUNCH(r, match_boxes, &p, rows, device_groups_for((uint64_t)p.pictures * p.rows), err);
 }
 
 static uint64_t match_workspace(const cvr_signature *sig) {
@@ -160,7 +156,7 @@ static int32_t record_points(const cvr_kernel_args *a, const cvr_recorder *r, cv
     p.radius = (float)attrs->radius;
     p.levels = (uint32_t)attrs->n_levels;
     for (int64_t i = 0; i < attrs->n_levels; i++) p.level_end[i] = (uint32_t)attrs->level_ends[i];
-    return DEVICE_LAUNCH(r, match_boxes, &p, constants, threads((uint64_t)p.pictures * p.rows), err);
+    return DEVICE_LAUNCH(r, match_boxes, &p, constants, device_groups_for((uint64_t)p.pictures * p.rows), err);
 }
 
 /* ---- SimOTA ---- */
@@ -202,9 +198,9 @@ static int32_t record_ota(const cvr_kernel_args *a, const cvr_recorder *r, cvr_e
     const uint64_t rows = (uint64_t)p.pictures * p.rows;
     if (p.objects) p.taken = p.state + ota_state_bytes(rows); /* else there is no memory at that address */
     copy_weights(p.weights, attrs->weights);
-    CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, open, threads(rows), err));
+    CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, open, device_groups_for(rows), err));
     CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, take, (uint64_t)p.pictures * p.objects, err));
-    return DEVICE_LAUNCH(r, sim_ota, &p, settle, threads(rows), err);
+    return DEVICE_LAUNCH(r, sim_ota, &p, settle, device_groups_for(rows), err);
 }
 
 /* ---- scores ---- */
@@ -217,7 +213,7 @@ static int32_t run_scores(const cvr_kernel_args *a, uint32_t what, uint32_t n, c
                              .column = a->n_outputs > 1 ? device_address(a->outputs[1]->data) : 0,
                              .n = n,
                              .columns = (uint32_t)a->inputs[0]->shape[2]};
-    return DEVICE_LAUNCH(r, scores, &p, constants, threads(n), err);
+    return DEVICE_LAUNCH(r, scores, &p, constants, device_groups_for(n), err);
 }
 
 static int32_t record_joint(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {

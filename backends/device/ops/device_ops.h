@@ -82,6 +82,10 @@ int32_t device_dispatch(const cvr_recorder *r, const device_kernel *kernel, cons
 static inline uint64_t device_groups(uint64_t n, uint64_t of_each) {
     return (n + of_each - 1) / of_each;
 }
+/* Groups that have n threads. */
+static inline uint64_t device_groups_for(uint64_t n) {
+    return device_groups(n, DEVICE_GROUP);
+}
 static inline uint64_t device_address(const void *p) {
     return (uint64_t)(uintptr_t)p;
 }

@@ -8,7 +8,7 @@
 static int32_t run_index(const index_rows_params *p, uint32_t what, uint32_t dtype, const cvr_recorder *r,
                          cvr_error *err) {
     const uint32_t constants[] = {what, (uint32_t)cvr_dtype_size(dtype)};
-    return DEVICE_LAUNCH(r, index_rows, p, constants, device_groups(p->n, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, index_rows, p, constants, device_groups_for(p->n), err);
 }
 
 static uint32_t columns_of(const cvr_tensor *rows, uint32_t axis) {

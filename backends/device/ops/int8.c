@@ -5,7 +5,7 @@
 
 static int32_t run(const int8_params *p, uint32_t what, uint32_t type_x, const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, (uint32_t)cvr_dtype_size(type_x), type_x == CVR_I8};
-    return DEVICE_LAUNCH(r, int8, p, constants, device_groups(p->count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, int8, p, constants, device_groups_for(p->count), err);
 }
 
 static int8_params elements_of(const cvr_kernel_args *a) {

@@ -28,8 +28,8 @@ static roi_params rois_of(const cvr_kernel_args *a, const cvr_roi_align_attrs *a
 static int32_t run(const roi_params *p, uint32_t what, uint64_t threads, uint32_t type_x, uint32_t type_y,
                    const cvr_recorder *r, cvr_error *err) {
     const uint32_t axes[] = {ROI_AXES, type_x, type_y}, constants[] = {what, type_x, type_y};
-    CVR_TRY(DEVICE_LAUNCH(r, roi, p, axes, device_groups((uint64_t)p->pictures * p->in_picture, DEVICE_GROUP), err));
-    return DEVICE_LAUNCH(r, roi, p, constants, device_groups(threads, DEVICE_GROUP), err);
+    CVR_TRY(DEVICE_LAUNCH(r, roi, p, axes, device_groups_for((uint64_t)p->pictures * p->in_picture), err));
+    return DEVICE_LAUNCH(r, roi, p, constants, device_groups_for(threads), err);
 }
 
 static void set_map(roi_params *p, uint32_t level, const cvr_tensor *map) {

@@ -7,10 +7,6 @@ CVR_STATIC_ASSERT(YOLO_SQUARES == CVR_YOLO_BOX_SQUARES && BOX_GIOU == CVR_YOLO_B
                       BOX_DIOU == CVR_YOLO_BOX_DIOU && BOX_CIOU == CVR_YOLO_BOX_CIOU,
                   "kernels have other numbers for losses of boxes");
 
-static uint64_t threads(uint64_t n) {
-    return device_groups(n, DEVICE_GROUP);
-}
-
 /* x (N,each*columns,h,w) -> boxes, scores */
 static int32_t record_boxes(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     const cvr_yolo_attrs *attrs = (const cvr_yolo_attrs *)a->attrs;
@@ -28,7 +24,7 @@ static int32_t record_boxes(const cvr_kernel_args *a, const cvr_recorder *r, cvr
                      .size = {(float)attrs->size[0], (float)attrs->size[1]},
                      .scale = (float)attrs->scale_x_y};
     for (int64_t i = 0; i < attrs->n_anchors; i++) p.anchors[i] = (float)attrs->anchors[i];
-    return DEVICE_LAUNCH(r, yolo, &p, constants, threads(p.rows), err);
+    return DEVICE_LAUNCH(r, yolo, &p, constants, device_groups_for(p.rows), err);
 }
 
 /* ---- the losses: x, boxes (N,M,4), labels, counts ---- */
@@ -68,7 +64,7 @@ static yolo_loss_params loss_of(const cvr_kernel_args *a) {
 static int32_t run_loss(const yolo_loss_params *p, uint32_t what, uint64_t n, const cvr_kernel_args *a,
                         const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, a->inputs[0]->dtype, a->outputs[0]->dtype};
-    return DEVICE_LAUNCH(r, yolo_loss, p, constants, threads(n), err);
+    return DEVICE_LAUNCH(r, yolo_loss, p, constants, device_groups_for(n), err);
 }
 
 /* Where the workspace has what: seats of objects, losses of rows, their sums, and what adding up needs. */
