@@ -11,6 +11,8 @@
 #define EXIT_USAGE 2
 #define EXIT_INTERRUPTED 75
 
+#define MOST_SWAPS 32 /* moves to another backend that one command may name */
+
 /* The words after the subcommand. */
 typedef struct arguments {
     const char *path;          /* the first word that is neither an option nor a setting */
@@ -21,8 +23,8 @@ typedef struct arguments {
     size_t n_sources;
     const char *words[32]; /* others, for commands that take them */
     size_t n_words;
-    const char *resume;      /* --resume RUN_DIR */
-    const char *swap_to[16]; /* --swap-to BACKEND@STEP */
+    const char *resume;              /* --resume RUN_DIR */
+    const char *swap_to[MOST_SWAPS]; /* --swap-to BACKEND@STEP */
     size_t n_swaps;
     bool json, verbose;
     bool inference; /* bench: --inference */

@@ -172,7 +172,7 @@ static int read_option(arguments *a, const command *c, char **words, int n) {
         a->verbose = true;
     else if (strcmp(words[0], "--resume") == 0 && has_value)
         a->resume = words[1];
-    else if (strcmp(words[0], "--swap-to") == 0 && has_value && a->n_swaps < 16)
+    else if (strcmp(words[0], "--swap-to") == 0 && has_value && a->n_swaps < MOST_SWAPS)
         a->swap_to[a->n_swaps++] = words[1];
     else
         return 0;
@@ -226,6 +226,10 @@ static int read_arguments(arguments *a, const command *c, char **words, int n) {
     for (int i = 0; i < n; i++) {
         if (words[i][0] == '-') {
             if (lacks_value(words + i, n - i)) return EXIT_USAGE;
+            if (a->n_swaps == MOST_SWAPS && strcmp(words[i], "--swap-to") == 0) {
+                print_line(stderr, "cvrun: error: more than %d --swap-to", MOST_SWAPS);
+                return EXIT_USAGE;
+            }
             const int used = read_option(a, c, words + i, n - i);
             if (used == 0) return unknown("option", words[i], options, sizeof options / sizeof *options);
             i += used - 1;

@@ -23,7 +23,7 @@ static void catch_signals(void) {
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
 }
 
-static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[16][64]) {
+static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[MOST_SWAPS][64]) {
     for (size_t i = 0; i < a->n_swaps; i++) {
         const char *at = strchr(a->swap_to[i], '@');
         char *end = NULL;
@@ -156,8 +156,8 @@ static void print_recipe(cvr_session *s) {
 static int run_train(const arguments *a) {
     cvr_error err = CVR_ERROR_INIT;
     cvr_session *session;
-    cvr_swap swaps[16];
-    char names[16][64];
+    cvr_swap swaps[MOST_SWAPS];
+    char names[MOST_SWAPS][64];
     arguments with_folder = *a;
     int status = parse_swaps(a, swaps, names);
     if (status != EXIT_OK) return status;

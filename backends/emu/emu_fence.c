@@ -1,5 +1,6 @@
 /* See emu_fence.h. */
 #include "emu_fence.h"
+#include "../host/host_grow.h"
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define SHUT(address_, bytes_) ASAN_POISON_MEMORY_REGION(address_, bytes_)
@@ -10,15 +11,9 @@
 #endif
 
 int32_t emu_fence_add(emu_fence *f, void *address, uint64_t bytes, cvr_error *err) {
-    if (f->n == f->capacity) {
-        const uint64_t capacity = f->capacity * 2 + 16;
-        emu_block *more = (emu_block *)f->host->alloc(f->host, capacity * sizeof *more, 16);
-        if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-        if (f->n) memcpy(more, f->blocks, f->n * sizeof *more);
-        if (f->blocks) f->host->free(f->host, f->blocks);
-        f->blocks = more;
-        f->capacity = capacity;
-    }
+    emu_block *blocks = (emu_block *)host_grow(f->host, f->blocks, f->n, &f->capacity, sizeof *blocks);
+    if (!blocks) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    f->blocks = blocks;
     f->blocks[f->n++] = (emu_block){address, bytes};
     return CVR_OK;
 }
@@ -32,7 +27,7 @@ void emu_fence_remove(emu_fence *f, const void *address) {
 }
 
 void emu_fence_clear(emu_fence *f) {
-    if (f->blocks) f->host->free(f->host, f->blocks);
+    f->host->free(f->host, f->blocks);
     *f = (emu_fence){.host = f->host};
 }
 

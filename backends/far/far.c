@@ -44,16 +44,6 @@ int32_t far_call(far_device *d, const char *what, cvr_error *err) {
     return CVR_ERR_DEVICE;
 }
 
-void *far_grow(const cvr_host *host, void *items, uint64_t n, uint64_t *capacity, uint64_t item) {
-    if (n < *capacity) return items;
-    void *more = host->alloc(host, (2 * n + 16) * item, 64);
-    if (!more) return NULL;
-    if (n) memcpy(more, items, n * item);
-    host->free(host, items);
-    *capacity = 2 * n + 16;
-    return more;
-}
-
 /* ---- opening ---- */
 
 static int64_t far_device_count(const cvr_host *host) {
@@ -114,7 +104,7 @@ static int32_t far_alloc(void *self, uint64_t bytes, void **address, cvr_error *
     if (bytes > d->info.max_allocation)
         return cvr_fail(err, CVR_ERR_NOMEM, "far: a block of %llu bytes; far_max_block is %llu",
                         (unsigned long long)bytes, (unsigned long long)d->info.max_allocation);
-    far_block *more = (far_block *)far_grow(d->host, d->blocks, d->n_blocks, &d->capacity, sizeof *more);
+    far_block *more = (far_block *)host_grow(d->host, d->blocks, d->n_blocks, &d->capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     d->blocks = more;
     void *host = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -3,6 +3,8 @@
 #define FAR_DEVICE_H
 
 #include "../host/host_backend.h"
+#include "../host/host_grow.h"
+
 #include <cvr/plugin/far.h>
 #include <pthread.h>
 
@@ -64,8 +66,6 @@ typedef struct far_device {
 int32_t far_call(far_device *d, const char *what, cvr_error *err);
 /* Whether `bytes` at a device address lie in one block. */
 int32_t far_check_range(const far_device *d, const void *address, uint64_t bytes, const char *what, cvr_error *err);
-/* Room for one more in an array of the device's. */
-void *far_grow(const cvr_host *host, void *items, uint64_t n, uint64_t *capacity, uint64_t item);
 
 int32_t far_lanes_open(far_device *d, cvr_error *err);
 /* What has been issued and is not done never will be. */

@@ -60,7 +60,7 @@ int32_t far_issue(far_device *d, uint32_t lane, const far_work *w, uint64_t *tic
     if (w->after && (w->after % FAR_LANES == lane || w->after > d->lanes[w->after % FAR_LANES].issued))
         return cvr_fail(err, CVR_ERR_INVALID, "far: `after` is %llu, no ticket of the other lane",
                         (unsigned long long)w->after);
-    far_work *more = (far_work *)far_grow(d->host, l->work, l->n, &l->capacity, sizeof *more);
+    far_work *more = (far_work *)host_grow(d->host, l->work, l->n, &l->capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     l->work = more;
     more[l->n++] = *w;

@@ -86,7 +86,7 @@ static int32_t translate(far_device *d, const cvr_launch *from, far_launch *to, 
 static int32_t new_step(const far_recorder *r, far_step **out, cvr_error *err) {
     far_launch *l = r->l;
     const cvr_host *host = r->d->host;
-    far_step **more = (far_step **)far_grow(host, l->steps, l->n_steps, &l->capacity, sizeof *more);
+    far_step **more = (far_step **)host_grow(host, l->steps, l->n_steps, &l->capacity, sizeof *more);
     if (more) l->steps = more;
     *out = more ? (far_step *)zeroed(host, 1, sizeof **out) : NULL;
     if (!*out) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -9,7 +9,7 @@ static void *room(const vulkan_recording *r, uint64_t n, uint64_t size, cvr_erro
 }
 
 /* A part ends where a launch ends. */
-static int32_t cut(vulkan_recording *r, cvr_error *err) {
+static int32_t make_parts(vulkan_recording *r, cvr_error *err) {
     uint64_t launches = 0;
     r->parts = (vulkan_part *)room(r, r->n, sizeof *r->parts, err);
     if (!r->parts) return CVR_ERR_NOMEM;
@@ -87,7 +87,7 @@ static int32_t build_part(vulkan_recording *r, uint32_t i, cvr_error *err) {
 
 int32_t vulkan_build(vulkan_recording *r, cvr_error *err) {
     if (!r->n) return CVR_OK;
-    CVR_TRY(cut(r, err));
+    CVR_TRY(make_parts(r, err));
     CVR_TRY(make_queries(r, err));
     VkCommandBuffer *buffers = (VkCommandBuffer *)room(r, r->n_parts, sizeof *buffers, err);
     if (!buffers) return CVR_ERR_NOMEM;

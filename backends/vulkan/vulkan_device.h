@@ -5,6 +5,7 @@
 #ifndef VULKAN_DEVICE_H
 #define VULKAN_DEVICE_H
 
+#include "../host/host_grow.h"
 #include "vulkan_table.h"
 
 #define VULKAN_ALIGNMENT 256u
@@ -168,8 +169,6 @@ void vulkan_free(vulkan_device *d, void *address);
 /* The block that all of these bytes are in. */
 const vulkan_block *vulkan_find(const vulkan_device *d, const void *address, uint64_t bytes);
 int32_t vulkan_memory(const vulkan_device *d, uint64_t *used, uint64_t *available);
-/* Room for one more in an array. */
-void *vulkan_grow(const cvr_host *host, void *items, uint64_t n, uint64_t *capacity, uint64_t item);
 
 #define VULKAN_COMMANDS_AT_ONCE 64u
 

@@ -97,16 +97,6 @@ void vulkan_block_destroy(vulkan_device *d, vulkan_block *b) {
     *b = (vulkan_block){0};
 }
 
-void *vulkan_grow(const cvr_host *host, void *items, uint64_t n, uint64_t *capacity, uint64_t item) {
-    if (n < *capacity) return items;
-    void *more = host->alloc(host, (2 * n + 16) * item, 64);
-    if (!more) return NULL;
-    if (n) memcpy(more, items, n * item);
-    host->free(host, items);
-    *capacity = 2 * n + 16;
-    return more;
-}
-
 /* With `vulkan_check`, what nobody has written reads as NaN. */
 static int32_t poison(vulkan_device *d, const vulkan_block *b, cvr_error *err) {
     VkCommandBuffer c;
@@ -125,7 +115,7 @@ static int32_t poison(vulkan_device *d, const vulkan_block *b, cvr_error *err) {
 
 int32_t vulkan_alloc(vulkan_device *d, uint64_t bytes, void **address, cvr_error *err) {
     CVR_TRY(vulkan_alive(d, err));
-    vulkan_block *more = (vulkan_block *)vulkan_grow(d->host, d->blocks, d->n_blocks, &d->capacity, sizeof *more);
+    vulkan_block *more = (vulkan_block *)host_grow(d->host, d->blocks, d->n_blocks, &d->capacity, sizeof *more);
     if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     d->blocks = more;
     CVR_TRY(vulkan_block_create(d, VULKAN_USE_TENSORS, bytes, &more[d->n_blocks], err));

@@ -98,10 +98,6 @@ VkPipelineLayout vulkan_pipelines_layout(const vulkan_pipelines *p) {
     return p->layout;
 }
 
-uint64_t vulkan_pipelines_count(const vulkan_pipelines *p) {
-    return p->n;
-}
-
 /* ---- compiling ---- */
 
 static int32_t compile_module(const vulkan_pipelines *p, const cvr_dispatch *d, VkShaderModule module, VkPipeline *out,
@@ -154,7 +150,7 @@ int32_t vulkan_pipeline_get(vulkan_pipelines *p, const cvr_dispatch *d, VkPipeli
         *out = p->all[i]->handle;
         return CVR_OK;
     }
-    pipeline **more = (pipeline **)vulkan_grow(host, p->all, p->n, &p->capacity, sizeof *more);
+    pipeline **more = (pipeline **)host_grow(host, p->all, p->n, &p->capacity, sizeof *more);
     if (more) p->all = more;
     pipeline *l = more ? (pipeline *)host->alloc(host, sizeof *l, 64) : NULL;
     if (!l) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -17,7 +17,6 @@ void vulkan_pipelines_close(vulkan_pipelines **p);
 VkPipelineLayout vulkan_pipelines_layout(const vulkan_pipelines *p);
 /* The pipeline for a dispatch, compiled when it is first asked for. */
 int32_t vulkan_pipeline_get(vulkan_pipelines *p, const cvr_dispatch *d, VkPipeline *out, cvr_error *err);
-uint64_t vulkan_pipelines_count(const vulkan_pipelines *p);
 
 /* Whether these bytes begin as a pipeline cache of this device and driver does: the rest is the driver's own, and
  * protected by the sum that the cache service keeps. */

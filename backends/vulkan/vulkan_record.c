@@ -12,9 +12,9 @@ typedef struct recorder {
 static int32_t add_command(const recorder *c, const vulkan_command *command, int32_t concurrent, cvr_error *err) {
     vulkan_recording *r = c->r;
     const cvr_host *host = r->d->host;
-    vulkan_command *commands = (vulkan_command *)vulkan_grow(host, r->commands, r->n, &r->capacity, sizeof *commands);
+    vulkan_command *commands = (vulkan_command *)host_grow(host, r->commands, r->n, &r->capacity, sizeof *commands);
     if (commands) r->commands = commands;
-    vulkan_order *order = (vulkan_order *)vulkan_grow(host, r->order, r->n, &r->order_capacity, sizeof *order);
+    vulkan_order *order = (vulkan_order *)host_grow(host, r->order, r->n, &r->order_capacity, sizeof *order);
     if (order) r->order = order;
     if (!commands || !order) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     commands[r->n] = *command;
@@ -27,7 +27,7 @@ static int32_t add_params(vulkan_recording *r, const cvr_dispatch *d, uint64_t *
     const uint64_t end = r->n_params + (d->params_size + 15) / 16 * 16;
     while (end > r->params_capacity) {
         uint8_t *more =
-            (uint8_t *)vulkan_grow(r->d->host, r->params, r->params_capacity, &r->params_capacity, sizeof *more);
+            (uint8_t *)host_grow(r->d->host, r->params, r->params_capacity, &r->params_capacity, sizeof *more);
         if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
         r->params = more;
     }

@@ -10,10 +10,9 @@
 #include <math.h>
 
 #define HEAD (5 * 8 * 64)
-#define BATCH 8
 
 static const net_spec train = {
-    .parts = NET_TRAIN | NET_UPDATE | NET_BATCH_NORM, .batch = BATCH, .settings = "momentum=0.9"};
+    .parts = NET_TRAIN | NET_UPDATE | NET_BATCH_NORM, .batch = 8, .settings = "momentum=0.9"};
 
 /* As the backend's defaults are. */
 static const vulkan_keys plain = {.unified = 1, .submit_ms = 200, .timeout_s = 600};
@@ -33,10 +32,7 @@ static bool has_device(const char *what) {
 }
 
 static int32_t try_open(small_net *n, const vulkan_keys *keys) {
-    const cvr_device_choice which = {.backend = "vulkan", .attrs = keys};
-    net_open(n, "cpu", NULL);
-    cvr_device_close(&n->device);
-    return cvr_device_open(&n->device, n->plugins, &which, n->pool, &n->err);
+    return net_open_on(n, &(cvr_device_choice){.backend = "vulkan", .attrs = keys});
 }
 
 /* Without the layers the rest is tested all the same. */
@@ -50,21 +46,12 @@ static void open_on(small_net *n, const vulkan_keys *keys) {
     net_good(n, try_open(n, &without));
 }
 
-static void train_steps(small_net *n, net_unit *u, int64_t steps, float *head) {
-    for (int64_t i = 0; i < steps; i++) {
-        net_images(n, u, BATCH * i);
-        net_scalar(n, u, "lr", 0.05 / (double)(i + 1));
-        net_scalar(n, u, "step", (double)i);
-        net_run(n, u);
-    }
-    net_read(n, "fc.weight", head, HEAD);
-}
-
 static void after_steps(small_net *n, float *head) {
     net_unit u;
     net_build(n, &u, &train);
     net_bind(n, &u);
-    train_steps(n, &u, 3, head);
+    net_steps(n, &u, 3);
+    net_read(n, "fc.weight", head, HEAD);
     net_drop(n, &u);
     net_close(n);
 }
@@ -129,33 +116,13 @@ Test(vulkan, host_nodes_work_in_place_or_on_copies) {
 
 /* ---- what goes wrong ---- */
 
-/* Everything to a step's result, until the first failure. */
-static int32_t one_step(small_net *n, float *loss) {
-    static float pixels[BATCH * NET_PIXELS];
-    const float one = 1, rate = 0.05f;
-    net_unit u;
-    int32_t status;
-    net_build(n, &u, &train);
-    CVR_TRY_OUT(cvr_store_place(n->store, n->device, &n->err));
-    CVR_TRY_OUT(cvr_arena_create(&u.arena, n->device, &u.program, 1, 0, &n->err));
-    CVR_TRY_OUT(cvr_program_bind(u.program, u.arena, &n->err));
-    CVR_TRY_OUT(cvr_program_write(u.program, cvr_program_slot(u.program, "loss_scale"), &one, &n->err));
-    CVR_TRY_OUT(cvr_program_write(u.program, cvr_program_slot(u.program, "lr"), &rate, &n->err));
-    CVR_TRY_OUT(cvr_program_write(u.program, cvr_program_slot(u.program, "image"), pixels, &n->err));
-    CVR_TRY_OUT(cvr_program_run(u.program, &n->err));
-    CVR_TRY_OUT(cvr_program_read(u.program, cvr_program_slot(u.program, "loss"), loss, &n->err));
-out:
-    cvr_program_destroy(&u.program);
-    cvr_graph_destroy(&u.graph);
-    cvr_arena_destroy(&u.arena);
-    return status;
-}
-
 static void fails(const vulkan_keys *keys, int32_t status, const char *says, const char *says_too) {
     small_net n;
+    net_unit u;
     float loss = NAN;
     open_on(&n, keys);
-    const int32_t got = one_step(&n, &loss);
+    net_build(&n, &u, &train);
+    const int32_t got = net_try(&n, &u, 1, &loss);
     cr_expect_eq(got, status, "status %d: %s", got, n.err.message);
     cr_expect(strstr(n.err.message, says) && strstr(n.err.message, says_too), "`%s` lacks `%s` or `%s`", n.err.message,
               says, says_too);

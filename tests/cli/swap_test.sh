@@ -24,6 +24,8 @@ same_losses runs/classify/stay runs/classify/move 2e-4 15
 expect 2 "there is no backend \`nowhere\`" "$CVRUN" train small.ini name=lost --swap-to nowhere@5
 [ ! -e runs/classify/lost ] || fail "a run folder without a run"
 expect 2 "--swap-to far: write BACKEND@STEP" "$CVRUN" train small.ini --swap-to far
+many=(); for ((i = 1; i <= 33; i++)); do many+=(--swap-to "far@$i"); done
+expect 2 "more than 32 --swap-to" "$CVRUN" train small.ini "${many[@]}"
 # a trace has every step, and nodes of both backends; it changes nothing
 train small.ini name=traced log.trace=trace.json --swap-to far@10 --swap-to reference@15
 same runs/classify/traced/weights/last.safetensors runs/classify/move/weights/last.safetensors

@@ -47,8 +47,9 @@ checks=$((checks + 1))
 for bits in 128 256 512; do LP_NATIVE_VECTOR_WIDTH=$bits train small.ini name=v$bits backend.name=vulkan; done
 same runs/classify/v128/weights/last.safetensors runs/classify/v256/weights/last.safetensors
 same runs/classify/v512/weights/last.safetensors runs/classify/v256/weights/last.safetensors
-# addresses out of bounds, as GPU-assisted validation sees them
-train small.ini name=assisted backend.name=vulkan backend.vulkan_validation=gpu epochs=1
+# addresses out of bounds, as GPU-assisted validation sees them. On lavapipe the layer waits in vain for work that is done (docs/vulkan.md).
+if grep -A 2 '    device   vulkan/0 ' vulkan.txt | grep ' software' >software.txt; then left_out "GPU-assisted validation of training on vulkan" "a GPU"
+else train small.ini name=assisted backend.name=vulkan backend.vulkan_validation=gpu epochs=1; fi
 # other tests
 mkdir bin
 printf '#!/usr/bin/env bash\nunset VK_ICD_FILENAMES VK_DRIVER_FILES\n[ -z "$CVR_TEST_DRIVERS" ] || export VK_ICD_FILENAMES=$CVR_TEST_DRIVERS\ncase ${1:-} in\n  train | val | predict) exec "%s" "$@" backend.name=vulkan ;;\n  *) exec "%s" "$@" ;;\nesac\n' "$CVRUN" "$CVRUN" >bin/cvrun

@@ -9,11 +9,10 @@
 #include <stdlib.h>
 
 #define HEAD (5 * 8 * 64)
-#define BATCH 16
 #define SMALL_BLOCK (128 * 1024) /* not much more than the largest workspace */
 
 static const net_spec train = {
-    .parts = NET_TRAIN | NET_UPDATE | NET_BATCH_NORM, .batch = BATCH, .settings = "momentum=0.9"};
+    .parts = NET_TRAIN | NET_UPDATE | NET_BATCH_NORM, .batch = 16, .settings = "momentum=0.9"};
 
 /* As `far` has them. */
 typedef struct far_settings {
@@ -21,20 +20,11 @@ typedef struct far_settings {
 } far_settings;
 
 static void open_on(small_net *n, const char *backend, const far_settings *s) {
-    const cvr_device_choice which = {.backend = backend, .attrs = s};
-    net_open(n, "cpu", NULL);
-    if (!s) return;
-    cvr_device_close(&n->device);
-    net_good(n, cvr_device_open(&n->device, n->plugins, &which, n->pool, &n->err));
+    net_good(n, net_open_on(n, &(cvr_device_choice){.backend = backend, .attrs = s}));
 }
 
 static void train_steps(small_net *n, net_unit *u, int64_t steps, float *head) {
-    for (int64_t i = 0; i < steps; i++) {
-        net_images(n, u, BATCH * i);
-        net_scalar(n, u, "lr", 0.05 / (double)(i + 1));
-        net_scalar(n, u, "step", (double)i);
-        net_run(n, u);
-    }
+    net_steps(n, u, steps);
     net_read(n, "fc.weight", head, HEAD);
 }
 
@@ -197,34 +187,19 @@ Test(device, host_ops_are_no_fallback) {
 /* Everything from the opening of the device to a step's result, until the first failure. */
 static int32_t whole_life(small_net *n, const far_settings *s, float *loss) {
     const cvr_device_choice which = {.backend = "far", .attrs = s};
-    const float one = 1, rate = 0.05f;
-    static float pixels[BATCH * NET_PIXELS];
-    net_unit u = {0};
-    cvr_device *far = NULL;
-    cvr_store *store = NULL;
     small_net there = *n;
+    net_unit u;
     int32_t status;
-    CVR_TRY_OUT(cvr_device_open(&far, n->plugins, &which, n->pool, &n->err));
-    CVR_TRY_OUT(cvr_store_create(&store, 3, &n->err));
-    there.device = far;
-    there.store = store;
+    there.device = NULL;
+    there.store = NULL;
+    CVR_TRY_OUT(cvr_device_open(&there.device, n->plugins, &which, n->pool, &there.err));
+    CVR_TRY_OUT(cvr_store_create(&there.store, 3, &there.err));
     net_build(&there, &u, &train);
-    CVR_TRY_OUT(cvr_store_place(store, far, &n->err));
-    CVR_TRY_OUT(cvr_arena_create(&u.arena, far, &u.program, 1, 0, &n->err));
-    CVR_TRY_OUT(cvr_program_bind(u.program, u.arena, &n->err));
-    for (int i = 0; i < 2; i++) {
-        CVR_TRY_OUT(cvr_program_write(u.program, cvr_program_slot(u.program, "loss_scale"), &one, &n->err));
-        CVR_TRY_OUT(cvr_program_write(u.program, cvr_program_slot(u.program, "lr"), &rate, &n->err));
-        CVR_TRY_OUT(cvr_program_write(u.program, cvr_program_slot(u.program, "image"), pixels, &n->err));
-        CVR_TRY_OUT(cvr_program_run(u.program, &n->err));
-        CVR_TRY_OUT(cvr_program_read(u.program, cvr_program_slot(u.program, "loss"), loss, &n->err));
-    }
+    status = net_try(&there, &u, 2, loss);
 out:
-    cvr_program_destroy(&u.program);
-    cvr_graph_destroy(&u.graph);
-    cvr_arena_destroy(&u.arena);
-    cvr_store_destroy(&store);
-    cvr_device_close(&far);
+    n->err = there.err;
+    cvr_store_destroy(&there.store);
+    cvr_device_close(&there.device);
     return status;
 }
 

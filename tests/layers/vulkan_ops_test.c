@@ -69,6 +69,7 @@ FAMILY(loss)
 FAMILY(norm)
 FAMILY(peak)
 FAMILY(pool)
+FAMILY(quant)
 FAMILY(resize)
 FAMILY(roi)
 FAMILY(shape)
@@ -83,4 +84,7 @@ Test(ops, detect) {
 }
 Test(ops, products) {
     run_family("products", "layers/emu_cases");
+}
+Test(ops, no_objects) {
+    run_family("empty", "layers/emu_cases");
 }

@@ -25,6 +25,12 @@ void net_open(small_net *n, const char *backend, const cvr_param_rules *rules) {
     if (rules) net_good(n, cvr_store_rules(n->store, rules, &n->err));
 }
 
+int32_t net_open_on(small_net *n, const cvr_device_choice *which) {
+    net_open(n, "cpu", NULL);
+    cvr_device_close(&n->device);
+    return cvr_device_open(&n->device, n->plugins, which, n->pool, &n->err);
+}
+
 void net_close(small_net *n) {
     cvr_store_destroy(&n->store);
     cvr_device_close(&n->device);
@@ -107,9 +113,13 @@ void net_drop(small_net *n, net_unit *u) {
     cvr_arena_destroy(&u->arena);
 }
 
+static int64_t batch_of(const net_unit *u) {
+    return cvr_program_slot_type(u->program, cvr_program_slot(u->program, "image"))->shape[0];
+}
+
 void net_images(small_net *n, net_unit *u, int64_t first) {
     const int32_t slot = cvr_program_slot(u->program, "image");
-    const int64_t batch = cvr_program_slot_type(u->program, slot)->shape[0];
+    const int64_t batch = batch_of(u);
     float *pixels = cvr_calloc((size_t)batch * NET_PIXELS, sizeof *pixels);
     cr_assert(pixels);
     for (int64_t i = 0; i < batch * NET_PIXELS; i++)
@@ -129,6 +139,40 @@ void net_scalar(small_net *n, net_unit *u, const char *name, double value) {
 
 void net_run(small_net *n, net_unit *u) {
     net_good(n, cvr_program_run(u->program, &n->err));
+}
+
+void net_steps(small_net *n, net_unit *u, int64_t steps) {
+    for (int64_t i = 0; i < steps; i++) {
+        net_images(n, u, batch_of(u) * i);
+        net_scalar(n, u, "lr", 0.05 / (double)(i + 1));
+        net_scalar(n, u, "step", (double)i);
+        net_run(n, u);
+    }
+}
+
+static int32_t write_to(small_net *n, net_unit *u, const char *name, const void *data) {
+    return cvr_program_write(u->program, cvr_program_slot(u->program, name), data, &n->err);
+}
+
+int32_t net_try(small_net *n, net_unit *u, int64_t steps, float *loss) {
+    const float one = 1, rate = 0.05f;
+    float *pixels = cvr_calloc((size_t)batch_of(u) * NET_PIXELS, sizeof *pixels);
+    int32_t status;
+    cr_assert(pixels);
+    CVR_TRY_OUT(cvr_store_place(n->store, n->device, &n->err));
+    CVR_TRY_OUT(cvr_arena_create(&u->arena, n->device, &u->program, 1, 0, &n->err));
+    CVR_TRY_OUT(cvr_program_bind(u->program, u->arena, &n->err));
+    for (int64_t i = 0; i < steps; i++) {
+        CVR_TRY_OUT(write_to(n, u, "loss_scale", &one));
+        CVR_TRY_OUT(write_to(n, u, "lr", &rate));
+        CVR_TRY_OUT(write_to(n, u, "image", pixels));
+        CVR_TRY_OUT(cvr_program_run(u->program, &n->err));
+        CVR_TRY_OUT(cvr_program_read(u->program, cvr_program_slot(u->program, "loss"), loss, &n->err));
+    }
+out:
+    cvr_free(pixels);
+    net_drop(n, u);
+    return status;
 }
 
 static size_t index_of(const small_net *n, const char *name) {

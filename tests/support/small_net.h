@@ -23,6 +23,8 @@ typedef struct small_net {
 } small_net;
 
 void net_open(small_net *n, const char *backend, const cvr_param_rules *rules);
+/* The same on any device: `which` is opened in place of the CPU, and its status is returned. */
+int32_t net_open_on(small_net *n, const cvr_device_choice *which);
 void net_close(small_net *n);
 void net_good(small_net *n, int32_t status);
 
@@ -60,6 +62,11 @@ void net_images(small_net *n, net_unit *u, int64_t first);
 void net_scalar(small_net *n, net_unit *u, const char *name, double value);
 /* One run with lr and step; loss_scale 1 unless written before. */
 void net_run(small_net *n, net_unit *u);
+/* Runs on new pictures each, with a falling rate. */
+void net_steps(small_net *n, net_unit *u, int64_t steps);
+/* What follows net_build, to the loss of the last of `steps` runs on pictures of zeros or to the first failure, which
+ * is returned instead of asserted; the unit is dropped. */
+int32_t net_try(small_net *n, net_unit *u, int64_t steps, float *loss);
 
 /* An entry's numbers; the caller has room. */
 void net_read(small_net *n, const char *name, float *out, size_t count);

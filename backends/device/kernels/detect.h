@@ -72,11 +72,14 @@ FN f32 bce_of(f32 x, f32 t) {
 
 /* ---- scores in order ---- */
 
+/* Of a float's bits: a whole number that rises as the float falls. Twice, it is the bits again. */
+FN u32 falling_bits(u32 bits) {
+    return bits >> 31u != 0u ? bits : ~bits & 0x7fffffffu;
+}
 /* Rises as the score falls; 0 and -0 are equal, NaN comes last (cvr_score_key). */
 FN u32 falling_key(f32 score) {
-    const u32 bits = bits_of(score) == 0x80000000u ? 0u : bits_of(score);
     if (is_nan(score)) return 0xffffffffu;
-    return bits >> 31u != 0u ? bits : ~bits & 0x7fffffffu;
+    return falling_bits(bits_of(score) == 0x80000000u ? 0u : bits_of(score));
 }
 /* Of n sorted keys, how many are below `key`. */
 FN u32 keys_below(u64 keys, u32 first, u32 n, u32 key) {

@@ -1,4 +1,5 @@
-/* The parameters of the kernels that compute losses of detection and segmentation. */
+/* The parameters of the kernels that compute losses of detection and segmentation, and of those that read Darknet's
+ * maps of boxes and regions of interest. */
 #ifndef LOSS_PARAMS_H
 #define LOSS_PARAMS_H
 
@@ -142,7 +143,7 @@ PARAMS(yolo_params) {
 #define YOLO_MATCH 1u /* one thread a row */
 #define YOLO_LOSS 2u
 #define YOLO_BACKWARD 3u /* one thread a number */
-#define YOLO_SQUARES 0u  /* the loss of boxes: CVR_YOLO_BOX_* of ops/yolo.h */
+#define YOLO_SQUARES 0u  /* the loss of boxes: CVR_YOLO_BOX_* of ops/yolo.h; the others are BOX_GIOU and so on */
 
 PARAMS(yolo_loss_params) {
     u64 x, boxes, labels, counts, match, seats, y; /* seats: (pictures,objects,2); y: (rows,3), or the gradient */

@@ -7,9 +7,9 @@
 #include <cvr/plugin/ops/detect_math.h>
 #include <cvr/plugin/ops/detections.h>
 
-static uint64_t threads(uint64_t n) {
-    return device_groups(n, DEVICE_GROUP);
-}
+CVR_STATIC_ASSERT(CODER_CENTER == CVR_CODER_CENTER && CODER_LTRB == CVR_CODER_LTRB &&
+                      CODER_CENTER_OPEN == CVR_CODER_CENTER_OPEN,
+                  "kernels have other numbers for coders");
 
 static void copy_weights(float to[4], const double from[4]) {
     for (int i = 0; i < 4; i++) to[i] = (float)from[i];
@@ -37,7 +37,7 @@ static int32_t record_grid(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
         p.high[i] = sqrtf((float)attrs->ratios[i]);
         p.wide[i] = 1.0f / p.high[i];
     }
-    return DEVICE_LAUNCH(r, anchors, &p, constants, threads(p.rows), err);
+    return DEVICE_LAUNCH(r, anchors, &p, constants, device_groups_for(p.rows), err);
 }
 
 static int32_t record_default(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -52,7 +52,7 @@ static int32_t record_default(const cvr_kernel_args *a, const cvr_recorder *r, c
         p.picture[i] = (float)image[2 + i];
     }
     for (int64_t i = 0; i < 2 * each; i++) p.side[i] = side[i / 2][i % 2];
-    return DEVICE_LAUNCH(r, anchors, &p, constants, threads(p.rows), err);
+    return DEVICE_LAUNCH(r, anchors, &p, constants, device_groups_for(p.rows), err);
 }
 
 /* ---- boxes one by one ---- */
@@ -74,7 +74,7 @@ static boxes_params boxes_of(const cvr_kernel_args *a, const double weights[4]) 
 static int32_t run_boxes(const boxes_params *p, uint32_t what, int64_t coder, uint32_t type_x, uint32_t type_y,
                          const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, (uint32_t)coder, type_x, type_y};
-    return DEVICE_LAUNCH(r, boxes, p, constants, threads(p->n), err);
+    return DEVICE_LAUNCH(r, boxes, p, constants, device_groups_for(p->n), err);
 }
 
 static int32_t code_boxes(const cvr_kernel_args *a, uint32_t what, const cvr_recorder *r, cvr_error *err) {
@@ -142,7 +142,7 @@ static int32_t record_match(const cvr_kernel_args *a, const cvr_recorder *r, cvr
     p.low = (float)attrs->low;
     if (p.low_quality || p.each_best)
         CVR_TRY(DEVICE_LAUNCH(r, match_boxes, &p, best, (uint64_t)p.pictures * p.objects, err));
-    return DEVICE_LAUNCH(r, match_boxes, &p, rows, threads((uint64_t)p.pictures * p.rows), err);
+    return DEVICE_LAUNCH(r, match_boxes, &p, rows, device_groups_for((uint64_t)p.pictures * p.rows), err);
 }
 
 static uint64_t match_workspace(const cvr_signature *sig) {
@@ -156,7 +156,7 @@ static int32_t record_points(const cvr_kernel_args *a, const cvr_recorder *r, cv
     p.radius = (float)attrs->radius;
     p.levels = (uint32_t)attrs->n_levels;
     for (int64_t i = 0; i < attrs->n_levels; i++) p.level_end[i] = (uint32_t)attrs->level_ends[i];
-    return DEVICE_LAUNCH(r, match_boxes, &p, constants, threads((uint64_t)p.pictures * p.rows), err);
+    return DEVICE_LAUNCH(r, match_boxes, &p, constants, device_groups_for((uint64_t)p.pictures * p.rows), err);
 }
 
 /* ---- SimOTA ---- */
@@ -196,11 +196,11 @@ static int32_t record_ota(const cvr_kernel_args *a, const cvr_recorder *r, cvr_e
     const uint32_t open[] = {SIM_OTA_ROWS, (uint32_t)attrs->coder}, take[] = {SIM_OTA_TAKE, (uint32_t)attrs->coder},
                    settle[] = {SIM_OTA_SETTLE, (uint32_t)attrs->coder};
     const uint64_t rows = (uint64_t)p.pictures * p.rows;
-    p.taken = p.state + ota_state_bytes(rows);
+    if (p.objects) p.taken = p.state + ota_state_bytes(rows); /* else there is no memory at that address */
     copy_weights(p.weights, attrs->weights);
-    CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, open, threads(rows), err));
+    CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, open, device_groups_for(rows), err));
     CVR_TRY(DEVICE_LAUNCH(r, sim_ota, &p, take, (uint64_t)p.pictures * p.objects, err));
-    return DEVICE_LAUNCH(r, sim_ota, &p, settle, threads(rows), err);
+    return DEVICE_LAUNCH(r, sim_ota, &p, settle, device_groups_for(rows), err);
 }
 
 /* ---- scores ---- */
@@ -213,7 +213,7 @@ static int32_t run_scores(const cvr_kernel_args *a, uint32_t what, uint32_t n, c
                              .column = a->n_outputs > 1 ? device_address(a->outputs[1]->data) : 0,
                              .n = n,
                              .columns = (uint32_t)a->inputs[0]->shape[2]};
-    return DEVICE_LAUNCH(r, scores, &p, constants, threads(n), err);
+    return DEVICE_LAUNCH(r, scores, &p, constants, device_groups_for(n), err);
 }
 
 static int32_t record_joint(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -225,28 +225,22 @@ static int32_t record_best(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
 
 /* ---- what is taken ---- */
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
 /* image and map of anchors are not read */
 static int32_t any_picture(const cvr_signature *sig, cvr_error *reason) {
     return device_supports_floats(sig, 3, 0, reason);
-}
-static int32_t first_follows(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 1, reason);
 }
 
 const device_op device_box_ops[] = {
     DEVICE_OP("grid_anchors", record_grid, .supports = any_picture),
     DEVICE_OP("default_boxes", record_default, .supports = any_picture),
-    DEVICE_OP("encode_boxes", record_encode, .supports = all_f32),
-    DEVICE_OP("decode_boxes", record_decode, .supports = first_follows),
-    DEVICE_OP("decode_boxes_backward", record_decode_backward, .supports = first_follows),
-    DEVICE_OP("clip_boxes", record_clip, .supports = all_f32, .inplace = 1),
-    DEVICE_OP("box_iou", record_iou, .supports = all_f32),
-    DEVICE_OP("match_boxes", record_match, .supports = all_f32, .workspace = match_workspace),
-    DEVICE_OP("match_points", record_points, .supports = all_f32),
-    DEVICE_OP("sim_ota", record_ota, .supports = all_f32, .workspace = ota_workspace),
-    DEVICE_OP("joint_score", record_joint, .supports = all_f32),
-    DEVICE_OP("best_class", record_best, .supports = all_f32),
+    DEVICE_OP("encode_boxes", record_encode, .supports = device_supports_all_f32),
+    DEVICE_OP("decode_boxes", record_decode, .supports = device_supports_but_both),
+    DEVICE_OP("decode_boxes_backward", record_decode_backward, .supports = device_supports_but_both),
+    DEVICE_OP("clip_boxes", record_clip, .supports = device_supports_all_f32, .inplace = 1),
+    DEVICE_OP("box_iou", record_iou, .supports = device_supports_all_f32),
+    DEVICE_OP("match_boxes", record_match, .supports = device_supports_all_f32, .workspace = match_workspace),
+    DEVICE_OP("match_points", record_points, .supports = device_supports_all_f32),
+    DEVICE_OP("sim_ota", record_ota, .supports = device_supports_all_f32, .workspace = ota_workspace),
+    DEVICE_OP("joint_score", record_joint, .supports = device_supports_all_f32),
+    DEVICE_OP("best_class", record_best, .supports = device_supports_all_f32),
     {.op = NULL}};

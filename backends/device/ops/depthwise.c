@@ -40,7 +40,7 @@ int32_t device_depthwise(const device_window *w, const cvr_tensor *bias, int bac
     depthwise_params p = params_of(w, made);
     const uint32_t constants[] = {backward != 0, from->dtype, made->dtype, w->weight->dtype, bias ? bias->dtype : 0};
     p.shift = bias ? device_address(bias->data) : 0;
-    return DEVICE_LAUNCH(r, depthwise, &p, constants, device_groups(p.count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, depthwise, &p, constants, device_groups_for(p.count), err);
 }
 
 uint64_t device_depthwise_workspace(const device_window *w) {

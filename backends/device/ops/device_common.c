@@ -61,6 +61,16 @@ int32_t device_supports_floats(const cvr_signature *sig, uint64_t any, int follo
     return device_supports(sig, reason);
 }
 
+int32_t device_supports_all_f32(const cvr_signature *sig, cvr_error *reason) {
+    return device_supports_floats(sig, 0, 0, reason);
+}
+int32_t device_supports_but_input(const cvr_signature *sig, cvr_error *reason) {
+    return device_supports_floats(sig, 1, 0, reason);
+}
+int32_t device_supports_but_both(const cvr_signature *sig, cvr_error *reason) {
+    return device_supports_floats(sig, 1, 1, reason);
+}
+
 int32_t device_dispatch(const cvr_recorder *r, const device_kernel *kernel, const void *params, uint64_t params_size,
                         const uint32_t *constants, uint32_t n_constants, uint64_t groups, cvr_error *err) {
     if (groups == 0) return CVR_OK;

@@ -56,6 +56,9 @@ int32_t device_supports_f32(const cvr_signature *sig, uint32_t first, uint32_t l
 
 /* Besides, all floats are f32, but for inputs whose bit in `any` is set, and output 0 with `follows`. */
 int32_t device_supports_floats(const cvr_signature *sig, uint64_t any, int follows, cvr_error *reason);
+int32_t device_supports_all_f32(const cvr_signature *sig, cvr_error *reason);
+int32_t device_supports_but_input(const cvr_signature *sig, cvr_error *reason); /* all but input 0 */
+int32_t device_supports_but_both(const cvr_signature *sig, cvr_error *reason);  /* all but input 0 and output 0 */
 
 /* ---- recording ---- */
 
@@ -78,6 +81,10 @@ int32_t device_dispatch(const cvr_recorder *r, const device_kernel *kernel, cons
 
 static inline uint64_t device_groups(uint64_t n, uint64_t of_each) {
     return (n + of_each - 1) / of_each;
+}
+/* Groups that have n threads. */
+static inline uint64_t device_groups_for(uint64_t n) {
+    return device_groups(n, DEVICE_GROUP);
 }
 static inline uint64_t device_address(const void *p) {
     return (uint64_t)(uintptr_t)p;

@@ -8,7 +8,7 @@
 static int32_t run_index(const index_rows_params *p, uint32_t what, uint32_t dtype, const cvr_recorder *r,
                          cvr_error *err) {
     const uint32_t constants[] = {what, (uint32_t)cvr_dtype_size(dtype)};
-    return DEVICE_LAUNCH(r, index_rows, p, constants, device_groups(p->n, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, index_rows, p, constants, device_groups_for(p->n), err);
 }
 
 static uint32_t columns_of(const cvr_tensor *rows, uint32_t axis) {
@@ -114,15 +114,13 @@ static int32_t as_it_is(const cvr_signature *sig, cvr_error *reason) {
         return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "another element type in than out");
     return device_supports(sig, reason);
 }
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
 
-const device_op device_index_ops[] = {DEVICE_OP("gather_rows", record_gather, .supports = as_it_is),
-                                      DEVICE_OP("gather_rows_backward", record_gather_backward, .supports = all_f32),
-                                      DEVICE_OP("append_rows", record_append, .supports = all_f32),
-                                      DEVICE_OP("cut_match", record_cut),
-                                      DEVICE_OP("class_targets", record_classes),
-                                      DEVICE_OP("split_index", record_split),
-                                      DEVICE_OP("pick_labels", record_labels),
-                                      {.op = NULL}};
+const device_op device_index_ops[] = {
+    DEVICE_OP("gather_rows", record_gather, .supports = as_it_is),
+    DEVICE_OP("gather_rows_backward", record_gather_backward, .supports = device_supports_all_f32),
+    DEVICE_OP("append_rows", record_append, .supports = device_supports_all_f32),
+    DEVICE_OP("cut_match", record_cut),
+    DEVICE_OP("class_targets", record_classes),
+    DEVICE_OP("split_index", record_split),
+    DEVICE_OP("pick_labels", record_labels),
+    {.op = NULL}};

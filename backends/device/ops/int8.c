@@ -5,7 +5,7 @@
 
 static int32_t run(const int8_params *p, uint32_t what, uint32_t type_x, const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, (uint32_t)cvr_dtype_size(type_x), type_x == CVR_I8};
-    return DEVICE_LAUNCH(r, int8, p, constants, device_groups(p->count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, int8, p, constants, device_groups_for(p->count), err);
 }
 
 static int8_params elements_of(const cvr_kernel_args *a) {
@@ -128,14 +128,10 @@ static int32_t record_adaptive(const cvr_kernel_args *a, const cvr_recorder *r, 
     return run(&p, INT8_MEAN_ADAPTIVE, CVR_U8, r, err);
 }
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
-
-const device_op device_int8_ops[] = {DEVICE_OP("quantize", record_quantize, .supports = all_f32),
-                                     DEVICE_OP("dequantize", record_dequantize, .supports = all_f32),
-                                     DEVICE_OP("conv2d_int8", record_conv, .supports = all_f32),
-                                     DEVICE_OP("linear_int8", record_linear, .supports = all_f32),
+const device_op device_int8_ops[] = {DEVICE_OP("quantize", record_quantize, .supports = device_supports_all_f32),
+                                     DEVICE_OP("dequantize", record_dequantize, .supports = device_supports_all_f32),
+                                     DEVICE_OP("conv2d_int8", record_conv, .supports = device_supports_all_f32),
+                                     DEVICE_OP("linear_int8", record_linear, .supports = device_supports_all_f32),
                                      DEVICE_OP("add_int8", record_add),
                                      DEVICE_OP("max_pool2d_int8", record_max),
                                      DEVICE_OP("avg_pool2d_int8", record_mean),

@@ -40,7 +40,7 @@ static int32_t run_resize(const cvr_upsample_attrs *attrs, const cvr_tensor *sma
                              .columns = (uint32_t)large->shape[3],
                              .step = {step_of(attrs, 0, small->shape[2], large->shape[2]),
                                       step_of(attrs, 1, small->shape[3], large->shape[3])}};
-    return DEVICE_LAUNCH(r, resize, &p, constants, device_groups(p.count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, resize, &p, constants, device_groups_for(p.count), err);
 }
 
 static int32_t record_upsample(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -66,7 +66,7 @@ static gather_params gather_of(const cvr_tensor *x, const cvr_tensor *y, uint32_
 
 static int32_t run_gather(const gather_params *p, uint32_t what, uint32_t type, const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, type};
-    return DEVICE_LAUNCH(r, gather, p, constants, device_groups(p->count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, gather, p, constants, device_groups_for(p->count), err);
 }
 
 static int32_t run_windows(const cvr_window_attrs *attrs, const cvr_tensor *picture, const cvr_tensor *x,

@@ -42,7 +42,7 @@ static int32_t run_max(pool_params *p, const cvr_max_pool2d_attrs *attrs, const 
     set_pair(p->stride, attrs->stride);
     set_pair(p->padding, attrs->padding);
     set_pair(p->dilation, attrs->dilation);
-    return DEVICE_LAUNCH(r, pool_max, p, constants, device_groups(p->count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, pool_max, p, constants, device_groups_for(p->count), err);
 }
 
 static int32_t record_max(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -62,7 +62,7 @@ static int32_t record_max_backward(const cvr_kernel_args *a, const cvr_recorder 
 static int32_t run_average(const pool_params *p, uint32_t type, uint32_t backward, uint32_t adaptive, uint32_t padding,
                            const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {backward, type, adaptive, padding};
-    return DEVICE_LAUNCH(r, pool_average, p, constants, device_groups(p->count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, pool_average, p, constants, device_groups_for(p->count), err);
 }
 
 static int32_t run_windows(pool_params *p, const cvr_avg_pool2d_attrs *attrs, uint32_t type, uint32_t backward,

@@ -4,9 +4,8 @@
 #include <cvr/plugin/ops/detect.h>
 #include <math.h>
 
-static uint64_t threads(uint64_t n) {
-    return device_groups(n, DEVICE_GROUP);
-}
+CVR_STATIC_ASSERT(NMS_AUTO == CVR_NMS_AUTO && NMS_OFFSET == CVR_NMS_OFFSET && NMS_LOOP == CVR_NMS_LOOP,
+                  "kernels have other numbers for how groups are kept apart");
 
 /* (N,P): a segment of P keys for each picture */
 static device_sort pictures_in_order(const cvr_tensor *x, const void *workspace) {
@@ -33,9 +32,9 @@ static int32_t record_top_k(const cvr_kernel_args *a, const cvr_recorder *r, cvr
                             .taken = (uint32_t)attrs->k,
                             .above = (uint32_t)attrs->above,
                             .threshold = (float)attrs->threshold};
-    CVR_TRY(DEVICE_LAUNCH(r, top_k, &p, keys, threads((uint64_t)p.pictures * p.n), err));
+    CVR_TRY(DEVICE_LAUNCH(r, top_k, &p, keys, device_groups_for((uint64_t)p.pictures * p.n), err));
     CVR_TRY(device_sort_run(&s, r, err));
-    return DEVICE_LAUNCH(r, top_k, &p, take, threads((uint64_t)p.pictures * p.taken), err);
+    return DEVICE_LAUNCH(r, top_k, &p, take, device_groups_for((uint64_t)p.pictures * p.taken), err);
 }
 
 static uint64_t first_workspace(const cvr_signature *sig) {
@@ -62,11 +61,11 @@ static int32_t record_sample(const cvr_kernel_args *a, const cvr_recorder *r, cv
                                   .taken = (uint32_t)attrs->rows,
                                   .positives = (uint32_t)((double)attrs->rows * attrs->positive_fraction),
                                   .first = attrs->draw == CVR_DRAW_FIRST};
-    CVR_TRY(DEVICE_LAUNCH(r, sample_rows, &p, keys, threads((uint64_t)p.pictures * p.n), err));
+    CVR_TRY(DEVICE_LAUNCH(r, sample_rows, &p, keys, device_groups_for((uint64_t)p.pictures * p.n), err));
     CVR_TRY(device_sort_run(&s, r, err));
     CVR_TRY(DEVICE_LAUNCH(r, sample_rows, &p, mark, p.pictures, err));
     CVR_TRY(DEVICE_LAUNCH(r, sample_rows, &p, list, p.pictures, err));
-    return DEVICE_LAUNCH(r, sample_rows, &p, fill, threads((uint64_t)p.pictures * p.taken), err);
+    return DEVICE_LAUNCH(r, sample_rows, &p, fill, device_groups_for((uint64_t)p.pictures * p.taken), err);
 }
 
 /* ---- nms: boxes, scores, [group], [valid] -> index, count ---- */
@@ -104,23 +103,20 @@ static int32_t record_nms(const cvr_kernel_args *a, const cvr_recorder *r, cvr_e
                     .iou = not_above(attrs->iou_threshold),
                     .score = (float)attrs->score_threshold,
                     .side = (float)attrs->min_size};
-    CVR_TRY(DEVICE_LAUNCH(r, nms, &p, keys, threads((uint64_t)p.pictures * p.n), err));
+    CVR_TRY(DEVICE_LAUNCH(r, nms, &p, keys, device_groups_for((uint64_t)p.pictures * p.n), err));
     CVR_TRY(device_sort_run(&s, r, err));
     CVR_TRY(DEVICE_LAUNCH(r, nms, &p, method, p.pictures, err));
-    for (p.tile = 0; p.tile < threads(p.n); p.tile++) CVR_TRY(DEVICE_LAUNCH(r, nms, &p, tile, p.pictures, err));
-    return DEVICE_LAUNCH(r, nms, &p, end, threads((uint64_t)p.pictures * p.most), err);
+    for (p.tile = 0; p.tile < device_groups_for(p.n); p.tile++)
+        CVR_TRY(DEVICE_LAUNCH(r, nms, &p, tile, p.pictures, err));
+    return DEVICE_LAUNCH(r, nms, &p, end, device_groups_for((uint64_t)p.pictures * p.most), err);
 }
 
 static uint64_t nms_workspace(const cvr_signature *sig) {
     return order_bytes(sig->inputs[1]) + sizeof(uint32_t) * NMS_STATE * (uint64_t)sig->inputs[1]->shape[0];
 }
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
-
 const device_op device_rank_ops[] = {
-    DEVICE_OP("top_k", record_top_k, .supports = all_f32, .workspace = first_workspace),
-    DEVICE_OP("sample_rows", record_sample, .supports = all_f32, .workspace = first_workspace),
-    DEVICE_OP("nms", record_nms, .supports = all_f32, .workspace = nms_workspace),
+    DEVICE_OP("top_k", record_top_k, .supports = device_supports_all_f32, .workspace = first_workspace),
+    DEVICE_OP("sample_rows", record_sample, .supports = device_supports_all_f32, .workspace = first_workspace),
+    DEVICE_OP("nms", record_nms, .supports = device_supports_all_f32, .workspace = nms_workspace),
     {.op = NULL}};

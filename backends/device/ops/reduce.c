@@ -82,7 +82,7 @@ static int32_t run_reduction(const reduction *d, void *workspace, const cvr_reco
     if (is_columns(d, &p.outer, &p.inner)) return run_columns(d, p.terms, p.outputs, workspace, r, err);
     const uint32_t width = device_width(&p.inner, p.outputs, p.terms);
     const uint32_t constants[] = {d->what, width, d->x->dtype, d->b ? d->b->dtype : 0, d->y->dtype};
-    return DEVICE_LAUNCH(r, reduce, &p, constants, device_groups((uint64_t)p.outputs * width, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, reduce, &p, constants, device_groups_for((uint64_t)p.outputs * width), err);
 }
 
 static reduction summed_axes(const cvr_tensor *x, const cvr_tensor *y, uint32_t axes) {

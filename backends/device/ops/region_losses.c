@@ -21,7 +21,7 @@ static uint32_t width_of(const class_rows *s) {
     return device_width(&s->inner, s->rows, s->terms);
 }
 static uint64_t groups_of(const class_rows *s) {
-    return device_groups((uint64_t)s->rows * width_of(s), DEVICE_GROUP);
+    return device_groups_for((uint64_t)s->rows * width_of(s));
 }
 
 /* lse[position] = log(sum of exp(x)) over its classes, or log(1 + exp(x)) of one */
@@ -83,7 +83,7 @@ static int32_t record_overlap(const cvr_kernel_args *a, const cvr_recorder *r, c
     CVR_TRY(make_lse(&p.s, p.x, p.lse, r, err));
     CVR_TRY(DEVICE_LAUNCH(r, overlap, &p, sums, p.chunks, err));
     CVR_TRY(device_columns_run(&c, r, room + parts.columns, err));
-    return DEVICE_LAUNCH(r, overlap, &p, end, device_groups(p.s.terms, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, overlap, &p, end, device_groups_for(p.s.terms), err);
 }
 
 /* x, target, lse, slopes, grad */
@@ -129,7 +129,7 @@ static int32_t some_classes(const lovasz_params *p, const device_sort *s, uint32
                             cvr_error *err) {
     const uint32_t keys[] = {LOVASZ_KEYS, width}, count[] = {LOVASZ_COUNT, width}, grow[] = {LOVASZ_GROW, width};
     const uint64_t all = (uint64_t)p->classes * p->s.rows, chunks = (uint64_t)p->classes * p->chunks;
-    CVR_TRY(DEVICE_LAUNCH(r, lovasz, p, keys, device_groups(all, DEVICE_GROUP), err));
+    CVR_TRY(DEVICE_LAUNCH(r, lovasz, p, keys, device_groups_for(all), err));
     CVR_TRY(device_sort_run(s, r, err));
     CVR_TRY(DEVICE_LAUNCH(r, lovasz, p, count, chunks, err));
     return DEVICE_LAUNCH(r, lovasz, p, grow, chunks, err);
@@ -196,7 +196,7 @@ static int32_t record_hard(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
                              .s = positions_of(a->inputs[0], attrs->ignore_index),
                              .least = attrs->min_kept > UINT32_MAX ? UINT32_MAX : (uint32_t)attrs->min_kept,
                              .thresh = not_below(attrs->thresh)};
-    const uint64_t threads = device_groups(p.s.rows, DEVICE_GROUP);
+    const uint64_t threads = device_groups_for(p.s.rows);
     const device_sort s = device_sort_of(1, p.s.rows, p.lse + hard_sort_at(p.s.rows));
     p.chances = p.lse + device_padded(UINT64_C(4) * p.s.rows);
     p.bound = p.chances + device_padded(UINT64_C(4) * p.s.rows);
@@ -208,17 +208,14 @@ static int32_t record_hard(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
     return DEVICE_LAUNCH(r, hard_targets, &p, take, threads, err);
 }
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
 static int32_t gradient_follows(const cvr_signature *sig, cvr_error *reason) {
     return device_supports_floats(sig, 0, 1, reason);
 }
 
 const device_op device_region_loss_ops[] = {
-    DEVICE_OP("overlap_loss", record_overlap, .supports = all_f32, .workspace = overlap_workspace),
+    DEVICE_OP("overlap_loss", record_overlap, .supports = device_supports_all_f32, .workspace = overlap_workspace),
     DEVICE_OP("overlap_loss_backward", record_overlap_backward, .supports = gradient_follows),
-    DEVICE_OP("lovasz_loss", record_lovasz, .supports = all_f32, .workspace = lovasz_workspace),
+    DEVICE_OP("lovasz_loss", record_lovasz, .supports = device_supports_all_f32, .workspace = lovasz_workspace),
     DEVICE_OP("lovasz_loss_backward", record_lovasz_backward, .inplace = 1),
-    DEVICE_OP("hard_targets", record_hard, .supports = all_f32, .workspace = hard_workspace),
+    DEVICE_OP("hard_targets", record_hard, .supports = device_supports_all_f32, .workspace = hard_workspace),
     {.op = NULL}};

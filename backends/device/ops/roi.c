@@ -28,8 +28,8 @@ static roi_params rois_of(const cvr_kernel_args *a, const cvr_roi_align_attrs *a
 static int32_t run(const roi_params *p, uint32_t what, uint64_t threads, uint32_t type_x, uint32_t type_y,
                    const cvr_recorder *r, cvr_error *err) {
     const uint32_t axes[] = {ROI_AXES, type_x, type_y}, constants[] = {what, type_x, type_y};
-    CVR_TRY(DEVICE_LAUNCH(r, roi, p, axes, device_groups((uint64_t)p->pictures * p->in_picture, DEVICE_GROUP), err));
-    return DEVICE_LAUNCH(r, roi, p, constants, device_groups(threads, DEVICE_GROUP), err);
+    CVR_TRY(DEVICE_LAUNCH(r, roi, p, axes, device_groups_for((uint64_t)p->pictures * p->in_picture), err));
+    return DEVICE_LAUNCH(r, roi, p, constants, device_groups_for(threads), err);
 }
 
 static void set_map(roi_params *p, uint32_t level, const cvr_tensor *map) {
@@ -90,16 +90,10 @@ static int32_t align_supports(const cvr_signature *sig, cvr_error *reason) {
             return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "maps of several element types");
     return device_supports_floats(sig, ~UINT64_C(3), 1, reason);
 }
-static int32_t backward_supports(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 1, reason);
-}
-static int32_t masks_support(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
 
 const device_op device_roi_ops[] = {
     DEVICE_OP("roi_align", record_align, .supports = align_supports, .workspace = align_workspace),
-    DEVICE_OP("roi_align_backward", record_align_backward, .supports = backward_supports,
+    DEVICE_OP("roi_align_backward", record_align_backward, .supports = device_supports_but_both,
               .workspace = second_workspace),
-    DEVICE_OP("mask_targets", record_masks, .supports = masks_support, .workspace = second_workspace),
+    DEVICE_OP("mask_targets", record_masks, .supports = device_supports_all_f32, .workspace = second_workspace),
     {.op = NULL}};

@@ -7,6 +7,13 @@
 #include <cvr/plugin/ops/detect.h>
 #include <cvr/plugin/ops/detect_loss.h>
 
+CVR_STATIC_ASSERT(NORM_COUNTED == CVR_NORM_COUNTED && NORM_POSITIVES == CVR_NORM_POSITIVES &&
+                      NORM_PICTURE == CVR_NORM_PICTURE,
+                  "kernels have other numbers for divisors");
+CVR_STATIC_ASSERT(BOX_SMOOTH_L1 == CVR_BOX_SMOOTH_L1 && BOX_GIOU == CVR_BOX_GIOU && BOX_DIOU == CVR_BOX_DIOU &&
+                      BOX_CIOU == CVR_BOX_CIOU && BOX_SQUARED_IOU == CVR_BOX_SQUARED_IOU,
+                  "kernels have other numbers for losses of boxes");
+
 /* ---- divisors ---- */
 
 /* norm = how many numbers of each picture are at least `least`; `counts`: room for an f32 a picture. */
@@ -32,7 +39,7 @@ static int32_t make_norm(const row_norm *n, const cvr_recorder *r, cvr_error *er
                                  .kind = n->kind,
                                  .factor = n->factor};
     CVR_TRY(DEVICE_LAUNCH(r, row_counts, &p, count, p.pictures, err));
-    return DEVICE_LAUNCH(r, row_counts, &p, norm, device_groups(p.pictures, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, row_counts, &p, norm, device_groups_for(p.pictures), err);
 }
 
 /* Where the workspace has what: counts of pictures, losses of rows, and what columns.k needs to add them up. */
@@ -72,7 +79,7 @@ static int32_t run_rows(const row_loss_params *p, uint32_t what, int backward, c
                         const cvr_recorder *r, cvr_error *err) {
     const uint32_t width = width_of(p->terms);
     const uint32_t constants[] = {what, (uint32_t)backward, width, a->inputs[0]->dtype, a->outputs[0]->dtype};
-    return DEVICE_LAUNCH(r, row_loss, p, constants, device_groups((uint64_t)p->rows * width, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, row_loss, p, constants, device_groups_for((uint64_t)p->rows * width), err);
 }
 
 /* x (N,A,K), and what each row stands for in input `target`. */
@@ -227,7 +234,7 @@ static int32_t run_boxes(const box_loss_params *p, uint32_t backward, const cvr_
     const uint32_t constants[] = {(uint32_t)attrs->kind, (uint32_t)attrs->coder, backward, a->inputs[0]->dtype,
                                   a->outputs[0]->dtype};
     const uint64_t threads = (uint64_t)p->rows * (backward ? p->each : 1);
-    return DEVICE_LAUNCH(r, box_loss, p, constants, device_groups(threads, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, box_loss, p, constants, device_groups_for(threads), err);
 }
 
 static int32_t record_boxes(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -267,7 +274,7 @@ static hard_rows_params hard_of(const cvr_kernel_args *a) {
 static int32_t run_hard(const hard_rows_params *p, uint32_t what, uint32_t width, const cvr_kernel_args *a,
                         const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, width, a->inputs[0]->dtype, a->outputs[0]->dtype};
-    const uint64_t groups = what == HARD_KEEP ? p->pictures : device_groups((uint64_t)p->rows * width, DEVICE_GROUP);
+    const uint64_t groups = what == HARD_KEEP ? p->pictures : device_groups_for((uint64_t)p->rows * width);
     return DEVICE_LAUNCH(r, hard_rows, p, constants, groups, err);
 }
 
@@ -315,15 +322,10 @@ static int32_t record_hard_backward(const cvr_kernel_args *a, const cvr_recorder
 
 /* ---- what is taken: scores and deltas of any type ---- */
 
-static int32_t scores_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 0, reason);
-}
-static int32_t gradient_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 1, reason);
-}
-
-#define ROW_LOSS(name_, record_, workspace_) DEVICE_OP(name_, record_, .supports = scores_any, .workspace = workspace_)
-#define ROW_LOSS_BACKWARD(name_, record_, ...) DEVICE_OP(name_, record_, .supports = gradient_any, __VA_ARGS__)
+#define ROW_LOSS(name_, record_, workspace_)                                                                           \
+    DEVICE_OP(name_, record_, .supports = device_supports_but_input, .workspace = workspace_)
+#define ROW_LOSS_BACKWARD(name_, record_, ...)                                                                         \
+    DEVICE_OP(name_, record_, .supports = device_supports_but_both, __VA_ARGS__)
 
 const device_op device_row_loss_ops[] = {
     ROW_LOSS("anchor_focal_loss", record_focal, loss_workspace),

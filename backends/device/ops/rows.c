@@ -30,7 +30,7 @@ rows_params device_rows_of(const cvr_tensor *x, uint32_t axes) {
 }
 
 uint64_t device_rows_groups(const rows_params *p, uint32_t width) {
-    return device_groups((uint64_t)p->rows * width, DEVICE_GROUP);
+    return device_groups_for((uint64_t)p->rows * width);
 }
 
 static uint32_t type_of(const cvr_tensor *t) {

@@ -217,11 +217,7 @@ static int32_t record_lamb(const cvr_kernel_args *a, const cvr_recorder *r, cvr_
 }
 
 /* Parameters, gradients and what belongs to them are f32 whatever the network computes in. */
-static int32_t supports(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
-
-#define UPDATE_OP(op_, record_, ...) DEVICE_OP(op_, record_, .supports = supports, ##__VA_ARGS__)
+#define UPDATE_OP(op_, record_, ...) DEVICE_OP(op_, record_, .supports = device_supports_all_f32, ##__VA_ARGS__)
 #define UPDATE_OPS(name_)                                                                                              \
     UPDATE_OP(#name_ "_update", name_##_update), UPDATE_OP(#name_ "_update_many", name_##_update_many)
 const device_op device_update_ops[] = {UPDATE_OPS(sgd),

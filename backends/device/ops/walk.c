@@ -49,7 +49,7 @@ int32_t device_copy(const cvr_recorder *r, void *to, const void *from, uint32_t 
     copy_params p = {.to = device_address(to), .from = device_address(from), .count = 1, .walk = *w};
     const uint32_t constants[] = {element};
     for (uint32_t i = 0; i < w->n; i++) p.count *= w->size[i];
-    return DEVICE_LAUNCH(r, copy, &p, constants, device_groups(p.count, DEVICE_GROUP), err);
+    return DEVICE_LAUNCH(r, copy, &p, constants, device_groups_for(p.count), err);
 }
 
 uint32_t device_width(const device_walk *inner, uint32_t outputs, uint32_t terms) {

@@ -3,9 +3,9 @@
 
 #include <cvr/plugin/ops/yolo.h>
 
-static uint64_t threads(uint64_t n) {
-    return device_groups(n, DEVICE_GROUP);
-}
+CVR_STATIC_ASSERT(YOLO_SQUARES == CVR_YOLO_BOX_SQUARES && BOX_GIOU == CVR_YOLO_BOX_GIOU &&
+                      BOX_DIOU == CVR_YOLO_BOX_DIOU && BOX_CIOU == CVR_YOLO_BOX_CIOU,
+                  "kernels have other numbers for losses of boxes");
 
 /* x (N,each*columns,h,w) -> boxes, scores */
 static int32_t record_boxes(const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
@@ -24,7 +24,7 @@ static int32_t record_boxes(const cvr_kernel_args *a, const cvr_recorder *r, cvr
                      .size = {(float)attrs->size[0], (float)attrs->size[1]},
                      .scale = (float)attrs->scale_x_y};
     for (int64_t i = 0; i < attrs->n_anchors; i++) p.anchors[i] = (float)attrs->anchors[i];
-    return DEVICE_LAUNCH(r, yolo, &p, constants, threads(p.rows), err);
+    return DEVICE_LAUNCH(r, yolo, &p, constants, device_groups_for(p.rows), err);
 }
 
 /* ---- the losses: x, boxes (N,M,4), labels, counts ---- */
@@ -64,7 +64,7 @@ static yolo_loss_params loss_of(const cvr_kernel_args *a) {
 static int32_t run_loss(const yolo_loss_params *p, uint32_t what, uint64_t n, const cvr_kernel_args *a,
                         const cvr_recorder *r, cvr_error *err) {
     const uint32_t constants[] = {what, a->inputs[0]->dtype, a->outputs[0]->dtype};
-    return DEVICE_LAUNCH(r, yolo_loss, p, constants, threads(n), err);
+    return DEVICE_LAUNCH(r, yolo_loss, p, constants, device_groups_for(n), err);
 }
 
 /* Where the workspace has what: seats of objects, losses of rows, their sums, and what adding up needs. */
@@ -121,18 +121,9 @@ static int32_t record_backward(const cvr_kernel_args *a, const cvr_recorder *r, 
     return run_loss(&p, YOLO_BACKWARD, (uint64_t)p.rows * p.columns, a, r, err);
 }
 
-static int32_t all_f32(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 0, 0, reason);
-}
-static int32_t map_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 0, reason);
-}
-static int32_t gradient_any(const cvr_signature *sig, cvr_error *reason) {
-    return device_supports_floats(sig, 1, 1, reason);
-}
-
 const device_op device_yolo_ops[] = {
-    DEVICE_OP("yolo_boxes", record_boxes, .supports = all_f32),
-    DEVICE_OP("yolo_loss", record_loss, .supports = map_any, .workspace = loss_workspace),
-    DEVICE_OP("yolo_loss_backward", record_backward, .supports = gradient_any, .workspace = backward_workspace),
+    DEVICE_OP("yolo_boxes", record_boxes, .supports = device_supports_all_f32),
+    DEVICE_OP("yolo_loss", record_loss, .supports = device_supports_but_input, .workspace = loss_workspace),
+    DEVICE_OP("yolo_loss_backward", record_backward, .supports = device_supports_but_both,
+              .workspace = backward_workspace),
     {.op = NULL}};

@@ -1,6 +1,6 @@
 /*
  * What a kernel that is compiled for the host sees of the backend `emu`, and how it is found: payload "emu.fn/1", whose
- * cvr_code.bytes are an array of cvr_emu_entry. For kernel.host.h and entry.host.c; nobody else has to know.
+ * cvr_code.bytes are an array of cvr_emu_entry. For kernel.host.h and entry.host.h; nobody else has to know.
  */
 #ifndef CVR_DEVICE_EMU_H
 #define CVR_DEVICE_EMU_H

@@ -1,0 +1,20 @@
+/* Arrays that grow, by the host's allocator: for backends. */
+#ifndef HOST_GROW_H
+#define HOST_GROW_H
+
+#include <cvr/plugin/host.h>
+#include <string.h>
+
+/* Room for one more item of `size` bytes in an array of n: the array itself, or a larger copy in its place. NULL: there
+ * is no memory, and the array is as it was. */
+static inline void *host_grow(const cvr_host *host, void *items, uint64_t n, uint64_t *capacity, uint64_t size) {
+    if (n < *capacity) return items;
+    void *more = host->alloc(host, (2 * n + 16) * size, 64);
+    if (!more) return NULL;
+    if (n) memcpy(more, items, n * size);
+    host->free(host, items);
+    *capacity = 2 * n + 16;
+    return more;
+}
+
+#endif
