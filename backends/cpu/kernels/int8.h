@@ -53,11 +53,7 @@ static inline int64_t int8_depthwise_place(int64_t channel) {
 
 /* acc * scale, rounded, as a u8 */
 INT8_INLINE uint8_t int8_requantise(int32_t acc, float scale, int32_t zero) {
-    const float low = (float)-zero, high = (float)(255 - zero);
-    float v = (float)acc * scale;
-    v = v > low ? v : low;
-    v = v < high ? v : high;
-    return (uint8_t)((int32_t)rintf(v) + zero);
+    return cvr_requant_round((float)acc * scale, zero);
 }
 
 /* A convolution, as its signature says; linear layers are ones of 1 x 1 over 1 x 1 pictures. */
@@ -72,8 +68,11 @@ typedef struct int8_conv {
     int64_t k_padded;       /* k, rounded up to vectors */
 } int8_conv;
 
-int8_conv int8_conv_of(const cvr_signature *sig);
-int8_conv int8_linear_of(const cvr_signature *sig);
+/* Bytes, rounded up to whole cache lines. */
+static inline uint64_t int8_line_up(uint64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
 /* int8_pack.c: packed weights, biases, scales, in this order. */
 uint64_t int8_packed_bytes(const int8_conv *c);
 typedef struct int8_packed {

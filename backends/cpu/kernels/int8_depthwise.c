@@ -60,7 +60,7 @@ static uint64_t outside_bytes(const int8_conv *c) {
 }
 
 static uint64_t pointers_bytes(const int8_conv *c) {
-    return ((uint64_t)fours(c) * 4 * sizeof(void *) + 63) / 64 * 64;
+    return int8_line_up((uint64_t)fours(c) * 4 * sizeof(void *));
 }
 
 uint64_t int8_depthwise_workspace(const int8_conv *c, uint32_t workers) {
