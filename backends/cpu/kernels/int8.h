@@ -32,14 +32,25 @@ typedef struct int8_tile {
     int32_t m;
 } int8_tile;
 
+/* One output pixel of a convolution of one channel a group: y[i] of n channels from sum over taps of x[t][i] * weights,
+ * which lie by fours of taps: [four of taps][place of the channel][4]. Taps past the last one have weight 0 and any
+ * readable x. */
+typedef struct int8_pixel {
+    const uint8_t *const *x; /* tap t: x[t] */
+    const int8_t *weights;
+    int64_t quads;       /* fours of taps */
+    const int32_t *bias; /* by place, as is scale; with what x's zero point contributes taken out */
+    const float *scale;
+    uint8_t *y;
+    int64_t n, channels; /* channels: n, in whole 64s */
+    int32_t zero;        /* y's zero point */
+} int8_pixel;
+
 /* The instruction set's own part. */
 typedef struct int8_micro {
     int32_t rows[4]; /* tallest tile of 1, 2, 3, 4 vectors; divides INT8_BLOCK */
     void (*tile)(const int8_tile *t, int32_t vectors);
-    /* y[i] of n channels of one pixel: sum over taps of x[t][i] * weights, which lie by fours of taps: [four of taps]
-     * [place of the channel][4]. Absent taps have weight 0 and any readable x. `channels`: n, in whole 64s. */
-    void (*depthwise)(const uint8_t *const *x, int64_t quads, const int8_t *weights, const int32_t *bias,
-                      const float *scale, int32_t zero, uint8_t *y, int64_t n, int64_t channels);
+    void (*depthwise)(const int8_pixel *d);
 } int8_micro;
 extern const int8_micro cpu_int8_micro;
 
