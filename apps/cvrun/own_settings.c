@@ -1,7 +1,8 @@
 /* A command's own section: its keys need no section on the command line. */
 #include "cvrun.h"
 
-/* All that are bare and are not another section's are the command's. */
+/* Keys without a section are those of the command's own, but for the short ones that stand for a setting of another
+ * section (core/config/recipe.c); `batch`, `epochs` and `lr` of those are left to the command. */
 static bool is_elsewhere(const char *setting) {
     static const char *const words[] = {"imgsz",   "device", "workers", "name",   "seed",
                                         "weights", "data",   "model",   "backend"};

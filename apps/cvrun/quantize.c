@@ -171,7 +171,7 @@ static void print_table(const quantizing *q) {
     print_row("", "before", "after", "");
     for (size_t i = 0; i < a->metrics.n && i < b->metrics.n; i++)
         print_ratio(a->metrics.names[i], 4, a->metrics.values[i], b->metrics.values[i], 0);
-    print_ratio("million products", 2, a->one.macs / 1e6, b->one.macs / 1e6, 0);
+    print_ratio("MACs, millions", 2, a->one.macs / 1e6, b->one.macs / 1e6, 0);
     (void)snprintf(ratio, sizeof ratio, "%.2fx smaller",
                    b->file_bytes ? (double)a->file_bytes / (double)b->file_bytes : 0);
     print_row("weights", cvr_bytes_text(a->file_bytes, x), cvr_bytes_text(b->file_bytes, y), ratio);

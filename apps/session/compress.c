@@ -109,13 +109,8 @@ static int32_t program_of(probing *p, const cvr_batch *b, net_program **out, cvr
 static int32_t show_value(const probing *p, const net_program *program, int32_t slot, cvr_error *err) {
     const cvr_type *t = cvr_program_slot_type(program->program, slot);
     const uint64_t bytes = (uint64_t)cvr_numel(t->rank, t->shape) * cvr_dtype_size(t->dtype);
-    cvr_tensor x = {.struct_size = sizeof x,
-                    .dtype = t->dtype,
-                    .rank = t->rank,
-                    .pixel_stride = t->rank == 4 ? t->shape[1] : 0,
-                    .data = cvr_alloc_aligned(bytes + 8, 64)};
-    memcpy(x.shape, t->shape, sizeof x.shape);
-    memcpy(x.order, t->order, sizeof x.order);
+    cvr_tensor x = net_tensor_of(t);
+    x.data = cvr_alloc_aligned(bytes + 8, 64);
     if (!x.data) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     int32_t status = cvr_program_read(program->program, slot, x.data, err);
     if (status == CVR_OK) status = p->probe->see(p->probe->ctx, cvr_program_slot_name(program->program, slot), &x, err);
@@ -176,16 +171,14 @@ static int32_t run_probe(const cvr_compression *c, const cvr_probe *probe, cvr_e
 /* ---- the metric ---- */
 
 static int32_t measure_network(cvr_session *s, double *value, cvr_error *err) {
-    const cvr_task_desc *task = s->set.task;
-    const char *wanted = *s->set.val->metric ? s->set.val->metric : task->best_metric;
-    const bool lower =
-        strncmp(wanted, "loss", 4) == 0 || (task->lower_is_better && strcmp(wanted, task->best_metric) == 0);
+    const char *wanted = evaluation_best_metric(s);
+    const double sign = evaluation_lower_is_better(s) ? -1 : 1;
     const cvr_evaluate_options how = {0};
     cvr_metrics m = {0};
     int32_t status = cvr_evaluate(s, &how, &m, err);
     *value = (double)NAN;
     for (size_t i = 0; i < m.n; i++)
-        if (strcmp(m.names[i], wanted) == 0) *value = lower ? -m.values[i] : m.values[i];
+        if (strcmp(m.names[i], wanted) == 0) *value = sign * m.values[i];
     cvr_metrics_clear(&m);
     if (status == CVR_OK && isnan(*value))
         status = cvr_fail(err, CVR_ERR_UNSUPPORTED, "the metric %s cannot be measured on the validation data", wanted);

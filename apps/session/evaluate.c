@@ -281,6 +281,16 @@ int32_t cvr_evaluate(cvr_session *s, const cvr_evaluate_options *how, cvr_metric
     return status;
 }
 
+const char *evaluation_best_metric(const cvr_session *s) {
+    return *s->set.val->metric ? s->set.val->metric : s->set.task->best_metric;
+}
+
+bool evaluation_lower_is_better(const cvr_session *s) {
+    const cvr_task_desc *task = s->set.task;
+    const char *best = evaluation_best_metric(s);
+    return strncmp(best, "loss", 4) == 0 || (task->lower_is_better && strcmp(best, task->best_metric) == 0);
+}
+
 /* The names are those of an evaluation of nothing. A loss by name is known only when the network is built:
  * evaluation_check_loss. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err) {

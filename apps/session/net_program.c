@@ -24,17 +24,20 @@ static int32_t find_inputs(net_program *p, bool probes, cvr_error *err) {
     return CVR_OK;
 }
 
+cvr_tensor net_tensor_of(const cvr_type *t) {
+    cvr_tensor x = {
+        .struct_size = sizeof x, .dtype = t->dtype, .rank = t->rank, .pixel_stride = t->rank == 4 ? t->shape[1] : 0};
+    memcpy(x.shape, t->shape, sizeof x.shape);
+    memcpy(x.order, t->order, sizeof x.order);
+    return x;
+}
+
 static void add_result(net_program *p, const cvr_io_output *o) {
     program_output *r = &p->results[p->n_results];
     r->slot = cvr_program_slot_of(p->program, o->value);
     r->type = cvr_program_slot_type(p->program, r->slot);
     r->tensor = (cvr_named_tensor){.struct_size = sizeof r->tensor, .name = o->name, .kind = ""};
-    r->tensor.tensor = (cvr_tensor){.struct_size = sizeof r->tensor.tensor,
-                                    .dtype = r->type->dtype,
-                                    .rank = r->type->rank,
-                                    .pixel_stride = r->type->rank == 4 ? r->type->shape[1] : 0};
-    memcpy(r->tensor.tensor.shape, r->type->shape, sizeof r->type->shape);
-    memcpy(r->tensor.tensor.order, r->type->order, sizeof r->type->order);
+    r->tensor.tensor = net_tensor_of(r->type);
     p->result_views[p->n_results++] = &r->tensor;
 }
 

@@ -173,6 +173,8 @@ int32_t net_program_begin(net_program *p, const cvr_batch_view *batch, cvr_error
 int32_t net_program_run(net_program *p, const cvr_batch_view *batch, const net_scalars *s, cvr_error *err);
 /* After a run: the sum of all losses; each by itself is then in p->losses. 0 where there are none. */
 int32_t net_program_losses(net_program *p, double *total, cvr_error *err);
+/* A dense tensor of this type, without memory. */
+cvr_tensor net_tensor_of(const cvr_type *t);
 /* After a run: the results, in host memory until the next time. */
 int32_t net_program_results(net_program *p, const cvr_batch_view *batch, cvr_batch_view *out, cvr_error *err);
 

@@ -6,12 +6,6 @@
 #include "trainer.h"
 #include <math.h>
 
-bool trainer_lower_is_better(const trainer *t) {
-    const cvr_task_desc *task = t->s->set.task;
-    const char *best = trainer_best_metric(t);
-    return strncmp(best, "loss", 4) == 0 || (task->lower_is_better && strcmp(best, task->best_metric) == 0);
-}
-
 int64_t sched_warmup_steps(const sched_settings *s, int64_t steps_per_epoch) {
     return s->warmup_steps ? s->warmup_steps : (int64_t)(s->warmup_epochs * (double)steps_per_epoch + 0.5);
 }
@@ -54,7 +48,7 @@ double trainer_lr(const trainer *t, int64_t batch) {
                                  .lr = s->lr,
                                  .history = t->state.history,
                                  .n_history = t->state.n_history,
-                                 .lower_is_better = trainer_lower_is_better(t),
+                                 .lower_is_better = evaluation_lower_is_better(t->s),
                                  .warmup = warmup};
     double factor;
     CVR_CALL_TO(factor, s->scheduler, factor, NULL, &args);

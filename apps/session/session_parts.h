@@ -124,6 +124,10 @@ int32_t evaluation_run(cvr_session *s, const evaluate_options *o, evaluation *ou
 void evaluation_end(const cvr_session *s, evaluation *e);
 /* One metric more; CVR_ERR_NOMEM or CVR_OK. */
 int32_t metrics_add(cvr_metrics *m, const char *name, double value);
+/* The metric that tells how good a network is: val.metric, else the task's own. */
+const char *evaluation_best_metric(const cvr_session *s);
+/* Whether less of it is better. */
+bool evaluation_lower_is_better(const cvr_session *s);
 /* An error where the task has no metric of this name. */
 int32_t evaluation_check_metric(cvr_session *s, const char *name, cvr_error *err);
 int32_t evaluation_check_loss(const cvr_session *s, const char *name, cvr_error *err);

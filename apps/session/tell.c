@@ -72,7 +72,7 @@ int32_t tell_start(trainer *t, cvr_error *err) {
                                .backend = i.backend,
                                .precision = i.precision,
                                .version = "0.1.0",
-                               .best_metric = trainer_best_metric(t),
+                               .best_metric = evaluation_best_metric(t->s),
                                .params = i.params,
                                .epochs = i.epochs,
                                .steps_per_epoch = t->steps_per_epoch,
@@ -186,7 +186,7 @@ int32_t tell_end(const trainer *t, cvr_train_result *r, cvr_error *err) {
                             .images_per_second = loop > 0 ? (double)st->images / loop : 0,
                             .best_value = st->best_value,
                             .best_epoch = st->best_epoch};
-    (void)snprintf(r->best_metric, sizeof r->best_metric, "%s", trainer_best_metric(t));
+    (void)snprintf(r->best_metric, sizeof r->best_metric, "%s", evaluation_best_metric(t->s));
     const size_t n = t->metrics.n ? t->metrics.n - 1 : 0; /* without train_loss */
     const cvr_end_event e = {.struct_size = sizeof e,
                              .epochs = st->epoch,
@@ -195,7 +195,7 @@ int32_t tell_end(const trainer *t, cvr_train_result *r, cvr_error *err) {
                              .images_per_second = r->images_per_second,
                              .data_wait_fraction = loop > 0 ? st->wait_seconds / loop : 0,
                              .peak_memory_bytes = cvr_peak_memory(),
-                             .best_metric = trainer_best_metric(t),
+                             .best_metric = evaluation_best_metric(t->s),
                              .best_value = st->best_value,
                              .best_epoch = st->best_epoch,
                              .n_metrics = (uint32_t)n,

@@ -9,10 +9,6 @@ double trainer_elapsed(const trainer *t) {
     return t->before + cvr_now() - t->session_start;
 }
 
-const char *trainer_best_metric(const trainer *t) {
-    return *t->s->set.val->metric ? t->s->set.val->metric : t->s->set.task->best_metric;
-}
-
 /* ---- saving ---- */
 
 static int32_t save_weights(trainer *t, const char *name, cvr_error *err) {
@@ -150,10 +146,10 @@ static int32_t gather_metrics(trainer *t, const cvr_metrics *of, cvr_error *err)
 #define LARGEST_LOSS 1e300
 static int32_t note_metric(trainer *t, const cvr_metrics *m, bool *is_best, cvr_error *err) {
     train_state *st = &t->state;
-    const double sign = trainer_lower_is_better(t) ? -1 : 1;
+    const double sign = evaluation_lower_is_better(t->s) ? -1 : 1;
     double value = NAN, loss = NAN;
     for (size_t i = 0; m && i < m->n; i++) {
-        if (strcmp(m->names[i], trainer_best_metric(t)) == 0) value = m->values[i];
+        if (strcmp(m->names[i], evaluation_best_metric(t->s)) == 0) value = m->values[i];
         if (strcmp(m->names[i], "loss") == 0) loss = m->values[i];
     }
     const bool better = isfinite(value) && (!st->best_epoch || sign * value > sign * st->best_value);
@@ -249,8 +245,8 @@ static bool time_to_stop(const trainer *t) {
     const run_settings *run = t->s->set.run;
     const char *why = ended_by(t, trainer_elapsed(t));
     if (why && strcmp(why, "run.patience") == 0)
-        cvr_log(CVR_LOG_INFO, "no better %s for %lld validation%s; stopping (run.patience)", trainer_best_metric(t),
-                (long long)run->patience, run->patience == 1 ? "" : "s");
+        cvr_log(CVR_LOG_INFO, "no better %s for %lld validation%s; stopping (run.patience)",
+                evaluation_best_metric(t->s), (long long)run->patience, run->patience == 1 ? "" : "s");
     else if (why && strcmp(why, "run.max_hours") == 0)
         cvr_log(CVR_LOG_INFO, "%g hours are over; stopping (run.max_hours)", run->max_hours);
     return why != NULL;

@@ -35,11 +35,8 @@ typedef struct step_done {
 } step_done;
 
 double trainer_elapsed(const trainer *t);
-const char *trainer_best_metric(const trainer *t);
 /* schedule.c: the learning rate of a batch of the epoch that is going on, from 0. */
 double trainer_lr(const trainer *t, int64_t batch);
-/* Of the metric that best weights are chosen by. */
-bool trainer_lower_is_better(const trainer *t);
 /* Before the first batch of the epochs that do without mosaics: says so. */
 void schedule_tell_closing(const trainer *t);
 int64_t sched_warmup_steps(const sched_settings *s, int64_t steps_per_epoch);

@@ -115,6 +115,11 @@ int32_t graph_noted(cvr_graph *g, int32_t status, const cvr_error *err);
 /* Emits the node once more, of other inputs. */
 int32_t graph_emit_like(cvr_graph *g, const ir_node *n, const cvr_value *inputs, cvr_value *outputs, cvr_error *err);
 void graph_free_node(ir_node *n);
+/* unread.c: by value, whether an output of the graph, or a node that changes what is stored, depends on it; cvr_free
+ * frees it. NULL: out of memory. */
+bool *graph_find_read(const cvr_graph *g);
+/* Whether anything depends on what the node does. */
+bool graph_node_runs(const ir_node *n, const bool *read);
 /* An output under a name that no other has, for plugins. */
 int32_t graph_new_output(cvr_graph *g, const char *name, cvr_value v, cvr_error *err);
 /* Puts "pass acme.watch: " before why a plugin's callback failed. */

@@ -9,27 +9,14 @@
 /* ---- which nodes run ---- */
 
 static int32_t live_nodes(plan *p, const cvr_graph *g, cvr_error *err) {
-    bool *needed = cvr_calloc(g->n_values, sizeof *needed);
-    bool *runs = cvr_calloc(g->n_nodes + 1, sizeof *runs);
+    bool *read = graph_find_read(g);
     p->nodes = cvr_calloc(g->n_nodes + 1, sizeof *p->nodes);
-    if (!needed || !runs || !p->nodes) {
-        cvr_free(needed);
-        cvr_free(runs);
-        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    for (size_t i = 0; i < g->n_outputs; i++) needed[g->outputs[i].value] = true;
-    for (size_t i = g->n_nodes; i-- > 0;) {
-        const ir_node *n = g->nodes[i];
-        runs[i] = n->op->mutates != 0;
-        for (uint32_t k = 0; k < n->n_outputs; k++) runs[i] = runs[i] || needed[n->outputs[k]];
-        for (uint32_t k = 0; runs[i] && k < n->n_inputs; k++) needed[n->inputs[k]] = true;
-    }
-    for (size_t i = 0; i < g->n_nodes; i++) {
-        if (runs[i]) p->nodes[p->n++] = (plan_node){.node = g->nodes[i], .workspace_block = -1, .prepared_block = -1};
-    }
-    cvr_free(needed);
-    cvr_free(runs);
-    return CVR_OK;
+    for (size_t i = 0; read && p->nodes && i < g->n_nodes; i++)
+        if (graph_node_runs(g->nodes[i], read))
+            p->nodes[p->n++] = (plan_node){.node = g->nodes[i], .workspace_block = -1, .prepared_block = -1};
+    const bool good = read && p->nodes;
+    cvr_free(read);
+    return good ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 }
 
 /* By value: whether it is stored, and stays as it is from run to run: nothing here updates it, and no gradient that

@@ -2,34 +2,32 @@
  * they read need neither memory nor a place in files. */
 #include "ir.h"
 
-/* `read`, by value: some output depends on it. */
-static bool runs(const ir_node *n, const bool *read) {
-    bool any = n->op->mutates != 0;
-    for (uint32_t k = 0; k < n->n_outputs; k++) any = any || read[n->outputs[k]];
-    return any;
+bool graph_node_runs(const ir_node *n, const bool *read) {
+    bool runs = n->op->mutates != 0;
+    for (uint32_t k = 0; k < n->n_outputs; k++) runs = runs || read[n->outputs[k]];
+    return runs;
 }
 
-/* CVR_NONE, an absent input, stays unread. */
-static bool *find_read(const cvr_graph *g) {
+bool *graph_find_read(const cvr_graph *g) {
     bool *read = cvr_calloc(g->n_values + 1, sizeof *read);
     if (!read) return NULL;
     for (size_t i = 0; i < g->n_outputs; i++) read[g->outputs[i].value] = true;
     for (size_t i = g->n_nodes; i-- > 0;) {
         const ir_node *n = g->nodes[i];
-        const bool needed = runs(n, read);
-        for (uint32_t k = 0; needed && k < n->n_inputs; k++)
-            if (n->inputs[k] != CVR_NONE) read[n->inputs[k]] = true;
+        const bool runs = graph_node_runs(n, read);
+        for (uint32_t k = 0; runs && k < n->n_inputs; k++) read[n->inputs[k]] = true;
     }
+    read[CVR_NONE] = false;
     return read;
 }
 
 int32_t cvr_graph_drop_unread(cvr_graph *g, cvr_error *err) {
-    bool *read = find_read(g);
+    bool *read = graph_find_read(g);
     size_t n_kept = 0;
     if (!read) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < g->n_nodes; i++) {
         ir_node *n = g->nodes[i];
-        if (runs(n, read))
+        if (graph_node_runs(n, read))
             g->nodes[n_kept++] = n;
         else
             graph_free_node(n);

@@ -1,11 +1,14 @@
 /* Shape rules of the ops on integers: those of the ops whose place they take. */
 #include "quant_family.h"
 
+/* `rank` 0: any */
 static int32_t check_input(const cvr_infer_args *a, uint32_t i, uint32_t dtype, uint32_t rank, const char *what,
                            cvr_error *err) {
     const cvr_type *t = i < a->n_inputs ? a->inputs[i] : NULL;
+    char axes[32] = "";
     if (t && t->dtype == dtype && (rank == 0 || t->rank == rank)) return CVR_OK;
-    return cvr_fail(err, CVR_ERR_INVALID, "%s must be %s of %u axes; it is %s %s", what, cvr_dtype_name(dtype), rank,
+    if (rank) (void)snprintf(axes, sizeof axes, " of %u axes", rank);
+    return cvr_fail(err, CVR_ERR_INVALID, "%s must be %s%s; it is %s %s", what, cvr_dtype_name(dtype), axes,
                     t ? cvr_dtype_name(t->dtype) : "absent", t ? cvr_shape_of(t).text : "");
 }
 

@@ -37,92 +37,38 @@ static double product_flops(const cvr_infer_args *a) {
     return 2.0 * (double)cvr_numel(y->rank, y->shape) * (double)cvr_numel(w->rank - 1, &w->shape[1]);
 }
 
-static double element_flops(const cvr_infer_args *a) {
-    const cvr_type *x = a->inputs[0];
-    return (double)cvr_numel(x->rank, x->shape);
-}
+#define INT8_OP(name_, flags_, min_, max_, optional_, attrs_, stem_, flops_, doc_)                                     \
+    {                                                                                                                  \
+        .op = {.struct_size = sizeof(cvr_op_desc),                                                                     \
+               .name = name_,                                                                                          \
+               .version = 1,                                                                                           \
+               .flags = flags_,                                                                                        \
+               .trait = cvr_traits_mixed_f32,                                                                          \
+               .min_inputs = min_,                                                                                     \
+               .max_inputs = max_,                                                                                     \
+               .n_outputs = 1,                                                                                         \
+               .n_attrs = sizeof attrs_ / sizeof *attrs_,                                                              \
+               .attrs = attrs_,                                                                                        \
+               .optional = optional_,                                                                                  \
+               .infer = int8_##stem_##_infer,                                                                          \
+               .flops = flops_,                                                                                        \
+               .doc = doc_},                                                                                           \
+        .reference = {                                                                                                 \
+            sizeof(cvr_cpu_fn),                                                                                        \
+            int8_##stem_##_run                                                                                         \
+        }                                                                                                              \
+    }
 
 const cvr_reference_op int8_ops[INT8_OPS] = {
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "conv2d_int8",
-            .version = 1,
-            .trait = cvr_traits_mixed_f32,
-            .min_inputs = 3,
-            .max_inputs = 4,
-            .n_outputs = 1,
-            .n_attrs = sizeof conv_attrs / sizeof *conv_attrs,
-            .attrs = conv_attrs,
-            .optional = 8,
-            .infer = int8_conv_infer,
-            .flops = product_flops,
-            .doc = "conv2d of u8 by i8, sums in i32, requantised to u8 (ONNX Runtime's QLinearConv)"},
-     .reference = {sizeof(cvr_cpu_fn), int8_conv_run}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "linear_int8",
-            .version = 1,
-            .flags = CVR_OP_ORDER_AWARE,
-            .trait = cvr_traits_mixed_f32,
-            .min_inputs = 3,
-            .max_inputs = 4,
-            .n_outputs = 1,
-            .n_attrs = sizeof requant_attrs / sizeof *requant_attrs,
-            .attrs = requant_attrs,
-            .optional = 8,
-            .infer = int8_linear_infer,
-            .flops = product_flops,
-            .doc = "linear of u8 by i8, sums in i32, requantised to u8 (ONNX Runtime's QGemm)"},
-     .reference = {sizeof(cvr_cpu_fn), int8_linear_run}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "add_int8",
-            .version = 1,
-            .flags = CVR_OP_ORDER_AWARE,
-            .trait = cvr_traits_mixed_f32,
-            .min_inputs = 2,
-            .max_inputs = 2,
-            .n_outputs = 1,
-            .n_attrs = sizeof requant_attrs / sizeof *requant_attrs,
-            .attrs = requant_attrs,
-            .infer = int8_add_infer,
-            .flops = element_flops,
-            .doc = "sum of two u8 of different scales (ONNX Runtime's QLinearAdd)"},
-     .reference = {sizeof(cvr_cpu_fn), int8_add_run}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "max_pool2d_int8",
-            .version = 1,
-            .trait = cvr_traits_mixed_f32,
-            .min_inputs = 1,
-            .max_inputs = 1,
-            .n_outputs = 1,
-            .n_attrs = sizeof max_attrs / sizeof *max_attrs,
-            .attrs = max_attrs,
-            .infer = int8_max_pool_infer,
-            .flops = element_flops,
-            .doc = "largest u8 of every window"},
-     .reference = {sizeof(cvr_cpu_fn), int8_max_pool_run}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "avg_pool2d_int8",
-            .version = 1,
-            .trait = cvr_traits_mixed_f32,
-            .min_inputs = 1,
-            .max_inputs = 1,
-            .n_outputs = 1,
-            .n_attrs = sizeof avg_attrs / sizeof *avg_attrs,
-            .attrs = avg_attrs,
-            .infer = int8_avg_pool_infer,
-            .flops = element_flops,
-            .doc = "mean of the u8 of every window (ONNX Runtime's QLinearAveragePool)"},
-     .reference = {sizeof(cvr_cpu_fn), int8_avg_pool_run}},
-    {.op = {.struct_size = sizeof(cvr_op_desc),
-            .name = "adaptive_avg_pool2d_int8",
-            .version = 1,
-            .trait = cvr_traits_mixed_f32,
-            .min_inputs = 1,
-            .max_inputs = 1,
-            .n_outputs = 1,
-            .n_attrs = sizeof adaptive_attrs / sizeof *adaptive_attrs,
-            .attrs = adaptive_attrs,
-            .infer = int8_adaptive_pool_infer,
-            .flops = element_flops,
-            .doc = "means of u8 down to a size (ONNX Runtime's QLinearGlobalAveragePool)"},
-     .reference = {sizeof(cvr_cpu_fn), int8_adaptive_pool_run}},
+    INT8_OP("conv2d_int8", 0, 3, 4, 8, conv_attrs, conv, product_flops,
+            "conv2d of u8 by i8, sums in i32, requantised to u8 (ONNX Runtime's QLinearConv)"),
+    INT8_OP("linear_int8", CVR_OP_ORDER_AWARE, 3, 4, 8, requant_attrs, linear, product_flops,
+            "linear of u8 by i8, sums in i32, requantised to u8 (ONNX Runtime's QGemm)"),
+    INT8_OP("add_int8", CVR_OP_ORDER_AWARE, 2, 2, 0, requant_attrs, add, quant_count_elements,
+            "sum of two u8 of different scales (ONNX Runtime's QLinearAdd)"),
+    INT8_OP("max_pool2d_int8", 0, 1, 1, 0, max_attrs, max_pool, quant_count_elements, "largest u8 of every window"),
+    INT8_OP("avg_pool2d_int8", 0, 1, 1, 0, avg_attrs, avg_pool, quant_count_elements,
+            "mean of the u8 of every window (ONNX Runtime's QLinearAveragePool)"),
+    INT8_OP("adaptive_avg_pool2d_int8", 0, 1, 1, 0, adaptive_attrs, adaptive_pool, quant_count_elements,
+            "means of u8 down to a size (ONNX Runtime's QLinearGlobalAveragePool)"),
 };

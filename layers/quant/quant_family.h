@@ -17,6 +17,10 @@ extern const cvr_reference_op int8_ops[INT8_OPS];
 const void *quant_quantize_traits(const char *name);
 const void *quant_dequantize_traits(const char *name);
 
+/* quant_ops.c: whether a scale is an f32 greater than 0; elements of input 0, for cvr_op_desc.flops */
+int32_t quant_check_scale(const char *what, double scale, cvr_error *err);
+double quant_count_elements(const cvr_infer_args *a);
+
 /* Shape rules: int8_infer.c */
 int32_t int8_conv_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t int8_linear_infer(const cvr_infer_args *a, cvr_error *err);
@@ -24,7 +28,6 @@ int32_t int8_add_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t int8_max_pool_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t int8_avg_pool_infer(const cvr_infer_args *a, cvr_error *err);
 int32_t int8_adaptive_pool_infer(const cvr_infer_args *a, cvr_error *err);
-int32_t quant_check_scale(const char *what, double scale, cvr_error *err);
 
 /* Their reference kernels: int8_reference.c */
 int32_t int8_conv_run(const cvr_kernel_args *a, cvr_error *err);

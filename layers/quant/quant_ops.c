@@ -84,7 +84,7 @@ static int32_t dequantize_run(const cvr_kernel_args *a, cvr_error *err) {
     return CVR_OK;
 }
 
-static double count_elements(const cvr_infer_args *a) {
+double quant_count_elements(const cvr_infer_args *a) {
     return (double)cvr_numel(a->inputs[0]->rank, a->inputs[0]->shape);
 }
 
@@ -100,7 +100,7 @@ const cvr_reference_op quant_ops[QUANT_OPS] = {
             .n_attrs = 3,
             .attrs = quantize_attrs,
             .infer = quantize_infer,
-            .flops = count_elements,
+            .flops = quant_count_elements,
             .doc = "q = clamp(rint(x / scale) + zero) (ONNX QuantizeLinear)"},
      .reference = {sizeof(cvr_cpu_fn), quantize_run}},
     {.op = {.struct_size = sizeof(cvr_op_desc),
@@ -115,7 +115,7 @@ const cvr_reference_op quant_ops[QUANT_OPS] = {
             .attrs = dequantize_attrs,
             .optional = 2,
             .infer = dequantize_infer,
-            .flops = count_elements,
+            .flops = quant_count_elements,
             .doc = "x = (q - zero) * scale, or scale[row] (ONNX DequantizeLinear)"},
      .reference = {sizeof(cvr_cpu_fn), dequantize_run}},
 };

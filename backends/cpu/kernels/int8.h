@@ -32,14 +32,25 @@ typedef struct int8_tile {
     int32_t m;
 } int8_tile;
 
+/* One output pixel of a convolution of one channel a group: y[i] of n channels from sum over taps of x[t][i] * weights,
+ * which lie by fours of taps: [four of taps][place of the channel][4]. Taps past the last one have weight 0 and any
+ * readable x. */
+typedef struct int8_pixel {
+    const uint8_t *const *x; /* tap t: x[t] */
+    const int8_t *weights;
+    int64_t quads;       /* fours of taps */
+    const int32_t *bias; /* by place, as is scale; with what x's zero point contributes taken out */
+    const float *scale;
+    uint8_t *y;
+    int64_t n, channels; /* channels: n, in whole 64s */
+    int32_t zero;        /* y's zero point */
+} int8_pixel;
+
 /* The instruction set's own part. */
 typedef struct int8_micro {
     int32_t rows[4]; /* tallest tile of 1, 2, 3, 4 vectors; divides INT8_BLOCK */
     void (*tile)(const int8_tile *t, int32_t vectors);
-    /* y[i] of n channels of one pixel: sum over taps of x[t][i] * weights, which lie by fours of taps: [four of taps]
-     * [place of the channel][4]. Absent taps have weight 0 and any readable x. `channels`: n, in whole 64s. */
-    void (*depthwise)(const uint8_t *const *x, int64_t quads, const int8_t *weights, const int32_t *bias,
-                      const float *scale, int32_t zero, uint8_t *y, int64_t n, int64_t channels);
+    void (*depthwise)(const int8_pixel *d);
 } int8_micro;
 extern const int8_micro cpu_int8_micro;
 
@@ -53,11 +64,7 @@ static inline int64_t int8_depthwise_place(int64_t channel) {
 
 /* acc * scale, rounded, as a u8 */
 INT8_INLINE uint8_t int8_requantise(int32_t acc, float scale, int32_t zero) {
-    const float low = (float)-zero, high = (float)(255 - zero);
-    float v = (float)acc * scale;
-    v = v > low ? v : low;
-    v = v < high ? v : high;
-    return (uint8_t)((int32_t)rintf(v) + zero);
+    return cvr_requant_round((float)acc * scale, zero);
 }
 
 /* A convolution, as its signature says; linear layers are ones of 1 x 1 over 1 x 1 pictures. */
@@ -72,8 +79,11 @@ typedef struct int8_conv {
     int64_t k_padded;       /* k, rounded up to vectors */
 } int8_conv;
 
-int8_conv int8_conv_of(const cvr_signature *sig);
-int8_conv int8_linear_of(const cvr_signature *sig);
+/* Bytes, rounded up to whole cache lines. */
+static inline uint64_t int8_line_up(uint64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
 /* int8_pack.c: packed weights, biases, scales, in this order. */
 uint64_t int8_packed_bytes(const int8_conv *c);
 typedef struct int8_packed {

@@ -56,9 +56,4 @@ static void tile(const int8_tile *t, int32_t vectors) {
     }
 }
 
-static void depthwise(const uint8_t *const *x, int64_t quads, const int8_t *weights, const int32_t *bias,
-                      const float *scale, int32_t zero, uint8_t *y, int64_t n, int64_t channels) {
-    int8_ymm_depthwise(x, quads, weights, bias, scale, zero, y, n, channels);
-}
-
-const int8_micro cpu_int8_micro = {{6, 6, 6, 6}, tile, depthwise};
+const int8_micro cpu_int8_micro = {{6, 6, 6, 6}, tile, int8_ymm_depthwise};

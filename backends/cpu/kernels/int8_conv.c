@@ -16,7 +16,7 @@ static void settle(int8_conv *c) {
     c->panels = cpu_ceil_div(c->k_padded, INT8_PANEL);
 }
 
-int8_conv int8_conv_of(const cvr_signature *sig) {
+static int8_conv conv_of(const cvr_signature *sig) {
     const cvr_conv2d_int8_attrs *attrs = sig->attrs;
     const cvr_tensor *x = sig->inputs[0], *w = sig->inputs[1], *y = sig->outputs[0];
     int8_conv c = {.q = attrs->q,
@@ -36,7 +36,7 @@ int8_conv int8_conv_of(const cvr_signature *sig) {
     return c;
 }
 
-int8_conv int8_linear_of(const cvr_signature *sig) {
+static int8_conv linear_of(const cvr_signature *sig) {
     const cvr_tensor *w = sig->inputs[1], *y = sig->outputs[0];
     int8_conv c = {.q = *(const cvr_requant *)sig->attrs,
                    .n = cvr_numel(y->rank, y->shape) / cpu_max(w->shape[0], 1),
@@ -50,6 +50,10 @@ int8_conv int8_linear_of(const cvr_signature *sig) {
                    .k = w->shape[0]};
     settle(&c);
     return c;
+}
+
+static int8_conv geometry_of(const cvr_signature *sig) {
+    return sig->inputs[1]->rank == 4 ? conv_of(sig) : linear_of(sig);
 }
 
 /* Rows, columns and bytes of a pixel of x, as tiles read it. */
@@ -106,9 +110,9 @@ typedef struct job {
     int64_t pixels, blocks, runs, run_panels;
 } job;
 
-static int64_t pointers_bytes(const int8_conv *c) {
-    return cpu_line_up((c->taps + 1) * INT8_BLOCK * (int64_t)(sizeof(void *) / sizeof(float)) + 16) *
-           (int64_t)sizeof(float);
+/* To the pixels of each tap, and to the results. */
+static uint64_t pointers_bytes(const int8_conv *c) {
+    return int8_line_up((uint64_t)((c->taps + 1) * INT8_BLOCK) * sizeof(void *));
 }
 
 /* An output pixel. */
@@ -172,7 +176,7 @@ static void run_panel(const job *j, const uint8_t **x, uint8_t **y, int64_t n, i
 static void run_task(void *ctx, uint64_t task, uint32_t worker) {
     const job *j = ctx;
     const int8_conv *c = j->c;
-    char *scratch = j->scratch + (int64_t)worker * pointers_bytes(c);
+    char *scratch = j->scratch + worker * pointers_bytes(c);
     const uint8_t **x = (const uint8_t **)(void *)scratch;
     uint8_t **y = (uint8_t **)(void *)(scratch + c->taps * INT8_BLOCK * (int64_t)sizeof *x);
     const int64_t block = (int64_t)task / j->runs % j->blocks, g = (int64_t)task / j->runs / j->blocks,
@@ -202,27 +206,17 @@ static void cut(job *j) {
 
 /* ---- kernels ---- */
 
-static uint64_t line_up(uint64_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 static uint64_t outside_bytes(const int8_conv *c) {
-    return line_up((uint64_t)c->padded + 64);
+    return int8_line_up((uint64_t)c->padded + 64);
 }
 
 static uint64_t copy_bytes(const int8_conv *c) {
     const source s = source_of(c, NULL);
-    return c->copies ? line_up((uint64_t)(c->n * s.image) + 64) : 0;
+    return c->copies ? int8_line_up((uint64_t)(c->n * s.image) + 64) : 0;
 }
 
 static uint64_t packed_bytes(const int8_conv *c) {
     return int8_is_depthwise(c) ? int8_depthwise_bytes(c) : int8_packed_bytes(c);
-}
-
-static uint64_t workspace_of(const int8_conv *c, const cvr_signature *sig) {
-    const uint64_t packed = sig->prepared ? 0 : line_up(packed_bytes(c));
-    if (int8_is_depthwise(c)) return packed + int8_depthwise_workspace(c, sig->n_workers);
-    return packed + outside_bytes(c) + copy_bytes(c) + sig->n_workers * (uint64_t)pointers_bytes(c);
 }
 
 static void pack(const int8_conv *c, const cvr_kernel_args *a, void *to) {
@@ -235,7 +229,7 @@ static void run_conv(const int8_conv *c, const cvr_kernel_args *a) {
     if (!packed) {
         pack(c, a, at);
         packed = at;
-        at += line_up(packed_bytes(c));
+        at += int8_line_up(packed_bytes(c));
     }
     if (int8_is_depthwise(c)) {
         int8_depthwise_run(c, a, packed, at);
@@ -257,74 +251,45 @@ static void run_conv(const int8_conv *c, const cvr_kernel_args *a) {
     cpu_run(a->pool, c->groups * j.blocks * j.runs, run_task, &j);
 }
 
-static cvr_signature signature_of(const cvr_kernel_args *a) {
-    return (cvr_signature){.struct_size = sizeof(cvr_signature),
-                           .attrs = a->attrs,
-                           .inputs = a->inputs,
-                           .outputs = (const cvr_tensor *const *)(const void *)a->outputs,
-                           .n_inputs = a->n_inputs,
-                           .n_outputs = a->n_outputs,
-                           .n_workers = a->pool->n_workers};
+static uint64_t workspace(const cvr_signature *sig) {
+    const int8_conv c = geometry_of(sig);
+    const uint64_t packed = sig->prepared ? 0 : int8_line_up(packed_bytes(&c));
+    if (int8_is_depthwise(&c)) return packed + int8_depthwise_workspace(&c, sig->n_workers);
+    return packed + outside_bytes(&c) + copy_bytes(&c) + sig->n_workers * pointers_bytes(&c);
 }
 
-static uint64_t conv_workspace(const cvr_signature *sig) {
-    const int8_conv c = int8_conv_of(sig);
-    return workspace_of(&c, sig);
-}
-
-static uint64_t conv_prepared(const cvr_signature *sig) {
-    const int8_conv c = int8_conv_of(sig);
+static uint64_t prepared_bytes(const cvr_signature *sig) {
+    const int8_conv c = geometry_of(sig);
     return packed_bytes(&c);
 }
 
-static int32_t conv_prepare(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_signature sig = signature_of(a);
-    const int8_conv c = int8_conv_of(&sig);
+static int8_conv geometry_of_call(const cvr_kernel_args *a) {
+    const cvr_signature sig = {.struct_size = sizeof sig,
+                               .attrs = a->attrs,
+                               .inputs = a->inputs,
+                               .outputs = (const cvr_tensor *const *)(const void *)a->outputs};
+    return geometry_of(&sig);
+}
+
+static int32_t prepare(const cvr_kernel_args *a, cvr_error *err) {
+    const int8_conv c = geometry_of_call(a);
     (void)err;
     pack(&c, a, a->prepared);
     return CVR_OK;
 }
 
-static int32_t conv_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_signature sig = signature_of(a);
-    const int8_conv c = int8_conv_of(&sig);
-    (void)err;
-    run_conv(&c, a);
-    return CVR_OK;
-}
-
-static uint64_t linear_workspace(const cvr_signature *sig) {
-    const int8_conv c = int8_linear_of(sig);
-    return workspace_of(&c, sig);
-}
-
-static uint64_t linear_prepared(const cvr_signature *sig) {
-    const int8_conv c = int8_linear_of(sig);
-    return packed_bytes(&c);
-}
-
-static int32_t linear_prepare(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_signature sig = signature_of(a);
-    const int8_conv c = int8_linear_of(&sig);
-    (void)err;
-    pack(&c, a, a->prepared);
-    return CVR_OK;
-}
-
-static int32_t linear_run(const cvr_kernel_args *a, cvr_error *err) {
-    const cvr_signature sig = signature_of(a);
-    const int8_conv c = int8_linear_of(&sig);
+static int32_t run(const cvr_kernel_args *a, cvr_error *err) {
+    const int8_conv c = geometry_of_call(a);
     (void)err;
     run_conv(&c, a);
     return CVR_OK;
 }
 
 /* Weight, its scales, bias. */
-static const cpu_preparation conv_preparation = {2 | 4 | 8, conv_prepared, conv_prepare},
-                             linear_preparation = {2 | 4 | 8, linear_prepared, linear_prepare};
+static const cpu_preparation preparation = {2 | 4 | 8, prepared_bytes, prepare};
 
 static const cpu_kernel kernels[] = {
-    {"conv2d_int8", conv_run, conv_workspace, NULL, 0, CPU_KERNEL_FLAGS, &conv_preparation},
-    {"linear_int8", linear_run, linear_workspace, NULL, 0, CPU_KERNEL_FLAGS, &linear_preparation},
+    {"conv2d_int8", run, workspace, NULL, 0, CPU_KERNEL_FLAGS, &preparation},
+    {"linear_int8", run, workspace, NULL, 0, CPU_KERNEL_FLAGS, &preparation},
 };
 const cpu_kernel_table cpu_int8_conv_kernels = {kernels, sizeof kernels / sizeof *kernels};

@@ -60,7 +60,7 @@ static uint64_t outside_bytes(const int8_conv *c) {
 }
 
 static uint64_t pointers_bytes(const int8_conv *c) {
-    return ((uint64_t)fours(c) * 4 * sizeof(void *) + 63) / 64 * 64;
+    return int8_line_up((uint64_t)fours(c) * 4 * sizeof(void *));
 }
 
 uint64_t int8_depthwise_workspace(const int8_conv *c, uint32_t workers) {
@@ -95,15 +95,22 @@ static void run_row(void *ctx, uint64_t task, uint32_t worker) {
     const uint8_t **x = (const uint8_t **)(void *)(j->scratch + worker * pointers_bytes(c));
     const int64_t n = (int64_t)task / c->out[0], p = (int64_t)task % c->out[0];
     const int32_t *bias = (const int32_t *)(const void *)(j->packed + weight_bytes(c));
-    uint8_t *y = j->y + (int64_t)task * c->out[1] * c->groups;
-    for (int64_t q = 0; q < c->out[1]; q++, y += c->groups) {
+    int8_pixel d = {.x = x,
+                    .weights = (const int8_t *)j->packed,
+                    .quads = fours(c),
+                    .bias = bias,
+                    .scale = (const float *)(bias + width(c)),
+                    .y = j->y + (int64_t)task * c->out[1] * c->groups,
+                    .n = c->groups,
+                    .channels = width(c),
+                    .zero = (int32_t)c->q.y_zero};
+    for (int64_t q = 0; q < c->out[1]; q++, d.y += c->groups) {
         const int64_t left = q * c->stride[1] - c->padding[1], reach = (c->kernel[1] - 1) * c->dilation[1];
         if (left - c->stride[1] >= 0 && left + reach < c->size[1]) /* no column outside, here or at the pixel before */
             step(j, x);
         else
             point(j, n, p, q, x);
-        cpu_int8_micro.depthwise(x, fours(c), (const int8_t *)j->packed, bias, (const float *)(bias + width(c)),
-                                 (int32_t)c->q.y_zero, y, c->groups, width(c));
+        cpu_int8_micro.depthwise(&d);
     }
 }
 

@@ -10,7 +10,7 @@ static uint64_t vector_bytes(const int8_conv *c) {
 }
 
 static uint64_t weight_bytes(const int8_conv *c) {
-    return ((uint64_t)(c->groups * group_bytes(c)) + 63) / 64 * 64;
+    return int8_line_up((uint64_t)(c->groups * group_bytes(c)));
 }
 
 uint64_t int8_packed_bytes(const int8_conv *c) {

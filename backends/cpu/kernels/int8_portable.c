@@ -17,13 +17,13 @@ static void tile(const int8_tile *t, int32_t vectors) {
     }
 }
 
-static void depthwise(const uint8_t *const *x, int64_t quads, const int8_t *weights, const int32_t *bias,
-                      const float *scale, int32_t zero, uint8_t *y, int64_t n, int64_t channels) {
-    for (int64_t k = 0; k < n; k++) {
+static void depthwise(const int8_pixel *d) {
+    for (int64_t k = 0; k < d->n; k++) {
         const int64_t place = int8_depthwise_place(k);
-        int32_t acc = bias[place];
-        for (int64_t t = 0; t < 4 * quads; t++) acc += x[t][k] * weights[(t / 4 * channels + place) * 4 + t % 4];
-        y[k] = int8_requantise(acc, scale[place], zero);
+        int32_t acc = d->bias[place];
+        for (int64_t t = 0; t < 4 * d->quads; t++)
+            acc += d->x[t][k] * d->weights[(t / 4 * d->channels + place) * 4 + t % 4];
+        d->y[k] = int8_requantise(acc, d->scale[place], d->zero);
     }
 }
 

@@ -18,17 +18,12 @@ static void quantize_span(void *ctx, uint64_t task, uint32_t worker) {
     const cvr_quantize_attrs *attrs = s->a->attrs;
     const float *x = s->a->inputs[0]->data, scale = (float)attrs->scale;
     uint8_t *q = s->a->outputs[0]->data;
-    const int32_t zero = (int32_t)attrs->zero, lowest = attrs->dtype == CVR_U8 ? 0 : -128;
-    const float low = (float)(lowest - zero), high = (float)(lowest + 255 - zero);
+    const int64_t zero = attrs->zero, lowest = attrs->dtype == CVR_U8 ? 0 : -128;
     const int64_t end = end_of(s, task);
     (void)worker;
     CPU_INDEPENDENT
-    for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++) {
-        float v = x[i] / scale;
-        v = v > low ? v : low;
-        v = v < high ? v : high;
-        q[i] = (uint8_t)((int32_t)rintf(v) + zero);
-    }
+    for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++)
+        q[i] = (uint8_t)cvr_quantize_one(x[i], scale, zero, lowest, lowest + 255);
 }
 
 static int32_t quantize_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -72,12 +67,7 @@ static void add_span(void *ctx, uint64_t task, uint32_t worker) {
     const int64_t end = end_of(s, task);
     (void)worker;
     CPU_INDEPENDENT
-    for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++) {
-        float v = fmaf((float)a[i], k.a, fmaf((float)b[i], k.b, k.fixed));
-        v = v > 0 ? v : 0;
-        v = v < 255 ? v : 255;
-        y[i] = (uint8_t)(int32_t)rintf(v);
-    }
+    for (int64_t i = (int64_t)task * CPU_SPAN; i < end; i++) y[i] = cvr_add_int8_one(&k, a[i], b[i]);
 }
 
 static int32_t add_run(const cvr_kernel_args *a, cvr_error *err) {
@@ -116,7 +106,7 @@ static void window(const pooling *p, int axis, int64_t at, int64_t *first, int64
 static void mean_pixel(const pooling *p, const uint8_t *x, const int64_t first[2], const int64_t end[2], float m,
                        uint8_t *y) {
     const int64_t channels = p->x->shape[1], pixels = (end[0] - first[0]) * (end[1] - first[1]);
-    const int32_t zeros = (int32_t)(pixels * p->q.x_zero);
+    const int32_t zeros = (int32_t)(pixels * p->q.x_zero), y_zero = (int32_t)p->q.y_zero;
     for (int64_t c = 0; c < channels; c += CHANNELS) {
         const int64_t n = cpu_min(CHANNELS, channels - c);
         int32_t sums[CHANNELS] = {0};
@@ -125,7 +115,7 @@ static void mean_pixel(const pooling *p, const uint8_t *x, const int64_t first[2
                 const uint8_t *pixel = x + (h * p->x->shape[3] + w) * channels + c;
                 for (int64_t i = 0; i < n; i++) sums[i] += pixel[i];
             }
-        for (int64_t i = 0; i < n; i++) y[c + i] = int8_requantise(sums[i] - zeros, m, (int32_t)p->q.y_zero);
+        for (int64_t i = 0; i < n; i++) y[c + i] = int8_requantise(sums[i] - zeros, m, y_zero);
     }
 }
 

@@ -102,38 +102,36 @@ static void tile(const int8_tile *t, int32_t vectors) {
  * 64 channels at a time. Interleaving bytes of four taps, twice, within lanes of 128 bits, leaves them in the order of
  * int8_depthwise_place; packing the sums, twice, brings them back.
  */
-INT8_INLINE void depthwise_64(const uint8_t *const *x, int64_t at, int64_t quads, const int8_t *weights,
-                              const int32_t *bias, const float *scale, int32_t zero_point, uint8_t *y, __mmask64 mask,
-                              int64_t channels) {
+INT8_INLINE void depthwise_64(const int8_pixel *d, int64_t at, __mmask64 mask) {
     __m512i acc[4];
-    for (int v = 0; v < 4; v++) acc[v] = _mm512_loadu_si512(bias + at + v * INT8_LANES);
-    for (int64_t q = 0; q < quads; q++) {
+    for (int v = 0; v < 4; v++) acc[v] = _mm512_loadu_si512(d->bias + at + v * INT8_LANES);
+    for (int64_t q = 0; q < d->quads; q++) {
+        const uint8_t *const *x = d->x;
         const __m512i x0 = _mm512_maskz_loadu_epi8(mask, x[4 * q] + at),
                       x1 = _mm512_maskz_loadu_epi8(mask, x[4 * q + 1] + at),
                       x2 = _mm512_maskz_loadu_epi8(mask, x[4 * q + 2] + at),
                       x3 = _mm512_maskz_loadu_epi8(mask, x[4 * q + 3] + at);
-        const __m512i a = _mm512_unpacklo_epi8(x0, x1), c = _mm512_unpackhi_epi8(x0, x1),
-                      d = _mm512_unpacklo_epi8(x2, x3), e = _mm512_unpackhi_epi8(x2, x3);
-        const int8_t *w = weights + (q * channels + at) * 4;
-        acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_unpacklo_epi16(a, d), _mm512_loadu_si512(w));
-        acc[1] = _mm512_dpbusd_epi32(acc[1], _mm512_unpackhi_epi16(a, d), _mm512_loadu_si512(w + 64));
-        acc[2] = _mm512_dpbusd_epi32(acc[2], _mm512_unpacklo_epi16(c, e), _mm512_loadu_si512(w + 128));
-        acc[3] = _mm512_dpbusd_epi32(acc[3], _mm512_unpackhi_epi16(c, e), _mm512_loadu_si512(w + 192));
+        const __m512i a = _mm512_unpacklo_epi8(x0, x1), b = _mm512_unpackhi_epi8(x0, x1),
+                      c = _mm512_unpacklo_epi8(x2, x3), e = _mm512_unpackhi_epi8(x2, x3);
+        const int8_t *w = d->weights + (q * d->channels + at) * 4;
+        acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_unpacklo_epi16(a, c), _mm512_loadu_si512(w));
+        acc[1] = _mm512_dpbusd_epi32(acc[1], _mm512_unpackhi_epi16(a, c), _mm512_loadu_si512(w + 64));
+        acc[2] = _mm512_dpbusd_epi32(acc[2], _mm512_unpacklo_epi16(b, e), _mm512_loadu_si512(w + 128));
+        acc[3] = _mm512_dpbusd_epi32(acc[3], _mm512_unpackhi_epi16(b, e), _mm512_loadu_si512(w + 192));
     }
-    const __m512 low = _mm512_set1_ps((float)-zero_point), high = _mm512_set1_ps((float)(255 - zero_point));
-    const __m512i zero = _mm512_set1_epi32(zero_point);
+    const __m512 low = _mm512_set1_ps((float)-d->zero), high = _mm512_set1_ps((float)(255 - d->zero));
+    const __m512i zero = _mm512_set1_epi32(d->zero);
     for (int v = 0; v < 4; v++)
-        acc[v] = requantise(acc[v], _mm512_loadu_ps(scale + at + v * INT8_LANES), low, high, zero);
+        acc[v] = requantise(acc[v], _mm512_loadu_ps(d->scale + at + v * INT8_LANES), low, high, zero);
     const __m512i lo = _mm512_packs_epi32(acc[0], acc[1]), hi = _mm512_packs_epi32(acc[2], acc[3]);
-    _mm512_mask_storeu_epi8(y + at, mask, _mm512_packus_epi16(lo, hi));
+    _mm512_mask_storeu_epi8(d->y + at, mask, _mm512_packus_epi16(lo, hi));
 }
 
-static void depthwise(const uint8_t *const *x, int64_t quads, const int8_t *weights, const int32_t *bias,
-                      const float *scale, int32_t zero, uint8_t *y, int64_t n, int64_t channels) {
-    for (int64_t at = 0; at < n; at += 64) {
-        const int64_t left = n - at;
+static void depthwise(const int8_pixel *d) {
+    for (int64_t at = 0; at < d->n; at += 64) {
+        const int64_t left = d->n - at;
         const __mmask64 mask = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
-        depthwise_64(x, at, quads, weights, bias, scale, zero, y, mask, channels);
+        depthwise_64(d, at, mask);
     }
 }
 

@@ -32,25 +32,25 @@ INT8_INLINE void int8_ymm_store(uint8_t *y, __m128i bytes, int64_t n) {
 }
 
 /* 16 channels at a time: two taps to a lane of 32 bits. Their weights lie in four places, four channels in each. */
-INT8_INLINE void int8_ymm_depthwise(const uint8_t *const *x, int64_t quads, const int8_t *weights, const int32_t *bias,
-                                    const float *scale, int32_t zero, uint8_t *y, int64_t n, int64_t channels) {
-    for (int64_t at = 0; at < n; at += 16) {
-        const int64_t left = n - at, first = int8_depthwise_place(at);
+static void int8_ymm_depthwise(const int8_pixel *d) {
+    for (int64_t at = 0; at < d->n; at += 16) {
+        const int64_t left = d->n - at, first = int8_depthwise_place(at);
         __m128i sums[4];
-        for (int v = 0; v < 4; v++) sums[v] = _mm_loadu_si128((const __m128i *)(const void *)(bias + first + 16 * v));
-        for (int64_t q = 0; q < quads; q++) {
+        for (int v = 0; v < 4; v++)
+            sums[v] = _mm_loadu_si128((const __m128i *)(const void *)(d->bias + first + 16 * v));
+        for (int64_t q = 0; q < d->quads; q++) {
             __m128i b[4];
             for (int k = 0; k < 4; k++) {
                 uint8_t tail[16] = {0};
-                if (left < 16) memcpy(tail, x[4 * q + k] + at, (size_t)left);
-                b[k] = _mm_loadu_si128((const __m128i *)(const void *)(left < 16 ? tail : x[4 * q + k] + at));
+                if (left < 16) memcpy(tail, d->x[4 * q + k] + at, (size_t)left);
+                b[k] = _mm_loadu_si128((const __m128i *)(const void *)(left < 16 ? tail : d->x[4 * q + k] + at));
             }
             const __m128i lo01 = _mm_unpacklo_epi8(b[0], b[1]), hi01 = _mm_unpackhi_epi8(b[0], b[1]),
                           lo23 = _mm_unpacklo_epi8(b[2], b[3]), hi23 = _mm_unpackhi_epi8(b[2], b[3]);
             const __m128i fours[4] = {_mm_unpacklo_epi16(lo01, lo23), _mm_unpackhi_epi16(lo01, lo23),
                                       _mm_unpacklo_epi16(hi01, hi23), _mm_unpackhi_epi16(hi01, hi23)};
             for (int v = 0; v < 4; v++) {
-                const void *w = weights + (q * channels + first + 16 * v) * 4;
+                const void *w = d->weights + (q * d->channels + first + 16 * v) * 4;
                 const __m256i products = _mm256_madd_epi16(_mm256_cvtepu8_epi16(fours[v]),
                                                            _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w)));
                 sums[v] = _mm_add_epi32(
@@ -60,11 +60,11 @@ INT8_INLINE void int8_ymm_depthwise(const uint8_t *const *x, int64_t quads, cons
         __m256i halves[2];
         for (int k = 0; k < 2; k++) {
             float both[8];
-            memcpy(both, scale + first + 32 * k, 16);
-            memcpy(both + 4, scale + first + 32 * k + 16, 16);
-            halves[k] = int8_ymm_requantise(_mm256_set_m128i(sums[2 * k + 1], sums[2 * k]), both, zero);
+            memcpy(both, d->scale + first + 32 * k, 16);
+            memcpy(both + 4, d->scale + first + 32 * k + 16, 16);
+            halves[k] = int8_ymm_requantise(_mm256_set_m128i(sums[2 * k + 1], sums[2 * k]), both, d->zero);
         }
-        int8_ymm_store(y + at, int8_ymm_narrow(halves[0], halves[1]), left);
+        int8_ymm_store(d->y + at, int8_ymm_narrow(halves[0], halves[1]), left);
     }
 }
 

@@ -14,7 +14,6 @@
 typedef struct quant_names {
     const cvr_host *host;
     uint32_t *repeat; /* by node: how many nodes before it have its name */
-    uint64_t n;
 } quant_names;
 int32_t quant_names_open(quant_names *names, const cvr_rewriter *r, cvr_error *err);
 void quant_names_close(quant_names *names);
@@ -86,9 +85,8 @@ typedef struct quant_site {
     char why[96];            /* why it does not */
     cvr_type weight, bias;   /* rank 0 where there is none */
     float *weights, *biases; /* as in memory */
-    int64_t groups_of;       /* channels of x */
     char weight_name[QUANT_KEY], scale_name[QUANT_KEY], bias_name[QUANT_KEY];
-    double sqnr; /* dB, of the network's results with this node alone on integers; from quant_sensitivity */
+    double sqnr; /* dB, of the network's results with this node alone on integers; quant_keep sets it */
 } quant_site;
 
 #define QUANT_MINMAX 0
@@ -119,6 +117,8 @@ typedef struct quant_job {
 
 /* quant_collect.c: sites, values, weights. */
 int32_t quant_collect(quant_job *job, cvr_error *err);
+/* The value whose scale value v has. */
+uint64_t quant_root(const quant_job *job, uint64_t v);
 void quant_close(quant_job *job);
 /* quant_calibrate.c: runs the calibration data; every value then has scale and zero. */
 int32_t quant_calibrate(quant_job *job, cvr_error *err);
@@ -131,5 +131,8 @@ int32_t quant_keep(quant_job *job, cvr_error *err);
 
 void *quant_alloc(const quant_job *job, uint64_t bytes, cvr_error *err);
 char *quant_copy(const quant_job *job, const char *text, cvr_error *err);
+/* Gives an array that has n elements of `size` bytes room for `wanted`. */
+int32_t quant_grow(const quant_job *job, void **array, uint64_t n, uint64_t wanted, uint64_t *capacity, uint64_t size,
+                   cvr_error *err);
 
 #endif

@@ -53,11 +53,6 @@ static int32_t mark_values(void *ctx, const cvr_rewriter *r, cvr_error *err) {
 
 /* ---- what is seen ---- */
 
-static uint64_t root_of(const quant_job *job, uint64_t v) {
-    while (job->values[v].same != v) v = job->values[v].same;
-    return v;
-}
-
 static int32_t not_finite(const quant_value *v, cvr_error *err) {
     return cvr_fail(err, CVR_ERR_NUMERIC,
                     "%.200s is not finite on the calibration pictures, so that no integer can stand for it; look at "
@@ -66,10 +61,14 @@ static int32_t not_finite(const quant_value *v, cvr_error *err) {
 }
 
 static int32_t see_range(quant_job *job, quant_value *v, const cvr_tensor *t, cvr_error *err) {
+    if (t->dtype != CVR_F32 || t->rank < 1)
+        return cvr_fail(err, CVR_ERR_UNSUPPORTED,
+                        "%.200s has no axes or is not in f32; leave the layer out with "
+                        "quant.skip",
+                        v->key);
     const int64_t n = cvr_numel(t->rank, t->shape), channels = t->rank == 4 ? t->shape[1] : t->shape[t->rank - 1];
     const float *x = t->data;
     float low = INFINITY, high = -INFINITY;
-    if (t->dtype != CVR_F32 || t->rank < 1) return cvr_fail(err, CVR_ERR_UNSUPPORTED, "%.200s is not in f32", v->key);
     if (!v->mean) {
         v->channels = channels;
         v->mean = quant_alloc(job, (uint64_t)channels * sizeof *v->mean, err);
@@ -97,7 +96,7 @@ static int32_t see_range(quant_job *job, quant_value *v, const cvr_tensor *t, cv
 }
 
 static int32_t see_bins(quant_job *job, quant_value *v, const cvr_tensor *t, cvr_error *err) {
-    const quant_value *root = &job->values[root_of(job, (uint64_t)(v - job->values))];
+    const quant_value *root = &job->values[quant_root(job, (uint64_t)(v - job->values))];
     const int64_t n = cvr_numel(t->rank, t->shape);
     const float *x = t->data, low = (float)root->min, span = (float)(root->max - root->min),
                 per = span > 0 ? (float)QUANT_BINS / span : 0;
@@ -123,7 +122,7 @@ static int32_t see(void *ctx, const char *name, const cvr_tensor *t, cvr_error *
 /* Values that share a scale are as one. */
 static void join_ranges(quant_job *job) {
     for (uint64_t i = 0; i < job->n_values; i++) {
-        quant_value *v = &job->values[i], *root = &job->values[root_of(job, i)];
+        quant_value *v = &job->values[i], *root = &job->values[quant_root(job, i)];
         if (v == root) continue;
         root->min = v->min < root->min ? v->min : root->min;
         root->max = v->max > root->max ? v->max : root->max;
@@ -134,7 +133,7 @@ static void join_ranges(quant_job *job) {
 
 static void join_bins(quant_job *job) {
     for (uint64_t i = 0; i < job->n_values; i++) {
-        quant_value *v = &job->values[i], *root = &job->values[root_of(job, i)];
+        quant_value *v = &job->values[i], *root = &job->values[quant_root(job, i)];
         if (v == root || !v->bins || !root->bins) continue;
         for (int k = 0; k < QUANT_BINS; k++) root->bins[k] += v->bins[k];
     }
@@ -172,9 +171,9 @@ int32_t quant_calibrate(quant_job *job, cvr_error *err) {
     if (observer != QUANT_MINMAX && observer != QUANT_AVERAGE) CVR_TRY(job->c->probe(job->c, &probe, err));
     join_bins(job);
     for (uint64_t i = 0; i < job->n_values; i++)
-        if (root_of(job, i) == i) choose_scale(job->settings, &job->values[i]);
+        if (quant_root(job, i) == i) choose_scale(job->settings, &job->values[i]);
     for (uint64_t i = 0; i < job->n_values; i++) {
-        const quant_value *root = &job->values[root_of(job, i)];
+        const quant_value *root = &job->values[quant_root(job, i)];
         job->values[i].scale = root->scale;
         job->values[i].zero = root->zero;
     }

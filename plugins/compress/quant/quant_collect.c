@@ -22,10 +22,11 @@ char *quant_copy(const quant_job *job, const char *text, cvr_error *err) {
     return copy;
 }
 
-/* Room for one element more in an array that grows. */
-static int32_t grow(const quant_job *job, void **array, uint64_t n, uint64_t *capacity, uint64_t size, cvr_error *err) {
-    if (n < *capacity) return CVR_OK;
-    const uint64_t wide = *capacity ? 2 * *capacity : 64;
+int32_t quant_grow(const quant_job *job, void **array, uint64_t n, uint64_t wanted, uint64_t *capacity, uint64_t size,
+                   cvr_error *err) {
+    uint64_t wide = *capacity ? *capacity : 64;
+    if (wanted <= *capacity) return CVR_OK;
+    while (wide < wanted) wide *= 2;
     void *more = quant_alloc(job, wide * size, err);
     if (!more) return CVR_ERR_NOMEM;
     if (n) memcpy(more, *array, n * size);
@@ -41,7 +42,8 @@ static int32_t grow(const quant_job *job, void **array, uint64_t n, uint64_t *ca
 static int32_t value_of(quant_job *job, const char *key, int32_t edge, uint64_t *out, cvr_error *err) {
     for (*out = 0; *out < job->n_values; (*out)++)
         if (strcmp(job->values[*out].key, key) == 0) return CVR_OK;
-    CVR_TRY(grow(job, (void **)&job->values, job->n_values, &job->values_capacity, sizeof *job->values, err));
+    CVR_TRY(quant_grow(job, (void **)&job->values, job->n_values, job->n_values + 1, &job->values_capacity,
+                       sizeof *job->values, err));
     quant_value *v = &job->values[job->n_values];
     *v = (quant_value){.key = quant_copy(job, key, err), .same = job->n_values, .edge = edge, .scale = 1};
     if (!v->key) return CVR_ERR_NOMEM;
@@ -49,7 +51,7 @@ static int32_t value_of(quant_job *job, const char *key, int32_t edge, uint64_t 
     return CVR_OK;
 }
 
-static uint64_t root_of(const quant_job *job, uint64_t v) {
+uint64_t quant_root(const quant_job *job, uint64_t v) {
     while (job->values[v].same != v) v = job->values[v].same;
     return v;
 }
@@ -124,13 +126,13 @@ static int32_t add_inputs(collecting *w, quant_site *s, const cvr_node_view *n, 
         }
         if (s->n_in < 2) s->in[s->n_in++] = v;
         if (!(s->trait->flags & CVR_INT8_SAME)) continue;
-        const uint64_t a = root_of(w->job, v), b = root_of(w->job, s->out);
+        const uint64_t a = quant_root(w->job, v), b = quant_root(w->job, s->out);
         w->job->values[a > b ? a : b].same = a < b ? a : b;
     }
     return CVR_OK;
 }
 
-static int32_t name_parameters(const collecting *w, uint64_t i, const cvr_node_view *n, quant_site *s) {
+static void name_parameters(const collecting *w, uint64_t i, const cvr_node_view *n, quant_site *s) {
     static const char *const what[3] = {"weight_int8", "weight_scale", "bias_int32"};
     char *const names[3] = {s->weight_name, s->scale_name, s->bias_name};
     for (int k = 0; k < 3; k++) {
@@ -138,13 +140,12 @@ static int32_t name_parameters(const collecting *w, uint64_t i, const cvr_node_v
         quant_param_name(&w->names, i, what[k], own, sizeof own);
         (void)snprintf(names[k], QUANT_KEY, "%.400s%s%s", n->scope, *n->scope ? "." : "", own);
     }
-    return CVR_OK;
 }
 
 /* Weight and bias are outputs of this run. */
 static int32_t ask_for_weights(collecting *w, uint64_t i, const cvr_node_view *n, quant_site *s, cvr_error *err) {
     const cvr_builder *b = w->r->builder;
-    CVR_TRY(name_parameters(w, i, n, s));
+    name_parameters(w, i, n, s);
     for (uint32_t k = 0; k < n->n_inputs; k++) {
         const uint64_t bit = (uint64_t)1 << k;
         char name[64];
@@ -153,10 +154,6 @@ static int32_t ask_for_weights(collecting *w, uint64_t i, const cvr_node_view *n
         (void)snprintf(name, sizeof name, PREFIX "%c:%llu", bit & s->trait->weight ? 'w' : 'b',
                        (unsigned long long)(s - w->job->sites));
         CVR_TRY(w->r->output(w->r, name, w->r->current(w->r, n->inputs[k]), err));
-    }
-    if (n->inputs[0] != CVR_NONE) {
-        const cvr_type *x = b->type(b, n->inputs[0]);
-        s->groups_of = x->rank == 4 ? x->shape[1] : x->shape[x->rank - 1];
     }
     return CVR_OK;
 }
@@ -168,7 +165,8 @@ static int32_t add_site(collecting *w, uint64_t i, const cvr_int8_trait *t, cvr_
     w->r->node(w->r, i, &n);
     /* What only moves elements, weights' say, is worth no word where there are no integers to move. */
     if (!t->op && reason(w, &n, t, n.scope)) return CVR_OK;
-    CVR_TRY(grow(job, (void **)&job->sites, job->n_sites, &job->sites_capacity, sizeof *job->sites, err));
+    CVR_TRY(quant_grow(job, (void **)&job->sites, job->n_sites, job->n_sites + 1, &job->sites_capacity,
+                       sizeof *job->sites, err));
     quant_site *s = &job->sites[job->n_sites];
     quant_node_key(&w->names, w->r, i, key);
     *s = (quant_site){.trait = t, .key = quant_copy(job, key, err)};

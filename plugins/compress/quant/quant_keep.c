@@ -50,15 +50,8 @@ static int32_t see_result(void *ctx, const char *name, const cvr_tensor *t, cvr_
     const uint64_t n = (uint64_t)cvr_numel(t->rank, t->shape);
     const float *x = t->data;
     (void)name;
-    if (!k->compares && k->result + n > k->capacity) {
-        const uint64_t wide = 2 * (k->result + n);
-        float *more = quant_alloc(k->job, wide * sizeof *more, err);
-        if (!more) return CVR_ERR_NOMEM;
-        if (k->result) memcpy(more, k->f32, k->result * sizeof *more);
-        k->job->host->free(k->job->host, k->f32);
-        k->f32 = more;
-        k->capacity = wide;
-    }
+    if (!k->compares)
+        CVR_TRY(quant_grow(k->job, (void **)&k->f32, k->result, k->result + n, &k->capacity, sizeof *k->f32, err));
     for (uint64_t i = 0; i < n; i++, k->result++) {
         if (!k->compares) {
             k->f32[k->result] = x[i];
@@ -115,7 +108,8 @@ static int by_sqnr(const void *a, const void *b) {
     return x->sqnr < y->sqnr ? -1 : x->sqnr > y->sqnr ? 1 : x < y ? -1 : 1;
 }
 
-/* A value must come from integers where its reader only moves or adds them: what a node in f32 feeds is in f32, too. */
+/* The first n of the ranked stay in f32. Nodes without a weight that read them stay on integers: the plan has a scale
+ * for every value. */
 static int32_t keep_first(quant_job *job, quant_site *const *ranked, uint64_t n_ranked, uint64_t n, cvr_error *err) {
     for (uint64_t i = 0; i < n_ranked; i++) {
         ranked[i]->int8 = i >= n;

@@ -1,11 +1,7 @@
 /* What values and nodes are called, and which nodes follow one another. */
 #include "quant.h"
 
-static uint64_t hash_of(const char *name) {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    for (; *name; name++) h = (h ^ (uint8_t)*name) * 0x100000001b3u;
-    return h;
-}
+#include <cvr/plugin/rng.h>
 
 /* A table of the first node of each name; later ones count up from the one before. */
 static void count_names(quant_names *names, const cvr_rewriter *r, uint64_t *table, uint64_t slots) {
@@ -13,7 +9,7 @@ static void count_names(quant_names *names, const cvr_rewriter *r, uint64_t *tab
     for (uint64_t i = 0; i < r->n_nodes; i++) {
         cvr_node_view n, other;
         r->node(r, i, &n);
-        uint64_t at = hash_of(n.name) & (slots - 1);
+        uint64_t at = cvr_hash(n.name) & (slots - 1);
         for (; table[at] != CVR_NO_NODE; at = (at + 1) & (slots - 1)) {
             r->node(r, table[at], &other);
             if (strcmp(other.name, n.name) == 0) break;
@@ -26,7 +22,7 @@ static void count_names(quant_names *names, const cvr_rewriter *r, uint64_t *tab
 int32_t quant_names_open(quant_names *names, const cvr_rewriter *r, cvr_error *err) {
     uint64_t slots = 64;
     while (slots < 2 * r->n_nodes) slots *= 2;
-    *names = (quant_names){.host = r->host, .n = r->n_nodes};
+    *names = (quant_names){.host = r->host};
     names->repeat = r->host->alloc(r->host, (r->n_nodes + 1) * sizeof *names->repeat, 16);
     uint64_t *table = r->host->alloc(r->host, slots * sizeof *table, 16);
     if (names->repeat && table) count_names(names, r, table, slots);

@@ -13,7 +13,7 @@ typedef struct rewriting {
     quant_plan plan;
     quant_names names;
     const quant_entry **entry; /* by node: what the plan says of it, or NULL */
-    uint64_t *tail_of;         /* by node: the node on integers whose last bound it is; or CVR_NO_NODE */
+    uint64_t *chain;           /* by node: the node on integers that it is, or that it bounds; or CVR_NO_NODE */
     cvr_value *edge;           /* by node: its output 0, quantised where integers begin; or CVR_NONE */
     cvr_value input, input_dq; /* likewise of the network's input */
     uint64_t used;             /* entries for nodes that are there */
@@ -34,9 +34,9 @@ static int32_t find_activation(rewriting *w, uint64_t i, cvr_value v, cvr_value 
     const uint64_t at = w->r->producer(w->r, v);
     char key[QUANT_KEY], own[QUANT_KEY];
     cvr_value *kept = at == CVR_NO_NODE ? &w->input_dq : &w->edge[at];
-    if (at != CVR_NO_NODE && w->tail_of[at] != CVR_NO_NODE) {
+    if (at != CVR_NO_NODE && w->chain[at] != CVR_NO_NODE) {
         *out = w->r->current(w->r, v);
-        *e = w->entry[w->tail_of[at]];
+        *e = w->entry[w->chain[at]];
         return CVR_OK;
     }
     quant_value_key(&w->names, w->r, v, key);
@@ -154,10 +154,12 @@ static int32_t put_on_integers(rewriting *w, uint64_t i, cvr_error *err) {
     return w->r->replace(w->r, end.outputs[0], quantised, err);
 }
 
-static int32_t find_entries(rewriting *w) {
+/* Only the last node of a chain has readers outside of it. */
+static void find_entries(rewriting *w) {
     char key[QUANT_KEY];
+    cvr_node_view n;
     for (uint64_t i = 0; i < w->r->n_nodes; i++) {
-        w->tail_of[i] = CVR_NO_NODE;
+        w->chain[i] = CVR_NO_NODE;
         w->edge[i] = CVR_NONE;
         w->entry[i] = NULL;
     }
@@ -165,29 +167,19 @@ static int32_t find_entries(rewriting *w) {
         quant_node_key(&w->names, w->r, i, key);
         w->entry[i] = quant_trait(w->r, i) ? quant_plan_find(&w->plan, QUANT_INT8, key) : NULL;
         if (!w->entry[i]) continue;
-        w->tail_of[quant_tail(w->r, i)] = i;
+        const uint64_t tail = quant_tail(w->r, i);
+        for (uint64_t at = i; at != tail; (void)w->r->uses(w->r, n.outputs[0], &at)) {
+            w->r->node(w->r, at, &n);
+            w->chain[at] = i;
+        }
+        w->chain[tail] = i;
         w->used++;
-    }
-    return CVR_OK;
-}
-
-/* Whether node k is one of the bounds that went with their op. */
-static int went(const rewriting *w, uint64_t k) {
-    cvr_node_view n;
-    for (;;) {
-        w->r->node(w->r, k, &n);
-        const cvr_int8_trait *t = cvr_op_trait(n.op, CVR_TRAIT_INT8);
-        if (!t || !(t->flags & CVR_INT8_CLAMP) || n.n_inputs < 1) return 0;
-        const uint64_t before = w->r->producer(w->r, n.inputs[0]);
-        if (before == CVR_NO_NODE || w->r->uses(w->r, n.inputs[0], NULL) != 1) return 0;
-        if (w->entry[before]) return 1;
-        k = before;
     }
 }
 
 static int32_t rewrite_all(rewriting *w, cvr_error *err) {
     uint64_t planned = 0;
-    CVR_TRY(find_entries(w));
+    find_entries(w);
     for (uint64_t i = 0; i < w->plan.n; i++) planned += w->plan.entries[i].kind == QUANT_INT8;
     if (planned != w->used)
         return cvr_fail(err, CVR_ERR_FORMAT,
@@ -196,7 +188,7 @@ static int32_t rewrite_all(rewriting *w, cvr_error *err) {
     for (uint64_t i = 0; i < w->r->n_nodes; i++) {
         if (w->entry[i])
             CVR_TRY(put_on_integers(w, i, err));
-        else if (went(w, i))
+        else if (w->chain[i] != CVR_NO_NODE) /* a bound, which its op has taken along */
             w->r->drop(w->r, i);
         else
             CVR_TRY(w->r->keep(w->r, i, err));
@@ -211,12 +203,12 @@ int32_t quant_rewrite(const cvr_rewriter *r, const char *plan, cvr_error *err) {
     CVR_TRY(quant_plan_read(&w.plan, r->host, plan, err));
     CVR_TRY_OUT(quant_names_open(&w.names, r, err));
     w.entry = r->host->alloc(r->host, n * sizeof *w.entry, 16);
-    w.tail_of = r->host->alloc(r->host, n * sizeof *w.tail_of, 16);
+    w.chain = r->host->alloc(r->host, n * sizeof *w.chain, 16);
     w.edge = r->host->alloc(r->host, n * sizeof *w.edge, 16);
-    status = w.entry && w.tail_of && w.edge ? rewrite_all(&w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    status = w.entry && w.chain && w.edge ? rewrite_all(&w, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
 out:
     r->host->free(r->host, (void *)(uintptr_t)w.entry);
-    r->host->free(r->host, w.tail_of);
+    r->host->free(r->host, w.chain);
     r->host->free(r->host, w.edge);
     quant_names_close(&w.names);
     quant_plan_close(&w.plan);

@@ -38,7 +38,7 @@ static double mean_error(const quant_site *s, const quant_value *x, const float 
     return sum;
 }
 
-static int32_t quantise_site(const quant_job *job, const quant_site *s, int8_t *q, float *scales, int32_t *biases) {
+static void quantise_site(const quant_job *job, const quant_site *s, int8_t *q, float *scales, int32_t *biases) {
     const quant_value *x = &job->values[s->in[0]];
     const int64_t rows = s->weight.shape[0], n = cvr_numel(s->weight.rank - 1, &s->weight.shape[1]);
     for (int64_t k = 0; k < rows; k++) {
@@ -48,7 +48,6 @@ static int32_t quantise_site(const quant_job *job, const quant_site *s, int8_t *
         const double whole = rint(bias / ((double)(float)x->scale * (double)scales[k]));
         biases[k] = (int32_t)(whole < -MOST_BIAS ? -MOST_BIAS : whole > MOST_BIAS ? MOST_BIAS : whole);
     }
-    return CVR_OK;
 }
 
 static int32_t write_site(const quant_job *job, const quant_site *s, cvr_error *err) {
@@ -60,7 +59,8 @@ static int32_t write_site(const quant_job *job, const quant_site *s, cvr_error *
     int8_t *q = quant_alloc(job, (uint64_t)all, err);
     float *scales = quant_alloc(job, (uint64_t)rows * sizeof *scales, err);
     int32_t *biases = quant_alloc(job, (uint64_t)rows * sizeof *biases, err);
-    int32_t status = q && scales && biases ? quantise_site(job, s, q, scales, biases) : CVR_ERR_NOMEM;
+    int32_t status = q && scales && biases ? CVR_OK : CVR_ERR_NOMEM;
+    if (status == CVR_OK) quantise_site(job, s, q, scales, biases);
     if (status == CVR_OK) status = job->c->tensor(job->c, s->weight_name, &weight, q, err);
     if (status == CVR_OK) status = job->c->tensor(job->c, s->scale_name, &scale, scales, err);
     if (status == CVR_OK && s->trait->bias) status = job->c->tensor(job->c, s->bias_name, &bias, biases, err);

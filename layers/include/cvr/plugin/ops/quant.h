@@ -90,7 +90,7 @@ static inline uint8_t cvr_requant_round(float v, int64_t zero) {
     const float low = (float)-zero, high = (float)(255 - zero);
     v = v > low ? v : low; /* NaN, too */
     v = v < high ? v : high;
-    return (uint8_t)((int64_t)rintf(v) + zero);
+    return (uint8_t)((int32_t)rintf(v) + (int32_t)zero);
 }
 
 static inline int32_t cvr_quantize_one(float x, float scale, int64_t zero, int64_t lowest, int64_t highest) {
@@ -98,7 +98,7 @@ static inline int32_t cvr_quantize_one(float x, float scale, int64_t zero, int64
     float v = x / scale;
     v = v > low ? v : low;
     v = v < high ? v : high;
-    return (int32_t)((int64_t)rintf(v) + zero);
+    return (int32_t)rintf(v) + (int32_t)zero;
 }
 
 /* add_int8: products of the two with ratios of scales, and one constant for all zero points. */
