@@ -1,6 +1,6 @@
 /*
- * Random cases of layers on `emu`: the device kernels, their threads as fibres, against the reference, without a node on
- * the host, in other orders of threads and sizes of subgroups for other families, in f32 and bf16. emu_test has the
+ * Random cases of layers on `emu`: the device kernels, their threads as fibres, against the reference, without a node
+ * on the host, in other orders of threads and sizes of subgroups for other families, in f32 and bf16. emu_test has the
  * families of emu_layer_shares.c, emu_detect_test those of emu_detect_shares.c; emu_race_test looks at all orders.
  */
 #include "emu_share.h"
