@@ -114,7 +114,8 @@ static int32_t look_at(probing *p, const cvr_batch *b, cvr_error *err) {
 
 static void calibration_options(const cvr_session *s, cvr_batches_options *o) {
     data_batch_options(&s->data, &s->set, s->plugins, CVR_SPLIT_TRAIN, o);
-    o->limit = s->set.quant->pictures;
+    o->limit =
+        s->set.data->limit && s->set.data->limit < s->set.quant->pictures ? s->set.data->limit : s->set.quant->pictures;
     o->batch = s->set.quant->batch < o->limit ? s->set.quant->batch : o->limit;
 }
 
@@ -228,7 +229,9 @@ int32_t session_check_method(const cvr_session *s, cvr_error *err) {
 /* How many pictures there are, as far as quant.pictures goes. */
 static int32_t count_pictures(compressing *k, cvr_error *err) {
     const split *train = &k->s->data.splits[CVR_SPLIT_TRAIN];
+    const int64_t limit = k->s->set.data->limit;
     CVR_CALL_TO(k->of, train->desc, count, NULL, train->self);
+    k->of = limit && limit < k->of ? limit : k->of;
     k->pictures = k->of < k->s->set.quant->pictures ? k->of : k->s->set.quant->pictures;
     return k->pictures > 0 ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there are no training pictures to calibrate on");
 }

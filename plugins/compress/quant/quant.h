@@ -131,6 +131,7 @@ typedef struct quant_settings {
     double percentile;
     const char *skip, *keep;
     int64_t bias_correction;
+    int64_t sensitivity;
 } quant_settings;
 
 /* As the keys of the method `qat` are packed. */
@@ -165,7 +166,8 @@ int32_t quant_calibrate(quant_job *job, cvr_error *err);
 void quant_choose_range(const quant_settings *s, const quant_value *v, double *low, double *high);
 /* quant_weights.c: hands the numbers of all sites on integers to the host, and the plan. */
 int32_t quant_write(quant_job *job, cvr_error *err);
-/* quant_keep.c: quant.keep: leaves nodes in f32 until the metric is within its bound. */
+/* quant_keep.c: tells what each layer costs alone, and leaves nodes in f32 until the metric is within its bound, where
+ * quant.sensitivity and quant.keep say so. */
 int32_t quant_keep(quant_job *job, cvr_error *err);
 
 /* Scale and zero point of u8 for values from low to high, such that 0 is an integer: in f32, as the program of
@@ -173,7 +175,7 @@ int32_t quant_keep(quant_job *job, cvr_error *err);
 void quant_scale(float low, float high, double *scale, int32_t *zero);
 /* quant_ptq.c: method `ptq`, and what `qat` begins with. */
 extern const cvr_attr_desc quant_key_observer, quant_key_percentile, quant_key_skip, quant_key_keep,
-    quant_key_bias_correction;
+    quant_key_bias_correction, quant_key_sensitivity;
 int32_t quant_compress(const cvr_compression *c, cvr_error *err);
 /* Tells the host which layers stay in f32. */
 int32_t quant_note_floats(const quant_job *job, cvr_error *err);

@@ -16,8 +16,11 @@ const cvr_attr_desc quant_key_keep = CVR_ATTR_INIT(
     STRING, "keep", "", "more of them; or auto:0.5%, the fewest that keep the task's chief metric within half a point");
 const cvr_attr_desc quant_key_bias_correction =
     CVR_ATTR_INIT(BOOL, "bias_correction", "yes", "biases make up for what rounding the weights adds on average");
-static const cvr_attr_desc *const attrs_of[] = {&quant_key_observer, &quant_key_percentile, &quant_key_skip,
-                                                &quant_key_keep, &quant_key_bias_correction};
+const cvr_attr_desc quant_key_sensitivity = CVR_ATTR_INIT(
+    BOOL, "sensitivity", "no", "tell for each layer what the network's results lose where it alone is on integers");
+static const cvr_attr_desc *const attrs_of[] = {
+    &quant_key_observer, &quant_key_percentile,      &quant_key_skip,
+    &quant_key_keep,     &quant_key_bias_correction, &quant_key_sensitivity};
 
 int32_t quant_note_floats(const quant_job *job, cvr_error *err) {
     char text[QUANT_KEY + 128];
