@@ -28,6 +28,7 @@ typedef struct pass_run {
 static void view_node(const cvr_rewriter *r, uint64_t i, cvr_node_view *out) {
     static const ir_node none = {.name = "", .scope = ""};
     const pass_run *p = r->ctx;
+    const cvr_graph *g = p->w.g;
     const ir_node *n = i < p->n_nodes ? p->old[i] : &none;
     *out = (cvr_node_view){.struct_size = sizeof *out,
                            .op = n->op,
@@ -38,8 +39,8 @@ static void view_node(const cvr_rewriter *r, uint64_t i, cvr_node_view *out) {
                            .n_inputs = n->n_inputs,
                            .n_outputs = n->n_outputs,
                            .backward = n->backward,
-                           .name = n->name,
-                           .scope = n->scope};
+                           .name = graph_own_name(g, n->name),
+                           .scope = graph_own_name(g, n->scope)};
 }
 
 static uint32_t stored_kind(uint32_t role) {
@@ -52,6 +53,14 @@ static uint32_t stored_kind(uint32_t role) {
     }
 }
 
+/* The input that a value stands in for (cvr_graph_stand_in), while a second network is built: to its passes the value
+ * is that input, as it was when the network stood alone. NULL: none. */
+static const char *input_of(const cvr_graph *g, cvr_value v) {
+    for (size_t i = 1; g->network && i < g->n_values; i++)
+        if (g->values[i]->kind == VALUE_INPUT && g->values[i]->stand_in == v) return g->values[i]->name;
+    return NULL;
+}
+
 static void view_value(const cvr_rewriter *r, cvr_value v, cvr_value_view *out) {
     static const uint32_t kinds[] = {
         [VALUE_TEMP] = CVR_VALUE_TEMPORARY, [VALUE_INPUT] = CVR_VALUE_INPUT, [VALUE_SCALAR] = CVR_VALUE_SCALAR};
@@ -62,12 +71,13 @@ static void view_value(const cvr_rewriter *r, cvr_value v, cvr_value_view *out) 
     out->type = &value->type;
     if (value->kind == VALUE_STORED) {
         const cvr_store_entry *e = cvr_store_get(g->store, value->store_index);
-        out->name = e->name;
+        out->name = graph_own_name(g, e->name);
         out->kind = stored_kind(e->role);
         out->flags = e->role == CVR_STORE_TRAINED ? e->flags : e->flags & ~CVR_PARAM_TRAINABLE;
     } else {
-        out->name = value->name ? value->name : "";
-        out->kind = kinds[value->kind];
+        const char *input = value->kind == VALUE_TEMP ? input_of(g, v) : NULL;
+        out->name = input ? input : value->name ? value->name : "";
+        out->kind = input ? CVR_VALUE_INPUT : kinds[value->kind];
     }
 }
 
@@ -154,6 +164,8 @@ static int32_t index_graph(pass_run *p, cvr_error *err) {
         }
     }
     for (size_t i = 0; i < g->n_outputs; i++) p->uses[g->outputs[i].value]++;
+    for (size_t v = 1; g->network && v < g->n_values; v++)
+        if (g->values[v]->kind == VALUE_INPUT) p->producer[g->values[v]->stand_in] = CVR_NO_NODE;
     return CVR_OK;
 }
 
