@@ -286,16 +286,17 @@ static int32_t bind_distiller(settings *s, cvr_plugins *p, bool trains, cvr_erro
 
 /* What nobody would read, and what cannot go together. */
 static int32_t check_distill(const settings *s, cvr_error *err) {
-    static const char *const keys[] = {"method", "layers", "model", "mean", "std", "img_size", "precision"};
     const distill_settings *d = s->distill;
-    if (!*d->teacher) {
-        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-            const cvr_setting *given = cvr_config_given(s->config, "distill", keys[i]);
-            if (given && !s->run_folder)
-                return settings_unread(s, "distill", keys[i], "there is no distill.teacher", err);
-        }
-        return CVR_OK;
-    }
+    const char *unread = strcmp(d->method, "hinton") != 0 ? "method"
+                         : *d->layers                     ? "layers"
+                         : *d->model                      ? "model"
+                         : *d->mean                       ? "mean"
+                         : *d->std                        ? "std"
+                         : d->img_size                    ? "img_size"
+                         : d->precision != DISTILL_AUTO   ? "precision"
+                                                          : NULL;
+    if (!*d->teacher)
+        return unread ? settings_unread(s, "distill", unread, "there is no distill.teacher", err) : CVR_OK;
     if (s->probe->enabled)
         return at(s, "probe", "enabled",
                   cvr_fail(err, CVR_ERR_USAGE,

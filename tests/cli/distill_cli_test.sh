@@ -86,5 +86,5 @@ expect 2 "did you mean \`hinton\`" "$CVRUN" train small.ini "${under[@]}" distil
 expect 2 "name some in distill.layers" "$CVRUN" train small.ini "${under[@]}" distill.method=hints
 expect 2 "distill.layers: of the teacher there is no layer \`r7\`" "$CVRUN" train small.ini "${under[@]}" distill.method=hints distill.layers=r1:r7
 expect 2 "distill.layers: of the student there is no layer \`r8\`" "$CVRUN" train small.ini "${under[@]}" distill.method=hints distill.layers=r8:r1
-expect 2 "looks at pictures of 3 channels, and these have 1" "$CVRUN" train small.ini "${under[@]}" data.channels=1 model.in_channels=1
+expect 2 "looks at pictures of 3 channels, and these have 1" "$CVRUN" train small.ini "${under[@]}" model.in_channels=1
 done_with distill_cli_test
