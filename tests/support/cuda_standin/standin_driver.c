@@ -1,6 +1,7 @@
 /* The driver and its devices, calls that are to fail, and how functions are found. See standin.h. */
 #include "standin.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 __attribute__((visibility("default"))) cuda_standin_control cuda_standin = {
     .devices = 1, .arch = 90, .memory = UINT64_C(4) << 30, .fail_with = CUDA_ERROR_LAUNCH_FAILED};
@@ -13,8 +14,16 @@ struct CUctx_st {
 };
 static struct CUctx_st context;
 
+/* The driver does not outlive a fork: in the child nothing works. */
+static bool is_forked(void) {
+    static pid_t started;
+    if (!started) started = getpid();
+    return started != getpid();
+}
+
 CUresult standin_call(const char *name) {
     cuda_standin_control *c = &cuda_standin;
+    if (is_forked()) return CUDA_ERROR_NOT_INITIALIZED;
     if (++c->calls == c->fail_call) {
         (void)snprintf(c->failed, sizeof c->failed, "%s", name);
         if (cuda_status((CUresult)c->fail_with) == CVR_ERR_DEVICE) standin_lose((CUresult)c->fail_with);
