@@ -96,6 +96,8 @@ typedef struct run_network {
     net_program **programs;
     size_t n, capacity;
     uint64_t uses;
+    void **pins; /* memory of batches that is page-locked */
+    size_t n_pins, pins_capacity;
     size_t phase; /* that programs are looked up for */
     bool probes;  /* programs that train and validate read features in place of pictures */
     bool trains;  /* its programs are for training, and for validation on the way */
@@ -133,6 +135,10 @@ int32_t network_try(const run_network *n, const char *backend, cvr_error *err);
 /* Where inputs land beside a run: begins to write those of a batch to come, if a program is there for it. The batch
  * stays as it is until its run has returned. */
 int32_t network_begin_batch(run_network *n, const program_key *key, const cvr_batch_view *batch, cvr_error *err);
+
+/* network_pins.c: while the device is open and the data is, too. */
+void network_pin_batches(run_network *n);
+void network_unpin_batches(run_network *n);
 
 /* Builds and plans, without memory. */
 int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err);

@@ -13,7 +13,8 @@ losses() { cut -d, -f1-3 "runs/classify/$1/steps.csv"; }
 demo=("$recipes/fashion-mnist.ini" $small data.root= data.names= data.classes=10 data.size=20 batch=4 optim.lr=0.005 backend.fallback=error)
 train "${demo[@]}" name=cpu
 train "${demo[@]}" name=emu backend.name=emu
-train "${demo[@]}" name=cuda backend.name=cuda backend.cuda_check=yes
+CUDA_STANDIN=tell=1 train "${demo[@]}" name=cuda backend.name=cuda backend.cuda_check=yes
+grep -qE 'stand-in: [1-9][0-9]* kernels, [1-9][0-9]* graphs, 0 direct uploads, 0 things left' log.txt || { tail -1 log.txt; fail "no graphs, or something is left"; }
 same <(losses cuda) <(losses emu)
 same runs/classify/cuda/weights/last.safetensors runs/classify/emu/weights/last.safetensors
 same_losses runs/classify/cpu runs/classify/cuda 1e-3 5
@@ -21,6 +22,12 @@ same_losses runs/classify/cpu runs/classify/cuda 1e-3 5
 train "${demo[@]}" name=moved --swap-to cuda@1 --swap-to cpu@4
 same_losses runs/classify/cpu runs/classify/moved 1e-3 5
 same <(losses moved | head -n 2) <(losses cpu | head -n 2)
+
+# batches of 64 kB and more go up from where they were made
+recipe large.ini
+CUDA_STANDIN="tell=1 idle=1" "$CVRUN" train large.ini data.img_size=64 data.size=16 epochs=1 name=large backend.name=cuda optim.lr=0 >log.txt 2>&1 || true
+grep -qE 'stand-in: .*, [1-9][0-9]* direct uploads, 0 things left' log.txt || { cat log.txt; fail "batches are copied before they go up"; }
+checks=$((checks + 1))
 
 # SIGKILL after a step, and the device lost in another: resumed, they end in the bits of a run that nobody touched
 recipe small.ini

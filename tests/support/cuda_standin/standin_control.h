@@ -17,6 +17,7 @@ typedef struct cuda_standin_control {
     uint64_t fail_launch;    /* the number of the kernel that fails when it runs, whose error comes with a later call */
     uint64_t refuse_capture; /* 1: no stream can be captured */
     uint64_t idle;           /* 1: kernels do nothing */
+    uint64_t tell;           /* 1: what was counted is told as the process ends */
     /* Counted; to be set to 0 by whoever counts. */
     uint64_t calls, launches, graphs, captures, direct_uploads, staged_uploads;
     uint64_t alive;  /* blocks of memory, streams, events, graphs and modules that nobody has freed */

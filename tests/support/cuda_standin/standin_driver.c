@@ -54,7 +54,8 @@ static void read_environment(void) {
                           {"fail_with", &cuda_standin.fail_with},
                           {"fail_launch", &cuda_standin.fail_launch},
                           {"refuse_capture", &cuda_standin.refuse_capture},
-                          {"idle", &cuda_standin.idle}};
+                          {"idle", &cuda_standin.idle},
+                          {"tell", &cuda_standin.tell}};
     const char *at = getenv("CUDA_STANDIN");
     while (at && *at) {
         const size_t length = strcspn(at, "=");
@@ -64,6 +65,14 @@ static void read_environment(void) {
         at += strcspn(at, " ");
         at += strspn(at, " ");
     }
+}
+
+__attribute__((destructor)) static void tell(void) {
+    const cuda_standin_control *c = &cuda_standin;
+    if (c->tell)
+        (void)fprintf(stderr, "libcuda stand-in: %llu kernels, %llu graphs, %llu direct uploads, %llu things left\n",
+                      (unsigned long long)c->launches, (unsigned long long)c->graphs,
+                      (unsigned long long)c->direct_uploads, (unsigned long long)c->alive);
 }
 
 /* ---- devices ---- */
