@@ -59,7 +59,7 @@ typedef struct net_program {
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t scalars[9]; /* of net_scalars; -1: not there */
+    int32_t scalars[10]; /* of net_scalars; -1: not there */
     int32_t thaw_updates[MOST_PHASES];
     int32_t total; /* the sum of all losses, likewise */
     program_output *results;
@@ -168,6 +168,7 @@ int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *
 
 typedef struct net_scalars {
     double lr, loss_scale, average_weight;
+    double loss_unscale;                     /* what gradients are multiplied with in turn, in f16 */
     int64_t step, updates, micro_step, seed; /* batches; those that were not vetoed; the part of a batch */
     int64_t samples;                         /* pictures of the batches before */
     double closing;                          /* 1 in the last train.close_mosaic epochs, else 0 */

@@ -18,6 +18,10 @@ grep -qE 'stand-in: [1-9][0-9]* kernels, [1-9][0-9]* graphs, 0 direct uploads, 0
 same <(losses cuda) <(losses emu)
 same runs/classify/cuda/weights/last.safetensors runs/classify/emu/weights/last.safetensors
 same_losses runs/classify/cpu runs/classify/cuda 1e-3 5
+# f16 with a scale of the loss
+for backend in emu cuda; do train "${demo[@]}" name=half-$backend backend.name=$backend backend.precision=f16; done
+same runs/classify/half-cuda/weights/last.safetensors runs/classify/half-emu/weights/last.safetensors
+same_losses runs/classify/cpu runs/classify/half-cuda 1e-2 5
 # from the CPU to the GPU and back
 train "${demo[@]}" name=moved --swap-to cuda@1 --swap-to cpu@4
 same_losses runs/classify/cpu runs/classify/moved 1e-3 5
@@ -31,7 +35,7 @@ checks=$((checks + 1))
 
 # SIGKILL after a step, and the device lost in another: resumed, they end in the bits of a run that nobody touched
 recipe small.ini
-long=(small.ini backend.name=cuda epochs=4 "run.save_every=2 steps" val.interval=0)
+long=(small.ini backend.name=cuda epochs=2 "run.save_every=2 steps" val.interval=0)
 train "${long[@]}" name=whole
 "$CVRUN" train "${long[@]}" name=killed >log.txt 2>&1 & pid=$!
 for ((tries = 0; tries < 6000; tries++)); do
@@ -41,7 +45,7 @@ done
 kill -KILL $pid 2>/dev/null || true; wait $pid 2>/dev/null || true
 train --resume runs/classify/killed
 same runs/classify/killed/weights/last.safetensors runs/classify/whole/weights/last.safetensors
-expect 1 "cuda: Stand-in 0: the device is lost (CUDA_ERROR_ILLEGAL_ADDRESS of cu" env CUDA_STANDIN="fail_launch=700 fail_with=700" "$CVRUN" train "${long[@]}" name=lost
+expect 1 "cuda: Stand-in 0: the device is lost (CUDA_ERROR_ILLEGAL_ADDRESS of cu" env CUDA_STANDIN="fail_launch=400 fail_with=700" "$CVRUN" train "${long[@]}" name=lost
 grep -qE ', in .*(normalize|c1|b1|p1|d|fc).*cuda_replay=each' err.txt || fail "no layer is named: $(cat err.txt)"
 train --resume runs/classify/lost
 same runs/classify/lost/weights/last.safetensors runs/classify/whole/weights/last.safetensors
