@@ -99,6 +99,8 @@ typedef struct run_network {
     net_program **programs;
     size_t n, capacity;
     uint64_t uses;
+    void **pins; /* memory of batches that is page-locked */
+    size_t n_pins, pins_capacity;
     size_t phase; /* that programs are looked up for */
     bool probes;  /* programs that train and validate read features in place of pictures */
     bool trains;  /* its programs are for training, and for validation on the way */
@@ -137,6 +139,10 @@ int32_t network_try(const run_network *n, const char *backend, cvr_error *err);
  * stays as it is until its run has returned. */
 int32_t network_begin_batch(run_network *n, const program_key *key, const cvr_batch_view *batch, cvr_error *err);
 
+/* network_pins.c: while the device is open and the data is, too. */
+void network_pin_batches(run_network *n);
+void network_unpin_batches(run_network *n);
+
 /* Builds and plans, without memory. */
 int32_t net_program_plan(run_network *n, const program_key *key, net_program **out, cvr_error *err);
 void net_program_destroy(net_program **p);
@@ -169,6 +175,7 @@ int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *
 
 typedef struct net_scalars {
     double lr, loss_scale, average_weight;
+    double loss_unscale;                     /* what gradients are multiplied with in turn, in f16 */
     int64_t step, updates, micro_step, seed; /* batches; those that were not vetoed; the part of a batch */
     int64_t samples;                         /* pictures of the batches before */
     double closing;                          /* 1 in the last train.close_mosaic epochs, else 0 */

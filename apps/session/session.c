@@ -250,8 +250,8 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
 void cvr_session_close(cvr_session **session) {
     cvr_session *s = *session;
     if (!s) return;
+    network_close(&s->net); /* before the data, whose memory it may have page-locked */
     data_close(&s->data);
-    network_close(&s->net);
     teacher_close(&s->teacher);
     views_free(&s->views);
     tiles_free(&s->tiles);

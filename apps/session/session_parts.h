@@ -48,6 +48,7 @@ struct cvr_session {
     tiles tiles;             /* likewise */
     step_losses losses;      /* of the last training step */
     bool vetoed;             /* the last training step's update was left out by a gradient plugin */
+    bool overflowed;         /* it was, as a gradient was not finite in f16 */
     bool warned_of_losses;   /* of validation's, which were not finite */
     const split *ahead;      /* whose next batch may land while a step is under way; NULL: none */
     cvr_named_tensor *part;  /* fields of a part of a batch; see step.c */
@@ -213,11 +214,21 @@ typedef struct train_state {
     int64_t sampler, repeat, groups;            /* of that epoch, as are the next four */
     int64_t samples, batch_size, shuffle, seed; /* of the epoch that is going on; batch_size 0: not known */
     int64_t phase, thawed_at[MOST_PHASES];      /* of model.unfreeze; updates before each after the first */
+    double loss_scale;                          /* of the step to come, in f16; 0: not begun */
+    int64_t scaled_steps;                       /* with that scale */
     double lr;                                  /* that `cvrun ctl` put in place of optim.lr; 0: none */
     char backend[64];                           /* where it is; "": not known */
     double *history;                            /* the metric of each epoch that has ended; NaN: not validated */
     size_t n_history, history_capacity;
 } train_state;
+
+/* loss_scale.c: in the graph, between the gradients and what plugins do to them; what the loss is multiplied with in
+ * the step to come; after a run, whether gradients overflowed; after a step, the scale of the next. */
+int32_t loss_scale_build(cvr_graph *g, cvr_error *err);
+double loss_scale_of(const cvr_session *s, const train_state *st);
+int32_t loss_scale_look(cvr_session *s, net_program *p, cvr_error *err);
+int32_t loss_scale_step(const cvr_session *s, train_state *st, cvr_error *err);
+
 int32_t train_state_remember(train_state *state, double metric, cvr_error *err);
 void train_state_clear(train_state *state);
 int32_t checkpoint_save(cvr_session *s, const char *folder, const train_state *state, cvr_error *err);

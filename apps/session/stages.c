@@ -2,6 +2,7 @@
  * The graph of a program, stage by stage: the batch comes in, the network reads it, the task adds losses, gradients and
  * updates follow, and passes rewrite the whole. Which stages a program has depends on what it is for.
  */
+#include "session_parts.h"
 #include "teacher.h"
 #include <cvr/plugin/ops/arith.h>
 
@@ -31,7 +32,8 @@ static const cvr_batches *batches_of(const building *w) {
 static int32_t stage_inputs(building *w, cvr_error *err) {
     const program_key *key = &w->program->key;
     const cvr_batch_inputs what = {key->batch, key->canvas, w->learns};
-    const cvr_cast_attrs low = {CVR_BF16};
+    const bool f16 = w->net->precision == PRECISION_F16, low = f16 || w->net->precision == PRECISION_BF16;
+    const cvr_cast_attrs cast = {f16 ? CVR_F16 : CVR_BF16};
     cvr_value image;
     if ((key->purpose == PROGRAM_EVAL || key->purpose == PROGRAM_PREDICT) && w->net->trains &&
         w->net->settings->train->ema)
@@ -42,8 +44,8 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
     w->program->picture = cvr_graph_input_value(w->graph, "image");
     w->taught = (distilling){.net = w->net, .graph = w->graph, .batch = key->batch, .pixels = image};
     if (key->purpose == PROGRAM_SHOWN) return cvr_graph_output(w->graph, SHOWN, image, err);
-    if (w->net->precision == PRECISION_BF16 && key->purpose != PROGRAM_EXPORT)
-        CVR_TRY(cvr_emit(w->b, "cast", &low, sizeof low, &image, 1, &image, err));
+    if (low && key->purpose != PROGRAM_EXPORT)
+        CVR_TRY(cvr_emit(w->b, "cast", &cast, sizeof cast, &image, 1, &image, err));
     return cvr_graph_stand_in(w->graph, "image", image, err);
 }
 
@@ -198,6 +200,7 @@ static int32_t stage_take_gradients(building *w, cvr_error *err) {
 /* Gradient plugins, updates, and the running means of what they leave. */
 static int32_t stage_updates(building *w, cvr_error *err) {
     const settings *s = w->net->settings;
+    if (w->net->precision == PRECISION_F16) CVR_TRY(loss_scale_build(w->graph, err));
     CVR_TRY(cvr_graph_gradients(w->graph, s->gradient_plugins, s->n_gradient_plugins, err));
     CVR_TRY(cvr_graph_update(w->graph, &s->policy, err));
     return s->train->ema ? cvr_graph_average(w->graph, err) : CVR_OK;

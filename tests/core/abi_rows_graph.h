@@ -201,6 +201,8 @@
     ROW(cvr_recorder, copy),
     ROW(cvr_device_fn, struct_size),
     ROW(cvr_device_fn, record),
+    ROW(cvr_cuda_launch, struct_size),
+    ROW(cvr_cuda_launch, launch),
     ROW(cvr_cpu_fn, struct_size),
     ROW(cvr_cpu_fn, run),
     ROW(cvr_kernel_desc, struct_size),

@@ -50,6 +50,12 @@ void cvr_device_describe(const cvr_device *d, char *buf, uint64_t size);
 typedef int32_t (*cvr_host_run_fn)(void *self, const cvr_launch *launch, cvr_error *err);
 void cvr_device_replace(cvr_device *d, const cvr_backend_desc *backend, void *self, cvr_host_run_fn run_host);
 void *cvr_device_self(const cvr_device *d);
+/*
+ * Host memory that uploads will come from, again and again: where the backend can, it is page-locked, and uploads then
+ * need no copy in between. Whether it was; if so, unpin before the memory is freed, which waits for what is under way.
+ */
+bool cvr_device_pin(cvr_device *d, void *host, uint64_t bytes);
+void cvr_device_unpin(cvr_device *d, void *host);
 /* Device memory: one block, at most max_allocation bytes. Free waits for what is under way. */
 int32_t cvr_device_alloc(cvr_device *d, uint64_t bytes, void **address, cvr_error *err);
 void cvr_device_free(cvr_device *d, void *address);
