@@ -13,9 +13,10 @@ static int32_t stats_takes(const cvr_signature *s, cvr_error *reason) {
     return form_takes_conv((const cvr_conv2d_attrs *)s->attrs, s->inputs[0], s->inputs[1], s->outputs[0], reason);
 }
 
+/* y = conv2d(x, weight), where y is a tensor that is there already. */
 static uint32_t conv(const cvr_signature *sig, cudnn_form *f, const cvr_conv2d_attrs *attrs, uint32_t y) {
-    const uint32_t dtype = sig->inputs[0]->dtype;
-    form_conv(f, CUDNN_CONV, attrs, form_input(f, sig, 0, dtype), form_input(f, sig, 1, dtype), y);
+    const uint32_t dtype = sig->inputs[0]->dtype, x = form_input(f, sig, 0, dtype);
+    form_conv(f, CUDNN_CONV, attrs, x, form_input(f, sig, 1, dtype), y);
     return y;
 }
 

@@ -14,7 +14,6 @@ const char *const pass_names[PASSES] = {"forward", "input", "weight"};
 int64_t case_blocks;
 char case_log[2000];
 uint32_t case_lines;
-extern const cvr_tuning_service *case_tuning;
 const cvr_tuning_service *case_tuning;
 
 static void *take_memory(const cvr_host *host, uint64_t bytes, uint64_t align) {
@@ -45,37 +44,52 @@ const cvr_host case_host = {
 
 /* ---- nodes ---- */
 
-static cvr_tensor tensor_of(uint32_t dtype, int64_t a, int64_t b, int64_t c, int64_t d) {
-    return (cvr_tensor){
-        .struct_size = sizeof(cvr_tensor), .dtype = dtype, .rank = 4, .shape = {a, b, c, d, 1, 1}, .pixel_stride = b};
+static cvr_tensor tensor_of(uint32_t dtype, uint32_t rank, const int64_t *shape) {
+    cvr_tensor t = {.struct_size = sizeof t, .dtype = dtype, .rank = rank, .shape = {1, 1, 1, 1, 1, 1}};
+    memcpy(t.shape, shape, rank * sizeof *shape);
+    t.pixel_stride = rank == 4 ? shape[1] : 0;
+    return t;
+}
+
+void add_conv_input(conv_node *n, uint32_t i, uint32_t dtype, uint32_t rank, const int64_t *shape) {
+    n->tensors[i] = tensor_of(dtype, rank, shape);
+    n->inputs[i] = &n->tensors[i];
+    if (n->sig.n_inputs <= i) n->sig.n_inputs = i + 1;
+}
+
+void add_conv_output(conv_node *n, uint32_t i, uint32_t dtype, uint32_t rank, const int64_t *shape) {
+    n->tensors[8 + i] = tensor_of(dtype, rank, shape);
+    n->outputs[i] = &n->tensors[8 + i];
+    if (n->sig.n_outputs <= i) n->sig.n_outputs = i + 1;
 }
 
 void make_conv_node(conv_node *n, const conv_case *c, int pass, uint32_t dtype, uint32_t math,
                     const cvr_device_info *info) {
     const int64_t out = (c->size + 2 * c->padding - c->window) / c->stride + 1;
-    static const struct {
-        int x, weight, y; /* which is made, and the places of the others */
-    } places[PASSES] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}};
+    static const int places[PASSES][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}}; /* of x, weight and y; 2: it is made */
     *n = (conv_node){.attrs = {.conv = {.stride = {c->stride, c->stride},
                                         .padding = {c->padding, c->padding},
                                         .dilation = {1, 1},
                                         .groups = c->groups},
                                .input_size = {c->size, c->size}}};
     if (pass == PASS_WEIGHT) n->attrs.input_size[0] = n->attrs.input_size[1] = c->window; /* `kernel_size` there */
-    n->tensors[places[pass].x] = tensor_of(dtype, c->n, c->channels, c->size, c->size);
-    n->tensors[places[pass].weight] = tensor_of(CVR_F32, c->filters, c->channels / c->groups, c->window, c->window);
-    n->tensors[places[pass].y] = tensor_of(dtype, c->n, c->filters, out, out);
-    for (int i = 0; i < 2; i++) n->inputs[i] = &n->tensors[i];
-    n->outputs[0] = &n->tensors[2];
     n->sig = (cvr_signature){.struct_size = sizeof n->sig,
                              .attrs = &n->attrs,
                              .inputs = n->inputs,
                              .outputs = n->outputs,
-                             .n_inputs = 2,
-                             .n_outputs = 1,
                              .n_workers = 1,
                              .math = math,
                              .device = info};
+    const int64_t shapes[3][4] = {{c->n, c->channels, c->size, c->size},
+                                  {c->filters, c->channels / c->groups, c->window, c->window},
+                                  {c->n, c->filters, out, out}};
+    for (int i = 0; i < 3; i++) {
+        const int place = places[pass][i];
+        if (place == 2)
+            add_conv_output(n, 0, i == 1 ? CVR_F32 : dtype, 4, shapes[i]);
+        else
+            add_conv_input(n, (uint32_t)place, i == 1 ? CVR_F32 : dtype, 4, shapes[i]);
+    }
     n->node = (library_node){&cudnn_conv_ops[pass].op, &n->sig};
 }
 

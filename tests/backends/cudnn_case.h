@@ -19,14 +19,18 @@ extern const char *const pass_names[PASSES];
  */
 typedef struct conv_node {
     cvr_conv2d_backward_input_attrs attrs; /* those of the other two passes have its size or less */
-    cvr_tensor tensors[3];
-    const cvr_tensor *inputs[2], *outputs[1];
+    cvr_tensor tensors[16];                /* inputs from 0 on, outputs from 8 on */
+    const cvr_tensor *inputs[8], *outputs[3];
     cvr_signature sig;
     library_node node;
 } conv_node;
 
 void make_conv_node(conv_node *n, const conv_case *c, int pass, uint32_t dtype, uint32_t math,
                     const cvr_device_info *info);
+
+/* Another input, or output, of the node. `shape` as in cvr_tensor. */
+void add_conv_input(conv_node *n, uint32_t i, uint32_t dtype, uint32_t rank, const int64_t *shape);
+void add_conv_output(conv_node *n, uint32_t i, uint32_t dtype, uint32_t rank, const int64_t *shape);
 
 /* A described device: golden/cudnn/NAME.json. */
 typedef struct described {
@@ -46,5 +50,7 @@ extern const cvr_host case_host;
 extern int64_t case_blocks;
 extern char case_log[2000]; /* the last line */
 extern uint32_t case_lines;
+/* What the host gives as "cvr.host.tuning/1"; NULL: nothing. */
+extern const cvr_tuning_service *case_tuning;
 
 #endif
