@@ -90,7 +90,7 @@ hlo_value hlo_reduce_window(hlo *h, const char *op, hlo_value a, const hlo_windo
 
 hlo_value hlo_dot(hlo *h, hlo_value a, hlo_value b, uint32_t n_batch, uint32_t of_a, uint32_t of_b) {
     char x[HLO_TEXT], y[HLO_TEXT], z[HLO_TEXT], ta[HLO_TEXT], tb[HLO_TEXT], tv[HLO_TEXT];
-    hlo_value v = {.dtype = a.dtype == CVR_I8 ? CVR_I32 : CVR_F32};
+    hlo_value v = {.dtype = a.dtype == CVR_I32 ? CVR_I32 : CVR_F32};
     for (uint32_t i = 0; i < n_batch; i++) v.shape[v.rank++] = a.shape[i];
     for (uint32_t i = n_batch; i < a.rank; i++)
         if (i != of_a) v.shape[v.rank++] = a.shape[i];

@@ -4,7 +4,7 @@
  * in, a weight's gradient one over pictures, where channels and pictures change places.
  */
 #include "emit.h"
-#include <cvr/plugin/ops/conv.h>
+#include "emit_windows.h"
 
 /* In the type of the activations: both bf16, or both f32. */
 static hlo_value as(hlo *h, hlo_value v, uint32_t dtype) {
@@ -44,8 +44,7 @@ static hlo_value f32_result(const cvr_tensor *t) {
     return v;
 }
 
-/* y of conv2d, without the bias. */
-static hlo_value forward(hlo *h, const cvr_conv2d_attrs *a, hlo_value x, hlo_value weight, hlo_value result) {
+hlo_value windows_convolve(hlo *h, const cvr_conv2d_attrs *a, hlo_value x, hlo_value weight, hlo_value result) {
     hlo_convolution c = plain(a);
     c.axes = "[b, 0, 1, f]x[o, 0, 1, i]->[b, 0, 1, f]";
     c.result = result;
@@ -62,8 +61,8 @@ static hlo_value forward(hlo *h, const cvr_conv2d_attrs *a, hlo_value x, hlo_val
 
 HLO_EMITTER(conv2d) {
     const uint32_t dtype = type_of_products(h);
-    const hlo_value y = forward(h, HLO_ATTRS(cvr_conv2d_attrs), as(h, hlo_input_raw(h, 0), dtype),
-                                as(h, hlo_input_raw(h, 1), dtype), f32_result(h->a->outputs[0]));
+    const hlo_value y = windows_convolve(h, HLO_ATTRS(cvr_conv2d_attrs), as(h, hlo_input_raw(h, 0), dtype),
+                                         as(h, hlo_input_raw(h, 1), dtype), f32_result(h->a->outputs[0]));
     hlo_result(h, with_bias(h, y, 2));
 }
 
@@ -76,7 +75,7 @@ static hlo_value across_groups(hlo *h, hlo_value w, int64_t groups) {
     return hlo_reshape(h, hlo_transpose(h, hlo_reshape(h, w, 5, apart), order), 4, together);
 }
 
-/* x (N,H,W,C) from grad (N,P,Q,K) and weight (K,R,S,C/groups): the transpose of `forward`. */
+/* x (N,H,W,C) from grad (N,P,Q,K) and weight (K,R,S,C/groups): the transpose of conv2d. */
 static hlo_value transposed(hlo *h, const cvr_conv2d_attrs *a, hlo_value grad, hlo_value weight, hlo_value result) {
     hlo_convolution c = plain(a);
     int64_t low[4] = {0}, high[4] = {0};
@@ -115,8 +114,9 @@ HLO_EMITTER(conv_transpose2d) {
 
 HLO_EMITTER(conv_transpose2d_backward_input) {
     const uint32_t dtype = type_of_products(h);
-    hlo_result(h, forward(h, &HLO_ATTRS(cvr_conv2d_backward_input_attrs)->conv, as(h, hlo_input_raw(h, 0), dtype),
-                          as(h, hlo_input_raw(h, 1), dtype), f32_result(h->a->outputs[0])));
+    hlo_result(h,
+               windows_convolve(h, &HLO_ATTRS(cvr_conv2d_backward_input_attrs)->conv, as(h, hlo_input_raw(h, 0), dtype),
+                                as(h, hlo_input_raw(h, 1), dtype), f32_result(h->a->outputs[0])));
 }
 
 HLO_EMITTER(conv2d_backward_weight) {

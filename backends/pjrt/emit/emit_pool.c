@@ -4,7 +4,7 @@
  * along each axis, whose transpose is the gradient.
  */
 #include "emit.h"
-#include <cvr/plugin/ops/pool.h>
+#include "emit_windows.h"
 #include <cvr/plugin/ops/resize.h>
 #include <math.h>
 #include <stdlib.h>
@@ -76,8 +76,7 @@ HLO_EMITTER(max_pool2d_backward) {
 
 /* ---- means ---- */
 
-/* How many elements count in the window at position p of an axis. */
-static int64_t counted(const cvr_avg_pool2d_attrs *a, int i, int64_t in, int64_t p) {
+int64_t windows_counted(const cvr_avg_pool2d_attrs *a, int i, int64_t in, int64_t p) {
     const int64_t pad = a->count_include_pad ? a->padding[i] : 0;
     int64_t from = p * a->stride[i] - a->padding[i], to = from + a->kernel_size[i];
     if (from < -pad) from = -pad;
@@ -97,7 +96,7 @@ static hlo_value divisors(hlo *h, const cvr_avg_pool2d_attrs *a, const int64_t i
         return like;
     }
     for (int64_t i = 0; i < p * q; i++) {
-        values[i] = (float)(1.0 / (double)(counted(a, 0, in[0], i / q) * counted(a, 1, in[1], i % q)));
+        values[i] = (float)(1.0 / (double)(windows_counted(a, 0, in[0], i / q) * windows_counted(a, 1, in[1], i % q)));
         same = same && values[i] == values[0];
     }
     const hlo_value v =
@@ -118,9 +117,7 @@ static hlo_window window_of(const cvr_avg_pool2d_attrs *a, const int64_t in[2], 
     return w;
 }
 
-HLO_EMITTER(avg_pool2d) {
-    const cvr_avg_pool2d_attrs *a = HLO_ATTRS(cvr_avg_pool2d_attrs);
-    const hlo_value x = hlo_input(h, 0), y = hlo_like(h->a->outputs[0]);
+hlo_value windows_sums(hlo *h, const cvr_avg_pool2d_attrs *a, hlo_value x, hlo_value y) {
     const int64_t in[2] = {x.shape[1], x.shape[2]}, out[2] = {y.shape[1], y.shape[2]};
     int64_t cut[4] = {0}, none[4] = {0};
     hlo_window w = window_of(a, in, out);
@@ -129,7 +126,13 @@ HLO_EMITTER(avg_pool2d) {
         cut[1 + i] = w.high[i];
         w.high[i] = 0;
     }
-    const hlo_value sums = hlo_reduce_window(h, "add", hlo_pad(h, x, hlo_f32(h, 0), none, cut, NULL), &w);
+    return hlo_reduce_window(h, "add", hlo_pad(h, x, hlo_scalar(h, x.dtype, 0), none, cut, NULL), &w);
+}
+
+HLO_EMITTER(avg_pool2d) {
+    const cvr_avg_pool2d_attrs *a = HLO_ATTRS(cvr_avg_pool2d_attrs);
+    const hlo_value x = hlo_input(h, 0), sums = windows_sums(h, a, x, hlo_like(h->a->outputs[0]));
+    const int64_t in[2] = {x.shape[1], x.shape[2]};
     hlo_result(h, hlo_mul(h, sums, divisors(h, a, in, sums)));
 }
 
