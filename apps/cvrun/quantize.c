@@ -1,20 +1,11 @@
 /* cvrun quantize: a network of 8-bit integers from a trained run, and what that costs and brings. */
 #include "cvrun.h"
+#include "measured_side.h"
 #include "run_folder.h"
-#include "screen.h"
-#include <math.h>
+#include "train.h"
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define MOST_NOTES 4096
-
-/* What is measured before and after. */
-typedef struct side {
-    cvr_metrics metrics;
-    cvr_session_cost one, many;
-    int64_t params;
-    uint64_t file_bytes;
-} side;
 
 typedef struct note {
     char *what, *text;
@@ -23,39 +14,10 @@ typedef struct note {
 typedef struct quantizing {
     note *notes;
     size_t n, capacity;
-    side before, after;
+    measured_side before, after;
     cvr_compress_result result;
-    char folder[4096];
+    char folder[4096], origin[4096];
 } quantizing;
-
-#define MANY 32 /* pictures of the larger batch */
-
-/* ---- measuring ---- */
-
-static uint64_t size_of_file(const char *folder, const char *name) {
-    struct stat st;
-    char *path = cvr_fs_join(folder, name);
-    const uint64_t bytes = path && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-    cvr_free(path);
-    return bytes;
-}
-
-static int32_t measure_side(cvr_session *s, const char *folder, side *to, cvr_error *err) {
-    progress bar;
-    cvr_session_info info;
-    progress_start(&bar);
-    const cvr_evaluate_options how = {.progress = progress_count, .ctx = &bar};
-    const int32_t status = cvr_evaluate(s, &how, &to->metrics, err);
-    progress_clear(&bar);
-    CVR_TRY(status);
-    CVR_TRY(cvr_session_cost_of(s, 1, &to->one, err));
-    CVR_TRY(cvr_session_cost_of(s, MANY, &to->many, err));
-    cvr_session_describe(s, &info);
-    to->params = info.params;
-    to->file_bytes = size_of_file(folder, "weights/best.safetensors");
-    if (!to->file_bytes) to->file_bytes = size_of_file(folder, "weights/last.safetensors");
-    return CVR_OK;
-}
 
 /* ---- notes ---- */
 
@@ -70,66 +32,56 @@ static void take_note(void *ctx, const char *what, const char *text) {
 
 /* ---- the new folder ---- */
 
-/* RUN_DIR-quantized, beside it. */
-static int32_t make_folder(const char *run, quantizing *q, cvr_error *err) {
-    char *real = realpath(run, NULL), *weights = NULL, name[512];
-    const char *slash = real ? strrchr(real, '/') : NULL;
-    if (!slash || snprintf(name, sizeof name, "%.480s-quantized", slash + 1) < 0) {
-        free(real);
-        return cvr_fail(err, CVR_ERR_IO, "cannot tell where this folder is");
+/* Settings of training that follows, lines `section.key = value`; cut apart in place. */
+static size_t add_lines(char *text, cvr_setting *to, size_t n) {
+    for (char *line = text, *next; *line && n < MOST_INSTEAD; line = next) {
+        char *end = strchr(line, '\n'), *dot = strchr(line, '.'), *equals = strchr(line, '=');
+        next = end ? end + 1 : line + strlen(line);
+        if (end) *end = '\0';
+        if (!dot || !equals || dot > equals) continue;
+        *dot = '\0';
+        for (char *c = equals; c > dot && (*c == '=' || *c == ' '); c--) *c = '\0';
+        to[n++] = (cvr_setting){.section = line, .key = dot + 1, .value = equals + 1 + (equals[1] == ' ')};
     }
-    char *parent = cvr_strndup(real, slash == real ? 1 : (size_t)(slash - real));
-    free(real);
-    int32_t status = parent ? run_folder_first_free(parent, name, q->folder, sizeof q->folder, err)
-                            : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) {
-        weights = cvr_fs_join(q->folder, "weights");
-        status = weights ? cvr_fs_mkdirs(weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    cvr_free(weights);
-    cvr_free(parent);
-    return status;
+    return n;
 }
 
-static int32_t write_config(cvr_session *s, const char *run, const quantizing *q, cvr_error *err) {
-    char network[64], *real = realpath(run, NULL);
+/* The weights that training goes on from. */
+static char *weights_of(const char *run) {
+    char *best = cvr_fs_join(run, "weights/best.safetensors");
+    if (best && cvr_fs_exists(best)) return best;
+    cvr_free(best);
+    return cvr_fs_join(run, "weights/last.safetensors");
+}
+
+static int32_t write_config(cvr_session *s, const char *run, quantizing *q, cvr_error *err) {
+    char network[64], *real = realpath(run, NULL), *weights = weights_of(real ? real : run);
     const char *slash = strrchr(q->folder, '/');
-    const cvr_setting instead[] = {
+    cvr_setting instead[MOST_INSTEAD] = {
         {.section = "compressed", .key = "by", .value = q->result.by},
         {.section = "compressed", .key = "plan", .value = CVR_PLAN_FILE},
         {.section = "compressed", .key = "origin", .value = real ? real : run},
         {.section = "run", .key = "name", .value = slash ? slash + 1 : q->folder},
+        {.section = "model", .key = "weights", .value = weights ? weights : ""},
+        {.section = "model", .key = "head", .value = "keep"},
     };
-    const int32_t status = run_folder_begin(s, q->folder, instead, sizeof instead / sizeof *instead, network, err);
+    const size_t n = q->result.trains ? add_lines(q->result.settings, instead, 6) : 4;
+    const int32_t status = run_folder_begin(s, q->folder, instead, n, network, err);
+    cvr_free(weights);
     free(real);
     return status;
 }
 
 /* ---- what came of it ---- */
 
-static void add_side(cvr_text *t, const char *name, const side *s) {
-    cvr_text_add(t, "  \"%s\": {\n    \"metrics\": {", name);
-    for (size_t i = 0; i < s->metrics.n; i++) {
-        cvr_text_add(t, "%s", i ? ", " : "");
-        cvr_text_add_json(t, s->metrics.names[i]);
-        cvr_text_add(t, isfinite(s->metrics.values[i]) ? ": %.9g" : ": null", s->metrics.values[i]);
-    }
-    cvr_text_add(t,
-                 "},\n    \"params\": %lld, \"macs\": %.0f, \"file_bytes\": %llu, \"planned_memory_bytes\": %llu,\n"
-                 "    \"ms_batch1\": %.4f, \"ms_batch32\": %.4f, \"nodes\": %lld, \"int8_nodes\": %lld\n  }",
-                 (long long)s->params, s->one.macs, (unsigned long long)s->file_bytes,
-                 (unsigned long long)s->one.planned_bytes, 1e3 * s->one.seconds, 1e3 * s->many.seconds,
-                 (long long)s->one.nodes, (long long)s->one.int8_nodes);
-}
-
 static void describe(const quantizing *q, cvr_text *t) {
     cvr_text_add(t, "{\n  \"method\": ");
     cvr_text_add_json(t, q->result.by);
     cvr_text_add(t, ",\n  \"calibration\": {\"split\": \"train\", \"pictures\": %lld, \"of\": %lld},\n",
                  (long long)q->result.pictures, (long long)q->result.of);
-    add_side(t, "before", &q->before);
+    measured_side_json(t, "before", &q->before);
     cvr_text_add(t, ",\n");
-    add_side(t, "after", &q->after);
+    measured_side_json(t, "after", &q->after);
     cvr_text_add(t, ",\n  \"notes\": [");
     for (size_t i = 0; i < q->n; i++) {
         cvr_text_add(t, "%s\n    {", i ? "," : "");
@@ -153,55 +105,107 @@ static int32_t write_json(const quantizing *q, bool print, cvr_error *err) {
     return status;
 }
 
-static void print_row(const char *name, const char *a, const char *b, const char *ratio) {
-    print_text("%-22s %12s %12s  %s\n", name, a, b, ratio);
-}
-
-static void print_ratio(const char *name, int digits, double a, double b, double of) {
-    char x[48], y[48], ratio[48] = "";
-    (void)snprintf(x, sizeof x, "%.*f", digits, a);
-    (void)snprintf(y, sizeof y, "%.*f", digits, b);
-    if (of > 0) (void)snprintf(ratio, sizeof ratio, "%.2fx", of);
-    print_row(name, x, y, ratio);
-}
-
 static void print_table(const quantizing *q) {
-    const side *a = &q->before, *b = &q->after;
-    char x[32], y[32], ratio[32];
-    print_row("", "before", "after", "");
-    for (size_t i = 0; i < a->metrics.n && i < b->metrics.n; i++)
-        print_ratio(a->metrics.names[i], 4, a->metrics.values[i], b->metrics.values[i], 0);
-    print_ratio("MACs, millions", 2, a->one.macs / 1e6, b->one.macs / 1e6, 0);
-    (void)snprintf(ratio, sizeof ratio, "%.2fx smaller",
-                   b->file_bytes ? (double)a->file_bytes / (double)b->file_bytes : 0);
-    print_row("weights", cvr_bytes_text(a->file_bytes, x), cvr_bytes_text(b->file_bytes, y), ratio);
-    print_row("memory, batch 1", cvr_bytes_text(a->one.planned_bytes, x), cvr_bytes_text(b->one.planned_bytes, y), "");
-    print_ratio("ms, batch 1", 3, 1e3 * a->one.seconds, 1e3 * b->one.seconds, a->one.seconds / b->one.seconds);
-    print_ratio("ms, batch 32", 3, 1e3 * a->many.seconds, 1e3 * b->many.seconds, a->many.seconds / b->many.seconds);
-    print_text("%lld of %lld nodes run on integers; calibrated on %lld of %lld training pictures\n",
-               (long long)b->one.int8_nodes, (long long)b->one.nodes, (long long)q->result.pictures,
-               (long long)q->result.of);
+    const measured_side *b = &q->after;
+    measured_sides_print(&q->before, b);
+    print_text("%lld of %lld nodes run on integers", (long long)b->one.int8_nodes, (long long)b->one.nodes);
+    if (q->result.of)
+        print_text("; calibrated on %lld of %lld training pictures", (long long)q->result.pictures,
+                   (long long)q->result.of);
+    print_text("\n");
     for (size_t i = 0; i < q->n; i++) print_text("  %s: %s\n", q->notes[i].what, q->notes[i].text);
 }
 
 /* ---- the command ---- */
 
-static int32_t quantize(arguments *a, quantizing *q, cvr_error *err) {
+/* Training that the method wants, in the new folder. */
+static int32_t finetune(const arguments *there, bool resume, quantizing *q, cvr_error *err) {
     cvr_session *s = NULL;
-    arguments there = {.path = q->folder};
+    train_place p = {.folder = q->folder, .resumes = resume};
+    int32_t status = try_session(there, CVR_FOR_TRAINING | CVR_TO_FINETUNE, &s, err);
+    train_catch_signals();
+    if (status == CVR_OK) status = train_in(s, &p, err);
+    cvr_session_close(&s);
+    return status;
+}
+
+/* The new folder with what quantisation alone makes. */
+static int32_t compress(const arguments *a, quantizing *q, cvr_error *err) {
+    cvr_session *s = NULL;
     int32_t status = try_session(a, CVR_FOR_COMPRESSION, &s, err);
     if (status == CVR_OK) status = measure_side(s, a->path, &q->before, err);
-    if (status == CVR_OK) status = make_folder(a->path, q, err);
+    if (status == CVR_OK) status = run_folder_beside(a->path, "quantized", q->folder, sizeof q->folder, err);
     const cvr_compress_options o = {.folder = q->folder, .note = take_note, .ctx = q};
     if (status == CVR_OK) status = cvr_session_compress(s, &o, &q->result, err);
     if (status == CVR_OK) status = write_config(s, a->path, q, err);
     if (status != CVR_OK && *q->folder) run_folder_discard(q->folder);
     cvr_session_close(&s);
+    return status;
+}
+
+/* A quantised run whose training was interrupted goes on; what there was before is its origin. */
+static int32_t go_on(const arguments *a, quantizing *q, cvr_error *err) {
+    cvr_session *s = NULL;
+    arguments origin = {.path = q->origin};
+    int32_t status = try_session(&origin, CVR_FOR_EVALUATION, &s, err);
+    if (status == CVR_OK) status = measure_side(s, q->origin, &q->before, err);
+    cvr_session_close(&s);
     CVR_TRY(status);
-    status = try_session(&there, CVR_FOR_EVALUATION, &s, err);
+    (void)snprintf(q->folder, sizeof q->folder, "%s", a->path);
+    return finetune(a, true, q, err);
+}
+
+static int32_t quantize(const arguments *a, quantizing *q, cvr_error *err) {
+    cvr_session *s = NULL;
+    arguments there = {.path = q->folder};
+    if (a->resume) {
+        CVR_TRY(go_on(a, q, err));
+    } else {
+        CVR_TRY(compress(a, q, err));
+        if (q->result.trains) CVR_TRY(finetune(&there, false, q, err));
+    }
+    int32_t status = try_session(&there, CVR_FOR_EVALUATION, &s, err);
     if (status == CVR_OK) status = measure_side(s, q->folder, &q->after, err);
     cvr_session_close(&s);
     return status;
+}
+
+/* The run that this one was made of, by its config.ini; "": it was made of none. */
+static int32_t find_origin(const char *run, quantizing *q, cvr_error *err) {
+    char *path = cvr_fs_join(run, "config.ini");
+    cvr_config *c = NULL;
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status = cvr_config_load(&c, path, err);
+    if (status == CVR_OK) {
+        const cvr_setting *origin = cvr_config_given(c, "compressed", "origin"),
+                          *by = cvr_config_given(c, "compressed", "by");
+        (void)snprintf(q->origin, sizeof q->origin, "%s", origin ? origin->value : "");
+        (void)snprintf(q->result.by, sizeof q->result.by, "%s", by ? by->value : "");
+    }
+    cvr_config_destroy(&c);
+    cvr_free(path);
+    return status;
+}
+
+static bool names_method(const arguments *a) {
+    for (size_t i = 0; i < a->n_settings; i++)
+        if (strncmp(a->settings[i], "quant.method=", 13) == 0) return true;
+    return false;
+}
+
+/* Another method takes the run that a quantised one was made of. */
+static int32_t choose_run(arguments *a, quantizing *q, cvr_error *err) {
+    if (!a->path || !cvr_fs_is_folder(a->path))
+        return cvr_fail(err, CVR_ERR_USAGE, "%s is not a run folder; train first: cvrun train",
+                        a->path ? a->path : "that");
+    CVR_TRY(find_origin(a->path, q, err));
+    if (a->resume && !*q->origin)
+        return cvr_fail(err, CVR_ERR_USAGE, "%s is no quantised run; go on with: cvrun train --resume %s", a->path,
+                        a->path);
+    if (a->resume || !*q->origin || !names_method(a)) return CVR_OK;
+    cvr_log(CVR_LOG_INFO, "%s was made of %s, which is quantised anew", a->path, q->origin);
+    a->path = q->origin;
+    return CVR_OK;
 }
 
 static int run_quantize(const arguments *given) {
@@ -210,9 +214,7 @@ static int run_quantize(const arguments *given) {
     quantizing q = {0};
     cvr_text own[sizeof a.settings / sizeof *a.settings] = {{0}};
     int32_t status = take_own_settings(&a, "quant", own, &err);
-    if (status == CVR_OK && (!a.path || !cvr_fs_is_folder(a.path)))
-        status =
-            cvr_fail(&err, CVR_ERR_USAGE, "%s is not a run folder; train first: cvrun train", a.path ? a.path : "that");
+    if (status == CVR_OK) status = choose_run(&a, &q, &err);
     if (status == CVR_OK) status = quantize(&a, &q, &err);
     if (status == CVR_OK) status = write_json(&q, a.json, &err);
     if (status == CVR_OK && !a.json) print_table(&q);
@@ -222,20 +224,22 @@ static int run_quantize(const arguments *given) {
         cvr_free(q.notes[i].text);
     }
     cvr_free(q.notes);
-    cvr_metrics_clear(&q.before.metrics);
-    cvr_metrics_clear(&q.after.metrics);
+    measured_side_clear(&q.before);
+    measured_side_clear(&q.after);
     for (size_t i = 0; i < a.n_settings; i++) cvr_text_clear(&own[i]);
     return status == CVR_OK ? EXIT_OK : report_error(&err);
 }
 
 const command quantize_command = {
     .name = "quantize",
-    .usage = "RUN_DIR [method=ptq] [key=value ...]",
+    .usage = "RUN_DIR [method=ptq|qat] [key=value ...]",
     .summary = "a network of 8-bit integers from a trained run",
     .help =
         "Makes RUN_DIR-quantized, which val, predict and export take, and prints what it costs and brings; the same "
         "is in its compress.json. Keys of [quant] need no section: method, pictures, observer, skip, keep, "
-        "bias_correction.\n",
+        "bias_correction; of method=qat, which trains on, epochs, lr, freeze_norm, freeze_ranges.\n"
+        "  cvrun quantize --resume RUN_DIR-quantized\n"
+        "      go on with that training\n",
     .run = run_quantize,
     .needs_path = true,
 };

@@ -108,12 +108,20 @@ typedef struct quant_settings {
     int64_t pictures, batch;
 } quant_settings;
 
+enum { DISTILL_AUTO, DISTILL_F32, DISTILL_BF16 };
+/* As distill_schema packs it; keys of the method join them. */
+typedef struct distill_settings {
+    const char *teacher, *method, *layers, *model, *mean, *std;
+    int64_t img_size, precision;
+    const char *sha256; /* settled when training starts */
+} distill_settings;
+
 /* As compressed_schema packs it. */
 typedef struct compressed_settings {
     const char *by, *plan, *origin;
 } compressed_settings;
 
-extern const cvr_schema quant_schema, compressed_schema;
+extern const cvr_schema quant_schema, compressed_schema, distill_schema;
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
     val_schema, probe_schema, export_schema;
 
@@ -140,11 +148,12 @@ int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error 
 /* "" gives `otherwise`. */
 int32_t parse_optional(const char *key, const char *text, double otherwise, double *out, cvr_error *err);
 
-/* phases.c: model.unfreeze. */
+/* phases.c: model.unfreeze; or the stages of training that follows compression, which have no patterns. */
 #define MOST_PHASES 8
 typedef struct phases {
     int64_t epochs[MOST_PHASES]; /* from 1, rising: when phase i + 1 begins */
     char *patterns[MOST_PHASES];
+    uint32_t stages[MOST_PHASES + 1]; /* of cvr_finetune, by phase */
     size_t n;
 } phases;
 int32_t phases_parse(phases *p, const char *text, cvr_error *err);
@@ -153,6 +162,9 @@ void phases_clear(phases *p);
 size_t phases_at(const phases *p, int64_t epoch);
 /* What is trained from a phase on, in words. */
 const char *phases_what(const phases *p, size_t phase);
+/* Phases for the stages of `epochs` epochs. */
+int32_t phases_of_stages(phases *p, const cvr_compressor_desc *method, const void *attrs, int64_t epochs,
+                         cvr_error *err);
 
 /* Keys that a backend has of its own, packed. */
 typedef struct backend_own {
@@ -186,6 +198,9 @@ typedef struct settings {
     const compressed_settings *compressed;
     const cvr_compressor_desc *method; /* quant.method; NULL: it is not here */
     const void *method_attrs;
+    distill_settings *distill;
+    const cvr_distiller_desc *distiller; /* distill.method; NULL: it is not here */
+    const void *distiller_attrs;
     const cvr_task_desc *task;
     const void *task_attrs, *predict_attrs; /* of the task: keys of [train]; of [predict] */
     const cvr_want **wants;                 /* of the task, as far as this model reads them */

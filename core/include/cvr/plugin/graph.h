@@ -42,6 +42,8 @@ typedef struct cvr_init {
 #define CVR_PARAM_BIAS 4u      /* `bias_weight_decay` is for these */
 #define CVR_PARAM_CONSTANT 8u  /* a buffer that follows from the settings, such as anchors: in no file */
 
+#define CVR_PARAM_STATE 16u /* a buffer of training alone: in checkpoints, not with the weights */
+
 /*
  * A parameter, or (no CVR_PARAM_TRAINABLE) a buffer such as a running mean: both are saved with the weights.
  * `name` is relative to the layer being built; the file calls it SCOPE.name. `order`, as in cvr_type, is for a weight
@@ -111,7 +113,8 @@ typedef struct cvr_builder {
     /* A number that changes from step to step, one element, by any name; whoever runs the program writes it. The host's
      * own: "lr" (f32), "step" (i64, batches so far), "updates" (i64, those of them that were not vetoed), "seed" (i64),
      * "loss_scale" (f32), "samples" (i64, pictures learned from before this batch), "closing" (f32, 1 in the last
-     * train.close_mosaic epochs, else 0). */
+     * train.close_mosaic epochs, else 0), "epoch" (f32, epochs before this batch, with the share that is done of the one
+     * that goes on: 2.5). */
     int32_t (*scalar)(const struct cvr_builder *b, const char *name, uint32_t dtype, cvr_value *out, cvr_error *err);
     /* Full name of the layer being built, "layer1.0.conv1"; "" at the top. */
     const char *(*scope)(const struct cvr_builder *b);
