@@ -4,6 +4,7 @@
 #include "run_folder.h"
 #include "screen.h"
 #include "trace.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -28,8 +29,10 @@ static int parse_swaps(const arguments *a, cvr_swap *swaps, char names[MOST_SWAP
     for (size_t i = 0; i < a->n_swaps; i++) {
         const char *at = strchr(a->swap_to[i], '@');
         char *end = NULL;
+        errno = 0;
         const long long step = at ? strtoll(at + 1, &end, 10) : -1;
-        if (!at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end || end == at + 1) {
+        if (errno || !at || at == a->swap_to[i] || at - a->swap_to[i] > 63 || step < 0 || !end || *end ||
+            end == at + 1) {
             print_line(stderr, "cvrun: error: --swap-to %s: write BACKEND@STEP, such as cuda@1000", a->swap_to[i]);
             return EXIT_USAGE;
         }
@@ -103,6 +106,11 @@ static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_
     return CVR_OK;
 }
 
+static void add_remedy(const char *folder, cvr_error *err) {
+    const size_t n = strlen(err->message);
+    (void)snprintf(err->message + n, sizeof err->message - n, "; go on with: cvrun train --resume %s", folder);
+}
+
 int32_t train_in(cvr_session *s, train_place *p, cvr_error *err) {
     listeners l = {0};
     int lock = -1;
@@ -120,6 +128,7 @@ int32_t train_in(cvr_session *s, train_place *p, cvr_error *err) {
     status = cvr_train(s, &o, &p->result, err);
     /* Steps before a loss that is not finite may tell why. */
     if (status != CVR_OK && status != CVR_ERR_NUMERIC && !p->resumes) run_folder_discard(p->folder);
+    if (status == CVR_ERR_DEVICE && run_folder_can_go_on(p->folder)) add_remedy(p->folder, err);
     if (status == CVR_OK) print_result(&p->result, p->folder);
 out:
     if (lock >= 0) close(lock);
