@@ -60,7 +60,7 @@ typedef struct net_program {
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t scalars[10]; /* of net_scalars; -1: not there */
+    int32_t scalars[11]; /* of net_scalars; -1: not there */
     int32_t thaw_updates[MOST_PHASES];
     int32_t total; /* the sum of all losses, likewise */
     program_output *results;
