@@ -130,10 +130,12 @@ static int32_t look_at(probing *p, const cvr_batch *b, cvr_error *err) {
     return CVR_OK;
 }
 
-static void calibration_options(const cvr_session *s, cvr_batches_options *o) {
+void session_calibration(const cvr_session *s, cvr_batches_options *o) {
+    const bool prunes = s->purpose & CVR_FOR_PRUNING;
+    const int64_t batch = prunes ? s->set.prune->batch : s->set.quant->batch;
     data_batch_options(&s->data, &s->set, s->plugins, CVR_SPLIT_TRAIN, o);
-    o->limit = s->set.quant->pictures;
-    o->batch = s->set.quant->batch < o->limit ? s->set.quant->batch : o->limit;
+    o->limit = prunes ? s->set.prune->pictures : s->set.quant->pictures;
+    o->batch = batch < o->limit ? batch : o->limit;
 }
 
 static int32_t look_at_all(probing *p, cvr_error *err) {
@@ -141,7 +143,7 @@ static int32_t look_at_all(probing *p, cvr_error *err) {
     cvr_batches *batches;
     cvr_batch b;
     int32_t status;
-    calibration_options(p->k->s, &o);
+    session_calibration(p->k->s, &o);
     CVR_TRY(data_suggest_skip(&p->k->s->set, cvr_batches_create(&batches, &o, err), err));
     CVR_TRY_OUT(cvr_batches_begin(batches, 0, 0, err));
     for (uint64_t i = 0; !p->probe->batches || i < p->probe->batches; i++) {
@@ -189,7 +191,7 @@ static int32_t measure_network(cvr_session *s, double *value, cvr_error *err) {
 static int32_t measure_rewritten(compressing *k, double *value, cvr_error *err) {
     run_network *net = &k->s->net;
     network_forget_programs(net);
-    net->rewriting = (network_rewriting){.compressor = k->s->set.method, .plan = k->plan};
+    net->rewriting = (network_rewriting){.compressor = k->s->set.quant_method, .plan = k->plan};
     int32_t status = session_plan_evaluation(k->s, err);
     if (status == CVR_OK) status = write_tensors(k, err);
     if (status == CVR_OK) status = measure_network(k->s, value, err);
@@ -216,7 +218,7 @@ static int32_t write_files(compressing *k, cvr_error *err) {
     int32_t status;
     CVR_TRY_OUT(weights && plan ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
     network_forget_programs(net);
-    net->rewriting = (network_rewriting){.compressor = k->s->set.method, .plan = k->plan, .alone = true};
+    net->rewriting = (network_rewriting){.compressor = k->s->set.quant_method, .plan = k->plan, .alone = true};
     CVR_TRY_OUT(session_plan_evaluation(k->s, err));
     CVR_TRY_OUT(write_tensors(k, err));
     CVR_TRY_OUT(cvr_session_save_weights(k->s, weights, err));
@@ -228,15 +230,19 @@ out:
 }
 
 int32_t session_check_method(const cvr_session *s, cvr_error *err) {
-    const char *name = s->set.quant->method;
+    const bool prunes = s->purpose & CVR_FOR_PRUNING;
+    const char *section = prunes ? "prune" : "quant", *name = prunes ? s->set.prune->method : s->set.quant->method;
+    const cvr_compressor_desc *method = prunes ? s->set.prune_method : s->set.quant_method;
     const void *desc;
-    if (!s->set.method) {
+    if (!method) {
         (void)cvr_plugins_find(s->plugins, CVR_KIND_COMPRESSOR, name, &desc, err);
-        return cvr_config_blame(s->set.config, "quant", "method", cvr_fail_as(err, CVR_ERR_USAGE), err);
+        return cvr_config_blame(s->set.config, section, "method", cvr_fail_as(err, CVR_ERR_USAGE), err);
     }
-    if (strcmp(s->set.method->section, "quant") == 0) return CVR_OK;
-    return cvr_config_blame(s->set.config, "quant", "method",
-                            cvr_fail(err, CVR_ERR_USAGE, "quant.method = %s: that does not quantise", name), err);
+    if (strcmp(method->section, section) == 0) return CVR_OK;
+    return cvr_config_blame(s->set.config, section, "method",
+                            cvr_fail(err, CVR_ERR_USAGE, "%s.method = %s: that does not %s", section, name,
+                                     prunes ? "prune" : "quantise"),
+                            err);
 }
 
 /* How many pictures there are, as far as quant.pictures goes. */
@@ -255,17 +261,17 @@ int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_
     k.api = (cvr_compression){.struct_size = sizeof k.api,
                               .ctx = &k,
                               .host = cvr_plugins_host(s->plugins),
-                              .attrs = s->set.method_attrs,
+                              .attrs = s->set.quant_attrs,
                               .probe = run_probe,
                               .tensor = take_tensor,
                               .plan = take_plan,
                               .measure = measure,
                               .note = take_note};
-    CVR_TRY_OUT(CVR_CALL(s->set.method, compress, NULL, err, &k.api));
-    if (!k.plan) CVR_TRY_OUT(cvr_call_blame(s->set.method, "compress", NULL, err, "gives no plan of what it has made"));
+    CVR_TRY_OUT(CVR_CALL(s->set.quant_method, compress, NULL, err, &k.api));
+    if (!k.plan) CVR_TRY_OUT(cvr_call_blame(s->set.quant_method, "compress", NULL, err, "gives no plan of what it has made"));
     CVR_TRY_OUT(write_files(&k, err));
     *result = (cvr_compress_result){.pictures = k.pictures, .of = k.of};
-    (void)snprintf(result->by, sizeof result->by, "%s", s->set.method->name);
+    (void)snprintf(result->by, sizeof result->by, "%s", s->set.quant_method->name);
 out:
     for (size_t i = 0; i < k.n; i++) {
         cvr_free(k.tensors[i].name);

@@ -108,12 +108,19 @@ typedef struct quant_settings {
     int64_t pictures, batch;
 } quant_settings;
 
+/* As prune_schema packs it; keys of the method join them. */
+typedef struct prune_settings {
+    const char *method;
+    int64_t pictures, batch, epochs, steps;
+    double lr_factor;
+} prune_settings;
+
 /* As compressed_schema packs it. */
 typedef struct compressed_settings {
     const char *by, *plan, *origin;
 } compressed_settings;
 
-extern const cvr_schema quant_schema, compressed_schema;
+extern const cvr_schema quant_schema, prune_schema, compressed_schema;
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
     val_schema, probe_schema, export_schema;
 
@@ -183,9 +190,10 @@ typedef struct settings {
     const cvr_exporter_desc *exporter; /* NULL: export.format is none, or is not here */
     const void *exporter_attrs;
     const quant_settings *quant;
+    const prune_settings *prune;
     const compressed_settings *compressed;
-    const cvr_compressor_desc *method; /* quant.method; NULL: it is not here */
-    const void *method_attrs;
+    const cvr_compressor_desc *quant_method, *prune_method; /* NULL: it is not here */
+    const void *quant_attrs, *prune_attrs;
     const cvr_task_desc *task;
     const void *task_attrs, *predict_attrs; /* of the task: keys of [train]; of [predict] */
     const cvr_want **wants;                 /* of the task, as far as this model reads them */

@@ -108,7 +108,11 @@ static int32_t write_l2_norm(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit2(o, "Div", o->inputs[0], bound, &out, err);
 }
 
-CVR_ONNX_TRAITS(norm_batch_inference_traits, write_batch_norm, cvr_traits_mixed)
-CVR_ONNX_TRAITS(norm_layer_traits, write_layer_norm, cvr_traits_mixed_recompute)
-CVR_ONNX_TRAITS(norm_group_traits, write_group_norm, cvr_traits_mixed)
-CVR_ONNX_TRAITS(norm_l2_traits, write_l2_norm, cvr_onnx_alone)
+CVR_AXES_AND(norm_batch_inference_more, norm_batch_axes, cvr_traits_mixed)
+CVR_ONNX_TRAITS(norm_batch_inference_traits, write_batch_norm, norm_batch_inference_more)
+CVR_AXES_AND(norm_layer_more, norm_layer_axes, cvr_traits_mixed_recompute)
+CVR_ONNX_TRAITS(norm_layer_traits, write_layer_norm, norm_layer_more)
+CVR_AXES_AND(norm_group_more, norm_group_axes, cvr_traits_mixed)
+CVR_ONNX_TRAITS(norm_group_traits, write_group_norm, norm_group_more)
+CVR_AXES_AND(norm_l2_more, norm_l2_axes, cvr_onnx_alone)
+CVR_ONNX_TRAITS(norm_l2_traits, write_l2_norm, norm_l2_more)

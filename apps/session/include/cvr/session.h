@@ -21,6 +21,8 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_DATA 16u      /* the data that training needs, and no network: for looking at every sample */
 /* As CVR_FOR_EVALUATION; and training data, made as validation makes its own, for cvr_session_compress. */
 #define CVR_FOR_COMPRESSION 64u
+/* With CVR_FOR_COMPRESSION: for cvr_session_prune. */
+#define CVR_FOR_PRUNING 128u
 /* With CVR_FOR_TRAINING: where nobody says which data, no error, but CVR_FOR_PREDICTION, planned for one picture. */
 #define CVR_DATA_IF_GIVEN 32u
 #define CVR_FOR_SETTINGS 8u /* only settings: nothing but plugins is opened */
@@ -205,6 +207,12 @@ typedef struct cvr_compress_result {
 /* By quant.method, for a session that was opened for compression, which is of no other use afterwards. */
 int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result,
                              cvr_error *err);
+
+/*
+ * By prune.method, for a session that was opened for compression and pruning. The session is then that of the pruned
+ * network: its config has the widths, and its weights are in the folder, as weights/best.safetensors.
+ */
+int32_t cvr_session_prune(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result, cvr_error *err);
 
 /* What the network costs for so many pictures at a time. */
 typedef struct cvr_session_cost {
