@@ -62,6 +62,10 @@ int32_t session_open_compressed(cvr_session *s, cvr_error *err) {
             err);
     CVR_TRY(cvr_config_blame(s->set.config, "compressed", "by",
                              cvr_plugins_find(s->plugins, CVR_KIND_COMPRESSOR, c->by, &desc, err), err));
+    if (!((const cvr_compressor_desc *)desc)->rewrite)
+        return cvr_config_blame(
+            s->set.config, "compressed", "by",
+            cvr_fail(err, CVR_ERR_USAGE, "compressed.by = %s: that prunes, and needs no [compressed]", c->by), err);
     if (!*c->plan)
         return cvr_config_blame(s->set.config, "compressed", "by",
                                 cvr_fail(err, CVR_ERR_USAGE, "compressed.by without compressed.plan"), err);

@@ -100,6 +100,7 @@ typedef struct run_network {
     bool probes;  /* programs that train and validate read features in place of pictures */
     bool trains;  /* its programs are for training, and for validation on the way */
     const char *widths; /* a line a group (cvr_channels_read): those of a pruning that is under way; NULL: [widths] */
+    const char *held;   /* names of masked weights, likewise; NULL: prune.held */
     bool told;    /* what the device leaves to the host was told: other programs have the same nodes */
 } run_network;
 
@@ -157,6 +158,9 @@ typedef struct traced_network {
 } traced_network;
 int32_t network_trace(const run_network *n, const cvr_graph *g, traced_network *out, cvr_error *err);
 void network_trace_free(traced_network *t);
+
+/* masks.c: the masks of weights that are held at zero, and for training their use. */
+int32_t network_mask(const run_network *n, cvr_graph *g, bool trains, cvr_error *err);
 
 /* compressed.c: the network of a run that a compressor made, or under a probe. After the losses, before other passes.
  */

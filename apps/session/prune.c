@@ -80,35 +80,81 @@ static int32_t trace(pruning *p, cvr_error *err) {
     return status;
 }
 
-/* ---- the network as it becomes ---- */
-
-/* What is left of a parameter. */
-static int32_t narrow_param(const pruning *p, const pruned_param *from, void **out, cvr_error *err) {
-    cvr_type whole = from->type, left;
-    const uint64_t size = cvr_dtype_size(whole.dtype);
-    float *values = from->values;
-    *out = cvr_alloc_aligned((uint64_t)cvr_numel(whole.rank, whole.shape) * size + 8, 64);
-    if (!*out) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    for (int64_t i = 0; from->mask && i < cvr_numel(whole.rank, whole.shape); i++)
-        if (!from->mask[i]) values[i] = 0;
-    if (!cvr_channels_type(p->traced.channels, from->name, &left))
-        memcpy(*out, values, (uint64_t)cvr_numel(whole.rank, whole.shape) * size);
-    else
-        cvr_channels_cut_again(p->traced.channels, from->name, values, *out);
+/* Layers that keep their width since an op says nothing. */
+static int32_t note_silent(const pruning *p, cvr_error *err) {
+    const cvr_store *store = p->s->net.store;
+    char why[400], text[600];
+    bool silent;
+    for (size_t i = 0; i < cvr_store_count(store); i++) {
+        const cvr_store_entry *e = cvr_store_get(store, i);
+        if (e->role != CVR_STORE_TRAINED || e->type.rank < 2) continue;
+        if (!cvr_channels_why(p->traced.channels, e->name, 0, &silent, why, sizeof why) || !silent) continue;
+        (void)snprintf(text, sizeof text, "%.180s: %.390s", e->name, why);
+        CVR_TRY(take_note(&p->api, "stays whole", text, err));
+    }
     return CVR_OK;
 }
 
-static int32_t write_params(const pruning *p, cvr_error *err) {
+/* ---- the network as it becomes ---- */
+
+/* What is left of values that have the shape of a parameter. */
+static int32_t write_left(const pruning *p, const pruned_param *like, const char *name, const void *values,
+                          cvr_error *err) {
     cvr_store *store = p->s->net.store;
+    const int64_t at = cvr_store_find(store, name);
+    const uint64_t bytes = (uint64_t)cvr_numel(like->type.rank, like->type.shape) * cvr_dtype_size(like->type.dtype);
+    if (at < 0) return CVR_OK;
+    void *left = cvr_alloc_aligned(bytes + 8, 64);
+    if (!left) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (!cvr_channels_cut_again(p->traced.channels, like->name, values, left)) memcpy(left, values, bytes);
+    const int32_t status = cvr_store_write(store, (size_t)at, left, err);
+    cvr_free(left);
+    return status;
+}
+
+/* A parameter, of which what is masked is zero, and then its mask. */
+static int32_t write_masked(const pruning *p, const pruned_param *from, cvr_error *err) {
+    const int64_t n = cvr_numel(from->type.rank, from->type.shape);
+    float *values = from->values;
+    char mask[256];
+    for (int64_t i = 0; i < n; i++)
+        if (!from->mask[i]) values[i] = 0;
+    CVR_TRY(write_left(p, from, from->name, values, err));
+    for (int64_t i = 0; i < n; i++) values[i] = from->mask[i] ? 1 : 0;
+    (void)snprintf(mask, sizeof mask, "%.190s_mask", from->name);
+    return write_left(p, from, mask, values, err);
+}
+
+/* The parameter that this is the mask of; NULL: it is none. */
+static const pruned_param *masked_by(const pruning *p, const char *name) {
+    char of[256];
+    const size_t n = strlen(name), tail = sizeof "_mask" - 1;
+    if (n <= tail || n >= sizeof of || strcmp(name + n - tail, "_mask") != 0) return NULL;
+    (void)snprintf(of, sizeof of, "%.*s", (int)(n - tail), name);
+    return pruning_find(p, of);
+}
+
+static int32_t write_params(const pruning *p, cvr_error *err) {
     for (size_t i = 0; i < p->n_params; i++) {
-        const int64_t at = cvr_store_find(store, p->params[i].name);
-        void *left = NULL;
-        if (at < 0) continue;
-        int32_t status = narrow_param(p, &p->params[i], &left, err);
-        if (status == CVR_OK) status = cvr_store_write(store, (size_t)at, left, err);
-        cvr_free(left);
-        CVR_TRY(status);
+        const pruned_param *from = &p->params[i], *of = masked_by(p, from->name);
+        if (of && of->mask) continue;
+        CVR_TRY(from->mask ? write_masked(p, from, err) : write_left(p, of ? of : from, from->name, from->values, err));
     }
+    return CVR_OK;
+}
+
+/* Those that had masks, and those that have them now; with prune.remove, none. */
+static int32_t list_held(const pruning *p, cvr_error *err) {
+    cvr_session *s = p->s;
+    cvr_text t = {0};
+    cvr_text_add(&t, "%s", "");
+    for (size_t i = 0; i < p->n_params; i++) {
+        const pruned_param *of = masked_by(p, p->params[i].name), *own = &p->params[i];
+        const pruned_param *held = own->mask ? own : of && !of->mask ? of : NULL;
+        if (held && !s->set.prune->remove) cvr_text_add(&t, "%s%s", t.n ? "," : "", held->name);
+    }
+    if (t.failed) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    s->held = t.s;
     return CVR_OK;
 }
 
@@ -122,11 +168,15 @@ static int32_t open_narrow(const pruning *p, cvr_error *err) {
 }
 
 static int32_t save(const pruning *p, cvr_error *err) {
-    char *weights = cvr_fs_join(p->o->folder, "weights/best.safetensors");
-    const int32_t status =
-        weights ? cvr_session_save_weights(p->s, weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    cvr_free(weights);
-    return status;
+    static const char *const names[] = {CVR_PRUNED_WEIGHTS, "weights/best.safetensors"};
+    for (size_t i = 0; i < 2; i++) {
+        char *weights = cvr_fs_join(p->o->folder, names[i]);
+        const int32_t status =
+            weights ? cvr_session_save_weights(p->s, weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+        cvr_free(weights);
+        CVR_TRY(status);
+    }
+    return CVR_OK;
 }
 
 /* The lines go into the config last: those of [net] that the session has would move. */
@@ -153,7 +203,9 @@ static int32_t make_pruned(pruning *p, cvr_compress_result *result, cvr_error *e
     cvr_text_add(&widths, "%s", "");
     cvr_channels_write(p->traced.channels, &widths);
     CVR_TRY_OUT(widths.failed ? cvr_fail(err, CVR_ERR_NOMEM, "out of memory") : CVR_OK);
+    CVR_TRY_OUT(list_held(p, err));
     s->net.widths = widths.s;
+    s->net.held = result->held = s->held;
     CVR_TRY_OUT(open_narrow(p, err));
     CVR_TRY_OUT(pruning_run(s, 0, &result->pictures, err));
     CVR_TRY_OUT(save(p, err));
@@ -186,6 +238,7 @@ int32_t cvr_session_prune(cvr_session *s, const cvr_compress_options *o, cvr_com
                               .remove = take_removal,
                               .mask = take_mask};
     CVR_TRY_OUT(trace(&p, err));
+    CVR_TRY_OUT(note_silent(&p, err));
     CVR_TRY_OUT(pruning_take_params(&p, err));
     CVR_TRY_OUT(CVR_CALL(method, compress, NULL, err, &p.api));
     status = make_pruned(&p, result, err);

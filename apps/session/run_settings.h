@@ -113,6 +113,8 @@ typedef struct prune_settings {
     const char *method;
     int64_t pictures, batch, epochs, steps;
     double lr_factor;
+    int64_t remove;
+    const char *held;
 } prune_settings;
 
 /* As compressed_schema packs it. */

@@ -260,6 +260,7 @@ void cvr_session_close(cvr_session **session) {
     plugin_state_clear(&s->plugin_state);
     cvr_free(s->plugins_used);
     cvr_free(s->plan);
+    cvr_free(s->held);
     cvr_pool_destroy(&s->pool);
     settings_close(&s->set);
     cvr_free(s);

@@ -43,6 +43,7 @@ struct cvr_session {
     run_data data;
     run_network net;
     char *plan;             /* of a compressed network; NULL */
+    char *held;             /* what cvr_session_prune says of masks; NULL */
     bool has_weights;       /* the network that is opened next gets its weights from who opens it */
     views views;            /* of the picture that was looked at last */
     tiles tiles;            /* likewise */

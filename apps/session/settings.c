@@ -280,6 +280,9 @@ static const cvr_attr_desc *const prune_keys[] = {
     CVR_ATTR(INT, "steps", "1", "so many times a part of it goes, with an equal share of the epochs after each",
              CVR_ATTR_BETWEEN(1, 1000)),
     CVR_ATTR(FLOAT, "lr_factor", "0.1", "optim.lr of that training, times what the run had", CVR_ATTR_BETWEEN(0, 1000)),
+    CVR_ATTR(BOOL, "remove", "no",
+             "of methods that set weights to zero: without masks, so that training changes these weights again"),
+    CVR_ATTR(STRING, "held", "", "weights that have masks; written by `cvrun prune`"),
 };
 SCHEMA(prune);
 

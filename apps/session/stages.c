@@ -143,6 +143,7 @@ static int32_t stage_total(building *w, cvr_error *err) {
 }
 
 static int32_t stage_rewrite(building *w, cvr_error *err) {
+    CVR_TRY(network_mask(w->net, w->graph, w->trains, err));
     return w->trains ? CVR_OK : network_rewrite(w->net, w->graph, err);
 }
 

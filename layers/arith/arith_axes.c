@@ -41,7 +41,7 @@ static void tie_reduce(const cvr_axes *a) {
     for (int64_t i = 0; i < attrs->n_dim; i++) reduced |= 1u << attrs->dim[i];
     if (attrs->n_dim == 0) reduced = ~0u;
     for (uint32_t i = 0; i < a->inputs[0]->rank; i++) {
-        const bool gone = reduced >> i & 1;
+        const int gone = reduced >> i & 1;
         if (!gone) cvr_axes_tie(a, 0, i, OUT, to);
         to += !gone || attrs->keepdim;
     }

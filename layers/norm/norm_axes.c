@@ -15,7 +15,7 @@ static void tie_batch_norm(const cvr_axes *a) {
 static void tie_layer_norm(const cvr_axes *a) {
     const cvr_layer_norm_attrs *attrs = a->attrs;
     for (uint32_t i = 0; i < a->inputs[0]->rank; i++) {
-        const bool normed = (int64_t)i >= attrs->begin && (int64_t)i < attrs->end;
+        const int normed = (int64_t)i >= attrs->begin && (int64_t)i < attrs->end;
         if (normed) cvr_axes_tie(a, 0, i, 1, i - (uint32_t)attrs->begin);
         if (normed) cvr_axes_tie(a, 0, i, 2, i - (uint32_t)attrs->begin);
         if (normed) cvr_axes_tie(a, 0, i, OUT, i);

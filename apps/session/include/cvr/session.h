@@ -202,15 +202,18 @@ typedef struct cvr_compress_options {
 typedef struct cvr_compress_result {
     int64_t pictures, of; /* that it looked at; that the data has */
     char by[64];          /* the compressor's name */
+    const char *held;     /* by cvr_session_prune: prune.held of the new run; lives as long as the session */
 } cvr_compress_result;
 #define CVR_PLAN_FILE "plan.txt"
 /* By quant.method, for a session that was opened for compression, which is of no other use afterwards. */
 int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result,
                              cvr_error *err);
 
+#define CVR_PRUNED_WEIGHTS "weights/pruned.safetensors"
 /*
  * By prune.method, for a session that was opened for compression and pruning. The session is then that of the pruned
- * network: its config has the widths, and its weights are in the folder, as weights/best.safetensors.
+ * network: its config has the widths, and its weights are in the folder, as CVR_PRUNED_WEIGHTS and as
+ * weights/best.safetensors. Of no other use afterwards.
  */
 int32_t cvr_session_prune(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result, cvr_error *err);
 
