@@ -2,7 +2,6 @@
 #include "cvrun.h"
 #include "measured_side.h"
 #include "run_folder.h"
-#include "train.h"
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -182,11 +181,12 @@ static int32_t measure_folder(const pruning_run *p, measured_side *to, cvr_error
 }
 
 static int32_t train_on(const pruning_run *p, cvr_error *err) {
-    const arguments there = {.path = p->folder, .resume = p->folder};
-    train_place place = {.folder = p->folder, .resumes = true};
+    const arguments there = {.path = p->folder};
+    const cvr_train_options o = {.folder = p->folder, .resume = true};
+    cvr_train_result result;
     cvr_session *s = NULL;
     int32_t status = try_session(&there, CVR_FOR_TRAINING, &s, err);
-    if (status == CVR_OK) status = train_in(s, &place, err);
+    if (status == CVR_OK) status = train_in_folder(s, &o, &result, err);
     cvr_session_close(&s);
     return status;
 }
@@ -218,7 +218,6 @@ static int run_prune(const arguments *given) {
     if (status == CVR_OK && (!a.path || !cvr_fs_is_folder(a.path)))
         status =
             cvr_fail(&err, CVR_ERR_USAGE, "%s is not a run folder; train first: cvrun train", a.path ? a.path : "that");
-    train_catch_signals();
     if (status == CVR_OK) status = prune(&a, &p, &err);
     if (status == CVR_OK) status = write_json(&p, a.json, &err);
     if (status == CVR_OK && !a.json) print_table(&p);

@@ -274,7 +274,7 @@ static int32_t bind_method_if_here(settings *s, cvr_plugins *p, const named_plug
 static int32_t bind_methods(settings *s, cvr_plugins *p, cvr_error *err) {
     const named_plugin quant = {CVR_KIND_COMPRESSOR, s->quant->method, "quant", "method"},
                        prune = {CVR_KIND_COMPRESSOR, s->prune->method, "prune", "method"};
-    CVR_TRY(bind_method_if_here(s, p, &quant, &s->quant_method, &s->quant_attrs, err));
+    CVR_TRY(bind_method_if_here(s, p, &quant, &s->method, &s->method_attrs, err));
     return bind_method_if_here(s, p, &prune, &s->prune_method, &s->prune_attrs, err);
 }
 

@@ -60,7 +60,9 @@ int32_t pruning_run(cvr_session *s, uint64_t batches, int64_t *ran, cvr_error *e
     cvr_batch b;
     int32_t status;
     session_calibration(s, &o);
-    const int64_t all = (o.limit + o.batch - 1) / o.batch, n = batches && (int64_t)batches < all ? (int64_t)batches : all;
+    const int64_t there = split_samples(&s->data.splits[CVR_SPLIT_TRAIN]), pictures = o.limit < there ? o.limit : there,
+                  all = (pictures + o.batch - 1) / o.batch,
+                  n = batches && (int64_t)batches < all ? (int64_t)batches : all;
     *ran = 0;
     CVR_TRY(data_suggest_skip(&s->set, cvr_batches_create(&from, &o, err), err));
     CVR_TRY_OUT(cvr_batches_begin(from, 0, 0, err));
