@@ -145,8 +145,8 @@ const help_kind help_kinds[] = {
     {"weights", "file of weights", " checkpoints ", CVR_KIND_WEIGHTS, "", "Formats of model.weights.", read_weights},
     {"exporters", "exporter", " export formats ", CVR_KIND_EXPORTER, "export",
      "Chosen by export.format; its settings are keys of [export].", read_exporter},
-    {"compressors", "compressor", " compression quantisation ", CVR_KIND_COMPRESSOR, "quant",
-     "Chosen by quant.method; its settings are keys of [quant].", read_compressor},
+    {"compressors", "compressor", " compression quantisation pruning ", CVR_KIND_COMPRESSOR, "quant",
+     "Chosen by quant.method and prune.method; their settings are keys of [quant] and [prune].", read_compressor},
     {"reports", "report", " reporters reporter ", CVR_KIND_REPORTER, "", "Written into the run folder. All run.",
      read_reporter},
 };

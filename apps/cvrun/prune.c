@@ -91,10 +91,8 @@ static void print_table(const pruning_run *p) {
 
 /* What training in it needs: the weights to start from, and with epochs, how long and how fast. */
 static int32_t write_config(cvr_session *s, const pruning_run *p, bool first, cvr_error *err) {
-    cvr_config *c = cvr_session_config(s);
     const char *slash = strrchr(p->folder, '/');
     char network[64], epochs[32], lr[32];
-    const double was = strtod(cvr_config_get(c, "optim", "lr", NULL), NULL);
     cvr_setting instead[MOST_INSTEAD] = {
         {.section = "run", .key = "name", .value = slash ? slash + 1 : p->folder},
         {.section = "model", .key = "weights", .value = CVR_PRUNED_WEIGHTS},
@@ -105,9 +103,9 @@ static int32_t write_config(cvr_session *s, const pruning_run *p, bool first, cv
     };
     size_t n = 6;
     (void)snprintf(epochs, sizeof epochs, "%lld", (long long)(p->epochs / p->steps));
-    (void)snprintf(lr, sizeof lr, "%.9g", was * p->lr_factor);
+    (void)snprintf(lr, sizeof lr, "%.9g", p->result.lr * p->lr_factor);
     if (p->epochs) instead[n++] = (cvr_setting){.section = "train", .key = "epochs", .value = epochs};
-    if (p->epochs && first && was > 0) instead[n++] = (cvr_setting){.section = "optim", .key = "lr", .value = lr};
+    if (p->epochs && first && p->result.lr > 0) instead[n++] = (cvr_setting){.section = "optim", .key = "lr", .value = lr};
     return run_folder_begin(s, p->folder, instead, n, network, err);
 }
 
@@ -126,12 +124,13 @@ static void remove_checkpoints(const pruning_run *p) {
 /* Of several steps each leaves the same share of what it finds. */
 static void share_of_step(pruning_run *p, cvr_session *s) {
     cvr_config *c = cvr_session_config(s);
-    const char *target = cvr_config_get(c, "prune", "target", NULL), *colon = strchr(target, ':');
+    const char *target = cvr_config_get(c, "prune", "target", NULL),
+               *colon = target ? strchr(target, ':') : NULL;
     const double amount = strtod(cvr_config_get(c, "prune", "amount", NULL), NULL);
     const double share = colon ? strtod(colon + 1, NULL) : 0.5, each = 1 / (double)p->steps;
-    if (amount > 0 && amount < 1)
+    if (!colon && amount > 0 && amount < 1)
         (void)snprintf(p->amount, sizeof p->amount, "prune.amount=%.9g", 1 - pow(1 - amount, each));
-    else
+    else if (target) /* methods without one take a share of what is left as it is */
         (void)snprintf(p->target, sizeof p->target, "prune.target=%.*s:%.9g", colon ? (int)(colon - target) : 4,
                        colon ? target : "macs", pow(share, each));
 }
@@ -155,7 +154,7 @@ static int32_t prune_step(const arguments *a, pruning_run *p, bool first, cvr_er
         arguments each = *a;
         if (each.n_settings == sizeof each.settings / sizeof *each.settings)
             return cvr_fail(err, CVR_ERR_USAGE, "too many settings");
-        each.settings[each.n_settings++] = *p->amount ? p->amount : p->target;
+        if (*p->amount || *p->target) each.settings[each.n_settings++] = *p->amount ? p->amount : p->target;
         CVR_TRY_OUT(try_session(&each, CVR_FOR_COMPRESSION | CVR_FOR_PRUNING, &s, err));
     }
     if (first) CVR_TRY_OUT(measure_side(s, a->path, &p->before, err));
@@ -196,7 +195,7 @@ static int32_t train_on(const pruning_run *p, cvr_error *err) {
 static int32_t prune(const arguments *a, pruning_run *p, cvr_error *err) {
     arguments again = {.path = p->folder};
     CVR_TRY(prune_step(a, p, true, err));
-    again.settings[again.n_settings++] = *p->amount ? p->amount : p->target;
+    if (*p->amount || *p->target) again.settings[again.n_settings++] = *p->amount ? p->amount : p->target;
     for (int64_t step = 0; step < p->steps; step++) {
         if (step) CVR_TRY(prune_step(&again, p, false, err));
         if (step + 1 == p->steps && p->epochs) CVR_TRY(measure_folder(p, &p->untrained, err));

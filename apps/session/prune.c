@@ -222,6 +222,7 @@ int32_t cvr_session_prune(cvr_session *s, const cvr_compress_options *o, cvr_com
     int32_t status;
     *result = (cvr_compress_result){.of = split_samples(&s->data.splits[CVR_SPLIT_TRAIN])};
     (void)snprintf(result->by, sizeof result->by, "%s", method->name);
+    result->lr = s->set.lr;
     p.api = (cvr_compression){.struct_size = sizeof p.api,
                               .ctx = &p,
                               .host = cvr_plugins_host(s->plugins),

@@ -5,7 +5,7 @@ static const cvr_attr_desc *const channel_attrs[] = {
     CVR_ATTR(STRING, "target", "",
              "what is to be left, of what one picture costs: macs:0.5 (the default), params:0.5, or time:0.5, measured"),
     CVR_ATTR(FLOAT, "amount", "0",
-             "in place of a target, the share of each group's channels that goes; products and weights fall to about "
+             "without a target, the share of each group's channels that goes; products and weights fall to about "
              "the square of what is left",
              CVR_ATTR_BETWEEN(0, 1)),
     CVR_ATTR(CHOICE, "scope", "bottleneck",

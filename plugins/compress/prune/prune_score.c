@@ -67,12 +67,14 @@ static void divide_by_mean(double *scores, uint64_t n) {
     divide(scores, n, sum / (double)n);
 }
 
+/* Of a norm's two parameters the scale is called `weight`, as PyTorch has it. */
 static int is_scale(const cvr_channel_member *m) {
-    return (m->flags & CVR_PARAM_NORM) && !(m->flags & CVR_PARAM_BIAS);
+    const char *dot = strrchr(m->param, '.');
+    return (m->flags & CVR_PARAM_NORM) && strcmp(dot ? dot + 1 : m->param, "weight") == 0;
 }
 
 static int is_weight(const cvr_channel_member *m) {
-    return (m->flags & CVR_PARAM_TRAINABLE) && m->type->rank > 1;
+    return (m->flags & CVR_PARAM_TRAINABLE) && !(m->flags & CVR_PARAM_NORM) && m->type->rank > 1;
 }
 
 /* Of the members that count; the number of them. */

@@ -205,6 +205,7 @@ typedef struct cvr_compress_result {
     int64_t pictures, of; /* that it looked at; that the data has */
     char by[64];          /* the compressor's name */
     const char *held;     /* by cvr_session_prune: prune.held of the new run; lives as long as the session */
+    double lr;            /* likewise: the learning rate that the run had */
     /* Whether training is to follow: in the folder, with CVR_FOR_TRAINING | CVR_TO_FINETUNE, and with these settings in
      * the place of the run's, lines `section.key = value`. */
     bool trains;
