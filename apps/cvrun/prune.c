@@ -96,16 +96,16 @@ static int32_t write_config(cvr_session *s, const pruning_run *p, bool first, cv
     cvr_setting instead[MOST_INSTEAD] = {
         {.section = "run", .key = "name", .value = slash ? slash + 1 : p->folder},
         {.section = "model", .key = "weights", .value = CVR_PRUNED_WEIGHTS},
-        {.section = "model", .key = "head", .value = "keep"},
         {.section = "prune", .key = "held", .value = p->result.held},
         {.section = "prune", .key = "epochs", .value = "0"}, /* who prunes it again says anew */
         {.section = "prune", .key = "steps", .value = "1"},
     };
-    size_t n = 6;
+    size_t n = 5;
     (void)snprintf(epochs, sizeof epochs, "%lld", (long long)(p->epochs / p->steps));
     (void)snprintf(lr, sizeof lr, "%.9g", p->result.lr * p->lr_factor);
     if (p->epochs) instead[n++] = (cvr_setting){.section = "train", .key = "epochs", .value = epochs};
-    if (p->epochs && first && p->result.lr > 0) instead[n++] = (cvr_setting){.section = "optim", .key = "lr", .value = lr};
+    if (p->epochs && first && p->result.lr > 0)
+        instead[n++] = (cvr_setting){.section = "optim", .key = "lr", .value = lr};
     return run_folder_begin(s, p->folder, instead, n, network, err);
 }
 
@@ -121,33 +121,34 @@ static void remove_checkpoints(const pruning_run *p) {
 
 /* ---- one step ---- */
 
-/* Of several steps each leaves the same share of what it finds. */
+/* Of several steps each leaves the same share of what it finds. Methods without a target take a share of what is left
+ * as it is. */
 static void share_of_step(pruning_run *p, cvr_session *s) {
     cvr_config *c = cvr_session_config(s);
-    const char *target = cvr_config_get(c, "prune", "target", NULL),
-               *colon = target ? strchr(target, ':') : NULL;
-    const double amount = strtod(cvr_config_get(c, "prune", "amount", NULL), NULL);
-    const double share = colon ? strtod(colon + 1, NULL) : 0.5, each = 1 / (double)p->steps;
-    if (!colon && amount > 0 && amount < 1)
+    char word[16] = "macs";
+    double share = 0.5;
+    const double amount = strtod(cvr_config_get(c, "prune", "amount", NULL), NULL), each = 1 / (double)p->steps;
+    const char *target = cvr_config_get(c, "prune", "target", NULL); /* until the next question */
+    if (!target) return;
+    const bool given = sscanf(target, "%15[a-z]:%lf", word, &share) == 2;
+    if (!given && amount > 0 && amount < 1)
         (void)snprintf(p->amount, sizeof p->amount, "prune.amount=%.9g", 1 - pow(1 - amount, each));
-    else if (target) /* methods without one take a share of what is left as it is */
-        (void)snprintf(p->target, sizeof p->target, "prune.target=%.*s:%.9g", colon ? (int)(colon - target) : 4,
-                       colon ? target : "macs", pow(share, each));
+    else
+        (void)snprintf(p->target, sizeof p->target, "prune.target=%s:%.9g", word, pow(share, each));
 }
 
-static int32_t read_plan(pruning_run *p, cvr_session *s) {
+static void read_settings(pruning_run *p, cvr_session *s) {
     cvr_config *c = cvr_session_config(s);
     p->epochs = strtoll(cvr_config_get(c, "prune", "epochs", NULL), NULL, 10);
     p->steps = strtoll(cvr_config_get(c, "prune", "steps", NULL), NULL, 10);
     p->lr_factor = strtod(cvr_config_get(c, "prune", "lr_factor", NULL), NULL);
-    return CVR_OK;
 }
 
 static int32_t prune_step(const arguments *a, pruning_run *p, bool first, cvr_error *err) {
     cvr_session *s = NULL;
     int32_t status;
     CVR_TRY_OUT(try_session(a, CVR_FOR_COMPRESSION | CVR_FOR_PRUNING, &s, err));
-    if (first) CVR_TRY_OUT(read_plan(p, s));
+    if (first) read_settings(p, s);
     if (first && p->steps > 1) {
         share_of_step(p, s);
         cvr_session_close(&s);

@@ -36,8 +36,8 @@ int32_t settings_unread(const settings *s, const char *section, const char *key,
 }
 
 void settings_leave_replaced(settings *s) {
-    static const char *const named[][2] = {
-        {"data", "format"}, {"optim", "name"}, {"sched", "name"}, {"export", "format"}, {"quant", "method"}, {"prune", "method"}};
+    static const char *const named[][2] = {{"data", "format"},   {"optim", "name"},   {"sched", "name"},
+                                           {"export", "format"}, {"quant", "method"}, {"prune", "method"}};
     for (size_t i = 0; s->run_folder && i < sizeof named / sizeof *named; i++) {
         const cvr_setting *given = cvr_config_given(s->config, named[i][0], named[i][1]);
         if (given && strcmp(given->file, s->recipe) != 0) cvr_config_leave(s->config, named[i][0], s->recipe);

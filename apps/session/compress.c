@@ -226,10 +226,10 @@ int32_t session_check_method(const cvr_session *s, cvr_error *err) {
         return cvr_config_blame(s->set.config, section, "method", cvr_fail_as(err, CVR_ERR_USAGE), err);
     }
     if (strcmp(method->section, section) == 0) return CVR_OK;
-    return cvr_config_blame(s->set.config, section, "method",
-                            cvr_fail(err, CVR_ERR_USAGE, "%s.method = %s: that does not %s", section, name,
-                                     prunes ? "prune" : "quantise"),
-                            err);
+    return cvr_config_blame(
+        s->set.config, section, "method",
+        cvr_fail(err, CVR_ERR_USAGE, "%s.method = %s: that does not %s", section, name, prunes ? "prune" : "quantise"),
+        err);
 }
 
 /* How many pictures there are, as far as quant.pictures goes. */

@@ -1,7 +1,8 @@
 /*
  * Weights that are held at zero: prune.held names those that have a mask, NAME_mask, which is a buffer in the weights'
- * file and in checkpoints. A training step reads weight * mask, so that what the mask covers has no gradient: it is zero
- * and stays zero, whatever the optimizer, and so does its running mean. Elsewhere the weights are read as they are.
+ * file and in checkpoints. A training step reads weight * mask, so that what the mask covers has no gradient: it is
+ * zero and stays zero, whatever the optimizer, and so does its running mean. Elsewhere the weights are read as they
+ * are.
  */
 #include "network.h"
 #include <cvr/plugin/ops/arith.h>
@@ -20,12 +21,10 @@ static int32_t declare(cvr_graph *g, const char *name, held_weights *h, cvr_erro
     const cvr_value weight = cvr_graph_param(g, name);
     const cvr_init one = {sizeof one, CVR_INIT_CONSTANT, 0, 1, 1};
     char mask[256];
-    if (weight == CVR_NONE)
-        return cvr_fail(err, CVR_ERR_USAGE, "prune.held: this network has no parameter `%s`", name);
+    if (weight == CVR_NONE) return cvr_fail(err, CVR_ERR_USAGE, "prune.held: this network has no parameter `%s`", name);
     const cvr_type *t = b->type(b, weight);
     (void)snprintf(mask, sizeof mask, "%.190s_mask", name);
-    cvr_param_decl decl = {
-        .struct_size = sizeof decl, .name = mask, .dtype = CVR_F32, .rank = t->rank, .init = &one};
+    cvr_param_decl decl = {.struct_size = sizeof decl, .name = mask, .dtype = CVR_F32, .rank = t->rank, .init = &one};
     memcpy(decl.shape, t->shape, sizeof decl.shape);
     memcpy(decl.order, t->order, sizeof decl.order);
     h->weights[h->n] = weight;

@@ -1,6 +1,6 @@
 /*
- * A network that was pruned: its model builds it as ever, and then it is built without the channels that [widths] leaves
- * out. Every command builds its networks so, and knows nothing of it.
+ * A network that was pruned: its model builds it as ever, and then it is built without the channels that [widths]
+ * leaves out. Every command builds its networks so, and knows nothing of it.
  */
 #include "network.h"
 
@@ -14,8 +14,7 @@ static int32_t read_config(const run_network *n, cvr_channels *channels, cvr_err
     const size_t count = cvr_config_lines(n->settings->config, "widths", &lines);
     for (size_t i = 0; i < count; i++) {
         const int32_t status = cvr_channels_read(channels, lines[i]->value, err);
-        if (status != CVR_OK)
-            return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
+        if (status != CVR_OK) return lines[i]->file ? cvr_fail_at(err, lines[i]->file, lines[i]->line, status) : status;
     }
     return CVR_OK;
 }

@@ -97,12 +97,12 @@ typedef struct run_network {
     net_program **programs;
     size_t n, capacity;
     uint64_t uses;
-    size_t phase; /* that programs are looked up for */
-    bool probes;  /* programs that train and validate read features in place of pictures */
-    bool trains;  /* its programs are for training, and for validation on the way */
+    size_t phase;       /* that programs are looked up for */
+    bool probes;        /* programs that train and validate read features in place of pictures */
+    bool trains;        /* its programs are for training, and for validation on the way */
     const char *widths; /* a line a group (cvr_channels_read): those of a pruning that is under way; NULL: [widths] */
     const char *held;   /* names of masked weights, likewise; NULL: prune.held */
-    bool told;    /* what the device leaves to the host was told: other programs have the same nodes */
+    bool told;          /* what the device leaves to the host was told: other programs have the same nodes */
 } run_network;
 
 /* Opens the device, sets the recipe's rules about parameters, and settles precision. With optim.layer_decay the graph

@@ -85,7 +85,8 @@ int32_t pruning_gradients(const cvr_compression *c, uint64_t batches, cvr_error 
     CVR_TRY(pruning_run(p->s, batches, &ran, err));
     for (size_t i = 0; i < cvr_store_count(store); i++) {
         const cvr_store_entry *e = cvr_store_get(store, i);
-        pruned_param *of = e->role == CVR_STORE_GRADIENT ? pruning_find(p, cvr_store_get(store, (size_t)e->of)->name) : NULL;
+        pruned_param *of =
+            e->role == CVR_STORE_GRADIENT ? pruning_find(p, cvr_store_get(store, (size_t)e->of)->name) : NULL;
         if (!of) continue;
         if (!of->gradients) of->gradients = cvr_alloc_aligned(e->bytes + 8, 64);
         if (!of->gradients) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");

@@ -226,7 +226,7 @@ static int32_t begin(building *w, const run_network *n, net_program *p, cvr_erro
     const int64_t purpose = p->key.purpose;
     *w = (building){.net = n, .program = p, .trains = purpose <= PROGRAM_APPLY};
     w->learns = purpose == PROGRAM_TRAIN || purpose == PROGRAM_ACCUMULATE ||
-               (purpose == PROGRAM_EVAL && cvr_batches_have_targets(batches_of(w)));
+                (purpose == PROGRAM_EVAL && cvr_batches_have_targets(batches_of(w)));
     cvr_store_phase(n->store, p->key.phase);
     CVR_TRY(cvr_graph_create(&p->graph, n->plugins, n->store, w->trains, err));
     w->graph = p->graph;

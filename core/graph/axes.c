@@ -192,7 +192,8 @@ static int32_t number_elements(cvr_channels *a, cvr_error *err) {
     a->flags = cvr_calloc(n + 1, 1);
     a->gone = cvr_calloc(n + 1, 1);
     a->before = cvr_calloc(n + 1, 1);
-    if (!a->parent || !a->why || !a->flags || !a->gone || !a->before) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    if (!a->parent || !a->why || !a->flags || !a->gone || !a->before)
+        return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (uint32_t i = 0; i < n; i++) a->parent[i] = i;
     return CVR_OK;
 }

@@ -23,7 +23,7 @@ typedef struct channel_group {
 
 struct cvr_channels {
     const cvr_graph *g;
-    size_t *first;     /* by value: the number of its axis 0's element 0; n_values + 1 of them */
+    size_t *first;    /* by value: the number of its axis 0's element 0; n_values + 1 of them */
     uint32_t *parent; /* of elements */
     uint32_t *why;    /* of sets: what fixes it, node + 1, or FIXED_BY_*; 0: nothing does */
     uint8_t *flags;   /* of sets: CVR_AXES_* of what ties it */

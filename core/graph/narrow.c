@@ -1,7 +1,7 @@
 /*
  * A network with fewer channels than its model builds. The model builds on a graph of its own (a trace), which knows no
- * other widths than the model's; then what it built is built once more on the real graph, with parameters that lack what
- * is gone, and with attributes that follow. So no model, layer or command need know of it.
+ * other widths than the model's; then what it built is built once more on the real graph, with parameters that lack
+ * what is gone, and with attributes that follow. So no model, layer or command need know of it.
  */
 #include "axes.h"
 
@@ -107,8 +107,8 @@ static int32_t check_widths(const narrowing *n, const ir_node *node, const cvr_v
         char wanted[160], shape[160];
         print_shape(&expected, wanted, sizeof wanted);
         print_shape(is, shape, sizeof shape);
-        return cvr_call_blame(node->op, "trait", node->name, err,
-                              "makes %s, and by what it ties (%s) it would make %s", shape, CVR_TRAIT_AXES, wanted);
+        return cvr_call_blame(node->op, "trait", node->name, err, "makes %s, and by what it ties (%s) it would make %s",
+                              shape, CVR_TRAIT_AXES, wanted);
     }
     return CVR_OK;
 }

@@ -50,8 +50,8 @@ static int32_t parse_line(const char *text, width_line *w, cvr_error *err) {
     const size_t n = strlen(w->bits);
     if (strspn(w->bits, digits) != n || w->all < 2 || (unsigned long long)w->all > 4 * (unsigned long long)n ||
         n != ((size_t)w->all + 3) / 4)
-        return cvr_fail(err, CVR_ERR_USAGE, "the width of %.100s: %lld units need %lld digits of 0 to f", w->name, w->all,
-                        (w->all + 3) / 4);
+        return cvr_fail(err, CVR_ERR_USAGE, "the width of %.100s: %lld units need %lld digits of 0 to f", w->name,
+                        w->all, (w->all + 3) / 4);
     return CVR_OK;
 }
 

@@ -9,7 +9,8 @@
  * that nothing fixes so far, and of several the last. Element i of it is `inner` elements of the one axis, again and
  * again.
  */
-static void tie_block(const cvr_axes *a, uint32_t port, uint32_t axis, uint32_t n, uint32_t whole, uint32_t whole_axis) {
+static void tie_block(const cvr_axes *a, uint32_t port, uint32_t axis, uint32_t n, uint32_t whole,
+                      uint32_t whole_axis) {
     const int64_t *shape = cvr_axes_type(a, port)->shape;
     uint32_t chosen = axis + n;
     for (uint32_t i = axis + n; i-- > axis && chosen == axis + n;)
@@ -19,8 +20,7 @@ static void tie_block(const cvr_axes *a, uint32_t port, uint32_t axis, uint32_t 
     for (uint32_t i = axis; i < chosen; i++) outer *= shape[i];
     for (uint32_t i = chosen + 1; i < axis + n; i++) inner *= shape[i];
     for (int64_t o = 0; o < outer; o++) {
-        const cvr_axis_run x = {port, chosen, 0, 1, inner},
-                           y = {whole, whole_axis, o * shape[chosen] * inner, 1, 1};
+        const cvr_axis_run x = {port, chosen, 0, 1, inner}, y = {whole, whole_axis, o * shape[chosen] * inner, 1, 1};
         a->tie(a, &x, &y, shape[chosen] * inner);
     }
 }
@@ -132,7 +132,8 @@ const cvr_axes_trait shape_flatten_axes = {sizeof shape_flatten_axes, tie_view, 
 const cvr_axes_trait shape_unflatten_axes = {sizeof shape_unflatten_axes, tie_view, narrow_unflatten, 0};
 const cvr_axes_trait shape_view_axes = {sizeof shape_view_axes, tie_view, narrow_view, 0};
 const cvr_axes_trait shape_to_logical_axes = {sizeof shape_to_logical_axes, tie_to_logical, NULL, 0};
-const cvr_axes_trait shape_from_logical_axes = {sizeof shape_from_logical_axes, tie_from_logical, narrow_from_logical, 0};
+const cvr_axes_trait shape_from_logical_axes = {sizeof shape_from_logical_axes, tie_from_logical, narrow_from_logical,
+                                                0};
 const cvr_axes_trait shape_to_tokens_axes = {sizeof shape_to_tokens_axes, tie_to_tokens, NULL, 0};
 const cvr_axes_trait shape_from_tokens_axes = {sizeof shape_from_tokens_axes, tie_from_tokens, NULL, 0};
 const cvr_axes_trait shape_permute_axes = {sizeof shape_permute_axes, tie_permute, NULL, 0};

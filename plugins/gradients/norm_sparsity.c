@@ -21,8 +21,7 @@ static void write_program(double sparsity, cvr_elementwise_attrs *attrs) {
     memset(&s, 0, sizeof s);
     s.struct_size = sizeof s;
     const uint32_t grad = 0, scale = 1, zero = cvr_constant(&s, 0);
-    const uint32_t negative =
-        cvr_step4(&s, CVR_STEP_SELECT_GT, zero, scale, cvr_constant(&s, -(float)sparsity), zero);
+    const uint32_t negative = cvr_step4(&s, CVR_STEP_SELECT_GT, zero, scale, cvr_constant(&s, -(float)sparsity), zero);
     const uint32_t push = cvr_step4(&s, CVR_STEP_SELECT_GT, scale, zero, cvr_constant(&s, (float)sparsity), negative);
     (void)cvr_step2(&s, CVR_STEP_ADD, grad, push);
     cvr_elementwise_attrs_of(&s, attrs);

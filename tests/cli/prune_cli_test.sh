@@ -18,7 +18,7 @@ sed -i '/^\[net\]/,/^\[train\]/{/^\[train\]/!d}' small.ini
 sed -i 's/^\[train\]/[net]\nc1 = conv2d 8 kernel_size=3 padding=1 bias=no\nb1 = batch_norm2d\nr1 = relu\nc2 = conv2d 12 kernel_size=3 padding=1 groups=2\ns = silu\nc3 = conv2d 8 kernel_size=1\nb3 = batch_norm2d\nsum = add from=b3,r1\nr3 = relu6\np1 = max_pool2d 4\ndw = conv2d 8 kernel_size=3 padding=1 groups=8\nboth = concat dim=1 from=dw,p1\nc4 = conv2d 20 kernel_size=1\nr4 = relu\nf = flatten\nfc1 = linear 16\nr5 = relu\nfc = linear num_classes\n[train]/' small.ini
 expect 0 "" "$CVRUN" train small.ini epochs=1
 run=runs/classify/small
-expect 0 "" "$CVRUN" prune $run target=macs:0.5
+expect 0 "" "$CVRUN" prune $run target=macs:0.5 scope=all
 p=$run-pruned
 grep -q "^$work/$p$" out.txt || fail "where it is: $(cat out.txt)"
 grep -q '^  width: c2: 12 -> [2-8]$' out.txt || fail "no widths: $(cat out.txt)"
@@ -30,12 +30,13 @@ less "$(number $p/compress.json params 2)" "$(number $p/compress.json params 1)"
 grep -q '^\[widths\]' $p/config.ini || fail "config.ini has no widths"
 
 # the same whatever the threads; every method runs; with scope=all, also the residual stream
-expect 0 "" "$CVRUN" prune $run target=macs:0.5 backend.threads=1
+expect 0 "" "$CVRUN" prune $run target=macs:0.5 scope=all backend.threads=1
 same $p/weights/best.safetensors $p-2/weights/best.safetensors
 for m in l2 bn_scale taylor lamp fpgm random; do
   expect 0 "" "$CVRUN" prune $run method=$m amount=0.4 scope=all global=yes pictures=8
 done
-grep -q '^  width: c1: 8 -> ' out.txt || fail "scope=all: $(cat out.txt)"
+expect 0 "" "$CVRUN" prune $run amount=0.5 scope=all
+grep -q '^  width: c1: 8 -> 4$' out.txt || fail "scope=all: $(cat out.txt)"
 expect 0 "" "$CVRUN" prune $run target=params:0.5 skip=fc1,c2
 grep -q 'width: c2\|width: fc1' out.txt && fail "what is skipped goes: $(cat out.txt)"
 expect 0 "" "$CVRUN" prune $run amount=0.5 prune.layers='fc*'
@@ -56,7 +57,7 @@ cp $p/config.ini again.ini && expect 0 "" "$CVRUN" train again.ini model.weights
 expect 0 "" "$CVRUN" val runs/classify/again
 
 # steps, with training between
-expect 0 "" "$CVRUN" prune $run target=macs:0.5 steps=2 epochs=2 name=x
+expect 0 "" "$CVRUN" prune $run target=macs:0.6 scope=all steps=2 epochs=2
 grep -q '"untrained"' $run-pruned-*/compress.json || fail "no word of the network before it was trained further"
 
 # masks, as torch.nn.utils.prune has them
@@ -71,7 +72,8 @@ expect 0 "" "$CVRUN" train --resume $m epochs=2 train.ema=yes
 expect 0 "" "$CVRUN" val $m
 expect 0 "" "$CVRUN" prune $m method=global_unstructured amount=0.5
 grep -q 'all of these: .* 75.[0-9] %' out.txt || fail "half of what was left: $(cat out.txt)"
-for x in random_unstructured ln_structured random_structured 2:4; do expect 0 "" "$CVRUN" prune $run method=$x; done
+for x in random_unstructured ln_structured random_structured 2of4; do expect 0 "" "$CVRUN" prune $run method=$x amount=3; done
+expect 2 "say how much" "$CVRUN" prune $run method=l1_unstructured
 
 # what is wrong
 expect 2 "is not a run folder" "$CVRUN" prune small.ini

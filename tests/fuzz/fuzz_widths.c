@@ -3,12 +3,15 @@
 #include <cvr/program.h>
 #include <stdlib.h>
 
-static const char *const network[][2] = {
-    {"c1", "conv2d 8 kernel_size=3 padding=1"}, {"b1", "batch_norm2d"},
-    {"c2", "conv2d 12 kernel_size=3 groups=2"}, {"r2", "relu"},
-    {"c3", "conv2d 12 kernel_size=1 groups=12"}, {"both", "concat dim=1 from=c3,r2"},
-    {"f", "flatten"},                           {"fc1", "linear 16"},
-    {"fc", "linear 3"}};
+static const char *const network[][2] = {{"c1", "conv2d 8 kernel_size=3 padding=1"},
+                                         {"b1", "batch_norm2d"},
+                                         {"c2", "conv2d 12 kernel_size=3 groups=2"},
+                                         {"r2", "relu"},
+                                         {"c3", "conv2d 12 kernel_size=1 groups=12"},
+                                         {"both", "concat dim=1 from=c3,r2"},
+                                         {"f", "flatten"},
+                                         {"fc1", "linear 16"},
+                                         {"fc", "linear 3"}};
 #define N_LAYERS (sizeof network / sizeof *network)
 
 static cvr_plugins *plugins;

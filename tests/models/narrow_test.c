@@ -75,8 +75,8 @@ static void plan(const narrow_subject *s, network *n) {
 
 static void run(const narrow_subject *s, const network *n) {
     const size_t count = (size_t)(2 * 3 * s->c->side * s->c->side);
-    float *image = malloc(count * sizeof *image), size[4] = {(float)s->c->side, (float)s->c->side, (float)s->c->side,
-                                                            (float)s->c->side};
+    float *image = malloc(count * sizeof *image),
+          size[4] = {(float)s->c->side, (float)s->c->side, (float)s->c->side, (float)s->c->side};
     cvr_rng rng;
     cvr_rng_start(&rng, 1, 2);
     for (size_t i = 0; i < count; i++) image[i] = (float)cvr_rng_normal(&rng);

@@ -180,8 +180,8 @@ int32_t cvr_graph_override_layers(cvr_graph *g, const cvr_setting *const *lines,
 int32_t cvr_graph_overrides_used(const cvr_graph *g, cvr_error *err);
 /*
  * A network with fewer channels than its model builds. The model builds on a trace of the graph; the trace tells which
- * channels of parameters go together (cvr/plugin/axes.h); of those, lines of text say which stay; and what was traced is
- * built on the graph without the others.
+ * channels of parameters go together (cvr/plugin/axes.h); of those, lines of text say which stay; and what was traced
+ * is built on the graph without the others.
  *
  *     CVR_TRY(cvr_graph_trace(&trace, graph, err));        after the inputs, before the network
  *     CVR_TRY(model->build(cvr_graph_builder(trace), ...)); and its io
@@ -211,8 +211,8 @@ bool cvr_channels_why(const cvr_channels *channels, const char *param, uint32_t 
                       size_t size);
 /* The groups (cvr/plugin/compressor.h) as they are without what is gone; valid until the next view. */
 int32_t cvr_channels_view(cvr_channels *channels, const cvr_channel_group *const **groups, size_t *n, cvr_error *err);
-/* Removes units of the groups that a view would show, of all of them in their order: one byte a unit, 1: it goes. One unit of
- * each group at least must stay. */
+/* Removes units of the groups that a view would show, of all of them in their order: one byte a unit, 1: it goes. One
+ * unit of each group at least must stay. */
 int32_t cvr_channels_remove(cvr_channels *channels, const uint8_t *units, cvr_error *err);
 /* Takes the last removal back. */
 void cvr_channels_restore(cvr_channels *channels);

@@ -35,10 +35,10 @@ typedef struct prune_job {
     const prune_settings *settings;
     const cvr_channel_group *const *groups;
     uint64_t n_groups, n_units;
-    uint64_t *first;  /* by group: its first unit, counted through all; n_groups + 1 of them */
-    double *scores;   /* by unit: the lowest goes first */
-    uint8_t *chosen;  /* by group: it may lose units */
-    uint8_t *gone;    /* by unit */
+    uint64_t *first;   /* by group: its first unit, counted through all; n_groups + 1 of them */
+    double *scores;    /* by unit: the lowest goes first */
+    uint8_t *chosen;   /* by group: it may lose units */
+    uint8_t *gone;     /* by unit */
     prune_rank *order; /* room for sorting */
 } prune_job;
 

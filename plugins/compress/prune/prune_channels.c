@@ -2,8 +2,9 @@
 #include "prune.h"
 
 static const cvr_attr_desc *const channel_attrs[] = {
-    CVR_ATTR(STRING, "target", "",
-             "what is to be left, of what one picture costs: macs:0.5 (the default), params:0.5, or time:0.5, measured"),
+    CVR_ATTR(
+        STRING, "target", "",
+        "what is to be left, of what one picture costs: macs:0.5 (the default), params:0.5, or time:0.5, measured"),
     CVR_ATTR(FLOAT, "amount", "0",
              "without a target, the share of each group's channels that goes; products and weights fall to about "
              "the square of what is left",
@@ -17,7 +18,7 @@ static const cvr_attr_desc *const channel_attrs[] = {
              CVR_ATTR_BETWEEN(1, 4096)),
     CVR_ATTR(STRING, "layers", "",
              "only channels that these layers make, by patterns of names with * and ?, separated by commas"),
-    CVR_ATTR(STRING, "skip", "", "layers that keep all of their channels, and with them whatever shares those"),
+    CVR_ATTR(STRING, "skip", "", "layers that keep all channels that they make, and with them whatever shares these"),
     CVR_ATTR(INT, "batches", "10", "of the training pictures, for method=taylor", CVR_ATTR_BETWEEN(1, 1e6)),
     CVR_ATTR(INT, "seed", "0", "for method=random", CVR_ATTR_AT_LEAST(0)),
 };
@@ -26,9 +27,10 @@ CVR_STATIC_ASSERT(sizeof(prune_settings) == sizeof(void *) * sizeof channel_attr
 
 /* ---- which groups ---- */
 
+/* Columns of a weight are channels that another layer makes. */
 static int skips(const prune_job *j, const cvr_channel_group *g) {
     for (uint64_t i = 0; i < g->n_members; i++)
-        if (prune_fits(j->settings->skip, g->members[i]->param)) return 1;
+        if (g->members[i]->axis == 0 && prune_fits(j->settings->skip, g->members[i]->param)) return 1;
     return 0;
 }
 
@@ -128,13 +130,13 @@ static int32_t compress(const cvr_compression *c, prune_score_fn score, cvr_erro
     static int32_t compress_##name_(const cvr_compression *c, cvr_error *err) {                                        \
         return compress(c, prune_score_##name_, err);                                                                  \
     }                                                                                                                  \
-    static const cvr_compressor_desc method_##name_ = {.struct_size = sizeof method_##name_,                                             \
-                                              .name = #name_,                                                          \
-                                              .section = "prune",                                                      \
-                                              .doc = doc_,                                                             \
-                                              .n_attrs = sizeof channel_attrs / sizeof *channel_attrs,                 \
-                                              .attrs = channel_attrs,                                                  \
-                                              .compress = compress_##name_};
+    static const cvr_compressor_desc method_##name_ = {.struct_size = sizeof method_##name_,                           \
+                                                       .name = #name_,                                                 \
+                                                       .section = "prune",                                             \
+                                                       .doc = doc_,                                                    \
+                                                       .n_attrs = sizeof channel_attrs / sizeof *channel_attrs,        \
+                                                       .attrs = channel_attrs,                                         \
+                                                       .compress = compress_##name_};
 
 METHOD(l1, "channels whose weights have the least sum of magnitudes go")
 METHOD(l2, "channels whose weights have the least sum of squares go")
@@ -145,9 +147,11 @@ METHOD(fpgm, "channels whose filters are nearest to the others go (geometric med
 METHOD(random, "channels go by chance: what a method has to be better than")
 
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
-    const cvr_compressor_desc *const methods[] = {&method_l1, &method_l2, &method_bn_scale, &method_taylor, &method_lamp, &method_fpgm, &method_random};
+    const cvr_compressor_desc *const methods[] = {&method_l1,   &method_l2,   &method_bn_scale, &method_taylor,
+                                                  &method_lamp, &method_fpgm, &method_random};
     (void)host;
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) CVR_TRY(r->add(r, CVR_KIND_COMPRESSOR, methods[i], err));
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        CVR_TRY(r->add(r, CVR_KIND_COMPRESSOR, methods[i], err));
     for (size_t i = 0; i < PRUNE_MASK_METHODS; i++) CVR_TRY(r->add(r, CVR_KIND_COMPRESSOR, &prune_masks[i], err));
     return CVR_OK;
 }

@@ -14,9 +14,10 @@ typedef struct mask_settings {
 } mask_settings;
 
 static const cvr_attr_desc *const mask_attrs[] = {
-    CVR_ATTR(STRING, "amount", "0.5",
+    CVR_ATTR(STRING, "amount", "0",
              "a share, 0.5, or a number, 100, of the weights (or rows) of each layer that no mask covers yet"),
-    CVR_ATTR(STRING, "layers", "*", "layers whose weights are meant, by patterns with * and ?, separated by commas"),
+    CVR_ATTR(STRING, "layers", "",
+             "layers whose weights are meant, by patterns with * and ?, separated by commas; none: all"),
     CVR_ATTR(FLOAT, "n", "2", "for ln_structured: which norm a row is judged by; 0: the largest magnitude",
              CVR_ATTR_AT_LEAST(0)),
     CVR_ATTR(INT, "dim", "0", "for ln_structured and random_structured: the axis whose rows go; 0: outputs, 1: inputs",
@@ -67,7 +68,7 @@ static const cvr_param_view *held_mask(const mask_job *j, const char *name) {
 
 static int is_wanted(const mask_job *j, const cvr_param_view *p) {
     return p->type->rank > 1 && (p->flags & CVR_PARAM_TRAINABLE) && !(p->flags & CVR_PARAM_NORM) &&
-           prune_fits(j->s->layers, p->name);
+           (!*j->s->layers || prune_fits(j->s->layers, p->name));
 }
 
 static int32_t add_weight(mask_job *j, const cvr_param_view *p, cvr_error *err) {
@@ -111,12 +112,14 @@ static int32_t parse_amount(const mask_job *j, int64_t n, int64_t *out, cvr_erro
     char *end;
     if (*text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 18) {
         *out = strtoll(text, &end, 10);
-        if (*out <= n) return CVR_OK;
+        if (*out > 0 && *out <= n) return CVR_OK;
+        if (*out == 0) return cvr_fail(err, CVR_ERR_USAGE, "prune.amount is 0: say how much, amount=0.5");
         return cvr_fail(err, CVR_ERR_USAGE, "prune.amount = %s: only %lld are left to prune", text, (long long)n);
     }
     const double share = strtod(text, &end);
     if (end == text || *end || !(share >= 0 && share <= 1))
-        return cvr_fail(err, CVR_ERR_USAGE, "prune.amount = %s: write a share from 0.0 to 1.0, or a whole number", text);
+        return cvr_fail(err, CVR_ERR_USAGE, "prune.amount = %s: write a share from 0.0 to 1.0, or a whole number",
+                        text);
     *out = (int64_t)nearbyint(share * (double)n);
     return CVR_OK;
 }
@@ -289,10 +292,11 @@ static int32_t give_masks(const mask_job *j, cvr_error *err) {
         CVR_TRY(j->c->note(j->c, "sparsity", text, err));
         CVR_TRY(j->c->mask(j->c, m->p->name, m->mask, err));
     }
-    (void)snprintf(text, sizeof text,
-                   "all of these: %lld of %lld, %.1f %%; the file's size and the speed stay the same, as zeros are stored "
-                   "and multiplied like other numbers: method=l1 makes networks smaller",
-                   (long long)zeros, (long long)all, 100 * (double)zeros / (double)all);
+    (void)snprintf(
+        text, sizeof text,
+        "all of these: %lld of %lld, %.1f %%; the file's size and the speed stay the same, as zeros are stored "
+        "and multiplied like other numbers: method=l1 makes networks smaller",
+        (long long)zeros, (long long)all, 100 * (double)zeros / (double)all);
     return j->c->note(j->c, "sparsity", text, err);
 }
 
@@ -319,20 +323,18 @@ METHOD(random_structured)
 METHOD(two_four)
 
 #define DESC(name_, function_, doc_)                                                                                   \
-    {.struct_size = sizeof(cvr_compressor_desc),                                                                       \
-     .name = name_,                                                                                                    \
-     .section = "prune",                                                                                               \
-     .doc = doc_,                                                                                                      \
-     .n_attrs = sizeof mask_attrs / sizeof *mask_attrs,                                                                \
-     .attrs = mask_attrs,                                                                                              \
-     .compress = compress_##function_}
+    {                                                                                                                  \
+        .struct_size = sizeof(cvr_compressor_desc), .name = name_, .section = "prune", .doc = doc_,                    \
+        .n_attrs = sizeof mask_attrs / sizeof *mask_attrs, .attrs = mask_attrs, .compress = compress_##function_       \
+    }
 
 const cvr_compressor_desc prune_masks[PRUNE_MASK_METHODS] = {
     DESC("l1_unstructured", l1, "the weights of each layer that are nearest to zero become zero"),
     DESC("random_unstructured", random, "weights of each layer become zero by chance"),
-    DESC("global_unstructured", global, "the weights of all these layers together that are nearest to zero become zero"),
+    DESC("global_unstructured", global,
+         "the weights of all these layers together that are nearest to zero become zero"),
     DESC("ln_structured", ln_structured, "the rows of each layer's weights that have the least norm become zero"),
     DESC("random_structured", random_structured, "rows of each layer's weights become zero by chance"),
-    DESC("2:4", two_four,
+    DESC("2of4", two_four,
          "two of each four weights along the input channels become zero, which tensor cores can use; CPUs cannot"),
 };

@@ -1,6 +1,6 @@
 /*
- * How much a channel is worth, by the parameters that would go with it. With w the elements of one parameter that belong
- * to a unit, means are over the weights (rank 2 and more) and scales of norms that the group has:
+ * How much a channel is worth, by the parameters that would go with it. With w the elements of one parameter that
+ * belong to a unit, means are over the weights (rank 2 and more) and scales of norms that the group has:
  *
  * l1        mean of sum |w| (Li et al., "Pruning Filters for Efficient ConvNets", 2017, over all that is tied)
  * l2        mean of sum w^2 (Fang et al., "DepGraph", 2023)

@@ -48,8 +48,9 @@ typedef struct cvr_axes {
     int64_t (*left)(const struct cvr_axes *a, uint32_t port, uint32_t axis, int64_t first, int64_t n);
 } cvr_axes;
 
-#define CVR_AXES_SUM 1u        /* adds values up: what it ties may be a residual stream */
-#define CVR_AXES_STATISTICS 2u /* computes means over tied axes: elements that are zero and those that are gone differ */
+#define CVR_AXES_SUM 1u /* adds values up: what it ties may be a residual stream */
+#define CVR_AXES_STATISTICS                                                                                            \
+    2u /* computes means over tied axes: elements that are zero and those that are gone differ */
 
 typedef struct cvr_axes_trait {
     uint64_t struct_size;
@@ -63,7 +64,8 @@ typedef struct cvr_axes_trait {
 /* ---- for those who write one ---- */
 
 static inline const cvr_type *cvr_axes_type(const cvr_axes *a, uint32_t port) {
-    if (port >= CVR_AXES_OUTPUT) return port - CVR_AXES_OUTPUT < a->n_outputs ? a->outputs[port - CVR_AXES_OUTPUT] : NULL;
+    if (port >= CVR_AXES_OUTPUT)
+        return port - CVR_AXES_OUTPUT < a->n_outputs ? a->outputs[port - CVR_AXES_OUTPUT] : NULL;
     return port < a->n_inputs ? a->inputs[port] : NULL;
 }
 

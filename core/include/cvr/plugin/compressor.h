@@ -45,7 +45,8 @@ typedef struct cvr_channel_member {
 
 /*
  * Channels that can only go together, in all parameters that have them (cvr/plugin/axes.h): of one convolution, or of
- * all that end in a residual stream; heads of an attention. The first member is what makes them: the group has its name.
+ * all that end in a residual stream; heads of an attention. The first member is what makes them: the group has its
+ * name.
  */
 typedef struct cvr_channel_group {
     uint64_t struct_size;
