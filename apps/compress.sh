@@ -87,38 +87,37 @@ took() {
 
 split() { read -ra words <<<"${say[$1]}"; }
 
-# once STEP SUFFIX: a step that begins anew where it was stopped
-once() {
-  local status=0
-  [ "${say[$1]}" != no ] || return 0
-  split "$1"
-  if enter "$1"; then
-    "$cvrun" "$1" "$step/run" "${words[@]}" "${common[@]}" >"$step/log.txt" 2>&1 9>&- || status=$?
-    finish "$1" "$2" $status
+# perform STEP SUFFIX SETTINGS...: where the step has begun to train it goes on, in mid-epoch; else it begins anew. A run is
+# there from its config.ini on, which is written whole.
+perform() {
+  local name=$1 suffix=$2 status=0 begun=$out/$1/run-$2
+  shift 2
+  [ "${say[$name]}" != no ] || return 0
+  split "$name"
+  step=$out/$name
+  if [ ! -f "$step/done" ] && trains "$name" "$begun"; then
+    echo "== $name goes on"
+    "$cvrun" "$name" --resume "$begun" >>"$step/log.txt" 2>&1 9>&- || status=$?
+    finish "$name" "$suffix" $status
+  elif enter "$name"; then
+    "$cvrun" "$name" "$step/run" "$@" "${words[@]}" "${common[@]}" >"$step/log.txt" 2>&1 9>&- || status=$?
+    finish "$name" "$suffix" $status
   fi
-  took "$1" "$2"
+  took "$name" "$suffix"
 }
 
-# The longest one goes on in mid-epoch. Its run is there from config.ini on, which is written whole.
-distil() {
-  local status=0
-  [ "${say[distill]}" != no ] || return 0
-  split distill
-  step=$out/distill
-  if [ ! -f "$step/done" ] && [ -f "$step/run-distilled/config.ini" ] && [ -f "$step/run-distilled/classes.txt" ]; then
-    echo "== distill goes on"
-    "$cvrun" distill --resume "$step/run-distilled" >>"$step/log.txt" 2>&1 9>&- || status=$?
-    finish distill distilled $status
-  elif enter distill; then
-    "$cvrun" distill "$step/run" teacher="$run" "${words[@]}" "${common[@]}" >"$step/log.txt" 2>&1 9>&- || status=$?
-    finish distill distilled $status
-  fi
-  took distill distilled
+# trains STEP FOLDER: whether the run of a step has come to where it can be resumed
+trains() {
+  case $1 in
+    distill) [ -f "$2/config.ini" ] && [ -f "$2/classes.txt" ] ;;
+    *) [ -f "$2/weights/last.state" ] ;;
+  esac
 }
 
-once prune pruned
-distil
-once quantize quantized
+perform prune pruned
+perform distill distilled teacher="$run"
+perform quantize quantized
+
 if [ "${say[export]}" != no ]; then
   split export
   if [ ! -f "$out/model.onnx" ]; then
