@@ -174,10 +174,10 @@ int32_t network_mask(const run_network *n, cvr_graph *g, bool trains, cvr_error 
 /* compressed.c: the network of a run that a compressor made, or under a probe. After the losses, before other passes.
  */
 int32_t network_rewrite(const run_network *n, cvr_graph *g, cvr_error *err);
-/* Of a training step, in a phase of the run: what cvr_finetune makes of it. */
-int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, cvr_error *err);
 /* The same of a graph, or of the network that is being built in it (cvr_graph_enter), whose settings are `s`. */
 int32_t graph_rewrite(const network_rewriting *w, const settings *s, cvr_graph *g, cvr_error *err);
+/* Of a training step, in a phase of the run: what cvr_finetune makes of it. */
+int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, cvr_error *err);
 /* Drops all programs, whose network is about to be another. */
 void network_forget_programs(run_network *n);
 
