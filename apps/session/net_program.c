@@ -78,6 +78,7 @@ static const struct {
     {"seed", offsetof(net_scalars, seed), false},
     {"samples", offsetof(net_scalars, samples), false},
     {"closing", offsetof(net_scalars, closing), true},
+    {"epoch", offsetof(net_scalars, epoch), true},
 };
 #define N_SCALARS (sizeof scalar_fields / sizeof *scalar_fields)
 CVR_STATIC_ASSERT(N_SCALARS == sizeof((net_program *)0)->scalars / sizeof(int32_t), "a slot for each scalar");

@@ -14,6 +14,7 @@ enum {
     PROGRAM_ACCUMULATE, /* forward, backward; gradients are added up */
     PROGRAM_APPLY,      /* updates from the gradients that were added up; reads no batch */
     PROGRAM_EVAL,       /* forward, and losses where there are targets */
+    PROGRAM_TEACHER,    /* the teacher of [distill], forward */
     PROGRAM_PREDICT,    /* forward; also for views of pictures in validation */
     PROGRAM_FEATURES,   /* forward, up to the head: see [probe] */
     PROGRAM_SHOWN,      /* what the device does of the transforms: see first_batch.c */
@@ -59,7 +60,7 @@ typedef struct net_program {
     uint64_t used; /* when last; see run_network.uses */
     program_input *inputs;
     size_t n_inputs;
-    int32_t scalars[10]; /* of net_scalars; -1: not there */
+    int32_t scalars[11]; /* of net_scalars; -1: not there */
     int32_t thaw_updates[MOST_PHASES];
     int32_t total; /* the sum of all losses, likewise */
     program_output *results;
@@ -84,6 +85,7 @@ typedef struct network_rewriting {
 typedef struct run_network {
     settings *settings;
     network_rewriting rewriting;
+    const struct teacher *teacher; /* of [distill]; NULL: none */
     const run_data *data;
     cvr_plugins *plugins;
     const cvr_threadpool *pool;
@@ -152,6 +154,8 @@ int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
 int32_t network_rewrite(const run_network *n, cvr_graph *g, cvr_error *err);
 /* Of a training step, in a phase of the run: what cvr_finetune makes of it. */
 int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, cvr_error *err);
+/* The same of a graph, or of the network that is being built in it (cvr_graph_enter), whose settings are `s`. */
+int32_t graph_rewrite(const network_rewriting *w, const settings *s, cvr_graph *g, cvr_error *err);
 /* Drops all programs, whose network is about to be another. */
 void network_forget_programs(run_network *n);
 
@@ -175,6 +179,7 @@ typedef struct net_scalars {
     int64_t step, updates, micro_step, seed; /* batches; those that were not vetoed; the part of a batch */
     int64_t samples;                         /* pictures of the batches before */
     double closing;                          /* 1 in the last train.close_mosaic epochs, else 0 */
+    double epoch;                            /* before the batch, with the share of the one that goes on */
     const int64_t *thawed_at;                /* updates before each phase after the first; NULL: none */
 } net_scalars;
 /* Begins to write a batch's inputs for the run to come, which finds them where it is given the same batch. */

@@ -126,8 +126,9 @@ int32_t session_train_step(cvr_session *s, const cvr_batch *b, const net_scalars
     return losses_and_next(s, p, err);
 }
 
-int32_t session_eval_step(cvr_session *s, const cvr_batch *b, net_program **p, double *loss, cvr_error *err) {
-    const program_key key = {.purpose = PROGRAM_EVAL, .batch = b->view.n, .canvas = b->canvas};
+int32_t session_eval_step(cvr_session *s, int64_t purpose, const cvr_batch *b, net_program **p, double *loss,
+                          cvr_error *err) {
+    const program_key key = {.purpose = purpose, .batch = b->view.n, .canvas = b->canvas};
     const net_scalars scalars = {.loss_scale = 1, .seed = s->set.run->seed};
     CVR_TRY(network_program(&s->net, &key, p, err));
     CVR_TRY(net_program_run(*p, &b->view, &scalars, err));
@@ -144,7 +145,7 @@ int32_t cvr_session_step(cvr_session *s, bool training, const cvr_batch *b, int6
                             .updates = step,
                             .seed = s->set.run->seed};
     net_program *p;
-    if (!training) return session_eval_step(s, b, &p, loss, err);
+    if (!training) return session_eval_step(s, PROGRAM_EVAL, b, &p, loss, err);
     CVR_TRY(session_train_step(s, b, &at, err));
     *loss = s->losses.total;
     return CVR_OK;

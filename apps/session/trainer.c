@@ -91,6 +91,7 @@ static int32_t train_step(trainer *t, cvr_error *err) {
                             .thawed_at = t->state.thawed_at,
                             .samples = t->state.images,
                             .closing = is_closing(s->set.train, t->state.epoch),
+                            .epoch = (double)t->state.epoch + (double)t->state.batch / (double)t->steps_per_epoch,
                             .seed = s->set.run->seed};
     CVR_TRY(not_finite_keep(t, err));
     CVR_TRY(moves_step(t, &b, &at, err));
@@ -341,6 +342,7 @@ static int32_t train_and_tell(trainer *t, cvr_train_result *result, cvr_error *e
     t->state.pictures = resume_pictures(t);
     t->last_save = cvr_now();
     CVR_TRY(tell_start(t, err));
+    CVR_TRY(tell_teacher(t, err));
     const int32_t status = train_loop(t, err);
     if (status != CVR_OK && status != CVR_ERR_INTERRUPTED) return status;
     const int32_t ended = tell_end(t, result, &later);

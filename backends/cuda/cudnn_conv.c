@@ -119,11 +119,9 @@ static void transpose_backward_input_form(const cvr_signature *sig, cudnn_form *
 /* dweight as cuDNN made it, in the activations' type, to f32: one rounding, as under PyTorch's autocast. */
 static int32_t widen_weight(const cudnn_form *f, const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     cvr_tensor made = *a->outputs[0];
-    device_program p = device_program_begin();
     made.dtype = a->inputs[0]->dtype;
     made.data = (char *)a->workspace + f->vectors[0];
-    (void)cvr_step1(&p.steps, CVR_STEP_COPY, device_input(&p, &made));
-    return device_program_run(&p, r, a->outputs[0], err);
+    return library_cast(&made, a->outputs[0], r, err);
 }
 
 static void backward_weight_form(const cvr_signature *sig, cudnn_form *f) {
@@ -142,8 +140,8 @@ static void backward_weight_form(const cvr_signature *sig, cudnn_form *f) {
                .library = &cudnn_library,                                                                              \
                .attrs_size = sizeof(attrs_),                                                                           \
                .takes = takes_,                                                                                        \
-               .plain = form_plain,                                                                                    \
-               .plain_workspace = form_plain_workspace},                                                               \
+               .plain = library_plain,                                                                                 \
+               .plain_workspace = library_plain_workspace},                                                            \
         .forms = {                                                                                                     \
             __VA_ARGS__                                                                                                \
         }                                                                                                              \

@@ -57,14 +57,3 @@ cvr_tensor form_vector(const cudnn_form *f, const cvr_kernel_args *a, uint32_t w
                         .shape = {channels, 1, 1, 1, 1, 1},
                         .data = (char *)a->workspace + f->vectors[which]};
 }
-
-/* ---- the device kernel ---- */
-
-int32_t form_plain(const library_op *op, const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
-    return device_find(op->op)->fn.record(a, r, err);
-}
-
-uint64_t form_plain_workspace(const library_op *op, const cvr_signature *sig) {
-    const device_op *plain = device_find(op->op);
-    return plain->workspace ? plain->workspace(sig) : 0;
-}

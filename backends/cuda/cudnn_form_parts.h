@@ -4,6 +4,7 @@
 
 #include "../device/ops/device_ops.h"
 #include "cudnn_form.h"
+#include "plain.h"
 
 /* So many bytes of the workspace; where they begin. */
 uint64_t form_scratch(cudnn_form *f, uint64_t bytes);
@@ -39,9 +40,5 @@ int32_t form_takes_conv(const cvr_conv2d_attrs *attrs, const cvr_tensor *x, cons
 static inline const cvr_tensor *form_optional(const cvr_signature *sig, uint32_t i) {
     return i < sig->n_inputs ? sig->inputs[i] : NULL;
 }
-
-/* The node by its own device kernel: `plain` of most ops. */
-int32_t form_plain(const library_op *op, const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err);
-uint64_t form_plain_workspace(const library_op *op, const cvr_signature *sig);
 
 #endif

@@ -123,12 +123,11 @@ static int32_t offer(void *self, const library_node *node, library_offer *out, c
 
 static int32_t run_casts(const cudnn_form *f, const cvr_kernel_args *a, const cvr_recorder *r, cvr_error *err) {
     for (uint32_t i = 0; i < f->n_casts; i++) {
-        cvr_tensor to = *a->inputs[f->casts[i].input];
-        device_program p = device_program_begin();
-        (void)cvr_step1(&p.steps, CVR_STEP_COPY, device_input(&p, &to));
+        const cvr_tensor *from = a->inputs[f->casts[i].input];
+        cvr_tensor to = *from;
         to.dtype = f->casts[i].dtype;
         to.data = (char *)a->workspace + f->casts[i].at;
-        CVR_TRY(device_program_run(&p, r, &to, err));
+        CVR_TRY(library_cast(from, &to, r, err));
     }
     return CVR_OK;
 }

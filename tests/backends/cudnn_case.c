@@ -9,39 +9,6 @@
 
 const char *const pass_names[PASSES] = {"forward", "input", "weight"};
 
-/* ---- a host ---- */
-
-int64_t case_blocks;
-char case_log[2000];
-uint32_t case_lines;
-const cvr_tuning_service *case_tuning;
-
-static void *take_memory(const cvr_host *host, uint64_t bytes, uint64_t align) {
-    (void)host;
-    case_blocks++;
-    return aligned_alloc(align, (bytes + align - 1) / align * align);
-}
-
-static void give_memory(const cvr_host *host, void *p) {
-    (void)host;
-    case_blocks -= p != NULL;
-    free(p);
-}
-
-static void take_line(const cvr_host *host, uint32_t level, const char *text) {
-    (void)host, (void)level;
-    case_lines++;
-    (void)snprintf(case_log, sizeof case_log, "%s", text);
-}
-
-static const void *give_service(const cvr_host *host, const char *name) {
-    (void)host;
-    return strcmp(name, CVR_SERVICE_TUNING) == 0 ? case_tuning : NULL;
-}
-
-const cvr_host case_host = {
-    .struct_size = sizeof case_host, .log = take_line, .alloc = take_memory, .free = give_memory, .get = give_service};
-
 /* ---- nodes ---- */
 
 static cvr_tensor tensor_of(uint32_t dtype, uint32_t rank, const int64_t *shape) {

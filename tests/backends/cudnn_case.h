@@ -4,6 +4,7 @@
 
 #include "cuda/choose.h"
 #include "cuda/cudnn_form.h"
+#include "device_stand_in.h"
 
 #include <cvr/plugin/ops/conv.h>
 
@@ -44,13 +45,5 @@ typedef struct described {
 int has_cudnn(void);
 void open_described(described *d, const char *name);
 void close_described(described *d);
-
-/* Memory and log of these devices; blocks that are out are counted. */
-extern const cvr_host case_host;
-extern int64_t case_blocks;
-extern char case_log[2000]; /* the last line */
-extern uint32_t case_lines;
-/* What the host gives as "cvr.host.tuning/1"; NULL: nothing. */
-extern const cvr_tuning_service *case_tuning;
 
 #endif

@@ -76,6 +76,10 @@ fi
 # what `cvrun conform` says of them, on a backend and of the plugin
 "$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
 [ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }
+if [ -n "${CVR_PJRT_PLUGIN:-}" ] && "$CVRUN" plugins | grep -q pjrt; then
+  "$CVRUN" conform --backend pjrt "plugin=$CVR_PJRT_PLUGIN" --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on pjrt"; }
+  [ "$(grep -cE '^acme.softsign[a-z_]* +kernel pjrt +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels for pjrt were tried"; }
+fi
 "$CVRUN" conform --plugin built/lib/cvrun/acme_softsign.so --draws 2 >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform"; }
 # an op with nothing but a decomposition, in the middle and as the last thing before the loss; x + x by hand gives the same bits
 sed -e 's/^f = flatten/t = acme.twice\nf = flatten/' -e 's/^fc = .*/fc = linear num_classes\nlast = acme.twice/' small.ini >twice.ini

@@ -36,6 +36,7 @@
 #include <cvr/plugin/ops/sim_ota_math.h>
 #include <cvr/plugin/ops/stochastic_depth.h>
 #include <cvr/plugin/ops/yolo_math.h>
+#include <cvr/plugin/stablehlo.h>
 #include <cvr/writer.h>
 #include <stdlib.h>
 

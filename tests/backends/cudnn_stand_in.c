@@ -1,71 +1,9 @@
-/* See cuda_stand_in.h. */
-#include "cuda_stand_in.h"
+/* See cudnn_stand_in.h. */
+#include "cudnn_stand_in.h"
 
 #include "cudnn_graph_run.h"
-#include "emu/emu_record.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-stand_in stand;
-
-/* ---- the lab ---- */
-
-static emu_group *group;
-static double seconds_of_run;
-
-static int32_t lab_alloc(void *ctx, uint64_t bytes, void **address, cvr_error *err) {
-    (void)ctx;
-    if (stand.alloc_most && bytes > stand.alloc_most) return cvr_fail(err, CVR_ERR_NOMEM, "out of device memory");
-    *address = aligned_alloc(256, (bytes + 255) / 256 * 256);
-    memset(*address, 0xff, bytes);
-    stand.blocks++;
-    return CVR_OK;
-}
-
-static void lab_free(void *ctx, void *address) {
-    (void)ctx;
-    stand.blocks--;
-    free(address);
-}
-
-static int32_t lab_copy(void *ctx, void *to, const void *from, uint64_t bytes, cvr_error *err) {
-    (void)ctx, (void)err;
-    memcpy(to, from, bytes);
-    return CVR_OK;
-}
-
-static int32_t lab_run(void *ctx, int32_t (*enqueue)(void *, void *, cvr_error *), void *work, uint32_t repeats,
-                       double *seconds, cvr_error *err) {
-    (void)ctx;
-    stand.runs++;
-    if (stand.run_status != CVR_OK) return cvr_fail(err, stand.run_status, "the test says so");
-    seconds_of_run = stand.own_seconds;
-    (void)repeats; /* all runs do the same */
-    CVR_TRY(enqueue(work, &stand, err));
-    *seconds = seconds_of_run;
-    return CVR_OK;
-}
-
-/* A dispatch runs at once. */
-static int32_t run_now(const cvr_recorder *r, const cvr_dispatch *d, cvr_error *err) {
-    emu_list list;
-    (void)r;
-    emu_list_init(&list, &case_host);
-    const cvr_recorder inner = emu_recorder(&list, &stand.info);
-    int32_t status = inner.dispatch(&inner, d, err);
-    if (status == CVR_OK)
-        status = emu_list_run(&list, group, &(const emu_settings){.order = EMU_FORWARD, .subgroup = 32}, err);
-    emu_list_clear(&list);
-    return status;
-}
-
-static const cvr_recorder *lab_recorder(void *ctx, void *stream) {
-    static cvr_recorder r;
-    (void)ctx;
-    cr_assert_eq(stream, &stand, "the stream is not the one that was given");
-    r = (cvr_recorder){.struct_size = sizeof r, .device = &stand.info, .dispatch = run_now};
-    return &r;
-}
 
 /* ---- cuDNN's table ---- */
 
@@ -87,7 +25,7 @@ static const conv_node *computes;
 
 static cudnnStatus_t table_create(cudnnHandle_t *handle) {
     *handle = (cudnnHandle_t)(void *)&a_handle;
-    return stand.create_status;
+    return stand.refuses ? CUDNN_STATUS_NOT_INITIALIZED : CUDNN_STATUS_SUCCESS;
 }
 
 static cudnnStatus_t table_destroy(cudnnHandle_t handle) {
@@ -175,30 +113,22 @@ static cudnnStatus_t table_execute(cudnnHandle_t handle, cudnnBackendDescriptor_
     const uint32_t number = number_of(plan);
     (void)pack;
     stand.executions++;
-    seconds_of_run = 1e-3 * (number + 1);
+    stand.seconds = 1e-3 * (number + 1);
     if (number < stand.failing_plans) return CUDNN_STATUS_EXECUTION_FAILED;
     compute();
     if (number < stand.wrong_plans) memset(addresses[n_made], 0x47, 4); /* 5.1e4 in f32 */
     return table_destroy(handle);
 }
 
-void stand_in_computes(const conv_node *n) {
+void cudnn_stand_in_computes(const conv_node *n) {
     computes = n;
     stand.plans = 0;
 }
 
-void stand_in_begin(void) {
+void cudnn_stand_in_begin(void) {
     cvr_error err = CVR_ERROR_INIT;
     described d;
-    stand = (stand_in){
-        .lab = {.alloc = lab_alloc,
-                .free = lab_free,
-                .upload = lab_copy,
-                .download = lab_copy,
-                .run = lab_run,
-                .recorder = lab_recorder},
-        .info = {.struct_size = sizeof stand.info, .name = "H100", .driver = "580.1", .uuid = "", .features = ""},
-        .own_seconds = 1};
+    stand_in_begin();
     cudnn_table_stand_in(NULL);
     real = cudnn_table_open(&err);
     cr_assert(real, "%s", err.message);
@@ -217,15 +147,11 @@ void stand_in_begin(void) {
     table.finalize = table_finalize;
     table.execute = table_execute;
     cudnn_table_stand_in(&table);
-    cr_assert_eq(emu_group_create(&group, &case_host, &err), CVR_OK);
 }
 
-/* All is given back. */
-void stand_in_end(void) {
+void cudnn_stand_in_end(void) {
     for (uint32_t i = 0; i < MOST_LIVE; i++) cr_expect(!live[i].d, "descriptor %u of kind %d is left", i, live[i].type);
-    cr_expect_eq(stand.blocks, 0);
     (void)real->descriptor_destroy(h100);
-    emu_group_destroy(&group);
     cudnn_table_stand_in(NULL);
-    cr_expect_eq(case_blocks, 0);
+    stand_in_end();
 }
