@@ -269,10 +269,59 @@ static int32_t bind_method_if_here(settings *s, cvr_plugins *p, cvr_error *err) 
     return CVR_OK;
 }
 
+/* Only who trains under a teacher needs it. */
+static int32_t bind_distiller(settings *s, cvr_plugins *p, bool trains, cvr_error *err) {
+    const named_plugin method = {CVR_KIND_DISTILLER, s->distill->method, "distill", "method"};
+    const void *desc;
+    if (trains && *s->distill->teacher)
+        CVR_TRY(find_plugin(s, p, &method, &desc, err));
+    else
+        desc = find_if_here(p, method.kind, method.name);
+    s->distiller = desc;
+    if (s->distiller)
+        return bind_keys(s, &method, s->distiller->attrs, s->distiller->n_attrs, &s->distiller_attrs, err);
+    leave_keys(s, "distill");
+    return CVR_OK;
+}
+
+/* What nobody would read, and what cannot go together. */
+static int32_t check_distill(const settings *s, cvr_error *err) {
+    const distill_settings *d = s->distill;
+    const char *unread = strcmp(d->method, "hinton") != 0 ? "method"
+                         : *d->layers                     ? "layers"
+                         : *d->model                      ? "model"
+                         : *d->mean                       ? "mean"
+                         : *d->std                        ? "std"
+                         : d->img_size                    ? "img_size"
+                         : d->precision != DISTILL_AUTO   ? "precision"
+                                                          : NULL;
+    if (!*d->teacher)
+        return unread ? settings_unread(s, "distill", unread, "there is no distill.teacher", err) : CVR_OK;
+    if (s->probe->enabled)
+        return at(s, "probe", "enabled",
+                  cvr_fail(err, CVR_ERR_USAGE,
+                           "probe.enabled trains the head on features that are made once, and a teacher looks at "
+                           "pictures; leave out one of probe.enabled and distill.teacher"),
+                  err);
+    if (!s->distiller) return CVR_OK;
+    if (s->distiller->layers && !*d->layers)
+        return at(s, "distill", "method",
+                  cvr_fail(err, CVR_ERR_USAGE,
+                           "distill.method = %s compares what layers give; name some in distill.layers, such as "
+                           "layer2,layer3 (`cvrun info` lists them)",
+                           d->method),
+                  err);
+    if (!s->distiller->layers && *d->layers)
+        return settings_unread(s, "distill", "layers", "the method looks at results alone", err);
+    return CVR_OK;
+}
+
 int32_t settings_choose(settings *s, cvr_plugins *p, bool trains, bool reads, cvr_error *err) {
     CVR_TRY(bind_task(s, err));
     CVR_TRY(bind_exporter_if_here(s, p, err));
     CVR_TRY(bind_method_if_here(s, p, err));
+    CVR_TRY(bind_distiller(s, p, trains, err));
+    if (trains) CVR_TRY(check_distill(s, err));
     CVR_TRY((trains ? bind_optimizer : bind_optimizer_if_here)(s, p, err));
     if (s->optim->layer_decay != 1 && !(s->model_desc && s->model_desc->n_stages))
         CVR_TRY(at(s, "optim", "layer_decay",

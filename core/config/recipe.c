@@ -22,9 +22,9 @@ struct cvr_config {
     char origin[600];
 };
 
-static const char *const sections[] = {"run",     "backend", "model", "net",        "layers", "data",
-                                       "augment", "train",   "optim", "sched",      "val",    "probe",
-                                       "predict", "export",  "quant", "compressed", "log"};
+static const char *const sections[] = {"run",     "backend", "model", "net",     "layers",     "data",
+                                       "augment", "train",   "optim", "sched",   "val",        "probe",
+                                       "predict", "export",  "quant", "distill", "compressed", "log"};
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
 /* Settings that need no section on the command line. */

@@ -73,6 +73,7 @@ struct cvr_graph {
     bool averages;    /* what has a running mean is read there */
     char failed[300]; /* what a callback asked for and did not get; "": nothing yet */
     char *network;    /* scope of the one that is being built; NULL: the one that is trained */
+    bool network_trains; /* it is trained as well (CVR_NETWORK_TRAINED) */
 };
 
 /* Nodes emitted next belong to this layer. */
@@ -118,6 +119,8 @@ void graph_free_node(ir_node *n);
 /* unread.c: by value, whether an output of the graph, or a node that changes what is stored, depends on it; cvr_free
  * frees it. NULL: out of memory. */
 bool *graph_find_read(const cvr_graph *g);
+/* The name of a layer or parameter without that of the network which is being built. */
+const char *graph_own_name(const cvr_graph *g, const char *name);
 /* Whether anything depends on what the node does. */
 bool graph_node_runs(const ir_node *n, const bool *read);
 /* An output under a name that no other has, for plugins. */
@@ -130,6 +133,7 @@ cvr_tensor tensor_of(const cvr_type *t);
 /* Stored entries as the builder makes and the program uses them. */
 typedef struct store_request {
     const char *name, *network;
+    bool network_trains;
     cvr_type type;
     uint32_t role, flags;
     int64_t of; /* -1: none */

@@ -89,7 +89,8 @@ bool cvr_store_in_weights(const cvr_store_entry *e) {
 }
 
 bool cvr_store_in_checkpoint(const cvr_store_entry *e) {
-    return e->role != CVR_STORE_CONSTANT && e->role != CVR_STORE_GRADIENT && e->role != CVR_STORE_REPLACED;
+    const bool lasts = e->role != CVR_STORE_CONSTANT && e->role != CVR_STORE_GRADIENT && e->role != CVR_STORE_REPLACED;
+    return lasts && (!*e->network || e->network_trains);
 }
 
 void store_changed(cvr_store *s) {
@@ -169,6 +170,10 @@ static int32_t check_again(const stored *e, const store_request *r, cvr_error *e
     const bool alike = e->entry.role == r->role || e->entry.role == CVR_STORE_REPLACED ||
                        (e->entry.role == CVR_STORE_FROZEN && r->role == CVR_STORE_TRAINED);
     char was[160], is[160];
+    if (r->role <= CVR_STORE_BUFFER && strcmp(e->entry.network, r->network) != 0)
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "parameter %s is of the network, and of another in the same graph; rename the layer `%s`",
+                        r->name, *r->network ? r->network : e->entry.network);
     if (same_shape(&e->entry.type, &r->type) && same_order(&e->entry.type, &r->type) && alike) return CVR_OK;
     print_shape(&e->entry.type, was, sizeof was);
     print_shape(&r->type, is, sizeof is);
@@ -194,6 +199,7 @@ int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_e
     *e = (stored){.entry = {.name = name,
                             .stage = "",
                             .network = network,
+                            .network_trains = r->network_trains,
                             .type = r->type,
                             .role = r->role,
                             .flags = r->flags,

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# `cvrun conform --backend pjrt`, whole, where CVR_PJRT_PLUGIN names a plugin of XLA's.
+. "$(dirname "$0")/lib.sh"
+if [ -z "${CVR_PJRT_PLUGIN:-}" ]; then
+  left_out "conformance of a PJRT plugin" "CVR_PJRT_PLUGIN, a plugin of XLA's"
+  exit 77
+fi
+"$CVRUN" conform --backend pjrt "plugin=$CVR_PJRT_PLUGIN" --draws 1 --seconds 3000 >out.txt 2>&1 || { cat out.txt; fail "conform"; }
+checks=$((checks + 1))
+done_with conform_pjrt_all_test
