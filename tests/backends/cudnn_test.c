@@ -38,7 +38,7 @@ static const cvr_kernel_desc *kernel_for(const conv_node *n, cvr_error *reason) 
         if (kernels[i].supports(&n->sig, &why) == CVR_OK) {
             cr_expect(!found, "two kernels take the same node");
             found = &kernels[i];
-        } else if (!strstr(why.message, "other math")) {
+        } else if (!strstr(why.message, "it is for f32 in tf32")) {
             *reason = why;
         }
     }

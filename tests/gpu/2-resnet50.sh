@@ -4,7 +4,7 @@
 # shellcheck source-path=SCRIPTDIR source=gpu.sh
 . "$(dirname "${BASH_SOURCE[0]}")/gpu.sh"
 
-model=resnet50 batch=256 size=224 precisions='f16 bf16 f32'
+model=resnet50 batch=256 size=224 precisions='f16 bf16 tf32 f32'
 [ -z "$dry" ] || { model=resnet18_cifar batch=2 size=16 precisions='bf16 f32'; }
 python=${GPU_PYTHON:-$results/venv/bin/python}
 
@@ -31,10 +31,12 @@ compare() {
   awk -F '\t' -v wanted="$1" '
     $2 != "ok" {next}
     $1 == "cvrun-" wanted {split($3, a, " "); ours = a[1]; for (i = 2; i in a; i++) if (a[i] == "bytes") memory = a[i - 1]}
-    $1 ~ "^torch-.*-" wanted "$" {split($3, a, " "); if (a[1] > best) {best = a[1]; for (i = 2; i in a; i++) if (a[i] == "bytes") theirs = a[i - 1]}}
+    $1 ~ "^torch-.*-" wanted "$" {split($3, a, " "); if (a[1] > best) {best = a[1]; theirs = 0; for (i = 2; i in a; i++) if (a[i] == "bytes") theirs = a[i - 1]}}
     END {
       if (!ours || !best) {print "one side has no figure"; exit 77}
-      printf "%s: %.2f times the speed of PyTorch'"'"'s best mode, %.2f times its memory\n", wanted, ours / best, memory / theirs
+      printf "%s: %.2f times the speed of PyTorch'"'"'s best mode", wanted, ours / best
+      if (theirs) printf ", %.2f times its memory", memory / theirs
+      print ""
     }' "$table"
 }
 

@@ -48,8 +48,8 @@ def main():
         settle()
         times.append(time.perf_counter() - begin)
     times = sorted(times[3 if device == "cpu" else 10 :])
-    memory = torch.cuda.max_memory_allocated() if device == "cuda" else 1
-    print(f"{batch / times[len(times) // 2]:.6g} images/s, {memory} bytes allocated, {mode}, {precision}, {device}, PyTorch {torch.__version__}")
+    memory = f"{torch.cuda.max_memory_allocated()} bytes allocated" if device == "cuda" else "memory not counted on the CPU"
+    print(f"{batch / times[len(times) // 2]:.6g} images/s, {memory}, {mode}, {precision}, {device}, PyTorch {torch.__version__}")
 
 
 main()
