@@ -68,11 +68,16 @@ same_losses runs/classify/softsign-cpu runs/classify/softsign-emu 1e-5 15
 if [ ! -e built/lib/cvrun/acme_softsign_cuda.so ] || [ ! -e "$BUILD_DIR/lib/cvrun-cuda/libcuda.so.1" ]; then left_out "a stranger's kernels for CUDA" nvcc
 else
   "$CVRUN" train softsign.ini name=softsign-emu4 epochs=1 backend.name=emu >log.txt 2>&1 &&
-    LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda "$CVRUN" train softsign.ini name=softsign-cuda epochs=1 backend.name=cuda backend.fallback=error backend.cuda_check=yes \
+    LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda "$CVRUN" train softsign.ini name=softsign-cuda epochs=1 backend.name=cuda backend.cuda_libraries=no backend.fallback=error backend.cuda_check=yes \
       >log.txt 2>&1 || { cat log.txt; fail "softsign on cuda"; }
   LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda "$CVRUN" info softsign.ini backend.name=cuda | grep -q 'cuda:acme.softsign' || fail "not the kernels for CUDA"
   same runs/classify/softsign-cuda/weights/last.safetensors runs/classify/softsign-emu4/weights/last.safetensors
 fi
+# a third party's ops take part in pruning: one is elementwise by its flag, one says how its axes are tied
+for run in cpu softsign-cpu; do
+  "$CVRUN" prune runs/classify/$run amount=0.5 prune.round_to=1 pictures=8 >out.txt 2>err.txt || { cat err.txt; fail "prune $run"; }
+  grep -q '^  width: c1: ' out.txt || { cat out.txt; fail "c1 of $run keeps its width"; }
+done
 # what `cvrun conform` says of them, on a backend and of the plugin
 "$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
 [ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }
