@@ -207,7 +207,7 @@ int32_t network_open(run_network *n, const program_key *keys, size_t n_keys, cvr
     CVR_TRY(network_begin(n, keys, err));
     CVR_TRY(plan_phases(n, keys, n_keys, err));
     CVR_TRY(blame_rules(n->settings, cvr_store_check_rules(n->store, err), err));
-    if (n->n && n->precision == PRECISION_BF16X3) CVR_TRY(network_explain_bf16x3(n, n->programs[0], err));
+    if (n->n && math_of_precision(n->precision) != CVR_MATH_F32) CVR_TRY(network_explain_math(n, n->programs[0], err));
     CVR_TRY(settle(n, err));
     network_pin_batches(n);
     return CVR_OK;

@@ -190,8 +190,10 @@ int32_t layer_decay_rules(const run_network *n, const program_key *key, const cv
 int32_t network_settle_precision(run_network *n, cvr_error *err);
 /* The fewest values whose being made again brings the plan below train.memory. */
 int32_t network_fit_memory(run_network *n, const program_key *largest, cvr_error *err);
-/* bf16x3 is what kernels may do, not what they must: says how many nodes of the program do. */
-int32_t network_explain_bf16x3(run_network *n, const net_program *p, cvr_error *err);
+/* How f32 products are computed in a precision: CVR_MATH_*. */
+uint32_t math_of_precision(int64_t precision);
+/* bf16x3 and tf32 are what kernels may do, not what they must: says how many nodes of the program do. */
+int32_t network_explain_math(run_network *n, const net_program *p, cvr_error *err);
 
 /* ---- running ---- */
 

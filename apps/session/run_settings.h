@@ -135,8 +135,8 @@ extern const cvr_schema quant_schema, prune_schema, compressed_schema, distill_s
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
     val_schema, probe_schema, export_schema;
 
-#define PRECISION_NAMES "f32|bf16|bf16x3|f16|auto"
-enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_F16, PRECISION_AUTO };
+#define PRECISION_NAMES "f32|bf16|bf16x3|f16|tf32|auto"
+enum { PRECISION_F32, PRECISION_BF16, PRECISION_BF16X3, PRECISION_F16, PRECISION_TF32, PRECISION_AUTO };
 /* Of model.head. */
 #define WEIGHTS_HEAD_AUTO 0u /* the stage `head` is made new where its shape is another than the file's */
 #define WEIGHTS_HEAD_KEEP 1u

@@ -40,7 +40,9 @@ static const cvr_attr_desc *const backend_keys[] = {
         CHOICE, "precision", "f32",
         "f32; bf16: activations and products in bf16, weights and sums in f32; bf16x3: f32 "
         "with products by three of bf16, where the machine is faster at that; f16: as bf16, with a scale of the loss "
-        "(train.loss_scale), for devices; auto: bf16 where its products measure "
+        "(train.loss_scale), for devices; tf32: f32 whose products round their operands to 11 bits, where a GPU of "
+        "NVIDIA's "
+        "has that; auto: bf16 where its products measure "
         "1.2 times as fast as f32's, settled once for a run",
         .choices = PRECISION_NAMES),
     CVR_ATTR(BOOL, "check", "no",
@@ -358,7 +360,7 @@ const cvr_recipe_section *cvr_session_section(size_t i) {
 }
 
 const char *precision_name(int64_t precision) {
-    static const char *const names[] = {"f32", "bf16", "bf16x3", "f16", "auto"};
+    static const char *const names[] = {"f32", "bf16", "bf16x3", "f16", "tf32", "auto"};
     return names[precision];
 }
 

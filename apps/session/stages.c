@@ -40,7 +40,7 @@ static int32_t stage_inputs(building *w, cvr_error *err) {
         cvr_graph_use_averages(w->graph);
     CVR_TRY(cvr_batches_inputs(batches_of(w), w->graph, &what, &image, err));
     if (!w->net->settings->run->deterministic) cvr_graph_nondeterministic(w->graph);
-    cvr_graph_math(w->graph, w->net->precision == PRECISION_BF16X3 ? CVR_MATH_BF16X3 : CVR_MATH_F32);
+    cvr_graph_math(w->graph, math_of_precision(w->net->precision));
     w->program->picture = cvr_graph_input_value(w->graph, "image");
     w->taught = (distilling){.net = w->net, .graph = w->graph, .batch = key->batch, .pixels = image};
     if (key->purpose == PROGRAM_SHOWN) return cvr_graph_output(w->graph, SHOWN, image, err);

@@ -100,12 +100,17 @@ typedef struct timing {
     uint32_t which, failed;
 } timing;
 
-static void say_unused(const library_opened *l, const library_node *node, const library_candidate *c, const char *why) {
+static void say(const library_opened *l, const library_node *node, uint32_t level, const char *plan, const char *what) {
     char line[2000], text[LIBRARY_KEY];
     library_key(node, text);
-    (void)snprintf(line, sizeof line, "cuda: %s plan `%.150s` is not used for %.800s: %.600s", l->library->name,
-                   c->name, text, why);
-    l->place->host->log(l->place->host, CVR_LOG_WARNING, line);
+    (void)snprintf(line, sizeof line, "cuda: %s plan `%.150s` %.600s for %.800s", l->library->name, plan, what, text);
+    l->place->host->log(l->place->host, level, line);
+}
+
+static void say_unused(const library_opened *l, const library_node *node, const library_candidate *c, const char *why) {
+    char what[640];
+    (void)snprintf(what, sizeof what, "is not used (%.600s)", why);
+    say(l, node, CVR_LOG_WARNING, c->name, what);
 }
 
 static int is_fatal(int32_t status) {
@@ -149,10 +154,15 @@ static int32_t try_all(trial *t, const library_opened *l, const library_offer *o
         }
         const int32_t status = trial_compare(t, l, &offer->candidates[times[i].which], err);
         if (is_fatal(status)) return status;
-        if (status == CVR_OK)
+        if (status == CVR_OK) {
+            char what[100];
+            (void)snprintf(what, sizeof what, "takes %.3f ms, the device kernel %.3f ms", times[i].seconds * 1e3,
+                           own * 1e3);
+            say(l, t->node, CVR_LOG_DEBUG, offer->candidates[times[i].which].name, what);
             *which = times[i].which;
-        else
+        } else {
             say_unused(l, t->node, &offer->candidates[times[i].which], err->message);
+        }
     }
     return CVR_OK;
 }

@@ -11,6 +11,7 @@ static const cvr_attr_desc *const cuda_attrs[] = {
              "that fails is named",
              .choices = "graph|list|each"),
     CVR_ATTR(BOOL, "cuda_check", "no", "look for stray addresses in what kernels are given; fresh memory is NaN"),
+    CVR_ATTR(BOOL, "cuda_libraries", "yes", "use cuDNN and cuBLASLt where they are installed"),
 };
 
 /* ---- devices that are listed ---- */
@@ -173,7 +174,8 @@ static const cvr_backend_desc cuda_backend = {.struct_size = sizeof cuda_backend
 static int32_t cuda_load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
     CVR_TRY(r->add(r, CVR_KIND_BACKEND, &cuda_backend, err));
-    return device_add_kernels(r, "cuda", CVR_PAYLOAD_CUDA_FATBIN, err);
+    CVR_TRY(device_add_kernels(r, "cuda", CVR_PAYLOAD_CUDA_FATBIN, err));
+    return cuda_libraries_add_kernels(r, err);
 }
 
 CVR_DEFINE_PLUGIN("cuda", "0.1.0", "", cuda_load)

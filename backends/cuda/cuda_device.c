@@ -18,7 +18,12 @@ static int32_t open_all(cuda_device *d, int64_t index, cvr_error *err) {
     CVR_TRY(cuda_enter(d, err));
     CVR_TRY(cuda_lanes_open(d, err));
     CVR_TRY(cuda_check(cu->StreamCreate(&d->capture, CU_STREAM_NON_BLOCKING), "cuStreamCreate", err));
-    return cuda_modules_open(&d->modules, d, err);
+    CVR_TRY(cuda_modules_open(&d->modules, d, err));
+    cuda_lab_open(d);
+    if (!d->keys.libraries) return CVR_OK;
+    CVR_TRY(cuda_libraries_open(d->host, &d->physical.info, &d->lab, err));
+    d->libraries = 1;
+    return CVR_OK;
 }
 
 int32_t cuda_device_open(cuda_device **out, const cvr_host *host, const cuda_driver *cu, int64_t index,
@@ -40,6 +45,7 @@ void cuda_device_close(cuda_device *d) {
     const cuda_driver *cu = d->cu;
     if (d->context) {
         (void)cu->CtxSetCurrent(d->context);
+        if (d->libraries) cuda_libraries_close(&d->physical.info);
         cuda_lanes_close(d);
         if (d->capture) (void)cu->StreamDestroy(d->capture);
         if (d->clock) (void)cu->EventDestroy(d->clock);

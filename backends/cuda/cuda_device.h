@@ -7,6 +7,7 @@
 
 #include "../host/host_grow.h"
 #include "cuda_driver.h"
+#include "libraries.h"
 
 #define CUDA_ALIGNMENT 256u /* of every block that cuMemAlloc gives */
 #define CUDA_DEVICES 16u    /* that are listed, at most */
@@ -14,8 +15,9 @@
 
 /* The keys in [backend], in the order of cuda_attrs. */
 typedef struct cuda_keys {
-    int64_t replay; /* CUDA_REPLAY_* */
-    int64_t check;  /* whether addresses in parameters are looked at, and fresh memory is NaN */
+    int64_t replay;    /* CUDA_REPLAY_* */
+    int64_t check;     /* whether addresses in parameters are looked at, and fresh memory is NaN */
+    int64_t libraries; /* whether cuDNN and cuBLASLt are used */
 } cuda_keys;
 
 #define CUDA_REPLAY_GRAPH 0
@@ -86,7 +88,10 @@ typedef struct cuda_device {
     uint64_t n_blocks, capacity, used;
     cuda_block *pins; /* host memory that is page-locked */
     uint64_t n_pins, pins_capacity;
-    int32_t lost, reserved; /* nothing works any more, because of `why` */
+    cuda_lab lab;
+    cvr_recorder lab_recorder;
+    CUstream lab_stream;
+    int32_t lost, libraries; /* nothing works any more, because of `why`; NVIDIA's libraries were opened */
     cvr_error why;
 } cuda_device;
 
@@ -145,7 +150,16 @@ void cuda_modules_close(cuda_modules **m);
  */
 int32_t cuda_modules_get(cuda_modules *m, const cvr_code *code, const char *entry, uint32_t shared, cuda_function *out,
                          cvr_error *err);
+/* What is wrong with a dispatch (NULL: the dispatch is), or NULL. */
+const char *cuda_dispatch_bad(const cvr_dispatch *d, const cvr_device_info *info);
+/* The entry's argument, f->argument bytes of `room`: parameters, constants, and 0 for constants that are not given. */
+int32_t cuda_argument_fill(const cvr_dispatch *d, const cuda_function *f, uint8_t *out, uint64_t room, cvr_error *err);
 /* NULL, or what is wrong with the bytes of a fatbin, as far as its header tells. */
 const char *cuda_fatbin_bad(const void *bytes, uint64_t n);
+
+/* ---- trials of NVIDIA's libraries (cuda_lab.c) ---- */
+
+/* Fills d->lab. */
+void cuda_lab_open(cuda_device *d);
 
 #endif

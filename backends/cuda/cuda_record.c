@@ -21,24 +21,6 @@ static int32_t add_command(const recorder *c, const cuda_command *command, cvr_e
 
 /* ---- dispatches ---- */
 
-/* What is wrong with a dispatch, or NULL. */
-static const char *bad_dispatch(const cvr_dispatch *d, const cvr_device_info *info) {
-    uint64_t threads = 1;
-    if (d->struct_size < sizeof *d) return "struct_size";
-    if (!d->code || !d->code->bytes || !d->entry) return "code";
-    if (d->params_size > CVR_PARAMS_MOST || (d->params_size && !d->params)) return "params_size";
-    if (d->n_constants > CVR_PARAMS_MOST / 4 || (d->n_constants && !d->constants)) return "n_constants";
-    for (int i = 0; i < 3; i++) {
-        if (!d->groups[i] || d->groups[i] > CVR_GROUPS_MOST) return "groups";
-        if (!d->threads[i] || d->threads[i] > info->group_threads) return "threads";
-        threads *= d->threads[i];
-    }
-    if (threads > info->group_threads || d->threads[2] > 64) return "threads";
-    if (d->shared_bytes > info->shared_bytes) return "shared_bytes";
-    if (d->subgroup && d->subgroup != info->subgroup_max) return "subgroup";
-    return NULL;
-}
-
 static int32_t touches(const cvr_launch *l, uint64_t address) {
     for (uint32_t i = 0; i < l->n_touches; i++)
         if (address - (uint64_t)(uintptr_t)l->touches[i]->address < l->touches[i]->bytes) return 1;
@@ -62,25 +44,16 @@ static int32_t check_addresses(const recorder *c, const cvr_dispatch *d, cvr_err
     return CVR_OK;
 }
 
-/* The argument is as long as the entry says; what a dispatch does not give of its constants is 0. */
 static int32_t add_argument(cuda_recording *r, const cvr_dispatch *d, const cuda_function *f, uint64_t *at,
                             cvr_error *err) {
-    const uint64_t given = d->params_size + 4 * (uint64_t)d->n_constants,
-                   end = r->n_arguments + (f->argument + 15) / 16 * 16;
-    if (given > f->argument)
-        return cvr_fail(err, CVR_ERR_PLUGIN,
-                        "entry %.60s has %llu bytes of parameters and constants, and is given %llu", d->entry,
-                        (unsigned long long)f->argument, (unsigned long long)given);
+    const uint64_t end = r->n_arguments + (f->argument + 15) / 16 * 16;
     while (end > r->arguments_capacity) {
         uint8_t *more =
             (uint8_t *)host_grow(r->d->host, r->arguments, r->arguments_capacity, &r->arguments_capacity, 1);
         if (!more) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
         r->arguments = more;
     }
-    uint8_t *argument = r->arguments + r->n_arguments;
-    memset(argument, 0, end - r->n_arguments);
-    if (d->params_size) memcpy(argument, d->params, d->params_size);
-    if (d->n_constants) memcpy(argument + d->params_size, d->constants, 4 * (size_t)d->n_constants);
+    CVR_TRY(cuda_argument_fill(d, f, r->arguments + r->n_arguments, end - r->n_arguments, err));
     *at = r->n_arguments;
     r->n_arguments = end;
     return CVR_OK;
@@ -90,7 +63,7 @@ static int32_t on_dispatch(const cvr_recorder *table, const cvr_dispatch *d, cvr
     const recorder *c = (const recorder *)table->ctx;
     cuda_command command = {.kind = CUDA_DISPATCH};
     cuda_function f;
-    const char *bad = d ? bad_dispatch(d, table->device) : "the dispatch itself";
+    const char *bad = cuda_dispatch_bad(d, table->device);
     if (bad)
         return cvr_fail(err, CVR_ERR_PLUGIN, "a dispatch whose %s is more than the device can do, or no sense", bad);
     if (c->r->d->keys.check) CVR_TRY(check_addresses(c, d, err));

@@ -159,12 +159,12 @@ static const settled *look_up(const library_node *node, cvr_error *err) {
 
 /* ---- the kernels' callbacks ---- */
 
-/* The kernel that a node belongs to, by its math. */
-static uint32_t math_of(const cvr_signature *sig) {
-    return sig->math == CVR_MATH_TF32 && sig->inputs[0]->dtype == CVR_F32 ? CVR_MATH_TF32 : CVR_MATH_F32;
+/* Whether a kernel is none for the node's math: where tf32 was not asked for, or there is no f32 to round. */
+static int is_other_math(const library_kernel *k, const cvr_signature *sig) {
+    return k->math == CVR_MATH_TF32 && (sig->math != CVR_MATH_TF32 || sig->inputs[0]->dtype != CVR_F32);
 }
 
-/* What the op is asked with: other kinds of math are f32 to it. */
+/* What the op is asked with: the kernel's own math. */
 static cvr_signature asked(const library_kernel *k, const cvr_signature *sig) {
     cvr_signature s = *sig;
     s.math = k->math;
@@ -173,7 +173,7 @@ static cvr_signature asked(const library_kernel *k, const cvr_signature *sig) {
 
 int32_t library_supports(const library_kernel *k, const cvr_signature *sig, cvr_error *reason) {
     if (!sig->device) return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "it runs on a GPU alone");
-    if (k->math != math_of(sig)) return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "it is for other math");
+    if (is_other_math(k, sig)) return cvr_fail(reason, CVR_ERR_UNSUPPORTED, "it is for f32 in tf32");
     CVR_TRY(k->op->takes(sig, reason));
     const cvr_signature s = asked(k, sig);
     (void)pthread_mutex_lock(&lock);

@@ -14,16 +14,8 @@
 #ifndef CUDA_LIBRARIES_H
 #define CUDA_LIBRARIES_H
 
+#include <cvr/plugin/cuda.h>
 #include <cvr/plugin/plugin.h>
-
-#ifndef CVR_PAYLOAD_CUDA_LAUNCH
-#define CVR_PAYLOAD_CUDA_LAUNCH "cuda.launch/1"
-/* The payload: a function that may only enqueue on `stream` (a CUstream), since it is called while that is captured. */
-typedef struct cvr_cuda_launch {
-    uint64_t struct_size;
-    int32_t (*launch)(const cvr_kernel_args *a, void *stream, cvr_error *err);
-} cvr_cuda_launch;
-#endif
 
 /*
  * Where plans are tried before a program uses them: the open device, while nothing else runs on it. Its context is

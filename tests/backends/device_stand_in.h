@@ -29,7 +29,7 @@ extern stand_in stand;
 extern const cvr_host case_host;
 extern int64_t case_blocks;
 extern char case_log[4000]; /* all lines since the device began */
-extern uint32_t case_lines;
+extern uint32_t case_lines; /* warnings among them */
 /* What the host gives as "cvr.host.tuning/1"; NULL: nothing. */
 extern const cvr_tuning_service *case_tuning;
 

@@ -14,6 +14,8 @@ says 'precision=bf16x3: no kernel .* computes in f32'
 [ "$(grep -c 'precision=bf16x3' log.txt)" = 1 ] || fail "more than one line about bf16x3"
 says '^backend .*; f32$'
 same runs/classify/three/weights/last.safetensors runs/classify/plain/weights/last.safetensors
+train name=rounded backend.isa=base backend.precision=tf32
+says 'precision=tf32: no kernel .* computes in f32'
 
 # f16 with a scale of the loss, on device kernels: near f32 in the first steps, also where a batch is computed in parts; where the scale is too large updates are left
 # out and it is halved, where it is small it grows until a gradient overflows; the scale is in the checkpoint
