@@ -49,7 +49,7 @@ typedef struct command {
 
 extern const command train_command, val_command, predict_command, info_command, cfg_command, check_command,
     bench_command, pack_command, plugins_command, convert_command, conform_command, ctl_command, export_command,
-    quantize_command, distill_command;
+    quantize_command, prune_command, distill_command;
 extern const command *const commands[];
 extern const size_t n_commands;
 
@@ -75,6 +75,10 @@ int report_error(const cvr_error *err);
 int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr_error *err);
 /* The same; on failure prints why and returns the exit status. */
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
+
+/* Trains in a run folder that is there, of whose options folder, resume and swaps are given; all who listen are told. A
+ * signal ends it with CVR_ERR_INTERRUPTED. */
+int32_t train_in_folder(cvr_session *s, const cvr_train_options *given, cvr_train_result *result, cvr_error *err);
 
 /* Gives bare settings the command's own section: "opset=13" becomes "export.opset=13", in the memory of `own`, one for
  * each setting. */

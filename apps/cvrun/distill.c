@@ -2,7 +2,6 @@
 #include "cvrun.h"
 #include "measured_side.h"
 #include "run_folder.h"
-#include "train.h"
 
 typedef struct distilling {
     char *origin; /* the run that is trained further */
@@ -54,11 +53,14 @@ static int32_t measure(distilling *d, cvr_session *s, bool json, cvr_error *err)
 /* ---- training ---- */
 
 static int32_t train_there(distilling *d, cvr_session *s, bool resumes, cvr_error *err) {
-    train_place p = {.folder = d->folder, .resumes = resumes};
+    const cvr_train_options o = {.folder = d->folder, .resume = resumes};
+    cvr_train_result result;
     if (*cvr_config_get(cvr_session_config(s), "distill", "teacher", NULL) == '\0')
         return cvr_fail(err, CVR_ERR_USAGE, "there is no teacher; say teacher=RUN_DIR");
     if (!resumes) CVR_TRY(run_folder_beside(d->origin, "distilled", d->folder, sizeof d->folder, err));
-    return train_in(s, &p, err);
+    const int32_t status = train_in_folder(s, &o, &result, err);
+    if (status != CVR_OK && status != CVR_ERR_NUMERIC && !resumes) run_folder_discard(d->folder);
+    return status;
 }
 
 /* The run's recipe, from its weights; the teacher's hash is of the one before, if there was one. */
@@ -149,7 +151,6 @@ static int run_distill(const arguments *given) {
     cvr_text own[sizeof a.settings / sizeof *a.settings] = {{0}};
     int32_t status = take_training_settings(&a, own, &err);
     if (status == CVR_OK) status = take_own_settings(&a, "distill", own, &err);
-    train_catch_signals();
     if (status == CVR_OK && (!a.path || !cvr_fs_is_folder(a.path)))
         status =
             cvr_fail(&err, CVR_ERR_USAGE, "%s is not a run folder; train first: cvrun train", a.path ? a.path : "that");

@@ -8,9 +8,9 @@
 double program_start;
 
 const command *const commands[] = {&train_command,    &val_command,     &predict_command, &export_command,
-                                   &quantize_command, &distill_command, &info_command,    &cfg_command,
-                                   &check_command,    &bench_command,   &pack_command,    &plugins_command,
-                                   &convert_command,  &conform_command, &ctl_command};
+                                   &quantize_command, &prune_command,   &distill_command, &info_command,
+                                   &cfg_command,      &check_command,   &bench_command,   &pack_command,
+                                   &plugins_command,  &convert_command, &conform_command, &ctl_command};
 const size_t n_commands = sizeof commands / sizeof *commands;
 
 static void print_log(void *ctx, uint32_t level, const char *text) {

@@ -2,7 +2,6 @@
 #include "cvrun.h"
 #include "measured_side.h"
 #include "run_folder.h"
-#include "train.h"
 #include <stdlib.h>
 
 #define MOST_NOTES 4096
@@ -121,10 +120,10 @@ static void print_table(const quantizing *q) {
 /* Training that the method wants, in the new folder. */
 static int32_t finetune(const arguments *there, bool resume, quantizing *q, cvr_error *err) {
     cvr_session *s = NULL;
-    train_place p = {.folder = q->folder, .resumes = resume};
+    cvr_train_result result;
+    const cvr_train_options o = {.folder = q->folder, .resume = resume};
     int32_t status = try_session(there, CVR_FOR_TRAINING | CVR_TO_FINETUNE, &s, err);
-    train_catch_signals();
-    if (status == CVR_OK) status = train_in(s, &p, err);
+    if (status == CVR_OK) status = train_in_folder(s, &o, &result, err);
     cvr_session_close(&s);
     return status;
 }

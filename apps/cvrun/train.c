@@ -1,5 +1,4 @@
 /* cvrun train */
-#include "train.h"
 #include "cvrun.h"
 #include "run_folder.h"
 #include "screen.h"
@@ -16,7 +15,7 @@ static void on_signal(int number) {
     stop_asked = 1;
 }
 
-void train_catch_signals(void) {
+static void catch_signals(void) {
     struct sigaction action = {.sa_handler = on_signal}, before;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
@@ -94,6 +93,14 @@ static void print_result(const cvr_train_result *r, const char *folder) {
     print_text("\nrun folder: %s\n", folder);
 }
 
+/* A new folder, or the one to go on in. Free with cvr_free. */
+static int32_t open_folder(cvr_session *s, const char *resume, char **folder, cvr_error *err) {
+    char made[4096];
+    if (!resume) CVR_TRY(run_folder_make(s, made, sizeof made, err));
+    *folder = cvr_fs_absolute(".", resume ? resume : made);
+    return *folder ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+}
+
 /* Backends to move to must be there before the first step, not hours later. */
 static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_error *err) {
     const void *desc;
@@ -111,45 +118,43 @@ static void add_remedy(const char *folder, cvr_error *err) {
     (void)snprintf(err->message + n, sizeof err->message - n, "; go on with: cvrun train --resume %s", folder);
 }
 
-int32_t train_in(cvr_session *s, train_place *p, cvr_error *err) {
+int32_t train_in_folder(cvr_session *s, const cvr_train_options *given, cvr_train_result *result, cvr_error *err) {
     listeners l = {0};
     int lock = -1;
     int32_t status;
     CVR_TRY_OUT(find_listeners(&l, s, err));
-    CVR_TRY_OUT(run_folder_lock(p->folder, &lock, err));
-    const cvr_train_options o = {.folder = p->folder,
-                                 .resume = p->resumes,
-                                 .swaps = p->swaps,
-                                 .n_swaps = p->n_swaps,
-                                 .stop = &stop_asked,
-                                 .reporters = l.all,
-                                 .n_reporters = l.n,
-                                 .on_validate = screen_validating};
-    status = cvr_train(s, &o, &p->result, err);
-    /* Steps before a loss that is not finite may tell why. */
-    if (status != CVR_OK && status != CVR_ERR_NUMERIC && !p->resumes) run_folder_discard(p->folder);
-    if (status == CVR_ERR_DEVICE && run_folder_can_go_on(p->folder)) add_remedy(p->folder, err);
-    if (status == CVR_OK) print_result(&p->result, p->folder);
+    CVR_TRY_OUT(run_folder_lock(given->folder, &lock, err));
+    cvr_train_options o = *given;
+    o.stop = &stop_asked;
+    o.reporters = l.all;
+    o.n_reporters = l.n;
+    o.on_validate = screen_validating;
+    catch_signals();
+    status = cvr_train(s, &o, result, err);
+    if (status == CVR_ERR_DEVICE && run_folder_can_go_on(o.folder)) add_remedy(o.folder, err);
 out:
     if (lock >= 0) close(lock);
     cvr_free(l.all);
     return status;
 }
 
-/* In a new folder, or the one to go on in. */
 static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, cvr_error *err) {
-    train_place p = {.resumes = a->resume != NULL, .swaps = swaps, .n_swaps = a->n_swaps};
-    char made[4096];
-    CVR_TRY(check_swaps(s, swaps, a->n_swaps, err));
-    if (!a->resume) CVR_TRY(run_folder_make(s, made, sizeof made, err));
-    char *folder = cvr_fs_absolute(".", a->resume ? a->resume : made);
-    if (!folder) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    p.folder = folder;
-    const int32_t status = train_in(s, &p, err);
-    for (size_t i = 0; i < a->n_swaps && status == CVR_OK; i++)
-        if (swaps[i].step > p.result.steps)
+    cvr_train_result result;
+    char *folder = NULL;
+    int32_t status;
+    CVR_TRY_OUT(check_swaps(s, swaps, a->n_swaps, err));
+    CVR_TRY_OUT(open_folder(s, a->resume, &folder, err));
+    const cvr_train_options o = {.folder = folder, .resume = a->resume != NULL, .swaps = swaps, .n_swaps = a->n_swaps};
+    status = train_in_folder(s, &o, &result, err);
+    /* Steps before a loss that is not finite may tell why. */
+    if (status != CVR_OK && status != CVR_ERR_NUMERIC && !a->resume) run_folder_discard(folder);
+    CVR_TRY_OUT(status);
+    for (size_t i = 0; i < a->n_swaps; i++)
+        if (swaps[i].step > result.steps)
             cvr_log(CVR_LOG_WARNING, "--swap-to %s: the run ended at step %lld", a->swap_to[i],
-                    (long long)p.result.steps);
+                    (long long)result.steps);
+    print_result(&result, folder);
+out:
     cvr_free(folder);
     return status;
 }
@@ -171,7 +176,7 @@ static int run_train(const arguments *a) {
     arguments with_folder = *a;
     int status = parse_swaps(a, swaps, names);
     if (status != EXIT_OK) return status;
-    train_catch_signals();
+    catch_signals();
     if (a->resume && !cvr_fs_is_folder(a->resume)) {
         print_line(stderr, "cvrun: error: --resume %s: %s; name a run folder, such as runs/classify/NAME", a->resume,
                    cvr_fs_exists(a->resume) ? "is a file" : "is not there");

@@ -101,10 +101,12 @@ typedef struct run_network {
     uint64_t uses;
     void **pins; /* memory of batches that is page-locked */
     size_t n_pins, pins_capacity;
-    size_t phase; /* that programs are looked up for */
-    bool probes;  /* programs that train and validate read features in place of pictures */
-    bool trains;  /* its programs are for training, and for validation on the way */
-    bool told;    /* what the device leaves to the host was told: other programs have the same nodes */
+    size_t phase;       /* that programs are looked up for */
+    bool probes;        /* programs that train and validate read features in place of pictures */
+    bool trains;        /* its programs are for training, and for validation on the way */
+    const char *widths; /* a line a group (cvr_channels_read): those of a pruning that is under way; NULL: [widths] */
+    const char *held;   /* names of masked weights, likewise; NULL: prune.held */
+    bool told;          /* what the device leaves to the host was told: other programs have the same nodes */
 } run_network;
 
 /* Opens the device, sets the recipe's rules about parameters, and settles precision. With optim.layer_decay the graph
@@ -149,13 +151,33 @@ void net_program_destroy(net_program **p);
 /* stages.c: the graph of a program. */
 int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
 
+/* The graph of a program as far as its inputs. */
+int32_t net_program_inputs(const run_network *n, net_program *p, cvr_error *err);
+/* Builds the model, or the lines of [net], under what [layers] says. */
+int32_t network_build(const run_network *n, cvr_graph *g, cvr_error *err);
+
+/* narrow_network.c: whether the network has other widths than its model, */
+bool network_has_widths(const run_network *n);
+/* and building it so, on a graph that has its inputs. */
+int32_t network_build_narrow(const run_network *n, cvr_graph *g, cvr_error *err);
+/* The network as its model builds it, and which of its channels stay. */
+typedef struct traced_network {
+    cvr_graph *graph;
+    cvr_channels *channels;
+} traced_network;
+int32_t network_trace(const run_network *n, const cvr_graph *g, traced_network *out, cvr_error *err);
+void network_trace_free(traced_network *t);
+
+/* masks.c: the masks of weights that are held at zero, and for training their use. */
+int32_t network_mask(const run_network *n, cvr_graph *g, bool trains, cvr_error *err);
+
 /* compressed.c: the network of a run that a compressor made, or under a probe. After the losses, before other passes.
  */
 int32_t network_rewrite(const run_network *n, cvr_graph *g, cvr_error *err);
-/* Of a training step, in a phase of the run: what cvr_finetune makes of it. */
-int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, cvr_error *err);
 /* The same of a graph, or of the network that is being built in it (cvr_graph_enter), whose settings are `s`. */
 int32_t graph_rewrite(const network_rewriting *w, const settings *s, cvr_graph *g, cvr_error *err);
+/* Of a training step, in a phase of the run: what cvr_finetune makes of it. */
+int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, cvr_error *err);
 /* Drops all programs, whose network is about to be another. */
 void network_forget_programs(run_network *n);
 

@@ -117,13 +117,21 @@ typedef struct distill_settings {
     int64_t img_size, precision;
     const char *sha256; /* settled when training starts */
 } distill_settings;
+/* As prune_schema packs it; keys of the method join them. */
+typedef struct prune_settings {
+    const char *method;
+    int64_t pictures, batch, epochs, steps;
+    double lr_factor;
+    int64_t remove;
+    const char *held;
+} prune_settings;
 
 /* As compressed_schema packs it. */
 typedef struct compressed_settings {
     const char *by, *plan, *origin;
 } compressed_settings;
 
-extern const cvr_schema quant_schema, compressed_schema, distill_schema;
+extern const cvr_schema quant_schema, prune_schema, compressed_schema, distill_schema;
 extern const cvr_schema run_schema, backend_schema, model_schema, data_schema, train_schema, optim_schema, sched_schema,
     val_schema, probe_schema, export_schema;
 
@@ -197,9 +205,10 @@ typedef struct settings {
     const cvr_exporter_desc *exporter; /* NULL: export.format is none, or is not here */
     const void *exporter_attrs;
     const quant_settings *quant;
+    const prune_settings *prune;
     const compressed_settings *compressed;
-    const cvr_compressor_desc *method; /* quant.method; NULL: it is not here */
-    const void *method_attrs;
+    const cvr_compressor_desc *method, *prune_method; /* NULL: it is not here */
+    const void *method_attrs, *prune_attrs;
     distill_settings *distill;
     const cvr_distiller_desc *distiller; /* distill.method; NULL: it is not here */
     const void *distiller_attrs;

@@ -43,6 +43,8 @@ struct cvr_session {
     run_data data;
     run_network net;
     char *plan;              /* of a compressed network; NULL */
+    char *held;              /* what cvr_session_prune says of masks; NULL */
+    bool has_weights;        /* the network that is opened next gets its weights from who opens it */
     struct teacher *teacher; /* of [distill], while it trains; NULL */
     views views;             /* of the picture that was looked at last */
     tiles tiles;             /* likewise */
@@ -73,6 +75,10 @@ void session_tell_padding(const cvr_session *s);
 /* backend_auto.c: the backend that `backend.name = auto` stands for. */
 int32_t backend_auto(cvr_session *s, char *to, size_t size, cvr_error *err);
 
+/* cost.c: the median time of a run, of a program that is bound; nodes, and products a picture. */
+int32_t cost_time(net_program *p, cvr_session_cost *out, cvr_error *err);
+void cost_count(const cvr_program *p, int64_t pictures, cvr_session_cost *out);
+
 /* compressed.c: reads what [compressed] says; refuses a purpose that such a network cannot serve. */
 int32_t session_open_compressed(cvr_session *s, cvr_error *err);
 /* The same of any run's settings that say [compressed]. `plan`: the text, to be freed. */
@@ -89,6 +95,8 @@ void teacher_close(struct teacher **t);
 
 /* compress.c: quant.method is here, and quantises. */
 int32_t session_check_method(const cvr_session *s, cvr_error *err);
+/* Which pictures a compressor looks at. */
+void session_calibration(const cvr_session *s, cvr_batches_options *o);
 
 /* step.c: one optimizer step on a batch, in as many parts as train.grad_accum says; its losses are then in s->losses.
  */

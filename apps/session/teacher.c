@@ -158,7 +158,7 @@ static int32_t open_teacher(teacher *t, const cvr_session *s, cvr_error *err) {
 }
 
 int32_t teacher_open(cvr_session *s, cvr_error *err) {
-    if (!*s->set.distill->teacher) return CVR_OK;
+    if (!*s->set.distill->teacher || (s->purpose & CVR_TO_FINETUNE)) return CVR_OK;
     s->teacher = cvr_calloc(1, sizeof *s->teacher);
     if (!s->teacher) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     const int32_t status = open_teacher(s->teacher, s, err);

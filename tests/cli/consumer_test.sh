@@ -73,6 +73,11 @@ else
   LD_LIBRARY_PATH=$BUILD_DIR/lib/cvrun-cuda "$CVRUN" info softsign.ini backend.name=cuda | grep -q 'cuda:acme.softsign' || fail "not the kernels for CUDA"
   same runs/classify/softsign-cuda/weights/last.safetensors runs/classify/softsign-emu4/weights/last.safetensors
 fi
+# a third party's ops take part in pruning: one is elementwise by its flag, one says how its axes are tied
+for run in cpu softsign-cpu; do
+  "$CVRUN" prune runs/classify/$run amount=0.5 prune.round_to=1 pictures=8 >out.txt 2>err.txt || { cat err.txt; fail "prune $run"; }
+  grep -q '^  width: c1: ' out.txt || { cat out.txt; fail "c1 of $run keeps its width"; }
+done
 # what `cvrun conform` says of them, on a backend and of the plugin
 "$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
 [ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }

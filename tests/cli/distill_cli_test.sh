@@ -25,6 +25,12 @@ q=$(printf %.4f "$(metric out.txt top1)")
 expect 0 "teacher teacher-quantized: top1 $q," "$CVRUN" train small.ini name=int8 epochs=1 distill.teacher=$teacher-quantized data.mean=0.3
 expect 2 "distill.precision: what \`ptq\` left as it was is in f32" "$CVRUN" train small.ini distill.precision=bf16 distill.teacher=$teacher-quantized
 
+# A student that is the teacher has nothing to learn, whatever the augmentation: both see the same pixels and compute the same.
+sed '/^b1/d; /^d = /d' small.ini >plain.ini
+expect 0 "" "$CVRUN" train plain.ini name=plain epochs=1
+expect 0 "" "$CVRUN" train plain.ini name=itself epochs=1 lr=1e-12 model.weights=runs/classify/plain/weights/best.safetensors distill.teacher=runs/classify/plain
+awk -F, 'NR > 1 && $4 ^ 2 > 1e-10 { print; exit 1 }' runs/classify/itself/steps.csv || fail "the teacher sees something else"
+
 # It is in no file of the student, whose run is an ordinary one, also without its teacher; it learns something else than alone.
 expect 0 "" "$CVRUN" train small.ini name=alone
 for f in best.safetensors last.safetensors last.state; do
