@@ -76,6 +76,10 @@ int32_t try_session(const arguments *a, uint32_t purpose, cvr_session **out, cvr
 /* The same; on failure prints why and returns the exit status. */
 int open_session(const arguments *a, uint32_t purpose, cvr_session **out);
 
+/* Trains in a run folder that is there, of whose options folder, resume and swaps are given; all who listen are told. A
+ * signal ends it with CVR_ERR_INTERRUPTED. */
+int32_t train_in_folder(cvr_session *s, const cvr_train_options *given, cvr_train_result *result, cvr_error *err);
+
 /* Gives bare settings the command's own section: "opset=13" becomes "export.opset=13", in the memory of `own`, one for
  * each setting. */
 int32_t take_own_settings(arguments *a, const char *section, cvr_text *own, cvr_error *err);

@@ -25,7 +25,7 @@ typedef struct quantizing {
     size_t n, capacity;
     side before, after;
     cvr_compress_result result;
-    char folder[4096];
+    char folder[4096], origin[4096];
 } quantizing;
 
 #define MANY 32 /* pictures of the larger batch */
@@ -91,16 +91,42 @@ static int32_t make_folder(const char *run, quantizing *q, cvr_error *err) {
     return status;
 }
 
-static int32_t write_config(cvr_session *s, const char *run, const quantizing *q, cvr_error *err) {
-    char network[64], *real = realpath(run, NULL);
+/* Settings of training that follows, lines `section.key = value`; cut apart in place. */
+static size_t add_lines(char *text, cvr_setting *to, size_t n) {
+    for (char *line = text, *next; *line && n < MOST_INSTEAD; line = next) {
+        char *end = strchr(line, '\n'), *dot = strchr(line, '.'), *equals = strchr(line, '=');
+        next = end ? end + 1 : line + strlen(line);
+        if (end) *end = '\0';
+        if (!dot || !equals || dot > equals) continue;
+        *dot = '\0';
+        for (char *c = equals; c > dot && (*c == '=' || *c == ' '); c--) *c = '\0';
+        to[n++] = (cvr_setting){.section = line, .key = dot + 1, .value = equals + 1 + (equals[1] == ' ')};
+    }
+    return n;
+}
+
+/* The weights that training goes on from. */
+static char *weights_of(const char *run) {
+    char *best = cvr_fs_join(run, "weights/best.safetensors");
+    if (best && cvr_fs_exists(best)) return best;
+    cvr_free(best);
+    return cvr_fs_join(run, "weights/last.safetensors");
+}
+
+static int32_t write_config(cvr_session *s, const char *run, quantizing *q, cvr_error *err) {
+    char network[64], *real = realpath(run, NULL), *weights = weights_of(real ? real : run);
     const char *slash = strrchr(q->folder, '/');
-    const cvr_setting instead[] = {
+    cvr_setting instead[MOST_INSTEAD] = {
         {.section = "compressed", .key = "by", .value = q->result.by},
         {.section = "compressed", .key = "plan", .value = CVR_PLAN_FILE},
         {.section = "compressed", .key = "origin", .value = real ? real : run},
         {.section = "run", .key = "name", .value = slash ? slash + 1 : q->folder},
+        {.section = "model", .key = "weights", .value = weights ? weights : ""},
+        {.section = "model", .key = "head", .value = "keep"},
     };
-    const int32_t status = run_folder_begin(s, q->folder, instead, sizeof instead / sizeof *instead, network, err);
+    const size_t n = q->result.trains ? add_lines(q->result.settings, instead, 6) : 4;
+    const int32_t status = run_folder_begin(s, q->folder, instead, n, network, err);
+    cvr_free(weights);
     free(real);
     return status;
 }
@@ -178,17 +204,30 @@ static void print_table(const quantizing *q) {
     print_row("memory, batch 1", cvr_bytes_text(a->one.planned_bytes, x), cvr_bytes_text(b->one.planned_bytes, y), "");
     print_ratio("ms, batch 1", 3, 1e3 * a->one.seconds, 1e3 * b->one.seconds, a->one.seconds / b->one.seconds);
     print_ratio("ms, batch 32", 3, 1e3 * a->many.seconds, 1e3 * b->many.seconds, a->many.seconds / b->many.seconds);
-    print_text("%lld of %lld nodes run on integers; calibrated on %lld of %lld training pictures\n",
-               (long long)b->one.int8_nodes, (long long)b->one.nodes, (long long)q->result.pictures,
-               (long long)q->result.of);
+    print_text("%lld of %lld nodes run on integers", (long long)b->one.int8_nodes, (long long)b->one.nodes);
+    if (q->result.of)
+        print_text("; calibrated on %lld of %lld training pictures", (long long)q->result.pictures,
+                   (long long)q->result.of);
+    print_text("\n");
     for (size_t i = 0; i < q->n; i++) print_text("  %s: %s\n", q->notes[i].what, q->notes[i].text);
 }
 
 /* ---- the command ---- */
 
-static int32_t quantize(arguments *a, quantizing *q, cvr_error *err) {
+/* Training that the method wants, in the new folder. */
+static int32_t finetune(const arguments *there, bool resume, quantizing *q, cvr_error *err) {
     cvr_session *s = NULL;
-    arguments there = {.path = q->folder};
+    cvr_train_result result;
+    const cvr_train_options o = {.folder = q->folder, .resume = resume};
+    int32_t status = try_session(there, CVR_FOR_TRAINING | CVR_TO_FINETUNE, &s, err);
+    if (status == CVR_OK) status = train_in_folder(s, &o, &result, err);
+    cvr_session_close(&s);
+    return status;
+}
+
+/* The new folder with what quantisation alone makes. */
+static int32_t compress(const arguments *a, quantizing *q, cvr_error *err) {
+    cvr_session *s = NULL;
     int32_t status = try_session(a, CVR_FOR_COMPRESSION, &s, err);
     if (status == CVR_OK) status = measure_side(s, a->path, &q->before, err);
     if (status == CVR_OK) status = make_folder(a->path, q, err);
@@ -197,11 +236,72 @@ static int32_t quantize(arguments *a, quantizing *q, cvr_error *err) {
     if (status == CVR_OK) status = write_config(s, a->path, q, err);
     if (status != CVR_OK && *q->folder) run_folder_discard(q->folder);
     cvr_session_close(&s);
+    return status;
+}
+
+/* A quantised run whose training was interrupted goes on; what there was before is its origin. */
+static int32_t go_on(const arguments *a, quantizing *q, cvr_error *err) {
+    cvr_session *s = NULL;
+    arguments origin = {.path = q->origin};
+    int32_t status = try_session(&origin, CVR_FOR_EVALUATION, &s, err);
+    if (status == CVR_OK) status = measure_side(s, q->origin, &q->before, err);
+    cvr_session_close(&s);
     CVR_TRY(status);
-    status = try_session(&there, CVR_FOR_EVALUATION, &s, err);
+    (void)snprintf(q->folder, sizeof q->folder, "%s", a->path);
+    return finetune(a, true, q, err);
+}
+
+static int32_t quantize(const arguments *a, quantizing *q, cvr_error *err) {
+    cvr_session *s = NULL;
+    arguments there = {.path = q->folder};
+    if (a->resume) {
+        CVR_TRY(go_on(a, q, err));
+    } else {
+        CVR_TRY(compress(a, q, err));
+        if (q->result.trains) CVR_TRY(finetune(&there, false, q, err));
+    }
+    int32_t status = try_session(&there, CVR_FOR_EVALUATION, &s, err);
     if (status == CVR_OK) status = measure_side(s, q->folder, &q->after, err);
     cvr_session_close(&s);
     return status;
+}
+
+/* The run that this one was made of, by its config.ini; "": it was made of none. */
+static int32_t find_origin(const char *run, quantizing *q, cvr_error *err) {
+    char *path = cvr_fs_join(run, "config.ini");
+    cvr_config *c = NULL;
+    if (!path) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
+    const int32_t status = cvr_config_load(&c, path, err);
+    if (status == CVR_OK) {
+        const cvr_setting *origin = cvr_config_given(c, "compressed", "origin"),
+                          *by = cvr_config_given(c, "compressed", "by");
+        (void)snprintf(q->origin, sizeof q->origin, "%s", origin ? origin->value : "");
+        (void)snprintf(q->result.by, sizeof q->result.by, "%s", by ? by->value : "");
+    }
+    cvr_config_destroy(&c);
+    cvr_free(path);
+    return status;
+}
+
+static bool names_method(const arguments *a) {
+    for (size_t i = 0; i < a->n_settings; i++)
+        if (strncmp(a->settings[i], "quant.method=", 13) == 0) return true;
+    return false;
+}
+
+/* Another method takes the run that a quantised one was made of. */
+static int32_t choose_run(arguments *a, quantizing *q, cvr_error *err) {
+    if (!a->path || !cvr_fs_is_folder(a->path))
+        return cvr_fail(err, CVR_ERR_USAGE, "%s is not a run folder; train first: cvrun train",
+                        a->path ? a->path : "that");
+    CVR_TRY(find_origin(a->path, q, err));
+    if (a->resume && !*q->origin)
+        return cvr_fail(err, CVR_ERR_USAGE, "%s is no quantised run; go on with: cvrun train --resume %s", a->path,
+                        a->path);
+    if (a->resume || !*q->origin || !names_method(a)) return CVR_OK;
+    cvr_log(CVR_LOG_INFO, "%s was made of %s, which is quantised anew", a->path, q->origin);
+    a->path = q->origin;
+    return CVR_OK;
 }
 
 static int run_quantize(const arguments *given) {
@@ -210,9 +310,7 @@ static int run_quantize(const arguments *given) {
     quantizing q = {0};
     cvr_text own[sizeof a.settings / sizeof *a.settings] = {{0}};
     int32_t status = take_own_settings(&a, "quant", own, &err);
-    if (status == CVR_OK && (!a.path || !cvr_fs_is_folder(a.path)))
-        status =
-            cvr_fail(&err, CVR_ERR_USAGE, "%s is not a run folder; train first: cvrun train", a.path ? a.path : "that");
+    if (status == CVR_OK) status = choose_run(&a, &q, &err);
     if (status == CVR_OK) status = quantize(&a, &q, &err);
     if (status == CVR_OK) status = write_json(&q, a.json, &err);
     if (status == CVR_OK && !a.json) print_table(&q);
@@ -230,12 +328,14 @@ static int run_quantize(const arguments *given) {
 
 const command quantize_command = {
     .name = "quantize",
-    .usage = "RUN_DIR [method=ptq] [key=value ...]",
+    .usage = "RUN_DIR [method=ptq|qat] [key=value ...]",
     .summary = "a network of 8-bit integers from a trained run",
     .help =
         "Makes RUN_DIR-quantized, which val, predict and export take, and prints what it costs and brings; the same "
         "is in its compress.json. Keys of [quant] need no section: method, pictures, observer, skip, keep, "
-        "bias_correction.\n",
+        "bias_correction; of method=qat, which trains on, epochs, lr, freeze_norm, freeze_ranges.\n"
+        "  cvrun quantize --resume RUN_DIR-quantized\n"
+        "      go on with that training\n",
     .run = run_quantize,
     .needs_path = true,
 };

@@ -22,7 +22,7 @@ const cvr_reporter_desc *run_folder_reporter(cvr_session *s);
 
 /* Writes config.ini, with other values for up to MOST_INSTEAD settings, classes.txt and env.txt; and a copy of the file
  * that the network is built from, whose name `network` gets: "" where there is none. */
-#define MOST_INSTEAD 8
+#define MOST_INSTEAD 32
 int32_t run_folder_begin(cvr_session *s, const char *folder, const cvr_setting *instead, size_t n, char network[64],
                          cvr_error *err);
 

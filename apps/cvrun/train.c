@@ -110,25 +110,33 @@ static int32_t check_swaps(cvr_session *s, const cvr_swap *swaps, size_t n, cvr_
     return CVR_OK;
 }
 
-static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, cvr_error *err) {
+int32_t train_in_folder(cvr_session *s, const cvr_train_options *given, cvr_train_result *result, cvr_error *err) {
     listeners l = {0};
-    cvr_train_result result;
-    char *folder = NULL;
     int lock = -1;
     int32_t status;
-    CVR_TRY_OUT(check_swaps(s, swaps, a->n_swaps, err));
     CVR_TRY_OUT(find_listeners(&l, s, err));
+    CVR_TRY_OUT(run_folder_lock(given->folder, &lock, err));
+    cvr_train_options o = *given;
+    o.stop = &stop_asked;
+    o.reporters = l.all;
+    o.n_reporters = l.n;
+    o.on_validate = screen_validating;
+    catch_signals();
+    status = cvr_train(s, &o, result, err);
+out:
+    if (lock >= 0) close(lock);
+    cvr_free(l.all);
+    return status;
+}
+
+static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, cvr_error *err) {
+    cvr_train_result result;
+    char *folder = NULL;
+    int32_t status;
+    CVR_TRY_OUT(check_swaps(s, swaps, a->n_swaps, err));
     CVR_TRY_OUT(open_folder(s, a->resume, &folder, err));
-    CVR_TRY_OUT(run_folder_lock(folder, &lock, err));
-    const cvr_train_options o = {.folder = folder,
-                                 .resume = a->resume != NULL,
-                                 .swaps = swaps,
-                                 .n_swaps = a->n_swaps,
-                                 .stop = &stop_asked,
-                                 .reporters = l.all,
-                                 .n_reporters = l.n,
-                                 .on_validate = screen_validating};
-    status = cvr_train(s, &o, &result, err);
+    const cvr_train_options o = {.folder = folder, .resume = a->resume != NULL, .swaps = swaps, .n_swaps = a->n_swaps};
+    status = train_in_folder(s, &o, &result, err);
     /* Steps before a loss that is not finite may tell why. */
     if (status != CVR_OK && status != CVR_ERR_NUMERIC && !a->resume) run_folder_discard(folder);
     CVR_TRY_OUT(status);
@@ -138,9 +146,7 @@ static int32_t train(const arguments *a, cvr_session *s, const cvr_swap *swaps, 
                     (long long)result.steps);
     print_result(&result, folder);
 out:
-    if (lock >= 0) close(lock);
     cvr_free(folder);
-    cvr_free(l.all);
     return status;
 }
 

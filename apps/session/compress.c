@@ -2,27 +2,10 @@
  * What the session does for a compressor (cvr/plugin/compressor.h): calibration data through the network with values
  * as outputs, the metric of what it has made so far, and in the end weights and plan in a run folder.
  */
-#include "session_parts.h"
+#include "compress.h"
 #include <math.h>
 
 #define MOST_PROGRAMS 16
-
-/* Numbers of a parameter of the compressed network. */
-typedef struct kept_tensor {
-    char *name;
-    void *logical;
-} kept_tensor;
-
-typedef struct compressing {
-    cvr_compression api;
-    cvr_session *s;
-    const cvr_compress_options *o;
-    kept_tensor *tensors;
-    size_t n, capacity;
-    char *plan;
-    double before; /* the metric of the network as it was; NAN: not measured yet */
-    int64_t pictures, of;
-} compressing;
 
 /* ---- numbers and plan ---- */
 
@@ -62,14 +45,13 @@ static int32_t take_plan(const cvr_compression *c, const char *text, cvr_error *
 static int32_t take_note(const cvr_compression *c, const char *what, const char *text, cvr_error *err) {
     const compressing *k = c->ctx;
     (void)err;
-    k->o->note(k->o->ctx, what, text);
+    if (k->o) k->o->note(k->o->ctx, what, text);
     return CVR_OK;
 }
 
-/* Everything that was given, for the parameters that graphs have declared by now. */
-static int32_t write_tensors(const compressing *k, cvr_error *err) {
-    cvr_store *store = k->s->net.store;
-    CVR_TRY(cvr_store_place(store, k->s->net.device, err));
+int32_t compress_write_tensors(const compressing *k, const run_network *net, cvr_error *err) {
+    cvr_store *store = net->store;
+    CVR_TRY(cvr_store_place(store, net->device, err));
     for (size_t i = 0; i < k->n; i++) {
         const int64_t at = cvr_store_find(store, k->tensors[i].name);
         if (at >= 0) CVR_TRY(cvr_store_write(store, (size_t)at, k->tensors[i].logical, err));
@@ -101,7 +83,7 @@ static int32_t program_of(probing *p, const cvr_batch *b, net_program **out, cvr
                         MOST_PROGRAMS);
     CVR_TRY(net_program_plan(net, &key, out, err));
     p->programs[p->n++] = *out;
-    CVR_TRY(write_tensors(p->k, err));
+    CVR_TRY(compress_write_tensors(p->k, net, err));
     CVR_TRY(cvr_arena_create(&p->arenas[p->n - 1], net->device, &(*out)->program, 1, 0, err));
     return cvr_program_bind((*out)->program, p->arenas[p->n - 1], err);
 }
@@ -132,7 +114,8 @@ static int32_t look_at(probing *p, const cvr_batch *b, cvr_error *err) {
 
 static void calibration_options(const cvr_session *s, cvr_batches_options *o) {
     data_batch_options(&s->data, &s->set, s->plugins, CVR_SPLIT_TRAIN, o);
-    o->limit = s->set.quant->pictures;
+    o->limit =
+        s->set.data->limit && s->set.data->limit < s->set.quant->pictures ? s->set.data->limit : s->set.quant->pictures;
     o->batch = s->set.quant->batch < o->limit ? s->set.quant->batch : o->limit;
 }
 
@@ -191,7 +174,7 @@ static int32_t measure_rewritten(compressing *k, double *value, cvr_error *err) 
     network_forget_programs(net);
     net->rewriting = (network_rewriting){.compressor = k->s->set.method, .plan = k->plan};
     int32_t status = session_plan_evaluation(k->s, err);
-    if (status == CVR_OK) status = write_tensors(k, err);
+    if (status == CVR_OK) status = compress_write_tensors(k, &k->s->net, err);
     if (status == CVR_OK) status = measure_network(k->s, value, err);
     network_forget_programs(net);
     net->rewriting = (network_rewriting){0};
@@ -208,23 +191,27 @@ static int32_t measure(const cvr_compression *c, double *before, double *after, 
 
 /* ---- all of it ---- */
 
-/* Weights and plan of the network that came of it; nothing that was replaced is among them. */
-static int32_t write_files(compressing *k, cvr_error *err) {
-    run_network *net = &k->s->net;
-    char *weights = cvr_fs_join(k->o->folder, "weights/best.safetensors"),
-         *plan = cvr_fs_join(k->o->folder, CVR_PLAN_FILE);
+/* The plan comes first: it is that of the weights before but for scales, which a run that goes on makes anew. */
+int32_t compress_write_files(const compressing *k, const char *folder, cvr_error *err) {
+    char *weights = cvr_fs_join(folder, "weights/best.safetensors"), *plan = cvr_fs_join(folder, CVR_PLAN_FILE);
     int32_t status;
     CVR_TRY_OUT(weights && plan ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory"));
-    network_forget_programs(net);
-    net->rewriting = (network_rewriting){.compressor = k->s->set.method, .plan = k->plan, .alone = true};
-    CVR_TRY_OUT(session_plan_evaluation(k->s, err));
-    CVR_TRY_OUT(write_tensors(k, err));
-    CVR_TRY_OUT(cvr_session_save_weights(k->s, weights, err));
-    status = cvr_fs_write(plan, k->plan, strlen(k->plan), err);
+    CVR_TRY_OUT(cvr_fs_write(plan, k->plan, strlen(k->plan), err));
+    status = cvr_session_save_weights(k->s, weights, err);
 out:
     cvr_free(weights);
     cvr_free(plan);
     return status;
+}
+
+/* Weights and plan of the network that came of it; nothing that was replaced is among them. */
+static int32_t write_result(const compressing *k, cvr_error *err) {
+    run_network *net = &k->s->net;
+    network_forget_programs(net);
+    net->rewriting = (network_rewriting){.compressor = k->s->set.method, .plan = k->plan, .alone = true};
+    CVR_TRY(session_plan_evaluation(k->s, err));
+    CVR_TRY(compress_write_tensors(k, net, err));
+    return compress_write_files(k, k->o->folder, err);
 }
 
 int32_t session_check_method(const cvr_session *s, cvr_error *err) {
@@ -242,36 +229,57 @@ int32_t session_check_method(const cvr_session *s, cvr_error *err) {
 /* How many pictures there are, as far as quant.pictures goes. */
 static int32_t count_pictures(compressing *k, cvr_error *err) {
     const split *train = &k->s->data.splits[CVR_SPLIT_TRAIN];
+    const int64_t limit = k->s->set.data->limit;
     CVR_CALL_TO(k->of, train->desc, count, NULL, train->self);
+    k->of = limit && limit < k->of ? limit : k->of;
     k->pictures = k->of < k->s->set.quant->pictures ? k->of : k->s->set.quant->pictures;
     return k->pictures > 0 ? CVR_OK : cvr_fail(err, CVR_ERR_USAGE, "there are no training pictures to calibrate on");
 }
 
+void compressing_begin(compressing *k, cvr_session *s, const cvr_compress_options *o) {
+    *k = (compressing){.s = s, .o = o, .before = (double)NAN};
+    k->api = (cvr_compression){.struct_size = sizeof k->api,
+                               .ctx = k,
+                               .host = cvr_plugins_host(s->plugins),
+                               .attrs = s->set.method_attrs,
+                               .probe = run_probe,
+                               .tensor = take_tensor,
+                               .plan = take_plan,
+                               .measure = measure,
+                               .note = take_note};
+}
+
+void compressing_end(compressing *k) {
+    for (size_t i = 0; i < k->n; i++) {
+        cvr_free(k->tensors[i].name);
+        cvr_free(k->tensors[i].logical);
+    }
+    cvr_free(k->tensors);
+    cvr_free(k->plan);
+}
+
+/* What training is to have in the place of the run's settings. */
+static int32_t describe_training(const cvr_session *s, cvr_compress_result *r, cvr_error *err) {
+    const cvr_finetune *f = s->set.method->finetune;
+    r->trains = f != NULL;
+    if (!f) return CVR_OK;
+    return CVR_CALL(s->set.method, finetune->settings, NULL, err, s->set.method_attrs, s->set.lr, r->settings,
+                    sizeof r->settings);
+}
+
 int32_t cvr_session_compress(cvr_session *s, const cvr_compress_options *o, cvr_compress_result *result,
                              cvr_error *err) {
-    compressing k = {.s = s, .o = o, .before = (double)NAN};
+    compressing k;
     int32_t status;
-    CVR_TRY(count_pictures(&k, err));
-    k.api = (cvr_compression){.struct_size = sizeof k.api,
-                              .ctx = &k,
-                              .host = cvr_plugins_host(s->plugins),
-                              .attrs = s->set.method_attrs,
-                              .probe = run_probe,
-                              .tensor = take_tensor,
-                              .plan = take_plan,
-                              .measure = measure,
-                              .note = take_note};
+    compressing_begin(&k, s, o);
+    CVR_TRY_OUT(count_pictures(&k, err));
     CVR_TRY_OUT(CVR_CALL(s->set.method, compress, NULL, err, &k.api));
     if (!k.plan) CVR_TRY_OUT(cvr_call_blame(s->set.method, "compress", NULL, err, "gives no plan of what it has made"));
-    CVR_TRY_OUT(write_files(&k, err));
+    CVR_TRY_OUT(write_result(&k, err));
     *result = (cvr_compress_result){.pictures = k.pictures, .of = k.of};
     (void)snprintf(result->by, sizeof result->by, "%s", s->set.method->name);
+    status = describe_training(s, result, err);
 out:
-    for (size_t i = 0; i < k.n; i++) {
-        cvr_free(k.tensors[i].name);
-        cvr_free(k.tensors[i].logical);
-    }
-    cvr_free(k.tensors);
-    cvr_free(k.plan);
+    compressing_end(&k);
     return settings_blame(&s->set, status, err);
 }

@@ -1,6 +1,6 @@
 /* The network of a run that a compressor made of another ([compressed]): as the model builds it, batch norms folded,
  * and then rewritten by the plan that lies in the run folder. */
-#include "session_parts.h"
+#include "finetune.h"
 
 #define MOST_PLAN_BYTES (16u << 20)
 
@@ -30,6 +30,26 @@ int32_t network_rewrite(const run_network *n, cvr_graph *g, cvr_error *err) {
     return w->alone ? cvr_graph_drop_unread(g, err) : CVR_OK;
 }
 
+/* A training step and its stage, for the pass below. */
+typedef struct step_rewriting {
+    const network_rewriting *w;
+    uint32_t stage;
+} step_rewriting;
+
+static int32_t run_step(const cvr_rewriter *r, cvr_error *err) {
+    const step_rewriting *step = r->attrs;
+    return CVR_CALL(step->w->finetune, finetune->rewrite, NULL, err, r, step->w->plan, step->stage);
+}
+
+int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, cvr_error *err) {
+    const step_rewriting step = {&n->rewriting, n->settings->phases.stages[phase]};
+    cvr_pass_desc pass = {.struct_size = sizeof pass, .doc = "training for a compressed network", .run = run_step};
+    if (!step.w->finetune) return CVR_OK;
+    if (step.stage & CVR_FINETUNE_NORMS_FROZEN) CVR_TRY(cvr_graph_passes(g, CVR_PASS_NETWORK, "freeze_norm", err));
+    pass.name = step.w->finetune->name;
+    return cvr_graph_pass(g, &pass, &step, err);
+}
+
 static int32_t refuse(const cvr_session *s, const char *why, cvr_error *err) {
     const compressed_settings *c = s->set.compressed;
     cvr_fail(err, CVR_ERR_USAGE, "this run was made by `%s` of another, %s; take that one: %s", c->by, why,
@@ -53,7 +73,9 @@ static int32_t read_plan(cvr_session *s, cvr_error *err) {
 int32_t session_open_compressed(cvr_session *s, cvr_error *err) {
     const compressed_settings *c = s->set.compressed;
     const void *desc;
-    if (s->purpose & (CVR_FOR_TRAINING | CVR_FOR_DATA)) return refuse(s, "and is evaluated and exported only", err);
+    const bool finetunes = s->purpose & CVR_TO_FINETUNE;
+    if ((s->purpose & (CVR_FOR_TRAINING | CVR_FOR_DATA)) && !finetunes)
+        return refuse(s, "and is evaluated and exported only", err);
     if (s->purpose & CVR_FOR_COMPRESSION) return refuse(s, "and cannot be made smaller once more", err);
     if (s->set.backend->precision != PRECISION_F32)
         return cvr_config_blame(
@@ -66,6 +88,7 @@ int32_t session_open_compressed(cvr_session *s, cvr_error *err) {
         return cvr_config_blame(s->set.config, "compressed", "by",
                                 cvr_fail(err, CVR_ERR_USAGE, "compressed.by without compressed.plan"), err);
     CVR_TRY(read_plan(s, err));
+    if (finetunes) return finetune_open(s, desc, err);
     s->net.rewriting = (network_rewriting){.compressor = desc, .plan = s->plan, .alone = true};
     return CVR_OK;
 }

@@ -76,6 +76,7 @@ typedef struct net_program {
 typedef struct network_rewriting {
     const cvr_probe *probe;                /* NULL: none; before the other */
     const cvr_compressor_desc *compressor; /* NULL: none */
+    const cvr_compressor_desc *finetune;   /* whose finetune->rewrite training steps go through; NULL: none */
     const char *plan;
     bool alone; /* what it replaces needs no memory, and is in no file */
 } network_rewriting;
@@ -143,6 +144,8 @@ int32_t net_program_build(const run_network *n, net_program *p, cvr_error *err);
 /* compressed.c: the network of a run that a compressor made, or under a probe. After the losses, before other passes.
  */
 int32_t network_rewrite(const run_network *n, cvr_graph *g, cvr_error *err);
+/* Of a training step, in a phase of the run: what cvr_finetune makes of it. */
+int32_t network_rewrite_step(const run_network *n, cvr_graph *g, size_t phase, cvr_error *err);
 /* Drops all programs, whose network is about to be another. */
 void network_forget_programs(run_network *n);
 

@@ -47,6 +47,20 @@ int32_t phases_parse(phases *p, const char *text, cvr_error *err) {
     return CVR_OK;
 }
 
+int32_t phases_of_stages(phases *p, const cvr_compressor_desc *method, const void *attrs, int64_t epochs,
+                         cvr_error *err) {
+    for (int64_t epoch = 0; epoch < epochs; epoch++) {
+        uint32_t stage;
+        CVR_CALL_TO(stage, method, finetune->stage, NULL, attrs, epoch);
+        if (epoch && stage == p->stages[p->n]) continue;
+        if (epoch && p->n == MOST_PHASES - 1)
+            return cvr_call_blame(method, "finetune->stage", NULL, err, "tells more stages than there can be");
+        if (epoch) p->epochs[p->n++] = epoch + 1;
+        p->stages[p->n] = stage;
+    }
+    return CVR_OK;
+}
+
 void phases_clear(phases *p) {
     while (p->n) cvr_free(p->patterns[--p->n]);
 }

@@ -140,11 +140,12 @@ int32_t parse_bytes(const char *key, const char *text, uint64_t *out, cvr_error 
 /* "" gives `otherwise`. */
 int32_t parse_optional(const char *key, const char *text, double otherwise, double *out, cvr_error *err);
 
-/* phases.c: model.unfreeze. */
+/* phases.c: model.unfreeze; or the stages of training that follows compression, which have no patterns. */
 #define MOST_PHASES 8
 typedef struct phases {
     int64_t epochs[MOST_PHASES]; /* from 1, rising: when phase i + 1 begins */
     char *patterns[MOST_PHASES];
+    uint32_t stages[MOST_PHASES + 1]; /* of cvr_finetune, by phase */
     size_t n;
 } phases;
 int32_t phases_parse(phases *p, const char *text, cvr_error *err);
@@ -153,6 +154,9 @@ void phases_clear(phases *p);
 size_t phases_at(const phases *p, int64_t epoch);
 /* What is trained from a phase on, in words. */
 const char *phases_what(const phases *p, size_t phase);
+/* Phases for the stages of `epochs` epochs. */
+int32_t phases_of_stages(phases *p, const cvr_compressor_desc *method, const void *attrs, int64_t epochs,
+                         cvr_error *err);
 
 /* Keys that a backend has of its own, packed. */
 typedef struct backend_own {

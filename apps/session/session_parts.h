@@ -62,6 +62,8 @@ int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, 
 int32_t session_plan_for_data(cvr_session *s, cvr_error *err);
 /* Of a network that is open: the programs that evaluation runs, where they are not there. */
 int32_t session_plan_evaluation(cvr_session *s, cvr_error *err);
+/* Opens the session's network for evaluation alone. */
+int32_t session_open_evaluation(cvr_session *s, cvr_error *err);
 int32_t session_plan_for_picture(cvr_session *s, cvr_error *err);
 /* Sides that the network cannot take are padded, and so are not what the user has written: says so. */
 void session_tell_padding(const cvr_session *s);

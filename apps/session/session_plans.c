@@ -63,6 +63,17 @@ out:
     return status;
 }
 
+int32_t session_open_evaluation(cvr_session *s, cvr_error *err) {
+    program_key *keys = NULL;
+    size_t n = 0;
+    int32_t status;
+    CVR_TRY_OUT(split_keys(s, CVR_SPLIT_VAL, &keys, &n, err));
+    CVR_TRY_OUT(network_open(&s->net, keys, n, err));
+out:
+    cvr_free(keys);
+    return status;
+}
+
 /* A black picture goes the way of any other, so that what it becomes is what the network gets. */
 int32_t session_plan_for_picture(cvr_session *s, cvr_error *err) {
     const data_settings *d = s->set.data;

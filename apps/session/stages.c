@@ -139,7 +139,8 @@ static int32_t stage_total(building *w, cvr_error *err) {
 }
 
 static int32_t stage_rewrite(building *w, cvr_error *err) {
-    return w->trains ? CVR_OK : network_rewrite(w->net, w->graph, err);
+    return w->trains ? network_rewrite_step(w->net, w->graph, w->program->key.phase, err)
+                     : network_rewrite(w->net, w->graph, err);
 }
 
 static int32_t run_passes(const building *w, uint32_t stage, cvr_error *err) {

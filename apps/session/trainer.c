@@ -3,6 +3,7 @@
  * rate, checkpoints, validation. moves.c has what a run in progress is told to do.
  */
 #include "trainer.h"
+#include "finetune.h"
 #include <math.h>
 
 double trainer_elapsed(const trainer *t) {
@@ -112,8 +113,12 @@ static void enter_phase(trainer *t) {
     const size_t phase = phases_at(p, st->epoch);
     for (; st->phase < (int64_t)phase; st->phase++) {
         st->thawed_at[st->phase] = st->step - st->vetoed;
-        cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
-                phases_what(p, (size_t)st->phase));
+        if (p->patterns[st->phase])
+            cvr_log(CVR_LOG_INFO, "epoch %lld: %s is trained from now on", (long long)st->epoch + 1,
+                    phases_what(p, (size_t)st->phase));
+        else if ((p->stages[st->phase + 1] & ~p->stages[st->phase]) & CVR_FINETUNE_NORMS_FROZEN)
+            cvr_log(CVR_LOG_INFO, "epoch %lld: batch norms go by their running statistics from now on",
+                    (long long)st->epoch + 1);
     }
     t->s->net.phase = phase;
 }
@@ -201,13 +206,26 @@ static int32_t validate(trainer *t, bool *is_best, cvr_error *err) {
     return status;
 }
 
+/* Where training is for a compressed network, that one is validated, and is what the run keeps. */
+static int32_t validate_converted(trainer *t, bool *is_best, cvr_error *err) {
+    conversion c;
+    int32_t status;
+    CVR_TRY_OUT(finetune_enter(t->s, &c, err));
+    CVR_TRY_OUT(validate(t, is_best, err));
+    if (*is_best) status = compress_write_files(&c.made, t->o->folder, err);
+out:
+    finetune_leave(t->s, &c);
+    return status;
+}
+
 static int32_t end_epoch(trainer *t, cvr_error *err) {
     train_state *st = &t->state;
     const int64_t interval = t->s->set.val->interval, epoch = st->epoch + 1;
+    const bool converts = t->s->net.rewriting.finetune != NULL;
     bool is_best = false;
     t->epoch_lr = trainer_lr(t, st->batch - 1);
     if (interval > 0 && (epoch % interval == 0 || epoch == t->s->set.train->epochs)) {
-        CVR_TRY(validate(t, &is_best, err));
+        CVR_TRY((converts ? validate_converted : validate)(t, &is_best, err));
     } else {
         CVR_TRY(gather_metrics(t, NULL, err));
         CVR_TRY(note_metric(t, NULL, &is_best, err));
@@ -218,7 +236,7 @@ static int32_t end_epoch(trainer *t, cvr_error *err) {
                 "%lld of %lld updates of epoch %lld were left out: a gradient plugin vetoed them, or the loss was not "
                 "finite",
                 (long long)st->epoch_vetoed, (long long)st->batch, (long long)epoch);
-    if (is_best) CVR_TRY(save_weights(t, "best", err));
+    if (is_best && !converts) CVR_TRY(save_weights(t, "best", err));
     CVR_TRY(save_weights(t, "last", err));
     st->epoch++;
     st->batch = st->epoch_samples = st->epoch_vetoed = 0;
@@ -259,8 +277,8 @@ static int32_t stopped(trainer *t, cvr_error *err) {
     CVR_TRY(save_state(t, err));
     CVR_TRY(moves_answer(t, err));
     return cvr_fail(err, CVR_ERR_INTERRUPTED,
-                    "interrupted after step %lld, everything is saved; go on with: cvrun train --resume %s",
-                    (long long)t->state.step, t->o->folder);
+                    "interrupted after step %lld, everything is saved; go on with: cvrun %s --resume %s",
+                    (long long)t->state.step, t->s->net.rewriting.finetune ? "quantize" : "train", t->o->folder);
 }
 
 static int32_t train_loop(trainer *t, cvr_error *err) {

@@ -77,13 +77,14 @@ static const char *bad_init(const cvr_init *i) {
 }
 
 static const char *bad_field(const cvr_param_decl *d) {
-    const uint32_t flags = CVR_PARAM_TRAINABLE | CVR_PARAM_NORM | CVR_PARAM_BIAS | CVR_PARAM_CONSTANT;
+    const uint32_t flags = CVR_PARAM_TRAINABLE | CVR_PARAM_NORM | CVR_PARAM_BIAS | CVR_PARAM_CONSTANT | CVR_PARAM_STATE;
+    const uint32_t kind = d->flags & (CVR_PARAM_TRAINABLE | CVR_PARAM_CONSTANT | CVR_PARAM_STATE);
     if (!d->name || !*d->name || strlen(d->name) > 200) return "name";
     if (!cvr_dtype_size(d->dtype) || ((d->flags & CVR_PARAM_TRAINABLE) && d->dtype != CVR_F32)) return "dtype";
     if (d->rank > CVR_MAX_RANK) return "rank";
     for (uint32_t i = 0; i < d->rank; i++)
         if (d->shape[i] < 1) return "shape";
-    if ((d->flags & ~flags) || ((d->flags & CVR_PARAM_CONSTANT) && (d->flags & CVR_PARAM_TRAINABLE))) return "flags";
+    if ((d->flags & ~flags) || (kind & (kind - 1))) return "flags"; /* at most one of the three */
     if (d->reserved) return "reserved";
     return d->values && !d->init ? NULL : bad_init(d->init);
 }
@@ -121,6 +122,7 @@ static int32_t add_param(cvr_graph *g, const cvr_param_decl *decl, cvr_value *ou
     CVR_TRY(check_form(decl, out, err));
     uint32_t role = decl->flags & CVR_PARAM_TRAINABLE ? CVR_STORE_TRAINED : CVR_STORE_BUFFER;
     if (decl->flags & CVR_PARAM_CONSTANT) role = CVR_STORE_CONSTANT;
+    if (decl->flags & CVR_PARAM_STATE) role = CVR_STORE_OPTIMIZER;
     if (g->network && role == CVR_STORE_TRAINED) role = CVR_STORE_FROZEN;
     CVR_TRY(declare_as(g, g->builder.scope(&g->builder), decl, role, -1, out, err));
     g->values[*out]->layer = g->frame ? g->frame->layer : NULL;

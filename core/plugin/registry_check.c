@@ -121,12 +121,19 @@ static int32_t check_backend(const cvr_backend_desc *d, const char *what, cvr_er
     return !d->pin == !d->unpin ? CVR_OK : refuse(err, what, "`pin`, `unpin`", "both or none");
 }
 
+static int32_t check_compressor(const cvr_compressor_desc *d, const char *what, cvr_error *err) {
+    const cvr_finetune *f = CVR_HAS(d, finetune) ? d->finetune : NULL;
+    if (!f || (f->struct_size >= sizeof *f && f->settings && f->stage && f->rewrite && f->convert)) return CVR_OK;
+    return refuse(err, what, "`finetune`", "its `struct_size` makes no sense, or a callback is missing");
+}
+
 int32_t registry_check(const char *kind, const void *desc, const char *what, cvr_error *err) {
     if (strcmp(kind, CVR_KIND_AUGMENT) == 0) return check_augment(desc, what, err);
     if (strcmp(kind, CVR_KIND_OP) == 0) return check_op(desc, what, err);
     if (strcmp(kind, CVR_KIND_LAYER) == 0) return check_layer(desc, what, err);
     if (strcmp(kind, CVR_KIND_FIELD) == 0) return check_field(desc, what, err);
     if (strcmp(kind, CVR_KIND_BACKEND) == 0) return check_backend(desc, what, err);
+    if (strcmp(kind, CVR_KIND_COMPRESSOR) == 0) return check_compressor(desc, what, err);
     if (strcmp(kind, CVR_KIND_TASK) == 0) return check_wants(desc, what, err);
     return strcmp(kind, CVR_KIND_KERNEL) == 0 ? check_kernel(desc, what, err) : CVR_OK;
 }

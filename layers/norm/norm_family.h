@@ -75,6 +75,9 @@ static inline const float *norm_in(const cvr_kernel_args *a, uint32_t i) {
     return i < a->n_inputs && a->inputs[i] ? a->inputs[i]->data : NULL;
 }
 
+/* Of both forms of batch_norm2d: batch_norm.c */
+extern const cvr_batch_norm_trait norm_batch_evaluated;
+
 /* For cvr_op_desc.trait: norm_onnx.c */
 const void *norm_batch_inference_traits(const char *name);
 const void *norm_layer_traits(const char *name);

@@ -108,7 +108,11 @@ static int32_t write_l2_norm(const cvr_onnx *o, cvr_error *err) {
     return cvr_onnx_emit2(o, "Div", o->inputs[0], bound, &out, err);
 }
 
-CVR_ONNX_TRAITS(norm_batch_inference_traits, write_batch_norm, cvr_traits_mixed)
+static const void *batch_traits(const char *name) {
+    return strcmp(name, CVR_TRAIT_BATCH_NORM) == 0 ? &norm_batch_evaluated : cvr_traits_mixed(name);
+}
+
+CVR_ONNX_TRAITS(norm_batch_inference_traits, write_batch_norm, batch_traits)
 CVR_ONNX_TRAITS(norm_layer_traits, write_layer_norm, cvr_traits_mixed_recompute)
 CVR_ONNX_TRAITS(norm_group_traits, write_group_norm, cvr_traits_mixed)
 CVR_ONNX_TRAITS(norm_l2_traits, write_l2_norm, cvr_onnx_alone)

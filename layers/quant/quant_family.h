@@ -9,6 +9,9 @@
 /* quantize, dequantize */
 #define QUANT_OPS 2
 extern const cvr_reference_op quant_ops[QUANT_OPS];
+/* fake_quantize, fake_quantize_backward: fake_quantize.c */
+#define FAKE_QUANTIZE_OPS 2
+extern const cvr_reference_op fake_quantize_ops[FAKE_QUANTIZE_OPS];
 /* conv2d_int8, linear_int8, add_int8, max_pool2d_int8, avg_pool2d_int8, adaptive_avg_pool2d_int8 */
 #define INT8_OPS 6
 extern const cvr_reference_op int8_ops[INT8_OPS];

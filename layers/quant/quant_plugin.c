@@ -4,6 +4,7 @@
 static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err) {
     (void)host;
     CVR_TRY(cvr_add_reference_ops(r, quant_ops, QUANT_OPS, err));
+    CVR_TRY(cvr_add_reference_ops(r, fake_quantize_ops, FAKE_QUANTIZE_OPS, err));
     return cvr_add_reference_ops(r, int8_ops, INT8_OPS, err);
 }
 

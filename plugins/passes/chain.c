@@ -106,6 +106,7 @@ static int32_t load(const cvr_host *host, const cvr_registrar *r, cvr_error *err
     CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_elementwise_pass, err));
     CVR_TRY(r->add(r, CVR_KIND_PASS, &fuse_grads_pass, err));
     CVR_TRY(r->add(r, CVR_KIND_PASS, &fold_norm_pass, err));
+    CVR_TRY(r->add(r, CVR_KIND_PASS, &freeze_norm_pass, err));
     return r->add(r, CVR_KIND_PASS, &fuse_stats_pass, err);
 }
 

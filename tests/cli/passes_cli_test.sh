@@ -20,7 +20,8 @@ for name in convnext vgg plain; do
   done
   same runs/classify/$name-fuse/weights/last.safetensors runs/classify/$name-none/weights/last.safetensors
   grep -qE '"op": "(elementwise|conv2d_act)' fuse_conv,fuse_elementwise.json || fail "nothing of $name is fused"
-  ! grep -qE '"op": "(elementwise|conv2d_act)' none.json || fail "something of $name is fused without passes"
+  # not by name: on a device an activation alone may be an `elementwise`, too
+  [ "$(grep -c '"op": ' fuse_conv,fuse_elementwise.json)" -lt "$(grep -c '"op": ' none.json)" ] || fail "$name has as many nodes with passes as without"
   checks=$((checks + 1))
 done
 grep -q '"op": "elementwise_sum"' fuse_conv,fuse_elementwise.json || fail "no sum for a bias goes with its gradient"

@@ -69,7 +69,13 @@ for o in minmax average percentile entropy; do
   expect 0 "" "$CVRUN" quantize $run observer=$o bias_correction=no pictures=7
   grep -q 'calibrated on 7 of 50' out.txt || fail "$o: $(cat out.txt)"
 done
-expect 0 "" "$CVRUN" quantize $run keep=auto:100%
+expect 0 "" "$CVRUN" quantize $run keep=auto:100% data.limit=20
+grep -q 'calibrated on 20 of 20' out.txt || fail "data.limit: $(cat out.txt)"
+expect 0 "" "$CVRUN" quantize $run sensitivity=yes
+[ "$(grep -c '^  alone on integers: [a-z0-9]*: [0-9.]* dB$' out.txt)" = 5 ] || fail "sensitivity: $(cat out.txt)"
+sed -n 's/^  alone on integers: .*: \([0-9.]*\) dB$/\1/p' out.txt | sort -gc || fail "the worst is not first"
+grep -q '"alone on integers": "dw: ' $(tail -1 out.txt)/compress.json || fail "compress.json has no sensitivity"
+checks=$((checks + 4))
 expect 2 "write auto:0.5%" "$CVRUN" quantize $run keep=auto:half
 expect 1 "nothing of this network can run on integers" "$CVRUN" quantize $run skip=*
 expect 2 'there is no compressor `ptk`; did you mean `ptq`?' "$CVRUN" quantize $run method=ptk

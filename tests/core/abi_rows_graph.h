@@ -120,6 +120,8 @@
     ROW(cvr_int8_trait, bias),
     ROW(cvr_int8_trait, flags),
     ROW(cvr_stored_trait, struct_size),
+    ROW(cvr_batch_norm_trait, struct_size),
+    ROW(cvr_batch_norm_trait, evaluated),
     ROW(cvr_column_sum_trait, struct_size),
     ROW(cvr_step, code),
     ROW(cvr_step, operands),

@@ -40,6 +40,8 @@
     ROW(cvr_requant, b_zero),
     ROW(cvr_requant, y_scale),
     ROW(cvr_requant, y_zero),
+    ROW(cvr_fake_quantize_attrs, lowest),
+    ROW(cvr_fake_quantize_attrs, highest),
     ROW(cvr_add_int8, a),
     ROW(cvr_add_int8, b),
     ROW(cvr_add_int8, fixed),

@@ -129,6 +129,9 @@ static const struct {
 } wrong[] = {
     {"[convolutional]\nfilters=1000000000\n", 3, "filters=1000000000: must be a number from 1 to 65536"},
     {"[convolutional]\nfilters=4x\n", 3, "filters=4x: must be a number"},
+    {"[convolutional]\nfilters=0x4\n", 3, "filters=0x4: must be a number"},
+    {"[convolutional]\n[yolo]\nanchors=1,2,3,4\nclasses=3\nnum=7\n", 6, "num=7, but there are 2 anchors"},
+    {"policy=steps\nsteps=4,3\nscales=.1,.1\n", 3, "3 stands behind 4"},
     {"[convolutional]\nsize\n", 3, "neither [section] nor key=value"},
     {"[convolutional\n", 2, "is no section"},
     {"[convolutional]\nfliters=4\n", 3, "[convolutional] has no key `fliters`"},

@@ -63,7 +63,7 @@ typedef struct cvr_store cvr_store;
 #define CVR_STORE_FROZEN 2u    /* a parameter that stays as it is: likewise */
 #define CVR_STORE_BUFFER 3u    /* running statistics and counters: likewise */
 #define CVR_STORE_CONSTANT 4u  /* follows from the recipe, as anchors do: in no file */
-#define CVR_STORE_OPTIMIZER 5u /* state that belongs to a parameter: in checkpoints only */
+#define CVR_STORE_OPTIMIZER 5u /* state of training, most of it a parameter's: in checkpoints only */
 #define CVR_STORE_AVERAGE 6u   /* the running mean of another entry: in checkpoints, and in weights in its stead */
 #define CVR_STORE_REPLACED 8u  /* no graph reads it, as another took its place: no memory, in no file */
 #define CVR_STORE_GRADIENT 7u  /* gradients that are added up until the next update: in no file */
@@ -77,7 +77,7 @@ typedef struct cvr_store_entry {
     cvr_type type;
     uint32_t role;     /* CVR_STORE_* */
     uint32_t flags;    /* CVR_PARAM_* */
-    int64_t of;        /* OPTIMIZER, AVERAGE, GRADIENT: the entry that it belongs to; else -1 */
+    int64_t of;        /* OPTIMIZER, AVERAGE, GRADIENT: the entry that it belongs to, if it does to one; else -1 */
     uint32_t thaws_in; /* the phase from which on it is trained: 0, or what cvr_param_rules.thaw says, or CVR_NEVER */
     uint32_t updated;  /* 1: the nodes of some graph update it, as batch norms update running statistics */
     double lr_factor;

@@ -23,8 +23,8 @@ void quant_node_key(const quant_names *names, const cvr_rewriter *r, uint64_t i,
 void quant_value_key(const quant_names *names, const cvr_rewriter *r, cvr_value v, char key[QUANT_KEY]);
 /* What node i is on integers (CVR_TRAIT_INT8), with one output that anybody reads; or NULL. */
 const cvr_int8_trait *quant_trait(const cvr_rewriter *r, uint64_t i);
-/* The last of the bounds (CVR_INT8_CLAMP) that follow node i, each the only reader of what is before it; i itself where
- * there are none. Its value is what is quantised. */
+/* The last of the bounds (CVR_INT8_CLAMP), and in training the batch norm of a layer, that follow node i, each the only
+ * reader of what is before it; i itself where there are none. Its value is what is quantised. */
 uint64_t quant_tail(const cvr_rewriter *r, uint64_t i);
 /* A parameter of node i, "weight_int8", in a scope where others may be called so. */
 void quant_param_name(const quant_names *names, uint64_t i, const char *what, char *name, size_t size);
@@ -50,6 +50,36 @@ typedef struct quant_plan {
 int32_t quant_plan_read(quant_plan *p, const cvr_host *host, const char *text, cvr_error *err);
 const quant_entry *quant_plan_find(const quant_plan *p, uint32_t kind, const char *key);
 void quant_plan_close(quant_plan *p);
+
+/* ---- quant_ranges.c: values whose ranges are learned in training ---- */
+
+/* Values that share a scale, by the number of their group: of the network as it is evaluated, or as it is trained. */
+typedef struct quant_ranges {
+    const cvr_rewriter *r;
+    const quant_plan *plan;
+    const quant_names *names;
+    const quant_entry **entry; /* by node: what the plan says of a node on integers, or NULL */
+    uint64_t *head;            /* by node: the node on integers that it is, or whose norm or bound; or CVR_NO_NODE */
+    uint64_t *tail;            /* by node on integers: the last of those */
+    const quant_entry **edge;  /* by node, and behind them the network's input: where integers are made of its value */
+    uint64_t *group; /* by node, and behind them the network's input: the one before it in its group; itself */
+    const quant_entry **least; /* by group: of its values' entries that with the least key, which names its range */
+    cvr_value (*range)[2];     /* by group: least and greatest, or CVR_NONE */
+} quant_ranges;
+int32_t quant_ranges_open(quant_ranges *w, const cvr_rewriter *r, const quant_plan *plan, const quant_names *names,
+                          cvr_error *err);
+void quant_ranges_close(quant_ranges *w);
+/* The entry of value v, which a node on integers reads, and its group; NULL: the network as it is evaluated has no such
+ * value. */
+const quant_entry *quant_ranges_of(const quant_ranges *w, cvr_value v, uint64_t *group);
+/* Declares the ranges of all groups, (2) values each, which begin as the plan has them. */
+int32_t quant_ranges_declare(quant_ranges *w, cvr_error *err);
+uint64_t quant_ranges_group(const quant_ranges *w, uint64_t i);
+
+/* ---- quant_train.c: cvr_finetune.rewrite ---- */
+
+#define QUANT_RANGES_FIXED 2u /* of cvr_finetune.stage, beside CVR_FINETUNE_NORMS_FROZEN */
+int32_t quant_train(const cvr_rewriter *r, const char *plan, uint32_t stage, cvr_error *err);
 
 /* ---- quant_rewrite.c: cvr_compressor_desc.rewrite ---- */
 
@@ -95,13 +125,22 @@ typedef struct quant_site {
 #define QUANT_PERCENTILE 3
 #define QUANT_ENTROPY 4
 
-/* As quant_attrs (quant_ptq.c) packs it. */
+/* As the keys of the method `ptq` are packed. */
 typedef struct quant_settings {
     int64_t observer;
     double percentile;
     const char *skip, *keep;
     int64_t bias_correction;
+    int64_t sensitivity;
 } quant_settings;
+
+/* As the keys of the method `qat` are packed. */
+typedef struct quant_qat_settings {
+    quant_settings start; /* of the quantisation that training begins with */
+    int64_t epochs;
+    double lr;
+    int64_t freeze_norm, freeze_ranges; /* epochs, from 1 */
+} quant_qat_settings;
 
 typedef struct quant_job {
     const cvr_compression *c;
@@ -111,7 +150,8 @@ typedef struct quant_job {
     uint64_t n_values, values_capacity;
     quant_site *sites;
     uint64_t n_sites, sites_capacity;
-    int32_t histograms; /* what the probe at hand does */
+    const quant_plan *given; /* decides which nodes run on integers; NULL: settings do */
+    int32_t histograms;      /* what the probe at hand does */
     char *plan;
 } quant_job;
 
@@ -126,8 +166,21 @@ int32_t quant_calibrate(quant_job *job, cvr_error *err);
 void quant_choose_range(const quant_settings *s, const quant_value *v, double *low, double *high);
 /* quant_weights.c: hands the numbers of all sites on integers to the host, and the plan. */
 int32_t quant_write(quant_job *job, cvr_error *err);
-/* quant_keep.c: quant.keep: leaves nodes in f32 until the metric is within its bound. */
+/* quant_keep.c: tells what each layer costs alone, and leaves nodes in f32 until the metric is within its bound, where
+ * quant.sensitivity and quant.keep say so. */
 int32_t quant_keep(quant_job *job, cvr_error *err);
+
+/* Scale and zero point of u8 for values from low to high, such that 0 is an integer: in f32, as the program of
+ * quant_train.c has them. */
+void quant_scale(float low, float high, double *scale, int32_t *zero);
+/* quant_ptq.c: method `ptq`, and what `qat` begins with. */
+extern const cvr_attr_desc quant_key_observer, quant_key_percentile, quant_key_skip, quant_key_keep,
+    quant_key_bias_correction, quant_key_sensitivity;
+int32_t quant_compress(const cvr_compression *c, cvr_error *err);
+/* Tells the host which layers stay in f32. */
+int32_t quant_note_floats(const quant_job *job, cvr_error *err);
+/* quant_qat.c */
+extern const cvr_compressor_desc quant_qat;
 
 void *quant_alloc(const quant_job *job, uint64_t bytes, cvr_error *err);
 char *quant_copy(const quant_job *job, const char *text, cvr_error *err);

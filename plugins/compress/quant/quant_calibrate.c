@@ -139,16 +139,19 @@ static void join_bins(quant_job *job) {
     }
 }
 
-/* Scale and zero point for u8, such that 0 is an integer. */
+void quant_scale(float low, float high, double *scale, int32_t *zero) {
+    low = low < 0 ? low : 0;
+    high = high > 0 ? high : 0;
+    const float step = (high - low) / 255, s = step > 1e-30f ? step : 1; /* of a value that is always 0 */
+    const float z = rintf(-low / s);
+    *scale = (double)s;
+    *zero = z < 0 ? 0 : z > 255 ? 255 : (int32_t)z;
+}
+
 static void choose_scale(const quant_settings *s, quant_value *v) {
     double low, high;
     quant_choose_range(s, v, &low, &high);
-    low = low < 0 ? low : 0;
-    high = high > 0 ? high : 0;
-    const float scale = (float)((high - low) / 255);
-    v->scale = scale > 1e-30f ? (double)scale : 1; /* a value that is always 0 */
-    const double zero = rint(-low / v->scale);
-    v->zero = zero < 0 ? 0 : zero > 255 ? 255 : (int32_t)zero;
+    quant_scale((float)low, (float)high, &v->scale, &v->zero);
 }
 
 static int32_t check_seen(const quant_job *job, cvr_error *err) {

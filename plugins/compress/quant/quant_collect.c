@@ -92,9 +92,15 @@ static int is_on_integers(const collecting *w, cvr_value v) {
 }
 
 /* Why the node stays in f32, or NULL. */
-static const char *reason(const collecting *w, const cvr_node_view *n, const cvr_int8_trait *t, const char *layer) {
+static const char *reason(const collecting *w, uint64_t i, const cvr_node_view *n, const cvr_int8_trait *t,
+                          const char *layer) {
     const cvr_builder *b = w->r->builder;
     const quant_settings *s = w->job->settings;
+    char key[QUANT_KEY];
+    if (w->job->given) {
+        quant_node_key(&w->names, w->r, i, key);
+        return quant_plan_find(w->job->given, QUANT_INT8, key) ? NULL : "not in the plan";
+    }
     if (fits(s->skip, layer)) return "quant.skip";
     if (strncmp(s->keep, "auto:", 5) != 0 && fits(s->keep, layer)) return "quant.keep";
     for (uint32_t k = 0; k < n->n_inputs; k++) {
@@ -164,7 +170,7 @@ static int32_t add_site(collecting *w, uint64_t i, const cvr_int8_trait *t, cvr_
     cvr_node_view n;
     w->r->node(w->r, i, &n);
     /* What only moves elements, weights' say, is worth no word where there are no integers to move. */
-    if (!t->op && reason(w, &n, t, n.scope)) return CVR_OK;
+    if (!t->op && reason(w, i, &n, t, n.scope)) return CVR_OK;
     CVR_TRY(quant_grow(job, (void **)&job->sites, job->n_sites, job->n_sites + 1, &job->sites_capacity,
                        sizeof *job->sites, err));
     quant_site *s = &job->sites[job->n_sites];
@@ -174,7 +180,7 @@ static int32_t add_site(collecting *w, uint64_t i, const cvr_int8_trait *t, cvr_
     s->layer = quant_copy(job, *n.scope ? n.scope : key, err);
     job->n_sites++;
     if (!s->layer) return CVR_ERR_NOMEM;
-    const char *why = reason(w, &n, t, s->layer);
+    const char *why = reason(w, i, &n, t, s->layer);
     if (why) {
         (void)snprintf(s->why, sizeof s->why, "%s", why);
         return CVR_OK;

@@ -1,7 +1,7 @@
 /*
- * quant.keep = auto:0.5%: nodes are ranked by what the network's results lose where that node alone runs on integers
- * (signal to quantisation noise); the worst are left in f32, twice as many each time, until the metric is within its
- * bound, and then as few of them as do.
+ * quant.sensitivity and quant.keep = auto:0.5%: nodes are ranked by what the network's results lose where that node
+ * alone runs on integers (signal to quantisation noise). By the latter the worst are left in f32, twice as many each
+ * time, until the metric is within its bound, and then as few of them as do.
  */
 #include "quant.h"
 
@@ -159,19 +159,35 @@ static int32_t read_bound(const char *text, double *most, cvr_error *err) {
     return cvr_fail(err, CVR_ERR_USAGE, "quant.keep = auto:%s: write auto:0.5%%, the points that may be lost", text);
 }
 
-int32_t quant_keep(quant_job *job, cvr_error *err) {
-    const char *keep = job->settings->keep;
-    double most;
+/* A line for each of the ranked, the worst first. */
+static int32_t note_ranked(const quant_job *job, quant_site *const *ranked, uint64_t n, cvr_error *err) {
+    char text[QUANT_KEY + 64];
+    for (uint64_t i = 0; i < n; i++) {
+        (void)snprintf(text, sizeof text, "%.480s: %.1f dB", ranked[i]->layer, ranked[i]->sqnr);
+        CVR_TRY(job->c->note(job->c, "alone on integers", text, err));
+    }
+    return CVR_OK;
+}
+
+static int32_t rank_and_keep(quant_job *job, quant_site **ranked, int searches, double most, cvr_error *err) {
     uint64_t n = 0;
-    if (strncmp(keep, "auto:", 5) != 0) return CVR_OK;
-    CVR_TRY(read_bound(keep + 5, &most, err));
     CVR_TRY(rank_all(job, err));
-    quant_site **ranked = quant_alloc(job, (job->n_sites + 1) * sizeof *ranked, err);
-    if (!ranked) return CVR_ERR_NOMEM;
     for (uint64_t i = 0; i < job->n_sites; i++)
         if (job->sites[i].int8 && job->sites[i].weights) ranked[n++] = &job->sites[i];
     qsort(ranked, n, sizeof *ranked, by_sqnr);
-    const int32_t status = search(job, ranked, n, most, err);
+    CVR_TRY(note_ranked(job, ranked, n, err));
+    return searches ? search(job, ranked, n, most, err) : CVR_OK;
+}
+
+int32_t quant_keep(quant_job *job, cvr_error *err) {
+    const char *keep = job->settings->keep;
+    const int searches = strncmp(keep, "auto:", 5) == 0;
+    double most = 0;
+    if (searches) CVR_TRY(read_bound(keep + 5, &most, err));
+    if (!searches && !job->settings->sensitivity) return CVR_OK;
+    quant_site **ranked = quant_alloc(job, (job->n_sites + 1) * sizeof *ranked, err);
+    if (!ranked) return CVR_ERR_NOMEM;
+    const int32_t status = rank_and_keep(job, ranked, searches, most, err);
     job->host->free(job->host, ranked);
     return status;
 }

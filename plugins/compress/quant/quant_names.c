@@ -72,6 +72,12 @@ const cvr_int8_trait *quant_trait(const cvr_rewriter *r, uint64_t i) {
     return t;
 }
 
+/* A batch norm that evaluation has as part of the layer before it. */
+static int is_folded(const cvr_node_view *layer, const cvr_node_view *next) {
+    const cvr_int8_trait *t = cvr_op_trait(layer->op, CVR_TRAIT_INT8);
+    return t && t->weight && cvr_op_trait(next->op, CVR_TRAIT_BATCH_NORM) && next->inputs[0] == layer->outputs[0];
+}
+
 uint64_t quant_tail(const cvr_rewriter *r, uint64_t i) {
     for (;;) {
         cvr_node_view n, next;
@@ -80,7 +86,7 @@ uint64_t quant_tail(const cvr_rewriter *r, uint64_t i) {
         if (r->uses(r, n.outputs[0], &reader) != 1 || reader == CVR_NO_NODE) return i;
         r->node(r, reader, &next);
         const cvr_int8_trait *t = cvr_op_trait(next.op, CVR_TRAIT_INT8);
-        if (!t || !(t->flags & CVR_INT8_CLAMP)) return i;
+        if (!is_folded(&n, &next) && (!t || !(t->flags & CVR_INT8_CLAMP))) return i;
         i = reader;
     }
 }

@@ -166,12 +166,12 @@ static int32_t out_of_bounds(const darknet_cfg *c, const darknet_option *o, cons
                             bounds[0], bounds[1]);
 }
 
-/* One number at `p`, up to a comma or the end. */
+/* One number at `p`, up to a comma or the end; decimal, as Darknet reads no other (0x10 is 0 there, and inf). */
 static int32_t number_at(const darknet_cfg *c, const darknet_option *o, const char *p, int whole,
                          const double bounds[2], double *out, const char **end, cvr_error *err) {
     char *stop;
     *out = strtod(p, &stop);
-    const int ends = stop != p && (*stop == ',' || *stop == '\0');
+    const int ends = stop != p && (*stop == ',' || *stop == '\0') && p + strspn(p, "0123456789+-.eE") >= stop;
     if (!ends || !(*out >= bounds[0] && *out <= bounds[1]) || (whole && *out != floor(*out)))
         return out_of_bounds(c, o, bounds, err);
     *end = stop;

@@ -26,8 +26,9 @@ static int32_t read_anchors(const darknet_cfg *c, const darknet_section *s, dark
                                 "%u numbers in `anchors`; give a width and a height each", n);
     CVR_TRY(darknet_cfg_int(c, s, "num", h->n_anchors, nums, &num, err));
     if (num != h->n_anchors)
-        return darknet_cfg_fail(c, o->line, err, "num=%lld, but there are %u anchors; set num=%u", (long long)num,
-                                h->n_anchors, h->n_anchors);
+        return darknet_cfg_fail(c, darknet_cfg_find(c, s, "num")->line, err,
+                                "num=%lld, but there are %u anchors; set num=%u", (long long)num, h->n_anchors,
+                                h->n_anchors);
     CVR_TRY(darknet_cfg_ints(c, s, "mask", masks, h->mask, DARKNET_MOST_ANCHORS, &h->n_mask, err));
     for (uint32_t i = 0; i < h->n_mask; i++)
         if (h->mask[i] >= num)

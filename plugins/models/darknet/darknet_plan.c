@@ -88,7 +88,7 @@ static int32_t read_policy(const darknet_cfg *c, const darknet_section *s, darkn
 }
 
 /* policy=steps: the rate is multiplied by the i-th scale from the i-th step on. Official files have a step of -1 for a
- * scale that holds from the start. */
+ * scale that holds from the start. Of steps that fall Darknet would never come to the later ones in time. */
 static int32_t read_steps(const darknet_cfg *c, const darknet_section *s, darknet_net *n, cvr_error *err) {
     static const int64_t places[2] = {-1000000000, 1000000000};
     static const double factors[2] = {1e-9, 1e9};
@@ -98,6 +98,11 @@ static int32_t read_steps(const darknet_cfg *c, const darknet_section *s, darkne
     if (n->policy == DARKNET_STEPS && n->n_steps != n_scales)
         return darknet_cfg_fail(c, darknet_cfg_find(c, s, "policy")->line, err,
                                 "policy=steps: %u steps and %u scales; each step has one scale", n->n_steps, n_scales);
+    for (uint32_t i = 1; n->policy == DARKNET_STEPS && i < n->n_steps; i++)
+        if (n->steps[i] < n->steps[i - 1])
+            return darknet_cfg_fail(c, darknet_cfg_find(c, s, "steps")->line, err,
+                                    "steps=: %lld stands behind %lld; give steps, and their scales, in ascending order",
+                                    (long long)n->steps[i], (long long)n->steps[i - 1]);
     return CVR_OK;
 }
 

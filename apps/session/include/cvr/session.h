@@ -23,6 +23,8 @@ typedef struct cvr_session cvr_session;
 #define CVR_FOR_COMPRESSION 64u
 /* With CVR_FOR_TRAINING: where nobody says which data, no error, but CVR_FOR_PREDICTION, planned for one picture. */
 #define CVR_DATA_IF_GIVEN 32u
+/* With CVR_FOR_TRAINING: of a run folder whose network is compressed, and trained for that (cvr_finetune). */
+#define CVR_TO_FINETUNE 128u
 #define CVR_FOR_SETTINGS 8u /* only settings: nothing but plugins is opened */
 /* What is wrong with a recipe without data.format, for who reads its data after CVR_FOR_SETTINGS. */
 #define CVR_NEEDS_FORMAT "[data] needs `format` (what the data is: `cvrun help data`)"
@@ -200,6 +202,10 @@ typedef struct cvr_compress_options {
 typedef struct cvr_compress_result {
     int64_t pictures, of; /* that it looked at; that the data has */
     char by[64];          /* the compressor's name */
+    /* Whether training is to follow: in the folder, with CVR_FOR_TRAINING | CVR_TO_FINETUNE, and with these settings in
+     * the place of the run's, lines `section.key = value`. */
+    bool trains;
+    char settings[2048];
 } cvr_compress_result;
 #define CVR_PLAN_FILE "plan.txt"
 /* By quant.method, for a session that was opened for compression, which is of no other use afterwards. */

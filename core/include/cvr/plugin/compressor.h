@@ -46,6 +46,30 @@ typedef struct cvr_compression {
     int32_t (*note)(const struct cvr_compression *c, const char *what, const char *text, cvr_error *err);
 } cvr_compression;
 
+/* Of cvr_finetune.stage: batch norms go by their running statistics from here on. */
+#define CVR_FINETUNE_NORMS_FROZEN 1u
+
+/*
+ * Training that follows `compress`, for methods that need it (quantisation-aware training). The host trains the run's
+ * network in the new run folder, from the weights that it has, as `rewrite` changes it; after each epoch `convert` says
+ * what the compressed network is now, which is evaluated; the best is kept.
+ */
+typedef struct cvr_finetune {
+    uint64_t struct_size;
+    /* Settings that this training has in the place of the run's, as lines `section.key = value`, by the method's own
+     * settings and the run's learning rate. */
+    int32_t (*settings)(const void *attrs, double lr, char *out, uint64_t size, cvr_error *err);
+    /* The stage of an epoch, from 0: any number, in which CVR_FINETUNE_* have a meaning to the host. At most seven
+     * epochs begin another stage. */
+    uint32_t (*stage)(const void *attrs, int64_t epoch);
+    /* The network of a training step of that stage, after its losses and before gradients. `plan` is what `compress`,
+     * or `convert` after an epoch that was the best, gave. What it keeps from step to step are parameters with
+     * CVR_PARAM_STATE, which `convert` finds by declaring them again. */
+    int32_t (*rewrite)(const cvr_rewriter *r, const char *plan, uint32_t stage, cvr_error *err);
+    /* As `compress`, of the network as it is trained by now; without `measure`. */
+    int32_t (*convert)(const cvr_compression *c, const char *plan, cvr_error *err);
+} cvr_finetune;
+
 typedef struct cvr_compressor_desc {
     uint64_t struct_size;
     const char *name;    /* "ptq": what `method` says */
@@ -58,6 +82,7 @@ typedef struct cvr_compressor_desc {
     /* The network of a run that it made, from the model's, batch norms folded; by the plan that `compress` gave, which
      * comes from a file and may hold anything. Parameters that nothing reads afterwards are in no file of the run. */
     int32_t (*rewrite)(const cvr_rewriter *r, const char *plan, cvr_error *err);
+    const cvr_finetune *finetune; /* NULL: `compress` is all there is to it */
 } cvr_compressor_desc;
 
 #ifdef __cplusplus
@@ -66,6 +91,7 @@ typedef struct cvr_compressor_desc {
 
 CVR_STATIC_ASSERT(sizeof(cvr_probe) == 48, "cvr_probe has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_compression) == 72, "cvr_compression has padding");
-CVR_STATIC_ASSERT(sizeof(cvr_compressor_desc) == 64, "cvr_compressor_desc has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_finetune) == 40, "cvr_finetune has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_compressor_desc) == 72, "cvr_compressor_desc has padding");
 
 #endif

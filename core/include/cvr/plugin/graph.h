@@ -42,6 +42,8 @@ typedef struct cvr_init {
 #define CVR_PARAM_BIAS 4u      /* `bias_weight_decay` is for these */
 #define CVR_PARAM_CONSTANT 8u  /* a buffer that follows from the settings, such as anchors: in no file */
 
+#define CVR_PARAM_STATE 16u /* a buffer of training alone: in checkpoints, not with the weights */
+
 /*
  * A parameter, or (no CVR_PARAM_TRAINABLE) a buffer such as a running mean: both are saved with the weights.
  * `name` is relative to the layer being built; the file calls it SCOPE.name. `order`, as in cvr_type, is for a weight

@@ -108,6 +108,18 @@ typedef struct cvr_int8_trait {
     uint64_t flags;       /* CVR_INT8_* */
 } cvr_int8_trait;
 
+/* ---- "cvr.trait.batch_norm/1" ---- */
+
+/*
+ * Normalises channels by the batch's statistics in training, and by running ones in evaluation, where it becomes part
+ * of a convolution whose only reader it is (the pass "fold_norm").
+ */
+#define CVR_TRAIT_BATCH_NORM "cvr.trait.batch_norm/1"
+typedef struct cvr_batch_norm_trait {
+    uint64_t struct_size;
+    const char *evaluated; /* the op that stands in its place in the network as it is evaluated; it may be itself */
+} cvr_batch_norm_trait;
+
 /* ---- "cvr.trait.stored/1" ---- */
 
 /* What the op makes of parameters alone is not computed before an export: the file has the parameters and the op. */
@@ -187,6 +199,7 @@ CVR_STATIC_ASSERT(sizeof(cvr_recompute_trait) == 16, "cvr_recompute_trait has pa
 CVR_STATIC_ASSERT(sizeof(cvr_multi_tensor_trait) == 24, "cvr_multi_tensor_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_counts_trait) == 24, "cvr_counts_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_int8_trait) == 48, "cvr_int8_trait has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_batch_norm_trait) == 16, "cvr_batch_norm_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_stored_trait) == 8, "cvr_stored_trait has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_column_sum_trait) == 8, "cvr_column_sum_trait has padding");
 

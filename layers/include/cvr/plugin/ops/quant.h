@@ -8,6 +8,13 @@
  * dequantize    q u8, i8 or i32, [scale f32 (rows)] -> x f32, the same shape; cvr_dequantize_attrs
  *     x = (q - zero) * s, s = attrs.scale, or where input 1 is given scale[row], row the index along axis 0
  *
+ * fake_quantize            x f32, scale f32, zero f32 -> y f32 like x; cvr_fake_quantize_attrs
+ *     y = rint(clamp(x / scale, lowest - zero, highest - zero)) * scale: x as it comes back from integers
+ *     scale and zero: one number, or one for each index along axis 0, of the shape (O,1,1,1) for x (O,...)
+ *     The gradient passes where lowest <= rint(x / scale) + zero <= highest, and is 0 elsewhere (straight-through
+ *     estimator); scale and zero have none.
+ * fake_quantize_backward   grad, x, scale, zero -> dx; likewise
+ *
  * On integers, what a pass makes of dequantize -> op -> quantize. Attributes are cvr_requant and behind them those of
  * the op whose place it takes. x - x.zero and so on; all pixels outside of x are x.zero, which stands for 0:
  *
@@ -44,6 +51,11 @@ typedef struct cvr_dequantize_attrs {
     double scale;
     int64_t zero;
 } cvr_dequantize_attrs;
+
+/* The integers: 0 and 255 of u8, -127 and 127 of weights. */
+typedef struct cvr_fake_quantize_attrs {
+    int64_t lowest, highest;
+} cvr_fake_quantize_attrs;
 
 /* Of the one input, or the two; and of the result. Scales are f32. */
 typedef struct cvr_requant {
@@ -128,6 +140,7 @@ static inline uint8_t cvr_add_int8_one(const cvr_add_int8 *s, uint8_t a, uint8_t
 
 CVR_STATIC_ASSERT(sizeof(cvr_quantize_attrs) == 24, "cvr_quantize_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_dequantize_attrs) == 16, "cvr_dequantize_attrs has padding");
+CVR_STATIC_ASSERT(sizeof(cvr_fake_quantize_attrs) == 16, "cvr_fake_quantize_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_requant) == 48, "cvr_requant has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_conv2d_int8_attrs) == 104, "cvr_conv2d_int8_attrs has padding");
 CVR_STATIC_ASSERT(sizeof(cvr_max_pool2d_int8_attrs) == 120, "cvr_max_pool2d_int8_attrs has padding");
