@@ -45,7 +45,7 @@ same_losses runs/classify/cpu runs/classify/pjrt 1e-3 14
 run "${long[@]}" name=moved "backend.plugin=$plugin" --swap-to pjrt@3 --swap-to cpu@9
 same_losses runs/classify/cpu runs/classify/moved 1e-3 14
 # SIGKILL after a step: resumed, it ends in the bits of a run that nobody touched
-long=(small.ini epochs=30 val.interval=0 "run.save_every=2 steps" "${on[@]}")
+long=(small.ini epochs=8 val.interval=0 "run.save_every=2 steps" "${on[@]}")
 run "${long[@]}" name=whole
 "$CVRUN" train "${long[@]}" name=killed >log.txt 2>&1 & pid=$!
 for ((tries = 0; tries < 6000; tries++)); do
@@ -55,5 +55,5 @@ done
 kill -KILL $pid 2>/dev/null || true; wait $pid 2>/dev/null || true
 run --resume runs/classify/killed
 same runs/classify/killed/weights/last.safetensors runs/classify/whole/weights/last.safetensors
-"$CVRUN" conform --backend pjrt "plugin=$plugin" --draws 1 --op 'add,dropout,conv2d_backward_weight,max_pool2d_backward' >out.txt 2>&1 || { cat out.txt; fail "conform"; }
+"$CVRUN" conform --backend pjrt "plugin=$plugin" --draws 1 --op dropout >out.txt 2>&1 || { cat out.txt; fail "conform"; }
 done_with pjrt_test
