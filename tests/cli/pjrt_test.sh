@@ -30,9 +30,9 @@ refused execute=5 1 "a step failed: the chip is on fire"
 refused await=5 1 "a step failed: the chip has halted"
 expect 0 "" env FAKE_PJRT=no_attributes "${train[@]}"
 
-plugin=${CVR_PJRT_PLUGIN:-}
+plugin=$(pjrt_plugin)
 if [ -z "$plugin" ]; then
-  left_out "training by a PJRT plugin" "CVR_PJRT_PLUGIN, a plugin of XLA's"
+  left_out "training by a PJRT plugin" "a PJRT plugin of XLA's, and no sanitizer"
   done_with pjrt_test
   exit
 fi
