@@ -109,6 +109,12 @@ static void read_compressor_rest(const cvr_compressor_desc *d, help_entry *e) {
 }
 READS(compressor)
 
+static void read_distiller_rest(const cvr_distiller_desc *d, help_entry *e) {
+    TAKE_SCHEMA(d, e);
+    if (d->layers) NOTE(e, "%s", "Compares what layers give: distill.layers says which.");
+}
+READS(distiller)
+
 static void read_reporter_rest(const cvr_reporter_desc *d, help_entry *e) {
     (void)d;
     (void)e;
@@ -145,8 +151,10 @@ const help_kind help_kinds[] = {
     {"weights", "file of weights", " checkpoints ", CVR_KIND_WEIGHTS, "", "Formats of model.weights.", read_weights},
     {"exporters", "exporter", " export formats ", CVR_KIND_EXPORTER, "export",
      "Chosen by export.format; its settings are keys of [export].", read_exporter},
-    {"compressors", "compressor", " compression quantisation ", CVR_KIND_COMPRESSOR, "quant",
-     "Chosen by quant.method; its settings are keys of [quant].", read_compressor},
+    {"compressors", "compressor", " compression quantisation pruning ", CVR_KIND_COMPRESSOR, "quant",
+     "Chosen by quant.method and prune.method; their settings are keys of [quant] and [prune].", read_compressor},
+    {"distillers", "distiller", " distillation ", CVR_KIND_DISTILLER, "distill",
+     "Chosen by distill.method; its settings are keys of [distill].", read_distiller},
     {"reports", "report", " reporters reporter ", CVR_KIND_REPORTER, "", "Written into the run folder. All run.",
      read_reporter},
 };

@@ -1,20 +1,10 @@
 /* cvrun quantize: a network of 8-bit integers from a trained run, and what that costs and brings. */
 #include "cvrun.h"
+#include "measured_side.h"
 #include "run_folder.h"
-#include "screen.h"
-#include <math.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define MOST_NOTES 4096
-
-/* What is measured before and after. */
-typedef struct side {
-    cvr_metrics metrics;
-    cvr_session_cost one, many;
-    int64_t params;
-    uint64_t file_bytes;
-} side;
 
 typedef struct note {
     char *what, *text;
@@ -23,39 +13,10 @@ typedef struct note {
 typedef struct quantizing {
     note *notes;
     size_t n, capacity;
-    side before, after;
+    measured_side before, after;
     cvr_compress_result result;
     char folder[4096], origin[4096];
 } quantizing;
-
-#define MANY 32 /* pictures of the larger batch */
-
-/* ---- measuring ---- */
-
-static uint64_t size_of_file(const char *folder, const char *name) {
-    struct stat st;
-    char *path = cvr_fs_join(folder, name);
-    const uint64_t bytes = path && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-    cvr_free(path);
-    return bytes;
-}
-
-static int32_t measure_side(cvr_session *s, const char *folder, side *to, cvr_error *err) {
-    progress bar;
-    cvr_session_info info;
-    progress_start(&bar);
-    const cvr_evaluate_options how = {.progress = progress_count, .ctx = &bar};
-    const int32_t status = cvr_evaluate(s, &how, &to->metrics, err);
-    progress_clear(&bar);
-    CVR_TRY(status);
-    CVR_TRY(cvr_session_cost_of(s, 1, &to->one, err));
-    CVR_TRY(cvr_session_cost_of(s, MANY, &to->many, err));
-    cvr_session_describe(s, &info);
-    to->params = info.params;
-    to->file_bytes = size_of_file(folder, "weights/best.safetensors");
-    if (!to->file_bytes) to->file_bytes = size_of_file(folder, "weights/last.safetensors");
-    return CVR_OK;
-}
 
 /* ---- notes ---- */
 
@@ -69,27 +30,6 @@ static void take_note(void *ctx, const char *what, const char *text) {
 }
 
 /* ---- the new folder ---- */
-
-/* RUN_DIR-quantized, beside it. */
-static int32_t make_folder(const char *run, quantizing *q, cvr_error *err) {
-    char *real = realpath(run, NULL), *weights = NULL, name[512];
-    const char *slash = real ? strrchr(real, '/') : NULL;
-    if (!slash || snprintf(name, sizeof name, "%.480s-quantized", slash + 1) < 0) {
-        free(real);
-        return cvr_fail(err, CVR_ERR_IO, "cannot tell where this folder is");
-    }
-    char *parent = cvr_strndup(real, slash == real ? 1 : (size_t)(slash - real));
-    free(real);
-    int32_t status = parent ? run_folder_first_free(parent, name, q->folder, sizeof q->folder, err)
-                            : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    if (status == CVR_OK) {
-        weights = cvr_fs_join(q->folder, "weights");
-        status = weights ? cvr_fs_mkdirs(weights, err) : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-    }
-    cvr_free(weights);
-    cvr_free(parent);
-    return status;
-}
 
 /* Settings of training that follows, lines `section.key = value`; cut apart in place. */
 static size_t add_lines(char *text, cvr_setting *to, size_t n) {
@@ -133,29 +73,14 @@ static int32_t write_config(cvr_session *s, const char *run, quantizing *q, cvr_
 
 /* ---- what came of it ---- */
 
-static void add_side(cvr_text *t, const char *name, const side *s) {
-    cvr_text_add(t, "  \"%s\": {\n    \"metrics\": {", name);
-    for (size_t i = 0; i < s->metrics.n; i++) {
-        cvr_text_add(t, "%s", i ? ", " : "");
-        cvr_text_add_json(t, s->metrics.names[i]);
-        cvr_text_add(t, isfinite(s->metrics.values[i]) ? ": %.9g" : ": null", s->metrics.values[i]);
-    }
-    cvr_text_add(t,
-                 "},\n    \"params\": %lld, \"macs\": %.0f, \"file_bytes\": %llu, \"planned_memory_bytes\": %llu,\n"
-                 "    \"ms_batch1\": %.4f, \"ms_batch32\": %.4f, \"nodes\": %lld, \"int8_nodes\": %lld\n  }",
-                 (long long)s->params, s->one.macs, (unsigned long long)s->file_bytes,
-                 (unsigned long long)s->one.planned_bytes, 1e3 * s->one.seconds, 1e3 * s->many.seconds,
-                 (long long)s->one.nodes, (long long)s->one.int8_nodes);
-}
-
 static void describe(const quantizing *q, cvr_text *t) {
     cvr_text_add(t, "{\n  \"method\": ");
     cvr_text_add_json(t, q->result.by);
     cvr_text_add(t, ",\n  \"calibration\": {\"split\": \"train\", \"pictures\": %lld, \"of\": %lld},\n",
                  (long long)q->result.pictures, (long long)q->result.of);
-    add_side(t, "before", &q->before);
+    measured_side_json(t, "before", &q->before);
     cvr_text_add(t, ",\n");
-    add_side(t, "after", &q->after);
+    measured_side_json(t, "after", &q->after);
     cvr_text_add(t, ",\n  \"notes\": [");
     for (size_t i = 0; i < q->n; i++) {
         cvr_text_add(t, "%s\n    {", i ? "," : "");
@@ -179,31 +104,9 @@ static int32_t write_json(const quantizing *q, bool print, cvr_error *err) {
     return status;
 }
 
-static void print_row(const char *name, const char *a, const char *b, const char *ratio) {
-    print_text("%-22s %12s %12s  %s\n", name, a, b, ratio);
-}
-
-static void print_ratio(const char *name, int digits, double a, double b, double of) {
-    char x[48], y[48], ratio[48] = "";
-    (void)snprintf(x, sizeof x, "%.*f", digits, a);
-    (void)snprintf(y, sizeof y, "%.*f", digits, b);
-    if (of > 0) (void)snprintf(ratio, sizeof ratio, "%.2fx", of);
-    print_row(name, x, y, ratio);
-}
-
 static void print_table(const quantizing *q) {
-    const side *a = &q->before, *b = &q->after;
-    char x[32], y[32], ratio[32];
-    print_row("", "before", "after", "");
-    for (size_t i = 0; i < a->metrics.n && i < b->metrics.n; i++)
-        print_ratio(a->metrics.names[i], 4, a->metrics.values[i], b->metrics.values[i], 0);
-    print_ratio("MACs, millions", 2, a->one.macs / 1e6, b->one.macs / 1e6, 0);
-    (void)snprintf(ratio, sizeof ratio, "%.2fx smaller",
-                   b->file_bytes ? (double)a->file_bytes / (double)b->file_bytes : 0);
-    print_row("weights", cvr_bytes_text(a->file_bytes, x), cvr_bytes_text(b->file_bytes, y), ratio);
-    print_row("memory, batch 1", cvr_bytes_text(a->one.planned_bytes, x), cvr_bytes_text(b->one.planned_bytes, y), "");
-    print_ratio("ms, batch 1", 3, 1e3 * a->one.seconds, 1e3 * b->one.seconds, a->one.seconds / b->one.seconds);
-    print_ratio("ms, batch 32", 3, 1e3 * a->many.seconds, 1e3 * b->many.seconds, a->many.seconds / b->many.seconds);
+    const measured_side *b = &q->after;
+    measured_sides_print(&q->before, b);
     print_text("%lld of %lld nodes run on integers", (long long)b->one.int8_nodes, (long long)b->one.nodes);
     if (q->result.of)
         print_text("; calibrated on %lld of %lld training pictures", (long long)q->result.pictures,
@@ -230,7 +133,7 @@ static int32_t compress(const arguments *a, quantizing *q, cvr_error *err) {
     cvr_session *s = NULL;
     int32_t status = try_session(a, CVR_FOR_COMPRESSION, &s, err);
     if (status == CVR_OK) status = measure_side(s, a->path, &q->before, err);
-    if (status == CVR_OK) status = make_folder(a->path, q, err);
+    if (status == CVR_OK) status = run_folder_beside(a->path, "quantized", q->folder, sizeof q->folder, err);
     const cvr_compress_options o = {.folder = q->folder, .note = take_note, .ctx = q};
     if (status == CVR_OK) status = cvr_session_compress(s, &o, &q->result, err);
     if (status == CVR_OK) status = write_config(s, a->path, q, err);
@@ -320,8 +223,8 @@ static int run_quantize(const arguments *given) {
         cvr_free(q.notes[i].text);
     }
     cvr_free(q.notes);
-    cvr_metrics_clear(&q.before.metrics);
-    cvr_metrics_clear(&q.after.metrics);
+    measured_side_clear(&q.before);
+    measured_side_clear(&q.after);
     for (size_t i = 0; i < a.n_settings; i++) cvr_text_clear(&own[i]);
     return status == CVR_OK ? EXIT_OK : report_error(&err);
 }

@@ -143,7 +143,7 @@ static int32_t run_batch(cvr_session *s, const evaluate_options *o, loss_sums *l
     l->targets = cvr_batches_have_targets(s->data.splits[CVR_SPLIT_VAL].batches);
     if (o->tile) return evaluate_tiles(s, b, outputs, err);
     if (s->set.protocol.views) return evaluate_views(s, b, seen, outputs, err);
-    CVR_TRY(session_eval_step(s, b, &p, &loss, err));
+    CVR_TRY(session_eval_step(s, o->teacher ? PROGRAM_TEACHER : PROGRAM_EVAL, b, &p, &loss, err));
     CVR_TRY(net_program_results(p, &b->view, outputs, err));
     /* A mean over nothing is no number, as in PyTorch; where that is one picture, the others' mean goes without it. */
     bool counted = true;

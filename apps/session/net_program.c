@@ -70,6 +70,7 @@ static const struct {
 } scalar_fields[] = {
     {"lr", offsetof(net_scalars, lr), true},
     {"loss_scale", offsetof(net_scalars, loss_scale), true},
+    {"loss_unscale", offsetof(net_scalars, loss_unscale), true},
     {"average_weight", offsetof(net_scalars, average_weight), true},
     {"step", offsetof(net_scalars, step), false},
     {"updates", offsetof(net_scalars, updates), false},
@@ -77,6 +78,7 @@ static const struct {
     {"seed", offsetof(net_scalars, seed), false},
     {"samples", offsetof(net_scalars, samples), false},
     {"closing", offsetof(net_scalars, closing), true},
+    {"epoch", offsetof(net_scalars, epoch), true},
 };
 #define N_SCALARS (sizeof scalar_fields / sizeof *scalar_fields)
 CVR_STATIC_ASSERT(N_SCALARS == sizeof((net_program *)0)->scalars / sizeof(int32_t), "a slot for each scalar");

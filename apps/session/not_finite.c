@@ -13,7 +13,7 @@
 /* ---- running statistics ---- */
 
 static bool is_gathered(const cvr_store_entry *e) {
-    return e->role == CVR_STORE_BUFFER && !*e->network;
+    return e->role == CVR_STORE_BUFFER && (!*e->network || e->network_trains);
 }
 
 int32_t not_finite_keep(trainer *t, cvr_error *err) {

@@ -85,7 +85,7 @@ static int32_t choose_backend(cvr_session *s, cvr_error *err) {
     return CVR_OK;
 }
 
-static int32_t folder_weights(const char *folder, char **path, cvr_error *err) {
+int32_t session_folder_weights(const char *folder, char **path, cvr_error *err) {
     static const char *const names[] = {"weights/best.safetensors", "weights/last.safetensors"};
     for (size_t i = 0; i < 2; i++) {
         *path = cvr_fs_join(folder, names[i]);
@@ -109,7 +109,7 @@ static int32_t load_start_weights(cvr_session *s, cvr_error *err) {
                                  "folder, or set model.weights");
         return CVR_OK;
     }
-    CVR_TRY(folder_weights(s->set.run_folder, &path, err));
+    CVR_TRY(session_folder_weights(s->set.run_folder, &path, err));
     const int32_t status = cvr_session_load_weights(s, path, err);
     cvr_free(path);
     return status;
@@ -120,6 +120,7 @@ static void use_parts(cvr_session *s) {
     s->net.data = &s->data;
     s->net.plugins = s->plugins;
     s->net.pool = s->pool;
+    s->net.teacher = s->teacher;
     s->net.trains = (s->purpose & CVR_FOR_TRAINING) != 0;
     s->net.probes = s->data.probes && s->net.trains;
 }
@@ -129,7 +130,8 @@ int32_t session_open_network(cvr_session *s, const program_key *keys, size_t n, 
     use_parts(s);
     CVR_TRY_OUT(choose_backend(s, err));
     CVR_TRY_OUT(network_open(&s->net, keys, n, err));
-    CVR_TRY_OUT(load_start_weights(s, err));
+    if (!s->has_weights) CVR_TRY_OUT(load_start_weights(s, err));
+    CVR_TRY_OUT(teacher_load(s, err));
 out:
     if (status != CVR_OK) network_close(&s->net);
     return settings_blame(&s->set, status, err);
@@ -187,7 +189,8 @@ static int32_t open_settings(cvr_session *s, const cvr_session_options *o, cvr_e
     if (trains) CVR_TRY(multi_scale_open(&s->data, &s->set, s->plugins, err));
     settings_leave_replaced(&s->set);
     if (s->purpose & CVR_FOR_COMPRESSION) CVR_TRY(session_check_method(s, err));
-    if (s->purpose & CVR_FOR_COMPRESSION) s->set.backend->precision = PRECISION_F32; /* what stays real is f32 */
+    if ((s->purpose & CVR_FOR_COMPRESSION) && !(s->purpose & CVR_FOR_PRUNING))
+        s->set.backend->precision = PRECISION_F32; /* what stays real is f32 */
     if (*s->set.compressed->by && !only_settings) CVR_TRY(session_open_compressed(s, err));
     CVR_TRY(backend_keys_bind(&s->set, s->plugins, err));
     return cvr_config_finish(s->set.config, err);
@@ -199,6 +202,7 @@ static int32_t open_data(cvr_session *s, bool trains, bool evaluates, cvr_error 
     const bool automatic = s->set.train->batch == 0;
     if (automatic) s->set.train->batch = 1;
     CVR_TRY(data_open(&s->data, &s->set, s->plugins, trains, evaluates, err));
+    if (s->purpose & CVR_FOR_TRAINING) CVR_TRY(teacher_open(s, err));
     if (!automatic) return CVR_OK;
     if (trains) {
         use_parts(s);
@@ -247,8 +251,9 @@ int32_t cvr_session_open(cvr_session **out, const cvr_session_options *o, cvr_er
 void cvr_session_close(cvr_session **session) {
     cvr_session *s = *session;
     if (!s) return;
+    network_close(&s->net); /* before the data, whose memory it may have page-locked */
     data_close(&s->data);
-    network_close(&s->net);
+    teacher_close(&s->teacher);
     views_free(&s->views);
     tiles_free(&s->tiles);
     cvr_free(s->losses.each);
@@ -259,6 +264,7 @@ void cvr_session_close(cvr_session **session) {
     plugin_state_clear(&s->plugin_state);
     cvr_free(s->plugins_used);
     cvr_free(s->plan);
+    cvr_free(s->held);
     cvr_pool_destroy(&s->pool);
     settings_close(&s->set);
     cvr_free(s);

@@ -48,6 +48,9 @@ int32_t resume_fit(trainer *t, cvr_error *err);
 /* What tells this training data from other data. */
 int64_t resume_pictures(const trainer *t);
 
+/* teacher_told.c: measures the teacher of [distill], where a run begins, and says how good it is. */
+int32_t tell_teacher(trainer *t, cvr_error *err);
+
 /* doubts.c */
 void warn_of_doubts(const trainer *t);
 

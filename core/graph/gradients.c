@@ -186,22 +186,3 @@ int32_t cvr_graph_average(cvr_graph *g, cvr_error *err) {
     }
     return CVR_OK;
 }
-
-/* ---- a second network ---- */
-
-int32_t cvr_graph_enter(cvr_graph *g, const char *network, cvr_error *err) {
-    if (g->network || !*network || strchr(network, '/'))
-        return cvr_fail(err, CVR_ERR_INVALID, "a network within a network, or one without a name");
-    g->network = cvr_strdup(network);
-    cvr_text_add(&g->scope, "%s", network);
-    g->builder.training = 0;
-    return g->network && !g->scope.failed ? CVR_OK : cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
-}
-
-void cvr_graph_leave(cvr_graph *g) {
-    cvr_free(g->network);
-    g->network = NULL;
-    g->scope.n = 0;
-    if (g->scope.s) g->scope.s[0] = '\0';
-    g->builder.training = g->training;
-}

@@ -16,6 +16,7 @@ static int32_t name_layer(const char *scope, const char *layer, int32_t status, 
 /* ---- settings from outside of the model ---- */
 
 int32_t cvr_graph_override_layers(cvr_graph *g, const cvr_setting *const *lines, size_t n, cvr_error *err) {
+    cvr_free(g->overrides_used);
     g->overrides_used = cvr_calloc(n + 1, sizeof *g->overrides_used);
     if (!g->overrides_used) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     g->overrides = lines;
@@ -33,7 +34,8 @@ static int32_t unknown_layer(const cvr_graph *g, const cvr_setting *s, cvr_error
     size_t n = 0;
     if (!names) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < g->n_nodes; i++)
-        if (n == 0 || strcmp(names[n - 1], g->nodes[i]->scope) != 0) names[n++] = g->nodes[i]->scope;
+        if (n == 0 || strcmp(names[n - 1], graph_own_name(g, g->nodes[i]->scope)) != 0)
+            names[n++] = graph_own_name(g, g->nodes[i]->scope);
     const char *nearest = cvr_nearest(s->key, names, n);
     cvr_fail(err, CVR_ERR_USAGE, "the network has no layer `%s`; %s%s%s", s->key,
              nearest ? "did you mean `" : "`cvrun info` lists them", nearest ? nearest : "", nearest ? "`?" : "");
@@ -55,7 +57,7 @@ static int32_t pack_settings(cvr_graph *g, const cvr_layer_desc *layer, const ch
     cvr_text all = {0};
     int32_t status;
     for (size_t i = 0; i < g->n_overrides && !own; i++) {
-        if (strcmp(g->overrides[i]->key, g->scope.s) != 0) continue;
+        if (strcmp(g->overrides[i]->key, graph_own_name(g, g->scope.s)) != 0) continue;
         own = g->overrides[i];
         g->overrides_used[i] = true;
     }

@@ -17,6 +17,7 @@ typedef struct pass_run {
     cvr_rewriter api;
     rewrite w;
     bool misused;
+    bool by_itself;   /* sees the network alone: what stands in for an input is that input */
     uint64_t n_nodes; /* of the graph as it was; they stand first in its list */
     ir_node **old;    /* the same nodes, also those that were kept or dropped */
     uint8_t *done;
@@ -28,6 +29,7 @@ typedef struct pass_run {
 static void view_node(const cvr_rewriter *r, uint64_t i, cvr_node_view *out) {
     static const ir_node none = {.name = "", .scope = ""};
     const pass_run *p = r->ctx;
+    const cvr_graph *g = p->w.g;
     const ir_node *n = i < p->n_nodes ? p->old[i] : &none;
     *out = (cvr_node_view){.struct_size = sizeof *out,
                            .op = n->op,
@@ -38,8 +40,8 @@ static void view_node(const cvr_rewriter *r, uint64_t i, cvr_node_view *out) {
                            .n_inputs = n->n_inputs,
                            .n_outputs = n->n_outputs,
                            .backward = n->backward,
-                           .name = n->name,
-                           .scope = n->scope};
+                           .name = graph_own_name(g, n->name),
+                           .scope = graph_own_name(g, n->scope)};
 }
 
 static uint32_t stored_kind(uint32_t role) {
@@ -52,22 +54,32 @@ static uint32_t stored_kind(uint32_t role) {
     }
 }
 
+/* The input that a value stands in for (cvr_graph_stand_in), or NULL. */
+static const char *input_of(const cvr_graph *g, cvr_value v) {
+    for (size_t i = 1; i < g->n_values; i++)
+        if (g->values[i]->kind == VALUE_INPUT && g->values[i]->stand_in == v) return g->values[i]->name;
+    return NULL;
+}
+
 static void view_value(const cvr_rewriter *r, cvr_value v, cvr_value_view *out) {
     static const uint32_t kinds[] = {
         [VALUE_TEMP] = CVR_VALUE_TEMPORARY, [VALUE_INPUT] = CVR_VALUE_INPUT, [VALUE_SCALAR] = CVR_VALUE_SCALAR};
-    const cvr_graph *g = ((const pass_run *)r->ctx)->w.g;
+    const pass_run *p = r->ctx;
+    const cvr_graph *g = p->w.g;
     const ir_value *value = v < g->n_values ? g->values[v] : NULL;
     *out = (cvr_value_view){.struct_size = sizeof *out, .name = ""};
     if (!value) return;
     out->type = &value->type;
     if (value->kind == VALUE_STORED) {
         const cvr_store_entry *e = cvr_store_get(g->store, value->store_index);
-        out->name = e->name;
+        out->name = graph_own_name(g, e->name);
         out->kind = stored_kind(e->role);
         out->flags = e->role == CVR_STORE_TRAINED ? e->flags : e->flags & ~CVR_PARAM_TRAINABLE;
     } else {
-        out->name = value->name ? value->name : "";
-        out->kind = kinds[value->kind];
+        const char *input = p->by_itself && value->kind == VALUE_TEMP ? input_of(g, v) : NULL;
+        const bool hidden = p->by_itself && value->stand_in; /* something else has its name */
+        out->name = input ? input : value->name && !hidden ? value->name : "";
+        out->kind = input ? CVR_VALUE_INPUT : kinds[value->kind];
     }
 }
 
@@ -154,6 +166,8 @@ static int32_t index_graph(pass_run *p, cvr_error *err) {
         }
     }
     for (size_t i = 0; i < g->n_outputs; i++) p->uses[g->outputs[i].value]++;
+    for (size_t v = 1; p->by_itself && v < g->n_values; v++)
+        if (g->values[v]->kind == VALUE_INPUT) p->producer[g->values[v]->stand_in] = CVR_NO_NODE;
     return CVR_OK;
 }
 
@@ -184,9 +198,9 @@ static int32_t check_rewritten(const pass_run *p, cvr_error *err) {
     return status;
 }
 
-static int32_t run_pass(cvr_graph *g, const listed_pass *l, cvr_error *err) {
+static int32_t run_pass(cvr_graph *g, const listed_pass *l, bool by_itself, cvr_error *err) {
     const cvr_pass_desc *pass = l->pass;
-    pass_run p = {.w = {.g = g}};
+    pass_run p = {.w = {.g = g}, .by_itself = by_itself};
     int32_t status;
     CVR_TRY_OUT(index_graph(&p, err));
     p.api = (cvr_rewriter){.struct_size = sizeof p.api,
@@ -308,7 +322,7 @@ static int32_t read_list(pass_list *l, cvr_plugins *plugins, const char *list, c
 int32_t cvr_graph_pass(cvr_graph *g, const cvr_pass_desc *pass, const void *attrs, cvr_error *err) {
     const listed_pass l = {pass, (void *)(uintptr_t)attrs};
     const bool was_backward = g->in_backward;
-    const int32_t status = run_pass(g, &l, err);
+    const int32_t status = run_pass(g, &l, true, err);
     g->in_backward = was_backward;
     return status;
 }
@@ -319,7 +333,7 @@ int32_t cvr_graph_passes(cvr_graph *g, uint32_t stage, const char *list, cvr_err
     int32_t status;
     CVR_TRY_OUT(read_list(&l, g->plugins, list, err));
     for (size_t i = 0; i < l.n; i++)
-        if (l.all[i].pass->stage == stage) CVR_TRY_OUT(run_pass(g, &l.all[i], err));
+        if (l.all[i].pass->stage == stage) CVR_TRY_OUT(run_pass(g, &l.all[i], false, err));
 out:
     for (size_t i = 0; i < l.n; i++) cvr_free(l.all[i].attrs);
     cvr_free(l.all);

@@ -28,6 +28,7 @@ struct cvr_store {
     size_t *table, slots; /* by the hash of the name: index + 1, or 0; a power of two, at most half full */
     param_rules rules;
     store_home home, before;
+    bool borrows;     /* the rules are another store's */
     bool open, moves; /* between prepare and what ends it; to another device */
     size_t fresh;     /* entries from here on get their memory by it */
     uint64_t changes;
@@ -38,6 +39,18 @@ int32_t cvr_store_create(cvr_store **out, uint64_t seed, cvr_error *err) {
     if (!*out) return cvr_fail(err, CVR_ERR_NOMEM, "out of memory");
     (*out)->seed = seed;
     return CVR_OK;
+}
+
+int32_t store_scratch(cvr_store **out, const cvr_store *of, cvr_error *err) {
+    CVR_TRY(cvr_store_create(out, of->seed, err));
+    (*out)->rules = of->rules;
+    (*out)->borrows = true;
+    return CVR_OK;
+}
+
+const void *store_start(const cvr_store *s, size_t i, cvr_init *init) {
+    *init = s->entries[i].init;
+    return s->entries[i].values;
 }
 
 static void leave_home(store_home *h) {
@@ -56,7 +69,7 @@ void cvr_store_destroy(cvr_store **store) {
     }
     leave_home(&s->home);
     leave_home(&s->before);
-    param_rules_clear(&s->rules);
+    if (!s->borrows) param_rules_clear(&s->rules);
     cvr_free(s->table);
     cvr_free(s->entries);
     cvr_free(s);
@@ -89,7 +102,8 @@ bool cvr_store_in_weights(const cvr_store_entry *e) {
 }
 
 bool cvr_store_in_checkpoint(const cvr_store_entry *e) {
-    return e->role != CVR_STORE_CONSTANT && e->role != CVR_STORE_GRADIENT && e->role != CVR_STORE_REPLACED;
+    const bool lasts = e->role != CVR_STORE_CONSTANT && e->role != CVR_STORE_GRADIENT && e->role != CVR_STORE_REPLACED;
+    return lasts && (!*e->network || e->network_trains);
 }
 
 void store_changed(cvr_store *s) {
@@ -169,6 +183,10 @@ static int32_t check_again(const stored *e, const store_request *r, cvr_error *e
     const bool alike = e->entry.role == r->role || e->entry.role == CVR_STORE_REPLACED ||
                        (e->entry.role == CVR_STORE_FROZEN && r->role == CVR_STORE_TRAINED);
     char was[160], is[160];
+    if (r->role <= CVR_STORE_BUFFER && strcmp(e->entry.network, r->network) != 0)
+        return cvr_fail(err, CVR_ERR_INVALID,
+                        "parameter %s is of the network, and of another in the same graph; rename the layer `%s`",
+                        r->name, *r->network ? r->network : e->entry.network);
     if (same_shape(&e->entry.type, &r->type) && same_order(&e->entry.type, &r->type) && alike) return CVR_OK;
     print_shape(&e->entry.type, was, sizeof was);
     print_shape(&r->type, is, sizeof is);
@@ -194,6 +212,7 @@ int32_t store_declare(cvr_store *s, const store_request *r, size_t *index, cvr_e
     *e = (stored){.entry = {.name = name,
                             .stage = "",
                             .network = network,
+                            .network_trains = r->network_trains,
                             .type = r->type,
                             .role = r->role,
                             .flags = r->flags,

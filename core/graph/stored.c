@@ -57,6 +57,7 @@ static int32_t declare(cvr_graph *g, store_request *r, const char *prefix, const
     if (given) r->init = *given;
     settle_init(&r->init, &r->type);
     r->network = g->network ? g->network : "";
+    r->network_trains = g->network_trains;
     CVR_TRY_OUT(check_type(&r->type, r->name, err));
     CVR_TRY_OUT(store_declare(g->store, r, &index, err));
     CVR_TRY_OUT(graph_stored(g, index, out, err));
@@ -123,7 +124,7 @@ static int32_t add_param(cvr_graph *g, const cvr_param_decl *decl, cvr_value *ou
     uint32_t role = decl->flags & CVR_PARAM_TRAINABLE ? CVR_STORE_TRAINED : CVR_STORE_BUFFER;
     if (decl->flags & CVR_PARAM_CONSTANT) role = CVR_STORE_CONSTANT;
     if (decl->flags & CVR_PARAM_STATE) role = CVR_STORE_OPTIMIZER;
-    if (g->network && role == CVR_STORE_TRAINED) role = CVR_STORE_FROZEN;
+    if (g->network && !g->network_trains && role == CVR_STORE_TRAINED) role = CVR_STORE_FROZEN;
     CVR_TRY(declare_as(g, g->builder.scope(&g->builder), decl, role, -1, out, err));
     g->values[*out]->layer = g->frame ? g->frame->layer : NULL;
     if (!g->averages || role > CVR_STORE_BUFFER || g->network) return CVR_OK;

@@ -151,12 +151,23 @@ static const desc_field weights_fields[] = {
     FIELDS_END,
 };
 static const desc_field compressor_fields[] = {
-    FIELD_OF(NAME, cvr_compressor_desc, name),        FIELD_OF(NAME, cvr_compressor_desc, section),
-    FIELD_OF(DOC, cvr_compressor_desc, doc),          BOUNDED(FLAGS, cvr_compressor_desc, reserved, 0, 0),
-    LIST(ATTRS, cvr_compressor_desc, attrs, n_attrs), FIELD_OF(FUNCTION, cvr_compressor_desc, compress),
-    FIELD_OF(FUNCTION, cvr_compressor_desc, rewrite), FIELDS_END,
+    FIELD_OF(NAME, cvr_compressor_desc, name),
+    FIELD_OF(NAME, cvr_compressor_desc, section),
+    FIELD_OF(DOC, cvr_compressor_desc, doc),
+    BOUNDED(FLAGS, cvr_compressor_desc, reserved, 0, 0),
+    LIST(ATTRS, cvr_compressor_desc, attrs, n_attrs),
+    FIELD_OF(FUNCTION, cvr_compressor_desc, compress),
+    FIELDS_END,
 };
 
+static const desc_field distiller_fields[] = {
+    FIELD_OF(NAME, cvr_distiller_desc, name),
+    FIELD_OF(DOC, cvr_distiller_desc, doc),
+    BOUNDED(FLAGS, cvr_distiller_desc, layers, 0, 1),
+    LIST(ATTRS, cvr_distiller_desc, attrs, n_attrs),
+    FIELD_OF(FUNCTION, cvr_distiller_desc, losses),
+    FIELDS_END,
+};
 static const desc_field exporter_fields[] = {
     FIELD_OF(NAME, cvr_exporter_desc, name),
     FIELD_OF(TEXT, cvr_exporter_desc, extension),
@@ -220,6 +231,7 @@ static const desc_kind kinds[] = {
     {CVR_KIND_WEIGHTS, "weights", sizeof(cvr_weights_desc), weights_fields},
     {CVR_KIND_EXPORTER, "exporter", sizeof(cvr_exporter_desc), exporter_fields},
     {CVR_KIND_COMPRESSOR, "compressor", sizeof(cvr_compressor_desc), compressor_fields},
+    {CVR_KIND_DISTILLER, "distiller", sizeof(cvr_distiller_desc), distiller_fields},
     {CVR_KIND_REPORTER, "reporter", sizeof(cvr_reporter_desc), reporter_fields},
     {CVR_KIND_BACKEND, "backend", sizeof(cvr_backend_desc), backend_fields},
 };

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <cvr/base.h>
+#include <cvr/plugin/cuda.h>
 #include <cvr/plugin/formats/onnx.h>
 #include <cvr/plugin/ops/activation.h>
 #include <cvr/plugin/ops/anchor_entropy_math.h>

@@ -11,12 +11,14 @@
 
 #include "abi.h"
 #include "attr.h"
+#include "axes.h"
 #include "backend.h"
 #include "bf16.h"
 #include "codec.h"
 #include "compressor.h"
 #include "data.h"
 #include "device.h"
+#include "distiller.h"
 #include "elementwise_steps.h"
 #include "exporter.h"
 #include "f16.h"
@@ -59,6 +61,7 @@ extern "C" {
 #define CVR_KIND_WEIGHTS "cvr.weights/1"       /* cvr_weights_desc */
 #define CVR_KIND_EXPORTER "cvr.exporter/1"     /* cvr_exporter_desc */
 #define CVR_KIND_COMPRESSOR "cvr.compressor/1" /* cvr_compressor_desc */
+#define CVR_KIND_DISTILLER "cvr.distiller/1"   /* cvr_distiller_desc */
 #define CVR_KIND_REPORTER "cvr.reporter/1"     /* cvr_reporter_desc */
 #define CVR_KIND_BACKEND "cvr.backend/1"       /* cvr_backend_desc */
 

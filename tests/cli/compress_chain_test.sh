@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# apps/compress.sh: killed again and again it ends in the files of one that nobody touched, says what it made, and refuses
+# other words than it began with.
+. "$(dirname "$0")/lib.sh"
+chain=$here/../../apps/compress.sh
+export CVRUN
+recipe small.ini
+expect 0 "" "$CVRUN" train small.ini name=origin
+run=runs/classify/origin
+words=(prune=no "distill=epochs=12 T=2" "quantize=method=ptq quant.pictures=16" data.size=400)
+expect 0 "" "$chain" $run out=whole "${words[@]}"
+grep -q '^origin ' out.txt && grep -q '^distill ' out.txt && grep -q '^quantize ' out.txt && grep -q '^ONNX: ' out.txt || { cat out.txt; fail "the table"; }
+same whole/table.txt <(grep -v '^==' out.txt | sed '$d')
+
+# kills it and all that it started, a little later each time
+killed=0
+for ((i = 1; i <= 12; i++)); do
+  setsid "$chain" $run out=cut "${words[@]}" >>cut.txt 2>&1 & pid=$!
+  sleep "0.$((10 + 12 * i))"
+  kill -KILL -- -$pid 2>/dev/null || break
+  wait $pid 2>/dev/null || true
+  [ -f cut/model.onnx ] && break
+  killed=$((killed + 1))
+done
+[ "$killed" -ge 2 ] || fail "it was killed $killed times before its end"
+wait
+expect 0 "" "$chain" $run out=cut "${words[@]}"
+grep -q 'distill goes on' cut.txt out.txt || fail "the training did not go on: $(cat cut.txt)"
+for f in model.onnx quantize/run-quantized/plan.txt quantize/run-quantized/weights/best.safetensors \
+  distill/run-distilled/weights/last.safetensors distill/run-distilled/weights/best.safetensors; do same whole/$f cut/$f; done
+# once more it has nothing to do
+expect 0 "" "$chain" $run out=cut "${words[@]}"
+grep -q '^==' out.txt && fail "it works though everything is there: $(cat out.txt)"
+
+expect_words() { local want=$1 text=$2 got=0; shift 2; "$@" >out.txt 2>err.txt || got=$?; [ "$got" -eq "$want" ] && grep -qF -- "$text" err.txt || { cat err.txt; fail "status $got: $*"; }; checks=$((checks + 1)); }
+expect_words 2 "was begun with other settings" "$chain" $run out=cut "${words[@]}" seed=9
+expect_words 2 "is not a run folder" "$chain" runs/classify
+expect_words 2 "is no setting" "$chain" $run out=none prune
+expect_words 2 "it ended with status 2" "$chain" $run out=bad prune=no "distill=T=hot"
+grep -q "hot" bad/distill/log.txt || fail "the log does not say why"
+done_with compress_chain_test
