@@ -81,7 +81,7 @@ done
 # what `cvrun conform` says of them, on a backend and of the plugin
 "$CVRUN" conform --backend emu --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on emu"; }
 [ "$(grep -cE '^acme.softsign[a-z_]* +kernel emu +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels were tried"; }
-if [ -n "${CVR_PJRT_PLUGIN:-}" ] && "$CVRUN" plugins | grep -q pjrt; then
+if [ -n "$(pjrt_plugin)" ] && "$CVRUN" plugins | grep -q pjrt; then
   "$CVRUN" conform --backend pjrt "plugin=$CVR_PJRT_PLUGIN" --op 'acme.softsign*' --draws 1 -v >out.txt 2>&1 || { cat out.txt; fail "softsign does not conform on pjrt"; }
   [ "$(grep -cE '^acme.softsign[a-z_]* +kernel pjrt +[1-9]' out.txt)" -eq 2 ] || { cat out.txt; fail "not both kernels for pjrt were tried"; }
 fi
