@@ -101,6 +101,8 @@ static int32_t refuse_put(const cvr_io *io, const char *name, uint32_t role, cvr
 static int32_t build_network(distilling *d, const cvr_builder *b, cvr_error *err) {
     const settings *s = &d->net->teacher->set;
     const cvr_setting *const *layers;
+    if (cvr_config_lines(s->config, "widths", &layers) > 0)
+        return cvr_fail(err, CVR_ERR_USAGE, "distill.teacher: this run was pruned; take the one that it was made of");
     const size_t n_layers = cvr_config_lines(s->config, "layers", &layers);
     CVR_TRY(cvr_graph_override_layers(d->graph, layers, n_layers, err));
     if (s->model_desc) {
